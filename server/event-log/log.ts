@@ -1,0 +1,174 @@
+import type { Approval, Artifact, RunHeader, RunRows, RunStatus, RunView, Stage } from '../../shared/run.ts';
+
+/**
+ * The event log: the one truth that everything else reads. A store is an implementation of {@link EventLog}; each must
+ * pass the suite in `contract.ts`, which states every MUST below as a test.
+ */
+
+/** A draft that the bus has checked, with its `timestamp` and `eventId` filled in. */
+export type ReadyDraft = {
+  type: string;
+  projectId: string;
+  runId: string;
+  timestamp: string;
+  eventId: string;
+  audience?: string[] | undefined;
+};
+
+/** What one publisher wants logged, all or none. */
+export type Batch = {
+  /** Who publishes, from the credentials. */
+  actor: string;
+  /** 1 or more, in order. */
+  drafts: readonly ReadyDraft[];
+  /**
+   * Called inside the transaction for each draft that is not a duplicate, with the run as it is just before it; a
+   * throw refuses the batch. It MUST NOT keep the rows.
+   */
+  check?: (rows: RunRows, draft: ReadyDraft) => void;
+};
+
+/** Where each draft of a batch stands, in its order; for a duplicate, where the first one stands. */
+export type Receipt = { seq: number; runSeq: number; eventId: string; isDuplicate: boolean };
+
+/** A logged event as stored. Records are shared between readers: treat them as frozen. */
+export class LogRecord {
+  readonly seq: number;
+  readonly runSeq: number;
+  readonly projectId: string;
+  readonly runId: string;
+  readonly type: string;
+  /** The logged event as canonical JSON: what goes on the wire. */
+  readonly json: string;
+  /** Users that the event is meant for, fixed when it was logged. Undefined when read back from a store. */
+  readonly users: readonly string[] | undefined;
+  #event: object | undefined;
+
+  constructor(fields: {
+    seq: number;
+    runSeq: number;
+    projectId: string;
+    runId: string;
+    type: string;
+    json: string;
+    users?: readonly string[];
+    event?: object;
+  }) {
+    this.seq = fields.seq;
+    this.runSeq = fields.runSeq;
+    this.projectId = fields.projectId;
+    this.runId = fields.runId;
+    this.type = fields.type;
+    this.json = fields.json;
+    this.users = fields.users;
+    this.#event = fields.event;
+  }
+
+  /** The logged event; parsed at first use. */
+  get event(): object {
+    this.#event ??= JSON.parse(this.json) as object;
+    return this.#event;
+  }
+}
+
+/** Which events a reader is about. */
+export type Scope =
+  | { kind: 'all' }
+  | { kind: 'project'; projectId: string }
+  | { kind: 'run'; projectId: string; runId: string }
+  | { kind: 'user'; userId: string };
+
+export type ReadQuery = {
+  scope: Scope;
+  /** Exclusive: the first record has a greater `seq`. */
+  after: number;
+  /** Only these event types. */
+  types?: ReadonlySet<string> | undefined;
+  /** At most so many records; a store may return fewer, to keep its slice of the event loop short. */
+  limit: number;
+};
+
+/**
+ * Part of the log. Every matching record with `after < seq <= scannedTo` is in `records`, in order; `scannedTo` is the
+ * head where the query has been exhausted.
+ */
+export type Page = { records: LogRecord[]; scannedTo: number };
+
+export type RunQuery = {
+  /** Only projects for which this holds. */
+  canRead: (projectId: string) => boolean;
+  projectId?: string | undefined;
+  status?: readonly RunStatus[] | undefined;
+  labels?: Readonly<Record<string, string>> | undefined;
+  /** Case-insensitive part of the name or the run id. */
+  text?: string | undefined;
+  /** Instants, ISO 8601 UTC, on `createdAt`: `since` inclusive, `until` exclusive. */
+  since?: string | undefined;
+  until?: string | undefined;
+  /** Only runs with a pending approval for which this holds. */
+  hasPending?: ((approval: Approval) => boolean) | undefined;
+  limit: number;
+  /** Key of the last run of the page before. */
+  after?: RunKey | undefined;
+};
+export type RunKey = { createdAt: string; rowId: number };
+export type RunPage = {
+  runs: RunHeader[];
+  next?: RunKey;
+  /** Where the log was when the page began: what changed after it may be missing from the page. */
+  position: number;
+};
+
+/**
+ * A durable, ordered log of events and the folded runs that follow from them.
+ *
+ * - `seq` MUST be contiguous from 1 over the log, `runSeq` over a run, and neither is ever used twice.
+ * - Records MUST be visible to readers only once durable, and all rows of a batch at once.
+ * - A run's header, stages, artifacts and approvals MUST change in the transaction of the event, at a cost that does not
+ *   grow with the run.
+ * - No method may hold the event loop for long: reads come back in slices of at most 5 ms.
+ * - Every failure of the store itself is a `RunwireError` `UNAVAILABLE`.
+ */
+export interface EventLog {
+  /** Identity of this log: positions of another mean nothing here. */
+  readonly epoch: string;
+  /** Greatest `seq` that is durable; 0 for an empty log. */
+  readonly head: number;
+  /** Least `seq` still kept; `head + 1` when none is. */
+  readonly oldest: number;
+
+  /**
+   * Appends a batch, all or none, and resolves once it is durable. Batches of one turn of the event loop commit
+   * together, in the order of the calls; one that is refused takes no other with it.
+   * A draft whose `eventId` its project already has is a duplicate: it is not stored again.
+   */
+  append(batch: Batch): Promise<Receipt[]>;
+
+  /** Calls the listener after each commit, before `append` resolves, with its records in order. It MUST NOT throw. */
+  subscribe(listener: (records: readonly LogRecord[]) => void): () => void;
+
+  read(query: ReadQuery): Promise<Page>;
+
+  /** Projects that have a run of this id. */
+  projectsOf(runId: string): Promise<string[]>;
+  /** The folded run and the position that it is true at; undefined when there is none. */
+  run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined>;
+  /** Headers, newest `createdAt` first. */
+  runs(query: RunQuery): Promise<RunPage>;
+  /**
+   * Headers of runs whose last event came after a position, in order of that event; `scannedTo` as for {@link Page}.
+   */
+  runsChangedSince(query: {
+    after: number;
+    projectId?: string | undefined;
+    limit: number;
+  }): Promise<{ runs: RunHeader[]; scannedTo: number }>;
+
+  /** Forgets events recorded before an instant (Unix ms), oldest first; never the newest event, and never a run's view. */
+  trim(recordedBeforeMs: number): Promise<{ removed: number }>;
+
+  /** Makes what was accepted durable, then releases everything. Later calls fail with `UNAVAILABLE`. */
+  close(): Promise<void>;
+}
+
+export type { Artifact, RunHeader, RunRows, RunView, Stage };

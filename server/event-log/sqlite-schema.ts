@@ -1,0 +1,105 @@
+import type { DatabaseSyncInstance } from '@photostructure/sqlite';
+import { RunwireError } from '../../shared/errors.ts';
+
+/** Migrations, in order: the n-th takes a file from version n to n + 1. Never edit one that has been released. */
+const migrations: readonly string[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE runs (
+    row_id INTEGER PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    UNIQUE (project_id, run_id)
+  );
+  CREATE INDEX runs_by_id ON runs (run_id);
+  CREATE INDEX runs_by_created ON runs (created_at, row_id);
+  CREATE INDEX runs_by_project ON runs (project_id, created_at, row_id);
+  CREATE INDEX runs_by_change ON runs (last_seq);
+  CREATE TABLE stages (
+    run_row INTEGER NOT NULL,
+    stage_id TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    start_key TEXT,
+    state TEXT NOT NULL,
+    PRIMARY KEY (run_row, stage_id)
+  ) WITHOUT ROWID;
+  CREATE INDEX stages_running ON stages (run_row, start_key) WHERE start_key IS NOT NULL;
+  CREATE TABLE artifacts (
+    run_row INTEGER NOT NULL,
+    artifact_id TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (run_row, artifact_id)
+  ) WITHOUT ROWID;
+  CREATE TABLE approvals (
+    run_row INTEGER NOT NULL,
+    approval_id TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (run_row, approval_id)
+  ) WITHOUT ROWID;
+  CREATE INDEX approvals_pending ON approvals (run_row) WHERE status = 'pending';
+  CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    run_row INTEGER NOT NULL,
+    run_seq INTEGER NOT NULL,
+    project_id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    recorded_at_ms INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    salt BLOB NOT NULL,
+    payload_hash BLOB NOT NULL,
+    prev_hash BLOB NOT NULL
+  );
+  -- The rowid is every index's last column: these two are also ordered by seq.
+  CREATE INDEX events_by_run ON events (run_row);
+  CREATE UNIQUE INDEX events_by_id ON events (project_id, event_id);
+  CREATE INDEX events_by_project ON events (project_id);
+  CREATE TABLE event_users (
+    user_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (user_id, seq)
+  ) WITHOUT ROWID;
+  `,
+];
+
+/** Marks a file as ours ("RWir"), so that we never write into somebody else's database. */
+const APPLICATION_ID = 0x52576972;
+
+const pragma = (db: DatabaseSyncInstance, name: string) =>
+  Number(Object.values(db.prepare(`PRAGMA ${name}`).get() as object)[0]);
+
+/** Brings a new or older file to the newest schema; refuses a foreign or a newer one. */
+export function migrate(db: DatabaseSyncInstance): void {
+  const applicationId = pragma(db, 'application_id');
+  const version = pragma(db, 'user_version');
+  const tables = Number(Object.values(db.prepare('SELECT count(*) FROM sqlite_schema').get() as object)[0]);
+  if (tables > 0 && applicationId !== APPLICATION_ID) {
+    throw new RunwireError('UNAVAILABLE', 'the database file belongs to another program');
+  }
+  if (version > migrations.length) {
+    throw new RunwireError(
+      'UNAVAILABLE',
+      `the database has schema version ${version}, newer than the ${migrations.length} that this release knows: upgrade runwire`,
+    );
+  }
+  for (let from = version; from < migrations.length; from++) {
+    db.exec('BEGIN IMMEDIATE');
+    try {
+      db.exec(migrations[from] as string);
+      db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
+      db.exec(`PRAGMA user_version = ${from + 1}`);
+      db.exec('COMMIT');
+    } catch (error) {
+      db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,569 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
+import { RunwireError } from '../../shared/errors.ts';
+import type { RunHeader, RunRows, RunView } from '../../shared/run.ts';
+import { compareApprovals, compareArtifacts, compareStages } from '../../shared/run.ts';
+import { canonicalJson, GENESIS, newSalt, payloadHash, rowHash } from './canonical.ts';
+import {
+  type Batch,
+  type EventLog,
+  LogRecord,
+  type Page,
+  type ReadQuery,
+  type ReadyDraft,
+  type Receipt,
+  type RunKey,
+  type RunPage,
+  type RunQuery,
+  type Scope,
+} from './log.ts';
+import { Slices, sliceMs } from './slices.ts';
+import { prepareRowStatements, type RowStatements, SqliteRows } from './sqlite-rows.ts';
+import { migrate } from './sqlite-schema.ts';
+
+/**
+ * The event log in one SQLite file.
+ *
+ * One connection, one writer. `append` only queues; once a turn of the event loop, everything queued goes into one
+ * transaction with a SAVEPOINT for each batch, and one fsync makes all of it durable (WAL, synchronous=FULL). SQLite's
+ * calls block the loop, so reads run as {@link Slices} and step their statement only inside one slice.
+ *
+ * A second server on the same file would number its events from the same head. An exclusive lock on a file beside the
+ * database keeps it out; unlike a file with a process id in it, the lock goes when its holder is killed. (SQLite's own
+ * locking_mode=EXCLUSIVE would also keep out `sqlite3` and backups.)
+ */
+
+/** Drafts in one transaction: bounds how long a commit holds the loop. */
+const GROUP_LIMIT = 1_000;
+const TRIM_ROWS = 500;
+/** Bytes of payload in one page. */
+const PAGE_BYTES = 1 << 20;
+
+export type SqliteOptions = {
+  /** Path of the file, or `:memory:`. */
+  path: string;
+  /** Folds a logged event into its run. */
+  fold: (rows: RunRows, event: never) => void;
+  /** Unix ms; the log never lets its own clock go back. */
+  now?: () => number;
+};
+
+type Pending = { batch: Batch; resolve: (receipts: Receipt[]) => void; reject: (error: unknown) => void };
+/** The end of the log: what the next row builds on. */
+type Tip = { seq: number; hash: Buffer; recordedAtMs: number };
+type EventRow = {
+  seq: number;
+  run_seq: number;
+  project_id: string;
+  run_id: string;
+  type: string;
+  payload: string;
+};
+
+const EVENT_COLUMNS = `e.seq, e.run_seq, e.project_id, r.run_id, e.type, e.payload FROM events e`;
+const JOIN_RUN = 'CROSS JOIN runs r ON r.row_id = e.run_row';
+
+export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
+  return new SqliteLog(options);
+}
+
+class SqliteLog implements EventLog {
+  readonly epoch: string;
+  readonly #db: DatabaseSyncInstance;
+  readonly #lock: DatabaseSyncInstance | undefined;
+  readonly #fold: SqliteOptions['fold'];
+  readonly #now: () => number;
+  readonly #statements: ReturnType<typeof prepareStatements>;
+  readonly #rows: RowStatements;
+  readonly #slices = new Slices();
+  readonly #listeners = new Set<(records: readonly LogRecord[]) => void>();
+  #pending: Pending[] = [];
+  #isCommitScheduled = false;
+  #isClosed = false;
+  #tip: Tip;
+  #oldest: number;
+
+  constructor({ path, fold, now = Date.now }: SqliteOptions) {
+    this.#fold = fold;
+    this.#now = now;
+    if (path !== ':memory:') {
+      mkdirSync(dirname(path), { recursive: true });
+      this.#lock = lockFile(`${path}-lock`);
+    }
+    try {
+      this.#db = new DatabaseSync(path, { timeout: 5_000 });
+      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY');
+      migrate(this.#db);
+      this.epoch = readEpoch(this.#db);
+    } catch (error) {
+      this.#lock?.close();
+      throw asUnavailable(error);
+    }
+    this.#statements = prepareStatements(this.#db);
+    this.#rows = prepareRowStatements(this.#db);
+    this.#tip = readTip(this.#db);
+    this.#oldest = this.#readOldest();
+  }
+
+  get head(): number {
+    return this.#tip.seq;
+  }
+  get oldest(): number {
+    return this.#oldest;
+  }
+
+  append(batch: Batch): Promise<Receipt[]> {
+    if (this.#isClosed) return Promise.reject(closedError());
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ batch, resolve, reject });
+      if (this.#isCommitScheduled) return;
+      this.#isCommitScheduled = true;
+      setImmediate(this.#commitTurn);
+    });
+  }
+
+  readonly #commitTurn = (): void => {
+    this.#isCommitScheduled = false;
+    let drafts = 0;
+    let count = 0;
+    for (const { batch } of this.#pending) {
+      if (count > 0 && drafts + batch.drafts.length > GROUP_LIMIT) break;
+      drafts += batch.drafts.length;
+      count++;
+    }
+    const group = this.#pending.splice(0, count);
+    if (this.#pending.length > 0) {
+      this.#isCommitScheduled = true;
+      setImmediate(this.#commitTurn);
+    }
+    if (group.length > 0) this.#commit(group);
+  };
+
+  #commit(group: Pending[]): void {
+    const outcomes: (() => void)[] = [];
+    const records: LogRecord[] = [];
+    let tip = this.#tip;
+    try {
+      this.#db.exec('BEGIN IMMEDIATE');
+      for (const { batch, resolve, reject } of group) {
+        this.#db.exec('SAVEPOINT batch');
+        try {
+          const appended = this.#appendBatch(batch, tip);
+          this.#db.exec('RELEASE batch');
+          tip = appended.tip;
+          records.push(...appended.records);
+          outcomes.push(() => resolve(appended.receipts));
+        } catch (error) {
+          if (!this.#db.isTransaction) throw error; // Disk full and the like undo the whole transaction.
+          this.#db.exec('ROLLBACK TO batch; RELEASE batch');
+          outcomes.push(() => reject(error instanceof RunwireError ? error : asUnavailable(error)));
+        }
+      }
+      this.#db.exec('COMMIT');
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      for (const { reject } of group) reject(asUnavailable(error));
+      return;
+    }
+    if (this.#oldest > this.#tip.seq && records.length > 0) this.#oldest = this.#tip.seq + 1;
+    this.#tip = tip;
+    if (records.length > 0) for (const listener of this.#listeners) listener(records);
+    for (const settle of outcomes) settle();
+  }
+
+  #appendBatch({ actor, drafts, check }: Batch, before: Tip): { tip: Tip; records: LogRecord[]; receipts: Receipt[] } {
+    const receipts: Receipt[] = [];
+    const records: LogRecord[] = [];
+    const runs = new Map<string, SqliteRows>();
+    let tip = before;
+    for (const draft of drafts) {
+      const { projectId, runId, eventId } = draft;
+      const known = this.#statements.findEvent.get(projectId, eventId) as { seq: number; run_seq: number } | undefined;
+      if (known) {
+        receipts.push({ seq: known.seq, runSeq: known.run_seq, eventId, isDuplicate: true });
+        continue;
+      }
+      const key = `${projectId} ${runId}`;
+      const rows = runs.get(key) ?? new SqliteRows(this.#rows, projectId, runId);
+      runs.set(key, rows);
+      check?.(rows, draft);
+      const { record, next } = this.#insert(draft, actor, rows, tip);
+      tip = next;
+      records.push(record);
+      receipts.push({ seq: record.seq, runSeq: record.runSeq, eventId, isDuplicate: false });
+    }
+    for (const rows of runs.values()) rows.flush();
+    return { tip, records, receipts };
+  }
+
+  #insert(draft: ReadyDraft, actor: string, rows: SqliteRows, tip: Tip): { record: LogRecord; next: Tip } {
+    const { projectId, runId, type, eventId } = draft;
+    const seq = tip.seq + 1;
+    const runSeq = (rows.header()?.lastRunSeq ?? 0) + 1;
+    const recordedAtMs = Math.max(this.#now(), tip.recordedAtMs);
+    const event = { ...draft, actor, recordedAt: new Date(recordedAtMs).toISOString(), seq, runSeq };
+    this.#fold(rows, event as never);
+
+    const json = canonicalJson(event);
+    const salt = newSalt();
+    const hashed = payloadHash(salt, json);
+    const prevHash = tip.hash;
+    this.#statements.insertEvent.run(
+      seq,
+      rows.rowId,
+      runSeq,
+      projectId,
+      type,
+      eventId,
+      actor,
+      recordedAtMs,
+      json,
+      salt,
+      hashed,
+      prevHash,
+    );
+    const users = usersOf(draft, rows.header());
+    for (const user of users) this.#statements.insertUser.run(user, seq);
+    const hash = rowHash({
+      seq,
+      projectId,
+      runId,
+      runSeq,
+      type,
+      eventId,
+      actor,
+      recordedAtMs,
+      payloadHash: hashed,
+      prevHash,
+    });
+    return {
+      record: new LogRecord({ seq, runSeq, projectId, runId, type, json, users, event }),
+      next: { seq, hash, recordedAtMs },
+    };
+  }
+
+  subscribe(listener: (records: readonly LogRecord[]) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  read({ scope, after, types, limit }: ReadQuery): Promise<Page> {
+    return this.#slice((until) => {
+      const { statement, parameters } = this.#eventsOf(scope, after);
+      const records: LogRecord[] = [];
+      let bytes = 0;
+      let scannedTo = after;
+      for (const value of statement.iterate(...parameters)) {
+        const row = value as EventRow;
+        scannedTo = row.seq;
+        if (!types || types.has(row.type)) {
+          records.push(toRecord(row));
+          bytes += row.payload.length;
+        }
+        // Leaving the loop resets the statement: nothing stays open until the next slice.
+        if (records.length >= limit || bytes >= PAGE_BYTES || performance.now() > until) return { records, scannedTo };
+      }
+      return { records, scannedTo: Math.max(after, this.head) };
+    });
+  }
+
+  #eventsOf(scope: Scope, after: number): { statement: StatementSyncInstance; parameters: (string | number)[] } {
+    const { readAll, readProject, readRun, readUser } = this.#statements;
+    switch (scope.kind) {
+      case 'all':
+        return { statement: readAll, parameters: [after] };
+      case 'project':
+        return { statement: readProject, parameters: [scope.projectId, after] };
+      case 'run':
+        return { statement: readRun, parameters: [scope.projectId, scope.runId, after] };
+      case 'user':
+        return { statement: readUser, parameters: [scope.userId, after] };
+    }
+  }
+
+  projectsOf(runId: string): Promise<string[]> {
+    return this.#slice(() =>
+      this.#statements.projectsOf.all(runId).map((row) => (row as { project_id: string }).project_id),
+    );
+  }
+
+  async run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined> {
+    const begun = await this.#slice(() => this.#findRun(projectId, runId));
+    if (!begun) return undefined;
+    // A big run takes several slices, and events may come in between. So the rows that changed since the first slice
+    // are read again in the last one, together with the header: that is one moment, and its position is the head.
+    const stages = await this.#children<RunView['stages'][number]>('stages', begun.rowId);
+    const artifacts = await this.#children<RunView['artifacts'][number]>('artifacts', begun.rowId);
+    const approvals = await this.#children<RunView['approvals'][number]>('approvals', begun.rowId);
+    return this.#slice(() => {
+      const now = this.#findRun(projectId, runId) ?? begun;
+      if (now.header.lastSeq > begun.header.lastSeq) {
+        this.#changedChildren('stages', begun, stages);
+        this.#changedChildren('artifacts', begun, artifacts);
+        this.#changedChildren('approvals', begun, approvals);
+      }
+      const run: RunView = {
+        ...now.header,
+        stages: [...stages.values()].sort(compareStages),
+        artifacts: [...artifacts.values()].sort(compareArtifacts),
+        approvals: [...approvals.values()].sort(compareApprovals),
+      };
+      return { run, position: this.head };
+    });
+  }
+
+  #findRun(projectId: string, runId: string): { rowId: number; header: RunHeader } | undefined {
+    const row = this.#rows.findRun.get(projectId, runId) as { row_id: number; state: string } | undefined;
+    return row && { rowId: row.row_id, header: JSON.parse(row.state) as RunHeader };
+  }
+
+  async #children<T>(table: ChildTable, runRow: number): Promise<Map<string, T>> {
+    const children = new Map<string, T>();
+    let after = '';
+    let isDone = false;
+    while (!isDone) {
+      await this.#slice((until) => {
+        for (const value of this.#statements.children[table].iterate(runRow, after)) {
+          const row = value as { id: string; state: string };
+          children.set(row.id, JSON.parse(row.state) as T);
+          after = row.id;
+          if (performance.now() > until) return;
+        }
+        isDone = true;
+      });
+    }
+    return children;
+  }
+
+  #changedChildren<T>(table: ChildTable, begun: { rowId: number; header: RunHeader }, into: Map<string, T>): void {
+    for (const value of this.#statements.changedChildren[table].iterate(begun.rowId, begun.header.lastSeq)) {
+      const row = value as { id: string; state: string };
+      into.set(row.id, JSON.parse(row.state) as T);
+    }
+  }
+
+  async runs(query: RunQuery): Promise<RunPage> {
+    const position = this.head;
+    const matches = runMatcher(query);
+    const runs: RunHeader[] = [];
+    let after: RunKey = query.after ?? { createdAt: '~', rowId: Number.MAX_SAFE_INTEGER };
+    let isDone = false;
+    while (!isDone) {
+      await this.#slice((until) => {
+        const { listProject, listAll } = this.#statements;
+        const found =
+          query.projectId === undefined
+            ? listAll.iterate(after.createdAt, after.rowId)
+            : listProject.iterate(query.projectId, after.createdAt, after.rowId);
+        for (const value of found) {
+          const row = value as { row_id: number; created_at: string; project_id: string; state: string };
+          if (query.since !== undefined && row.created_at < query.since) break;
+          after = { createdAt: row.created_at, rowId: row.row_id };
+          if (query.canRead(row.project_id)) {
+            const header = JSON.parse(row.state) as RunHeader;
+            if (matches(header) && this.#hasPending(row.row_id, header, query.hasPending)) runs.push(header);
+          }
+          if (runs.length >= query.limit || performance.now() > until) return;
+        }
+        isDone = true;
+      });
+      if (runs.length >= query.limit) return { runs, next: after, position };
+    }
+    return { runs, position };
+  }
+
+  #hasPending(rowId: number, header: RunHeader, test: RunQuery['hasPending']): boolean {
+    if (!test) return true;
+    if (header.counts.approvalsPending === 0) return false;
+    return this.#statements.pendingApprovals
+      .all(rowId)
+      .some((row) => test(JSON.parse((row as { state: string }).state)));
+  }
+
+  runsChangedSince({ after, projectId, limit }: { after: number; projectId?: string | undefined; limit: number }) {
+    return this.#slice((until) => {
+      const runs: RunHeader[] = [];
+      let scannedTo = after;
+      for (const value of this.#statements.changedRuns.iterate(after)) {
+        const row = value as { last_seq: number; project_id: string; state: string };
+        scannedTo = row.last_seq;
+        if (projectId === undefined || row.project_id === projectId) runs.push(JSON.parse(row.state) as RunHeader);
+        if (runs.length >= limit || performance.now() > until) return { runs, scannedTo };
+      }
+      return { runs, scannedTo: Math.max(after, this.head) };
+    });
+  }
+
+  async trim(recordedBeforeMs: number): Promise<{ removed: number }> {
+    let removed = 0;
+    let isDone = false;
+    while (!isDone) {
+      await this.#slice(() => {
+        // recorded_at_ms never falls along seq, so what goes is always a prefix, and what stays is contiguous.
+        const last = this.#statements.lastBefore.get(TRIM_ROWS, this.head, recordedBeforeMs) as { seq: number | null };
+        if (last.seq === null) {
+          isDone = true;
+          return;
+        }
+        this.#db.exec('BEGIN IMMEDIATE');
+        try {
+          this.#statements.trimUsers.run(this.#oldest, last.seq);
+          removed += Number(this.#statements.trimEvents.run(last.seq).changes);
+          this.#db.exec('COMMIT');
+        } catch (error) {
+          this.#db.exec('ROLLBACK');
+          throw error;
+        }
+        this.#oldest = last.seq + 1;
+      });
+    }
+    return { removed };
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    while (this.#pending.length > 0) this.#commitTurn();
+    this.#db.close();
+    this.#lock?.close();
+  }
+
+  #readOldest(): number {
+    const row = this.#db.prepare('SELECT min(seq) AS seq FROM events').get() as { seq: number | null };
+    return row.seq ?? this.#tip.seq + 1;
+  }
+
+  /** Runs a piece of reading; `until` is when it should stop. */
+  #slice<T>(work: (until: number) => T): Promise<T> {
+    return this.#slices.run(() => {
+      if (this.#isClosed) throw closedError();
+      try {
+        return work(performance.now() + sliceMs);
+      } catch (error) {
+        throw error instanceof RunwireError ? error : asUnavailable(error);
+      }
+    });
+  }
+}
+
+type ChildTable = 'stages' | 'artifacts' | 'approvals';
+
+function prepareStatements(db: DatabaseSyncInstance) {
+  const children = (table: ChildTable, id: string) =>
+    db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND ${id} > ? ORDER BY ${id}`);
+  const changed = (table: ChildTable, id: string) =>
+    db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND last_seq > ?`);
+  return {
+    findEvent: db.prepare('SELECT seq, run_seq FROM events WHERE project_id = ? AND event_id = ?'),
+    insertEvent: db.prepare(
+      `INSERT INTO events (seq, run_row, run_seq, project_id, type, event_id, actor, recorded_at_ms, payload, salt,
+         payload_hash, prev_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    insertUser: db.prepare('INSERT OR IGNORE INTO event_users (user_id, seq) VALUES (?, ?)'),
+    readAll: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.seq > ? ORDER BY e.seq`),
+    readProject: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.project_id = ? AND e.seq > ? ORDER BY e.seq`),
+    readRun: db.prepare(
+      `SELECT ${EVENT_COLUMNS} ${JOIN_RUN}
+       WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) AND e.seq > ? ORDER BY e.seq`,
+    ),
+    readUser: db.prepare(
+      `SELECT ${EVENT_COLUMNS.replace('FROM events e', 'FROM event_users u CROSS JOIN events e ON e.seq = u.seq')}
+       ${JOIN_RUN} WHERE u.user_id = ? AND u.seq > ? ORDER BY u.seq`,
+    ),
+    projectsOf: db.prepare('SELECT project_id FROM runs WHERE run_id = ? ORDER BY project_id'),
+    children: {
+      stages: children('stages', 'stage_id'),
+      artifacts: children('artifacts', 'artifact_id'),
+      approvals: children('approvals', 'approval_id'),
+    },
+    changedChildren: {
+      stages: changed('stages', 'stage_id'),
+      artifacts: changed('artifacts', 'artifact_id'),
+      approvals: changed('approvals', 'approval_id'),
+    },
+    listAll: db.prepare(
+      `SELECT row_id, created_at, project_id, state FROM runs WHERE (created_at, row_id) < (?, ?)
+       ORDER BY created_at DESC, row_id DESC`,
+    ),
+    listProject: db.prepare(
+      `SELECT row_id, created_at, project_id, state FROM runs WHERE project_id = ? AND (created_at, row_id) < (?, ?)
+       ORDER BY created_at DESC, row_id DESC`,
+    ),
+    pendingApprovals: db.prepare(`SELECT state FROM approvals WHERE run_row = ? AND status = 'pending'`),
+    changedRuns: db.prepare('SELECT last_seq, project_id, state FROM runs WHERE last_seq > ? ORDER BY last_seq'),
+    lastBefore: db.prepare(
+      `SELECT max(seq) AS seq FROM (SELECT seq, recorded_at_ms FROM events ORDER BY seq LIMIT ?)
+       WHERE seq < ? AND recorded_at_ms < ?`,
+    ),
+    trimEvents: db.prepare('DELETE FROM events WHERE seq <= ?'),
+    trimUsers: db.prepare('DELETE FROM event_users WHERE seq BETWEEN ? AND ?'),
+  };
+}
+
+function runMatcher({ status, labels, text, until }: RunQuery): (header: RunHeader) => boolean {
+  const wanted = text?.toLowerCase();
+  const wantedLabels = Object.entries(labels ?? {});
+  return (header) =>
+    (until === undefined || header.createdAt < until) &&
+    (status === undefined || status.includes(header.status)) &&
+    wantedLabels.every(([name, value]) => Object.hasOwn(header.labels, name) && header.labels[name] === value) &&
+    (wanted === undefined || header.name.toLowerCase().includes(wanted) || header.runId.toLowerCase().includes(wanted));
+}
+
+/** Whom an event is for: its audience and approvers, and who created its run. */
+function usersOf(draft: ReadyDraft & { approvers?: string[] }, header: RunHeader | undefined): string[] {
+  const users = new Set([...(draft.audience ?? []), ...(draft.approvers ?? [])]);
+  if (header?.createdBy !== undefined) users.add(header.createdBy);
+  return [...users];
+}
+
+const toRecord = (row: EventRow): LogRecord =>
+  new LogRecord({
+    seq: row.seq,
+    runSeq: row.run_seq,
+    projectId: row.project_id,
+    runId: row.run_id,
+    type: row.type,
+    json: row.payload,
+  });
+
+function lockFile(path: string): DatabaseSyncInstance {
+  const lock = new DatabaseSync(path, { timeout: 0 });
+  try {
+    lock.exec('BEGIN EXCLUSIVE');
+  } catch (cause) {
+    lock.close();
+    throw new RunwireError(
+      'UNAVAILABLE',
+      'another runwire server has this database open: stop it first, or give this one its own DATABASE_URL',
+      { cause },
+    );
+  }
+  return lock;
+}
+
+function readEpoch(db: DatabaseSyncInstance): string {
+  const row = db.prepare(`SELECT value FROM meta WHERE key = 'epoch'`).get() as { value: string } | undefined;
+  if (row) return row.value;
+  const epoch = randomBytes(8).toString('hex');
+  db.prepare(`INSERT INTO meta (key, value) VALUES ('epoch', ?)`).run(epoch);
+  return epoch;
+}
+
+function readTip(db: DatabaseSyncInstance): Tip {
+  const row = db
+    .prepare(
+      `SELECT seq, project_id AS projectId, run_id AS runId, run_seq AS runSeq, type, event_id AS eventId, actor,
+         recorded_at_ms AS recordedAtMs, payload_hash AS payloadHash, prev_hash AS prevHash
+       FROM events JOIN runs ON row_id = run_row ORDER BY seq DESC LIMIT 1`,
+    )
+    .get() as Parameters<typeof rowHash>[0] | undefined;
+  if (!row) return { seq: 0, hash: GENESIS, recordedAtMs: 0 };
+  return { seq: row.seq, hash: rowHash(row), recordedAtMs: row.recordedAtMs };
+}
+
+const closedError = () => new RunwireError('UNAVAILABLE', 'the event log is closed');
+const asUnavailable = (cause: unknown) =>
+  cause instanceof RunwireError ? cause : new RunwireError('UNAVAILABLE', 'the event log failed', { cause });

@@ -1,0 +1,224 @@
+import { z } from 'zod';
+import {
+  type CategoryOf,
+  type CheckedDraftOf,
+  categoriesOf,
+  type DraftOf,
+  defineEvent,
+  draftSchemaOf,
+  type EventOf,
+  eventSchemaOf,
+  foldOf,
+  type TypeOf,
+} from './registry.ts';
+import { foldArtifact, foldCreated, foldDecision, foldEnd, foldRequest, foldStage, foldStarted } from './run.ts';
+import * as field from './text.ts';
+
+/** The twelve event types. Their table, with what each field means, is the contract's section 1. */
+
+const failure = z.strictObject({ message: field.message(), code: field.name().optional() });
+const labels = z
+  .record(
+    field.text(100).refine((key) => key !== '__proto__', { error: 'reserved' }),
+    field.text(200, 0),
+  )
+  .refine((value) => Object.keys(value).length <= 64, { error: 'must have at most 64 labels' });
+const attempt = z.int().positive().max(1_000_000);
+const amount = z.number().nonnegative();
+
+export const runwireEvents = {
+  'run.created': defineEvent({
+    type: 'run.created',
+    category: 'run',
+    topic: 'jobs',
+    fold: foldCreated,
+    fields: {
+      name: field.name(),
+      stages: z
+        .array(z.strictObject({ stageId: field.id(), name: field.name() }))
+        .max(10_000)
+        .optional(),
+      createdBy: field.id().optional(),
+      labels: labels.optional(),
+      parentRunId: field.scopeId().optional(),
+    },
+  }),
+  'run.started': defineEvent({ type: 'run.started', category: 'run', topic: 'jobs', fold: foldStarted, fields: {} }),
+  'run.completed': defineEvent({
+    type: 'run.completed',
+    category: 'run',
+    topic: 'jobs',
+    fold: foldEnd,
+    fields: { durationMs: field.durationMs().optional(), summary: field.message().optional() },
+  }),
+  'run.failed': defineEvent({
+    type: 'run.failed',
+    category: 'run',
+    topic: 'jobs',
+    fold: foldEnd,
+    fields: { error: failure, durationMs: field.durationMs().optional(), stageId: field.id().optional() },
+  }),
+  'stage.started': defineEvent({
+    type: 'stage.started',
+    category: 'stage',
+    topic: 'jobs',
+    fold: foldStage,
+    fields: { stageId: field.id(), name: field.name().optional(), attempt: attempt.optional() },
+  }),
+  'stage.progress': defineEvent({
+    type: 'stage.progress',
+    category: 'stage',
+    topic: 'jobs',
+    fold: foldStage,
+    fields: {
+      stageId: field.id(),
+      progress: z.number().min(0).max(100).optional(),
+      message: field.message().optional(),
+      done: amount.optional(),
+      total: amount.optional(),
+      attempt: attempt.optional(),
+    },
+    check: {
+      path: 'progress',
+      message: 'needs at least one of progress, message, done',
+      holds: (event) => event.progress !== undefined || event.message !== undefined || event.done !== undefined,
+    },
+  }),
+  'stage.completed': defineEvent({
+    type: 'stage.completed',
+    category: 'stage',
+    topic: 'jobs',
+    fold: foldStage,
+    fields: { stageId: field.id(), durationMs: field.durationMs().optional(), attempt: attempt.optional() },
+  }),
+  'stage.failed': defineEvent({
+    type: 'stage.failed',
+    category: 'stage',
+    topic: 'jobs',
+    fold: foldStage,
+    fields: {
+      stageId: field.id(),
+      error: failure,
+      willRetry: z.boolean().optional(),
+      attempt: attempt.optional(),
+    },
+  }),
+  'artifact.created': defineEvent({
+    type: 'artifact.created',
+    category: 'artifact',
+    topic: 'jobs',
+    fold: foldArtifact,
+    fields: {
+      artifactId: field.id(),
+      name: field.name(),
+      stageId: field.id().optional(),
+      kind: field.name().optional(),
+      uri: field.text(2_000).optional(),
+      sizeBytes: z.int().nonnegative().optional(),
+      sha256: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/, { error: 'must be 64 lower-case hexadecimal digits' })
+        .optional(),
+    },
+  }),
+  'governance.required': defineEvent({
+    type: 'governance.required',
+    category: 'governance',
+    topic: 'governance',
+    fold: foldRequest,
+    fields: {
+      approvalId: field.id(),
+      title: field.name(),
+      reason: field.message().optional(),
+      stageId: field.id().optional(),
+      requestedBy: field.id().optional(),
+      approvers: z.array(field.id()).max(100).optional(),
+      requiredApprovals: z.int().positive().max(100).optional(),
+      requiredRole: field.name().optional(),
+      expiresAt: field.instant().optional(),
+      evidence: z.array(field.id()).max(100).optional(),
+      authority: z.enum(['runwire', 'producer']).optional(),
+    },
+  }),
+  'approval.granted': defineEvent({
+    type: 'approval.granted',
+    category: 'governance',
+    topic: 'governance',
+    fold: foldDecision,
+    fields: { approvalId: field.id(), decidedBy: field.id(), comment: field.message().optional() },
+  }),
+  'approval.denied': defineEvent({
+    type: 'approval.denied',
+    category: 'governance',
+    topic: 'governance',
+    fold: foldDecision,
+    fields: {
+      approvalId: field.id(),
+      decidedBy: field.id(),
+      reason: field.message(),
+      expired: z.boolean().optional(),
+    },
+  }),
+} as const;
+
+export type RunwireEvents = typeof runwireEvents;
+
+export const RunCreatedEventSchema = runwireEvents['run.created'].event;
+export const RunStartedEventSchema = runwireEvents['run.started'].event;
+export const RunCompletedEventSchema = runwireEvents['run.completed'].event;
+export const RunFailedEventSchema = runwireEvents['run.failed'].event;
+export const StageStartedEventSchema = runwireEvents['stage.started'].event;
+export const StageProgressEventSchema = runwireEvents['stage.progress'].event;
+export const StageCompletedEventSchema = runwireEvents['stage.completed'].event;
+export const StageFailedEventSchema = runwireEvents['stage.failed'].event;
+export const ArtifactCreatedEventSchema = runwireEvents['artifact.created'].event;
+export const GovernanceRequiredEventSchema = runwireEvents['governance.required'].event;
+export const ApprovalGrantedEventSchema = runwireEvents['approval.granted'].event;
+export const ApprovalDeniedEventSchema = runwireEvents['approval.denied'].event;
+
+/** Any logged event of the twelve types. */
+export const AnyWebSocketEventSchema = eventSchemaOf(runwireEvents);
+/** Any draft of the twelve types: what producers send. */
+export const RunEventDraftSchema = draftSchemaOf(runwireEvents);
+
+export type RunEvent = EventOf<RunwireEvents>;
+export type RunEventDraft = DraftOf<RunwireEvents>;
+/** A draft after validation: instants normalised. */
+export type CheckedDraft = CheckedDraftOf<RunwireEvents>;
+export type RunEventType = TypeOf<RunwireEvents>;
+export type EventCategory = CategoryOf<RunwireEvents>;
+
+export type RunCreatedEvent = EventOf<RunwireEvents, 'run.created'>;
+export type RunStartedEvent = EventOf<RunwireEvents, 'run.started'>;
+export type RunCompletedEvent = EventOf<RunwireEvents, 'run.completed'>;
+export type RunFailedEvent = EventOf<RunwireEvents, 'run.failed'>;
+export type StageStartedEvent = EventOf<RunwireEvents, 'stage.started'>;
+export type StageProgressEvent = EventOf<RunwireEvents, 'stage.progress'>;
+export type StageCompletedEvent = EventOf<RunwireEvents, 'stage.completed'>;
+export type StageFailedEvent = EventOf<RunwireEvents, 'stage.failed'>;
+export type ArtifactCreatedEvent = EventOf<RunwireEvents, 'artifact.created'>;
+export type GovernanceRequiredEvent = EventOf<RunwireEvents, 'governance.required'>;
+export type ApprovalGrantedEvent = EventOf<RunwireEvents, 'approval.granted'>;
+export type ApprovalDeniedEvent = EventOf<RunwireEvents, 'approval.denied'>;
+
+/** The event types of each category. */
+export const EventCategories = categoriesOf(runwireEvents);
+
+/** Whether a value is a logged event of the twelve types. */
+export function isValidWebSocketEvent(value: unknown): value is RunEvent {
+  return AnyWebSocketEventSchema.safeParse(value).success;
+}
+
+/** What a subscription yields beside events: see the contract's section 2. `seq`s are positions in the log. */
+export type StreamSignal =
+  | { type: 'stream.live'; seq: number }
+  | { type: 'stream.gap'; reason: GapReason; fromSeq: number; toSeq: number };
+export type GapReason = 'expired' | 'epoch_changed' | 'ahead' | 'access_changed';
+
+/** Folds one logged event of the twelve types into the rows of its run. */
+export const foldEvent = foldOf(runwireEvents);
+
+/** Tells signals from events: no event type may begin with `stream.`. */
+export function isSignal(item: { type?: unknown }): item is StreamSignal {
+  return item.type === 'stream.live' || item.type === 'stream.gap';
+}

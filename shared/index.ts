@@ -1,0 +1,19 @@
+export * from './errors.ts';
+export * from './events.ts';
+export {
+  type CategoryOf,
+  type CheckedDraftOf,
+  categoriesOf,
+  type DraftOf,
+  defineEvent,
+  describeIssue,
+  draftSchemaOf,
+  type EventOf,
+  eventSchemaOf,
+  foldOf,
+  type LoggedEnvelope,
+  type Registry,
+  type TypeOf,
+} from './registry.ts';
+export * from './run.ts';
+export { normalizeInstant } from './text.ts';

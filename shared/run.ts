@@ -1,0 +1,585 @@
+/**
+ * A run as its events tell it: `RunView`, and the fold that makes it, by entity: header, stage, artifact, approval.
+ *
+ * The fold works on rows, so that the server can keep them in tables (an event costs the same in a run of ten events
+ * and of a million) and a browser in maps. It comes out the same for any order of arrival: each field is a register
+ * that the event with the highest key wins, and counters are sums of whole numbers. The keys travel in `order`, so that
+ * folding on from a snapshot equals folding from the start. Only approvals go by `seq`.
+ */
+
+export type RunStatus = 'created' | 'running' | 'waiting' | 'completed' | 'failed';
+export type StageStatus = 'pending' | 'running' | 'completed' | 'failed';
+export type ApprovalStatus = 'pending' | 'granted' | 'denied' | 'expired';
+export type Failure = { message: string; code?: string | undefined; stageId?: string | undefined };
+
+/** A run without its lists. Instants are ISO 8601 UTC; `progress` is 0–100. */
+export type RunHeader = {
+  runId: string;
+  projectId: string;
+  name: string;
+  status: RunStatus;
+  createdAt: string;
+  startedAt?: string;
+  endedAt?: string;
+  durationMs?: number;
+  createdBy?: string;
+  labels: Record<string, string>;
+  parentRunId?: string;
+  progress: number;
+  currentStageId?: string;
+  error?: Failure;
+  summary?: string;
+  /** Position in the log and in the run of the last event folded in. */
+  lastSeq: number;
+  lastRunSeq: number;
+  counts: {
+    stages: number;
+    stagesCompleted: number;
+    stagesFailed: number;
+    artifacts: number;
+    approvalsPending: number;
+  };
+  order: HeaderOrder;
+};
+
+export type Stage = {
+  stageId: string;
+  name: string;
+  status: StageStatus;
+  attempt: number;
+  progress: number;
+  message?: string;
+  startedAt?: string;
+  endedAt?: string;
+  durationMs?: number;
+  error?: Failure;
+  order: StageOrder;
+};
+
+export type Artifact = {
+  artifactId: string;
+  name: string;
+  stageId?: string | undefined;
+  kind?: string | undefined;
+  uri?: string | undefined;
+  sizeBytes?: number | undefined;
+  sha256?: string | undefined;
+  createdAt: string;
+  order: { key: string };
+};
+
+export type Decision = {
+  decidedBy: string;
+  decision: 'granted' | 'denied';
+  at: string;
+  comment?: string | undefined;
+  reason?: string | undefined;
+};
+
+export type Approval = {
+  approvalId: string;
+  title: string;
+  status: ApprovalStatus;
+  decisions: Decision[];
+  reason?: string | undefined;
+  stageId?: string | undefined;
+  requestedBy?: string | undefined;
+  /** The `actor` of the request. */
+  requestActor: string;
+  requestedAt: string;
+  decidedAt?: string;
+  approvers?: string[] | undefined;
+  requiredApprovals: number;
+  requiredRole: string;
+  expiresAt?: string | undefined;
+  evidence?: string[] | undefined;
+  authority: 'runwire' | 'producer';
+  /** `seq` of the request. */
+  order: { seq: number };
+};
+
+/**
+ * The folded state of a run. Stages are in the order of the plan, then of their start; artifacts by time; approvals by
+ * request.
+ */
+export type RunView = RunHeader & { stages: Stage[]; artifacts: Artifact[]; approvals: Approval[] };
+
+// Register keys: strings that sort as the rules say. Opaque to readers of a view.
+type HeaderOrder = {
+  /** Earliest event; earliest run.created; earliest run.started; earliest stage event. */
+  first: string;
+  created?: string;
+  started?: string;
+  active?: string;
+  /** Key of the run.created that names the run, and of the event that ended it. */
+  named?: string;
+  end?: string;
+  ended?: 'completed' | 'failed';
+  /** Start of `currentStageId`. */
+  current?: string;
+  /** Sum over stages of progress in thousandths: whole numbers add up the same in any order. */
+  progressSum: number;
+};
+type StageOrder = {
+  /** Key of the event that set the status. */
+  status?: string;
+  started?: string;
+  progress?: [key: string, value: number];
+  message?: string;
+  name?: string;
+  plan?: [key: string, index: number];
+};
+
+/** The rows of one run, wherever they are kept. Rows are values: a put replaces, nothing is changed in place. */
+export interface RunRows {
+  header(): RunHeader | undefined;
+  stage(stageId: string): Stage | undefined;
+  artifact(artifactId: string): Artifact | undefined;
+  approval(approvalId: string): Approval | undefined;
+  putHeader(header: RunHeader): void;
+  putStage(stage: Stage): void;
+  putArtifact(artifact: Artifact): void;
+  putApproval(approval: Approval): void;
+  /** The running stage with the greatest {@link startKey}. */
+  lastStarted(): Stage | undefined;
+}
+
+type Envelope = {
+  type: string;
+  projectId: string;
+  runId: string;
+  timestamp: string;
+  eventId: string;
+  actor: string;
+  seq: number;
+  runSeq: number;
+};
+
+const later = (candidate: string, current: string | undefined) => current === undefined || candidate > current;
+const earliest = (a: string, b: string | undefined) => (b === undefined || a < b ? a : b);
+const timeKey = (event: Envelope) => `${event.timestamp} ${event.eventId}`;
+/** A copy without the keys that are undefined: absent means absent, in JSON and in memory alike. */
+function compact<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T;
+}
+
+/** Makes the header of a run at its first event, and moves `lastSeq` on. */
+export function touchRun(rows: RunRows, event: Envelope): void {
+  const header = rows.header();
+  if (!header) {
+    rows.putHeader({
+      runId: event.runId,
+      projectId: event.projectId,
+      name: event.runId,
+      status: 'created',
+      createdAt: event.timestamp,
+      labels: {},
+      progress: 0,
+      lastSeq: event.seq,
+      lastRunSeq: event.runSeq,
+      counts: { stages: 0, stagesCompleted: 0, stagesFailed: 0, artifacts: 0, approvalsPending: 0 },
+      order: { first: event.timestamp, progressSum: 0 },
+    });
+    return;
+  }
+  rows.putHeader({
+    ...header,
+    lastSeq: Math.max(header.lastSeq, event.seq),
+    lastRunSeq: Math.max(header.lastRunSeq, event.runSeq),
+    order: { ...header.order, first: earliest(event.timestamp, header.order.first) },
+  });
+}
+
+/** Works out what follows from the rest of the header. */
+export function settleRun(rows: RunRows): void {
+  const header = required(rows.header());
+  const { order, counts } = header;
+  const startedAt = order.started ?? order.active;
+  const next: RunHeader = {
+    ...header,
+    status: order.ended ?? (counts.approvalsPending > 0 ? 'waiting' : startedAt !== undefined ? 'running' : 'created'),
+    createdAt: order.created ?? order.first,
+    progress:
+      order.ended === 'completed'
+        ? 100
+        : counts.stages === 0
+          ? 0
+          : Math.round(order.progressSum / counts.stages) / 1000,
+  };
+  if (startedAt !== undefined) next.startedAt = startedAt;
+  rows.putHeader(next);
+}
+
+const required = (header: RunHeader | undefined): RunHeader => {
+  if (!header) throw new Error('touchRun comes first');
+  return header;
+};
+
+type CreatedEvent = Envelope & {
+  name: string;
+  stages?: { stageId: string; name: string }[] | undefined;
+  createdBy?: string | undefined;
+  labels?: Record<string, string> | undefined;
+  parentRunId?: string | undefined;
+};
+
+/** run.created: the latest one names the run; plans add up. */
+export function foldCreated(rows: RunRows, event: CreatedEvent): void {
+  const header = required(rows.header());
+  const key = timeKey(event);
+  const order = { ...header.order, created: earliest(event.timestamp, header.order.created) };
+  if (later(key, header.order.named)) {
+    const { createdBy: _by, parentRunId: _parent, ...rest } = header;
+    rows.putHeader(
+      compact({
+        ...rest,
+        name: event.name,
+        labels: event.labels ?? {},
+        createdBy: event.createdBy,
+        parentRunId: event.parentRunId,
+        order: { ...order, named: key },
+      } as RunHeader),
+    );
+  } else {
+    rows.putHeader({ ...header, order });
+  }
+  event.stages?.forEach(({ stageId, name }, index) => {
+    const stage = rows.stage(stageId);
+    if (stage && !later(key, stage.order.plan?.[0])) return;
+    const planned: Stage = stage ?? blankStage(stageId);
+    replaceStage(rows, stage, {
+      ...planned,
+      name: planned.order.name === undefined ? name : planned.name,
+      order: { ...planned.order, plan: [key, index] },
+    });
+  });
+}
+
+/** run.started */
+export function foldStarted(rows: RunRows, event: Envelope): void {
+  const header = required(rows.header());
+  rows.putHeader({
+    ...header,
+    order: { ...header.order, started: earliest(event.timestamp, header.order.started) },
+  });
+}
+
+type EndEvent = Envelope & {
+  durationMs?: number | undefined;
+  summary?: string | undefined;
+  error?: Failure | undefined;
+  stageId?: string | undefined;
+};
+
+/** run.completed and run.failed: the later end wins, and an ended run is not reopened. */
+export function foldEnd(rows: RunRows, event: EndEvent): void {
+  const header = required(rows.header());
+  const failed = event.type === 'run.failed';
+  const key = `${event.timestamp} ${failed ? 1 : 0} ${event.eventId}`;
+  if (!later(key, header.order.end)) return;
+  const { durationMs: _duration, summary: _summary, error: _error, currentStageId: _current, ...rest } = header;
+  const { current: _start, ...order } = header.order;
+  rows.putHeader(
+    compact({
+      ...rest,
+      endedAt: event.timestamp,
+      durationMs: event.durationMs,
+      summary: event.summary,
+      error: event.error && compact({ ...event.error, stageId: event.stageId }),
+      order: { ...order, end: key, ended: failed ? 'failed' : 'completed' },
+    } as RunHeader),
+  );
+}
+
+type StageEvent = Envelope & {
+  stageId: string;
+  attempt?: number | undefined;
+  name?: string | undefined;
+  progress?: number | undefined;
+  message?: string | undefined;
+  done?: number | undefined;
+  total?: number | undefined;
+  durationMs?: number | undefined;
+  error?: Failure | undefined;
+  willRetry?: boolean | undefined;
+};
+
+const stageRank: Record<string, number> = {
+  'stage.started': 0,
+  'stage.progress': 1,
+  'stage.completed': 2,
+  'stage.failed': 3,
+};
+
+const blankStage = (stageId: string): Stage => ({
+  stageId,
+  name: stageId,
+  status: 'pending',
+  attempt: 1,
+  progress: 0,
+  order: {},
+});
+
+/** The four stage events. A stage is its highest attempt; its name alone outlives an attempt. */
+export function foldStage(rows: RunRows, event: StageEvent): void {
+  const before = rows.stage(event.stageId);
+  replaceStage(rows, before, mergeStage(before ?? blankStage(event.stageId), event));
+  const header = required(rows.header());
+  rows.putHeader({ ...header, order: { ...header.order, active: earliest(event.timestamp, header.order.active) } });
+}
+
+function mergeStage(before: Stage, event: StageEvent): Stage {
+  const attempt = event.attempt ?? 1;
+  let stage = before;
+  const named = timeKey(event);
+  if (event.type === 'stage.started' && event.name !== undefined && later(named, stage.order.name)) {
+    stage = { ...stage, name: event.name, order: { ...stage.order, name: named } };
+  }
+  if (attempt < stage.attempt) return stage;
+  if (attempt > stage.attempt) {
+    const { name, plan } = stage.order;
+    stage = { ...blankStage(stage.stageId), name: stage.name, attempt, order: compact({ name, plan }) };
+  }
+
+  const isEnd = event.type === 'stage.completed' || event.type === 'stage.failed';
+  const key = `${isEnd ? 1 : 0} ${event.timestamp} ${stageRank[event.type]} ${event.eventId}`;
+  const order = { ...stage.order };
+  let next: Stage = { ...stage, order };
+  if (!isEnd) order.started = earliest(event.timestamp, order.started);
+  if (event.type === 'stage.progress') {
+    const value = event.progress ?? shareDone(event.done, event.total);
+    if (value !== undefined && later(named, order.progress?.[0])) order.progress = [named, value];
+    if (event.message !== undefined && later(named, order.message)) {
+      order.message = named;
+      next.message = event.message;
+    }
+  }
+  if (later(key, order.status)) {
+    order.status = key;
+    const { endedAt: _ended, durationMs: _duration, error: _error, ...rest } = next;
+    const retried = event.type === 'stage.failed' && event.willRetry === true;
+    next = compact({
+      ...rest,
+      status: !isEnd || retried ? 'running' : event.type === 'stage.failed' ? 'failed' : 'completed',
+      endedAt: isEnd && !retried ? event.timestamp : undefined,
+      durationMs: event.durationMs,
+      error: event.error,
+    } as Stage);
+  }
+  next.progress = next.status === 'completed' ? 100 : (order.progress?.[1] ?? 0);
+  const startedAt = order.started ?? startFromDuration(next);
+  if (startedAt !== undefined) next.startedAt = startedAt;
+  else delete next.startedAt;
+  return next;
+}
+
+function shareDone(done: number | undefined, total: number | undefined): number | undefined {
+  if (done === undefined || total === undefined || total <= 0) return undefined;
+  return Math.min(100, (100 * done) / total);
+}
+
+/** A stage whose start was never reported began its duration before its end. */
+function startFromDuration(stage: Stage): string | undefined {
+  if (stage.endedAt === undefined || stage.durationMs === undefined) return undefined;
+  const at = Date.parse(stage.endedAt) - stage.durationMs;
+  return at >= 0 ? new Date(at).toISOString() : undefined;
+}
+
+/** What "started last" goes by. */
+export const startKey = (stage: Stage): string => `${stage.startedAt ?? ''} ${stage.stageId}`;
+const thousandths = (stage: Stage) => Math.round(stage.progress * 1000);
+
+/** Puts a stage, and moves the header's counters by the difference that it makes. */
+function replaceStage(rows: RunRows, before: Stage | undefined, after: Stage): void {
+  rows.putStage(after);
+  const header = required(rows.header());
+  const { counts, order } = header;
+  const difference = (status: StageStatus) => Number(after.status === status) - Number(before?.status === status);
+  const next: RunHeader = {
+    ...header,
+    counts: {
+      ...counts,
+      stages: counts.stages + (before ? 0 : 1),
+      stagesCompleted: counts.stagesCompleted + difference('completed'),
+      stagesFailed: counts.stagesFailed + difference('failed'),
+    },
+    order: { ...order, progressSum: order.progressSum + thousandths(after) - (before ? thousandths(before) : 0) },
+  };
+  if (order.ended === undefined) setCurrent(rows, next, after);
+  rows.putHeader(next);
+}
+
+function setCurrent(rows: RunRows, header: RunHeader, changed: Stage): void {
+  const isRunning = changed.status === 'running';
+  if (isRunning && later(startKey(changed), header.order.current)) {
+    header.currentStageId = changed.stageId;
+    header.order.current = startKey(changed);
+  } else if (header.currentStageId === changed.stageId && (!isRunning || startKey(changed) !== header.order.current)) {
+    const current = rows.lastStarted();
+    delete header.currentStageId;
+    delete header.order.current;
+    if (current) {
+      header.currentStageId = current.stageId;
+      header.order.current = startKey(current);
+    }
+  }
+}
+
+type ArtifactEvent = Envelope & Omit<Artifact, 'createdAt' | 'order'>;
+
+/** artifact.created: published again, the later one stands. */
+export function foldArtifact(rows: RunRows, event: ArtifactEvent): void {
+  const before = rows.artifact(event.artifactId);
+  const key = timeKey(event);
+  if (before && !later(key, before.order.key)) return;
+  const { artifactId, name, stageId, kind, uri, sizeBytes, sha256, timestamp: createdAt } = event;
+  rows.putArtifact(compact({ artifactId, name, stageId, kind, uri, sizeBytes, sha256, createdAt, order: { key } }));
+  if (!before) addToCounts(rows, { artifacts: 1 });
+}
+
+function addToCounts(rows: RunRows, more: Partial<RunHeader['counts']>): void {
+  const header = required(rows.header());
+  const counts = { ...header.counts };
+  for (const [name, difference] of Object.entries(more)) counts[name as keyof typeof counts] += difference;
+  rows.putHeader({ ...header, counts });
+}
+
+type RequestEvent = Envelope &
+  Pick<
+    Approval,
+    'approvalId' | 'title' | 'reason' | 'stageId' | 'requestedBy' | 'approvers' | 'expiresAt' | 'evidence'
+  > & {
+    requiredApprovals?: number | undefined;
+    requiredRole?: string | undefined;
+    authority?: 'runwire' | 'producer' | undefined;
+  };
+
+/** governance.required: the first of an id stands. */
+export function foldRequest(rows: RunRows, event: RequestEvent): void {
+  if (rows.approval(event.approvalId)) return;
+  const { approvalId, title, reason, stageId, requestedBy, approvers, expiresAt, evidence } = event;
+  rows.putApproval(
+    compact({
+      approvalId,
+      title,
+      status: 'pending' as const,
+      decisions: [],
+      reason,
+      stageId,
+      requestedBy,
+      requestActor: event.actor,
+      requestedAt: event.timestamp,
+      approvers,
+      requiredApprovals: event.requiredApprovals ?? 1,
+      requiredRole: event.requiredRole ?? 'approver',
+      expiresAt,
+      evidence,
+      authority: event.authority ?? 'runwire',
+      order: { seq: event.seq },
+    }),
+  );
+  addToCounts(rows, { approvalsPending: 1 });
+}
+
+type DecisionEvent = Envelope & {
+  approvalId: string;
+  decidedBy: string;
+  comment?: string | undefined;
+  reason?: string | undefined;
+  expired?: boolean | undefined;
+};
+
+/** approval.granted and approval.denied: enough grants decide, one deny decides, and what is decided stays so. */
+export function foldDecision(rows: RunRows, event: DecisionEvent): void {
+  const approval = rows.approval(event.approvalId);
+  if (approval?.status !== 'pending') return;
+  const isGrant = event.type === 'approval.granted';
+  if (isGrant && approval.decisions.some((decision) => decision.decidedBy === event.decidedBy)) return;
+  const { decidedBy, comment, reason, timestamp: at } = event;
+  const decision: Decision = compact({ decidedBy, decision: isGrant ? 'granted' : 'denied', at, comment, reason });
+  const decisions = [...approval.decisions, decision];
+  const isDecided = !isGrant || decisions.length >= approval.requiredApprovals;
+  if (!isDecided) {
+    rows.putApproval({ ...approval, decisions });
+    return;
+  }
+  const status = isGrant ? 'granted' : event.expired ? 'expired' : 'denied';
+  rows.putApproval({ ...approval, decisions, status, decidedAt: at });
+  addToCounts(rows, { approvalsPending: -1 });
+}
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+const NEVER = '~';
+
+/** Display order of stages: the plan, then by start. */
+export const compareStages = (a: Stage, b: Stage): number =>
+  (a.order.plan?.[1] ?? Number.MAX_SAFE_INTEGER) - (b.order.plan?.[1] ?? Number.MAX_SAFE_INTEGER) ||
+  compare(a.startedAt ?? NEVER, b.startedAt ?? NEVER) ||
+  compare(a.stageId, b.stageId);
+export const compareArtifacts = (a: Artifact, b: Artifact): number =>
+  compare(a.createdAt, b.createdAt) || compare(a.artifactId, b.artifactId);
+export const compareApprovals = (a: Approval, b: Approval): number => a.order.seq - b.order.seq;
+
+/** The rows of one run in memory: what a browser folds into, from nothing or on from a snapshot. */
+export class RunMemory implements RunRows {
+  #header: RunHeader | undefined;
+  readonly #stages = new Map<string, Stage>();
+  readonly #artifacts = new Map<string, Artifact>();
+  readonly #approvals = new Map<string, Approval>();
+  #view: RunView | undefined;
+
+  constructor(snapshot?: RunView) {
+    if (!snapshot) return;
+    const { stages, artifacts, approvals, ...header } = snapshot;
+    this.#header = header;
+    for (const stage of stages) this.#stages.set(stage.stageId, stage);
+    for (const artifact of artifacts) this.#artifacts.set(artifact.artifactId, artifact);
+    for (const approval of approvals) this.#approvals.set(approval.approvalId, approval);
+    this.#view = snapshot;
+  }
+
+  header() {
+    return this.#header;
+  }
+  stage(stageId: string) {
+    return this.#stages.get(stageId);
+  }
+  artifact(artifactId: string) {
+    return this.#artifacts.get(artifactId);
+  }
+  approval(approvalId: string) {
+    return this.#approvals.get(approvalId);
+  }
+  putHeader(header: RunHeader) {
+    this.#header = header;
+    this.#view = undefined;
+  }
+  putStage(stage: Stage) {
+    this.#stages.set(stage.stageId, stage);
+  }
+  putArtifact(artifact: Artifact) {
+    this.#artifacts.set(artifact.artifactId, artifact);
+  }
+  putApproval(approval: Approval) {
+    this.#approvals.set(approval.approvalId, approval);
+  }
+  lastStarted() {
+    let last: Stage | undefined;
+    for (const stage of this.#stages.values()) {
+      if (stage.status === 'running' && (!last || startKey(stage) > startKey(last))) last = stage;
+    }
+    return last;
+  }
+
+  /** The view as of now; the same object until something changes. Undefined before the first event. */
+  view(): RunView | undefined {
+    if (!this.#header) return undefined;
+    this.#view ??= {
+      ...this.#header,
+      stages: [...this.#stages.values()].sort(compareStages),
+      artifacts: [...this.#artifacts.values()].sort(compareArtifacts),
+      approvals: [...this.#approvals.values()].sort(compareApprovals),
+    };
+    return this.#view;
+  }
+}

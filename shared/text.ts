@@ -1,0 +1,80 @@
+import { z } from 'zod';
+
+/**
+ * The field types that events are built of. Every string is bounded, and free of NUL and of lone surrogates, which
+ * neither SQLite nor PostgreSQL would give back unchanged.
+ */
+
+const isStorable = (text: string) => !text.includes('\0') && text.isWellFormed();
+
+/** Text of `min` (default 1) to `max` UTF-16 code units. */
+export const text = (max: number, min = 1) =>
+  z.string().min(min).max(max).refine(isStorable, { error: 'must have no NUL and no lone surrogate' });
+
+/** `projectId` and `runId`: 1–200 printable ASCII characters without blanks. */
+export const scopeId = () =>
+  z.string().regex(/^[\x21-\x7e]{1,200}$/, { error: 'must be 1 to 200 printable ASCII characters without blanks' });
+
+/** Ids that producers choose inside a run, and user ids: text of 1–200 characters without control characters. */
+export const id = () =>
+  z
+    .string()
+    .min(1)
+    .max(200)
+    .refine((value) => isStorable(value) && !/\p{Cc}/u.test(value), {
+      error: 'must have no control characters',
+    });
+
+export const name = () => text(200);
+export const message = () => text(2_000);
+
+/** Milliseconds, 0 or more. */
+export const durationMs = () => z.number().nonnegative();
+
+const INSTANT =
+  /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,12}))?)?\s?([Zz]|[+-]\d{2}(?::?\d{2})?)$/;
+
+/**
+ * Normalises an ISO 8601 / RFC 3339 instant with a zone to UTC with milliseconds; further digits are cut off.
+ * Returns undefined for anything else: no zone, no such day, a year outside 0001–9999.
+ */
+export function normalizeInstant(value: string): string | undefined {
+  const match = INSTANT.exec(value);
+  if (!match) return undefined;
+  const [, year, month, day, hour, minute, second = '00', fraction = '', zone] = match as unknown as string[];
+  const utc = Date.UTC(2000, Number(month) - 1, Number(day), Number(hour), Number(minute), Number(second));
+  const date = new Date(utc);
+  date.setUTCFullYear(Number(year), Number(month) - 1, Number(day));
+  // Date rolls 30 February over into March, and 25:00 into the next day; an instant has to say what it means.
+  const isReal =
+    date.getUTCMonth() === Number(month) - 1 &&
+    date.getUTCDate() === Number(day) &&
+    Number(hour) < 24 &&
+    Number(minute) < 60 &&
+    Number(second) < 60;
+  if (!isReal) return undefined;
+  let offsetMinutes = 0;
+  if (zone && zone.toUpperCase() !== 'Z') {
+    const hours = Number(zone.slice(1, 3));
+    const minutes = Number(zone.slice(3).replace(':', '') || '0');
+    if (hours > 23 || minutes > 59) return undefined;
+    offsetMinutes = (zone.startsWith('-') ? -1 : 1) * (hours * 60 + minutes);
+  }
+  const at = new Date(date.getTime() - offsetMinutes * 60_000 + Number(fraction.slice(0, 3).padEnd(3, '0')));
+  const normalized = at.toISOString();
+  return /^\d{4}-/.test(normalized) && !normalized.startsWith('0000') ? normalized : undefined;
+}
+
+/** Any instant with a zone; parsed to ISO 8601 UTC with milliseconds, so that text order is time order. */
+export const instant = () =>
+  z
+    .string()
+    .max(64)
+    .transform((value, context) => {
+      const normalized = normalizeInstant(value);
+      if (normalized === undefined) {
+        context.addIssue({ code: 'custom', message: 'must be an ISO 8601 instant with a time zone' });
+        return z.NEVER;
+      }
+      return normalized;
+    });
