@@ -6,7 +6,16 @@ const root = new URL('..', import.meta.url).pathname;
 const rules = [...readFileSync(`${root}SPEC.md`, 'utf8').matchAll(/^- \*\*([A-Z]\d+)\*\* /gm)].map((match) => match[1]);
 const files = execFileSync(
   'git',
-  ['ls-files', '-co', '--exclude-standard', '*.test.ts', '*.test.tsx', '*.test-d.ts', '*.test-d.tsx', 'server/event-log/contract.ts'],
+  [
+    'ls-files',
+    '-co',
+    '--exclude-standard',
+    '*.test.ts',
+    '*.test.tsx',
+    '*.test-d.ts',
+    '*.test-d.tsx',
+    'server/event-log/contract.ts',
+  ],
   { cwd: root, encoding: 'utf8' },
 );
 const sources = files

@@ -22,6 +22,7 @@ import {
 import { Slices, sliceMs } from './slices.ts';
 import { prepareRowStatements, type RowStatements, SqliteRows } from './sqlite-rows.ts';
 import { migrate } from './sqlite-schema.ts';
+import { type ChildTable, prepareStatements } from './sqlite-statements.ts';
 
 /**
  * The event log in one SQLite file.
@@ -61,9 +62,6 @@ type EventRow = {
   type: string;
   payload: string;
 };
-
-const EVENT_COLUMNS = `e.seq, e.run_seq, e.project_id, r.run_id, e.type, e.payload FROM events e`;
-const JOIN_RUN = 'CROSS JOIN runs r ON r.row_id = e.run_row';
 
 export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
   return new SqliteLog(options);
@@ -448,60 +446,6 @@ class SqliteLog implements EventLog {
   }
 }
 
-type ChildTable = 'stages' | 'artifacts' | 'approvals';
-
-function prepareStatements(db: DatabaseSyncInstance) {
-  const children = (table: ChildTable, id: string) =>
-    db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND ${id} > ? ORDER BY ${id}`);
-  const changed = (table: ChildTable, id: string) =>
-    db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND last_seq > ?`);
-  return {
-    findEvent: db.prepare('SELECT seq, run_seq FROM events WHERE project_id = ? AND event_id = ?'),
-    insertEvent: db.prepare(
-      `INSERT INTO events (seq, run_row, run_seq, project_id, type, event_id, actor, recorded_at_ms, payload, salt,
-         payload_hash, prev_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    ),
-    insertUser: db.prepare('INSERT OR IGNORE INTO event_users (user_id, seq) VALUES (?, ?)'),
-    readAll: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.seq > ? ORDER BY e.seq`),
-    readProject: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.project_id = ? AND e.seq > ? ORDER BY e.seq`),
-    readRun: db.prepare(
-      `SELECT ${EVENT_COLUMNS} ${JOIN_RUN}
-       WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) AND e.seq > ? ORDER BY e.seq`,
-    ),
-    readUser: db.prepare(
-      `SELECT ${EVENT_COLUMNS.replace('FROM events e', 'FROM event_users u CROSS JOIN events e ON e.seq = u.seq')}
-       ${JOIN_RUN} WHERE u.user_id = ? AND u.seq > ? ORDER BY u.seq`,
-    ),
-    projectsOf: db.prepare('SELECT project_id FROM runs WHERE run_id = ? ORDER BY project_id'),
-    children: {
-      stages: children('stages', 'stage_id'),
-      artifacts: children('artifacts', 'artifact_id'),
-      approvals: children('approvals', 'approval_id'),
-    },
-    changedChildren: {
-      stages: changed('stages', 'stage_id'),
-      artifacts: changed('artifacts', 'artifact_id'),
-      approvals: changed('approvals', 'approval_id'),
-    },
-    listAll: db.prepare(
-      `SELECT row_id, created_at, project_id, state FROM runs WHERE (created_at, row_id) < (?, ?)
-       ORDER BY created_at DESC, row_id DESC`,
-    ),
-    listProject: db.prepare(
-      `SELECT row_id, created_at, project_id, state FROM runs WHERE project_id = ? AND (created_at, row_id) < (?, ?)
-       ORDER BY created_at DESC, row_id DESC`,
-    ),
-    pendingApprovals: db.prepare(`SELECT state FROM approvals WHERE run_row = ? AND status = 'pending'`),
-    changedRuns: db.prepare('SELECT last_seq, project_id, state FROM runs WHERE last_seq > ? ORDER BY last_seq'),
-    lastBefore: db.prepare(
-      `SELECT max(seq) AS seq FROM (SELECT seq, recorded_at_ms FROM events ORDER BY seq LIMIT ?)
-       WHERE seq < ? AND recorded_at_ms < ?`,
-    ),
-    trimEvents: db.prepare('DELETE FROM events WHERE seq <= ?'),
-    trimUsers: db.prepare('DELETE FROM event_users WHERE seq BETWEEN ? AND ?'),
-  };
-}
-
 function runMatcher({ status, labels, text, until }: RunQuery): (header: RunHeader) => boolean {
   const wanted = text?.toLowerCase();
   const wantedLabels = Object.entries(labels ?? {});
@@ -555,9 +499,9 @@ function readEpoch(db: DatabaseSyncInstance): string {
 function readTip(db: DatabaseSyncInstance): Tip {
   const row = db
     .prepare(
-      `SELECT seq, project_id AS projectId, run_id AS runId, run_seq AS runSeq, type, event_id AS eventId, actor,
+      `SELECT seq, e.project_id AS projectId, run_id AS runId, run_seq AS runSeq, type, event_id AS eventId, actor,
          recorded_at_ms AS recordedAtMs, payload_hash AS payloadHash, prev_hash AS prevHash
-       FROM events JOIN runs ON row_id = run_row ORDER BY seq DESC LIMIT 1`,
+       FROM events e JOIN runs ON row_id = run_row ORDER BY seq DESC LIMIT 1`,
     )
     .get() as Parameters<typeof rowHash>[0] | undefined;
   if (!row) return { seq: 0, hash: GENESIS, recordedAtMs: 0 };

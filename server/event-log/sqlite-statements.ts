@@ -1,0 +1,60 @@
+import type { DatabaseSyncInstance } from '@photostructure/sqlite';
+
+/** The lists that hang on a run. */
+export type ChildTable = 'stages' | 'artifacts' | 'approvals';
+
+const EVENT_COLUMNS = `e.seq, e.run_seq, e.project_id, r.run_id, e.type, e.payload FROM events e`;
+const JOIN_RUN = 'CROSS JOIN runs r ON r.row_id = e.run_row';
+
+/** The statements of the log, prepared once for a connection. */
+export function prepareStatements(db: DatabaseSyncInstance) {
+  const children = (table: ChildTable, id: string) =>
+    db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND ${id} > ? ORDER BY ${id}`);
+  const changed = (table: ChildTable, id: string) =>
+    db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND last_seq > ?`);
+  return {
+    findEvent: db.prepare('SELECT seq, run_seq FROM events WHERE project_id = ? AND event_id = ?'),
+    insertEvent: db.prepare(
+      `INSERT INTO events (seq, run_row, run_seq, project_id, type, event_id, actor, recorded_at_ms, payload, salt,
+         payload_hash, prev_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    insertUser: db.prepare('INSERT OR IGNORE INTO event_users (user_id, seq) VALUES (?, ?)'),
+    readAll: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.seq > ? ORDER BY e.seq`),
+    readProject: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.project_id = ? AND e.seq > ? ORDER BY e.seq`),
+    readRun: db.prepare(
+      `SELECT ${EVENT_COLUMNS} ${JOIN_RUN}
+       WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) AND e.seq > ? ORDER BY e.seq`,
+    ),
+    readUser: db.prepare(
+      `SELECT ${EVENT_COLUMNS.replace('FROM events e', 'FROM event_users u CROSS JOIN events e ON e.seq = u.seq')}
+       ${JOIN_RUN} WHERE u.user_id = ? AND u.seq > ? ORDER BY u.seq`,
+    ),
+    projectsOf: db.prepare('SELECT project_id FROM runs WHERE run_id = ? ORDER BY project_id'),
+    children: {
+      stages: children('stages', 'stage_id'),
+      artifacts: children('artifacts', 'artifact_id'),
+      approvals: children('approvals', 'approval_id'),
+    },
+    changedChildren: {
+      stages: changed('stages', 'stage_id'),
+      artifacts: changed('artifacts', 'artifact_id'),
+      approvals: changed('approvals', 'approval_id'),
+    },
+    listAll: db.prepare(
+      `SELECT row_id, created_at, project_id, state FROM runs WHERE (created_at, row_id) < (?, ?)
+       ORDER BY created_at DESC, row_id DESC`,
+    ),
+    listProject: db.prepare(
+      `SELECT row_id, created_at, project_id, state FROM runs WHERE project_id = ? AND (created_at, row_id) < (?, ?)
+       ORDER BY created_at DESC, row_id DESC`,
+    ),
+    pendingApprovals: db.prepare(`SELECT state FROM approvals WHERE run_row = ? AND status = 'pending'`),
+    changedRuns: db.prepare('SELECT last_seq, project_id, state FROM runs WHERE last_seq > ? ORDER BY last_seq'),
+    lastBefore: db.prepare(
+      `SELECT max(seq) AS seq FROM (SELECT seq, recorded_at_ms FROM events ORDER BY seq LIMIT ?)
+       WHERE seq < ? AND recorded_at_ms < ?`,
+    ),
+    trimEvents: db.prepare('DELETE FROM events WHERE seq <= ?'),
+    trimUsers: db.prepare('DELETE FROM event_users WHERE seq BETWEEN ? AND ?'),
+  };
+}
