@@ -1,0 +1,169 @@
+import { randomUUID } from 'node:crypto';
+import type { Logger } from 'pino';
+import { type DraftIssue, type ErrorCode, RunwireError } from '../shared/errors.ts';
+import { type DraftOf, describeIssue, draftSchemaOf, type EventOf, type Registry } from '../shared/registry.ts';
+import type { RunRows } from '../shared/run.ts';
+import type { EventLog, LogRecord, ReadyDraft, Receipt } from './event-log/log.ts';
+
+/**
+ * The one way into the log, and the doorbell: publish → validate → guard → append → notify. What observers are told is
+ * durable already; whoever was not listening finds it in the log.
+ */
+
+export const DRAFT_LIMIT_BYTES = 64 * 1024;
+export const REQUEST_LIMIT_DRAFTS = 1_000;
+/** Issues that one answer names; more of the same help nobody. */
+const ISSUE_LIMIT = 100;
+
+export type PhiPolicy = 'reject' | 'redact';
+
+/**
+ * Looks at a checked draft before it is logged. Returns it, or one with what it must not say replaced; throws a
+ * `RunwireError` with the `path` to refuse it. Any other throw refuses it too.
+ */
+export type Guard = (draft: ReadyDraft, policy: PhiPolicy) => ReadyDraft;
+
+export type Publisher = {
+  /** The `actor` of the events. */
+  actor: string;
+  /** Server code, which may also decide approvals. Default false. */
+  isTrusted?: boolean;
+  /** What the guard does with what it finds; default the server's policy. */
+  onPhi?: PhiPolicy | undefined;
+};
+
+/** `seq` is the highest position of the request, stored now or before. */
+export type Published = { accepted: number; duplicates: number; seq: number; receipts: Receipt[] };
+
+export type BusObserver<Event> = { next(event: Event): void };
+
+export type EventBusOptions<R extends Registry> = {
+  registry: R;
+  log: EventLog;
+  logger: Logger;
+  phiPolicy: PhiPolicy;
+  guard?: Guard | undefined;
+};
+
+export class EventBus<R extends Registry> {
+  readonly #log: EventLog;
+  readonly #logger: Logger;
+  readonly #schema: ReturnType<typeof draftSchemaOf<R>>;
+  readonly #guard: Guard;
+  readonly #phiPolicy: PhiPolicy;
+  readonly #observers = new Set<BusObserver<EventOf<R>>>();
+  readonly #stopListening: () => void;
+  #published = 0;
+
+  constructor({ registry, log, logger, phiPolicy, guard = (draft) => draft }: EventBusOptions<R>) {
+    this.#log = log;
+    this.#logger = logger;
+    this.#schema = draftSchemaOf(registry);
+    this.#guard = guard;
+    this.#phiPolicy = phiPolicy;
+    this.#stopListening = log.subscribe((records) => this.#notify(records));
+  }
+
+  /** Events logged since the start. */
+  get published(): number {
+    return this.#published;
+  }
+
+  /**
+   * Publishes 1–1,000 drafts, all or none; resolves once they are durable. Drafts are checked here, whatever their
+   * type says. Throws `INVALID_EVENT` or `PHI_REJECTED` with `issues`, `TOO_LARGE`, `FORBIDDEN`, `UNAVAILABLE`.
+   */
+  async publish(drafts: readonly DraftOf<R>[], publisher: Publisher): Promise<Published> {
+    if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'no events in the request', { path: 'events' });
+    if (drafts.length > REQUEST_LIMIT_DRAFTS) {
+      throw new RunwireError('TOO_LARGE', `more than ${REQUEST_LIMIT_DRAFTS} events in one request`);
+    }
+    const ready = this.#guarded(this.#checked(drafts), publisher.onPhi ?? this.#phiPolicy);
+    const receipts = await this.#log.append({
+      actor: publisher.actor,
+      drafts: ready,
+      ...(publisher.isTrusted ? {} : { check: refuseDecision }),
+    });
+    const duplicates = receipts.filter((receipt) => receipt.isDuplicate).length;
+    const seq = receipts.reduce((highest, receipt) => Math.max(highest, receipt.seq), 0);
+    return { accepted: receipts.length - duplicates, duplicates, seq, receipts };
+  }
+
+  /** Tells the observer every event that is logged from now on, in order, once it is durable. */
+  subscribe(observer: BusObserver<EventOf<R>>): { unsubscribe(): void } {
+    this.#observers.add(observer);
+    return { unsubscribe: () => void this.#observers.delete(observer) };
+  }
+
+  close(): void {
+    this.#stopListening();
+    this.#observers.clear();
+  }
+
+  #checked(drafts: readonly unknown[]): ReadyDraft[] {
+    const now = new Date().toISOString();
+    const issues: DraftIssue[] = [];
+    const ready: ReadyDraft[] = [];
+    drafts.forEach((draft, index) => {
+      const parsed = this.#schema.safeParse(draft);
+      if (!parsed.success) {
+        for (const issue of parsed.error.issues) issues.push({ index, ...describeIssue(issue) });
+        return;
+      }
+      const checked = parsed.data as unknown as Omit<ReadyDraft, 'timestamp' | 'eventId'> & Partial<ReadyDraft>;
+      if (Buffer.byteLength(JSON.stringify(checked)) > DRAFT_LIMIT_BYTES) {
+        issues.push({ index, path: '', message: 'the draft is larger than 64 KiB' });
+        return;
+      }
+      ready.push({ ...checked, timestamp: checked.timestamp ?? now, eventId: checked.eventId ?? randomUUID() });
+    });
+    if (issues.length > 0) throw refusal('INVALID_EVENT', issues);
+    return ready;
+  }
+
+  #guarded(drafts: ReadyDraft[], policy: PhiPolicy): ReadyDraft[] {
+    const issues: DraftIssue[] = [];
+    const guarded = drafts.map((draft, index) => {
+      try {
+        return this.#guard(draft, policy);
+      } catch (error) {
+        const isRefusal = error instanceof RunwireError;
+        if (!isRefusal) this.#logger.error({ type: draft.type }, 'the guard failed: the draft is refused');
+        issues.push({
+          index,
+          path: (isRefusal && error.path) || '',
+          message: isRefusal ? error.message : 'could not be checked for protected information',
+        });
+        return draft;
+      }
+    });
+    if (issues.length > 0) throw refusal('PHI_REJECTED', issues);
+    return guarded;
+  }
+
+  #notify(records: readonly LogRecord[]): void {
+    this.#published += records.length;
+    for (const record of records) {
+      for (const observer of this.#observers) {
+        try {
+          observer.next(record.event as EventOf<R>);
+        } catch (error) {
+          this.#logger.error({ err: error, type: record.type }, 'an observer of the bus failed');
+        }
+      }
+    }
+  }
+}
+
+function refusal(code: ErrorCode, issues: DraftIssue[]): RunwireError {
+  const [first] = issues;
+  const where = first?.path ? `events.${first.index}.${first.path}` : `events.${first?.index}`;
+  return new RunwireError(code, `${where}: ${first?.message}`, { path: where, issues: issues.slice(0, ISSUE_LIMIT) });
+}
+
+/** Approvals that Runwire itself keeps are decided by `approval.grant` and `approval.deny`, never by a producer's word. */
+function refuseDecision(rows: RunRows, draft: ReadyDraft & { approvalId?: string }): void {
+  if (draft.type !== 'approval.granted' && draft.type !== 'approval.denied') return;
+  if (rows.approval(draft.approvalId ?? '')?.authority !== 'runwire') return;
+  throw new RunwireError('FORBIDDEN', 'this approval is decided in Runwire, not by a producer', { path: 'approvalId' });
+}

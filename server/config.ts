@@ -1,0 +1,107 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { parseEnv } from 'node:util';
+import { z } from 'zod';
+import { RunwireError } from '../shared/errors.ts';
+import { describeIssue } from '../shared/registry.ts';
+import { localSecret } from './auth.ts';
+
+/** The environment, checked: the only reader of it besides the CLI. The variables are the contract's section 5. */
+
+const list = z.string().transform((value) =>
+  value
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== ''),
+);
+
+const environmentSchema = z.object({
+  PORT: z.coerce.number().int().min(0).max(65_535).default(3001),
+  HOST: z.string().min(1).default('127.0.0.1'),
+  DATABASE_URL: z.string().default('file:./data/runwire.db'),
+  AUTH_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
+  AUTH_ISSUER: z.string().optional(),
+  AUTH_AUDIENCE: z.string().optional(),
+  ALLOWED_ORIGINS: list.optional(),
+  RETENTION_DAYS: z.coerce.number().positive().optional(),
+  PHI_POLICY: z.enum(['reject', 'redact']).default('reject'),
+  NODE_ENV: z.string().optional(),
+});
+
+export type Config = {
+  port: number;
+  host: string;
+  databaseUrl: string;
+  authSecret: string;
+  authIssuer?: string | undefined;
+  authAudience?: string | undefined;
+  allowedOrigins: string[];
+  retentionDays?: number | undefined;
+  phiPolicy: 'reject' | 'redact';
+  /** The secret is the data folder's own: whoever can read the folder may sign in. */
+  isLocalSecret: boolean;
+};
+
+/** Named in the contract, and not to be ignored in silence until they do something. */
+const unsupported = ['REDIS_URL', 'AUTH_JWKS_URL'] as const;
+
+/** `process.env` over the `.env` of a folder; empty values count as absent. */
+export function readEnvironment(folder = process.cwd()): Record<string, string> {
+  const path = join(folder, '.env');
+  const file = existsSync(path) ? parseEnv(readFileSync(path, 'utf8')) : {};
+  const merged = { ...file, ...process.env };
+  return Object.fromEntries(Object.entries(merged).filter((entry): entry is [string, string] => Boolean(entry[1])));
+}
+
+/** Checks an environment; throws `INVALID_INPUT` naming the variable. */
+export function loadConfig(environment: Record<string, string | undefined>): Config {
+  const parsed = environmentSchema.safeParse(environment);
+  if (!parsed.success) {
+    const [first] = parsed.error.issues;
+    const { path, message } = first ? describeIssue(first) : { path: '', message: 'invalid' };
+    throw new RunwireError('INVALID_INPUT', `${path}: ${message}`, { path });
+  }
+  for (const name of unsupported) {
+    if (environment[name]) throw new RunwireError('INVALID_INPUT', `${name} is not supported yet`, { path: name });
+  }
+  const values = parsed.data;
+  return {
+    port: values.PORT,
+    host: values.HOST,
+    databaseUrl: values.DATABASE_URL,
+    ...secretOf(values),
+    authIssuer: values.AUTH_ISSUER,
+    authAudience: values.AUTH_AUDIENCE,
+    allowedOrigins: values.ALLOWED_ORIGINS ?? [],
+    retentionDays: values.RETENTION_DAYS,
+    phiPolicy: values.PHI_POLICY,
+  };
+}
+
+function secretOf(values: z.output<typeof environmentSchema>): { authSecret: string; isLocalSecret: boolean } {
+  if (values.AUTH_SECRET !== undefined) return { authSecret: values.AUTH_SECRET, isLocalSecret: false };
+  if (values.NODE_ENV === 'production' || !isLoopback(values.HOST)) {
+    throw new RunwireError('INVALID_INPUT', 'AUTH_SECRET is required in production and on another host than loopback', {
+      path: 'AUTH_SECRET',
+    });
+  }
+  return { authSecret: localSecret(secretPath(values.DATABASE_URL)), isLocalSecret: true };
+}
+
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+
+/** Where the local secret of a database is kept: in its folder. */
+export const secretPath = (databaseUrl: string): string => join(dataFolder(databaseUrl), 'auth-secret');
+
+function dataFolder(databaseUrl: string): string {
+  const path = databasePath(databaseUrl);
+  return path === ':memory:' ? resolve('data') : dirname(path);
+}
+
+/** Path of the SQLite file that a `DATABASE_URL` names, `:memory:` for `memory:`. */
+export function databasePath(databaseUrl: string): string {
+  if (databaseUrl === 'memory:') return ':memory:';
+  if (databaseUrl.startsWith('file:')) return resolve(databaseUrl.slice('file:'.length).replace(/^\/\/(?=\/)/, ''));
+  throw new RunwireError('INVALID_INPUT', 'must begin with file: or be memory:', { path: 'DATABASE_URL' });
+}

@@ -1,0 +1,192 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import type { WebSocket } from 'ws';
+import { closeCodes } from '../shared/errors.ts';
+import type { Principal } from './auth.ts';
+import type { Attached, Transport } from './delivery/reader.ts';
+
+/** The open WebSockets: who is on, whether each is alive, and what each has yet to take. */
+
+export type ClientStats = {
+  id: number;
+  /** Who it is; absent until it has said so. */
+  sub?: string;
+  connectedAt: string;
+  subscriptions: number;
+  /** Events between the slowest of its subscriptions and the head. */
+  lag: number;
+  /** Bytes sent and not yet taken, and bytes taken in all. */
+  unsentBytes: number;
+  sentBytes: number;
+};
+
+/** Unsent bytes at which a reader stops being read for. */
+const DRAIN_BYTES = 128 * 1024;
+/** How long a client may take to say who it is. */
+const IDENTIFY_MS = 10_000;
+const GRACE_MS = 1_000;
+
+export class Connection implements Transport {
+  readonly id: number;
+  readonly connectedAtMs = Date.now();
+  readonly #ws: WebSocket;
+  readonly #socket: Socket;
+  readonly #readers = new Set<Attached>();
+  #principal: Principal | undefined;
+  #heardAt = performance.now();
+  #pingAt: number;
+
+  constructor(id: number, ws: WebSocket, socket: Socket, heartbeatMs: number) {
+    this.id = id;
+    this.#ws = ws;
+    this.#socket = socket;
+    this.#pingAt = this.#heardAt + heartbeatMs;
+    const heard = () => {
+      this.#heardAt = performance.now();
+    };
+    ws.on('message', heard);
+    ws.on('pong', heard);
+    ws.on('ping', heard);
+  }
+
+  get principal(): Principal {
+    if (!this.#principal) throw new Error('the connection has not been identified yet');
+    return this.#principal;
+  }
+
+  /** Puts a principal in place, at first or by a fresh token. */
+  identify(principal: Principal): void {
+    this.#principal = principal;
+    for (const reader of this.#readers) reader.poke();
+  }
+
+  get isDrained(): boolean {
+    return this.#socket.writableLength < DRAIN_BYTES;
+  }
+
+  drained(): Promise<void> {
+    if (this.isDrained || this.#socket.destroyed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        this.#socket.off('drain', done);
+        this.#socket.off('close', done);
+        resolve();
+      };
+      this.#socket.on('drain', done);
+      this.#socket.on('close', done);
+    });
+  }
+
+  interrupt(): void {
+    this.#ws.close(closeCodes.tryAgain, 'the log is not available');
+  }
+
+  attach(reader: Attached): void {
+    this.#readers.add(reader);
+  }
+
+  detach(reader: Attached): void {
+    this.#readers.delete(reader);
+  }
+
+  refuse(reason: string): void {
+    this.#ws.close(closeCodes.unauthenticated, reason);
+  }
+
+  /** Says that the server goes away. The stock client takes the notice as "connect anew". */
+  dismiss(): void {
+    if (this.#ws.readyState === this.#ws.OPEN) this.#ws.send('{"id":null,"method":"reconnect"}');
+    this.#ws.close(closeCodes.goingAway, 'the server is going away');
+  }
+
+  terminate(): void {
+    this.#ws.terminate();
+  }
+
+  /** Pings when due, cuts off who has been silent for two intervals, and lets no one stay beyond their token. */
+  check(now: number, heartbeatMs: number): void {
+    if (now - this.#heardAt >= 2 * heartbeatMs) {
+      this.#ws.terminate();
+      return;
+    }
+    if (this.#ws.readyState !== this.#ws.OPEN) return;
+    if (!this.#principal) {
+      if (Date.now() - this.connectedAtMs >= IDENTIFY_MS) this.refuse('no token');
+      return;
+    }
+    if (this.#principal.expiresAtMs !== undefined && this.#principal.expiresAtMs <= Date.now()) {
+      this.refuse('the token has expired');
+      return;
+    }
+    if (now < this.#pingAt) return;
+    this.#pingAt = now + heartbeatMs;
+    this.#ws.ping();
+  }
+
+  stats(): ClientStats {
+    const lags = [...this.#readers].map((reader) => reader.lag);
+    const unsentBytes = this.#socket.writableLength;
+    return {
+      id: this.id,
+      ...(this.#principal ? { sub: this.#principal.sub } : {}),
+      connectedAt: new Date(this.connectedAtMs).toISOString(),
+      subscriptions: this.#readers.size,
+      lag: lags.length === 0 ? 0 : Math.max(...lags),
+      unsentBytes,
+      sentBytes: this.#socket.bytesWritten - unsentBytes,
+    };
+  }
+}
+
+export class Connections {
+  readonly #heartbeatMs: number;
+  readonly #byWebSocket = new Map<WebSocket, Connection>();
+  readonly #wheel: NodeJS.Timeout;
+  #lastId = 0;
+
+  /** One wheel for all: no timer of its own for any client. */
+  constructor(heartbeatMs: number) {
+    this.#heartbeatMs = heartbeatMs;
+    this.#wheel = setInterval(() => this.#turn(), Math.min(1_000, heartbeatMs / 4));
+    this.#wheel.unref();
+  }
+
+  get count(): number {
+    return this.#byWebSocket.size;
+  }
+
+  add(ws: WebSocket, request: IncomingMessage): Connection {
+    const connection = new Connection(++this.#lastId, ws, request.socket, this.#heartbeatMs);
+    this.#byWebSocket.set(ws, connection);
+    ws.once('close', () => this.#byWebSocket.delete(ws));
+    return connection;
+  }
+
+  of(ws: WebSocket): Connection {
+    const connection = this.#byWebSocket.get(ws);
+    if (!connection) throw new Error('not a connection of this server');
+    return connection;
+  }
+
+  stats(): ClientStats[] {
+    return [...this.#byWebSocket.values()].map((connection) => connection.stats());
+  }
+
+  /** Dismisses everyone, in random order over `spreadMs`, so that they do not all come back at once. */
+  async close(spreadMs: number): Promise<void> {
+    const connections = [...this.#byWebSocket.values()];
+    const closed = [...this.#byWebSocket.keys()].map((ws) => new Promise((resolve) => ws.once('close', resolve)));
+    const timers = connections.map((connection) => setTimeout(() => connection.dismiss(), Math.random() * spreadMs));
+    const grace = setTimeout(() => {
+      for (const connection of connections) connection.terminate();
+    }, spreadMs + GRACE_MS);
+    await Promise.all(closed);
+    for (const timer of [...timers, grace]) clearTimeout(timer);
+    clearInterval(this.#wheel);
+  }
+
+  #turn(): void {
+    const now = performance.now();
+    for (const connection of this.#byWebSocket.values()) connection.check(now, this.#heartbeatMs);
+  }
+}

@@ -1,0 +1,13 @@
+import { RunwireError } from '../../shared/errors.ts';
+
+/** A position of one log. Clients get it as opaque text and hand it back; it grants nothing. */
+export type Cursor = { epoch: string; seq: number };
+
+export const encodeCursor = (epoch: string, seq: number): string => `${epoch}.${seq}`;
+
+/** Throws `CURSOR_INVALID`. */
+export function decodeCursor(text: string): Cursor {
+  const match = /^([0-9a-f]{1,64})\.(\d{1,15})$/.exec(text);
+  if (!match) throw new RunwireError('CURSOR_INVALID', 'not a cursor of this server', { path: 'lastEventId' });
+  return { epoch: match[1] as string, seq: Number(match[2]) };
+}

@@ -1,0 +1,160 @@
+import { RunwireError } from '../../shared/errors.ts';
+import { can } from '../auth.ts';
+import type { LogRecord, Scope } from '../event-log/log.ts';
+import { bellKey } from './bell.ts';
+import { Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
+import type { Window } from './window.ts';
+
+export type EventQuery = Start & {
+  /** A run may be named without its project: then it is the only readable run of that id. */
+  scope: Scope | { kind: 'run'; runId: string; projectId?: string | undefined };
+  /** Only these types; default all. */
+  types?: ReadonlySet<string> | undefined;
+  conflate: boolean;
+};
+
+/** Records looked at in one go: what a reader holds at the most. */
+const PAGE_RECORDS = 256;
+
+/** Reads the events of a scope. */
+export class EventReader<Event> extends Reader<Event> {
+  readonly #window: Window;
+  readonly #query: EventQuery;
+  #scope: Scope | undefined;
+  #page: LogRecord[] = [];
+  #index = 0;
+  /** How far the page was scanned, beyond its last match. */
+  #scannedTo = 0;
+
+  constructor(context: ReaderContext, window: Window, query: EventQuery, signal: AbortSignal | undefined) {
+    super(context, query, signal);
+    this.#window = window;
+    this.#query = query;
+    const { scope } = query;
+    if (scope.kind !== 'run') this.#scope = scope;
+    else if (scope.projectId !== undefined) this.#scope = { ...scope, projectId: scope.projectId };
+  }
+
+  protected get bellKey(): string {
+    if (this.#scope) return bellKey.of(this.#scope);
+    return bellKey.runId((this.#query.scope as { runId: string }).runId);
+  }
+
+  protected get projectId(): string | undefined {
+    return this.#scope && 'projectId' in this.#scope ? this.#scope.projectId : undefined;
+  }
+
+  protected get beginning(): number {
+    return this.context.log.oldest - 1;
+  }
+
+  protected take(): Taken<Event> | undefined {
+    const record = this.#page[this.#index];
+    if (!record) return undefined;
+    this.#index++;
+    const isLast = this.#index === this.#page.length;
+    if (isLast) this.drop();
+    return { seq: record.seq, seenTo: isLast ? this.#scannedTo : record.seq, item: record.event as Event };
+  }
+
+  protected drop(): void {
+    this.#page = [];
+    this.#index = 0;
+  }
+
+  protected async readOn(): Promise<void> {
+    const { log } = this.context;
+    if (!this.#scope && !(await this.#findRun())) return;
+    if (this.position + 1 < log.oldest) {
+      this.setGap('expired');
+      return;
+    }
+    const { records, scannedTo } = await this.#read(this.#scope as Scope);
+    // Trimmed while it was being read: the page may have holes.
+    if (this.position + 1 < log.oldest) {
+      this.setGap('expired');
+      return;
+    }
+    this.#page = this.#query.conflate ? conflated(records) : records;
+    this.#index = 0;
+    this.#scannedTo = scannedTo;
+    if (records.length === 0) this.position = scannedTo;
+  }
+
+  async #read(scope: Scope): Promise<{ records: LogRecord[]; scannedTo: number }> {
+    const { types } = this.#query;
+    const canRead = (record: LogRecord) => can(this.principal, 'read', { projectId: record.projectId });
+    if (this.#window.covers(this.position)) {
+      const matches = (record: LogRecord) =>
+        isIn(scope, record) && (!types || types.has(record.type)) && canRead(record);
+      return this.#window.read(this.position, PAGE_RECORDS, matches);
+    }
+    const page = await this.context.log.read({ scope, types, after: this.position, limit: PAGE_RECORDS });
+    return { records: page.records.filter(canRead), scannedTo: page.scannedTo };
+  }
+
+  /** Finds the project of a run that was named without it; false while there is no such run. */
+  async #findRun(): Promise<boolean> {
+    const { runId } = this.#query.scope as { runId: string };
+    const { log } = this.context;
+    const { head } = log;
+    const projects = await log.projectsOf(runId);
+    const readable = projects.filter((projectId) => can(this.principal, 'read', { projectId }));
+    if (readable.length > 1) {
+      throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
+    }
+    const [projectId] = readable;
+    if (projectId !== undefined) {
+      this.#scope = { kind: 'run', projectId, runId };
+      return true;
+    }
+    // There was no such run up to this head. One that came since is beyond it, so this reads on and finds it.
+    this.position = Math.max(this.position, head);
+    return false;
+  }
+}
+
+function isIn(scope: Scope, record: LogRecord): boolean {
+  switch (scope.kind) {
+    case 'all':
+      return true;
+    case 'project':
+      return record.projectId === scope.projectId;
+    case 'run':
+      return record.runId === scope.runId && record.projectId === scope.projectId;
+    case 'user':
+      return record.users?.includes(scope.userId) ?? false;
+  }
+}
+
+type Progress = { stageId: string; timestamp: string; attempt?: number };
+const progressFields = ['progress', 'message', 'done', 'total'] as const;
+
+/**
+ * Leaves out each stage.progress that a later one of its stage supersedes: that says all the same fields anew, of the
+ * same or a later attempt, and of no earlier a time, so that the fold comes out the same.
+ */
+export function conflated(records: LogRecord[]): LogRecord[] {
+  const latest = new Map<string, Progress>();
+  const kept: LogRecord[] = [];
+  for (let index = records.length - 1; index >= 0; index--) {
+    const record = records[index] as LogRecord;
+    if (record.type === 'stage.progress') {
+      const event = record.event as Progress;
+      const key = `${record.projectId} ${record.runId} ${event.stageId}`;
+      const later = latest.get(key);
+      if (later && supersedes(later, event)) continue;
+      latest.set(key, event);
+    }
+    kept.push(record);
+  }
+  return kept.reverse();
+}
+
+function supersedes(later: Progress, earlier: Progress): boolean {
+  return (
+    (later.attempt ?? 1) >= (earlier.attempt ?? 1) &&
+    later.timestamp > earlier.timestamp &&
+    progressFields.every((field) => !(field in earlier) || field in later)
+  );
+}

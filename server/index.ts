@@ -1,0 +1,8 @@
+/** `runwire/server`: what a Node server that runs pipelines puts in. */
+export { EventCategories, RunEventDraftSchema } from '../shared/events.ts';
+export { type Action, type Authenticate, can, type Principal, type Role, signToken } from './auth.ts';
+export { type Broadcast, type BroadcastData, RunEventBroadcaster } from './broadcaster.ts';
+export { type BusObserver, EventBus, type Guard, type Published, type Publisher } from './bus.ts';
+export type { EventLog } from './event-log/log.ts';
+export type { AppRouter, Context, RouterOf } from './router.ts';
+export { createRunServer, type RunServer, type RunServerOptions, type ServerStats } from './run-server.ts';

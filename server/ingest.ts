@@ -1,0 +1,64 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type DraftIssue, RunwireError } from '../shared/errors.ts';
+import type { DraftOf, Registry } from '../shared/registry.ts';
+import type { Principal } from './auth.ts';
+import { type EventBus, type PhiPolicy, REQUEST_LIMIT_DRAFTS } from './bus.ts';
+import { queryOf, readBody, sendJson } from './http.ts';
+import { publishAs } from './router.ts';
+
+/** `POST /api/v1/events`: an object, an array, or NDJSON of drafts. */
+
+const LIMIT_BYTES = 8 * 1024 * 1024;
+
+export async function ingest<R extends Registry>(
+  bus: EventBus<R>,
+  principal: Principal,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const onPhi = phiPolicyOf(queryOf(request).get('onPhi'));
+  const mediaType = (request.headers['content-type'] ?? 'application/json').split(';', 1)[0]?.trim().toLowerCase();
+  const encoding = request.headers['content-encoding'];
+  if (encoding !== undefined && encoding !== 'identity') {
+    throw new RunwireError('INVALID_INPUT', 'the body must not be compressed', { path: 'content-encoding' });
+  }
+  const body = await readBody(request, LIMIT_BYTES);
+  const drafts = mediaType === 'application/x-ndjson' ? parseLines(body) : parseJson(body);
+  const { accepted, duplicates, seq } = await publishAs(bus, principal, drafts as DraftOf<R>[], onPhi);
+  sendJson(response, 200, { accepted, duplicates, seq });
+}
+
+function phiPolicyOf(value: string | null): PhiPolicy | undefined {
+  if (value === null) return undefined;
+  if (value === 'reject' || value === 'redact') return value;
+  throw new RunwireError('INVALID_INPUT', 'must be reject or redact', { path: 'onPhi' });
+}
+
+// The messages of JSON.parse quote what they could not read, so they go no further.
+function parseJson(text: string): unknown[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new RunwireError('INVALID_INPUT', 'the body is not JSON');
+  }
+  return Array.isArray(value) ? value : [value];
+}
+
+function parseLines(text: string): unknown[] {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  if (lines.length > REQUEST_LIMIT_DRAFTS) {
+    throw new RunwireError('TOO_LARGE', `more than ${REQUEST_LIMIT_DRAFTS} events in one request`);
+  }
+  const issues: DraftIssue[] = [];
+  const drafts = lines.map((line, index) => {
+    try {
+      return JSON.parse(line) as unknown;
+    } catch {
+      issues.push({ index, path: '', message: 'the line is not JSON' });
+      return undefined;
+    }
+  });
+  if (issues.length > 0) throw new RunwireError('INVALID_EVENT', 'a line of the body is not JSON', { issues });
+  return drafts;
+}

@@ -1,0 +1,56 @@
+import { realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import pino from 'pino';
+import { RunwireError } from '../shared/errors.ts';
+import { roles, signToken } from './auth.ts';
+import { type Config, loadConfig, readEnvironment } from './config.ts';
+import { createRunServer } from './run-server.ts';
+
+/** The executable: environment → options → start → signals. */
+
+/** How long the printed link signs its holder in for. */
+const LINK_SECONDS = 24 * 3_600;
+/** A shutdown that takes longer is cut short: supervisors kill at about ten seconds. */
+const SHUTDOWN_LIMIT_MS = 9_000;
+
+/** Serves until SIGTERM or SIGINT. Resolves with the exit code. */
+export async function serve(): Promise<number> {
+  const config = loadConfig(readEnvironment());
+  const logger = pino({ level: 'info' }, pino.destination(2));
+  const server = await createRunServer({ ...config, logger });
+  const { url } = await server.listen();
+  process.stdout.write(`Runwire serves ${url}\n`);
+  if (config.isLocalSecret) process.stdout.write(`Open ${await signInLink(url, config)}\n`);
+
+  const signal = await new Promise<string>((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+  });
+  logger.info({ signal }, 'shutting down');
+  const limit = setTimeout(() => {
+    logger.error('the shutdown took too long');
+    process.exit(1);
+  }, SHUTDOWN_LIMIT_MS);
+  await server.close();
+  clearTimeout(limit);
+  return 0;
+}
+
+async function signInLink(url: string, { authSecret, authIssuer, authAudience }: Config): Promise<string> {
+  const token = await signToken(
+    { secret: authSecret, issuer: authIssuer, audience: authAudience },
+    { sub: 'local', projects: ['*'], roles, ttlSeconds: LINK_SECONDS },
+  );
+  return `${url}/login?token=${token}`;
+}
+
+const isMain = process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
+if (isMain) {
+  serve().then(
+    (code) => process.exit(code),
+    (error: unknown) => {
+      process.stderr.write(`runwire: ${error instanceof RunwireError ? error.message : String(error)}\n`);
+      process.exit(1);
+    },
+  );
+}

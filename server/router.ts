@@ -1,0 +1,380 @@
+import { initTRPC, TRPCError } from '@trpc/server';
+import type { Logger } from 'pino';
+import { ZodError, z } from 'zod';
+import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
+import type { RunwireEvents } from '../shared/events.ts';
+import {
+  type CategoryOf,
+  categoriesOf,
+  type DraftOf,
+  describeIssue,
+  type EventOf,
+  type Registry,
+  type TypeOf,
+} from '../shared/registry.ts';
+import type { RunHeader } from '../shared/run.ts';
+import * as field from '../shared/text.ts';
+import { type Authenticate, can, demand, type Principal } from './auth.ts';
+import { type EventBus, REQUEST_LIMIT_DRAFTS } from './bus.ts';
+import type { Connection } from './connections.ts';
+import { decodeCursor, encodeCursor } from './delivery/cursor.ts';
+import type { Delivery } from './delivery/delivery.ts';
+import type { EventQuery } from './delivery/events.ts';
+import type { Tracked, Transport } from './delivery/reader.ts';
+import type { EventLog, RunKey, Scope } from './event-log/log.ts';
+import type { ServerStats } from './run-server.ts';
+
+/** The procedures: thin. What they promise is the contract's sections 2 and 3. */
+
+/** What a procedure knows of its caller: all that `createCaller` needs is a principal. */
+export type Context = {
+  readonly principal: Principal;
+  /** The WebSocket that the call came over. */
+  readonly connection?: Connection;
+};
+
+export type RouterOptions<R extends Registry> = {
+  registry: R;
+  log: EventLog;
+  bus: EventBus<R>;
+  delivery: Delivery;
+  authenticate: Authenticate;
+  stats: () => ServerStats;
+  logger: Logger;
+};
+
+const LIMIT_MOST = 500;
+const limit = z.int().positive().max(LIMIT_MOST).default(50);
+const opaque = z.string().max(200);
+
+export function createRouter<R extends Registry>(options: RouterOptions<R>) {
+  const { registry, log, bus, delivery, authenticate, stats, logger } = options;
+  type Event = EventOf<R>;
+
+  const t = initTRPC.context<Context>().create({
+    isDev: false,
+    isServer: true,
+    // Neither messages of parsers, which quote their input, nor stacks reach the wire.
+    errorFormatter: ({ shape, error }) => {
+      const known = toRunwireError(error);
+      return {
+        code: shape.code,
+        message: known.message,
+        data: {
+          code: shape.data.code,
+          httpStatus: shape.data.httpStatus,
+          runwireCode: known.code,
+          ...(shape.data.path === undefined ? {} : { path: shape.data.path }),
+          ...(known.path === undefined ? {} : { field: known.path }),
+          ...(known.issues.length > 0 ? { issues: known.issues } : {}),
+        },
+      };
+    },
+    sse: { ping: { enabled: true, intervalMs: 15_000 }, client: { reconnectAfterInactivityMs: 45_000 } },
+  });
+
+  // Gives errors of ours the tRPC code, and so the HTTP status, that the table says.
+  const procedure = t.procedure.use(async ({ next, path }) => {
+    const result = await next();
+    if (result.ok) return result;
+    const known = toRunwireError(result.error);
+    if (known.code === 'INTERNAL') logger.error({ procedure: path, err: known.cause }, 'a procedure failed');
+    throw toTRPCError(known);
+  });
+
+  const types = Object.keys(registry) as [TypeOf<R>, ...TypeOf<R>[]];
+  const categories = categoriesOf(registry);
+  const categoryNames = Object.keys(categories) as [CategoryOf<R>, ...CategoryOf<R>[]];
+  const startInput = { from: z.enum(['now', 'start']).default('now'), lastEventId: opaque.nullish() };
+  const filterInput = {
+    ...startInput,
+    types: z.array(z.enum(types)).max(types.length).optional(),
+    categories: z.array(z.enum(categoryNames)).max(categoryNames.length).optional(),
+    conflate: z.boolean().default(false),
+  };
+  const runInput = { runId: field.scopeId(), projectId: field.scopeId().optional() };
+
+  type FilterInput = {
+    from: 'now' | 'start';
+    lastEventId?: string | null | undefined;
+    types?: readonly TypeOf<R>[] | undefined;
+    categories?: readonly CategoryOf<R>[] | undefined;
+    conflate: boolean;
+  };
+
+  // A plain function, with no I/O before the iterator is returned: a stop that comes meanwhile would be lost.
+  const subscribe = (
+    ctx: Context,
+    scope: EventQuery['scope'],
+    { from, lastEventId, conflate, ...filter }: FilterInput,
+    signal: AbortSignal | undefined,
+  ): AsyncIterable<Tracked<Event>> => {
+    const wanted = typesOf<R>(filter, categories);
+    const query = { scope, from, conflate, types: wanted, lastEventId: lastEventId ?? undefined };
+    return translated(delivery.events<Event>(transportOf(ctx), query, signal));
+  };
+
+  const findRun = async (
+    principal: Principal,
+    { runId, projectId }: { runId: string; projectId?: string | undefined },
+  ) => {
+    const candidates = projectId === undefined ? await log.projectsOf(runId) : [projectId];
+    const readable = candidates.filter((candidate) => can(principal, 'read', { projectId: candidate }));
+    if (readable.length > 1) {
+      throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
+    }
+    const [found] = readable;
+    if (found === undefined) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
+    return { projectId: found, runId };
+  };
+
+  return t.router({
+    onRunEvent: procedure
+      .input(z.strictObject({ ...runInput, ...filterInput }))
+      .subscription(({ ctx, input: { runId, projectId, ...rest }, signal }) =>
+        subscribe(ctx, { kind: 'run', runId, projectId }, rest, signal),
+      ),
+    onProjectEvent: procedure
+      .input(z.strictObject({ projectId: field.scopeId(), ...filterInput }))
+      .subscription(({ ctx, input: { projectId, ...rest }, signal }) =>
+        subscribe(ctx, { kind: 'project', projectId }, rest, signal),
+      ),
+    onUserEvent: procedure
+      .input(z.strictObject(filterInput).prefault({}))
+      .subscription(({ ctx, input, signal }) =>
+        subscribe(ctx, { kind: 'user', userId: ctx.principal.sub }, input, signal),
+      ),
+    onEvent: procedure
+      .input(z.strictObject(filterInput).prefault({}))
+      .subscription(({ ctx, input, signal }) => subscribe(ctx, { kind: 'all' }, input, signal)),
+    onRunSummary: procedure
+      .input(z.strictObject({ projectId: field.scopeId().optional(), ...startInput }).prefault({}))
+      .subscription(({ ctx, input: { projectId, from, lastEventId }, signal }): AsyncIterable<Tracked<RunHeader>> => {
+        const query = { projectId, from, lastEventId: lastEventId ?? undefined };
+        return translated(delivery.summaries(transportOf(ctx), query, signal));
+      }),
+
+    run: t.router({
+      get: procedure.input(z.strictObject(runInput)).query(async ({ ctx, input }) => {
+        const { projectId, runId } = await findRun(ctx.principal, input);
+        const found = await log.run(projectId, runId);
+        if (!found) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
+        return { run: found.run, cursor: encodeCursor(log.epoch, found.position) };
+      }),
+      list: procedure
+        .input(
+          z
+            .strictObject({
+              projectId: field.scopeId().optional(),
+              status: z
+                .array(z.enum(['created', 'running', 'waiting', 'completed', 'failed']))
+                .max(5)
+                .optional(),
+              labels: z.record(z.string().max(100), z.string().max(200)).optional(),
+              text: z.string().max(200).optional(),
+              since: field.instant().optional(),
+              until: field.instant().optional(),
+              needsMyDecision: z.boolean().optional(),
+              limit,
+              cursor: opaque.nullish(),
+            })
+            .prefault({}),
+        )
+        .query(async ({ ctx: { principal }, input: { cursor, needsMyDecision, ...query } }) => {
+          const page = await log.runs({
+            ...query,
+            canRead: (projectId) => can(principal, 'read', { projectId }),
+            after: cursor == null ? undefined : decodeRunKey(cursor),
+            hasPending: needsMyDecision ? (approval) => concerns(approval, principal) : undefined,
+          });
+          return {
+            runs: page.runs,
+            ...(page.next ? { nextCursor: encodeRunKey(page.next) } : {}),
+            position: encodeCursor(log.epoch, page.position),
+          };
+        }),
+      history: procedure
+        .input(z.strictObject({ ...runInput, types: filterInput.types, limit, cursor: opaque.nullish() }))
+        .query(async ({ ctx, input: { cursor, types: wanted, limit: most, ...run } }) => {
+          const scope: Scope = { kind: 'run', ...(await findRun(ctx.principal, run)) };
+          let after = cursor == null ? 0 : decodePosition(cursor, log.epoch);
+          const events: Event[] = [];
+          // A page of the log may end early; a page of history ends at its limit or at the head.
+          while (events.length < most && after < log.head) {
+            const rest = { scope, after, limit: most - events.length };
+            const page = await log.read(wanted ? { ...rest, types: new Set<string>(wanted) } : rest);
+            for (const record of page.records) events.push(record.event as Event);
+            after = page.scannedTo;
+          }
+          return { events, ...(events.length < most ? {} : { nextCursor: encodeCursor(log.epoch, after) }) };
+        }),
+    }),
+
+    event: t.router({
+      publish: procedure
+        .input(
+          z.strictObject({
+            events: z.array(z.custom<DraftOf<R>>()).min(1),
+            onPhi: z.enum(['reject', 'redact']).optional(),
+          }),
+        )
+        .mutation(async ({ ctx: { principal }, input: { events, onPhi } }) => {
+          const { accepted, duplicates, seq } = await publishAs(bus, principal, events, onPhi);
+          return { accepted, duplicates, seq };
+        }),
+    }),
+
+    server: t.router({
+      stats: procedure.query(({ ctx }) => {
+        demand(ctx.principal, 'stats');
+        return stats();
+      }),
+    }),
+
+    auth: t.router({
+      me: procedure.query(({ ctx: { principal } }) => ({
+        sub: principal.sub,
+        projects: [...principal.projects],
+        roles: [...principal.roles],
+        ...(principal.expiresAtMs === undefined ? {} : { expiresAt: new Date(principal.expiresAtMs).toISOString() }),
+      })),
+      refresh: procedure.input(z.strictObject({ token: z.string().max(8_192) })).mutation(async ({ ctx, input }) => {
+        if (!ctx.connection) throw new RunwireError('INVALID_INPUT', 'there is no open socket to refresh');
+        const fresh = await authenticate(input.token);
+        if (fresh.sub !== ctx.principal.sub) throw new RunwireError('FORBIDDEN', 'the token is of another subject');
+        ctx.connection.identify(fresh);
+        return { expiresAt: fresh.expiresAtMs === undefined ? null : new Date(fresh.expiresAtMs).toISOString() };
+      }),
+    }),
+  });
+}
+
+export type RouterOf<R extends Registry> = ReturnType<typeof createRouter<R>>;
+export type AppRouter = RouterOf<RunwireEvents>;
+
+/** Publishes what a principal sent over the network: only to projects it may publish to. */
+export async function publishAs<R extends Registry>(
+  bus: EventBus<R>,
+  principal: Principal,
+  events: readonly DraftOf<R>[],
+  onPhi: 'reject' | 'redact' | undefined,
+) {
+  if (!can(principal, 'publish')) throw new RunwireError('FORBIDDEN', 'not allowed: publish');
+  if (events.length <= REQUEST_LIMIT_DRAFTS) {
+    events.forEach((event, index) => {
+      const projectId = (event as { projectId?: unknown } | null)?.projectId;
+      if (typeof projectId !== 'string' || can(principal, 'publish', { projectId })) return;
+      throw new RunwireError('FORBIDDEN', 'not allowed: publish to this project', {
+        path: `events.${index}.projectId`,
+      });
+    });
+  }
+  return bus.publish(events, { actor: principal.sub, onPhi });
+}
+
+/** Whether a pending approval waits for this principal. */
+function concerns(
+  approval: {
+    approvers?: string[] | undefined;
+    requiredRole: string;
+    requestedBy?: string | undefined;
+    requestActor: string;
+    decisions: { decidedBy: string }[];
+  },
+  { sub, roles }: Principal,
+): boolean {
+  if (approval.requestedBy === sub || approval.requestActor === sub) return false;
+  if (approval.decisions.some((decision) => decision.decidedBy === sub)) return false;
+  if (approval.approvers && !approval.approvers.includes(sub)) return false;
+  return (roles as readonly string[]).includes(approval.requiredRole);
+}
+
+function typesOf<R extends Registry>(
+  filter: { types?: readonly TypeOf<R>[] | undefined; categories?: readonly CategoryOf<R>[] | undefined },
+  byCategory: { [C in CategoryOf<R>]: readonly TypeOf<R>[] },
+): ReadonlySet<string> | undefined {
+  if (!filter.types && !filter.categories) return undefined;
+  return new Set<string>([...(filter.types ?? []), ...(filter.categories ?? []).flatMap((name) => byCategory[name])]);
+}
+
+/** A caller without a connection takes what it asks for, when it asks for it. */
+function transportOf({ principal, connection }: Context): Transport {
+  return (
+    connection ?? {
+      principal,
+      isDrained: true,
+      drained: () => Promise.resolve(),
+      attach: () => undefined,
+      detach: () => undefined,
+    }
+  );
+}
+
+/** Errors thrown while iterating never pass the middleware: they are translated here. */
+function translated<T>(iterator: AsyncIterableIterator<T>): AsyncIterableIterator<T> {
+  return {
+    next: () =>
+      iterator.next().catch((error: unknown) => {
+        throw toTRPCError(toRunwireError(error));
+      }),
+    return: () => iterator.return?.() ?? Promise.resolve({ done: true, value: undefined }),
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+const toTRPCError = (error: RunwireError): TRPCError =>
+  new TRPCError({ code: errorTable[error.code].trpc, message: error.message, cause: error });
+
+/** tRPC's own refusals in our words. */
+const byTRPCCode: Partial<Record<TRPCError['code'], [ErrorCode, string]>> = {
+  NOT_FOUND: ['NOT_FOUND', 'no such procedure'],
+  PARSE_ERROR: ['INVALID_INPUT', 'the message is not well-formed'],
+  BAD_REQUEST: ['INVALID_INPUT', 'the request is not well-formed'],
+  METHOD_NOT_SUPPORTED: ['INVALID_INPUT', 'the procedure takes another method'],
+  UNSUPPORTED_MEDIA_TYPE: ['INVALID_INPUT', 'the media type is not supported'],
+  UNPROCESSABLE_CONTENT: ['INVALID_INPUT', 'the message is not of the expected form'],
+  PAYLOAD_TOO_LARGE: ['TOO_LARGE', 'the request is too large'],
+  UNAUTHORIZED: ['UNAUTHENTICATED', 'the token is missing, malformed, forged or expired'],
+  CLIENT_CLOSED_REQUEST: ['INVALID_INPUT', 'the client closed the request'],
+};
+
+/** Any error as one of the table, without a value of the input in it. */
+export function toRunwireError(error: unknown): RunwireError {
+  if (error instanceof RunwireError) return error;
+  if (error instanceof TRPCError) {
+    if (error.cause instanceof RunwireError) return error.cause;
+    if (error.cause instanceof ZodError) return inputError(error.cause);
+    const [code, message] = byTRPCCode[error.code] ?? [];
+    if (code && message) return new RunwireError(code, message);
+  }
+  if (error instanceof ZodError) return inputError(error);
+  return new RunwireError('INTERNAL', 'an internal error', { cause: error });
+}
+
+function inputError(error: ZodError): RunwireError {
+  const [issue] = error.issues;
+  const { path, message } = issue ? describeIssue(issue) : { path: '', message: 'invalid' };
+  return new RunwireError('INVALID_INPUT', path ? `${path}: ${message}` : message, path ? { path } : {});
+}
+
+function decodePosition(text: string, epoch: string): number {
+  const cursor = decodeCursor(text);
+  if (cursor.epoch !== epoch) throw new RunwireError('CURSOR_INVALID', 'a cursor of another log', { path: 'cursor' });
+  return cursor.seq;
+}
+
+const encodeRunKey = ({ createdAt, rowId }: RunKey): string =>
+  Buffer.from(JSON.stringify([createdAt, rowId])).toString('base64url');
+
+function decodeRunKey(text: string): RunKey {
+  try {
+    const [createdAt, rowId] = z
+      .tuple([z.string(), z.int()])
+      .parse(JSON.parse(Buffer.from(text, 'base64url').toString('utf8')));
+    return { createdAt, rowId };
+  } catch {
+    throw new RunwireError('CURSOR_INVALID', 'not a cursor of run.list', { path: 'cursor' });
+  }
+}

@@ -1,0 +1,181 @@
+import { existsSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { fileURLToPath } from 'node:url';
+import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
+import type { Logger } from 'pino';
+import sirv from 'sirv';
+import { RunwireError } from '../shared/errors.ts';
+import type { Registry } from '../shared/registry.ts';
+import { type Authenticate, isAllowedOrigin, type Principal } from './auth.ts';
+import type { EventBus } from './bus.ts';
+import { bearerOf, cookieOf, pathOf, queryOf, sendError, sendJson } from './http.ts';
+import { ingest } from './ingest.ts';
+import { type Context, type RouterOf, toRunwireError } from './router.ts';
+
+/** The HTTP face: the contract's section 4. */
+
+export type RoutesOptions<R extends Registry> = {
+  router: RouterOf<R>;
+  bus: EventBus<R>;
+  authenticate: Authenticate;
+  allowedOrigins: readonly string[];
+  cookieName: string;
+  logger: Logger;
+  isReady: () => boolean;
+};
+
+const TRPC_LIMIT_BYTES = 8 * 1024 * 1024;
+const BATCH_LIMIT = 50;
+const SECURITY_HEADERS = {
+  'content-security-policy':
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+};
+
+type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+
+export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
+  const { router, bus, authenticate, allowedOrigins, cookieName, logger, isReady } = options;
+  const app = openApp();
+
+  /** Bearer, or the web app's cookie where the browser says that one of our own pages asks. */
+  const identify = async (request: IncomingMessage): Promise<Principal> => {
+    const bearer = bearerOf(request);
+    const cookie = bearer === undefined && isOwnPage(request) ? cookieOf(request, cookieName) : undefined;
+    const token = bearer ?? cookie;
+    if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is needed');
+    return authenticate(token);
+  };
+  const isOwnPage = ({ headers }: IncomingMessage): boolean =>
+    headers.origin === undefined
+      ? headers['sec-fetch-site'] === 'same-origin' // Browsers send no Origin with a GET to their own.
+      : isAllowedOrigin(headers.origin, headers.host, allowedOrigins);
+
+  const trpc: Route = async (request, response) => {
+    const { origin, host } = request.headers;
+    if (!isAllowedOrigin(origin, host, allowedOrigins)) {
+      return sendError(response, new RunwireError('FORBIDDEN', 'the origin is not allowed'));
+    }
+    if (origin !== undefined) {
+      response.setHeader('access-control-allow-origin', origin);
+      response.setHeader('access-control-allow-credentials', 'true');
+      response.setHeader('vary', 'origin');
+    }
+    if (request.method === 'OPTIONS') {
+      response.writeHead(204, {
+        'access-control-allow-methods': 'GET, POST',
+        'access-control-allow-headers': 'authorization, content-type, last-event-id, trpc-accept',
+        'access-control-max-age': '600',
+      });
+      response.end();
+      return;
+    }
+    await nodeHTTPRequestHandler({
+      router,
+      req: request,
+      res: response,
+      path: (pathOf(request) ?? '').slice('/trpc/'.length),
+      createContext: async (): Promise<Context> => ({ principal: await identify(request) }),
+      maxBodySize: TRPC_LIMIT_BYTES,
+      maxBatchSize: BATCH_LIMIT,
+      allowMethodOverride: true,
+      onError: ({ error }) => {
+        if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: error.cause ?? error }, 'a request failed');
+      },
+    });
+  };
+
+  const events: Route = async (request, response) => {
+    if (request.method !== 'POST') throw new RunwireError('NOT_FOUND', 'events are published with POST');
+    if (!isAllowedOrigin(request.headers.origin, request.headers.host, allowedOrigins)) {
+      throw new RunwireError('FORBIDDEN', 'the origin is not allowed');
+    }
+    await ingest(bus, await identify(request), request, response);
+  };
+
+  /** The printed link: trades the token in its address for a cookie, and the address for a clean one. */
+  const login: Route = async (request, response) => {
+    const token = queryOf(request).get('token') ?? '';
+    const { expiresAtMs } = await authenticate(token);
+    const maxAge = expiresAtMs === undefined ? '' : `; Max-Age=${Math.floor((expiresAtMs - Date.now()) / 1000)}`;
+    const isSecure = request.headers['x-forwarded-proto'] === 'https';
+    response.writeHead(303, {
+      location: '/',
+      'set-cookie': `${cookieName}=${token}; Path=/; HttpOnly; SameSite=Strict${maxAge}${isSecure ? '; Secure' : ''}`,
+      'cache-control': 'no-store',
+      'referrer-policy': 'no-referrer',
+    });
+    response.end();
+  };
+
+  const ready: Route = (_request, response) =>
+    sendJson(response, isReady() ? 200 : 503, { status: isReady() ? 'ready' : 'stopping' });
+
+  /** The routes that also serve a server that we are attached to. */
+  const ownRoute = (path: string): Route | undefined => {
+    if (path.startsWith('/trpc/')) return trpc;
+    if (path === '/api/v1/events') return events;
+    return path.startsWith('/api/v1/') ? notFound : undefined;
+  };
+  const anyRoute = (path: string): Route => {
+    switch (path) {
+      case '/healthz':
+        return (_request, response) => sendJson(response, 200, { status: 'alive' });
+      case '/readyz':
+        return ready;
+      case '/login':
+        return login;
+      default:
+        return ownRoute(path) ?? app;
+    }
+  };
+
+  const run = (route: Route, request: IncomingMessage, response: ServerResponse): void => {
+    Promise.resolve()
+      .then(() => route(request, response))
+      .catch((error: unknown) => {
+        const known = toRunwireError(error);
+        if (known.code === 'INTERNAL') logger.error({ err: error }, 'a request failed');
+        // What is left of a refused body is not waited for.
+        if (!request.complete) response.setHeader('connection', 'close');
+        sendError(response, known);
+      });
+  };
+
+  return {
+    /** Answers every path. */
+    all: (request: IncomingMessage, response: ServerResponse): void =>
+      run(anyRoute(pathOf(request) ?? ''), request, response),
+    /** Answers `/trpc` and `/api/v1`; false for any other path. */
+    own: (request: IncomingMessage, response: ServerResponse): boolean => {
+      const route = ownRoute(pathOf(request) ?? '');
+      if (route) run(route, request, response);
+      return route !== undefined;
+    },
+  };
+}
+
+const notFound: Route = () => {
+  throw new RunwireError('NOT_FOUND', 'no such path');
+};
+
+/** The built web app; its pages have addresses of their own, which all get the one document. */
+function openApp(): Route {
+  const folder = ['../app', '../dist/app']
+    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+    .find((path) => existsSync(`${path}/index.html`));
+  if (!folder) return notFound;
+  const serve = sirv(folder, {
+    single: true,
+    etag: true,
+    setHeaders: (response) => {
+      for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
+    },
+  });
+  return (request, response) => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') throw new RunwireError('NOT_FOUND', 'no such path');
+    serve(request, response, () => sendError(response, new RunwireError('NOT_FOUND', 'no such path')));
+  };
+}

@@ -1,0 +1,298 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { applyWSSHandler } from '@trpc/server/adapters/ws';
+import pino, { type Logger } from 'pino';
+import { WebSocketServer } from 'ws';
+import { RunwireError } from '../shared/errors.ts';
+import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
+import { foldOf, type Registry } from '../shared/registry.ts';
+import { type Authenticate, hs256, isAllowedOrigin } from './auth.ts';
+import { RunEventBroadcaster } from './broadcaster.ts';
+import { EventBus, type Guard, type PhiPolicy } from './bus.ts';
+import { databasePath } from './config.ts';
+import { type ClientStats, Connections } from './connections.ts';
+import { Delivery } from './delivery/delivery.ts';
+import type { EventLog } from './event-log/log.ts';
+import { openSqliteLog } from './event-log/sqlite.ts';
+import { cookieOf, pathOf } from './http.ts';
+import { Rates } from './rates.ts';
+import { type Context, createRouter, type RouterOf, toRunwireError } from './router.ts';
+import { createRoutes } from './routes.ts';
+
+/** Puts the parts together, and takes them down in order. */
+
+export type RunServerOptions<R extends Registry = RunwireEvents> = {
+  /** `file:PATH` or `memory:`; default `memory:`. */
+  databaseUrl?: string;
+  /** HS256 secret of at least 32 bytes, checked with issuer and audience where they are given. */
+  authSecret?: string;
+  authIssuer?: string | undefined;
+  authAudience?: string | undefined;
+  /** Turns a token into a principal instead; throws a `RunwireError` `UNAUTHENTICATED` to refuse it. */
+  authenticate?: Authenticate;
+  /** Default 127.0.0.1 and 3001; port 0 takes a free one. */
+  host?: string;
+  port?: number;
+  /** Browser origins beside the server's own, as `https://app.example.org`. */
+  allowedOrigins?: string[];
+  /** What the guard does with protected information; default `reject`. */
+  phiPolicy?: PhiPolicy;
+  guard?: Guard;
+  /** Events are forgotten after so many days; default never. */
+  retentionDays?: number | undefined;
+  /** Interval of pings; a client that is silent for two of them is cut off. Default 30,000. */
+  heartbeatMs?: number;
+  /** How long a reader may hear nothing while the head moves on; default 30,000. */
+  quietMs?: number;
+  /** Over how long clients are sent away at the end; default 2 ms a client, at most 2,000. */
+  shutdownSpreadMs?: number;
+  /** Event types; default the twelve. */
+  events?: R;
+  /** Default: warnings and errors to stdout as JSON. */
+  logger?: Logger;
+};
+
+export type ServerStats = {
+  epoch: string;
+  head: number;
+  oldest: number;
+  uptimeMs: number;
+  connections: number;
+  subscriptions: number;
+  /** Since the start, and a second over the last ten. */
+  published: number;
+  delivered: number;
+  publishedPerSecond: number;
+  deliveredPerSecond: number;
+  clients: ClientStats[];
+};
+
+export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
+  router: RouterOf<R>;
+  bus: EventBus<R>;
+  broadcaster: RunEventBroadcaster;
+  log: EventLog;
+  getStats(): ServerStats;
+  /** Serves everything, the web app too. Resolves once connections are taken. */
+  listen(): Promise<{ url: string; host: string; port: number }>;
+  /** Serves `/ws`, `/trpc` and `/api/v1` of a server that is there already, and leaves it every other path. */
+  attach(httpServer: Server): void;
+  /** Sends clients away, then closes the log. Resolves when all is released. */
+  close(): Promise<void>;
+};
+
+const WS_PATH = '/ws';
+const WS_LIMIT_BYTES = 1024 * 1024;
+const DAY_MS = 86_400_000;
+const TRIM_INTERVAL_MS = 3_600_000;
+/** Longer HTTP answers than this are cut off at the end: SSE streams never finish by themselves. */
+const HTTP_GRACE_MS = 1_000;
+
+/** Opens the log and makes a server that is ready to listen or to be attached. Throws `INVALID_INPUT`, `UNAVAILABLE`. */
+export async function createRunServer<R extends Registry = RunwireEvents>(
+  options: RunServerOptions<R> = {},
+): Promise<RunServer<R>> {
+  const {
+    host = '127.0.0.1',
+    port = 3001,
+    allowedOrigins = [],
+    heartbeatMs = 30_000,
+    logger = pino({ level: 'warn' }),
+    retentionDays,
+  } = options;
+  const registry = (options.events ?? runwireEvents) as R;
+  const authenticate = authenticatorOf(options);
+  const log = await openSqliteLog({
+    path: databasePath(options.databaseUrl ?? 'memory:'),
+    fold: foldOf(registry) as never,
+  });
+  const bus = new EventBus({ registry, log, logger, phiPolicy: options.phiPolicy ?? 'reject', guard: options.guard });
+  const delivery = new Delivery({ log, quietMs: options.quietMs });
+  const connections = new Connections(heartbeatMs);
+  const rates = new Rates(() => ({ published: bus.published, delivered: delivery.delivered }));
+  const startedAt = performance.now();
+  let isClosing = false;
+
+  const getStats = (): ServerStats => {
+    const clients = connections.stats();
+    const perSecond = rates.perSecond();
+    return {
+      epoch: log.epoch,
+      head: log.head,
+      oldest: log.oldest,
+      uptimeMs: Math.round(performance.now() - startedAt),
+      connections: clients.length,
+      subscriptions: clients.reduce((sum, client) => sum + client.subscriptions, 0),
+      published: bus.published,
+      delivered: delivery.delivered,
+      publishedPerSecond: perSecond.published,
+      deliveredPerSecond: perSecond.delivered,
+      clients,
+    };
+  };
+
+  const router = createRouter({ registry, log, bus, delivery, authenticate, stats: getStats, logger });
+  const cookieName = `runwire_${log.epoch}`;
+  const routes = createRoutes({
+    router,
+    bus,
+    authenticate,
+    allowedOrigins,
+    cookieName,
+    logger,
+    isReady: () => !isClosing,
+  });
+
+  const wss = new WebSocketServer({ noServer: true, maxPayload: WS_LIMIT_BYTES, perMessageDeflate: false });
+  applyWSSHandler({
+    wss,
+    router,
+    createContext: async ({ req, res, info }): Promise<Context> => {
+      const connection = connections.of(res);
+      const token = info.connectionParams?.token ?? cookieOf(req, cookieName);
+      try {
+        if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
+        connection.identify(await authenticate(token));
+      } catch (error) {
+        // A throw here would answer every subscription with an error, and the client would forget them.
+        connection.refuse(toRunwireError(error).message);
+        return new Promise<never>(() => undefined);
+      }
+      return {
+        get principal() {
+          return connection.principal;
+        },
+        connection,
+      };
+    },
+    onError: ({ error }) => {
+      if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: error.cause ?? error }, 'a WebSocket failed');
+    },
+  });
+
+  const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    socket.on('error', () => socket.destroy());
+    const { origin, host: addressed } = request.headers;
+    const refusal = isClosing
+      ? '503 Service Unavailable'
+      : isAllowedOrigin(origin, addressed, allowedOrigins)
+        ? undefined
+        : '403 Forbidden';
+    if (refusal !== undefined) {
+      refuseUpgrade(socket, refusal);
+      return;
+    }
+    wss.handleUpgrade(request, socket, head, (ws) => {
+      connections.add(ws, request);
+      wss.emit('connection', ws, request);
+    });
+  };
+
+  const httpServer = createServer(routes.all);
+  httpServer.on('upgrade', (request, socket, head) => {
+    if (pathOf(request) === WS_PATH) upgrade(request, socket, head);
+    else refuseUpgrade(socket, '404 Not Found');
+  });
+  httpServer.on('clientError', (_error, socket) => {
+    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
+  });
+  const detachers: (() => void)[] = [];
+
+  const trim = () => {
+    log.trim(Date.now() - (retentionDays ?? 0) * DAY_MS).catch((error) => {
+      if (!isClosing) logger.error({ err: error }, 'trimming the log failed');
+    });
+  };
+  const trimmer = retentionDays === undefined ? undefined : setInterval(trim, TRIM_INTERVAL_MS).unref();
+  if (retentionDays !== undefined) trim();
+
+  let closing: Promise<void> | undefined;
+  const shutDown = async (): Promise<void> => {
+    isClosing = true;
+    clearInterval(trimmer);
+    for (const detach of detachers) detach();
+    const stopped = new Promise<void>((resolve) => httpServer.close(() => resolve()));
+    httpServer.closeIdleConnections();
+    await connections.close(options.shutdownSpreadMs ?? Math.min(2_000, 2 * connections.count));
+    const grace = setTimeout(() => httpServer.closeAllConnections(), HTTP_GRACE_MS);
+    await stopped;
+    clearTimeout(grace);
+    rates.close();
+    delivery.close();
+    bus.close();
+    await log.close();
+  };
+  const close = () => {
+    closing ??= shutDown();
+    return closing;
+  };
+
+  return {
+    router,
+    bus,
+    broadcaster: new RunEventBroadcaster(bus as never),
+    log,
+    getStats,
+    listen: () =>
+      new Promise((resolve, reject) => {
+        httpServer.once('error', reject);
+        httpServer.listen(port, host, () => {
+          httpServer.off('error', reject);
+          const address = httpServer.address() as AddressInfo;
+          const name = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+          resolve({ url: `http://${name}:${address.port}`, host: address.address, port: address.port });
+        });
+      }),
+    attach: (server) => {
+      detachers.push(attachTo(server, routes.own, upgrade));
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function authenticatorOf({
+  authenticate,
+  authSecret,
+  authIssuer,
+  authAudience,
+}: Pick<RunServerOptions, 'authenticate' | 'authSecret' | 'authIssuer' | 'authAudience'>): Authenticate {
+  if (authenticate) return authenticate;
+  if (authSecret !== undefined) return hs256({ secret: authSecret, issuer: authIssuer, audience: authAudience });
+  throw new RunwireError('INVALID_INPUT', 'createRunServer needs authSecret or authenticate', { path: 'authSecret' });
+}
+
+function refuseUpgrade(socket: Duplex, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+}
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => boolean;
+
+/**
+ * Goes before a server's own request listeners, which would answer 404 to our paths. Upgrades of other paths are for
+ * the server's other listeners; where there is none, they are refused rather than left to hang.
+ */
+function attachTo(
+  server: Server,
+  own: Handler,
+  upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
+): () => void {
+  const others = server.listeners('request') as ((request: IncomingMessage, response: ServerResponse) => void)[];
+  const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+    if (own(request, response)) return;
+    for (const listener of others) listener.call(server, request, response);
+  };
+  const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    if (pathOf(request) === WS_PATH) upgrade(request, socket, head);
+    else if (server.listenerCount('upgrade') === 1) refuseUpgrade(socket, '400 Bad Request');
+  };
+  server.removeAllListeners('request');
+  server.on('request', onRequest);
+  server.on('upgrade', onUpgrade);
+  return () => {
+    server.off('upgrade', onUpgrade);
+    server.off('request', onRequest);
+    for (const listener of others) server.on('request', listener);
+  };
+}
