@@ -1,0 +1,134 @@
+import { createWSClient, type TRPCLink } from '@trpc/client';
+import type { AnyTRPCRouter } from '@trpc/server';
+import { closeCodes, RunwireError } from '../shared/errors.ts';
+import { addressesOf, linksOver } from './links.ts';
+import { type ConnectionStatus, Pacer, type PacerOptions } from './pacer.ts';
+import { TokenCache, type TokenSource } from './token.ts';
+
+export type ConnectionOptions = PacerOptions & {
+  /** `https://host`, or the WebSocket's own address, `wss://host/ws`. */
+  url: string;
+  /** Default: the browser's cookie. */
+  token?: TokenSource | undefined;
+  /** In Node, that of `ws`. Default the platform's. */
+  WebSocket?: typeof WebSocket | undefined;
+  /** Pings when nothing has come for so long, and gives up on the socket after as long again; default 30,000. */
+  heartbeatMs?: number | undefined;
+  /** The socket is closed so long after the last subscription has ended; default 2,000. */
+  idleMs?: number | undefined;
+};
+
+/** One socket, shared by all that subscribe through its links. Opened by the first subscription. */
+export type Connection<R extends AnyTRPCRouter> = {
+  links: TRPCLink<R>[];
+  /** The same object until something changes. */
+  getStatus(): ConnectionStatus;
+  subscribe(listener: () => void): () => void;
+  /** Opens a new socket now, with failures forgotten; subscriptions resume by their cursors. */
+  reconnect(): void;
+  /** Ends all subscriptions and the socket, for good. */
+  close(): Promise<void>;
+};
+
+export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOptions): Connection<R> {
+  const { heartbeatMs = 30_000, idleMs = 2_000, WebSocket: Base = globalThis.WebSocket } = options;
+  const addresses = addressesOf(options.url);
+  const tokens = new TokenCache(options.token);
+  const pacer = new Pacer(options);
+  let isClosed = false;
+  let current: InstanceType<typeof Watched> | undefined;
+
+  /** Tells the pacer what becomes of each socket. */
+  class Watched extends Base {
+    #isReleased = false;
+
+    constructor(url: string | URL) {
+      super(url);
+      current = this;
+      // Only an answer shows that the token was taken: an open socket may be one that is about to be refused.
+      const answered = () => {
+        this.removeEventListener('message', answered);
+        pacer.connected();
+      };
+      this.addEventListener('message', answered);
+      this.addEventListener('close', ({ code, reason }) => {
+        if (current === this) current = undefined;
+        if (code === closeCodes.unauthenticated) tokens.forget();
+        if (isClosed) return;
+        if (this.#isReleased) {
+          if (current === undefined) pacer.released();
+        } else pacer.lost(lossOf(code, reason), code);
+      });
+    }
+
+    override close(code?: number, reason?: string): void {
+      this.#isReleased = true;
+      super.close(code, reason);
+    }
+  }
+
+  const socket = createWSClient({
+    // The stock client asks for the address before each try: the one place where a try can be held back.
+    url: async () => {
+      for (;;) {
+        await pacer.turn();
+        if (isClosed) throw new Error('the connection has been closed');
+        try {
+          await tokens.get();
+          return addresses.webSocket;
+        } catch (error) {
+          pacer.lost(error instanceof Error ? error : new Error('no token could be fetched'));
+        }
+      }
+    },
+    retryDelayMs: () => 0,
+    ...(options.token === undefined ? {} : { connectionParams: async () => ({ token: (await tokens.get()) ?? '' }) }),
+    WebSocket: Watched as unknown as typeof WebSocket,
+    lazy: { enabled: true, closeMs: idleMs },
+    keepAlive: { enabled: true, intervalMs: heartbeatMs, pongTimeoutMs: heartbeatMs },
+  });
+
+  const reconnect = () => {
+    pacer.retry();
+    current?.close();
+  };
+  const stopWatching = watchPage(() => {
+    const { state } = pacer.status;
+    if (state === 'failed' || state === 'reconnecting') pacer.retry();
+  });
+
+  return {
+    links: linksOver<R>(socket, addresses, tokens),
+    getStatus: () => pacer.status,
+    subscribe: (listener) => pacer.subscribe(listener),
+    reconnect,
+    close: async () => {
+      isClosed = true;
+      stopWatching();
+      pacer.close();
+      await socket.close();
+    },
+  };
+}
+
+function lossOf(code: number, reason: string): RunwireError {
+  if (code === closeCodes.unauthenticated || code === closeCodes.revoked) {
+    return new RunwireError('UNAUTHENTICATED', reason || 'the server did not accept the token');
+  }
+  if (code === closeCodes.overLimit) return new RunwireError('RATE_LIMITED', reason || 'over a limit of the server');
+  return new RunwireError('UNAVAILABLE', reason || `the connection was lost (${code})`);
+}
+
+/** Calls back when the network or the tab comes back. Outside a browser there is neither. */
+function watchPage(onReturn: () => void): () => void {
+  if (typeof window === 'undefined' || typeof document === 'undefined') return () => undefined;
+  const onVisible = () => {
+    if (document.visibilityState === 'visible') onReturn();
+  };
+  window.addEventListener('online', onReturn);
+  document.addEventListener('visibilitychange', onVisible);
+  return () => {
+    window.removeEventListener('online', onReturn);
+    document.removeEventListener('visibilitychange', onVisible);
+  };
+}

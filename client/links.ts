@@ -1,0 +1,72 @@
+import { httpBatchLink, splitLink, type TRPCLink, type TRPCWebSocketClient, wsLink } from '@trpc/client';
+import type { AnyTRPCRouter } from '@trpc/server';
+import { observable } from '@trpc/server/observable';
+import type { TokenCache } from './token.ts';
+
+/**
+ * Drops an event whose `seq` has been seen: a socket that is closing may still deliver what its successor brings again.
+ */
+export function dropSeenLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
+  return () =>
+    ({ next, op }) => {
+      if (op.type !== 'subscription') return next(op);
+      return observable((observer) => {
+        let lastSeq = 0;
+        return next(op).subscribe({
+          ...observer,
+          next: (envelope) => {
+            const { result } = envelope;
+            const item = 'data' in result ? (result.data as { data?: Item } | undefined)?.data : undefined;
+            if (item?.type === 'stream.gap') lastSeq = item.toSeq ?? 0;
+            else if (item?.runSeq !== undefined && item.seq !== undefined) {
+              if (item.seq <= lastSeq) return;
+              lastSeq = item.seq;
+            }
+            observer.next(envelope);
+          },
+        });
+      });
+    };
+}
+/** Events alone have a `runSeq`. */
+type Item = { type?: string; seq?: number; runSeq?: number; toSeq?: number };
+
+export type LinkAddresses = { webSocket: string; http: string };
+
+/** The addresses of a server: from its own (`https://host`), or that of its WebSocket (`wss://host/ws`). */
+export function addressesOf(url: string): LinkAddresses {
+  const webSocket = new URL(url);
+  if (webSocket.pathname === '/') webSocket.pathname = '/ws';
+  webSocket.protocol = webSocket.protocol.replace(/^http/, 'ws');
+  const http = new URL(webSocket);
+  http.protocol = http.protocol.replace(/^ws/, 'http');
+  http.pathname = http.pathname.replace(/\/ws\/?$/, '/trpc');
+  return { webSocket: webSocket.href, http: http.href };
+}
+
+/** Subscriptions, and what concerns the socket itself, over the socket; the rest over HTTP. */
+export function linksOver<R extends AnyTRPCRouter>(
+  socket: TRPCWebSocketClient,
+  addresses: LinkAddresses,
+  tokens: TokenCache,
+): TRPCLink<R>[] {
+  // The options of these links depend on whether the router has a transformer; ours has none, and R cannot tell.
+  const ws = wsLink({ client: socket } as unknown as Parameters<typeof wsLink<R>>[0]);
+  const http = httpBatchLink({
+    url: addresses.http,
+    methodOverride: 'POST', // Inputs hold search text, which does not belong into addresses.
+    maxItems: 50,
+    headers: async () => {
+      const token = await tokens.get();
+      return token === undefined ? {} : { authorization: `Bearer ${token}` };
+    },
+  } as unknown as Parameters<typeof httpBatchLink<R>>[0]);
+  return [
+    dropSeenLink<R>(),
+    splitLink<R>({
+      condition: (op) => op.type === 'subscription' || op.path === 'auth.refresh',
+      true: ws,
+      false: http,
+    }),
+  ];
+}

@@ -1,0 +1,48 @@
+/** Where tokens come from: a token, or a function that fetches one. Absent, the browser's cookie says who it is. */
+export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
+
+/** A token this close to its end is not used any more. */
+const MARGIN_MS = 30_000;
+
+/** Keeps a fetched token until it is refused or about to expire; those who ask meanwhile share one fetch. */
+export class TokenCache {
+  readonly #source: TokenSource | undefined;
+  #token: Promise<string | undefined> | undefined;
+  #expiresAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(source: TokenSource | undefined) {
+    this.#source = source;
+  }
+
+  get(): Promise<string | undefined> {
+    if (Date.now() >= this.#expiresAtMs - MARGIN_MS) this.forget();
+    this.#token ??= this.#fetch();
+    return this.#token;
+  }
+
+  forget(): void {
+    this.#token = undefined;
+    this.#expiresAtMs = Number.POSITIVE_INFINITY;
+  }
+
+  async #fetch(): Promise<string | undefined> {
+    try {
+      const token = typeof this.#source === 'function' ? await this.#source() : this.#source;
+      this.#expiresAtMs = expiryOf(token);
+      return token;
+    } catch (error) {
+      this.forget();
+      throw error;
+    }
+  }
+}
+
+function expiryOf(token: string | undefined): number {
+  try {
+    const payload = (token ?? '').split('.')[1] ?? '';
+    const { exp } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/'))) as { exp?: unknown };
+    return typeof exp === 'number' ? exp * 1000 : Number.POSITIVE_INFINITY;
+  } catch {
+    return Number.POSITIVE_INFINITY; // Not a JWT: only a refusal tells.
+  }
+}
