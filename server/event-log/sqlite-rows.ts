@@ -19,6 +19,8 @@ export function prepareRowStatements(db: DatabaseSyncInstance) {
       `INSERT INTO stages (run_row, stage_id, last_seq, start_key, state) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET last_seq = excluded.last_seq, start_key = excluded.start_key, state = excluded.state`,
     ),
+    // Leaves the index of running stages alone.
+    updateStage: db.prepare('UPDATE stages SET last_seq = ?, state = ? WHERE run_row = ? AND stage_id = ?'),
     putArtifact: db.prepare(
       `INSERT INTO artifacts (run_row, artifact_id, last_seq, state) VALUES (?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET last_seq = excluded.last_seq, state = excluded.state`,
@@ -43,6 +45,8 @@ export class SqliteRows implements RunRows {
   readonly #statements: RowStatements;
   #header: RunHeader | undefined;
   readonly #stages = new Map<string, Stage>();
+  /** The `start_key` of each stage's row, as it is in the table. */
+  readonly #startKeys = new Map<string, string | null>();
   readonly #artifacts = new Map<string, Artifact>();
   readonly #approvals = new Map<string, Approval>();
   readonly #dirty = { stages: new Set<string>(), artifacts: new Set<string>(), approvals: new Set<string>() };
@@ -58,7 +62,14 @@ export class SqliteRows implements RunRows {
     return this.#header;
   }
   stage(stageId: string) {
-    return this.#stages.get(stageId) ?? parsed<Stage>(this.#statements.stage.get(this.rowId, stageId));
+    const known = this.#stages.get(stageId);
+    if (known) return known;
+    const stage = parsed<Stage>(this.#statements.stage.get(this.rowId, stageId));
+    if (stage) {
+      this.#stages.set(stageId, stage);
+      this.#startKeys.set(stageId, indexedKey(stage));
+    }
+    return stage;
   }
   artifact(artifactId: string) {
     return this.#artifacts.get(artifactId) ?? parsed<Artifact>(this.#statements.artifact.get(this.rowId, artifactId));
@@ -109,10 +120,15 @@ export class SqliteRows implements RunRows {
   #flushStages(): void {
     for (const stageId of this.#dirty.stages) {
       const stage = this.#stages.get(stageId) as Stage;
-      const key = stage.status === 'running' ? startKey(stage) : null;
+      const key = indexedKey(stage);
       const lastSeq = this.#header?.lastSeq ?? 0;
-      this.#statements.putStage.run(this.rowId, stageId, lastSeq, key, JSON.stringify(stage));
+      const state = JSON.stringify(stage);
+      if (this.#startKeys.get(stageId) === key) this.#statements.updateStage.run(lastSeq, state, this.rowId, stageId);
+      else this.#statements.putStage.run(this.rowId, stageId, lastSeq, key, state);
+      this.#startKeys.set(stageId, key);
     }
     this.#dirty.stages.clear();
   }
 }
+
+const indexedKey = (stage: Stage): string | null => (stage.status === 'running' ? startKey(stage) : null);

@@ -42,6 +42,18 @@ const TRIM_ROWS = 500;
 /** Bytes of payload in one page. */
 const PAGE_BYTES = 1 << 20;
 
+/**
+ * `cache_size` in KiB and `wal_autocheckpoint` in pages: the defaults (2 MB, 4 MB) are smaller than the stages of one
+ * big run, whose rows would be read and checkpointed over and over.
+ */
+const PRAGMAS = `
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = FULL;
+  PRAGMA temp_store = MEMORY;
+  PRAGMA cache_size = -65536;
+  PRAGMA wal_autocheckpoint = 4000;
+`;
+
 export type SqliteOptions = {
   /** Path of the file, or `:memory:`. */
   path: string;
@@ -64,7 +76,11 @@ type EventRow = {
 };
 
 export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
-  return new SqliteLog(options);
+  try {
+    return new SqliteLog(options);
+  } catch (error) {
+    throw asUnavailable(error);
+  }
 }
 
 class SqliteLog implements EventLog {
@@ -90,19 +106,23 @@ class SqliteLog implements EventLog {
       mkdirSync(dirname(path), { recursive: true });
       this.#lock = lockFile(`${path}-lock`);
     }
+    let db: DatabaseSyncInstance | undefined;
     try {
-      this.#db = new DatabaseSync(path, { timeout: 5_000 });
-      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY');
-      migrate(this.#db);
-      this.epoch = readEpoch(this.#db);
+      db = new DatabaseSync(path, { timeout: 5_000 });
+      // This refuses a file that is not ours; the journal mode is written into the file, so it has to come after.
+      migrate(db);
+      db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY');
+      this.#db = db;
+      this.epoch = readEpoch(db);
+      this.#statements = prepareStatements(db);
+      this.#rows = prepareRowStatements(db);
+      this.#tip = readTip(db);
+      this.#oldest = this.#readOldest();
     } catch (error) {
+      db?.close();
       this.#lock?.close();
-      throw asUnavailable(error);
+      throw error;
     }
-    this.#statements = prepareStatements(this.#db);
-    this.#rows = prepareRowStatements(this.#db);
-    this.#tip = readTip(this.#db);
-    this.#oldest = this.#readOldest();
   }
 
   get head(): number {
@@ -144,12 +164,12 @@ class SqliteLog implements EventLog {
     const records: LogRecord[] = [];
     let tip = this.#tip;
     try {
-      this.#db.exec('BEGIN IMMEDIATE');
+      this.#statements.begin.run();
       for (const { batch, resolve, reject } of group) {
-        this.#db.exec('SAVEPOINT batch');
+        this.#statements.savepoint.run();
         try {
           const appended = this.#appendBatch(batch, tip);
-          this.#db.exec('RELEASE batch');
+          this.#statements.release.run();
           tip = appended.tip;
           records.push(...appended.records);
           outcomes.push(() => resolve(appended.receipts));
@@ -159,7 +179,7 @@ class SqliteLog implements EventLog {
           outcomes.push(() => reject(error instanceof RunwireError ? error : asUnavailable(error)));
         }
       }
-      this.#db.exec('COMMIT');
+      this.#statements.commit.run();
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       for (const { reject } of group) reject(asUnavailable(error));
@@ -424,8 +444,21 @@ class SqliteLog implements EventLog {
     if (this.#isClosed) return;
     this.#isClosed = true;
     while (this.#pending.length > 0) this.#commitTurn();
+    this.#emptyWal();
     this.#db.close();
     this.#lock?.close();
+  }
+
+  /**
+   * The last connection to close empties the WAL, but ours lives on until its statements are garbage, which the binding
+   * cannot finalize. Without this, the file alone would lack the newest events after a close.
+   */
+  #emptyWal(): void {
+    try {
+      this.#db.exec('PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)');
+    } catch {
+      // Nothing is lost: the WAL is durable, and stays for the next to open the file.
+    }
   }
 
   #readOldest(): number {
