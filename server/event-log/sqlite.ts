@@ -111,7 +111,7 @@ class SqliteLog implements EventLog {
       db = new DatabaseSync(path, { timeout: 5_000 });
       // This refuses a file that is not ours; the journal mode is written into the file, so it has to come after.
       migrate(db);
-      db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY');
+      db.exec(PRAGMAS);
       this.#db = db;
       this.epoch = readEpoch(db);
       this.#statements = prepareStatements(db);
