@@ -119,7 +119,7 @@ export function isAllowedOrigin(
   if (origin === undefined) return true;
   if (allowedOrigins.includes(origin)) return true;
   try {
-    return host !== undefined && new URL(origin).host === host;
+    return Boolean(host) && new URL(origin).host === host;
   } catch {
     return false; // `null` of a sandboxed page, for one.
   }
