@@ -1,0 +1,93 @@
+import { statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { secret, temporaryFolder } from '../tests/harness.ts';
+import { databasePath, isLoopback, loadConfig, readEnvironment, secretPath } from './config.ts';
+
+describe('the secret', () => {
+  test('[A7] on loopback the server makes its own, beside the database', () => {
+    using folder = temporaryFolder();
+    const databaseUrl = `file:${folder.path}/data/runwire.db`;
+    const config = loadConfig({ DATABASE_URL: databaseUrl });
+    expect(config.isLocalSecret).toBe(true);
+    expect(statSync(join(folder.path, 'data', 'auth-secret')).mode & 0o777).toBe(0o600);
+    expect(loadConfig({ DATABASE_URL: databaseUrl }).authSecret).toBe(config.authSecret);
+    expect(secretPath(databaseUrl)).toBe(join(folder.path, 'data', 'auth-secret'));
+  });
+
+  test.each([
+    { NODE_ENV: 'production' },
+    { HOST: '0.0.0.0' },
+    { HOST: '::' },
+    { HOST: '10.0.0.7' },
+    { HOST: 'runwire.example.org' },
+    { HOST: '127.0.0.1.example.org' },
+    { HOST: 'localhost.example.org' },
+  ])('[A7] without AUTH_SECRET it refuses to start with %o, and makes none', (environment) => {
+    using folder = temporaryFolder();
+    const databaseUrl = `file:${folder.path}/runwire.db`;
+    expect(() => loadConfig({ ...environment, DATABASE_URL: databaseUrl })).toThrow('AUTH_SECRET is required');
+    expect(() => statSync(secretPath(databaseUrl))).toThrow();
+    expect(loadConfig({ ...environment, DATABASE_URL: databaseUrl, AUTH_SECRET: secret })).toMatchObject({
+      authSecret: secret,
+      isLocalSecret: false,
+    });
+  });
+
+  test('[A7] a short AUTH_SECRET is refused, by name and without its value', () => {
+    expect(() => loadConfig({ AUTH_SECRET: 'CANARY' })).toThrow(/^AUTH_SECRET: must be at least 32$/);
+  });
+
+  test('[A7] loopback is 127.0.0.0/8, ::1 and localhost', () => {
+    expect(['127.0.0.1', '127.9.9.9', '::1', 'localhost'].every(isLoopback)).toBe(true);
+    expect(['0.0.0.0', '128.0.0.1', '', '127.0.0.1.example.org', 'localhost.'].some(isLoopback)).toBe(false);
+  });
+});
+
+describe('the environment', () => {
+  test('[A7] process.env goes before the .env of the folder, and what is empty is absent', () => {
+    using folder = temporaryFolder();
+    writeFileSync(join(folder.path, '.env'), 'RUNWIRE_TEST_A=file\nHOME=file\nAUTH_ISSUER=\n');
+    const environment = readEnvironment(folder.path);
+    expect(environment.RUNWIRE_TEST_A).toBe('file');
+    expect(environment.HOME).toBe(process.env.HOME);
+    expect(environment).not.toHaveProperty('AUTH_ISSUER');
+  });
+
+  test.each([
+    ['PORT', 'CANARY'],
+    ['PORT', '65536'],
+    ['PORT', '-1'],
+    ['PORT', '80.5'],
+    ['RETENTION_DAYS', '0'],
+    ['RETENTION_DAYS', 'CANARY'],
+    ['PHI_POLICY', 'CANARY'],
+    ['REDIS_URL', 'redis://CANARY'],
+    ['AUTH_JWKS_URL', 'https://CANARY'],
+  ])('[A7] %s=%s is refused by name, and its value is not shown', (name, value) => {
+    expect(() => loadConfig({ AUTH_SECRET: secret, [name]: value })).toThrow(
+      expect.objectContaining({ code: 'INVALID_INPUT', path: name, message: expect.not.stringContaining('CANARY') }),
+    );
+  });
+
+  test.each(['postgres://CANARY:CANARY@db/runs', 'CANARY', ''])('[A7] a database at %s is refused unshown', (url) => {
+    expect(() => databasePath(url)).toThrow(
+      expect.objectContaining({ path: 'DATABASE_URL', message: expect.not.stringContaining('CANARY') }),
+    );
+  });
+
+  test('[A7] defaults and lists are as the contract says', () => {
+    expect(loadConfig({ AUTH_SECRET: secret })).toMatchObject({
+      port: 3001,
+      host: '127.0.0.1',
+      databaseUrl: 'file:./data/runwire.db',
+      allowedOrigins: [],
+      phiPolicy: 'reject',
+    });
+    expect(
+      loadConfig({ AUTH_SECRET: secret, ALLOWED_ORIGINS: ' https://a.example , https://b.example,' }).allowedOrigins,
+    ).toEqual(['https://a.example', 'https://b.example']);
+    expect(databasePath('memory:')).toBe(':memory:');
+    expect(databasePath('file:///var/lib/runwire.db')).toBe('/var/lib/runwire.db');
+  });
+});
