@@ -139,7 +139,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
         const known = toRunwireError(error);
         if (known.code === 'INTERNAL') logger.error({ err: error }, 'a request failed');
         // What is left of a refused body is not waited for.
-        if (!request.complete) response.setHeader('connection', 'close');
+        if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
         sendError(response, known);
       });
   };

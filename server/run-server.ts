@@ -17,7 +17,7 @@ import type { EventLog } from './event-log/log.ts';
 import { openSqliteLog } from './event-log/sqlite.ts';
 import { cookieOf, pathOf } from './http.ts';
 import { Rates } from './rates.ts';
-import { type Context, createRouter, type RouterOf, toRunwireError } from './router.ts';
+import { type Context, createRouter, type ServerRouter, toRunwireError } from './router.ts';
 import { createRoutes } from './routes.ts';
 
 /** Puts the parts together, and takes them down in order. */
@@ -69,14 +69,17 @@ export type ServerStats = {
 };
 
 export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
-  router: RouterOf<R>;
+  router: ServerRouter<R>;
   bus: EventBus<R>;
   broadcaster: RunEventBroadcaster;
   log: EventLog;
   getStats(): ServerStats;
   /** Serves everything, the web app too. Resolves once connections are taken. */
   listen(): Promise<{ url: string; host: string; port: number }>;
-  /** Serves `/ws`, `/trpc` and `/api/v1` of a server that is there already, and leaves it every other path. */
+  /**
+   * Serves `/ws`, `/trpc` and `/api/v1` of a server that is there already, and leaves every other path to the request
+   * listeners that it has by now. Closing that server is its owner's business, after `close()`.
+   */
   attach(httpServer: Server): void;
   /** Sends clients away, then closes the log. Resolves when all is released. */
   close(): Promise<void>;
@@ -229,7 +232,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   };
 
   return {
-    router,
+    router: router as never,
     bus,
     broadcaster: new RunEventBroadcaster(bus as never),
     log,

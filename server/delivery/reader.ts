@@ -81,9 +81,6 @@ export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item
     this.principal = context.transport.principal;
     this.#start = start;
     this.#signal = signal;
-    context.transport.attach(this);
-    if (signal?.aborted) this.#end();
-    else signal?.addEventListener('abort', this.#end);
   }
 
   /** What this reader waits for: a key of the bell. */
@@ -206,9 +203,13 @@ export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item
     return { done: false, value: tracked(encodeCursor(this.context.log.epoch, seq), item) };
   }
 
+  // Not in the constructor: a handler that gives up before the first item never calls `return()`.
   #begin(): void {
     this.#isStarted = true;
-    const { log } = this.context;
+    const { log, transport } = this.context;
+    transport.attach(this);
+    if (this.#signal?.aborted) this.#end();
+    else this.#signal?.addEventListener('abort', this.#end);
     const { from, lastEventId } = this.#start;
     this.position = from === 'start' ? this.beginning : log.head;
     if (lastEventId === undefined) return;
