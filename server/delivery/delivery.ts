@@ -4,15 +4,15 @@ import { Bell } from './bell.ts';
 import { type EventQuery, EventReader } from './events.ts';
 import type { ReaderContext, Tracked, Transport } from './reader.ts';
 import { type SummaryQuery, SummaryReader } from './summaries.ts';
-import { Window } from './window.ts';
+import { Window, type WindowLimits } from './window.ts';
 
-/** Records that readers share in memory. */
-const WINDOW_RECORDS = 4_096;
+/** What readers share in memory; bytes of JSON. */
+const WINDOW: WindowLimits = { records: 4_096, bytes: 16 * 1024 * 1024 };
 
 /** All subscriptions of one server: hands out readers, and wakes them when the log has moved on. */
 export class Delivery {
   readonly #log: EventLog;
-  readonly #window = new Window(WINDOW_RECORDS);
+  readonly #window = new Window(WINDOW);
   readonly #bell = new Bell();
   readonly #quietMs: number;
   readonly #ticker: NodeJS.Timeout;

@@ -1,23 +1,36 @@
 import type { LogRecord } from '../event-log/log.ts';
 
+export type WindowLimits = { records: number; bytes: number };
+
 /** The latest records, shared by all readers: whoever keeps up never asks the store. */
 export class Window {
-  readonly #limit: number;
+  readonly #limits: WindowLimits;
   #records: LogRecord[] = [];
+  /** Index of the oldest record that still counts; those before it go when they are many. */
+  #start = 0;
+  #bytes = 0;
 
-  /** Holds at least `limit` records once that many have come, and fewer than twice as many. */
-  constructor(limit: number) {
-    this.#limit = limit;
+  constructor(limits: WindowLimits) {
+    this.#limits = limits;
   }
 
   push(records: readonly LogRecord[]): void {
-    for (const record of records) this.#records.push(record);
-    if (this.#records.length >= 2 * this.#limit) this.#records = this.#records.slice(-this.#limit);
+    for (const record of records) {
+      this.#records.push(record);
+      this.#bytes += record.json.length;
+    }
+    while (this.#records.length - this.#start > this.#limits.records || this.#bytes > this.#limits.bytes) {
+      this.#bytes -= (this.#records[this.#start] as LogRecord).json.length;
+      this.#start++;
+    }
+    if (this.#start < this.#limits.records) return;
+    this.#records = this.#records.slice(this.#start);
+    this.#start = 0;
   }
 
   /** Whether everything after a position is here. */
   covers(after: number): boolean {
-    const [first] = this.#records;
+    const first = this.#records[this.#start];
     return first !== undefined && first.seq <= after + 1;
   }
 
