@@ -1,0 +1,97 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { type ChainedRow, canonicalJson, GENESIS, newSalt, payloadHash, rowHash } from './canonical.ts';
+
+test('[L15] canonical JSON says the same as the value', () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), (value) => {
+      const plain = JSON.parse(JSON.stringify(value));
+      expect(JSON.parse(canonicalJson(value))).toEqual(plain);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('[L15] canonical JSON does not depend on the order in which keys were set', () => {
+  fc.assert(
+    fc.property(fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue()), fc.array(fc.nat(50)), (value, keys) => {
+      const entries = Object.entries(value).map((entry, index) => ({ entry, key: keys[index] ?? 0 }));
+      const reordered = Object.fromEntries(entries.sort((a, b) => a.key - b.key).map(({ entry }) => entry));
+      expect(canonicalJson({ nested: [reordered] })).toBe(canonicalJson({ nested: [value] }));
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('[L15] canonical JSON is that of RFC 8785', () => {
+  // The examples of sections 3.2.2 and 3.2.3.
+  const values = {
+    numbers: [Number('333333333.33333329'), 1e30, 4.5, 2e-3, 0.000000000000000000000000001],
+    string: '€$\u000f\nA\'B"\\\\"/',
+    literals: [null, true, false],
+  };
+  expect(canonicalJson(values)).toBe(
+    '{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],' +
+      '"string":"€$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}',
+  );
+  const keys = {
+    '€': 'Euro',
+    '\r': 'CR',
+    '\ufb33': 'Dagesh',
+    '1': 'One',
+    '\ud83d\ude00': 'Emoji',
+    '\u0080': 'C',
+    ö: 'o',
+  };
+  expect(Object.values(JSON.parse(canonicalJson(keys)))).toHaveLength(7);
+  expect(canonicalJson(keys)).toBe(
+    '{"\\r":"CR","1":"One","\u0080":"C","ö":"o","€":"Euro","\ud83d\ude00":"Emoji","\ufb33":"Dagesh"}',
+  );
+});
+
+test('keys without a value are left out, as JSON does', () => {
+  expect(canonicalJson({ b: undefined, a: [undefined, -0], c: {} })).toBe('{"a":[null,0],"c":{}}');
+});
+
+test('[L15] salts are 16 bytes, never the same, and kept apart from the pool they came from', () => {
+  const salts = Array.from({ length: 2_000 }, newSalt);
+  const texts = salts.map((salt) => salt.toString('hex'));
+  newSalt().fill(0);
+  expect(new Set(texts).size).toBe(2_000);
+  expect(salts.every((salt) => salt.length === 16)).toBe(true);
+  expect(salts.map((salt) => salt.toString('hex'))).toEqual(texts);
+});
+
+const row: ChainedRow = {
+  seq: 2,
+  projectId: 'p',
+  runId: 'r',
+  runSeq: 1,
+  type: 'run.started',
+  eventId: 'e',
+  actor: 'ci',
+  recordedAtMs: 1_767_225_600_000,
+  payloadHash: payloadHash(Buffer.alloc(16, 1), '{}'),
+  prevHash: GENESIS,
+};
+
+test('[L15] hashes are what sha256sum says they are, so that a log can be checked without this code', () => {
+  // printf '\1%.0s' {1..16} | cat - <(printf '{}') | sha256sum
+  expect(payloadHash(Buffer.alloc(16, 1), '{}').toString('hex')).toBe(
+    'd355d911d2f26a54dc0366196d99e2ffef085bb9edf7a495a342ea52c2a4c2f3',
+  );
+  expect(rowHash(row).toString('hex')).toBe('4dff6d3068b7005c38bc27341058e9895183445f6bdb45facaea00f6ddb2697f');
+  expect(GENESIS.toString('hex')).toBe('0'.repeat(64));
+});
+
+test.each(Object.keys(row) as (keyof ChainedRow)[])('[L15] a change of %s changes the hash of the row', (key) => {
+  const value = row[key];
+  const other = typeof value === 'number' ? value + 1 : typeof value === 'string' ? `${value}x` : Buffer.alloc(32, 7);
+  expect(rowHash({ ...row, [key]: other })).not.toEqual(rowHash(row));
+});
+
+test('[L15] the salt and every character of a payload count', () => {
+  const hash = payloadHash(Buffer.alloc(16, 1), '{"a":1}');
+  expect(payloadHash(Buffer.alloc(16, 2), '{"a":1}')).not.toEqual(hash);
+  expect(payloadHash(Buffer.alloc(16, 1), '{"a":2}')).not.toEqual(hash);
+});

@@ -1,0 +1,766 @@
+import { randomUUID } from 'node:crypto';
+import fc from 'fast-check';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { foldEvent, type RunEvent } from '../../shared/events.ts';
+import { RunMemory, type RunView } from '../../shared/run.ts';
+import type { EventLog, LogRecord, ReadyDraft, RunQuery, Scope } from './log.ts';
+
+/** The suite that every store must pass: `describeEventLog` for each, in the store's own test file. */
+
+/** Where a log is kept. Opened again after a close, it is the same log, unless the store is not persistent. */
+export type Place = {
+  open(options?: { now?: () => number }): Promise<EventLog>;
+  remove(): Promise<void>;
+};
+
+export const T0 = Date.parse('2026-01-01T00:00:00.000Z');
+const instant = (seconds: number) => new Date(T0 + seconds * 1_000).toISOString();
+
+export type Draft = ReadyDraft & { [key: string]: unknown };
+
+const one = <T>(...values: T[]) => fc.constantFrom(...values);
+
+/**
+ * Drafts of all types, with so few ids, attempts and instants that they meet all the time.
+ */
+export function arbitraryDraft(): fc.Arbitrary<Draft> {
+  const stageId = one('a', 'b', 'c', 'd');
+  const attempt = one(1, 1, 2, 3);
+  const durationMs = one(0, 500, 2_500);
+  const error = fc.record({ message: one('boom', 'bang'), code: one('E1', 'E2') }, { requiredKeys: ['message'] });
+  const user = one('ann', 'bob', 'eve');
+  const approvalId = one('x', 'y');
+  const of = (type: RunEvent['type'], fields: Record<string, fc.Arbitrary<unknown>>, ...requiredKeys: string[]) => {
+    const envelope = {
+      type: fc.constant(type),
+      projectId: one('p', 'q'),
+      runId: one('r', 's'),
+      timestamp: fc.nat(4).map(instant),
+      eventId: fc.nat(60).map(String),
+      audience: fc.uniqueArray(user),
+    };
+    const shape: Record<string, fc.Arbitrary<unknown>> = { ...envelope, ...fields };
+    const required = ['type', 'projectId', 'runId', 'timestamp', 'eventId', ...requiredKeys];
+    return fc.record(shape, { requiredKeys: required }) as unknown as fc.Arbitrary<Draft>;
+  };
+  const progress = of(
+    'stage.progress',
+    {
+      stageId,
+      attempt,
+      progress: one(0, 12.5, 33.3333, 100),
+      message: one('m1', 'm2'),
+      done: one(0, 1, 7),
+      total: one(0, 4),
+    },
+    'stageId',
+  ).filter((draft) => ['progress', 'message', 'done'].some((key) => key in draft));
+  return fc.oneof(
+    {
+      weight: 2,
+      arbitrary: of(
+        'run.created',
+        {
+          name: one('one', 'two'),
+          stages: fc.array(fc.record({ stageId, name: one('A', 'B') }), { maxLength: 4 }),
+          createdBy: user,
+          labels: fc.dictionary(one('k', 'l'), one('1', '2')),
+          parentRunId: one('r', 's'),
+        },
+        'name',
+      ),
+    },
+    { weight: 1, arbitrary: of('run.started', {}) },
+    { weight: 1, arbitrary: of('run.completed', { durationMs, summary: one('fine', 'well') }) },
+    { weight: 1, arbitrary: of('run.failed', { error, durationMs, stageId }, 'error') },
+    { weight: 4, arbitrary: of('stage.started', { stageId, name: one('A', 'C'), attempt }, 'stageId') },
+    { weight: 4, arbitrary: progress },
+    { weight: 3, arbitrary: of('stage.completed', { stageId, durationMs, attempt }, 'stageId') },
+    {
+      weight: 3,
+      arbitrary: of('stage.failed', { stageId, error, willRetry: fc.boolean(), attempt }, 'stageId', 'error'),
+    },
+    {
+      weight: 2,
+      arbitrary: of(
+        'artifact.created',
+        { artifactId: one('f', 'g'), name: one('A', 'B'), stageId, kind: one('text/csv'), sizeBytes: one(0, 9) },
+        'artifactId',
+        'name',
+      ),
+    },
+    {
+      weight: 2,
+      arbitrary: of(
+        'governance.required',
+        { approvalId, title: one('A', 'B'), requiredApprovals: one(1, 2, 3), approvers: fc.uniqueArray(user) },
+        'approvalId',
+        'title',
+      ),
+    },
+    { weight: 3, arbitrary: of('approval.granted', { approvalId, decidedBy: user }, 'approvalId', 'decidedBy') },
+    {
+      weight: 1,
+      arbitrary: of(
+        'approval.denied',
+        { approvalId, decidedBy: user, reason: one('no'), expired: fc.boolean() },
+        'approvalId',
+        'decidedBy',
+        'reason',
+      ),
+    },
+  );
+}
+
+/** A draft of run `r` in project `p` that nothing else collides with. */
+export function draft(type: RunEvent['type'], fields: { [key: string]: unknown } = {}): Draft {
+  return { type, projectId: 'p', runId: 'r', timestamp: instant(0), eventId: randomUUID(), ...fields };
+}
+const created = (fields: { [key: string]: unknown } = {}) => draft('run.created', { name: 'n', ...fields });
+const started = (fields: { [key: string]: unknown } = {}) => draft('run.started', fields);
+
+export const append = (log: EventLog, ...drafts: Draft[]) => log.append({ actor: 'ci', drafts });
+
+/** Everything that a scope holds, page by page. */
+export async function readAll(
+  log: EventLog,
+  { scope = { kind: 'all' }, types, limit = 1_000, after = 0 }: Partial<Parameters<EventLog['read']>[0]> = {},
+): Promise<LogRecord[]> {
+  const all: LogRecord[] = [];
+  let position = after;
+  while (position < log.head) {
+    const page = await log.read({ scope, types, limit, after: position });
+    all.push(...page.records);
+    position = page.scannedTo;
+  }
+  return all;
+}
+
+const seqs = (records: readonly { seq: number }[]) => records.map((record) => record.seq);
+const upTo = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
+
+/** The same as the tables keep it, by the fold in memory. */
+export function folded(records: readonly LogRecord[]): RunView | undefined {
+  const memory = new RunMemory();
+  for (const record of records) foldEvent(memory, record.event as RunEvent);
+  return memory.view();
+}
+
+/** How often immediates and timers had their turn while the work went on. */
+async function turnsDuring(work: Promise<unknown>): Promise<{ immediates: number; timers: number }> {
+  const turns = { immediates: 0, timers: 0 };
+  let isDone = false;
+  const immediate = () => {
+    turns.immediates++;
+    if (!isDone) setImmediate(immediate);
+  };
+  setImmediate(immediate);
+  const timer = setInterval(() => turns.timers++, 1);
+  await work.finally(() => {
+    isDone = true;
+    clearInterval(timer);
+  });
+  return turns;
+}
+
+/** Runs the suite on a store. `newPlace` gives an empty place at each call. */
+export function describeEventLog(name: string, newPlace: () => Promise<Place>, { isPersistent = true } = {}): void {
+  async function makePlace(): Promise<Place> {
+    const place = await newPlace();
+    const open: EventLog[] = [];
+    onTestFinished(async () => {
+      for (const log of open) await log.close();
+      await place.remove();
+    });
+    return {
+      ...place,
+      async open(options) {
+        const log = await place.open(options);
+        open.push(log);
+        return log;
+      },
+    };
+  }
+  const openLog = async (options?: { now?: () => number }) => (await makePlace()).open(options);
+
+  describe(name, () => {
+    test('[L1] seq is contiguous from 1 over the log and runSeq over each run, whatever was refused or repeated', async () => {
+      const log = await openLog();
+      expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 0, oldest: 1 });
+      const repeated = started();
+      await Promise.allSettled([
+        append(log, created(), repeated),
+        log.append({
+          actor: 'ci',
+          drafts: [started(), started()],
+          check: () => {
+            throw new Error('no');
+          },
+        }),
+        append(log, created({ runId: 's' }), repeated, started({ runId: 's' })),
+        append(log, created({ projectId: 'q' })),
+      ]);
+      await append(log, started());
+      const records = await readAll(log);
+      expect(seqs(records)).toEqual(upTo(6));
+      expect(records.map(({ projectId, runId, runSeq }) => `${projectId} ${runId} ${runSeq}`)).toEqual([
+        'p r 1',
+        'p r 2',
+        'p s 1',
+        'p s 2',
+        'q r 1',
+        'p r 3',
+      ]);
+      expect(records.map((record) => record.event)).toMatchObject(
+        records.map(({ seq, runSeq, type }) => ({ seq, runSeq, type, actor: 'ci' })),
+      );
+      expect(log.head).toBe(6);
+    });
+
+    test('[L2] a batch that is refused leaves nothing, and takes no other of its turn with it', async () => {
+      const log = await openLog();
+      await append(log, created());
+      const before = await log.run('p', 'r');
+      const refusal = new Error('guarded');
+      const refused = log.append({
+        actor: 'ci',
+        drafts: [
+          draft('stage.started', { stageId: 'a' }),
+          created({ runId: 'new' }),
+          draft('artifact.created', { artifactId: 'f', name: 'n', audience: ['ann'] }),
+          draft('run.completed'),
+        ],
+        check: (_, { type }) => {
+          if (type === 'run.completed') throw refusal;
+        },
+      });
+      const [first, error, last] = await Promise.all([
+        append(log, created({ runId: 's' })),
+        refused.catch((reason: unknown) => reason),
+        append(log, started({ runId: 's' })),
+      ]);
+      expect(error).toMatchObject({ code: 'UNAVAILABLE', cause: refusal });
+      expect([...first, ...last]).toMatchObject([{ seq: 2 }, { seq: 3 }]);
+      expect((await readAll(log)).map((record) => record.type)).toEqual(['run.created', 'run.created', 'run.started']);
+      expect((await log.run('p', 'r'))?.run).toEqual(before?.run);
+      expect(await log.run('p', 'new')).toBeUndefined();
+      expect(await readAll(log, { scope: { kind: 'user', userId: 'ann' } })).toEqual([]);
+    });
+
+    test('[L2] a check sees the run just before its draft, the drafts before it in the batch included', async () => {
+      const log = await openLog();
+      await append(log, created({ stages: [{ stageId: 'a', name: 'A' }] }));
+      const repeated = draft('stage.completed', { stageId: 'a' });
+      const seen: unknown[] = [];
+      await log.append({
+        actor: 'ci',
+        drafts: [draft('stage.started', { stageId: 'a' }), repeated, repeated, created({ runId: 'new' })],
+        check: (rows, { runId }) => seen.push([runId, rows.header()?.lastRunSeq, rows.stage('a')?.status]),
+      });
+      expect(seen).toEqual([
+        ['r', 1, 'pending'],
+        ['r', 2, 'running'],
+        ['new', undefined, undefined],
+      ]);
+    });
+
+    test('[L3] an eventId is stored once in its project, and the answer has the position of the first', async () => {
+      const log = await openLog();
+      const first = created({ eventId: 'x', name: 'first' });
+      const again = created({ eventId: 'x', name: 'second', runId: 's' });
+      const [one, two] = await Promise.all([append(log, first, again), append(log, again)]);
+      const three = await append(log, started({ runId: 's' }), again);
+      const stored = { eventId: 'x', seq: 1, runSeq: 1 };
+      expect(one).toEqual([
+        { ...stored, isDuplicate: false },
+        { ...stored, isDuplicate: true },
+      ]);
+      expect(two).toEqual([{ ...stored, isDuplicate: true }]);
+      expect(three).toMatchObject([{ seq: 2, runSeq: 1, isDuplicate: false }, stored]);
+      expect(await append(log, { ...again, projectId: 'q' })).toMatchObject([{ seq: 3, isDuplicate: false }]);
+      expect((await log.run('p', 'r'))?.run.name).toBe('first');
+      expect(log.head).toBe(3);
+    });
+
+    test('[L3] an eventId of a batch that was refused is free', async () => {
+      const log = await openLog();
+      const check = () => {
+        throw new Error('no');
+      };
+      const event = created();
+      const [, taken] = await Promise.allSettled([
+        log.append({ actor: 'ci', drafts: [event], check }),
+        append(log, event),
+      ]);
+      expect(taken).toMatchObject({ status: 'fulfilled', value: [{ seq: 1, isDuplicate: false }] });
+    });
+
+    test('[L4] batches of one turn commit together, in order, and listeners hear of them before the publishers', async () => {
+      const log = await openLog();
+      const heard: string[] = [];
+      log.subscribe((records) => heard.push(`commit ${seqs(records)} at ${log.head}`));
+      const stop = log.subscribe(() => heard.push('stopped'));
+      stop();
+      await Promise.all(
+        ['a', 'b', 'c'].map(async (publisher) => {
+          const receipts = await append(log, started(), started());
+          heard.push(`${publisher} ${seqs(receipts)}`);
+        }),
+      );
+      expect(heard).toEqual(['commit 1,2,3,4,5,6 at 6', 'a 1,2', 'b 3,4', 'c 5,6']);
+      await append(log, started());
+      expect(heard.at(-1)).toBe('commit 7 at 7');
+    });
+
+    test('[L4] a batch with nothing new rings no bell', async () => {
+      const log = await openLog();
+      const event = created();
+      await append(log, event);
+      let commits = 0;
+      log.subscribe(() => commits++);
+      await append(log, event);
+      expect(commits).toBe(0);
+    });
+
+    test('[L5] a page holds every match between after and scannedTo, in order, whatever the scope and the types', async () => {
+      const log = await openLog();
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(arbitraryDraft(), { minLength: 1, maxLength: 30 }),
+          fc.nat(3),
+          fc.array(one('run.created', 'run.started', 'stage.progress', 'approval.granted')),
+          fc.integer({ min: 1, max: 7 }),
+          async (drafts, kind, types, limit) => {
+            // Projects and users of this round only, so that the log of the rounds before is noise to it.
+            const round = log.head;
+            const mine = drafts.map((item) => ({
+              ...item,
+              projectId: `${item.projectId}${round}`,
+              audience: item.audience?.map((user) => `${user}${round}`),
+            }));
+            const heard: LogRecord[] = [];
+            const stop = log.subscribe((records) => heard.push(...records));
+            await append(log, ...mine);
+            stop();
+            const project = { projectId: `p${round}` };
+            const scopes: Scope[] = [
+              { kind: 'all' },
+              { kind: 'project', ...project },
+              { kind: 'run', ...project, runId: 'r' },
+              { kind: 'user', userId: `ann${round}` },
+            ];
+            const scope = scopes[kind] as Scope;
+            const wanted = types.length > 0 ? new Set<string>(types) : undefined;
+            const matches = heard.filter(
+              (record) =>
+                (wanted?.has(record.type) ?? true) &&
+                (scope.kind === 'all' ||
+                  (scope.kind === 'user' && record.users?.includes(scope.userId)) ||
+                  (scope.kind === 'project' && record.projectId === scope.projectId) ||
+                  (scope.kind === 'run' && record.projectId === scope.projectId && record.runId === scope.runId)),
+            );
+            let after = round;
+            while (after < log.head) {
+              const page = await log.read({ scope, types: wanted, limit, after });
+              const expected = matches.filter(({ seq }) => seq > after && seq <= page.scannedTo);
+              expect(page.records.length).toBeLessThanOrEqual(limit);
+              expect(page.records.map(({ json }) => json)).toEqual(expected.map(({ json }) => json));
+              expect(page.records.map(({ event }) => event)).toEqual(expected.map(({ event }) => event));
+              expect(page.scannedTo).toBeGreaterThan(after);
+              after = page.scannedTo;
+            }
+            expect(after).toBe(log.head);
+            expect(await log.read({ scope, after: after + 5, limit })).toEqual({ records: [], scannedTo: after + 5 });
+          },
+        ),
+        { numRuns: 60 },
+      );
+    });
+
+    test('[L7] two logs have different epochs', async () => {
+      const [a, b] = [await openLog(), await openLog()];
+      expect(a.epoch).not.toBe(b.epoch);
+      expect(a.epoch).toMatch(/^\S{8,}$/);
+    });
+
+    test('[L8] trimming removes a prefix by recordedAt, never the newest event, and leaves views and counters', async () => {
+      let now = T0;
+      const log = await openLog({ now: () => now });
+      const first = created({ createdBy: 'ann' });
+      await append(log, first, draft('stage.started', { stageId: 'a' }));
+      now = T0 + 1_000;
+      await append(log, started(), created({ runId: 's' }));
+      const [run, other] = [await log.run('p', 'r'), await log.run('p', 's')];
+
+      expect(await log.trim(T0)).toEqual({ removed: 0 });
+      expect(await log.trim(T0 + 1)).toEqual({ removed: 2 });
+      expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 4, oldest: 3 });
+      expect(seqs(await readAll(log))).toEqual([3, 4]);
+      expect(seqs(await readAll(log, { scope: { kind: 'user', userId: 'ann' } }))).toEqual([3]);
+
+      expect(await log.trim(T0 + 10_000)).toEqual({ removed: 1 });
+      expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 4, oldest: 4 });
+      expect(await log.run('p', 'r')).toEqual(run);
+      expect(await log.run('p', 's')).toEqual(other);
+      expect(await append(log, first)).toMatchObject([{ seq: 5, runSeq: 4, isDuplicate: false }]);
+    });
+
+    test('[L9] recordedAt never goes back, even when the clock does', async () => {
+      let now = T0;
+      const log = await openLog({ now: () => now });
+      for (const at of [5_000, 1_000, -90_000, 6_000]) {
+        now = T0 + at;
+        await append(log, started(), started());
+      }
+      const times = (await readAll(log)).map((record) => (record.event as RunEvent).recordedAt);
+      expect(times).toEqual([5, 5, 5, 5, 5, 5, 6, 6].map(instant));
+    });
+
+    test('[L10] a run that is read while events arrive has all of them up to its position', async () => {
+      const log = await openLog();
+      const readings: Promise<unknown>[] = [];
+      log.subscribe((records) => {
+        const reading = log.run('p', 'r').then((found) => {
+          expect(found?.position).toBeGreaterThanOrEqual(records.at(-1)?.seq as number);
+          expect(found?.run).toMatchObject({ lastSeq: found?.position, counts: { stages: found?.position } });
+        });
+        readings.push(reading);
+      });
+      const stageIds = ['a', 'b', 'c', 'd'];
+      for (const stageId of stageIds) await append(log, draft('stage.started', { stageId }));
+      await Promise.all(readings);
+      expect(readings).toHaveLength(4);
+    });
+
+    test('[F10] the rows of a run equal the fold of its events in memory', async () => {
+      const log = await openLog();
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.array(arbitraryDraft(), { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 5 }),
+          async (batches) => {
+            const projectId = `p${log.head}`;
+            const after = log.head;
+            for (const batch of batches) await append(log, ...batch.map((item) => ({ ...item, projectId })));
+            for (const runId of ['r', 's']) {
+              const expected = folded(await readAll(log, { scope: { kind: 'run', projectId, runId }, after }));
+              const found = await log.run(projectId, runId);
+              expect(found?.run).toEqual(expected);
+              if (found) expect(found.position).toBe(log.head);
+            }
+            const { runs } = await log.runs({ canRead: () => true, projectId, limit: 9 });
+            for (const header of runs) {
+              const found = await log.run(projectId, header.runId);
+              const { stages, artifacts, approvals, ...rest } = found?.run ?? ({} as RunView);
+              expect(header).toEqual(rest);
+            }
+          },
+        ),
+        { numRuns: 150 },
+      );
+    });
+
+    test('[L11] the view of a big run and its position are of one moment, while events arrive', async () => {
+      const log = await openLog();
+      const stageId = (index: number) => `s${String(index).padStart(4, '0')}`;
+      const stages = upTo(3_000).map((index) => ({ stageId: stageId(index), name: 'n' }));
+      await append(log, created({ stages }));
+
+      let isDone = false;
+      async function publish(): Promise<void> {
+        for (let index = 1; !isDone; index = (index * 7 + 1) % 3_001) {
+          await append(
+            log,
+            draft('stage.progress', { stageId: stageId(index), progress: index % 100 }),
+            draft('stage.started', { stageId: `${stageId(index)}-${log.head}` }),
+            draft('artifact.created', { artifactId: `f${log.head}`, name: 'n' }),
+            draft('governance.required', { approvalId: `g${log.head}`, title: 't' }),
+            started({ runId: 'other' }),
+          );
+        }
+      }
+      const publishing = publish();
+      const views: { run: RunView; position: number; headBefore: number }[] = [];
+      for (let round = 0; round < 8; round++) {
+        const headBefore = log.head;
+        const found = await log.run('p', 'r');
+        if (found) views.push({ ...found, headBefore });
+      }
+      isDone = true;
+      await publishing;
+
+      const records = await readAll(log, { scope: { kind: 'run', projectId: 'p', runId: 'r' } });
+      const memory = new RunMemory();
+      for (const { run, position, headBefore } of views) {
+        expect(position).toBeGreaterThan(headBefore);
+        while ((records[0]?.seq ?? Number.POSITIVE_INFINITY) <= position) {
+          foldEvent(memory, records.shift()?.event as RunEvent);
+        }
+        expect(run).toEqual(memory.view());
+      }
+      expect(views).toHaveLength(8);
+    });
+
+    test('[L12] runs are listed newest first, page by page, each once, by every filter', async () => {
+      const log = await openLog();
+      const some = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
+      const query = fc.record({
+        projectId: some(one('p', 'q')),
+        status: some(fc.subarray(['created', 'running', 'waiting', 'completed', 'failed'] as const)),
+        labels: some(fc.dictionary(one('k', 'l', 'toString'), one('1', '2'), { maxKeys: 2 })),
+        text: some(one('Alph', 'ALPHA', 'run1', '', 'nowhere')),
+        since: some(fc.nat(6).map(instant)),
+        until: some(fc.nat(6).map(instant)),
+        readable: fc.subarray(['p', 'q', 'z']),
+        approver: some(one('ann', 'bob')),
+        limit: fc.integer({ min: 1, max: 8 }),
+      });
+      const runs = upTo(40).map((index) => ({ projectId: 'pqz'[index % 3] as string, runId: `run${index}` }));
+      for (const [index, run] of runs.entries()) {
+        const labels = { ...(index % 2 ? { k: '1' } : {}), ...(index % 3 ? { l: '2' } : {}) };
+        const name = index % 4 ? 'alphabet' : 'beta';
+        await append(log, created({ ...run, name, labels, timestamp: instant(index % 5) }));
+        if (index % 3 === 1) await append(log, started(run));
+        if (index % 7 === 1) await append(log, draft('run.failed', { ...run, error: { message: 'x' } }));
+        if (index % 7 === 2) await append(log, draft('run.completed', run));
+        const approvers = [index % 2 ? 'ann' : 'bob'];
+        const request = draft('governance.required', { ...run, approvalId: 'x', title: 't', approvers });
+        if (index % 4 === 0) await append(log, request);
+        if (index % 8 === 0) {
+          await append(log, draft('approval.granted', { ...run, approvalId: 'x', decidedBy: 'ann' }));
+        }
+      }
+      const views = await Promise.all(
+        runs.map(async ({ projectId, runId }) => (await log.run(projectId, runId))?.run as RunView),
+      );
+
+      await fc.assert(
+        fc.asyncProperty(query, async ({ readable, approver, ...filters }) => {
+          const { projectId, status, labels = {}, text = '', since, until } = filters;
+          const expected = views.filter(
+            (view) =>
+              readable.includes(view.projectId) &&
+              (projectId ?? view.projectId) === view.projectId &&
+              (status?.includes(view.status as never) ?? true) &&
+              Object.entries(labels).every(([key, value]) => view.labels[key] === value) &&
+              `${view.name}\n${view.runId}`.toLowerCase().includes(text.toLowerCase()) &&
+              (since === undefined || view.createdAt >= since) &&
+              (until === undefined || view.createdAt < until) &&
+              (approver === undefined ||
+                view.approvals.some((item) => item.status === 'pending' && item.approvers?.includes(approver))),
+          );
+          const found: string[] = [];
+          const times: string[] = [];
+          let after: RunQuery['after'];
+          do {
+            const page = await log.runs({
+              ...filters,
+              canRead: (id) => readable.includes(id),
+              hasPending: approver === undefined ? undefined : (item) => item.approvers?.includes(approver) ?? false,
+              after,
+            });
+            expect(page.runs.length).toBeLessThanOrEqual(filters.limit);
+            expect(page.position).toBe(log.head);
+            found.push(...page.runs.map((run) => run.runId));
+            times.push(...page.runs.map((run) => run.createdAt));
+            after = page.next;
+          } while (after);
+          expect([...found].sort()).toEqual(expected.map((view) => view.runId).sort());
+          expect(times).toEqual([...times].sort().reverse());
+        }),
+        { numRuns: 150 },
+      );
+    });
+
+    test('[L12] runs that arrive between two pages neither repeat nor hide an older one', async () => {
+      const log = await openLog();
+      for (const index of upTo(4)) await append(log, created({ runId: `r${index}`, timestamp: instant(1) }));
+      const query = { canRead: () => true, limit: 2 };
+      const first = await log.runs(query);
+      await append(log, created({ runId: 'newer', timestamp: instant(1) }), created({ runId: 'old' }));
+      const second = await log.runs({ ...query, after: first.next });
+      const third = await log.runs({ ...query, after: second.next });
+      const ids = [first, second, third].flatMap((page) => page.runs.map((run) => run.runId));
+      expect(ids).toEqual(['r4', 'r3', 'r2', 'r1', 'old']);
+      expect(first.position).toBe(4);
+    });
+
+    test('[L12] the projects of a run id are known', async () => {
+      const log = await openLog();
+      await append(log, created(), created({ projectId: 'q' }), created({ projectId: 'z', runId: 's' }));
+      expect((await log.projectsOf('r')).sort()).toEqual(['p', 'q']);
+      expect(await log.projectsOf('unknown')).toEqual([]);
+      expect(await log.run('z', 'r')).toBeUndefined();
+    });
+
+    test('[L13] who asks again and again for changed runs has the last state of each, in the order of change', async () => {
+      const log = await openLog();
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.array(arbitraryDraft(), { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 6 }),
+          fc.integer({ min: 1, max: 3 }),
+          fc.boolean(),
+          async (batches, limit, ofOneProject) => {
+            const begin = log.head;
+            const projects = [`p${begin}`, `q${begin}`];
+            const latest = new Map<string, unknown>();
+            let after = begin;
+            for (const batch of batches) {
+              await append(log, ...batch.map((item) => ({ ...item, projectId: `${item.projectId}${begin}` })));
+              while (after < log.head) {
+                const page = await log.runsChangedSince({
+                  after,
+                  limit,
+                  projectId: ofOneProject ? projects[0] : undefined,
+                });
+                const changes = page.runs.map((run) => run.lastSeq);
+                expect(changes).toEqual(changes.toSorted((a, b) => a - b));
+                expect(changes.every((seq) => seq > after && seq <= page.scannedTo)).toBe(true);
+                expect(page.runs.length).toBeLessThanOrEqual(limit);
+                for (const run of page.runs) latest.set(`${run.projectId} ${run.runId}`, run);
+                after = page.scannedTo;
+              }
+              expect(await log.runsChangedSince({ after, limit })).toEqual({ runs: [], scannedTo: after });
+            }
+            const found = await log.runs({ canRead: (id) => projects.includes(id), limit: 9 });
+            const expected = found.runs.filter((run) => !ofOneProject || run.projectId === projects[0]);
+            expect(latest).toEqual(new Map(expected.map((run) => [`${run.projectId} ${run.runId}`, run])));
+          },
+        ),
+        { numRuns: 60 },
+      );
+    });
+
+    test('[L14] an event is kept for its audience, its approvers and who created its run, as they were then', async () => {
+      const log = await openLog();
+      const heard: LogRecord[] = [];
+      log.subscribe((records) => heard.push(...records));
+      await append(log, started());
+      await append(log, created({ createdBy: 'ann' }), started({ audience: ['bob', 'ann', 'bob'] }));
+      await append(log, draft('governance.required', { approvalId: 'x', title: 't', approvers: ['carl'] }));
+      await append(log, created({ createdBy: 'dora', timestamp: instant(1) }), started());
+      await append(log, started({ runId: 's', audience: [] }));
+      const of = async (userId: string) => seqs(await readAll(log, { scope: { kind: 'user', userId } }));
+      expect(await of('ann')).toEqual([2, 3, 4]);
+      expect(await of('bob')).toEqual([3]);
+      expect(await of('carl')).toEqual([4]);
+      expect(await of('dora')).toEqual([5, 6]);
+      expect(await of('nobody')).toEqual([]);
+      const users = heard.map((record) => [...(record.users ?? [])].sort());
+      expect(users).toEqual([[], ['ann'], ['ann', 'bob'], ['ann', 'carl'], ['dora'], ['dora'], []]);
+    });
+
+    test('[L16] what was accepted before close is logged, and after it every call is UNAVAILABLE', async () => {
+      const log = await openLog();
+      const reading = log.read({ scope: { kind: 'all' }, after: 0, limit: 1 }).catch((error: unknown) => error);
+      const accepted = upTo(3).map(() => append(log, ...upTo(600).map(() => started())));
+      await log.close();
+      await log.close();
+      expect((await Promise.all(accepted)).map((receipts) => receipts.length)).toEqual([600, 600, 600]);
+      expect(await reading).toSatisfy((answer) => 'records' in answer || answer.code === 'UNAVAILABLE');
+      const calls = {
+        append: () => append(log, started()),
+        read: () => log.read({ scope: { kind: 'all' }, after: 0, limit: 1 }),
+        projectsOf: () => log.projectsOf('r'),
+        run: () => log.run('p', 'r'),
+        runs: () => log.runs({ canRead: () => true, limit: 1 }),
+        runsChangedSince: () => log.runsChangedSince({ after: 0, limit: 1 }),
+        trim: () => log.trim(0),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        await expect(call(), name).rejects.toMatchObject({ name: 'RunwireError', code: 'UNAVAILABLE' });
+      }
+    });
+
+    test('[L19] immediates and timers have their turn during a long read and a long trim', async () => {
+      let now = T0;
+      const log = await openLog({ now: () => now });
+      for (let batch = 0; batch < 50; batch++) {
+        await append(log, ...upTo(1_000).map(() => draft('stage.started', { stageId: 'a', audience: ['ann'] })));
+      }
+      now += 1_000;
+      await append(log, started());
+      const reading = await turnsDuring(readAll(log, { types: new Set(['run.failed']) }));
+      expect(reading.immediates).toBeGreaterThan(3);
+      expect(reading.timers).toBeGreaterThan(1);
+      const trimming = await turnsDuring(log.trim(now));
+      expect(trimming.immediates).toBeGreaterThan(20);
+      expect(trimming.timers).toBeGreaterThan(1);
+      expect(log.oldest).toBe(50_001);
+    });
+
+    if (isPersistent) describePersistence(makePlace);
+  });
+}
+
+/** What holds across a restart. */
+function describePersistence(makePlace: () => Promise<Place>): void {
+  test('[L1] seq and runSeq go on where they were after a restart, trimmed or not', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    await append(log, created(), started(), created({ runId: 's' }));
+    await log.close();
+    log = await place.open();
+    expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 3, oldest: 1 });
+    expect(await append(log, started())).toMatchObject([{ seq: 4, runSeq: 3 }]);
+    await log.trim(Date.now() + 60_000);
+    await log.close();
+    log = await place.open();
+    expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 4, oldest: 4 });
+    expect(await append(log, started({ runId: 's' }))).toMatchObject([{ seq: 5, runSeq: 2 }]);
+    expect(seqs(await readAll(log))).toEqual([4, 5]);
+  });
+
+  test('[L3] an eventId is stored once across a restart', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    const event = created();
+    await append(log, started({ runId: 's' }), event);
+    await log.close();
+    log = await place.open();
+    expect(await append(log, event)).toMatchObject([{ seq: 2, runSeq: 1, isDuplicate: true }]);
+  });
+
+  test('[L7] the epoch stays with the log', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    const { epoch } = log;
+    await log.close();
+    log = await place.open();
+    expect(log.epoch).toBe(epoch);
+  });
+
+  test('[L9] recordedAt does not go back when the clock did while the server was down', async () => {
+    const place = await makePlace();
+    let log = await place.open({ now: () => T0 + 5_000 });
+    await append(log, started());
+    await log.close();
+    log = await place.open({ now: () => T0 });
+    await append(log, started());
+    const times = (await readAll(log)).map((record) => (record.event as RunEvent).recordedAt);
+    expect(times).toEqual([instant(5), instant(5)]);
+  });
+
+  test('[F10] a run folded across restarts equals the fold of its events in memory', async () => {
+    const place = await makePlace();
+    const drafts = fc
+      .sample(arbitraryDraft(), { numRuns: 200, seed: 7 })
+      .map((item) => ({ ...item, eventId: randomUUID(), projectId: 'p' }));
+    for (let index = 0; index < drafts.length; index += 40) {
+      const log = await place.open();
+      await append(log, ...drafts.slice(index, index + 40));
+      const records = await readAll(log, { scope: { kind: 'run', projectId: 'p', runId: 'r' } });
+      expect((await log.run('p', 'r'))?.run).toEqual(folded(records));
+      await log.close();
+    }
+  });
+
+  test('[L16] what was accepted in the turn of close is there when the log opens again', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    const accepted = append(log, created(), started());
+    await log.close();
+    await accepted;
+    log = await place.open();
+    expect(seqs(await readAll(log))).toEqual([1, 2]);
+  });
+}
