@@ -1,0 +1,431 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import * as events from './events.ts';
+import {
+  AnyWebSocketEventSchema,
+  EventCategories,
+  isSignal,
+  isValidWebSocketEvent,
+  RunEventDraftSchema,
+  type RunEventType,
+  runwireEvents,
+} from './events.ts';
+import { categoriesOf, defineEvent, describeIssue, draftSchemaOf, eventSchemaOf, foldOf } from './registry.ts';
+import { type Approval, RunMemory } from './run.ts';
+import { normalizeInstant } from './text.ts';
+
+type Json = { [key: string]: unknown };
+
+/** A draft of each type with every field that it may have; `required` names those that it must have. */
+const full: { [T in RunEventType]: { fields: Json; required: string[] } } = {
+  'run.created': {
+    fields: {
+      name: 'n',
+      stages: [{ stageId: 'a', name: 'A' }],
+      createdBy: 'ann',
+      labels: { assay: 'rna' },
+      parentRunId: 'r0',
+    },
+    required: ['name'],
+  },
+  'run.started': { fields: {}, required: [] },
+  'run.completed': { fields: { durationMs: 0.5, summary: 's' }, required: [] },
+  'run.failed': {
+    fields: { error: { message: 'm', code: 'CANCELLED' }, durationMs: 1, stageId: 'a' },
+    required: ['error'],
+  },
+  'stage.started': { fields: { stageId: 'a', name: 'A', attempt: 1 }, required: ['stageId'] },
+  'stage.progress': {
+    fields: { stageId: 'a', progress: 50, message: 'm', done: 1, total: 2, attempt: 1 },
+    required: ['stageId'],
+  },
+  'stage.completed': { fields: { stageId: 'a', durationMs: 1, attempt: 1 }, required: ['stageId'] },
+  'stage.failed': {
+    fields: { stageId: 'a', error: { message: 'm', code: 'c' }, willRetry: true, attempt: 1 },
+    required: ['stageId', 'error'],
+  },
+  'artifact.created': {
+    fields: {
+      artifactId: 'f',
+      name: 'n',
+      stageId: 'a',
+      kind: 'text/csv',
+      uri: 's3://bucket/key',
+      sizeBytes: 0,
+      sha256: 'a'.repeat(64),
+    },
+    required: ['artifactId', 'name'],
+  },
+  'governance.required': {
+    fields: {
+      approvalId: 'x',
+      title: 't',
+      reason: 'r',
+      stageId: 'a',
+      requestedBy: 'ann',
+      approvers: ['bob'],
+      requiredApprovals: 2,
+      requiredRole: 'approver',
+      expiresAt: '2026-01-01T00:00:00.000Z',
+      evidence: ['f'],
+      authority: 'producer',
+    },
+    required: ['approvalId', 'title'],
+  },
+  'approval.granted': {
+    fields: { approvalId: 'x', decidedBy: 'bob', comment: 'c' },
+    required: ['approvalId', 'decidedBy'],
+  },
+  'approval.denied': {
+    fields: { approvalId: 'x', decidedBy: 'bob', reason: 'r', expired: false },
+    required: ['approvalId', 'decidedBy', 'reason'],
+  },
+};
+const types = Object.keys(full) as RunEventType[];
+const serverSet = { actor: 'ci', recordedAt: '2026-01-01T00:00:00.000Z', seq: 7, runSeq: 1 };
+const draftOf = (type: RunEventType, more: Json = {}): Json => ({
+  type,
+  projectId: 'p',
+  runId: 'r',
+  timestamp: '2026-01-01T00:00:00.000Z',
+  eventId: 'e',
+  audience: ['ann'],
+  ...full[type].fields,
+  ...more,
+});
+const loggedOf = (type: RunEventType, more: Json = {}): Json => draftOf(type, { ...serverSet, ...more });
+const without = (value: Json, key: string): Json =>
+  Object.fromEntries(Object.entries(value).filter(([k]) => k !== key));
+
+/** What is wrong with a draft, as `path: message`. */
+function issuesOf(draft: unknown): string[] {
+  const result = RunEventDraftSchema.safeParse(draft);
+  return result.success
+    ? []
+    : result.error.issues.map((issue) => {
+        const { path, message } = describeIssue(issue);
+        return `${path}: ${message}`;
+      });
+}
+const parsedField = (type: RunEventType, key: string, value: unknown) =>
+  (RunEventDraftSchema.parse(draftOf(type, { [key]: value })) as Json)[key];
+
+describe('drafts', () => {
+  test.each(types)('[E1] a draft of %s has the fields of its type, and comes through unchanged', (type) => {
+    expect(RunEventDraftSchema.parse(draftOf(type))).toEqual(draftOf(type));
+    for (const key of full[type].required) {
+      expect(issuesOf(without(draftOf(type), key))).toEqual([expect.stringMatching(new RegExp(`^${key}: expected `))]);
+    }
+    const optional = Object.keys(full[type].fields).filter((key) => !full[type].required.includes(key));
+    for (const key of [...optional, 'timestamp', 'eventId', 'audience']) {
+      expect(issuesOf(without(draftOf(type), key))).toEqual([]);
+    }
+    for (const key of ['projectId', 'runId', 'type']) expect(issuesOf(without(draftOf(type), key))).toHaveLength(1);
+  });
+
+  test.each(types)('[E1] an unknown or server-set key of %s is an error that names its path', (type) => {
+    for (const [key, value] of Object.entries({ ...serverSet, extra: 1, constructor: 1 })) {
+      expect(issuesOf(draftOf(type, { [key]: value }))).toEqual([`${key}: unknown or server-set key`]);
+    }
+    const hidden = JSON.parse(JSON.stringify(draftOf(type)).replace('{', '{"__proto__":{"seq":1},'));
+    expect(issuesOf(hidden)).toEqual(['__proto__: unknown or server-set key']);
+  });
+
+  test('[E1] an unknown key inside a field is an error that names its path', () => {
+    const stages = [
+      { stageId: 'a', name: 'A' },
+      { stageId: 'b', name: 'B', color: 'red' },
+    ];
+    expect(issuesOf(draftOf('run.created', { stages }))).toEqual(['stages.1.color: unknown or server-set key']);
+    const error = { message: 'm', stack: 's' };
+    expect(issuesOf(draftOf('run.failed', { error }))).toEqual(['error.stack: unknown or server-set key']);
+  });
+
+  test('[E1] a draft of no registered type, or that is no object, is an error', () => {
+    for (const type of ['run.paused', 'constructor', '__proto__', '', 1, null, undefined]) {
+      expect(issuesOf({ ...draftOf('run.started'), type })).toEqual(['type: not a known event type']);
+    }
+    for (const draft of [null, undefined, 'run.started', 7, []]) expect(issuesOf(draft)).toHaveLength(1);
+  });
+
+  test('[E1] projectId, runId and parentRunId are 1 to 200 printable ASCII characters without blanks', () => {
+    const printable = Array.from({ length: 0x7e - 0x20 }, (_, index) => String.fromCharCode(0x21 + index)).join('');
+    for (const key of ['projectId', 'runId', 'parentRunId']) {
+      for (const value of [printable, '!', '~'.repeat(200)]) {
+        expect(issuesOf(draftOf('run.created', { [key]: value }))).toEqual([]);
+      }
+      for (const value of ['', '~'.repeat(201), 'a b', 'a\n', '\ta', 'ü', 'a\x7f', 'a\0', 7, null]) {
+        expect(issuesOf(draftOf('run.created', { [key]: value }))).toHaveLength(1);
+      }
+    }
+  });
+
+  test('[E1] numbers, enumerations and hashes are in their bounds', () => {
+    const wrong: [RunEventType, Json][] = [
+      ['stage.progress', { progress: -0.1 }],
+      ['stage.progress', { progress: 100.1 }],
+      ['stage.progress', { progress: '50' }],
+      ['stage.progress', { progress: Number.NaN }],
+      ['stage.progress', { done: -1 }],
+      ['stage.progress', { total: Number.POSITIVE_INFINITY }],
+      ['stage.started', { attempt: 0 }],
+      ['stage.started', { attempt: 1.5 }],
+      ['run.completed', { durationMs: -1 }],
+      ['stage.failed', { willRetry: 'yes' }],
+      ['artifact.created', { sha256: 'A'.repeat(64) }],
+      ['artifact.created', { sha256: 'a'.repeat(63) }],
+      ['artifact.created', { sizeBytes: 0.5 }],
+      ['governance.required', { requiredApprovals: 0 }],
+      ['governance.required', { authority: 'github' }],
+      ['governance.required', { expiresAt: 'tomorrow' }],
+      ['governance.required', { approvers: 'bob' }],
+    ];
+    for (const [type, fields] of wrong) {
+      const [key] = Object.keys(fields) as [string];
+      expect(issuesOf(draftOf(type, fields))).toEqual([expect.stringMatching(new RegExp(`^${key}: .`))]);
+    }
+  });
+
+});
+
+describe('instants', () => {
+  const taken = [
+    ['2026-03-01T12:00:00Z', '2026-03-01T12:00:00.000Z'],
+    ['2026-03-01t12:00:00.5z', '2026-03-01T12:00:00.500Z'],
+    ['2026-03-01T12:00:00.123456789+02:00', '2026-03-01T10:00:00.123Z'],
+    ['2026-03-01T12:00:00.9999Z', '2026-03-01T12:00:00.999Z'],
+    ['2026-01-01T00:30:00+01:00', '2025-12-31T23:30:00.000Z'],
+    ['2025-12-31T23:30:00-0100', '2026-01-01T00:30:00.000Z'],
+    ['2026-03-01 12:00:00 +05', '2026-03-01T07:00:00.000Z'],
+    ['2026-03-01T12:00+05:45', '2026-03-01T06:15:00.000Z'],
+    ['2024-02-29T00:00:00Z', '2024-02-29T00:00:00.000Z'],
+    ['0001-01-01T00:00:00Z', '0001-01-01T00:00:00.000Z'],
+    ['9999-12-31T23:59:59.999Z', '9999-12-31T23:59:59.999Z'],
+  ] as const;
+  test.each(taken)('[E3] %s is taken and kept as %s', (given, kept) => {
+    expect(parsedField('run.started', 'timestamp', given)).toBe(kept);
+    expect(parsedField('governance.required', 'expiresAt', given)).toBe(kept);
+  });
+
+  const refused = [
+    ...['2026-03-01T12:00:00', '2026-03-01', '12:00Z', '', 'now', '1767225600000', '2026-W01-1T00:00Z'],
+    ...['2026-02-29T00:00:00Z', '2026-02-30T00:00:00Z', '2026-04-31T00:00:00Z', '1900-02-29T00:00:00Z'],
+    ...['2026-13-01T00:00:00Z', '2026-00-01T00:00:00Z', '2026-01-00T00:00:00Z', '2026-01-32T00:00:00Z'],
+    ...['2026-01-01T24:00:00Z', '2026-01-01T00:60:00Z', '2026-01-01T00:00:61Z', '2026-01-01T00:00:00+24:00'],
+    ...['2026-01-01T00:00:00+01:60', '2026-01-01T00:00:00Z\n', ' 2026-01-01T00:00:00Z', '0000-12-31T00:00:00Z'],
+    ...['9999-12-31T23:59:59-01:00', '0001-01-01T00:00:00+01:00', '+002026-01-01T00:00:00Z'],
+  ];
+  test.each(refused)('[E3] "%s" has no zone or does not exist, and is an error', (given) => {
+    expect(issuesOf(draftOf('run.started', { timestamp: given }))).toEqual([
+      'timestamp: must be an ISO 8601 instant with a time zone',
+    ]);
+  });
+
+  test('[E3] any instant in any zone is kept as itself, so that the order of text is that of time', () => {
+    const instant = fc.record({
+      ms: fc.integer({ min: Date.parse('0001-01-02T00:00:00Z'), max: Date.parse('9999-12-30T00:00:00Z') }),
+      offset: fc.integer({ min: -23 * 60 - 59, max: 23 * 60 + 59 }),
+    });
+    fc.assert(
+      fc.property(instant, ({ ms, offset }) => {
+        const sign = offset < 0 ? '-' : '+';
+        const two = (value: number) => String(Math.trunc(Math.abs(value))).padStart(2, '0');
+        const local = new Date(ms + offset * 60_000).toISOString().slice(0, -1);
+        const text = `${local}${sign}${two(offset / 60)}:${two(offset % 60)}`;
+        expect(normalizeInstant(text)).toBe(new Date(ms).toISOString());
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('[E3] a text that is no instant is never taken for one, whatever it is', () => {
+    fc.assert(
+      fc.property(fc.string(), (text) => {
+        const kept = normalizeInstant(text);
+        expect(kept === undefined || kept === new Date(kept).toISOString()).toBe(true);
+      }),
+    );
+  });
+});
+
+describe('text', () => {
+  const long = [
+    ['stage.progress', 'message'],
+    ['governance.required', 'reason'],
+    ['approval.denied', 'reason'],
+    ['approval.granted', 'comment'],
+    ['run.completed', 'summary'],
+  ] as const;
+  const names = [
+    ['run.created', 'name'],
+    ['stage.started', 'name'],
+    ['artifact.created', 'name'],
+    ['governance.required', 'title'],
+    ['artifact.created', 'kind'],
+    ['governance.required', 'requiredRole'],
+  ] as const;
+  const ids = [
+    ['stage.started', 'stageId'],
+    ['artifact.created', 'artifactId'],
+    ['governance.required', 'approvalId'],
+    ['approval.granted', 'decidedBy'],
+    ['run.created', 'createdBy'],
+    ['run.started', 'eventId'],
+  ] as const;
+  const bounded = [
+    ...long.map(([type, key]) => [type, key, 2_000] as const),
+    ...[...names, ...ids].map(([type, key]) => [type, key, 200] as const),
+  ];
+
+  test.each(bounded)('[E4] %s %s has 1 to %i characters, no NUL and no lone surrogate', (type, key, limit) => {
+    for (const text of ['x', 'x'.repeat(limit), '😀'.repeat(limit / 2), '~ü\u2028￿']) {
+      expect(parsedField(type, key, text)).toBe(text);
+    }
+    for (const text of ['', 'x'.repeat(limit + 1), 'a\0b', 'a\ud83d', '\ude00b', '\ude00\ud83d']) {
+      expect(issuesOf(draftOf(type, { [key]: text }))[0]).toMatch(new RegExp(`^${key}: `));
+    }
+  });
+
+  test.each(ids)('[E4] %s %s has no control characters', (type, key) => {
+    for (const text of ['a\nb', '\t', 'a\x7f', 'a\x85']) {
+      expect(issuesOf(draftOf(type, { [key]: text }))).toEqual([`${key}: must have no control characters`]);
+    }
+  });
+
+  test('[E4] text inside fields is bounded too', () => {
+    const bad: [RunEventType, Json][] = [
+      ['run.failed', { error: { message: 'x'.repeat(2_001) } }],
+      ['run.failed', { error: { message: 'm', code: 'a\0' } }],
+      ['run.created', { stages: [{ stageId: 'a', name: '\ud800' }] }],
+      ['run.created', { labels: { a: '\ud800' } }],
+      ['run.created', { labels: { '\ud800': 'a' } }],
+      ['run.created', { labels: { a: 'x'.repeat(201) } }],
+      ['run.created', { labels: { ['x'.repeat(101)]: 'a' } }],
+      ['governance.required', { approvers: ['a\0'] }],
+      ['governance.required', { evidence: ['x'.repeat(201)] }],
+      ['run.started', { audience: ['\ud800'] }],
+    ];
+    for (const [type, fields] of bad) expect(issuesOf(draftOf(type, fields))).toHaveLength(1);
+  });
+
+  test('[E5] stage.progress needs at least one of progress, message, done', () => {
+    const bare = { type: 'stage.progress', projectId: 'p', runId: 'r', stageId: 'a' };
+    const missing = ['progress: needs at least one of progress, message, done'];
+    expect(issuesOf(bare)).toEqual(missing);
+    expect(issuesOf({ ...bare, total: 9, attempt: 2 })).toEqual(missing);
+    for (const said of [{ progress: 0 }, { message: 'm' }, { done: 0 }])
+      expect(issuesOf({ ...bare, ...said })).toEqual([]);
+    const logged = without(without(without(loggedOf('stage.progress'), 'progress'), 'message'), 'done');
+    expect(isValidWebSocketEvent(logged)).toBe(false);
+  });
+});
+
+describe('the registry', () => {
+  test('[E6] a type that is added is known to schemas, categories and fold', () => {
+    const registry = {
+      ...runwireEvents,
+      'instrument.reading': defineEvent({
+        type: 'instrument.reading',
+        category: 'instrument',
+        topic: 'jobs',
+        fields: { celsius: z.number() },
+        check: { path: 'celsius', message: 'too cold', holds: (event) => Number(event.celsius) >= -273.15 },
+        fold: (rows, event) => {
+          const header = rows.header();
+          if (header) rows.putHeader({ ...header, labels: { ...header.labels, celsius: String(event.celsius) } });
+        },
+      }),
+      'instrument.silent': defineEvent({
+        type: 'instrument.silent',
+        category: 'instrument',
+        topic: 'jobs',
+        fields: {},
+      }),
+    };
+    const draft = { type: 'instrument.reading', projectId: 'p', runId: 'r', celsius: 4 };
+    const event = { ...serverSet, timestamp: '2026-01-01T00:00:00.000Z', eventId: 'e', ...draft };
+    const [drafts, logged] = [draftSchemaOf(registry), eventSchemaOf(registry)];
+    expect(drafts.parse(draft)).toEqual(draft);
+    expect(logged.parse(event)).toEqual(event);
+    expect(drafts.safeParse({ ...draft, celsius: -300 }).error?.issues.map(describeIssue)).toEqual([
+      { path: 'celsius', message: 'too cold' },
+    ]);
+    expect(drafts.safeParse({ ...draft, kelvin: 1 }).success).toBe(false);
+    expect(drafts.parse(draftOf('run.created'))).toEqual(draftOf('run.created'));
+    expect(categoriesOf(registry)).toEqual({
+      ...EventCategories,
+      instrument: ['instrument.reading', 'instrument.silent'],
+    });
+    const memory = new RunMemory();
+    foldOf(registry)(memory, logged.parse(event));
+    foldOf(registry)(memory, logged.parse({ ...without(event, 'celsius'), type: 'instrument.silent', seq: 8 }));
+    expect(memory.view()).toMatchObject({ labels: { celsius: '4' }, status: 'created', lastSeq: 8 });
+    expect(isValidWebSocketEvent(event)).toBe(false);
+  });
+
+  test('the categories hold each of the twelve types once', () => {
+    expect(EventCategories).toEqual({
+      run: ['run.created', 'run.started', 'run.completed', 'run.failed'],
+      stage: ['stage.started', 'stage.progress', 'stage.completed', 'stage.failed'],
+      artifact: ['artifact.created'],
+      governance: ['governance.required', 'approval.granted', 'approval.denied'],
+    });
+    expect(Object.values(EventCategories).flat().sort()).toEqual([...types].sort());
+    for (const [key, { type, topic, category }] of Object.entries(runwireEvents)) {
+      expect(key).toBe(type);
+      expect(topic).toBe(category === 'governance' ? 'governance' : 'jobs');
+    }
+  });
+
+  test('each of the twelve schemas of the original design takes its own type only', () => {
+    for (const type of types) {
+      const name = type.replace(/(^|\.)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
+      const schema = (events as unknown as Record<string, z.ZodType>)[`${name}EventSchema`];
+      expect(types.filter((other) => schema?.safeParse(loggedOf(other)).success)).toEqual([type]);
+    }
+  });
+
+  test('an event of a type that the registry does not know moves the position on and nothing else', () => {
+    const memory = new RunMemory();
+    const fold = foldOf(runwireEvents);
+    fold(memory, AnyWebSocketEventSchema.parse(loggedOf('governance.required')));
+    fold(memory, { ...loggedOf('run.started'), type: 'from.the.future', seq: 9 } as never);
+    expect(memory.view()).toMatchObject({ lastSeq: 9, status: 'waiting' });
+    expect(memory.view()?.approvals).toMatchObject([{ approvalId: 'x' } satisfies Partial<Approval>]);
+  });
+});
+
+describe('isValidWebSocketEvent', () => {
+  test.each(types)('[E7] it holds for a logged event of %s, and not for its draft nor for half of it', (type) => {
+    expect(isValidWebSocketEvent(loggedOf(type))).toBe(true);
+    expect(AnyWebSocketEventSchema.parse(loggedOf(type))).toEqual(loggedOf(type));
+    expect(isValidWebSocketEvent(draftOf(type))).toBe(false);
+    const required = ['type', 'projectId', 'runId', 'timestamp', 'eventId', ...Object.keys(serverSet)];
+    for (const key of [...required, ...full[type].required]) {
+      expect(isValidWebSocketEvent(without(loggedOf(type), key))).toBe(false);
+    }
+    for (const wrong of [{ seq: 0 }, { seq: 1.5 }, { runSeq: '1' }, { extra: 1 }, { timestamp: 'x' }]) {
+      expect(isValidWebSocketEvent(loggedOf(type, wrong))).toBe(false);
+    }
+  });
+
+  test('[E7] it holds for nothing else, and throws for nothing', () => {
+    expect(isValidWebSocketEvent({ type: 'stream.live', seq: 3 })).toBe(false);
+    fc.assert(
+      fc.property(
+        fc.anything({ withNullPrototype: true, withBigInt: true, withDate: true, withMap: true }),
+        (value) => {
+          expect(isValidWebSocketEvent(value)).toBe(false);
+        },
+      ),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('signals are told from events', () => {
+    expect(isSignal({ type: 'stream.live' })).toBe(true);
+    expect(isSignal({ type: 'stream.gap' })).toBe(true);
+    for (const type of [...types, undefined, 7]) expect(isSignal({ type })).toBe(false);
+  });
+});

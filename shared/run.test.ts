@@ -1,0 +1,522 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { arbitraryDraft, T0 } from '../server/event-log/contract.ts';
+import { AnyWebSocketEventSchema, foldEvent, type RunEvent } from './events.ts';
+import { type Approval, RunMemory, type RunView } from './run.ts';
+
+const numRuns = 3_000;
+const LENGTH = 24;
+const instant = (seconds: number) => new Date(T0 + seconds * 1_000).toISOString();
+
+/** Logged events of one run, in log order. Their eventIds are distinct and in no order; nearly all else collides. */
+const loggedEvents = fc
+  .uniqueArray(arbitraryDraft(), { selector: (draft) => draft.eventId, minLength: 1, maxLength: LENGTH })
+  .map((drafts) => drafts.map((draft, index) => logged({ ...draft, projectId: 'p', runId: 'r' }, index + 1)));
+const shuffle = fc.array(fc.nat(LENGTH), { minLength: LENGTH, maxLength: LENGTH });
+const cut = fc.nat(LENGTH);
+
+function logged(draft: { [key: string]: unknown }, seq: number): RunEvent {
+  return { ...draft, actor: 'ci', recordedAt: instant(0), seq, runSeq: seq } as unknown as RunEvent;
+}
+
+/** Events of a made-up run, a second apart unless they say otherwise. */
+function history(...drafts: { type: RunEvent['type']; [key: string]: unknown }[]): RunEvent[] {
+  return drafts.map((draft, index) => {
+    const envelope = { projectId: 'p', runId: 'r', timestamp: instant(index), eventId: `e${index}` };
+    return AnyWebSocketEventSchema.parse(logged({ ...envelope, ...draft }, index + 1));
+  });
+}
+
+function fold(events: readonly RunEvent[], memory = new RunMemory()): RunMemory {
+  for (const event of events) foldEvent(memory, event);
+  return memory;
+}
+const viewOf = (events: readonly RunEvent[]): RunView => fold(events).view() as RunView;
+const stageOf = (events: readonly RunEvent[], stageId = 'a') =>
+  viewOf(events).stages.find((stage) => stage.stageId === stageId);
+const throughJson = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) Object.values(Object.freeze(value)).forEach(deepFreeze);
+  return value;
+}
+
+const isGovernance = (event: RunEvent) => event.type === 'governance.required' || event.type.startsWith('approval.');
+
+function shuffled(events: readonly RunEvent[], keys: readonly number[]): RunEvent[] {
+  return events
+    .map((event, index) => ({ event, key: keys[index] ?? 0 }))
+    .sort((a, b) => a.key - b.key)
+    .map(({ event }) => event);
+}
+
+/** Another order of arrival; the events of approvals, which go by `seq`, keep theirs among themselves. */
+function rearranged(events: readonly RunEvent[], keys: readonly number[]): RunEvent[] {
+  const governance = events.filter(isGovernance);
+  return shuffled(events, keys).map((event) => (isGovernance(event) ? (governance.shift() as RunEvent) : event));
+}
+
+/** All orders of a short list. */
+function* permutations<T>(items: readonly T[]): Generator<T[]> {
+  if (items.length === 0) yield [];
+  for (const [index, item] of items.entries()) {
+    for (const rest of permutations(items.toSpliced(index, 1))) yield [item, ...rest];
+  }
+}
+
+describe('the fold', () => {
+  test('the arbitrary events of these tests are logged events', () => {
+    fc.assert(
+      fc.property(loggedEvents, (events) => {
+        for (const event of events) AnyWebSocketEventSchema.parse(event);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test('[F1] any order of arrival gives the same view', () => {
+    fc.assert(
+      fc.property(loggedEvents, shuffle, (events, keys) => {
+        expect(fold(rearranged(events, keys)).view()).toEqual(fold(events).view());
+      }),
+      { numRuns },
+    );
+  });
+
+  test('[F1] all 720 orders of a run with two plans, a retry and two ends give the same view', () => {
+    const events = history(
+      { type: 'run.created', name: 'n', stages: [{ stageId: 'a', name: 'A' }] },
+      { type: 'run.created', name: 'm', stages: [{ stageId: 'a', name: 'AA' }] },
+      { type: 'stage.failed', stageId: 'a', error: { message: 'x' }, willRetry: true },
+      { type: 'stage.started', stageId: 'a', attempt: 2 },
+      { type: 'run.failed', error: { message: 'y' } },
+      { type: 'run.completed', summary: 's' },
+    );
+    const views = new Set([...permutations(events)].map((order) => canonical(viewOf(order))));
+    expect(views.size).toBe(1);
+  });
+
+  test('[F2] no events in any order make it throw, and it changes neither events nor snapshots', () => {
+    fc.assert(
+      fc.property(loggedEvents, shuffle, cut, (events, keys, at) => {
+        const arrival = shuffled(events, keys).map((event) => deepFreeze(throughJson(event)));
+        const snapshot = deepFreeze(fold(arrival.slice(0, at)).view());
+        fold(arrival.slice(at), new RunMemory(snapshot));
+      }),
+      { numRuns },
+    );
+  });
+
+  test('[F3] a snapshot sent as JSON, and the rest folded on, equals the whole', () => {
+    fc.assert(
+      fc.property(loggedEvents, shuffle, cut, (events, keys, at) => {
+        const arrival = rearranged(events, keys);
+        const before = fold(arrival.slice(0, at)).view();
+        const resumed = fold(arrival.slice(at), new RunMemory(before && throughJson(before)));
+        expect(throughJson(resumed.view())).toEqual(throughJson(fold(arrival).view()));
+      }),
+      { numRuns },
+    );
+  });
+
+  test('a view is the same object until an event is folded', () => {
+    const memory = fold(history({ type: 'run.created', name: 'n' }));
+    const view = memory.view();
+    expect(memory.view()).toBe(view);
+    foldEvent(memory, logged({ ...history({ type: 'run.started' })[0], eventId: 'other' }, 2));
+    expect(memory.view()).not.toBe(view);
+    expect(view?.status).toBe('created');
+  });
+});
+
+describe('stages', () => {
+  test('[F4] a stage is what a slow reading of the contract says, whatever the events and their order', () => {
+    fc.assert(
+      fc.property(loggedEvents, shuffle, (events, keys) => {
+        const view = fold(rearranged(events, keys)).view();
+        const stages = (view?.stages ?? []).map(({ order: _, ...stage }) => stage);
+        const byId = (a: { stageId: string }, b: { stageId: string }) => (a.stageId < b.stageId ? -1 : 1);
+        expect(stages.sort(byId)).toEqual(stagesByTheContract(events).sort(byId));
+      }),
+      { numRuns },
+    );
+  });
+
+  test('[F4] the highest attempt counts, also when it is reported first and at an earlier time', () => {
+    const events = history(
+      { type: 'stage.started', stageId: 'a', attempt: 2, timestamp: instant(0) },
+      { type: 'stage.completed', stageId: 'a', timestamp: instant(9) },
+    );
+    expect(stageOf(events)).toMatchObject({ attempt: 2, status: 'running', progress: 0, startedAt: instant(0) });
+  });
+
+  test('[F4] an end beats what is reported later of the same attempt', () => {
+    const events = history(
+      { type: 'stage.completed', stageId: 'a' },
+      { type: 'stage.started', stageId: 'a' },
+      { type: 'stage.progress', stageId: 'a', progress: 10 },
+    );
+    expect(stageOf(events)).toMatchObject({ status: 'completed', progress: 100, endedAt: instant(0) });
+  });
+
+  test('[F4] of two ends the later stands; at one time failed before completed; of one type the greater eventId', () => {
+    const completed = { type: 'stage.completed', stageId: 'a' } as const;
+    const failed = { type: 'stage.failed', stageId: 'a', error: { message: 'x' } } as const;
+    const at = { timestamp: instant(0) };
+    expect(stageOf(history(failed, completed))?.status).toBe('completed');
+    expect(stageOf(history({ ...failed, ...at, eventId: 'a' }, { ...completed, ...at, eventId: 'b' }))?.status).toBe(
+      'failed',
+    );
+    const twoFailures = history(
+      { ...failed, ...at, eventId: 'b', error: { message: 'of b' } },
+      { ...failed, ...at, eventId: 'a', error: { message: 'of a' } },
+    );
+    expect(stageOf(twoFailures)?.error?.message).toBe('of b');
+  });
+
+  test('[F4] a new attempt forgets all of the old one but the name', () => {
+    const events = history(
+      { type: 'stage.started', stageId: 'a', name: 'Align' },
+      { type: 'stage.progress', stageId: 'a', progress: 80, message: 'nearly' },
+      { type: 'stage.failed', stageId: 'a', error: { message: 'x' } },
+      { type: 'stage.started', stageId: 'a', attempt: 2 },
+    );
+    const { order: _, ...stage } = stageOf(events) as NonNullable<ReturnType<typeof stageOf>>;
+    expect(stage).toEqual({
+      stageId: 'a',
+      name: 'Align',
+      status: 'running',
+      attempt: 2,
+      progress: 0,
+      startedAt: instant(3),
+    });
+  });
+
+  test('[F5] a failure that will be retried leaves the stage running, with its error, and fails no counter', () => {
+    const events = history(
+      { type: 'stage.started', stageId: 'a' },
+      { type: 'stage.failed', stageId: 'a', error: { message: 'x' }, willRetry: true },
+    );
+    expect(stageOf(events)).toMatchObject({ status: 'running', error: { message: 'x' } });
+    expect(stageOf(events)).not.toHaveProperty('endedAt');
+    expect(viewOf(events)).toMatchObject({ status: 'running', currentStageId: 'a', counts: { stagesFailed: 0 } });
+    const final = history(
+      { type: 'stage.started', stageId: 'a' },
+      { type: 'stage.failed', stageId: 'a', error: { message: 'x' }, willRetry: false },
+    );
+    expect(stageOf(final)).toMatchObject({ status: 'failed', endedAt: instant(1) });
+  });
+
+  test('progress is the share of done in total when only these are given, and a stage without a start began its duration before its end', () => {
+    const share = history({ type: 'stage.progress', stageId: 'a', done: 1, total: 4 });
+    expect(stageOf(share)?.progress).toBe(25);
+    const over = history({ type: 'stage.progress', stageId: 'a', done: 9, total: 4 });
+    expect(stageOf(over)?.progress).toBe(100);
+    const unknown = history({ type: 'stage.progress', stageId: 'a', done: 9, total: 0 });
+    expect(stageOf(unknown)?.progress).toBe(0);
+    const ended = history({ type: 'stage.completed', stageId: 'a', durationMs: 1_000, timestamp: instant(5) });
+    expect(stageOf(ended)?.startedAt).toBe(instant(4));
+  });
+
+  test('stages are in the order of the plan, then of their start', () => {
+    const events = history(
+      { type: 'stage.started', stageId: 'late', timestamp: instant(8) },
+      { type: 'stage.started', stageId: 'early', timestamp: instant(2) },
+      {
+        type: 'run.created',
+        name: 'n',
+        stages: [
+          { stageId: 'b', name: 'B' },
+          { stageId: 'a', name: 'A' },
+        ],
+      },
+    );
+    expect(viewOf(events).stages.map((stage) => stage.stageId)).toEqual(['b', 'a', 'early', 'late']);
+  });
+});
+
+describe('the header', () => {
+  test('[F6] [F7] [F8] status, progress and current stage are what a slow reading of the contract says', () => {
+    fc.assert(
+      fc.property(loggedEvents, shuffle, (events, keys) => {
+        const view = viewOf(rearranged(events, keys));
+        const expected = headerByTheContract(events);
+        expect(view).toMatchObject(expected.exact);
+        expect(Math.abs(view.progress - expected.progress)).toBeLessThan(0.001);
+        if (expected.currentStageIds.length === 0) expect(view).not.toHaveProperty('currentStageId');
+        else expect(expected.currentStageIds).toContain(view.currentStageId);
+        expect(view.lastSeq).toBe(events.length);
+      }),
+      { numRuns },
+    );
+  });
+
+  test('[F6] an ended run is not reopened, and the later of two ends stands', () => {
+    const events = history(
+      { type: 'run.failed', error: { message: 'x' }, stageId: 'a', timestamp: instant(3) },
+      { type: 'run.completed', summary: 'ok', durationMs: 5, timestamp: instant(4) },
+      { type: 'run.started', timestamp: instant(9) },
+      { type: 'stage.started', stageId: 'a', timestamp: instant(9) },
+    );
+    expect(viewOf(events)).toMatchObject({ status: 'completed', summary: 'ok', durationMs: 5, endedAt: instant(4) });
+    expect(viewOf(events)).not.toHaveProperty('error');
+    const failed = [...events, ...history({ type: 'run.failed', error: { message: 'y' }, timestamp: instant(5) })];
+    expect(viewOf(failed)).toMatchObject({ status: 'failed', error: { message: 'y' }, endedAt: instant(5) });
+    expect(viewOf(failed)).not.toHaveProperty('summary');
+  });
+
+  test('[F6] ended beats waiting beats running beats created', () => {
+    const request = { type: 'governance.required', approvalId: 'x', title: 't' } as const;
+    const events = history(
+      { type: 'run.created', name: 'n' },
+      { type: 'stage.progress', stageId: 'a', progress: 1 },
+      request,
+      { type: 'run.completed' },
+    );
+    const statuses = events.map((_, index) => viewOf(events.slice(0, index + 1)).status);
+    expect(statuses).toEqual(['created', 'running', 'waiting', 'completed']);
+    expect(viewOf(history({ type: 'run.created', name: 'n' }, request)).status).toBe('waiting');
+    expect(viewOf(history({ type: 'run.created', name: 'n' }, { type: 'run.started' })).status).toBe('running');
+  });
+
+  test('[F7] progress is the mean over the known stages, planned ones too, and 100 when the run has completed', () => {
+    const stages = ['a', 'b', 'c', 'd'].map((stageId) => ({ stageId, name: stageId }));
+    const events = history(
+      { type: 'run.created', name: 'n', stages },
+      { type: 'stage.completed', stageId: 'a' },
+      { type: 'stage.progress', stageId: 'b', progress: 50 },
+      { type: 'stage.progress', stageId: 'e', progress: 0.1 },
+    );
+    expect(viewOf(events.slice(0, 1)).progress).toBe(0);
+    expect(viewOf(events.slice(0, 3)).progress).toBe(37.5);
+    expect(viewOf(events).progress).toBe(30.02);
+    const end = (type: 'run.completed' | 'run.failed', more = {}) => history({ type, ...more })[0] as RunEvent;
+    expect(viewOf([...events, end('run.completed')]).progress).toBe(100);
+    expect(viewOf([...events, end('run.failed', { error: { message: 'x' } })]).progress).toBe(30.02);
+  });
+
+  test('[F8] the current stage is the running one that started last, and none once the run has ended', () => {
+    const events = history(
+      { type: 'stage.started', stageId: 'b', timestamp: instant(5) },
+      { type: 'stage.started', stageId: 'a', timestamp: instant(3) },
+      { type: 'stage.started', stageId: 'c', timestamp: instant(7) },
+      { type: 'stage.completed', stageId: 'c', timestamp: instant(8) },
+      { type: 'stage.started', stageId: 'b', timestamp: instant(1) },
+      { type: 'run.completed', timestamp: instant(9) },
+      { type: 'stage.progress', stageId: 'd', progress: 1, timestamp: instant(9) },
+    );
+    const current = events.map((_, index) => viewOf(events.slice(0, index + 1)).currentStageId);
+    expect(current).toEqual(['b', 'b', 'c', 'b', 'a', undefined, undefined]);
+  });
+
+  test('the latest run.created names the run, and plans add up', () => {
+    const events = history(
+      { type: 'run.created', name: 'new', labels: { b: '2' }, timestamp: instant(5) },
+      { type: 'run.created', name: 'old', labels: { a: '1' }, createdBy: 'ann', stages: [{ stageId: 'a', name: 'A' }] },
+    );
+    expect(viewOf(events)).toMatchObject({ name: 'new', labels: { b: '2' }, createdAt: instant(1) });
+    expect(viewOf(events)).not.toHaveProperty('createdBy');
+    expect(viewOf(events).stages).toHaveLength(1);
+  });
+
+  test('of an artifact published again the later stands, and it is counted once', () => {
+    const artifact = { type: 'artifact.created', artifactId: 'x' } as const;
+    const events = history(
+      { ...artifact, name: 'new', uri: 's3://b/k', timestamp: instant(5) },
+      { ...artifact, name: 'old', kind: 'text/csv', timestamp: instant(1) },
+    );
+    const view = viewOf(events);
+    expect(view.artifacts).toMatchObject([{ artifactId: 'x', name: 'new', uri: 's3://b/k', createdAt: instant(5) }]);
+    expect(view.artifacts[0]).not.toHaveProperty('kind');
+    expect(view.counts.artifacts).toBe(1);
+  });
+});
+
+describe('approvals', () => {
+  const request = { type: 'governance.required', approvalId: 'x', title: 't' } as const;
+  const grant = (decidedBy: string) => ({ type: 'approval.granted', approvalId: 'x', decidedBy }) as const;
+  const deny = { type: 'approval.denied', approvalId: 'x', decidedBy: 'eve', reason: 'no' } as const;
+  const approvalAfter = (...drafts: Parameters<typeof history>) => viewOf(history(...drafts)).approvals[0];
+
+  test('[F9] approvals are what a slow reading of the contract says', () => {
+    fc.assert(
+      fc.property(loggedEvents, (events) => {
+        const view = fold(events).view();
+        const brief = (view?.approvals ?? []).map(({ approvalId, title, status, decisions }) => ({
+          approvalId,
+          title,
+          status,
+          deciders: decisions.map(({ decidedBy, decision }) => `${decision} ${decidedBy}`),
+        }));
+        const expected = approvalsByTheContract(events);
+        expect(brief).toEqual(expected);
+        const pending = expected.filter((approval) => approval.status === 'pending').length;
+        expect(view?.counts.approvalsPending ?? 0).toBe(pending);
+      }),
+      { numRuns },
+    );
+  });
+
+  test('[F9] the first request of an id stands, by seq and not by time', () => {
+    const approval = approvalAfter(
+      { ...request, title: 'first', timestamp: instant(9) },
+      { ...request, title: 'second', timestamp: instant(1), requiredApprovals: 9 },
+    );
+    expect(approval).toMatchObject({ title: 'first', requiredApprovals: 1, requiredRole: 'approver' });
+    expect(approval).toMatchObject({ authority: 'runwire', requestActor: 'ci', requestedAt: instant(9) });
+  });
+
+  test('[F9] one user counts once, and requiredApprovals grants decide', () => {
+    const two = { ...request, requiredApprovals: 2 };
+    expect(approvalAfter(two, grant('ann'), grant('ann'))).toMatchObject({ status: 'pending' });
+    expect(approvalAfter(two, grant('ann'), grant('ann'))?.decisions).toHaveLength(1);
+    expect(approvalAfter(two, grant('ann'), grant('bob'))).toMatchObject({ status: 'granted', decidedAt: instant(2) });
+    expect(approvalAfter(request, grant('ann'))?.status).toBe('granted');
+  });
+
+  test('[F9] one deny decides, of who granted before too, and a decision stays', () => {
+    const two = { ...request, requiredApprovals: 2 };
+    expect(approvalAfter(two, grant('eve'), deny, grant('ann'), grant('bob'))).toMatchObject({
+      status: 'denied',
+      decisions: [{ decision: 'granted' }, { decision: 'denied', reason: 'no' }],
+    });
+    expect(approvalAfter(request, grant('ann'), deny)?.status).toBe('granted');
+    expect(approvalAfter(request, { ...deny, decidedBy: 'system', expired: true })?.status).toBe('expired');
+    expect(approvalAfter(request, deny, request)?.status).toBe('denied');
+  });
+
+  test('[F9] a decision about no request, or before it, decides nothing', () => {
+    expect(approvalAfter(grant('ann'))).toBeUndefined();
+    expect(approvalAfter(grant('ann'), request)?.status).toBe('pending');
+  });
+});
+
+/** A view as text, the keys of its objects in order. */
+const canonical = (value: unknown) =>
+  JSON.stringify(value, (_, item) =>
+    typeof item === 'object' && item !== null && !Array.isArray(item)
+      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : item,
+  );
+
+// What follows reads the contract's section 3 as simply as it can be read: over all events of a run, with no state.
+
+type StageEvent = Extract<RunEvent, { type: `stage.${string}` }>;
+type Created = Extract<RunEvent, { type: 'run.created' }>;
+
+function greatest<T>(items: readonly T[], ...keys: ((item: T) => string | number)[]): T | undefined {
+  return [...items]
+    .sort((a, b) => {
+      for (const key of keys) if (key(a) !== key(b)) return key(a) < key(b) ? -1 : 1;
+      return 0;
+    })
+    .at(-1);
+}
+const at = (event: RunEvent) => event.timestamp;
+const id = (event: RunEvent) => event.eventId;
+const present = (value: object) => Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined));
+
+function stagesByTheContract(events: readonly RunEvent[]) {
+  const own = events.filter((event): event is StageEvent => event.type.startsWith('stage.'));
+  const created = events.filter((event): event is Created => event.type === 'run.created');
+  const planned = created.flatMap((event) => event.stages ?? []);
+  const stageIds = [...new Set([...planned, ...own].map(({ stageId }) => stageId))];
+  return stageIds.map((stageId) => {
+    const ofStage = own.filter((event) => event.stageId === stageId);
+    const attempt = Math.max(1, ...ofStage.map((event) => event.attempt ?? 1));
+    const ofAttempt = ofStage.filter((event) => (event.attempt ?? 1) === attempt);
+    const isEnd = ({ type }: StageEvent) => type === 'stage.completed' || type === 'stage.failed';
+    const ranks = ['stage.started', 'stage.progress', 'stage.completed', 'stage.failed'];
+    const rank = (event: StageEvent) => ranks.indexOf(event.type);
+    const last = greatest(ofAttempt, (event) => Number(isEnd(event)), at, rank, id);
+
+    const ended = last && isEnd(last) && !(last.type === 'stage.failed' && last.willRetry) ? last : undefined;
+    const status = ended ? (ended.type === 'stage.failed' ? 'failed' : 'completed') : last ? 'running' : 'pending';
+    const progresses = ofAttempt.filter((event) => event.type === 'stage.progress');
+    const share = ({ progress, done, total }: (typeof progresses)[number]) =>
+      progress ?? (done !== undefined && total ? Math.min(100, (done * 100) / total) : undefined);
+    const reported = greatest(
+      progresses.filter((event) => share(event) !== undefined),
+      at,
+      id,
+    );
+    const spoken = greatest(
+      progresses.filter((event) => event.message !== undefined),
+      at,
+      id,
+    );
+    const begun = greatest(
+      ofAttempt.filter((event) => !isEnd(event)),
+      (event) => -Date.parse(event.timestamp),
+    );
+    const durationMs = ended?.type === 'stage.completed' ? ended.durationMs : undefined;
+    const worked = ended && durationMs !== undefined ? Date.parse(ended.timestamp) - durationMs : undefined;
+    const named = greatest(
+      ofStage.filter((event) => event.type === 'stage.started' && event.name !== undefined),
+      at,
+      id,
+    ) as Extract<StageEvent, { type: 'stage.started' }> | undefined;
+    const plan = greatest(
+      created.filter((event) => event.stages?.some((stage) => stage.stageId === stageId)),
+      at,
+      id,
+    )?.stages?.find((stage) => stage.stageId === stageId);
+    return present({
+      stageId,
+      name: named?.name ?? plan?.name ?? stageId,
+      status,
+      attempt,
+      progress: status === 'completed' ? 100 : ((reported && share(reported)) ?? 0),
+      message: spoken?.message,
+      startedAt: begun?.timestamp ?? (worked === undefined ? undefined : new Date(worked).toISOString()),
+      endedAt: ended?.timestamp,
+      durationMs,
+      error: last?.type === 'stage.failed' ? last.error : undefined,
+    }) as { stageId: string; status: string; progress: number; startedAt?: string };
+  });
+}
+
+function headerByTheContract(events: readonly RunEvent[]) {
+  const stages = stagesByTheContract(events);
+  const ends = events.filter((event) => event.type === 'run.completed' || event.type === 'run.failed');
+  const end = greatest(ends, at, (event) => Number(event.type === 'run.failed'), id);
+  const isWaiting = approvalsByTheContract(events).some((approval) => approval.status === 'pending');
+  const isRunning = events.some((event) => event.type === 'run.started' || event.type.startsWith('stage.'));
+  const running = end ? [] : stages.filter((stage) => stage.status === 'running');
+  const latestStart = greatest(running, (stage) => stage.startedAt ?? '')?.startedAt;
+  const mean = stages.reduce((sum, stage) => sum + stage.progress, 0) / (stages.length || 1);
+  const count = (status: string) => stages.filter((stage) => stage.status === status).length;
+  const exact = {
+    status: end ? end.type.slice('run.'.length) : isWaiting ? 'waiting' : isRunning ? 'running' : 'created',
+    counts: { stages: stages.length, stagesCompleted: count('completed'), stagesFailed: count('failed') },
+    ...(end ? { endedAt: end.timestamp } : {}),
+  };
+  return {
+    exact,
+    progress: end?.type === 'run.completed' ? 100 : mean,
+    currentStageIds: running.filter((stage) => stage.startedAt === latestStart).map((stage) => stage.stageId),
+  };
+}
+
+function approvalsByTheContract(events: readonly RunEvent[]) {
+  const requests = events.filter((event) => event.type === 'governance.required');
+  const first = requests.filter(
+    (event) => !requests.some((other) => other.approvalId === event.approvalId && other.seq < event.seq),
+  );
+  return first.map(({ approvalId, title, requiredApprovals = 1, seq }) => {
+    const deciders: string[] = [];
+    let status: Approval['status'] = 'pending';
+    for (const event of events) {
+      if (status !== 'pending' || event.seq < seq) continue;
+      if (event.type === 'approval.granted' && event.approvalId === approvalId) {
+        const text = `granted ${event.decidedBy}`;
+        if (!deciders.includes(text)) deciders.push(text);
+        if (deciders.length >= requiredApprovals) status = 'granted';
+      } else if (event.type === 'approval.denied' && event.approvalId === approvalId) {
+        deciders.push(`denied ${event.decidedBy}`);
+        status = event.expired ? 'expired' : 'denied';
+      }
+    }
+    return { approvalId, title, status, deciders };
+  });
+}
