@@ -187,6 +187,47 @@ describe('drafts', () => {
     }
   });
 
+  test('[E2] no error about a draft repeats anything of it but the names of keys', () => {
+    const secret = 'Jane Q. Doe, born 1980-02-30 \u0000 MRN 4711';
+    // Everything that may stand in the wrong place: the text alone, in objects and arrays, and as a key.
+    const wrong = fc.constantFrom<unknown>(
+      secret,
+      secret.repeat(100),
+      [secret],
+      { [secret]: secret },
+      { message: { [secret]: 1 } },
+      [{ stageId: secret, name: [secret], [secret]: 1 }],
+      { ok: 'x', [secret]: 5 },
+    );
+    let refused = 0;
+    fc.assert(
+      fc.property(fc.constantFrom(...types), fc.nat(30), wrong, (type, index, value) => {
+        const keys = [...Object.keys(draftOf(type)), secret];
+        const key = keys[index % keys.length] as string;
+        const issues = issuesOf(draftOf(type, { [key]: value }));
+        refused += issues.length;
+        for (const issue of issues) {
+          expect(issue).not.toMatch(/Jane|Doe|1980|MRN|4711/);
+          expect(issue).toMatch(/^[\w.()]+: .*\w/);
+        }
+      }),
+      { numRuns: 1_000 },
+    );
+    expect(refused).toBeGreaterThan(500);
+  });
+
+  test('[E2] an error names its path and what was expected', () => {
+    const issues = (type: RunEventType, fields: Json) => issuesOf(draftOf(type, fields))[0];
+    expect(issues('run.created', { name: 7 })).toBe('name: expected string');
+    expect(issues('run.created', { name: '' })).toBe('name: must be at least 1');
+    expect(issues('run.created', { stages: [{ stageId: 'a', name: 'n'.repeat(201) }] })).toBe(
+      'stages.0.name: must be at most 200',
+    );
+    expect(issues('run.created', { labels: { sample: 5 } })).toBe('labels.sample: expected string');
+    expect(issues('run.created', { labels: { 'Jane Doe': 5 } })).toBe('labels.(key): expected string');
+    expect(issues('governance.required', { authority: 'x' })).toBe('authority: not one of the allowed values');
+    expect(issues('stage.started', { 'Jane Doe': 1 })).toBe('(key): unknown or server-set key');
+  });
 });
 
 describe('instants', () => {

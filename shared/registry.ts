@@ -137,7 +137,7 @@ export function foldOf<R extends Registry>(registry: R): (rows: RunRows, event: 
 
 /** Names the place of a zod issue as a dotted path, `stages.3.name`. Unknown keys are named; values never are. */
 export function describeIssue(issue: z.core.$ZodIssue): { path: string; message: string } {
-  const at = issue.path.map(String);
+  const at = issue.path.map((step) => (typeof step === 'number' ? String(step) : safeKey(String(step))));
   switch (issue.code) {
     case 'unrecognized_keys':
       return { path: [...at, safeKey(issue.keys[0])].join('.'), message: 'unknown or server-set key' };
