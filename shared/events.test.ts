@@ -142,6 +142,20 @@ describe('drafts', () => {
     expect(issuesOf(draftOf('run.failed', { error }))).toEqual(['error.stack: unknown or server-set key']);
   });
 
+  test('[E1] a label is never left out without a word', () => {
+    const labels = JSON.parse('{"__proto__": "x", "a": "b"}');
+    expect(issuesOf(draftOf('run.created', { labels }))).toEqual(['labels: has a key that is not allowed']);
+    for (const key of ['constructor', 'toString', 'ü ~', '10']) {
+      expect(parsedField('run.created', 'labels', { [key]: '' })).toEqual({ [key]: '' });
+    }
+    const many = Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`k${index}`, 'v']));
+    expect(issuesOf(draftOf('run.created', { labels: many }))).toEqual(['labels: must have at most 64 labels']);
+    expect(issuesOf(draftOf('run.created', { labels: without(many, 'k0') }))).toEqual([]);
+    for (const wrong of [null, 'x', ['x'], { a: 1 }, { a: null }, { '': 'x' }]) {
+      expect(issuesOf(draftOf('run.created', { labels: wrong }))).toHaveLength(1);
+    }
+  });
+
   test('[E1] a draft of no registered type, or that is no object, is an error', () => {
     for (const type of ['run.paused', 'constructor', '__proto__', '', 1, null, undefined]) {
       expect(issuesOf({ ...draftOf('run.started'), type })).toEqual(['type: not a known event type']);
