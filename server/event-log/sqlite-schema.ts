@@ -67,6 +67,7 @@ const migrations: readonly string[] = [
     seq INTEGER NOT NULL,
     PRIMARY KEY (user_id, seq)
   ) WITHOUT ROWID;
+  CREATE INDEX event_users_by_seq ON event_users (seq);
   `,
 ];
 

@@ -12,6 +12,9 @@ import type { RunHeader } from '../../shared/run.ts';
 import { append, describeEventLog, draft, folded, readAll, T0 } from './contract.ts';
 import type { EventLog } from './log.ts';
 import { openSqliteLog } from './sqlite.ts';
+import { prepareRowStatements } from './sqlite-rows.ts';
+import { migrate } from './sqlite-schema.ts';
+import { prepareStatements } from './sqlite-statements.ts';
 
 const newFolder = () => mkdtemp(join(tmpdir(), 'runwire-sqlite-'));
 
@@ -197,6 +200,21 @@ test('[L16] after close, the database file alone holds the whole log', async () 
   const copy = `${path}.copy`;
   copyFileSync(path, copy);
   expect((await open(copy)).head).toBe(2);
+});
+
+test('[L19] no statement goes through a whole table, but the one that stops at its LIMIT', () => {
+  const db = new DatabaseSync(':memory:');
+  onTestFinished(() => db.close());
+  migrate(db);
+  const sources = (value: object): string[] =>
+    Object.values(value).flatMap((item) => ('sourceSQL' in item ? [item.sourceSQL] : sources(item)));
+  const statements = sources([prepareStatements(db), prepareRowStatements(db)]);
+  const scans = statements.filter((sql) => {
+    const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...Array(sql.split('?').length - 1).fill(1));
+    return plan.some((step) => (step as { detail: string }).detail.startsWith('SCAN'));
+  });
+  expect(statements.length).toBeGreaterThan(25);
+  expect(scans).toEqual([expect.stringContaining('ORDER BY seq LIMIT ?')]);
 });
 
 test('[L16] a path that cannot be opened is UNAVAILABLE', async () => {
