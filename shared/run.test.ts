@@ -107,6 +107,28 @@ describe('the fold', () => {
     );
   });
 
+  test('[F2] events folded again, in any order, change nothing', () => {
+    fc.assert(
+      fc.property(loggedEvents, shuffle, cut, (events, keys, at) => {
+        const memory = fold(events);
+        const once = throughJson(memory.view());
+        fold(shuffled(events, keys).slice(0, at), memory);
+        expect(throughJson(memory.view())).toEqual(once);
+      }),
+      { numRuns },
+    );
+  });
+
+  test('[F2] a decision that came before its request is not counted when it comes again after it', () => {
+    const events = history(
+      { type: 'approval.granted', approvalId: 'x', decidedBy: 'ann' },
+      { type: 'governance.required', approvalId: 'x', title: 't' },
+    );
+    const again = [...events, events[0] as RunEvent];
+    expect(viewOf(again)).toEqual(viewOf(events));
+    expect(viewOf(again).approvals[0]?.status).toBe('pending');
+  });
+
   test('[F3] a snapshot sent as JSON, and the rest folded on, equals the whole', () => {
     fc.assert(
       fc.property(loggedEvents, shuffle, cut, (events, keys, at) => {

@@ -489,10 +489,13 @@ type DecisionEvent = Envelope & {
   expired?: boolean | undefined;
 };
 
-/** approval.granted and approval.denied: enough grants decide, one deny decides, and what is decided stays so. */
+/**
+ * approval.granted and approval.denied: enough grants decide, one deny decides, and what is decided stays so. What was
+ * logged before the request is about nothing, also when it is folded again after it.
+ */
 export function foldDecision(rows: RunRows, event: DecisionEvent): void {
   const approval = rows.approval(event.approvalId);
-  if (approval?.status !== 'pending') return;
+  if (approval?.status !== 'pending' || event.seq < approval.order.seq) return;
   const isGrant = event.type === 'approval.granted';
   if (isGrant && approval.decisions.some((decision) => decision.decidedBy === event.decidedBy)) return;
   const { decidedBy, comment, reason, timestamp: at } = event;
