@@ -385,8 +385,8 @@ function startFromDuration(stage: Stage): string | undefined {
   return at >= 0 ? new Date(at).toISOString() : undefined;
 }
 
-/** What "started last" goes by. */
-export const startKey = (stage: Stage): string => `${stage.startedAt ?? ''} ${stage.stageId}`;
+/** What "started last" goes by. In ASCII, since stores order other text by its bytes and JavaScript by code units. */
+export const startKey = (stage: Stage): string => `${stage.startedAt ?? ''} ${encodeURIComponent(stage.stageId)}`;
 const thousandths = (stage: Stage) => Math.round(stage.progress * 1000);
 
 /** Puts a stage, and moves the header's counters by the difference that it makes. */

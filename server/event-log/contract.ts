@@ -21,10 +21,11 @@ export type Draft = ReadyDraft & { [key: string]: unknown };
 const one = <T>(...values: T[]) => fc.constantFrom(...values);
 
 /**
- * Drafts of all types, with so few ids, attempts and instants that they meet all the time.
+ * Drafts of all types, with so few ids, attempts and instants that they meet all the time. The last two stage ids are
+ * ordered one way by UTF-16 code units, as JavaScript does, and the other way by UTF-8 bytes, as databases do.
  */
 export function arbitraryDraft(): fc.Arbitrary<Draft> {
-  const stageId = one('a', 'b', 'c', 'd');
+  const stageId = one('a', 'b', '～', '😀');
   const attempt = one(1, 1, 2, 3);
   const durationMs = one(0, 500, 2_500);
   const error = fc.record({ message: one('boom', 'bang'), code: one('E1', 'E2') }, { requiredKeys: ['message'] });
