@@ -1,4 +1,4 @@
-import { initTRPC, TRPCError } from '@trpc/server';
+import { initTRPC, TRPCError, type TrackedEnvelope } from '@trpc/server';
 import type { Logger } from 'pino';
 import { ZodError, z } from 'zod';
 import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
@@ -251,6 +251,19 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
 
 export type RouterOf<R extends Registry> = ReturnType<typeof createRouter<R>>;
 export type AppRouter = RouterOf<RunwireEvents>;
+
+/**
+ * The router as server code sees it. tRPC gives a caller's subscriptions the type of what comes over the wire,
+ * `{id, data}`; what a caller really gets is the envelope.
+ */
+export type ServerRouter<R extends Registry> = Omit<RouterOf<R>, 'createCaller'> & {
+  createCaller(...args: Parameters<RouterOf<R>['createCaller']>): InProcess<ReturnType<RouterOf<R>['createCaller']>>;
+};
+type InProcess<T> = T extends (...args: infer Input) => Promise<AsyncIterable<{ id: string; data: infer Item }>>
+  ? (...args: Input) => Promise<AsyncIterable<TrackedEnvelope<Item>>>
+  : T extends (...args: never) => unknown
+    ? T
+    : { [Name in keyof T]: InProcess<T[Name]> };
 
 /** Publishes what a principal sent over the network: only to projects it may publish to. */
 export async function publishAs<R extends Registry>(
