@@ -6,7 +6,7 @@ import pino, { type Logger } from 'pino';
 import { type ClientOptions, type RawData, WebSocket } from 'ws';
 import { type Principal, type Role, signToken } from '../server/auth.ts';
 import { createRunServer, type RunServerOptions } from '../server/run-server.ts';
-import type { RunEvent, RunEventDraft, StreamSignal } from '../shared/events.ts';
+import { isSignal, type RunEvent, type RunEventDraft, type StreamSignal } from '../shared/events.ts';
 
 /** What tests share: a real server on a free port, tokens it accepts, raw clients, and drafts. */
 
@@ -218,7 +218,7 @@ export class WireSubscription<T = Item> {
   }
 }
 
-export const isLive = (item: { type?: unknown }): boolean => item.type === 'stream.live';
+export const isLive = (item: object): boolean => isSignal(item) && item.type === 'stream.live';
 
 /** Passes bytes on to a port, until it cuts what it has open. */
 export async function startProxy(port: number) {
