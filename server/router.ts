@@ -46,6 +46,8 @@ export type RouterOptions<R extends Registry> = {
 const LIMIT_MOST = 500;
 const limit = z.int().positive().max(LIMIT_MOST).default(50);
 const opaque = z.string().max(200);
+/** `direction` is set by tRPC's `useInfiniteQuery`; pages go one way. */
+const paging = { limit, cursor: opaque.nullish(), direction: z.literal('forward').optional() };
 
 export function createRouter<R extends Registry>(options: RouterOptions<R>) {
   const { registry, log, bus, delivery, authenticate, stats, logger } = options;
@@ -175,12 +177,11 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
               since: field.instant().optional(),
               until: field.instant().optional(),
               needsMyDecision: z.boolean().optional(),
-              limit,
-              cursor: opaque.nullish(),
+              ...paging,
             })
             .prefault({}),
         )
-        .query(async ({ ctx: { principal }, input: { cursor, needsMyDecision, ...query } }) => {
+        .query(async ({ ctx: { principal }, input: { cursor, direction: _, needsMyDecision, ...query } }) => {
           const page = await log.runs({
             ...query,
             canRead: (projectId) => can(principal, 'read', { projectId }),
@@ -194,8 +195,8 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
           };
         }),
       history: procedure
-        .input(z.strictObject({ ...runInput, types: filterInput.types, limit, cursor: opaque.nullish() }))
-        .query(async ({ ctx, input: { cursor, types: wanted, limit: most, ...run } }) => {
+        .input(z.strictObject({ ...runInput, types: filterInput.types, ...paging }))
+        .query(async ({ ctx, input: { cursor, direction: _, types: wanted, limit: most, ...run } }) => {
           const scope: Scope = { kind: 'run', ...(await findRun(ctx.principal, run)) };
           let after = cursor == null ? 0 : decodePosition(cursor, log.epoch);
           const events: Event[] = [];
@@ -337,7 +338,8 @@ function translated<T>(iterator: AsyncIterableIterator<T>): AsyncIterableIterato
   };
 }
 
-const toTRPCError = (error: RunwireError): TRPCError =>
+/** With the HTTP status that the table says. */
+export const toTRPCError = (error: RunwireError): TRPCError =>
   new TRPCError({ code: errorTable[error.code].trpc, message: error.message, cause: error });
 
 /** tRPC's own refusals in our words. */
