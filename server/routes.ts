@@ -10,7 +10,7 @@ import { type Authenticate, isAllowedOrigin, type Principal } from './auth.ts';
 import type { EventBus } from './bus.ts';
 import { bearerOf, cookieOf, pathOf, queryOf, sendError, sendJson } from './http.ts';
 import { ingest } from './ingest.ts';
-import { type Context, type RouterOf, toRunwireError } from './router.ts';
+import { type Context, type RouterOf, toRunwireError, toTRPCError } from './router.ts';
 
 /** The HTTP face: the contract's section 4. */
 
@@ -77,7 +77,13 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       req: request,
       res: response,
       path: (pathOf(request) ?? '').slice('/trpc/'.length),
-      createContext: async (): Promise<Context> => ({ principal: await identify(request) }),
+      createContext: async (): Promise<Context> => {
+        try {
+          return { principal: await identify(request) };
+        } catch (error) {
+          throw toTRPCError(toRunwireError(error)); // Thrown as it is, it would be answered with 500.
+        }
+      },
       maxBodySize: TRPC_LIMIT_BYTES,
       maxBatchSize: BATCH_LIMIT,
       allowMethodOverride: true,
@@ -176,6 +182,8 @@ function openApp(): Route {
   });
   return (request, response) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') throw new RunwireError('NOT_FOUND', 'no such path');
+    // Ids of runs may have dots in them, which sirv takes for the names of files that are not there.
+    if (pathOf(request)?.startsWith('/runs/')) request.url = '/';
     serve(request, response, () => sendError(response, new RunwireError('NOT_FOUND', 'no such path')));
   };
 }
