@@ -5,7 +5,7 @@ export type WindowLimits = { records: number; bytes: number };
 /** The latest records, shared by all readers: whoever keeps up never asks the store. */
 export class Window {
   readonly #limits: WindowLimits;
-  #records: LogRecord[] = [];
+  #records: (LogRecord | undefined)[] = [];
   /** Index of the oldest record that still counts; those before it go when they are many. */
   #start = 0;
   #bytes = 0;
@@ -21,6 +21,7 @@ export class Window {
     }
     while (this.#records.length - this.#start > this.#limits.records || this.#bytes > this.#limits.bytes) {
       this.#bytes -= (this.#records[this.#start] as LogRecord).json.length;
+      this.#records[this.#start] = undefined;
       this.#start++;
     }
     if (this.#start < this.#limits.records) return;
@@ -38,7 +39,7 @@ export class Window {
   read(after: number, limit: number, matches: (record: LogRecord) => boolean) {
     const records: LogRecord[] = [];
     let scannedTo = after;
-    const first = this.#records[0]?.seq ?? 0;
+    const first = (this.#records[this.#start]?.seq ?? 0) - this.#start;
     for (let index = after + 1 - first; index < this.#records.length; index++) {
       const record = this.#records[index] as LogRecord;
       scannedTo = record.seq;
