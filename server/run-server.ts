@@ -218,11 +218,11 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     const stopped = new Promise<void>((resolve) => httpServer.close(() => resolve()));
     httpServer.closeIdleConnections();
     await connections.close(options.shutdownSpreadMs ?? Math.min(2_000, 2 * connections.count));
+    delivery.close();
     const grace = setTimeout(() => httpServer.closeAllConnections(), HTTP_GRACE_MS);
     await stopped;
     clearTimeout(grace);
     rates.close();
-    delivery.close();
     bus.close();
     await log.close();
   };

@@ -28,15 +28,15 @@ export const bellKey = {
 export class Waiter {
   readonly woken: Promise<Wake>;
   readonly key: string;
-  /** Position that the reader has seen all of. */
-  readonly position: number;
+  /** Position that its client knows of. */
+  readonly toldSeq: number;
   /** When it wants to hear that the head moved on without it, on the clock of `performance.now()`. */
   readonly tickAt: number;
   wake!: (wake: Wake) => void;
 
-  constructor(key: string, position: number, tickAt: number) {
+  constructor(key: string, toldSeq: number, tickAt: number) {
     this.key = key;
-    this.position = position;
+    this.toldSeq = toldSeq;
     this.tickAt = tickAt;
     this.woken = new Promise((resolve) => {
       this.wake = resolve;
@@ -46,6 +46,12 @@ export class Waiter {
 
 export class Bell {
   readonly #waiters = new Map<string, Set<Waiter>>();
+  #isClosed = false;
+
+  /** Nothing will ring any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
 
   get waiting(): number {
     let count = 0;
@@ -79,12 +85,20 @@ export class Bell {
     }
   }
 
-  /** Wakes those behind the head whose time for a sign of life has come. */
+  /** Wakes everyone for the last time. */
+  close(): void {
+    this.#isClosed = true;
+    for (const waiters of [...this.#waiters.values()]) {
+      for (const waiter of [...waiters]) this.wake(waiter, 'poke');
+    }
+  }
+
+  /** Wakes those whose client does not know of the head, once it is time for a sign of life. */
   tick(head: number): void {
     const now = performance.now();
     for (const waiters of [...this.#waiters.values()]) {
       for (const waiter of [...waiters]) {
-        if (waiter.position < head && waiter.tickAt <= now) this.wake(waiter, 'tick');
+        if (waiter.toldSeq < head && waiter.tickAt <= now) this.wake(waiter, 'tick');
       }
     }
   }

@@ -56,9 +56,11 @@ export class Delivery {
     return new SummaryReader(this.#contextOf(transport), query, signal);
   }
 
+  /** Readers that are still on, those without a socket, fail with `UNAVAILABLE` once they have nothing more to yield. */
   close(): void {
     this.#stopListening();
     clearInterval(this.#ticker);
+    this.#bell.close();
   }
 
   #contextOf(transport: Transport): ReaderContext {

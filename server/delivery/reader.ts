@@ -155,14 +155,14 @@ export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item
       }
       // An error would make the client forget the subscription; a closed socket makes it come back with its cursor.
       interrupt();
-      await new Promise<void>((resolve) => this.#onEnd.push(resolve));
+      if (!this.#isEnded) await new Promise<void>((resolve) => this.#onEnd.push(resolve));
       return { done: true, value: undefined };
     }
   }
 
   async #advance(): Promise<IteratorResult<Tracked<Item>>> {
     const { log, transport, quietMs } = this.context;
-    if (!this.#isStarted) this.#begin();
+    if (!this.#isStarted && !this.#isEnded) this.#begin();
     while (!this.#isEnded) {
       if (transport.principal !== this.principal) this.#reviewAccess();
       if (!transport.isDrained) {
@@ -235,7 +235,9 @@ export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item
 
   async #wait(): Promise<void> {
     const { bell, quietMs } = this.context;
-    const waiter = new Waiter(this.bellKey, this.position, this.#yieldedAt + quietMs);
+    if (bell.isClosed) throw new RunwireError('UNAVAILABLE', 'the server has closed');
+    // By what the client knows, not by the position: that moves on in silence past what does not match.
+    const waiter = new Waiter(this.bellKey, this.#yieldedSeq, this.#yieldedAt + quietMs);
     this.#waiter = waiter;
     bell.add(waiter);
     const wake = await waiter.woken;
