@@ -30,6 +30,7 @@ export type Connection<R extends AnyTRPCRouter> = {
   close(): Promise<void>;
 };
 
+/** Does nothing until it is used: what is never used needs no closing. */
 export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOptions): Connection<R> {
   const { heartbeatMs = 30_000, idleMs = 2_000, WebSocket: Base = globalThis.WebSocket } = options;
   const addresses = addressesOf(options.url);
@@ -62,14 +63,22 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     }
 
     override close(code?: number, reason?: string): void {
-      this.#isReleased = true;
+      // The stock client gives no code. With one it is `ws`, which answers the server's close frame by this very call.
+      if (code === undefined) this.#isReleased = true;
       super.close(code, reason);
     }
   }
 
+  const onReturn = () => {
+    const { state } = pacer.status;
+    if (state === 'failed' || state === 'reconnecting') pacer.retry();
+  };
+  let stopWatching: (() => void) | undefined;
+
   const socket = createWSClient({
     // The stock client asks for the address before each try: the one place where a try can be held back.
     url: async () => {
+      stopWatching ??= watchPage(onReturn);
       for (;;) {
         await pacer.turn();
         if (isClosed) throw new Error('the connection has been closed');
@@ -92,19 +101,15 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     pacer.retry();
     current?.close();
   };
-  const stopWatching = watchPage(() => {
-    const { state } = pacer.status;
-    if (state === 'failed' || state === 'reconnecting') pacer.retry();
-  });
 
   return {
-    links: linksOver<R>(socket, addresses, tokens),
+    links: linksOver<R>(socket, addresses, tokens, () => isClosed),
     getStatus: () => pacer.status,
     subscribe: (listener) => pacer.subscribe(listener),
     reconnect,
     close: async () => {
       isClosed = true;
-      stopWatching();
+      stopWatching?.();
       pacer.close();
       await socket.close();
     },

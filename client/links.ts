@@ -31,6 +31,33 @@ export function dropSeenLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
 /** Events alone have a `runSeq`. */
 type Item = { type?: string; seq?: number; runSeq?: number; toSeq?: number };
 
+/**
+ * The stock client fails a subscription, and forgets it, whose socket closes between its opening and the request. It is
+ * asked for again; when a socket is opened, the pacer decides. An error that the server sent ends it.
+ */
+function askAgainLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPCLink<R> {
+  return () =>
+    ({ next, op }) => {
+      if (op.type !== 'subscription') return next(op);
+      return observable((observer) => {
+        let current: { unsubscribe(): void } | undefined;
+        let isDone = false;
+        const ask = () => {
+          if (isDone || isClosed()) return observer.complete();
+          current = next(op).subscribe({
+            ...observer,
+            error: (error) => (error.shape === undefined ? queueMicrotask(ask) : observer.error(error)),
+          });
+        };
+        ask();
+        return () => {
+          isDone = true;
+          current?.unsubscribe();
+        };
+      });
+    };
+}
+
 export type LinkAddresses = { webSocket: string; http: string };
 
 /** The addresses of a server: from its own (`https://host`), or that of its WebSocket (`wss://host/ws`). */
@@ -49,6 +76,7 @@ export function linksOver<R extends AnyTRPCRouter>(
   socket: TRPCWebSocketClient,
   addresses: LinkAddresses,
   tokens: TokenCache,
+  isClosed: () => boolean,
 ): TRPCLink<R>[] {
   // The options of these links depend on whether the router has a transformer; ours has none, and R cannot tell.
   const ws = wsLink({ client: socket } as unknown as Parameters<typeof wsLink<R>>[0]);
@@ -63,6 +91,7 @@ export function linksOver<R extends AnyTRPCRouter>(
   } as unknown as Parameters<typeof httpBatchLink<R>>[0]);
   return [
     dropSeenLink<R>(),
+    askAgainLink<R>(isClosed),
     splitLink<R>({
       condition: (op) => op.type === 'subscription' || op.path === 'auth.refresh',
       true: ws,

@@ -1,0 +1,29 @@
+import './csp.ts';
+import { QueryClient } from '@tanstack/react-query';
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+import { RunwireProvider } from '../react.tsx';
+import { App } from './App.tsx';
+import { isAnswer } from './errors.ts';
+import './style.css';
+
+// Subscriptions keep what was loaded up to date: nothing is loaded again because of time or focus.
+const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: Number.POSITIVE_INFINITY,
+      refetchOnWindowFocus: false,
+      retry: (failures, error) => !isAnswer(error) && failures < 3,
+    },
+  },
+});
+
+const root = document.getElementById('root');
+if (!root) throw new Error('index.html has no #root');
+createRoot(root).render(
+  <StrictMode>
+    <RunwireProvider url={import.meta.env.VITE_WEBSOCKET_URL || undefined} queryClient={queryClient}>
+      <App />
+    </RunwireProvider>
+  </StrictMode>,
+);

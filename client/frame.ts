@@ -1,0 +1,23 @@
+/** How long a page that is not painted, because its tab is hidden, waits for what would be its next frame. */
+const HIDDEN_FRAME_MS = 250;
+/** Where nothing is ever painted. */
+const FRAME_MS = 16;
+
+/** Calls back once, before the next repaint. Returns what cancels it. */
+export function onNextFrame(callback: () => void): () => void {
+  if (typeof requestAnimationFrame === 'undefined') {
+    const timer = setTimeout(callback, FRAME_MS);
+    return () => clearTimeout(timer);
+  }
+  const cancel = () => {
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+  };
+  const run = () => {
+    cancel();
+    callback();
+  };
+  const frame = requestAnimationFrame(run);
+  const timer = setTimeout(run, HIDDEN_FRAME_MS);
+  return cancel;
+}
