@@ -33,6 +33,8 @@ export class Connection implements Transport {
   readonly #socket: Socket;
   readonly #readers = new Set<Attached>();
   #principal: Principal | undefined;
+  /** One for all readers. */
+  #drained: Promise<void> | undefined;
   #heardAt = performance.now();
   #pingAt: number;
 
@@ -66,15 +68,17 @@ export class Connection implements Transport {
 
   drained(): Promise<void> {
     if (this.isDrained || this.#socket.destroyed) return Promise.resolve();
-    return new Promise((resolve) => {
+    this.#drained ??= new Promise((resolve) => {
       const done = () => {
         this.#socket.off('drain', done);
         this.#socket.off('close', done);
+        this.#drained = undefined;
         resolve();
       };
       this.#socket.on('drain', done);
       this.#socket.on('close', done);
     });
+    return this.#drained;
   }
 
   interrupt(): void {

@@ -140,9 +140,9 @@ export class Wire implements AsyncDisposable {
   /** Opens a client; resolves when the socket is open. */
   static async open(url: string, { token, isSilent, options }: WireOptions = {}): Promise<Wire> {
     const params = token !== null || isSilent;
+    const said = token ?? (await tokenFor());
     const ws = new WebSocket(`${url.replace(/^http/, 'ws')}/ws${params ? '?connectionParams=1' : ''}`, options);
     const wire = new Wire(ws);
-    const said = token ?? (await tokenFor());
     await new Promise<void>((resolve, reject) => {
       ws.once('open', () => resolve());
       ws.once('error', reject);

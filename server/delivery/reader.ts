@@ -148,13 +148,13 @@ export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item
     try {
       return await this.#advance();
     } catch (error) {
-      const { interrupt } = this.context.transport;
-      if (!interrupt || !(error instanceof RunwireError) || error.code !== 'UNAVAILABLE') {
+      const { transport } = this.context;
+      if (!transport.interrupt || !(error instanceof RunwireError) || error.code !== 'UNAVAILABLE') {
         this.#end();
         throw error;
       }
       // An error would make the client forget the subscription; a closed socket makes it come back with its cursor.
-      interrupt();
+      transport.interrupt();
       if (!this.#isEnded) await new Promise<void>((resolve) => this.#onEnd.push(resolve));
       return { done: true, value: undefined };
     }
