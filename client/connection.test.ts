@@ -1,0 +1,265 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type { OperationResultEnvelope, TRPCClientError } from '@trpc/client';
+import type { AnyTRPCRouter } from '@trpc/server';
+import { observable } from '@trpc/server/observable';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { WebSocket, WebSocketServer } from 'ws';
+import { startCuttableServer } from '../tests/browser/server.ts';
+import { created, progress, startServer, tokenFor } from '../tests/harness.ts';
+import { type ConnectionOptions, createRunwireClient, dropSeenLink, type RunwireClient } from './index.ts';
+import type { ConnectionStatus } from './pacer.ts';
+
+/** A client in Node, closed at the end of the test; keeps every status that its connection goes through. */
+function open(options: ConnectionOptions) {
+  const { client, connection } = createRunwireClient({
+    WebSocket: WebSocket as unknown as typeof globalThis.WebSocket,
+    reconnectDelayMs: 1,
+    ...options,
+  });
+  onTestFinished(() => connection.close());
+  const statuses: ConnectionStatus[] = [];
+  connection.subscribe(() => statuses.push(connection.getStatus()));
+  const until = (holds: (status: ConnectionStatus) => boolean) =>
+    new Promise<ConnectionStatus>((resolve) => {
+      const check = () => {
+        const status = connection.getStatus();
+        if (!holds(status)) return;
+        stop();
+        resolve(status);
+      };
+      const stop = connection.subscribe(check);
+      check();
+    });
+  const reaches = (state: ConnectionStatus['state']) => until((status) => status.state === state);
+  return { client, connection, statuses, until, reaches };
+}
+
+/** Follows a run, and says when an item that is looked for has come. */
+function follow(client: RunwireClient, runId: string, from: 'now' | 'start' = 'start') {
+  const items: { type: string; seq?: number }[] = [];
+  const listeners = new Set<() => void>();
+  const onError = vi.fn();
+  const subscription = client.onRunEvent.subscribe(
+    { runId, from },
+    {
+      onData: ({ data }) => {
+        items.push(data as { type: string; seq?: number });
+        for (const listener of [...listeners]) listener();
+      },
+      onError,
+    },
+  );
+  const until = (holds: () => boolean) =>
+    new Promise<void>((resolve) => {
+      const check = () => {
+        if (!holds()) return;
+        listeners.delete(check);
+        resolve();
+      };
+      listeners.add(check);
+      check();
+    });
+  const seqs = () => items.filter(({ type }) => !type.startsWith('stream.')).map(({ seq }) => seq);
+  return { items, seqs, onError, until, unsubscribe: () => subscription.unsubscribe() };
+}
+
+/** A server that takes every socket and closes it with this code, which is not how ours behaves. */
+async function startRefusingServer(code: number) {
+  const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+  await once(wss, 'listening');
+  let accepted = 0;
+  wss.on('connection', (ws) => {
+    accepted++;
+    ws.close(code);
+  });
+  onTestFinished(() => new Promise<void>((resolve) => wss.close(() => resolve())));
+  const url = `http://127.0.0.1:${(wss.address() as AddressInfo).port}`;
+  return { url, accepted: () => accepted };
+}
+
+test('[C1] [C2] a server that accepts and closes at once is tried ever more slowly, and given up after five times', async () => {
+  const server = await startRefusingServer(1012);
+  const { client, reaches, statuses } = open({ url: server.url, token: 'any', random: () => 0 });
+  const { onError } = follow(client, 'r1');
+
+  const { attempts, error, retryAtMs } = await reaches('failed');
+  expect(attempts).toBe(6);
+  expect(server.accepted()).toBe(6);
+  expect(retryAtMs).toBeNull();
+  expect(error).toMatchObject({ code: 'UNAVAILABLE' });
+  expect([...new Set(statuses.map((status) => status.attempts))]).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  // The subscription was not ended: it waits for the connection.
+  expect(onError).not.toHaveBeenCalled();
+});
+
+test('[C2] reconnect() starts afresh after failure, and subscriptions go on', async () => {
+  await using server = await startServer();
+  let isUp = false;
+  const { client, connection, reaches } = open({
+    url: server.url,
+    token: () => (isUp ? tokenFor() : Promise.reject(new Error('the issuer is down'))),
+    maxReconnectAttempts: 2,
+  });
+  const run = follow(client, 'r1');
+  const { error } = await reaches('failed');
+  expect(error?.message).toBe('the issuer is down');
+
+  isUp = true;
+  connection.reconnect();
+  await reaches('connected');
+  expect(connection.getStatus()).toMatchObject({ attempts: 0, error: null });
+  await server.bus.publish([created('r1')], { actor: 'ada' });
+  await run.until(() => run.seqs().length === 1);
+});
+
+test('[C2] the network or the tab coming back starts afresh', async () => {
+  const page = Object.assign(new EventTarget(), { visibilityState: 'visible' });
+  const network = new EventTarget();
+  vi.stubGlobal('document', page);
+  vi.stubGlobal('window', network);
+  onTestFinished(() => void vi.unstubAllGlobals());
+  for (const comeBack of [
+    () => network.dispatchEvent(new Event('online')),
+    () => page.dispatchEvent(new Event('visibilitychange')),
+  ]) {
+    const server = await startRefusingServer(1012);
+    const { client, connection, reaches, until } = open({ url: server.url, token: 'any', maxReconnectAttempts: 1 });
+    follow(client, 'r1');
+    await reaches('failed');
+    expect(server.accepted()).toBe(2);
+    comeBack();
+    await until((status) => status.state === 'failed' && server.accepted() === 4);
+    await connection.close();
+  }
+});
+
+test('[C2] a closed connection leaves no listener on the page', async () => {
+  const network = new EventTarget();
+  const add = vi.spyOn(network, 'addEventListener');
+  const remove = vi.spyOn(network, 'removeEventListener');
+  vi.stubGlobal('document', network);
+  vi.stubGlobal('window', network);
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const server = await startRefusingServer(1012);
+  const { client, connection, reaches } = open({ url: server.url, token: 'any', maxReconnectAttempts: 0 });
+  expect(add).not.toHaveBeenCalled();
+  follow(client, 'r1');
+  await reaches('failed');
+  await connection.close();
+  expect(add.mock.calls.length).toBe(2);
+  expect(remove.mock.calls.map(([name]) => name)).toEqual(add.mock.calls.map(([name]) => name));
+  expect(connection.getStatus().state).toBe('disconnected');
+});
+
+test('[C3] each event comes once, in order, through sockets that are cut while events are published', async () => {
+  await using server = await startCuttableServer();
+  const { client, reaches } = open({ url: server.url, token: await tokenFor(), maxReconnectAttempts: 100 });
+  const run = follow(client, 'r1');
+  await reaches('connected');
+  for (let round = 0; round < 5; round++) {
+    for (let index = 0; index < 40; index++) {
+      await server.bus.publish([progress('r1', index)], { actor: 'ada' });
+      if (index === 20) server.cut();
+    }
+  }
+  await run.until(() => run.seqs().length >= 200);
+  expect(run.seqs()).toEqual(Array.from({ length: 200 }, (_, index) => index + 1));
+  expect(run.onError).not.toHaveBeenCalled();
+});
+
+test('[C3] an item whose seq has been seen is dropped; after a gap, positions may come again', () => {
+  const events = (...seqs: number[]) => seqs.map((seq) => ({ type: 'run.started', seq, runSeq: seq }));
+  const gap = { type: 'stream.gap', reason: 'epoch_changed', fromSeq: 1, toSeq: 1 };
+  const items = [...events(1, 2, 2, 1, 3), { type: 'stream.live', seq: 3 }, ...events(3), gap, ...events(1, 2, 3)];
+  const received: unknown[] = [];
+  const link = dropSeenLink<AnyTRPCRouter>()({});
+  link({
+    op: { id: 1, type: 'subscription', path: 'onRunEvent', input: {}, context: {}, signal: null },
+    next: () =>
+      observable((observer) => {
+        for (const data of items) {
+          const result = { type: 'data', id: 'c', data: { id: 'c', data } } as const;
+          observer.next({ result } as OperationResultEnvelope<unknown, TRPCClientError<AnyTRPCRouter>>);
+        }
+        return () => undefined;
+      }),
+  }).subscribe({
+    next: ({ result }) => {
+      if ('data' in result) received.push((result.data as { data: unknown }).data);
+    },
+  });
+  expect(received).toEqual([...events(1, 2, 3), { type: 'stream.live', seq: 3 }, gap, ...events(2, 3)]);
+});
+
+test('[C6] a token that is refused is fetched once more, and the fresh one is taken', async () => {
+  await using server = await startServer();
+  const tokens = [await tokenFor({ secret: 'another secret, also of 32 bytes and more' }), await tokenFor()];
+  const fetchToken = vi.fn(() => tokens.shift());
+  const { client, reaches } = open({ url: server.url, token: fetchToken });
+  const run = follow(client, 'r1');
+  await reaches('connected');
+  await run.until(() => run.items.some(({ type }) => type === 'stream.live'));
+  expect(fetchToken).toHaveBeenCalledTimes(2);
+  expect(run.onError).not.toHaveBeenCalled();
+});
+
+test('[C6] a token that is refused a second time is final', async () => {
+  await using server = await startServer();
+  const forged = await tokenFor({ secret: 'another secret, also of 32 bytes and more' });
+  const fetchToken = vi.fn(() => forged);
+  const { client, reaches } = open({ url: server.url, token: fetchToken });
+  follow(client, 'r1');
+  const { error, attempts } = await reaches('failed');
+  expect(error).toMatchObject({ code: 'UNAUTHENTICATED' });
+  expect(attempts).toBe(2);
+  expect(fetchToken).toHaveBeenCalledTimes(2);
+});
+
+test('[C6] without any token the connection fails for good, also when the socket is closed before anything is sent', async () => {
+  await using server = await startServer();
+  const { client, reaches } = open({ url: server.url });
+  const { onError } = follow(client, 'r1');
+  const { error } = await reaches('failed');
+  expect(error).toMatchObject({ code: 'UNAUTHENTICATED' });
+  expect(onError).not.toHaveBeenCalled();
+});
+
+test('[C6] a revoked token is final at once', async () => {
+  const server = await startRefusingServer(4403);
+  const { client, reaches } = open({ url: server.url, token: 'any' });
+  follow(client, 'r1');
+  const { error } = await reaches('failed');
+  expect(error).toMatchObject({ code: 'UNAUTHENTICATED' });
+  expect(server.accepted()).toBe(1);
+});
+
+test('an error of the server ends one subscription and leaves the others', async () => {
+  await using server = await startServer();
+  const { client } = open({ url: server.url, token: await tokenFor() });
+  const run = follow(client, 'r1');
+  const ended = new Promise<Error>((resolve) => {
+    client.onRunEvent.subscribe({ runId: 'r1', lastEventId: 'not a cursor' }, { onError: resolve });
+  });
+  expect(await ended).toMatchObject({ data: { runwireCode: 'CURSOR_INVALID' } });
+  await server.bus.publish([created('r1')], { actor: 'ada' });
+  await run.until(() => run.seqs().length === 1);
+});
+
+test('a subscription through a closed connection completes instead of trying for ever', async () => {
+  await using server = await startServer();
+  const { client, connection } = open({ url: server.url, token: await tokenFor() });
+  await connection.close();
+  await new Promise<void>((resolve) => {
+    client.onRunEvent.subscribe({ runId: 'r1' }, { onComplete: resolve });
+  });
+  expect(connection.getStatus().state).toBe('disconnected');
+});
+
+test('queries and mutations go over HTTP with the same token', async () => {
+  await using server = await startServer();
+  const { client } = open({ url: server.url, token: () => tokenFor({ sub: 'grace' }) });
+  expect(await client.auth.me.query()).toMatchObject({ sub: 'grace' });
+  expect(await client.event.publish.mutate({ events: [created('r1')] })).toMatchObject({ accepted: 1, seq: 1 });
+  expect((await client.run.list.query({})).runs.map(({ runId }) => runId)).toEqual(['r1']);
+});

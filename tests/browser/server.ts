@@ -1,0 +1,34 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { RunServerOptions } from '../../server/run-server.ts';
+import { openServer } from '../harness.ts';
+
+/** A real server whose connections can be cut, as a failing network does: without a word. */
+export async function startCuttableServer(options: RunServerOptions = {}) {
+  const server = await openServer(options);
+  const sockets = new Set<Socket>();
+  const http = createServer((_request, response) => response.writeHead(404).end());
+  http.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.attach(http);
+  http.listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  const close = async () => {
+    await server.close();
+    cut();
+    await new Promise((resolve) => http.close(resolve));
+  };
+  return {
+    ...server,
+    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
+    cut,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
