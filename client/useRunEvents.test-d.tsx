@@ -1,0 +1,141 @@
+import { createTRPCReact } from '@trpc/react-query';
+import { expectTypeOf, test } from 'vitest';
+import { z } from 'zod';
+import type { RouterOf } from '../server/router.ts';
+import {
+  type ApprovalDeniedEvent,
+  type ApprovalGrantedEvent,
+  type GovernanceRequiredEvent,
+  type RunEvent,
+  runwireEvents,
+  type StageProgressEvent,
+  type StreamSignal,
+} from '../shared/events.ts';
+import { defineEvent } from '../shared/registry.ts';
+import type { RunHeader, RunView } from '../shared/run.ts';
+import { type ConnectionState, trpc, useRunEvents } from './react.tsx';
+
+/** Never run: what is wrong here does not compile. */
+
+test('[C7] onData of useSubscription is inferred', () => {
+  trpc.onRunEvent.useSubscription(
+    { runId: 'r1' },
+    {
+      onData: ({ id, data }) => {
+        expectTypeOf(id).toEqualTypeOf<string>();
+        expectTypeOf(data).toEqualTypeOf<RunEvent | StreamSignal>();
+        if (data.type === 'stage.progress') expectTypeOf(data.progress).toEqualTypeOf<number | undefined>();
+        if (data.type === 'stream.gap') expectTypeOf(data.toSeq).toEqualTypeOf<number>();
+        // @ts-expect-error -- no type of event is called that
+        if (data.type === 'stage.paused') return;
+        // @ts-expect-error -- only some events have a stage
+        data.stageId;
+      },
+    },
+  );
+  trpc.onRunSummary.useSubscription(undefined, {
+    onData: ({ data }) => expectTypeOf(data).toEqualTypeOf<RunHeader | StreamSignal>(),
+  });
+});
+
+test('[C7] inputs with wrong types, missing fields and unknown keys do not compile', () => {
+  const options = { onData: () => undefined };
+  // @ts-expect-error -- runId is missing
+  trpc.onRunEvent.useSubscription({}, options);
+  // @ts-expect-error -- runId is a string
+  trpc.onRunEvent.useSubscription({ runId: 1 }, options);
+  // @ts-expect-error -- there is no such key
+  trpc.onRunEvent.useSubscription({ runId: 'r1', run: 'r1' }, options);
+  // @ts-expect-error -- there is no such type of event
+  trpc.onRunEvent.useSubscription({ runId: 'r1', types: ['stage.paused'] }, options);
+  // @ts-expect-error -- there is no such category
+  trpc.onRunEvent.useSubscription({ runId: 'r1', categories: ['stages'] }, options);
+  // @ts-expect-error -- there is no such procedure
+  trpc.onRunEvents;
+
+  const { data } = trpc.run.get.useQuery({ runId: 'r1' });
+  expectTypeOf(data).toEqualTypeOf<{ run: RunView; cursor: string } | undefined>();
+  const publish = trpc.event.publish.useMutation();
+  // @ts-expect-error -- a stage.started names its stage
+  publish.mutate({ events: [{ type: 'stage.started', projectId: 'p', runId: 'r' }] });
+  // @ts-expect-error -- the server sets seq
+  publish.mutate({ events: [{ type: 'run.started', projectId: 'p', runId: 'r', seq: 1 }] });
+});
+
+test('[C4] [C7] handlers of useRunEvents get the narrowed event, without a cast', () => {
+  const hook = useRunEvents({ runId: 'r1' });
+  hook.subscribe('stage.progress', (event) => {
+    expectTypeOf(event).toEqualTypeOf<StageProgressEvent>();
+    expectTypeOf(event.progress).toEqualTypeOf<number | undefined>();
+  });
+  hook.subscribe_category('governance', (event) => {
+    expectTypeOf(event).toEqualTypeOf<GovernanceRequiredEvent | ApprovalGrantedEvent | ApprovalDeniedEvent>();
+  });
+  expectTypeOf(hook.subscribe('run.started', () => undefined)).toEqualTypeOf<() => void>();
+  hook.unsubscribe('stage.progress', (event) => expectTypeOf(event).toEqualTypeOf<StageProgressEvent>());
+  hook.unsubscribe_category('run', (event) => expectTypeOf(event.type).toExtend<`run.${string}`>());
+
+  // @ts-expect-error -- a completed run has no progress
+  hook.subscribe('run.completed', (event) => event.progress);
+  // @ts-expect-error -- there is no such type of event
+  hook.subscribe('stage.paused', () => undefined);
+  // @ts-expect-error -- a handler of another type
+  hook.subscribe('run.started', (event: StageProgressEvent) => event.stageId);
+  // @ts-expect-error -- there is no such category
+  hook.subscribe_category('stages', () => undefined);
+});
+
+test('[C4] useRunEvents keeps the original shape and adds to it', () => {
+  const hook = useRunEvents({ scope: 'user', enabled: true, limit: 10, onError: (error) => error.message });
+  expectTypeOf(hook.isConnected).toEqualTypeOf<boolean>();
+  expectTypeOf(hook.connectionState).toEqualTypeOf<ConnectionState>();
+  expectTypeOf<ConnectionState>().toEqualTypeOf<
+    'idle' | 'connecting' | 'connected' | 'reconnecting' | 'disconnected' | 'failed'
+  >();
+  expectTypeOf(hook.error).toEqualTypeOf<Error | null>();
+  expectTypeOf(hook.reconnect).toEqualTypeOf<() => void>();
+  expectTypeOf(hook.disconnect).toEqualTypeOf<() => void>();
+  expectTypeOf(hook.events).toEqualTypeOf<readonly RunEvent[]>();
+  expectTypeOf(hook.run).toEqualTypeOf<RunView | undefined>();
+  expectTypeOf(hook.phase).toEqualTypeOf<'replaying' | 'live' | 'gap'>();
+});
+
+test('[C7] useRunEvents takes a run, a project or a scope, and no unknown option', () => {
+  useRunEvents({ runId: 'r1', projectId: 'p1', types: ['run.failed'], categories: ['stage'], from: 'start' });
+  useRunEvents({ projectId: 'p1' });
+  useRunEvents({ scope: 'all' });
+  // @ts-expect-error -- of what?
+  useRunEvents({});
+  // @ts-expect-error -- one or the other
+  useRunEvents({ runId: 'r1', scope: 'all' });
+  // @ts-expect-error -- there is no such scope
+  useRunEvents({ scope: 'team' });
+  // @ts-expect-error -- there is no such option
+  useRunEvents({ runId: 'r1', autoConnect: true });
+  // @ts-expect-error -- there is no such type of event
+  useRunEvents({ runId: 'r1', types: ['stage.paused'] });
+});
+
+test('[C7] [E6] a type that is added to the registry is inferred through its router', () => {
+  const events = {
+    ...runwireEvents,
+    'stage.paused': defineEvent({
+      type: 'stage.paused',
+      category: 'stage',
+      topic: 'jobs',
+      fields: { stageId: z.string(), until: z.string().optional() },
+    }),
+  };
+  const own = createTRPCReact<RouterOf<typeof events>>();
+  own.onRunEvent.useSubscription(
+    { runId: 'r1', types: ['stage.paused', 'run.failed'] },
+    {
+      onData: ({ data }) => {
+        if (data.type === 'stage.paused') expectTypeOf(data.until).toEqualTypeOf<string | undefined>();
+      },
+    },
+  );
+  own.event.publish.useMutation().mutate({
+    events: [{ type: 'stage.paused', projectId: 'p', runId: 'r', stageId: 's' }],
+  });
+});
