@@ -3,10 +3,14 @@ import { type DraftIssue, RunwireError } from '../shared/errors.ts';
 import type { DraftOf, Registry } from '../shared/registry.ts';
 import type { Principal } from './auth.ts';
 import { type EventBus, type PhiPolicy, REQUEST_LIMIT_DRAFTS } from './bus.ts';
+import type { Receipt } from './event-log/log.ts';
 import { queryOf, readBody, sendJson } from './http.ts';
 import { publishAs } from './router.ts';
 
-/** `POST /api/v1/events`: an object, an array, or NDJSON of drafts. */
+/**
+ * `POST /api/v1/events`: an object, an array, or NDJSON of drafts. With `?receipts=true` the answer also says of each
+ * draft where it is and whether it was there before: what a publisher that sends several callers' drafts at once needs.
+ */
 
 const LIMIT_BYTES = 8 * 1024 * 1024;
 
@@ -16,7 +20,8 @@ export async function ingest<R extends Registry>(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const onPhi = phiPolicyOf(queryOf(request).get('onPhi'));
+  const query = queryOf(request);
+  const onPhi = phiPolicyOf(query.get('onPhi'));
   const mediaType = (request.headers['content-type'] ?? 'application/json').split(';', 1)[0]?.trim().toLowerCase();
   const encoding = request.headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') {
@@ -24,9 +29,12 @@ export async function ingest<R extends Registry>(
   }
   const body = await readBody(request, LIMIT_BYTES);
   const drafts = mediaType === 'application/x-ndjson' ? parseLines(body) : parseJson(body);
-  const { accepted, duplicates, seq } = await publishAs(bus, principal, drafts as DraftOf<R>[], onPhi);
-  sendJson(response, 200, { accepted, duplicates, seq });
+  const { accepted, duplicates, seq, receipts } = await publishAs(bus, principal, drafts as DraftOf<R>[], onPhi);
+  const details = query.get('receipts') === 'true' ? { receipts: receipts.map(receiptOf) } : {};
+  sendJson(response, 200, { accepted, duplicates, seq, ...details });
 }
+
+const receiptOf = ({ seq, isDuplicate }: Receipt) => ({ seq, isDuplicate });
 
 function phiPolicyOf(value: string | null): PhiPolicy | undefined {
   if (value === null) return undefined;
