@@ -4,8 +4,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { RunServerOptions } from '../../server/run-server.ts';
 import { openServer } from '../harness.ts';
 
-/** A real server whose connections can be cut, as a failing network does: without a word. */
-export async function startCuttableServer(options: RunServerOptions = {}) {
+/** A real server whose connections can be cut, as a failing network does: without a word. Default port: a free one. */
+export async function startCuttableServer(options: RunServerOptions = {}, port = 0) {
   const server = await openServer(options);
   const sockets = new Set<Socket>();
   const http = createServer((_request, response) => response.writeHead(404).end());
@@ -14,7 +14,7 @@ export async function startCuttableServer(options: RunServerOptions = {}) {
     socket.once('close', () => sockets.delete(socket));
   });
   server.attach(http);
-  http.listen(0, '127.0.0.1');
+  http.listen(port, '127.0.0.1');
   await once(http, 'listening');
   const cut = () => {
     for (const socket of sockets) socket.destroy();

@@ -1,0 +1,84 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { TestProject } from 'vitest/node';
+import type { ServerStats } from '../../server/run-server.ts';
+import { tokenFor } from '../harness.ts';
+import { startCuttableServer } from './server.ts';
+
+/** Runs real servers for tests in a browser, which ask for them over HTTP: `POST /<action>` with JSON. */
+
+type Served = Awaited<ReturnType<typeof startCuttableServer>>;
+
+export type Actions = {
+  /** Opens a server that takes requests from pages of `origin`. */
+  open(input: { origin: string }): Promise<{ port: number; url: string; token: string }>;
+  /** Breaks off all connections of a server. */
+  cut(input: { port: number }): Promise<void>;
+  /** Replaces a server by one with an empty log at the same address. */
+  replace(input: { port: number }): Promise<void>;
+  /** Forgets all events of a server but the last. */
+  trim(input: { port: number }): Promise<void>;
+  stats(input: { port: number }): Promise<ServerStats>;
+  close(input: { port: number }): Promise<void>;
+};
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const servers = new Map<number, { server: Served; origin: string }>();
+  const serverAt = (port: number) => {
+    const found = servers.get(port);
+    if (!found) throw new Error('no such server');
+    return found;
+  };
+  const actions: Actions = {
+    open: async ({ origin }) => {
+      const server = await startCuttableServer({ allowedOrigins: [origin] });
+      const { port } = new URL(server.url);
+      servers.set(Number(port), { server, origin });
+      return { port: Number(port), url: server.url, token: await tokenFor() };
+    },
+    cut: async ({ port }) => serverAt(port).server.cut(),
+    replace: async ({ port }) => {
+      const { server, origin } = serverAt(port);
+      await server.close();
+      servers.set(port, { server: await startCuttableServer({ allowedOrigins: [origin] }, port), origin });
+    },
+    trim: async ({ port }) => {
+      await serverAt(port).server.log.trim(Date.now() + 60_000);
+    },
+    stats: async ({ port }) => serverAt(port).server.getStats(),
+    close: async ({ port }) => {
+      const { server } = serverAt(port);
+      servers.delete(port);
+      await server.close();
+    },
+  };
+
+  const http = createServer(async (request, response) => {
+    response.setHeader('access-control-allow-origin', '*');
+    const name = request.url?.slice(1) as keyof Actions;
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    try {
+      const answer = await actions[name](JSON.parse(body));
+      response.end(JSON.stringify(answer ?? null));
+    } catch (error) {
+      response.writeHead(500).end(String(error));
+    }
+  });
+  http.listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  project.provide('control', `http://127.0.0.1:${(http.address() as AddressInfo).port}`);
+  return async () => {
+    http.closeAllConnections();
+    await new Promise((resolve) => http.close(resolve));
+    await Promise.all([...servers.values()].map(({ server }) => server.close()));
+  };
+}
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Address of the control server. */
+    control: string;
+  }
+}

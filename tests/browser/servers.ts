@@ -1,0 +1,59 @@
+import { inject, onTestFinished } from 'vitest';
+import { createRunwireClient } from '../../client/index.ts';
+import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
+import type { Actions } from './control.ts';
+
+/** The browser's side of the control server. */
+
+async function ask<Name extends keyof Actions>(
+  name: Name,
+  input: Parameters<Actions[Name]>[0],
+): Promise<Awaited<ReturnType<Actions[Name]>>> {
+  const response = await fetch(`${inject('control')}/${name}`, { method: 'POST', body: JSON.stringify(input) });
+  if (!response.ok) throw new Error(await response.text());
+  return response.json();
+}
+
+/** A server of its own for one test, and what the test does behind the back of the page. */
+export async function openServer() {
+  const { port, url, token } = await ask('open', { origin: location.origin });
+  const { client, connection } = createRunwireClient({ url, token });
+  onTestFinished(async () => {
+    await connection.close();
+    await ask('close', { port });
+  });
+  return {
+    url,
+    token,
+    client,
+    publish: (...events: RunEventDraft[]) => client.event.publish.mutate({ events }),
+    /** All events of a run, as the log has them. */
+    history: async (runId: string): Promise<RunEvent[]> => {
+      const events: RunEvent[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await client.run.history.query({ runId, limit: 500, cursor });
+        events.push(...page.events);
+        cursor = page.nextCursor;
+      } while (cursor !== undefined);
+      return events;
+    },
+    cut: () => ask('cut', { port }),
+    replace: () => ask('replace', { port }),
+    trim: () => ask('trim', { port }),
+    stats: () => ask('stats', { port }),
+  };
+}
+
+export type TestServer = Awaited<ReturnType<typeof openServer>>;
+
+type Of<T extends RunEventDraft['type']> = Omit<Extract<RunEventDraft, { type: T }>, 'type' | 'projectId' | 'runId'>;
+
+/** A draft of project `demo`, unless said otherwise. */
+export const draft = <T extends RunEventDraft['type']>(
+  type: T,
+  runId: string,
+  fields: Of<T> & { projectId?: string },
+): RunEventDraft => ({ projectId: 'demo', ...fields, type, runId }) as unknown as RunEventDraft;
+export const progress = (runId: string, value: number): RunEventDraft =>
+  draft('stage.progress', runId, { stageId: 's1', progress: value });

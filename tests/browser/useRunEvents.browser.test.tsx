@@ -1,0 +1,461 @@
+import { type ReactNode, StrictMode, useEffect } from 'react';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { renderHook } from 'vitest-browser-react';
+import {
+  RunwireProvider,
+  trpc,
+  type UseRunEventsOptions,
+  type UseRunEventsReturn,
+  useRunEvents,
+} from '../../client/react.tsx';
+import type { RunEvent, RunEventType } from '../../shared/events.ts';
+import { draft, openServer, progress, type TestServer } from './servers.ts';
+
+type HookOptions<Props, Result> = { props: Props; use: (props: Props) => Result; isStrict?: boolean };
+
+/** Mounts hooks below a provider; they are unmounted, and what they leave behind is closed, at the end of the test. */
+async function mount<Props, Result>(server: TestServer, { props, use, isStrict = true }: HookOptions<Props, Result>) {
+  const Strict = isStrict ? StrictMode : ({ children }: { children: ReactNode }) => children;
+  const hook = await renderHook((given?: Props) => use(given as Props), {
+    initialProps: props,
+    wrapper: ({ children }) => (
+      <Strict>
+        <RunwireProvider url={server.url} token={server.token} reconnectDelayMs={1} maxReconnectAttempts={1_000}>
+          {children}
+        </RunwireProvider>
+      </Strict>
+    ),
+  });
+  onTestFinished(() => hook.unmount());
+  return hook;
+}
+
+const useEvents = (options: UseRunEventsOptions) => useRunEvents(options);
+const seqsOf = (events: readonly RunEvent[]) => events.map(({ seq }) => seq);
+const upTo = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
+const isLive = (hook: { result: { current: UseRunEventsReturn } }) =>
+  vi.waitFor(() => expect(hook.result.current).toMatchObject({ connectionState: 'connected', phase: 'live' }));
+
+/** Registers handlers in an effect, as components do, and keeps what they are given. */
+function useCollected(options: UseRunEventsOptions, types: RunEventType[], into: Record<string, number[]>) {
+  const hook = useRunEvents(options);
+  const { subscribe } = hook;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the test passes the same types for ever.
+  useEffect(() => {
+    const offs = types.map((type) =>
+      subscribe(type, ({ seq }) => {
+        into[type] ??= [];
+        into[type].push(seq);
+      }),
+    );
+    return () => {
+      for (const off of offs) off();
+    };
+  }, [subscribe]);
+  return hook;
+}
+
+test('[C4] under StrictMode each event, replayed and live, reaches each handler once, over one subscription', async () => {
+  const server = await openServer();
+  await server.publish(...upTo(50).map((value) => progress('r1', value)));
+  const received: Record<string, number[]> = {};
+  const hook = await mount(server, {
+    props: { runId: 'r1', from: 'start' } as UseRunEventsOptions,
+    use: (options) => useCollected(options, ['stage.progress', 'run.started'], received),
+  });
+  await isLive(hook);
+  await server.publish(draft('run.started', 'r1', {}), progress('r1', 51));
+  await vi.waitFor(() => expect(hook.result.current.events).toHaveLength(52));
+
+  expect(received).toEqual({ 'stage.progress': [...upTo(50), 52], 'run.started': [51] });
+  expect(seqsOf(hook.result.current.events)).toEqual(upTo(52));
+  expect(hook.result.current.events).toEqual(await server.history('r1'));
+  expect(await server.stats()).toMatchObject({ connections: 1, subscriptions: 1 });
+});
+
+test('[C4] handlers go by type and category; unsubscribing takes one off; one that throws disturbs no other', async () => {
+  const server = await openServer();
+  const reported = vi.fn();
+  vi.stubGlobal('reportError', reported);
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const hook = await mount(server, { props: { runId: 'r1' } as UseRunEventsOptions, use: useEvents });
+  await isLive(hook);
+  const calls: string[] = [];
+  const { subscribe, unsubscribe, subscribe_category, unsubscribe_category } = hook.result.current;
+  const note = (name: string) => (event: RunEvent) => void calls.push(`${name} ${event.type}`);
+  const byType = note('gone');
+  const byCategory = note('gone');
+  const failure = new Error('a handler that fails');
+  subscribe('stage.started', () => {
+    throw failure;
+  });
+  subscribe('stage.started', note('type'));
+  subscribe('stage.started', byType);
+  subscribe_category('stage', note('category'));
+  subscribe_category('stage', byCategory);
+  const off = subscribe('stage.started', note('gone'));
+  unsubscribe('stage.started', byType);
+  unsubscribe_category('stage', byCategory);
+  off();
+
+  await server.publish(
+    draft('stage.started', 'r1', { stageId: 's1' }),
+    draft('stage.completed', 'r1', { stageId: 's1' }),
+    draft('run.completed', 'r1', {}),
+  );
+  await vi.waitFor(() => expect(hook.result.current.events).toHaveLength(3));
+  expect(calls).toEqual(['type stage.started', 'category stage.started', 'category stage.completed']);
+  expect(reported.mock.calls).toEqual([[failure]]);
+});
+
+test('[C4] events holds the latest `limit`, while handlers see them all', async () => {
+  const server = await openServer();
+  await server.publish(...upTo(300).map(() => progress('r1', 1)));
+  const received: Record<string, number[]> = {};
+  const hook = await mount(server, {
+    props: { runId: 'r1', from: 'start', limit: 10 } as UseRunEventsOptions,
+    use: (options) => useCollected(options, ['stage.progress'], received),
+  });
+  await isLive(hook);
+  expect(seqsOf(hook.result.current.events)).toEqual(upTo(10, 291));
+  expect(received['stage.progress']).toEqual(upTo(300));
+  await hook.rerender({ runId: 'r1', from: 'start', limit: 3 });
+  await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual([298, 299, 300]));
+});
+
+test('[C4] types and categories are selected by the server', async () => {
+  const server = await openServer();
+  await server.publish(
+    draft('run.created', 'r1', { name: 'one' }),
+    draft('run.started', 'r1', {}),
+    draft('stage.started', 'r1', { stageId: 's1' }),
+    draft('run.completed', 'r1', {}),
+  );
+  const hook = await mount(server, {
+    props: { runId: 'r1', from: 'start', types: ['run.completed'], categories: ['stage'] } as UseRunEventsOptions,
+    use: useEvents,
+  });
+  await isLive(hook);
+  expect(hook.result.current.events.map(({ type }) => type)).toEqual(['stage.started', 'run.completed']);
+  // A fold of some of the events would be a wrong view.
+  expect(hook.result.current.run).toBeUndefined();
+});
+
+test('[C4] run is the view that the server folds: from the start, from now, and after what is no longer kept', async () => {
+  const server = await openServer();
+  await server.publish(
+    draft('run.created', 'r1', { name: 'one', stages: [{ stageId: 's1', name: 'build' }] }),
+    draft('stage.started', 'r1', { stageId: 's1' }),
+  );
+  const fromStart = await mount(server, {
+    props: { runId: 'r1', from: 'start' } as UseRunEventsOptions,
+    use: useEvents,
+  });
+  const fromNow = await mount(server, { props: { runId: 'r1' } as UseRunEventsOptions, use: useEvents });
+  await Promise.all([isLive(fromStart), isLive(fromNow)]);
+  expect(fromNow.result.current.events).toEqual([]);
+  expect(fromNow.result.current.run).toMatchObject({ name: 'one', status: 'running' });
+
+  await server.publish(progress('r1', 40), draft('stage.completed', 'r1', { stageId: 's1' }));
+  await server.trim();
+  const fromWhatIsLeft = await mount(server, {
+    props: { runId: 'r1', from: 'start' } as UseRunEventsOptions,
+    use: useEvents,
+  });
+  await isLive(fromWhatIsLeft);
+  expect(seqsOf(fromWhatIsLeft.result.current.events)).toEqual([4]);
+  const { run } = await server.client.run.get.query({ runId: 'r1' });
+  expect(run.stages[0]).toMatchObject({ name: 'build', status: 'completed' });
+  for (const hook of [fromStart, fromNow, fromWhatIsLeft]) {
+    await vi.waitFor(() => expect(hook.result.current.run).toEqual(run));
+  }
+});
+
+test('[C4] a run that does not exist yet is folded from its first event on', async () => {
+  const server = await openServer();
+  const hook = await mount(server, { props: { runId: 'r1' } as UseRunEventsOptions, use: useEvents });
+  await isLive(hook);
+  expect(hook.result.current.run).toBeUndefined();
+  await server.publish(draft('run.created', 'r1', { name: 'one' }), draft('run.started', 'r1', {}));
+  await vi.waitFor(() => expect(hook.result.current.run).toMatchObject({ name: 'one', status: 'running' }));
+});
+
+test('[C4] a project, the caller, and all that may be read can be followed too', async () => {
+  const server = await openServer();
+  const scopes: UseRunEventsOptions[] = [{ projectId: 'p1' }, { scope: 'user' }, { scope: 'all' }];
+  const hooks = [];
+  for (const props of scopes) hooks.push(await mount(server, { props, use: useEvents }));
+  await Promise.all(hooks.map(isLive));
+  await server.publish(
+    draft('run.created', 'r1', { projectId: 'p1', name: 'one' }),
+    draft('run.created', 'r2', { projectId: 'p2', name: 'two', audience: ['ada'] }),
+    draft('run.created', 'r3', { projectId: 'p2', name: 'three' }),
+  );
+  const expected = [[1], [2], [1, 2, 3]];
+  for (const [index, hook] of hooks.entries()) {
+    await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual(expected[index]));
+  }
+});
+
+test('[C4] functions stay the same; another run begins anew, and handlers stay on', async () => {
+  const server = await openServer();
+  await server.publish(progress('r1', 1), progress('r2', 2), progress('r2', 3));
+  const received: Record<string, number[]> = {};
+  const stale: string[] = [];
+  const hook = await mount(server, {
+    props: { runId: 'r1', from: 'start' } as UseRunEventsOptions & { runId: string },
+    use: (options) => {
+      const result = useCollected(options, ['stage.progress'], received);
+      if (result.events.some(({ runId }) => runId !== options.runId)) stale.push(options.runId);
+      return result;
+    },
+  });
+  await isLive(hook);
+  const { subscribe, unsubscribe, subscribe_category, unsubscribe_category, reconnect, disconnect } =
+    hook.result.current;
+
+  await hook.rerender({ runId: 'r2', from: 'start' });
+  await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual([2, 3]));
+  expect(hook.result.current.run?.runId).toBe('r2');
+  expect(received['stage.progress']).toEqual([1, 2, 3]);
+  expect(stale).toEqual([]);
+  expect(hook.result.current).toMatchObject({ subscribe, unsubscribe, reconnect, disconnect });
+  expect(hook.result.current).toMatchObject({ subscribe_category, unsubscribe_category });
+  await vi.waitFor(async () => expect((await server.stats()).subscriptions).toBe(1));
+});
+
+test('[C4] while not enabled it is idle and subscribes to nothing; enabled again it goes on where it was', async () => {
+  const server = await openServer();
+  await server.publish(progress('r1', 1));
+  const props: UseRunEventsOptions = { runId: 'r1', from: 'start', enabled: false };
+  const hook = await mount(server, { props, use: useEvents });
+  expect(hook.result.current).toMatchObject({ connectionState: 'idle', isConnected: false, events: [] });
+  expect(await server.stats()).toMatchObject({ connections: 0 });
+
+  await hook.rerender({ ...props, enabled: true });
+  await isLive(hook);
+  await hook.rerender({ ...props, enabled: false });
+  await vi.waitFor(() => expect(hook.result.current.connectionState).toBe('idle'));
+  await server.publish(progress('r1', 2));
+  await hook.rerender({ ...props, enabled: true });
+  await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual([1, 2]));
+});
+
+test('[C4] however many events come, there is at most one render a frame', async () => {
+  const server = await openServer();
+  let renders = 0;
+  const hook = await mount(server, {
+    props: { runId: 'r1', from: 'start' } as UseRunEventsOptions,
+    isStrict: false,
+    use: (options) => {
+      renders++;
+      return useRunEvents(options);
+    },
+  });
+  await isLive(hook);
+  let frames = 0;
+  const count = () => {
+    frames++;
+    frame = requestAnimationFrame(count);
+  };
+  let frame = requestAnimationFrame(count);
+  onTestFinished(() => cancelAnimationFrame(frame));
+  renders = 0;
+  await server.publish(...upTo(1_000).map(() => progress('r1', 1)));
+  await vi.waitFor(() => expect(hook.result.current.events).toHaveLength(1_000));
+  expect(renders).toBeGreaterThan(0);
+  expect(renders).toBeLessThanOrEqual(frames + 1);
+});
+
+test('[C5] disconnect and reconnect act on one hook alone, which keeps its cursor', async () => {
+  const server = await openServer();
+  const hook = await mount(server, {
+    props: undefined,
+    use: () => ({ one: useRunEvents({ runId: 'r1' }), other: useRunEvents({ runId: 'r1' }) }),
+  });
+  const one = () => hook.result.current.one;
+  const other = () => hook.result.current.other;
+  await vi.waitFor(() => expect([one().phase, other().phase]).toEqual(['live', 'live']));
+  await server.publish(progress('r1', 1));
+  await vi.waitFor(() => expect(one().events).toHaveLength(1));
+
+  one().disconnect();
+  await vi.waitFor(() => expect(one()).toMatchObject({ connectionState: 'disconnected', isConnected: false }));
+  expect(seqsOf(one().events)).toEqual([1]);
+  await server.publish(progress('r1', 2), progress('r1', 3));
+  await vi.waitFor(() => expect(seqsOf(other().events)).toEqual([1, 2, 3]));
+  expect(other().connectionState).toBe('connected');
+  expect(await server.stats()).toMatchObject({ connections: 1, subscriptions: 1 });
+  expect(seqsOf(one().events)).toEqual([1]);
+
+  const [before] = (await server.stats()).clients;
+  one().reconnect();
+  await vi.waitFor(() => expect(seqsOf(one().events)).toEqual([1, 2, 3]));
+  expect(one()).toMatchObject({ connectionState: 'connected', phase: 'live' });
+  expect(one().run).toEqual(other().run);
+  // Over the same socket.
+  expect((await server.stats()).clients.map(({ id }) => id)).toEqual([before?.id]);
+});
+
+test('[C4] connections that break while events are published lose and repeat nothing', async () => {
+  const server = await openServer();
+  const received: Record<string, number[]> = {};
+  const states = new Set<string>();
+  const hook = await mount(server, {
+    props: { runId: 'r1', from: 'start' } as UseRunEventsOptions,
+    use: (options) => {
+      const result = useCollected(options, ['stage.progress'], received);
+      states.add(result.connectionState);
+      return result;
+    },
+  });
+  await isLive(hook);
+  for (let round = 0; round < 5; round++) {
+    await server.publish(...upTo(50).map((value) => progress('r1', value)));
+    await server.cut();
+    await server.publish(...upTo(10).map((value) => progress('r1', value)));
+  }
+  await vi.waitFor(() => expect(received['stage.progress']).toHaveLength(300), { timeout: 10_000 });
+  await isLive(hook);
+  expect(received['stage.progress']).toEqual(upTo(300));
+  expect(hook.result.current.events).toEqual(await server.history('r1'));
+  expect(hook.result.current.run).toEqual((await server.client.run.get.query({ runId: 'r1' })).run);
+  expect(states).toContain('reconnecting');
+});
+
+test('[C4] an error ends the subscription, is told once, and keeps the events', async () => {
+  const server = await openServer();
+  await server.publish(progress('r1', 1));
+  const onError = vi.fn();
+  const hook = await mount(server, {
+    props: { runId: 'r1', from: 'start', onError } as UseRunEventsOptions,
+    use: useEvents,
+  });
+  await isLive(hook);
+  await server.publish(draft('run.created', 'r1', { projectId: 'another', name: 'of the same id' }));
+  hook.result.current.disconnect();
+  hook.result.current.reconnect();
+
+  await vi.waitFor(() => expect(hook.result.current.connectionState).toBe('failed'));
+  expect(hook.result.current.error).toMatchObject({ data: { runwireCode: 'RUN_AMBIGUOUS' } });
+  expect(onError).toHaveBeenCalledExactlyOnceWith(hook.result.current.error);
+  expect(seqsOf(hook.result.current.events)).toEqual([1]);
+
+  await hook.rerender({ runId: 'r1', projectId: 'demo', from: 'start', onError });
+  await isLive(hook);
+  expect(hook.result.current.error).toBeNull();
+});
+
+test('[C2] [C4] a connection that fails for good is told, and reconnect() starts afresh', async () => {
+  const server = await openServer();
+  const { token } = server;
+  const given = vi.fn(() => 'no token at all');
+  const onError = vi.fn();
+  const hook = await renderHook(() => useRunEvents({ runId: 'r1', onError }), {
+    wrapper: ({ children }) => (
+      <RunwireProvider url={server.url} token={given}>
+        {children}
+      </RunwireProvider>
+    ),
+  });
+  onTestFinished(() => hook.unmount());
+  await vi.waitFor(() => expect(hook.result.current.connectionState).toBe('failed'));
+  expect(hook.result.current.error).toMatchObject({ code: 'UNAUTHENTICATED' });
+  expect(onError).toHaveBeenCalledExactlyOnceWith(hook.result.current.error);
+
+  given.mockReturnValue(token);
+  hook.result.current.reconnect();
+  await isLive(hook);
+  expect(hook.result.current.error).toBeNull();
+});
+
+test('[C4] after a gap the phase says so until the snapshot has been loaded again', async () => {
+  const server = await openServer();
+  await server.publish(draft('run.created', 'r1', { name: 'of the old log' }), progress('r1', 1));
+  // Holds answers to run.get back, once told to.
+  const realFetch = window.fetch;
+  let held: Promise<void> = Promise.resolve();
+  let asked = 0;
+  vi.stubGlobal('fetch', async (input: RequestInfo | URL, init?: RequestInit) => {
+    if (String(input instanceof Request ? input.url : input).includes('/run.get')) {
+      asked++;
+      await held;
+    }
+    return realFetch(input, init);
+  });
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const hook = await mount(server, { props: { runId: 'r1', from: 'start' } as UseRunEventsOptions, use: useEvents });
+  await isLive(hook);
+  expect(asked).toBe(0);
+
+  let release = () => {};
+  held = new Promise((resolve) => {
+    release = resolve;
+  });
+  await server.replace();
+  await vi.waitFor(() => expect(hook.result.current).toMatchObject({ phase: 'gap', connectionState: 'connected' }));
+  expect(hook.result.current).toMatchObject({ gap: { reason: 'epoch_changed' }, events: [] });
+  expect(hook.result.current.run?.name).toBe('of the old log');
+  await server.publish(draft('run.created', 'r1', { name: 'of the new log' }), progress('r1', 7));
+  await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual([1, 2]));
+  expect(hook.result.current.phase).toBe('gap');
+
+  release();
+  await isLive(hook);
+  expect(hook.result.current.run).toEqual((await server.client.run.get.query({ runId: 'r1' })).run);
+  expect(hook.result.current.run?.name).toBe('of the new log');
+});
+
+test('[C4] what is unmounted leaves no connection, listener or handler behind', async () => {
+  const server = await openServer();
+  // Those that were there before are others'.
+  const added = new Set<unknown>();
+  const watch = (target: EventTarget, watched: string) => {
+    const add = target.addEventListener.bind(target);
+    const remove = target.removeEventListener.bind(target);
+    vi.spyOn(target, 'addEventListener').mockImplementation((type, listener, options) => {
+      if (type === watched) added.add(listener);
+      add(type, listener, options);
+    });
+    vi.spyOn(target, 'removeEventListener').mockImplementation((type, listener, options) => {
+      if (type === watched) added.delete(listener);
+      remove(type, listener, options);
+    });
+  };
+  const hook = await mount(server, { props: { runId: 'r1', enabled: false } as UseRunEventsOptions, use: useEvents });
+  watch(window, 'online');
+  watch(document, 'visibilitychange');
+  onTestFinished(() => void vi.restoreAllMocks());
+  await hook.rerender({ runId: 'r1' });
+  await isLive(hook);
+  const handler = vi.fn();
+  hook.result.current.subscribe_category('stage', handler);
+  expect(added.size).toBe(2);
+
+  await hook.unmount();
+  await vi.waitFor(async () => expect((await server.stats()).connections).toBe(0));
+  expect(added.size).toBe(0);
+  await server.publish(progress('r1', 1));
+  expect(handler).not.toHaveBeenCalled();
+});
+
+test('[C7] the stock useSubscription and queries share the connection of the provider', async () => {
+  const server = await openServer();
+  const received: string[] = [];
+  const hook = await mount(server, {
+    props: undefined,
+    isStrict: false,
+    use: () => {
+      trpc.onRunEvent.useSubscription(
+        { runId: 'r1', from: 'start' },
+        { onData: ({ data }) => void received.push(data.type) },
+      );
+      return { me: trpc.auth.me.useQuery(), events: useRunEvents({ runId: 'r1' }) };
+    },
+  });
+  await vi.waitFor(() => expect(hook.result.current.me.data?.sub).toBe('ada'));
+  await vi.waitFor(() => expect(received).toEqual(['stream.live']));
+  await server.publish(draft('run.started', 'r1', {}));
+  await vi.waitFor(() => expect(received).toEqual(['stream.live', 'run.started']));
+  expect(await server.stats()).toMatchObject({ connections: 1, subscriptions: 2 });
+});
