@@ -32,7 +32,7 @@ export function Badge(props: Props) {
 type Wording = { tone: 'good' | 'busy' | 'bad'; word: string; detail: string };
 
 function wordingOf({ connectionState, error, retryAtMs, phase, seq, gap }: Props, now: number): Wording {
-  const why = error ? ` (${error.message})` : '';
+  const why = error ? ` · ${error.message}` : '';
   const at = seq === null ? '' : ` · seq ${formatCount(seq)}`;
   const missing = gap && (gap.fromSeq > gap.toSeq ? '' : ` ${formatCount(gap.fromSeq)}–${formatCount(gap.toSeq)}`);
   switch (connectionState) {

@@ -189,14 +189,14 @@ const StagesTable = ({ stages, hasEnded }: { stages: Stage[]; hasEnded: boolean 
 
 function StageRow({ stage, hasEnded }: { stage: Stage; hasEnded: boolean }) {
   const { name, stageId, status, attempt, progress, message, startedAt, endedAt, durationMs, error } = stage;
+  const details = [...(name === stageId ? [] : [stageId]), ...(attempt > 1 ? [`attempt ${attempt}`] : [])];
   // What was still running when its run ended has no end of its own, and its clock must not go on for ever.
   const isCutOff = hasEnded && status === 'running';
   return (
     <tr>
       <th scope="row">
         {name}
-        {name !== stageId && <span className="ids">{stageId}</span>}
-        {attempt > 1 && <span className="ids">attempt {attempt}</span>}
+        {details.length > 0 && <span className="ids">{details.join(' · ')}</span>}
       </th>
       <td>
         <Status value={status}>{isCutOff ? 'cut off' : undefined}</Status>

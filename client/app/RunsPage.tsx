@@ -61,7 +61,7 @@ const Empty = () => (
     <h2>No runs yet</h2>
     <p>Runs appear here as soon as their first event is published. To see one, run any command as a run:</p>
     <pre>
-      <code>npx runwire exec --project demo --name “First run” -- npm test</code>
+      <code>{'npx runwire exec --project demo --name "First run" -- npm test'}</code>
     </pre>
   </section>
 );
