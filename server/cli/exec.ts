@@ -1,0 +1,199 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { basename } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createPublisher, type PublisherDraft } from '../../client/publisher.ts';
+import { RunEventDraftSchema } from '../../shared/events.ts';
+import { describeIssue } from '../../shared/registry.ts';
+import { type Exit, type Running, start } from './command.ts';
+import { describeError, type TargetOptions, targetOf, UsageError } from './options.ts';
+import { cut, Latest } from './output.ts';
+
+/** Runs real commands as a run: they come first, and telling of them must neither fail nor hold them up. */
+
+export type ExecOptions = TargetOptions & {
+  project: string;
+  name: string;
+  run?: string;
+  label?: Record<string, string>;
+  artifact?: string[];
+};
+
+/** A stage as given: a shell's command line, or a command and its arguments. */
+export type Step = { name: string; command: string | readonly string[] };
+
+type Stage = { stageId: string; name: string; file: string; args: readonly string[] };
+/** How a run failed. */
+type Failure = { stageId: string | undefined; error: { message: string; code: string }; exitCode: number };
+
+const PROGRESS_INTERVAL_MS = 400;
+/** How long the events are waited for once the commands have ended. */
+const DELIVERY_WAIT_MS = 5_000;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Resolves with the exit code of the commands. */
+export async function exec(options: ExecOptions, steps: readonly Step[]): Promise<number> {
+  const stages = stagesOf(steps);
+  const runId = options.run ?? newRunId(options.name);
+  const { project: projectId, name, label: labels } = options;
+  const plan = stages.map((stage) => ({ stageId: stage.stageId, name: stage.name }));
+  const created = { type: 'run.created' as const, runId, name, stages: plan, ...(labels ? { labels } : {}) };
+  demandValid({ ...created, projectId });
+
+  const target = targetOf(options);
+  let undelivered = 0;
+  let reason: string | undefined;
+  const publisher = createPublisher({
+    ...target,
+    projectId,
+    onPhi: 'redact',
+    maxRetryDelayMs: 2_000,
+    onError: (error) => {
+      undelivered++;
+      reason ??= describeError(error);
+    },
+  });
+  const send = (draft: PublisherDraft) => void publisher.publish(draft).catch(() => undefined);
+
+  let running: Running | undefined;
+  let cancelledBy: NodeJS.Signals | undefined;
+  let isDelivering = false;
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (isDelivering) void publisher.close(0);
+    else cancelledBy ??= signal;
+    running?.kill(signal);
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+
+  const runStage = async ({ stageId, file, args }: Stage): Promise<Failure | undefined> => {
+    const latest = new Latest(PROGRESS_INTERVAL_MS, (message) =>
+      send({ type: 'stage.progress', runId, stageId, message }),
+    );
+    send({ type: 'stage.started', runId, stageId });
+    const startedAt = performance.now();
+    running = start(file, args, (line) => latest.tell(line));
+    const exit = await running.ended;
+    running = undefined;
+    latest.end();
+    if (exit.reason !== undefined) process.stderr.write(`runwire: ${file}: ${exit.reason}\n`);
+    const failure = cancelledBy === undefined ? failureOf(exit, stageId, latest.value) : cancelled(exit, stageId);
+    if (failure) send({ type: 'stage.failed', runId, stageId, error: failure.error });
+    else send({ type: 'stage.completed', runId, stageId, durationMs: since(startedAt) });
+    return failure;
+  };
+  const cancelled = ({ code }: Exit, stageId: string | undefined): Failure => {
+    const signal = cancelledBy as NodeJS.Signals;
+    return {
+      stageId,
+      error: { message: `cancelled by ${signal}`, code: 'CANCELLED' },
+      exitCode: code === 0 ? 128 + constants.signals[signal] : code,
+    };
+  };
+
+  if (process.stderr.isTTY) process.stderr.write(`runwire: run ${runId} of ${projectId}\n`);
+  send(created);
+  send({ type: 'run.started', runId });
+  const startedAt = performance.now();
+  const startedAtMs = Date.now();
+  let failure: Failure | undefined;
+  for (const stage of stages) {
+    failure = cancelledBy === undefined ? await runStage(stage) : cancelled({ code: 0 }, undefined);
+    if (failure) break;
+  }
+  const durationMs = since(startedAt);
+  for await (const artifact of artifactsOf(options.artifact ?? [], failure ? startedAtMs : undefined)) {
+    send({ type: 'artifact.created', runId, ...artifact });
+  }
+  if (failure) {
+    const { stageId, error } = failure;
+    send({ type: 'run.failed', runId, error, durationMs, ...(stageId === undefined ? {} : { stageId }) });
+  } else {
+    const summary = stages.length === 1 ? '1 stage completed' : `${stages.length} stages completed`;
+    send({ type: 'run.completed', runId, durationMs, summary });
+  }
+
+  isDelivering = true;
+  await publisher.close(DELIVERY_WAIT_MS);
+  for (const signal of SIGNALS) process.off(signal, onSignal);
+  if (undelivered > 0) {
+    const events = undelivered === 1 ? '1 event' : `${undelivered} events`;
+    process.stderr.write(`runwire: ${events} of run ${runId} could not be delivered: ${reason}\n`);
+  }
+  return failure?.exitCode ?? 0;
+}
+
+function stagesOf(steps: readonly Step[]): Stage[] {
+  const taken = new Set<string>();
+  return steps.map(({ name, command }) => {
+    const stageId = unused(name, taken);
+    if (typeof command === 'string') return { stageId, name, file: 'sh', args: ['-c', command] };
+    const [file = '', ...args] = command;
+    return { stageId, name, file, args };
+  });
+}
+
+function failureOf({ code, signal, reason }: Exit, stageId: string, lastLine: string | undefined): Failure | undefined {
+  if (code === 0) return undefined;
+  const what = reason ?? (signal === undefined ? `exit code ${code}` : `killed by ${signal}`);
+  const message = cut(lastLine === undefined ? what : `${what}: ${lastLine}`);
+  return { stageId, error: { message, code: signal ?? `EXIT_${code}` }, exitCode: code };
+}
+
+/** Wrong values are wrong usage, and known before anything has been run. */
+function demandValid(created: object): void {
+  const parsed = RunEventDraftSchema.safeParse(created);
+  const [first] = parsed.error?.issues ?? [];
+  if (!first) return;
+  const { path, message } = describeIssue(first);
+  const [field = ''] = path.split('.');
+  const optionOf: Record<string, string> = { projectId: 'project', runId: 'run', labels: 'label', stages: 'stage' };
+  throw new UsageError(`--${optionOf[field] ?? field}: ${message}`);
+}
+
+const since = (startedAt: number): number => Math.round(performance.now() - startedAt);
+
+/** As `build-all-20250131-142501-3fa9`. */
+function newRunId(name: string): string {
+  const slug = name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '')
+    .slice(0, 60);
+  const [day = '', time = ''] = new Date().toISOString().replaceAll(/[-:]/g, '').split(/[T.]/);
+  return [slug || 'run', day, time, randomBytes(2).toString('hex')].join('-');
+}
+
+/** The name, or with a number behind it what has not been taken; takes it. */
+function unused(name: string, taken: Set<string>): string {
+  let id = name;
+  for (let number = 2; taken.has(id); number++) id = `${name}-${number}`;
+  taken.add(id);
+  return id;
+}
+
+/**
+ * The files that a run has made. Names only: a whole path tells of users and machines. When the run failed, those that
+ * are older than it, or missing, are not its work and go without saying.
+ */
+async function* artifactsOf(paths: readonly string[], failedRunStartedAtMs: number | undefined) {
+  const taken = new Set<string>();
+  for (const path of paths) {
+    const name = basename(path);
+    try {
+      const entry = await stat(path);
+      if (!entry.isFile()) throw new Error('not a file');
+      // File systems may count in whole seconds.
+      if (failedRunStartedAtMs !== undefined && entry.mtimeMs < Math.floor(failedRunStartedAtMs / 1_000) * 1_000)
+        continue;
+      const hash = createHash('sha256');
+      await pipeline(createReadStream(path), hash);
+      yield { artifactId: unused(name, taken), name, sizeBytes: entry.size, sha256: hash.digest('hex') };
+    } catch (error) {
+      if (failedRunStartedAtMs !== undefined) continue;
+      const { code, message } = error as NodeJS.ErrnoException;
+      process.stderr.write(`runwire: artifact ${path}: ${code ?? message}\n`);
+    }
+  }
+}

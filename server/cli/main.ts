@@ -1,0 +1,156 @@
+#!/usr/bin/env node
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { serve } from '../main.ts';
+import { type ExecOptions, exec, type Step } from './exec.ts';
+import { describeError, tokenOption, UsageError, urlOption } from './options.ts';
+import { publish } from './publish.ts';
+import { type TailOptions, tail } from './tail.ts';
+import { parseProjects, parseRoles, parseSub, parseTtl, type TokenCommandOptions, token } from './token.ts';
+
+/** The command line: the contract's section 6. Exit codes: 0 done, 1 the thing failed, 2 wrong usage. */
+
+async function run(args: readonly string[]): Promise<number> {
+  let code = 0;
+  const program = new Command('runwire')
+    .description('The life of a run, live: typed events from a durable log.')
+    .version(version())
+    .exitOverride()
+    .showHelpAfterError('(--help says how it is used)');
+
+  program
+    .command('serve')
+    .description('serves until SIGTERM or SIGINT; configured by the environment and .env')
+    .action(async () => {
+      code = await serve();
+    });
+
+  const execCommand = program
+    .command('exec')
+    .description('runs commands as a run, one after another, and exits as they did')
+    .usage('--project P --name N [options] (--stage NAME CMD ... | -- CMD ARGS ...)')
+    .requiredOption('--project <id>', 'project of the run')
+    .requiredOption('--name <name>', 'name of the run')
+    .option('--stage <name> <cmd>', 'a stage and its command line, for sh; repeatable')
+    .option('--run <id>', 'id of the run; default one made of its name and the time')
+    .option('--label <key=value>', 'a label of the run; repeatable', addLabel)
+    .option('--artifact <path>', 'a file that the run makes; repeatable', append)
+    .addOption(urlOption())
+    .addOption(tokenOption());
+  const { own, steps } = splitExecArguments(args, execCommand);
+  execCommand.action(async (options: ExecOptions) => {
+    if (steps.length === 0) throw new UsageError('exec needs --stage NAME CMD, or -- CMD ARGS');
+    code = await exec(options, steps);
+  });
+
+  program
+    .command('tail')
+    .description('prints events as they come: events on stdout, signals on stderr')
+    .option('--run <id>', 'of one run')
+    .option('--project <id>', 'of one project')
+    .addOption(new Option('--from <where>', 'where to begin').choices(['now', 'start']).default('now'))
+    .option('--json', 'one JSON object a line')
+    .option('--until-end', 'end with the run: 0 when it completed, 1 when it failed; needs --run')
+    .addOption(urlOption())
+    .addOption(tokenOption())
+    .action(async (options: TailOptions) => {
+      code = await tail(options);
+    });
+
+  program
+    .command('publish')
+    .description('publishes events: a JSON object, an array, or one object a line')
+    .argument('<file>', 'the file, or - for standard input')
+    .addOption(urlOption())
+    .addOption(tokenOption())
+    .action(async (file: string, options) => {
+      code = await publish(file, options);
+    });
+
+  program
+    .command('token')
+    .description('prints a token that the local server accepts')
+    .requiredOption('--sub <id>', 'whose it is', parseSub)
+    .requiredOption('--projects <ids>', 'project ids with commas between them, or *', parseProjects)
+    .requiredOption('--roles <roles>', 'of viewer, approver, producer, admin', parseRoles)
+    .option('--ttl <time>', 'how long it is good for: 90s, 15m, 1h, 30d', parseTtl, 3_600)
+    .action(async (options: TokenCommandOptions) => {
+      code = await token(options);
+    });
+
+  await program.parseAsync(own, { from: 'user' });
+  return code;
+}
+
+/**
+ * Takes out of the arguments of `exec` what commander has no notion of: `--stage`, whose two values belong together, and
+ * the command after `--`, whose options are its own.
+ */
+function splitExecArguments(args: readonly string[], command: Command): { own: string[]; steps: Step[] } {
+  if (args[0] !== command.name()) return { own: [...args], steps: [] };
+  const takesValue = new Set(command.options.filter((option) => option.required).map((option) => option.long));
+  const own: string[] = [];
+  const steps: Step[] = [];
+  for (let index = 0; index < args.length; index++) {
+    const argument = args[index] as string;
+    if (argument === '--') {
+      const rest = args.slice(index + 1);
+      if (steps.length > 0 || rest[0] === undefined)
+        throw new UsageError('exec takes --stage NAME CMD, or -- CMD ARGS');
+      steps.push({ name: rest[0].split('/').at(-1)?.slice(0, 200) || rest[0].slice(0, 200), command: rest });
+      break;
+    }
+    if (argument.startsWith('--stage')) {
+      const [name, line] = args.slice(index + 1, index + 3);
+      const isPair = name !== undefined && line !== undefined && !name.startsWith('-') && !line.startsWith('-');
+      if (argument !== '--stage' || !isPair) throw new UsageError('--stage takes a name and a command line');
+      steps.push({ name, command: line });
+      index += 2;
+      continue;
+    }
+    own.push(argument);
+    if (takesValue.has(argument) && index + 1 < args.length) own.push(args[++index] as string);
+  }
+  return { own, steps };
+}
+
+function addLabel(value: string, labels: Record<string, string> = {}): Record<string, string> {
+  const at = value.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('Must be a key and a value with = between them.');
+  return { ...labels, [value.slice(0, at)]: value.slice(at + 1) };
+}
+
+const append = (value: string, values: string[] = []): string[] => [...values, value];
+
+/** That of the package, which is one folder further away from the built file. */
+function version(): string {
+  const [path] = ['../../package.json', '../../../package.json']
+    .map((relative) => fileURLToPath(new URL(relative, import.meta.url)))
+    .filter((candidate) => existsSync(candidate));
+  return path === undefined ? 'unknown' : (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
+}
+
+async function main(): Promise<number> {
+  try {
+    return await run(process.argv.slice(2));
+  } catch (error) {
+    // Commander has said what is wrong.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    process.stderr.write(`runwire: ${describeError(error)}\n`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+/** Whoever closes the pipe has seen enough; a command of `exec` hears of it by itself. */
+function endQuietly({ code }: NodeJS.ErrnoException): void {
+  if (code === 'EPIPE' && process.argv[2] !== 'exec') process.exit(0);
+}
+process.stdout.on('error', endQuietly);
+process.stderr.on('error', () => undefined);
+
+const flushed = (stream: NodeJS.WriteStream) =>
+  new Promise<void>((resolve) => (stream.writable ? stream.write('', () => resolve()) : resolve()));
+const code = await main();
+await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+process.exit(code);

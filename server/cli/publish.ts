@@ -1,0 +1,89 @@
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import { createPublisher, type PublisherDraft } from '../../client/publisher.ts';
+import { RunwireError } from '../../shared/errors.ts';
+import { describeError, type TargetOptions, targetOf } from './options.ts';
+
+/** As the publisher's own limits, so that each chunk is stored all or none. */
+const CHUNK_DRAFTS = 1_000;
+const CHUNK_CHARACTERS = 280_000;
+/** A server that restarts is waited for so long. */
+const RETRY_FOR_MS = 15_000;
+
+/** Publishes a file, or standard input (`-`): a JSON object, an array, or one JSON object a line. */
+export async function publish(file: string, options: TargetOptions): Promise<number> {
+  const target = targetOf(options);
+  const drafts = parse(await read(file));
+  const total = { accepted: 0, duplicates: 0, seq: 0 };
+  const publisher = createPublisher({ ...target, retryForMs: RETRY_FOR_MS });
+  let sent = 0;
+  try {
+    for (const chunk of chunksOf(drafts)) {
+      const { accepted, duplicates, seq } = await publisher.publish(chunk);
+      total.accepted += accepted;
+      total.duplicates += duplicates;
+      total.seq = Math.max(total.seq, seq);
+      sent += chunk.length;
+    }
+  } catch (error) {
+    process.stderr.write(`${complaintsOf(error, sent).join('\n')}\n`);
+    if (sent > 0) process.stderr.write(`runwire: the events before index ${sent} were stored, the others were not\n`);
+    return 1;
+  }
+  process.stdout.write(`${JSON.stringify(total)}\n`);
+  return 0;
+}
+
+async function read(file: string): Promise<string> {
+  try {
+    return file === '-' ? await text(process.stdin) : await readFile(file, 'utf8');
+  } catch (error) {
+    throw new Error(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'failed'})`);
+  }
+}
+
+/** What the input holds. All of it is read before anything is sent. */
+function parse(input: string): PublisherDraft[] {
+  const whole = parseJson(input);
+  if (whole !== undefined) return (Array.isArray(whole) ? whole : [whole]) as PublisherDraft[];
+  const lines = input.split('\n').flatMap((line, index) => (line.trim() === '' ? [] : [{ line, number: index + 1 }]));
+  return lines.map(({ line, number }) => {
+    const value = parseJson(line);
+    // What JSON.parse says quotes the line.
+    if (value === undefined) throw new RunwireError('INVALID_INPUT', `line ${number} is not JSON; nothing was sent`);
+    return value as PublisherDraft;
+  });
+}
+
+function parseJson(input: string): unknown {
+  try {
+    return JSON.parse(input);
+  } catch {
+    return undefined;
+  }
+}
+
+function* chunksOf(drafts: PublisherDraft[]): Generator<PublisherDraft[]> {
+  let chunk: PublisherDraft[] = [];
+  let characters = 0;
+  for (const draft of drafts) {
+    const length = JSON.stringify(draft).length;
+    if (chunk.length >= CHUNK_DRAFTS || (chunk.length > 0 && characters + length > CHUNK_CHARACTERS)) {
+      yield chunk;
+      chunk = [];
+      characters = 0;
+    }
+    chunk.push(draft);
+    characters += length;
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+/** A line for each thing that is wrong, with the index in the whole input. */
+function complaintsOf(error: unknown, offset: number): string[] {
+  if (!(error instanceof RunwireError) || error.issues.length === 0) return [`runwire: ${describeError(error)}`];
+  return error.issues.map(({ index, path, message }) => {
+    const where = path === '' ? `${index + offset}` : `${index + offset}.${path}`;
+    return `runwire: ${error.code}: events.${where}: ${message}`;
+  });
+}

@@ -1,0 +1,183 @@
+import { WebSocket } from 'ws';
+import { createRunwireClient, type RunwireClient } from '../../client/index.ts';
+import { RunwireError } from '../../shared/errors.ts';
+import { isSignal, type RunEvent, type StreamSignal } from '../../shared/events.ts';
+import { lineOf, safeJson } from './format.ts';
+import { type TargetOptions, targetOf, UsageError } from './options.ts';
+
+/**
+ * Prints events as they come: each once, in order, for as long as it takes. What the terminal or the pipe has not taken
+ * is not asked for: the socket is paused, the server stops reading for it, and nothing piles up on either side.
+ */
+
+export type TailOptions = TargetOptions & {
+  run?: string;
+  project?: string;
+  from: 'now' | 'start';
+  json?: boolean;
+  untilEnd?: boolean;
+};
+
+type Item = RunEvent | StreamSignal;
+type Observer = {
+  onData(item: { id: string; data: Item }): void;
+  onError(error: unknown): void;
+  onComplete(): void;
+};
+
+/** Resolves with the exit code, when there is one: without `--until-end` it does not end by itself. */
+export async function tail(options: TailOptions): Promise<number> {
+  if (options.untilEnd && options.run === undefined) throw new UsageError('--until-end needs --run');
+  const target = targetOf(options);
+  const valve = new Valve(process.stdout);
+  const { client, connection } = createRunwireClient({
+    ...target,
+    WebSocket: valve.WebSocket,
+    maxReconnectAttempts: Number.POSITIVE_INFINITY,
+    reconnectDelayMs: 250,
+    maxReconnectDelayMs: 5_000,
+  });
+  const note = (text: string) => process.stderr.write(`runwire: ${text}\n`);
+
+  const code = await new Promise<number>((resolve, reject) => {
+    let cursor: string | undefined;
+    let isLive = false;
+    let hasEnded = false;
+    let isDown = false;
+    /** Set once it is known that the run has ended: when its events up to here have been printed, that is all. */
+    let end: { seq: number; code: number } | undefined;
+    const finish = (exitCode: number) => {
+      hasEnded = true;
+      resolve(exitCode);
+    };
+    const fail = (error: unknown) => {
+      hasEnded = true;
+      reject(error);
+    };
+
+    const onEvent = (event: RunEvent) => {
+      valve.write(`${options.json ? safeJson(event) : lineOf(event, options.run === undefined)}\n`);
+      if (!options.untilEnd) return;
+      if (isLive && event.type === 'run.completed') finish(0);
+      else if (isLive && event.type === 'run.failed') finish(1);
+      else if (end && event.seq >= end.seq) finish(end.code);
+    };
+    const onSignal = (signal: StreamSignal) => {
+      const wasLive = isLive;
+      isLive = signal.type === 'stream.live';
+      if (options.json) process.stderr.write(`${safeJson(signal)}\n`);
+      else if (signal.type === 'stream.gap')
+        note(`gap (${signal.reason}): ${signal.fromSeq} to ${signal.toSeq} are not to be had`);
+      else if (!wasLive) note(`live at ${signal.seq}`);
+      if (signal.type === 'stream.live' && options.untilEnd) void lookForEnd(signal.seq);
+    };
+    // The end may have come before we did.
+    const lookForEnd = async (seenTo: number) => {
+      const found = await endOf(client, options).catch(() => undefined);
+      if (!found || hasEnded) return;
+      end = found;
+      if (seenTo >= found.seq) finish(found.code);
+    };
+
+    const observer: Observer = {
+      onData: ({ id, data }) => {
+        if (hasEnded) return;
+        cursor = id;
+        if (isSignal(data)) onSignal(data);
+        else onEvent(data);
+      },
+      onError: (error) => {
+        if (hasEnded) return;
+        const refusal = refusalOf(error);
+        // A socket that is lost while the subscription is being asked for ends it in the stock client.
+        if (refusal) fail(refusal);
+        else subscribe();
+      },
+      onComplete: () => {
+        if (!hasEnded) fail(new RunwireError('UNAVAILABLE', 'the server has ended the subscription'));
+      },
+    };
+    const subscribe = () => subscribeTo(client, options, cursor, observer);
+
+    connection.subscribe(() => {
+      if (hasEnded) return;
+      const { state, error } = connection.getStatus();
+      if (state === 'failed') fail(error ?? new RunwireError('UNAVAILABLE', 'the connection has failed'));
+      else if (state === 'reconnecting' && error && !isDown) {
+        isDown = true;
+        isLive = false;
+        note(`${error.message}; trying again`);
+      } else if (state === 'connected' && isDown) {
+        isDown = false;
+        note('connected again');
+      }
+    });
+    subscribe();
+  });
+  await valve.flushed();
+  return code;
+}
+
+function subscribeTo(client: RunwireClient, options: TailOptions, cursor: string | undefined, observer: Observer) {
+  const { run: runId, project: projectId, from } = options;
+  const start = { from, ...(cursor === undefined ? {} : { lastEventId: cursor }) };
+  if (runId !== undefined) {
+    return client.onRunEvent.subscribe(
+      { runId, ...(projectId === undefined ? {} : { projectId }), ...start },
+      observer,
+    );
+  }
+  if (projectId !== undefined) return client.onProjectEvent.subscribe({ projectId, ...start }, observer);
+  return client.onEvent.subscribe(start, observer);
+}
+
+async function endOf(client: RunwireClient, { run: runId = '', project: projectId }: TailOptions) {
+  const { run } = await client.run.get.query({ runId, ...(projectId === undefined ? {} : { projectId }) });
+  if (run.status !== 'completed' && run.status !== 'failed') return undefined;
+  return { seq: run.lastSeq, code: run.status === 'completed' ? 0 : 1 };
+}
+
+/** What the server has answered; nothing when the connection failed. */
+function refusalOf(error: unknown): RunwireError | undefined {
+  const { message, data } = error as { message?: string; data?: { runwireCode?: RunwireError['code'] } | null };
+  return data?.runwireCode ? new RunwireError(data.runwireCode, message ?? 'refused') : undefined;
+}
+
+/** Writes to a stream, and holds up the sockets while it is full. */
+class Valve {
+  readonly WebSocket: typeof globalThis.WebSocket;
+  readonly #stream: NodeJS.WriteStream;
+  readonly #sockets = new Set<WebSocket>();
+  #isFull = false;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+    const sockets = this.#sockets;
+    const hold = (socket: WebSocket) => {
+      if (this.#isFull) socket.pause();
+    };
+    class HeldWebSocket extends WebSocket {
+      constructor(url: string | URL) {
+        super(url);
+        sockets.add(this);
+        this.once('open', () => hold(this));
+        this.once('close', () => sockets.delete(this));
+      }
+    }
+    this.WebSocket = HeldWebSocket as unknown as typeof globalThis.WebSocket;
+  }
+
+  write(text: string): void {
+    if (this.#stream.write(text) || this.#isFull) return;
+    this.#isFull = true;
+    for (const socket of this.#sockets) socket.pause();
+    this.#stream.once('drain', () => {
+      this.#isFull = false;
+      for (const socket of this.#sockets) socket.resume();
+    });
+  }
+
+  flushed(): Promise<void> {
+    return new Promise((resolve) => this.#stream.write('', () => resolve()));
+  }
+}

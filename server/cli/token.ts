@@ -1,0 +1,40 @@
+import { InvalidArgumentError } from 'commander';
+import { type Role, roles, signToken } from '../auth.ts';
+import { localSigning } from './options.ts';
+
+export type TokenCommandOptions = { sub: string; projects: string[]; roles: Role[]; ttl: number };
+
+/** Prints a token that the local server accepts. */
+export async function token({ sub, projects, roles, ttl }: TokenCommandOptions): Promise<number> {
+  process.stdout.write(`${await signToken(localSigning(), { sub, projects, roles, ttlSeconds: ttl })}\n`);
+  return 0;
+}
+
+export function parseSub(value: string): string {
+  if (value.length < 1 || value.length > 200) throw new InvalidArgumentError('Must have 1 to 200 characters.');
+  return value;
+}
+
+export function parseProjects(value: string): string[] {
+  const projects = value.split(',');
+  if (projects.every((project) => /^[\x21-\x7e]{1,200}$/.test(project))) return projects;
+  throw new InvalidArgumentError('Must be project ids with commas between them, or *.');
+}
+
+export function parseRoles(value: string): Role[] {
+  const named = value.split(',');
+  const known = roles.filter((role) => named.includes(role));
+  if (known.length === new Set(named).size) return known;
+  throw new InvalidArgumentError(`Must be of ${roles.join(', ')}, with commas between them.`);
+}
+
+const secondsOf: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+
+/** `90s`, `15m`, `1h`, `30d`; in seconds. */
+export function parseTtl(value: string): number {
+  const [, amount, unit] = /^([1-9]\d{0,6})([smhd])$/.exec(value) ?? [];
+  if (amount === undefined || unit === undefined) {
+    throw new InvalidArgumentError('Must be a number and one of s, m, h, d, as in 1h.');
+  }
+  return Number(amount) * (secondsOf[unit] as number);
+}
