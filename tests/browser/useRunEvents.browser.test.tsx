@@ -180,6 +180,38 @@ test('[C4] a run that does not exist yet is folded from its first event on', asy
   await vi.waitFor(() => expect(hook.result.current.run).toMatchObject({ name: 'one', status: 'running' }));
 });
 
+test('[C4] what comes while the snapshot is under way is folded on', async () => {
+  const server = await openServer();
+  await server.publish(draft('run.created', 'r1', { name: 'one' }), draft('stage.started', 'r1', { stageId: 's1' }));
+  const realFetch = window.fetch;
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const answered = vi.fn();
+  vi.stubGlobal('fetch', async (input: RequestInfo | URL, init?: RequestInit) => {
+    const response = await realFetch(input, init);
+    if (String(input).includes('/run.get')) {
+      answered();
+      await held;
+    }
+    return response;
+  });
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const hook = await mount(server, { props: { runId: 'r1' } as UseRunEventsOptions, use: useEvents });
+  await vi.waitFor(() => expect(answered).toHaveBeenCalled());
+  await server.publish(progress('r1', 40), draft('stage.completed', 'r1', { stageId: 's1' }));
+  await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual([3, 4]));
+  // Connected, but not whole yet.
+  expect(hook.result.current).toMatchObject({ phase: 'replaying', run: undefined });
+
+  vi.unstubAllGlobals();
+  release();
+  await isLive(hook);
+  expect(hook.result.current.run).toEqual((await server.client.run.get.query({ runId: 'r1' })).run);
+  expect(hook.result.current.run?.stages[0]?.status).toBe('completed');
+});
+
 test('[C4] a project, the caller, and all that may be read can be followed too', async () => {
   const server = await openServer();
   const scopes: UseRunEventsOptions[] = [{ projectId: 'p1' }, { scope: 'user' }, { scope: 'all' }];
