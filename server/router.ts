@@ -45,7 +45,8 @@ export type RouterOptions<R extends Registry> = {
 
 const LIMIT_MOST = 500;
 const limit = z.int().positive().max(LIMIT_MOST).default(50);
-const opaque = z.string().max(200);
+/** A cursor of whatever length: one that is too long is none of ours, and says so as any other does. */
+const opaque = z.string();
 /** `direction` is set by tRPC's `useInfiniteQuery`; pages go one way. */
 const paging = { limit, cursor: opaque.nullish(), direction: z.literal('forward').optional() };
 
@@ -53,6 +54,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
   const { registry, log, bus, delivery, authenticate, stats, logger } = options;
   type Event = EventOf<R>;
 
+  const paths = new Set<string>();
   const t = initTRPC.context<Context>().create({
     isDev: false,
     isServer: true,
@@ -66,7 +68,8 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
           code: shape.data.code,
           httpStatus: shape.data.httpStatus,
           runwireCode: known.code,
-          ...(shape.data.path === undefined ? {} : { path: shape.data.path }),
+          // A path that is no procedure's is the client's own text.
+          ...(shape.data.path !== undefined && paths.has(shape.data.path) ? { path: shape.data.path } : {}),
           ...(known.path === undefined ? {} : { field: known.path }),
           ...(known.issues.length > 0 ? { issues: known.issues } : {}),
         },
@@ -130,7 +133,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     return { projectId: found, runId };
   };
 
-  return t.router({
+  const router = t.router({
     onRunEvent: procedure
       .input(z.strictObject({ ...runInput, ...filterInput }))
       .subscription(({ ctx, input: { runId, projectId, ...rest }, signal }) =>
@@ -248,6 +251,8 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
       }),
     }),
   });
+  for (const path of Object.keys(router._def.procedures)) paths.add(path);
+  return router;
 }
 
 export type RouterOf<R extends Registry> = ReturnType<typeof createRouter<R>>;

@@ -121,6 +121,7 @@ describe('a subscription of a run', () => {
       ` ${epoch}.1`,
       `${epoch}.9999999999999999`,
       'CANARY.1',
+      'x'.repeat(10_000),
     ]) {
       const stream = await server.caller.onRunEvent({ runId: 'r1', lastEventId });
       const failure = await take(stream, isLive).catch((error: unknown) => error);
