@@ -25,6 +25,8 @@ const DRAIN_BYTES = 128 * 1024;
 /** How long a client may take to say who it is. */
 const IDENTIFY_MS = 10_000;
 const GRACE_MS = 1_000;
+/** A close frame holds 123 bytes of reason; a UTF-16 unit takes at most three. */
+const REASON_LIMIT = 41;
 
 export class Connection implements Transport {
   readonly id: number;
@@ -33,6 +35,8 @@ export class Connection implements Transport {
   readonly #socket: Socket;
   readonly #readers = new Set<Attached>();
   #principal: Principal | undefined;
+  /** What it says of itself could be read, and is being looked at. */
+  hasSpoken = false;
   /** One for all readers. */
   #drained: Promise<void> | undefined;
   #heardAt = performance.now();
@@ -93,8 +97,10 @@ export class Connection implements Transport {
     this.#readers.delete(reader);
   }
 
+  /** Closes with 4401, and hears no more: what comes before the peer closes too would pile up unanswered. */
   refuse(reason: string): void {
-    this.#ws.close(closeCodes.unauthenticated, reason);
+    this.#ws.removeAllListeners('message');
+    this.#ws.close(closeCodes.unauthenticated, reason.slice(0, REASON_LIMIT));
   }
 
   /** Says that the server goes away. The stock client takes the notice as "connect anew". */
@@ -145,6 +151,7 @@ export class Connection implements Transport {
 export class Connections {
   readonly #heartbeatMs: number;
   readonly #byWebSocket = new Map<WebSocket, Connection>();
+  readonly #byRequest = new WeakMap<IncomingMessage, Connection>();
   readonly #wheel: NodeJS.Timeout;
   #lastId = 0;
 
@@ -162,6 +169,7 @@ export class Connections {
   add(ws: WebSocket, request: IncomingMessage): Connection {
     const connection = new Connection(++this.#lastId, ws, request.socket, this.#heartbeatMs);
     this.#byWebSocket.set(ws, connection);
+    this.#byRequest.set(request, connection);
     ws.once('close', () => this.#byWebSocket.delete(ws));
     return connection;
   }
@@ -170,6 +178,12 @@ export class Connections {
     const connection = this.#byWebSocket.get(ws);
     if (!connection) throw new Error('not a connection of this server');
     return connection;
+  }
+
+  /** Closes the connection that a request opened, unless it has said who it is. */
+  refuseSpeechless(request: IncomingMessage): void {
+    const connection = this.#byRequest.get(request);
+    if (connection && !connection.hasSpoken) connection.refuse('no token');
   }
 
   stats(): ClientStats[] {

@@ -77,8 +77,8 @@ export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
   /** Serves everything, the web app too. Resolves once connections are taken. */
   listen(): Promise<{ url: string; host: string; port: number }>;
   /**
-   * Serves `/ws`, `/trpc` and `/api/v1` of a server that is there already, and leaves every other path to the request
-   * listeners that it has by now. Closing that server is its owner's business, after `close()`.
+   * Serves `/ws`, `/trpc` and `/api/v1` of a server that is there already, and leaves every other path to its own
+   * listeners. Closing that server is its owner's business, after `close()`.
    */
   attach(httpServer: Server): void;
   /** Sends clients away, then closes the log. Resolves when all is released. */
@@ -153,7 +153,10 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     router,
     createContext: async ({ req, res, info }): Promise<Context> => {
       const connection = connections.of(res);
-      const token = info.connectionParams?.token ?? cookieOf(req, cookieName);
+      connection.hasSpoken = true;
+      // The origin was checked at the upgrade; without one it is no browser of ours that brings the cookie.
+      const cookie = req.headers.origin === undefined ? undefined : cookieOf(req, cookieName);
+      const token = info.connectionParams?.token ?? cookie;
       try {
         if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
         connection.identify(await authenticate(token));
@@ -169,7 +172,9 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
         connection,
       };
     },
-    onError: ({ error }) => {
+    onError: ({ error, req }) => {
+      // Connection parameters that cannot be read never reach `createContext`.
+      connections.refuseSpeechless(req);
       if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: error.cause ?? error }, 'a WebSocket failed');
     },
   });
@@ -177,11 +182,11 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on('error', () => socket.destroy());
     const { origin, host: addressed } = request.headers;
-    const refusal = isClosing
-      ? '503 Service Unavailable'
-      : isAllowedOrigin(origin, addressed, allowedOrigins)
-        ? undefined
-        : '403 Forbidden';
+    let refusal: string | undefined;
+    if (isClosing) refusal = '503 Service Unavailable';
+    // tRPC makes a URL of both, outside of any try: an address that is none would end the process.
+    else if (!URL.canParse(request.url ?? '', `http://${addressed}`)) refusal = '400 Bad Request';
+    else if (!isAllowedOrigin(origin, addressed, allowedOrigins)) refusal = '403 Forbidden';
     if (refusal !== undefined) {
       refuseUpgrade(socket, refusal);
       return;
@@ -273,29 +278,34 @@ function refuseUpgrade(socket: Duplex, status: string): void {
 type Handler = (request: IncomingMessage, response: ServerResponse) => boolean;
 
 /**
- * Goes before a server's own request listeners, which would answer 404 to our paths. Upgrades of other paths are for
- * the server's other listeners; where there is none, they are refused rather than left to hang.
+ * Takes our requests and upgrades before any listener of the server sees them, whenever it was added: an application
+ * would answer 404 to our paths, and `ws`, with a path of its own, 400 to our upgrades. Upgrades that nobody listens to
+ * are refused rather than left to hang.
  */
 function attachTo(
   server: Server,
   own: Handler,
   upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
 ): () => void {
-  const others = server.listeners('request') as ((request: IncomingMessage, response: ServerResponse) => void)[];
-  const onRequest = (request: IncomingMessage, response: ServerResponse) => {
-    if (own(request, response)) return;
-    for (const listener of others) listener.call(server, request, response);
+  const emit = server.emit as (this: Server, event: string | symbol, ...args: unknown[]) => boolean;
+  let isAttached = true;
+  const isOurs = (event: string | symbol, args: unknown[]): boolean => {
+    if (event === 'request') return own(...(args as [IncomingMessage, ServerResponse]));
+    const [request, socket, head] = args as [IncomingMessage, Duplex, Buffer];
+    if (event !== 'upgrade' || pathOf(request) !== WS_PATH) return false;
+    upgrade(request, socket, head);
+    return true;
   };
-  const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    if (pathOf(request) === WS_PATH) upgrade(request, socket, head);
-    else if (server.listenerCount('upgrade') === 1) refuseUpgrade(socket, '400 Bad Request');
+  server.emit = function (this: Server, event: string | symbol, ...args: unknown[]): boolean {
+    return (isAttached && isOurs(event, args)) || emit.call(this, event, ...args);
   };
-  server.removeAllListeners('request');
-  server.on('request', onRequest);
-  server.on('upgrade', onUpgrade);
+  // Node asks for a listener before it emits an upgrade at all.
+  const refuse = (_request: IncomingMessage, socket: Duplex) => {
+    if (server.listenerCount('upgrade') === 1) refuseUpgrade(socket, '400 Bad Request');
+  };
+  server.on('upgrade', refuse);
   return () => {
-    server.off('upgrade', onUpgrade);
-    server.off('request', onRequest);
-    for (const listener of others) server.on('request', listener);
+    isAttached = false;
+    server.off('upgrade', refuse);
   };
 }
