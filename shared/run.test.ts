@@ -331,6 +331,17 @@ describe('the header', () => {
     expect(current).toEqual(['b', 'b', 'c', 'b', 'a', undefined, undefined]);
   });
 
+  test('a run was created with its first run.created and started with its first run.started, if it has them', () => {
+    const events = history(
+      { type: 'stage.started', stageId: 'a', timestamp: instant(1) },
+      { type: 'run.created', name: 'n', timestamp: instant(3) },
+      { type: 'run.created', name: 'n', timestamp: instant(2) },
+      { type: 'run.started', timestamp: instant(4) },
+    );
+    expect(viewOf(events.slice(0, 1))).toMatchObject({ createdAt: instant(1), startedAt: instant(1), name: 'r' });
+    expect(viewOf(events)).toMatchObject({ createdAt: instant(2), startedAt: instant(4), name: 'n' });
+  });
+
   test('the latest run.created names the run, and plans add up', () => {
     const events = history(
       { type: 'run.created', name: 'new', labels: { b: '2' }, timestamp: instant(5) },
@@ -500,6 +511,7 @@ function stagesByTheContract(events: readonly RunEvent[]) {
 
 function headerByTheContract(events: readonly RunEvent[]) {
   const stages = stagesByTheContract(events);
+  const created = events.filter((event) => event.type === 'run.created');
   const ends = events.filter((event) => event.type === 'run.completed' || event.type === 'run.failed');
   const end = greatest(ends, at, (event) => Number(event.type === 'run.failed'), id);
   const isWaiting = approvalsByTheContract(events).some((approval) => approval.status === 'pending');
@@ -508,7 +520,15 @@ function headerByTheContract(events: readonly RunEvent[]) {
   const latestStart = greatest(running, (stage) => stage.startedAt ?? '')?.startedAt;
   const mean = stages.reduce((sum, stage) => sum + stage.progress, 0) / (stages.length || 1);
   const count = (status: string) => stages.filter((stage) => stage.status === status).length;
+  const earliest = (type: RunEvent['type'] | 'stage.' | '') =>
+    events
+      .filter((event) => event.type.startsWith(type))
+      .map(at)
+      .sort()[0];
   const exact = {
+    createdAt: earliest('run.created') ?? earliest(''),
+    ...present({ startedAt: earliest('run.started') ?? earliest('stage.') }),
+    name: greatest(created, at, id)?.name ?? 'r',
     status: end ? end.type.slice('run.'.length) : isWaiting ? 'waiting' : isRunning ? 'running' : 'created',
     counts: { stages: stages.length, stagesCompleted: count('completed'), stagesFailed: count('failed') },
     ...(end ? { endedAt: end.timestamp } : {}),

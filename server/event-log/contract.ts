@@ -460,6 +460,19 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
       );
     });
 
+    test('[F10] of stages that started at one time the current one is the same, whatever order a store gives to text', async () => {
+      const log = await openLog();
+      const at = { timestamp: instant(1) };
+      await append(
+        log,
+        draft('stage.started', { stageId: '～' }),
+        draft('stage.started', { stageId: '😀' }),
+        draft('stage.started', { stageId: 'a', ...at }),
+        draft('stage.completed', { stageId: 'a', ...at }),
+      );
+      expect((await log.run('p', 'r'))?.run).toEqual(folded(await readAll(log)));
+    });
+
     test('[L11] the view of a big run and its position are of one moment, while events arrive', async () => {
       const log = await openLog();
       const stageId = (index: number) => `s${String(index).padStart(4, '0')}`;

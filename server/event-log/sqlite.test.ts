@@ -202,6 +202,21 @@ test('[L16] after close, the database file alone holds the whole log', async () 
   expect((await open(copy)).head).toBe(2);
 });
 
+test('[L8] trimming leaves no row of an event behind', async () => {
+  const path = await newPath();
+  const log = await open(path);
+  const audience = ['ann', 'bob'];
+  for (let index = 0; index < 3; index++) await append(log, draft('run.started', { audience }));
+  await log.trim(Date.now() + 60_000);
+  await append(log, draft('run.started', { audience }));
+  await log.trim(Date.now() + 60_000);
+  const rows = connect(path).prepare('SELECT user_id, seq FROM event_users ORDER BY user_id').all();
+  expect(rows).toEqual([
+    { user_id: 'ann', seq: 4 },
+    { user_id: 'bob', seq: 4 },
+  ]);
+});
+
 test('[L19] no statement goes through a whole table, but the one that stops at its LIMIT', () => {
   const db = new DatabaseSync(':memory:');
   onTestFinished(() => db.close());
