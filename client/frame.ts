@@ -18,6 +18,12 @@ export function onNextFrame(callback: () => void): () => void {
     callback();
   };
   const frame = requestAnimationFrame(run);
-  const timer = setTimeout(run, HIDDEN_FRAME_MS);
+  // A tab may be hidden between now and a frame that then never comes. One that is merely slow is waited for.
+  const look = () => (document.visibilityState === 'hidden' ? run() : wait());
+  const wait = () => {
+    timer = setTimeout(look, HIDDEN_FRAME_MS);
+  };
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  wait();
   return cancel;
 }
