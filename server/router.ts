@@ -123,7 +123,8 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     principal: Principal,
     { runId, projectId }: { runId: string; projectId?: string | undefined },
   ) => {
-    const candidates = projectId === undefined ? await log.projectsOf(runId) : [projectId];
+    const projects = await log.projectsOf(runId);
+    const candidates = projects.filter((candidate) => projectId === undefined || candidate === projectId);
     const readable = candidates.filter((candidate) => can(principal, 'read', { projectId: candidate }));
     if (readable.length > 1) {
       throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });

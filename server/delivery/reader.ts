@@ -165,6 +165,7 @@ export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item
     if (!this.#isStarted && !this.#isEnded) this.#begin();
     while (!this.#isEnded) {
       if (transport.principal !== this.principal) this.#reviewAccess();
+      if (this.#isExpired()) throw new RunwireError('UNAUTHENTICATED', 'the token has expired');
       if (!transport.isDrained) {
         this.drop();
         await transport.drained();
@@ -250,6 +251,12 @@ export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item
   /** What the caller may not see looks like what does not exist: the reader waits. */
   #isBlind(): boolean {
     return !can(this.principal, 'read', { projectId: this.projectId });
+  }
+
+  /** Of an open socket the connection takes care, in a way that brings the client back. */
+  #isExpired(): boolean {
+    const { expiresAtMs } = this.principal;
+    return !this.context.transport.interrupt && expiresAtMs !== undefined && expiresAtMs <= Date.now();
   }
 
   #reviewAccess(): void {
