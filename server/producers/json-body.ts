@@ -1,0 +1,72 @@
+import type { IncomingMessage } from 'node:http';
+import { promisify } from 'node:util';
+import { gunzip } from 'node:zlib';
+import { RunwireError } from '../../shared/errors.ts';
+
+/** Bodies of producers' requests. */
+
+const inflate = promisify(gunzip);
+/** Facets are nested a few levels deep, query plans some tens. */
+const DEPTH_LIMIT = 500;
+
+/** The bytes of a body, at most `limitBytes`; throws `TOO_LARGE`, or `INVALID_INPUT` when the client breaks off. */
+export async function readBytes(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+  if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw tooLarge(limitBytes);
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > limitBytes) throw tooLarge(limitBytes);
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    if (error instanceof RunwireError) throw error;
+    throw new RunwireError('INVALID_INPUT', 'the request broke off');
+  }
+  return Buffer.concat(chunks);
+}
+
+/**
+ * The JSON of a body, perhaps gzipped, of at most `limitBytes` as sent and as inflated: of a longer one, no more than
+ * that is inflated. Throws `TOO_LARGE` and `INVALID_INPUT`.
+ */
+export async function readJson(request: IncomingMessage, limitBytes: number): Promise<unknown> {
+  const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
+  if (!['identity', 'gzip', 'x-gzip'].includes(encoding)) {
+    throw new RunwireError('INVALID_INPUT', 'the body must be gzipped or not compressed', { path: 'content-encoding' });
+  }
+  let bytes = await readBytes(request, limitBytes);
+  if (encoding !== 'identity') {
+    try {
+      bytes = await inflate(bytes, { maxOutputLength: limitBytes });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(limitBytes);
+      throw new RunwireError('INVALID_INPUT', 'the body is not gzip, or not all of it');
+    }
+  }
+  if (isDeeper(bytes, DEPTH_LIMIT)) throw new RunwireError('INVALID_INPUT', 'the body is nested too deeply');
+  try {
+    return JSON.parse(bytes.toString('utf8')) as unknown;
+  } catch {
+    // The messages of JSON.parse quote what they could not read.
+    throw new RunwireError('INVALID_INPUT', 'the body is not JSON');
+  }
+}
+
+/** Whether brackets nest deeper than that. JSON.parse would take seconds over 8 MiB of them, and recursion not end well. */
+function isDeeper(json: Buffer, levels: number): boolean {
+  let depth = 0;
+  let isText = false;
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at];
+    if (byte === 0x22) isText = !isText;
+    else if (isText) at += byte === 0x5c ? 1 : 0;
+    else if (byte === 0x5b || byte === 0x7b) {
+      if (++depth > levels) return true;
+    } else if (byte === 0x5d || byte === 0x7d) depth--;
+  }
+  return false;
+}
+
+const tooLarge = (limitBytes: number) => new RunwireError('TOO_LARGE', `the body is larger than ${limitBytes} bytes`);

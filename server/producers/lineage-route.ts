@@ -1,0 +1,116 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
+import { RunwireError } from '../../shared/errors.ts';
+import type { RunwireEvents } from '../../shared/events.ts';
+import type { Registry } from '../../shared/registry.ts';
+import { can, demand, type Principal } from '../auth.ts';
+import { type EventBus, REQUEST_LIMIT_DRAFTS } from '../bus.ts';
+import { sendJson } from '../http.ts';
+import { readJson } from './json-body.ts';
+import { LineageMemory } from './lineage-memory.ts';
+import { draftsOf, readLineage } from './openlineage.ts';
+
+/**
+ * `POST /api/v1/lineage` and `/api/v1/lineage/batch`. OpenLineage clients retry what is answered 5xx and drop what is
+ * answered 4xx, so 5xx is for an unavailable log alone, never for what was sent.
+ */
+
+const LIMIT_BYTES = 8 * 1024 * 1024;
+/** Events of a batch that are published together; between two such groups, others have their turn. */
+const GROUP = 100;
+
+type Taken = { accepted: number; duplicates: number };
+type Handler = (principal: Principal, request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+export function createLineage<R extends Registry>(
+  events: EventBus<R>,
+  logger: Logger,
+): { single: Handler; batch: Handler } {
+  const bus = events as unknown as EventBus<RunwireEvents>;
+  const memory = new LineageMemory();
+
+  /** Maps and publishes one message. Throws what the client is to be told. */
+  const take = async (principal: Principal, body: unknown): Promise<Taken> => {
+    const { projects, sub: actor } = principal;
+    const event = readLineage(body);
+    if (!event) return { accepted: 0, duplicates: 0 };
+    const taken = { accepted: 0, duplicates: 0 };
+    try {
+      const places = memory.place(event, projects);
+      for (const { run } of places) {
+        if (can(principal, 'publish', run)) continue;
+        throw new RunwireError('FORBIDDEN', 'not allowed: publish to this project', { path: 'job.namespace' });
+      }
+      const drafts = places.flatMap((place) => draftsOf(event, place));
+      for (let at = 0; at < drafts.length; at += REQUEST_LIMIT_DRAFTS) {
+        const page = drafts.slice(at, at + REQUEST_LIMIT_DRAFTS);
+        const { accepted, duplicates } = await bus.publish(page, { actor, onPhi: 'redact' });
+        taken.accepted += accepted;
+        taken.duplicates += duplicates;
+      }
+    } catch (error) {
+      memory.forget(event, projects);
+      throw error;
+    }
+    return taken;
+  };
+
+  /** What of a failure is to be told: that the log is away, or why this message can never be taken. */
+  const refusalOf = (error: unknown): RunwireError => {
+    const isKnown = error instanceof RunwireError;
+    if (isKnown && error.code === 'UNAVAILABLE') throw error;
+    const refusal = isKnown ? error : new RunwireError('INVALID_INPUT', 'the event could not be mapped');
+    logger.warn(
+      { code: refusal.code, path: refusal.path, defect: isKnown ? undefined : (error as Error)?.name },
+      'an OpenLineage event was refused',
+    );
+    return refusal;
+  };
+
+  const single: Handler = async (principal, request, response) => {
+    demand(principal, 'publish');
+    const body = await readJson(request, LIMIT_BYTES);
+    const taken = await take(principal, body).catch((error: unknown) => {
+      const { code, message, path } = refusalOf(error);
+      // The table's 422 would do, but 400 is what these clients are documented to drop.
+      throw new RunwireError(code === 'INVALID_EVENT' || code === 'PHI_REJECTED' ? 'INVALID_INPUT' : code, message, {
+        path,
+      });
+    });
+    sendJson(response, 200, taken);
+  };
+
+  const batch: Handler = async (principal, request, response) => {
+    demand(principal, 'publish');
+    const bodies = await readJson(request, LIMIT_BYTES);
+    if (!Array.isArray(bodies)) throw new RunwireError('INVALID_INPUT', 'the batch is not an array');
+    const failed: { index: number; reason: string; retriable: boolean }[] = [];
+    for (let at = 0; at < bodies.length; at += GROUP) {
+      const outcomes = await Promise.allSettled(bodies.slice(at, at + GROUP).map((body) => take(principal, body)));
+      outcomes.forEach((outcome, index) => {
+        if (outcome.status === 'fulfilled') return;
+        const { message, path } = refusalOf(outcome.reason);
+        const reason = path === undefined || message.startsWith(path) ? message : `${path}: ${message}`;
+        failed.push({ index: at + index, reason, retriable: false });
+      });
+    }
+    if (failed.length === 0) {
+      response.writeHead(204, { 'cache-control': 'no-store' }).end();
+      return;
+    }
+    sendJson(response, 200, {
+      status: failed.length < bodies.length ? 'partial_success' : 'failure',
+      summary: {
+        received: bodies.length,
+        successful: bodies.length - failed.length,
+        failed: failed.length,
+        // Where the log is away the whole batch is answered 503; sent again, what was stored is a repeat.
+        retriable: 0,
+        non_retriable: failed.length,
+      },
+      failed_events: failed,
+    });
+  };
+
+  return { single, batch };
+}
