@@ -10,6 +10,7 @@ import { type Authenticate, isAllowedOrigin, type Principal } from './auth.ts';
 import type { EventBus } from './bus.ts';
 import { bearerOf, cookieOf, pathOf, queryOf, sendError, sendJson } from './http.ts';
 import { ingest } from './ingest.ts';
+import { createLineage } from './producers/lineage-route.ts';
 import { type Context, type RouterOf, toRunwireError, toTRPCError } from './router.ts';
 
 /** The HTTP face: the contract's section 4. */
@@ -21,7 +22,7 @@ export type RoutesOptions<R extends Registry> = {
   allowedOrigins: readonly string[];
   cookieName: string;
   logger: Logger;
-  isReady: () => boolean;
+  isReady: () => Promise<boolean>;
 };
 
 const TRPC_LIMIT_BYTES = 8 * 1024 * 1024;
@@ -93,13 +94,19 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     });
   };
 
-  const events: Route = async (request, response) => {
-    if (request.method !== 'POST') throw new RunwireError('NOT_FOUND', 'events are published with POST');
-    if (!isAllowedOrigin(request.headers.origin, request.headers.host, allowedOrigins)) {
-      throw new RunwireError('FORBIDDEN', 'the origin is not allowed');
-    }
-    await ingest(bus, await identify(request), request, response);
-  };
+  const published =
+    (take: (principal: Principal, request: IncomingMessage, response: ServerResponse) => Promise<void>): Route =>
+    async (request, response) => {
+      if (request.method !== 'POST') throw new RunwireError('NOT_FOUND', 'events are published with POST');
+      if (!isAllowedOrigin(request.headers.origin, request.headers.host, allowedOrigins)) {
+        throw new RunwireError('FORBIDDEN', 'the origin is not allowed');
+      }
+      await take(await identify(request), request, response);
+    };
+  const events = published((principal, request, response) => ingest(bus, principal, request, response));
+  const lineage = createLineage(bus, logger);
+  const lineageSingle = published(lineage.single);
+  const lineageBatch = published(lineage.batch);
 
   /** The printed link: trades the token in its address for a cookie, and the address for a clean one. */
   const login: Route = async (request, response) => {
@@ -116,13 +123,17 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     response.end();
   };
 
-  const ready: Route = (_request, response) =>
-    sendJson(response, isReady() ? 200 : 503, { status: isReady() ? 'ready' : 'stopping' });
+  const ready: Route = async (_request, response) => {
+    const is = await isReady();
+    sendJson(response, is ? 200 : 503, { status: is ? 'ready' : 'unavailable' });
+  };
 
   /** The routes that also serve a server that we are attached to. */
   const ownRoute = (path: string): Route | undefined => {
     if (path.startsWith('/trpc/')) return trpc;
     if (path === '/api/v1/events') return events;
+    if (path === '/api/v1/lineage') return lineageSingle;
+    if (path === '/api/v1/lineage/batch') return lineageBatch;
     return path.startsWith('/api/v1/') ? notFound : undefined;
   };
   const anyRoute = (path: string): Route => {
