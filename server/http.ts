@@ -22,7 +22,7 @@ export function sendError(response: ServerResponse, error: RunwireError): void {
   sendJson(response, errorTable[error.code].http, error);
 }
 
-/** Reads a body of at most `limitBytes`; throws `TOO_LARGE`, or `INVALID_INPUT` when the client breaks off. */
+/** Reads a body of at most `limitBytes`; throws `TOO_LARGE`, or `INVALID_INPUT` when it breaks off or is not UTF-8. */
 export async function readBody(request: IncomingMessage, limitBytes: number): Promise<string> {
   const tooLarge = () => new RunwireError('TOO_LARGE', `the body is larger than ${limitBytes} bytes`);
   if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw tooLarge();
@@ -38,7 +38,12 @@ export async function readBody(request: IncomingMessage, limitBytes: number): Pr
     if (error instanceof RunwireError) throw error;
     throw new RunwireError('INVALID_INPUT', 'the request broke off');
   }
-  return Buffer.concat(chunks).toString('utf8');
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
+  } catch {
+    // Replacement characters would be stored as if they had been sent.
+    throw new RunwireError('INVALID_INPUT', 'the body is not UTF-8');
+  }
 }
 
 export const bearerOf = (request: IncomingMessage): string | undefined =>

@@ -73,11 +73,13 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       response.end();
       return;
     }
+    const path = (pathOf(request) ?? '').slice('/trpc/'.length);
+    if (!isDecodable(path)) throw new RunwireError('NOT_FOUND', 'no such procedure');
     await nodeHTTPRequestHandler({
       router,
       req: request,
       res: response,
-      path: (pathOf(request) ?? '').slice('/trpc/'.length),
+      path,
       createContext: async (): Promise<Context> => {
         try {
           return { principal: await identify(request) };
@@ -172,6 +174,16 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       return route !== undefined;
     },
   };
+}
+
+/** What is not is a 500 to tRPC. */
+function isDecodable(path: string): boolean {
+  try {
+    decodeURIComponent(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const notFound: Route = () => {

@@ -144,7 +144,8 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     allowedOrigins,
     cookieName,
     logger,
-    isReady: () => !isClosing,
+    // Any read shows whether the log answers.
+    isReady: async () => !isClosing && (await log.projectsOf('').then(Boolean, () => false)),
   });
 
   const wss = new WebSocketServer({ noServer: true, maxPayload: WS_LIMIT_BYTES, perMessageDeflate: false });
