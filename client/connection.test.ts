@@ -64,14 +64,19 @@ function follow(client: RunwireClient, runId: string, from: 'now' | 'start' = 's
   return { items, seqs, onError, until, unsubscribe: () => subscription.unsubscribe() };
 }
 
-/** A server that takes every socket and closes it with this code, which is not how ours behaves. */
+/**
+ * A server that takes every socket and closes it with this code, which is not how ours behaves. It takes its time to hang
+ * up, so that the client's sockets are closing for a while before they are closed.
+ */
 async function startRefusingServer(code: number) {
   const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' });
   await once(wss, 'listening');
   let accepted = 0;
-  wss.on('connection', (ws) => {
+  wss.on('connection', (ws, { socket }) => {
     accepted++;
     ws.close(code);
+    socket.pause();
+    setTimeout(() => socket.resume(), 20);
   });
   onTestFinished(() => new Promise<void>((resolve) => wss.close(() => resolve())));
   const url = `http://127.0.0.1:${(wss.address() as AddressInfo).port}`;

@@ -79,6 +79,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     // The stock client asks for the address before each try: the one place where a try can be held back.
     url: async () => {
       stopWatching ??= watchPage(onReturn);
+      await ended(current); // What it says at its end decides when the next one may be opened.
       for (;;) {
         await pacer.turn();
         if (isClosed) throw new Error('the connection has been closed');
@@ -114,6 +115,12 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
       await socket.close();
     },
   };
+}
+
+/** Resolves once a socket that has begun to close has closed; at once for any other. */
+async function ended(socket: WebSocket | undefined): Promise<void> {
+  if (!socket || socket.readyState < socket.CLOSING) return;
+  await new Promise((resolve) => socket.addEventListener('close', resolve));
 }
 
 function lossOf(code: number, reason: string): RunwireError {

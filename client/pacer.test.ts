@@ -86,3 +86,13 @@ test('[C6] a refused token is tried once more, at once; refused again it is fina
   revoked.lost(new Error('revoked'), 4403);
   expect(revoked.status.state).toBe('failed');
 });
+
+test('closed, it lets a waiting try go and stays disconnected', async () => {
+  const pacer = new Pacer({ maxReconnectAttempts: 0 });
+  pacer.lost(new Error('refused'));
+  const turn = pacer.turn();
+  pacer.close();
+  await turn;
+  pacer.retry();
+  expect(pacer.status.state).toBe('disconnected');
+});

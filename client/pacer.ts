@@ -46,6 +46,7 @@ export class Pacer {
   #refusals = 0;
   #connectedAt: number | undefined;
   #isAtOnce = false;
+  #isClosed = false;
 
   constructor(options: PacerOptions = {}) {
     this.#options = {
@@ -119,9 +120,10 @@ export class Pacer {
     this.#release?.();
   }
 
-  /** Lets go of a waiting try for good. */
+  /** Lets go of a waiting try for good; nothing changes any more. */
   close(): void {
     this.#set({ state: 'disconnected', retryAtMs: null });
+    this.#isClosed = true;
     this.#release?.();
     this.#listeners.clear();
   }
@@ -136,6 +138,7 @@ export class Pacer {
   }
 
   #set(changes: Partial<ConnectionStatus>): void {
+    if (this.#isClosed) return;
     this.#status = { ...this.#status, ...changes };
     for (const listener of this.#listeners) listener();
   }
