@@ -30,11 +30,13 @@ async function mount<Props, Result>(server: TestServer, { props, use, isStrict =
   return hook;
 }
 
+/** Waits until a check holds; its own timeout is there to tell what did not hold. */
+const until = <T,>(check: () => T | Promise<T>) => vi.waitFor(check, { timeout: 15_000 });
 const useEvents = (options: UseRunEventsOptions) => useRunEvents(options);
 const seqsOf = (events: readonly RunEvent[]) => events.map(({ seq }) => seq);
 const upTo = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
 const isLive = (hook: { result: { current: UseRunEventsReturn } }) =>
-  vi.waitFor(() => expect(hook.result.current).toMatchObject({ connectionState: 'connected', phase: 'live' }));
+  until(() => expect(hook.result.current).toMatchObject({ connectionState: 'connected', phase: 'live' }));
 
 /** Registers handlers in an effect, as components do, and keeps what they are given. */
 function useCollected(options: UseRunEventsOptions, types: RunEventType[], into: Record<string, number[]>) {
@@ -65,7 +67,7 @@ test('[C4] under StrictMode each event, replayed and live, reaches each handler 
   });
   await isLive(hook);
   await server.publish(draft('run.started', 'r1', {}), progress('r1', 51));
-  await vi.waitFor(() => expect(hook.result.current.events).toHaveLength(52));
+  await until(() => expect(hook.result.current.events).toHaveLength(52));
 
   expect(received).toEqual({ 'stage.progress': [...upTo(50), 52], 'run.started': [51] });
   expect(seqsOf(hook.result.current.events)).toEqual(upTo(52));
@@ -103,7 +105,7 @@ test('[C4] handlers go by type and category; unsubscribing takes one off; one th
     draft('stage.completed', 'r1', { stageId: 's1' }),
     draft('run.completed', 'r1', {}),
   );
-  await vi.waitFor(() => expect(hook.result.current.events).toHaveLength(3));
+  await until(() => expect(hook.result.current.events).toHaveLength(3));
   expect(calls).toEqual(['type stage.started', 'category stage.started', 'category stage.completed']);
   expect(reported.mock.calls).toEqual([[failure]]);
 });
@@ -120,7 +122,7 @@ test('[C4] events holds the latest `limit`, while handlers see them all', async 
   expect(seqsOf(hook.result.current.events)).toEqual(upTo(10, 291));
   expect(received['stage.progress']).toEqual(upTo(300));
   await hook.rerender({ runId: 'r1', from: 'start', limit: 3 });
-  await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual([298, 299, 300]));
+  await until(() => expect(seqsOf(hook.result.current.events)).toEqual([298, 299, 300]));
 });
 
 test('[C4] types and categories are selected by the server', async () => {
@@ -167,7 +169,7 @@ test('[C4] run is the view that the server folds: from the start, from now, and 
   const { run } = await server.client.run.get.query({ runId: 'r1' });
   expect(run.stages[0]).toMatchObject({ name: 'build', status: 'completed' });
   for (const hook of [fromStart, fromNow, fromWhatIsLeft]) {
-    await vi.waitFor(() => expect(hook.result.current.run).toEqual(run));
+    await until(() => expect(hook.result.current.run).toEqual(run));
   }
 });
 
@@ -177,7 +179,7 @@ test('[C4] a run that does not exist yet is folded from its first event on', asy
   await isLive(hook);
   expect(hook.result.current.run).toBeUndefined();
   await server.publish(draft('run.created', 'r1', { name: 'one' }), draft('run.started', 'r1', {}));
-  await vi.waitFor(() => expect(hook.result.current.run).toMatchObject({ name: 'one', status: 'running' }));
+  await until(() => expect(hook.result.current.run).toMatchObject({ name: 'one', status: 'running' }));
 });
 
 test('[C4] what comes while the snapshot is under way is folded on', async () => {
@@ -199,9 +201,9 @@ test('[C4] what comes while the snapshot is under way is folded on', async () =>
   });
   onTestFinished(() => void vi.unstubAllGlobals());
   const hook = await mount(server, { props: { runId: 'r1' } as UseRunEventsOptions, use: useEvents });
-  await vi.waitFor(() => expect(answered).toHaveBeenCalled());
+  await until(() => expect(answered).toHaveBeenCalled());
   await server.publish(progress('r1', 40), draft('stage.completed', 'r1', { stageId: 's1' }));
-  await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual([3, 4]));
+  await until(() => expect(seqsOf(hook.result.current.events)).toEqual([3, 4]));
   // Connected, but not whole yet.
   expect(hook.result.current).toMatchObject({ phase: 'replaying', run: undefined });
 
@@ -225,7 +227,7 @@ test('[C4] a project, the caller, and all that may be read can be followed too',
   );
   const expected = [[1], [2], [1, 2, 3]];
   for (const [index, hook] of hooks.entries()) {
-    await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual(expected[index]));
+    await until(() => expect(seqsOf(hook.result.current.events)).toEqual(expected[index]));
   }
 });
 
@@ -247,13 +249,13 @@ test('[C4] functions stay the same; another run begins anew, and handlers stay o
     hook.result.current;
 
   await hook.rerender({ runId: 'r2', from: 'start' });
-  await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual([2, 3]));
+  await until(() => expect(seqsOf(hook.result.current.events)).toEqual([2, 3]));
   expect(hook.result.current.run?.runId).toBe('r2');
   expect(received['stage.progress']).toEqual([1, 2, 3]);
   expect(stale).toEqual([]);
   expect(hook.result.current).toMatchObject({ subscribe, unsubscribe, reconnect, disconnect });
   expect(hook.result.current).toMatchObject({ subscribe_category, unsubscribe_category });
-  await vi.waitFor(async () => expect((await server.stats()).subscriptions).toBe(1));
+  await until(async () => expect((await server.stats()).subscriptions).toBe(1));
 });
 
 test('[C4] while not enabled it is idle and subscribes to nothing; enabled again it goes on where it was', async () => {
@@ -267,10 +269,10 @@ test('[C4] while not enabled it is idle and subscribes to nothing; enabled again
   await hook.rerender({ ...props, enabled: true });
   await isLive(hook);
   await hook.rerender({ ...props, enabled: false });
-  await vi.waitFor(() => expect(hook.result.current.connectionState).toBe('idle'));
+  await until(() => expect(hook.result.current.connectionState).toBe('idle'));
   await server.publish(progress('r1', 2));
   await hook.rerender({ ...props, enabled: true });
-  await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual([1, 2]));
+  await until(() => expect(seqsOf(hook.result.current.events)).toEqual([1, 2]));
 });
 
 test('[C4] however many events come, there is at most one render a frame', async () => {
@@ -294,7 +296,7 @@ test('[C4] however many events come, there is at most one render a frame', async
   onTestFinished(() => cancelAnimationFrame(frame));
   renders = 0;
   await server.publish(...upTo(1_000).map(() => progress('r1', 1)));
-  await vi.waitFor(() => expect(hook.result.current.events).toHaveLength(1_000));
+  await until(() => expect(hook.result.current.events).toHaveLength(1_000));
   expect(renders).toBeGreaterThan(0);
   expect(renders).toBeLessThanOrEqual(frames + 1);
 });
@@ -307,22 +309,22 @@ test('[C5] disconnect and reconnect act on one hook alone, which keeps its curso
   });
   const one = () => hook.result.current.one;
   const other = () => hook.result.current.other;
-  await vi.waitFor(() => expect([one().phase, other().phase]).toEqual(['live', 'live']));
+  await until(() => expect([one().phase, other().phase]).toEqual(['live', 'live']));
   await server.publish(progress('r1', 1));
-  await vi.waitFor(() => expect(one().events).toHaveLength(1));
+  await until(() => expect(one().events).toHaveLength(1));
 
   one().disconnect();
-  await vi.waitFor(() => expect(one()).toMatchObject({ connectionState: 'disconnected', isConnected: false }));
+  await until(() => expect(one()).toMatchObject({ connectionState: 'disconnected', isConnected: false }));
   expect(seqsOf(one().events)).toEqual([1]);
   await server.publish(progress('r1', 2), progress('r1', 3));
-  await vi.waitFor(() => expect(seqsOf(other().events)).toEqual([1, 2, 3]));
+  await until(() => expect(seqsOf(other().events)).toEqual([1, 2, 3]));
   expect(other().connectionState).toBe('connected');
   expect(await server.stats()).toMatchObject({ connections: 1, subscriptions: 1 });
   expect(seqsOf(one().events)).toEqual([1]);
 
   const [before] = (await server.stats()).clients;
   one().reconnect();
-  await vi.waitFor(() => expect(seqsOf(one().events)).toEqual([1, 2, 3]));
+  await until(() => expect(seqsOf(one().events)).toEqual([1, 2, 3]));
   expect(one()).toMatchObject({ connectionState: 'connected', phase: 'live' });
   expect(one().run).toEqual(other().run);
   // Over the same socket.
@@ -347,7 +349,7 @@ test('[C4] connections that break while events are published lose and repeat not
     await server.cut();
     await server.publish(...upTo(10).map((value) => progress('r1', value)));
   }
-  await vi.waitFor(() => expect(received['stage.progress']).toHaveLength(300), { timeout: 10_000 });
+  await until(() => expect(received['stage.progress']).toHaveLength(300));
   await isLive(hook);
   expect(received['stage.progress']).toEqual(upTo(300));
   expect(hook.result.current.events).toEqual(await server.history('r1'));
@@ -368,7 +370,7 @@ test('[C4] an error ends the subscription, is told once, and keeps the events', 
   hook.result.current.disconnect();
   hook.result.current.reconnect();
 
-  await vi.waitFor(() => expect(hook.result.current.connectionState).toBe('failed'));
+  await until(() => expect(hook.result.current.connectionState).toBe('failed'));
   expect(hook.result.current.error).toMatchObject({ data: { runwireCode: 'RUN_AMBIGUOUS' } });
   expect(onError).toHaveBeenCalledExactlyOnceWith(hook.result.current.error);
   expect(seqsOf(hook.result.current.events)).toEqual([1]);
@@ -391,7 +393,7 @@ test('[C2] [C4] a connection that fails for good is told, and reconnect() starts
     ),
   });
   onTestFinished(() => hook.unmount());
-  await vi.waitFor(() => expect(hook.result.current.connectionState).toBe('failed'));
+  await until(() => expect(hook.result.current.connectionState).toBe('failed'));
   expect(hook.result.current.error).toMatchObject({ code: 'UNAUTHENTICATED' });
   expect(onError).toHaveBeenCalledExactlyOnceWith(hook.result.current.error);
 
@@ -425,11 +427,11 @@ test('[C4] after a gap the phase says so until the snapshot has been loaded agai
     release = resolve;
   });
   await server.replace();
-  await vi.waitFor(() => expect(hook.result.current).toMatchObject({ phase: 'gap', connectionState: 'connected' }));
+  await until(() => expect(hook.result.current).toMatchObject({ phase: 'gap', connectionState: 'connected' }));
   expect(hook.result.current).toMatchObject({ gap: { reason: 'epoch_changed' }, events: [] });
   expect(hook.result.current.run?.name).toBe('of the old log');
   await server.publish(draft('run.created', 'r1', { name: 'of the new log' }), progress('r1', 7));
-  await vi.waitFor(() => expect(seqsOf(hook.result.current.events)).toEqual([1, 2]));
+  await until(() => expect(seqsOf(hook.result.current.events)).toEqual([1, 2]));
   expect(hook.result.current.phase).toBe('gap');
 
   release();
@@ -465,7 +467,7 @@ test('[C4] what is unmounted leaves no connection, listener or handler behind', 
   expect(added.size).toBe(2);
 
   await hook.unmount();
-  await vi.waitFor(async () => expect((await server.stats()).connections).toBe(0));
+  await until(async () => expect((await server.stats()).connections).toBe(0));
   expect(added.size).toBe(0);
   await server.publish(progress('r1', 1));
   expect(handler).not.toHaveBeenCalled();
@@ -485,9 +487,9 @@ test('[C7] the stock useSubscription and queries share the connection of the pro
       return { me: trpc.auth.me.useQuery(), events: useRunEvents({ runId: 'r1' }) };
     },
   });
-  await vi.waitFor(() => expect(hook.result.current.me.data?.sub).toBe('ada'));
-  await vi.waitFor(() => expect(received).toEqual(['stream.live']));
+  await until(() => expect(hook.result.current.me.data?.sub).toBe('ada'));
+  await until(() => expect(received).toEqual(['stream.live']));
   await server.publish(draft('run.started', 'r1', {}));
-  await vi.waitFor(() => expect(received).toEqual(['stream.live', 'run.started']));
+  await until(() => expect(received).toEqual(['stream.live', 'run.started']));
   expect(await server.stats()).toMatchObject({ connections: 1, subscriptions: 2 });
 });
