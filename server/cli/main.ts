@@ -2,14 +2,15 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { serve } from '../main.ts';
-import { type ExecOptions, exec, type Step } from './exec.ts';
+import type { ExecOptions, Step } from './exec.ts';
 import { describeError, tokenOption, UsageError, urlOption } from './options.ts';
-import { publish } from './publish.ts';
-import { type TailOptions, tail } from './tail.ts';
+import type { TailOptions } from './tail.ts';
 import { parseProjects, parseRoles, parseSub, parseTtl, type TokenCommandOptions, token } from './token.ts';
 
-/** The command line: the contract's section 6. Exit codes: 0 done, 1 the thing failed, 2 wrong usage. */
+/**
+ * The command line: the contract's section 6. Exit codes: 0 done, 1 the thing failed, 2 wrong usage. Each command loads
+ * what it needs when it is called: a build step should not wait for a server to be read.
+ */
 
 async function run(args: readonly string[]): Promise<number> {
   let code = 0;
@@ -23,6 +24,7 @@ async function run(args: readonly string[]): Promise<number> {
     .command('serve')
     .description('serves until SIGTERM or SIGINT; configured by the environment and .env')
     .action(async () => {
+      const { serve } = await import('../main.ts');
       code = await serve();
     });
 
@@ -41,6 +43,7 @@ async function run(args: readonly string[]): Promise<number> {
   const { own, steps } = splitExecArguments(args, execCommand);
   execCommand.action(async (options: ExecOptions) => {
     if (steps.length === 0) throw new UsageError('exec needs --stage NAME CMD, or -- CMD ARGS');
+    const { exec } = await import('./exec.ts');
     code = await exec(options, steps);
   });
 
@@ -55,6 +58,7 @@ async function run(args: readonly string[]): Promise<number> {
     .addOption(urlOption())
     .addOption(tokenOption())
     .action(async (options: TailOptions) => {
+      const { tail } = await import('./tail.ts');
       code = await tail(options);
     });
 
@@ -65,6 +69,7 @@ async function run(args: readonly string[]): Promise<number> {
     .addOption(urlOption())
     .addOption(tokenOption())
     .action(async (file: string, options) => {
+      const { publish } = await import('./publish.ts');
       code = await publish(file, options);
     });
 

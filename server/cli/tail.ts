@@ -18,6 +18,9 @@ export type TailOptions = TargetOptions & {
   untilEnd?: boolean;
 };
 
+/** A question about the run that failed is asked again after so long. */
+const RETRY_MS = 1_000;
+
 type Item = RunEvent | StreamSignal;
 type Observer = {
   onData(item: { id: string; data: Item }): void;
@@ -40,7 +43,6 @@ export async function tail(options: TailOptions): Promise<number> {
   const note = (text: string) => process.stderr.write(`runwire: ${text}\n`);
 
   const code = await new Promise<number>((resolve, reject) => {
-    let cursor: string | undefined;
     let isLive = false;
     let hasEnded = false;
     let isDown = false;
@@ -72,33 +74,29 @@ export async function tail(options: TailOptions): Promise<number> {
       if (signal.type === 'stream.live' && options.untilEnd) void lookForEnd(signal.seq);
     };
     // The end may have come before we did.
-    const lookForEnd = async (seenTo: number) => {
-      const found = await endOf(client, options).catch(() => undefined);
-      if (!found || hasEnded) return;
-      end = found;
-      if (seenTo >= found.seq) finish(found.code);
+    const lookForEnd = async (seenTo: number): Promise<void> => {
+      try {
+        end = await endOf(client, options);
+      } catch (error) {
+        if (refusalOf(error).code === 'RUN_NOT_FOUND' || hasEnded) return;
+        setTimeout(() => void lookForEnd(seenTo), RETRY_MS);
+      }
+      if (end && seenTo >= end.seq) finish(end.code);
     };
 
     const observer: Observer = {
-      onData: ({ id, data }) => {
+      onData: ({ data }) => {
         if (hasEnded) return;
-        cursor = id;
         if (isSignal(data)) onSignal(data);
         else onEvent(data);
       },
       onError: (error) => {
-        if (hasEnded) return;
-        const refusal = refusalOf(error);
-        // A socket that is lost while the subscription is being asked for ends it in the stock client.
-        if (refusal) fail(refusal);
-        else subscribe();
+        if (!hasEnded) fail(refusalOf(error));
       },
       onComplete: () => {
         if (!hasEnded) fail(new RunwireError('UNAVAILABLE', 'the server has ended the subscription'));
       },
     };
-    const subscribe = () => subscribeTo(client, options, cursor, observer);
-
     connection.subscribe(() => {
       if (hasEnded) return;
       const { state, error } = connection.getStatus();
@@ -112,23 +110,19 @@ export async function tail(options: TailOptions): Promise<number> {
         note('connected again');
       }
     });
-    subscribe();
+    subscribe(client, options, observer);
   });
   await valve.flushed();
   return code;
 }
 
-function subscribeTo(client: RunwireClient, options: TailOptions, cursor: string | undefined, observer: Observer) {
+function subscribe(client: RunwireClient, options: TailOptions, observer: Observer) {
   const { run: runId, project: projectId, from } = options;
-  const start = { from, ...(cursor === undefined ? {} : { lastEventId: cursor }) };
   if (runId !== undefined) {
-    return client.onRunEvent.subscribe(
-      { runId, ...(projectId === undefined ? {} : { projectId }), ...start },
-      observer,
-    );
+    return client.onRunEvent.subscribe({ runId, ...(projectId === undefined ? {} : { projectId }), from }, observer);
   }
-  if (projectId !== undefined) return client.onProjectEvent.subscribe({ projectId, ...start }, observer);
-  return client.onEvent.subscribe(start, observer);
+  if (projectId !== undefined) return client.onProjectEvent.subscribe({ projectId, from }, observer);
+  return client.onEvent.subscribe({ from }, observer);
 }
 
 async function endOf(client: RunwireClient, { run: runId = '', project: projectId }: TailOptions) {
@@ -137,10 +131,10 @@ async function endOf(client: RunwireClient, { run: runId = '', project: projectI
   return { seq: run.lastSeq, code: run.status === 'completed' ? 0 : 1 };
 }
 
-/** What the server has answered; nothing when the connection failed. */
-function refusalOf(error: unknown): RunwireError | undefined {
-  const { message, data } = error as { message?: string; data?: { runwireCode?: RunwireError['code'] } | null };
-  return data?.runwireCode ? new RunwireError(data.runwireCode, message ?? 'refused') : undefined;
+/** What the server has answered: an error of the connection does not end a subscription. */
+function refusalOf(error: unknown): RunwireError {
+  const { message, data } = error as { message: string; data?: { runwireCode?: RunwireError['code'] } | null };
+  return new RunwireError(data?.runwireCode ?? 'INTERNAL', message);
 }
 
 /** Writes to a stream, and holds up the sockets while it is full. */

@@ -1,0 +1,570 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { WebSocket } from 'ws';
+import type { Guard } from '../server/bus.ts';
+import type { RunServer } from '../server/run-server.ts';
+import type { RunEvent } from '../shared/events.ts';
+import { cliPath, runCli, serverPath, startChild, startServing } from './cli-harness.ts';
+import { created, everyone, progress, secret, startServer, temporaryFolder, tokenFor } from './harness.ts';
+
+/** The built command line, as its users run it. */
+
+vi.setConfig({ testTimeout: 60_000 }); // Processes by the dozen, on machines of whatever size.
+
+type Event = RunEvent & { stageId?: string; message?: string; error?: { message: string; code?: string } };
+
+async function eventsOf({ log }: Pick<RunServer, 'log'>): Promise<Event[]> {
+  const events: Event[] = [];
+  let after = 0;
+  while (after < log.head) {
+    const page = await log.read({ scope: { kind: 'all' }, after, limit: 1_000 });
+    for (const record of page.records) events.push(record.event as unknown as Event);
+    after = page.scannedTo;
+  }
+  return events;
+}
+
+/** A folder, a server, and the environment that leads to it. */
+async function setUp(options: Parameters<typeof startServer>[0] = {}) {
+  const folder = temporaryFolder();
+  const server = await startServer(options);
+  onTestFinished(async () => {
+    await server.close();
+    folder[Symbol.dispose]();
+  });
+  const env = { RUNWIRE_URL: server.url, RUNWIRE_TOKEN: await tokenFor() };
+  return { server, cwd: folder.path, env };
+}
+
+const exec = ['exec', '--project', 'demo', '--name', 'Nightly build'];
+const brief = ({ type, stageId, error }: Event) => [
+  type,
+  ...(stageId ? [stageId] : []),
+  ...(error ? [error.code] : []),
+];
+
+test('[X1] exec runs stages one after another, stops at the first that fails, and exits as it did', async () => {
+  const { server, cwd, env } = await setUp();
+  const args = [...exec, '--run', 'r1', '--label', 'branch=main', '--label', 'a=b=c'];
+  const stages = [
+    ['--stage', 'compile', 'echo compiling; printf "\\033[32mgreen\\033[0m\\n"'],
+    ['--stage', 'unit tests', 'echo testing; echo "1 test failed" >&2; exit 3'],
+    ['--stage', 'deploy', 'touch deployed'],
+  ];
+  const result = await runCli([...args, ...stages.flat()], { cwd, env });
+  expect(result).toEqual({
+    code: 3,
+    signal: null,
+    stdout: 'compiling\n\u001b[32mgreen\u001b[0m\ntesting\n',
+    stderr: '1 test failed\n',
+  });
+  expect(existsSync(join(cwd, 'deployed'))).toBe(false);
+
+  const events = await eventsOf(server);
+  expect(events.filter((event) => event.type !== 'stage.progress').map(brief)).toEqual([
+    ['run.created'],
+    ['run.started'],
+    ['stage.started', 'compile'],
+    ['stage.completed', 'compile'],
+    ['stage.started', 'unit tests'],
+    ['stage.failed', 'unit tests', 'EXIT_3'],
+    ['run.failed', 'unit tests', 'EXIT_3'],
+  ]);
+  expect(events[0]).toMatchObject({
+    projectId: 'demo',
+    runId: 'r1',
+    name: 'Nightly build',
+    labels: { branch: 'main', a: 'b=c' },
+    stages: ['compile', 'unit tests', 'deploy'].map((name) => ({ stageId: name, name })),
+  });
+  expect(events.at(-1)).toMatchObject({ error: { message: 'exit code 3: 1 test failed' } });
+  expect((await server.log.run('demo', 'r1'))?.run).toMatchObject({ status: 'failed', counts: { stagesFailed: 1 } });
+});
+
+test('[X1] a command after -- gets its arguments as they are, and the run its duration', async () => {
+  const { server, cwd, env } = await setUp();
+  const script = 'process.stdout.write(JSON.stringify(process.argv.slice(1)))';
+  const given = ['$HOME', '*', 'a b', '--stage', '--', '-x', ''];
+  const { code, stdout } = await runCli([...exec, '--', process.execPath, '-e', script, '--', ...given], { cwd, env });
+  expect([code, JSON.parse(stdout)]).toEqual([0, given]);
+  const events = await eventsOf(server);
+  expect(events.map(brief)).toEqual([
+    ['run.created'],
+    ['run.started'],
+    ['stage.started', 'node'],
+    ['stage.progress', 'node'],
+    ['stage.completed', 'node'],
+    ['run.completed'],
+  ]);
+  expect(events[0]?.runId).toMatch(/^nightly-build-\d{8}-\d{6}-[0-9a-f]{4}$/);
+  expect(events.at(-1)).toMatchObject({ durationMs: expect.any(Number), summary: '1 stage completed' });
+});
+
+test('[X1] output goes through byte for byte, and the commands have real pipes', async () => {
+  const { cwd, env } = await setUp();
+  const command = 'head -c 3000000 /dev/zero; seq 1 200000; echo on stdout >/dev/stdout; echo on stderr >/dev/stderr';
+  const child = startChild(cliPath, [...exec, '--stage', 's', command], { cwd, env });
+  const hash = createHash('sha256');
+  child.process.stdout?.on('data', (chunk: Buffer) => hash.update(chunk));
+  expect(await child.ended).toEqual({ code: 0, signal: null });
+  const lines = Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join('');
+  const expected = createHash('sha256').update(Buffer.alloc(3_000_000)).update(`${lines}on stdout\n`);
+  expect(hash.digest('hex')).toBe(expected.digest('hex'));
+  expect(child.stderr()).toBe('on stderr\n');
+
+  const cut = startChild(cliPath, [...exec, '--', 'seq', '1', '10000000'], { cwd, env });
+  await cut.until(({ stdout }) => stdout() !== '');
+  cut.process.stdout?.destroy();
+  expect((await cut.ended).code).toBe(128 + 13); // SIGPIPE, as in a pipeline.
+});
+
+test('[X1] progress is the last line that says something: plain, bounded, seldom, and the very last always', async () => {
+  const { server, cwd, env } = await setUp();
+  const script = `
+    for (let i = 0; i < 5000; i++) console.log('line ' + i);
+    process.stdout.write('10%\\r50%\\r\\x1b[1mtab\\there\\x1b[0m\\x07 \\u{1f600}\\n\\n   \\n');`;
+  const long = `console.error('\\u{1f600}'.repeat(3000)); process.exit(1)`;
+  writeFileSync(join(cwd, 'a.cjs'), script);
+  writeFileSync(join(cwd, 'b.cjs'), long);
+  const stages = ['--stage', 'a', 'node a.cjs', '--stage', 'b', 'node b.cjs'];
+  expect((await runCli([...exec, ...stages], { cwd, env })).code).toBe(1);
+  const events = await eventsOf(server);
+  const messages = events.flatMap((event) => (event.type === 'stage.progress' ? [event] : []));
+  const ofFirst = messages.filter((event) => event.stageId === 'a').map((event) => event.message);
+  expect(ofFirst.length).toBeGreaterThanOrEqual(2);
+  expect(ofFirst.length).toBeLessThan(50);
+  expect(ofFirst.at(-1)).toBe('tab here 😀');
+  const last = messages.at(-1)?.message ?? '';
+  expect(last).toBe(`${'😀'.repeat(999)}…`);
+  expect(events.at(-1)?.error?.message).toBe(`exit code 1: ${'😀'.repeat(993)}…`);
+});
+
+test('[X1] a signal reaches all that the command has started, and the run is cancelled', async () => {
+  const { server, cwd, env } = await setUp();
+  const stages = ['--stage', 'wait', 'echo ready; sleep 1000 | cat', '--stage', 'next', 'touch next'];
+  const child = startChild(cliPath, [...exec, '--run', 'r1', ...stages], { cwd, env });
+  await child.until(({ stdout }) => stdout() === 'ready\n');
+  child.process.kill('SIGINT');
+  expect(await child.ended).toEqual({ code: 130, signal: null });
+  expect((await eventsOf(server)).slice(-2).map(brief)).toEqual([
+    ['stage.failed', 'wait', 'CANCELLED'],
+    ['run.failed', 'wait', 'CANCELLED'],
+  ]);
+
+  const trap = 'trap "echo tidied; exit 7" TERM; echo ready; while :; do sleep 0.05; done';
+  const tidy = startChild(cliPath, [...exec, '--run', 'r2', '--stage', 'serve', trap], { cwd, env });
+  await tidy.until(({ stdout }) => stdout() === 'ready\n');
+  tidy.process.kill('SIGTERM');
+  expect((await tidy.ended).code).toBe(7);
+  expect(tidy.stdout()).toBe('ready\ntidied\n');
+  expect((await server.log.run('demo', 'r2'))?.run).toMatchObject({
+    status: 'failed',
+    error: { code: 'CANCELLED', message: 'cancelled by SIGTERM' },
+  });
+});
+
+test('[X1] a command that is killed, or is not there, fails as in a shell', async () => {
+  const { server, cwd, env } = await setUp();
+  expect((await runCli([...exec, '--stage', 's', 'echo so far; kill -9 $$'], { cwd, env })).code).toBe(137);
+  const missing = await runCli([...exec, '--', './nowhere'], { cwd, env });
+  expect([missing.code, missing.stderr]).toEqual([127, 'runwire: ./nowhere: command not found\n']);
+  const failures = (await eventsOf(server)).filter((event) => event.type === 'run.failed').map((event) => event.error);
+  expect(failures).toEqual([
+    { code: 'SIGKILL', message: 'killed by SIGKILL: so far' },
+    { code: 'EXIT_127', message: 'command not found' },
+  ]);
+});
+
+test('[X1] artifacts are the files named, with size and hash and without their folder', async () => {
+  const { server, cwd, env } = await setUp();
+  const artifacts = ['--artifact', 'out.bin', '--artifact', join(cwd, 'missing.txt'), '--artifact', '.'];
+  const made = await runCli([...exec, ...artifacts, '--stage', 's', 'head -c 100000 /dev/zero > out.bin'], {
+    cwd,
+    env,
+  });
+  expect(made.code).toBe(0);
+  expect(made.stderr).toBe(`runwire: artifact ${join(cwd, 'missing.txt')}: ENOENT\nrunwire: artifact .: not a file\n`);
+  const sha256 = createHash('sha256')
+    .update(readFileSync(join(cwd, 'out.bin')))
+    .digest('hex');
+  const found = (await eventsOf(server)).filter((event) => event.type === 'artifact.created');
+  expect(found).toMatchObject([{ artifactId: 'out.bin', name: 'out.bin', sizeBytes: 100_000, sha256 }]);
+  expect(JSON.stringify(found)).not.toContain(cwd);
+
+  // What an earlier run has left is not the work of one that failed.
+  utimesSync(join(cwd, 'out.bin'), new Date(0), new Date(0));
+  const failing = [
+    ...exec,
+    '--run',
+    'failed',
+    ...artifacts,
+    '--artifact',
+    'core.log',
+    '--stage',
+    's',
+    'echo x > core.log; false',
+  ];
+  expect(await runCli(failing, { cwd, env })).toMatchObject({ code: 1, stderr: '' });
+  const { run } = (await server.log.run('demo', 'failed')) as { run: { artifacts: { name: string }[] } };
+  expect(run.artifacts.map((artifact) => artifact.name)).toEqual(['core.log']);
+});
+
+test('[X1] without a server the commands run all the same, and one line says what was not delivered', async () => {
+  const gone = await startServer();
+  await gone.close();
+  const env = { RUNWIRE_URL: gone.url, RUNWIRE_TOKEN: 'any' };
+  const { cwd, env: live } = await setUp();
+  const [result, bare, refused] = await Promise.all([
+    runCli([...exec, '--run', 'r1', '--stage', 's', 'echo done; exit 4'], { cwd, env }),
+    // Nor do a folder in which no server has ever been started, or a token that is refused, stop a command.
+    runCli([...exec, '--', 'true'], { cwd }),
+    runCli([...exec, '--', 'false'], { cwd, env: { ...live, RUNWIRE_TOKEN: 'forged' } }),
+  ]);
+  expect(result).toMatchObject({ code: 4, stdout: 'done\n' });
+  expect(result.stderr).toBe(
+    'runwire: 6 events of run r1 could not be delivered: UNAVAILABLE: the server cannot be reached (ECONNREFUSED)\n',
+  );
+  expect(bare.code).toBe(0);
+  expect(bare.stderr).toMatch(/^runwire: 5 events of run \S+ could not be delivered: .*auth-secret.*\n$/);
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toMatch(/^runwire: 5 events of run \S+ could not be delivered: UNAUTHENTICATED: .*\n$/);
+});
+
+test('[X1] events from before a restart of the server are delivered after it, and ask to be redacted', async () => {
+  using folder = temporaryFolder();
+  const databaseUrl = `file:${folder.path}/log.db`;
+  const policies = new Set<string>();
+  const guard: Guard = (draft, policy) => {
+    policies.add(policy);
+    return draft;
+  };
+  const first = await startServer({ databaseUrl, guard });
+  const env = { RUNWIRE_URL: first.url, RUNWIRE_TOKEN: await tokenFor() };
+  const command =
+    'echo ready; while [ ! -e go ]; do sleep 0.02; done; echo steady; while [ ! -e on ]; do sleep 0.02; done';
+  const child = startChild(cliPath, [...exec, '--run', 'r1', '--stage', 's', command], { cwd: folder.path, env });
+  await vi.waitFor(() => expect(first.log.head).toBeGreaterThanOrEqual(4), 5_000);
+  await first.close();
+  writeFileSync(join(folder.path, 'go'), '');
+  await child.until(({ stdout }) => stdout() === 'ready\nsteady\n');
+  await using second = await startServer({ databaseUrl, guard, port: first.port });
+  writeFileSync(join(folder.path, 'on'), '');
+  expect(await child.ended).toEqual({ code: 0, signal: null });
+  expect(child.stderr()).toBe('');
+  expect((await eventsOf(second)).map((event) => [...brief(event), event.message].filter(Boolean))).toEqual([
+    ['run.created'],
+    ['run.started'],
+    ['stage.started', 's'],
+    ['stage.progress', 's', 'ready'],
+    ['stage.progress', 's', 'steady'],
+    ['stage.completed', 's'],
+    ['run.completed'],
+  ]);
+  expect([...policies]).toEqual(['redact']);
+});
+
+const publishTo = (server: RunServer, ...drafts: Parameters<RunServer['bus']['publish']>[0]) =>
+  server.bus.publish(drafts, { actor: everyone.sub });
+
+test('[X2] tail prints a line for each event on stdout, and signals on stderr', async () => {
+  const { server, cwd, env } = await setUp();
+  const at = { timestamp: '2026-01-31T14:25:01.500Z' };
+  await publishTo(
+    server,
+    created('r1', at),
+    progress('r1', 40.6, { ...at, message: 'line\u001b[2J one\u202e', done: 4, total: 10 }),
+    created('other', at),
+  );
+  const child = startChild(cliPath, ['tail', '--run', 'r1', '--from', 'start'], { cwd, env });
+  await child.until(({ stderr }) => stderr().includes('live'));
+  await publishTo(server, { type: 'run.failed', projectId: 'demo', runId: 'r1', error: { message: 'oops' }, ...at });
+  await child.until(({ stdout }) => stdout().includes('run.failed'));
+  expect(child.stdout()).toBe(
+    [
+      '2026-01-31T14:25:01.500Z  run.created                          Run r1',
+      '2026-01-31T14:25:01.500Z  stage.progress       s1               40 %  4/10  line [2J one',
+      '2026-01-31T14:25:01.500Z  run.failed                           oops',
+      '',
+    ].join('\n'),
+  );
+  expect(child.stderr()).toBe('runwire: live at 3\n');
+  // As tail -f, it ends by the signal.
+  child.process.kill('SIGINT');
+  expect(await child.ended).toEqual({ code: null, signal: 'SIGINT' });
+
+  const json = startChild(cliPath, ['tail', '--project', 'demo', '--from', 'start', '--json'], { cwd, env });
+  await json.until(({ stdout, stderr }) => stdout().split('\n').length === 5 && stderr() !== '');
+  expect(
+    json
+      .stdout()
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+  ).toEqual(await eventsOf(server));
+  expect(JSON.parse(json.stderr())).toEqual({ type: 'stream.live', seq: 4 });
+});
+
+test('[X2] with --until-end tail ends with the run, also with one that has ended already', async () => {
+  const { server, cwd, env } = await setUp();
+  await publishTo(server, created('good'), created('bad'));
+  const tails = ['good', 'bad'].map((run) => startChild(cliPath, ['tail', '--run', run, '--until-end'], { cwd, env }));
+  await Promise.all(tails.map((child) => child.until(({ stderr }) => stderr().includes('live'))));
+  await publishTo(server, { type: 'run.completed', projectId: 'demo', runId: 'good' });
+  await publishTo(server, { type: 'run.failed', projectId: 'demo', runId: 'bad', error: { message: 'oops' } });
+  expect(await Promise.all(tails.map((child) => child.ended))).toMatchObject([{ code: 0 }, { code: 1 }]);
+  expect(tails.map((child) => child.stdout().split('\n').length)).toEqual([2, 2]);
+
+  await publishTo(server, progress('good', 100));
+  for (const [from, lines] of [
+    ['now', 0],
+    ['start', 3],
+  ] as const) {
+    const again = await runCli(['tail', '--run', 'good', '--until-end', '--from', from], { cwd, env });
+    expect([again.code, again.stdout.split('\n').length - 1]).toEqual([0, lines]);
+  }
+});
+
+test('[X2] tail waits for its reader: what is not read stays at the server, and comes later', async () => {
+  const { server, cwd, env } = await setUp();
+  const count = 20_000;
+  const message = 'x'.repeat(1_900);
+  for (let index = 0; index < count; index += 1_000) {
+    await publishTo(server, ...Array.from({ length: 1_000 }, () => progress('r1', 1, { message })));
+  }
+  const args = ['tail', '--run', 'r1', '--from', 'start', '--json'];
+  const slow = startChild(cliPath, args, { cwd, env });
+  slow.process.stdout?.pause();
+  await vi.waitFor(() => expect(server.getStats().connections).toBe(1), 10_000);
+  const fast = startChild(cliPath, args, { cwd, env });
+  await fast.until(({ stderr }) => stderr().includes('stream.live'));
+  const lags = server.getStats().clients.map((client) => client.lag);
+  expect(lags.filter((lag) => lag === 0)).toHaveLength(1);
+  expect(Math.max(...lags)).toBeGreaterThan(count / 4);
+
+  slow.process.stdout?.resume();
+  await slow.until(({ stderr }) => stderr().includes('stream.live'));
+  slow.process.kill('SIGKILL');
+  await slow.ended;
+  const seqs = slow
+    .stdout()
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as RunEvent).runSeq);
+  expect(seqs).toEqual(Array.from({ length: count }, (_, index) => index + 1));
+});
+
+test('[X2] tail ends with 1 when the token is refused for good, and quietly when nobody reads', async () => {
+  const { server, cwd, env } = await setUp();
+  const refused = await runCli(['tail', '--token', 'forged'], { cwd, env });
+  expect([refused.code, refused.stdout]).toEqual([1, '']);
+  expect(refused.stderr.trim().split('\n').at(-1)).toMatch(/^runwire: UNAUTHENTICATED: the token is missing/);
+
+  const child = startChild(cliPath, ['tail', '--from', 'start'], { cwd, env });
+  await child.until(({ stderr }) => stderr().includes('live'));
+  child.process.stdout?.destroy();
+  const more = setInterval(() => void publishTo(server, progress('r1', 1)), 10);
+  onTestFinished(() => clearInterval(more));
+  expect(await child.ended).toEqual({ code: 0, signal: null });
+  clearInterval(more);
+  expect(child.stderr()).toBe('runwire: live at 0\n');
+});
+
+test('[X3] publish sends an object, an array and lines, from a file and from standard input', async () => {
+  const { server, cwd, env } = await setUp();
+  const many = Array.from({ length: 2_500 }, (_, index) => progress('r1', index % 100, { eventId: `e${index}` }));
+  writeFileSync(join(cwd, 'one.json'), JSON.stringify(created('r1'), null, 2));
+  writeFileSync(join(cwd, 'many.json'), JSON.stringify(many));
+  const sent = async (file: string, input?: string) => {
+    const { code, stdout, stderr } = await runCli(['publish', file], { cwd, env, ...(input ? { input } : {}) });
+    expect([code, stderr]).toEqual([0, '']);
+    return JSON.parse(stdout) as object;
+  };
+  expect(await sent('one.json')).toEqual({ accepted: 1, duplicates: 0, seq: 1 });
+  expect(await sent('many.json')).toEqual({ accepted: 2_500, duplicates: 0, seq: 2_501 });
+  const lines = [...many.slice(2_000), progress('r1', 1)].map((draft) => `${JSON.stringify(draft)}\n`);
+  expect(await sent('-', lines.join('\n'))).toEqual({ accepted: 1, duplicates: 500, seq: 2_502 });
+  expect((await eventsOf(server)).map((event) => event.seq)).toEqual(
+    Array.from({ length: 2_502 }, (_, index) => index + 1),
+  );
+});
+
+test('[X3] publish exits 1 when it is refused, and says where without saying what', async () => {
+  const { server, cwd, env } = await setUp();
+  const drafts: object[] = Array.from({ length: 1_500 }, () => progress('r1', 1));
+  drafts[1_200] = { ...progress('r1', 1), Hausarzt: 'Dr. Müller' };
+  drafts[1_300] = { ...progress('r1', 1), progress: 4711 };
+  const refused = await runCli(['publish', '-'], { cwd, env, input: JSON.stringify(drafts) });
+  expect(refused).toMatchObject({ code: 1, stdout: '' });
+  expect(refused.stderr.split('\n')).toEqual([
+    'runwire: INVALID_EVENT: events.1200.Hausarzt: unknown or server-set key',
+    'runwire: INVALID_EVENT: events.1300.progress: must be at most 100',
+    'runwire: the events before index 1000 were stored, the others were not',
+    '',
+  ]);
+  expect(server.log.head).toBe(1_000);
+
+  const wrongs = [
+    ['{"type":\nMüller', 'runwire: INVALID_INPUT: line 1 is not JSON; nothing was sent\n'],
+    ['null', 'runwire: INVALID_EVENT: events.0: expected object\n'],
+  ] as const;
+  for (const [input, stderr] of wrongs) {
+    expect(await runCli(['publish', '-'], { cwd, env, input })).toMatchObject({ code: 1, stdout: '', stderr });
+  }
+  const missing = await runCli(['publish', 'nowhere.json'], { cwd, env });
+  expect(missing).toMatchObject({ code: 1, stderr: 'runwire: nowhere.json cannot be read (ENOENT)\n' });
+  const token = await tokenFor({ roles: ['viewer'] });
+  const forbidden = await runCli(['publish', '-', '--token', token], { cwd, env, input: '[{}]' });
+  expect(forbidden).toMatchObject({ code: 1, stderr: 'runwire: FORBIDDEN: not allowed: publish\n' });
+});
+
+test('[X4] token prints a token that the local server accepts; without one, commands use the secret of its folder', async () => {
+  using folder = temporaryFolder();
+  const cwd = folder.path;
+  const none = await runCli(['token', '--sub', 'bo', '--projects', 'demo', '--roles', 'viewer'], { cwd });
+  expect([none.code, none.stdout]).toEqual([1, '']);
+  expect(none.stderr).toMatch(/^runwire: UNAUTHENTICATED: no secret at .*auth-secret: start the server there/);
+  expect(existsSync(join(cwd, 'data'))).toBe(false);
+
+  const { url } = await startServing(cliPath, ['serve'], { cwd, env: { PORT: '0' } });
+  expect(statSync(join(cwd, 'data/auth-secret')).mode & 0o777).toBe(0o600);
+  const args = ['token', '--sub', 'bo', '--projects', 'demo,p2', '--roles', 'viewer,producer', '--ttl', '90s'];
+  const { code, stdout } = await runCli(args, { cwd });
+  expect(code).toBe(0);
+  const answer = await fetch(`${url}/trpc/auth.me`, { headers: { authorization: `Bearer ${stdout.trim()}` } });
+  const { result } = (await answer.json()) as { result: { data: { expiresAt: string } } };
+  expect(result.data).toMatchObject({ sub: 'bo', projects: ['demo', 'p2'], roles: ['viewer', 'producer'] });
+  const claims = JSON.parse(Buffer.from(stdout.split('.')[1] ?? '', 'base64url').toString()) as Record<string, number>;
+  expect((claims.exp as number) - (claims.iat as number)).toBe(90);
+
+  const local = { cwd, env: { PORT: new URL(url).port } };
+  expect((await runCli([...exec, '--run', 'r1', '--', 'true'], local)).stderr).toBe('');
+  const tail = await runCli(['tail', '--run', 'r1', '--from', 'start', '--until-end', '--json'], local);
+  expect([tail.code, tail.stdout.trim().split('\n').length]).toEqual([0, 5]);
+  // The secret of this folder is not shown to a server elsewhere.
+  const elsewhere = await runCli(['tail', '--url', 'https://runwire.example'], { cwd });
+  expect([elsewhere.code, elsewhere.stderr]).toEqual([
+    2,
+    'runwire: --token or RUNWIRE_TOKEN is needed for a server elsewhere\n',
+  ]);
+});
+
+test('[X5] wrong usage exits 2 and says what is wrong; nothing is run', async () => {
+  using folder = temporaryFolder();
+  const cwd = folder.path;
+  const touch = ['--', 'touch', 'ran'];
+  const wrongs = [
+    [],
+    ['bogus'],
+    ['exec', ...touch],
+    ['exec', '--project', 'p', ...touch],
+    ['exec', '--project', 'not an id', '--name', 'n', ...touch],
+    [...exec],
+    [...exec, '--'],
+    [...exec, '--stage', 'a', '--stage', 'b', 'touch ran'],
+    [...exec, '--stage', 'a', 'touch ran', '--stage', 'b'],
+    [...exec, '--stage=a', 'touch ran'],
+    [...exec, '--stage', 'a\u0007', 'touch ran'],
+    [...exec, '--stage', 'a', 'touch ran', ...touch],
+    [...exec, 'touch', 'ran'],
+    [...exec, '--label', 'novalue', ...touch],
+    [...exec, '--run', 'é', ...touch],
+    [...exec, '--url', 'localhost', ...touch],
+    ['tail', '--until-end'],
+    ['tail', '--from', 'yesterday'],
+    ['tail', '--bogus'],
+    ['publish'],
+    ['publish', 'a', 'b'],
+    ['token', '--sub', 'a', '--projects', 'p'],
+    ['token', '--sub', 'a', '--projects', 'p', '--roles', 'king'],
+    ['token', '--sub', 'a', '--projects', 'p', '--roles', 'viewer', '--ttl', '1w'],
+    ['token', '--sub', 'a', '--projects', 'p,', '--roles', 'viewer'],
+  ];
+  const results = await inTurns(4, wrongs, (args) => runCli(args, { cwd }));
+  for (const [index, { code, stdout, stderr }] of results.entries()) {
+    expect([wrongs[index], code, stdout]).toEqual([wrongs[index], 2, '']);
+    expect(stderr).not.toBe('');
+    expect(stderr).not.toMatch(/^ {4}at /m);
+  }
+  expect(existsSync(join(cwd, 'ran'))).toBe(false);
+});
+
+test('[X5] help and version exit 0', async () => {
+  using folder = temporaryFolder();
+  const asked = [
+    ['--help'],
+    ['help'],
+    ['--version'],
+    ...['serve', 'exec', 'tail', 'publish', 'token'].map((name) => [name, '--help']),
+  ];
+  const results = await inTurns(4, asked, (args) => runCli(args, { cwd: folder.path }));
+  expect(results.map(({ code, stderr }) => [code, stderr])).toEqual(asked.map(() => [0, '']));
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  expect(results[2]?.stdout).toBe(`${version}\n`);
+  for (const name of ['serve', 'exec', 'tail', 'publish', 'token'])
+    expect(results[0]?.stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
+});
+
+test('serve fails with 1 and one line when it cannot', async () => {
+  using folder = temporaryFolder();
+  await using other = await startServer();
+  const taken = { PORT: String(other.port) };
+  const failures = [taken, { PORT: 'x' }, { HOST: '0.0.0.0' }];
+  for (const path of [cliPath, serverPath]) {
+    for (const env of failures) {
+      const child = startChild(path, path === cliPath ? ['serve'] : [], { cwd: folder.path, env });
+      expect((await child.ended).code).toBe(1);
+      expect(child.stderr()).toMatch(/^runwire: [^\n]+\n$/);
+    }
+  }
+});
+
+test(
+  '[X6] SIGTERM ends serve with a thousand clients on: exit code 0, and each is told that it goes away',
+  async () => {
+    using folder = temporaryFolder();
+    const env = { PORT: '0', AUTH_SECRET: secret };
+    const { child, url } = await startServing(cliPath, ['serve'], { cwd: folder.path, env });
+    const token = await tokenFor();
+    const clients = await Promise.all(Array.from({ length: 1_000 }, () => subscribeToAll(url, token)));
+    const closed = clients.map((socket) => once(socket, 'close') as Promise<[number, Buffer]>);
+    child.process.kill('SIGTERM');
+    expect(await child.ended).toEqual({ code: 0, signal: null });
+    expect(new Set((await Promise.all(closed)).map(([code]) => code))).toEqual(new Set([1001]));
+  },
+  10_000 + 20_000,
+);
+
+/** Resolves once the subscription is live. */
+async function subscribeToAll(url: string, token: string): Promise<WebSocket> {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/ws?connectionParams=1`);
+  onTestFinished(() => socket.terminate());
+  await once(socket, 'open');
+  const live = new Promise<void>((resolve) => {
+    socket.on('message', (data) => {
+      if (String(data).includes('stream.live')) resolve();
+    });
+  });
+  socket.send(JSON.stringify({ method: 'connectionParams', data: { token } }));
+  socket.send(JSON.stringify({ id: 1, method: 'subscription', params: { path: 'onEvent', input: {} } }));
+  await live;
+  return socket;
+}
+
+/** Maps, `width` at a time. */
+async function inTurns<T, R>(width: number, items: readonly T[], map: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  let next = 0;
+  const work = async () => {
+    while (next < items.length) {
+      const index = next++;
+      results[index] = await map(items[index] as T);
+    }
+  };
+  await Promise.all(Array.from({ length: width }, work));
+  return results;
+}
