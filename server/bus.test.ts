@@ -174,6 +174,14 @@ describe('observers', () => {
     expect(lines.filter((line) => line.includes('an observer of the bus failed'))).toHaveLength(2);
   });
 
+  test('[B2] one that rejects, later, disturbs nobody either', async () => {
+    const { logger, lines } = keptLog();
+    await using server = await openServer({ logger });
+    server.bus.subscribe({ next: async () => Promise.reject(new Error('an async observer')) });
+    await server.bus.publish([created('r1')], producer);
+    await expect.poll(() => lines.join()).toContain('an observer of the bus failed');
+  });
+
   test('[B2] one that has left, or leaves while it is told, is told no more', async () => {
     await using server = await openServer();
     const seen: number[] = [];

@@ -145,10 +145,14 @@ export class EventBus<R extends Registry> {
     this.#published += records.length;
     for (const record of records) {
       for (const observer of this.#observers) {
-        try {
-          observer.next(record.event as EventOf<R>);
-        } catch (error) {
+        const failed = (error: unknown) =>
           this.#logger.error({ err: error, type: record.type }, 'an observer of the bus failed');
+        try {
+          // An async function is one too, and its rejection would end the process.
+          const result: unknown = observer.next(record.event as EventOf<R>);
+          if (result instanceof Promise) result.catch(failed);
+        } catch (error) {
+          failed(error);
         }
       }
     }
