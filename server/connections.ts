@@ -85,8 +85,8 @@ export class Connection implements Transport {
     return this.#drained;
   }
 
-  interrupt(): void {
-    this.#ws.close(closeCodes.tryAgain, 'the log is not available');
+  interrupt(reason = 'the log is not available'): void {
+    this.#ws.close(closeCodes.tryAgain, reason);
   }
 
   attach(reader: Attached): void {

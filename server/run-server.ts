@@ -163,7 +163,10 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
         connection.identify(await authenticate(token));
       } catch (error) {
         // A throw here would answer every subscription with an error, and the client would forget them.
-        connection.refuse(toRunwireError(error).message);
+        const known = toRunwireError(error);
+        if (known.code === 'INTERNAL') logger.error({ err: error }, 'a token could not be checked');
+        if (known.code === 'UNAVAILABLE') connection.interrupt('the token cannot be checked now');
+        else connection.refuse(known.message);
         return new Promise<never>(() => undefined);
       }
       return {

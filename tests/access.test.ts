@@ -2,7 +2,8 @@ import { SignJWT, UnsecuredJWT } from 'jose';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { Role } from '../server/auth.ts';
-import { created, isLive, progress, secret, startServer, tokenFor, Wire } from './harness.ts';
+import { RunwireError } from '../shared/errors.ts';
+import { created, isLive, keptLog, progress, secret, startServer, tokenFor, Wire } from './harness.ts';
 
 const publisher = { actor: 'ada' };
 type Server = Awaited<ReturnType<typeof startServer>>;
@@ -101,6 +102,27 @@ describe('tokens', () => {
     expect((await fetch(`${server.url}/trpc/auth.me?token=${await tokenFor()}`)).status).toBe(401);
     const params = encodeURIComponent(JSON.stringify({ token: await tokenFor() }));
     expect((await fetch(`${server.url}/trpc/auth.me?connectionParams=${params}`)).status).toBe(401);
+  });
+});
+
+describe('an authenticate of one’s own', () => {
+  test('[A1] refuses with UNAUTHENTICATED, sends back with UNAVAILABLE, and says nothing of what else it threw', async () => {
+    const { logger, lines } = keptLog();
+    const authenticate = async (token: string) => {
+      if (token === 'down') throw new RunwireError('UNAVAILABLE', 'the issuer does not answer');
+      if (token === 'long') throw new RunwireError('UNAUTHENTICATED', 'é'.repeat(500));
+      if (token === 'broken') throw new Error('CANARY');
+      return { sub: token, projects: ['*'], roles: ['viewer' as const] };
+    };
+    await using server = await startServer({ authenticate, logger });
+    const codes = { good: ['in', 200], down: [1012, 503], long: [4401, 401], broken: [4401, 500] };
+    for (const [token, [code, status]] of Object.entries(codes)) {
+      expect(await knock(server, { token }), token).toBe(code);
+      const response = await fetch(`${server.url}/trpc/auth.me`, { headers: { authorization: `Bearer ${token}` } });
+      expect(response.status, token).toBe(status);
+      expect(await response.text()).not.toContain('CANARY');
+    }
+    expect(lines.join()).toContain('a token could not be checked');
   });
 });
 
