@@ -66,7 +66,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
         message: known.message,
         data: {
           code: shape.data.code,
-          httpStatus: shape.data.httpStatus,
+          httpStatus: errorTable[known.code].http,
           runwireCode: known.code,
           // A path that is no procedure's is the client's own text.
           ...(shape.data.path !== undefined && paths.has(shape.data.path) ? { path: shape.data.path } : {}),

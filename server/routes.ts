@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import type { Logger } from 'pino';
 import sirv from 'sirv';
-import { RunwireError } from '../shared/errors.ts';
+import { errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
 import { type Authenticate, isAllowedOrigin, type Principal } from './auth.ts';
 import type { EventBus } from './bus.ts';
@@ -90,6 +90,13 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       maxBodySize: TRPC_LIMIT_BYTES,
       maxBatchSize: BATCH_LIMIT,
       allowMethodOverride: true,
+      // tRPC has statuses for its own refusals; the table has one for each code.
+      responseMeta: ({ errors, info }) => {
+        const statuses = new Set(errors.map((error) => errorTable[toRunwireError(error).code].http));
+        const [status] = statuses;
+        const isOfAll = statuses.size === 1 && errors.length === (info?.calls.length ?? 1);
+        return isOfAll && status !== undefined ? { status } : {};
+      },
       onError: ({ error }) => {
         if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: error.cause ?? error }, 'a request failed');
       },

@@ -140,6 +140,8 @@ describe('over the wire', () => {
       }),
       'a path with a line break': await get(`run.get%0a${canary}`),
       'connection params that are not JSON': await get(`auth.${canary}?connectionParams=${canary}`),
+      'a mutation by GET': await get('event.publish?input=%7B%7D'),
+      'a batch too long': await get(`${Array(51).fill('auth.me').join(',')}?batch=1`),
       'too much': await post('event.publish', `"${canary.repeat(800_000)}"`),
     })) {
       const text = await response.text();
@@ -147,7 +149,9 @@ describe('over the wire', () => {
       expect(response.status, `${name}: ${text}`).toBeLessThan(500);
       expect(text, name).not.toMatch(new RegExp(`${canary}|stack|node_modules|\\.ts`));
       const [first] = [JSON.parse(text)].flat() as { error: { data: { runwireCode: string; httpStatus: number } } }[];
-      expect(codes, name).toContain(first?.error.data.runwireCode);
+      const code = first?.error.data.runwireCode as ErrorCode;
+      expect(codes, name).toContain(code);
+      expect([response.status, first?.error.data.httpStatus], name).toEqual(Array(2).fill(errorTable[code].http));
     }
     const undecodable = await get(`run.get%${canary}`);
     expect([undecodable.status, await undecodable.json()]).toEqual([
