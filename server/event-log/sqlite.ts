@@ -38,7 +38,7 @@ import { type ChildTable, prepareStatements } from './sqlite-statements.ts';
 
 /** Drafts in one transaction: bounds how long a commit holds the loop. */
 const GROUP_LIMIT = 1_000;
-const TRIM_ROWS = 500;
+const TRIM_ROWS = 100;
 /** Bytes of payload in one page. */
 const PAGE_BYTES = 1 << 20;
 
