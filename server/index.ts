@@ -5,4 +5,5 @@ export { type Broadcast, type BroadcastData, RunEventBroadcaster } from './broad
 export { type BusObserver, EventBus, type Guard, type Published, type Publisher } from './bus.ts';
 export type { EventLog } from './event-log/log.ts';
 export type { AppRouter, Context, RouterOf, ServerRouter } from './router.ts';
-export { createRunServer, type RunServer, type RunServerOptions, type ServerStats } from './run-server.ts';
+export { createRunServer, type RunServer, type RunServerOptions } from './run-server.ts';
+export type { ServerStats } from './stats.ts';

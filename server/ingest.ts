@@ -5,7 +5,7 @@ import type { Principal } from './auth.ts';
 import { type EventBus, type PhiPolicy, REQUEST_LIMIT_DRAFTS } from './bus.ts';
 import type { Receipt } from './event-log/log.ts';
 import { queryOf, readBody, sendJson } from './http.ts';
-import { publishAs } from './router.ts';
+import { publishAs } from './publish.ts';
 
 /**
  * `POST /api/v1/events`: an object, an array, or NDJSON of drafts. With `?receipts=true` the answer also says of each

@@ -1,13 +1,12 @@
-import { initTRPC, TRPCError, type TrackedEnvelope } from '@trpc/server';
+import { initTRPC, type TrackedEnvelope } from '@trpc/server';
 import type { Logger } from 'pino';
-import { ZodError, z } from 'zod';
-import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
+import { z } from 'zod';
+import { errorTable, RunwireError } from '../shared/errors.ts';
 import type { RunwireEvents } from '../shared/events.ts';
 import {
   type CategoryOf,
   categoriesOf,
   type DraftOf,
-  describeIssue,
   type EventOf,
   type Registry,
   type TypeOf,
@@ -15,14 +14,16 @@ import {
 import type { RunHeader } from '../shared/run.ts';
 import * as field from '../shared/text.ts';
 import { type Authenticate, can, demand, type Principal } from './auth.ts';
-import { type EventBus, REQUEST_LIMIT_DRAFTS } from './bus.ts';
+import type { EventBus } from './bus.ts';
 import type { Connection } from './connections.ts';
 import { decodeCursor, encodeCursor } from './delivery/cursor.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import type { EventQuery } from './delivery/events.ts';
 import type { Tracked, Transport } from './delivery/reader.ts';
+import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog, RunKey, Scope } from './event-log/log.ts';
-import type { ServerStats } from './run-server.ts';
+import { publishAs } from './publish.ts';
+import type { ServerStats } from './stats.ts';
 
 /** The procedures: thin. What they promise is the contract's sections 2 and 3. */
 
@@ -272,26 +273,6 @@ type InProcess<T> = T extends (...args: infer Input) => Promise<AsyncIterable<{ 
     ? T
     : { [Name in keyof T]: InProcess<T[Name]> };
 
-/** Publishes what a principal sent over the network: only to projects it may publish to. */
-export async function publishAs<R extends Registry>(
-  bus: EventBus<R>,
-  principal: Principal,
-  events: readonly DraftOf<R>[],
-  onPhi: 'reject' | 'redact' | undefined,
-) {
-  if (!can(principal, 'publish')) throw new RunwireError('FORBIDDEN', 'not allowed: publish');
-  if (events.length <= REQUEST_LIMIT_DRAFTS) {
-    events.forEach((event, index) => {
-      const projectId = (event as { projectId?: unknown } | null)?.projectId;
-      if (typeof projectId !== 'string' || can(principal, 'publish', { projectId })) return;
-      throw new RunwireError('FORBIDDEN', 'not allowed: publish to this project', {
-        path: `events.${index}.projectId`,
-      });
-    });
-  }
-  return bus.publish(events, { actor: principal.sub, onPhi });
-}
-
 /** Whether a pending approval waits for this principal. */
 function concerns(
   approval: {
@@ -342,42 +323,6 @@ function translated<T>(iterator: AsyncIterableIterator<T>): AsyncIterableIterato
       return this;
     },
   };
-}
-
-/** With the HTTP status that the table says. */
-export const toTRPCError = (error: RunwireError): TRPCError =>
-  new TRPCError({ code: errorTable[error.code].trpc, message: error.message, cause: error });
-
-/** tRPC's own refusals in our words. */
-const byTRPCCode: Partial<Record<TRPCError['code'], [ErrorCode, string]>> = {
-  NOT_FOUND: ['NOT_FOUND', 'no such procedure'],
-  PARSE_ERROR: ['INVALID_INPUT', 'the message is not well-formed'],
-  BAD_REQUEST: ['INVALID_INPUT', 'the request is not well-formed'],
-  METHOD_NOT_SUPPORTED: ['INVALID_INPUT', 'the procedure takes another method'],
-  UNSUPPORTED_MEDIA_TYPE: ['INVALID_INPUT', 'the media type is not supported'],
-  UNPROCESSABLE_CONTENT: ['INVALID_INPUT', 'the message is not of the expected form'],
-  PAYLOAD_TOO_LARGE: ['TOO_LARGE', 'the request is too large'],
-  UNAUTHORIZED: ['UNAUTHENTICATED', 'the token is missing, malformed, forged or expired'],
-  CLIENT_CLOSED_REQUEST: ['INVALID_INPUT', 'the client closed the request'],
-};
-
-/** Any error as one of the table, without a value of the input in it. */
-export function toRunwireError(error: unknown): RunwireError {
-  if (error instanceof RunwireError) return error;
-  if (error instanceof TRPCError) {
-    if (error.cause instanceof RunwireError) return error.cause;
-    if (error.cause instanceof ZodError) return inputError(error.cause);
-    const [code, message] = byTRPCCode[error.code] ?? [];
-    if (code && message) return new RunwireError(code, message);
-  }
-  if (error instanceof ZodError) return inputError(error);
-  return new RunwireError('INTERNAL', 'an internal error', { cause: error });
-}
-
-function inputError(error: ZodError): RunwireError {
-  const [issue] = error.issues;
-  const { path, message } = issue ? describeIssue(issue) : { path: '', message: 'invalid' };
-  return new RunwireError('INVALID_INPUT', path ? `${path}: ${message}` : message, path ? { path } : {});
 }
 
 function decodePosition(text: string, epoch: string): number {

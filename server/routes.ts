@@ -8,10 +8,11 @@ import { errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
 import { type Authenticate, isAllowedOrigin, type Principal } from './auth.ts';
 import type { EventBus } from './bus.ts';
+import { toRunwireError, toTRPCError } from './errors.ts';
 import { bearerOf, cookieOf, pathOf, queryOf, sendError, sendJson } from './http.ts';
 import { ingest } from './ingest.ts';
 import { createLineage } from './producers/lineage-route.ts';
-import { type Context, type RouterOf, toRunwireError, toTRPCError } from './router.ts';
+import type { Context, RouterOf } from './router.ts';
 
 /** The HTTP face: the contract's section 4. */
 

@@ -11,14 +11,15 @@ import { type Authenticate, hs256, isAllowedOrigin } from './auth.ts';
 import { RunEventBroadcaster } from './broadcaster.ts';
 import { EventBus, type Guard, type PhiPolicy } from './bus.ts';
 import { databasePath } from './config.ts';
-import { type ClientStats, Connections } from './connections.ts';
+import { Connections } from './connections.ts';
 import { Delivery } from './delivery/delivery.ts';
+import { toRunwireError } from './errors.ts';
 import type { EventLog } from './event-log/log.ts';
 import { openSqliteLog } from './event-log/sqlite.ts';
 import { cookieOf, pathOf } from './http.ts';
-import { Rates } from './rates.ts';
-import { type Context, createRouter, type ServerRouter, toRunwireError } from './router.ts';
+import { type Context, createRouter, type ServerRouter } from './router.ts';
 import { createRoutes } from './routes.ts';
+import { Rates, type ServerStats } from './stats.ts';
 
 /** Puts the parts together, and takes them down in order. */
 
@@ -51,21 +52,6 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = {
   events?: R;
   /** Default: warnings and errors to stdout as JSON. */
   logger?: Logger;
-};
-
-export type ServerStats = {
-  epoch: string;
-  head: number;
-  oldest: number;
-  uptimeMs: number;
-  connections: number;
-  subscriptions: number;
-  /** Since the start, and a second over the last ten. */
-  published: number;
-  delivered: number;
-  publishedPerSecond: number;
-  deliveredPerSecond: number;
-  clients: ClientStats[];
 };
 
 export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {

@@ -3,7 +3,7 @@ import { TRPCError } from '@trpc/server';
 import { getHTTPStatusCodeFromError } from '@trpc/server/http';
 import { describe, expect, test } from 'vitest';
 import { ZodError, z } from 'zod';
-import { toRunwireError } from '../server/router.ts';
+import { toRunwireError } from '../server/errors.ts';
 import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 import { created, everyone, keptLog, openServer, progress, startServer, tokenFor, Wire } from './harness.ts';
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestProject } from 'vitest/node';
-import type { ServerStats } from '../../server/run-server.ts';
+import type { ServerStats } from '../../server/stats.ts';
 import { tokenFor } from '../harness.ts';
 import { startCuttableServer } from './server.ts';
 

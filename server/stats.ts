@@ -1,3 +1,21 @@
+import type { ClientStats } from './connections.ts';
+
+/** What `getStats()` and `server.stats` answer. */
+export type ServerStats = {
+  epoch: string;
+  head: number;
+  oldest: number;
+  uptimeMs: number;
+  connections: number;
+  subscriptions: number;
+  /** Since the start, and a second over the last ten. */
+  published: number;
+  delivered: number;
+  publishedPerSecond: number;
+  deliveredPerSecond: number;
+  clients: ClientStats[];
+};
+
 type Counts = { published: number; delivered: number };
 
 /** Rates over the last ten seconds, from counters that only grow. */

@@ -1,0 +1,42 @@
+import { TRPCError } from '@trpc/server';
+import { ZodError } from 'zod';
+import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
+import { describeIssue } from '../shared/registry.ts';
+
+/** Between the error table and what tRPC and zod throw. */
+
+/** With the HTTP status that the table says. */
+export const toTRPCError = (error: RunwireError): TRPCError =>
+  new TRPCError({ code: errorTable[error.code].trpc, message: error.message, cause: error });
+
+/** tRPC's own refusals in our words. */
+const byTRPCCode: Partial<Record<TRPCError['code'], [ErrorCode, string]>> = {
+  NOT_FOUND: ['NOT_FOUND', 'no such procedure'],
+  PARSE_ERROR: ['INVALID_INPUT', 'the message is not well-formed'],
+  BAD_REQUEST: ['INVALID_INPUT', 'the request is not well-formed'],
+  METHOD_NOT_SUPPORTED: ['INVALID_INPUT', 'the procedure takes another method'],
+  UNSUPPORTED_MEDIA_TYPE: ['INVALID_INPUT', 'the media type is not supported'],
+  UNPROCESSABLE_CONTENT: ['INVALID_INPUT', 'the message is not of the expected form'],
+  PAYLOAD_TOO_LARGE: ['TOO_LARGE', 'the request is too large'],
+  UNAUTHORIZED: ['UNAUTHENTICATED', 'the token is missing, malformed, forged or expired'],
+  CLIENT_CLOSED_REQUEST: ['INVALID_INPUT', 'the client closed the request'],
+};
+
+/** Any error as one of the table, without a value of the input in it. */
+export function toRunwireError(error: unknown): RunwireError {
+  if (error instanceof RunwireError) return error;
+  if (error instanceof TRPCError) {
+    if (error.cause instanceof RunwireError) return error.cause;
+    if (error.cause instanceof ZodError) return inputError(error.cause);
+    const [code, message] = byTRPCCode[error.code] ?? [];
+    if (code && message) return new RunwireError(code, message);
+  }
+  if (error instanceof ZodError) return inputError(error);
+  return new RunwireError('INTERNAL', 'an internal error', { cause: error });
+}
+
+function inputError(error: ZodError): RunwireError {
+  const [issue] = error.issues;
+  const { path, message } = issue ? describeIssue(issue) : { path: '', message: 'invalid' };
+  return new RunwireError('INVALID_INPUT', path ? `${path}: ${message}` : message, path ? { path } : {});
+}
