@@ -88,7 +88,6 @@ export class LineageMemory {
   forget(event: LineageEvent, projects: readonly string[]): void {
     const scope = scopeOf(projects);
     const memo = this.#memo(scope, event.self.runId);
-    memo.run = undefined;
     memo.stage = undefined;
     if (memo.home) this.#memo(scope, memo.home.runId).run = undefined;
   }
