@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { errorTable, RunwireError } from '../shared/errors.ts';
+import { errorTable, type RunwireError } from '../shared/errors.ts';
 
 /** What the plain HTTP routes share. */
 
@@ -20,30 +20,6 @@ export function sendError(response: ServerResponse, error: RunwireError): void {
   }
   if (error.code === 'UNAUTHENTICATED') response.setHeader('www-authenticate', 'Bearer');
   sendJson(response, errorTable[error.code].http, error);
-}
-
-/** Reads a body of at most `limitBytes`; throws `TOO_LARGE`, or `INVALID_INPUT` when it breaks off or is not UTF-8. */
-export async function readBody(request: IncomingMessage, limitBytes: number): Promise<string> {
-  const tooLarge = () => new RunwireError('TOO_LARGE', `the body is larger than ${limitBytes} bytes`);
-  if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
-      bytes += chunk.length;
-      if (bytes > limitBytes) throw tooLarge();
-      chunks.push(chunk);
-    }
-  } catch (error) {
-    if (error instanceof RunwireError) throw error;
-    throw new RunwireError('INVALID_INPUT', 'the request broke off');
-  }
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
-  } catch {
-    // Replacement characters would be stored as if they had been sent.
-    throw new RunwireError('INVALID_INPUT', 'the body is not UTF-8');
-  }
 }
 
 export const bearerOf = (request: IncomingMessage): string | undefined =>

@@ -2,9 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type DraftIssue, RunwireError } from '../shared/errors.ts';
 import type { DraftOf, Registry } from '../shared/registry.ts';
 import type { Principal } from './auth.ts';
+import { parseJson, readJson, readText } from './body.ts';
 import { type EventBus, type PhiPolicy, REQUEST_LIMIT_DRAFTS } from './bus.ts';
 import type { Receipt } from './event-log/log.ts';
-import { queryOf, readBody, sendJson } from './http.ts';
+import { queryOf, sendJson } from './http.ts';
 import { publishAs } from './publish.ts';
 
 /**
@@ -23,12 +24,10 @@ export async function ingest<R extends Registry>(
   const query = queryOf(request);
   const onPhi = phiPolicyOf(query.get('onPhi'));
   const mediaType = (request.headers['content-type'] ?? 'application/json').split(';', 1)[0]?.trim().toLowerCase();
-  const encoding = request.headers['content-encoding'];
-  if (encoding !== undefined && encoding !== 'identity') {
-    throw new RunwireError('INVALID_INPUT', 'the body must not be compressed', { path: 'content-encoding' });
-  }
-  const body = await readBody(request, LIMIT_BYTES);
-  const drafts = mediaType === 'application/x-ndjson' ? parseLines(body) : parseJson(body);
+  const drafts =
+    mediaType === 'application/x-ndjson'
+      ? parseLines(await readText(request, LIMIT_BYTES))
+      : [await readJson(request, LIMIT_BYTES)].flat();
   const { accepted, duplicates, seq, receipts } = await publishAs(bus, principal, drafts as DraftOf<R>[], onPhi);
   const details = query.get('receipts') === 'true' ? { receipts: receipts.map(receiptOf) } : {};
   sendJson(response, 200, { accepted, duplicates, seq, ...details });
@@ -42,17 +41,6 @@ function phiPolicyOf(value: string | null): PhiPolicy | undefined {
   throw new RunwireError('INVALID_INPUT', 'must be reject or redact', { path: 'onPhi' });
 }
 
-// The messages of JSON.parse quote what they could not read, so they go no further.
-function parseJson(text: string): unknown[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new RunwireError('INVALID_INPUT', 'the body is not JSON');
-  }
-  return Array.isArray(value) ? value : [value];
-}
-
 function parseLines(text: string): unknown[] {
   const lines = text.split('\n').filter((line) => line.trim() !== '');
   if (lines.length > REQUEST_LIMIT_DRAFTS) {
@@ -60,12 +48,9 @@ function parseLines(text: string): unknown[] {
   }
   const issues: DraftIssue[] = [];
   const drafts = lines.map((line, index) => {
-    try {
-      return JSON.parse(line) as unknown;
-    } catch {
-      issues.push({ index, path: '', message: 'the line is not JSON' });
-      return undefined;
-    }
+    const draft = parseJson(line);
+    if (draft === undefined) issues.push({ index, path: '', message: 'the line is not JSON, or nested too deeply' });
+    return draft;
   });
   if (issues.length > 0) throw new RunwireError('INVALID_EVENT', 'a line of the body is not JSON', { issues });
   return drafts;

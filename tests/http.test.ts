@@ -154,7 +154,7 @@ describe('POST /api/v1/events', () => {
       const { status, json, text } = await server.post(body);
       expect([status, json.error], body.slice(0, 40)).toEqual([
         400,
-        { code: 'INVALID_INPUT', message: 'the body is not JSON' },
+        { code: 'INVALID_INPUT', message: 'the body is not JSON, or nested too deeply' },
       ]);
       expect(text).not.toContain(canary);
     }
@@ -199,13 +199,21 @@ describe('POST /api/v1/events', () => {
       expect(text).not.toContain(canary);
     }
     const zipped = gzipSync(JSON.stringify(created('r1')));
-    const coded = await server.post(zipped, { headers: { 'content-encoding': 'gzip' } });
+    const coded = await server.post(zipped, { headers: { 'content-encoding': 'br' } });
     expect([coded.status, coded.json]).toMatchObject([400, { error: { path: 'content-encoding' } }]);
     expect((await server.post(zipped)).status).toBe(400);
+    expect((await server.post(`${'['.repeat(2_000_000)}`)).status).toBe(400);
     const policy = await server.post(JSON.stringify(created('r1')), { query: `?onPhi=${canary}` });
     expect([policy.status, policy.json]).toMatchObject([400, { error: { path: 'onPhi' } }]);
     expect(policy.text).not.toContain(canary);
     expect(server.log.head).toBe(0);
+  });
+
+  test('[Q5] a gzipped body is taken', async () => {
+    await using server = await withToken();
+    const zipped = gzipSync(JSON.stringify(created('r1')));
+    expect((await server.post(zipped, { headers: { 'content-encoding': 'gzip' } })).status).toBe(200);
+    expect(server.log.head).toBe(1);
   });
 
   test('[Q5] too many drafts, and too many bytes, are 413, however they are sent', async () => {

@@ -630,7 +630,7 @@ describe('bodies', () => {
   test('[P5] a body that nests without end is 400 before it is parsed, and brackets in text are no nesting', async () => {
     await using server = await lineageServer();
     const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
-    const refused = { status: 400, body: { error: { message: 'the body is nested too deeply' } } };
+    const refused = { status: 400, body: { error: { message: 'the body is not JSON, or nested too deeply' } } };
     expect(await server.send(`{"x":${deep}}`)).toMatchObject(refused);
     expect(await server.send(deep, { path: '/api/v1/lineage/batch' })).toMatchObject(refused);
     const nested = JSON.parse('['.repeat(400) + ']'.repeat(400));

@@ -4,9 +4,9 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { RunwireEvents } from '../../shared/events.ts';
 import type { Registry } from '../../shared/registry.ts';
 import { can, demand, type Principal } from '../auth.ts';
+import { readJson } from '../body.ts';
 import { type EventBus, REQUEST_LIMIT_DRAFTS } from '../bus.ts';
 import { sendJson } from '../http.ts';
-import { readJson } from './json-body.ts';
 import { LineageMemory } from './lineage-memory.ts';
 import { draftsOf, readLineage } from './openlineage.ts';
 
