@@ -272,6 +272,26 @@ describe('readers', () => {
     await reader.return?.();
   });
 
+  test('[D8] a run that comes into being while it is looked for is not passed over', async () => {
+    await using set = await setUp();
+    await set.append(created('other'));
+    let isThere = false;
+    const racing = withMethods(set.log, {
+      projectsOf: async (runId) => {
+        const found = await set.log.projectsOf(runId);
+        if (!isThere) await set.append(created('r1'));
+        isThere = true;
+        return found;
+      },
+    });
+    const delivery = new Delivery({ log: racing });
+    const query: EventQuery = { scope: { kind: 'run', runId: 'r1' }, from: 'start', conflate: false };
+    const reader = delivery.events<RunEvent>(set.pipe, query, undefined);
+    expect(await upTo(reader, isLive)).toMatchObject([{ type: 'run.created', runId: 'r1' }, { type: 'stream.live' }]);
+    await reader.return?.();
+    delivery.close();
+  });
+
   test('[D14] when the log cannot be read, the socket is interrupted and the reader neither errs nor ends', async () => {
     await using set = await setUp();
     await set.append(created('r1'));
