@@ -163,7 +163,9 @@ describe('POST /api/v1/events', () => {
     );
     const { status, json, text } = await server.post(lines, { type: 'application/x-ndjson' });
     expect(status).toBe(422);
-    expect(json.errors).toEqual([1, 3].map((index) => ({ index, path: '', message: 'the line is not JSON, or nested too deeply' })));
+    expect(json.errors).toEqual(
+      [1, 3].map((index) => ({ index, path: '', message: 'the line is not JSON, or nested too deeply' })),
+    );
     expect(text).not.toContain(canary);
     expect((await server.post('\n\n', { type: 'application/x-ndjson' })).status).toBe(400);
     expect((await server.post('[]')).status).toBe(400);
