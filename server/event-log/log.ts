@@ -112,6 +112,7 @@ export type RunQuery = {
   after?: RunKey | undefined;
 };
 export type RunKey = { createdAt: string; rowId: number };
+export type ChangeQuery = { after: number; projectId?: string | undefined; limit: number };
 export type RunPage = {
   runs: RunHeader[];
   next?: RunKey;
@@ -158,11 +159,7 @@ export interface EventLog {
   /**
    * Headers of runs whose last event came after a position, in order of that event; `scannedTo` as for {@link Page}.
    */
-  runsChangedSince(query: {
-    after: number;
-    projectId?: string | undefined;
-    limit: number;
-  }): Promise<{ runs: RunHeader[]; scannedTo: number }>;
+  runsChangedSince(query: ChangeQuery): Promise<{ runs: RunHeader[]; scannedTo: number }>;
 
   /** Forgets events recorded before an instant (Unix ms), oldest first; never the newest event, and never a run's view. */
   trim(recordedBeforeMs: number): Promise<{ removed: number }>;

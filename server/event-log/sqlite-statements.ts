@@ -62,3 +62,4 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     trimUsers: db.prepare('DELETE FROM event_users WHERE seq BETWEEN ? AND ?'),
   };
 }
+export type LogStatements = ReturnType<typeof prepareStatements>;

@@ -4,17 +4,16 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunHeader, RunRows, RunView } from '../../shared/run.ts';
-import { compareApprovals, compareArtifacts, compareStages } from '../../shared/run.ts';
 import { canonicalJson, GENESIS, newSalt, payloadHash, rowHash } from './canonical.ts';
 import {
   type Batch,
+  type ChangeQuery,
   type EventLog,
   LogRecord,
   type Page,
   type ReadQuery,
   type ReadyDraft,
   type Receipt,
-  type RunKey,
   type RunPage,
   type RunQuery,
   type Scope,
@@ -22,7 +21,8 @@ import {
 import { Slices, sliceMs } from './slices.ts';
 import { prepareRowStatements, type RowStatements, SqliteRows } from './sqlite-rows.ts';
 import { migrate } from './sqlite-schema.ts';
-import { type ChildTable, prepareStatements } from './sqlite-statements.ts';
+import { prepareStatements } from './sqlite-statements.ts';
+import { SqliteViews } from './sqlite-views.ts';
 
 /**
  * The event log in one SQLite file.
@@ -91,6 +91,7 @@ class SqliteLog implements EventLog {
   readonly #now: () => number;
   readonly #statements: ReturnType<typeof prepareStatements>;
   readonly #rows: RowStatements;
+  readonly #views: SqliteViews;
   readonly #slices = new Slices();
   readonly #listeners = new Set<(records: readonly LogRecord[]) => void>();
   #pending: Pending[] = [];
@@ -116,6 +117,12 @@ class SqliteLog implements EventLog {
       this.epoch = readEpoch(db);
       this.#statements = prepareStatements(db);
       this.#rows = prepareRowStatements(db);
+      this.#views = new SqliteViews({
+        statements: this.#statements,
+        rows: this.#rows,
+        slice: (work) => this.#slice(work),
+        head: () => this.head,
+      });
       this.#tip = readTip(db);
       this.#oldest = this.#readOldest();
     } catch (error) {
@@ -302,116 +309,16 @@ class SqliteLog implements EventLog {
   }
 
   projectsOf(runId: string): Promise<string[]> {
-    return this.#slice(() =>
-      this.#statements.projectsOf.all(runId).map((row) => (row as { project_id: string }).project_id),
-    );
+    return this.#views.projectsOf(runId);
   }
-
-  async run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined> {
-    const begun = await this.#slice(() => this.#findRun(projectId, runId));
-    if (!begun) return undefined;
-    // A big run takes several slices, and events may come in between. So the rows that changed since the first slice
-    // are read again in the last one, together with the header: that is one moment, and its position is the head.
-    const stages = await this.#children<RunView['stages'][number]>('stages', begun.rowId);
-    const artifacts = await this.#children<RunView['artifacts'][number]>('artifacts', begun.rowId);
-    const approvals = await this.#children<RunView['approvals'][number]>('approvals', begun.rowId);
-    return this.#slice(() => {
-      const now = this.#findRun(projectId, runId) ?? begun;
-      if (now.header.lastSeq > begun.header.lastSeq) {
-        this.#changedChildren('stages', begun, stages);
-        this.#changedChildren('artifacts', begun, artifacts);
-        this.#changedChildren('approvals', begun, approvals);
-      }
-      const run: RunView = {
-        ...now.header,
-        stages: [...stages.values()].sort(compareStages),
-        artifacts: [...artifacts.values()].sort(compareArtifacts),
-        approvals: [...approvals.values()].sort(compareApprovals),
-      };
-      return { run, position: this.head };
-    });
+  run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined> {
+    return this.#views.run(projectId, runId);
   }
-
-  #findRun(projectId: string, runId: string): { rowId: number; header: RunHeader } | undefined {
-    const row = this.#rows.findRun.get(projectId, runId) as { row_id: number; state: string } | undefined;
-    return row && { rowId: row.row_id, header: JSON.parse(row.state) as RunHeader };
+  runs(query: RunQuery): Promise<RunPage> {
+    return this.#views.runs(query);
   }
-
-  async #children<T>(table: ChildTable, runRow: number): Promise<Map<string, T>> {
-    const children = new Map<string, T>();
-    let after = '';
-    let isDone = false;
-    while (!isDone) {
-      await this.#slice((until) => {
-        for (const value of this.#statements.children[table].iterate(runRow, after)) {
-          const row = value as { id: string; state: string };
-          children.set(row.id, JSON.parse(row.state) as T);
-          after = row.id;
-          if (performance.now() > until) return;
-        }
-        isDone = true;
-      });
-    }
-    return children;
-  }
-
-  #changedChildren<T>(table: ChildTable, begun: { rowId: number; header: RunHeader }, into: Map<string, T>): void {
-    for (const value of this.#statements.changedChildren[table].iterate(begun.rowId, begun.header.lastSeq)) {
-      const row = value as { id: string; state: string };
-      into.set(row.id, JSON.parse(row.state) as T);
-    }
-  }
-
-  async runs(query: RunQuery): Promise<RunPage> {
-    const position = this.head;
-    const matches = runMatcher(query);
-    const runs: RunHeader[] = [];
-    let after: RunKey = query.after ?? { createdAt: '~', rowId: Number.MAX_SAFE_INTEGER };
-    let isDone = false;
-    while (!isDone) {
-      await this.#slice((until) => {
-        const { listProject, listAll } = this.#statements;
-        const found =
-          query.projectId === undefined
-            ? listAll.iterate(after.createdAt, after.rowId)
-            : listProject.iterate(query.projectId, after.createdAt, after.rowId);
-        for (const value of found) {
-          const row = value as { row_id: number; created_at: string; project_id: string; state: string };
-          if (query.since !== undefined && row.created_at < query.since) break;
-          after = { createdAt: row.created_at, rowId: row.row_id };
-          if (query.canRead(row.project_id)) {
-            const header = JSON.parse(row.state) as RunHeader;
-            if (matches(header) && this.#hasPending(row.row_id, header, query.hasPending)) runs.push(header);
-          }
-          if (runs.length >= query.limit || performance.now() > until) return;
-        }
-        isDone = true;
-      });
-      if (runs.length >= query.limit) return { runs, next: after, position };
-    }
-    return { runs, position };
-  }
-
-  #hasPending(rowId: number, header: RunHeader, test: RunQuery['hasPending']): boolean {
-    if (!test) return true;
-    if (header.counts.approvalsPending === 0) return false;
-    return this.#statements.pendingApprovals
-      .all(rowId)
-      .some((row) => test(JSON.parse((row as { state: string }).state)));
-  }
-
-  runsChangedSince({ after, projectId, limit }: { after: number; projectId?: string | undefined; limit: number }) {
-    return this.#slice((until) => {
-      const runs: RunHeader[] = [];
-      let scannedTo = after;
-      for (const value of this.#statements.changedRuns.iterate(after)) {
-        const row = value as { last_seq: number; project_id: string; state: string };
-        scannedTo = row.last_seq;
-        if (projectId === undefined || row.project_id === projectId) runs.push(JSON.parse(row.state) as RunHeader);
-        if (runs.length >= limit || performance.now() > until) return { runs, scannedTo };
-      }
-      return { runs, scannedTo: Math.max(after, this.head) };
-    });
+  runsChangedSince(query: ChangeQuery): Promise<{ runs: RunHeader[]; scannedTo: number }> {
+    return this.#views.runsChangedSince(query);
   }
 
   async trim(recordedBeforeMs: number): Promise<{ removed: number }> {
@@ -477,16 +384,6 @@ class SqliteLog implements EventLog {
       }
     });
   }
-}
-
-function runMatcher({ status, labels, text, until }: RunQuery): (header: RunHeader) => boolean {
-  const wanted = text?.toLowerCase();
-  const wantedLabels = Object.entries(labels ?? {});
-  return (header) =>
-    (until === undefined || header.createdAt < until) &&
-    (status === undefined || status.includes(header.status)) &&
-    wantedLabels.every(([name, value]) => Object.hasOwn(header.labels, name) && header.labels[name] === value) &&
-    (wanted === undefined || header.name.toLowerCase().includes(wanted) || header.runId.toLowerCase().includes(wanted));
 }
 
 /** Whom an event is for: its audience and approvers, and who created its run. */

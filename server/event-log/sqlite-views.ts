@@ -1,0 +1,144 @@
+import { compareApprovals, compareArtifacts, compareStages, type RunHeader, type RunView } from '../../shared/run.ts';
+import type { ChangeQuery, RunKey, RunPage, RunQuery } from './log.ts';
+import type { RowStatements } from './sqlite-rows.ts';
+import type { ChildTable, LogStatements } from './sqlite-statements.ts';
+
+export type SqliteViewsParts = {
+  statements: LogStatements;
+  rows: RowStatements;
+  /** Runs a piece of reading in its turn; `until` is when it should stop. */
+  slice: <T>(work: (until: number) => T) => Promise<T>;
+  head: () => number;
+};
+
+/** Reads the folded runs that the log keeps beside its events. */
+export class SqliteViews {
+  readonly #parts: SqliteViewsParts;
+
+  constructor(parts: SqliteViewsParts) {
+    this.#parts = parts;
+  }
+
+  projectsOf(runId: string): Promise<string[]> {
+    return this.#parts.slice(() =>
+      this.#parts.statements.projectsOf.all(runId).map((row) => (row as { project_id: string }).project_id),
+    );
+  }
+
+  async run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined> {
+    const begun = await this.#parts.slice(() => this.#findRun(projectId, runId));
+    if (!begun) return undefined;
+    // A big run takes several slices, and events may come in between. So the rows that changed since the first slice
+    // are read again in the last one, together with the header: that is one moment, and its position is the head.
+    const stages = await this.#children<RunView['stages'][number]>('stages', begun.rowId);
+    const artifacts = await this.#children<RunView['artifacts'][number]>('artifacts', begun.rowId);
+    const approvals = await this.#children<RunView['approvals'][number]>('approvals', begun.rowId);
+    return this.#parts.slice(() => {
+      const now = this.#findRun(projectId, runId) ?? begun;
+      if (now.header.lastSeq > begun.header.lastSeq) {
+        this.#changedChildren('stages', begun, stages);
+        this.#changedChildren('artifacts', begun, artifacts);
+        this.#changedChildren('approvals', begun, approvals);
+      }
+      const run: RunView = {
+        ...now.header,
+        stages: [...stages.values()].sort(compareStages),
+        artifacts: [...artifacts.values()].sort(compareArtifacts),
+        approvals: [...approvals.values()].sort(compareApprovals),
+      };
+      return { run, position: this.#parts.head() };
+    });
+  }
+
+  #findRun(projectId: string, runId: string): { rowId: number; header: RunHeader } | undefined {
+    const row = this.#parts.rows.findRun.get(projectId, runId) as { row_id: number; state: string } | undefined;
+    return row && { rowId: row.row_id, header: JSON.parse(row.state) as RunHeader };
+  }
+
+  async #children<T>(table: ChildTable, runRow: number): Promise<Map<string, T>> {
+    const children = new Map<string, T>();
+    let after = '';
+    let isDone = false;
+    while (!isDone) {
+      await this.#parts.slice((until) => {
+        for (const value of this.#parts.statements.children[table].iterate(runRow, after)) {
+          const row = value as { id: string; state: string };
+          children.set(row.id, JSON.parse(row.state) as T);
+          after = row.id;
+          if (performance.now() > until) return;
+        }
+        isDone = true;
+      });
+    }
+    return children;
+  }
+
+  #changedChildren<T>(table: ChildTable, begun: { rowId: number; header: RunHeader }, into: Map<string, T>): void {
+    for (const value of this.#parts.statements.changedChildren[table].iterate(begun.rowId, begun.header.lastSeq)) {
+      const row = value as { id: string; state: string };
+      into.set(row.id, JSON.parse(row.state) as T);
+    }
+  }
+
+  async runs(query: RunQuery): Promise<RunPage> {
+    const position = this.#parts.head();
+    const matches = runMatcher(query);
+    const runs: RunHeader[] = [];
+    let after: RunKey = query.after ?? { createdAt: '~', rowId: Number.MAX_SAFE_INTEGER };
+    let isDone = false;
+    while (!isDone) {
+      await this.#parts.slice((until) => {
+        const { listProject, listAll } = this.#parts.statements;
+        const found =
+          query.projectId === undefined
+            ? listAll.iterate(after.createdAt, after.rowId)
+            : listProject.iterate(query.projectId, after.createdAt, after.rowId);
+        for (const value of found) {
+          const row = value as { row_id: number; created_at: string; project_id: string; state: string };
+          if (query.since !== undefined && row.created_at < query.since) break;
+          after = { createdAt: row.created_at, rowId: row.row_id };
+          if (query.canRead(row.project_id)) {
+            const header = JSON.parse(row.state) as RunHeader;
+            if (matches(header) && this.#hasPending(row.row_id, header, query.hasPending)) runs.push(header);
+          }
+          if (runs.length >= query.limit || performance.now() > until) return;
+        }
+        isDone = true;
+      });
+      if (runs.length >= query.limit) return { runs, next: after, position };
+    }
+    return { runs, position };
+  }
+
+  #hasPending(rowId: number, header: RunHeader, test: RunQuery['hasPending']): boolean {
+    if (!test) return true;
+    if (header.counts.approvalsPending === 0) return false;
+    return this.#parts.statements.pendingApprovals
+      .all(rowId)
+      .some((row) => test(JSON.parse((row as { state: string }).state)));
+  }
+
+  runsChangedSince({ after, projectId, limit }: ChangeQuery): Promise<{ runs: RunHeader[]; scannedTo: number }> {
+    return this.#parts.slice((until) => {
+      const runs: RunHeader[] = [];
+      let scannedTo = after;
+      for (const value of this.#parts.statements.changedRuns.iterate(after)) {
+        const row = value as { last_seq: number; project_id: string; state: string };
+        scannedTo = row.last_seq;
+        if (projectId === undefined || row.project_id === projectId) runs.push(JSON.parse(row.state) as RunHeader);
+        if (runs.length >= limit || performance.now() > until) return { runs, scannedTo };
+      }
+      return { runs, scannedTo: Math.max(after, this.#parts.head()) };
+    });
+  }
+}
+
+function runMatcher({ status, labels, text, until }: RunQuery): (header: RunHeader) => boolean {
+  const wanted = text?.toLowerCase();
+  const wantedLabels = Object.entries(labels ?? {});
+  return (header) =>
+    (until === undefined || header.createdAt < until) &&
+    (status === undefined || status.includes(header.status)) &&
+    wantedLabels.every(([name, value]) => Object.hasOwn(header.labels, name) && header.labels[name] === value) &&
+    (wanted === undefined || header.name.toLowerCase().includes(wanted) || header.runId.toLowerCase().includes(wanted));
+}
