@@ -174,6 +174,25 @@ describe('observers', () => {
     expect(lines.filter((line) => line.includes('an observer of the bus failed'))).toHaveLength(2);
   });
 
+  test('[B2] one that would change an event changes it for nobody', async () => {
+    await using server = await openServer();
+    const names: string[] = [];
+    server.bus.subscribe({
+      next: (event) => {
+        if (event.type !== 'run.created') return;
+        event.stages?.pop();
+        event.name = 'changed';
+      },
+    });
+    server.bus.subscribe({
+      next: (event) => {
+        if (event.type === 'run.created') names.push(event.name, ...(event.stages ?? []).map(({ name }) => name));
+      },
+    });
+    await server.bus.publish([created('r1', { stages: [{ stageId: 's1', name: 'First' }] })], producer);
+    expect(names).toEqual(['Run r1', 'First']);
+  });
+
   test('[B2] one that rejects, later, disturbs nobody either', async () => {
     const { logger, lines } = keptLog();
     await using server = await openServer({ logger });

@@ -165,7 +165,10 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     onError: ({ error, req }) => {
       // Connection parameters that cannot be read never reach `createContext`.
       connections.refuseSpeechless(req);
-      if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: error.cause ?? error }, 'a WebSocket failed');
+      const cause = error.cause as { code?: unknown } | undefined;
+      // What a peer sends on the wire is not an error of ours, and must not be able to fill the log.
+      if (typeof cause?.code === 'string') logger.debug({ code: cause.code }, 'a WebSocket broke off');
+      else if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: cause ?? error }, 'a WebSocket failed');
     },
   });
 

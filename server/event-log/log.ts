@@ -43,6 +43,7 @@ export class LogRecord {
   /** Users that the event is meant for, fixed when it was logged. Undefined when read back from a store. */
   readonly users: readonly string[] | undefined;
   #event: object | undefined;
+  #isFrozen = false;
 
   constructor(fields: {
     seq: number;
@@ -64,11 +65,19 @@ export class LogRecord {
     this.#event = fields.event;
   }
 
-  /** The logged event; parsed at first use. */
+  /** The logged event; parsed at first use, and frozen: all who read this record share it. */
   get event(): object {
-    this.#event ??= JSON.parse(this.json) as object;
-    return this.#event;
+    if (!this.#isFrozen) {
+      this.#event = deepFreeze((this.#event ?? JSON.parse(this.json)) as object);
+      this.#isFrozen = true;
+    }
+    return this.#event as object;
   }
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) deepFreeze(part);
+  return Object.freeze(value);
 }
 
 /** Which events a reader is about. */
