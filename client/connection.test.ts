@@ -5,8 +5,9 @@ import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
+import { RunwireError } from '../shared/errors.ts';
 import { startCuttableServer } from '../tests/browser/server.ts';
-import { created, progress, startServer, tokenFor } from '../tests/harness.ts';
+import { created, everyone, progress, startServer, tokenFor } from '../tests/harness.ts';
 import { type ConnectionOptions, createRunwireClient, dropSeenLink, type RunwireClient } from './index.ts';
 import type { ConnectionStatus } from './pacer.ts';
 
@@ -207,6 +208,57 @@ test('[C6] a token that is refused is fetched once more, and the fresh one is ta
   await run.until(() => run.items.some(({ type }) => type === 'stream.live'));
   expect(fetchToken).toHaveBeenCalledTimes(2);
   expect(run.onError).not.toHaveBeenCalled();
+});
+
+/** A server that takes one opaque token, and no other once that has been rotated. */
+async function startRotatingServer(accepted: string) {
+  let current = accepted;
+  const server = await startServer({
+    authenticate: async (token) => {
+      if (token !== current) throw new RunwireError('UNAUTHENTICATED', 'the token was rotated');
+      return everyone;
+    },
+  });
+  const rotate = (to: string) => {
+    current = to;
+  };
+  return { ...server, rotate };
+}
+
+test('[C6] a token that a query or a mutation was refused with is fetched once more, for all that asked with it', async () => {
+  await using server = await startRotatingServer('one');
+  let token = 'one';
+  const fetchToken = vi.fn(() => token);
+  const { client } = open({ url: server.url, token: fetchToken });
+  await client.auth.me.query();
+  token = 'two';
+  server.rotate('two');
+  const [me, published] = await Promise.all([
+    client.auth.me.query(),
+    client.event.publish.mutate({ events: [created('r1')] }),
+  ]);
+  expect(me).toMatchObject({ sub: 'ada' });
+  expect(published).toMatchObject({ accepted: 1 });
+  expect(fetchToken).toHaveBeenCalledTimes(2);
+});
+
+test('[C6] a query that is refused with a fresh token too fails, and the next one fetches anew', async () => {
+  await using server = await startRotatingServer('one');
+  let token = 'wrong';
+  const fetchToken = vi.fn(() => token);
+  const { client } = open({ url: server.url, token: fetchToken });
+  const refused = { data: { runwireCode: 'UNAUTHENTICATED' } };
+  await expect(client.auth.me.query()).rejects.toMatchObject(refused);
+  expect(fetchToken).toHaveBeenCalledTimes(2);
+  token = 'one';
+  expect(await client.auth.me.query()).toMatchObject({ sub: 'ada' });
+
+  // A token that cannot be fetched anew is asked with once.
+  const ask = vi.spyOn(globalThis, 'fetch');
+  onTestFinished(() => ask.mockRestore());
+  const { client: other } = open({ url: server.url, token: 'wrong' });
+  await expect(other.auth.me.query()).rejects.toMatchObject(refused);
+  expect(ask).toHaveBeenCalledTimes(1);
 });
 
 test('[C6] a token that is refused a second time is final', async () => {

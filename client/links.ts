@@ -1,6 +1,7 @@
 import { httpBatchLink, splitLink, type TRPCLink, type TRPCWebSocketClient, wsLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
+import type { ErrorCode } from '../shared/errors.ts';
 import type { TokenCache } from './token.ts';
 
 /**
@@ -58,6 +59,27 @@ function askAgainLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPCLin
     };
 }
 
+/** Asks once more, with a token fetched anew, for what was refused because of the token. */
+function freshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): TRPCLink<R> {
+  return () =>
+    ({ next, op }) => {
+      if (!tokens.isRenewable) return next(op);
+      return observable((observer) => {
+        const { generation } = tokens;
+        let current = next(op).subscribe({
+          ...observer,
+          error: (error) => {
+            const { runwireCode } = (error.data ?? {}) as { runwireCode?: ErrorCode };
+            if (runwireCode !== 'UNAUTHENTICATED') return observer.error(error);
+            tokens.forget(generation);
+            current = next(op).subscribe(observer);
+          },
+        });
+        return () => current.unsubscribe();
+      });
+    };
+}
+
 export type LinkAddresses = { webSocket: string; http: string };
 
 /** The addresses of a server: from its own (`https://host`), or that of its WebSocket (`wss://host/ws`). */
@@ -95,7 +117,7 @@ export function linksOver<R extends AnyTRPCRouter>(
     splitLink<R>({
       condition: (op) => op.type === 'subscription' || op.path === 'auth.refresh',
       true: ws,
-      false: http,
+      false: [freshTokenLink<R>(tokens), http],
     }),
   ];
 }

@@ -9,9 +9,20 @@ export class TokenCache {
   readonly #source: TokenSource | undefined;
   #token: Promise<string | undefined> | undefined;
   #expiresAtMs = Number.POSITIVE_INFINITY;
+  #generation = 0;
 
   constructor(source: TokenSource | undefined) {
     this.#source = source;
+  }
+
+  /** Whether there is any sense in asking for another token. */
+  get isRenewable(): boolean {
+    return typeof this.#source === 'function';
+  }
+
+  /** Another number for each token that is forgotten. */
+  get generation(): number {
+    return this.#generation;
   }
 
   get(): Promise<string | undefined> {
@@ -20,7 +31,10 @@ export class TokenCache {
     return this.#token;
   }
 
-  forget(): void {
+  /** With a generation, forgets only a token of that one: many may be refused with it, and one fetch serves them all. */
+  forget(generation = this.#generation): void {
+    if (generation !== this.#generation) return;
+    this.#generation++;
     this.#token = undefined;
     this.#expiresAtMs = Number.POSITIVE_INFINITY;
   }
