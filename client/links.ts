@@ -110,6 +110,8 @@ export function linksOver<R extends AnyTRPCRouter>(
       const token = await tokens.get();
       return token === undefined ? {} : { authorization: `Bearer ${token}` };
     },
+    // A browser opens a socket of another origin with its cookie, but sends a request without, unless it is asked to.
+    ...(tokens.isAbsent ? { fetch: withCookie } : {}),
   } as unknown as Parameters<typeof httpBatchLink<R>>[0]);
   return [
     dropSeenLink<R>(),
@@ -121,3 +123,5 @@ export function linksOver<R extends AnyTRPCRouter>(
     }),
   ];
 }
+
+const withCookie: typeof fetch = (input, init) => fetch(input, { ...init, credentials: 'include' });

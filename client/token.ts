@@ -15,6 +15,11 @@ export class TokenCache {
     this.#source = source;
   }
 
+  /** Whether the browser's cookie is all there is. */
+  get isAbsent(): boolean {
+    return this.#source === undefined;
+  }
+
   /** Whether there is any sense in asking for another token. */
   get isRenewable(): boolean {
     return typeof this.#source === 'function';

@@ -12,7 +12,7 @@ type Served = Awaited<ReturnType<typeof startCuttableServer>>;
 
 export type Actions = {
   /** Opens a server that takes requests from pages of `origin`. */
-  open(input: { origin: string }): Promise<{ port: number; url: string; token: string }>;
+  open(input: { origin: string }): Promise<{ port: number; url: string; token: string; cookieName: string }>;
   /** Breaks off all connections of a server. */
   cut(input: { port: number }): Promise<void>;
   /** Replaces a server by one with an empty log at the same address. */
@@ -35,7 +35,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
       const server = await startCuttableServer({ allowedOrigins: [origin] });
       const { port } = new URL(server.url);
       servers.set(Number(port), { server, origin });
-      return { port: Number(port), url: server.url, token: await tokenFor() };
+      const cookieName = `runwire_${server.log.epoch}`;
+      return { port: Number(port), url: server.url, token: await tokenFor(), cookieName };
     },
     cut: async ({ port }) => serverAt(port).server.cut(),
     replace: async ({ port }) => {

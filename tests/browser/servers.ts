@@ -16,7 +16,7 @@ async function ask<Name extends keyof Actions>(
 
 /** A server of its own for one test, and what the test does behind the back of the page. */
 export async function openServer() {
-  const { port, url, token } = await ask('open', { origin: location.origin });
+  const { port, url, token, cookieName } = await ask('open', { origin: location.origin });
   const { client, connection } = createRunwireClient({ url, token });
   onTestFinished(async () => {
     await connection.close();
@@ -25,6 +25,7 @@ export async function openServer() {
   return {
     url,
     token,
+    cookieName,
     client,
     publish: (...events: RunEventDraft[]) => client.event.publish.mutate({ events }),
     /** All events of a run, as the log has them. */
