@@ -1,9 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { RunwireError } from '../shared/errors.ts';
+import * as field from '../shared/text.ts';
 
 /** Who calls, and what they may do. */
 
@@ -48,7 +49,7 @@ export function demand(principal: Principal, action: Action, resource: { project
 }
 
 const claimsSchema = z.object({
-  sub: z.string().min(1).max(200),
+  sub: field.id(), // It becomes the `actor` of events.
   projects: z.array(z.string()),
   roles: z.array(z.enum(roles)),
   exp: z.number(),
@@ -98,12 +99,10 @@ function secretKey(secret: string): Uint8Array {
 
 /** Reads the secret of a data folder; makes it, readable by its owner alone, where there is none. */
 export function localSecret(path: string): string {
-  if (existsSync(path)) return readFileSync(path, 'utf8').trim();
-  mkdirSync(dirname(path), { recursive: true });
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   try {
     writeFileSync(path, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' });
   } catch (error) {
-    // Somebody else made it between the look and the write.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
   chmodSync(path, 0o600);

@@ -104,19 +104,21 @@ export class EventBus<R extends Registry> {
     const now = new Date().toISOString();
     const issues: DraftIssue[] = [];
     const ready: ReadyDraft[] = [];
-    drafts.forEach((draft, index) => {
+    for (const [index, draft] of drafts.entries()) {
+      if (issues.length >= ISSUE_LIMIT) break;
+      // Before the schema: what that costs, and how much it finds to say, is bounded by the size.
+      if (sizeOf(draft) > DRAFT_LIMIT_BYTES) {
+        issues.push({ index, path: '', message: 'the draft is larger than 64 KiB' });
+        continue;
+      }
       const parsed = this.#schema.safeParse(draft);
       if (!parsed.success) {
         for (const issue of parsed.error.issues) issues.push({ index, ...describeIssue(issue) });
-        return;
+        continue;
       }
       const checked = parsed.data as unknown as Omit<ReadyDraft, 'timestamp' | 'eventId'> & Partial<ReadyDraft>;
-      if (Buffer.byteLength(JSON.stringify(checked)) > DRAFT_LIMIT_BYTES) {
-        issues.push({ index, path: '', message: 'the draft is larger than 64 KiB' });
-        return;
-      }
       ready.push({ ...checked, timestamp: checked.timestamp ?? now, eventId: checked.eventId ?? randomUUID() });
-    });
+    }
     if (issues.length > 0) throw refusal('INVALID_EVENT', issues);
     return ready;
   }
@@ -156,6 +158,15 @@ export class EventBus<R extends Registry> {
         }
       }
     }
+  }
+}
+
+/** Bytes of a draft as JSON; what has no JSON is left to the schema. */
+function sizeOf(draft: unknown): number {
+  try {
+    return Buffer.byteLength(JSON.stringify(draft) ?? '');
+  } catch {
+    return 0;
   }
 }
 

@@ -22,6 +22,8 @@ export type ClientStats = {
 
 /** Unsent bytes at which a reader stops being read for. */
 const DRAIN_BYTES = 128 * 1024;
+/** More subscriptions on one socket than any page has. */
+const SUBSCRIPTION_LIMIT = 2_000;
 /** How long a client may take to say who it is. */
 const IDENTIFY_MS = 10_000;
 const GRACE_MS = 1_000;
@@ -66,21 +68,23 @@ export class Connection implements Transport {
     for (const reader of this.#readers) reader.poke();
   }
 
+  /** A socket that is closing takes nothing any more, and so is never drained. */
   get isDrained(): boolean {
-    return this.#socket.writableLength < DRAIN_BYTES;
+    return this.#ws.readyState === this.#ws.OPEN && this.#socket.writableLength < DRAIN_BYTES;
   }
 
   drained(): Promise<void> {
-    if (this.isDrained || this.#socket.destroyed) return Promise.resolve();
+    if (this.isDrained) return Promise.resolve();
     this.#drained ??= new Promise((resolve) => {
       const done = () => {
+        if (this.#ws.readyState !== this.#ws.CLOSED && !this.isDrained) return;
         this.#socket.off('drain', done);
-        this.#socket.off('close', done);
+        this.#ws.off('close', done);
         this.#drained = undefined;
         resolve();
       };
       this.#socket.on('drain', done);
-      this.#socket.on('close', done);
+      this.#ws.on('close', done);
     });
     return this.#drained;
   }
@@ -91,6 +95,7 @@ export class Connection implements Transport {
 
   attach(reader: Attached): void {
     this.#readers.add(reader);
+    if (this.#readers.size > SUBSCRIPTION_LIMIT) this.#ws.close(closeCodes.overLimit, 'too many subscriptions');
   }
 
   detach(reader: Attached): void {

@@ -186,9 +186,10 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
             })
             .prefault({}),
         )
-        .query(async ({ ctx: { principal }, input: { cursor, direction: _, needsMyDecision, ...query } }) => {
+        .query(async ({ ctx: { principal }, signal, input: { cursor, direction: _, needsMyDecision, ...query } }) => {
           const page = await log.runs({
             ...query,
+            signal,
             canRead: (projectId) => can(principal, 'read', { projectId }),
             after: cursor == null ? undefined : decodeRunKey(cursor),
             hasPending: needsMyDecision ? (approval) => concerns(approval, principal) : undefined,
@@ -201,12 +202,12 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
         }),
       history: procedure
         .input(z.strictObject({ ...runInput, types: filterInput.types, ...paging }))
-        .query(async ({ ctx, input: { cursor, direction: _, types: wanted, limit: most, ...run } }) => {
+        .query(async ({ ctx, signal, input: { cursor, direction: _, types: wanted, limit: most, ...run } }) => {
           const scope: Scope = { kind: 'run', ...(await findRun(ctx.principal, run)) };
           let after = cursor == null ? 0 : decodePosition(cursor, log.epoch);
           const events: Event[] = [];
           // A page of the log may end early; a page of history ends at its limit or at the head.
-          while (events.length < most && after < log.head) {
+          while (events.length < most && after < log.head && !signal?.aborted) {
             const rest = { scope, after, limit: most - events.length };
             const page = await log.read(wanted ? { ...rest, types: new Set<string>(wanted) } : rest);
             for (const record of page.records) events.push(record.event as Event);

@@ -26,11 +26,13 @@ export type RoutesOptions<R extends Registry> = {
   isReady: () => Promise<boolean>;
 };
 
-const TRPC_LIMIT_BYTES = 8 * 1024 * 1024;
+/** As on the WebSocket: what publishes in bulk has `/api/v1/events`. */
+const TRPC_LIMIT_BYTES = 1024 * 1024;
 const BATCH_LIMIT = 50;
+/** HOST stands for the page's own host, whose WebSockets `'self'` does not mean in every browser. */
 const SECURITY_HEADERS = {
   'content-security-policy':
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' HOST; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'cross-origin-opener-policy': 'same-origin',
@@ -205,15 +207,17 @@ function openApp(): Route {
     .find((path) => existsSync(`${path}/index.html`));
   if (!folder) return notFound;
   const serve = sirv(folder, {
-    single: true,
     etag: true,
     setHeaders: (response) => {
-      for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
+      const { host = '' } = response.req.headers;
+      const sockets = /^[\w.:[\]-]+$/.test(host) ? `ws://${host} wss://${host}` : '';
+      for (const [name, value] of Object.entries(SECURITY_HEADERS)) {
+        response.setHeader(name, value.replace('HOST', sockets));
+      }
     },
   });
   return (request, response) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') throw new RunwireError('NOT_FOUND', 'no such path');
-    // Ids of runs may have dots in them, which sirv takes for the names of files that are not there.
     if (pathOf(request)?.startsWith('/runs/')) request.url = '/';
     serve(request, response, () => sendError(response, new RunwireError('NOT_FOUND', 'no such path')));
   };

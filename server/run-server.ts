@@ -95,6 +95,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const log = await openSqliteLog({
     path: databasePath(options.databaseUrl ?? 'memory:'),
     fold: foldOf(registry) as never,
+    onFailure: (error) => logger.error({ err: error }, 'the event log failed'),
   });
   const bus = new EventBus({ registry, log, logger, phiPolicy: options.phiPolicy ?? 'reject', guard: options.guard });
   const delivery = new Delivery({ log, quietMs: options.quietMs });
@@ -167,7 +168,8 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
       connections.refuseSpeechless(req);
       const cause = error.cause as { code?: unknown } | undefined;
       // What a peer sends on the wire is not an error of ours, and must not be able to fill the log.
-      if (typeof cause?.code === 'string') logger.debug({ code: cause.code }, 'a WebSocket broke off');
+      if (/^(WS_ERR_|ECONN|EPIPE)/.test(String(cause?.code)))
+        logger.debug({ code: cause?.code }, 'a WebSocket broke off');
       else if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: cause ?? error }, 'a WebSocket failed');
     },
   });
@@ -289,16 +291,20 @@ function attachTo(
     upgrade(request, socket, head);
     return true;
   };
-  server.emit = function (this: Server, event: string | symbol, ...args: unknown[]): boolean {
+  const attached = function (this: Server, event: string | symbol, ...args: unknown[]): boolean {
     return (isAttached && isOurs(event, args)) || emit.call(this, event, ...args);
   };
-  // Node asks for a listener before it emits an upgrade at all.
-  const refuse = (_request: IncomingMessage, socket: Duplex) => {
-    if (server.listenerCount('upgrade') === 1) refuseUpgrade(socket, '400 Bad Request');
+  server.emit = attached;
+  // Node asks for a listener before it emits an upgrade at all. Several of our servers may be attached to one.
+  const refuseUnheard = (_request: IncomingMessage, socket: Duplex) => {
+    const listeners = server.listeners('upgrade');
+    const isUnheard = listeners.every(({ name }) => name === refuseUnheard.name);
+    if (isUnheard && listeners[0] === refuseUnheard) refuseUpgrade(socket, '400 Bad Request');
   };
-  server.on('upgrade', refuse);
+  server.on('upgrade', refuseUnheard);
   return () => {
     isAttached = false;
-    server.off('upgrade', refuse);
+    if (server.emit === attached) server.emit = emit;
+    server.off('upgrade', refuseUnheard);
   };
 }

@@ -313,6 +313,20 @@ async function answerTo(port: number, pieces: string[]): Promise<string> {
   return answer;
 }
 
+test('[Q11] what is no page of the app is a JSON 404, whatever it is', async () => {
+  await using server = await withToken();
+  for (const path of ['/metrics', '/hooks/github', '/index.php', '/runsx', '/assets/none.js', '/..%2fpackage.json']) {
+    const response = await fetch(`${server.url}${path}`);
+    expect([response.status, response.headers.get('x-content-type-options')], path).toEqual([404, 'nosniff']);
+    expect(await response.json(), path).toMatchObject({ error: { code: 'NOT_FOUND' } });
+  }
+  // Where the app has been built.
+  const page = await fetch(`${server.url}/`);
+  const run = await fetch(`${server.url}/runs/demo/ci.1`);
+  expect(run.status).toBe(page.status);
+  expect(await run.text()).toBe(await page.text());
+});
+
 describe('health', () => {
   test('[Q8] alive while the process is, ready while it can serve', async () => {
     await using server = await withToken();

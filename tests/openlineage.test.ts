@@ -556,6 +556,14 @@ describe('answers', () => {
     }
   });
 
+  test('[P4] a batch of more than 10,000, or an event with as many outputs, is refused before it is looked at', async () => {
+    await using server = await lineageServer();
+    const path = '/api/v1/lineage/batch';
+    expect((await server.send(Array(10_001).fill(0), { path })).status).toBe(413);
+    const outputs = Array(10_001).fill({ namespace: 'n', name: 'd' });
+    expect((await server.send({ ...message('START', 'r', 0), outputs })).status).toBe(400);
+  });
+
   test('[P4] a batch is 204 when all of it is taken, else each that is not is told, and the rest is stored', async () => {
     await using server = await lineageServer();
     const path = '/api/v1/lineage/batch';

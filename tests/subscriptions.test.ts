@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import { createTRPCClient, createWSClient, wsLink } from '@trpc/client';
 import { describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
@@ -5,7 +6,7 @@ import type { AppRouter } from '../server/router.ts';
 import { RunwireError } from '../shared/errors.ts';
 import { isSignal, type RunEvent } from '../shared/events.ts';
 import type { RunHeader, RunView } from '../shared/run.ts';
-import { created, type Item, isLive, progress, startServer, tokenFor, Wire } from './harness.ts';
+import { created, everyone, type Item, isLive, progress, startServer, take, tokenFor, Wire } from './harness.ts';
 
 const publisher = { actor: 'ada' };
 const events = (items: Item[]) => items.filter((item): item is RunEvent => !isSignal(item));
@@ -164,6 +165,33 @@ describe('back pressure', () => {
     expect(seqs(slowStream.items)).toEqual(upwards(1, count));
     expect(events(slowStream.items).map(({ runSeq }) => runSeq)).toEqual(upwards(1, count));
   });
+});
+
+test('[D12] a socket that is closing is not read for', async () => {
+  await using server = await startServer({ heartbeatMs: 40 });
+  const token = await tokenFor({ sub: 'leaver', ttlSeconds: 2 });
+  await using leaver = await Wire.open(server.url, { token });
+  const stream = leaver.subscribe('onEvent', {});
+  await stream.until(isLive);
+  // It goes on answering pings and reading, but never the close frame: the socket stays half closed.
+  const receiver = (leaver.ws as unknown as { _receiver: EventEmitter })._receiver;
+  const refused = new Promise((resolve) => {
+    receiver.removeAllListeners('conclude');
+    receiver.once('conclude', resolve);
+  });
+  await refused;
+  const before = server.getStats().delivered;
+  for (let index = 0; index < 3; index++) {
+    await server.bus.publish(
+      upwards(1, 500).map((i) => progress('r1', i % 100)),
+      publisher,
+    );
+  }
+  // A reader of its own shows when all that there is to deliver has been.
+  const caller = server.router.createCaller({ principal: everyone });
+  const { items } = await take(await caller.onEvent({ from: 'start' }), (item) => isLive(item));
+  expect(server.getStats().delivered - before).toBe(items.length);
+  leaver.ws.terminate();
 });
 
 describe('ends', () => {

@@ -237,7 +237,7 @@ describe('malformed messages', () => {
   test('[W1] thousands of subscriptions, started and stopped at once', async () => {
     await using server = await withBystander();
     await using wire = await Wire.open(server.url);
-    const ids = upwards(1, 3_000);
+    const ids = upwards(1, 1_900);
     for (const id of ids) {
       wire.send(subscription({ path: 'onEvent', input: {} }, id));
       if (id % 2) wire.send({ id, method: 'subscription.stop' });
@@ -249,6 +249,15 @@ describe('malformed messages', () => {
     // A stop that overtakes its start is lost: they are stopped once more.
     for (const id of ids) wire.send({ id, method: 'subscription.stop' });
     await expect.poll(() => server.getStats().subscriptions, { timeout: 10_000 }).toBe(1);
+  });
+
+  test('[W7] more than 2,000 subscriptions close their socket with 4429, and no other', async () => {
+    await using server = await withBystander();
+    await using wire = await Wire.open(server.url);
+    for (const id of upwards(1, 2_001)) wire.send(subscription({ path: 'onEvent', input: {} }, id));
+    expect((await wire.closed).code).toBe(4429);
+    await server.check();
+    await expect.poll(() => server.getStats().subscriptions).toBe(1);
   });
 
   test('[W1] a message of more than 1 MiB closes its socket alone', async () => {
@@ -520,6 +529,20 @@ describe('attached to a server that is there already', () => {
     await using server = await openServer();
     server.attach(place.host);
     await expect(said(`${place.url}/elsewhere`)).rejects.toThrow(/Unexpected server response: 4\d\d/);
+  });
+
+  test('[W3] an upgrade that is nobody’s is refused where two are attached, too; what is left is as it was', async () => {
+    await using place = await listening(application);
+    const { emit } = place.host;
+    const first = await openServer();
+    const second = await openServer();
+    first.attach(place.host);
+    second.attach(place.host);
+    await expect(said(`${place.url}/elsewhere`)).rejects.toThrow(/Unexpected server response: 4\d\d/);
+    await second.close();
+    await first.close();
+    expect(place.host.emit).toBe(emit);
+    expect(place.host.listenerCount('upgrade')).toBe(0);
   });
 
   test('[W3] two servers live on one, one after the other', async () => {

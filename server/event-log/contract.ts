@@ -240,7 +240,7 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
         refused.catch((reason: unknown) => reason),
         append(log, started({ runId: 's' })),
       ]);
-      expect(error).toMatchObject({ code: 'UNAVAILABLE', cause: refusal });
+      expect(error).toMatchObject({ code: 'INTERNAL', cause: refusal });
       expect([...first, ...last]).toMatchObject([{ seq: 2 }, { seq: 3 }]);
       expect((await readAll(log)).map((record) => record.type)).toEqual(['run.created', 'run.created', 'run.started']);
       expect((await log.run('p', 'r'))?.run).toEqual(before?.run);

@@ -117,6 +117,8 @@ export type RunQuery = {
   /** Only runs with a pending approval for which this holds. */
   hasPending?: ((approval: Approval) => boolean) | undefined;
   limit: number;
+  /** Stops the search between two slices. */
+  signal?: AbortSignal | undefined;
   /** Key of the last run of the page before. */
   after?: RunKey | undefined;
 };
@@ -137,7 +139,8 @@ export type RunPage = {
  * - A run's header, stages, artifacts and approvals MUST change in the transaction of the event, at a cost that does not
  *   grow with the run.
  * - No method may hold the event loop for long: reads come back in slices of at most 5 ms.
- * - Every failure of the store itself is a `RunwireError` `UNAVAILABLE`.
+ * - Every failure of the store itself is a `RunwireError` `UNAVAILABLE`; what a fold or a check throws that is no
+ *   `RunwireError` is `INTERNAL`, since it would be thrown again.
  */
 export interface EventLog {
   /** Identity of this log: positions of another mean nothing here. */

@@ -86,7 +86,7 @@ export class SqliteViews {
     const runs: RunHeader[] = [];
     let after: RunKey = query.after ?? { createdAt: '~', rowId: Number.MAX_SAFE_INTEGER };
     let isDone = false;
-    while (!isDone) {
+    while (!isDone && !query.signal?.aborted) {
       await this.#parts.slice((until) => {
         const { listProject, listAll } = this.#parts.statements;
         const found =

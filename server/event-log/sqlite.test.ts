@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -230,6 +230,34 @@ test('[L19] no statement goes through a whole table, but the one that stops at i
   });
   expect(statements.length).toBeGreaterThan(25);
   expect(scans).toEqual([expect.stringContaining('ORDER BY seq LIMIT ?')]);
+});
+
+test('[L20] the files of a log are for their owner alone, under any umask', async () => {
+  const folder = join(await newPath(), '..', 'data');
+  const before = process.umask(0);
+  onTestFinished(() => void process.umask(before));
+  const log = await open(join(folder, 'runwire.db'));
+  await append(log, draft('run.started'));
+  const modes = ['', ...readdirSync(folder)].map((name) => statSync(join(folder, name)).mode & 0o077);
+  expect(modes.length).toBeGreaterThan(3);
+  expect(modes.filter((mode) => mode !== 0)).toEqual([]);
+});
+
+test('[L16] why the store failed is told to onFailure; a fold that throws is INTERNAL, and no failure of it', async () => {
+  const path = await newPath();
+  const failures: unknown[] = [];
+  const fold = (_rows: unknown, event: { type: string }) => {
+    if (event.type === 'run.failed') throw new TypeError('a defect');
+  };
+  const log = await openSqliteLog({ path, fold, onFailure: (error) => failures.push(error) });
+  onTestFinished(() => log.close());
+  await expect(append(log, draft('run.failed'))).rejects.toMatchObject({ code: 'INTERNAL' });
+  expect(failures).toEqual([]);
+  connect(path).exec('DROP TABLE event_users');
+  await expect(log.read({ scope: { kind: 'user', userId: 'ann' }, after: 0, limit: 1 })).rejects.toMatchObject({
+    code: 'UNAVAILABLE',
+  });
+  expect(failures).toHaveLength(1);
 });
 
 test('[L16] a path that cannot be opened is UNAVAILABLE', async () => {

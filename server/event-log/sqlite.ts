@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../shared/errors.ts';
@@ -61,6 +61,8 @@ export type SqliteOptions = {
   fold: (rows: RunRows, event: never) => void;
   /** Unix ms; the log never lets its own clock go back. */
   now?: () => number;
+  /** Told why SQLite failed, each time that somebody is answered `UNAVAILABLE`. */
+  onFailure?: (error: unknown) => void;
 };
 
 type Pending = { batch: Batch; resolve: (receipts: Receipt[]) => void; reject: (error: unknown) => void };
@@ -89,6 +91,7 @@ class SqliteLog implements EventLog {
   readonly #lock: DatabaseSyncInstance | undefined;
   readonly #fold: SqliteOptions['fold'];
   readonly #now: () => number;
+  readonly #onFailure: (error: unknown) => void;
   readonly #statements: ReturnType<typeof prepareStatements>;
   readonly #rows: RowStatements;
   readonly #views: SqliteViews;
@@ -100,11 +103,14 @@ class SqliteLog implements EventLog {
   #tip: Tip;
   #oldest: number;
 
-  constructor({ path, fold, now = Date.now }: SqliteOptions) {
+  constructor({ path, fold, now = Date.now, onFailure = () => undefined }: SqliteOptions) {
     this.#fold = fold;
+    this.#onFailure = onFailure;
     this.#now = now;
     if (path !== ':memory:') {
-      mkdirSync(dirname(path), { recursive: true });
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      // SQLite gives its WAL the mode of the database.
+      for (const file of [path, `${path}-lock`]) closeSync(openSync(file, 'a', 0o600));
       this.#lock = lockFile(`${path}-lock`);
     }
     let db: DatabaseSyncInstance | undefined;
@@ -183,13 +189,15 @@ class SqliteLog implements EventLog {
         } catch (error) {
           if (!this.#db.isTransaction) throw error; // Disk full and the like undo the whole transaction.
           this.#db.exec('ROLLBACK TO batch; RELEASE batch');
-          outcomes.push(() => reject(error instanceof RunwireError ? error : asUnavailable(error)));
+          const refusal = this.#refusalOf(error);
+          outcomes.push(() => reject(refusal));
         }
       }
       this.#statements.commit.run();
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-      for (const { reject } of group) reject(asUnavailable(error));
+      const refusal = this.#refusalOf(error);
+      for (const { reject } of group) reject(refusal);
       return;
     }
     if (this.#oldest > this.#tip.seq && records.length > 0) this.#oldest = this.#tip.seq + 1;
@@ -373,6 +381,15 @@ class SqliteLog implements EventLog {
     return row.seq ?? this.#tip.seq + 1;
   }
 
+  /** What those who asked are told. Why the store failed is for `onFailure` alone. */
+  #refusalOf(error: unknown): RunwireError {
+    if (error instanceof RunwireError) return error;
+    // A fold that throws, for one: sent again, it would throw again.
+    if (!isOfStore(error)) return new RunwireError('INTERNAL', 'an internal error', { cause: error });
+    this.#onFailure(error);
+    return asUnavailable(error);
+  }
+
   /** Runs a piece of reading; `until` is when it should stop. */
   #slice<T>(work: (until: number) => T): Promise<T> {
     return this.#slices.run(() => {
@@ -380,7 +397,7 @@ class SqliteLog implements EventLog {
       try {
         return work(performance.now() + sliceMs);
       } catch (error) {
-        throw error instanceof RunwireError ? error : asUnavailable(error);
+        throw this.#refusalOf(error);
       }
     });
   }
@@ -438,6 +455,8 @@ function readTip(db: DatabaseSyncInstance): Tip {
   return { seq: row.seq, hash: rowHash(row), recordedAtMs: row.recordedAtMs };
 }
 
+const isOfStore = (error: unknown): boolean =>
+  ['ERR_SQLITE_ERROR', 'ERR_INVALID_STATE'].includes((error as { code?: string } | undefined)?.code ?? '');
 const closedError = () => new RunwireError('UNAVAILABLE', 'the event log is closed');
 const asUnavailable = (cause: unknown) =>
   cause instanceof RunwireError ? cause : new RunwireError('UNAVAILABLE', 'the event log failed', { cause });

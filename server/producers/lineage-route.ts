@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunwireEvents } from '../../shared/events.ts';
@@ -16,6 +17,7 @@ import { draftsOf, readLineage } from './openlineage.ts';
  */
 
 const LIMIT_BYTES = 8 * 1024 * 1024;
+const BATCH_LIMIT = 10_000;
 /** Events of a batch that are published together; between two such groups, others have their turn. */
 const GROUP = 100;
 
@@ -59,19 +61,18 @@ export function createLineage<R extends Registry>(
   const refusalOf = (error: unknown): RunwireError => {
     const isKnown = error instanceof RunwireError;
     if (isKnown && error.code === 'UNAVAILABLE') throw error;
-    const refusal = isKnown ? error : new RunwireError('INVALID_INPUT', 'the event could not be mapped');
-    logger.warn(
-      { code: refusal.code, path: refusal.path, defect: isKnown ? undefined : (error as Error)?.name },
-      'an OpenLineage event was refused',
-    );
-    return refusal;
+    return isKnown ? error : new RunwireError('INVALID_INPUT', 'the event could not be mapped', { cause: error });
   };
+  const note = ({ code, path, cause }: RunwireError, count: number) =>
+    logger.warn({ code, path, defect: (cause as Error | undefined)?.name, count }, 'OpenLineage events were refused');
 
   const single: Handler = async (principal, request, response) => {
     demand(principal, 'publish');
     const body = await readJson(request, LIMIT_BYTES);
     const taken = await take(principal, body).catch((error: unknown) => {
-      const { code, message, path } = refusalOf(error);
+      const refusal = refusalOf(error);
+      note(refusal, 1);
+      const { code, message, path } = refusal;
       // The table's 422 would do, but 400 is what these clients are documented to drop.
       throw new RunwireError(code === 'INVALID_EVENT' || code === 'PHI_REJECTED' ? 'INVALID_INPUT' : code, message, {
         path,
@@ -84,16 +85,24 @@ export function createLineage<R extends Registry>(
     demand(principal, 'publish');
     const bodies = await readJson(request, LIMIT_BYTES);
     if (!Array.isArray(bodies)) throw new RunwireError('INVALID_INPUT', 'the batch is not an array');
+    if (bodies.length > BATCH_LIMIT) {
+      throw new RunwireError('TOO_LARGE', `more than ${BATCH_LIMIT} events in one batch`);
+    }
     const failed: { index: number; reason: string; retriable: boolean }[] = [];
+    let first: RunwireError | undefined;
     for (let at = 0; at < bodies.length; at += GROUP) {
       const outcomes = await Promise.allSettled(bodies.slice(at, at + GROUP).map((body) => take(principal, body)));
       outcomes.forEach((outcome, index) => {
         if (outcome.status === 'fulfilled') return;
-        const { message, path } = refusalOf(outcome.reason);
+        const refusal = refusalOf(outcome.reason);
+        first ??= refusal;
+        const { message, path } = refusal;
         const reason = path === undefined || message.startsWith(path) ? message : `${path}: ${message}`;
         failed.push({ index: at + index, reason, retriable: false });
       });
+      await setImmediate(); // What is refused waits for nothing by itself.
     }
+    if (first) note(first, failed.length);
     if (failed.length === 0) {
       response.writeHead(204, { 'cache-control': 'no-store' }).end();
       return;

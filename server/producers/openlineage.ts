@@ -62,6 +62,8 @@ export type Placement = {
 
 const NAME_LIMIT = 200;
 const MESSAGE_LIMIT = 2_000;
+/** Datasets that one event names. */
+const OUTPUT_LIMIT = 10_000;
 
 const text = z.string().min(1);
 const job = z.object({ namespace: text, name: text });
@@ -93,7 +95,10 @@ const schema = z.object({
       .nullish(),
   }),
   job,
-  outputs: z.array(z.object({ namespace: z.string(), name: z.string() })).nullish(),
+  outputs: z
+    .array(z.object({ namespace: z.string(), name: z.string() }))
+    .max(OUTPUT_LIMIT)
+    .nullish(),
 });
 
 /**
