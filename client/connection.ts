@@ -1,12 +1,12 @@
 import { createWSClient, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { closeCodes, RunwireError } from '../shared/errors.ts';
-import { addressesOf, linksOver } from './links.ts';
+import { linksOver } from './links.ts';
 import { type ConnectionStatus, Pacer, type PacerOptions } from './pacer.ts';
-import { TokenCache, type TokenSource } from './token.ts';
+import { addressesOf, TokenCache, type TokenSource } from './token.ts';
 
 export type ConnectionOptions = PacerOptions & {
-  /** `https://host`, or the WebSocket's own address, `wss://host/ws`. */
+  /** The server's address, `https://host` or `https://host/prefix`, or that of its WebSocket, `wss://host/ws`. */
   url: string;
   /** Default: the browser's cookie. */
   token?: TokenSource | undefined;

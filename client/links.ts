@@ -2,7 +2,7 @@ import { httpBatchLink, splitLink, type TRPCLink, type TRPCWebSocketClient, wsLi
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
 import type { ErrorCode } from '../shared/errors.ts';
-import type { TokenCache } from './token.ts';
+import type { Addresses, TokenCache } from './token.ts';
 
 /**
  * Drops an event whose `seq` has been seen: a socket that is closing may still deliver what its successor brings again.
@@ -80,30 +80,17 @@ function freshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): TRPCLink<R
     };
 }
 
-export type LinkAddresses = { webSocket: string; http: string };
-
-/** The addresses of a server: from its own (`https://host`), or that of its WebSocket (`wss://host/ws`). */
-export function addressesOf(url: string): LinkAddresses {
-  const webSocket = new URL(url);
-  if (webSocket.pathname === '/') webSocket.pathname = '/ws';
-  webSocket.protocol = webSocket.protocol.replace(/^http/, 'ws');
-  const http = new URL(webSocket);
-  http.protocol = http.protocol.replace(/^ws/, 'http');
-  http.pathname = http.pathname.replace(/\/ws\/?$/, '/trpc');
-  return { webSocket: webSocket.href, http: http.href };
-}
-
 /** Subscriptions, and what concerns the socket itself, over the socket; the rest over HTTP. */
 export function linksOver<R extends AnyTRPCRouter>(
   socket: TRPCWebSocketClient,
-  addresses: LinkAddresses,
+  addresses: Addresses,
   tokens: TokenCache,
   isClosed: () => boolean,
 ): TRPCLink<R>[] {
   // The options of these links depend on whether the router has a transformer; ours has none, and R cannot tell.
   const ws = wsLink({ client: socket } as unknown as Parameters<typeof wsLink<R>>[0]);
   const http = httpBatchLink({
-    url: addresses.http,
+    url: addresses.trpc,
     methodOverride: 'POST', // Inputs hold search text, which does not belong into addresses.
     maxItems: 50,
     headers: async () => {

@@ -1,7 +1,7 @@
 import { type DraftIssue, type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 import type { RunEventDraft } from '../shared/events.ts';
 import { backoffMs } from './pacer.ts';
-import { TokenCache, type TokenSource } from './token.ts';
+import { addressesOf, TokenCache, type TokenSource } from './token.ts';
 
 /**
  * `runwire/publisher`: puts events into a server's log over HTTP, in order and each once, through restarts of the server.
@@ -13,7 +13,7 @@ import { TokenCache, type TokenSource } from './token.ts';
  */
 
 export type PublisherOptions = {
-  /** `https://host`, or the address of its WebSocket, `wss://host/ws`. */
+  /** The server's address, `https://host` or `https://host/prefix`, or that of its WebSocket, `wss://host/ws`. */
   url: string;
   /** Needs the role `producer`. A function is asked again when its token is refused or about to expire. */
   token: TokenSource;
@@ -374,9 +374,7 @@ function randomId(): string {
 }
 
 function addressOf(given: string, onPhi: string | undefined): URL {
-  const url = new URL(given);
-  url.protocol = url.protocol.replace(/^ws/, 'http');
-  url.pathname = `${url.pathname.replace(/\/(ws\/?)?$/, '')}/api/v1/events`;
+  const url = new URL(addressesOf(given).events);
   url.search = '';
   url.searchParams.set('receipts', 'true');
   if (onPhi !== undefined) url.searchParams.set('onPhi', onPhi);
