@@ -57,25 +57,29 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       ? headers['sec-fetch-site'] === 'same-origin' // Browsers send no Origin with a GET to their own.
       : isAllowedOrigin(headers.origin, headers.host, allowedOrigins);
 
-  const trpc: Route = async (request, response) => {
-    const { origin, host } = request.headers;
-    if (!isAllowedOrigin(origin, host, allowedOrigins)) {
-      return sendError(response, new RunwireError('FORBIDDEN', 'the origin is not allowed'));
-    }
-    if (origin !== undefined) {
-      response.setHeader('access-control-allow-origin', origin);
-      response.setHeader('access-control-allow-credentials', 'true');
-      response.setHeader('vary', 'origin');
-    }
-    if (request.method === 'OPTIONS') {
+  /** Lets pages of allowed origins in, and no other; answers their preflights. */
+  const crossOrigin =
+    (route: Route): Route =>
+    (request, response) => {
+      const { origin, host } = request.headers;
+      if (!isAllowedOrigin(origin, host, allowedOrigins)) {
+        throw new RunwireError('FORBIDDEN', 'the origin is not allowed');
+      }
+      if (origin !== undefined) {
+        response.setHeader('access-control-allow-origin', origin);
+        response.setHeader('access-control-allow-credentials', 'true');
+        response.setHeader('vary', 'origin');
+      }
+      if (request.method !== 'OPTIONS') return route(request, response);
       response.writeHead(204, {
         'access-control-allow-methods': 'GET, POST',
-        'access-control-allow-headers': 'authorization, content-type, last-event-id, trpc-accept',
+        'access-control-allow-headers': 'authorization, content-encoding, content-type, last-event-id, trpc-accept',
         'access-control-max-age': '600',
       });
       response.end();
-      return;
-    }
+    };
+
+  const trpc = crossOrigin(async (request, response) => {
     const path = (pathOf(request) ?? '').slice('/trpc/'.length);
     if (!isDecodable(path)) throw new RunwireError('NOT_FOUND', 'no such procedure');
     await nodeHTTPRequestHandler({
@@ -104,17 +108,15 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
         if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: error.cause ?? error }, 'a request failed');
       },
     });
-  };
+  });
 
-  const published =
-    (take: (principal: Principal, request: IncomingMessage, response: ServerResponse) => Promise<void>): Route =>
-    async (request, response) => {
+  const published = (
+    take: (principal: Principal, request: IncomingMessage, response: ServerResponse) => Promise<void>,
+  ): Route =>
+    crossOrigin(async (request, response) => {
       if (request.method !== 'POST') throw new RunwireError('NOT_FOUND', 'events are published with POST');
-      if (!isAllowedOrigin(request.headers.origin, request.headers.host, allowedOrigins)) {
-        throw new RunwireError('FORBIDDEN', 'the origin is not allowed');
-      }
       await take(await identify(request), request, response);
-    };
+    });
   const events = published((principal, request, response) => ingest(bus, principal, request, response));
   const lineage = createLineage(bus, logger);
   const lineageSingle = published(lineage.single);

@@ -153,8 +153,11 @@ describe('origins', () => {
     const body = JSON.stringify(created('r1'));
     const posted = await fetch(`${server.url}/api/v1/events`, { method: 'POST', headers, body });
     expect(posted.status).toBe(isIn ? 200 : 403);
-    const flown = await fetch(`${server.url}/trpc/auth.me`, { method: 'OPTIONS', headers });
-    expect(flown.status).toBe(isIn ? 204 : 403);
+    expect(posted.headers.get('access-control-allow-origin')).toBe((isIn && headers.origin) || null);
+    for (const path of ['/trpc/auth.me', '/api/v1/events', '/api/v1/lineage']) {
+      const flown = await fetch(`${server.url}${path}`, { method: 'OPTIONS', headers });
+      expect(flown.status, path).toBe(isIn ? 204 : 403);
+    }
     expect(server.log.head).toBe(isIn ? 1 : 0);
     if (!isIn) expect(await asked.json()).toMatchObject({ error: { code: 'FORBIDDEN' } });
   });

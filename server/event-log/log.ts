@@ -179,5 +179,3 @@ export interface EventLog {
   /** Makes what was accepted durable, then releases everything. Later calls fail with `UNAVAILABLE`. */
   close(): Promise<void>;
 }
-
-export type { Artifact, RunHeader, RunRows, RunView, Stage };
