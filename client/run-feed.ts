@@ -266,10 +266,12 @@ export class RunFeed {
       if (this.#folds) this.#fold(item);
       this.handlers.deliver(item);
     } else if (item.type === 'stream.live') {
+      // The log keeps views longer than events: with no event to show for it, a run may still have its view.
+      const isUnseen = !this.#isLive && this.#folds && this.#run.header() === undefined;
       this.#seq = item.seq;
       this.#isLive = true;
       if (!this.#folds) this.#isInGap = false;
-      if (this.#needsSnapshot) this.#loadSnapshot();
+      if (this.#needsSnapshot || isUnseen) this.#loadSnapshot();
     } else {
       const { reason, fromSeq, toSeq } = item;
       this.#seq = toSeq;

@@ -173,6 +173,18 @@ test('[C4] run is the view that the server folds: from the start, from now, and 
   }
 });
 
+test('[C4] a run of which no event is kept any more shows as its view says, also to who follows it from the start', async () => {
+  const server = await openServer();
+  await server.publish(draft('run.created', 'r1', { name: 'one' }), draft('run.completed', 'r1', {}));
+  await server.publish(draft('run.created', 'r2', { name: 'another' })); // The newest event of the log is always kept.
+  await server.trim();
+  const hook = await mount(server, { props: { runId: 'r1', from: 'start' } as UseRunEventsOptions, use: useEvents });
+  await isLive(hook);
+  expect(hook.result.current.events).toEqual([]);
+  expect(hook.result.current.run).toEqual((await server.client.run.get.query({ runId: 'r1' })).run);
+  expect(hook.result.current.run).toMatchObject({ name: 'one', status: 'completed' });
+});
+
 test('[C4] a run that does not exist yet is folded from its first event on', async () => {
   const server = await openServer();
   const hook = await mount(server, { props: { runId: 'r1' } as UseRunEventsOptions, use: useEvents });
