@@ -456,6 +456,21 @@ test('[X4] token prints a token that the local server accepts; without one, comm
   ]);
 });
 
+test('[X1] with an address and a token of their own, commands do not mind what the environment says of a server', async () => {
+  const { server, cwd, env } = await setUp();
+  const unrelated = {
+    REDIS_URL: 'redis://cache',
+    PORT: 'tcp://10.0.0.1:80',
+    AUTH_SECRET: 'short',
+    NODE_ENV: 'production',
+  };
+  const named = ['--url', server.url, '--token', env.RUNWIRE_TOKEN];
+  const { code, stderr } = await runCli([...exec, ...named, '--', 'true'], { cwd, env: unrelated });
+  expect([code, stderr]).toEqual([0, '']);
+  expect((await runCli([...exec, '--', 'true'], { cwd, env: { ...unrelated, ...env } })).code).toBe(0);
+  expect((await eventsOf(server)).filter(({ type }) => type === 'run.completed')).toHaveLength(2);
+});
+
 test('[X5] wrong usage exits 2 and says what is wrong; nothing is run', async () => {
   using folder = temporaryFolder();
   const cwd = folder.path;

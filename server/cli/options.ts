@@ -24,20 +24,21 @@ export const tokenOption = () =>
 const LOCAL_TOKEN_SECONDS = 3_600;
 
 /**
- * Finds the server and the token: from options, environment, or what the server of this folder has left there. A token
- * that is signed here is signed anew when it is about to expire.
+ * Finds the server and the token: from options, environment, or what the server of this folder has left there, whose
+ * configuration is looked at only where one of them is missing. A token that is signed here is signed anew when it is
+ * about to expire.
  */
 export function targetOf(options: TargetOptions): Target {
   const environment = readEnvironment();
   const named = options.url ?? environment.RUNWIRE_URL;
   const token = options.token ?? environment.RUNWIRE_TOKEN;
-  const config = localConfig(environment);
-  const url = named === undefined ? localUrl(config) : namedUrl(named);
+  const url = named === undefined ? localUrl(localConfig(environment)) : namedUrl(named);
   if (token !== undefined) return { url, token };
   // A secret of this folder says nothing to a server elsewhere, and is nothing for it to see.
   if (environment.AUTH_SECRET === undefined && !isLoopback(new URL(url).hostname.replace(/^\[|\]$/g, ''))) {
     throw new UsageError(`--token or RUNWIRE_TOKEN is needed for a server elsewhere`);
   }
+  const config = localConfig(environment);
   return {
     url,
     token: () =>
