@@ -448,12 +448,24 @@ test('[X4] token prints a token that the local server accepts; without one, comm
   expect((await runCli([...exec, '--run', 'r1', '--', 'true'], local)).stderr).toBe('');
   const tail = await runCli(['tail', '--run', 'r1', '--from', 'start', '--until-end', '--json'], local);
   expect([tail.code, tail.stdout.trim().split('\n').length]).toEqual([0, 5]);
-  // The secret of this folder is not shown to a server elsewhere.
-  const elsewhere = await runCli(['tail', '--url', 'https://runwire.example'], { cwd });
-  expect([elsewhere.code, elsewhere.stderr]).toEqual([
-    2,
-    'runwire: --token or RUNWIRE_TOKEN is needed for a server elsewhere\n',
-  ]);
+});
+
+test('[X4] nothing that is signed here goes to a server elsewhere, whichever secret there is', async () => {
+  using folder = temporaryFolder();
+  const needed = 'runwire: --token or RUNWIRE_TOKEN is needed for a server elsewhere: none is signed here for it\n';
+  const environments: Record<string, string>[] = [
+    {},
+    { AUTH_SECRET: secret },
+    { AUTH_SECRET: secret, RUNWIRE_URL: 'http://10.0.0.1:3001' },
+    { AUTH_SECRET: secret, HOST: 'runwire.example' },
+  ];
+  const results = await inTurns(4, environments, (env) => {
+    const isNamed = env.RUNWIRE_URL !== undefined || env.HOST !== undefined;
+    const url = isNamed ? [] : ['--url', 'https://runwire.example'];
+    return runCli([...exec, ...url, '--', 'touch', 'ran'], { cwd: folder.path, env });
+  });
+  expect(results).toEqual(environments.map(() => ({ code: 2, signal: null, stdout: '', stderr: needed })));
+  expect(existsSync(join(folder.path, 'ran'))).toBe(false);
 });
 
 test('[X1] with an address and a token of their own, commands do not mind what the environment says of a server', async () => {

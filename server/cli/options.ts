@@ -18,7 +18,10 @@ export type Target = { url: string; token: TokenSource };
 export const urlOption = () =>
   new Option('--url <url>', 'the server; default RUNWIRE_URL, else the local one').argParser(parseUrl);
 export const tokenOption = () =>
-  new Option('--token <token>', 'the token; default RUNWIRE_TOKEN, else one signed with the local secret');
+  new Option(
+    '--token <token>',
+    'the token; default RUNWIRE_TOKEN, else, for a local server, one signed with its secret',
+  );
 
 /** How long the tokens that the commands sign for themselves are good for. */
 const LOCAL_TOKEN_SECONDS = 3_600;
@@ -34,9 +37,9 @@ export function targetOf(options: TargetOptions): Target {
   const token = options.token ?? environment.RUNWIRE_TOKEN;
   const url = named === undefined ? localUrl(localConfig(environment)) : namedUrl(named);
   if (token !== undefined) return { url, token };
-  // A secret of this folder says nothing to a server elsewhere, and is nothing for it to see.
-  if (environment.AUTH_SECRET === undefined && !isLoopback(new URL(url).hostname.replace(/^\[|\]$/g, ''))) {
-    throw new UsageError(`--token or RUNWIRE_TOKEN is needed for a server elsewhere`);
+  // What is signed here is good for everything, and must not leave this machine.
+  if (!isLoopback(new URL(url).hostname.replace(/^\[|\]$/g, ''))) {
+    throw new UsageError('--token or RUNWIRE_TOKEN is needed for a server elsewhere: none is signed here for it');
   }
   const config = localConfig(environment);
   return {
