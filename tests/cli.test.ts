@@ -414,6 +414,9 @@ test('[X3] publish exits 1 when it is refused, and says where without saying wha
   const wrongs = [
     ['{"type":\nMüller', 'runwire: INVALID_INPUT: line 1 is not JSON; nothing was sent\n'],
     ['null', 'runwire: INVALID_EVENT: events.0: expected object\n'],
+    ['', 'runwire: INVALID_INPUT: no events\n'],
+    [' \n\n', 'runwire: INVALID_INPUT: no events\n'],
+    ['[]', 'runwire: INVALID_INPUT: no events\n'],
   ] as const;
   for (const [input, stderr] of wrongs) {
     expect(await runCli(['publish', '-'], { cwd, env, input })).toMatchObject({ code: 1, stdout: '', stderr });

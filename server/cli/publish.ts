@@ -14,6 +14,7 @@ const RETRY_FOR_MS = 15_000;
 export async function publish(file: string, options: TargetOptions): Promise<number> {
   const target = targetOf(options);
   const drafts = parse(await read(file));
+  if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'no events');
   const total = { accepted: 0, duplicates: 0, seq: 0 };
   const publisher = createPublisher({ ...target, retryForMs: RETRY_FOR_MS });
   let sent = 0;
