@@ -48,4 +48,5 @@ export type { EventOfCategory, EventOfType } from './handlers.ts';
 export type { ConnectionState } from './pacer.ts';
 export type { Gap, RunFeedPhase, RunFeedScope } from './run-feed.ts';
 export type { TokenSource } from './token.ts';
+export { type UseConnectionReturn, useConnection } from './useConnection.ts';
 export { type UseRunEventsOptions, type UseRunEventsReturn, useRunEvents } from './useRunEvents.ts';

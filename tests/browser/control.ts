@@ -17,6 +17,10 @@ export type Actions = {
   cut(input: { port: number }): Promise<void>;
   /** Replaces a server by one with an empty log at the same address. */
   replace(input: { port: number }): Promise<void>;
+  /** Takes a server away: nothing listens at its address any more, while its log stays. */
+  away(input: { port: number }): Promise<void>;
+  /** Brings it back. */
+  back(input: { port: number }): Promise<void>;
   /** Forgets all events of a server but the last. */
   trim(input: { port: number }): Promise<void>;
   stats(input: { port: number }): Promise<ServerStats>;
@@ -44,6 +48,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
       await server.close();
       servers.set(port, { server: await startCuttableServer({ allowedOrigins: [origin] }, port), origin });
     },
+    away: async ({ port }) => serverAt(port).server.away(),
+    back: async ({ port }) => serverAt(port).server.back(),
     trim: async ({ port }) => {
       await serverAt(port).server.log.trim(Date.now() + 60_000);
     },

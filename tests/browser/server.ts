@@ -14,20 +14,32 @@ export async function startCuttableServer(options: RunServerOptions = {}, port =
     socket.once('close', () => sockets.delete(socket));
   });
   server.attach(http);
-  http.listen(port, '127.0.0.1');
-  await once(http, 'listening');
+  const listen = async () => {
+    http.listen(port, '127.0.0.1');
+    await once(http, 'listening');
+    port = (http.address() as AddressInfo).port;
+  };
+  await listen();
   const cut = () => {
     for (const socket of sockets) socket.destroy();
   };
+  const away = async () => {
+    const closed = new Promise((resolve) => http.close(resolve));
+    cut();
+    await closed;
+  };
   const close = async () => {
     await server.close();
-    cut();
-    await new Promise((resolve) => http.close(resolve));
+    await away();
   };
   return {
     ...server,
-    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
+    url: `http://127.0.0.1:${port}`,
     cut,
+    /** Stops listening, and breaks off all connections; the log stays. */
+    away,
+    /** Listens again at the same address. */
+    back: listen,
     close,
     [Symbol.asyncDispose]: close,
   };

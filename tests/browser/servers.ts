@@ -41,6 +41,8 @@ export async function openServer() {
     },
     cut: () => ask('cut', { port }),
     replace: () => ask('replace', { port }),
+    away: () => ask('away', { port }),
+    back: () => ask('back', { port }),
     trim: () => ask('trim', { port }),
     stats: () => ask('stats', { port }),
   };

@@ -1,4 +1,4 @@
-import { type ReactNode, StrictMode, useEffect } from 'react';
+import { useEffect } from 'react';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { renderHook } from 'vitest-browser-react';
 import {
@@ -9,29 +9,9 @@ import {
   useRunEvents,
 } from '../../client/react.tsx';
 import type { RunEvent, RunEventType } from '../../shared/events.ts';
-import { draft, openServer, progress, type TestServer } from './servers.ts';
+import { mount, until } from './mount.tsx';
+import { draft, openServer, progress } from './servers.ts';
 
-type HookOptions<Props, Result> = { props: Props; use: (props: Props) => Result; isStrict?: boolean };
-
-/** Mounts hooks below a provider; they are unmounted, and what they leave behind is closed, at the end of the test. */
-async function mount<Props, Result>(server: TestServer, { props, use, isStrict = true }: HookOptions<Props, Result>) {
-  const Strict = isStrict ? StrictMode : ({ children }: { children: ReactNode }) => children;
-  const hook = await renderHook((given?: Props) => use(given as Props), {
-    initialProps: props,
-    wrapper: ({ children }) => (
-      <Strict>
-        <RunwireProvider url={server.url} token={server.token} reconnectDelayMs={1} maxReconnectAttempts={1_000}>
-          {children}
-        </RunwireProvider>
-      </Strict>
-    ),
-  });
-  onTestFinished(() => hook.unmount());
-  return hook;
-}
-
-/** Waits until a check holds; its own timeout is there to tell what did not hold. */
-const until = <T,>(check: () => T | Promise<T>) => vi.waitFor(check, { timeout: 15_000 });
 const useEvents = (options: UseRunEventsOptions) => useRunEvents(options);
 const seqsOf = (events: readonly RunEvent[]) => events.map(({ seq }) => seq);
 const upTo = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);

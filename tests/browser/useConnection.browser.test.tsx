@@ -1,0 +1,65 @@
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { renderHook } from 'vitest-browser-react';
+import { RunwireProvider, useConnection, useRunEvents } from '../../client/react.tsx';
+import { mount, until } from './mount.tsx';
+import { openServer } from './servers.ts';
+
+test('[H1] useConnection opens no connection, and tells of the one that others use', async () => {
+  const server = await openServer();
+  const hook = await mount(server, {
+    props: { enabled: false },
+    use: (options) => {
+      useRunEvents({ runId: 'r1', ...options });
+      return useConnection();
+    },
+  });
+  expect(hook.result.current).toMatchObject({ state: 'idle', error: null, attempts: 0, retryAt: null });
+  expect(await server.stats()).toMatchObject({ connections: 0 });
+
+  await hook.rerender({ enabled: true });
+  await until(() => expect(hook.result.current).toMatchObject({ state: 'connected', isConnected: true, error: null }));
+  const { reconnect } = hook.result.current;
+  const [before] = (await server.stats()).clients;
+  reconnect();
+  await until(async () => {
+    const [after] = (await server.stats()).clients;
+    expect(after?.id).toBeGreaterThan(before?.id ?? 0);
+  });
+  await until(() => expect(hook.result.current).toMatchObject({ state: 'connected', reconnect }));
+  await hook.rerender({ enabled: false });
+  await until(() => expect(hook.result.current).toMatchObject({ state: 'idle', isConnected: false }));
+});
+
+test('[H1] a connection that is lost tells why, how often, and when the next try is; given up, what was the cause', async () => {
+  const server = await openServer();
+  const token = vi.fn(() => Promise.resolve(server.token));
+  const hook = await renderHook(
+    () => {
+      useRunEvents({ runId: 'r1' });
+      return useConnection();
+    },
+    {
+      wrapper: ({ children }) => (
+        <RunwireProvider url={server.url} token={token} reconnectDelayMs={50} maxReconnectAttempts={3}>
+          {children}
+        </RunwireProvider>
+      ),
+    },
+  );
+  onTestFinished(() => hook.unmount());
+  await until(() => expect(hook.result.current.state).toBe('connected'));
+
+  // A server that is away, and the address with it.
+  await server.away();
+  const before = Date.now();
+  await until(() => expect(hook.result.current).toMatchObject({ state: 'reconnecting', isConnected: false }));
+  await until(() => expect(hook.result.current.retryAt).toBeGreaterThan(before));
+  expect(hook.result.current.error).toMatchObject({ code: 'UNAVAILABLE' });
+  expect(hook.result.current.attempts).toBeGreaterThan(0);
+  await until(() => expect(hook.result.current.state).toBe('failed'));
+  expect(hook.result.current).toMatchObject({ attempts: 4, retryAt: null, error: { code: 'UNAVAILABLE' } });
+
+  await server.back();
+  hook.result.current.reconnect();
+  await until(() => expect(hook.result.current).toMatchObject({ state: 'connected', error: null, attempts: 0 }));
+});
