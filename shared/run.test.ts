@@ -41,6 +41,20 @@ function deepFreeze<T>(value: T): T {
   return value;
 }
 
+/** Whatever says the same in both is the same object, at any depth but inside a row; lists by the ids of their rows. */
+function expectShared(before: RunView | undefined, after: RunView): void {
+  if (!before) return;
+  const isEqual = (a: unknown, b: unknown) => canonical(a) === canonical(b);
+  if (isEqual(before, after)) expect(after).toBe(before);
+  for (const name of ['labels', 'counts', 'error', 'stages', 'artifacts', 'approvals'] as const) {
+    if (after[name] !== undefined && isEqual(before[name], after[name])) expect(after[name]).toBe(before[name]);
+  }
+  for (const stage of after.stages) {
+    const same = before.stages.find(({ stageId }) => stageId === stage.stageId);
+    if (isEqual(stage, same)) expect(stage).toBe(same);
+  }
+}
+
 const isGovernance = (event: RunEvent) => event.type === 'governance.required' || event.type.startsWith('approval.');
 
 function shuffled(events: readonly RunEvent[], keys: readonly number[]): RunEvent[] {
@@ -104,6 +118,42 @@ describe('the fold', () => {
         fold(arrival.slice(at), new RunMemory(snapshot));
       }),
       { numRuns },
+    );
+  });
+
+  test('[H2] a view that is looked at now and then, on from a snapshot too, is the one that is made in one go', () => {
+    fc.assert(
+      fc.property(loggedEvents, shuffle, cut, fc.array(fc.boolean()), (events, keys, at, looks) => {
+        const arrival = rearranged(events, keys);
+        const before = fold(arrival.slice(0, at)).view();
+        const base = before && throughJson(before);
+        // A snapshot in no order at all.
+        base?.stages.reverse();
+        const memory = new RunMemory(base);
+        arrival.slice(at).forEach((event, index) => {
+          foldEvent(memory, event);
+          if (looks[index]) expect(memory.view()).toEqual(viewOf(arrival.slice(0, at + index + 1)));
+        });
+        if (at < arrival.length) expect(memory.view()).toEqual(viewOf(arrival));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('[H2] what an event did not change is the same object in the view after it, and so are lists of such', () => {
+    fc.assert(
+      fc.property(loggedEvents, shuffle, (events, keys) => {
+        const memory = new RunMemory();
+        let before: RunView | undefined;
+        // All of them a second time: then nothing changes at all.
+        for (const event of [...shuffled(events, keys), ...events]) {
+          foldEvent(memory, event);
+          const after = memory.view() as RunView;
+          expectShared(before, after);
+          before = after;
+        }
+      }),
+      { numRuns: 500 },
     );
   });
 

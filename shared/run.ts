@@ -523,22 +523,108 @@ export const compareArtifacts = (a: Artifact, b: Artifact): number =>
   compare(a.createdAt, b.createdAt) || compare(a.artifactId, b.artifactId);
 export const compareApprovals = (a: Approval, b: Approval): number => a.order.seq - b.order.seq;
 
-/** The rows of one run in memory: what a browser folds into, from nothing or on from a snapshot. */
+/** Whether two values of JSON say the same. */
+function isSame(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  const [keys, others] = [Object.keys(a), Object.keys(b)];
+  return (
+    keys.length === others.length &&
+    keys.every((key) => Object.hasOwn(b, key) && isSame((a as never)[key], (b as never)[key]))
+  );
+}
+
+/**
+ * Rows of a kind, and the list of them in display order. The list is a value, replaced when a row changed and the same
+ * one until then: it is copied with the changes in their places, new rows at the end, and sorted only when one of them
+ * does not stand between its neighbours. Sorting 10,000 stages for each event would take up what a page has for a frame.
+ */
+class RowList<Row> {
+  readonly #rows = new Map<string, Row>();
+  readonly #idOf: (row: Row) => string;
+  readonly #compare: (a: Row, b: Row) => number;
+  /** Rows that were put since the list was made. */
+  readonly #changed = new Set<string>();
+  #list: readonly Row[];
+  /** Places in the list, once they are needed. */
+  #places: Map<string, number> | undefined;
+
+  constructor(idOf: (row: Row) => string, compare: (a: Row, b: Row) => number, list: readonly Row[] = []) {
+    this.#idOf = idOf;
+    this.#compare = compare;
+    // The order of a snapshot is not taken for granted.
+    const isSorted = list.every((row, place) => place === 0 || compare(list[place - 1] as Row, row) <= 0);
+    this.#list = isSorted ? list : [...list].sort(compare);
+    for (const row of list) this.#rows.set(idOf(row), row);
+  }
+
+  get(id: string): Row | undefined {
+    return this.#rows.get(id);
+  }
+
+  put(row: Row): void {
+    const id = this.#idOf(row);
+    const before = this.#rows.get(id);
+    // A fold that says nothing new makes a copy all the same.
+    if (before !== undefined && isSame(before, row)) return;
+    this.#rows.set(id, row);
+    this.#changed.add(id);
+  }
+
+  list(): readonly Row[] {
+    if (this.#changed.size > 0) {
+      this.#list = this.#next();
+      this.#changed.clear();
+    }
+    return this.#list;
+  }
+
+  #next(): readonly Row[] {
+    this.#places ??= this.#placesOf(this.#list);
+    const places = this.#places;
+    const list = [...this.#list];
+    const changed: number[] = [];
+    for (const id of this.#changed) {
+      const place = places.get(id) ?? list.length;
+      places.set(id, place);
+      list[place] = this.#rows.get(id) as Row;
+      changed.push(place);
+    }
+    const isInOrder = (place: number) =>
+      place < 1 || place >= list.length || this.#compare(list[place - 1] as Row, list[place] as Row) <= 0;
+    if (!changed.every((place) => isInOrder(place) && isInOrder(place + 1))) {
+      this.#places = this.#placesOf(list.sort(this.#compare));
+    }
+    return list;
+  }
+
+  #placesOf(list: readonly Row[]): Map<string, number> {
+    return new Map(list.map((row, place) => [this.#idOf(row), place]));
+  }
+}
+
+/**
+ * The rows of one run in memory: what a browser folds into, from nothing or on from a snapshot. What did not change from
+ * one view to the next is the same object in both.
+ */
 export class RunMemory implements RunRows {
+  readonly #stages: RowList<Stage>;
+  readonly #artifacts: RowList<Artifact>;
+  readonly #approvals: RowList<Approval>;
+  readonly #running = new Map<string, Stage>();
   #header: RunHeader | undefined;
-  readonly #stages = new Map<string, Stage>();
-  readonly #artifacts = new Map<string, Artifact>();
-  readonly #approvals = new Map<string, Approval>();
   #view: RunView | undefined;
+  #isViewOld = false;
 
   constructor(snapshot?: RunView) {
+    const { stages, artifacts, approvals, ...header } = snapshot ?? {};
+    this.#stages = new RowList((stage) => stage.stageId, compareStages, stages);
+    this.#artifacts = new RowList((artifact) => artifact.artifactId, compareArtifacts, artifacts);
+    this.#approvals = new RowList((approval) => approval.approvalId, compareApprovals, approvals);
     if (!snapshot) return;
-    const { stages, artifacts, approvals, ...header } = snapshot;
-    this.#header = header;
-    for (const stage of stages) this.#stages.set(stage.stageId, stage);
-    for (const artifact of artifacts) this.#artifacts.set(artifact.artifactId, artifact);
-    for (const approval of approvals) this.#approvals.set(approval.approvalId, approval);
+    this.#header = header as RunHeader;
     this.#view = snapshot;
+    for (const stage of snapshot.stages) if (stage.status === 'running') this.#running.set(stage.stageId, stage);
   }
 
   header() {
@@ -555,34 +641,55 @@ export class RunMemory implements RunRows {
   }
   putHeader(header: RunHeader) {
     this.#header = header;
-    this.#view = undefined;
+    this.#isViewOld = true;
   }
   putStage(stage: Stage) {
-    this.#stages.set(stage.stageId, stage);
+    this.#stages.put(stage);
+    if (stage.status === 'running') this.#running.set(stage.stageId, stage);
+    else this.#running.delete(stage.stageId);
   }
   putArtifact(artifact: Artifact) {
-    this.#artifacts.set(artifact.artifactId, artifact);
+    this.#artifacts.put(artifact);
   }
   putApproval(approval: Approval) {
-    this.#approvals.set(approval.approvalId, approval);
+    this.#approvals.put(approval);
   }
   lastStarted() {
     let last: Stage | undefined;
-    for (const stage of this.#stages.values()) {
-      if (stage.status === 'running' && (!last || startKey(stage) > startKey(last))) last = stage;
+    for (const stage of this.#running.values()) {
+      if (!last || startsAfter(stage, last)) last = stage;
     }
     return last;
   }
 
   /** The view as of now; the same object until something changes. Undefined before the first event. */
   view(): RunView | undefined {
-    if (!this.#header) return undefined;
-    this.#view ??= {
+    if (!this.#header || !this.#isViewOld) return this.#view;
+    this.#isViewOld = false;
+    const before = this.#view;
+    const view: RunView = {
       ...this.#header,
-      stages: [...this.#stages.values()].sort(compareStages),
-      artifacts: [...this.#artifacts.values()].sort(compareArtifacts),
-      approvals: [...this.#approvals.values()].sort(compareApprovals),
+      // Views are values: whoever holds one changes nothing in it.
+      stages: this.#stages.list() as Stage[],
+      artifacts: this.#artifacts.list() as Artifact[],
+      approvals: this.#approvals.list() as Approval[],
     };
-    return this.#view;
+    if (before) {
+      for (const name of ['labels', 'counts', 'error', 'order'] as const) {
+        if (view[name] !== undefined && isSame(before[name], view[name])) Object.assign(view, { [name]: before[name] });
+      }
+      if (isSameShallow(before, view)) return before;
+    }
+    this.#view = view;
+    return view;
   }
 }
+
+/** As {@link startKey} has it, which is made only where it is needed. */
+const startsAfter = (a: Stage, b: Stage) =>
+  a.startedAt === b.startedAt ? startKey(a) > startKey(b) : (a.startedAt ?? '') > (b.startedAt ?? '');
+
+const isSameShallow = (a: RunView, b: RunView) => {
+  const keys = Object.keys(a) as (keyof RunView)[];
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+};
