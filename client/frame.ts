@@ -27,3 +27,27 @@ export function onNextFrame(callback: () => void): () => void {
   wait();
   return cancel;
 }
+
+/** Calls that are made together, once, in the next frame: what changes in one frame is rendered in one go. */
+export class Frames {
+  readonly #due = new Set<() => void>();
+  #cancel: (() => void) | undefined;
+
+  /** Adding one that is due already changes nothing. */
+  add(call: () => void): void {
+    this.#due.add(call);
+    this.#cancel ??= onNextFrame(() => {
+      this.#cancel = undefined;
+      const due = [...this.#due];
+      this.#due.clear();
+      for (const one of due) one();
+    });
+  }
+
+  delete(call: () => void): void {
+    this.#due.delete(call);
+    if (this.#due.size > 0) return;
+    this.#cancel?.();
+    this.#cancel = undefined;
+  }
+}

@@ -1,6 +1,7 @@
 import { createTRPCClient } from '@trpc/client';
 import type { AppRouter } from '../server/router.ts';
 import { type Connection, type ConnectionOptions, createConnection } from './connection.ts';
+import { Feeds } from './feeds.ts';
 import type { RunwireClient } from './index.ts';
 import type { TokenSource } from './token.ts';
 
@@ -18,6 +19,7 @@ export class Session {
   readonly id = ++lastId;
   readonly client: RunwireClient;
   readonly connection: Connection<AppRouter>;
+  readonly feeds: Feeds;
   /** Where the next token comes from: a provider's function may be another one at each render. */
   token: TokenSource | undefined;
   readonly #key: string;
@@ -36,6 +38,7 @@ export class Session {
       reconnectDelayMs,
     });
     this.client = createTRPCClient<AppRouter>({ links: this.connection.links });
+    this.feeds = new Feeds(this.client, this.connection);
   }
 
   /** Whether its connection is closed. */

@@ -2,7 +2,8 @@ import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import type { EventCategory, RunEventType } from '../shared/events.ts';
 import { useRunwire } from './context.ts';
 import type { EventOfCategory, EventOfType } from './handlers.ts';
-import { blankState, DEFAULT_LIMIT, keyOf, RunFeed, type RunFeedQuery, type RunFeedState } from './run-feed.ts';
+import { keyOf, type RunFeedQuery } from './run-feed.ts';
+import { blankState, DEFAULT_LIMIT, RunFollower, type RunFollowerState } from './run-follower.ts';
 
 export type UseRunEventsOptions = RunFeedQuery & {
   /** False holds the subscription back, and keeps its cursor; default true. */
@@ -14,7 +15,7 @@ export type UseRunEventsOptions = RunFeedQuery & {
 };
 
 /** The functions are the same ones for as long as the component is mounted. */
-export type UseRunEventsReturn = Omit<RunFeedState, 'key'> & {
+export type UseRunEventsReturn = Omit<RunFollowerState, 'key'> & {
   isConnected: boolean;
   /** Returns what takes the handler off again. Handlers stay through disconnections and changes of the options. */
   subscribe<T extends RunEventType>(type: T, handler: (event: EventOfType<T>) => void): () => void;
@@ -34,23 +35,23 @@ export type UseRunEventsReturn = Omit<RunFeedState, 'key'> & {
  */
 export function useRunEvents(options: UseRunEventsOptions): UseRunEventsReturn {
   const { enabled = true, limit = DEFAULT_LIMIT, onError } = options;
-  const { client, connection } = useRunwire();
-  const [feed] = useState(() => new RunFeed(client, connection));
+  const { feeds } = useRunwire();
+  const [follower] = useState(() => new RunFollower(feeds));
   const key = keyOf(options);
 
   // Before the effects: what is unmounted is told of nothing any more.
-  const state = useSyncExternalStore(feed.subscribe, feed.getState, feed.getState);
+  const state = useSyncExternalStore(follower.subscribe, follower.getState, follower.getState);
   useEffect(() => {
-    feed.limit = limit;
-    feed.onError = onError;
+    follower.limit = limit;
+    follower.onError = onError;
   });
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key stands for the options.
-  useEffect(() => (enabled ? feed.follow(options) : undefined), [feed, key, enabled]);
+  useEffect(() => (enabled ? follower.follow(options) : undefined), [follower, key, enabled]);
 
   return useMemo(() => {
-    // Until the effect has run, the feed still holds what other options brought.
+    // Until the effect has run, the follower still holds what other options brought.
     const { key: _key, ...current } = state.key === key ? state : blankState(key, enabled ? 'connecting' : 'idle');
-    const { handlers, reconnect, disconnect } = feed;
+    const { handlers, reconnect, disconnect } = follower;
     return {
       ...current,
       isConnected: current.connectionState === 'connected',
@@ -61,5 +62,5 @@ export function useRunEvents(options: UseRunEventsOptions): UseRunEventsReturn {
       reconnect,
       disconnect,
     };
-  }, [feed, state, key, enabled]);
+  }, [follower, state, key, enabled]);
 }

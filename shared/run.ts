@@ -534,6 +534,21 @@ function isSame(a: unknown, b: unknown): boolean {
   );
 }
 
+/** The rows of a snapshot, with the objects of an earlier one where they say the same. */
+function likeBefore<Row>(
+  idOf: (row: Row) => string,
+  rows: readonly Row[],
+  before: readonly Row[] | undefined,
+): readonly Row[] {
+  if (!before) return rows;
+  const known = new Map(before.map((row) => [idOf(row), row]));
+  const like = rows.map((row) => {
+    const same = known.get(idOf(row));
+    return same !== undefined && isSame(same, row) ? same : row;
+  });
+  return like.length === before.length && like.every((row, place) => row === before[place]) ? before : like;
+}
+
 /**
  * Rows of a kind, and the list of them in display order. The list is a value, replaced when a row changed and the same
  * one until then: it is copied with the changes in their places, new rows at the end, and sorted only when one of them
@@ -549,9 +564,15 @@ class RowList<Row> {
   /** Places in the list, once they are needed. */
   #places: Map<string, number> | undefined;
 
-  constructor(idOf: (row: Row) => string, compare: (a: Row, b: Row) => number, list: readonly Row[] = []) {
+  constructor(
+    idOf: (row: Row) => string,
+    compare: (a: Row, b: Row) => number,
+    snapshot: readonly Row[] = [],
+    before?: readonly Row[],
+  ) {
     this.#idOf = idOf;
     this.#compare = compare;
+    const list = likeBefore(idOf, snapshot, before);
     // The order of a snapshot is not taken for granted.
     const isSorted = list.every((row, place) => place === 0 || compare(list[place - 1] as Row, row) <= 0);
     this.#list = isSorted ? list : [...list].sort(compare);
@@ -616,14 +637,19 @@ export class RunMemory implements RunRows {
   #view: RunView | undefined;
   #isViewOld = false;
 
-  constructor(snapshot?: RunView) {
+  /** Goes on from a snapshot. `before`: an earlier view, whose objects stand wherever the snapshot says the same. */
+  constructor(snapshot?: RunView, before?: RunView) {
     const { stages, artifacts, approvals, ...header } = snapshot ?? {};
-    this.#stages = new RowList((stage) => stage.stageId, compareStages, stages);
-    this.#artifacts = new RowList((artifact) => artifact.artifactId, compareArtifacts, artifacts);
-    this.#approvals = new RowList((approval) => approval.approvalId, compareApprovals, approvals);
+    this.#stages = new RowList((stage) => stage.stageId, compareStages, stages, before?.stages);
+    this.#artifacts = new RowList((artifact) => artifact.artifactId, compareArtifacts, artifacts, before?.artifacts);
+    this.#approvals = new RowList((approval) => approval.approvalId, compareApprovals, approvals, before?.approvals);
     if (!snapshot) return;
     this.#header = header as RunHeader;
     this.#view = snapshot;
+    if (before) {
+      this.#view = before;
+      this.#isViewOld = true;
+    }
     for (const stage of snapshot.stages) if (stage.status === 'running') this.#running.set(stage.stageId, stage);
   }
 

@@ -1,22 +1,34 @@
+import type { QueryClient } from '@tanstack/react-query';
 import { type ReactNode, StrictMode } from 'react';
 import { onTestFinished, vi } from 'vitest';
 import { renderHook } from 'vitest-browser-react';
 import { RunwireProvider } from '../../client/react.tsx';
 import type { TestServer } from './servers.ts';
 
-type HookOptions<Props, Result> = { props: Props; use: (props: Props) => Result; isStrict?: boolean };
+type HookOptions<Props, Result> = {
+  props: Props;
+  use: (props: Props) => Result;
+  isStrict?: boolean;
+  queryClient?: QueryClient;
+};
 
 /** Mounts hooks below a provider; they are unmounted, and what they leave behind is closed, at the end of the test. */
 export async function mount<Props, Result>(
   server: TestServer,
-  { props, use, isStrict = true }: HookOptions<Props, Result>,
+  { props, use, isStrict = true, queryClient }: HookOptions<Props, Result>,
 ) {
   const Strict = isStrict ? StrictMode : ({ children }: { children: ReactNode }) => children;
   const hook = await renderHook((given?: Props) => use(given as Props), {
     initialProps: props,
     wrapper: ({ children }) => (
       <Strict>
-        <RunwireProvider url={server.url} token={server.token} reconnectDelayMs={1} maxReconnectAttempts={1_000}>
+        <RunwireProvider
+          url={server.url}
+          token={server.token}
+          reconnectDelayMs={1}
+          maxReconnectAttempts={1_000}
+          queryClient={queryClient}
+        >
           {children}
         </RunwireProvider>
       </Strict>
@@ -28,3 +40,55 @@ export async function mount<Props, Result>(
 
 /** Waits until a check holds; its own timeout is there to tell what did not hold. */
 export const until = <T,>(check: () => T | Promise<T>) => vi.waitFor(check, { timeout: 15_000 });
+
+/** Counts the page's requests for a procedure over HTTP, and holds their answers back when told to. */
+export function watchRequests(path: string) {
+  const realFetch = window.fetch;
+  let held: Promise<void> | undefined;
+  const watched = { count: 0, answered: 0, hold: (): (() => void) => () => undefined };
+  watched.hold = () => {
+    let release = () => {};
+    held = new Promise((resolve) => {
+      release = resolve;
+    });
+    return () => {
+      held = undefined;
+      release();
+    };
+  };
+  vi.stubGlobal('fetch', async (input: RequestInfo | URL, init?: RequestInit) => {
+    if (!String(input instanceof Request ? input.url : input).includes(`/${path}`)) return realFetch(input, init);
+    watched.count++;
+    const response = await realFetch(input, init);
+    watched.answered++;
+    await held;
+    return response;
+  });
+  onTestFinished(() => void vi.unstubAllGlobals());
+  return watched;
+}
+
+/** Every subscription that the page asks for from now on: its path. */
+export function watchSubscriptions(): string[] {
+  const asked: string[] = [];
+  const { send } = WebSocket.prototype;
+  vi.spyOn(WebSocket.prototype, 'send').mockImplementation(function (this: WebSocket, data) {
+    const messages = typeof data === 'string' && /^[[{]/.test(data) ? [JSON.parse(data)].flat() : [];
+    for (const { method, params } of messages) if (method === 'subscription') asked.push(params.path);
+    send.call(this, data);
+  });
+  onTestFinished(() => void vi.restoreAllMocks());
+  return asked;
+}
+
+/** Counts frames, from now to the end of the test. */
+export function watchFrames() {
+  const watched = { count: 0 };
+  const count = () => {
+    watched.count++;
+    frame = requestAnimationFrame(count);
+  };
+  let frame = requestAnimationFrame(count);
+  onTestFinished(() => cancelAnimationFrame(frame));
+  return watched;
+}
