@@ -49,4 +49,5 @@ export type { ConnectionState } from './pacer.ts';
 export type { Gap, RunFeedPhase, RunFeedScope } from './run-feed.ts';
 export type { TokenSource } from './token.ts';
 export { type UseConnectionReturn, useConnection } from './useConnection.ts';
+export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';
 export { type UseRunEventsOptions, type UseRunEventsReturn, useRunEvents } from './useRunEvents.ts';

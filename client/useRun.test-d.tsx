@@ -1,0 +1,22 @@
+import { expectTypeOf, test } from 'vitest';
+import { type ConnectionState, type Gap, type RunView, useRun } from './react.tsx';
+
+/** Never run: what is wrong here does not compile. */
+
+test('[H3] useRun takes a run, and gives its view and what is known of it', () => {
+  const live = useRun({ runId: 'r1', projectId: 'p1', enabled: true });
+  expectTypeOf(live.run).toEqualTypeOf<RunView | undefined>();
+  expectTypeOf(live.status).toEqualTypeOf<'pending' | 'success' | 'error'>();
+  expectTypeOf(live.error).toEqualTypeOf<Error | null>();
+  expectTypeOf(live.phase).toEqualTypeOf<'replaying' | 'live' | 'gap'>();
+  expectTypeOf(live.connectionState).toEqualTypeOf<ConnectionState>();
+  expectTypeOf(live.seq).toEqualTypeOf<number | null>();
+  expectTypeOf(live.gap).toEqualTypeOf<Gap | null>();
+  expectTypeOf(live.reconnect).toEqualTypeOf<() => void>();
+  // @ts-expect-error -- of which run?
+  useRun({ projectId: 'p1' });
+  // @ts-expect-error -- a run is not folded from some of its events
+  useRun({ runId: 'r1', types: ['run.failed'] });
+  // @ts-expect-error -- runId is a string
+  useRun({ runId: 1 });
+});
