@@ -44,10 +44,13 @@ export class Frames {
     });
   }
 
-  delete(call: () => void): void {
-    this.#due.delete(call);
-    if (this.#due.size > 0) return;
-    this.#cancel?.();
-    this.#cancel = undefined;
+  /** Whether it was due. */
+  delete(call: () => void): boolean {
+    const wasDue = this.#due.delete(call);
+    if (this.#due.size === 0) {
+      this.#cancel?.();
+      this.#cancel = undefined;
+    }
+    return wasDue;
   }
 }

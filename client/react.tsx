@@ -51,3 +51,4 @@ export type { TokenSource } from './token.ts';
 export { type UseConnectionReturn, useConnection } from './useConnection.ts';
 export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';
 export { type UseRunEventsOptions, type UseRunEventsReturn, useRunEvents } from './useRunEvents.ts';
+export { type UseRunsOptions, type UseRunsReturn, useRuns } from './useRuns.ts';
