@@ -16,7 +16,12 @@ export type ConnectionOptions = PacerOptions & {
   heartbeatMs?: number | undefined;
   /** The socket is closed so long after the last subscription has ended; default 2,000. */
   idleMs?: number | undefined;
+  /** When the network or the tab comes back, an open socket has so long to show that it is alive; default 3,000. */
+  probeMs?: number | undefined;
 };
+
+/** How long a socket that was closed from this side may take over it. On a dead network that is a minute. */
+const CLOSING_MS = 2_000;
 
 /** One socket, shared by all that subscribe through its links. Opened by the first subscription. */
 export type Connection<R extends AnyTRPCRouter> = {
@@ -32,7 +37,7 @@ export type Connection<R extends AnyTRPCRouter> = {
 
 /** Does nothing until it is used: what is never used needs no closing. */
 export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOptions): Connection<R> {
-  const { heartbeatMs = 30_000, idleMs = 2_000, WebSocket: Base = globalThis.WebSocket } = options;
+  const { heartbeatMs = 30_000, idleMs = 2_000, probeMs = 3_000, WebSocket: Base = globalThis.WebSocket } = options;
   const addresses = addressesOf(options.url);
   const tokens = new TokenCache(options.token);
   const pacer = new Pacer(options);
@@ -42,36 +47,92 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
   /** Tells the pacer what becomes of each socket. */
   class Watched extends Base {
     #isReleased = false;
+    #isAbandoned = false;
+    #loss: RunwireError | undefined;
+    #closing: ReturnType<typeof setTimeout> | undefined;
+    #probing: ReturnType<typeof setTimeout> | undefined;
+    readonly #madeAt = performance.now();
 
     constructor(url: string | URL) {
       super(url);
       current = this;
+      for (const type of ['open', 'message', 'error', 'close']) {
+        // The first listener of all: nothing that an abandoned socket still says is heard.
+        this.addEventListener(type, (event) => {
+          if (this.#isAbandoned) event.stopImmediatePropagation();
+        });
+      }
       // Only an answer shows that the token was taken: an open socket may be one that is about to be refused.
       const answered = () => {
         this.removeEventListener('message', answered);
         pacer.connected();
       };
       this.addEventListener('message', answered);
+      this.addEventListener('message', () => this.#stopProbing());
       this.addEventListener('close', ({ code, reason }) => {
+        clearTimeout(this.#closing);
+        this.#stopProbing();
         if (current === this) current = undefined;
         if (code === closeCodes.unauthenticated) tokens.forget();
         if (isClosed) return;
         if (this.#isReleased) {
           if (current === undefined) pacer.released();
-        } else pacer.lost(lossOf(code, reason), code);
+        } else pacer.lost(this.#loss ?? lossOf(code, reason), code);
       });
     }
 
     override close(code?: number, reason?: string): void {
       // The stock client gives no code. With one it is `ws`, which answers the server's close frame by this very call.
-      if (code === undefined) this.#isReleased = true;
+      if (code === undefined) {
+        this.#isReleased = true;
+        if (this.readyState < this.CLOSED) this.#closing ??= setTimeout(() => this.abandon(), CLOSING_MS);
+      }
       super.close(code, reason);
+    }
+
+    /** Takes the socket for closed now, whether or not the other end ever hears of it. */
+    abandon(loss?: RunwireError): void {
+      if (this.#isAbandoned || this.readyState === this.CLOSED) return;
+      const wasConnecting = this.readyState === this.CONNECTING;
+      if (loss && !this.#isReleased) this.#loss = loss;
+      else this.#isReleased = true;
+      if ('terminate' in this) {
+        (this.terminate as () => void)(); // `ws` has a word for it.
+        return;
+      }
+      super.close();
+      if (wasConnecting) this.dispatchEvent(new Event('error'));
+      this.dispatchEvent(new CloseEvent('close', { code: 1006 }));
+      this.#isAbandoned = true;
+    }
+
+    /**
+     * Finds out whether a socket that looks open is: after sleep, or on another network, nobody may have said that it is
+     * not. Whatever comes will do for an answer.
+     */
+    probe(): void {
+      if (this.#probing !== undefined) return;
+      if (this.readyState === this.CONNECTING && performance.now() - this.#madeAt > probeMs) this.#giveUp();
+      if (this.readyState !== this.OPEN) return;
+      this.#probing = setTimeout(() => this.#giveUp(), probeMs);
+      this.send('PING');
+    }
+
+    #giveUp(): void {
+      this.abandon(new RunwireError('UNAVAILABLE', 'the connection was dead'));
+      pacer.retry();
+    }
+
+    #stopProbing(): void {
+      clearTimeout(this.#probing);
+      this.#probing = undefined;
     }
   }
 
   const onReturn = () => {
     const { state } = pacer.status;
     if (state === 'failed' || state === 'reconnecting') pacer.retry();
+    current?.probe();
   };
   let stopWatching: (() => void) | undefined;
 
@@ -100,7 +161,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
 
   const reconnect = () => {
     pacer.retry();
-    current?.close();
+    current?.abandon();
   };
 
   return {

@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestProject } from 'vitest/node';
 import type { ServerStats } from '../../server/stats.ts';
+import type { RunEventDraft } from '../../shared/events.ts';
 import { tokenFor } from '../harness.ts';
 import { startCuttableServer } from './server.ts';
 
@@ -17,6 +18,10 @@ export type Actions = {
   cut(input: { port: number }): Promise<void>;
   /** Replaces a server by one with an empty log at the same address. */
   replace(input: { port: number }): Promise<void>;
+  /** Lets nothing through the WebSockets that are open now. */
+  freeze(input: { port: number }): Promise<void>;
+  /** Publishes behind the back of the network. */
+  publish(input: { port: number; events: RunEventDraft[] }): Promise<void>;
   /** Takes a server away: nothing listens at its address any more, while its log stays. */
   away(input: { port: number }): Promise<void>;
   /** Brings it back. */
@@ -47,6 +52,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
       const { server, origin } = serverAt(port);
       await server.close();
       servers.set(port, { server: await startCuttableServer({ allowedOrigins: [origin] }, port), origin });
+    },
+    freeze: async ({ port }) => serverAt(port).server.freeze(),
+    publish: async ({ port, events }) => {
+      await serverAt(port).server.bus.publish(events, { actor: 'ada' });
     },
     away: async ({ port }) => serverAt(port).server.away(),
     back: async ({ port }) => serverAt(port).server.back(),

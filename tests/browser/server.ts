@@ -14,6 +14,12 @@ export async function startCuttableServer(options: RunServerOptions = {}, port =
     socket.once('close', () => sockets.delete(socket));
   });
   server.attach(http);
+  const webSockets = new Set<Socket>();
+  const { emit } = http;
+  http.emit = function (this: typeof http, event: string, ...args: unknown[]) {
+    if (event === 'upgrade') webSockets.add(args[1] as Socket);
+    return (emit as (...args: unknown[]) => boolean).call(this, event, ...args);
+  };
   const listen = async () => {
     http.listen(port, '127.0.0.1');
     await once(http, 'listening');
@@ -36,6 +42,13 @@ export async function startCuttableServer(options: RunServerOptions = {}, port =
     ...server,
     url: `http://127.0.0.1:${port}`,
     cut,
+    /** Lets nothing through the WebSockets that are open, either way, as a network does that has silently gone away. */
+    freeze: () => {
+      for (const socket of webSockets) {
+        socket.pause();
+        socket.cork();
+      }
+    },
     /** Stops listening, and breaks off all connections; the log stays. */
     away,
     /** Listens again at the same address. */

@@ -41,6 +41,8 @@ export async function openServer() {
     },
     cut: () => ask('cut', { port }),
     replace: () => ask('replace', { port }),
+    freeze: () => ask('freeze', { port }),
+    publishInside: (...events: RunEventDraft[]) => ask('publish', { port, events }),
     away: () => ask('away', { port }),
     back: () => ask('back', { port }),
     trim: () => ask('trim', { port }),

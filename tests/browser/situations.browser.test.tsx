@@ -1,0 +1,345 @@
+import { QueryClient } from '@tanstack/react-query';
+import { type ReactNode, StrictMode, Suspense, useEffect } from 'react';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { render, renderHook } from 'vitest-browser-react';
+import {
+  RunwireProvider,
+  type RunwireProviderProps,
+  useConnection,
+  useRun,
+  useRunEvents,
+  useRuns,
+} from '../../client/react.tsx';
+import { until } from './mount.tsx';
+import { draft, openServer, progress, type TestServer } from './servers.ts';
+
+const upTo = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
+
+/** All hooks on one run under StrictMode, with what a handler of the events from the start was given. */
+async function openPage(server: TestServer, options: RunwireProviderProps = {}) {
+  const received: number[] = [];
+  const use = () => {
+    const events = useRunEvents({ runId: 'r1', from: 'start' });
+    const { subscribe_category } = events;
+    useEffect(() => subscribe_category('stage', ({ seq }) => void received.push(seq)), [subscribe_category]);
+    return { events, run: useRun({ runId: 'r1' }), runs: useRuns(), connection: useConnection() };
+  };
+  const hook = await renderHook(use, {
+    wrapper: ({ children }: { children: ReactNode }) => (
+      <StrictMode>
+        <RunwireProvider
+          url={server.url}
+          token={server.token}
+          reconnectDelayMs={1}
+          maxReconnectAttempts={1e6}
+          {...options}
+        >
+          {children}
+        </RunwireProvider>
+      </StrictMode>
+    ),
+  });
+  onTestFinished(() => hook.unmount());
+  const current = () => hook.result.current;
+  const isLive = () =>
+    until(() => {
+      const { events, run, runs } = current();
+      expect([events.phase, run.phase, runs.phase, current().connection.state]).toEqual([
+        'live',
+        'live',
+        'live',
+        'connected',
+      ]);
+    });
+  /** Handlers saw the log, and every view is the one that the server folds. */
+  const equalsLog = async (count: number) => {
+    await until(() => expect(received).toHaveLength(count));
+    const logged = await server.history('r1');
+    expect(logged).toHaveLength(count);
+    expect(received).toEqual(logged.map(({ seq }) => seq));
+    const { run } = await server.client.run.get.query({ runId: 'r1' });
+    await until(() => expect([current().events.run, current().run.run]).toEqual([run, run]));
+    const { stages: _s, artifacts: _a, approvals: _p, ...header } = run;
+    await until(() => expect(current().runs.runs).toEqual([header]));
+    expect(current().events.events).toEqual(logged.slice(-1_000));
+  };
+  return { hook, current, isLive, equalsLog, received };
+}
+
+/** Makes the page say that it is hidden, with no frame ever painted, or visible again. */
+function pretendVisibility() {
+  let state: DocumentVisibilityState = 'visible';
+  vi.spyOn(document, 'visibilityState', 'get').mockImplementation(() => state);
+  const { requestAnimationFrame: real } = window;
+  vi.stubGlobal('requestAnimationFrame', (callback: FrameRequestCallback) => (state === 'hidden' ? 0 : real(callback)));
+  onTestFinished(() => {
+    vi.restoreAllMocks();
+    vi.unstubAllGlobals();
+  });
+  return (next: DocumentVisibilityState) => {
+    state = next;
+    document.dispatchEvent(new Event('visibilitychange'));
+  };
+}
+
+test('[H6] in a hidden tab, where nothing is painted, events are handled and shown all the same', async () => {
+  const server = await openServer();
+  await server.publish(progress('r1', 1));
+  const page = await openPage(server);
+  await page.isLive();
+  const show = pretendVisibility();
+  show('hidden');
+  await server.publish(...upTo(50).map((value) => progress('r1', value)));
+  await page.equalsLog(51);
+  show('visible');
+  await server.publish(progress('r1', 1));
+  await page.equalsLog(52);
+});
+
+test.for(['online', 'visibilitychange'])(
+  '[H7] a socket that is dead though it looks open is found out on %s',
+  async (event) => {
+    const server = await openServer();
+    await server.publish(progress('r1', 1));
+    const page = await openPage(server);
+    await page.isLive();
+    await server.freeze();
+    await server.publish(...upTo(50).map((value) => progress('r1', value)));
+    expect(page.current().connection.state).toBe('connected');
+    (event === 'online' ? window : document).dispatchEvent(new Event(event));
+    await until(() => expect(page.current().connection.error?.message).toBe('the connection was dead'));
+    await page.isLive();
+    await page.equalsLog(51);
+  },
+);
+
+test('[H7] a socket that is alive stays when the tab comes back', async () => {
+  const server = await openServer();
+  await server.publish(progress('r1', 1));
+  const page = await openPage(server);
+  await page.isLive();
+  const [before] = (await server.stats()).clients;
+  const { send } = WebSocket.prototype;
+  const sent: unknown[] = [];
+  const pongs = new Promise<void>((resolve) => {
+    vi.spyOn(WebSocket.prototype, 'send').mockImplementation(function (this: WebSocket, data) {
+      sent.push(data);
+      this.addEventListener('message', (message) => message.data === 'PONG' && resolve());
+      send.call(this, data);
+    });
+  });
+  onTestFinished(() => void vi.restoreAllMocks());
+  document.dispatchEvent(new Event('visibilitychange'));
+  window.dispatchEvent(new Event('online'));
+  await pongs;
+  expect(sent).toEqual(['PING']);
+  await server.publish(progress('r1', 2));
+  await page.equalsLog(2);
+  expect((await server.stats()).clients.map(({ id }) => id)).toEqual([before?.id]);
+});
+
+test('[H7] reconnect() does not wait for a socket that is dead to close', async () => {
+  const server = await openServer();
+  await server.publish(progress('r1', 1));
+  const page = await openPage(server);
+  await page.isLive();
+  await server.freeze();
+  await server.publish(...upTo(10).map((value) => progress('r1', value)));
+  page.current().connection.reconnect();
+  await page.equalsLog(11);
+  await page.isLive();
+  // Thawed, the old one adds nothing.
+  await server.cut();
+  await server.publish(progress('r1', 1));
+  await page.equalsLog(12);
+});
+
+test('[H8] a server that is away for long loses nothing, and is told as failed when it has been given up', async () => {
+  const server = await openServer();
+  await server.publish(progress('r1', 1));
+  const page = await openPage(server, { maxReconnectAttempts: 3 });
+  await page.isLive();
+  await server.away();
+  for (let round = 0; round < 2; round++) {
+    await server.publishInside(...upTo(600).map((value) => progress('r1', value % 100)));
+  }
+  await until(() => expect(page.current().connection).toMatchObject({ state: 'failed', attempts: 4, retryAt: null }));
+  expect(page.current().events).toMatchObject({ connectionState: 'failed', error: { code: 'UNAVAILABLE' } });
+  expect(page.current().run).toMatchObject({
+    connectionState: 'failed',
+    status: 'success',
+    error: { code: 'UNAVAILABLE' },
+  });
+  await server.back();
+  // The network has come back.
+  window.dispatchEvent(new Event('online'));
+  await page.equalsLog(1_201);
+  await page.isLive();
+  expect(page.current().run.error).toBeNull();
+});
+
+test('[H8] offline at first, a page starts when it is online', async () => {
+  const server = await openServer();
+  await server.publish(progress('r1', 1));
+  await server.away();
+  const queryClient = new QueryClient({
+    defaultOptions: { queries: { retryDelay: 10, retry: 1e6, gcTime: Number.POSITIVE_INFINITY } },
+  });
+  const page = await openPage(server, { queryClient });
+  await until(() => expect(page.current().connection.attempts).toBeGreaterThan(1));
+  expect(page.current().run).toMatchObject({ status: 'pending', run: undefined });
+  await server.back();
+  window.dispatchEvent(new Event('online'));
+  await page.isLive();
+  await page.equalsLog(1);
+});
+
+test('[H8] a token may be long in coming, and fail at first', async () => {
+  const server = await openServer();
+  await server.publish(progress('r1', 1));
+  let give = (_token: string) => {};
+  let asked = 0;
+  const token = () => {
+    asked++;
+    if (asked <= 3) return Promise.reject(new Error('the issuer is down'));
+    return new Promise<string>((resolve) => {
+      give = resolve;
+    });
+  };
+  const queryClient = new QueryClient({
+    defaultOptions: { queries: { retryDelay: 10, retry: 1e6, gcTime: Number.POSITIVE_INFINITY } },
+  });
+  const page = await openPage(server, { token, queryClient });
+  await until(() => expect(page.current().connection.error?.message).toBe('the issuer is down'));
+  await until(() => expect(asked).toBe(4));
+  expect(page.current().run).toMatchObject({ status: 'pending' });
+  give(server.token);
+  await page.isLive();
+  await page.equalsLog(1);
+  expect(page.current().run.error).toBeNull();
+  expect(asked).toBe(4);
+});
+
+test('[H8] while a boundary above suspends again, events are not lost', async () => {
+  const server = await openServer();
+  const received: number[] = [];
+  let wake = () => {};
+  let isReady = true;
+  const pending = new Promise<void>((resolve) => {
+    wake = resolve;
+  });
+  const Late = () => {
+    if (!isReady) throw pending;
+    return null;
+  };
+  const Run = () => {
+    const { subscribe, phase } = useRunEvents({ runId: 'r1' });
+    const { run } = useRun({ runId: 'r1' });
+    useEffect(() => subscribe('stage.progress', ({ seq }) => void received.push(seq)), [subscribe]);
+    return <p>{`${phase} ${run?.lastSeq}`}</p>;
+  };
+  const Page = (_: { round: number }) => (
+    <RunwireProvider url={server.url} token={server.token}>
+      <Suspense fallback={<i>wait</i>}>
+        <Run />
+        <Late />
+      </Suspense>
+    </RunwireProvider>
+  );
+  const page = await render(<Page round={1} />);
+  onTestFinished(() => page.unmount());
+  await until(() => expect(page.container.textContent).toContain('live'));
+  isReady = false;
+  await page.rerender(<Page round={2} />);
+  await until(() => expect(page.container.querySelector('i')).not.toBeNull());
+  await server.publish(...upTo(20).map((value) => progress('r1', value)));
+  await until(() => expect(received).toEqual(upTo(20)));
+  isReady = true;
+  wake();
+  await until(() => expect(page.container.textContent).toBe('live 20'));
+});
+
+/** What the page holds on to: listeners on window and document, and timers, beyond those that were there before. */
+function watchLeftovers() {
+  const listeners = new Set<unknown>();
+  for (const target of [window, document] as EventTarget[]) {
+    const add = target.addEventListener.bind(target);
+    const remove = target.removeEventListener.bind(target);
+    vi.spyOn(target, 'addEventListener').mockImplementation((type, listener, options) => {
+      listeners.add(listener);
+      add(type, listener, options);
+    });
+    vi.spyOn(target, 'removeEventListener').mockImplementation((type, listener, options) => {
+      listeners.delete(listener);
+      remove(type, listener, options);
+    });
+  }
+  const timers = new Set<unknown>();
+  const { setTimeout: set, clearTimeout: clear, setInterval: every, clearInterval: stop } = window;
+  vi.stubGlobal('setTimeout', (callback: () => void, ms?: number) => {
+    const timer = set(() => {
+      timers.delete(timer);
+      callback();
+    }, ms);
+    timers.add(timer);
+    return timer;
+  });
+  vi.stubGlobal('setInterval', (callback: () => void, ms?: number) => {
+    const timer = every(callback, ms);
+    timers.add(timer);
+    return timer;
+  });
+  const forget = (real: (timer?: number) => void) => (timer?: number) => {
+    timers.delete(timer);
+    real(timer);
+  };
+  vi.stubGlobal('clearTimeout', forget(clear));
+  vi.stubGlobal('clearInterval', forget(stop));
+  onTestFinished(() => {
+    vi.restoreAllMocks();
+    vi.unstubAllGlobals();
+  });
+  return { listeners, timers };
+}
+
+test('[H9] a thousand mounts and unmounts leave no subscription, listener or timer behind', {
+  timeout: 60_000,
+}, async () => {
+  const server = await openServer();
+  await server.publish(...upTo(5).map((number) => draft('run.created', `r${number}`, { name: 'n' })));
+  const queryClient = new QueryClient({ defaultOptions: { queries: { gcTime: Number.POSITIVE_INFINITY } } });
+  let mounts = 0;
+  const Hooks = ({ number }: { number: number }) => {
+    const runId = `r${1 + (number % 5)}`;
+    const { subscribe } = useRunEvents({ runId, from: number % 2 ? 'now' : 'start' });
+    useRun({ runId });
+    useRuns({ text: number % 3 ? 'n' : undefined });
+    useConnection();
+    useEffect(() => {
+      mounts++;
+      return subscribe('stage.progress', () => undefined);
+    }, [subscribe]);
+    return null;
+  };
+  const Page = ({ numbers }: { numbers: number[] }) => (
+    <StrictMode>
+      <RunwireProvider url={server.url} token={server.token} queryClient={queryClient}>
+        {numbers.map((number) => (
+          <Hooks key={number} number={number} />
+        ))}
+      </RunwireProvider>
+    </StrictMode>
+  );
+  const page = await render(<Page numbers={[]} />);
+  const { listeners, timers } = watchLeftovers();
+  for (let round = 0; round < 25; round++) {
+    await page.rerender(<Page numbers={upTo(20, round * 20)} />);
+    if (round % 5 === 0) await until(async () => expect((await server.stats()).subscriptions).toBeGreaterThan(5));
+  }
+  expect(mounts).toBe(1_000); // StrictMode mounts twice.
+  await page.rerender(<Page numbers={[]} />);
+  await until(async () => expect((await server.stats()).subscriptions).toBe(0));
+  await page.unmount();
+  await until(async () => expect(await server.stats()).toMatchObject({ connections: 0, subscriptions: 0 }));
+  await until(() => expect({ listeners: listeners.size, timers: timers.size }).toEqual({ listeners: 0, timers: 0 }));
+});
