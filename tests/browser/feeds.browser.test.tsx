@@ -142,6 +142,8 @@ test('[H4] who was away through a gap is told of it', async () => {
   await until(() => expect(page.hook('other')).toMatchObject({ gap: { reason: 'epoch_changed' }, ...live }));
   page.hook('one').reconnect();
   await until(() => expect(page.hook('one')).toMatchObject({ gap: { reason: 'epoch_changed' }, ...live }));
+  // What it had seen is of another log, and not to be mixed with this one's.
+  expect(page.hook('one').events).toEqual([]);
   expect(page.hook('one').run).toEqual((await server.client.run.get.query({ runId: 'r1' })).run);
 });
 
