@@ -14,7 +14,7 @@ import type { ConnectionStatus } from './pacer.ts';
 /** A client in Node, closed at the end of the test; keeps every status that its connection goes through. */
 function open(options: ConnectionOptions) {
   const { client, connection } = createRunwireClient({
-    WebSocket: WebSocket as unknown as typeof globalThis.WebSocket,
+    WebSocket,
     reconnectDelayMs: 1,
     ...options,
   });
@@ -319,4 +319,18 @@ test('queries and mutations go over HTTP with the same token', async () => {
   expect(await client.auth.me.query()).toMatchObject({ sub: 'grace' });
   expect(await client.event.publish.mutate({ events: [created('r1')] })).toMatchObject({ accepted: 1, seq: 1 });
   expect((await client.run.list.query({})).runs.map(({ runId }) => runId)).toEqual(['r1']);
+});
+
+test('where there is no WebSocket, the error says what to pass', () => {
+  vi.stubGlobal('WebSocket', undefined);
+  onTestFinished(() => void vi.unstubAllGlobals());
+  expect(() => createRunwireClient({ url: 'http://127.0.0.1:1' })).toThrow(/pass that of the package ws/);
+});
+
+test('[C6] the reason of a refusal comes through whole', async () => {
+  await using server = await startServer();
+  const { client, until } = open({ url: server.url, token: 'forged' });
+  client.onEvent.subscribe({}, {});
+  const { error } = await until(({ state }) => state === 'failed');
+  expect(error?.message).toBe('the token is missing, malformed, forged or expired');
 });

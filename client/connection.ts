@@ -5,13 +5,16 @@ import { linksOver } from './links.ts';
 import { type ConnectionStatus, Pacer, type PacerOptions } from './pacer.ts';
 import { addressesOf, TokenCache, type TokenSource } from './token.ts';
 
+/** That of the platform, or of `ws`, whose types differ in what does not matter here. */
+export type WebSocketClass = new (url: string | URL) => { readonly readyState: number; close(code?: number): void };
+
 export type ConnectionOptions = PacerOptions & {
   /** The server's address, `https://host` or `https://host/prefix`, or that of its WebSocket, `wss://host/ws`. */
   url: string;
   /** Default: the browser's cookie. */
   token?: TokenSource | undefined;
   /** In Node, that of `ws`. Default the platform's. */
-  WebSocket?: typeof WebSocket | undefined;
+  WebSocket?: WebSocketClass | undefined;
   /** Pings when nothing has come for so long, and gives up on the socket after as long again; default 30,000. */
   heartbeatMs?: number | undefined;
   /** The socket is closed so long after the last subscription has ended; default 2,000. */
@@ -37,7 +40,13 @@ export type Connection<R extends AnyTRPCRouter> = {
 
 /** Does nothing until it is used: what is never used needs no closing. */
 export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOptions): Connection<R> {
-  const { heartbeatMs = 30_000, idleMs = 2_000, probeMs = 3_000, WebSocket: Base = globalThis.WebSocket } = options;
+  const { heartbeatMs = 30_000, idleMs = 2_000, probeMs = 3_000 } = options;
+  const Base = (options.WebSocket ?? globalThis.WebSocket) as typeof WebSocket | undefined;
+  if (!Base) {
+    throw new RunwireError('INVALID_INPUT', 'there is no WebSocket here: pass that of the package ws', {
+      path: 'WebSocket',
+    });
+  }
   const addresses = addressesOf(options.url);
   const tokens = new TokenCache(options.token);
   const pacer = new Pacer(options);

@@ -19,7 +19,7 @@ export function createRunwireClient(options: ConnectionOptions): {
 }
 
 export type { AppRouter } from '../server/router.ts';
-export { type Connection, type ConnectionOptions, createConnection } from './connection.ts';
+export { type Connection, type ConnectionOptions, createConnection, type WebSocketClass } from './connection.ts';
 export { dropSeenLink } from './links.ts';
 export type { ConnectionState, ConnectionStatus, PacerOptions } from './pacer.ts';
 export type { TokenSource } from './token.ts';

@@ -28,7 +28,7 @@ const SUBSCRIPTION_LIMIT = 2_000;
 const IDENTIFY_MS = 10_000;
 const GRACE_MS = 1_000;
 /** A close frame holds 123 bytes of reason; a UTF-16 unit takes at most three. */
-const REASON_LIMIT = 41;
+const REASON_LIMIT_BYTES = 123;
 
 export class Connection implements Transport {
   readonly id: number;
@@ -105,7 +105,12 @@ export class Connection implements Transport {
   /** Closes with 4401, and hears no more: what comes before the peer closes too would pile up unanswered. */
   refuse(reason: string): void {
     this.#ws.removeAllListeners('message');
-    this.#ws.close(closeCodes.unauthenticated, reason.slice(0, REASON_LIMIT));
+    // Cut between characters: half of one would not be UTF-8.
+    const text = Buffer.from(reason)
+      .subarray(0, REASON_LIMIT_BYTES)
+      .toString('utf8')
+      .replace(/\ufffd+$/, '');
+    this.#ws.close(closeCodes.unauthenticated, text);
   }
 
   /** Says that the server goes away. The stock client takes the notice as "connect anew". */

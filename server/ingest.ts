@@ -13,6 +13,8 @@ import { publishAs } from './publish.ts';
  * draft where it is and whether it was there before: what a publisher that sends several callers' drafts at once needs.
  */
 
+/** The names that go about for JSON by the line. */
+const LINES = new Set(['application/x-ndjson', 'application/ndjson', 'application/jsonl']);
 const LIMIT_BYTES = 8 * 1024 * 1024;
 
 export async function ingest<R extends Registry>(
@@ -24,10 +26,9 @@ export async function ingest<R extends Registry>(
   const query = queryOf(request);
   const onPhi = phiPolicyOf(query.get('onPhi'));
   const mediaType = (request.headers['content-type'] ?? 'application/json').split(';', 1)[0]?.trim().toLowerCase();
-  const drafts =
-    mediaType === 'application/x-ndjson'
-      ? parseLines(await readText(request, LIMIT_BYTES))
-      : [await readJson(request, LIMIT_BYTES)].flat();
+  const drafts = LINES.has(mediaType ?? '')
+    ? parseLines(await readText(request, LIMIT_BYTES))
+    : [await readJson(request, LIMIT_BYTES)].flat();
   const { accepted, duplicates, seq, receipts } = await publishAs(bus, principal, drafts as DraftOf<R>[], onPhi);
   const details = query.get('receipts') === 'true' ? { receipts: receipts.map(receiptOf) } : {};
   sendJson(response, 200, { accepted, duplicates, seq, ...details });

@@ -44,12 +44,15 @@ async function signInLink(url: string, { authSecret, authIssuer, authAudience }:
   return `${url}/login?token=${token}`;
 }
 
+const describe = ({ message, path }: RunwireError): string =>
+  path === undefined || message.startsWith(path) ? message : `${path}: ${message}`;
+
 const isMain = process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
 if (isMain) {
   serve().then(
     (code) => process.exit(code),
     (error: unknown) => {
-      process.stderr.write(`runwire: ${error instanceof RunwireError ? error.message : String(error)}\n`);
+      process.stderr.write(`runwire: ${error instanceof RunwireError ? describe(error) : String(error)}\n`);
       process.exit(1);
     },
   );

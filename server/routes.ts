@@ -125,7 +125,15 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
   /** The printed link: trades the token in its address for a cookie, and the address for a clean one. */
   const login: Route = async (request, response) => {
     const token = queryOf(request).get('token') ?? '';
-    const { expiresAtMs } = await authenticate(token);
+    const found = await authenticate(token).catch((error: unknown) => {
+      if (!asksForPage(request)) throw error;
+    });
+    if (!found) {
+      // An old link, opened by a person: the app says what to do.
+      response.writeHead(303, { location: '/', 'cache-control': 'no-store' }).end();
+      return;
+    }
+    const { expiresAtMs } = found;
     const maxAge = expiresAtMs === undefined ? '' : `; Max-Age=${Math.floor((expiresAtMs - Date.now()) / 1000)}`;
     const isSecure = request.headers['x-forwarded-proto'] === 'https';
     response.writeHead(303, {
@@ -202,6 +210,8 @@ const notFound: Route = () => {
   throw new RunwireError('NOT_FOUND', 'no such path');
 };
 
+const asksForPage = (request: IncomingMessage): boolean => /\btext\/html\b/.test(request.headers.accept ?? '');
+
 /** The built web app; its pages have addresses of their own, which all get the one document. */
 function openApp(): Route {
   const folder = ['../app', '../dist/app']
@@ -221,6 +231,14 @@ function openApp(): Route {
   return (request, response) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') throw new RunwireError('NOT_FOUND', 'no such path');
     if (pathOf(request)?.startsWith('/runs/')) request.url = '/';
-    serve(request, response, () => sendError(response, new RunwireError('NOT_FOUND', 'no such path')));
+    serve(request, response, () => {
+      // A person who mistyped gets the app, which says so; a scraper or a probe must not take a page for an answer.
+      if (!asksForPage(request)) {
+        sendError(response, new RunwireError('NOT_FOUND', 'no such path'));
+        return;
+      }
+      request.url = '/';
+      serve(request, response, () => undefined);
+    });
   };
 }

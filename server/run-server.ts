@@ -27,7 +27,7 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = {
   /** `file:PATH` or `memory:`; default `memory:`. */
   databaseUrl?: string;
   /** HS256 secret of at least 32 bytes, checked with issuer and audience where they are given. */
-  authSecret?: string;
+  authSecret?: string | undefined;
   authIssuer?: string | undefined;
   authAudience?: string | undefined;
   /** Turns a token into a principal instead; throws a `RunwireError` `UNAUTHENTICATED` to refuse it. */

@@ -81,6 +81,14 @@ describe('tokens', () => {
     },
   );
 
+  test('[A1] an old link that a person opens leads to the app, which says what to do, and signs nobody in', async () => {
+    await using server = await startServer();
+    const token = await tokenFor({ ttlSeconds: -60 });
+    const options = { redirect: 'manual', headers: { accept: 'text/html,*/*' } } as const;
+    const { status, headers } = await fetch(`${server.url}/login?token=${token}`, options);
+    expect([status, headers.get('location'), headers.get('set-cookie')]).toEqual([303, '/', null]);
+  });
+
   test('[A1] none at all gets 401 with a challenge, and 4401', async () => {
     await using server = await startServer();
     const response = await fetch(`${server.url}/api/v1/events`, { method: 'POST', body: '{}' });

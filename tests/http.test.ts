@@ -211,6 +211,15 @@ describe('POST /api/v1/events', () => {
     expect(server.log.head).toBe(0);
   });
 
+  test.each(['application/x-ndjson', 'application/ndjson', 'application/jsonl; charset=utf-8'])(
+    '[Q5] %s is taken by the line',
+    async (type) => {
+      await using server = await withToken();
+      const lines = [created('r1'), progress('r1', 1)].map((draft) => JSON.stringify(draft)).join('\n');
+      expect((await server.post(lines, { type })).json).toMatchObject({ accepted: 2 });
+    },
+  );
+
   test('[Q5] a gzipped body is taken', async () => {
     await using server = await withToken();
     const zipped = gzipSync(JSON.stringify(created('r1')));
@@ -321,10 +330,13 @@ test('[Q11] what is no page of the app is a JSON 404, whatever it is', async () 
     expect(await response.json(), path).toMatchObject({ error: { code: 'NOT_FOUND' } });
   }
   // Where the app has been built.
-  const page = await fetch(`${server.url}/`);
+  const page = await fetch(`${server.url}/`, { headers: { accept: 'text/html,*/*' } });
   const run = await fetch(`${server.url}/runs/demo/ci.1`);
   expect(run.status).toBe(page.status);
-  expect(await run.text()).toBe(await page.text());
+  const lost = await fetch(`${server.url}/nowhere`, { headers: { accept: 'text/html,*/*' } });
+  expect(lost.status).toBe(page.status);
+  const text = await page.text();
+  expect([await run.text(), await lost.text()]).toEqual([text, text]);
 });
 
 describe('health', () => {

@@ -1,5 +1,5 @@
 import { WebSocket } from 'ws';
-import { createRunwireClient, type RunwireClient } from '../../client/index.ts';
+import { createRunwireClient, type RunwireClient, type WebSocketClass } from '../../client/index.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { isSignal, type RunEvent, type StreamSignal } from '../../shared/events.ts';
 import { lineOf, safeJson } from './format.ts';
@@ -139,7 +139,7 @@ function refusalOf(error: unknown): RunwireError {
 
 /** Writes to a stream, and holds up the sockets while it is full. */
 class Valve {
-  readonly WebSocket: typeof globalThis.WebSocket;
+  readonly WebSocket: WebSocketClass;
   readonly #stream: NodeJS.WriteStream;
   readonly #sockets = new Set<WebSocket>();
   #isFull = false;
@@ -158,7 +158,7 @@ class Valve {
         this.once('close', () => sockets.delete(this));
       }
     }
-    this.WebSocket = HeldWebSocket as unknown as typeof globalThis.WebSocket;
+    this.WebSocket = HeldWebSocket;
   }
 
   write(text: string): void {

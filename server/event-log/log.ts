@@ -1,4 +1,4 @@
-import type { Approval, Artifact, RunHeader, RunRows, RunStatus, RunView, Stage } from '../../shared/run.ts';
+import type { Approval, RunHeader, RunRows, RunStatus, RunView } from '../../shared/run.ts';
 
 /**
  * The event log: the one truth that everything else reads. A store is an implementation of {@link EventLog}; each must

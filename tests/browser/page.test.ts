@@ -214,7 +214,8 @@ test('[C2] a server that stays away is given up, and tried again when asked to',
 
 test('an address without a page says so, and where to go', async () => {
   const server = await startProcess();
-  const page = await openTab();
+  // The browser itself reports that `run.get` of a run that is not there is a 404.
+  const page = await openTab({ mayComplain: /status of 404/ });
   await page.goto(server.link);
   await page.goto(`${server.origin}/nowhere`);
   await page.getByRole('heading', { name: 'There is no such page' }).waitFor();
