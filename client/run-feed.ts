@@ -9,7 +9,8 @@ import {
   type RunEventType,
   type StreamSignal,
 } from '../shared/events.ts';
-import { RunMemory, type RunView } from '../shared/run.ts';
+import type { RunView } from '../shared/run.ts';
+import { RunMemory } from '../shared/run-memory.ts';
 import type { Connection } from './connection.ts';
 import type { RunwireClient } from './index.ts';
 import { backoffMs, type ConnectionState } from './pacer.ts';

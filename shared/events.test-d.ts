@@ -24,7 +24,7 @@ import {
   foldOf,
   type TypeOf,
 } from './registry.ts';
-import { RunMemory } from './run.ts';
+import { RunMemory } from './run-memory.ts';
 
 const registry = {
   ...runwireEvents,

@@ -12,7 +12,8 @@ import {
   runwireEvents,
 } from './events.ts';
 import { categoriesOf, defineEvent, describeIssue, draftSchemaOf, eventSchemaOf, foldOf } from './registry.ts';
-import { type Approval, RunMemory } from './run.ts';
+import type { Approval } from './run.ts';
+import { RunMemory } from './run-memory.ts';
 import { normalizeInstant } from './text.ts';
 
 type Json = { [key: string]: unknown };

@@ -16,4 +16,5 @@ export {
   type TypeOf,
 } from './registry.ts';
 export * from './run.ts';
+export * from './run-memory.ts';
 export { normalizeInstant } from './text.ts';

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { arbitraryDraft, T0 } from '../server/event-log/contract.ts';
 import { AnyWebSocketEventSchema, foldEvent, type RunEvent } from './events.ts';
-import { type Approval, RunMemory, type RunView } from './run.ts';
+import type { Approval, RunView } from './run.ts';
+import { RunMemory } from './run-memory.ts';
 
 const numRuns = 3_000;
 const LENGTH = 24;

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Principal } from '../server/auth.ts';
 import type { RunEvent, StreamSignal } from '../shared/events.ts';
 import { foldEvent, isSignal } from '../shared/events.ts';
-import { RunMemory } from '../shared/run.ts';
+import { RunMemory } from '../shared/run-memory.ts';
 import { allRoles, created, everyone, isLive, openServer, progress, take, temporaryFolder } from './harness.ts';
 
 type Item = RunEvent | StreamSignal;

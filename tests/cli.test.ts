@@ -100,7 +100,7 @@ test('[X1] a command after -- gets its arguments as they are, and the run its du
     ['run.completed'],
   ]);
   expect(events[0]?.runId).toMatch(/^nightly-build-\d{8}-\d{6}-[0-9a-f]{4}$/);
-  expect(events.at(-1)).toMatchObject({ durationMs: expect.any(Number), summary: '1 stage completed' });
+  expect(events.at(-1)).toMatchObject({ durationMs: expect.any(Number), summary: '1 stage completed, exit code 0' });
 });
 
 test('[X1] output goes through byte for byte, and the commands have real pipes', async () => {

@@ -110,7 +110,8 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
     const { stageId, error } = failure;
     send({ type: 'run.failed', runId, error, durationMs, ...(stageId === undefined ? {} : { stageId }) });
   } else {
-    const summary = stages.length === 1 ? '1 stage completed' : `${stages.length} stages completed`;
+    const summary =
+      stages.length === 1 ? '1 stage completed, exit code 0' : `${stages.length} stages completed, exit code 0 each`;
     send({ type: 'run.completed', runId, durationMs, summary });
   }
 

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { foldEvent, type RunEvent } from '../../shared/events.ts';
-import { RunMemory, type RunView } from '../../shared/run.ts';
+import type { RunView } from '../../shared/run.ts';
+import { RunMemory } from '../../shared/run-memory.ts';
 import type { EventLog, LogRecord, ReadyDraft, RunQuery, Scope } from './log.ts';
 
 /** The suite that every store must pass: `describeEventLog` for each, in the store's own test file. */

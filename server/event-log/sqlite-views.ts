@@ -1,4 +1,5 @@
-import { compareApprovals, compareArtifacts, compareStages, type RunHeader, type RunView } from '../../shared/run.ts';
+import type { RunHeader, RunView } from '../../shared/run.ts';
+import { compareApprovals, compareArtifacts, compareStages } from '../../shared/run-memory.ts';
 import type { ChangeQuery, RunKey, RunPage, RunQuery } from './log.ts';
 import type { RowStatements } from './sqlite-rows.ts';
 import type { ChildTable, LogStatements } from './sqlite-statements.ts';
