@@ -1,6 +1,38 @@
 import { playwright } from '@vitest/browser-playwright';
-import { defineConfig } from 'vitest/config';
-import { chromium } from './tests/browser/chromium.ts';
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
+import { chromium, hasChromium } from './tests/browser/chromium.ts';
+
+const inBrowser: TestProjectInlineConfiguration = {
+  // Found while tests run, a dependency would be bundled then, and the page loaded anew under the tests' feet.
+  optimizeDeps: {
+    include: [
+      '@tanstack/react-query',
+      '@trpc/client',
+      '@trpc/react-query',
+      '@trpc/server/observable',
+      'react',
+      'react-dom',
+      'react-dom/client',
+      'react/jsx-dev-runtime',
+      'react/jsx-runtime',
+      'vitest-browser-react',
+      'zod',
+    ],
+  },
+  test: {
+    name: 'browser',
+    include: ['{client,tests}/**/*.browser.test.tsx'],
+    globalSetup: './tests/browser/control.ts',
+    testTimeout: 20_000,
+    browser: {
+      enabled: true,
+      headless: true,
+      screenshotFailures: false,
+      provider: playwright({ launchOptions: chromium }),
+      instances: [{ browser: 'chromium' }],
+    },
+  },
+};
 
 export default defineConfig({
   test: {
@@ -9,42 +41,16 @@ export default defineConfig({
         test: {
           name: 'node',
           include: ['{shared,server,client,tests}/**/*.test.ts'],
-          exclude: ['**/*.browser.test.*', '**/node_modules/**'],
+          exclude: [
+            '**/*.browser.test.*',
+            '**/node_modules/**',
+            ...(hasChromium ? [] : ['tests/browser/page.test.ts']),
+          ],
           testTimeout: 20_000,
           typecheck: { enabled: true, include: ['**/*.test-d.ts', '**/*.test-d.tsx'], tsconfig: './tsconfig.json' },
         },
       },
-      {
-        // Found while tests run, a dependency would be bundled then, and the page loaded anew under the tests' feet.
-        optimizeDeps: {
-          include: [
-            '@tanstack/react-query',
-            '@trpc/client',
-            '@trpc/react-query',
-            '@trpc/server/observable',
-            'react',
-            'react-dom',
-            'react-dom/client',
-            'react/jsx-dev-runtime',
-            'react/jsx-runtime',
-            'vitest-browser-react',
-            'zod',
-          ],
-        },
-        test: {
-          name: 'browser',
-          include: ['{client,tests}/**/*.browser.test.tsx'],
-          globalSetup: './tests/browser/control.ts',
-          testTimeout: 20_000,
-          browser: {
-            enabled: true,
-            headless: true,
-            screenshotFailures: false,
-            provider: playwright({ launchOptions: chromium }),
-            instances: [{ browser: 'chromium' }],
-          },
-        },
-      },
+      ...(hasChromium ? [inBrowser] : []),
     ],
   },
 });

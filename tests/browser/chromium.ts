@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+
 /** How tests launch the Chromium of the system. */
 export const chromium = {
   executablePath: '/usr/bin/chromium',
@@ -11,3 +13,6 @@ export const chromium = {
     '--disable-sync',
   ],
 };
+
+/** Where it is not installed, tests that need it are left out, and one says so by its name. */
+export const hasChromium = existsSync(chromium.executablePath);
