@@ -1,9 +1,10 @@
 import { createWSClient, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { closeCodes, RunwireError } from '../shared/errors.ts';
+import { addressesOf } from './addresses.ts';
 import { linksOver } from './links.ts';
 import { type ConnectionStatus, Pacer, type PacerOptions } from './pacer.ts';
-import { addressesOf, TokenCache, type TokenSource } from './token.ts';
+import { TokenCache, type TokenSource } from './token.ts';
 
 /** That of the platform, or of `ws`, whose types differ in what does not matter here. */
 export type WebSocketClass = new (url: string | URL) => { readonly readyState: number; close(code?: number): void };

@@ -2,7 +2,8 @@ import { httpBatchLink, splitLink, type TRPCLink, type TRPCWebSocketClient, wsLi
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
 import type { ErrorCode } from '../shared/errors.ts';
-import type { Addresses, TokenCache } from './token.ts';
+import type { Addresses } from './addresses.ts';
+import type { TokenCache } from './token.ts';
 
 /**
  * Drops an event whose `seq` has been seen: a socket that is closing may still deliver what its successor brings again.

@@ -1,7 +1,8 @@
 import { type DraftIssue, type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 import type { RunEventDraft } from '../shared/events.ts';
+import { addressesOf } from './addresses.ts';
 import { backoffMs } from './pacer.ts';
-import { addressesOf, TokenCache, type TokenSource } from './token.ts';
+import { TokenCache, type TokenSource } from './token.ts';
 
 /**
  * `runwire/publisher`: puts events into a server's log over HTTP, in order and each once, through restarts of the server.

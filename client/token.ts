@@ -1,18 +1,3 @@
-/** What every client needs: where a server answers, and tokens for it. Imports nothing, for the publisher's sake. */
-
-export type Addresses = { webSocket: string; trpc: string; events: string };
-
-/** Where a server answers, by its own address (`https://host[/prefix]`) or its WebSocket's (`wss://host[/prefix]/ws`). */
-export function addressesOf(url: string): Addresses {
-  const below = (protocol: 'ws' | 'http', path: string): string => {
-    const address = new URL(url);
-    address.protocol = address.protocol.replace(/^(ws|http)/, protocol);
-    address.pathname = `${address.pathname.replace(/\/(ws\/?)?$/, '')}${path}`;
-    return address.href;
-  };
-  return { webSocket: below('ws', '/ws'), trpc: below('http', '/trpc'), events: below('http', '/api/v1/events') };
-}
-
 /** Where tokens come from: a token, or a function that fetches one. Absent, the browser's cookie says who it is. */
 export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
 
