@@ -43,6 +43,12 @@ export function can(principal: Principal, action: Action, resource: { projectId?
   return projectId === undefined || principal.projects.includes('*') || principal.projects.includes(projectId);
 }
 
+/** Equal for principals who may read the same. */
+export function readKey(principal: Principal): string {
+  if (!can(principal, 'read')) return '';
+  return JSON.stringify(principal.projects.includes('*') ? '*' : [...principal.projects].sort());
+}
+
 /** Throws `FORBIDDEN` where {@link can} says no. */
 export function demand(principal: Principal, action: Action, resource: { projectId?: string } = {}): void {
   if (!can(principal, action, resource)) throw new RunwireError('FORBIDDEN', `not allowed: ${action}`);

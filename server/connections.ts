@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { closeCodes } from '../shared/errors.ts';
 import type { Principal } from './auth.ts';
-import type { Attached, Transport } from './delivery/reader.ts';
+import type { Attached, FrameSink, Transport } from './delivery/reader.ts';
 
 /** The open WebSockets: who is on, whether each is alive, and what each has yet to take. */
 
@@ -30,9 +30,10 @@ const GRACE_MS = 1_000;
 /** A close frame holds 123 bytes of reason; a UTF-16 unit takes at most three. */
 const REASON_LIMIT_BYTES = 123;
 
-export class Connection implements Transport {
+export class Connection implements Transport, FrameSink {
   readonly id: number;
   readonly connectedAtMs = Date.now();
+  readonly sink: FrameSink | undefined;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #readers = new Set<Attached>();
@@ -44,10 +45,16 @@ export class Connection implements Transport {
   #heardAt = performance.now();
   #pingAt: number;
 
-  constructor(id: number, ws: WebSocket, socket: Socket, heartbeatMs: number) {
+  constructor(
+    id: number,
+    ws: WebSocket,
+    socket: Socket,
+    { heartbeatMs, isDirect }: { heartbeatMs: number; isDirect: boolean },
+  ) {
     this.id = id;
     this.#ws = ws;
     this.#socket = socket;
+    this.sink = isDirect ? this : undefined;
     this.#pingAt = this.#heardAt + heartbeatMs;
     const heard = () => {
       this.#heardAt = performance.now();
@@ -87,6 +94,20 @@ export class Connection implements Transport {
       this.#ws.on('close', done);
     });
     return this.#drained;
+  }
+
+  /** To the TCP socket itself: `ws` would make a frame of its own for each. */
+  write(frames: Buffer): void {
+    // After its closing frame a WebSocket sends nothing more.
+    if (this.#ws.readyState === this.#ws.OPEN) this.#socket.write(frames);
+  }
+
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
   }
 
   interrupt(reason = 'the log is not available'): void {
@@ -159,16 +180,16 @@ export class Connection implements Transport {
 }
 
 export class Connections {
-  readonly #heartbeatMs: number;
+  readonly #options: { heartbeatMs: number; isDirect: boolean };
   readonly #byWebSocket = new Map<WebSocket, Connection>();
   readonly #byRequest = new WeakMap<IncomingMessage, Connection>();
   readonly #wheel: NodeJS.Timeout;
   #lastId = 0;
 
-  /** One wheel for all: no timer of its own for any client. */
-  constructor(heartbeatMs: number) {
-    this.#heartbeatMs = heartbeatMs;
-    this.#wheel = setInterval(() => this.#turn(), Math.min(1_000, heartbeatMs / 4));
+  /** One wheel for all: no timer of its own for any client. `isDirect`: whether frames may be written to the sockets. */
+  constructor(options: { heartbeatMs: number; isDirect: boolean }) {
+    this.#options = options;
+    this.#wheel = setInterval(() => this.#turn(), Math.min(1_000, options.heartbeatMs / 4));
     this.#wheel.unref();
   }
 
@@ -177,7 +198,7 @@ export class Connections {
   }
 
   add(ws: WebSocket, request: IncomingMessage): Connection {
-    const connection = new Connection(++this.#lastId, ws, request.socket, this.#heartbeatMs);
+    const connection = new Connection(++this.#lastId, ws, request.socket, this.#options);
     this.#byWebSocket.set(ws, connection);
     this.#byRequest.set(request, connection);
     ws.once('close', () => this.#byWebSocket.delete(ws));
@@ -215,6 +236,6 @@ export class Connections {
 
   #turn(): void {
     const now = performance.now();
-    for (const connection of this.#byWebSocket.values()) connection.check(now, this.#heartbeatMs);
+    for (const connection of this.#byWebSocket.values()) connection.check(now, this.#options.heartbeatMs);
   }
 }

@@ -19,7 +19,8 @@ import type { Connection } from './connections.ts';
 import { decodeCursor, encodeCursor } from './delivery/cursor.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import type { EventQuery } from './delivery/events.ts';
-import type { Tracked, Transport } from './delivery/reader.ts';
+import type { Tracked } from './delivery/iterator.ts';
+import type { Transport } from './delivery/reader.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog, RunKey, Scope } from './event-log/log.ts';
 import { publishAs } from './publish.ts';
@@ -117,7 +118,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
   ): AsyncIterable<Tracked<Event>> => {
     const wanted = typesOf<R>(filter, categories);
     const query = { scope, from, conflate, types: wanted, lastEventId: lastEventId ?? undefined };
-    return translated(delivery.events<Event>(transportOf(ctx), query, signal));
+    return delivery.events<Event>(transportOf(ctx), query, signal);
   };
 
   const findRun = async (
@@ -158,7 +159,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
       .input(z.strictObject({ projectId: field.scopeId().optional(), ...startInput }).prefault({}))
       .subscription(({ ctx, input: { projectId, from, lastEventId }, signal }): AsyncIterable<Tracked<RunHeader>> => {
         const query = { projectId, from, lastEventId: lastEventId ?? undefined };
-        return translated(delivery.summaries(transportOf(ctx), query, signal));
+        return delivery.summaries(transportOf(ctx), query, signal);
       }),
 
     run: t.router({
@@ -310,20 +311,6 @@ function transportOf({ principal, connection }: Context): Transport {
       detach: () => undefined,
     }
   );
-}
-
-/** Errors thrown while iterating never pass the middleware: they are translated here. */
-function translated<T>(iterator: AsyncIterableIterator<T>): AsyncIterableIterator<T> {
-  return {
-    next: () =>
-      iterator.next().catch((error: unknown) => {
-        throw toTRPCError(toRunwireError(error));
-      }),
-    return: () => iterator.return?.() ?? Promise.resolve({ done: true, value: undefined }),
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
 }
 
 function decodePosition(text: string, epoch: string): number {

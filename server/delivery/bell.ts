@@ -1,8 +1,12 @@
 import type { LogRecord, Scope } from '../event-log/log.ts';
+import { encodeCursor } from './cursor.ts';
+import { restOf } from './frames.ts';
+import { Group, type Member } from './group.ts';
+import { type Filter, type FrameSink, liveAt, type Waiting } from './reader.ts';
 
 /**
- * Wakes the readers that an event concerns, and no others: waiters are found by what they wait for. A ring says only
- * "from this position on"; what happened is read from the log.
+ * Finds whom an event concerns by what they wait for, and asks no one else. Those who wait alone are woken: a ring says
+ * "from this position on", and what happened they read from the log. Those who wait in a group are sent the event itself.
  */
 
 /** Why a reader woke: the position of the first event that concerns it, or something other than an event. */
@@ -23,30 +27,43 @@ export const bellKey = {
   },
   /** For a reader that does not know its run's project yet. */
   runId: (runId: string) => `id ${runId}`,
+  /** Is never rung. */
+  nothing: 'nothing',
 };
 
-export class Waiter {
-  readonly woken: Promise<Wake>;
+export type Waiter = {
   readonly key: string;
-  /** Position that its client knows of. */
-  readonly toldSeq: number;
-  /** When it wants to hear that the head moved on without it, on the clock of `performance.now()`. */
-  readonly tickAt: number;
-  wake!: (wake: Wake) => void;
+  readonly reader: Waiting;
+  readonly wake: (wake: Wake) => void;
+};
 
-  constructor(key: string, toldSeq: number, tickAt: number) {
-    this.key = key;
-    this.toldSeq = toldSeq;
-    this.tickAt = tickAt;
-    this.woken = new Promise((resolve) => {
-      this.wake = resolve;
-    });
-  }
+/** Those who wait under one key. */
+class Place {
+  readonly waiters = new Set<Waiter>();
+  readonly groups = new Map<string, Group>();
 }
 
 export class Bell {
-  readonly #waiters = new Map<string, Set<Waiter>>();
+  readonly #epoch: string;
+  readonly #onDelivered: (messages: number) => void;
+  readonly #places = new Map<string, Place>();
+  #head: number;
   #isClosed = false;
+
+  /** `head`: the position of the log, which nobody needs to be told of. `onDelivered` counts what groups are sent. */
+  constructor({
+    epoch,
+    head,
+    onDelivered,
+  }: {
+    epoch: string;
+    head: number;
+    onDelivered: (messages: number) => void;
+  }) {
+    this.#epoch = epoch;
+    this.#head = head;
+    this.#onDelivered = onDelivered;
+  }
 
   /** Nothing will ring any more. */
   get isClosed(): boolean {
@@ -55,58 +72,137 @@ export class Bell {
 
   get waiting(): number {
     let count = 0;
-    for (const waiters of this.#waiters.values()) count += waiters.size;
+    for (const { waiters, groups } of this.#places.values()) {
+      count += waiters.size;
+      for (const { members } of groups.values()) count += members.size;
+    }
     return count;
   }
 
   add(waiter: Waiter): void {
-    const waiters = this.#waiters.get(waiter.key);
-    if (waiters) waiters.add(waiter);
-    else this.#waiters.set(waiter.key, new Set([waiter]));
+    this.#placeOf(waiter.key).waiters.add(waiter);
   }
 
   /** Wakes one waiter, if it still waits. */
   wake(waiter: Waiter, wake: Wake): void {
-    const waiters = this.#waiters.get(waiter.key);
-    if (!waiters?.delete(waiter)) return;
-    if (waiters.size === 0) this.#waiters.delete(waiter.key);
+    const place = this.#places.get(waiter.key);
+    if (!place?.waiters.delete(waiter)) return;
+    this.#clear(waiter.key, place);
     waiter.wake(wake);
   }
 
-  /** Wakes everyone whom one of these records concerns. */
-  ring(records: readonly LogRecord[]): void {
-    for (const { seq, projectId, runId, users } of records) {
-      if (this.#waiters.size === 0) return;
-      this.#ringKey('all', seq);
-      this.#ringKey(bellKey.of({ kind: 'project', projectId }), seq);
-      this.#ringKey(bellKey.of({ kind: 'run', projectId, runId }), seq);
-      this.#ringKey(bellKey.runId(runId), seq);
-      for (const userId of users ?? []) this.#ringKey(bellKey.of({ kind: 'user', userId }), seq);
+  /** Puts a reader that has seen all up to the head among those who are sent the same, under the same head of messages. */
+  join(key: string, head: string, filter: Filter, member: Member): Group {
+    const { groups } = this.#placeOf(key);
+    const groupKey = `${head} ${filter.key}`;
+    let group = groups.get(groupKey);
+    if (!group) {
+      group = new Group({ place: key, key: groupKey, head, accepts: filter.accepts });
+      groups.set(groupKey, group);
     }
+    group.add(member);
+    return group;
+  }
+
+  /** Takes a member out of its group and tells it where it is. */
+  release(group: Group, member: Member): void {
+    group.remove(member);
+    this.#forget(group);
+    member.released(this.#head);
+  }
+
+  /** Tells everyone whom these records concern, which begin after all that was rung before. */
+  ring(records: readonly LogRecord[]): void {
+    const before = this.#head;
+    this.#head = records.at(-1)?.seq ?? before;
+    const due = new Map<Group, number>();
+    for (const record of records) {
+      if (this.#places.size === 0) return;
+      const { projectId, runId, users } = record;
+      this.#ringKey('all', record, due);
+      this.#ringKey(bellKey.of({ kind: 'project', projectId }), record, due);
+      this.#ringKey(bellKey.of({ kind: 'run', projectId, runId }), record, due);
+      this.#ringKey(bellKey.runId(runId), record, due);
+      for (const userId of users ?? []) this.#ringKey(bellKey.of({ kind: 'user', userId }), record, due);
+    }
+    if (due.size > 0) this.#send(due, before);
+  }
+
+  /** Tells those whose client has heard nothing since a time, and does not know of the head, where it is. */
+  tick(since: number): void {
+    const rest = restOf(encodeCursor(this.#epoch, this.#head), liveAt(this.#head).json);
+    let told = 0;
+    for (const { waiters, groups } of [...this.#places.values()]) {
+      for (const waiter of [...waiters]) {
+        const { toldSeq, toldAt } = waiter.reader;
+        if (toldSeq < this.#head && toldAt <= since) this.wake(waiter, 'tick');
+      }
+      for (const group of groups.values()) told += group.tell(rest, this.#head, since);
+    }
+    this.#onDelivered(told);
   }
 
   /** Wakes everyone for the last time. */
   close(): void {
     this.#isClosed = true;
-    for (const waiters of [...this.#waiters.values()]) {
+    for (const { waiters, groups } of [...this.#places.values()]) {
       for (const waiter of [...waiters]) this.wake(waiter, 'poke');
+      for (const { members } of [...groups.values()]) for (const member of [...members]) member.poke();
     }
   }
 
-  /** Wakes those whose client does not know of the head, once it is time for a sign of life. */
-  tick(head: number): void {
-    const now = performance.now();
-    for (const waiters of [...this.#waiters.values()]) {
-      for (const waiter of [...waiters]) {
-        if (waiter.toldSeq < head && waiter.tickAt <= now) this.wake(waiter, 'tick');
-      }
+  #ringKey(key: string, record: LogRecord, due: Map<Group, number>): void {
+    const place = this.#places.get(key);
+    if (!place) return;
+    if (place.waiters.size > 0) {
+      const { seq } = record;
+      for (const waiter of [...place.waiters]) this.wake(waiter, { seq });
+    }
+    let rest: string | undefined;
+    for (const group of place.groups.values()) {
+      if (!group.accepts(record)) continue;
+      rest ??= restOf(encodeCursor(this.#epoch, record.seq), record.json);
+      group.push(rest);
+      due.set(group, record.seq);
     }
   }
 
-  #ringKey(key: string, seq: number): void {
-    const waiters = this.#waiters.get(key);
-    if (!waiters) return;
-    this.#waiters.delete(key);
-    for (const waiter of waiters) waiter.wake({ seq });
+  #send(due: ReadonlyMap<Group, number>, before: number): void {
+    // What is due to one socket from several groups leaves in one write.
+    const corked = due.size > 1 ? new Set<FrameSink>() : undefined;
+    const left: Member[] = [];
+    let sent = 0;
+    for (const [group, seq] of due) {
+      sent += group.send(seq, left, corked);
+      this.#forget(group);
+    }
+    for (const sink of corked ?? []) sink.uncork();
+    this.#onDelivered(sent);
+    // Last, for each goes on at once, and may join a group again.
+    for (const member of left) member.released(before);
+  }
+
+  #placeOf(key: string): Place {
+    let place = this.#places.get(key);
+    if (!place) {
+      place = new Place();
+      this.#places.set(key, place);
+    }
+    return place;
+  }
+
+  #forget(group: Group): void {
+    if (group.members.size > 0) return;
+    const place = this.#places.get(group.place);
+    // A later group may have its key.
+    if (place?.groups.get(group.key) !== group) return;
+    place.groups.delete(group.key);
+    this.#clear(group.place, place);
+  }
+
+  #clear(key: string, place: Place): void {
+    if (place.waiters.size === 0 && place.groups.size === 0 && this.#places.get(key) === place) {
+      this.#places.delete(key);
+    }
   }
 }

@@ -14,7 +14,8 @@ import { openSqliteLog } from '../event-log/sqlite.ts';
 import { decodeCursor, encodeCursor } from './cursor.ts';
 import { Delivery } from './delivery.ts';
 import { conflated, type EventQuery } from './events.ts';
-import type { Attached, Tracked, Transport } from './reader.ts';
+import type { Tracked } from './iterator.ts';
+import type { Attached, Transport } from './reader.ts';
 import { Window } from './window.ts';
 
 type Item = RunEvent | StreamSignal;

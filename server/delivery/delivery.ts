@@ -1,37 +1,52 @@
 import type { RunHeader } from '../../shared/run.ts';
 import type { EventLog } from '../event-log/log.ts';
 import { Bell } from './bell.ts';
+import { ChangedRuns } from './changed-runs.ts';
+import { DirectSubscription } from './direct.ts';
 import { type EventQuery, EventReader } from './events.ts';
-import type { ReaderContext, Tracked, Transport } from './reader.ts';
+import { ReaderIterator, type Tracked } from './iterator.ts';
+import type { Reader, ReaderContext, Transport } from './reader.ts';
 import { type SummaryQuery, SummaryReader } from './summaries.ts';
 import { Window, type WindowLimits } from './window.ts';
 
 /** What readers share in memory; bytes of JSON. */
 const WINDOW: WindowLimits = { records: 4_096, bytes: 16 * 1024 * 1024 };
 
-/** All subscriptions of one server: hands out readers, and wakes them when the log has moved on. */
+export type DeliveryOptions = {
+  log: EventLog;
+  /** How long a reader may hear nothing while the head moves on; default 30 s. */
+  quietMs?: number | undefined;
+  /** Makes of what ends a subscription the error that its client is told; default the same. */
+  translate?: (error: unknown) => unknown;
+};
+
+/** All subscriptions of one server: hands out readers, and rings for them when the log has moved on. */
 export class Delivery {
   readonly #log: EventLog;
+  readonly #translate: (error: unknown) => unknown;
   readonly #window = new Window(WINDOW);
-  readonly #bell = new Bell();
+  readonly #bell: Bell;
+  readonly #changed: ChangedRuns;
   readonly #quietMs: number;
   readonly #ticker: NodeJS.Timeout;
   readonly #stopListening: () => void;
   #delivered = 0;
 
-  /** `quietMs`: how long a reader may hear nothing while the head moves on; default 30 s. */
-  constructor({ log, quietMs = 30_000 }: { log: EventLog; quietMs?: number | undefined }) {
+  constructor({ log, quietMs = 30_000, translate = (error) => error }: DeliveryOptions) {
     this.#log = log;
     this.#quietMs = quietMs;
+    this.#translate = translate;
+    this.#bell = new Bell({ epoch: log.epoch, head: log.head, onDelivered: this.#count });
+    this.#changed = new ChangedRuns(log);
     this.#stopListening = log.subscribe((records) => {
       this.#window.push(records);
       this.#bell.ring(records);
     });
-    this.#ticker = setInterval(() => this.#bell.tick(log.head), Math.max(10, quietMs / 10));
+    this.#ticker = setInterval(() => this.#bell.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));
     this.#ticker.unref();
   }
 
-  /** Items yielded to all readers since the start. */
+  /** Items sent to all readers since the start. */
   get delivered(): number {
     return this.#delivered;
   }
@@ -40,20 +55,14 @@ export class Delivery {
     return this.#bell.waiting;
   }
 
-  events<Event>(
-    transport: Transport,
-    query: EventQuery,
-    signal: AbortSignal | undefined,
-  ): AsyncIterableIterator<Tracked<Event>> {
-    return new EventReader<Event>(this.#contextOf(transport), this.#window, query, signal);
+  events<Event>(transport: Transport, query: EventQuery, signal: AbortSignal | undefined): Subscription<Event> {
+    const context = this.#contextOf(transport);
+    return this.#subscriptionOf(context, new EventReader(context, this.#window, query), signal);
   }
 
-  summaries(
-    transport: Transport,
-    query: SummaryQuery,
-    signal: AbortSignal | undefined,
-  ): AsyncIterableIterator<Tracked<RunHeader>> {
-    return new SummaryReader(this.#contextOf(transport), query, signal);
+  summaries(transport: Transport, query: SummaryQuery, signal: AbortSignal | undefined): Subscription<RunHeader> {
+    const context = this.#contextOf(transport);
+    return this.#subscriptionOf(context, new SummaryReader(context, this.#changed, query), signal);
   }
 
   /** Readers that are still on, those without a socket, fail with `UNAVAILABLE` once they have nothing more to yield. */
@@ -63,15 +72,32 @@ export class Delivery {
     this.#bell.close();
   }
 
+  #subscriptionOf<Item>(
+    context: ReaderContext,
+    reader: Reader,
+    signal: AbortSignal | undefined,
+  ): AsyncIterableIterator<Tracked<Item>> {
+    const { sink } = context.transport;
+    if (!sink) return new ReaderIterator<Item>(context, reader, signal);
+    // It yields itself, to the encoder, which sends what the type says.
+    return new DirectSubscription(context, sink, reader) as AsyncIterableIterator<unknown> as never;
+  }
+
   #contextOf(transport: Transport): ReaderContext {
     return {
       log: this.#log,
       bell: this.#bell,
       transport,
       quietMs: this.#quietMs,
-      onDelivered: () => {
-        this.#delivered++;
-      },
+      translate: this.#translate,
+      onDelivered: this.#count,
     };
   }
+
+  readonly #count = (messages: number): void => {
+    this.#delivered += messages;
+  };
 }
+
+/** Tracked items, as its type says, unless its transport has a sink: then it sends them itself, and yields none. */
+export type Subscription<Item> = AsyncIterableIterator<Tracked<Item>>;

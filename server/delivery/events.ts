@@ -1,8 +1,8 @@
 import { RunwireError } from '../../shared/errors.ts';
-import { can } from '../auth.ts';
-import type { LogRecord, Scope } from '../event-log/log.ts';
+import { can, readKey } from '../auth.ts';
+import type { LogRecord, Page, Scope } from '../event-log/log.ts';
 import { bellKey } from './bell.ts';
-import { Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
+import { type Filter, Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
 import type { Window } from './window.ts';
 
 export type EventQuery = Start & {
@@ -17,7 +17,7 @@ export type EventQuery = Start & {
 const PAGE_RECORDS = 256;
 
 /** Reads the events of a scope. */
-export class EventReader<Event> extends Reader<Event> {
+export class EventReader extends Reader {
   readonly #window: Window;
   readonly #query: EventQuery;
   #scope: Scope | undefined;
@@ -26,8 +26,8 @@ export class EventReader<Event> extends Reader<Event> {
   /** How far the page was scanned, beyond its last match. */
   #scannedTo = 0;
 
-  constructor(context: ReaderContext, window: Window, query: EventQuery, signal: AbortSignal | undefined) {
-    super(context, query, signal);
+  constructor(context: ReaderContext, window: Window, query: EventQuery) {
+    super(context, query);
     this.#window = window;
     this.#query = query;
     const { scope } = query;
@@ -35,9 +35,20 @@ export class EventReader<Event> extends Reader<Event> {
     else if (scope.projectId !== undefined) this.#scope = { ...scope, projectId: scope.projectId };
   }
 
-  protected get bellKey(): string {
+  protected get wantedKey(): string {
     if (this.#scope) return bellKey.of(this.#scope);
     return bellKey.runId((this.#query.scope as { runId: string }).runId);
+  }
+
+  get filter(): Filter | undefined {
+    if (!this.#scope) return undefined;
+    const { principal } = this;
+    const { types } = this.#query;
+    return {
+      key: JSON.stringify([types && [...types].sort(), readKey(principal)]),
+      accepts: (record) =>
+        (!types || types.has(record.type)) && can(principal, 'read', { projectId: record.projectId }),
+    };
   }
 
   protected get projectId(): string | undefined {
@@ -48,13 +59,13 @@ export class EventReader<Event> extends Reader<Event> {
     return this.context.log.oldest - 1;
   }
 
-  protected take(): Taken<Event> | undefined {
+  protected take(): Taken | undefined {
     const record = this.#page[this.#index];
     if (!record) return undefined;
     this.#index++;
     const isLast = this.#index === this.#page.length;
     if (isLast) this.drop();
-    return { seq: record.seq, seenTo: isLast ? this.#scannedTo : record.seq, item: record.event as Event };
+    return { seq: record.seq, seenTo: isLast ? this.#scannedTo : record.seq, message: record };
   }
 
   protected drop(): void {
@@ -62,39 +73,42 @@ export class EventReader<Event> extends Reader<Event> {
     this.#index = 0;
   }
 
-  protected async readOn(): Promise<void> {
+  protected readOn(): void | Promise<void> {
+    const scope = this.#scope;
+    if (!scope) return this.#findRun();
+    if (this.position + 1 < this.context.log.oldest) this.setGap('expired');
+    else if (!this.#window.covers(this.position)) return this.#readLog(scope);
+    else {
+      const { types } = this.#query;
+      const matches = (record: LogRecord) =>
+        isIn(scope, record) && (!types || types.has(record.type)) && this.#canRead(record);
+      this.#hold(this.#window.read(this.position, PAGE_RECORDS, matches));
+    }
+  }
+
+  async #readLog(scope: Scope): Promise<void> {
     const { log } = this.context;
-    if (!this.#scope && !(await this.#findRun())) return;
-    if (this.position + 1 < log.oldest) {
-      this.setGap('expired');
-      return;
-    }
-    const { records, scannedTo } = await this.#read(this.#scope as Scope);
+    const { types } = this.#query;
+    const page = await log.read({ scope, types, after: this.position, limit: PAGE_RECORDS });
+    if (this.isEnded) return;
     // Trimmed while it was being read: the page may have holes.
-    if (this.position + 1 < log.oldest) {
-      this.setGap('expired');
-      return;
-    }
+    if (this.position + 1 < log.oldest) this.setGap('expired');
+    else this.#hold({ ...page, records: page.records.filter((record) => this.#canRead(record)) });
+  }
+
+  #hold({ records, scannedTo }: Page): void {
     this.#page = this.#query.conflate ? conflated(records) : records;
     this.#index = 0;
     this.#scannedTo = scannedTo;
     if (records.length === 0) this.position = scannedTo;
   }
 
-  async #read(scope: Scope): Promise<{ records: LogRecord[]; scannedTo: number }> {
-    const { types } = this.#query;
-    const canRead = (record: LogRecord) => can(this.principal, 'read', { projectId: record.projectId });
-    if (this.#window.covers(this.position)) {
-      const matches = (record: LogRecord) =>
-        isIn(scope, record) && (!types || types.has(record.type)) && canRead(record);
-      return this.#window.read(this.position, PAGE_RECORDS, matches);
-    }
-    const page = await this.context.log.read({ scope, types, after: this.position, limit: PAGE_RECORDS });
-    return { records: page.records.filter(canRead), scannedTo: page.scannedTo };
+  #canRead({ projectId }: LogRecord): boolean {
+    return can(this.principal, 'read', { projectId });
   }
 
-  /** Finds the project of a run that was named without it; false while there is no such run. */
-  async #findRun(): Promise<boolean> {
+  /** Finds the project of a run that was named without it. */
+  async #findRun(): Promise<void> {
     const { runId } = this.#query.scope as { runId: string };
     const { log } = this.context;
     const { head } = log;
@@ -106,11 +120,10 @@ export class EventReader<Event> extends Reader<Event> {
     const [projectId] = readable;
     if (projectId !== undefined) {
       this.#scope = { kind: 'run', projectId, runId };
-      return true;
+      return;
     }
     // There was no such run up to this head. One that came since is beyond it, so this reads on and finds it.
-    this.position = Math.max(this.position, head);
-    return false;
+    this.movedTo(head);
   }
 }
 

@@ -1,18 +1,17 @@
-import { type TrackedEnvelope, tracked } from '@trpc/server';
 import { RunwireError } from '../../shared/errors.ts';
 import type { GapReason, StreamSignal } from '../../shared/events.ts';
 import { can, type Principal } from '../auth.ts';
-import type { EventLog } from '../event-log/log.ts';
-import { type Bell, Waiter } from './bell.ts';
-import { decodeCursor, encodeCursor } from './cursor.ts';
+import type { EventLog, LogRecord } from '../event-log/log.ts';
+import { type Bell, bellKey, type Wake } from './bell.ts';
+import { decodeCursor } from './cursor.ts';
 
 /**
  * A subscription is a cursor over the log, not a queue. A reader reads what is after its cursor, waits for its socket to
- * drain, yields, and when there is nothing more waits for the bell. Replay and tail are one loop: there is no cut-over
- * to get wrong, no buffer to grow, no message to lose.
+ * drain, sends, and when there is nothing more waits for the bell. Replay and tail are one loop: there is no cut-over to
+ * get wrong, no buffer to grow, no message to lose.
  *
- * Written by hand rather than as an async generator: `return()` of a generator waits for the `next()` under way, which
- * for a quiet reader may be for ever. https://github.com/tc39/proposal-async-iteration#async-generator-functions
+ * The rules are here, as steps; who takes them is `iterator.ts`, when it is asked for an item, and `direct.ts`, when there
+ * is something to send. Both see the same items in the same order, since neither decides anything.
  */
 
 /** The other end of a subscription. */
@@ -23,6 +22,8 @@ export interface Transport {
   readonly isDrained: boolean;
   /** Resolves once drained, or closed. */
   drained(): Promise<void>;
+  /** Where ready frames may be written; absent where there is no socket that takes them. */
+  readonly sink?: FrameSink | undefined;
   /**
    * Closes the connection in a way that brings the client back with its cursor. Absent where there is no connection:
    * then the reader throws.
@@ -31,6 +32,15 @@ export interface Transport {
   /** Told of each reader's beginning and end. */
   attach(reader: Attached): void;
   detach(reader: Attached): void;
+}
+
+/** Takes WebSocket frames, whole ones, while it is drained. */
+export interface FrameSink {
+  readonly isDrained: boolean;
+  write(frames: Buffer): void;
+  /** What is written between these two leaves at once. */
+  cork(): void;
+  uncork(): void;
 }
 
 export interface Attached {
@@ -43,8 +53,20 @@ export interface Attached {
 /** Where a subscription begins. `lastEventId` overrides `from`. */
 export type Start = { from: 'now' | 'start'; lastEventId?: string | undefined };
 
-/** An item, its position, and how far nothing else matches: at least its position. */
-export type Taken<Item> = { seq: number; seenTo: number; item: Item };
+/** What is sent, and the same as JSON. A record of the log is one. */
+export interface Message {
+  readonly event: object;
+  readonly json: string;
+}
+
+/** A message, its position, and how far nothing else matches: at least its position. */
+export type Taken = { seq: number; seenTo: number; message: Message };
+
+/** What a reader has told its client of last: a position, and when, on the clock of `performance.now()`. */
+export interface Waiting {
+  toldSeq: number;
+  toldAt: number;
+}
 
 export type ReaderContext = {
   log: EventLog;
@@ -52,115 +74,75 @@ export type ReaderContext = {
   transport: Transport;
   /** A reader that has been silent for so long is told where the head is. */
   quietMs: number;
-  /** Counts what is yielded. */
-  onDelivered: () => void;
+  /** Makes of what ends a subscription the error that its client is told. */
+  translate: (error: unknown) => unknown;
+  /** Counts what is sent. */
+  onDelivered: (messages: number) => void;
 };
 
-export type Tracked<Item> = TrackedEnvelope<Item | StreamSignal>;
+/**
+ * The next message; or why there is none: `blocked` until the transport has drained, `waiting` until the bell rings, or
+ * `ended`. A promise: what comes is being read.
+ */
+export type Step = { seq: number; message: Message } | 'blocked' | 'waiting' | 'ended' | Promise<void>;
 
-export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item>>, Attached {
+/**
+ * What readers that wait under the same key of the bell may have in common: those of the same `key` are sent the same
+ * records, all that are `accepted`.
+ */
+export type Filter = { key: string; accepts: (record: LogRecord) => boolean };
+
+export abstract class Reader implements Waiting {
   protected readonly context: ReaderContext;
-  /** Everything up to here has been yielded or does not match. */
+  /** Everything up to here has been sent or does not match. */
   protected position = 0;
   /** The rights this reader goes by. */
   protected principal: Principal;
+  toldSeq = -1;
+  toldAt = performance.now();
   readonly #start: Start;
-  readonly #signal: AbortSignal | undefined;
-  #last: Promise<unknown> = Promise.resolve();
   #gap: { reason: GapReason; fromSeq: number; toSeq: number } | undefined;
-  #waiter: Waiter | undefined;
   #isStarted = false;
   #isLive = false;
   #isEnded = false;
-  #yieldedSeq = -1;
-  #yieldedAt = performance.now();
-  #onEnd: (() => void)[] = [];
 
-  constructor(context: ReaderContext, start: Start, signal: AbortSignal | undefined) {
+  constructor(context: ReaderContext, start: Start) {
     this.context = context;
     this.principal = context.transport.principal;
     this.#start = start;
-    this.#signal = signal;
   }
 
-  /** What this reader waits for: a key of the bell. */
-  protected abstract readonly bellKey: string;
-  /** The next item that has been read and not been yielded. */
-  protected abstract take(): Taken<Item> | undefined;
-  /** Forgets what has been read and not been yielded. */
+  /** What this reader waits for, where it may see it. */
+  protected abstract readonly wantedKey: string;
+  /** What it is sent while it waits; absent where it has to be woken, to look by itself. */
+  abstract readonly filter: Filter | undefined;
+  /** The next message that has been read and not been sent. */
+  protected abstract take(): Taken | undefined;
+  /** Forgets what has been read and not been sent. */
   protected abstract drop(): void;
   /** Reads on from `position`; moves it to what has been scanned without a match. */
-  protected abstract readOn(): Promise<void>;
+  protected abstract readOn(): void | Promise<void>;
   /** Position of `from: 'start'`. */
   protected abstract readonly beginning: number;
   /** The project that the reader is about, where it is about one. */
   protected abstract readonly projectId: string | undefined;
 
-  next(): Promise<IteratorResult<Tracked<Item>>> {
-    const pull = () => this.#pull();
-    const result = this.#last.then(pull);
-    this.#last = result.catch(() => undefined);
-    return result;
+  /** The key of the bell to wait under. What the caller may not see looks like what does not exist. */
+  get bellKey(): string {
+    return this.isBlind ? bellKey.nothing : this.wantedKey;
   }
 
-  return(): Promise<IteratorResult<Tracked<Item>>> {
-    this.#end();
-    return Promise.resolve({ done: true, value: undefined });
-  }
-
-  throw(error: unknown): Promise<IteratorResult<Tracked<Item>>> {
-    this.#end();
-    return Promise.reject(error);
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  get lag(): number {
-    return this.#waiter ? 0 : Math.max(0, this.context.log.head - this.position);
-  }
-
-  poke(): void {
-    if (this.#waiter) this.context.bell.wake(this.#waiter, 'poke');
-  }
-
-  protected get isEnded(): boolean {
+  get isEnded(): boolean {
     return this.#isEnded;
   }
 
-  /** Resolves after a time, or when the reader ends. */
-  protected sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        this.#onEnd = this.#onEnd.filter((listener) => listener !== stop);
-        resolve();
-      }, ms);
-      const stop = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      this.#onEnd.push(stop);
-    });
+  /** Events that it has yet to look at, unless it waits. */
+  get behind(): number {
+    return Math.max(0, this.context.log.head - this.position);
   }
 
-  async #pull(): Promise<IteratorResult<Tracked<Item>>> {
-    try {
-      return await this.#advance();
-    } catch (error) {
-      const { transport } = this.context;
-      if (!transport.interrupt || !(error instanceof RunwireError) || error.code !== 'UNAVAILABLE') {
-        this.#end();
-        throw error;
-      }
-      // An error would make the client forget the subscription; a closed socket makes it come back with its cursor.
-      transport.interrupt();
-      if (!this.#isEnded) await new Promise<void>((resolve) => this.#onEnd.push(resolve));
-      return { done: true, value: undefined };
-    }
-  }
-
-  async #advance(): Promise<IteratorResult<Tracked<Item>>> {
+  /** Goes on to what comes next. Throws what ends the subscription. */
+  advance(): Step {
     const { log, transport, quietMs } = this.context;
     if (!this.#isStarted && !this.#isEnded) this.#begin();
     while (!this.#isEnded) {
@@ -168,49 +150,62 @@ export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item
       if (this.#isExpired()) throw new RunwireError('UNAUTHENTICATED', 'the token has expired');
       if (!transport.isDrained) {
         this.drop();
-        await transport.drained();
-        continue;
+        return 'blocked';
       }
       if (this.#gap) {
         const gap = this.#gap;
         this.#gap = undefined;
         this.#isLive = false;
         this.position = gap.toSeq;
-        return this.#yield(gap.toSeq, { type: 'stream.gap', ...gap });
+        return this.#tell(gap.toSeq, messageOf({ type: 'stream.gap', ...gap }));
       }
       const taken = this.take();
       if (taken) {
         this.position = taken.seenTo;
-        return this.#yield(taken.seq, taken.item);
+        return this.#tell(taken.seq, taken.message);
       }
-      if (this.#isBlind()) this.position = log.head;
+      if (this.isBlind) this.position = log.head;
       if (this.position < log.head) {
-        await this.readOn();
+        const reading = this.readOn();
+        if (reading) return reading;
         continue;
       }
       if (!this.#isLive || this.#isQuiet(quietMs)) {
         this.#isLive = true;
-        return this.#yield(this.position, { type: 'stream.live', seq: this.position });
+        return this.#tell(this.position, liveAt(this.position));
       }
-      await this.#wait();
+      return 'waiting';
     }
-    return { done: true, value: undefined };
+    return 'ended';
   }
 
-  #yield(seq: number, item: Item | StreamSignal): IteratorResult<Tracked<Item>> {
-    this.#yieldedSeq = seq;
-    this.#yieldedAt = performance.now();
-    this.context.onDelivered();
-    return { done: false, value: tracked(encodeCursor(this.context.log.epoch, seq), item) };
+  /** Takes up again what was left at `waiting`. */
+  woken(wake: Wake): void {
+    // Nothing between the position and what rang, or at a tick the head, concerns this reader.
+    if (wake === 'tick') this.movedTo(this.context.log.head);
+    else if (wake !== 'poke') this.movedTo(wake.seq - 1);
   }
 
-  // Not in the constructor: a handler that gives up before the first item never calls `return()`.
+  /** Everything up to a position has been sent for it, or does not match. */
+  movedTo(position: number): void {
+    this.position = Math.max(this.position, position);
+  }
+
+  /** Whether an error is one that the client must not be told, since it would forget the subscription. */
+  isInterruption(error: unknown): boolean {
+    const { transport } = this.context;
+    return !!transport.interrupt && error instanceof RunwireError && error.code === 'UNAVAILABLE';
+  }
+
+  end(): void {
+    this.#isEnded = true;
+    this.drop();
+  }
+
+  /** Not in the constructor: a subscription that is given up before the first item is never ended. */
   #begin(): void {
     this.#isStarted = true;
-    const { log, transport } = this.context;
-    transport.attach(this);
-    if (this.#signal?.aborted) this.#end();
-    else this.#signal?.addEventListener('abort', this.#end);
+    const { log } = this.context;
     const { from, lastEventId } = this.#start;
     this.position = from === 'start' ? this.beginning : log.head;
     if (lastEventId === undefined) return;
@@ -218,6 +213,12 @@ export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item
     if (cursor.epoch !== log.epoch) this.setGap('epoch_changed');
     else if (cursor.seq > log.head) this.setGap('ahead');
     else this.position = cursor.seq;
+  }
+
+  #tell(seq: number, message: Message): Step {
+    this.toldSeq = seq;
+    this.toldAt = performance.now();
+    return { seq, message };
   }
 
   /** Nothing up to the head, or for an expired cursor up to the oldest kept, can be vouched for. */
@@ -230,26 +231,12 @@ export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item
         : { reason, fromSeq: 1, toSeq: head };
   }
 
+  /** By what the client knows, not by the position: that moves on in silence past what does not match. */
   #isQuiet(quietMs: number): boolean {
-    return this.position > this.#yieldedSeq && performance.now() - this.#yieldedAt >= quietMs;
+    return this.position > this.toldSeq && performance.now() - this.toldAt >= quietMs;
   }
 
-  async #wait(): Promise<void> {
-    const { bell, quietMs } = this.context;
-    if (bell.isClosed) throw new RunwireError('UNAVAILABLE', 'the server has closed');
-    // By what the client knows, not by the position: that moves on in silence past what does not match.
-    const waiter = new Waiter(this.bellKey, this.#yieldedSeq, this.#yieldedAt + quietMs);
-    this.#waiter = waiter;
-    bell.add(waiter);
-    const wake = await waiter.woken;
-    this.#waiter = undefined;
-    // Nothing between the position and what rang, or at a tick the head, concerns this reader.
-    if (wake === 'tick') this.position = this.context.log.head;
-    else if (wake !== 'poke') this.position = Math.max(this.position, wake.seq - 1);
-  }
-
-  /** What the caller may not see looks like what does not exist: the reader waits. */
-  #isBlind(): boolean {
+  protected get isBlind(): boolean {
     return !can(this.principal, 'read', { projectId: this.projectId });
   }
 
@@ -272,18 +259,10 @@ export abstract class Reader<Item> implements AsyncIterableIterator<Tracked<Item
     if (isWider) this.setGap('access_changed');
     else this.drop(); // What was read by the old rights is read again by the new.
   }
-
-  readonly #end = (): void => {
-    if (this.#isEnded) return;
-    this.#isEnded = true;
-    this.drop();
-    this.#signal?.removeEventListener('abort', this.#end);
-    this.context.transport.detach(this);
-    this.poke();
-    for (const listener of this.#onEnd) listener();
-    this.#onEnd = [];
-  };
 }
+
+const messageOf = (event: StreamSignal): Message => ({ event, json: JSON.stringify(event) });
+export const liveAt = (seq: number): Message => messageOf({ type: 'stream.live', seq });
 
 const covers = (projects: readonly string[], projectId: string) =>
   projects.includes('*') || projects.includes(projectId);

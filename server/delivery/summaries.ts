@@ -1,30 +1,36 @@
-import type { RunHeader } from '../../shared/run.ts';
 import { can } from '../auth.ts';
 import { bellKey } from './bell.ts';
+import type { ChangedRuns, HeaderMessage } from './changed-runs.ts';
 import { Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
 
 export type SummaryQuery = Start & { projectId?: string | undefined };
-
-/** Least time between two looks at what changed: what a live list can show, however many events come. */
-const INTERVAL_MS = 250;
-const PAGE_RUNS = 256;
 
 /**
  * Reads the headers of runs that changed. It needs no events: headers are found by their `lastSeq`, which is also their
  * cursor, so a run that changed ten times since is sent once, and one cut off half-way goes on where it was.
  */
-export class SummaryReader extends Reader<RunHeader> {
+export class SummaryReader extends Reader {
+  /** Woken, it looks for itself: what is sent is not what rang. */
+  readonly filter = undefined;
   protected readonly projectId: string | undefined;
-  #page: RunHeader[] = [];
+  readonly #changed: ChangedRuns;
+  #page: HeaderMessage[] = [];
   #index = 0;
-  #readAt = Number.NEGATIVE_INFINITY;
+  #hasSeenHead = false;
+  #stopWaiting: (() => void) | undefined;
 
-  constructor(context: ReaderContext, query: SummaryQuery, signal: AbortSignal | undefined) {
-    super(context, query, signal);
+  constructor(context: ReaderContext, changed: ChangedRuns, query: SummaryQuery) {
+    super(context, query);
+    this.#changed = changed;
     this.projectId = query.projectId;
   }
 
-  protected get bellKey(): string {
+  override end(): void {
+    super.end();
+    this.#stopWaiting?.();
+  }
+
+  protected get wantedKey(): string {
     const { projectId } = this;
     return bellKey.of(projectId === undefined ? { kind: 'all' } : { kind: 'project', projectId });
   }
@@ -33,11 +39,12 @@ export class SummaryReader extends Reader<RunHeader> {
     return 0; // Headers outlive the events.
   }
 
-  protected take(): Taken<RunHeader> | undefined {
-    const header = this.#page[this.#index];
-    if (!header) return undefined;
+  protected take(): Taken | undefined {
+    const message = this.#page[this.#index];
+    if (!message) return undefined;
     this.#index++;
-    return { seq: header.lastSeq, seenTo: header.lastSeq, item: header };
+    const { lastSeq } = message.event;
+    return { seq: lastSeq, seenTo: lastSeq, message };
   }
 
   protected drop(): void {
@@ -46,18 +53,24 @@ export class SummaryReader extends Reader<RunHeader> {
   }
 
   protected async readOn(): Promise<void> {
-    const waitMs = this.#readAt + INTERVAL_MS - performance.now();
-    if (waitMs > 0) await this.sleep(waitMs);
+    if (this.#hasSeenHead) await this.#nextMoment();
     if (this.isEnded) return;
-    const { projectId } = this;
-    const { runs, scannedTo } = await this.context.log.runsChangedSince({
-      after: this.position,
-      projectId,
-      limit: PAGE_RUNS,
-    });
-    if (scannedTo >= this.context.log.head) this.#readAt = performance.now();
+    const { messages, scannedTo } = await this.#changed.read(this.position, this.projectId);
+    if (this.isEnded) return;
+    this.#hasSeenHead = scannedTo >= this.context.log.head;
     this.#index = 0;
-    this.#page = runs.filter((run) => can(this.principal, 'read', { projectId: run.projectId }));
+    this.#page = messages.filter(({ event }) => can(this.principal, 'read', { projectId: event.projectId }));
     if (this.#page.length === 0) this.position = scannedTo;
+  }
+
+  /** Resolves at the end too. */
+  #nextMoment(): Promise<void> {
+    return new Promise((resolve) => {
+      const giveUp = this.#changed.atNextMoment(resolve);
+      this.#stopWaiting = () => {
+        giveUp();
+        resolve();
+      };
+    });
   }
 }

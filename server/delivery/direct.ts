@@ -1,0 +1,173 @@
+import { RunwireError } from '../../shared/errors.ts';
+import type { Waiter, Wake } from './bell.ts';
+import { encodeCursor } from './cursor.ts';
+import { framesOf, headOf, restOf } from './frames.ts';
+import type { Group, Member } from './group.ts';
+import type { Attached, FrameSink, Reader, ReaderContext, Step } from './reader.ts';
+
+/**
+ * A subscription that sends for itself, past the loop in which tRPC's WebSocket handler takes items one by one: that loop
+ * costs several times what the socket does (docs/decisions/006).
+ *
+ * To the handler it is an async iterable. Its first item is the subscription itself, which `encoder.ts` recognises when
+ * the handler encodes it: so it learns the id of the request, and begins to send. No other item comes until it ends; ends
+ * and errors go through the handler, so that the client sees the protocol's own messages.
+ */
+
+/** What is read is sent in pieces of this size, each once the socket has drained; UTF-16 units of JSON. */
+const PIECE_LENGTH = 64 * 1024;
+
+export class DirectSubscription implements AsyncIterableIterator<DirectSubscription>, Attached, Member {
+  readonly reader: Reader;
+  readonly sink: FrameSink;
+  readonly #context: ReaderContext;
+  /** The beginning of its messages, once the request's id is known. */
+  #head: string | undefined;
+  #group: Group | undefined;
+  #waiter: Waiter | undefined;
+  #isAnnounced = false;
+  #failure: { error: unknown } | undefined;
+  /** Answers the handler's `next()`, which is left open until the end. */
+  #settle: (() => void) | undefined;
+
+  constructor(context: ReaderContext, sink: FrameSink, reader: Reader) {
+    this.#context = context;
+    this.sink = sink;
+    this.reader = reader;
+  }
+
+  async next(): Promise<IteratorResult<DirectSubscription>> {
+    if (!this.#isAnnounced) {
+      this.#isAnnounced = true;
+      return { done: false, value: this };
+    }
+    if (!this.reader.isEnded) {
+      await new Promise<void>((resolve) => {
+        this.#settle = resolve;
+      });
+    }
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure) throw failure.error;
+    return { done: true, value: undefined };
+  }
+
+  async return(): Promise<IteratorResult<DirectSubscription>> {
+    this.#end();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  get lag(): number {
+    return this.#isParked ? 0 : this.reader.behind;
+  }
+
+  /** Begins to send under the id, and the version, of the client's request. */
+  begin(request: { id: unknown; jsonrpc?: unknown }): void {
+    if (this.#head !== undefined || this.reader.isEnded) return;
+    this.#head = headOf(request);
+    this.#context.transport.attach(this);
+    this.#goOn();
+  }
+
+  poke(): void {
+    const { bell } = this.#context;
+    if (this.#group) bell.release(this.#group, this);
+    else if (this.#waiter) bell.wake(this.#waiter, 'poke');
+  }
+
+  released(position: number): void {
+    this.#group = undefined;
+    this.reader.movedTo(position);
+    this.#goOn();
+  }
+
+  get #isParked(): boolean {
+    return this.#group !== undefined || this.#waiter !== undefined;
+  }
+
+  /** Sends what there is, as far as the socket takes it. */
+  #goOn(): void {
+    try {
+      const step = this.#sendPieces();
+      if (step === 'blocked') void this.#context.transport.drained().then(() => this.#goOn());
+      else if (step === 'waiting') this.#park();
+      else if (step instanceof Promise) {
+        step.then(
+          () => this.#goOn(),
+          (error: unknown) => this.#fail(error),
+        );
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Returns the step that has nothing to be sent. */
+  #sendPieces(): Exclude<Step, { seq: number }> {
+    const { log, onDelivered } = this.#context;
+    let piece: string[] = [];
+    let length = 0;
+    const flush = () => {
+      if (piece.length === 0) return;
+      this.sink.write(framesOf(this.#head as string, piece));
+      onDelivered(piece.length);
+      piece = [];
+      length = 0;
+    };
+    try {
+      for (;;) {
+        const step = this.reader.advance();
+        if (typeof step === 'string' || step instanceof Promise) return step;
+        const rest = restOf(encodeCursor(log.epoch, step.seq), step.message.json);
+        piece.push(rest);
+        length += rest.length;
+        if (length >= PIECE_LENGTH) flush();
+      }
+    } finally {
+      flush(); // Before an error, which takes another way, overtakes it.
+    }
+  }
+
+  #park(): void {
+    const { bell } = this.#context;
+    if (bell.isClosed) throw new RunwireError('UNAVAILABLE', 'the server has closed');
+    const { reader } = this;
+    const { bellKey: key, filter } = reader;
+    if (filter) {
+      this.#group = bell.join(key, this.#head as string, filter, this);
+      return;
+    }
+    // In a later task than the ring, for all who are rung for must be found as they were.
+    void new Promise<Wake>((resolve) => {
+      this.#waiter = { key, reader, wake: resolve };
+      bell.add(this.#waiter);
+    }).then((wake) => {
+      this.#waiter = undefined;
+      reader.woken(wake);
+      this.#goOn();
+    });
+  }
+
+  #fail(error: unknown): void {
+    if (this.reader.isInterruption(error)) {
+      // An error would make the client forget the subscription; a closed socket makes it come back with its cursor.
+      this.#context.transport.interrupt?.();
+      return;
+    }
+    if (this.reader.isEnded) return;
+    this.#failure = { error: this.#context.translate(error) };
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.reader.isEnded) return;
+    this.reader.end();
+    if (this.#head !== undefined) this.#context.transport.detach(this);
+    this.poke();
+    this.#settle?.();
+  }
+}

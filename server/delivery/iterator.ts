@@ -1,0 +1,124 @@
+import { type TrackedEnvelope, tracked } from '@trpc/server';
+import { RunwireError } from '../../shared/errors.ts';
+import type { StreamSignal } from '../../shared/events.ts';
+import type { Waiter, Wake } from './bell.ts';
+import { encodeCursor } from './cursor.ts';
+import type { Attached, Reader, ReaderContext } from './reader.ts';
+
+/**
+ * A subscription that is asked for each item: that of a caller in the process, of SSE, and of a WebSocket on the plain
+ * path.
+ *
+ * Written by hand rather than as an async generator: `return()` of a generator waits for the `next()` under way, which
+ * for a quiet reader may be for ever. https://github.com/tc39/proposal-async-iteration#async-generator-functions
+ */
+
+export type Tracked<Item> = TrackedEnvelope<Item | StreamSignal>;
+
+export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>>, Attached {
+  readonly #context: ReaderContext;
+  readonly #reader: Reader;
+  readonly #signal: AbortSignal | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #waiter: Waiter | undefined;
+  #isAttached = false;
+  /** Lets go whoever waits for the end. */
+  #ended!: () => void;
+  readonly #end = new Promise<void>((resolve) => {
+    this.#ended = resolve;
+  });
+
+  constructor(context: ReaderContext, reader: Reader, signal: AbortSignal | undefined) {
+    this.#context = context;
+    this.#reader = reader;
+    this.#signal = signal;
+  }
+
+  next(): Promise<IteratorResult<Tracked<Item>>> {
+    const pull = () => this.#pull();
+    const result = this.#last.then(pull);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  return(): Promise<IteratorResult<Tracked<Item>>> {
+    this.#stop();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  throw(error: unknown): Promise<IteratorResult<Tracked<Item>>> {
+    this.#stop();
+    return Promise.reject(error);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  get lag(): number {
+    return this.#waiter ? 0 : this.#reader.behind;
+  }
+
+  poke(): void {
+    if (this.#waiter) this.#context.bell.wake(this.#waiter, 'poke');
+  }
+
+  async #pull(): Promise<IteratorResult<Tracked<Item>>> {
+    if (!this.#isAttached && !this.#reader.isEnded) this.#attach();
+    try {
+      return await this.#take();
+    } catch (error) {
+      if (!this.#reader.isInterruption(error)) {
+        this.#stop();
+        throw this.#context.translate(error);
+      }
+      // An error would make the client forget the subscription; a closed socket makes it come back with its cursor.
+      this.#context.transport.interrupt?.();
+      await this.#end;
+      return { done: true, value: undefined };
+    }
+  }
+
+  async #take(): Promise<IteratorResult<Tracked<Item>>> {
+    const { log, transport, onDelivered } = this.#context;
+    for (;;) {
+      const step = this.#reader.advance();
+      if (step === 'ended') return { done: true, value: undefined };
+      if (step === 'blocked') await transport.drained();
+      else if (step === 'waiting') await this.#wait();
+      else if (step instanceof Promise) await step;
+      else {
+        onDelivered(1);
+        return { done: false, value: tracked(encodeCursor(log.epoch, step.seq), step.message.event as Item) };
+      }
+    }
+  }
+
+  async #wait(): Promise<void> {
+    const { bell } = this.#context;
+    if (bell.isClosed) throw new RunwireError('UNAVAILABLE', 'the server has closed');
+    const wake = await new Promise<Wake>((resolve) => {
+      this.#waiter = { key: this.#reader.bellKey, reader: this.#reader, wake: resolve };
+      bell.add(this.#waiter);
+    });
+    this.#waiter = undefined;
+    this.#reader.woken(wake);
+  }
+
+  // At the first `next()`: a handler that gives up before it never calls `return()`.
+  #attach(): void {
+    this.#isAttached = true;
+    this.#context.transport.attach(this);
+    if (this.#signal?.aborted) this.#stop();
+    else this.#signal?.addEventListener('abort', this.#stop);
+  }
+
+  readonly #stop = (): void => {
+    if (this.#reader.isEnded) return;
+    this.#reader.end();
+    this.#signal?.removeEventListener('abort', this.#stop);
+    this.#context.transport.detach(this);
+    this.poke();
+    this.#ended();
+  };
+}
