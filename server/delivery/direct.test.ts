@@ -1,0 +1,440 @@
+import fc from 'fast-check';
+import { afterEach, describe, expect, test } from 'vitest';
+import { isSignal, type RunEvent, runwireEvents, type StreamSignal } from '../../shared/events.ts';
+import { foldOf } from '../../shared/registry.ts';
+import { created, everyone, progress } from '../../tests/harness.ts';
+import type { Principal } from '../auth.ts';
+import type { ReadyDraft, Scope } from '../event-log/log.ts';
+import { openSqliteLog } from '../event-log/sqlite.ts';
+import { encodeCursor } from './cursor.ts';
+import { Delivery } from './delivery.ts';
+import type { DirectSubscription } from './direct.ts';
+import { directEncoder } from './encoder.ts';
+import type { EventQuery } from './events.ts';
+import { framesOf } from './frames.ts';
+import type { Attached, FrameSink, Transport } from './reader.ts';
+
+type Item = RunEvent | StreamSignal;
+type Message = { id: number; jsonrpc?: string; result: { type: 'data'; id: string; data: { id: string; data: Item } } };
+
+/** A socket under the test's control, which keeps what it is sent. */
+class Line implements Transport, FrameSink {
+  principal: Principal = everyone;
+  isDrained = true;
+  readonly sink = this;
+  readonly readers = new Set<Attached>();
+  readonly writes: Buffer[] = [];
+  corks = 0;
+  isCorked = false;
+  wasInterrupted = false;
+  #drained: (() => void)[] = [];
+
+  drained(): Promise<void> {
+    return new Promise((resolve) => this.#drained.push(resolve));
+  }
+  drain(): void {
+    this.isDrained = true;
+    for (const resolve of this.#drained.splice(0)) resolve();
+  }
+  write(frames: Buffer): void {
+    expect(this.isDrained).toBe(true);
+    this.writes.push(frames);
+  }
+  cork(): void {
+    expect(this.isCorked).toBe(false);
+    this.isCorked = true;
+    this.corks++;
+  }
+  uncork(): void {
+    this.isCorked = false;
+  }
+  interrupt(): void {
+    this.wasInterrupted = true;
+  }
+  identify(principal: Principal): void {
+    this.principal = principal;
+    for (const reader of this.readers) reader.poke();
+  }
+  attach(reader: Attached): void {
+    this.readers.add(reader);
+  }
+  detach(reader: Attached): void {
+    this.readers.delete(reader);
+  }
+
+  get messages(): Message[] {
+    return this.writes.flatMap(textsOf).map((text) => JSON.parse(text) as Message);
+  }
+  items(id = 1): Item[] {
+    return this.messages.filter((message) => message.id === id).map(({ result }) => result.data.data);
+  }
+  seqs(id = 1): number[] {
+    return this.items(id).flatMap((item) => (isSignal(item) ? [] : [item.seq]));
+  }
+}
+
+/** Payloads of unmasked text frames. */
+function textsOf(frames: Buffer): string[] {
+  const texts: string[] = [];
+  for (let at = 0; at < frames.length; ) {
+    expect(frames[at]).toBe(0x81);
+    const short = frames[at + 1] as number;
+    const [size, head] =
+      short < 126
+        ? [short, 2]
+        : short === 126
+          ? [frames.readUInt16BE(at + 2), 4]
+          : [Number(frames.readBigUInt64BE(at + 2)), 10];
+    texts.push(frames.toString('utf8', at + head, at + head + size));
+    at += head + size;
+  }
+  return texts;
+}
+
+const cleanups: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const clean of cleanups.splice(0)) await clean();
+});
+
+let lastEventId = 0;
+async function setUp({ quietMs }: { quietMs?: number } = {}) {
+  const log = await openSqliteLog({ path: ':memory:', fold: foldOf(runwireEvents) as never });
+  const delivery = new Delivery({ log, quietMs });
+  cleanups.push(async () => {
+    delivery.close();
+    await log.close();
+  });
+  const append = (...drafts: object[]) =>
+    log.append({
+      actor: 'ada',
+      drafts: drafts.map(
+        (draft) =>
+          ({ timestamp: '2026-01-01T00:00:00.000Z', eventId: `e${++lastEventId}`, ...draft }) as unknown as ReadyDraft,
+      ),
+    });
+  /** Subscribes as tRPC's handler does, and stops or fails as it would be told. */
+  const subscribe = (line: Line, query: Partial<EventQuery> = {}, id: number | string = 1) => {
+    const subscription = delivery.events(
+      line,
+      { scope: { kind: 'all' }, from: 'start', conflate: false, ...query },
+      undefined,
+    ) as unknown as DirectSubscription;
+    const first = subscription.next().then(({ value }) => {
+      directEncoder.encode({ id, result: { type: 'data', data: value } });
+    });
+    return { ended: first.then(() => subscription.next()), stop: () => subscription.return() };
+  };
+  /** Resolves once so many wait. */
+  const waiting = async (count: number) => {
+    while (delivery.waiting !== count) await new Promise(setImmediate);
+  };
+  return { log, delivery, append, subscribe, waiting };
+}
+const upwards = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+test('[D15] frames are whole for payloads of every size, in whatever characters', () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom('a', 'é', '語', '😀'),
+      fc.array(fc.constantFrom(0, 1, 20, 100, 125, 126, 127, 1_000, 65_535, 65_536, 70_000), {
+        minLength: 1,
+        maxLength: 3,
+      }),
+      (character, sizes) => {
+        const rests = sizes.map((size) => character.repeat(size));
+        expect(textsOf(framesOf('{"id":1,', rests))).toEqual(rests.map((rest) => `{"id":1,${rest}`));
+      },
+    ),
+  );
+});
+
+describe('who waits together', () => {
+  test('[D15] readers of the same under the same id are sent one buffer, others one of their own', async () => {
+    const { append, subscribe, waiting } = await setUp();
+    const lines = upwards(1, 4).map(() => new Line());
+    const [first, second, third, fourth] = lines as [Line, Line, Line, Line];
+    subscribe(first);
+    subscribe(second);
+    subscribe(third, {}, 'other');
+    subscribe(fourth, { types: new Set(['run.created']) });
+    await waiting(4);
+    await append(created('r1'), progress('r1', 1));
+    expect(first.writes.at(-1)).toBe(second.writes.at(-1));
+    expect(third.messages.at(-1)).toEqual({ ...first.messages.at(-1), id: 'other' });
+    expect(lines.map((line) => line.messages.length - 1)).toEqual([2, 2, 2, 1]);
+  });
+
+  test('[D17] what is due in one turn leaves in one write for each socket', async () => {
+    const { append, subscribe, waiting } = await setUp();
+    const [one, many] = [new Line(), new Line()];
+    subscribe(one);
+    for (const id of upwards(1, 5)) subscribe(many, { scope: { kind: 'project', projectId: 'demo' } }, id);
+    await waiting(6);
+    const before = one.writes.length;
+    await append(...upwards(1, 10).map((value) => progress('r1', value)));
+    expect(one.writes.length - before).toBe(1);
+    expect(one.seqs()).toEqual(upwards(1, 10));
+    // Five ids make five buffers: they leave together.
+    expect(many.corks).toBe(1);
+    expect(many.isCorked).toBe(false);
+    for (const id of upwards(1, 5)) expect(many.seqs(id)).toEqual(upwards(1, 10));
+  });
+
+  test('[A3] readers of other rights are not sent what they may not read', async () => {
+    const { append, subscribe, waiting } = await setUp();
+    const lines = ['a', 'b', '*'].map((projectId) => {
+      const line = new Line();
+      line.principal = { sub: 'eve', projects: [projectId], roles: ['viewer'] };
+      subscribe(line);
+      return line;
+    });
+    await waiting(3);
+    await append(
+      created('r1', { projectId: 'a' }),
+      created('r1', { projectId: 'b' }),
+      created('r1', { projectId: 'c' }),
+    );
+    expect(lines.map((line) => line.seqs())).toEqual([[1], [2], [1, 2, 3]]);
+  });
+
+  test('[D3] each is told of the head after its own quiet interval, and not before', async () => {
+    const { log, append, subscribe, waiting } = await setUp({ quietMs: 200 });
+    const [early, late] = [new Line(), new Line()];
+    const query = { types: new Set(['run.completed']) };
+    subscribe(early, query);
+    await waiting(1);
+    const begun = performance.now();
+    await append(created('r1'));
+    while (performance.now() - begun < 120) await new Promise(setImmediate);
+    subscribe(late, query);
+    await waiting(2);
+    await append(progress('r1', 1));
+    while (early.messages.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(late.items()).toEqual([{ type: 'stream.live', seq: 1 }]);
+    while (late.messages.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const line of [early, late]) {
+      expect(line.messages.at(-1)?.result).toMatchObject({
+        id: encodeCursor(log.epoch, 2),
+        data: { data: { type: 'stream.live', seq: 2 } },
+      });
+    }
+    expect(early.messages.length).toBe(2);
+  });
+});
+
+describe('sockets that do not drain', () => {
+  test('[D12] one is let go with its cursor, while the others go on', async () => {
+    const { append, subscribe, waiting, delivery } = await setUp();
+    const [slow, quick] = [new Line(), new Line()];
+    subscribe(slow);
+    subscribe(quick);
+    await waiting(2);
+    await append(created('r1'));
+    slow.isDrained = false;
+    for (let i = 1; i <= 20; i++) await append(progress('r1', i), progress('r1', i + 50));
+    expect(slow.seqs()).toEqual([1]);
+    expect([...slow.readers].map(({ lag }) => lag)).toEqual([40]);
+    expect(quick.seqs()).toEqual(upwards(1, 41));
+    expect(delivery.waiting).toBe(1);
+    slow.drain();
+    await waiting(2);
+    expect(slow.seqs()).toEqual(upwards(1, 41));
+    await append(progress('r1', 99));
+    expect(slow.writes.at(-1)).toBe(quick.writes.at(-1));
+  });
+
+  test('[D12] a burst that is too much to be pushed is fetched by each in pieces', async () => {
+    const { append, subscribe, waiting } = await setUp();
+    const lines = [new Line(), new Line()];
+    for (const line of lines) subscribe(line);
+    await waiting(2);
+    const text = 'x'.repeat(2_000);
+    await append(...upwards(1, 400).map((value) => progress('r1', value % 100, { message: text })));
+    await waiting(2);
+    for (const line of lines) {
+      expect(line.seqs()).toEqual(upwards(1, 400));
+      expect(Math.max(...line.writes.map(({ length }) => length))).toBeLessThan(80 * 1024);
+    }
+  });
+});
+
+describe('ends', () => {
+  test('[D13] however it ends, it waits no more, its line forgets it, and nothing more is sent', async () => {
+    const { append, subscribe, waiting, delivery } = await setUp();
+    const line = new Line();
+    const parked = subscribe(line, {}, 1);
+    const missing = subscribe(line, { scope: { kind: 'run', runId: 'nowhere' } }, 2);
+    await waiting(2);
+    line.isDrained = false;
+    const stalled = subscribe(line, {}, 3);
+    await new Promise(setImmediate);
+    expect(line.readers.size).toBe(3);
+    for (const { stop } of [parked, missing, stalled]) await stop();
+    expect(line.readers.size).toBe(0);
+    expect(delivery.waiting).toBe(0);
+    const sent = line.messages.length;
+    line.drain();
+    await append(created('r1'));
+    await append(created('nowhere'));
+    expect(line.messages.length).toBe(sent);
+    for (const { ended } of [parked, missing, stalled]) expect(await ended).toMatchObject({ done: true });
+  });
+
+  test('[D13] one that is stopped before the handler has begun it never sends', async () => {
+    const { append, subscribe, delivery } = await setUp();
+    const line = new Line();
+    const { stop, ended } = subscribe(line);
+    await stop();
+    expect(await ended).toMatchObject({ done: true });
+    await append(created('r1'));
+    expect([line.writes.length, line.readers.size, delivery.waiting]).toEqual([0, 0, 0]);
+  });
+
+  test('[D14] trouble with the log interrupts the line; wrong input and lost rights are errors of the subscription', async () => {
+    const { append, subscribe, waiting, delivery } = await setUp();
+    await append(created('r1'));
+    const line = new Line();
+    const wrong = subscribe(line, { lastEventId: 'none' });
+    await expect(wrong.ended).rejects.toMatchObject({ code: 'CURSOR_INVALID' });
+    const losing = subscribe(line, { scope: { kind: 'project', projectId: 'demo' } });
+    await waiting(1);
+    line.identify({ sub: 'eve', projects: ['other'], roles: ['viewer'] });
+    await expect(losing.ended).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    expect([line.wasInterrupted, line.readers.size, delivery.waiting]).toEqual([false, 0, 0]);
+    line.identify(everyone);
+    delivery.close();
+    const late = new Line();
+    const { stop, ended } = subscribe(late);
+    while (!late.wasInterrupted) await new Promise(setImmediate);
+    await stop();
+    expect(await ended).toMatchObject({ done: true });
+  });
+});
+
+test('[D1] whatever joins, leaves, stalls and is published, each reader is sent what the log holds', async () => {
+  const { log, append, subscribe, waiting, delivery } = await setUp();
+  const projects = ['a', 'b'];
+  const runs = ['r1', 'r2'];
+  const scopes: EventQuery['scope'][] = [
+    { kind: 'all' },
+    { kind: 'project', projectId: 'a' },
+    { kind: 'run', projectId: 'b', runId: 'r1' },
+    { kind: 'user', userId: 'ada' },
+  ];
+  const isIn = (scope: Scope, event: RunEvent & { audience?: string[] }) =>
+    scope.kind === 'all' ||
+    (scope.kind === 'user' && (event.audience?.includes('ada') ?? false)) ||
+    ('projectId' in scope &&
+      scope.projectId === event.projectId &&
+      (!('runId' in scope) || scope.runId === event.runId));
+  const line = fc.nat(3);
+  const action = fc.oneof(
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constant('append' as const),
+        drafts: fc.array(
+          fc.record({
+            projectId: fc.constantFrom(...projects),
+            runId: fc.constantFrom(...runs),
+            isProgress: fc.boolean(),
+            isForAda: fc.boolean(),
+            size: fc.constantFrom(0, 0, 0, 200, 1_990),
+          }),
+          { minLength: 1, maxLength: 30 },
+        ),
+      }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        kind: fc.constant('join' as const),
+        line,
+        scope: fc.constantFrom(...scopes),
+        isFiltered: fc.boolean(),
+        from: fc.constantFrom('now' as const, 'start' as const),
+      }),
+    },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('leave' as const), nth: fc.nat() }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ kind: fc.constantFrom('stall' as const, 'drain' as const, 'poke' as const), line }),
+    },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('pause' as const) }) },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 40 }), async (actions) => {
+      const lines = upwards(1, 4).map(() => new Line());
+      const begin = log.head;
+      const readers: { line: Line; id: number; after: number; query: Partial<EventQuery>; stop: () => unknown }[] = [];
+      const appending: Promise<unknown>[] = [];
+      let lastId = 0;
+      for (const action of actions) {
+        if (action.kind === 'append') {
+          appending.push(
+            append(
+              ...action.drafts.map(({ projectId, runId, isProgress, isForAda, size }) => {
+                const more = { projectId, ...(isForAda ? { audience: ['ada'] } : {}) };
+                return isProgress
+                  ? progress(runId, 1, { ...more, message: 'x'.repeat(size + 1) })
+                  : created(runId, more);
+              }),
+            ),
+          );
+        } else if (action.kind === 'join') {
+          const { scope, from } = action;
+          const types = action.isFiltered ? new Set(['stage.progress']) : undefined;
+          // From the start of this round: the log grows from round to round.
+          const lastEventId = from === 'start' ? encodeCursor(log.epoch, begin) : undefined;
+          const query: Partial<EventQuery> = { scope, types, from, lastEventId };
+          const id = ++lastId;
+          const { stop } = subscribe(lines[action.line] as Line, query, id);
+          await Promise.resolve().then(() => undefined);
+          readers.push({
+            line: lines[action.line] as Line,
+            id,
+            after: from === 'start' ? begin : log.head,
+            query,
+            stop,
+          });
+        } else if (action.kind === 'leave') {
+          const [left] = readers.splice(action.nth % Math.max(1, readers.length), 1);
+          await left?.stop();
+        } else if (action.kind === 'stall') (lines[action.line] as Line).isDrained = false;
+        else if (action.kind === 'drain') (lines[action.line] as Line).drain();
+        else if (action.kind === 'poke') for (const reader of (lines[action.line] as Line).readers) reader.poke();
+        else await new Promise(setImmediate);
+      }
+      await Promise.all(appending);
+      for (const each of lines) each.drain();
+      while (
+        delivery.waiting !== readers.length ||
+        lines.some((each) => [...each.readers].some(({ lag }) => lag > 0))
+      ) {
+        for (const each of lines) each.drain();
+        await new Promise(setImmediate);
+      }
+      const { records } = await readAll(log, begin);
+      for (const { line, id, after, query, stop } of readers) {
+        const expected = records
+          .filter(({ seq, type }) => seq > after && (!query.types || query.types.has(type)))
+          .filter(({ event }) => isIn(query.scope as Scope, event as RunEvent))
+          .map(({ seq }) => seq);
+        expect(line.seqs(id)).toEqual(expected);
+        await stop();
+      }
+      await waiting(0);
+    }),
+    { numRuns: 150, seed: 11 },
+  );
+});
+
+async function readAll(log: Awaited<ReturnType<typeof openSqliteLog>>, after: number) {
+  const records = [];
+  for (let at = after; at < log.head; ) {
+    const page = await log.read({ scope: { kind: 'all' }, after: at, limit: 1_000 });
+    records.push(...page.records);
+    at = page.scannedTo;
+  }
+  return { records };
+}
