@@ -43,6 +43,8 @@ export type EventBusOptions<R extends Registry> = {
   logger: Logger;
   phiPolicy: PhiPolicy;
   guard?: Guard | undefined;
+  /** Told how long each request took until its events were durable, and sent to those who waited for them. */
+  onPublished?: ((ms: number) => void) | undefined;
 };
 
 export class EventBus<R extends Registry> {
@@ -51,16 +53,25 @@ export class EventBus<R extends Registry> {
   readonly #schema: ReturnType<typeof draftSchemaOf<R>>;
   readonly #guard: Guard;
   readonly #phiPolicy: PhiPolicy;
+  readonly #onPublished: (ms: number) => void;
   readonly #observers = new Set<BusObserver<EventOf<R>>>();
   readonly #stopListening: () => void;
   #published = 0;
 
-  constructor({ registry, log, logger, phiPolicy, guard = (draft) => draft }: EventBusOptions<R>) {
+  constructor({
+    registry,
+    log,
+    logger,
+    phiPolicy,
+    guard = (draft) => draft,
+    onPublished = () => undefined,
+  }: EventBusOptions<R>) {
     this.#log = log;
     this.#logger = logger;
     this.#schema = draftSchemaOf(registry);
     this.#guard = guard;
     this.#phiPolicy = phiPolicy;
+    this.#onPublished = onPublished;
     this.#stopListening = log.subscribe((records) => this.#notify(records));
   }
 
@@ -78,12 +89,14 @@ export class EventBus<R extends Registry> {
     if (drafts.length > REQUEST_LIMIT_DRAFTS) {
       throw new RunwireError('TOO_LARGE', `more than ${REQUEST_LIMIT_DRAFTS} events in one request`);
     }
+    const begun = performance.now();
     const ready = this.#guarded(this.#checked(drafts), publisher.onPhi ?? this.#phiPolicy);
     const receipts = await this.#log.append({
       actor: publisher.actor,
       drafts: ready,
       ...(publisher.isTrusted ? {} : { check: refuseDecision }),
     });
+    this.#onPublished(performance.now() - begun);
     const duplicates = receipts.filter((receipt) => receipt.isDuplicate).length;
     const seq = receipts.reduce((highest, receipt) => Math.max(highest, receipt.seq), 0);
     return { accepted: receipts.length - duplicates, duplicates, seq, receipts };

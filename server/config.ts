@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/registry.ts';
 import { localSecret } from './auth.ts';
+import { defaultLimits, type Limits } from './limits.ts';
 
 /** The environment, checked: the only reader of it besides the CLI. The variables are the contract's section 5. */
 
@@ -25,6 +26,11 @@ const environmentSchema = z.object({
   ALLOWED_ORIGINS: list.optional(),
   RETENTION_DAYS: z.coerce.number().positive().optional(),
   PHI_POLICY: z.enum(['reject', 'redact']).default('reject'),
+  DELIVERY: z.enum(['direct', 'iterator']).default('direct'),
+  COMPRESSION: z
+    .enum(['true', 'false'])
+    .default('false')
+    .transform((value) => value === 'true'),
   NODE_ENV: z.string().optional(),
 });
 
@@ -38,6 +44,9 @@ export type Config = {
   allowedOrigins: string[];
   retentionDays?: number | undefined;
   phiPolicy: 'reject' | 'redact';
+  delivery: 'direct' | 'iterator';
+  compression: boolean;
+  limits: Partial<Limits>;
   /** The secret is the data folder's own: whoever can read the folder may sign in. */
   isLocalSecret: boolean;
 };
@@ -75,8 +84,31 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     allowedOrigins: values.ALLOWED_ORIGINS ?? [],
     retentionDays: values.RETENTION_DAYS,
     phiPolicy: values.PHI_POLICY,
+    delivery: values.DELIVERY,
+    compression: values.COMPRESSION,
+    limits: limitsIn(environment),
   };
 }
+
+/** `LIMIT_MESSAGE_BYTES` and so on. One that is none of ours is an error: it would be thought to hold. */
+function limitsIn(environment: Record<string, string | undefined>): Partial<Limits> {
+  const names = Object.keys(defaultLimits) as (keyof Limits)[];
+  const byVariable = new Map(names.map((name) => [limitVariable(name), name]));
+  const limits: Partial<Limits> = {};
+  for (const [variable, text] of Object.entries(environment)) {
+    if (!variable.startsWith('LIMIT_') || !text) continue;
+    const name = byVariable.get(variable);
+    const value = Number(text);
+    if (!name || !(value > 0)) {
+      const message = name ? 'must be a positive number' : 'there is no such limit';
+      throw new RunwireError('INVALID_INPUT', `${variable}: ${message}`, { path: variable });
+    }
+    limits[name] = value;
+  }
+  return limits;
+}
+
+export const limitVariable = (name: string): string => `LIMIT_${name.replace(/[A-Z]/g, '_$&').toUpperCase()}`;
 
 function secretOf(values: z.output<typeof environmentSchema>): { authSecret: string; isLocalSecret: boolean } {
   if (values.AUTH_SECRET !== undefined) return { authSecret: values.AUTH_SECRET, isLocalSecret: false };

@@ -3,10 +3,10 @@ import { type DraftIssue, RunwireError } from '../shared/errors.ts';
 import type { DraftOf, Registry } from '../shared/registry.ts';
 import type { Principal } from './auth.ts';
 import { parseJson, readJson, readText } from './body.ts';
-import { type EventBus, type PhiPolicy, REQUEST_LIMIT_DRAFTS } from './bus.ts';
+import { type PhiPolicy, REQUEST_LIMIT_DRAFTS } from './bus.ts';
 import type { Receipt } from './event-log/log.ts';
 import { queryOf, sendJson } from './http.ts';
-import { publishAs } from './publish.ts';
+import type { Publishing } from './publish.ts';
 
 /**
  * `POST /api/v1/events`: an object, an array, or NDJSON of drafts. With `?receipts=true` the answer also says of each
@@ -18,7 +18,7 @@ const LINES = new Set(['application/x-ndjson', 'application/ndjson', 'applicatio
 const LIMIT_BYTES = 8 * 1024 * 1024;
 
 export async function ingest<R extends Registry>(
-  bus: EventBus<R>,
+  publishing: Publishing<R>,
   principal: Principal,
   request: IncomingMessage,
   response: ServerResponse,
@@ -29,7 +29,7 @@ export async function ingest<R extends Registry>(
   const drafts = LINES.has(mediaType ?? '')
     ? parseLines(await readText(request, LIMIT_BYTES))
     : [await readJson(request, LIMIT_BYTES)].flat();
-  const { accepted, duplicates, seq, receipts } = await publishAs(bus, principal, drafts as DraftOf<R>[], onPhi);
+  const { accepted, duplicates, seq, receipts } = await publishing.publish(principal, drafts as DraftOf<R>[], onPhi);
   const details = query.get('receipts') === 'true' ? { receipts: receipts.map(receiptOf) } : {};
   sendJson(response, 200, { accepted, duplicates, seq, ...details });
 }

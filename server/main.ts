@@ -1,6 +1,7 @@
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import pino from 'pino';
+import { collectDefaultMetrics } from 'prom-client';
 import { RunwireError } from '../shared/errors.ts';
 import { roles, signToken } from './auth.ts';
 import { type Config, loadConfig, readEnvironment } from './config.ts';
@@ -18,6 +19,7 @@ export async function serve(): Promise<number> {
   const config = loadConfig(readEnvironment());
   const logger = pino({ level: 'info' }, pino.destination(2));
   const server = await createRunServer({ ...config, logger });
+  collectDefaultMetrics({ register: server.metrics }); // Of the process, which is this server's own.
   const { url } = await server.listen();
   process.stdout.write(`Runwire serves ${url}\n`);
   if (config.isLocalSecret) process.stdout.write(`Open ${await signInLink(url, config)}\n`);

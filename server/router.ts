@@ -1,7 +1,7 @@
 import { initTRPC, type TrackedEnvelope } from '@trpc/server';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import { errorTable, RunwireError } from '../shared/errors.ts';
+import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 import type { RunwireEvents } from '../shared/events.ts';
 import {
   type CategoryOf,
@@ -14,7 +14,6 @@ import {
 import type { RunHeader } from '../shared/run.ts';
 import * as field from '../shared/text.ts';
 import { type Authenticate, can, demand, type Principal } from './auth.ts';
-import type { EventBus } from './bus.ts';
 import type { Connection } from './connections.ts';
 import { decodeCursor, encodeCursor } from './delivery/cursor.ts';
 import type { Delivery } from './delivery/delivery.ts';
@@ -23,7 +22,7 @@ import type { Tracked } from './delivery/iterator.ts';
 import type { Transport } from './delivery/reader.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog, RunKey, Scope } from './event-log/log.ts';
-import { publishAs } from './publish.ts';
+import type { Publishing } from './publish.ts';
 import type { ServerStats } from './stats.ts';
 
 /** The procedures: thin. What they promise is the contract's sections 2 and 3. */
@@ -38,10 +37,12 @@ export type Context = {
 export type RouterOptions<R extends Registry> = {
   registry: R;
   log: EventLog;
-  bus: EventBus<R>;
+  publishing: Publishing<R>;
   delivery: Delivery;
   authenticate: Authenticate;
   stats: () => ServerStats;
+  /** Told the code of each error that a procedure answers with. */
+  onRejected: (code: ErrorCode) => void;
   logger: Logger;
 };
 
@@ -53,7 +54,7 @@ const opaque = z.string();
 const paging = { limit, cursor: opaque.nullish(), direction: z.literal('forward').optional() };
 
 export function createRouter<R extends Registry>(options: RouterOptions<R>) {
-  const { registry, log, bus, delivery, authenticate, stats, logger } = options;
+  const { registry, log, publishing, delivery, authenticate, stats, onRejected, logger } = options;
   type Event = EventOf<R>;
 
   const paths = new Set<string>();
@@ -81,10 +82,12 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
   });
 
   // Gives errors of ours the tRPC code, and so the HTTP status, that the table says.
-  const procedure = t.procedure.use(async ({ next, path }) => {
+  const procedure = t.procedure.use(async ({ next, path, ctx }) => {
+    ctx.connection?.request();
     const result = await next();
     if (result.ok) return result;
     const known = toRunwireError(result.error);
+    onRejected(known.code);
     if (known.code === 'INTERNAL') logger.error({ procedure: path, err: known.cause }, 'a procedure failed');
     throw toTRPCError(known);
   });
@@ -227,7 +230,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
           }),
         )
         .mutation(async ({ ctx: { principal }, input: { events, onPhi } }) => {
-          const { accepted, duplicates, seq } = await publishAs(bus, principal, events, onPhi);
+          const { accepted, duplicates, seq } = await publishing.publish(principal, events, onPhi);
           return { accepted, duplicates, seq };
         }),
     }),

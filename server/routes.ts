@@ -7,27 +7,29 @@ import sirv from 'sirv';
 import { errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
 import { type Authenticate, isAllowedOrigin, type Principal } from './auth.ts';
-import type { EventBus } from './bus.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import { bearerOf, cookieOf, pathOf, queryOf, sendError, sendJson } from './http.ts';
 import { ingest } from './ingest.ts';
+import type { Limits } from './limits.ts';
+import type { Metrics } from './metrics.ts';
 import { createLineage } from './producers/lineage-route.ts';
+import type { Publishing } from './publish.ts';
 import type { Context, RouterOf } from './router.ts';
 
 /** The HTTP face: the contract's section 4. */
 
 export type RoutesOptions<R extends Registry> = {
   router: RouterOf<R>;
-  bus: EventBus<R>;
+  publishing: Publishing<R>;
   authenticate: Authenticate;
   allowedOrigins: readonly string[];
   cookieName: string;
+  limits: Limits;
+  metrics: Metrics;
   logger: Logger;
   isReady: () => Promise<boolean>;
 };
 
-/** As on the WebSocket: what publishes in bulk has `/api/v1/events`. */
-const TRPC_LIMIT_BYTES = 1024 * 1024;
 const BATCH_LIMIT = 50;
 /** HOST stands for the page's own host, whose WebSockets `'self'` does not mean in every browser. */
 const SECURITY_HEADERS = {
@@ -41,7 +43,7 @@ const SECURITY_HEADERS = {
 type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
-  const { router, bus, authenticate, allowedOrigins, cookieName, logger, isReady } = options;
+  const { router, publishing, authenticate, allowedOrigins, cookieName, limits, metrics, logger, isReady } = options;
   const app = openApp();
 
   /** Bearer, or the web app's cookie where the browser says that one of our own pages asks. */
@@ -94,7 +96,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
           throw toTRPCError(toRunwireError(error)); // Thrown as it is, it would be answered with 500.
         }
       },
-      maxBodySize: TRPC_LIMIT_BYTES,
+      maxBodySize: limits.messageBytes, // As on the WebSocket: what publishes in bulk has `/api/v1/events`.
       maxBatchSize: BATCH_LIMIT,
       allowMethodOverride: true,
       // tRPC has statuses for its own refusals; the table has one for each code.
@@ -117,8 +119,8 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       if (request.method !== 'POST') throw new RunwireError('NOT_FOUND', 'events are published with POST');
       await take(await identify(request), request, response);
     });
-  const events = published((principal, request, response) => ingest(bus, principal, request, response));
-  const lineage = createLineage(bus, logger);
+  const events = published((principal, request, response) => ingest(publishing, principal, request, response));
+  const lineage = createLineage(publishing, logger);
   const lineageSingle = published(lineage.single);
   const lineageBatch = published(lineage.batch);
 
@@ -150,6 +152,11 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     sendJson(response, is ? 200 : 503, { status: is ? 'ready' : 'unavailable' });
   };
 
+  const scrape: Route = async (_request, response) => {
+    const text = await metrics.registry.metrics();
+    response.writeHead(200, { 'content-type': metrics.registry.contentType, 'cache-control': 'no-store' }).end(text);
+  };
+
   /** The routes that also serve a server that we are attached to. */
   const ownRoute = (path: string): Route | undefined => {
     if (path.startsWith('/trpc/')) return trpc;
@@ -164,6 +171,8 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
         return (_request, response) => sendJson(response, 200, { status: 'alive' });
       case '/readyz':
         return ready;
+      case '/metrics':
+        return scrape;
       case '/login':
         return login;
       default:
@@ -176,6 +185,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       .then(() => route(request, response))
       .catch((error: unknown) => {
         const known = toRunwireError(error);
+        metrics.rejected(known.code);
         if (known.code === 'INTERNAL') logger.error({ err: error }, 'a request failed');
         // What is left of a refused body is not waited for.
         if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');

@@ -1,25 +1,27 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { applyWSSHandler } from '@trpc/server/adapters/ws';
 import pino, { type Logger } from 'pino';
-import { WebSocketServer } from 'ws';
+import type { Registry as PrometheusRegistry } from 'prom-client';
 import { RunwireError } from '../shared/errors.ts';
 import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { foldOf, type Registry } from '../shared/registry.ts';
-import { type Authenticate, hs256, isAllowedOrigin } from './auth.ts';
+import { type Authenticate, hs256 } from './auth.ts';
 import { RunEventBroadcaster } from './broadcaster.ts';
 import { EventBus, type Guard, type PhiPolicy } from './bus.ts';
 import { databasePath } from './config.ts';
 import { Connections } from './connections.ts';
 import { Delivery } from './delivery/delivery.ts';
-import { DirectWebSocket, directEncoder } from './delivery/encoder.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/log.ts';
 import { openSqliteLog } from './event-log/sqlite.ts';
-import { cookieOf, pathOf } from './http.ts';
-import { type Context, createRouter, type ServerRouter } from './router.ts';
+import { pathOf } from './http.ts';
+import { type Limits, limitsOf } from './limits.ts';
+import { Metrics } from './metrics.ts';
+import { Publishing } from './publish.ts';
+import { createRouter, type ServerRouter } from './router.ts';
 import { createRoutes } from './routes.ts';
+import { createSockets, refuseUpgrade, type Upgrade } from './sockets.ts';
 import { Rates, type ServerStats } from './stats.ts';
 
 /** Puts the parts together, and takes them down in order. */
@@ -53,6 +55,10 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = {
    * ground under the first. Default `direct`.
    */
   delivery?: 'direct' | 'iterator';
+  /** What one client may ask for; default {@link defaultLimits}. */
+  limits?: Partial<Limits>;
+  /** Takes permessage-deflate where a client offers it. It costs far more than it saves on a fast network; default false. */
+  compression?: boolean;
   /** Over how long clients are sent away at the end; default 2 ms a client, at most 2,000. */
   shutdownSpreadMs?: number;
   /** Event types; default the twelve. */
@@ -67,6 +73,8 @@ export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
   broadcaster: RunEventBroadcaster;
   log: EventLog;
   getStats(): ServerStats;
+  /** What `/metrics` shows: to add to, or to serve elsewhere. */
+  metrics: PrometheusRegistry;
   /** Serves everything, the web app too. Resolves once connections are taken. */
   listen(): Promise<{ url: string; host: string; port: number }>;
   /**
@@ -79,7 +87,6 @@ export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
 };
 
 const WS_PATH = '/ws';
-const WS_LIMIT_BYTES = 1024 * 1024;
 const DAY_MS = 86_400_000;
 const TRIM_INTERVAL_MS = 3_600_000;
 /** Longer HTTP answers than this are cut off at the end: SSE streams never finish by themselves. */
@@ -103,16 +110,26 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     path: databasePath(options.databaseUrl ?? 'memory:'),
     fold: foldOf(registry) as never,
     onFailure: (error) => logger.error({ err: error }, 'the event log failed'),
+    onCommit: (commit) => metrics.committed(commit),
   });
-  const bus = new EventBus({ registry, log, logger, phiPolicy: options.phiPolicy ?? 'reject', guard: options.guard });
+  const bus = new EventBus({
+    registry,
+    log,
+    logger,
+    phiPolicy: options.phiPolicy ?? 'reject',
+    guard: options.guard,
+    onPublished: (ms) => metrics.published(ms),
+  });
   const delivery = new Delivery({
     log,
     quietMs: options.quietMs,
     // Errors thrown while iterating never pass the router's middleware.
     translate: (error) => toTRPCError(toRunwireError(error)),
   });
-  const connections = new Connections({ heartbeatMs, isDirect: options.delivery !== 'iterator' });
-  const rates = new Rates(() => ({ published: bus.published, delivered: delivery.delivered }));
+  const limits = limitsOf(options.limits);
+  const connections = new Connections({ heartbeatMs, isDirect: options.delivery !== 'iterator', limits });
+  const metrics = new Metrics({ log, bus, delivery, connections });
+  const rates = new Rates(() => ({ published: bus.published, delivered: delivery.counts.delivered }));
   const startedAt = performance.now();
   let isClosing = false;
 
@@ -127,88 +144,49 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
       connections: clients.length,
       subscriptions: clients.reduce((sum, client) => sum + client.subscriptions, 0),
       published: bus.published,
-      delivered: delivery.delivered,
+      delivered: delivery.counts.delivered,
       publishedPerSecond: perSecond.published,
       deliveredPerSecond: perSecond.delivered,
       clients,
     };
   };
 
-  const router = createRouter({ registry, log, bus, delivery, authenticate, stats: getStats, logger });
+  const publishing = new Publishing(bus, limits);
+  const router = createRouter({
+    registry,
+    log,
+    publishing,
+    delivery,
+    authenticate,
+    stats: getStats,
+    onRejected: (code) => metrics.rejected(code),
+    logger,
+  });
   const cookieName = `runwire_${log.epoch}`;
   const routes = createRoutes({
     router,
-    bus,
+    publishing,
     authenticate,
     allowedOrigins,
     cookieName,
+    limits,
+    metrics,
     logger,
     // Any read shows whether the log answers.
     isReady: async () => !isClosing && (await log.projectsOf('').then(Boolean, () => false)),
   });
 
-  const wss = new WebSocketServer({
-    noServer: true,
-    maxPayload: WS_LIMIT_BYTES,
-    perMessageDeflate: false,
-    WebSocket: DirectWebSocket,
-  });
-  applyWSSHandler({
-    wss,
+  const upgrade = createSockets({
     router,
-    experimental_encoder: directEncoder,
-    createContext: async ({ req, res, info }): Promise<Context> => {
-      const connection = connections.of(res);
-      connection.hasSpoken = true;
-      // The origin was checked at the upgrade; without one it is no browser of ours that brings the cookie.
-      const cookie = req.headers.origin === undefined ? undefined : cookieOf(req, cookieName);
-      const token = info.connectionParams?.token ?? cookie;
-      try {
-        if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
-        connection.identify(await authenticate(token));
-      } catch (error) {
-        // A throw here would answer every subscription with an error, and the client would forget them.
-        const known = toRunwireError(error);
-        if (known.code === 'INTERNAL') logger.error({ err: error }, 'a token could not be checked');
-        if (known.code === 'UNAVAILABLE') connection.interrupt('the token cannot be checked now');
-        else connection.refuse(known.message);
-        return new Promise<never>(() => undefined);
-      }
-      return {
-        get principal() {
-          return connection.principal;
-        },
-        connection,
-      };
-    },
-    onError: ({ error, req }) => {
-      // Connection parameters that cannot be read never reach `createContext`.
-      connections.refuseSpeechless(req);
-      const cause = error.cause as { code?: unknown } | undefined;
-      // What a peer sends on the wire is not an error of ours, and must not be able to fill the log.
-      if (/^(WS_ERR_|ECONN|EPIPE)/.test(String(cause?.code)))
-        logger.debug({ code: cause?.code }, 'a WebSocket broke off');
-      else if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: cause ?? error }, 'a WebSocket failed');
-    },
+    connections,
+    authenticate,
+    allowedOrigins,
+    cookieName,
+    limits,
+    compression: options.compression ?? false,
+    logger,
+    isClosing: () => isClosing,
   });
-
-  const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    socket.on('error', () => socket.destroy());
-    const { origin, host: addressed } = request.headers;
-    let refusal: string | undefined;
-    if (isClosing) refusal = '503 Service Unavailable';
-    // tRPC makes a URL of both, outside of any try: an address that is none would end the process.
-    else if (!URL.canParse(request.url ?? '', `http://${addressed}`)) refusal = '400 Bad Request';
-    else if (!isAllowedOrigin(origin, addressed, allowedOrigins)) refusal = '403 Forbidden';
-    if (refusal !== undefined) {
-      refuseUpgrade(socket, refusal);
-      return;
-    }
-    wss.handleUpgrade(request, socket, head, (ws) => {
-      connections.add(ws, request);
-      wss.emit('connection', ws, request);
-    });
-  };
 
   const httpServer = createServer(routes.all);
   httpServer.on('upgrade', (request, socket, head) => {
@@ -255,6 +233,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     broadcaster: new RunEventBroadcaster(bus as never),
     log,
     getStats,
+    metrics: metrics.registry,
     listen: () =>
       new Promise((resolve, reject) => {
         httpServer.once('error', reject);
@@ -284,10 +263,6 @@ function authenticatorOf({
   throw new RunwireError('INVALID_INPUT', 'createRunServer needs authSecret or authenticate', { path: 'authSecret' });
 }
 
-function refuseUpgrade(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-}
-
 type Handler = (request: IncomingMessage, response: ServerResponse) => boolean;
 
 /**
@@ -295,11 +270,7 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => boolean;
  * would answer 404 to our paths, and `ws`, with a path of its own, 400 to our upgrades. Upgrades that nobody listens to
  * are refused rather than left to hang.
  */
-function attachTo(
-  server: Server,
-  own: Handler,
-  upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
-): () => void {
+function attachTo(server: Server, own: Handler, upgrade: Upgrade): () => void {
   const emit = server.emit as (this: Server, event: string | symbol, ...args: unknown[]) => boolean;
   let isAttached = true;
   const isOurs = (event: string | symbol, args: unknown[]): boolean => {

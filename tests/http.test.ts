@@ -324,7 +324,7 @@ async function answerTo(port: number, pieces: string[]): Promise<string> {
 
 test('[Q11] what is no page of the app is a JSON 404, whatever it is', async () => {
   await using server = await withToken();
-  for (const path of ['/metrics', '/hooks/github', '/index.php', '/runsx', '/assets/none.js', '/..%2fpackage.json']) {
+  for (const path of ['/hooks/github', '/metrics/x', '/index.php', '/runsx', '/assets/none.js', '/..%2fpackage.json']) {
     const response = await fetch(`${server.url}${path}`);
     expect([response.status, response.headers.get('x-content-type-options')], path).toEqual([404, 'nosniff']);
     expect(await response.json(), path).toMatchObject({ error: { code: 'NOT_FOUND' } });

@@ -45,24 +45,16 @@ class Place {
 
 export class Bell {
   readonly #epoch: string;
-  readonly #onDelivered: (messages: number) => void;
+  readonly #counts: { delivered: number };
   readonly #places = new Map<string, Place>();
   #head: number;
   #isClosed = false;
 
-  /** `head`: the position of the log, which nobody needs to be told of. `onDelivered` counts what groups are sent. */
-  constructor({
-    epoch,
-    head,
-    onDelivered,
-  }: {
-    epoch: string;
-    head: number;
-    onDelivered: (messages: number) => void;
-  }) {
+  /** `head`: the position of the log, which nobody needs to be told of. `counts`: what groups are sent is added to it. */
+  constructor({ epoch, head, counts }: { epoch: string; head: number; counts: { delivered: number } }) {
     this.#epoch = epoch;
     this.#head = head;
-    this.#onDelivered = onDelivered;
+    this.#counts = counts;
   }
 
   /** Nothing will ring any more. */
@@ -139,7 +131,7 @@ export class Bell {
       }
       for (const group of groups.values()) told += group.tell(rest, this.#head, since);
     }
-    this.#onDelivered(told);
+    this.#counts.delivered += told;
   }
 
   /** Wakes everyone for the last time. */
@@ -177,7 +169,7 @@ export class Bell {
       this.#forget(group);
     }
     for (const sink of corked ?? []) sink.uncork();
-    this.#onDelivered(sent);
+    this.#counts.delivered += sent;
     // Last, for each goes on at once, and may join a group again.
     for (const member of left) member.released(before);
   }

@@ -5,7 +5,7 @@ import { ChangedRuns } from './changed-runs.ts';
 import { DirectSubscription } from './direct.ts';
 import { type EventQuery, EventReader } from './events.ts';
 import { ReaderIterator, type Tracked } from './iterator.ts';
-import type { Reader, ReaderContext, Transport } from './reader.ts';
+import type { DeliveryCounts, Reader, ReaderContext, Transport } from './reader.ts';
 import { type SummaryQuery, SummaryReader } from './summaries.ts';
 import { Window, type WindowLimits } from './window.ts';
 
@@ -22,6 +22,12 @@ export type DeliveryOptions = {
 
 /** All subscriptions of one server: hands out readers, and rings for them when the log has moved on. */
 export class Delivery {
+  readonly counts: DeliveryCounts = {
+    delivered: 0,
+    replays: 0,
+    gaps: { expired: 0, epoch_changed: 0, ahead: 0, access_changed: 0 },
+    conflated: 0,
+  };
   readonly #log: EventLog;
   readonly #translate: (error: unknown) => unknown;
   readonly #window = new Window(WINDOW);
@@ -30,13 +36,12 @@ export class Delivery {
   readonly #quietMs: number;
   readonly #ticker: NodeJS.Timeout;
   readonly #stopListening: () => void;
-  #delivered = 0;
 
   constructor({ log, quietMs = 30_000, translate = (error) => error }: DeliveryOptions) {
     this.#log = log;
     this.#quietMs = quietMs;
     this.#translate = translate;
-    this.#bell = new Bell({ epoch: log.epoch, head: log.head, onDelivered: this.#count });
+    this.#bell = new Bell({ epoch: log.epoch, head: log.head, counts: this.counts });
     this.#changed = new ChangedRuns(log);
     this.#stopListening = log.subscribe((records) => {
       this.#window.push(records);
@@ -46,10 +51,6 @@ export class Delivery {
     this.#ticker.unref();
   }
 
-  /** Items sent to all readers since the start. */
-  get delivered(): number {
-    return this.#delivered;
-  }
   /** Readers that wait for news. */
   get waiting(): number {
     return this.#bell.waiting;
@@ -90,13 +91,9 @@ export class Delivery {
       transport,
       quietMs: this.#quietMs,
       translate: this.#translate,
-      onDelivered: this.#count,
+      counts: this.counts,
     };
   }
-
-  readonly #count = (messages: number): void => {
-    this.#delivered += messages;
-  };
 }
 
 /** Tracked items, as its type says, unless its transport has a sink: then it sends them itself, and yields none. */

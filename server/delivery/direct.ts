@@ -108,13 +108,13 @@ export class DirectSubscription implements AsyncIterableIterator<DirectSubscript
 
   /** Returns the step that has nothing to be sent. */
   #sendPieces(): Exclude<Step, { seq: number }> {
-    const { log, onDelivered } = this.#context;
+    const { log, counts } = this.#context;
     let piece: string[] = [];
     let length = 0;
     const flush = () => {
       if (piece.length === 0) return;
       this.sink.write(framesOf(this.#head as string, piece));
-      onDelivered(piece.length);
+      counts.delivered += piece.length;
       piece = [];
       length = 0;
     };

@@ -21,7 +21,18 @@ export const directEncoder: Encoder = {
 };
 
 export class DirectWebSocket extends WebSocket {
+  #limitBytes = Number.POSITIVE_INFINITY;
+  #onExcess = () => {};
+
+  /** Calls back when there is something to be sent while more than so many bytes are unsent. */
+  bound(limitBytes: number, onExcess: () => void): void {
+    this.#limitBytes = limitBytes;
+    this.#onExcess = onExcess;
+  }
+
   override send(data: unknown, ...rest: unknown[]): void {
-    if (data !== nothing) super.send(...([data, ...rest] as Parameters<WebSocket['send']>));
+    if (data === nothing) return;
+    if (this.bufferedAmount > this.#limitBytes) this.#onExcess();
+    super.send(...([data, ...rest] as Parameters<WebSocket['send']>));
   }
 }

@@ -98,6 +98,7 @@ export class EventReader extends Reader {
 
   #hold({ records, scannedTo }: Page): void {
     this.#page = this.#query.conflate ? conflated(records) : records;
+    this.context.counts.conflated += records.length - this.#page.length;
     this.#index = 0;
     this.#scannedTo = scannedTo;
     if (records.length === 0) this.position = scannedTo;

@@ -80,7 +80,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
   }
 
   async #take(): Promise<IteratorResult<Tracked<Item>>> {
-    const { log, transport, onDelivered } = this.#context;
+    const { log, transport, counts } = this.#context;
     for (;;) {
       const step = this.#reader.advance();
       if (step === 'ended') return { done: true, value: undefined };
@@ -88,7 +88,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
       else if (step === 'waiting') await this.#wait();
       else if (step instanceof Promise) await step;
       else {
-        onDelivered(1);
+        counts.delivered++;
         return { done: false, value: tracked(encodeCursor(log.epoch, step.seq), step.message.event as Item) };
       }
     }

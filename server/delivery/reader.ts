@@ -3,7 +3,7 @@ import type { GapReason, StreamSignal } from '../../shared/events.ts';
 import { can, type Principal } from '../auth.ts';
 import type { EventLog, LogRecord } from '../event-log/log.ts';
 import { type Bell, bellKey, type Wake } from './bell.ts';
-import { decodeCursor } from './cursor.ts';
+import { type Cursor, decodeCursor } from './cursor.ts';
 
 /**
  * A subscription is a cursor over the log, not a queue. A reader reads what is after its cursor, waits for its socket to
@@ -68,6 +68,17 @@ export interface Waiting {
   toldAt: number;
 }
 
+/** Since the start. */
+export type DeliveryCounts = {
+  /** Messages sent to all readers. */
+  delivered: number;
+  /** Subscriptions that began behind the head. */
+  replays: number;
+  gaps: Record<GapReason, number>;
+  /** Events left out since later ones supersede them. */
+  conflated: number;
+};
+
 export type ReaderContext = {
   log: EventLog;
   bell: Bell;
@@ -76,8 +87,7 @@ export type ReaderContext = {
   quietMs: number;
   /** Makes of what ends a subscription the error that its client is told. */
   translate: (error: unknown) => unknown;
-  /** Counts what is sent. */
-  onDelivered: (messages: number) => void;
+  counts: DeliveryCounts;
 };
 
 /**
@@ -154,6 +164,7 @@ export abstract class Reader implements Waiting {
       }
       if (this.#gap) {
         const gap = this.#gap;
+        this.context.counts.gaps[gap.reason]++;
         this.#gap = undefined;
         this.#isLive = false;
         this.position = gap.toSeq;
@@ -208,11 +219,15 @@ export abstract class Reader implements Waiting {
     const { log } = this.context;
     const { from, lastEventId } = this.#start;
     this.position = from === 'start' ? this.beginning : log.head;
-    if (lastEventId === undefined) return;
-    const cursor = decodeCursor(lastEventId);
-    if (cursor.epoch !== log.epoch) this.setGap('epoch_changed');
-    else if (cursor.seq > log.head) this.setGap('ahead');
-    else this.position = cursor.seq;
+    if (lastEventId !== undefined) this.#resume(decodeCursor(lastEventId));
+    if (this.position < log.head) this.context.counts.replays++;
+  }
+
+  #resume({ epoch, seq }: Cursor): void {
+    const { log } = this.context;
+    if (epoch !== log.epoch) this.setGap('epoch_changed');
+    else if (seq > log.head) this.setGap('ahead');
+    else this.position = seq;
   }
 
   #tell(seq: number, message: Message): Step {

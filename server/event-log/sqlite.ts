@@ -63,7 +63,10 @@ export type SqliteOptions = {
   now?: () => number;
   /** Told why SQLite failed, each time that somebody is answered `UNAVAILABLE`. */
   onFailure?: (error: unknown) => void;
+  /** Told of each commit: how many events it made durable, and how long it took. */
+  onCommit?: (commit: Commit) => void;
 };
+export type Commit = { events: number; ms: number };
 
 type Pending = { batch: Batch; resolve: (receipts: Receipt[]) => void; reject: (error: unknown) => void };
 /** The end of the log: what the next row builds on. */
@@ -92,6 +95,7 @@ class SqliteLog implements EventLog {
   readonly #fold: SqliteOptions['fold'];
   readonly #now: () => number;
   readonly #onFailure: (error: unknown) => void;
+  readonly #onCommit: (commit: Commit) => void;
   readonly #statements: ReturnType<typeof prepareStatements>;
   readonly #rows: RowStatements;
   readonly #views: SqliteViews;
@@ -103,9 +107,10 @@ class SqliteLog implements EventLog {
   #tip: Tip;
   #oldest: number;
 
-  constructor({ path, fold, now = Date.now, onFailure = () => undefined }: SqliteOptions) {
+  constructor({ path, fold, now = Date.now, onFailure = () => undefined, onCommit = () => undefined }: SqliteOptions) {
     this.#fold = fold;
     this.#onFailure = onFailure;
+    this.#onCommit = onCommit;
     this.#now = now;
     if (path !== ':memory:') {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -175,6 +180,7 @@ class SqliteLog implements EventLog {
   #commit(group: Pending[]): void {
     const outcomes: (() => void)[] = [];
     const records: LogRecord[] = [];
+    const begun = performance.now();
     let tip = this.#tip;
     try {
       this.#statements.begin.run();
@@ -200,6 +206,7 @@ class SqliteLog implements EventLog {
       for (const { reject } of group) reject(refusal);
       return;
     }
+    this.#onCommit({ events: records.length, ms: performance.now() - begun });
     if (this.#oldest > this.#tip.seq && records.length > 0) this.#oldest = this.#tip.seq + 1;
     this.#tip = tip;
     if (records.length > 0) for (const listener of this.#listeners) listener(records);

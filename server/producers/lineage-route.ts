@@ -8,6 +8,7 @@ import { can, demand, type Principal } from '../auth.ts';
 import { readJson } from '../body.ts';
 import { type EventBus, REQUEST_LIMIT_DRAFTS } from '../bus.ts';
 import { sendJson } from '../http.ts';
+import type { Publishing } from '../publish.ts';
 import { LineageMemory } from './lineage-memory.ts';
 import { draftsOf, readLineage } from './openlineage.ts';
 
@@ -25,10 +26,10 @@ type Taken = { accepted: number; duplicates: number };
 type Handler = (principal: Principal, request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 export function createLineage<R extends Registry>(
-  events: EventBus<R>,
+  publishing: Publishing<R>,
   logger: Logger,
 ): { single: Handler; batch: Handler } {
-  const bus = events as unknown as EventBus<RunwireEvents>;
+  const bus = publishing.bus as unknown as EventBus<RunwireEvents>;
   const memory = new LineageMemory();
 
   /** Maps and publishes one message. Throws what the client is to be told. */
@@ -66,9 +67,15 @@ export function createLineage<R extends Registry>(
   const note = ({ code, path, cause }: RunwireError, count: number) =>
     logger.warn({ code, path, defect: (cause as Error | undefined)?.name, count }, 'OpenLineage events were refused');
 
+  /** By 429 its clients would lose the events. */
+  const admit = (principal: Principal, messages: number) => {
+    if (!publishing.isAllowed(principal, messages)) throw new RunwireError('UNAVAILABLE', 'too many events a second');
+  };
+
   const single: Handler = async (principal, request, response) => {
     demand(principal, 'publish');
     const body = await readJson(request, LIMIT_BYTES);
+    admit(principal, 1);
     const taken = await take(principal, body).catch((error: unknown) => {
       const refusal = refusalOf(error);
       note(refusal, 1);
@@ -88,6 +95,7 @@ export function createLineage<R extends Registry>(
     if (bodies.length > BATCH_LIMIT) {
       throw new RunwireError('TOO_LARGE', `more than ${BATCH_LIMIT} events in one batch`);
     }
+    admit(principal, bodies.length);
     const failed: { index: number; reason: string; retriable: boolean }[] = [];
     let first: RunwireError | undefined;
     for (let at = 0; at < bodies.length; at += GROUP) {

@@ -1,0 +1,105 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { applyWSSHandler } from '@trpc/server/adapters/ws';
+import type { Logger } from 'pino';
+import { WebSocketServer } from 'ws';
+import { RunwireError } from '../shared/errors.ts';
+import type { Registry } from '../shared/registry.ts';
+import { type Authenticate, isAllowedOrigin } from './auth.ts';
+import type { Connections } from './connections.ts';
+import { DirectWebSocket, directEncoder } from './delivery/encoder.ts';
+import { toRunwireError } from './errors.ts';
+import { cookieOf } from './http.ts';
+import type { Limits } from './limits.ts';
+import type { Context, RouterOf } from './router.ts';
+
+/** `/ws`: who may open a socket, and tRPC's handler behind it. */
+
+export type SocketsOptions<R extends Registry> = {
+  router: RouterOf<R>;
+  connections: Connections;
+  authenticate: Authenticate;
+  allowedOrigins: readonly string[];
+  cookieName: string;
+  limits: Limits;
+  compression: boolean;
+  logger: Logger;
+  isClosing: () => boolean;
+};
+
+export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+/**
+ * Without a context of its own for each message a socket takes a few hundred KB for zlib; small messages are not worth it.
+ * docs/benchmarks.md has what it costs all the same.
+ */
+const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 1_024 };
+
+export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
+  const { router, connections, authenticate, allowedOrigins, cookieName, limits, compression, logger } = options;
+  const wss = new WebSocketServer({
+    noServer: true,
+    maxPayload: limits.messageBytes,
+    perMessageDeflate: compression ? DEFLATE : false,
+    WebSocket: DirectWebSocket,
+  });
+  applyWSSHandler({
+    wss,
+    router,
+    experimental_encoder: directEncoder,
+    createContext: async ({ req, res, info }): Promise<Context> => {
+      const connection = connections.of(res);
+      connection.hasSpoken = true;
+      // The origin was checked at the upgrade; without one it is no browser of ours that brings the cookie.
+      const cookie = req.headers.origin === undefined ? undefined : cookieOf(req, cookieName);
+      const token = info.connectionParams?.token ?? cookie;
+      try {
+        if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
+        connections.identify(res, await authenticate(token));
+      } catch (error) {
+        // A throw here would answer every subscription with an error, and the client would forget them.
+        const known = toRunwireError(error);
+        if (known.code === 'INTERNAL') logger.error({ err: error }, 'a token could not be checked');
+        if (known.code === 'UNAVAILABLE') connection.interrupt('the token cannot be checked now');
+        else connection.refuse(known.message);
+        return new Promise<never>(() => undefined);
+      }
+      return {
+        get principal() {
+          return connection.principal;
+        },
+        connection,
+      };
+    },
+    onError: ({ error, req }) => {
+      // Connection parameters that cannot be read never reach `createContext`.
+      connections.refuseSpeechless(req);
+      const cause = error.cause as { code?: unknown } | undefined;
+      // What a peer sends on the wire is not an error of ours, and must not be able to fill the log.
+      if (/^(WS_ERR_|ECONN|EPIPE)/.test(String(cause?.code)))
+        logger.debug({ code: cause?.code }, 'a WebSocket broke off');
+      else if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: cause ?? error }, 'a WebSocket failed');
+    },
+  });
+
+  return (request, socket, head) => {
+    socket.on('error', () => socket.destroy());
+    const { origin, host } = request.headers;
+    let refusal: string | undefined;
+    if (options.isClosing()) refusal = '503 Service Unavailable';
+    // tRPC makes a URL of both, outside of any try: an address that is none would end the process.
+    else if (!URL.canParse(request.url ?? '', `http://${host}`)) refusal = '400 Bad Request';
+    else if (!isAllowedOrigin(origin, host, allowedOrigins)) refusal = '403 Forbidden';
+    if (refusal !== undefined) {
+      refuseUpgrade(socket, refusal);
+      return;
+    }
+    wss.handleUpgrade(request, socket, head, (ws) => {
+      if (connections.add(ws, request)) wss.emit('connection', ws, request);
+    });
+  };
+}
+
+export function refuseUpgrade(socket: Duplex, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+}
