@@ -1,9 +1,9 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import type { WebSocket } from 'ws';
+import { isDeepStrictEqual } from 'node:util';
 import { closeCodes } from '../shared/errors.ts';
 import type { Principal } from './auth.ts';
-import type { DirectWebSocket } from './delivery/encoder.ts';
+import type { DirectWebSocket, SocketOwner } from './delivery/encoder.ts';
 import type { Attached, FrameSink, Transport } from './delivery/reader.ts';
 import { Bucket, type Limits } from './limits.ts';
 
@@ -30,25 +30,25 @@ const REASON_LIMIT_BYTES = 123;
 /** How often a compressed socket, which tells nobody when it has drained, is looked at. */
 const LOOK_MS = 20;
 
-type Parts = {
-  id: number;
-  ws: WebSocket;
-  request: IncomingMessage;
-  options: ConnectionsOptions;
-  counts: ConnectionCounts;
-};
-
-export class Connection implements Transport, FrameSink {
+/**
+ * One socket. To tRPC's handler it stands for the request that opened it, too: the handler keeps that for as long as the
+ * socket is open, and a request of Node's is a kilobyte of headers that nobody reads again.
+ */
+export class Connection implements Transport, FrameSink, SocketOwner {
   readonly id: number;
   readonly connectedAtMs = Date.now();
   readonly sink: FrameSink | undefined;
-  readonly address: string;
-  readonly #ws: WebSocket;
-  readonly #socket: Socket;
-  readonly #options: ConnectionsOptions;
-  readonly #counts: ConnectionCounts;
-  readonly #messages: Bucket;
-  readonly #readers = new Set<Attached>();
+  readonly address: Address;
+  /** Of the request, until the handler has made a context of it. */
+  url: string | undefined;
+  headers: Pick<IncomingHttpHeaders, 'host' | 'origin' | 'cookie'>;
+  readonly socket: Socket;
+  readonly #ws: DirectWebSocket;
+  readonly #connections: Connections;
+  /** Absent while it is full. */
+  #messages: Bucket | undefined;
+  /** Few, nearly always: a set of them would be larger than they are. */
+  readonly #readers: Attached[] = [];
   #principal: Principal | undefined;
   /** All sockets of the same subject. */
   #user: User | undefined;
@@ -62,26 +62,19 @@ export class Connection implements Transport, FrameSink {
   #stalledAt: number | undefined;
   #takenBytes = 0;
 
-  constructor({ id, ws, request, options, counts }: Parts) {
+  constructor(id: number, ws: DirectWebSocket, request: IncomingMessage, address: Address, connections: Connections) {
+    const { host, origin, cookie } = request.headers;
+    const { isDirect, heartbeatMs } = connections.options;
     this.id = id;
+    this.url = request.url;
+    this.headers = { host, origin, cookie };
+    this.socket = request.socket;
+    this.address = address;
     this.#ws = ws;
-    this.#socket = request.socket;
-    this.address = request.socket.remoteAddress ?? '';
-    this.#options = options;
-    this.#counts = counts;
-    this.#messages = new Bucket(options.limits.messagesPerSecond);
-    this.#pingAt = this.#heardAt + options.heartbeatMs;
+    this.#connections = connections;
+    this.#pingAt = this.#heardAt + heartbeatMs;
     // `ws` has to make the frames of what is compressed.
-    this.sink = options.isDirect && ws.extensions === '' ? this : undefined;
-    const heard = () => {
-      this.#heardAt = performance.now();
-    };
-    ws.on('message', () => {
-      heard();
-      this.request();
-    });
-    ws.on('pong', heard);
-    ws.on('ping', heard);
+    this.sink = isDirect && ws.extensions === '' ? this : undefined;
   }
 
   get principal(): Principal {
@@ -89,17 +82,41 @@ export class Connection implements Transport, FrameSink {
     return this.#principal;
   }
 
+  /** What procedures know a socket by (`Context`). */
+  get connection(): this {
+    return this;
+  }
+
+  /** The handler has made its context. */
+  forgetRequest(): void {
+    this.url = undefined;
+    this.headers = noHeaders;
+  }
+
+  heard(isMessage: boolean): void {
+    this.#heardAt = performance.now();
+    if (isMessage) this.request();
+  }
+
+  sending(): void {
+    if (this.#ws.bufferedAmount > this.#limits.unsentBytes) this.outpace();
+  }
+
+  closed(): void {
+    this.#connections.remove(this);
+  }
+
   /** Puts a principal in place, at first or by a fresh token. */
   identify(principal: Principal): void {
     this.#principal = principal;
-    for (const reader of this.#readers) reader.poke();
+    for (const reader of [...this.#readers]) reader.poke();
   }
 
   /** Counts it among the sockets of its user; closes it where they are too many. */
   enter(user: User): void {
     this.#user = user;
     user.connections++;
-    if (user.connections > this.#options.limits.connectionsPerUser) this.exceed('too many connections of this user');
+    if (user.connections > this.#limits.connectionsPerUser) this.exceed('too many connections of this user');
   }
 
   /** It has closed. */
@@ -107,7 +124,7 @@ export class Connection implements Transport, FrameSink {
     const user = this.#user;
     if (user) {
       user.connections--;
-      user.subscriptions -= this.#readers.size;
+      user.subscriptions -= this.#readers.length;
     }
     this.#user = undefined;
     return user;
@@ -115,6 +132,7 @@ export class Connection implements Transport, FrameSink {
 
   /** Counts a message, or a request in one: too many close the socket. */
   request(): void {
+    this.#messages ??= new Bucket(this.#limits.messagesPerSecond);
     if (!this.#messages.take(1)) this.exceed('too many messages');
   }
 
@@ -124,23 +142,23 @@ export class Connection implements Transport, FrameSink {
   }
 
   get unsentBytes(): number {
-    return this.sink ? this.#socket.writableLength : this.#ws.bufferedAmount;
+    return this.sink ? this.socket.writableLength : this.#ws.bufferedAmount;
   }
 
   drained(): Promise<void> {
     if (this.isDrained) return Promise.resolve();
     this.#drained ??= new Promise((resolve) => {
-      this.#counts.stalls++;
+      this.#connections.counts.stalls++;
       const looking = this.sink ? undefined : setInterval(() => done(), LOOK_MS);
       const done = () => {
         if (this.#ws.readyState !== this.#ws.CLOSED && !this.isDrained) return;
         clearInterval(looking);
-        this.#socket.off('drain', done);
+        this.socket.off('drain', done);
         this.#ws.off('close', done);
         this.#drained = undefined;
         resolve();
       };
-      this.#socket.on('drain', done);
+      this.socket.on('drain', done);
       this.#ws.on('close', done);
     });
     return this.#drained;
@@ -149,15 +167,15 @@ export class Connection implements Transport, FrameSink {
   /** To the TCP socket itself: `ws` would make a frame of its own for each. */
   write(frames: Buffer): void {
     // After its closing frame a WebSocket sends nothing more.
-    if (this.#ws.readyState === this.#ws.OPEN) this.#socket.write(frames);
+    if (this.#ws.readyState === this.#ws.OPEN) this.socket.write(frames);
   }
 
   cork(): void {
-    this.#socket.cork();
+    this.socket.cork();
   }
 
   uncork(): void {
-    this.#socket.uncork();
+    this.socket.uncork();
   }
 
   interrupt(reason = 'the log is not available'): void {
@@ -165,17 +183,20 @@ export class Connection implements Transport, FrameSink {
   }
 
   attach(reader: Attached): void {
-    const { subscriptionsPerSocket, subscriptionsPerUser } = this.#options.limits;
-    this.#readers.add(reader);
+    const { subscriptionsPerSocket, subscriptionsPerUser } = this.#limits;
+    this.#readers.push(reader);
     if (this.#user) this.#user.subscriptions++;
-    if (this.#readers.size > subscriptionsPerSocket) this.exceed('too many subscriptions on this socket');
+    if (this.#readers.length > subscriptionsPerSocket) this.exceed('too many subscriptions on this socket');
     else if (this.#user && this.#user.subscriptions > subscriptionsPerUser) {
       this.exceed('too many subscriptions of this user');
     }
   }
 
   detach(reader: Attached): void {
-    if (this.#readers.delete(reader) && this.#user) this.#user.subscriptions--;
+    const index = this.#readers.indexOf(reader);
+    if (index === -1) return;
+    this.#readers.splice(index, 1);
+    if (this.#user) this.#user.subscriptions--;
   }
 
   /** Closes with 4401, and hears no more: what comes before the peer closes too would pile up unanswered. */
@@ -211,7 +232,7 @@ export class Connection implements Transport, FrameSink {
    * beyond their token.
    */
   check(now: number): void {
-    const { heartbeatMs, limits } = this.#options;
+    const { heartbeatMs, limits } = this.#connections.options;
     if (now - this.#heardAt >= 2 * heartbeatMs) {
       this.#ws.terminate();
       return;
@@ -225,6 +246,7 @@ export class Connection implements Transport, FrameSink {
       this.refuse('the token has expired');
       return;
     }
+    if (this.#messages?.isFull) this.#messages = undefined;
     if (this.#isStalled(now)) {
       this.outpace();
       return;
@@ -235,20 +257,24 @@ export class Connection implements Transport, FrameSink {
   }
 
   stats(): ClientStats {
-    const lags = [...this.#readers].map((reader) => reader.lag);
+    const lags = this.#readers.map((reader) => reader.lag);
     return {
       id: this.id,
       ...(this.#principal ? { sub: this.#principal.sub } : {}),
       connectedAt: new Date(this.connectedAtMs).toISOString(),
-      subscriptions: this.#readers.size,
+      subscriptions: this.#readers.length,
       lag: lags.length === 0 ? 0 : Math.max(...lags),
       unsentBytes: this.unsentBytes,
       sentBytes: this.#sentBytes,
     };
   }
 
+  get #limits(): Limits {
+    return this.#connections.options.limits;
+  }
+
   get #sentBytes(): number {
-    return this.#socket.bytesWritten - this.#socket.writableLength;
+    return this.socket.bytesWritten - this.socket.writableLength;
   }
 
   #isStalled(now: number): boolean {
@@ -258,12 +284,12 @@ export class Connection implements Transport, FrameSink {
       this.#takenBytes = taken ?? 0;
       return false;
     }
-    return now - this.#stalledAt >= this.#options.limits.stalledMs;
+    return now - this.#stalledAt >= this.#limits.stalledMs;
   }
 
   #close(code: number, reason: string): void {
     if (this.#ws.readyState !== this.#ws.OPEN) return;
-    this.#counts.closes.set(code, (this.#counts.closes.get(code) ?? 0) + 1);
+    this.#connections.counts.closes.set(code, (this.#connections.counts.closes.get(code) ?? 0) + 1);
     // Cut between characters: half of one would not be UTF-8.
     const text = Buffer.from(reason)
       .subarray(0, REASON_LIMIT_BYTES)
@@ -274,7 +300,10 @@ export class Connection implements Transport, FrameSink {
 }
 
 /** What all sockets of one subject have together. */
-type User = { sub: string; connections: number; subscriptions: number };
+type User = { principal: Principal; connections: number; subscriptions: number };
+/** Where sockets come from. */
+type Address = { text: string; connections: number };
+const noHeaders = Object.freeze({});
 
 /** Since the start. */
 export type ConnectionCounts = {
@@ -292,18 +321,19 @@ export type ConnectionsOptions = {
 };
 
 export class Connections {
+  readonly options: ConnectionsOptions;
   readonly counts: ConnectionCounts = { closes: new Map(), stalls: 0 };
-  readonly #options: ConnectionsOptions;
-  readonly #byWebSocket = new Map<WebSocket, Connection>();
-  readonly #byRequest = new WeakMap<IncomingMessage, Connection>();
+  readonly #open = new Set<Connection>();
   readonly #users = new Map<string, User>();
-  readonly #addresses = new Map<string, number>();
+  readonly #addresses = new Map<string, Address>();
   readonly #wheel: NodeJS.Timeout;
   #lastId = 0;
+  /** Told when the last one has gone. */
+  #onEmpty = () => {};
 
   /** One wheel for all: no timer of its own for any client. */
   constructor(options: ConnectionsOptions) {
-    this.#options = options;
+    this.options = options;
     const { heartbeatMs, limits } = options;
     const turnMs = Math.min(1_000, heartbeatMs / 4, limits.identifyMs / 4, limits.stalledMs / 4);
     this.#wheel = setInterval(() => this.#turn(), turnMs);
@@ -311,83 +341,71 @@ export class Connections {
   }
 
   get count(): number {
-    return this.#byWebSocket.size;
+    return this.#open.size;
   }
 
   /** Those that have too much unsent to be read for. */
   get slow(): number {
     let count = 0;
-    for (const connection of this.#byWebSocket.values()) if (!connection.isDrained) count++;
+    for (const connection of this.#open) if (!connection.isDrained) count++;
     return count;
   }
 
-  /** False where it is one too many, and has been closed. */
-  add(ws: DirectWebSocket, request: IncomingMessage): boolean {
-    const options = this.#options;
-    const connection = new Connection({ id: ++this.#lastId, ws, request, options, counts: this.counts });
-    this.#byWebSocket.set(ws, connection);
-    this.#byRequest.set(request, connection);
-    const { address } = connection;
-    const fromThere = (this.#addresses.get(address) ?? 0) + 1;
-    this.#addresses.set(address, fromThere);
-    ws.once('close', () => this.#forget(ws, connection));
-    ws.bound(options.limits.unsentBytes, () => connection.outpace());
-    if (fromThere <= options.limits.connectionsPerAddress) return true;
+  /** Undefined where it is one too many from its address, and has been closed. */
+  add(ws: DirectWebSocket, request: IncomingMessage): Connection | undefined {
+    const text = request.socket.remoteAddress ?? '';
+    const address = this.#addresses.get(text) ?? { text, connections: 0 };
+    this.#addresses.set(text, address);
+    address.connections++;
+    const connection = new Connection(++this.#lastId, ws, request, address, this);
+    ws.owner = connection;
+    this.#open.add(connection);
+    if (address.connections <= this.options.limits.connectionsPerAddress) return connection;
     connection.exceed('too many connections from this address');
-    return false;
+    return undefined;
+  }
+
+  remove(connection: Connection): void {
+    if (!this.#open.delete(connection)) return;
+    const { address } = connection;
+    address.connections--;
+    if (address.connections === 0) this.#addresses.delete(address.text);
+    const user = connection.leave();
+    if (user?.connections === 0) this.#users.delete(user.principal.sub);
+    if (this.#open.size === 0) this.#onEmpty();
   }
 
   /** Puts in place who a socket is. */
-  identify(ws: WebSocket, principal: Principal): void {
-    const connection = this.#byWebSocket.get(ws);
-    if (!connection) return; // It has closed while its token was looked at.
-    connection.identify(principal);
-    const user = this.#users.get(principal.sub) ?? { sub: principal.sub, connections: 0, subscriptions: 0 };
+  identify(connection: Connection, principal: Principal): void {
+    if (!this.#open.has(connection)) return; // It has closed while its token was looked at.
+    const user = this.#users.get(principal.sub) ?? { principal, connections: 0, subscriptions: 0 };
     this.#users.set(principal.sub, user);
+    // Tabs of one user that came with the same token share what it says.
+    connection.identify(isDeepStrictEqual(user.principal, principal) ? user.principal : principal);
     connection.enter(user);
   }
 
-  of(ws: WebSocket): Connection {
-    const connection = this.#byWebSocket.get(ws);
-    if (!connection) throw new Error('not a connection of this server');
-    return connection;
-  }
-
-  /** Closes the connection that a request opened, unless it has said who it is. */
-  refuseSpeechless(request: IncomingMessage): void {
-    const connection = this.#byRequest.get(request);
-    if (connection && !connection.hasSpoken) connection.refuse('no token');
-  }
-
   stats(): ClientStats[] {
-    return [...this.#byWebSocket.values()].map((connection) => connection.stats());
+    return [...this.#open].map((connection) => connection.stats());
   }
 
   /** Dismisses everyone, in random order over `spreadMs`, so that they do not all come back at once. */
   async close(spreadMs: number): Promise<void> {
-    const connections = [...this.#byWebSocket.values()];
-    const closed = [...this.#byWebSocket.keys()].map((ws) => new Promise((resolve) => ws.once('close', resolve)));
+    const connections = [...this.#open];
     const timers = connections.map((connection) => setTimeout(() => connection.dismiss(), Math.random() * spreadMs));
     const grace = setTimeout(() => {
       for (const connection of connections) connection.terminate();
     }, spreadMs + GRACE_MS);
-    await Promise.all(closed);
+    await new Promise<void>((resolve) => {
+      this.#onEmpty = resolve;
+      if (this.#open.size === 0) resolve();
+    });
     for (const timer of [...timers, grace]) clearTimeout(timer);
     clearInterval(this.#wheel);
   }
 
-  #forget(ws: WebSocket, connection: Connection): void {
-    this.#byWebSocket.delete(ws);
-    const { address } = connection;
-    const left = (this.#addresses.get(address) ?? 1) - 1;
-    if (left === 0) this.#addresses.delete(address);
-    else this.#addresses.set(address, left);
-    const user = connection.leave();
-    if (user?.connections === 0) this.#users.delete(user.sub);
-  }
-
   #turn(): void {
     const now = performance.now();
-    for (const connection of this.#byWebSocket.values()) connection.check(now);
+    for (const connection of this.#open) connection.check(now);
   }
 }

@@ -6,7 +6,7 @@ import { WebSocketServer } from 'ws';
 import { RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
 import { type Authenticate, isAllowedOrigin } from './auth.ts';
-import type { Connections } from './connections.ts';
+import type { Connection, Connections } from './connections.ts';
 import { DirectWebSocket, directEncoder } from './delivery/encoder.ts';
 import { toRunwireError } from './errors.ts';
 import { cookieOf } from './http.ts';
@@ -47,15 +47,16 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     wss,
     router,
     experimental_encoder: directEncoder,
-    createContext: async ({ req, res, info }): Promise<Context> => {
-      const connection = connections.of(res);
+    createContext: async ({ req, info }): Promise<Context> => {
+      const connection = connectionOf(req);
       connection.hasSpoken = true;
       // The origin was checked at the upgrade; without one it is no browser of ours that brings the cookie.
       const cookie = req.headers.origin === undefined ? undefined : cookieOf(req, cookieName);
       const token = info.connectionParams?.token ?? cookie;
+      connection.forgetRequest();
       try {
         if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
-        connections.identify(res, await authenticate(token));
+        connections.identify(connection, await authenticate(token));
       } catch (error) {
         // A throw here would answer every subscription with an error, and the client would forget them.
         const known = toRunwireError(error);
@@ -64,16 +65,12 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
         else connection.refuse(known.message);
         return new Promise<never>(() => undefined);
       }
-      return {
-        get principal() {
-          return connection.principal;
-        },
-        connection,
-      };
+      return connection;
     },
     onError: ({ error, req }) => {
       // Connection parameters that cannot be read never reach `createContext`.
-      connections.refuseSpeechless(req);
+      const connection = connectionOf(req);
+      if (!connection.hasSpoken) connection.refuse('no token');
       const cause = error.cause as { code?: unknown } | undefined;
       // What a peer sends on the wire is not an error of ours, and must not be able to fill the log.
       if (/^(WS_ERR_|ECONN|EPIPE)/.test(String(cause?.code)))
@@ -83,7 +80,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
   });
 
   return (request, socket, head) => {
-    socket.on('error', () => socket.destroy());
+    socket.on('error', destroyThis);
     const { origin, host } = request.headers;
     let refusal: string | undefined;
     if (options.isClosing()) refusal = '503 Service Unavailable';
@@ -95,10 +92,19 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       return;
     }
     wss.handleUpgrade(request, socket, head, (ws) => {
-      if (connections.add(ws, request)) wss.emit('connection', ws, request);
+      socket.off('error', destroyThis); // `ws` has its own.
+      const connection = connections.add(ws, request);
+      if (connection) wss.emit('connection', ws, connection);
     });
   };
 }
+
+function destroyThis(this: Duplex): void {
+  this.destroy();
+}
+
+/** What tRPC's handler takes for the request is the connection. */
+const connectionOf = (request: IncomingMessage): Connection => request as unknown as Connection;
 
 export function refuseUpgrade(socket: Duplex, status: string): void {
   socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);

@@ -28,71 +28,50 @@ export class Delivery {
     gaps: { expired: 0, epoch_changed: 0, ahead: 0, access_changed: 0 },
     conflated: 0,
   };
-  readonly #log: EventLog;
-  readonly #translate: (error: unknown) => unknown;
+  readonly #context: ReaderContext;
   readonly #window = new Window(WINDOW);
-  readonly #bell: Bell;
   readonly #changed: ChangedRuns;
-  readonly #quietMs: number;
   readonly #ticker: NodeJS.Timeout;
   readonly #stopListening: () => void;
 
   constructor({ log, quietMs = 30_000, translate = (error) => error }: DeliveryOptions) {
-    this.#log = log;
-    this.#quietMs = quietMs;
-    this.#translate = translate;
-    this.#bell = new Bell({ epoch: log.epoch, head: log.head, counts: this.counts });
+    const { counts } = this;
+    const bell = new Bell({ epoch: log.epoch, head: log.head, counts });
+    this.#context = { log, bell, quietMs, translate, counts };
     this.#changed = new ChangedRuns(log);
     this.#stopListening = log.subscribe((records) => {
       this.#window.push(records);
-      this.#bell.ring(records);
+      bell.ring(records);
     });
-    this.#ticker = setInterval(() => this.#bell.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));
+    this.#ticker = setInterval(() => bell.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));
     this.#ticker.unref();
   }
 
   /** Readers that wait for news. */
   get waiting(): number {
-    return this.#bell.waiting;
+    return this.#context.bell.waiting;
   }
 
   events<Event>(transport: Transport, query: EventQuery, signal: AbortSignal | undefined): Subscription<Event> {
-    const context = this.#contextOf(transport);
-    return this.#subscriptionOf(context, new EventReader(context, this.#window, query), signal);
+    return this.#taken(transport, new EventReader(this.#context, transport, this.#window, query), signal);
   }
 
   summaries(transport: Transport, query: SummaryQuery, signal: AbortSignal | undefined): Subscription<RunHeader> {
-    const context = this.#contextOf(transport);
-    return this.#subscriptionOf(context, new SummaryReader(context, this.#changed, query), signal);
+    return this.#taken(transport, new SummaryReader(this.#context, transport, this.#changed, query), signal);
   }
 
   /** Readers that are still on, those without a socket, fail with `UNAVAILABLE` once they have nothing more to yield. */
   close(): void {
     this.#stopListening();
     clearInterval(this.#ticker);
-    this.#bell.close();
+    this.#context.bell.close();
   }
 
-  #subscriptionOf<Item>(
-    context: ReaderContext,
-    reader: Reader,
-    signal: AbortSignal | undefined,
-  ): AsyncIterableIterator<Tracked<Item>> {
-    const { sink } = context.transport;
-    if (!sink) return new ReaderIterator<Item>(context, reader, signal);
-    // It yields itself, to the encoder, which sends what the type says.
-    return new DirectSubscription(context, sink, reader) as AsyncIterableIterator<unknown> as never;
-  }
-
-  #contextOf(transport: Transport): ReaderContext {
-    return {
-      log: this.#log,
-      bell: this.#bell,
-      transport,
-      quietMs: this.#quietMs,
-      translate: this.#translate,
-      counts: this.counts,
-    };
+  #taken<Item>(transport: Transport, reader: Reader, signal: AbortSignal | undefined): Subscription<Item> {
+    const { sink } = transport;
+    if (!sink) return new ReaderIterator<Item>(this.#context, transport, reader, signal);
+    // It yields itself, to the encoder, and sends what the type says.
+    return new DirectSubscription(this.#context, transport, sink, reader) as AsyncIterableIterator<unknown> as never;
   }
 }
 

@@ -3,7 +3,7 @@ import type { Waiter, Wake } from './bell.ts';
 import { encodeCursor } from './cursor.ts';
 import { framesOf, headOf, restOf } from './frames.ts';
 import type { Group, Member } from './group.ts';
-import type { Attached, FrameSink, Reader, ReaderContext, Step } from './reader.ts';
+import type { Attached, FrameSink, Reader, ReaderContext, Step, Transport } from './reader.ts';
 
 /**
  * A subscription that sends for itself, past the loop in which tRPC's WebSocket handler takes items one by one: that loop
@@ -17,44 +17,51 @@ import type { Attached, FrameSink, Reader, ReaderContext, Step } from './reader.
 /** What is read is sent in pieces of this size, each once the socket has drained; UTF-16 units of JSON. */
 const PIECE_LENGTH = 64 * 1024;
 
-export class DirectSubscription implements AsyncIterableIterator<DirectSubscription>, Attached, Member {
+export class DirectSubscription
+  implements AsyncIterableIterator<DirectSubscription>, AsyncDisposable, Attached, Member
+{
   readonly reader: Reader;
   readonly sink: FrameSink;
   readonly #context: ReaderContext;
+  readonly #transport: Transport;
   /** The beginning of its messages, once the request's id is known. */
   #head: string | undefined;
   #group: Group | undefined;
   #waiter: Waiter | undefined;
   #isAnnounced = false;
   #failure: { error: unknown } | undefined;
-  /** Answers the handler's `next()`, which is left open until the end. */
-  #settle: (() => void) | undefined;
+  /** The handler's `next()`, which is left open until the end. */
+  #resolve: ((result: IteratorResult<DirectSubscription>) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
 
-  constructor(context: ReaderContext, sink: FrameSink, reader: Reader) {
+  constructor(context: ReaderContext, transport: Transport, sink: FrameSink, reader: Reader) {
     this.#context = context;
+    this.#transport = transport;
     this.sink = sink;
     this.reader = reader;
   }
 
-  async next(): Promise<IteratorResult<DirectSubscription>> {
+  /** Not an async function: what the handler waits for lasts as long as the subscription, and should be small. */
+  next(): Promise<IteratorResult<DirectSubscription>> {
     if (!this.#isAnnounced) {
       this.#isAnnounced = true;
-      return { done: false, value: this };
+      return Promise.resolve({ done: false, value: this });
     }
-    if (!this.reader.isEnded) {
-      await new Promise<void>((resolve) => {
-        this.#settle = resolve;
-      });
-    }
-    const failure = this.#failure;
-    this.#failure = undefined;
-    if (failure) throw failure.error;
-    return { done: true, value: undefined };
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      if (this.reader.isEnded) this.#settle();
+    });
   }
 
-  async return(): Promise<IteratorResult<DirectSubscription>> {
+  return(): Promise<IteratorResult<DirectSubscription>> {
     this.#end();
-    return { done: true, value: undefined };
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  /** Without one, the handler would give it one. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#end();
   }
 
   [Symbol.asyncIterator](): this {
@@ -69,7 +76,7 @@ export class DirectSubscription implements AsyncIterableIterator<DirectSubscript
   begin(request: { id: unknown; jsonrpc?: unknown }): void {
     if (this.#head !== undefined || this.reader.isEnded) return;
     this.#head = headOf(request);
-    this.#context.transport.attach(this);
+    this.#transport.attach(this);
     this.#goOn();
   }
 
@@ -93,7 +100,7 @@ export class DirectSubscription implements AsyncIterableIterator<DirectSubscript
   #goOn(): void {
     try {
       const step = this.#sendPieces();
-      if (step === 'blocked') void this.#context.transport.drained().then(() => this.#goOn());
+      if (step === 'blocked') void this.#transport.drained().then(() => this.#goOn());
       else if (step === 'waiting') this.#park();
       else if (step instanceof Promise) {
         step.then(
@@ -155,7 +162,7 @@ export class DirectSubscription implements AsyncIterableIterator<DirectSubscript
   #fail(error: unknown): void {
     if (this.reader.isInterruption(error)) {
       // An error would make the client forget the subscription; a closed socket makes it come back with its cursor.
-      this.#context.transport.interrupt?.();
+      this.#transport.interrupt?.();
       return;
     }
     if (this.reader.isEnded) return;
@@ -166,8 +173,16 @@ export class DirectSubscription implements AsyncIterableIterator<DirectSubscript
   #end(): void {
     if (this.reader.isEnded) return;
     this.reader.end();
-    if (this.#head !== undefined) this.#context.transport.detach(this);
+    if (this.#head !== undefined) this.#transport.detach(this);
     this.poke();
-    this.#settle?.();
+    this.#settle();
+  }
+
+  #settle(): void {
+    if (!this.#resolve) return;
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure) this.#reject?.(failure.error);
+    else this.#resolve({ done: true, value: undefined });
   }
 }

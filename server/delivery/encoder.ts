@@ -20,19 +20,28 @@ export const directEncoder: Encoder = {
   decode: jsonEncoder.decode,
 };
 
-export class DirectWebSocket extends WebSocket {
-  #limitBytes = Number.POSITIVE_INFINITY;
-  #onExcess = () => {};
+/** Whose a socket is. */
+export interface SocketOwner {
+  /** Something came: a message, or a sign of life. */
+  heard(isMessage: boolean): void;
+  /** Something is about to be sent. */
+  sending(): void;
+  closed(): void;
+}
 
-  /** Calls back when there is something to be sent while more than so many bytes are unsent. */
-  bound(limitBytes: number, onExcess: () => void): void {
-    this.#limitBytes = limitBytes;
-    this.#onExcess = onExcess;
+export class DirectWebSocket extends WebSocket {
+  /** Told before any listener. Listeners of its own would cost every idle socket a few hundred bytes. */
+  owner: SocketOwner | undefined;
+
+  override emit(event: string | symbol, ...values: unknown[]): boolean {
+    if (event === 'message' || event === 'ping' || event === 'pong') this.owner?.heard(event === 'message');
+    else if (event === 'close') this.owner?.closed();
+    return super.emit(event, ...values);
   }
 
   override send(data: unknown, ...rest: unknown[]): void {
     if (data === nothing) return;
-    if (this.bufferedAmount > this.#limitBytes) this.#onExcess();
+    this.owner?.sending();
     super.send(...([data, ...rest] as Parameters<WebSocket['send']>));
   }
 }

@@ -2,7 +2,7 @@ import { RunwireError } from '../../shared/errors.ts';
 import { can, readKey } from '../auth.ts';
 import type { LogRecord, Page, Scope } from '../event-log/log.ts';
 import { bellKey } from './bell.ts';
-import { type Filter, Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
+import { type Filter, Reader, type ReaderContext, type Start, type Taken, type Transport } from './reader.ts';
 import type { Window } from './window.ts';
 
 export type EventQuery = Start & {
@@ -26,13 +26,13 @@ export class EventReader extends Reader {
   /** How far the page was scanned, beyond its last match. */
   #scannedTo = 0;
 
-  constructor(context: ReaderContext, window: Window, query: EventQuery) {
-    super(context, query);
+  constructor(context: ReaderContext, transport: Transport, window: Window, query: EventQuery) {
+    super(context, transport, query);
     this.#window = window;
     this.#query = query;
     const { scope } = query;
     if (scope.kind !== 'run') this.#scope = scope;
-    else if (scope.projectId !== undefined) this.#scope = { ...scope, projectId: scope.projectId };
+    else if (scope.projectId !== undefined) this.#scope = scope as Scope;
   }
 
   protected get wantedKey(): string {

@@ -3,7 +3,7 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { StreamSignal } from '../../shared/events.ts';
 import type { Waiter, Wake } from './bell.ts';
 import { encodeCursor } from './cursor.ts';
-import type { Attached, Reader, ReaderContext } from './reader.ts';
+import type { Attached, Reader, ReaderContext, Transport } from './reader.ts';
 
 /**
  * A subscription that is asked for each item: that of a caller in the process, of SSE, and of a WebSocket on the plain
@@ -17,6 +17,7 @@ export type Tracked<Item> = TrackedEnvelope<Item | StreamSignal>;
 
 export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>>, Attached {
   readonly #context: ReaderContext;
+  readonly #transport: Transport;
   readonly #reader: Reader;
   readonly #signal: AbortSignal | undefined;
   #last: Promise<unknown> = Promise.resolve();
@@ -28,8 +29,9 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
     this.#ended = resolve;
   });
 
-  constructor(context: ReaderContext, reader: Reader, signal: AbortSignal | undefined) {
+  constructor(context: ReaderContext, transport: Transport, reader: Reader, signal: AbortSignal | undefined) {
     this.#context = context;
+    this.#transport = transport;
     this.#reader = reader;
     this.#signal = signal;
   }
@@ -73,18 +75,18 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
         throw this.#context.translate(error);
       }
       // An error would make the client forget the subscription; a closed socket makes it come back with its cursor.
-      this.#context.transport.interrupt?.();
+      this.#transport.interrupt?.();
       await this.#end;
       return { done: true, value: undefined };
     }
   }
 
   async #take(): Promise<IteratorResult<Tracked<Item>>> {
-    const { log, transport, counts } = this.#context;
+    const { log, counts } = this.#context;
     for (;;) {
       const step = this.#reader.advance();
       if (step === 'ended') return { done: true, value: undefined };
-      if (step === 'blocked') await transport.drained();
+      if (step === 'blocked') await this.#transport.drained();
       else if (step === 'waiting') await this.#wait();
       else if (step instanceof Promise) await step;
       else {
@@ -108,7 +110,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
   // At the first `next()`: a handler that gives up before it never calls `return()`.
   #attach(): void {
     this.#isAttached = true;
-    this.#context.transport.attach(this);
+    this.#transport.attach(this);
     if (this.#signal?.aborted) this.#stop();
     else this.#signal?.addEventListener('abort', this.#stop);
   }
@@ -117,7 +119,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
     if (this.#reader.isEnded) return;
     this.#reader.end();
     this.#signal?.removeEventListener('abort', this.#stop);
-    this.#context.transport.detach(this);
+    this.#transport.detach(this);
     this.poke();
     this.#ended();
   };

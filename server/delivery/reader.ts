@@ -79,10 +79,10 @@ export type DeliveryCounts = {
   conflated: number;
 };
 
+/** What all readers of a server have in common. */
 export type ReaderContext = {
   log: EventLog;
   bell: Bell;
-  transport: Transport;
   /** A reader that has been silent for so long is told where the head is. */
   quietMs: number;
   /** Makes of what ends a subscription the error that its client is told. */
@@ -104,6 +104,7 @@ export type Filter = { key: string; accepts: (record: LogRecord) => boolean };
 
 export abstract class Reader implements Waiting {
   protected readonly context: ReaderContext;
+  protected readonly transport: Transport;
   /** Everything up to here has been sent or does not match. */
   protected position = 0;
   /** The rights this reader goes by. */
@@ -116,9 +117,10 @@ export abstract class Reader implements Waiting {
   #isLive = false;
   #isEnded = false;
 
-  constructor(context: ReaderContext, start: Start) {
+  constructor(context: ReaderContext, transport: Transport, start: Start) {
     this.context = context;
-    this.principal = context.transport.principal;
+    this.transport = transport;
+    this.principal = transport.principal;
     this.#start = start;
   }
 
@@ -153,7 +155,8 @@ export abstract class Reader implements Waiting {
 
   /** Goes on to what comes next. Throws what ends the subscription. */
   advance(): Step {
-    const { log, transport, quietMs } = this.context;
+    const { log, quietMs } = this.context;
+    const { transport } = this;
     if (!this.#isStarted && !this.#isEnded) this.#begin();
     while (!this.#isEnded) {
       if (transport.principal !== this.principal) this.#reviewAccess();
@@ -204,8 +207,7 @@ export abstract class Reader implements Waiting {
 
   /** Whether an error is one that the client must not be told, since it would forget the subscription. */
   isInterruption(error: unknown): boolean {
-    const { transport } = this.context;
-    return !!transport.interrupt && error instanceof RunwireError && error.code === 'UNAVAILABLE';
+    return !!this.transport.interrupt && error instanceof RunwireError && error.code === 'UNAVAILABLE';
   }
 
   end(): void {
@@ -258,12 +260,12 @@ export abstract class Reader implements Waiting {
   /** Of an open socket the connection takes care, in a way that brings the client back. */
   #isExpired(): boolean {
     const { expiresAtMs } = this.principal;
-    return !this.context.transport.interrupt && expiresAtMs !== undefined && expiresAtMs <= Date.now();
+    return !this.transport.interrupt && expiresAtMs !== undefined && expiresAtMs <= Date.now();
   }
 
   #reviewAccess(): void {
     const before = this.principal;
-    const after = this.context.transport.principal;
+    const after = this.transport.principal;
     this.principal = after;
     const { projectId } = this;
     const couldRead = can(before, 'read', { projectId });

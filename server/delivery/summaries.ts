@@ -1,7 +1,7 @@
 import { can } from '../auth.ts';
 import { bellKey } from './bell.ts';
 import type { ChangedRuns, HeaderMessage } from './changed-runs.ts';
-import { Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
+import { Reader, type ReaderContext, type Start, type Taken, type Transport } from './reader.ts';
 
 export type SummaryQuery = Start & { projectId?: string | undefined };
 
@@ -19,8 +19,8 @@ export class SummaryReader extends Reader {
   #hasSeenHead = false;
   #stopWaiting: (() => void) | undefined;
 
-  constructor(context: ReaderContext, changed: ChangedRuns, query: SummaryQuery) {
-    super(context, query);
+  constructor(context: ReaderContext, transport: Transport, changed: ChangedRuns, query: SummaryQuery) {
+    super(context, transport, query);
     this.#changed = changed;
     this.projectId = query.projectId;
   }
