@@ -375,14 +375,15 @@ export class Connections {
     if (this.#open.size === 0) this.#onEmpty();
   }
 
-  /** Puts in place who a socket is. */
-  identify(connection: Connection, principal: Principal): void {
-    if (!this.#open.has(connection)) return; // It has closed while its token was looked at.
+  /** Puts in place who a socket is; false for one that closed while its token was looked at. */
+  identify(connection: Connection, principal: Principal): boolean {
+    if (!this.#open.has(connection)) return false;
     const user = this.#users.get(principal.sub) ?? { principal, connections: 0, subscriptions: 0 };
     this.#users.set(principal.sub, user);
     // Tabs of one user that came with the same token share what it says.
     connection.identify(isDeepStrictEqual(user.principal, principal) ? user.principal : principal);
     connection.enter(user);
+    return true;
   }
 
   stats(): ClientStats[] {

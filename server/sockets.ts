@@ -56,16 +56,16 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       connection.forgetRequest();
       try {
         if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
-        connections.identify(connection, await authenticate(token));
+        if (connections.identify(connection, await authenticate(token))) return connection;
       } catch (error) {
         // A throw here would answer every subscription with an error, and the client would forget them.
         const known = toRunwireError(error);
         if (known.code === 'INTERNAL') logger.error({ err: error }, 'a token could not be checked');
         if (known.code === 'UNAVAILABLE') connection.interrupt('the token cannot be checked now');
         else connection.refuse(known.message);
-        return new Promise<never>(() => undefined);
       }
-      return connection;
+      // It is closing, or has closed: nothing is to be answered.
+      return new Promise<never>(() => undefined);
     },
     onError: ({ error, req }) => {
       // Connection parameters that cannot be read never reach `createContext`.

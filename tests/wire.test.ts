@@ -7,6 +7,7 @@ import type { AppRouter } from '../server/router.ts';
 import { isSignal } from '../shared/events.ts';
 import {
   created,
+  everyone,
   isLive,
   keptLog,
   openServer,
@@ -249,6 +250,26 @@ describe('malformed messages', () => {
     // A stop that overtakes its start is lost: they are stopped once more.
     for (const id of ids) wire.send({ id, method: 'subscription.stop' });
     await expect.poll(() => server.getStats().subscriptions, { timeout: 10_000 }).toBe(1);
+  });
+
+  test('[W1] who leaves while their token is being checked leaves nothing in the log', async () => {
+    const checks: (() => void)[] = [];
+    const { logger, lines } = keptLog();
+    await using server = await startServer({
+      logger,
+      authSecret: undefined,
+      authenticate: () => new Promise((resolve) => checks.push(() => resolve(everyone))),
+    });
+    const wire = await Wire.open(server.url);
+    wire.subscribe('onEvent', {});
+    await expect.poll(() => checks.length).toBe(1);
+    wire.ws.terminate();
+    await wire.closed;
+    await expect.poll(() => server.getStats().connections).toBe(0);
+    for (const check of checks) check();
+    await new Promise(setImmediate);
+    expect(lines.filter((line) => /"level":(40|50)/.test(line))).toEqual([]);
+    expect(server.getStats()).toMatchObject({ connections: 0, subscriptions: 0 });
   });
 
   test('[W7] more than 2,000 subscriptions close their socket with 4429, and no other', async () => {

@@ -374,6 +374,17 @@ describe('readers', () => {
     expect(set.delivery.waiting).toBe(0);
   });
 
+  test('[D13] what is logged after delivery has closed is still read by who is behind, and keeps nobody busy for ever', async () => {
+    await using set = await setUp();
+    await set.append(created('r1'), progress('r1', 1));
+    const reader = set.read();
+    expect(await next(reader)).toMatchObject({ seq: 1 });
+    set.delivery.close();
+    await set.append(progress('r1', 2), progress('r1', 3));
+    expect(seqs(await upTo(reader, isLive))).toEqual([2, 3, 4]);
+    await expect(reader.next()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
   test('[D13] however a reader ends, it waits no more and its transport forgets it', async () => {
     await using set = await setUp();
     await set.append(created('r1'));

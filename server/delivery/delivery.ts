@@ -63,6 +63,7 @@ export class Delivery {
   /** Readers that are still on, those without a socket, fail with `UNAVAILABLE` once they have nothing more to yield. */
   close(): void {
     this.#stopListening();
+    this.#window.clear(); // The log may go on: its head would be beyond what the window covers.
     clearInterval(this.#ticker);
     this.#context.bell.close();
   }

@@ -29,6 +29,13 @@ export class Window {
     this.#start = 0;
   }
 
+  /** Forgets all: what comes after it is no more told of. */
+  clear(): void {
+    this.#records = [];
+    this.#start = 0;
+    this.#bytes = 0;
+  }
+
   /** Whether everything after a position is here. */
   covers(after: number): boolean {
     const first = this.#records[this.#start];
