@@ -22,6 +22,7 @@ import type { Tracked } from './delivery/iterator.ts';
 import type { Transport } from './delivery/reader.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog, RunKey, Scope } from './event-log/log.ts';
+import { positionBefore } from './history.ts';
 import type { Publishing } from './publish.ts';
 import type { ServerStats } from './stats.ts';
 
@@ -205,10 +206,24 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
           };
         }),
       history: procedure
-        .input(z.strictObject({ ...runInput, types: filterInput.types, ...paging }))
-        .query(async ({ ctx, signal, input: { cursor, direction: _, types: wanted, limit: most, ...run } }) => {
+        .input(
+          z.strictObject({
+            ...runInput,
+            types: filterInput.types,
+            /** Where the first page begins; later ones go by their cursor. */
+            fromRunSeq: z.int().positive().default(1),
+            ...paging,
+          }),
+        )
+        .query(async ({ ctx, signal, input }) => {
+          const { cursor, direction: _, types: wanted, fromRunSeq, limit: most, ...run } = input;
           const scope: Scope = { kind: 'run', ...(await findRun(ctx.principal, run)) };
-          let after = cursor == null ? 0 : decodePosition(cursor, log.epoch);
+          let after =
+            cursor != null
+              ? decodePosition(cursor, log.epoch)
+              : fromRunSeq === 1
+                ? 0
+                : await positionBefore(log, scope, fromRunSeq);
           const events: Event[] = [];
           // A page of the log may end early; a page of history ends at its limit or at the head.
           while (events.length < most && after < log.head && !signal?.aborted) {

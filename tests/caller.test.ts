@@ -488,6 +488,55 @@ describe('snapshots', () => {
     }
   });
 
+  test('[Q14] run.history begins at any event of the run, whatever else is in the log', async () => {
+    await using server = await callerOf();
+    for (let i = 1; i <= 60; i++) {
+      const noise = Array.from({ length: (i * 7) % 11 }, (_, n) => progress(`noise${n}`, i));
+      await server.publish(progress('r1', i), ...noise);
+    }
+    const from = async (fromRunSeq: number, more: object = {}) =>
+      (await server.caller.run.history({ runId: 'r1', fromRunSeq, limit: 3, ...more })).events.map(
+        ({ runSeq }) => runSeq,
+      );
+    for (let runSeq = 1; runSeq <= 60; runSeq++) {
+      expect(await from(runSeq)).toEqual([runSeq, runSeq + 1, runSeq + 2].filter((one) => one <= 60));
+    }
+    expect(await from(61)).toEqual([]);
+    expect(await from(1_000_000)).toEqual([]);
+    await expect(from(0)).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+
+    const { nextCursor } = await server.caller.run.history({ runId: 'r1', fromRunSeq: 20, limit: 3 });
+    expect(await from(20, { cursor: nextCursor })).toEqual([23, 24, 25]);
+  });
+
+  test('[Q14] a page of history costs a few reads of a record, wherever it begins', async () => {
+    await using server = await callerOf();
+    for (let i = 0; i < 40; i++) {
+      await server.publish(progress('r1', i), ...Array.from({ length: 99 }, (_, n) => progress('noise', n)));
+    }
+    const { read } = server.log;
+    let records = 0;
+    server.log.read = async (query) => {
+      const page = await read.call(server.log, query);
+      records += page.records.length;
+      return page;
+    };
+    const { events } = await server.caller.run.history({ runId: 'r1', fromRunSeq: 33, limit: 5 });
+    expect(events.map(({ runSeq }) => runSeq)).toEqual([33, 34, 35, 36, 37]);
+    expect(records).toBeLessThanOrEqual(5 + Math.ceil(Math.log2(4_000)));
+  });
+
+  test('[Q14] from an event that is not kept any more, history begins at the oldest that is', async () => {
+    await using server = await callerOf();
+    for (let i = 1; i <= 5; i++) await server.publish(progress('noise', i), progress('r1', i));
+    await server.log.trim(Date.now() + 60_000); // Of the newest event it never does.
+    for (let i = 6; i <= 8; i++) await server.publish(progress('r1', i), progress('noise', i));
+    for (const fromRunSeq of [1, 2, 5]) {
+      const { events } = await server.caller.run.history({ runId: 'r1', fromRunSeq });
+      expect(events.map(({ runSeq }) => runSeq)).toEqual([5, 6, 7, 8]);
+    }
+  });
+
   test('[Q4] event.publish stores all or none, and answers what it stored', async () => {
     await using server = await callerOf();
     const events = [created('r1', { eventId: 'a' }), progress('r1', 1, { eventId: 'b' })];
