@@ -318,6 +318,8 @@ describe('the header', () => {
         expect(Math.abs(view.progress - expected.progress)).toBeLessThan(0.001);
         if (expected.currentStageIds.length === 0) expect(view).not.toHaveProperty('currentStageId');
         else expect(expected.currentStageIds).toContain(view.currentStageId);
+        const current = view.stages.find(({ stageId }) => stageId === view.currentStageId);
+        expect(view.currentStageName).toBe(current?.name);
         expect(view.lastSeq).toBe(events.length);
       }),
       { numRuns },
@@ -380,6 +382,17 @@ describe('the header', () => {
     );
     const current = events.map((_, index) => viewOf(events.slice(0, index + 1)).currentStageId);
     expect(current).toEqual(['b', 'b', 'c', 'b', 'a', undefined, undefined]);
+  });
+
+  test('[F8] the current stage goes by its name as soon as that is known', () => {
+    const events = history(
+      { type: 'stage.started', stageId: 'a', timestamp: instant(1) },
+      { type: 'run.created', name: 'n', stages: [{ stageId: 'a', name: 'Align' }], timestamp: instant(2) },
+      { type: 'stage.started', stageId: 'a', name: 'Align reads', timestamp: instant(3) },
+      { type: 'stage.completed', stageId: 'a', timestamp: instant(4) },
+    );
+    const names = events.map((_, index) => viewOf(events.slice(0, index + 1)).currentStageName);
+    expect(names).toEqual(['a', 'Align', 'Align reads', undefined]);
   });
 
   test('a run was created with its first run.created and started with its first run.started, if it has them', () => {

@@ -27,6 +27,8 @@ export type RunHeader = {
   parentRunId?: string;
   progress: number;
   currentStageId?: string;
+  /** Its name as far as it is known, which is at least its id. */
+  currentStageName?: string;
   error?: Failure;
   summary?: string;
   /** Position in the log and in the run of the last event folded in. */
@@ -277,7 +279,14 @@ export function foldEnd(rows: RunRows, event: EndEvent): void {
   const failed = event.type === 'run.failed';
   const key = `${event.timestamp} ${failed ? 1 : 0} ${event.eventId}`;
   if (!later(key, header.order.end)) return;
-  const { durationMs: _duration, summary: _summary, error: _error, currentStageId: _current, ...rest } = header;
+  const {
+    durationMs: _duration,
+    summary: _summary,
+    error: _error,
+    currentStageId: _id,
+    currentStageName: _name,
+    ...rest
+  } = header;
   const { current: _start, ...order } = header.order;
   rows.putHeader(
     compact({
@@ -411,18 +420,24 @@ function replaceStage(rows: RunRows, before: Stage | undefined, after: Stage): v
 
 function setCurrent(rows: RunRows, header: RunHeader, changed: Stage): void {
   const isRunning = changed.status === 'running';
-  if (isRunning && later(startKey(changed), header.order.current)) {
-    header.currentStageId = changed.stageId;
-    header.order.current = startKey(changed);
-  } else if (header.currentStageId === changed.stageId && (!isRunning || startKey(changed) !== header.order.current)) {
-    const current = rows.lastStarted();
+  const isCurrent = header.currentStageId === changed.stageId;
+  if (isRunning && (later(startKey(changed), header.order.current) || (isCurrent && isStillLast(header, changed)))) {
+    putCurrent(header, changed);
+  } else if (isCurrent) {
     delete header.currentStageId;
+    delete header.currentStageName;
     delete header.order.current;
-    if (current) {
-      header.currentStageId = current.stageId;
-      header.order.current = startKey(current);
-    }
+    const current = rows.lastStarted();
+    if (current) putCurrent(header, current);
   }
+}
+
+const isStillLast = (header: RunHeader, stage: Stage) => startKey(stage) === header.order.current;
+
+function putCurrent(header: RunHeader, stage: Stage): void {
+  header.currentStageId = stage.stageId;
+  header.currentStageName = stage.name;
+  header.order.current = startKey(stage);
 }
 
 type ArtifactEvent = Envelope & Omit<Artifact, 'createdAt' | 'order'>;
