@@ -44,7 +44,7 @@ export default defineConfig({
           exclude: [
             '**/*.browser.test.*',
             '**/node_modules/**',
-            ...(hasChromium ? [] : ['tests/browser/page.test.ts']),
+            ...(hasChromium ? [] : ['tests/browser/*page.test.ts']),
           ],
           testTimeout: 20_000,
           typecheck: { enabled: true, include: ['**/*.test-d.ts', '**/*.test-d.tsx'], tsconfig: './tsconfig.json' },

@@ -1,34 +1,25 @@
 import { useEffect, useRef } from 'react';
-import { Link, runOfPath, usePath } from './location.tsx';
+import { Help, openHelp } from './Help.tsx';
+import { Link, navigate, runOfPath, usePath } from './location.tsx';
 import { Notice } from './Notice.tsx';
-import { RunPage } from './RunPage.tsx';
-import { RunsPage } from './RunsPage.tsx';
+import { RunPage } from './run/RunPage.tsx';
+import { RunsPage } from './runs/RunsPage.tsx';
+import { Shell } from './Shell.tsx';
+import { step, useKeys } from './useKeys.ts';
 
 export function App() {
   const path = usePath();
-  const main = useRef<HTMLElement>(null);
   const lastPath = useRef(path);
   useEffect(() => {
     // A screen reader begins with the new page, as it would with a page that the browser loaded.
-    if (lastPath.current !== path) main.current?.focus({ preventScroll: true });
+    if (lastPath.current !== path) document.querySelector('main')?.focus({ preventScroll: true });
     lastPath.current = path;
   }, [path]);
+  useKeys({ j: () => step(1), k: () => step(-1), 'g r': () => navigate('/'), '?': openHelp });
   return (
     <>
-      <header className="bar">
-        <Link href="/" className="brand">
-          <img src="/icon.svg" alt="" width="22" height="22" />
-          Runwire
-        </Link>
-        {path !== '/' && (
-          <nav aria-label="Breadcrumb">
-            <Link href="/">All runs</Link>
-          </nav>
-        )}
-      </header>
-      <main ref={main} tabIndex={-1}>
-        <Page path={path} />
-      </main>
+      <Page path={path} />
+      <Help />
     </>
   );
 }
@@ -38,10 +29,12 @@ function Page({ path }: { path: string }) {
   const run = runOfPath(path);
   if (run) return <RunPage key={path} {...run} />;
   return (
-    <Notice title="There is no such page">
-      <p>
-        The address is not one of Runwire’s. <Link href="/">Go to all runs</Link>.
-      </p>
-    </Notice>
+    <Shell title="No such page">
+      <Notice title="There is no such page">
+        <p>
+          The address is not one of Runwire’s. <Link href="/">Go to all runs</Link>.
+        </p>
+      </Notice>
+    </Shell>
   );
 }

@@ -1,21 +1,24 @@
-import type { UseRunEventsReturn } from '../react.tsx';
+import { useEffect, useState } from 'react';
+import type { UseRunReturn } from '../react.tsx';
 import { isSignedOut } from './errors.ts';
-import { formatCount } from './format.ts';
+import { formatCount, formatTime } from './format.ts';
 import { useNow } from './useNow.ts';
 
-type Props = Pick<
-  UseRunEventsReturn,
-  'connectionState' | 'error' | 'retryAtMs' | 'phase' | 'seq' | 'gap' | 'reconnect'
+/** What `useRun` and `useRuns` say of how whole and fresh their data is. */
+export type Continuity = Pick<
+  UseRunReturn,
+  'status' | 'connectionState' | 'error' | 'retryAtMs' | 'phase' | 'seq' | 'gap' | 'reconnect'
 >;
 
 /** Says whether what the page shows is whole and up to date. */
-export function Badge(props: Props) {
-  const { connectionState, error, retryAtMs, reconnect } = props;
+export function Badge(props: Continuity) {
+  const { connectionState, error, retryAtMs, phase, reconnect } = props;
   const now = useNow(retryAtMs !== null);
-  const { tone, word, detail } = wordingOf(props, now);
-  const canRetry = connectionState === 'disconnected' || (connectionState === 'failed' && !isSignedOut(error));
+  const staleSince = useStaleSince(connectionState === 'connected' && phase === 'live');
+  const { tone, word, detail } = wordingOf(props, now, staleSince);
+  const canRetry = word === 'Not connected' || word === 'Stale';
   return (
-    <div className={`badge ${tone}`}>
+    <div className={`badge ${tone}`} title={error?.message}>
       <span className="dot" aria-hidden="true" />
       {/* The word alone is announced: positions and countdowns change all the time. */}
       <span role="status">{word}</span>
@@ -29,29 +32,46 @@ export function Badge(props: Props) {
   );
 }
 
+/** When it was last known to be live, once it is not any more. */
+function useStaleSince(isLive: boolean): number | null {
+  const [since, setSince] = useState<number | null>(null);
+  useEffect(() => {
+    if (!isLive) return;
+    setSince(null);
+    return () => setSince(Date.now());
+  }, [isLive]);
+  return since;
+}
+
 type Wording = { tone: 'good' | 'busy' | 'bad'; word: string; detail: string };
 
-function wordingOf({ connectionState, error, retryAtMs, phase, seq, gap }: Props, now: number): Wording {
-  const why = error ? ` · ${error.message}` : '';
+function wordingOf(
+  { status, connectionState, error, retryAtMs, phase, seq, gap }: Continuity,
+  now: number,
+  staleSince: number | null,
+): Wording {
+  const why = error ? ` (${error.message})` : '';
   const at = seq === null ? '' : ` · seq ${formatCount(seq)}`;
   const missing = gap && (gap.fromSeq > gap.toSeq ? '' : ` ${formatCount(gap.fromSeq)}–${formatCount(gap.toSeq)}`);
+  const stale = staleSince === null ? '' : `since ${formatTime(staleSince)}`;
+  if (isSignedOut(error)) return { tone: 'bad', word: 'Signed out', detail: '' };
   switch (connectionState) {
     case 'idle':
     case 'connecting':
+      if (status === 'error') return { tone: 'bad', word: 'Not connected', detail: why };
       return { tone: 'busy', word: 'Connecting', detail: why };
     case 'reconnecting': {
       const seconds = retryAtMs === null ? 0 : Math.ceil((retryAtMs - now) / 1_000);
-      return { tone: 'busy', word: 'Reconnecting', detail: `${seconds > 0 ? ` in ${seconds} s` : ''}${why}` };
+      const when = seconds > 0 ? ` in ${seconds} s` : '';
+      return { tone: 'busy', word: 'Reconnecting', detail: `${when}${why}${stale && ` · stale ${stale}`}` };
     }
     case 'disconnected':
-      return { tone: 'bad', word: 'Disconnected', detail: at };
     case 'failed':
-      return isSignedOut(error)
-        ? { tone: 'bad', word: 'Signed out', detail: '' }
-        : { tone: 'bad', word: 'Not connected', detail: why };
+      if (stale) return { tone: 'bad', word: 'Stale', detail: ` ${stale}${why}` };
+      return { tone: 'bad', word: 'Not connected', detail: why };
     case 'connected':
       if (phase === 'gap') return { tone: 'bad', word: 'Gap', detail: `${missing}: reloading` };
       if (phase === 'replaying') return { tone: 'busy', word: 'Catching up', detail: at };
-      return { tone: 'good', word: 'Live', detail: gap ? `${at} · gap${missing}: reloaded` : at };
+      return { tone: 'good', word: 'Live', detail: `${at} · ${gap ? `gap${missing}: reloaded` : 'complete'}` };
   }
 }

@@ -2,28 +2,26 @@ import type { ReactNode } from 'react';
 import { codeOf, isSignedOut } from './errors.ts';
 
 /** Stands where content would: says what there is not, why, and what to do. */
-export function Notice({ title, children }: { title: string; children: ReactNode }) {
-  return (
-    <section className="notice">
-      <h1>{title}</h1>
-      {children}
-    </section>
-  );
-}
-
-export const SignedOut = () => (
-  <Notice title="You are signed out">
-    <p>
-      Open the link that the server printed when it started (<code>…/login?token=…</code>). It signs you in for a day; a
-      restarted server prints a new one.
-    </p>
-  </Notice>
+export const Notice = ({ title, children }: { title: string; children: ReactNode }) => (
+  <section className="notice">
+    <h1>{title}</h1>
+    {children}
+  </section>
 );
 
 /** What there is to say when a page could not be loaded. */
-export function Problem({ error, onRetry }: { error: unknown; onRetry: () => void }) {
-  if (isSignedOut(error)) return <SignedOut />;
+export function Problem({ error, onRetry }: { error: Error; onRetry: () => void }) {
   const code = codeOf(error);
+  if (isSignedOut(error)) {
+    return (
+      <Notice title="You are signed out">
+        <p>
+          Open the link that the server printed when it started (<code>…/login?token=…</code>). It signs you in for a
+          day; a restarted server prints a new one.
+        </p>
+      </Notice>
+    );
+  }
   if (code === 'FORBIDDEN') {
     return (
       <Notice title="This is not yours to see">
@@ -33,11 +31,10 @@ export function Problem({ error, onRetry }: { error: unknown; onRetry: () => voi
       </Notice>
     );
   }
-  const message = error instanceof Error ? error.message : String(error);
   return (
     <Notice title={code === undefined || code === 'UNAVAILABLE' ? 'The server cannot be reached' : 'This did not work'}>
       <p>
-        {message} {code !== undefined && <code>{code}</code>}
+        {error.message} {code !== undefined && <code>{code}</code>}
       </p>
       <p>
         <button type="button" onClick={onRetry}>
@@ -48,8 +45,12 @@ export function Problem({ error, onRetry }: { error: unknown; onRetry: () => voi
   );
 }
 
-export const Loading = ({ children }: { children: ReactNode }) => (
-  <p className="loading" role="status">
-    {children}
-  </p>
+/** Where rows are about to be. It is not seen at once: what is there in a moment should not flash first. */
+export const Skeleton = ({ children }: { children: ReactNode }) => (
+  <div className="skeleton" role="status">
+    <span className="unseen">{children}</span>
+    {[...'abcdef'].map((row) => (
+      <span className="row" key={row} aria-hidden="true" />
+    ))}
+  </div>
 );

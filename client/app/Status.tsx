@@ -1,25 +1,84 @@
-import type { RunStatus, StageStatus } from '../react.tsx';
+import type { ReactNode } from 'react';
 import { formatDuration, formatPercent } from './format.ts';
 import { useNow } from './useNow.ts';
 
-const glyphs: Record<RunStatus | StageStatus, string> = {
-  created: '○',
-  pending: '○',
-  running: '◐',
-  waiting: '◫',
-  completed: '✓',
-  failed: '✕',
+export type Shown =
+  | 'created'
+  | 'pending'
+  | 'running'
+  | 'waiting'
+  | 'completed'
+  | 'failed'
+  | 'cut off'
+  | 'not run'
+  | 'cancelled';
+
+const ring = <circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" strokeWidth="1.6" />;
+const disc = <circle cx="8" cy="8" r="6.8" fill="currentColor" />;
+const cut = {
+  fill: 'none',
+  stroke: 'var(--surface)',
+  strokeWidth: 1.8,
+  strokeLinecap: 'round',
+  strokeLinejoin: 'round',
+} as const;
+
+/** Each a shape of its own, so that colour tells nothing that the shape does not. */
+const shapes: Record<Shown, ReactNode> = {
+  created: ring,
+  pending: <circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" strokeWidth="1.6" strokeDasharray="2.4 2.3" />,
+  running: (
+    <>
+      {ring}
+      <path d="M8 2 A6 6 0 0 1 8 14 Z" fill="currentColor" />
+    </>
+  ),
+  waiting: (
+    <>
+      {disc}
+      <path d="M6 5.4v5.2M10 5.4v5.2" {...cut} />
+    </>
+  ),
+  completed: (
+    <>
+      {disc}
+      <path d="M5 8.3l2.1 2.1L11.1 6" {...cut} />
+    </>
+  ),
+  failed: (
+    <>
+      {disc}
+      <path d="M5.7 5.7l4.6 4.6M10.3 5.7l-4.6 4.6" {...cut} />
+    </>
+  ),
+  cancelled: (
+    <>
+      {disc}
+      <path d="M5.2 8h5.6" {...cut} />
+    </>
+  ),
+  'cut off': (
+    <>
+      {ring}
+      <path d="M4 12L12 4" stroke="currentColor" strokeWidth="1.6" />
+    </>
+  ),
+  'not run': <path d="M3.5 8h9" stroke="currentColor" strokeWidth="1.8" strokeLinecap="round" />,
 };
 
-/** A status: by word, shape and colour, never by colour alone. */
-export const Status = ({ value, children }: { value: RunStatus | StageStatus; children?: string | undefined }) => (
-  <span className={`status ${value}`}>
-    <span className="glyph" aria-hidden="true">
-      {glyphs[value]}
-    </span>
-    {children ?? value}
+/** A status: by word, shape and colour. */
+export const Status = ({ value }: { value: Shown }) => (
+  <span className={`status ${toneOf(value)}`}>
+    <svg className="glyph" viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
+      {shapes[value]}
+    </svg>
+    <span className="word">{value}</span>
   </span>
 );
+
+/** Which colour a status has. */
+export const toneOf = (value: Shown): string =>
+  ({ cancelled: 'failed', 'cut off': 'failed', 'not run': 'pending' })[value as string] ?? value;
 
 export const Progress = ({ value, label, status }: { value: number; label: string; status: string }) => (
   <span className={`progress ${status}`}>
@@ -28,18 +87,17 @@ export const Progress = ({ value, label, status }: { value: number; label: strin
   </span>
 );
 
+type Span = { startedAt?: string | undefined; endedAt?: string | undefined; durationMs?: number | undefined };
+
 /** How long something took or, without an end, has been taking; the clock runs here. */
-export function Duration(props: {
-  startedAt?: string | undefined;
-  endedAt?: string | undefined;
-  durationMs?: number | undefined;
-}) {
-  const { startedAt, endedAt, durationMs } = props;
+export function Duration({ startedAt, endedAt, durationMs }: Span) {
   const isRunning = startedAt !== undefined && endedAt === undefined && durationMs === undefined;
   const now = useNow(isRunning);
   if (durationMs !== undefined) return formatDuration(durationMs);
-  if (startedAt === undefined) return <span className="none">–</span>;
+  if (startedAt === undefined) return <None />;
   const endMs = endedAt === undefined ? now : Date.parse(endedAt);
   const ms = Math.max(0, endMs - Date.parse(startedAt));
   return formatDuration(isRunning ? Math.floor(ms / 1_000) * 1_000 : ms).replace('.0 s', ' s');
 }
+
+export const None = () => <span className="none">–</span>;

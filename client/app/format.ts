@@ -30,6 +30,8 @@ export function formatBytes(bytes: number): string {
 
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const minute = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+export const formatTime = (ms: number): string => minute.format(ms);
 export const formatDateTime = (instant: string): string => dateTime.format(new Date(instant));
 export const formatClock = (instant: string): string => clock.format(new Date(instant));
 

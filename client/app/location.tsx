@@ -1,5 +1,4 @@
-import type { AnchorHTMLAttributes, MouseEvent, ReactNode } from 'react';
-import { useSyncExternalStore } from 'react';
+import { type AnchorHTMLAttributes, type MouseEvent, type ReactNode, useMemo, useSyncExternalStore } from 'react';
 
 /** Addresses of pages, kept in the browser's history. Two kinds of page need no router. */
 
@@ -16,6 +15,37 @@ function subscribe(listener: () => void): () => void {
 
 export const usePath = (): string => useSyncExternalStore(subscribe, () => window.location.pathname);
 
+/** What the address says after its `?`; the same object until it says something else. */
+export function useParams(): URLSearchParams {
+  const search = useSyncExternalStore(subscribe, () => window.location.search);
+  return useMemo(() => new URLSearchParams(search), [search]);
+}
+
+/** Undefined takes a parameter away, a list stands for several of one name. */
+export type ParamChanges = { [name: string]: string | readonly string[] | undefined };
+
+function hrefWith(changes: ParamChanges): string {
+  const params = new URLSearchParams(window.location.search);
+  for (const [name, value] of Object.entries(changes)) {
+    params.delete(name);
+    for (const one of typeof value === 'string' ? [value] : (value ?? [])) params.append(name, one);
+  }
+  const search = params.toString();
+  return `${window.location.pathname}${search && `?${search}`}`;
+}
+
+export function navigate(href: string): void {
+  window.history.pushState(null, '', href);
+  window.scrollTo(0, 0);
+  window.dispatchEvent(new Event(NAVIGATED));
+}
+
+/** Changes what this page shows. The way back does not lead through each such change. */
+export function setParams(changes: ParamChanges): void {
+  window.history.replaceState(null, '', hrefWith(changes));
+  window.dispatchEvent(new Event(NAVIGATED));
+}
+
 export const runPath = ({ projectId, runId }: { projectId: string; runId: string }): string =>
   `/runs/${encodeURIComponent(projectId)}/${encodeURIComponent(runId)}`;
 
@@ -30,17 +60,23 @@ export function runOfPath(path: string): { projectId: string; runId: string } | 
   }
 }
 
-/** A link within the app: a plain click stays in the page, any other one is the browser's. */
-export function Link({
-  href,
-  ...rest
-}: { href: string; children: ReactNode } & AnchorHTMLAttributes<HTMLAnchorElement>) {
-  const onClick = (event: MouseEvent) => {
+type LinkProps = { children: ReactNode } & AnchorHTMLAttributes<HTMLAnchorElement>;
+
+/** A plain click stays in the page, any other one is the browser's. */
+function onPlainClick(act: () => void) {
+  return (event: MouseEvent) => {
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    window.history.pushState(null, '', href);
-    window.scrollTo(0, 0);
-    window.dispatchEvent(new Event(NAVIGATED));
+    act();
   };
-  return <a href={href} onClick={onClick} {...rest} />;
 }
+
+/** A link to another page of the app. */
+export const Link = ({ href, ...rest }: LinkProps & { href: string }) => (
+  <a href={href} onClick={onPlainClick(() => navigate(href))} {...rest} />
+);
+
+/** A link to this page with other parameters; what else the address says then stays, also if it has come later. */
+export const ParamLink = ({ params, ...rest }: LinkProps & { params: ParamChanges }) => (
+  <a href={hrefWith(params)} onClick={onPlainClick(() => setParams(params))} {...rest} />
+);

@@ -5,7 +5,15 @@ import { createRoot } from 'react-dom/client';
 import { RunwireProvider } from '../react.tsx';
 import { App } from './App.tsx';
 import { isAnswer } from './errors.ts';
-import './style.css';
+import './styles/base.css';
+import './styles/parts.css';
+import './styles/runs.css';
+import './styles/run.css';
+import './styles/timeline.css';
+import './styles/feed.css';
+import { showKeptTheme } from './theme.ts';
+
+showKeptTheme();
 
 // Subscriptions keep what was loaded up to date: nothing is loaded again because of time or focus.
 const queryClient = new QueryClient({

@@ -1,100 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { type Browser, chromium, type Page } from 'playwright';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
-import { chromium as launchOptions } from './chromium.ts';
+import { expect, test } from 'vitest';
+import { draft, eventsShown, openTab, rowOf, startProcess, withBrowser } from './page-harness.ts';
 
-/** The built web app, served by the built server in a process of its own, as users have them. `npm run build` first. */
+/** The web app through the life and death of its server, which runs in a process of its own. */
 
-const main = fileURLToPath(new URL('../../dist/server/main.js', import.meta.url));
+withBrowser();
+/** What the browser itself reports while the server is away. */
+const away = /ERR_CONNECTION_REFUSED|WebSocket connection/;
 
-let browser: Browser;
-beforeAll(async () => {
-  browser = await chromium.launch(launchOptions);
-});
-afterAll(() => browser.close());
-
-/** `node dist/server/main.js` with a data folder of its own; killed, it can be started again at the same address. */
-async function startProcess() {
-  const folder = mkdtempSync(join(tmpdir(), 'runwire-page-'));
-  let child: ChildProcess | undefined;
-  let port = '0';
-  const start = async (): Promise<string> => {
-    const { PATH } = process.env;
-    const started = spawn(process.execPath, [main], { cwd: folder, env: { PATH, PORT: port } });
-    child = started;
-    let output = '';
-    const link = await new Promise<string>((resolve, reject) => {
-      started.stdout.on('data', (data) => {
-        output += data;
-        const found = /^Open (\S+)$/m.exec(output);
-        if (found?.[1]) resolve(found[1]);
-      });
-      started.stderr.on('data', (data) => {
-        output += data;
-      });
-      started.once('exit', () => reject(new Error(`the server ended: ${output}`)));
-    });
-    port = new URL(link).port;
-    return link;
-  };
-  const kill = async () => {
-    if (child?.exitCode !== null || child.signalCode !== null) return;
-    const ended = once(child, 'exit');
-    child.kill('SIGKILL');
-    await ended;
-  };
-  const link = await start();
-  onTestFinished(async () => {
-    await kill();
-    rmSync(folder, { recursive: true });
-  });
-  const { origin, searchParams } = new URL(link);
-  const headers = { authorization: `Bearer ${searchParams.get('token')}`, 'content-type': 'application/json' };
-  const publish = async (...events: RunEventDraft[]) => {
-    const response = await fetch(`${origin}/api/v1/events`, { method: 'POST', headers, body: JSON.stringify(events) });
-    if (!response.ok) throw new Error(await response.text());
-  };
-  const history = async (projectId: string, runId: string): Promise<RunEvent[]> => {
-    const input = encodeURIComponent(JSON.stringify({ projectId, runId, limit: 500 }));
-    const response = await fetch(`${origin}/trpc/run.history?input=${input}`, { headers });
-    return ((await response.json()) as { result: { data: { events: RunEvent[] } } }).result.data.events;
-  };
-  return { link, origin, publish, history, start, kill };
-}
-
-/** A tab of a browser of its own: with its own cookies. Anything that the page's console complains of fails the test. */
-async function openTab(options: { mayComplain?: RegExp } = {}): Promise<Page> {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  const complaints: string[] = [];
-  page.on('pageerror', (error) => complaints.push(error.message));
-  page.on('console', (message) => {
-    if (message.type() !== 'error' && message.type() !== 'warning') return;
-    if (!options.mayComplain?.test(message.text())) complaints.push(message.text());
-  });
-  onTestFinished(async () => {
-    await context.close();
-    expect(complaints).toEqual([]);
-  });
-  return page;
-}
-
-const draft = (runId: string, type: RunEventDraft['type'], fields: object = {}) =>
-  ({ projectId: 'demo', runId, type, ...fields }) as RunEventDraft;
-const rowOf = (page: Page, name: string) => page.getByRole('row').filter({ hasText: name });
-const seqsShown = (page: Page) =>
-  page
-    .getByRole('log')
-    .locator('.seq')
-    .evaluateAll((all) => all.map((one) => Number(one.textContent?.replace(/\D/g, ''))));
-
-test('[C4] opened by the printed link, the app lists runs and shows the stages of one as they go', async () => {
+test('[U4] [U5] opened by the printed link, the app lists runs and shows the stages of one as they go', async () => {
   const server = await startProcess();
   const page = await openTab();
   await page.goto(server.link);
@@ -133,7 +46,7 @@ test('[C4] opened by the printed link, the app lists runs and shows the stages o
   await rowOf(page, 'Test').getByText('1 of 214 failed').waitFor();
   await page.getByText('Failed in Test: test failed').waitFor();
   await page.getByText('Live · seq 10').waitFor();
-  expect(await seqsShown(page)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  expect(await eventsShown(page)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   // An address that would run a script is shown, and is no link.
   await page.getByRole('link', { name: 'report' }).waitFor();
   expect(await page.getByRole('link', { name: 'trap' }).count()).toBe(0);
@@ -142,14 +55,14 @@ test('[C4] opened by the printed link, the app lists runs and shows the stages o
   await page.reload();
   await rowOf(page, 'Test').getByText('1 of 214 failed').waitFor();
   await page.goBack();
-  await rowOf(page, 'Nightly').getByText('failed').waitFor();
+  await rowOf(page, 'Nightly').getByText('failed', { exact: true }).waitFor();
 });
 
-test('[C3] two tabs on one run stay equal to the log through the death of the server', async () => {
+test('[C3] [U7] two tabs on one run stay equal to the log through the death of the server', async () => {
   const server = await startProcess();
   await server.publish(draft('r1', 'run.created', { name: 'Long run' }));
   const tabs = await Promise.all(
-    [1, 2].map(() => openTab({ mayComplain: /ERR_CONNECTION_REFUSED|WebSocket connection/ })),
+    [1, 2].map(() => openTab({ mayComplain: away, viewport: { width: 1280, height: 3_000 } })),
   );
   for (const tab of tabs) {
     await tab.goto(server.link);
@@ -171,27 +84,28 @@ test('[C3] two tabs on one run stay equal to the log through the death of the se
   const logged = (await server.history('demo', 'r1')).map(({ seq }) => seq);
   expect(logged).toHaveLength(41);
   for (const tab of tabs) {
-    expect(await seqsShown(tab)).toEqual(logged);
+    expect(await eventsShown(tab)).toEqual(logged);
     await rowOf(tab, 's1').getByText('39 %').waitFor();
   }
 });
 
-test('[C6] who is signed out is told how to sign in, on every page', async () => {
+test('[C6] [U7] [U9] who is signed out is told how to sign in, on every page', async () => {
   const server = await startProcess();
   const page = await openTab({ mayComplain: /401/ });
   for (const path of ['/', '/runs/demo/r1']) {
     await page.goto(server.origin + path);
     await page.getByRole('heading', { name: 'You are signed out' }).waitFor();
     await page.getByText('Open the link that the server printed').waitFor();
+    await page.getByRole('status').getByText('Signed out').waitFor();
   }
   await page.goto(server.link);
   await page.getByText('No runs yet').waitFor();
 });
 
-test('[C2] a server that stays away is given up, and tried again when asked to', async () => {
+test('[C2] [U7] a server that stays away is given up, and tried again when asked to', async () => {
   const server = await startProcess();
   await server.publish(draft('r1', 'run.created', { name: 'Long run' }));
-  const page = await openTab({ mayComplain: /ERR_CONNECTION_REFUSED|WebSocket connection/ });
+  const page = await openTab({ mayComplain: away });
   await page.goto(server.link);
   await page.getByText('Live · seq 1').waitFor();
   // Waiting is what takes long: the page's clock is wound on.
@@ -202,17 +116,37 @@ test('[C2] a server that stays away is given up, and tried again when asked to',
   await page.getByText('Reconnecting').first().waitFor();
   const button = page.getByRole('button', { name: 'Try again' });
   while (!(await button.isVisible())) await page.clock.runFor(5_000);
-  await page.getByText('Not connected').waitFor();
+  // What was seen is still there, and said to be old; the word alone is what a screen reader is told.
+  expect(await page.getByRole('status').allTextContents()).toEqual(['Stale']);
+  await page.getByText(/since \d+:\d+/).waitFor();
+  await page.getByRole('heading', { name: 'Long run' }).waitFor();
 
   await server.start();
   await server.publish(draft('r1', 'run.started'));
   await button.click();
   await page.clock.runFor(1_000);
   await page.getByText('Live · seq 2').waitFor();
-  expect(await seqsShown(page)).toEqual([1, 2]);
+  expect(await eventsShown(page)).toEqual([1, 2]);
 });
 
-test('an address without a page says so, and where to go', async () => {
+test('[U7] what never was connected says so, and why', async () => {
+  const server = await startProcess();
+  const page = await openTab({ mayComplain: /ERR_|WebSocket connection|Failed to load/ });
+  await page.goto(server.link);
+  await page.getByText('No runs yet').waitFor();
+  // The page itself can be had, and nothing else.
+  await page.route(/trpc/, (route) => route.abort());
+  await page.clock.install();
+  await page.reload();
+  while (!(await page.getByText('Not connected').isVisible())) await page.clock.runFor(1_000);
+  await page.getByRole('heading', { name: 'The server cannot be reached' }).waitFor();
+  await page.unroute(/trpc/);
+  await page.getByRole('button', { name: 'Try again' }).first().click();
+  await page.clock.runFor(1_000);
+  await page.getByText('No runs yet').waitFor();
+});
+
+test('[U9] an address without a page says so, and where to go', async () => {
   const server = await startProcess();
   // The browser itself reports that `run.get` of a run that is not there is a 404.
   const page = await openTab({ mayComplain: /status of 404/ });

@@ -1,0 +1,39 @@
+import { type ReactNode, useEffect } from 'react';
+import { Badge, type Continuity } from './Badge.tsx';
+import { Link } from './location.tsx';
+import { useTheme } from './theme.ts';
+
+/** What is around each page: where one is, whether it is live, and how it looks. */
+export function Shell(props: { title: string; isTop?: boolean; continuity?: Continuity; children: ReactNode }) {
+  const { title, isTop = false, continuity, children } = props;
+  const { theme, next } = useTheme();
+  useEffect(() => {
+    document.title = `${title} · Runwire`;
+  }, [title]);
+  return (
+    <>
+      <header className="bar">
+        <Link href="/" className="brand">
+          <img src="/icon.svg" alt="" width="22" height="22" />
+          <span>Runwire</span>
+        </Link>
+        {!isTop && (
+          <nav aria-label="Breadcrumb">
+            <Link href="/">All runs</Link>
+          </nav>
+        )}
+        <span className="grow" />
+        {continuity && <Badge {...continuity} />}
+        <button type="button" className="theme" onClick={next} title="Colours: as the system, light, or dark">
+          <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
+            <circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" strokeWidth="1.5" />
+            <path d="M8 2 A6 6 0 0 1 8 14 Z" fill="currentColor" />
+          </svg>
+          <span className="unseen">Colours: </span>
+          {theme}
+        </button>
+      </header>
+      <main tabIndex={-1}>{children}</main>
+    </>
+  );
+}

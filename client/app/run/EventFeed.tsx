@@ -1,0 +1,197 @@
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
+import { type RunEvent, type RunView, type Stage, trpc, useRunEvents } from '../../react.tsx';
+import { formatCount } from '../format.ts';
+import { setParams, useParams } from '../location.tsx';
+import { NARROW, useMedia } from '../useMedia.ts';
+import { rowsIn, upTo, useViewport } from '../useViewport.ts';
+import { EventJson, EventRow } from './EventRow.tsx';
+import { EventPages } from './event-pages.ts';
+
+const ROW_PX = 28;
+const NARROW_ROW_PX = 48;
+const JSON_PX = 240;
+/** What is kept of the live events until it is among the pages. */
+const LIVE_EVENTS = 500;
+/** So close to the end counts as there. */
+const END_PX = 16;
+
+/** All events of a run, the latest at the bottom. It follows them until the reader scrolls away from the end. */
+export function EventFeed({ run }: { run: RunView }) {
+  const { projectId, runId } = run;
+  const { events: live } = useRunEvents({ projectId, runId, limit: LIVE_EVENTS });
+  const pages = usePages(projectId, runId);
+  const total = Math.max(run.lastRunSeq, live.at(-1)?.runSeq ?? 0);
+
+  const params = useParams();
+  const named = Math.trunc(Number(params.get('seq'))) || undefined;
+  const scroller = useRef<HTMLDivElement>(null);
+  const list = useRef<HTMLOListElement>(null);
+  const rowPx = useMedia(NARROW) ? NARROW_ROW_PX : ROW_PX;
+  const [opened, setOpened] = useState<number | undefined>(undefined);
+  const [isRelative, setIsRelative] = useState(false);
+  /** Null while it follows; else how many there were when it was last at the end. */
+  const [seen, setSeen] = useState<number | null>(named === undefined ? null : total);
+  const isFollowing = seen === null;
+
+  const view = useViewport(list, { scroller, isPaused: isFollowing });
+  const openPx = opened === undefined ? 0 : JSON_PX;
+  const topOf = (runSeq: number) => (runSeq - 1) * rowPx + (opened !== undefined && runSeq > opened ? JSON_PX : 0);
+  const totalPx = total * rowPx + openPx;
+  const shown = rowsIn(
+    // While it follows, it stands at the end, wherever the box stood when it was last looked at.
+    isFollowing ? { ...view, topPx: Math.max(0, totalPx - view.heightPx) } : { ...view, topPx: view.topPx - openPx },
+    total,
+    rowPx,
+  );
+  const [first, last] = [shown.first + 1, shown.end];
+  useEffect(() => {
+    pages.put(live);
+    pages.want(first, last);
+  }, [pages, live, first, last]);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a longer list is what moves the end.
+  useLayoutEffect(() => {
+    if (isFollowing && scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight;
+  }, [isFollowing, totalPx, view.heightPx]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: it is scrolled to when it is named, and then left alone.
+  useLayoutEffect(() => {
+    const box = scroller.current;
+    if (named === undefined || !box) return;
+    const top = topOf(named);
+    if (top < box.scrollTop || top + rowPx > box.scrollTop + box.clientHeight)
+      box.scrollTop = top - box.clientHeight / 3;
+    setSeen((before) => (distanceToEnd(box) < END_PX ? null : (before ?? total)));
+  }, [named]);
+
+  const stood = useRef({ scrollTop: 0, scrollHeight: 0, clientHeight: 0 });
+  const onScroll = ({ currentTarget: box }: React.UIEvent) => {
+    const { scrollTop, scrollHeight, clientHeight } = box;
+    const before = stood.current;
+    stood.current = { scrollTop, scrollHeight, clientHeight };
+    // A list that grows moves nothing up, and a box or a list that changes its size may: else it is the reader.
+    const isResized = clientHeight !== before.clientHeight || scrollHeight < before.scrollHeight;
+    const isUp = scrollTop < before.scrollTop;
+    if (isUp && !isResized && distanceToEnd(box) > 1) setSeen((seen) => seen ?? total);
+    else if (!isUp && distanceToEnd(box) < END_PX) setSeen(null);
+  };
+  const latest = useRef(total);
+  useEffect(() => {
+    latest.current = total;
+  });
+  // The same function for all rows, which else would be rendered at each event. What is read stays where it is.
+  const toggle = useCallback((runSeq: number | undefined) => {
+    setOpened(runSeq);
+    if (runSeq !== undefined) setSeen((before) => before ?? latest.current);
+  }, []);
+  const follow = () => {
+    if (named !== undefined) setParams({ seq: undefined });
+    setSeen(null);
+  };
+  const [names] = useState(() => new StageNames());
+  const fresh = seen === null ? 0 : total - seen;
+  const startMs = Date.parse(run.startedAt ?? run.createdAt);
+  return (
+    <section aria-labelledby="events" className="events">
+      <div className="section-title">
+        <h2 id="events">
+          Events <small>{formatCount(total)}</small>
+        </h2>
+        <span className="tools">
+          <button type="button" className="chip" aria-pressed={isRelative} onClick={() => setIsRelative(!isRelative)}>
+            Time since the start
+          </button>
+        </span>
+      </div>
+      <div className="feed-box">
+        <div
+          className="feed"
+          ref={scroller}
+          role="log"
+          aria-live="off"
+          aria-label="Events"
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard.
+          tabIndex={0}
+          onScroll={onScroll}
+        >
+          <ol ref={list} style={{ height: totalPx }}>
+            {upTo(shown).map((index) => {
+              const runSeq = index + 1;
+              const event = eventAt(live, runSeq) ?? pages.get(runSeq);
+              return (
+                <EventRow
+                  key={runSeq}
+                  runSeq={runSeq}
+                  event={event}
+                  isGone={pages.isGone(runSeq)}
+                  stageName={
+                    event && 'stageId' in event && event.stageId !== undefined
+                      ? names.of(run.stages, event.stageId)
+                      : undefined
+                  }
+                  sinceMs={isRelative ? startMs : undefined}
+                  topPx={topOf(runSeq)}
+                  isMarked={runSeq === named}
+                  isOpen={runSeq === opened}
+                  onToggle={toggle}
+                />
+              );
+            })}
+            {opened !== undefined && opened >= first && opened <= last && (
+              <EventJson
+                event={eventAt(live, opened) ?? pages.get(opened)}
+                topPx={topOf(opened) + rowPx}
+                heightPx={JSON_PX}
+              />
+            )}
+          </ol>
+        </div>
+        {!isFollowing && (
+          <button type="button" className="new" onClick={follow}>
+            {fresh > 0 ? `${formatCount(fresh)} new` : 'To the latest'}
+          </button>
+        )}
+      </div>
+    </section>
+  );
+}
+
+const distanceToEnd = ({ scrollHeight, scrollTop, clientHeight }: Element) => scrollHeight - scrollTop - clientHeight;
+
+/** Of events that are in a row, but for gaps. */
+function eventAt(live: readonly RunEvent[], runSeq: number): RunEvent | undefined {
+  const event = live[runSeq - (live[0]?.runSeq ?? 0)];
+  return event?.runSeq === runSeq ? event : undefined;
+}
+
+function usePages(projectId: string, runId: string): EventPages {
+  const { client } = trpc.useUtils();
+  const pages = useMemo(
+    () =>
+      new EventPages(async (fromRunSeq, limit) => {
+        const { events } = await client.run.history.query({ projectId, runId, fromRunSeq, limit });
+        return events;
+      }),
+    [client, projectId, runId],
+  );
+  useSyncExternalStore(pages.subscribe, pages.getVersion);
+  return pages;
+}
+
+/** Names of stages by id. Where each stands is looked up again only when it stands there no more, not at every event. */
+class StageNames {
+  #places = new Map<string, number>();
+  #indexed: readonly Stage[] = [];
+
+  of(stages: readonly Stage[], stageId: string): string {
+    if (this.#at(stages, stageId) === undefined && this.#indexed !== stages) {
+      this.#places = new Map(stages.map((stage, place) => [stage.stageId, place]));
+      this.#indexed = stages;
+    }
+    return this.#at(stages, stageId)?.name ?? stageId;
+  }
+
+  #at(stages: readonly Stage[], stageId: string): Stage | undefined {
+    const stage = stages[this.#places.get(stageId) ?? -1];
+    return stage?.stageId === stageId ? stage : undefined;
+  }
+}

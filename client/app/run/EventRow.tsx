@@ -1,0 +1,75 @@
+import { memo } from 'react';
+import type { RunEvent } from '../../react.tsx';
+import { Copy } from '../Copy.tsx';
+import { formatClock, formatCount, formatDateTime, formatDuration } from '../format.ts';
+import { ParamLink } from '../location.tsx';
+import { describe } from './describe.ts';
+
+type Props = {
+  runSeq: number;
+  /** Undefined until it has been fetched. */
+  event: RunEvent | undefined;
+  /** Whether retention has taken it. */
+  isGone: boolean;
+  stageName: string | undefined;
+  /** Unix ms that times are told from; undefined tells the time of day. */
+  sinceMs: number | undefined;
+  topPx: number;
+  isMarked: boolean;
+  isOpen: boolean;
+  onToggle: (runSeq: number | undefined) => void;
+};
+
+export const EventRow = memo(function EventRow(props: Props) {
+  const { runSeq, event, isGone, stageName, sinceMs, topPx, isMarked, isOpen, onToggle } = props;
+  const tone = event && /failed|denied/.test(event.type) ? ' bad' : '';
+  return (
+    <li
+      className={`event${tone}${isMarked ? ' marked' : ''}`}
+      aria-setsize={-1}
+      aria-posinset={runSeq}
+      aria-current={isMarked || undefined}
+      style={{ transform: `translateY(${topPx}px)` }}
+    >
+      <ParamLink className="seq" params={{ seq: String(runSeq) }} title="Link to this event">
+        {formatCount(runSeq)}
+      </ParamLink>
+      {event ? (
+        <button type="button" aria-expanded={isOpen} onClick={() => onToggle(isOpen ? undefined : runSeq)}>
+          <time dateTime={event.timestamp} title={formatDateTime(event.timestamp)}>
+            {sinceMs === undefined ? formatClock(event.timestamp) : sinceStart(event.timestamp, sinceMs)}
+          </time>
+          <span className="type">{event.type}</span>
+          <span className="what">{describe(event, stageName)}</span>
+        </button>
+      ) : (
+        <span className="none">{isGone ? 'not kept any more' : '…'}</span>
+      )}
+    </li>
+  );
+});
+
+function sinceStart(instant: string, sinceMs: number): string {
+  const ms = Date.parse(instant) - sinceMs;
+  return `${ms < 0 ? '−' : '+'}${formatDuration(Math.abs(ms))}`;
+}
+
+/** An event as it was logged. Its box has one height, so that the rows below know where they stand. */
+export function EventJson({
+  event,
+  topPx,
+  heightPx,
+}: {
+  event: RunEvent | undefined;
+  topPx: number;
+  heightPx: number;
+}) {
+  const json = event ? JSON.stringify(event, null, 2) : '…';
+  return (
+    <li className="json" style={{ transform: `translateY(${topPx}px)`, height: heightPx }}>
+      <Copy text={json} what="the event as JSON" />
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard. */}
+      <pre tabIndex={0}>{json}</pre>
+    </li>
+  );
+}

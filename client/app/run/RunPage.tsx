@@ -1,0 +1,58 @@
+import { type RunView, useRun } from '../../react.tsx';
+import { codeOf } from '../errors.ts';
+import { Link, setParams, useParams } from '../location.tsx';
+import { Notice, Problem, Skeleton } from '../Notice.tsx';
+import { Shell } from '../Shell.tsx';
+import { useKeys } from '../useKeys.ts';
+import { Artifacts } from './Artifacts.tsx';
+import { EventFeed } from './EventFeed.tsx';
+import { RunSummary } from './RunSummary.tsx';
+import { StagePanel } from './StagePanel.tsx';
+import { Timeline } from './Timeline.tsx';
+import { Waiting } from './Waiting.tsx';
+
+export function RunPage({ projectId, runId }: { projectId: string; runId: string }) {
+  const live = useRun({ projectId, runId });
+  const { run, status, error, gap, reconnect } = live;
+  // Of another log, or an older copy of this one: its events are others.
+  const line = gap && (gap.reason === 'epoch_changed' || gap.reason === 'ahead') ? gap.toSeq : 0;
+  return (
+    <Shell title={run ? `${run.name} · ${run.status}` : runId} continuity={live}>
+      {run ? (
+        <Run run={run} line={line} />
+      ) : status === 'pending' ? (
+        <Skeleton>Loading the run</Skeleton>
+      ) : codeOf(error) === 'RUN_NOT_FOUND' || !error ? (
+        <Notice title="Nothing of this run yet">
+          <p>
+            Either <code>{runId}</code> has not begun, and will show up here as soon as it does, or it is in a project
+            that your token does not cover. Check the address, or <Link href="/">go to all runs</Link>.
+          </p>
+        </Notice>
+      ) : (
+        <Problem error={error} onRetry={reconnect} />
+      )}
+    </Shell>
+  );
+}
+
+function Run({ run, line }: { run: RunView; line: number }) {
+  const stageId = useParams().get('stage');
+  const stage = stageId === null ? undefined : run.stages.find((one) => one.stageId === stageId);
+  const close = () => setParams({ stage: undefined });
+  useKeys(stage ? { Escape: close } : {});
+  return (
+    <div className="run-page">
+      <RunSummary run={run} />
+      <Waiting run={run} />
+      <div className="panes">
+        <div className="pane">
+          <Timeline run={run} />
+          {stage && <StagePanel run={run} stage={stage} onClose={close} />}
+          {run.artifacts.length > 0 && <Artifacts artifacts={run.artifacts} stages={run.stages} />}
+        </div>
+        <EventFeed key={line} run={run} />
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,44 @@
+import type { RunEvent } from '../../react.tsx';
+import { formatCount, formatPercent } from '../format.ts';
+
+/** What an event says beyond its type, in a line. */
+export function describe(event: RunEvent, stageName = ''): string {
+  switch (event.type) {
+    case 'run.created':
+      return event.name;
+    case 'run.started':
+      return '';
+    case 'run.completed':
+      return event.summary ?? '';
+    case 'run.failed':
+      return withCode(event.error);
+    case 'stage.started':
+      return `${event.name ?? stageName}${attempt(event.attempt)}`;
+    case 'stage.progress': {
+      const { progress, done, total, message } = event;
+      const amount =
+        progress !== undefined
+          ? formatPercent(progress)
+          : done === undefined
+            ? undefined
+            : `${formatCount(done)}${total === undefined ? '' : ` of ${formatCount(total)}`}`;
+      return [stageName, amount, message].filter((part) => part !== undefined).join(' · ');
+    }
+    case 'stage.completed':
+      return stageName;
+    case 'stage.failed':
+      return `${stageName}${attempt(event.attempt)} · ${withCode(event.error)}${event.willRetry ? ' · will be tried again' : ''}`;
+    case 'artifact.created':
+      return event.name;
+    case 'governance.required':
+      return event.title;
+    case 'approval.granted':
+      return `by ${event.decidedBy}${event.comment === undefined ? '' : ` · ${event.comment}`}`;
+    case 'approval.denied':
+      return `by ${event.decidedBy} · ${event.reason}`;
+  }
+}
+
+const attempt = (value: number | undefined) => (value === undefined || value === 1 ? '' : ` · attempt ${value}`);
+const withCode = ({ message, code }: { message: string; code?: string | undefined }) =>
+  code === undefined ? message : `${message} (${code})`;

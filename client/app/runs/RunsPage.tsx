@@ -1,0 +1,68 @@
+import { useEffect, useRef } from 'react';
+import { useRuns } from '../../react.tsx';
+import { formatCount } from '../format.ts';
+import { ParamLink } from '../location.tsx';
+import { Problem, Skeleton } from '../Notice.tsx';
+import { Shell } from '../Shell.tsx';
+import { Filters } from './Filters.tsx';
+import { paramsOf, useRunsFilter } from './filters.ts';
+import { FilteredEmpty, FirstRun } from './NoRuns.tsx';
+import { RunsTable } from './RunsTable.tsx';
+
+const PAGE_RUNS = 100;
+
+export function RunsPage() {
+  const { filter, isFiltered, options } = useRunsFilter();
+  const list = useRuns({ ...options, limit: PAGE_RUNS });
+  const { status, newCount, showNew, error, reconnect } = list;
+  // While another filter's runs are on their way, what is there stays: a blank page between would only flicker.
+  const before = useRef(list.runs);
+  useEffect(() => {
+    if (status === 'success') before.current = list.runs;
+  });
+  const isLoading = status === 'pending';
+  const runs = isLoading ? before.current : list.runs;
+  const isEmpty = status === 'success' && list.runs.length === 0;
+  useEffect(() => {
+    // There is nothing that could move.
+    if (isEmpty && newCount > 0) showNew();
+  }, [isEmpty, newCount, showNew]);
+  const waiting = runs.filter((run) => run.status === 'waiting').length;
+  return (
+    <Shell title="Runs" isTop continuity={list}>
+      <div className="title">
+        <h1>Runs</h1>
+        {waiting > 0 && (
+          <ParamLink params={paramsOf({ status: ['waiting'] })} className="required">
+            <strong>
+              {formatCount(waiting)}
+              {list.hasNextPage && '+'}
+            </strong>{' '}
+            {waiting === 1 ? 'run waits' : 'runs wait'} for an approval
+          </ParamLink>
+        )}
+      </div>
+      {(isFiltered || !isEmpty) && <Filters filter={filter} isFiltered={isFiltered} />}
+      {status === 'error' && error ? (
+        <Problem error={error} onRetry={reconnect} />
+      ) : runs.length > 0 ? (
+        <>
+          <p className="new-runs">
+            {newCount > 0 && (
+              <button type="button" className="new" onClick={showNew}>
+                {formatCount(newCount)} new {newCount === 1 ? 'run' : 'runs'}
+              </button>
+            )}
+          </p>
+          <RunsTable {...list} runs={runs} isBusy={isLoading} filter={filter} />
+        </>
+      ) : isLoading ? (
+        <Skeleton>Loading runs</Skeleton>
+      ) : isFiltered ? (
+        <FilteredEmpty />
+      ) : (
+        <FirstRun />
+      )}
+    </Shell>
+  );
+}

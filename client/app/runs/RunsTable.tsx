@@ -1,0 +1,122 @@
+import { memo, useEffect, useRef } from 'react';
+import type { RunHeader, UseRunsReturn } from '../../react.tsx';
+import { formatCount, formatDateTime } from '../format.ts';
+import { Link, runPath, setParams } from '../location.tsx';
+import { Duration, None, Progress, Status } from '../Status.tsx';
+import { steppable } from '../useKeys.ts';
+import { NARROW, useMedia } from '../useMedia.ts';
+import { rowsIn, upTo, useViewport } from '../useViewport.ts';
+import { paramsOf, type RunsFilter } from './filters.ts';
+
+const ROW_PX = 58;
+const NARROW_ROW_PX = 104;
+/** Further runs are asked for when so few are left below. */
+const AHEAD_RUNS = 30;
+
+type Props = Pick<UseRunsReturn, 'runs' | 'hasNextPage' | 'isFetchingNextPage' | 'fetchNextPage'> & {
+  isBusy: boolean;
+  filter: RunsFilter;
+};
+
+/** What has been scrolled past is not in the page, and a cell is as wide as its column whatever it says. */
+export function RunsTable({ runs, hasNextPage, isFetchingNextPage, fetchNextPage, isBusy, filter }: Props) {
+  const rows = useRef<HTMLTableSectionElement>(null);
+  const rowPx = useMedia(NARROW) ? NARROW_ROW_PX : ROW_PX;
+  const shown = rowsIn(useViewport(rows), runs.length, rowPx);
+  const isEndNear = shown.end > runs.length - AHEAD_RUNS;
+  useEffect(() => {
+    if (isEndNear && hasNextPage && !isFetchingNextPage) void fetchNextPage();
+  }, [isEndNear, hasNextPage, isFetchingNextPage, fetchNextPage]);
+  return (
+    <>
+      <table className="runs" aria-rowcount={hasNextPage ? -1 : runs.length + 1} aria-busy={isBusy}>
+        <caption className="unseen">Runs, newest first. They change in place.</caption>
+        <thead>
+          <tr>
+            {['Status', 'Run', 'Progress', 'Labels', 'Started', 'Duration', 'Approvals'].map((name) => (
+              <th scope="col" key={name} className={name.toLowerCase()}>
+                {name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody ref={rows} style={{ height: runs.length * rowPx }}>
+          {upTo(shown).map((index) => {
+            const run = runs[index] as RunHeader;
+            const key = `${run.projectId} ${run.runId}`;
+            return <Row key={key} run={run} index={index} topPx={index * rowPx} filter={filter} />;
+          })}
+        </tbody>
+      </table>
+      {hasNextPage && <p className="more">Loading older runs…</p>}
+    </>
+  );
+}
+
+type RowProps = { run: RunHeader; index: number; topPx: number; filter: RunsFilter };
+
+const Row = memo(function Row({ run, index, topPx, filter }: RowProps) {
+  const { projectId, runId, name, status, counts, labels } = run;
+  const isEnded = run.endedAt !== undefined;
+  const startedAt = run.startedAt ?? run.createdAt;
+  const stage = run.currentStageName ?? run.currentStageId;
+  return (
+    <tr aria-rowindex={index + 2} style={{ transform: `translateY(${topPx}px)` }}>
+      <td className="status-cell">
+        <Status value={run.error?.code === 'CANCELLED' ? 'cancelled' : status} />
+      </td>
+      <th scope="row" className="name">
+        <Link href={runPath(run)} title={name} {...steppable}>
+          {name}
+        </Link>
+        <span className="ids">
+          <button type="button" title={`Only project ${projectId}`} onClick={() => setParams(paramsOf({ projectId }))}>
+            {projectId}
+          </button>
+          <span className="id" title={runId}>
+            / {runId}
+          </span>
+        </span>
+      </th>
+      <td className="progress-cell">
+        <Progress value={run.progress} label={`Progress of ${name}`} status={status} />
+        <span className="stage" title={stage}>
+          {isEnded ? stagesDone(run) : (stage ?? '')}
+        </span>
+      </td>
+      <td className="labels">
+        {Object.entries(labels).map(([label, value]) => {
+          const text = `${label}=${value}`;
+          const isOn = filter.labels.includes(text);
+          return (
+            <button
+              type="button"
+              className="label"
+              key={label}
+              title={`Only ${text}`}
+              onClick={() => isOn || setParams(paramsOf({ labels: [...filter.labels, text] }))}
+            >
+              {text}
+            </button>
+          );
+        })}
+      </td>
+      <td className="started">
+        <time dateTime={startedAt}>{formatDateTime(startedAt)}</time>
+        {run.createdBy !== undefined && <span className="by">by {run.createdBy}</span>}
+      </td>
+      <td className="duration">
+        <Duration startedAt={run.startedAt} endedAt={run.endedAt} durationMs={run.durationMs} />
+      </td>
+      <td className="approvals">
+        {counts.approvalsPending > 0 ? `${formatCount(counts.approvalsPending)} pending` : <None />}
+      </td>
+    </tr>
+  );
+});
+
+function stagesDone({ counts }: RunHeader): string {
+  if (counts.stages === 0) return '';
+  const failed = counts.stagesFailed > 0 ? ` · ${formatCount(counts.stagesFailed)} failed` : '';
+  return `${formatCount(counts.stagesCompleted)} of ${formatCount(counts.stages)} stages${failed}`;
+}

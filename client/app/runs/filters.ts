@@ -1,0 +1,50 @@
+import { useMemo } from 'react';
+import type { RunStatus, UseRunsOptions } from '../../react.tsx';
+import { type ParamChanges, useParams } from '../location.tsx';
+
+/** Which runs are listed: what the address says, so that it can be shared and survives a reload. */
+
+export const statuses: readonly RunStatus[] = ['created', 'running', 'waiting', 'completed', 'failed'];
+
+export type RunsFilter = {
+  status: readonly RunStatus[];
+  projectId: string | undefined;
+  /** `name=value`; a name holds no `=`. */
+  labels: readonly string[];
+  text: string;
+};
+
+export function useRunsFilter(): { filter: RunsFilter; isFiltered: boolean; options: UseRunsOptions } {
+  const params = useParams();
+  return useMemo(() => {
+    const named = params.get('status')?.split(',') ?? [];
+    const filter: RunsFilter = {
+      status: statuses.filter((status) => named.includes(status)),
+      projectId: params.get('project') ?? undefined,
+      labels: params.getAll('label').filter((label) => label.includes('=')),
+      text: params.get('text') ?? '',
+    };
+    const { status, projectId, labels, text } = filter;
+    const isFiltered = status.length > 0 || projectId !== undefined || labels.length > 0 || text !== '';
+    const options: UseRunsOptions = {
+      projectId,
+      status: status.length > 0 ? status : undefined,
+      labels: labels.length > 0 ? Object.fromEntries(labels.map(splitLabel)) : undefined,
+      text: text || undefined,
+    };
+    return { filter, isFiltered, options };
+  }, [params]);
+}
+
+function splitLabel(label: string): [name: string, value: string] {
+  const at = label.indexOf('=');
+  return [label.slice(0, at), label.slice(at + 1)];
+}
+
+/** As parameters of the address. */
+export const paramsOf = (changes: Partial<RunsFilter>): ParamChanges => ({
+  ...('status' in changes ? { status: changes.status?.join(',') || undefined } : {}),
+  ...('projectId' in changes ? { project: changes.projectId } : {}),
+  ...('labels' in changes ? { label: changes.labels } : {}),
+  ...('text' in changes ? { text: changes.text || undefined } : {}),
+});

@@ -1,0 +1,114 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright';
+import { afterAll, beforeAll, expect, onTestFinished } from 'vitest';
+import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
+import { startServer, tokenFor } from '../harness.ts';
+import { chromium as launchOptions } from './chromium.ts';
+
+/** The built web app in a real browser, as users have it. `npm run build` comes first. */
+
+const main = fileURLToPath(new URL('../../dist/server/main.js', import.meta.url));
+
+let browser: Browser;
+
+/** For all tests of a file. */
+export function withBrowser(): void {
+  beforeAll(async () => {
+    browser = await chromium.launch(launchOptions);
+  });
+  afterAll(() => browser.close());
+}
+
+/** A server in this process, whose log the test has in its hands, and a tab that is signed in to it. */
+export async function openApp({ token, ...options }: TabOptions & { token?: string } = {}) {
+  const server = await startServer();
+  onTestFinished(() => server.close());
+  const page = await openTab(options);
+  const publish = (...events: RunEventDraft[]) => server.bus.publish(events, { actor: 'ada' });
+  const open = (path: string) => page.goto(server.url + path);
+  await open(`/login?token=${token ?? (await tokenFor())}`);
+  return { server, page, publish, open };
+}
+
+/** `node dist/server/main.js` with a data folder of its own; killed, it can be started again at the same address. */
+export async function startProcess() {
+  const folder = mkdtempSync(join(tmpdir(), 'runwire-page-'));
+  let child: ChildProcess | undefined;
+  let port = '0';
+  const start = async (): Promise<string> => {
+    const { PATH } = process.env;
+    const started = spawn(process.execPath, [main], { cwd: folder, env: { PATH, PORT: port } });
+    child = started;
+    let output = '';
+    const link = await new Promise<string>((resolve, reject) => {
+      started.stdout.on('data', (data) => {
+        output += data;
+        const found = /^Open (\S+)$/m.exec(output);
+        if (found?.[1]) resolve(found[1]);
+      });
+      started.stderr.on('data', (data) => {
+        output += data;
+      });
+      started.once('exit', () => reject(new Error(`the server ended: ${output}`)));
+    });
+    port = new URL(link).port;
+    return link;
+  };
+  const kill = async () => {
+    if (child?.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  };
+  const link = await start();
+  onTestFinished(async () => {
+    await kill();
+    rmSync(folder, { recursive: true });
+  });
+  const { origin, searchParams } = new URL(link);
+  const headers = { authorization: `Bearer ${searchParams.get('token')}`, 'content-type': 'application/json' };
+  const publish = async (...events: RunEventDraft[]) => {
+    const response = await fetch(`${origin}/api/v1/events`, { method: 'POST', headers, body: JSON.stringify(events) });
+    if (!response.ok) throw new Error(await response.text());
+  };
+  const history = async (projectId: string, runId: string): Promise<RunEvent[]> => {
+    const input = encodeURIComponent(JSON.stringify({ projectId, runId, limit: 500 }));
+    const response = await fetch(`${origin}/trpc/run.history?input=${input}`, { headers });
+    return ((await response.json()) as { result: { data: { events: RunEvent[] } } }).result.data.events;
+  };
+  return { link, origin, publish, history, start, kill };
+}
+
+type TabOptions = { mayComplain?: RegExp } & BrowserContextOptions;
+
+/** A tab of a browser of its own: with its own cookies. Anything that the page's console complains of fails the test. */
+export async function openTab({ mayComplain, ...options }: TabOptions = {}): Promise<Page> {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('console', (message) => {
+    if (message.type() !== 'error' && message.type() !== 'warning') return;
+    if (!mayComplain?.test(message.text())) complaints.push(message.text());
+  });
+  onTestFinished(async () => {
+    await context.close();
+    expect(complaints).toEqual([]);
+  });
+  return page;
+}
+
+export const draft = (runId: string, type: RunEventDraft['type'], fields: object = {}) =>
+  ({ projectId: 'demo', runId, type, ...fields }) as RunEventDraft;
+export const rowOf = (page: Page, name: string) => page.getByRole('row').filter({ hasText: name });
+/** Places in the run of the events that are in the page. */
+export const eventsShown = (page: Page) =>
+  page
+    .getByRole('log')
+    .locator('.event:has(.what)')
+    .evaluateAll((all) => all.map((one) => Number(one.getAttribute('aria-posinset'))));

@@ -1,0 +1,265 @@
+import type { Page } from 'playwright';
+import { expect, test } from 'vitest';
+import { tokenFor } from '../harness.ts';
+import { draft, eventsShown, openApp, rowOf, withBrowser } from './page-harness.ts';
+
+/** The page of a run. */
+
+withBrowser();
+
+const of = (type: Parameters<typeof draft>[1], fields: object = {}) => draft('r1', type, fields);
+const progress = (value: number, stageId = 's1') => of('stage.progress', { stageId, progress: value });
+const upTo = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
+const ago = (seconds: number) => ({ timestamp: new Date(Date.now() - seconds * 1_000).toISOString() });
+const barOf = async (page: Page, name: string) => {
+  const box = await rowOf(page, name).locator('.bar-of').boundingBox();
+  if (!box) throw new Error('there is no bar');
+  return box;
+};
+const isAtEnd = (page: Page) =>
+  page.getByRole('log').evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 2);
+
+test('[U5] stages are bars on one axis, which stretches as the run goes on', async () => {
+  const { page, publish, open } = await openApp();
+  const plan = ['Fetch', 'Build', 'Test', 'Ship'].map((name) => ({ stageId: name.toLowerCase(), name }));
+  await publish(
+    of('run.created', { name: 'Nightly', stages: plan, ...ago(100) }),
+    of('run.started', ago(100)),
+    of('stage.started', { stageId: 'fetch', ...ago(100) }),
+    of('stage.completed', { stageId: 'fetch', ...ago(50) }),
+    of('stage.started', { stageId: 'build', ...ago(50) }),
+  );
+  await open('/runs/demo/r1');
+  await rowOf(page, 'Build').getByText('running').waitFor();
+  const [fetch, build] = [await barOf(page, 'Fetch'), await barOf(page, 'Build')];
+  expect(Math.abs(fetch.x + fetch.width - build.x)).toBeLessThan(3);
+  expect(Math.abs(fetch.width - build.width)).toBeLessThan(fetch.width / 5);
+  // A second later, what has ended takes up less of the axis.
+  await expect.poll(async () => (await barOf(page, 'Fetch')).width).toBeLessThan(fetch.width);
+
+  const fill = () =>
+    rowOf(page, 'Build')
+      .locator('.fill')
+      .evaluate((bar) => (bar as HTMLElement).style.width);
+  expect(await fill()).toBe('0%');
+  await publish(progress(40, 'build'));
+  await rowOf(page, 'Build').getByText('40 %').waitFor();
+  expect(await fill()).toBe('40%');
+
+  await publish(
+    of('stage.failed', { stageId: 'build', error: { message: 'out of memory' }, willRetry: true }),
+    of('stage.started', { stageId: 'build', attempt: 2 }),
+    of('governance.required', { approvalId: 'a1', title: 'May it ship?', stageId: 'build' }),
+  );
+  await rowOf(page, 'Build').getByText('attempt 2').waitFor();
+  await rowOf(page, 'Build').getByText('Approval May it ship?: pending').waitFor({ state: 'attached' });
+  await publish(
+    of('stage.failed', { stageId: 'test', error: { message: '1 of 214 failed' } }),
+    of('run.failed', { stageId: 'test', error: { message: 'tests failed' } }),
+  );
+  await rowOf(page, 'Build').getByText('cut off').waitFor();
+  await rowOf(page, 'Ship').getByText('not run').waitFor();
+  await rowOf(page, 'Test').getByText('1 of 214 failed').waitFor();
+});
+
+test('[U2] [U5] a stage that is chosen and the errors alone are in the address', async () => {
+  const { page, publish, open } = await openApp();
+  const artifact = {
+    artifactId: 'a1',
+    name: 'core.dump',
+    stageId: 's7',
+    sizeBytes: 1_234_567,
+    sha256: 'ab'.repeat(32),
+  };
+  await publish(
+    of('run.created', { name: 'Nightly' }),
+    ...upTo(20).map((n) => of('stage.started', { stageId: `s${n}`, name: `Stage ${n}.` })),
+    of('stage.failed', { stageId: 's7', error: { message: 'out of memory', code: 'OOM' } }),
+    of('artifact.created', artifact),
+  );
+  await open('/runs/demo/r1');
+  await page.getByRole('button', { name: 'Errors only' }).click();
+  await rowOf(page, 'Stage 8.').waitFor({ state: 'detached' });
+  await page.getByRole('link', { name: 'Stage 7.' }).click();
+  const panel = page.getByRole('region', { name: 'Stage 7.' });
+  await panel.getByText('out of memory OOM').waitFor();
+  await panel.getByText('1.2 MB').waitFor();
+  await page.reload();
+  await panel.getByText('out of memory OOM').waitFor();
+  expect(await page.locator('.stage-row').count()).toBe(1);
+  await page.keyboard.press('Escape');
+  await panel.waitFor({ state: 'detached' });
+  await page.keyboard.press('e');
+  await rowOf(page, 'Stage 8.').waitFor();
+  expect(new URL(page.url()).search).toBe('');
+});
+
+test('[U3] [U5] [U10] of thousands of stages, a screenful is in the page; any can be gone to, and zoomed in on', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(
+    of('run.created', { name: 'Nightly', ...ago(3_000) }),
+    ...upTo(900).map((n) => of('stage.started', { stageId: `s${n}`, name: `Stage ${n}.`, ...ago(3_000 - n) })),
+  );
+  await open('/runs/demo/r1?stage=s880');
+  await page.getByRole('row', { name: 'Stage 880.' }).waitFor();
+  expect(await page.locator('.stage-row').count()).toBeLessThan(100);
+  const { width } = await barOf(page, 'Stage 880.');
+  await page.keyboard.press('+');
+  await expect.poll(async () => (await barOf(page, 'Stage 880.')).width / width).toBeCloseTo(2, 1);
+  await page.keyboard.press('0');
+  await expect.poll(async () => (await barOf(page, 'Stage 880.')).width / width).toBeCloseTo(1, 1);
+});
+
+test('[U6] events are followed until the reader leaves the end, and again when asked to', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(of('run.created', { name: 'Nightly' }), ...upTo(299).map((n) => progress(n / 3)));
+  await open('/runs/demo/r1');
+  await page.locator('.event[aria-posinset="300"] .what').waitFor();
+  expect(await isAtEnd(page)).toBe(true);
+  await publish(progress(100), progress(100));
+  await page.locator('.event[aria-posinset="302"] .what').waitFor();
+  expect(await isAtEnd(page)).toBe(true);
+
+  await page.getByRole('log').hover();
+  await page.mouse.wheel(0, -1_500);
+  await page.getByRole('button', { name: 'To the latest' }).waitFor();
+  const place = () => page.getByRole('log').evaluate((box) => box.scrollTop);
+  await expect.poll(async () => (await eventsShown(page)).at(-1)).toBeLessThan(302);
+  const before = await place();
+  await publish(...upTo(40).map(() => progress(100)));
+  await page.getByRole('button', { name: '40 new' }).waitFor();
+  expect(await place()).toBe(before);
+
+  await page.getByRole('button', { name: '40 new' }).click();
+  await page.locator('.event[aria-posinset="342"] .what').waitFor();
+  await publish(progress(100));
+  await page.locator('.event[aria-posinset="343"] .what').waitFor();
+  expect(await isAtEnd(page)).toBe(true);
+});
+
+test('[U2] [U3] [U6] any event of a long run can be linked to, and opened as it was logged', async () => {
+  const { page, publish, open, server } = await openApp();
+  await publish(of('run.created', { name: 'Nightly' }));
+  for (let round = 0; round < 5; round++) await publish(...upTo(1_000).map((n) => progress(n / 10)));
+  await open('/runs/demo/r1?seq=2500');
+  const marked = page.locator('.event.marked');
+  await marked.getByText('49.9 %').waitFor();
+  expect(await page.locator('.event').count()).toBeLessThan(100);
+  expect(await marked.getAttribute('aria-posinset')).toBe('2500');
+  await marked.getByRole('button').click();
+  const { events } = await server.router
+    .createCaller({ principal: { sub: 'ada', projects: ['*'], roles: ['viewer'] } })
+    .run.history({ runId: 'r1', fromRunSeq: 2_500, limit: 1 });
+  expect(JSON.parse((await page.locator('.json pre').textContent()) ?? '')).toEqual(events[0]);
+
+  // Dragged anywhere, what is there is fetched.
+  await page.getByRole('log').evaluate((box) => box.scrollTo(0, 0));
+  await page.locator('.event[aria-posinset="1"] .what').getByText('Nightly').waitFor();
+  await page.locator('.event[aria-posinset="7"] .seq').click();
+  expect(new URL(page.url()).searchParams.get('seq')).toBe('7');
+  await page.getByRole('link', { name: 's1' }).last().click();
+  expect(new URL(page.url()).search).toBe('?seq=7&stage=s1');
+  // Snapshot, events and stages come over one subscription.
+  expect(server.getStats()).toMatchObject({ connections: 1, subscriptions: 1 });
+});
+
+test('[U6] events that are not kept any more are said to be', async () => {
+  const { page, publish, open, server } = await openApp();
+  await publish(of('run.created', { name: 'Nightly' }), ...upTo(29).map((n) => progress(n)));
+  await server.log.trim(Date.now() + 60_000); // Of the newest event it never does.
+  await publish(progress(50));
+  await open('/runs/demo/r1');
+  await page.locator('.event[aria-posinset="30"] .what').waitFor();
+  await page.locator('.event[aria-posinset="29"]').getByText('not kept any more').waitFor();
+  await page.locator('.event[aria-posinset="20"]').getByText('not kept any more').waitFor();
+});
+
+test('[U4] it says for how long it was queued, why it waits and for whom, and why it failed', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(
+    of('run.created', {
+      name: 'Nightly',
+      parentRunId: 'season',
+      createdBy: 'grace',
+      labels: { team: 'ops' },
+      ...ago(90),
+    }),
+    of('run.started', ago(60)),
+    of('stage.started', { stageId: 's1', name: 'Release' }),
+    of('governance.required', {
+      approvalId: 'a1',
+      title: 'Release it',
+      reason: 'Two checks are missing.',
+      approvers: ['ada', 'lin'],
+      requiredApprovals: 2,
+      authority: 'producer',
+      stageId: 's1',
+    }),
+    of('approval.granted', { approvalId: 'a1', decidedBy: 'lin' }),
+  );
+  await open('/runs/demo/r1');
+  const summary = page.getByRole('region', { name: 'Summary' });
+  const fact = (name: string) => summary.locator('dl > div').filter({ hasText: name }).locator('dd');
+  expect(await fact('Queued').textContent()).toBe('30 s');
+  await expect.poll(() => fact('Running').textContent()).toMatch(/^1 min \d\d s$/);
+  expect(await page.getByRole('link', { name: 'season' }).getAttribute('href')).toBe('/runs/demo/season');
+  const why = page.getByRole('region', { name: 'Why is it waiting?' });
+  for (const text of ['Release it', 'Two checks are missing.', 'ada, lin', '1 of 2', 'Release']) {
+    await why.getByText(text).first().waitFor();
+  }
+  await publish(of('run.failed', { stageId: 's1', error: { message: 'nobody came', code: 'E_TIME' } }));
+  await page.getByText('Failed in Release: nobody came E_TIME').waitFor();
+  await why.waitFor({ state: 'detached' });
+});
+
+test('[U8] what a producer writes is text, and no link runs a script', async () => {
+  const { page, publish, open } = await openApp();
+  const evil = '<img src=x onerror="document.title=1"><b>bold</b>';
+  const uris = [
+    'javascript:alert(1)',
+    ' JavaScript:alert(1)',
+    'data:text/html,<script>alert(1)</script>',
+    's3://bucket/x',
+  ];
+  await publish(
+    of('run.created', { name: evil, createdBy: evil, labels: { [evil]: evil }, parentRunId: 'x"><b>' }),
+    of('stage.started', { stageId: 's1', name: evil }),
+    of('stage.progress', { stageId: 's1', message: evil }),
+    of('governance.required', { approvalId: 'a1', title: evil, reason: evil }),
+    of('artifact.created', { artifactId: 'ok', name: 'fine', uri: 'https://example.org/x' }),
+    ...uris.map((uri, index) => of('artifact.created', { artifactId: `a${index}`, name: `trap ${index}`, uri })),
+    of('stage.failed', { stageId: 's1', error: { message: evil, code: evil } }),
+    of('run.failed', { stageId: 's1', error: { message: evil } }),
+  );
+  await open('/runs/demo/r1?stage=s1');
+  await page.getByRole('heading', { level: 1, name: evil }).waitFor();
+  await page.getByRole('row').filter({ hasText: 'trap 3' }).waitFor();
+  expect(await page.locator('main img, main b, main script').count()).toBe(0);
+  const protocols = await page
+    .locator('main a')
+    .evaluateAll((all) => all.map((link) => (link as HTMLAnchorElement).protocol));
+  expect(protocols.filter((protocol) => protocol !== 'http:' && protocol !== 'https:')).toEqual([]);
+  expect(await page.getByRole('link', { name: 'fine' }).getAttribute('href')).toBe('https://example.org/x');
+});
+
+test('[U9] a run of another project looks like one that is not there', async () => {
+  const token = await tokenFor({ projects: ['trials'], roles: ['viewer'] });
+  const { page, publish, open } = await openApp({ token, mayComplain: /status of 404/ });
+  await publish(of('run.created', { name: 'Nightly' }));
+  for (const path of ['/runs/demo/r1', '/runs/demo/nowhere', '/runs/trials/r1']) {
+    await open(path);
+    await page.getByText('Nothing of this run yet').waitFor();
+    await page.getByText('that your token does not cover').waitFor();
+    expect(await page.getByText('Nightly').count()).toBe(0);
+  }
+});
+
+test('[U2] ids of any characters have an address', async () => {
+  const { page, publish, server } = await openApp();
+  const [projectId, runId] = ['a/b', 'r?x=1#%2F&é'.replace('é', '+')];
+  await publish(draft(runId, 'run.created', { projectId, name: 'Odd' }));
+  await page.getByRole('link', { name: 'Odd' }).click();
+  await page.getByRole('heading', { level: 1, name: 'Odd' }).waitFor();
+  await page.goto(`${server.url}/runs/${encodeURIComponent(projectId)}/${encodeURIComponent(runId)}?seq=1`);
+  await page.locator('.event.marked').waitFor();
+});

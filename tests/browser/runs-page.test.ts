@@ -1,0 +1,192 @@
+import { expect, test } from 'vitest';
+import type { RunEventDraft } from '../../shared/events.ts';
+import { tokenFor } from '../harness.ts';
+import { draft, openApp, openTab, rowOf, withBrowser } from './page-harness.ts';
+
+/** The list of runs. */
+
+withBrowser();
+
+const at = (minute: number) => ({ timestamp: new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString() });
+const created = (number: number, more: object = {}) =>
+  draft(`r${number}`, 'run.created', { name: `Run ${number}.`, ...at(number), ...more });
+const rows = (page: Awaited<ReturnType<typeof openTab>>) => page.locator('.runs tbody tr');
+
+test('[U1] a run that changes moves neither rows nor columns', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(created(1), created(2), created(3));
+  await open('/');
+  await rowOf(page, 'Run 2.').getByText('created').waitFor();
+  const boxes = () =>
+    page
+      .locator('.runs tr > *')
+      .evaluateAll((cells) => cells.map((cell) => JSON.stringify(cell.getBoundingClientRect())));
+  const before = await boxes();
+  expect(before).toHaveLength(7 * 4);
+  await publish(
+    draft('r2', 'stage.started', { stageId: 's1', name: 'A stage with a name that is much longer than its column' }),
+    draft('r2', 'stage.progress', { stageId: 's1', progress: 33.3 }),
+    draft('r2', 'governance.required', { approvalId: 'a1', title: 'May it?' }),
+  );
+  await rowOf(page, 'Run 2.').getByText('1 pending').waitFor();
+  await rowOf(page, 'Run 2.').getByText('A stage with a name').waitFor();
+  expect(await boxes()).toEqual(before);
+});
+
+test('[U1] new runs wait behind a button that counts them, unless there are none', async () => {
+  const { page, publish } = await openApp();
+  await page.getByText('No runs yet').waitFor();
+  await publish(created(1));
+  await rowOf(page, 'Run 1.').waitFor();
+  await publish(created(2));
+  await page.getByRole('button', { name: '1 new run' }).waitFor();
+  await publish(created(3));
+  await page.getByRole('button', { name: '2 new runs' }).waitFor();
+  expect(await rows(page).count()).toBe(1);
+  await page.getByRole('button', { name: '2 new runs' }).click();
+  await rowOf(page, 'Run 3.').waitFor();
+  expect(await page.locator('.runs .name a').allTextContents()).toEqual(['Run 3.', 'Run 2.', 'Run 1.']);
+  expect(await page.getByRole('button', { name: /new run/ }).count()).toBe(0);
+});
+
+test('[U2] filters are in the address, survive a reload, and are taken back', async () => {
+  const { page, publish, open } = await openApp();
+  const labels = { team: 'ops & more', env: 'prod' };
+  await publish(
+    created(1, { labels }),
+    draft('r1', 'run.started'),
+    created(2),
+    created(3, { labels: { team: 'lab' } }),
+    draft('r3', 'run.started'),
+    draft('r9', 'run.created', { name: 'Elsewhere', projectId: 'a/b?c#d%' }),
+  );
+  await open('/');
+  await page.getByRole('button', { name: 'running' }).click();
+  await page.getByText('Run 2.').waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'team=ops & more' }).click();
+  await page.getByText('Run 3.').waitFor({ state: 'detached' });
+  await rowOf(page, 'Run 1.').waitFor();
+
+  await page.reload();
+  await rowOf(page, 'Run 1.').waitFor();
+  expect(await rows(page).count()).toBe(1);
+  expect(await page.getByRole('button', { name: 'running', pressed: true }).count()).toBe(1);
+
+  await page.getByRole('searchbox').fill('zebra');
+  await page.getByRole('heading', { name: 'No run matches' }).waitFor();
+  expect(new URL(page.url()).searchParams.get('text')).toBe('zebra');
+  await page.getByRole('searchbox').fill('');
+  await rowOf(page, 'Run 1.').waitFor();
+  await page.getByRole('link', { name: 'Filter by team=ops & more: remove' }).click();
+  await rowOf(page, 'Run 3.').waitFor();
+  await page.getByRole('link', { name: 'Clear filters' }).click();
+  await rowOf(page, 'Elsewhere').waitFor();
+  expect(new URL(page.url()).search).toBe('');
+
+  await page.getByRole('button', { name: 'a/b?c#d%' }).click();
+  await page.getByText('Run 1.').waitFor({ state: 'detached' });
+  await page.getByRole('link', { name: 'Elsewhere' }).click();
+  await page.getByRole('heading', { level: 1, name: 'Elsewhere' }).waitFor();
+});
+
+test('[U3] a thousand runs are in reach, and a screenful of them in the page', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(...Array.from({ length: 1_000 }, (_, index) => created(index + 1)));
+  await open('/');
+  await rowOf(page, 'Run 1000.').waitFor();
+  let most = 0;
+  while ((await page.getByText('Run 1.', { exact: true }).count()) === 0) {
+    most = Math.max(most, await rows(page).count());
+    await page.mouse.wheel(0, 2_000);
+  }
+  expect(most).toBeLessThan(100);
+  expect(await page.getByText('Loading older runs').count()).toBe(0);
+  await page.evaluate(() => window.scrollTo(0, 0));
+  await rowOf(page, 'Run 1000.').waitFor();
+});
+
+test('[U2] [U9] what waits for an approval is counted, and one step away', async () => {
+  const { page, publish, open } = await openApp();
+  const asks = (runId: string) => draft(runId, 'governance.required', { approvalId: 'a', title: 'May it?' });
+  await publish(created(1), created(2), created(3), asks('r1'), asks('r3'));
+  await open('/');
+  await page.getByRole('link', { name: '2 runs wait for an approval' }).click();
+  await page.getByText('Run 2.').waitFor({ state: 'detached' });
+  expect(await rows(page).count()).toBe(2);
+});
+
+test('[U9] who sees nothing is told how to see something', async () => {
+  const { page, publish, server } = await openApp();
+  await page.getByText('No runs yet').waitFor();
+  await page.getByText(`exec --url ${server.url} --project demo`).waitFor();
+  await publish(created(1));
+
+  const other = await openTab();
+  await other.goto(`${server.url}/login?token=${await tokenFor({ projects: ['trials'], roles: ['viewer'] })}`);
+  await other.getByText('--project trials').waitFor();
+  await other.getByText('You see the runs of: trials').waitFor();
+
+  const producer = await openTab();
+  await producer.goto(`${server.url}/login?token=${await tokenFor({ roles: ['producer'] })}`);
+  await producer.getByText('lets you publish, but not read').waitFor();
+});
+
+test('[U10] the list is gone through by keyboard', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(created(1), created(2), created(3));
+  await open('/');
+  await rowOf(page, 'Run 3.').waitFor();
+  const focused = () => page.evaluate(() => document.activeElement?.textContent);
+  for (const [key, name] of [
+    ['j', 'Run 3.'],
+    ['j', 'Run 2.'],
+    ['j', 'Run 1.'],
+    ['j', 'Run 1.'],
+    ['k', 'Run 2.'],
+  ] as const) {
+    await page.keyboard.press(key);
+    expect(await focused()).toBe(name);
+  }
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { level: 1, name: 'Run 2.' }).waitFor();
+  await page.keyboard.press('g');
+  await page.keyboard.press('r');
+  await rowOf(page, 'Run 3.').waitFor();
+  await page.keyboard.press('/');
+  await page.keyboard.type('jk?');
+  expect(await page.getByRole('searchbox').inputValue()).toBe('jk?');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('?');
+  await page.getByRole('dialog', { name: 'Keyboard' }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('dialog').waitFor({ state: 'hidden' });
+});
+
+test('[U11] the colours are the system’s, until the reader says otherwise', async () => {
+  const { page, open } = await openApp({ colorScheme: 'dark' });
+  await page.getByText('No runs yet').waitFor();
+  const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  const dark = await ground();
+  await page.getByRole('button', { name: 'Colours: auto' }).click();
+  await page.getByRole('button', { name: 'Colours: light' }).waitFor();
+  const light = await ground();
+  expect(light).not.toBe(dark);
+  await open('/nowhere');
+  expect(await ground()).toBe(light);
+  await page.getByRole('button', { name: 'Colours: light' }).click();
+  await page.getByRole('button', { name: 'Colours: dark' }).waitFor();
+  expect(await ground()).toBe(dark);
+});
+
+test('[U8] what a producer writes is text', async () => {
+  const { page, publish, open } = await openApp();
+  const evil = '<img src=x onerror="document.title=1"><b>bold</b>';
+  const events: RunEventDraft[] = [
+    draft('r1', 'run.created', { name: evil, createdBy: evil, labels: { [evil]: evil } }),
+    draft('r1', 'stage.started', { stageId: evil, name: evil }),
+  ];
+  await publish(...events);
+  await open('/');
+  await page.getByRole('link', { name: evil }).waitFor();
+  expect(await page.locator('main img, main b').count()).toBe(0);
+});
