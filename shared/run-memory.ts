@@ -5,7 +5,7 @@ import {
   type RunRows,
   type RunView,
   type Stage,
-  startKey,
+  startsAfter,
 } from './run.ts';
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
@@ -207,10 +207,6 @@ export class RunMemory implements RunRows {
     return view;
   }
 }
-
-/** As {@link startKey} has it, which is made only where it is needed. */
-const startsAfter = (a: Stage, b: Stage) =>
-  a.startedAt === b.startedAt ? startKey(a) > startKey(b) : (a.startedAt ?? '') > (b.startedAt ?? '');
 
 const isSameShallow = (a: RunView, b: RunView) => {
   const keys = Object.keys(a) as (keyof RunView)[];

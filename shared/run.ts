@@ -162,10 +162,21 @@ const earliest = (a: string, b: string | undefined) => (b === undefined || a < b
 const timeKey = (event: Envelope) => `${event.timestamp} ${event.eventId}`;
 /** A copy without the keys that are undefined: absent means absent, in JSON and in memory alike. */
 function compact<T extends object>(value: T): T {
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T;
+  const copy: Partial<T> = {};
+  for (const key of Object.keys(value) as (keyof T)[]) if (value[key] !== undefined) copy[key] = value[key];
+  return copy as T;
+}
+/** Sets a field, or takes it away: as {@link compact}, for one field of a row that is still being made. */
+function setField<T extends object, K extends keyof T>(row: T, key: K, value: T[K] | undefined): void {
+  if (value !== undefined) row[key] = value;
+  else if (key in row) delete row[key];
 }
 
-/** Makes the header of a run at its first event, and moves `lastSeq` on. */
+/**
+ * Makes the header of a run at its first event, and moves `lastSeq` on. The header that it puts, and its `order`, are
+ * this event's own: what folds the rest of the event, up to {@link settleRun}, changes them in place. Copies for each
+ * step would be most of what an event costs.
+ */
 export function touchRun(rows: RunRows, event: Envelope): void {
   const header = rows.header();
   if (!header) {
@@ -197,19 +208,12 @@ export function settleRun(rows: RunRows): void {
   const header = required(rows.header());
   const { order, counts } = header;
   const startedAt = order.started ?? order.active;
-  const next: RunHeader = {
-    ...header,
-    status: order.ended ?? (counts.approvalsPending > 0 ? 'waiting' : startedAt !== undefined ? 'running' : 'created'),
-    createdAt: order.created ?? order.first,
-    progress:
-      order.ended === 'completed'
-        ? 100
-        : counts.stages === 0
-          ? 0
-          : Math.round(order.progressSum / counts.stages) / 1000,
-  };
-  if (startedAt !== undefined) next.startedAt = startedAt;
-  rows.putHeader(next);
+  header.status =
+    order.ended ?? (counts.approvalsPending > 0 ? 'waiting' : startedAt !== undefined ? 'running' : 'created');
+  header.createdAt = order.created ?? order.first;
+  if (startedAt !== undefined) header.startedAt = startedAt;
+  header.progress =
+    order.ended === 'completed' ? 100 : counts.stages === 0 ? 0 : Math.round(order.progressSum / counts.stages) / 1000;
 }
 
 const required = (header: RunHeader | undefined): RunHeader => {
@@ -228,22 +232,15 @@ type CreatedEvent = Envelope & {
 /** run.created: the latest one names the run; plans add up. */
 export function foldCreated(rows: RunRows, event: CreatedEvent): void {
   const header = required(rows.header());
+  const { order } = header;
   const key = timeKey(event);
-  const order = { ...header.order, created: earliest(event.timestamp, header.order.created) };
-  if (later(key, header.order.named)) {
-    const { createdBy: _by, parentRunId: _parent, ...rest } = header;
-    rows.putHeader(
-      compact({
-        ...rest,
-        name: event.name,
-        labels: event.labels ?? {},
-        createdBy: event.createdBy,
-        parentRunId: event.parentRunId,
-        order: { ...order, named: key },
-      } as RunHeader),
-    );
-  } else {
-    rows.putHeader({ ...header, order });
+  order.created = earliest(event.timestamp, order.created);
+  if (later(key, order.named)) {
+    order.named = key;
+    header.name = event.name;
+    header.labels = event.labels ?? {};
+    setField(header, 'createdBy', event.createdBy);
+    setField(header, 'parentRunId', event.parentRunId);
   }
   event.stages?.forEach(({ stageId, name }, index) => {
     const stage = rows.stage(stageId);
@@ -259,11 +256,8 @@ export function foldCreated(rows: RunRows, event: CreatedEvent): void {
 
 /** run.started */
 export function foldStarted(rows: RunRows, event: Envelope): void {
-  const header = required(rows.header());
-  rows.putHeader({
-    ...header,
-    order: { ...header.order, started: earliest(event.timestamp, header.order.started) },
-  });
+  const { order } = required(rows.header());
+  order.started = earliest(event.timestamp, order.started);
 }
 
 type EndEvent = Envelope & {
@@ -278,26 +272,17 @@ export function foldEnd(rows: RunRows, event: EndEvent): void {
   const header = required(rows.header());
   const failed = event.type === 'run.failed';
   const key = `${event.timestamp} ${failed ? 1 : 0} ${event.eventId}`;
-  if (!later(key, header.order.end)) return;
-  const {
-    durationMs: _duration,
-    summary: _summary,
-    error: _error,
-    currentStageId: _id,
-    currentStageName: _name,
-    ...rest
-  } = header;
-  const { current: _start, ...order } = header.order;
-  rows.putHeader(
-    compact({
-      ...rest,
-      endedAt: event.timestamp,
-      durationMs: event.durationMs,
-      summary: event.summary,
-      error: event.error && compact({ ...event.error, stageId: event.stageId }),
-      order: { ...order, end: key, ended: failed ? 'failed' : 'completed' },
-    } as RunHeader),
-  );
+  const { order } = header;
+  if (!later(key, order.end)) return;
+  order.end = key;
+  order.ended = failed ? 'failed' : 'completed';
+  setField(order, 'current', undefined);
+  header.endedAt = event.timestamp;
+  setField(header, 'currentStageId', undefined);
+  setField(header, 'currentStageName', undefined);
+  setField(header, 'durationMs', event.durationMs);
+  setField(header, 'summary', event.summary);
+  setField(header, 'error', event.error && compact({ ...event.error, stageId: event.stageId }));
 }
 
 type StageEvent = Envelope & {
@@ -333,8 +318,8 @@ const blankStage = (stageId: string): Stage => ({
 export function foldStage(rows: RunRows, event: StageEvent): void {
   const before = rows.stage(event.stageId);
   replaceStage(rows, before, mergeStage(before ?? blankStage(event.stageId), event));
-  const header = required(rows.header());
-  rows.putHeader({ ...header, order: { ...header.order, active: earliest(event.timestamp, header.order.active) } });
+  const { order } = required(rows.header());
+  order.active = earliest(event.timestamp, order.active);
 }
 
 function mergeStage(before: Stage, event: StageEvent): Stage {
@@ -353,7 +338,7 @@ function mergeStage(before: Stage, event: StageEvent): Stage {
   const isEnd = event.type === 'stage.completed' || event.type === 'stage.failed';
   const key = `${isEnd ? 1 : 0} ${event.timestamp} ${stageRank[event.type]} ${event.eventId}`;
   const order = { ...stage.order };
-  let next: Stage = { ...stage, order };
+  const next: Stage = { ...stage, order };
   if (!isEnd) order.started = earliest(event.timestamp, order.started);
   if (event.type === 'stage.progress') {
     const value = event.progress ?? shareDone(event.done, event.total);
@@ -365,20 +350,14 @@ function mergeStage(before: Stage, event: StageEvent): Stage {
   }
   if (later(key, order.status)) {
     order.status = key;
-    const { endedAt: _ended, durationMs: _duration, error: _error, ...rest } = next;
     const retried = event.type === 'stage.failed' && event.willRetry === true;
-    next = compact({
-      ...rest,
-      status: !isEnd || retried ? 'running' : event.type === 'stage.failed' ? 'failed' : 'completed',
-      endedAt: isEnd && !retried ? event.timestamp : undefined,
-      durationMs: event.durationMs,
-      error: event.error,
-    } as Stage);
+    next.status = !isEnd || retried ? 'running' : event.type === 'stage.failed' ? 'failed' : 'completed';
+    setField(next, 'endedAt', isEnd && !retried ? event.timestamp : undefined);
+    setField(next, 'durationMs', event.durationMs);
+    setField(next, 'error', event.error);
   }
   next.progress = next.status === 'completed' ? 100 : (order.progress?.[1] ?? 0);
-  const startedAt = order.started ?? startFromDuration(next);
-  if (startedAt !== undefined) next.startedAt = startedAt;
-  else delete next.startedAt;
+  setField(next, 'startedAt', order.started ?? startFromDuration(next));
   return next;
 }
 
@@ -396,48 +375,46 @@ function startFromDuration(stage: Stage): string | undefined {
 
 /** What "started last" goes by. In ASCII, since stores order other text by its bytes and JavaScript by code units. */
 export const startKey = (stage: Stage): string => `${stage.startedAt ?? ''} ${encodeURIComponent(stage.stageId)}`;
+/** As {@link startKey} has it, which is made only where it is needed. */
+export const startsAfter = (a: Stage, b: Stage): boolean =>
+  a.startedAt === b.startedAt ? startKey(a) > startKey(b) : (a.startedAt ?? '') > (b.startedAt ?? '');
 const thousandths = (stage: Stage) => Math.round(stage.progress * 1000);
 
 /** Puts a stage, and moves the header's counters by the difference that it makes. */
 function replaceStage(rows: RunRows, before: Stage | undefined, after: Stage): void {
   rows.putStage(after);
   const header = required(rows.header());
-  const { counts, order } = header;
-  const difference = (status: StageStatus) => Number(after.status === status) - Number(before?.status === status);
-  const next: RunHeader = {
-    ...header,
-    counts: {
-      ...counts,
-      stages: counts.stages + (before ? 0 : 1),
-      stagesCompleted: counts.stagesCompleted + difference('completed'),
-      stagesFailed: counts.stagesFailed + difference('failed'),
-    },
-    order: { ...order, progressSum: order.progressSum + thousandths(after) - (before ? thousandths(before) : 0) },
-  };
-  if (order.ended === undefined) setCurrent(rows, next, after);
-  rows.putHeader(next);
+  const { order } = header;
+  if (after.status !== before?.status) {
+    const difference = (status: StageStatus) => Number(after.status === status) - Number(before?.status === status);
+    addToCounts(header, {
+      stages: before ? 0 : 1,
+      stagesCompleted: difference('completed'),
+      stagesFailed: difference('failed'),
+    });
+  }
+  order.progressSum += thousandths(after) - (before ? thousandths(before) : 0);
+  if (order.ended === undefined) setCurrent(rows, header, after);
 }
 
 function setCurrent(rows: RunRows, header: RunHeader, changed: Stage): void {
+  const { order } = header;
   const isRunning = changed.status === 'running';
   const isCurrent = header.currentStageId === changed.stageId;
-  if (isRunning && (later(startKey(changed), header.order.current) || (isCurrent && isStillLast(header, changed)))) {
-    putCurrent(header, changed);
+  if (!isRunning && !isCurrent) return;
+  const key = startKey(changed);
+  if (isRunning && (later(key, order.current) || (isCurrent && key === order.current))) {
+    putCurrent(header, changed, key);
   } else if (isCurrent) {
-    delete header.currentStageId;
-    delete header.currentStageName;
-    delete header.order.current;
     const current = rows.lastStarted();
-    if (current) putCurrent(header, current);
+    putCurrent(header, current, current && startKey(current));
   }
 }
 
-const isStillLast = (header: RunHeader, stage: Stage) => startKey(stage) === header.order.current;
-
-function putCurrent(header: RunHeader, stage: Stage): void {
-  header.currentStageId = stage.stageId;
-  header.currentStageName = stage.name;
-  header.order.current = startKey(stage);
+function putCurrent(header: RunHeader, stage: Stage | undefined, key: string | undefined): void {
+  setField(header, 'currentStageId', stage?.stageId);
+  setField(header, 'currentStageName', stage?.name);
+  setField(header.order, 'current', key);
 }
 
 type ArtifactEvent = Envelope & Omit<Artifact, 'createdAt' | 'order'>;
@@ -449,14 +426,13 @@ export function foldArtifact(rows: RunRows, event: ArtifactEvent): void {
   if (before && !later(key, before.order.key)) return;
   const { artifactId, name, stageId, kind, uri, sizeBytes, sha256, timestamp: createdAt } = event;
   rows.putArtifact(compact({ artifactId, name, stageId, kind, uri, sizeBytes, sha256, createdAt, order: { key } }));
-  if (!before) addToCounts(rows, { artifacts: 1 });
+  if (!before) addToCounts(required(rows.header()), { artifacts: 1 });
 }
 
-function addToCounts(rows: RunRows, more: Partial<RunHeader['counts']>): void {
-  const header = required(rows.header());
+function addToCounts(header: RunHeader, more: Partial<RunHeader['counts']>): void {
   const counts = { ...header.counts };
   for (const [name, difference] of Object.entries(more)) counts[name as keyof typeof counts] += difference;
-  rows.putHeader({ ...header, counts });
+  header.counts = counts;
 }
 
 type RequestEvent = Envelope &
@@ -493,7 +469,7 @@ export function foldRequest(rows: RunRows, event: RequestEvent): void {
       order: { seq: event.seq },
     }),
   );
-  addToCounts(rows, { approvalsPending: 1 });
+  addToCounts(required(rows.header()), { approvalsPending: 1 });
 }
 
 type DecisionEvent = Envelope & {
@@ -523,5 +499,5 @@ export function foldDecision(rows: RunRows, event: DecisionEvent): void {
   }
   const status = isGrant ? 'granted' : event.expired ? 'expired' : 'denied';
   rows.putApproval({ ...approval, decisions, status, decidedAt: at });
-  addToCounts(rows, { approvalsPending: -1 });
+  addToCounts(required(rows.header()), { approvalsPending: -1 });
 }
