@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type ChainedRow, canonicalJson, GENESIS, newSalt, payloadHash, rowHash } from './canonical.ts';
+import { type ChainedRow, canonicalJson, GENESIS, KeyOrder, newSalt, payloadHash, rowHash } from './canonical.ts';
 
 test('[L15] canonical JSON says the same as the value', () => {
   fc.assert(
@@ -18,6 +19,21 @@ test('[L15] canonical JSON does not depend on the order in which keys were set',
       const entries = Object.entries(value).map((entry, index) => ({ entry, key: keys[index] ?? 0 }));
       const reordered = Object.fromEntries(entries.sort((a, b) => a.key - b.key).map(({ entry }) => entry));
       expect(canonicalJson({ nested: [reordered] })).toBe(canonicalJson({ nested: [value] }));
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('[L15] fields put together in order have the canonical JSON of them all, whatever came before of their kind', () => {
+  const fields = fc.dictionary(fc.constantFrom('seq', 'a', 'é', '10', '9', 'type'), fc.jsonValue());
+  fc.assert(
+    fc.property(fc.array(fc.record({ base: fields, extra: fields }), { minLength: 1, maxLength: 5 }), (objects) => {
+      const order = new KeyOrder();
+      for (const { base, extra } of objects) {
+        const merged = order.merge('kind', base, extra);
+        expect(merged).toEqual({ ...base, ...extra });
+        expect(canonicalJson(merged)).toBe(canonicalJson({ ...base, ...extra }));
+      }
     }),
     { numRuns: 500 },
   );
@@ -82,6 +98,14 @@ test('[L15] hashes are what sha256sum says they are, so that a log can be checke
   );
   expect(rowHash(row).toString('hex')).toBe('4dff6d3068b7005c38bc27341058e9895183445f6bdb45facaea00f6ddb2697f');
   expect(GENESIS.toString('hex')).toBe('0'.repeat(64));
+});
+
+test('[L15] payloads of any size and script are hashed as UTF-8', () => {
+  const salt = Buffer.alloc(16, 1);
+  for (const payload of ['', 'é😀～', 'é'.repeat(60_000), 'x'.repeat(300_000)]) {
+    const expected = createHash('sha256').update(salt).update(payload).digest();
+    expect(payloadHash(salt, payload)).toEqual(expected);
+  }
 });
 
 test.each(Object.keys(row) as (keyof ChainedRow)[])('[L15] a change of %s changes the hash of the row', (key) => {
