@@ -123,6 +123,29 @@ const started = (fields: { [key: string]: unknown } = {}) => draft('run.started'
 
 export const append = (log: EventLog, ...drafts: Draft[]) => log.append({ actor: 'ci', drafts });
 
+/** Turns of the event loop, in each of which several publishers append; a batch with `failsAt` is refused there. */
+export const arbitraryTurns = () =>
+  fc.array(
+    fc.array(
+      fc.record({
+        drafts: fc.array(arbitraryDraft(), { minLength: 1, maxLength: 6 }),
+        failsAt: fc.option(fc.nat(5), { freq: 2 }),
+      }),
+      { minLength: 1, maxLength: 6 },
+    ),
+    { minLength: 1, maxLength: 4 },
+  );
+type Attempt = { drafts: Draft[]; failsAt: number | null };
+
+/** Appends, and says how it went: the receipts, or the code of the refusal. */
+export async function attempt(log: EventLog, { drafts, failsAt }: Attempt): Promise<unknown> {
+  let checked = 0;
+  const check = () => {
+    if (checked++ === failsAt) throw new Error('no');
+  };
+  return log.append({ actor: 'ci', drafts, check }).catch((error: { code: string }) => error.code);
+}
+
 /** Everything that a scope holds, page by page. */
 export async function readAll(
   log: EventLog,
@@ -247,6 +270,35 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
       expect((await log.run('p', 'r'))?.run).toEqual(before?.run);
       expect(await log.run('p', 'new')).toBeUndefined();
       expect(await readAll(log, { scope: { kind: 'user', userId: 'ann' } })).toEqual([]);
+    });
+
+    test('[L2] [L3] [L4] [F10] what many publishers log in one turn, some of them refused, is as one by one', async () => {
+      const [together, alone] = [await openLog({ now: () => T0 }), await openLog({ now: () => T0 })];
+      await fc.assert(
+        fc.asyncProperty(arbitraryTurns(), async (turns) => {
+          const begin = together.head;
+          const projects = [`p${begin}`, `q${begin}`];
+          for (const turn of turns) {
+            // Projects of this round only.
+            const batches = turn.map(({ failsAt, drafts }) => ({
+              failsAt,
+              drafts: drafts.map((item) => ({ ...item, projectId: `${item.projectId}${begin}` })),
+            }));
+            const answers = await Promise.all(batches.map((each) => attempt(together, each)));
+            const expected: unknown[] = [];
+            for (const each of batches) expected.push(await attempt(alone, each));
+            expect(answers).toEqual(expected);
+          }
+          const all = async (log: EventLog) => ({
+            events: (await readAll(log, { after: begin })).map((record) => record.json),
+            ofAnn: seqs(await readAll(log, { after: begin, scope: { kind: 'user', userId: 'ann' } })),
+            headers: (await log.runs({ canRead: (id) => projects.includes(id), limit: 9 })).runs,
+            views: await Promise.all(projects.flatMap((id) => [log.run(id, 'r'), log.run(id, 's')])),
+          });
+          expect(await all(together)).toEqual(await all(alone));
+        }),
+        { numRuns: 30 },
+      );
     });
 
     test('[L2] a check sees the run just before its draft, the drafts before it in the batch included', async () => {

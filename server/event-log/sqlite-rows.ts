@@ -1,19 +1,27 @@
-import type { DatabaseSyncInstance } from '@photostructure/sqlite';
-import { type Approval, type Artifact, type RunHeader, type RunRows, type Stage, startKey } from '../../shared/run.ts';
+import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
+import {
+  type Approval,
+  type Artifact,
+  type RunHeader,
+  type RunRows,
+  type Stage,
+  startKey,
+  startsAfter,
+} from '../../shared/run.ts';
 
 /** Statements over the rows of runs, prepared once for a connection. */
 export function prepareRowStatements(db: DatabaseSyncInstance) {
   return {
     findRun: db.prepare('SELECT row_id, state FROM runs WHERE project_id = ? AND run_id = ?'),
     insertRun: db.prepare(
-      `INSERT INTO runs (project_id, run_id, status, created_at, last_seq, state) VALUES (?, ?, '', '', 0, '')`,
+      'INSERT INTO runs (status, created_at, last_seq, state, project_id, run_id) VALUES (?, ?, ?, ?, ?, ?)',
     ),
     updateRun: db.prepare('UPDATE runs SET status = ?, created_at = ?, last_seq = ?, state = ? WHERE row_id = ?'),
     stage: db.prepare('SELECT state FROM stages WHERE run_row = ? AND stage_id = ?'),
     artifact: db.prepare('SELECT state FROM artifacts WHERE run_row = ? AND artifact_id = ?'),
     approval: db.prepare('SELECT state FROM approvals WHERE run_row = ? AND approval_id = ?'),
     lastStarted: db.prepare(
-      'SELECT state FROM stages WHERE run_row = ? AND start_key IS NOT NULL ORDER BY start_key DESC LIMIT 1',
+      'SELECT start_key, state FROM stages WHERE run_row = ? AND start_key < ? ORDER BY start_key DESC LIMIT 1',
     ),
     putStage: db.prepare(
       `INSERT INTO stages (run_row, stage_id, last_seq, start_key, state) VALUES (?, ?, ?, ?, ?)
@@ -36,99 +44,180 @@ export type RowStatements = ReturnType<typeof prepareRowStatements>;
 const parsed = <T>(row: object | undefined): T | undefined =>
   row === undefined ? undefined : (JSON.parse((row as { state: string }).state) as T);
 
+/** Takes back what a refused batch did, the last first. */
+export type Journal = (() => void)[];
+
+/** Rows of one kind: read from their table once, changed in memory, and known to be changed by being another object. */
+class RowCache<Row> {
+  readonly #rows = new Map<string, { stored: Row | undefined; now: Row | undefined }>();
+  readonly #read: (id: string) => Row | undefined;
+  readonly #journal: Journal;
+  readonly #onChange: (id: string, row: Row | undefined) => void;
+
+  constructor(read: (id: string) => Row | undefined, journal: Journal, onChange = (_id: string, _row?: Row) => {}) {
+    this.#read = read;
+    this.#journal = journal;
+    this.#onChange = onChange;
+  }
+
+  has(id: string): boolean {
+    return this.#rows.has(id);
+  }
+
+  get(id: string): Row | undefined {
+    return this.#entry(id).now;
+  }
+
+  put(id: string, row: Row): void {
+    const { now: before } = this.#entry(id);
+    this.#set(id, row);
+    this.#journal.push(() => this.#set(id, before));
+  }
+
+  /** Each row that is not as its table has it. */
+  *changed(): Iterable<[id: string, row: Row, stored: Row | undefined]> {
+    for (const [id, { stored, now }] of this.#rows) if (now && now !== stored) yield [id, now, stored];
+  }
+
+  #entry(id: string) {
+    const known = this.#rows.get(id);
+    if (known) return known;
+    const stored = this.#read(id);
+    const entry = { stored, now: stored };
+    this.#rows.set(id, entry);
+    this.#onChange(id, stored);
+    return entry;
+  }
+
+  #set(id: string, row: Row | undefined): void {
+    this.#entry(id).now = row;
+    this.#onChange(id, row);
+  }
+}
+
 /**
- * The rows of one run for the length of one batch: read from the tables at first use, written back by `flush`. Lives
- * and dies inside the batch's savepoint, so a rollback leaves nothing behind.
+ * The rows of one run for the length of one transaction: each is read at its first use and written once, by `write`,
+ * however many batches change it. What a refused batch changed is undone in memory. Nothing is written before `write`,
+ * and the tables must stay as they are until then.
  */
 export class SqliteRows implements RunRows {
-  readonly rowId: number | bigint;
   readonly #statements: RowStatements;
+  readonly #journal: Journal;
+  readonly #projectId: string;
+  readonly #runId: string;
+  /** Undefined for a run that has no row yet. */
+  #rowId: number | bigint | undefined;
   #header: RunHeader | undefined;
-  readonly #stages = new Map<string, Stage>();
-  /** The `start_key` of each stage's row, as it is in the table. */
-  readonly #startKeys = new Map<string, string | null>();
-  readonly #artifacts = new Map<string, Artifact>();
-  readonly #approvals = new Map<string, Approval>();
-  readonly #dirty = { stages: new Set<string>(), artifacts: new Set<string>(), approvals: new Set<string>() };
+  readonly #storedHeader: RunHeader | undefined;
+  readonly #stages: RowCache<Stage>;
+  readonly #artifacts: RowCache<Artifact>;
+  readonly #approvals: RowCache<Approval>;
+  /** Those in memory alone. */
+  readonly #running = new Map<string, Stage>();
+  /** The running stage that started last of those that are in the table alone, once it is asked for. */
+  #lastStored: { startKey: string; stage: Stage } | 'unknown' | 'none' = 'unknown';
 
-  constructor(statements: RowStatements, projectId: string, runId: string) {
+  constructor(statements: RowStatements, journal: Journal, projectId: string, runId: string) {
     this.#statements = statements;
+    this.#journal = journal;
+    this.#projectId = projectId;
+    this.#runId = runId;
     const row = statements.findRun.get(projectId, runId) as { row_id: number; state: string } | undefined;
-    this.#header = parsed(row);
-    this.rowId = row?.row_id ?? statements.insertRun.run(projectId, runId).lastInsertRowid;
+    this.#rowId = row?.row_id;
+    this.#storedHeader = parsed(row);
+    this.#header = this.#storedHeader;
+    const reader =
+      <Row>(statement: StatementSyncInstance) =>
+      (id: string) =>
+        row && parsed<Row>(statement.get(row.row_id, id));
+    this.#stages = new RowCache<Stage>(reader(statements.stage), journal, (id, stage) => {
+      if (stage?.status === 'running') this.#running.set(id, stage);
+      else this.#running.delete(id);
+    });
+    this.#artifacts = new RowCache<Artifact>(reader(statements.artifact), journal);
+    this.#approvals = new RowCache<Approval>(reader(statements.approval), journal);
+  }
+
+  /** Undefined until {@link write} for a run that is new. */
+  get rowId(): number | bigint | undefined {
+    return this.#rowId;
   }
 
   header() {
     return this.#header;
   }
   stage(stageId: string) {
-    const known = this.#stages.get(stageId);
-    if (known) return known;
-    const stage = parsed<Stage>(this.#statements.stage.get(this.rowId, stageId));
-    if (stage) {
-      this.#stages.set(stageId, stage);
-      this.#startKeys.set(stageId, indexedKey(stage));
-    }
-    return stage;
+    return this.#stages.get(stageId);
   }
   artifact(artifactId: string) {
-    return this.#artifacts.get(artifactId) ?? parsed<Artifact>(this.#statements.artifact.get(this.rowId, artifactId));
+    return this.#artifacts.get(artifactId);
   }
   approval(approvalId: string) {
-    return this.#approvals.get(approvalId) ?? parsed<Approval>(this.#statements.approval.get(this.rowId, approvalId));
+    return this.#approvals.get(approvalId);
   }
   putHeader(header: RunHeader) {
+    const before = this.#header;
     this.#header = header;
+    this.#journal.push(() => {
+      this.#header = before;
+    });
   }
   putStage(stage: Stage) {
-    this.#stages.set(stage.stageId, stage);
-    this.#dirty.stages.add(stage.stageId);
+    this.#stages.put(stage.stageId, stage);
   }
   putArtifact(artifact: Artifact) {
-    this.#artifacts.set(artifact.artifactId, artifact);
-    this.#dirty.artifacts.add(artifact.artifactId);
+    this.#artifacts.put(artifact.artifactId, artifact);
   }
   putApproval(approval: Approval) {
-    this.#approvals.set(approval.approvalId, approval);
-    this.#dirty.approvals.add(approval.approvalId);
+    this.#approvals.put(approval.approvalId, approval);
   }
   lastStarted() {
-    // The index knows the order, so what is only in memory has to go there first.
-    this.#flushStages();
-    return parsed<Stage>(this.#statements.lastStarted.get(this.rowId));
+    let last = this.#lastStarted();
+    for (const stage of this.#running.values()) {
+      if (!last || startsAfter(stage, last)) last = stage;
+    }
+    return last;
   }
 
-  flush(): void {
+  /** Writes what changed. */
+  write(): void {
     const header = this.#header;
-    if (!header) return;
-    this.#flushStages();
-    for (const artifactId of this.#dirty.artifacts) {
-      const state = JSON.stringify(this.#artifacts.get(artifactId));
-      this.#statements.putArtifact.run(this.rowId, artifactId, header.lastSeq, state);
-    }
-    for (const approvalId of this.#dirty.approvals) {
-      const approval = this.#approvals.get(approvalId) as Approval;
-      const state = JSON.stringify(approval);
-      this.#statements.putApproval.run(this.rowId, approvalId, header.lastSeq, approval.status, state);
-    }
-    this.#dirty.artifacts.clear();
-    this.#dirty.approvals.clear();
+    if (!header || header === this.#storedHeader) return;
     const { status, createdAt, lastSeq } = header;
-    this.#statements.updateRun.run(status, createdAt, lastSeq, JSON.stringify(header), this.rowId);
+    const run = [status, createdAt, lastSeq, JSON.stringify(header)] as const;
+    if (this.#rowId !== undefined) this.#statements.updateRun.run(...run, this.#rowId);
+    else this.#rowId = this.#statements.insertRun.run(...run, this.#projectId, this.#runId).lastInsertRowid;
+    const rowId = this.#rowId;
+    for (const [stageId, stage, stored] of this.#stages.changed()) {
+      const key = indexedKey(stage);
+      const state = JSON.stringify(stage);
+      if (stored && indexedKey(stored) === key) this.#statements.updateStage.run(lastSeq, state, rowId, stageId);
+      else this.#statements.putStage.run(rowId, stageId, lastSeq, key, state);
+    }
+    for (const [artifactId, artifact] of this.#artifacts.changed()) {
+      this.#statements.putArtifact.run(rowId, artifactId, lastSeq, JSON.stringify(artifact));
+    }
+    for (const [approvalId, approval] of this.#approvals.changed()) {
+      this.#statements.putApproval.run(rowId, approvalId, lastSeq, approval.status, JSON.stringify(approval));
+    }
   }
 
-  #flushStages(): void {
-    for (const stageId of this.#dirty.stages) {
-      const stage = this.#stages.get(stageId) as Stage;
-      const key = indexedKey(stage);
-      const lastSeq = this.#header?.lastSeq ?? 0;
-      const state = JSON.stringify(stage);
-      if (this.#startKeys.get(stageId) === key) this.#statements.updateStage.run(lastSeq, state, this.rowId, stageId);
-      else this.#statements.putStage.run(this.rowId, stageId, lastSeq, key, state);
-      this.#startKeys.set(stageId, key);
+  /** The index knows the order; what is in memory it knows as it was, so that is passed over. */
+  #lastStarted(): Stage | undefined {
+    if (this.#rowId === undefined) return undefined;
+    for (;;) {
+      const last = this.#lastStored;
+      if (last === 'none') return undefined;
+      if (last !== 'unknown' && !this.#stages.has(last.stage.stageId)) return last.stage;
+      const before = last === 'unknown' ? AFTER_ALL : last.startKey;
+      const row = this.#statements.lastStarted.get(this.#rowId, before) as
+        | { start_key: string; state: string }
+        | undefined;
+      this.#lastStored = row ? { startKey: row.start_key, stage: JSON.parse(row.state) as Stage } : 'none';
     }
-    this.#dirty.stages.clear();
   }
 }
 
+/** Sorts after every start key. */
+const AFTER_ALL = '~';
 const indexedKey = (stage: Stage): string | null => (stage.status === 'running' ? startKey(stage) : null);

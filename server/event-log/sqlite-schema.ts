@@ -1,6 +1,18 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../shared/errors.ts';
 
+/**
+ * `cache_size` in KiB and `wal_autocheckpoint` in pages: the defaults (2 MB, 4 MB) are smaller than the stages of one
+ * big run, whose rows would be read and checkpointed over and over.
+ */
+export const PRAGMAS = `
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = FULL;
+  PRAGMA temp_store = MEMORY;
+  PRAGMA cache_size = -65536;
+  PRAGMA wal_autocheckpoint = 4000;
+`;
+
 /** Migrations, in order: the n-th takes a file from version n to n + 1. Never edit one that has been released. */
 const migrations: readonly string[] = [
   `

@@ -15,8 +15,6 @@ export function prepareStatements(db: DatabaseSyncInstance) {
   return {
     begin: db.prepare('BEGIN IMMEDIATE'),
     commit: db.prepare('COMMIT'),
-    savepoint: db.prepare('SAVEPOINT batch'),
-    release: db.prepare('RELEASE batch'),
     findEvent: db.prepare('SELECT seq, run_seq FROM events WHERE project_id = ? AND event_id = ?'),
     insertEvent: db.prepare(
       `INSERT INTO events (seq, run_row, run_seq, project_id, type, event_id, actor, recorded_at_ms, payload, salt,

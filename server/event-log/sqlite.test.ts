@@ -6,10 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from '@photostructure/sqlite';
+import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../shared/events.ts';
-import type { RunHeader } from '../../shared/run.ts';
-import { append, describeEventLog, draft, folded, readAll, T0 } from './contract.ts';
+import type { RunHeader, RunRows } from '../../shared/run.ts';
+import { append, arbitraryTurns, attempt, describeEventLog, draft, folded, readAll, T0 } from './contract.ts';
 import type { EventLog } from './log.ts';
 import { openSqliteLog } from './sqlite.ts';
 import { prepareRowStatements } from './sqlite-rows.ts';
@@ -318,6 +319,104 @@ test('[L2] [L16] a disk that fails in the middle refuses all batches of the turn
   expectChainIsWhole(path, 2);
 });
 
+test('[L2] a batch that the store refuses takes no other of its turn with it', async () => {
+  const path = await newPath();
+  const log = await open(path);
+  await append(log, draft('run.started'));
+  const commits: number[] = [];
+  log.subscribe((records) => commits.push(...records.map((record) => record.seq)));
+  connect(path).exec(
+    `CREATE TRIGGER fails BEFORE INSERT ON events WHEN NEW.event_id = 'bad' BEGIN SELECT RAISE(ABORT, 'this'); END`,
+  );
+  const answers = await Promise.allSettled([
+    append(log, draft('run.started')),
+    append(log, draft('run.started'), draft('run.started', { eventId: 'bad' })),
+    append(log, draft('run.started')),
+  ]);
+  expect(answers).toMatchObject([
+    { status: 'fulfilled', value: [{ seq: 2, runSeq: 2 }] },
+    { status: 'rejected', reason: { code: 'UNAVAILABLE' } },
+    { status: 'fulfilled', value: [{ seq: 3, runSeq: 3 }] },
+  ]);
+  expect(commits).toEqual([2, 3]);
+  await log.close();
+  expectChainIsWhole(path, 3);
+});
+
+test('[L2] [L10] the rows after turns of many publishers, some of them refused, are those of one by one', async () => {
+  const now = () => T0;
+  // When a row last changed is known by the commit, which is another one here and there.
+  const tables = [
+    'SELECT seq, run_row, run_seq, project_id, type, event_id, actor, recorded_at_ms, payload FROM events ORDER BY seq',
+    'SELECT * FROM event_users ORDER BY user_id, seq',
+    'SELECT * FROM runs ORDER BY row_id',
+    'SELECT run_row, stage_id, start_key, state FROM stages ORDER BY run_row, stage_id',
+    'SELECT run_row, artifact_id, state FROM artifacts ORDER BY run_row, artifact_id',
+    'SELECT run_row, approval_id, status, state FROM approvals ORDER BY run_row, approval_id',
+  ];
+  const paths = [await newPath(), await newPath()] as const;
+  const [together, alone] = [
+    await openSqliteLog({ path: paths[0], fold: foldEvent, now }),
+    await openSqliteLog({ path: paths[1], fold: foldEvent, now }),
+  ];
+  for (const [round, turns] of fc.sample(arbitraryTurns(), { numRuns: 30, seed: 11 }).entries()) {
+    for (const turn of turns) {
+      // Runs of this round only, or all stages would have their rows after the first.
+      const batches = turn.map(({ failsAt, drafts }) => ({
+        failsAt,
+        drafts: drafts.map((item) => ({ ...item, projectId: `${item.projectId}${round}` })),
+      }));
+      await Promise.all(batches.map((each) => attempt(together, each)));
+      for (const each of batches) await attempt(alone, each);
+    }
+  }
+  const length = together.head;
+  for (const log of [together, alone]) await log.close();
+  const [rows, expected] = paths.map((path) => {
+    const db = connect(path);
+    expectChainIsWhole(path, length);
+    return tables.map((sql) => db.prepare(sql).all().map(parsed));
+  });
+  expect(length).toBeGreaterThan(300);
+  expect(rows).toEqual(expected);
+});
+
+/** With the JSON of a row read: the keys of a state have no order. */
+const parsed = (row: object) => ('state' in row ? { ...row, state: JSON.parse(row.state as string) } : row);
+
+test('[L10] no row is kept in memory from one commit to the next: what another process changed is built on', async () => {
+  const path = await newPath();
+  const log = await open(path);
+  await append(log, draft('run.created', { name: 'n' }), draft('stage.started', { stageId: 'a' }));
+  connect(path).exec(
+    `UPDATE runs SET state = json_set(state, '$.labels', json('{"by":"hand"}'));
+     UPDATE stages SET state = json_set(state, '$.message', 'by hand')`,
+  );
+  await append(log, draft('run.started'), draft('stage.progress', { stageId: 'a', progress: 1 }));
+  expect((await log.run('p', 'r'))?.run).toMatchObject({
+    labels: { by: 'hand' },
+    stages: [{ message: 'by hand', progress: 1 }],
+  });
+});
+
+test('[F8] [F10] the current stage is found among stages in the table and in memory alike', async () => {
+  const log = await open(await newPath());
+  const at = (second: number) => new Date(T0 + second * 1_000).toISOString();
+  const start = (stageId: string, second: number) => draft('stage.started', { stageId, timestamp: at(second) });
+  const end = (stageId: string) => draft('stage.completed', { stageId, timestamp: at(99) });
+  await append(log, ...['a', 'b', 'c', 'd'].map((stageId, index) => start(stageId, index)));
+  // In one commit: d and b end, e starts between them and ends, c ends.
+  const currentAfter: unknown[] = [];
+  const check = (rows: RunRows) => currentAfter.push(rows.header()?.currentStageId);
+  await log.append({
+    actor: 'ci',
+    drafts: [end('d'), end('b'), start('e', 2.5), end('e'), end('c'), end('a'), draft('run.started')],
+    check,
+  });
+  expect(currentAfter).toEqual(['d', 'c', 'c', 'e', 'c', 'a', undefined]);
+  expect((await log.run('p', 'r'))?.run).toEqual(folded(await readAll(log)));
+});
+
 test('[L4] [L16] a commit that fails is answered as UNAVAILABLE, and nothing of it is heard of', async () => {
   const path = await newPath();
   const log = await open(path);
@@ -467,7 +566,6 @@ function expectChainIsWhole(path: string, length: number): void {
 
 /** Whether the keys of the outermost object of a JSON text are in order, as they stand in the text. */
 function keysInOrder(json: string): boolean {
-  const keys = [...json.matchAll(/(?<=[{,])"([A-Za-z]+)":/g)].map((match) => match[1] as string);
-  const top = keys.filter((key) => Object.hasOwn(JSON.parse(json), key));
-  return top.join() === [...top].sort().join();
+  const keys = Object.keys(JSON.parse(json));
+  return keys.join() === [...keys].sort().join();
 }

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunHeader, RunRows, RunView } from '../../shared/run.ts';
-import { canonicalJson, GENESIS, newSalt, payloadHash, rowHash } from './canonical.ts';
+import { GENESIS, KeyOrder, rowHash } from './canonical.ts';
 import {
   type Batch,
   type ChangeQuery,
@@ -12,15 +12,15 @@ import {
   LogRecord,
   type Page,
   type ReadQuery,
-  type ReadyDraft,
   type Receipt,
   type RunPage,
   type RunQuery,
   type Scope,
 } from './log.ts';
 import { Slices, sliceMs } from './slices.ts';
-import { prepareRowStatements, type RowStatements, SqliteRows } from './sqlite-rows.ts';
-import { migrate } from './sqlite-schema.ts';
+import { CommitGroup, type CommitGroupParts, type Tip } from './sqlite-group.ts';
+import { prepareRowStatements } from './sqlite-rows.ts';
+import { migrate, PRAGMAS } from './sqlite-schema.ts';
 import { prepareStatements } from './sqlite-statements.ts';
 import { SqliteViews } from './sqlite-views.ts';
 
@@ -28,8 +28,8 @@ import { SqliteViews } from './sqlite-views.ts';
  * The event log in one SQLite file.
  *
  * One connection, one writer. `append` only queues; once a turn of the event loop, everything queued goes into one
- * transaction with a SAVEPOINT for each batch, and one fsync makes all of it durable (WAL, synchronous=FULL). SQLite's
- * calls block the loop, so reads run as {@link Slices} and step their statement only inside one slice.
+ * transaction, a {@link CommitGroup}, and one fsync makes all of it durable (WAL, synchronous=FULL). SQLite's calls block
+ * the loop, so reads run as {@link Slices} and step their statement only inside one slice.
  *
  * A second server on the same file would number its events from the same head. An exclusive lock on a file beside the
  * database keeps it out; unlike a file with a process id in it, the lock goes when its holder is killed. (SQLite's own
@@ -41,18 +41,6 @@ const GROUP_LIMIT = 1_000;
 const TRIM_ROWS = 100;
 /** Bytes of payload in one page. */
 const PAGE_BYTES = 1 << 20;
-
-/**
- * `cache_size` in KiB and `wal_autocheckpoint` in pages: the defaults (2 MB, 4 MB) are smaller than the stages of one
- * big run, whose rows would be read and checkpointed over and over.
- */
-const PRAGMAS = `
-  PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = FULL;
-  PRAGMA temp_store = MEMORY;
-  PRAGMA cache_size = -65536;
-  PRAGMA wal_autocheckpoint = 4000;
-`;
 
 export type SqliteOptions = {
   /** Path of the file, or `:memory:`. */
@@ -69,8 +57,6 @@ export type SqliteOptions = {
 export type Commit = { events: number; ms: number };
 
 type Pending = { batch: Batch; resolve: (receipts: Receipt[]) => void; reject: (error: unknown) => void };
-/** The end of the log: what the next row builds on. */
-type Tip = { seq: number; hash: Buffer; recordedAtMs: number };
 type EventRow = {
   seq: number;
   run_seq: number;
@@ -92,12 +78,10 @@ class SqliteLog implements EventLog {
   readonly epoch: string;
   readonly #db: DatabaseSyncInstance;
   readonly #lock: DatabaseSyncInstance | undefined;
-  readonly #fold: SqliteOptions['fold'];
-  readonly #now: () => number;
   readonly #onFailure: (error: unknown) => void;
   readonly #onCommit: (commit: Commit) => void;
   readonly #statements: ReturnType<typeof prepareStatements>;
-  readonly #rows: RowStatements;
+  readonly #groupParts: CommitGroupParts;
   readonly #views: SqliteViews;
   readonly #slices = new Slices();
   readonly #listeners = new Set<(records: readonly LogRecord[]) => void>();
@@ -108,10 +92,8 @@ class SqliteLog implements EventLog {
   #oldest: number;
 
   constructor({ path, fold, now = Date.now, onFailure = () => undefined, onCommit = () => undefined }: SqliteOptions) {
-    this.#fold = fold;
     this.#onFailure = onFailure;
     this.#onCommit = onCommit;
-    this.#now = now;
     if (path !== ':memory:') {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       // SQLite gives its WAL the mode of the database.
@@ -127,10 +109,11 @@ class SqliteLog implements EventLog {
       this.#db = db;
       this.epoch = readEpoch(db);
       this.#statements = prepareStatements(db);
-      this.#rows = prepareRowStatements(db);
+      const rows = prepareRowStatements(db);
+      this.#groupParts = { statements: this.#statements, rows, fold, now, order: new KeyOrder() };
       this.#views = new SqliteViews({
         statements: this.#statements,
-        rows: this.#rows,
+        rows,
         slice: (work) => this.#slice(work),
         head: () => this.head,
       });
@@ -177,111 +160,44 @@ class SqliteLog implements EventLog {
     if (group.length > 0) this.#commit(group);
   };
 
-  #commit(group: Pending[]): void {
+  #commit(members: Pending[]): void {
+    const group = new CommitGroup(this.#groupParts, this.#tip);
     const outcomes: (() => void)[] = [];
-    const records: LogRecord[] = [];
     const begun = performance.now();
-    let tip = this.#tip;
+    let isWritten = false;
     try {
       this.#statements.begin.run();
-      for (const { batch, resolve, reject } of group) {
-        this.#statements.savepoint.run();
+      for (const { batch, resolve, reject } of members) {
         try {
-          const appended = this.#appendBatch(batch, tip);
-          this.#statements.release.run();
-          tip = appended.tip;
-          records.push(...appended.records);
-          outcomes.push(() => resolve(appended.receipts));
+          const receipts = group.add(batch);
+          outcomes.push(() => resolve(receipts));
         } catch (error) {
-          if (!this.#db.isTransaction) throw error; // Disk full and the like undo the whole transaction.
-          this.#db.exec('ROLLBACK TO batch; RELEASE batch');
+          if (!this.#db.isTransaction) throw error;
           const refusal = this.#refusalOf(error);
           outcomes.push(() => reject(refusal));
         }
       }
+      group.write();
+      isWritten = true;
       this.#statements.commit.run();
     } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      // Disk full and the like undo the whole transaction by themselves. What does not may be about one batch alone.
+      const isUndone = !this.#db.isTransaction;
+      if (!isUndone) this.#db.exec('ROLLBACK');
+      if (!isUndone && !isWritten && members.length > 1) {
+        for (const member of members) this.#commit([member]);
+        return;
+      }
       const refusal = this.#refusalOf(error);
-      for (const { reject } of group) reject(refusal);
+      for (const { reject } of members) reject(refusal);
       return;
     }
+    const { records } = group;
     this.#onCommit({ events: records.length, ms: performance.now() - begun });
     if (this.#oldest > this.#tip.seq && records.length > 0) this.#oldest = this.#tip.seq + 1;
-    this.#tip = tip;
+    this.#tip = group.tip;
     if (records.length > 0) for (const listener of this.#listeners) listener(records);
     for (const settle of outcomes) settle();
-  }
-
-  #appendBatch({ actor, drafts, check }: Batch, before: Tip): { tip: Tip; records: LogRecord[]; receipts: Receipt[] } {
-    const receipts: Receipt[] = [];
-    const records: LogRecord[] = [];
-    const runs = new Map<string, SqliteRows>();
-    let tip = before;
-    for (const draft of drafts) {
-      const { projectId, runId, eventId } = draft;
-      const known = this.#statements.findEvent.get(projectId, eventId) as { seq: number; run_seq: number } | undefined;
-      if (known) {
-        receipts.push({ seq: known.seq, runSeq: known.run_seq, eventId, isDuplicate: true });
-        continue;
-      }
-      const key = `${projectId} ${runId}`;
-      const rows = runs.get(key) ?? new SqliteRows(this.#rows, projectId, runId);
-      runs.set(key, rows);
-      check?.(rows, draft);
-      const { record, next } = this.#insert(draft, actor, rows, tip);
-      tip = next;
-      records.push(record);
-      receipts.push({ seq: record.seq, runSeq: record.runSeq, eventId, isDuplicate: false });
-    }
-    for (const rows of runs.values()) rows.flush();
-    return { tip, records, receipts };
-  }
-
-  #insert(draft: ReadyDraft, actor: string, rows: SqliteRows, tip: Tip): { record: LogRecord; next: Tip } {
-    const { projectId, runId, type, eventId } = draft;
-    const seq = tip.seq + 1;
-    const runSeq = (rows.header()?.lastRunSeq ?? 0) + 1;
-    const recordedAtMs = Math.max(this.#now(), tip.recordedAtMs);
-    const event = { ...draft, actor, recordedAt: new Date(recordedAtMs).toISOString(), seq, runSeq };
-    this.#fold(rows, event as never);
-
-    const json = canonicalJson(event);
-    const salt = newSalt();
-    const hashed = payloadHash(salt, json);
-    const prevHash = tip.hash;
-    this.#statements.insertEvent.run(
-      seq,
-      rows.rowId,
-      runSeq,
-      projectId,
-      type,
-      eventId,
-      actor,
-      recordedAtMs,
-      json,
-      salt,
-      hashed,
-      prevHash,
-    );
-    const users = usersOf(draft, rows.header());
-    for (const user of users) this.#statements.insertUser.run(user, seq);
-    const hash = rowHash({
-      seq,
-      projectId,
-      runId,
-      runSeq,
-      type,
-      eventId,
-      actor,
-      recordedAtMs,
-      payloadHash: hashed,
-      prevHash,
-    });
-    return {
-      record: new LogRecord({ seq, runSeq, projectId, runId, type, json, users, event }),
-      next: { seq, hash, recordedAtMs },
-    };
   }
 
   subscribe(listener: (records: readonly LogRecord[]) => void): () => void {
@@ -408,13 +324,6 @@ class SqliteLog implements EventLog {
       }
     });
   }
-}
-
-/** Whom an event is for: its audience and approvers, and who created its run. */
-function usersOf(draft: ReadyDraft & { approvers?: string[] }, header: RunHeader | undefined): string[] {
-  const users = new Set([...(draft.audience ?? []), ...(draft.approvers ?? [])]);
-  if (header?.createdBy !== undefined) users.add(header.createdBy);
-  return [...users];
 }
 
 const toRecord = (row: EventRow): LogRecord =>

@@ -1,0 +1,156 @@
+import type { RunHeader, RunRows } from '../../shared/run.ts';
+import { canonicalJson, type KeyOrder, newSalt, payloadHash, rowHash } from './canonical.ts';
+import { type Batch, LogRecord, type ReadyDraft, type Receipt } from './log.ts';
+import { type Journal, type RowStatements, SqliteRows } from './sqlite-rows.ts';
+import type { LogStatements } from './sqlite-statements.ts';
+
+/**
+ * What one transaction logs: the batches of one turn of the event loop.
+ *
+ * Batches are folded in memory, one after the other, over rows that are read once; only then is anything written, each
+ * event and each changed row once. So a batch that is refused is undone in memory, and leaves its neighbours alone. A
+ * SAVEPOINT for each batch lost: every publisher would pay for it, and for reading and writing its run's rows again.
+ *
+ * A group must live inside one BEGIN IMMEDIATE: the tables beneath its rows are then nobody's to change, neither another
+ * process's (`sqlite3` in a shell, say) nor, since all of it is synchronous, `trim`'s. It must not outlive it.
+ */
+
+/** The end of the log: what the next row builds on. */
+export type Tip = { seq: number; hash: Buffer; recordedAtMs: number };
+
+export type CommitGroupParts = {
+  statements: LogStatements;
+  rows: RowStatements;
+  fold: (rows: RunRows, event: never) => void;
+  now: () => number;
+  order: KeyOrder;
+};
+
+type Entry = {
+  record: LogRecord;
+  rows: SqliteRows;
+  eventId: string;
+  actor: string;
+  recordedAtMs: number;
+  salt: Buffer;
+  payloadHash: Buffer;
+  prevHash: Buffer;
+};
+
+export class CommitGroup {
+  readonly #parts: CommitGroupParts;
+  /** Where each event stands, logged before or in this group, by project and eventId. */
+  readonly #known = new Map<string, { seq: number; runSeq: number }>();
+  readonly #runs = new Map<string, SqliteRows>();
+  readonly #entries: Entry[] = [];
+  /** Undoes the batch under way. */
+  readonly #journal: Journal = [];
+  /** The last `recordedAt`: most events of a group have the same. */
+  #clock = { ms: Number.NaN, text: '' };
+  #tip: Tip;
+
+  constructor(parts: CommitGroupParts, tip: Tip) {
+    this.#parts = parts;
+    this.#tip = tip;
+  }
+
+  /** The end of the log once the group is written. */
+  get tip(): Tip {
+    return this.#tip;
+  }
+  get records(): LogRecord[] {
+    return this.#entries.map((entry) => entry.record);
+  }
+
+  /** Takes a batch in; when its check or its fold throws, nothing of it. */
+  add({ actor, drafts, check }: Batch): Receipt[] {
+    const tip = this.#tip;
+    const count = this.#entries.length;
+    try {
+      return drafts.map((draft) => {
+        const { projectId, runId, eventId } = draft;
+        const eventKey = `${projectId} ${eventId}`;
+        const known = this.#find(eventKey, projectId, eventId);
+        if (known) return { ...known, eventId, isDuplicate: true };
+        const rows = this.#rowsOf(projectId, runId);
+        check?.(rows, draft);
+        const { seq, runSeq } = this.#take(draft, actor, rows);
+        this.#known.set(eventKey, { seq, runSeq });
+        this.#journal.push(() => this.#known.delete(eventKey));
+        return { seq, runSeq, eventId, isDuplicate: false };
+      });
+    } catch (error) {
+      while (this.#journal.length > 0) this.#journal.pop()?.();
+      this.#entries.length = count;
+      this.#tip = tip;
+      throw error;
+    } finally {
+      this.#journal.length = 0;
+    }
+  }
+
+  /** Writes all that was taken in. */
+  write(): void {
+    const { insertEvent, insertUser } = this.#parts.statements;
+    for (const rows of this.#runs.values()) rows.write();
+    for (const { record, rows, eventId, actor, recordedAtMs, salt, payloadHash: hashed, prevHash } of this.#entries) {
+      const { seq, runSeq, projectId, type, json } = record;
+      const runRow = rows.rowId as number;
+      insertEvent.run(seq, runRow, runSeq, projectId, type, eventId, actor, recordedAtMs, json, salt, hashed, prevHash);
+      for (const user of record.users ?? []) insertUser.run(user, seq);
+    }
+  }
+
+  #find(key: string, projectId: string, eventId: string): { seq: number; runSeq: number } | undefined {
+    const known = this.#known.get(key);
+    if (known) return known;
+    const row = this.#parts.statements.findEvent.get(projectId, eventId) as
+      | { seq: number; run_seq: number }
+      | undefined;
+    return row && { seq: row.seq, runSeq: row.run_seq };
+  }
+
+  #rowsOf(projectId: string, runId: string): SqliteRows {
+    const key = `${projectId} ${runId}`;
+    const known = this.#runs.get(key);
+    if (known) return known;
+    const rows = new SqliteRows(this.#parts.rows, this.#journal, projectId, runId);
+    this.#runs.set(key, rows);
+    // New runs get their row in this order, which has to be that of their first events.
+    this.#journal.push(() => this.#runs.delete(key));
+    return rows;
+  }
+
+  /** Folds a draft into its run, and puts it at the end of the log. */
+  #take(draft: ReadyDraft, actor: string, rows: SqliteRows): LogRecord {
+    const { projectId, runId, type, eventId } = draft;
+    const tip = this.#tip;
+    const seq = tip.seq + 1;
+    const runSeq = (rows.header()?.lastRunSeq ?? 0) + 1;
+    const recordedAtMs = Math.max(this.#parts.now(), tip.recordedAtMs);
+    if (recordedAtMs !== this.#clock.ms) this.#clock = { ms: recordedAtMs, text: new Date(recordedAtMs).toISOString() };
+    const event = this.#parts.order.merge(type, draft, { actor, recordedAt: this.#clock.text, seq, runSeq });
+    this.#parts.fold(rows, event as never);
+
+    const json = canonicalJson(event);
+    const users = usersOf(draft, rows.header());
+    const record = new LogRecord({ seq, runSeq, projectId, runId, type, json, users, event });
+    const salt = newSalt();
+    const chained = { payloadHash: payloadHash(salt, json), prevHash: tip.hash };
+    const hash = rowHash({ seq, projectId, runId, runSeq, type, eventId, actor, recordedAtMs, ...chained });
+    this.#entries.push({ record, rows, eventId, actor, recordedAtMs, salt, ...chained });
+    this.#tip = { seq, hash, recordedAtMs };
+    return record;
+  }
+}
+
+/** Whom an event is for: its audience and approvers, and who created its run. */
+function usersOf(draft: ReadyDraft & { approvers?: string[] }, header: RunHeader | undefined): readonly string[] {
+  const { audience, approvers } = draft;
+  const createdBy = header?.createdBy;
+  if (!audience && !approvers) return createdBy === undefined ? NOBODY : [createdBy];
+  const users = new Set([...(audience ?? []), ...(approvers ?? [])]);
+  if (createdBy !== undefined) users.add(createdBy);
+  return [...users];
+}
+const NOBODY: readonly string[] = [];
