@@ -100,6 +100,17 @@ describe('publish', () => {
     expect(server.log.head).toBe(1);
   });
 
+  test('[B4] a draft of text alone is measured as it would be sent, escapes included', async () => {
+    await using server = await openServer();
+    const messageOf = async (message: string) =>
+      (await refusal(server.bus.publish([anything({ ...progress('r1', 10), message })], producer))).issues?.[0]
+        ?.message;
+    expect(await messageOf('x'.repeat(65_000))).toBe('must be at most 2000');
+    expect(await messageOf('x'.repeat(65_536))).toBe('the draft is larger than 64 KiB');
+    expect(await messageOf('\u0001'.repeat(11_000))).toBe('the draft is larger than 64 KiB');
+    expect(await messageOf('～'.repeat(22_000))).toBe('the draft is larger than 64 KiB');
+  });
+
   test('[B4] a request of 1,000 drafts is taken, of 1,001 or none it is not', async () => {
     await using server = await openServer();
     const drafts = (count: number) => Array.from({ length: count }, (_, i) => progress('r1', i % 100));

@@ -129,8 +129,11 @@ export class EventBus<R extends Registry> {
         for (const issue of parsed.error.issues) issues.push({ index, ...describeIssue(issue) });
         continue;
       }
-      const checked = parsed.data as unknown as Omit<ReadyDraft, 'timestamp' | 'eventId'> & Partial<ReadyDraft>;
-      ready.push({ ...checked, timestamp: checked.timestamp ?? now, eventId: checked.eventId ?? randomUUID() });
+      // What the schema gives is a copy, and nobody else's.
+      const checked = parsed.data as unknown as ReadyDraft & Partial<Pick<ReadyDraft, 'timestamp' | 'eventId'>>;
+      checked.timestamp ??= now;
+      checked.eventId ??= randomUUID();
+      ready.push(checked);
     }
     if (issues.length > 0) throw refusal('INVALID_EVENT', issues);
     return ready;
@@ -174,13 +177,28 @@ export class EventBus<R extends Registry> {
   }
 }
 
-/** Bytes of a draft as JSON; what has no JSON is left to the schema. */
+/** Bytes of a draft as JSON, or more for one that is small anyway; what has no JSON is left to the schema. */
 function sizeOf(draft: unknown): number {
+  const bound = boundOf(draft);
+  if (bound <= DRAFT_LIMIT_BYTES) return bound;
   try {
     return Buffer.byteLength(JSON.stringify(draft) ?? '');
   } catch {
     return 0;
   }
+}
+
+/** What the JSON of an object without objects in it cannot exceed, found without making it. */
+function boundOf(draft: unknown): number {
+  if (typeof draft !== 'object' || draft === null) return Number.POSITIVE_INFINITY;
+  let bound = 2;
+  for (const key of Object.keys(draft)) {
+    const value: unknown = draft[key as never];
+    if (typeof value === 'object' && value !== null) return Number.POSITIVE_INFINITY;
+    // A code unit takes at most 6 bytes, as \\uXXXX; no number is longer than 25.
+    bound += 6 * key.length + 4 + (typeof value === 'string' ? 6 * value.length + 2 : 25);
+  }
+  return bound;
 }
 
 function refusal(code: ErrorCode, issues: DraftIssue[]): RunwireError {
