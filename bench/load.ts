@@ -5,6 +5,7 @@ import { CountingClient } from './frames.ts';
  * that all of them have had `target` frames.
  */
 
+/** In a greeting, `{client}` stands for the number of the client. */
 type Command =
   | { kind: 'open'; port: number; path: string; clients: number; greetings: string[] }
   | { kind: 'expect'; frames: number }
@@ -29,7 +30,7 @@ process.on('message', async (command: Command) => {
         received++;
         report();
       });
-      for (const greeting of command.greetings) client.send(greeting);
+      for (const greeting of command.greetings) client.send(greeting.replaceAll('{client}', String(index)));
       clients.push(client);
     }
     process.send?.('opened');
