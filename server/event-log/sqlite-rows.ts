@@ -14,9 +14,11 @@ export function prepareRowStatements(db: DatabaseSyncInstance) {
   return {
     findRun: db.prepare('SELECT row_id, state FROM runs WHERE project_id = ? AND run_id = ?'),
     insertRun: db.prepare(
-      'INSERT INTO runs (status, created_at, last_seq, state, project_id, run_id) VALUES (?, ?, ?, ?, ?, ?)',
+      'INSERT INTO runs (project_id, run_id, status, created_at, last_seq, state) VALUES (?, ?, ?, ?, ?, ?)',
     ),
     updateRun: db.prepare('UPDATE runs SET status = ?, created_at = ?, last_seq = ?, state = ? WHERE row_id = ?'),
+    // Leaves the indexes of runs by creation alone.
+    moveRunOn: db.prepare('UPDATE runs SET status = ?, last_seq = ?, state = ? WHERE row_id = ?'),
     stage: db.prepare('SELECT state FROM stages WHERE run_row = ? AND stage_id = ?'),
     artifact: db.prepare('SELECT state FROM artifacts WHERE run_row = ? AND artifact_id = ?'),
     approval: db.prepare('SELECT state FROM approvals WHERE run_row = ? AND approval_id = ?'),
@@ -184,9 +186,13 @@ export class SqliteRows implements RunRows {
     const header = this.#header;
     if (!header || header === this.#storedHeader) return;
     const { status, createdAt, lastSeq } = header;
-    const run = [status, createdAt, lastSeq, JSON.stringify(header)] as const;
-    if (this.#rowId !== undefined) this.#statements.updateRun.run(...run, this.#rowId);
-    else this.#rowId = this.#statements.insertRun.run(...run, this.#projectId, this.#runId).lastInsertRowid;
+    const state = JSON.stringify(header);
+    const { insertRun, updateRun, moveRunOn } = this.#statements;
+    if (this.#rowId === undefined) {
+      const inserted = insertRun.run(this.#projectId, this.#runId, status, createdAt, lastSeq, state);
+      this.#rowId = inserted.lastInsertRowid;
+    } else if (this.#storedHeader?.createdAt === createdAt) moveRunOn.run(status, lastSeq, state, this.#rowId);
+    else updateRun.run(status, createdAt, lastSeq, state, this.#rowId);
     const rowId = this.#rowId;
     for (const [stageId, stage, stored] of this.#stages.changed()) {
       const key = indexedKey(stage);
