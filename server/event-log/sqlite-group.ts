@@ -62,6 +62,24 @@ export class CommitGroup {
     return this.#entries.map((entry) => entry.record);
   }
 
+  /** Looks for what is logged already of all that will be added: at once, since most of the cost is in asking. */
+  find(batches: readonly Batch[]): void {
+    const eventIds = new Map<string, string[]>();
+    for (const { drafts } of batches) {
+      for (const { projectId, eventId } of drafts) {
+        const ofProject = eventIds.get(projectId);
+        if (ofProject) ofProject.push(eventId);
+        else eventIds.set(projectId, [eventId]);
+      }
+    }
+    for (const [projectId, ids] of eventIds) {
+      for (const value of this.#parts.statements.findEvents.all(JSON.stringify(ids), projectId)) {
+        const { event_id, seq, run_seq } = value as { event_id: string; seq: number; run_seq: number };
+        this.#known.set(`${projectId} ${event_id}`, { seq, runSeq: run_seq });
+      }
+    }
+  }
+
   /** Takes a batch in; when its check or its fold throws, nothing of it. */
   add({ actor, drafts, check }: Batch): Receipt[] {
     const tip = this.#tip;
@@ -70,7 +88,7 @@ export class CommitGroup {
       return drafts.map((draft) => {
         const { projectId, runId, eventId } = draft;
         const eventKey = `${projectId} ${eventId}`;
-        const known = this.#find(eventKey, projectId, eventId);
+        const known = this.#known.get(eventKey);
         if (known) return { ...known, eventId, isDuplicate: true };
         const rows = this.#rowsOf(projectId, runId);
         check?.(rows, draft);
@@ -99,15 +117,6 @@ export class CommitGroup {
       insertEvent.run(seq, runRow, runSeq, projectId, type, eventId, actor, recordedAtMs, json, salt, hashed, prevHash);
       for (const user of record.users ?? []) insertUser.run(user, seq);
     }
-  }
-
-  #find(key: string, projectId: string, eventId: string): { seq: number; runSeq: number } | undefined {
-    const known = this.#known.get(key);
-    if (known) return known;
-    const row = this.#parts.statements.findEvent.get(projectId, eventId) as
-      | { seq: number; run_seq: number }
-      | undefined;
-    return row && { seq: row.seq, runSeq: row.run_seq };
   }
 
   #rowsOf(projectId: string, runId: string): SqliteRows {

@@ -167,6 +167,7 @@ class SqliteLog implements EventLog {
     let isWritten = false;
     try {
       this.#statements.begin.run();
+      group.find(members.map(({ batch }) => batch));
       for (const { batch, resolve, reject } of members) {
         try {
           const receipts = group.add(batch);
