@@ -1,4 +1,4 @@
-import { hash, randomFillSync } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 
 /**
  * What the hash chain is computed over. The texts are kept as they were hashed: a database type that reorders keys or
@@ -55,17 +55,16 @@ export class KeyOrder {
 
 const POOL_BYTES = 8_192;
 const SALT_BYTES = 16;
-const pool = { bytes: Buffer.alloc(POOL_BYTES), used: POOL_BYTES };
+const pool = { bytes: Buffer.alloc(0), used: 0 };
 
 /** 16 random bytes: without them, a hash of a short payload could be guessed back after the payload is erased. */
 export function newSalt(): Buffer {
-  if (pool.used === POOL_BYTES) {
-    randomFillSync(pool.bytes);
+  if (pool.used === pool.bytes.length) {
+    pool.bytes = randomBytes(POOL_BYTES);
     pool.used = 0;
   }
-  const salt = Buffer.from(pool.bytes.subarray(pool.used, pool.used + SALT_BYTES));
   pool.used += SALT_BYTES;
-  return salt;
+  return pool.bytes.subarray(pool.used - SALT_BYTES, pool.used);
 }
 
 /** What is hashed is put together here; nothing of it outlives the call. */
