@@ -132,7 +132,10 @@ type StageOrder = {
   plan?: [key: string, index: number];
 };
 
-/** The rows of one run, wherever they are kept. Rows are values: a put replaces, nothing is changed in place. */
+/**
+ * The rows of one run, wherever they are kept. Rows are values: a put replaces, nothing is changed in place. The one
+ * exception is the header that {@link touchRun} put, as long as its event is being folded.
+ */
 export interface RunRows {
   header(): RunHeader | undefined;
   stage(stageId: string): Stage | undefined;

@@ -23,7 +23,7 @@ export type Batch = {
   drafts: readonly ReadyDraft[];
   /**
    * Called inside the transaction for each draft that is not a duplicate, with the run as it is just before it; a
-   * throw refuses the batch. It MUST NOT keep the rows.
+   * throw refuses the batch. It MUST NOT keep the rows, and may be asked again if the transaction has to be repeated.
    */
   check?: (rows: RunRows, draft: ReadyDraft) => void;
 };
