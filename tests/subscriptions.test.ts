@@ -185,7 +185,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
   });
 
   test('[D12] a socket that is closing is not read for', async () => {
-    await using server = await startServer({ heartbeatMs: 40 });
+    await using server = await startServer({ heartbeatMs: 2_000 });
     const token = await tokenFor({ sub: 'leaver', ttlSeconds: 2 });
     await using leaver = await Wire.open(server.url, { token });
     const stream = leaver.subscribe('onEvent', {});
