@@ -1,155 +1,132 @@
-import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { WebSocketServer } from 'ws';
-import { signToken } from '../server/auth.ts';
-import type { EventLog } from '../server/event-log/log.ts';
-import { openSqliteLog } from '../server/event-log/sqlite.ts';
-import { createRunServer } from '../server/run-server.ts';
-import { foldEvent } from '../shared/events.ts';
-import { answer, draft, inTurn, perSecond, progressOf, ROUNDS, row, say, startLoad, times } from './measure.ts';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Contender, compileServers } from './contender.ts';
+import { burst, fanOut, paced } from './fan-out.ts';
+import { Report } from './figures.ts';
+import { Bench } from './lines.ts';
+import { compileLoad } from './load.ts';
+import { pinning } from './processes.ts';
 import { publishing } from './publishing.ts';
+import { runSize } from './run-size.ts';
 
 /**
- * `npm run bench`: what durable publishing and delivery cost, each next to a peer in the same run, on the same machine.
- * Figures drift between machines by a third; only the ratios count. Nothing else may run meanwhile.
+ * `npm run bench`: delivery, catch-up, memory and the log, each next to its peers in the same run, on the same machine.
+ * How it is measured, and how to read it: docs/benchmarks.md. Nothing else may run meanwhile.
  */
 
-const folder = mkdtempSync(join(tmpdir(), 'runwire-bench-'));
-const { version, dependencies } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-  dependencies: Record<string, string>;
+/** In this order, whatever order they are asked for in. */
+const lines: Record<string, (bench: Bench) => Promise<void>> = {
+  'fan-out': fanOut,
+  burst,
+  paced,
+  publishing,
+  'run-size': runSize,
 };
 
-const openLog = (name: string): Promise<EventLog> =>
-  openSqliteLog({ path: join(folder, name), fold: foldEvent as never });
+const usage = `npm run bench -- [options]
+  --quick            less of everything, under a minute
+  --only LINE,…      of: ${Object.keys(lines).join(', ')}
+  --rounds N         rounds of each, 3 at the least; default 5, with --quick 3
+  --json             one JSON document on stdout; the rest goes to stderr
+  --profile FOLDER   write CPU profiles of the servers
+`;
 
-async function runSize(): Promise<void> {
-  say('\nAppending to a run, by its size (batches of 10, each event of another stage)');
-  const log = await openLog('run-size.db');
-  const fill = async (runId: string, stages: number, events: number) => {
-    await log.append({ actor: 'bench', drafts: [draft(runId, 'run.created', { name: runId })] });
-    for (let index = 0; index < events; index += 500) {
-      const drafts = Array.from({ length: Math.min(500, events - index) }, (_, each) => {
-        const stageId = `stage-${(index + each) % stages}`;
-        return index + each < stages
-          ? draft(runId, 'stage.started', { stageId })
-          : draft(runId, 'stage.progress', { stageId, progress: (index + each) % 100 });
-      });
-      await log.append({ actor: 'bench', drafts });
-    }
-  };
-  await fill('small', 10, 10);
-  await fill('large', 10_000, 100_000);
-  let at = 0;
-  const append = async (runId: string, stages: number) => {
-    for (let batch = 0; batch < 200; batch++) {
-      const drafts = Array.from({ length: 10 }, () =>
-        draft(runId, 'stage.progress', { stageId: `stage-${(at++ * 7) % stages}`, progress: at % 100 }),
-      );
-      await log.append({ actor: 'bench', drafts });
-    }
-  };
-  // Ends and starts move `currentStageId`, the one field that looks at other stages.
-  const churn = async (runId: string, stages: number) => {
-    for (let batch = 0; batch < 100; batch++) {
-      const drafts = Array.from({ length: 10 }, () => `stage-${(at++ * 7) % stages}`).flatMap((stageId) => [
-        draft(runId, 'stage.started', { stageId, attempt: at }),
-        draft(runId, 'stage.completed', { stageId, attempt: at }),
-      ]);
-      await log.append({ actor: 'bench', drafts });
-    }
-  };
-  const micros = async (count: number, work: () => Promise<void>) => 1e6 / (await perSecond(count, work));
-  const found = await inTurn({
-    small: () => micros(2_000, () => append('small', 10)),
-    large: () => micros(2_000, () => append('large', 10_000)),
-    smallChurn: () => micros(2_000, () => churn('small', 10)),
-    largeChurn: () => micros(2_000, () => churn('large', 10_000)),
+function optionsOf() {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      rounds: { type: 'string' },
+      profile: { type: 'string' },
+    },
   });
-  row('progress: 10 stages, 10 events', 'µs/event', found.small);
-  row('progress: 10,000 stages, 100,000 events', 'µs/event', found.large, times(found.large, found.small));
-  row('start and end: 10 stages', 'µs/event', found.smallChurn);
-  row('start and end: 10,000 stages', 'µs/event', found.largeChurn, times(found.largeChurn, found.smallChurn));
-  await log.close();
+  const wanted = values.only?.split(',');
+  const unknown = wanted?.find((name) => !(name in lines));
+  if (unknown !== undefined) throw new Error(`no line "${unknown}"`);
+  const rounds = Number(values.rounds ?? (values.quick ? 3 : 5));
+  if (!Number.isInteger(rounds) || rounds < 3) throw new Error('--rounds must be a number from 3 on');
+  return { ...values, names: Object.keys(lines).filter((name) => wanted?.includes(name) ?? true), rounds };
 }
 
-async function delivering(clients: number, events: number): Promise<void> {
-  say(`\nDelivering to ${clients.toLocaleString('en-US')} subscribers of one run, one event at a time`);
-  const load = startLoad();
-  const secret = 'the secret of the bench, of 32 bytes and more';
-  const server = await createRunServer({ databaseUrl: 'memory:', authSecret: secret, port: 0, heartbeatMs: 600_000 });
-  const { port } = await server.listen();
-  const token = await signToken({ secret }, { sub: 'bench', projects: ['*'], roles: ['viewer'], ttlSeconds: 3_600 });
-  const peer = createServer();
-  const wss = new WebSocketServer({ server: peer, perMessageDeflate: false });
-  peer.listen(0, '127.0.0.1');
-  await once(peer, 'listening');
+type Manifest = { version: string; dependencies: Record<string, string>; devDependencies: Record<string, string> };
 
-  const publish = (index: number) => {
-    const { eventId: _eventId, ...fields } = progressOf('run', index);
-    return server.bus.publish([fields as never], { actor: 'bench' });
+function surroundings() {
+  const { version, dependencies, devDependencies } = JSON.parse(
+    readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+  ) as Manifest;
+  const pinned: Record<string, string> = { ...devDependencies, ...dependencies };
+  const packages = ['@trpc/server', 'ws', 'socket.io', 'graphql-ws', 'graphql', '@photostructure/sqlite'];
+  return {
+    machine: {
+      processor: cpus()[0]?.model ?? 'unknown',
+      cores: availableParallelism(),
+      memoryGiB: Math.round(totalmem() / 1024 ** 3),
+      system: `${process.platform} ${release()} ${process.arch}`,
+      pinning,
+    },
+    versions: {
+      runwire: version,
+      node: process.versions.node,
+      ...Object.fromEntries(packages.map((name) => [name, pinned[name]])),
+    },
   };
-  const runwire = async (): Promise<number> => {
-    await answer(load, {
-      kind: 'open',
-      port,
-      path: '/ws?connectionParams=1',
-      clients,
-      greetings: [
-        JSON.stringify({ method: 'connectionParams', data: { token } }),
-        JSON.stringify({
-          id: 1,
-          method: 'subscription',
-          params: { path: 'onRunEvent', input: { runId: 'run', projectId: 'bench' } },
-        }),
-      ],
-    });
-    await answer(load, { kind: 'expect', frames: 2 * clients }); // `started` and `stream.live` of each.
-    const rate = await perSecond(clients * events, async () => {
-      for (let index = 0; index < events; index++) {
-        const taken = answer(load, { kind: 'expect', frames: clients });
-        await publish(index);
-        await taken;
-      }
-    });
-    await answer(load, { kind: 'close' });
-    return rate;
+}
+
+async function main(): Promise<void> {
+  const { quick, json, names, rounds, profile } = optionsOf();
+  const say = (text: string) => (json ? process.stderr : process.stdout).write(`${text}\n`);
+  const { machine, versions } = surroundings();
+  say(`${machine.cores} × ${machine.processor}, ${machine.memoryGiB} GiB, ${machine.system}; ${machine.pinning}`);
+  say(Object.entries(versions).flat().join(' '));
+  say(`Median of ${rounds} rounds, contenders in turn (min–max).`);
+
+  const folder = mkdtempSync(join(tmpdir(), 'runwire-bench-'));
+  const profiles = profile === undefined ? undefined : resolve(profile);
+  if (profiles) mkdirSync(profiles, { recursive: true });
+  const begunAt = new Date();
+  const report = new Report(say);
+  const running: Contender[] = [];
+  try {
+    const servers = join(folder, 'servers');
+    compileServers(servers);
+    const load = compileLoad(folder);
+    const start = async (name: string, options: object = {}) => {
+      const contender = await Contender.start({ name, servers, load, profiles, options });
+      running.push(contender);
+      return contender;
+    };
+    const bench = new Bench({ report, rounds, isQuick: quick, folder, start });
+    for (const name of names) await lines[name]?.(bench);
+    await bench.stop();
+  } finally {
+    await Promise.all(running.map((contender) => contender.stop()));
+    rmSync(folder, { recursive: true, force: true });
+  }
+  const seconds = Math.round((Date.now() - begunAt.getTime()) / 1_000);
+  const missed = report.checks.filter(({ isReached }) => !isReached);
+  say(`\n${seconds} s; ${report.checks.length - missed.length} of ${report.checks.length} reached`);
+  if (!json) return;
+  const { rows, checks, notes } = report;
+  const document = {
+    takenAt: begunAt.toISOString(),
+    isQuick: quick,
+    rounds,
+    seconds,
+    machine,
+    versions,
+    rows,
+    checks,
+    notes,
   };
-  const text = JSON.stringify({ id: 1, result: { type: 'data', data: progressOf('run', 1) } });
-  const plain = async (): Promise<number> => {
-    await answer(load, { kind: 'open', port: (peer.address() as AddressInfo).port, path: '/', clients, greetings: [] });
-    const rate = await perSecond(clients * events, async () => {
-      for (let index = 0; index < events; index++) {
-        const taken = answer(load, { kind: 'expect', frames: clients });
-        for (const client of wss.clients) client.send(text);
-        await taken;
-      }
-    });
-    await answer(load, { kind: 'close' });
-    return rate;
-  };
-  const found = await inTurn({ runwire, plain });
-  row('runwire (log in memory)', 'deliveries/s', found.runwire, `${times(found.runwire, found.plain)} ws`);
-  row('plain ws, one ready string to each', 'deliveries/s', found.plain);
-  load.kill();
-  wss.close();
-  peer.close();
-  await server.close();
+  process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
 }
 
 try {
-  const [cpu] = cpus();
-  say(`runwire ${version}, Node ${process.versions.node}, ${process.platform} ${process.arch}`);
-  say(`${cpus().length} × ${cpu?.model ?? 'unknown processor'}`);
-  say(['@trpc/server', 'ws', '@photostructure/sqlite'].map((name) => `${name} ${dependencies[name]}`).join(', '));
-  say(`Median of ${ROUNDS} rounds, contenders in turn (min–max).`);
-  await publishing(folder, 1_000);
-  await runSize();
-  await delivering(1_000, 50);
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+  await main();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+  process.exitCode = 1;
 }

@@ -1,46 +1,119 @@
-import { CountingClient } from './frames.ts';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { pinned } from './processes.ts';
+import type { Started } from './servers/face.ts';
 
-/**
- * The readers of the delivery bench, in a process of their own: opens clients, and reports to the parent each time
- * that all of them have had `target` frames.
- */
+/** The load's other side: see `load.c`. */
 
-/** In a greeting, `{client}` stands for the number of the client. */
-type Command =
-  | { kind: 'open'; port: number; path: string; clients: number; greetings: string[] }
-  | { kind: 'expect'; frames: number }
-  | { kind: 'close' };
+export const LOAD_CORE = 1;
 
-let clients: CountingClient[] = [];
-let received = 0;
-let target = Number.POSITIVE_INFINITY;
-
-const report = () => {
-  if (received < target) return;
-  received -= target;
-  target = Number.POSITIVE_INFINITY;
-  process.send?.('done');
-};
-
-process.on('message', async (command: Command) => {
-  if (command.kind === 'open') {
-    clients = [];
-    for (let index = 0; index < command.clients; index++) {
-      const client = await CountingClient.open(command.port, command.path, () => {
-        received++;
-        report();
-      });
-      for (const greeting of command.greetings) client.send(greeting.replaceAll('{client}', String(index)));
-      clients.push(client);
-    }
-    process.send?.('opened');
-  } else if (command.kind === 'expect') {
-    target = command.frames;
-    report();
-  } else {
-    for (const client of clients) client.socket.destroy();
-    received = 0;
-    target = Number.POSITIVE_INFINITY;
-    process.send?.('closed');
+/** Returns the path of the program. */
+export function compileLoad(folder: string): string {
+  const path = join(folder, 'load');
+  const compiler = process.env.CC ?? 'cc';
+  try {
+    execFileSync(compiler, ['-O2', '-o', path, fileURLToPath(new URL('./load.c', import.meta.url))]);
+  } catch (error) {
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    throw new Error(
+      isMissing
+        ? `the load is a C program, and there is no compiler "${compiler}": install one (Debian: apt-get install gcc libc6-dev) or set CC`
+        : 'the load could not be compiled: it needs Linux (epoll)',
+      { cause: error },
+    );
   }
-});
+  return path;
+}
+
+export class Load {
+  readonly #child: ChildProcess;
+  readonly #answers: ((line: string) => void)[] = [];
+  #failure: Error | undefined;
+  #fail!: (error: Error) => void;
+  /** Rejects when the load can go no further. */
+  readonly failed = new Promise<never>((_, reject) => {
+    this.#fail = reject;
+  });
+
+  constructor(path: string) {
+    const [command, args] = pinned(LOAD_CORE, path, []);
+    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const { stdout } = this.#child;
+    if (!stdout) throw new Error('no output of the load');
+    createInterface({ input: stdout }).on('line', (line) => {
+      if (line.startsWith('failed ')) this.#end(`the load: ${line.slice('failed '.length)}`);
+      else this.#answers.shift()?.(line);
+    });
+    this.#child.once('exit', () => this.#end('the load has ended'));
+    this.failed.catch(() => undefined);
+  }
+
+  /** Opens connections and greets; returns when the last greeting was sent, in ns. */
+  async open(
+    { port, controlPort, path, protocol, greetings }: Started,
+    readers: number,
+    runs: number,
+  ): Promise<bigint> {
+    for (const greeting of greetings) {
+      await this.#ask(typeof greeting === 'number' ? `wait ${greeting}` : `say ${greeting}`);
+    }
+    const [ns] = await this.#ask(`open ${readers} ${port} ${controlPort} ${runs} ${protocol ?? '-'} ${path}`);
+    return BigInt(ns as string);
+  }
+
+  /** Tells the contender of each so many frames from now on. */
+  async every(frames: number): Promise<void> {
+    await this.#ask(`every ${frames}`);
+  }
+
+  async record(): Promise<void> {
+    await this.#ask('record');
+  }
+
+  /** From each event's begin to each frame's arrival, in ms. */
+  async latencies(begins: [number, string][]): Promise<{ frames: number; p50: number; p90: number; p99: number }> {
+    for (const [index, ns] of begins) await this.#ask(`base ${index} ${ns}`);
+    const [frames, ...times] = (await this.#ask('latencies')).map(Number);
+    const [p50, p90, p99] = times.map((ns) => ns / 1e6) as [number, number, number];
+    return { frames: frames as number, p50, p90, p99 };
+  }
+
+  async pause(connection: number): Promise<void> {
+    await this.#ask(`pause ${connection}`);
+  }
+  async resume(connection: number): Promise<void> {
+    await this.#ask(`resume ${connection}`);
+  }
+
+  /** What one connection has had, and the indices of its first and last event. */
+  async reader(connection: number): Promise<{ frames: number; first: number; last: number }> {
+    const [frames, first, last] = (await this.#ask(`reader ${connection}`)).map(Number) as [number, number, number];
+    return { frames, first, last };
+  }
+
+  /** Closes all connections. Throws when anyone had events out of order or twice. */
+  async close(): Promise<void> {
+    const [, disordered] = (await this.#ask('close')).map(Number);
+    if (disordered !== 0) throw new Error(`${disordered} frames came out of order`);
+  }
+
+  end(): void {
+    this.#child.stdin?.end();
+  }
+
+  async #ask(line: string): Promise<string[]> {
+    if (this.#failure) throw this.#failure;
+    const answer = new Promise<string>((resolve) => {
+      this.#answers.push(resolve);
+    });
+    this.#child.stdin?.write(`${line}\n`);
+    return (await Promise.race([answer, this.failed])).split(' ').slice(1);
+  }
+
+  #end(reason: string): void {
+    this.#failure ??= new Error(reason);
+    this.#fail(this.#failure);
+  }
+}

@@ -1,0 +1,88 @@
+import { type PeerName, peers } from './contender.ts';
+import type { Figure } from './figures.ts';
+import { type Bench, ratio } from './lines.ts';
+import type { Shape } from './servers/face.ts';
+
+/** One run, few to many readers: events one at a time, in bursts, and paced. */
+
+type Found = Map<PeerName, { rate: Figure; cpu: Figure }>;
+
+/** Measures a shape for contenders that are open already: deliveries a second, and CPU time for each. */
+export async function measureDelivery(
+  bench: Bench,
+  contenders: Awaited<ReturnType<Bench['contenders']>>,
+  shape: Shape,
+): Promise<Found> {
+  const samples = await bench.inTurn(contenders, (contender) => contender.measure(shape));
+  const found: Found = new Map();
+  for (const [name, of] of samples) {
+    const rates = of.map(({ deliveries, seconds }) => deliveries / seconds);
+    const cpus = of.map(({ deliveries, cpuMicros }) => cpuMicros / deliveries);
+    const rate = bench.report.row(peers[name], 'deliveries/s', rates);
+    const cpu = bench.report.row('', 'µs of CPU each', cpus);
+    found.set(name, { rate, cpu });
+  }
+  return found;
+}
+
+export async function fanOut(bench: Bench): Promise<void> {
+  // As many events as take plain `ws` about half a second. To few readers, many go out before all is waited for, each in
+  // a turn of its own all the same: else the wait would be what is measured.
+  const sizes = bench.isQuick
+    ? ([
+        [1, 2_000],
+        [100, 50],
+        [1_000, 5],
+        [5_000, 2],
+      ] as const)
+    : ([
+        [1, 40_000],
+        [100, 500],
+        [1_000, 50],
+        [5_000, 10],
+      ] as const);
+  for (const [readers, events] of sizes) {
+    const contenders = await bench.contenders(readers, 1);
+    bench.report.line(`1 event to ${readers.toLocaleString('en-US')} readers of a run, one at a time`);
+    const found = await measureDelivery(bench, contenders, {
+      ...{ events, runs: 1, readersPerRun: readers },
+      ticksPerAck: Math.max(1, 1_000 / readers),
+    });
+    const against = (name: PeerName) => ratio(found.get('runwire')?.rate, found.get(name)?.rate);
+    if (readers === 1_000) {
+      bench.report.check('against plain ws', against('ws'), { atLeast: 1.1 });
+      bench.report.check('against tRPC as documented', against('trpc'), { atLeast: 4 });
+      bench.report.check('against Socket.IO', against('socketio'), { atLeast: 1.3 });
+    } else if (readers === 5_000) {
+      bench.report.check('against plain ws', against('ws'), { atLeast: 1 });
+    }
+  }
+}
+
+export async function burst(bench: Bench): Promise<void> {
+  const contenders = await bench.contenders(1_000, 1);
+  bench.report.line('10 events in a tick to 1,000 readers of a run');
+  const events = bench.isQuick ? 50 : 200;
+  const found = await measureDelivery(bench, contenders, { events, perTick: 10, runs: 1, readersPerRun: 1_000 });
+  bench.report.check('against plain ws', ratio(found.get('runwire')?.rate, found.get('ws')?.rate), { atLeast: 8 });
+}
+
+export async function paced(bench: Bench): Promise<void> {
+  const contenders = await bench.contenders(1_000, 1);
+  bench.report.line('10 events a second to 1,000 readers of a run');
+  const shape = { events: bench.isQuick ? 4 : 50, intervalMs: 100 };
+  const samples = await bench.inTurn(contenders, (contender) => contender.paced(shape));
+  const found = new Map<PeerName, { p50: Figure; p99: Figure }>();
+  for (const [name, of] of samples) {
+    const row = (label: string, unit: string, pick: (sample: (typeof of)[number]) => number) =>
+      bench.report.row(label, unit, of.map(pick));
+    const p50 = row(`${peers[name]}, p50`, 'ms', (sample) => sample.p50);
+    row('  p90', 'ms', (sample) => sample.p90);
+    const p99 = row('  p99', 'ms', (sample) => sample.p99);
+    row('  CPU', '% of a core', (sample) => sample.cpuShare * 100);
+    found.set(name, { p50, p99 });
+  }
+  const [ours, plain] = [found.get('runwire'), found.get('ws')];
+  bench.report.check('p50 against plain ws', ratio(ours?.p50, plain?.p50), { atMost: 1 });
+  bench.report.check('p99 against plain ws', ratio(ours?.p99, plain?.p99), { atMost: 1 });
+}

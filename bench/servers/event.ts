@@ -1,0 +1,22 @@
+/** What every contender delivers: a `stage.progress` of about 400 bytes, as Runwire's log holds it. */
+export type BenchEvent = ReturnType<typeof eventOf>;
+
+export const runOf = (index: number): string => `run-${index}`;
+
+/** The message begins with the index, by which the load knows one event from another. */
+export function eventOf(index: number, runId: string) {
+  return {
+    type: 'stage.progress' as const,
+    projectId: 'bench',
+    runId,
+    timestamp: '2026-01-01T00:00:00.000Z',
+    eventId: `11111111-2222-4333-8444-${String(index).padStart(12, '0')}`,
+    stageId: `stage-${index % 10}`,
+    progress: index % 100,
+    message: `#${index} ${'epoch 12 of 40: loss 0.0731, accuracy 0.981 '.repeat(3)}`,
+    actor: 'bench',
+    recordedAt: '2026-01-01T00:00:00.000Z',
+    seq: index,
+    runSeq: index,
+  };
+}

@@ -1,0 +1,47 @@
+import { signToken } from '../../server/auth.ts';
+import { createRunServer } from '../../server/run-server.ts';
+import type { BenchEvent } from './event.ts';
+import type { ContenderServer } from './face.ts';
+
+/** A Runwire that listens, and what its readers say: one `onRunEvent` each. */
+
+const secret = 'the secret of the bench, of 32 bytes and more';
+/** All readers are one user, from one address; and one of them stops reading, for longer than it might. */
+const limits = {
+  connectionsPerUser: 50_000,
+  connectionsPerAddress: 50_000,
+  subscriptionsPerUser: 50_000,
+  stalledMs: 3_600_000,
+};
+
+export async function runwire({
+  databaseUrl = 'memory:',
+  from = 'now',
+}: {
+  databaseUrl?: string;
+  from?: 'now' | 'start';
+}) {
+  const server = await createRunServer({ databaseUrl, authSecret: secret, port: 0, heartbeatMs: 600_000, limits });
+  const { port } = await server.listen();
+  const token = await signToken({ secret }, { sub: 'bench', projects: ['*'], roles: ['viewer'], ttlSeconds: 86_400 });
+  const face: Omit<ContenderServer, 'emit'> = {
+    port,
+    path: '/ws?connectionParams=1',
+    greetings: [
+      JSON.stringify({ method: 'connectionParams', data: { token } }),
+      JSON.stringify({
+        id: 1,
+        method: 'subscription',
+        params: { path: 'onRunEvent', input: { runId: '$RUN', projectId: 'bench', from } },
+      }),
+      // `started`, and `stream.live` unless it has a log to read first.
+      ...(from === 'now' ? [2] : []),
+    ],
+    subscribed: () => server.getStats().subscriptions,
+  };
+  return { server, face };
+}
+
+export const draftOf = ({ type, projectId, runId, stageId, progress, message }: BenchEvent) => ({
+  ...{ type, projectId, runId, stageId, progress, message },
+});

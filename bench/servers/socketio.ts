@@ -1,0 +1,27 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Server } from 'socket.io';
+import { committing } from './committed.ts';
+import { serve } from './face.ts';
+
+/** Socket.IO: a room for each run, over WebSocket from the start. */
+
+const http = createServer();
+const io = new Server(http, { transports: ['websocket'], pingInterval: 600_000 });
+io.on('connection', (socket) => {
+  void socket.join(String(socket.handshake.auth.run));
+});
+http.listen(0, '127.0.0.1');
+await once(http, 'listening');
+
+const emitBy = await committing();
+await serve({
+  port: (http.address() as AddressInfo).port,
+  path: '/socket.io/?EIO=4&transport=websocket',
+  greetings: [1, '40{"run":"$RUN"}', 1],
+  subscribed: () => io.sockets.sockets.size,
+  emit: emitBy((events) => () => {
+    for (const event of events) io.to(event.runId).emit('event', event);
+  }),
+});
