@@ -7,6 +7,7 @@ import { burst, fanOut, paced } from './fan-out.ts';
 import { Report } from './figures.ts';
 import { Bench } from './lines.ts';
 import { compileLoad } from './load.ts';
+import { growth, manyRuns } from './many-runs.ts';
 import { pinning } from './processes.ts';
 import { publishing } from './publishing.ts';
 import { runSize } from './run-size.ts';
@@ -21,6 +22,8 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
   'fan-out': fanOut,
   burst,
   paced,
+  'many-runs': manyRuns,
+  growth,
   publishing,
   'run-size': runSize,
 };

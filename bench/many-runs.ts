@@ -1,0 +1,62 @@
+import { execFileSync } from 'node:child_process';
+import { measureDelivery } from './fan-out.ts';
+import { type Bench, ratio } from './lines.ts';
+
+/** Many runs of five readers each, events at random: what finding the readers costs, and whether it grows with them. */
+
+const READERS_PER_RUN = 5;
+
+export async function manyRuns(bench: Bench): Promise<void> {
+  const runs = 1_000;
+  const contenders = await bench.contenders(runs * READERS_PER_RUN, runs);
+  bench.report.line(`1,000 runs of ${READERS_PER_RUN} readers, events at random`);
+  const events = bench.isQuick ? 400 : 4_000;
+  const shape = { events, runs, readersPerRun: READERS_PER_RUN, ticksPerAck: 200 };
+  const found = await measureDelivery(bench, contenders, shape);
+  const cost = (name: 'runwire' | 'ws' | 'trpc') => found.get(name)?.cpu;
+  bench.report.check('CPU a delivery, against plain ws', ratio(cost('runwire'), cost('ws')), { atMost: 1.1 });
+  bench.report.check('CPU a delivery, against tRPC', ratio(cost('runwire'), cost('trpc')), { atMost: 0.5 });
+
+  // Not the same work, but what one may think of as plain `ws`.
+  const bare = await bench.start('ws', { isBare: true });
+  await bare.open(runs * READERS_PER_RUN, runs);
+  const of = await bench.inTurn(new Map([['bare', bare]]), (contender) => contender.measure(shape));
+  const cpus = (of.get('bare') ?? []).map(({ cpuMicros, deliveries }) => cpuMicros / deliveries);
+  bench.report.row('plain ws that commits nothing before it sends', 'µs of CPU each', cpus);
+  await bare.stop();
+}
+
+export async function growth(bench: Bench): Promise<void> {
+  bench.report.line(`From 1,000 to 10,000 connections (runs of ${READERS_PER_RUN} readers, events at random)`);
+  const files = execFileSync('sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).trim();
+  if (Number(files) < 10_200) {
+    bench.report.note(`not measured: a process may have no more than ${files} open files here (ulimit -Hn)`);
+    return;
+  }
+  await bench.stop(); // Of the others' many connections nothing should be left.
+  const names = ['runwire', 'ws'] as const;
+  const sizes = [1_000, 10_000] as const;
+  const subjects = new Map(
+    await Promise.all(
+      sizes.flatMap((size) =>
+        names.map(async (name) => {
+          const contender = await bench.start(name);
+          await contender.open(size, size / READERS_PER_RUN);
+          return [`${name} ${size}`, { contender, runs: size / READERS_PER_RUN }] as const;
+        }),
+      ),
+    ),
+  );
+  const events = bench.isQuick ? 400 : 4_000;
+  const samples = await bench.inTurn(subjects, ({ contender, runs }) =>
+    contender.measure({ events, runs, readersPerRun: READERS_PER_RUN, ticksPerAck: 200 }),
+  );
+  for (const name of names) {
+    const [few, many] = sizes.map((size) => {
+      const cpus = (samples.get(`${name} ${size}`) ?? []).map(({ cpuMicros, deliveries }) => cpuMicros / deliveries);
+      return bench.report.row(`${name}, ${size.toLocaleString('en-US')} connections`, 'µs of CPU each', cpus);
+    });
+    if (name === 'runwire') bench.report.check('growth of the CPU a delivery', ratio(many, few), { atMost: 1.3 });
+  }
+  for (const { contender } of subjects.values()) await contender.stop();
+}
