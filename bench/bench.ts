@@ -8,6 +8,7 @@ import { Report } from './figures.ts';
 import { Bench } from './lines.ts';
 import { compileLoad } from './load.ts';
 import { growth, manyRuns } from './many-runs.ts';
+import { idle, stalled } from './memory.ts';
 import { pinning } from './processes.ts';
 import { publishing } from './publishing.ts';
 import { runSize } from './run-size.ts';
@@ -24,6 +25,8 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
   paced,
   'many-runs': manyRuns,
   growth,
+  idle,
+  stalled,
   publishing,
   'run-size': runSize,
 };

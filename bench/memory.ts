@@ -1,0 +1,84 @@
+import { type PeerName, peerNames, peers } from './contender.ts';
+import type { Figure } from './figures.ts';
+import type { Bench } from './lines.ts';
+
+/** What readers hold: one that is idle, and one that has stopped reading. */
+
+const KIB = 1024;
+const MB = 1e6;
+
+export async function idle(bench: Bench): Promise<void> {
+  const connections = bench.isQuick ? 500 : 5_000;
+  bench.report.line(`An idle connection with one subscription (${connections.toLocaleString('en-US')}, 5 to a run)`);
+  const heap = new Map<PeerName, number[]>(peerNames.map((name) => [name, []]));
+  const resident = new Map<PeerName, number[]>(peerNames.map((name) => [name, []]));
+  // Memory does not mind how busy the machine is: all contenders at once, each in a new process.
+  for (let round = 0; round < 3; round++) {
+    await Promise.all(
+      peerNames.map(async (name) => {
+        const contender = await bench.start(name);
+        await contender.open(200, 40);
+        await contender.close();
+        const before = await contender.memory();
+        await contender.open(connections, connections / 5);
+        const after = await contender.memory();
+        heap.get(name)?.push((after.heapUsed - before.heapUsed) / connections / KIB);
+        resident.get(name)?.push((after.rss - before.rss) / connections / KIB);
+        await contender.stop();
+      }),
+    );
+  }
+  const found = new Map<PeerName, Figure>();
+  for (const name of peerNames) {
+    found.set(name, bench.report.row(peers[name], 'KiB of heap', heap.get(name) ?? []));
+    bench.report.row('', 'KiB resident', resident.get(name) ?? []);
+  }
+  const above = (found.get('runwire')?.median ?? Number.NaN) - (found.get('ws')?.median ?? Number.NaN);
+  bench.report.check('heap above plain ws', above, { atMost: 10 }, 'KiB');
+}
+
+/** Ten readers of a run; after a while one stops reading, and the nine others go on. */
+export async function stalled(bench: Bench): Promise<void> {
+  const readers = 10;
+  const [before, during] = bench.isQuick ? [5_000, 15_000] : [20_000, 500_000];
+  const total = before + during;
+  bench.report.line(`A reader that stops reading while ${during.toLocaleString('en-US')} events go to 9 others`);
+  for (const name of ['runwire', 'ws'] as const) {
+    const grown: number[] = [];
+    const resident: number[] = [];
+    for (let round = 0; round < 3; round++) {
+      const contender = await bench.start(name);
+      await contender.open(readers, 1);
+      const shape = { perTick: 500, runs: 1 };
+      // What all readers share in memory is full when the one stops.
+      await contender.measure({ ...shape, events: before, readersPerRun: readers });
+      const start = await contender.memory();
+      await contender.load.pause(0);
+      await contender.measure({ ...shape, events: during, readersPerRun: readers - 1 });
+      const end = await contender.memory();
+      grown.push((end.heapUsed + end.external - start.heapUsed - start.external) / MB);
+      resident.push((end.rss - start.rss) / MB);
+
+      await contender.load.every(0);
+      await contender.load.resume(0);
+      let reader = await contender.load.reader(0);
+      while (reader.frames < total) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        const { frames } = reader;
+        reader = await contender.load.reader(0);
+        if (reader.frames === frames && reader.last === total) break;
+      }
+      if (reader.frames !== total || reader.first !== 1 || reader.last !== total) {
+        throw new Error(`${name}: the reader has had ${reader.frames} events of ${total}`);
+      }
+      await contender.close(); // Throws when anything came out of order.
+      await contender.stop();
+    }
+    const figure = bench.report.row(peers[name], 'MB of heap and external', grown);
+    bench.report.row('', 'MB resident (log in memory included)', resident);
+    if (name === 'runwire') {
+      bench.report.check('growth of heap and external', figure.median, { atMost: 5 }, 'MB');
+      bench.report.note('the reader then had all events, in order (or this would have failed)');
+    }
+  }
+}
