@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { catchUp } from './catch-up.ts';
 import { Contender, compileServers } from './contender.ts';
 import { burst, fanOut, paced } from './fan-out.ts';
 import { Report } from './figures.ts';
@@ -27,6 +28,7 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
   growth,
   idle,
   stalled,
+  'catch-up': catchUp,
   publishing,
   'run-size': runSize,
 };
