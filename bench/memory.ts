@@ -6,6 +6,8 @@ import type { Bench } from './lines.ts';
 
 const KIB = 1024;
 const MB = 1e6;
+/** Bytes do not vary as times do. */
+const samplesOf = ({ isQuick }: Bench) => (isQuick ? 1 : 3);
 
 export async function idle(bench: Bench): Promise<void> {
   const connections = bench.isQuick ? 500 : 5_000;
@@ -13,7 +15,7 @@ export async function idle(bench: Bench): Promise<void> {
   const heap = new Map<PeerName, number[]>(peerNames.map((name) => [name, []]));
   const resident = new Map<PeerName, number[]>(peerNames.map((name) => [name, []]));
   // Memory does not mind how busy the machine is: all contenders at once, each in a new process.
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < samplesOf(bench); round++) {
     await Promise.all(
       peerNames.map(async (name) => {
         const contender = await bench.start(name);
@@ -40,13 +42,13 @@ export async function idle(bench: Bench): Promise<void> {
 /** Ten readers of a run; after a while one stops reading, and the nine others go on. */
 export async function stalled(bench: Bench): Promise<void> {
   const readers = 10;
-  const [before, during] = bench.isQuick ? [5_000, 15_000] : [20_000, 500_000];
+  const [before, during] = bench.isQuick ? [5_000, 40_000] : [20_000, 500_000];
   const total = before + during;
   bench.report.line(`A reader that stops reading while ${during.toLocaleString('en-US')} events go to 9 others`);
   for (const name of ['runwire', 'ws'] as const) {
     const grown: number[] = [];
     const resident: number[] = [];
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < samplesOf(bench); round++) {
       const contender = await bench.start(name);
       await contender.open(readers, 1);
       const shape = { perTick: 500, runs: 1 };
