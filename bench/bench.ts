@@ -1,11 +1,11 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
+import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { catchUp } from './catch-up.ts';
 import { Contender, compileServers } from './contender.ts';
 import { burst, fanOut, paced } from './fan-out.ts';
-import { Report } from './figures.ts';
+import { Report, show } from './figures.ts';
 import { Bench } from './lines.ts';
 import { compileLoad } from './load.ts';
 import { growth, manyRuns } from './many-runs.ts';
@@ -74,6 +74,8 @@ function surroundings() {
       memoryGiB: Math.round(totalmem() / 1024 ** 3),
       system: `${process.platform} ${release()} ${process.arch}`,
       pinning,
+      /** Of the minute before: what else was running. */
+      loadBefore: loadavg()[0] ?? 0,
     },
     versions: {
       runwire: version,
@@ -88,6 +90,8 @@ async function main(): Promise<void> {
   const say = (text: string) => (json ? process.stderr : process.stdout).write(`${text}\n`);
   const { machine, versions } = surroundings();
   say(`${machine.cores} × ${machine.processor}, ${machine.memoryGiB} GiB, ${machine.system}; ${machine.pinning}`);
+  if (machine.loadBefore > 0.5)
+    say(`The machine is busy (load ${show(machine.loadBefore)}): the figures will say little.`);
   say(Object.entries(versions).flat().join(' '));
   say(`Median of ${rounds} rounds, contenders in turn (min–max).`);
 

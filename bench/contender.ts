@@ -137,7 +137,7 @@ export class Contender {
       const subscribed = await this.ask('subscribed', undefined);
       if (subscribed === readers) break;
       if (performance.now() > giveUpAt) throw new Error(`${this.name}: ${subscribed} subscribed of ${readers}`);
-      await setTimeout(20);
+      await setTimeout(50);
     }
   }
 }

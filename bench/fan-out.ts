@@ -33,7 +33,7 @@ export async function fanOut(bench: Bench): Promise<void> {
         [1, 2_000],
         [100, 50],
         [1_000, 5],
-        [5_000, 2],
+        [5_000, 1],
       ] as const)
     : ([
         [1, 40_000],
@@ -43,7 +43,9 @@ export async function fanOut(bench: Bench): Promise<void> {
       ] as const);
   for (const [readers, events] of sizes) {
     const contenders = await bench.contenders(readers, 1);
-    bench.report.line(`1 event to ${readers.toLocaleString('en-US')} readers of a run, one at a time`);
+    bench.report.line(
+      `1 event to ${readers.toLocaleString('en-US')} reader${readers === 1 ? '' : 's'} of a run, one at a time`,
+    );
     const found = await measureDelivery(bench, contenders, {
       ...{ events, runs: 1, readersPerRun: readers },
       ticksPerAck: Math.max(1, 1_000 / readers),

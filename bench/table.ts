@@ -9,7 +9,7 @@ type Results = {
   isQuick: boolean;
   rounds: number;
   seconds: number;
-  machine: { processor: string; cores: number; memoryGiB: number; system: string; pinning: string };
+  machine: { processor: string; cores: number; memoryGiB: number; system: string; pinning: string; loadBefore: number };
   versions: Record<string, string>;
   rows: Row[];
   checks: Check[];
@@ -23,6 +23,7 @@ function render({ takenAt, isQuick, rounds, seconds, machine, versions, rows, ch
   const out = [
     `Taken ${takenAt.slice(0, 10)} in ${seconds} s${isQuick ? ' with `--quick`' : ''}, median of ${rounds} rounds (least to most).`,
     `${machine.cores} × ${machine.processor}, ${machine.memoryGiB} GiB, ${machine.system}; ${machine.pinning}.`,
+    `Load of the machine before: ${show(machine.loadBefore)}${machine.loadBefore > 0.5 ? ', so it was **not quiet**: to be taken again' : ''}.`,
     `${Object.entries(versions)
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}.`,

@@ -54,7 +54,4 @@ await serve({
   path: '/',
   greetings: ['$RUN'],
   subscribed: () => 0,
-  emit: () => {
-    throw new Error('it only reads');
-  },
 });
