@@ -3,9 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import type { Logger } from 'pino';
-import sirv from 'sirv';
 import { errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
+import { asksForPage, noSuchPath, serveApp } from './app-files.ts';
 import { type Authenticate, isAllowedOrigin, type Principal } from './auth.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import { bearerOf, cookieOf, pathOf, queryOf, sendError, sendJson } from './http.ts';
@@ -31,15 +31,6 @@ export type RoutesOptions<R extends Registry> = {
 };
 
 const BATCH_LIMIT = 50;
-/** HOST stands for the page's own host, whose WebSockets `'self'` does not mean in every browser. */
-const SECURITY_HEADERS = {
-  'content-security-policy':
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' HOST; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
-  'cross-origin-opener-policy': 'same-origin',
-};
-
 type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
@@ -217,38 +208,13 @@ function isDecodable(path: string): boolean {
 }
 
 const notFound: Route = () => {
-  throw new RunwireError('NOT_FOUND', 'no such path');
+  throw noSuchPath();
 };
 
-const asksForPage = (request: IncomingMessage): boolean => /\btext\/html\b/.test(request.headers.accept ?? '');
-
-/** The built web app; its pages have addresses of their own, which all get the one document. */
+/** The app, where it has been built. */
 function openApp(): Route {
   const folder = ['../app', '../dist/app']
     .map((path) => fileURLToPath(new URL(path, import.meta.url)))
     .find((path) => existsSync(`${path}/index.html`));
-  if (!folder) return notFound;
-  const serve = sirv(folder, {
-    etag: true,
-    setHeaders: (response) => {
-      const { host = '' } = response.req.headers;
-      const sockets = /^[\w.:[\]-]+$/.test(host) ? `ws://${host} wss://${host}` : '';
-      for (const [name, value] of Object.entries(SECURITY_HEADERS)) {
-        response.setHeader(name, value.replace('HOST', sockets));
-      }
-    },
-  });
-  return (request, response) => {
-    if (request.method !== 'GET' && request.method !== 'HEAD') throw new RunwireError('NOT_FOUND', 'no such path');
-    if (pathOf(request)?.startsWith('/runs/')) request.url = '/';
-    serve(request, response, () => {
-      // A person who mistyped gets the app, which says so; a scraper or a probe must not take a page for an answer.
-      if (!asksForPage(request)) {
-        sendError(response, new RunwireError('NOT_FOUND', 'no such path'));
-        return;
-      }
-      request.url = '/';
-      serve(request, response, () => undefined);
-    });
-  };
+  return folder === undefined ? notFound : serveApp(folder);
 }

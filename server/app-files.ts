@@ -1,0 +1,61 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import send from 'send';
+import { RunwireError } from '../shared/errors.ts';
+import { pathOf } from './http.ts';
+
+/** The built web app, from the folder it was built into. */
+
+/** HOST stands for the page's own host, whose WebSockets `'self'` does not mean in every browser. */
+const SECURITY_HEADERS = {
+  'content-security-policy':
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' HOST; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+};
+const DOCUMENT = '/index.html';
+
+/**
+ * Answers with a file of a folder; its pages have addresses of their own, which all get the one document. Rejects with
+ * `NOT_FOUND`, and with `UNAVAILABLE` where a file that is there cannot be read.
+ */
+export function serveApp(folder: string): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  return async (request, response) => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') throw noSuchPath();
+    const path = pathOf(request) ?? '';
+    const isPage = path === '/' || path.startsWith('/runs/');
+    try {
+      await sendFile(folder, isPage ? DOCUMENT : path, request, response);
+    } catch (error) {
+      // A person who mistyped gets the app, which says so; a scraper or a probe must not take a page for an answer.
+      const isLost = error instanceof RunwireError && error.code === 'NOT_FOUND' && !isPage && asksForPage(request);
+      if (!isLost) throw error;
+      await sendFile(folder, DOCUMENT, request, response);
+    }
+  };
+}
+
+export const asksForPage = (request: IncomingMessage): boolean => /\btext\/html\b/.test(request.headers.accept ?? '');
+export const noSuchPath = (): RunwireError => new RunwireError('NOT_FOUND', 'no such path');
+
+function sendFile(root: string, path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  return new Promise((resolve, reject) => {
+    send(request, path, { root, index: false, dotfiles: 'ignore', cacheControl: false })
+      .on('headers', (_response: ServerResponse) => {
+        const { host = '' } = request.headers;
+        const sockets = /^[\w.:[\]-]+$/.test(host) ? `ws://${host} wss://${host}` : '';
+        for (const [name, value] of Object.entries(SECURITY_HEADERS)) {
+          response.setHeader(name, value.replace('HOST', sockets));
+        }
+      })
+      .on('directory', () => reject(noSuchPath()))
+      .on('error', (error: { status?: number }) => {
+        // The build under way, or no file descriptors left: the next try may find it.
+        const isUnreadable = (error.status ?? 500) >= 500;
+        reject(isUnreadable ? new RunwireError('UNAVAILABLE', 'the page cannot be read now') : noSuchPath());
+      })
+      .on('end', () => resolve())
+      .pipe(response);
+    response.once('close', () => resolve());
+  });
+}
