@@ -35,8 +35,12 @@ export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) =
  */
 const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 1_024 };
 
+/** How many refused origins the log is told of. */
+const REFUSED_ORIGINS_TOLD = 20;
+
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
   const { router, connections, authenticate, allowedOrigins, cookieName, limits, compression, logger } = options;
+  const refused = new Set<string>();
   const wss = new WebSocketServer({
     noServer: true,
     maxPayload: limits.messageBytes,
@@ -86,7 +90,14 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     if (options.isClosing()) refusal = '503 Service Unavailable';
     // tRPC makes a URL of both, outside of any try: an address that is none would end the process.
     else if (!URL.canParse(request.url ?? '', `http://${host}`)) refusal = '400 Bad Request';
-    else if (!isAllowedOrigin(origin, host, allowedOrigins)) refusal = '403 Forbidden';
+    else if (!isAllowedOrigin(origin, host, allowedOrigins)) {
+      refusal = '403 Forbidden';
+      // To the page it looks like a server that is down. Once for each origin, lest the log be filled.
+      if (origin !== undefined && !refused.has(origin) && refused.size < REFUSED_ORIGINS_TOLD) {
+        refused.add(origin);
+        logger.warn({ origin }, 'an origin was refused: ALLOWED_ORIGINS does not have it');
+      }
+    }
     if (refusal !== undefined) {
       refuseUpgrade(socket, refusal);
       return;
