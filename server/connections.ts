@@ -56,7 +56,9 @@ export class Connection implements Transport, FrameSink, SocketOwner {
   hasSpoken = false;
   /** One for all readers. */
   #drained: Promise<void> | undefined;
-  #heardAt = performance.now();
+  /** On a clock that is never set. */
+  readonly #openedAt = performance.now();
+  #heardAt = this.#openedAt;
   #pingAt: number;
   /** Since when it has taken nothing, and what it had taken by then. */
   #stalledAt: number | undefined;
@@ -239,7 +241,7 @@ export class Connection implements Transport, FrameSink, SocketOwner {
     }
     if (this.#ws.readyState !== this.#ws.OPEN) return;
     if (!this.#principal) {
-      if (Date.now() - this.connectedAtMs >= limits.identifyMs) this.refuse('no token');
+      if (now - this.#openedAt >= limits.identifyMs) this.refuse('no token');
       return;
     }
     if (this.#principal.expiresAtMs !== undefined && this.#principal.expiresAtMs <= Date.now()) {
