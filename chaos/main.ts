@@ -1,0 +1,70 @@
+import { parseArgs } from 'node:util';
+import { problemKinds } from './checker.ts';
+import { seedOf } from './random.ts';
+import { type RoundResult, runRound } from './round.ts';
+import { type Sabotage, sabotages } from './sabotage.ts';
+import { bundleServer } from './server.ts';
+import { runSoak } from './soak.ts';
+import { Tally } from './tally.ts';
+
+/**
+ * The proof under faults:
+ *
+ *     npm run chaos -- --rounds 500
+ *     npm run chaos -- --seed 12345 --rounds 1       # replays a round
+ *     npm run chaos -- --sabotage skip --rounds 10   # is a broken server found out? Then this fails.
+ *     npm run chaos -- --soak
+ *
+ * A seed stands for a plan: who publishes and reads what, and which faults come after how many events. What the faults
+ * then hit is up to the machine, so a failure may take a few replays to come again.
+ */
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '50' },
+    seed: { type: 'string' },
+    parallel: { type: 'string', default: '4' },
+    sabotage: { type: 'string' },
+    soak: { type: 'boolean', default: false },
+    connects: { type: 'string', default: '10000' },
+  },
+});
+
+const say = (text: string) => process.stdout.write(`${text}\n`);
+const numberOf = (name: 'rounds' | 'parallel' | 'connects' | 'seed', fallback = 0): number => {
+  const value = Number(values[name] ?? fallback);
+  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} must be a whole number`);
+  return value;
+};
+
+async function runRounds(): Promise<boolean> {
+  const rounds = numberOf('rounds');
+  const first = numberOf('seed', Math.floor(Math.random() * 2 ** 31));
+  const sabotage = sabotages.find((kind) => kind === values.sabotage);
+  if (values.sabotage !== undefined && !sabotage) throw new Error(`--sabotage is one of ${sabotages.join(', ')}`);
+  say(`seed ${first}, ${rounds} rounds${sabotage ? `, sabotaged: ${sabotage}` : ''}`);
+  using bundle = await bundleServer();
+  const tally = new Tally();
+  let next = 0;
+  const work = async () => {
+    while (next < rounds) {
+      const seed = seedOf(first, next++);
+      const result = await runRound({ script: bundle.path, seed, sabotage });
+      tally.add(result);
+      if (result.problems.length > 0) describe(result, sabotage);
+      if (tally.rounds % 25 === 0) say(tally.line);
+    }
+  };
+  await Promise.all(Array.from({ length: numberOf('parallel') }, work));
+  say(tally.toString());
+  return problemKinds.every((kind) => tally.problems[kind] === 0);
+}
+
+function describe({ plan, problems, transcripts }: RoundResult, sabotage: Sabotage | undefined): void {
+  const again = `npm run chaos -- --seed ${plan.seed} --rounds 1${sabotage ? ` --sabotage ${sabotage}` : ''}`;
+  say(`\nseed ${plan.seed} (${plan.delivery}): ${problems.length} problems; ${again}`);
+  for (const { kind, who, what } of problems.slice(0, 10)) say(`  ${kind}: ${who}: ${what}`);
+  for (const transcript of sabotage ? [] : transcripts.slice(0, 3)) say(`  ${transcript}`);
+}
+
+process.exitCode = (await (values.soak ? runSoak(numberOf('connects'), say) : runRounds())) ? 0 : 1;

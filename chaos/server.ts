@@ -1,0 +1,114 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'vite';
+import type { Answers, Asked, Ready, ServeOptions } from './serve.ts';
+
+/** The server's process, from outside: started, killed, and started again on the same port. */
+
+/** A supervisor kills at ten seconds; this machine may be busy. */
+const STOP_MS = 20_000;
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** `serve.ts` and all that it imports in one file, which starts several times faster than a hundred of them. */
+export async function bundleServer(): Promise<Disposable & { path: string }> {
+  const folder = mkdtempSync(join(tmpdir(), 'runwire-chaos-'));
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+  await build({
+    configFile: false,
+    root,
+    logLevel: 'error',
+    ssr: { noExternal: true, external: ['@photostructure/sqlite'] },
+    build: { ssr: 'chaos/serve.ts', outDir: folder, emptyOutDir: false, minify: false, target: 'node20' },
+  });
+  return {
+    path: join(folder, 'serve.js'),
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+export class ServerProcess {
+  readonly #script: string;
+  readonly #options: ServeOptions;
+  #child: ChildProcess | undefined;
+  readonly #waiting = new Map<number, { resolve(answer: never): void; reject(error: Error): void }>();
+  #lastId = 0;
+  #ready: Ready | undefined;
+  /** What it complained of, and how it ended when nobody had asked it to. */
+  readonly complaints: string[] = [];
+
+  /** With port 0 it takes a free one at its first start, and keeps it. */
+  constructor(script: string, options: ServeOptions) {
+    this.#script = script;
+    this.#options = { ...options };
+  }
+
+  get ready(): Ready {
+    if (!this.#ready) throw new Error('the server has not been started');
+    return this.#ready;
+  }
+  get path(): string {
+    return this.#options.path;
+  }
+
+  /** Resolves once it serves. */
+  async start(path = this.#options.path): Promise<Ready> {
+    this.#options.path = path;
+    mkdirSync(join(path, '..'), { recursive: true });
+    const child = fork(this.#script, [JSON.stringify(this.#options)], {
+      execArgv: ['--expose-gc', '--disable-warning=ExperimentalWarning'],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    this.#child = child;
+    child.stderr?.on('data', (chunk: Buffer) => this.#complain(chunk.toString()));
+    const started = new Promise<Ready>((resolve, reject) => {
+      child.on('message', (message: { ready: Ready } | { id: number; answer: never }) => {
+        if ('ready' in message) resolve(message.ready);
+        else this.#waiting.get(message.id)?.resolve(message.answer);
+      });
+      child.once('exit', (code, signal) => {
+        if (this.#child === child) this.complaints.push(`the server ended by itself (${code ?? signal})`);
+        const error = new Error(`the server has ended: ${this.complaints.join('\n')}`);
+        reject(error);
+        for (const { reject: rejectAnswer } of this.#waiting.values()) rejectAnswer(error);
+      });
+    });
+    this.#ready = await started;
+    this.#options.port = this.#ready.port;
+    return this.#ready;
+  }
+
+  async stop(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const child = this.#child;
+    if (!child) return;
+    this.#child = undefined;
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    const patience = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+    const [code] = (await ended) as [number | null];
+    clearTimeout(patience);
+    if (signal === 'SIGTERM' && code !== 0) this.complaints.push(`the server ended with ${code} at SIGTERM`);
+  }
+
+  async ask<K extends keyof Answers>(asked: Extract<Asked, Record<K, unknown>>): Promise<Answers[K]> {
+    const id = ++this.#lastId;
+    const answer = new Promise<Answers[K]>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    this.#child?.send({ id, asked }, (error) => {
+      if (error) this.#waiting.get(id)?.reject(error);
+    });
+    return answer.finally(() => this.#waiting.delete(id));
+  }
+
+  async setClock(clockMs: number): Promise<void> {
+    this.#options.clockMs = clockMs;
+    await this.ask<'clockMs'>({ clockMs });
+  }
+
+  #complain(text: string): void {
+    for (const line of text.split('\n')) if (line.trim() !== '') this.complaints.push(line.slice(0, 500));
+  }
+}
