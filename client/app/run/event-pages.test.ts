@@ -67,3 +67,33 @@ test('[U6] of a run of millions, what is far from the reader is let go', async (
   expect(pages.get(1)).toBeUndefined();
   expect(pages.get(39_901)).toBeDefined();
 });
+
+test('[U6] nor does who only follows keep all that came by', () => {
+  const { pages } = pagesByHand();
+  for (let last = 500; last <= 40_000; last += 500) {
+    pages.put(run(last - 499, last));
+    pages.want(last - 30, last);
+  }
+  expect(pages.get(1)).toBeUndefined();
+  expect(pages.get(40_000)).toBeDefined();
+});
+
+test('[U6] what the server does not have is not asked for over and over', async () => {
+  const asked: number[] = [];
+  const pages = new EventPages(async (fromRunSeq) => {
+    if (asked.push(fromRunSeq) > 10) throw new Error('asked for over and over');
+    return run(1, 10);
+  });
+  pages.want(70, 90);
+  await new Promise((resolve) => setTimeout(resolve));
+  expect(asked).toEqual([1]);
+});
+
+test('[U6] no answer says anything of what the reader came to want after it was asked for', async () => {
+  const { pages, asked, reply } = pagesByHand();
+  pages.want(150, 180);
+  pages.want(400, 430);
+  await reply([]);
+  expect([pages.isGone(180), pages.isGone(181)]).toEqual([true, false]);
+  expect(asked).toEqual([50, 300]);
+});

@@ -49,9 +49,10 @@ export class EventPages {
   put(events: readonly RunEvent[]): void {
     for (let index = events.length - 1; index >= 0; index--) {
       const event = events[index] as RunEvent;
-      if (this.#events.has(event.runSeq)) return;
+      if (this.#events.has(event.runSeq)) break;
       this.#events.set(event.runSeq, event);
     }
+    this.#forget();
   }
 
   /** Where the reader looks, both ends inclusive: what is missing there is fetched. */
@@ -63,8 +64,12 @@ export class EventPages {
   async #fill(): Promise<void> {
     this.#isFetching = true;
     try {
-      for (let from = this.#missing(); from !== undefined; from = this.#missing()) {
-        this.#take(from, await this.#fetch(from, PAGE_EVENTS));
+      let asked: number | undefined;
+      // What was asked for and did not come, the server does not have: it is not asked for over and over.
+      for (let from = this.#missing(); from !== undefined && from !== asked; from = this.#missing()) {
+        const last = this.#wanted?.last ?? from;
+        this.#take(from, last, await this.#fetch(from, PAGE_EVENTS));
+        asked = from;
       }
     } catch (error) {
       if (!isAnswer(error) || codeOf(error) === 'UNAVAILABLE') setTimeout(this.#tryAgain, RETRY_MS);
@@ -88,10 +93,10 @@ export class EventPages {
     return undefined;
   }
 
-  #take(from: number, events: readonly RunEvent[]): void {
+  /** `last`: what was wanted when they were asked for. */
+  #take(from: number, last: number, events: readonly RunEvent[]): void {
     for (const event of events) this.#events.set(event.runSeq, event);
     const [first] = events;
-    const last = this.#wanted?.last ?? from;
     // What comes after those that are asked for is there, for the reader was told of it: so these are gone.
     if ((first?.runSeq ?? last + 1) > from) this.#oldest = first?.runSeq ?? last + 1;
     this.#forget();
