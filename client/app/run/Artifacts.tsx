@@ -1,8 +1,9 @@
-import { useMemo, useState } from 'react';
+import { memo, useState } from 'react';
 import type { Artifact, Stage } from '../../react.tsx';
 import { Copy } from '../Copy.tsx';
 import { formatBytes, formatCount } from '../format.ts';
 import { None } from '../Status.tsx';
+import { StageNames } from './stage-names.ts';
 
 /** So many are shown at first. */
 const SHOWN = 50;
@@ -10,7 +11,7 @@ const SHOWN = 50;
 export function Artifacts({ artifacts, stages }: { artifacts: readonly Artifact[]; stages: readonly Stage[] }) {
   const [most, setMost] = useState(SHOWN);
   const shown = artifacts.slice(0, most);
-  const names = useMemo(() => new Map(stages.map(({ stageId, name }) => [stageId, name])), [stages]);
+  const [names] = useState(() => new StageNames());
   return (
     <section aria-labelledby="artifacts" className="artifacts">
       <div className="section-title">
@@ -18,7 +19,7 @@ export function Artifacts({ artifacts, stages }: { artifacts: readonly Artifact[
           Artifacts <small>{formatCount(artifacts.length)}</small>
         </h2>
       </div>
-      <ArtifactRows artifacts={shown} names={names} caption="Artifacts" />
+      <ArtifactRows artifacts={shown} nameOf={(stageId) => names.of(stages, stageId)} caption="Artifacts" />
       {shown.length < artifacts.length && (
         <p className="more">
           <button type="button" onClick={() => setMost(most + 10 * SHOWN)}>
@@ -30,10 +31,10 @@ export function Artifacts({ artifacts, stages }: { artifacts: readonly Artifact[
   );
 }
 
-type RowsProps = { artifacts: readonly Artifact[]; names?: ReadonlyMap<string, string>; caption: string };
+type RowsProps = { artifacts: readonly Artifact[]; nameOf?: (stageId: string) => string; caption: string };
 
-/** With `names`, tells the stage of each. */
-export const ArtifactRows = ({ artifacts, names, caption }: RowsProps) => (
+/** With `nameOf`, tells the stage of each. */
+export const ArtifactRows = ({ artifacts, nameOf, caption }: RowsProps) => (
   <div className="table-box">
     <table>
       <caption className="unseen">{caption}</caption>
@@ -43,7 +44,7 @@ export const ArtifactRows = ({ artifacts, names, caption }: RowsProps) => (
           <th scope="col" className="kind">
             Kind
           </th>
-          {names && (
+          {nameOf && (
             <th scope="col" className="of-stage">
               Stage
             </th>
@@ -55,39 +56,53 @@ export const ArtifactRows = ({ artifacts, names, caption }: RowsProps) => (
         </tr>
       </thead>
       <tbody>
-        {artifacts.map(({ artifactId, name, kind, uri, sizeBytes, stageId, sha256 }) => (
-          <tr key={artifactId}>
-            <th scope="row">
-              {isSafeLink(uri) ? (
-                <a href={uri} target="_blank" rel="noreferrer noopener">
-                  {name}
-                </a>
-              ) : (
-                name
-              )}
-              {uri !== undefined && !isSafeLink(uri) && <span className="ids">{uri}</span>}
-            </th>
-            <td className="kind">{kind ?? <None />}</td>
-            {names && (
-              <td className="of-stage">{stageId === undefined ? <None /> : (names.get(stageId) ?? stageId)}</td>
-            )}
-            <td className="number">{sizeBytes === undefined ? <None /> : formatBytes(sizeBytes)}</td>
-            <td className="hash">
-              {sha256 === undefined ? (
-                <None />
-              ) : (
-                <>
-                  <code title={sha256}>{sha256.slice(0, 12)}…</code>
-                  <Copy text={sha256} what={`the SHA-256 of ${name}`} />
-                </>
-              )}
-            </td>
-          </tr>
+        {artifacts.map((artifact) => (
+          <Row
+            key={artifact.artifactId}
+            artifact={artifact}
+            stageName={nameOf && (artifact.stageId === undefined ? null : nameOf(artifact.stageId))}
+          />
         ))}
       </tbody>
     </table>
   </div>
 );
+
+/** `stageName`: null where there is no stage; undefined where the stage is not told. */
+type RowProps = { artifact: Artifact; stageName: string | null | undefined };
+
+// Else each event of the run would render them all.
+const Row = memo(function Row({ artifact, stageName }: RowProps) {
+  const { name, kind, uri, sizeBytes, sha256 } = artifact;
+  const href = isSafeLink(uri) ? uri : undefined;
+  return (
+    <tr>
+      <th scope="row">
+        {href === undefined ? (
+          name
+        ) : (
+          <a href={href} target="_blank" rel="noreferrer noopener">
+            {name}
+          </a>
+        )}
+        {uri !== href && <span className="ids">{uri}</span>}
+      </th>
+      <td className="kind">{kind ?? <None />}</td>
+      {stageName !== undefined && <td className="of-stage">{stageName ?? <None />}</td>}
+      <td className="number">{sizeBytes === undefined ? <None /> : formatBytes(sizeBytes)}</td>
+      <td className="hash">
+        {sha256 === undefined ? (
+          <None />
+        ) : (
+          <>
+            <code title={sha256}>{sha256.slice(0, 12)}…</code>
+            <Copy text={sha256} what={`the SHA-256 of ${name}`} />
+          </>
+        )}
+      </td>
+    </tr>
+  );
+});
 
 /** Producers write these addresses: one that would run a script must not become a link. */
 function isSafeLink(uri: string | undefined): uri is string {

@@ -1,11 +1,12 @@
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
-import { type RunEvent, type RunView, type Stage, trpc, useRunEvents } from '../../react.tsx';
+import { type RunEvent, type RunView, trpc, useRunEvents } from '../../react.tsx';
 import { formatCount } from '../format.ts';
 import { setParams, useParams } from '../location.tsx';
 import { NARROW, useMedia } from '../useMedia.ts';
 import { rowsIn, upTo, useViewport } from '../useViewport.ts';
 import { EventJson, EventRow } from './EventRow.tsx';
 import { EventPages } from './event-pages.ts';
+import { StageNames } from './stage-names.ts';
 
 const ROW_PX = 28;
 const NARROW_ROW_PX = 48;
@@ -175,23 +176,4 @@ function usePages(projectId: string, runId: string): EventPages {
   );
   useSyncExternalStore(pages.subscribe, pages.getVersion);
   return pages;
-}
-
-/** Names of stages by id. Where each stands is looked up again only when it stands there no more, not at every event. */
-class StageNames {
-  #places = new Map<string, number>();
-  #indexed: readonly Stage[] = [];
-
-  of(stages: readonly Stage[], stageId: string): string {
-    if (this.#at(stages, stageId) === undefined && this.#indexed !== stages) {
-      this.#places = new Map(stages.map((stage, place) => [stage.stageId, place]));
-      this.#indexed = stages;
-    }
-    return this.#at(stages, stageId)?.name ?? stageId;
-  }
-
-  #at(stages: readonly Stage[], stageId: string): Stage | undefined {
-    const stage = stages[this.#places.get(stageId) ?? -1];
-    return stage?.stageId === stageId ? stage : undefined;
-  }
 }
