@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -70,6 +70,13 @@ export async function startProcess() {
     await kill();
     rmSync(folder, { recursive: true });
   });
+  const data = join(folder, 'data');
+  /** While it is down: makes a backup of all it has, and goes back to it. */
+  const backUp = () => cpSync(data, `${data}-backup`, { recursive: true });
+  const restore = () => {
+    rmSync(data, { recursive: true });
+    cpSync(`${data}-backup`, data, { recursive: true });
+  };
   const { origin, searchParams } = new URL(link);
   const headers = { authorization: `Bearer ${searchParams.get('token')}`, 'content-type': 'application/json' };
   const publish = async (...events: RunEventDraft[]) => {
@@ -81,7 +88,7 @@ export async function startProcess() {
     const response = await fetch(`${origin}/trpc/run.history?input=${input}`, { headers });
     return ((await response.json()) as { result: { data: { events: RunEvent[] } } }).result.data.events;
   };
-  return { link, origin, publish, history, start, kill };
+  return { link, origin, publish, history, start, kill, backUp, restore };
 }
 
 type TabOptions = { mayComplain?: RegExp } & BrowserContextOptions;

@@ -89,6 +89,25 @@ test('[C3] [U7] two tabs on one run stay equal to the log through the death of t
   }
 });
 
+test('[D4] [U6] of a log that was restored from a backup, the page shows the events that it has', async () => {
+  const server = await startProcess();
+  await server.publish(draft('r1', 'run.created', { name: 'Nightly' }));
+  await server.kill();
+  server.backUp();
+  await server.start();
+  const progress = (value: number) => draft('r1', 'stage.progress', { stageId: 's1', progress: value / 3 });
+  await server.publish(...Array.from({ length: 299 }, (_, index) => progress(index)));
+  const page = await openTab({ mayComplain: away });
+  await page.goto(server.link);
+  await page.getByRole('link', { name: 'Nightly' }).click();
+  await page.locator('.event[aria-posinset="300"] .what').waitFor();
+  await server.kill();
+  server.restore();
+  await server.start();
+  await page.getByText('Live · seq 1 ').waitFor();
+  await expect.poll(() => eventsShown(page)).toEqual([1]);
+});
+
 test('[C6] [U7] [U9] who is signed out is told how to sign in, on every page', async () => {
   const server = await startProcess();
   const page = await openTab({ mayComplain: /401/ });

@@ -1,4 +1,5 @@
-import { type RunView, useRun } from '../../react.tsx';
+import { useState } from 'react';
+import { type RunView, type UseRunReturn, useRun } from '../../react.tsx';
 import { codeOf } from '../errors.ts';
 import { Link, setParams, useParams } from '../location.tsx';
 import { Notice, Problem, Skeleton } from '../Notice.tsx';
@@ -13,9 +14,8 @@ import { Waiting } from './Waiting.tsx';
 
 export function RunPage({ projectId, runId }: { projectId: string; runId: string }) {
   const live = useRun({ projectId, runId });
-  const { run, status, error, gap, reconnect } = live;
-  // Of another log, or an older copy of this one: its events are others.
-  const line = gap && (gap.reason === 'epoch_changed' || gap.reason === 'ahead') ? gap.toSeq : 0;
+  const { run, status, error, reconnect } = live;
+  const line = useLine(live);
   return (
     <Shell title={run ? `${run.name} · ${run.status}` : runId} continuity={live}>
       {run ? (
@@ -34,6 +34,20 @@ export function RunPage({ projectId, runId }: { projectId: string; runId: string
       )}
     </Shell>
   );
+}
+
+/**
+ * Counts the logs that the run has been read from: events of another one, or of an older copy of it, are others. It goes on
+ * with the run itself. At the gap that run is still the old one: events that it names would be looked for in the new log,
+ * where they are not, and taken for events that are not kept any more.
+ */
+function useLine({ gap, phase }: UseRunReturn): number {
+  const [line, setLine] = useState({ gap, count: 0 });
+  if (phase !== 'gap' && gap !== line.gap) {
+    const isOther = gap?.reason === 'epoch_changed' || gap?.reason === 'ahead';
+    setLine({ gap, count: line.count + Number(isOther) });
+  }
+  return line.count;
 }
 
 function Run({ run, line }: { run: RunView; line: number }) {
