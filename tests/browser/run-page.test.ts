@@ -137,6 +137,36 @@ test('[U6] events are followed until the reader leaves the end, and again when a
   expect(await isAtEnd(page)).toBe(true);
 });
 
+test('[U6] what has the focus stays in the page, however fast events come', async () => {
+  const { page, publish, open, server } = await openApp();
+  await publish(of('run.created', { name: 'Nightly' }), ...upTo(299).map((n) => progress(n / 3)));
+  await open('/runs/demo/r1');
+  await page.locator('.event[aria-posinset="300"] .what').waitFor();
+  await page.locator('.event[aria-posinset="299"] button').focus();
+  for (const n of upTo(20)) await publish(...upTo(10).map(() => progress(n)));
+  await page.getByText(`Live · seq ${server.log.head}`).waitFor();
+  const focused = () => page.evaluate(() => document.activeElement?.closest('.event')?.getAttribute('aria-posinset'));
+  expect(await focused()).toBe('299');
+
+  // The button goes away, and the focus to what it has brought to the end.
+  await page.getByRole('button', { name: '200 new' }).click();
+  await page.getByRole('button', { name: /new|latest/ }).waitFor({ state: 'detached' });
+  expect(await isAtEnd(page)).toBe(true);
+  expect(await page.getByRole('log').evaluate((box) => box === document.activeElement)).toBe(true);
+});
+
+test('[U6] an event that is opened is followed by what it says, for the eye and the keyboard', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(of('run.created', { name: 'Nightly' }), ...upTo(9).map((n) => progress(n)));
+  await open('/runs/demo/r1');
+  await page.locator('.event[aria-posinset="3"] button').click();
+  const order = await page
+    .getByRole('log')
+    .locator('li')
+    .evaluateAll((all) => all.map((one) => one.getAttribute('aria-posinset')));
+  expect(order.slice(0, 5)).toEqual(['1', '2', '3', null, '4']);
+});
+
 test('[U2] [U3] [U6] any event of a long run can be linked to, and opened as it was logged', async () => {
   const { page, publish, open, server } = await openApp();
   await publish(of('run.created', { name: 'Nightly' }));

@@ -105,6 +105,27 @@ test('[U3] a thousand runs are in reach, and a screenful of them in the page', a
   await rowOf(page, 'Run 1000.').waitFor();
 });
 
+test('[U3] [U9] older runs that cannot be loaded are asked for when the reader says so, not over and over', async () => {
+  const { page, publish, open } = await openApp({ mayComplain: /status of 500/ });
+  await publish(...Array.from({ length: 150 }, (_, index) => created(index + 1)));
+  let asked = 0;
+  const error = { message: 'no', code: -32603, data: { code: 'INTERNAL_SERVER_ERROR', runwireCode: 'INTERNAL' } };
+  await page.route(/trpc\/run\.list/, (route) => {
+    if (!route.request().postData()?.includes('"cursor":"')) return route.continue();
+    asked++;
+    return route.fulfill({ status: 500, json: [{ error }] });
+  });
+  await open('/');
+  await rowOf(page, 'Run 150.').waitFor();
+  await page.mouse.wheel(0, 20_000);
+  await page.getByText('Older runs could not be loaded').waitFor();
+  expect(asked).toBe(1);
+  await page.unroute(/trpc/);
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.mouse.wheel(0, 20_000);
+  await rowOf(page, 'Run 1.').waitFor();
+});
+
 test('[U2] [U9] what waits for an approval is counted, and one step away', async () => {
   const { page, publish, open } = await openApp();
   const asks = (runId: string) => draft(runId, 'governance.required', { approvalId: 'a', title: 'May it?' });

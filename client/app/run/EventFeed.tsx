@@ -1,4 +1,13 @@
-import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
+import {
+  Fragment,
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from 'react';
 import { type RunEvent, type RunView, trpc, useRunEvents } from '../../react.tsx';
 import { formatCount } from '../format.ts';
 import { setParams, useParams } from '../location.tsx';
@@ -61,7 +70,8 @@ export function EventFeed({ run }: { run: RunView }) {
     const top = topOf(named);
     if (top < box.scrollTop || top + rowPx > box.scrollTop + box.clientHeight)
       box.scrollTop = top - box.clientHeight / 3;
-    setSeen((before) => (distanceToEnd(box) < END_PX ? null : (before ?? total)));
+    const isRead = list.current?.contains(document.activeElement);
+    setSeen((before) => (distanceToEnd(box) < END_PX && !isRead ? null : (before ?? total)));
   }, [named]);
 
   const stood = useRef({ scrollTop: 0, scrollHeight: 0, clientHeight: 0 });
@@ -87,6 +97,8 @@ export function EventFeed({ run }: { run: RunView }) {
   const follow = () => {
     if (named !== undefined) setParams({ seq: undefined });
     setSeen(null);
+    // The button is about to go, and would take the focus along.
+    scroller.current?.focus({ preventScroll: true });
   };
   const [names] = useState(() => new StageNames());
   const fresh = seen === null ? 0 : total - seen;
@@ -114,36 +126,33 @@ export function EventFeed({ run }: { run: RunView }) {
           tabIndex={0}
           onScroll={onScroll}
         >
-          <ol ref={list} style={{ height: totalPx }}>
+          {/* What has the focus is not to leave the page from under it. */}
+          <ol ref={list} style={{ height: totalPx }} onFocus={() => setSeen((before) => before ?? total)}>
             {upTo(shown).map((index) => {
               const runSeq = index + 1;
               const event = eventAt(live, runSeq) ?? pages.get(runSeq);
+              const isOpen = runSeq === opened;
               return (
-                <EventRow
-                  key={runSeq}
-                  runSeq={runSeq}
-                  event={event}
-                  isGone={pages.isGone(runSeq)}
-                  stageName={
-                    event && 'stageId' in event && event.stageId !== undefined
-                      ? names.of(run.stages, event.stageId)
-                      : undefined
-                  }
-                  sinceMs={isRelative ? startMs : undefined}
-                  topPx={topOf(runSeq)}
-                  isMarked={runSeq === named}
-                  isOpen={runSeq === opened}
-                  onToggle={toggle}
-                />
+                <Fragment key={runSeq}>
+                  <EventRow
+                    runSeq={runSeq}
+                    event={event}
+                    isGone={pages.isGone(runSeq)}
+                    stageName={
+                      event && 'stageId' in event && event.stageId !== undefined
+                        ? names.of(run.stages, event.stageId)
+                        : undefined
+                    }
+                    sinceMs={isRelative ? startMs : undefined}
+                    topPx={topOf(runSeq)}
+                    isMarked={runSeq === named}
+                    isOpen={isOpen}
+                    onToggle={toggle}
+                  />
+                  {isOpen && <EventJson event={event} topPx={topOf(runSeq) + rowPx} heightPx={JSON_PX} />}
+                </Fragment>
               );
             })}
-            {opened !== undefined && opened >= first && opened <= last && (
-              <EventJson
-                event={eventAt(live, opened) ?? pages.get(opened)}
-                topPx={topOf(opened) + rowPx}
-                heightPx={JSON_PX}
-              />
-            )}
           </ol>
         </div>
         {!isFollowing && (

@@ -54,16 +54,10 @@ function sinceStart(instant: string, sinceMs: number): string {
   return `${ms < 0 ? '−' : '+'}${formatDuration(Math.abs(ms))}`;
 }
 
+type JsonProps = { event: RunEvent | undefined; topPx: number; heightPx: number };
+
 /** An event as it was logged. Its box has one height, so that the rows below know where they stand. */
-export function EventJson({
-  event,
-  topPx,
-  heightPx,
-}: {
-  event: RunEvent | undefined;
-  topPx: number;
-  heightPx: number;
-}) {
+export const EventJson = memo(function EventJson({ event, topPx, heightPx }: JsonProps) {
   const json = event ? JSON.stringify(event, null, 2) : '…';
   return (
     <li className="json" style={{ transform: `translateY(${topPx}px)`, height: heightPx }}>
@@ -72,4 +66,4 @@ export function EventJson({
       <pre tabIndex={0}>{json}</pre>
     </li>
   );
-}
+});
