@@ -110,18 +110,20 @@ test('[U3] [U9] older runs that cannot be loaded are asked for when the reader s
   await publish(...Array.from({ length: 150 }, (_, index) => created(index + 1)));
   let asked = 0;
   const error = { message: 'no', code: -32603, data: { code: 'INTERNAL_SERVER_ERROR', runwireCode: 'INTERNAL' } };
-  await page.route(/trpc\/run\.list/, (route) => {
+  await page.route(/run\.list/, (route) => {
     if (!route.request().postData()?.includes('"cursor":"')) return route.continue();
     asked++;
     return route.fulfill({ status: 500, json: [{ error }] });
   });
   await open('/');
   await rowOf(page, 'Run 150.').waitFor();
+  await page.getByText('Live · seq').waitFor();
   await page.mouse.wheel(0, 20_000);
   await page.getByText('Older runs could not be loaded').waitFor();
   expect(asked).toBe(1);
-  await page.unroute(/trpc/);
+  await page.unroute(/run\.list/);
   await page.getByRole('button', { name: 'Try again' }).click();
+  await page.locator('.more').waitFor({ state: 'detached' });
   await page.mouse.wheel(0, 20_000);
   await rowOf(page, 'Run 1.').waitFor();
 });

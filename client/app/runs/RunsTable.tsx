@@ -1,4 +1,4 @@
-import { memo, useEffect, useRef } from 'react';
+import { memo, useEffect, useRef, useState } from 'react';
 import type { RunHeader, UseRunsReturn } from '../../react.tsx';
 import { formatCount, formatDateTime } from '../format.ts';
 import { Link, runPath, setParams } from '../location.tsx';
@@ -13,20 +13,21 @@ const NARROW_ROW_PX = 104;
 /** Further runs are asked for when so few are left below. */
 const AHEAD_RUNS = 30;
 
-type Props = Pick<UseRunsReturn, 'runs' | 'hasNextPage' | 'isFetchingNextPage' | 'fetchNextPage'> & {
-  isBusy: boolean;
-  filter: RunsFilter;
-};
+type Paging = Pick<UseRunsReturn, 'hasNextPage' | 'isFetchingNextPage' | 'fetchNextPage' | 'error' | 'isConnected'>;
+type Props = Pick<UseRunsReturn, 'runs'> &
+  Paging & {
+    isBusy: boolean;
+    filter: RunsFilter;
+  };
 
 /** What has been scrolled past is not in the page, and a cell is as wide as its column whatever it says. */
-export function RunsTable({ runs, hasNextPage, isFetchingNextPage, fetchNextPage, isBusy, filter }: Props) {
+export function RunsTable({ runs, isBusy, filter, ...paging }: Props) {
+  const { hasNextPage } = paging;
   const rows = useRef<HTMLTableSectionElement>(null);
   const rowPx = useMedia(NARROW) ? NARROW_ROW_PX : ROW_PX;
   const shown = rowsIn(useViewport(rows), runs.length, rowPx);
   const isEndNear = shown.end > runs.length - AHEAD_RUNS;
-  useEffect(() => {
-    if (isEndNear && hasNextPage && !isFetchingNextPage) void fetchNextPage();
-  }, [isEndNear, hasNextPage, isFetchingNextPage, fetchNextPage]);
+  const { hasFailed, tryAgain } = useFurtherRuns(isEndNear, filter, paging);
   return (
     <>
       <table className="runs" aria-rowcount={hasNextPage ? -1 : runs.length + 1} aria-busy={isBusy}>
@@ -48,9 +49,41 @@ export function RunsTable({ runs, hasNextPage, isFetchingNextPage, fetchNextPage
           })}
         </tbody>
       </table>
-      {hasNextPage && <p className="more">Loading older runs…</p>}
+      {hasNextPage && (
+        <p className="more">
+          {hasFailed ? (
+            <>
+              Older runs could not be loaded.{' '}
+              <button type="button" onClick={tryAgain}>
+                Try again
+              </button>
+            </>
+          ) : (
+            'Loading older runs…'
+          )}
+        </p>
+      )}
     </>
   );
+}
+
+/** Fetches the next page when it is wanted. What has failed is not tried again until somebody asks, or the server is back. */
+function useFurtherRuns(
+  isWanted: boolean,
+  filter: RunsFilter,
+  { hasNextPage, isFetchingNextPage, fetchNextPage, error, isConnected }: Paging,
+): { hasFailed: boolean; tryAgain(): void } {
+  const [hasFailed, setHasFailed] = useState(false);
+  const wasFetching = useRef(false);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another list, and a connection that is back, are fresh starts.
+  useEffect(() => setHasFailed(false), [filter, isConnected]);
+  useEffect(() => {
+    const hasEnded = wasFetching.current && !isFetchingNextPage;
+    wasFetching.current = isFetchingNextPage;
+    if (hasEnded && error) setHasFailed(true);
+    else if (isWanted && hasNextPage && !isFetchingNextPage && !hasFailed) void fetchNextPage();
+  }, [isWanted, hasNextPage, isFetchingNextPage, fetchNextPage, error, hasFailed]);
+  return { hasFailed, tryAgain: () => setHasFailed(false) };
 }
 
 type RowProps = { run: RunHeader; index: number; topPx: number; filter: RunsFilter };
