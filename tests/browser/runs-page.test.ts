@@ -49,6 +49,19 @@ test('[U1] new runs wait behind a button that counts them, unless there are none
   expect(await page.getByRole('button', { name: /new run/ }).count()).toBe(0);
 });
 
+test('[U1] new runs are gone to from wherever one is in the list', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(...Array.from({ length: 90 }, (_, index) => created(index + 1)));
+  await open('/');
+  await rowOf(page, 'Run 90.').waitFor();
+  await page.mouse.wheel(0, 3_000);
+  await rowOf(page, 'Run 90.').waitFor({ state: 'detached' });
+  await publish(created(91));
+  await page.getByRole('button', { name: '1 new run' }).click();
+  await rowOf(page, 'Run 91.').waitFor();
+  expect(await page.evaluate(() => document.activeElement?.localName)).toBe('main');
+});
+
 test('[U2] filters are in the address, survive a reload, and are taken back', async () => {
   const { page, publish, open } = await openApp();
   const labels = { team: 'ops & more', env: 'prod' };

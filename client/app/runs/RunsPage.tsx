@@ -27,6 +27,12 @@ export function RunsPage() {
     // There is nothing that could move.
     if (isEmpty && newCount > 0) showNew();
   }, [isEmpty, newCount, showNew]);
+  const goToNew = () => {
+    showNew();
+    window.scrollTo(0, 0);
+    // The button is about to go, and would take the focus along.
+    document.querySelector('main')?.focus({ preventScroll: true });
+  };
   const waiting = runs.filter((run) => run.status === 'waiting').length;
   return (
     <Shell title="Runs" isTop continuity={list}>
@@ -49,7 +55,7 @@ export function RunsPage() {
         <>
           <p className="new-runs">
             {newCount > 0 && (
-              <button type="button" className="new" onClick={showNew}>
+              <button type="button" className="new" onClick={goToNew}>
                 {formatCount(newCount)} new {newCount === 1 ? 'run' : 'runs'}
               </button>
             )}
