@@ -4,20 +4,22 @@ const SHOWN_MS = 1_500;
 
 /** Copies a text. Browsers let pages do so over HTTPS and on localhost alone: elsewhere there is no button. */
 export function Copy({ text, what }: { text: string; what: string }) {
-  const [isDone, setIsDone] = useState(false);
+  const [outcome, setOutcome] = useState<'Copied' | 'Not copied' | undefined>();
   useEffect(() => {
-    if (!isDone) return;
-    const timer = setTimeout(() => setIsDone(false), SHOWN_MS);
+    if (!outcome) return;
+    const timer = setTimeout(() => setOutcome(undefined), SHOWN_MS);
     return () => clearTimeout(timer);
-  }, [isDone]);
+  }, [outcome]);
   if (!window.isSecureContext) return null;
-  const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    setIsDone(true);
-  };
+  // The reader, or who embeds the page, may have forbidden it.
+  const copy = () =>
+    navigator.clipboard.writeText(text).then(
+      () => setOutcome('Copied'),
+      () => setOutcome('Not copied'),
+    );
   return (
-    <button type="button" className="copy" aria-label={`Copy ${what}`} onClick={() => void copy()}>
-      {isDone ? 'Copied' : 'Copy'}
+    <button type="button" className="copy" aria-label={outcome ?? `Copy ${what}`} onClick={() => void copy()}>
+      {outcome ?? 'Copy'}
     </button>
   );
 }
