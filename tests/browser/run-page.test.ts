@@ -84,6 +84,11 @@ test('[U2] [U5] a stage that is chosen and the errors alone are in the address',
   const panel = page.getByRole('region', { name: 'Stage 7.' });
   await panel.getByText('out of memory OOM').waitFor();
   await panel.getByText('1.2 MB').waitFor();
+  await panel.getByRole('button', { name: 'Close Stage 7.' }).press('Enter');
+  await panel.waitFor({ state: 'detached' });
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Stage 7.');
+  await page.keyboard.press('Enter');
+  await panel.getByText('out of memory OOM').waitFor();
   await page.reload();
   await panel.getByText('out of memory OOM').waitFor();
   expect(await page.locator('.stage-row').count()).toBe(1);
@@ -270,6 +275,17 @@ test('[U8] what a producer writes is text, and no link runs a script', async () 
     .evaluateAll((all) => all.map((link) => (link as HTMLAnchorElement).protocol));
   expect(protocols.filter((protocol) => protocol !== 'http:' && protocol !== 'https:')).toEqual([]);
   expect(await page.getByRole('link', { name: 'fine' }).getAttribute('href')).toBe('https://example.org/x');
+});
+
+test('[U9] what could not be copied says so', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(of('run.created', { name: 'Nightly' }));
+  await open('/runs/demo/r1');
+  await page.evaluate(() => {
+    navigator.clipboard.writeText = () => Promise.reject(new DOMException('no', 'NotAllowedError'));
+  });
+  await page.getByRole('button', { name: 'Copy the run’s id' }).click();
+  await page.getByRole('button', { name: 'Not copied' }).waitFor();
 });
 
 test('[U9] a run of another project looks like one that is not there', async () => {

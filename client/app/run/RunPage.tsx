@@ -53,7 +53,13 @@ function useLine({ gap, phase }: UseRunReturn): number {
 function Run({ run, line }: { run: RunView; line: number }) {
   const stageId = useParams().get('stage');
   const stage = stageId === null ? undefined : run.stages.find((one) => one.stageId === stageId);
-  const close = () => setParams({ stage: undefined });
+  const close = () => {
+    // The panel is about to go, and would take the focus along.
+    const panel = document.activeElement?.closest('.stage-panel');
+    const row = panel && (document.querySelector('.selected a') ?? document.querySelector('.timeline'));
+    if (row instanceof HTMLElement) row.focus();
+    setParams({ stage: undefined });
+  };
   useKeys(stage ? { Escape: close } : {});
   return (
     <div className="run-page">
