@@ -4,6 +4,8 @@ import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 export type ChildTable = 'stages' | 'artifacts' | 'approvals';
 
 const EVENT_COLUMNS = `e.seq, e.run_seq, e.project_id, r.run_id, e.type, e.payload FROM events e`;
+// Rows are asked for a few at a time: going through them one by one costs twice as much.
+const IN_ORDER = 'ORDER BY e.seq LIMIT ?';
 const JOIN_RUN = 'CROSS JOIN runs r ON r.row_id = e.run_row';
 
 /** The statements of the log, prepared once for a connection. */
@@ -25,15 +27,15 @@ export function prepareStatements(db: DatabaseSyncInstance) {
          payload_hash, prev_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     insertUser: db.prepare('INSERT OR IGNORE INTO event_users (user_id, seq) VALUES (?, ?)'),
-    readAll: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.seq > ? ORDER BY e.seq`),
-    readProject: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.project_id = ? AND e.seq > ? ORDER BY e.seq`),
+    readAll: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.seq > ? ${IN_ORDER}`),
+    readProject: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.project_id = ? AND e.seq > ? ${IN_ORDER}`),
     readRun: db.prepare(
-      `SELECT ${EVENT_COLUMNS} ${JOIN_RUN}
-       WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) AND e.seq > ? ORDER BY e.seq`,
+      `SELECT e.seq, e.run_seq, e.type, e.payload FROM events e
+       WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) AND e.seq > ? ${IN_ORDER}`,
     ),
     readUser: db.prepare(
       `SELECT ${EVENT_COLUMNS.replace('FROM events e', 'FROM event_users u CROSS JOIN events e ON e.seq = u.seq')}
-       ${JOIN_RUN} WHERE u.user_id = ? AND u.seq > ? ORDER BY u.seq`,
+       ${JOIN_RUN} WHERE u.user_id = ? AND u.seq > ? ORDER BY u.seq LIMIT ?`,
     ),
     projectsOf: db.prepare('SELECT project_id FROM runs WHERE run_id = ? ORDER BY project_id'),
     children: {

@@ -41,6 +41,8 @@ const GROUP_LIMIT = 1_000;
 const TRIM_ROWS = 100;
 /** Bytes of payload in one page. */
 const PAGE_BYTES = 1 << 20;
+/** Events read at once: 4 MiB where all are as large as they may be. */
+const ROWS_AT_ONCE = 64;
 
 export type SqliteOptions = {
   /** Path of the file, or `:memory:`. */
@@ -60,8 +62,9 @@ type Pending = { batch: Batch; resolve: (receipts: Receipt[]) => void; reject: (
 type EventRow = {
   seq: number;
   run_seq: number;
-  project_id: string;
-  run_id: string;
+  /** Absent where a run is read. */
+  project_id?: string;
+  run_id?: string;
   type: string;
   payload: string;
 };
@@ -208,35 +211,40 @@ class SqliteLog implements EventLog {
 
   read({ scope, after, types, limit }: ReadQuery): Promise<Page> {
     return this.#slice((until) => {
-      const { statement, parameters } = this.#eventsOf(scope, after);
       const records: LogRecord[] = [];
       let bytes = 0;
       let scannedTo = after;
-      for (const value of statement.iterate(...parameters)) {
-        const row = value as EventRow;
-        scannedTo = row.seq;
-        if (!types || types.has(row.type)) {
-          records.push(toRecord(row));
-          bytes += row.payload.length;
+      for (;;) {
+        const wanted = types ? ROWS_AT_ONCE : Math.min(ROWS_AT_ONCE, limit - records.length);
+        const rows = this.#eventsOf(scope, scannedTo, wanted);
+        for (const row of rows) {
+          scannedTo = row.seq;
+          if (!types || types.has(row.type)) {
+            records.push(toRecord(row, scope));
+            bytes += row.payload.length;
+          }
+          if (records.length >= limit || bytes >= PAGE_BYTES) return { records, scannedTo };
         }
-        // Leaving the loop resets the statement: nothing stays open until the next slice.
-        if (records.length >= limit || bytes >= PAGE_BYTES || performance.now() > until) return { records, scannedTo };
+        if (rows.length < wanted) return { records, scannedTo: Math.max(after, this.head) };
+        if (performance.now() > until) return { records, scannedTo };
       }
-      return { records, scannedTo: Math.max(after, this.head) };
     });
   }
 
-  #eventsOf(scope: Scope, after: number): { statement: StatementSyncInstance; parameters: (string | number)[] } {
+  /** The next rows of a scope, without those that the scope names. */
+  #eventsOf(scope: Scope, after: number, count: number): EventRow[] {
     const { readAll, readProject, readRun, readUser } = this.#statements;
+    const rows = (statement: StatementSyncInstance, ...of: string[]) =>
+      statement.all(...of, after, count) as EventRow[];
     switch (scope.kind) {
       case 'all':
-        return { statement: readAll, parameters: [after] };
+        return rows(readAll);
       case 'project':
-        return { statement: readProject, parameters: [scope.projectId, after] };
+        return rows(readProject, scope.projectId);
       case 'run':
-        return { statement: readRun, parameters: [scope.projectId, scope.runId, after] };
+        return rows(readRun, scope.projectId, scope.runId);
       case 'user':
-        return { statement: readUser, parameters: [scope.userId, after] };
+        return rows(readUser, scope.userId);
     }
   }
 
@@ -327,15 +335,18 @@ class SqliteLog implements EventLog {
   }
 }
 
-const toRecord = (row: EventRow): LogRecord =>
-  new LogRecord({
+const toRecord = (row: EventRow, scope: Scope): LogRecord => {
+  const { project_id: projectId, run_id: runId } = row;
+  const run = scope.kind === 'run' ? scope : { projectId: projectId as string, runId: runId as string };
+  return new LogRecord({
     seq: row.seq,
     runSeq: row.run_seq,
-    projectId: row.project_id,
-    runId: row.run_id,
+    projectId: run.projectId,
+    runId: run.runId,
     type: row.type,
     json: row.payload,
   });
+};
 
 function lockFile(path: string): DatabaseSyncInstance {
   const lock = new DatabaseSync(path, { timeout: 0 });
