@@ -3,6 +3,7 @@ import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from '
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { catchUp } from './catch-up.ts';
+import { compression } from './compression.ts';
 import { Contender, compileServers } from './contender.ts';
 import { burst, fanOut, paced } from './fan-out.ts';
 import { Report, show } from './figures.ts';
@@ -28,6 +29,7 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
   growth,
   idle,
   stalled,
+  compression,
   'catch-up': catchUp,
   publishing,
   'run-size': runSize,

@@ -163,6 +163,15 @@ static void greet(Connection *connection) {
   if (opened == wanted) tell("opened %" PRIu64, now());
 }
 
+static void tick(uint64_t at) {
+  frames++;
+  if (every > 0 && ++counted == every) {
+    char line[32];
+    counted = 0;
+    put(control, line, (size_t)snprintf(line, sizeof line, "%" PRIu64 "\n", at));
+  }
+}
+
 static void take_data(Connection *connection, const char *payload, size_t count, uint64_t at) {
   static const char mark[] = "\"message\":\"#";
   const char *found = memmem(payload, count, mark, sizeof mark - 1);
@@ -173,7 +182,6 @@ static void take_data(Connection *connection, const char *payload, size_t count,
   else if (index <= connection->last) disordered++;
   connection->last = index;
   connection->frames++;
-  frames++;
   if (is_recording) {
     if (arrived == arrivals_size) {
       arrivals_size = arrivals_size ? arrivals_size * 2 : 1 << 16;
@@ -181,11 +189,7 @@ static void take_data(Connection *connection, const char *payload, size_t count,
     }
     arrivals[arrived++] = (Arrival){index, at};
   }
-  if (every > 0 && ++counted == every) {
-    char line[32];
-    counted = 0;
-    put(control, line, (size_t)snprintf(line, sizeof line, "%" PRIu64 "\n", at));
-  }
+  tick(at);
 }
 
 static void take_frame(Connection *connection, int opcode, const char *payload, size_t count, uint64_t at) {
@@ -217,7 +221,11 @@ static size_t take_frames(Connection *connection, const char *bytes, size_t coun
       for (int index = 2; index < 10; index++) length = length << 8 | frame[index];
     }
     if (left < head + length) return taken;
-    take_frame(connection, frame[0] & 0x0f, (const char *)frame + head, length, at);
+    /* What is compressed is counted, and not looked into. */
+    if (frame[0] & 0x40) {
+      connection->frames++;
+      tick(at);
+    } else take_frame(connection, frame[0] & 0x0f, (const char *)frame + head, length, at);
     taken += head + length;
   }
 }
@@ -258,10 +266,12 @@ static void upgrade(Connection *connection) {
   socklen_t size = sizeof error;
   getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &size);
   if (error) fail("connect: %s", strerror(error));
+  int is_extension = strncmp(protocol, "permessage-", 11) == 0;
   int count = snprintf(request, sizeof request,
                        "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
-                       path, port, *protocol == '-' ? "" : "Sec-WebSocket-Protocol: ",
+                       path, port,
+                       *protocol == '-' ? "" : is_extension ? "Sec-WebSocket-Extensions: " : "Sec-WebSocket-Protocol: ",
                        *protocol == '-' ? "" : protocol, *protocol == '-' ? "" : "\r\n");
   put(connection->fd, request, (size_t)count);
   connection->state = UPGRADING;

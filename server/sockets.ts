@@ -30,10 +30,10 @@ export type SocketsOptions<R extends Registry> = {
 export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 /**
- * Without a context of its own for each message a socket takes a few hundred KB for zlib; small messages are not worth it.
- * docs/benchmarks.md has what it costs all the same.
+ * Were what was sent before kept for each socket, zlib would take a few hundred KB for it. What is smaller than an event is
+ * not worth it. docs/benchmarks.md has what it costs all the same.
  */
-const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 1_024 };
+const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 256 };
 
 /** How many refused origins the log is told of. */
 const REFUSED_ORIGINS_TOLD = 20;

@@ -10,7 +10,7 @@ import { type BenchEvent, eventOf, runOf } from './event.ts';
 export type ContenderServer = {
   port: number;
   path: string;
-  /** WebSocket subprotocol. */
+  /** WebSocket subprotocol, or an extension that is offered. */
   protocol?: string;
   /** What each reader says, `$RUN` being its run; a number waits for so many messages of the server. */
   greetings: (string | number)[];

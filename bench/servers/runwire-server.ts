@@ -14,19 +14,31 @@ const limits = {
   stalledMs: 3_600_000,
 };
 
+export type RunwireOptions = {
+  databaseUrl?: string;
+  from?: 'now' | 'start';
+  delivery?: 'direct' | 'iterator';
+  compression?: boolean;
+};
+
 export async function runwire({
   databaseUrl = 'memory:',
   from = 'now',
-}: {
-  databaseUrl?: string;
-  from?: 'now' | 'start';
-}) {
-  const server = await createRunServer({ databaseUrl, authSecret: secret, port: 0, heartbeatMs: 600_000, limits });
+  delivery = 'direct',
+  compression = false,
+}: RunwireOptions) {
+  const server = await createRunServer({
+    ...{ databaseUrl, delivery, compression, limits },
+    authSecret: secret,
+    port: 0,
+    heartbeatMs: 600_000,
+  });
   const { port } = await server.listen();
   const token = await signToken({ secret }, { sub: 'bench', projects: ['*'], roles: ['viewer'], ttlSeconds: 86_400 });
   const face: Omit<ContenderServer, 'emit'> = {
     port,
     path: '/ws?connectionParams=1',
+    ...(compression ? { protocol: 'permessage-deflate' } : {}),
     greetings: [
       JSON.stringify({ method: 'connectionParams', data: { token } }),
       JSON.stringify({
