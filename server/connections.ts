@@ -363,6 +363,7 @@ export class Connections {
     ws.owner = connection;
     this.#open.add(connection);
     if (address.connections <= this.options.limits.connectionsPerAddress) return connection;
+    ws.on('error', () => undefined); // It never gets to tRPC's handler, which listens; unheard, one would end the process.
     connection.exceed('too many connections from this address');
     return undefined;
   }

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { loadConfig } from '../server/config.ts';
@@ -58,6 +60,18 @@ describe('what one client may ask for', () => {
     await first?.closed;
     await using again = await Wire.open(server.url);
     await again.subscribe('onEvent', {}).until(isLive);
+  });
+
+  test('[W8] one that is too many and sends a broken frame all the same ends nothing but itself', async () => {
+    await using server = await startServer({ limits: { connectionsPerAddress: 1 } });
+    await using first = await Wire.open(server.url);
+    await first.subscribe('onEvent', {}).until(isLive);
+    const second = connect(server.port, '127.0.0.1');
+    const handshake = `GET /ws HTTP/1.1\r\nhost: ${server.host}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
+    second.write(Buffer.concat([Buffer.from(handshake), Buffer.from([0xb1, 0x80, 0, 0, 0, 0])])); // RSV2 and RSV3.
+    await once(second.resume(), 'close');
+    await expect.poll(() => server.getStats().connections).toBe(1);
+    await first.call('query', 'auth.me');
   });
 
   test('[W9] who sends more messages than the rate allows is closed with 4429; each request in a message counts', async () => {
