@@ -46,13 +46,17 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     maxPayload: limits.messageBytes,
     perMessageDeflate: compression ? DEFLATE : false,
     WebSocket: DirectWebSocket,
+    // Each message in a turn of its own: the handler needs promises to begin a subscription, and loses a stop before that.
+    allowSynchronousEvents: false,
   });
   applyWSSHandler({
     wss,
     router,
     experimental_encoder: directEncoder,
-    createContext: async ({ req, info }): Promise<Context> => {
+    createContext: async ({ req, res, info }): Promise<Context> => {
       const connection = connectionOf(req);
+      const ws = res as DirectWebSocket;
+      ws.hold();
       connection.hasSpoken = true;
       // The origin was checked at the upgrade; without one it is no browser of ours that brings the cookie.
       const cookie = req.headers.origin === undefined ? undefined : cookieOf(req, cookieName);
@@ -60,7 +64,10 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       connection.forgetRequest();
       try {
         if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
-        if (connections.identify(connection, await authenticate(token))) return connection;
+        if (connections.identify(connection, await authenticate(token))) {
+          ws.release();
+          return connection;
+        }
       } catch (error) {
         // A throw here would answer every subscription with an error, and the client would forget them.
         const known = toRunwireError(error);

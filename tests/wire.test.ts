@@ -247,9 +247,26 @@ describe('malformed messages', () => {
     wire.send(query({ path: 'auth.me' }, 9_999));
     await wire.until(() => wire.messages.some(({ id }) => id === 9_999));
     await server.check();
-    // A stop that overtakes its start is lost: they are stopped once more.
-    for (const id of ids) wire.send({ id, method: 'subscription.stop' });
     await expect.poll(() => server.getStats().subscriptions, { timeout: 10_000 }).toBe(1);
+  });
+
+  test('[D13] a stop is never lost, however closely it follows its start, or while the token is being checked', async () => {
+    const checks: (() => void)[] = [];
+    await using server = await startServer({
+      authSecret: undefined,
+      authenticate: () => new Promise((resolve) => checks.push(() => resolve(everyone))),
+    });
+    await using wire = await Wire.open(server.url);
+    wire.subscribe('onEvent', {}).stop();
+    await expect.poll(() => checks.length).toBe(1);
+    wire.subscribe('onEvent', {}).stop();
+    for (const check of checks) check();
+    wire.subscribe('onEvent', {}).stop();
+    const kept = wire.subscribe('onEvent', {});
+    await kept.until(isLive);
+    wire.subscribe('onEvent', {}).stop();
+    await wire.until(() => wire.messages.filter(({ result }) => result?.type === 'stopped').length === 4);
+    expect(server.getStats().subscriptions).toBe(1);
   });
 
   test('[W1] who leaves while their token is being checked leaves nothing in the log', async () => {
