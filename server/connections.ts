@@ -132,10 +132,12 @@ export class Connection implements Transport, FrameSink, SocketOwner {
     return user;
   }
 
-  /** Counts a message, or a request in one: too many close the socket. */
-  request(): void {
+  /** Counts a message, or a request in one: too many close the socket. Returns whether it may be looked at. */
+  request(): boolean {
     this.#messages ??= new Bucket(this.#limits.messagesPerSecond);
-    if (!this.#messages.take(1)) this.exceed('too many messages');
+    if (this.#messages.take(1)) return true;
+    this.exceed('too many messages');
+    return false;
   }
 
   /** A socket that is closing takes nothing any more, and so is never drained. */

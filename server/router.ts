@@ -84,7 +84,10 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
 
   // Gives errors of ours the tRPC code, and so the HTTP status, that the table says.
   const procedure = t.procedure.use(async ({ next, path, ctx }) => {
-    ctx.connection?.request();
+    // The rest of a message that went over the limit on the way is not worked off before the socket closes.
+    if (ctx.connection?.request() === false) {
+      throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
+    }
     const result = await next();
     if (result.ok) return result;
     const known = toRunwireError(result.error);

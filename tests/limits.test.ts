@@ -88,6 +88,20 @@ describe('what one client may ask for', () => {
     expect((await steady.call('query', 'auth.me')).result).toBeDefined();
   });
 
+  test('[W9] what it asks for beyond the rate is not done', async () => {
+    await using server = await startServer({ limits: { messagesPerSecond: 10 } });
+    await using wire = await Wire.open(server.url);
+    const publish = (id: number) => ({
+      id,
+      method: 'mutation',
+      params: { path: 'event.publish', input: { events: [progress('r1', id % 100)] } },
+    });
+    wire.send(upwards(1, 1_000).map(publish));
+    expect((await wire.closed).code).toBe(4429);
+    await server.bus.publish([progress('r2', 1)], publisher);
+    expect(server.log.head).toBeLessThanOrEqual(102);
+  });
+
   test('[W10] a message larger than the limit closes the socket with 1009', async () => {
     await using server = await startServer({ limits: { messageBytes: 10_000 } });
     await using wire = await Wire.open(server.url);
