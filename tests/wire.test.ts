@@ -269,6 +269,23 @@ describe('malformed messages', () => {
     expect(server.getStats().subscriptions).toBe(1);
   });
 
+  test('[W1] a request id that is longer than ids are is refused: it would be in every frame of its subscription', async () => {
+    await using server = await withBystander();
+    await using wire = await Wire.open(server.url);
+    const ids = ['x'.repeat(200), 'x'.repeat(201)];
+    wire.send(ids.map((id) => subscription({ path: 'onEvent', input: {} }, id)));
+    wire.send(subscription({ path: 'onEvent', input: {} }, ids[1]));
+    wire.send(subscription({ path: 'onEvent', input: {} }, ids[0]));
+    await wire.until(() => wire.messages.length === 4);
+    expect(wire.messages.map(({ id, error }) => [id, error?.data.code])).toEqual([
+      [null, 'PARSE_ERROR'],
+      [null, 'PARSE_ERROR'],
+      [ids[0], undefined],
+      [ids[0], undefined],
+    ]);
+    await server.check();
+  });
+
   test('[W1] who leaves while their token is being checked leaves nothing in the log', async () => {
     const checks: (() => void)[] = [];
     const { logger, lines } = keptLog();

@@ -258,6 +258,21 @@ describe('sockets that do not drain', () => {
   });
 });
 
+test('[D12] a piece is as long as what is sent, the ids of requests and all', async () => {
+  const { append, subscribe, waiting } = await setUp();
+  const [alone, first, second] = [new Line(), new Line(), new Line()];
+  const id = '\0'.repeat(200); // As long as an id can be, and six times that as JSON.
+  for (const line of [first, second]) subscribe(line, { from: 'now' }, id);
+  await waiting(2);
+  await append(...upwards(1, 1_000).map((value) => progress('r1', value % 100)));
+  subscribe(alone, {}, id);
+  await waiting(3);
+  for (const line of [alone, first, second]) {
+    expect(line.seqs(id as never)).toEqual(upwards(1, 1_000));
+    expect(Math.max(...line.writes.map(({ length }) => length))).toBeLessThan(80 * 1024);
+  }
+});
+
 describe('ends', () => {
   test('[D13] however it ends, it waits no more, its line forgets it, and nothing more is sent', async () => {
     const { append, subscribe, waiting, delivery } = await setUp();

@@ -116,11 +116,12 @@ export class DirectSubscription
   /** Returns the step that has nothing to be sent. */
   #sendPieces(): Exclude<Step, { seq: number }> {
     const { log, counts } = this.#context;
+    const head = this.#head as string;
     let piece: string[] = [];
     let length = 0;
     const flush = () => {
       if (piece.length === 0) return;
-      this.sink.write(framesOf(this.#head as string, piece));
+      this.sink.write(framesOf(head, piece));
       counts.delivered += piece.length;
       piece = [];
       length = 0;
@@ -131,7 +132,7 @@ export class DirectSubscription
         if (typeof step === 'string' || step instanceof Promise) return step;
         const rest = restOf(encodeCursor(log.epoch, step.seq), step.message.json);
         piece.push(rest);
-        length += rest.length;
+        length += head.length + rest.length;
         if (length >= PIECE_LENGTH) flush();
       }
     } finally {

@@ -10,6 +10,9 @@ import { DirectSubscription } from './direct.ts';
 /** Stands for a message that is not to be sent. */
 const nothing = new Uint8Array(0);
 
+/** Of an id of a request, which is kept as long as its subscription and comes back in each of its frames. */
+const ID_LIMIT_LENGTH = 200;
+
 export const directEncoder: Encoder = {
   encode: (message) => {
     const { id, jsonrpc, result } = message as { id?: unknown; jsonrpc?: unknown; result?: { data?: unknown } };
@@ -17,7 +20,14 @@ export const directEncoder: Encoder = {
     result.data.begin({ id, jsonrpc });
     return nothing;
   },
-  decode: jsonEncoder.decode,
+  decode: (data) => {
+    const message = jsonEncoder.decode(data);
+    for (const request of Array.isArray(message) ? message : [message]) {
+      const { id } = (request ?? {}) as { id?: unknown };
+      if (typeof id === 'string' && id.length > ID_LIMIT_LENGTH) throw new Error('the id is too long');
+    }
+    return message;
+  },
 };
 
 /** Whose a socket is. */

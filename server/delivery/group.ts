@@ -60,7 +60,7 @@ export class Group {
   /** Puts the rest of a message, of {@link restOf}, among what is due to all. */
   push(rest: string): void {
     this.#due.push(rest);
-    this.#dueLength += rest.length;
+    this.#dueLength += this.#head.length + rest.length;
   }
 
   /**
