@@ -142,7 +142,9 @@ export class Connection implements Transport, FrameSink, SocketOwner {
 
   /** A socket that is closing takes nothing any more, and so is never drained. */
   get isDrained(): boolean {
-    return this.#ws.readyState === this.#ws.OPEN && this.unsentBytes < DRAIN_BYTES;
+    // Below its high-water mark, which an HTTP server of others may have raised, a socket never says that it has drained.
+    const limit = Math.max(DRAIN_BYTES, this.socket.writableHighWaterMark);
+    return this.#ws.readyState === this.#ws.OPEN && this.unsentBytes < limit;
   }
 
   get unsentBytes(): number {

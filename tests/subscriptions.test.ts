@@ -1,4 +1,5 @@
 import { type EventEmitter, once } from 'node:events';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createTRPCClient, createWSClient, wsLink } from '@trpc/client';
 import { initTRPC } from '@trpc/server';
@@ -14,6 +15,7 @@ import {
   everyone,
   type Item,
   isLive,
+  openServer,
   progress,
   startServer as start,
   take,
@@ -182,6 +184,26 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       expect(seqs(slowStream.items)).toEqual(upwards(1, count));
       expect(events(slowStream.items).map(({ runSeq }) => runSeq)).toEqual(upwards(1, count));
     });
+  });
+
+  test('[D12] a reader goes on when its socket has drained, however much that may buffer', async () => {
+    await using server = await openServer({ delivery });
+    const http = createServer({ highWaterMark: 8 * 1024 * 1024 });
+    server.attach(http);
+    await once(http.listen(0, '127.0.0.1'), 'listening');
+    await using slow = await Wire.open(`http://127.0.0.1:${(http.address() as AddressInfo).port}`);
+    const stream = slow.subscribe('onEvent', {});
+    await stream.until(isLive);
+    slow.ws.pause();
+    while ((server.getStats().clients[0]?.lag ?? 0) < 1_000) {
+      const drafts = upwards(1, 200).map((i) => progress('r1', i % 100, { message: 'x'.repeat(2_000) }));
+      await server.bus.publish(drafts, publisher);
+      await new Promise(setImmediate);
+    }
+    slow.ws.resume();
+    const items = await stream.until((item) => !isSignal(item) && item.seq === server.log.head);
+    expect(seqs(items)).toEqual(upwards(1, server.log.head));
+    http.close();
   });
 
   test('[D12] a socket that is closing is not read for', async () => {
