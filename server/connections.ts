@@ -262,14 +262,22 @@ export class Connection implements Transport, FrameSink, SocketOwner {
     this.#ws.ping();
   }
 
+  get subscriptions(): number {
+    return this.#readers.length;
+  }
+
+  /** Events between the slowest of its subscriptions and the head. */
+  get lag(): number {
+    return this.#readers.reduce((most, reader) => Math.max(most, reader.lag), 0);
+  }
+
   stats(): ClientStats {
-    const lags = this.#readers.map((reader) => reader.lag);
     return {
       id: this.id,
       ...(this.#principal ? { sub: this.#principal.sub } : {}),
       connectedAt: new Date(this.connectedAtMs).toISOString(),
-      subscriptions: this.#readers.length,
-      lag: lags.length === 0 ? 0 : Math.max(...lags),
+      subscriptions: this.subscriptions,
+      lag: this.lag,
       unsentBytes: this.unsentBytes,
       sentBytes: this.#sentBytes,
     };
@@ -350,11 +358,16 @@ export class Connections {
     return this.#open.size;
   }
 
-  /** Those that have too much unsent to be read for. */
-  get slow(): number {
-    let count = 0;
-    for (const connection of this.#open) if (!connection.isDrained) count++;
-    return count;
+  /** What all open sockets have together. Makes nothing of any one: whoever asks for metrics may ask often. */
+  totals(): { subscriptions: number; unsentBytes: number; mostLag: number; slow: number } {
+    const totals = { subscriptions: 0, unsentBytes: 0, mostLag: 0, slow: 0 };
+    for (const connection of this.#open) {
+      totals.subscriptions += connection.subscriptions;
+      totals.unsentBytes += connection.unsentBytes;
+      totals.mostLag = Math.max(totals.mostLag, connection.lag);
+      if (!connection.isDrained) totals.slow++;
+    }
+    return totals;
   }
 
   /** Undefined where it is one too many from its address, and has been closed. */

@@ -62,21 +62,21 @@ export class Metrics {
     const histogram = (name: string, help: string, buckets: number[]) =>
       new Histogram({ name: `runwire_${name}`, help, buckets, registers });
     const { counts } = delivery;
-    const ofClients = (read: (client: ReturnType<Connections['stats']>[number]) => number) =>
-      connections.stats().map(read);
-    const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
-    const most = (values: number[]) => values.reduce((highest, value) => Math.max(highest, value), 0);
 
     gauge('connections', 'Open WebSockets.', () => connections.count);
-    gauge('subscriptions', 'Subscriptions on WebSockets.', () => sum(ofClients(({ subscriptions }) => subscriptions)));
+    gauge('subscriptions', 'Subscriptions on WebSockets.', () => connections.totals().subscriptions);
     gauge('waiting_readers', 'Readers, of every transport, that have caught up.', () => delivery.waiting);
-    gauge('slow_readers', 'WebSockets with so much unsent that they are not read for.', () => connections.slow);
-    gauge('reader_lag_events', 'Events that the furthest reader is behind the head.', () =>
-      most(ofClients(({ lag }) => lag)),
+    gauge(
+      'slow_readers',
+      'WebSockets with so much unsent that they are not read for.',
+      () => connections.totals().slow,
     );
-    gauge('unsent_bytes', 'Bytes that WebSockets have yet to take.', () =>
-      sum(ofClients(({ unsentBytes }) => unsentBytes)),
+    gauge(
+      'reader_lag_events',
+      'Events that the furthest reader is behind the head.',
+      () => connections.totals().mostLag,
     );
+    gauge('unsent_bytes', 'Bytes that WebSockets have yet to take.', () => connections.totals().unsentBytes);
     gauge('log_head', 'Greatest position of the log.', () => log.head);
     gauge('log_oldest', 'Least position that is kept.', () => log.oldest);
     counter('published_events_total', 'Events logged.', () => bus.published);
