@@ -148,7 +148,7 @@ export class Bell {
     if (!place) return;
     if (place.waiters.size > 0) {
       const { seq } = record;
-      for (const waiter of [...place.waiters]) this.wake(waiter, { seq });
+      for (const waiter of [...place.waiters]) if (waiter.reader.maySee(record)) this.wake(waiter, { seq });
     }
     let rest: string | undefined;
     for (const group of place.groups.values()) {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { isSignal, type RunEvent, runwireEvents, type StreamSignal } from '../../shared/events.ts';
 import { foldOf } from '../../shared/registry.ts';
 import { created, everyone, progress } from '../../tests/harness.ts';
@@ -195,6 +195,23 @@ describe('who waits together', () => {
       created('r1', { projectId: 'c' }),
     );
     expect(lines.map((line) => line.seqs())).toEqual([[1], [2], [1, 2, 3]]);
+  });
+
+  test('[D8] who waits for a run by its id alone is not woken by one that is not theirs to see', async () => {
+    const { log, append, subscribe, waiting } = await setUp();
+    const line = new Line();
+    line.principal = { sub: 'eve', projects: ['a'], roles: ['viewer'] };
+    subscribe(line, { scope: { kind: 'run', runId: 'r1' } });
+    await waiting(1);
+    const looks = vi.spyOn(log, 'projectsOf');
+    for (let i = 0; i < 10; i++) {
+      await append(created('r1', { projectId: 'b' }));
+      await waiting(1);
+    }
+    expect(looks).not.toHaveBeenCalled();
+    await append(created('r1', { projectId: 'a' }));
+    await waiting(1);
+    expect(line.seqs()).toEqual([11]);
   });
 
   test('[D3] each is told of the head after its own quiet interval, and not before', async () => {

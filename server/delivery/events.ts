@@ -81,7 +81,7 @@ export class EventReader extends Reader {
     else {
       const { types } = this.#query;
       const matches = (record: LogRecord) =>
-        isIn(scope, record) && (!types || types.has(record.type)) && this.#canRead(record);
+        isIn(scope, record) && (!types || types.has(record.type)) && this.maySee(record);
       this.#hold(this.#window.read(this.position, PAGE_RECORDS, matches));
     }
   }
@@ -93,7 +93,7 @@ export class EventReader extends Reader {
     if (this.isEnded) return;
     // Trimmed while it was being read: the page may have holes.
     if (this.position + 1 < log.oldest) this.setGap('expired');
-    else this.#hold({ ...page, records: page.records.filter((record) => this.#canRead(record)) });
+    else this.#hold({ ...page, records: page.records.filter((record) => this.maySee(record)) });
   }
 
   #hold({ records, scannedTo }: Page): void {
@@ -102,10 +102,6 @@ export class EventReader extends Reader {
     this.#index = 0;
     this.#scannedTo = scannedTo;
     if (records.length === 0) this.position = scannedTo;
-  }
-
-  #canRead({ projectId }: LogRecord): boolean {
-    return can(this.principal, 'read', { projectId });
   }
 
   /** Finds the project of a run that was named without it. */

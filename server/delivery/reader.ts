@@ -62,10 +62,13 @@ export interface Message {
 /** A message, its position, and how far nothing else matches: at least its position. */
 export type Taken = { seq: number; seenTo: number; message: Message };
 
-/** What a reader has told its client of last: a position, and when, on the clock of `performance.now()`. */
+/** What the bell has to know of a reader. */
 export interface Waiting {
+  /** What it has told its client of last: a position, and when, on the clock of `performance.now()`. */
   toldSeq: number;
   toldAt: number;
+  /** By the rights that it goes by: each look at the log for what is not the caller's would cost as much as one for what is. */
+  maySee(record: LogRecord): boolean;
 }
 
 /** Since the start. */
@@ -142,6 +145,10 @@ export abstract class Reader implements Waiting {
   /** The key of the bell to wait under. What the caller may not see looks like what does not exist. */
   get bellKey(): string {
     return this.isBlind ? bellKey.nothing : this.wantedKey;
+  }
+
+  maySee({ projectId }: LogRecord): boolean {
+    return can(this.principal, 'read', { projectId });
   }
 
   get isEnded(): boolean {
