@@ -4,7 +4,7 @@ import { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { queryObjects } from 'node:v8';
 import { WebSocket, WebSocketServer } from 'ws';
-import { Connection } from '../server/connections.ts';
+import { Connection } from '../server/connection.ts';
 import { Delivery } from '../server/delivery/delivery.ts';
 import { DirectSubscription } from '../server/delivery/direct.ts';
 import { ReaderIterator } from '../server/delivery/iterator.ts';

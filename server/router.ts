@@ -14,7 +14,7 @@ import {
 import type { RunHeader } from '../shared/run.ts';
 import * as field from '../shared/text.ts';
 import { type Authenticate, can, demand, type Principal } from './auth.ts';
-import type { Connection } from './connections.ts';
+import type { Connection } from './connection.ts';
 import { decodeCursor, encodeCursor } from './delivery/cursor.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import type { EventQuery } from './delivery/events.ts';

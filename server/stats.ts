@@ -1,4 +1,4 @@
-import type { ClientStats } from './connections.ts';
+import type { ClientStats } from './connection.ts';
 
 /** What `getStats()` and `server.stats` answer. */
 export type ServerStats = {
