@@ -475,7 +475,8 @@ describe('who never says who it is', () => {
     await named.subscribe('onEvent', {}).until(isLive);
     await using silent = await Wire.open(server.url, { isSilent: true });
     later(3_600_000);
-    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => named.ws.once('ping', resolve));
+    // One: by the second, who says nothing may have been silent for two intervals.
+    await new Promise((resolve) => named.ws.once('ping', resolve));
     expect(silent.ws.readyState).toBe(WebSocket.OPEN);
   });
 
