@@ -199,7 +199,9 @@ function lossOf(code: number, reason: string): RunwireError {
     return new RunwireError('UNAUTHENTICATED', reason || 'the server did not accept the token');
   }
   if (code === closeCodes.overLimit) return new RunwireError('RATE_LIMITED', reason || 'over a limit of the server');
-  return new RunwireError('UNAVAILABLE', reason || `the connection was lost (${code})`);
+  // 1006 is the platform's own, for a socket that ended without a word: it tells nobody anything.
+  const how = code === 1006 ? '' : ` (${code})`;
+  return new RunwireError('UNAVAILABLE', reason || `the connection was lost${how}`);
 }
 
 /** Calls back when the network or the tab comes back. Outside a browser there is neither. */
