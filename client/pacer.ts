@@ -19,7 +19,7 @@ export type ConnectionStatus = {
 };
 
 export type PacerOptions = {
-  /** Failures in a row after which it gives up; default 5. */
+  /** Failures in a row after which it gives up; default 5, and with Infinity never. */
   maxReconnectAttempts?: number | undefined;
   /** Delay after the first failure, doubled with each further one; default 1,000. */
   reconnectDelayMs?: number | undefined;

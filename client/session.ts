@@ -66,4 +66,5 @@ export class Session {
 }
 
 const keyOf = ({ url, token, maxReconnectAttempts, reconnectDelayMs }: SessionOptions): string =>
-  JSON.stringify([url, token === undefined, maxReconnectAttempts, reconnectDelayMs]);
+  // As text, since JSON has no Infinity.
+  JSON.stringify([url, token === undefined, String(maxReconnectAttempts), reconnectDelayMs]);

@@ -30,7 +30,12 @@ const root = document.getElementById('root');
 if (!root) throw new Error('index.html has no #root');
 createRoot(root).render(
   <StrictMode>
-    <RunwireProvider url={import.meta.env.VITE_WEBSOCKET_URL || undefined} queryClient={queryClient}>
+    {/* A display on a wall has nobody to click "Try again". */}
+    <RunwireProvider
+      url={import.meta.env.VITE_WEBSOCKET_URL || undefined}
+      maxReconnectAttempts={Number.POSITIVE_INFINITY}
+      queryClient={queryClient}
+    >
       <App />
     </RunwireProvider>
   </StrictMode>,

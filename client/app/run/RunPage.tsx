@@ -20,7 +20,7 @@ export function RunPage({ projectId, runId }: { projectId: string; runId: string
     <Shell title={run ? `${run.name} · ${run.status}` : runId} continuity={live}>
       {run ? (
         <Run run={run} line={line} />
-      ) : status === 'pending' ? (
+      ) : status === 'pending' && !error ? (
         <Skeleton>Loading the run</Skeleton>
       ) : codeOf(error) === 'RUN_NOT_FOUND' || !error ? (
         <Notice title="Nothing of this run yet">

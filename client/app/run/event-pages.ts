@@ -1,5 +1,5 @@
 import type { RunEvent } from '../../react.tsx';
-import { codeOf, isAnswer } from '../errors.ts';
+import { isRetryable } from '../errors.ts';
 
 /**
  * The events of one run by their place in it. `runSeq` is contiguous from 1, so a list of 100,000 is drawn from a number;
@@ -72,7 +72,7 @@ export class EventPages {
         asked = from;
       }
     } catch (error) {
-      if (!isAnswer(error) || codeOf(error) === 'UNAVAILABLE') setTimeout(this.#tryAgain, RETRY_MS);
+      if (isRetryable(error)) setTimeout(this.#tryAgain, RETRY_MS);
     }
     this.#isFetching = false;
   }

@@ -1,5 +1,6 @@
 import { useEffect, useRef } from 'react';
 import { useRuns } from '../../react.tsx';
+import { isRetryable } from '../errors.ts';
 import { formatCount } from '../format.ts';
 import { ParamLink } from '../location.tsx';
 import { Problem, Skeleton } from '../Notice.tsx';
@@ -10,6 +11,8 @@ import { FilteredEmpty, FirstRun } from './NoRuns.tsx';
 import { RunsTable } from './RunsTable.tsx';
 
 const PAGE_RUNS = 100;
+/** A list that could not be loaded, for the server was away, is asked for again after so long. */
+const RETRY_MS = 10_000;
 
 export function RunsPage() {
   const { filter, isFiltered, options } = useRunsFilter();
@@ -27,6 +30,12 @@ export function RunsPage() {
     // There is nothing that could move.
     if (isEmpty && newCount > 0) showNew();
   }, [isEmpty, newCount, showNew]);
+  const isAway = status === 'error' && isRetryable(error);
+  useEffect(() => {
+    if (!isAway) return;
+    const timer = setTimeout(reconnect, RETRY_MS);
+    return () => clearTimeout(timer);
+  }, [isAway, reconnect]);
   const goToNew = () => {
     showNew();
     window.scrollTo(0, 0);
