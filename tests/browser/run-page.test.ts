@@ -111,6 +111,16 @@ test('[U3] [U5] [U10] of thousands of stages, a screenful is in the page; any ca
   const { width } = await barOf(page, 'Stage 880.');
   await page.keyboard.press('+');
   await expect.poll(async () => (await barOf(page, 'Stage 880.')).width / width).toBeCloseTo(2, 1);
+  for (let presses = 0; presses < 3; presses++) await page.keyboard.press('+');
+  // What is zoomed in on is scrolled to, and the names stay.
+  const timeline = page.getByRole('region', { name: 'Timeline' });
+  await expect.poll(() => timeline.evaluate((box) => box.scrollLeft)).toBeGreaterThan(1_000);
+  const name = () =>
+    timeline.evaluate((box) => {
+      const cell = box.querySelector('.stage-row.selected .stage-name');
+      return (cell?.getBoundingClientRect().left ?? 0) - box.getBoundingClientRect().left;
+    });
+  expect(Math.abs(await name())).toBeLessThan(3);
   await page.keyboard.press('0');
   await expect.poll(async () => (await barOf(page, 'Stage 880.')).width / width).toBeCloseTo(1, 1);
 });
