@@ -33,16 +33,34 @@ test('[U1] a run that changes moves neither rows nor columns', async () => {
   expect(await boxes()).toEqual(before);
 });
 
-test('[U1] new runs wait behind a button that counts them, unless there are none', async () => {
+test('[U1] at the top of a list that nobody touches, new runs come in by themselves', async () => {
   const { page, publish } = await openApp();
+  const names = () => page.locator('.runs .name a').allTextContents();
   await page.getByText('No runs yet').waitFor();
   await publish(created(1));
   await rowOf(page, 'Run 1.').waitFor();
   await publish(created(2));
+  await rowOf(page, 'Run 2.').waitFor();
+  expect(await names()).toEqual(['Run 2.', 'Run 1.']);
+  expect(await page.getByRole('button', { name: /new run/ }).count()).toBe(0);
+});
+
+test('[U1] new runs wait behind a button that counts them while the list is in use', async () => {
+  const { page, publish } = await openApp();
+  await publish(created(1));
+  await rowOf(page, 'Run 1.').hover();
+  await publish(created(2));
   await page.getByRole('button', { name: '1 new run' }).waitFor();
+  await page.mouse.move(0, 0);
+  await page.getByRole('link', { name: 'Run 1.' }).focus();
   await publish(created(3));
   await page.getByRole('button', { name: '2 new runs' }).waitFor();
   expect(await rows(page).count()).toBe(1);
+  // The button covers nothing of the table.
+  const [button, table] = await Promise.all(
+    ['.new-runs button', '.runs'].map((one) => page.locator(one).evaluate((found) => found.getBoundingClientRect())),
+  );
+  expect(button?.bottom).toBeLessThanOrEqual(table?.top ?? 0);
   await page.getByRole('button', { name: '2 new runs' }).click();
   await rowOf(page, 'Run 3.').waitFor();
   expect(await page.locator('.runs .name a').allTextContents()).toEqual(['Run 3.', 'Run 2.', 'Run 1.']);

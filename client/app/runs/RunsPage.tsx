@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'react';
+import { useEffect, useLayoutEffect, useRef } from 'react';
 import { useRuns } from '../../react.tsx';
 import { isRetryable } from '../errors.ts';
 import { formatCount } from '../format.ts';
@@ -14,6 +14,18 @@ const PAGE_RUNS = 100;
 /** A list that could not be loaded, for the server was away, is asked for again after so long. */
 const RETRY_MS = 10_000;
 
+/** Whether the reader is at the top of the list, and neither the focus, the pointer nor a selection is in it. */
+function isUntouched(): boolean {
+  const list = document.querySelector('.runs');
+  if (!list || window.scrollY > 0) return false;
+  return !list.contains(document.activeElement) && !list.matches(':hover') && !isSelectedIn(list);
+}
+
+function isSelectedIn(list: Element): boolean {
+  const selection = document.getSelection();
+  return selection !== null && !selection.isCollapsed && selection.containsNode(list, true);
+}
+
 export function RunsPage() {
   const { filter, isFiltered, options } = useRunsFilter();
   const list = useRuns({ ...options, limit: PAGE_RUNS });
@@ -26,9 +38,9 @@ export function RunsPage() {
   const isLoading = status === 'pending';
   const runs = isLoading ? before.current : list.runs;
   const isEmpty = status === 'success' && list.runs.length === 0;
-  useEffect(() => {
-    // There is nothing that could move.
-    if (isEmpty && newCount > 0) showNew();
+  useLayoutEffect(() => {
+    // Nothing moves that anybody looks for.
+    if (newCount > 0 && (isEmpty || isUntouched())) showNew();
   }, [isEmpty, newCount, showNew]);
   const isAway = status === 'error' && isRetryable(error);
   useEffect(() => {
