@@ -1,4 +1,5 @@
 import { useEffect, useRef } from 'react';
+import { useConnection } from '../react.tsx';
 import { Help, openHelp } from './Help.tsx';
 import { Link, navigate, runOfPath, usePath } from './location.tsx';
 import { Notice } from './Notice.tsx';
@@ -6,6 +7,7 @@ import { RunPage } from './run/RunPage.tsx';
 import { RunsPage } from './runs/RunsPage.tsx';
 import { Shell } from './Shell.tsx';
 import { step, useKeys } from './useKeys.ts';
+import { LostAt, useSince } from './useStaleSince.ts';
 
 export function App() {
   const path = usePath();
@@ -17,10 +19,10 @@ export function App() {
   }, [path]);
   useKeys({ j: () => step(1), k: () => step(-1), 'g r': () => navigate('/'), '?': openHelp });
   return (
-    <>
+    <LostAt value={useSince(useConnection().isConnected)}>
       <Page path={path} />
       <Help />
-    </>
+    </LostAt>
   );
 }
 

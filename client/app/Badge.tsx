@@ -1,4 +1,3 @@
-import { useEffect, useState } from 'react';
 import type { UseRunReturn } from '../react.tsx';
 import { isSignedOut } from './errors.ts';
 import { formatCount, formatTime } from './format.ts';
@@ -10,11 +9,10 @@ export type Continuity = Pick<
   'status' | 'connectionState' | 'error' | 'retryAtMs' | 'phase' | 'seq' | 'gap' | 'reconnect'
 >;
 
-/** Says whether what the page shows is whole and up to date. */
-export function Badge(props: Continuity) {
-  const { connectionState, error, retryAtMs, phase, reconnect } = props;
+/** Says whether what the page shows is whole and up to date; `staleSince`: Unix ms, null while it is. */
+export function Badge({ staleSince, ...props }: Continuity & { staleSince: number | null }) {
+  const { connectionState, error, retryAtMs, reconnect } = props;
   const now = useNow(retryAtMs !== null);
-  const staleSince = useStaleSince(connectionState === 'connected' && phase === 'live');
   const { tone, word, detail } = wordingOf(props, now, staleSince);
   const canRetry = word === 'Not connected' || word === 'Stale';
   return (
@@ -32,16 +30,8 @@ export function Badge(props: Continuity) {
   );
 }
 
-/** When it was last known to be live, once it is not any more. */
-function useStaleSince(isLive: boolean): number | null {
-  const [since, setSince] = useState<number | null>(null);
-  useEffect(() => {
-    if (!isLive) return;
-    setSince(null);
-    return () => setSince(Date.now());
-  }, [isLive]);
-  return since;
-}
+/** Where there is nothing else, the page itself says it at length. */
+const HOW_TO_SIGN_IN = 'open the link that the server printed';
 
 type Wording = { tone: 'good' | 'busy' | 'bad'; word: string; detail: string };
 
@@ -54,7 +44,7 @@ function wordingOf(
   const at = seq === null ? '' : ` · seq ${formatCount(seq)}`;
   const missing = gap && (gap.fromSeq > gap.toSeq ? '' : ` ${formatCount(gap.fromSeq)}–${formatCount(gap.toSeq)}`);
   const stale = staleSince === null ? '' : `since ${formatTime(staleSince)}`;
-  if (isSignedOut(error)) return { tone: 'bad', word: 'Signed out', detail: '' };
+  if (isSignedOut(error)) return { tone: 'bad', word: 'Signed out', detail: stale && ` ${stale}: ${HOW_TO_SIGN_IN}` };
   switch (connectionState) {
     case 'idle':
     case 'connecting':

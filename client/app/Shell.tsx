@@ -2,11 +2,14 @@ import { type ReactNode, useEffect } from 'react';
 import { Badge, type Continuity } from './Badge.tsx';
 import { Link } from './location.tsx';
 import { useTheme } from './theme.ts';
+import { HeldNow } from './useNow.ts';
+import { useStaleSince } from './useStaleSince.ts';
 
 /** What is around each page: where one is, whether it is live, and how it looks. */
 export function Shell(props: { title: string; isTop?: boolean; continuity?: Continuity; children: ReactNode }) {
   const { title, isTop = false, continuity, children } = props;
   const { theme, next } = useTheme();
+  const staleSince = useStaleSince(continuity);
   useEffect(() => {
     document.title = `${title} · Runwire`;
   }, [title]);
@@ -23,7 +26,7 @@ export function Shell(props: { title: string; isTop?: boolean; continuity?: Cont
           </nav>
         )}
         <span className="grow" />
-        {continuity && <Badge {...continuity} />}
+        {continuity && <Badge {...continuity} staleSince={staleSince} />}
         <button type="button" className="theme" onClick={next} title="Colours: as the system, light, or dark">
           <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
             <circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" strokeWidth="1.5" />
@@ -33,7 +36,9 @@ export function Shell(props: { title: string; isTop?: boolean; continuity?: Cont
           {theme}
         </button>
       </header>
-      <main tabIndex={-1}>{children}</main>
+      <main tabIndex={-1}>
+        <HeldNow value={staleSince}>{children}</HeldNow>
+      </main>
     </>
   );
 }

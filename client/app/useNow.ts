@@ -1,4 +1,4 @@
-import { useSyncExternalStore } from 'react';
+import { createContext, useContext, useSyncExternalStore } from 'react';
 
 /** One clock for all that tick on the page: they change together, in one render a second. */
 class Clock {
@@ -29,6 +29,14 @@ class Clock {
 const clock = new Clock();
 const never = () => () => undefined;
 
-/** Unix ms, renewed every second while `isTicking`. */
-export const useNow = (isTicking: boolean): number =>
-  useSyncExternalStore(isTicking ? clock.subscribe : never, clock.get);
+const Held = createContext<number | null>(null);
+
+/** Holds all clocks below it at an instant, Unix ms: what has ended since is not known. Null lets them run. */
+export const HeldNow = Held.Provider;
+
+/** Unix ms, renewed every second while `isTicking`, unless it is held. */
+export function useNow(isTicking: boolean): number {
+  const heldMs = useContext(Held);
+  const nowMs = useSyncExternalStore(isTicking && heldMs === null ? clock.subscribe : never, clock.get);
+  return heldMs ?? nowMs;
+}

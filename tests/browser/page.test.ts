@@ -121,6 +121,48 @@ test('[C6] [U7] [U9] who is signed out is told how to sign in, on every page', a
   await page.getByText('No runs yet').waitFor();
 });
 
+test('[U4] [U7] while nothing is heard, clocks stand, on the next page too, and go on once it is', async () => {
+  const server = await startProcess();
+  await server.publish(draft('r1', 'run.created', { name: 'Long run' }), draft('r1', 'run.started'));
+  await server.publish(draft('r1', 'stage.started', { stageId: 's1' }));
+  const page = await openTab({ mayComplain: away });
+  await page.clock.install();
+  await page.goto(server.link);
+  await page.getByRole('link', { name: 'Long run' }).click();
+  await page.getByText('Live · seq 3').waitFor();
+  await page.clock.runFor(5_000);
+  const clocks = () => page.locator('.summary .clock dd, .note').allTextContents();
+  await server.kill();
+  await page.getByText('Reconnecting').first().waitFor();
+  const held = await clocks();
+  expect(held).toHaveLength(2);
+  await page.clock.runFor(60_000);
+  expect(await clocks()).toEqual(held);
+  await page.getByRole('link', { name: 'All runs' }).click();
+  await rowOf(page, 'Long run').waitFor();
+  await page.clock.runFor(60_000);
+  expect(await rowOf(page, 'Long run').locator('.duration').textContent()).toBe(held[0]);
+  await page.getByRole('link', { name: 'Long run' }).click();
+  await expect.poll(clocks).toEqual(held);
+  await server.start();
+  await page.clock.runFor(30_000);
+  await page.getByText('Live · seq 3').waitFor();
+  await expect.poll(clocks).not.toEqual(held);
+});
+
+test('[C6] [U7] who is signed out meanwhile is told since when, and how to sign in', async () => {
+  const server = await startProcess();
+  await server.publish(draft('r1', 'run.created', { name: 'Long run' }));
+  const page = await openTab({ mayComplain: /ERR_CONNECTION_REFUSED|WebSocket connection|status of 401/ });
+  await page.goto(server.link);
+  await page.getByText('Live · seq 1').waitFor();
+  await page.context().clearCookies();
+  await server.kill();
+  await server.start();
+  await page.getByText(/Signed out since \d+:\d+.*: open the link that the server printed/).waitFor();
+  await rowOf(page, 'Long run').waitFor();
+});
+
 test('[C2] [U7] a server that stays away is waited for, however long it takes', async () => {
   const server = await startProcess();
   await server.publish(draft('r1', 'run.created', { name: 'Long run' }));
