@@ -18,6 +18,14 @@ const barOf = async (page: Page, name: string) => {
 };
 const isAtEnd = (page: Page) =>
   page.getByRole('log').evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 2);
+/** Whether the event that the address names can be seen, in the page and in its list. */
+const isInView = (page: Page) =>
+  page.locator('.event.marked').evaluate((row) => {
+    const { top, bottom } = row.getBoundingClientRect();
+    const box = row.closest('.feed')?.getBoundingClientRect();
+    const bar = document.querySelector('header')?.getBoundingClientRect();
+    return !!box && !!bar && top >= Math.max(box.top, bar.bottom) && bottom <= Math.min(box.bottom, innerHeight);
+  });
 
 test('[U5] stages are bars on one axis, which stretches as the run goes on', async () => {
   const { page, publish, open } = await openApp();
@@ -186,11 +194,12 @@ test('[U2] [U3] [U6] any event of a long run can be linked to, and opened as it 
   const { page, publish, open, server } = await openApp();
   await publish(of('run.created', { name: 'Nightly' }));
   for (let round = 0; round < 5; round++) await publish(...upTo(1_000).map((n) => progress(n / 10)));
-  await open('/runs/demo/r1?seq=2500');
+  await open('/runs/demo/r1?event=2500');
   const marked = page.locator('.event.marked');
   await marked.getByText('49.9 %').waitFor();
   expect(await page.locator('.event').count()).toBeLessThan(100);
   expect(await marked.getAttribute('aria-posinset')).toBe('2500');
+  await expect.poll(() => isInView(page)).toBe(true);
   await marked.getByRole('button').click();
   const { events } = await server.router
     .createCaller({ principal: { sub: 'ada', projects: ['*'], roles: ['viewer'] } })
@@ -201,11 +210,49 @@ test('[U2] [U3] [U6] any event of a long run can be linked to, and opened as it 
   await page.getByRole('log').evaluate((box) => box.scrollTo(0, 0));
   await page.locator('.event[aria-posinset="1"] .what').getByText('Nightly').waitFor();
   await page.locator('.event[aria-posinset="7"] .seq').click();
-  expect(new URL(page.url()).searchParams.get('seq')).toBe('7');
+  expect(new URL(page.url()).searchParams.get('event')).toBe('7');
   await page.getByRole('link', { name: 's1' }).last().click();
-  expect(new URL(page.url()).search).toBe('?seq=7&stage=s1');
+  expect(new URL(page.url()).search).toBe('?event=7&stage=s1');
   // Snapshot, events and stages come over one subscription.
   expect(server.getStats()).toMatchObject({ connections: 1, subscriptions: 1 });
+});
+
+test('[U2] [U6] a link to an event brings the page to it, or says that it is not there', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(
+    draft('other', 'run.created', { name: 'Other' }),
+    of('run.created', { name: 'Nightly' }),
+    ...upTo(100).map((n) => of('stage.started', { stageId: `s${n}`, name: `Stage ${n}.` })),
+    ...upTo(60).map((n) => of('artifact.created', { artifactId: `a${n}`, name: `Artifact ${n}.` })),
+  );
+  await open('/runs/demo/r1?event=50');
+  const marked = page.locator('.event.marked');
+  await marked.getByText('Stage 49.').waitFor();
+  await expect.poll(() => isInView(page)).toBe(true);
+  await marked.getByRole('button').click();
+  await page.getByText('Event 50 of the run, seq 51 of the log').waitFor();
+
+  // Another row of what is in view moves nothing.
+  const before = await page.evaluate(() => window.scrollY);
+  expect(before).toBeGreaterThan(0);
+  await page.locator('.event[aria-posinset="51"] .seq').click();
+  await page.locator('.event.marked[aria-posinset="51"]').waitFor();
+  expect(await page.evaluate(() => window.scrollY)).toBe(before);
+
+  for (const [asked, said] of [
+    ['99999', 'There is no event 99,999 in this run'],
+    ['x1', 'There is no event “x1” in this run'],
+  ] as const) {
+    await open(`/runs/demo/r1?event=${asked}`);
+    const missing = page.getByText(said);
+    await missing.waitFor();
+    await expect.poll(() => missing.evaluate((one) => one.getBoundingClientRect().bottom < innerHeight)).toBe(true);
+    expect(await marked.count()).toBe(0);
+    expect(await isAtEnd(page)).toBe(true);
+  }
+  await page.getByRole('link', { name: 'Follow the latest' }).click();
+  await page.getByText('There is no event').waitFor({ state: 'detached' });
+  expect(new URL(page.url()).search).toBe('');
 });
 
 test('[U6] events that are not kept any more are said to be', async () => {
@@ -316,6 +363,6 @@ test('[U2] ids of any characters have an address', async () => {
   await publish(draft(runId, 'run.created', { projectId, name: 'Odd' }));
   await page.getByRole('link', { name: 'Odd' }).click();
   await page.getByRole('heading', { level: 1, name: 'Odd' }).waitFor();
-  await page.goto(`${server.url}/runs/${encodeURIComponent(projectId)}/${encodeURIComponent(runId)}?seq=1`);
+  await page.goto(`${server.url}/runs/${encodeURIComponent(projectId)}/${encodeURIComponent(runId)}?event=1`);
   await page.locator('.event.marked').waitFor();
 });

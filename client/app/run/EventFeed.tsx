@@ -10,7 +10,7 @@ import {
 } from 'react';
 import { type RunEvent, type RunView, trpc, useRunEvents } from '../../react.tsx';
 import { formatCount } from '../format.ts';
-import { setParams, useParams } from '../location.tsx';
+import { ParamLink, setParams, useParams } from '../location.tsx';
 import { NARROW, useMedia } from '../useMedia.ts';
 import { rowsIn, upTo, useViewport } from '../useViewport.ts';
 import { EventJson, EventRow } from './EventRow.tsx';
@@ -33,7 +33,10 @@ export function EventFeed({ run }: { run: RunView }) {
   const total = Math.max(run.lastRunSeq, live.at(-1)?.runSeq ?? 0);
 
   const params = useParams();
-  const named = Math.trunc(Number(params.get('seq'))) || undefined;
+  const asked = params.get('event');
+  const place = /^\d{1,15}$/.test(asked ?? '') ? Number(asked) : 0;
+  const isThere = place >= 1 && place <= total;
+  const named = isThere ? place : undefined;
   const scroller = useRef<HTMLDivElement>(null);
   const list = useRef<HTMLOListElement>(null);
   const rowPx = useMedia(NARROW) ? NARROW_ROW_PX : ROW_PX;
@@ -70,9 +73,14 @@ export function EventFeed({ run }: { run: RunView }) {
     const top = topOf(named);
     if (top < box.scrollTop || top + rowPx > box.scrollTop + box.clientHeight)
       box.scrollTop = top - box.clientHeight / 3;
+    if (!isInPage(box, top - box.scrollTop, rowPx)) box.scrollIntoView({ block: 'nearest' });
     const isRead = list.current?.contains(document.activeElement);
     setSeen((before) => (distanceToEnd(box) < END_PX && !isRead ? null : (before ?? total)));
   }, [named]);
+  const isMissing = asked !== null && !isThere;
+  useEffect(() => {
+    if (isMissing) scroller.current?.scrollIntoView({ block: 'nearest' });
+  }, [isMissing]);
 
   const stood = useRef({ scrollTop: 0, scrollHeight: 0, clientHeight: 0 });
   const onScroll = ({ currentTarget: box }: React.UIEvent) => {
@@ -95,7 +103,7 @@ export function EventFeed({ run }: { run: RunView }) {
     if (runSeq !== undefined) setSeen((before) => before ?? latest.current);
   }, []);
   const follow = () => {
-    if (named !== undefined) setParams({ seq: undefined });
+    if (asked !== null) setParams({ event: undefined });
     setSeen(null);
     // The button is about to go, and would take the focus along.
     scroller.current?.focus({ preventScroll: true });
@@ -115,6 +123,12 @@ export function EventFeed({ run }: { run: RunView }) {
           </button>
         </span>
       </div>
+      {isMissing && (
+        <p className="missing" role="status">
+          There is no event {place > 0 ? formatCount(place) : `“${asked}”`} in this run.{' '}
+          <ParamLink params={{ event: undefined }}>Follow the latest</ParamLink>
+        </p>
+      )}
       <div className="feed-box">
         <div
           className="feed"
@@ -163,6 +177,13 @@ export function EventFeed({ run }: { run: RunView }) {
       </div>
     </section>
   );
+}
+
+/** Whether a row of the box, so far from its top, can be seen without scrolling the page. */
+function isInPage(box: Element, px: number, rowPx: number): boolean {
+  const top = box.getBoundingClientRect().top + px;
+  const header = document.querySelector('header')?.getBoundingClientRect().bottom ?? 0;
+  return top >= header && top + rowPx <= window.innerHeight;
 }
 
 const distanceToEnd = ({ scrollHeight, scrollTop, clientHeight }: Element) => scrollHeight - scrollTop - clientHeight;

@@ -31,7 +31,7 @@ export const EventRow = memo(function EventRow(props: Props) {
       aria-current={isMarked || undefined}
       style={{ transform: `translateY(${topPx}px)` }}
     >
-      <ParamLink className="seq" params={{ seq: String(runSeq) }} title="Link to this event">
+      <ParamLink className="seq" params={{ event: String(runSeq) }} title="Link to this event">
         {formatCount(runSeq)}
       </ParamLink>
       {event ? (
@@ -61,6 +61,11 @@ export const EventJson = memo(function EventJson({ event, topPx, heightPx }: Jso
   const json = event ? JSON.stringify(event, null, 2) : '…';
   return (
     <li className="json" style={{ transform: `translateY(${topPx}px)`, height: heightPx }}>
+      {event && (
+        <p className="soft">
+          Event {formatCount(event.runSeq)} of the run, seq {formatCount(event.seq)} of the log
+        </p>
+      )}
       <Copy text={json} what="the event as JSON" />
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard. */}
       <pre tabIndex={0}>{json}</pre>
