@@ -11,7 +11,11 @@ export type Shown =
   | 'failed'
   | 'cut off'
   | 'not run'
-  | 'cancelled';
+  | 'cancelled'
+  | 'granted'
+  | 'denied'
+  | 'expired'
+  | 'not decided';
 
 const ring = <circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" strokeWidth="1.6" />;
 const disc = <circle cx="8" cy="8" r="6.8" fill="currentColor" />;
@@ -22,6 +26,26 @@ const cut = {
   strokeLinecap: 'round',
   strokeLinejoin: 'round',
 } as const;
+
+const check = (
+  <>
+    {disc}
+    <path d="M5 8.3l2.1 2.1L11.1 6" {...cut} />
+  </>
+);
+const cross = (
+  <>
+    {disc}
+    <path d="M5.7 5.7l4.6 4.6M10.3 5.7l-4.6 4.6" {...cut} />
+  </>
+);
+const slashed = (
+  <>
+    {ring}
+    <path d="M4 12L12 4" stroke="currentColor" strokeWidth="1.6" />
+  </>
+);
+const dash = <path d="M3.5 8h9" stroke="currentColor" strokeWidth="1.8" strokeLinecap="round" />;
 
 /** Each a shape of its own, so that colour tells nothing that the shape does not. */
 const shapes: Record<Shown, ReactNode> = {
@@ -39,31 +63,20 @@ const shapes: Record<Shown, ReactNode> = {
       <path d="M6 5.4v5.2M10 5.4v5.2" {...cut} />
     </>
   ),
-  completed: (
-    <>
-      {disc}
-      <path d="M5 8.3l2.1 2.1L11.1 6" {...cut} />
-    </>
-  ),
-  failed: (
-    <>
-      {disc}
-      <path d="M5.7 5.7l4.6 4.6M10.3 5.7l-4.6 4.6" {...cut} />
-    </>
-  ),
+  completed: check,
+  failed: cross,
   cancelled: (
     <>
       {disc}
       <path d="M5.2 8h5.6" {...cut} />
     </>
   ),
-  'cut off': (
-    <>
-      {ring}
-      <path d="M4 12L12 4" stroke="currentColor" strokeWidth="1.6" />
-    </>
-  ),
-  'not run': <path d="M3.5 8h9" stroke="currentColor" strokeWidth="1.8" strokeLinecap="round" />,
+  'cut off': slashed,
+  'not run': dash,
+  granted: check,
+  denied: cross,
+  expired: slashed,
+  'not decided': dash,
 };
 
 /** A status: by word, shape and colour. */
@@ -76,9 +89,18 @@ export const Status = ({ value }: { value: Shown }) => (
   </span>
 );
 
+const tones: Partial<Record<Shown, string>> = {
+  cancelled: 'failed',
+  'cut off': 'failed',
+  'not run': 'pending',
+  granted: 'completed',
+  denied: 'failed',
+  expired: 'failed',
+  'not decided': 'pending',
+};
+
 /** Which colour a status has. */
-export const toneOf = (value: Shown): string =>
-  ({ cancelled: 'failed', 'cut off': 'failed', 'not run': 'pending' })[value as string] ?? value;
+export const toneOf = (value: Shown): string => tones[value] ?? value;
 
 export const Progress = ({ value, label, status }: { value: number; label: string; status: string }) => (
   <span className={`progress ${status}`}>

@@ -304,6 +304,45 @@ test('[U4] it says for how long it was queued, why it waits and for whom, and wh
   await why.waitFor({ state: 'detached' });
 });
 
+test('[U4] what was decided stays: who, when, why, and on which evidence', async () => {
+  const { page, publish, open } = await openApp();
+  const asks = (approvalId: string, more: object = {}) =>
+    of('governance.required', { approvalId, title: `May it ${approvalId}?`, authority: 'producer', ...more });
+  await publish(
+    of('run.created', { name: 'Nightly' }),
+    of('artifact.created', { artifactId: 'a1', name: 'Report', uri: 'https://example.org/report' }),
+    of('artifact.created', { artifactId: 'a2', name: 'Trap', uri: 'javascript:alert(1)' }),
+    asks('build', { evidence: ['a1', 'a2', 'a3'] }),
+    asks('test'),
+    asks('ship'),
+    of('approval.granted', { approvalId: 'build', decidedBy: 'lin', comment: 'Checked twice.' }),
+    of('approval.denied', { approvalId: 'test', decidedBy: 'grace', reason: 'Too early.' }),
+  );
+  await open('/runs/demo/r1');
+  const approvals = page.getByRole('region', { name: /^Approvals/ });
+  const row = (name: string) => approvals.getByRole('row').filter({ hasText: name });
+  for (const [name, outcome, said] of [
+    ['May it build?', 'granted', 'granted by lin'],
+    ['May it build?', 'granted', 'Checked twice.'],
+    ['May it test?', 'denied', 'denied by grace'],
+    ['May it test?', 'denied', 'Too early.'],
+  ] as const) {
+    await row(name).locator('.status').getByText(outcome).waitFor();
+    await row(name).getByText(said).waitFor();
+  }
+  await row('May it ship?').getByText('waiting').waitFor();
+  await page.getByText('not yet decided').waitFor();
+  const evidence = row('May it build?').locator('.evidence');
+  expect(await evidence.locator('li').allTextContents()).toEqual(['Report', 'Trap', 'a3']);
+  expect(await evidence.getByRole('link').allTextContents()).toEqual(['Report']);
+  await publish(
+    of('approval.denied', { approvalId: 'ship', decidedBy: 'system', reason: 'expired', expired: true }),
+    of('run.completed'),
+  );
+  await row('May it ship?').locator('.status').getByText('expired').waitFor();
+  await row('May it build?').getByText('granted by lin').waitFor();
+});
+
 test('[U8] what a producer writes is text, and no link runs a script', async () => {
   const { page, publish, open } = await openApp();
   const evil = '<img src=x onerror="document.title=1"><b>bold</b>';

@@ -74,18 +74,11 @@ type RowProps = { artifact: Artifact; stageName: string | null | undefined };
 // Else each event of the run would render them all.
 const Row = memo(function Row({ artifact, stageName }: RowProps) {
   const { name, kind, uri, sizeBytes, sha256 } = artifact;
-  const href = isSafeLink(uri) ? uri : undefined;
   return (
     <tr>
       <th scope="row">
-        {href === undefined ? (
-          name
-        ) : (
-          <a href={href} target="_blank" rel="noreferrer noopener">
-            {name}
-          </a>
-        )}
-        {uri !== href && <span className="ids">{uri}</span>}
+        <ArtifactName name={name} uri={uri} />
+        {!isSafeLink(uri) && <span className="ids">{uri}</span>}
       </th>
       <td className="kind">{kind ?? <None />}</td>
       {stageName !== undefined && <td className="of-stage">{stageName ?? <None />}</td>}
@@ -103,6 +96,16 @@ const Row = memo(function Row({ artifact, stageName }: RowProps) {
     </tr>
   );
 });
+
+/** Its name, as a link where it has an address that is safe to open. */
+export function ArtifactName({ name, uri }: Pick<Artifact, 'name' | 'uri'>) {
+  if (!isSafeLink(uri)) return name;
+  return (
+    <a href={uri} target="_blank" rel="noreferrer noopener">
+      {name}
+    </a>
+  );
+}
 
 /** Producers write these addresses: one that would run a script must not become a link. */
 function isSafeLink(uri: string | undefined): uri is string {

@@ -5,6 +5,7 @@ import { Link, setParams, useParams } from '../location.tsx';
 import { Notice, Problem, Skeleton } from '../Notice.tsx';
 import { Shell } from '../Shell.tsx';
 import { useKeys } from '../useKeys.ts';
+import { Approvals } from './Approvals.tsx';
 import { Artifacts } from './Artifacts.tsx';
 import { EventFeed } from './EventFeed.tsx';
 import { RunSummary } from './RunSummary.tsx';
@@ -69,6 +70,7 @@ function Run({ run, line }: { run: RunView; line: number }) {
         <div className="pane">
           <Timeline run={run} />
           {stage && <StagePanel run={run} stage={stage} onClose={close} />}
+          {run.approvals.length > 0 && <Approvals run={run} />}
           {run.artifacts.length > 0 && <Artifacts artifacts={run.artifacts} stages={run.stages} />}
         </div>
         <EventFeed key={line} run={run} />

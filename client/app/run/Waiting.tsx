@@ -2,6 +2,7 @@ import type { Approval, RunView } from '../../react.tsx';
 import { formatCount, formatDateTime } from '../format.ts';
 import { ParamLink } from '../location.tsx';
 import { Duration } from '../Status.tsx';
+import { Evidence } from './Approvals.tsx';
 
 /** Why a run is waiting, for whom, and since when. */
 export function Waiting({ run }: { run: RunView }) {
@@ -10,6 +11,7 @@ export function Waiting({ run }: { run: RunView }) {
   return (
     <section className="waiting-for" aria-labelledby="waiting">
       <h2 id="waiting">Why is it waiting?</h2>
+      <p>It can be looked at here, but not yet decided in the app.</p>
       <ul>
         {pending.map((approval) => (
           <li key={approval.approvalId}>
@@ -39,6 +41,14 @@ export function Waiting({ run }: { run: RunView }) {
                 <div>
                   <dt>Expires</dt>
                   <dd>{formatDateTime(approval.expiresAt)}</dd>
+                </div>
+              )}
+              {approval.evidence !== undefined && approval.evidence.length > 0 && (
+                <div>
+                  <dt>Evidence</dt>
+                  <dd>
+                    <Evidence ids={approval.evidence} artifacts={run.artifacts} />
+                  </dd>
                 </div>
               )}
               {approval.stageId !== undefined && (
