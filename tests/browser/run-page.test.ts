@@ -50,6 +50,18 @@ test('[U5] stages are bars on one axis, which stretches as the run goes on', asy
       .locator('.fill')
       .evaluate((bar) => (bar as HTMLElement).style.width);
   expect(await fill()).toBe('0%');
+  // How far it is was never said: 0 % would be a claim.
+  expect(await rowOf(page, 'Build').locator('.note').textContent()).toMatch(/^\d+ s$/);
+  // The now-line is over the bars, where it can be seen.
+  const isOnTop = () =>
+    rowOf(page, 'Build')
+      .locator('.track')
+      .evaluate((track) => {
+        const bar = track.querySelector('.bar-of')?.getBoundingClientRect();
+        const line = getComputedStyle(track, '::after');
+        return Math.abs(Number.parseFloat(line.left) - ((bar?.right ?? 0) - track.getBoundingClientRect().left)) < 2;
+      });
+  expect(await isOnTop()).toBe(true);
   await publish(progress(40, 'build'));
   await rowOf(page, 'Build').getByText('40 %').waitFor();
   expect(await fill()).toBe('40%');
@@ -131,6 +143,45 @@ test('[U3] [U5] [U10] of thousands of stages, a screenful is in the page; any ca
   expect(Math.abs(await name())).toBeLessThan(3);
   await page.keyboard.press('0');
   await expect.poll(async () => (await barOf(page, 'Stage 880.')).width / width).toBeCloseTo(1, 1);
+});
+
+test('[U5] [U9] a run without stages has no empty axis', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(of('run.created', { name: 'Nightly' }));
+  await open('/runs/demo/r1');
+  const stages = page.getByRole('region', { name: 'Stages' });
+  await stages.getByText('No stages yet').waitFor();
+  expect(await stages.getByRole('table').count()).toBe(0);
+  await publish(of('stage.started', { stageId: 's1' }));
+  await rowOf(page, 's1').getByText('running').waitFor();
+  await barOf(page, 's1');
+});
+
+test('[U5] no mark of the axis is cut off', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(of('run.created', { name: 'Nightly', ...ago(3_000) }), of('stage.started', { stageId: 's1' }));
+  await open('/runs/demo/r1');
+  await barOf(page, 's1');
+  for (let width = 700; width < 820; width += 17) {
+    await page.setViewportSize({ width, height: 800 });
+    const cut = () =>
+      page.locator('.ticks').evaluate((axis) => {
+        const { right } = axis.getBoundingClientRect();
+        const marks = [...axis.querySelectorAll('span:not(.unseen)')];
+        return marks.length > 1 ? marks.filter((mark) => mark.getBoundingClientRect().right > right).length : 'none';
+      });
+    await expect.poll(cut).toBe(0);
+  }
+});
+
+test('[U2] [U9] a stage that the address names and the run does not have is said to be none', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(of('run.created', { name: 'Nightly' }), of('stage.started', { stageId: 's1' }));
+  await open('/runs/demo/r1?stage=s2');
+  await page.getByText('There is no stage “s2” in this run').waitFor();
+  await page.getByRole('link', { name: 'Show none' }).click();
+  await page.getByText('There is no stage').waitFor({ state: 'detached' });
+  expect(new URL(page.url()).search).toBe('');
 });
 
 test('[U6] events are followed until the reader leaves the end, and again when asked to', async () => {

@@ -1,7 +1,7 @@
 import { useState } from 'react';
 import { type RunView, type UseRunReturn, useRun } from '../../react.tsx';
 import { codeOf } from '../errors.ts';
-import { Link, setParams, useParams } from '../location.tsx';
+import { Link, ParamLink, setParams, useParams } from '../location.tsx';
 import { Notice, Problem, Skeleton } from '../Notice.tsx';
 import { Shell } from '../Shell.tsx';
 import { useKeys } from '../useKeys.ts';
@@ -69,6 +69,11 @@ function Run({ run, line }: { run: RunView; line: number }) {
       <div className="panes">
         <div className="pane">
           <Timeline run={run} />
+          {stageId !== null && !stage && (
+            <p role="status">
+              There is no stage “{stageId}” in this run. <ParamLink params={{ stage: undefined }}>Show none</ParamLink>
+            </p>
+          )}
           {stage && <StagePanel run={run} stage={stage} onClose={close} />}
           {run.approvals.length > 0 && <Approvals run={run} />}
           {run.artifacts.length > 0 && <Artifacts artifacts={run.artifacts} stages={run.stages} />}

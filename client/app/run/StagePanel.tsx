@@ -27,7 +27,7 @@ export function StagePanel({ run, stage, onClose }: { run: RunView; stage: Stage
         </div>
         <div>
           <dt>Progress</dt>
-          <dd>{formatPercent(progress)}</dd>
+          <dd>{progress > 0 ? formatPercent(progress) : <None />}</dd>
         </div>
         <div>
           <dt>Attempt</dt>

@@ -120,7 +120,7 @@ function Note(props: Props) {
   return (
     <span className="note" style={{ left }}>
       {duration}
-      {isRunning && <span className="share"> · {formatPercent(stage.progress)}</span>}
+      {isRunning && stage.progress > 0 && <span className="share"> · {formatPercent(stage.progress)}</span>}
       {waited && endedAt === undefined && <span className="waiting"> · waiting: {waited.title}</span>}
       {said !== undefined && <span className={stage.error ? 'failed' : 'said'}> · {said}</span>}
     </span>

@@ -1,4 +1,4 @@
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { type CSSProperties, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import type { RunView, Stage } from '../../react.tsx';
 import { formatCount } from '../format.ts';
 import { setParams, useParams } from '../location.tsx';
@@ -17,11 +17,23 @@ const NARROW_NAME_PX = 136;
 const MARGIN_PX = 220;
 const NARROW_MARGIN_PX = 76;
 const LEAST_TRACK_PX = 80;
+/** As wide as the letters of a mark are at most, with what is around them. */
+const LETTER_PX = 10;
 /** Browsers lay out no more than some 30 million px. */
 const MOST_TRACK_PX = 8_000_000;
 
+export const Timeline = ({ run }: { run: RunView }) =>
+  run.stages.length > 0 ? (
+    <Stages run={run} />
+  ) : (
+    <section aria-labelledby="stages" className="stages">
+      <h2 id="stages">Stages</h2>
+      <p className="none">{run.endedAt === undefined ? 'No stages yet' : 'No stages'}</p>
+    </section>
+  );
+
 /** One row a stage, its bar on a time axis that all share and that stretches while the run goes on. */
-export function Timeline({ run }: { run: RunView }) {
+function Stages({ run }: { run: RunView }) {
   const params = useParams();
   const isNarrow = useMedia(NARROW);
   const scroller = useRef<HTMLElement>(null);
@@ -51,6 +63,8 @@ export function Timeline({ run }: { run: RunView }) {
 
   const shown = rowsIn({ ...view, heightPx: view.heightPx + AXIS_PX }, listed.length, ROW_PX);
   const { counts } = run;
+  // Each row draws its part of the now-line: over its bars, and under its name.
+  const bodyStyle = { height: listed.length * ROW_PX, '--now': `${(now - startMs) * pxPerMs}px` } as CSSProperties;
   return (
     <section aria-labelledby="stages" className="stages">
       <div className="section-title">
@@ -85,7 +99,6 @@ export function Timeline({ run }: { run: RunView }) {
             {ticks.map((ms) => (
               <span key={ms} style={{ transform: `translateX(${ms * pxPerMs}px)` }} />
             ))}
-            {!isOver && <span className="now" style={{ transform: `translateX(${(now - startMs) * pxPerMs}px)` }} />}
           </div>
           <table aria-rowcount={listed.length + 1}>
             <caption className="unseen">Stages on a time axis, in the order of the plan</caption>
@@ -96,15 +109,19 @@ export function Timeline({ run }: { run: RunView }) {
                 </th>
                 <th scope="col" className="ticks">
                   <span className="unseen">Time since the start</span>
-                  {ticks.map((ms) => (
-                    <span key={ms} aria-hidden="true" style={{ transform: `translateX(${ms * pxPerMs}px)` }}>
-                      {tickText(ms, stepMs)}
-                    </span>
-                  ))}
+                  {ticks.map((ms) => {
+                    const text = tickText(ms, stepMs);
+                    const isCut = ms * pxPerMs + text.length * LETTER_PX > trackPx;
+                    return isCut ? null : (
+                      <span key={ms} aria-hidden="true" style={{ transform: `translateX(${ms * pxPerMs}px)` }}>
+                        {text}
+                      </span>
+                    );
+                  })}
                 </th>
               </tr>
             </thead>
-            <tbody ref={body} style={{ height: listed.length * ROW_PX }}>
+            <tbody ref={body} className={isOver ? '' : 'going'} style={bodyStyle}>
               {upTo(shown).map((index) => {
                 const stage = listed[index] as Stage;
                 const waits = approvals.get(stage.stageId);
@@ -127,11 +144,7 @@ export function Timeline({ run }: { run: RunView }) {
             </tbody>
           </table>
         </div>
-        {listed.length === 0 && (
-          <p className="none empty">
-            {onlyErrors ? 'No stage has failed.' : isOver ? 'There were no stages.' : 'No stage has begun yet.'}
-          </p>
-        )}
+        {listed.length === 0 && <p className="none empty">No stage has failed.</p>}
       </section>
     </section>
   );
