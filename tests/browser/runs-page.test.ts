@@ -120,6 +120,23 @@ test('[U2] filters are in the address, survive a reload, and are taken back', as
   await page.getByRole('heading', { level: 1, name: 'Elsewhere' }).waitFor();
 });
 
+test('[U2] [U9] a status that the address names and there is not is said to be none', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(
+    created(1),
+    draft('r1', 'stage.started', { stageId: 's' }),
+    draft('r1', 'stage.completed', { stageId: 's' }),
+  );
+  await publish(draft('r1', 'run.completed'), created(2));
+  await open('/?status=completed,done');
+  await rowOf(page, 'Run 1.').getByText('1 of 1 stage', { exact: true }).waitFor();
+  await page.getByText('There is no status “done”').waitFor();
+  await page.getByRole('link', { name: 'Leave it out' }).click();
+  await page.getByText('There is no status').waitFor({ state: 'detached' });
+  expect(new URL(page.url()).searchParams.get('status')).toBe('completed');
+  expect(await rows(page).count()).toBe(1);
+});
+
 test('[U3] a thousand runs are in reach, and a screenful of them in the page', async () => {
   const { page, publish, open } = await openApp();
   await publish(...Array.from({ length: 1_000 }, (_, index) => created(index + 1)));

@@ -34,6 +34,12 @@ export function Filters({ filter, isFiltered }: { filter: RunsFilter; isFiltered
       {labels.map((label) => (
         <Chosen key={label} what={label} without={{ labels: labels.filter((other) => other !== label) }} />
       ))}
+      {filter.noStatus.length > 0 && (
+        <span role="status">
+          There is no status “{filter.noStatus.join('”, “')}”.{' '}
+          <ParamLink params={paramsOf({ status })}>Leave it out</ParamLink>
+        </span>
+      )}
       {isFiltered && (
         <Link href="/" className="clear">
           Clear filters

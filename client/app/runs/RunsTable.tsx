@@ -151,5 +151,5 @@ const Row = memo(function Row({ run, index, topPx, filter }: RowProps) {
 function stagesDone({ counts }: RunHeader): string {
   if (counts.stages === 0) return '';
   const failed = counts.stagesFailed > 0 ? ` · ${formatCount(counts.stagesFailed)} failed` : '';
-  return `${formatCount(counts.stagesCompleted)} of ${formatCount(counts.stages)} stages${failed}`;
+  return `${formatCount(counts.stagesCompleted)} of ${formatCount(counts.stages)} ${counts.stages === 1 ? 'stage' : 'stages'}${failed}`;
 }

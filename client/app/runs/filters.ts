@@ -12,6 +12,8 @@ export type RunsFilter = {
   /** `name=value`; a name holds no `=`. */
   labels: readonly string[];
   text: string;
+  /** What the address names as a status, and is none. */
+  noStatus: readonly string[];
 };
 
 export function useRunsFilter(): { filter: RunsFilter; isFiltered: boolean; options: UseRunsOptions } {
@@ -23,6 +25,7 @@ export function useRunsFilter(): { filter: RunsFilter; isFiltered: boolean; opti
       projectId: params.get('project') ?? undefined,
       labels: params.getAll('label').filter((label) => label.includes('=')),
       text: params.get('text') ?? '',
+      noStatus: named.filter((name) => name !== '' && !(statuses as readonly string[]).includes(name)),
     };
     const { status, projectId, labels, text } = filter;
     const isFiltered = status.length > 0 || projectId !== undefined || labels.length > 0 || text !== '';
