@@ -12,12 +12,22 @@ import { LostAt, useSince } from './useStaleSince.ts';
 export function App() {
   const path = usePath();
   const lastPath = useRef(path);
+  const wantsSearch = useRef(false);
   useEffect(() => {
     // A screen reader begins with the new page, as it would with a page that the browser loaded.
-    if (lastPath.current !== path) document.querySelector('main')?.focus({ preventScroll: true });
+    if (lastPath.current !== path) {
+      const target = wantsSearch.current ? searchOfPage() : null;
+      (target ?? document.querySelector('main'))?.focus({ preventScroll: true });
+    }
     lastPath.current = path;
+    wantsSearch.current = false;
   }, [path]);
-  useKeys({ j: () => step(1), k: () => step(-1), 'g r': () => navigate('/'), '?': openHelp });
+  const search = () => {
+    if (path === '/') return searchOfPage()?.focus();
+    wantsSearch.current = true;
+    navigate('/');
+  };
+  useKeys({ j: () => step(1), k: () => step(-1), '/': search, 'g r': () => navigate('/'), '?': openHelp });
   return (
     <LostAt value={useSince(useConnection().isConnected)}>
       <Page path={path} />
@@ -25,6 +35,8 @@ export function App() {
     </LostAt>
   );
 }
+
+const searchOfPage = () => document.querySelector<HTMLElement>('input[type="search"]');
 
 function Page({ path }: { path: string }) {
   if (path === '/') return <RunsPage />;

@@ -3,7 +3,7 @@ const ID = 'help';
 const keys: readonly (readonly [keys: readonly string[], what: string])[] = [
   [['j', 'k'], 'next and previous run or stage'],
   [['Enter'], 'open it'],
-  [['/'], 'search runs'],
+  [['/'], 'search runs, from any page'],
   [['e'], 'stages: errors only, or all'],
   [['+', '−', '0'], 'stages: zoom in, out, and fit'],
   [['Esc'], 'close what is open'],

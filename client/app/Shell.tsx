@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect } from 'react';
 import { Badge, type Continuity } from './Badge.tsx';
+import { openHelp } from './Help.tsx';
 import { Link } from './location.tsx';
 import { useTheme } from './theme.ts';
 import { HeldNow } from './useNow.ts';
@@ -27,6 +28,10 @@ export function Shell(props: { title: string; isTop?: boolean; continuity?: Cont
         )}
         <span className="grow" />
         {continuity && <Badge {...continuity} staleSince={staleSince} />}
+        <button type="button" className="keys-hint" onClick={openHelp} title="Keyboard: press ? for all keys">
+          <span className="unseen">Keyboard </span>
+          <kbd>?</kbd>
+        </button>
         <button type="button" className="theme" onClick={next} title="Colours: as the system, light, or dark">
           <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
             <circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" strokeWidth="1.5" />

@@ -231,6 +231,16 @@ test('[U10] the list is gone through by keyboard', async () => {
   await page.getByRole('dialog', { name: 'Keyboard' }).waitFor();
   await page.keyboard.press('Escape');
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
+
+  // From another page as well, the search is one key away; and the keys are told by a button too.
+  await page.getByRole('link', { name: 'Run 2.' }).click();
+  await page.getByRole('heading', { level: 1, name: 'Run 2.' }).waitFor();
+  await page.keyboard.press('/');
+  await page.getByRole('searchbox').waitFor();
+  await page.keyboard.type('Run 3');
+  await page.getByText('Run 2.').waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Keyboard ?' }).click();
+  await page.getByRole('dialog', { name: 'Keyboard' }).waitFor();
 });
 
 test('[U11] the colours are the system’s, until the reader says otherwise', async () => {

@@ -1,7 +1,6 @@
-import { useEffect, useRef, useState } from 'react';
+import { useEffect, useState } from 'react';
 import { Link, ParamLink, setParams } from '../location.tsx';
 import { Status } from '../Status.tsx';
-import { useKeys } from '../useKeys.ts';
 import { paramsOf, type RunsFilter, statuses } from './filters.ts';
 
 /** A search is not begun at every letter. */
@@ -57,17 +56,14 @@ const Chosen = ({ what, without }: { what: string; without: Partial<RunsFilter> 
 
 function Search({ text }: { text: string }) {
   const [typed, setTyped] = useState(text);
-  const input = useRef<HTMLInputElement>(null);
   useEffect(() => setTyped(text), [text]);
   useEffect(() => {
     if (typed === text) return;
     const timer = setTimeout(() => setParams(paramsOf({ text: typed })), TYPING_MS);
     return () => clearTimeout(timer);
   }, [typed, text]);
-  useKeys({ '/': () => input.current?.focus() });
   return (
     <input
-      ref={input}
       type="search"
       aria-label="Search runs by name or id"
       placeholder="Search by name or id"
