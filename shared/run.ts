@@ -475,8 +475,10 @@ export function foldRequest(rows: RunRows, event: RequestEvent): void {
   addToCounts(required(rows.header()), { approvalsPending: 1 });
 }
 
-type DecisionEvent = Envelope & {
-  approvalId: string;
+type DecisionEvent = Envelope & DecisionFields & { approvalId: string };
+type DecisionFields = {
+  type: string;
+  timestamp: string;
   decidedBy: string;
   comment?: string | undefined;
   reason?: string | undefined;
@@ -490,17 +492,20 @@ type DecisionEvent = Envelope & {
 export function foldDecision(rows: RunRows, event: DecisionEvent): void {
   const approval = rows.approval(event.approvalId);
   if (approval?.status !== 'pending' || event.seq < approval.order.seq) return;
+  const after = afterDecision(approval, event);
+  if (after === approval) return;
+  rows.putApproval(after);
+  if (after.status !== 'pending') addToCounts(required(rows.header()), { approvalsPending: -1 });
+}
+
+/** A pending approval with a decision; itself where the decision counts for nothing, since one user counts once. */
+export function afterDecision(approval: Approval, event: DecisionFields): Approval {
   const isGrant = event.type === 'approval.granted';
-  if (isGrant && approval.decisions.some((decision) => decision.decidedBy === event.decidedBy)) return;
+  if (isGrant && approval.decisions.some((decision) => decision.decidedBy === event.decidedBy)) return approval;
   const { decidedBy, comment, reason, timestamp: at } = event;
   const decision: Decision = compact({ decidedBy, decision: isGrant ? 'granted' : 'denied', at, comment, reason });
   const decisions = [...approval.decisions, decision];
-  const isDecided = !isGrant || decisions.length >= approval.requiredApprovals;
-  if (!isDecided) {
-    rows.putApproval({ ...approval, decisions });
-    return;
-  }
+  if (isGrant && decisions.length < approval.requiredApprovals) return { ...approval, decisions };
   const status = isGrant ? 'granted' : event.expired ? 'expired' : 'denied';
-  rows.putApproval({ ...approval, decisions, status, decidedAt: at });
-  addToCounts(required(rows.header()), { approvalsPending: -1 });
+  return { ...approval, decisions, status, decidedAt: at };
 }

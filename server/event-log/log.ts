@@ -1,4 +1,4 @@
-import type { Approval, RunHeader, RunRows, RunStatus, RunView } from '../../shared/run.ts';
+import type { Approval, ApprovalStatus, RunHeader, RunRows, RunStatus, RunView } from '../../shared/run.ts';
 
 /**
  * The event log: the one truth that everything else reads. A store is an implementation of {@link EventLog}; each must
@@ -131,6 +131,27 @@ export type RunPage = {
   position: number;
 };
 
+/** An approval, and the run that it belongs to. */
+export type KeptApproval = {
+  projectId: string;
+  runId: string;
+  /** Whether the run has completed or failed. */
+  isRunOver: boolean;
+  approval: Approval;
+};
+export type ApprovalQuery = {
+  /** Only projects for which this holds. */
+  canRead: (projectId: string) => boolean;
+  status?: readonly ApprovalStatus[] | undefined;
+  /** `next` of the page before: requests with a lower `seq`. */
+  after?: number | undefined;
+  limit: number;
+  /** Stops the search between two slices. */
+  signal?: AbortSignal | undefined;
+};
+/** `next` is there when there is more. */
+export type ApprovalPage = { approvals: KeptApproval[]; next?: number };
+
 /**
  * A durable, ordered log of events and the folded runs that follow from them.
  *
@@ -172,6 +193,15 @@ export interface EventLog {
    * Headers of runs whose last event came after a position, in order of that event; `scannedTo` as for {@link Page}.
    */
   runsChangedSince(query: ChangeQuery): Promise<{ runs: RunHeader[]; scannedTo: number }>;
+
+  approval(projectId: string, runId: string, approvalId: string): Promise<Approval | undefined>;
+  /** Approvals, newest request first. */
+  approvals(query: ApprovalQuery): Promise<ApprovalPage>;
+  /**
+   * At most so many pending approvals: of one run, or of those that expire, the soonest first. The cost does not grow with
+   * what is not pending.
+   */
+  pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<KeptApproval[]>;
 
   /** Forgets events recorded before an instant (Unix ms), oldest first; never the newest event, and never a run's view. */
   trim(recordedBeforeMs: number): Promise<{ removed: number }>;

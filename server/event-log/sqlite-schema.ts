@@ -81,6 +81,13 @@ const migrations: readonly string[] = [
   ) WITHOUT ROWID;
   CREATE INDEX event_users_by_seq ON event_users (seq);
   `,
+  `
+  ALTER TABLE approvals ADD COLUMN request_seq INTEGER GENERATED ALWAYS AS (json_extract(state, '$.order.seq')) VIRTUAL;
+  ALTER TABLE approvals ADD COLUMN expires_at TEXT GENERATED ALWAYS AS (json_extract(state, '$.expiresAt')) VIRTUAL;
+  CREATE INDEX approvals_by_request ON approvals (request_seq);
+  CREATE INDEX approvals_pending_by_request ON approvals (request_seq) WHERE status = 'pending';
+  CREATE INDEX approvals_expiring ON approvals (expires_at) WHERE status = 'pending';
+  `,
 ];
 
 /** Marks a file as ours ("RWir"), so that we never write into somebody else's database. */

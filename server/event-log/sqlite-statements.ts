@@ -14,6 +14,11 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND ${id} > ? ORDER BY ${id}`);
   const changed = (table: ChildTable, id: string) =>
     db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND last_seq > ?`);
+  const approvals = (where: string) =>
+    db.prepare(
+      `SELECT r.project_id, r.run_id, r.status, a.state FROM approvals a CROSS JOIN runs r ON r.row_id = a.run_row
+       WHERE ${where}`,
+    );
   return {
     begin: db.prepare('BEGIN IMMEDIATE'),
     commit: db.prepare('COMMIT'),
@@ -57,6 +62,12 @@ export function prepareStatements(db: DatabaseSyncInstance) {
        ORDER BY created_at DESC, row_id DESC`,
     ),
     pendingApprovals: db.prepare(`SELECT state FROM approvals WHERE run_row = ? AND status = 'pending'`),
+    listApprovals: approvals('a.request_seq < ? ORDER BY a.request_seq DESC'),
+    listPending: approvals(`a.status = 'pending' AND a.request_seq < ? ORDER BY a.request_seq DESC`),
+    pendingOfRun: approvals(
+      `a.status = 'pending' AND a.run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) LIMIT ?`,
+    ),
+    expiring: approvals(`a.status = 'pending' AND a.expires_at IS NOT NULL ORDER BY a.expires_at LIMIT ?`),
     changedRuns: db.prepare('SELECT last_seq, project_id, state FROM runs WHERE last_seq > ? ORDER BY last_seq'),
     lastBefore: db.prepare(
       `SELECT max(seq) AS seq FROM (SELECT seq, recorded_at_ms FROM events ORDER BY seq LIMIT ?)

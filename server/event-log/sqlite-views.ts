@@ -1,6 +1,6 @@
-import type { RunHeader, RunView } from '../../shared/run.ts';
+import type { Approval, RunHeader, RunView } from '../../shared/run.ts';
 import { compareApprovals, compareArtifacts, compareStages } from '../../shared/run-memory.ts';
-import type { ChangeQuery, RunKey, RunPage, RunQuery } from './log.ts';
+import type { ApprovalPage, ApprovalQuery, ChangeQuery, KeptApproval, RunKey, RunPage, RunQuery } from './log.ts';
 import type { RowStatements } from './sqlite-rows.ts';
 import type { ChildTable, LogStatements } from './sqlite-statements.ts';
 
@@ -119,6 +119,48 @@ export class SqliteViews {
       .some((row) => test(JSON.parse((row as { state: string }).state)));
   }
 
+  approval(projectId: string, runId: string, approvalId: string): Promise<Approval | undefined> {
+    return this.#parts.slice(() => {
+      const run = this.#parts.rows.findRun.get(projectId, runId) as { row_id: number } | undefined;
+      const row = run && (this.#parts.rows.approval.get(run.row_id, approvalId) as { state: string } | undefined);
+      return row && (JSON.parse(row.state) as Approval);
+    });
+  }
+
+  async approvals({ canRead, status, after, limit, signal }: ApprovalQuery): Promise<ApprovalPage> {
+    const { listPending, listApprovals } = this.#parts.statements;
+    const statement = status?.every((wanted) => wanted === 'pending') ? listPending : listApprovals;
+    const approvals: KeptApproval[] = [];
+    let position = after ?? Number.MAX_SAFE_INTEGER;
+    let isDone = false;
+    let hasMore = false;
+    while (!isDone && !signal?.aborted) {
+      await this.#parts.slice((until) => {
+        for (const value of statement.iterate(position)) {
+          const kept = toApproval(value);
+          if (canRead(kept.projectId) && (status?.includes(kept.approval.status) ?? true)) {
+            hasMore = approvals.length === limit;
+            isDone = hasMore;
+            if (isDone) return;
+            approvals.push(kept);
+          }
+          position = kept.approval.order.seq;
+          if (performance.now() > until) return;
+        }
+        isDone = true;
+      });
+    }
+    const last = approvals.at(-1);
+    return hasMore && last ? { approvals, next: last.approval.order.seq } : { approvals };
+  }
+
+  pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<KeptApproval[]> {
+    const { pendingOfRun, expiring } = this.#parts.statements;
+    return this.#parts.slice(() =>
+      (of === 'expiring' ? expiring.all(limit) : pendingOfRun.all(of.projectId, of.runId, limit)).map(toApproval),
+    );
+  }
+
   runsChangedSince({ after, projectId, limit }: ChangeQuery): Promise<{ runs: RunHeader[]; scannedTo: number }> {
     return this.#parts.slice((until) => {
       const runs: RunHeader[] = [];
@@ -132,6 +174,16 @@ export class SqliteViews {
       return { runs, scannedTo: Math.max(after, this.#parts.head()) };
     });
   }
+}
+
+function toApproval(value: unknown): KeptApproval {
+  const row = value as { project_id: string; run_id: string; status: string; state: string };
+  return {
+    projectId: row.project_id,
+    runId: row.run_id,
+    isRunOver: row.status === 'completed' || row.status === 'failed',
+    approval: JSON.parse(row.state) as Approval,
+  };
 }
 
 function runMatcher({ status, labels, text, until }: RunQuery): (header: RunHeader) => boolean {

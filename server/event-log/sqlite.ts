@@ -3,12 +3,15 @@ import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../shared/errors.ts';
-import type { RunHeader, RunRows, RunView } from '../../shared/run.ts';
+import type { Approval, RunHeader, RunRows, RunView } from '../../shared/run.ts';
 import { GENESIS, KeyOrder, rowHash } from './canonical.ts';
 import {
+  type ApprovalPage,
+  type ApprovalQuery,
   type Batch,
   type ChangeQuery,
   type EventLog,
+  type KeptApproval,
   LogRecord,
   type Page,
   type ReadQuery,
@@ -259,6 +262,16 @@ class SqliteLog implements EventLog {
   }
   runsChangedSince(query: ChangeQuery): Promise<{ runs: RunHeader[]; scannedTo: number }> {
     return this.#views.runsChangedSince(query);
+  }
+
+  approval(projectId: string, runId: string, approvalId: string): Promise<Approval | undefined> {
+    return this.#views.approval(projectId, runId, approvalId);
+  }
+  approvals(query: ApprovalQuery): Promise<ApprovalPage> {
+    return this.#views.approvals(query);
+  }
+  pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<KeptApproval[]> {
+    return this.#views.pendingApprovals(of, limit);
   }
 
   async trim(recordedBeforeMs: number): Promise<{ removed: number }> {
