@@ -31,15 +31,20 @@ export type Authenticate = (token: string) => Promise<Principal>;
 const allowed = {
   read: ['viewer', 'approver', 'admin'],
   publish: ['producer', 'admin'],
+  decide: ['approver'],
   stats: ['admin'],
 } as const satisfies Record<string, readonly Role[]>;
 export type Action = keyof typeof allowed;
 
+/** `requiredRole`: that of an approval, which alone may `decide` it; default `approver`. */
+export type Resource = { projectId?: string; requiredRole?: string };
+
 /** Whether a principal may do something, on a project where the action concerns one. The only place that decides. */
-export function can(principal: Principal, action: Action, resource: { projectId?: string } = {}): boolean {
-  const hasRole = principal.roles.some((role) => (allowed[action] as readonly Role[]).includes(role));
-  if (!hasRole) return false;
-  const { projectId } = resource;
+export function can(principal: Principal, action: Action, resource: Resource = {}): boolean {
+  const { projectId, requiredRole } = resource;
+  const sufficient: readonly string[] =
+    action === 'decide' && requiredRole !== undefined ? [requiredRole] : allowed[action];
+  if (!principal.roles.some((role) => sufficient.includes(role))) return false;
   return projectId === undefined || principal.projects.includes('*') || principal.projects.includes(projectId);
 }
 

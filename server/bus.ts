@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { type DraftIssue, type ErrorCode, RunwireError } from '../shared/errors.ts';
 import { type DraftOf, describeIssue, draftSchemaOf, type EventOf, type Registry } from '../shared/registry.ts';
 import type { RunRows } from '../shared/run.ts';
-import type { EventLog, LogRecord, ReadyDraft, Receipt } from './event-log/log.ts';
+import type { Batch, EventLog, LogRecord, ReadyDraft, Receipt } from './event-log/log.ts';
 
 /**
  * The one way into the log, and the doorbell: publish → validate → guard → append → notify. What observers are told is
@@ -12,6 +12,8 @@ import type { EventLog, LogRecord, ReadyDraft, Receipt } from './event-log/log.t
 
 export const DRAFT_LIMIT_BYTES = 64 * 1024;
 export const REQUEST_LIMIT_DRAFTS = 1_000;
+/** Event ids that begin so are the server's own. */
+export const RESERVED_ID = 'runwire:';
 /** Issues that one answer names; more of the same help nobody. */
 const ISSUE_LIMIT = 100;
 
@@ -28,6 +30,8 @@ export type Publisher = {
   actor: string;
   /** Server code, which may also decide approvals. Default false. */
   isTrusted?: boolean;
+  /** What the run's rows have to say to each draft, instead of what they say to a producer's. */
+  check?: Batch['check'];
   /** What the guard does with what it finds; default the server's policy. */
   onPhi?: PhiPolicy | undefined;
 };
@@ -91,11 +95,8 @@ export class EventBus<R extends Registry> {
     }
     const begun = performance.now();
     const ready = this.#guarded(this.#checked(drafts), publisher.onPhi ?? this.#phiPolicy);
-    const receipts = await this.#log.append({
-      actor: publisher.actor,
-      drafts: ready,
-      ...(publisher.isTrusted ? {} : { check: refuseDecision }),
-    });
+    const check = publisher.check ?? (publisher.isTrusted ? undefined : checkProducer);
+    const receipts = await this.#log.append({ actor: publisher.actor, drafts: ready, ...(check ? { check } : {}) });
     this.#onPublished(performance.now() - begun);
     const duplicates = receipts.filter((receipt) => receipt.isDuplicate).length;
     const seq = receipts.reduce((highest, receipt) => Math.max(highest, receipt.seq), 0);
@@ -207,8 +208,14 @@ function refusal(code: ErrorCode, issues: DraftIssue[]): RunwireError {
   return new RunwireError(code, `${where}: ${first?.message}`, { path: where, issues: issues.slice(0, ISSUE_LIMIT) });
 }
 
-/** Approvals that Runwire itself keeps are decided by `approval.grant` and `approval.deny`, never by a producer's word. */
-function refuseDecision(rows: RunRows, draft: ReadyDraft & { approvalId?: string }): void {
+/**
+ * Approvals that Runwire itself keeps are decided by `approval.grant` and `approval.deny`, never by a producer's word. Nor
+ * may a producer take an id from under what the server will log itself.
+ */
+function checkProducer(rows: RunRows, draft: ReadyDraft & { approvalId?: string }): void {
+  if (draft.eventId.startsWith(RESERVED_ID)) {
+    throw new RunwireError('FORBIDDEN', `ids that begin with ${RESERVED_ID} are the server's own`, { path: 'eventId' });
+  }
   if (draft.type !== 'approval.granted' && draft.type !== 'approval.denied') return;
   if (rows.approval(draft.approvalId ?? '')?.authority !== 'runwire') return;
   throw new RunwireError('FORBIDDEN', 'this approval is decided in Runwire, not by a producer', { path: 'approvalId' });

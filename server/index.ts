@@ -1,5 +1,6 @@
 /** `runwire/server`: what a Node server that runs pipelines puts in. */
 export { EventCategories, RunEventDraftSchema } from '../shared/events.ts';
+export type { Outcome, WaitOptions } from './approvals.ts';
 export { type Action, type Authenticate, can, type Principal, type Role, signToken } from './auth.ts';
 export { type Broadcast, type BroadcastData, RunEventBroadcaster } from './broadcaster.ts';
 export { type BusObserver, EventBus, type Guard, type Published, type Publisher } from './bus.ts';

@@ -2,7 +2,7 @@ import { expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
 import { type RunEvent, runwireEvents, type StreamSignal } from '../shared/events.ts';
 import { defineEvent, type EventOf } from '../shared/registry.ts';
-import type { RunHeader, RunView } from '../shared/run.ts';
+import type { Approval, Decision, RunHeader, RunView } from '../shared/run.ts';
 import { everyone } from '../tests/harness.ts';
 import { createRunServer, type RunServer } from './run-server.ts';
 
@@ -70,6 +70,30 @@ test('[C7] the broadcaster takes the fields of each type, and no others', () => 
   server.broadcaster.broadcastRunStarted({ ...run, name: 'One' });
   // @ts-expect-error the type is the method's
   server.broadcaster.broadcastRunStarted({ ...run, type: 'run.started' });
+});
+
+test('[G9] what wait resolves with is decided, and its input is checked', async () => {
+  const outcome = await server.approvals.wait({ runId: 'r1', approvalId: 'a1', signal: AbortSignal.timeout(1) });
+  expectTypeOf(outcome.status).toEqualTypeOf<'granted' | 'denied' | 'expired'>();
+  expectTypeOf(outcome.decisions).toEqualTypeOf<Decision[]>();
+  // @ts-expect-error the approval is missing
+  server.approvals.wait({ runId: 'r1' });
+  // @ts-expect-error decisions are made through the router
+  server.approvals.grant;
+});
+
+test('[C7] the procedures of approvals are inferred', async () => {
+  const decision = await caller.approval.grant({ runId: 'r1', approvalId: 'a1' });
+  expectTypeOf(decision.status).toEqualTypeOf<'pending' | 'granted' | 'denied' | 'expired'>();
+  const { approvals, nextCursor } = await caller.approval.list({ status: ['pending'] });
+  expectTypeOf(approvals).toEqualTypeOf<(Approval & { projectId: string; runId: string })[]>();
+  expectTypeOf(nextCursor).toEqualTypeOf<string | undefined>();
+  // @ts-expect-error a deny has a reason
+  caller.approval.deny({ runId: 'r1', approvalId: 'a1' });
+  // @ts-expect-error no such status
+  caller.approval.list({ status: 'open' });
+  // @ts-expect-error who decides is known from the credentials
+  caller.approval.grant({ runId: 'r1', approvalId: 'a1', decidedBy: 'ann' });
 });
 
 test('[E6] a type added to the registry is known to subscriptions, publishing, filters and observers', async () => {

@@ -11,8 +11,9 @@ import {
   type Registry,
   type TypeOf,
 } from '../shared/registry.ts';
-import type { RunHeader } from '../shared/run.ts';
+import type { Approval, RunHeader } from '../shared/run.ts';
 import * as field from '../shared/text.ts';
+import { type Approvals, waitsFor } from './approvals.ts';
 import { type Authenticate, can, demand, type Principal } from './auth.ts';
 import type { Connection } from './connection.ts';
 import { decodeCursor, encodeCursor } from './delivery/cursor.ts';
@@ -40,6 +41,7 @@ export type RouterOptions<R extends Registry> = {
   log: EventLog;
   publishing: Publishing<R>;
   delivery: Delivery;
+  approvals: Approvals;
   authenticate: Authenticate;
   stats: () => ServerStats;
   /** Told the code of each error that a procedure answers with. */
@@ -55,7 +57,7 @@ const opaque = z.string();
 const paging = { limit, cursor: opaque.nullish(), direction: z.literal('forward').optional() };
 
 export function createRouter<R extends Registry>(options: RouterOptions<R>) {
-  const { registry, log, publishing, delivery, authenticate, stats, onRejected, logger } = options;
+  const { registry, log, publishing, delivery, approvals, authenticate, stats, onRejected, logger } = options;
   type Event = EventOf<R>;
 
   const paths = new Set<string>();
@@ -76,6 +78,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
           ...(shape.data.path !== undefined && paths.has(shape.data.path) ? { path: shape.data.path } : {}),
           ...(known.path === undefined ? {} : { field: known.path }),
           ...(known.issues.length > 0 ? { issues: known.issues } : {}),
+          ...(known.outcome === undefined ? {} : { outcome: known.outcome }),
         },
       };
     },
@@ -106,6 +109,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     categories: z.array(z.enum(categoryNames)).max(categoryNames.length).optional(),
     conflate: z.boolean().default(false),
   };
+  const approvalStatus = z.enum(['pending', 'granted', 'denied', 'expired']);
   const runInput = { runId: field.scopeId(), projectId: field.scopeId().optional() };
 
   type FilterInput = {
@@ -200,7 +204,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
             signal,
             canRead: (projectId) => can(principal, 'read', { projectId }),
             after: cursor == null ? undefined : decodeRunKey(cursor),
-            hasPending: needsMyDecision ? (approval) => concerns(approval, principal) : undefined,
+            hasPending: needsMyDecision ? (approval) => waitsFor(principal, approval) : undefined,
           });
           return {
             runs: page.runs,
@@ -253,6 +257,39 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
         }),
     }),
 
+    approval: t.router({
+      list: procedure
+        .input(
+          z
+            .strictObject({ status: z.union([approvalStatus, z.array(approvalStatus).max(4)]).optional(), ...paging })
+            .prefault({}),
+        )
+        .query(async ({ ctx: { principal }, signal, input: { status, cursor, limit } }) => {
+          const page = await approvals.list(principal, {
+            status: typeof status === 'string' ? [status] : status,
+            after: cursor == null ? undefined : decodePosition(cursor, log.epoch),
+            limit,
+            signal,
+          });
+          return {
+            approvals: page.approvals.map(({ projectId, runId, approval }): ListedApproval => {
+              return { projectId, runId, ...approval };
+            }),
+            ...(page.next === undefined ? {} : { nextCursor: encodeCursor(log.epoch, page.next) }),
+          };
+        }),
+      grant: procedure
+        .input(z.strictObject({ ...runInput, approvalId: field.id(), comment: field.message().optional() }))
+        .mutation(async ({ ctx: { principal }, input: { approvalId, comment, ...run } }) =>
+          approvals.grant(principal, { ...(await findRun(principal, run)), approvalId }, comment),
+        ),
+      deny: procedure
+        .input(z.strictObject({ ...runInput, approvalId: field.id(), reason: field.message() }))
+        .mutation(async ({ ctx: { principal }, input: { approvalId, reason, ...run } }) =>
+          approvals.deny(principal, { ...(await findRun(principal, run)), approvalId }, reason),
+        ),
+    }),
+
     server: t.router({
       stats: procedure.query(({ ctx }) => {
         demand(ctx.principal, 'stats');
@@ -280,6 +317,9 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
   return router;
 }
 
+/** An approval and the run that it belongs to. */
+export type ListedApproval = Approval & { projectId: string; runId: string };
+
 export type RouterOf<R extends Registry> = ReturnType<typeof createRouter<R>>;
 export type AppRouter = RouterOf<RunwireEvents>;
 
@@ -295,23 +335,6 @@ type InProcess<T> = T extends (...args: infer Input) => Promise<AsyncIterable<{ 
   : T extends (...args: never) => unknown
     ? T
     : { [Name in keyof T]: InProcess<T[Name]> };
-
-/** Whether a pending approval waits for this principal. */
-function concerns(
-  approval: {
-    approvers?: string[] | undefined;
-    requiredRole: string;
-    requestedBy?: string | undefined;
-    requestActor: string;
-    decisions: { decidedBy: string }[];
-  },
-  { sub, roles }: Principal,
-): boolean {
-  if (approval.requestedBy === sub || approval.requestActor === sub) return false;
-  if (approval.decisions.some((decision) => decision.decidedBy === sub)) return false;
-  if (approval.approvers && !approval.approvers.includes(sub)) return false;
-  return (roles as readonly string[]).includes(approval.requiredRole);
-}
 
 function typesOf<R extends Registry>(
   filter: { types?: readonly TypeOf<R>[] | undefined; categories?: readonly CategoryOf<R>[] | undefined },

@@ -6,6 +6,8 @@ import type { Registry as PrometheusRegistry } from 'prom-client';
 import { RunwireError } from '../shared/errors.ts';
 import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { foldOf, type Registry } from '../shared/registry.ts';
+import { ApprovalExpiry } from './approval-expiry.ts';
+import { Approvals } from './approvals.ts';
 import { type Authenticate, hs256 } from './auth.ts';
 import { RunEventBroadcaster } from './broadcaster.ts';
 import { EventBus, type Guard, type PhiPolicy } from './bus.ts';
@@ -71,6 +73,8 @@ export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
   router: ServerRouter<R>;
   bus: EventBus<R>;
   broadcaster: RunEventBroadcaster;
+  /** For server code that waits for a decision; decisions themselves are made by the router. */
+  approvals: Pick<Approvals, 'wait'>;
   log: EventLog;
   getStats(): ServerStats;
   /** What `/metrics` shows: to add to, or to serve elsewhere. */
@@ -126,6 +130,8 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     // Errors thrown while iterating never pass the router's middleware.
     translate: (error) => toTRPCError(toRunwireError(error)),
   });
+  const approvals = new Approvals({ log, bus: bus as never });
+  const expiry = new ApprovalExpiry({ log, logger });
   const limits = limitsOf(options.limits);
   const connections = new Connections({ heartbeatMs, isDirect: options.delivery !== 'iterator', limits });
   const metrics = new Metrics({ log, bus, delivery, connections });
@@ -157,6 +163,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     log,
     publishing,
     delivery,
+    approvals,
     authenticate,
     stats: getStats,
     onRejected: (code) => metrics.rejected(code),
@@ -219,6 +226,8 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     await stopped;
     clearTimeout(grace);
     rates.close();
+    expiry.close();
+    approvals.close();
     bus.close();
     await log.close();
   };
@@ -231,6 +240,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     router: router as never,
     bus,
     broadcaster: new RunEventBroadcaster(bus as never),
+    approvals,
     log,
     getStats,
     metrics: metrics.registry,

@@ -119,25 +119,35 @@ export type ErrorCode = keyof typeof errorTable;
 /** One thing wrong with one draft of a request. `index` counts from 0; `path` is dotted and names no value. */
 export type DraftIssue = { index: number; path: string; message: string };
 
+/** How it was decided, for whoever came too late: without anybody's free text. */
+export type DecidedOutcome = { status: 'granted' | 'denied' | 'expired'; decidedBy: string[] };
+
 /**
  * The one error class: a code of {@link errorTable}, a message without values, and where it applies the `path` of the
- * offending field or the `issues` of a refused batch.
+ * offending field, the `issues` of a refused batch, or the `outcome` of an approval that is decided.
  */
 export class RunwireError extends Error {
   override readonly name = 'RunwireError';
   readonly code: ErrorCode;
   readonly path: string | undefined;
   readonly issues: readonly DraftIssue[];
+  readonly outcome: DecidedOutcome | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { path?: string | undefined; issues?: readonly DraftIssue[]; cause?: unknown } = {},
+    options: {
+      path?: string | undefined;
+      issues?: readonly DraftIssue[];
+      outcome?: DecidedOutcome | undefined;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.path = options.path;
     this.issues = options.issues ?? [];
+    this.outcome = options.outcome;
   }
 
   /** The body that HTTP answers: `{error: {code, message, path?}}`, and `errors` for a refused batch. */

@@ -3,6 +3,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { Role } from '../server/auth.ts';
 import { RunwireError } from '../shared/errors.ts';
+import type { RunEventDraft } from '../shared/events.ts';
 import { created, isLive, keptLog, progress, secret, startServer, tokenFor, Wire } from './harness.ts';
 
 const publisher = { actor: 'ada' };
@@ -210,11 +211,14 @@ describe('origins', () => {
 });
 
 describe('roles and projects', () => {
-  const table: Record<Role, { read: boolean; publish: boolean; stats: boolean }> = {
-    viewer: { read: true, publish: false, stats: false },
-    approver: { read: true, publish: false, stats: false },
-    producer: { read: false, publish: true, stats: false },
-    admin: { read: true, publish: true, stats: true },
+  const table: Record<Role, { read: boolean; publish: boolean; decide: boolean; stats: boolean }> = {
+    viewer: { read: true, publish: false, decide: false, stats: false },
+    approver: { read: true, publish: false, decide: true, stats: false },
+    producer: { read: false, publish: true, decide: false, stats: false },
+    admin: { read: true, publish: true, decide: false, stats: true },
+  };
+  const requested = (approvalId: string): RunEventDraft => {
+    return { type: 'governance.required', projectId: 'demo', runId: 'r1', approvalId, title: 'Release' };
   };
   const subscriptions = [
     ['onRunEvent', { runId: 'r1', projectId: 'demo', from: 'start' }],
@@ -233,8 +237,10 @@ describe('roles and projects', () => {
   test.each(cases)('[A3] $role of $projects: each procedure and each route', async ({ role, projects }) => {
     await using server = await startServer();
     await server.bus.publish([created('r1', { createdBy: 'ada' }), progress('r1', 5)], publisher);
+    for (const approvalId of ['a1', 'a2']) await server.bus.publish([requested(approvalId)], { actor: 'ci' });
     const isMember = projects.includes('demo') || projects.includes('*');
-    const may = (action: 'read' | 'publish' | 'stats') => table[role][action] && (action === 'stats' || isMember);
+    const may = (action: 'read' | 'publish' | 'decide' | 'stats') =>
+      table[role][action] && (action === 'stats' || isMember);
     const token = await tokenFor({ projects, roles: [role] });
     await using wire = await Wire.open(server.url, { token });
     const code = async (method: 'query' | 'mutation', path: string, input?: unknown) => {
@@ -264,11 +270,21 @@ describe('roles and projects', () => {
       may('publish') ? 'ok' : 'FORBIDDEN',
     );
 
+    const listed = await wire.call('query', 'approval.list', {});
+    expect(listed.result?.data).toMatchObject({
+      approvals: may('read') ? [{ approvalId: 'a2' }, { approvalId: 'a1' }] : [],
+    });
+    const decided = may('decide') ? 'ok' : may('read') ? 'NOT_ALLOWED_TO_DECIDE' : 'RUN_NOT_FOUND';
+    const grant = { runId: 'r1', approvalId: 'a1' };
+    expect(await code('mutation', 'approval.grant', grant)).toBe(decided);
+    const deny = { runId: 'r1', projectId: 'demo', approvalId: 'a2', reason: 'no' };
+    expect(await code('mutation', 'approval.deny', deny)).toBe(decided);
+
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
     const body = JSON.stringify([progress('r1', 7)]);
     const posted = await fetch(`${server.url}/api/v1/events`, { method: 'POST', headers, body });
     expect(posted.status).toBe(may('publish') ? 200 : 403);
-    expect(server.log.head - head).toBe(may('publish') ? 2 : 0);
+    expect(server.log.head - head).toBe((may('publish') ? 2 : 0) + (may('decide') ? 2 : 0));
     const input = encodeURIComponent(JSON.stringify({ runId: 'r1' }));
     expect((await fetch(`${server.url}/trpc/run.get?input=${input}`, { headers })).status).toBe(
       may('read') ? 200 : 404,
@@ -285,6 +301,7 @@ describe('roles and projects', () => {
   test('[A3] every procedure of the router is in the walk above', async () => {
     await using server = await startServer();
     const walked = ['run.get', 'run.history', 'run.list', 'server.stats', 'auth.me', 'auth.refresh', 'event.publish'];
+    walked.push('approval.list', 'approval.grant', 'approval.deny');
     const paths = Object.keys(server.router._def.procedures).sort();
     expect(paths).toEqual([...new Set([...walked, ...subscriptions.map(([path]) => path)])].sort());
   });

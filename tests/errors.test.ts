@@ -70,6 +70,8 @@ describe('over the wire', () => {
     ['run.list', { status: [canary] }, 'INVALID_INPUT'],
     ['run.list', { limit: 501 }, 'INVALID_INPUT'],
     ['run.list', { since: canary }, 'INVALID_INPUT'],
+    ['approval.list', { status: canary }, 'INVALID_INPUT'],
+    ['approval.list', { cursor: canary }, 'CURSOR_INVALID'],
     ['server.stats', undefined, 'FORBIDDEN'],
     [canary, undefined, 'NOT_FOUND'],
     ['__proto__', undefined, 'NOT_FOUND'],
@@ -79,6 +81,9 @@ describe('over the wire', () => {
     ['event.publish', { events: [{ ...created('r1'), projectId: 'secret', name: canary }] }, 'FORBIDDEN'],
     ['event.publish', { events: Array(1_001).fill({ canary }) }, 'TOO_LARGE'],
     ['event.publish', { events: canary }, 'INVALID_INPUT'],
+    ['approval.grant', { runId: canary, approvalId: 'a1' }, 'RUN_NOT_FOUND'],
+    ['approval.grant', { runId: 'r1', approvalId: canary, comment: canary }, 'APPROVAL_NOT_FOUND'],
+    ['approval.deny', { runId: 'r1', approvalId: 'a1', reason: canary.repeat(500) }, 'INVALID_INPUT'],
     ['auth.refresh', { token: canary }, 'UNAUTHENTICATED'],
   ];
 
