@@ -8,8 +8,8 @@ import { createPublisher, type PublisherDraft } from '../../client/publisher.ts'
 import { RunEventDraftSchema } from '../../shared/events.ts';
 import { describeIssue } from '../../shared/registry.ts';
 import { type Exit, type Running, start } from './command.ts';
-import { describeError, type TargetOptions, targetOf, UsageError } from './options.ts';
-import { cut, Latest } from './output.ts';
+import { describeError, slugOf, type TargetOptions, targetOf, UsageError } from './options.ts';
+import { cut, Latest, toMessage } from './output.ts';
 
 /** Runs real commands as a run: they come first, and telling of them must neither fail nor hold them up. */
 
@@ -22,9 +22,14 @@ export type ExecOptions = TargetOptions & {
 };
 
 /** A stage as given: a shell's command line, or a command and its arguments. */
-export type Step = { name: string; command: string | readonly string[] };
+export type Step = {
+  name: string;
+  command: string | readonly string[];
+  /** Titles of approvals that it waits for. */
+  approvals: readonly string[];
+};
 
-type Stage = { stageId: string; name: string; file: string; args: readonly string[] };
+type Stage = { stageId: string; name: string; file: string; args: readonly string[]; approvals: readonly string[] };
 /** How a run failed. */
 type Failure = { stageId: string | undefined; error: { message: string; code: string }; exitCode: number };
 
@@ -41,8 +46,13 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
   const plan = stages.map((stage) => ({ stageId: stage.stageId, name: stage.name }));
   const created = { type: 'run.created' as const, runId, name, stages: plan, ...(labels ? { labels } : {}) };
   demandValid({ ...created, projectId });
-
   const target = targetOf(options);
+  const gates = stages.flatMap((stage) => stage.approvals.map((title) => ({ stage, title })));
+  if (gates.length > 0) {
+    const { demandReadable, requestOf } = await import('./gate.ts');
+    for (const gate of gates) demandValid({ ...requestOf({ ...gate, runId }), projectId });
+    await demandReadable(target, projectId);
+  }
   let undelivered = 0;
   let reason: string | undefined;
   const publisher = createPublisher({
@@ -60,10 +70,12 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
   let running: Running | undefined;
   let cancelledBy: NodeJS.Signals | undefined;
   let isDelivering = false;
+  const waiting = new AbortController();
   const onSignal = (signal: NodeJS.Signals) => {
     if (isDelivering) void publisher.close(0);
     else cancelledBy ??= signal;
     running?.kill(signal);
+    waiting.abort();
   };
   for (const signal of SIGNALS) process.on(signal, onSignal);
 
@@ -83,6 +95,25 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
     else send({ type: 'stage.completed', runId, stageId, durationMs: since(startedAt) });
     return failure;
   };
+  /** Before a stage, which has not begun: nothing of it has failed. */
+  const waitFor = async (stage: Stage, title: string): Promise<Failure | undefined> => {
+    const closed = (message: string, code: string): Failure => {
+      process.stderr.write(`runwire: ${toMessage(message)}\n`);
+      return { stageId: undefined, error: { message: cut(message), code }, exitCode: 1 };
+    };
+    try {
+      const { passGate } = await import('./gate.ts');
+      const { signal } = waiting;
+      const { status, decisions } = await passGate({ target, publisher, projectId, runId, stage, title, signal });
+      const { decidedBy, reason } = decisions.at(-1) ?? { decidedBy: 'nobody' };
+      if (status === 'granted') process.stderr.write(`runwire: granted by ${toMessage(decidedBy)}\n`);
+      else if (status === 'expired') return closed('the approval has expired', 'APPROVAL_EXPIRED');
+      else return closed(`the approval was denied by ${decidedBy}: ${reason}`, 'APPROVAL_DENIED');
+    } catch (error) {
+      if (cancelledBy !== undefined) return cancelled({ code: 0 }, undefined);
+      return closed(`the approval cannot be waited for: ${describeError(error)}`, 'APPROVAL_UNKNOWN');
+    }
+  };
   const cancelled = ({ code }: Exit, stageId: string | undefined): Failure => {
     const signal = cancelledBy as NodeJS.Signals;
     return {
@@ -99,7 +130,9 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
   const startedAtMs = Date.now();
   let failure: Failure | undefined;
   for (const stage of stages) {
-    failure = cancelledBy === undefined ? await runStage(stage) : cancelled({ code: 0 }, undefined);
+    const { approvals } = stage;
+    for (const title of approvals) failure ??= cancelledBy === undefined ? await waitFor(stage, title) : undefined;
+    failure ??= cancelledBy === undefined ? await runStage(stage) : cancelled({ code: 0 }, undefined);
     if (failure) break;
   }
   const durationMs = since(startedAt);
@@ -127,11 +160,11 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
 
 function stagesOf(steps: readonly Step[]): Stage[] {
   const taken = new Set<string>();
-  return steps.map(({ name, command }) => {
+  return steps.map(({ name, command, approvals }) => {
     const stageId = unused(name, taken);
-    if (typeof command === 'string') return { stageId, name, file: 'sh', args: ['-c', command] };
+    if (typeof command === 'string') return { stageId, name, approvals, file: 'sh', args: ['-c', command] };
     const [file = '', ...args] = command;
-    return { stageId, name, file, args };
+    return { stageId, name, approvals, file, args };
   });
 }
 
@@ -149,7 +182,13 @@ function demandValid(created: object): void {
   if (!first) return;
   const { path, message } = describeIssue(first);
   const [field = ''] = path.split('.');
-  const optionOf: Record<string, string> = { projectId: 'project', runId: 'run', labels: 'label', stages: 'stage' };
+  const optionOf: Record<string, string> = {
+    projectId: 'project',
+    runId: 'run',
+    labels: 'label',
+    stages: 'stage',
+    title: 'approve',
+  };
   throw new UsageError(`--${optionOf[field] ?? field}: ${message}`);
 }
 
@@ -157,13 +196,8 @@ const since = (startedAt: number): number => Math.round(performance.now() - star
 
 /** As `build-all-20250131-142501-3fa9`. */
 function newRunId(name: string): string {
-  const slug = name
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-|-$/g, '')
-    .slice(0, 60);
   const [day = '', time = ''] = new Date().toISOString().replaceAll(/[-:]/g, '').split(/[T.]/);
-  return [slug || 'run', day, time, randomBytes(2).toString('hex')].join('-');
+  return [slugOf(name) || 'run', day, time, randomBytes(2).toString('hex')].join('-');
 }
 
 /** The name, or with a number behind it what has not been taken; takes it. */

@@ -31,10 +31,13 @@ async function run(args: readonly string[]): Promise<number> {
   const execCommand = program
     .command('exec')
     .description('runs commands as a run, one after another, and exits as they did')
-    .usage('--project P --name N [options] (--stage NAME CMD ... | -- CMD ARGS ...)')
+    .usage(
+      '--project P --name N [options] ([--approve TITLE] --stage NAME CMD ... | [--approve TITLE] -- CMD ARGS ...)',
+    )
     .requiredOption('--project <id>', 'project of the run')
     .requiredOption('--name <name>', 'name of the run')
     .option('--stage <name> <cmd>', 'a stage and its command line, for sh; repeatable')
+    .option('--approve <title>', 'an approval that the next stage waits for; repeatable')
     .option('--run <id>', 'id of the run; default one made of its name and the time')
     .option('--label <key=value>', 'a label of the run; repeatable', addLabel)
     .option('--artifact <path>', 'a file that the run makes; repeatable', append)
@@ -90,33 +93,46 @@ async function run(args: readonly string[]): Promise<number> {
 
 /**
  * Takes out of the arguments of `exec` what commander has no notion of: `--stage`, whose two values belong together, and
- * the command after `--`, whose options are its own.
+ * the command after `--`, whose options are its own; and `--approve`, which belongs to what comes next.
  */
 function splitExecArguments(args: readonly string[], command: Command): { own: string[]; steps: Step[] } {
   if (args[0] !== command.name()) return { own: [...args], steps: [] };
   const takesValue = new Set(command.options.filter((option) => option.required).map((option) => option.long));
   const own: string[] = [];
   const steps: Step[] = [];
+  let approvals: string[] = [];
+  const add = (step: Omit<Step, 'approvals'>) => {
+    steps.push({ ...step, approvals });
+    approvals = [];
+  };
   for (let index = 0; index < args.length; index++) {
     const argument = args[index] as string;
     if (argument === '--') {
       const rest = args.slice(index + 1);
       if (steps.length > 0 || rest[0] === undefined)
         throw new UsageError('exec takes --stage NAME CMD, or -- CMD ARGS');
-      steps.push({ name: rest[0].split('/').at(-1)?.slice(0, 200) || rest[0].slice(0, 200), command: rest });
+      add({ name: rest[0].split('/').at(-1)?.slice(0, 200) || rest[0].slice(0, 200), command: rest });
       break;
     }
     if (argument.startsWith('--stage')) {
       const [name, line] = args.slice(index + 1, index + 3);
       const isPair = name !== undefined && line !== undefined && !name.startsWith('-') && !line.startsWith('-');
       if (argument !== '--stage' || !isPair) throw new UsageError('--stage takes a name and a command line');
-      steps.push({ name, command: line });
+      add({ name, command: line });
       index += 2;
+      continue;
+    }
+    if (argument.startsWith('--approve')) {
+      const title = args[++index];
+      if (argument !== '--approve' || title === undefined || title.startsWith('-'))
+        throw new UsageError('--approve takes a title');
+      approvals.push(title);
       continue;
     }
     own.push(argument);
     if (takesValue.has(argument) && index + 1 < args.length) own.push(args[++index] as string);
   }
+  if (approvals.length > 0) throw new UsageError('--approve comes before the stage that waits for it');
   return { own, steps };
 }
 

@@ -100,6 +100,20 @@ function parseUrl(value: string): string {
   return value;
 }
 
+/** What the server has answered; `INTERNAL` where it has not. */
+export function refusalOf(error: unknown): RunwireError {
+  const { message, data } = error as { message: string; data?: { runwireCode?: RunwireError['code'] } | null };
+  return new RunwireError(data?.runwireCode ?? 'INTERNAL', message);
+}
+
+/** What an id is made of: `Build all!` becomes `build-all`. */
+export const slugOf = (name: string): string =>
+  name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '')
+    .slice(0, 60);
+
 /** An error in one line, without a stack; those of the table with their code. */
 export function describeError(error: unknown): string {
   if (error instanceof RunwireError) return `${error.code}: ${error.message}`;

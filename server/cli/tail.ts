@@ -3,7 +3,7 @@ import { createRunwireClient, type RunwireClient, type WebSocketClass } from '..
 import { RunwireError } from '../../shared/errors.ts';
 import { isSignal, type RunEvent, type StreamSignal } from '../../shared/events.ts';
 import { lineOf, safeJson } from './format.ts';
-import { type TargetOptions, targetOf, UsageError } from './options.ts';
+import { refusalOf, type TargetOptions, targetOf, UsageError } from './options.ts';
 
 /**
  * Prints events as they come: each once, in order, for as long as it takes. What the terminal or the pipe has not taken
@@ -129,12 +129,6 @@ async function endOf(client: RunwireClient, { run: runId = '', project: projectI
   const { run } = await client.run.get.query({ runId, ...(projectId === undefined ? {} : { projectId }) });
   if (run.status !== 'completed' && run.status !== 'failed') return undefined;
   return { seq: run.lastSeq, code: run.status === 'completed' ? 0 : 1 };
-}
-
-/** What the server has answered: an error of the connection does not end a subscription. */
-function refusalOf(error: unknown): RunwireError {
-  const { message, data } = error as { message: string; data?: { runwireCode?: RunwireError['code'] } | null };
-  return new RunwireError(data?.runwireCode ?? 'INTERNAL', message);
 }
 
 /** Writes to a stream, and holds up the sockets while it is full. */
