@@ -548,6 +548,7 @@ describe('lists and waiting', () => {
       do {
         const page = await caller.approval.list({ limit: 4, ...query, ...(cursor ? { cursor } : {}) });
         expect(page.approvals.length).toBeGreaterThan(0);
+        expect(page.approvals.length).toBeLessThanOrEqual(4);
         found.push(...page.approvals.map(({ approvalId }) => approvalId));
         cursor = page.nextCursor;
       } while (cursor);

@@ -701,6 +701,7 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
           let after: number | undefined;
           do {
             const page = await log.approvals({ canRead: (id) => readable.includes(id), status, limit, after });
+            expect(page.approvals.length).toBeLessThanOrEqual(limit);
             found.push(...page.approvals);
             after = page.next;
             // What says that there is more is right.
