@@ -33,6 +33,10 @@ type Stage = { stageId: string; name: string; file: string; args: readonly strin
 /** How a run failed. */
 type Failure = { stageId: string | undefined; error: { message: string; code: string }; exitCode: number };
 
+/** Where the run is to be seen. */
+const pageOf = (url: string, projectId: string, runId: string): string =>
+  new URL(`/runs/${encodeURIComponent(projectId)}/${encodeURIComponent(runId)}`, url).href;
+
 const PROGRESS_INTERVAL_MS = 400;
 /** How long the events are waited for once the commands have ended. */
 const DELIVERY_WAIT_MS = 5_000;
@@ -123,7 +127,8 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
     };
   };
 
-  if (process.stderr.isTTY) process.stderr.write(`runwire: run ${runId} of ${projectId}\n`);
+  // To a person; a script has commands of its own to listen to.
+  if (process.stderr.isTTY) process.stderr.write(`runwire: ${pageOf(target.url, projectId, runId)}\n`);
   send(created);
   send({ type: 'run.started', runId });
   const startedAt = performance.now();
