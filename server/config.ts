@@ -26,6 +26,7 @@ const environmentSchema = z.object({
   ALLOWED_ORIGINS: list.optional(),
   RETENTION_DAYS: z.coerce.number().positive().optional(),
   PHI_POLICY: z.enum(['reject', 'redact']).default('reject'),
+  PHI_ALLOW: list.optional(),
   DELIVERY: z.enum(['direct', 'iterator']).default('direct'),
   COMPRESSION: z
     .enum(['true', 'false'])
@@ -44,6 +45,7 @@ export type Config = {
   allowedOrigins: string[];
   retentionDays?: number | undefined;
   phiPolicy: 'reject' | 'redact';
+  phi?: { allow: string[] } | undefined;
   delivery: 'direct' | 'iterator';
   compression: boolean;
   limits: Partial<Limits>;
@@ -84,6 +86,7 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     allowedOrigins: values.ALLOWED_ORIGINS ?? [],
     retentionDays: values.RETENTION_DAYS,
     phiPolicy: values.PHI_POLICY,
+    ...(values.PHI_ALLOW === undefined ? {} : { phi: { allow: values.PHI_ALLOW } }),
     delivery: values.DELIVERY,
     compression: values.COMPRESSION,
     limits: limitsIn(environment),

@@ -20,6 +20,7 @@ import { openSqliteLog } from './event-log/sqlite.ts';
 import { pathOf } from './http.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { Metrics } from './metrics.ts';
+import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
 import { Publishing } from './publish.ts';
 import { createRouter, type ServerRouter } from './router.ts';
 import { createRoutes } from './routes.ts';
@@ -44,6 +45,9 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = {
   allowedOrigins?: string[];
   /** What the guard does with protected information; default `reject`. */
   phiPolicy?: PhiPolicy;
+  /** Fields that the guard leaves alone, and identifiers of your own that it is to find. */
+  phi?: PhiOptions | undefined;
+  /** Looks at drafts instead of the ready-made guard. */
   guard?: Guard;
   /** Events are forgotten after so many days; default never. */
   retentionDays?: number | undefined;
@@ -121,7 +125,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     log,
     logger,
     phiPolicy: options.phiPolicy ?? 'reject',
-    guard: options.guard,
+    guard: options.guard ?? createPhiGuard(options.phi),
     onPublished: (ms) => metrics.published(ms),
   });
   const delivery = new Delivery({

@@ -1,0 +1,293 @@
+import { RunwireError } from '../../shared/errors.ts';
+import type { Guard, PhiPolicy } from '../bus.ts';
+import { type Finding, judge, merge, PERSON, type PhiKind, Scanner } from './scan.ts';
+import { about } from './words.ts';
+
+/**
+ * Keeps structured identifiers of people out of the log: walks the fields of a draft, and scans what they say. It makes
+ * no data Safe Harbor compliant: names, places and bare numbers in free text are beyond it.
+ */
+
+export type PhiOptions = {
+  /**
+   * Fields that are not looked at, as `labels.site`, `stages.*.name`, or of one event type `artifact.created:uri`.
+   * Default none.
+   */
+  allow?: readonly string[] | undefined;
+  /**
+   * Identifiers of one's own, as a shape: `#` is a digit, `@` a letter, anything else itself, in any case. At most 64
+   * characters; it is looked for between blanks and punctuation.
+   */
+  patterns?: readonly PhiPattern[] | undefined;
+};
+export type PhiPattern = { kind: string; shape: string };
+
+/** What a field may be held to. */
+type Field = 'skip' | 'text' | 'uri' | 'id' | 'user';
+
+/** Fields that the server or the schema has given a shape, and ids: what other events refer to. */
+const fields: Record<string, Field> = {
+  ...of('skip', 'type timestamp expiresAt sha256 authority durationMs sizeBytes progress attempt requiredApprovals'),
+  ...of('id', 'projectId runId eventId stageId artifactId approvalId parentRunId evidence'),
+  ...of('user', 'audience approvers createdBy requestedBy decidedBy actor'),
+  ...of('uri', 'uri'),
+};
+function of(field: Field, names: string): Record<string, Field> {
+  return Object.fromEntries(names.split(' ').map((name) => [name, field]));
+}
+
+const SHAPE_LIMIT = 64;
+const KEYS_LIMIT = 4_096;
+const DEPTH_LIMIT = 64;
+/** As long as a draft may be; the guard is not to be led into more by another schema. */
+const TEXT_LIMIT = 64 * 1024;
+const a = about;
+
+/** Throws `INVALID_INPUT` for an `allow` or a pattern that is none. The guard is for one server: it is not shared. */
+export function createPhiGuard(options: PhiOptions = {}): Guard {
+  const walker = new Walker(options);
+  return (draft, policy) => walker.guard(draft, policy) as typeof draft;
+}
+
+/** The way through a draft; the report and the tests use it by itself. */
+export class Walker {
+  readonly #scanner = new Scanner();
+  readonly #allowed: ReadonlySet<string>;
+  readonly #patterns: readonly PhiPattern[];
+  /** What keys are about; emptied when a producer makes up too many. */
+  readonly #keys = new Map<string, number>();
+  #type = '';
+  #policy: PhiPolicy = 'reject';
+
+  constructor({ allow = [], patterns = [] }: PhiOptions = {}) {
+    for (const entry of allow) {
+      if (!/^(?:[\w.-]+:)?(?:[^\s.:]+\.)*[^\s.:]+$/.test(entry)) {
+        throw new RunwireError('INVALID_INPUT', 'allow names fields as labels.site or artifact.created:uri', {
+          path: 'phi.allow',
+        });
+      }
+    }
+    for (const { kind, shape } of patterns) {
+      const isShape = /[#@]/.test(shape) && shape.length <= SHAPE_LIMIT && /^[a-z][a-z0-9-]{0,31}$/.test(kind);
+      if (!isShape) {
+        throw new RunwireError(
+          'INVALID_INPUT',
+          'a pattern has a kind, and a shape with # or @ of at most 64 characters',
+          {
+            path: 'phi.patterns',
+          },
+        );
+      }
+    }
+    this.#allowed = new Set(allow);
+    this.#patterns = patterns;
+  }
+
+  /** The draft, or one with what it must not say replaced; throws `PHI_REJECTED`. */
+  guard(draft: object, policy: PhiPolicy): object {
+    this.#policy = policy;
+    this.#type = String((draft as { type?: unknown }).type);
+    return this.#object(draft as Record<string, unknown>, '', 0);
+  }
+
+  #object(object: Record<string, unknown>, path: string, depth: number): object {
+    if (depth > DEPTH_LIMIT) throw refusal(path, 'container', 'depth');
+    if (isPerson(object.resourceType)) throw refusal(at(path, 'resourceType'), 'container', 'shape');
+    let copy: Record<string, unknown> | undefined;
+    const paired = depth > 0 && 'value' in object ? this.#sibling(object) : 0;
+    for (const key in object) {
+      const value = object[key];
+      if (value === undefined || value === null || typeof value === 'boolean') continue;
+      const field = depth === 0 || key.length < 20 ? (fields[key] as Field | undefined) : undefined;
+      if (field === 'skip') continue;
+      const where = at(path, key);
+      if (this.#allowed.size > 0 && this.#isAllowed(where)) continue;
+      if (field === undefined && depth > 0) this.#checkKey(key, path);
+      const words = field === undefined ? (key === 'value' ? paired : 0) | this.#wordsOf(key) : 0;
+      const kept = this.#value(value, where, field ?? 'text', words, depth);
+      if (kept === value) continue;
+      copy ??= { ...object };
+      copy[key] = kept;
+    }
+    return copy ?? object;
+  }
+
+  #value(value: unknown, path: string, field: Field, words: number, depth: number): unknown {
+    if (typeof value === 'string') return this.#string(value, path, field, words);
+    if (typeof value === 'number') return this.#number(value, path, words);
+    if (Array.isArray(value)) return this.#array(value, path, field, words, depth);
+    if (typeof value === 'object' && value !== null)
+      return this.#object(value as Record<string, unknown>, path, depth + 1);
+    return value;
+  }
+
+  #array(values: unknown[], path: string, field: Field, words: number, depth: number): unknown[] {
+    if (depth > DEPTH_LIMIT) throw refusal(path, 'container', 'depth');
+    let copy: unknown[] | undefined;
+    for (let i = 0; i < values.length; i++) {
+      const kept = this.#value(values[i], `${path}.${i}`, field, words, depth + 1);
+      if (kept === values[i]) continue;
+      copy ??= [...values];
+      copy[i] = kept;
+    }
+    return copy ?? values;
+  }
+
+  /** A number says nothing but beside its key; it has no room for a mark, so it cannot be redacted. */
+  #number(value: number, path: string, words: number): number {
+    const kind = words === 0 ? undefined : keyed(words, String(value));
+    if (kind) throw refusal(path, kind, 'key');
+    return value;
+  }
+
+  #string(text: string, path: string, field: Field, words: number): string {
+    if (text.length > TEXT_LIMIT) throw refusal(path, 'container', 'length');
+    if (field === 'id' && isUuid(text)) return text;
+    const findings = this.find(text, words);
+    if (findings.length === 0) return text;
+    const counted = findings.filter((finding) => isCounted(finding, field));
+    const [first] = counted;
+    if (!first) return text;
+    const isReferred = field === 'id' || field === 'user';
+    const grave = isReferred ? first : counted.find(({ isSoft }) => !isSoft);
+    if (grave && grave.kind === 'container') throw refusal(path, grave.kind, grave.rule);
+    if (grave && isReferred) throw refusal(path, grave.kind, `${grave.rule}; an id is not redacted`);
+    if (grave && this.#policy === 'reject') throw refusal(path, grave.kind, grave.rule);
+    return redact(text, counted);
+  }
+
+  /** All that is found in a text whose key is about `words`. */
+  find(text: string, words = 0): Finding[] {
+    const kind = words === 0 ? undefined : keyed(words, text);
+    if (kind) return [{ start: 0, end: text.length, kind, rule: 'key', isSoft: false }];
+    const findings = this.#scanner.scan(text, words & ~(PERSON | a.name | a.address | a.zip));
+    if (this.#patterns.length === 0) return findings;
+    const own = this.#patterns.flatMap((pattern) => findShape(text, pattern));
+    return own.length === 0 ? findings : merge([...findings, ...own]);
+  }
+
+  /** What a key is about, by its words. */
+  #wordsOf(key: string): number {
+    const known = this.#keys.get(key);
+    if (known !== undefined) return known;
+    if (this.#keys.size >= KEYS_LIMIT) this.#keys.clear();
+    const words = key.length > 100 ? 0 : this.#scanner.wordsOf(key);
+    this.#keys.set(key, words);
+    return words;
+  }
+
+  /** A key is what others refer to by: it is never redacted. */
+  #checkKey(key: string, path: string): void {
+    if (this.find(key).some((finding) => isCounted(finding, 'id'))) throw refusal(at(path, '(key)'), 'key', 'shape');
+  }
+
+  /** FHIR's and others' pairs: `{system: 'phone', value: '…'}`. */
+  #sibling(object: Record<string, unknown>): number {
+    let words = 0;
+    for (const name of ['system', 'type', 'key', 'name', 'label', 'code', 'field']) {
+      const sibling = object[name];
+      if (typeof sibling === 'string') words |= this.#wordsOf(sibling);
+      else if (typeof sibling === 'object' && sibling !== null) {
+        const { text } = sibling as { text?: unknown };
+        if (typeof text === 'string') words |= this.#wordsOf(text);
+      }
+    }
+    return words;
+  }
+
+  #isAllowed(path: string): boolean {
+    const general = path.replace(/\.\d+(?=\.|$)/g, '.*');
+    return [path, general, `${this.#type}:${path}`, `${this.#type}:${general}`].some((name) => this.#allowed.has(name));
+  }
+}
+
+/** User ids of OpenID are e-mail addresses; dates and addresses of machines are what ids and URIs are made of. */
+function isCounted({ kind, isSoft }: Finding, field: Field): boolean {
+  if (field === 'user') return kind !== 'email' && !isSoft;
+  if (field === 'id' || field === 'uri') return !isSoft || kind === 'email';
+  return true;
+}
+
+/** The mark that stands for what was found; never longer than the text was, which has a limit. */
+function redact(text: string, findings: readonly Finding[]): string {
+  let out = '';
+  let from = 0;
+  for (const { start, end, kind } of findings) {
+    out += `${text.slice(from, start)}[${kind.toUpperCase()}]`;
+    from = end;
+  }
+  out += text.slice(from);
+  return out.length <= text.length ? out : out.slice(0, text.length).toWellFormed();
+}
+
+function refusal(path: string, kind: string, rule: string): RunwireError {
+  return new RunwireError('PHI_REJECTED', `looks like protected information: ${kind} (${rule})`, { path });
+}
+
+const SAFE_KEY = /^[A-Za-z_][\w-]{0,63}$/;
+/** A key that is no plain name may be protected itself. */
+const at = (path: string, key: string): string => {
+  const name = SAFE_KEY.test(key) ? key : '(key)';
+  return path === '' ? name : `${path}.${name}`;
+};
+
+function isUuid(text: string): boolean {
+  if (text.length !== 36) return false;
+  for (let i = 0; i < 36; i++) {
+    const code = text.charCodeAt(i);
+    const isDash = i === 8 || i === 13 || i === 18 || i === 23;
+    const isHex = (code >= 48 && code <= 57) || ((code | 32) >= 97 && (code | 32) <= 102);
+    if (isDash ? code !== 45 : !isHex) return false;
+  }
+  return true;
+}
+
+const isPerson = (type: unknown): boolean => type === 'Patient' || type === 'RelatedPerson' || type === 'Person';
+
+const BLANKS =
+  /^(?:n\/?a|none|null|undefined|unknown|redacted|masked|hidden|true|false|string|test|\[.*\]|<.*>|\{.*\}|[*xX#.\-?_ ]+)$/i;
+
+/** What the value of a key is by what the key is about; undefined where it is a blank, or no such thing. */
+function keyed(words: number, text: string): PhiKind | undefined {
+  const value = text.length > 256 ? text.slice(0, 256) : text.trim();
+  if (value.length < 2 || BLANKS.test(value)) return undefined;
+  let digits = 0;
+  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) >= 48 && value.charCodeAt(i) <= 57) digits++;
+  const is = (mask: number) => (words & mask) !== 0;
+  if (is(a.name) && is(PERSON | a.patient | a.member)) {
+    return /\p{L}/u.test(value) && !/[/\\:=<>{}@_]/.test(value) && !isUuid(value) ? 'name' : undefined;
+  }
+  if (is(a.name)) return undefined;
+  if (is(a.email)) return value.includes('@') ? 'email' : undefined;
+  if (is(a.zip)) return /^[A-Z\d][A-Z\d -]{2,9}$/i.test(value) && digits > 0 ? 'zip' : undefined;
+  if (is(a.address) && !is(a.hardware)) {
+    return digits > 0 && /^[\dA-Z#][\w.#'-]*(?:,? +[\w.,#'-]+)+$/i.test(value) ? 'address' : undefined;
+  }
+  if (is(a.stay) && digits >= 6) return 'date';
+  if (is(a.contact) && digits >= 7 && digits <= 15 && /^[+\d][\d ().-]+$|^\(/.test(value)) return 'phone';
+  return digits >= 2 ? judge(words, true, value, digits) : undefined;
+}
+
+/** Where a shape is in a text, between characters that are neither letters nor digits. */
+function findShape(text: string, { kind, shape }: PhiPattern): Finding[] {
+  const found: Finding[] = [];
+  for (let start = 0; start + shape.length <= text.length; start++) {
+    if (start > 0 && isWord(text.charCodeAt(start - 1))) continue;
+    let length = 0;
+    while (length < shape.length && matches(shape.charCodeAt(length), text.charCodeAt(start + length))) length++;
+    const end = start + length;
+    if (length < shape.length || (end < text.length && isWord(text.charCodeAt(end)))) continue;
+    found.push({ start, end, kind, rule: 'pattern', isSoft: false });
+    start = end - 1;
+  }
+  return found;
+}
+
+const isDigit = (code: number): boolean => code >= 48 && code <= 57;
+const isLetter = (code: number): boolean => (code | 32) >= 97 && (code | 32) <= 122;
+const isWord = (code: number): boolean => isDigit(code) || isLetter(code) || code >= 128;
+function matches(shape: number, code: number): boolean {
+  if (shape === 35) return isDigit(code);
+  if (shape === 64) return isLetter(code);
+  return shape === code || (isLetter(shape) && (shape | 32) === (code | 32));
+}
