@@ -208,7 +208,9 @@ function isCounted({ kind, isSoft }: Finding, field: Field): boolean {
   return true;
 }
 
-/** The mark that stands for what was found; never longer than the text was, which has a limit. */
+/** Limits of text in the twelve types: a mark may be longer than what it stands for, and must not break them. */
+const LIMITS = [200, 2_000];
+
 function redact(text: string, findings: readonly Finding[]): string {
   let out = '';
   let from = 0;
@@ -217,7 +219,8 @@ function redact(text: string, findings: readonly Finding[]): string {
     from = end;
   }
   out += text.slice(from);
-  return out.length <= text.length ? out : out.slice(0, text.length).toWellFormed();
+  const limit = LIMITS.find((most) => text.length <= most) ?? text.length;
+  return out.length <= limit ? out : out.slice(0, limit).toWellFormed();
 }
 
 function refusal(path: string, kind: string, rule: string): RunwireError {

@@ -372,6 +372,7 @@ export class Scanner {
     }
     const kind = hasAny(near, a.fax) && !hasAny(near, a.phone | a.contact) ? 'fax' : 'phone';
     this.#add(hasPrefix ? i - 1 : i, i + 2, kind, isNamed ? 'keyword' : 'shape');
+    if (isBracketed && !hasPrefix) (this.#found.at(-1) as Finding).start--;
     return true;
   }
 

@@ -1,0 +1,280 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { RunwireError } from '../../shared/errors.ts';
+import { measure } from '../../tests/phi-labelled.ts';
+import { harmless, keys, kinds, spliced } from '../../tests/phi-samples.ts';
+import type { PhiPolicy } from '../bus.ts';
+import { createPhiGuard, type PhiOptions, Walker } from './guard.ts';
+import { Scanner } from './scan.ts';
+
+const envelope = { projectId: 'demo', runId: 'r1', timestamp: '2026-01-05T12:00:00.000Z', eventId: 'e1' };
+type Draft = typeof envelope & { type: string; [field: string]: unknown };
+const draft = (fields: object, type = 'stage.progress'): Draft => ({ type, ...envelope, ...fields });
+
+/** What the guard makes of fields: what they are afterwards, or the path and text of the refusal. */
+function guarded(fields: object, policy: PhiPolicy = 'reject', options?: PhiOptions): unknown {
+  try {
+    const { type: _, ...kept } = createPhiGuard(options)(draft(fields), policy) as Draft;
+    return Object.fromEntries(Object.keys(fields).map((name) => [name, kept[name]]));
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'PHI_REJECTED' });
+    const { path, message } = error as RunwireError;
+    return `${path}: ${message}`;
+  }
+}
+const message = (text: string, policy: PhiPolicy = 'reject') => guarded({ message: text }, policy);
+const refused = (path: string, kind: string, rule: string) =>
+  `${path}: looks like protected information: ${kind} (${rule})`;
+
+describe('what is found', () => {
+  const goals = { 'SSN with a keyword': 0.97, 'phone with a keyword': 0.97, VIN: 0.97 } as Record<string, number>;
+  const lower = { MRN: 0.9, plan: 0.9, account: 0.9, licence: 0.9, device: 0.9 } as Record<string, number>;
+  const dates = { 'date of birth': 0.95, 'date, not ISO': 0.95 } as Record<string, number>;
+  const goalOf = (kind: string) => goals[kind] ?? lower[kind] ?? dates[kind] ?? 0.99;
+  const { recall } = measure(new Map([['own', spliced(7, 300)]]));
+
+  test.each(Object.keys(kinds))('[G3] %s, spliced into lines of logs: as often as is the goal', (kind) => {
+    const rate = recall.get(kind);
+    expect(rate?.of).toBe(300);
+    expect((rate?.hits ?? 0) / 300).toBeGreaterThanOrEqual(goalOf(kind));
+  });
+
+  test.each([
+    ['78 219-09-9999 12', '78 [SSN] 12'],
+    ['SSN 219 09 9999 and 5', '[SSN]'],
+    ['219–09–9999', '[SSN]'],
+    ['scan_219-09-9999.csv', 'scan_[SSN].csv'],
+    ['{"mrn":"8812345"}', '"[MRN]"'],
+    ['{\\"patientId\\":\\"8812345\\"}', '[MRN]'],
+    ['GET /x?mrn=8812345&y=1', 'mrn=[MRN]&y=1'],
+    ['MBI 1EG4-TE5-MK73', '[PLAN]'],
+    ['MAC 00:1A:2B:3C:4D:5E', '[DEVICE]'],
+    ['NPI 1245319599', '[LICENCE]'],
+    ['admitted 2021-09-30', '[DATE]'],
+    ['seen by Dr. Anna S. Miller today', 'seen by [NAME] today'],
+    ['patient name: Jane Doe, aged', 'patient name: [NAME], aged'],
+    ['last_name=doe&x', 'last_name=[NAME]&x'],
+  ])('[G3] %s', (text, expected) => {
+    expect((message(text, 'redact') as { message: string }).message).toContain(expected);
+  });
+
+  test.each(harmless)('[G4] left alone: %s', (text) => {
+    expect(message(text)).toEqual({ message: text });
+  });
+
+  test.each([
+    'public licence, memberships 12345678, patientless 12345678',
+    'mrna 12345678 and vine 12345678, placard 12345678',
+    'ip-10-119-131-60, 1.2.840.113619.2.464, 2019-384522-75',
+    'DOBBS 2020-01-01',
+  ])('[G4] keywords are whole words, and shapes whole numbers: %s', (text) => {
+    expect(message(text)).toEqual({ message: text });
+  });
+});
+
+describe('keys', () => {
+  test.each(keys)('[G5] %s names an identifier, in objects, labels and pairs', (key, value) => {
+    expect(guarded({ data: { [key]: value } })).toContain(`data.${key}: looks like protected information`);
+    if (typeof value === 'number') return;
+    expect(guarded({ labels: { [key]: value } })).toContain(`labels.${key}: `);
+  });
+
+  test('[G5] FHIR’s pairs, by system, type and text', () => {
+    const identifier = { system: 'http://hospital.example/mrn', value: 'K4432' };
+    expect(guarded({ data: [identifier] })).toBe(refused('data.0.value', 'mrn', 'key'));
+    expect(guarded({ data: { system: 'phone', value: '5550132 4' } })).toBe(refused('data.value', 'phone', 'key'));
+    expect(guarded({ data: { type: { text: 'MRN' }, value: 'K4432' } })).toBe(refused('data.value', 'mrn', 'key'));
+  });
+
+  test.each([
+    { memberCount: 694_404_761, buildNumber: '472359360', policyId: '0e72f5c1-46f5-4703-8fd2-e3f40085a384' },
+    { accountId: '123456789012', licenseId: 'OPS-3994', deviceId: 'd2c6a7c5-3a9a-4525-8933-f9c74cd37212' },
+    { serialNumber: 'a1:a1:a1:a1:a1:a1:a1:a1', full_name: 'octocat/Hello-World', name: 'Nightly Cohort' },
+    { email_verified: true, phone_number_verified: false, has_ssn: true, mrn: 'unknown', patient_name: '[NAME]' },
+    { hostname: 'etl-7', chartName: 'spark-8klf9w4f6', zipPath: '/data/94107.zip', previousName: 'x' },
+  ])('[G5] keys that only look so: %o', (data) => {
+    expect(guarded({ data })).toEqual({ data });
+  });
+});
+
+describe('policy', () => {
+  test('[G1] refused by path, kind and rule, never by value', () => {
+    expect(message('SSN 219-09-9999')).toBe(refused('message', 'ssn', 'keyword'));
+    expect(guarded({ stages: [{ stageId: 's', name: 'for MRN 8812345' }] })).toBe(
+      refused('stages.0.name', 'mrn', 'keyword'),
+    );
+    expect(guarded({ labels: { 'Jane Doe': 'MRN 8812345' } })).toBe(refused('labels.(key)', 'mrn', 'keyword'));
+  });
+
+  test('[G1] redacted, a mark stands for what was found, and the draft that was given stays as it is', () => {
+    const given = draft({ error: { message: 'no row for MRN 8812345, call (415) 555-0132', code: 'E1' } });
+    const before = structuredClone(given);
+    const kept = createPhiGuard()(given, 'redact');
+    expect(kept).toEqual({ ...before, error: { message: 'no row for MRN [MRN], call [PHONE]', code: 'E1' } });
+    expect(given).toEqual(before);
+    const clean = draft({ message: 'ok' });
+    expect(createPhiGuard()(clean, 'redact')).toBe(clean);
+  });
+
+  test.each(['reject', 'redact'] as const)('[G6] ids and keys are refused, with %s too', (policy) => {
+    for (const field of ['projectId', 'runId', 'eventId', 'stageId', 'artifactId', 'approvalId', 'parentRunId']) {
+      expect(guarded({ [field]: 'x-219-09-9999' }, policy)).toContain(`${field}: `);
+      expect(guarded({ [field]: 'jane@example.org' }, policy)).toContain(`${field}: `);
+    }
+    expect(guarded({ evidence: ['a', '219-09-9999'] }, policy)).toContain('evidence.1: ');
+    expect(guarded({ labels: { '219-09-9999': 'x' } }, policy)).toContain('labels.(key): ');
+    expect(guarded({ data: { mrn: 8_812_345 } }, policy)).toContain('data.mrn: ');
+  });
+
+  test('[G6] user ids may be e-mail addresses, and typed fields are not looked at', () => {
+    const users = { createdBy: 'jane@example.org', approvers: ['joe@example.org'], audience: ['x@example.org'] };
+    expect(guarded(users)).toEqual(users);
+    expect(guarded({ decidedBy: '219-09-9999' })).toContain('decidedBy: ');
+    const typed = { sha256: '4111111111111111'.repeat(4), sizeBytes: 4_111_111_111_111_111, durationMs: 219_099_999 };
+    expect(guarded(typed)).toEqual(typed);
+  });
+
+  test.each(['reject', 'redact'] as const)('[G7] %s: e-mail, public addresses and dates are masked', (policy) => {
+    const text = 'from jane@example.org at 34.252.34.74, 2001:db8::1 on 5/20/2021';
+    expect(message(text, policy)).toEqual({ message: 'from [EMAIL] at [IP], [IP] on [DATE]' });
+    const kept = '10.0.0.7 192.168.1.1 127.0.0.1 fe80::1 2021-05-20T06:14:27Z 2021-05-20 v1.2.3.4 git@github.com:a/b';
+    expect(message(kept, policy)).toEqual({ message: kept });
+    expect(guarded({ uri: 'https://34.252.34.74/12/31/2023/x' }, policy)).toEqual({
+      uri: 'https://34.252.34.74/12/31/2023/x',
+    });
+  });
+
+  test('[G7] with a keyword beside them, they are refused', () => {
+    expect(message('patient email jane@example.org')).toBe(refused('message', 'email', 'keyword'));
+    expect(message('DOB 5/20/1961')).toBe(refused('message', 'date', 'keyword'));
+    expect(message('DOB: 1961-05-20')).toBe(refused('message', 'date', 'keyword'));
+  });
+
+  test.each([
+    'MSH|^~\\&|ADT\rPID|1||8812345^^^H||DOE^JANE',
+    '{"resourceType": "Patient", "id": "x1"}',
+    '{\\"resourceType\\":\\"Patient\\"}',
+    'NM1*IL*1*DOE*JANE****MI*XY1~',
+    '(0010,0010) PN [DOE^JANE]',
+  ])('[G8] whole records are refused, with redact too: %s', (text) => {
+    for (const policy of ['reject', 'redact'] as const) {
+      expect(message(text, policy)).toBe(refused('message', 'container', 'shape'));
+    }
+    expect(guarded({ data: { resourceType: 'Patient' } }, 'redact')).toContain('data.resourceType: ');
+    expect(message('UID|PID|CMD of resourceType Observation, NM1 (0008,0060)')).toHaveProperty('message');
+  });
+});
+
+describe('options', () => {
+  test('[G9] fields that are allowed are left alone, of every type or of one', () => {
+    const site = { labels: { site: '(415) 555-0132' } };
+    expect(guarded(site)).toContain('labels.site: ');
+    expect(guarded(site, 'reject', { allow: ['labels.site'] })).toEqual(site);
+    expect(guarded(site, 'reject', { allow: ['stage.progress:labels.site'] })).toEqual(site);
+    expect(guarded(site, 'reject', { allow: ['run.created:labels.site', 'labels.other'] })).toContain('labels.site: ');
+    const stages = { stages: [{ stageId: 'a', name: 'MRN 8812345' }] };
+    expect(guarded(stages, 'reject', { allow: ['stages.*.name'] })).toEqual(stages);
+    expect(() => createPhiGuard({ allow: ['a b'] })).toThrow(RunwireError);
+  });
+
+  test('[G10] own patterns, as shapes', () => {
+    const options = { patterns: [{ kind: 'subject', shape: 'ST-@@-####' }] };
+    expect(guarded({ message: 'for st-ab-1234.' }, 'reject', options)).toBe(refused('message', 'subject', 'pattern'));
+    expect(guarded({ message: '(ST-AB-1234)' }, 'redact', options)).toEqual({ message: '([SUBJECT])' });
+    const other = { message: 'ST-AB-12345 XST-AB-1234 ST-A1-1234 ST-AB-123' };
+    expect(guarded(other, 'reject', options)).toEqual(other);
+    for (const shape of ['none', '#'.repeat(65)]) {
+      expect(() => createPhiGuard({ patterns: [{ kind: 'x', shape }] })).toThrow(RunwireError);
+    }
+  });
+});
+
+describe('whatever is sent', () => {
+  const pieces = [
+    ...['1', '12', '123', '1234', '123456789', 'mrn', 'MRN:', 'patient id', 'ssn', 'phone', 'dob', 'May', 'Dr. A'],
+    ...[
+      'a@b.c',
+      '@',
+      'a@',
+      '.',
+      '-',
+      ':',
+      '::',
+      ' ',
+      '/',
+      '#',
+      '=',
+      '"',
+      '\\',
+      '+',
+      '(',
+      ')',
+      '_',
+      'DE97',
+      'fe80',
+      'aB',
+    ],
+    ...['resourceType', 'PID|', '1EG4', '2001', '5/', '4111 ', 'x', 'é', '\u2013', 'ID is the', '://', "'"],
+  ];
+  const hostile = fc.array(fc.constantFrom(...pieces), { minLength: 1, maxLength: 6 }).map((parts) => parts.join(''));
+  const filled = (piece: string, length: number) => piece.repeat(Math.ceil(length / piece.length)).slice(0, length);
+
+  test('[G11] twice the text takes twice the steps, and never more than so many for a character', () => {
+    const scanner = new Scanner();
+    const stepsOf = (text: string) => {
+      scanner.scan(text);
+      return scanner.steps;
+    };
+    fc.assert(
+      fc.property(hostile, (piece) => {
+        const [small, large] = [stepsOf(filled(piece, 4_096)), stepsOf(filled(piece, 32_768))];
+        expect(large).toBeLessThanOrEqual(small * 8 * 1.2 + 2_000);
+        expect(large).toBeLessThanOrEqual(32_768 * 120);
+      }),
+      { seed: 3, numRuns: 1_500 },
+    );
+  });
+
+  test('[G14] a redacted text stays within the limit of its field, well formed, and passes the guard', () => {
+    const walker = new Walker();
+    const piece = fc.oneof(
+      hostile,
+      fc.constantFrom(...spliced(5, 20).map(({ text }) => text)),
+      fc.string({ unit: 'grapheme' }),
+    );
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 8 }), (parts) => {
+        const text = parts.join(' ');
+        let kept: { message: string };
+        try {
+          kept = walker.guard({ message: text }, 'redact') as typeof kept;
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'PHI_REJECTED' });
+          return;
+        }
+        const limits = [200, 2_000, 65_536];
+        const limit = (length: number) => limits.find((most) => length <= most);
+        expect(limit(kept.message.length)).toBeLessThanOrEqual(limit(text.length) as number);
+        expect(kept.message.isWellFormed()).toBe(text.isWellFormed());
+      }),
+      { seed: 4, numRuns: 2_000 },
+    );
+    for (const { text } of spliced(11, 60)) {
+      const kept = walker.guard({ message: text }, 'redact');
+      expect([text, walker.guard(kept, 'reject')]).toEqual([text, kept]);
+    }
+  });
+
+  test('[G12] what is too long or too deep to be looked at is refused', () => {
+    expect(guarded({ data: 'x'.repeat(64 * 1024 + 1) }, 'redact')).toBe(refused('data', 'container', 'length'));
+    let deep: object = {};
+    for (let i = 0; i < 70; i++) deep = { deep };
+    expect(guarded({ data: deep }, 'redact')).toContain('container (depth)');
+  });
+
+  test('[G12] a producer that makes up keys does not fill the memory, and does not blind the guard', () => {
+    const walker = new Walker();
+    for (let i = 0; i < 10_000; i++) walker.guard({ labels: { [`k${i}`]: 'v' } }, 'reject');
+    expect(() => walker.guard({ labels: { mrn: 'A1234567' } }, 'reject')).toThrow(RunwireError);
+  });
+});
