@@ -26,18 +26,23 @@ export type PhiPattern = { kind: string; shape: string };
 type Field = 'skip' | 'text' | 'uri' | 'id' | 'user';
 
 /** Fields that the server or the schema has given a shape, and ids: what other events refer to. */
-const fields: Record<string, Field> = {
+const fields = new Map<string, Field>([
   ...of('skip', 'type timestamp expiresAt sha256 authority durationMs sizeBytes progress attempt requiredApprovals'),
   ...of('id', 'projectId runId eventId stageId artifactId approvalId parentRunId evidence'),
   ...of('user', 'audience approvers createdBy requestedBy decidedBy actor'),
   ...of('uri', 'uri'),
-};
-function of(field: Field, names: string): Record<string, Field> {
-  return Object.fromEntries(names.split(' ').map((name) => [name, field]));
+]);
+function of(field: Field, names: string): [string, Field][] {
+  return names.split(' ').map((name) => [name, field]);
 }
+
+/** What is known of a key: what it is about, and how errors call it. */
+type Key = { field: Field | undefined; words: number; name: string };
 
 const SHAPE_LIMIT = 64;
 const KEYS_LIMIT = 4_096;
+const KEY_LIMIT = 100;
+const longKey: Key = { field: undefined, words: 0, name: '(key)' };
 const DEPTH_LIMIT = 64;
 /** As long as a draft may be; the guard is not to be led into more by another schema. */
 const TEXT_LIMIT = 64 * 1024;
@@ -54,8 +59,8 @@ export class Walker {
   readonly #scanner = new Scanner();
   readonly #allowed: ReadonlySet<string>;
   readonly #patterns: readonly PhiPattern[];
-  /** What keys are about; emptied when a producer makes up too many. */
-  readonly #keys = new Map<string, number>();
+  /** Emptied when a producer makes up too many. */
+  readonly #keys = new Map<string, Key>();
   #type = '';
   #policy: PhiPolicy = 'reject';
 
@@ -98,12 +103,12 @@ export class Walker {
     for (const key in object) {
       const value = object[key];
       if (value === undefined || value === null || typeof value === 'boolean') continue;
-      const field = depth === 0 || key.length < 20 ? (fields[key] as Field | undefined) : undefined;
+      const { field, words: own, name } = this.#key(key);
       if (field === 'skip') continue;
-      const where = at(path, key);
+      const where = path === '' ? name : `${path}.${name}`;
       if (this.#allowed.size > 0 && this.#isAllowed(where)) continue;
       if (field === undefined && depth > 0) this.#checkKey(key, path);
-      const words = field === undefined ? (key === 'value' ? paired : 0) | this.#wordsOf(key) : 0;
+      const words = key === 'value' ? paired | own : own;
       const kept = this.#value(value, where, field ?? 'text', words, depth);
       if (kept === value) continue;
       copy ??= { ...object };
@@ -166,14 +171,16 @@ export class Walker {
     return own.length === 0 ? findings : merge([...findings, ...own]);
   }
 
-  /** What a key is about, by its words. */
-  #wordsOf(key: string): number {
+  #key(key: string): Key {
     const known = this.#keys.get(key);
     if (known !== undefined) return known;
+    if (key.length > KEY_LIMIT) return longKey;
     if (this.#keys.size >= KEYS_LIMIT) this.#keys.clear();
-    const words = key.length > 100 ? 0 : this.#scanner.wordsOf(key);
-    this.#keys.set(key, words);
-    return words;
+    const field = fields.get(key);
+    const words = field === undefined ? this.#scanner.wordsOf(key) : 0;
+    const made = { field, words, name: SAFE_KEY.test(key) ? key : '(key)' };
+    this.#keys.set(key, made);
+    return made;
   }
 
   /** A key is what others refer to by: it is never redacted. */
@@ -186,10 +193,10 @@ export class Walker {
     let words = 0;
     for (const name of ['system', 'type', 'key', 'name', 'label', 'code', 'field']) {
       const sibling = object[name];
-      if (typeof sibling === 'string') words |= this.#wordsOf(sibling);
+      if (typeof sibling === 'string') words |= this.#key(sibling).words;
       else if (typeof sibling === 'object' && sibling !== null) {
         const { text } = sibling as { text?: unknown };
-        if (typeof text === 'string') words |= this.#wordsOf(text);
+        if (typeof text === 'string') words |= this.#key(text).words;
       }
     }
     return words;
@@ -227,12 +234,9 @@ function refusal(path: string, kind: string, rule: string): RunwireError {
   return new RunwireError('PHI_REJECTED', `looks like protected information: ${kind} (${rule})`, { path });
 }
 
-const SAFE_KEY = /^[A-Za-z_][\w-]{0,63}$/;
 /** A key that is no plain name may be protected itself. */
-const at = (path: string, key: string): string => {
-  const name = SAFE_KEY.test(key) ? key : '(key)';
-  return path === '' ? name : `${path}.${name}`;
-};
+const SAFE_KEY = /^[A-Za-z_][\w-]{0,63}$/;
+const at = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);
 
 function isUuid(text: string): boolean {
   if (text.length !== 36) return false;

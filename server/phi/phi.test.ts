@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { RunwireError } from '../../shared/errors.ts';
 import { measure } from '../../tests/phi-labelled.ts';
-import { harmless, keys, kinds, spliced } from '../../tests/phi-samples.ts';
+import { dice, harmless, keys, kinds, spliced } from '../../tests/phi-samples.ts';
 import type { PhiPolicy } from '../bus.ts';
 import { createPhiGuard, type PhiOptions, Walker } from './guard.ts';
 import { Scanner } from './scan.ts';
 
+const BASE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const envelope = { projectId: 'demo', runId: 'r1', timestamp: '2026-01-05T12:00:00.000Z', eventId: 'e1' };
 type Draft = typeof envelope & { type: string; [field: string]: unknown };
 const draft = (fields: object, type = 'stage.progress'): Draft => ({ type, ...envelope, ...fields });
@@ -60,6 +61,19 @@ describe('what is found', () => {
 
   test.each(harmless)('[G4] left alone: %s', (text) => {
     expect(message(text)).toEqual({ message: text });
+  });
+
+  test('[G4] noise is left alone: digests, tokens, base 36 and base 64', () => {
+    const { pick } = dice(13);
+    const guard = createPhiGuard();
+    for (const alphabet of ['0123456789abcdef', '0123456789abcdefghijklmnopqrstuvwxyz', `${BASE}+/`, `${BASE}-_`]) {
+      const signs = [...alphabet];
+      for (let i = 0; i < 1_000; i++) {
+        const text = Array.from({ length: 550 }, () => pick(signs)).join('');
+        const noise = draft({ message: text });
+        expect(guard(noise, 'reject')).toBe(noise);
+      }
+    }
   });
 
   test.each([

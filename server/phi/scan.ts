@@ -71,6 +71,7 @@ const UNDERSCORE = 95;
 
 const PHRASE_LIMIT = 10;
 const VALUE_LIMIT = 10;
+const VALUE_LIMIT_LENGTH = 40;
 const GAP_LIMIT = 6;
 const LOCAL_LIMIT = 64;
 const DOMAIN_LIMIT = 128;
@@ -181,43 +182,49 @@ export class Scanner {
     let start = -1;
     let digits = 0;
     let hash = hashStart;
+    let lead = 0;
     let previous = SEPARATOR;
     for (let i = 0; i < text.length; i++) {
       const code = text.charCodeAt(i);
       const kind = code < 128 ? (classes[code] as number) : wideClass(code);
       if (kind === SEPARATOR) {
         if (start >= 0) {
-          this.#push(start, i, digits, hash);
+          this.#push(start, i, digits, hash, lead);
           start = -1;
         }
         if (code === 64) this.#ats.push(i);
       } else {
         // camelCase is two words.
         if (start >= 0 && kind === UPPER && previous === LOWER) {
-          this.#push(start, i, digits, hash);
+          this.#push(start, i, digits, hash, lead);
           start = -1;
         }
         if (start < 0) {
           start = i;
           digits = 0;
           hash = hashStart;
+          lead = 0;
         }
         if (kind === DIGIT) digits++;
-        else if (digits === 0) hash = hashNext(hash, code);
+        else if (digits === 0) {
+          hash = hashNext(hash, code);
+          lead++;
+        }
       }
       previous = kind;
     }
-    if (start >= 0) this.#push(start, text.length, digits, hash);
+    if (start >= 0) this.#push(start, text.length, digits, hash, lead);
     this.steps += text.length;
   }
 
-  #push(start: number, end: number, digits: number, hash: number): void {
+  #push(start: number, end: number, digits: number, hash: number, lead: number): void {
     const at = this.#count++;
     if (at >= this.#starts.length) this.#grow();
     this.#starts[at] = start;
     this.#ends[at] = end;
     this.#digits[at] = digits;
-    if (digits === end - start) {
+    // A number, or letters and digits at random; `mrn123` is a keyword with its value.
+    if (lead === 0 || lead + digits !== end - start) {
       this.#bits[at] = 0;
       this.#roles[at] = role.none;
       return;
@@ -623,6 +630,8 @@ export class Scanner {
   /** What begins with up to four hexadecimal digits: public IPv6 addresses, and MAC addresses that are called so. */
   #hex(i: number): void {
     const start = this.#starts[i] as number;
+    const next = this.#code(this.#ends[i] as number);
+    if (next !== COLON && (next !== DASH || this.#length(i) !== 2)) return;
     const before = this.#code(start - 1);
     if (before === COLON || (before === DASH && this.#length(i) === 2) || (i > 0 && this.#ends[i - 1] === start))
       return;
@@ -747,6 +756,7 @@ export class Scanner {
   /** Reads a phrase of keywords and what follows it; answers the token that it read up to. */
   #phrase(i: number): number {
     // A redaction's own mark.
+    if (i > 0 && this.#ends[i - 1] === this.#starts[i] && (this.#digits[i - 1] as number) > 0) return i + 1;
     const isMark = this.#code((this.#starts[i] as number) - 1) === 91 && this.#code(this.#ends[i] as number) === 93;
     if (isMark || this.#roles[i - 1] === role.technical) return i + 1;
     let bits = 0;
@@ -786,6 +796,8 @@ export class Scanner {
     else if (bits === a.patient && isAssigned && this.#names(at, 3) > at)
       this.#add(at, this.#names(at, 3), 'name', 'keyword');
     if (hasAny(bits, a.birth | a.stay) && this.#isMonth(at)) this.#monthFirst(at);
+    // Inside a token of base 64, capitals begin words that are none.
+    if (at > i && this.#ends[at - 1] === this.#starts[at]) return Math.max(at, i + 1);
     const last = this.#chain(at);
     const kind = this.#judge(bits, isAssigned, at, last);
     if (kind) this.#add(at, last, kind, 'keyword');
@@ -839,6 +851,7 @@ export class Scanner {
     for (let at = first; at <= last; at++) digits += this.#digits[at] as number;
     if (digits < 3) return undefined;
     const start = this.#starts[first] as number;
+    if ((this.#ends[last] as number) - start > VALUE_LIMIT_LENGTH) return undefined;
     const text = this.#text.slice(start, this.#ends[last]);
     // `UCSF-12345` is a number with a prefix; `account.dfs.core/2025`, `patient service-12345` are not.
     for (let at = first; this.#digits[at] === 0; at++) {
