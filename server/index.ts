@@ -5,6 +5,7 @@ export { type Action, type Authenticate, can, type Principal, type Role, signTok
 export { type Broadcast, type BroadcastData, RunEventBroadcaster } from './broadcaster.ts';
 export { type BusObserver, EventBus, type Guard, type Published, type Publisher } from './bus.ts';
 export type { EventLog } from './event-log/log.ts';
+export { createPhiGuard, type PhiOptions, type PhiPattern } from './phi/guard.ts';
 export type { AppRouter, Context, RouterOf, ServerRouter } from './router.ts';
 export { createRunServer, type RunServer, type RunServerOptions } from './run-server.ts';
 export type { ServerStats } from './stats.ts';
