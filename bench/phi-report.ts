@@ -48,12 +48,15 @@ const events: [string, object][] = [
   ],
 ];
 const guard = createPhiGuard();
-for (const [name, event] of events)
+// As they come: parsed from a body, where a text is not a slice of another.
+for (const [name, made] of events) {
+  const event = JSON.parse(JSON.stringify(made));
   console.log(
     `  ${name.padEnd(34)}${median(() => guard(event as never, 'redact'))
       .toFixed(2)
       .padStart(8)} µs`,
   );
+}
 for (const piece of ['1-', '@', 'mrn ', 'a@b.', '123-45-', 'patient id: ', '::', '(', 'Mr. A', '4111 ']) {
   const draft = { type: 'x', data: piece.repeat(Math.ceil((64 * 1024) / piece.length)).slice(0, 64 * 1024 - 1) };
   const begun = process.cpuUsage();

@@ -1,6 +1,8 @@
 import { RunwireError } from '../../shared/errors.ts';
 import type { Guard, PhiPolicy } from '../bus.ts';
-import { type Finding, judge, merge, PERSON, type PhiKind, Scanner } from './scan.ts';
+import { judge, PERSON } from './judge.ts';
+import { merge, Scanner } from './scan.ts';
+import type { Finding, PhiKind } from './tokens.ts';
 import { about } from './words.ts';
 
 /**

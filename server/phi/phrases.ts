@@ -1,0 +1,154 @@
+import { BLANK, COLON, classes, DASH, DOT, EQUALS, HASH, hasAny, LOWER, SLASH, UNDERSCORE, UPPER } from './chars.ts';
+import { isMonth, monthFirst } from './dates.ts';
+import { judge, PERSON } from './judge.ts';
+import type { PhiKind, Tokens } from './tokens.ts';
+import { about, role } from './words.ts';
+
+/** Keywords, and the value that a phrase of them leads to. */
+
+const PHRASE_LIMIT = 10;
+const VALUE_LIMIT = 10;
+const VALUE_LIMIT_LENGTH = 40;
+const GAP_LIMIT = 6;
+const a = about;
+
+/** `Mr. Smith`, `Dr John L.` */
+export function title(t: Tokens, i: number): void {
+  const start = t.starts[i] as number;
+  const code = t.code(start);
+  if ((code !== 77 && code !== 68) || classes[t.code((t.ends[i] as number) - 1)] !== LOWER) return;
+  const width = (t.starts[i + 1] as number) - (t.ends[i] as number);
+  const isDotted = t.code(t.ends[i] as number) === DOT;
+  if (i + 1 >= t.count || width > (isDotted ? 2 : 1) || (!isDotted && t.gap(i) !== BLANK)) return;
+  const last = names(t, i + 1, 3);
+  if (last >= 0 && t.length(i + 1) > 1) t.add(i, last, 'name', 'keyword');
+}
+
+/** The last of up to `limit` capitalised words from a token on; -1 where it is none. */
+function names(t: Tokens, i: number, limit: number): number {
+  let last = -1;
+  for (let at = i; at < t.count && at < i + limit; at++) {
+    t.steps++;
+    if (t.digits[at] !== 0 || classes[t.code(t.starts[at] as number)] !== UPPER) break;
+    if (t.roles[at] === role.placeholder || (t.bits[at] as number) !== 0) break;
+    if (at > i) {
+      const width = (t.starts[at] as number) - (t.ends[at - 1] as number);
+      const code = t.code(t.ends[at - 1] as number);
+      // `Anna S. Smith`, `O'Neil`, `Smith-Jones`, `Smith, Anna`; not the next sentence.
+      if (width > 2 || (width === 2 && !(code === DOT && t.length(at - 1) === 1) && code !== 44)) break;
+      if (width === 1 && code !== BLANK && code !== DASH && code !== 39 && code !== 94) break;
+    }
+    last = at;
+  }
+  return last;
+}
+
+/** Reads a phrase of keywords and what follows it; answers the token that it read up to. */
+export function phrase(t: Tokens, i: number): number {
+  // A redaction's own mark.
+  if (i > 0 && t.ends[i - 1] === t.starts[i] && (t.digits[i - 1] as number) > 0) return i + 1;
+  const isMark = t.code((t.starts[i] as number) - 1) === 91 && t.code(t.ends[i] as number) === 93;
+  if (isMark || t.roles[i - 1] === role.technical) return i + 1;
+  let bits = 0;
+  let isAssigned = false;
+  let isQuoted = false;
+  let at = i;
+  for (; ; at++) {
+    t.steps++;
+    if (at >= t.count || at - i >= PHRASE_LIMIT) return at;
+    const own = t.bits[at] as number;
+    const kind = t.roles[at] as number;
+    if ((t.digits[at] as number) > 0) break;
+    if (own === 0 && kind !== role.filler && kind !== role.person) break;
+    if (kind === role.technical) return at + 1;
+    if (kind === role.person) bits |= PERSON;
+    bits |= own;
+    if (at + 1 >= t.count) return at + 1;
+    const end = t.ends[at] as number;
+    const next = t.starts[at + 1] as number;
+    if (next - end > GAP_LIMIT + 2) return at + 1;
+    isQuoted = false;
+    for (let place = end; place < next; place++) {
+      const code = t.text.charCodeAt(place);
+      if (code === HASH) bits |= a.number;
+      else if (code === COLON || code === EQUALS) isAssigned = true;
+      else if (code === 34 || code === 39) isQuoted = true;
+      else if (code === 59 || code === 10 || code === 63 || code === 33) return at + 1;
+      else if (code === 44 && !isQuoted) return at + 1;
+      else if (code === DOT && t.length(at) > 4 && next - place > 1) return at + 1;
+    }
+    t.steps += next - end;
+    // "is 12345" assigns as ":" does.
+    if (kind === role.filler && next - end === 1 && t.length(at) === 2 && t.code(end - 1) === 115) isAssigned = true;
+  }
+  if (hasAny(bits, a.name)) named(t, at, bits, isAssigned, isQuoted);
+  else if (bits === a.patient && isAssigned && names(t, at, 3) > at) t.add(at, names(t, at, 3), 'name', 'keyword');
+  if (hasAny(bits, a.birth | a.stay) && isMonth(t, at)) monthFirst(t, at);
+  // Inside a token of base 64, capitals begin words that are none.
+  if (at > i && t.ends[at - 1] === t.starts[at]) return Math.max(at, i + 1);
+  const last = chain(t, at);
+  const kind = kindOf(t, bits, isAssigned, at, last);
+  if (kind) t.add(at, last, kind, 'keyword');
+  return Math.max(at, i + 1);
+}
+
+/** `patient name: John Smith`, `"lastName":"smith"` */
+function named(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuoted: boolean): void {
+  if (!isAssigned || !hasAny(bits, PERSON | a.patient | a.member) || t.roles[at] === role.placeholder) return;
+  const last = names(t, at, 4);
+  if (last >= at) t.add(at, last, 'name', 'keyword');
+  else if ((isQuoted || t.code((t.starts[at] as number) - 1) === EQUALS) && t.digits[at] === 0) {
+    t.add(at, at, 'name', 'keyword');
+  }
+}
+
+/** The last token of a value: what hangs together by `-_./:`, and further groups of digits after blanks. */
+function chain(t: Tokens, i: number): number {
+  let last = i;
+  let digits = t.digits[i] as number;
+  while (last + 1 < t.count && last - i < VALUE_LIMIT) {
+    t.steps++;
+    const isTouching = t.ends[last] === t.starts[last + 1];
+    const separator = t.gap(last);
+    const more = t.digits[last + 1] as number;
+    const isJoined =
+      isTouching ||
+      separator === DASH ||
+      separator === UNDERSCORE ||
+      separator === SLASH ||
+      separator === COLON ||
+      separator === DOT;
+    const isGroup =
+      separator === BLANK &&
+      digits >= 2 &&
+      more >= 2 &&
+      more <= 4 &&
+      more === t.length(last + 1) &&
+      digits + more <= 20 &&
+      t.digits[last] === t.length(last);
+    if (!isJoined && !isGroup) break;
+    digits += more;
+    last++;
+  }
+  return last;
+}
+
+/** What a value is, from the words before it; undefined where they do not say. */
+function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, last: number): PhiKind | undefined {
+  let digits = 0;
+  for (let at = first; at <= last; at++) digits += t.digits[at] as number;
+  if (digits < 3) return undefined;
+  const start = t.starts[first] as number;
+  if ((t.ends[last] as number) - start > VALUE_LIMIT_LENGTH) return undefined;
+  const text = t.text.slice(start, t.ends[last]);
+  // `UCSF-12345` is a number with a prefix; `account.dfs.core/2025`, `patient service-12345` are not.
+  for (let at = first; t.digits[at] === 0; at++) {
+    if (at - first > 1 || t.length(at) > 5) return undefined;
+    if (t.gap(at) !== DASH && t.ends[at] !== t.starts[at + 1]) return undefined;
+  }
+  return judge(bits, isAssigned, text, digits, t.bits[last + 1] === 0 && isOf(t, last + 1));
+}
+
+function isOf(t: Tokens, i: number): boolean {
+  return i < t.count && t.text.slice(t.starts[i], t.ends[i]) === 'of';
+}

@@ -1,0 +1,198 @@
+import { BLANK, classes, DIGIT, LOWER, plain, SEPARATOR, UPPER, wideClass } from './chars.ts';
+import { hashNext, hashStart, role, wordAt, wordBits, wordRole } from './words.ts';
+
+export type PhiKind =
+  | 'ssn'
+  | 'phone'
+  | 'fax'
+  | 'email'
+  | 'mrn'
+  | 'plan'
+  | 'account'
+  | 'licence'
+  | 'vehicle'
+  | 'device'
+  | 'date'
+  | 'ip'
+  | 'name'
+  | 'address'
+  | 'zip'
+  | 'container';
+
+/** What of a text must not be said. Offsets are in UTF-16 code units. */
+export type Finding = {
+  start: number;
+  end: number;
+  /** A {@link PhiKind}, or that of an own pattern. */
+  kind: string;
+  /** What gave it away: its shape, its checksum, a keyword beside it, its key. */
+  rule: 'shape' | 'checksum' | 'keyword' | 'key' | 'pattern';
+  /** Of a sort that operational text holds rightly: masked, whatever the policy. */
+  isSoft: boolean;
+};
+
+/** A text cut into words and numbers, and what has been found in it. Not thread-safe, but nothing here waits. */
+export class Tokens {
+  /** Looks at characters and tokens. */
+  steps = 0;
+  text = '';
+  count = 0;
+  starts = new Int32Array(256);
+  ends = new Int32Array(256);
+  /** Digits in each token. */
+  digits = new Int32Array(256);
+  bits = new Int32Array(256);
+  roles = new Uint8Array(256);
+  /** Where there is an `@`. */
+  ats: number[] = [];
+  found: Finding[] = [];
+  /** What the key of the text is about, if it has one. */
+  context = 0;
+
+  /** Cuts a text. */
+  cut(text: string, context = 0): void {
+    this.text = text;
+    this.context = context;
+    if (this.found.length > 0) this.found = [];
+    if (this.ats.length > 0) this.ats = [];
+    this.count = 0;
+    let start = -1;
+    let digits = 0;
+    let hash = hashStart;
+    let lead = 0;
+    let previous = SEPARATOR;
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      const kind = code < 128 ? (classes[code] as number) : wideClass(code);
+      if (kind === SEPARATOR) {
+        if (start >= 0) {
+          this.#push(start, i, digits, hash, lead);
+          start = -1;
+        }
+        if (code === 64) this.ats.push(i);
+      } else {
+        // camelCase is two words.
+        if (start >= 0 && kind === UPPER && previous === LOWER) {
+          this.#push(start, i, digits, hash, lead);
+          start = -1;
+        }
+        if (start < 0) {
+          start = i;
+          digits = 0;
+          hash = hashStart;
+          lead = 0;
+        }
+        if (kind === DIGIT) digits++;
+        else if (digits === 0) {
+          hash = hashNext(hash, code);
+          lead++;
+        }
+      }
+      previous = kind;
+    }
+    if (start >= 0) this.#push(start, text.length, digits, hash, lead);
+    this.steps += text.length;
+  }
+
+  #push(start: number, end: number, digits: number, hash: number, lead: number): void {
+    const at = this.count++;
+    if (at >= this.starts.length) this.#grow();
+    this.starts[at] = start;
+    this.ends[at] = end;
+    this.digits[at] = digits;
+    // A number, or letters and digits at random; `mrn123` is a keyword with its value.
+    if (lead === 0 || lead + digits !== end - start) {
+      this.bits[at] = 0;
+      this.roles[at] = role.none;
+      return;
+    }
+    const slot = wordAt(hash);
+    this.bits[at] = wordBits[slot] as number;
+    this.roles[at] = wordRole[slot] as number;
+  }
+
+  #grow(): void {
+    const size = this.starts.length * 2;
+    const grown = (table: Int32Array) => {
+      const larger = new Int32Array(size);
+      larger.set(table);
+      return larger;
+    };
+    this.starts = grown(this.starts);
+    this.ends = grown(this.ends);
+    this.digits = grown(this.digits);
+    this.bits = grown(this.bits);
+    const roles = new Uint8Array(size);
+    roles.set(this.roles);
+    this.roles = roles;
+  }
+
+  length(i: number): number {
+    return (this.ends[i] as number) - (this.starts[i] as number);
+  }
+
+  /** Whether a token is a number of so many digits. */
+  isNumber(i: number, length: number): boolean {
+    return i >= 0 && i < this.count && this.digits[i] === length && this.length(i) === length;
+  }
+
+  value(i: number): number {
+    let value = 0;
+    for (let at = this.starts[i] as number; at < (this.ends[i] as number); at++) {
+      value = value * 10 + this.text.charCodeAt(at) - 48;
+    }
+    return value;
+  }
+
+  /** The one separator between a token and the next; 0 when there is none, or more than one. */
+  gap(i: number): number {
+    if (i < 0 || i + 1 >= this.count) return 0;
+    const end = this.ends[i] as number;
+    return (this.starts[i + 1] as number) - end === 1 ? plain(this.text.charCodeAt(end)) : 0;
+  }
+
+  /** Whether a number goes on before or after: `1.2.840`, `10-119-131-60`. */
+  goesOn(first: number, last: number, separator: number): boolean {
+    if (this.gap(first - 1) === separator && (this.digits[first - 1] as number) > 0) return true;
+    return this.gap(last) === separator && (this.digits[last + 1] as number) > 0;
+  }
+
+  code(at: number): number {
+    return at >= 0 && at < this.text.length ? this.text.charCodeAt(at) : BLANK;
+  }
+
+  /** What the words about a token are about. */
+  near(i: number, back: number, forward: number): number {
+    let bits = this.context;
+    const last = Math.min(i + forward, this.count - 1);
+    for (let at = Math.max(i - back, 0); at <= last; at++) bits |= this.bits[at] as number;
+    this.steps += back + forward;
+    return bits;
+  }
+
+  add(first: number, last: number, kind: PhiKind, rule: Finding['rule'], isSoft = false): void {
+    this.found.push({
+      start: this.starts[first] as number,
+      end: this.ends[last] as number,
+      kind,
+      rule,
+      isSoft,
+    });
+  }
+
+  digitsOf(first: number, last: number): string {
+    return this.text.slice(this.starts[first], this.ends[last]).replace(/\D/g, '');
+  }
+
+  /** The first token at or after a place. */
+  tokenAt(place: number): number {
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.starts[middle] as number) < place) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
