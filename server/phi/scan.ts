@@ -1,5 +1,5 @@
 import { email, hex, ip } from './addresses.ts';
-import { COLON, classes, EQUALS, LOWER } from './chars.ts';
+import { classes, LOWER } from './chars.ts';
 import { dayFirst, monthFirst, year } from './dates.ts';
 import { PERSON } from './judge.ts';
 import { bareCard, barePhone, bareSsn, card, coded, international, joined, phone, spaced, ssn } from './numbers.ts';
