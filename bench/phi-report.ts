@@ -18,10 +18,15 @@ const sum = (rates: Iterable<Rate>): Rate => {
 };
 
 if (hasSamples) {
-  const { recall, alarms, missed, alarmed } = measure(readSamples());
-  console.log('recall by kind');
-  for (const name of [...recall.keys()].sort()) console.log(line(name, recall.get(name) as Rate));
-  console.log(line('all', sum(recall.values())));
+  const sets = readSamples();
+  const { alarms, missed, alarmed } = measure(sets);
+  const positive = [...sets].filter(([, samples]) => samples.some(({ spans }) => spans.length > 0));
+  for (const part of [...positive.map((set) => [set]), positive]) {
+    const { recall } = measure(new Map(part));
+    console.log(`recall by kind, ${part.map(([name]) => name).join(' and ')}`);
+    for (const name of [...recall.keys()].sort()) console.log(line(name, recall.get(name) as Rate));
+    console.log(line('all', sum(recall.values())));
+  }
   console.log('false alarms by file');
   for (const [name, rate] of alarms) console.log(line(name, rate));
   console.log(line('all', sum(alarms.values())));

@@ -91,7 +91,7 @@ describe('the environment', () => {
     expect(databasePath('file:///var/lib/runwire.db')).toBe('/var/lib/runwire.db');
   });
 
-  test('[G9] PHI_ALLOW names the fields that the guard leaves alone', () => {
+  test('[S9] PHI_ALLOW names the fields that the guard leaves alone', () => {
     const environment = { AUTH_SECRET: secret, PHI_ALLOW: 'labels.site, artifact.created:uri' };
     expect(loadConfig(environment).phi).toEqual({ allow: ['labels.site', 'artifact.created:uri'] });
     expect(loadConfig({ AUTH_SECRET: secret })).not.toHaveProperty('phi');

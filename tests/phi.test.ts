@@ -70,7 +70,7 @@ function withText(value: unknown, [step, ...rest]: Path, text: string): unknown 
 const users = ['audience', 'createdBy', 'requestedBy', 'approvers', 'decidedBy'];
 
 describe('the canary', () => {
-  test('[G13] identifiers in every field of every type reach no log, file, metric, socket, answer or error text', async () => {
+  test('[S13] identifiers in every field of every type reach no log, file, metric, socket, answer or error text', async () => {
     using folder = temporaryFolder();
     const { logger, lines } = keptLog();
     const answers: string[] = [];
@@ -124,7 +124,7 @@ describe('the canary', () => {
 describe('on the server', () => {
   const mrn = { ...created('r1'), name: 'Report for MRN 77188312' };
 
-  test('[G2] the guard is on by default; its policy is the server’s, or the publish’s', async () => {
+  test('[S2] the guard is on by default; its policy is the server’s, or the publish’s', async () => {
     await using strict = await openServer();
     const refusal = { code: 'PHI_REJECTED', path: 'events.0.name', issues: [{ index: 0, path: 'name' }] };
     await expect(strict.bus.publish([mrn], { actor: 'ada' })).rejects.toMatchObject(refusal);
@@ -139,7 +139,7 @@ describe('on the server', () => {
     }
   });
 
-  test('[G9] [G10] the options of the server are the guard’s', async () => {
+  test('[S9] [S10] the options of the server are the guard’s', async () => {
     const phi = { allow: ['run.created:name'], patterns: [{ kind: 'subject', shape: 'ST-####' }] };
     await using server = await openServer({ phi });
     await server.bus.publish([mrn], { actor: 'ada' });
@@ -149,7 +149,7 @@ describe('on the server', () => {
 });
 
 describe.skipIf(!hasSamples)('devset samples for the guard', () => {
-  test('[G3] [G4] devset: what has a shape or a keyword is found, and lines of pipelines are left alone', () => {
+  test('[S3] [S4] devset: what has a shape or a keyword is found, and lines of pipelines are left alone', () => {
     const sets = readSamples();
     const { recall, alarms } = measure(new Map([['pos_asq_phi', sets.get('pos_asq_phi') ?? []]]));
     const rateOf = (kind: string) => (recall.get(kind)?.hits ?? 0) / (recall.get(kind)?.of ?? 1);

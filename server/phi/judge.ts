@@ -21,7 +21,7 @@ export function judge(
   isAssigned: boolean,
   text: string,
   digits: number,
-  isOf = false,
+  isCount = false,
 ): PhiKind | undefined {
   if (hasAny(bits, a.birth)) return digits >= 4 && !(digits === 4 && text.length === 4) ? 'date' : undefined;
   const isNumbered = hasAny(bits, a.id | a.number);
@@ -29,7 +29,7 @@ export function judge(
     const isSign = (bits & (a.ssn | a.card)) === (a.ssn | a.card); // `SS#`
     if (isSign ? digits >= 7 && isNumbered : digits >= 4 && !ISO_DATE.test(text)) return 'ssn';
   }
-  if (UUID.test(text) || ULID.test(text) || ISO_DATE.test(text) || isOf) return undefined;
+  if (UUID.test(text) || ULID.test(text) || ISO_DATE.test(text) || isCount) return undefined;
   if (hasAny(bits, a.mrn)) return 'mrn';
   if (hasAny(bits, a.hardware) && digits >= 6) return 'device';
   if (hasAny(bits, a.vin) && digits >= 4 && /^[A-Z0-9]{11,17}$/i.test(text)) return 'vehicle';
@@ -51,7 +51,9 @@ export function judge(
   }
   if (hasAny(bits, a.plate) && isNumbered && /^[A-Z0-9][A-Z0-9 -]{3,8}$/.test(text) && /[A-Z]/.test(text))
     return 'vehicle';
-  if (hasAny(bits, a.serial) && digits >= 4 && hasAny(bits, a.number | a.device)) return 'device';
+  // `serial: 2024010101` and `sn=17` are of name servers and counters.
+  const isSerial = hasAny(bits, a.number | a.device) || (isAssigned && /[A-Z]/.test(text));
+  if (hasAny(bits, a.serial) && digits >= 4 && isSerial) return 'device';
   if (hasAny(bits, a.device) && isNumbered && digits >= 4) return 'device';
   if (hasAny(bits, a.account)) {
     // Clouds number their customers' accounts with 12 digits.

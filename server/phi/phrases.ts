@@ -146,9 +146,11 @@ function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, las
     if (at - first > 1 || t.length(at) > 5) return undefined;
     if (t.gap(at) !== DASH && t.ends[at] !== t.starts[at + 1]) return undefined;
   }
-  return judge(bits, isAssigned, text, digits, t.bits[last + 1] === 0 && isOf(t, last + 1));
+  return judge(bits, isAssigned, text, digits, isCounted(t, last + 1));
 }
 
-function isOf(t: Tokens, i: number): boolean {
-  return i < t.count && t.text.slice(t.starts[i], t.ends[i]) === 'of';
-}
+/** `12 of 40`, `120000 rows`: an amount. */
+const isCounted = (t: Tokens, i: number): boolean =>
+  i < t.count && UNITS.has(t.text.slice(t.starts[i], t.ends[i])) && t.gap(i - 1) === BLANK;
+
+const UNITS = new Set('of rows records events entries messages files items bytes tasks patients times ms'.split(' '));

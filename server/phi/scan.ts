@@ -96,7 +96,7 @@ export class Scanner {
       }
     }
     this.#tokens.steps += text.length;
-    return digits > 1 ? needs | ALWAYS : needs;
+    return digits > 0 ? needs | ALWAYS : needs;
   }
 
   /** Holds a token with digits in it against the shapes that begin with it. */

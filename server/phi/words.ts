@@ -62,7 +62,7 @@ export const role = {
 
 const a = about;
 const words: readonly (readonly [string, bits: number, role?: number])[] = [
-  ['ssn ssns socialsecurity socialsecuritynumber ssnnumber social itin nino aadhaar nas', a.ssn],
+  ['ssn ssns soc socialsecurity socialsecuritynumber ssnnumber social itin nino aadhaar nas', a.ssn],
   ['ss', a.ssn | a.card], // Only with a number sign; see `scan.ts`.
   ['phone phones telephone tel mobile cellphone phonenumber phonenum telephonenumber mobilenumber whatsapp', a.phone],
   ['homephone workphone cellnumber phoneno', a.phone],
@@ -111,10 +111,10 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['device devices implant pacemaker pump defibrillator prosthesis glucometer ventilator', a.device],
   ['deviceid deviceidentifier', a.device | a.id],
   ['deviceserial deviceserialnumber', a.device | a.serial],
-  ['serial', a.serial],
-  ['sn serialnumber serialno', a.serial | a.number],
+  ['serial sn', a.serial],
+  ['serialnumber serialno', a.serial | a.number],
   ['imei meid imsi iccid udi udid mac macs macaddress hardware', a.hardware],
-  ['dob birthdate birthday dateofbirth born birth birthdt birthdatetime', a.birth],
+  ['dob bday birthdate birthday dateofbirth born birth birthdt birthdatetime', a.birth],
   ['admitted discharged deceased died', a.stay],
   ['admissiondate admitdate dischargedate deathdate dateofdeath dod admissiondt dischargedt', a.stay],
   ['dateofservice servicedate visitdate dos', a.stay],
@@ -131,7 +131,11 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     0,
     role.filler,
   ],
-  ['text system type use string from issue includes using ending last4 listed date dt show shows', 0, role.filler],
+  [
+    'text system type use string from issue includes using ending last4 listed claim sec date dt show shows',
+    0,
+    role.filler,
+  ],
   ['security associated assigned current eq equals key valued valuestring', 0, role.filler],
   ['first last given middle maiden family mother mothers father spouse guardian full legal', 0, role.person],
   [
