@@ -199,10 +199,12 @@ function planSteps(dice: Dice, total: number): Step[] {
     });
   }
   if (dice.chance(0.3)) {
-    const stepsOfClock = dice.between(1, 2);
-    for (let index = 0; index < stepsOfClock; index++) {
-      steps.push({ at: at(), do: 'clock', stepMs: dice.pick([-1, 1]) * dice.between(1, 9) * HOUR_MS });
-    }
+    // Forward, past the end of all tokens, once at most: a client whose token is refused twice in a row gives up (C6).
+    const directions = [dice.pick([-1, 1]), ...(dice.chance(0.5) ? [-1] : [])];
+    const places = directions.map(at).sort((a, b) => a - b);
+    directions.forEach((direction, index) => {
+      steps.push({ at: places[index] as number, do: 'clock', stepMs: direction * dice.between(1, 9) * HOUR_MS });
+    });
   }
   if (dice.chance(0.2))
     steps.push({ at: dice.between(Math.floor(total / 4), total - 1), do: 'trim', share: dice.between(1, 9) / 10 });

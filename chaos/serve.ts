@@ -18,9 +18,14 @@ export type ServeOptions = {
   sabotage?: { kind: Sabotage; seed: number };
 };
 
-export type Asked = { trim: { share: number } } | { clockMs: number } | { head: true } | { census: true };
+export type Asked =
+  | { trim: { share: number } }
+  | { clockMs: number }
+  | { head: true }
+  | { sockets: true }
+  | { census: true };
 export type Trimmed = { oldest: number; events: string[] };
-export type Answers = { trim: Trimmed; clockMs: null; head: number; census: Census };
+export type Answers = { trim: Trimmed; clockMs: null; head: number; sockets: number; census: Census };
 export type Ready = { epoch: string; head: number; port: number };
 
 const options = JSON.parse(process.argv[2] as string) as ServeOptions;
@@ -52,6 +57,7 @@ async function trim(share: number): Promise<Trimmed> {
 async function answer(asked: Asked): Promise<Answers[keyof Answers]> {
   if ('trim' in asked) return trim(asked.trim.share);
   if ('census' in asked) return census(server.getStats());
+  if ('sockets' in asked) return process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
   if ('head' in asked) return server.log.head;
   setClock(asked.clockMs);
   return null;
