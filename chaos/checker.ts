@@ -228,20 +228,24 @@ export function checkLogs(logs: readonly LoggedLog[], acknowledged: readonly Ack
   const report = (what: string, who = 'log') => problems.push({ kind: 'log', who, what });
   const places = new Map<string, { at: number; event: RunEvent }>();
   let at = 0;
-  for (const { events } of logs) {
+  for (const { events, trims } of logs) {
+    const oldest = Math.max(0, ...trims);
     const lastOf = new Map<string, number>();
-    const ids = new Set<string>();
+    const ids = new Map<string, number>();
     events.forEach((event, index) => {
       const { seq, runSeq, projectId, runId, eventId, recordedAt } = event;
       const run = `${projectId} ${runId}`;
       const id = `${projectId} ${eventId}`;
       if (seq !== index + 1) report(`seq ${seq} where ${index + 1} should be`);
       if (runSeq !== (lastOf.get(run) ?? 0) + 1) report(`runSeq ${runSeq} of ${run} after ${lastOf.get(run) ?? 0}`);
-      if (ids.has(id)) report(`${id} is there twice`);
+      // An id is known for as long as its event is kept.
+      const earlier = ids.get(id) ?? 0;
+      if (earlier >= Math.max(1, oldest))
+        report(`${id} is there twice, at ${earlier} and ${seq}, ${oldest} being the oldest`);
       if (index > 0 && recordedAt < (events[index - 1] as RunEvent).recordedAt)
         report(`${seq} was recorded before ${seq - 1}`);
       lastOf.set(run, runSeq);
-      ids.add(id);
+      ids.set(id, seq);
       places.set(id, { at: at++, event });
     });
   }

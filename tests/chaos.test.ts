@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { checkReader, type LoggedLog, type Problem, type ProblemKind } from '../chaos/checker.ts';
+import { checkLogs, checkReader, type LoggedLog, type Problem, type ProblemKind } from '../chaos/checker.ts';
 import type { ReaderPlan } from '../chaos/plan.ts';
 import { runRound } from '../chaos/round.ts';
 import { bundleServer } from '../chaos/server.ts';
@@ -103,6 +103,16 @@ describe('the checker', () => {
     expect(kindsOf([gap('epoch_changed', 3), ...seen(4, 5)])).toEqual(['gap']);
     expect(kindsOf([gap('epoch_changed', 3), ...seen(4, 5)], { of: { ...plan, start: 'foreign' } })).toEqual([]);
     expect(kindsOf([live(3), ...seen(4, 5)], { of: { ...plan, start: 'foreign' } })).toEqual(['gap']);
+  });
+
+  test('[W14] wants an event logged once for as long as it is kept', () => {
+    const twice = { ...log, events: [1, 2, 3].map((seq) => event(seq, { eventId: seq === 2 ? 'b' : 'a' })) };
+    const acknowledged = [
+      { publisher: 'p', drafts: twice.events.map(({ projectId, eventId }) => ({ projectId, eventId })) },
+    ];
+    const countIn = (trims: number[]) =>
+      checkLogs([{ ...twice, trims }], acknowledged as never).filter(({ what }) => what.includes('twice')).length;
+    expect([countIn([]), countIn([1]), countIn([2])]).toEqual([1, 1, 0]);
   });
 
   test('[W14] lets a conflating reader do without a progress that a later one supersedes, and nothing else', () => {
