@@ -7,9 +7,17 @@ import { z } from 'zod';
 
 const isStorable = (text: string) => !text.includes('\0') && text.isWellFormed();
 
+/** One check for all of it: each that zod has to run on a text costs as much as what it finds out. */
+const bounded = (min: number, max: number, isAllowed: (text: string) => boolean, message: string) =>
+  z.string().check(({ value, issues }) => {
+    const bounds = { origin: 'string', inclusive: true, input: value } as const;
+    if (value.length < min) issues.push({ code: 'too_small', minimum: min, ...bounds });
+    else if (value.length > max) issues.push({ code: 'too_big', maximum: max, ...bounds });
+    else if (!isAllowed(value)) issues.push({ code: 'custom', message, input: value });
+  });
+
 /** Text of `min` (default 1) to `max` UTF-16 code units. */
-export const text = (max: number, min = 1) =>
-  z.string().min(min).max(max).refine(isStorable, { error: 'must have no NUL and no lone surrogate' });
+export const text = (max: number, min = 1) => bounded(min, max, isStorable, 'must have no NUL and no lone surrogate');
 
 /** `projectId` and `runId`: 1–200 printable ASCII characters without blanks. */
 export const scopeId = () =>
@@ -17,13 +25,7 @@ export const scopeId = () =>
 
 /** Ids that producers choose inside a run, and user ids: text of 1–200 characters without control characters. */
 export const id = () =>
-  z
-    .string()
-    .min(1)
-    .max(200)
-    .refine((value) => isStorable(value) && !/\p{Cc}/u.test(value), {
-      error: 'must have no control characters',
-    });
+  bounded(1, 200, (value) => isStorable(value) && !/\p{Cc}/u.test(value), 'must have no control characters');
 
 export const name = () => text(200);
 export const message = () => text(2_000);
@@ -39,7 +41,7 @@ const INSTANT =
  * Returns undefined for anything else: no zone, no such day, a year outside 0001–9999.
  */
 export function normalizeInstant(value: string): string | undefined {
-  if (isNormalized(value)) return value;
+  if (NORMALIZED.test(value)) return value; // As most are, and a tenth of the cost.
   const match = INSTANT.exec(value);
   if (!match) return undefined;
   const [, year, month, day, hour, minute, second = '00', fraction = '', zone] = match as unknown as string[];
@@ -66,23 +68,17 @@ export function normalizeInstant(value: string): string | undefined {
   return /^\d{4}-/.test(normalized) && !normalized.startsWith('0000') ? normalized : undefined;
 }
 
-/** Whether it is as it should be already, which costs a third of reading it; Date parses no other text to these 24. */
-function isNormalized(value: string): boolean {
-  if (value.length !== 24 || value.startsWith('0000')) return false;
-  const at = Date.parse(value);
-  return !Number.isNaN(at) && new Date(at).toISOString() === value;
-}
+/** The days that every month has. */
+const NORMALIZED =
+  /^(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/;
 
 /** Any instant with a zone; parsed to ISO 8601 UTC with milliseconds, so that text order is time order. */
 export const instant = () =>
-  z
-    .string()
-    .max(64)
-    .transform((value, context) => {
-      const normalized = normalizeInstant(value);
-      if (normalized === undefined) {
-        context.addIssue({ code: 'custom', message: 'must be an ISO 8601 instant with a time zone' });
-        return z.NEVER;
-      }
-      return normalized;
-    });
+  z.string().check((payload) => {
+    const normalized = payload.value.length > 64 ? undefined : normalizeInstant(payload.value);
+    if (normalized !== undefined) payload.value = normalized;
+    else {
+      const message = 'must be an ISO 8601 instant with a time zone';
+      payload.issues.push({ code: 'custom', message, input: payload.value });
+    }
+  });
