@@ -193,7 +193,7 @@ function sizeOf(draft: unknown): number {
 function boundOf(draft: unknown): number {
   if (typeof draft !== 'object' || draft === null) return Number.POSITIVE_INFINITY;
   let bound = 2;
-  for (const key of Object.keys(draft)) {
+  for (const key in draft) {
     const value: unknown = draft[key as never];
     if (typeof value === 'object' && value !== null) return Number.POSITIVE_INFINITY;
     // A code unit takes at most 6 bytes, as \\uXXXX; no number is longer than 25.

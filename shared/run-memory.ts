@@ -153,6 +153,11 @@ export class RunMemory implements RunRows {
   header() {
     return this.#header;
   }
+  ownHeader() {
+    const header = this.#header;
+    if (header) this.putHeader({ ...header, order: { ...header.order } });
+    return this.#header;
+  }
   stage(stageId: string) {
     return this.#stages.get(stageId);
   }

@@ -134,10 +134,12 @@ type StageOrder = {
 
 /**
  * The rows of one run, wherever they are kept. Rows are values: a put replaces, nothing is changed in place. The one
- * exception is the header that {@link touchRun} put, as long as its event is being folded.
+ * exception is the header, while an event is being folded.
  */
 export interface RunRows {
   header(): RunHeader | undefined;
+  /** The header as an object that is nobody else's, and has an `order` of its own: to be changed in place. */
+  ownHeader(): RunHeader | undefined;
   stage(stageId: string): Stage | undefined;
   artifact(artifactId: string): Artifact | undefined;
   approval(approvalId: string): Approval | undefined;
@@ -176,12 +178,11 @@ function setField<T extends object, K extends keyof T>(row: T, key: K, value: T[
 }
 
 /**
- * Makes the header of a run at its first event, and moves `lastSeq` on. The header that it puts, and its `order`, are
- * this event's own: what folds the rest of the event, up to {@link settleRun}, changes them in place. Copies for each
- * step would be most of what an event costs.
+ * Makes the header of a run at its first event, and moves `lastSeq` on. What folds the rest of the event, up to
+ * {@link settleRun}, changes the header in place: copies for each step would be most of what an event costs.
  */
 export function touchRun(rows: RunRows, event: Envelope): void {
-  const header = rows.header();
+  const header = rows.ownHeader();
   if (!header) {
     rows.putHeader({
       runId: event.runId,
@@ -198,12 +199,9 @@ export function touchRun(rows: RunRows, event: Envelope): void {
     });
     return;
   }
-  rows.putHeader({
-    ...header,
-    lastSeq: Math.max(header.lastSeq, event.seq),
-    lastRunSeq: Math.max(header.lastRunSeq, event.runSeq),
-    order: { ...header.order, first: earliest(event.timestamp, header.order.first) },
-  });
+  header.lastSeq = Math.max(header.lastSeq, event.seq);
+  header.lastRunSeq = Math.max(header.lastRunSeq, event.runSeq);
+  header.order.first = earliest(event.timestamp, header.order.first);
 }
 
 /** Works out what follows from the rest of the header. */

@@ -69,8 +69,7 @@ export function normalizeInstant(value: string): string | undefined {
 }
 
 /** The days that every month has. */
-const NORMALIZED =
-  /^(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/;
+const NORMALIZED = /^(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/;
 
 /** Any instant with a zone; parsed to ISO 8601 UTC with milliseconds, so that text order is time order. */
 export const instant = () =>

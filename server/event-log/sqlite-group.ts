@@ -1,8 +1,8 @@
 import type { RunHeader, RunRows } from '../../shared/run.ts';
-import { canonicalJson, type KeyOrder, newSalt, payloadHash, rowHash } from './canonical.ts';
+import { type ChainedRow, canonicalJson, type KeyOrder, newSalt, payloadHash, rowHash } from './canonical.ts';
 import { type Batch, LogRecord, type ReadyDraft, type Receipt } from './log.ts';
-import { type Journal, type RowStatements, SqliteRows } from './sqlite-rows.ts';
-import type { LogStatements } from './sqlite-statements.ts';
+import { type RowStatements, SqliteRows } from './sqlite-rows.ts';
+import { INSERT_ROWS, type LogStatements } from './sqlite-statements.ts';
 
 /**
  * What one transaction logs: the batches of one turn of the event loop.
@@ -26,16 +26,7 @@ export type CommitGroupParts = {
   order: KeyOrder;
 };
 
-type Entry = {
-  record: LogRecord;
-  rows: SqliteRows;
-  eventId: string;
-  actor: string;
-  recordedAtMs: number;
-  salt: Buffer;
-  payloadHash: Buffer;
-  prevHash: Buffer;
-};
+type Entry = { record: LogRecord; rows: SqliteRows; row: ChainedRow; salt: Buffer };
 
 export class CommitGroup {
   readonly #parts: CommitGroupParts;
@@ -43,8 +34,8 @@ export class CommitGroup {
   readonly #known = new Map<string, { seq: number; runSeq: number }>();
   readonly #runs = new Map<string, SqliteRows>();
   readonly #entries: Entry[] = [];
-  /** Undoes the batch under way. */
-  readonly #journal: Journal = [];
+  /** Of the batch under way: the keys of its events, the rows that it touches, and of those the keys of new ones. */
+  readonly #batch = { events: [] as string[], rows: new Set<SqliteRows>(), runs: [] as string[] };
   /** The last `recordedAt`: most events of a group have the same. */
   #clock = { ms: Number.NaN, text: '' };
   #tip: Tip;
@@ -82,51 +73,64 @@ export class CommitGroup {
 
   /** Takes a batch in; when its check or its fold throws, nothing of it. */
   add({ actor, drafts, check }: Batch): Receipt[] {
+    const { events, rows: touched, runs } = this.#batch;
     const tip = this.#tip;
     const count = this.#entries.length;
+    events.length = 0;
+    runs.length = 0;
+    touched.clear();
     try {
-      return drafts.map((draft) => {
+      const receipts = drafts.map((draft) => {
         const { projectId, runId, eventId } = draft;
         const eventKey = `${projectId} ${eventId}`;
         const known = this.#known.get(eventKey);
-        if (known) return { ...known, eventId, isDuplicate: true };
+        if (known) return { seq: known.seq, runSeq: known.runSeq, eventId, isDuplicate: true };
         const rows = this.#rowsOf(projectId, runId);
         check?.(rows, draft);
         const { seq, runSeq } = this.#take(draft, actor, rows);
-        this.#known.set(eventKey, { seq, runSeq });
-        this.#journal.push(() => this.#known.delete(eventKey));
-        return { seq, runSeq, eventId, isDuplicate: false };
+        const receipt = { seq, runSeq, eventId, isDuplicate: false };
+        this.#known.set(eventKey, receipt);
+        events.push(eventKey);
+        return receipt;
       });
+      for (const rows of touched) rows.accept();
+      return receipts;
     } catch (error) {
-      while (this.#journal.length > 0) this.#journal.pop()?.();
+      for (const rows of touched) rows.undo();
+      for (const key of events) this.#known.delete(key);
+      // New runs get their row in the order of this map, which has to be that of their first events.
+      for (const key of runs) this.#runs.delete(key);
       this.#entries.length = count;
       this.#tip = tip;
       throw error;
-    } finally {
-      this.#journal.length = 0;
     }
   }
 
   /** Writes all that was taken in. */
   write(): void {
-    const { insertEvent, insertUser } = this.#parts.statements;
+    const { insertEvent, insertEvents, insertUser } = this.#parts.statements;
     for (const rows of this.#runs.values()) rows.write();
-    for (const { record, rows, eventId, actor, recordedAtMs, salt, payloadHash: hashed, prevHash } of this.#entries) {
-      const { seq, runSeq, projectId, type, json } = record;
-      const runRow = rows.rowId as number;
-      insertEvent.run(seq, runRow, runSeq, projectId, type, eventId, actor, recordedAtMs, json, salt, hashed, prevHash);
-      for (const user of record.users ?? []) insertUser.run(user, seq);
+    const entries = this.#entries;
+    const together = entries.length - (entries.length % INSERT_ROWS);
+    let values: Value[] = [];
+    for (const [index, entry] of entries.entries()) {
+      pushValues(values, entry);
+      if (index < together && (index + 1) % INSERT_ROWS !== 0) continue;
+      (index < together ? insertEvents : insertEvent).run(...values);
+      values = [];
     }
+    for (const { record } of entries) for (const user of record.users ?? NOBODY) insertUser.run(user, record.seq);
   }
 
   #rowsOf(projectId: string, runId: string): SqliteRows {
     const key = `${projectId} ${runId}`;
-    const known = this.#runs.get(key);
-    if (known) return known;
-    const rows = new SqliteRows(this.#parts.rows, this.#journal, projectId, runId);
-    this.#runs.set(key, rows);
-    // New runs get their row in this order, which has to be that of their first events.
-    this.#journal.push(() => this.#runs.delete(key));
+    let rows = this.#runs.get(key);
+    if (!rows) {
+      rows = new SqliteRows(this.#parts.rows, projectId, runId);
+      this.#runs.set(key, rows);
+      this.#batch.runs.push(key);
+    }
+    this.#batch.rows.add(rows);
     return rows;
   }
 
@@ -145,12 +149,32 @@ export class CommitGroup {
     const users = usersOf(draft, rows.header());
     const record = new LogRecord({ seq, runSeq, projectId, runId, type, json, users, event });
     const salt = newSalt();
-    const chained = { payloadHash: payloadHash(salt, json), prevHash: tip.hash };
-    const hash = rowHash({ seq, projectId, runId, runSeq, type, eventId, actor, recordedAtMs, ...chained });
-    this.#entries.push({ record, rows, eventId, actor, recordedAtMs, salt, ...chained });
-    this.#tip = { seq, hash, recordedAtMs };
+    const hashed = payloadHash(salt, json);
+    const row = {
+      seq,
+      projectId,
+      runId,
+      runSeq,
+      type,
+      eventId,
+      actor,
+      recordedAtMs,
+      payloadHash: hashed,
+      prevHash: tip.hash,
+    };
+    this.#entries.push({ record, rows, row, salt });
+    this.#tip = { seq, hash: rowHash(row), recordedAtMs };
     return record;
   }
+}
+
+type Value = string | number | Uint8Array;
+
+/** The columns of a row, in the order of the statement. */
+function pushValues(values: Value[], { record, rows, row, salt }: Entry): void {
+  const { seq, runSeq, projectId, type, eventId, actor, recordedAtMs, payloadHash, prevHash } = row;
+  values.push(seq, rows.rowId as number, runSeq, projectId, type, eventId, actor, recordedAtMs);
+  values.push(record.json, salt, payloadHash, prevHash);
 }
 
 /** Whom an event is for: its audience and approvers, and who created its run. */

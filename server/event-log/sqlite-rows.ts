@@ -46,19 +46,16 @@ export type RowStatements = ReturnType<typeof prepareRowStatements>;
 const parsed = <T>(row: object | undefined): T | undefined =>
   row === undefined ? undefined : (JSON.parse((row as { state: string }).state) as T);
 
-/** Takes back what a refused batch did, the last first. */
-export type Journal = (() => void)[];
-
 /** Rows of one kind: read from their table once, changed in memory, and known to be changed by being another object. */
 class RowCache<Row> {
   readonly #rows = new Map<string, { stored: Row | undefined; now: Row | undefined }>();
+  /** What the batch under way has changed, as it was before. */
+  readonly #before = new Map<string, Row | undefined>();
   readonly #read: (id: string) => Row | undefined;
-  readonly #journal: Journal;
   readonly #onChange: (id: string, row: Row | undefined) => void;
 
-  constructor(read: (id: string) => Row | undefined, journal: Journal, onChange = (_id: string, _row?: Row) => {}) {
+  constructor(read: (id: string) => Row | undefined, onChange = (_id: string, _row?: Row) => {}) {
     this.#read = read;
-    this.#journal = journal;
     this.#onChange = onChange;
   }
 
@@ -71,9 +68,18 @@ class RowCache<Row> {
   }
 
   put(id: string, row: Row): void {
-    const { now: before } = this.#entry(id);
+    const { now } = this.#entry(id);
+    if (!this.#before.has(id)) this.#before.set(id, now);
     this.#set(id, row);
-    this.#journal.push(() => this.#set(id, before));
+  }
+
+  accept(): void {
+    this.#before.clear();
+  }
+
+  undo(): void {
+    for (const [id, row] of this.#before) this.#set(id, row);
+    this.#before.clear();
   }
 
   /** Each row that is not as its table has it. */
@@ -99,17 +105,18 @@ class RowCache<Row> {
 
 /**
  * The rows of one run for the length of one transaction: each is read at its first use and written once, by `write`,
- * however many batches change it. What a refused batch changed is undone in memory. Nothing is written before `write`,
- * and the tables must stay as they are until then.
+ * however many batches change it. What a batch changed is to be accepted, or undone, before the next begins. Nothing is
+ * written before `write`, and the tables must stay as they are until then.
  */
 export class SqliteRows implements RunRows {
   readonly #statements: RowStatements;
-  readonly #journal: Journal;
   readonly #projectId: string;
   readonly #runId: string;
   /** Undefined for a run that has no row yet. */
   #rowId: number | bigint | undefined;
   #header: RunHeader | undefined;
+  /** As it was before the batch under way, once that has one of its own. */
+  #headerBefore: { header: RunHeader | undefined } | undefined;
   readonly #storedHeader: RunHeader | undefined;
   readonly #stages: RowCache<Stage>;
   readonly #artifacts: RowCache<Artifact>;
@@ -119,9 +126,8 @@ export class SqliteRows implements RunRows {
   /** The running stage that started last of those that are in the table alone, once it is asked for. */
   #lastStored: { startKey: string; stage: Stage } | 'unknown' | 'none' = 'unknown';
 
-  constructor(statements: RowStatements, journal: Journal, projectId: string, runId: string) {
+  constructor(statements: RowStatements, projectId: string, runId: string) {
     this.#statements = statements;
-    this.#journal = journal;
     this.#projectId = projectId;
     this.#runId = runId;
     const row = statements.findRun.get(projectId, runId) as { row_id: number; state: string } | undefined;
@@ -132,12 +138,12 @@ export class SqliteRows implements RunRows {
       <Row>(statement: StatementSyncInstance) =>
       (id: string) =>
         row && parsed<Row>(statement.get(row.row_id, id));
-    this.#stages = new RowCache<Stage>(reader(statements.stage), journal, (id, stage) => {
+    this.#stages = new RowCache<Stage>(reader(statements.stage), (id, stage) => {
       if (stage?.status === 'running') this.#running.set(id, stage);
       else this.#running.delete(id);
     });
-    this.#artifacts = new RowCache<Artifact>(reader(statements.artifact), journal);
-    this.#approvals = new RowCache<Approval>(reader(statements.approval), journal);
+    this.#artifacts = new RowCache<Artifact>(reader(statements.artifact));
+    this.#approvals = new RowCache<Approval>(reader(statements.approval));
   }
 
   /** Undefined until {@link write} for a run that is new. */
@@ -146,6 +152,12 @@ export class SqliteRows implements RunRows {
   }
 
   header() {
+    return this.#header;
+  }
+  /** One copy serves all events of a batch. */
+  ownHeader() {
+    const header = this.#header;
+    if (header && !this.#headerBefore) this.putHeader({ ...header, order: { ...header.order } });
     return this.#header;
   }
   stage(stageId: string) {
@@ -158,11 +170,8 @@ export class SqliteRows implements RunRows {
     return this.#approvals.get(approvalId);
   }
   putHeader(header: RunHeader) {
-    const before = this.#header;
+    this.#headerBefore ??= { header: this.#header };
     this.#header = header;
-    this.#journal.push(() => {
-      this.#header = before;
-    });
   }
   putStage(stage: Stage) {
     this.#stages.put(stage.stageId, stage);
@@ -179,6 +188,19 @@ export class SqliteRows implements RunRows {
       if (!last || startsAfter(stage, last)) last = stage;
     }
     return last;
+  }
+
+  /** The batch under way is taken in. */
+  accept(): void {
+    this.#headerBefore = undefined;
+    for (const rows of [this.#stages, this.#artifacts, this.#approvals]) rows.accept();
+  }
+
+  /** The batch under way is refused. */
+  undo(): void {
+    if (this.#headerBefore) this.#header = this.#headerBefore.header;
+    this.#headerBefore = undefined;
+    for (const rows of [this.#stages, this.#artifacts, this.#approvals]) rows.undo();
   }
 
   /** Writes what changed. */

@@ -1,5 +1,8 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 
+/** Rows that one statement inserts: running it costs as much as a third of a row does. */
+export const INSERT_ROWS = 10;
+
 /** The lists that hang on a run. */
 export type ChildTable = 'stages' | 'artifacts' | 'approvals';
 
@@ -19,6 +22,11 @@ export function prepareStatements(db: DatabaseSyncInstance) {
       `SELECT r.project_id, r.run_id, r.status, a.state FROM approvals a CROSS JOIN runs r ON r.row_id = a.run_row
        WHERE ${where}`,
     );
+  const inserts = (rows: number) =>
+    db.prepare(
+      `INSERT INTO events (seq, run_row, run_seq, project_id, type, event_id, actor, recorded_at_ms, payload, salt,
+         payload_hash, prev_hash) VALUES ${Array(rows).fill('(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', ')}`,
+    );
   return {
     begin: db.prepare('BEGIN IMMEDIATE'),
     commit: db.prepare('COMMIT'),
@@ -27,10 +35,8 @@ export function prepareStatements(db: DatabaseSyncInstance) {
       `SELECT event_id, seq, run_seq FROM json_each(?) AS ids CROSS JOIN events ON event_id = ids.value
        WHERE project_id = ?`,
     ),
-    insertEvent: db.prepare(
-      `INSERT INTO events (seq, run_row, run_seq, project_id, type, event_id, actor, recorded_at_ms, payload, salt,
-         payload_hash, prev_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    ),
+    insertEvent: inserts(1),
+    insertEvents: inserts(INSERT_ROWS),
     insertUser: db.prepare('INSERT OR IGNORE INTO event_users (user_id, seq) VALUES (?, ?)'),
     readAll: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.seq > ? ${IN_ORDER}`),
     readProject: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.project_id = ? AND e.seq > ? ${IN_ORDER}`),
