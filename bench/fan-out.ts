@@ -36,7 +36,7 @@ export async function fanOut(bench: Bench): Promise<void> {
         [5_000, 1],
       ] as const)
     : ([
-        [1, 40_000],
+        [1, 10_000],
         [100, 500],
         [1_000, 50],
         [5_000, 10],

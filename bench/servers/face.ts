@@ -3,8 +3,9 @@ import { type BenchEvent, eventOf, runOf } from './event.ts';
 
 /**
  * The face that every contender's process shows to the parent, and what is measured in it. The clock of a delivery and
- * the account of its CPU time begin when the contender says so, which is at the end of the commit. They end when the load
- * says that the last frame has come.
+ * the account of its CPU time begin when the contender says so, which is at the end of the commit. They end when this
+ * process hears from the load that the last frame has come, and so could send the next: what a server puts off until
+ * after its last write is part of what a delivery costs.
  */
 
 export type ContenderServer = {
@@ -98,8 +99,10 @@ export async function serve({ emit, subscribed, also, ...contender }: ContenderS
           await turn();
           before = now();
         }
-        ns += ((await acked) ?? before.ns) - start.ns;
-        cpu += cpuMicros() - start.cpu;
+        await acked;
+        const ended = now();
+        ns += ended.ns - start.ns;
+        cpu += ended.cpu - start.cpu;
       }
       return { deliveries: events * readersPerRun, seconds: Number(ns) / 1e9, cpuMicros: cpu };
     },

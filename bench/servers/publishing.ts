@@ -9,8 +9,8 @@ import { draftOf, runwire } from './runwire-server.ts';
 export type Publish = { count: number; size: number; publishers: number; runs: number };
 export type Insert = { count: number; size: number };
 
-const { path, barePath } = optionsOf<{ path: string; barePath: string }>();
-const { server, face } = await runwire({ databaseUrl: `file:${path}` });
+const { path, barePath, isGuarded } = optionsOf<{ path: string; barePath: string; isGuarded: boolean }>();
+const { server, face } = await runwire({ databaseUrl: `file:${path}`, isGuarded });
 
 const perSecond = async (count: number, work: () => unknown): Promise<number> => {
   const begun = performance.now();

@@ -19,6 +19,8 @@ export type RunwireOptions = {
   from?: 'now' | 'start';
   delivery?: 'direct' | 'iterator';
   compression?: boolean;
+  /** Default true. */
+  isGuarded?: boolean;
 };
 
 export async function runwire({
@@ -26,12 +28,14 @@ export async function runwire({
   from = 'now',
   delivery = 'direct',
   compression = false,
+  isGuarded = true,
 }: RunwireOptions) {
   const server = await createRunServer({
     ...{ databaseUrl, delivery, compression, limits },
     authSecret: secret,
     port: 0,
     heartbeatMs: 600_000,
+    ...(isGuarded ? {} : { guard: (draft) => draft }),
   });
   const { port } = await server.listen();
   const token = await signToken({ secret }, { sub: 'bench', projects: ['*'], roles: ['viewer'], ttlSeconds: 86_400 });
