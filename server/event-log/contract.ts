@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { foldEvent, type RunEvent } from '../../shared/events.ts';
 import type { RunView } from '../../shared/run.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
-import type { EventLog, KeptApproval, LogRecord, ReadyDraft, RunQuery, Scope } from './log.ts';
+import type { EventLog, KeptApproval, LogRecord, ReadyDraft, Revocation, RunQuery, Scope } from './log.ts';
 
 /** The suite that every store must pass: `describeEventLog` for each, in the store's own test file. */
 
@@ -136,6 +136,9 @@ export const arbitraryTurns = () =>
     { minLength: 1, maxLength: 4 },
   );
 type Attempt = { drafts: Draft[]; failsAt: number | null };
+
+const byId = (revocations: Revocation[]) =>
+  revocations.toSorted((a, b) => (`${a.kind} ${a.id}` < `${b.kind} ${b.id}` ? -1 : 1));
 
 /** Appends, and says how it went: the receipts, or the code of the refusal. */
 export async function attempt(log: EventLog, { drafts, failsAt }: Attempt): Promise<unknown> {
@@ -856,6 +859,44 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
       expect(log.oldest).toBe(50_001);
     });
 
+    test('[A10] revocations are kept once each, the later and the better known, and forgotten when all is expired', async () => {
+      const { revocations } = await openLog();
+      expect(await revocations.all()).toEqual([]);
+      await revocations.put({ kind: 'jti', id: 'a', atMs: 10 });
+      await revocations.put({ kind: 'sub', id: 'a', atMs: 20 });
+      await revocations.put({ kind: 'jti', id: 'b', atMs: 30, untilMs: 40 });
+      expect(byId(await revocations.all())).toEqual([
+        { kind: 'jti', id: 'a', atMs: 10 },
+        { kind: 'jti', id: 'b', atMs: 30, untilMs: 40 },
+        { kind: 'sub', id: 'a', atMs: 20 },
+      ]);
+      await revocations.put({ kind: 'sub', id: 'a', atMs: 15 });
+      await revocations.put({ kind: 'jti', id: 'a', atMs: 12, untilMs: 50 });
+      await revocations.put({ kind: 'jti', id: 'b', atMs: 30 });
+      const all = [
+        { kind: 'jti', id: 'a', atMs: 12, untilMs: 50 },
+        { kind: 'jti', id: 'b', atMs: 30, untilMs: 40 },
+        { kind: 'sub', id: 'a', atMs: 20 },
+      ];
+      expect(byId(await revocations.all())).toEqual(all);
+      await revocations.forget(40);
+      expect(byId(await revocations.all())).toEqual(all);
+      await revocations.forget(41);
+      expect(byId(await revocations.all())).toEqual([all[0], all[2]]);
+    });
+
+    test('[A10] any number of revocations comes back, whatever the ids', async () => {
+      const { revocations } = await openLog();
+      const ids = [...upTo(2_500).map((n) => `id ${n}`), "'; --", 'é', '😀'];
+      await Promise.all(ids.map((id, atMs) => revocations.put({ kind: 'jti', id, atMs })));
+      await revocations.put({ kind: 'sub', id: 'id 1', atMs: 1 });
+      const all = await revocations.all();
+      expect(all).toHaveLength(ids.length + 1);
+      expect(new Map(all.filter(({ kind }) => kind === 'jti').map(({ id, atMs }) => [id, atMs]))).toEqual(
+        new Map(ids.map((id, atMs) => [id, atMs])),
+      );
+    });
+
     if (isPersistent) describePersistence(makePlace);
   });
 }
@@ -895,6 +936,24 @@ function describePersistence(makePlace: () => Promise<Place>): void {
     await log.close();
     log = await place.open();
     expect(log.epoch).toBe(epoch);
+  });
+
+  test('[A10] revocations are there after a restart, and after everything has been trimmed', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    await append(log, created(), started());
+    const put: Revocation[] = [
+      { kind: 'jti', id: 'a', atMs: 10, untilMs: 5_000_000_000_000 },
+      { kind: 'sub', id: 'ann', atMs: 20 },
+    ];
+    for (const revocation of put) await log.revocations.put(revocation);
+    await log.trim(Date.now() + 60_000);
+    await log.close();
+    log = await place.open();
+    expect(byId(await log.revocations.all())).toEqual(put);
+    await log.close();
+    await expect(log.revocations.all()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(log.revocations.put({ kind: 'jti', id: 'b', atMs: 1 })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
   test('[L9] recordedAt does not go back when the clock did while the server was down', async () => {

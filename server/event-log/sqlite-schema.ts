@@ -88,6 +88,15 @@ const migrations: readonly string[] = [
   CREATE INDEX approvals_pending_by_request ON approvals (request_seq) WHERE status = 'pending';
   CREATE INDEX approvals_expiring ON approvals (expires_at) WHERE status = 'pending';
   `,
+  `
+  CREATE TABLE revocations (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    until_ms INTEGER,
+    PRIMARY KEY (kind, id)
+  ) WITHOUT ROWID;
+  `,
 ];
 
 /** Marks a file as ours ("RWir"), so that we never write into somebody else's database. */

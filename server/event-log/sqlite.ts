@@ -22,6 +22,7 @@ import {
 } from './log.ts';
 import { Slices, sliceMs } from './slices.ts';
 import { CommitGroup, type CommitGroupParts, type Tip } from './sqlite-group.ts';
+import { SqliteRevocations } from './sqlite-revocations.ts';
 import { prepareRowStatements } from './sqlite-rows.ts';
 import { migrate, PRAGMAS } from './sqlite-schema.ts';
 import { prepareStatements } from './sqlite-statements.ts';
@@ -82,6 +83,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
 
 class SqliteLog implements EventLog {
   readonly epoch: string;
+  readonly revocations: SqliteRevocations;
   readonly #db: DatabaseSyncInstance;
   readonly #lock: DatabaseSyncInstance | undefined;
   readonly #onFailure: (error: unknown) => void;
@@ -123,6 +125,7 @@ class SqliteLog implements EventLog {
         slice: (work) => this.#slice(work),
         head: () => this.head,
       });
+      this.revocations = new SqliteRevocations(db, (work) => this.#slice(work));
       this.#tip = readTip(db);
       this.#oldest = this.#readOldest();
     } catch (error) {
