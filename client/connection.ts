@@ -83,7 +83,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
         clearTimeout(this.#closing);
         this.#stopProbing();
         if (current === this) current = undefined;
-        if (code === closeCodes.unauthenticated) tokens.forget();
+        if (code === closeCodes.unauthenticated || code === closeCodes.revoked) tokens.forget();
         if (isClosed) return;
         if (this.#isReleased) {
           if (current === undefined) pacer.released();

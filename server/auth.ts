@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { jwtVerify, SignJWT } from 'jose';
+import { type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { RunwireError } from '../shared/errors.ts';
 import * as field from '../shared/text.ts';
@@ -17,21 +17,26 @@ export type Principal = {
   /** Project ids, or `['*']` for all. */
   projects: readonly string[];
   roles: readonly Role[];
-  /** Unix ms; absent for a principal that server code made itself. */
-  expiresAtMs?: number;
+  /** Id of the token, by which it can be revoked. */
+  jti?: string | undefined;
+  /** Unix ms. A token without it does not outlive a revocation of its subject. */
+  issuedAtMs?: number | undefined;
+  /** Unix ms; absent for what never expires, as a principal that server code made itself. */
+  expiresAtMs?: number | undefined;
 };
 
-/** Turns a token into a principal; throws `UNAUTHENTICATED`. */
+/** Turns a token into a principal; throws `UNAUTHENTICATED`, or `UNAVAILABLE` where it cannot tell now. */
 export type Authenticate = (token: string) => Promise<Principal>;
 
 /**
  * What there is to do, each with the roles that allow it; the table stands in SPEC.md (A3). All but `stats` concern a
- * project.
+ * project, and `revoke` {@link everyProject}: a token is not of one.
  */
 const allowed = {
   read: ['viewer', 'approver', 'admin'],
   publish: ['producer', 'admin'],
   decide: ['approver'],
+  revoke: ['admin'],
   stats: ['admin'],
 } as const satisfies Record<string, readonly Role[]>;
 export type Action = keyof typeof allowed;
@@ -39,19 +44,27 @@ export type Action = keyof typeof allowed;
 /** `requiredRole`: that of an approval, which alone may `decide` it; default `approver`. */
 export type Resource = { projectId?: string; requiredRole?: string };
 
+/** As a resource, what only `projects: ['*']` covers. */
+export const everyProject = '*';
+
 /** Whether a principal may do something, on a project where the action concerns one. The only place that decides. */
 export function can(principal: Principal, action: Action, resource: Resource = {}): boolean {
   const { projectId, requiredRole } = resource;
   const sufficient: readonly string[] =
     action === 'decide' && requiredRole !== undefined ? [requiredRole] : allowed[action];
   if (!principal.roles.some((role) => sufficient.includes(role))) return false;
-  return projectId === undefined || principal.projects.includes('*') || principal.projects.includes(projectId);
+  return projectId === undefined || principal.projects.includes(everyProject) || principal.projects.includes(projectId);
+}
+
+/** Whether one has every project that the other has; what has not said who it is may have any. */
+export function coversProjects({ projects }: Principal, other: Principal | undefined): boolean {
+  return projects.includes(everyProject) || (other?.projects.every((id) => projects.includes(id)) ?? false);
 }
 
 /** Equal for principals who may read the same. */
 export function readKey(principal: Principal): string {
   if (!can(principal, 'read')) return '';
-  return JSON.stringify(principal.projects.includes('*') ? '*' : [...principal.projects].sort());
+  return JSON.stringify(principal.projects.includes(everyProject) ? everyProject : [...principal.projects].sort());
 }
 
 /** Throws `FORBIDDEN` where {@link can} says no. */
@@ -64,27 +77,69 @@ const claimsSchema = z.object({
   projects: z.array(z.string()),
   roles: z.array(z.enum(roles)),
   exp: z.number(),
+  iat: z.number().optional(),
+  jti: field.id().optional(),
 });
 
-export type TokenOptions = { secret: string; issuer?: string | undefined; audience?: string | undefined };
-export type Claims = { sub: string; projects: readonly string[]; roles: readonly Role[]; ttlSeconds: number };
+/** How far the issuer's clock may be ahead: a token is good so long before its `nbf` and `iat`; after `exp` it never is. */
+export const CLOCK_TOLERANCE_SECONDS = 5;
+
+export type TokenChecks = {
+  issuer?: string | undefined;
+  audience?: string | undefined;
+  /** Told which claim of a token, whose signature is good, is missing or is not as it has to be. */
+  onBadClaim?: ((claim: string) => void) | undefined;
+};
+export type TokenOptions = TokenChecks & { secret: string };
+export type Claims = {
+  sub: string;
+  projects: readonly string[];
+  roles: readonly Role[];
+  ttlSeconds: number;
+  /** Default a UUID. */
+  jti?: string;
+};
 
 /** Checks HS256 tokens signed with a secret: signature, expiry, issuer and audience where set, and the claims. */
-export function hs256({ secret, issuer, audience }: TokenOptions): Authenticate {
+export function hs256({ secret, ...checks }: TokenOptions): Authenticate {
   const key = secretKey(secret);
   return async (token) => {
     try {
-      const { payload } = await jwtVerify(token, key, {
-        algorithms: ['HS256'],
-        requiredClaims: ['exp'],
-        ...(issuer === undefined ? {} : { issuer }),
-        ...(audience === undefined ? {} : { audience }),
-      });
-      const { sub, projects, roles, exp } = claimsSchema.parse(payload);
-      return { sub, projects, roles, expiresAtMs: exp * 1000 };
+      return principalOf((await jwtVerify(token, key, verifyOptions(['HS256'], checks))).payload, checks);
     } catch {
-      throw new RunwireError('UNAUTHENTICATED', 'the token is missing, malformed, forged or expired');
+      throw badToken();
     }
+  };
+}
+
+export const badToken = (): RunwireError =>
+  new RunwireError('UNAUTHENTICATED', 'the token is missing, malformed, forged or expired');
+
+export const verifyOptions = (algorithms: string[], { issuer, audience }: TokenChecks): JWTVerifyOptions => ({
+  algorithms,
+  clockTolerance: CLOCK_TOLERANCE_SECONDS,
+  ...(issuer === undefined ? {} : { issuer }),
+  ...(audience === undefined ? {} : { audience }),
+});
+
+/** Who holds a token with a good signature. Throws when its claims do not say so, or when it has expired. */
+export function principalOf(payload: JWTPayload, { onBadClaim }: TokenChecks): Principal {
+  const parsed = claimsSchema.safeParse(payload);
+  const claim = parsed.success ? undefined : String(parsed.error.issues[0]?.path[0]);
+  const nowSeconds = Date.now() / 1000;
+  if (!parsed.success || (parsed.data.iat ?? 0) > nowSeconds + CLOCK_TOLERANCE_SECONDS) {
+    onBadClaim?.(claim ?? 'iat');
+    throw badToken();
+  }
+  const { sub, projects, roles, exp, iat, jti } = parsed.data;
+  if (exp <= nowSeconds) throw badToken();
+  return {
+    sub,
+    projects,
+    roles,
+    expiresAtMs: exp * 1000,
+    ...(jti === undefined ? {} : { jti }),
+    ...(iat === undefined ? {} : { issuedAtMs: iat * 1000 }),
   };
 }
 
@@ -93,7 +148,7 @@ export function signToken({ secret, issuer, audience }: TokenOptions, claims: Cl
   const token = new SignJWT({ projects: [...claims.projects], roles: [...claims.roles] })
     .setProtectedHeader({ alg: 'HS256' })
     .setSubject(claims.sub)
-    .setJti(randomUUID())
+    .setJti(claims.jti ?? randomUUID())
     .setIssuedAt()
     .setExpirationTime(Math.floor(Date.now() / 1000) + claims.ttlSeconds);
   if (issuer !== undefined) token.setIssuer(issuer);

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { closeCodes } from '../shared/errors.ts';
 import type { Principal } from './auth.ts';
 import type { Connections } from './connections.ts';
+import { lapseText } from './credentials.ts';
 import type { DirectWebSocket, SocketOwner } from './delivery/encoder.ts';
 import type { Attached, FrameSink, Transport } from './delivery/reader.ts';
 import { Bucket, type Limits } from './limits.ts';
@@ -84,6 +85,11 @@ export class Connection implements Transport, FrameSink, SocketOwner {
 
   get principal(): Principal {
     if (!this.#principal) throw new Error('the connection has not been identified yet');
+    return this.#principal;
+  }
+
+  /** Undefined until it has said who it is. */
+  get holder(): Principal | undefined {
     return this.#principal;
   }
 
@@ -226,6 +232,15 @@ export class Connection implements Transport, FrameSink, SocketOwner {
     this.#close(closeCodes.tooSlow, 'too slow');
   }
 
+  /** Closes with 4401 or 4403 where its token has expired or been revoked. Returns whether it is good. */
+  vouch(): boolean {
+    const lapse = this.#principal && this.#connections.options.lapseOf(this.#principal);
+    if (!lapse) return true;
+    this.#ws.removeAllListeners('message');
+    this.#close(lapse === 'revoked' ? closeCodes.revoked : closeCodes.unauthenticated, lapseText[lapse]);
+    return false;
+  }
+
   /** Says that the server goes away. The stock client takes the notice as "connect anew". */
   dismiss(): void {
     if (this.#ws.readyState === this.#ws.OPEN) this.#ws.send('{"id":null,"method":"reconnect"}');
@@ -248,13 +263,10 @@ export class Connection implements Transport, FrameSink, SocketOwner {
     }
     if (this.#ws.readyState !== this.#ws.OPEN) return;
     if (!this.#principal) {
-      if (now - this.#openedAt >= limits.identifyMs) this.refuse('no token');
+      if (!this.hasSpoken && now - this.#openedAt >= limits.identifyMs) this.refuse('no token');
       return;
     }
-    if (this.#principal.expiresAtMs !== undefined && this.#principal.expiresAtMs <= Date.now()) {
-      this.refuse('the token has expired');
-      return;
-    }
+    if (!this.vouch()) return;
     if (this.#messages?.isFull) this.#messages = undefined;
     if (this.#isStalled(now)) {
       this.outpace();

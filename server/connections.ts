@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import type { Principal } from './auth.ts';
 import { type Address, type ClientStats, Connection, type User } from './connection.ts';
+import type { Lapse } from './credentials.ts';
 import type { DirectWebSocket } from './delivery/encoder.ts';
 import type { Limits } from './limits.ts';
 
@@ -9,6 +10,8 @@ import type { Limits } from './limits.ts';
 
 /** After the close frame, for the peer to close too. */
 const GRACE_MS = 1_000;
+/** How often each socket is looked at, at least: who stays beyond their token does so for no longer than this. */
+const TURN_MS = 500;
 
 /** Since the start. */
 export type ConnectionCounts = {
@@ -23,6 +26,8 @@ export type ConnectionsOptions = {
   /** Whether frames may be written to the sockets. */
   isDirect: boolean;
   limits: Limits;
+  /** Why a principal does not count any more. */
+  lapseOf: (principal: Principal) => Lapse | undefined;
 };
 
 export class Connections {
@@ -40,7 +45,7 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     this.options = options;
     const { heartbeatMs, limits } = options;
-    const turnMs = Math.min(1_000, heartbeatMs / 4, limits.identifyMs / 4, limits.stalledMs / 4);
+    const turnMs = Math.min(TURN_MS, heartbeatMs / 4, limits.identifyMs / 4, limits.stalledMs / 4);
     this.#wheel = setInterval(() => this.#turn(), turnMs);
     this.#wheel.unref();
   }
@@ -86,7 +91,10 @@ export class Connections {
     if (this.#open.size === 0) this.#onEmpty();
   }
 
-  /** Puts in place who a socket is; false for one that closed while its token was looked at. */
+  /**
+   * Puts in place who a socket is; false for one that closed while its token was looked at, or whose token does not count
+   * any more.
+   */
   identify(connection: Connection, principal: Principal): boolean {
     if (!this.#open.has(connection)) return false;
     const user = this.#users.get(principal.sub) ?? { principal, connections: 0, subscriptions: 0 };
@@ -94,11 +102,18 @@ export class Connections {
     // Tabs of one user that came with the same token share what it says.
     connection.identify(isDeepStrictEqual(user.principal, principal) ? user.principal : principal);
     connection.enter(user);
-    return true;
+    return connection.vouch();
   }
 
-  stats(): ClientStats[] {
-    return [...this.#open].map((connection) => connection.stats());
+  /** Closes those whose token has expired or been revoked. */
+  review(): void {
+    for (const connection of this.#open) connection.vouch();
+  }
+
+  /** Of those whose principal passes, which one that has not said who it is does not have. */
+  stats(passes: (principal: Principal | undefined) => boolean): ClientStats[] {
+    const seen = [...this.#open].filter(({ holder }) => passes(holder));
+    return seen.map((connection) => connection.stats());
   }
 
   /** Dismisses everyone, in random order over `spreadMs`, so that they do not all come back at once. */

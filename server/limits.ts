@@ -13,7 +13,7 @@ export const defaultLimits = {
   /** Open sockets of one user, and from one address. Behind a proxy, everyone has the proxy's address. */
   connectionsPerUser: 1_000,
   connectionsPerAddress: 10_000,
-  /** How long a client may take to say who it is. */
+  /** How long a client may take to say who it is, and the check of what it says after that. */
   identifyMs: 10_000,
   /** Events that one user may publish a second over the network; ten seconds' worth may come at once. */
   publishedPerSecond: 5_000,

@@ -14,8 +14,9 @@ import {
 import type { Approval, RunHeader } from '../shared/run.ts';
 import * as field from '../shared/text.ts';
 import { type Approvals, waitsFor } from './approvals.ts';
-import { type Authenticate, can, demand, type Principal } from './auth.ts';
+import { can, demand, everyProject, type Principal } from './auth.ts';
 import type { Connection } from './connection.ts';
+import { type Credentials, lapseError } from './credentials.ts';
 import { decodeCursor, encodeCursor } from './delivery/cursor.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import type { EventQuery } from './delivery/events.ts';
@@ -26,6 +27,7 @@ import type { EventLog, RunKey, Scope } from './event-log/log.ts';
 import { positionBefore } from './history.ts';
 import type { Publishing } from './publish.ts';
 import type { ServerStats } from './stats.ts';
+import type { Streams } from './streams.ts';
 
 /** The procedures: thin. What they promise is the contract's sections 2 and 3. */
 
@@ -42,8 +44,9 @@ export type RouterOptions<R extends Registry> = {
   publishing: Publishing<R>;
   delivery: Delivery;
   approvals: Approvals;
-  authenticate: Authenticate;
-  stats: () => ServerStats;
+  credentials: Credentials;
+  streams: Streams;
+  stats: (seenBy: Principal) => ServerStats;
   /** Told the code of each error that a procedure answers with. */
   onRejected: (code: ErrorCode) => void;
   logger: Logger;
@@ -57,7 +60,7 @@ const opaque = z.string();
 const paging = { limit, cursor: opaque.nullish(), direction: z.literal('forward').optional() };
 
 export function createRouter<R extends Registry>(options: RouterOptions<R>) {
-  const { registry, log, publishing, delivery, approvals, authenticate, stats, onRejected, logger } = options;
+  const { registry, log, publishing, delivery, approvals, credentials, streams, stats, onRejected, logger } = options;
   type Event = EventOf<R>;
 
   const paths = new Set<string>();
@@ -91,6 +94,13 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     if (ctx.connection?.request() === false) {
       throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
     }
+    // On a socket that closes it says so: what is thrown here would end a subscription for good, and is not sent any more.
+    ctx.connection?.vouch();
+    const lapse = credentials.lapseOf(ctx.principal);
+    if (lapse) {
+      onRejected('UNAUTHENTICATED');
+      throw toTRPCError(lapseError(lapse));
+    }
     const result = await next();
     if (result.ok) return result;
     const known = toRunwireError(result.error);
@@ -119,6 +129,8 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     categories?: readonly CategoryOf<R>[] | undefined;
     conflate: boolean;
   };
+
+  const transportOf = ({ principal, connection }: Context): Transport => connection ?? streams.transportOf(principal);
 
   // A plain function, with no I/O before the iterator is returned: a stop that comes meanwhile would be lost.
   const subscribe = (
@@ -293,7 +305,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     server: t.router({
       stats: procedure.query(({ ctx }) => {
         demand(ctx.principal, 'stats');
-        return stats();
+        return stats(ctx.principal);
       }),
     }),
 
@@ -306,11 +318,18 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
       })),
       refresh: procedure.input(z.strictObject({ token: z.string().max(8_192) })).mutation(async ({ ctx, input }) => {
         if (!ctx.connection) throw new RunwireError('INVALID_INPUT', 'there is no open socket to refresh');
-        const fresh = await authenticate(input.token);
+        const fresh = await credentials.identify(input.token);
         if (fresh.sub !== ctx.principal.sub) throw new RunwireError('FORBIDDEN', 'the token is of another subject');
         ctx.connection.identify(fresh);
         return { expiresAt: fresh.expiresAtMs === undefined ? null : new Date(fresh.expiresAtMs).toISOString() };
       }),
+      revoke: procedure
+        .input(z.union([z.strictObject({ jti: field.id() }), z.strictObject({ sub: field.id() })]))
+        .mutation(async ({ ctx, input }) => {
+          demand(ctx.principal, 'revoke', { projectId: everyProject });
+          await credentials.revoke(input);
+          return { revoked: true };
+        }),
     }),
   });
   for (const path of Object.keys(router._def.procedures)) paths.add(path);
@@ -342,19 +361,6 @@ function typesOf<R extends Registry>(
 ): ReadonlySet<string> | undefined {
   if (!filter.types && !filter.categories) return undefined;
   return new Set<string>([...(filter.types ?? []), ...(filter.categories ?? []).flatMap((name) => byCategory[name])]);
-}
-
-/** A caller without a connection takes what it asks for, when it asks for it. */
-function transportOf({ principal, connection }: Context): Transport {
-  return (
-    connection ?? {
-      principal,
-      isDrained: true,
-      drained: () => Promise.resolve(),
-      attach: () => undefined,
-      detach: () => undefined,
-    }
-  );
 }
 
 function decodePosition(text: string, epoch: string): number {

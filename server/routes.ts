@@ -6,7 +6,8 @@ import type { Logger } from 'pino';
 import { errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
 import { asksForPage, noSuchPath, serveApp } from './app-files.ts';
-import { type Authenticate, isAllowedOrigin, type Principal } from './auth.ts';
+import { isAllowedOrigin, type Principal } from './auth.ts';
+import type { Credentials } from './credentials.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import { bearerOf, cookieOf, pathOf, queryOf, sendError, sendJson } from './http.ts';
 import { ingest } from './ingest.ts';
@@ -21,7 +22,7 @@ import type { Context, RouterOf } from './router.ts';
 export type RoutesOptions<R extends Registry> = {
   router: RouterOf<R>;
   publishing: Publishing<R>;
-  authenticate: Authenticate;
+  credentials: Credentials;
   allowedOrigins: readonly string[];
   cookieName: string;
   limits: Limits;
@@ -34,7 +35,7 @@ const BATCH_LIMIT = 50;
 type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
-  const { router, publishing, authenticate, allowedOrigins, cookieName, limits, metrics, logger, isReady } = options;
+  const { router, publishing, credentials, allowedOrigins, cookieName, limits, metrics, logger, isReady } = options;
   const app = openApp();
 
   /** Bearer, or the web app's cookie where the browser says that one of our own pages asks. */
@@ -43,7 +44,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     const cookie = bearer === undefined && isOwnPage(request) ? cookieOf(request, cookieName) : undefined;
     const token = bearer ?? cookie;
     if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is needed');
-    return authenticate(token);
+    return credentials.identify(token);
   };
   const isOwnPage = ({ headers }: IncomingMessage): boolean =>
     headers.origin === undefined
@@ -118,7 +119,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
   /** The printed link: trades the token in its address for a cookie, and the address for a clean one. */
   const login: Route = async (request, response) => {
     const token = queryOf(request).get('token') ?? '';
-    const found = await authenticate(token).catch((error: unknown) => {
+    const found = await credentials.identify(token).catch((error: unknown) => {
       if (!asksForPage(request)) throw error;
     });
     if (!found) {

@@ -8,11 +8,12 @@ import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { foldOf, type Registry } from '../shared/registry.ts';
 import { ApprovalExpiry } from './approval-expiry.ts';
 import { Approvals } from './approvals.ts';
-import { type Authenticate, hs256 } from './auth.ts';
+import { type Authenticate, coversProjects, hs256, type Principal } from './auth.ts';
 import { RunEventBroadcaster } from './broadcaster.ts';
 import { EventBus, type Guard, type PhiPolicy } from './bus.ts';
 import { databasePath } from './config.ts';
 import { Connections } from './connections.ts';
+import { Credentials } from './credentials.ts';
 import { Delivery } from './delivery/delivery.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/log.ts';
@@ -26,6 +27,7 @@ import { createRouter, type ServerRouter } from './router.ts';
 import { createRoutes } from './routes.ts';
 import { createSockets, refuseUpgrade, type Upgrade } from './sockets.ts';
 import { Rates, type ServerStats } from './stats.ts';
+import { Streams } from './streams.ts';
 
 /** Puts the parts together, and takes them down in order. */
 
@@ -114,12 +116,16 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   } = options;
   const registry = (options.events ?? runwireEvents) as R;
   const authenticate = authenticatorOf(options);
+  const limits = limitsOf(options.limits);
   const log = await openSqliteLog({
     path: databasePath(options.databaseUrl ?? 'memory:'),
     fold: foldOf(registry) as never,
     onFailure: (error) => logger.error({ err: error }, 'the event log failed'),
     onCommit: (commit) => metrics.committed(commit),
   });
+  const timeoutMs = limits.identifyMs;
+  const credentials = await Credentials.open({ authenticate, revocations: log.revocations, timeoutMs, logger });
+  const lapseOf = (principal: Principal) => credentials.lapseOf(principal);
   const bus = new EventBus({
     registry,
     log,
@@ -136,23 +142,28 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
-  const limits = limitsOf(options.limits);
-  const connections = new Connections({ heartbeatMs, isDirect: options.delivery !== 'iterator', limits });
+  const connections = new Connections({ heartbeatMs, isDirect: options.delivery !== 'iterator', limits, lapseOf });
+  const streams = new Streams(lapseOf);
+  credentials.onRevoked(() => {
+    connections.review();
+    streams.review();
+  });
   const metrics = new Metrics({ log, bus, delivery, connections });
   const rates = new Rates(() => ({ published: bus.published, delivered: delivery.counts.delivered }));
   const startedAt = performance.now();
   let isClosing = false;
 
-  const getStats = (): ServerStats => {
-    const clients = connections.stats();
+  const getStats = (seenBy?: Principal): ServerStats => {
+    const clients = connections.stats((principal) => seenBy === undefined || coversProjects(seenBy, principal));
+    const { subscriptions } = connections.totals();
     const perSecond = rates.perSecond();
     return {
       epoch: log.epoch,
       head: log.head,
       oldest: log.oldest,
       uptimeMs: Math.round(performance.now() - startedAt),
-      connections: clients.length,
-      subscriptions: clients.reduce((sum, client) => sum + client.subscriptions, 0),
+      connections: connections.count,
+      subscriptions,
       published: bus.published,
       delivered: delivery.counts.delivered,
       publishedPerSecond: perSecond.published,
@@ -168,7 +179,8 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     publishing,
     delivery,
     approvals,
-    authenticate,
+    credentials,
+    streams,
     stats: getStats,
     onRejected: (code) => metrics.rejected(code),
     logger,
@@ -177,7 +189,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const routes = createRoutes({
     router,
     publishing,
-    authenticate,
+    credentials,
     allowedOrigins,
     cookieName,
     limits,
@@ -190,7 +202,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const upgrade = createSockets({
     router,
     connections,
-    authenticate,
+    credentials,
     allowedOrigins,
     cookieName,
     limits,
@@ -246,7 +258,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     broadcaster: new RunEventBroadcaster(bus as never),
     approvals,
     log,
-    getStats,
+    getStats: () => getStats(),
     metrics: metrics.registry,
     listen: () =>
       new Promise((resolve, reject) => {

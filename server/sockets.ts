@@ -3,11 +3,12 @@ import type { Duplex } from 'node:stream';
 import { applyWSSHandler } from '@trpc/server/adapters/ws';
 import type { Logger } from 'pino';
 import { WebSocketServer } from 'ws';
-import { RunwireError } from '../shared/errors.ts';
+import { errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
-import { type Authenticate, isAllowedOrigin } from './auth.ts';
+import { isAllowedOrigin } from './auth.ts';
 import type { Connection } from './connection.ts';
 import type { Connections } from './connections.ts';
+import type { Credentials } from './credentials.ts';
 import { DirectWebSocket, directEncoder } from './delivery/encoder.ts';
 import { toRunwireError } from './errors.ts';
 import { cookieOf } from './http.ts';
@@ -19,7 +20,7 @@ import type { Context, RouterOf } from './router.ts';
 export type SocketsOptions<R extends Registry> = {
   router: RouterOf<R>;
   connections: Connections;
-  authenticate: Authenticate;
+  credentials: Credentials;
   allowedOrigins: readonly string[];
   cookieName: string;
   limits: Limits;
@@ -40,7 +41,7 @@ const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, 
 const REFUSED_ORIGINS_TOLD = 20;
 
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
-  const { router, connections, authenticate, allowedOrigins, cookieName, limits, compression, logger } = options;
+  const { router, connections, credentials, allowedOrigins, cookieName, limits, compression, logger } = options;
   const refused = new Set<string>();
   const wss = new WebSocketServer({
     noServer: true,
@@ -65,7 +66,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       connection.forgetRequest();
       try {
         if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
-        if (connections.identify(connection, await authenticate(token))) {
+        if (connections.identify(connection, await credentials.holderOf(token))) {
           ws.release();
           return connection;
         }
@@ -73,7 +74,8 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
         // A throw here would answer every subscription with an error, and the client would forget them.
         const known = toRunwireError(error);
         if (known.code === 'INTERNAL') logger.error({ err: error }, 'a token could not be checked');
-        if (known.code === 'UNAVAILABLE') connection.interrupt('the token cannot be checked now');
+        // Whether the token is good nobody knows: to call it bad would make the client give up.
+        if (errorTable[known.code].retryable) connection.interrupt('the token cannot be checked now');
         else connection.refuse(known.message);
       }
       // It is closing, or has closed: nothing is to be answered.

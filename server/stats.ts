@@ -13,6 +13,7 @@ export type ServerStats = {
   delivered: number;
   publishedPerSecond: number;
   deliveredPerSecond: number;
+  /** In `server.stats`, those alone all of whose projects the caller has. */
   clients: ClientStats[];
 };
 

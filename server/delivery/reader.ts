@@ -29,6 +29,8 @@ export interface Transport {
    * then the reader throws.
    */
   interrupt?: (() => void) | undefined;
+  /** Throws when the token of who reads does not count any more. Absent where a connection takes care of that. */
+  refuseLapsed?: (() => void) | undefined;
   /** Told of each reader's beginning and end. */
   attach(reader: Attached): void;
   detach(reader: Attached): void;
@@ -167,7 +169,7 @@ export abstract class Reader implements Waiting {
     if (!this.#isStarted && !this.#isEnded) this.#begin();
     while (!this.#isEnded) {
       if (transport.principal !== this.principal) this.#reviewAccess();
-      if (this.#isExpired()) throw new RunwireError('UNAUTHENTICATED', 'the token has expired');
+      transport.refuseLapsed?.();
       if (!transport.isDrained) {
         this.drop();
         return 'blocked';
@@ -262,12 +264,6 @@ export abstract class Reader implements Waiting {
 
   protected get isBlind(): boolean {
     return !can(this.principal, 'read', { projectId: this.projectId });
-  }
-
-  /** Of an open socket the connection takes care, in a way that brings the client back. */
-  #isExpired(): boolean {
-    const { expiresAtMs } = this.principal;
-    return !this.transport.interrupt && expiresAtMs !== undefined && expiresAtMs <= Date.now();
   }
 
   #reviewAccess(): void {
