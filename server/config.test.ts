@@ -34,6 +34,23 @@ describe('the secret', () => {
     });
   });
 
+  test('[A7] [A8] with AUTH_JWKS_URL it makes no secret, wherever it serves', () => {
+    using folder = temporaryFolder();
+    const databaseUrl = `file:${folder.path}/runwire.db`;
+    const url = 'https://id.example.org/keys';
+    for (const more of [{}, { NODE_ENV: 'production' }, { HOST: '0.0.0.0' }]) {
+      const config = loadConfig({ DATABASE_URL: databaseUrl, AUTH_JWKS_URL: url, ...more });
+      expect(config).toMatchObject({ authJwksUrl: url, isLocalSecret: false });
+      expect(config.authSecret).toBeUndefined();
+    }
+    expect(() => statSync(secretPath(databaseUrl))).toThrow();
+  });
+
+  test('[A8] for an AUTH_JWKS_URL that is none, or beside a secret, it says so', () => {
+    expect(() => loadConfig({ AUTH_JWKS_URL: 'ftp://id.example.org' })).toThrow(/^AUTH_JWKS_URL: must be an http/);
+    expect(() => loadConfig({ AUTH_JWKS_URL: 'https://id.example.org', AUTH_SECRET: secret })).toThrow(/only one/);
+  });
+
   test('[A7] a short AUTH_SECRET is refused, by name and without its value', () => {
     expect(() => loadConfig({ AUTH_SECRET: 'CANARY' })).toThrow(/^AUTH_SECRET: must be at least 32$/);
   });
@@ -63,7 +80,10 @@ describe('the environment', () => {
     ['RETENTION_DAYS', 'CANARY'],
     ['PHI_POLICY', 'CANARY'],
     ['REDIS_URL', 'redis://CANARY'],
-    ['AUTH_JWKS_URL', 'https://CANARY'],
+    ['AUTH_JWKS_URL', 'https://keys.example.org/CANARY'], // Beside a secret.
+    ['AUTH_JWKS_URL', 'file:///CANARY'],
+    ['AUTH_JWKS_URL', 'https://ada:CANARY@keys.example.org'],
+    ['AUTH_JWKS_URL', 'CANARY'],
   ])('[A7] %s=%s is refused by name, and its value is not shown', (name, value) => {
     expect(() => loadConfig({ AUTH_SECRET: secret, [name]: value })).toThrow(
       expect.objectContaining({ code: 'INVALID_INPUT', path: name, message: expect.not.stringContaining('CANARY') }),

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/registry.ts';
 import { localSecret } from './auth.ts';
+import { isKeysAddress } from './jwks.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 
 /** The environment, checked: the only reader of it besides the CLI. The variables are the contract's section 5. */
@@ -21,6 +22,10 @@ const environmentSchema = z.object({
   HOST: z.string().min(1).default('127.0.0.1'),
   DATABASE_URL: z.string().default('file:./data/runwire.db'),
   AUTH_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
+  AUTH_JWKS_URL: z
+    .string()
+    .refine(isKeysAddress, { error: 'must be an http or https address without credentials' })
+    .optional(),
   AUTH_ISSUER: z.string().optional(),
   AUTH_AUDIENCE: z.string().optional(),
   ALLOWED_ORIGINS: list.optional(),
@@ -39,7 +44,9 @@ export type Config = {
   port: number;
   host: string;
   databaseUrl: string;
-  authSecret: string;
+  /** One of the two. */
+  authSecret?: string | undefined;
+  authJwksUrl?: string | undefined;
   authIssuer?: string | undefined;
   authAudience?: string | undefined;
   allowedOrigins: string[];
@@ -49,12 +56,12 @@ export type Config = {
   delivery: 'direct' | 'iterator';
   compression: boolean;
   limits: Partial<Limits>;
-  /** The secret is the data folder's own: whoever can read the folder may sign in. */
+  /** There is a secret, and it is the data folder's own: whoever can read the folder may sign in. */
   isLocalSecret: boolean;
 };
 
 /** Named in the contract, and not to be ignored in silence until they do something. */
-const unsupported = ['REDIS_URL', 'AUTH_JWKS_URL'] as const;
+const unsupported = ['REDIS_URL'] as const;
 
 /** `process.env` over the `.env` of a folder; empty values count as absent. */
 export function readEnvironment(folder = process.cwd()): Record<string, string> {
@@ -80,7 +87,7 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     port: values.PORT,
     host: values.HOST,
     databaseUrl: values.DATABASE_URL,
-    ...secretOf(values),
+    ...trustOf(values),
     authIssuer: values.AUTH_ISSUER,
     authAudience: values.AUTH_AUDIENCE,
     allowedOrigins: values.ALLOWED_ORIGINS ?? [],
@@ -113,12 +120,20 @@ function limitsIn(environment: Record<string, string | undefined>): Partial<Limi
 
 export const limitVariable = (name: string): string => `LIMIT_${name.replace(/[A-Z]/g, '_$&').toUpperCase()}`;
 
-function secretOf(values: z.output<typeof environmentSchema>): { authSecret: string; isLocalSecret: boolean } {
-  if (values.AUTH_SECRET !== undefined) return { authSecret: values.AUTH_SECRET, isLocalSecret: false };
-  if (values.NODE_ENV === 'production' || !isLoopback(values.HOST)) {
-    throw new RunwireError('INVALID_INPUT', 'AUTH_SECRET is required in production and on another host than loopback', {
-      path: 'AUTH_SECRET',
+function trustOf(
+  values: z.output<typeof environmentSchema>,
+): Pick<Config, 'authSecret' | 'authJwksUrl' | 'isLocalSecret'> {
+  const { AUTH_SECRET: authSecret, AUTH_JWKS_URL: authJwksUrl } = values;
+  if (authSecret !== undefined && authJwksUrl !== undefined) {
+    throw new RunwireError('INVALID_INPUT', 'AUTH_JWKS_URL: AUTH_SECRET is set too, and only one of them may be', {
+      path: 'AUTH_JWKS_URL',
     });
+  }
+  if (authSecret !== undefined) return { authSecret, isLocalSecret: false };
+  if (authJwksUrl !== undefined) return { authJwksUrl, isLocalSecret: false };
+  if (values.NODE_ENV === 'production' || !isLoopback(values.HOST)) {
+    const message = 'AUTH_SECRET is required in production and on another host than loopback, or AUTH_JWKS_URL';
+    throw new RunwireError('INVALID_INPUT', message, { path: 'AUTH_SECRET' });
   }
   return { authSecret: localSecret(secretPath(values.DATABASE_URL)), isLocalSecret: true };
 }

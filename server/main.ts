@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url';
 import pino from 'pino';
 import { collectDefaultMetrics } from 'prom-client';
 import { RunwireError } from '../shared/errors.ts';
-import { roles, signToken } from './auth.ts';
-import { type Config, loadConfig, readEnvironment } from './config.ts';
+import { roles, signToken, type TokenOptions } from './auth.ts';
+import { loadConfig, readEnvironment } from './config.ts';
 import { createRunServer } from './run-server.ts';
 
 /** The executable: environment → options → start → signals. */
@@ -22,7 +22,10 @@ export async function serve(): Promise<number> {
   collectDefaultMetrics({ register: server.metrics }); // Of the process, which is this server's own.
   const { url } = await server.listen();
   process.stdout.write(`Runwire serves ${url}\n`);
-  if (config.isLocalSecret) process.stdout.write(`Open ${await signInLink(url, config)}\n`);
+  const { authSecret: secret, authIssuer: issuer, authAudience: audience } = config;
+  if (config.isLocalSecret && secret !== undefined) {
+    process.stdout.write(`Open ${await signInLink(url, { secret, issuer, audience })}\n`);
+  }
 
   const signal = await new Promise<string>((resolve) => {
     process.once('SIGTERM', resolve);
@@ -38,11 +41,8 @@ export async function serve(): Promise<number> {
   return 0;
 }
 
-async function signInLink(url: string, { authSecret, authIssuer, authAudience }: Config): Promise<string> {
-  const token = await signToken(
-    { secret: authSecret, issuer: authIssuer, audience: authAudience },
-    { sub: 'local', projects: ['*'], roles, ttlSeconds: LINK_SECONDS },
-  );
+async function signInLink(url: string, options: TokenOptions): Promise<string> {
+  const token = await signToken(options, { sub: 'local', projects: ['*'], roles, ttlSeconds: LINK_SECONDS });
   return `${url}/login?token=${token}`;
 }
 

@@ -8,7 +8,7 @@ import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { foldOf, type Registry } from '../shared/registry.ts';
 import { ApprovalExpiry } from './approval-expiry.ts';
 import { Approvals } from './approvals.ts';
-import { type Authenticate, coversProjects, hs256, type Principal } from './auth.ts';
+import { type Authenticate, coversProjects, hs256, type Principal, type TokenChecks } from './auth.ts';
 import { RunEventBroadcaster } from './broadcaster.ts';
 import { EventBus, type Guard, type PhiPolicy } from './bus.ts';
 import { databasePath } from './config.ts';
@@ -19,6 +19,7 @@ import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/log.ts';
 import { openSqliteLog } from './event-log/sqlite.ts';
 import { pathOf } from './http.ts';
+import { jwks } from './jwks.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
@@ -36,6 +37,8 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = {
   databaseUrl?: string;
   /** HS256 secret of at least 32 bytes, checked with issuer and audience where they are given. */
   authSecret?: string | undefined;
+  /** Instead of a secret, where an issuer publishes the keys that it signs tokens with. */
+  authJwksUrl?: string | undefined;
   authIssuer?: string | undefined;
   authAudience?: string | undefined;
   /** Turns a token into a principal instead; throws a `RunwireError` `UNAUTHENTICATED` to refuse it. */
@@ -99,6 +102,8 @@ export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
 const WS_PATH = '/ws';
 const DAY_MS = 86_400_000;
 const TRIM_INTERVAL_MS = 3_600_000;
+/** How often the log is told of one and the same claim of tokens. */
+const CLAIM_INTERVAL_MS = 60_000;
 /** Longer HTTP answers than this are cut off at the end: SSE streams never finish by themselves. */
 const HTTP_GRACE_MS = 1_000;
 
@@ -115,7 +120,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     retentionDays,
   } = options;
   const registry = (options.events ?? runwireEvents) as R;
-  const authenticate = authenticatorOf(options);
+  const authenticate = authenticatorOf(options, logger);
   const limits = limitsOf(options.limits);
   const log = await openSqliteLog({
     path: databasePath(options.databaseUrl ?? 'memory:'),
@@ -278,15 +283,29 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   };
 }
 
-function authenticatorOf({
-  authenticate,
-  authSecret,
-  authIssuer,
-  authAudience,
-}: Pick<RunServerOptions, 'authenticate' | 'authSecret' | 'authIssuer' | 'authAudience'>): Authenticate {
+function authenticatorOf<R extends Registry>(options: RunServerOptions<R>, logger: Logger): Authenticate {
+  const { authenticate, authSecret: secret, authJwksUrl: url } = options;
   if (authenticate) return authenticate;
-  if (authSecret !== undefined) return hs256({ secret: authSecret, issuer: authIssuer, audience: authAudience });
-  throw new RunwireError('INVALID_INPUT', 'createRunServer needs authSecret or authenticate', { path: 'authSecret' });
+  if (secret !== undefined && url !== undefined) {
+    throw new RunwireError('INVALID_INPUT', 'only one of authSecret and authJwksUrl may be given', {
+      path: 'authJwksUrl',
+    });
+  }
+  const toldAt = new Map<string, number>();
+  const checks: TokenChecks = {
+    issuer: options.authIssuer,
+    audience: options.authAudience,
+    onBadClaim: (claim) => {
+      if (performance.now() - (toldAt.get(claim) ?? Number.NEGATIVE_INFINITY) < CLAIM_INTERVAL_MS) return;
+      toldAt.set(claim, performance.now());
+      logger.warn({ claim }, 'a token was refused whose signature is good: a claim is missing, or not as it has to be');
+    },
+  };
+  if (secret !== undefined) return hs256({ secret, ...checks });
+  if (url !== undefined) return jwks({ url, logger, ...checks });
+  throw new RunwireError('INVALID_INPUT', 'createRunServer needs authSecret, authJwksUrl or authenticate', {
+    path: 'authSecret',
+  });
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => boolean;

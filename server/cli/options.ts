@@ -61,6 +61,10 @@ export function localSigning(): TokenOptions {
 }
 
 function signingOptions(environment: Record<string, string>, config: Config): TokenOptions {
+  if (config.authJwksUrl !== undefined) {
+    const message = 'AUTH_JWKS_URL is set, and tokens are its issuer’s to make: pass one by --token or RUNWIRE_TOKEN';
+    throw new RunwireError('UNAUTHENTICATED', message);
+  }
   return {
     secret: environment.AUTH_SECRET ?? readSecret(secretPath(config.databaseUrl)),
     issuer: config.authIssuer,
@@ -70,7 +74,7 @@ function signingOptions(environment: Record<string, string>, config: Config): To
 
 // A stand-in keeps loadConfig from making a secret: only a server makes one.
 const localConfig = (environment: Record<string, string>): Config =>
-  loadConfig({ ...environment, AUTH_SECRET: environment.AUTH_SECRET ?? 'x'.repeat(32) });
+  loadConfig({ AUTH_SECRET: environment.AUTH_JWKS_URL === undefined ? 'x'.repeat(32) : undefined, ...environment });
 
 function readSecret(path: string): string {
   if (existsSync(path)) return readFileSync(path, 'utf8').trim();
