@@ -4,6 +4,7 @@ import { existsSync, readFileSync, statSync, utimesSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
+import { signToken } from '../server/auth.ts';
 import type { Guard } from '../server/bus.ts';
 import type { RunServer } from '../server/run-server.ts';
 import type { RunEvent } from '../shared/events.ts';
@@ -439,8 +440,9 @@ test('[X4] token prints a token that the local server accepts; without one, comm
   const { url } = await startServing(cliPath, ['serve'], { cwd, env: { PORT: '0' } });
   expect(statSync(join(cwd, 'data/auth-secret')).mode & 0o777).toBe(0o600);
   const args = ['token', '--sub', 'bo', '--projects', 'demo,p2', '--roles', 'viewer,producer', '--ttl', '90s'];
-  const { code, stdout } = await runCli(args, { cwd });
+  const { code, stdout, stderr } = await runCli(args, { cwd });
   expect(code).toBe(0);
+  expect(stderr).toMatch(/^runwire: the id of this token \(jti\) is [-0-9a-f]{36}\n$/);
   const answer = await fetch(`${url}/trpc/auth.me`, { headers: { authorization: `Bearer ${stdout.trim()}` } });
   const { result } = (await answer.json()) as { result: { data: { expiresAt: string } } };
   expect(result.data).toMatchObject({ sub: 'bo', projects: ['demo', 'p2'], roles: ['viewer', 'producer'] });
@@ -451,6 +453,38 @@ test('[X4] token prints a token that the local server accepts; without one, comm
   expect((await runCli([...exec, '--run', 'r1', '--', 'true'], local)).stderr).toBe('');
   const tail = await runCli(['tail', '--run', 'r1', '--from', 'start', '--until-end', '--json'], local);
   expect([tail.code, tail.stdout.trim().split('\n').length]).toEqual([0, 5]);
+});
+
+test('[A11] token revoke makes the server refuse a token by its id, or all of a subject; also after a restart', async () => {
+  using folder = temporaryFolder();
+  const cwd = folder.path;
+  let { child, url } = await startServing(cliPath, ['serve'], { cwd, env: { PORT: '0' } });
+  const local = { cwd, env: { PORT: new URL(url).port } };
+  const make = async (sub: string) => {
+    const { stdout, stderr } = await runCli(['token', '--sub', sub, '--projects', '*', '--roles', 'admin'], { cwd });
+    return { token: stdout.trim(), jti: /is (\S+)\n$/.exec(stderr)?.[1] ?? '' };
+  };
+  const statusOf = async ({ token }: { token: string }) =>
+    (await fetch(`${url}/trpc/auth.me`, { headers: { authorization: `Bearer ${token}` } })).status;
+  const [lost, kept, eves] = [await make('ada'), await make('ada'), await make('eve')];
+  expect(await runCli(['token', 'revoke', lost.jti], local)).toMatchObject({
+    code: 0,
+    stdout: 'revoked\n',
+    stderr: '',
+  });
+  expect(await runCli(['token', 'revoke', '--sub', 'eve'], local)).toMatchObject({ code: 0, stdout: 'revoked\n' });
+  expect([await statusOf(lost), await statusOf(kept), await statusOf(eves)]).toEqual([401, 200, 401]);
+  const byViewer = await signToken(
+    { secret: readFileSync(join(cwd, 'data/auth-secret'), 'utf8').trim() },
+    { sub: 'bo', projects: ['*'], roles: ['viewer'], ttlSeconds: 60 },
+  );
+  const refused = await runCli(['token', 'revoke', kept.jti, '--token', byViewer], local);
+  expect(refused).toMatchObject({ code: 1, stderr: 'runwire: FORBIDDEN: not allowed: revoke\n' });
+
+  child.process.kill('SIGKILL');
+  await child.ended;
+  ({ child, url } = await startServing(cliPath, ['serve'], { cwd, env: { PORT: '0' } }));
+  expect([await statusOf(lost), await statusOf(kept), await statusOf(eves)]).toEqual([401, 200, 401]);
 });
 
 test('[X4] nothing that is signed here goes to a server elsewhere, whichever secret there is', async () => {
@@ -517,6 +551,9 @@ test('[X5] wrong usage exits 2 and says what is wrong; nothing is run', async ()
     ['token', '--sub', 'a', '--projects', 'p', '--roles', 'king'],
     ['token', '--sub', 'a', '--projects', 'p', '--roles', 'viewer', '--ttl', '1w'],
     ['token', '--sub', 'a', '--projects', 'p,', '--roles', 'viewer'],
+    ['token', 'revoke'],
+    ['token', 'revoke', ''],
+    ['token', 'revoke', 'id', '--sub', 'a'],
   ];
   const results = await inTurns(4, wrongs, (args) => runCli(args, { cwd }));
   for (const [index, { code, stdout, stderr }] of results.entries()) {
@@ -534,6 +571,7 @@ test('[X5] help and version exit 0', async () => {
     ['help'],
     ['--version'],
     ...['serve', 'exec', 'tail', 'publish', 'token'].map((name) => [name, '--help']),
+    ['token', 'revoke', '--help'],
   ];
   const results = await inTurns(4, asked, (args) => runCli(args, { cwd: folder.path }));
   expect(results.map(({ code, stderr }) => [code, stderr])).toEqual(asked.map(() => [0, '']));

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { ExecOptions, Step } from './exec.ts';
 import { describeError, tokenOption, UsageError, urlOption } from './options.ts';
+import type { RevokeOptions } from './revoke.ts';
 import type { TailOptions } from './tail.ts';
 import { parseProjects, parseRoles, parseSub, parseTtl, type TokenCommandOptions, token } from './token.ts';
 
@@ -76,15 +77,28 @@ async function run(args: readonly string[]): Promise<number> {
       code = await publish(file, options);
     });
 
-  program
-    .command('token')
-    .description('prints a token that the local server accepts')
+  // Without a command of its own, `token` signs one.
+  const tokenCommand = program.command('token').description('signs tokens for the local server, and revokes them');
+  tokenCommand
+    .command('sign', { isDefault: true })
+    .description('prints a token that the local server accepts, and its id on stderr')
     .requiredOption('--sub <id>', 'whose it is', parseSub)
     .requiredOption('--projects <ids>', 'project ids with commas between them, or *', parseProjects)
     .requiredOption('--roles <roles>', 'of viewer, approver, producer, admin', parseRoles)
     .option('--ttl <time>', 'how long it is good for: 90s, 15m, 1h, 30d', parseTtl, 3_600)
     .action(async (options: TokenCommandOptions) => {
       code = await token(options);
+    });
+  tokenCommand
+    .command('revoke')
+    .description('makes a server refuse a token by its id, or all tokens of a subject up to now')
+    .argument('[jti]', 'id of the token, as `token` said when it made it', parseSub)
+    .option('--sub <id>', 'whose tokens', parseSub)
+    .addOption(urlOption())
+    .addOption(tokenOption())
+    .action(async (jti: string | undefined, options: RevokeOptions) => {
+      const { revoke } = await import('./revoke.ts');
+      code = await revoke(jti, options);
     });
 
   await program.parseAsync(own, { from: 'user' });

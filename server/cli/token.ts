@@ -1,12 +1,15 @@
+import { randomUUID } from 'node:crypto';
 import { InvalidArgumentError } from 'commander';
 import { type Role, roles, signToken } from '../auth.ts';
 import { localSigning } from './options.ts';
 
 export type TokenCommandOptions = { sub: string; projects: string[]; roles: Role[]; ttl: number };
 
-/** Prints a token that the local server accepts. */
+/** Prints a token that the local server accepts; on stderr its id, by which it can be revoked. */
 export async function token({ sub, projects, roles, ttl }: TokenCommandOptions): Promise<number> {
-  process.stdout.write(`${await signToken(localSigning(), { sub, projects, roles, ttlSeconds: ttl })}\n`);
+  const jti = randomUUID();
+  process.stdout.write(`${await signToken(localSigning(), { sub, projects, roles, ttlSeconds: ttl, jti })}\n`);
+  process.stderr.write(`runwire: the id of this token (jti) is ${jti}\n`);
   return 0;
 }
 

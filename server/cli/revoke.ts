@@ -1,0 +1,25 @@
+import { WebSocket } from 'ws';
+import { createRunwireClient } from '../../client/index.ts';
+import { refusalOf, type TargetOptions, targetOf, UsageError } from './options.ts';
+
+export type RevokeOptions = TargetOptions & { sub?: string };
+
+/** Has a server revoke the token of an id, or all tokens of a subject that were issued up to now. */
+export async function revoke(jti: string | undefined, options: RevokeOptions): Promise<number> {
+  const { sub } = options;
+  const which = jti === undefined ? sub !== undefined && { sub } : sub === undefined && { jti };
+  if (!which) throw new UsageError('token revoke takes either the id of a token or --sub');
+  const { client, connection } = createRunwireClient({
+    ...targetOf(options),
+    WebSocket, // None is opened: it is a mutation.
+  });
+  try {
+    await client.auth.revoke.mutate(which);
+  } catch (error) {
+    throw refusalOf(error);
+  } finally {
+    await connection.close();
+  }
+  process.stdout.write('revoked\n');
+  return 0;
+}
