@@ -2,8 +2,9 @@ import { createWSClient, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { closeCodes, RunwireError } from '../shared/errors.ts';
 import { addressesOf } from './addresses.ts';
-import { linksOver } from './links.ts';
+import { linksOver, refreshOver } from './links.ts';
 import { type ConnectionStatus, Pacer, type PacerOptions } from './pacer.ts';
+import { Renewal } from './renewal.ts';
 import { TokenCache, type TokenSource } from './token.ts';
 
 /** That of the platform, or of `ws`, whose types differ in what does not matter here. */
@@ -76,13 +77,17 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
       const answered = () => {
         this.removeEventListener('message', answered);
         pacer.connected();
+        if (tokens.isRenewable && current === this) renewal.begin();
       };
       this.addEventListener('message', answered);
       this.addEventListener('message', () => this.#stopProbing());
       this.addEventListener('close', ({ code, reason }) => {
         clearTimeout(this.#closing);
         this.#stopProbing();
-        if (current === this) current = undefined;
+        if (current === this) {
+          current = undefined;
+          renewal.end();
+        }
         if (code === closeCodes.unauthenticated || code === closeCodes.revoked) tokens.forget();
         if (isClosed) return;
         if (this.#isReleased) {
@@ -143,6 +148,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     const { state } = pacer.status;
     if (state === 'failed' || state === 'reconnecting') pacer.retry();
     current?.probe();
+    renewal.look();
   };
   let stopWatching: (() => void) | undefined;
 
@@ -169,6 +175,8 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     keepAlive: { enabled: true, intervalMs: heartbeatMs, pongTimeoutMs: heartbeatMs },
   });
 
+  const renewal = new Renewal(tokens, refreshOver<R>(socket));
+
   const reconnect = () => {
     pacer.retry();
     current?.abandon();
@@ -183,6 +191,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
       isClosed = true;
       stopWatching?.();
       pacer.close();
+      renewal.end();
       await socket.close();
     },
   };

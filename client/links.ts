@@ -112,4 +112,25 @@ export function linksOver<R extends AnyTRPCRouter>(
   ];
 }
 
+/**
+ * Puts a token in place on the socket itself. Not by a client of its own: that would number its requests as the user's
+ * does, and take over the subscription that has the number.
+ */
+export function refreshOver<R extends AnyTRPCRouter>(
+  socket: TRPCWebSocketClient,
+): (token: string, signal: AbortSignal) => Promise<unknown> {
+  const link = wsLink({ client: socket } as unknown as Parameters<typeof wsLink<R>>[0])({});
+  let lastId = 0;
+  return (token, signal) => {
+    const op = { id: --lastId, type: 'mutation', path: 'auth.refresh', input: { token }, context: {}, signal } as const;
+    return new Promise((resolve, reject) => {
+      link({ op, next: () => observable(() => undefined) }).subscribe({
+        next: resolve,
+        error: reject,
+        complete: () => reject(new Error('the socket has closed')),
+      });
+    });
+  };
+}
+
 const withCookie: typeof fetch = (input, init) => fetch(input, { ...init, credentials: 'include' });

@@ -1,0 +1,195 @@
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { WebSocket } from 'ws';
+import type { Principal } from '../server/auth.ts';
+import type { RunServerOptions } from '../server/run-server.ts';
+import { isSignal, type RunEvent, type StreamSignal } from '../shared/events.ts';
+import { everyone, progress, startServer, tokenFor } from '../tests/harness.ts';
+import { createRunwireClient } from './index.ts';
+import { Renewal } from './renewal.ts';
+import { TokenCache } from './token.ts';
+
+/** A token that says so much of itself; nobody checks it. */
+const tokenOf = (claims: object) => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;
+const HOUR_S = 3_600;
+
+/** A renewal under a clock of the test's, and when it put which token on its socket. */
+function setUp(fetchToken: () => string | Promise<string>) {
+  vi.useFakeTimers({ now: 1_800_000_000_000 });
+  onTestFinished(() => void vi.useRealTimers());
+  const begunAt = Date.now();
+  const source = vi.fn(fetchToken);
+  const tokens = new TokenCache(source);
+  const put: { seconds: number; token: string }[] = [];
+  const refresh = vi.fn(async (token: string) => {
+    put.push({ seconds: (Date.now() - begunAt) / 1000, token });
+  });
+  return { tokens, source, put, refresh, renewal: new Renewal(tokens, refresh) };
+}
+const nowS = () => Date.now() / 1000;
+
+describe('a token of the open socket', () => {
+  test.each([
+    [24 * HOUR_S, 24 * HOUR_S - 90],
+    [HOUR_S, HOUR_S - 90],
+    [60, 40],
+    [6, 4],
+  ])('[C9] of %d s is replaced after %d s, and the next one as long after that', async (ttl, after) => {
+    const { tokens, put, renewal } = setUp(() => tokenOf({ iat: nowS(), exp: nowS() + ttl }));
+    await tokens.get();
+    renewal.begin();
+    await vi.advanceTimersByTimeAsync(2 * after * 1000 + 100);
+    expect(put.map(({ seconds }) => seconds)).toEqual([after, 2 * after]);
+    renewal.end();
+    await vi.advanceTimersByTimeAsync(10 * ttl * 1000);
+    expect(put).toHaveLength(2);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test.each([
+    ['ahead by a day', 24 * HOUR_S],
+    ['behind by a day', -24 * HOUR_S],
+  ])('[C9] is replaced in time by a clock that is %s', async (_name, offS) => {
+    const { tokens, put, source, renewal } = setUp(() => tokenOf({ iat: nowS() - offS, exp: nowS() - offS + HOUR_S }));
+    await tokens.get();
+    renewal.begin();
+    await vi.advanceTimersByTimeAsync((HOUR_S - 30) * 1000);
+    expect(put.map(({ seconds }) => seconds)).toEqual([HOUR_S - 90]);
+    for (let round = 0; round < 10; round++) await tokens.get();
+    expect(source).toHaveBeenCalledTimes(2);
+  });
+
+  test('[C9] is replaced within a minute after the machine has slept', async () => {
+    const { tokens, put, renewal } = setUp(() => tokenOf({ iat: nowS(), exp: nowS() + HOUR_S }));
+    await tokens.get();
+    renewal.begin();
+    vi.setSystemTime(Date.now() + 8 * HOUR_S * 1000); // Timers have not moved.
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(put).toHaveLength(1);
+    vi.setSystemTime(Date.now() + 8 * HOUR_S * 1000);
+    renewal.look(); // The page says that it is back.
+    await vi.advanceTimersByTimeAsync(0);
+    expect(put).toHaveLength(2);
+  });
+
+  test('[C9] that cannot be fetched, or is refused, is tried again without haste', async () => {
+    let isUp = false;
+    const { tokens, source, put, refresh, renewal } = setUp(() => {
+      if (!isUp && source.mock.calls.length > 1) throw new Error('the issuer is down');
+      return tokenOf({ iat: nowS(), exp: nowS() + 60 });
+    });
+    await tokens.get();
+    renewal.begin();
+    await vi.advanceTimersByTimeAsync(51_000);
+    expect(source).toHaveBeenCalledTimes(4); // At 40, 45 and 50 s.
+    isUp = true;
+    refresh.mockRejectedValueOnce(new Error('refused'));
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(refresh).toHaveBeenCalledTimes(2);
+    expect(put).toHaveLength(1);
+  });
+
+  test('[C9] that the source gives again and again is not asked for without end', async () => {
+    const fixed = tokenOf({ iat: 1_800_000_000, exp: 1_800_000_000 + 600 });
+    const { tokens, source, renewal } = setUp(() => fixed);
+    await tokens.get();
+    renewal.begin();
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect(source.mock.calls.length).toBeLessThan(20);
+  });
+
+  test('[C9] that says nothing of its end, or that there is none of, is let be', async () => {
+    for (const token of ['opaque', tokenOf({}), tokenOf({ exp: 'never' }), '']) {
+      const { tokens, put, source, renewal } = setUp(() => token);
+      await tokens.get();
+      renewal.begin();
+      await vi.advanceTimersByTimeAsync(48 * HOUR_S * 1000);
+      expect([put.length, source.mock.calls.length]).toEqual([0, 1]);
+      renewal.end();
+    }
+  });
+
+  test('[C9] is not put on a socket that has closed meanwhile, but on the next', async () => {
+    let settle: ((token: string) => void) | undefined;
+    const { tokens, put, renewal } = setUp(() => tokenOf({ iat: nowS(), exp: nowS() + 6 }));
+    await tokens.get();
+    const slow = vi.spyOn(tokens, 'get').mockImplementation(
+      () =>
+        new Promise((resolve) => {
+          settle = resolve;
+        }),
+    );
+    renewal.begin();
+    await vi.advanceTimersByTimeAsync(4_500);
+    expect(slow).toHaveBeenCalledTimes(1);
+    renewal.end();
+    renewal.begin();
+    slow.mockRestore();
+    settle?.('late');
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(put.map(({ token }) => token)).not.toContain('late');
+    expect(put).toHaveLength(1);
+    renewal.end();
+  });
+});
+
+/** Reads one run while it is published to, and says what came. */
+async function readWhile(forMs: number, fetchToken: () => Promise<string>, options: RunServerOptions = {}) {
+  await using server = await startServer(options);
+  let opened = 0;
+  const { client, connection } = createRunwireClient({
+    url: server.url,
+    token: fetchToken,
+    WebSocket: class extends WebSocket {
+      constructor(url: string | URL) {
+        super(url);
+        opened++;
+      }
+    } as unknown as typeof globalThis.WebSocket,
+    reconnectDelayMs: 1,
+  });
+  onTestFinished(() => connection.close());
+  const states = new Set<string>();
+  connection.subscribe(() => states.add(connection.getStatus().state));
+  const items: (RunEvent | StreamSignal)[] = [];
+  const onError = vi.fn();
+  client.onRunEvent.subscribe(
+    { runId: 'r1', from: 'start' },
+    { onData: ({ data }) => void items.push(data as RunEvent | StreamSignal), onError },
+  );
+  const until = performance.now() + forMs;
+  for (let n = 0; performance.now() < until; n++) {
+    await server.bus.publish([progress('r1', n % 100)], { actor: 'ada' });
+    if (n % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  const count = server.log.head;
+  await vi.waitFor(() => expect(items.some((item) => !isSignal(item) && item.runSeq === count)).toBe(true), {
+    timeout: 5_000,
+  });
+  const runSeqs = items.flatMap((item) => (isSignal(item) ? [] : [item.runSeq]));
+  expect(runSeqs).toEqual(Array.from({ length: count }, (_, index) => index + 1));
+  expect(items.filter((item) => item.type === 'stream.gap')).toEqual([]);
+  expect(onError).not.toHaveBeenCalled();
+  return { opened, states, count };
+}
+
+describe('a client whose tokens last for seconds, while events flow', () => {
+  test('[C9] keeps its one socket, and misses nothing', async () => {
+    const fetchToken = vi.fn(() => tokenFor({ ttlSeconds: 3 }));
+    const { opened, states } = await readWhile(7_000, fetchToken);
+    expect(opened).toBe(1);
+    expect(fetchToken.mock.calls.length).toBeGreaterThanOrEqual(3);
+    expect([...states].filter((state) => state === 'reconnecting' || state === 'failed')).toEqual([]);
+  });
+
+  test('[C9] and do not say so, comes back on another socket at each end, and misses nothing', async () => {
+    let fetched = 0;
+    const authenticate = async (token: string): Promise<Principal> => ({ ...everyone, expiresAtMs: Number(token) });
+    const fetchToken = () => {
+      fetched++;
+      return Promise.resolve(String(Date.now() + 1_500));
+    };
+    const { opened } = await readWhile(4_500, fetchToken, { authenticate });
+    expect(opened).toBeGreaterThanOrEqual(3);
+    expect(fetched).toBe(opened);
+  });
+});
