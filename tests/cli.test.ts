@@ -8,6 +8,7 @@ import { signToken } from '../server/auth.ts';
 import type { Guard } from '../server/bus.ts';
 import type { RunServer } from '../server/run-server.ts';
 import type { RunEvent } from '../shared/events.ts';
+import type { RunView } from '../shared/run.ts';
 import { cliPath, runCli, serverPath, startChild, startServing } from './cli-harness.ts';
 import { created, everyone, progress, secret, startServer, temporaryFolder, tokenFor } from './harness.ts';
 
@@ -83,6 +84,74 @@ test('[X1] exec runs stages one after another, stops at the first that fails, an
   });
   expect(events.at(-1)).toMatchObject({ error: { message: 'exit code 3: 1 test failed' } });
   expect((await server.log.run('demo', 'r1'))?.run).toMatchObject({ status: 'failed', counts: { stagesFailed: 1 } });
+});
+
+test('[X8] a run whose output is a medical record is told of without it, and ends', async () => {
+  const { server, cwd, env } = await setUp();
+  const record = 'PID|1||77188312^^^HOSP^MR||DOE^JANE';
+  const result = await runCli([...exec, '--run', 'r1', '--stage', 'load', `echo '${record}'; sleep 0.5; exit 7`], {
+    cwd,
+    env,
+  });
+  expect(result).toMatchObject({ code: 7, stdout: `${record}\n` });
+  expect(result.stderr).toMatch(/^runwire: output of run r1 was withheld from its progress: PHI_REJECTED: .*\n$/);
+  const events = await eventsOf(server);
+  const error = {
+    message: 'exit code 7 (its output was withheld: it looks like a medical record)',
+    code: 'EXIT_7',
+  };
+  expect(events.map(brief)).toEqual([
+    ['run.created'],
+    ['run.started'],
+    ['stage.started', 'load'],
+    ['stage.failed', 'load', 'EXIT_7'],
+    ['run.failed', 'load', 'EXIT_7'],
+  ]);
+  expect(events.slice(-2)).toMatchObject([{ error }, { error }]);
+  expect((await server.log.run('demo', 'r1'))?.run).toMatchObject({ status: 'failed', error });
+});
+
+test('[X8] names that give someone away are redacted, and ids are not made of them', async () => {
+  const { server, cwd, env } = await setUp();
+  writeFileSync(join(cwd, 'jane.doe@example.org.csv'), 'x');
+  writeFileSync(join(cwd, 'MRN 77188312.txt'), 'x');
+  const result = await runCli(
+    [
+      ...['exec', '--project', 'demo', '--name', 'Export MRN', '--label', '219-09-9999=x'],
+      ...['--stage', 'jane.doe@example.org', 'true', '--stage', 'SSN 219-09-9999', 'false'],
+      ...['--artifact', 'jane.doe@example.org.csv', '--artifact', 'MRN 77188312.txt'],
+    ],
+    { cwd, env },
+  );
+  expect(result).toEqual({ code: 1, signal: null, stdout: '', stderr: '' });
+  const events = await eventsOf(server);
+  const [created] = events;
+  expect(created?.runId).toMatch(/^run-\d{8}-\d{6}-[0-9a-f]{4}$/);
+  const { run } = (await server.log.run('demo', created?.runId as string)) as { run: RunView };
+  expect(run).toMatchObject({
+    name: 'Export MRN',
+    status: 'failed',
+    labels: {},
+    stages: [
+      { stageId: 'stage-1', name: '[EMAIL]', status: 'completed' },
+      { stageId: 'stage-2', name: 'SSN [SSN]', status: 'failed' },
+    ],
+    artifacts: [
+      { artifactId: 'artifact-1', name: '[EMAIL]' },
+      { artifactId: 'artifact-2', name: 'MRN [MRN]' },
+    ],
+  });
+  expect(JSON.stringify(events)).not.toMatch(/jane|219-09|77188312/);
+});
+
+test('[X8] what only this server refuses loses its own event, and not the end of the run', async () => {
+  const { server, cwd, env } = await setUp({ phi: { patterns: [{ kind: 'subject', shape: 'ST-####' }] } });
+  const args = [...exec, '--run', 'r1', '--stage', 'prepare', 'true', '--stage', 'ST-1234', 'exit 4'];
+  const { code, stderr } = await runCli(args, { cwd, env });
+  expect(code).toBe(4);
+  expect(stderr).toMatch(/^runwire: 2 events of run r1 could not be delivered: PHI_REJECTED: .*stageId.*\n$/);
+  const { run } = (await server.log.run('demo', 'r1')) as { run: RunView };
+  expect(run).toMatchObject({ status: 'failed', error: { code: 'EXIT_4' }, stages: [{ stageId: 'prepare' }] });
 });
 
 test('[X1] a command after -- gets its arguments as they are, and the run its duration', async () => {

@@ -57,7 +57,7 @@ export function measure(sets: Map<string, readonly Sample[]>): Figures {
       for (const { start, end, type, hard } of sample.spans) {
         const kind = hard ? `${type}, hard` : type;
         const isFound = sample.json
-          ? !JSON.stringify(outcomeOf(walker, sample.text)).includes(sample.text.slice(start, end))
+          ? !(JSON.stringify(outcomeOf(walker, sample.text)) ?? '').includes(sample.text.slice(start, end))
           : covers(findings, sample.text, start, end);
         count(figures.recall, kind, isFound);
         if (!isFound) figures.missed.push({ name: `${name} ${kind}`, text: marked(sample.text, start, end) });

@@ -5,10 +5,12 @@ import { constants } from 'node:os';
 import { basename } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createPublisher, type PublisherDraft } from '../../client/publisher.ts';
+import type { RunwireError } from '../../shared/errors.ts';
 import { RunEventDraftSchema } from '../../shared/events.ts';
 import { describeIssue } from '../../shared/registry.ts';
+import { withhold } from '../phi/withhold.ts';
 import { type Exit, type Running, start } from './command.ts';
-import { describeError, slugOf, type TargetOptions, targetOf, UsageError } from './options.ts';
+import { describeError, slugOf, type TargetOptions, targetOf, tellable, UsageError } from './options.ts';
 import { cut, Latest, toMessage } from './output.ts';
 
 /** Runs real commands as a run: they come first, and telling of them must neither fail nor hold them up. */
@@ -31,7 +33,13 @@ export type Step = {
 
 type Stage = { stageId: string; name: string; file: string; args: readonly string[]; approvals: readonly string[] };
 /** How a run failed. */
-type Failure = { stageId: string | undefined; error: { message: string; code: string }; exitCode: number };
+type Failure = {
+  stageId: string | undefined;
+  error: { message: string; code: string };
+  /** The message without what the command said. */
+  outcome: string;
+  exitCode: number;
+};
 
 /** Where the run is to be seen. */
 const pageOf = (url: string, projectId: string, runId: string): string =>
@@ -57,19 +65,28 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
     for (const gate of gates) demandValid({ ...requestOf({ ...gate, runId }), projectId });
     await demandReadable(target, projectId);
   }
-  let undelivered = 0;
-  let reason: string | undefined;
-  const publisher = createPublisher({
-    ...target,
-    projectId,
-    onPhi: 'redact',
-    maxRetryDelayMs: 2_000,
-    onError: (error) => {
-      undelivered++;
-      reason ??= describeError(error);
-    },
-  });
-  const send = (draft: PublisherDraft) => void publisher.publish(draft).catch(() => undefined);
+  const publisher = createPublisher({ ...target, projectId, onPhi: 'redact', maxRetryDelayMs: 2_000 });
+  const undelivered = new Tally();
+  const withheld = new Tally();
+  const sending = new Set<Promise<void>>();
+  const send = (draft: PublisherDraft, outcome?: string): void => {
+    // Sent again, it still happened now.
+    const sent = deliver({ timestamp: new Date().toISOString(), ...draft }, outcome).finally(() =>
+      sending.delete(sent),
+    );
+    sending.add(sent);
+  };
+  const deliver = async (draft: PublisherDraft, outcome: string | undefined): Promise<void> => {
+    try {
+      await publisher.publish(draft);
+    } catch (caught) {
+      const error = caught as RunwireError;
+      const path = error.code === 'PHI_REJECTED' ? error.issues[0]?.path : undefined;
+      const rest = path === undefined ? undefined : withhold(draft, path, outcome);
+      if (rest) return deliver(rest, outcome);
+      (path === 'message' ? withheld : undelivered).add(describeError(error));
+    }
+  };
 
   let running: Running | undefined;
   let cancelledBy: NodeJS.Signals | undefined;
@@ -95,7 +112,7 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
     latest.end();
     if (exit.reason !== undefined) process.stderr.write(`runwire: ${file}: ${exit.reason}\n`);
     const failure = cancelledBy === undefined ? failureOf(exit, stageId, latest.value) : cancelled(exit, stageId);
-    if (failure) send({ type: 'stage.failed', runId, stageId, error: failure.error });
+    if (failure) send({ type: 'stage.failed', runId, stageId, error: failure.error }, failure.outcome);
     else send({ type: 'stage.completed', runId, stageId, durationMs: since(startedAt) });
     return failure;
   };
@@ -103,7 +120,7 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
   const waitFor = async (stage: Stage, title: string): Promise<Failure | undefined> => {
     const closed = (message: string, code: string): Failure => {
       process.stderr.write(`runwire: ${toMessage(message)}\n`);
-      return { stageId: undefined, error: { message: cut(message), code }, exitCode: 1 };
+      return { stageId: undefined, error: { message: cut(message), code }, outcome: 'not approved', exitCode: 1 };
     };
     try {
       const { passGate } = await import('./gate.ts');
@@ -120,9 +137,11 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
   };
   const cancelled = ({ code }: Exit, stageId: string | undefined): Failure => {
     const signal = cancelledBy as NodeJS.Signals;
+    const outcome = `cancelled by ${signal}`;
     return {
       stageId,
-      error: { message: `cancelled by ${signal}`, code: 'CANCELLED' },
+      error: { message: outcome, code: 'CANCELLED' },
+      outcome,
       exitCode: code === 0 ? 128 + constants.signals[signal] : code,
     };
   };
@@ -145,8 +164,8 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
     send({ type: 'artifact.created', runId, ...artifact });
   }
   if (failure) {
-    const { stageId, error } = failure;
-    send({ type: 'run.failed', runId, error, durationMs, ...(stageId === undefined ? {} : { stageId }) });
+    const { stageId, error, outcome } = failure;
+    send({ type: 'run.failed', runId, error, durationMs, ...(stageId === undefined ? {} : { stageId }) }, outcome);
   } else {
     const summary =
       stages.length === 1 ? '1 stage completed, exit code 0' : `${stages.length} stages completed, exit code 0 each`;
@@ -154,19 +173,39 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
   }
 
   isDelivering = true;
-  await publisher.close(DELIVERY_WAIT_MS);
+  void publisher.flush();
+  const patience = setTimeout(() => void publisher.close(0), DELIVERY_WAIT_MS);
+  // What was refused may go out a second time, so the publisher is not closed before.
+  await Promise.all(sending);
+  clearTimeout(patience);
   for (const signal of SIGNALS) process.off(signal, onSignal);
-  if (undelivered > 0) {
-    const events = undelivered === 1 ? '1 event' : `${undelivered} events`;
+  const { count, reason } = undelivered;
+  if (count > 0) {
+    const events = count === 1 ? '1 event' : `${count} events`;
     process.stderr.write(`runwire: ${events} of run ${runId} could not be delivered: ${reason}\n`);
+  }
+  if (withheld.count > 0) {
+    process.stderr.write(`runwire: output of run ${runId} was withheld from its progress: ${withheld.reason}\n`);
   }
   return failure?.exitCode ?? 0;
 }
 
+/** How often something went wrong, and why it did at first. */
+class Tally {
+  count = 0;
+  reason: string | undefined;
+
+  add(reason: string): void {
+    this.count++;
+    this.reason ??= reason;
+  }
+}
+
+/** By its place where its name would give someone away: a digest of the name could be tried out. */
 function stagesOf(steps: readonly Step[]): Stage[] {
   const taken = new Set<string>();
-  return steps.map(({ name, command, approvals }) => {
-    const stageId = unused(name, taken);
+  return steps.map(({ name, command, approvals }, index) => {
+    const stageId = unused(tellable(name, `stage-${index + 1}`), taken);
     if (typeof command === 'string') return { stageId, name, approvals, file: 'sh', args: ['-c', command] };
     const [file = '', ...args] = command;
     return { stageId, name, approvals, file, args };
@@ -177,7 +216,7 @@ function failureOf({ code, signal, reason }: Exit, stageId: string, lastLine: st
   if (code === 0) return undefined;
   const what = reason ?? (signal === undefined ? `exit code ${code}` : `killed by ${signal}`);
   const message = cut(lastLine === undefined ? what : `${what}: ${lastLine}`);
-  return { stageId, error: { message, code: signal ?? `EXIT_${code}` }, exitCode: code };
+  return { stageId, error: { message, code: signal ?? `EXIT_${code}` }, outcome: what, exitCode: code };
 }
 
 /** Wrong values are wrong usage, and known before anything has been run. */
@@ -202,7 +241,8 @@ const since = (startedAt: number): number => Math.round(performance.now() - star
 /** As `build-all-20250131-142501-3fa9`. */
 function newRunId(name: string): string {
   const [day = '', time = ''] = new Date().toISOString().replaceAll(/[-:]/g, '').split(/[T.]/);
-  return [slugOf(name) || 'run', day, time, randomBytes(2).toString('hex')].join('-');
+  const unique = `${day}-${time}-${randomBytes(2).toString('hex')}`;
+  return tellable(`${slugOf(name) || 'run'}-${unique}`, `run-${unique}`);
 }
 
 /** The name, or with a number behind it what has not been taken; takes it. */
@@ -219,7 +259,7 @@ function unused(name: string, taken: Set<string>): string {
  */
 async function* artifactsOf(paths: readonly string[], failedRunStartedAtMs: number | undefined) {
   const taken = new Set<string>();
-  for (const path of paths) {
+  for (const [index, path] of paths.entries()) {
     const name = basename(path);
     try {
       const entry = await stat(path);
@@ -229,7 +269,8 @@ async function* artifactsOf(paths: readonly string[], failedRunStartedAtMs: numb
         continue;
       const hash = createHash('sha256');
       await pipeline(createReadStream(path), hash);
-      yield { artifactId: unused(name, taken), name, sizeBytes: entry.size, sha256: hash.digest('hex') };
+      const artifactId = unused(tellable(name, `artifact-${index + 1}`), taken);
+      yield { artifactId, name, sizeBytes: entry.size, sha256: hash.digest('hex') };
     } catch (error) {
       if (failedRunStartedAtMs !== undefined) continue;
       const { code, message } = error as NodeJS.ErrnoException;

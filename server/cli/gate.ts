@@ -5,7 +5,7 @@ import type { EventPublisher, PublisherDraft } from '../../client/publisher.ts';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Approval } from '../../shared/run.ts';
 import { can } from '../auth.ts';
-import { refusalOf, slugOf, type Target } from './options.ts';
+import { refusalOf, slugOf, type Target, tellable } from './options.ts';
 import { toMessage } from './output.ts';
 
 /**
@@ -33,7 +33,8 @@ export type Request = Extract<PublisherDraft, { type: 'governance.required' }>;
 
 /** The id is another one each time: a run id that is used again must not find its gates open. */
 export const requestOf = ({ runId, stage, title }: Pick<GateOptions, 'runId' | 'stage' | 'title'>): Request => {
-  const approvalId = `${slugOf(title) || 'approval'}-${randomBytes(4).toString('hex')}`;
+  const unique = randomBytes(4).toString('hex');
+  const approvalId = tellable(`${slugOf(title) || 'approval'}-${unique}`, `approval-${unique}`);
   return { type: 'governance.required', runId, approvalId, title, stageId: stage.stageId };
 };
 

@@ -4,6 +4,8 @@ import type { TokenSource } from '../../client/token.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { roles, signToken, type TokenOptions } from '../auth.ts';
 import { type Config, isLoopback, loadConfig, readEnvironment, secretPath } from '../config.ts';
+import { createPhiGuard } from '../phi/guard.ts';
+import { isRefused } from '../phi/withhold.ts';
 
 /** What the commands share: which server, whose token, and what is wrong usage. */
 
@@ -117,6 +119,9 @@ export const slugOf = (name: string): string =>
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-|-$/g, '')
     .slice(0, 60);
+
+/** An id made of what somebody called a thing, or another where the server would refuse it for what it says. */
+export const tellable = (id: string, instead: string): string => (isRefused(createPhiGuard(), id) ? instead : id);
 
 /** An error in one line, without a stack; those of the table with their code. */
 export function describeError(error: unknown): string {
