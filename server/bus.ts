@@ -1,9 +1,10 @@
-import { randomUUID } from 'node:crypto';
+import { createHmac, randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type DraftIssue, type ErrorCode, RunwireError } from '../shared/errors.ts';
 import { type DraftOf, describeIssue, draftSchemaOf, type EventOf, type Registry } from '../shared/registry.ts';
 import type { RunRows } from '../shared/run.ts';
 import type { Batch, EventLog, LogRecord, ReadyDraft, Receipt } from './event-log/log.ts';
+import { isRefused } from './phi/withhold.ts';
 
 /**
  * The one way into the log, and the doorbell: publish → validate → guard → append → notify. What observers are told is
@@ -107,6 +108,16 @@ export class EventBus<R extends Registry> {
   subscribe(observer: BusObserver<EventOf<R>>): { unsubscribe(): void } {
     this.#observers.add(observer);
     return { unsubscribe: () => void this.#observers.delete(observer) };
+  }
+
+  /**
+   * An id for what others gave a name: `id`, or, where the guard would refuse that or the name itself, `kind` and a
+   * digest of the name, the same as long as the log is. The digest has a key: names of people and their numbers are few
+   * enough to be tried out.
+   */
+  idFor(kind: string, id: string, name = id): string {
+    if (!isRefused(this.#guard, id) && (name === id || !isRefused(this.#guard, name))) return id;
+    return `${kind}-${createHmac('sha256', this.#log.secret).update(name).digest('hex').slice(0, 32)}`;
   }
 
   close(): void {

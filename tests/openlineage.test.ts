@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
@@ -8,7 +9,7 @@ import { LineageMemory } from '../server/producers/lineage-memory.ts';
 import { draftsOf, readLineage } from '../server/producers/openlineage.ts';
 import { RunEventDraftSchema } from '../shared/events.ts';
 import type { RunView } from '../shared/run.ts';
-import { keptLog, startServer, tokenFor } from './harness.ts';
+import { keptLog, startServer, temporaryFolder, tokenFor } from './harness.ts';
 
 type Message = { [key: string]: unknown };
 type Send = {
@@ -20,9 +21,9 @@ type Send = {
   roles?: Role[];
 };
 
-async function lineageServer() {
+async function lineageServer(options: Parameters<typeof startServer>[0] = {}) {
   const { logger, lines } = keptLog();
-  const server = await startServer({ logger });
+  const server = await startServer({ logger, ...options });
   const send = async (body: unknown, options: Send = {}) => {
     const { path = '/api/v1/lineage', method = 'POST', headers = {}, projects = ['*'], roles = ['producer'] } = options;
     const token = options.token === undefined ? await tokenFor({ projects, roles }) : options.token;
@@ -736,6 +737,81 @@ describe('what is kept', () => {
     await server.sendAll([message('COMPLETE', 'r', 0, { outputs: uris.map((uri) => output('path', uri)) })]);
     const [run] = await server.views();
     expect(run?.artifacts.map(({ uri }) => uri).sort()).toEqual(uris.map((uri) => `${uri}/path`).sort());
+  });
+
+  test('[S15] names that give someone away make ids that do not, the same for the same name, also after a restart', async () => {
+    using folder = temporaryFolder();
+    const databaseUrl = `file:${folder.path}/runwire.db`;
+    const table = (day: number) => [output('mail/jane.doe@example.org', 'file'), output(`day-${day}`, 'file')];
+    const sent = [
+      message('START', 'SSN 219-09-9999', 0, { job: { namespace: 'etl', name: 'jane.doe@example.org' } }),
+      message('START', 'c', 1, {
+        facets: parentOf('SSN 219-09-9999'),
+        job: { namespace: 'etl', name: 'MRN 77188312' },
+      }),
+    ];
+    const ends = [
+      message('COMPLETE', 'c', 2, { facets: parentOf('SSN 219-09-9999'), outputs: table(1) }),
+      message('COMPLETE', 'SSN 219-09-9999', 3, { outputs: table(2) }),
+    ];
+    const other = message('START', 'jane@example.org', 4, { job: { namespace: 'jane@example.org', name: 'n' } });
+    {
+      await using server = await lineageServer({ databaseUrl });
+      await server.sendAll(sent);
+    }
+    await using server = await lineageServer({ databaseUrl });
+    await server.sendAll([...ends, other]);
+    const views = await server.views();
+    const own = views.filter(({ projectId }) => projectId === 'etl');
+    expect(own).toMatchObject([
+      {
+        runId: expect.stringMatching(/^run-[0-9a-f]{32}$/),
+        name: 'job-SSN [SSN]',
+        status: 'completed',
+        stages: [{ stageId: 'c', status: 'completed' }],
+        artifacts: [
+          { name: 'day-1' },
+          { artifactId: expect.stringMatching(/^dataset-[0-9a-f]{32}$/), name: 'mail/[EMAIL]' },
+          { name: 'day-2' },
+        ],
+      },
+    ]);
+    expect(views.find((view) => !own.includes(view))?.projectId).toMatch(/^project-[0-9a-f]{32}$/);
+    const everything = [...(await server.records()), ...server.lines].join('\n');
+    expect(everything).not.toMatch(/jane|219-09-9999|77188312/);
+    expect(everything).not.toContain(server.log.secret);
+    // Another log has other ids, and none of the two the bare digest.
+    await using second = await lineageServer();
+    await second.sendAll(sent);
+    const [elsewhere] = await second.views();
+    const bare = createHash('sha256').update('SSN 219-09-9999').digest('hex').slice(0, 32);
+    expect(new Set([elsewhere?.runId, own[0]?.runId, `run-${bare}`]).size).toBe(3);
+  });
+
+  test('[S15] a failure that quotes a medical record, or a job that is called one, is told without it', async () => {
+    await using server = await lineageServer();
+    const record = 'PID|1||77188312^^^HOSP^MR||DOE^JANE';
+    const job = { namespace: 'etl', name: record };
+    const facets = { errorMessage: { message: `cannot parse ${record}`, programmingLanguage: 'java' } };
+    await server.sendAll([
+      message('START', 'r', 0, { job }),
+      message('COMPLETE', 'c', 1, { facets: parentOf('r'), job, outputs: [output(record)] }),
+      message('FAIL', 'r', 2, { job, facets }),
+      message('FAIL', 's', 3, { facets: { ...parentOf('r'), ...facets } }),
+    ]);
+    const error = { message: 'failed (its output was withheld: it looks like a medical record)' };
+    expect(await server.views()).toMatchObject([
+      {
+        status: 'failed',
+        error,
+        stages: [
+          { stageId: 'c', name: '(withheld)', status: 'completed' },
+          { stageId: 's', status: 'failed', error },
+        ],
+        artifacts: [{ name: '(withheld)' }],
+      },
+    ]);
+    expect((await server.records()).join('\n')).not.toMatch(/DOE|77188312/);
   });
 
   test('[P9] ids of any text are fit for the log, different ones stay different, and text is cleaned and cut', async () => {

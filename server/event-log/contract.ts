@@ -434,10 +434,12 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
       );
     });
 
-    test('[L7] two logs have different epochs', async () => {
+    test('[L7] two logs have different epochs and secrets', async () => {
       const [a, b] = [await openLog(), await openLog()];
       expect(a.epoch).not.toBe(b.epoch);
       expect(a.epoch).toMatch(/^\S{8,}$/);
+      expect(a.secret).not.toBe(b.secret);
+      expect(a.secret).toMatch(/^\S{32,}$/);
     });
 
     test('[L8] trimming removes a prefix by recordedAt, never the newest event, and leaves views and counters', async () => {
@@ -929,13 +931,13 @@ function describePersistence(makePlace: () => Promise<Place>): void {
     expect(await append(log, event)).toMatchObject([{ seq: 2, runSeq: 1, isDuplicate: true }]);
   });
 
-  test('[L7] the epoch stays with the log', async () => {
+  test('[L7] epoch and secret stay with the log', async () => {
     const place = await makePlace();
     let log = await place.open();
-    const { epoch } = log;
+    const { epoch, secret } = log;
     await log.close();
     log = await place.open();
-    expect(log.epoch).toBe(epoch);
+    expect([log.epoch, log.secret]).toEqual([epoch, secret]);
   });
 
   test('[A10] revocations are there after a restart, and after everything has been trimmed', async () => {

@@ -185,6 +185,8 @@ export interface Revocations {
 export interface EventLog {
   /** Identity of this log: positions of another mean nothing here. */
   readonly epoch: string;
+  /** Random, of at least 128 bits, and the log's for good: a key for digests. It MUST NOT leave the server. */
+  readonly secret: string;
   /** Greatest `seq` that is durable; 0 for an empty log. */
   readonly head: number;
   /** Least `seq` still kept; `head + 1` when none is. */

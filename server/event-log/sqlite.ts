@@ -84,6 +84,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
 class SqliteLog implements EventLog {
   readonly epoch: string;
   readonly revocations: SqliteRevocations;
+  readonly secret: string;
   readonly #db: DatabaseSyncInstance;
   readonly #lock: DatabaseSyncInstance | undefined;
   readonly #onFailure: (error: unknown) => void;
@@ -115,7 +116,8 @@ class SqliteLog implements EventLog {
       migrate(db);
       db.exec(PRAGMAS);
       this.#db = db;
-      this.epoch = readEpoch(db);
+      this.epoch = readMeta(db, 'epoch', 8);
+      this.secret = readMeta(db, 'secret', 32);
       this.#statements = prepareStatements(db);
       const rows = prepareRowStatements(db);
       this.#groupParts = { statements: this.#statements, rows, fold, now, order: new KeyOrder() };
@@ -379,12 +381,13 @@ function lockFile(path: string): DatabaseSyncInstance {
   return lock;
 }
 
-function readEpoch(db: DatabaseSyncInstance): string {
-  const row = db.prepare(`SELECT value FROM meta WHERE key = 'epoch'`).get() as { value: string } | undefined;
+/** What a log has made up about itself, once; a log that was there before gets what it has not. */
+function readMeta(db: DatabaseSyncInstance, key: 'epoch' | 'secret', bytes: number): string {
+  const row = db.prepare('SELECT value FROM meta WHERE key = ?').get(key) as { value: string } | undefined;
   if (row) return row.value;
-  const epoch = randomBytes(8).toString('hex');
-  db.prepare(`INSERT INTO meta (key, value) VALUES ('epoch', ?)`).run(epoch);
-  return epoch;
+  const value = randomBytes(bytes).toString('hex');
+  db.prepare('INSERT INTO meta (key, value) VALUES (?, ?)').run(key, value);
+  return value;
 }
 
 function readTip(db: DatabaseSyncInstance): Tip {

@@ -2,15 +2,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
-import type { RunwireEvents } from '../../shared/events.ts';
+import type { RunEventDraft, RunwireEvents } from '../../shared/events.ts';
 import type { Registry } from '../../shared/registry.ts';
 import { can, demand, type Principal } from '../auth.ts';
 import { readJson } from '../body.ts';
 import { type EventBus, REQUEST_LIMIT_DRAFTS } from '../bus.ts';
 import { sendJson } from '../http.ts';
+import { withhold } from '../phi/withhold.ts';
 import type { Publishing } from '../publish.ts';
 import { LineageMemory } from './lineage-memory.ts';
-import { draftsOf, readLineage } from './openlineage.ts';
+import { draftsOf, type IdFor, readLineage } from './openlineage.ts';
 
 /**
  * `POST /api/v1/lineage` and `/api/v1/lineage/batch`. OpenLineage clients retry what is answered 5xx and drop what is
@@ -32,10 +33,28 @@ export function createLineage<R extends Registry>(
   const bus = publishing.bus as unknown as EventBus<RunwireEvents>;
   const memory = new LineageMemory();
 
+  const idFor: IdFor = (kind, id, name) => bus.idFor(kind, id, name);
+
+  /** What the guard refuses though it may redact goes without what it was refused for, and a run gets its end. */
+  const publish = async (drafts: readonly RunEventDraft[], actor: string): Promise<Taken> => {
+    try {
+      return await bus.publish(drafts, { actor, onPhi: 'redact' });
+    } catch (error) {
+      if (!(error instanceof RunwireError) || error.code !== 'PHI_REJECTED') throw error;
+      const paths = new Map(error.issues.map(({ index, path }) => [index, path]));
+      const rest = drafts.flatMap((draft, index) => {
+        const path = paths.get(index);
+        return path === undefined ? [draft] : (withhold(draft, path) ?? []);
+      });
+      if (rest.length === 0) throw error;
+      return publish(rest, actor);
+    }
+  };
+
   /** Maps and publishes one message. Throws what the client is to be told. */
   const take = async (principal: Principal, body: unknown): Promise<Taken> => {
     const { projects, sub: actor } = principal;
-    const event = readLineage(body);
+    const event = readLineage(body, idFor);
     if (!event) return { accepted: 0, duplicates: 0 };
     const taken = { accepted: 0, duplicates: 0 };
     try {
@@ -47,7 +66,7 @@ export function createLineage<R extends Registry>(
       const drafts = places.flatMap((place) => draftsOf(event, place));
       for (let at = 0; at < drafts.length; at += REQUEST_LIMIT_DRAFTS) {
         const page = drafts.slice(at, at + REQUEST_LIMIT_DRAFTS);
-        const { accepted, duplicates } = await bus.publish(page, { actor, onPhi: 'redact' });
+        const { accepted, duplicates } = await publish(page, actor);
         taken.accepted += accepted;
         taken.duplicates += duplicates;
       }

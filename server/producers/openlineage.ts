@@ -101,11 +101,14 @@ const schema = z.object({
     .nullish(),
 });
 
+/** An id that may be told, of `kind`, for one made of `name`: the same id, or another in its place, always the same. */
+export type IdFor = (kind: string, id: string, name: string) => string;
+
 /**
- * Reads a message, parsed JSON of bounded depth; undefined for one that is about no run, or that says nothing of its state. Throws `INVALID_INPUT`
- * with the path of what is wrong, never its value.
+ * Reads a message, parsed JSON of bounded depth; undefined for one that is about no run, or that says nothing of its
+ * state. Throws `INVALID_INPUT` with the path of what is wrong, never its value. `idFor` is by default the id itself.
  */
-export function readLineage(body: unknown): LineageEvent | undefined {
+export function readLineage(body: unknown, idFor: IdFor = (_kind, id) => id): LineageEvent | undefined {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new RunwireError('INVALID_INPUT', 'the event is not an object');
   }
@@ -119,24 +122,24 @@ export function readLineage(body: unknown): LineageEvent | undefined {
   if (!eventType || eventType === 'OTHER') return undefined;
   const facet = run.facets?.parent ?? run.facets?.parentRun;
   const ref = ({ run, job: of }: z.output<typeof ancestor>): RunRef =>
-    refOf(run.runId, of?.namespace ?? job.namespace, of?.name);
+    refOf(idFor, run.runId, of?.namespace ?? job.namespace, of?.name);
   return {
     type: eventType,
     at: eventTime as string,
-    self: refOf(run.runId, job.namespace, job.name),
+    self: refOf(idFor, run.runId, job.namespace, job.name),
     parent: facet ? ref(facet) : undefined,
     root: facet?.root ? ref(facet.root) : undefined,
-    outputs: (outputs ?? []).map(datasetOf),
+    outputs: (outputs ?? []).map((dataset) => datasetOf(idFor, dataset)),
     failure: errorTextOf(run.facets?.errorMessage?.message ?? '', MESSAGE_LIMIT) || undefined,
     digest: sha256(canonicalJson(body)),
   };
 }
 
-function refOf(runId: string, namespace: string, name: string | undefined): RunRef {
+function refOf(idFor: IdFor, runId: string, namespace: string, name: string | undefined): RunRef {
   const at = nameOf(namespace);
   return {
-    runId: scopeIdOf(runId),
-    projectId: scopeIdOf(at),
+    runId: idFor('run', scopeIdOf(runId), runId),
+    projectId: idFor('project', scopeIdOf(at), at),
     namespace: cleanText(at, NAME_LIMIT),
     name: cleanText(nameOf(name ?? ''), NAME_LIMIT) || undefined,
   };
@@ -200,11 +203,11 @@ export function draftsOf(event: LineageEvent, place: Placement): RunEventDraft[]
   return drafts;
 }
 
-function datasetOf({ namespace, name }: { namespace: string; name: string }): Dataset {
+function datasetOf(idFor: IdFor, { namespace, name }: { namespace: string; name: string }): Dataset {
   const at = nameOf(namespace);
   const called = nameOf(isUri(namespace) ? (name.split(/[?#]/, 1)[0] as string) : name);
   return {
-    artifactId: pairIdOf(at, called),
+    artifactId: idFor('dataset', pairIdOf(at, called), `${at} ${called}`),
     name: cleanText(called, NAME_LIMIT) || cleanText(at, NAME_LIMIT) || 'dataset',
     uri: isUri(at) ? cleanText(`${at.replace(/\/+$/, '')}/${called.replace(/^\/+/, '')}`, 2_000) : undefined,
   };
