@@ -172,10 +172,22 @@ const closedError = () => new RunwireError('UNAVAILABLE', 'the server is closing
 export function mayDecide({ sub, ...principal }: Principal, approval: Approval, projectId?: string): boolean {
   const { requestedBy, requestActor, approvers, requiredRole } = approval;
   if (approval.authority !== 'runwire') return false;
-  if ([requestedBy, requestActor, SYSTEM].includes(sub)) return false;
+  const own = written(sub);
+  if ([requestedBy, requestActor, SYSTEM].some((user) => user !== undefined && written(user) === own)) return false;
   if (approvers && !approvers.includes(sub)) return false;
   return can({ sub, ...principal }, 'decide', { requiredRole, ...(projectId === undefined ? {} : { projectId }) });
 }
+
+/**
+ * A user id as its reader sees it. `requestedBy` is what a producer wrote, and `Ada@Example.org` is not to grant what
+ * `ada@example.org` asked for. It only ever refuses: who may decide is a matter of the very id.
+ */
+const written = (user: string): string =>
+  user
+    .normalize('NFKC')
+    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .trim()
+    .toLowerCase();
 
 /** Whether a pending approval waits for a principal: for one who may decide, and has not yet. */
 export function waitsFor(principal: Principal, approval: Approval): boolean {

@@ -243,6 +243,12 @@ describe('who decides, and when', () => {
 
   const others: [string, object, Principal][] = [
     ['who asked', { requestedBy: 'ann' }, approver('ann', allRoles)],
+    ['who asked, written otherwise,', { requestedBy: ' Ann@Example.ORG' }, approver('ann@example.org', allRoles)],
+    [
+      'who asked, in wide letters and with blanks of no width,',
+      { requestedBy: 'Ａｎｎ\u200b' },
+      approver('ann', allRoles),
+    ],
     ['who published the request', {}, approver('ci', allRoles)],
     ['who is not named', { approvers: ['bob'] }, approver('ann', allRoles)],
     ['anyone where nobody is named', { approvers: [] }, approver('ann', allRoles)],
@@ -251,6 +257,7 @@ describe('who decides, and when', () => {
     ['a named one without the role', { approvers: ['ann'] }, approver('ann', ['viewer'])],
     ['an approver where another role is required', { requiredRole: 'admin' }, approver('ann')],
     ['anyone where no token has the role', { requiredRole: 'board' }, approver('ann', allRoles)],
+    ['a user called almost as the server', {}, approver('System', allRoles)],
     ['a user of the name of the server', {}, approver('system', allRoles)],
   ];
   test.each(others)('[G3] %s does not decide', async (_, request, principal) => {
@@ -570,7 +577,7 @@ describe('lists and waiting', () => {
       status: 'pending',
     });
     for (const cursor of ['CANARY', 'abc.1']) {
-      expect((await refusalOf(ann.approval.list({ cursor }))).code).toBe('CURSOR_INVALID');
+      expect(await refusalOf(ann.approval.list({ cursor }))).toMatchObject({ code: 'CURSOR_INVALID', path: 'cursor' });
     }
   });
 
