@@ -364,7 +364,7 @@ function typesOf<R extends Registry>(
 }
 
 function decodePosition(text: string, epoch: string): number {
-  const cursor = decodeCursor(text);
+  const cursor = decodeCursor(text, 'cursor');
   if (cursor.epoch !== epoch) throw new RunwireError('CURSOR_INVALID', 'a cursor of another log', { path: 'cursor' });
   return cursor.seq;
 }
