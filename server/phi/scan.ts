@@ -2,10 +2,23 @@ import { email, hex, ip } from './addresses.ts';
 import { classes, LOWER } from './chars.ts';
 import { dayFirst, monthFirst, year } from './dates.ts';
 import { PERSON } from './judge.ts';
-import { bareCard, barePhone, bareSsn, card, coded, international, joined, phone, spaced, ssn } from './numbers.ts';
-import { phrase, title } from './phrases.ts';
+import {
+  bareCard,
+  barePhone,
+  bareSsn,
+  card,
+  coded,
+  international,
+  joined,
+  phone,
+  spaced,
+  ssn,
+  udi,
+} from './numbers.ts';
+import { abbreviation, phrase, title } from './phrases.ts';
+import { Reading, textOfBase64 } from './read.ts';
 import { type Finding, Tokens } from './tokens.ts';
-import { hashNext, hashStart, role, wordAt, wordBits } from './words.ts';
+import { hashNext, hashStart, role, wordAt, wordBits, wordRole } from './words.ts';
 
 /**
  * Finds structured identifiers in text: one pass cuts it into tokens (words, numbers), and then each token that holds a
@@ -19,6 +32,14 @@ import { hashNext, hashStart, role, wordAt, wordBits } from './words.ts';
 /** Not thread-safe, but nothing here waits: one serves a guard. Its tables grow to the longest text seen. */
 export class Scanner {
   readonly #tokens = new Tokens();
+  readonly #reading = new Reading();
+  /** For what is encoded inside a text; made when there is some. */
+  #inner: Scanner | undefined;
+  readonly #depth: number;
+
+  constructor(depth = 0) {
+    this.#depth = depth;
+  }
 
   /** Looks at characters and tokens that the last scan took. */
   get steps(): number {
@@ -31,6 +52,25 @@ export class Scanner {
     t.steps = 0;
     const needs = this.#needs(text);
     if (needs === 0) return nothing;
+    if ((needs & READ) !== 0) {
+      const read = this.#reading.read(text);
+      t.steps += text.length;
+      if (read !== text) {
+        const found = this.#scan(read, context, this.#needs(read));
+        return found.map((finding) => ({ ...finding, ...this.#reading.placeOf(finding.start, finding.end) }));
+      }
+    }
+    return this.#scan(text, context, needs);
+  }
+
+  /** The text as it reads: what {@link scan} looks at. */
+  read(text: string): string {
+    return (this.#needs(text) & READ) === 0 ? text : this.#reading.read(text);
+  }
+
+  #scan(text: string, context: number, needs: number): Finding[] {
+    const t = this.#tokens;
+    if ((needs & ~READ) === 0) return nothing;
     if ((needs & CONTAINER) !== 0 && isContainer(text)) {
       return [{ start: 0, end: text.length, kind: 'container', rule: 'shape', isSoft: false }];
     }
@@ -41,13 +81,28 @@ export class Scanner {
       const digits = t.digits[i] as number;
       if (digits > 0) this.#number(i, digits);
       else if (t.length(i) === 2) hex(t, i);
+      else if (t.length(i) === 1) abbreviation(t, i);
       const bits = t.bits[i] as number;
       const kind = t.roles[i] as number;
       if (i >= phraseEnd && (bits !== 0 || kind === role.person)) phraseEnd = phrase(t, i);
       else if (kind === role.title) title(t, i);
       else if (kind === role.month || kind === role.shortMonth) monthFirst(t, i);
     }
+    for (let i = 0; i < t.runs.length; i += 2) this.#encoded(t.runs[i] as number, t.runs[i + 1] as number);
     return merge(t.found);
+  }
+
+  /** Base 64 that holds something is found whole. */
+  #encoded(start: number, end: number): void {
+    if (this.#depth >= ENCODED_LIMIT) return;
+    const t = this.#tokens;
+    const text = textOfBase64(t.text, start, end);
+    if (text === undefined) return;
+    this.#inner ??= new Scanner(this.#depth + 1);
+    const found = this.#inner.scan(text);
+    t.steps += this.#inner.steps + text.length;
+    const worst = found.find(({ isSoft }) => !isSoft) ?? found[0];
+    if (worst) t.found.push({ ...worst, start, end });
   }
 
   /**
@@ -75,7 +130,9 @@ export class Scanner {
       const code = key.charCodeAt(i);
       if (code < 128 && (classes[code] as number) >= LOWER) hash = hashNext(hash, code);
     }
-    return bits | (wordBits[wordAt(hash)] as number);
+    const whole = wordAt(hash);
+    if (wordRole[whole] === role.person) bits |= PERSON;
+    return bits | (wordBits[whole] as number);
   }
 
   /** Whether anything can be found at all, in one cheap look: most texts end here. */
@@ -84,14 +141,16 @@ export class Scanner {
     let needs = 0;
     for (let i = 0; i < text.length; i++) {
       const code = text.charCodeAt(i);
-      const sign = code < 128 ? (signs[code] as number) : 0;
+      const sign = code < 128 ? (signs[code] as number) : READ;
       if (sign === 0) continue;
       if (sign === ONE) digits++;
-      else if (sign === ALWAYS || sign === CONTAINER) needs |= sign;
-      else if (sign === TITLE) {
+      else if (sign === ALWAYS || sign === CONTAINER || sign === READ) needs |= sign;
+      else if (sign === ESCAPE) {
+        if (isEscape(code, text.charCodeAt(i + 1))) needs |= READ;
+      } else if (sign === TITLE) {
         const before = i > 0 ? text.charCodeAt(i - 1) : 0;
         if (before === 77 || before === 68) needs |= ALWAYS;
-      } else if (code === 40 ? text.charCodeAt(i + 1) === 48 : i > 0 && text.charCodeAt(i - 1) === 101) {
+      } else if (code === 84 ? i > 0 && text.charCodeAt(i - 1) === 101 : beginsRecord(text.charCodeAt(i + 1))) {
         needs |= CONTAINER;
       }
     }
@@ -110,7 +169,10 @@ export class Scanner {
       else if (length <= 2) dayFirst(t, i);
       else if (length === 9) bareSsn(t, i);
       else if (length === 10 || length === 11) barePhone(t, i);
-      else if (length >= 13 && length <= 19) bareCard(t, i);
+      else if (length >= 13 && length <= 19) {
+        bareCard(t, i);
+        if (length === 14) udi(t, i);
+      }
       if (length <= 3) {
         if (ip(t, i)) return;
         if (t.code((t.starts[i] as number) - 1) === 43) international(t, i);
@@ -125,28 +187,44 @@ export class Scanner {
   }
 }
 
+/** `(0010,`, `"00100020"`, `<Patient`, `<patientRole` */
+const beginsRecord = (next: number): boolean => next === 48 || (next | 32) === 112;
+/** `%2D`, `&#45;`, `&ndash;`, `\\u002d`, `\\n`; a query string and a Windows path are mostly none. */
+const isEscape = (code: number, next: number): boolean => {
+  if (code === 37) return (next >= 48 && next <= 57) || ((next | 32) >= 97 && (next | 32) <= 102);
+  if (code === 38) return next === 35 || ((next | 32) >= 97 && (next | 32) <= 122);
+  return next === 92 || next === 110 || next === 114 || next === 116 || next === 117 || next === 120;
+};
+
 /** What a character makes possible: a number, anything, a record; `Mr` and `Dr`; `(0010,` and `resourceType`. */
 const ONE = 1;
 const ALWAYS = 2;
 const CONTAINER = 4;
 const TITLE = 8;
 const PAIR = 16;
+/** Reads otherwise than it is written, perhaps. */
+const READ = 32;
+const ESCAPE = 64;
+/** Base 64 in base 64 is looked into, and no further. */
+const ENCODED_LIMIT = 2;
 const signs = new Uint8Array(128);
 for (const [characters, sign] of [
   ['0123456789', ONE],
   ['@=:', ALWAYS],
   ['|*', CONTAINER],
   ['rsRS', TITLE],
-  ['(T', PAIR],
+  ['(<"T', PAIR],
+  ['%&\\', ESCAPE],
 ] as const) {
   for (const character of characters) signs[character.charCodeAt(0)] = sign;
 }
 
-/** Records made of identifiers, refused whole: HL7 v2, FHIR, X12, DICOM. */
+/** Records made of identifiers, refused whole: HL7 v2 and CDA, FHIR, X12, DICOM. */
 function isContainer(text: string): boolean {
   const pid = text.indexOf('PID|');
   if (pid >= 0 && /[\d|]/.test(text[pid + 4] ?? '')) return true;
   if (text.includes('NM1*IL*') || text.includes('NM1*QC*') || text.includes('(0010,00')) return true;
+  if (/"001000[1-4]0"|<Patient xmlns|<patientRole[ >]/.test(text)) return true;
   for (let from = text.indexOf('resourceType'); from >= 0; from = text.indexOf('resourceType', from + 12)) {
     const after = text.slice(from + 12, from + 40).replace(/[\\"'\s:=]/g, '');
     if (/^(?:Patient|RelatedPerson|Person)(?![a-z])/.test(after)) return true;

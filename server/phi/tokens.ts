@@ -1,4 +1,5 @@
-import { BLANK, classes, DIGIT, LOWER, plain, SEPARATOR, UPPER, wideClass } from './chars.ts';
+import { BLANK, classes, DASH, DIGIT, LOWER, plain, SEPARATOR, SLASH, UNDERSCORE, UPPER, wideClass } from './chars.ts';
+import { BASE64_LEAST } from './read.ts';
 import { hashNext, hashStart, role, wordAt, wordBits, wordRole } from './words.ts';
 
 export type PhiKind =
@@ -45,6 +46,8 @@ export class Tokens {
   roles = new Uint8Array(256);
   /** Where there is an `@`. */
   ats: number[] = [];
+  /** What may be base 64: starts and ends. */
+  runs: number[] = [];
   found: Finding[] = [];
   /** What the key of the text is about, if it has one. */
   context = 0;
@@ -55,6 +58,8 @@ export class Tokens {
     this.context = context;
     if (this.found.length > 0) this.found = [];
     if (this.ats.length > 0) this.ats = [];
+    if (this.runs.length > 0) this.runs = [];
+    let run = 0;
     this.count = 0;
     let start = -1;
     let digits = 0;
@@ -70,6 +75,10 @@ export class Tokens {
           start = -1;
         }
         if (code === 64) this.ats.push(i);
+        if (code !== 43 && code !== DASH && code !== SLASH && code !== UNDERSCORE) {
+          if (i - run >= BASE64_LEAST) this.#run(run, i);
+          run = i + 1;
+        }
       } else {
         // camelCase is two words.
         if (start >= 0 && kind === UPPER && previous === LOWER) {
@@ -91,7 +100,14 @@ export class Tokens {
       previous = kind;
     }
     if (start >= 0) this.#push(start, text.length, digits, hash, lead);
+    if (text.length - run >= BASE64_LEAST) this.#run(run, text.length);
     this.steps += text.length;
+  }
+
+  /** Text in base 64 begins with a sign that stands for less than 32, as ASCII is less than 128. */
+  #run(start: number, end: number): void {
+    const first = this.text.charCodeAt(start);
+    if ((first >= 65 && first <= 90) || (first >= 97 && first <= 102)) this.runs.push(start, end);
   }
 
   #push(start: number, end: number, digits: number, hash: number, lead: number): void {
