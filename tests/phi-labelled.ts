@@ -26,6 +26,34 @@ export function readSamples(): Map<string, Sample[]> {
   return new Map(files.map((file) => [file.replace('.jsonl', ''), readLines(new URL(file, folder))]));
 }
 
+/**
+ * The set of this repository, `phi-blind.txt`: `KIND | text with ⟦what is to be found⟧`, `KIND, hard` for a bare value
+ * without shape or context, `event` and `log` for lines without any. By what it is: positives, and negatives by kind.
+ */
+export function readBlind(): Map<string, Sample[]> {
+  const lines = readFileSync(new URL('phi-blind.txt', import.meta.url), 'utf8').split('\n');
+  const sets = new Map<string, Sample[]>();
+  for (const [index, line] of lines.entries()) {
+    if (line === '' || line.startsWith('#')) continue;
+    const [kind = ''] = line.split(' | ', 1);
+    const [type = '', hard] = kind.split(', ');
+    const spans: Sample['spans'] = [];
+    let text = '';
+    for (const [part, isMarked] of line
+      .slice(kind.length + 3)
+      .split(/[⟦⟧]/)
+      .map((part, at) => [part, at % 2 === 1] as const)) {
+      if (isMarked) spans.push({ start: text.length, end: text.length + part.length, type, hard: hard === 'hard' });
+      text += part;
+    }
+    const name = spans.length > 0 ? 'positives' : type;
+    const all = sets.get(name) ?? [];
+    sets.set(name, all);
+    all.push({ id: `blind-${index}`, text, spans, json: text.startsWith('{"') });
+  }
+  return sets;
+}
+
 function readLines(file: URL): Sample[] {
   const lines = readFileSync(file, 'utf8').split('\n');
   return lines.filter((line) => line !== '').map((line) => inCodeUnits(JSON.parse(line) as Sample));

@@ -74,7 +74,9 @@ export function hex(t: Tokens, i: number): void {
     groups++;
     if (width !== 2) isPairs = false;
   } else if (!isDouble) at--;
-  const isMac = groups === 6 && isPairs && !isDouble && width > 0;
+  // Those that a machine made up for a part of itself say so in a bit of the first byte.
+  const isMadeUp = (Number.parseInt(t.text.slice(start, start + 2), 16) & 2) !== 0;
+  const isMac = groups === 6 && isPairs && !isDouble && width > 0 && !isMadeUp;
   const isAddress = separator === COLON && (isDouble ? groups >= 2 && groups < 8 : groups === 8);
   if (isMac) {
     if (hasAny(t.near(i, 6, 0), a.hardware | a.device))
@@ -104,7 +106,7 @@ export function email(t: Tokens, at: number): void {
   if (dot >= end) dot = text.lastIndexOf('.', end - 1);
   if (start === at || dot <= at + 1) return;
   const top = text.slice(dot + 1, end).toLowerCase();
-  if (top.length < 2 || (!top.startsWith('xn--') && /[\d-]/.test(top)) || FILES.has(top)) return;
+  if (top.length < 2 || (!top.startsWith('xn--') && /[\d-]/.test(top))) return;
   const local = text.slice(start, at);
   if (local === 'git' && text.charCodeAt(end) === COLON) return;
   const isUserinfo = /:\/\/[^\s/]{0,80}$/.test(text.slice(Math.max(0, start - 90), start));
@@ -114,6 +116,7 @@ export function email(t: Tokens, at: number): void {
   const first = t.tokenAt(start);
   for (let i = Math.max(0, first - 4); i < first; i++) bits |= t.bits[i] as number;
   const isNamed = hasAny(bits, a.email | a.contact | a.patient | a.member);
+  if (!isNamed && FILES.has(top)) return;
   t.found.push({ start, end, kind: 'email', rule: isNamed ? 'keyword' : 'shape', isSoft: !isNamed });
 }
 

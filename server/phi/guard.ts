@@ -97,7 +97,7 @@ export class Walker {
     return this.#object(draft as Record<string, unknown>, '', 0);
   }
 
-  #object(object: Record<string, unknown>, path: string, depth: number): object {
+  #object(object: Record<string, unknown>, path: string, depth: number, outer = 0): object {
     if (depth > DEPTH_LIMIT) throw refusal(path, 'container', 'depth');
     if (isPerson(object.resourceType)) throw refusal(at(path, 'resourceType'), 'container', 'shape');
     let copy: Record<string, unknown> | undefined;
@@ -110,7 +110,9 @@ export class Walker {
       const where = path === '' ? name : `${path}.${name}`;
       if (this.#allowed.size > 0 && this.#isAllowed(where)) continue;
       if (field === undefined && depth > 0) this.#checkKey(key, path);
-      const words = key === 'value' ? paired | own : own;
+      // `{patient: {name: …}}`
+      const inherited = (own & (a.name | a.address | a.zip)) === 0 ? 0 : outer & (a.patient | a.member);
+      const words = (key === 'value' ? paired | own : own) | inherited;
       const kept = this.#value(value, where, field ?? 'text', words, depth);
       if (kept === value) continue;
       copy ??= { ...object };
@@ -124,7 +126,7 @@ export class Walker {
     if (typeof value === 'number') return this.#number(value, path, words);
     if (Array.isArray(value)) return this.#array(value, path, field, words, depth);
     if (typeof value === 'object' && value !== null)
-      return this.#object(value as Record<string, unknown>, path, depth + 1);
+      return this.#object(value as Record<string, unknown>, path, depth + 1, words);
     return value;
   }
 
@@ -165,7 +167,7 @@ export class Walker {
 
   /** All that is found in a text whose key is about `words`. */
   find(text: string, words = 0): Finding[] {
-    const kind = words === 0 ? undefined : keyed(words, text);
+    const kind = words === 0 ? undefined : keyed(words, this.#scanner.read(text));
     if (kind) return [{ start: 0, end: text.length, kind, rule: 'key', isSoft: false }];
     const findings = this.#scanner.scan(text, words & ~(PERSON | a.name | a.address | a.zip));
     if (this.#patterns.length === 0) return findings;
@@ -179,7 +181,7 @@ export class Walker {
     if (key.length > KEY_LIMIT) return longKey;
     if (this.#keys.size >= KEYS_LIMIT) this.#keys.clear();
     const field = fields.get(key);
-    const words = field === undefined ? this.#scanner.wordsOf(key) : 0;
+    const words = field === undefined ? this.#scanner.wordsOf(this.#scanner.read(key)) : 0;
     const made = { field, words, name: SAFE_KEY.test(key) ? key : '(key)' };
     this.#keys.set(key, made);
     return made;
@@ -197,8 +199,10 @@ export class Walker {
       const sibling = object[name];
       if (typeof sibling === 'string') words |= this.#key(sibling).words;
       else if (typeof sibling === 'object' && sibling !== null) {
-        const { text } = sibling as { text?: unknown };
+        const { text, coding } = sibling as { text?: unknown; coding?: { code?: unknown }[] };
         if (typeof text === 'string') words |= this.#key(text).words;
+        const code = Array.isArray(coding) ? coding[0]?.code : undefined;
+        if (typeof code === 'string') words |= this.#key(IDENTIFIER_TYPES[code] ?? code).words;
       }
     }
     return words;
@@ -209,6 +213,12 @@ export class Walker {
     return [path, general, `${this.#type}:${path}`, `${this.#type}:${general}`].some((name) => this.#allowed.has(name));
   }
 }
+
+/** https://terminology.hl7.org/CodeSystem-v2-0203.html */
+const IDENTIFIER_TYPES: Readonly<Record<string, string>> = {
+  ...{ MR: 'mrn', PI: 'patientId', PT: 'patientId', SS: 'ssn', DL: 'driversLicense', PPN: 'passport' },
+  ...{ MB: 'memberId', SN: 'subscriberNumber', MC: 'medicareId', MA: 'medicaidId', AN: 'accountNumber' },
+};
 
 /** User ids of OpenID are e-mail addresses; dates and addresses of machines are what ids and URIs are made of. */
 function isCounted({ kind, isSoft }: Finding, field: Field): boolean {
@@ -266,7 +276,7 @@ function keyed(words: number, text: string): PhiKind | undefined {
   if (is(a.name) && is(PERSON | a.patient | a.member)) {
     return /\p{L}/u.test(value) && !/[/\\:=<>{}@_]/.test(value) && !isUuid(value) ? 'name' : undefined;
   }
-  if (is(a.name)) return undefined;
+  if (is(a.name) && !is(a.contact)) return undefined;
   if (is(a.email)) return value.includes('@') ? 'email' : undefined;
   if (is(a.zip)) return /^[A-Z\d][A-Z\d -]{2,9}$/i.test(value) && digits > 0 ? 'zip' : undefined;
   if (is(a.address) && !is(a.hardware)) {

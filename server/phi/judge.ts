@@ -12,6 +12,10 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 const LONG_HEX = /^(?:[0-9a-f]{16,}$|(?:[0-9a-f]{2}:){3})/i;
 const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
 const ISO_DATE = /^(?:19|20)\d\d-?[01]\d-?[0-3]\d(?:$|[T ])/;
+/** MAC addresses that a machine made up for a part of itself say so in a bit of the first byte. */
+const MADE_UP = /^[0-9a-f][26ae][:-](?:[0-9a-f]{2}[:-]){4}[0-9a-f]{2}$/i;
+/** As insurers number people: letters, then digits. */
+const MEMBER = /^[A-Z]{1,4}\d{6,12}[A-Z]?$/;
 const TICKET = /^[A-Z]{2,6}-\d{1,5}$/;
 const VERSION = /^v?\d{1,3}(?:\.\d{1,5}){1,3}$/;
 
@@ -31,7 +35,7 @@ export function judge(
   }
   if (UUID.test(text) || ULID.test(text) || ISO_DATE.test(text) || isCount) return undefined;
   if (hasAny(bits, a.mrn)) return 'mrn';
-  if (hasAny(bits, a.hardware) && digits >= 6) return 'device';
+  if (hasAny(bits, a.hardware) && digits >= 6) return MADE_UP.test(text) ? undefined : 'device';
   if (hasAny(bits, a.vin) && digits >= 4 && /^[A-Z0-9]{11,17}$/i.test(text)) return 'vehicle';
   if (/^\d{4}$/.test(text) && /^(?:19|20)/.test(text) && !isNumbered) return undefined;
   if (hasAny(bits, a.fax) && digits >= 7 && digits <= 15) return 'fax';
@@ -39,7 +43,7 @@ export function judge(
   if (LONG_HEX.test(text) && !/^\d+$/.test(text)) return undefined;
   if (hasAny(bits, a.insurance) && digits >= (isNumbered ? 3 : 4) && !VERSION.test(text)) return 'plan';
   if (hasAny(bits, a.member) && isNumbered && digits >= 4) return 'plan';
-  if (hasAny(bits, a.member) && isAssigned && digits >= 6) return 'plan';
+  if (hasAny(bits, a.member) && (isAssigned ? digits >= 6 : MEMBER.test(text))) return 'plan';
   if (hasAny(bits, a.plan) && digits >= 4 && hasAny(bits, a.medical | a.policy)) return 'plan';
   if (hasAny(bits, a.plan | a.policy) && isNumbered && digits >= 5 && !TICKET.test(text)) return 'plan';
   if (hasAny(bits, a.policy) && digits >= 5 && /^[A-Z]{0,4}-?\d+$/.test(text)) return 'plan';
@@ -57,7 +61,7 @@ export function judge(
   if (hasAny(bits, a.device) && isNumbered && digits >= 4) return 'device';
   if (hasAny(bits, a.account)) {
     // Clouds number their customers' accounts with 12 digits.
-    const isCloud = /^\d{12,13}$/.test(text) && !hasAny(bits, a.number | a.bank);
+    const isCloud = /^\d{12,13}$/.test(text) && !hasAny(bits, a.number | a.bank | a.card);
     if (!isCloud && digits >= (isNumbered || isAssigned || hasAny(bits, a.bank) ? 5 : 6)) return 'account';
   }
   if (hasAny(bits, a.bank) && digits >= 8 && (isNumbered || /^\d{9}$/.test(text))) return 'account';

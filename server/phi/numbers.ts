@@ -1,4 +1,4 @@
-import { BLANK, classes, DASH, DIGIT, DOT, hasAny, plain, SEPARATOR, SLASH, UPPER } from './chars.ts';
+import { BLANK, classes, DASH, DIGIT, DOT, hasAny, plain, SEPARATOR, SLASH, UNDERSCORE, UPPER } from './chars.ts';
 import { isCard, isIban, isMbi, isVin } from './checksums.ts';
 import type { Finding, Tokens } from './tokens.ts';
 import { about, role } from './words.ts';
@@ -6,6 +6,8 @@ import { about, role } from './words.ts';
 /** Identifiers that are numbers or codes: by their shape, their checksum, or a word near them. */
 
 const a = about;
+const OPENING = 40;
+const CLOSING = 41;
 
 export function ssn(t: Tokens, i: number): boolean {
   if (!t.isNumber(i + 1, 2) || !t.isNumber(i + 2, 4)) return false;
@@ -23,7 +25,7 @@ export function ssn(t: Tokens, i: number): boolean {
   } else if (separator === DOT || separator === DASH) {
     if (t.goesOn(i, i + 2, separator)) return false;
     if (separator === DOT && t.roles[i - 1] === role.technical) return false;
-  } else return false;
+  } else if (!isNamed || (separator !== UNDERSCORE && separator !== SLASH)) return false;
   t.add(i, i + 2, 'ssn', isNamed ? 'keyword' : 'shape');
   return true;
 }
@@ -46,8 +48,9 @@ export function phone(t: Tokens, i: number): boolean {
   const begins = (at: number) => (t.code(t.starts[at] as number) as number) >= 50;
   const hasPrefix = t.isNumber(i - 1, 1) && t.value(i - 1) === 1;
   const isPossible = begins(i) && begins(i + 1);
+  const isSomebodys = isPossible && first === BLANK && last === BLANK && hasAny(near, a.patient | a.member);
   const isEvident = isPossible && (isBracketed || (first === last && first !== BLANK) || first === SLASH);
-  if (!isNamed && !isEvident) return false;
+  if (!isNamed && !isEvident && !isSomebodys) return false;
   // Longer chains of numbers are something else, but for the country's own `1-`.
   if (!isBracketed && first !== BLANK) {
     if (t.gap(i + 2) === last && (t.digits[i + 3] as number) > 0 && last !== BLANK) return false;
@@ -75,7 +78,11 @@ export function international(t: Tokens, i: number): void {
     const next = last + 1;
     const width = (t.starts[next] as number) - (t.ends[last] as number);
     const separator = plain(t.code(t.ends[last] as number));
-    if (width > 2 || !(separator === BLANK || separator === DASH || separator === DOT || separator === 40)) break;
+    if (
+      width > 2 ||
+      !(separator === BLANK || separator === DASH || separator === DOT || separator === 40 || separator === 41)
+    )
+      break;
     const more = t.digits[next] as number;
     if (more !== t.length(next) || digits + more > 15) break;
     digits += more;
@@ -92,6 +99,9 @@ export function card(t: Tokens, i: number): boolean {
   let last = i;
   if (t.isNumber(i + 1, 6) && (t.isNumber(i + 2, 5) || t.isNumber(i + 2, 4))) last = i + 2;
   else if (t.isNumber(i + 1, 4) && t.isNumber(i + 2, 4) && t.isNumber(i + 3, 4)) last = i + 3;
+  // Diners Club's fourteen digits.
+  else if (t.isNumber(i + 1, 4) && t.isNumber(i + 2, 4) && t.isNumber(i + 3, 2) && t.code(t.starts[i] as number) === 51)
+    last = i + 3;
   else return false;
   for (let at = i; at < last; at++) if (t.gap(at) !== separator) return false;
   if (separator !== BLANK && t.goesOn(i, last, separator)) return false;
@@ -105,6 +115,23 @@ export function bareCard(t: Tokens, i: number): void {
   if (isCard(t.digitsOf(i, i))) t.add(i, i, 'account', 'checksum');
 }
 
+/** A device as its label has it, `(01)00844588003288(17)141120(21)1098`: of a kind by itself, of a person by its (21). */
+export function udi(t: Tokens, i: number): void {
+  const isFirst = t.isNumber(i - 1, 2) && t.value(i - 1) === 1 && t.gap(i - 1) === CLOSING;
+  if (!isFirst || t.code((t.starts[i - 1] as number) - 1) !== OPENING) return;
+  let last = i;
+  let hasSerial = false;
+  while (last - i < 8 && (t.gap(last) === OPENING || t.gap(last) === CLOSING)) {
+    last++;
+    if (t.gap(last) === CLOSING && t.isNumber(last, 2) && t.value(last) === 21) hasSerial = true;
+  }
+  t.steps += last - i;
+  if (hasSerial || hasAny(t.near(i - 1, 4, 0), a.hardware | a.device)) t.add(i - 1, last, 'device', 'shape');
+}
+
+/** Europe's have no check digit. */
+const VIN = /^(?=.*\d)(?=.*[A-Z])[A-HJ-NPR-Z0-9]{17}$/i;
+
 /** One token that says by itself what it is: a VIN, a Medicare number. */
 export function coded(t: Tokens, i: number, length: number): void {
   const start = t.starts[i] as number;
@@ -113,6 +140,7 @@ export function coded(t: Tokens, i: number, length: number): void {
   if (before === DASH || after === DASH || (before < 128 && classes[before] !== SEPARATOR)) return;
   const text = t.text.slice(start, t.ends[i]);
   if (length === 17 && isVin(text)) t.add(i, i, 'vehicle', 'checksum');
+  else if (length === 17 && VIN.test(text) && hasAny(t.near(i, 6, 3), a.vin)) t.add(i, i, 'vehicle', 'keyword');
   else if (length === 11 && isMbi(text)) t.add(i, i, 'plan', 'shape');
 }
 
@@ -150,10 +178,16 @@ export function spaced(t: Tokens, i: number, length: number, digits: number): vo
   if (found > 0) t.add(i, found, 'account', 'checksum');
 }
 
-/** `MRN12345678`: the keyword and its value in one. */
-export function joined(t: Tokens, i: number, digits: number): void {
+/** `MRN12345678`, `SSN219-09-9999`: the keyword and its value in one. */
+export function joined(t: Tokens, i: number, first: number): void {
   const bits = t.bits[i] as number;
-  if (hasAny(bits, a.mrn) && digits >= 4) t.add(i, i, 'mrn', 'keyword');
-  else if (hasAny(bits, a.ssn) && digits >= 9) t.add(i, i, 'ssn', 'keyword');
-  else if (hasAny(bits, a.birth) && digits >= 6) t.add(i, i, 'date', 'keyword');
+  if (!hasAny(bits, a.mrn | a.ssn | a.birth)) return;
+  let digits = first;
+  let last = i;
+  while (last - i < 3 && (t.gap(last) === DASH || t.gap(last) === SLASH) && t.digits[last + 1] === t.length(last + 1)) {
+    digits += t.digits[++last] as number;
+  }
+  if (hasAny(bits, a.mrn) && digits >= 4) t.add(i, last, 'mrn', 'keyword');
+  else if (hasAny(bits, a.ssn) && digits >= 9) t.add(i, last, 'ssn', 'keyword');
+  else if (hasAny(bits, a.birth) && digits >= 6) t.add(i, last, 'date', 'keyword');
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { RunwireError } from '../../shared/errors.ts';
-import { measure } from '../../tests/phi-labelled.ts';
+import { measure, readBlind } from '../../tests/phi-labelled.ts';
 import { dice, harmless, keys, kinds, spliced } from '../../tests/phi-samples.ts';
 import type { PhiPolicy } from '../bus.ts';
 import { createPhiGuard, type PhiOptions, Walker } from './guard.ts';
@@ -60,6 +60,72 @@ describe('what is found', () => {
     expect((message(text, 'redact') as { message: string }).message).toContain(expected);
   });
 
+  test('[S3] [S4] the set that was written blind: all but what is hard, and no event, and next to no line, for nothing', () => {
+    const { recall, alarms, missed } = measure(readBlind());
+    expect(missed.filter(({ name }) => !name.endsWith('hard'))).toEqual([]);
+    expect([...recall.values()].reduce((sum, { of }) => sum + of, 0)).toBeGreaterThan(250);
+    expect(alarms.get('event')).toEqual({ hits: 0, of: 40 });
+    // Two that read as dates and one that reads as an address: they are masked, not refused.
+    expect(alarms.get('log')).toEqual({ hits: 3, of: 274 });
+  });
+
+  test.each([
+    ['D.O.B. 11-02-77, S.S.N. 219 09 9999', 'D.O.B. [DATE], S.S.N. [SSN]'],
+    ['a/c no. 30192847, pump s/n BX7712093', 'a/c no. [ACCOUNT], pump s/n [DEVICE]'],
+    ['policy no MX 44120938', 'policy no [PLAN]'],
+    ['SSN219-09-9999 and ssn_219_09_9999.pdf', '[SSN] and ssn_[SSN]'],
+    ['to +44 (0)20 7946 0958', 'to +[PHONE]'],
+    ['jane@hospital.rs, mail jane@hospital.rs', 'jane@hospital.rs, mail [EMAIL]'],
+    ['(01)00844588003288(17)141120(21)A98', '([DEVICE]'],
+    ['chassis WVWZZZ1JZXW000001', 'chassis [VEHICLE]'],
+    ['for member H88190273', 'for member [PLAN]'],
+    ['record number: HX-229104 (medical)', 'record number: [MRN] (medical)'],
+  ])('[S3] found by what goes with it: %s', (text, expected) => {
+    expect(message(text, 'redact')).toEqual({ message: expect.stringContaining(expected) });
+  });
+
+  test.each([
+    ['219\u201109\u20119999', '[SSN]'], // Dashes that do not break,
+    ['\uff12\uff11\uff19\uff0d\uff10\uff19\uff0d\uff19\uff19\uff19\uff19 x', '[SSN] x'], // of full width,
+    ['\u0662\u0661\u0669-\u0660\u0669-\u0669\u0669\u0669\u0669', '[SSN]'], // digits of Arabic,
+    ['\u0968\u0967\u096f-09-9999', '[SSN]'], // of Devanagari,
+    ['\ud835\udfd0\ud835\udfcf\ud835\udfd7-09-9999', '[SSN]'], // of mathematics.
+    ['x 21\u200b9-0\u00ad9-99\ufe0f99 y', 'x [SSN] y'],
+    ['s\u200bsn=219099999', '[SSN]'],
+    ['\uff53\uff53\uff4e: 219099999', '[SSN]'],
+    ['jane.doe\uff20example.org', '[EMAIL]'],
+    ['?contact=jane.doe%40example.org&page=2', '?contact=[EMAIL]&page=2'],
+    ['219%2D09%2D9999 219%252D09%252D9999', '[SSN] [SSN]'],
+    ['219%E2%80%9109%E2%80%919999', '[SSN]'],
+    ['mrn%3A%2077188312', '[MRN]'],
+    ['219&#45;09&#x2d;9999 &#50;19&ndash;09&amp;#45;9999', '[SSN] [SSN]'],
+    ['{"a":"SSN:\\n219\\u002d09\\\\u002d9999"}', '[SSN]'],
+    ['Basic amFuZS5kb2VAZXhhbXBsZS5vcmc6cHc=', 'Basic [EMAIL]='],
+    [`body ${Buffer.from('{"mrn":"77188312","n":1}').toString('base64')}`, 'body [MRN]'],
+    [Buffer.from(Buffer.from('SSN 219-09-9999').toString('base64')).toString('base64url'), '[SSN]'],
+  ])('[S16] a text is looked at as it reads: %s', (text, expected) => {
+    const { message: kept } = message(text, 'redact') as { message: string };
+    expect(kept).toContain(expected);
+    expect(kept).not.toMatch(/9{4}|77188312/);
+  });
+
+  test('[S16] so is a key, and the value of one', () => {
+    expect(guarded({ labels: { 'm%72n': 'A7718' } })).toContain('looks like protected information: mrn');
+    expect(guarded({ labels: { ssn: '\uff12\uff11\uff19\uff10\uff19\uff19\uff19\uff19\uff19' } })).toContain(
+      'ssn (key)',
+    );
+    expect(guarded({ runId: '219%2D09%2D9999' }, 'redact')).toContain('runId: ');
+  });
+
+  test.each([
+    '100% of 44%22 and 7%20of, a=1&b=2&copy=3, C:\\new\\table\\2026',
+    'se\u0301ance \u2013 \u00bd, \ud83d\ude00 \ud800 \u5c71\u7530 10\u00a0000\u202f000 \u2460',
+    Buffer.from('{"v":"meta.k8s.io/v1","rv":6082,"start":"example-pod"}').toString('base64'),
+    Buffer.from('a line of text without anything of note').toString('base64url'),
+  ])('[S16] escapes, letters and base 64 of other things are left alone: %s', (text) => {
+    expect(message(text)).toEqual({ message: text });
+  });
+
   test.each(harmless)('[S4] left alone: %s', (text) => {
     expect(message(text)).toEqual({ message: text });
   });
@@ -79,6 +145,8 @@ describe('what is found', () => {
     'mrna 12345678 and vine 12345678, placard 12345678',
     'ip-10-119-131-60, 1.2.840.113619.2.464, 2019-384522-75',
     'DOBBS 2020-01-01',
+    'query plan id 88291034, backup policy number 20260304',
+    'eth0: mac 02:42:ac:11:00:02',
     'medical records: 120000 rows, account 123456 of 999999, sn=100023',
   ])('[S4] keywords are whole words, and shapes whole numbers: %s', (text) => {
     expect(message(text)).toEqual({ message: text });
@@ -97,6 +165,11 @@ describe('keys', () => {
     expect(guarded({ data: [identifier] })).toBe(refused('data.0.value', 'mrn', 'key'));
     expect(guarded({ data: { system: 'phone', value: '5550132 4' } })).toBe(refused('data.value', 'phone', 'key'));
     expect(guarded({ data: { type: { text: 'MRN' }, value: 'K4432' } })).toBe(refused('data.value', 'mrn', 'key'));
+    expect(guarded({ data: { type: { coding: [{ code: 'MR' }] }, value: 'K4432' } })).toBe(
+      refused('data.value', 'mrn', 'key'),
+    );
+    expect(guarded({ data: { patient: { name: 'Ole Kvist' } } })).toBe(refused('data.patient.name', 'name', 'key'));
+    expect(guarded({ data: { nextOfKin: 'Bertil Ek' } })).toBe(refused('data.nextOfKin', 'name', 'key'));
   });
 
   test.each([
@@ -169,6 +242,12 @@ describe('policy', () => {
     '{\\"resourceType\\":\\"Patient\\"}',
     'NM1*IL*1*DOE*JANE****MI*XY1~',
     '(0010,0010) PN [DOE^JANE]',
+    '{"00100020":{"vr":"LO","Value":["8812345"]}}',
+    '<Patient xmlns="http://hl7.org/fhir"><id value="x1"/>',
+    '<recordTarget><patientRole><id extension="8812345"/>',
+    '{&quot;resourceType&quot;:&quot;Patient&quot;}',
+    '%7B%22resourceType%22%3A%22Patient%22%7D',
+    Buffer.from('MSH|^~\\&|ADT\rPID|1||8812345^^^H||DOE^JANE').toString('base64'),
   ])('[S8] whole records are refused, with redact too: %s', (text) => {
     for (const policy of ['reject', 'redact'] as const) {
       expect(message(text, policy)).toBe(refused('message', 'container', 'shape'));

@@ -2,7 +2,7 @@ import { BLANK, COLON, classes, DASH, DOT, EQUALS, HASH, hasAny, LOWER, SLASH, U
 import { isMonth, monthFirst } from './dates.ts';
 import { judge, PERSON } from './judge.ts';
 import type { PhiKind, Tokens } from './tokens.ts';
-import { about, role } from './words.ts';
+import { about, hashOf, role, wordAt, wordBits, wordRole } from './words.ts';
 
 /** Keywords, and the value that a phrase of them leads to. */
 
@@ -41,6 +41,27 @@ function names(t: Tokens, i: number, limit: number): number {
     last = at;
   }
   return last;
+}
+
+/** What letters with dots or strokes between them stand for: `D.O.B.`, `a/c`, `s/n`. */
+const ABBREVIATIONS: Readonly<Record<string, string>> = {
+  ...{ dob: 'dob', dod: 'dod', ssn: 'ssn', mrn: 'mrn', npi: 'npi', dea: 'dea', vin: 'vin', dl: 'dl' },
+  ...{ ac: 'acct', sn: 'serialno', mr: 'mrn' },
+};
+
+/** Gives the last letter of an abbreviation the meaning of the word. */
+export function abbreviation(t: Tokens, i: number): void {
+  const separator = t.gap(i);
+  if ((separator !== DOT && separator !== SLASH) || t.gap(i - 1) === separator) return;
+  let last = i;
+  while (last - i < 2 && t.gap(last) === separator && t.length(last + 1) === 1 && t.digits[last + 1] === 0) last++;
+  if (last === i || (last + 1 < t.count && t.gap(last) === separator)) return;
+  const letters = t.text.slice(t.starts[i], t.ends[last]).replace(/[./]/g, '').toLowerCase();
+  const word = ABBREVIATIONS[letters];
+  if (word === undefined) return;
+  const slot = wordAt(hashOf(word));
+  t.bits[last] = wordBits[slot] as number;
+  t.roles[last] = wordRole[slot] as number;
 }
 
 /** Reads a phrase of keywords and what follows it; answers the token that it read up to. */
@@ -86,7 +107,11 @@ export function phrase(t: Tokens, i: number): number {
   if (hasAny(bits, a.birth | a.stay) && isMonth(t, at)) monthFirst(t, at);
   // Inside a token of base 64, capitals begin words that are none.
   if (at > i && t.ends[at - 1] === t.starts[at]) return Math.max(at, i + 1);
-  const last = chain(t, at);
+  // Of a plan that a database made, or of a backup.
+  if (t.roles[i - 1] === role.machine) bits &= ~(a.plan | a.policy);
+  // `record number 4411 (medical)`
+  if (hasAny(bits, a.record) && hasAny(bits, a.id | a.number)) bits |= t.near(at, 6, 4) & (a.medical | a.patient);
+  const last = isPrefix(t, at, bits) ? chain(t, at + 1) : chain(t, at);
   const kind = kindOf(t, bits, isAssigned, at, last);
   if (kind) t.add(at, last, kind, 'keyword');
   return Math.max(at, i + 1);
@@ -100,6 +125,15 @@ function named(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuote
   else if ((isQuoted || t.code((t.starts[at] as number) - 1) === EQUALS) && t.digits[at] === 0) {
     t.add(at, at, 'name', 'keyword');
   }
+}
+
+/** `MX` of `policy no MX 44120938` */
+function isPrefix(t: Tokens, i: number, bits: number): boolean {
+  if (!hasAny(bits, a.id | a.number | a.account | a.licence) || t.digits[i] !== 0 || t.length(i) > 4) return false;
+  if (t.length(i) < 2 || t.gap(i) !== BLANK || t.roles[i] !== role.none || t.bits[i] !== 0) return false;
+  for (let at = t.starts[i] as number; at < (t.ends[i] as number); at++)
+    if (classes[t.code(at)] !== UPPER) return false;
+  return (t.digits[i + 1] as number) >= 5 && t.digits[i + 1] === t.length(i + 1);
 }
 
 /** The last token of a value: what hangs together by `-_./:`, and further groups of digits after blanks. */
@@ -144,7 +178,8 @@ function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, las
   // `UCSF-12345` is a number with a prefix; `account.dfs.core/2025`, `patient service-12345` are not.
   for (let at = first; t.digits[at] === 0; at++) {
     if (at - first > 1 || t.length(at) > 5) return undefined;
-    if (t.gap(at) !== DASH && t.ends[at] !== t.starts[at + 1]) return undefined;
+    if (t.gap(at) !== DASH && !(at === first && t.gap(at) === BLANK) && t.ends[at] !== t.starts[at + 1])
+      return undefined;
   }
   return judge(bits, isAssigned, text, digits, isCounted(t, last + 1));
 }

@@ -58,6 +58,8 @@ export const role = {
   person: 6,
   /** A type or a blank rather than a value. */
   placeholder: 7,
+  /** Makes a plan or a policy one of machines. */
+  machine: 8,
 } as const;
 
 const a = about;
@@ -66,7 +68,8 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['ss', a.ssn | a.card], // Only with a number sign; see `scan.ts`.
   ['phone phones telephone tel mobile cellphone phonenumber phonenum telephonenumber mobilenumber whatsapp', a.phone],
   ['homephone workphone cellnumber phoneno', a.phone],
-  ['cell contact sms callback emergencycontact', a.contact],
+  ['cell contact sms callback', a.contact],
+  ['emergencycontact', a.contact | a.name, role.person],
   ['fax faxes facsimile faxnumber faxno', a.fax],
   ['email emails mail mailto emailaddress', a.email],
   ['mrn mrns mrnumber medrec medicalrecordnumber medicalrecordno medicalrecord mrnnumber medicalrecordid', a.mrn],
@@ -106,7 +109,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     a.licence | a.personal,
   ],
   ['nationalprovideridentifier driverslicensenumber driverlicensenumber deanumber passportno', a.licence | a.personal],
-  ['vin vins vinnumber vehicle vehicleid vehicleidentificationnumber', a.vin],
+  ['vin vins vinnumber chassis vehicle vehicleid vehicleidentificationnumber', a.vin],
   ['plate plates licenseplate licenceplate platenumber', a.plate],
   ['device devices implant pacemaker pump defibrillator prosthesis glucometer ventilator', a.device],
   ['deviceid deviceidentifier', a.device | a.id],
@@ -115,7 +118,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['serialnumber serialno', a.serial | a.number],
   ['imei meid imsi iccid udi udid mac macs macaddress hardware', a.hardware],
   ['dob bday birthdate birthday dateofbirth born birth birthdt birthdatetime', a.birth],
-  ['admitted discharged deceased died', a.stay],
+  ['admitted discharged discharge deceased died death', a.stay],
   ['admissiondate admitdate dischargedate deathdate dateofdeath dod admissiondt dischargedt', a.stay],
   ['dateofservice servicedate visitdate dos', a.stay],
   ['id ids identifier ident identification code identifiers', a.id],
@@ -155,6 +158,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     role.technical,
   ],
   ['redis disk nvme ssd etcd tenant tag', 0, role.technical],
+  ['query execution explain terraform backup retention rollout deployment test', 0, role.machine],
   ['january february april june july august september october november december', 0, role.month],
   ['jan feb mar apr may jun jul aug sep sept oct nov dec march', 0, role.shortMonth],
   ['mr mrs ms dr', 0, role.title],
