@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { catchUp } from './catch-up.ts';
 import { compression } from './compression.ts';
 import { Contender, compileServers } from './contender.ts';
-import { burst, fanOut, paced } from './fan-out.ts';
+import { burst, fanOut, largeFanOut, paced } from './fan-out.ts';
 import { Report, show } from './figures.ts';
 import { Bench } from './lines.ts';
 import { compileLoad } from './load.ts';
@@ -20,11 +20,12 @@ import { runSize } from './run-size.ts';
  * How it is measured, and how to read it: docs/benchmarks.md. Nothing else may run meanwhile.
  */
 
-/** In this order, whatever order they are asked for in. */
+/** In this order, whatever order they are asked for in: those with as many readers follow each other. */
 const lines: Record<string, (bench: Bench) => Promise<void>> = {
   'fan-out': fanOut,
   burst,
   paced,
+  'fan-out-large': largeFanOut,
   'many-runs': manyRuns,
   growth,
   idle,
@@ -35,8 +36,11 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
   'run-size': runSize,
 };
 
+/** What `--quick` leaves out unless it is asked for. */
+const longLines = ['growth', 'compression', 'run-size'];
+
 const usage = `npm run bench -- [options]
-  --quick            less of everything, under a minute
+  --quick            less of everything, under a minute; without ${longLines.join(', ')}
   --only LINE,…      of: ${Object.keys(lines).join(', ')}
   --rounds N         rounds of each, 3 at the least; default 5, with --quick 3
   --json             one JSON document on stdout; the rest goes to stderr
@@ -58,7 +62,8 @@ function optionsOf() {
   if (unknown !== undefined) throw new Error(`no line "${unknown}"`);
   const rounds = Number(values.rounds ?? (values.quick ? 3 : 5));
   if (!Number.isInteger(rounds) || rounds < 3) throw new Error('--rounds must be a number from 3 on');
-  return { ...values, names: Object.keys(lines).filter((name) => wanted?.includes(name) ?? true), rounds };
+  const isWanted = (name: string) => wanted?.includes(name) ?? !(values.quick && longLines.includes(name));
+  return { ...values, names: Object.keys(lines).filter(isWanted), rounds };
 }
 
 type Manifest = { version: string; dependencies: Record<string, string>; devDependencies: Record<string, string> };
