@@ -61,6 +61,16 @@ export function coversProjects({ projects }: Principal, other: Principal | undef
   return projects.includes(everyProject) || (other?.projects.every((id) => projects.includes(id)) ?? false);
 }
 
+/**
+ * The projects to look for something in that a principal may read, be it one that is named; undefined for all. What is
+ * not looked for in others takes as long there as where there is nothing.
+ */
+export function readableAmong(principal: Principal, projectId: string | undefined): readonly string[] | undefined {
+  if (projectId !== undefined) return can(principal, 'read', { projectId }) ? [projectId] : [];
+  if (!can(principal, 'read')) return [];
+  return principal.projects.includes(everyProject) ? undefined : [...new Set(principal.projects)];
+}
+
 /** Equal for principals who may read the same. */
 export function readKey(principal: Principal): string {
   if (!can(principal, 'read')) return '';

@@ -14,7 +14,7 @@ import {
 import type { Approval, RunHeader } from '../shared/run.ts';
 import * as field from '../shared/text.ts';
 import { type Approvals, waitsFor } from './approvals.ts';
-import { can, demand, everyProject, type Principal } from './auth.ts';
+import { can, demand, everyProject, type Principal, readableAmong } from './auth.ts';
 import type { Connection } from './connection.ts';
 import { type Credentials, lapseError } from './credentials.ts';
 import { decodeCursor, encodeCursor } from './delivery/cursor.ts';
@@ -148,9 +148,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     principal: Principal,
     { runId, projectId }: { runId: string; projectId?: string | undefined },
   ) => {
-    const projects = await log.projectsOf(runId);
-    const candidates = projects.filter((candidate) => projectId === undefined || candidate === projectId);
-    const readable = candidates.filter((candidate) => can(principal, 'read', { projectId: candidate }));
+    const readable = await log.projectsOf(runId, readableAmong(principal, projectId));
     if (readable.length > 1) {
       throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
     }
@@ -211,6 +209,11 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
             .prefault({}),
         )
         .query(async ({ ctx: { principal }, signal, input: { cursor, direction: _, needsMyDecision, ...query } }) => {
+          const { projectId } = query;
+          // Even to pass over what is not the caller's takes its time, and would tell how much of it there is.
+          if (projectId !== undefined && !can(principal, 'read', { projectId })) {
+            return { runs: [], position: encodeCursor(log.epoch, log.head) };
+          }
           const page = await log.runs({
             ...query,
             signal,

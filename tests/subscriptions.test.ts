@@ -347,8 +347,8 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       const faults: unknown[] = [];
       let isBroken = true;
       const read = server.log.projectsOf.bind(server.log);
-      vi.spyOn(server.log, 'projectsOf').mockImplementation((runId) =>
-        isBroken ? Promise.reject(unavailable()) : read(runId),
+      vi.spyOn(server.log, 'projectsOf').mockImplementation((...args) =>
+        isBroken ? Promise.reject(unavailable()) : read(...args),
       );
       const subscription = client.onRunEvent.subscribe(
         { runId: 'r1', from: 'start' },

@@ -279,8 +279,8 @@ describe('readers', () => {
     await set.append(created('other'));
     let isThere = false;
     const racing = withMethods(set.log, {
-      projectsOf: async (runId) => {
-        const found = await set.log.projectsOf(runId);
+      projectsOf: async (...args) => {
+        const found = await set.log.projectsOf(...args);
         if (!isThere) await set.append(created('r1'));
         isThere = true;
         return found;

@@ -1,5 +1,5 @@
 import { RunwireError } from '../../shared/errors.ts';
-import { can, readKey } from '../auth.ts';
+import { can, readableAmong, readKey } from '../auth.ts';
 import type { LogRecord, Page, Scope } from '../event-log/log.ts';
 import { bellKey } from './bell.ts';
 import { type Filter, Reader, type ReaderContext, type Start, type Taken, type Transport } from './reader.ts';
@@ -109,8 +109,7 @@ export class EventReader extends Reader {
     const { runId } = this.#query.scope as { runId: string };
     const { log } = this.context;
     const { head } = log;
-    const projects = await log.projectsOf(runId);
-    const readable = projects.filter((projectId) => can(this.principal, 'read', { projectId }));
+    const readable = await log.projectsOf(runId, readableAmong(this.principal, undefined));
     if (readable.length > 1) {
       throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
     }

@@ -661,6 +661,10 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
       await append(log, created(), created({ projectId: 'q' }), created({ projectId: 'z', runId: 's' }));
       expect((await log.projectsOf('r')).sort()).toEqual(['p', 'q']);
       expect(await log.projectsOf('unknown')).toEqual([]);
+      expect(await log.projectsOf('r', ['q', 'x', 'p'])).toEqual(['q', 'p']);
+      expect(await log.projectsOf('r', ['q'])).toEqual(['q']);
+      expect(await log.projectsOf('r', [])).toEqual([]);
+      expect(await log.projectsOf('unknown', ['p'])).toEqual([]);
       expect(await log.run('z', 'r')).toBeUndefined();
     });
 

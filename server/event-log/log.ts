@@ -206,8 +206,11 @@ export interface EventLog {
 
   read(query: ReadQuery): Promise<Page>;
 
-  /** Projects that have a run of this id. */
-  projectsOf(runId: string): Promise<string[]>;
+  /**
+   * Projects that have a run of this id; of these alone, where some are named: then no run of another may be looked at,
+   * lest the time it takes tells that there is one.
+   */
+  projectsOf(runId: string, among?: readonly string[]): Promise<string[]>;
   /** The folded run and the position that it is true at; undefined when there is none. */
   run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined>;
   /** Headers, newest `createdAt` first. */

@@ -48,6 +48,7 @@ export function prepareStatements(db: DatabaseSyncInstance) {
       `SELECT ${EVENT_COLUMNS.replace('FROM events e', 'FROM event_users u CROSS JOIN events e ON e.seq = u.seq')}
        ${JOIN_RUN} WHERE u.user_id = ? AND u.seq > ? ORDER BY u.seq LIMIT ?`,
     ),
+    hasRun: db.prepare('SELECT 1 FROM runs WHERE project_id = ? AND run_id = ?'),
     projectsOf: db.prepare('SELECT project_id FROM runs WHERE run_id = ? ORDER BY project_id'),
     children: {
       stages: children('stages', 'stage_id'),

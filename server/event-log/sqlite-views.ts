@@ -20,9 +20,12 @@ export class SqliteViews {
     this.#parts = parts;
   }
 
-  projectsOf(runId: string): Promise<string[]> {
+  projectsOf(runId: string, among?: readonly string[]): Promise<string[]> {
+    const { projectsOf, hasRun } = this.#parts.statements;
     return this.#parts.slice(() =>
-      this.#parts.statements.projectsOf.all(runId).map((row) => (row as { project_id: string }).project_id),
+      among
+        ? among.filter((projectId) => hasRun.get(projectId, runId) !== undefined)
+        : projectsOf.all(runId).map((row) => (row as { project_id: string }).project_id),
     );
   }
 

@@ -256,8 +256,8 @@ class SqliteLog implements EventLog {
     }
   }
 
-  projectsOf(runId: string): Promise<string[]> {
-    return this.#views.projectsOf(runId);
+  projectsOf(runId: string, among?: readonly string[]): Promise<string[]> {
+    return this.#views.projectsOf(runId, among);
   }
   run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined> {
     return this.#views.run(projectId, runId);
