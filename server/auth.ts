@@ -184,18 +184,3 @@ export function localSecret(path: string): string {
   chmodSync(path, 0o600);
   return readFileSync(path, 'utf8').trim();
 }
-
-/** Whether a browser at `origin` may call a server that was addressed as `host`; an absent Origin is no browser's. */
-export function isAllowedOrigin(
-  origin: string | undefined,
-  host: string | undefined,
-  allowedOrigins: readonly string[],
-): boolean {
-  if (origin === undefined) return true;
-  if (allowedOrigins.includes(origin)) return true;
-  try {
-    return Boolean(host) && new URL(origin).host === host;
-  } catch {
-    return false; // `null` of a sandboxed page, for one.
-  }
-}

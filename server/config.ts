@@ -7,6 +7,7 @@ import { describeIssue } from '../shared/registry.ts';
 import { localSecret } from './auth.ts';
 import { isKeysAddress } from './jwks.ts';
 import { defaultLimits, type Limits } from './limits.ts';
+import { isOrigin } from './origins.ts';
 
 /** The environment, checked: the only reader of it besides the CLI. The variables are the contract's section 5. */
 
@@ -28,7 +29,9 @@ const environmentSchema = z.object({
     .optional(),
   AUTH_ISSUER: z.string().optional(),
   AUTH_AUDIENCE: z.string().optional(),
-  ALLOWED_ORIGINS: list.optional(),
+  ALLOWED_ORIGINS: list
+    .refine((origins) => origins.every(isOrigin), { error: 'must be origins such as https://app.example.org' })
+    .optional(),
   RETENTION_DAYS: z.coerce.number().positive().optional(),
   PHI_POLICY: z.enum(['reject', 'redact']).default('reject'),
   PHI_ALLOW: list.optional(),

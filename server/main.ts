@@ -18,7 +18,7 @@ const SHUTDOWN_LIMIT_MS = 9_000;
 export async function serve(): Promise<number> {
   const config = loadConfig(readEnvironment());
   const logger = pino({ level: 'info' }, pino.destination(2));
-  const server = await createRunServer({ ...config, logger });
+  const server = await createRunServer({ ...config, onlyLocalHosts: config.isLocalSecret, logger });
   collectDefaultMetrics({ register: server.metrics }); // Of the process, which is this server's own.
   const { url } = await server.listen();
   process.stdout.write(`Runwire serves ${url}\n`);

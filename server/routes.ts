@@ -6,13 +6,14 @@ import type { Logger } from 'pino';
 import { errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
 import { asksForPage, noSuchPath, serveApp } from './app-files.ts';
-import { isAllowedOrigin, type Principal } from './auth.ts';
+import type { Principal } from './auth.ts';
 import type { Credentials } from './credentials.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import { bearerOf, cookieOf, pathOf, queryOf, sendError, sendJson } from './http.ts';
 import { ingest } from './ingest.ts';
 import type { Limits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
+import { isHttps, type Origins } from './origins.ts';
 import { createLineage } from './producers/lineage-route.ts';
 import type { Publishing } from './publish.ts';
 import type { Context, RouterOf } from './router.ts';
@@ -23,7 +24,7 @@ export type RoutesOptions<R extends Registry> = {
   router: RouterOf<R>;
   publishing: Publishing<R>;
   credentials: Credentials;
-  allowedOrigins: readonly string[];
+  origins: Origins;
   cookieName: string;
   limits: Limits;
   metrics: Metrics;
@@ -35,7 +36,7 @@ const BATCH_LIMIT = 50;
 type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
-  const { router, publishing, credentials, allowedOrigins, cookieName, limits, metrics, logger, isReady } = options;
+  const { router, publishing, credentials, origins, cookieName, limits, metrics, logger, isReady } = options;
   const app = openApp();
 
   /** Bearer, or the web app's cookie where the browser says that one of our own pages asks. */
@@ -46,19 +47,17 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is needed');
     return credentials.identify(token);
   };
-  const isOwnPage = ({ headers }: IncomingMessage): boolean =>
-    headers.origin === undefined
-      ? headers['sec-fetch-site'] === 'same-origin' // Browsers send no Origin with a GET to their own.
-      : isAllowedOrigin(headers.origin, headers.host, allowedOrigins);
+  const isOwnPage = (request: IncomingMessage): boolean =>
+    request.headers.origin === undefined
+      ? request.headers['sec-fetch-site'] === 'same-origin' // Browsers send no Origin with a GET to their own.
+      : origins.allows(request);
 
   /** Lets pages of allowed origins in, and no other; answers their preflights. */
   const crossOrigin =
     (route: Route): Route =>
     (request, response) => {
-      const { origin, host } = request.headers;
-      if (!isAllowedOrigin(origin, host, allowedOrigins)) {
-        throw new RunwireError('FORBIDDEN', 'the origin is not allowed');
-      }
+      const { origin } = request.headers;
+      if (!origins.allows(request)) throw new RunwireError('FORBIDDEN', 'the origin is not allowed');
       if (origin !== undefined) {
         response.setHeader('access-control-allow-origin', origin);
         response.setHeader('access-control-allow-credentials', 'true');
@@ -96,7 +95,8 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
         const statuses = new Set(errors.map((error) => errorTable[toRunwireError(error).code].http));
         const [status] = statuses;
         const isOfAll = statuses.size === 1 && errors.length === (info?.calls.length ?? 1);
-        return isOfAll && status !== undefined ? { status } : {};
+        const headers = new Headers({ 'cache-control': 'no-store' }); // Streams have another of tRPC's own.
+        return isOfAll && status !== undefined ? { status, headers } : { headers };
       },
       onError: ({ error }) => {
         if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: error.cause ?? error }, 'a request failed');
@@ -124,17 +124,14 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     });
     if (!found) {
       // An old link, opened by a person: the app says what to do.
-      response.writeHead(303, { location: '/', 'cache-control': 'no-store' }).end();
+      response.writeHead(303, { location: '/' }).end();
       return;
     }
     const { expiresAtMs } = found;
     const maxAge = expiresAtMs === undefined ? '' : `; Max-Age=${Math.floor((expiresAtMs - Date.now()) / 1000)}`;
-    const isSecure = request.headers['x-forwarded-proto'] === 'https';
     response.writeHead(303, {
       location: '/',
-      'set-cookie': `${cookieName}=${token}; Path=/; HttpOnly; SameSite=Strict${maxAge}${isSecure ? '; Secure' : ''}`,
-      'cache-control': 'no-store',
-      'referrer-policy': 'no-referrer',
+      'set-cookie': `${cookieName}=${token}; Path=/; HttpOnly; SameSite=Strict${maxAge}${isHttps(request) ? '; Secure' : ''}`,
     });
     response.end();
   };
@@ -146,7 +143,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
 
   const scrape: Route = async (_request, response) => {
     const text = await metrics.registry.metrics();
-    response.writeHead(200, { 'content-type': metrics.registry.contentType, 'cache-control': 'no-store' }).end(text);
+    response.writeHead(200, { 'content-type': metrics.registry.contentType }).end(text);
   };
 
   /** The routes that also serve a server that we are attached to. */
@@ -174,7 +171,11 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
 
   const run = (route: Route, request: IncomingMessage, response: ServerResponse): void => {
     Promise.resolve()
-      .then(() => route(request, response))
+      .then(() => {
+        if (!origins.knowsHost(request))
+          throw new RunwireError('FORBIDDEN', 'not addressed to this server: ALLOWED_ORIGINS does not have the Host');
+        return route(request, response);
+      })
       .catch((error: unknown) => {
         const known = toRunwireError(error);
         metrics.rejected(known.code);

@@ -22,6 +22,7 @@ import { pathOf } from './http.ts';
 import { jwks } from './jwks.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { Metrics } from './metrics.ts';
+import { Origins } from './origins.ts';
 import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
 import { Publishing } from './publish.ts';
 import { createRouter, type ServerRouter } from './router.ts';
@@ -48,6 +49,11 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = {
   port?: number;
   /** Browser origins beside the server's own, as `https://app.example.org`. */
   allowedOrigins?: string[];
+  /**
+   * Refuses requests that are addressed to any other than a local name or the host of an allowed origin, as for a server
+   * on somebody's own machine; default false, since a proxy hands on the name that it is known by.
+   */
+  onlyLocalHosts?: boolean;
   /** What the guard does with protected information; default `reject`. */
   phiPolicy?: PhiPolicy;
   /** Fields that the guard leaves alone, and identifiers of your own that it is to find. */
@@ -114,7 +120,6 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const {
     host = '127.0.0.1',
     port = 3001,
-    allowedOrigins = [],
     heartbeatMs = 30_000,
     logger = pino({ level: 'warn' }),
     retentionDays,
@@ -122,6 +127,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const registry = (options.events ?? runwireEvents) as R;
   const authenticate = authenticatorOf(options, logger);
   const limits = limitsOf(options.limits);
+  const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
   const log = await openSqliteLog({
     path: databasePath(options.databaseUrl ?? 'memory:'),
     fold: foldOf(registry) as never,
@@ -195,7 +201,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     router,
     publishing,
     credentials,
-    allowedOrigins,
+    origins,
     cookieName,
     limits,
     metrics,
@@ -208,7 +214,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     router,
     connections,
     credentials,
-    allowedOrigins,
+    origins,
     cookieName,
     limits,
     compression: options.compression ?? false,

@@ -5,7 +5,6 @@ import type { Logger } from 'pino';
 import { WebSocketServer } from 'ws';
 import { errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
-import { isAllowedOrigin } from './auth.ts';
 import type { Connection } from './connection.ts';
 import type { Connections } from './connections.ts';
 import type { Credentials } from './credentials.ts';
@@ -13,6 +12,7 @@ import { DirectWebSocket, directEncoder } from './delivery/encoder.ts';
 import { toRunwireError } from './errors.ts';
 import { cookieOf } from './http.ts';
 import type { Limits } from './limits.ts';
+import type { Origins } from './origins.ts';
 import type { Context, RouterOf } from './router.ts';
 
 /** `/ws`: who may open a socket, and tRPC's handler behind it. */
@@ -21,7 +21,7 @@ export type SocketsOptions<R extends Registry> = {
   router: RouterOf<R>;
   connections: Connections;
   credentials: Credentials;
-  allowedOrigins: readonly string[];
+  origins: Origins;
   cookieName: string;
   limits: Limits;
   compression: boolean;
@@ -41,7 +41,7 @@ const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, 
 const REFUSED_ORIGINS_TOLD = 20;
 
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
-  const { router, connections, credentials, allowedOrigins, cookieName, limits, compression, logger } = options;
+  const { router, connections, credentials, origins, cookieName, limits, compression, logger } = options;
   const refused = new Set<string>();
   const wss = new WebSocketServer({
     noServer: true,
@@ -100,7 +100,8 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     if (options.isClosing()) refusal = '503 Service Unavailable';
     // tRPC makes a URL of both, outside of any try: an address that is none would end the process.
     else if (!URL.canParse(request.url ?? '', `http://${host}`)) refusal = '400 Bad Request';
-    else if (!isAllowedOrigin(origin, host, allowedOrigins)) {
+    else if (!origins.knowsHost(request)) refusal = '403 Forbidden';
+    else if (!origins.allows(request)) {
       refusal = '403 Forbidden';
       // To the page it looks like a server that is down. Once for each origin, lest the log be filled.
       if (origin !== undefined && !refused.has(origin) && refused.size < REFUSED_ORIGINS_TOLD) {
