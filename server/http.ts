@@ -3,13 +3,28 @@ import { errorTable, type RunwireError } from '../shared/errors.ts';
 
 /** What the plain HTTP routes share. */
 
+/**
+ * For answers that say nothing else. No HSTS: that would speak for every port and every other service of the host, and is
+ * for whoever ends TLS there to say (docs/deployment.md).
+ */
+const defaultHeaders = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+};
+
+/** Sets the headers by which a browser keeps an answer to itself, and to what it is. */
+export function secureByDefault(response: ServerResponse): void {
+  for (const [name, value] of Object.entries(defaultHeaders)) response.setHeader(name, value);
+}
+
 export function sendJson(response: ServerResponse, status: number, body: unknown): void {
   const text = JSON.stringify(body);
   response.writeHead(status, {
     'content-type': 'application/json; charset=utf-8',
     'content-length': Buffer.byteLength(text),
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
   });
   response.end(text);
 }

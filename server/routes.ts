@@ -9,7 +9,7 @@ import { asksForPage, noSuchPath, serveApp } from './app-files.ts';
 import type { Principal } from './auth.ts';
 import type { Credentials } from './credentials.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
-import { bearerOf, cookieOf, pathOf, queryOf, sendError, sendJson } from './http.ts';
+import { bearerOf, cookieOf, pathOf, queryOf, secureByDefault, sendError, sendJson } from './http.ts';
 import { ingest } from './ingest.ts';
 import type { Limits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
@@ -170,6 +170,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
   };
 
   const run = (route: Route, request: IncomingMessage, response: ServerResponse): void => {
+    secureByDefault(response);
     Promise.resolve()
       .then(() => {
         if (!origins.knowsHost(request))

@@ -131,7 +131,7 @@ export function createLineage<R extends Registry>(
     }
     if (first) note(first, failed.length);
     if (failed.length === 0) {
-      response.writeHead(204, { 'cache-control': 'no-store' }).end();
+      response.writeHead(204).end();
       return;
     }
     sendJson(response, 200, {
