@@ -38,6 +38,26 @@ export function sendError(response: ServerResponse, error: RunwireError): void {
   sendJson(response, errorTable[error.code].http, error);
 }
 
+/** How long a refused request may go on arriving. */
+const DISCARD_MS = 1_000;
+
+/**
+ * Reads what is still to come of a refused request, for a while, and forgets it: a socket that is closed with something
+ * unread is reset, and the reset overtakes the answer. It never rejects.
+ */
+export async function discardRest(request: IncomingMessage): Promise<void> {
+  if (request.complete || request.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      clearTimeout(patience);
+      request.off('end', done).off('close', done);
+      resolve();
+    };
+    const patience = setTimeout(done, DISCARD_MS);
+    request.on('end', done).on('close', done).resume();
+  });
+}
+
 export const bearerOf = (request: IncomingMessage): string | undefined =>
   /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
 

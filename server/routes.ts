@@ -9,7 +9,7 @@ import { asksForPage, noSuchPath, serveApp } from './app-files.ts';
 import type { Principal } from './auth.ts';
 import type { Credentials } from './credentials.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
-import { bearerOf, cookieOf, pathOf, queryOf, secureByDefault, sendError, sendJson } from './http.ts';
+import { bearerOf, cookieOf, discardRest, pathOf, queryOf, secureByDefault, sendError, sendJson } from './http.ts';
 import { ingest } from './ingest.ts';
 import type { Limits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
@@ -33,6 +33,7 @@ export type RoutesOptions<R extends Registry> = {
 };
 
 const BATCH_LIMIT = 50;
+const TRPC_METHODS = new Set(['GET', 'HEAD', 'POST']);
 type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
@@ -75,6 +76,10 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
   const trpc = crossOrigin(async (request, response) => {
     const path = (pathOf(request) ?? '').slice('/trpc/'.length);
     if (!isDecodable(path)) throw new RunwireError('NOT_FOUND', 'no such procedure');
+    // Of TRACE and the like no Request can be made, which would be our failure.
+    if (!TRPC_METHODS.has(request.method ?? '')) {
+      throw new RunwireError('INVALID_INPUT', 'the procedure takes another method');
+    }
     await nodeHTTPRequestHandler({
       router,
       req: request,
@@ -154,7 +159,8 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     if (path === '/api/v1/lineage/batch') return lineageBatch;
     return path.startsWith('/api/v1/') ? notFound : undefined;
   };
-  const anyRoute = (path: string): Route => {
+  const anyRoute = (path: string, method = ''): Route => {
+    if (method !== 'GET' && method !== 'HEAD') return ownRoute(path) ?? notFound;
     switch (path) {
       case '/healthz':
         return (_request, response) => sendJson(response, 200, { status: 'alive' });
@@ -177,11 +183,11 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
           throw new RunwireError('FORBIDDEN', 'not addressed to this server: ALLOWED_ORIGINS does not have the Host');
         return route(request, response);
       })
-      .catch((error: unknown) => {
+      .catch(async (error: unknown) => {
         const known = toRunwireError(error);
         metrics.rejected(known.code);
         if (known.code === 'INTERNAL') logger.error({ err: error }, 'a request failed');
-        // What is left of a refused body is not waited for.
+        await discardRest(request);
         if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
         sendError(response, known);
       });
@@ -190,7 +196,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
   return {
     /** Answers every path. */
     all: (request: IncomingMessage, response: ServerResponse): void =>
-      run(anyRoute(pathOf(request) ?? ''), request, response),
+      run(anyRoute(pathOf(request) ?? '', request.method), request, response),
     /** Answers `/trpc` and `/api/v1`; false for any other path. */
     own: (request: IncomingMessage, response: ServerResponse): boolean => {
       const route = ownRoute(pathOf(request) ?? '');
@@ -200,11 +206,10 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
   };
 }
 
-/** What is not is a 500 to tRPC. */
+/** What is not is a 500 to tRPC. The result is looked at: bundlers drop a call of this kind whose result is not. */
 function isDecodable(path: string): boolean {
   try {
-    decodeURIComponent(path);
-    return true;
+    return typeof decodeURIComponent(path) === 'string';
   } catch {
     return false;
   }

@@ -12,7 +12,7 @@ import { DirectWebSocket, directEncoder } from './delivery/encoder.ts';
 import { toRunwireError } from './errors.ts';
 import { cookieOf } from './http.ts';
 import type { Limits } from './limits.ts';
-import type { Origins } from './origins.ts';
+import { isOrigin, type Origins } from './origins.ts';
 import type { Context, RouterOf } from './router.ts';
 
 /** `/ws`: who may open a socket, and tRPC's handler behind it. */
@@ -39,6 +39,8 @@ const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, 
 
 /** How many refused origins the log is told of. */
 const REFUSED_ORIGINS_TOLD = 20;
+/** Longer than any name of a host: the header may hold what it likes. */
+const ORIGIN_TOLD_LENGTH = 300;
 
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
   const { router, connections, credentials, origins, cookieName, limits, compression, logger } = options;
@@ -104,7 +106,8 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     else if (!origins.allows(request)) {
       refusal = '403 Forbidden';
       // To the page it looks like a server that is down. Once for each origin, lest the log be filled.
-      if (origin !== undefined && !refused.has(origin) && refused.size < REFUSED_ORIGINS_TOLD) {
+      const isTold = origin !== undefined && isOrigin(origin) && origin.length <= ORIGIN_TOLD_LENGTH;
+      if (isTold && !refused.has(origin) && refused.size < REFUSED_ORIGINS_TOLD) {
         refused.add(origin);
         logger.warn({ origin }, 'an origin was refused: ALLOWED_ORIGINS does not have it');
       }

@@ -95,6 +95,17 @@ describe('what a browser is told', () => {
   });
 });
 
+test('[N1] of refused origins the log has those that a page can have, and no other text', async () => {
+  const { logger, lines } = keptLog();
+  await using server = await startServer({ logger });
+  const told = 'https://evil.example';
+  for (const origin of [told, `https://${'CANARY'.repeat(100)}`, 'CANARY', 'null', 'https://CANARY.example/path']) {
+    expect(await upgrade(server.url, { origin })).toBe(403);
+  }
+  expect(lines.filter((line) => line.includes(told))).toHaveLength(1);
+  expect(lines.join()).not.toContain('CANARY');
+});
+
 describe('a name that leads here and is another’s (DNS rebinding)', () => {
   test('[N2] is answered neither on paths nor on the socket by a server on somebody’s own machine', async () => {
     using folder = temporaryFolder();

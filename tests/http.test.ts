@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
@@ -250,6 +251,25 @@ describe('POST /api/v1/events', () => {
     expect((await server.post(JSON.stringify(created('r1')))).status).toBe(200);
   });
 
+  test('[Q5] a large body that is refused before it is read is answered, not reset', async () => {
+    await using server = await withToken();
+    const body = Buffer.alloc(7 * 1024 * 1024, ' ');
+    for (const [authorization, path, status] of [
+      ['Bearer none', '/api/v1/events', 401],
+      [server.authorization, '/api/v1/none', 404],
+      [server.authorization, '/trpc/%', 404],
+    ] as const) {
+      const head = `POST ${path} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization}\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`;
+      // As a client that listens once it has said everything.
+      const socket = connect(server.port, '127.0.0.1').pause();
+      const written = new Promise((resolve) => socket.once('error', resolve).write(head + body, resolve));
+      expect(await written, path).toBeFalsy();
+      const [answer] = await once(socket.resume(), 'data');
+      expect(String(answer).slice(0, 12), path).toBe(`HTTP/1.1 ${status}`);
+      socket.destroy();
+    }
+  });
+
   test('[Q5] a body that breaks off stores nothing; a slow one is waited for', async () => {
     await using server = await withToken();
     const head = `POST /api/v1/events HTTP/1.1\r\nhost: x\r\nauthorization: ${server.authorization}\r\n`;
@@ -340,6 +360,16 @@ test('[Q11] what is no page of the app is a JSON 404, whatever it is', async () 
 });
 
 describe('health', () => {
+  test('[Q8] is read, and nothing else: another method is 404', async () => {
+    await using server = await withToken();
+    for (const path of ['/healthz', '/readyz', '/metrics', '/login']) {
+      for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {
+        expect((await fetch(server.url + path, { method })).status, `${method} ${path}`).toBe(404);
+      }
+      expect((await fetch(server.url + path, { method: 'HEAD' })).status, path).toBe(path === '/login' ? 401 : 200);
+    }
+  });
+
   test('[Q8] alive while the process is, ready while it can serve', async () => {
     await using server = await withToken();
     expect(await (await fetch(`${server.url}/healthz`)).json()).toEqual({ status: 'alive' });
@@ -389,6 +419,17 @@ describe('stats', () => {
 });
 
 describe('/trpc', () => {
+  test('[Q6] a method of which no Request can be made is refused, and is no failure of ours', async () => {
+    await using server = await withToken();
+    for (const method of ['TRACE', 'PUT', 'PROPFIND']) {
+      const head = `${method} /trpc/auth.me HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`;
+      const answer = await answerTo(server.port, [head]);
+      expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+      expect(answer).toContain('"INVALID_INPUT"');
+    }
+    expect(server.lines.filter((line) => line.includes('"level":50'))).toEqual([]);
+  });
+
   test('[Q10] answers single calls and batches of the stock client, each call for itself', async () => {
     await using server = await withToken();
     const client = createTRPCClient<AppRouter>({
