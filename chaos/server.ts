@@ -14,19 +14,28 @@ const STOP_MS = 20_000;
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** `serve.ts` and all that it imports in one file, which starts several times faster than a hundred of them. */
+/**
+ * `serve.ts` and all that it imports in one file, which starts several times faster than a hundred of them; where it
+ * finds the web app, if that has been built.
+ */
 export async function bundleServer(): Promise<Disposable & { path: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'runwire-chaos-'));
-  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+  for (const name of ['node_modules', 'dist']) symlinkSync(join(root, name), join(folder, name));
   await build({
     configFile: false,
     root,
     logLevel: 'error',
     ssr: { noExternal: true, external: ['@photostructure/sqlite'] },
-    build: { ssr: 'chaos/serve.ts', outDir: folder, emptyOutDir: false, minify: false, target: 'node20' },
+    build: {
+      ssr: 'chaos/serve.ts',
+      outDir: join(folder, 'server'),
+      emptyOutDir: false,
+      minify: false,
+      target: 'node20',
+    },
   });
   return {
-    path: join(folder, 'serve.js'),
+    path: join(folder, 'server', 'serve.js'),
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
