@@ -124,6 +124,7 @@ const inputs: Record<string, (dice: Dice, world: World) => unknown> = {
   'approval.list': (dice, world) => ({ ...(dice.chance(0.5) ? { status: 'pending' } : {}), ...page(dice, world) }),
   'approval.grant': (dice) => ({ ...approval(dice), comment: canary }),
   'approval.deny': (dice) => ({ ...approval(dice), reason: canary }),
+  'auth.revoke': (dice) => (dice.chance(0.5) ? { jti: canary } : { sub: `nobody-${dice.between(0, 3)}` }),
   'auth.refresh': (dice, { tokens }) => ({ token: dice.pick(Object.values(tokens).flat()) }),
 };
 

@@ -289,7 +289,7 @@ export function playWs(port: number, given: WsCase): Promise<Outcome> {
     });
     ws.on('close', (code) => {
       outcomes.push(`closed ${code}`);
-      const isKnown = [1000, 1002, 1003, 1005, 1007, 1009, 4401, 4408, 4429].includes(code);
+      const isKnown = [1000, 1002, 1003, 1005, 1007, 1009, 4401, 4403, 4408, 4429].includes(code);
       if (!isKnown && !isRaw && !leaves) problem ??= `closed with ${code}`;
       done();
     });

@@ -179,8 +179,9 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     secureByDefault(response);
     Promise.resolve()
       .then(() => {
-        if (!origins.knowsHost(request))
+        if (!origins.knowsHost(request)) {
           throw new RunwireError('FORBIDDEN', 'not addressed to this server: ALLOWED_ORIGINS does not have the Host');
+        }
         return route(request, response);
       })
       .catch(async (error: unknown) => {
