@@ -33,3 +33,12 @@ test('every rule that a test names is in SPEC.md, once', () => {
   expect([...titled].filter((rule) => !rules.includes(rule))).toEqual([]);
   expect(new Set(rules).size).toBe(rules.length);
 });
+
+test('every rule that SECURITY.md names is in SPEC.md', () => {
+  const text = readFileSync(`${root}SECURITY.md`, 'utf8');
+  const named = [...text.matchAll(/\[((?:[A-Z]\d+(?:–[A-Z]\d+)?(?:, )?)+)\]/g)].flatMap(([, list = '']) =>
+    [...list.matchAll(/[A-Z]\d+/g)].map(([rule]) => rule),
+  );
+  expect(named.length).toBeGreaterThan(30);
+  expect(named.filter((rule) => !rules.includes(rule))).toEqual([]);
+});
