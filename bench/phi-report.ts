@@ -62,7 +62,25 @@ for (const [name, made] of events) {
       .padStart(8)} µs`,
   );
 }
-for (const piece of ['1-', '@', 'mrn ', 'a@b.', '123-45-', 'patient id: ', '::', '(', 'Mr. A', '4111 ']) {
+for (const piece of [
+  '1-',
+  '@',
+  'mrn ',
+  'a@b.',
+  '123-45-',
+  'patient id: ',
+  '::',
+  '(',
+  'Mr. A',
+  '4111 ',
+  '%25',
+  '&amp;',
+  '\\',
+  'c3Nu',
+  '\u0662',
+  '\ufdfa',
+  'a/c ',
+]) {
   const draft = { type: 'x', data: piece.repeat(Math.ceil((64 * 1024) / piece.length)).slice(0, 64 * 1024 - 1) };
   const begun = process.cpuUsage();
   for (let i = 0; i < 5; i++) {

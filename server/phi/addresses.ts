@@ -38,6 +38,9 @@ export function ip(t: Tokens, i: number): boolean {
 /** What begins with up to four hexadecimal digits: public IPv6 addresses, and MAC addresses that are called so. */
 export function hex(t: Tokens, i: number): void {
   const start = t.starts[i] as number;
+  // Addresses that are for all to reach begin with 2 or 3.
+  const first = t.code(start);
+  if (t.length(i) !== 2 && (t.length(i) !== 4 || first < 50 || first > 51)) return;
   const next = t.code(t.ends[i] as number);
   if (next !== COLON && (next !== DASH || t.length(i) !== 2)) return;
   const before = t.code(start - 1);
@@ -81,7 +84,7 @@ export function hex(t: Tokens, i: number): void {
   if (isMac) {
     if (hasAny(t.near(i, 6, 0), a.hardware | a.device))
       t.found.push({ start, end: at, kind: 'device', rule: 'keyword', isSoft: false });
-  } else if (isAddress && t.length(i) === 4 && (t.code(start) === 50 || t.code(start) === 51)) {
+  } else if (isAddress && t.length(i) === 4) {
     t.found.push({ start, end: at, kind: 'ip', rule: 'shape', isSoft: true });
   }
 }

@@ -65,8 +65,14 @@ export function year(t: Tokens, i: number): void {
 /** Dates that begin with a number: `5/20/2021`, `21.5.2021`, `5-MAY-2021`, `15th of May, 2021`. */
 export function dayFirst(t: Tokens, i: number): void {
   const isOrdinal = t.length(i) > 2 && isOrdinalDay(t, i);
-  if (!isOrdinal && !isDay(t, i)) return;
   const separator = t.gap(i);
+  if (!isOrdinal) {
+    // Most numbers are none: what comes next says so at once.
+    const isNumeric = i + 1 < t.count && (t.digits[i + 1] as number) > 0;
+    const isSeparated = separator === SLASH || separator === DASH || separator === DOT;
+    if (isNumeric ? !isSeparated : !isMonth(t, i + 1)) return;
+    if (!isDay(t, i)) return;
+  }
   if (!isOrdinal && (separator === SLASH || separator === DASH || separator === DOT)) {
     if (t.gap(i + 1) === separator && numericDate(t, i, separator)) return;
     // Both ends of `04/12-04/15/2023`.

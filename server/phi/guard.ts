@@ -46,6 +46,7 @@ const KEYS_LIMIT = 4_096;
 const KEY_LIMIT = 100;
 const longKey: Key = { field: undefined, words: 0, name: '(key)' };
 const DEPTH_LIMIT = 64;
+const ROUNDS_LIMIT = 8;
 /** As long as a draft may be; the guard is not to be led into more by another schema. */
 const TEXT_LIMIT = 64 * 1024;
 const a = about;
@@ -162,7 +163,20 @@ export class Walker {
     if (grave && grave.kind === 'container') throw refusal(path, grave.kind, grave.rule);
     if (grave && isReferred) throw refusal(path, grave.kind, `${grave.rule}; an id is not redacted`);
     if (grave && this.#policy === 'reject') throw refusal(path, grave.kind, grave.rule);
-    return redact(text, counted);
+    return this.#redacted(text, counted, path, field, words);
+  }
+
+  /** Until nothing more is found: what stood between a keyword and a number may be gone, or the text cut short. */
+  #redacted(text: string, findings: readonly Finding[], path: string, field: Field, words: number): string {
+    const limit = LIMITS.find((most) => text.length <= most) ?? text.length;
+    let kept = text;
+    let left = findings;
+    for (let round = 0; left.length > 0; round++) {
+      if (round === ROUNDS_LIMIT) throw refusal(path, 'container', 'shape');
+      kept = redact(kept, left, limit);
+      left = this.find(kept, words).filter((finding) => isCounted(finding, field));
+    }
+    return kept;
   }
 
   /** All that is found in a text whose key is about `words`. */
@@ -230,17 +244,20 @@ function isCounted({ kind, isSoft }: Finding, field: Field): boolean {
 /** Limits of text in the twelve types: a mark may be longer than what it stands for, and must not break them. */
 const LIMITS = [200, 2_000];
 
-function redact(text: string, findings: readonly Finding[]): string {
+function redact(text: string, findings: readonly Finding[], limit: number): string {
   let out = '';
   let from = 0;
   for (const { start, end, kind } of findings) {
-    out += `${text.slice(from, start)}[${kind.toUpperCase()}]`;
-    from = end;
+    // No half of a pair of surrogates is left over.
+    out += `${text.slice(from, isInPair(text, start) ? start - 1 : start)}[${kind.toUpperCase()}]`;
+    from = isInPair(text, end) ? end + 1 : end;
   }
   out += text.slice(from);
-  const limit = LIMITS.find((most) => text.length <= most) ?? text.length;
   return out.length <= limit ? out : out.slice(0, limit).toWellFormed();
 }
+
+const isInPair = (text: string, at: number): boolean =>
+  (text.charCodeAt(at - 1) & 0xfc00) === 0xd800 && (text.charCodeAt(at) & 0xfc00) === 0xdc00;
 
 function refusal(path: string, kind: string, rule: string): RunwireError {
   return new RunwireError('PHI_REJECTED', `looks like protected information: ${kind} (${rule})`, { path });

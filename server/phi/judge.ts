@@ -8,6 +8,11 @@ import { about } from './words.ts';
 export const PERSON = 1 << 31;
 const a = about;
 
+/** Words that say by themselves little of a value: without another, it is nothing. */
+const LESSER =
+  a.id | a.number | a.record | a.name | a.address | a.zip | a.contact | a.email | a.stay | a.personal | PERSON;
+export const SUBJECTS = ~LESSER;
+
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 const LONG_HEX = /^(?:[0-9a-f]{16,}$|(?:[0-9a-f]{2}:){3})/i;
 const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;

@@ -91,6 +91,7 @@ describe('what is found', () => {
     ['\u0968\u0967\u096f-09-9999', '[SSN]'], // of Devanagari,
     ['\ud835\udfd0\ud835\udfcf\ud835\udfd7-09-9999', '[SSN]'], // of mathematics.
     ['x 21\u200b9-0\u00ad9-99\ufe0f99 y', 'x [SSN] y'],
+    ['219-\uff109-\uff19999', '[SSN]'],
     ['s\u200bsn=219099999', '[SSN]'],
     ['\uff53\uff53\uff4e: 219099999', '[SSN]'],
     ['jane.doe\uff20example.org', '[EMAIL]'],
@@ -304,12 +305,45 @@ describe('whatever is sent', () => {
       '_',
       'DE97',
       'fe80',
+      '%',
+      '%25',
+      '%E2%80',
+      '&',
+      '&amp;',
+      '&#4',
+      '\\u00',
+      '\\n',
+      '|',
+      '<P',
+      'QUJD',
+      'c3NuIDIxOS0wOS05OTk5',
+      '(01)',
+      '00844588003288',
+      'a/',
+      'S.',
       'aB',
     ],
-    ...['resourceType', 'PID|', '1EG4', '2001', '5/', '4111 ', 'x', 'é', '\u2013', 'ID is the', '://', "'"],
+    ...[
+      'resourceType',
+      'PID|',
+      '1EG4',
+      '2001',
+      '5/',
+      '4111 ',
+      'x',
+      'é',
+      '\u2013',
+      '\uff12',
+      '\u0662',
+      '\u200b',
+      '\ud835',
+      'ID is the',
+      '://',
+      "'",
+    ],
   ];
   const hostile = fc.array(fc.constantFrom(...pieces), { minLength: 1, maxLength: 6 }).map((parts) => parts.join(''));
-  const filled = (piece: string, length: number) => piece.repeat(Math.ceil(length / piece.length)).slice(0, length);
+  const filled = (piece: string, length: number) => piece.repeat(Math.ceil(length / piece.length));
 
   test('[S11] twice the text takes twice the steps, and never more than so many for a character', () => {
     const scanner = new Scanner();
@@ -323,7 +357,7 @@ describe('whatever is sent', () => {
         expect(large).toBeLessThanOrEqual(small * 8 * 1.2 + 2_000);
         expect(large).toBeLessThanOrEqual(32_768 * 120);
       }),
-      { seed: 3, numRuns: 1_500 },
+      { seed: 3, numRuns: 500 },
     );
   });
 
@@ -347,13 +381,22 @@ describe('whatever is sent', () => {
         const limits = [200, 2_000, 65_536];
         const limit = (length: number) => limits.find((most) => length <= most);
         expect(limit(kept.message.length)).toBeLessThanOrEqual(limit(text.length) as number);
-        expect(kept.message.isWellFormed()).toBe(text.isWellFormed());
+        if (text.isWellFormed()) expect(kept.message.isWellFormed()).toBe(true);
+        expect(walker.guard(kept, 'redact')).toEqual(kept);
       }),
       { seed: 4, numRuns: 2_000 },
     );
     for (const { text } of spliced(11, 60)) {
       const kept = walker.guard({ message: text }, 'redact');
       expect([text, walker.guard(kept, 'reject')]).toEqual([text, kept]);
+    }
+  });
+
+  test('[S14] where a mark begins or ends inside a pair of surrogates, no half is left', () => {
+    for (const text of [`${'x😀'.repeat(40)}@example.org`, `a@b.${'😀'.repeat(70)}`, `a@b.c${'😀'.repeat(70)}`]) {
+      const { message: kept } = message(text, 'redact') as { message: string };
+      expect(kept).toContain('[EMAIL]');
+      expect(kept.isWellFormed()).toBe(true);
     }
   });
 

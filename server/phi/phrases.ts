@@ -1,6 +1,6 @@
 import { BLANK, COLON, classes, DASH, DOT, EQUALS, HASH, hasAny, LOWER, SLASH, UNDERSCORE, UPPER } from './chars.ts';
 import { isMonth, monthFirst } from './dates.ts';
-import { judge, PERSON } from './judge.ts';
+import { judge, PERSON, SUBJECTS } from './judge.ts';
 import type { PhiKind, Tokens } from './tokens.ts';
 import { about, hashOf, role, wordAt, wordBits, wordRole } from './words.ts';
 
@@ -111,6 +111,7 @@ export function phrase(t: Tokens, i: number): number {
   if (t.roles[i - 1] === role.machine) bits &= ~(a.plan | a.policy);
   // `record number 4411 (medical)`
   if (hasAny(bits, a.record) && hasAny(bits, a.id | a.number)) bits |= t.near(at, 6, 4) & (a.medical | a.patient);
+  if (!hasAny(bits, SUBJECTS)) return Math.max(at, i + 1);
   const last = isPrefix(t, at, bits) ? chain(t, at + 1) : chain(t, at);
   const kind = kindOf(t, bits, isAssigned, at, last);
   if (kind) t.add(at, last, kind, 'keyword');

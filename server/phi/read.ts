@@ -191,6 +191,9 @@ export class Reading {
 
 /** What a character beyond ASCII reads as: a digit, a dash, a blank, a letter without its accent; itself; or nothing. */
 function foldOf(code: number): number {
+  // Chinese, Korean, and nobody's.
+  if ((code >= 0x3400 && code < 0xa000) || (code >= 0xac00 && code < 0xd800) || (code >= 0xe000 && code < 0xf900))
+    return code;
   const text = String.fromCharCode(code);
   if (/[\p{Default_Ignorable_Code_Point}\p{M}]/u.test(text)) return DROPPED;
   if (/\p{Nd}/u.test(text)) {

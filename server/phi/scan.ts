@@ -1,5 +1,5 @@
 import { email, hex, ip } from './addresses.ts';
-import { classes, LOWER } from './chars.ts';
+import { COLON, classes, DASH, DOT, LOWER } from './chars.ts';
 import { dayFirst, monthFirst, year } from './dates.ts';
 import { PERSON } from './judge.ts';
 import {
@@ -17,6 +17,7 @@ import {
 } from './numbers.ts';
 import { abbreviation, phrase, title } from './phrases.ts';
 import { Reading, textOfBase64 } from './read.ts';
+import { CONTAINER, mayHold, mayReadOtherwise, READ } from './signs.ts';
 import { type Finding, Tokens } from './tokens.ts';
 import { hashNext, hashStart, role, wordAt, wordBits, wordRole } from './words.ts';
 
@@ -49,41 +50,37 @@ export class Scanner {
   /** Findings in order, none over another. */
   scan(text: string, context = 0): Finding[] {
     const t = this.#tokens;
-    t.steps = 0;
-    const needs = this.#needs(text);
-    if (needs === 0) return nothing;
-    if ((needs & READ) !== 0) {
-      const read = this.#reading.read(text);
-      t.steps += text.length;
-      if (read !== text) {
-        const found = this.#scan(read, context, this.#needs(read));
-        return found.map((finding) => ({ ...finding, ...this.#reading.placeOf(finding.start, finding.end) }));
-      }
-    }
-    return this.#scan(text, context, needs);
+    t.steps = text.length;
+    if (!mayHold(text)) return nothing;
+    t.cut(text, context);
+    if ((t.signs & READ) === 0) return this.#scan();
+    const read = this.#reading.read(text);
+    t.steps += text.length;
+    if (read === text) return this.#scan();
+    t.cut(read, context);
+    return this.#scan().map((finding) => ({ ...finding, ...this.#reading.placeOf(finding.start, finding.end) }));
   }
 
   /** The text as it reads: what {@link scan} looks at. */
   read(text: string): string {
-    return (this.#needs(text) & READ) === 0 ? text : this.#reading.read(text);
+    return mayReadOtherwise(text) ? this.#reading.read(text) : text;
   }
 
-  #scan(text: string, context: number, needs: number): Finding[] {
+  #scan(): Finding[] {
     const t = this.#tokens;
-    if ((needs & ~READ) === 0) return nothing;
-    if ((needs & CONTAINER) !== 0 && isContainer(text)) {
-      return [{ start: 0, end: text.length, kind: 'container', rule: 'shape', isSoft: false }];
+    if ((t.signs & CONTAINER) !== 0 && isContainer(t.text)) {
+      return [{ start: 0, end: t.text.length, kind: 'container', rule: 'shape', isSoft: false }];
     }
-    t.cut(text, context);
     for (const at of t.ats) email(t, at);
+    const { count, digits: digitsOf, bits: bitsOf, roles } = t;
     let phraseEnd = 0;
-    for (let i = 0; i < t.count; i++) {
-      const digits = t.digits[i] as number;
+    for (let i = 0; i < count; i++) {
+      const digits = digitsOf[i] as number;
       if (digits > 0) this.#number(i, digits);
       else if (t.length(i) === 2) hex(t, i);
       else if (t.length(i) === 1) abbreviation(t, i);
-      const bits = t.bits[i] as number;
-      const kind = t.roles[i] as number;
+      const bits = bitsOf[i] as number;
+      const kind = roles[i] as number;
       if (i >= phraseEnd && (bits !== 0 || kind === role.person)) phraseEnd = phrase(t, i);
       else if (kind === role.title) title(t, i);
       else if (kind === role.month || kind === role.shortMonth) monthFirst(t, i);
@@ -135,34 +132,12 @@ export class Scanner {
     return bits | (wordBits[whole] as number);
   }
 
-  /** Whether anything can be found at all, in one cheap look: most texts end here. */
-  #needs(text: string): number {
-    let digits = 0;
-    let needs = 0;
-    for (let i = 0; i < text.length; i++) {
-      const code = text.charCodeAt(i);
-      const sign = code < 128 ? (signs[code] as number) : READ;
-      if (sign === 0) continue;
-      if (sign === ONE) digits++;
-      else if (sign === ALWAYS || sign === CONTAINER || sign === READ) needs |= sign;
-      else if (sign === ESCAPE) {
-        if (isEscape(code, text.charCodeAt(i + 1))) needs |= READ;
-      } else if (sign === TITLE) {
-        const before = i > 0 ? text.charCodeAt(i - 1) : 0;
-        if (before === 77 || before === 68) needs |= ALWAYS;
-      } else if (code === 84 ? i > 0 && text.charCodeAt(i - 1) === 101 : beginsRecord(text.charCodeAt(i + 1))) {
-        needs |= CONTAINER;
-      }
-    }
-    this.#tokens.steps += text.length;
-    return digits > 0 ? needs | ALWAYS : needs;
-  }
-
   /** Holds a token with digits in it against the shapes that begin with it. */
   #number(i: number, digits: number): void {
     const t = this.#tokens;
     this.#tokens.steps += 8;
     const length = t.length(i);
+    const next = t.code(t.ends[i] as number);
     if (digits === length) {
       if (length === 3) ssn(t, i) || phone(t, i);
       else if (length === 4) card(t, i) || year(t, i);
@@ -174,7 +149,7 @@ export class Scanner {
         if (length === 14) udi(t, i);
       }
       if (length <= 3) {
-        if (ip(t, i)) return;
+        if (next === DOT && ip(t, i)) return;
         if (t.code((t.starts[i] as number) - 1) === 43) international(t, i);
       } else if (length <= 15 && t.code((t.starts[i] as number) - 1) === 43) international(t, i);
     } else {
@@ -183,40 +158,8 @@ export class Scanner {
       spaced(t, i, length, digits);
       joined(t, i, digits);
     }
-    if (length <= 4) hex(t, i);
+    if (next === COLON || next === DASH) hex(t, i);
   }
-}
-
-/** `(0010,`, `"00100020"`, `<Patient`, `<patientRole` */
-const beginsRecord = (next: number): boolean => next === 48 || (next | 32) === 112;
-/** `%2D`, `&#45;`, `&ndash;`, `\\u002d`, `\\n`; a query string and a Windows path are mostly none. */
-const isEscape = (code: number, next: number): boolean => {
-  if (code === 37) return (next >= 48 && next <= 57) || ((next | 32) >= 97 && (next | 32) <= 102);
-  if (code === 38) return next === 35 || ((next | 32) >= 97 && (next | 32) <= 122);
-  return next === 92 || next === 110 || next === 114 || next === 116 || next === 117 || next === 120;
-};
-
-/** What a character makes possible: a number, anything, a record; `Mr` and `Dr`; `(0010,` and `resourceType`. */
-const ONE = 1;
-const ALWAYS = 2;
-const CONTAINER = 4;
-const TITLE = 8;
-const PAIR = 16;
-/** Reads otherwise than it is written, perhaps. */
-const READ = 32;
-const ESCAPE = 64;
-/** Base 64 in base 64 is looked into, and no further. */
-const ENCODED_LIMIT = 2;
-const signs = new Uint8Array(128);
-for (const [characters, sign] of [
-  ['0123456789', ONE],
-  ['@=:', ALWAYS],
-  ['|*', CONTAINER],
-  ['rsRS', TITLE],
-  ['(<"T', PAIR],
-  ['%&\\', ESCAPE],
-] as const) {
-  for (const character of characters) signs[character.charCodeAt(0)] = sign;
 }
 
 /** Records made of identifiers, refused whole: HL7 v2 and CDA, FHIR, X12, DICOM. */
@@ -232,6 +175,8 @@ function isContainer(text: string): boolean {
   return false;
 }
 
+/** Base 64 in base 64 is looked into, and no further. */
+const ENCODED_LIMIT = 2;
 const nothing: Finding[] = [];
 
 /** In order, what overlaps made one; the graver of two decides. */

@@ -1,5 +1,6 @@
 import { BLANK, classes, DASH, DIGIT, LOWER, plain, SEPARATOR, SLASH, UNDERSCORE, UPPER, wideClass } from './chars.ts';
 import { BASE64_LEAST } from './read.ts';
+import { READ, signAt } from './signs.ts';
 import { hashNext, hashStart, role, wordAt, wordBits, wordRole } from './words.ts';
 
 export type PhiKind =
@@ -46,6 +47,8 @@ export class Tokens {
   roles = new Uint8Array(256);
   /** Where there is an `@`. */
   ats: number[] = [];
+  /** What the characters make possible: `CONTAINER`, `READ`. */
+  signs = 0;
   /** What may be base 64: starts and ends. */
   runs: number[] = [];
   found: Finding[] = [];
@@ -60,46 +63,45 @@ export class Tokens {
     if (this.ats.length > 0) this.ats = [];
     if (this.runs.length > 0) this.runs = [];
     let run = 0;
+    let seen = 0;
     this.count = 0;
-    let start = -1;
-    let digits = 0;
-    let hash = hashStart;
-    let lead = 0;
-    let previous = SEPARATOR;
-    for (let i = 0; i < text.length; i++) {
-      const code = text.charCodeAt(i);
-      const kind = code < 128 ? (classes[code] as number) : wideClass(code);
+    const { length } = text;
+    for (let i = 0; i < length; ) {
+      let code = text.charCodeAt(i);
+      let kind = code < 128 ? (classes[code] as number) : wideClass(code);
       if (kind === SEPARATOR) {
-        if (start >= 0) {
-          this.#push(start, i, digits, hash, lead);
-          start = -1;
-        }
+        seen |= signAt(text, i, code);
         if (code === 64) this.ats.push(i);
         if (code !== 43 && code !== DASH && code !== SLASH && code !== UNDERSCORE) {
           if (i - run >= BASE64_LEAST) this.#run(run, i);
           run = i + 1;
         }
-      } else {
-        // camelCase is two words.
-        if (start >= 0 && kind === UPPER && previous === LOWER) {
-          this.#push(start, i, digits, hash, lead);
-          start = -1;
-        }
-        if (start < 0) {
-          start = i;
-          digits = 0;
-          hash = hashStart;
-          lead = 0;
-        }
+        i++;
+        continue;
+      }
+      if (code >= 128) seen |= READ;
+      const start = i;
+      let digits = 0;
+      let hash = hashStart;
+      let lead = 0;
+      let previous: number;
+      do {
         if (kind === DIGIT) digits++;
         else if (digits === 0) {
           hash = hashNext(hash, code);
           lead++;
         }
-      }
-      previous = kind;
+        previous = kind;
+        if (++i === length) break;
+        code = text.charCodeAt(i);
+        kind = code < 128 ? (classes[code] as number) : wideClass(code);
+        if (code >= 128) seen |= READ;
+        // camelCase is two words.
+      } while (kind !== SEPARATOR && !(kind === UPPER && previous === LOWER));
+      if (kind === UPPER && i < length) seen |= signAt(text, i, code);
+      this.#push(start, i, digits, hash, lead);
     }
-    if (start >= 0) this.#push(start, text.length, digits, hash, lead);
+    this.signs = seen;
     if (text.length - run >= BASE64_LEAST) this.#run(run, text.length);
     this.steps += text.length;
   }

@@ -1,0 +1,50 @@
+/** What single characters make possible: cheap looks, after which most texts need no other. */
+
+/** Anything: a number, an address, a keyword with its value. */
+const ALWAYS = 1;
+/** A record. */
+export const CONTAINER = 2;
+/** Another reading than the letters'. */
+export const READ = 4;
+/** One of them with the character after it: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
+const PAIR = 8;
+
+const signs = new Uint8Array(128);
+for (const [characters, sign] of [
+  ['0123456789@=:', ALWAYS],
+  ['|*', CONTAINER],
+  ['MD(<"T%&\\', PAIR],
+] as const) {
+  for (const character of characters) signs[character.charCodeAt(0)] = sign;
+}
+
+/** What the character at a place makes possible. */
+export function signAt(text: string, i: number, code: number): number {
+  const sign = code < 128 ? (signs[code] as number) : READ;
+  if (sign !== PAIR) return sign;
+  const next = text.charCodeAt(i + 1);
+  if (code === 77 || code === 68) return (next | 32) === 114 || (next | 32) === 115 ? ALWAYS : 0;
+  // `resourceType`
+  if (code === 84) return i > 0 && text.charCodeAt(i - 1) === 101 ? CONTAINER : 0;
+  if (code === 40 || code === 60 || code === 34) return next === 48 || (next | 32) === 112 ? CONTAINER : 0;
+  return isEscape(code, next) ? READ : 0;
+}
+
+/** `%2D`, `&#45;`, `&ndash;`, `\u002d`, `\n`; a query string and a Windows path are mostly none. */
+function isEscape(code: number, next: number): boolean {
+  if (code === 37) return (next >= 48 && next <= 57) || ((next | 32) >= 97 && (next | 32) <= 102);
+  if (code === 38) return next === 35 || ((next | 32) >= 97 && (next | 32) <= 122);
+  return next === 92 || next === 110 || next === 114 || next === 116 || next === 117 || next === 120;
+}
+
+/** Whether anything can be found in a text. */
+export function mayHold(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 128 && signs[code] === 0) continue;
+    if (signAt(text, i, code) !== 0) return true;
+  }
+  return false;
+}
+
+export const mayReadOtherwise = (text: string): boolean => /[%&\\\u0080-\uffff]/.test(text);
