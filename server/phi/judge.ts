@@ -46,7 +46,9 @@ export function judge(
   if (hasAny(bits, a.fax) && digits >= 7 && digits <= 15) return 'fax';
   if (hasAny(bits, a.phone) && digits >= 7 && digits <= 15) return 'phone';
   if (LONG_HEX.test(text) && !/^\d+$/.test(text)) return undefined;
-  if (hasAny(bits, a.insurance) && digits >= (isNumbered ? 3 : 4) && !VERSION.test(text)) return 'plan';
+  // `ins: 1203` counts what was inserted.
+  const least = isNumbered ? 3 : digits < text.length ? 4 : 6;
+  if (hasAny(bits, a.insurance) && digits >= least && !VERSION.test(text)) return 'plan';
   if (hasAny(bits, a.member) && isNumbered && digits >= 4) return 'plan';
   if (hasAny(bits, a.member) && (isAssigned ? digits >= 6 : MEMBER.test(text))) return 'plan';
   if (hasAny(bits, a.plan) && digits >= 4 && hasAny(bits, a.medical | a.policy)) return 'plan';

@@ -70,6 +70,7 @@ export function phrase(t: Tokens, i: number): number {
   if (i > 0 && t.ends[i - 1] === t.starts[i] && (t.digits[i - 1] as number) > 0) return i + 1;
   const isMark = t.code((t.starts[i] as number) - 1) === 91 && t.code(t.ends[i] as number) === 93;
   if (isMark || t.roles[i - 1] === role.technical) return i + 1;
+  if (i > 1 && hasAny(t.bits[i] as number, SAID)) said(t, i, t.bits[i] as number);
   let bits = 0;
   let isAssigned = false;
   let isQuoted = false;
@@ -112,7 +113,9 @@ export function phrase(t: Tokens, i: number): number {
   // `record number 4411 (medical)`
   if (hasAny(bits, a.record) && hasAny(bits, a.id | a.number)) bits |= t.near(at, 6, 4) & (a.medical | a.patient);
   if (!hasAny(bits, SUBJECTS)) return Math.max(at, i + 1);
-  const last = isPrefix(t, at, bits) ? chain(t, at + 1) : chain(t, at);
+  // Telephone numbers come in groups of any length.
+  const most = hasAny(bits, a.phone | a.fax) ? 7 : 4;
+  const last = chain(t, isPrefix(t, at, bits) ? at + 1 : at, most);
   const kind = kindOf(t, bits, isAssigned, at, last);
   if (kind) t.add(at, last, kind, 'keyword');
   return Math.max(at, i + 1);
@@ -137,8 +140,26 @@ function isPrefix(t: Tokens, i: number, bits: number): boolean {
   return (t.digits[i + 1] as number) >= 5 && t.digits[i + 1] === t.length(i + 1);
 }
 
-/** The last token of a value: what hangs together by `-_./:`, and further groups of digits after blanks. */
-function chain(t: Tokens, i: number): number {
+const SAID = a.ssn | a.mrn | a.phone | a.fax;
+const SAYING = new Set('is was not no a an the valid invalid known unknown existing your our any'.split(' '));
+
+/** `219099999 is not a valid SSN`: the value before the keyword. */
+function said(t: Tokens, i: number, bits: number): void {
+  let hasVerb = false;
+  let at = i - 1;
+  for (; at >= 0 && i - at <= 6 && t.digits[at] === 0; at--) {
+    const word = t.text.slice(t.starts[at], t.ends[at]);
+    t.steps++;
+    if (!SAYING.has(word)) return;
+    if (word === 'is' || word === 'was') hasVerb = true;
+  }
+  if (!hasVerb || at < 0 || t.digits[at] !== t.length(at)) return;
+  const kind = kindOf(t, bits, true, at, at);
+  if (kind) t.add(at, at, kind, 'keyword');
+}
+
+/** The last token of a value: what hangs together by `-_./:`, and groups of up to `most` digits after blanks. */
+function chain(t: Tokens, i: number, most: number): number {
   let last = i;
   let digits = t.digits[i] as number;
   while (last + 1 < t.count && last - i < VALUE_LIMIT) {
@@ -157,7 +178,7 @@ function chain(t: Tokens, i: number): number {
       separator === BLANK &&
       digits >= 2 &&
       more >= 2 &&
-      more <= 4 &&
+      more <= most &&
       more === t.length(last + 1) &&
       digits + more <= 20 &&
       t.digits[last] === t.length(last);
@@ -182,7 +203,7 @@ function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, las
     if (t.gap(at) !== DASH && !(at === first && t.gap(at) === BLANK) && t.ends[at] !== t.starts[at + 1])
       return undefined;
   }
-  return judge(bits, isAssigned, text, digits, isCounted(t, last + 1));
+  return judge(bits, isAssigned, text, digits, first === last && isCounted(t, last + 1));
 }
 
 /** `12 of 40`, `120000 rows`: an amount. */

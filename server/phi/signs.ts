@@ -9,7 +9,8 @@ export const READ = 4;
 /** One of them with the character after it: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
 const PAIR = 8;
 
-const signs = new Uint8Array(128);
+/** By ASCII character; `PAIR` is for {@link signAt} to say. */
+export const signs = new Uint8Array(128);
 for (const [characters, sign] of [
   ['0123456789@=:', ALWAYS],
   ['|*', CONTAINER],

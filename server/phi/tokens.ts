@@ -1,6 +1,6 @@
 import { BLANK, classes, DASH, DIGIT, LOWER, plain, SEPARATOR, SLASH, UNDERSCORE, UPPER, wideClass } from './chars.ts';
 import { BASE64_LEAST } from './read.ts';
-import { READ, signAt } from './signs.ts';
+import { READ, signAt, signs } from './signs.ts';
 import { hashNext, hashStart, role, wordAt, wordBits, wordRole } from './words.ts';
 
 export type PhiKind =
@@ -64,15 +64,20 @@ export class Tokens {
     if (this.runs.length > 0) this.runs = [];
     let run = 0;
     let seen = 0;
-    this.count = 0;
     const { length } = text;
+    // Two characters make a token at least, but for the last.
+    if (length / 2 + 1 > this.starts.length) this.#grow(length / 2 + 1);
+    const { starts, ends, digits: digitsOf, bits, roles } = this;
+    let count = 0;
     for (let i = 0; i < length; ) {
       let code = text.charCodeAt(i);
       let kind = code < 128 ? (classes[code] as number) : wideClass(code);
       if (kind === SEPARATOR) {
-        seen |= signAt(text, i, code);
-        if (code === 64) this.ats.push(i);
-        if (code !== 43 && code !== DASH && code !== SLASH && code !== UNDERSCORE) {
+        if (code >= 128 || signs[code] !== 0) {
+          seen |= signAt(text, i, code);
+          if (code === 64) this.ats.push(i);
+        }
+        if (code === BLANK || (code !== 43 && code !== DASH && code !== SLASH && code !== UNDERSCORE)) {
           if (i - run >= BASE64_LEAST) this.#run(run, i);
           run = i + 1;
         }
@@ -99,8 +104,15 @@ export class Tokens {
         // camelCase is two words.
       } while (kind !== SEPARATOR && !(kind === UPPER && previous === LOWER));
       if (kind === UPPER && i < length) seen |= signAt(text, i, code);
-      this.#push(start, i, digits, hash, lead);
+      starts[count] = start;
+      ends[count] = i;
+      digitsOf[count] = digits;
+      // A number, or letters and digits at random, is no word; `mrn123` is a keyword with its value.
+      const slot = lead === 0 || lead + digits !== i - start ? -1 : wordAt(hash);
+      bits[count] = slot < 0 ? 0 : (wordBits[slot] as number);
+      roles[count++] = slot < 0 ? role.none : (wordRole[slot] as number);
     }
+    this.count = count;
     this.signs = seen;
     if (text.length - run >= BASE64_LEAST) this.#run(run, text.length);
     this.steps += text.length;
@@ -112,37 +124,13 @@ export class Tokens {
     if ((first >= 65 && first <= 90) || (first >= 97 && first <= 102)) this.runs.push(start, end);
   }
 
-  #push(start: number, end: number, digits: number, hash: number, lead: number): void {
-    const at = this.count++;
-    if (at >= this.starts.length) this.#grow();
-    this.starts[at] = start;
-    this.ends[at] = end;
-    this.digits[at] = digits;
-    // A number, or letters and digits at random; `mrn123` is a keyword with its value.
-    if (lead === 0 || lead + digits !== end - start) {
-      this.bits[at] = 0;
-      this.roles[at] = role.none;
-      return;
-    }
-    const slot = wordAt(hash);
-    this.bits[at] = wordBits[slot] as number;
-    this.roles[at] = wordRole[slot] as number;
-  }
-
-  #grow(): void {
-    const size = this.starts.length * 2;
-    const grown = (table: Int32Array) => {
-      const larger = new Int32Array(size);
-      larger.set(table);
-      return larger;
-    };
-    this.starts = grown(this.starts);
-    this.ends = grown(this.ends);
-    this.digits = grown(this.digits);
-    this.bits = grown(this.bits);
-    const roles = new Uint8Array(size);
-    roles.set(this.roles);
-    this.roles = roles;
+  #grow(least: number): void {
+    const size = Math.max(Math.ceil(least), this.starts.length * 2);
+    this.starts = new Int32Array(size);
+    this.ends = new Int32Array(size);
+    this.digits = new Int32Array(size);
+    this.bits = new Int32Array(size);
+    this.roles = new Uint8Array(size);
   }
 
   length(i: number): number {

@@ -118,7 +118,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['serialnumber serialno', a.serial | a.number],
   ['imei meid imsi iccid udi udid mac macs macaddress hardware', a.hardware],
   ['dob bday birthdate birthday dateofbirth born birth birthdt birthdatetime', a.birth],
-  ['admitted discharged discharge deceased died death', a.stay],
+  ['admitted admit discharged discharge deceased died death', a.stay],
   ['admissiondate admitdate dischargedate deathdate dateofdeath dod admissiondt dischargedt', a.stay],
   ['dateofservice servicedate visitdate dos', a.stay],
   ['id ids identifier ident identification code identifiers', a.id],
@@ -151,7 +151,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     0,
     role.filler,
   ],
-  ['src line alt alternate main permanent mailing residential', 0, role.filler],
+  ['src line holder alt alternate main permanent mailing residential', 0, role.filler],
   [
     'aws gcp azure cloud iam storage service x509 certificate cert tls ssl version build release zone',
     0,
