@@ -1,5 +1,5 @@
 import { createPhiGuard } from '../server/phi/guard.ts';
-import { folder, hasSamples, measure, type Rate, readSamples } from '../tests/phi-labelled.ts';
+import { folder, hasSamples, measure, type Rate, readBlind, readSamples } from '../tests/phi-labelled.ts';
 
 /**
  * `npm run phi:report`: what the guard finds of a labelled set by kind, what it touches that it should not by file, and
@@ -16,6 +16,12 @@ const sum = (rates: Iterable<Rate>): Rate => {
   }
   return all;
 };
+
+const own = measure(readBlind());
+console.log('recall by kind, tests/phi-blind.txt');
+for (const name of [...own.recall.keys()].sort()) console.log(line(name, own.recall.get(name) as Rate));
+console.log('false alarms in it');
+for (const [name, rate] of own.alarms) console.log(line(name, rate));
 
 if (hasSamples) {
   const sets = readSamples();

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { RunwireError } from '../../shared/errors.ts';
@@ -6,6 +7,7 @@ import { dice, harmless, keys, kinds, spliced } from '../../tests/phi-samples.ts
 import type { PhiPolicy } from '../bus.ts';
 import { createPhiGuard, type PhiOptions, Walker } from './guard.ts';
 import { Scanner } from './scan.ts';
+import { isRefused } from './withhold.ts';
 
 const BASE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const envelope = { projectId: 'demo', runId: 'r1', timestamp: '2026-01-05T12:00:00.000Z', eventId: 'e1' };
@@ -203,6 +205,25 @@ describe('policy', () => {
     expect(given).toEqual(before);
     const clean = draft({ message: 'ok' });
     expect(createPhiGuard()(clean, 'redact')).toBe(clean);
+  });
+
+  test('[S15] ids that are made up are taken: of runs and approvals at any time, and digests', () => {
+    const guard = createPhiGuard();
+    const hex = (n: number, length: number) => createHash('sha256').update(String(n)).digest('hex').slice(0, length);
+    for (let n = 0; n < 20_000; n++) {
+      const [day = '', time = ''] = new Date(1.7e12 + n * 7_654_321)
+        .toISOString()
+        .replaceAll(/[-:]/g, '')
+        .split(/[T.]/);
+      for (const id of [
+        `run-${day}-${time}-${hex(n, 4)}`,
+        `approval-${hex(n, 8)}`,
+        ...['run', 'project', 'dataset', 'stage'].map((kind) => `${kind}-${hex(n, 32)}`),
+        `ol:${hex(n, 64)}:stage:completed`,
+      ]) {
+        if (isRefused(guard, id)) expect.fail(id);
+      }
+    }
   });
 
   test.each(['reject', 'redact'] as const)('[S6] ids and keys are refused, with %s too', (policy) => {
