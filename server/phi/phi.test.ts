@@ -123,6 +123,8 @@ describe('what is found', () => {
   });
 
   test.each([
+    '"full_name": "Codertocat/Hello-World", fullName=Octo%2Fcat',
+    '%22level%22%3A+%22info%22%2C+%22timestamp%22%3A+1795393390.3791144',
     '100% of 44%22 and 7%20of, a=1&b=2&copy=3, C:\\new\\table\\2026',
     'se\u0301ance \u2013 \u00bd, \ud83d\ude00 \ud800 \u5c71\u7530 10\u00a0000\u202f000 \u2460',
     Buffer.from('{"v":"meta.k8s.io/v1","rv":6082,"start":"example-pod"}').toString('base64'),
@@ -376,11 +378,11 @@ describe('whatever is sent', () => {
     };
     fc.assert(
       fc.property(hostile, (piece) => {
-        const [small, large] = [stepsOf(filled(piece, 4_096)), stepsOf(filled(piece, 32_768))];
+        const [small, large] = [stepsOf(filled(piece, 2_048)), stepsOf(filled(piece, 16_384))];
         expect(large).toBeLessThanOrEqual(small * 8 * 1.2 + 2_000);
-        expect(large).toBeLessThanOrEqual(32_768 * 120);
+        expect(large).toBeLessThanOrEqual(16_384 * 120);
       }),
-      { seed: 3, numRuns: 500 },
+      { seed: 3, numRuns: 400 },
     );
   });
 

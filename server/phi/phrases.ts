@@ -125,6 +125,8 @@ export function phrase(t: Tokens, i: number): number {
 function named(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuoted: boolean): void {
   if (!isAssigned || !hasAny(bits, PERSON | a.patient | a.member) || t.roles[at] === role.placeholder) return;
   const last = names(t, at, 4);
+  // A repository's, at GitHub.
+  if (t.code(t.ends[Math.max(at, last)] as number) === SLASH) return;
   if (last >= at) t.add(at, last, 'name', 'keyword');
   else if ((isQuoted || t.code((t.starts[at] as number) - 1) === EQUALS) && t.digits[at] === 0) {
     t.add(at, at, 'name', 'keyword');

@@ -10,6 +10,7 @@
 const DROPPED = 0xffff;
 const BLANK = 32;
 const PERCENT = 37;
+const PLUS = 43;
 const AMPERSAND = 38;
 const SEMICOLON = 59;
 const BACKSLASH = 92;
@@ -64,6 +65,9 @@ export class Reading {
         end = code === PERCENT ? this.#percent(text, i) : this.#entity(text, i);
         made = end === 0 ? code : this.#code;
         end ||= i + 1;
+      } else if (code === PLUS && i > 2 && text.charCodeAt(i - 3) === PERCENT && this.#to[this.#length - 1] === i) {
+        // In a form's `%3A+17`, it is a blank.
+        if (this.#from[this.#length - 1] !== i - 1) made = BLANK;
       }
       if (made >= 128) {
         const low = end === i + 1 && made >= 0xd800 && made < 0xdc00 ? text.charCodeAt(end) : Number.NaN;
