@@ -67,7 +67,11 @@ export const runwireEvents = {
     category: 'stage',
     topic: 'jobs',
     fold: foldStage,
-    fields: { stageId: field.id(), name: field.name().optional(), attempt: attempt.optional() },
+    fields: {
+      stageId: field.id(),
+      name: field.whenErased('blanked', field.name()).optional(),
+      attempt: attempt.optional(),
+    },
   }),
   'stage.progress': defineEvent({
     type: 'stage.progress',
@@ -77,7 +81,7 @@ export const runwireEvents = {
     fields: {
       stageId: field.id(),
       progress: z.number().min(0).max(100).optional(),
-      message: field.message().optional(),
+      message: field.whenErased('blanked', field.message()).optional(),
       done: amount.optional(),
       total: amount.optional(),
       attempt: attempt.optional(),
@@ -138,7 +142,7 @@ export const runwireEvents = {
       requestedBy: field.id().optional(),
       approvers: z.array(field.id()).max(100).optional(),
       requiredApprovals: z.int().positive().max(100).optional(),
-      requiredRole: field.name().optional(),
+      requiredRole: field.whenErased('kept', field.name()).optional(),
       expiresAt: field.instant().optional(),
       evidence: z.array(field.id()).max(100).optional(),
       authority: z.enum(['runwire', 'producer']).optional(),

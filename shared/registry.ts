@@ -30,6 +30,8 @@ const eventEnvelope = {
   recordedAt: field.instant(),
   seq: z.int().positive(),
   runSeq: z.int().positive(),
+  /** Its text has been erased; see `tombstone.ts`. */
+  erased: z.literal(true).optional(),
 };
 
 /** A check across fields: a message when the event is wrong, else undefined. `path` names the field to blame. */
@@ -44,7 +46,10 @@ type Definition<T extends string, C extends string, P extends string, F extends 
   /** Own fields, beside the envelope. */
   fields: F;
   check?: Check;
-  /** What an event of this type does to its run, beside moving `lastSeq` on. */
+  /**
+   * What an event of this type does to its run, beside moving `lastSeq` on. An event that is erased is folded again,
+   * without its text: who wins by a key has to win over itself, or its text stays in the row.
+   */
   fold?: (rows: RunRows, event: z.output<z.ZodObject<typeof eventEnvelope & { type: z.ZodLiteral<T> } & F>>) => void;
 };
 

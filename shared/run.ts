@@ -160,9 +160,11 @@ type Envelope = {
   actor: string;
   seq: number;
   runSeq: number;
+  erased?: true | undefined;
 };
 
-const later = (candidate: string, current: string | undefined) => current === undefined || candidate > current;
+/** Also of an event and itself: folded again once it is erased, it takes its text out of the rows. */
+const later = (candidate: string, current: string | undefined) => current === undefined || candidate >= current;
 const earliest = (a: string, b: string | undefined) => (b === undefined || a < b ? a : b);
 const timeKey = (event: Envelope) => `${event.timestamp} ${event.eventId}`;
 /** A copy without the keys that are undefined: absent means absent, in JSON and in memory alike. */
@@ -245,7 +247,9 @@ export function foldCreated(rows: RunRows, event: CreatedEvent): void {
   }
   event.stages?.forEach(({ stageId, name }, index) => {
     const stage = rows.stage(stageId);
-    if (stage && !later(key, stage.order.plan?.[0])) return;
+    const [plannedBy, place] = stage?.order.plan ?? [];
+    // Of a stage that a plan names twice, the first place stands.
+    if (!later(key, plannedBy) || (key === plannedBy && index !== place)) return;
     const planned: Stage = stage ?? blankStage(stageId);
     replaceStage(rows, stage, {
       ...planned,
@@ -448,19 +452,22 @@ type RequestEvent = Envelope &
 
 /** governance.required: the first of an id stands. */
 export function foldRequest(rows: RunRows, event: RequestEvent): void {
-  if (rows.approval(event.approvalId)) return;
+  const before = rows.approval(event.approvalId);
+  if (before && before.order.seq !== event.seq) return;
   const { approvalId, title, reason, stageId, requestedBy, approvers, expiresAt, evidence } = event;
+  const { status = 'pending', decisions = [], decidedAt } = before ?? {};
   rows.putApproval(
     compact({
       approvalId,
       title,
-      status: 'pending' as const,
-      decisions: [],
+      status,
+      decisions,
       reason,
       stageId,
       requestedBy,
       requestActor: event.actor,
       requestedAt: event.timestamp,
+      ...(decidedAt === undefined ? {} : { decidedAt }),
       approvers,
       requiredApprovals: event.requiredApprovals ?? 1,
       requiredRole: event.requiredRole ?? 'approver',
@@ -470,7 +477,7 @@ export function foldRequest(rows: RunRows, event: RequestEvent): void {
       order: { seq: event.seq },
     }),
   );
-  addToCounts(required(rows.header()), { approvalsPending: 1 });
+  if (!before) addToCounts(required(rows.header()), { approvalsPending: 1 });
 }
 
 type DecisionEvent = Envelope & DecisionFields & { approvalId: string };
@@ -489,21 +496,32 @@ type DecisionFields = {
  */
 export function foldDecision(rows: RunRows, event: DecisionEvent): void {
   const approval = rows.approval(event.approvalId);
-  if (approval?.status !== 'pending' || event.seq < approval.order.seq) return;
+  if (!approval || event.seq < approval.order.seq) return;
+  const decision = decisionOf(event);
+  const isSame = (known: Decision) =>
+    known.decidedBy === decision.decidedBy && known.decision === decision.decision && known.at === decision.at;
+  if (event.erased && approval.decisions.some(isSame)) {
+    const decisions = approval.decisions.map((known) => (isSame(known) ? decision : known));
+    rows.putApproval({ ...approval, decisions });
+    return;
+  }
+  if (approval.status !== 'pending') return;
   const after = afterDecision(approval, event);
   if (after === approval) return;
   rows.putApproval(after);
   if (after.status !== 'pending') addToCounts(required(rows.header()), { approvalsPending: -1 });
 }
 
+function decisionOf({ type, decidedBy, comment, reason, timestamp: at }: DecisionFields): Decision {
+  return compact({ decidedBy, decision: type === 'approval.granted' ? 'granted' : 'denied', at, comment, reason });
+}
+
 /** A pending approval with a decision; itself where the decision counts for nothing, since one user counts once. */
 export function afterDecision(approval: Approval, event: DecisionFields): Approval {
   const isGrant = event.type === 'approval.granted';
   if (isGrant && approval.decisions.some((decision) => decision.decidedBy === event.decidedBy)) return approval;
-  const { decidedBy, comment, reason, timestamp: at } = event;
-  const decision: Decision = compact({ decidedBy, decision: isGrant ? 'granted' : 'denied', at, comment, reason });
-  const decisions = [...approval.decisions, decision];
+  const decisions = [...approval.decisions, decisionOf(event)];
   if (isGrant && decisions.length < approval.requiredApprovals) return { ...approval, decisions };
   const status = isGrant ? 'granted' : event.expired ? 'expired' : 'denied';
-  return { ...approval, decisions, status, decidedAt: at };
+  return { ...approval, decisions, status, decidedAt: event.timestamp };
 }
