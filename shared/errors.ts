@@ -75,6 +75,12 @@ export const errorTable = {
     advice: 'Send less at once: a draft has at most 64 KiB, a request 1,000 drafts and 8 MiB.',
   },
   RATE_LIMITED: { http: 429, trpc: 'TOO_MANY_REQUESTS', retryable: true, advice: 'Wait, then send again more slowly.' },
+  EVENT_NOT_FOUND: {
+    http: 404,
+    trpc: 'NOT_FOUND',
+    retryable: false,
+    advice: 'Check the position; what retention has removed is gone already.',
+  },
   APPROVAL_NOT_FOUND: {
     http: 404,
     trpc: 'NOT_FOUND',

@@ -1,4 +1,5 @@
 import type { Approval, ApprovalStatus, RunHeader, RunRows, RunStatus, RunView } from '../../shared/run.ts';
+import type { Checkpoint, Erasure } from './attestation.ts';
 
 /**
  * The event log: the one truth that everything else reads. A store is an implementation of {@link EventLog}; each must
@@ -172,6 +173,37 @@ export interface Revocations {
 }
 
 /**
+ * Why a log does not hold from a `seq` on:
+ * `payload`: what the event says is not what was logged; `row`: another column is not, or the whole was rewritten;
+ * `order`: the row belongs elsewhere; `missing`: there is no row; `beginning`: the oldest row is not the one after those
+ * that retention has removed; `head`: the log does not end as it says that it does; `checkpoint`: a checkpoint says
+ * otherwise; `erasure`: erased without a record of it, or the other way round.
+ */
+export type BreakReason = 'payload' | 'row' | 'order' | 'missing' | 'beginning' | 'head' | 'checkpoint' | 'erasure';
+
+/** `hash` is that of the row at `to`, in hexadecimal; `from` is `to + 1` for a log without events. */
+export type Verdict =
+  | { ok: true; from: number; to: number; hash: string; events: number; erased: number }
+  | { ok: false; seq: number; reason: BreakReason };
+
+export type VerifyOptions = {
+  /** Kept checkpoints of this log, whose signatures are the caller's to check. */
+  checkpoints?: readonly Pick<Checkpoint, 'seq' | 'hash'>[] | undefined;
+  /** Rejects with its reason. */
+  signal?: AbortSignal | undefined;
+};
+
+export type EraseRequest = {
+  seq: number;
+  by: string;
+  reason: string;
+  /** What may not be erased is answered as what is not there. */
+  mayErase: (projectId: string) => boolean;
+  /** Makes of a logged event what is to stand in its place. */
+  tombstone: (event: object) => object;
+};
+
+/**
  * A durable, ordered log of events and the folded runs that follow from them.
  *
  * - `seq` MUST be contiguous from 1 over the log, `runSeq` over a run, and neither is ever used twice.
@@ -228,6 +260,26 @@ export interface EventLog {
    * what is not pending.
    */
   pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<KeptApproval[]>;
+
+  /**
+   * Recomputes every hash from the oldest row to the head as it is at the call, and names the first `seq` that does not
+   * hold. Of several neighbours that were rewritten together, it may be the one before the first or the last.
+   */
+  verify(options?: VerifyOptions): Promise<Verdict>;
+
+  /** Signs and keeps where the log is; where it has not moved since the last checkpoint, that is the answer. */
+  checkpoint(): Promise<{ checkpoint: Checkpoint; isNew: boolean }>;
+  /** The public half of the key that signs, as PEM. */
+  readonly publicKey: string;
+
+  /**
+   * Puts a tombstone in the place of an event and of all that it left in its run's rows, for good: the text MUST NOT stay
+   * in the store's files, nor the salt anywhere. Erased again, an event stays as it is, and the answer is the first one's.
+   * Throws `EVENT_NOT_FOUND`.
+   */
+  erase(request: EraseRequest): Promise<Erasure>;
+  /** Calls the listener with each tombstone before `erase` resolves: what holds the text elsewhere has to let go of it. */
+  onErased(listener: (record: LogRecord) => void): () => void;
 
   /** Forgets events recorded before an instant (Unix ms), oldest first; never the newest event, and never a run's view. */
   trim(recordedBeforeMs: number): Promise<{ removed: number }>;

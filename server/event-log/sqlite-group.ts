@@ -108,7 +108,7 @@ export class CommitGroup {
 
   /** Writes all that was taken in. */
   write(): void {
-    const { insertEvent, insertEvents, insertUser } = this.#parts.statements;
+    const { insertEvent, insertEvents, insertUser, moveHead } = this.#parts.statements;
     for (const rows of this.#runs.values()) rows.write();
     const entries = this.#entries;
     const together = entries.length - (entries.length % INSERT_ROWS);
@@ -120,6 +120,7 @@ export class CommitGroup {
       values = [];
     }
     for (const { record } of entries) for (const user of record.users ?? NOBODY) insertUser.run(user, record.seq);
+    if (entries.length > 0) moveHead.run(this.#tip.seq, this.#tip.hash);
   }
 
   #rowsOf(projectId: string, runId: string): SqliteRows {

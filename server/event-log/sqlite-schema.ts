@@ -1,9 +1,13 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../shared/errors.ts';
+import type { AuditKeys } from '../audit-key.ts';
+import { attest } from './attestation.ts';
+import { type ChainedRow, GENESIS, rowHash } from './canonical.ts';
 
 /**
  * `cache_size` in KiB and `wal_autocheckpoint` in pages: the defaults (2 MB, 4 MB) are smaller than the stages of one
- * big run, whose rows would be read and checkpointed over and over.
+ * big run, whose rows would be read and checkpointed over and over. `secure_delete`: what a row said is not to lie about in
+ * the file once it is gone.
  */
 export const PRAGMAS = `
   PRAGMA journal_mode = WAL;
@@ -11,10 +15,14 @@ export const PRAGMAS = `
   PRAGMA temp_store = MEMORY;
   PRAGMA cache_size = -65536;
   PRAGMA wal_autocheckpoint = 4000;
+  PRAGMA secure_delete = ON;
 `;
 
+/** Of the database, and what signs. */
+type Migration = string | ((db: DatabaseSyncInstance, keys: () => AuditKeys) => void);
+
 /** Migrations, in order: the n-th takes a file from version n to n + 1. Never edit one that has been released. */
-const migrations: readonly string[] = [
+const migrations: readonly Migration[] = [
   `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE runs (
@@ -97,7 +105,41 @@ const migrations: readonly string[] = [
     PRIMARY KEY (kind, id)
   ) WITHOUT ROWID;
   `,
+  (db, keys) => {
+    db.exec(`
+      CREATE TABLE log_head (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, hash BLOB NOT NULL);
+      CREATE TABLE checkpoints (seq INTEGER PRIMARY KEY, checkpoint TEXT NOT NULL);
+      CREATE TABLE erasures (seq INTEGER PRIMARY KEY, erasure TEXT NOT NULL);
+    `);
+    adoptEnds(db, keys);
+  },
 ];
+
+/** A log of a release that did not say where it begins and ends is taken as it is, this once. */
+function adoptEnds(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
+  const end = (order: string) =>
+    db.prepare(`${CHAINED_ROWS} ORDER BY seq ${order} LIMIT 1`).get() as ChainedRow | undefined;
+  const [first, last] = [end('ASC'), end('DESC')];
+  db.prepare('INSERT INTO log_head (id, seq, hash) VALUES (1, ?, ?)').run(
+    last?.seq ?? 0,
+    last ? rowHash(last) : GENESIS,
+  );
+  if (!first || first.seq === 1) return;
+  const { value: epoch } = db.prepare(`SELECT value FROM meta WHERE key = 'epoch'`).get() as { value: string };
+  const hash = Buffer.from(first.prevHash).toString('hex');
+  const trimming = attest(keys(), 'trimming', { epoch, seq: first.seq - 1, hash });
+  db.prepare(`INSERT INTO meta (key, value) VALUES ('trimming', ?)`).run(JSON.stringify(trimming));
+}
+
+/** A column of whole numbers; NULL for what JavaScript cannot hold, where the whole row could not be read. */
+export const safeInteger = (column: string): string =>
+  `CASE WHEN ${column} BETWEEN 0 AND ${Number.MAX_SAFE_INTEGER} THEN ${column} END`;
+
+/** Rows as they are chained, but for `WHERE` and the like. */
+export const CHAINED_ROWS = `SELECT seq, e.project_id AS projectId, run_id AS runId, ${safeInteger('run_seq')} AS runSeq,
+    type, event_id AS eventId, actor, ${safeInteger('recorded_at_ms')} AS recordedAtMs, payload_hash AS payloadHash,
+    prev_hash AS prevHash
+  FROM events e LEFT JOIN runs ON row_id = run_row`;
 
 /** Marks a file as ours ("RWir"), so that we never write into somebody else's database. */
 const APPLICATION_ID = 0x52576972;
@@ -105,8 +147,17 @@ const APPLICATION_ID = 0x52576972;
 const pragma = (db: DatabaseSyncInstance, name: string) =>
   Number(Object.values(db.prepare(`PRAGMA ${name}`).get() as object)[0]);
 
+/** Throws `UNAVAILABLE` for a file whose schema is not the newest. */
+export function demandSchema(db: DatabaseSyncInstance): void {
+  if (pragma(db, 'application_id') !== APPLICATION_ID) {
+    throw new RunwireError('UNAVAILABLE', 'the database file belongs to another program');
+  }
+  if (pragma(db, 'user_version') === migrations.length) return;
+  throw new RunwireError('UNAVAILABLE', 'the database is of another release: start the server of this one on it first');
+}
+
 /** Brings a new or older file to the newest schema; refuses a foreign or a newer one. */
-export function migrate(db: DatabaseSyncInstance): void {
+export function migrate(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
   const applicationId = pragma(db, 'application_id');
   const version = pragma(db, 'user_version');
   const tables = Number(Object.values(db.prepare('SELECT count(*) FROM sqlite_schema').get() as object)[0]);
@@ -122,7 +173,9 @@ export function migrate(db: DatabaseSyncInstance): void {
   for (let from = version; from < migrations.length; from++) {
     db.exec('BEGIN IMMEDIATE');
     try {
-      db.exec(migrations[from] as string);
+      const migration = migrations[from] as Migration;
+      if (typeof migration === 'string') db.exec(migration);
+      else migration(db, keys);
       db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
       db.exec(`PRAGMA user_version = ${from + 1}`);
       db.exec('COMMIT');

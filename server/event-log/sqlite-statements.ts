@@ -1,4 +1,5 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
+import { CHAINED_ROWS } from './sqlite-schema.ts';
 
 /** Rows that one statement inserts: running it costs as much as a third of a row does. */
 export const INSERT_ROWS = 10;
@@ -37,6 +38,7 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     ),
     insertEvent: inserts(1),
     insertEvents: inserts(INSERT_ROWS),
+    moveHead: db.prepare('UPDATE log_head SET seq = ?, hash = ? WHERE id = 1'),
     insertUser: db.prepare('INSERT OR IGNORE INTO event_users (user_id, seq) VALUES (?, ?)'),
     readAll: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.seq > ? ${IN_ORDER}`),
     readProject: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.project_id = ? AND e.seq > ? ${IN_ORDER}`),
@@ -80,6 +82,11 @@ export function prepareStatements(db: DatabaseSyncInstance) {
       `SELECT max(seq) AS seq FROM (SELECT seq, recorded_at_ms FROM events ORDER BY seq LIMIT ?)
        WHERE seq < ? AND recorded_at_ms < ?`,
     ),
+    chainedRow: db.prepare(`${CHAINED_ROWS} WHERE seq = ?`),
+    keepTrimming: db.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('trimming', ?)`),
+    trimCheckpoints: db.prepare('DELETE FROM checkpoints WHERE seq <= ? AND seq < (SELECT max(seq) FROM checkpoints)'),
+    lastCheckpoint: db.prepare('SELECT checkpoint FROM checkpoints WHERE seq = (SELECT max(seq) FROM checkpoints)'),
+    keepCheckpoint: db.prepare('INSERT OR REPLACE INTO checkpoints (seq, checkpoint) VALUES (?, ?)'),
     trimEvents: db.prepare('DELETE FROM events WHERE seq <= ?'),
     trimUsers: db.prepare('DELETE FROM event_users WHERE seq BETWEEN ? AND ?'),
   };

@@ -15,9 +15,15 @@ export type SqliteViewsParts = {
 /** Reads the folded runs that the log keeps beside its events. */
 export class SqliteViews {
   readonly #parts: SqliteViewsParts;
+  #erasures = 0;
 
   constructor(parts: SqliteViewsParts) {
     this.#parts = parts;
+  }
+
+  /** Rows have changed though no event came. */
+  erased(): void {
+    this.#erasures++;
   }
 
   projectsOf(runId: string, among?: readonly string[]): Promise<string[]> {
@@ -30,6 +36,7 @@ export class SqliteViews {
   }
 
   async run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined> {
+    const erasures = this.#erasures;
     const begun = await this.#parts.slice(() => this.#findRun(projectId, runId));
     if (!begun) return undefined;
     // A big run takes several slices, and events may come in between. So the rows that changed since the first slice
@@ -37,7 +44,8 @@ export class SqliteViews {
     const stages = await this.#children<RunView['stages'][number]>('stages', begun.rowId);
     const artifacts = await this.#children<RunView['artifacts'][number]>('artifacts', begun.rowId);
     const approvals = await this.#children<RunView['approvals'][number]>('approvals', begun.rowId);
-    return this.#parts.slice(() => {
+    const found = await this.#parts.slice(() => {
+      if (erasures !== this.#erasures) return undefined;
       const now = this.#findRun(projectId, runId) ?? begun;
       if (now.header.lastSeq > begun.header.lastSeq) {
         this.#changedChildren('stages', begun, stages);
@@ -52,6 +60,8 @@ export class SqliteViews {
       };
       return { run, position: this.#parts.head() };
     });
+    // What has been read may still say what was erased meanwhile.
+    return found ?? this.run(projectId, runId);
   }
 
   #findRun(projectId: string, runId: string): { rowId: number; header: RunHeader } | undefined {

@@ -10,6 +10,7 @@ import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../shared/events.ts';
 import type { RunHeader, RunRows } from '../../shared/run.ts';
+import { AuditKeys } from '../audit-key.ts';
 import { append, arbitraryTurns, attempt, describeEventLog, draft, folded, readAll, T0 } from './contract.ts';
 import type { EventLog } from './log.ts';
 import { openSqliteLog } from './sqlite.ts';
@@ -221,7 +222,7 @@ test('[L8] trimming leaves no row of an event behind', async () => {
 test('[L19] no statement goes through a whole table, but the one that stops at its LIMIT', () => {
   const db = new DatabaseSync(':memory:');
   onTestFinished(() => db.close());
-  migrate(db);
+  migrate(db, AuditKeys.make);
   const sources = (value: object): string[] =>
     Object.values(value).flatMap((item) => ('sourceSQL' in item ? [item.sourceSQL] : sources(item)));
   const statements = sources([prepareStatements(db), prepareRowStatements(db)]);

@@ -1,15 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../shared/errors.ts';
 import type { Approval, RunHeader, RunRows, RunView } from '../../shared/run.ts';
-import { GENESIS, KeyOrder, rowHash } from './canonical.ts';
+import { AuditKeys } from '../audit-key.ts';
+import { attest, type Checkpoint, type Erasure } from './attestation.ts';
+import { type ChainedRow, GENESIS, KeyOrder, rowHash } from './canonical.ts';
+import { type Link, verifyChain } from './chain.ts';
 import {
   type ApprovalPage,
   type ApprovalQuery,
   type Batch,
   type ChangeQuery,
+  type EraseRequest,
   type EventLog,
   type KeptApproval,
   LogRecord,
@@ -19,12 +23,16 @@ import {
   type RunPage,
   type RunQuery,
   type Scope,
+  type Verdict,
+  type VerifyOptions,
 } from './log.ts';
 import { Slices, sliceMs } from './slices.ts';
+import { SqliteChain } from './sqlite-chain.ts';
+import { SqliteErasure } from './sqlite-erasure.ts';
 import { CommitGroup, type CommitGroupParts, type Tip } from './sqlite-group.ts';
 import { SqliteRevocations } from './sqlite-revocations.ts';
 import { prepareRowStatements } from './sqlite-rows.ts';
-import { migrate, PRAGMAS } from './sqlite-schema.ts';
+import { CHAINED_ROWS, migrate, PRAGMAS } from './sqlite-schema.ts';
 import { prepareStatements } from './sqlite-statements.ts';
 import { SqliteViews } from './sqlite-views.ts';
 
@@ -59,6 +67,8 @@ export type SqliteOptions = {
   onFailure?: (error: unknown) => void;
   /** Told of each commit: how many events it made durable, and how long it took. */
   onCommit?: (commit: Commit) => void;
+  /** Told that the last row is not the one that was logged last. */
+  onDamage?: (damage: { seq: number }) => void;
 };
 export type Commit = { events: number; ms: number };
 
@@ -92,17 +102,26 @@ class SqliteLog implements EventLog {
   readonly #statements: ReturnType<typeof prepareStatements>;
   readonly #groupParts: CommitGroupParts;
   readonly #views: SqliteViews;
+  readonly #keys: AuditKeys;
+  readonly #chain: SqliteChain;
+  readonly #erasure: SqliteErasure;
+  readonly #now: () => number;
   readonly #slices = new Slices();
   readonly #listeners = new Set<(records: readonly LogRecord[]) => void>();
+  readonly #erasureListeners = new Set<(record: LogRecord) => void>();
   #pending: Pending[] = [];
   #isCommitScheduled = false;
   #isClosed = false;
   #tip: Tip;
+  /** What the log says of its end in its file: the same as the tip, unless it was damaged when it was opened. */
+  #told: Link | undefined;
   #oldest: number;
 
-  constructor({ path, fold, now = Date.now, onFailure = () => undefined, onCommit = () => undefined }: SqliteOptions) {
+  constructor(options: SqliteOptions) {
+    const { path, fold, now = Date.now, onFailure = () => undefined, onCommit = () => undefined } = options;
     this.#onFailure = onFailure;
     this.#onCommit = onCommit;
+    this.#now = now;
     if (path !== ':memory:') {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       // SQLite gives its WAL the mode of the database.
@@ -113,9 +132,15 @@ class SqliteLog implements EventLog {
     try {
       db = new DatabaseSync(path, { timeout: 5_000 });
       // This refuses a file that is not ours; the journal mode is written into the file, so it has to come after.
-      migrate(db);
+      let keys: AuditKeys | undefined;
+      const keysOf = () => {
+        keys ??= path === ':memory:' ? AuditKeys.make() : AuditKeys.inFile(join(dirname(path), 'audit.key'));
+        return keys;
+      };
+      migrate(db, keysOf);
       db.exec(PRAGMAS);
       this.#db = db;
+      this.#keys = keysOf();
       this.epoch = readMeta(db, 'epoch', 8);
       this.secret = readMeta(db, 'secret', 32);
       this.#statements = prepareStatements(db);
@@ -128,7 +153,13 @@ class SqliteLog implements EventLog {
         head: () => this.head,
       });
       this.revocations = new SqliteRevocations(db, (work) => this.#slice(work));
-      this.#tip = readTip(db);
+      this.#chain = new SqliteChain(db, this.epoch);
+      this.#erasure = new SqliteErasure({ db, path, epoch: this.epoch, keys: this.#keys, rows, fold, now, onFailure });
+      this.#erasure.clean(true);
+      this.#told = this.#chain.head();
+      const { tip, damage } = readTip(db, this.#told, now());
+      this.#tip = tip;
+      if (damage) options.onDamage?.(damage);
       this.#oldest = this.#readOldest();
     } catch (error) {
       db?.close();
@@ -142,6 +173,9 @@ class SqliteLog implements EventLog {
   }
   get oldest(): number {
     return this.#oldest;
+  }
+  get publicKey(): string {
+    return this.#keys.publicKey;
   }
 
   append(batch: Batch): Promise<Receipt[]> {
@@ -208,6 +242,7 @@ class SqliteLog implements EventLog {
     this.#onCommit({ events: records.length, ms: performance.now() - begun });
     if (this.#oldest > this.#tip.seq && records.length > 0) this.#oldest = this.#tip.seq + 1;
     this.#tip = group.tip;
+    if (records.length > 0) this.#told = group.tip;
     if (records.length > 0) for (const listener of this.#listeners) listener(records);
     for (const settle of outcomes) settle();
   }
@@ -292,6 +327,7 @@ class SqliteLog implements EventLog {
         }
         this.#db.exec('BEGIN IMMEDIATE');
         try {
+          this.#attestTrimming(last.seq);
           this.#statements.trimUsers.run(this.#oldest, last.seq);
           removed += Number(this.#statements.trimEvents.run(last.seq).changes);
           this.#db.exec('COMMIT');
@@ -305,25 +341,75 @@ class SqliteLog implements EventLog {
     return { removed };
   }
 
+  /** What comes after the rows that are about to go is built on the last of them. */
+  #attestTrimming(seq: number): void {
+    const hash = rowHash(this.#statements.chainedRow.get(seq) as ChainedRow).toString('hex');
+    const trimming = attest(this.#keys, 'trimming', { epoch: this.epoch, seq, hash });
+    this.#statements.keepTrimming.run(JSON.stringify(trimming));
+    this.#statements.trimCheckpoints.run(seq);
+  }
+
+  async verify({ checkpoints, signal }: VerifyOptions = {}): Promise<Verdict> {
+    let verifying: Generator<undefined, Verdict> | undefined;
+    for (;;) {
+      signal?.throwIfAborted();
+      const verdict = await this.#slice((until) => {
+        verifying ??= verifyChain(this.#chain, { head: this.#told, keys: this.#keys, checkpoints });
+        do {
+          const step = verifying.next();
+          if (step.done) return step.value;
+        } while (performance.now() < until);
+        return undefined;
+      });
+      if (verdict) return verdict;
+    }
+  }
+
+  checkpoint(): Promise<{ checkpoint: Checkpoint; isNew: boolean }> {
+    return this.#slice(() => {
+      const { seq, hash } = this.#tip;
+      const row = this.#statements.lastCheckpoint.get() as { checkpoint: string } | undefined;
+      const last = row && (JSON.parse(row.checkpoint) as Checkpoint);
+      if (last?.seq === seq) return { checkpoint: last, isNew: false };
+      const checkpoint = attest(this.#keys, 'checkpoint', {
+        epoch: this.epoch,
+        seq,
+        hash: hash.toString('hex'),
+        oldest: this.oldest,
+        at: new Date(this.#now()).toISOString(),
+      });
+      this.#statements.keepCheckpoint.run(seq, JSON.stringify(checkpoint));
+      return { checkpoint, isNew: true };
+    });
+  }
+
+  erase(request: EraseRequest): Promise<Erasure> {
+    return this.#slice(() => {
+      const { erasure, record } = this.#erasure.erase(request);
+      if (record) {
+        this.#views.erased();
+        for (const listener of this.#erasureListeners) listener(record);
+      }
+      this.#erasure.clean();
+      return erasure;
+    });
+  }
+
+  onErased(listener: (record: LogRecord) => void): () => void {
+    this.#erasureListeners.add(listener);
+    return () => this.#erasureListeners.delete(listener);
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     while (this.#pending.length > 0) this.#commitTurn();
-    this.#emptyWal();
+    this.#erasure.close();
+    // The last connection to close would empty the WAL, but ours lives on until its statements are garbage, which the
+    // binding cannot finalize; and the file alone would lack the newest events. Where it fails, the WAL stays.
+    this.#erasure.emptyWal();
     this.#db.close();
     this.#lock?.close();
-  }
-
-  /**
-   * The last connection to close empties the WAL, but ours lives on until its statements are garbage, which the binding
-   * cannot finalize. Without this, the file alone would lack the newest events after a close.
-   */
-  #emptyWal(): void {
-    try {
-      this.#db.exec('PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)');
-    } catch {
-      // Nothing is lost: the WAL is durable, and stays for the next to open the file.
-    }
   }
 
   #readOldest(): number {
@@ -390,16 +476,26 @@ function readMeta(db: DatabaseSyncInstance, key: 'epoch' | 'secret', bytes: numb
   return value;
 }
 
-function readTip(db: DatabaseSyncInstance): Tip {
-  const row = db
-    .prepare(
-      `SELECT seq, e.project_id AS projectId, run_id AS runId, run_seq AS runSeq, type, event_id AS eventId, actor,
-         recorded_at_ms AS recordedAtMs, payload_hash AS payloadHash, prev_hash AS prevHash
-       FROM events e JOIN runs ON row_id = run_row ORDER BY seq DESC LIMIT 1`,
-    )
-    .get() as Parameters<typeof rowHash>[0] | undefined;
-  if (!row) return { seq: 0, hash: GENESIS, recordedAtMs: 0 };
-  return { seq: row.seq, hash: rowHash(row), recordedAtMs: row.recordedAtMs };
+/**
+ * What the next row builds on: the end that the last commit has told of. Where the last row is not that one, it was altered
+ * or is gone. The log goes on all the same, since events that cannot be published are lost too, but never from what it
+ * found: the next row names the hash that was there, at a position that was never used, so that the break can be seen
+ * for as long as the rows are kept.
+ */
+function readTip(
+  db: DatabaseSyncInstance,
+  told: Link | undefined,
+  now: number,
+): { tip: Tip; damage?: { seq: number } } {
+  const last = db.prepare(`${CHAINED_ROWS} WHERE seq < ${Number.MAX_SAFE_INTEGER} ORDER BY seq DESC LIMIT 1`).get() as
+    | ChainedRow
+    | undefined;
+  const found = { seq: last?.seq ?? 0, hash: last ? rowHash(last) : GENESIS };
+  const recordedAtMs = last?.recordedAtMs ?? 0;
+  if (told?.seq === found.seq && found.hash.equals(told.hash)) return { tip: { ...found, recordedAtMs } };
+  const seq = Math.max(found.seq, told?.seq ?? 0);
+  const hash = Buffer.from(told?.hash ?? GENESIS);
+  return { tip: { seq, hash, recordedAtMs: Math.min(recordedAtMs, now) }, damage: { seq } };
 }
 
 const isOfStore = (error: unknown): boolean =>
