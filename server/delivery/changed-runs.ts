@@ -64,6 +64,11 @@ export class ChangedRuns {
     };
   }
 
+  /** Forgets what has been read: rows have changed though the head has not. */
+  clear(): void {
+    this.#pages.clear();
+  }
+
   /** Headers of runs whose last event came after a position. */
   read(after: number, projectId: string | undefined): Promise<ChangedPage> {
     const { head } = this.#log;

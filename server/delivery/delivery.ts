@@ -37,12 +37,22 @@ export class Delivery {
   constructor({ log, quietMs = 30_000, translate = (error) => error }: DeliveryOptions) {
     const { counts } = this;
     const bell = new Bell({ epoch: log.epoch, head: log.head, counts });
-    this.#context = { log, bell, quietMs, translate, counts };
+    this.#context = { log, bell, quietMs, translate, counts, erasures: 0 };
     this.#changed = new ChangedRuns(log);
-    this.#stopListening = log.subscribe((records) => {
-      this.#window.push(records);
-      bell.ring(records);
-    });
+    const stops = [
+      log.subscribe((records) => {
+        this.#window.push(records);
+        bell.ring(records);
+      }),
+      log.onErased((record) => {
+        this.#window.replace(record);
+        this.#changed.clear();
+        this.#context.erasures++;
+      }),
+    ];
+    this.#stopListening = () => {
+      for (const stop of stops) stop();
+    };
     this.#ticker = setInterval(() => bell.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));
     this.#ticker.unref();
   }

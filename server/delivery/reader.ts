@@ -93,6 +93,8 @@ export type ReaderContext = {
   /** Makes of what ends a subscription the error that its client is told. */
   translate: (error: unknown) => unknown;
   counts: DeliveryCounts;
+  /** How many events have been erased: what was read before the last of them is not to be sent. */
+  erasures: number;
 };
 
 /**
@@ -121,6 +123,8 @@ export abstract class Reader implements Waiting {
   #isStarted = false;
   #isLive = false;
   #isEnded = false;
+  /** As it was when what is held was asked for. */
+  #erasures = 0;
 
   constructor(context: ReaderContext, transport: Transport, start: Start) {
     this.context = context;
@@ -182,6 +186,7 @@ export abstract class Reader implements Waiting {
         this.position = gap.toSeq;
         return this.#tell(gap.toSeq, messageOf({ type: 'stream.gap', ...gap }));
       }
+      if (this.#erasures !== this.context.erasures) this.drop();
       const taken = this.take();
       if (taken) {
         this.position = taken.seenTo;
@@ -189,6 +194,7 @@ export abstract class Reader implements Waiting {
       }
       if (this.isBlind) this.position = log.head;
       if (this.position < log.head) {
+        this.#erasures = this.context.erasures;
         const reading = this.readOn();
         if (reading) return reading;
         continue;

@@ -29,6 +29,14 @@ export class Window {
     this.#start = 0;
   }
 
+  /** Puts a record in the place of the one at its position, if that is here. */
+  replace(record: LogRecord): void {
+    const index = this.#records.findIndex((known) => known?.seq === record.seq);
+    if (index < 0) return;
+    this.#bytes += record.json.length - (this.#records[index] as LogRecord).json.length;
+    this.#records[index] = record;
+  }
+
   /** Forgets all: what comes after it is no more told of. */
   clear(): void {
     this.#records = [];
