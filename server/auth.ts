@@ -29,8 +29,8 @@ export type Principal = {
 export type Authenticate = (token: string) => Promise<Principal>;
 
 /**
- * What there is to do, each with the roles that allow it; the table stands in SPEC.md (A3). All but `stats` concern a
- * project, and `revoke` {@link everyProject}: a token is not of one.
+ * What there is to do, each with the roles that allow it; the table stands in SPEC.md (A3). All but `stats` and `verify`
+ * concern a project, and `revoke` {@link everyProject}: a token is not of one.
  */
 const allowed = {
   read: ['viewer', 'approver', 'admin'],
@@ -38,6 +38,8 @@ const allowed = {
   decide: ['approver'],
   revoke: ['admin'],
   stats: ['admin'],
+  verify: ['admin'],
+  erase: ['admin'],
 } as const satisfies Record<string, readonly Role[]>;
 export type Action = keyof typeof allowed;
 

@@ -104,6 +104,19 @@ export class EventBus<R extends Registry> {
     return { accepted: receipts.length - duplicates, duplicates, seq, receipts };
   }
 
+  /** What the guard leaves of a text that does not become an event. Throws `PHI_REJECTED` with `name` as the path. */
+  guardText(name: string, text: string): string {
+    const envelope = { type: name, projectId: 'runwire', runId: 'runwire', eventId: 'runwire' };
+    const draft = { ...envelope, timestamp: new Date().toISOString(), [name]: text };
+    try {
+      const [guarded] = this.#guarded([draft], this.#phiPolicy) as unknown as [{ [name: string]: string }];
+      return guarded[name] as string;
+    } catch (error) {
+      const [issue] = (error as RunwireError).issues;
+      throw new RunwireError('PHI_REJECTED', `${name}: ${issue?.message}`, { path: name });
+    }
+  }
+
   /** Tells the observer every event that is logged from now on, in order, once it is durable. */
   subscribe(observer: BusObserver<EventOf<R>>): { unsubscribe(): void } {
     this.#observers.add(observer);

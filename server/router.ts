@@ -14,6 +14,7 @@ import {
 import type { Approval, RunHeader } from '../shared/run.ts';
 import * as field from '../shared/text.ts';
 import { type Approvals, waitsFor } from './approvals.ts';
+import { type Audit, CHECKPOINTS_MOST } from './audit.ts';
 import { can, demand, everyProject, type Principal, readableAmong } from './auth.ts';
 import type { Connection } from './connection.ts';
 import { type Credentials, lapseError } from './credentials.ts';
@@ -44,6 +45,7 @@ export type RouterOptions<R extends Registry> = {
   publishing: Publishing<R>;
   delivery: Delivery;
   approvals: Approvals;
+  audit: Audit;
   credentials: Credentials;
   streams: Streams;
   stats: (seenBy: Principal) => ServerStats;
@@ -54,13 +56,15 @@ export type RouterOptions<R extends Registry> = {
 
 const LIMIT_MOST = 500;
 const limit = z.int().positive().max(LIMIT_MOST).default(50);
+const keptCheckpoint = z.strictObject({ seq: z.int().nonnegative(), hash: z.string().regex(/^[0-9a-f]{64}$/) });
 /** A cursor of whatever length: one that is too long is none of ours, and says so as any other does. */
 const opaque = z.string();
 /** `direction` is set by tRPC's `useInfiniteQuery`; pages go one way. */
 const paging = { limit, cursor: opaque.nullish(), direction: z.literal('forward').optional() };
 
 export function createRouter<R extends Registry>(options: RouterOptions<R>) {
-  const { registry, log, publishing, delivery, approvals, credentials, streams, stats, onRejected, logger } = options;
+  const { registry, log, publishing, delivery, approvals, audit, credentials, streams, stats, onRejected, logger } =
+    options;
   type Event = EventOf<R>;
 
   const paths = new Set<string>();
@@ -303,6 +307,18 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
         .mutation(async ({ ctx: { principal }, input: { approvalId, reason, ...run } }) =>
           approvals.deny(principal, { ...(await findRun(principal, run)), approvalId }, reason),
         ),
+    }),
+
+    audit: t.router({
+      verify: procedure
+        .input(z.strictObject({ checkpoints: z.array(keptCheckpoint).max(CHECKPOINTS_MOST).optional() }).prefault({}))
+        .query(({ ctx: { principal }, signal, input: { checkpoints } }) =>
+          audit.verify(principal, { checkpoints, signal }),
+        ),
+      checkpoint: procedure.query(({ ctx: { principal } }) => audit.checkpoint(principal)),
+      erase: procedure
+        .input(z.strictObject({ seq: z.int().positive(), reason: field.message() }))
+        .mutation(({ ctx: { principal }, input }) => audit.erase(principal, input)),
     }),
 
     server: t.router({

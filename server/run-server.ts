@@ -1,13 +1,16 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
 import pino, { type Logger } from 'pino';
 import type { Registry as PrometheusRegistry } from 'prom-client';
 import { RunwireError } from '../shared/errors.ts';
 import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { foldOf, type Registry } from '../shared/registry.ts';
+import { tombstoneOf } from '../shared/tombstone.ts';
 import { ApprovalExpiry } from './approval-expiry.ts';
 import { Approvals } from './approvals.ts';
+import { Audit } from './audit.ts';
 import { type Authenticate, coversProjects, hs256, type Principal, type TokenChecks } from './auth.ts';
 import { RunEventBroadcaster } from './broadcaster.ts';
 import { EventBus, type Guard, type PhiPolicy } from './bus.ts';
@@ -128,11 +131,14 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const authenticate = authenticatorOf(options, logger);
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
+  const path = databasePath(options.databaseUrl ?? 'memory:');
   const log = await openSqliteLog({
-    path: databasePath(options.databaseUrl ?? 'memory:'),
+    path,
     fold: foldOf(registry) as never,
     onFailure: (error) => logger.error({ err: error }, 'the event log failed'),
     onCommit: (commit) => metrics.committed(commit),
+    onDamage: ({ seq }) =>
+      logger.error({ seq }, 'the event log does not end as it was left: `runwire verify` tells more'),
   });
   const timeoutMs = limits.identifyMs;
   const credentials = await Credentials.open({ authenticate, revocations: log.revocations, timeoutMs, logger });
@@ -153,6 +159,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
+  const audit = new Audit({ log, bus, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
   const connections = new Connections({ heartbeatMs, isDirect: options.delivery !== 'iterator', limits, lapseOf });
   const streams = new Streams(lapseOf);
   credentials.onRevoked(() => {
@@ -190,6 +197,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     publishing,
     delivery,
     approvals,
+    audit,
     credentials,
     streams,
     stats: getStats,
@@ -256,6 +264,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     expiry.close();
     approvals.close();
     bus.close();
+    await audit.close();
     await log.close();
   };
   const close = () => {
@@ -288,6 +297,8 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     [Symbol.asyncDispose]: close,
   };
 }
+
+const folderOf = (path: string): string | undefined => (path === ':memory:' ? undefined : dirname(path));
 
 function authenticatorOf<R extends Registry>(options: RunServerOptions<R>, logger: Logger): Authenticate {
   const { authenticate, authSecret: secret, authJwksUrl: url } = options;

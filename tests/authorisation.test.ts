@@ -30,7 +30,7 @@ type Entry = {
    * What whoever may not is answered: an error, or `silence`, an answer with nothing of the project in it. `server`: it
    * concerns no project.
    */
-  denied: ErrorCode | 'silence' | 'server' | ((mayRead: boolean) => ErrorCode);
+  denied: ErrorCode | 'silence' | 'server' | ((mayRead: boolean, role: Role) => ErrorCode);
   /** Over HTTP and by a caller, where there is no socket to speak of. */
   withoutSocket?: ErrorCode;
 };
@@ -44,6 +44,12 @@ const mutation = (needs: Entry['needs'], denied: Entry['denied'], input: Input):
 const stream = (input: Input): Entry => ({ type: 'subscription', needs: 'read', denied: 'silence', input });
 const nothing = () => undefined;
 const pending: Input = async (target, world) => ({ ...target, approvalId: await world.ask(target) });
+/** An event of its own, for the others have to be there. */
+const erasable: Input = async (target, { bus }) => {
+  const published = target === absent ? undefined : await bus.publish([drafts.progress(target)], { actor: 'ci' });
+  return { seq: published?.seq ?? 1_000_000_000, reason: 'asked for' };
+};
+const unerased = (_: boolean, role: Role) => (role === 'admin' ? 'EVENT_NOT_FOUND' : 'FORBIDDEN');
 const undecided = (mayRead: boolean) => (mayRead ? 'NOT_ALLOWED_TO_DECIDE' : 'RUN_NOT_FOUND');
 
 const procedures: Record<string, Entry> = {
@@ -59,6 +65,9 @@ const procedures: Record<string, Entry> = {
   'approval.list': query('read', 'silence', nothing),
   'approval.grant': mutation('decide', undecided, pending),
   'approval.deny': mutation('decide', undecided, async (...args) => ({ ...(await pending(...args)), reason: 'no' })),
+  'audit.verify': query('verify', 'server', nothing),
+  'audit.checkpoint': query('verify', 'server', nothing),
+  'audit.erase': mutation('erase', unerased, erasable),
   'server.stats': query('stats', 'server', nothing),
   'auth.me': query('none', 'server', nothing),
   'auth.refresh': { ...mutation('none', 'server', (_, { token }) => ({ token })), withoutSocket: 'INVALID_INPUT' },
@@ -108,6 +117,8 @@ const rolesFor: Record<Action, Role[]> = {
   decide: ['approver'],
   revoke: ['admin'],
   stats: ['admin'],
+  verify: ['admin'],
+  erase: ['admin'],
 };
 type Holder = { role: Role; projects: string[] };
 const holders: Holder[] = allRoles.flatMap((role) =>
@@ -116,7 +127,7 @@ const holders: Holder[] = allRoles.flatMap((role) =>
 function may({ role, projects }: Holder, needs: Action | 'none', target: Target): boolean {
   if (needs === 'none') return true;
   if (!rolesFor[needs].includes(role)) return false;
-  if (needs === 'stats') return true;
+  if (needs === 'stats' || needs === 'verify') return true;
   return projects.includes('*') || (needs !== 'revoke' && projects.includes(target.projectId));
 }
 
@@ -303,7 +314,7 @@ describe.each(Object.keys(faces))('over %s', (name) => {
           else if (entry.denied === 'silence') expect(code, where).toBe('ok');
           else if (entry.denied === 'server') expect(code, where).toBe('FORBIDDEN');
           else if (typeof entry.denied === 'string') expect(code, where).toBe(entry.denied);
-          else expect(code, where).toBe(entry.denied(may(holder, 'read', target)));
+          else expect(code, where).toBe(entry.denied(may(holder, 'read', target), role));
           // Whoever may read sees it; whoever may not is told nothing of it, replayed or live, in answers and in errors.
           if (is && entry.needs === 'read') expect(text, where).toContain(canary(target));
           for (const project of [mine, theirs]) {

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { CheckpointCommandOptions, EraseCommandOptions, VerifyCommandOptions } from './audit.ts';
 import type { ExecOptions, Step } from './exec.ts';
 import { describeError, tokenOption, UsageError, urlOption } from './options.ts';
 import type { RevokeOptions } from './revoke.ts';
@@ -101,6 +102,44 @@ async function run(args: readonly string[]): Promise<number> {
       code = await revoke(jti, options);
     });
 
+  program
+    .command('verify')
+    .description(
+      'checks that the record is what was logged: the server does, or this command by itself with --database',
+    )
+    .option('--database <url>', 'file:PATH of a database to read without a server; it is not written to')
+    .option('--checkpoints <file>', 'checkpoints that were kept, one a line, which the log has to agree with')
+    .option('--key <file>', "public key of the record in PEM; default the server's, or audit.key beside the database")
+    .addOption(urlOption())
+    .addOption(tokenOption())
+    .action(async (options: VerifyCommandOptions) => {
+      const { verify } = await import('./audit.ts');
+      code = await verify(options);
+    });
+
+  program
+    .command('checkpoint')
+    .description('prints a signed checkpoint of the record, to be kept on another machine')
+    .option('--public-key', 'prints the key to check it with instead, as PEM')
+    .addOption(urlOption())
+    .addOption(tokenOption())
+    .action(async (options: CheckpointCommandOptions) => {
+      const { checkpoint } = await import('./audit.ts');
+      code = await checkpoint(options);
+    });
+
+  program
+    .command('erase')
+    .description('erases the text of an event for good; that it was erased stays on record')
+    .requiredOption('--seq <number>', 'position of the event', parseSeq)
+    .requiredOption('--reason <text>', 'why, for the record')
+    .addOption(urlOption())
+    .addOption(tokenOption())
+    .action(async (options: EraseCommandOptions) => {
+      const { erase } = await import('./audit.ts');
+      code = await erase(options);
+    });
+
   await program.parseAsync(own, { from: 'user' });
   return code;
 }
@@ -154,6 +193,11 @@ function addLabel(value: string, labels: Record<string, string> = {}): Record<st
   const at = value.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('Must be a key and a value with = between them.');
   return { ...labels, [value.slice(0, at)]: value.slice(at + 1) };
+}
+
+function parseSeq(value: string): number {
+  if (!/^[1-9]\d{0,14}$/.test(value)) throw new InvalidArgumentError('Must be a whole number from 1.');
+  return Number(value);
 }
 
 const append = (value: string, values: string[] = []): string[] => [...values, value];

@@ -89,7 +89,7 @@ export class SqliteErasure {
     try {
       this.#statements.replace.run(json, seq);
       this.#statements.keep.run(seq, JSON.stringify(erasure));
-      const ofRun = new SqliteRows(rows, [], projectId, runId);
+      const ofRun = new SqliteRows(rows, projectId, runId);
       fold(ofRun, event as never);
       ofRun.write();
       const creator = ofRun.header()?.createdBy;

@@ -512,7 +512,7 @@ describe('files', () => {
     const { path } = await makeLog();
     change(path, (db) => {
       db.exec('DELETE FROM events WHERE seq <= 20'); // As that release trimmed.
-      db.exec('DROP TABLE log_head; DROP TABLE checkpoints; DROP TABLE erasures; PRAGMA user_version = 2');
+      db.exec('DROP TABLE log_head; DROP TABLE checkpoints; DROP TABLE erasures; PRAGMA user_version = 3');
       setColumn(db, 'actor', 100, 'somebody else');
     });
     expect(() => verifySqliteFile(path, {})).toThrow('of another release');

@@ -350,11 +350,10 @@ class SqliteLog implements EventLog {
   }
 
   async verify({ checkpoints, signal }: VerifyOptions = {}): Promise<Verdict> {
-    let verifying: Generator<undefined, Verdict> | undefined;
+    const verifying = verifyChain(this.#chain, { head: this.#told, keys: this.#keys, checkpoints });
     for (;;) {
       signal?.throwIfAborted();
       const verdict = await this.#slice((until) => {
-        verifying ??= verifyChain(this.#chain, { head: this.#told, keys: this.#keys, checkpoints });
         do {
           const step = verifying.next();
           if (step.done) return step.value;

@@ -1,0 +1,170 @@
+import { readFileSync } from 'node:fs';
+import { TRPCClientError } from '@trpc/client';
+import { WebSocket } from 'ws';
+import { z } from 'zod';
+import { createRunwireClient, type RunwireClient } from '../../client/index.ts';
+import { RunwireError } from '../../shared/errors.ts';
+import { CHECKPOINTS_MOST } from '../audit.ts';
+import { AuditKeys } from '../audit-key.ts';
+import { databasePath } from '../config.ts';
+import { type Checkpoint, isAttested } from '../event-log/attestation.ts';
+import type { BreakReason, Verdict } from '../event-log/log.ts';
+import { verifySqliteFile } from '../event-log/sqlite-chain.ts';
+import { safeJson } from './format.ts';
+import { refusalOf, type Target, type TargetOptions, targetOf, UsageError } from './options.ts';
+
+/** The record from the command line: `verify`, `checkpoint`, `erase`. */
+
+export type VerifyCommandOptions = TargetOptions & { database?: string; checkpoints?: string; key?: string };
+export type CheckpointCommandOptions = TargetOptions & { publicKey?: boolean };
+export type EraseCommandOptions = TargetOptions & { seq: number; reason: string };
+
+const reasons: Record<BreakReason, string> = {
+  payload: 'what the event says is not what was logged',
+  row: 'the row is not as it was logged',
+  order: 'the row belongs elsewhere',
+  missing: 'the row is missing',
+  beginning: 'what comes before was not removed by retention',
+  head: 'the log does not end as it was left',
+  checkpoint: 'a checkpoint says otherwise',
+  erasure: 'it is erased without a valid record of it, or on record as erased and is not',
+};
+
+/** Verifies the log of a server, or of a file. Resolves with 0 when it holds, 1 when it does not. */
+export async function verify(options: VerifyCommandOptions): Promise<number> {
+  if (options.database !== undefined && options.url !== undefined) {
+    throw new UsageError('verify takes --database or --url');
+  }
+  const kept = options.checkpoints === undefined ? [] : readCheckpoints(options.checkpoints);
+  const keys = options.key === undefined ? undefined : readKeys(options.key);
+  const { database } = options;
+  const verdict =
+    database === undefined
+      ? await ask(targetOf(options), (client) => verifyServer(client, kept, keys))
+      : verifyFile(database, kept, keys);
+  if (verdict.ok) {
+    const { from, to, hash, events, erased } = verdict;
+    const checked = kept.length === 0 ? '' : `, as ${kept.length} checkpoints say`;
+    process.stdout.write(`ok: ${events} events, seq ${from} to ${to}, ${erased} erased, head ${hash}${checked}\n`);
+    return 0;
+  }
+  process.stdout.write(`broken at seq ${verdict.seq}: ${verdict.reason}: ${reasons[verdict.reason]}\n`);
+  return 1;
+}
+
+async function verifyServer(client: RunwireClient, kept: Kept[], keys: AuditKeys | undefined): Promise<Verdict> {
+  if (kept.length > 0) {
+    const { checkpoint, publicKey } = await client.audit.checkpoint.query();
+    demandSigned(kept, checkpoint.epoch, keys ?? new AuditKeys(publicKey));
+  }
+  let verdict: Verdict;
+  let from = 0;
+  do {
+    const checkpoints = kept
+      .slice(from, from + CHECKPOINTS_MOST)
+      .map(({ checkpoint: { seq, hash } }) => ({ seq, hash }));
+    verdict = await client.audit.verify.query({ checkpoints });
+    from += CHECKPOINTS_MOST;
+  } while (verdict.ok && from < kept.length);
+  return verdict;
+}
+
+function verifyFile(database: string, kept: Kept[], given: AuditKeys | undefined): Verdict {
+  if (!database.startsWith('file:')) throw new UsageError('--database: must begin with file:');
+  const path = databasePath(database);
+  try {
+    const checkpoints = kept.map(({ checkpoint }) => checkpoint);
+    return verifySqliteFile(path, {
+      keys: given,
+      checkpoints,
+      check: ({ epoch, keys }) => {
+        if (kept.length === 0) return;
+        if (!keys) throw new UsageError('--key is needed: there is no audit.key beside the database');
+        demandSigned(kept, epoch, keys);
+      },
+    });
+  } catch (error) {
+    if (error instanceof RunwireError && error.code === 'INVALID_INPUT') throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+/** A checkpoint and the line of its file. */
+type Kept = { line: number; checkpoint: Checkpoint };
+
+const checkpointSchema = z.object({
+  epoch: z.string(),
+  seq: z.int().nonnegative(),
+  hash: z.string().regex(/^[0-9a-f]{64}$/),
+  oldest: z.int(),
+  at: z.string(),
+  keyId: z.string(),
+  signature: z.string(),
+});
+
+function readCheckpoints(path: string): Kept[] {
+  const lines = read(path, '--checkpoints').split('\n');
+  return lines.flatMap((text, index) => {
+    if (text.trim() === '') return [];
+    const line = index + 1;
+    try {
+      return [{ line, checkpoint: checkpointSchema.parse(JSON.parse(text)) }];
+    } catch {
+      throw new UsageError(`--checkpoints: line ${line} is no checkpoint`);
+    }
+  });
+}
+
+function readKeys(path: string): AuditKeys {
+  try {
+    return new AuditKeys(read(path, '--key'));
+  } catch (error) {
+    throw error instanceof RunwireError ? new UsageError(`--key: ${error.message}`) : error;
+  }
+}
+
+function read(path: string, option: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new UsageError(`${option}: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'failed'})`);
+  }
+}
+
+/** Throws for the first that the key has not signed, or that is of another log. */
+function demandSigned(kept: readonly Kept[], epoch: string, keys: AuditKeys): void {
+  for (const { line, checkpoint } of kept) {
+    const where = `the checkpoint of line ${line} (seq ${checkpoint.seq})`;
+    if (!isAttested(keys, 'checkpoint', checkpoint)) throw new Error(`${where} is not signed by the key`);
+    if (checkpoint.epoch !== epoch) throw new Error(`${where} is of another log`);
+  }
+}
+
+/** Prints where the log is, signed; or the key. */
+export async function checkpoint(options: CheckpointCommandOptions): Promise<number> {
+  const answer = await ask(targetOf(options), (client) => client.audit.checkpoint.query());
+  process.stdout.write(options.publicKey ? answer.publicKey : `${JSON.stringify(answer.checkpoint)}\n`);
+  return 0;
+}
+
+/** Erases an event, and prints the record of it. */
+export async function erase({ seq, reason, ...options }: EraseCommandOptions): Promise<number> {
+  const erasure = await ask(targetOf(options), (client) => client.audit.erase.mutate({ seq, reason }));
+  process.stdout.write(`${safeJson(erasure)}\n`);
+  return 0;
+}
+
+/** Asks a server once. Throws what it refuses, and `UNAVAILABLE` where it cannot be reached. */
+async function ask<T>(target: Target, question: (client: RunwireClient) => Promise<T>): Promise<T> {
+  const { client, connection } = createRunwireClient({ ...target, WebSocket });
+  try {
+    return await question(client);
+  } catch (error) {
+    if (!(error instanceof TRPCClientError)) throw error;
+    throw error.data
+      ? refusalOf(error)
+      : new RunwireError('UNAVAILABLE', 'the server cannot be reached', { cause: error });
+  } finally {
+    await connection.close();
+  }
+}
