@@ -113,12 +113,11 @@ test('[X8] a run whose output is a medical record is told of without it, and end
 
 test('[X8] names that give someone away are redacted, and ids are not made of them', async () => {
   const { server, cwd, env } = await setUp();
-  writeFileSync(join(cwd, 'jane.doe@example.org.csv'), 'x');
-  writeFileSync(join(cwd, 'MRN 77188312.txt'), 'x');
+  const work = 'touch jane.doe@example.org.csv "MRN 77188312.txt"; false';
   const result = await runCli(
     [
       ...['exec', '--project', 'demo', '--name', 'Export MRN', '--label', '219-09-9999=x'],
-      ...['--stage', 'jane.doe@example.org', 'true', '--stage', 'SSN 219-09-9999', 'false'],
+      ...['--stage', 'jane.doe@example.org', 'true', '--stage', 'SSN 219-09-9999', work],
       ...['--artifact', 'jane.doe@example.org.csv', '--artifact', 'MRN 77188312.txt'],
     ],
     { cwd, env },
