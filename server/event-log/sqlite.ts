@@ -19,12 +19,17 @@ import {
   type RunPage,
   type RunQuery,
   type Scope,
+  type SearchPage,
+  type SearchQuery,
 } from './log.ts';
 import { Slices, sliceMs } from './slices.ts';
+import { SqliteAccess } from './sqlite-access.ts';
 import { CommitGroup, type CommitGroupParts, type Tip } from './sqlite-group.ts';
+import { SearchIndex } from './sqlite-index.ts';
 import { SqliteRevocations } from './sqlite-revocations.ts';
 import { prepareRowStatements } from './sqlite-rows.ts';
 import { migrate, PRAGMAS } from './sqlite-schema.ts';
+import { SqliteSearch } from './sqlite-search.ts';
 import { prepareStatements } from './sqlite-statements.ts';
 import { SqliteViews } from './sqlite-views.ts';
 
@@ -84,6 +89,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
 class SqliteLog implements EventLog {
   readonly epoch: string;
   readonly revocations: SqliteRevocations;
+  readonly access: SqliteAccess;
   readonly secret: string;
   readonly #db: DatabaseSyncInstance;
   readonly #lock: DatabaseSyncInstance | undefined;
@@ -92,6 +98,8 @@ class SqliteLog implements EventLog {
   readonly #statements: ReturnType<typeof prepareStatements>;
   readonly #groupParts: CommitGroupParts;
   readonly #views: SqliteViews;
+  readonly #index: SearchIndex;
+  readonly #search: SqliteSearch;
   readonly #slices = new Slices();
   readonly #listeners = new Set<(records: readonly LogRecord[]) => void>();
   #pending: Pending[] = [];
@@ -121,15 +129,15 @@ class SqliteLog implements EventLog {
       this.#statements = prepareStatements(db);
       const rows = prepareRowStatements(db);
       this.#groupParts = { statements: this.#statements, rows, fold, now, order: new KeyOrder() };
-      this.#views = new SqliteViews({
-        statements: this.#statements,
-        rows,
-        slice: (work) => this.#slice(work),
-        head: () => this.head,
-      });
-      this.revocations = new SqliteRevocations(db, (work) => this.#slice(work));
       this.#tip = readTip(db);
       this.#oldest = this.#readOldest();
+      const slice = <T>(work: (until: number) => T) => this.#slice(work);
+      const head = () => this.head;
+      this.#views = new SqliteViews({ statements: this.#statements, rows, slice, head });
+      this.#index = new SearchIndex({ db, slice, head });
+      this.#search = new SqliteSearch({ db, index: this.#index, slice, head, oldest: () => this.oldest });
+      this.revocations = new SqliteRevocations(db, slice);
+      this.access = new SqliteAccess({ db, slice });
     } catch (error) {
       db?.close();
       this.#lock?.close();
@@ -209,6 +217,7 @@ class SqliteLog implements EventLog {
     if (this.#oldest > this.#tip.seq && records.length > 0) this.#oldest = this.#tip.seq + 1;
     this.#tip = group.tip;
     if (records.length > 0) for (const listener of this.#listeners) listener(records);
+    this.#index.ring();
     for (const settle of outcomes) settle();
   }
 
@@ -256,6 +265,13 @@ class SqliteLog implements EventLog {
     }
   }
 
+  search(query: SearchQuery): Promise<SearchPage> {
+    return this.#search.search(query);
+  }
+  positionBefore(recordedAtMs: number): Promise<number> {
+    return this.#search.positionBefore(recordedAtMs);
+  }
+
   projectsOf(runId: string): Promise<string[]> {
     return this.#views.projectsOf(runId);
   }
@@ -294,6 +310,7 @@ class SqliteLog implements EventLog {
         try {
           this.#statements.trimUsers.run(this.#oldest, last.seq);
           removed += Number(this.#statements.trimEvents.run(last.seq).changes);
+          this.#index.trimmed(last.seq);
           this.#db.exec('COMMIT');
         } catch (error) {
           this.#db.exec('ROLLBACK');
@@ -302,12 +319,15 @@ class SqliteLog implements EventLog {
         this.#oldest = last.seq + 1;
       });
     }
+    if (removed > 0) await this.#index.cut(this.#oldest);
+    await this.access.trim(recordedBeforeMs);
     return { removed };
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#index.close();
     while (this.#pending.length > 0) this.#commitTurn();
     this.#emptyWal();
     this.#db.close();
