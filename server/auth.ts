@@ -38,6 +38,7 @@ const allowed = {
   decide: ['approver'],
   revoke: ['admin'],
   stats: ['admin'],
+  audit: ['admin'],
 } as const satisfies Record<string, readonly Role[]>;
 export type Action = keyof typeof allowed;
 
@@ -59,6 +60,12 @@ export function can(principal: Principal, action: Action, resource: Resource = {
 /** Whether one has every project that the other has; what has not said who it is may have any. */
 export function coversProjects({ projects }: Principal, other: Principal | undefined): boolean {
   return projects.includes(everyProject) || (other?.projects.every((id) => projects.includes(id)) ?? false);
+}
+
+/** The projects on which a principal may do something. */
+export function projectsFor(principal: Principal, action: Action): readonly string[] | 'all' {
+  if (!can(principal, action)) return [];
+  return principal.projects.includes('*') ? 'all' : [...new Set(principal.projects)];
 }
 
 /** Equal for principals who may read the same. */

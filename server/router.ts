@@ -14,7 +14,7 @@ import {
 import type { Approval, RunHeader } from '../shared/run.ts';
 import * as field from '../shared/text.ts';
 import { type Approvals, waitsFor } from './approvals.ts';
-import { can, demand, everyProject, type Principal } from './auth.ts';
+import { can, demand, everyProject, type Principal, projectsFor } from './auth.ts';
 import type { Connection } from './connection.ts';
 import { type Credentials, lapseError } from './credentials.ts';
 import { decodeCursor, encodeCursor } from './delivery/cursor.ts';
@@ -119,6 +119,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     categories: z.array(z.enum(categoryNames)).max(categoryNames.length).optional(),
     conflate: z.boolean().default(false),
   };
+  const period = { since: field.instant().optional(), until: field.instant().optional() };
   const approvalStatus = z.enum(['pending', 'granted', 'denied', 'expired']);
   const runInput = { runId: field.scopeId(), projectId: field.scopeId().optional() };
 
@@ -203,8 +204,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
                 .optional(),
               labels: z.record(z.string().max(100), z.string().max(200)).optional(),
               text: z.string().max(200).optional(),
-              since: field.instant().optional(),
-              until: field.instant().optional(),
+              ...period,
               needsMyDecision: z.boolean().optional(),
               ...paging,
             })
@@ -266,6 +266,47 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
         .mutation(async ({ ctx: { principal }, input: { events, onPhi } }) => {
           const { accepted, duplicates, seq } = await publishing.publish(principal, events, onPhi);
           return { accepted, duplicates, seq };
+        }),
+      /**
+       * Events by what is in them, newest first. `text`: words that must all be there, whatever their case and diacritics;
+       * phrases between quotes; the last word may be the beginning of one. `since` and `until` are on `recordedAt`. The
+       * index may lag by a second. A page may end short of its limit, even empty, where much was looked through and
+       * little found: as long as there is a `nextCursor`, there may be more. What is not the caller's to read, or does not
+       * exist, is an empty answer.
+       */
+      search: procedure
+        .input(
+          z
+            .strictObject({
+              text: z.string().max(2_000).optional(),
+              projectId: field.scopeId().optional(),
+              runId: field.scopeId().optional(),
+              types: filterInput.types,
+              actor: field.id().optional(),
+              ...period,
+              ...paging,
+            })
+            .prefault({}),
+        )
+        .query(async ({ ctx: { principal }, signal, input }) => {
+          const { text, projectId, types: wanted, since, until, cursor, direction: _, ...query } = input;
+          const readable = projectsFor(principal, 'read');
+          const isAsked = (id: string) => projectId === undefined || id === projectId;
+          const page = await log.search({
+            ...query,
+            ...(text?.trim() ? { text } : {}),
+            projects: readable === 'all' ? (projectId === undefined ? 'all' : [projectId]) : readable.filter(isAsked),
+            types: wanted && new Set<string>(wanted),
+            sinceMs: msOf(since),
+            untilMs: msOf(until),
+            before: cursor == null ? undefined : decodePosition(cursor, log.epoch),
+            signal,
+          });
+          const records = page.records.filter((record) => can(principal, 'read', { projectId: record.projectId }));
+          return {
+            events: records.map((record) => record.event as Event),
+            ...(page.next === undefined ? {} : { nextCursor: encodeCursor(log.epoch, page.next) }),
+          };
         }),
     }),
 
@@ -368,6 +409,9 @@ function decodePosition(text: string, epoch: string): number {
   if (cursor.epoch !== epoch) throw new RunwireError('CURSOR_INVALID', 'a cursor of another log', { path: 'cursor' });
   return cursor.seq;
 }
+
+const msOf = (instant: string | undefined): number | undefined =>
+  instant === undefined ? undefined : Date.parse(instant);
 
 const encodeRunKey = ({ createdAt, rowId }: RunKey): string =>
   Buffer.from(JSON.stringify([createdAt, rowId])).toString('base64url');
