@@ -13,6 +13,7 @@ import {
 } from '../shared/registry.ts';
 import type { Approval, RunHeader } from '../shared/run.ts';
 import * as field from '../shared/text.ts';
+import type { AccessRecorder } from './access-record.ts';
 import { type Approvals, waitsFor } from './approvals.ts';
 import { can, demand, everyProject, type Principal, projectsFor } from './auth.ts';
 import type { Connection } from './connection.ts';
@@ -24,6 +25,7 @@ import type { Tracked } from './delivery/iterator.ts';
 import type { Transport } from './delivery/reader.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog, RunKey, Scope } from './event-log/log.ts';
+import { findRun } from './find-run.ts';
 import { positionBefore } from './history.ts';
 import type { Publishing } from './publish.ts';
 import type { ServerStats } from './stats.ts';
@@ -36,6 +38,8 @@ export type Context = {
   readonly principal: Principal;
   /** The WebSocket that the call came over. */
   readonly connection?: Connection;
+  /** How it came where that is no WebSocket; default: from a caller in the process. */
+  readonly via?: 'http' | 'sse';
 };
 
 export type RouterOptions<R extends Registry> = {
@@ -44,6 +48,7 @@ export type RouterOptions<R extends Registry> = {
   publishing: Publishing<R>;
   delivery: Delivery;
   approvals: Approvals;
+  access: AccessRecorder;
   credentials: Credentials;
   streams: Streams;
   stats: (seenBy: Principal) => ServerStats;
@@ -52,6 +57,8 @@ export type RouterOptions<R extends Registry> = {
   logger: Logger;
 };
 
+/** What has been done is in the log already, or is about nobody else. What is refused is recorded all the same. */
+const UNRECORDED = new Set(['event.publish', 'auth.me', 'auth.refresh']);
 const LIMIT_MOST = 500;
 const limit = z.int().positive().max(LIMIT_MOST).default(50);
 /** A cursor of whatever length: one that is too long is none of ours, and says so as any other does. */
@@ -60,7 +67,8 @@ const opaque = z.string();
 const paging = { limit, cursor: opaque.nullish(), direction: z.literal('forward').optional() };
 
 export function createRouter<R extends Registry>(options: RouterOptions<R>) {
-  const { registry, log, publishing, delivery, approvals, credentials, streams, stats, onRejected, logger } = options;
+  const { registry, log, publishing, delivery, approvals, access, credentials, streams, stats, onRejected, logger } =
+    options;
   type Event = EventOf<R>;
 
   const paths = new Set<string>();
@@ -88,23 +96,42 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     sse: { ping: { enabled: true, intervalMs: 15_000 }, client: { reconnectAfterInactivityMs: 45_000 } },
   });
 
-  // Gives errors of ours the tRPC code, and so the HTTP status, that the table says.
-  const procedure = t.procedure.use(async ({ next, path, ctx }) => {
+  const record = async (
+    { principal, connection, via }: Context,
+    action: string,
+    getRawInput: () => Promise<unknown>,
+    outcome: 'ok' | ErrorCode,
+  ): Promise<void> => {
+    if (outcome === 'ok' && UNRECORDED.has(action)) return;
+    const { projectId, runId, isResumed } = await getRawInput().then(aboutOf, () => aboutOf(undefined));
+    const detail = isResumed ? 'resume' : undefined;
+    access.record({ principal, action, via: connection ? 'ws' : (via ?? 'caller'), outcome, projectId, runId, detail });
+  };
+
+  // Gives errors of ours the tRPC code, and so the HTTP status, that the table says; and all calls go on record here.
+  const procedure = t.procedure.use(async ({ next, path, ctx, getRawInput }) => {
     // The rest of a message that went over the limit on the way is not worked off before the socket closes.
     if (ctx.connection?.request() === false) {
       throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
     }
+    const { principal, connection, via } = ctx;
+    const caller = { principal, ...(connection ? { connection } : {}), ...(via ? { via } : {}) };
     // On a socket that closes it says so: what is thrown here would end a subscription for good, and is not sent any more.
     ctx.connection?.vouch();
     const lapse = credentials.lapseOf(ctx.principal);
     if (lapse) {
       onRejected('UNAUTHENTICATED');
+      void record(caller, path, getRawInput, 'UNAUTHENTICATED');
       throw toTRPCError(lapseError(lapse));
     }
     const result = await next();
-    if (result.ok) return result;
+    if (result.ok) {
+      void record(caller, path, getRawInput, 'ok');
+      return result;
+    }
     const known = toRunwireError(result.error);
     onRejected(known.code);
+    void record(caller, path, getRawInput, known.code);
     if (known.code === 'INTERNAL') logger.error({ procedure: path, err: known.cause }, 'a procedure failed');
     throw toTRPCError(known);
   });
@@ -145,21 +172,6 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     return delivery.events<Event>(transportOf(ctx), query, signal);
   };
 
-  const findRun = async (
-    principal: Principal,
-    { runId, projectId }: { runId: string; projectId?: string | undefined },
-  ) => {
-    const projects = await log.projectsOf(runId);
-    const candidates = projects.filter((candidate) => projectId === undefined || candidate === projectId);
-    const readable = candidates.filter((candidate) => can(principal, 'read', { projectId: candidate }));
-    if (readable.length > 1) {
-      throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
-    }
-    const [found] = readable;
-    if (found === undefined) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
-    return { projectId: found, runId };
-  };
-
   const router = t.router({
     onRunEvent: procedure
       .input(z.strictObject({ ...runInput, ...filterInput }))
@@ -188,7 +200,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
 
     run: t.router({
       get: procedure.input(z.strictObject(runInput)).query(async ({ ctx, input }) => {
-        const { projectId, runId } = await findRun(ctx.principal, input);
+        const { projectId, runId } = await findRun(log, ctx.principal, input);
         const found = await log.run(projectId, runId);
         if (!found) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
         return { run: found.run, cursor: encodeCursor(log.epoch, found.position) };
@@ -236,7 +248,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
         )
         .query(async ({ ctx, signal, input }) => {
           const { cursor, direction: _, types: wanted, fromRunSeq, limit: most, ...run } = input;
-          const scope: Scope = { kind: 'run', ...(await findRun(ctx.principal, run)) };
+          const scope: Scope = { kind: 'run', ...(await findRun(log, ctx.principal, run)) };
           let after =
             cursor != null
               ? decodePosition(cursor, log.epoch)
@@ -334,13 +346,46 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
       grant: procedure
         .input(z.strictObject({ ...runInput, approvalId: field.id(), comment: field.message().optional() }))
         .mutation(async ({ ctx: { principal }, input: { approvalId, comment, ...run } }) =>
-          approvals.grant(principal, { ...(await findRun(principal, run)), approvalId }, comment),
+          approvals.grant(principal, { ...(await findRun(log, principal, run)), approvalId }, comment),
         ),
       deny: procedure
         .input(z.strictObject({ ...runInput, approvalId: field.id(), reason: field.message() }))
         .mutation(async ({ ctx: { principal }, input: { approvalId, reason, ...run } }) =>
-          approvals.deny(principal, { ...(await findRun(principal, run)), approvalId }, reason),
+          approvals.deny(principal, { ...(await findRun(log, principal, run)), approvalId }, reason),
         ),
+    }),
+
+    audit: t.router({
+      /**
+       * Who did what, newest first: entries of the projects of the caller's token, and with `['*']` those about no
+       * project, too.
+       */
+      access: procedure
+        .input(
+          z
+            .strictObject({
+              sub: field.id().optional(),
+              action: z.string().max(100).optional(),
+              projectId: field.scopeId().optional(),
+              runId: field.scopeId().optional(),
+              outcome: z.string().max(100).optional(),
+              ...period,
+              ...paging,
+            })
+            .prefault({}),
+        )
+        .query(async ({ ctx: { principal }, signal, input: { since, until, cursor, direction: _, ...query } }) => {
+          demand(principal, 'audit');
+          const { entries, next } = await access.list({
+            ...query,
+            projects: projectsFor(principal, 'audit'),
+            sinceMs: msOf(since),
+            untilMs: msOf(until),
+            before: cursor == null ? undefined : decodePosition(cursor, log.epoch),
+            signal,
+          });
+          return { entries, ...(next === undefined ? {} : { nextCursor: encodeCursor(log.epoch, next) }) };
+        }),
     }),
 
     server: t.router({
@@ -403,6 +448,17 @@ function typesOf<R extends Registry>(
   if (!filter.types && !filter.categories) return undefined;
   return new Set<string>([...(filter.types ?? []), ...(filter.categories ?? []).flatMap((name) => byCategory[name])]);
 }
+
+/** What an input is about, as far as it has the form of ids. */
+function aboutOf(input: unknown): { projectId?: string; runId?: string; isResumed: boolean } {
+  const { projectId, runId, lastEventId } = (input ?? {}) as Record<string, unknown>;
+  return {
+    ...(scopeId.safeParse(projectId).success ? { projectId: projectId as string } : {}),
+    ...(scopeId.safeParse(runId).success ? { runId: runId as string } : {}),
+    isResumed: typeof lastEventId === 'string',
+  };
+}
+const scopeId = field.scopeId();
 
 function decodePosition(text: string, epoch: string): number {
   const cursor = decodeCursor(text, 'cursor');

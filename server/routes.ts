@@ -5,10 +5,13 @@ import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import type { Logger } from 'pino';
 import { errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
+import type { AccessRecorder } from './access-record.ts';
 import { asksForPage, noSuchPath, serveApp } from './app-files.ts';
 import { isAllowedOrigin, type Principal } from './auth.ts';
 import type { Credentials } from './credentials.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
+import type { EventLog } from './event-log/log.ts';
+import { createExport } from './export.ts';
 import { bearerOf, cookieOf, pathOf, queryOf, sendError, sendJson } from './http.ts';
 import { ingest } from './ingest.ts';
 import type { Limits } from './limits.ts';
@@ -20,7 +23,10 @@ import type { Context, RouterOf } from './router.ts';
 /** The HTTP face: the contract's section 4. */
 
 export type RoutesOptions<R extends Registry> = {
+  registry: R;
   router: RouterOf<R>;
+  log: EventLog;
+  access: AccessRecorder;
   publishing: Publishing<R>;
   credentials: Credentials;
   allowedOrigins: readonly string[];
@@ -35,8 +41,11 @@ const BATCH_LIMIT = 50;
 type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
-  const { router, publishing, credentials, allowedOrigins, cookieName, limits, metrics, logger, isReady } = options;
+  const { router, access, publishing, credentials, allowedOrigins, cookieName, limits, metrics, logger, isReady } =
+    options;
   const app = openApp();
+  /** Who asked, once that is known: for the record of what was refused. */
+  const identified = new WeakMap<IncomingMessage, Principal>();
 
   /** Bearer, or the web app's cookie where the browser says that one of our own pages asks. */
   const identify = async (request: IncomingMessage): Promise<Principal> => {
@@ -44,7 +53,9 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     const cookie = bearer === undefined && isOwnPage(request) ? cookieOf(request, cookieName) : undefined;
     const token = bearer ?? cookie;
     if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is needed');
-    return credentials.identify(token);
+    const principal = await credentials.identify(token);
+    identified.set(request, principal);
+    return principal;
   };
   const isOwnPage = ({ headers }: IncomingMessage): boolean =>
     headers.origin === undefined
@@ -81,11 +92,14 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       req: request,
       res: response,
       path,
-      createContext: async (): Promise<Context> => {
+      createContext: async ({ info }): Promise<Context> => {
+        const via = info.type === 'subscription' ? 'sse' : 'http';
         try {
-          return { principal: await identify(request) };
+          return { principal: await identify(request), via };
         } catch (error) {
-          throw toTRPCError(toRunwireError(error)); // Thrown as it is, it would be answered with 500.
+          const known = toRunwireError(error);
+          access.record({ principal: undefined, action: 'connect', via, outcome: known.code });
+          throw toTRPCError(known); // Thrown as it is, it would be answered with 500.
         }
       },
       maxBodySize: limits.messageBytes, // As on the WebSocket: what publishes in bulk has `/api/v1/events`.
@@ -113,6 +127,11 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     });
   const events = published((principal, request, response) => ingest(publishing, principal, request, response));
   const lineage = createLineage(publishing, logger);
+  const write = createExport(options);
+  const exported = crossOrigin(async (request, response) => {
+    if (request.method !== 'GET') throw new RunwireError('NOT_FOUND', 'events are exported with GET');
+    await write(await identify(request), request, response);
+  });
   const lineageSingle = published(lineage.single);
   const lineageBatch = published(lineage.batch);
 
@@ -121,12 +140,14 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     const token = queryOf(request).get('token') ?? '';
     const found = await credentials.identify(token).catch((error: unknown) => {
       if (!asksForPage(request)) throw error;
+      access.record({ principal: undefined, action: 'login', via: 'http', outcome: toRunwireError(error).code });
     });
     if (!found) {
       // An old link, opened by a person: the app says what to do.
       response.writeHead(303, { location: '/', 'cache-control': 'no-store' }).end();
       return;
     }
+    access.record({ principal: found, action: 'login', via: 'http', outcome: 'ok' });
     const { expiresAtMs } = found;
     const maxAge = expiresAtMs === undefined ? '' : `; Max-Age=${Math.floor((expiresAtMs - Date.now()) / 1000)}`;
     const isSecure = request.headers['x-forwarded-proto'] === 'https';
@@ -153,6 +174,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
   const ownRoute = (path: string): Route | undefined => {
     if (path.startsWith('/trpc/')) return trpc;
     if (path === '/api/v1/events') return events;
+    if (path === '/api/v1/export') return exported;
     if (path === '/api/v1/lineage') return lineageSingle;
     if (path === '/api/v1/lineage/batch') return lineageBatch;
     return path.startsWith('/api/v1/') ? notFound : undefined;
@@ -178,6 +200,13 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       .catch((error: unknown) => {
         const known = toRunwireError(error);
         metrics.rejected(known.code);
+        const action = actionOf(pathOf(request) ?? '');
+        if (action !== undefined) {
+          const principal = identified.get(request);
+          // Before anybody is identified, it is the origin that is not allowed.
+          const detail = known.code === 'FORBIDDEN' && !principal ? 'origin' : undefined;
+          access.record({ principal, action, via: 'http', outcome: known.code, detail });
+        }
         if (known.code === 'INTERNAL') logger.error({ err: error }, 'a request failed');
         // What is left of a refused body is not waited for.
         if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
@@ -197,6 +226,19 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     },
   };
 }
+
+/** By what name a path is on record when it is refused. */
+function actionOf(path: string): string | undefined {
+  if (path.startsWith('/trpc/')) return 'connect';
+  return actions[path];
+}
+const actions: Record<string, string> = {
+  '/api/v1/events': 'event.publish',
+  '/api/v1/export': 'event.export',
+  '/api/v1/lineage': 'lineage',
+  '/api/v1/lineage/batch': 'lineage',
+  '/login': 'login',
+};
 
 /** What is not is a 500 to tRPC. */
 function isDecodable(path: string): boolean {

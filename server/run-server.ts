@@ -6,6 +6,7 @@ import type { Registry as PrometheusRegistry } from 'prom-client';
 import { RunwireError } from '../shared/errors.ts';
 import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { foldOf, type Registry } from '../shared/registry.ts';
+import { AccessRecorder } from './access-record.ts';
 import { ApprovalExpiry } from './approval-expiry.ts';
 import { Approvals } from './approvals.ts';
 import { type Authenticate, coversProjects, hs256, type Principal, type TokenChecks } from './auth.ts';
@@ -147,13 +148,14 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
+  const access = new AccessRecorder({ log, logger });
   const connections = new Connections({ heartbeatMs, isDirect: options.delivery !== 'iterator', limits, lapseOf });
   const streams = new Streams(lapseOf);
   credentials.onRevoked(() => {
     connections.review();
     streams.review();
   });
-  const metrics = new Metrics({ log, bus, delivery, connections });
+  const metrics = new Metrics({ log, bus, delivery, connections, access });
   const rates = new Rates(() => ({ published: bus.published, delivered: delivery.counts.delivered }));
   const startedAt = performance.now();
   let isClosing = false;
@@ -184,6 +186,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     publishing,
     delivery,
     approvals,
+    access,
     credentials,
     streams,
     stats: getStats,
@@ -192,8 +195,11 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   });
   const cookieName = `runwire_${log.epoch}`;
   const routes = createRoutes({
+    registry,
     router,
+    log,
     publishing,
+    access,
     credentials,
     allowedOrigins,
     cookieName,
@@ -207,6 +213,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const upgrade = createSockets({
     router,
     connections,
+    access,
     credentials,
     allowedOrigins,
     cookieName,
@@ -250,6 +257,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     expiry.close();
     approvals.close();
     bus.close();
+    await access.close();
     await log.close();
   };
   const close = () => {

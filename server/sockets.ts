@@ -3,8 +3,9 @@ import type { Duplex } from 'node:stream';
 import { applyWSSHandler } from '@trpc/server/adapters/ws';
 import type { Logger } from 'pino';
 import { WebSocketServer } from 'ws';
-import { errorTable, RunwireError } from '../shared/errors.ts';
+import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
+import type { AccessRecorder } from './access-record.ts';
 import { isAllowedOrigin } from './auth.ts';
 import type { Connection } from './connection.ts';
 import type { Connections } from './connections.ts';
@@ -20,6 +21,7 @@ import type { Context, RouterOf } from './router.ts';
 export type SocketsOptions<R extends Registry> = {
   router: RouterOf<R>;
   connections: Connections;
+  access: AccessRecorder;
   credentials: Credentials;
   allowedOrigins: readonly string[];
   cookieName: string;
@@ -41,8 +43,10 @@ const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, 
 const REFUSED_ORIGINS_TOLD = 20;
 
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
-  const { router, connections, credentials, allowedOrigins, cookieName, limits, compression, logger } = options;
+  const { router, connections, access, credentials, allowedOrigins, cookieName, limits, compression, logger } = options;
   const refused = new Set<string>();
+  const recordRefusal = (outcome: ErrorCode, detail?: 'origin') =>
+    access.record({ principal: undefined, action: 'connect', via: 'ws', outcome, detail });
   const wss = new WebSocketServer({
     noServer: true,
     maxPayload: limits.messageBytes,
@@ -73,6 +77,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       } catch (error) {
         // A throw here would answer every subscription with an error, and the client would forget them.
         const known = toRunwireError(error);
+        recordRefusal(known.code);
         if (known.code === 'INTERNAL') logger.error({ err: error }, 'a token could not be checked');
         // Whether the token is good nobody knows: to call it bad would make the client give up.
         if (errorTable[known.code].retryable) connection.interrupt('the token cannot be checked now');
@@ -84,7 +89,10 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     onError: ({ error, req }) => {
       // Connection parameters that cannot be read never reach `createContext`.
       const connection = connectionOf(req);
-      if (!connection.hasSpoken) connection.refuse('no token');
+      if (!connection.hasSpoken) {
+        recordRefusal('UNAUTHENTICATED');
+        connection.refuse('no token');
+      }
       const cause = error.cause as { code?: unknown } | undefined;
       // What a peer sends on the wire is not an error of ours, and must not be able to fill the log.
       if (/^(WS_ERR_|ECONN|EPIPE)/.test(String(cause?.code)))
@@ -102,6 +110,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     else if (!URL.canParse(request.url ?? '', `http://${host}`)) refusal = '400 Bad Request';
     else if (!isAllowedOrigin(origin, host, allowedOrigins)) {
       refusal = '403 Forbidden';
+      recordRefusal('FORBIDDEN', 'origin');
       // To the page it looks like a server that is down. Once for each origin, lest the log be filled.
       if (origin !== undefined && !refused.has(origin) && refused.size < REFUSED_ORIGINS_TOLD) {
         refused.add(origin);

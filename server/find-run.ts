@@ -1,0 +1,20 @@
+import { RunwireError } from '../shared/errors.ts';
+import { can, type Principal } from './auth.ts';
+import type { EventLog } from './event-log/log.ts';
+
+/** The only run of an id that a principal may read. Throws `RUN_NOT_FOUND`, and `RUN_AMBIGUOUS` where projects share it. */
+export async function findRun(
+  log: Pick<EventLog, 'projectsOf'>,
+  principal: Principal,
+  { runId, projectId }: { runId: string; projectId?: string | undefined },
+): Promise<{ projectId: string; runId: string }> {
+  const projects = await log.projectsOf(runId);
+  const candidates = projects.filter((candidate) => projectId === undefined || candidate === projectId);
+  const readable = candidates.filter((candidate) => can(principal, 'read', { projectId: candidate }));
+  if (readable.length > 1) {
+    throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
+  }
+  const [found] = readable;
+  if (found === undefined) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
+  return { projectId: found, runId };
+}
