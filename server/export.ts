@@ -5,10 +5,12 @@ import type { Registry } from '../shared/registry.ts';
 import * as field from '../shared/text.ts';
 import type { AccessRecorder } from './access-record.ts';
 import { can, demand, type Principal } from './auth.ts';
+import { type Credentials, lapseError } from './credentials.ts';
 import { csvHeader, csvLine } from './csv.ts';
 import type { EventLog, Scope } from './event-log/log.ts';
 import { findRun } from './find-run.ts';
 import { queryOf } from './http.ts';
+import type { Limits } from './limits.ts';
 
 /**
  * `GET /api/v1/export`: what the caller may read of the log, oldest first, up to the head as it was when the request came. A page
@@ -19,9 +21,16 @@ import { queryOf } from './http.ts';
 const PAGE_LIMIT = 500;
 const mediaTypes = { ndjson: 'application/x-ndjson; charset=utf-8', csv: 'text/csv; charset=utf-8; header=present' };
 
-export type ExportOptions<R extends Registry> = { registry: R; log: EventLog; access: AccessRecorder };
+export type ExportOptions<R extends Registry> = {
+  registry: R;
+  log: EventLog;
+  access: AccessRecorder;
+  credentials: Pick<Credentials, 'lapseOf'>;
+  limits: Pick<Limits, 'stalledMs'>;
+};
 
-export function createExport<R extends Registry>({ registry, log, access }: ExportOptions<R>) {
+export function createExport<R extends Registry>(options: ExportOptions<R>) {
+  const { registry, log, access, credentials, limits } = options;
   const types = Object.keys(registry) as [string, ...string[]];
   const schema = z.strictObject({
     projectId: field.scopeId().optional(),
@@ -50,6 +59,7 @@ export function createExport<R extends Registry>({ registry, log, access }: Expo
     const last = until === undefined ? head : Math.min(head, await log.positionBefore(Date.parse(until)));
     access.record({ principal, action: 'event.export', via: 'http', outcome: 'ok', projectId, runId, detail: format });
 
+    response.setTimeout(limits.stalledMs, () => response.destroy());
     const send = (text: string): boolean => {
       // An error before the first page is answered as one.
       if (!response.headersSent) {
@@ -73,6 +83,8 @@ export function createExport<R extends Registry>({ registry, log, access }: Expo
         if (seq <= last && can(principal, 'read', { projectId })) text += lineOf(json);
       }
       after = page.scannedTo;
+      const lapse = credentials.lapseOf(principal);
+      if (lapse) throw lapseError(lapse);
       if (text !== '' && !send(text)) await drained(response);
       text = '';
     }

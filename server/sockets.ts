@@ -6,7 +6,7 @@ import { WebSocketServer } from 'ws';
 import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
 import type { AccessRecorder } from './access-record.ts';
-import { isAllowedOrigin } from './auth.ts';
+import { isAllowedOrigin, type Principal } from './auth.ts';
 import type { Connection } from './connection.ts';
 import type { Connections } from './connections.ts';
 import type { Credentials } from './credentials.ts';
@@ -45,8 +45,8 @@ const REFUSED_ORIGINS_TOLD = 20;
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
   const { router, connections, access, credentials, allowedOrigins, cookieName, limits, compression, logger } = options;
   const refused = new Set<string>();
-  const recordRefusal = (outcome: ErrorCode, detail?: 'origin') =>
-    access.record({ principal: undefined, action: 'connect', via: 'ws', outcome, detail });
+  const recordRefusal = (outcome: ErrorCode, detail?: 'origin', principal?: Principal) =>
+    access.record({ principal, action: 'connect', via: 'ws', outcome, detail });
   const wss = new WebSocketServer({
     noServer: true,
     maxPayload: limits.messageBytes,
@@ -70,10 +70,12 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       connection.forgetRequest();
       try {
         if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
-        if (connections.identify(connection, await credentials.holderOf(token))) {
+        const principal = await credentials.holderOf(token);
+        if (connections.identify(connection, principal)) {
           ws.release();
           return connection;
         }
+        if (credentials.lapseOf(principal)) recordRefusal('UNAUTHENTICATED', undefined, principal);
       } catch (error) {
         // A throw here would answer every subscription with an error, and the client would forget them.
         const known = toRunwireError(error);

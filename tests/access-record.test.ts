@@ -99,6 +99,10 @@ test('[R14] what was refused is on record: tokens, origins, roles, projects and 
   const get = async (path: string, init: object = { headers }) =>
     void (await (await fetch(`${server.url}${path}`, init)).text());
   await (await Wire.open(server.url, { token: 'forged' })).closed;
+  const revoked = await tokenFor({ sub: 'mal' });
+  await server.router.createCaller({ principal: everyone }).auth.revoke({ sub: 'mal' });
+  await (await Wire.open(server.url, { token: revoked })).closed;
+  await get('/trpc/run.list', { headers: { authorization: `Bearer ${revoked}` } });
   const origin = 'https://evil.example';
   await new Promise((resolve) =>
     new WebSocket(`${server.url.replace('http', 'ws')}/ws`, { origin }).on('error', resolve),
@@ -124,8 +128,10 @@ test('[R14] what was refused is on record: tokens, origins, roles, projects and 
   const eve = { sub: 'eve', count: 1, via: 'ws' };
   expect(await recordOf(server)).toEqual([
     { ...nobody, action: 'connect', via: 'ws', outcome: 'UNAUTHENTICATED' },
+    { sub: 'ada', count: 1, action: 'auth.revoke', via: 'caller', outcome: 'ok' },
+    { sub: 'mal', count: 1, action: 'connect', via: 'ws', outcome: 'UNAUTHENTICATED' },
+    { ...nobody, action: 'connect', via: 'http', outcome: 'UNAUTHENTICATED', count: 2 },
     { ...nobody, action: 'connect', via: 'ws', outcome: 'FORBIDDEN', detail: 'origin' },
-    { ...nobody, action: 'connect', via: 'http', outcome: 'UNAUTHENTICATED' },
     { ...nobody, action: 'event.export', via: 'http', outcome: 'UNAUTHENTICATED' },
     { ...nobody, action: 'event.export', via: 'http', outcome: 'FORBIDDEN', detail: 'origin' },
     { ...eve, via: 'http', action: 'event.publish', outcome: 'FORBIDDEN' },

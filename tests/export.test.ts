@@ -3,6 +3,7 @@ import { createServer as createHttpServer, type IncomingMessage, request, type S
 import { type AddressInfo, connect } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { AccessRecorder } from '../server/access-record.ts';
+import type { Lapse } from '../server/credentials.ts';
 import type { EventLog, Page } from '../server/event-log/log.ts';
 import { createExport } from '../server/export.ts';
 import { type RunEvent, type RunEventDraft, runwireEvents } from '../shared/events.ts';
@@ -148,7 +149,11 @@ test('[R9] an attached server exports, too', async () => {
 });
 
 /** An export of a big log over a socket, and how often the log was read for it. */
-async function bigExport(read: (log: EventLog, reads: number) => Promise<void> = async () => undefined) {
+async function bigExport(
+  read: (log: EventLog, reads: number) => Promise<void> = async () => undefined,
+  lapseOf: () => Lapse | undefined = () => undefined,
+  stalledMs = 60_000,
+) {
   const folder = temporaryFolder();
   const server = await openServer({ databaseUrl: `file:${folder.path}/runwire.db`, retentionDays: 1 });
   await publishTo(
@@ -170,7 +175,13 @@ async function bigExport(read: (log: EventLog, reads: number) => Promise<void> =
   });
   const { logger } = keptLog();
   const access = new AccessRecorder({ log, logger });
-  const write = createExport({ registry: runwireEvents, log: counted, access });
+  const write = createExport({
+    registry: runwireEvents,
+    log: counted,
+    access,
+    credentials: { lapseOf },
+    limits: { stalledMs },
+  });
   const served: { response: ServerResponse; done: Promise<unknown> }[] = [];
   const http = createHttpServer((message: IncomingMessage, response) => {
     const done = write(everyone, message, response).catch((error: unknown) => {
@@ -222,6 +233,28 @@ test('[R11] a client that goes away is not read for any more', async () => {
   client.destroy();
   await served[0]?.done;
   expect(reads()).toBeLessThan(30);
+});
+
+test('[R11] a client that takes nothing for the limit of stalled sockets is cut off', async () => {
+  const { port, served } = await bigExport(undefined, undefined, 300);
+  const client = connect(port, '127.0.0.1');
+  client.write('GET /api/v1/export HTTP/1.1\r\nhost: x\r\n\r\n');
+  await once(client, 'readable');
+  expect(await served[0]?.done).toBeUndefined();
+  expect(served[0]?.response.destroyed).toBe(true);
+  expect(served[0]?.response.writableFinished).toBe(false);
+  client.destroy();
+});
+
+test('[R11] an export breaks off when its token is revoked or expires', async () => {
+  let lapse: Lapse | undefined;
+  const onRead = async (_log: EventLog, reads: number) => {
+    if (reads === 5) lapse = 'revoked';
+  };
+  const { port, served, reads } = await bigExport(onRead, () => lapse);
+  await expect(fetch(`http://127.0.0.1:${port}/`).then((cut) => cut.text())).rejects.toThrow('terminated');
+  expect(await served[0]?.done).toMatchObject({ code: 'UNAUTHENTICATED' });
+  expect(reads()).toBe(5);
 });
 
 test('[R11] an export ends at the head as it was, and where events are trimmed before they are read it breaks off', async () => {
