@@ -53,30 +53,16 @@ export class AccessRecorder {
     this.#logger = logger;
   }
 
-  /** Never throws, and takes a microsecond. */
+  /** Never throws, and takes a microsecond or two. */
   record({ principal, action, via, outcome, projectId, runId, detail }: Access): void {
     if (this.#isClosed) return;
-    const at = new Date().toISOString();
-    const base = {
-      at,
-      sub: principal?.sub ?? null,
-      action,
-      via,
-      count: 1,
-      ...(detail === undefined ? {} : { detail }),
-    };
     // Whoever may not read a project is told nothing; the record says what it was.
     const isHidden = outcome === 'ok' && projectId !== undefined && principal && !can(principal, 'read', { projectId });
-    const entry: AccessEntry = { ...base, outcome: isHidden ? 'FORBIDDEN' : outcome };
-    const about: AccessEntry = {
-      ...entry,
-      ...(projectId === undefined ? {} : { projectId }),
-      ...(runId === undefined ? {} : { runId }),
-    };
-    if (this.#count(keyOf(about, principal), about)) return;
+    const who = { sub: principal?.sub ?? null, action, via, outcome: isHidden ? 'FORBIDDEN' : outcome, detail };
+    if (this.#count(keyOf({ ...who, projectId, runId }, principal), 1)) return;
     const isBare = (projectId ?? runId) === undefined;
-    if (entry.outcome === 'ok' || isBare || this.#refusals.take(1)) this.#add({ entry: about, principal });
-    else this.#add({ entry, principal });
+    const isKept = who.outcome === 'ok' || isBare || this.#refusals.take(1);
+    this.#add({ entry: entryOf(isKept ? { ...who, projectId, runId } : who), principal });
   }
 
   /** What is on record, this moment included. */
@@ -92,7 +78,7 @@ export class AccessRecorder {
     clearTimeout(this.#timer);
   }
 
-  #count(key: string, { count }: AccessEntry): boolean {
+  #count(key: string, count: number): boolean {
     const known = this.#batch.get(key);
     if (known) known.entry.count += count;
     return known !== undefined;
@@ -100,14 +86,14 @@ export class AccessRecorder {
 
   #add({ entry, principal }: Kept): void {
     const key = keyOf(entry, principal);
-    if (this.#count(key, entry)) return;
+    if (this.#count(key, entry.count)) return;
     if (this.#batch.size < BATCH_ENTRIES) this.#batch.set(key, { entry, principal });
     else {
       const { at, outcome, via, count } = entry;
       const rest = { at, sub: null, action: 'rest', outcome, via, count };
       const restKey = keyOf(rest, undefined);
       // Outcomes and transports are few.
-      if (!this.#count(restKey, rest)) this.#batch.set(restKey, { entry: rest, principal: undefined });
+      if (!this.#count(restKey, rest.count)) this.#batch.set(restKey, { entry: rest, principal: undefined });
     }
     this.#timer ??= setTimeout(() => void this.#write(), BATCH_MS).unref();
   }
@@ -146,9 +132,22 @@ export class AccessRecorder {
   }
 }
 
-function keyOf(entry: AccessEntry, principal: Principal | undefined): string {
-  const { sub, action, projectId, runId, outcome, via, detail } = entry;
+type Named = Pick<Access, 'projectId' | 'runId'> & Pick<AccessEntry, 'sub' | 'action' | 'outcome' | 'via'>;
+
+function entryOf({ projectId, runId, detail, ...who }: Named & { detail?: string | undefined }): AccessEntry {
+  return {
+    at: new Date().toISOString(),
+    ...who,
+    ...(projectId === undefined ? {} : { projectId }),
+    ...(runId === undefined ? {} : { runId }),
+    ...(detail === undefined ? {} : { detail }),
+    count: 1,
+  };
+}
+
+function keyOf(about: Named & { detail?: string | undefined }, principal: Principal | undefined): string {
+  const { sub, action, projectId = '', runId = '', outcome, via, detail = '' } = about;
   // Which run is meant is a matter of who asks.
-  const reach = principal && runId !== undefined && projectId === undefined ? readKey(principal) : '';
-  return [sub, action, projectId, runId, outcome, via, detail, reach].join('\n');
+  const reach = principal && runId !== '' && projectId === '' ? readKey(principal) : '';
+  return `${sub ?? ''}\n${action}\n${projectId}\n${runId}\n${outcome}\n${via}\n${detail}\n${reach}`;
 }

@@ -453,12 +453,13 @@ function typesOf<R extends Registry>(
 function aboutOf(input: unknown): { projectId?: string; runId?: string; isResumed: boolean } {
   const { projectId, runId, lastEventId } = (input ?? {}) as Record<string, unknown>;
   return {
-    ...(scopeId.safeParse(projectId).success ? { projectId: projectId as string } : {}),
-    ...(scopeId.safeParse(runId).success ? { runId: runId as string } : {}),
+    ...(isId(projectId) ? { projectId } : {}),
+    ...(isId(runId) ? { runId } : {}),
     isResumed: typeof lastEventId === 'string',
   };
 }
 const scopeId = field.scopeId();
+const isId = (value: unknown): value is string => typeof value === 'string' && scopeId.safeParse(value).success;
 
 function decodePosition(text: string, epoch: string): number {
   const cursor = decodeCursor(text, 'cursor');
