@@ -13,8 +13,9 @@ import type { ReadyDraft, SearchQuery } from '../server/event-log/log.ts';
 import { createRunServer } from '../server/index.ts';
 
 /**
- * `npm run bench:search`: what searching takes and how long it holds the event loop, what the index costs a publisher and the
- * disk, what an export takes of memory, and what an entry of the access record costs. `--events N`, default 100,000.
+ * `npm run bench:search`: what searching takes and how long it holds the event loop, what the index costs a publisher
+ * and the disk, what an export takes of memory, and what an entry of the access record costs. `--events N`, default
+ * 100,000.
  */
 
 const { values } = parseArgs({ options: { events: { type: 'string', default: '100000' } } });

@@ -5,9 +5,9 @@ import type { AccessEntry, AccessPage, AccessQuery, EventLog } from './event-log
 import { Bucket } from './limits.ts';
 
 /**
- * Who subscribed, read, searched, exported and decided, and who was refused: collected in memory, and written by a timer, in
- * the way of no answer and of no commit. What is the same within a batch is one entry that counts. What is lost when the
- * process is killed is the batch: up to a second.
+ * Who subscribed, read, searched, exported and decided, and who was refused: collected in memory, and written by a
+ * timer, in the way of no answer and of no commit. What is the same within a batch is one entry that counts. What is
+ * lost when the process is killed is the batch: up to a second.
  */
 
 export type Access = {

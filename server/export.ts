@@ -13,9 +13,9 @@ import { queryOf } from './http.ts';
 import type { Limits } from './limits.ts';
 
 /**
- * `GET /api/v1/export`: what the caller may read of the log, oldest first, up to the head as it was when the request came. A page
- * is read when the one before has left for the socket, so memory does not grow with the log; whoever goes away is not read
- * for. Where it cannot go on, the connection breaks: only a whole export ends well.
+ * `GET /api/v1/export`: what the caller may read of the log, oldest first, up to the head as it was when the request
+ * came. A page is read when the one before has left for the socket, so memory does not grow with the log; whoever goes
+ * away is not read for. Where it cannot go on, the connection breaks: only a whole export ends well.
  */
 
 const PAGE_LIMIT = 500;

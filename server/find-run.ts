@@ -2,7 +2,7 @@ import { RunwireError } from '../shared/errors.ts';
 import { can, type Principal } from './auth.ts';
 import type { EventLog } from './event-log/log.ts';
 
-/** The only run of an id that a principal may read. Throws `RUN_NOT_FOUND`, and `RUN_AMBIGUOUS` where projects share it. */
+/** The only run of an id that a principal may read. Throws `RUN_NOT_FOUND`; `RUN_AMBIGUOUS` where projects share it. */
 export async function findRun(
   log: Pick<EventLog, 'projectsOf'>,
   principal: Principal,

@@ -280,11 +280,11 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
           return { accepted, duplicates, seq };
         }),
       /**
-       * Events by what is in them, newest first. `text`: words that must all be there, whatever their case and diacritics;
-       * phrases between quotes; the last word may be the beginning of one. `since` and `until` are on `recordedAt`. The
-       * index may lag by a second. A page may end short of its limit, even empty, where much was looked through and
-       * little found: as long as there is a `nextCursor`, there may be more. What is not the caller's to read, or does not
-       * exist, is an empty answer.
+       * Events by what is in them, newest first. `text`: words that must all be there, whatever their case and
+       * diacritics; phrases between quotes; the last word may be the beginning of one. `since` and `until` are on
+       * `recordedAt`. The index may lag by a second. A page may end short of its limit, even empty, where much was
+       * looked through and little found: as long as there is a `nextCursor`, there may be more. What is not the
+       * caller's to read, or does not exist, is an empty answer.
        */
       search: procedure
         .input(

@@ -193,8 +193,8 @@ export type SearchQuery = {
   signal?: AbortSignal | undefined;
 };
 /**
- * Newest first. Without `next`, there is nothing more. With it, there may be: a page ends short of its limit, even empty,
- * where much was looked through and little found.
+ * Newest first. Without `next`, there is nothing more. With it, there may be: a page ends short of its limit, even
+ * empty, where much was looked through and little found.
  */
 export type SearchPage = { records: LogRecord[]; next?: number };
 
@@ -283,9 +283,9 @@ export interface EventLog {
   read(query: ReadQuery): Promise<Page>;
 
   /**
-   * Events by what is in them, newest first. It may lag by a second behind what was appended; of what was there when the
-   * search began, a page holds every match between its records. A long search MUST neither hold the loop nor go on for
-   * long before it answers with what it has.
+   * Events by what is in them, newest first. It may lag by a second behind what was appended; of what was there when
+   * the search began, a page holds every match between its records. A long search MUST neither hold the loop nor go on
+   * for long before it answers with what it has.
    */
   search(query: SearchQuery): Promise<SearchPage>;
   /** The last position recorded before an instant (Unix ms); `oldest - 1` where there is none. */
@@ -314,8 +314,8 @@ export interface EventLog {
   pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<KeptApproval[]>;
 
   /**
-   * Forgets events recorded before an instant (Unix ms), oldest first; never the newest event, and never a run's view. What
-   * is forgotten is found by no search any more. Entries of `access` older than that go, too.
+   * Forgets events recorded before an instant (Unix ms), oldest first; never the newest event, and never a run's view.
+   * What is forgotten is found by no search any more. Entries of `access` older than that go, too.
    */
   trim(recordedBeforeMs: number): Promise<{ removed: number }>;
 

@@ -1,9 +1,10 @@
 import { isUuid, UUID_PREFIX } from './words.ts';
 
 /**
- * The unit of the search index: the words of up to {@link BLOCK_EVENTS} events of one project, and in which of them each
- * is. It grows in memory, and is kept as text in sorted chunks, so that looking up a word or a beginning reads one or
- * two of them. An event goes by its place in the block. Of a word that most events have, those that lack it are kept.
+ * The unit of the search index: the words of up to {@link BLOCK_EVENTS} events of one project, and in which of them
+ * each is. It grows in memory, and is kept as text in sorted chunks, so that looking up a word or a beginning reads one
+ * or two of them. An event goes by its place in the block. Of a word that most events have, those that lack it are
+ * kept.
  */
 
 export const BLOCK_EVENTS = 1_024;

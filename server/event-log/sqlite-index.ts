@@ -4,13 +4,13 @@ import { transact } from './sqlite-transact.ts';
 import { eachText, wordsOf } from './words.ts';
 
 /**
- * The words of the log, kept up by a reader of it: never in the way of who publishes. It reads on a little after each commit,
- * and puts events into the open block of their project, in memory. A block that is full is written, with the position up to
- * which no event is in memory alone, in one transaction; after a crash it reads on from there. A block that falls far
- * behind is written as it is, lest one quiet project hold that position back.
+ * The words of the log, kept up by a reader of it: never in the way of who publishes. It reads on a little after each
+ * commit, and puts events into the open block of their project, in memory. A block that is full is written, with the
+ * position up to which no event is in memory alone, in one transaction; after a crash it reads on from there. A block
+ * that falls far behind is written as it is, lest one quiet project hold that position back.
  *
- * It lives in the file of the events: what is erased or trimmed leaves both in one transaction, and there is one file to
- * copy, to guard and to lose. Why it is none of FTS5: docs/decisions/009.
+ * It lives in the file of the events: what is erased or trimmed leaves both in one transaction, and there is one file
+ * to copy, to guard and to lose. Why it is none of FTS5: docs/decisions/009.
  */
 
 /** From a commit until it is looked at. */
@@ -195,9 +195,9 @@ export class SearchIndex {
   }
 
   /**
-   * An event of the log has been given another payload: what it said before leaves the index, what it says now is found.
-   * To be called inside the transaction that changed it; that what is deleted is overwritten, too, is `secure_delete`'s
-   * business.
+   * An event of the log has been given another payload: what it said before leaves the index, what it says now is
+   * found. To be called inside the transaction that changed it; that what is deleted is overwritten, too, is
+   * `secure_delete`'s business.
    */
   erased(seq: number): void {
     const row = this.#statements.event.get(seq) as EventRow | undefined;
@@ -244,9 +244,14 @@ export class SearchIndex {
 
 export type FoundBlock = { lastSeq: number; open: () => KeptBlock };
 
-/** All that an event is found by. */
+/** All that an event is found by; nothing where somebody has made it unreadable: those after it are to be found. */
 function termsOf(payload: string): Set<string> {
-  const event = JSON.parse(payload) as { type: string; runId: string; actor: string };
+  let event: { type: string; runId: string; actor: string };
+  try {
+    event = JSON.parse(payload);
+  } catch {
+    return new Set();
+  }
   const terms = new Set([
     fieldTerm('type', event.type),
     fieldTerm('run', event.runId),

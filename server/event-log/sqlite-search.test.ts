@@ -126,6 +126,16 @@ test('[R5] a project that publishes little does not hold the position of the ind
   expect((await searchAll(log, { projects: ['quiet'], text: 'quiet' })).records.map(({ seq }) => seq)).toEqual([1]);
 });
 
+test('[R5] an event that somebody has made unreadable keeps no other from being found', async () => {
+  const path = join(await newFolder(), 'runwire.db');
+  const log = await open(path);
+  await append(log, progress('common first'), progress('common last'));
+  const db = new DatabaseSync(path);
+  db.exec(`UPDATE events SET payload = '{' WHERE seq = 1`);
+  db.close();
+  expect((await searchAll(log, { projects: 'all', text: 'common' })).records.map(({ seq }) => seq)).toEqual([2]);
+});
+
 test('[R5] [L6] the index is whole after the server was killed while it was being written', async () => {
   const folder = await newFolder();
   const path = join(folder, 'runwire.db');

@@ -5,8 +5,8 @@ import type { FoundBlock, SearchIndex } from './sqlite-index.ts';
 import { holdsAll, type Phrase, parseText } from './words.ts';
 
 /**
- * `search`: candidates, newest first, from the index of words or from the narrowest index of the table, and a look at the
- * event of each. Projects that are not asked for are in other blocks and at other places of the tables' indexes, so
+ * `search`: candidates, newest first, from the index of words or from the narrowest index of the table, and a look at
+ * the event of each. Projects that are not asked for are in other blocks and at other places of the tables' indexes, so
  * nothing of them is read, and neither answers nor the time they take can tell of them.
  */
 

@@ -43,8 +43,9 @@ export function eachText(value: unknown, found: (text: string) => void): void {
 }
 
 /**
- * Reads a query; any text is one. Words apart from each other must all be there, in any order; those between double quotes
- * side by side. The last one may be the beginning of a word, unless it is quoted. Empty where there is no word in it.
+ * Reads a query; any text is one. Words apart from each other must all be there, in any order; those between double
+ * quotes side by side. The last one may be the beginning of a word, unless it is quoted. Empty where there is no word
+ * in it.
  */
 export function parseText(text: string): Phrase[] {
   const phrases: Phrase[] = [];
