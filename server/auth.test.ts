@@ -79,7 +79,7 @@ describe('rights', () => {
 
   test('[A3] the table of SPEC.md has every role', () => {
     expect([...roles]).toEqual(columns);
-    expect(table.map(({ action }) => action)).toEqual(['read', 'publish', 'decide', 'revoke', 'stats']);
+    expect(table.map(({ action }) => action)).toEqual(['read', 'publish', 'decide', 'revoke', 'stats', 'audit']);
   });
 
   const cells = table.flatMap(({ action, allowed }) => columns.map((role, i) => ({ action, role, is: allowed[i] })));

@@ -40,6 +40,7 @@ const allowed = {
   stats: ['admin'],
   verify: ['admin'],
   erase: ['admin'],
+  audit: ['admin'],
 } as const satisfies Record<string, readonly Role[]>;
 export type Action = keyof typeof allowed;
 
@@ -63,14 +64,20 @@ export function coversProjects({ projects }: Principal, other: Principal | undef
   return projects.includes(everyProject) || (other?.projects.every((id) => projects.includes(id)) ?? false);
 }
 
+/** The projects on which a principal may do something. */
+export function projectsFor(principal: Principal, action: Action): readonly string[] | 'all' {
+  if (!can(principal, action)) return [];
+  return principal.projects.includes(everyProject) ? 'all' : [...new Set(principal.projects)];
+}
+
 /**
  * The projects to look for something in that a principal may read, be it one that is named; undefined for all. What is
  * not looked for in others takes as long there as where there is nothing.
  */
 export function readableAmong(principal: Principal, projectId: string | undefined): readonly string[] | undefined {
   if (projectId !== undefined) return can(principal, 'read', { projectId }) ? [projectId] : [];
-  if (!can(principal, 'read')) return [];
-  return principal.projects.includes(everyProject) ? undefined : [...new Set(principal.projects)];
+  const projects = projectsFor(principal, 'read');
+  return projects === 'all' ? undefined : projects;
 }
 
 /** Equal for principals who may read the same. */

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { AccessRecorder } from './access-record.ts';
 import type { EventBus } from './bus.ts';
 import type { Connections } from './connections.ts';
 import type { Delivery } from './delivery/delivery.ts';
@@ -15,6 +16,7 @@ export type MetricsOptions = {
   bus: EventBus<any>;
   delivery: Delivery;
   connections: Connections;
+  access: Pick<AccessRecorder, 'failures'>;
 };
 
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
@@ -27,7 +29,7 @@ export class Metrics {
   readonly #commit: Histogram;
   readonly #batch: Histogram;
 
-  constructor({ log, bus, delivery, connections }: MetricsOptions) {
+  constructor({ log, bus, delivery, connections, access }: MetricsOptions) {
     const registers = [this.registry];
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
@@ -84,6 +86,11 @@ export class Metrics {
     counter('replays_total', 'Subscriptions that began behind the head.', () => counts.replays);
     counter('conflated_events_total', 'Progress left out since later progress supersedes it.', () => counts.conflated);
     counter('stalls_total', 'Times that a reader had to wait for its WebSocket.', () => connections.counts.stalls);
+    counter(
+      'access_record_failures_total',
+      'Batches of the record of access that could not be written at first.',
+      () => access.failures,
+    );
     labelled('gaps_total', 'Gaps that readers were told of.', 'reason', () => Object.entries(counts.gaps));
     labelled('closes_total', 'WebSockets that the server closed.', 'code', () =>
       [...connections.counts.closes].map(([code, count]) => [String(code), count] as const),

@@ -13,9 +13,10 @@ import {
 } from '../shared/registry.ts';
 import type { Approval, RunHeader } from '../shared/run.ts';
 import * as field from '../shared/text.ts';
+import type { AccessRecorder } from './access-record.ts';
 import { type Approvals, waitsFor } from './approvals.ts';
 import { type Audit, CHECKPOINTS_MOST } from './audit.ts';
-import { can, demand, everyProject, type Principal, readableAmong } from './auth.ts';
+import { can, demand, everyProject, type Principal, projectsFor } from './auth.ts';
 import type { Connection } from './connection.ts';
 import { type Credentials, lapseError } from './credentials.ts';
 import { decodeCursor, encodeCursor } from './delivery/cursor.ts';
@@ -25,6 +26,7 @@ import type { Tracked } from './delivery/iterator.ts';
 import type { Transport } from './delivery/reader.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog, RunKey, Scope } from './event-log/log.ts';
+import { findRun } from './find-run.ts';
 import { positionBefore } from './history.ts';
 import type { Publishing } from './publish.ts';
 import type { ServerStats } from './stats.ts';
@@ -37,6 +39,8 @@ export type Context = {
   readonly principal: Principal;
   /** The WebSocket that the call came over. */
   readonly connection?: Connection;
+  /** How it came where that is no WebSocket; default: from a caller in the process. */
+  readonly via?: 'http' | 'sse';
 };
 
 export type RouterOptions<R extends Registry> = {
@@ -46,6 +50,7 @@ export type RouterOptions<R extends Registry> = {
   delivery: Delivery;
   approvals: Approvals;
   audit: Audit;
+  access: AccessRecorder;
   credentials: Credentials;
   streams: Streams;
   stats: (seenBy: Principal) => ServerStats;
@@ -54,6 +59,8 @@ export type RouterOptions<R extends Registry> = {
   logger: Logger;
 };
 
+/** What has been done is in the log already, or is about nobody else. What is refused is recorded all the same. */
+const UNRECORDED = new Set(['event.publish', 'auth.me', 'auth.refresh']);
 const LIMIT_MOST = 500;
 const limit = z.int().positive().max(LIMIT_MOST).default(50);
 const keptCheckpoint = z.strictObject({ seq: z.int().nonnegative(), hash: z.string().regex(/^[0-9a-f]{64}$/) });
@@ -63,8 +70,20 @@ const opaque = z.string();
 const paging = { limit, cursor: opaque.nullish(), direction: z.literal('forward').optional() };
 
 export function createRouter<R extends Registry>(options: RouterOptions<R>) {
-  const { registry, log, publishing, delivery, approvals, audit, credentials, streams, stats, onRejected, logger } =
-    options;
+  const {
+    registry,
+    log,
+    publishing,
+    delivery,
+    approvals,
+    audit,
+    access,
+    credentials,
+    streams,
+    stats,
+    onRejected,
+    logger,
+  } = options;
   type Event = EventOf<R>;
 
   const paths = new Set<string>();
@@ -92,23 +111,42 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     sse: { ping: { enabled: true, intervalMs: 15_000 }, client: { reconnectAfterInactivityMs: 45_000 } },
   });
 
-  // Gives errors of ours the tRPC code, and so the HTTP status, that the table says.
-  const procedure = t.procedure.use(async ({ next, path, ctx }) => {
+  const record = async (
+    { principal, connection, via }: Context,
+    action: string,
+    getRawInput: () => Promise<unknown>,
+    outcome: 'ok' | ErrorCode,
+  ): Promise<void> => {
+    if (outcome === 'ok' && UNRECORDED.has(action)) return;
+    const { projectId, runId, isResumed } = await getRawInput().then(aboutOf, () => aboutOf(undefined));
+    const detail = isResumed ? 'resume' : undefined;
+    access.record({ principal, action, via: connection ? 'ws' : (via ?? 'caller'), outcome, projectId, runId, detail });
+  };
+
+  // Gives errors of ours the tRPC code, and so the HTTP status, that the table says; and all calls go on record here.
+  const procedure = t.procedure.use(async ({ next, path, ctx, getRawInput }) => {
     // The rest of a message that went over the limit on the way is not worked off before the socket closes.
     if (ctx.connection?.request() === false) {
       throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
     }
+    const { principal, connection, via } = ctx;
+    const caller = { principal, ...(connection ? { connection } : {}), ...(via ? { via } : {}) };
     // On a socket that closes it says so: what is thrown here would end a subscription for good, and is not sent any more.
     ctx.connection?.vouch();
     const lapse = credentials.lapseOf(ctx.principal);
     if (lapse) {
       onRejected('UNAUTHENTICATED');
+      void record(caller, path, getRawInput, 'UNAUTHENTICATED');
       throw toTRPCError(lapseError(lapse));
     }
     const result = await next();
-    if (result.ok) return result;
+    if (result.ok) {
+      void record(caller, path, getRawInput, 'ok');
+      return result;
+    }
     const known = toRunwireError(result.error);
     onRejected(known.code);
+    void record(caller, path, getRawInput, known.code);
     if (known.code === 'INTERNAL') logger.error({ procedure: path, err: known.cause }, 'a procedure failed');
     throw toTRPCError(known);
   });
@@ -123,6 +161,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     categories: z.array(z.enum(categoryNames)).max(categoryNames.length).optional(),
     conflate: z.boolean().default(false),
   };
+  const period = { since: field.instant().optional(), until: field.instant().optional() };
   const approvalStatus = z.enum(['pending', 'granted', 'denied', 'expired']);
   const runInput = { runId: field.scopeId(), projectId: field.scopeId().optional() };
 
@@ -146,19 +185,6 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     const wanted = typesOf<R>(filter, categories);
     const query = { scope, from, conflate, types: wanted, lastEventId: lastEventId ?? undefined };
     return delivery.events<Event>(transportOf(ctx), query, signal);
-  };
-
-  const findRun = async (
-    principal: Principal,
-    { runId, projectId }: { runId: string; projectId?: string | undefined },
-  ) => {
-    const readable = await log.projectsOf(runId, readableAmong(principal, projectId));
-    if (readable.length > 1) {
-      throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
-    }
-    const [found] = readable;
-    if (found === undefined) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
-    return { projectId: found, runId };
   };
 
   const router = t.router({
@@ -189,7 +215,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
 
     run: t.router({
       get: procedure.input(z.strictObject(runInput)).query(async ({ ctx, input }) => {
-        const { projectId, runId } = await findRun(ctx.principal, input);
+        const { projectId, runId } = await findRun(log, ctx.principal, input);
         const found = await log.run(projectId, runId);
         if (!found) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
         return { run: found.run, cursor: encodeCursor(log.epoch, found.position) };
@@ -205,8 +231,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
                 .optional(),
               labels: z.record(z.string().max(100), z.string().max(200)).optional(),
               text: z.string().max(200).optional(),
-              since: field.instant().optional(),
-              until: field.instant().optional(),
+              ...period,
               needsMyDecision: z.boolean().optional(),
               ...paging,
             })
@@ -243,7 +268,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
         )
         .query(async ({ ctx, signal, input }) => {
           const { cursor, direction: _, types: wanted, fromRunSeq, limit: most, ...run } = input;
-          const scope: Scope = { kind: 'run', ...(await findRun(ctx.principal, run)) };
+          const scope: Scope = { kind: 'run', ...(await findRun(log, ctx.principal, run)) };
           let after =
             cursor != null
               ? decodePosition(cursor, log.epoch)
@@ -274,6 +299,47 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
           const { accepted, duplicates, seq } = await publishing.publish(principal, events, onPhi);
           return { accepted, duplicates, seq };
         }),
+      /**
+       * Events by what is in them, newest first. `text`: words that must all be there, whatever their case and
+       * diacritics; phrases between quotes; the last word may be the beginning of one. `since` and `until` are on
+       * `recordedAt`. The index may lag by a second. A page may end short of its limit, even empty, where much was
+       * looked through and little found: as long as there is a `nextCursor`, there may be more. What is not the
+       * caller's to read, or does not exist, is an empty answer.
+       */
+      search: procedure
+        .input(
+          z
+            .strictObject({
+              text: z.string().max(2_000).optional(),
+              projectId: field.scopeId().optional(),
+              runId: field.scopeId().optional(),
+              types: filterInput.types,
+              actor: field.id().optional(),
+              ...period,
+              ...paging,
+            })
+            .prefault({}),
+        )
+        .query(async ({ ctx: { principal }, signal, input }) => {
+          const { text, projectId, types: wanted, since, until, cursor, direction: _, ...query } = input;
+          const readable = projectsFor(principal, 'read');
+          const isAsked = (id: string) => projectId === undefined || id === projectId;
+          const page = await log.search({
+            ...query,
+            ...(text?.trim() ? { text } : {}),
+            projects: readable === 'all' ? (projectId === undefined ? 'all' : [projectId]) : readable.filter(isAsked),
+            types: wanted && new Set<string>(wanted),
+            sinceMs: msOf(since),
+            untilMs: msOf(until),
+            before: cursor == null ? undefined : decodePosition(cursor, log.epoch),
+            signal,
+          });
+          const records = page.records.filter((record) => can(principal, 'read', { projectId: record.projectId }));
+          return {
+            events: records.map((record) => record.event as Event),
+            ...(page.next === undefined ? {} : { nextCursor: encodeCursor(log.epoch, page.next) }),
+          };
+        }),
     }),
 
     approval: t.router({
@@ -300,12 +366,12 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
       grant: procedure
         .input(z.strictObject({ ...runInput, approvalId: field.id(), comment: field.message().optional() }))
         .mutation(async ({ ctx: { principal }, input: { approvalId, comment, ...run } }) =>
-          approvals.grant(principal, { ...(await findRun(principal, run)), approvalId }, comment),
+          approvals.grant(principal, { ...(await findRun(log, principal, run)), approvalId }, comment),
         ),
       deny: procedure
         .input(z.strictObject({ ...runInput, approvalId: field.id(), reason: field.message() }))
         .mutation(async ({ ctx: { principal }, input: { approvalId, reason, ...run } }) =>
-          approvals.deny(principal, { ...(await findRun(principal, run)), approvalId }, reason),
+          approvals.deny(principal, { ...(await findRun(log, principal, run)), approvalId }, reason),
         ),
     }),
 
@@ -319,6 +385,36 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
       erase: procedure
         .input(z.strictObject({ seq: z.int().positive(), reason: field.message() }))
         .mutation(({ ctx: { principal }, input }) => audit.erase(principal, input)),
+      /**
+       * Who did what, newest first: entries of the projects of the caller's token, and with `['*']` those about no
+       * project, too.
+       */
+      access: procedure
+        .input(
+          z
+            .strictObject({
+              sub: field.id().optional(),
+              action: z.string().max(100).optional(),
+              projectId: field.scopeId().optional(),
+              runId: field.scopeId().optional(),
+              outcome: z.string().max(100).optional(),
+              ...period,
+              ...paging,
+            })
+            .prefault({}),
+        )
+        .query(async ({ ctx: { principal }, signal, input: { since, until, cursor, direction: _, ...query } }) => {
+          demand(principal, 'audit');
+          const { entries, next } = await access.list({
+            ...query,
+            projects: projectsFor(principal, 'audit'),
+            sinceMs: msOf(since),
+            untilMs: msOf(until),
+            before: cursor == null ? undefined : decodePosition(cursor, log.epoch),
+            signal,
+          });
+          return { entries, ...(next === undefined ? {} : { nextCursor: encodeCursor(log.epoch, next) }) };
+        }),
     }),
 
     server: t.router({
@@ -382,11 +478,26 @@ function typesOf<R extends Registry>(
   return new Set<string>([...(filter.types ?? []), ...(filter.categories ?? []).flatMap((name) => byCategory[name])]);
 }
 
+/** What an input is about, as far as it has the form of ids. */
+function aboutOf(input: unknown): { projectId?: string; runId?: string; isResumed: boolean } {
+  const { projectId, runId, lastEventId } = (input ?? {}) as Record<string, unknown>;
+  return {
+    ...(isId(projectId) ? { projectId } : {}),
+    ...(isId(runId) ? { runId } : {}),
+    isResumed: typeof lastEventId === 'string',
+  };
+}
+const scopeId = field.scopeId();
+const isId = (value: unknown): value is string => typeof value === 'string' && scopeId.safeParse(value).success;
+
 function decodePosition(text: string, epoch: string): number {
   const cursor = decodeCursor(text, 'cursor');
   if (cursor.epoch !== epoch) throw new RunwireError('CURSOR_INVALID', 'a cursor of another log', { path: 'cursor' });
   return cursor.seq;
 }
+
+const msOf = (instant: string | undefined): number | undefined =>
+  instant === undefined ? undefined : Date.parse(instant);
 
 const encodeRunKey = ({ createdAt, rowId }: RunKey): string =>
   Buffer.from(JSON.stringify([createdAt, rowId])).toString('base64url');

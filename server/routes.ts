@@ -5,10 +5,13 @@ import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import type { Logger } from 'pino';
 import { errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
+import type { AccessRecorder } from './access-record.ts';
 import { asksForPage, noSuchPath, serveApp } from './app-files.ts';
 import type { Principal } from './auth.ts';
 import type { Credentials } from './credentials.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
+import type { EventLog } from './event-log/log.ts';
+import { createExport } from './export.ts';
 import { bearerOf, cookieOf, discardRest, pathOf, queryOf, secureByDefault, sendError, sendJson } from './http.ts';
 import { ingest } from './ingest.ts';
 import type { Limits } from './limits.ts';
@@ -21,7 +24,10 @@ import type { Context, RouterOf } from './router.ts';
 /** The HTTP face: the contract's section 4. */
 
 export type RoutesOptions<R extends Registry> = {
+  registry: R;
   router: RouterOf<R>;
+  log: EventLog;
+  access: AccessRecorder;
   publishing: Publishing<R>;
   credentials: Credentials;
   origins: Origins;
@@ -37,8 +43,10 @@ const TRPC_METHODS = new Set(['GET', 'HEAD', 'POST']);
 type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
-  const { router, publishing, credentials, origins, cookieName, limits, metrics, logger, isReady } = options;
+  const { router, access, publishing, credentials, origins, cookieName, limits, metrics, logger, isReady } = options;
   const app = openApp();
+  /** Who asked, once that is known: for the record of what was refused. */
+  const identified = new WeakMap<IncomingMessage, Principal>();
 
   /** Bearer, or the web app's cookie where the browser says that one of our own pages asks. */
   const identify = async (request: IncomingMessage): Promise<Principal> => {
@@ -46,7 +54,9 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     const cookie = bearer === undefined && isOwnPage(request) ? cookieOf(request, cookieName) : undefined;
     const token = bearer ?? cookie;
     if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is needed');
-    return credentials.identify(token);
+    const principal = await credentials.identify(token);
+    identified.set(request, principal);
+    return principal;
   };
   const isOwnPage = (request: IncomingMessage): boolean =>
     request.headers.origin === undefined
@@ -85,11 +95,14 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       req: request,
       res: response,
       path,
-      createContext: async (): Promise<Context> => {
+      createContext: async ({ info }): Promise<Context> => {
+        const via = info.type === 'subscription' ? 'sse' : 'http';
         try {
-          return { principal: await identify(request) };
+          return { principal: await identify(request), via };
         } catch (error) {
-          throw toTRPCError(toRunwireError(error)); // Thrown as it is, it would be answered with 500.
+          const known = toRunwireError(error);
+          access.record({ principal: undefined, action: 'connect', via, outcome: known.code });
+          throw toTRPCError(known); // Thrown as it is, it would be answered with 500.
         }
       },
       maxBodySize: limits.messageBytes, // As on the WebSocket: what publishes in bulk has `/api/v1/events`.
@@ -118,6 +131,11 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     });
   const events = published((principal, request, response) => ingest(publishing, principal, request, response));
   const lineage = createLineage(publishing, logger);
+  const write = createExport(options);
+  const exported = crossOrigin(async (request, response) => {
+    if (request.method !== 'GET') throw new RunwireError('NOT_FOUND', 'events are exported with GET');
+    await write(await identify(request), request, response);
+  });
   const lineageSingle = published(lineage.single);
   const lineageBatch = published(lineage.batch);
 
@@ -126,12 +144,14 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     const token = queryOf(request).get('token') ?? '';
     const found = await credentials.identify(token).catch((error: unknown) => {
       if (!asksForPage(request)) throw error;
+      access.record({ principal: undefined, action: 'login', via: 'http', outcome: toRunwireError(error).code });
     });
     if (!found) {
       // An old link, opened by a person: the app says what to do.
       response.writeHead(303, { location: '/' }).end();
       return;
     }
+    access.record({ principal: found, action: 'login', via: 'http', outcome: 'ok' });
     const { expiresAtMs } = found;
     const maxAge = expiresAtMs === undefined ? '' : `; Max-Age=${Math.floor((expiresAtMs - Date.now()) / 1000)}`;
     response.writeHead(303, {
@@ -155,6 +175,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
   const ownRoute = (path: string): Route | undefined => {
     if (path.startsWith('/trpc/')) return trpc;
     if (path === '/api/v1/events') return events;
+    if (path === '/api/v1/export') return exported;
     if (path === '/api/v1/lineage') return lineageSingle;
     if (path === '/api/v1/lineage/batch') return lineageBatch;
     return path.startsWith('/api/v1/') ? notFound : undefined;
@@ -187,6 +208,13 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       .catch(async (error: unknown) => {
         const known = toRunwireError(error);
         metrics.rejected(known.code);
+        const action = actionOf(pathOf(request) ?? '');
+        if (action !== undefined) {
+          const principal = identified.get(request);
+          // Before anybody is identified, it is the origin that is not allowed.
+          const detail = known.code === 'FORBIDDEN' && !principal ? 'origin' : undefined;
+          access.record({ principal, action, via: 'http', outcome: known.code, detail });
+        }
         if (known.code === 'INTERNAL') logger.error({ err: error }, 'a request failed');
         await discardRest(request);
         if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
@@ -208,6 +236,20 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
 }
 
 /** What is not is a 500 to tRPC. The result is looked at: bundlers drop a call of this kind whose result is not. */
+/** By what name a path is on record when it is refused. */
+function actionOf(path: string): string | undefined {
+  if (path.startsWith('/trpc/')) return 'connect';
+  return actions[path];
+}
+const actions: Record<string, string> = {
+  '/api/v1/events': 'event.publish',
+  '/api/v1/export': 'event.export',
+  '/api/v1/lineage': 'lineage',
+  '/api/v1/lineage/batch': 'lineage',
+  '/login': 'login',
+};
+
+/** What is not is a 500 to tRPC. */
 function isDecodable(path: string): boolean {
   try {
     return typeof decodeURIComponent(path) === 'string';

@@ -8,6 +8,7 @@ import { RunwireError } from '../shared/errors.ts';
 import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { foldOf, type Registry } from '../shared/registry.ts';
 import { tombstoneOf } from '../shared/tombstone.ts';
+import { AccessRecorder } from './access-record.ts';
 import { ApprovalExpiry } from './approval-expiry.ts';
 import { Approvals } from './approvals.ts';
 import { Audit } from './audit.ts';
@@ -160,13 +161,14 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
   const audit = new Audit({ log, bus, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
+  const access = new AccessRecorder({ log, logger });
   const connections = new Connections({ heartbeatMs, isDirect: options.delivery !== 'iterator', limits, lapseOf });
   const streams = new Streams(lapseOf);
   credentials.onRevoked(() => {
     connections.review();
     streams.review();
   });
-  const metrics = new Metrics({ log, bus, delivery, connections });
+  const metrics = new Metrics({ log, bus, delivery, connections, access });
   const rates = new Rates(() => ({ published: bus.published, delivered: delivery.counts.delivered }));
   const startedAt = performance.now();
   let isClosing = false;
@@ -198,6 +200,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     delivery,
     approvals,
     audit,
+    access,
     credentials,
     streams,
     stats: getStats,
@@ -206,8 +209,11 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   });
   const cookieName = `runwire_${log.epoch}`;
   const routes = createRoutes({
+    registry,
     router,
+    log,
     publishing,
+    access,
     credentials,
     origins,
     cookieName,
@@ -221,6 +227,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const upgrade = createSockets({
     router,
     connections,
+    access,
     credentials,
     origins,
     cookieName,
@@ -265,6 +272,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     approvals.close();
     bus.close();
     await audit.close();
+    await access.close();
     await log.close();
   };
   const close = () => {

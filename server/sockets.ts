@@ -3,8 +3,10 @@ import type { Duplex } from 'node:stream';
 import { applyWSSHandler } from '@trpc/server/adapters/ws';
 import type { Logger } from 'pino';
 import { WebSocketServer } from 'ws';
-import { errorTable, RunwireError } from '../shared/errors.ts';
+import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 import type { Registry } from '../shared/registry.ts';
+import type { AccessRecorder } from './access-record.ts';
+import type { Principal } from './auth.ts';
 import type { Connection } from './connection.ts';
 import type { Connections } from './connections.ts';
 import type { Credentials } from './credentials.ts';
@@ -20,6 +22,7 @@ import type { Context, RouterOf } from './router.ts';
 export type SocketsOptions<R extends Registry> = {
   router: RouterOf<R>;
   connections: Connections;
+  access: AccessRecorder;
   credentials: Credentials;
   origins: Origins;
   cookieName: string;
@@ -43,8 +46,10 @@ const REFUSED_ORIGINS_TOLD = 20;
 const ORIGIN_TOLD_LENGTH = 300;
 
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
-  const { router, connections, credentials, origins, cookieName, limits, compression, logger } = options;
+  const { router, connections, access, credentials, origins, cookieName, limits, compression, logger } = options;
   const refused = new Set<string>();
+  const recordRefusal = (outcome: ErrorCode, detail?: 'origin', principal?: Principal) =>
+    access.record({ principal, action: 'connect', via: 'ws', outcome, detail });
   const wss = new WebSocketServer({
     noServer: true,
     maxPayload: limits.messageBytes,
@@ -68,13 +73,16 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       connection.forgetRequest();
       try {
         if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
-        if (connections.identify(connection, await credentials.holderOf(token))) {
+        const principal = await credentials.holderOf(token);
+        if (connections.identify(connection, principal)) {
           ws.release();
           return connection;
         }
+        if (credentials.lapseOf(principal)) recordRefusal('UNAUTHENTICATED', undefined, principal);
       } catch (error) {
         // A throw here would answer every subscription with an error, and the client would forget them.
         const known = toRunwireError(error);
+        recordRefusal(known.code);
         if (known.code === 'INTERNAL') logger.error({ err: error }, 'a token could not be checked');
         // Whether the token is good nobody knows: to call it bad would make the client give up.
         if (errorTable[known.code].retryable) connection.interrupt('the token cannot be checked now');
@@ -86,7 +94,10 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     onError: ({ error, req }) => {
       // Connection parameters that cannot be read never reach `createContext`.
       const connection = connectionOf(req);
-      if (!connection.hasSpoken) connection.refuse('no token');
+      if (!connection.hasSpoken) {
+        recordRefusal('UNAUTHENTICATED');
+        connection.refuse('no token');
+      }
       const cause = error.cause as { code?: unknown } | undefined;
       // What a peer sends on the wire is not an error of ours, and must not be able to fill the log.
       if (/^(WS_ERR_|ECONN|EPIPE)/.test(String(cause?.code)))
@@ -105,6 +116,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     else if (!origins.knowsHost(request)) refusal = '403 Forbidden';
     else if (!origins.allows(request)) {
       refusal = '403 Forbidden';
+      recordRefusal('FORBIDDEN', 'origin');
       // To the page it looks like a server that is down. Once for each origin, lest the log be filled.
       const isTold = origin !== undefined && isOrigin(origin) && origin.length <= ORIGIN_TOLD_LENGTH;
       if (isTold && !refused.has(origin) && refused.size < REFUSED_ORIGINS_TOLD) {

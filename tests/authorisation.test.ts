@@ -65,6 +65,8 @@ const procedures: Record<string, Entry> = {
   'approval.list': query('read', 'silence', nothing),
   'approval.grant': mutation('decide', undecided, pending),
   'approval.deny': mutation('decide', undecided, async (...args) => ({ ...(await pending(...args)), reason: 'no' })),
+  'event.search': query('read', 'silence', (target) => ({ projectId: target.projectId, text: canary(target) })),
+  'audit.access': query('audit', 'server', nothing),
   'audit.verify': query('verify', 'server', nothing),
   'audit.checkpoint': query('verify', 'server', nothing),
   'audit.erase': mutation('erase', unerased, erasable),
@@ -80,6 +82,7 @@ type Route = {
   method?: 'POST';
   body?: (target: Target) => unknown;
   status: number;
+  search?: (target: Target) => string;
   /** Publishes to the only project of its token, whichever the message says. */
   isOfOnlyProject?: boolean;
 };
@@ -99,6 +102,7 @@ const routes: Record<string, Route> = {
   '/metrics': { needs: 'everyone', status: 200 },
   '/login': { needs: 'everyone', status: 401 }, // The token is in its address.
   '/api/v1/events': { needs: 'publish', method: 'POST', body: (target) => drafts.progress(target), status: 200 },
+  '/api/v1/export': { needs: 'read', search: ({ projectId }) => `?projectId=${projectId}`, status: 200 },
   '/api/v1/lineage': { needs: 'publish', method: 'POST', body: lineage, status: 200, isOfOnlyProject: true },
   '/api/v1/lineage/batch': {
     needs: 'publish',
@@ -117,6 +121,7 @@ const rolesFor: Record<Action, Role[]> = {
   decide: ['approver'],
   revoke: ['admin'],
   stats: ['admin'],
+  audit: ['admin'],
   verify: ['admin'],
   erase: ['admin'],
 };
@@ -127,7 +132,7 @@ const holders: Holder[] = allRoles.flatMap((role) =>
 function may({ role, projects }: Holder, needs: Action | 'none', target: Target): boolean {
   if (needs === 'none') return true;
   if (!rolesFor[needs].includes(role)) return false;
-  if (needs === 'stats' || needs === 'verify') return true;
+  if (needs === 'stats' || needs === 'audit' || needs === 'verify') return true;
   return projects.includes('*') || (needs !== 'revoke' && projects.includes(target.projectId));
 }
 
@@ -345,9 +350,11 @@ describe('routes', () => {
         if (is) expect(status, where).toBe(route.status);
         // Of a batch, each event is judged by itself.
         else if (path.endsWith('/batch') && status === 200) expect(text, where).toContain('"successful":0');
+        else if (route.needs === 'read' && rolesFor.read.includes(holder.role)) expect(status, where).toBe(200);
         else expect(status, where).toBe(403);
+        if (is && route.needs === 'read') expect(text, where).toContain(canary(target));
         const { records } = await world.log.read({ scope: { kind: 'all' }, after, limit: 100 });
-        expect(records.length > 0, where).toBe(is && route.needs !== 'everyone');
+        expect(records.length > 0, where).toBe(is && route.needs === 'publish');
         for (const record of records) expect(may(holder, 'publish', record), where).toBe(true);
         if (!may(holder, 'read', theirs)) expect(text, where).not.toContain(canary(theirs));
         if (!may(holder, 'read', mine)) expect(text, where).not.toContain(canary(mine));
@@ -357,8 +364,8 @@ describe('routes', () => {
 });
 
 async function request(world: World, path: string, route: Route, target: Target, headers: Record<string, string>) {
-  const { method = 'GET', body } = route;
-  const response = await fetch(`${world.url}${path}`, {
+  const { method = 'GET', body, search } = route;
+  const response = await fetch(`${world.url}${path}${search?.(target) ?? ''}`, {
     method,
     redirect: 'manual',
     headers: { ...headers, 'content-type': 'application/json' },

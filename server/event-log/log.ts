@@ -172,6 +172,82 @@ export interface Revocations {
   forget(expiredBeforeMs: number): Promise<void>;
 }
 
+/** Projects that somebody may see. */
+export type Projects = readonly string[] | 'all';
+
+/** What is sought; all of it must hold. */
+export type SearchQuery = {
+  /** Only events of these. Those of others MUST NOT be looked at where that would show in the answer or in its time. */
+  projects: Projects;
+  runId?: string | undefined;
+  types?: ReadonlySet<string> | undefined;
+  actor?: string | undefined;
+  /** Any text, read by `parseText` of words.ts. One without a word in it finds nothing. */
+  text?: string | undefined;
+  /** On `recordedAt`, Unix ms: `since` inclusive, `until` exclusive. */
+  sinceMs?: number | undefined;
+  untilMs?: number | undefined;
+  /** `next` of the page before: records with a lower `seq`. */
+  before?: number | undefined;
+  limit: number;
+  /** Stops the search between two slices. */
+  signal?: AbortSignal | undefined;
+};
+/**
+ * Newest first. Without `next`, there is nothing more. With it, there may be: a page ends short of its limit, even
+ * empty, where much was looked through and little found.
+ */
+export type SearchPage = { records: LogRecord[]; next?: number };
+
+/** One thing that was done, or refused, so many times from `at` on. */
+export type AccessEntry = {
+  /** Instant, ISO 8601 UTC. */
+  at: string;
+  /** Who; null where no token said so. */
+  sub: string | null;
+  /** The procedure, or the name of the route. */
+  action: string;
+  projectId?: string;
+  runId?: string;
+  /** `ok`, or the code of the error. */
+  outcome: string;
+  via: 'ws' | 'http' | 'sse' | 'caller';
+  /** A word of ours: never a text of the client's. */
+  detail?: string;
+  count: number;
+};
+export type AccessQuery = {
+  /** Only entries about these; `all` also those about none. */
+  projects: Projects;
+  sub?: string | undefined;
+  action?: string | undefined;
+  projectId?: string | undefined;
+  runId?: string | undefined;
+  outcome?: string | undefined;
+  /** Unix ms: `since` inclusive, `until` exclusive. */
+  sinceMs?: number | undefined;
+  untilMs?: number | undefined;
+  /** `next` of the page before. */
+  before?: number | undefined;
+  limit: number;
+  signal?: AbortSignal | undefined;
+};
+/** Newest first; `next` as for {@link SearchPage}. */
+export type AccessPage = { entries: AccessEntry[]; next?: number };
+
+/**
+ * The record of who read what, kept beside the log: entries in the order of their writing, of which `trim` takes those
+ * that are older than the events it keeps.
+ */
+export interface AccessRecord {
+  /**
+   * Writes entries, all or none. Resolved, they outlast the process; whether also a power cut before the next commit of
+   * events is the store's to choose.
+   */
+  write(entries: readonly AccessEntry[]): Promise<void>;
+  list(query: AccessQuery): Promise<AccessPage>;
+}
+
 /**
  * Why a log does not hold from a `seq` on:
  * `payload`: what the event says is not what was logged; `row`: another column is not, or the whole was rewritten;
@@ -243,6 +319,17 @@ export interface EventLog {
    * lest the time it takes tells that there is one.
    */
   projectsOf(runId: string, among?: readonly string[]): Promise<string[]>;
+
+  /**
+   * Events by what is in them, newest first. It may lag by a second behind what was appended; of what was there when
+   * the search began, a page holds every match between its records. A long search MUST neither hold the loop nor go on
+   * for long before it answers with what it has.
+   */
+  search(query: SearchQuery): Promise<SearchPage>;
+  /** The last position recorded before an instant (Unix ms); `oldest - 1` where there is none. */
+  positionBefore(recordedAtMs: number): Promise<number>;
+  /** Who read what. */
+  readonly access: AccessRecord;
   /** The folded run and the position that it is true at; undefined when there is none. */
   run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined>;
   /** Headers, newest `createdAt` first. */
@@ -281,7 +368,10 @@ export interface EventLog {
   /** Calls the listener with each tombstone before `erase` resolves: what holds the text elsewhere has to let go of it. */
   onErased(listener: (record: LogRecord) => void): () => void;
 
-  /** Forgets events recorded before an instant (Unix ms), oldest first; never the newest event, and never a run's view. */
+  /**
+   * Forgets events recorded before an instant (Unix ms), oldest first; never the newest event, and never a run's view.
+   * What is forgotten is found by no search any more. Entries of `access` older than that go, too.
+   */
   trim(recordedBeforeMs: number): Promise<{ removed: number }>;
 
   /** Makes what was accepted durable, then releases everything. Later calls fail with `UNAVAILABLE`. */

@@ -32,6 +32,8 @@ type Parts = {
   fold: (rows: RunRows, event: never) => void;
   now: () => number;
   onFailure: (error: unknown) => void;
+  /** Inside the transaction: whatever else in the file is made of the text follows. */
+  onErased: (seq: number) => void;
 };
 
 export class SqliteErasure {
@@ -62,7 +64,7 @@ export class SqliteErasure {
 
   /** Erases in one transaction. Without a record, it was erased before. Throws `EVENT_NOT_FOUND`. */
   erase({ seq, by, reason, mayErase, tombstone }: EraseRequest): { erasure: Erasure; record?: LogRecord } {
-    const { db, epoch, keys, rows, fold, now } = this.#parts;
+    const { db, epoch, keys, rows, fold, now, onErased } = this.#parts;
     const found = this.#statements.event.get(seq) as
       | (Omit<LogRecord, 'json' | 'event' | 'users'> & { payload: string; payloadHash: Uint8Array })
       | undefined;
@@ -96,6 +98,7 @@ export class SqliteErasure {
       for (const user of original.audience ?? []) {
         if (user !== creator && !original.approvers?.includes(user)) this.#statements.forgetUser.run(user, seq);
       }
+      onErased(seq);
       this.#statements.due.run();
       db.exec('COMMIT');
     } catch (error) {

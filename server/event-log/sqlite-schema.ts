@@ -113,6 +113,34 @@ const migrations: readonly Migration[] = [
     `);
     adoptEnds(db, keys);
   },
+  `
+  -- \`seqs\`: JSON of the positions, NULL where they are contiguous. \`firsts\`: JSON of the first term of each chunk.
+  CREATE TABLE search_blocks (
+    block INTEGER PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    seqs TEXT,
+    firsts TEXT NOT NULL
+  );
+  CREATE INDEX search_blocks_by_seq ON search_blocks (last_seq);
+  CREATE INDEX search_blocks_by_project ON search_blocks (project_id, last_seq);
+  CREATE TABLE search_chunks (chunk INTEGER PRIMARY KEY, lines TEXT NOT NULL);
+  CREATE TABLE access (
+    id INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    sub TEXT,
+    action TEXT NOT NULL,
+    project_id TEXT,
+    run_id TEXT,
+    outcome TEXT NOT NULL,
+    via TEXT NOT NULL,
+    detail TEXT,
+    count INTEGER NOT NULL
+  );
+  CREATE INDEX access_by_time ON access (at_ms);
+  CREATE INDEX access_by_project ON access (project_id) WHERE project_id IS NOT NULL;
+  `,
 ];
 
 /** A log of a release that did not say where it begins and ends is taken as it is, this once. */

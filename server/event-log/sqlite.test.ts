@@ -14,8 +14,11 @@ import { AuditKeys } from '../audit-key.ts';
 import { append, arbitraryTurns, attempt, describeEventLog, draft, folded, readAll, T0 } from './contract.ts';
 import type { EventLog } from './log.ts';
 import { openSqliteLog } from './sqlite.ts';
+import { prepareAccess } from './sqlite-access.ts';
+import { prepareIndex } from './sqlite-index.ts';
 import { prepareRowStatements } from './sqlite-rows.ts';
 import { migrate } from './sqlite-schema.ts';
+import { prepareSearch } from './sqlite-search.ts';
 import { prepareStatements } from './sqlite-statements.ts';
 
 const newFolder = () => mkdtemp(join(tmpdir(), 'runwire-sqlite-'));
@@ -225,12 +228,13 @@ test('[L19] no statement goes through a whole table, but the one that stops at i
   migrate(db, AuditKeys.make);
   const sources = (value: object): string[] =>
     Object.values(value).flatMap((item) => ('sourceSQL' in item ? [item.sourceSQL] : sources(item)));
-  const statements = sources([prepareStatements(db), prepareRowStatements(db)]);
+  const prepared = [prepareStatements, prepareRowStatements, prepareIndex, prepareSearch, prepareAccess];
+  const statements = sources(prepared.map((prepare) => prepare(db)));
   const scans = statements.filter((sql) => {
     const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...Array(sql.split('?').length - 1).fill(1));
     return plan.some((step) => /^SCAN (?!ids |\d+-ROW VALUES )/.test((step as { detail: string }).detail));
   });
-  expect(statements.length).toBeGreaterThan(25);
+  expect(statements.length).toBeGreaterThan(55);
   expect(scans).toEqual([expect.stringContaining('ORDER BY seq LIMIT ?')]);
 });
 

@@ -23,16 +23,21 @@ import {
   type RunPage,
   type RunQuery,
   type Scope,
+  type SearchPage,
+  type SearchQuery,
   type Verdict,
   type VerifyOptions,
 } from './log.ts';
 import { Slices, sliceMs } from './slices.ts';
+import { SqliteAccess } from './sqlite-access.ts';
 import { SqliteChain } from './sqlite-chain.ts';
 import { SqliteErasure } from './sqlite-erasure.ts';
 import { CommitGroup, type CommitGroupParts, type Tip } from './sqlite-group.ts';
+import { SearchIndex } from './sqlite-index.ts';
 import { SqliteRevocations } from './sqlite-revocations.ts';
 import { prepareRowStatements } from './sqlite-rows.ts';
 import { CHAINED_ROWS, migrate, PRAGMAS } from './sqlite-schema.ts';
+import { SqliteSearch } from './sqlite-search.ts';
 import { prepareStatements } from './sqlite-statements.ts';
 import { SqliteViews } from './sqlite-views.ts';
 
@@ -94,6 +99,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
 class SqliteLog implements EventLog {
   readonly epoch: string;
   readonly revocations: SqliteRevocations;
+  readonly access: SqliteAccess;
   readonly secret: string;
   readonly #db: DatabaseSyncInstance;
   readonly #lock: DatabaseSyncInstance | undefined;
@@ -106,6 +112,8 @@ class SqliteLog implements EventLog {
   readonly #chain: SqliteChain;
   readonly #erasure: SqliteErasure;
   readonly #now: () => number;
+  readonly #index: SearchIndex;
+  readonly #search: SqliteSearch;
   readonly #slices = new Slices();
   readonly #listeners = new Set<(records: readonly LogRecord[]) => void>();
   readonly #erasureListeners = new Set<(record: LogRecord) => void>();
@@ -146,21 +154,24 @@ class SqliteLog implements EventLog {
       this.#statements = prepareStatements(db);
       const rows = prepareRowStatements(db);
       this.#groupParts = { statements: this.#statements, rows, fold, now, order: new KeyOrder() };
-      this.#views = new SqliteViews({
-        statements: this.#statements,
-        rows,
-        slice: (work) => this.#slice(work),
-        head: () => this.head,
-      });
-      this.revocations = new SqliteRevocations(db, (work) => this.#slice(work));
       this.#chain = new SqliteChain(db, this.epoch);
-      this.#erasure = new SqliteErasure({ db, path, epoch: this.epoch, keys: this.#keys, rows, fold, now, onFailure });
+      this.#erasure = new SqliteErasure({
+        ...{ db, path, epoch: this.epoch, keys: this.#keys, rows, fold, now, onFailure },
+        onErased: (seq) => this.#index.erased(seq),
+      });
       this.#erasure.clean(true);
       this.#told = this.#chain.head();
       const { tip, damage } = readTip(db, this.#told, now());
       this.#tip = tip;
       if (damage) options.onDamage?.(damage);
       this.#oldest = this.#readOldest();
+      const slice = <T>(work: (until: number) => T) => this.#slice(work);
+      const head = () => this.head;
+      this.#views = new SqliteViews({ statements: this.#statements, rows, slice, head });
+      this.#index = new SearchIndex({ db, slice, head });
+      this.#search = new SqliteSearch({ db, index: this.#index, slice, head, oldest: () => this.oldest });
+      this.revocations = new SqliteRevocations(db, slice);
+      this.access = new SqliteAccess({ db, slice });
     } catch (error) {
       db?.close();
       this.#lock?.close();
@@ -244,6 +255,7 @@ class SqliteLog implements EventLog {
     this.#tip = group.tip;
     if (records.length > 0) this.#told = group.tip;
     if (records.length > 0) for (const listener of this.#listeners) listener(records);
+    this.#index.ring();
     for (const settle of outcomes) settle();
   }
 
@@ -294,6 +306,13 @@ class SqliteLog implements EventLog {
   projectsOf(runId: string, among?: readonly string[]): Promise<string[]> {
     return this.#views.projectsOf(runId, among);
   }
+
+  search(query: SearchQuery): Promise<SearchPage> {
+    return this.#search.search(query);
+  }
+  positionBefore(recordedAtMs: number): Promise<number> {
+    return this.#search.positionBefore(recordedAtMs);
+  }
   run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined> {
     return this.#views.run(projectId, runId);
   }
@@ -330,6 +349,7 @@ class SqliteLog implements EventLog {
           this.#attestTrimming(last.seq);
           this.#statements.trimUsers.run(this.#oldest, last.seq);
           removed += Number(this.#statements.trimEvents.run(last.seq).changes);
+          this.#index.trimmed(last.seq);
           this.#db.exec('COMMIT');
         } catch (error) {
           this.#db.exec('ROLLBACK');
@@ -338,6 +358,8 @@ class SqliteLog implements EventLog {
         this.#oldest = last.seq + 1;
       });
     }
+    if (removed > 0) await this.#index.cut(this.#oldest);
+    await this.access.trim(recordedBeforeMs);
     return { removed };
   }
 
@@ -402,6 +424,7 @@ class SqliteLog implements EventLog {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#index.close();
     while (this.#pending.length > 0) this.#commitTurn();
     this.#erasure.close();
     // The last connection to close would empty the WAL, but ours lives on until its statements are garbage, which the
