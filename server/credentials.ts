@@ -9,7 +9,8 @@ import type { Revocation, Revocations } from './event-log/log.ts';
  *
  * A token is refused when its id was revoked, or when it was issued up to the instant at which its subject was. One that
  * does not say when it was issued cannot show that it came later. `iat` counts in seconds: a token of the very second of
- * the revocation is refused with those before it.
+ * the revocation is refused with those before it. It is the issuer's clock: by how much that is ahead of this server's,
+ * tokens of a revoked subject survive, where they are not revoked by id.
  */
 
 /** Why a token that was good is not any more. */

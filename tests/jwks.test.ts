@@ -144,17 +144,15 @@ describe('tokens of an issuer', () => {
       'no expiry': await sign(key, { ...good, exp: undefined } as unknown as JWTPayload),
       'expired a second ago': await sign(key, { ...good, exp: nowSeconds() - 1 }),
       'good in ten seconds': await sign(key, { ...good, nbf: nowSeconds() + 10 }),
-      'issued in ten seconds': await sign(key, { ...good, iat: nowSeconds() + 10 }),
     };
     for (const [name, token] of Object.entries(refused)) {
       expect(await statusOf(server, token), name).toBe(401);
       await using wire = await Wire.open(server.url, { token });
       expect((await wire.closed).code, name).toBe(4401);
     }
-    // A clock that is a little ahead does no harm.
-    expect(await statusOf(server, await sign(key, { ...good, nbf: nowSeconds() + 3, iat: nowSeconds() + 3 }))).toBe(
-      200,
-    );
+    // A clock that is a little ahead does no harm; nor does ours, if it has been set back.
+    expect(await statusOf(server, await sign(key, { ...good, nbf: nowSeconds() + 3 }))).toBe(200);
+    expect(await statusOf(server, await sign(key, { ...good, iat: nowSeconds() + 3_600 }))).toBe(200);
   });
 
   test('[A8] a secret among the published keys is none, nor is a broken key', async () => {
