@@ -1072,6 +1072,29 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
       expect(heard[0]?.json).toBe(record?.json);
     });
 
+    test('[V11] the view of a big run that is being read when an event is erased says nothing of it afterwards', async () => {
+      const log = await openLog();
+      for (let batch = 0; batch < 4; batch++) {
+        const stage = (index: number) => {
+          return draft('stage.started', { stageId: `s${batch * 1_000 + index}`, name: `SECRET ${'x'.repeat(150)}` });
+        };
+        await append(log, ...upTo(1_000).map(stage));
+      }
+      const kept = ({ run }: { run: RunView }) => run.stages.filter(({ name }) => name.startsWith('SECRET')).length;
+      // The later the erasure, the more has been read before it.
+      for (let turns = 0; turns < 8; turns++) {
+        let isErased = false;
+        const reading = log.run('p', 'r').then((found) => ({ run: found?.run as RunView, isErased }));
+        for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
+        await eraseAt(log, turns + 1);
+        // What was read before, in the same turn, is on its way.
+        await new Promise(setImmediate);
+        isErased = true;
+        const found = await reading;
+        if (found.isErased) expect(kept(found)).toBe(4_000 - turns - 1);
+      }
+    });
+
     test('[V13] erased twice, an event stays as it is; what is not there, trimmed or not one of theirs is EVENT_NOT_FOUND', async () => {
       let now = T0;
       const log = await openLog({ now: () => now });

@@ -561,6 +561,23 @@ describe('files', () => {
     expect(verifySqliteFile(path, {})).toMatchObject({ ok: true, erased: 30 });
   });
 
+  test('[V12] so is what SQLite did not overwrite when a row was moved or changed', async () => {
+    const path = await newPath();
+    const found = () => readFileSync(path).includes('SECRET');
+    const made = await open(path);
+    await append(made, draft('stage.started', { stageId: 'a' }), draft('run.created', { name: 'SECRET' }));
+    await made.close();
+    // Without `secure_delete`, as in a release before: the old row stays where it was.
+    change(path, (db) =>
+      db.exec(`PRAGMA secure_delete = OFF; UPDATE stages SET state = json_set(state, '$.message', '${'x'.repeat(9_000)} SECRET');
+        UPDATE stages SET state = json_remove(state, '$.message')`),
+    );
+    const log = await open(path);
+    await eraseAt(log, 2);
+    expect(found()).toBe(false);
+    expect(await log.verify()).toMatchObject({ ok: true, erased: 1 });
+  });
+
   test('[V12] where somebody reads meanwhile, or the server was killed, the files are emptied as soon as they can be', async () => {
     const path = await newPath();
     const folder = join(path, '..');
