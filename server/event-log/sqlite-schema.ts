@@ -22,7 +22,7 @@ export const PRAGMAS = `
 type Migration = string | ((db: DatabaseSyncInstance, keys: () => AuditKeys) => void);
 
 /** Migrations, in order: the n-th takes a file from version n to n + 1. Never edit one that has been released. */
-const migrations: readonly Migration[] = [
+export const migrations: readonly Migration[] = [
   `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE runs (

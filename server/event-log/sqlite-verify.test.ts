@@ -12,6 +12,7 @@ import { append, draft, eraseAt, readAll, T0 } from './contract.ts';
 import type { EventLog, Verdict } from './log.ts';
 import { openSqliteLog } from './sqlite.ts';
 import { verifySqliteFile } from './sqlite-chain.ts';
+import { migrations } from './sqlite-schema.ts';
 
 /**
  * A log whose file somebody else has written to. Each change is made through a connection of its own while no server runs;
@@ -509,10 +510,18 @@ describe('files', () => {
   });
 
   test('[V16] a database of a release that kept no head is adopted as it is, once', async () => {
-    const { path } = await makeLog();
+    const made = await makeLog();
+    const path = await newPath();
+    const before = migrations.slice(
+      0,
+      migrations.findIndex((migration) => typeof migration !== 'string'),
+    );
     change(path, (db) => {
+      for (const migration of before) db.exec(migration as string);
+      db.exec(`PRAGMA application_id = 0x52576972; PRAGMA user_version = ${before.length}`);
+      db.exec(`ATTACH '${made.path}' AS made; INSERT INTO meta SELECT * FROM made.meta WHERE key = 'epoch'`);
+      for (const table of ['runs', 'stages', 'events']) db.exec(`INSERT INTO ${table} SELECT * FROM made.${table}`);
       db.exec('DELETE FROM events WHERE seq <= 20'); // As that release trimmed.
-      db.exec('DROP TABLE log_head; DROP TABLE checkpoints; DROP TABLE erasures; PRAGMA user_version = 3');
       setColumn(db, 'actor', 100, 'somebody else');
     });
     expect(() => verifySqliteFile(path, {})).toThrow('of another release');
