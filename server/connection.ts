@@ -60,9 +60,9 @@ export class Connection implements Transport, FrameSink, SocketOwner {
   hasSpoken = false;
   /** One for all readers. */
   #drained: Promise<void> | undefined;
-  /** On a clock that is never set. */
-  readonly #openedAt = performance.now();
-  #heardAt = this.#openedAt;
+  /** On the clock of all connections, which is never set. */
+  readonly #openedAt: number;
+  #heardAt: number;
   #pingAt: number;
   /** Since when it has taken nothing, and what it had taken by then. */
   #stalledAt: number | undefined;
@@ -78,6 +78,8 @@ export class Connection implements Transport, FrameSink, SocketOwner {
     this.address = address;
     this.#ws = ws;
     this.#connections = connections;
+    this.#openedAt = connections.clockMs;
+    this.#heardAt = this.#openedAt;
     this.#pingAt = this.#heardAt + heartbeatMs;
     // `ws` has to make the frames of what is compressed.
     this.sink = isDirect && ws.extensions === '' ? this : undefined;
@@ -105,7 +107,7 @@ export class Connection implements Transport, FrameSink, SocketOwner {
   }
 
   heard(isMessage: boolean): void {
-    this.#heardAt = performance.now();
+    this.#heardAt = this.#connections.clockMs;
     if (isMessage) this.request();
   }
 

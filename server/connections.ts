@@ -37,6 +37,9 @@ export class Connections {
   readonly #users = new Map<string, User>();
   readonly #addresses = new Map<string, Address>();
   readonly #wheel: NodeJS.Timeout;
+  readonly #turnMs: number;
+  #turnedAt = performance.now();
+  #awakeMs = 0;
   #lastId = 0;
   /** Told when the last one has gone. */
   #onEmpty = () => {};
@@ -45,9 +48,18 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     this.options = options;
     const { heartbeatMs, limits } = options;
-    const turnMs = Math.min(TURN_MS, heartbeatMs / 4, limits.identifyMs / 4, limits.stalledMs / 4);
-    this.#wheel = setInterval(() => this.#turn(), turnMs);
+    this.#turnMs = Math.min(TURN_MS, heartbeatMs / 4, limits.identifyMs / 4, limits.stalledMs / 4);
+    this.#wheel = setInterval(() => this.#turn(), this.#turnMs);
     this.#wheel.unref();
+  }
+
+  /**
+   * Milliseconds for which the server has been there to hear its clients: of the time between two turns of the wheel, two
+   * turns at most. A process that was held up finds its timers due before it reads what came meanwhile, and would take
+   * everybody for silent.
+   */
+  get clockMs(): number {
+    return this.#awakeMs + Math.min(performance.now() - this.#turnedAt, 2 * this.#turnMs);
   }
 
   get count(): number {
@@ -132,7 +144,8 @@ export class Connections {
   }
 
   #turn(): void {
-    const now = performance.now();
-    for (const connection of this.#open) connection.check(now);
+    this.#awakeMs = this.clockMs;
+    this.#turnedAt = performance.now();
+    for (const connection of this.#open) connection.check(this.#awakeMs);
   }
 }

@@ -449,6 +449,19 @@ describe('heartbeat', () => {
     await server.bus.publish([created('r1')], publisher);
     await alive.until((item) => item.type === 'run.created');
   });
+
+  test('[W2] a server that was held up itself takes nobody for silent, who answered all the while', async () => {
+    const heartbeatMs = 200;
+    await using server = await startServer({ heartbeatMs });
+    await using wire = await Wire.open(server.url);
+    await wire.call('query', 'auth.me');
+    const until = performance.now() + 5 * heartbeatMs;
+    while (performance.now() < until); // As a busy machine does, or one that was put to sleep.
+    let pings = 0;
+    wire.ws.on('ping', () => pings++);
+    await expect.poll(() => pings, { timeout: 10_000 }).toBeGreaterThan(2);
+    expect(wire.ws.readyState).toBe(WebSocket.OPEN);
+  });
 });
 
 describe('who never says who it is', () => {
