@@ -8,6 +8,7 @@ export class Bystander {
   readonly #ws: WebSocket;
   readonly #waiting: { seq: number; resolve: () => void }[] = [];
   #seq: number | undefined;
+  #heardAt = performance.now();
   received = 0;
   problem: string | undefined;
 
@@ -15,9 +16,15 @@ export class Bystander {
     this.#port = port;
     this.#token = token;
     this.#ws = new WebSocket(`ws://127.0.0.1:${port}/ws?connectionParams=1`);
-    this.#ws.on('error', () => undefined);
+    this.#ws.on('error', (error) => {
+      this.problem ??= `the bystander's socket failed: ${String(error)}`;
+    });
+    this.#ws.on('ping', () => {
+      this.#heardAt = performance.now();
+    });
     this.#ws.on('close', (code) => {
-      this.problem ??= `the bystander was closed with ${code}`;
+      const silentMs = Math.round(performance.now() - this.#heardAt);
+      this.problem ??= `the bystander was closed with ${code}, ${silentMs} ms after it was sent anything`;
       for (const { resolve } of this.#waiting.splice(0)) resolve();
     });
     this.#ws.on('message', (data) => this.#receive(data.toString()));
@@ -70,6 +77,7 @@ export class Bystander {
   }
 
   #receive(text: string): void {
+    this.#heardAt = performance.now();
     const { result, error } = JSON.parse(text) as {
       result?: { data?: { data?: { type: string; seq: number } } };
       error?: unknown;
