@@ -124,6 +124,12 @@ const inputs: Record<string, (dice: Dice, world: World) => unknown> = {
   'approval.list': (dice, world) => ({ ...(dice.chance(0.5) ? { status: 'pending' } : {}), ...page(dice, world) }),
   'approval.grant': (dice) => ({ ...approval(dice), comment: canary }),
   'approval.deny': (dice) => ({ ...approval(dice), reason: canary }),
+  'audit.verify': (dice, { epoch }) => {
+    const signed = { at: '2026-01-01T00:00:00.000Z', keyId: 'k', signature: 'AAAA' };
+    const checkpoint = { epoch, seq: dice.between(1, 500), hash: 'ab'.repeat(32), oldest: 1, ...signed };
+    return dice.chance(0.5) ? {} : { checkpoints: dice.list(dice.between(0, 3), () => checkpoint) };
+  },
+  'audit.erase': (dice) => ({ seq: dice.between(1, 999), reason: canary }),
   'auth.revoke': (dice) => (dice.chance(0.5) ? { jti: canary } : { sub: `nobody-${dice.between(0, 3)}` }),
   'auth.refresh': (dice, { tokens }) => ({ token: dice.pick(Object.values(tokens).flat()) }),
 };
