@@ -79,7 +79,8 @@ describe('rights', () => {
 
   test('[A3] the table of SPEC.md has every role', () => {
     expect([...roles]).toEqual(columns);
-    expect(table.map(({ action }) => action)).toEqual(['read', 'publish', 'decide', 'revoke', 'stats', 'audit']);
+    const actions = ['read', 'publish', 'decide', 'revoke', 'stats', 'verify', 'erase', 'audit'];
+    expect(table.map(({ action }) => action)).toEqual(actions);
   });
 
   const cells = table.flatMap(({ action, allowed }) => columns.map((role, i) => ({ action, role, is: allowed[i] })));
