@@ -1,10 +1,10 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { AccessEntry, AccessPage, AccessQuery, AccessRecord } from './log.ts';
+import { Backwards, type Source } from './sqlite-back.ts';
 import { transact } from './sqlite-transact.ts';
 
 /** The access record in the file of the log: one row an entry, in the order of writing, `at_ms` never falling. */
 
-const ROWS_AT_ONCE = 128;
 /** Rows that one `list` looks at before it answers. */
 const BUDGET = 50_000;
 const TRIM_ROWS = 1_000;
@@ -60,35 +60,37 @@ export class SqliteAccess implements AccessRecord {
         : projects === 'all' || projects.includes(query.projectId)
           ? [query.projectId]
           : [];
-    const sources: { statement: StatementSyncInstance; of: string[] }[] =
-      wantedProjects === 'all'
-        ? [{ statement: backAll, of: [] }]
-        : wantedProjects.map((projectId) => ({ statement: backProject, of: [projectId] }));
     const entries: AccessEntry[] = [];
     let position = before ?? Number.MAX_SAFE_INTEGER;
-    let low = 0;
-    let looked = 0;
-    let isDone = sources.length === 0;
-    await this.#parts.slice(() => {
+    const rows = await this.#parts.slice(() => {
       const idOf = (ms: number) => (firstSince.get(ms) as { id: number | null }).id ?? Number.MAX_SAFE_INTEGER;
-      if (sinceMs !== undefined) low = idOf(sinceMs);
+      const low = sinceMs === undefined ? 0 : idOf(sinceMs);
       if (untilMs !== undefined) position = Math.min(position, idOf(untilMs));
+      const source = (statement: StatementSyncInstance, ...of: string[]): Source<Row> => {
+        return (below, limit) => statement.all(...of, low, below, limit) as Row[];
+      };
+      const sources =
+        wantedProjects === 'all'
+          ? [source(backAll)]
+          : wantedProjects.map((projectId) => source(backProject, projectId));
+      return new Backwards(sources, ({ id }) => id, position);
     });
+    let looked = 0;
+    let isDone = false;
     while (!isDone && entries.length < limit && looked < BUDGET && !signal?.aborted) {
       await this.#parts.slice((until) => {
         do {
-          const pages = sources.map(({ statement, of }) => statement.all(...of, low, position, ROWS_AT_ONCE) as Row[]);
-          // Down to here, every source has been read.
-          const known = Math.max(0, ...pages.map((page) => (page.length < ROWS_AT_ONCE ? 0 : (page.at(-1)?.id ?? 0))));
-          const rows = pages.flat().filter(({ id }) => id >= known);
-          for (const row of rows.sort((a, b) => b.id - a.id)) {
+          const next = rows.next();
+          for (const row of next.rows) {
             if (entries.length >= limit) return;
             position = row.id;
             looked++;
             if (matches(row, query)) entries.push(toEntry(row));
           }
-          isDone = known === 0;
-        } while (!isDone && looked < BUDGET && performance.now() < until);
+          // Of rows that are not asked for, too, it is known how far they have been looked at.
+          position = Math.min(position, next.known || position);
+          isDone = next.known === 0;
+        } while (!isDone && entries.length < limit && looked < BUDGET && performance.now() < until);
       });
     }
     return isDone ? { entries } : { entries, next: position };

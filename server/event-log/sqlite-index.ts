@@ -177,12 +177,15 @@ export class SearchIndex {
   }
 
   /** The next blocks of a project or of all, `lastSeq` falling, that have events before a position. */
-  blocksBefore(projectId: string | undefined, before: number, lastSeqBelow: number, upTo: number): FoundBlock[] {
+  blocksBefore(
+    projectId: string | undefined,
+    { before, lastSeqBelow, newest, limit }: { before: number; lastSeqBelow: number; newest: number; limit: number },
+  ): FoundBlock[] {
     const { blocksOfAll, blocksOf } = this.#statements;
     const rows =
       projectId === undefined
-        ? blocksOfAll.all(lastSeqBelow, before, upTo)
-        : blocksOf.all(projectId, lastSeqBelow, before, upTo);
+        ? blocksOfAll.all(lastSeqBelow, before, newest, limit)
+        : blocksOf.all(projectId, lastSeqBelow, before, newest, limit);
     return (rows as BlockRow[]).map((row) => ({
       lastSeq: row.last_seq,
       open: () => new KeptBlock(seqsOf(row), JSON.parse(row.firsts), (index) => this.#chunk(row.block, index)),
@@ -219,7 +222,10 @@ export class SearchIndex {
   /** Takes what was trimmed out of the blocks that also hold younger events. */
   async cut(oldest: number): Promise<void> {
     const isGone = (seq: number) => seq < oldest;
-    for (const block of this.#open.values()) if (block.firstSeq < oldest) block.drop(isGone);
+    for (const block of [...this.#open.values()]) {
+      if (block.firstSeq < oldest) await this.#parts.slice(() => block.drop(isGone));
+    }
+    // After those in memory: one that was written meanwhile is among these.
     const across = await this.#parts.slice(() => this.#statements.blocksAcross.all(oldest, oldest) as BlockRow[]);
     for (const { block: id } of across) {
       await this.#parts.slice(() => {
@@ -271,7 +277,7 @@ function seqsOf({ seqs, first_seq, last_seq }: BlockRow): number[] {
 }
 
 export function prepareIndex(db: DatabaseSyncInstance) {
-  const inOrder = 'AND block <= ? ORDER BY last_seq DESC LIMIT 16';
+  const inOrder = 'AND block <= ? ORDER BY last_seq DESC LIMIT ?';
   return {
     position: db.prepare(`SELECT value FROM meta WHERE key = 'search_position'`),
     setPosition: db.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('search_position', ?)`),

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../shared/events.ts';
-import { append, draft, matching, readAll, searchAll } from './contract.ts';
+import { append, draft, matching, readAll, searchAll, untilIndexed } from './contract.ts';
 import type { EventLog } from './log.ts';
 import { openSqliteLog } from './sqlite.ts';
 import { SearchIndex } from './sqlite-index.ts';
@@ -33,7 +33,7 @@ async function fill(log: EventLog, count: number, message = (index: number) => `
     const batch = Array.from({ length: Math.min(500, count - from) }, (_, index) => progress(message(from + index)));
     await append(log, ...batch);
   }
-  await log.search({ projects: 'all', text: 'common', limit: 1 });
+  await untilIndexed(log);
 }
 
 /** The tables, indexes and free pages whose bytes in the file hold a text; the table of events leaves copies of its own. */
@@ -152,6 +152,7 @@ test('[R5] [L6] the index is whole after the server was killed while it was bein
     const log = await open(path);
     const records = await readAll(log);
     expect(records.length).toBeGreaterThanOrEqual(published);
+    await untilIndexed(log);
     for (const text of ['common', 'w17', 'w5999', 'quiet']) {
       const asked = { projects: 'all' as const, text };
       expect((await searchAll(log, asked)).records.length).toBe(matching(records, asked).length);

@@ -1,6 +1,7 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import { LogRecord, type Projects, type SearchPage, type SearchQuery } from './log.ts';
 import { type Block, fieldTerm, intersect, prefixTerms, type Wanted, wordTerm } from './search-block.ts';
+import { Backwards, type Source } from './sqlite-back.ts';
 import type { FoundBlock, SearchIndex } from './sqlite-index.ts';
 import { holdsAll, type Phrase, parseText } from './words.ts';
 
@@ -13,7 +14,8 @@ import { holdsAll, type Phrase, parseText } from './words.ts';
 /** What one search may do before it answers: a row passed by is 1. With a warm cache, a tenth of a second. */
 const BUDGET = 50_000;
 const COST = { row: 1, event: 5, phrase: 1, lookup: 10 };
-const ROWS_AT_ONCE = 128;
+/** Of all projects together. */
+const BLOCKS_AT_ONCE = 16;
 /** How long the index may take to catch up before it is searched as it is. */
 const LAG_MS = 1_000;
 
@@ -121,22 +123,22 @@ export class SqliteSearch {
       return { low, high, candidates: new IndexCandidates(this.#parts.index, projects, wanted, low, high) };
     }
     const isWanted = (key: Key) => (types?.has(key.type) ?? true) && (actor === undefined || key.actor === actor);
-    return { low, high, candidates: new TableCandidates(this.#tablesOf(projects, runId), isWanted, low, high) };
+    return { low, high, candidates: new TableCandidates(this.#sourcesOf(projects, runId, low), isWanted, high) };
   }
 
   /** The narrowest indexes that hold what is asked for. */
-  #tablesOf(projects: Projects, runId: string | undefined): Table[] {
+  #sourcesOf(projects: Projects, runId: string | undefined, low: number): Source<Key>[] {
     const { backAll, backProject, backRun, runsOf } = this.#statements;
-    const table = (statement: StatementSyncInstance, ...of: (string | number)[]): Table => {
-      return (low, before) => statement.all(...of, low, before, ROWS_AT_ONCE) as Key[];
+    const source = (statement: StatementSyncInstance, ...of: (string | number)[]): Source<Key> => {
+      return (below, limit) => statement.all(...of, low, below, limit) as Key[];
     };
     if (runId === undefined) {
-      return projects === 'all' ? [table(backAll)] : projects.map((projectId) => table(backProject, projectId));
+      return projects === 'all' ? [source(backAll)] : projects.map((projectId) => source(backProject, projectId));
     }
     const runs = runsOf.all(runId) as { row_id: number; project_id: string }[];
     return runs
       .filter(({ project_id }) => projects === 'all' || projects.includes(project_id))
-      .map(({ row_id }) => table(backRun, row_id));
+      .map(({ row_id }) => source(backRun, row_id));
   }
 
   /** The event at a position, if it is what is sought. */
@@ -191,8 +193,10 @@ class IndexCandidates implements Candidates {
     this.#open = index.openBlocks((projectId) => projects === 'all' || projects.includes(projectId));
     // What is written from now on was in memory when the search began.
     const { newest } = index;
-    this.#sources = (projects === 'all' ? [undefined] : projects).map((projectId) => {
-      const next = (lastSeqBelow: number) => index.blocksBefore(projectId, before, lastSeqBelow, newest);
+    const blocksOf = projects === 'all' ? [undefined] : projects;
+    const limit = Math.max(1, Math.floor(BLOCKS_AT_ONCE / Math.max(1, blocksOf.length)));
+    this.#sources = blocksOf.map((projectId) => {
+      const next = (lastSeqBelow: number) => index.blocksBefore(projectId, { before, lastSeqBelow, newest, limit });
       return { next, queue: next(Number.MAX_SAFE_INTEGER) };
     });
   }
@@ -227,37 +231,20 @@ class IndexCandidates implements Candidates {
   }
 }
 
-type Table = (low: number, before: number) => Key[];
-
 /** Without words: rows, newest first. */
 class TableCandidates implements Candidates {
   readonly #isWanted: (key: Key) => boolean;
-  readonly #tables: { read: (before: number) => Key[]; queue: Key[]; isDone: boolean }[];
+  readonly #rows: Backwards<Key>;
 
-  constructor(tables: readonly Table[], isWanted: (key: Key) => boolean, low: number, before: number) {
+  constructor(sources: readonly Source<Key>[], isWanted: (key: Key) => boolean, before: number) {
     this.#isWanted = isWanted;
-    this.#tables = tables.map((table) => {
-      const read = (end: number) => table(low, end);
-      const queue = read(before);
-      return { read, queue, isDone: queue.length < ROWS_AT_ONCE };
-    });
+    this.#rows = new Backwards(sources, ({ seq }) => seq, before);
   }
 
-  /** Goes on to where the first of the tables has to be asked again. */
   step(found: number[]): { known: number; cost: number } {
-    const known = Math.max(0, ...this.#tables.map(({ queue, isDone }) => (isDone ? 0 : (queue.at(-1)?.seq ?? 0))));
-    let cost = 0;
-    for (const table of this.#tables) {
-      while (table.queue[0] && table.queue[0].seq >= known) {
-        const key = table.queue.shift() as Key;
-        cost += COST.row;
-        if (this.#isWanted(key)) found.push(key.seq);
-      }
-      if (table.queue.length > 0 || table.isDone) continue;
-      table.queue = table.read(known);
-      table.isDone = table.queue.length < ROWS_AT_ONCE;
-    }
-    return { known, cost };
+    const { rows, known } = this.#rows.next();
+    for (const key of rows) if (this.#isWanted(key)) found.push(key.seq);
+    return { known, cost: COST.row * rows.length };
   }
 }
 
