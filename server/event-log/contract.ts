@@ -184,8 +184,8 @@ export const eraseAt = (log: EventLog, seq: number, more: Partial<Parameters<Eve
 /** Resolves once the newest event is found, however long a machine with much to do takes to look at it. */
 export async function untilIndexed(log: EventLog): Promise<void> {
   const { records } = await log.read({ scope: { kind: 'all' }, after: log.head - 1, limit: 1 });
-  const text = `"${(records[0]?.event as RunEvent).eventId}"`;
-  while ((await log.search({ projects: 'all', text, limit: 1 })).records.length === 0);
+  const [{ eventId }] = records.map(({ event }) => event) as [RunEvent];
+  while ((await log.search({ projects: 'all', text: `"${eventId}"`, limit: 1 })).records.length === 0);
 }
 
 /** Everything that a search finds, page by page. */
