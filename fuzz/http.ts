@@ -34,6 +34,7 @@ const routes = [
   '/metrics',
   '/login',
   '/api/v1/events',
+  '/api/v1/export',
   '/api/v1/lineage',
   '/api/v1/lineage/batch',
 ];
@@ -155,6 +156,16 @@ export function httpKinds(world: World): Record<string, (dice: Dice) => HttpCase
   }
 
   const kinds: Record<string, (dice: Dice) => Request> = {
+    'an export': (dice) => {
+      const fields = {
+        format: dice.pick(['csv', 'ndjson', canary]),
+        projectId: dice.pick(['demo', 'other', oddText(dice).toWellFormed().slice(0, 300)]),
+        ...(dice.chance(0.3) ? { runId: dice.pick(['r1', canary]) } : {}),
+        ...(dice.chance(0.3) ? { types: dice.pick(['stage.progress', 'run.created,run.failed', canary]) } : {}),
+        ...(dice.chance(0.3) ? { since: dice.pick(['2026-01-01T00:00:00Z', canary]) } : {}),
+      };
+      return plain('GET', `/api/v1/export?${new URLSearchParams(fields)}`, [bearer(dice), last]);
+    },
     'a batch': (dice) => {
       const paths = dice.list(dice.pick([2, 10, 51]), () => dice.pick(world.procedures));
       const input = Object.fromEntries(paths.map((path, index) => [index, inputOf(dice, world, path)]));

@@ -1,5 +1,5 @@
 import type { Dice } from '../chaos/random.ts';
-import { canary } from './values.ts';
+import { canary, oddText } from './values.ts';
 
 /** Valid inputs, for the generators to break. What is not known here is asked with an empty one, and broken all the same. */
 
@@ -33,6 +33,7 @@ const page = (dice: Dice, world: World) => ({
   ...(dice.chance(0.5) ? { limit: dice.between(1, 500) } : {}),
   ...(dice.chance(0.2) ? { cursor: cursor(dice, world) } : {}),
 });
+const period = { since: '2026-01-01T00:00:00Z', until: '2030-01-01T00:00:00Z' };
 const run = (dice: Dice) => ({ runId: runId(dice), ...(dice.chance(0.5) ? { projectId: projectId(dice) } : {}) });
 const approval = (dice: Dice) => ({ ...run(dice), approvalId: `a${dice.between(0, 3)}` });
 
@@ -115,20 +116,31 @@ const inputs: Record<string, (dice: Dice, world: World) => unknown> = {
     ...(dice.chance(0.3) ? { status: ['running', 'failed'] } : {}),
     ...(dice.chance(0.3) ? { labels: { site: canary } } : {}),
     ...(dice.chance(0.3) ? { text: dice.pick(['run', canary, '%_']) } : {}),
-    ...(dice.chance(0.2) ? { since: '2026-01-01T00:00:00Z', until: '2030-01-01T00:00:00Z' } : {}),
+    ...(dice.chance(0.2) ? period : {}),
     ...(dice.chance(0.2) ? { needsMyDecision: true } : {}),
     ...page(dice, world),
   }),
   'run.history': (dice, world) => ({ ...run(dice), fromRunSeq: dice.between(1, 50), ...page(dice, world) }),
   'event.publish': (dice) => ({ events: drafts(dice), ...(dice.chance(0.3) ? { onPhi: 'redact' } : {}) }),
+  'event.search': (dice, world) => ({
+    ...(dice.chance(0.7) ? { text: dice.pick(['epoch', canary, '"a b', 'x* OR NEAR(', '\0', oddText(dice)]) } : {}),
+    ...(dice.chance(0.4) ? run(dice) : {}),
+    ...(dice.chance(0.3) ? { types: dice.list(dice.between(0, 3), () => dice.pick(types)) } : {}),
+    ...(dice.chance(0.2) ? { actor: 'ci', ...period } : {}),
+    ...page(dice, world),
+  }),
   'approval.list': (dice, world) => ({ ...(dice.chance(0.5) ? { status: 'pending' } : {}), ...page(dice, world) }),
   'approval.grant': (dice) => ({ ...approval(dice), comment: canary }),
   'approval.deny': (dice) => ({ ...approval(dice), reason: canary }),
-  'audit.verify': (dice, { epoch }) => {
-    const signed = { at: '2026-01-01T00:00:00.000Z', keyId: 'k', signature: 'AAAA' };
-    const checkpoint = { epoch, seq: dice.between(1, 500), hash: 'ab'.repeat(32), oldest: 1, ...signed };
+  'audit.verify': (dice) => {
+    const checkpoint = { seq: dice.between(1, 500), hash: 'ab'.repeat(32) };
     return dice.chance(0.5) ? {} : { checkpoints: dice.list(dice.between(0, 3), () => checkpoint) };
   },
+  'audit.access': (dice, world) => ({
+    ...(dice.chance(0.5) ? { sub: dice.pick(['ci', canary]), action: 'run.get', outcome: 'ok' } : {}),
+    ...(dice.chance(0.3) ? { ...run(dice), ...period } : {}),
+    ...page(dice, world),
+  }),
   'audit.erase': (dice) => ({ seq: dice.between(1, 999), reason: canary }),
   'auth.revoke': (dice) => (dice.chance(0.5) ? { jti: canary } : { sub: `nobody-${dice.between(0, 3)}` }),
   'auth.refresh': (dice, { tokens }) => ({ token: dice.pick(Object.values(tokens).flat()) }),

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { ErrorCode } from '../shared/errors.ts';
-import { can, type Principal, readKey } from './auth.ts';
+import { can, type Principal, readableAmong, readKey } from './auth.ts';
 import type { AccessEntry, AccessPage, AccessQuery, EventLog } from './event-log/log.ts';
 import { Bucket } from './limits.ts';
 
@@ -125,8 +125,7 @@ export class AccessRecorder {
   async #resolved({ entry, principal }: Kept): Promise<AccessEntry> {
     const { projectId, runId, outcome } = entry;
     if (!principal || projectId !== undefined || runId === undefined) return entry;
-    const projects = await this.#log.projectsOf(runId);
-    const readable = projects.filter((id) => can(principal, 'read', { projectId: id }));
+    const readable = await this.#log.projectsOf(runId, readableAmong(principal, undefined));
     if (readable.length === 0) return { ...entry, outcome: outcome === 'ok' ? 'RUN_NOT_FOUND' : outcome };
     return readable.length === 1 ? { ...entry, projectId: readable[0] as string } : entry;
   }

@@ -48,7 +48,7 @@ export function createExport<R extends Registry>(options: ExportOptions<R>) {
   return async (principal: Principal, request: IncomingMessage, response: ServerResponse): Promise<void> => {
     demand(principal, 'read');
     const head = log.head;
-    const { projectId, runId, types: wanted, since, until, format } = schema.parse(fieldsOf(queryOf(request)));
+    const { projectId, runId, types: wanted, since, until, format } = schema.parse(fieldsOf(queryOf(request), Object.keys(schema.shape)));
     const scope: Scope =
       runId !== undefined
         ? { kind: 'run', ...(await findRun(log, principal, { runId, projectId })) }
@@ -94,9 +94,12 @@ export function createExport<R extends Registry>(options: ExportOptions<R>) {
   };
 }
 
-/** Each field once; the names of others are the client's own text. */
-function fieldsOf(query: URLSearchParams): Record<string, string> {
+/** Each field once; the names of others are the client's own text, and so not told back. */
+function fieldsOf(query: URLSearchParams, known: readonly string[]): Record<string, string> {
   const fields = Object.fromEntries(query);
+  if (Object.keys(fields).some((name) => !known.includes(name))) {
+    throw new RunwireError('INVALID_INPUT', `an unknown parameter: there are ${known.join(', ')}`);
+  }
   if (new Set(query.keys()).size !== [...query.keys()].length) {
     throw new RunwireError('INVALID_INPUT', 'a parameter is there twice');
   }

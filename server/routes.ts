@@ -235,7 +235,6 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
   };
 }
 
-/** What is not is a 500 to tRPC. The result is looked at: bundlers drop a call of this kind whose result is not. */
 /** By what name a path is on record when it is refused. */
 function actionOf(path: string): string | undefined {
   if (path.startsWith('/trpc/')) return 'connect';
@@ -249,7 +248,7 @@ const actions: Record<string, string> = {
   '/login': 'login',
 };
 
-/** What is not is a 500 to tRPC. */
+/** What is not is a 500 to tRPC. The result is looked at: bundlers drop a call of this kind whose result is not. */
 function isDecodable(path: string): boolean {
   try {
     return typeof decodeURIComponent(path) === 'string';
