@@ -159,7 +159,8 @@ export function httpKinds(world: World): Record<string, (dice: Dice) => HttpCase
     'an export': (dice) => {
       const fields = {
         format: dice.pick(['csv', 'ndjson', canary]),
-        projectId: dice.pick(['demo', 'other', oddText(dice).toWellFormed().slice(0, 300)]),
+        // Not the canary: of an export, the name of the file has the project that was asked for.
+        projectId: dice.pick(['demo', 'other', '../..', 'a"b', 'x'.repeat(dice.between(1, 300))]),
         ...(dice.chance(0.3) ? { runId: dice.pick(['r1', canary]) } : {}),
         ...(dice.chance(0.3) ? { types: dice.pick(['stage.progress', 'run.created,run.failed', canary]) } : {}),
         ...(dice.chance(0.3) ? { since: dice.pick(['2026-01-01T00:00:00Z', canary]) } : {}),
