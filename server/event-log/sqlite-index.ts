@@ -13,8 +13,8 @@ import { eachText, wordsOf } from './words.ts';
  * to copy, to guard and to lose. Why it is none of FTS5: docs/decisions/009.
  */
 
-/** From a commit until it is looked at. */
-const DELAY_MS = 50;
+/** From a commit until it is looked at, unless somebody searches: a burst is logged first, and its words come after. */
+const DELAY_MS = 400;
 /** Between two slices of a long way: leaves two thirds of the loop to others. */
 const PAUSE_MS = 10;
 const RETRY_MS = 1_000;
