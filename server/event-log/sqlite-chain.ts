@@ -27,8 +27,8 @@ export class SqliteChain implements ChainSource {
         `SELECT e.seq, e.project_id AS projectId, r.run_id AS runId, ${safeInteger('e.run_seq')} AS runSeq, e.type,
            e.event_id AS eventId, e.actor, ${safeInteger('e.recorded_at_ms')} AS recordedAtMs, e.payload, e.salt,
            e.payload_hash AS payloadHash, e.prev_hash AS prevHash, x.erasure, c.checkpoint
-         FROM events e LEFT JOIN runs r ON r.row_id = e.run_row LEFT JOIN erasures x ON x.seq = e.seq
-           LEFT JOIN checkpoints c ON c.seq = e.seq
+         FROM events e LEFT JOIN runs r ON r.row_id = e.run_row AND r.project_id = e.project_id
+           LEFT JOIN erasures x ON x.seq = e.seq LEFT JOIN checkpoints c ON c.seq = e.seq
          WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?`,
       ),
       prevHash: db.prepare('SELECT prev_hash AS hash FROM events WHERE seq = ?'),

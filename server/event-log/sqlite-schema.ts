@@ -163,11 +163,11 @@ function adoptEnds(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
 export const safeInteger = (column: string): string =>
   `CASE WHEN ${column} BETWEEN 0 AND ${Number.MAX_SAFE_INTEGER} THEN ${column} END`;
 
-/** Rows as they are chained, but for `WHERE` and the like. */
+/** Rows as they are chained, but for `WHERE` and the like. A run of another project is none of the row's. */
 export const CHAINED_ROWS = `SELECT seq, e.project_id AS projectId, run_id AS runId, ${safeInteger('run_seq')} AS runSeq,
     type, event_id AS eventId, actor, ${safeInteger('recorded_at_ms')} AS recordedAtMs, payload_hash AS payloadHash,
     prev_hash AS prevHash
-  FROM events e LEFT JOIN runs ON row_id = run_row`;
+  FROM events e LEFT JOIN runs r ON r.row_id = e.run_row AND r.project_id = e.project_id`;
 
 /** Marks a file as ours ("RWir"), so that we never write into somebody else's database. */
 const APPLICATION_ID = 0x52576972;

@@ -192,6 +192,22 @@ describe('one bit', () => {
     await expectBroken(path, 2, 'row');
   });
 
+  test('[V2] of the project of a run, and of an event that is put into the run of that id in another project', async () => {
+    const path = await newPath();
+    const log = await open(path);
+    for (const projectId of ['p', 'q']) await append(log, draft('run.created', { projectId, runId: 'r', name: 'n' }));
+    await append(log, ...['p', 'q'].map((projectId) => draft('run.started', { projectId, runId: 'r' })));
+    await log.close();
+    const rows = `(SELECT run_row FROM events WHERE seq = 2)`;
+    change(path, (db) => db.exec(`UPDATE events SET run_row = ${rows} WHERE seq = 3`));
+    await expectBroken(path, 3, 'row');
+    change(path, (db) =>
+      db.exec(`UPDATE events SET run_row = (SELECT run_row FROM events WHERE seq = 1) WHERE seq = 3`),
+    );
+    change(path, (db) => db.exec(`UPDATE runs SET project_id = 'o' WHERE project_id = 'q'`));
+    await expectBroken(path, 2, 'row');
+  });
+
   test('[V2] of a tombstone, its record, or the record of trimming', async () => {
     for (const [sql, seq, reason] of [
       [`UPDATE events SET payload = replace(payload, 'erased":true', 'erased":tru') WHERE seq = 40`, 40, 'erasure'],
