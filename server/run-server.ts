@@ -132,7 +132,9 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const authenticate = authenticatorOf(options, logger);
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
+  const guard = options.guard ?? createPhiGuard(options.phi);
   const path = databasePath(options.databaseUrl ?? 'memory:');
+  // What the options may be refused for comes before: an open log keeps the next server out.
   const log = await openSqliteLog({
     path,
     fold: foldOf(registry) as never,
@@ -142,14 +144,18 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
       logger.error({ seq }, 'the event log does not end as it was left: `runwire verify` tells more'),
   });
   const timeoutMs = limits.identifyMs;
-  const credentials = await Credentials.open({ authenticate, revocations: log.revocations, timeoutMs, logger });
+  const { revocations } = log;
+  const credentials = await Credentials.open({ authenticate, revocations, timeoutMs, logger }).catch(async (error) => {
+    await log.close();
+    throw error;
+  });
   const lapseOf = (principal: Principal) => credentials.lapseOf(principal);
   const bus = new EventBus({
     registry,
     log,
     logger,
     phiPolicy: options.phiPolicy ?? 'reject',
-    guard: options.guard ?? createPhiGuard(options.phi),
+    guard,
     onPublished: (ms) => metrics.published(ms),
   });
   const delivery = new Delivery({

@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { loadConfig } from '../server/config.ts';
 import { defaultLimits } from '../server/limits.ts';
 import { isSignal } from '../shared/events.ts';
-import { created, isLive, openServer, progress, startServer, tokenFor, Wire } from './harness.ts';
+import { created, isLive, openServer, progress, startServer, temporaryFolder, tokenFor, Wire } from './harness.ts';
 
 const publisher = { actor: 'ada' };
 const upwards = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
@@ -232,6 +233,15 @@ describe('compression', () => {
     const seen = streams[0]?.items.flatMap((item) => (isSignal(item) ? [] : [item.seq]));
     expect(seen).toEqual(upwards(1, server.log.head));
   });
+});
+
+test('[W13] a server that is refused for its options leaves its database to the next', async () => {
+  using folder = temporaryFolder();
+  const databaseUrl = `file:${join(folder.path, 'runwire.db')}`;
+  const phi = { patterns: [{ kind: 'BED', shape: 'no sign in it' }] };
+  await expect(openServer({ databaseUrl, phi })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  await using server = await openServer({ databaseUrl });
+  expect(server.log.head).toBe(0);
 });
 
 test('[W13] a limit that is none, or no positive number, is refused by its name, as an option and in the environment', async () => {
