@@ -124,7 +124,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
   };
 
   // Gives errors of ours the tRPC code, and so the HTTP status, that the table says; and all calls go on record here.
-  const procedure = t.procedure.use(async ({ next, path, ctx, getRawInput }) => {
+  const procedure = t.procedure.use(async ({ next, path, ctx, getRawInput, signal }) => {
     // The rest of a message that went over the limit on the way is not worked off before the socket closes.
     if (ctx.connection?.request() === false) {
       throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
@@ -144,7 +144,11 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
       void record(caller, path, getRawInput, 'ok');
       return result;
     }
-    const known = toRunwireError(result.error);
+    // Who has gone away is told nothing; that it ended what was done for them is no failure of ours.
+    const isGone = signal?.aborted && result.error.cause === signal.reason;
+    const known = isGone
+      ? new RunwireError('INVALID_INPUT', 'the client closed the request')
+      : toRunwireError(result.error);
     onRejected(known.code);
     void record(caller, path, getRawInput, known.code);
     if (known.code === 'INTERNAL') logger.error({ procedure: path, err: known.cause }, 'a procedure failed');

@@ -170,6 +170,24 @@ test('[V2] [V8] what somebody else changes while the server runs is found by aud
   ).toBe('FORBIDDEN');
 });
 
+test('[V7] [V8] whoever goes away while the record is verified ends that, and is no failure in the server log', async () => {
+  const { logger, lines } = keptLog();
+  await using server = await openServer({ logger });
+  for (let batch = 0; batch < 3; batch++) {
+    await server.bus.publish(
+      Array.from({ length: 1_000 }, () => progress('r1', batch)),
+      publisher,
+    );
+  }
+  const leaving = new AbortController();
+  const caller = server.router.createCaller({ principal: everyone }, { signal: leaving.signal });
+  const verifying = refusalOf(caller.audit.verify());
+  setImmediate(() => leaving.abort());
+  expect((await verifying).code).toBe('INVALID_INPUT');
+  expect(lines.filter((line) => line.includes('a procedure failed'))).toEqual([]);
+  expect(await callerOf(server).audit.verify()).toMatchObject({ ok: true, events: 3_000 });
+});
+
 test('[V4] a log that does not end as it was left is an error in the log of the server, which serves', async () => {
   const folder = newFolder();
   const before = await openServer(inFolder(folder));
