@@ -113,8 +113,10 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     if (options.isClosing()) refusal = '503 Service Unavailable';
     // tRPC makes a URL of both, outside of any try: an address that is none would end the process.
     else if (!URL.canParse(request.url ?? '', `http://${host}`)) refusal = '400 Bad Request';
-    else if (!origins.knowsHost(request)) refusal = '403 Forbidden';
-    else if (!origins.allows(request)) {
+    else if (!origins.knowsHost(request)) {
+      refusal = '403 Forbidden';
+      recordRefusal('FORBIDDEN', 'origin');
+    } else if (!origins.allows(request)) {
       refusal = '403 Forbidden';
       recordRefusal('FORBIDDEN', 'origin');
       // To the page it looks like a server that is down. Once for each origin, lest the log be filled.

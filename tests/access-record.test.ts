@@ -1,3 +1,4 @@
+import { get } from 'node:http';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
@@ -145,6 +146,22 @@ test('[R14] what was refused is on record: tokens, origins, roles, projects and 
   ]);
 });
 
+test('[R14] so is who came by a name that is not the server own, over a socket and with a request', async () => {
+  const server = await serve({ onlyLocalHosts: true });
+  const headers = { host: 'rebound.example' };
+  await new Promise((resolve) =>
+    new WebSocket(`${server.url.replace('http', 'ws')}/ws`, { headers }).on('error', resolve),
+  );
+  await new Promise((resolve) =>
+    get(`${server.url}/api/v1/export`, { headers }, (answer) => answer.resume().on('end', resolve)),
+  );
+  const refused = { sub: null, outcome: 'FORBIDDEN', detail: 'origin', count: 1 };
+  expect(await recordOf(server)).toEqual([
+    { ...refused, action: 'connect', via: 'ws' },
+    { ...refused, action: 'event.export', via: 'http' },
+  ]);
+});
+
 test('[R14] neither what was searched for, nor comments, nor tokens are on record', async () => {
   using folder = temporaryFolder();
   const path = `${folder.path}/runwire.db`;
@@ -251,9 +268,9 @@ test('[R16] audit.access is for admins, of the projects of their token; what is 
   expect((await demo.audit.access({ projectId: 'other' })).entries).toEqual([]);
   expect(await recordOf(server, { outcome: 'UNAUTHENTICATED' })).toMatchObject([{ sub: null }]);
   expect(await recordOf(server, { action: 'run.list', sub: 'bob' })).toMatchObject([{ sub: 'bob' }]);
-  const first = await as(admin).audit.access({ limit: 1 });
-  const second = await as(admin).audit.access({ limit: 1, cursor: first.nextCursor });
-  expect(second.entries).not.toEqual(first.entries);
+  const first = await as(admin).audit.access({ limit: 1, sub: 'ann' });
+  const second = await as(admin).audit.access({ limit: 1, sub: 'ann', cursor: first.nextCursor });
+  expect([first, second].map(({ entries }) => entries.map(({ runId }) => runId))).toEqual([['r2'], ['r1']]);
   for (const roles of [['viewer'], ['approver'], ['producer']] as const) {
     await expect(as({ roles }).audit.access()).rejects.toMatchObject({ cause: { code: 'FORBIDDEN' } });
   }
