@@ -8,10 +8,11 @@ import { foldEvent } from '../../shared/events.ts';
 import { AuditKeys } from '../audit-key.ts';
 import type { Checkpoint } from './attestation.ts';
 import { type ChainedRow, canonicalJson, GENESIS, payloadHash, rowHash } from './canonical.ts';
+import { verifyChain } from './chain.ts';
 import { append, draft, eraseAt, readAll, T0 } from './contract.ts';
 import type { EventLog, Verdict } from './log.ts';
 import { openSqliteLog } from './sqlite.ts';
-import { verifySqliteFile } from './sqlite-chain.ts';
+import { SqliteChain, verifySqliteFile } from './sqlite-chain.ts';
 import { migrations } from './sqlite-schema.ts';
 
 /**
@@ -630,6 +631,24 @@ describe('files', () => {
     expect(readFileSync(`${copy}-wal`).includes('SECRET')).toBe(false);
     expect(await later.verify()).toMatchObject({ ok: true, erased: 1 });
   });
+});
+
+test('[V1] a log verifies of which everything is trimmed that was there when the check began', async () => {
+  const path = await newPath();
+  let now = T0;
+  const log = await open(path, { now: () => now });
+  await append(log, ...Array.from({ length: 40 }, () => draft('run.started')));
+  const db = new DatabaseSync(path, { readOnly: true });
+  const verifying = verifyChain(new SqliteChain(db, log.epoch), { keys: new AuditKeys(log.publicKey) });
+  expect(verifying.next().done).toBe(false);
+  await append(log, draft('run.started'), draft('run.started'));
+  now += 1_000;
+  await log.trim(now);
+  expect(log.oldest).toBeGreaterThan(41);
+  let step = verifying.next();
+  while (!step.done) step = verifying.next();
+  expect(step.value).toMatchObject({ ok: true, from: log.oldest });
+  db.close();
 });
 
 test('[V7] 100,000 events are verified without the loop being held', { timeout: 120_000 }, async () => {
