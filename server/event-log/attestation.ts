@@ -28,6 +28,8 @@ export type Erasure = Signed & {
   at: string;
   by: string;
   reason: string;
+  /** Set where what was erased was not what had been logged. */
+  altered?: true;
 };
 
 /** That retention has removed everything up to a row, and which hash that row had. */

@@ -171,14 +171,15 @@ function* findBuiltOn(source: ChainSource, hash: Uint8Array, upTo: number): Gene
 
 /** What is wrong with a row by itself: its hashes, its record of erasure, and its columns beside what its event says. */
 function faultOf(row: StoredRow, epoch: string, keys: AuditKeys | undefined): BreakReason | undefined {
-  const { payload, salt } = row;
+  const { payload } = row;
   if (typeof payload !== 'string') return 'payload';
   if (!isHash(row.payloadHash)) return 'row';
   const event = parsed(payload) as Partial<ChainedRow> & { erased?: unknown; recordedAt?: string };
   if (row.erasure !== undefined) {
-    if (!isRecordOf(row, row.erasure, epoch, keys)) return 'erasure';
-    if (event?.erased !== true) return 'erasure';
-  } else if (!(salt instanceof Uint8Array) || !isEqual(payloadHash(salt, payload), row.payloadHash)) {
+    const erasure = recordOf(row, row.erasure, epoch, keys);
+    if (!erasure || event?.erased !== true) return 'erasure';
+    if (erasure.altered) return 'payload'; // To erase it mends nothing.
+  } else if (!isAsLogged(row)) {
     return event?.erased === true ? 'erasure' : 'payload';
   }
   if (event?.seq !== row.seq) return 'order';
@@ -193,9 +194,14 @@ function faultOf(row: StoredRow, epoch: string, keys: AuditKeys | undefined): Br
   return isDescribed ? undefined : 'row';
 }
 
-function isRecordOf(row: StoredRow, text: string, epoch: string, keys: AuditKeys | undefined): boolean {
+/** Whether a payload is the one that its row was logged with. */
+export const isAsLogged = ({ payload, salt, payloadHash: kept }: Pick<StoredRow, 'payload' | 'salt' | 'payloadHash'>) =>
+  salt instanceof Uint8Array && isHash(kept) && isEqual(payloadHash(salt, payload), kept);
+
+/** The record of a row's erasure, where it is one. */
+function recordOf(row: StoredRow, text: string, epoch: string, keys: AuditKeys | undefined): Erasure | undefined {
   const erasure = parsed(text) as Erasure | undefined;
-  return (
+  const isValid =
     erasure !== undefined &&
     row.salt instanceof Uint8Array &&
     row.salt.length === 0 &&
@@ -203,8 +209,8 @@ function isRecordOf(row: StoredRow, text: string, epoch: string, keys: AuditKeys
     erasure.seq === row.seq &&
     erasure.payloadHash === hex(row.payloadHash) &&
     erasure.tombstoneHash === tombstoneHash(row.payload) &&
-    isAttested(known(keys), 'erasure', erasure)
-  );
+    isAttested(known(keys), 'erasure', erasure);
+  return isValid ? erasure : undefined;
 }
 
 /** SHA-256 as hexadecimal: there is nothing in it to be guessed. */

@@ -5,7 +5,7 @@ import type { RunRows } from '../../shared/run.ts';
 import type { AuditKeys } from '../audit-key.ts';
 import { attest, type Erasure } from './attestation.ts';
 import { canonicalJson } from './canonical.ts';
-import { tombstoneHash } from './chain.ts';
+import { isAsLogged, tombstoneHash } from './chain.ts';
 import { type EraseRequest, LogRecord } from './log.ts';
 import { type RowStatements, SqliteRows } from './sqlite-rows.ts';
 
@@ -48,7 +48,7 @@ export class SqliteErasure {
     const { db } = parts;
     this.#statements = {
       event: db.prepare(
-        `SELECT e.seq, e.run_seq AS runSeq, e.project_id AS projectId, r.run_id AS runId, e.type, e.payload,
+        `SELECT e.seq, e.run_seq AS runSeq, e.project_id AS projectId, r.run_id AS runId, e.type, e.payload, e.salt,
            e.payload_hash AS payloadHash FROM events e JOIN runs r ON r.row_id = e.run_row WHERE e.seq = ?`,
       ),
       erasure: db.prepare('SELECT erasure FROM erasures WHERE seq = ?'),
@@ -66,7 +66,7 @@ export class SqliteErasure {
   erase({ seq, by, reason, mayErase, tombstone }: EraseRequest): { erasure: Erasure; record?: LogRecord } {
     const { db, epoch, keys, rows, fold, now, onErased } = this.#parts;
     const found = this.#statements.event.get(seq) as
-      | (Omit<LogRecord, 'json' | 'event' | 'users'> & { payload: string; payloadHash: Uint8Array })
+      | (Omit<LogRecord, 'json' | 'event' | 'users'> & { payload: string; salt: Uint8Array; payloadHash: Uint8Array })
       | undefined;
     if (!found || !mayErase(found.projectId))
       throw new RunwireError('EVENT_NOT_FOUND', 'no such event', { path: 'seq' });
@@ -85,6 +85,7 @@ export class SqliteErasure {
       at: new Date(now()).toISOString(),
       by,
       reason,
+      ...(isAsLogged(found) ? {} : { altered: true as const }),
     });
     this.#isAnew = false;
     db.exec('BEGIN IMMEDIATE');

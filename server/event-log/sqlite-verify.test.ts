@@ -209,6 +209,17 @@ describe('one bit', () => {
     await expectBroken(path, 2, 'row');
   });
 
+  test('[V2] [V13] of a payload that is erased then, whose record says so', async () => {
+    const { path } = await makeLog();
+    change(path, (db) => setColumn(db, 'payload', 9, String(column(db, 'payload', 9)).replace('"ci"', '"me"')));
+    const log = await open(path);
+    expect(await eraseAt(log, 9)).toMatchObject({ seq: 9, altered: true });
+    expect(await eraseAt(log, 10)).not.toHaveProperty('altered');
+    expect(await log.verify()).toEqual({ ok: false, seq: 9, reason: 'payload' });
+    await log.close();
+    await expectBroken(path, 9, 'payload');
+  });
+
   test('[V2] of a tombstone, its record, or the record of trimming', async () => {
     for (const [sql, seq, reason] of [
       [`UPDATE events SET payload = replace(payload, 'erased":true', 'erased":tru') WHERE seq = 40`, 40, 'erasure'],
