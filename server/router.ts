@@ -141,7 +141,8 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     }
     const result = await next();
     if (result.ok) {
-      void record(caller, path, getRawInput, 'ok');
+      // Which project an erasure was in, its answer tells.
+      void record(caller, path, path === 'audit.erase' ? async () => result.data : getRawInput, 'ok');
       return result;
     }
     // Who has gone away is told nothing; that it ended what was done for them is no failure of ours.

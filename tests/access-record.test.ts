@@ -254,6 +254,25 @@ test('[R15] a record that cannot be written is logged, counted and kept; it dist
   ]);
 });
 
+test('[R13] [R16] an erasure is on record in the project and the run of what was erased, without its reason', async () => {
+  const server = await serve();
+  await server.bus.publish([created('r1')], { actor: 'ci' });
+  const demo = server.router.createCaller({ principal: { sub: 'ann', projects: ['demo'], roles: ['admin'] } });
+  await demo.audit.erase({ seq: 1, reason: 'asked for' });
+  expect((await demo.audit.access()).entries).toEqual([
+    {
+      at: expect.any(String),
+      sub: 'ann',
+      action: 'audit.erase',
+      projectId: 'demo',
+      runId: 'r1',
+      outcome: 'ok',
+      via: 'caller',
+      count: 1,
+    },
+  ]);
+});
+
 test('[R16] audit.access is for admins, of the projects of their token; what is about none is for those of all', async () => {
   const server = await serve();
   await server.bus.publish([created('r1'), created('r2', { projectId: 'other' })], { actor: 'ci' });

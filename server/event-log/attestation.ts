@@ -22,6 +22,8 @@ export type Checkpoint = Signed & {
 export type Erasure = Signed & {
   epoch: string;
   seq: number;
+  projectId: string;
+  runId: string;
   /** The hash that the chain goes on with, of the payload that is gone. Its salt is gone too. */
   payloadHash: string;
   tombstoneHash: string;

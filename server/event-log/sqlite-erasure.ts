@@ -80,6 +80,8 @@ export class SqliteErasure {
     const erasure = attest(keys, 'erasure', {
       epoch,
       seq,
+      projectId,
+      runId,
       payloadHash: Buffer.from(payloadHash).toString('hex'),
       tombstoneHash: tombstoneHash(json),
       at: new Date(now()).toISOString(),
