@@ -59,7 +59,10 @@ export function createExport<R extends Registry>(options: ExportOptions<R>) {
     const last = until === undefined ? head : Math.min(head, await log.positionBefore(Date.parse(until)));
     access.record({ principal, action: 'event.export', via: 'http', outcome: 'ok', projectId, runId, detail: format });
 
-    response.setTimeout(limits.stalledMs, () => response.destroy());
+    // Silence that is ours, while little is found, is not the client's.
+    response.setTimeout(limits.stalledMs, () => {
+      if (response.writableLength > 0) response.destroy();
+    });
     const send = (text: string): boolean => {
       // An error before the first page is answered as one.
       if (!response.headersSent) {

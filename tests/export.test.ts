@@ -246,6 +246,14 @@ test('[R11] a client that takes nothing for the limit of stalled sockets is cut 
   client.destroy();
 });
 
+test('[R11] a client is not cut off while there is nothing for it to take', async () => {
+  const stalledMs = 100;
+  const slowly = async () => new Promise<void>((resolve) => setTimeout(resolve, 3 * stalledMs));
+  const { port } = await bigExport(slowly, undefined, stalledMs);
+  const answer = await fetch(`http://127.0.0.1:${port}/?types=run.failed`);
+  expect([answer.status, await answer.text()]).toEqual([200, '']);
+});
+
 test('[R11] an export breaks off when its token is revoked or expires', async () => {
   let lapse: Lapse | undefined;
   const onRead = async (_log: EventLog, reads: number) => {
