@@ -8,7 +8,7 @@ import type { Registry } from '../shared/registry.ts';
 import type { AccessRecorder } from './access-record.ts';
 import { asksForPage, noSuchPath, serveApp } from './app-files.ts';
 import type { Principal } from './auth.ts';
-import type { Credentials } from './credentials.ts';
+import { type Credentials, lapseError } from './credentials.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/log.ts';
 import { createExport } from './export.ts';
@@ -54,8 +54,10 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     const cookie = bearer === undefined && isOwnPage(request) ? cookieOf(request, cookieName) : undefined;
     const token = bearer ?? cookie;
     if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is needed');
-    const principal = await credentials.identify(token);
+    const principal = await credentials.holderOf(token);
     identified.set(request, principal);
+    const lapse = credentials.lapseOf(principal);
+    if (lapse) throw lapseError(lapse);
     return principal;
   };
   const isOwnPage = (request: IncomingMessage): boolean =>
@@ -101,7 +103,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
           return { principal: await identify(request), via };
         } catch (error) {
           const known = toRunwireError(error);
-          access.record({ principal: undefined, action: 'connect', via, outcome: known.code });
+          access.record({ principal: identified.get(request), action: 'connect', via, outcome: known.code });
           throw toTRPCError(known); // Thrown as it is, it would be answered with 500.
         }
       },
