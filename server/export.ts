@@ -48,7 +48,14 @@ export function createExport<R extends Registry>(options: ExportOptions<R>) {
   return async (principal: Principal, request: IncomingMessage, response: ServerResponse): Promise<void> => {
     demand(principal, 'read');
     const head = log.head;
-    const { projectId, runId, types: wanted, since, until, format } = schema.parse(fieldsOf(queryOf(request), Object.keys(schema.shape)));
+    const {
+      projectId,
+      runId,
+      types: wanted,
+      since,
+      until,
+      format,
+    } = schema.parse(fieldsOf(queryOf(request), Object.keys(schema.shape)));
     const scope: Scope =
       runId !== undefined
         ? { kind: 'run', ...(await findRun(log, principal, { runId, projectId })) }
