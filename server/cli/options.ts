@@ -82,7 +82,7 @@ function readSecret(path: string): string {
   if (existsSync(path)) return readFileSync(path, 'utf8').trim();
   throw new RunwireError(
     'UNAUTHENTICATED',
-    `no secret at ${path}: start the server there, or set AUTH_SECRET or RUNWIRE_TOKEN`,
+    `no secret at ${path}: start the server there, or set DATABASE_URL as it has it, AUTH_SECRET or RUNWIRE_TOKEN`,
   );
 }
 
