@@ -79,7 +79,9 @@ async function run(args: readonly string[]): Promise<number> {
     });
 
   // Without a command of its own, `token` signs one.
-  const tokenCommand = program.command('token').description('signs tokens for the local server, and revokes them');
+  const tokenCommand = program
+    .command('token')
+    .description('signs tokens for the local server, and revokes them: `token sign --help` names the options');
   tokenCommand
     .command('sign', { isDefault: true })
     .description('prints a token that the local server accepts, and its id on stderr')
