@@ -46,6 +46,7 @@ export async function tail(options: TailOptions): Promise<number> {
     let isLive = false;
     let hasEnded = false;
     let isDown = false;
+    let wasConnected = false;
     /** Set once it is known that the run has ended: when its events up to here have been printed, that is all. */
     let end: { seq: number; code: number } | undefined;
     const finish = (exitCode: number) => {
@@ -104,10 +105,15 @@ export async function tail(options: TailOptions): Promise<number> {
       else if (state === 'reconnecting' && error && !isDown) {
         isDown = true;
         isLive = false;
-        note(`${error.message}; trying again`);
-      } else if (state === 'connected' && isDown) {
+        const { code } = refusalOf(error);
+        const isThere = wasConnected || code !== 'UNAVAILABLE';
+        // A token is fetched anew once, and one that was given is the same again.
+        const how = code === 'UNAUTHENTICATED' ? 'once more' : 'again';
+        note(`${isThere ? error.message : `nothing answers at ${target.url}`}; trying ${how}`);
+      } else if (state === 'connected') {
+        if (isDown) note(wasConnected ? 'connected again' : 'connected');
         isDown = false;
-        note('connected again');
+        wasConnected = true;
       }
     });
     subscribe(client, options, observer);
