@@ -418,6 +418,8 @@ test('[X2] tail waits for its reader: what is not read stays at the server, and 
 
   slow.process.stdout?.resume();
   await slow.until(({ stderr }) => stderr().includes('stream.live'));
+  // What it has written to one pipe may come later than what it has written to another.
+  await slow.until(({ stdout }) => /"runSeq":20000,.*\n$/.test(stdout().slice(-4_000)));
   slow.process.kill('SIGKILL');
   await slow.ended;
   const seqs = slow
