@@ -105,7 +105,7 @@ export async function tail(options: TailOptions): Promise<number> {
       else if (state === 'reconnecting' && error && !isDown) {
         isDown = true;
         isLive = false;
-        const { code } = refusalOf(error);
+        const code = error instanceof RunwireError ? error.code : 'INTERNAL';
         const isThere = wasConnected || code !== 'UNAVAILABLE';
         // A token is fetched anew once, and one that was given is the same again.
         const how = code === 'UNAUTHENTICATED' ? 'once more' : 'again';
