@@ -123,7 +123,7 @@ for (const format of ['ndjson', 'csv']) {
   );
 }
 
-const recorder = new AccessRecorder({ log, logger: pino({ level: 'silent' }) });
+const recorder = new AccessRecorder({ log, logger: pino({ level: 'silent' }), isRefused: () => false });
 const record = (at: number) =>
   recorder.record({
     principal,

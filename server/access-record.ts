@@ -34,13 +34,22 @@ const WRITE_ENTRIES = 250;
 
 type Kept = { entry: AccessEntry; principal: Principal | undefined };
 
-export type AccessRecorderOptions = { log: Pick<EventLog, 'access' | 'projectsOf'>; logger: Logger };
+export type AccessRecorderOptions = {
+  log: Pick<EventLog, 'access' | 'projectsOf'>;
+  logger: Logger;
+  /** Whether an id gives somebody away: anything may be asked for, and what the log refuses must not come in here. */
+  isRefused: (id: string) => boolean;
+};
+
+/** In place of an id that gives somebody away. */
+const WITHHELD = '(withheld)';
 
 export class AccessRecorder {
   /** Batches that could not be written. */
   failures = 0;
   readonly #log: AccessRecorderOptions['log'];
   readonly #logger: Logger;
+  readonly #isRefused: (id: string) => boolean;
   readonly #refusals = new Bucket(REFUSALS_PER_SECOND);
   #batch = new Map<string, Kept>();
   #timer: NodeJS.Timeout | undefined;
@@ -48,9 +57,10 @@ export class AccessRecorder {
   #writing: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  constructor({ log, logger }: AccessRecorderOptions) {
+  constructor({ log, logger, isRefused }: AccessRecorderOptions) {
     this.#log = log;
     this.#logger = logger;
+    this.#isRefused = isRefused;
   }
 
   /** Never throws, and takes a microsecond or two. */
@@ -111,7 +121,9 @@ export class AccessRecorder {
     try {
       while (left.length > 0) {
         const some = left.slice(0, WRITE_ENTRIES);
-        await this.#log.access.write(await Promise.all(some.map((kept) => this.#resolved(kept))));
+        await this.#log.access.write(
+          await Promise.all(some.map(async (kept) => this.#told(await this.#resolved(kept)))),
+        );
         left.splice(0, some.length);
       }
     } catch (error) {
@@ -128,6 +140,17 @@ export class AccessRecorder {
     const readable = await this.#log.projectsOf(runId, readableAmong(principal, undefined));
     if (readable.length === 0) return { ...entry, outcome: outcome === 'ok' ? 'RUN_NOT_FOUND' : outcome };
     return readable.length === 1 ? { ...entry, projectId: readable[0] as string } : entry;
+  }
+
+  /** As it may be kept. */
+  #told(entry: AccessEntry): AccessEntry {
+    const { projectId, runId } = entry;
+    const isBad = (id: string | undefined) => id !== undefined && this.#isRefused(id);
+    return {
+      ...entry,
+      ...(isBad(projectId) ? { projectId: WITHHELD } : {}),
+      ...(isBad(runId) ? { runId: WITHHELD } : {}),
+    };
   }
 }
 

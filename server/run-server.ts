@@ -28,6 +28,7 @@ import { type Limits, limitsOf } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { Origins } from './origins.ts';
 import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
+import { isRefused } from './phi/withhold.ts';
 import { Publishing } from './publish.ts';
 import { createRouter, type ServerRouter } from './router.ts';
 import { createRoutes } from './routes.ts';
@@ -167,7 +168,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
   const audit = new Audit({ log, bus, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
-  const access = new AccessRecorder({ log, logger });
+  const access = new AccessRecorder({ log, logger, isRefused: (id) => isRefused(guard, id) });
   const connections = new Connections({ heartbeatMs, isDirect: options.delivery !== 'iterator', limits, lapseOf });
   const streams = new Streams(lapseOf);
   credentials.onRevoked(() => {

@@ -198,7 +198,7 @@ test('[R15] what is the same within a batch is one entry that counts, and a floo
   const server = await openServer();
   onTestFinished(() => server.close());
   const { log } = server;
-  const recorder = new AccessRecorder({ log, logger: keptLog().logger });
+  const recorder = new AccessRecorder({ log, logger: keptLog().logger, isRefused: () => false });
   const record = (fields: Partial<Parameters<AccessRecorder['record']>[0]>) =>
     recorder.record({ principal: everyone, action: 'run.get', via: 'http', outcome: 'ok', ...fields });
   for (let index = 0; index < 500; index++) record({ projectId: 'demo' });

@@ -174,7 +174,7 @@ async function bigExport(
     },
   });
   const { logger } = keptLog();
-  const access = new AccessRecorder({ log, logger });
+  const access = new AccessRecorder({ log, logger, isRefused: () => false });
   const write = createExport({
     registry: runwireEvents,
     log: counted,

@@ -107,6 +107,17 @@ describe('the canary', () => {
           await post(events, 'reject');
         }
       }
+      // Whoever reads may ask for what nobody would be let publish.
+      for (const [text] of planted) {
+        for (const [path, input] of [
+          ['run.get', { runId: text.replaceAll(' ', '') }],
+          ['run.history', { runId: 'r1', projectId: text.replaceAll(' ', '') }],
+          ['event.search', { text, actor: text }],
+          ['audit.access', { sub: text, action: text }],
+        ] as const) {
+          answers.push(JSON.stringify(await wire.call('query', path, input)));
+        }
+      }
       await post([created('last')], 'reject');
       await wire.until(() => wire.texts.some((line) => line.includes('"runId":"last"')));
       answers.push(await (await fetch(`${server.url}/metrics`)).text());
