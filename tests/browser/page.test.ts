@@ -5,7 +5,7 @@ import { draft, eventsShown, openTab, rowOf, startProcess, withBrowser } from '.
 
 withBrowser();
 /** What the browser itself reports while the server is away. */
-const away = /ERR_CONNECTION_REFUSED|WebSocket connection/;
+const away = /ERR_CONNECTION_(?:REFUSED|RESET)|WebSocket connection/;
 
 test('[U4] [U5] opened by the printed link, the app lists runs and shows the stages of one as they go', async () => {
   const server = await startProcess();
