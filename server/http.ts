@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { errorTable, type RunwireError } from '../shared/errors.ts';
 
 /** What the plain HTTP routes share. */
@@ -56,6 +57,20 @@ export async function discardRest(request: IncomingMessage): Promise<void> {
     const patience = setTimeout(done, DISCARD_MS);
     request.on('end', done).on('close', done).resume();
   });
+}
+
+/**
+ * Refuses what has no response: a request that cannot be read, an upgrade. What still comes is read and forgotten for a
+ * while, as {@link discardRest} does; who does not close then is cut off.
+ */
+export function refuseSocket(socket: Duplex, status: string): void {
+  if (!socket.writable) return; // It is refused already, and goes on talking.
+  // Of an upgrade, Node has left the socket to us: an error that nobody hears would end the process.
+  socket.on('error', () => socket.destroy());
+  const patience = setTimeout(() => socket.destroy(), DISCARD_MS);
+  socket.once('close', () => clearTimeout(patience));
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+  socket.resume();
 }
 
 export const bearerOf = (request: IncomingMessage): string | undefined =>

@@ -22,7 +22,7 @@ import { Delivery } from './delivery/delivery.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/log.ts';
 import { openSqliteLog } from './event-log/sqlite.ts';
-import { pathOf } from './http.ts';
+import { pathOf, refuseSocket } from './http.ts';
 import { jwks } from './jwks.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { Metrics } from './metrics.ts';
@@ -32,7 +32,7 @@ import { isRefused } from './phi/withhold.ts';
 import { Publishing } from './publish.ts';
 import { createRouter, type ServerRouter } from './router.ts';
 import { createRoutes } from './routes.ts';
-import { createSockets, refuseUpgrade, type Upgrade } from './sockets.ts';
+import { createSockets, type Upgrade } from './sockets.ts';
 import { Rates, type ServerStats } from './stats.ts';
 import { Streams } from './streams.ts';
 
@@ -247,11 +247,9 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const httpServer = createServer(routes.all);
   httpServer.on('upgrade', (request, socket, head) => {
     if (pathOf(request) === WS_PATH) upgrade(request, socket, head);
-    else refuseUpgrade(socket, '404 Not Found');
+    else refuseSocket(socket, '404 Not Found');
   });
-  httpServer.on('clientError', (_error, socket) => {
-    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
-  });
+  httpServer.on('clientError', (_error, socket) => refuseSocket(socket, '400 Bad Request'));
   const detachers: (() => void)[] = [];
 
   const trim = () => {
@@ -365,7 +363,7 @@ function attachTo(server: Server, own: Handler, upgrade: Upgrade): () => void {
   const refuseUnheard = (_request: IncomingMessage, socket: Duplex) => {
     const listeners = server.listeners('upgrade');
     const isUnheard = listeners.every(({ name }) => name === refuseUnheard.name);
-    if (isUnheard && listeners[0] === refuseUnheard) refuseUpgrade(socket, '400 Bad Request');
+    if (isUnheard && listeners[0] === refuseUnheard) refuseSocket(socket, '400 Bad Request');
   };
   server.on('upgrade', refuseUnheard);
   return () => {

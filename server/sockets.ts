@@ -12,7 +12,7 @@ import type { Connections } from './connections.ts';
 import type { Credentials } from './credentials.ts';
 import { DirectWebSocket, directEncoder } from './delivery/encoder.ts';
 import { toRunwireError } from './errors.ts';
-import { cookieOf } from './http.ts';
+import { cookieOf, refuseSocket } from './http.ts';
 import type { Limits } from './limits.ts';
 import { isOrigin, type Origins } from './origins.ts';
 import type { Context, RouterOf } from './router.ts';
@@ -127,7 +127,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       }
     }
     if (refusal !== undefined) {
-      refuseUpgrade(socket, refusal);
+      refuseSocket(socket, refusal);
       return;
     }
     wss.handleUpgrade(request, socket, head, (ws) => {
@@ -144,7 +144,3 @@ function destroyThis(this: Duplex): void {
 
 /** What tRPC's handler takes for the request is the connection. */
 const connectionOf = (request: IncomingMessage): Connection => request as unknown as Connection;
-
-export function refuseUpgrade(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-}

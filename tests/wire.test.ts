@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { createTRPCClient, createWSClient, wsLink } from '@trpc/client';
@@ -322,6 +323,42 @@ describe('malformed messages', () => {
     expect((await wire.closed).code).toBe(1009);
     await server.check();
     expect(server.lines.join()).not.toContain(canary);
+  });
+});
+
+describe('sockets that are refused', () => {
+  const upgrade = (path: string, origin = '') =>
+    `GET ${path} HTTP/1.1\r\nhost: localhost\r\n${origin}connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
+  const refused = Object.entries({
+    'what is no request': '\u0000\u0001\r\n\r\n',
+    'what is none after one that is': 'GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n\u0000\r\n\r\n',
+    'an upgrade of a foreign page': upgrade('/ws', 'origin: https://evil.example\r\n'),
+    'an upgrade of nothing': upgrade('/nowhere'),
+  });
+
+  test.each(refused)('[W18] %s, by a client that stays, is cut off', async (_name, text) => {
+    await using server = await startServer();
+    const socket = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true }).resume();
+    const ended = once(socket, 'end');
+    socket.write(text);
+    await ended;
+    // A socket that nobody has any more answers with a reset.
+    const reset = new Promise((resolve) => socket.once('error', resolve));
+    const talking = setInterval(() => socket.write('x'), 20);
+    await reset;
+    clearInterval(talking);
+  });
+
+  test.each(refused)('[W18] %s, by a client that breaks off, ends nothing', async (_name, text) => {
+    await using server = await startServer();
+    for (let round = 0; round < 20; round++) {
+      const socket = connect(server.port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      await once(socket, 'connect');
+      await new Promise((resolve) => socket.write(text, resolve));
+      socket.resetAndDestroy();
+    }
+    expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
   });
 });
 
