@@ -1,24 +1,10 @@
-import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import type { Dice } from '../chaos/random.ts';
+import type { HttpCase } from './http-play.ts';
 import { draft, drafts, inputOf, lineage, tokenOf, type World } from './inputs.ts';
-import { type HttpAnswer, judgeAnswer } from './judge.ts';
 import { canary, mutated, oddText, oddValue } from './values.ts';
-import { BOUND_MS, type Outcome } from './ws.ts';
 
-/** The HTTP face: requests written to a TCP socket byte by byte, well formed or not, and what they are answered. */
-
-export type HttpCase = {
-  face: 'http';
-  kind: string;
-  /** Written one after the other, each in a turn of its own; base64. */
-  pieces: string[];
-  /**
-   * `answers`: as many as there are requests. `refusal`: nothing that was sent is done. `any`: an answer, or an end, or,
-   * where the request is not whole, neither.
-   */
-  expects: { answers: number } | 'refusal' | 'any';
-};
+/** The HTTP face: requests, byte by byte, well formed or not. */
 
 type Request = {
   method: string;
@@ -426,7 +412,7 @@ export function httpKinds(world: World): Record<string, (dice: Dice) => HttpCase
     },
     'refusal',
   );
-  all['http an upgrade'] = any('http an upgrade', (dice) => {
+  const upgrade = any('http an upgrade', (dice) => {
     const target = dice.pick(['/ws', '/ws?connectionParams=1', '/', '/trpc/onEvent', `/ws/${canary}`, '//ws', '*']);
     const key = dice.pick(['dGhlIHNhbXBsZSBub25jZQ==', '', canary, 'AAAA']);
     const lines = [
@@ -448,99 +434,12 @@ export function httpKinds(world: World): Record<string, (dice: Dice) => HttpCase
       Buffer.from(dice.list(dice.between(0, 30), () => dice.between(0, 255))),
     ];
   });
+  all['http an upgrade'] = upgrade;
+  const whole = Object.values(all);
+  all['http broken off'] = (dice) => {
+    // Upgrades more than the rest: their sockets are not Node's any more.
+    const given = (dice.chance(0.5) ? upgrade : dice.pick(whole))(dice);
+    return { ...given, kind: 'http broken off', expects: 'any', breaksOffMs: dice.between(0, 3) };
+  };
   return all;
-}
-
-/** The answers in what came, in order; what is missing of one at the end leaves that one out. */
-function answersIn(text: string): HttpAnswer[] {
-  const answers: HttpAnswer[] = [];
-  let rest = text;
-  for (;;) {
-    const head = /^HTTP\/1\.1 (\d{3})[^\r\n]*\r\n((?:[^\r\n]+\r\n)*)\r\n/.exec(rest);
-    if (!head) return answers;
-    const status = Number(head[1]);
-    const lines = (head[2] as string).split('\r\n').filter(Boolean);
-    const headers = Object.fromEntries(
-      lines.map((line) => {
-        const at = line.indexOf(':');
-        return [line.slice(0, at).toLowerCase(), line.slice(at + 1).trim()];
-      }),
-    );
-    rest = rest.slice(head[0].length);
-    if (status === 100) continue;
-    let body = '';
-    if (headers['transfer-encoding'] === 'chunked') {
-      for (let chunk = chunkOf(rest); chunk; chunk = chunkOf(rest)) {
-        body += chunk.text;
-        rest = rest.slice(chunk.length);
-        if (chunk.text === '') break;
-      }
-    } else {
-      // An answer to HEAD has the length and not the body, and one without a length goes on to the end.
-      const isBodiless = rest === '' || rest.startsWith('HTTP/1.1 ');
-      const length = isBodiless ? 0 : Number(headers['content-length'] ?? rest.length);
-      if (rest.length < length) return answers;
-      body = rest.slice(0, length);
-      rest = rest.slice(length);
-    }
-    answers.push({ status, headers, body });
-  }
-}
-
-function chunkOf(text: string): { text: string; length: number } | undefined {
-  const size = /^([0-9a-f]+)\r\n/i.exec(text);
-  if (!size) return undefined;
-  const bytes = Number.parseInt(size[1] as string, 16);
-  const length = size[0].length + bytes + 2;
-  return text.length < length ? undefined : { text: text.slice(size[0].length, size[0].length + bytes), length };
-}
-
-/** Plays a case against a server, and tells what came of it. */
-export function playHttp(port: number, { kind, pieces, expects }: HttpCase): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-    let text = '';
-    let isOver = false;
-    const done = (problem?: string) => {
-      if (isOver) return;
-      isOver = true;
-      clearTimeout(patience);
-      socket.destroy();
-      const answers = answersIn(text);
-      const outcomes = answers.length > 0 ? answers.map(({ status }) => String(status)) : ['no answer'];
-      const isTaken = expects === 'refusal' && answers.some(({ status }) => status < 300);
-      const found = [
-        problem,
-        isTaken ? `was not refused: ${outcomes.join()}` : undefined,
-        ...answers.map((answer) => judgeAnswer(answer, typeof expects === 'object')),
-      ].find((each) => each !== undefined);
-      const inputs = typeof expects === 'object' ? expects.answers : 1;
-      resolve({ inputs, outcomes, ...(found === undefined ? {} : { problem: found }) });
-    };
-    /** An end without an answer: right where nothing whole was asked. */
-    const ended = () => {
-      const answers = answersIn(text);
-      const isMissing = typeof expects === 'object' && answers.length < expects.answers;
-      done(isMissing ? `${answers.length} answers, not ${expects.answers}: ${text.slice(0, 200)}` : undefined);
-    };
-    const patience = setTimeout(
-      () => (typeof expects === 'object' ? done(`${kind}: not answered within ${BOUND_MS} ms`) : done()),
-      typeof expects === 'object' ? BOUND_MS : 700,
-    );
-    socket.on('error', ended);
-    socket.on('end', ended);
-    socket.on('close', ended);
-    socket.on('data', (data) => {
-      text += data.toString('latin1');
-      // A stream does not end: its beginning is the answer.
-      if (text.includes('text/event-stream') && /\n\n/.test(text.slice(text.indexOf('\r\n\r\n') + 4))) ended();
-    });
-    socket.on('connect', async () => {
-      for (const piece of pieces) {
-        if (socket.destroyed || !socket.writable) break;
-        await new Promise<void>((written) => socket.write(Buffer.from(piece, 'base64'), () => written()));
-        if (pieces.length > 1) await new Promise(setImmediate);
-      }
-    });
-  });
 }
