@@ -10,6 +10,7 @@ import {
 import {
   chmodSync,
   closeSync,
+  existsSync,
   fsyncSync,
   linkSync,
   mkdirSync,
@@ -48,7 +49,7 @@ export class AuditKeys {
   /** Those of a file, which is made, readable by its owner alone, where there is none. */
   static inFile(path: string): AuditKeys {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    makeFile(path);
+    if (!existsSync(path)) makeFile(path);
     chmodSync(path, 0o600);
     return new AuditKeys(readFileSync(path, 'utf8'));
   }

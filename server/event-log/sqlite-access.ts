@@ -39,7 +39,7 @@ export class SqliteAccess implements AccessRecord {
   async write(entries: readonly AccessEntry[]): Promise<void> {
     const { lastMs, insert } = this.#statements;
     await this.#parts.slice(() => {
-      transact(this.#parts.db, () => {
+      transact(this.#parts.db, 'NORMAL', () => {
         const last = lastMs.get() as { ms: number | null };
         for (const { at, sub, action, projectId, runId, outcome, via, detail, count } of entries) {
           // What is searched and trimmed by time needs a time that does not go back.
@@ -101,7 +101,7 @@ export class SqliteAccess implements AccessRecord {
     for (let removed = TRIM_ROWS; removed === TRIM_ROWS; ) {
       removed = await this.#parts.slice(() => {
         let changes = 0;
-        transact(this.#parts.db, () => {
+        transact(this.#parts.db, 'NORMAL', () => {
           changes = Number(this.#statements.trim.run(beforeMs, TRIM_ROWS).changes);
         });
         return changes;

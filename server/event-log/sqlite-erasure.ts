@@ -8,6 +8,7 @@ import { canonicalJson } from './canonical.ts';
 import { isAsLogged, tombstoneHash } from './chain.ts';
 import { type EraseRequest, LogRecord } from './log.ts';
 import { type RowStatements, SqliteRows } from './sqlite-rows.ts';
+import { transact } from './sqlite-transact.ts';
 
 /**
  * Erases events for good. The tombstone is folded again in its event's place: the registers that the event had won it wins
@@ -33,7 +34,7 @@ type Parts = {
   now: () => number;
   onFailure: (error: unknown) => void;
   /** Inside the transaction: whatever else in the file is made of the text follows. */
-  onErased: (seq: number) => void;
+  onErasing: (seq: number) => void;
 };
 
 export class SqliteErasure {
@@ -64,7 +65,7 @@ export class SqliteErasure {
 
   /** Erases in one transaction. Without a record, it was erased before. Throws `EVENT_NOT_FOUND`. */
   erase({ seq, by, reason, mayErase, tombstone }: EraseRequest): { erasure: Erasure; record?: LogRecord } {
-    const { db, epoch, keys, rows, fold, now, onErased } = this.#parts;
+    const { db, epoch, keys, rows, fold, now, onErasing } = this.#parts;
     const found = this.#statements.event.get(seq) as
       | (Omit<LogRecord, 'json' | 'event' | 'users'> & { payload: string; salt: Uint8Array; payloadHash: Uint8Array })
       | undefined;
@@ -74,7 +75,7 @@ export class SqliteErasure {
     if (before) return { erasure: JSON.parse(before.erasure) as Erasure };
 
     const { projectId, runId, runSeq, type, payload, payloadHash } = found;
-    const original = JSON.parse(payload) as { audience?: string[]; approvers?: string[] };
+    const original = eventOf(payload);
     const event = tombstone(original);
     const json = canonicalJson(event);
     const erasure = attest(keys, 'erasure', {
@@ -90,8 +91,7 @@ export class SqliteErasure {
       ...(isAsLogged(found) ? {} : { altered: true as const }),
     });
     this.#isAnew = false;
-    db.exec('BEGIN IMMEDIATE');
-    try {
+    transact(db, 'FULL', () => {
       this.#statements.replace.run(json, seq);
       this.#statements.keep.run(seq, JSON.stringify(erasure));
       const ofRun = new SqliteRows(rows, projectId, runId);
@@ -101,13 +101,9 @@ export class SqliteErasure {
       for (const user of original.audience ?? []) {
         if (user !== creator && !original.approvers?.includes(user)) this.#statements.forgetUser.run(user, seq);
       }
-      onErased(seq);
+      onErasing(seq);
       this.#statements.due.run();
-      db.exec('COMMIT');
-    } catch (error) {
-      if (db.isTransaction) db.exec('ROLLBACK');
-      throw error;
-    }
+    });
     const users = (this.#statements.users.all(seq) as { user: string }[]).map(({ user }) => user);
     return { erasure, record: new LogRecord({ seq, runSeq, projectId, runId, type, json, users }) };
   }
@@ -149,5 +145,14 @@ export class SqliteErasure {
   #again(): void {
     this.#retry = undefined;
     this.clean();
+  }
+}
+
+/** What a parser says quotes what it was given, which is what is to be erased. */
+function eventOf(payload: string): { audience?: string[]; approvers?: string[] } {
+  try {
+    return JSON.parse(payload);
+  } catch {
+    throw new RunwireError('INTERNAL', 'the event cannot be read: `runwire verify` tells more', { path: 'seq' });
   }
 }

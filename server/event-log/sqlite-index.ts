@@ -150,7 +150,7 @@ export class SearchIndex {
     const chunks = block.encode();
     let position = this.#position;
     for (const other of this.#open.values()) if (other !== block) position = Math.min(position, other.firstSeq - 1);
-    transact(this.#parts.db, () => {
+    transact(this.#parts.db, 'NORMAL', () => {
       const isContiguous = lastSeq - firstSeq + 1 === seqs.length;
       const kept = isContiguous ? null : JSON.stringify(seqs);
       const row = insertBlock.run(projectId, firstSeq, lastSeq, kept, firstsOf(chunks));
@@ -198,17 +198,20 @@ export class SearchIndex {
   }
 
   /**
-   * An event of the log has been given another payload: what it said before leaves the index, what it says now is
-   * found. To be called inside the transaction that changed it; that what is deleted is overwritten, too, is
-   * `secure_delete`'s business.
+   * An event of the log is given another payload: what it said before leaves the written blocks, what it says now is
+   * found. Inside the transaction that changes it; that what is deleted is overwritten, too, is `secure_delete`'s business.
    */
-  erased(seq: number): void {
+  erasing(seq: number): void {
     const row = this.#statements.event.get(seq) as EventRow | undefined;
     if (!row) return;
-    const terms = termsOf(row.payload);
-    this.#open.get(row.project_id)?.replace(seq, terms);
     const kept = this.#statements.blockWith.get(row.project_id, seq) as BlockRow | undefined;
-    if (kept && kept.first_seq <= seq) this.#rewrite(kept, (block) => block.replace(seq, terms));
+    if (kept && kept.first_seq <= seq) this.#rewrite(kept, (block) => block.replace(seq, termsOf(row.payload)));
+  }
+
+  /** The same in memory, which no rollback would undo: once it is committed. */
+  erased(seq: number): void {
+    const row = this.#statements.event.get(seq) as EventRow | undefined;
+    if (row) this.#open.get(row.project_id)?.replace(seq, termsOf(row.payload));
   }
 
   /** Everything up to a position has left the log. Inside the transaction that took it. */
@@ -230,7 +233,7 @@ export class SearchIndex {
     for (const { block: id } of across) {
       await this.#parts.slice(() => {
         const row = this.#statements.block.get(id) as BlockRow | undefined;
-        if (row) transact(this.#parts.db, () => this.#rewrite(row, (block) => block.drop(isGone)));
+        if (row) transact(this.#parts.db, 'NORMAL', () => this.#rewrite(row, (block) => block.drop(isGone)));
       });
     }
   }

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../shared/events.ts';
-import { append, draft, matching, readAll, searchAll, untilIndexed } from './contract.ts';
+import { append, draft, eraseAt, matching, readAll, searchAll, untilIndexed } from './contract.ts';
 import type { EventLog } from './log.ts';
 import { openSqliteLog } from './sqlite.ts';
 import { SearchIndex } from './sqlite-index.ts';
@@ -74,9 +74,11 @@ test('[R6] the words of an event that is erased leave the tables of the index, f
   for (const seq of [9, 2_002]) {
     db.exec('BEGIN IMMEDIATE');
     db.prepare(`UPDATE events SET payload = replace(payload, 'zebrasecret', '[erased]') WHERE seq = ?`).run(seq);
-    index.erased(seq);
-    index.erased(seq);
+    index.erasing(seq);
+    index.erasing(seq);
     db.exec('COMMIT');
+    index.erased(seq);
+    index.erased(seq);
   }
   db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   const inMemory = index.openBlocks(() => true).flatMap((block) => block.encode().map(({ lines }) => lines));
@@ -91,6 +93,26 @@ test('[R6] the words of an event that is erased leave the tables of the index, f
   expect(await found('zebrasecret')).toEqual([]);
   expect(await found('erased')).toEqual([2_002, 9]);
   expect(await found('w8')).toContain(10);
+});
+
+test('[R6] an erasure that fails changes nothing of what is found, and tells nothing of what it is about', async () => {
+  const path = join(await newFolder(), 'runwire.db');
+  const failures: unknown[] = [];
+  const log = await openSqliteLog({ path, fold: foldEvent, onFailure: (error) => failures.push(error) });
+  await append(log, progress('common zebrasecret'), progress('common lionsecret'));
+  await untilIndexed(log);
+  const db = new DatabaseSync(path);
+  onTestFinished(() => db.close());
+  db.exec(`CREATE TRIGGER full BEFORE INSERT ON meta BEGIN SELECT RAISE(ROLLBACK, 'disk full'); END`);
+  await expect(eraseAt(log, 1)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  const found = async (text: string) => (await searchAll(log, { projects: 'all', text })).records.map(({ seq }) => seq);
+  expect([await found('zebrasecret'), await found('erased')]).toEqual([[1], []]);
+
+  db.exec(`UPDATE events SET payload = 'zebrasecret ' || payload WHERE seq = 2`);
+  const refusal = await eraseAt(log, 2).catch((error: Error) => error);
+  expect(refusal).toMatchObject({ code: 'INTERNAL', path: 'seq' });
+  expect(`${JSON.stringify(refusal)} ${String((refusal as Error).cause)} ${String(failures)}`).not.toContain('secret');
+  await log.close();
 });
 
 test('[R6] the words of trimmed events are in no table of the index, nor in memory', async () => {

@@ -39,6 +39,7 @@ import { prepareRowStatements } from './sqlite-rows.ts';
 import { CHAINED_ROWS, migrate, PRAGMAS } from './sqlite-schema.ts';
 import { SqliteSearch } from './sqlite-search.ts';
 import { prepareStatements } from './sqlite-statements.ts';
+import { transact } from './sqlite-transact.ts';
 import { SqliteViews } from './sqlite-views.ts';
 
 /**
@@ -157,7 +158,7 @@ class SqliteLog implements EventLog {
       this.#chain = new SqliteChain(db, this.epoch);
       this.#erasure = new SqliteErasure({
         ...{ db, path, epoch: this.epoch, keys: this.#keys, rows, fold, now, onFailure },
-        onErased: (seq) => this.#index.erased(seq),
+        onErasing: (seq) => this.#index.erasing(seq),
       });
       this.#erasure.clean(true);
       this.#told = this.#chain.head();
@@ -344,18 +345,14 @@ class SqliteLog implements EventLog {
           isDone = true;
           return;
         }
-        this.#db.exec('BEGIN IMMEDIATE');
-        try {
-          this.#attestTrimming(last.seq);
-          this.#statements.trimUsers.run(this.#oldest, last.seq);
-          removed += Number(this.#statements.trimEvents.run(last.seq).changes);
-          this.#index.trimmed(last.seq);
-          this.#db.exec('COMMIT');
-        } catch (error) {
-          this.#db.exec('ROLLBACK');
-          throw error;
-        }
-        this.#oldest = last.seq + 1;
+        const { seq } = last;
+        transact(this.#db, 'FULL', () => {
+          this.#attestTrimming(seq);
+          this.#statements.trimUsers.run(this.#oldest, seq);
+          removed += Number(this.#statements.trimEvents.run(seq).changes);
+          this.#index.trimmed(seq);
+        });
+        this.#oldest = seq + 1;
       });
     }
     if (removed > 0) await this.#index.cut(this.#oldest);
@@ -409,6 +406,7 @@ class SqliteLog implements EventLog {
       const { erasure, record } = this.#erasure.erase(request);
       if (record) {
         this.#views.erased();
+        this.#index.erased(record.seq);
         for (const listener of this.#erasureListeners) listener(record);
       }
       this.#erasure.clean();
