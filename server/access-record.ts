@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { ErrorCode } from '../shared/errors.ts';
+import * as field from '../shared/text.ts';
 import { can, type Principal, readableAmong, readKey } from './auth.ts';
 import type { AccessEntry, AccessPage, AccessQuery, EventLog } from './event-log/log.ts';
 import { Bucket } from './limits.ts';
@@ -153,6 +154,18 @@ export class AccessRecorder {
     };
   }
 }
+
+/** What an input is about, as far as it has the form of ids. */
+export function aboutOf(input: unknown): { projectId?: string; runId?: string; isResumed: boolean } {
+  const { projectId, runId, lastEventId } = (input ?? {}) as Record<string, unknown>;
+  return {
+    ...(isId(projectId) ? { projectId } : {}),
+    ...(isId(runId) ? { runId } : {}),
+    isResumed: typeof lastEventId === 'string',
+  };
+}
+const scopeId = field.scopeId();
+const isId = (value: unknown): value is string => typeof value === 'string' && scopeId.safeParse(value).success;
 
 type Named = Pick<Access, 'projectId' | 'runId'> & Pick<AccessEntry, 'sub' | 'action' | 'outcome' | 'via'>;
 

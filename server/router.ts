@@ -13,21 +13,22 @@ import {
 } from '../shared/registry.ts';
 import type { Approval, RunHeader } from '../shared/run.ts';
 import * as field from '../shared/text.ts';
-import type { AccessRecorder } from './access-record.ts';
+import { type AccessRecorder, aboutOf } from './access-record.ts';
 import { type Approvals, waitsFor } from './approvals.ts';
 import { type Audit, CHECKPOINTS_MOST } from './audit.ts';
 import { can, demand, everyProject, type Principal, projectsFor } from './auth.ts';
 import type { Connection } from './connection.ts';
 import { type Credentials, lapseError } from './credentials.ts';
-import { decodeCursor, encodeCursor } from './delivery/cursor.ts';
+import { encodeCursor } from './delivery/cursor.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import type { EventQuery } from './delivery/events.ts';
 import type { Tracked } from './delivery/iterator.ts';
 import type { Transport } from './delivery/reader.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
-import type { EventLog, RunKey, Scope } from './event-log/log.ts';
+import type { EventLog, Scope } from './event-log/log.ts';
 import { findRun } from './find-run.ts';
 import { positionBefore } from './history.ts';
+import { cursorOfRun, nextCursor, positionOf, runKeyOf } from './page-cursors.ts';
 import type { Publishing } from './publish.ts';
 import type { ServerStats } from './stats.ts';
 import type { Streams } from './streams.ts';
@@ -252,12 +253,12 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
             ...query,
             signal,
             canRead: (projectId) => can(principal, 'read', { projectId }),
-            after: cursor == null ? undefined : decodeRunKey(cursor),
+            after: runKeyOf(cursor),
             hasPending: needsMyDecision ? (approval) => waitsFor(principal, approval) : undefined,
           });
           return {
             runs: page.runs,
-            ...(page.next ? { nextCursor: encodeRunKey(page.next) } : {}),
+            ...(page.next ? { nextCursor: cursorOfRun(page.next) } : {}),
             position: encodeCursor(log.epoch, page.position),
           };
         }),
@@ -275,11 +276,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
           const { cursor, direction: _, types: wanted, fromRunSeq, limit: most, ...run } = input;
           const scope: Scope = { kind: 'run', ...(await findRun(log, ctx.principal, run)) };
           let after =
-            cursor != null
-              ? decodePosition(cursor, log.epoch)
-              : fromRunSeq === 1
-                ? 0
-                : await positionBefore(log, scope, fromRunSeq);
+            positionOf(cursor, log.epoch) ?? (fromRunSeq === 1 ? 0 : await positionBefore(log, scope, fromRunSeq));
           const events: Event[] = [];
           // A page of the log may end early; a page of history ends at its limit or at the head.
           while (events.length < most && after < log.head && !signal?.aborted) {
@@ -288,7 +285,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
             for (const record of page.records) events.push(record.event as Event);
             after = page.scannedTo;
           }
-          return { events, ...(events.length < most ? {} : { nextCursor: encodeCursor(log.epoch, after) }) };
+          return { events, ...nextCursor(log.epoch, events.length < most ? undefined : after) };
         }),
     }),
 
@@ -336,13 +333,13 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
             types: wanted && new Set<string>(wanted),
             sinceMs: msOf(since),
             untilMs: msOf(until),
-            before: cursor == null ? undefined : decodePosition(cursor, log.epoch),
+            before: positionOf(cursor, log.epoch),
             signal,
           });
           const records = page.records.filter((record) => can(principal, 'read', { projectId: record.projectId }));
           return {
             events: records.map((record) => record.event as Event),
-            ...(page.next === undefined ? {} : { nextCursor: encodeCursor(log.epoch, page.next) }),
+            ...nextCursor(log.epoch, page.next),
           };
         }),
     }),
@@ -357,7 +354,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
         .query(async ({ ctx: { principal }, signal, input: { status, cursor, limit } }) => {
           const page = await approvals.list(principal, {
             status: typeof status === 'string' ? [status] : status,
-            after: cursor == null ? undefined : decodePosition(cursor, log.epoch),
+            after: positionOf(cursor, log.epoch),
             limit,
             signal,
           });
@@ -365,7 +362,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
             approvals: page.approvals.map(({ projectId, runId, approval }): ListedApproval => {
               return { projectId, runId, ...approval };
             }),
-            ...(page.next === undefined ? {} : { nextCursor: encodeCursor(log.epoch, page.next) }),
+            ...nextCursor(log.epoch, page.next),
           };
         }),
       grant: procedure
@@ -415,10 +412,10 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
             projects: projectsFor(principal, 'audit'),
             sinceMs: msOf(since),
             untilMs: msOf(until),
-            before: cursor == null ? undefined : decodePosition(cursor, log.epoch),
+            before: positionOf(cursor, log.epoch),
             signal,
           });
-          return { entries, ...(next === undefined ? {} : { nextCursor: encodeCursor(log.epoch, next) }) };
+          return { entries, ...nextCursor(log.epoch, next) };
         }),
     }),
 
@@ -483,37 +480,5 @@ function typesOf<R extends Registry>(
   return new Set<string>([...(filter.types ?? []), ...(filter.categories ?? []).flatMap((name) => byCategory[name])]);
 }
 
-/** What an input is about, as far as it has the form of ids. */
-function aboutOf(input: unknown): { projectId?: string; runId?: string; isResumed: boolean } {
-  const { projectId, runId, lastEventId } = (input ?? {}) as Record<string, unknown>;
-  return {
-    ...(isId(projectId) ? { projectId } : {}),
-    ...(isId(runId) ? { runId } : {}),
-    isResumed: typeof lastEventId === 'string',
-  };
-}
-const scopeId = field.scopeId();
-const isId = (value: unknown): value is string => typeof value === 'string' && scopeId.safeParse(value).success;
-
-function decodePosition(text: string, epoch: string): number {
-  const cursor = decodeCursor(text, 'cursor');
-  if (cursor.epoch !== epoch) throw new RunwireError('CURSOR_INVALID', 'a cursor of another log', { path: 'cursor' });
-  return cursor.seq;
-}
-
 const msOf = (instant: string | undefined): number | undefined =>
   instant === undefined ? undefined : Date.parse(instant);
-
-const encodeRunKey = ({ createdAt, rowId }: RunKey): string =>
-  Buffer.from(JSON.stringify([createdAt, rowId])).toString('base64url');
-
-function decodeRunKey(text: string): RunKey {
-  try {
-    const [createdAt, rowId] = z
-      .tuple([z.string(), z.int()])
-      .parse(JSON.parse(Buffer.from(text, 'base64url').toString('utf8')));
-    return { createdAt, rowId };
-  } catch {
-    throw new RunwireError('CURSOR_INVALID', 'not a cursor of run.list', { path: 'cursor' });
-  }
-}

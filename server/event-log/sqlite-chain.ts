@@ -5,9 +5,11 @@ import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite'
 import { RunwireError } from '../../shared/errors.ts';
 import { AuditKeys } from '../audit-key.ts';
 import type { Trimming } from './attestation.ts';
+import { type ChainedRow, GENESIS, rowHash } from './canonical.ts';
 import { type ChainOptions, type ChainSource, type Link, type StoredRow, verifyChain } from './chain.ts';
 import type { Verdict } from './log.ts';
-import { demandSchema, safeInteger } from './sqlite-schema.ts';
+import type { Tip } from './sqlite-group.ts';
+import { CHAINED_ROWS, demandSchema, safeInteger } from './sqlite-schema.ts';
 
 /** Reads what there is to verify. Nothing is taken for granted: somebody else may have written here. */
 export class SqliteChain implements ChainSource {
@@ -134,4 +136,26 @@ function openReadOnly(path: string): DatabaseSyncInstance {
   const hasWal = existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0;
   const url = pathToFileURL(path).href;
   return new DatabaseSync(hasWal ? url : `${url}?immutable=1`, { readOnly: true, timeout: 5_000 });
+}
+
+/**
+ * What the next row builds on: the end that the last commit has told of. Where the last row is not that one, it was altered
+ * or is gone. The log goes on all the same, since events that cannot be published are lost too, but never from what it
+ * found: the next row names the hash that was there, at a position that was never used, so that the break can be seen
+ * for as long as the rows are kept.
+ */
+export function readTip(
+  db: DatabaseSyncInstance,
+  told: Link | undefined,
+  now: number,
+): { tip: Tip; damage?: { seq: number } } {
+  const last = db.prepare(`${CHAINED_ROWS} WHERE seq < ${Number.MAX_SAFE_INTEGER} ORDER BY seq DESC LIMIT 1`).get() as
+    | ChainedRow
+    | undefined;
+  const found = { seq: last?.seq ?? 0, hash: last ? rowHash(last) : GENESIS };
+  const recordedAtMs = last?.recordedAtMs ?? 0;
+  if (told?.seq === found.seq && found.hash.equals(told.hash)) return { tip: { ...found, recordedAtMs } };
+  const seq = Math.max(found.seq, told?.seq ?? 0);
+  const hash = Buffer.from(told?.hash ?? GENESIS);
+  return { tip: { seq, hash, recordedAtMs: Math.min(recordedAtMs, now) }, damage: { seq } };
 }

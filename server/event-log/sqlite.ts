@@ -6,7 +6,7 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { Approval, RunHeader, RunRows, RunView } from '../../shared/run.ts';
 import { AuditKeys } from '../audit-key.ts';
 import { attest, type Checkpoint, type Erasure } from './attestation.ts';
-import { type ChainedRow, GENESIS, KeyOrder, rowHash } from './canonical.ts';
+import { type ChainedRow, KeyOrder, rowHash } from './canonical.ts';
 import { type Link, verifyChain } from './chain.ts';
 import {
   type ApprovalPage,
@@ -30,13 +30,14 @@ import {
 } from './log.ts';
 import { Slices, sliceMs } from './slices.ts';
 import { SqliteAccess } from './sqlite-access.ts';
-import { SqliteChain } from './sqlite-chain.ts';
+import { readTip, SqliteChain } from './sqlite-chain.ts';
 import { SqliteErasure } from './sqlite-erasure.ts';
 import { CommitGroup, type CommitGroupParts, type Tip } from './sqlite-group.ts';
 import { SearchIndex } from './sqlite-index.ts';
+import { lockFile } from './sqlite-lock.ts';
 import { SqliteRevocations } from './sqlite-revocations.ts';
 import { prepareRowStatements } from './sqlite-rows.ts';
-import { CHAINED_ROWS, migrate, PRAGMAS } from './sqlite-schema.ts';
+import { migrate, PRAGMAS } from './sqlite-schema.ts';
 import { SqliteSearch } from './sqlite-search.ts';
 import { prepareStatements } from './sqlite-statements.ts';
 import { transact } from './sqlite-transact.ts';
@@ -48,10 +49,6 @@ import { SqliteViews } from './sqlite-views.ts';
  * One connection, one writer. `append` only queues; once a turn of the event loop, everything queued goes into one
  * transaction, a {@link CommitGroup}, and one fsync makes all of it durable (WAL, synchronous=FULL). SQLite's calls block
  * the loop, so reads run as {@link Slices} and step their statement only inside one slice.
- *
- * A second server on the same file would number its events from the same head. An exclusive lock on a file beside the
- * database keeps it out; unlike a file with a process id in it, the lock goes when its holder is killed. (SQLite's own
- * locking_mode=EXCLUSIVE would also keep out `sqlite3` and backups.)
  */
 
 /** Drafts in one transaction: bounds how long a commit holds the loop. */
@@ -472,21 +469,6 @@ const toRecord = (row: EventRow, scope: Scope): LogRecord => {
   });
 };
 
-function lockFile(path: string): DatabaseSyncInstance {
-  const lock = new DatabaseSync(path, { timeout: 0 });
-  try {
-    lock.exec('BEGIN EXCLUSIVE');
-  } catch (cause) {
-    lock.close();
-    throw new RunwireError(
-      'UNAVAILABLE',
-      'another runwire server has this database open: stop it first, or give this one its own DATABASE_URL',
-      { cause },
-    );
-  }
-  return lock;
-}
-
 /** What a log has made up about itself, once; a log that was there before gets what it has not. */
 function readMeta(db: DatabaseSyncInstance, key: 'epoch' | 'secret', bytes: number): string {
   const row = db.prepare('SELECT value FROM meta WHERE key = ?').get(key) as { value: string } | undefined;
@@ -494,28 +476,6 @@ function readMeta(db: DatabaseSyncInstance, key: 'epoch' | 'secret', bytes: numb
   const value = randomBytes(bytes).toString('hex');
   db.prepare('INSERT INTO meta (key, value) VALUES (?, ?)').run(key, value);
   return value;
-}
-
-/**
- * What the next row builds on: the end that the last commit has told of. Where the last row is not that one, it was altered
- * or is gone. The log goes on all the same, since events that cannot be published are lost too, but never from what it
- * found: the next row names the hash that was there, at a position that was never used, so that the break can be seen
- * for as long as the rows are kept.
- */
-function readTip(
-  db: DatabaseSyncInstance,
-  told: Link | undefined,
-  now: number,
-): { tip: Tip; damage?: { seq: number } } {
-  const last = db.prepare(`${CHAINED_ROWS} WHERE seq < ${Number.MAX_SAFE_INTEGER} ORDER BY seq DESC LIMIT 1`).get() as
-    | ChainedRow
-    | undefined;
-  const found = { seq: last?.seq ?? 0, hash: last ? rowHash(last) : GENESIS };
-  const recordedAtMs = last?.recordedAtMs ?? 0;
-  if (told?.seq === found.seq && found.hash.equals(told.hash)) return { tip: { ...found, recordedAtMs } };
-  const seq = Math.max(found.seq, told?.seq ?? 0);
-  const hash = Buffer.from(told?.hash ?? GENESIS);
-  return { tip: { seq, hash, recordedAtMs: Math.min(recordedAtMs, now) }, damage: { seq } };
 }
 
 const isOfStore = (error: unknown): boolean =>
