@@ -1,6 +1,7 @@
 import { type DecidedOutcome, RunwireError } from '../shared/errors.ts';
 import type { DraftOf, Registry } from '../shared/registry.ts';
-import { type Approval, type ApprovalStatus, afterDecision, type Decision, type RunHeader } from '../shared/run.ts';
+import type { Approval, ApprovalStatus, Decision, RunHeader } from '../shared/run.ts';
+import { afterDecision } from '../shared/run-fold.ts';
 import { can, type Principal } from './auth.ts';
 import type { EventBus } from './bus.ts';
 import type { ApprovalPage, ApprovalQuery, EventLog, LogRecord, ReadyDraft } from './event-log/log.ts';

@@ -11,7 +11,7 @@ import {
   foldOf,
   type TypeOf,
 } from './registry.ts';
-import { foldArtifact, foldCreated, foldDecision, foldEnd, foldRequest, foldStage, foldStarted } from './run.ts';
+import { foldArtifact, foldCreated, foldDecision, foldEnd, foldRequest, foldStage, foldStarted } from './run-fold.ts';
 import * as field from './text.ts';
 
 /** The twelve event types. Their table, with what each field means, is the contract's section 1. */

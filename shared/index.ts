@@ -16,5 +16,6 @@ export {
   type TypeOf,
 } from './registry.ts';
 export * from './run.ts';
+export * from './run-fold.ts';
 export * from './run-memory.ts';
 export { normalizeInstant } from './text.ts';

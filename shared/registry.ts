@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type RunRows, settleRun, touchRun } from './run.ts';
+import type { RunRows } from './run.ts';
+import { settleRun, touchRun } from './run-fold.ts';
 import * as field from './text.ts';
 
 /**

@@ -1,12 +1,5 @@
-import {
-  type Approval,
-  type Artifact,
-  type RunHeader,
-  type RunRows,
-  type RunView,
-  type Stage,
-  startsAfter,
-} from './run.ts';
+import type { Approval, Artifact, RunHeader, RunRows, RunView, Stage } from './run.ts';
+import { startsAfter } from './run-fold.ts';
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 const NEVER = '~';

@@ -1,13 +1,6 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
-import {
-  type Approval,
-  type Artifact,
-  type RunHeader,
-  type RunRows,
-  type Stage,
-  startKey,
-  startsAfter,
-} from '../../shared/run.ts';
+import type { Approval, Artifact, RunHeader, RunRows, Stage } from '../../shared/run.ts';
+import { startKey, startsAfter } from '../../shared/run-fold.ts';
 
 /** Statements over the rows of runs, prepared once for a connection. */
 export function prepareRowStatements(db: DatabaseSyncInstance) {
