@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../shared/events.ts';
-import { append, draft, eraseAt, matching, readAll, searchAll, untilIndexed } from './contract.ts';
+import { append, draft, eraseAt, matching, readAll, searchAll, untilIndexed } from './contract-kit.ts';
 import type { EventLog } from './log.ts';
 import { openSqliteLog } from './sqlite.ts';
 import { SearchIndex } from './sqlite-index.ts';

@@ -9,7 +9,7 @@ import { AuditKeys } from '../audit-key.ts';
 import type { Checkpoint } from './attestation.ts';
 import { type ChainedRow, canonicalJson, GENESIS, payloadHash, rowHash } from './canonical.ts';
 import { verifyChain } from './chain.ts';
-import { append, draft, eraseAt, readAll, T0 } from './contract.ts';
+import { append, draft, eraseAt, readAll, T0 } from './contract-kit.ts';
 import type { EventLog, Verdict } from './log.ts';
 import { openSqliteLog } from './sqlite.ts';
 import { SqliteChain, verifySqliteFile } from './sqlite-chain.ts';
