@@ -1,9 +1,8 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { WebSocket } from 'ws';
 import type { Principal } from '../server/auth.ts';
 import type { RunServerOptions } from '../server/run-server.ts';
 import { isSignal, type RunEvent, type StreamSignal } from '../shared/events.ts';
-import { everyone, progress, startServer, tokenFor } from '../tests/harness.ts';
+import { countedWebSocket, everyone, progress, startServer, tokenFor } from '../tests/harness.ts';
 import { createRunwireClient } from './index.ts';
 import { Renewal } from './renewal.ts';
 import { TokenCache } from './token.ts';
@@ -135,16 +134,11 @@ describe('a token of the open socket', () => {
 /** Reads one run while it is published to, and says what came. */
 async function readWhile(forMs: number, fetchToken: () => Promise<string>, options: RunServerOptions = {}) {
   await using server = await startServer(options);
-  let opened = 0;
+  const sockets = countedWebSocket();
   const { client, connection } = createRunwireClient({
     url: server.url,
     token: fetchToken,
-    WebSocket: class extends WebSocket {
-      constructor(url: string | URL) {
-        super(url);
-        opened++;
-      }
-    } as unknown as typeof globalThis.WebSocket,
+    WebSocket: sockets.WebSocket,
     reconnectDelayMs: 1,
   });
   onTestFinished(() => connection.close());
@@ -169,7 +163,7 @@ async function readWhile(forMs: number, fetchToken: () => Promise<string>, optio
   expect(runSeqs).toEqual(Array.from({ length: count }, (_, index) => index + 1));
   expect(items.filter((item) => item.type === 'stream.gap')).toEqual([]);
   expect(onError).not.toHaveBeenCalled();
-  return { opened, states: [...states], count }; // As they are before the server goes away.
+  return { opened: sockets.opened, states: [...states], count }; // As they are before the server goes away.
 }
 
 describe('a client whose tokens last for seconds, while events flow', () => {

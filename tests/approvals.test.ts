@@ -375,19 +375,19 @@ describe('expiry', () => {
     const databaseUrl = `file:${folder.path}/runwire.db`;
     {
       await using server = await openServer({ databaseUrl });
-      await ask(server, { approvalId: 'due', expiresAt: soon(150) });
       await ask(server, { approvalId: 'later', expiresAt: soon(400) });
       await ask(server, { approvalId: 'open' });
     }
     {
-      // A server that died between the end of a run and what follows from it.
+      // A server that died before an approval was due, and another between the end of a run and what follows from it.
       const log = await openSqliteLog({ path: `${folder.path}/runwire.db`, fold: foldEvent });
       const envelope = { projectId: 'demo', runId: 'ended', timestamp: soon(0) };
       const request = { ...envelope, type: 'governance.required', eventId: 'e1', approvalId: 'a1', title: 'Release' };
       await log.append({ actor: 'ci', drafts: [request, { ...envelope, type: 'run.completed', eventId: 'e2' }] });
+      const due = { ...requestOf({ approvalId: 'due', expiresAt: soon(-10) }), timestamp: soon(-20), eventId: 'e3' };
+      await log.append({ actor: 'ci', drafts: [due] });
       await log.close();
     }
-    await new Promise((resolve) => setTimeout(resolve, 160));
     for (const _ of [1, 2]) {
       await using server = await openServer({ databaseUrl });
       for (const approvalId of ['due', 'later']) {

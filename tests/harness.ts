@@ -69,6 +69,20 @@ export function temporaryFolder(): Disposable & { path: string } {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
+/** A WebSocket for a client, and how many of it have been opened. */
+export function countedWebSocket() {
+  const counted = {
+    opened: 0,
+    WebSocket: class extends WebSocket {
+      constructor(url: string | URL) {
+        super(url);
+        counted.opened++;
+      }
+    } as unknown as typeof globalThis.WebSocket,
+  };
+  return counted;
+}
+
 /** A logger that keeps what it is told. */
 export function keptLog(): { logger: Logger; lines: string[] } {
   const lines: string[] = [];

@@ -6,6 +6,7 @@ import { createRunwireClient } from '../client/index.ts';
 import type { Authenticate, Principal, Role } from '../server/auth.ts';
 import { RunwireError } from '../shared/errors.ts';
 import {
+  countedWebSocket,
   created,
   everyone,
   isLive,
@@ -389,6 +390,8 @@ describe('a token that expires', () => {
 
 describe('an authenticator of one’s own', () => {
   const never = () => new Promise<never>(() => undefined);
+  /** Answers when it is told to, which is after nobody waits for it any more. */
+  let late = new EventEmitter();
   const faults: Record<string, [Authenticate, number, number]> = {
     'throws an Error': [() => Promise.reject(new Error('CANARY')), 1012, 500],
     'throws before it makes a promise': [
@@ -409,8 +412,8 @@ describe('an authenticator of one’s own', () => {
       503,
     ],
     'answers never': [never, 1012, 503],
-    'answers late': [() => new Promise((resolve) => setTimeout(() => resolve(everyone), 400)), 1012, 503],
-    'throws late': [() => new Promise((_, reject) => setTimeout(() => reject(new Error('CANARY')), 400)), 1012, 503],
+    'answers late': [() => once(late, 'now').then(() => everyone), 1012, 503],
+    'throws late': [() => once(late, 'now').then(() => Promise.reject(new Error('CANARY'))), 1012, 503],
     refuses: [() => Promise.reject(new RunwireError('UNAUTHENTICATED', 'no such user')), 4401, 401],
   };
 
@@ -419,6 +422,7 @@ describe('an authenticator of one’s own', () => {
     async (_name, fault) => {
       const [authenticate, code, status] = fault;
       const { logger, lines } = keptLog();
+      late = new EventEmitter().setMaxListeners(100);
       await using server = await startServer({ authenticate, logger, limits: { identifyMs: 200 } });
       await using wire = await Wire.open(server.url, { token: 'any' });
       wire.subscribe('onEvent', {});
@@ -428,18 +432,16 @@ describe('an authenticator of one’s own', () => {
       const response = await fetch(`${server.url}/trpc/auth.me`, { headers: { authorization: 'Bearer any' } });
       expect(response.status).toBe(status);
       expect(await response.text()).not.toContain('CANARY');
+      late.emit('now');
+      await new Promise(setImmediate);
+      expect(wire.messages).toEqual([]);
       if (status === 500) expect(lines.join()).toContain('a token could not be checked');
 
-      let opened = 0;
+      const sockets = countedWebSocket();
       const { client, connection } = createRunwireClient({
         url: server.url,
         token: () => 'any',
-        WebSocket: class extends WebSocket {
-          constructor(url: string | URL) {
-            super(url);
-            opened++;
-          }
-        } as unknown as typeof globalThis.WebSocket,
+        WebSocket: sockets.WebSocket,
         reconnectDelayMs: 1,
         maxReconnectAttempts: 3,
       });
@@ -448,7 +450,7 @@ describe('an authenticator of one’s own', () => {
       client.onEvent.subscribe({}, { onError });
       await vi.waitFor(() => expect(connection.getStatus().state).toBe('failed'), { timeout: 5_000 });
       // Asked anew once for a token that is refused; tried as often as it was told to for anything else.
-      expect(opened).toBe(code === 4401 ? 2 : 4);
+      expect(sockets.opened).toBe(code === 4401 ? 2 : 4);
       expect(onError).not.toHaveBeenCalled();
     },
   );
