@@ -1,6 +1,6 @@
 import { cpus } from 'node:os';
 import { type Browser, chromium, type Page } from 'playwright';
-import { signToken } from '../server/auth.ts';
+import { signToken } from '../server/auth/tokens.ts';
 import { createRunServer } from '../server/run-server.ts';
 import type { RunEventDraft } from '../shared/events.ts';
 import { chromium as launchOptions } from '../tests/browser/chromium.ts';

@@ -7,9 +7,9 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { DatabaseSync } from '@photostructure/sqlite';
 import pino from 'pino';
-import { AccessRecorder } from '../server/access-record.ts';
-import type { Principal } from '../server/auth.ts';
-import type { ReadyDraft, SearchQuery } from '../server/event-log/log.ts';
+import { AccessRecorder } from '../server/audit/access-logger.ts';
+import type { Principal } from '../server/auth/tokens.ts';
+import type { ReadyDraft, SearchQuery } from '../server/event-log/contract/log.ts';
 import { createRunServer } from '../server/index.ts';
 
 /**

@@ -3,10 +3,10 @@ import { Server } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { queryObjects } from 'node:v8';
 import { WebSocket, WebSocketServer } from 'ws';
-import { Connection } from '../server/connection.ts';
 import { Delivery } from '../server/delivery/delivery.ts';
 import { Reader } from '../server/delivery/reader.ts';
 import type { ServerStats } from '../server/stats.ts';
+import { Connection } from '../server/ws/connection.ts';
 
 /** What a server holds, counted in its own process: what should be back where it was once its clients have gone. */
 

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { decodeCursor } from '../server/delivery/cursor.ts';
+import { decodeCursor } from '../server/event-log/cursor.ts';
 import { isSignal, type RunEvent, type StreamSignal } from '../shared/events.ts';
 import type { Draft, ReaderPlan, ReaderScope } from './plan.ts';
 import type { Acknowledged } from './publishers.ts';

@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { signToken } from '../server/auth.ts';
-import { encodeCursor } from '../server/delivery/cursor.ts';
-import { openSqliteLog } from '../server/event-log/sqlite.ts';
+import { signToken } from '../server/auth/tokens.ts';
+import { encodeCursor } from '../server/event-log/cursor.ts';
+import { openSqliteLog } from '../server/event-log/sqlite/log.ts';
 import { foldEvent, type RunEvent } from '../shared/events.ts';
 import { checkLogs, checkReader, type LoggedLog, type Problem } from './checker.ts';
 import { planRound, type ReaderPlan, type RoundPlan, type Step } from './plan.ts';

@@ -1,5 +1,5 @@
 import pino from 'pino';
-import type { LogRecord } from '../server/event-log/log.ts';
+import type { LogRecord } from '../server/event-log/contract/log.ts';
 import { createRunServer } from '../server/run-server.ts';
 import { type Census, census } from './census.ts';
 import { setClock } from './clock.ts'; // First: what follows has to see it.

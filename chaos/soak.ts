@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket } from 'ws';
-import { signToken } from '../server/auth.ts';
+import { signToken } from '../server/auth/tokens.ts';
 import type { Census } from './census.ts';
 import { bundleServer, ServerProcess } from './server.ts';
 

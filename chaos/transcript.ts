@@ -1,4 +1,4 @@
-import { decodeCursor } from '../server/delivery/cursor.ts';
+import { decodeCursor } from '../server/event-log/cursor.ts';
 import type { RunEvent, StreamSignal } from '../shared/events.ts';
 import type { ReaderPlan } from './plan.ts';
 

@@ -1,6 +1,6 @@
 import { createTRPCReact } from '@trpc/react-query';
 import { createContext, useContext } from 'react';
-import type { AppRouter } from '../server/router.ts';
+import type { AppRouter } from '../server/api/router.ts';
 import type { Connection } from './connection.ts';
 import type { Feeds } from './feeds.ts';
 import type { RunwireClient } from './index.ts';

@@ -1,4 +1,4 @@
-import type { AppRouter } from '../server/router.ts';
+import type { AppRouter } from '../server/api/router.ts';
 import type { Connection } from './connection.ts';
 import { Frames } from './frame.ts';
 import type { RunwireClient } from './index.ts';

@@ -1,5 +1,5 @@
 import { createTRPCClient, type TRPCClient } from '@trpc/client';
-import type { AppRouter } from '../server/router.ts';
+import type { AppRouter } from '../server/api/router.ts';
 import { type Connection, type ConnectionOptions, createConnection } from './connection.ts';
 
 /** `runwire/client`: the typed client, free of any framework. */
@@ -18,7 +18,7 @@ export function createRunwireClient(options: ConnectionOptions): {
   return { client: createTRPCClient<AppRouter>({ links: connection.links }), connection };
 }
 
-export type { AppRouter } from '../server/router.ts';
+export type { AppRouter } from '../server/api/router.ts';
 export { type Connection, type ConnectionOptions, createConnection, type WebSocketClass } from './connection.ts';
 export { dropSeenLink } from './links.ts';
 export type { ConnectionState, ConnectionStatus, PacerOptions } from './pacer.ts';

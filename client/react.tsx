@@ -40,7 +40,7 @@ export function RunwireProvider({ queryClient, children, ...options }: RunwirePr
   );
 }
 
-export type { AppRouter } from '../server/router.ts';
+export type { AppRouter } from '../server/api/router.ts';
 export type { EventCategory, RunEvent, RunEventDraft, RunEventType } from '../shared/events.ts';
 export type { Approval, Artifact, RunHeader, RunStatus, RunView, Stage, StageStatus } from '../shared/run.ts';
 export { trpc } from './context.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { Principal } from '../server/auth.ts';
+import type { Principal } from '../server/auth/tokens.ts';
 import type { RunServerOptions } from '../server/run-server.ts';
 import { isSignal, type RunEvent, type StreamSignal } from '../shared/events.ts';
 import { countedWebSocket, everyone, progress, startServer, tokenFor } from '../tests/harness.ts';

@@ -1,5 +1,5 @@
 import type { TRPCClientErrorLike } from '@trpc/client';
-import type { AppRouter } from '../server/router.ts';
+import type { AppRouter } from '../server/api/router.ts';
 import { type ErrorCode, errorTable } from '../shared/errors.ts';
 import {
   type EventCategory,

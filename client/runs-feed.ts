@@ -1,6 +1,6 @@
 import type { InfiniteData, QueryClient, QueryKey } from '@tanstack/react-query';
 import type { TRPCClientErrorLike } from '@trpc/client';
-import type { AppRouter } from '../server/router.ts';
+import type { AppRouter } from '../server/api/router.ts';
 import { errorTable } from '../shared/errors.ts';
 import type { StreamSignal } from '../shared/events.ts';
 import type { RunHeader, RunStatus } from '../shared/run.ts';

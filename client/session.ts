@@ -1,5 +1,5 @@
 import { createTRPCClient } from '@trpc/client';
-import type { AppRouter } from '../server/router.ts';
+import type { AppRouter } from '../server/api/router.ts';
 import { type Connection, type ConnectionOptions, createConnection } from './connection.ts';
 import { Feeds } from './feeds.ts';
 import type { RunwireClient } from './index.ts';

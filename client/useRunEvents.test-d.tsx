@@ -1,7 +1,7 @@
 import { createTRPCReact } from '@trpc/react-query';
 import { expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
-import type { RouterOf } from '../server/router.ts';
+import type { RouterOf } from '../server/api/router.ts';
 import {
   type ApprovalDeniedEvent,
   type ApprovalGrantedEvent,

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Census } from '../chaos/census.ts';
 import { Dice, seedOf } from '../chaos/random.ts';
 import { ServerProcess } from '../chaos/server.ts';
-import { type Role, signToken } from '../server/auth.ts';
+import { type Role, signToken } from '../server/auth/tokens.ts';
 import { createRunServer } from '../server/run-server.ts';
 import { Bystander } from './bystander.ts';
 import { httpKinds } from './http.ts';

@@ -4,10 +4,10 @@ import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/registry.ts';
-import { localSecret } from './auth.ts';
-import { isKeysAddress } from './jwks.ts';
+import { isKeysAddress } from './auth/jwks.ts';
+import { localSecret } from './auth/tokens.ts';
+import { isOrigin } from './http/origins.ts';
 import { defaultLimits, type Limits } from './limits.ts';
-import { isOrigin } from './origins.ts';
 
 /** The environment, checked: the only reader of it besides the CLI. The variables are the contract's section 5. */
 

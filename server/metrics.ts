@@ -1,9 +1,9 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { AccessRecorder } from './access-record.ts';
-import type { EventBus } from './bus.ts';
-import type { Connections } from './connections.ts';
+import type { AccessRecorder } from './audit/access-logger.ts';
 import type { Delivery } from './delivery/delivery.ts';
-import type { EventLog } from './event-log/log.ts';
+import type { EventLog } from './event-log/contract/log.ts';
+import type { EventBus } from './publishing/bus.ts';
+import type { Connections } from './ws/connections.ts';
 
 /**
  * `GET /metrics`, for Prometheus. What others count is read when it is asked for; labels are codes of ours and never text

@@ -1,4 +1,4 @@
-import type { ClientStats } from './connection.ts';
+import type { ClientStats } from './ws/connection.ts';
 
 /** What `getStats()` and `server.stats` answer. */
 export type ServerStats = {

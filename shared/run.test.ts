@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { arbitraryDraft, T0 } from '../server/event-log/contract-kit.ts';
+import { arbitraryDraft, T0 } from '../server/event-log/conformance/kit.ts';
 import { AnyWebSocketEventSchema, foldEvent, type RunEvent } from './events.ts';
 import type { Approval, RunView } from './run.ts';
 import { RunMemory } from './run-memory.ts';

@@ -2,9 +2,9 @@ import { get } from 'node:http';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { AccessRecorder } from '../server/access-record.ts';
-import type { Principal } from '../server/auth.ts';
-import type { AccessEntry } from '../server/event-log/log.ts';
+import { AccessRecorder } from '../server/audit/access-logger.ts';
+import type { Principal } from '../server/auth/tokens.ts';
+import type { AccessEntry } from '../server/event-log/contract/log.ts';
 import {
   created,
   everyone,

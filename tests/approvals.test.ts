@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import pino from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { ApprovalExpiry } from '../server/approval-expiry.ts';
-import { Approvals } from '../server/approvals.ts';
-import type { Principal, Role } from '../server/auth.ts';
-import { EventBus, type Guard } from '../server/bus.ts';
-import { openSqliteLog } from '../server/event-log/sqlite.ts';
+import { Approvals } from '../server/approvals/approvals.ts';
+import { ApprovalExpiry } from '../server/approvals/expiry.ts';
+import type { Principal, Role } from '../server/auth/tokens.ts';
+import { openSqliteLog } from '../server/event-log/sqlite/log.ts';
+import { EventBus, type Guard } from '../server/publishing/bus.ts';
 import type { RunServer } from '../server/run-server.ts';
 import { RunwireError } from '../shared/errors.ts';
 import { foldEvent, type RunEvent, type RunEventDraft, runwireEvents } from '../shared/events.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { Action, Principal, Role } from '../server/auth.ts';
+import type { Action, Principal, Role } from '../server/auth/tokens.ts';
 import { type ErrorCode, errorTable } from '../shared/errors.ts';
 import type { RunEventDraft } from '../shared/events.ts';
 import { allRoles, everyone, startServer, tokenFor, Wire } from './harness.ts';
@@ -289,7 +289,7 @@ describe('the tables here', () => {
   });
 
   test('[A15] have every route of the HTTP face', () => {
-    const source = readFileSync(new URL('../server/routes.ts', import.meta.url), 'utf8');
+    const source = readFileSync(new URL('../server/http/routes.ts', import.meta.url), 'utf8');
     const found = [...source.matchAll(/(?:case |path === |path\.startsWith\()'(\/[^']*)'/g)].map((match) => match[1]);
     expect(found.length).toBeGreaterThan(5);
     expect([...new Set(found)].sort()).toEqual([...Object.keys(routes), '/trpc/'].sort());

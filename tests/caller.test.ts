@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Principal } from '../server/auth.ts';
+import type { Principal } from '../server/auth/tokens.ts';
 import type { RunEvent, StreamSignal } from '../shared/events.ts';
 import { foldEvent, isSignal } from '../shared/events.ts';
 import { RunMemory } from '../shared/run-memory.ts';

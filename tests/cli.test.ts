@@ -4,8 +4,8 @@ import { existsSync, readFileSync, statSync, utimesSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
-import { signToken } from '../server/auth.ts';
-import type { Guard } from '../server/bus.ts';
+import { signToken } from '../server/auth/tokens.ts';
+import type { Guard } from '../server/publishing/bus.ts';
 import type { RunServer } from '../server/run-server.ts';
 import type { RunEvent } from '../shared/events.ts';
 import type { RunView } from '../shared/run.ts';

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { mulberry32 } from '../chaos/random.ts';
 import { createPublisher, type PublisherDraft } from '../client/publisher.ts';
-import { openSqliteLog } from '../server/event-log/sqlite.ts';
+import { openSqliteLog } from '../server/event-log/sqlite/log.ts';
 import { foldEvent, type RunEvent } from '../shared/events.ts';
 import { cliPath, serverPath, startChild, startServing } from './cli-harness.ts';
 import { secret, temporaryFolder, tokenFor } from './harness.ts';

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { createServer as createHttpServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import { AccessRecorder } from '../server/access-record.ts';
-import type { Lapse } from '../server/credentials.ts';
-import type { EventLog, Page } from '../server/event-log/log.ts';
-import { createExport } from '../server/export.ts';
+import { AccessRecorder } from '../server/audit/access-logger.ts';
+import type { Lapse } from '../server/auth/credentials.ts';
+import type { EventLog, Page } from '../server/event-log/contract/log.ts';
+import { createExport } from '../server/http/export.ts';
 import { type RunEvent, type RunEventDraft, runwireEvents } from '../shared/events.ts';
 import { created, everyone, keptLog, openServer, progress, startServer, temporaryFolder, tokenFor } from './harness.ts';
 

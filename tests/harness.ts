@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pino, { type Logger } from 'pino';
 import { type ClientOptions, type RawData, WebSocket } from 'ws';
-import { type Principal, type Role, signToken } from '../server/auth.ts';
+import { type Principal, type Role, signToken } from '../server/auth/tokens.ts';
 import { createRunServer, type RunServerOptions } from '../server/run-server.ts';
 import { isSignal, type RunEvent, type RunEventDraft, type StreamSignal } from '../shared/events.ts';
 

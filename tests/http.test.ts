@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { createTRPCClient, httpBatchLink, httpLink, splitLink } from '@trpc/client';
 import { describe, expect, test } from 'vitest';
-import type { AppRouter } from '../server/router.ts';
+import type { AppRouter } from '../server/api/router.ts';
 import type { RunEvent } from '../shared/events.ts';
 import { created, everyone, type Item, isLive, keptLog, progress, startServer, tokenFor, Wire } from './harness.ts';
 

@@ -6,7 +6,7 @@ import { initTRPC } from '@trpc/server';
 import { applyWSSHandler } from '@trpc/server/adapters/ws';
 import { describe, expect, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import type { AppRouter } from '../server/router.ts';
+import type { AppRouter } from '../server/api/router.ts';
 import { RunwireError } from '../shared/errors.ts';
 import { isSignal, type RunEvent } from '../shared/events.ts';
 import type { RunHeader, RunView } from '../shared/run.ts';

@@ -4,7 +4,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { createTRPCClient, createWSClient, wsLink } from '@trpc/client';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import type { AppRouter } from '../server/router.ts';
+import type { AppRouter } from '../server/api/router.ts';
 import { isSignal } from '../shared/events.ts';
 import {
   created,

@@ -1,4 +1,4 @@
-import { signToken } from '../../server/auth.ts';
+import { signToken } from '../../server/auth/tokens.ts';
 import { createRunServer } from '../../server/run-server.ts';
 import type { BenchEvent } from './event.ts';
 import type { ContenderServer } from './face.ts';

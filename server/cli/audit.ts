@@ -4,14 +4,14 @@ import { WebSocket } from 'ws';
 import { z } from 'zod';
 import { createRunwireClient, type RunwireClient } from '../../client/index.ts';
 import { RunwireError } from '../../shared/errors.ts';
-import { CHECKPOINTS_MOST } from '../audit.ts';
-import { AuditKeys } from '../audit-key.ts';
+import { CHECKPOINTS_MOST } from '../audit/audit.ts';
 import { databasePath } from '../config.ts';
-import { type Checkpoint, isAttested } from '../event-log/attestation.ts';
-import type { BreakReason, Verdict } from '../event-log/log.ts';
-import { verifySqliteFile } from '../event-log/sqlite-chain.ts';
+import type { BreakReason, Verdict } from '../event-log/contract/log.ts';
+import { type Checkpoint, isAttested } from '../event-log/integrity/attestation.ts';
+import { AuditKeys } from '../event-log/integrity/keys.ts';
+import { verifySqliteFile } from '../event-log/sqlite/integrity.ts';
 import { safeJson } from './format.ts';
-import { refusalOf, type Target, type TargetOptions, targetOf, UsageError } from './options.ts';
+import { refusalOf, type Target, type TargetOptions, targetOf, UsageError } from './target.ts';
 
 /** The record from the command line: `verify`, `checkpoint`, `erase`. */
 

@@ -9,9 +9,9 @@ import type { RunwireError } from '../../shared/errors.ts';
 import { RunEventDraftSchema } from '../../shared/events.ts';
 import { describeIssue } from '../../shared/registry.ts';
 import { withhold } from '../phi/withhold.ts';
-import { type Exit, type Running, start } from './command.ts';
-import { describeError, slugOf, type TargetOptions, targetOf, tellable, UsageError } from './options.ts';
-import { cut, Latest, toMessage } from './output.ts';
+import { type Exit, type Running, start } from './child-process.ts';
+import { cut, Latest, toMessage } from './output-lines.ts';
+import { describeError, slugOf, type TargetOptions, targetOf, tellable, UsageError } from './target.ts';
 
 /** Runs real commands as a run: they come first, and telling of them must neither fail nor hold them up. */
 
@@ -61,7 +61,7 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
   const target = targetOf(options);
   const gates = stages.flatMap((stage) => stage.approvals.map((title) => ({ stage, title })));
   if (gates.length > 0) {
-    const { demandReadable, requestOf } = await import('./gate.ts');
+    const { demandReadable, requestOf } = await import('./approval-gate.ts');
     for (const gate of gates) demandValid({ ...requestOf({ ...gate, runId }), projectId });
     await demandReadable(target, projectId);
   }
@@ -123,7 +123,7 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
       return { stageId: undefined, error: { message: cut(message), code }, outcome: 'not approved', exitCode: 1 };
     };
     try {
-      const { passGate } = await import('./gate.ts');
+      const { passGate } = await import('./approval-gate.ts');
       const { signal } = waiting;
       const { status, decisions } = await passGate({ target, publisher, projectId, runId, stage, title, signal });
       const { decidedBy, reason } = decisions.at(-1) ?? { decidedBy: 'nobody' };

@@ -4,9 +4,9 @@ import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { CheckpointCommandOptions, EraseCommandOptions, VerifyCommandOptions } from './audit.ts';
 import type { ExecOptions, Step } from './exec.ts';
-import { describeError, tokenOption, UsageError, urlOption } from './options.ts';
 import type { RevokeOptions } from './revoke.ts';
 import type { TailOptions } from './tail.ts';
+import { describeError, tokenOption, UsageError, urlOption } from './target.ts';
 import { parseProjects, parseRoles, parseSub, parseTtl, type TokenCommandOptions, token } from './token.ts';
 
 /**

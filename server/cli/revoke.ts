@@ -1,6 +1,6 @@
 import { WebSocket } from 'ws';
 import { createRunwireClient } from '../../client/index.ts';
-import { refusalOf, type TargetOptions, targetOf, UsageError } from './options.ts';
+import { refusalOf, type TargetOptions, targetOf, UsageError } from './target.ts';
 
 export type RevokeOptions = TargetOptions & { sub?: string };
 

@@ -3,7 +3,7 @@ import { createRunwireClient, type RunwireClient, type WebSocketClass } from '..
 import { RunwireError } from '../../shared/errors.ts';
 import { isSignal, type RunEvent, type StreamSignal } from '../../shared/events.ts';
 import { lineOf, safeJson } from './format.ts';
-import { refusalOf, type TargetOptions, targetOf, UsageError } from './options.ts';
+import { refusalOf, type TargetOptions, targetOf, UsageError } from './target.ts';
 
 /**
  * Prints events as they come: each once, in order, for as long as it takes. What the terminal or the pipe has not taken

@@ -1,5 +1,5 @@
-import type { LogRecord, Scope } from '../event-log/log.ts';
-import { encodeCursor } from './cursor.ts';
+import type { LogRecord, Scope } from '../event-log/contract/log.ts';
+import { encodeCursor } from '../event-log/cursor.ts';
 import { restOf } from './frames.ts';
 import { Group, type Member } from './group.ts';
 import { type Filter, type FrameSink, liveAt, type Waiting } from './reader.ts';

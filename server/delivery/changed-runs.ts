@@ -1,5 +1,5 @@
 import type { RunHeader } from '../../shared/run.ts';
-import type { EventLog } from '../event-log/log.ts';
+import type { EventLog } from '../event-log/contract/log.ts';
 import type { Message } from './reader.ts';
 
 /** Least time between two looks at what changed: what a live list can show, however many events come. */

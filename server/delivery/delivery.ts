@@ -1,5 +1,5 @@
 import type { RunHeader } from '../../shared/run.ts';
-import type { EventLog } from '../event-log/log.ts';
+import type { EventLog } from '../event-log/contract/log.ts';
 import { Bell } from './bell.ts';
 import { ChangedRuns } from './changed-runs.ts';
 import { DirectSubscription } from './direct.ts';

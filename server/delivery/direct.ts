@@ -1,6 +1,6 @@
 import { RunwireError } from '../../shared/errors.ts';
+import { encodeCursor } from '../event-log/cursor.ts';
 import type { Waiter, Wake } from './bell.ts';
-import { encodeCursor } from './cursor.ts';
 import { framesOf, headOf, restOf } from './frames.ts';
 import type { Group, Member } from './group.ts';
 import type { Attached, FrameSink, Reader, ReaderContext, Step, Transport } from './reader.ts';

@@ -1,6 +1,6 @@
 import { RunwireError } from '../../shared/errors.ts';
-import { can, readableAmong, readKey } from '../auth.ts';
-import type { LogRecord, Page, Scope } from '../event-log/log.ts';
+import { can, readableAmong, readKey } from '../auth/tokens.ts';
+import type { LogRecord, Page, Scope } from '../event-log/contract/log.ts';
 import { bellKey } from './bell.ts';
 import { type Filter, Reader, type ReaderContext, type Start, type Taken, type Transport } from './reader.ts';
 import type { Window } from './window.ts';

@@ -1,4 +1,4 @@
-import type { LogRecord } from '../event-log/log.ts';
+import type { LogRecord } from '../event-log/contract/log.ts';
 import { framesOf } from './frames.ts';
 import type { FrameSink, Waiting } from './reader.ts';
 

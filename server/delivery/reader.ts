@@ -1,9 +1,9 @@
 import { RunwireError } from '../../shared/errors.ts';
 import type { GapReason, StreamSignal } from '../../shared/events.ts';
-import { can, type Principal } from '../auth.ts';
-import type { EventLog, LogRecord } from '../event-log/log.ts';
+import { can, type Principal } from '../auth/tokens.ts';
+import type { EventLog, LogRecord } from '../event-log/contract/log.ts';
+import { type Cursor, decodeCursor } from '../event-log/cursor.ts';
 import { type Bell, bellKey, type Wake } from './bell.ts';
-import { type Cursor, decodeCursor } from './cursor.ts';
 
 /**
  * A subscription is a cursor over the log, not a queue. A reader reads what is after its cursor, waits for its socket to

@@ -1,4 +1,4 @@
-import { can } from '../auth.ts';
+import { can } from '../auth/tokens.ts';
 import { bellKey } from './bell.ts';
 import type { ChangedRuns, HeaderMessage } from './changed-runs.ts';
 import { Reader, type ReaderContext, type Start, type Taken, type Transport } from './reader.ts';

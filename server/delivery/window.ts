@@ -1,4 +1,4 @@
-import type { LogRecord } from '../event-log/log.ts';
+import type { LogRecord } from '../event-log/contract/log.ts';
 
 export type WindowLimits = { records: number; bytes: number };
 

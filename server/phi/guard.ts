@@ -1,9 +1,9 @@
 import { RunwireError } from '../../shared/errors.ts';
-import type { Guard, PhiPolicy } from '../bus.ts';
-import { judge, PERSON } from './judge.ts';
-import { merge, Scanner } from './scan.ts';
-import type { Finding, PhiKind } from './tokens.ts';
-import { about } from './words.ts';
+import type { Guard, PhiPolicy } from '../publishing/bus.ts';
+import { judge, PERSON } from './scanner/classify.ts';
+import { about } from './scanner/keywords.ts';
+import { merge, Scanner } from './scanner/scanner.ts';
+import type { Finding, PhiKind } from './scanner/tokens.ts';
 
 /**
  * Keeps structured identifiers of people out of the log: walks the fields of a draft, and scans what they say. It makes

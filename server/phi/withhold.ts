@@ -1,4 +1,4 @@
-import type { Guard } from '../bus.ts';
+import type { Guard } from '../publishing/bus.ts';
 
 /**
  * For producers that make drafts of what others say. Some things the guard refuses whatever the policy: records, and ids

@@ -1,0 +1,18 @@
+import { RunwireError } from '../../shared/errors.ts';
+import type { EventLog } from '../event-log/contract/log.ts';
+import { type Principal, readableAmong } from './tokens.ts';
+
+/** The only run of an id that a principal may read. Throws `RUN_NOT_FOUND`; `RUN_AMBIGUOUS` where projects share it. */
+export async function findRun(
+  log: Pick<EventLog, 'projectsOf'>,
+  principal: Principal,
+  { runId, projectId }: { runId: string; projectId?: string | undefined },
+): Promise<{ projectId: string; runId: string }> {
+  const readable = await log.projectsOf(runId, readableAmong(principal, projectId));
+  if (readable.length > 1) {
+    throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
+  }
+  const [found] = readable;
+  if (found === undefined) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
+  return { projectId: found, runId };
+}

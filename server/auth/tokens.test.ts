@@ -1,0 +1,126 @@
+import { chmodSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { base64url, SignJWT, UnsecuredJWT } from 'jose';
+import { describe, expect, test } from 'vitest';
+import { secret, temporaryFolder, tokenFor } from '../../tests/harness.ts';
+import { type Action, can, hs256, localSecret, type Role, roles, signToken } from './tokens.ts';
+
+const key = new TextEncoder().encode(secret);
+const claims = { projects: ['demo'], roles: ['viewer'] };
+const inAnHour = Math.floor(Date.now() / 1000) + 3_600;
+const sign = (alg: string, payload: object, by: Uint8Array = key) =>
+  new SignJWT({ sub: 'ada', exp: inAnHour, ...claims, ...payload }).setProtectedHeader({ alg }).sign(by);
+
+describe('tokens', () => {
+  test('[A1] one that was signed with the secret says who calls and what they may do', async () => {
+    const token = await signToken({ secret }, { sub: 'ada', projects: ['demo'], roles: ['viewer'], ttlSeconds: 60 });
+    const principal = await hs256({ secret })(token);
+    expect(principal).toMatchObject({ sub: 'ada', projects: ['demo'], roles: ['viewer'] });
+    expect(principal.expiresAtMs).toBeGreaterThan(Date.now());
+  });
+
+  const forgeries: Record<string, () => Promise<string> | string> = {
+    'an empty one': () => '',
+    'no token at all': () => 'CANARY',
+    'three empty parts': () => '..',
+    'another secret': () => tokenFor({ secret: 'another secret that is also long enough' }),
+    'an expired one': () => tokenFor({ ttlSeconds: -10 }),
+    'alg none': () => new UnsecuredJWT({ sub: 'ada', exp: inAnHour, ...claims }).encode(),
+    'HS512 with the right secret': () => sign('HS512', {}),
+    'HS384 with the right secret': () => sign('HS384', {}),
+    'not yet valid': () => sign('HS256', { nbf: inAnHour - 60 }),
+    'without an expiry': () => new SignJWT({ sub: 'ada', ...claims }).setProtectedHeader({ alg: 'HS256' }).sign(key),
+    'an expiry that is text': async () => {
+      const payload = base64url.encode(JSON.stringify({ sub: 'ada', exp: 'never', ...claims }));
+      return `${(await tokenFor()).split('.')[0]}.${payload}.${(await tokenFor()).split('.')[2]}`;
+    },
+    'without a subject': () => sign('HS256', { sub: undefined }),
+    'an empty subject': () => sign('HS256', { sub: '' }),
+    'an unknown role': () => sign('HS256', { roles: ['root'] }),
+    'roles that are no list': () => sign('HS256', { roles: 'admin' }),
+    'no projects': () => sign('HS256', { projects: undefined }),
+    'another payload under the same signature': async () => {
+      const [header, , signature] = (await tokenFor({ roles: ['viewer'] })).split('.');
+      const payload = base64url.encode(
+        JSON.stringify({ sub: 'eve', exp: inAnHour, projects: ['*'], roles: ['admin'] }),
+      );
+      return `${header}.${payload}.${signature}`;
+    },
+    'a signature cut short': async () => (await tokenFor()).slice(0, -4),
+  };
+  test.each(Object.entries(forgeries))('[A1] %s is refused, in the one and same way', async (_name, forge) => {
+    await expect(hs256({ secret })(await forge())).rejects.toMatchObject({
+      code: 'UNAUTHENTICATED',
+      message: 'the token is missing, malformed, forged or expired',
+    });
+  });
+
+  test('[A1] issuer and audience are checked where they are set', async () => {
+    const options = { secret, issuer: 'https://id.example.org', audience: 'runwire' };
+    const good = await signToken(options, { sub: 'ada', projects: [], roles: [], ttlSeconds: 60 });
+    await expect(hs256(options)(good)).resolves.toMatchObject({ sub: 'ada' });
+    await expect(hs256({ ...options, issuer: 'https://other.example.org' })(good)).rejects.toThrow();
+    await expect(hs256({ ...options, audience: 'other' })(good)).rejects.toThrow();
+    await expect(hs256(options)(await tokenFor())).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+  });
+
+  test('[A1] a secret shorter than the hash is refused at the start', () => {
+    expect(() => hs256({ secret: 'short' })).toThrow('at least 32 bytes');
+  });
+});
+
+describe('rights', () => {
+  const spec = readFileSync(new URL('../../SPEC.md', import.meta.url), 'utf8');
+  const table = [...spec.matchAll(/^\| `(\w+)`[^|]*\|(.+)\|$/gm)].map(([, action, cells]) => ({
+    action: action as Action,
+    allowed: (cells as string).split('|').map((cell) => cell.trim() === 'yes'),
+  }));
+  const columns: Role[] = ['viewer', 'approver', 'producer', 'admin'];
+
+  test('[A3] the table of SPEC.md has every role', () => {
+    expect([...roles]).toEqual(columns);
+    const actions = ['read', 'publish', 'decide', 'revoke', 'stats', 'verify', 'erase', 'audit'];
+    expect(table.map(({ action }) => action)).toEqual(actions);
+  });
+
+  const cells = table.flatMap(({ action, allowed }) => columns.map((role, i) => ({ action, role, is: allowed[i] })));
+  test.each(cells)('[A3] $role, $action: $is', ({ action, role, is }) => {
+    const principal = { sub: 'ada', projects: ['demo'], roles: [role] };
+    expect(can(principal, action, { projectId: 'demo' })).toBe(is);
+    expect(can(principal, action)).toBe(is);
+    expect(can(principal, action, { projectId: 'other' })).toBe(false);
+    expect(can({ ...principal, projects: ['*'] }, action, { projectId: 'other' })).toBe(is);
+    expect(can({ ...principal, projects: [] }, action, { projectId: 'demo' })).toBe(false);
+    expect(can({ ...principal, roles: [] }, action, { projectId: 'demo' })).toBe(false);
+  });
+
+  test('[A3] roles add up, and a project is itself and no pattern', () => {
+    const principal = { sub: 'ada', projects: ['de*', 'demo'], roles: ['viewer', 'producer'] as Role[] };
+    expect(can(principal, 'read', { projectId: 'demo' }) && can(principal, 'publish', { projectId: 'demo' })).toBe(
+      true,
+    );
+    expect(can(principal, 'read', { projectId: 'den' })).toBe(false);
+    expect(can(principal, 'read', { projectId: 'Demo' })).toBe(false);
+  });
+});
+
+describe('the local secret', () => {
+  test('[A7] is made once, long enough, for its owner alone', () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, 'data', 'auth-secret');
+    const made = localSecret(path);
+    expect(Buffer.byteLength(made)).toBeGreaterThanOrEqual(32);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(localSecret(path)).toBe(made);
+    expect(localSecret(join(folder.path, 'other', 'auth-secret'))).not.toBe(made);
+  });
+
+  test('[A7] keeps its mode under any umask', () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, 'auth-secret');
+    mkdirSync(folder.path, { recursive: true });
+    chmodSync(folder.path, 0o777);
+    localSecret(path);
+    expect(statSync(path).mode & 0o077).toBe(0);
+  });
+});

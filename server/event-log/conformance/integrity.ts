@@ -1,0 +1,292 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { AnyWebSocketEventSchema } from '../../../shared/events.ts';
+import type { RunView } from '../../../shared/run.ts';
+import { ERASED } from '../../../shared/tombstone.ts';
+import type { LogRecord } from '../contract/log.ts';
+import {
+  append,
+  arbitraryDraft,
+  arbitraryTurns,
+  attempt,
+  created,
+  type Draft,
+  draft,
+  eraseAt,
+  folded,
+  instant,
+  type OpenLog,
+  readAll,
+  seqs,
+  started,
+  T0,
+  turnsDuring,
+  upTo,
+} from './kit.ts';
+
+/** The chain of hashes, its checkpoints, and erasures. */
+export function describeRecord(openLog: OpenLog): void {
+  test('[V1] a log that was appended to, trimmed and erased from verifies, whatever was refused meanwhile', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    const nothing = { ok: true, from: 1, to: 0, hash: '0'.repeat(64), events: 0, erased: 0 };
+    expect(await log.verify()).toEqual(nothing);
+    await fc.assert(
+      fc.asyncProperty(arbitraryTurns(), fc.nat(9), fc.array(fc.nat(40)), async (turns, trimmed, erased) => {
+        for (const turn of turns) await Promise.all(turn.map((each) => attempt(log, each)));
+        now += 1_000;
+        await append(log, started());
+        await log.trim(now - trimmed * 1_000);
+        for (const back of erased) await eraseAt(log, log.head - back).catch(() => undefined);
+        const kept = await readAll(log, { after: log.oldest - 1 });
+        expect(await log.verify()).toEqual({
+          ok: true,
+          from: log.oldest,
+          to: log.head,
+          hash: expect.stringMatching(/^[0-9a-f]{64}$/),
+          events: kept.length,
+          erased: kept.filter(({ event }) => 'erased' in event).length,
+        });
+      }),
+      { numRuns: 20 },
+    );
+    expect(log.oldest).toBeGreaterThan(1);
+  });
+
+  test('[V1] a log verifies while events arrive, are trimmed and are erased', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    const batch = () => append(log, ...upTo(1_000).map(() => started()));
+    await batch();
+    now += 1_000;
+    for (let count = 0; count < 8; count++) await batch();
+    const to = log.head;
+    const verifying = Promise.all([log.verify(), log.verify()]);
+    const trimming = log.trim(now);
+    let isDone = false;
+    void verifying.finally(() => {
+      isDone = true;
+    });
+    for (let index = 0; !isDone; index++) {
+      await append(log, started(), started());
+      await eraseAt(log, to - index);
+    }
+    expect(await trimming).toEqual({ removed: 1_000 });
+    for (const verdict of await verifying) expect(verdict).toMatchObject({ ok: true, to });
+    expect(log.head).toBeGreaterThan(to);
+    expect(await log.verify()).toMatchObject({ ok: true, from: log.oldest, to: log.head });
+  });
+
+  test('[V7] immediates and timers have their turn while a log is verified, and a signal stops it', async () => {
+    const log = await openLog();
+    for (let batch = 0; batch < 20; batch++) await append(log, ...upTo(1_000).map(() => started()));
+    const turns = await turnsDuring(log.verify());
+    expect(turns.immediates).toBeGreaterThan(10);
+    expect(turns.timers).toBeGreaterThan(1);
+    const controller = new AbortController();
+    const verifying = log.verify({ signal: controller.signal });
+    const stopped = new Error('stopped');
+    setImmediate(() => controller.abort(stopped));
+    await expect(verifying).rejects.toBe(stopped);
+  });
+
+  test('[V5] [V6] a checkpoint says where the log is, and the log agrees with it for as long as the row is kept', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    const take = async () => (await log.checkpoint()).checkpoint;
+    const checkpoints = [await take()];
+    expect(checkpoints[0]).toMatchObject({ epoch: log.epoch, seq: 0, oldest: 1, at: instant(0) });
+    for (let round = 0; round < 3; round++) {
+      now += 1_000;
+      await append(log, started(), started());
+      checkpoints.push(await take());
+    }
+    expect(seqs(checkpoints)).toEqual([0, 2, 4, 6]);
+    expect(await log.checkpoint()).toEqual({ checkpoint: checkpoints[3], isNew: false });
+    expect(await log.verify({ checkpoints })).toMatchObject({ ok: true, hash: checkpoints[3]?.hash });
+    await log.trim(T0 + 3_000);
+    expect(log.oldest).toBe(5);
+    expect(await log.verify({ checkpoints })).toMatchObject({ ok: true, from: 5 });
+
+    const other = '1'.repeat(64);
+    for (const [seq, found] of [
+      [0, 'ok'], // Trimmed, so that nothing is known of it.
+      [4, 5], // The last that was trimmed.
+      [5, 5],
+      [6, 6],
+      [7, 7],
+    ]) {
+      const verdict = await log.verify({ checkpoints: [...checkpoints, { seq: seq as number, hash: other }] });
+      expect(verdict).toMatchObject(found === 'ok' ? { ok: true } : { ok: false, seq: found, reason: 'checkpoint' });
+    }
+  });
+
+  test('[V10] an erased event keeps its envelope and its ids, is an event of its type, and says nothing', async () => {
+    const log = await openLog();
+    const secret = 'SECRET';
+    const text = { audience: [secret], eventId: 'e' };
+    const draftOf: Draft[] = [
+      created({ ...text, name: secret, labels: { [secret]: secret }, stages: [{ stageId: 'a', name: secret }] }),
+      draft('stage.started', { stageId: 'a', name: secret, attempt: 2 }),
+      draft('stage.progress', { stageId: 'a', message: secret, attempt: 2 }),
+      draft('stage.failed', { stageId: 'a', error: { message: secret, code: secret }, willRetry: true, attempt: 2 }),
+      draft('artifact.created', { artifactId: 'f', name: secret, uri: secret, kind: secret, sizeBytes: 7 }),
+      draft('governance.required', {
+        ...{ approvalId: 'x', title: secret, reason: secret, requiredApprovals: 2, requiredRole: 'surgeon' },
+        ...{ approvers: ['bob'], evidence: ['f'], expiresAt: instant(60), authority: 'producer' },
+      }),
+      draft('approval.granted', { approvalId: 'x', decidedBy: 'bob', comment: secret }),
+      draft('approval.denied', { approvalId: 'x', decidedBy: 'ann', reason: secret }),
+      draft('run.failed', { error: { message: secret }, durationMs: 5, stageId: 'a' }),
+      draft('run.completed', { summary: secret, timestamp: instant(1) }),
+    ];
+    await append(log, ...draftOf);
+    const before = await readAll(log);
+    for (const { seq } of before) await eraseAt(log, seq);
+    const after = await readAll(log);
+    expect(JSON.stringify(after.map(({ json }) => json))).not.toContain(secret);
+    for (const [index, { event }] of after.entries()) {
+      expect(AnyWebSocketEventSchema.safeParse(event).error).toBeUndefined();
+      const original = before[index]?.event as Record<string, unknown>;
+      const names = ['projectId', 'runId', 'timestamp', 'eventId', 'recordedAt', 'seq', 'runSeq', 'actor', 'type'];
+      const envelope = Object.fromEntries(names.map((name) => [name, original[name]]));
+      expect(event).toMatchObject({ ...envelope, erased: true });
+    }
+    const own = after.map(({ event }) => event) as Record<string, unknown>[];
+    expect(own).toMatchObject([
+      { name: ERASED, stages: [{ stageId: 'a', name: ERASED }] },
+      { stageId: 'a', name: ERASED, attempt: 2 },
+      { stageId: 'a', message: ERASED, attempt: 2 },
+      { stageId: 'a', error: { message: ERASED }, willRetry: true, attempt: 2 },
+      { artifactId: 'f', name: ERASED, sizeBytes: 7 },
+      {
+        ...{ approvalId: 'x', title: ERASED, requiredApprovals: 2, requiredRole: 'surgeon', approvers: ['bob'] },
+        ...{ evidence: ['f'], expiresAt: instant(60), authority: 'producer' },
+      },
+      { approvalId: 'x', decidedBy: 'bob' },
+      { approvalId: 'x', decidedBy: 'ann', reason: ERASED },
+      { error: { message: ERASED }, durationMs: 5, stageId: 'a' },
+      {},
+    ]);
+    const gone = ['labels', 'audience', 'uri', 'kind', 'comment', 'summary'];
+    for (const event of own) expect(gone.filter((key) => key in event)).toEqual([]);
+    expect(JSON.stringify(await log.run('p', 'r'))).not.toContain(secret);
+    expect(JSON.stringify(await log.runs({ canRead: () => true, limit: 9 }))).not.toContain(secret);
+    expect(JSON.stringify(await log.approvals({ canRead: () => true, limit: 9 }))).not.toContain(secret);
+    expect(await readAll(log, { scope: { kind: 'user', userId: secret } })).toEqual([]);
+    expect(await log.verify()).toMatchObject({ ok: true, erased: draftOf.length });
+  });
+
+  test('[V11] the rows of a run after erasures are the fold of what is left of its events', async () => {
+    const log = await openLog();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(arbitraryDraft(), { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 4 }),
+        fc.array(fc.nat(1_000), { maxLength: 8 }),
+        async (batches, places) => {
+          const after = log.head;
+          const projectId = `p${after}`;
+          for (const batch of batches) await append(log, ...batch.map((item) => ({ ...item, projectId })));
+          for (const place of places) {
+            const seq = after + 1 + (place % (log.head - after));
+            const before = await log.run(projectId, 'r');
+            await eraseAt(log, seq);
+            // In place of each text that went there is none or ERASED; nothing else changes.
+            const now = await log.run(projectId, 'r');
+            expect(now?.run.status).toBe(before?.run.status);
+            expect(now?.run.counts).toEqual(before?.run.counts);
+            expect(now?.run.lastSeq).toBe(before?.run.lastSeq);
+          }
+          for (const runId of ['r', 's']) {
+            const kept = await readAll(log, { scope: { kind: 'run', projectId, runId }, after });
+            expect((await log.run(projectId, runId))?.run).toEqual(folded(kept));
+          }
+        },
+      ),
+      { numRuns: 100 },
+    );
+    expect(await log.verify()).toMatchObject({ ok: true });
+  });
+
+  test('[V11] an erased event is no longer for its audience, but still for its approvers and who created its run', async () => {
+    const log = await openLog();
+    const audience = ['ann', 'bob', 'carl'];
+    await append(log, created({ createdBy: 'ann' }));
+    await append(log, draft('governance.required', { approvalId: 'x', title: 't', audience, approvers: ['bob'] }));
+    const heard: LogRecord[] = [];
+    log.onErased((record) => heard.push(record));
+    const stop = log.onErased(() => heard.push());
+    stop();
+    await eraseAt(log, 2);
+    const of = async (userId: string) => seqs(await readAll(log, { scope: { kind: 'user', userId } }));
+    expect([await of('ann'), await of('bob'), await of('carl')]).toEqual([[1, 2], [2], []]);
+    const [record] = await readAll(log, { after: 1 });
+    expect(heard).toMatchObject([{ seq: 2, runSeq: 2, projectId: 'p', runId: 'r', users: ['ann', 'bob'] }]);
+    expect(heard[0]?.json).toBe(record?.json);
+  });
+
+  test('[V11] the view of a big run that is being read when an event is erased says nothing of it afterwards', async () => {
+    const log = await openLog();
+    for (let batch = 0; batch < 4; batch++) {
+      const stage = (index: number) => {
+        return draft('stage.started', { stageId: `s${batch * 1_000 + index}`, name: `SECRET ${'x'.repeat(150)}` });
+      };
+      await append(log, ...upTo(1_000).map(stage));
+    }
+    const kept = ({ run }: { run: RunView }) => run.stages.filter(({ name }) => name.startsWith('SECRET')).length;
+    // The later the erasure, the more has been read before it.
+    for (let turns = 0; turns < 8; turns++) {
+      let isErased = false;
+      const reading = log.run('p', 'r').then((found) => ({ run: found?.run as RunView, isErased }));
+      for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
+      await eraseAt(log, turns + 1);
+      // What was read before, in the same turn, is on its way.
+      await new Promise(setImmediate);
+      isErased = true;
+      const found = await reading;
+      if (found.isErased) expect(kept(found)).toBe(4_000 - turns - 1);
+    }
+  });
+
+  test('[V13] erased twice, an event stays as it is; what is not there, trimmed or not one of theirs is EVENT_NOT_FOUND', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    await append(log, created({ name: 'one' }), started());
+    now += 1_000;
+    await append(log, created({ projectId: 'q' }), started());
+    const erasure = await eraseAt(log, 1, { reason: 'first' });
+    expect(erasure).toMatchObject({ epoch: log.epoch, seq: 1, by: 'ada', reason: 'first', at: instant(1) });
+    now += 1_000;
+    expect(await eraseAt(log, 1, { reason: 'second', by: 'eve' })).toEqual(erasure);
+    await log.trim(T0 + 1);
+    const mayErase = (projectId: string) => projectId === 'p';
+    for (const seq of [1, 2, 3, 5, 9e15]) {
+      await expect(eraseAt(log, seq, { mayErase }), String(seq)).rejects.toMatchObject({
+        code: 'EVENT_NOT_FOUND',
+        message: 'no such event',
+      });
+    }
+    expect(await log.verify()).toMatchObject({ ok: true, from: 3, erased: 0 });
+    expect(await append(log, created({ name: 'two' }))).toMatchObject([{ seq: 5 }]);
+  });
+
+  test('[V13] an erasure that fails leaves everything as it was', async () => {
+    const log = await openLog();
+    await append(log, created({ name: 'one' }));
+    const before = [await log.run('p', 'r'), (await readAll(log)).map(({ json }) => json)];
+    const heard: unknown[] = [];
+    log.onErased((record) => heard.push(record));
+    const tombstone = () => ({
+      type: 'run.created',
+      name: null,
+      get seq() {
+        throw new Error('a defect');
+      },
+    });
+    await expect(eraseAt(log, 1, { tombstone })).rejects.toMatchObject({ code: 'INTERNAL' });
+    expect([await log.run('p', 'r'), (await readAll(log)).map(({ json }) => json)]).toEqual(before);
+    expect(heard).toEqual([]);
+    expect(await log.verify()).toMatchObject({ ok: true, erased: 0 });
+    expect(await append(log, started())).toMatchObject([{ seq: 2 }]);
+  });
+}

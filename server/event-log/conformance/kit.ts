@@ -1,0 +1,239 @@
+import { randomUUID } from 'node:crypto';
+import fc from 'fast-check';
+import { foldEvent, type RunEvent, runwireEvents } from '../../../shared/events.ts';
+import type { RunView } from '../../../shared/run.ts';
+import { RunMemory } from '../../../shared/run-memory.ts';
+import { tombstoneOf } from '../../../shared/tombstone.ts';
+import type { EventLog, LogRecord, ReadyDraft, Revocation, SearchQuery } from '../contract/log.ts';
+import { holdsAll, parseText } from '../search/tokenizer.ts';
+
+/** What the parts of the suite share: drafts of every kind, and ways to fill and to read a log. */
+
+/** Where a log is kept. Opened again after a close, it is the same log, unless the store is not persistent. */
+export type Place = {
+  open(options?: { now?: () => number }): Promise<EventLog>;
+  remove(): Promise<void>;
+};
+
+export const T0 = Date.parse('2026-01-01T00:00:00.000Z');
+export const instant = (seconds: number) => new Date(T0 + seconds * 1_000).toISOString();
+
+export type Draft = ReadyDraft & { [key: string]: unknown };
+
+export const one = <T>(...values: T[]) => fc.constantFrom(...values);
+
+/**
+ * Drafts of all types, with so few ids, attempts and instants that they meet all the time. The last two stage ids are
+ * ordered one way by UTF-16 code units, as JavaScript does, and the other way by UTF-8 bytes, as databases do.
+ */
+export function arbitraryDraft(): fc.Arbitrary<Draft> {
+  const stageId = one('a', 'b', '～', '😀');
+  const attempt = one(1, 1, 2, 3);
+  const durationMs = one(0, 500, 2_500);
+  const error = fc.record({ message: one('boom', 'bang'), code: one('E1', 'E2') }, { requiredKeys: ['message'] });
+  const user = one('ann', 'bob', 'eve');
+  const approvalId = one('x', 'y');
+  const of = (type: RunEvent['type'], fields: Record<string, fc.Arbitrary<unknown>>, ...requiredKeys: string[]) => {
+    const envelope = {
+      type: fc.constant(type),
+      projectId: one('p', 'q'),
+      runId: one('r', 's'),
+      timestamp: fc.nat(4).map(instant),
+      eventId: fc.nat(60).map(String),
+      audience: fc.uniqueArray(user),
+    };
+    const shape: Record<string, fc.Arbitrary<unknown>> = { ...envelope, ...fields };
+    const required = ['type', 'projectId', 'runId', 'timestamp', 'eventId', ...requiredKeys];
+    return fc.record(shape, { requiredKeys: required }) as unknown as fc.Arbitrary<Draft>;
+  };
+  const progress = of(
+    'stage.progress',
+    {
+      stageId,
+      attempt,
+      progress: one(0, 12.5, 33.3333, 100),
+      message: one('m1', 'm2'),
+      done: one(0, 1, 7),
+      total: one(0, 4),
+    },
+    'stageId',
+  ).filter((draft) => ['progress', 'message', 'done'].some((key) => key in draft));
+  return fc.oneof(
+    {
+      weight: 2,
+      arbitrary: of(
+        'run.created',
+        {
+          name: one('one', 'two'),
+          stages: fc.array(fc.record({ stageId, name: one('A', 'B') }), { maxLength: 4 }),
+          createdBy: user,
+          labels: fc.dictionary(one('k', 'l'), one('1', '2')),
+          parentRunId: one('r', 's'),
+        },
+        'name',
+      ),
+    },
+    { weight: 1, arbitrary: of('run.started', {}) },
+    { weight: 1, arbitrary: of('run.completed', { durationMs, summary: one('fine', 'well') }) },
+    { weight: 1, arbitrary: of('run.failed', { error, durationMs, stageId }, 'error') },
+    { weight: 4, arbitrary: of('stage.started', { stageId, name: one('A', 'C'), attempt }, 'stageId') },
+    { weight: 4, arbitrary: progress },
+    { weight: 3, arbitrary: of('stage.completed', { stageId, durationMs, attempt }, 'stageId') },
+    {
+      weight: 3,
+      arbitrary: of('stage.failed', { stageId, error, willRetry: fc.boolean(), attempt }, 'stageId', 'error'),
+    },
+    {
+      weight: 2,
+      arbitrary: of(
+        'artifact.created',
+        { artifactId: one('f', 'g'), name: one('A', 'B'), stageId, kind: one('text/csv'), sizeBytes: one(0, 9) },
+        'artifactId',
+        'name',
+      ),
+    },
+    {
+      weight: 2,
+      arbitrary: of(
+        'governance.required',
+        { approvalId, title: one('A', 'B'), requiredApprovals: one(1, 2, 3), approvers: fc.uniqueArray(user) },
+        'approvalId',
+        'title',
+      ),
+    },
+    { weight: 3, arbitrary: of('approval.granted', { approvalId, decidedBy: user }, 'approvalId', 'decidedBy') },
+    {
+      weight: 1,
+      arbitrary: of(
+        'approval.denied',
+        { approvalId, decidedBy: user, reason: one('no'), expired: fc.boolean() },
+        'approvalId',
+        'decidedBy',
+        'reason',
+      ),
+    },
+  );
+}
+
+/** A draft of run `r` in project `p` that nothing else collides with. */
+export function draft(type: RunEvent['type'], fields: { [key: string]: unknown } = {}): Draft {
+  return { type, projectId: 'p', runId: 'r', timestamp: instant(0), eventId: randomUUID(), ...fields };
+}
+export const created = (fields: { [key: string]: unknown } = {}) => draft('run.created', { name: 'n', ...fields });
+export const started = (fields: { [key: string]: unknown } = {}) => draft('run.started', fields);
+
+export const append = (log: EventLog, ...drafts: Draft[]) => log.append({ actor: 'ci', drafts });
+
+/** Turns of the event loop, in each of which several publishers append; a batch with `failsAt` is refused there. */
+export const arbitraryTurns = () =>
+  fc.array(
+    fc.array(
+      fc.record({
+        drafts: fc.array(arbitraryDraft(), { minLength: 1, maxLength: 6 }),
+        failsAt: fc.option(fc.nat(5), { freq: 2 }),
+      }),
+      { minLength: 1, maxLength: 6 },
+    ),
+    { minLength: 1, maxLength: 4 },
+  );
+export type Attempt = { drafts: Draft[]; failsAt: number | null };
+
+export const byId = (revocations: Revocation[]) =>
+  revocations.toSorted((a, b) => (`${a.kind} ${a.id}` < `${b.kind} ${b.id}` ? -1 : 1));
+
+/** Appends, and says how it went: the receipts, or the code of the refusal. */
+export async function attempt(log: EventLog, { drafts, failsAt }: Attempt): Promise<unknown> {
+  let checked = 0;
+  const check = () => {
+    if (checked++ === failsAt) throw new Error('no');
+  };
+  return log.append({ actor: 'ci', drafts, check }).catch((error: { code: string }) => error.code);
+}
+
+/** Everything that a scope holds, page by page. */
+export async function readAll(
+  log: EventLog,
+  { scope = { kind: 'all' }, types, limit = 1_000, after = 0 }: Partial<Parameters<EventLog['read']>[0]> = {},
+): Promise<LogRecord[]> {
+  const all: LogRecord[] = [];
+  let position = after;
+  while (position < log.head) {
+    const page = await log.read({ scope, types, limit, after: position });
+    all.push(...page.records);
+    position = page.scannedTo;
+  }
+  return all;
+}
+
+export const tombstone = tombstoneOf(runwireEvents);
+/** Erases an event, as somebody who may. */
+export const eraseAt = (log: EventLog, seq: number, more: Partial<Parameters<EventLog['erase']>[0]> = {}) =>
+  log.erase({ seq, by: 'ada', reason: 'asked for', mayErase: () => true, tombstone, ...more });
+/** Resolves once the newest event is found, however long a machine with much to do takes to look at it. */
+export async function untilIndexed(log: EventLog): Promise<void> {
+  const { records } = await log.read({ scope: { kind: 'all' }, after: log.head - 1, limit: 1 });
+  const [{ eventId }] = records.map(({ event }) => event) as [RunEvent];
+  while ((await log.search({ projects: 'all', text: `"${eventId}"`, limit: 1 })).records.length === 0);
+}
+
+/** Everything that a search finds, page by page. */
+export async function searchAll(log: EventLog, query: Omit<SearchQuery, 'limit'> & { limit?: number }) {
+  const all: LogRecord[] = [];
+  let pages = 0;
+  for (let before = query.before; ; ) {
+    const { records, next } = await log.search({ limit: 50, ...query, before });
+    all.push(...records);
+    pages++;
+    if (next === undefined) return { records: all, pages };
+    before = next;
+  }
+}
+
+/** The same by looking at every record. */
+export function matching(records: readonly LogRecord[], query: Omit<SearchQuery, 'limit'>): LogRecord[] {
+  const phrases = query.text === undefined ? undefined : parseText(query.text);
+  return records
+    .filter(({ event, projectId, runId, type, seq }) => {
+      const { actor, recordedAt } = event as RunEvent;
+      return (
+        (query.projects === 'all' || query.projects.includes(projectId)) &&
+        (query.runId === undefined || runId === query.runId) &&
+        (query.types?.has(type) ?? true) &&
+        (query.actor === undefined || actor === query.actor) &&
+        (query.sinceMs === undefined || Date.parse(recordedAt) >= query.sinceMs) &&
+        (query.untilMs === undefined || Date.parse(recordedAt) < query.untilMs) &&
+        (query.before === undefined || seq < query.before) &&
+        (phrases === undefined || (phrases.length > 0 && holdsAll(event, phrases)))
+      );
+    })
+    .reverse();
+}
+
+export const seqs = (records: readonly { seq: number }[]) => records.map((record) => record.seq);
+export const upTo = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
+
+/** The same as the tables keep it, by the fold in memory. */
+export function folded(records: readonly LogRecord[]): RunView | undefined {
+  const memory = new RunMemory();
+  for (const record of records) foldEvent(memory, record.event as RunEvent);
+  return memory.view();
+}
+
+/** How often immediates and timers had their turn while the work went on. */
+export async function turnsDuring(work: Promise<unknown>): Promise<{ immediates: number; timers: number }> {
+  const turns = { immediates: 0, timers: 0 };
+  let isDone = false;
+  const immediate = () => {
+    turns.immediates++;
+    if (!isDone) setImmediate(immediate);
+  };
+  setImmediate(immediate);
+  const timer = setInterval(() => turns.timers++, 1);
+  await work.finally(() => {
+    isDone = true;
+    clearInterval(timer);
+  });
+  return turns;
+}
+
+export type OpenLog = (options?: { now?: () => number }) => Promise<EventLog>;

@@ -1,0 +1,164 @@
+import { randomUUID } from 'node:crypto';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { RunEvent } from '../../../shared/events.ts';
+import type { AccessEntry, Revocation } from '../contract/log.ts';
+import {
+  append,
+  arbitraryDraft,
+  byId,
+  created,
+  eraseAt,
+  folded,
+  instant,
+  matching,
+  type Place,
+  readAll,
+  searchAll,
+  seqs,
+  started,
+  T0,
+} from './kit.ts';
+import { fillForSearch } from './search.ts';
+
+/** What holds across a restart. */
+export function describePersistence(makePlace: () => Promise<Place>): void {
+  test('[L1] seq and runSeq go on where they were after a restart, trimmed or not', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    await append(log, created(), started(), created({ runId: 's' }));
+    await log.close();
+    log = await place.open();
+    expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 3, oldest: 1 });
+    expect(await append(log, started())).toMatchObject([{ seq: 4, runSeq: 3 }]);
+    await log.trim(Date.now() + 60_000);
+    await log.close();
+    log = await place.open();
+    expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 4, oldest: 4 });
+    expect(await append(log, started({ runId: 's' }))).toMatchObject([{ seq: 5, runSeq: 2 }]);
+    expect(seqs(await readAll(log))).toEqual([4, 5]);
+  });
+
+  test('[L3] an eventId is stored once across a restart', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    const event = created();
+    await append(log, started({ runId: 's' }), event);
+    await log.close();
+    log = await place.open();
+    expect(await append(log, event)).toMatchObject([{ seq: 2, runSeq: 1, isDuplicate: true }]);
+  });
+
+  test('[L7] epoch and secret stay with the log', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    const { epoch, secret } = log;
+    await log.close();
+    log = await place.open();
+    expect([log.epoch, log.secret]).toEqual([epoch, secret]);
+  });
+
+  test('[A10] revocations are there after a restart, and after everything has been trimmed', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    await append(log, created(), started());
+    const put: Revocation[] = [
+      { kind: 'jti', id: 'a', atMs: 10, untilMs: 5_000_000_000_000 },
+      { kind: 'sub', id: 'ann', atMs: 20 },
+    ];
+    for (const revocation of put) await log.revocations.put(revocation);
+    await log.trim(Date.now() + 60_000);
+    await log.close();
+    log = await place.open();
+    expect(byId(await log.revocations.all())).toEqual(put);
+    await log.close();
+    await expect(log.revocations.all()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(log.revocations.put({ kind: 'jti', id: 'b', atMs: 1 })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  test('[L9] recordedAt does not go back when the clock did while the server was down', async () => {
+    const place = await makePlace();
+    let log = await place.open({ now: () => T0 + 5_000 });
+    await append(log, started());
+    await log.close();
+    log = await place.open({ now: () => T0 });
+    await append(log, started());
+    const times = (await readAll(log)).map((record) => (record.event as RunEvent).recordedAt);
+    expect(times).toEqual([instant(5), instant(5)]);
+  });
+
+  test('[F10] a run folded across restarts equals the fold of its events in memory', async () => {
+    const place = await makePlace();
+    const drafts = fc
+      .sample(arbitraryDraft(), { numRuns: 200, seed: 7 })
+      .map((item) => ({ ...item, eventId: randomUUID(), projectId: 'p' }));
+    for (let index = 0; index < drafts.length; index += 40) {
+      const log = await place.open();
+      await append(log, ...drafts.slice(index, index + 40));
+      const records = await readAll(log, { scope: { kind: 'run', projectId: 'p', runId: 'r' } });
+      expect((await log.run('p', 'r'))?.run).toEqual(folded(records));
+      await log.close();
+    }
+  });
+
+  test('[V1] a log verifies across restarts, trimmed and erased from, with the checkpoints from before', async () => {
+    const place = await makePlace();
+    const checkpoints = [];
+    for (let round = 0; round < 4; round++) {
+      let now = T0 + round * 1_000;
+      const log = await place.open({ now: () => now });
+      await append(log, created(), started(), started());
+      checkpoints.push((await log.checkpoint()).checkpoint);
+      await eraseAt(log, log.head - 1);
+      now += 500;
+      if (round === 2) await log.trim(T0 + 1_500);
+      expect(await log.verify({ checkpoints })).toMatchObject({ ok: true, to: log.head });
+      await log.close();
+    }
+    const log = await place.open();
+    expect(await log.verify({ checkpoints })).toMatchObject({ ok: true, from: 7, to: 12, erased: 2 });
+    expect(await log.checkpoint()).toEqual({ checkpoint: checkpoints[3], isNew: false });
+  });
+
+  test('[R5] the index is whole after a restart, wherever it was', async () => {
+    const place = await makePlace();
+    let now = T0;
+    const tick = () => {
+      now += 1_000;
+    };
+    for (const count of [3_000, 200, 16_000]) {
+      const log = await place.open({ now: () => now });
+      await fillForSearch(log, count, tick);
+      const records = await readAll(log);
+      for (const [text, projects] of [
+        ['needle', 'all'],
+        ['n2', ['z']],
+        ['failed 17', ['p', 'z']],
+      ] as const) {
+        const found = await searchAll(log, { projects, text });
+        expect(seqs(found.records)).toEqual(seqs(matching(records, { projects, text })));
+      }
+      await log.close();
+    }
+  });
+
+  test('[R16] entries of access are there after a restart', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    const entry: AccessEntry = { at: instant(1), sub: 'ann', action: 'x', outcome: 'ok', via: 'http', count: 3 };
+    await log.access.write([entry]);
+    await log.close();
+    log = await place.open();
+    expect(await log.access.list({ projects: 'all', limit: 9 })).toEqual({ entries: [entry] });
+  });
+
+  test('[L16] what was accepted in the turn of close is there when the log opens again', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    const accepted = append(log, created(), started());
+    await log.close();
+    await accepted;
+    log = await place.open();
+    expect(seqs(await readAll(log))).toEqual([1, 2]);
+  });
+}

@@ -1,0 +1,351 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { foldEvent, type RunEvent } from '../../../shared/events.ts';
+import type { RunView } from '../../../shared/run.ts';
+import { RunMemory } from '../../../shared/run-memory.ts';
+import type { EventLog, KeptApproval, RunQuery } from '../contract/log.ts';
+import {
+  append,
+  arbitraryDraft,
+  created,
+  draft,
+  folded,
+  instant,
+  type OpenLog,
+  one,
+  readAll,
+  started,
+  upTo,
+} from './kit.ts';
+
+/** Runs, stages, artifacts and approvals, as the log keeps and lists them. */
+export function describeViews(openLog: OpenLog): void {
+  test('[L10] a run that is read while events arrive has all of them up to its position', async () => {
+    const log = await openLog();
+    const readings: Promise<unknown>[] = [];
+    log.subscribe((records) => {
+      const reading = log.run('p', 'r').then((found) => {
+        expect(found?.position).toBeGreaterThanOrEqual(records.at(-1)?.seq as number);
+        expect(found?.run).toMatchObject({ lastSeq: found?.position, counts: { stages: found?.position } });
+      });
+      readings.push(reading);
+    });
+    const stageIds = ['a', 'b', 'c', 'd'];
+    for (const stageId of stageIds) await append(log, draft('stage.started', { stageId }));
+    await Promise.all(readings);
+    expect(readings).toHaveLength(4);
+  });
+
+  test('[F10] the rows of a run equal the fold of its events in memory', async () => {
+    const log = await openLog();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(arbitraryDraft(), { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 5 }),
+        async (batches) => {
+          const projectId = `p${log.head}`;
+          const after = log.head;
+          for (const batch of batches) await append(log, ...batch.map((item) => ({ ...item, projectId })));
+          for (const runId of ['r', 's']) {
+            const expected = folded(await readAll(log, { scope: { kind: 'run', projectId, runId }, after }));
+            const found = await log.run(projectId, runId);
+            expect(found?.run).toEqual(expected);
+            if (found) expect(found.position).toBe(log.head);
+          }
+          const { runs } = await log.runs({ canRead: () => true, projectId, limit: 9 });
+          for (const header of runs) {
+            const found = await log.run(projectId, header.runId);
+            const { stages, artifacts, approvals, ...rest } = found?.run ?? ({} as RunView);
+            expect(header).toEqual(rest);
+          }
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+
+  test('[F10] of stages that started at one time the current one is the same, whatever order a store gives to text', async () => {
+    const log = await openLog();
+    const at = { timestamp: instant(1) };
+    await append(
+      log,
+      draft('stage.started', { stageId: '～' }),
+      draft('stage.started', { stageId: '😀' }),
+      draft('stage.started', { stageId: 'a', ...at }),
+      draft('stage.completed', { stageId: 'a', ...at }),
+    );
+    expect((await log.run('p', 'r'))?.run).toEqual(folded(await readAll(log)));
+  });
+
+  test('[L11] the view of a big run and its position are of one moment, while events arrive', async () => {
+    const log = await openLog();
+    const stageId = (index: number) => `s${String(index).padStart(4, '0')}`;
+    const stages = upTo(3_000).map((index) => ({ stageId: stageId(index), name: 'n' }));
+    await append(log, created({ stages }));
+
+    let isDone = false;
+    async function publish(): Promise<void> {
+      for (let index = 1; !isDone; index = (index * 7 + 1) % 3_001) {
+        await append(
+          log,
+          draft('stage.progress', { stageId: stageId(index), progress: index % 100 }),
+          draft('stage.started', { stageId: `${stageId(index)}-${log.head}` }),
+          draft('artifact.created', { artifactId: `f${log.head}`, name: 'n' }),
+          draft('governance.required', { approvalId: `g${log.head}`, title: 't' }),
+          started({ runId: 'other' }),
+        );
+      }
+    }
+    const publishing = publish();
+    const views: { run: RunView; position: number; headBefore: number }[] = [];
+    for (let round = 0; round < 8; round++) {
+      const headBefore = log.head;
+      const found = await log.run('p', 'r');
+      if (found) views.push({ ...found, headBefore });
+    }
+    isDone = true;
+    await publishing;
+
+    const records = await readAll(log, { scope: { kind: 'run', projectId: 'p', runId: 'r' } });
+    const memory = new RunMemory();
+    for (const { run, position, headBefore } of views) {
+      expect(position).toBeGreaterThan(headBefore);
+      while ((records[0]?.seq ?? Number.POSITIVE_INFINITY) <= position) {
+        foldEvent(memory, records.shift()?.event as RunEvent);
+      }
+      expect(run).toEqual(memory.view());
+    }
+    expect(views).toHaveLength(8);
+  });
+
+  test('[L12] runs are listed newest first, page by page, each once, by every filter', async () => {
+    const log = await openLog();
+    const some = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
+    const query = fc.record({
+      projectId: some(one('p', 'q')),
+      status: some(fc.subarray(['created', 'running', 'waiting', 'completed', 'failed'] as const)),
+      labels: some(fc.dictionary(one('k', 'l', 'toString'), one('1', '2'), { maxKeys: 2 })),
+      text: some(one('Alph', 'ALPHA', 'run1', '', 'nowhere')),
+      since: some(fc.nat(6).map(instant)),
+      until: some(fc.nat(6).map(instant)),
+      readable: fc.subarray(['p', 'q', 'z']),
+      approver: some(one('ann', 'bob')),
+      limit: fc.integer({ min: 1, max: 8 }),
+    });
+    const runs = upTo(40).map((index) => ({ projectId: 'pqz'[index % 3] as string, runId: `run${index}` }));
+    for (const [index, run] of runs.entries()) {
+      const labels = { ...(index % 2 ? { k: '1' } : {}), ...(index % 3 ? { l: '2' } : {}) };
+      const name = index % 4 ? 'alphabet' : 'beta';
+      await append(log, created({ ...run, name, labels, timestamp: instant(index % 5) }));
+      if (index % 3 === 1) await append(log, started(run));
+      if (index % 7 === 1) await append(log, draft('run.failed', { ...run, error: { message: 'x' } }));
+      if (index % 7 === 2) await append(log, draft('run.completed', run));
+      const approvers = [index % 2 ? 'ann' : 'bob'];
+      const request = draft('governance.required', { ...run, approvalId: 'x', title: 't', approvers });
+      if (index % 4 === 0) await append(log, request);
+      if (index % 8 === 0) {
+        await append(log, draft('approval.granted', { ...run, approvalId: 'x', decidedBy: 'ann' }));
+      }
+    }
+    const views = await Promise.all(
+      runs.map(async ({ projectId, runId }) => (await log.run(projectId, runId))?.run as RunView),
+    );
+
+    await fc.assert(
+      fc.asyncProperty(query, async ({ readable, approver, ...filters }) => {
+        const { projectId, status, labels = {}, text = '', since, until } = filters;
+        const expected = views.filter(
+          (view) =>
+            readable.includes(view.projectId) &&
+            (projectId ?? view.projectId) === view.projectId &&
+            (status?.includes(view.status as never) ?? true) &&
+            Object.entries(labels).every(([key, value]) => view.labels[key] === value) &&
+            `${view.name}\n${view.runId}`.toLowerCase().includes(text.toLowerCase()) &&
+            (since === undefined || view.createdAt >= since) &&
+            (until === undefined || view.createdAt < until) &&
+            (approver === undefined ||
+              view.approvals.some((item) => item.status === 'pending' && item.approvers?.includes(approver))),
+        );
+        const found: string[] = [];
+        const times: string[] = [];
+        let after: RunQuery['after'];
+        do {
+          const page = await log.runs({
+            ...filters,
+            canRead: (id) => readable.includes(id),
+            hasPending: approver === undefined ? undefined : (item) => item.approvers?.includes(approver) ?? false,
+            after,
+          });
+          expect(page.runs.length).toBeLessThanOrEqual(filters.limit);
+          expect(page.position).toBe(log.head);
+          found.push(...page.runs.map((run) => run.runId));
+          times.push(...page.runs.map((run) => run.createdAt));
+          after = page.next;
+        } while (after);
+        expect([...found].sort()).toEqual(expected.map((view) => view.runId).sort());
+        expect(times).toEqual([...times].sort().reverse());
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test('[L12] runs that arrive between two pages neither repeat nor hide an older one', async () => {
+    const log = await openLog();
+    for (const index of upTo(4)) await append(log, created({ runId: `r${index}`, timestamp: instant(1) }));
+    const query = { canRead: () => true, limit: 2 };
+    const first = await log.runs(query);
+    await append(log, created({ runId: 'newer', timestamp: instant(1) }), created({ runId: 'old' }));
+    const second = await log.runs({ ...query, after: first.next });
+    const third = await log.runs({ ...query, after: second.next });
+    const ids = [first, second, third].flatMap((page) => page.runs.map((run) => run.runId));
+    expect(ids).toEqual(['r4', 'r3', 'r2', 'r1', 'old']);
+    expect(first.position).toBe(4);
+  });
+
+  test('[L12] the projects of a run id are known', async () => {
+    const log = await openLog();
+    await append(log, created(), created({ projectId: 'q' }), created({ projectId: 'z', runId: 's' }));
+    expect((await log.projectsOf('r')).sort()).toEqual(['p', 'q']);
+    expect(await log.projectsOf('unknown')).toEqual([]);
+    expect(await log.projectsOf('r', ['q', 'x', 'p'])).toEqual(['q', 'p']);
+    expect(await log.projectsOf('r', ['q'])).toEqual(['q']);
+    expect(await log.projectsOf('r', [])).toEqual([]);
+    expect(await log.projectsOf('unknown', ['p'])).toEqual([]);
+    expect(await log.run('z', 'r')).toBeUndefined();
+  });
+
+  test('[L21] approvals are listed newest request first, page by page, each once, by status and by who may read', async () => {
+    const log = await openLog();
+    const statuses = ['pending', 'granted', 'denied', 'expired'] as const;
+    for (const index of upTo(40)) {
+      const run = { projectId: 'pqz'[index % 3] as string, runId: `run${index % 7}` };
+      const approvalId = `a${index}`;
+      await append(log, draft('governance.required', { ...run, approvalId, title: 't', requiredApprovals: 2 }));
+      const decision = { ...run, approvalId, decidedBy: 'ann', reason: 'no' };
+      if (index % 4 === 1)
+        for (const decidedBy of ['ann', 'bob'])
+          await append(log, draft('approval.granted', { ...run, approvalId, decidedBy }));
+      if (index % 4 === 2) await append(log, draft('approval.denied', decision));
+      if (index % 4 === 3) await append(log, draft('approval.denied', { ...decision, expired: true }));
+    }
+    await append(log, draft('run.completed', { projectId: 'p', runId: 'run3' }));
+    const everything: KeptApproval[] = [];
+    for (const projectId of ['p', 'q', 'z']) {
+      for (const index of upTo(7)) {
+        const { run } = (await log.run(projectId, `run${index - 1}`)) ?? {};
+        const kept = run?.approvals.map((approval) => {
+          return { projectId, runId: run.runId, isRunOver: run.status === 'completed', approval };
+        });
+        everything.push(...(kept ?? []));
+      }
+    }
+    everything.sort((a, b) => b.approval.order.seq - a.approval.order.seq);
+    expect(everything.length).toBe(40);
+
+    const query = fc.record({
+      status: fc.option(fc.subarray([...statuses]), { nil: undefined }),
+      readable: fc.subarray(['p', 'q', 'z']),
+      limit: fc.integer({ min: 1, max: 12 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(query, async ({ status, readable, limit }) => {
+        const expected = everything.filter(
+          (kept) => readable.includes(kept.projectId) && (status?.includes(kept.approval.status) ?? true),
+        );
+        const found: KeptApproval[] = [];
+        let after: number | undefined;
+        do {
+          const page = await log.approvals({ canRead: (id) => readable.includes(id), status, limit, after });
+          expect(page.approvals.length).toBeLessThanOrEqual(limit);
+          found.push(...page.approvals);
+          after = page.next;
+          // What says that there is more is right.
+          expect(after !== undefined).toBe(found.length < expected.length);
+        } while (after !== undefined);
+        expect(found).toEqual(expected);
+      }),
+    );
+    const { projectId, runId, approval } = everything[0] as KeptApproval;
+    expect(await log.approval(projectId, runId, approval.approvalId)).toEqual(approval);
+    expect(await log.approval(projectId, runId, 'unknown')).toBeUndefined();
+    expect(await log.approval(projectId, 'unknown', approval.approvalId)).toBeUndefined();
+  });
+
+  test('[L21] an approval that is asked for between two pages neither repeats nor hides an older one', async () => {
+    const log = await openLog();
+    const request = (approvalId: string) => append(log, draft('governance.required', { approvalId, title: 't' }));
+    for (const id of ['a', 'b', 'c', 'd']) await request(id);
+    const query = { canRead: () => true, limit: 2 };
+    const first = await log.approvals(query);
+    await request('e');
+    const second = await log.approvals({ ...query, after: first.next });
+    expect([first, second].map((page) => page.approvals.map(({ approval }) => approval.approvalId))).toEqual([
+      ['d', 'c'],
+      ['b', 'a'],
+    ]);
+    expect(second.next).toBeUndefined();
+  });
+
+  test('[L22] pending approvals are found by their run, and by when they expire, the soonest first', async () => {
+    const log = await openLog();
+    const expiries = { a: instant(30), b: undefined, c: instant(10), d: instant(20), e: instant(5) };
+    for (const [approvalId, expiresAt] of Object.entries(expiries)) {
+      const runId = approvalId < 'c' ? 'r' : 's';
+      const more = expiresAt === undefined ? {} : { expiresAt };
+      await append(log, draft('governance.required', { runId, approvalId, title: 't', ...more }));
+    }
+    await append(log, draft('approval.granted', { runId: 's', approvalId: 'e', decidedBy: 'ann' }));
+    await append(log, draft('run.failed', { runId: 's', error: { message: 'x' } }));
+    const found = async (...query: Parameters<EventLog['pendingApprovals']>) =>
+      (await log.pendingApprovals(...query)).map(({ isRunOver, approval }) => [approval.approvalId, isRunOver]);
+    expect(await found('expiring', 9)).toEqual([
+      ['c', true],
+      ['d', true],
+      ['a', false],
+    ]);
+    expect(await found('expiring', 1)).toEqual([['c', true]]);
+    expect((await found({ projectId: 'p', runId: 'r' }, 9)).sort()).toEqual([
+      ['a', false],
+      ['b', false],
+    ]);
+    expect(await found({ projectId: 'p', runId: 'r' }, 1)).toHaveLength(1);
+    expect(await found({ projectId: 'q', runId: 'r' }, 9)).toEqual([]);
+  });
+
+  test('[L13] who asks again and again for changed runs has the last state of each, in the order of change', async () => {
+    const log = await openLog();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(arbitraryDraft(), { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 6 }),
+        fc.integer({ min: 1, max: 3 }),
+        fc.boolean(),
+        async (batches, limit, ofOneProject) => {
+          const begin = log.head;
+          const projects = [`p${begin}`, `q${begin}`];
+          const latest = new Map<string, unknown>();
+          let after = begin;
+          for (const batch of batches) {
+            await append(log, ...batch.map((item) => ({ ...item, projectId: `${item.projectId}${begin}` })));
+            while (after < log.head) {
+              const page = await log.runsChangedSince({
+                after,
+                limit,
+                projectId: ofOneProject ? projects[0] : undefined,
+              });
+              const changes = page.runs.map((run) => run.lastSeq);
+              expect(changes).toEqual(changes.toSorted((a, b) => a - b));
+              expect(changes.every((seq) => seq > after && seq <= page.scannedTo)).toBe(true);
+              expect(page.runs.length).toBeLessThanOrEqual(limit);
+              for (const run of page.runs) latest.set(`${run.projectId} ${run.runId}`, run);
+              after = page.scannedTo;
+            }
+            expect(await log.runsChangedSince({ after, limit })).toEqual({ runs: [], scannedTo: after });
+          }
+          const found = await log.runs({ canRead: (id) => projects.includes(id), limit: 9 });
+          const expected = found.runs.filter((run) => !ofOneProject || run.projectId === projects[0]);
+          expect(latest).toEqual(new Map(expected.map((run) => [`${run.projectId} ${run.runId}`, run])));
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+}

@@ -1,0 +1,237 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { AccessEntry, AccessQuery, EventLog, SearchQuery } from '../contract/log.ts';
+import {
+  append,
+  created,
+  draft,
+  instant,
+  matching,
+  type OpenLog,
+  one,
+  readAll,
+  searchAll,
+  seqs,
+  started,
+  T0,
+  turnsDuring,
+  untilIndexed,
+  upTo,
+} from './kit.ts';
+
+const VOCABULARY = [
+  'reads',
+  'aligned',
+  'Émile',
+  'failed',
+  'fail',
+  'run-17',
+  'no space left',
+  '東京',
+  'readsorted',
+  '🚀',
+];
+
+/** Events of three projects in bursts, of several actors, a second apart each hundred. */
+export async function fillForSearch(log: EventLog, count: number, tick: () => void): Promise<void> {
+  for (let from = 0; from < count; from += 100) {
+    tick();
+    const drafts = upTo(100).map((index) => {
+      const at = from + index;
+      const projectId = 'pqz'[(at >> 5) % (at % 7 === 0 ? 3 : 2)] as string;
+      const words = [at, at >> 3, at * 7].map((pick) => VOCABULARY[pick % VOCABULARY.length]);
+      const message = `${words.join(' ')} n${at} ${at % 5_000 === 1 ? 'needle' : ''}`;
+      const type = at % 11 === 0 ? 'stage.started' : 'stage.progress';
+      const rest = type === 'stage.progress' ? { message } : { name: message.slice(0, 100) };
+      return draft(type, { projectId, runId: 'rs'[at % 2], stageId: `stage-${at % 40}`, ...rest });
+    });
+    await log.append({ actor: ['ann', 'bob', 'ci'][(from / 100) % 3] as string, drafts });
+  }
+  await untilIndexed(log);
+}
+
+/** Search by words and by the narrowest index. */
+export function describeSearch(openLog: OpenLog): void {
+  test('[R1] [R2] a search finds what a look at every event finds, newest first, each once, while events arrive', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    const tick = () => {
+      now += 1_000;
+    };
+    // So many that blocks of the index are full, that one project falls behind, and that some are in memory alone.
+    await fillForSearch(log, 20_000, tick);
+    const fields = {
+      text: fc.option(
+        fc
+          .array(
+            one(...VOCABULARY, 'n1', 'n19', '"no space"', '"space no"', 'needle', 'emile', 'STAGE', 'ann', 'ali'),
+            {
+              minLength: 1,
+              maxLength: 3,
+            },
+          )
+          .map((words) => words.join(' ')),
+        { nil: undefined, freq: 6 },
+      ),
+      runId: fc.option(one('r', 's', 'none'), { nil: undefined }),
+      types: fc.option(one(new Set(['stage.started']), new Set(['stage.started', 'stage.progress'])), {
+        nil: undefined,
+      }),
+      actor: fc.option(one('ann', 'bob', 'nobody'), { nil: undefined }),
+      sinceMs: fc.option(fc.integer({ min: -1, max: 205 }), { nil: undefined, freq: 2 }),
+      untilMs: fc.option(fc.integer({ min: -1, max: 205 }), { nil: undefined, freq: 2 }),
+      before: fc.option(fc.integer({ min: 1, max: 20_001 }), { nil: undefined, freq: 2 }),
+      limit: one(7, 50, 500),
+    };
+    const query = fc.record({
+      projects: one<SearchQuery['projects']>('all', ['p'], ['q', 'z'], [], ['none', 'z']),
+      ...fields,
+    });
+    const records = await readAll(log);
+    await fc.assert(
+      fc.asyncProperty(query, async ({ sinceMs, untilMs, ...rest }) => {
+        const at = (seconds: number | undefined) => (seconds === undefined ? undefined : T0 + seconds * 1_000);
+        const asked = {
+          ...rest,
+          sinceMs: at(sinceMs),
+          untilMs: at(untilMs),
+          before: rest.before ?? records.length + 1,
+        };
+        await append(log, draft('stage.progress', { stageId: 'a', message: VOCABULARY.join(' ') }));
+        const found = await searchAll(log, asked);
+        expect(seqs(found.records)).toEqual(seqs(matching(records, asked)));
+        expect(found.records.map(({ json }) => json)).toEqual(matching(records, asked).map(({ json }) => json));
+      }),
+      { numRuns: 60 },
+    );
+  }, 60_000);
+
+  test('[R5] an event is found at once after it was published', async () => {
+    const log = await openLog();
+    for (const index of upTo(5)) {
+      await append(log, created({ name: `unheard-of ${index}` }));
+      expect(seqs((await log.search({ projects: 'all', text: `unheard-of ${index}`, limit: 5 })).records)).toEqual([
+        index,
+      ]);
+    }
+  });
+
+  test('[R6] what was trimmed is found no more, and what stays is', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    await fillForSearch(log, 5_000, () => {
+      now += 1_000;
+    });
+    for (const oldest of [1_501, 3_001, 5_000]) {
+      await log.trim(T0 + (oldest / 100) * 1_000 + 1_000 - 1);
+      const kept = await readAll(log);
+      for (const text of [undefined, 'fail', 'needle']) {
+        const asked = { projects: 'all' as const, text };
+        expect(seqs((await searchAll(log, asked)).records)).toEqual(seqs(matching(kept, asked)));
+      }
+    }
+    expect((await readAll(log)).length).toBeLessThan(101);
+  });
+
+  test('[R1] positionBefore is the last position that was recorded before an instant', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    expect(await log.positionBefore(T0)).toBe(0);
+    for (const at of [0, 0, 5, 5, 9]) {
+      now = T0 + at;
+      await append(log, started());
+    }
+    const ask = (at: number) => log.positionBefore(T0 + at);
+    expect(await Promise.all([-1, 0, 1, 5, 6, 9, 10].map(ask))).toEqual([0, 0, 2, 2, 4, 4, 5]);
+    await log.trim(T0 + 5);
+    expect(await Promise.all([-1, 1, 5, 6].map(ask))).toEqual([2, 2, 2, 4]);
+  });
+
+  test('[R7] where much has to be looked through and little is found, a search lets others have their turn, and answers with what it has', async () => {
+    const log = await openLog();
+    for (let batch = 0; batch < 60; batch++) {
+      await append(log, ...upTo(1_000).map(() => draft('stage.started', { stageId: 'a' })));
+    }
+    const rare = { projects: 'all' as const, types: new Set(['run.failed']), limit: 5 };
+    const searching = searchAll(log, rare);
+    const turns = await turnsDuring(searching);
+    expect(turns.immediates).toBeGreaterThan(3);
+    expect(await searching).toEqual({ records: [], pages: 2 });
+    const first = await log.search(rare);
+    expect(first).toMatchObject({ records: [], next: expect.any(Number) });
+    const aborted = await log.search({ ...rare, signal: AbortSignal.abort() });
+    expect(aborted.next).toBe(60_001);
+  });
+}
+
+/** The record of who read what. */
+export function describeAccess(openLog: OpenLog): void {
+  const entry = (second: number, fields: Partial<AccessEntry> = {}): AccessEntry => ({
+    at: instant(second),
+    sub: 'ann',
+    action: 'run.get',
+    outcome: 'ok',
+    via: 'ws',
+    count: 1,
+    ...fields,
+  });
+
+  test('[R16] entries of access are listed newest first, page by page, each once, by every filter', async () => {
+    const log = await openLog();
+    const entries = upTo(600).map((index) =>
+      entry(index, {
+        sub: [null, 'ann', 'bob'][index % 3] as string | null,
+        action: index % 2 ? 'run.get' : 'event.search',
+        outcome: index % 5 ? 'ok' : 'FORBIDDEN',
+        ...(index % 4 ? { projectId: 'pqz'[index % 4] ?? 'p' } : {}),
+        ...(index % 7 ? { runId: `r${index % 2}` } : {}),
+        ...(index % 9 ? {} : { detail: 'resume', count: index }),
+      }),
+    );
+    for (let from = 0; from < 600; from += 200) await log.access.write(entries.slice(from, from + 200));
+    const query = fc.record({
+      projects: one<AccessQuery['projects']>('all', ['q'], ['q', 'z'], []),
+      sub: fc.option(one('ann', 'eve'), { nil: undefined }),
+      action: fc.option(one('run.get'), { nil: undefined }),
+      projectId: fc.option(one('q', 'none'), { nil: undefined }),
+      runId: fc.option(one('r0', 'r1'), { nil: undefined }),
+      outcome: fc.option(one('ok', 'FORBIDDEN'), { nil: undefined }),
+      since: fc.option(fc.integer({ min: 0, max: 620 }), { nil: undefined }),
+      until: fc.option(fc.integer({ min: 0, max: 620 }), { nil: undefined }),
+      limit: one(3, 100),
+    });
+    await fc.assert(
+      fc.asyncProperty(query, async ({ since, until, ...rest }) => {
+        const at = (second: number | undefined) => (second === undefined ? undefined : T0 + second * 1_000);
+        const asked = { ...rest, sinceMs: at(since), untilMs: at(until) };
+        const listed: AccessEntry[] = [];
+        for (let before: number | undefined; ; ) {
+          const page = await log.access.list({ ...asked, before });
+          listed.push(...page.entries);
+          before = page.next;
+          if (before === undefined) break;
+        }
+        const expected = entries.filter(
+          (each) =>
+            (rest.projects === 'all' || (each.projectId !== undefined && rest.projects.includes(each.projectId))) &&
+            (['sub', 'action', 'projectId', 'runId', 'outcome'] as const).every(
+              (key) => rest[key] === undefined || each[key] === rest[key],
+            ) &&
+            (since === undefined || each.at >= instant(since)) &&
+            (until === undefined || each.at < instant(until)),
+        );
+        expect(listed).toEqual(expected.reverse());
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('[R17] entries of access go with the events of their time, and the times of those that stay never go back', async () => {
+    const log = await openLog();
+    await log.access.write([entry(5), entry(9), entry(2)]);
+    const times = async () => (await log.access.list({ projects: 'all', limit: 9 })).entries.map(({ at }) => at);
+    expect(await times()).toEqual([9, 9, 5].map(instant));
+    await log.trim(T0 + 9_000);
+    expect(await times()).toEqual([9, 9].map(instant));
+  });
+}

@@ -1,0 +1,152 @@
+import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
+import type { AccessEntry, AccessPage, AccessQuery, AccessRecord } from '../contract/log.ts';
+import { transact } from './database.ts';
+import { Backwards, type Source } from './newest-first.ts';
+
+/** The access record in the file of the log: one row an entry, in the order of writing, `at_ms` never falling. */
+
+/** Rows that one `list` looks at before it answers. */
+const BUDGET = 50_000;
+const TRIM_ROWS = 1_000;
+
+export type SqliteAccessParts = {
+  db: DatabaseSyncInstance;
+  slice: <T>(work: (until: number) => T) => Promise<T>;
+};
+
+type Row = {
+  id: number;
+  at_ms: number;
+  sub: string | null;
+  action: string;
+  project_id: string | null;
+  run_id: string | null;
+  outcome: string;
+  via: AccessEntry['via'];
+  detail: string | null;
+  count: number;
+};
+
+export class SqliteAccess implements AccessRecord {
+  readonly #parts: SqliteAccessParts;
+  readonly #statements: ReturnType<typeof prepareAccess>;
+
+  constructor(parts: SqliteAccessParts) {
+    this.#parts = parts;
+    this.#statements = prepareAccess(parts.db);
+  }
+
+  async write(entries: readonly AccessEntry[]): Promise<void> {
+    const { lastMs, insert } = this.#statements;
+    await this.#parts.slice(() => {
+      transact(this.#parts.db, 'NORMAL', () => {
+        const last = lastMs.get() as { ms: number | null };
+        for (const { at, sub, action, projectId, runId, outcome, via, detail, count } of entries) {
+          // What is searched and trimmed by time needs a time that does not go back.
+          const atMs = Math.max(Date.parse(at), last.ms ?? 0);
+          last.ms = atMs;
+          insert.run(atMs, sub, action, projectId ?? null, runId ?? null, outcome, via, detail ?? null, count);
+        }
+      });
+    });
+  }
+
+  /** By the narrowest index: of projects, or of time. */
+  async list({ projects, before, sinceMs, untilMs, limit, signal, ...query }: AccessQuery): Promise<AccessPage> {
+    const { firstSince, backAll, backProject } = this.#statements;
+    const wantedProjects =
+      query.projectId === undefined
+        ? projects
+        : projects === 'all' || projects.includes(query.projectId)
+          ? [query.projectId]
+          : [];
+    const entries: AccessEntry[] = [];
+    let position = before ?? Number.MAX_SAFE_INTEGER;
+    const rows = await this.#parts.slice(() => {
+      const idOf = (ms: number) => (firstSince.get(ms) as { id: number | null }).id ?? Number.MAX_SAFE_INTEGER;
+      const low = sinceMs === undefined ? 0 : idOf(sinceMs);
+      if (untilMs !== undefined) position = Math.min(position, idOf(untilMs));
+      const source = (statement: StatementSyncInstance, ...of: string[]): Source<Row> => {
+        return (below, limit) => statement.all(...of, low, below, limit) as Row[];
+      };
+      const sources =
+        wantedProjects === 'all'
+          ? [source(backAll)]
+          : wantedProjects.map((projectId) => source(backProject, projectId));
+      return new Backwards(sources, ({ id }) => id, position);
+    });
+    let looked = 0;
+    let isDone = false;
+    while (!isDone && entries.length < limit && looked < BUDGET && !signal?.aborted) {
+      await this.#parts.slice((until) => {
+        do {
+          const next = rows.next();
+          for (const row of next.rows) {
+            if (entries.length >= limit) return;
+            position = row.id;
+            looked++;
+            if (matches(row, query)) entries.push(toEntry(row));
+          }
+          // Of rows that are not asked for, too, it is known how far they have been looked at.
+          position = Math.min(position, next.known || position);
+          isDone = next.known === 0;
+        } while (!isDone && entries.length < limit && looked < BUDGET && performance.now() < until);
+      });
+    }
+    return isDone ? { entries } : { entries, next: position };
+  }
+
+  /** Forgets what is older than an instant, in slices. */
+  async trim(beforeMs: number): Promise<void> {
+    for (let removed = TRIM_ROWS; removed === TRIM_ROWS; ) {
+      removed = await this.#parts.slice(() => {
+        let changes = 0;
+        transact(this.#parts.db, 'NORMAL', () => {
+          changes = Number(this.#statements.trim.run(beforeMs, TRIM_ROWS).changes);
+        });
+        return changes;
+      });
+    }
+  }
+}
+
+function matches(row: Row, { sub, action, runId, outcome }: Pick<AccessQuery, 'sub' | 'action' | 'runId' | 'outcome'>) {
+  return (
+    (sub === undefined || row.sub === sub) &&
+    (action === undefined || row.action === action) &&
+    (runId === undefined || row.run_id === runId) &&
+    (outcome === undefined || row.outcome === outcome)
+  );
+}
+
+function toEntry({ at_ms, sub, action, project_id, run_id, outcome, via, detail, count }: Row): AccessEntry {
+  return {
+    at: new Date(at_ms).toISOString(),
+    sub,
+    action,
+    ...(project_id === null ? {} : { projectId: project_id }),
+    ...(run_id === null ? {} : { runId: run_id }),
+    outcome,
+    via,
+    ...(detail === null ? {} : { detail }),
+    count,
+  };
+}
+
+export function prepareAccess(db: DatabaseSyncInstance) {
+  const back = (where: string) =>
+    db.prepare(`SELECT * FROM access WHERE ${where} id >= ? AND id < ? ORDER BY id DESC LIMIT ?`);
+  return {
+    lastMs: db.prepare('SELECT max(at_ms) AS ms FROM access'),
+    firstSince: db.prepare(
+      'SELECT min(id) AS id FROM (SELECT id FROM access WHERE at_ms >= ? ORDER BY at_ms, id LIMIT 1)',
+    ),
+    insert: db.prepare(
+      `INSERT INTO access (at_ms, sub, action, project_id, run_id, outcome, via, detail, count)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    backAll: back(''),
+    backProject: back('project_id = ? AND'),
+    trim: db.prepare('DELETE FROM access WHERE id IN (SELECT id FROM access WHERE at_ms < ? ORDER BY at_ms LIMIT ?)'),
+  };
+}

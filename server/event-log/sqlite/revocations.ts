@@ -1,0 +1,49 @@
+import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
+import type { Revocation, Revocations } from '../contract/log.ts';
+
+/** Read in one slice. */
+const PAGE = 1_000;
+
+export class SqliteRevocations implements Revocations {
+  readonly #slice: <T>(work: () => T) => Promise<T>;
+  readonly #list: StatementSyncInstance;
+  readonly #put: StatementSyncInstance;
+  readonly #forget: StatementSyncInstance;
+
+  /** `slice` runs a piece of work in its turn. */
+  constructor(db: DatabaseSyncInstance, slice: <T>(work: () => T) => Promise<T>) {
+    this.#slice = slice;
+    this.#list = db.prepare(
+      'SELECT kind, id, at_ms, until_ms FROM revocations WHERE (kind, id) > (?, ?) ORDER BY kind, id LIMIT ?',
+    );
+    this.#put = db.prepare(
+      `INSERT INTO revocations (kind, id, at_ms, until_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
+       SET at_ms = max(at_ms, excluded.at_ms), until_ms = coalesce(excluded.until_ms, until_ms)`,
+    );
+    this.#forget = db.prepare('DELETE FROM revocations WHERE until_ms < ?');
+  }
+
+  async all(): Promise<Revocation[]> {
+    const revocations: Revocation[] = [];
+    for (;;) {
+      const { kind = '', id = '' } = revocations.at(-1) ?? {};
+      const page = await this.#slice(() => this.#list.all(kind, id, PAGE).map(toRevocation));
+      revocations.push(...page);
+      if (page.length < PAGE) return revocations;
+    }
+  }
+
+  /** A transaction of its own, and so durable when it returns. */
+  async put({ kind, id, atMs, untilMs }: Revocation): Promise<void> {
+    await this.#slice(() => this.#put.run(kind, id, atMs, untilMs ?? null));
+  }
+
+  async forget(expiredBeforeMs: number): Promise<void> {
+    await this.#slice(() => this.#forget.run(expiredBeforeMs));
+  }
+}
+
+function toRevocation(value: unknown): Revocation {
+  const row = value as { kind: Revocation['kind']; id: string; at_ms: number; until_ms: number | null };
+  return { kind: row.kind, id: row.id, atMs: row.at_ms, ...(row.until_ms === null ? {} : { untilMs: row.until_ms }) };
+}

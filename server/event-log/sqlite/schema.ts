@@ -1,0 +1,215 @@
+import type { DatabaseSyncInstance } from '@photostructure/sqlite';
+import { RunwireError } from '../../../shared/errors.ts';
+import { attest } from '../integrity/attestation.ts';
+import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
+import type { AuditKeys } from '../integrity/keys.ts';
+
+/**
+ * `cache_size` in KiB and `wal_autocheckpoint` in pages: the defaults (2 MB, 4 MB) are smaller than the stages of one
+ * big run, whose rows would be read and checkpointed over and over. `secure_delete`: what a row said is not to lie about in
+ * the file once it is gone.
+ */
+export const PRAGMAS = `
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = FULL;
+  PRAGMA temp_store = MEMORY;
+  PRAGMA cache_size = -65536;
+  PRAGMA wal_autocheckpoint = 4000;
+  PRAGMA secure_delete = ON;
+`;
+
+/** Of the database, and what signs. */
+type Migration = string | ((db: DatabaseSyncInstance, keys: () => AuditKeys) => void);
+
+/** Migrations, in order: the n-th takes a file from version n to n + 1. Never edit one that has been released. */
+export const migrations: readonly Migration[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE runs (
+    row_id INTEGER PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    UNIQUE (project_id, run_id)
+  );
+  CREATE INDEX runs_by_id ON runs (run_id);
+  CREATE INDEX runs_by_created ON runs (created_at, row_id);
+  CREATE INDEX runs_by_project ON runs (project_id, created_at, row_id);
+  CREATE INDEX runs_by_change ON runs (last_seq);
+  CREATE TABLE stages (
+    run_row INTEGER NOT NULL,
+    stage_id TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    start_key TEXT,
+    state TEXT NOT NULL,
+    PRIMARY KEY (run_row, stage_id)
+  ) WITHOUT ROWID;
+  CREATE INDEX stages_running ON stages (run_row, start_key) WHERE start_key IS NOT NULL;
+  CREATE TABLE artifacts (
+    run_row INTEGER NOT NULL,
+    artifact_id TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (run_row, artifact_id)
+  ) WITHOUT ROWID;
+  CREATE TABLE approvals (
+    run_row INTEGER NOT NULL,
+    approval_id TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (run_row, approval_id)
+  ) WITHOUT ROWID;
+  CREATE INDEX approvals_pending ON approvals (run_row) WHERE status = 'pending';
+  CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    run_row INTEGER NOT NULL,
+    run_seq INTEGER NOT NULL,
+    project_id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    recorded_at_ms INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    salt BLOB NOT NULL,
+    payload_hash BLOB NOT NULL,
+    prev_hash BLOB NOT NULL
+  );
+  -- The rowid is every index's last column: these two are also ordered by seq.
+  CREATE INDEX events_by_run ON events (run_row);
+  CREATE UNIQUE INDEX events_by_id ON events (project_id, event_id);
+  CREATE INDEX events_by_project ON events (project_id);
+  CREATE TABLE event_users (
+    user_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (user_id, seq)
+  ) WITHOUT ROWID;
+  CREATE INDEX event_users_by_seq ON event_users (seq);
+  `,
+  `
+  ALTER TABLE approvals ADD COLUMN request_seq INTEGER GENERATED ALWAYS AS (json_extract(state, '$.order.seq')) VIRTUAL;
+  ALTER TABLE approvals ADD COLUMN expires_at TEXT GENERATED ALWAYS AS (json_extract(state, '$.expiresAt')) VIRTUAL;
+  CREATE INDEX approvals_by_request ON approvals (request_seq);
+  CREATE INDEX approvals_pending_by_request ON approvals (request_seq) WHERE status = 'pending';
+  CREATE INDEX approvals_expiring ON approvals (expires_at) WHERE status = 'pending';
+  `,
+  `
+  CREATE TABLE revocations (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    until_ms INTEGER,
+    PRIMARY KEY (kind, id)
+  ) WITHOUT ROWID;
+  `,
+  (db, keys) => {
+    db.exec(`
+      CREATE TABLE log_head (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, hash BLOB NOT NULL);
+      CREATE TABLE checkpoints (seq INTEGER PRIMARY KEY, checkpoint TEXT NOT NULL);
+      CREATE TABLE erasures (seq INTEGER PRIMARY KEY, erasure TEXT NOT NULL);
+    `);
+    adoptEnds(db, keys);
+  },
+  `
+  -- \`seqs\`: JSON of the positions, NULL where they are contiguous. \`firsts\`: JSON of the first term of each chunk.
+  CREATE TABLE search_blocks (
+    block INTEGER PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    seqs TEXT,
+    firsts TEXT NOT NULL
+  );
+  CREATE INDEX search_blocks_by_seq ON search_blocks (last_seq);
+  CREATE INDEX search_blocks_by_project ON search_blocks (project_id, last_seq);
+  CREATE TABLE search_chunks (chunk INTEGER PRIMARY KEY, lines TEXT NOT NULL);
+  CREATE TABLE access (
+    id INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    sub TEXT,
+    action TEXT NOT NULL,
+    project_id TEXT,
+    run_id TEXT,
+    outcome TEXT NOT NULL,
+    via TEXT NOT NULL,
+    detail TEXT,
+    count INTEGER NOT NULL
+  );
+  CREATE INDEX access_by_time ON access (at_ms);
+  CREATE INDEX access_by_project ON access (project_id) WHERE project_id IS NOT NULL;
+  `,
+];
+
+/** A log of a release that did not say where it begins and ends is taken as it is, this once. */
+function adoptEnds(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
+  const end = (order: string) =>
+    db.prepare(`${CHAINED_ROWS} ORDER BY seq ${order} LIMIT 1`).get() as ChainedRow | undefined;
+  const [first, last] = [end('ASC'), end('DESC')];
+  db.prepare('INSERT INTO log_head (id, seq, hash) VALUES (1, ?, ?)').run(
+    last?.seq ?? 0,
+    last ? rowHash(last) : GENESIS,
+  );
+  if (!first || first.seq === 1) return;
+  const { value: epoch } = db.prepare(`SELECT value FROM meta WHERE key = 'epoch'`).get() as { value: string };
+  const hash = Buffer.from(first.prevHash).toString('hex');
+  const trimming = attest(keys(), 'trimming', { epoch, seq: first.seq - 1, hash });
+  db.prepare(`INSERT INTO meta (key, value) VALUES ('trimming', ?)`).run(JSON.stringify(trimming));
+}
+
+/** A column of whole numbers; NULL for what JavaScript cannot hold, where the whole row could not be read. */
+export const safeInteger = (column: string): string =>
+  `CASE WHEN ${column} BETWEEN 0 AND ${Number.MAX_SAFE_INTEGER} THEN ${column} END`;
+
+/** Rows as they are chained, but for `WHERE` and the like. A run of another project is none of the row's. */
+export const CHAINED_ROWS = `SELECT seq, e.project_id AS projectId, run_id AS runId, ${safeInteger('run_seq')} AS runSeq,
+    type, event_id AS eventId, actor, ${safeInteger('recorded_at_ms')} AS recordedAtMs, payload_hash AS payloadHash,
+    prev_hash AS prevHash
+  FROM events e LEFT JOIN runs r ON r.row_id = e.run_row AND r.project_id = e.project_id`;
+
+/** Marks a file as ours ("RWir"), so that we never write into somebody else's database. */
+const APPLICATION_ID = 0x52576972;
+
+const pragma = (db: DatabaseSyncInstance, name: string) =>
+  Number(Object.values(db.prepare(`PRAGMA ${name}`).get() as object)[0]);
+
+/** Throws `UNAVAILABLE` for a file whose schema is not the newest. */
+export function demandSchema(db: DatabaseSyncInstance): void {
+  if (pragma(db, 'application_id') !== APPLICATION_ID) {
+    throw new RunwireError('UNAVAILABLE', 'the database file belongs to another program');
+  }
+  if (pragma(db, 'user_version') === migrations.length) return;
+  throw new RunwireError('UNAVAILABLE', 'the database is of another release: start the server of this one on it first');
+}
+
+/** Brings a new or older file to the newest schema; refuses a foreign or a newer one. */
+export function migrate(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
+  const applicationId = pragma(db, 'application_id');
+  const version = pragma(db, 'user_version');
+  const tables = Number(Object.values(db.prepare('SELECT count(*) FROM sqlite_schema').get() as object)[0]);
+  if (tables > 0 && applicationId !== APPLICATION_ID) {
+    throw new RunwireError('UNAVAILABLE', 'the database file belongs to another program');
+  }
+  if (version > migrations.length) {
+    throw new RunwireError(
+      'UNAVAILABLE',
+      `the database has schema version ${version}, newer than the ${migrations.length} that this release knows: upgrade runwire`,
+    );
+  }
+  for (let from = version; from < migrations.length; from++) {
+    db.exec('BEGIN IMMEDIATE');
+    try {
+      const migration = migrations[from] as Migration;
+      if (typeof migration === 'string') db.exec(migration);
+      else migration(db, keys);
+      db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
+      db.exec(`PRAGMA user_version = ${from + 1}`);
+      db.exec('COMMIT');
+    } catch (error) {
+      db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+}

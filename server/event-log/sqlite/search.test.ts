@@ -1,0 +1,208 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
+import { expect, onTestFinished, test } from 'vitest';
+import { foldEvent } from '../../../shared/events.ts';
+import { append, draft, eraseAt, matching, readAll, searchAll, untilIndexed } from '../conformance/kit.ts';
+import type { EventLog } from '../contract/log.ts';
+import { openSqliteLog } from './log.ts';
+import { SearchIndex } from './search-index.ts';
+
+/** What the suite of all stores cannot see: the tables of the index, and its words in the files. */
+
+async function newFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'runwire-search-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  return folder;
+}
+
+async function open(path: string): Promise<EventLog> {
+  const log = await openSqliteLog({ path, fold: foldEvent });
+  onTestFinished(() => log.close());
+  return log;
+}
+
+const progress = (message: string, projectId = 'p') => draft('stage.progress', { projectId, stageId: 'a', message });
+
+/** As many as fill a block, and the index up to date with them. */
+async function fill(log: EventLog, count: number, message = (index: number) => `common w${index}`): Promise<void> {
+  for (let from = 0; from < count; from += 500) {
+    const batch = Array.from({ length: Math.min(500, count - from) }, (_, index) => progress(message(from + index)));
+    await append(log, ...batch);
+  }
+  await untilIndexed(log);
+}
+
+/** The tables, indexes and free pages whose bytes in the file hold a text; the table of events leaves copies of its own. */
+async function tablesWith(db: DatabaseSyncInstance, path: string, text: string): Promise<string[]> {
+  const bytes = await readFile(path);
+  const names = new Set<string>();
+  for (let at = bytes.indexOf(text); at !== -1; at = bytes.indexOf(text, at + 1)) {
+    const page = db.prepare('SELECT name FROM dbstat WHERE pageno = ?').get(Math.floor(at / 4_096) + 1);
+    names.add((page as { name: string } | undefined)?.name ?? 'a free page');
+  }
+  names.delete('events');
+  return [...names];
+}
+
+/** The index over another connection, as the log has it over its own. */
+function indexOf(db: DatabaseSyncInstance): SearchIndex {
+  const head = (db.prepare('SELECT max(seq) AS seq FROM events').get() as { seq: number }).seq;
+  const index = new SearchIndex({ db, head: () => head, slice: async (work) => work(Number.POSITIVE_INFINITY) });
+  onTestFinished(() => index.close());
+  return index;
+}
+
+test('[R6] the words of an event that is erased leave the tables of the index, from a written block and from one in memory alike', async () => {
+  const folder = await newFolder();
+  const path = join(folder, 'runwire.db');
+  const log = await open(path);
+  // Messages of its earlier attempt are in no row of the stage: what is left in the file is left by the index.
+  await append(log, draft('stage.started', { stageId: 'a', attempt: 2 }));
+  await fill(log, 2_000, (index) => (index === 7 ? 'common zebrasecret' : `common w${index}`));
+  await append(log, progress('common zebrasecret'));
+  await log.close();
+
+  const db = new DatabaseSync(path);
+  const index = indexOf(db);
+  await index.reached(2_002, 10_000);
+  db.exec('PRAGMA secure_delete = ON');
+  expect(await tablesWith(db, path, 'zebrasecret')).toEqual(['search_chunks']);
+  for (const seq of [9, 2_002]) {
+    db.exec('BEGIN IMMEDIATE');
+    db.prepare(`UPDATE events SET payload = replace(payload, 'zebrasecret', '[erased]') WHERE seq = ?`).run(seq);
+    index.erasing(seq);
+    index.erasing(seq);
+    db.exec('COMMIT');
+    index.erased(seq);
+    index.erased(seq);
+  }
+  db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  const inMemory = index.openBlocks(() => true).flatMap((block) => block.encode().map(({ lines }) => lines));
+  expect(inMemory.join()).toContain('erased');
+  expect(inMemory.join()).not.toContain('zebrasecret');
+  expect(await tablesWith(db, path, 'zebrasecret')).toEqual([]);
+  db.close();
+
+  const again = await open(path);
+  const found = async (text: string) =>
+    (await searchAll(again, { projects: 'all', text })).records.map(({ seq }) => seq);
+  expect(await found('zebrasecret')).toEqual([]);
+  expect(await found('erased')).toEqual([2_002, 9]);
+  expect(await found('w8')).toContain(10);
+});
+
+test('[R6] an erasure that fails changes nothing of what is found, and tells nothing of what it is about', async () => {
+  const path = join(await newFolder(), 'runwire.db');
+  const failures: unknown[] = [];
+  const log = await openSqliteLog({ path, fold: foldEvent, onFailure: (error) => failures.push(error) });
+  await append(log, progress('common zebrasecret'), progress('common lionsecret'));
+  await untilIndexed(log);
+  const db = new DatabaseSync(path);
+  onTestFinished(() => db.close());
+  db.exec(`CREATE TRIGGER full BEFORE INSERT ON meta BEGIN SELECT RAISE(ROLLBACK, 'disk full'); END`);
+  await expect(eraseAt(log, 1)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  const found = async (text: string) => (await searchAll(log, { projects: 'all', text })).records.map(({ seq }) => seq);
+  expect([await found('zebrasecret'), await found('erased')]).toEqual([[1], []]);
+
+  db.exec(`UPDATE events SET payload = 'zebrasecret ' || payload WHERE seq = 2`);
+  const refusal = await eraseAt(log, 2).catch((error: Error) => error);
+  expect(refusal).toMatchObject({ code: 'INTERNAL', path: 'seq' });
+  expect(`${JSON.stringify(refusal)} ${String((refusal as Error).cause)} ${String(failures)}`).not.toContain('secret');
+  await log.close();
+});
+
+test('[R6] the words of trimmed events are in no table of the index, nor in memory', async () => {
+  const folder = await newFolder();
+  const path = join(folder, 'runwire.db');
+  let now = 1_000;
+  const log = await openSqliteLog({ path, fold: foldEvent, now: () => now });
+  await fill(log, 1_500, (index) => `common old${index}`);
+  now = 2_000;
+  await fill(log, 2_000, (index) => `common new${index}`);
+  await log.trim(2_000);
+  const db = new DatabaseSync(path);
+  onTestFinished(() => db.close());
+  const all = (sql: string) => JSON.stringify(db.prepare(sql).all());
+  expect(all('SELECT firsts FROM search_blocks') + all('SELECT lines FROM search_chunks')).toContain('new');
+  expect(all('SELECT firsts FROM search_blocks') + all('SELECT lines FROM search_chunks')).not.toMatch(/old\d/);
+  const chunks =
+    'SELECT count(*) AS count FROM search_chunks WHERE chunk / 65536 NOT IN (SELECT block FROM search_blocks)';
+  expect(db.prepare(chunks).get()).toEqual({ count: 0 });
+  await log.close();
+});
+
+test('[R5] a project that publishes little does not hold the position of the index back', async () => {
+  const folder = await newFolder();
+  const path = join(folder, 'runwire.db');
+  const log = await open(path);
+  await append(log, progress('common quiet', 'quiet'));
+  await fill(log, 20_000);
+  const db = new DatabaseSync(path);
+  onTestFinished(() => db.close());
+  const position = db.prepare(`SELECT CAST(value AS INTEGER) AS value FROM meta WHERE key = 'search_position'`).get();
+  expect((position as { value: number }).value).toBeGreaterThan(18_000);
+  expect((await searchAll(log, { projects: ['quiet'], text: 'quiet' })).records.map(({ seq }) => seq)).toEqual([1]);
+});
+
+test('[R5] an event that somebody has made unreadable keeps no other from being found', async () => {
+  const path = join(await newFolder(), 'runwire.db');
+  const log = await open(path);
+  await append(log, progress('common first'), progress('common last'));
+  const db = new DatabaseSync(path);
+  db.exec(`UPDATE events SET payload = '{' WHERE seq = 1`);
+  db.close();
+  expect((await searchAll(log, { projects: 'all', text: 'common' })).records.map(({ seq }) => seq)).toEqual([2]);
+});
+
+test('[R5] [L6] the index is whole after the server was killed while it was being written', async () => {
+  const folder = await newFolder();
+  const path = join(folder, 'runwire.db');
+  for (let round = 0; round < 3; round++) {
+    const child = publisher(path);
+    const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
+    let published = 0;
+    for await (const line of lines) {
+      published = Number(line);
+      if (published >= 6_000 + round * 777) break;
+    }
+    child.kill('SIGKILL');
+    await new Promise((resolve) => child.once('exit', resolve));
+    const log = await open(path);
+    const records = await readAll(log);
+    expect(records.length).toBeGreaterThanOrEqual(published);
+    await untilIndexed(log);
+    for (const text of ['common', 'w17', 'w5999', 'quiet']) {
+      const asked = { projects: 'all' as const, text };
+      expect((await searchAll(log, asked)).records.length).toBe(matching(records, asked).length);
+    }
+    await log.close();
+  }
+});
+
+/** A process that publishes to a log until it is killed, and says how much is durable. */
+function publisher(path: string): ChildProcess {
+  const script = `
+    import { openSqliteLog } from '${new URL('./log.ts', import.meta.url).pathname}';
+    const log = await openSqliteLog({ path: ${JSON.stringify(path)}, fold: (await import('${new URL('../../../shared/events.ts', import.meta.url).pathname}')).foldEvent });
+    for (let at = 0; ; at += 100) {
+      const drafts = Array.from({ length: 100 }, (_, index) => ({
+        type: 'stage.progress', projectId: index === 7 ? 'q' : 'p', runId: 'r', stageId: 'a', timestamp: '2026-01-01T00:00:00.000Z',
+        eventId: crypto.randomUUID(), message: index === 7 ? 'quiet' : 'common w' + (at + index),
+      }));
+      await log.append({ actor: 'ci', drafts });
+      console.log(log.head);
+    }
+  `;
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    cwd: new URL('../../..', import.meta.url).pathname,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  onTestFinished(() => {
+    child.kill('SIGKILL');
+  });
+  return child;
+}

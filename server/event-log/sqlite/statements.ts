@@ -1,0 +1,94 @@
+import type { DatabaseSyncInstance } from '@photostructure/sqlite';
+import { CHAINED_ROWS } from './schema.ts';
+
+/** Rows that one statement inserts: running it costs as much as a third of a row does. */
+export const INSERT_ROWS = 10;
+
+/** The lists that hang on a run. */
+export type ChildTable = 'stages' | 'artifacts' | 'approvals';
+
+const EVENT_COLUMNS = `e.seq, e.run_seq, e.project_id, r.run_id, e.type, e.payload FROM events e`;
+// Rows are asked for a few at a time: going through them one by one costs twice as much.
+const IN_ORDER = 'ORDER BY e.seq LIMIT ?';
+const JOIN_RUN = 'CROSS JOIN runs r ON r.row_id = e.run_row';
+
+/** The statements of the log, prepared once for a connection. */
+export function prepareStatements(db: DatabaseSyncInstance) {
+  const children = (table: ChildTable, id: string) =>
+    db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND ${id} > ? ORDER BY ${id}`);
+  const changed = (table: ChildTable, id: string) =>
+    db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND last_seq > ?`);
+  const approvals = (where: string) =>
+    db.prepare(
+      `SELECT r.project_id, r.run_id, r.status, a.state FROM approvals a CROSS JOIN runs r ON r.row_id = a.run_row
+       WHERE ${where}`,
+    );
+  const inserts = (rows: number) =>
+    db.prepare(
+      `INSERT INTO events (seq, run_row, run_seq, project_id, type, event_id, actor, recorded_at_ms, payload, salt,
+         payload_hash, prev_hash) VALUES ${Array(rows).fill('(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', ')}`,
+    );
+  return {
+    begin: db.prepare('BEGIN IMMEDIATE'),
+    commit: db.prepare('COMMIT'),
+    // For a hundred ids, a fifth of what asking for each would cost.
+    findEvents: db.prepare(
+      `SELECT event_id, seq, run_seq FROM json_each(?) AS ids CROSS JOIN events ON event_id = ids.value
+       WHERE project_id = ?`,
+    ),
+    insertEvent: inserts(1),
+    insertEvents: inserts(INSERT_ROWS),
+    moveHead: db.prepare('UPDATE log_head SET seq = ?, hash = ? WHERE id = 1'),
+    insertUser: db.prepare('INSERT OR IGNORE INTO event_users (user_id, seq) VALUES (?, ?)'),
+    readAll: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.seq > ? ${IN_ORDER}`),
+    readProject: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.project_id = ? AND e.seq > ? ${IN_ORDER}`),
+    readRun: db.prepare(
+      `SELECT e.seq, e.run_seq, e.type, e.payload FROM events e
+       WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) AND e.seq > ? ${IN_ORDER}`,
+    ),
+    readUser: db.prepare(
+      `SELECT ${EVENT_COLUMNS.replace('FROM events e', 'FROM event_users u CROSS JOIN events e ON e.seq = u.seq')}
+       ${JOIN_RUN} WHERE u.user_id = ? AND u.seq > ? ORDER BY u.seq LIMIT ?`,
+    ),
+    hasRun: db.prepare('SELECT 1 FROM runs WHERE project_id = ? AND run_id = ?'),
+    projectsOf: db.prepare('SELECT project_id FROM runs WHERE run_id = ? ORDER BY project_id'),
+    children: {
+      stages: children('stages', 'stage_id'),
+      artifacts: children('artifacts', 'artifact_id'),
+      approvals: children('approvals', 'approval_id'),
+    },
+    changedChildren: {
+      stages: changed('stages', 'stage_id'),
+      artifacts: changed('artifacts', 'artifact_id'),
+      approvals: changed('approvals', 'approval_id'),
+    },
+    listAll: db.prepare(
+      `SELECT row_id, created_at, project_id, state FROM runs WHERE (created_at, row_id) < (?, ?)
+       ORDER BY created_at DESC, row_id DESC`,
+    ),
+    listProject: db.prepare(
+      `SELECT row_id, created_at, project_id, state FROM runs WHERE project_id = ? AND (created_at, row_id) < (?, ?)
+       ORDER BY created_at DESC, row_id DESC`,
+    ),
+    pendingApprovals: db.prepare(`SELECT state FROM approvals WHERE run_row = ? AND status = 'pending'`),
+    listApprovals: approvals('a.request_seq < ? ORDER BY a.request_seq DESC'),
+    listPending: approvals(`a.status = 'pending' AND a.request_seq < ? ORDER BY a.request_seq DESC`),
+    pendingOfRun: approvals(
+      `a.status = 'pending' AND a.run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) LIMIT ?`,
+    ),
+    expiring: approvals(`a.status = 'pending' AND a.expires_at IS NOT NULL ORDER BY a.expires_at LIMIT ?`),
+    changedRuns: db.prepare('SELECT last_seq, project_id, state FROM runs WHERE last_seq > ? ORDER BY last_seq'),
+    lastBefore: db.prepare(
+      `SELECT max(seq) AS seq FROM (SELECT seq, recorded_at_ms FROM events ORDER BY seq LIMIT ?)
+       WHERE seq < ? AND recorded_at_ms < ?`,
+    ),
+    chainedRow: db.prepare(`${CHAINED_ROWS} WHERE seq = ?`),
+    keepTrimming: db.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('trimming', ?)`),
+    trimCheckpoints: db.prepare('DELETE FROM checkpoints WHERE seq <= ? AND seq < (SELECT max(seq) FROM checkpoints)'),
+    lastCheckpoint: db.prepare('SELECT checkpoint FROM checkpoints WHERE seq = (SELECT max(seq) FROM checkpoints)'),
+    keepCheckpoint: db.prepare('INSERT OR REPLACE INTO checkpoints (seq, checkpoint) VALUES (?, ?)'),
+    trimEvents: db.prepare('DELETE FROM events WHERE seq <= ?'),
+    trimUsers: db.prepare('DELETE FROM event_users WHERE seq BETWEEN ? AND ?'),
+  };
+}
+export type LogStatements = ReturnType<typeof prepareStatements>;

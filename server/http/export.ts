@@ -1,0 +1,141 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { z } from 'zod';
+import { RunwireError } from '../../shared/errors.ts';
+import type { Registry } from '../../shared/registry.ts';
+import * as field from '../../shared/text.ts';
+import type { AccessRecorder } from '../audit/access-logger.ts';
+import { type Credentials, lapseError } from '../auth/credentials.ts';
+import { findRun } from '../auth/resolve-run.ts';
+import { can, demand, type Principal } from '../auth/tokens.ts';
+import type { EventLog, Scope } from '../event-log/contract/log.ts';
+import type { Limits } from '../limits.ts';
+import { csvHeader, csvLine } from './csv.ts';
+import { queryOf } from './messages.ts';
+
+/**
+ * `GET /api/v1/export`: what the caller may read of the log, oldest first, up to the head as it was when the request
+ * came. A page is read when the one before has left for the socket, so memory does not grow with the log; whoever goes
+ * away is not read for. Where it cannot go on, the connection breaks: only a whole export ends well.
+ */
+
+const PAGE_LIMIT = 500;
+const mediaTypes = { ndjson: 'application/x-ndjson; charset=utf-8', csv: 'text/csv; charset=utf-8; header=present' };
+
+export type ExportOptions<R extends Registry> = {
+  registry: R;
+  log: EventLog;
+  access: AccessRecorder;
+  credentials: Pick<Credentials, 'lapseOf'>;
+  limits: Pick<Limits, 'stalledMs'>;
+};
+
+export function createExport<R extends Registry>(options: ExportOptions<R>) {
+  const { registry, log, access, credentials, limits } = options;
+  const types = Object.keys(registry) as [string, ...string[]];
+  const schema = z.strictObject({
+    projectId: field.scopeId().optional(),
+    runId: field.scopeId().optional(),
+    types: z
+      .string()
+      .transform((text) => text.split(','))
+      .pipe(z.array(z.enum(types)))
+      .optional(),
+    since: field.instant().optional(),
+    until: field.instant().optional(),
+    format: z.enum(['ndjson', 'csv']).default('ndjson'),
+  });
+
+  return async (principal: Principal, request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    demand(principal, 'read');
+    const head = log.head;
+    const {
+      projectId,
+      runId,
+      types: wanted,
+      since,
+      until,
+      format,
+    } = schema.parse(fieldsOf(queryOf(request), Object.keys(schema.shape)));
+    const scope: Scope =
+      runId !== undefined
+        ? { kind: 'run', ...(await findRun(log, principal, { runId, projectId })) }
+        : projectId !== undefined
+          ? { kind: 'project', projectId }
+          : { kind: 'all' };
+    let after = since === undefined ? log.oldest - 1 : await log.positionBefore(Date.parse(since));
+    const last = until === undefined ? head : Math.min(head, await log.positionBefore(Date.parse(until)));
+    access.record({ principal, action: 'event.export', via: 'http', outcome: 'ok', projectId, runId, detail: format });
+
+    // Silence that is ours, while little is found, is not the client's.
+    response.setTimeout(limits.stalledMs, () => {
+      if (response.writableLength > 0) response.destroy();
+    });
+    const send = (text: string): boolean => {
+      // An error before the first page is answered as one.
+      if (!response.headersSent) {
+        response.writeHead(200, {
+          'content-type': mediaTypes[format],
+          'content-disposition': `attachment; filename="${fileName(scope, format)}"`,
+          'cache-control': 'no-store',
+          'x-content-type-options': 'nosniff',
+        });
+      }
+      return response.write(text);
+    };
+    const lineOf = format === 'csv' ? csvLine : (json: string) => `${json}\n`;
+    let text = format === 'csv' ? csvHeader : '';
+    const isReadable = scope.kind === 'all' || can(principal, 'read', { projectId: scope.projectId });
+    while (isReadable && after < last && !response.destroyed) {
+      const page = await log.read({ scope, after, types: wanted && new Set(wanted), limit: PAGE_LIMIT });
+      // Retention was faster than the reader: what would be missing is more than the start.
+      if (log.oldest > after + 1) throw new RunwireError('UNAVAILABLE', 'events were trimmed while they were exported');
+      for (const { seq, projectId, json } of page.records) {
+        if (seq <= last && can(principal, 'read', { projectId })) text += lineOf(json);
+      }
+      after = page.scannedTo;
+      const lapse = credentials.lapseOf(principal);
+      if (lapse) throw lapseError(lapse);
+      if (text !== '' && !send(text)) await drained(response);
+      text = '';
+    }
+    if (response.destroyed) return;
+    send(text);
+    response.end();
+  };
+}
+
+/** Each field once; the names of others are the client's own text, and so not told back. */
+function fieldsOf(query: URLSearchParams, known: readonly string[]): Record<string, string> {
+  const fields = Object.fromEntries(query);
+  if (Object.keys(fields).some((name) => !known.includes(name))) {
+    throw new RunwireError('INVALID_INPUT', `an unknown parameter: there are ${known.join(', ')}`);
+  }
+  if (new Set(query.keys()).size !== [...query.keys()].length) {
+    throw new RunwireError('INVALID_INPUT', 'a parameter is there twice');
+  }
+  return fields;
+}
+
+/** Resolves once there is room again, or nobody to write to. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve();
+    };
+    response.on('drain', done);
+    response.on('close', done);
+    if (response.destroyed) done();
+  });
+}
+
+function fileName(scope: Scope, format: string): string {
+  const parts = [
+    'runwire',
+    ...('projectId' in scope ? [scope.projectId] : []),
+    ...('runId' in scope ? [scope.runId] : []),
+  ];
+  const safe = parts.map((part) => part.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 80));
+  return `${safe.join('-').replace(/\.{2,}/g, '.')}.${format}`;
+}

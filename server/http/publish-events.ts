@@ -1,0 +1,58 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type DraftIssue, RunwireError } from '../../shared/errors.ts';
+import type { DraftOf, Registry } from '../../shared/registry.ts';
+import type { Principal } from '../auth/tokens.ts';
+import type { Receipt } from '../event-log/contract/log.ts';
+import { type PhiPolicy, REQUEST_LIMIT_DRAFTS } from '../publishing/bus.ts';
+import type { Publishing } from '../publishing/gateway.ts';
+import { queryOf, sendJson } from './messages.ts';
+import { parseJson, readJson, readText } from './request-body.ts';
+
+/**
+ * `POST /api/v1/events`: an object, an array, or NDJSON of drafts. With `?receipts=true` the answer also says of each
+ * draft where it is and whether it was there before: what a publisher that sends several callers' drafts at once needs.
+ */
+
+/** The names that go about for JSON by the line. */
+const LINES = new Set(['application/x-ndjson', 'application/ndjson', 'application/jsonl']);
+const LIMIT_BYTES = 8 * 1024 * 1024;
+
+export async function ingest<R extends Registry>(
+  publishing: Publishing<R>,
+  principal: Principal,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const query = queryOf(request);
+  const onPhi = phiPolicyOf(query.get('onPhi'));
+  const mediaType = (request.headers['content-type'] ?? 'application/json').split(';', 1)[0]?.trim().toLowerCase();
+  const drafts = LINES.has(mediaType ?? '')
+    ? parseLines(await readText(request, LIMIT_BYTES))
+    : [await readJson(request, LIMIT_BYTES)].flat();
+  const { accepted, duplicates, seq, receipts } = await publishing.publish(principal, drafts as DraftOf<R>[], onPhi);
+  const details = query.get('receipts') === 'true' ? { receipts: receipts.map(receiptOf) } : {};
+  sendJson(response, 200, { accepted, duplicates, seq, ...details });
+}
+
+const receiptOf = ({ seq, isDuplicate }: Receipt) => ({ seq, isDuplicate });
+
+function phiPolicyOf(value: string | null): PhiPolicy | undefined {
+  if (value === null) return undefined;
+  if (value === 'reject' || value === 'redact') return value;
+  throw new RunwireError('INVALID_INPUT', 'must be reject or redact', { path: 'onPhi' });
+}
+
+function parseLines(text: string): unknown[] {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  if (lines.length > REQUEST_LIMIT_DRAFTS) {
+    throw new RunwireError('TOO_LARGE', `more than ${REQUEST_LIMIT_DRAFTS} events in one request`);
+  }
+  const issues: DraftIssue[] = [];
+  const drafts = lines.map((line, index) => {
+    const draft = parseJson(line);
+    if (draft === undefined) issues.push({ index, path: '', message: 'the line is not JSON, or nested too deeply' });
+    return draft;
+  });
+  if (issues.length > 0) throw new RunwireError('INVALID_EVENT', 'a line of the body is not JSON', { issues });
+  return drafts;
+}

@@ -1,0 +1,142 @@
+import { COLON, classes, DASH, DOT, hasAny, SEPARATOR, SLASH, UNDERSCORE, wideClass } from './char-classes.ts';
+import { about, role } from './keywords.ts';
+import type { Tokens } from './tokens.ts';
+
+/** Addresses of machines and mailboxes. */
+
+const LOCAL_LIMIT = 64;
+const DOMAIN_LIMIT = 128;
+const a = about;
+
+/** Public IPv4 addresses; private ones, and what may be a version, are left alone. */
+export function ip(t: Tokens, i: number): boolean {
+  if (t.gap(i) !== DOT) return false;
+  for (let at = i; at < i + 4; at++) {
+    if (at >= t.count || t.digits[at] !== t.length(at) || t.length(at) > 3 || t.value(at) > 255) return false;
+    if (at < i + 3 && t.gap(at) !== DOT) return false;
+  }
+  if (t.goesOn(i, i + 3, DOT)) return false;
+  const before = t.code((t.starts[i] as number) - 1);
+  if (before === SLASH && t.code((t.starts[i] as number) - 2) !== SLASH) return false;
+  if ((before < 128 && classes[before] !== SEPARATOR) || before === DASH || before === UNDERSCORE) return false;
+  if (t.roles[i - 1] === role.technical) return false;
+  const first = t.value(i);
+  const second = t.value(i + 1);
+  const isPrivate =
+    first === 10 ||
+    first === 127 ||
+    first === 0 ||
+    first >= 224 ||
+    (first === 192 && second === 168) ||
+    (first === 172 && second >= 16 && second < 32) ||
+    (first === 169 && second === 254) ||
+    (first === 100 && second >= 64 && second < 128);
+  if (!isPrivate) t.add(i, i + 3, 'ip', 'shape', true);
+  return true;
+}
+
+/** What begins with up to four hexadecimal digits: public IPv6 addresses, and MAC addresses that are called so. */
+export function hex(t: Tokens, i: number): void {
+  const start = t.starts[i] as number;
+  // Addresses that are for all to reach begin with 2 or 3.
+  const first = t.code(start);
+  if (t.length(i) !== 2 && (t.length(i) !== 4 || first < 50 || first > 51)) return;
+  const next = t.code(t.ends[i] as number);
+  if (next !== COLON && (next !== DASH || t.length(i) !== 2)) return;
+  const before = t.code(start - 1);
+  if (before === COLON || (before === DASH && t.length(i) === 2) || (i > 0 && t.ends[i - 1] === start)) return;
+  const end = start + 40 < t.text.length ? start + 40 : t.text.length;
+  let at = start;
+  let groups = 0;
+  let width = 0;
+  let isDouble = false;
+  let isPairs = true;
+  let separator = 0;
+  for (; at < end; at++) {
+    const code = t.text.charCodeAt(at);
+    if ((code >= 48 && code <= 57) || ((code | 32) >= 97 && (code | 32) <= 102)) {
+      if (++width > 4) return;
+    } else if (code === COLON || (code === DASH && (separator === 0 || separator === DASH))) {
+      if (separator !== 0 && separator !== code) break;
+      separator = code;
+      if (width === 0) {
+        if (isDouble || code === DASH) return;
+        isDouble = true;
+      } else {
+        groups++;
+        if (width !== 2) isPairs = false;
+      }
+      width = 0;
+    } else break;
+  }
+  t.steps += at - start;
+  if (separator === 0) return;
+  const after = t.code(at);
+  if (after < 128 && classes[after] !== SEPARATOR) return;
+  if (width > 0) {
+    groups++;
+    if (width !== 2) isPairs = false;
+  } else if (!isDouble) at--;
+  // Those that a machine made up for a part of itself say so in a bit of the first byte.
+  const isMadeUp = (Number.parseInt(t.text.slice(start, start + 2), 16) & 2) !== 0;
+  const isMac = groups === 6 && isPairs && !isDouble && width > 0 && !isMadeUp;
+  const isAddress = separator === COLON && (isDouble ? groups >= 2 && groups < 8 : groups === 8);
+  if (isMac) {
+    if (hasAny(t.near(i, 6, 0), a.hardware | a.device))
+      t.found.push({ start, end: at, kind: 'device', rule: 'keyword', isSoft: false });
+  } else if (isAddress && t.length(i) === 4) {
+    t.found.push({ start, end: at, kind: 'ip', rule: 'shape', isSoft: true });
+  }
+}
+
+/** Grows an address from its `@`. */
+export function email(t: Tokens, at: number): void {
+  const text = t.text;
+  let start = at;
+  while (start > 0 && at - start < LOCAL_LIMIT && isLocal(text.charCodeAt(start - 1))) start--;
+  while (start < at && (text.charCodeAt(start) === DOT || text.charCodeAt(start) === 39)) start++;
+  let end = at + 1;
+  let dot = -1;
+  const limit = Math.min(text.length, at + DOMAIN_LIMIT);
+  while (end < limit) {
+    const code = text.charCodeAt(end);
+    if (code === DOT) dot = end;
+    else if (code !== DASH && (code < 128 ? classes[code] === SEPARATOR : wideClass(code) === SEPARATOR)) break;
+    end++;
+  }
+  t.steps += end - start;
+  while (end > at && (text.charCodeAt(end - 1) === DOT || text.charCodeAt(end - 1) === DASH)) end--;
+  if (dot >= end) dot = text.lastIndexOf('.', end - 1);
+  if (start === at || dot <= at + 1) return;
+  const top = text.slice(dot + 1, end).toLowerCase();
+  if (top.length < 2 || (!top.startsWith('xn--') && /[\d-]/.test(top))) return;
+  const local = text.slice(start, at);
+  if (local === 'git' && text.charCodeAt(end) === COLON) return;
+  const isUserinfo = /:\/\/[^\s/]{0,80}$/.test(text.slice(Math.max(0, start - 90), start));
+  if (isUserinfo) return;
+  let bits = t.context;
+  // The words just before: by their place, since an address is many tokens.
+  const first = t.tokenAt(start);
+  for (let i = Math.max(0, first - 4); i < first; i++) bits |= t.bits[i] as number;
+  const isNamed = hasAny(bits, a.email | a.contact | a.patient | a.member);
+  if (!isNamed && FILES.has(top)) return;
+  t.found.push({ start, end, kind: 'email', rule: isNamed ? 'keyword' : 'shape', isSoft: !isNamed });
+}
+
+/** Ends of file names and of systemd's units that a name with an `@` may have. */
+const FILES = new Set(
+  'js ts jsx tsx mjs cjs py rb rs sh java html json css map php vue so log service socket target timer scope slice mount'.split(
+    ' ',
+  ),
+);
+
+const isLocal = (code: number): boolean =>
+  code < 128
+    ? classes[code] !== SEPARATOR ||
+      code === DOT ||
+      code === DASH ||
+      code === UNDERSCORE ||
+      code === 43 ||
+      code === 37 ||
+      code === 39
+    : wideClass(code) !== SEPARATOR;

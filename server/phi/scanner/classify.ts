@@ -1,0 +1,80 @@
+import { hasAny } from './char-classes.ts';
+import { about } from './keywords.ts';
+import type { PhiKind } from './tokens.ts';
+
+/** What a value is, from the words that lead to it. */
+
+/** Beside the bits of words: somebody's. */
+export const PERSON = 1 << 31;
+const a = about;
+
+/** Words that say by themselves little of a value: without another, it is nothing. */
+const LESSER =
+  a.id | a.number | a.record | a.name | a.address | a.zip | a.contact | a.email | a.stay | a.personal | PERSON;
+export const SUBJECTS = ~LESSER;
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
+const LONG_HEX = /^(?:[0-9a-f]{16,}$|(?:[0-9a-f]{2}:){3})/i;
+const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
+const ISO_DATE = /^(?:19|20)\d\d-?[01]\d-?[0-3]\d(?:$|[T ])/;
+/** MAC addresses that a machine made up for a part of itself say so in a bit of the first byte. */
+const MADE_UP = /^[0-9a-f][26ae][:-](?:[0-9a-f]{2}[:-]){4}[0-9a-f]{2}$/i;
+/** As insurers number people: letters, then digits. */
+const MEMBER = /^[A-Z]{1,4}\d{6,12}[A-Z]?$/;
+const TICKET = /^[A-Z]{2,6}-\d{1,5}$/;
+const VERSION = /^v?\d{1,3}(?:\.\d{1,5}){1,3}$/;
+
+/** What a value is by the words that go before it, in text or as its key. `digits` are those in `text`. */
+export function judge(
+  bits: number,
+  isAssigned: boolean,
+  text: string,
+  digits: number,
+  isCount = false,
+): PhiKind | undefined {
+  if (hasAny(bits, a.birth)) return digits >= 4 && !(digits === 4 && text.length === 4) ? 'date' : undefined;
+  const isNumbered = hasAny(bits, a.id | a.number);
+  if (hasAny(bits, a.ssn)) {
+    const isSign = (bits & (a.ssn | a.card)) === (a.ssn | a.card); // `SS#`
+    if (isSign ? digits >= 7 && isNumbered : digits >= 4 && !ISO_DATE.test(text)) return 'ssn';
+  }
+  if (UUID.test(text) || ULID.test(text) || ISO_DATE.test(text) || isCount) return undefined;
+  if (hasAny(bits, a.mrn)) return 'mrn';
+  if (hasAny(bits, a.hardware) && digits >= 6) return MADE_UP.test(text) ? undefined : 'device';
+  if (hasAny(bits, a.vin) && digits >= 4 && /^[A-Z0-9]{11,17}$/i.test(text)) return 'vehicle';
+  if (/^\d{4}$/.test(text) && /^(?:19|20)/.test(text) && !isNumbered) return undefined;
+  if (hasAny(bits, a.fax) && digits >= 7 && digits <= 15) return 'fax';
+  if (hasAny(bits, a.phone) && digits >= 7 && digits <= 15) return 'phone';
+  if (LONG_HEX.test(text) && !/^\d+$/.test(text)) return undefined;
+  // `ins: 1203` counts what was inserted.
+  const least = isNumbered ? 3 : digits < text.length ? 4 : 6;
+  if (hasAny(bits, a.insurance) && digits >= least && !VERSION.test(text)) return 'plan';
+  if (hasAny(bits, a.member) && isNumbered && digits >= 4) return 'plan';
+  if (hasAny(bits, a.member) && (isAssigned ? digits >= 6 : MEMBER.test(text))) return 'plan';
+  if (hasAny(bits, a.plan) && digits >= 4 && hasAny(bits, a.medical | a.policy)) return 'plan';
+  if (hasAny(bits, a.plan | a.policy) && isNumbered && digits >= 5 && !TICKET.test(text)) return 'plan';
+  if (hasAny(bits, a.policy) && digits >= 5 && /^[A-Z]{0,4}-?\d+$/.test(text)) return 'plan';
+  if (hasAny(bits, a.licence)) {
+    if (hasAny(bits, a.personal) && digits >= 5) return 'licence';
+    if (hasAny(bits, a.plate)) return 'vehicle';
+    if (digits >= 4 && (isNumbered || isAssigned || digits >= 5) && !TICKET.test(text) && !text.includes('.'))
+      return 'licence';
+  }
+  if (hasAny(bits, a.plate) && isNumbered && /^[A-Z0-9][A-Z0-9 -]{3,8}$/.test(text) && /[A-Z]/.test(text))
+    return 'vehicle';
+  // `serial: 2024010101` and `sn=17` are of name servers and counters.
+  const isSerial = hasAny(bits, a.number | a.device) || (isAssigned && /[A-Z]/.test(text));
+  if (hasAny(bits, a.serial) && digits >= 4 && isSerial) return 'device';
+  if (hasAny(bits, a.device) && isNumbered && digits >= 4) return 'device';
+  if (hasAny(bits, a.account)) {
+    // Clouds number their customers' accounts with 12 digits.
+    const isCloud = /^\d{12,13}$/.test(text) && !hasAny(bits, a.number | a.bank | a.card);
+    if (!isCloud && digits >= (isNumbered || isAssigned || hasAny(bits, a.bank) ? 5 : 6)) return 'account';
+  }
+  if (hasAny(bits, a.bank) && digits >= 8 && (isNumbered || /^\d{9}$/.test(text))) return 'account';
+  if (hasAny(bits, a.patient) && (isNumbered || hasAny(bits, a.record))) return 'mrn';
+  if (hasAny(bits, a.medical) && (hasAny(bits, a.record) || (isNumbered && digits >= 4))) return 'mrn';
+  if (hasAny(bits, a.encounter) && isNumbered && digits >= 4) return 'mrn';
+  if (hasAny(bits, a.patient) && digits >= 5) return 'mrn';
+  return undefined;
+}

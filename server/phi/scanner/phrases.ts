@@ -1,0 +1,228 @@
+import {
+  BLANK,
+  COLON,
+  classes,
+  DASH,
+  DOT,
+  EQUALS,
+  HASH,
+  hasAny,
+  LOWER,
+  SLASH,
+  UNDERSCORE,
+  UPPER,
+} from './char-classes.ts';
+import { judge, PERSON, SUBJECTS } from './classify.ts';
+import { isMonth, monthFirst } from './dates.ts';
+import { about, hashOf, role, wordAt, wordBits, wordRole } from './keywords.ts';
+import type { PhiKind, Tokens } from './tokens.ts';
+
+/** Keywords, and the value that a phrase of them leads to. */
+
+const PHRASE_LIMIT = 10;
+const VALUE_LIMIT = 10;
+const VALUE_LIMIT_LENGTH = 40;
+const GAP_LIMIT = 6;
+const a = about;
+
+/** `Mr. Smith`, `Dr John L.` */
+export function title(t: Tokens, i: number): void {
+  const start = t.starts[i] as number;
+  const code = t.code(start);
+  if ((code !== 77 && code !== 68) || classes[t.code((t.ends[i] as number) - 1)] !== LOWER) return;
+  const width = (t.starts[i + 1] as number) - (t.ends[i] as number);
+  const isDotted = t.code(t.ends[i] as number) === DOT;
+  if (i + 1 >= t.count || width > (isDotted ? 2 : 1) || (!isDotted && t.gap(i) !== BLANK)) return;
+  const last = names(t, i + 1, 3);
+  if (last >= 0 && t.length(i + 1) > 1) t.add(i, last, 'name', 'keyword');
+}
+
+/** The last of up to `limit` capitalised words from a token on; -1 where it is none. */
+function names(t: Tokens, i: number, limit: number): number {
+  let last = -1;
+  for (let at = i; at < t.count && at < i + limit; at++) {
+    t.steps++;
+    if (t.digits[at] !== 0 || classes[t.code(t.starts[at] as number)] !== UPPER) break;
+    if (t.roles[at] === role.placeholder || (t.bits[at] as number) !== 0) break;
+    if (at > i) {
+      const width = (t.starts[at] as number) - (t.ends[at - 1] as number);
+      const code = t.code(t.ends[at - 1] as number);
+      // `Anna S. Smith`, `O'Neil`, `Smith-Jones`, `Smith, Anna`; not the next sentence.
+      if (width > 2 || (width === 2 && !(code === DOT && t.length(at - 1) === 1) && code !== 44)) break;
+      if (width === 1 && code !== BLANK && code !== DASH && code !== 39 && code !== 94) break;
+    }
+    last = at;
+  }
+  return last;
+}
+
+/** What letters with dots or strokes between them stand for: `D.O.B.`, `a/c`, `s/n`. */
+const ABBREVIATIONS: Readonly<Record<string, string>> = {
+  ...{ dob: 'dob', dod: 'dod', ssn: 'ssn', mrn: 'mrn', npi: 'npi', dea: 'dea', vin: 'vin', dl: 'dl' },
+  ...{ ac: 'acct', sn: 'serialno', mr: 'mrn' },
+};
+
+/** Gives the last letter of an abbreviation the meaning of the word. */
+export function abbreviation(t: Tokens, i: number): void {
+  const separator = t.gap(i);
+  if ((separator !== DOT && separator !== SLASH) || t.gap(i - 1) === separator) return;
+  let last = i;
+  while (last - i < 2 && t.gap(last) === separator && t.length(last + 1) === 1 && t.digits[last + 1] === 0) last++;
+  if (last === i || (last + 1 < t.count && t.gap(last) === separator)) return;
+  const letters = t.text.slice(t.starts[i], t.ends[last]).replace(/[./]/g, '').toLowerCase();
+  const word = ABBREVIATIONS[letters];
+  if (word === undefined) return;
+  const slot = wordAt(hashOf(word));
+  t.bits[last] = wordBits[slot] as number;
+  t.roles[last] = wordRole[slot] as number;
+}
+
+/** Reads a phrase of keywords and what follows it; answers the token that it read up to. */
+export function phrase(t: Tokens, i: number): number {
+  // A redaction's own mark.
+  if (i > 0 && t.ends[i - 1] === t.starts[i] && (t.digits[i - 1] as number) > 0) return i + 1;
+  const isMark = t.code((t.starts[i] as number) - 1) === 91 && t.code(t.ends[i] as number) === 93;
+  if (isMark || t.roles[i - 1] === role.technical) return i + 1;
+  if (i > 1 && hasAny(t.bits[i] as number, SAID)) said(t, i, t.bits[i] as number);
+  let bits = 0;
+  let isAssigned = false;
+  let isQuoted = false;
+  let at = i;
+  for (; ; at++) {
+    t.steps++;
+    if (at >= t.count || at - i >= PHRASE_LIMIT) return at;
+    const own = t.bits[at] as number;
+    const kind = t.roles[at] as number;
+    if ((t.digits[at] as number) > 0) break;
+    if (own === 0 && kind !== role.filler && kind !== role.person) break;
+    if (kind === role.technical) return at + 1;
+    if (kind === role.person) bits |= PERSON;
+    bits |= own;
+    if (at + 1 >= t.count) return at + 1;
+    const end = t.ends[at] as number;
+    const next = t.starts[at + 1] as number;
+    if (next - end > GAP_LIMIT + 2) return at + 1;
+    isQuoted = false;
+    for (let place = end; place < next; place++) {
+      const code = t.text.charCodeAt(place);
+      if (code === HASH) bits |= a.number;
+      else if (code === COLON || code === EQUALS) isAssigned = true;
+      else if (code === 34 || code === 39) isQuoted = true;
+      else if (code === 59 || code === 10 || code === 63 || code === 33) return at + 1;
+      else if (code === 44 && !isQuoted) return at + 1;
+      else if (code === DOT && t.length(at) > 4 && next - place > 1) return at + 1;
+    }
+    t.steps += next - end;
+    // "is 12345" assigns as ":" does.
+    if (kind === role.filler && next - end === 1 && t.length(at) === 2 && t.code(end - 1) === 115) isAssigned = true;
+  }
+  if (hasAny(bits, a.name)) named(t, at, bits, isAssigned, isQuoted);
+  else if (bits === a.patient && isAssigned && names(t, at, 3) > at) t.add(at, names(t, at, 3), 'name', 'keyword');
+  if (hasAny(bits, a.birth | a.stay) && isMonth(t, at)) monthFirst(t, at);
+  // Inside a token of base 64, capitals begin words that are none.
+  if (at > i && t.ends[at - 1] === t.starts[at]) return Math.max(at, i + 1);
+  // Of a plan that a database made, or of a backup.
+  if (t.roles[i - 1] === role.machine) bits &= ~(a.plan | a.policy);
+  // `record number 4411 (medical)`
+  if (hasAny(bits, a.record) && hasAny(bits, a.id | a.number)) bits |= t.near(at, 6, 4) & (a.medical | a.patient);
+  if (!hasAny(bits, SUBJECTS)) return Math.max(at, i + 1);
+  // Telephone numbers come in groups of any length.
+  const most = hasAny(bits, a.phone | a.fax) ? 7 : 4;
+  const last = chain(t, isPrefix(t, at, bits) ? at + 1 : at, most);
+  const kind = kindOf(t, bits, isAssigned, at, last);
+  if (kind) t.add(at, last, kind, 'keyword');
+  return Math.max(at, i + 1);
+}
+
+/** `patient name: John Smith`, `"lastName":"smith"` */
+function named(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuoted: boolean): void {
+  if (!isAssigned || !hasAny(bits, PERSON | a.patient | a.member) || t.roles[at] === role.placeholder) return;
+  const last = names(t, at, 4);
+  // A repository's, at GitHub.
+  if (t.code(t.ends[Math.max(at, last)] as number) === SLASH) return;
+  if (last >= at) t.add(at, last, 'name', 'keyword');
+  else if ((isQuoted || t.code((t.starts[at] as number) - 1) === EQUALS) && t.digits[at] === 0) {
+    t.add(at, at, 'name', 'keyword');
+  }
+}
+
+/** `MX` of `policy no MX 44120938` */
+function isPrefix(t: Tokens, i: number, bits: number): boolean {
+  if (!hasAny(bits, a.id | a.number | a.account | a.licence) || t.digits[i] !== 0 || t.length(i) > 4) return false;
+  if (t.length(i) < 2 || t.gap(i) !== BLANK || t.roles[i] !== role.none || t.bits[i] !== 0) return false;
+  for (let at = t.starts[i] as number; at < (t.ends[i] as number); at++)
+    if (classes[t.code(at)] !== UPPER) return false;
+  return (t.digits[i + 1] as number) >= 5 && t.digits[i + 1] === t.length(i + 1);
+}
+
+const SAID = a.ssn | a.mrn | a.phone | a.fax;
+const SAYING = new Set('is was not no a an the valid invalid known unknown existing your our any'.split(' '));
+
+/** `219099999 is not a valid SSN`: the value before the keyword. */
+function said(t: Tokens, i: number, bits: number): void {
+  let hasVerb = false;
+  let at = i - 1;
+  for (; at >= 0 && i - at <= 6 && t.digits[at] === 0; at--) {
+    const word = t.text.slice(t.starts[at], t.ends[at]);
+    t.steps++;
+    if (!SAYING.has(word)) return;
+    if (word === 'is' || word === 'was') hasVerb = true;
+  }
+  if (!hasVerb || at < 0 || t.digits[at] !== t.length(at)) return;
+  const kind = kindOf(t, bits, true, at, at);
+  if (kind) t.add(at, at, kind, 'keyword');
+}
+
+/** The last token of a value: what hangs together by `-_./:`, and groups of up to `most` digits after blanks. */
+function chain(t: Tokens, i: number, most: number): number {
+  let last = i;
+  let digits = t.digits[i] as number;
+  while (last + 1 < t.count && last - i < VALUE_LIMIT) {
+    t.steps++;
+    const isTouching = t.ends[last] === t.starts[last + 1];
+    const separator = t.gap(last);
+    const more = t.digits[last + 1] as number;
+    const isJoined =
+      isTouching ||
+      separator === DASH ||
+      separator === UNDERSCORE ||
+      separator === SLASH ||
+      separator === COLON ||
+      separator === DOT;
+    const isGroup =
+      separator === BLANK &&
+      digits >= 2 &&
+      more >= 2 &&
+      more <= most &&
+      more === t.length(last + 1) &&
+      digits + more <= 20 &&
+      t.digits[last] === t.length(last);
+    if (!isJoined && !isGroup) break;
+    digits += more;
+    last++;
+  }
+  return last;
+}
+
+/** What a value is, from the words before it; undefined where they do not say. */
+function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, last: number): PhiKind | undefined {
+  let digits = 0;
+  for (let at = first; at <= last; at++) digits += t.digits[at] as number;
+  if (digits < 3) return undefined;
+  const start = t.starts[first] as number;
+  if ((t.ends[last] as number) - start > VALUE_LIMIT_LENGTH) return undefined;
+  const text = t.text.slice(start, t.ends[last]);
+  // `UCSF-12345` is a number with a prefix; `account.dfs.core/2025`, `patient service-12345` are not.
+  for (let at = first; t.digits[at] === 0; at++) {
+    if (at - first > 1 || t.length(at) > 5) return undefined;
+    if (t.gap(at) !== DASH && !(at === first && t.gap(at) === BLANK) && t.ends[at] !== t.starts[at + 1])
+      return undefined;
+  }
+  return judge(bits, isAssigned, text, digits, first === last && isCounted(t, last + 1));
+}
+
+/** `12 of 40`, `120000 rows`: an amount. */
+const isCounted = (t: Tokens, i: number): boolean =>
+  i < t.count && UNITS.has(t.text.slice(t.starts[i], t.ends[i])) && t.gap(i - 1) === BLANK;
+
+const UNITS = new Set('of rows records events entries messages files items bytes tasks patients times ms'.split(' '));

@@ -1,0 +1,216 @@
+import {
+  BLANK,
+  classes,
+  DASH,
+  DIGIT,
+  LOWER,
+  plain,
+  SEPARATOR,
+  SLASH,
+  UNDERSCORE,
+  UPPER,
+  wideClass,
+} from './char-classes.ts';
+import { hashNext, hashStart, role, wordAt, wordBits, wordRole } from './keywords.ts';
+import { BASE64_LEAST } from './normalize.ts';
+import { READ, signAt, signs } from './prefilter.ts';
+
+export type PhiKind =
+  | 'ssn'
+  | 'phone'
+  | 'fax'
+  | 'email'
+  | 'mrn'
+  | 'plan'
+  | 'account'
+  | 'licence'
+  | 'vehicle'
+  | 'device'
+  | 'date'
+  | 'ip'
+  | 'name'
+  | 'address'
+  | 'zip'
+  | 'container';
+
+/** What of a text must not be said. Offsets are in UTF-16 code units. */
+export type Finding = {
+  start: number;
+  end: number;
+  /** A {@link PhiKind}, or that of an own pattern. */
+  kind: string;
+  /** What gave it away: its shape, its checksum, a keyword beside it, its key. */
+  rule: 'shape' | 'checksum' | 'keyword' | 'key' | 'pattern';
+  /** Of a sort that operational text holds rightly: masked, whatever the policy. */
+  isSoft: boolean;
+};
+
+/** A text cut into words and numbers, and what has been found in it. Not thread-safe, but nothing here waits. */
+export class Tokens {
+  /** Looks at characters and tokens. */
+  steps = 0;
+  text = '';
+  count = 0;
+  starts = new Int32Array(256);
+  ends = new Int32Array(256);
+  /** Digits in each token. */
+  digits = new Int32Array(256);
+  bits = new Int32Array(256);
+  roles = new Uint8Array(256);
+  /** Where there is an `@`. */
+  ats: number[] = [];
+  /** What the characters make possible: `CONTAINER`, `READ`. */
+  signs = 0;
+  /** What may be base 64: starts and ends. */
+  runs: number[] = [];
+  found: Finding[] = [];
+  /** What the key of the text is about, if it has one. */
+  context = 0;
+
+  /** Cuts a text. */
+  cut(text: string, context = 0): void {
+    this.text = text;
+    this.context = context;
+    if (this.found.length > 0) this.found = [];
+    if (this.ats.length > 0) this.ats = [];
+    if (this.runs.length > 0) this.runs = [];
+    let run = 0;
+    let seen = 0;
+    const { length } = text;
+    // Two characters make a token at least, but for the last.
+    if (length / 2 + 1 > this.starts.length) this.#grow(length / 2 + 1);
+    const { starts, ends, digits: digitsOf, bits, roles } = this;
+    let count = 0;
+    for (let i = 0; i < length; ) {
+      let code = text.charCodeAt(i);
+      let kind = code < 128 ? (classes[code] as number) : wideClass(code);
+      if (kind === SEPARATOR) {
+        if (code >= 128 || signs[code] !== 0) {
+          seen |= signAt(text, i, code);
+          if (code === 64) this.ats.push(i);
+        }
+        if (code === BLANK || (code !== 43 && code !== DASH && code !== SLASH && code !== UNDERSCORE)) {
+          if (i - run >= BASE64_LEAST) this.#run(run, i);
+          run = i + 1;
+        }
+        i++;
+        continue;
+      }
+      if (code >= 128) seen |= READ;
+      const start = i;
+      let digits = 0;
+      let hash = hashStart;
+      let lead = 0;
+      let previous: number;
+      do {
+        if (kind === DIGIT) digits++;
+        else if (digits === 0) {
+          hash = hashNext(hash, code);
+          lead++;
+        }
+        previous = kind;
+        if (++i === length) break;
+        code = text.charCodeAt(i);
+        kind = code < 128 ? (classes[code] as number) : wideClass(code);
+        if (code >= 128) seen |= READ;
+        // camelCase is two words.
+      } while (kind !== SEPARATOR && !(kind === UPPER && previous === LOWER));
+      if (kind === UPPER && i < length) seen |= signAt(text, i, code);
+      starts[count] = start;
+      ends[count] = i;
+      digitsOf[count] = digits;
+      // A number, or letters and digits at random, is no word; `mrn123` is a keyword with its value.
+      const slot = lead === 0 || lead + digits !== i - start ? -1 : wordAt(hash);
+      bits[count] = slot < 0 ? 0 : (wordBits[slot] as number);
+      roles[count++] = slot < 0 ? role.none : (wordRole[slot] as number);
+    }
+    this.count = count;
+    this.signs = seen;
+    if (text.length - run >= BASE64_LEAST) this.#run(run, text.length);
+    this.steps += text.length;
+  }
+
+  /** Text in base 64 begins with a sign that stands for less than 32, as ASCII is less than 128. */
+  #run(start: number, end: number): void {
+    const first = this.text.charCodeAt(start);
+    if ((first >= 65 && first <= 90) || (first >= 97 && first <= 102)) this.runs.push(start, end);
+  }
+
+  #grow(least: number): void {
+    const size = Math.max(Math.ceil(least), this.starts.length * 2);
+    this.starts = new Int32Array(size);
+    this.ends = new Int32Array(size);
+    this.digits = new Int32Array(size);
+    this.bits = new Int32Array(size);
+    this.roles = new Uint8Array(size);
+  }
+
+  length(i: number): number {
+    return (this.ends[i] as number) - (this.starts[i] as number);
+  }
+
+  /** Whether a token is a number of so many digits. */
+  isNumber(i: number, length: number): boolean {
+    return i >= 0 && i < this.count && this.digits[i] === length && this.length(i) === length;
+  }
+
+  value(i: number): number {
+    let value = 0;
+    for (let at = this.starts[i] as number; at < (this.ends[i] as number); at++) {
+      value = value * 10 + this.text.charCodeAt(at) - 48;
+    }
+    return value;
+  }
+
+  /** The one separator between a token and the next; 0 when there is none, or more than one. */
+  gap(i: number): number {
+    if (i < 0 || i + 1 >= this.count) return 0;
+    const end = this.ends[i] as number;
+    return (this.starts[i + 1] as number) - end === 1 ? plain(this.text.charCodeAt(end)) : 0;
+  }
+
+  /** Whether a number goes on before or after: `1.2.840`, `10-119-131-60`. */
+  goesOn(first: number, last: number, separator: number): boolean {
+    if (this.gap(first - 1) === separator && (this.digits[first - 1] as number) > 0) return true;
+    return this.gap(last) === separator && (this.digits[last + 1] as number) > 0;
+  }
+
+  code(at: number): number {
+    return at >= 0 && at < this.text.length ? this.text.charCodeAt(at) : BLANK;
+  }
+
+  /** What the words about a token are about. */
+  near(i: number, back: number, forward: number): number {
+    let bits = this.context;
+    const last = Math.min(i + forward, this.count - 1);
+    for (let at = Math.max(i - back, 0); at <= last; at++) bits |= this.bits[at] as number;
+    this.steps += back + forward;
+    return bits;
+  }
+
+  add(first: number, last: number, kind: PhiKind, rule: Finding['rule'], isSoft = false): void {
+    this.found.push({
+      start: this.starts[first] as number,
+      end: this.ends[last] as number,
+      kind,
+      rule,
+      isSoft,
+    });
+  }
+
+  digitsOf(first: number, last: number): string {
+    return this.text.slice(this.starts[first], this.ends[last]).replace(/\D/g, '');
+  }
+
+  /** The first token at or after a place. */
+  tokenAt(place: number): number {
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.starts[middle] as number) < place) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

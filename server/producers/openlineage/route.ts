@@ -1,0 +1,152 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setImmediate } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { RunwireError } from '../../../shared/errors.ts';
+import type { RunEventDraft, RunwireEvents } from '../../../shared/events.ts';
+import type { Registry } from '../../../shared/registry.ts';
+import { can, demand, type Principal } from '../../auth/tokens.ts';
+import { sendJson } from '../../http/messages.ts';
+import { readJson } from '../../http/request-body.ts';
+import { withhold } from '../../phi/withhold.ts';
+import { type EventBus, REQUEST_LIMIT_DRAFTS } from '../../publishing/bus.ts';
+import type { Publishing } from '../../publishing/gateway.ts';
+import { draftsOf, type IdFor, readLineage } from './map.ts';
+import { LineageMemory } from './run-tree.ts';
+
+/**
+ * `POST /api/v1/lineage` and `/api/v1/lineage/batch`. OpenLineage clients retry what is answered 5xx and drop what is
+ * answered 4xx, so 5xx is for an unavailable log alone, never for what was sent.
+ */
+
+const LIMIT_BYTES = 8 * 1024 * 1024;
+const BATCH_LIMIT = 10_000;
+/** Events of a batch that are published together; between two such groups, others have their turn. */
+const GROUP = 100;
+
+type Taken = { accepted: number; duplicates: number };
+type Handler = (principal: Principal, request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+export function createLineage<R extends Registry>(
+  publishing: Publishing<R>,
+  logger: Logger,
+): { single: Handler; batch: Handler } {
+  const bus = publishing.bus as unknown as EventBus<RunwireEvents>;
+  const memory = new LineageMemory();
+
+  const idFor: IdFor = (kind, id, name) => bus.idFor(kind, id, name);
+
+  /** What the guard refuses though it may redact goes without what it was refused for, and a run gets its end. */
+  const publish = async (drafts: readonly RunEventDraft[], actor: string): Promise<Taken> => {
+    try {
+      return await bus.publish(drafts, { actor, onPhi: 'redact' });
+    } catch (error) {
+      if (!(error instanceof RunwireError) || error.code !== 'PHI_REJECTED') throw error;
+      const paths = new Map(error.issues.map(({ index, path }) => [index, path]));
+      const rest = drafts.flatMap((draft, index) => {
+        const path = paths.get(index);
+        return path === undefined ? [draft] : (withhold(draft, path) ?? []);
+      });
+      if (rest.length === 0) throw error;
+      return publish(rest, actor);
+    }
+  };
+
+  /** Maps and publishes one message. Throws what the client is to be told. */
+  const take = async (principal: Principal, body: unknown): Promise<Taken> => {
+    const { projects, sub: actor } = principal;
+    const event = readLineage(body, idFor);
+    if (!event) return { accepted: 0, duplicates: 0 };
+    const taken = { accepted: 0, duplicates: 0 };
+    try {
+      const places = memory.place(event, projects);
+      for (const { run } of places) {
+        if (can(principal, 'publish', run)) continue;
+        throw new RunwireError('FORBIDDEN', 'not allowed: publish to this project', { path: 'job.namespace' });
+      }
+      const drafts = places.flatMap((place) => draftsOf(event, place));
+      for (let at = 0; at < drafts.length; at += REQUEST_LIMIT_DRAFTS) {
+        const page = drafts.slice(at, at + REQUEST_LIMIT_DRAFTS);
+        const { accepted, duplicates } = await publish(page, actor);
+        taken.accepted += accepted;
+        taken.duplicates += duplicates;
+      }
+    } catch (error) {
+      memory.forget(event, projects);
+      throw error;
+    }
+    return taken;
+  };
+
+  /** What of a failure is to be told: that the log is away, or why this message can never be taken. */
+  const refusalOf = (error: unknown): RunwireError => {
+    const isKnown = error instanceof RunwireError;
+    if (isKnown && error.code === 'UNAVAILABLE') throw error;
+    return isKnown ? error : new RunwireError('INVALID_INPUT', 'the event could not be mapped', { cause: error });
+  };
+  const note = ({ code, path, cause }: RunwireError, count: number) =>
+    logger.warn({ code, path, defect: (cause as Error | undefined)?.name, count }, 'OpenLineage events were refused');
+
+  /** By 429 its clients would lose the events. */
+  const admit = (principal: Principal, messages: number) => {
+    if (!publishing.isAllowed(principal, messages)) throw new RunwireError('UNAVAILABLE', 'too many events a second');
+  };
+
+  const single: Handler = async (principal, request, response) => {
+    demand(principal, 'publish');
+    const body = await readJson(request, LIMIT_BYTES);
+    admit(principal, 1);
+    const taken = await take(principal, body).catch((error: unknown) => {
+      const refusal = refusalOf(error);
+      note(refusal, 1);
+      const { code, message, path } = refusal;
+      // The table's 422 would do, but 400 is what these clients are documented to drop.
+      throw new RunwireError(code === 'INVALID_EVENT' || code === 'PHI_REJECTED' ? 'INVALID_INPUT' : code, message, {
+        path,
+      });
+    });
+    sendJson(response, 200, taken);
+  };
+
+  const batch: Handler = async (principal, request, response) => {
+    demand(principal, 'publish');
+    const bodies = await readJson(request, LIMIT_BYTES);
+    if (!Array.isArray(bodies)) throw new RunwireError('INVALID_INPUT', 'the batch is not an array');
+    if (bodies.length > BATCH_LIMIT) {
+      throw new RunwireError('TOO_LARGE', `more than ${BATCH_LIMIT} events in one batch`);
+    }
+    admit(principal, bodies.length);
+    const failed: { index: number; reason: string; retriable: boolean }[] = [];
+    let first: RunwireError | undefined;
+    for (let at = 0; at < bodies.length; at += GROUP) {
+      const outcomes = await Promise.allSettled(bodies.slice(at, at + GROUP).map((body) => take(principal, body)));
+      outcomes.forEach((outcome, index) => {
+        if (outcome.status === 'fulfilled') return;
+        const refusal = refusalOf(outcome.reason);
+        first ??= refusal;
+        const { message, path } = refusal;
+        const reason = path === undefined || message.startsWith(path) ? message : `${path}: ${message}`;
+        failed.push({ index: at + index, reason, retriable: false });
+      });
+      await setImmediate(); // What is refused waits for nothing by itself.
+    }
+    if (first) note(first, failed.length);
+    if (failed.length === 0) {
+      response.writeHead(204).end();
+      return;
+    }
+    sendJson(response, 200, {
+      status: failed.length < bodies.length ? 'partial_success' : 'failure',
+      summary: {
+        received: bodies.length,
+        successful: bodies.length - failed.length,
+        failed: failed.length,
+        // Where the log is away the whole batch is answered 503; sent again, what was stored is a repeat.
+        retriable: 0,
+        non_retriable: failed.length,
+      },
+      failed_events: failed,
+    });
+  };
+
+  return { single, batch };
+}

@@ -1,0 +1,308 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { RunwireError } from '../../shared/errors.ts';
+import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
+import { created, everyone, keptLog, openServer, progress } from '../../tests/harness.ts';
+import type { Guard } from './bus.ts';
+
+const producer = { actor: 'ada' };
+const canary = 'CANARY-7f3a';
+const refusal = (promise: Promise<unknown>): Promise<RunwireError> =>
+  promise.then(
+    () => Promise.reject(new Error('was not refused')),
+    (error: unknown) => error as RunwireError,
+  );
+const anything = (value: unknown) => value as RunEventDraft;
+
+describe('publish', () => {
+  test('[B1] validates, guards, appends and then tells, in this order', async () => {
+    const steps: string[] = [];
+    const guard: Guard = (draft) => {
+      steps.push(`guard ${draft.type}`);
+      return draft;
+    };
+    await using server = await openServer({ guard });
+    server.log.subscribe((records) => steps.push(`append ${records[0]?.type}`));
+    server.bus.subscribe({ next: (event) => steps.push(`tell ${event.type}`) });
+
+    await refusal(server.bus.publish([anything({ ...created('r1'), type: 'run.crated' })], producer));
+    expect(steps).toEqual([]);
+
+    await server.bus.publish([created('r1')], producer);
+    steps.push('resolved');
+    expect(steps).toEqual(['guard run.created', 'tell run.created', 'append run.created', 'resolved']);
+  });
+
+  test('[B1] one invalid draft refuses the whole request, names the place, and reaches no one', async () => {
+    await using server = await openServer();
+    const seen: RunEvent[] = [];
+    server.bus.subscribe({ next: (event) => seen.push(event) });
+    const error = await refusal(
+      server.bus.publish([created('r1'), anything({ ...progress('r1', 10), progress: canary })], producer),
+    );
+    expect(error).toBeInstanceOf(RunwireError);
+    expect(error.code).toBe('INVALID_EVENT');
+    expect(error.issues).toEqual([{ index: 1, path: 'progress', message: 'expected number' }]);
+    expect(JSON.stringify(error)).not.toContain(canary);
+    expect(server.log.head).toBe(0);
+    expect(seen).toEqual([]);
+    expect(server.getStats().published).toBe(0);
+  });
+
+  test('[B1] one draft that the guard refuses refuses the whole request, with its path', async () => {
+    const guard: Guard = (draft) => {
+      if (draft.runId === 'r2') throw new RunwireError('PHI_REJECTED', 'holds an identifier', { path: 'name' });
+      return draft;
+    };
+    await using server = await openServer({ guard });
+    const error = await refusal(server.bus.publish([created('r1'), created('r2')], producer));
+    expect(error.code).toBe('PHI_REJECTED');
+    expect(error.issues).toEqual([{ index: 1, path: 'name', message: 'holds an identifier' }]);
+    expect(server.log.head).toBe(0);
+  });
+
+  test('[B1] what the guard replaced is what is logged, and it is asked with the policy of the request', async () => {
+    const policies: string[] = [];
+    const guard: Guard = (draft, policy) => {
+      policies.push(policy);
+      return { ...draft, ...('name' in draft ? { name: '[removed]' } : {}) };
+    };
+    await using server = await openServer({ guard, phiPolicy: 'redact' });
+    await server.bus.publish([created('r1')], producer);
+    await server.bus.publish([created('r2')], { ...producer, onPhi: 'reject' });
+    expect(policies).toEqual(['redact', 'reject']);
+    const { run } = await server.router.createCaller({ principal: everyone }).run.get({ runId: 'r1' });
+    expect(run.name).toBe('[removed]');
+  });
+
+  test('[B6] a guard that breaks refuses the draft, and what it said stays inside', async () => {
+    const { logger, lines } = keptLog();
+    const guard: Guard = () => {
+      throw new TypeError(`cannot read ${canary}`);
+    };
+    await using server = await openServer({ guard, logger });
+    const error = await refusal(server.bus.publish([created('r1')], producer));
+    expect(error.code).toBe('PHI_REJECTED');
+    expect(JSON.stringify(error)).not.toContain(canary);
+    expect(lines.join()).toContain('the guard failed');
+    expect(lines.join()).not.toContain(canary);
+    expect(server.log.head).toBe(0);
+  });
+
+  test('[B4] a draft of more than 64 KiB is refused, whatever its characters, and one a little smaller is taken', async () => {
+    await using server = await openServer();
+    const withAudience = (count: number) =>
+      anything({ ...created('r1'), audience: Array.from({ length: count }, (_, i) => `${i}`.padEnd(100, 'é')) });
+    const tooLarge = await refusal(server.bus.publish([withAudience(340)], producer));
+    expect(JSON.stringify(withAudience(340)).length).toBeLessThan(64 * 1024);
+    expect(tooLarge.issues).toEqual([{ index: 0, path: '', message: 'the draft is larger than 64 KiB' }]);
+    await server.bus.publish([withAudience(320)], producer);
+    expect(server.log.head).toBe(1);
+  });
+
+  test('[B4] a draft of text alone is measured as it would be sent, escapes included', async () => {
+    await using server = await openServer();
+    const messageOf = async (message: string) =>
+      (await refusal(server.bus.publish([anything({ ...progress('r1', 10), message })], producer))).issues?.[0]
+        ?.message;
+    expect(await messageOf('x'.repeat(65_000))).toBe('must be at most 2000');
+    expect(await messageOf('x'.repeat(65_536))).toBe('the draft is larger than 64 KiB');
+    expect(await messageOf('\u0001'.repeat(11_000))).toBe('the draft is larger than 64 KiB');
+    expect(await messageOf('～'.repeat(22_000))).toBe('the draft is larger than 64 KiB');
+  });
+
+  test('[B4] a request of 1,000 drafts is taken, of 1,001 or none it is not', async () => {
+    await using server = await openServer();
+    const drafts = (count: number) => Array.from({ length: count }, (_, i) => progress('r1', i % 100));
+    expect((await refusal(server.bus.publish(drafts(1_001), producer))).code).toBe('TOO_LARGE');
+    expect((await refusal(server.bus.publish([], producer))).code).toBe('INVALID_INPUT');
+    expect(server.log.head).toBe(0);
+    expect(await server.bus.publish(drafts(1_000), producer)).toMatchObject({ accepted: 1_000, seq: 1_000 });
+  });
+
+  test('[B1] whatever is thrown at it, it takes all or refuses with a code of the table', async () => {
+    await using server = await openServer();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.anything({ withNullPrototype: true }), { minLength: 1, maxLength: 5 }),
+        async (junk) => {
+          const before = server.log.head;
+          const error = await refusal(server.bus.publish([created('r1'), ...junk.map(anything)], producer));
+          expect(error).toBeInstanceOf(RunwireError);
+          expect(server.log.head).toBe(before);
+        },
+      ),
+      { numRuns: 300, seed: 20 },
+    );
+  });
+});
+
+describe('observers', () => {
+  test('[B2] see each event once, in seq order, once it can be read from the log', async () => {
+    await using server = await openServer();
+    const seen: number[] = [];
+    const heads: number[] = [];
+    server.bus.subscribe({
+      next: (event) => {
+        seen.push(event.seq);
+        heads.push(server.log.head);
+      },
+    });
+    await Promise.all(
+      Array.from({ length: 50 }, (_, i) => server.bus.publish([created(`r${i}`), progress(`r${i}`, 5)], producer)),
+    );
+    expect(seen).toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
+    expect(heads.every((head, i) => head >= (seen[i] as number))).toBe(true);
+  });
+
+  test('[B2] are told before the publisher is answered, and a duplicate tells no one', async () => {
+    await using server = await openServer();
+    const seen: string[] = [];
+    server.bus.subscribe({ next: (event) => seen.push(event.eventId) });
+    await server.bus.publish([created('r1', { eventId: 'once' })], producer);
+    expect(seen).toEqual(['once']);
+    expect(await server.bus.publish([created('r1', { eventId: 'once' })], producer)).toMatchObject({
+      accepted: 0,
+      duplicates: 1,
+      seq: 1,
+    });
+    expect(seen).toEqual(['once']);
+  });
+
+  test('[B2] one that throws disturbs neither publisher, nor other observers, nor subscribers', async () => {
+    const { logger, lines } = keptLog();
+    await using server = await openServer({ logger });
+    const seen: number[] = [];
+    server.bus.subscribe({
+      next: () => {
+        throw new Error('an observer');
+      },
+    });
+    server.bus.subscribe({ next: (event) => seen.push(event.seq) });
+    await server.bus.publish([created('r1')], producer);
+    await server.bus.publish([created('r2')], producer);
+    expect(seen).toEqual([1, 2]);
+    expect(lines.filter((line) => line.includes('an observer of the bus failed'))).toHaveLength(2);
+  });
+
+  test('[B2] one that would change an event changes it for nobody', async () => {
+    await using server = await openServer();
+    const names: string[] = [];
+    server.bus.subscribe({
+      next: (event) => {
+        if (event.type !== 'run.created') return;
+        event.stages?.pop();
+        event.name = 'changed';
+      },
+    });
+    server.bus.subscribe({
+      next: (event) => {
+        if (event.type === 'run.created') names.push(event.name, ...(event.stages ?? []).map(({ name }) => name));
+      },
+    });
+    await server.bus.publish([created('r1', { stages: [{ stageId: 's1', name: 'First' }] })], producer);
+    expect(names).toEqual(['Run r1', 'First']);
+  });
+
+  test('[B2] one that rejects, later, disturbs nobody either', async () => {
+    const { logger, lines } = keptLog();
+    await using server = await openServer({ logger });
+    server.bus.subscribe({ next: async () => Promise.reject(new Error('an async observer')) });
+    await server.bus.publish([created('r1')], producer);
+    await expect.poll(() => lines.join()).toContain('an observer of the bus failed');
+  });
+
+  test('[B2] one that has left, or leaves while it is told, is told no more', async () => {
+    await using server = await openServer();
+    const seen: number[] = [];
+    const { unsubscribe } = server.bus.subscribe({
+      next: (event) => {
+        seen.push(event.seq);
+        unsubscribe();
+      },
+    });
+    await server.bus.publish([created('r1'), created('r2')], producer);
+    unsubscribe();
+    expect(seen).toEqual([1]);
+  });
+
+  test('[B2] one may publish from where it is told', async () => {
+    await using server = await openServer();
+    const seen: string[] = [];
+    const followed = new Promise<void>((resolve) => {
+      server.bus.subscribe({
+        next: (event) => {
+          seen.push(event.type);
+          if (event.type === 'run.created') {
+            void server.bus.publish([{ type: 'run.started', projectId: 'demo', runId: event.runId }], producer);
+          } else resolve();
+        },
+      });
+    });
+    await server.bus.publish([created('r1')], producer);
+    await followed;
+    expect(seen).toEqual(['run.created', 'run.started']);
+  });
+});
+
+describe('decisions about approvals', () => {
+  const request = (authority?: 'runwire' | 'producer'): RunEventDraft => ({
+    type: 'governance.required',
+    projectId: 'demo',
+    runId: 'r1',
+    approvalId: 'a1',
+    title: 'Release',
+    ...(authority ? { authority } : {}),
+  });
+  const granted: RunEventDraft = {
+    type: 'approval.granted',
+    projectId: 'demo',
+    runId: 'r1',
+    approvalId: 'a1',
+    decidedBy: 'eve',
+  };
+  const denied: RunEventDraft = { ...granted, type: 'approval.denied', reason: 'no' };
+
+  test.each([undefined, 'runwire'] as const)('[B5] with authority %s a producer does not decide', async (authority) => {
+    await using server = await openServer();
+    await server.bus.publish([request(authority)], producer);
+    for (const decision of [granted, denied]) {
+      expect((await refusal(server.bus.publish([decision], producer))).code).toBe('FORBIDDEN');
+    }
+    expect(server.log.head).toBe(1);
+  });
+
+  test('[B5] request and decision in one request are refused together, and nothing is stored', async () => {
+    await using server = await openServer();
+    expect((await refusal(server.bus.publish([request(), granted], producer))).code).toBe('FORBIDDEN');
+    expect(server.log.head).toBe(0);
+  });
+
+  test('[B5] a decision that comes before its request decides nothing', async () => {
+    await using server = await openServer();
+    await server.bus.publish([granted], producer);
+    await server.bus.publish([request()], producer);
+    const { run } = await server.router.createCaller({ principal: everyone }).run.get({ runId: 'r1' });
+    expect(run.approvals[0]).toMatchObject({ status: 'pending', decisions: [] });
+  });
+
+  test('[B5] with authority producer a producer decides', async () => {
+    await using server = await openServer();
+    await server.bus.publish([request('producer'), granted], producer);
+    const { run } = await server.router.createCaller({ principal: everyone }).run.get({ runId: 'r1' });
+    expect(run.approvals[0]?.status).toBe('granted');
+  });
+
+  test('[B5] a second request cannot take an approval over to the producer', async () => {
+    await using server = await openServer();
+    await server.bus.publish([request('runwire')], producer);
+    await server.bus.publish([request('producer')], producer);
+    expect((await refusal(server.bus.publish([granted], producer))).code).toBe('FORBIDDEN');
+  });
+
+  test('[B5] a replayed decision is a duplicate, not a refusal', async () => {
+    await using server = await openServer();
+    await server.bus.publish([request('producer'), { ...granted, eventId: 'd1' }], producer);
+    expect(await server.bus.publish([{ ...granted, eventId: 'd1' }], producer)).toMatchObject({ duplicates: 1 });
+  });
+});

@@ -1,0 +1,246 @@
+import { createHmac, randomUUID } from 'node:crypto';
+import type { Logger } from 'pino';
+import { type DraftIssue, type ErrorCode, RunwireError } from '../../shared/errors.ts';
+import { type DraftOf, describeIssue, draftSchemaOf, type EventOf, type Registry } from '../../shared/registry.ts';
+import type { RunRows } from '../../shared/run.ts';
+import type { Batch, EventLog, LogRecord, ReadyDraft, Receipt } from '../event-log/contract/log.ts';
+import { isRefused } from '../phi/withhold.ts';
+
+/**
+ * The one way into the log, and the doorbell: publish → validate → guard → append → notify. What observers are told is
+ * durable already; whoever was not listening finds it in the log.
+ */
+
+export const DRAFT_LIMIT_BYTES = 64 * 1024;
+export const REQUEST_LIMIT_DRAFTS = 1_000;
+/** Event ids that begin so are the server's own. */
+export const RESERVED_ID = 'runwire:';
+/** Issues that one answer names; more of the same help nobody. */
+const ISSUE_LIMIT = 100;
+
+export type PhiPolicy = 'reject' | 'redact';
+
+/**
+ * Looks at a checked draft before it is logged. Returns it, or one with what it must not say replaced; throws a
+ * `RunwireError` with the `path` to refuse it. Any other throw refuses it too.
+ */
+export type Guard = (draft: ReadyDraft, policy: PhiPolicy) => ReadyDraft;
+
+export type Publisher = {
+  /** The `actor` of the events. */
+  actor: string;
+  /** Server code, which may also decide approvals. Default false. */
+  isTrusted?: boolean;
+  /** What the run's rows have to say to each draft, instead of what they say to a producer's. */
+  check?: Batch['check'];
+  /** What the guard does with what it finds; default the server's policy. */
+  onPhi?: PhiPolicy | undefined;
+};
+
+/** `seq` is the highest position of the request, stored now or before. */
+export type Published = { accepted: number; duplicates: number; seq: number; receipts: Receipt[] };
+
+export type BusObserver<Event> = { next(event: Event): void };
+
+export type EventBusOptions<R extends Registry> = {
+  registry: R;
+  log: EventLog;
+  logger: Logger;
+  phiPolicy: PhiPolicy;
+  guard?: Guard | undefined;
+  /** Told how long each request took until its events were durable, and sent to those who waited for them. */
+  onPublished?: ((ms: number) => void) | undefined;
+};
+
+export class EventBus<R extends Registry> {
+  readonly #log: EventLog;
+  readonly #logger: Logger;
+  readonly #schema: ReturnType<typeof draftSchemaOf<R>>;
+  readonly #guard: Guard;
+  readonly #phiPolicy: PhiPolicy;
+  readonly #onPublished: (ms: number) => void;
+  readonly #observers = new Set<BusObserver<EventOf<R>>>();
+  readonly #stopListening: () => void;
+  #published = 0;
+
+  constructor({
+    registry,
+    log,
+    logger,
+    phiPolicy,
+    guard = (draft) => draft,
+    onPublished = () => undefined,
+  }: EventBusOptions<R>) {
+    this.#log = log;
+    this.#logger = logger;
+    this.#schema = draftSchemaOf(registry);
+    this.#guard = guard;
+    this.#phiPolicy = phiPolicy;
+    this.#onPublished = onPublished;
+    this.#stopListening = log.subscribe((records) => this.#notify(records));
+  }
+
+  /** Events logged since the start. */
+  get published(): number {
+    return this.#published;
+  }
+
+  /**
+   * Publishes 1–1,000 drafts, all or none; resolves once they are durable. Drafts are checked here, whatever their
+   * type says. Throws `INVALID_EVENT` or `PHI_REJECTED` with `issues`, `TOO_LARGE`, `FORBIDDEN`, `UNAVAILABLE`.
+   */
+  async publish(drafts: readonly DraftOf<R>[], publisher: Publisher): Promise<Published> {
+    if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'no events in the request', { path: 'events' });
+    if (drafts.length > REQUEST_LIMIT_DRAFTS) {
+      throw new RunwireError('TOO_LARGE', `more than ${REQUEST_LIMIT_DRAFTS} events in one request`);
+    }
+    const begun = performance.now();
+    const ready = this.#guarded(this.#checked(drafts), publisher.onPhi ?? this.#phiPolicy);
+    const check = publisher.check ?? (publisher.isTrusted ? undefined : checkProducer);
+    const receipts = await this.#log.append({ actor: publisher.actor, drafts: ready, ...(check ? { check } : {}) });
+    this.#onPublished(performance.now() - begun);
+    const duplicates = receipts.filter((receipt) => receipt.isDuplicate).length;
+    const seq = receipts.reduce((highest, receipt) => Math.max(highest, receipt.seq), 0);
+    return { accepted: receipts.length - duplicates, duplicates, seq, receipts };
+  }
+
+  /** What the guard leaves of a text that does not become an event. Throws `PHI_REJECTED` with `name` as the path. */
+  guardText(name: string, text: string): string {
+    const envelope = { type: name, projectId: 'runwire', runId: 'runwire', eventId: 'runwire' };
+    const draft = { ...envelope, timestamp: new Date().toISOString(), [name]: text };
+    try {
+      const [guarded] = this.#guarded([draft], this.#phiPolicy) as unknown as [{ [name: string]: string }];
+      return guarded[name] as string;
+    } catch (error) {
+      const [issue] = (error as RunwireError).issues;
+      throw new RunwireError('PHI_REJECTED', `${name}: ${issue?.message}`, { path: name });
+    }
+  }
+
+  /** Tells the observer every event that is logged from now on, in order, once it is durable. */
+  subscribe(observer: BusObserver<EventOf<R>>): { unsubscribe(): void } {
+    this.#observers.add(observer);
+    return { unsubscribe: () => void this.#observers.delete(observer) };
+  }
+
+  /**
+   * An id for what others gave a name: `id`, or, where the guard would refuse that or the name itself, `kind` and a
+   * digest of the name, the same as long as the log is. The digest has a key: names of people and their numbers are few
+   * enough to be tried out.
+   */
+  idFor(kind: string, id: string, name = id): string {
+    if (!isRefused(this.#guard, id) && (name === id || !isRefused(this.#guard, name))) return id;
+    return `${kind}-${createHmac('sha256', this.#log.secret).update(name).digest('hex').slice(0, 32)}`;
+  }
+
+  close(): void {
+    this.#stopListening();
+    this.#observers.clear();
+  }
+
+  #checked(drafts: readonly unknown[]): ReadyDraft[] {
+    const now = new Date().toISOString();
+    const issues: DraftIssue[] = [];
+    const ready: ReadyDraft[] = [];
+    for (const [index, draft] of drafts.entries()) {
+      if (issues.length >= ISSUE_LIMIT) break;
+      // Before the schema: what that costs, and how much it finds to say, is bounded by the size.
+      if (sizeOf(draft) > DRAFT_LIMIT_BYTES) {
+        issues.push({ index, path: '', message: 'the draft is larger than 64 KiB' });
+        continue;
+      }
+      const parsed = this.#schema.safeParse(draft);
+      if (!parsed.success) {
+        for (const issue of parsed.error.issues) issues.push({ index, ...describeIssue(issue) });
+        continue;
+      }
+      // What the schema gives is a copy, and nobody else's.
+      const checked = parsed.data as unknown as ReadyDraft & Partial<Pick<ReadyDraft, 'timestamp' | 'eventId'>>;
+      checked.timestamp ??= now;
+      checked.eventId ??= randomUUID();
+      ready.push(checked);
+    }
+    if (issues.length > 0) throw refusal('INVALID_EVENT', issues);
+    return ready;
+  }
+
+  #guarded(drafts: ReadyDraft[], policy: PhiPolicy): ReadyDraft[] {
+    const issues: DraftIssue[] = [];
+    const guarded = drafts.map((draft, index) => {
+      try {
+        return this.#guard(draft, policy);
+      } catch (error) {
+        const isRefusal = error instanceof RunwireError;
+        if (!isRefusal) this.#logger.error({ type: draft.type }, 'the guard failed: the draft is refused');
+        issues.push({
+          index,
+          path: (isRefusal && error.path) || '',
+          message: isRefusal ? error.message : 'could not be checked for protected information',
+        });
+        return draft;
+      }
+    });
+    if (issues.length > 0) throw refusal('PHI_REJECTED', issues);
+    return guarded;
+  }
+
+  #notify(records: readonly LogRecord[]): void {
+    this.#published += records.length;
+    for (const record of records) {
+      for (const observer of this.#observers) {
+        const failed = (error: unknown) =>
+          this.#logger.error({ err: error, type: record.type }, 'an observer of the bus failed');
+        try {
+          // An async function is one too, and its rejection would end the process.
+          const result: unknown = observer.next(record.event as EventOf<R>);
+          if (result instanceof Promise) result.catch(failed);
+        } catch (error) {
+          failed(error);
+        }
+      }
+    }
+  }
+}
+
+/** Bytes of a draft as JSON, or more for one that is small anyway; what has no JSON is left to the schema. */
+function sizeOf(draft: unknown): number {
+  const bound = boundOf(draft);
+  if (bound <= DRAFT_LIMIT_BYTES) return bound;
+  try {
+    return Buffer.byteLength(JSON.stringify(draft) ?? '');
+  } catch {
+    return 0;
+  }
+}
+
+/** What the JSON of an object without objects in it cannot exceed, found without making it. */
+function boundOf(draft: unknown): number {
+  if (typeof draft !== 'object' || draft === null) return Number.POSITIVE_INFINITY;
+  let bound = 2;
+  for (const key in draft) {
+    const value: unknown = draft[key as never];
+    if (typeof value === 'object' && value !== null) return Number.POSITIVE_INFINITY;
+    // A code unit takes at most 6 bytes, as \\uXXXX; no number is longer than 25.
+    bound += 6 * key.length + 4 + (typeof value === 'string' ? 6 * value.length + 2 : 25);
+  }
+  return bound;
+}
+
+function refusal(code: ErrorCode, issues: DraftIssue[]): RunwireError {
+  const [first] = issues;
+  const where = first?.path ? `events.${first.index}.${first.path}` : `events.${first?.index}`;
+  return new RunwireError(code, `${where}: ${first?.message}`, { path: where, issues: issues.slice(0, ISSUE_LIMIT) });
+}
+
+/**
+ * Approvals that Runwire itself keeps are decided by `approval.grant` and `approval.deny`, never by a producer's word. Nor
+ * may a producer take an id from under what the server will log itself.
+ */
+function checkProducer(rows: RunRows, draft: ReadyDraft & { approvalId?: string }): void {
+  if (draft.eventId.startsWith(RESERVED_ID)) {
+    throw new RunwireError('FORBIDDEN', `ids that begin with ${RESERVED_ID} are the server's own`, { path: 'eventId' });
+  }
+  if (draft.type !== 'approval.granted' && draft.type !== 'approval.denied') return;
+  if (rows.approval(draft.approvalId ?? '')?.authority !== 'runwire') return;
+  throw new RunwireError('FORBIDDEN', 'this approval is decided in Runwire, not by a producer', { path: 'approvalId' });
+}

@@ -1,0 +1,37 @@
+import { RunwireError } from '../../shared/errors.ts';
+import type { DraftOf, Registry } from '../../shared/registry.ts';
+import { can, demand, type Principal } from '../auth/tokens.ts';
+import { Buckets, type Limits } from '../limits.ts';
+import { type EventBus, type PhiPolicy, type Published, REQUEST_LIMIT_DRAFTS } from './bus.ts';
+
+/** What comes over the network on its way to the bus: who may publish where, and how much of it. */
+export class Publishing<R extends Registry> {
+  readonly bus: EventBus<R>;
+  readonly #allowances: Buckets;
+
+  constructor(bus: EventBus<R>, { publishedPerSecond }: Limits) {
+    this.bus = bus;
+    this.#allowances = new Buckets(publishedPerSecond);
+  }
+
+  /** Publishes what a principal sent. Throws `FORBIDDEN`, `RATE_LIMITED`, and what {@link EventBus.publish} does. */
+  async publish(principal: Principal, events: readonly DraftOf<R>[], onPhi: PhiPolicy | undefined): Promise<Published> {
+    demand(principal, 'publish');
+    if (events.length <= REQUEST_LIMIT_DRAFTS) {
+      events.forEach((event, index) => {
+        const projectId = (event as { projectId?: unknown } | null)?.projectId;
+        if (typeof projectId !== 'string' || can(principal, 'publish', { projectId })) return;
+        throw new RunwireError('FORBIDDEN', 'not allowed: publish to this project', {
+          path: `events.${index}.projectId`,
+        });
+      });
+    }
+    if (!this.isAllowed(principal, events.length)) throw new RunwireError('RATE_LIMITED', 'too many events a second');
+    return this.bus.publish(events, { actor: principal.sub, onPhi });
+  }
+
+  /** Whether a principal may publish so many events now; then they count. */
+  isAllowed({ sub }: Principal, events: number): boolean {
+    return this.#allowances.take(sub, events);
+  }
+}
