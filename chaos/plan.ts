@@ -1,4 +1,4 @@
-import type { PublisherDraft } from '../client/publisher.ts';
+import type { PublisherDraft } from '../client/publisher/index.ts';
 import type { RunEventType } from '../shared/events.ts';
 import { Dice } from './random.ts';
 

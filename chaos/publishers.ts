@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { createRunwireClient } from '../client/index.ts';
-import { createPublisher } from '../client/publisher.ts';
+import { createPublisher } from '../client/publisher/index.ts';
 import type { Draft, PublisherPlan } from './plan.ts';
 import type { Surroundings } from './readers.ts';
 

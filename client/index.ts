@@ -1,6 +1,6 @@
 import { createTRPCClient, type TRPCClient } from '@trpc/client';
 import type { AppRouter } from '../server/api/router.ts';
-import { type Connection, type ConnectionOptions, createConnection } from './connection.ts';
+import { type Connection, type ConnectionOptions, createConnection } from './connection/connection.ts';
 
 /** `runwire/client`: the typed client, free of any framework. */
 
@@ -19,7 +19,12 @@ export function createRunwireClient(options: ConnectionOptions): {
 }
 
 export type { AppRouter } from '../server/api/router.ts';
-export { type Connection, type ConnectionOptions, createConnection, type WebSocketClass } from './connection.ts';
-export { dropSeenLink } from './links.ts';
-export type { ConnectionState, ConnectionStatus, PacerOptions } from './pacer.ts';
-export type { TokenSource } from './token.ts';
+export {
+  type Connection,
+  type ConnectionOptions,
+  createConnection,
+  type WebSocketClass,
+} from './connection/connection.ts';
+export { dropSeenLink } from './connection/links.ts';
+export type { ConnectionState, ConnectionStatus, PacerOptions } from './connection/reconnect.ts';
+export type { TokenSource } from './connection/token-cache.ts';

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { mulberry32 } from '../chaos/random.ts';
-import { createPublisher, type PublisherDraft } from '../client/publisher.ts';
+import { createPublisher, type PublisherDraft } from '../client/publisher/index.ts';
 import { openSqliteLog } from '../server/event-log/sqlite/log.ts';
 import { foldEvent, type RunEvent } from '../shared/events.ts';
 import { cliPath, serverPath, startChild, startServing } from './cli-harness.ts';

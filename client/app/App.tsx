@@ -1,5 +1,5 @@
 import { useEffect, useRef } from 'react';
-import { useConnection } from '../react.tsx';
+import { useConnection } from '../react/index.tsx';
 import { Help, openHelp } from './Help.tsx';
 import { Link, navigate, runOfPath, usePath } from './location.tsx';
 import { Notice } from './Notice.tsx';

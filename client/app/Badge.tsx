@@ -1,4 +1,4 @@
-import type { UseRunReturn } from '../react.tsx';
+import type { UseRunReturn } from '../react/index.tsx';
 import { isSignedOut } from './errors.ts';
 import { formatCount, formatTime } from './format.ts';
 import { useNow } from './useNow.ts';

@@ -2,7 +2,7 @@ import './csp.ts';
 import { QueryClient } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
-import { RunwireProvider } from '../react.tsx';
+import { RunwireProvider } from '../react/index.tsx';
 import { App } from './App.tsx';
 import { isAnswer } from './errors.ts';
 import './styles/base.css';

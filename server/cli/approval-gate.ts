@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { WebSocket } from 'ws';
 import { createRunwireClient } from '../../client/index.ts';
-import type { EventPublisher, PublisherDraft } from '../../client/publisher.ts';
+import type { EventPublisher, PublisherDraft } from '../../client/publisher/index.ts';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Approval } from '../../shared/run.ts';
 import { can } from '../auth/tokens.ts';

@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { basename } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { createPublisher, type PublisherDraft } from '../../client/publisher.ts';
+import { createPublisher, type PublisherDraft } from '../../client/publisher/index.ts';
 import type { RunwireError } from '../../shared/errors.ts';
 import { RunEventDraftSchema } from '../../shared/events.ts';
 import { describeIssue } from '../../shared/registry.ts';

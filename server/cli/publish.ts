@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
-import { createPublisher, type PublisherDraft } from '../../client/publisher.ts';
+import { createPublisher, type PublisherDraft } from '../../client/publisher/index.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { describeError, type TargetOptions, targetOf } from './target.ts';
 

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
-import type { TokenSource } from '../../client/token.ts';
+import type { TokenSource } from '../../client/connection/token-cache.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { roles, signToken, type TokenOptions } from '../auth/tokens.ts';
 import { type Config, isLoopback, loadConfig, readEnvironment, secretPath } from '../config.ts';

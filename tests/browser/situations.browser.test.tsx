@@ -9,7 +9,7 @@ import {
   useRun,
   useRunEvents,
   useRuns,
-} from '../../client/react.tsx';
+} from '../../client/react/index.tsx';
 import { until } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 

@@ -1,4 +1,4 @@
-import type { Approval, Artifact, RunView } from '../../react.tsx';
+import type { Approval, Artifact, RunView } from '../../react/index.tsx';
 import { formatCount, formatDateTime } from '../format.ts';
 import { None, Status } from '../Status.tsx';
 import { ArtifactName } from './Artifacts.tsx';

@@ -1,5 +1,5 @@
 import { memo, useState } from 'react';
-import type { Artifact, Stage } from '../../react.tsx';
+import type { Artifact, Stage } from '../../react/index.tsx';
 import { Copy } from '../Copy.tsx';
 import { formatBytes, formatCount } from '../format.ts';
 import { None } from '../Status.tsx';

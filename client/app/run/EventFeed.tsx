@@ -8,7 +8,7 @@ import {
   useState,
   useSyncExternalStore,
 } from 'react';
-import { type RunEvent, type RunView, trpc, useRunEvents } from '../../react.tsx';
+import { type RunEvent, type RunView, trpc, useRunEvents } from '../../react/index.tsx';
 import { formatCount } from '../format.ts';
 import { ParamLink, setParams, useParams } from '../location.tsx';
 import { NARROW, useMedia } from '../useMedia.ts';

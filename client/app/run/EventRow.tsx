@@ -1,5 +1,5 @@
 import { memo } from 'react';
-import type { RunEvent } from '../../react.tsx';
+import type { RunEvent } from '../../react/index.tsx';
 import { Copy } from '../Copy.tsx';
 import { formatClock, formatCount, formatDateTime, formatDuration } from '../format.ts';
 import { ParamLink } from '../location.tsx';

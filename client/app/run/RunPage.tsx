@@ -1,5 +1,5 @@
 import { useState } from 'react';
-import { type RunView, type UseRunReturn, useRun } from '../../react.tsx';
+import { type RunView, type UseRunReturn, useRun } from '../../react/index.tsx';
 import { codeOf } from '../errors.ts';
 import { Link, ParamLink, setParams, useParams } from '../location.tsx';
 import { Notice, Problem, Skeleton } from '../Notice.tsx';

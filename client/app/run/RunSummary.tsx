@@ -1,4 +1,4 @@
-import type { RunView } from '../../react.tsx';
+import type { RunView } from '../../react/index.tsx';
 import { Copy } from '../Copy.tsx';
 import { formatDateTime, formatDuration } from '../format.ts';
 import { Link, ParamLink, runPath } from '../location.tsx';

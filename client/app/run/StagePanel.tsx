@@ -1,4 +1,4 @@
-import type { RunView, Stage } from '../../react.tsx';
+import type { RunView, Stage } from '../../react/index.tsx';
 import { formatDateTime, formatPercent } from '../format.ts';
 import { Duration, None, Status } from '../Status.tsx';
 import { ArtifactRows } from './Artifacts.tsx';

@@ -1,5 +1,5 @@
 import { memo } from 'react';
-import type { Approval, Stage } from '../../react.tsx';
+import type { Approval, Stage } from '../../react/index.tsx';
 import { formatDuration, formatPercent } from '../format.ts';
 import { ParamLink } from '../location.tsx';
 import { Status, toneOf } from '../Status.tsx';

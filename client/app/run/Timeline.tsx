@@ -1,5 +1,5 @@
 import { type CSSProperties, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import type { RunView, Stage } from '../../react.tsx';
+import type { RunView, Stage } from '../../react/index.tsx';
 import { formatCount } from '../format.ts';
 import { setParams, useParams } from '../location.tsx';
 import { useKeys } from '../useKeys.ts';

@@ -1,4 +1,4 @@
-import type { Approval, RunView } from '../../react.tsx';
+import type { Approval, RunView } from '../../react/index.tsx';
 import { formatCount, formatDateTime } from '../format.ts';
 import { ParamLink } from '../location.tsx';
 import { Duration } from '../Status.tsx';

@@ -1,4 +1,4 @@
-import type { Approval, RunView, Stage } from '../../react.tsx';
+import type { Approval, RunView, Stage } from '../../react/index.tsx';
 import type { Shown } from '../Status.tsx';
 
 /** Where things stand on the time axis of a run, and what there is to say of a stage: sums, free of any component. */

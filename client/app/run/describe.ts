@@ -1,4 +1,4 @@
-import type { RunEvent } from '../../react.tsx';
+import type { RunEvent } from '../../react/index.tsx';
 import { formatCount, formatPercent } from '../format.ts';
 
 /** What an event says beyond its type, in a line. */

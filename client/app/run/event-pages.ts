@@ -1,4 +1,4 @@
-import type { RunEvent } from '../../react.tsx';
+import type { RunEvent } from '../../react/index.tsx';
 import { isRetryable } from '../errors.ts';
 
 /**

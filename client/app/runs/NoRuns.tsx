@@ -1,4 +1,4 @@
-import { trpc } from '../../react.tsx';
+import { trpc } from '../../react/index.tsx';
 import { Copy } from '../Copy.tsx';
 import { Link } from '../location.tsx';
 import { Notice } from '../Notice.tsx';

@@ -1,5 +1,5 @@
 import { useEffect, useLayoutEffect, useRef } from 'react';
-import { useRuns } from '../../react.tsx';
+import { useRuns } from '../../react/index.tsx';
 import { isRetryable } from '../errors.ts';
 import { formatCount } from '../format.ts';
 import { ParamLink } from '../location.tsx';

@@ -1,5 +1,5 @@
 import { memo, useEffect, useRef, useState } from 'react';
-import type { RunHeader, UseRunsReturn } from '../../react.tsx';
+import type { RunHeader, UseRunsReturn } from '../../react/index.tsx';
 import { formatCount, formatDateTime } from '../format.ts';
 import { Link, runPath, setParams } from '../location.tsx';
 import { Duration, None, Progress, Status } from '../Status.tsx';

@@ -1,5 +1,5 @@
 import { useMemo } from 'react';
-import type { RunStatus, UseRunsOptions } from '../../react.tsx';
+import type { RunStatus, UseRunsOptions } from '../../react/index.tsx';
 import { type ParamChanges, useParams } from '../location.tsx';
 
 /** Which runs are listed: what the address says, so that it can be shared and survives a reload. */

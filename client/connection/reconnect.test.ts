@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { backoffMs, Pacer } from './pacer.ts';
+import { backoffMs, Pacer } from './reconnect.ts';
 
 test('[C1] delays double, with jitter of half, up to the most', () => {
   const delays = (random: number) =>

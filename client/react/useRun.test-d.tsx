@@ -1,5 +1,5 @@
 import { expectTypeOf, test } from 'vitest';
-import { type ConnectionState, type Gap, type RunView, useRun } from './react.tsx';
+import { type ConnectionState, type Gap, type RunView, useRun } from './index.tsx';
 
 /** Never run: what is wrong here does not compile. */
 

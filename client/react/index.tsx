@@ -40,14 +40,14 @@ export function RunwireProvider({ queryClient, children, ...options }: RunwirePr
   );
 }
 
-export type { AppRouter } from '../server/api/router.ts';
-export type { EventCategory, RunEvent, RunEventDraft, RunEventType } from '../shared/events.ts';
-export type { Approval, Artifact, RunHeader, RunStatus, RunView, Stage, StageStatus } from '../shared/run.ts';
+export type { AppRouter } from '../../server/api/router.ts';
+export type { EventCategory, RunEvent, RunEventDraft, RunEventType } from '../../shared/events.ts';
+export type { Approval, Artifact, RunHeader, RunStatus, RunView, Stage, StageStatus } from '../../shared/run.ts';
+export type { ConnectionState } from '../connection/reconnect.ts';
+export type { TokenSource } from '../connection/token-cache.ts';
+export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
+export type { Gap, RunFeedPhase, RunFeedScope } from '../feeds/run-feed.ts';
 export { trpc } from './context.ts';
-export type { EventOfCategory, EventOfType } from './handlers.ts';
-export type { ConnectionState } from './pacer.ts';
-export type { Gap, RunFeedPhase, RunFeedScope } from './run-feed.ts';
-export type { TokenSource } from './token.ts';
 export { type UseConnectionReturn, useConnection } from './useConnection.ts';
 export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';
 export { type UseRunEventsOptions, type UseRunEventsReturn, useRunEvents } from './useRunEvents.ts';

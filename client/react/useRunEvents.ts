@@ -1,9 +1,9 @@
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
-import type { EventCategory, RunEventType } from '../shared/events.ts';
+import type { EventCategory, RunEventType } from '../../shared/events.ts';
+import type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
+import { keyOf, type RunFeedQuery } from '../feeds/run-feed.ts';
+import { blankState, DEFAULT_LIMIT, RunFollower, type RunFollowerState } from '../feeds/run-follower.ts';
 import { useRunwire } from './context.ts';
-import type { EventOfCategory, EventOfType } from './handlers.ts';
-import { keyOf, type RunFeedQuery } from './run-feed.ts';
-import { blankState, DEFAULT_LIMIT, RunFollower, type RunFollowerState } from './run-follower.ts';
 
 export type UseRunEventsOptions = RunFeedQuery & {
   /** False holds the subscription back, and keeps its cursor; default true. */

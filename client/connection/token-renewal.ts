@@ -1,4 +1,4 @@
-import type { TokenCache } from './token.ts';
+import type { TokenCache } from './token-cache.ts';
 
 /**
  * Puts a fresh token on the open socket some time before the one that it has expires, so that the socket stays and nobody

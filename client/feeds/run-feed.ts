@@ -1,6 +1,6 @@
 import type { TRPCClientErrorLike } from '@trpc/client';
-import type { AppRouter } from '../server/api/router.ts';
-import { type ErrorCode, errorTable } from '../shared/errors.ts';
+import type { AppRouter } from '../../server/api/router.ts';
+import { type ErrorCode, errorTable } from '../../shared/errors.ts';
 import {
   type EventCategory,
   foldEvent,
@@ -8,12 +8,12 @@ import {
   type RunEvent,
   type RunEventType,
   type StreamSignal,
-} from '../shared/events.ts';
-import type { RunView } from '../shared/run.ts';
-import { RunMemory } from '../shared/run-memory.ts';
-import type { Connection } from './connection.ts';
-import type { RunwireClient } from './index.ts';
-import { backoffMs, type ConnectionState } from './pacer.ts';
+} from '../../shared/events.ts';
+import type { RunView } from '../../shared/run.ts';
+import { RunMemory } from '../../shared/run-memory.ts';
+import type { Connection } from '../connection/connection.ts';
+import { backoffMs, type ConnectionState } from '../connection/reconnect.ts';
+import type { RunwireClient } from '../index.ts';
 
 /**
  * One subscription, and what all that follow it have in common: the folded run, and the latest events for those who come

@@ -1,11 +1,11 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { getQueryKey } from '@trpc/react-query';
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
-import { RunwireError } from '../shared/errors.ts';
-import type { RunView } from '../shared/run.ts';
+import { RunwireError } from '../../shared/errors.ts';
+import type { RunView } from '../../shared/run.ts';
+import { keyOf, type RunFeedState, type Snapshot } from '../feeds/run-feed.ts';
+import { blankState, RunFollower } from '../feeds/run-follower.ts';
 import { trpc, useRunwire } from './context.ts';
-import { keyOf, type RunFeedState, type Snapshot } from './run-feed.ts';
-import { blankState, RunFollower } from './run-follower.ts';
 
 export type UseRunOptions = {
   runId: string;

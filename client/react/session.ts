@@ -1,9 +1,9 @@
 import { createTRPCClient } from '@trpc/client';
-import type { AppRouter } from '../server/api/router.ts';
-import { type Connection, type ConnectionOptions, createConnection } from './connection.ts';
-import { Feeds } from './feeds.ts';
-import type { RunwireClient } from './index.ts';
-import type { TokenSource } from './token.ts';
+import type { AppRouter } from '../../server/api/router.ts';
+import { type Connection, type ConnectionOptions, createConnection } from '../connection/connection.ts';
+import type { TokenSource } from '../connection/token-cache.ts';
+import { Feeds } from '../feeds/feeds.ts';
+import type { RunwireClient } from '../index.ts';
 
 export type SessionOptions = {
   /** `https://host`, or the WebSocket's own address, `wss://host/ws`; default the page's own host. */

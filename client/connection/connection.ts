@@ -1,11 +1,11 @@
 import { createWSClient, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
-import { closeCodes, RunwireError } from '../shared/errors.ts';
-import { addressesOf } from './addresses.ts';
+import { closeCodes, RunwireError } from '../../shared/errors.ts';
+import { addressesOf } from './endpoints.ts';
 import { linksOver, refreshOver } from './links.ts';
-import { type ConnectionStatus, Pacer, type PacerOptions } from './pacer.ts';
-import { Renewal } from './renewal.ts';
-import { TokenCache, type TokenSource } from './token.ts';
+import { type ConnectionStatus, Pacer, type PacerOptions } from './reconnect.ts';
+import { TokenCache, type TokenSource } from './token-cache.ts';
+import { Renewal } from './token-renewal.ts';
 
 /** That of the platform, or of `ws`, whose types differ in what does not matter here. */
 export type WebSocketClass = new (url: string | URL) => { readonly readyState: number; close(code?: number): void };

@@ -1,9 +1,9 @@
 import { hashKey, useQueryClient } from '@tanstack/react-query';
 import { getQueryKey } from '@trpc/react-query';
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
-import type { RunHeader } from '../shared/run.ts';
+import type { RunHeader } from '../../shared/run.ts';
+import { RunsFeed, type RunsFeedState, type RunsFilter } from '../feeds/runs-feed.ts';
 import { trpc, useRunwire } from './context.ts';
-import { RunsFeed, type RunsFeedState, type RunsFilter } from './runs-feed.ts';
 
 export type UseRunsOptions = RunsFilter & {
   /** Runs a page, at most 500; default 50. */

@@ -1,13 +1,13 @@
 import type { InfiniteData, QueryClient, QueryKey } from '@tanstack/react-query';
 import type { TRPCClientErrorLike } from '@trpc/client';
-import type { AppRouter } from '../server/api/router.ts';
-import { errorTable } from '../shared/errors.ts';
-import type { StreamSignal } from '../shared/events.ts';
-import type { RunHeader, RunStatus } from '../shared/run.ts';
-import type { Connection } from './connection.ts';
-import type { Frames } from './frame.ts';
-import type { RunwireClient } from './index.ts';
-import { backoffMs, type ConnectionState } from './pacer.ts';
+import type { AppRouter } from '../../server/api/router.ts';
+import { errorTable } from '../../shared/errors.ts';
+import type { StreamSignal } from '../../shared/events.ts';
+import type { RunHeader, RunStatus } from '../../shared/run.ts';
+import type { Connection } from '../connection/connection.ts';
+import { backoffMs, type ConnectionState } from '../connection/reconnect.ts';
+import type { RunwireClient } from '../index.ts';
+import type { Frames } from './frames.ts';
 import { codeOf, type Gap, pause, type RunFeedPhase } from './run-feed.ts';
 
 /**

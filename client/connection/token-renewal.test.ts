@@ -1,11 +1,11 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { Principal } from '../server/auth/tokens.ts';
-import type { RunServerOptions } from '../server/run-server.ts';
-import { isSignal, type RunEvent, type StreamSignal } from '../shared/events.ts';
-import { countedWebSocket, everyone, progress, startServer, tokenFor } from '../tests/harness.ts';
-import { createRunwireClient } from './index.ts';
-import { Renewal } from './renewal.ts';
-import { TokenCache } from './token.ts';
+import type { Principal } from '../../server/auth/tokens.ts';
+import type { RunServerOptions } from '../../server/run-server.ts';
+import { isSignal, type RunEvent, type StreamSignal } from '../../shared/events.ts';
+import { countedWebSocket, everyone, progress, startServer, tokenFor } from '../../tests/harness.ts';
+import { createRunwireClient } from '../index.ts';
+import { TokenCache } from './token-cache.ts';
+import { Renewal } from './token-renewal.ts';
 
 /** A token that says so much of itself; nobody checks it. */
 const tokenOf = (claims: object) => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;

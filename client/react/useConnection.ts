@@ -1,6 +1,6 @@
 import { useMemo, useSyncExternalStore } from 'react';
+import type { ConnectionState } from '../connection/reconnect.ts';
 import { useRunwire } from './context.ts';
-import type { ConnectionState } from './pacer.ts';
 
 export type UseConnectionReturn = {
   /**

@@ -1,5 +1,5 @@
 import { expectTypeOf, test } from 'vitest';
-import { type RunHeader, useRuns } from './react.tsx';
+import { type RunHeader, useRuns } from './index.tsx';
 
 /** Never run: what is wrong here does not compile. */
 

@@ -1,7 +1,7 @@
 import { createTRPCReact } from '@trpc/react-query';
 import { expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
-import type { RouterOf } from '../server/api/router.ts';
+import type { RouterOf } from '../../server/api/router.ts';
 import {
   type ApprovalDeniedEvent,
   type ApprovalGrantedEvent,
@@ -10,10 +10,10 @@ import {
   runwireEvents,
   type StageProgressEvent,
   type StreamSignal,
-} from '../shared/events.ts';
-import { defineEvent } from '../shared/registry.ts';
-import type { RunHeader, RunView } from '../shared/run.ts';
-import { type ConnectionState, trpc, useRunEvents } from './react.tsx';
+} from '../../shared/events.ts';
+import { defineEvent } from '../../shared/registry.ts';
+import type { RunHeader, RunView } from '../../shared/run.ts';
+import { type ConnectionState, trpc, useRunEvents } from './index.tsx';
 
 /** Never run: what is wrong here does not compile. */
 

@@ -3,9 +3,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { created, openServer, tokenFor } from '../tests/harness.ts';
-import { createRunwireClient } from './index.ts';
-import { createPublisher } from './publisher.ts';
+import { created, openServer, tokenFor } from '../../tests/harness.ts';
+import { createRunwireClient } from '../index.ts';
+import { createPublisher } from '../publisher/index.ts';
 
 /** A server behind a proxy that gives it a folder of its host. */
 async function startServerBelow(prefix: string) {

@@ -1,5 +1,5 @@
 import { expectTypeOf, test } from 'vitest';
-import { type ConnectionState, useConnection } from './react.tsx';
+import { type ConnectionState, useConnection } from './index.tsx';
 
 /** Never run: what is wrong here does not compile. */
 

@@ -1,8 +1,8 @@
-import { type DraftIssue, type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
-import type { RunEventDraft } from '../shared/events.ts';
-import { addressesOf } from './addresses.ts';
-import { backoffMs } from './pacer.ts';
-import { TokenCache, type TokenSource } from './token.ts';
+import { type DraftIssue, type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
+import type { RunEventDraft } from '../../shared/events.ts';
+import { addressesOf } from '../connection/endpoints.ts';
+import { backoffMs } from '../connection/reconnect.ts';
+import { TokenCache, type TokenSource } from '../connection/token-cache.ts';
 
 /**
  * `runwire/publisher`: puts events into a server's log over HTTP, in order and each once, through restarts of the server.

@@ -1,9 +1,9 @@
 import { httpBatchLink, splitLink, type TRPCLink, type TRPCWebSocketClient, wsLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
-import type { ErrorCode } from '../shared/errors.ts';
-import type { Addresses } from './addresses.ts';
-import type { TokenCache } from './token.ts';
+import type { ErrorCode } from '../../shared/errors.ts';
+import type { Addresses } from './endpoints.ts';
+import type { TokenCache } from './token-cache.ts';
 
 /**
  * Drops an event whose `seq` has been seen: a socket that is closing may still deliver what its successor brings again.

@@ -5,11 +5,11 @@ import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { RunwireError } from '../shared/errors.ts';
-import { startCuttableServer } from '../tests/browser/server.ts';
-import { created, everyone, progress, startServer, tokenFor } from '../tests/harness.ts';
-import { type ConnectionOptions, createRunwireClient, dropSeenLink, type RunwireClient } from './index.ts';
-import type { ConnectionStatus } from './pacer.ts';
+import { RunwireError } from '../../shared/errors.ts';
+import { startCuttableServer } from '../../tests/browser/server.ts';
+import { created, everyone, progress, startServer, tokenFor } from '../../tests/harness.ts';
+import { type ConnectionOptions, createRunwireClient, dropSeenLink, type RunwireClient } from '../index.ts';
+import type { ConnectionStatus } from './reconnect.ts';
 
 /** A client in Node, closed at the end of the test; keeps every status that its connection goes through. */
 function open(options: ConnectionOptions) {

@@ -4,8 +4,8 @@ import {
   type RunEventType,
   type RunwireEvents,
   runwireEvents,
-} from '../shared/events.ts';
-import type { EventOf } from '../shared/registry.ts';
+} from '../../shared/events.ts';
+import type { EventOf } from '../../shared/registry.ts';
 
 /** What a handler of a type, or of a category, is given. */
 export type EventOfType<T extends RunEventType> = EventOf<RunwireEvents, T>;

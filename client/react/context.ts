@@ -1,9 +1,9 @@
 import { createTRPCReact } from '@trpc/react-query';
 import { createContext, useContext } from 'react';
-import type { AppRouter } from '../server/api/router.ts';
-import type { Connection } from './connection.ts';
-import type { Feeds } from './feeds.ts';
-import type { RunwireClient } from './index.ts';
+import type { AppRouter } from '../../server/api/router.ts';
+import type { Connection } from '../connection/connection.ts';
+import type { Feeds } from '../feeds/feeds.ts';
+import type { RunwireClient } from '../index.ts';
 
 /** tRPC's own hooks, typed by the server's router: `trpc.run.list.useQuery()`, `trpc.onRunEvent.useSubscription()`. */
 export const trpc = createTRPCReact<AppRouter>();

@@ -1,7 +1,7 @@
-import type { RunEvent } from '../shared/events.ts';
+import type { RunEvent } from '../../shared/events.ts';
+import type { ConnectionState } from '../connection/reconnect.ts';
 import type { Feeds } from './feeds.ts';
 import { Handlers, report } from './handlers.ts';
-import type { ConnectionState } from './pacer.ts';
 import {
   type Follower,
   keyOf,

@@ -1,7 +1,7 @@
-import type { AppRouter } from '../server/api/router.ts';
-import type { Connection } from './connection.ts';
-import { Frames } from './frame.ts';
-import type { RunwireClient } from './index.ts';
+import type { AppRouter } from '../../server/api/router.ts';
+import type { Connection } from '../connection/connection.ts';
+import type { RunwireClient } from '../index.ts';
+import { Frames } from './frames.ts';
 import { type Follower, keyOf, type Resume, RunFeed, type RunFeedQuery } from './run-feed.ts';
 
 /**
