@@ -1,13 +1,13 @@
 import { useEffect, useRef } from 'react';
 import { useConnection } from '../react/index.tsx';
-import { Help, openHelp } from './Help.tsx';
-import { Link, navigate, runOfPath, usePath } from './location.tsx';
-import { Notice } from './Notice.tsx';
-import { RunPage } from './run/RunPage.tsx';
-import { RunsPage } from './runs/RunsPage.tsx';
-import { Shell } from './Shell.tsx';
-import { step, useKeys } from './useKeys.ts';
-import { LostAt, useSince } from './useStaleSince.ts';
+import { Help, openHelp } from './components/Help.tsx';
+import { Notice } from './components/Notice.tsx';
+import { Shell } from './components/Shell.tsx';
+import { step, useKeys } from './hooks/useKeys.ts';
+import { LostAt, useSince } from './hooks/useStaleSince.ts';
+import { Link, navigate, runOfPath, usePath } from './lib/navigation.tsx';
+import { RunPage } from './pages/run/RunPage.tsx';
+import { RunsPage } from './pages/runs/RunsPage.tsx';
 
 export function App() {
   const path = usePath();

@@ -1,17 +1,17 @@
-import './csp.ts';
+import './lib/zod-jitless.ts';
 import { QueryClient } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { RunwireProvider } from '../react/index.tsx';
 import { App } from './App.tsx';
-import { isAnswer } from './errors.ts';
+import { isAnswer } from './lib/errors.ts';
 import './styles/base.css';
 import './styles/parts.css';
 import './styles/runs.css';
 import './styles/run.css';
 import './styles/timeline.css';
 import './styles/feed.css';
-import { showKeptTheme } from './theme.ts';
+import { showKeptTheme } from './hooks/useTheme.ts';
 
 showKeptTheme();
 

@@ -1,6 +1,6 @@
 import type { ReactNode } from 'react';
-import { formatDuration, formatPercent } from './format.ts';
-import { useNow } from './useNow.ts';
+import { useNow } from '../hooks/useNow.ts';
+import { formatDuration, formatPercent } from '../lib/format.ts';
 
 export type Shown =
   | 'created'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { RunView, Stage } from '../../../shared/run.ts';
+import type { RunView, Stage } from '../../../../shared/run.ts';
 import { shownStatus, spanOf, ticksOf, tickText } from './axis.ts';
 
 const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second)).toISOString();

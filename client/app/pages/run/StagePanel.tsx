@@ -1,6 +1,6 @@
-import type { RunView, Stage } from '../../react/index.tsx';
-import { formatDateTime, formatPercent } from '../format.ts';
-import { Duration, None, Status } from '../Status.tsx';
+import type { RunView, Stage } from '../../../react/index.tsx';
+import { Duration, None, Status } from '../../components/Status.tsx';
+import { formatDateTime, formatPercent } from '../../lib/format.ts';
 import { ArtifactRows } from './Artifacts.tsx';
 import { shownStatus } from './axis.ts';
 

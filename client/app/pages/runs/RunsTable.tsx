@@ -1,11 +1,11 @@
 import { memo, useEffect, useRef, useState } from 'react';
-import type { RunHeader, UseRunsReturn } from '../../react/index.tsx';
-import { formatCount, formatDateTime } from '../format.ts';
-import { Link, runPath, setParams } from '../location.tsx';
-import { Duration, None, Progress, Status } from '../Status.tsx';
-import { steppable } from '../useKeys.ts';
-import { NARROW, useMedia } from '../useMedia.ts';
-import { rowsIn, upTo, useViewport } from '../useViewport.ts';
+import type { RunHeader, UseRunsReturn } from '../../../react/index.tsx';
+import { Duration, None, Progress, Status } from '../../components/Status.tsx';
+import { steppable } from '../../hooks/useKeys.ts';
+import { NARROW, useMedia } from '../../hooks/useMedia.ts';
+import { rowsIn, upTo, useViewport } from '../../hooks/useViewport.ts';
+import { formatCount, formatDateTime } from '../../lib/format.ts';
+import { Link, runPath, setParams } from '../../lib/navigation.tsx';
 import { paramsOf, type RunsFilter } from './filters.ts';
 
 const ROW_PX = 58;

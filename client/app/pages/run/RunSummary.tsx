@@ -1,9 +1,9 @@
-import type { RunView } from '../../react/index.tsx';
-import { Copy } from '../Copy.tsx';
-import { formatDateTime, formatDuration } from '../format.ts';
-import { Link, ParamLink, runPath } from '../location.tsx';
-import { Duration, Progress, Status } from '../Status.tsx';
-import { useNow } from '../useNow.ts';
+import type { RunView } from '../../../react/index.tsx';
+import { Copy } from '../../components/Copy.tsx';
+import { Duration, Progress, Status } from '../../components/Status.tsx';
+import { useNow } from '../../hooks/useNow.ts';
+import { formatDateTime, formatDuration } from '../../lib/format.ts';
+import { Link, ParamLink, runPath } from '../../lib/navigation.tsx';
 
 /** What a run is, how far it is, and how it ended. */
 export function RunSummary({ run }: { run: RunView }) {

@@ -1,5 +1,5 @@
-import type { Approval, RunView, Stage } from '../../react/index.tsx';
-import type { Shown } from '../Status.tsx';
+import type { Approval, RunView, Stage } from '../../../react/index.tsx';
+import type { Shown } from '../../components/Status.tsx';
 
 /** Where things stand on the time axis of a run, and what there is to say of a stage: sums, free of any component. */
 

@@ -1,10 +1,10 @@
 import { useEffect, useLayoutEffect, useRef } from 'react';
-import { useRuns } from '../../react/index.tsx';
-import { isRetryable } from '../errors.ts';
-import { formatCount } from '../format.ts';
-import { ParamLink } from '../location.tsx';
-import { Problem, Skeleton } from '../Notice.tsx';
-import { Shell } from '../Shell.tsx';
+import { useRuns } from '../../../react/index.tsx';
+import { Problem, Skeleton } from '../../components/Notice.tsx';
+import { Shell } from '../../components/Shell.tsx';
+import { isRetryable } from '../../lib/errors.ts';
+import { formatCount } from '../../lib/format.ts';
+import { ParamLink } from '../../lib/navigation.tsx';
 import { Filters } from './Filters.tsx';
 import { paramsOf, useRunsFilter } from './filters.ts';
 import { FilteredEmpty, FirstRun } from './NoRuns.tsx';

@@ -1,5 +1,5 @@
 import { createContext, useContext, useEffect, useState } from 'react';
-import type { Continuity } from './Badge.tsx';
+import type { Continuity } from '../components/Badge.tsx';
 
 /** When the connection was lost, if it was: pages come and go meanwhile. */
 export const LostAt = createContext<number | null>(null);

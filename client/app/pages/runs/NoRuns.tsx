@@ -1,7 +1,7 @@
-import { trpc } from '../../react/index.tsx';
-import { Copy } from '../Copy.tsx';
-import { Link } from '../location.tsx';
-import { Notice } from '../Notice.tsx';
+import { trpc } from '../../../react/index.tsx';
+import { Copy } from '../../components/Copy.tsx';
+import { Notice } from '../../components/Notice.tsx';
+import { Link } from '../../lib/navigation.tsx';
 
 const READING_ROLES: readonly string[] = ['viewer', 'approver', 'admin'];
 

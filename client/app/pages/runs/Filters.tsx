@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'react';
-import { Link, ParamLink, setParams } from '../location.tsx';
-import { Status } from '../Status.tsx';
+import { Status } from '../../components/Status.tsx';
+import { Link, ParamLink, setParams } from '../../lib/navigation.tsx';
 import { paramsOf, type RunsFilter, statuses } from './filters.ts';
 
 /** A search is not begun at every letter. */

@@ -1,11 +1,11 @@
 import { type CSSProperties, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import type { RunView, Stage } from '../../react/index.tsx';
-import { formatCount } from '../format.ts';
-import { setParams, useParams } from '../location.tsx';
-import { useKeys } from '../useKeys.ts';
-import { NARROW, useMedia } from '../useMedia.ts';
-import { useNow } from '../useNow.ts';
-import { rowsIn, upTo, useViewport } from '../useViewport.ts';
+import type { RunView, Stage } from '../../../react/index.tsx';
+import { useKeys } from '../../hooks/useKeys.ts';
+import { NARROW, useMedia } from '../../hooks/useMedia.ts';
+import { useNow } from '../../hooks/useNow.ts';
+import { rowsIn, upTo, useViewport } from '../../hooks/useViewport.ts';
+import { formatCount } from '../../lib/format.ts';
+import { setParams, useParams } from '../../lib/navigation.tsx';
 import { approvalsByStage, isTroubled, spanOf, ticksOf, tickText } from './axis.ts';
 import { type Scale, StageRow } from './StageRow.tsx';
 

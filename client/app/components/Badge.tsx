@@ -1,7 +1,7 @@
-import type { UseRunReturn } from '../react/index.tsx';
-import { isSignedOut } from './errors.ts';
-import { formatCount, formatTime } from './format.ts';
-import { useNow } from './useNow.ts';
+import type { UseRunReturn } from '../../react/index.tsx';
+import { useNow } from '../hooks/useNow.ts';
+import { isSignedOut } from '../lib/errors.ts';
+import { formatCount, formatTime } from '../lib/format.ts';
 
 /** What `useRun` and `useRuns` say of how whole and fresh their data is. */
 export type Continuity = Pick<

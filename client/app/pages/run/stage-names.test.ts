@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { Stage } from '../../../shared/run.ts';
+import type { Stage } from '../../../../shared/run.ts';
 import { StageNames } from './stage-names.ts';
 
 /** How many stages have been looked at. */

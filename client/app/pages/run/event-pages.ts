@@ -1,5 +1,5 @@
-import type { RunEvent } from '../../react/index.tsx';
-import { isRetryable } from '../errors.ts';
+import type { RunEvent } from '../../../react/index.tsx';
+import { isRetryable } from '../../lib/errors.ts';
 
 /**
  * The events of one run by their place in it. `runSeq` is contiguous from 1, so a list of 100,000 is drawn from a number;

@@ -1,6 +1,6 @@
-import type { Approval, Artifact, RunView } from '../../react/index.tsx';
-import { formatCount, formatDateTime } from '../format.ts';
-import { None, Status } from '../Status.tsx';
+import type { Approval, Artifact, RunView } from '../../../react/index.tsx';
+import { None, Status } from '../../components/Status.tsx';
+import { formatCount, formatDateTime } from '../../lib/format.ts';
 import { ArtifactName } from './Artifacts.tsx';
 
 /** All that was asked for in a run, and what came of it: who decided, when, and with which words. */

@@ -1,8 +1,8 @@
 import { memo } from 'react';
-import type { RunEvent } from '../../react/index.tsx';
-import { Copy } from '../Copy.tsx';
-import { formatClock, formatCount, formatDateTime, formatDuration } from '../format.ts';
-import { ParamLink } from '../location.tsx';
+import type { RunEvent } from '../../../react/index.tsx';
+import { Copy } from '../../components/Copy.tsx';
+import { formatClock, formatCount, formatDateTime, formatDuration } from '../../lib/format.ts';
+import { ParamLink } from '../../lib/navigation.tsx';
 import { describe } from './describe.ts';
 
 type Props = {

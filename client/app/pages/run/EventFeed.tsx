@@ -8,11 +8,11 @@ import {
   useState,
   useSyncExternalStore,
 } from 'react';
-import { type RunEvent, type RunView, trpc, useRunEvents } from '../../react/index.tsx';
-import { formatCount } from '../format.ts';
-import { ParamLink, setParams, useParams } from '../location.tsx';
-import { NARROW, useMedia } from '../useMedia.ts';
-import { rowsIn, upTo, useViewport } from '../useViewport.ts';
+import { type RunEvent, type RunView, trpc, useRunEvents } from '../../../react/index.tsx';
+import { NARROW, useMedia } from '../../hooks/useMedia.ts';
+import { rowsIn, upTo, useViewport } from '../../hooks/useViewport.ts';
+import { formatCount } from '../../lib/format.ts';
+import { ParamLink, setParams, useParams } from '../../lib/navigation.tsx';
 import { EventJson, EventRow } from './EventRow.tsx';
 import { EventPages } from './event-pages.ts';
 import { StageNames } from './stage-names.ts';

@@ -1,9 +1,9 @@
 import { memo } from 'react';
-import type { Approval, Stage } from '../../react/index.tsx';
-import { formatDuration, formatPercent } from '../format.ts';
-import { ParamLink } from '../location.tsx';
-import { Status, toneOf } from '../Status.tsx';
-import { steppable } from '../useKeys.ts';
+import type { Approval, Stage } from '../../../react/index.tsx';
+import { Status, toneOf } from '../../components/Status.tsx';
+import { steppable } from '../../hooks/useKeys.ts';
+import { formatDuration, formatPercent } from '../../lib/format.ts';
+import { ParamLink } from '../../lib/navigation.tsx';
 import { shownStatus } from './axis.ts';
 
 /** Narrower, a bar could not be seen. */

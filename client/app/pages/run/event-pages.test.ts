@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { RunEvent } from '../../../shared/events.ts';
+import type { RunEvent } from '../../../../shared/events.ts';
 import { EventPages } from './event-pages.ts';
 
 const event = (runSeq: number) => ({ type: 'run.started', runSeq }) as RunEvent;

@@ -1,10 +1,10 @@
 import { type ReactNode, useEffect } from 'react';
+import { HeldNow } from '../hooks/useNow.ts';
+import { useStaleSince } from '../hooks/useStaleSince.ts';
+import { useTheme } from '../hooks/useTheme.ts';
+import { Link } from '../lib/navigation.tsx';
 import { Badge, type Continuity } from './Badge.tsx';
 import { openHelp } from './Help.tsx';
-import { Link } from './location.tsx';
-import { useTheme } from './theme.ts';
-import { HeldNow } from './useNow.ts';
-import { useStaleSince } from './useStaleSince.ts';
 
 /** What is around each page: where one is, whether it is live, and how it looks. */
 export function Shell(props: { title: string; isTop?: boolean; continuity?: Continuity; children: ReactNode }) {

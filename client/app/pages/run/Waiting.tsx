@@ -1,7 +1,7 @@
-import type { Approval, RunView } from '../../react/index.tsx';
-import { formatCount, formatDateTime } from '../format.ts';
-import { ParamLink } from '../location.tsx';
-import { Duration } from '../Status.tsx';
+import type { Approval, RunView } from '../../../react/index.tsx';
+import { Duration } from '../../components/Status.tsx';
+import { formatCount, formatDateTime } from '../../lib/format.ts';
+import { ParamLink } from '../../lib/navigation.tsx';
 import { Evidence } from './Approvals.tsx';
 
 /** Why a run is waiting, for whom, and since when. */

@@ -1,5 +1,5 @@
 import type { ReactNode } from 'react';
-import { codeOf, isSignedOut } from './errors.ts';
+import { codeOf, isSignedOut } from '../lib/errors.ts';
 
 /** Stands where content would: says what there is not, why, and what to do. */
 export const Notice = ({ title, children }: { title: string; children: ReactNode }) => (

@@ -1,8 +1,8 @@
 import { memo, useState } from 'react';
-import type { Artifact, Stage } from '../../react/index.tsx';
-import { Copy } from '../Copy.tsx';
-import { formatBytes, formatCount } from '../format.ts';
-import { None } from '../Status.tsx';
+import type { Artifact, Stage } from '../../../react/index.tsx';
+import { Copy } from '../../components/Copy.tsx';
+import { None } from '../../components/Status.tsx';
+import { formatBytes, formatCount } from '../../lib/format.ts';
 import { StageNames } from './stage-names.ts';
 
 /** So many are shown at first. */

@@ -1,4 +1,4 @@
-import type { Stage } from '../../react/index.tsx';
+import type { Stage } from '../../../react/index.tsx';
 
 /**
  * Names of stages by id, of a list that is replaced sixty times a second. Where each stands is looked up again only when

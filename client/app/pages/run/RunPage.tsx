@@ -1,10 +1,10 @@
 import { useState } from 'react';
-import { type RunView, type UseRunReturn, useRun } from '../../react/index.tsx';
-import { codeOf } from '../errors.ts';
-import { Link, ParamLink, setParams, useParams } from '../location.tsx';
-import { Notice, Problem, Skeleton } from '../Notice.tsx';
-import { Shell } from '../Shell.tsx';
-import { useKeys } from '../useKeys.ts';
+import { type RunView, type UseRunReturn, useRun } from '../../../react/index.tsx';
+import { Notice, Problem, Skeleton } from '../../components/Notice.tsx';
+import { Shell } from '../../components/Shell.tsx';
+import { useKeys } from '../../hooks/useKeys.ts';
+import { codeOf } from '../../lib/errors.ts';
+import { Link, ParamLink, setParams, useParams } from '../../lib/navigation.tsx';
 import { Approvals } from './Approvals.tsx';
 import { Artifacts } from './Artifacts.tsx';
 import { EventFeed } from './EventFeed.tsx';

@@ -1,6 +1,6 @@
 import { useMemo } from 'react';
-import type { RunStatus, UseRunsOptions } from '../../react/index.tsx';
-import { type ParamChanges, useParams } from '../location.tsx';
+import type { RunStatus, UseRunsOptions } from '../../../react/index.tsx';
+import { type ParamChanges, useParams } from '../../lib/navigation.tsx';
 
 /** Which runs are listed: what the address says, so that it can be shared and survives a reload. */
 

@@ -1,5 +1,5 @@
-import type { RunEvent } from '../../react/index.tsx';
-import { formatCount, formatPercent } from '../format.ts';
+import type { RunEvent } from '../../../react/index.tsx';
+import { formatCount, formatPercent } from '../../lib/format.ts';
 
 /** What an event says beyond its type, in a line. */
 export function describe(event: RunEvent, stageName = ''): string {
