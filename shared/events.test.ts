@@ -11,10 +11,10 @@ import {
   type RunEventType,
   runwireEvents,
 } from './events.ts';
+import { normalizeInstant } from './fields.ts';
 import { categoriesOf, defineEvent, describeIssue, draftSchemaOf, eventSchemaOf, foldOf } from './registry.ts';
 import type { Approval } from './run.ts';
 import { RunMemory } from './run-memory.ts';
-import { normalizeInstant } from './text.ts';
 
 type Json = { [key: string]: unknown };
 

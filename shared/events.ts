@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import * as field from './fields.ts';
 import {
   type CategoryOf,
   type CheckedDraftOf,
@@ -12,7 +13,6 @@ import {
   type TypeOf,
 } from './registry.ts';
 import { foldArtifact, foldCreated, foldDecision, foldEnd, foldRequest, foldStage, foldStarted } from './run-fold.ts';
-import * as field from './text.ts';
 
 /** The twelve event types. Their table, with what each field means, is the contract's section 1. */
 

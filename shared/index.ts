@@ -1,5 +1,6 @@
 export * from './errors.ts';
 export * from './events.ts';
+export { normalizeInstant } from './fields.ts';
 export {
   type CategoryOf,
   type CheckedDraftOf,
@@ -18,4 +19,3 @@ export {
 export * from './run.ts';
 export * from './run-fold.ts';
 export * from './run-memory.ts';
-export { normalizeInstant } from './text.ts';

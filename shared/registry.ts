@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import * as field from './fields.ts';
 import type { RunRows } from './run.ts';
 import { settleRun, touchRun } from './run-fold.ts';
-import * as field from './text.ts';
 
 /**
  * The machinery of event types. An event type is one call of {@link defineEvent}; a registry is a plain object of

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
 import type { RunwireEvents } from '../../shared/events.ts';
+import * as field from '../../shared/fields.ts';
 import {
   type CategoryOf,
   categoriesOf,
@@ -12,7 +13,6 @@ import {
   type TypeOf,
 } from '../../shared/registry.ts';
 import type { Approval, RunHeader } from '../../shared/run.ts';
-import * as field from '../../shared/text.ts';
 import { type Approvals, waitsFor } from '../approvals/approvals.ts';
 import { type AccessRecorder, aboutOf } from '../audit/access-logger.ts';
 import { type Audit, CHECKPOINTS_MOST } from '../audit/audit.ts';

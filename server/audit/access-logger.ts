@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { ErrorCode } from '../../shared/errors.ts';
-import * as field from '../../shared/text.ts';
+import * as field from '../../shared/fields.ts';
 import { can, type Principal, readableAmong, readKey } from '../auth/tokens.ts';
 import type { AccessEntry, AccessPage, AccessQuery, EventLog } from '../event-log/contract/log.ts';
 import { Bucket } from '../limits.ts';

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
-import * as field from '../../shared/text.ts';
+import * as field from '../../shared/fields.ts';
 
 /** Who calls, and what they may do. */
 

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
+import * as field from '../../shared/fields.ts';
 import type { Registry } from '../../shared/registry.ts';
-import * as field from '../../shared/text.ts';
 import type { AccessRecorder } from '../audit/access-logger.ts';
 import { type Credentials, lapseError } from '../auth/credentials.ts';
 import { findRun } from '../auth/resolve-run.ts';

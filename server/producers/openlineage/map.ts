@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { RunEventDraft } from '../../../shared/events.ts';
+import { normalizeInstant } from '../../../shared/fields.ts';
 import { describeIssue } from '../../../shared/registry.ts';
-import { normalizeInstant } from '../../../shared/text.ts';
 import { canonicalJson } from '../../event-log/integrity/canonical.ts';
 import { cleanText, errorTextOf, isUri, nameOf, pairIdOf, scopeIdOf, sha256 } from '../sanitize.ts';
 
