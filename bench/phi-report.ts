@@ -1,5 +1,5 @@
 import { createPhiGuard } from '../server/phi/guard.ts';
-import { folder, hasSamples, measure, type Rate, readBlind, readSamples } from '../tests/phi-labelled.ts';
+import { folder, hasSamples, measure, type Rate, readBlind, readSamples } from '../tests/phi/phi-labelled.ts';
 
 /**
  * `npm run phi:report`: what the guard finds of a labelled set by kind, what it touches that it should not by file, and

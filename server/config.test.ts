@@ -1,7 +1,7 @@
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { secret, temporaryFolder } from '../tests/harness.ts';
+import { secret, temporaryFolder } from '../tests/support/harness.ts';
 import { databasePath, isLoopback, loadConfig, readEnvironment, secretPath } from './config.ts';
 
 describe('the secret', () => {

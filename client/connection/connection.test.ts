@@ -7,7 +7,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { RunwireError } from '../../shared/errors.ts';
 import { startCuttableServer } from '../../tests/browser/server.ts';
-import { created, everyone, progress, startServer, tokenFor } from '../../tests/harness.ts';
+import { created, everyone, progress, startServer, tokenFor } from '../../tests/support/harness.ts';
 import { type ConnectionOptions, createRunwireClient, dropSeenLink, type RunwireClient } from '../index.ts';
 import type { ConnectionStatus } from './reconnect.ts';
 

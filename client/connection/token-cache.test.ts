@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { created, openServer, tokenFor } from '../../tests/harness.ts';
+import { created, openServer, tokenFor } from '../../tests/support/harness.ts';
 import { createRunwireClient } from '../index.ts';
 import { createPublisher } from '../publisher/index.ts';
 

@@ -2,7 +2,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Principal } from '../../server/auth/tokens.ts';
 import type { RunServerOptions } from '../../server/run-server.ts';
 import { isSignal, type RunEvent, type StreamSignal } from '../../shared/events.ts';
-import { countedWebSocket, everyone, progress, startServer, tokenFor } from '../../tests/harness.ts';
+import { countedWebSocket, everyone, progress, startServer, tokenFor } from '../../tests/support/harness.ts';
 import { createRunwireClient } from '../index.ts';
 import { TokenCache } from './token-cache.ts';
 import { Renewal } from './token-renewal.ts';

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import type { RunServer } from '../../server/run-server.ts';
 import { RunwireError } from '../../shared/errors.ts';
-import { startServer, temporaryFolder, tokenFor } from '../../tests/harness.ts';
+import { startServer, temporaryFolder, tokenFor } from '../../tests/support/harness.ts';
 import { createPublisher, type PublisherDraft } from './index.ts';
 
 const progress = (runId: string, value: number, more: object = {}): PublisherDraft => ({

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type RunEvent, runwireEvents, type StreamSignal } from '../../shared/events.ts';
 import { defineEvent, type EventOf } from '../../shared/registry.ts';
 import type { Approval, Decision, RunHeader, RunView } from '../../shared/run.ts';
-import { everyone } from '../../tests/harness.ts';
+import { everyone } from '../../tests/support/harness.ts';
 import { createRunServer, type RunServer } from '../run-server.ts';
 
 declare const server: RunServer;

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { base64url, SignJWT, UnsecuredJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
-import { secret, temporaryFolder, tokenFor } from '../../tests/harness.ts';
+import { secret, temporaryFolder, tokenFor } from '../../tests/support/harness.ts';
 import { type Action, can, hs256, localSecret, type Role, roles, signToken } from './tokens.ts';
 
 const key = new TextEncoder().encode(secret);

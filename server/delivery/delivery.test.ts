@@ -7,7 +7,7 @@ import { foldEvent, isSignal, type RunEvent, runwireEvents, type StreamSignal } 
 import { foldOf } from '../../shared/registry.ts';
 import type { RunHeader, RunView } from '../../shared/run.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
-import { created, everyone, isLive, progress } from '../../tests/harness.ts';
+import { created, everyone, isLive, progress } from '../../tests/support/harness.ts';
 import type { Principal } from '../auth/tokens.ts';
 import { type EventLog, LogRecord, type ReadyDraft } from '../event-log/contract/log.ts';
 import { decodeCursor, encodeCursor } from '../event-log/cursor.ts';

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { isSignal, type RunEvent, runwireEvents, type StreamSignal } from '../../shared/events.ts';
 import { foldOf } from '../../shared/registry.ts';
-import { created, everyone, progress } from '../../tests/harness.ts';
+import { created, everyone, progress } from '../../tests/support/harness.ts';
 import type { Principal } from '../auth/tokens.ts';
 import type { ReadyDraft, Scope } from '../event-log/contract/log.ts';
 import { encodeCursor } from '../event-log/cursor.ts';

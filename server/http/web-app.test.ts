@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
-import { temporaryFolder } from '../../tests/harness.ts';
+import { temporaryFolder } from '../../tests/support/harness.ts';
 import { toRunwireError } from '../errors.ts';
 import { sendError } from './messages.ts';
 import { serveApp } from './web-app.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { runwireEvents } from '../../shared/events.ts';
-import { everyone, openServer } from '../../tests/harness.ts';
+import { everyone, openServer } from '../../tests/support/harness.ts';
 import { type Broadcast, RunEventBroadcaster } from './broadcaster.ts';
 
 const run = { projectId: 'demo', runId: 'r1' };

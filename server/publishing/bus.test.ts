@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
-import { created, everyone, keptLog, openServer, progress } from '../../tests/harness.ts';
+import { created, everyone, keptLog, openServer, progress } from '../../tests/support/harness.ts';
 import type { Guard } from './bus.ts';
 
 const producer = { actor: 'ada' };

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { TestProject } from 'vitest/node';
 import type { ServerStats } from '../../server/stats.ts';
 import type { RunEventDraft } from '../../shared/events.ts';
-import { tokenFor } from '../harness.ts';
+import { tokenFor } from '../support/harness.ts';
 import { startCuttableServer } from './server.ts';
 
 /** Runs real servers for tests in a browser, which ask for them over HTTP: `POST /<action>` with JSON. */

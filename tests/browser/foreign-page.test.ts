@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { chromium, type Page } from 'playwright';
 import { expect, onTestFinished, test } from 'vitest';
-import { keptLog, startServer, tokenFor } from '../harness.ts';
+import { keptLog, startServer, tokenFor } from '../support/harness.ts';
 import { chromium as launchOptions } from './chromium.ts';
 import { draft, openApp, rowOf, withBrowser } from './page-harness.ts';
 

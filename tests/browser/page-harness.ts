@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright';
 import { afterAll, beforeAll, expect, onTestFinished } from 'vitest';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
-import { startServer, tokenFor } from '../harness.ts';
+import { startServer, tokenFor } from '../support/harness.ts';
 import { chromium as launchOptions } from './chromium.ts';
 
 /** The built web app in a real browser, as users have it. `npm run build` comes first. */

@@ -1,6 +1,6 @@
 import type { Page } from 'playwright';
 import { expect, test } from 'vitest';
-import { tokenFor } from '../harness.ts';
+import { tokenFor } from '../support/harness.ts';
 import { draft, eventsShown, openApp, rowOf, withBrowser } from './page-harness.ts';
 
 /** The page of a run. */

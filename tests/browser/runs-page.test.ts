@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { RunEventDraft } from '../../shared/events.ts';
-import { tokenFor } from '../harness.ts';
+import { tokenFor } from '../support/harness.ts';
 import { draft, openApp, openTab, rowOf, withBrowser } from './page-harness.ts';
 
 /** The list of runs. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { RunServerOptions } from '../../server/run-server.ts';
-import { openServer } from '../harness.ts';
+import { openServer } from '../support/harness.ts';
 
 /** A real server whose connections can be cut, as a failing network does: without a word. Default port: a free one. */
 export async function startCuttableServer(options: RunServerOptions = {}, port = 0) {

@@ -1,0 +1,300 @@
+import { get } from 'node:http';
+import { DatabaseSync } from '@photostructure/sqlite';
+import { expect, onTestFinished, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { AccessRecorder } from '../../server/audit/access-logger.ts';
+import type { Principal } from '../../server/auth/tokens.ts';
+import type { AccessEntry } from '../../server/event-log/contract/log.ts';
+import {
+  created,
+  everyone,
+  isLive,
+  keptLog,
+  openServer,
+  progress,
+  startServer,
+  temporaryFolder,
+  tokenFor,
+  Wire,
+} from '../support/harness.ts';
+
+const admin: Principal = { sub: 'auditor', projects: ['*'], roles: ['admin'] };
+type Server = Awaited<ReturnType<typeof openServer>>;
+
+async function serve(options: Parameters<typeof startServer>[0] = {}) {
+  const server = await startServer(options);
+  onTestFinished(() => server.close());
+  return server;
+}
+
+/** What is on record but for the auditor's own, the oldest first, without the time. */
+async function recordOf(server: Pick<Server, 'router'>, query: object = {}): Promise<Omit<AccessEntry, 'at'>[]> {
+  const caller = server.router.createCaller({ principal: admin });
+  const { entries } = await caller.audit.access({ limit: 500, ...query });
+  return entries
+    .filter(({ sub }) => sub !== admin.sub)
+    .reverse()
+    .map(({ at, ...entry }) => {
+      expect(Math.abs(Date.now() - Date.parse(at))).toBeLessThan(60_000);
+      return entry;
+    });
+}
+
+/** Fails as the table does, until it is put back. */
+function breakRecord(path: string): () => void {
+  const db = new DatabaseSync(path);
+  db.exec('ALTER TABLE access RENAME TO hidden');
+  return () => {
+    db.exec('ALTER TABLE hidden RENAME TO access');
+    db.close();
+  };
+}
+
+const ok = { outcome: 'ok', count: 1 };
+
+test('[R13] who subscribed, resumed, read, searched, exported and decided is on record, by whatever way', async () => {
+  const server = await serve();
+  await server.bus.publish([created('r1', { name: 'Nightly' }), progress('r1', 5)], { actor: 'ci' });
+  const token = await tokenFor({ sub: 'ann' });
+  const headers = { authorization: `Bearer ${token}` };
+  await using wire = await Wire.open(server.url, { token });
+  const live = wire.subscribe('onRunEvent', { runId: 'r1' });
+  await live.until(isLive);
+  const cursor = live.tracked.at(-1)?.id as string;
+  const again = wire.subscribe('onRunEvent', { runId: 'r1', projectId: 'demo' }, cursor);
+  await again.until(isLive);
+  await wire.call('query', 'run.get', { runId: 'r1' });
+  await wire.call('query', 'event.search', { text: 'nightly', projectId: 'demo' });
+  await wire.call('query', 'auth.me');
+  await fetch(`${server.url}/trpc/run.list?input=${encodeURIComponent('{"projectId":"demo"}')}`, { headers });
+  await (await fetch(`${server.url}/api/v1/export?format=csv&projectId=demo`, { headers })).text();
+  const sse = await fetch(`${server.url}/trpc/onProjectEvent?input=${encodeURIComponent('{"projectId":"demo"}')}`, {
+    headers: { ...headers, accept: 'text/event-stream' },
+  });
+  await sse.body?.cancel();
+  const ask = { projectId: 'demo', runId: 'r1', approvalId: 'a1', title: 'Release' };
+  await server.broadcaster.broadcastGovernanceRequired(ask);
+  await wire.call('mutation', 'approval.grant', { runId: 'r1', approvalId: 'a1', comment: 'private words' });
+  await wire.call('mutation', 'event.publish', { events: [progress('r1', 9)] });
+  await server.router.createCaller({ principal: { ...everyone, sub: 'job' } }).run.history({ runId: 'r1' });
+  const ann = { sub: 'ann', ...ok };
+  const run = { projectId: 'demo', runId: 'r1' };
+  expect(await recordOf(server)).toEqual([
+    { ...ann, action: 'onRunEvent', ...run, via: 'ws' },
+    { ...ann, action: 'onRunEvent', ...run, via: 'ws', detail: 'resume' },
+    { ...ann, action: 'run.get', ...run, via: 'ws' },
+    { ...ann, action: 'event.search', projectId: 'demo', via: 'ws' },
+    { ...ann, action: 'run.list', projectId: 'demo', via: 'http' },
+    { ...ann, action: 'event.export', projectId: 'demo', via: 'http', detail: 'csv' },
+    { ...ann, action: 'onProjectEvent', projectId: 'demo', via: 'sse' },
+    { ...ann, action: 'approval.grant', ...run, via: 'ws' },
+    { sub: 'job', ...ok, action: 'run.history', ...run, via: 'caller' },
+  ]);
+});
+
+test('[R14] what was refused is on record: tokens, origins, roles, projects and what is not there', async () => {
+  const server = await serve({ logger: keptLog().logger });
+  await server.bus.publish([created('r1'), created('r2', { projectId: 'other' })], { actor: 'ci' });
+  const token = await tokenFor({ sub: 'eve', projects: ['demo'], roles: ['viewer'] });
+  const headers = { authorization: `Bearer ${token}` };
+  const get = async (path: string, init: object = { headers }) =>
+    void (await (await fetch(`${server.url}${path}`, init)).text());
+  await (await Wire.open(server.url, { token: 'forged' })).closed;
+  const revoked = await tokenFor({ sub: 'mal' });
+  await server.router.createCaller({ principal: everyone }).auth.revoke({ sub: 'mal' });
+  await (await Wire.open(server.url, { token: revoked })).closed;
+  for (const path of ['/trpc/run.list', '/api/v1/export']) {
+    await get(path, { headers: { authorization: `Bearer ${revoked}` } });
+  }
+  const origin = 'https://evil.example';
+  await new Promise((resolve) =>
+    new WebSocket(`${server.url.replace('http', 'ws')}/ws`, { origin }).on('error', resolve),
+  );
+  await get('/trpc/run.list', {});
+  await get('/api/v1/export', { headers: { authorization: 'Bearer nonsense' } });
+  await get('/api/v1/export', { headers: { ...headers, origin } });
+  await get('/api/v1/events', {
+    method: 'POST',
+    headers,
+    body: '{"type":"run.created","projectId":"demo","runId":"r9","name":"n"}',
+  });
+  await get('/login?token=forged');
+  await get('/api/v1/nothing');
+  await using wire = await Wire.open(server.url, { token });
+  await wire.call('query', 'server.stats');
+  await wire.call('query', 'run.get', { runId: 'r2' });
+  await wire.call('query', 'run.get', { runId: 'unheard-of', projectId: 'other' });
+  await wire.call('query', 'event.search', { projectId: 'other' });
+  await wire.call('query', 'run.list', { limit: 'x', projectId: 'a b' });
+  await wire.subscribe('onRunEvent', { runId: 'r2' }).until(isLive);
+  const nobody = { sub: null, count: 1 };
+  const eve = { sub: 'eve', count: 1, via: 'ws' };
+  expect(await recordOf(server)).toEqual([
+    { ...nobody, action: 'connect', via: 'ws', outcome: 'UNAUTHENTICATED' },
+    { sub: 'ada', count: 1, action: 'auth.revoke', via: 'caller', outcome: 'ok' },
+    { sub: 'mal', count: 1, action: 'connect', via: 'ws', outcome: 'UNAUTHENTICATED' },
+    { sub: 'mal', count: 1, action: 'connect', via: 'http', outcome: 'UNAUTHENTICATED' },
+    { sub: 'mal', count: 1, action: 'event.export', via: 'http', outcome: 'UNAUTHENTICATED' },
+    { ...nobody, action: 'connect', via: 'ws', outcome: 'FORBIDDEN', detail: 'origin' },
+    { ...nobody, action: 'connect', via: 'http', outcome: 'UNAUTHENTICATED' },
+    { ...nobody, action: 'event.export', via: 'http', outcome: 'UNAUTHENTICATED' },
+    { ...nobody, action: 'event.export', via: 'http', outcome: 'FORBIDDEN', detail: 'origin' },
+    { ...eve, via: 'http', action: 'event.publish', outcome: 'FORBIDDEN' },
+    { ...nobody, action: 'login', via: 'http', outcome: 'UNAUTHENTICATED' },
+    { ...eve, action: 'server.stats', outcome: 'FORBIDDEN' },
+    { ...eve, action: 'run.get', runId: 'r2', outcome: 'RUN_NOT_FOUND' },
+    { ...eve, action: 'run.get', runId: 'unheard-of', projectId: 'other', outcome: 'RUN_NOT_FOUND' },
+    { ...eve, action: 'event.search', projectId: 'other', outcome: 'FORBIDDEN' },
+    { ...eve, action: 'run.list', outcome: 'INVALID_INPUT' },
+    { ...eve, action: 'onRunEvent', runId: 'r2', outcome: 'RUN_NOT_FOUND' },
+  ]);
+});
+
+test('[R14] so is who came by a name that is not the server own, over a socket and with a request', async () => {
+  const server = await serve({ onlyLocalHosts: true });
+  const headers = { host: 'rebound.example' };
+  await new Promise((resolve) =>
+    new WebSocket(`${server.url.replace('http', 'ws')}/ws`, { headers }).on('error', resolve),
+  );
+  await new Promise((resolve) =>
+    get(`${server.url}/api/v1/export`, { headers }, (answer) => answer.resume().on('end', resolve)),
+  );
+  const refused = { sub: null, outcome: 'FORBIDDEN', detail: 'origin', count: 1 };
+  expect(await recordOf(server)).toEqual([
+    { ...refused, action: 'connect', via: 'ws' },
+    { ...refused, action: 'event.export', via: 'http' },
+  ]);
+});
+
+test('[R14] neither what was searched for, nor comments, nor tokens are on record', async () => {
+  using folder = temporaryFolder();
+  const path = `${folder.path}/runwire.db`;
+  const server = await startServer({ databaseUrl: `file:${path}` });
+  await server.bus.publish([created('r1')], { actor: 'ci' });
+  const token = await tokenFor({ sub: 'ann' });
+  await using wire = await Wire.open(server.url, { token });
+  await wire.call('query', 'event.search', { text: 'zebrasecret', types: ['run.created'] });
+  await wire.call('mutation', 'approval.deny', { runId: 'r1', approvalId: 'none', reason: 'zebrasecret' });
+  await wire.call('query', 'run.get', { runId: 'zebra secret' });
+  await wire.call('mutation', 'auth.refresh', { token: `${token}x` });
+  await (
+    await fetch(`${server.url}/api/v1/export?secret=zebrasecret`, { headers: { authorization: `Bearer ${token}` } })
+  ).text();
+  await server.close();
+  const db = new DatabaseSync(path);
+  const rows = db.prepare('SELECT * FROM access ORDER BY id').all();
+  db.close();
+  expect(rows.map((row) => (row as { action: string }).action)).toEqual([
+    'event.search',
+    'approval.deny',
+    'run.get',
+    'auth.refresh',
+    'event.export',
+  ]);
+  expect(JSON.stringify(rows)).not.toMatch(/zebra|eyJ/);
+});
+
+test('[R15] what is the same within a batch is one entry that counts, and a flood of refusals keeps to its bounds', async () => {
+  const server = await openServer();
+  onTestFinished(() => server.close());
+  const { log } = server;
+  const recorder = new AccessRecorder({ log, logger: keptLog().logger, isRefused: () => false });
+  const record = (fields: Partial<Parameters<AccessRecorder['record']>[0]>) =>
+    recorder.record({ principal: everyone, action: 'run.get', via: 'http', outcome: 'ok', ...fields });
+  for (let index = 0; index < 500; index++) record({ projectId: 'demo' });
+  for (let index = 0; index < 5_000; index++) record({ principal: undefined, outcome: 'UNAUTHENTICATED' });
+  for (let index = 0; index < 5_000; index++) record({ projectId: `p${index}`, outcome: 'FORBIDDEN' });
+  for (let index = 0; index < 5_000; index++) record({ projectId: 'demo', runId: `r${index}` });
+  const page = async (query: object) => (await recorder.list({ projects: 'all', limit: 5_000, ...query })).entries;
+  expect((await page({ projectId: 'demo', action: 'run.get' })).at(-1)).toMatchObject({ count: 500 });
+  expect(await page({ outcome: 'UNAUTHENTICATED' })).toMatchObject([{ sub: null, count: 5_000 }]);
+  const forbidden = await page({ outcome: 'FORBIDDEN' });
+  expect(forbidden.length).toBeLessThan(150);
+  expect(forbidden.reduce((sum, { count }) => sum + count, 0)).toBe(5_000);
+  const all = await page({});
+  expect(all.length).toBeLessThan(1_010);
+  expect(all.reduce((sum, { count }) => sum + count, 0)).toBe(15_500);
+  expect(all.filter(({ action }) => action === 'rest')).toMatchObject([{ sub: null, outcome: 'ok' }]);
+  await recorder.close();
+});
+
+test('[R15] what was done is written within a second or so, and what is left when the server closes', async () => {
+  using folder = temporaryFolder();
+  const path = `${folder.path}/runwire.db`;
+  const server = await startServer({ databaseUrl: `file:${path}` });
+  const caller = server.router.createCaller({ principal: everyone });
+  await caller.run.list();
+  const db = new DatabaseSync(path);
+  const count = () => (db.prepare('SELECT count(*) AS count FROM access').get() as { count: number }).count;
+  expect(count()).toBe(0);
+  const begun = performance.now();
+  while (count() === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(performance.now() - begun).toBeLessThan(5_000);
+  await caller.run.list({ projectId: 'demo' });
+  await server.close();
+  expect(count()).toBe(2);
+  db.close();
+});
+
+test('[R15] a record that cannot be written is logged, counted and kept; it disturbs no reader, and is written later', async () => {
+  using folder = temporaryFolder();
+  const path = `${folder.path}/runwire.db`;
+  const { logger, lines } = keptLog();
+  const server = await startServer({ databaseUrl: `file:${path}`, logger });
+  await using _closing = server;
+  await server.bus.publish([created('r1')], { actor: 'ci' });
+  const repair = breakRecord(path);
+  const caller = server.router.createCaller({ principal: everyone });
+  expect((await caller.run.get({ runId: 'r1' })).run.name).toBe('Run r1');
+  while (!lines.some((line) => line.includes('the record of access could not be written'))) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  expect(await server.metrics.getSingleMetricAsString('runwire_access_record_failures_total')).toMatch(/ [1-9]\d*$/m);
+  await caller.run.get({ runId: 'r1' });
+  expect((await server.bus.publish([created('r2')], { actor: 'ci' })).accepted).toBe(1);
+  repair();
+  expect(await recordOf(server)).toEqual([
+    { sub: 'ada', action: 'run.get', projectId: 'demo', runId: 'r1', via: 'caller', outcome: 'ok', count: 2 },
+  ]);
+});
+
+test('[R13] [R16] an erasure is on record in the project and the run of what was erased, without its reason', async () => {
+  const server = await serve();
+  await server.bus.publish([created('r1')], { actor: 'ci' });
+  const demo = server.router.createCaller({ principal: { sub: 'ann', projects: ['demo'], roles: ['admin'] } });
+  await demo.audit.erase({ seq: 1, reason: 'asked for' });
+  expect((await demo.audit.access()).entries).toEqual([
+    {
+      at: expect.any(String),
+      sub: 'ann',
+      action: 'audit.erase',
+      projectId: 'demo',
+      runId: 'r1',
+      outcome: 'ok',
+      via: 'caller',
+      count: 1,
+    },
+  ]);
+});
+
+test('[R16] audit.access is for admins, of the projects of their token; what is about none is for those of all', async () => {
+  const server = await serve();
+  await server.bus.publish([created('r1'), created('r2', { projectId: 'other' })], { actor: 'ci' });
+  const as = (principal: Partial<Principal>) =>
+    server.router.createCaller({ principal: { ...everyone, ...principal } });
+  await as({ sub: 'ann' }).run.get({ runId: 'r1' });
+  await as({ sub: 'ann' }).run.get({ runId: 'r2' });
+  await as({ sub: 'bob' }).run.list();
+  await fetch(`${server.url}/trpc/run.list`);
+  const demo = as({ sub: 'admin', projects: ['demo'], roles: ['admin'] });
+  expect((await demo.audit.access()).entries).toMatchObject([{ sub: 'ann', runId: 'r1', projectId: 'demo' }]);
+  expect((await demo.audit.access({ projectId: 'other' })).entries).toEqual([]);
+  expect(await recordOf(server, { outcome: 'UNAUTHENTICATED' })).toMatchObject([{ sub: null }]);
+  expect(await recordOf(server, { action: 'run.list', sub: 'bob' })).toMatchObject([{ sub: 'bob' }]);
+  const first = await as(admin).audit.access({ limit: 1, sub: 'ann' });
+  const second = await as(admin).audit.access({ limit: 1, sub: 'ann', cursor: first.nextCursor });
+  expect([first, second].map(({ entries }) => entries.map(({ runId }) => runId))).toEqual([['r2'], ['r1']]);
+  for (const roles of [['viewer'], ['approver'], ['producer']] as const) {
+    await expect(as({ roles }).audit.access()).rejects.toMatchObject({ cause: { code: 'FORBIDDEN' } });
+  }
+});

@@ -1,0 +1,636 @@
+import fc from 'fast-check';
+import pino from 'pino';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { Approvals } from '../../server/approvals/approvals.ts';
+import { ApprovalExpiry } from '../../server/approvals/expiry.ts';
+import type { Principal, Role } from '../../server/auth/tokens.ts';
+import { openSqliteLog } from '../../server/event-log/sqlite/log.ts';
+import { EventBus, type Guard } from '../../server/publishing/bus.ts';
+import type { RunServer } from '../../server/run-server.ts';
+import { RunwireError } from '../../shared/errors.ts';
+import { foldEvent, type RunEvent, type RunEventDraft, runwireEvents } from '../../shared/events.ts';
+import type { Approval } from '../../shared/run.ts';
+import { allRoles, created, openServer, startServer, temporaryFolder, tokenFor, Wire } from '../support/harness.ts';
+
+/**
+ * More races: RUNWIRE_REPETITIONS=10000 npx vitest run --project node tests/approvals.test.ts -t G1
+ */
+const races = Number(process.env.RUNWIRE_REPETITIONS ?? 300);
+
+const run = { projectId: 'demo', runId: 'r1' };
+const approval = { ...run, approvalId: 'a1' };
+const requestOf = (more: object = {}): RunEventDraft => ({
+  type: 'governance.required',
+  ...approval,
+  title: 'Release',
+  ...more,
+});
+const approver = (sub: string, roles: Role[] = ['approver'], projects = ['demo']): Principal => ({
+  sub,
+  projects,
+  roles,
+});
+const callerOf = ({ router }: Pick<RunServer, 'router'>, principal: Principal) => router.createCaller({ principal });
+const ask = ({ bus }: Pick<RunServer, 'bus'>, more: object = {}) => bus.publish([requestOf(more)], { actor: 'ci' });
+const soon = (ms: number) => new Date(Date.now() + ms).toISOString();
+
+async function refusalOf(promise: Promise<unknown>) {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  const known = error instanceof RunwireError ? error : (error as { cause?: unknown } | undefined)?.cause;
+  expect(known).toBeInstanceOf(RunwireError);
+  return known as RunwireError;
+}
+
+async function eventsOf({ log }: Pick<RunServer, 'log'>): Promise<RunEvent[]> {
+  const events: RunEvent[] = [];
+  for (let after = 0; after < log.head; ) {
+    const page = await log.read({ scope: { kind: 'all' }, after, limit: 1_000 });
+    events.push(...page.records.map((record) => record.event as RunEvent));
+    after = page.scannedTo;
+  }
+  return events;
+}
+const isDecision = (event: RunEvent) => event.type === 'approval.granted' || event.type === 'approval.denied';
+
+/** What decides, on a log of its own and by a clock of the test's. */
+async function openApprovals(now: () => number = Date.now) {
+  const log = await openSqliteLog({ path: ':memory:', fold: foldEvent });
+  const bus = new EventBus({ registry: runwireEvents, log, logger: quiet, phiPolicy: 'reject' });
+  const approvals = new Approvals({ log, bus: bus as never, now });
+  onTestFinished(async () => {
+    approvals.close();
+    await log.close();
+  });
+  return { log, bus, approvals };
+}
+const quiet = pino({ level: 'silent' });
+
+describe('races', () => {
+  const raceTimeoutMs = 60_000 + 100 * races;
+
+  test('[G1] of grants and denials that race over many sockets one outcome stands, and every loser is told it', {
+    timeout: raceTimeoutMs,
+  }, async () => {
+    await using server = await startServer({ limits: { messagesPerSecond: 1e6 } });
+    // 32 sockets of 8 users: every other race is one of a user against themselves.
+    const sockets = await Promise.all(
+      Array.from({ length: 32 }, async (_, index) => {
+        const sub = `user${index % 8}`;
+        return { sub, wire: await Wire.open(server.url, { token: await tokenFor({ sub, roles: ['approver'] }) }) };
+      }),
+    );
+    onTestFinished(async () => {
+      for (const { wire } of sockets) await wire[Symbol.asyncDispose]();
+    });
+    const ids = Array.from({ length: races }, (_, index) => `a${index}`);
+    const winners = new Map<string, { status: string; decidedBy: string }>();
+    const counts = { granted: 0, denied: 0, losers: 0 };
+
+    const race = async (approvalId: string, index: number) => {
+      const entrants = [0, 1, 2, 3].map((lane) => {
+        const socket = sockets[(index * 5 + lane * (7 + (index % 2))) % sockets.length] as (typeof sockets)[number];
+        const isGrant = (lane + index) % 2 === 0;
+        const input = { ...run, approvalId, ...(isGrant ? { comment: 'SECRET' } : { reason: 'SECRET' }) };
+        return {
+          sub: socket.sub,
+          isGrant,
+          answer: socket.wire.call('mutation', isGrant ? 'approval.grant' : 'approval.deny', input),
+        };
+      });
+      const answers = await Promise.all(
+        entrants.map(async (entrant) => ({ ...entrant, answer: await entrant.answer })),
+      );
+      const won = answers.filter(({ answer }) => answer.result);
+      expect(won).toHaveLength(1);
+      const [winner] = won as [(typeof answers)[number]];
+      const status = winner.isGrant ? 'granted' : 'denied';
+      expect(winner.answer.result?.data).toMatchObject({
+        status,
+        decisions: [{ decidedBy: winner.sub, decision: status }],
+      });
+      for (const { answer } of answers) {
+        if (answer.result) continue;
+        expect(answer.error?.data).toMatchObject({
+          runwireCode: 'APPROVAL_ALREADY_DECIDED',
+          httpStatus: 409,
+          outcome: { status, decidedBy: [winner.sub] },
+        });
+        expect(JSON.stringify(answer)).not.toContain('SECRET');
+        counts.losers++;
+      }
+      counts[status]++;
+      winners.set(approvalId, { status, decidedBy: winner.sub });
+    };
+    const begun = performance.now();
+    for (let from = 0; from < ids.length; from += 50) {
+      const batch = ids.slice(from, from + 50);
+      await server.bus.publish(
+        batch.map((approvalId) => requestOf({ approvalId })),
+        { actor: 'ci' },
+      );
+      await Promise.all(batch.map((approvalId, index) => race(approvalId, from + index)));
+      for (const { wire } of sockets) wire.messages.length = 0;
+    }
+    const seconds = (performance.now() - begun) / 1_000;
+
+    const decisions = (await eventsOf(server)).filter(isDecision) as (RunEvent & {
+      approvalId: string;
+      decidedBy: string;
+    })[];
+    expect(decisions).toHaveLength(races);
+    for (const { approvalId, type, decidedBy, actor } of decisions) {
+      expect({ status: type.slice('approval.'.length), decidedBy }).toEqual(winners.get(approvalId));
+      expect(actor).toBe(decidedBy);
+    }
+    const view = (await server.log.run(run.projectId, run.runId))?.run;
+    expect(view?.approvals).toHaveLength(races);
+    expect(view?.counts.approvalsPending).toBe(0);
+    for (const { approvalId, status, decisions } of view?.approvals ?? []) {
+      expect({ status, decidedBy: decisions.map(({ decidedBy }) => decidedBy).join() }).toEqual(
+        winners.get(approvalId),
+      );
+    }
+    expect(counts.losers).toBe(3 * races);
+    if (races > 300)
+      console.log({
+        races,
+        ...counts,
+        seconds: Math.round(seconds * 10) / 10,
+        perSecond: Math.round((4 * races) / seconds),
+      });
+  });
+
+  test('[G1] decisions of one turn, which commit together, are taken in the order of the calls', async () => {
+    await using server = await openServer();
+    await ask(server, { requiredApprovals: 2 });
+    const outcomes = await Promise.allSettled([
+      callerOf(server, approver('ann')).approval.grant(approval),
+      callerOf(server, approver('bob')).approval.deny({ ...approval, reason: 'no' }),
+      callerOf(server, approver('eve')).approval.grant(approval),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected']);
+    expect(outcomes[0]).toMatchObject({ value: { status: 'pending' } });
+    expect(outcomes[1]).toMatchObject({ value: { status: 'denied' } });
+    const late = outcomes[2] as PromiseRejectedResult;
+    expect(late.reason.cause).toMatchObject({
+      code: 'APPROVAL_ALREADY_DECIDED',
+      outcome: { status: 'denied', decidedBy: ['bob'] },
+    });
+  });
+
+  test('[G1] a grant that races the end of its run decides, or is told that the time is over', async () => {
+    await using server = await openServer();
+    const outcomes = new Set<string>();
+    for (let index = 0; index < 60; index++) {
+      const runId = `race${index}`;
+      await ask(server, { runId });
+      const grant = () => callerOf(server, approver('ann')).approval.grant({ ...approval, runId });
+      const end = () => server.broadcaster.broadcastRunCompleted({ projectId: 'demo', runId });
+      const outcome = server.approvals.wait({ ...approval, runId });
+      const granted = grant().then(
+        () => 'granted',
+        (error) => error.cause.code as string,
+      );
+      for (let turns = 0; turns < index % 6; turns++) await new Promise((resolve) => setImmediate(resolve));
+      const [answer] = await Promise.all([granted, end()]);
+      outcomes.add(answer);
+      expect((await outcome).status).toBe(answer === 'granted' ? 'granted' : 'expired');
+    }
+    expect([...outcomes].sort()).toEqual(['APPROVAL_EXPIRED', 'granted']);
+  });
+});
+
+describe('who decides, and when', () => {
+  test('[G2] so many grants of different users as are required grant, and one user counts once', async () => {
+    await using server = await openServer();
+    await ask(server, { requiredApprovals: 2 });
+    const ann = callerOf(server, approver('ann'));
+    const first = await ann.approval.grant({ ...approval, comment: 'fine' });
+    expect(first).toMatchObject({ status: 'pending', decisions: [{ decidedBy: 'ann', comment: 'fine' }] });
+    expect(await ann.approval.grant({ ...approval, comment: 'again' })).toEqual(first);
+    expect(server.log.head).toBe(2);
+    const second = await callerOf(server, approver('bob')).approval.grant(approval);
+    expect(second).toMatchObject({ status: 'granted', decisions: [{ decidedBy: 'ann' }, { decidedBy: 'bob' }] });
+    const late = await refusalOf(ann.approval.grant(approval));
+    expect(late).toMatchObject({
+      code: 'APPROVAL_ALREADY_DECIDED',
+      outcome: { status: 'granted', decidedBy: ['ann', 'bob'] },
+    });
+  });
+
+  test('[G2] one deny denies, with its reason, also by one who had granted', async () => {
+    await using server = await openServer();
+    await ask(server, { requiredApprovals: 2 });
+    const ann = callerOf(server, approver('ann'));
+    await ann.approval.grant(approval);
+    expect(await ann.approval.deny({ ...approval, reason: 'on second thoughts' })).toMatchObject({ status: 'denied' });
+    expect((await eventsOf(server)).at(-1)).toMatchObject({
+      type: 'approval.denied',
+      actor: 'ann',
+      decidedBy: 'ann',
+      reason: 'on second thoughts',
+    });
+    const late = await refusalOf(callerOf(server, approver('bob')).approval.grant(approval));
+    expect(late.outcome).toEqual({ status: 'denied', decidedBy: ['ann'] });
+    for (const reason of [undefined, '']) {
+      const refused = await refusalOf(ann.approval.deny({ ...approval, reason: reason as string }));
+      expect(refused).toMatchObject({ code: 'INVALID_INPUT', path: 'reason' });
+    }
+  });
+
+  const others: [string, object, Principal][] = [
+    ['who asked', { requestedBy: 'ann' }, approver('ann', allRoles)],
+    ['who asked, written otherwise,', { requestedBy: ' Ann@Example.ORG' }, approver('ann@example.org', allRoles)],
+    [
+      'who asked, in wide letters and with blanks of no width,',
+      { requestedBy: 'Ａｎｎ\u200b' },
+      approver('ann', allRoles),
+    ],
+    ['who published the request', {}, approver('ci', allRoles)],
+    ['who is not named', { approvers: ['bob'] }, approver('ann', allRoles)],
+    ['anyone where nobody is named', { approvers: [] }, approver('ann', allRoles)],
+    ['a viewer', {}, approver('ann', ['viewer'])],
+    ['an admin who is no approver', {}, approver('ann', ['admin'])],
+    ['a named one without the role', { approvers: ['ann'] }, approver('ann', ['viewer'])],
+    ['an approver where another role is required', { requiredRole: 'admin' }, approver('ann')],
+    ['anyone where no token has the role', { requiredRole: 'board' }, approver('ann', allRoles)],
+    ['a user called almost as the server', {}, approver('System', allRoles)],
+    ['a user of the name of the server', {}, approver('system', allRoles)],
+  ];
+  test.each(others)('[G3] %s does not decide', async (_, request, principal) => {
+    await using server = await openServer();
+    await ask(server, request);
+    const caller = callerOf(server, principal);
+    const [grant, deny] = [caller.approval.grant(approval), caller.approval.deny({ ...approval, reason: 'no' })];
+    for (const attempt of [grant, deny]) expect((await refusalOf(attempt)).code).toBe('NOT_ALLOWED_TO_DECIDE');
+    expect((await caller.run.list({ needsMyDecision: true })).runs).toEqual([]);
+    expect(server.log.head).toBe(1);
+  });
+
+  test('[G3] who is named, or has the role that is required, decides', async () => {
+    await using server = await openServer();
+    await ask(server, { approvers: ['ann'], requiredRole: 'admin', requestedBy: 'bob' });
+    const ann = callerOf(server, approver('ann', ['admin']));
+    expect((await ann.run.list({ needsMyDecision: true })).runs).toHaveLength(1);
+    expect(await ann.approval.grant({ runId: 'r1', approvalId: 'a1' })).toMatchObject({ status: 'granted' });
+    expect((await ann.run.list({ needsMyDecision: true })).runs).toEqual([]);
+  });
+
+  test('[G4] an approval that one may not see is not found, as one that is not there', async () => {
+    await using server = await openServer();
+    await ask(server);
+    const code = async (principal: Principal, more: object = {}) => {
+      const { approval: procedures } = callerOf(server, principal);
+      const grant = await refusalOf(procedures.grant({ ...approval, ...more }));
+      const deny = await refusalOf(procedures.deny({ ...approval, ...more, reason: 'no' }));
+      expect({ ...grant }).toEqual({ ...deny });
+      return [grant.code, grant.message];
+    };
+    const unknown = await code(approver('ann'), { runId: 'unknown' });
+    expect(unknown[0]).toBe('RUN_NOT_FOUND');
+    expect(await code(approver('ann', ['approver'], ['other']))).toEqual(unknown);
+    expect(await code(approver('ann', ['producer']))).toEqual(unknown);
+    expect((await code(approver('ann'), { approvalId: 'unknown' }))[0]).toBe('APPROVAL_NOT_FOUND');
+    await server.bus.publish([created('r1', { projectId: 'two' })], { actor: 'ci' });
+    expect(
+      (
+        await refusalOf(
+          callerOf(server, approver('ann', ['approver'], ['*'])).approval.grant({ runId: 'r1', approvalId: 'a1' }),
+        )
+      ).code,
+    ).toBe('RUN_AMBIGUOUS');
+    expect(server.log.head).toBe(2);
+  });
+
+  test('[G5] what a producer decides is entered under its name and marked as its, and nobody decides it here', async () => {
+    await using server = await openServer();
+    await ask(server, { authority: 'producer' });
+    const caller = callerOf(server, approver('ann', allRoles));
+    expect((await caller.run.list({ needsMyDecision: true })).runs).toEqual([]);
+    for (const attempt of [caller.approval.grant(approval), caller.approval.deny({ ...approval, reason: 'no' })]) {
+      expect((await refusalOf(attempt)).code).toBe('FORBIDDEN');
+    }
+    const outcome = server.approvals.wait(approval);
+    await server.bus.publish([{ type: 'approval.granted', ...approval, decidedBy: 'octocat' }], { actor: 'github' });
+    expect(await outcome).toMatchObject({ status: 'granted', decisions: [{ decidedBy: 'octocat' }] });
+    expect((await eventsOf(server)).at(-1)).toMatchObject({ actor: 'github', decidedBy: 'octocat' });
+    expect((await caller.approval.list()).approvals).toMatchObject([{ authority: 'producer', status: 'granted' }]);
+  });
+
+  test('[G10] comment and reason pass the guard: a refused one decides nothing and names its field', async () => {
+    const guard: Guard = (draft, policy) => {
+      const field = ['comment', 'reason'].find((name) => String(draft[name as never]).includes('PATIENT'));
+      if (field === undefined) return draft;
+      if (policy === 'redact') return { ...draft, [field]: '[redacted]' };
+      throw new RunwireError('PHI_REJECTED', 'looks like a name', { path: field });
+    };
+    await using server = await openServer({ guard });
+    await ask(server, { requiredApprovals: 2 });
+    const { approval: procedures } = callerOf(server, approver('ann'));
+    const grant = await refusalOf(procedures.grant({ ...approval, comment: 'PATIENT' }));
+    expect(grant).toMatchObject({ code: 'PHI_REJECTED', path: 'comment' });
+    const deny = await refusalOf(procedures.deny({ ...approval, reason: 'PATIENT' }));
+    expect(deny).toMatchObject({ code: 'PHI_REJECTED', path: 'reason' });
+    expect(server.log.head).toBe(1);
+
+    await using milder = await openServer({ guard, phiPolicy: 'redact' });
+    await ask(milder);
+    await callerOf(milder, approver('ann')).approval.grant({ ...approval, comment: 'PATIENT' });
+    expect((await eventsOf(milder)).at(-1)).toMatchObject({ comment: '[redacted]' });
+  });
+});
+
+describe('expiry', () => {
+  const isExpiry = (event: RunEvent) => event.type === 'approval.denied' && event.expired === true;
+
+  test('[G6] at expiresAt, the soonest first, and at the end of the run the server lets pending approvals expire', async () => {
+    await using server = await openServer();
+    await ask(server, { approvalId: 'later', expiresAt: soon(500) });
+    await ask(server, { approvalId: 'never' });
+    await ask(server, { approvalId: 'sooner', expiresAt: soon(410) });
+    await ask(server, { approvalId: 'granted', expiresAt: soon(400) });
+    await ask(server, { approvalId: 'past', expiresAt: soon(-1_000) });
+    await callerOf(server, approver('ann')).approval.grant({ ...approval, approvalId: 'granted' });
+    const { decisions } = await server.approvals.wait({ ...approval, approvalId: 'later' });
+    expect(decisions).toMatchObject([{ decidedBy: 'system', decision: 'denied', reason: 'expired' }]);
+    const expired = (await eventsOf(server)).filter(isExpiry) as (RunEvent & { approvalId: string })[];
+    expect(expired.map(({ approvalId }) => approvalId)).toEqual(['past', 'sooner', 'later']);
+    expect(expired[0]).toMatchObject({ actor: 'system', decidedBy: 'system', reason: 'expired', expired: true });
+    expect(expired[0]?.eventId).toMatch(/^runwire:expired:/);
+
+    await server.broadcaster.broadcastRunFailed({ ...run, error: { message: 'x' } });
+    expect((await server.approvals.wait({ ...approval, approvalId: 'never' })).status).toBe('expired');
+    // Asked for after the end, it is over at once.
+    await ask(server, { approvalId: 'too late' });
+    expect((await server.approvals.wait({ ...approval, approvalId: 'too late' })).status).toBe('expired');
+    const view = (await server.log.run('demo', 'r1'))?.run;
+    expect([view?.status, view?.counts.approvalsPending]).toEqual(['failed', 0]);
+  });
+
+  test('[G6] what is due while no server is there expires when one starts, once', async () => {
+    using folder = temporaryFolder();
+    const databaseUrl = `file:${folder.path}/runwire.db`;
+    {
+      await using server = await openServer({ databaseUrl });
+      await ask(server, { approvalId: 'later', expiresAt: soon(400) });
+      await ask(server, { approvalId: 'open' });
+    }
+    {
+      // A server that died before an approval was due, and another between the end of a run and what follows from it.
+      const log = await openSqliteLog({ path: `${folder.path}/runwire.db`, fold: foldEvent });
+      const envelope = { projectId: 'demo', runId: 'ended', timestamp: soon(0) };
+      const request = { ...envelope, type: 'governance.required', eventId: 'e1', approvalId: 'a1', title: 'Release' };
+      await log.append({ actor: 'ci', drafts: [request, { ...envelope, type: 'run.completed', eventId: 'e2' }] });
+      const due = { ...requestOf({ approvalId: 'due', expiresAt: soon(-10) }), timestamp: soon(-20), eventId: 'e3' };
+      await log.append({ actor: 'ci', drafts: [due] });
+      await log.close();
+    }
+    for (const _ of [1, 2]) {
+      await using server = await openServer({ databaseUrl });
+      for (const approvalId of ['due', 'later']) {
+        expect((await server.approvals.wait({ ...approval, approvalId })).status).toBe('expired');
+      }
+      expect((await server.approvals.wait({ ...approval, runId: 'ended' })).status).toBe('expired');
+      expect((await eventsOf(server)).filter(isExpiry)).toHaveLength(3);
+      expect((await server.log.approval('demo', 'r1', 'open'))?.status).toBe('pending');
+    }
+  });
+
+  test('[G6] a thousand that are due at once expire, each once', async () => {
+    await using server = await openServer();
+    const many = Array.from({ length: 1_000 }, (_, index) =>
+      requestOf({ approvalId: `a${index}`, expiresAt: soon(100) }),
+    );
+    await server.bus.publish(many, { actor: 'ci' });
+    await Promise.all(many.map((_, index) => server.approvals.wait({ ...approval, approvalId: `a${index}` })));
+    const ids = (await eventsOf(server)).filter(isExpiry).map((event) => (event as { approvalId?: string }).approvalId);
+    expect([ids.length, new Set(ids).size]).toEqual([1_000, 1_000]);
+  });
+
+  test('[G6] no producer takes the id of an expiry from under it', async () => {
+    await using server = await openServer();
+    const eventId = 'runwire:expired:whatever';
+    const refused = await refusalOf(server.bus.publish([created('r1', { eventId })], { actor: 'ci' }));
+    expect(refused).toMatchObject({ code: 'FORBIDDEN', path: 'eventId' });
+    expect(server.log.head).toBe(0);
+  });
+
+  test('[G6] when the log fails, expiry is tried again', async () => {
+    const { log, bus, approvals } = await openApprovals();
+    await bus.publish([requestOf({ expiresAt: soon(-1) })], { actor: 'ci' });
+    let failures = 1;
+    const failing = Object.create(log, {
+      append: {
+        value: (batch: Parameters<typeof log.append>[0]) =>
+          failures-- > 0 ? Promise.reject(new RunwireError('UNAVAILABLE', 'no')) : log.append(batch),
+      },
+      subscribe: { value: log.subscribe.bind(log) },
+      approvals: { value: log.approvals.bind(log) },
+      pendingApprovals: { value: log.pendingApprovals.bind(log) },
+    });
+    const expiry = new ApprovalExpiry({ log: failing, logger: quiet, retryMs: 10 });
+    onTestFinished(() => expiry.close());
+    expect((await approvals.wait(approval)).status).toBe('expired');
+    expect(failures).toBeLessThan(0);
+  });
+
+  test('[G7] a decision that comes too late is APPROVAL_EXPIRED, whether or not the log says so yet', async () => {
+    const expiresAt = '2026-01-01T00:00:00.000Z';
+    let nowMs = Date.parse(expiresAt) - 1;
+    const { log, bus, approvals } = await openApprovals(() => nowMs);
+    for (const approvalId of ['a', 'b']) await bus.publish([requestOf({ approvalId, expiresAt })], { actor: 'ci' });
+    const grant = (approvalId: string) => approvals.grant(approver('ann'), { ...run, approvalId });
+    expect((await grant('a')).status).toBe('granted');
+    nowMs++;
+    expect(await refusalOf(grant('b'))).toMatchObject({ code: 'APPROVAL_EXPIRED', outcome: undefined });
+    expect((await refusalOf(grant('a'))).code).toBe('APPROVAL_ALREADY_DECIDED');
+    const expiry = new ApprovalExpiry({ log, logger: quiet, now: () => nowMs });
+    onTestFinished(() => expiry.close());
+    await approvals.wait({ ...run, approvalId: 'b' });
+    expect(await refusalOf(grant('b'))).toMatchObject({
+      code: 'APPROVAL_EXPIRED',
+      outcome: { status: 'expired', decidedBy: ['system'] },
+    });
+    expect(log.head).toBe(4);
+  });
+});
+
+test('[G1] [G2] [G3] [G7] whatever is tried in whatever order, the outcome is that of a slow reading of the rules', async () => {
+  const users = ['ann', 'bob', 'eve', 'ci', 'system'];
+  const roleOf = (sub: string): Role[] => (sub === 'eve' ? ['viewer', 'admin'] : ['approver']);
+  const requests = fc.record(
+    {
+      requestedBy: fc.constantFrom('ann', 'bob'),
+      approvers: fc.uniqueArray(fc.constantFrom(...users)),
+      requiredApprovals: fc.integer({ min: 1, max: 3 }),
+      requiredRole: fc.constantFrom('approver', 'admin'),
+      expiresAt: fc.integer({ min: 1, max: 8 }),
+    },
+    { requiredKeys: [] },
+  );
+  const steps = fc.array(
+    fc.oneof(
+      {
+        weight: 8,
+        arbitrary: fc.record({
+          do: fc.constantFrom('grant' as const, 'deny' as const),
+          sub: fc.constantFrom(...users),
+        }),
+      },
+      { weight: 2, arbitrary: fc.constant({ do: 'wait' as const, sub: '' }) },
+      { weight: 1, arbitrary: fc.constant({ do: 'end' as const, sub: '' }) },
+    ),
+    { maxLength: 12 },
+  );
+  let nowMs = 0;
+  const { log, bus, approvals } = await openApprovals(() => nowMs);
+  let runs = 0;
+
+  await fc.assert(
+    fc.asyncProperty(requests, steps, async (request, moves) => {
+      const key = { projectId: 'demo', runId: `run${++runs}`, approvalId: 'a' };
+      nowMs = 0;
+      const expiresAt = request.expiresAt === undefined ? {} : { expiresAt: new Date(request.expiresAt).toISOString() };
+      await bus.publish(
+        [{ type: 'governance.required', ...key, title: 't', ...request, ...expiresAt } as RunEventDraft],
+        { actor: 'ci' },
+      );
+      // The model.
+      const granted: string[] = [];
+      let outcome: { status: string; decidedBy: string[] } | undefined;
+      let hasEnded = false;
+      const expected = (sub: string, isGrant: boolean): string => {
+        if (sub === 'ci' || sub === 'system' || sub === request.requestedBy) return 'NOT_ALLOWED_TO_DECIDE';
+        if (request.approvers !== undefined && !request.approvers.includes(sub)) return 'NOT_ALLOWED_TO_DECIDE';
+        if (!roleOf(sub).includes((request.requiredRole ?? 'approver') as Role)) return 'NOT_ALLOWED_TO_DECIDE';
+        if (outcome) return `APPROVAL_ALREADY_DECIDED ${JSON.stringify(outcome)}`;
+        if (hasEnded || (request.expiresAt !== undefined && nowMs >= request.expiresAt)) return 'APPROVAL_EXPIRED';
+        if (!isGrant) outcome = { status: 'denied', decidedBy: [sub] };
+        else if (!granted.includes(sub)) granted.push(sub);
+        if (isGrant && granted.length >= (request.requiredApprovals ?? 1))
+          outcome = { status: 'granted', decidedBy: [...granted] };
+        return outcome?.status ?? 'pending';
+      };
+
+      for (const move of moves) {
+        if (move.do === 'wait') nowMs++;
+        else if (move.do === 'end') {
+          hasEnded = true;
+          await bus.publish([{ type: 'run.completed', projectId: 'demo', runId: key.runId }], { actor: 'ci' });
+        } else {
+          const principal = approver(move.sub, roleOf(move.sub));
+          const attempt = move.do === 'grant' ? approvals.grant(principal, key) : approvals.deny(principal, key, 'no');
+          const answer = await attempt.then(
+            ({ status }) => status,
+            ({ code, outcome }: RunwireError) => (outcome ? `${code} ${JSON.stringify(outcome)}` : code),
+          );
+          expect(answer).toBe(expected(move.sub, move.do === 'grant'));
+        }
+      }
+      const kept = (await log.approval('demo', key.runId, 'a')) as Approval;
+      expect(kept.status).toBe(outcome?.status ?? 'pending');
+      const by = (decision: string) =>
+        kept.decisions.flatMap((item) => (item.decision === decision ? [item.decidedBy] : []));
+      expect(by('granted')).toEqual(granted);
+      expect(by('denied')).toEqual(outcome?.status === 'denied' ? outcome.decidedBy : []);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+describe('lists and waiting', () => {
+  test('[G8] approval.list lists what the caller may read, newest first, page by page, each once', async () => {
+    await using server = await openServer();
+    for (let index = 0; index < 25; index++) {
+      await ask(server, { approvalId: `a${index}`, runId: `r${index % 3}`, projectId: index % 2 ? 'demo' : 'other' });
+    }
+    const ann = callerOf(server, approver('ann', ['approver'], ['demo']));
+    await ann.approval.grant({ runId: 'r1', projectId: 'demo', approvalId: 'a1' });
+    const ids = async (caller: typeof ann, query: object = {}) => {
+      const found: string[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await caller.approval.list({ limit: 4, ...query, ...(cursor ? { cursor } : {}) });
+        expect(page.approvals.length).toBeGreaterThan(0);
+        expect(page.approvals.length).toBeLessThanOrEqual(4);
+        found.push(...page.approvals.map(({ approvalId }) => approvalId));
+        cursor = page.nextCursor;
+      } while (cursor);
+      return found;
+    };
+    const odd = [23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1].map((index) => `a${index}`);
+    expect(await ids(ann)).toEqual(odd);
+    expect(await ids(ann, { status: 'pending' })).toEqual(odd.slice(0, -1));
+    expect(await ids(ann, { status: ['granted', 'denied'] })).toEqual(['a1']);
+    expect((await ids(callerOf(server, approver('eve', ['viewer'], ['*'])))).length).toBe(25);
+    expect((await ann.approval.list({ status: 'denied' })).approvals).toEqual([]);
+    expect((await callerOf(server, approver('eve', ['producer'])).approval.list()).approvals).toEqual([]);
+    const [newest] = (await ann.approval.list()).approvals;
+    expect(newest).toMatchObject({
+      projectId: 'demo',
+      runId: 'r2',
+      approvalId: 'a23',
+      title: 'Release',
+      status: 'pending',
+    });
+    for (const cursor of ['CANARY', 'abc.1']) {
+      expect(await refusalOf(ann.approval.list({ cursor }))).toMatchObject({ code: 'CURSOR_INVALID', path: 'cursor' });
+    }
+  });
+
+  test('[G9] wait resolves with the outcome, however it came and be it there before', async () => {
+    await using server = await openServer();
+    const early = server.approvals.wait(approval); // Before it is asked for.
+    const named = server.approvals.wait({ runId: 'r1', approvalId: 'a1' });
+    await ask(server, { requiredApprovals: 2 });
+    const ann = callerOf(server, approver('ann'));
+    await ann.approval.grant(approval);
+    await callerOf(server, approver('bob')).approval.grant({ ...approval, comment: 'go' });
+    const outcome = await server.approvals.wait(approval);
+    expect(outcome).toMatchObject({
+      status: 'granted',
+      decisions: [{ decidedBy: 'ann' }, { decidedBy: 'bob', comment: 'go' }],
+    });
+    expect([await early, await named]).toEqual([outcome, outcome]);
+
+    await ask(server, { approvalId: 'by server code' });
+    const waiting = server.approvals.wait({ ...approval, approvalId: 'by server code' });
+    await server.broadcaster.broadcastApprovalDenied({
+      ...approval,
+      approvalId: 'by server code',
+      decidedBy: 'eve',
+      reason: 'no',
+    });
+    expect(await waiting).toMatchObject({ status: 'denied', decisions: [{ decidedBy: 'eve', reason: 'no' }] });
+  });
+
+  test('[G9] wait rejects when its signal aborts, when the run is not clear, and when the server closes', async () => {
+    const server = await openServer();
+    await ask(server);
+    const controller = new AbortController();
+    const aborted = server.approvals.wait({ ...approval, signal: controller.signal });
+    const reason = new Error('enough');
+    controller.abort(reason);
+    await expect(aborted).rejects.toBe(reason);
+    await expect(server.approvals.wait({ ...approval, signal: controller.signal })).rejects.toBe(reason);
+
+    const pinned = server.approvals.wait({ runId: 'r1', approvalId: 'a1' });
+    const untouched = server.approvals.wait({ ...approval, approvalId: 'other' });
+    await server.log.projectsOf('r1'); // By then, the first look of the two has been taken.
+    await server.log.projectsOf('r1');
+    await ask(server, { projectId: 'two' });
+    await expect(server.approvals.wait({ runId: 'r1', approvalId: 'a1' })).rejects.toMatchObject({
+      code: 'RUN_AMBIGUOUS',
+    });
+    await callerOf(server, approver('ann')).approval.grant(approval);
+    expect((await pinned).status).toBe('granted');
+
+    const closing = expect(untouched).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await server.close();
+    await closing;
+    await expect(server.approvals.wait(approval)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+});

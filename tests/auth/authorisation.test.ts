@@ -1,0 +1,556 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import type { Action, Principal, Role } from '../../server/auth/tokens.ts';
+import { type ErrorCode, errorTable } from '../../shared/errors.ts';
+import type { RunEventDraft } from '../../shared/events.ts';
+import { allRoles, everyone, startServer, tokenFor, Wire } from '../support/harness.ts';
+
+/**
+ * Who may do what, for every procedure and every route, over every face. A new one has a line to be added in
+ * {@link procedures} or {@link routes}; a test fails until it has.
+ */
+
+type Target = { projectId: string; runId: string };
+const mine: Target = { projectId: 'mine', runId: 'run-mine' };
+const theirs: Target = { projectId: 'theirs', runId: 'run-theirs' };
+/** As long as theirs, and not there. */
+const absent: Target = { projectId: 'absent', runId: 'run-absent' };
+/** Stands in everything that a project says, and in nothing else. */
+const canary = ({ projectId }: Target) => `CANARY-${projectId}`;
+
+type World = Awaited<ReturnType<typeof openWorld>>;
+type Input = (target: Target, world: World) => object | undefined | Promise<object | undefined>;
+type Entry = {
+  type: 'query' | 'mutation' | 'subscription';
+  /** What it takes; `none` is what anybody with a token may do. */
+  needs: Action | 'none';
+  input: Input;
+  /**
+   * What whoever may not is answered: an error, or `silence`, an answer with nothing of the project in it. `server`: it
+   * concerns no project.
+   */
+  denied: ErrorCode | 'silence' | 'server' | ((mayRead: boolean, role: Role) => ErrorCode);
+  /** Over HTTP and by a caller, where there is no socket to speak of. */
+  withoutSocket?: ErrorCode;
+};
+
+const query = (needs: Entry['needs'], denied: Entry['denied'], input: Input): Entry => {
+  return { type: 'query', needs, denied, input };
+};
+const mutation = (needs: Entry['needs'], denied: Entry['denied'], input: Input): Entry => {
+  return { type: 'mutation', needs, denied, input };
+};
+const stream = (input: Input): Entry => ({ type: 'subscription', needs: 'read', denied: 'silence', input });
+const nothing = () => undefined;
+const pending: Input = async (target, world) => ({ ...target, approvalId: await world.ask(target) });
+/** An event of its own, for the others have to be there. */
+const erasable: Input = async (target, { bus }) => {
+  const published = target === absent ? undefined : await bus.publish([drafts.progress(target)], { actor: 'ci' });
+  return { seq: published?.seq ?? 1_000_000_000, reason: 'asked for' };
+};
+const unerased = (_: boolean, role: Role) => (role === 'admin' ? 'EVENT_NOT_FOUND' : 'FORBIDDEN');
+const undecided = (mayRead: boolean) => (mayRead ? 'NOT_ALLOWED_TO_DECIDE' : 'RUN_NOT_FOUND');
+
+const procedures: Record<string, Entry> = {
+  onRunEvent: stream((target) => ({ ...target, from: 'start' })),
+  onProjectEvent: stream(({ projectId }) => ({ projectId, from: 'start' })),
+  onUserEvent: stream(() => ({ from: 'start' })),
+  onEvent: stream(() => ({ from: 'start' })),
+  onRunSummary: stream(({ projectId }) => ({ projectId, from: 'start' })),
+  'run.get': query('read', 'RUN_NOT_FOUND', (target) => target),
+  'run.list': query('read', 'silence', ({ projectId }) => ({ projectId })),
+  'run.history': query('read', 'RUN_NOT_FOUND', (target) => target),
+  'event.publish': mutation('publish', 'FORBIDDEN', (target) => ({ events: [drafts.progress(target)] })),
+  'approval.list': query('read', 'silence', nothing),
+  'approval.grant': mutation('decide', undecided, pending),
+  'approval.deny': mutation('decide', undecided, async (...args) => ({ ...(await pending(...args)), reason: 'no' })),
+  'event.search': query('read', 'silence', (target) => ({ projectId: target.projectId, text: canary(target) })),
+  'audit.access': query('audit', 'server', nothing),
+  'audit.verify': query('verify', 'server', nothing),
+  'audit.checkpoint': query('verify', 'server', nothing),
+  'audit.erase': mutation('erase', unerased, erasable),
+  'server.stats': query('stats', 'server', nothing),
+  'auth.me': query('none', 'server', nothing),
+  'auth.refresh': { ...mutation('none', 'server', (_, { token }) => ({ token })), withoutSocket: 'INVALID_INPUT' },
+  'auth.revoke': mutation('revoke', 'server', () => ({ jti: randomUUID() })),
+};
+
+type Route = {
+  /** `everyone`: no token is asked for. */
+  needs: Action | 'everyone';
+  method?: 'POST';
+  body?: (target: Target) => unknown;
+  status: number;
+  search?: (target: Target) => string;
+  /** Publishes to the only project of its token, whichever the message says. */
+  isOfOnlyProject?: boolean;
+};
+const lineage = ({ projectId, runId }: Target) => ({
+  eventType: 'START',
+  eventTime: new Date().toISOString(),
+  producer: 'https://example.org',
+  schemaURL: 'https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent',
+  run: { runId: `${runId}-${randomUUID()}` },
+  job: { namespace: projectId, name: 'job' },
+});
+
+/** `/trpc/` is {@link procedures}. */
+const routes: Record<string, Route> = {
+  '/healthz': { needs: 'everyone', status: 200 },
+  '/readyz': { needs: 'everyone', status: 200 },
+  '/metrics': { needs: 'everyone', status: 200 },
+  '/login': { needs: 'everyone', status: 401 }, // The token is in its address.
+  '/api/v1/events': { needs: 'publish', method: 'POST', body: (target) => drafts.progress(target), status: 200 },
+  '/api/v1/export': { needs: 'read', search: ({ projectId }) => `?projectId=${projectId}`, status: 200 },
+  '/api/v1/lineage': { needs: 'publish', method: 'POST', body: lineage, status: 200, isOfOnlyProject: true },
+  '/api/v1/lineage/batch': {
+    needs: 'publish',
+    method: 'POST',
+    body: (target) => [lineage(target)],
+    status: 204,
+    isOfOnlyProject: true,
+  },
+  '/api/v1/': { needs: 'everyone', status: 404 },
+};
+
+/** The table of SPEC.md (A3) once more, in other words than the code's. */
+const rolesFor: Record<Action, Role[]> = {
+  read: ['viewer', 'approver', 'admin'],
+  publish: ['producer', 'admin'],
+  decide: ['approver'],
+  revoke: ['admin'],
+  stats: ['admin'],
+  audit: ['admin'],
+  verify: ['admin'],
+  erase: ['admin'],
+};
+type Holder = { role: Role; projects: string[] };
+const holders: Holder[] = allRoles.flatMap((role) =>
+  [['mine'], ['theirs'], ['mine', 'theirs'], ['*'], []].map((projects) => ({ role, projects })),
+);
+function may({ role, projects }: Holder, needs: Action | 'none', target: Target): boolean {
+  if (needs === 'none') return true;
+  if (!rolesFor[needs].includes(role)) return false;
+  if (needs === 'stats' || needs === 'audit' || needs === 'verify') return true;
+  return projects.includes('*') || (needs !== 'revoke' && projects.includes(target.projectId));
+}
+
+const drafts = {
+  created: (target: Target): RunEventDraft => ({
+    type: 'run.created',
+    ...target,
+    name: canary(target),
+    createdBy: 'ada',
+    labels: { of: canary(target) },
+  }),
+  progress: (target: Target): RunEventDraft => ({
+    type: 'stage.progress',
+    ...target,
+    stageId: 's1',
+    message: canary(target),
+    audience: ['ada'],
+  }),
+  required: (target: Target, approvalId: string): RunEventDraft => ({
+    type: 'governance.required',
+    ...target,
+    approvalId,
+    title: canary(target),
+  }),
+};
+
+/** A server with two projects that say the same things, and a user of each on a socket. */
+async function openWorld() {
+  const server = await startServer({ quietMs: 50, limits: { publishedPerSecond: 1_000_000 } });
+  const token = await tokenFor({ sub: 'ada' });
+  const world = {
+    ...server,
+    token,
+    /** Asks for an approval, which nobody has decided. */
+    ask: async (target: Target): Promise<string> => {
+      const approvalId = randomUUID();
+      if (target !== absent) await server.bus.publish([drafts.required(target, approvalId)], { actor: 'ci' });
+      return approvalId;
+    },
+    /** Something happens in both projects; resolves with the head. */
+    stir: async (): Promise<number> => {
+      await server.bus.publish([drafts.progress(theirs), drafts.progress(mine)], { actor: 'ci' });
+      return server.log.head;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const wire of wires) await wire[Symbol.asyncDispose]();
+      await server.close();
+    },
+  };
+  const wires: Wire[] = [];
+  for (const target of [mine, theirs]) {
+    await server.bus.publish([drafts.created(target), drafts.progress(target)], { actor: canary(target) });
+    await world.ask(target);
+    const user = await tokenFor({ sub: canary(target), projects: [target.projectId] });
+    const wire = await Wire.open(server.url, { token: user });
+    wires.push(wire);
+    await wire.call('query', 'auth.me');
+  }
+  return world;
+}
+
+type Answer = { code: ErrorCode | 'ok'; text: string };
+/** Asks a procedure in one way; a subscription until it has seen something that came after it was live. */
+type Face = (path: string, entry: Entry, input: object | undefined) => Promise<Answer>;
+
+const answerOf = (body: { error?: { data: { runwireCode: ErrorCode } } }): Answer => {
+  return { code: body.error?.data.runwireCode ?? 'ok', text: JSON.stringify(body) };
+};
+const positionIn = (text: string) =>
+  Math.max(0, ...[...text.matchAll(/"(?:seq|lastSeq)":(\d+)/g)].map((match) => Number(match[1])));
+
+const faces: Record<string, (world: World, token: string, principal: Principal) => Promise<Face & AsyncDisposable>> = {
+  WebSocket: async (world, token) => {
+    const wire = await Wire.open(world.url, { token });
+    const face: Face = async (path, { type }, input) => {
+      if (type !== 'subscription') return answerOf((await wire.call(type, path, input)) as never);
+      const asked = wire.subscribe(path, input);
+      const text = () => JSON.stringify(asked.messages);
+      await wire.until(() => text().includes('stream.live') || text().includes('"error"'));
+      const head = await world.stir();
+      await wire.until(() => positionIn(text()) >= head);
+      asked.stop();
+      return { code: 'ok', text: text() };
+    };
+    return Object.assign(face, { [Symbol.asyncDispose]: () => wire[Symbol.asyncDispose]() });
+  },
+  HTTP: async (world, token) => {
+    const face: Face = async (path, { type }, input) => {
+      const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+      const body = JSON.stringify(input ?? {});
+      if (type === 'mutation') {
+        const response = await fetch(`${world.url}/trpc/${path}`, { method: 'POST', headers, body });
+        return checked(response);
+      }
+      const search = input === undefined ? '' : `?input=${encodeURIComponent(body)}`;
+      if (type === 'query') return checked(await fetch(`${world.url}/trpc/${path}${search}`, { headers }));
+      const stop = new AbortController();
+      const accept = { ...headers, accept: 'text/event-stream' };
+      const response = await fetch(`${world.url}/trpc/${path}${search}`, { headers: accept, signal: stop.signal });
+      const decoder = new TextDecoder();
+      let text = '';
+      let head: number | undefined;
+      for await (const chunk of response.body ?? []) {
+        text += decoder.decode(chunk, { stream: true });
+        if (text.includes('stream.live')) head ??= await world.stir();
+        if (head !== undefined && positionIn(text) >= head) break;
+      }
+      stop.abort();
+      const code = /"runwireCode":"(\w+)"/.exec(text)?.[1] as ErrorCode | undefined;
+      return { code: code ?? 'ok', text };
+    };
+    return Object.assign(face, { [Symbol.asyncDispose]: async () => undefined });
+  },
+  caller: async (world, _token, principal) => {
+    const caller = world.router.createCaller({ principal });
+    const face: Face = async (path, { type }, input) => {
+      const call = path.split('.').reduce<unknown>((of, name) => (of as Record<string, unknown>)[name], caller);
+      try {
+        const answer = await (call as (input: unknown) => Promise<unknown>)(input);
+        if (type !== 'subscription') return { code: 'ok', text: JSON.stringify(answer) };
+        const items: unknown[] = [];
+        let head: number | undefined;
+        for await (const item of answer as AsyncIterable<unknown>) {
+          items.push(item);
+          const text = JSON.stringify(items);
+          if (text.includes('stream.live')) head ??= await world.stir();
+          if (head !== undefined && positionIn(text) >= head) break;
+        }
+        return { code: 'ok', text: JSON.stringify(items) };
+      } catch (error) {
+        const { cause, message } = error as { cause: { code: ErrorCode }; message: string };
+        return { code: cause.code, text: message };
+      }
+    };
+    return Object.assign(face, { [Symbol.asyncDispose]: async () => undefined });
+  },
+};
+
+/** The status is that of the code. */
+async function checked(response: Response): Promise<Answer> {
+  const answer = answerOf((await response.json()) as never);
+  expect(response.status).toBe(answer.code === 'ok' ? 200 : errorTable[answer.code].http);
+  return answer;
+}
+
+describe('the tables here', () => {
+  test('[A15] have every procedure of the router', async () => {
+    await using world = await openWorld();
+    expect(Object.keys(procedures).sort()).toEqual(Object.keys(world.router._def.procedures).sort());
+    for (const [path, { type }] of Object.entries(procedures)) {
+      const procedure = world.router._def.procedures[path as never] as { _def: { type: string } };
+      expect(procedure._def.type, path).toBe(type);
+    }
+  });
+
+  test('[A15] have every route of the HTTP face', () => {
+    const source = readFileSync(new URL('../../server/http/routes.ts', import.meta.url), 'utf8');
+    const found = [...source.matchAll(/(?:case |path === |path\.startsWith\()'(\/[^']*)'/g)].map((match) => match[1]);
+    expect(found.length).toBeGreaterThan(5);
+    expect([...new Set(found)].sort()).toEqual([...Object.keys(routes), '/trpc/'].sort());
+  });
+});
+
+describe.each(Object.keys(faces))('over %s', (name) => {
+  test.concurrent.each(holders)(
+    '[A15] $role of $projects: every procedure, on a project of theirs and on another',
+    async (holder) => {
+      await using world = await openWorld();
+      const { role, projects } = holder;
+      const principal: Principal = { sub: 'ada', projects, roles: [role] };
+      const token = await tokenFor({ sub: 'ada', projects, roles: [role] });
+      await using face = await (faces[name] as (typeof faces)[string])(world, token, principal);
+      const asked = Object.entries(procedures).flatMap(([path, entry]) =>
+        [mine, theirs].map((target) => ({ path, entry, target })),
+      );
+      await Promise.all(
+        asked.map(async ({ path, entry, target }) => {
+          const input = await entry.input(target, { ...world, token });
+          const { code, text } = await face(path, entry, input);
+          const is = may(holder, entry.needs, target);
+          const where = `${path} on ${target.projectId}`;
+          if (entry.withoutSocket && name !== 'WebSocket') expect(code, where).toBe(entry.withoutSocket);
+          else if (is) expect(code, where).toBe('ok');
+          else if (entry.denied === 'silence') expect(code, where).toBe('ok');
+          else if (entry.denied === 'server') expect(code, where).toBe('FORBIDDEN');
+          else if (typeof entry.denied === 'string') expect(code, where).toBe(entry.denied);
+          else expect(code, where).toBe(entry.denied(may(holder, 'read', target), role));
+          // Whoever may read sees it; whoever may not is told nothing of it, replayed or live, in answers and in errors.
+          if (is && entry.needs === 'read') expect(text, where).toContain(canary(target));
+          for (const project of [mine, theirs]) {
+            const isStats =
+              entry.needs === 'stats' && is && (projects.includes('*') || projects.includes(project.projectId));
+            if (may(holder, 'read', project) || isStats) continue;
+            expect(text, `${where}: what is said of ${project.projectId}`).not.toContain(canary(project));
+          }
+        }),
+      );
+    },
+  );
+});
+
+describe('routes', () => {
+  test.each(holders)('[A15] $role of $projects: every one, on a project of theirs and on another', async (holder) => {
+    await using world = await openWorld();
+    const token = await tokenFor({ sub: 'ada', projects: holder.projects, roles: [holder.role] });
+    for (const [path, route] of Object.entries(routes)) {
+      for (const target of [mine, theirs]) {
+        const where = `${path} on ${target.projectId}`;
+        const { head: after } = world.log;
+        const { status, text } = await request(world, path, route, target, { authorization: `Bearer ${token}` });
+        const [only, ...others] = holder.projects;
+        const isOfOnly = route.isOfOnlyProject && only !== undefined && others.length === 0 && only !== '*';
+        const into = isOfOnly ? { ...target, projectId: only } : target;
+        const is = route.needs === 'everyone' || may(holder, route.needs, into);
+        if (is) expect(status, where).toBe(route.status);
+        // Of a batch, each event is judged by itself.
+        else if (path.endsWith('/batch') && status === 200) expect(text, where).toContain('"successful":0');
+        else if (route.needs === 'read' && rolesFor.read.includes(holder.role)) expect(status, where).toBe(200);
+        else expect(status, where).toBe(403);
+        if (is && route.needs === 'read') expect(text, where).toContain(canary(target));
+        const { records } = await world.log.read({ scope: { kind: 'all' }, after, limit: 100 });
+        expect(records.length > 0, where).toBe(is && route.needs === 'publish');
+        for (const record of records) expect(may(holder, 'publish', record), where).toBe(true);
+        if (!may(holder, 'read', theirs)) expect(text, where).not.toContain(canary(theirs));
+        if (!may(holder, 'read', mine)) expect(text, where).not.toContain(canary(mine));
+      }
+    }
+  });
+});
+
+async function request(world: World, path: string, route: Route, target: Target, headers: Record<string, string>) {
+  const { method = 'GET', body, search } = route;
+  const response = await fetch(`${world.url}${path}${search?.(target) ?? ''}`, {
+    method,
+    redirect: 'manual',
+    headers: { ...headers, 'content-type': 'application/json' },
+    ...(body ? { body: JSON.stringify(body(target)) } : {}),
+  });
+  return { status: response.status, text: await response.text(), headers: response.headers };
+}
+
+describe('credentials that are none', () => {
+  const bad: Record<string, { token: () => Promise<string | null>; close: number }> = {
+    none: { token: async () => null, close: 4401 },
+    expired: { token: () => tokenFor({ ttlSeconds: -1 }), close: 4401 },
+    revoked: { token: () => tokenFor({ sub: 'gone' }), close: 4403 },
+    'of another server': { token: () => tokenFor({ secret: 'another secret that is also long enough' }), close: 4401 },
+  };
+
+  test.each(Object.entries(bad))(
+    '[A15] %s: nothing, by any procedure or route',
+    async (_name, { token: make, close }) => {
+      await using world = await openWorld();
+      const token = await make();
+      await world.router.createCaller({ principal: everyone }).auth.revoke({ sub: 'gone' });
+      const authorization: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
+      const inputs = new Map<string, object | undefined>();
+      for (const [path, { input }] of Object.entries(procedures)) inputs.set(path, await input(mine, world));
+      const { head } = world.log;
+      for (const [path, { type }] of Object.entries(procedures)) {
+        const body = JSON.stringify(inputs.get(path) ?? {});
+        const isMutation = type === 'mutation';
+        const accept: Record<string, string> = type === 'subscription' ? { accept: 'text/event-stream' } : {};
+        const response = await fetch(
+          `${world.url}/trpc/${path}${isMutation ? '' : `?input=${encodeURIComponent(body)}`}`,
+          {
+            method: isMutation ? 'POST' : 'GET',
+            headers: { ...authorization, ...accept, 'content-type': 'application/json' },
+            ...(isMutation ? { body } : {}),
+          },
+        );
+        const text = await response.text();
+        expect(text, path).toContain('UNAUTHENTICATED');
+        expect(text, path).not.toContain('CANARY');
+        if (type !== 'subscription') expect(response.status, path).toBe(401);
+      }
+      for (const [path, route] of Object.entries(routes)) {
+        const { status, text } = await request(world, path, route, mine, authorization);
+        expect(status, path).toBe(route.needs === 'everyone' ? route.status : 401);
+        expect(text, path).not.toContain('CANARY');
+      }
+      await using wire = await Wire.open(world.url, { token });
+      let id = 0;
+      for (const [path, { type }] of Object.entries(procedures)) {
+        wire.send({ id: ++id, method: type, params: { path, input: inputs.get(path) } });
+      }
+      expect((await wire.closed).code).toBe(close);
+      expect(wire.messages).toEqual([]);
+      expect(world.log.head).toBe(head);
+    },
+  );
+});
+
+describe('what is not the caller’s', () => {
+  const holder = { sub: 'eve', projects: ['mine'] };
+  /** As if the other had been asked for. */
+  const alike = (text: string) => text.replaceAll('absent', 'theirs').replace(/[0-9a-f-]{36}/g, 'id');
+
+  test.each(allRoles)('[A4] is answered a %s byte by byte as what does not exist', async (role) => {
+    await using world = await openWorld();
+    const token = await tokenFor({ ...holder, roles: [role] });
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const ask = async (target: Target, path: string, { type, input }: Entry) => {
+      const body = JSON.stringify((await input(target, { ...world, token })) ?? {});
+      const isMutation = type === 'mutation';
+      const search = isMutation ? '' : `?input=${encodeURIComponent(body)}`;
+      const init = isMutation ? { method: 'POST', headers, body } : { headers };
+      return wholeOf(await fetch(`${world.url}/trpc/${path}${search}`, init));
+    };
+    for (const [path, entry] of Object.entries(procedures)) {
+      if (entry.type === 'subscription' || entry.denied === 'server') continue;
+      const [there, not] = [await ask(theirs, path, entry), await ask(absent, path, entry)];
+      // Positions move on with every event of anybody's, and say that there are others.
+      const still = (text: string) => alike(text).replace(/"position":"[^"]*"/, '');
+      expect(still(there), path).toBe(still(not));
+    }
+    for (const [path, route] of Object.entries(routes)) {
+      if (route.needs === 'everyone') continue;
+      const [there, not] = await Promise.all(
+        [theirs, absent].map(async (target) => {
+          const { status, text, headers: got } = await request(world, path, route, target, headers);
+          return alike(`${status} ${text} ${got.get('content-length')}`);
+        }),
+      );
+      expect(there, path).toBe(not);
+    }
+  });
+
+  test('[A4] is not to be had by cursors of those who may', async () => {
+    await using world = await openWorld();
+    const all = world.router.createCaller({ principal: everyone });
+    const cursors: string[] = [];
+    for await (const [cursor, item] of await all.onProjectEvent({ projectId: 'theirs', from: 'start' })) {
+      cursors.push(cursor);
+      if (item.type === 'stream.live') break;
+    }
+    const { cursor } = await all.run.get(theirs);
+    const [list, history, approvals] = [
+      await all.run.list({ limit: 1 }),
+      await all.run.history({ ...theirs, limit: 1 }),
+      await all.approval.list({ limit: 1 }),
+    ];
+    await using wire = await Wire.open(world.url, { token: await tokenFor({ ...holder, roles: ['viewer'] }) });
+    for (const lastEventId of [...cursors, cursor]) {
+      for (const [path, { type, input }] of Object.entries(procedures)) {
+        if (type !== 'subscription') continue;
+        for (const target of [mine, theirs]) {
+          const asked = wire.subscribe(path, await input(target, world), lastEventId);
+          await wire.until(() => JSON.stringify(asked.messages).includes('stream.live'));
+          const head = await world.stir();
+          await wire.until(() => positionIn(JSON.stringify(asked.messages)) >= head);
+          asked.stop();
+        }
+      }
+    }
+    const answers = [
+      await wire.call('query', 'run.list', { cursor: list.nextCursor }),
+      await wire.call('query', 'run.history', { ...theirs, cursor: history.nextCursor }),
+      await wire.call('query', 'run.history', { ...mine, cursor: history.nextCursor }),
+      await wire.call('query', 'approval.list', { cursor: approvals.nextCursor }),
+    ];
+    expect(answers.map(({ error }) => error?.data.runwireCode ?? 'ok')).toEqual(['ok', 'RUN_NOT_FOUND', 'ok', 'ok']);
+    expect(wire.texts.join()).toContain(canary(mine));
+    expect(wire.texts.join()).not.toContain(canary(theirs));
+  });
+
+  test('[A4] takes as long as what does not exist', async () => {
+    await using world = await openWorld();
+    // Were it looked at before the answer, a run of this size would show.
+    const stages = Array.from({ length: 2_000 }, (_, index) => ({ stageId: `s${index}`, name: `Stage ${index}` }));
+    const [begin, end] = [stages.slice(0, 500), stages.slice(500, 1_000)];
+    await world.bus.publish([{ ...drafts.created(theirs), stages: begin } as RunEventDraft], { actor: 'ci' });
+    await world.bus.publish(
+      end.map(({ stageId }) => ({ type: 'stage.started', ...theirs, stageId })),
+      { actor: 'ci' },
+    );
+    const more = Array.from({ length: 900 }, (_, index) => drafts.created({ ...theirs, runId: `run-${index}` }));
+    await world.bus.publish(more, { actor: 'ci' });
+    const caller = world.router.createCaller({ principal: { ...holder, roles: ['viewer', 'approver'] } });
+    const calls: Record<string, (target: Target) => Promise<unknown>> = {
+      'run.get': ({ runId }) => caller.run.get({ runId }),
+      'run.get, by project': (target) => caller.run.get(target),
+      'run.history': (target) => caller.run.history(target),
+      'run.list': ({ projectId }) => caller.run.list({ projectId, text: 'nowhere' }),
+      'approval.grant': (target) => caller.approval.grant({ ...target, approvalId: 'a' }),
+      onRunEvent: async ({ runId }) => {
+        for await (const _ of await caller.onRunEvent({ runId, from: 'start' })) break;
+      },
+      'onRunEvent, by project': async (target) => {
+        for await (const _ of await caller.onRunEvent({ ...target, from: 'start' })) break;
+      },
+    };
+    for (const [name, call] of Object.entries(calls)) {
+      const took = { theirs: [] as number[], absent: [] as number[] };
+      for (let round = 0; round < 330; round++) {
+        for (const target of round % 2 === 0 ? [theirs, absent] : [absent, theirs]) {
+          const begun = performance.now();
+          await call(target).catch(() => undefined);
+          if (round >= 30) took[target.projectId as 'theirs' | 'absent'].push(performance.now() - begun);
+        }
+      }
+      // How often a call for one takes longer than a call for the other: a half where they are alike, whatever the load.
+      const share = shareOfGreater(took.theirs, took.absent);
+      expect(share, name).toBeGreaterThan(0.4);
+      expect(share, name).toBeLessThan(0.6);
+    }
+  });
+});
+
+/** Mann and Whitney's U as a share: with 300 of each and no difference, within 0.4 and 0.6 but once in 10,000 times. */
+function shareOfGreater(some: number[], others: number[]): number {
+  let greater = 0;
+  for (const one of some) for (const other of others) greater += one > other ? 1 : one === other ? 0.5 : 0;
+  return greater / (some.length * others.length);
+}
+
+/** Status, headers and body, without the time of day. */
+async function wholeOf(response: Response): Promise<string> {
+  const headers = [...response.headers].filter(([name]) => name !== 'date');
+  return JSON.stringify([response.status, headers, await response.text()]);
+}

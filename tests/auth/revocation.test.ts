@@ -1,0 +1,457 @@
+import { EventEmitter, once } from 'node:events';
+import { type JWTPayload, SignJWT } from 'jose';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { WebSocket } from 'ws';
+import { createRunwireClient } from '../../client/index.ts';
+import type { Authenticate, Principal, Role } from '../../server/auth/tokens.ts';
+import { RunwireError } from '../../shared/errors.ts';
+import {
+  countedWebSocket,
+  created,
+  everyone,
+  isLive,
+  keptLog,
+  openServer,
+  progress,
+  secret,
+  startServer,
+  temporaryFolder,
+  tokenFor,
+  Wire,
+} from '../support/harness.ts';
+
+const publisher = { actor: 'ada' };
+type Server = Awaited<ReturnType<typeof startServer>>;
+
+/** Only Date is set: sockets and timers stay as they are. */
+const at = (ms: number) => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  onTestFinished(() => void vi.useRealTimers());
+  vi.setSystemTime(ms);
+};
+
+const nowSeconds = () => Math.floor(Date.now() / 1000);
+/** A token with whatever claims, signed with the secret. */
+const signed = (claims: JWTPayload) =>
+  new SignJWT({ sub: 'ada', projects: ['*'], roles: ['viewer'], exp: nowSeconds() + 3_600, ...claims })
+    .setProtectedHeader({ alg: 'HS256' })
+    .sign(new TextEncoder().encode(secret));
+const idOf = (token: string): string =>
+  (JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString()) as { jti: string }).jti;
+
+async function trpc(server: Server, path: string, token: string, input?: object) {
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+  const init = input ? { method: 'POST', body: JSON.stringify(input) } : {};
+  const response = await fetch(`${server.url}/trpc/${path}`, { headers, ...init });
+  const { error } = (await response.json()) as { error?: { message: string; data: { runwireCode: string } } };
+  return { status: response.status, code: error?.data.runwireCode ?? 'ok', message: error?.message };
+}
+const revoke = (server: Server, which: object, token?: string) =>
+  tokenFor({ sub: 'root' }).then((admin) => trpc(server, 'auth.revoke', token ?? admin, which));
+
+/** Reads a stream of SSE to its end. */
+async function readStream(server: Server, token: string, onLive: () => void): Promise<string> {
+  const headers = { authorization: `Bearer ${token}`, accept: 'text/event-stream' };
+  const response = await fetch(`${server.url}/trpc/onEvent?input=%7B%7D`, { headers });
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of response.body ?? []) {
+    const wasLive = text.includes('stream.live');
+    text += decoder.decode(chunk);
+    if (!wasLive && text.includes('stream.live')) onLive();
+  }
+  return text;
+}
+
+describe.each(['direct', 'iterator'] as const)('a token that is revoked, with delivery %s', (delivery) => {
+  test.each(['jti', 'sub'] as const)('[A11] by its %s closes its sockets with 4403, and no others', async (kind) => {
+    await using server = await startServer({ delivery });
+    const token = await tokenFor({ sub: 'eve' });
+    const sockets = await Promise.all([1, 2].map(() => Wire.open(server.url, { token })));
+    onTestFinished(async () => {
+      for (const wire of sockets) await wire[Symbol.asyncDispose]();
+    });
+    const streams = sockets.map((wire) => wire.subscribe('onEvent', {}));
+    for (const stream of streams) await stream.until(isLive);
+    await using bystander = await Wire.open(server.url, { token: await tokenFor({ sub: 'bob' }) });
+    const seen = bystander.subscribe('onEvent', {});
+    await seen.until(isLive);
+
+    const asked = performance.now();
+    const answered = revoke(server, kind === 'jti' ? { jti: idOf(token) } : { sub: 'eve' });
+    for (const wire of sockets) {
+      expect(await wire.closed).toEqual({ code: 4403, reason: 'the token has been revoked' });
+    }
+    expect(performance.now() - asked).toBeLessThan(1_000);
+    expect(await answered).toMatchObject({ status: 200 });
+    await server.bus.publish([created('r1')], publisher);
+    await seen.until((item) => item.type === 'run.created');
+    for (const stream of streams) {
+      // An error or an end would make the client forget the subscription, or take it for done.
+      expect(stream.messages.some(({ error, result }) => error || result?.type === 'stopped')).toBe(false);
+      expect(stream.items.map(({ type }) => type)).toEqual(['stream.live']);
+    }
+    await using again = await Wire.open(server.url, { token });
+    expect((await again.closed).code).toBe(4403);
+    expect(bystander.ws.readyState).toBe(WebSocket.OPEN);
+  });
+
+  test('[A11] is silent from that moment on while events flow, and is not listened to', async () => {
+    await using server = await startServer({ delivery });
+    const token = await tokenFor({ sub: 'eve' });
+    await using wire = await Wire.open(server.url, { token });
+    const stream = wire.subscribe('onEvent', {});
+    await stream.until(isLive);
+    let count = 0;
+    let isOver = false;
+    const publishing = (async () => {
+      while (!isOver) await server.bus.publish([progress('r1', 1, { eventId: `e${++count}` })], publisher);
+    })();
+    await stream.until((item) => item.type === 'stage.progress' && item.seq >= 50);
+    await server.router.createCaller({ principal: everyone }).auth.revoke({ jti: idOf(token) });
+    const { head } = server.log; // The answer came after everything was closed.
+    wire.send({ id: 99, method: 'mutation', params: { path: 'event.publish', input: { events: [created('late')] } } });
+    expect((await wire.closed).code).toBe(4403);
+    isOver = true;
+    await publishing;
+    const seqs = stream.items.flatMap((item) => ('runSeq' in item ? [item.seq] : []));
+    expect(seqs).toEqual(Array.from({ length: seqs.length }, (_, index) => index + 1));
+    expect(seqs.length).toBeLessThanOrEqual(head);
+    expect(await server.log.projectsOf('late')).toEqual([]);
+  });
+});
+
+describe('a token that is revoked', () => {
+  test('[A11] is 401 over HTTP, for all routes; a stream of SSE ends', async () => {
+    await using server = await startServer();
+    const token = await tokenFor({ sub: 'eve' });
+    const text = await readStream(server, token, () => void revoke(server, { jti: idOf(token) }));
+    expect(text).toContain('the token has been revoked');
+    expect(await trpc(server, 'auth.me', token)).toEqual({
+      status: 401,
+      code: 'UNAUTHENTICATED',
+      message: 'the token has been revoked',
+    });
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const body = JSON.stringify(created('r1'));
+    for (const path of ['/api/v1/events', '/api/v1/lineage']) {
+      const response = await fetch(`${server.url}${path}`, { method: 'POST', headers, body });
+      expect(response.status, path).toBe(401);
+      expect(await response.json()).toMatchObject({ error: { code: 'UNAUTHENTICATED' } });
+    }
+    expect((await fetch(`${server.url}/login?token=${token}`, { redirect: 'manual' })).status).toBe(401);
+    const cookie = `runwire_${server.log.epoch}=${token}`;
+    const own = { cookie, origin: server.url };
+    expect((await fetch(`${server.url}/trpc/auth.me`, { headers: own })).status).toBe(401);
+    await using wire = await Wire.open(server.url, { token: null, options: { headers: own } });
+    expect((await wire.closed).code).toBe(4403);
+    expect(server.log.head).toBe(0);
+  });
+
+  test('[A11] is no fresh one for an open socket, which stays as it is', async () => {
+    await using server = await startServer();
+    const [first, second] = [await tokenFor({ roles: ['viewer'] }), await tokenFor()];
+    await revoke(server, { jti: idOf(second) });
+    await using wire = await Wire.open(server.url, { token: first });
+    const { error } = await wire.call('mutation', 'auth.refresh', { token: second });
+    expect(error?.data.runwireCode).toBe('UNAUTHENTICATED');
+    expect((await wire.call('query', 'auth.me')).result?.data).toMatchObject({ roles: ['viewer'] });
+    // What was replaced may be revoked without harm to who has replaced it.
+    await wire.call('mutation', 'auth.refresh', { token: await tokenFor() });
+    await revoke(server, { jti: idOf(first) });
+    expect((await wire.call('query', 'auth.me')).result?.data).toMatchObject({ sub: 'ada' });
+  });
+
+  test('[A11] while it is being checked opens nothing', async () => {
+    const checks = new EventEmitter();
+    const authenticate: Authenticate = async (token) => {
+      if (token === 'slow') {
+        checks.emit('begun');
+        await once(checks, 'end');
+      }
+      return { ...everyone, jti: token };
+    };
+    await using server = await startServer({ authenticate });
+    const begun = once(checks, 'begun');
+    await using wire = await Wire.open(server.url, { token: 'slow' });
+    wire.subscribe('onEvent', {});
+    await begun;
+    await revoke(server, { jti: 'slow' }, 'admin');
+    checks.emit('end');
+    expect((await wire.closed).code).toBe(4403);
+    expect(wire.messages).toEqual([]);
+  });
+
+  test('[A11] ends what a caller in the process reads, at once, and does nothing for it', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval'] }); // Nobody comes by to look.
+    onTestFinished(() => void vi.useRealTimers());
+    await using server = await openServer();
+    const principal: Principal = { ...everyone, jti: 'a' };
+    const caller = server.router.createCaller({ principal });
+    const stream = (await caller.onEvent({}))[Symbol.asyncIterator]();
+    await stream.next();
+    const waiting = stream.next();
+    await server.router.createCaller({ principal: everyone }).auth.revoke({ jti: 'a' });
+    const refused = { code: 'UNAUTHORIZED', cause: { code: 'UNAUTHENTICATED', message: 'the token has been revoked' } };
+    await expect(waiting).rejects.toMatchObject(refused);
+    expect(await stream.next()).toMatchObject({ done: true });
+    await expect(caller.run.list()).rejects.toMatchObject(refused);
+    await expect(caller.event.publish({ events: [created('r1')] })).rejects.toMatchObject(refused);
+    await expect(caller.onEvent({})).rejects.toMatchObject(refused);
+    expect(server.log.head).toBe(0);
+  });
+
+  test('[A11] by its subject: what was issued before is, what is issued later is not', async () => {
+    await using server = await startServer();
+    const before = await tokenFor({ sub: 'eve' });
+    const undated = await signed({ sub: 'eve', jti: 'undated' });
+    await revoke(server, { sub: 'eve' });
+    at(Date.now() + 2_000);
+    const after = await tokenFor({ sub: 'eve' });
+    const codes = await Promise.all([before, undated, after].map((token) => trpc(server, 'auth.me', token)));
+    expect(codes.map(({ code }) => code)).toEqual(['UNAUTHENTICATED', 'UNAUTHENTICATED', 'ok']);
+    // A clock that is set back does not bring any back to life.
+    at(Date.now() - 3_600_000);
+    await revoke(server, { sub: 'eve' });
+    at(Date.now() + 3_600_000);
+    expect((await trpc(server, 'auth.me', before)).status).toBe(401);
+  });
+
+  test('[A10] stays so when the server starts again, and costs nothing once it has expired', async () => {
+    using folder = temporaryFolder();
+    const options = { databaseUrl: `file:${folder.path}/runwire.db`, retentionDays: 0.000_001 };
+    const [lost, stolen] = [await tokenFor({ ttlSeconds: 600 }), await tokenFor({ sub: 'eve' })];
+    {
+      await using server = await startServer(options);
+      await revoke(server, { jti: idOf(lost) });
+      await revoke(server, { sub: 'eve' });
+    }
+    {
+      await using server = await startServer(options);
+      for (const token of [lost, stolen]) expect((await trpc(server, 'auth.me', token)).status).toBe(401);
+      // It was told when it showed up how long it has to be remembered.
+      await vi.waitFor(async () =>
+        expect((await server.log.revocations.all())[0]?.untilMs).toBeGreaterThan(Date.now()),
+      );
+      at(Date.now() + 601_000);
+      expect((await trpc(server, 'auth.me', lost)).message).toMatch(/expired/);
+      await revoke(server, { jti: 'another' });
+      expect((await server.log.revocations.all()).map(({ id }) => id)).toEqual(['another', 'eve']);
+    }
+  });
+
+  test('[A11] counts even when it could not be stored, and whoever asked is told', async () => {
+    await using server = await startServer();
+    const token = await tokenFor({ sub: 'eve' });
+    vi.spyOn(server.log.revocations, 'put').mockRejectedValue(new RunwireError('UNAVAILABLE', 'disk full'));
+    expect(await revoke(server, { sub: 'eve' })).toMatchObject({ status: 503, code: 'UNAVAILABLE' });
+    expect((await trpc(server, 'auth.me', token)).status).toBe(401);
+  });
+
+  test('[A11] is final for the client, until somebody signs in anew', async () => {
+    await using server = await startServer();
+    let token = await tokenFor({ sub: 'eve' });
+    const fetchToken = vi.fn(() => token);
+    const { client, connection } = createRunwireClient({
+      url: server.url,
+      token: fetchToken,
+      WebSocket: WebSocket as unknown as typeof globalThis.WebSocket,
+    });
+    onTestFinished(() => connection.close());
+    const live = vi.fn();
+    const onError = vi.fn();
+    client.onEvent.subscribe({}, { onData: live, onError });
+    await vi.waitFor(() => expect(live).toHaveBeenCalled());
+    await revoke(server, { jti: idOf(token) });
+    await vi.waitFor(() => expect(connection.getStatus().state).toBe('failed'));
+    expect(connection.getStatus().error).toMatchObject({
+      code: 'UNAUTHENTICATED',
+      message: 'the token has been revoked',
+    });
+    expect(fetchToken).toHaveBeenCalledTimes(1);
+    token = await tokenFor({ sub: 'eve' });
+    connection.reconnect();
+    await vi.waitFor(() => expect(connection.getStatus().state).toBe('connected'));
+    expect(onError).not.toHaveBeenCalled();
+  });
+});
+
+describe('who revokes', () => {
+  const cases: [string[], Role[], boolean][] = [
+    [['*'], ['admin'], true],
+    [['demo'], ['admin'], false],
+    [[], ['admin'], false],
+    [['*'], ['viewer', 'approver', 'producer'], false],
+  ];
+  test.each(cases)('[A11] a token of %j with %j: %s', async (projects, roles, may) => {
+    await using server = await startServer();
+    const victim = await tokenFor({ sub: 'eve' });
+    const token = await tokenFor({ sub: 'root', projects, roles });
+    for (const which of [{ jti: idOf(victim) }, { sub: 'eve' }]) {
+      expect((await revoke(server, which, token)).code).toBe(may ? 'ok' : 'FORBIDDEN');
+    }
+    expect((await trpc(server, 'auth.me', victim)).status).toBe(may ? 401 : 200);
+  });
+
+  test('[A11] what names neither, both, or nothing that could be one is refused', async () => {
+    await using server = await startServer();
+    for (const which of [
+      {},
+      { jti: 'a', sub: 'b' },
+      { jti: '' },
+      { sub: 'x'.repeat(201) },
+      { jti: 7 },
+      { jti: 'a', x: 1 },
+    ]) {
+      expect((await revoke(server, which)).code, JSON.stringify(which)).toBe('INVALID_INPUT');
+    }
+    expect(await server.log.revocations.all()).toEqual([]);
+  });
+});
+
+describe.each(['direct', 'iterator'] as const)('a token that expires, with delivery %s', (delivery) => {
+  test('[A12] is silent within a second while events flow, and the client goes on with another, missing nothing', async () => {
+    await using server = await startServer({ delivery });
+    const expiresAtMs = (nowSeconds() + 2) * 1000;
+    await using wire = await Wire.open(server.url, { token: await signed({ exp: expiresAtMs / 1000 }) });
+    const stream = wire.subscribe('onRunEvent', { runId: 'r1', from: 'start' });
+    await stream.until(isLive);
+    let last = 0;
+    wire.ws.on('message', () => {
+      last = Date.now();
+    });
+    let isOver = false;
+    const publishing = (async () => {
+      for (let n = 0; !isOver; n++) {
+        await server.bus.publish([progress('r1', n % 100)], publisher);
+        if (n % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    })();
+    expect(await wire.closed).toEqual({ code: 4401, reason: 'the token has expired' });
+    expect(last).toBeGreaterThanOrEqual(expiresAtMs - 100); // Events did flow up to then,
+    expect(last).toBeLessThan(expiresAtMs + 1_000);
+    expect(stream.messages.some(({ error, result }) => error || result?.type === 'stopped')).toBe(false);
+
+    await using next = await Wire.open(server.url, { token: await tokenFor() });
+    const resumed = next.subscribe('onRunEvent', { runId: 'r1' }, stream.tracked.at(-1)?.id);
+    await resumed.until((item) => item.type === 'stream.live');
+    isOver = true;
+    await publishing;
+    const count = server.log.head;
+    await resumed.until((item) => 'runSeq' in item && item.runSeq === count);
+    const runSeqs = [...stream.items, ...resumed.items].flatMap((item) => ('runSeq' in item ? [item.runSeq] : []));
+    expect(runSeqs).toEqual(Array.from({ length: count }, (_, index) => index + 1));
+  });
+});
+
+describe('a token that expires', () => {
+  test('[A12] ends a quiet stream of SSE within a second', async () => {
+    await using server = await startServer();
+    const expiresAtMs = (nowSeconds() + 2) * 1000;
+    const text = await readStream(server, await signed({ exp: expiresAtMs / 1000 }), () => undefined);
+    expect(text).toContain('the token has expired');
+    expect(Date.now()).toBeGreaterThanOrEqual(expiresAtMs);
+    expect(Date.now()).toBeLessThan(expiresAtMs + 1_000);
+  });
+
+  test('[A12] ends what a caller in the process reads, and does nothing for it', async () => {
+    await using server = await openServer();
+    const principal: Principal = { ...everyone, expiresAtMs: Date.now() + 400 };
+    const caller = server.router.createCaller({ principal });
+    const stream = (await caller.onEvent({}))[Symbol.asyncIterator]();
+    await stream.next();
+    const refused = { code: 'UNAUTHORIZED', cause: { code: 'UNAUTHENTICATED', message: 'the token has expired' } };
+    await expect(stream.next()).rejects.toMatchObject(refused);
+    expect(Date.now()).toBeLessThan((principal.expiresAtMs as number) + 1_000);
+    for (const call of [
+      () => caller.run.list(),
+      () => caller.event.publish({ events: [created('r1')] }),
+      () => caller.onEvent({}),
+      () => caller.auth.me(),
+    ]) {
+      await expect(call()).rejects.toMatchObject(refused);
+    }
+    expect(server.log.head).toBe(0);
+  });
+
+  test('[A12] asks for nothing more over its socket, which closes with 4401 at the first attempt', async () => {
+    // The wheel, which would find out by itself, turns every 500 ms.
+    await using server = await startServer();
+    await using wire = await Wire.open(server.url, { token: await tokenFor({ ttlSeconds: 60 }) });
+    await wire.call('query', 'auth.me');
+    at(Date.now() + 61_000);
+    wire.send({ id: 9, method: 'mutation', params: { path: 'event.publish', input: { events: [created('r1')] } } });
+    wire.send({ id: 10, method: 'subscription', params: { path: 'onEvent', input: {} } });
+    expect((await wire.closed).code).toBe(4401);
+    expect(server.log.head).toBe(0);
+    expect(wire.messages.filter(({ id }) => id === 9 || id === 10)).toEqual([]);
+  });
+});
+
+describe('an authenticator of one’s own', () => {
+  const never = () => new Promise<never>(() => undefined);
+  /** Answers when it is told to, which is after nobody waits for it any more. */
+  let late = new EventEmitter();
+  const faults: Record<string, [Authenticate, number, number]> = {
+    'throws an Error': [() => Promise.reject(new Error('CANARY')), 1012, 500],
+    'throws before it makes a promise': [
+      () => {
+        throw new TypeError('CANARY');
+      },
+      1012,
+      500,
+    ],
+    'throws undefined': [() => Promise.reject(undefined), 1012, 500],
+    'throws text': [() => Promise.reject('CANARY'), 1012, 500],
+    'throws what cannot be read': [() => Promise.reject(Object.create(null)), 1012, 500],
+    'gives back nothing': [() => Promise.resolve(undefined as never), 1012, 500],
+    'gives back no principal': [() => Promise.resolve({ sub: 'ada', roles: 'admin' } as never), 1012, 500],
+    'cannot tell now': [
+      () => Promise.reject(new RunwireError('UNAVAILABLE', 'the users are not to be reached')),
+      1012,
+      503,
+    ],
+    'answers never': [never, 1012, 503],
+    'answers late': [() => once(late, 'now').then(() => everyone), 1012, 503],
+    'throws late': [() => once(late, 'now').then(() => Promise.reject(new Error('CANARY'))), 1012, 503],
+    refuses: [() => Promise.reject(new RunwireError('UNAUTHENTICATED', 'no such user')), 4401, 401],
+  };
+
+  test.each(Object.entries(faults))(
+    '[A13] that %s leads to one close, and the client backs off',
+    async (_name, fault) => {
+      const [authenticate, code, status] = fault;
+      const { logger, lines } = keptLog();
+      late = new EventEmitter().setMaxListeners(100);
+      await using server = await startServer({ authenticate, logger, limits: { identifyMs: 200 } });
+      await using wire = await Wire.open(server.url, { token: 'any' });
+      wire.subscribe('onEvent', {});
+      wire.send({ id: 7, method: 'query', params: { path: 'auth.me' } });
+      expect((await wire.closed).code).toBe(code);
+      expect(wire.messages).toEqual([]);
+      const response = await fetch(`${server.url}/trpc/auth.me`, { headers: { authorization: 'Bearer any' } });
+      expect(response.status).toBe(status);
+      expect(await response.text()).not.toContain('CANARY');
+      late.emit('now');
+      await new Promise(setImmediate);
+      expect(wire.messages).toEqual([]);
+      if (status === 500) expect(lines.join()).toContain('a token could not be checked');
+
+      const sockets = countedWebSocket();
+      const { client, connection } = createRunwireClient({
+        url: server.url,
+        token: () => 'any',
+        WebSocket: sockets.WebSocket,
+        reconnectDelayMs: 1,
+        maxReconnectAttempts: 3,
+      });
+      onTestFinished(() => connection.close());
+      const onError = vi.fn();
+      client.onEvent.subscribe({}, { onError });
+      await vi.waitFor(() => expect(connection.getStatus().state).toBe('failed'), { timeout: 5_000 });
+      // Asked anew once for a token that is refused; tried as often as it was told to for anything else.
+      expect(sockets.opened).toBe(code === 4401 ? 2 : 4);
+      expect(onError).not.toHaveBeenCalled();
+    },
+  );
+});

@@ -1,0 +1,128 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { RunEvent } from '../../shared/events.ts';
+import { checkLogs, checkReader, type LoggedLog, type Problem, type ProblemKind } from './checker.ts';
+import type { ReaderPlan } from './plan.ts';
+import { runRound } from './round.ts';
+import { bundleServer } from './server.ts';
+import { soak } from './soak.ts';
+import { type Item, Transcript } from './transcript.ts';
+
+/** A few rounds of what `npm run chaos` does by the hundred, and whether its checker finds what it should. */
+
+let bundle: Awaited<ReturnType<typeof bundleServer>>;
+beforeAll(async () => {
+  bundle = await bundleServer();
+}, 60_000);
+afterAll(() => bundle[Symbol.dispose]());
+
+describe.concurrent('a server', () => {
+  test.for([1, 19])(
+    '[W14] every reader sees what the log has, once and in order, or is told of a gap (--seed %i)',
+    { timeout: 120_000 },
+    async (seed) => {
+      const { problems, items } = await runRound({ script: bundle.path, seed });
+      expect(problems).toEqual([]);
+      expect(items).toBeGreaterThan(0);
+    },
+  );
+
+  test('[W14] a server that skips one event in a thousand is found out', { timeout: 120_000 }, async () => {
+    let found: Problem[] = [];
+    for (let seed = 7; found.length === 0 && seed < 17; seed++) {
+      found = (await runRound({ script: bundle.path, seed, sabotage: 'skip' })).problems;
+    }
+    expect(found.map(({ kind }) => kind)).toContain('lost');
+  });
+
+  test.for(['direct', 'iterator'] as const)(
+    '[W15] after 300 connects that ended in every way the server holds no more than before (%s)',
+    { timeout: 120_000 },
+    async (delivery) => {
+      expect(await soak({ script: bundle.path, connects: 300, delivery }, () => undefined)).toEqual([]);
+    },
+  );
+});
+
+describe('the checker', () => {
+  const epoch = 'ab12';
+  const event = (seq: number, more: object = {}): RunEvent =>
+    ({
+      type: 'stage.progress',
+      seq,
+      runSeq: seq,
+      projectId: 'p',
+      runId: 'r',
+      stageId: 's',
+      progress: seq,
+      timestamp: `${seq}`,
+      ...more,
+    }) as never;
+  const log: LoggedLog = { epoch, events: [1, 2, 3, 4, 5].map((seq) => event(seq)), trims: [] };
+  const live = (seq: number): Item => ({ type: 'stream.live', seq });
+  const gap = (reason: 'expired' | 'epoch_changed', toSeq: number): Item => ({
+    type: 'stream.gap',
+    reason,
+    fromSeq: 1,
+    toSeq,
+  });
+  const plan: ReaderPlan = {
+    name: 'reader',
+    kind: 'wire',
+    scope: { kind: 'all' },
+    start: 'start',
+    conflate: false,
+    sub: 'ada',
+    projects: ['*'],
+    turns: [0],
+  };
+  const kindsOf = (items: Item[], { of = plan, logs = [log] } = {}): ProblemKind[] => {
+    const transcript = new Transcript(of, () => logs[0]?.trims.length ?? 0);
+    transcript.hasStayed = true;
+    for (const item of items) transcript.add(`${epoch}.${item.type === 'stream.gap' ? item.toSeq : item.seq}`, item);
+    return checkReader(transcript, logs).map(({ kind }) => kind);
+  };
+  const seen = (...seqs: number[]): Item[] => seqs.map((seq) => event(seq));
+
+  test('[W14] finds nothing where everything was seen once, in order', () => {
+    expect(kindsOf([...seen(1, 2, 3), live(3), ...seen(4, 5), live(5)])).toEqual([]);
+    expect(kindsOf([live(2), ...seen(3, 4, 5)], { of: { ...plan, start: 'now' } })).toEqual([]);
+  });
+
+  test('[W14] tells what was lost, repeated, out of order and altered apart', () => {
+    expect(kindsOf(seen(1, 2, 4, 5))).toEqual(['lost']);
+    expect(kindsOf([...seen(1, 2), live(5)])).toEqual(['lost', 'lost', 'lost']);
+    expect(kindsOf(seen(1, 2, 3))).toEqual(['lost', 'lost']);
+    expect(kindsOf(seen(1, 2, 2, 3, 4, 5))).toEqual(['repeated']);
+    expect(kindsOf(seen(1, 3, 2, 4, 5))).toEqual(['out of order']);
+    expect(kindsOf([...seen(1, 2, 3, 4), event(5, { progress: 99 })])).toEqual(['altered']);
+  });
+
+  test('[W14] takes a gap only with a reason, and says when none was told', () => {
+    expect(kindsOf([gap('expired', 2), ...seen(3, 4, 5)])).toEqual(['gap']);
+    expect(kindsOf([gap('expired', 2), ...seen(3, 4, 5)], { logs: [{ ...log, trims: [3] }] })).toEqual([]);
+    expect(kindsOf([gap('epoch_changed', 3), ...seen(4, 5)])).toEqual(['gap']);
+    expect(kindsOf([gap('epoch_changed', 3), ...seen(4, 5)], { of: { ...plan, start: 'foreign' } })).toEqual([]);
+    expect(kindsOf([live(3), ...seen(4, 5)], { of: { ...plan, start: 'foreign' } })).toEqual(['gap']);
+  });
+
+  test('[W14] wants an event logged once for as long as it is kept', () => {
+    const twice = { ...log, events: [1, 2, 3].map((seq) => event(seq, { eventId: seq === 2 ? 'b' : 'a' })) };
+    const acknowledged = [
+      { publisher: 'p', drafts: twice.events.map(({ projectId, eventId }) => ({ projectId, eventId })) },
+    ];
+    const countIn = (trims: number[]) =>
+      checkLogs([{ ...twice, trims }], acknowledged as never).filter(({ what }) => what.includes('twice')).length;
+    expect([countIn([]), countIn([1]), countIn([2])]).toEqual([1, 1, 0]);
+  });
+
+  test('[W14] lets a conflating reader do without a progress that a later one supersedes, and nothing else', () => {
+    const of = { ...plan, conflate: true };
+    expect(kindsOf(seen(1, 5), { of })).toEqual([]);
+    expect(kindsOf(seen(1, 2, 3, 4), { of })).toEqual(['lost']);
+    const ended = {
+      ...log,
+      events: log.events.map((each) => (each.seq === 3 ? event(3, { type: 'stage.completed' }) : each)),
+    };
+    expect(kindsOf(seen(1, 5), { of, logs: [ended] })).toEqual(['lost']);
+  });
+});

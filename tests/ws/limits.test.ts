@@ -1,0 +1,272 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { loadConfig } from '../../server/config.ts';
+import { defaultLimits } from '../../server/limits.ts';
+import { isSignal } from '../../shared/events.ts';
+import {
+  created,
+  isLive,
+  openServer,
+  progress,
+  startServer,
+  temporaryFolder,
+  tokenFor,
+  Wire,
+} from '../support/harness.ts';
+
+const publisher = { actor: 'ada' };
+const upwards = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+const closesOf = async (url: string) =>
+  (await (await fetch(`${url}/metrics`)).text()).match(/^runwire_closes_total.*$/gm)?.join() ?? '';
+
+describe('what one client may ask for', () => {
+  test('[W7] a socket with too many subscriptions is closed with 4429', async () => {
+    await using server = await startServer({ limits: { subscriptionsPerSocket: 20 } });
+    await using wire = await Wire.open(server.url);
+    for (const _ of upwards(1, 20)) wire.subscribe('onEvent', {});
+    await wire.until(() => wire.messages.length >= 40);
+    wire.subscribe('onEvent', {});
+    expect(await wire.closed).toEqual({ code: 4429, reason: 'too many subscriptions on this socket' });
+    await expect.poll(() => server.getStats().subscriptions).toBe(0);
+  });
+
+  test('[W7] so are the sockets of a user who has too many on all of them, and others are not', async () => {
+    await using server = await startServer({ limits: { subscriptionsPerUser: 10 } });
+    await using other = await Wire.open(server.url, { token: await tokenFor({ sub: 'bob' }) });
+    await using first = await Wire.open(server.url);
+    await using second = await Wire.open(server.url);
+    const stopped = upwards(1, 8).map(() => first.subscribe('onEvent', {}))[0];
+    await first.until(() => first.messages.length >= 16);
+    stopped?.stop();
+    await first.until(() => first.messages.length >= 17);
+    for (const _ of upwards(1, 3)) second.subscribe('onEvent', {});
+    await second.until(() => second.messages.length >= 6);
+    second.subscribe('onEvent', {});
+    expect(await second.closed).toEqual({ code: 4429, reason: 'too many subscriptions of this user' });
+    // What it held counts no more.
+    await using third = await Wire.open(server.url);
+    for (const _ of upwards(1, 3)) third.subscribe('onEvent', {});
+    await third.until(() => third.messages.length >= 6);
+    await other.subscribe('onEvent', {}).until(isLive);
+  });
+
+  test('[W8] one connection too many of a user, or from an address, is closed with 4429, and says why', async () => {
+    await using server = await startServer({ limits: { connectionsPerUser: 2, connectionsPerAddress: 4 } });
+    const [first] = await Promise.all([Wire.open(server.url), Wire.open(server.url)]);
+    await Promise.all(upwards(1, 2).map(() => first?.subscribe('onEvent', {}).until(isLive)));
+    await using third = await Wire.open(server.url);
+    expect(await third.closed).toEqual({ code: 4429, reason: 'too many connections of this user' });
+    const bob = { token: await tokenFor({ sub: 'bob' }) };
+    await using fourth = await Wire.open(server.url, bob);
+    await fourth.subscribe('onEvent', {}).until(isLive);
+    await Wire.open(server.url, bob);
+    await using sixth = await Wire.open(server.url, { token: await tokenFor({ sub: 'eve' }) });
+    expect(await sixth.closed).toEqual({ code: 4429, reason: 'too many connections from this address' });
+    first?.ws.close();
+    await first?.closed;
+    await using again = await Wire.open(server.url);
+    await again.subscribe('onEvent', {}).until(isLive);
+  });
+
+  test('[W8] one that is too many and sends a broken frame all the same ends nothing but itself', async () => {
+    await using server = await startServer({ limits: { connectionsPerAddress: 1 } });
+    await using first = await Wire.open(server.url);
+    await first.subscribe('onEvent', {}).until(isLive);
+    const second = connect(server.port, '127.0.0.1');
+    const handshake = `GET /ws HTTP/1.1\r\nhost: ${server.host}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
+    second.write(Buffer.concat([Buffer.from(handshake), Buffer.from([0xb1, 0x80, 0, 0, 0, 0])])); // RSV2 and RSV3.
+    await once(second.resume(), 'close');
+    await expect.poll(() => server.getStats().connections).toBe(1);
+    await first.call('query', 'auth.me');
+  });
+
+  test('[W9] who sends more messages than the rate allows is closed with 4429; each request in a message counts', async () => {
+    await using server = await startServer({ limits: { messagesPerSecond: 10 } });
+    await using steady = await Wire.open(server.url);
+    for (const _ of upwards(1, 40)) await steady.call('query', 'auth.me');
+    const batch = JSON.stringify(upwards(1, 200).map((id) => ({ id, method: 'query', params: { path: 'auth.me' } })));
+    for (const flood of [batch, ...upwards(1, 200).map(() => 'PING')]) {
+      await using wire = await Wire.open(server.url);
+      for (const message of flood === batch ? [batch] : upwards(1, 200).map(() => 'PING')) wire.send(message);
+      expect(await wire.closed).toEqual({ code: 4429, reason: 'too many messages' });
+      if (flood !== batch) break;
+    }
+    expect((await steady.call('query', 'auth.me')).result).toBeDefined();
+  });
+
+  test('[W9] what it asks for beyond the rate is not done', async () => {
+    await using server = await startServer({ limits: { messagesPerSecond: 10 } });
+    await using wire = await Wire.open(server.url);
+    const publish = (id: number) => ({
+      id,
+      method: 'mutation',
+      params: { path: 'event.publish', input: { events: [progress('r1', id % 100)] } },
+    });
+    wire.send(upwards(1, 1_000).map(publish));
+    expect((await wire.closed).code).toBe(4429);
+    await server.bus.publish([progress('r2', 1)], publisher);
+    expect(server.log.head).toBeLessThanOrEqual(102);
+  });
+
+  test('[W10] a message larger than the limit closes the socket with 1009', async () => {
+    await using server = await startServer({ limits: { messageBytes: 10_000 } });
+    await using wire = await Wire.open(server.url);
+    wire.send({ id: 1, method: 'query', params: { path: 'auth.me', input: 'x'.repeat(9_000) } });
+    await wire.until(() => wire.messages.length === 1);
+    wire.send({ id: 1, method: 'query', params: { path: 'auth.me', input: 'x'.repeat(11_000) } });
+    expect((await wire.closed).code).toBe(1009);
+  });
+
+  test('[W5] who does not say who it is within the limit is closed with 4401', async () => {
+    await using server = await startServer({ limits: { identifyMs: 60 } });
+    await using wire = await Wire.open(server.url, { isSilent: true });
+    expect(await wire.closed).toEqual({ code: 4401, reason: 'no token' });
+  });
+
+  test('[Q12] who publishes faster than the rate allows is told RATE_LIMITED with 429, and nothing is stored', async () => {
+    await using server = await startServer({ limits: { publishedPerSecond: 20 } });
+    const token = await tokenFor();
+    const post = (events: object[]) =>
+      fetch(`${server.url}/api/v1/events`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify(events),
+      });
+    const batch = upwards(1, 150).map((value) => progress('r1', value % 100));
+    expect((await post(batch)).status).toBe(200);
+    const refused = await post(batch);
+    expect(refused.status).toBe(429);
+    expect(await refused.json()).toMatchObject({ error: { code: 'RATE_LIMITED' } });
+    expect(server.log.head).toBe(150);
+    await using wire = await Wire.open(server.url);
+    const { error } = await wire.call('mutation', 'event.publish', { events: batch });
+    expect(error?.data.runwireCode).toBe('RATE_LIMITED');
+    // Another user, and server code, publish on. OpenLineage's clients would take 429 for a final answer.
+    await server.bus.publish(batch, publisher);
+    const lineage = await fetch(`${server.url}/api/v1/lineage/batch`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(upwards(1, 200).map(() => ({}))),
+    });
+    expect(lineage.status).toBe(503);
+  });
+});
+
+describe('sockets that take nothing', () => {
+  test('[W11] one that has something unsent and takes nothing for the limit is closed with 4408', async () => {
+    await using server = await startServer({ limits: { stalledMs: 300 } });
+    await using slow = await Wire.open(server.url, { token: await tokenFor({ sub: 'slow' }) });
+    await using idle = await Wire.open(server.url);
+    const stream = slow.subscribe('onEvent', {});
+    await stream.until(isLive);
+    await idle.subscribe('onEvent', { types: ['run.completed'] }).until(isLive);
+    slow.ws.pause();
+    const message = 'x'.repeat(2_000);
+    while (server.getStats().clients.find(({ sub }) => sub === 'slow')?.unsentBytes === 0) {
+      await server.bus.publish(
+        upwards(1, 500).map((i) => progress('r1', i % 100, { message })),
+        publisher,
+      );
+    }
+    // What it has yet to take is before the close.
+    await expect.poll(() => closesOf(server.url), { timeout: 5_000 }).toContain('{code="4408"} 1');
+    slow.ws.resume();
+    expect(await slow.closed).toEqual({ code: 4408, reason: 'too slow' });
+    const seen = stream.items.flatMap((item) => (isSignal(item) ? [] : [item.seq]));
+    expect(seen).toEqual(upwards(1, seen.length));
+    expect(idle.ws.readyState).toBe(WebSocket.OPEN);
+    await using again = await Wire.open(server.url);
+    const rest = again.subscribe('onEvent', {}, stream.tracked.at(-1)?.id);
+    await rest.until(isLive);
+    expect(rest.items.flatMap((item) => (isSignal(item) ? [] : [item.seq]))).toEqual(
+      upwards(seen.length + 1, server.log.head),
+    );
+  });
+
+  test('[W11] so is one that asks for answers and does not take them', async () => {
+    await using server = await startServer({ limits: { unsentBytes: 500_000 } });
+    const stages = upwards(1, 500).map((i) => ({ stageId: `s${i}`, name: 'x'.repeat(80) }));
+    await server.bus.publish([created('r1', { stages })], publisher);
+    await using slow = await Wire.open(server.url);
+    await slow.call('query', 'auth.me');
+    slow.ws.pause();
+    for (const id of upwards(1, 400)) {
+      slow.send({ id: `q${id}`, method: 'query', params: { path: 'run.get', input: { runId: 'r1' } } });
+    }
+    await expect.poll(() => closesOf(server.url), { timeout: 20_000 }).toContain('{code="4408"} 1');
+    slow.ws.resume();
+    expect(await slow.closed).toEqual({ code: 4408, reason: 'too slow' });
+  });
+});
+
+describe('compression', () => {
+  const offer = { options: { perMessageDeflate: true } };
+
+  test('[W12] it is off unless the server was told to take it', async () => {
+    await using server = await startServer();
+    await using wire = await Wire.open(server.url, offer);
+    expect(wire.ws.extensions).toBe('');
+  });
+
+  test('[W12] with it the same is delivered, compressed, and back pressure holds', async () => {
+    await using server = await startServer({ compression: true });
+    await using plain = await Wire.open(server.url, { options: { perMessageDeflate: false } });
+    await using wire = await Wire.open(server.url, { ...offer, token: await tokenFor({ sub: 'slow' }) });
+    expect(wire.ws.extensions).toContain('permessage-deflate');
+    const streams = [wire.subscribe('onEvent', {}), plain.subscribe('onEvent', {})];
+    for (const stream of streams) await stream.until(isLive);
+    wire.ws.pause();
+    const noise = () =>
+      Array.from({ length: 50 }, () => Math.random().toString(36).slice(2))
+        .join('')
+        .slice(0, 1_900);
+    let highest = 0;
+    // `started` and `stream.live`, then the events. Looking at the items each time would take longer than all the rest.
+    const all = () => server.log.head + 2;
+    for (const _ of upwards(1, 20)) {
+      await server.bus.publish(
+        upwards(1, 500).map((i) => progress('r1', i % 100, { message: noise() })),
+        publisher,
+      );
+      await plain.until(() => plain.messages.length >= all());
+      highest = Math.max(highest, server.getStats().clients.find(({ sub }) => sub === 'slow')?.unsentBytes ?? 0);
+    }
+    expect(highest).toBeGreaterThan(0);
+    expect(highest).toBeLessThan(1024 * 1024);
+    wire.ws.resume();
+    await wire.until(() => wire.messages.length >= all());
+    const seen = streams[0]?.items.flatMap((item) => (isSignal(item) ? [] : [item.seq]));
+    expect(seen).toEqual(upwards(1, server.log.head));
+  });
+});
+
+test('[W13] a server that is refused for its options leaves its database to the next', async () => {
+  using folder = temporaryFolder();
+  const databaseUrl = `file:${join(folder.path, 'runwire.db')}`;
+  const phi = { patterns: [{ kind: 'BED', shape: 'no sign in it' }] };
+  await expect(openServer({ databaseUrl, phi })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  await using server = await openServer({ databaseUrl });
+  expect(server.log.head).toBe(0);
+});
+
+test('[W13] a limit that is none, or no positive number, is refused by its name, as an option and in the environment', async () => {
+  await expect(openServer({ limits: { subscriptionsPerSocket: 0 } })).rejects.toMatchObject({
+    code: 'INVALID_INPUT',
+    path: 'limits.subscriptionsPerSocket',
+  });
+  await expect(openServer({ limits: { sockets: 5 } as never })).rejects.toMatchObject({ path: 'limits.sockets' });
+  const AUTH_SECRET = 'a secret of the tests, 32 bytes long or more';
+  expect(loadConfig({ AUTH_SECRET, LIMIT_MESSAGE_BYTES: '2000' }).limits).toEqual({ messageBytes: 2_000 });
+  for (const [name, value] of [
+    ['LIMIT_MESSAGE_BYTES', 'many'],
+    ['LIMIT_STALLED_MS', '-1'],
+    ['LIMIT_SOCKETS', '5'],
+  ] as const) {
+    expect(() => loadConfig({ AUTH_SECRET, [name]: value })).toThrow(expect.objectContaining({ path: name }));
+  }
+  expect(Object.keys(defaultLimits).length).toBe(10);
+});
