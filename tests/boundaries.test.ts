@@ -26,7 +26,7 @@ function importsOf(path: string): string[] {
 
 test('[C8] the client imports no server code', () => {
   const sources = sourcesOf('client');
-  expect(sources).toContain('client/react.tsx');
+  expect(sources).toContain('client/react/index.tsx');
   for (const path of sources) {
     const foreign = importsOf(path).filter((name) => /^(server|bench|tests)\//.test(name) || name.startsWith('node:'));
     expect(foreign, path).toEqual([]);
@@ -46,7 +46,7 @@ test('[C8] the web app goes through the public entry of the library', () => {
   for (const path of sourcesOf('client/app')) {
     const inner = importsOf(path).filter((name) => /^(client|shared)\//.test(name) && !name.startsWith('client/app/'));
     expect(
-      inner.filter((name) => name !== 'client/react.tsx'),
+      inner.filter((name) => name !== 'client/react/index.tsx'),
       path,
     ).toEqual([]);
   }
@@ -62,9 +62,9 @@ test('[C8] what is built for browsers holds no server code', () => {
   // Texts that only the server has, each of which would be there if its module were.
   const onlyServer = {
     'server/event-log': 'PRAGMA',
-    'server/auth.ts': 'the token is missing, malformed, forged or expired',
+    'server/auth': 'the token is missing, malformed, forged or expired',
     'server/config.ts': 'DATABASE_URL',
-    'server/http.ts': 'x-forwarded-proto',
+    'server/http': 'x-forwarded-proto',
   };
   for (const [module, text] of Object.entries(onlyServer)) {
     expect(serverSource(), `${module} still says so`).toContain(text);

@@ -14,7 +14,7 @@ const files = execFileSync(
     '*.test.tsx',
     '*.test-d.ts',
     '*.test-d.tsx',
-    'server/event-log/contract*.ts',
+    'server/event-log/conformance/*.ts',
   ],
   { cwd: root, encoding: 'utf8' },
 );

@@ -265,7 +265,7 @@ const notFound: Route = () => {
 
 /** The app, where it has been built. */
 function openApp(): Route {
-  const folder = ['../app', '../dist/app']
+  const folder = ['../../app', '../../dist/app']
     .map((path) => fileURLToPath(new URL(path, import.meta.url)))
     .find((path) => existsSync(`${path}/index.html`));
   return folder === undefined ? notFound : serveApp(folder);

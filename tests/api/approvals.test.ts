@@ -13,7 +13,7 @@ import type { Approval } from '../../shared/run.ts';
 import { allRoles, created, openServer, startServer, temporaryFolder, tokenFor, Wire } from '../support/harness.ts';
 
 /**
- * More races: RUNWIRE_REPETITIONS=10000 npx vitest run --project node tests/approvals.test.ts -t G1
+ * More races: RUNWIRE_REPETITIONS=10000 npx vitest run --project node tests/api/approvals.test.ts -t G1
  */
 const races = Number(process.env.RUNWIRE_REPETITIONS ?? 300);
 

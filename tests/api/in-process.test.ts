@@ -173,7 +173,7 @@ describe('a subscription of a run', () => {
     expect(expired.items[0]).toEqual({ type: 'stream.gap', reason: 'expired', fromSeq: 3, toSeq: 4 });
     expect(expired.cursors[0]).toBe(`${server.log.epoch}.4`);
     expect(seqs(expired.items)).toEqual([5, 6]);
-    // The fourth, access_changed, needs a socket: tests/subscriptions.test.ts.
+    // The fourth, access_changed, needs a socket: tests/api/subscriptions.test.ts.
   });
 
   test('[D4] a cursor right before the oldest kept is no gap, nor is the start of a trimmed log', async () => {

@@ -12,7 +12,7 @@ import type { Answers, Asked, Ready, ServeOptions } from './serve.ts';
 /** A supervisor kills at ten seconds; this machine may be busy. */
 const STOP_MS = 20_000;
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
  * `serve.ts` and all that it imports in one file, which starts several times faster than a hundred of them; where it
@@ -27,15 +27,15 @@ export async function bundleServer(): Promise<Disposable & { path: string }> {
     logLevel: 'error',
     ssr: { noExternal: true, external: ['@photostructure/sqlite'] },
     build: {
-      ssr: 'chaos/serve.ts',
-      outDir: join(folder, 'server'),
+      ssr: 'tests/chaos/serve.ts',
+      outDir: join(folder, 'server', 'http'),
       emptyOutDir: false,
       minify: false,
       target: 'node20',
     },
   });
   return {
-    path: join(folder, 'server', 'serve.js'),
+    path: join(folder, 'server', 'http', 'serve.js'),
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
 }

@@ -12,8 +12,8 @@ import { secret, temporaryFolder, tokenFor } from '../support/harness.ts';
  * The promise of the whole: the server is killed while events are published and read, and nothing is lost, repeated or
  * out of order for the reader, who never learns of it but by a line on stderr.
  *
- *     RUNWIRE_REPETITIONS=100 npx vitest run tests/continuity.test.ts
- *     RUNWIRE_SEED=12345 npx vitest run tests/continuity.test.ts    # replays one
+ *     RUNWIRE_REPETITIONS=100 npx vitest run tests/ws/resume.test.ts
+ *     RUNWIRE_SEED=12345 npx vitest run tests/ws/resume.test.ts    # replays one
  */
 
 const EVENTS = 5_000;

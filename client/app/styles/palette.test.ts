@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 
-const css = readFileSync(new URL('styles/base.css', import.meta.url), 'utf8');
+const css = readFileSync(new URL('base.css', import.meta.url), 'utf8');
 const colors = new Map(
   [...css.matchAll(/--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)/g)].map(([, name, light, dark]) => [
     name as string,
