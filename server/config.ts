@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { RunwireError } from '../shared/errors.ts';
-import { describeIssue } from '../shared/registry.ts';
+import { describeIssue } from '../shared/issues.ts';
 import { isKeysAddress } from './auth/jwks.ts';
 import { localSecret } from './auth/tokens.ts';
 import { isOrigin } from './http/origins.ts';

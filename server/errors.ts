@@ -1,7 +1,7 @@
 import { TRPCError } from '@trpc/server';
 import { ZodError } from 'zod';
 import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
-import { describeIssue } from '../shared/registry.ts';
+import { describeIssue } from '../shared/issues.ts';
 
 /** Between the error table and what tRPC and zod throw. */
 

@@ -164,13 +164,3 @@ export class RunwireError extends Error {
     };
   }
 }
-
-/** WebSocket close codes: what each tells the client is in the contract, section 4. */
-export const closeCodes = {
-  goingAway: 1001,
-  tryAgain: 1012,
-  unauthenticated: 4401,
-  revoked: 4403,
-  tooSlow: 4408,
-  overLimit: 4429,
-} as const;

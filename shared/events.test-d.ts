@@ -4,15 +4,14 @@ import {
   EventCategories,
   type EventCategory,
   foldEvent,
-  isSignal,
   isValidWebSocketEvent,
   type RunEvent,
   type RunEventDraft,
   type RunEventType,
   runwireEvents,
   type StageProgressEvent,
-  type StreamSignal,
 } from './events.ts';
+import { isSignal, type StreamSignal } from './protocol.ts';
 import {
   type CategoryOf,
   categoriesOf,

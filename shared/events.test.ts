@@ -5,14 +5,15 @@ import * as events from './events.ts';
 import {
   AnyWebSocketEventSchema,
   EventCategories,
-  isSignal,
   isValidWebSocketEvent,
   RunEventDraftSchema,
   type RunEventType,
   runwireEvents,
 } from './events.ts';
 import { normalizeInstant } from './fields.ts';
-import { categoriesOf, defineEvent, describeIssue, draftSchemaOf, eventSchemaOf, foldOf } from './registry.ts';
+import { describeIssue } from './issues.ts';
+import { isSignal } from './protocol.ts';
+import { categoriesOf, defineEvent, draftSchemaOf, eventSchemaOf, foldOf } from './registry.ts';
 import type { Approval } from './run.ts';
 import { RunMemory } from './run-memory.ts';
 

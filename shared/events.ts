@@ -217,17 +217,5 @@ export function isValidWebSocketEvent(value: unknown): value is RunEvent {
   return AnyWebSocketEventSchema.safeParse(value).success;
 }
 
-/** What a subscription yields beside events: see the contract's section 2. `seq`s are positions in the log. */
-export type StreamSignal =
-  | { type: 'stream.live'; seq: number }
-  | { type: 'stream.gap'; reason: GapReason; fromSeq: number; toSeq: number };
-export type GapReason = 'expired' | 'epoch_changed' | 'ahead' | 'access_changed';
-
 /** Folds one logged event of the twelve types into the rows of its run. */
 export const foldEvent = foldOf(runwireEvents);
-
-/** Tells signals from events: no event type may begin with `stream.`. */
-export function isSignal(item: object): item is StreamSignal {
-  const { type } = item as { type?: unknown };
-  return type === 'stream.live' || type === 'stream.gap';
-}

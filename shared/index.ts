@@ -1,13 +1,14 @@
 export * from './errors.ts';
 export * from './events.ts';
 export { normalizeInstant } from './fields.ts';
+export { describeIssue } from './issues.ts';
+export * from './protocol.ts';
 export {
   type CategoryOf,
   type CheckedDraftOf,
   categoriesOf,
   type DraftOf,
   defineEvent,
-  describeIssue,
   draftSchemaOf,
   type EventOf,
   eventSchemaOf,

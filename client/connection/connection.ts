@@ -1,6 +1,7 @@
 import { createWSClient, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
-import { closeCodes, RunwireError } from '../../shared/errors.ts';
+import { RunwireError } from '../../shared/errors.ts';
+import { closeCodes } from '../../shared/protocol.ts';
 import { addressesOf } from './endpoints.ts';
 import { linksOver, refreshOver } from './links.ts';
 import { type ConnectionStatus, Pacer, type PacerOptions } from './reconnect.ts';

@@ -1,4 +1,4 @@
-import { closeCodes } from '../../shared/errors.ts';
+import { closeCodes } from '../../shared/protocol.ts';
 
 /**
  * Decides when a socket may be opened. The stock client starts again at once, without jitter, and forgets how often it

@@ -1,7 +1,8 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Principal } from '../../server/auth/tokens.ts';
 import type { RunServerOptions } from '../../server/run-server.ts';
-import { isSignal, type RunEvent, type StreamSignal } from '../../shared/events.ts';
+import type { RunEvent } from '../../shared/events.ts';
+import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import { countedWebSocket, everyone, progress, startServer, tokenFor } from '../../tests/support/harness.ts';
 import { createRunwireClient } from '../index.ts';
 import { TokenCache } from './token-cache.ts';

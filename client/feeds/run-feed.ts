@@ -1,14 +1,8 @@
 import type { TRPCClientErrorLike } from '@trpc/client';
 import type { AppRouter } from '../../server/api/router.ts';
 import { type ErrorCode, errorTable } from '../../shared/errors.ts';
-import {
-  type EventCategory,
-  foldEvent,
-  isSignal,
-  type RunEvent,
-  type RunEventType,
-  type StreamSignal,
-} from '../../shared/events.ts';
+import { type EventCategory, foldEvent, type RunEvent, type RunEventType } from '../../shared/events.ts';
+import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import type { RunView } from '../../shared/run.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
 import type { Connection } from '../connection/connection.ts';

@@ -2,7 +2,7 @@ import type { InfiniteData, QueryClient, QueryKey } from '@tanstack/react-query'
 import type { TRPCClientErrorLike } from '@trpc/client';
 import type { AppRouter } from '../../server/api/router.ts';
 import { errorTable } from '../../shared/errors.ts';
-import type { StreamSignal } from '../../shared/events.ts';
+import type { StreamSignal } from '../../shared/protocol.ts';
 import type { RunHeader, RunStatus } from '../../shared/run.ts';
 import type { Connection } from '../connection/connection.ts';
 import { backoffMs, type ConnectionState } from '../connection/reconnect.ts';

@@ -9,8 +9,8 @@ import {
   type RunEvent,
   runwireEvents,
   type StageProgressEvent,
-  type StreamSignal,
 } from '../../shared/events.ts';
+import type { StreamSignal } from '../../shared/protocol.ts';
 import { defineEvent } from '../../shared/registry.ts';
 import type { RunHeader, RunView } from '../../shared/run.ts';
 import { type ConnectionState, trpc, useRunEvents } from './index.tsx';

@@ -1,6 +1,7 @@
 import { expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
-import { type RunEvent, runwireEvents, type StreamSignal } from '../../shared/events.ts';
+import { type RunEvent, runwireEvents } from '../../shared/events.ts';
+import type { StreamSignal } from '../../shared/protocol.ts';
 import { defineEvent, type EventOf } from '../../shared/registry.ts';
 import type { Approval, Decision, RunHeader, RunView } from '../../shared/run.ts';
 import { everyone } from '../../tests/support/harness.ts';

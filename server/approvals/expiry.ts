@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
+import { RESERVED_ID } from '../../shared/protocol.ts';
 import type { EventLog, KeptApproval, LogRecord, ReadyDraft } from '../event-log/contract/log.ts';
-import { RESERVED_ID } from '../publishing/bus.ts';
 import { isOver, SYSTEM } from './approvals.ts';
 
 /**

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { createPublisher, type PublisherDraft } from '../../client/publisher/index.ts';
 import type { RunwireError } from '../../shared/errors.ts';
 import { RunEventDraftSchema } from '../../shared/events.ts';
-import { describeIssue } from '../../shared/registry.ts';
+import { describeIssue } from '../../shared/issues.ts';
 import { withhold } from '../phi/withhold.ts';
 import { type Exit, type Running, start } from './child-process.ts';
 import { cut, Latest, toMessage } from './output-lines.ts';

@@ -1,7 +1,8 @@
 import { WebSocket } from 'ws';
 import { createRunwireClient, type RunwireClient, type WebSocketClass } from '../../client/index.ts';
 import { RunwireError } from '../../shared/errors.ts';
-import { isSignal, type RunEvent, type StreamSignal } from '../../shared/events.ts';
+import type { RunEvent } from '../../shared/events.ts';
+import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import { lineOf, safeJson } from './format.ts';
 import { refusalOf, type TargetOptions, targetOf, UsageError } from './target.ts';
 

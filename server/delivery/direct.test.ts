@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { isSignal, type RunEvent, runwireEvents, type StreamSignal } from '../../shared/events.ts';
+import { type RunEvent, runwireEvents } from '../../shared/events.ts';
+import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import { foldOf } from '../../shared/registry.ts';
 import { created, everyone, progress } from '../../tests/support/harness.ts';
 import type { Principal } from '../auth/tokens.ts';

@@ -1,6 +1,6 @@
 import { type TrackedEnvelope, tracked } from '@trpc/server';
 import { RunwireError } from '../../shared/errors.ts';
-import type { StreamSignal } from '../../shared/events.ts';
+import type { StreamSignal } from '../../shared/protocol.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
 import type { Waiter, Wake } from './bell.ts';
 import type { Attached, Reader, ReaderContext, Transport } from './reader.ts';

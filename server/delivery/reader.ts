@@ -1,5 +1,5 @@
 import { RunwireError } from '../../shared/errors.ts';
-import type { GapReason, StreamSignal } from '../../shared/events.ts';
+import type { GapReason, StreamSignal } from '../../shared/protocol.ts';
 import { can, type Principal } from '../auth/tokens.ts';
 import type { EventLog, LogRecord } from '../event-log/contract/log.ts';
 import { type Cursor, decodeCursor } from '../event-log/cursor.ts';

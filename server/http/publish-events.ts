@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type DraftIssue, RunwireError } from '../../shared/errors.ts';
+import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
 import type { Principal } from '../auth/tokens.ts';
 import type { Receipt } from '../event-log/contract/log.ts';
-import { type PhiPolicy, REQUEST_LIMIT_DRAFTS } from '../publishing/bus.ts';
+import type { PhiPolicy } from '../publishing/bus.ts';
 import type { Publishing } from '../publishing/gateway.ts';
 import { queryOf, sendJson } from './messages.ts';
 import { parseJson, readJson, readText } from './request-body.ts';

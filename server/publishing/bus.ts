@@ -1,20 +1,13 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type DraftIssue, type ErrorCode, RunwireError } from '../../shared/errors.ts';
-import { type DraftOf, describeIssue, draftSchemaOf, type EventOf, type Registry } from '../../shared/registry.ts';
+import { describeIssue } from '../../shared/issues.ts';
+import { DRAFT_LIMIT_BYTES, REQUEST_LIMIT_DRAFTS, RESERVED_ID } from '../../shared/protocol.ts';
+import { type DraftOf, draftSchemaOf, type EventOf, type Registry } from '../../shared/registry.ts';
 import type { RunRows } from '../../shared/run.ts';
 import type { Batch, EventLog, LogRecord, ReadyDraft, Receipt } from '../event-log/contract/log.ts';
 import { isRefused } from '../phi/withhold.ts';
 
-/**
- * The one way into the log, and the doorbell: publish → validate → guard → append → notify. What observers are told is
- * durable already; whoever was not listening finds it in the log.
- */
-
-export const DRAFT_LIMIT_BYTES = 64 * 1024;
-export const REQUEST_LIMIT_DRAFTS = 1_000;
-/** Event ids that begin so are the server's own. */
-export const RESERVED_ID = 'runwire:';
 /** Issues that one answer names; more of the same help nobody. */
 const ISSUE_LIMIT = 100;
 

@@ -1,8 +1,9 @@
 import { RunwireError } from '../../shared/errors.ts';
+import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
 import { can, demand, type Principal } from '../auth/tokens.ts';
 import { Buckets, type Limits } from '../limits.ts';
-import { type EventBus, type PhiPolicy, type Published, REQUEST_LIMIT_DRAFTS } from './bus.ts';
+import type { EventBus, PhiPolicy, Published } from './bus.ts';
 
 /** What comes over the network on its way to the bus: who may publish where, and how much of it. */
 export class Publishing<R extends Registry> {

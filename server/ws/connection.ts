@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { closeCodes } from '../../shared/errors.ts';
+import { closeCodes } from '../../shared/protocol.ts';
 import { lapseText } from '../auth/credentials.ts';
 import type { Principal } from '../auth/tokens.ts';
 import type { DirectWebSocket, SocketOwner } from '../delivery/encoder.ts';

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { Principal } from '../../server/auth/tokens.ts';
-import type { RunEvent, StreamSignal } from '../../shared/events.ts';
-import { foldEvent, isSignal } from '../../shared/events.ts';
+import type { RunEvent } from '../../shared/events.ts';
+import { foldEvent } from '../../shared/events.ts';
+import type { StreamSignal } from '../../shared/protocol.ts';
+import { isSignal } from '../../shared/protocol.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
 import {
   allRoles,

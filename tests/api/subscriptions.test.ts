@@ -8,7 +8,8 @@ import { describe, expect, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { AppRouter } from '../../server/api/router.ts';
 import { RunwireError } from '../../shared/errors.ts';
-import { isSignal, type RunEvent } from '../../shared/events.ts';
+import type { RunEvent } from '../../shared/events.ts';
+import { isSignal } from '../../shared/protocol.ts';
 import type { RunHeader, RunView } from '../../shared/run.ts';
 import {
   created,

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { decodeCursor } from '../../server/event-log/cursor.ts';
-import { isSignal, type RunEvent, type StreamSignal } from '../../shared/events.ts';
+import type { RunEvent } from '../../shared/events.ts';
+import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import type { Draft, ReaderPlan, ReaderScope } from './plan.ts';
 import type { Acknowledged } from './publishers.ts';
 import type { Seen, Transcript } from './transcript.ts';

@@ -2,7 +2,7 @@ import { createTRPCClient, createWSClient, wsLink } from '@trpc/client';
 import { WebSocket } from 'ws';
 import { createRunwireClient, type RunwireClient } from '../../client/index.ts';
 import type { AppRouter } from '../../server/api/router.ts';
-import { isSignal } from '../../shared/events.ts';
+import { isSignal } from '../../shared/protocol.ts';
 import type { ReaderPlan } from './plan.ts';
 import type { Item, Transcript } from './transcript.ts';
 

@@ -1,5 +1,6 @@
 import { decodeCursor } from '../../server/event-log/cursor.ts';
-import type { RunEvent, StreamSignal } from '../../shared/events.ts';
+import type { RunEvent } from '../../shared/events.ts';
+import type { StreamSignal } from '../../shared/protocol.ts';
 import type { ReaderPlan } from './plan.ts';
 
 export type Item = RunEvent | StreamSignal;

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { isSignal, type RunEventType, runwireEvents } from '../../shared/events.ts';
+import { type RunEventType, runwireEvents } from '../../shared/events.ts';
+import { isSignal } from '../../shared/protocol.ts';
 import {
   created,
   everyone,

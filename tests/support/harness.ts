@@ -6,7 +6,8 @@ import pino, { type Logger } from 'pino';
 import { type ClientOptions, type RawData, WebSocket } from 'ws';
 import { type Principal, type Role, signToken } from '../../server/auth/tokens.ts';
 import { createRunServer, type RunServerOptions } from '../../server/run-server.ts';
-import { isSignal, type RunEvent, type RunEventDraft, type StreamSignal } from '../../shared/events.ts';
+import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
+import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 
 /** What tests share: a real server on a free port, tokens it accepts, raw clients, and drafts. */
 

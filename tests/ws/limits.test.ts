@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { loadConfig } from '../../server/config.ts';
 import { defaultLimits } from '../../server/limits.ts';
-import { isSignal } from '../../shared/events.ts';
+import { isSignal } from '../../shared/protocol.ts';
 import {
   created,
   isLive,

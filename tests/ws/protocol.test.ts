@@ -5,7 +5,7 @@ import { createTRPCClient, createWSClient, wsLink } from '@trpc/client';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { AppRouter } from '../../server/api/router.ts';
-import { isSignal } from '../../shared/events.ts';
+import { isSignal } from '../../shared/protocol.ts';
 import {
   created,
   everyone,

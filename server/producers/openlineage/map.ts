@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { RunEventDraft } from '../../../shared/events.ts';
 import { normalizeInstant } from '../../../shared/fields.ts';
-import { describeIssue } from '../../../shared/registry.ts';
+import { describeIssue } from '../../../shared/issues.ts';
 import { canonicalJson } from '../../event-log/integrity/canonical.ts';
 import { cleanText, errorTextOf, isUri, nameOf, pairIdOf, scopeIdOf, sha256 } from '../sanitize.ts';
 

@@ -1,0 +1,30 @@
+import type { z } from 'zod';
+
+/** Names the place of a zod issue as a dotted path, `stages.3.name`. Unknown keys are named; values never are. */
+export function describeIssue(issue: z.core.$ZodIssue): { path: string; message: string } {
+  const at = issue.path.map((step) => (typeof step === 'number' ? String(step) : safeKey(String(step))));
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return { path: [...at, safeKey(issue.keys[0])].join('.'), message: 'unknown or server-set key' };
+    case 'invalid_union':
+      return { path: at.join('.') || 'type', message: 'not a known event type' };
+    case 'invalid_type':
+      return { path: at.join('.'), message: `expected ${issue.expected}` };
+    case 'invalid_value':
+      return { path: at.join('.'), message: 'not one of the allowed values' };
+    case 'invalid_key':
+      return { path: at.slice(0, -1).concat('(key)').join('.'), message: 'has a key that is not allowed' };
+    case 'too_big':
+      return { path: at.join('.'), message: `must be at most ${issue.maximum}` };
+    case 'too_small':
+      return { path: at.join('.'), message: `must be at least ${issue.minimum}` };
+    case 'custom':
+    case 'invalid_format':
+      return { path: at.join('.'), message: issue.message };
+    default:
+      return { path: at.join('.'), message: 'invalid' };
+  }
+}
+/** A key may itself be a slip of protected text: only what looks like an identifier is echoed. */
+export const safeKey = (key: string | undefined) =>
+  key !== undefined && /^[A-Za-z_][\w.-]{0,63}$/.test(key) ? key : '(key)';
