@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import type { EventLog, ReadyDraft } from '../server/event-log/contract/log.ts';
+import type { ReadyDraft } from '../server/event-log/contract/log.ts';
+import type { EventLog } from '../server/event-log/contract/store.ts';
 import { openSqliteLog } from '../server/event-log/sqlite/log.ts';
 import { foldEvent } from '../shared/events.ts';
 import { type Bench, ratio } from './lines.ts';

@@ -8,8 +8,9 @@ import { parseArgs } from 'node:util';
 import { DatabaseSync } from '@photostructure/sqlite';
 import pino from 'pino';
 import { AccessRecorder } from '../server/audit/access-logger.ts';
-import type { Principal } from '../server/auth/tokens.ts';
-import type { ReadyDraft, SearchQuery } from '../server/event-log/contract/log.ts';
+import type { Principal } from '../server/auth/principal.ts';
+import type { ReadyDraft } from '../server/event-log/contract/log.ts';
+import type { SearchQuery } from '../server/event-log/contract/search.ts';
 import { createRunServer } from '../server/index.ts';
 
 /**

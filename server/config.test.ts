@@ -2,7 +2,8 @@ import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { secret, temporaryFolder } from '../tests/support/harness.ts';
-import { databasePath, isLoopback, loadConfig, readEnvironment, secretPath } from './config.ts';
+import { isLoopback, loadConfig, readEnvironment, secretPath } from './config.ts';
+import { databasePath } from './event-log/database-url.ts';
 
 describe('the secret', () => {
   test('[A7] on loopback the server makes its own, beside the database', () => {

@@ -5,7 +5,8 @@ import { z } from 'zod';
 import { RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/issues.ts';
 import { isKeysAddress } from './auth/jwks.ts';
-import { localSecret } from './auth/tokens.ts';
+import { localSecret } from './auth/local-secret.ts';
+import { databasePath } from './event-log/database-url.ts';
 import { isOrigin } from './http/origins.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 
@@ -150,11 +151,4 @@ export const secretPath = (databaseUrl: string): string => join(dataFolder(datab
 function dataFolder(databaseUrl: string): string {
   const path = databasePath(databaseUrl);
   return path === ':memory:' ? resolve('data') : dirname(path);
-}
-
-/** Path of the SQLite file that a `DATABASE_URL` names, `:memory:` for `memory:`. */
-export function databasePath(databaseUrl: string): string {
-  if (databaseUrl === 'memory:') return ':memory:';
-  if (databaseUrl.startsWith('file:')) return resolve(databaseUrl.slice('file:'.length).replace(/^\/\/(?=\/)/, ''));
-  throw new RunwireError('INVALID_INPUT', 'must begin with file: or be memory:', { path: 'DATABASE_URL' });
 }

@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url';
 import pino from 'pino';
 import { collectDefaultMetrics } from 'prom-client';
 import { RunwireError } from '../shared/errors.ts';
-import { roles, signToken, type TokenOptions } from './auth/tokens.ts';
+import { roles } from './auth/principal.ts';
+import { signToken, type TokenOptions } from './auth/tokens.ts';
 import { loadConfig, readEnvironment } from './config.ts';
 import { createRunServer } from './run-server.ts';
 

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { AccessRecorder } from './audit/access-logger.ts';
 import type { Delivery } from './delivery/delivery.ts';
-import type { EventLog } from './event-log/contract/log.ts';
+import type { EventLog } from './event-log/contract/store.ts';
 import type { EventBus } from './publishing/bus.ts';
 import type { Connections } from './ws/connections.ts';
 

@@ -1,40 +1,41 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
-import type { Duplex } from 'node:stream';
 import pino, { type Logger } from 'pino';
 import type { Registry as PrometheusRegistry } from 'prom-client';
-import { RunwireError } from '../shared/errors.ts';
 import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { foldOf, type Registry } from '../shared/registry.ts';
+import type { ServerStats } from '../shared/server-stats.ts';
 import { tombstoneOf } from '../shared/tombstone.ts';
 import { createRouter, type ServerRouter } from './api/router.ts';
 import { Approvals } from './approvals/approvals.ts';
 import { ApprovalExpiry } from './approvals/expiry.ts';
 import { AccessRecorder } from './audit/access-logger.ts';
 import { Audit } from './audit/audit.ts';
+import { authenticatorOf } from './auth/authenticator.ts';
 import { Credentials } from './auth/credentials.ts';
-import { jwks } from './auth/jwks.ts';
-import { type Authenticate, coversProjects, hs256, type Principal, type TokenChecks } from './auth/tokens.ts';
-import { databasePath } from './config.ts';
+import { coversProjects } from './auth/permissions.ts';
+import type { Authenticate, Principal } from './auth/principal.ts';
 import { Delivery } from './delivery/delivery.ts';
 import { Streams } from './delivery/streams.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
-import type { EventLog } from './event-log/contract/log.ts';
+import type { EventLog } from './event-log/contract/store.ts';
+import { databasePath } from './event-log/database-url.ts';
 import { openSqliteLog } from './event-log/sqlite/log.ts';
+import { attachTo, HTTP_GRACE_MS, WS_PATH } from './http/http-server.ts';
 import { pathOf, refuseSocket } from './http/messages.ts';
 import { Origins } from './http/origins.ts';
 import { createRoutes } from './http/routes.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
-import { isRefused } from './phi/withhold.ts';
+import { type Guard, isRefused, type PhiPolicy } from './phi/policy.ts';
 import { RunEventBroadcaster } from './publishing/broadcaster.ts';
-import { EventBus, type Guard, type PhiPolicy } from './publishing/bus.ts';
+import { EventBus } from './publishing/bus.ts';
 import { Publishing } from './publishing/gateway.ts';
-import { Rates, type ServerStats } from './stats.ts';
+import { Rates } from './stats.ts';
 import { Connections } from './ws/connections.ts';
-import { createSockets, type Upgrade } from './ws/upgrade.ts';
+import { createSockets } from './ws/upgrade.ts';
 
 /** Puts the parts together, and takes them down in order. */
 
@@ -110,14 +111,8 @@ export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
   close(): Promise<void>;
 };
 
-const WS_PATH = '/ws';
 const DAY_MS = 86_400_000;
 const TRIM_INTERVAL_MS = 3_600_000;
-/** How often the log is told of one and the same claim of tokens. */
-const CLAIM_INTERVAL_MS = 60_000;
-/** Longer HTTP answers than this are cut off at the end: SSE streams never finish by themselves. */
-const HTTP_GRACE_MS = 1_000;
-
 /** Opens the log and makes a server that is ready to listen or to be attached. Throws `INVALID_INPUT`, `UNAVAILABLE`. */
 export async function createRunServer<R extends Registry = RunwireEvents>(
   options: RunServerOptions<R> = {},
@@ -312,63 +307,3 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
 }
 
 const folderOf = (path: string): string | undefined => (path === ':memory:' ? undefined : dirname(path));
-
-function authenticatorOf<R extends Registry>(options: RunServerOptions<R>, logger: Logger): Authenticate {
-  const { authenticate, authSecret: secret, authJwksUrl: url } = options;
-  if (authenticate) return authenticate;
-  if (secret !== undefined && url !== undefined) {
-    throw new RunwireError('INVALID_INPUT', 'only one of authSecret and authJwksUrl may be given', {
-      path: 'authJwksUrl',
-    });
-  }
-  const toldAt = new Map<string, number>();
-  const checks: TokenChecks = {
-    issuer: options.authIssuer,
-    audience: options.authAudience,
-    onBadClaim: (claim) => {
-      if (performance.now() - (toldAt.get(claim) ?? Number.NEGATIVE_INFINITY) < CLAIM_INTERVAL_MS) return;
-      toldAt.set(claim, performance.now());
-      logger.warn({ claim }, 'a token was refused whose signature is good: a claim is missing, or not as it has to be');
-    },
-  };
-  if (secret !== undefined) return hs256({ secret, ...checks });
-  if (url !== undefined) return jwks({ url, logger, ...checks });
-  throw new RunwireError('INVALID_INPUT', 'createRunServer needs authSecret, authJwksUrl or authenticate', {
-    path: 'authSecret',
-  });
-}
-
-type Handler = (request: IncomingMessage, response: ServerResponse) => boolean;
-
-/**
- * Takes our requests and upgrades before any listener of the server sees them, whenever it was added: an application
- * would answer 404 to our paths, and `ws`, with a path of its own, 400 to our upgrades. Upgrades that nobody listens to
- * are refused rather than left to hang.
- */
-function attachTo(server: Server, own: Handler, upgrade: Upgrade): () => void {
-  const emit = server.emit as (this: Server, event: string | symbol, ...args: unknown[]) => boolean;
-  let isAttached = true;
-  const isOurs = (event: string | symbol, args: unknown[]): boolean => {
-    if (event === 'request') return own(...(args as [IncomingMessage, ServerResponse]));
-    const [request, socket, head] = args as [IncomingMessage, Duplex, Buffer];
-    if (event !== 'upgrade' || pathOf(request) !== WS_PATH) return false;
-    upgrade(request, socket, head);
-    return true;
-  };
-  const attached = function (this: Server, event: string | symbol, ...args: unknown[]): boolean {
-    return (isAttached && isOurs(event, args)) || emit.call(this, event, ...args);
-  };
-  server.emit = attached;
-  // Node asks for a listener before it emits an upgrade at all. Several of our servers may be attached to one.
-  const refuseUnheard = (_request: IncomingMessage, socket: Duplex) => {
-    const listeners = server.listeners('upgrade');
-    const isUnheard = listeners.every(({ name }) => name === refuseUnheard.name);
-    if (isUnheard && listeners[0] === refuseUnheard) refuseSocket(socket, '400 Bad Request');
-  };
-  server.on('upgrade', refuseUnheard);
-  return () => {
-    isAttached = false;
-    if (server.emit === attached) server.emit = emit;
-    server.off('upgrade', refuseUnheard);
-  };
-}

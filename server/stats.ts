@@ -1,22 +1,3 @@
-import type { ClientStats } from './ws/connection.ts';
-
-/** What `getStats()` and `server.stats` answer. */
-export type ServerStats = {
-  epoch: string;
-  head: number;
-  oldest: number;
-  uptimeMs: number;
-  connections: number;
-  subscriptions: number;
-  /** Since the start, and a second over the last ten. */
-  published: number;
-  delivered: number;
-  publishedPerSecond: number;
-  deliveredPerSecond: number;
-  /** In `server.stats`, those alone all of whose projects the caller has. */
-  clients: ClientStats[];
-};
-
 type Counts = { published: number; delivered: number };
 
 /** Rates over the last ten seconds, from counters that only grow. */

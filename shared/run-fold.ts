@@ -1,4 +1,5 @@
 import type { Approval, Artifact, Decision, Failure, RunHeader, RunRows, Stage, StageStatus } from './run.ts';
+import { startKey } from './run-order.ts';
 
 /**
  * The fold that makes a run of its events, by entity: header, stage, artifact, approval.
@@ -236,11 +237,6 @@ function startFromDuration(stage: Stage): string | undefined {
   return at >= 0 ? new Date(at).toISOString() : undefined;
 }
 
-/** What "started last" goes by. In ASCII, since stores order other text by its bytes and JavaScript by code units. */
-export const startKey = (stage: Stage): string => `${stage.startedAt ?? ''} ${encodeURIComponent(stage.stageId)}`;
-/** As {@link startKey} has it, which is made only where it is needed. */
-export const startsAfter = (a: Stage, b: Stage): boolean =>
-  a.startedAt === b.startedAt ? startKey(a) > startKey(b) : (a.startedAt ?? '') > (b.startedAt ?? '');
 const thousandths = (stage: Stage) => Math.round(stage.progress * 1000);
 
 /** Puts a stage, and moves the header's counters by the difference that it makes. */

@@ -1,17 +1,5 @@
 import type { Approval, Artifact, RunHeader, RunRows, RunView, Stage } from './run.ts';
-import { startsAfter } from './run-fold.ts';
-
-const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
-const NEVER = '~';
-
-/** Display order of stages: the plan, then by start. */
-export const compareStages = (a: Stage, b: Stage): number =>
-  (a.order.plan?.[1] ?? Number.MAX_SAFE_INTEGER) - (b.order.plan?.[1] ?? Number.MAX_SAFE_INTEGER) ||
-  compare(a.startedAt ?? NEVER, b.startedAt ?? NEVER) ||
-  compare(a.stageId, b.stageId);
-export const compareArtifacts = (a: Artifact, b: Artifact): number =>
-  compare(a.createdAt, b.createdAt) || compare(a.artifactId, b.artifactId);
-export const compareApprovals = (a: Approval, b: Approval): number => a.order.seq - b.order.seq;
+import { compareApprovals, compareArtifacts, compareStages, startsAfter } from './run-order.ts';
 
 /** Whether two values of JSON say the same. */
 function isSame(a: unknown, b: unknown): boolean {

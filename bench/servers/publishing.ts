@@ -1,5 +1,5 @@
 import { DatabaseSync } from '@photostructure/sqlite';
-import { PRAGMAS } from '../../server/event-log/sqlite/schema.ts';
+import { PRAGMAS } from '../../server/event-log/sqlite/database.ts';
 import { eventOf } from './event.ts';
 import { optionsOf, serve } from './face.ts';
 import { draftOf, runwire } from './runwire-server.ts';

@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest';
-import { backoffMs, Pacer } from './reconnect.ts';
+import { backoffMs } from './backoff.ts';
+import { Pacer } from './reconnect.ts';
 
 test('[C1] delays double, with jitter of half, up to the most', () => {
   const delays = (random: number) =>

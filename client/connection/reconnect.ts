@@ -1,4 +1,5 @@
 import { closeCodes } from '../../shared/protocol.ts';
+import { backoffMs } from './backoff.ts';
 
 /**
  * Decides when a socket may be opened. The stock client starts again at once, without jitter, and forgets how often it
@@ -30,12 +31,6 @@ export type PacerOptions = {
   /** Random number in [0, 1); default `Math.random`. */
   random?: (() => number) | undefined;
 };
-
-/** The delay before try `attempt`, from 1: half to all of `baseMs · 2^(attempt - 1)`, at most `maxMs`. */
-export function backoffMs(attempt: number, baseMs: number, maxMs: number, random: () => number): number {
-  const fullMs = Math.min(maxMs, baseMs * 2 ** (attempt - 1));
-  return Math.round(fullMs * (0.5 + random() / 2));
-}
 
 export class Pacer {
   readonly #options: { [K in keyof PacerOptions]-?: NonNullable<PacerOptions[K]> };

@@ -1,5 +1,5 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { Principal } from '../../server/auth/tokens.ts';
+import type { Principal } from '../../server/auth/principal.ts';
 import type { RunServerOptions } from '../../server/run-server.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';

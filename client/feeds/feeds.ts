@@ -2,7 +2,8 @@ import type { AppRouter } from '../../server/api/router.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { RunwireClient } from '../index.ts';
 import { Frames } from './frames.ts';
-import { type Follower, keyOf, type Resume, RunFeed, type RunFeedQuery } from './run-feed.ts';
+import { keyOf, type RunFeedQuery } from './query.ts';
+import { type Follower, type Resume, RunFeed } from './run-feed.ts';
 
 /**
  * The feeds of one connection: hooks with the same query share one, as long as it can tell each of them all that a

@@ -1,13 +1,16 @@
 import type { TRPCClientErrorLike } from '@trpc/client';
 import type { AppRouter } from '../../server/api/router.ts';
-import { type ErrorCode, errorTable } from '../../shared/errors.ts';
-import { type EventCategory, foldEvent, type RunEvent, type RunEventType } from '../../shared/events.ts';
+import { errorTable } from '../../shared/errors.ts';
+import { foldEvent, type RunEvent } from '../../shared/events.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import type { RunView } from '../../shared/run.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
+import { backoffMs, pause } from '../connection/backoff.ts';
 import type { Connection } from '../connection/connection.ts';
-import { backoffMs, type ConnectionState } from '../connection/reconnect.ts';
+import type { ConnectionState } from '../connection/reconnect.ts';
+import { codeOf } from '../errors.ts';
 import type { RunwireClient } from '../index.ts';
+import type { RunFeedQuery } from './query.ts';
 
 /**
  * One subscription, and what all that follow it have in common: the folded run, and the latest events for those who come
@@ -20,20 +23,6 @@ import type { RunwireClient } from '../index.ts';
  * nothing falls between. That way also serves a gap, a run that is not there yet, a snapshot that is long in coming, and a
  * run whose first events are no longer kept (its first `runSeq` is not 1, for the log keeps views longer than events).
  */
-
-export type RunFeedScope =
-  | { runId: string; projectId?: string | undefined; scope?: undefined }
-  | { projectId: string; runId?: undefined; scope?: undefined }
-  /** `user`: what concerns the caller; `all`: whatever the caller may read. */
-  | { scope: 'user' | 'all'; runId?: undefined; projectId?: undefined };
-
-export type RunFeedQuery = RunFeedScope & {
-  /** Only these types, and those of these categories; default all. */
-  types?: readonly RunEventType[] | undefined;
-  categories?: readonly EventCategory[] | undefined;
-  /** Default `now`. */
-  from?: 'now' | 'start' | undefined;
-};
 
 /**
  * `replaying`: catching up. `live`: all there is has been seen, and `run` is whole. `gap`: events are missing for good
@@ -92,10 +81,6 @@ const KEPT_EVENTS = 1_000;
 const SNAPSHOT_FIRST_MS = 3_000;
 const SNAPSHOT_RETRY_MS = 1_000;
 const SNAPSHOT_RETRY_MOST_MS = 30_000;
-
-/** Two queries with the same key are the same subscription. */
-export const keyOf = ({ runId, projectId, scope, types, categories, from = 'now' }: RunFeedQuery): string =>
-  JSON.stringify([runId, projectId, scope, types, categories, from]);
 
 export class RunFeed {
   readonly #client: RunwireClient;
@@ -460,22 +445,4 @@ export class RunFeed {
       gap: this.#gap,
     };
   }
-}
-
-/** The code of the error table that an answer carries; undefined where no answer came. */
-export function codeOf(error: object): ErrorCode | undefined {
-  const { data } = error as { data?: { runwireCode?: ErrorCode } | null };
-  return data?.runwireCode;
-}
-
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done);
-  });
 }

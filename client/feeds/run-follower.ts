@@ -2,15 +2,8 @@ import type { RunEvent } from '../../shared/events.ts';
 import type { ConnectionState } from '../connection/reconnect.ts';
 import type { Feeds } from './feeds.ts';
 import { Handlers, report } from './handlers.ts';
-import {
-  type Follower,
-  keyOf,
-  type Resume,
-  type RunFeed,
-  type RunFeedQuery,
-  type RunFeedState,
-  type Snapshot,
-} from './run-feed.ts';
+import { keyOf, type RunFeedQuery } from './query.ts';
+import type { Follower, Resume, RunFeed, RunFeedState, Snapshot } from './run-feed.ts';
 
 /** What one hook makes of a feed that it may share: its handlers, its latest events, and whether it is on at all. */
 

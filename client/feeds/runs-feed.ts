@@ -1,42 +1,18 @@
-import type { InfiniteData, QueryClient, QueryKey } from '@tanstack/react-query';
+import type { QueryClient, QueryKey } from '@tanstack/react-query';
 import type { TRPCClientErrorLike } from '@trpc/client';
 import type { AppRouter } from '../../server/api/router.ts';
 import { errorTable } from '../../shared/errors.ts';
 import type { StreamSignal } from '../../shared/protocol.ts';
-import type { RunHeader, RunStatus } from '../../shared/run.ts';
+import type { RunHeader } from '../../shared/run.ts';
+import { matcherOf, type RunsFilter } from '../../shared/run-filter.ts';
+import { backoffMs, pause } from '../connection/backoff.ts';
 import type { Connection } from '../connection/connection.ts';
-import { backoffMs, type ConnectionState } from '../connection/reconnect.ts';
+import type { ConnectionState } from '../connection/reconnect.ts';
+import { codeOf } from '../errors.ts';
 import type { RunwireClient } from '../index.ts';
 import type { Frames } from './frames.ts';
-import { codeOf, type Gap, pause, type RunFeedPhase } from './run-feed.ts';
-
-/**
- * A list of runs that changes in place: the pages of `run.list` in React Query's cache, and the headers that changed since
- * (`onRunSummary` from the first page's `position`) patched into them once a frame.
- *
- * A fetch of another page builds on the pages as they were when it began, and so undoes patches that were made meanwhile;
- * and it may bring runs older than a header that came before it. So while one is under way all changed headers are kept
- * beside the pages, and `merge` puts them together whenever the list is looked at: of two headers the later `lastSeq`
- * stands. Once nothing is under way only the runs that wait to be shown are kept.
- */
-
-export type RunsFilter = {
-  projectId?: string | undefined;
-  status?: readonly RunStatus[] | undefined;
-  labels?: Record<string, string> | undefined;
-  /** In the name or the id, in whatever case. */
-  text?: string | undefined;
-};
-export type RunsPage = {
-  runs: RunHeader[];
-  nextCursor?: string | undefined;
-  position: string;
-  /** Set here: `createdAt` of the last run when the page was fetched. Later ones come with the next page. */
-  oldest?: string | undefined;
-};
-export type RunsPages = InfiniteData<RunsPage, string | null>;
-/** Headers beside the pages: of runs that changed, and which of them have been asked for by `showNew`. */
-export type Overlay = { changed: ReadonlyMap<string, RunHeader>; shown: ReadonlySet<string> };
+import { emptyOverlay, keyOf, merge, type Overlay, type RunsPage, type RunsPages } from './merge-runs.ts';
+import type { Gap, RunFeedPhase } from './run-feed.ts';
 
 export type RunsFeedState = {
   overlay: Overlay;
@@ -50,7 +26,6 @@ export type RunsFeedState = {
 
 const RETRY_MS = 1_000;
 const RETRY_MOST_MS = 30_000;
-export const emptyOverlay: Overlay = { changed: new Map(), shown: new Set() };
 export const blankRunsState: RunsFeedState = {
   overlay: emptyOverlay,
   connectionState: 'idle',
@@ -60,66 +35,6 @@ export const blankRunsState: RunsFeedState = {
   seq: null,
   gap: null,
 };
-
-const keyOf = ({ projectId, runId }: RunHeader) => `${projectId} ${runId}`;
-
-/** As the server selects. */
-export function matcherOf({ projectId, status, labels, text }: RunsFilter): (run: RunHeader) => boolean {
-  const wanted = text?.toLowerCase();
-  const wantedLabels = Object.entries(labels ?? {});
-  return (run) =>
-    (projectId === undefined || run.projectId === projectId) &&
-    (status === undefined || status.includes(run.status)) &&
-    wantedLabels.every(([name, value]) => Object.hasOwn(run.labels, name) && run.labels[name] === value) &&
-    (wanted === undefined || run.name.toLowerCase().includes(wanted) || run.runId.toLowerCase().includes(wanted));
-}
-
-/**
- * The pages with what changed: listed runs in their places, without those that match no more; runs that are asked for
- * where they belong by age; and those that wait. A run older than what is listed waits for its page. What did not change is
- * the same object.
- */
-export function merge(
-  pages: readonly RunsPage[],
-  { changed, shown }: Overlay,
-  matches: (run: RunHeader) => boolean,
-): { pages: readonly RunsPage[]; waiting: RunHeader[] } {
-  if (changed.size === 0) return { pages, waiting: [] };
-  const listed = new Set<string>();
-  let merged = pages.map((page) => {
-    const runs = page.runs.flatMap((run) => {
-      const key = keyOf(run);
-      if (listed.has(key)) return [];
-      listed.add(key);
-      const later = changed.get(key);
-      if (!later || later.lastSeq <= run.lastSeq) return [run];
-      return matches(later) ? [later] : [];
-    });
-    const isSame = runs.length === page.runs.length && runs.every((run, index) => run === page.runs[index]);
-    return isSame ? page : { ...page, runs, oldest: oldestOf(page) };
-  });
-  const last = pages.at(-1);
-  const oldest = (last?.nextCursor !== undefined && oldestOf(last)) || '';
-  const fresh = [...changed.values()].filter(
-    (run) => !listed.has(keyOf(run)) && matches(run) && run.createdAt >= oldest,
-  );
-  for (const run of fresh) if (shown.has(keyOf(run))) merged = withRun(merged, run);
-  const isSame = merged.every((page, index) => page === pages[index]);
-  return { pages: isSame ? pages : merged, waiting: fresh.filter((run) => !shown.has(keyOf(run))) };
-}
-
-const oldestOf = ({ oldest, runs }: RunsPage) => oldest ?? runs.at(-1)?.createdAt;
-
-function withRun(pages: RunsPage[], run: RunHeader): RunsPage[] {
-  const isOlder = (other: RunHeader) => other.createdAt <= run.createdAt;
-  const found = pages.findIndex(({ runs }) => runs.some(isOlder));
-  const place = found === -1 ? pages.length - 1 : found;
-  return pages.map((page, index) => {
-    if (index !== place) return page;
-    const before = page.runs.findIndex(isOlder);
-    return { ...page, runs: page.runs.toSpliced(before === -1 ? page.runs.length : before, 0, run) };
-  });
-}
 
 export class RunsFeed {
   readonly #client: RunwireClient;

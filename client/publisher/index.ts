@@ -1,7 +1,7 @@
 import { type DraftIssue, type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
 import type { RunEventDraft } from '../../shared/events.ts';
+import { backoffMs } from '../connection/backoff.ts';
 import { addressesOf } from '../connection/endpoints.ts';
-import { backoffMs } from '../connection/reconnect.ts';
 import { TokenCache, type TokenSource } from '../connection/token-cache.ts';
 
 /**

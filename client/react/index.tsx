@@ -46,7 +46,8 @@ export type { Approval, Artifact, RunHeader, RunStatus, RunView, Stage, StageSta
 export type { ConnectionState } from '../connection/reconnect.ts';
 export type { TokenSource } from '../connection/token-cache.ts';
 export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
-export type { Gap, RunFeedPhase, RunFeedScope } from '../feeds/run-feed.ts';
+export type { RunFeedScope } from '../feeds/query.ts';
+export type { Gap, RunFeedPhase } from '../feeds/run-feed.ts';
 export { trpc } from './context.ts';
 export { type UseConnectionReturn, useConnection } from './useConnection.ts';
 export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';

@@ -3,7 +3,8 @@ import { getQueryKey } from '@trpc/react-query';
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunView } from '../../shared/run.ts';
-import { keyOf, type RunFeedState, type Snapshot } from '../feeds/run-feed.ts';
+import { keyOf } from '../feeds/query.ts';
+import type { RunFeedState, Snapshot } from '../feeds/run-feed.ts';
 import { blankState, RunFollower } from '../feeds/run-follower.ts';
 import { trpc, useRunwire } from './context.ts';
 

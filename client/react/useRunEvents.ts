@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import type { EventCategory, RunEventType } from '../../shared/events.ts';
 import type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
-import { keyOf, type RunFeedQuery } from '../feeds/run-feed.ts';
+import { keyOf, type RunFeedQuery } from '../feeds/query.ts';
 import { blankState, DEFAULT_LIMIT, RunFollower, type RunFollowerState } from '../feeds/run-follower.ts';
 import { useRunwire } from './context.ts';
 

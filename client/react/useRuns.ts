@@ -2,7 +2,8 @@ import { hashKey, useQueryClient } from '@tanstack/react-query';
 import { getQueryKey } from '@trpc/react-query';
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
 import type { RunHeader } from '../../shared/run.ts';
-import { RunsFeed, type RunsFeedState, type RunsFilter } from '../feeds/runs-feed.ts';
+import type { RunsFilter } from '../../shared/run-filter.ts';
+import { RunsFeed, type RunsFeedState } from '../feeds/runs-feed.ts';
 import { trpc, useRunwire } from './context.ts';
 
 export type UseRunsOptions = RunsFilter & {

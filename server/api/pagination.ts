@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
-import type { RunKey } from '../event-log/contract/log.ts';
+import type { RunKey } from '../event-log/contract/runs.ts';
 import { decodeCursor, encodeCursor } from '../event-log/cursor.ts';
 
 /** The cursors of queries, by which a page goes on where the one before it ended. Each throws `CURSOR_INVALID`. */

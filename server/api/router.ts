@@ -13,36 +13,28 @@ import {
   type TypeOf,
 } from '../../shared/registry.ts';
 import type { Approval, RunHeader } from '../../shared/run.ts';
-import { type Approvals, waitsFor } from '../approvals/approvals.ts';
+import type { ServerStats } from '../../shared/server-stats.ts';
+import type { Approvals } from '../approvals/approvals.ts';
+import { waitsFor } from '../approvals/rules.ts';
 import { type AccessRecorder, aboutOf } from '../audit/access-logger.ts';
 import { type Audit, CHECKPOINTS_MOST } from '../audit/audit.ts';
 import { type Credentials, lapseError } from '../auth/credentials.ts';
+import { can, demand, projectsFor } from '../auth/permissions.ts';
+import { everyProject, type Principal } from '../auth/principal.ts';
 import { findRun } from '../auth/resolve-run.ts';
-import { can, demand, everyProject, type Principal, projectsFor } from '../auth/tokens.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { EventQuery } from '../delivery/events.ts';
 import type { Tracked } from '../delivery/iterator.ts';
-import type { Transport } from '../delivery/reader.ts';
 import type { Streams } from '../delivery/streams.ts';
+import type { Transport } from '../delivery/transport.ts';
 import { toRunwireError, toTRPCError } from '../errors.ts';
-import type { EventLog, Scope } from '../event-log/contract/log.ts';
+import type { Scope } from '../event-log/contract/log.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
 import { positionBefore } from '../event-log/run-position.ts';
 import type { Publishing } from '../publishing/gateway.ts';
-import type { ServerStats } from '../stats.ts';
-import type { Connection } from '../ws/connection.ts';
+import type { Context } from './context.ts';
 import { cursorOfRun, nextCursor, positionOf, runKeyOf } from './pagination.ts';
-
-/** The procedures: thin. What they promise is the contract's sections 2 and 3. */
-
-/** What a procedure knows of its caller: all that `createCaller` needs is a principal. */
-export type Context = {
-  readonly principal: Principal;
-  /** The WebSocket that the call came over. */
-  readonly connection?: Connection;
-  /** How it came where that is no WebSocket; default: from a caller in the process. */
-  readonly via?: 'http' | 'sse';
-};
 
 export type RouterOptions<R extends Registry> = {
   registry: R;

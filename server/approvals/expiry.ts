@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import { RESERVED_ID } from '../../shared/protocol.ts';
-import type { EventLog, KeptApproval, LogRecord, ReadyDraft } from '../event-log/contract/log.ts';
-import { isOver, SYSTEM } from './approvals.ts';
+import type { KeptApproval } from '../event-log/contract/approvals.ts';
+import type { LogRecord, ReadyDraft } from '../event-log/contract/log.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
+import { isOver, SYSTEM } from './rules.ts';
 
 /**
  * Lets pending approvals expire, at their time by this server's clock or when their run has ended. What is due is asked of

@@ -1,9 +1,11 @@
 import type { Logger } from 'pino';
 import type { ErrorCode } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
-import { can, type Principal, readableAmong, readKey } from '../auth/tokens.ts';
-import type { AccessEntry, AccessPage, AccessQuery, EventLog } from '../event-log/contract/log.ts';
-import { Bucket } from '../limits.ts';
+import { can, readableAmong, readKey } from '../auth/permissions.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { AccessEntry, AccessPage, AccessQuery } from '../event-log/contract/access.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
+import { Bucket } from '../rate-limit.ts';
 
 /**
  * Who subscribed, read, searched, exported and decided, and who was refused: collected in memory, and written by a

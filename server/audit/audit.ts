@@ -2,9 +2,10 @@ import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from '../../shared/registry.ts';
-import { can, demand, type Principal } from '../auth/tokens.ts';
-import type { EventLog, Verdict, VerifyOptions } from '../event-log/contract/log.ts';
-import type { Checkpoint, Erasure } from '../event-log/integrity/attestation.ts';
+import { can, demand } from '../auth/permissions.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { Checkpoint, Erasure, Verdict, VerifyOptions } from '../event-log/contract/integrity.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
 import type { EventBus } from '../publishing/bus.ts';
 
 /**

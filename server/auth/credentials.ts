@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
-import type { Revocation, Revocations } from '../event-log/contract/log.ts';
-import type { Authenticate, Principal } from './tokens.ts';
+import type { Revocation, Revocations } from '../event-log/contract/revocations.ts';
+import type { Authenticate, Principal } from './principal.ts';
 
 /**
  * Who holds a token, and whether that still counts: every face asks here, at its first word and at each later one. What

@@ -1,7 +1,8 @@
 import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
-import { type Authenticate, badToken, principalOf, type TokenChecks, verifyOptions } from './tokens.ts';
+import type { Authenticate } from './principal.ts';
+import { badToken, principalOf, type TokenChecks, verifyOptions } from './tokens.ts';
 
 /**
  * Tokens of an issuer that publishes its keys (`AUTH_JWKS_URL`). jose keeps the keys, and fetches them again for a key id

@@ -1,6 +1,7 @@
 import { RunwireError } from '../../shared/errors.ts';
-import type { EventLog } from '../event-log/contract/log.ts';
-import { type Principal, readableAmong } from './tokens.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
+import { readableAmong } from './permissions.ts';
+import type { Principal } from './principal.ts';
 
 /** The only run of an id that a principal may read. Throws `RUN_NOT_FOUND`; `RUN_AMBIGUOUS` where projects share it. */
 export async function findRun(

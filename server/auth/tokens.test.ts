@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import { base64url, SignJWT, UnsecuredJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { secret, temporaryFolder, tokenFor } from '../../tests/support/harness.ts';
-import { type Action, can, hs256, localSecret, type Role, roles, signToken } from './tokens.ts';
+import { localSecret } from './local-secret.ts';
+import { type Action, can } from './permissions.ts';
+import { type Role, roles } from './principal.ts';
+import { hs256, signToken } from './tokens.ts';
 
 const key = new TextEncoder().encode(secret);
 const claims = { projects: ['demo'], roles: ['viewer'] };

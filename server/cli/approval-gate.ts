@@ -4,9 +4,11 @@ import { createRunwireClient } from '../../client/index.ts';
 import type { EventPublisher, PublisherDraft } from '../../client/publisher/index.ts';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Approval } from '../../shared/run.ts';
-import { can } from '../auth/tokens.ts';
+import { can } from '../auth/permissions.ts';
+import { refusalOf } from './errors.ts';
+import { slugOf, tellable } from './ids.ts';
 import { toMessage } from './output-lines.ts';
-import { refusalOf, slugOf, type Target, tellable } from './target.ts';
+import type { Target } from './target.ts';
 
 /**
  * A gate before a stage: asks for an approval, and waits for as long as it takes. Other than the rest of `exec`, which

@@ -5,13 +5,14 @@ import { z } from 'zod';
 import { createRunwireClient, type RunwireClient } from '../../client/index.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { CHECKPOINTS_MOST } from '../audit/audit.ts';
-import { databasePath } from '../config.ts';
-import type { BreakReason, Verdict } from '../event-log/contract/log.ts';
-import { type Checkpoint, isAttested } from '../event-log/integrity/attestation.ts';
+import type { BreakReason, Checkpoint, Verdict } from '../event-log/contract/integrity.ts';
+import { databasePath } from '../event-log/database-url.ts';
+import { isAttested } from '../event-log/integrity/attestation.ts';
 import { AuditKeys } from '../event-log/integrity/keys.ts';
-import { verifySqliteFile } from '../event-log/sqlite/integrity.ts';
+import { verifySqliteFile } from '../event-log/sqlite/verify-file.ts';
+import { refusalOf, UsageError } from './errors.ts';
 import { safeJson } from './format.ts';
-import { refusalOf, type Target, type TargetOptions, targetOf, UsageError } from './target.ts';
+import { type Target, type TargetOptions, targetOf } from './target.ts';
 
 /** The record from the command line: `verify`, `checkpoint`, `erase`. */
 

@@ -10,8 +10,10 @@ import { RunEventDraftSchema } from '../../shared/events.ts';
 import { describeIssue } from '../../shared/issues.ts';
 import { withhold } from '../phi/withhold.ts';
 import { type Exit, type Running, start } from './child-process.ts';
+import { describeError, UsageError } from './errors.ts';
+import { slugOf, tellable } from './ids.ts';
 import { cut, Latest, toMessage } from './output-lines.ts';
-import { describeError, slugOf, type TargetOptions, targetOf, tellable, UsageError } from './target.ts';
+import { type TargetOptions, targetOf } from './target.ts';
 
 /** Runs real commands as a run: they come first, and telling of them must neither fail nor hold them up. */
 

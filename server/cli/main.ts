@@ -3,10 +3,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { CheckpointCommandOptions, EraseCommandOptions, VerifyCommandOptions } from './audit.ts';
+import { describeError, UsageError } from './errors.ts';
 import type { ExecOptions, Step } from './exec.ts';
 import type { RevokeOptions } from './revoke.ts';
 import type { TailOptions } from './tail.ts';
-import { describeError, tokenOption, UsageError, urlOption } from './target.ts';
+import { tokenOption, urlOption } from './target.ts';
 import { parseProjects, parseRoles, parseSub, parseTtl, type TokenCommandOptions, token } from './token.ts';
 
 /**

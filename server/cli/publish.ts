@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { createPublisher, type PublisherDraft } from '../../client/publisher/index.ts';
 import { RunwireError } from '../../shared/errors.ts';
-import { describeError, type TargetOptions, targetOf } from './target.ts';
+import { describeError } from './errors.ts';
+import { type TargetOptions, targetOf } from './target.ts';
 
 /** As the publisher's own limits, so that each chunk is stored all or none. */
 const CHUNK_DRAFTS = 1_000;

@@ -1,6 +1,7 @@
 import { WebSocket } from 'ws';
 import { createRunwireClient } from '../../client/index.ts';
-import { refusalOf, type TargetOptions, targetOf, UsageError } from './target.ts';
+import { refusalOf, UsageError } from './errors.ts';
+import { type TargetOptions, targetOf } from './target.ts';
 
 export type RevokeOptions = TargetOptions & { sub?: string };
 

@@ -3,8 +3,9 @@ import { createRunwireClient, type RunwireClient, type WebSocketClass } from '..
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
+import { refusalOf, UsageError } from './errors.ts';
 import { lineOf, safeJson } from './format.ts';
-import { refusalOf, type TargetOptions, targetOf, UsageError } from './target.ts';
+import { type TargetOptions, targetOf } from './target.ts';
 
 /**
  * Prints events as they come: each once, in order, for as long as it takes. What the terminal or the pipe has not taken

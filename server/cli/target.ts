@@ -2,15 +2,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
 import type { TokenSource } from '../../client/connection/token-cache.ts';
 import { RunwireError } from '../../shared/errors.ts';
-import { roles, signToken, type TokenOptions } from '../auth/tokens.ts';
+import { roles } from '../auth/principal.ts';
+import { signToken, type TokenOptions } from '../auth/tokens.ts';
 import { type Config, isLoopback, loadConfig, readEnvironment, secretPath } from '../config.ts';
-import { createPhiGuard } from '../phi/guard.ts';
-import { isRefused } from '../phi/withhold.ts';
-
-/** What the commands share: which server, whose token, and what is wrong usage. */
-
-/** Wrong usage: exit code 2. */
-export class UsageError extends Error {}
+import { UsageError } from './errors.ts';
 
 export type TargetOptions = { url?: string; token?: string };
 
@@ -104,28 +99,4 @@ function parseUrl(value: string): string {
   const isAddress = URL.canParse(value) && /^(https?|wss?):$/.test(new URL(value).protocol);
   if (!isAddress) throw new InvalidArgumentError('Must be an address such as http://127.0.0.1:3001.');
   return value;
-}
-
-/** What the server has answered; `INTERNAL` where it has not. */
-export function refusalOf(error: unknown): RunwireError {
-  const { message, data } = error as { message: string; data?: { runwireCode?: RunwireError['code'] } | null };
-  return new RunwireError(data?.runwireCode ?? 'INTERNAL', message);
-}
-
-/** What an id is made of: `Build all!` becomes `build-all`. */
-export const slugOf = (name: string): string =>
-  name
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-|-$/g, '')
-    .slice(0, 60);
-
-/** An id made of what somebody called a thing, or another where the server would refuse it for what it says. */
-export const tellable = (id: string, instead: string): string => (isRefused(createPhiGuard(), id) ? instead : id);
-
-/** An error in one line, without a stack; those of the table with their code. */
-export function describeError(error: unknown): string {
-  if (error instanceof RunwireError) return `${error.code}: ${error.message}`;
-  const message = error instanceof Error ? error.message : String(error);
-  return (message.split('\n', 1)[0] as string) || 'failed';
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { InvalidArgumentError } from 'commander';
-import { type Role, roles, signToken } from '../auth/tokens.ts';
+import { type Role, roles } from '../auth/principal.ts';
+import { signToken } from '../auth/tokens.ts';
 import { localSigning } from './target.ts';
 
 export type TokenCommandOptions = { sub: string; projects: string[]; roles: Role[]; ttl: number };

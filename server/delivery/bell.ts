@@ -1,41 +1,10 @@
-import type { LogRecord, Scope } from '../event-log/contract/log.ts';
+import type { LogRecord } from '../event-log/contract/log.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
 import { restOf } from './frames.ts';
 import { Group, type Member } from './group.ts';
-import { type Filter, type FrameSink, liveAt, type Waiting } from './reader.ts';
-
-/**
- * Finds whom an event concerns by what they wait for, and asks no one else. Those who wait alone are woken: a ring says
- * "from this position on", and what happened they read from the log. Those who wait in a group are sent the event itself.
- */
-
-/** Why a reader woke: the position of the first event that concerns it, or something other than an event. */
-export type Wake = { seq: number } | 'tick' | 'poke';
-
-export const bellKey = {
-  of(scope: Scope): string {
-    switch (scope.kind) {
-      case 'all':
-        return 'all';
-      case 'project':
-        return `project ${scope.projectId}`;
-      case 'run':
-        return `run ${scope.projectId} ${scope.runId}`;
-      case 'user':
-        return `user ${scope.userId}`;
-    }
-  },
-  /** For a reader that does not know its run's project yet. */
-  runId: (runId: string) => `id ${runId}`,
-  /** Is never rung. */
-  nothing: 'nothing',
-};
-
-export type Waiter = {
-  readonly key: string;
-  readonly reader: Waiting;
-  readonly wake: (wake: Wake) => void;
-};
+import { liveAt } from './messages.ts';
+import type { FrameSink } from './transport.ts';
+import { bellKey, type Filter, type Waiter, type Wake } from './waiting.ts';
 
 /** Those who wait under one key. */
 class Place {

@@ -1,6 +1,6 @@
 import type { RunHeader } from '../../shared/run.ts';
-import type { EventLog } from '../event-log/contract/log.ts';
-import type { Message } from './reader.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
+import type { Message } from './messages.ts';
 
 /** Least time between two looks at what changed: what a live list can show, however many events come. */
 const INTERVAL_MS = 250;

@@ -1,12 +1,13 @@
 import type { RunHeader } from '../../shared/run.ts';
-import type { EventLog } from '../event-log/contract/log.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
 import { Bell } from './bell.ts';
 import { ChangedRuns } from './changed-runs.ts';
 import { DirectSubscription } from './direct.ts';
 import { type EventQuery, EventReader } from './events.ts';
 import { ReaderIterator, type Tracked } from './iterator.ts';
-import type { DeliveryCounts, Reader, ReaderContext, Transport } from './reader.ts';
+import type { DeliveryCounts, Reader, ReaderContext } from './reader.ts';
 import { type SummaryQuery, SummaryReader } from './summaries.ts';
+import type { Transport } from './transport.ts';
 import { Window, type WindowLimits } from './window.ts';
 
 /** What readers share in memory; bytes of JSON. */

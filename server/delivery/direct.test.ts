@@ -4,7 +4,7 @@ import { type RunEvent, runwireEvents } from '../../shared/events.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import { foldOf } from '../../shared/registry.ts';
 import { created, everyone, progress } from '../../tests/support/harness.ts';
-import type { Principal } from '../auth/tokens.ts';
+import type { Principal } from '../auth/principal.ts';
 import type { ReadyDraft, Scope } from '../event-log/contract/log.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
 import { openSqliteLog } from '../event-log/sqlite/log.ts';
@@ -13,7 +13,7 @@ import type { DirectSubscription } from './direct.ts';
 import { directEncoder } from './encoder.ts';
 import type { EventQuery } from './events.ts';
 import { framesOf } from './frames.ts';
-import type { Attached, FrameSink, Transport } from './reader.ts';
+import type { Attached, FrameSink, Transport } from './transport.ts';
 
 type Item = RunEvent | StreamSignal;
 type Message = { id: number; jsonrpc?: string; result: { type: 'data'; id: string; data: { id: string; data: Item } } };

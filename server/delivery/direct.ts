@@ -1,9 +1,10 @@
 import { RunwireError } from '../../shared/errors.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
-import type { Waiter, Wake } from './bell.ts';
 import { framesOf, headOf, restOf } from './frames.ts';
 import type { Group, Member } from './group.ts';
-import type { Attached, FrameSink, Reader, ReaderContext, Step, Transport } from './reader.ts';
+import type { Reader, ReaderContext, Step } from './reader.ts';
+import type { Attached, FrameSink, Transport } from './transport.ts';
+import type { Waiter, Wake } from './waiting.ts';
 
 /**
  * A subscription that sends for itself, past the loop in which tRPC's WebSocket handler takes items one by one: that loop

@@ -1,6 +1,7 @@
 import type { LogRecord } from '../event-log/contract/log.ts';
 import { framesOf } from './frames.ts';
-import type { FrameSink, Waiting } from './reader.ts';
+import type { FrameSink } from './transport.ts';
+import type { Waiting } from './waiting.ts';
 
 /**
  * Readers that wait for the very same under the same request id. What concerns them is made one buffer for all and given

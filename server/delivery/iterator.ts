@@ -2,8 +2,9 @@ import { type TrackedEnvelope, tracked } from '@trpc/server';
 import { RunwireError } from '../../shared/errors.ts';
 import type { StreamSignal } from '../../shared/protocol.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
-import type { Waiter, Wake } from './bell.ts';
-import type { Attached, Reader, ReaderContext, Transport } from './reader.ts';
+import type { Reader, ReaderContext } from './reader.ts';
+import type { Attached, Transport } from './transport.ts';
+import type { Waiter, Wake } from './waiting.ts';
 
 /**
  * A subscription that is asked for each item: that of a caller in the process, of SSE, and of a WebSocket on the plain

@@ -1,77 +1,21 @@
 import { RunwireError } from '../../shared/errors.ts';
-import type { GapReason, StreamSignal } from '../../shared/protocol.ts';
-import { can, type Principal } from '../auth/tokens.ts';
-import type { EventLog, LogRecord } from '../event-log/contract/log.ts';
+import type { GapReason } from '../../shared/protocol.ts';
+import { can } from '../auth/permissions.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { LogRecord } from '../event-log/contract/log.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
 import { type Cursor, decodeCursor } from '../event-log/cursor.ts';
-import { type Bell, bellKey, type Wake } from './bell.ts';
-
-/**
- * A subscription is a cursor over the log, not a queue. A reader reads what is after its cursor, waits for its socket to
- * drain, sends, and when there is nothing more waits for the bell. Replay and tail are one loop: there is no cut-over to
- * get wrong, no buffer to grow, no message to lose.
- *
- * The rules are here, as steps; who takes them is `iterator.ts`, when it is asked for an item, and `direct.ts`, when there
- * is something to send. Both see the same items in the same order, since neither decides anything.
- */
-
-/** The other end of a subscription. */
-export interface Transport {
-  /** Who reads. Another object once a fresh token has been put in place. */
-  readonly principal: Principal;
-  /** Whether what was sent has left. */
-  readonly isDrained: boolean;
-  /** Resolves once drained, or closed. */
-  drained(): Promise<void>;
-  /** Where ready frames may be written; absent where there is no socket that takes them. */
-  readonly sink?: FrameSink | undefined;
-  /**
-   * Closes the connection in a way that brings the client back with its cursor. Absent where there is no connection:
-   * then the reader throws.
-   */
-  interrupt?: (() => void) | undefined;
-  /** Throws when the token of who reads does not count any more. Absent where a connection takes care of that. */
-  refuseLapsed?: (() => void) | undefined;
-  /** Told of each reader's beginning and end. */
-  attach(reader: Attached): void;
-  detach(reader: Attached): void;
-}
-
-/** Takes WebSocket frames, whole ones, while it is drained. */
-export interface FrameSink {
-  readonly isDrained: boolean;
-  write(frames: Buffer): void;
-  /** What is written between these two leaves at once. */
-  cork(): void;
-  uncork(): void;
-}
-
-export interface Attached {
-  /** Events between this reader and the head that it has yet to look at; 0 for one that waits. */
-  readonly lag: number;
-  /** Makes the reader look at its principal again. */
-  poke(): void;
-}
+import type { Bell } from './bell.ts';
+import { liveAt, type Message, messageOf } from './messages.ts';
+import type { Transport } from './transport.ts';
+import type { Filter, Waiting } from './waiting.ts';
+import { bellKey, type Wake } from './waiting.ts';
 
 /** Where a subscription begins. `lastEventId` overrides `from`. */
 export type Start = { from: 'now' | 'start'; lastEventId?: string | undefined };
 
-/** What is sent, and the same as JSON. A record of the log is one. */
-export interface Message {
-  readonly event: object;
-  readonly json: string;
-}
-
 /** A message, its position, and how far nothing else matches: at least its position. */
 export type Taken = { seq: number; seenTo: number; message: Message };
-
-/** What the bell has to know of a reader. */
-export interface Waiting {
-  /** What it has told its client of last: a position, and when, on the clock of `performance.now()`. */
-  toldSeq: number;
-  toldAt: number;
-  /** By the rights that it goes by: each look at the log for what is not the caller's would cost as much as one for what is. */
-  maySee(record: LogRecord): boolean;
-}
 
 /** Since the start. */
 export type DeliveryCounts = {
@@ -102,12 +46,6 @@ export type ReaderContext = {
  * `ended`. A promise: what comes is being read.
  */
 export type Step = { seq: number; message: Message } | 'blocked' | 'waiting' | 'ended' | Promise<void>;
-
-/**
- * What readers that wait under the same key of the bell may have in common: those of the same `key` are sent the same
- * records, all that are `accepted`.
- */
-export type Filter = { key: string; accepts: (record: LogRecord) => boolean };
 
 export abstract class Reader implements Waiting {
   protected readonly context: ReaderContext;
@@ -286,9 +224,6 @@ export abstract class Reader implements Waiting {
     else this.drop(); // What was read by the old rights is read again by the new.
   }
 }
-
-const messageOf = (event: StreamSignal): Message => ({ event, json: JSON.stringify(event) });
-export const liveAt = (seq: number): Message => messageOf({ type: 'stream.live', seq });
 
 const covers = (projects: readonly string[], projectId: string) =>
   projects.includes('*') || projects.includes(projectId);

@@ -1,6 +1,6 @@
 import { type Lapse, lapseError } from '../auth/credentials.ts';
-import type { Principal } from '../auth/tokens.ts';
-import type { Attached, Transport } from './reader.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { Attached, Transport } from './transport.ts';
 
 /**
  * Subscriptions without a socket: those of SSE, and of callers in the process. Nothing of theirs can be closed; the reader

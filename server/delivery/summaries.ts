@@ -1,7 +1,8 @@
-import { can } from '../auth/tokens.ts';
-import { bellKey } from './bell.ts';
+import { can } from '../auth/permissions.ts';
 import type { ChangedRuns, HeaderMessage } from './changed-runs.ts';
-import { Reader, type ReaderContext, type Start, type Taken, type Transport } from './reader.ts';
+import { Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
+import type { Transport } from './transport.ts';
+import { bellKey } from './waiting.ts';
 
 export type SummaryQuery = Start & { projectId?: string | undefined };
 

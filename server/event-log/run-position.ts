@@ -1,4 +1,5 @@
-import type { EventLog, LogRecord, Scope } from './contract/log.ts';
+import type { LogRecord, Scope } from './contract/log.ts';
+import type { EventLog } from './contract/store.ts';
 
 /**
  * The position just before an event of a run that is named by its place in the run; where it is not kept any more, before

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { errorTable, type RunwireError } from '../../shared/errors.ts';
+import { errorTable, RunwireError } from '../../shared/errors.ts';
 
 /** What the plain HTTP routes share. */
 
@@ -94,3 +94,8 @@ export function queryOf(request: IncomingMessage): URLSearchParams {
   const at = (request.url ?? '').indexOf('?');
   return new URLSearchParams(at < 0 ? '' : (request.url ?? '').slice(at + 1));
 }
+export const noSuchPath = (): RunwireError => new RunwireError('NOT_FOUND', 'no such path');
+export type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+export const notFound: Route = () => {
+  throw noSuchPath();
+};

@@ -1,25 +1,36 @@
-import { existsSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { fileURLToPath } from 'node:url';
 import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
 import type { Logger } from 'pino';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Registry } from '../../shared/registry.ts';
-import type { Context, RouterOf } from '../api/router.ts';
+import type { Context } from '../api/context.ts';
+import type { RouterOf } from '../api/router.ts';
 import type { AccessRecorder } from '../audit/access-logger.ts';
 import { type Credentials, lapseError } from '../auth/credentials.ts';
-import type { Principal } from '../auth/tokens.ts';
+import type { Principal } from '../auth/principal.ts';
 import { toRunwireError, toTRPCError } from '../errors.ts';
-import type { EventLog } from '../event-log/contract/log.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
 import type { Limits } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
 import { createLineage } from '../producers/openlineage/route.ts';
 import type { Publishing } from '../publishing/gateway.ts';
 import { createExport } from './export.ts';
-import { bearerOf, cookieOf, discardRest, pathOf, queryOf, secureByDefault, sendError, sendJson } from './messages.ts';
+import {
+  bearerOf,
+  cookieOf,
+  discardRest,
+  notFound,
+  pathOf,
+  queryOf,
+  type Route,
+  secureByDefault,
+  sendError,
+  sendJson,
+} from './messages.ts';
 import { isHttps, type Origins } from './origins.ts';
 import { ingest } from './publish-events.ts';
-import { asksForPage, noSuchPath, serveApp } from './web-app.ts';
+import { BATCH_LIMIT, isDecodable, TRPC_METHODS } from './trpc.ts';
+import { asksForPage, openApp } from './web-app.ts';
 
 /** The HTTP face: the contract's section 4. */
 
@@ -37,10 +48,6 @@ export type RoutesOptions<R extends Registry> = {
   logger: Logger;
   isReady: () => Promise<boolean>;
 };
-
-const BATCH_LIMIT = 50;
-const TRPC_METHODS = new Set(['GET', 'HEAD', 'POST']);
-type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
   const { router, access, publishing, credentials, origins, cookieName, limits, metrics, logger, isReady } = options;
@@ -249,24 +256,3 @@ const actions: Record<string, string> = {
   '/api/v1/lineage/batch': 'lineage',
   '/login': 'login',
 };
-
-/** What is not is a 500 to tRPC. The result is looked at: bundlers drop a call of this kind whose result is not. */
-function isDecodable(path: string): boolean {
-  try {
-    return typeof decodeURIComponent(path) === 'string';
-  } catch {
-    return false;
-  }
-}
-
-const notFound: Route = () => {
-  throw noSuchPath();
-};
-
-/** The app, where it has been built. */
-function openApp(): Route {
-  const folder = ['../../app', '../../dist/app']
-    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
-    .find((path) => existsSync(`${path}/index.html`));
-  return folder === undefined ? notFound : serveApp(folder);
-}

@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { fileURLToPath } from 'node:url';
 import send from 'send';
 import { RunwireError } from '../../shared/errors.ts';
-import { pathOf } from './messages.ts';
+import { noSuchPath, notFound, pathOf, type Route } from './messages.ts';
 
 /** The built web app, from the folder it was built into. */
 
@@ -47,8 +49,6 @@ export function serveApp(folder: string): (request: IncomingMessage, response: S
 }
 
 export const asksForPage = (request: IncomingMessage): boolean => /\btext\/html\b/.test(request.headers.accept ?? '');
-export const noSuchPath = (): RunwireError => new RunwireError('NOT_FOUND', 'no such path');
-
 function sendFile(root: string, path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
   return new Promise((resolve, reject) => {
     send(request, path, { root, index: false, dotfiles: 'ignore', cacheControl: false })
@@ -68,4 +68,11 @@ function sendFile(root: string, path: string, request: IncomingMessage, response
       .pipe(response);
     response.once('close', () => resolve());
   });
+}
+/** The app, where it has been built. */
+export function openApp(): Route {
+  const folder = ['../../app', '../../dist/app']
+    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+    .find((path) => existsSync(`${path}/index.html`));
+  return folder === undefined ? notFound : serveApp(folder);
 }

@@ -4,10 +4,10 @@ import { describe, expect, test } from 'vitest';
 import { RunwireError } from '../../shared/errors.ts';
 import { measure, readBlind } from '../../tests/phi/phi-labelled.ts';
 import { dice, harmless, keys, kinds, spliced } from '../../tests/phi/phi-samples.ts';
-import type { PhiPolicy } from '../publishing/bus.ts';
 import { createPhiGuard, type PhiOptions, Walker } from './guard.ts';
+import type { PhiPolicy } from './policy.ts';
+import { isRefused } from './policy.ts';
 import { Scanner } from './scanner/scanner.ts';
-import { isRefused } from './withhold.ts';
 
 const BASE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const envelope = { projectId: 'demo', runId: 'r1', timestamp: '2026-01-05T12:00:00.000Z', eventId: 'e1' };

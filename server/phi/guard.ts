@@ -1,5 +1,5 @@
 import { RunwireError } from '../../shared/errors.ts';
-import type { Guard, PhiPolicy } from '../publishing/bus.ts';
+import type { Guard, PhiPolicy } from './policy.ts';
 import { judge, PERSON } from './scanner/classify.ts';
 import { about } from './scanner/keywords.ts';
 import { merge, Scanner } from './scanner/scanner.ts';

@@ -1,5 +1,3 @@
-import type { Guard } from '../publishing/bus.ts';
-
 /**
  * For producers that make drafts of what others say. Some things the guard refuses whatever the policy: records, and ids
  * that give someone away. A run whose end is refused would stay open for ever, so its end is told without them.
@@ -28,14 +26,4 @@ export function withhold<D extends { type: string }>(draft: D, path: string, out
   if (!isOptional) return undefined;
   const { [field as never]: _, ...rest } = draft;
   return rest as D;
-}
-
-/** Whether a guard would refuse a draft for an id, which is never redacted. */
-export function isRefused(guard: Guard, id: string): boolean {
-  try {
-    guard({ type: 'run.started', runId: id } as never, 'redact');
-    return false;
-  } catch {
-    return true;
-  }
 }

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
 import { created, everyone, keptLog, openServer, progress } from '../../tests/support/harness.ts';
-import type { Guard } from './bus.ts';
+import type { Guard } from '../phi/policy.ts';
 
 const producer = { actor: 'ada' };
 const canary = 'CANARY-7f3a';

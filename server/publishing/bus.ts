@@ -5,19 +5,13 @@ import { describeIssue } from '../../shared/issues.ts';
 import { DRAFT_LIMIT_BYTES, REQUEST_LIMIT_DRAFTS, RESERVED_ID } from '../../shared/protocol.ts';
 import { type DraftOf, draftSchemaOf, type EventOf, type Registry } from '../../shared/registry.ts';
 import type { RunRows } from '../../shared/run.ts';
-import type { Batch, EventLog, LogRecord, ReadyDraft, Receipt } from '../event-log/contract/log.ts';
-import { isRefused } from '../phi/withhold.ts';
+import type { Batch, LogRecord, ReadyDraft, Receipt } from '../event-log/contract/log.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
+import type { Guard, PhiPolicy } from '../phi/policy.ts';
+import { isRefused } from '../phi/policy.ts';
 
 /** Issues that one answer names; more of the same help nobody. */
 const ISSUE_LIMIT = 100;
-
-export type PhiPolicy = 'reject' | 'redact';
-
-/**
- * Looks at a checked draft before it is logged. Returns it, or one with what it must not say replaced; throws a
- * `RunwireError` with the `path` to refuse it. Any other throw refuses it too.
- */
-export type Guard = (draft: ReadyDraft, policy: PhiPolicy) => ReadyDraft;
 
 export type Publisher = {
   /** The `actor` of the events. */

@@ -1,9 +1,12 @@
 import { RunwireError } from '../../shared/errors.ts';
 import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
-import { can, demand, type Principal } from '../auth/tokens.ts';
-import { Buckets, type Limits } from '../limits.ts';
-import type { EventBus, PhiPolicy, Published } from './bus.ts';
+import { can, demand } from '../auth/permissions.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { Limits } from '../limits.ts';
+import type { PhiPolicy } from '../phi/policy.ts';
+import { Buckets } from '../rate-limit.ts';
+import type { EventBus, Published } from './bus.ts';
 
 /** What comes over the network on its way to the bus: who may publish where, and how much of it. */
 export class Publishing<R extends Registry> {

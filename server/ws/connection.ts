@@ -1,30 +1,19 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { closeCodes } from '../../shared/protocol.ts';
+import type { ClientStats } from '../../shared/server-stats.ts';
 import { lapseText } from '../auth/credentials.ts';
-import type { Principal } from '../auth/tokens.ts';
-import type { DirectWebSocket, SocketOwner } from '../delivery/encoder.ts';
-import type { Attached, FrameSink, Transport } from '../delivery/reader.ts';
-import { Bucket, type Limits } from '../limits.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { Attached, FrameSink, Transport } from '../delivery/transport.ts';
+import type { Limits } from '../limits.ts';
+import { Bucket } from '../rate-limit.ts';
 import type { Connections } from './connections.ts';
+import type { DirectWebSocket, SocketOwner } from './socket.ts';
 
 /** What all sockets of one subject have together. */
 export type User = { principal: Principal; connections: number; subscriptions: number };
 /** Where sockets come from. */
 export type Address = { text: string; connections: number };
-
-export type ClientStats = {
-  id: number;
-  /** Who it is; absent until it has said so. */
-  sub?: string;
-  connectedAt: string;
-  subscriptions: number;
-  /** Events between the slowest of its subscriptions and the head. */
-  lag: number;
-  /** Bytes sent and not yet taken, and bytes taken in all. */
-  unsentBytes: number;
-  sentBytes: number;
-};
 
 /** Unsent bytes at which a reader stops being read for. */
 const DRAIN_BYTES = 128 * 1024;

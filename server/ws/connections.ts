@@ -1,10 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
+import type { ClientStats } from '../../shared/server-stats.ts';
 import type { Lapse } from '../auth/credentials.ts';
-import type { Principal } from '../auth/tokens.ts';
-import type { DirectWebSocket } from '../delivery/encoder.ts';
+import type { Principal } from '../auth/principal.ts';
 import type { Limits } from '../limits.ts';
-import { type Address, type ClientStats, Connection, type User } from './connection.ts';
+import { type Address, Connection, type User } from './connection.ts';
+import type { DirectWebSocket } from './socket.ts';
 
 /** The open WebSockets together: who is on, how many are whose, and their dismissal. */
 

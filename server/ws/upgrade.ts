@@ -5,17 +5,19 @@ import type { Logger } from 'pino';
 import { WebSocketServer } from 'ws';
 import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Registry } from '../../shared/registry.ts';
-import type { Context, RouterOf } from '../api/router.ts';
+import type { Context } from '../api/context.ts';
+import type { RouterOf } from '../api/router.ts';
 import type { AccessRecorder } from '../audit/access-logger.ts';
 import type { Credentials } from '../auth/credentials.ts';
-import type { Principal } from '../auth/tokens.ts';
-import { DirectWebSocket, directEncoder } from '../delivery/encoder.ts';
+import type { Principal } from '../auth/principal.ts';
+import { directEncoder } from '../delivery/encoder.ts';
 import { toRunwireError } from '../errors.ts';
 import { cookieOf, refuseSocket } from '../http/messages.ts';
 import { isOrigin, type Origins } from '../http/origins.ts';
 import type { Limits } from '../limits.ts';
 import type { Connection } from './connection.ts';
 import type { Connections } from './connections.ts';
+import { DirectWebSocket } from './socket.ts';
 
 /** `/ws`: who may open a socket, and tRPC's handler behind it. */
 

@@ -3,8 +3,8 @@ import { DatabaseSync } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { AccessRecorder } from '../../server/audit/access-logger.ts';
-import type { Principal } from '../../server/auth/tokens.ts';
-import type { AccessEntry } from '../../server/event-log/contract/log.ts';
+import type { Principal } from '../../server/auth/principal.ts';
+import type { AccessEntry } from '../../server/event-log/contract/access.ts';
 import {
   created,
   everyone,

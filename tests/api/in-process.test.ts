@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Principal } from '../../server/auth/tokens.ts';
+import type { Principal } from '../../server/auth/principal.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import { foldEvent } from '../../shared/events.ts';
 import type { StreamSignal } from '../../shared/protocol.ts';

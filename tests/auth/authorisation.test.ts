@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { Action, Principal, Role } from '../../server/auth/tokens.ts';
+import type { Action } from '../../server/auth/permissions.ts';
+import type { Principal, Role } from '../../server/auth/principal.ts';
 import { type ErrorCode, errorTable } from '../../shared/errors.ts';
 import type { RunEventDraft } from '../../shared/events.ts';
 import { allRoles, everyone, startServer, tokenFor, Wire } from '../support/harness.ts';

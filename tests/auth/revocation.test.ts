@@ -3,7 +3,7 @@ import { type JWTPayload, SignJWT } from 'jose';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { createRunwireClient } from '../../client/index.ts';
-import type { Authenticate, Principal, Role } from '../../server/auth/tokens.ts';
+import type { Authenticate, Principal, Role } from '../../server/auth/principal.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import {
   countedWebSocket,

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestProject } from 'vitest/node';
-import type { ServerStats } from '../../server/stats.ts';
 import type { RunEventDraft } from '../../shared/events.ts';
+import type { ServerStats } from '../../shared/server-stats.ts';
 import { tokenFor } from '../support/harness.ts';
 import { startCuttableServer } from './server.ts';
 

@@ -5,8 +5,8 @@ import { queryObjects } from 'node:v8';
 import { WebSocket, WebSocketServer } from 'ws';
 import { Delivery } from '../../server/delivery/delivery.ts';
 import { Reader } from '../../server/delivery/reader.ts';
-import type { ServerStats } from '../../server/stats.ts';
 import { Connection } from '../../server/ws/connection.ts';
+import type { ServerStats } from '../../shared/server-stats.ts';
 
 /** What a server holds, counted in its own process: what should be back where it was once its clients have gone. */
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { signToken } from '../../server/auth/tokens.ts';
-import type { Guard } from '../../server/publishing/bus.ts';
+import type { Guard } from '../../server/phi/policy.ts';
 import type { RunServer } from '../../server/run-server.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import type { RunView } from '../../shared/run.ts';

@@ -4,7 +4,8 @@ import { type AddressInfo, connect } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { AccessRecorder } from '../../server/audit/access-logger.ts';
 import type { Lapse } from '../../server/auth/credentials.ts';
-import type { EventLog, Page } from '../../server/event-log/contract/log.ts';
+import type { Page } from '../../server/event-log/contract/log.ts';
+import type { EventLog } from '../../server/event-log/contract/store.ts';
 import { createExport } from '../../server/http/export.ts';
 import { type RunEvent, type RunEventDraft, runwireEvents } from '../../shared/events.ts';
 import {

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Role } from '../../server/auth/tokens.ts';
+import type { Role } from '../../server/auth/principal.ts';
 import { draftsOf, readLineage } from '../../server/producers/openlineage/map.ts';
 import { LineageMemory } from '../../server/producers/openlineage/run-tree.ts';
 import { RunEventDraftSchema } from '../../shared/events.ts';

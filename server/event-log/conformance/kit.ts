@@ -4,7 +4,10 @@ import { foldEvent, type RunEvent, runwireEvents } from '../../../shared/events.
 import type { RunView } from '../../../shared/run.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
 import { tombstoneOf } from '../../../shared/tombstone.ts';
-import type { EventLog, LogRecord, ReadyDraft, Revocation, SearchQuery } from '../contract/log.ts';
+import type { LogRecord, ReadyDraft } from '../contract/log.ts';
+import type { Revocation } from '../contract/revocations.ts';
+import type { SearchQuery } from '../contract/search.ts';
+import type { EventLog } from '../contract/store.ts';
 import { holdsAll, parseText } from '../search/tokenizer.ts';
 
 /** What the parts of the suite share: drafts of every kind, and ways to fill and to read a log. */

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { RunEvent } from '../../../shared/events.ts';
-import type { EventLog, LogRecord, Scope } from '../contract/log.ts';
+import type { LogRecord, Scope } from '../contract/log.ts';
+import type { EventLog } from '../contract/store.ts';
+import { describeAccess } from './access.ts';
 import { describeRecord } from './integrity.ts';
 import {
   append,
@@ -24,7 +26,7 @@ import {
 } from './kit.ts';
 import { describePersistence } from './persistence.ts';
 import { describeViews } from './runs.ts';
-import { describeAccess, describeSearch } from './search.ts';
+import { describeSearch } from './search.ts';
 
 /** The suite that every store must pass: `describeEventLog` for each, in the store's own test file. */
 

@@ -3,7 +3,9 @@ import { expect, test } from 'vitest';
 import { foldEvent, type RunEvent } from '../../../shared/events.ts';
 import type { RunView } from '../../../shared/run.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
-import type { EventLog, KeptApproval, RunQuery } from '../contract/log.ts';
+import type { KeptApproval } from '../contract/approvals.ts';
+import type { RunQuery } from '../contract/runs.ts';
+import type { EventLog } from '../contract/store.ts';
 import {
   append,
   arbitraryDraft,

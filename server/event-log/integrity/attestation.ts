@@ -1,3 +1,4 @@
+import type { Checkpoint, Erasure, Signed } from '../contract/integrity.ts';
 import { canonicalJson } from './canonical.ts';
 import type { AuditKeys } from './keys.ts';
 
@@ -5,34 +6,6 @@ import type { AuditKeys } from './keys.ts';
  * What the log says of itself under its key. Each is signed as canonical JSON below a line that says what it is and in
  * which version, so that no signature can be taken for one of another kind; hashes are hexadecimal.
  */
-
-type Signed = { keyId: string; signature: string };
-
-/** That the row at `seq` had this hash, and with it that everything before it was as it was. Made to be kept elsewhere. */
-export type Checkpoint = Signed & {
-  epoch: string;
-  seq: number;
-  hash: string;
-  /** Least `seq` kept then. */
-  oldest: number;
-  at: string;
-};
-
-/** That the text of an event was erased, by whom and why; and what stands in its place. */
-export type Erasure = Signed & {
-  epoch: string;
-  seq: number;
-  projectId: string;
-  runId: string;
-  /** The hash that the chain goes on with, of the payload that is gone. Its salt is gone too. */
-  payloadHash: string;
-  tombstoneHash: string;
-  at: string;
-  by: string;
-  reason: string;
-  /** Set where what was erased was not what had been logged. */
-  altered?: true;
-};
 
 /** That retention has removed everything up to a row, and which hash that row had. */
 export type Trimming = Signed & { epoch: string; seq: number; hash: string };

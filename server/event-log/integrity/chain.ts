@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { RunwireError } from '../../../shared/errors.ts';
-import type { BreakReason, Verdict } from '../contract/log.ts';
-import { type Checkpoint, type Erasure, isAttested, type Trimming } from './attestation.ts';
+import type { BreakReason, Checkpoint, Erasure, Verdict } from '../contract/integrity.ts';
+import { isAttested, type Trimming } from './attestation.ts';
 import { type ChainedRow, GENESIS, payloadHash, rowHash } from './canonical.ts';
 import type { AuditKeys } from './keys.ts';
 

@@ -1,5 +1,5 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
-import type { AccessEntry, AccessPage, AccessQuery, AccessRecord } from '../contract/log.ts';
+import type { AccessEntry, AccessPage, AccessQuery, AccessRecord } from '../contract/access.ts';
 import { transact } from './database.ts';
 import { Backwards, type Source } from './newest-first.ts';
 

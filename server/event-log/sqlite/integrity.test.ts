@@ -6,14 +6,15 @@ import { DatabaseSync } from '@photostructure/sqlite';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { append, draft, eraseAt, readAll, T0 } from '../conformance/kit.ts';
-import type { EventLog, Verdict } from '../contract/log.ts';
-import type { Checkpoint } from '../integrity/attestation.ts';
+import type { Checkpoint, Verdict } from '../contract/integrity.ts';
+import type { EventLog } from '../contract/store.ts';
 import { type ChainedRow, canonicalJson, GENESIS, payloadHash, rowHash } from '../integrity/canonical.ts';
 import { verifyChain } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
-import { SqliteChain, verifySqliteFile } from './integrity.ts';
+import { SqliteChain } from './integrity.ts';
 import { openSqliteLog } from './log.ts';
 import { migrations } from './schema.ts';
+import { verifySqliteFile } from './verify-file.ts';
 
 /**
  * A log whose file somebody else has written to. Each change is made through a connection of its own while no server runs;

@@ -12,7 +12,7 @@ import { foldEvent } from '../../../shared/events.ts';
 import type { RunHeader, RunRows } from '../../../shared/run.ts';
 import { append, arbitraryTurns, attempt, draft, folded, readAll, T0 } from '../conformance/kit.ts';
 import { describeEventLog } from '../conformance/log.ts';
-import type { EventLog } from '../contract/log.ts';
+import type { EventLog } from '../contract/store.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { prepareAccess } from './access.ts';
 import { openSqliteLog } from './log.ts';

@@ -4,40 +4,25 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { Approval, RunHeader, RunRows, RunView } from '../../../shared/run.ts';
-import {
-  type ApprovalPage,
-  type ApprovalQuery,
-  type Batch,
-  type ChangeQuery,
-  type EraseRequest,
-  type EventLog,
-  type KeptApproval,
-  LogRecord,
-  type Page,
-  type ReadQuery,
-  type Receipt,
-  type RunPage,
-  type RunQuery,
-  type Scope,
-  type SearchPage,
-  type SearchQuery,
-  type Verdict,
-  type VerifyOptions,
-} from '../contract/log.ts';
-import { attest, type Checkpoint, type Erasure } from '../integrity/attestation.ts';
+import type { ApprovalPage, ApprovalQuery, KeptApproval } from '../contract/approvals.ts';
+import type { Checkpoint, EraseRequest, Erasure, Verdict, VerifyOptions } from '../contract/integrity.ts';
+import { type Batch, LogRecord, type Page, type ReadQuery, type Receipt, type Scope } from '../contract/log.ts';
+import type { ChangeQuery, RunPage, RunQuery } from '../contract/runs.ts';
+import type { SearchPage, SearchQuery } from '../contract/search.ts';
+import type { EventLog } from '../contract/store.ts';
+import { attest } from '../integrity/attestation.ts';
 import { type ChainedRow, KeyOrder, rowHash } from '../integrity/canonical.ts';
 import { type Link, verifyChain } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { SqliteAccess } from './access.ts';
 import { CommitGroup, type CommitGroupParts, type Tip } from './commit-group.ts';
-import { transact } from './database.ts';
+import { lockFile, PRAGMAS, transact } from './database.ts';
 import { SqliteErasure } from './erasure.ts';
 import { readTip, SqliteChain } from './integrity.ts';
-import { lockFile } from './lock.ts';
 import { SqliteRevocations } from './revocations.ts';
 import { prepareRowStatements } from './rows.ts';
 import { SqliteViews } from './runs.ts';
-import { migrate, PRAGMAS } from './schema.ts';
+import { migrate } from './schema.ts';
 import { SqliteSearch } from './search.ts';
 import { SearchIndex } from './search-index.ts';
 import { Slices, sliceMs } from './slices.ts';

@@ -1,5 +1,5 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
-import type { Revocation, Revocations } from '../contract/log.ts';
+import type { Revocation, Revocations } from '../contract/revocations.ts';
 
 /** Read in one slice. */
 const PAGE = 1_000;

@@ -1,6 +1,6 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { Approval, Artifact, RunHeader, RunRows, Stage } from '../../../shared/run.ts';
-import { startKey, startsAfter } from '../../../shared/run-fold.ts';
+import { startKey, startsAfter } from '../../../shared/run-order.ts';
 
 /** Statements over the rows of runs, prepared once for a connection. */
 export function prepareRowStatements(db: DatabaseSyncInstance) {

@@ -1,14 +1,7 @@
 import type { Approval, RunHeader, RunView } from '../../../shared/run.ts';
-import { compareApprovals, compareArtifacts, compareStages } from '../../../shared/run-memory.ts';
-import type {
-  ApprovalPage,
-  ApprovalQuery,
-  ChangeQuery,
-  KeptApproval,
-  RunKey,
-  RunPage,
-  RunQuery,
-} from '../contract/log.ts';
+import { compareApprovals, compareArtifacts, compareStages } from '../../../shared/run-order.ts';
+import type { ApprovalPage, ApprovalQuery, KeptApproval } from '../contract/approvals.ts';
+import type { ChangeQuery, RunKey, RunPage, RunQuery } from '../contract/runs.ts';
 import type { RowStatements } from './rows.ts';
 import type { ChildTable, LogStatements } from './statements.ts';
 

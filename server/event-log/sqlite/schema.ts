@@ -4,20 +4,6 @@ import { attest } from '../integrity/attestation.ts';
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
 import type { AuditKeys } from '../integrity/keys.ts';
 
-/**
- * `cache_size` in KiB and `wal_autocheckpoint` in pages: the defaults (2 MB, 4 MB) are smaller than the stages of one
- * big run, whose rows would be read and checkpointed over and over. `secure_delete`: what a row said is not to lie about in
- * the file once it is gone.
- */
-export const PRAGMAS = `
-  PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = FULL;
-  PRAGMA temp_store = MEMORY;
-  PRAGMA cache_size = -65536;
-  PRAGMA wal_autocheckpoint = 4000;
-  PRAGMA secure_delete = ON;
-`;
-
 /** Of the database, and what signs. */
 type Migration = string | ((db: DatabaseSyncInstance, keys: () => AuditKeys) => void);
 

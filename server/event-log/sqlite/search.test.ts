@@ -7,7 +7,7 @@ import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite'
 import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { append, draft, eraseAt, matching, readAll, searchAll, untilIndexed } from '../conformance/kit.ts';
-import type { EventLog } from '../contract/log.ts';
+import type { EventLog } from '../contract/store.ts';
 import { openSqliteLog } from './log.ts';
 import { SearchIndex } from './search-index.ts';
 

@@ -1,5 +1,6 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
-import { LogRecord, type Projects, type SearchPage, type SearchQuery } from '../contract/log.ts';
+import { LogRecord } from '../contract/log.ts';
+import type { Projects, SearchPage, SearchQuery } from '../contract/search.ts';
 import { type Block, fieldTerm, intersect, prefixTerms, type Wanted, wordTerm } from '../search/block.ts';
 import { holdsAll, type Phrase, parseText } from '../search/tokenizer.ts';
 import { Backwards, type Source } from './newest-first.ts';

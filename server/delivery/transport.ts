@@ -1,0 +1,45 @@
+import type { Principal } from '../auth/principal.ts';
+
+/**
+ * A subscription is a cursor over the log, not a queue. A reader reads what is after its cursor, waits for its socket to
+ * drain, sends, and when there is nothing more waits for the bell. Replay and tail are one loop: there is no cut-over to
+ * get wrong, no buffer to grow, no message to lose.
+ *
+ * The rules are here, as steps; who takes them is `iterator.ts`, when it is asked for an item, and `direct.ts`, when there
+ * is something to send. Both see the same items in the same order, since neither decides anything.
+ */
+/** The other end of a subscription. */
+export interface Transport {
+  /** Who reads. Another object once a fresh token has been put in place. */
+  readonly principal: Principal;
+  /** Whether what was sent has left. */
+  readonly isDrained: boolean;
+  /** Resolves once drained, or closed. */
+  drained(): Promise<void>;
+  /** Where ready frames may be written; absent where there is no socket that takes them. */
+  readonly sink?: FrameSink | undefined;
+  /**
+   * Closes the connection in a way that brings the client back with its cursor. Absent where there is no connection:
+   * then the reader throws.
+   */
+  interrupt?: (() => void) | undefined;
+  /** Throws when the token of who reads does not count any more. Absent where a connection takes care of that. */
+  refuseLapsed?: (() => void) | undefined;
+  /** Told of each reader's beginning and end. */
+  attach(reader: Attached): void;
+  detach(reader: Attached): void;
+}
+/** Takes WebSocket frames, whole ones, while it is drained. */
+export interface FrameSink {
+  readonly isDrained: boolean;
+  write(frames: Buffer): void;
+  /** What is written between these two leaves at once. */
+  cork(): void;
+  uncork(): void;
+}
+export interface Attached {
+  /** Events between this reader and the head that it has yet to look at; 0 for one that waits. */
+  readonly lag: number;
+  /** Makes the reader look at its principal again. */
+  poke(): void;
+}

@@ -1,0 +1,60 @@
+/** How much at once, in seconds of the rate. */
+export const BURST_SECONDS = 10;
+/** A token bucket, without a timer. */
+export class Bucket {
+  readonly #perSecond: number;
+  #level: number;
+  #at = performance.now();
+
+  constructor(perSecond: number) {
+    this.#perSecond = perSecond;
+    this.#level = perSecond * BURST_SECONDS;
+  }
+
+  /** Takes so much, or nothing where there is not as much. What is more than it ever holds, a full one gives on credit. */
+  take(count: number): boolean {
+    this.#fill();
+    if (this.#level < Math.min(count, this.#perSecond * BURST_SECONDS)) return false;
+    this.#level -= count;
+    return true;
+  }
+
+  /** As good as new. */
+  get isFull(): boolean {
+    this.#fill();
+    return this.#level >= this.#perSecond * BURST_SECONDS;
+  }
+
+  #fill(): void {
+    const now = performance.now();
+    const gained = ((now - this.#at) / 1000) * this.#perSecond;
+    this.#level = Math.min(this.#perSecond * BURST_SECONDS, this.#level + gained);
+    this.#at = now;
+  }
+}
+
+/** Buckets found by a key; those that are full again are forgotten now and then. */
+export class Buckets {
+  readonly #perSecond: number;
+  readonly #byKey = new Map<string, Bucket>();
+  #sweepAt = 1000;
+
+  constructor(perSecond: number) {
+    this.#perSecond = perSecond;
+  }
+
+  take(key: string, count: number): boolean {
+    let bucket = this.#byKey.get(key);
+    if (!bucket) {
+      if (this.#byKey.size >= this.#sweepAt) this.#sweep();
+      bucket = new Bucket(this.#perSecond);
+      this.#byKey.set(key, bucket);
+    }
+    return bucket.take(count);
+  }
+
+  #sweep(): void {
+    for (const [key, bucket] of this.#byKey) if (bucket.isFull) this.#byKey.delete(key);
+    this.#sweepAt = Math.max(1000, 2 * this.#byKey.size);
+  }
+}
