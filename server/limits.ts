@@ -22,6 +22,7 @@ export const defaultLimits = {
   /** A socket with something unsent that takes nothing for so long is closed; the client comes back with its cursors. */
   stalledMs: 60_000,
 };
+
 export type Limits = typeof defaultLimits;
 
 /** Throws `INVALID_INPUT` for what is no positive number. */

@@ -41,6 +41,7 @@ const registry = {
     },
   }),
 };
+
 type Registry = typeof registry;
 
 test('[E6] an added type is inferred in types, categories, drafts and events', () => {

@@ -84,6 +84,7 @@ const full: { [T in RunEventType]: { fields: Json; required: string[] } } = {
     required: ['approvalId', 'decidedBy', 'reason'],
   },
 };
+
 const types = Object.keys(full) as RunEventType[];
 const serverSet = { actor: 'ci', recordedAt: '2026-01-01T00:00:00.000Z', seq: 7, runSeq: 1 };
 const draftOf = (type: RunEventType, more: Json = {}): Json => ({
@@ -96,6 +97,7 @@ const draftOf = (type: RunEventType, more: Json = {}): Json => ({
   ...full[type].fields,
   ...more,
 });
+
 const loggedOf = (type: RunEventType, more: Json = {}): Json => draftOf(type, { ...serverSet, ...more });
 const without = (value: Json, key: string): Json =>
   Object.fromEntries(Object.entries(value).filter(([k]) => k !== key));
@@ -110,6 +112,7 @@ function issuesOf(draft: unknown): string[] {
         return `${path}: ${message}`;
       });
 }
+
 const parsedField = (type: RunEventType, key: string, value: unknown) =>
   (RunEventDraftSchema.parse(draftOf(type, { [key]: value })) as Json)[key];
 

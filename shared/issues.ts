@@ -25,6 +25,7 @@ export function describeIssue(issue: z.core.$ZodIssue): { path: string; message:
       return { path: at.join('.'), message: 'invalid' };
   }
 }
+
 /** A key may itself be a slip of protected text: only what looks like an identifier is echoed. */
 export const safeKey = (key: string | undefined) =>
   key !== undefined && /^[A-Za-z_][\w.-]{0,63}$/.test(key) ? key : '(key)';

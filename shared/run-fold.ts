@@ -32,6 +32,7 @@ function compact<T extends object>(value: T): T {
   for (const key of Object.keys(value) as (keyof T)[]) if (value[key] !== undefined) copy[key] = value[key];
   return copy as T;
 }
+
 /** Sets a field, or takes it away: as {@link compact}, for one field of a row that is still being made. */
 function setField<T extends object, K extends keyof T>(row: T, key: K, value: T[K] | undefined): void {
   if (value !== undefined) row[key] = value;

@@ -32,6 +32,7 @@ function fold(events: readonly RunEvent[], memory = new RunMemory()): RunMemory 
   for (const event of events) foldEvent(memory, event);
   return memory;
 }
+
 const viewOf = (events: readonly RunEvent[]): RunView => fold(events).view() as RunView;
 const stageOf = (events: readonly RunEvent[], stageId = 'a') =>
   viewOf(events).stages.find((stage) => stage.stageId === stageId);
@@ -509,6 +510,7 @@ function greatest<T>(items: readonly T[], ...keys: ((item: T) => string | number
     })
     .at(-1);
 }
+
 const at = (event: RunEvent) => event.timestamp;
 const id = (event: RunEvent) => event.eventId;
 const present = (value: object) => Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined));

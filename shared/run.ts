@@ -115,6 +115,7 @@ type HeaderOrder = {
   /** Sum over stages of progress in thousandths: whole numbers add up the same in any order. */
   progressSum: number;
 };
+
 type StageOrder = {
   /** Key of the event that set the status. */
   status?: string;

@@ -10,6 +10,7 @@ export type ClientStats = {
   unsentBytes: number;
   sentBytes: number;
 };
+
 /** What `getStats()` and `server.stats` answer. */
 export type ServerStats = {
   epoch: string;

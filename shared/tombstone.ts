@@ -38,6 +38,7 @@ function envelopeOf(registry: Registry): z.ZodObject {
   const common = Object.keys(first).filter((key) => key !== 'type' && others.every((shape) => key in shape));
   return z.object({ type: keptText, ...Object.fromEntries(common.map((key) => [key, first[key] as z.ZodType])) });
 }
+
 const keptText = z.string().meta({ whenErased: 'kept' });
 
 /** `isBlank`: nothing but {@link ERASED} is left of the value. */
@@ -91,6 +92,7 @@ function erase(schema: z.core.$ZodType, value: unknown, keepsBlanks: boolean): R
   }
   return BLANK;
 }
+
 const BLANK: Rest = { value: ERASED, isBlank: true };
 
 function eraseFields(shape: Record<string, z.core.$ZodType>, value: object, keepsBlanks: boolean): Rest {

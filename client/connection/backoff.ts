@@ -3,6 +3,7 @@ export function backoffMs(attempt: number, baseMs: number, maxMs: number, random
   const fullMs = Math.min(maxMs, baseMs * 2 ** (attempt - 1));
   return Math.round(fullMs * (0.5 + random() / 2));
 }
+
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

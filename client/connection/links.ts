@@ -30,6 +30,7 @@ export function dropSeenLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
       });
     };
 }
+
 /** Events alone have a `runSeq`. */
 type Item = { type?: string; seq?: number; runSeq?: number; toSeq?: number };
 

@@ -25,6 +25,7 @@ function setUp(fetchToken: () => string | Promise<string>) {
   });
   return { tokens, source, put, refresh, renewal: new Renewal(tokens, refresh) };
 }
+
 const nowS = () => Date.now() / 1000;
 
 describe('a token of the open socket', () => {

@@ -8,6 +8,7 @@ export type RunsPage = {
   /** Set here: `createdAt` of the last run when the page was fetched. Later ones come with the next page. */
   oldest?: string | undefined;
 };
+
 export type RunsPages = InfiniteData<RunsPage, string | null>;
 /** Headers beside the pages: of runs that changed, and which of them have been asked for by `showNew`. */
 export type Overlay = { changed: ReadonlyMap<string, RunHeader>; shown: ReadonlySet<string> };
@@ -46,6 +47,7 @@ export function merge(
   const isSame = merged.every((page, index) => page === pages[index]);
   return { pages: isSame ? pages : merged, waiting: fresh.filter((run) => !shown.has(keyOf(run))) };
 }
+
 export const oldestOf = ({ oldest, runs }: RunsPage) => oldest ?? runs.at(-1)?.createdAt;
 export function withRun(pages: RunsPage[], run: RunHeader): RunsPage[] {
   const isOlder = (other: RunHeader) => other.createdAt <= run.createdAt;

@@ -12,6 +12,7 @@ export type RunFeedQuery = RunFeedScope & {
   /** Default `now`. */
   from?: 'now' | 'start' | undefined;
 };
+
 /** Two queries with the same key are the same subscription. */
 export const keyOf = ({ runId, projectId, scope, types, categories, from = 'now' }: RunFeedQuery): string =>
   JSON.stringify([runId, projectId, scope, types, categories, from]);

@@ -44,6 +44,7 @@ export type RunFeedState = {
   /** The last gap, also after it has been made up for. */
   gap: Gap | null;
 };
+
 export type Gap = Pick<Extract<StreamSignal, { type: 'stream.gap' }>, 'reason' | 'fromSeq' | 'toSeq'>;
 
 /** A folded run and the position that it is true at. */

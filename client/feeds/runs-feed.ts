@@ -14,6 +14,16 @@ import type { Frames } from './frames.ts';
 import { emptyOverlay, keyOf, merge, type Overlay, type RunsPage, type RunsPages } from './merge-runs.ts';
 import type { Gap, RunFeedPhase } from './run-feed.ts';
 
+/**
+ * A list of runs that changes in place: the pages of `run.list` in React Query's cache, and the headers that changed since
+ * (`onRunSummary` from the first page's `position`) patched into them once a frame.
+ *
+ * A fetch of another page builds on the pages as they were when it began, and so undoes patches that were made meanwhile;
+ * and it may bring runs older than a header that came before it. So while one is under way all changed headers are kept
+ * beside the pages, and `merge` puts them together whenever the list is looked at: of two headers the later `lastSeq`
+ * stands. Once nothing is under way only the runs that wait to be shown are kept.
+ */
+
 export type RunsFeedState = {
   overlay: Overlay;
   connectionState: ConnectionState;

@@ -13,6 +13,7 @@ const progress = (runId: string, value: number, more: object = {}): PublisherDra
   progress: value,
   ...more,
 });
+
 /** A draft that no server takes. */
 const wrong = (runId: string) => progress(runId, 101);
 

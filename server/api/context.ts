@@ -1,7 +1,6 @@
 import type { Principal } from '../auth/principal.ts';
 import type { Connection } from '../ws/connection.ts';
 
-/** The procedures: thin. What they promise is the contract's sections 2 and 3. */
 /** What a procedure knows of its caller: all that `createCaller` needs is a principal. */
 export type Context = {
   readonly principal: Principal;

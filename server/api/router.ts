@@ -36,6 +36,8 @@ import type { Publishing } from '../publishing/gateway.ts';
 import type { Context } from './context.ts';
 import { cursorOfRun, nextCursor, positionOf, runKeyOf } from './pagination.ts';
 
+/** The procedures: thin. What they promise is the contract's sections 2 and 3. */
+
 export type RouterOptions<R extends Registry> = {
   registry: R;
   log: EventLog;
@@ -458,6 +460,7 @@ export type AppRouter = RouterOf<RunwireEvents>;
 export type ServerRouter<R extends Registry> = Omit<RouterOf<R>, 'createCaller'> & {
   createCaller(...args: Parameters<RouterOf<R>['createCaller']>): InProcess<ReturnType<RouterOf<R>['createCaller']>>;
 };
+
 type InProcess<T> = T extends (...args: infer Input) => Promise<AsyncIterable<{ id: string; data: infer Item }>>
   ? (...args: Input) => Promise<AsyncIterable<TrackedEnvelope<Item>>>
   : T extends (...args: never) => unknown

@@ -14,6 +14,7 @@ export function mayDecide({ sub, ...principal }: Principal, approval: Approval, 
   if (approvers && !approvers.includes(sub)) return false;
   return can({ sub, ...principal }, 'decide', { requiredRole, ...(projectId === undefined ? {} : { projectId }) });
 }
+
 /**
  * A user id as its reader sees it. `requestedBy` is what a producer wrote, and `Ada@Example.org` is not to grant what
  * `ada@example.org` asked for. It only ever refuses: who may decide is a matter of the very id.
@@ -28,11 +29,13 @@ export const written = (user: string): string =>
 export function waitsFor(principal: Principal, approval: Approval): boolean {
   return mayDecide(principal, approval) && approval.decisions.every(({ decidedBy }) => decidedBy !== principal.sub);
 }
+
 /** Whether the time to decide is over: the approval's, or that of its run. */
 export function isOver({ expiresAt }: Approval, header: RunHeader | undefined, nowMs: number): boolean {
   const isRunOver = header?.status === 'completed' || header?.status === 'failed';
   return isRunOver || (expiresAt !== undefined && Date.parse(expiresAt) <= nowMs);
 }
+
 export function refusalOf(
   principal: Principal,
   projectId: string,
@@ -54,6 +57,7 @@ export function refusalOf(
   if (status === 'pending') return undefined;
   return new RunwireError('APPROVAL_ALREADY_DECIDED', `already ${status}`, { outcome: outcomeOf(approval) });
 }
+
 /** Without comments and reasons, which are for those who read the run. */
 export function outcomeOf({ status, decisions }: Approval): DecidedOutcome | undefined {
   if (status === 'pending') return undefined;

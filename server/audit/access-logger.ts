@@ -166,6 +166,7 @@ export function aboutOf(input: unknown): { projectId?: string; runId?: string; i
     isResumed: typeof lastEventId === 'string',
   };
 }
+
 const scopeId = field.scopeId();
 const isId = (value: unknown): value is string => typeof value === 'string' && scopeId.safeParse(value).success;
 

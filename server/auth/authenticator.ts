@@ -30,5 +30,6 @@ export function authenticatorOf<R extends Registry>(options: RunServerOptions<R>
     path: 'authSecret',
   });
 }
+
 /** How often the log is told of one and the same claim of tokens. */
 export const CLAIM_INTERVAL_MS = 60000;

@@ -19,6 +19,7 @@ export const lapseText: Record<Lapse, string> = {
   expired: 'the token has expired',
   revoked: 'the token has been revoked',
 };
+
 export const lapseError = (lapse: Lapse): RunwireError => new RunwireError('UNAUTHENTICATED', lapseText[lapse]);
 
 export type CredentialsOptions = {

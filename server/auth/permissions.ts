@@ -26,15 +26,18 @@ export function can(principal: Principal, action: Action, resource: Resource = {
   if (!principal.roles.some((role) => sufficient.includes(role))) return false;
   return projectId === undefined || principal.projects.includes(everyProject) || principal.projects.includes(projectId);
 }
+
 /** Whether one has every project that the other has; what has not said who it is may have any. */
 export function coversProjects({ projects }: Principal, other: Principal | undefined): boolean {
   return projects.includes(everyProject) || (other?.projects.every((id) => projects.includes(id)) ?? false);
 }
+
 /** The projects on which a principal may do something. */
 export function projectsFor(principal: Principal, action: Action): readonly string[] | 'all' {
   if (!can(principal, action)) return [];
   return principal.projects.includes(everyProject) ? 'all' : [...new Set(principal.projects)];
 }
+
 /**
  * The projects to look for something in that a principal may read, be it one that is named; undefined for all. What is
  * not looked for in others takes as long there as where there is nothing.
@@ -44,11 +47,13 @@ export function readableAmong(principal: Principal, projectId: string | undefine
   const projects = projectsFor(principal, 'read');
   return projects === 'all' ? undefined : projects;
 }
+
 /** Equal for principals who may read the same. */
 export function readKey(principal: Principal): string {
   if (!can(principal, 'read')) return '';
   return JSON.stringify(principal.projects.includes(everyProject) ? everyProject : [...principal.projects].sort());
 }
+
 /** Throws `FORBIDDEN` where {@link can} says no. */
 export function demand(principal: Principal, action: Action, resource: { projectId?: string } = {}): void {
   if (!can(principal, action, resource)) throw new RunwireError('FORBIDDEN', `not allowed: ${action}`);

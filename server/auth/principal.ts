@@ -14,6 +14,7 @@ export type Principal = {
   /** Unix ms; absent for what never expires, as a principal that server code made itself. */
   expiresAtMs?: number | undefined;
 };
+
 /** Turns a token into a principal; throws `UNAUTHENTICATED`, or `UNAVAILABLE` where it cannot tell now. */
 export type Authenticate = (token: string) => Promise<Principal>;
 /** As a resource, what only `projects: ['*']` covers. */

@@ -23,6 +23,7 @@ export type TokenChecks = {
   /** Told which claim of a token, whose signature is good, is missing or is not as it has to be. */
   onBadClaim?: ((claim: string) => void) | undefined;
 };
+
 export type TokenOptions = TokenChecks & { secret: string };
 export type Claims = {
   sub: string;

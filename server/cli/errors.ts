@@ -10,6 +10,7 @@ export function refusalOf(error: unknown): RunwireError {
   const { message, data } = error as { message: string; data?: { runwireCode?: RunwireError['code'] } | null };
   return new RunwireError(data?.runwireCode ?? 'INTERNAL', message);
 }
+
 /** An error in one line, without a stack; those of the table with their code. */
 export function describeError(error: unknown): string {
   if (error instanceof RunwireError) return `${error.code}: ${error.message}`;

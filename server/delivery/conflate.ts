@@ -24,6 +24,7 @@ export function conflated(records: LogRecord[]): LogRecord[] {
   }
   return kept.reverse();
 }
+
 export const stageKey = ({ projectId, runId }: LogRecord, { stageId }: StageEvent) =>
   `${projectId} ${runId} ${stageId}`;
 /** The events that say first that an attempt of a stage is on. */
@@ -38,6 +39,7 @@ export function beginningsOf(records: LogRecord[]): ReadonlySet<StageEvent> {
   }
   return new Set(earliest.values());
 }
+
 export function supersedes(later: StageEvent, earlier: StageEvent): boolean {
   return (
     (later.attempt ?? 1) >= (earlier.attempt ?? 1) &&

@@ -87,6 +87,7 @@ async function upTo(reader: AsyncIterator<Tracked<RunEvent>>, passes: (item: Ite
   while (!passes(items.at(-1) as Item));
   return items;
 }
+
 const seqs = (items: Item[]) => items.flatMap((item) => (isSignal(item) ? [] : [item.seq]));
 const upwards = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 

@@ -131,6 +131,7 @@ async function setUp({ quietMs }: { quietMs?: number } = {}) {
   };
   return { log, delivery, append, subscribe, waiting };
 }
+
 const upwards = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
 test('[D15] frames are whole for payloads of every size, in whatever characters', () => {

@@ -5,5 +5,6 @@ export interface Message {
   readonly event: object;
   readonly json: string;
 }
+
 export const messageOf = (event: StreamSignal): Message => ({ event, json: JSON.stringify(event) });
 export const liveAt = (seq: number): Message => messageOf({ type: 'stream.live', seq });

@@ -11,6 +11,15 @@ import type { Transport } from './transport.ts';
 import type { Filter, Waiting } from './waiting.ts';
 import { bellKey, type Wake } from './waiting.ts';
 
+/**
+ * A subscription is a cursor over the log, not a queue. A reader reads what is after its cursor, waits for its socket to
+ * drain, sends, and when there is nothing more waits for the bell. Replay and tail are one loop: there is no cut-over to
+ * get wrong, no buffer to grow, no message to lose.
+ *
+ * The rules are here, as steps; who takes them is `iterator.ts`, when it is asked for an item, and `direct.ts`, when there
+ * is something to send. Both see the same items in the same order, since neither decides anything.
+ */
+
 /** Where a subscription begins. `lastEventId` overrides `from`. */
 export type Start = { from: 'now' | 'start'; lastEventId?: string | undefined };
 

@@ -1,13 +1,5 @@
 import type { Principal } from '../auth/principal.ts';
 
-/**
- * A subscription is a cursor over the log, not a queue. A reader reads what is after its cursor, waits for its socket to
- * drain, sends, and when there is nothing more waits for the bell. Replay and tail are one loop: there is no cut-over to
- * get wrong, no buffer to grow, no message to lose.
- *
- * The rules are here, as steps; who takes them is `iterator.ts`, when it is asked for an item, and `direct.ts`, when there
- * is something to send. Both see the same items in the same order, since neither decides anything.
- */
 /** The other end of a subscription. */
 export interface Transport {
   /** Who reads. Another object once a fresh token has been put in place. */
@@ -29,6 +21,7 @@ export interface Transport {
   attach(reader: Attached): void;
   detach(reader: Attached): void;
 }
+
 /** Takes WebSocket frames, whole ones, while it is drained. */
 export interface FrameSink {
   readonly isDrained: boolean;
@@ -37,6 +30,7 @@ export interface FrameSink {
   cork(): void;
   uncork(): void;
 }
+
 export interface Attached {
   /** Events between this reader and the head that it has yet to look at; 0 for one that waits. */
   readonly lag: number;

@@ -8,6 +8,7 @@ export interface Waiting {
   /** By the rights that it goes by: each look at the log for what is not the caller's would cost as much as one for what is. */
   maySee(record: LogRecord): boolean;
 }
+
 /**
  * What readers that wait under the same key of the bell may have in common: those of the same `key` are sent the same
  * records, all that are `accepted`.
@@ -37,6 +38,7 @@ export const bellKey = {
   /** Is never rung. */
   nothing: 'nothing',
 };
+
 export type Waiter = {
   readonly key: string;
   readonly reader: Waiting;

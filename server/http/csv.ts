@@ -17,6 +17,7 @@ const columns: Record<string, (event: Fields) => unknown> = {
   message: ({ message, reason, comment, summary }) => message ?? reason ?? comment ?? summary,
   error: ({ error }) => (error as Fields | undefined)?.message,
 };
+
 function own(name: string): [string, (event: Fields) => unknown] {
   return [name, (event) => event[name]];
 }
@@ -36,4 +37,5 @@ function cellOf(value: unknown): string {
   const text = /^\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(text) ? quoted(text) : text;
 }
+
 const quoted = (text: string): string => `"${text.replaceAll('"', '""')}"`;

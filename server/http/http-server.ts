@@ -35,6 +35,7 @@ export function attachTo(server: Server, own: Handler, upgrade: Upgrade): () => 
     server.off('upgrade', refuseUnheard);
   };
 }
+
 export type Handler = (request: IncomingMessage, response: ServerResponse) => boolean;
 export const WS_PATH = '/ws';
 /** Longer HTTP answers than this are cut off at the end: SSE streams never finish by themselves. */

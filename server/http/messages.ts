@@ -94,6 +94,7 @@ export function queryOf(request: IncomingMessage): URLSearchParams {
   const at = (request.url ?? '').indexOf('?');
   return new URLSearchParams(at < 0 ? '' : (request.url ?? '').slice(at + 1));
 }
+
 export const noSuchPath = (): RunwireError => new RunwireError('NOT_FOUND', 'no such path');
 export type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 export const notFound: Route = () => {

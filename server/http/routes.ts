@@ -249,6 +249,7 @@ function actionOf(path: string): string | undefined {
   if (path.startsWith('/trpc/')) return 'connect';
   return actions[path];
 }
+
 const actions: Record<string, string> = {
   '/api/v1/events': 'event.publish',
   '/api/v1/export': 'event.export',

@@ -69,6 +69,7 @@ function sendFile(root: string, path: string, request: IncomingMessage, response
     response.once('close', () => resolve());
   });
 }
+
 /** The app, where it has been built. */
 export function openApp(): Route {
   const folder = ['../../app', '../../dist/app']

@@ -25,6 +25,7 @@ function guarded(fields: object, policy: PhiPolicy = 'reject', options?: PhiOpti
     return `${path}: ${message}`;
   }
 }
+
 const message = (text: string, policy: PhiPolicy = 'reject') => guarded({ message: text }, policy);
 const refused = (path: string, kind: string, rule: string) =>
   `${path}: looks like protected information: ${kind} (${rule})`;

@@ -22,6 +22,7 @@ export type PhiOptions = {
    */
   patterns?: readonly PhiPattern[] | undefined;
 };
+
 export type PhiPattern = { kind: string; shape: string };
 
 /** What a field may be held to. */
@@ -34,6 +35,7 @@ const fields = new Map<string, Field>([
   ...of('user', 'audience approvers createdBy requestedBy decidedBy actor'),
   ...of('uri', 'uri'),
 ]);
+
 function of(field: Field, names: string): [string, Field][] {
   return names.split(' ').map((name) => [name, field]);
 }

@@ -10,6 +10,11 @@ import type { EventLog } from '../event-log/contract/store.ts';
 import type { Guard, PhiPolicy } from '../phi/policy.ts';
 import { isRefused } from '../phi/policy.ts';
 
+/**
+ * The only way into the log. `publish` validates, asks the guard, appends, then notifies observers. Observers see events
+ * that are already durable; readers that were not connected find them in the log.
+ */
+
 /** Issues that one answer names; more of the same help nobody. */
 const ISSUE_LIMIT = 100;
 

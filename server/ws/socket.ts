@@ -9,6 +9,7 @@ export interface SocketOwner {
   sending(): void;
   closed(): void;
 }
+
 export class DirectWebSocket extends WebSocket {
   /** Told before any listener. Listeners of its own would cost every idle socket a few hundred bytes. */
   owner: SocketOwner | undefined;

@@ -33,18 +33,21 @@ const check = (
     <path d="M5 8.3l2.1 2.1L11.1 6" {...cut} />
   </>
 );
+
 const cross = (
   <>
     {disc}
     <path d="M5.7 5.7l4.6 4.6M10.3 5.7l-4.6 4.6" {...cut} />
   </>
 );
+
 const slashed = (
   <>
     {ring}
     <path d="M4 12L12 4" stroke="currentColor" strokeWidth="1.6" />
   </>
 );
+
 const dash = <path d="M3.5 8h9" stroke="currentColor" strokeWidth="1.8" strokeLinecap="round" />;
 
 /** Each a shape of its own, so that colour tells nothing that the shape does not. */

@@ -17,6 +17,7 @@ function luminance(color: string): number {
   });
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
+
 function contrast(a: string, b: string): number {
   const [high, low] = [luminance(a), luminance(b)].sort((one, other) => other - one) as [number, number];
   return (high + 0.05) / (low + 0.05);
@@ -34,6 +35,7 @@ const texts: [string, string][] = [
   ['soft', 'accent-soft'],
   ['page', 'accent'],
 ];
+
 /** What must be told apart, but is not read. */
 const shapes: [string, string][] = [
   ...['edge', 'focus'].flatMap((shape) => grounds.map((on): [string, string] => [shape, on])),

@@ -122,6 +122,7 @@ export function arbitraryDraft(): fc.Arbitrary<Draft> {
 export function draft(type: RunEvent['type'], fields: { [key: string]: unknown } = {}): Draft {
   return { type, projectId: 'p', runId: 'r', timestamp: instant(0), eventId: randomUUID(), ...fields };
 }
+
 export const created = (fields: { [key: string]: unknown } = {}) => draft('run.created', { name: 'n', ...fields });
 export const started = (fields: { [key: string]: unknown } = {}) => draft('run.started', fields);
 

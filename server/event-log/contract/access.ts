@@ -17,6 +17,7 @@ export type AccessEntry = {
   detail?: string;
   count: number;
 };
+
 export type AccessQuery = {
   /** Only entries about these; `all` also those about none. */
   projects: Projects;
@@ -33,6 +34,7 @@ export type AccessQuery = {
   limit: number;
   signal?: AbortSignal | undefined;
 };
+
 /** Newest first; `next` as for {@link SearchPage}. */
 export type AccessPage = { entries: AccessEntry[]; next?: number };
 /**

@@ -8,6 +8,7 @@ export type KeptApproval = {
   isRunOver: boolean;
   approval: Approval;
 };
+
 export type ApprovalQuery = {
   /** Only projects for which this holds. */
   canRead: (projectId: string) => boolean;
@@ -18,5 +19,6 @@ export type ApprovalQuery = {
   /** Stops the search between two slices. */
   signal?: AbortSignal | undefined;
 };
+
 /** `next` is there when there is more. */
 export type ApprovalPage = { approvals: KeptApproval[]; next?: number };

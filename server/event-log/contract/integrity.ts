@@ -16,6 +16,7 @@ export type VerifyOptions = {
   /** Rejects with its reason. */
   signal?: AbortSignal | undefined;
 };
+
 export type EraseRequest = {
   seq: number;
   by: string;
@@ -25,6 +26,7 @@ export type EraseRequest = {
   /** Makes of a logged event what is to stand in its place. */
   tombstone: (event: object) => object;
 };
+
 export type Signed = { keyId: string; signature: string };
 /** That the row at `seq` had this hash, and with it that everything before it was as it was. Made to be kept elsewhere. */
 export type Checkpoint = Signed & {

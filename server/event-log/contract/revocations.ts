@@ -7,6 +7,7 @@ export type Revocation = {
   /** When everything that it concerns has expired anyway. Absent where nobody knows: then it is kept for good. */
   untilMs?: number | undefined;
 };
+
 /** Which tokens have been revoked. Few, and asked of at every call: whoever uses it keeps them in memory. */
 export interface Revocations {
   all(): Promise<Revocation[]>;

@@ -19,6 +19,7 @@ export type RunQuery = {
   /** Key of the last run of the page before. */
   after?: RunKey | undefined;
 };
+
 export type RunKey = { createdAt: string; rowId: number };
 export type ChangeQuery = { after: number; projectId?: string | undefined; limit: number };
 export type RunPage = {

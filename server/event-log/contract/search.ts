@@ -20,6 +20,7 @@ export type SearchQuery = {
   /** Stops the search between two slices. */
   signal?: AbortSignal | undefined;
 };
+
 /**
  * Newest first. Without `next`, there is nothing more. With it, there may be: a page ends short of its limit, even
  * empty, where much was looked through and little found.

@@ -25,6 +25,7 @@ export function wordTerm(word: string): string {
   if (isUuid(word)) return UUID + word;
   return word.length > TERM_CHARS ? word.slice(0, TERM_CHARS).replace(/[\ud800-\udbff]$/, '') : word;
 }
+
 /** Where the words that begin so are. */
 export const prefixTerms = (word: string): string[] =>
   word.length < UUID_PREFIX ? [wordTerm(word)] : [wordTerm(word), UUID + word];
@@ -189,6 +190,7 @@ function encodePlaces(places: readonly number[], count: number): string {
   const having = new Set(places);
   return `-${digits(Array.from({ length: count }, (_, place) => place).filter((place) => !having.has(place)))}`;
 }
+
 function digits(places: readonly number[]): string {
   let text = '';
   for (const place of places) text += digitsOf[place];
@@ -205,6 +207,7 @@ function decodePlaces(text: string, from: number, to: number, count: number): nu
   const lacking = new Set(places);
   return Array.from({ length: count }, (_, place) => place).filter((place) => !lacking.has(place));
 }
+
 function digitAt(text: string, at: number): number {
   const code = text.charCodeAt(at);
   return code < 0x3a ? code - 0x30 : code - 0x57;

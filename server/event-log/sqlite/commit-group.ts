@@ -194,4 +194,5 @@ function usersOf(draft: ReadyDraft & { approvers?: string[] }, header: RunHeader
   if (createdBy !== undefined) users.add(createdBy);
   return [...users];
 }
+
 const NOBODY: readonly string[] = [];

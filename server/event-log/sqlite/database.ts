@@ -18,6 +18,7 @@ export function transact(db: DatabaseSyncInstance, synchronous: 'FULL' | 'NORMAL
     db.exec('PRAGMA synchronous = FULL');
   }
 }
+
 /**
  * `cache_size` in KiB and `wal_autocheckpoint` in pages: the defaults (2 MB, 4 MB) are smaller than the stages of one
  * big run, whose rows would be read and checkpointed over and over. `secure_delete`: what a row said is not to lie about in

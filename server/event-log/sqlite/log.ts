@@ -58,6 +58,7 @@ export type SqliteOptions = {
   /** Told that the last row is not the one that was logged last. */
   onDamage?: (damage: { seq: number }) => void;
 };
+
 export type Commit = { events: number; ms: number };
 
 type Pending = { batch: Batch; resolve: (receipts: Receipt[]) => void; reject: (error: unknown) => void };

@@ -34,6 +34,7 @@ export function prepareRowStatements(db: DatabaseSyncInstance) {
     ),
   };
 }
+
 export type RowStatements = ReturnType<typeof prepareRowStatements>;
 
 const parsed = <T>(row: object | undefined): T | undefined =>

@@ -37,6 +37,7 @@ type EventRow = {
   actor: string;
   payload: string;
 };
+
 type Key = { seq: number; type: string; actor: string };
 
 /** Where candidates come from. */

@@ -91,4 +91,5 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     trimUsers: db.prepare('DELETE FROM event_users WHERE seq BETWEEN ? AND ?'),
   };
 }
+
 export type LogStatements = ReturnType<typeof prepareStatements>;

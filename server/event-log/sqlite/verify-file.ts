@@ -15,6 +15,7 @@ export type FileOptions = Omit<ChainOptions, 'keys' | 'head'> & {
   /** Called with what is known before the rows are read; a throw is the outcome. */
   check?: (log: { epoch: string; keys: AuditKeys | undefined }) => void;
 };
+
 /**
  * Verifies a database file by itself, and writes nothing: with a server running or without. Throws `INVALID_INPUT`,
  * `UNAVAILABLE` for a file that is not a log of this release.

@@ -14,6 +14,7 @@ const steps = [
   ...[1, 2, 3, 6, 12].map((hours) => hours * HOUR),
   ...[1, 2, 7, 14, 30, 90, 180, 365, 1_000, 5_000, 10_000].map((days) => days * DAY),
 ];
+
 /** A run that has just begun does not fill the axis with its first second. */
 const LEAST_SPAN_MS = 5 * SECOND;
 const TICK_PX = 96;

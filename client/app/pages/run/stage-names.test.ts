@@ -14,11 +14,13 @@ const stageOf = (name: string) => {
     },
   } as Stage;
 };
+
 const looksFor = (find: () => string, name: string) => {
   looks = 0;
   expect(find()).toBe(name);
   return looks;
 };
+
 const many = Array.from({ length: 1_000 }, (_, index) => stageOf(`Stage ${index}`));
 
 test('[U5] names are found wherever a stage has moved to, and all stages gone through only then', () => {
