@@ -7,7 +7,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { DatabaseSync } from '@photostructure/sqlite';
 import pino from 'pino';
-import { AccessRecorder } from '../server/audit/access-logger.ts';
+import { AccessLogger } from '../server/audit/access-logger.ts';
 import type { Principal } from '../server/auth/principal.ts';
 import type { ReadyDraft } from '../server/event-log/contract/log.ts';
 import type { SearchQuery } from '../server/event-log/contract/search.ts';
@@ -124,7 +124,7 @@ for (const format of ['ndjson', 'csv']) {
   );
 }
 
-const recorder = new AccessRecorder({ log, logger: pino({ level: 'silent' }), isRefused: () => false });
+const recorder = new AccessLogger({ log, logger: pino({ level: 'silent' }), isRefused: () => false });
 const record = (at: number) =>
   recorder.record({
     principal,

@@ -25,6 +25,6 @@ export {
   createConnection,
   type WebSocketClass,
 } from './connection/connection.ts';
-export { dropSeenLink } from './connection/links.ts';
+export { dedupeLink as dropSeenLink } from './connection/links.ts';
 export type { ConnectionState, ConnectionStatus, PacerOptions } from './connection/reconnect.ts';
 export type { TokenSource } from './connection/token-cache.ts';

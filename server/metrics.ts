@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { AccessRecorder } from './audit/access-logger.ts';
+import type { AccessLogger } from './audit/access-logger.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import type { EventLog } from './event-log/contract/store.ts';
 import type { EventBus } from './publishing/bus.ts';
@@ -16,7 +16,7 @@ export type MetricsOptions = {
   bus: EventBus<any>;
   delivery: Delivery;
   connections: Connections;
-  access: Pick<AccessRecorder, 'failures'>;
+  access: Pick<AccessLogger, 'failures'>;
 };
 
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];

@@ -1,7 +1,7 @@
 /** How much at once, in seconds of the rate. */
 export const BURST_SECONDS = 10;
 /** A token bucket, without a timer. */
-export class Bucket {
+export class TokenBucket {
   readonly #perSecond: number;
   #level: number;
   #at = performance.now();
@@ -34,9 +34,9 @@ export class Bucket {
 }
 
 /** Buckets found by a key; those that are full again are forgotten now and then. */
-export class Buckets {
+export class TokenBuckets {
   readonly #perSecond: number;
-  readonly #byKey = new Map<string, Bucket>();
+  readonly #byKey = new Map<string, TokenBucket>();
   #sweepAt = 1000;
 
   constructor(perSecond: number) {
@@ -47,7 +47,7 @@ export class Buckets {
     let bucket = this.#byKey.get(key);
     if (!bucket) {
       if (this.#byKey.size >= this.#sweepAt) this.#sweep();
-      bucket = new Bucket(this.#perSecond);
+      bucket = new TokenBucket(this.#perSecond);
       this.#byKey.set(key, bucket);
     }
     return bucket.take(count);

@@ -10,14 +10,14 @@ import { tombstoneOf } from '../shared/tombstone.ts';
 import { createRouter, type ServerRouter } from './api/router.ts';
 import { Approvals } from './approvals/approvals.ts';
 import { ApprovalExpiry } from './approvals/expiry.ts';
-import { AccessRecorder } from './audit/access-logger.ts';
+import { AccessLogger } from './audit/access-logger.ts';
 import { Audit } from './audit/audit.ts';
 import { authenticatorOf } from './auth/authenticator.ts';
 import { Credentials } from './auth/credentials.ts';
 import { coversProjects } from './auth/permissions.ts';
 import type { Authenticate, Principal } from './auth/principal.ts';
 import { Delivery } from './delivery/delivery.ts';
-import { Streams } from './delivery/streams.ts';
+import { SocketlessTransports } from './delivery/streams.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/contract/store.ts';
 import { databasePath } from './event-log/database-url.ts';
@@ -32,7 +32,7 @@ import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
 import { type Guard, isRefused, type PhiPolicy } from './phi/policy.ts';
 import { RunEventBroadcaster } from './publishing/broadcaster.ts';
 import { EventBus } from './publishing/bus.ts';
-import { Publishing } from './publishing/gateway.ts';
+import { PublishGateway } from './publishing/gateway.ts';
 import { Rates } from './stats.ts';
 import { Connections } from './ws/connections.ts';
 import { createSockets } from './ws/upgrade.ts';
@@ -145,7 +145,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     await log.close();
     throw error;
   });
-  const lapseOf = (principal: Principal) => credentials.lapseOf(principal);
+  const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
   const bus = new EventBus({
     registry,
     log,
@@ -163,9 +163,14 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
   const audit = new Audit({ log, bus, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
-  const access = new AccessRecorder({ log, logger, isRefused: (id) => isRefused(guard, id) });
-  const connections = new Connections({ heartbeatMs, isDirect: options.delivery !== 'iterator', limits, lapseOf });
-  const streams = new Streams(lapseOf);
+  const access = new AccessLogger({ log, logger, isRefused: (id) => isRefused(guard, id) });
+  const connections = new Connections({
+    heartbeatMs,
+    isDirect: options.delivery !== 'iterator',
+    limits,
+    invalidReasonOf,
+  });
+  const streams = new SocketlessTransports(invalidReasonOf);
   credentials.onRevoked(() => {
     connections.review();
     streams.review();
@@ -194,7 +199,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     };
   };
 
-  const publishing = new Publishing(bus, limits);
+  const publishing = new PublishGateway(bus, limits);
   const router = createRouter({
     registry,
     log,

@@ -69,7 +69,7 @@ export const runwireEvents = {
     fold: foldStage,
     fields: {
       stageId: field.id(),
-      name: field.whenErased('blanked', field.name()).optional(),
+      name: field.onErase('blanked', field.name()).optional(),
       attempt: attempt.optional(),
     },
   }),
@@ -81,7 +81,7 @@ export const runwireEvents = {
     fields: {
       stageId: field.id(),
       progress: z.number().min(0).max(100).optional(),
-      message: field.whenErased('blanked', field.message()).optional(),
+      message: field.onErase('blanked', field.message()).optional(),
       done: amount.optional(),
       total: amount.optional(),
       attempt: attempt.optional(),
@@ -142,7 +142,7 @@ export const runwireEvents = {
       requestedBy: field.id().optional(),
       approvers: z.array(field.id()).max(100).optional(),
       requiredApprovals: z.int().positive().max(100).optional(),
-      requiredRole: field.whenErased('kept', field.name()).optional(),
+      requiredRole: field.onErase('kept', field.name()).optional(),
       expiresAt: field.instant().optional(),
       evidence: z.array(field.id()).max(100).optional(),
       authority: z.enum(['runwire', 'producer']).optional(),

@@ -20,22 +20,22 @@ const bounded = (min: number, max: number, isAllowed: (text: string) => boolean,
  * Says what becomes of a field when its event is erased (`tombstone.ts`): `kept` is for what other events and the rules go
  * by, `blanked` for an optional text whose being there makes a difference to the fold. Any other text goes.
  */
-export const whenErased = <S extends z.ZodType>(what: 'kept' | 'blanked', schema: S): S =>
-  schema.meta({ whenErased: what }) as S;
+export const onErase = <S extends z.ZodType>(what: 'kept' | 'blanked', schema: S): S =>
+  schema.meta({ onErase: what }) as S;
 
 /** Text of `min` (default 1) to `max` UTF-16 code units. */
 export const text = (max: number, min = 1) => bounded(min, max, isStorable, 'must have no NUL and no lone surrogate');
 
 /** `projectId` and `runId`: 1–200 printable ASCII characters without blanks. */
 export const scopeId = () =>
-  whenErased(
+  onErase(
     'kept',
     z.string().regex(/^[\x21-\x7e]{1,200}$/, { error: 'must be 1 to 200 printable ASCII characters without blanks' }),
   );
 
 /** Ids that producers choose inside a run, and user ids: text of 1–200 characters without control characters. */
 export const id = () =>
-  whenErased(
+  onErase(
     'kept',
     bounded(1, 200, (value) => isStorable(value) && !/\p{Cc}/u.test(value), 'must have no control characters'),
   );
@@ -86,7 +86,7 @@ const NORMALIZED = /^(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[0
 
 /** Any instant with a zone; parsed to ISO 8601 UTC with milliseconds, so that text order is time order. */
 export const instant = () =>
-  whenErased(
+  onErase(
     'kept',
     z.string().check((payload) => {
       const normalized = payload.value.length > 64 ? undefined : normalizeInstant(payload.value);

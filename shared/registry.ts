@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import * as field from './fields.ts';
 import type { RunRows } from './run.ts';
-import { settleRun, touchRun } from './run-fold.ts';
+import { beginFold, finishFold } from './run-fold.ts';
 
 /**
  * The machinery of event types. An event type is one call of {@link defineEvent}; a registry is a plain object of
@@ -135,8 +135,8 @@ export function categoriesOf<R extends Registry>(registry: R): { [C in CategoryO
 export function foldOf<R extends Registry>(registry: R): (rows: RunRows, event: EventOf<R>) => void {
   return (rows, event) => {
     const envelope = event as unknown as LoggedEnvelope;
-    touchRun(rows, envelope);
+    beginFold(rows, envelope);
     registry[envelope.type]?.fold?.(rows, event as never);
-    settleRun(rows);
+    finishFold(rows);
   };
 }

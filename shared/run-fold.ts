@@ -41,9 +41,9 @@ function setField<T extends object, K extends keyof T>(row: T, key: K, value: T[
 
 /**
  * Makes the header of a run at its first event, and moves `lastSeq` on. What folds the rest of the event, up to
- * {@link settleRun}, changes the header in place: copies for each step would be most of what an event costs.
+ * {@link finishFold}, changes the header in place: copies for each step would be most of what an event costs.
  */
-export function touchRun(rows: RunRows, event: Envelope): void {
+export function beginFold(rows: RunRows, event: Envelope): void {
   const header = rows.ownHeader();
   if (!header) {
     rows.putHeader({
@@ -67,7 +67,7 @@ export function touchRun(rows: RunRows, event: Envelope): void {
 }
 
 /** Works out what follows from the rest of the header. */
-export function settleRun(rows: RunRows): void {
+export function finishFold(rows: RunRows): void {
   const header = required(rows.header());
   const { order, counts } = header;
   const startedAt = order.started ?? order.active;

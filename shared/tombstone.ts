@@ -5,7 +5,7 @@ import type { Registry } from './registry.ts';
  * What is left of an event whose text is erased: a logged event of its type that readers, folds and handlers can live with.
  *
  * What is text is told by the schemas, so that it is also known of the types that users define: every string is, but what
- * says by `whenErased` that it is an id, an instant or the like. Numbers, booleans and enumerations stay: folds go by them.
+ * says by `onErase` that it is an id, an instant or the like. Numbers, booleans and enumerations stay: folds go by them.
  */
 
 /** Stands where there has to be text. */
@@ -39,7 +39,7 @@ function envelopeOf(registry: Registry): z.ZodObject {
   return z.object({ type: keptText, ...Object.fromEntries(common.map((key) => [key, first[key] as z.ZodType])) });
 }
 
-const keptText = z.string().meta({ whenErased: 'kept' });
+const keptText = z.string().meta({ onErase: 'kept' });
 
 /** `isBlank`: nothing but {@link ERASED} is left of the value. */
 type Rest = { value: unknown; isBlank: boolean };
@@ -59,9 +59,9 @@ type Definition = {
 
 function erase(schema: z.core.$ZodType, value: unknown, keepsBlanks: boolean): Rest {
   const definition = schema._zod.def as unknown as Definition;
-  const { whenErased } = z.globalRegistry.get(schema) ?? {};
-  if (whenErased === 'kept' || value === null) return { value, isBlank: false };
-  if (whenErased === 'blanked') return { value: ERASED, isBlank: false };
+  const { onErase } = z.globalRegistry.get(schema) ?? {};
+  if (onErase === 'kept' || value === null) return { value, isBlank: false };
+  if (onErase === 'blanked') return { value: ERASED, isBlank: false };
   const inner = innerOf(definition, value);
   if (inner) return erase(inner, value, keepsBlanks);
   switch (definition.type) {

@@ -2,11 +2,11 @@ import { createWSClient, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { RunwireError } from '../../shared/errors.ts';
 import { closeCodes } from '../../shared/protocol.ts';
-import { addressesOf } from './endpoints.ts';
+import { endpointsOf } from './endpoints.ts';
 import { linksOver, refreshOver } from './links.ts';
-import { type ConnectionStatus, Pacer, type PacerOptions } from './reconnect.ts';
+import { type ConnectionStatus, type PacerOptions, ReconnectPolicy } from './reconnect.ts';
 import { TokenCache, type TokenSource } from './token-cache.ts';
-import { Renewal } from './token-renewal.ts';
+import { TokenRenewal } from './token-renewal.ts';
 
 /** That of the platform, or of `ws`, whose types differ in what does not matter here. */
 export type WebSocketClass = new (url: string | URL) => { readonly readyState: number; close(code?: number): void };
@@ -50,14 +50,14 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
       path: 'WebSocket',
     });
   }
-  const addresses = addressesOf(options.url);
+  const addresses = endpointsOf(options.url);
   const tokens = new TokenCache(options.token);
-  const pacer = new Pacer(options);
+  const pacer = new ReconnectPolicy(options);
   let isClosed = false;
-  let current: InstanceType<typeof Watched> | undefined;
+  let current: InstanceType<typeof WatchedSocket> | undefined;
 
   /** Tells the pacer what becomes of each socket. */
-  class Watched extends Base {
+  class WatchedSocket extends Base {
     #isReleased = false;
     #isAbandoned = false;
     #loss: RunwireError | undefined;
@@ -92,8 +92,8 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
         if (code === closeCodes.unauthenticated || code === closeCodes.revoked) tokens.forget();
         if (isClosed) return;
         if (this.#isReleased) {
-          if (current === undefined) pacer.released();
-        } else pacer.lost(this.#loss ?? lossOf(code, reason), code);
+          if (current === undefined) pacer.onReleased();
+        } else pacer.onLost(this.#loss ?? lossOf(code, reason), code);
       });
     }
 
@@ -159,24 +159,24 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
       stopWatching ??= watchPage(onReturn);
       await ended(current); // What it says at its end decides when the next one may be opened.
       for (;;) {
-        await pacer.turn();
+        await pacer.waitForTurn();
         if (isClosed) throw new Error('the connection has been closed');
         try {
           await tokens.get();
           return addresses.webSocket;
         } catch (error) {
-          pacer.lost(error instanceof Error ? error : new Error('no token could be fetched'));
+          pacer.onLost(error instanceof Error ? error : new Error('no token could be fetched'));
         }
       }
     },
     retryDelayMs: () => 0,
     ...(options.token === undefined ? {} : { connectionParams: async () => ({ token: (await tokens.get()) ?? '' }) }),
-    WebSocket: Watched as unknown as typeof WebSocket,
+    WebSocket: WatchedSocket as unknown as typeof WebSocket,
     lazy: { enabled: true, closeMs: idleMs },
     keepAlive: { enabled: true, intervalMs: heartbeatMs, pongTimeoutMs: heartbeatMs },
   });
 
-  const renewal = new Renewal(tokens, refreshOver<R>(socket));
+  const renewal = new TokenRenewal(tokens, refreshOver<R>(socket));
 
   const reconnect = () => {
     pacer.retry();

@@ -8,7 +8,7 @@ import type { TokenCache } from './token-cache.ts';
 /**
  * Drops an event whose `seq` has been seen: a socket that is closing may still deliver what its successor brings again.
  */
-export function dropSeenLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
+export function dedupeLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
   return () =>
     ({ next, op }) => {
       if (op.type !== 'subscription') return next(op);
@@ -38,7 +38,7 @@ type Item = { type?: string; seq?: number; runSeq?: number; toSeq?: number };
  * The stock client fails a subscription, and forgets it, whose socket closes between its opening and the request. It is
  * asked for again; when a socket is opened, the pacer decides. An error that the server sent ends it.
  */
-function askAgainLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPCLink<R> {
+function resubscribeLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPCLink<R> {
   return () =>
     ({ next, op }) => {
       if (op.type !== 'subscription') return next(op);
@@ -62,7 +62,7 @@ function askAgainLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPCLin
 }
 
 /** Asks once more, with a token fetched anew, for what was refused because of the token. */
-function freshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): TRPCLink<R> {
+function retryWithFreshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): TRPCLink<R> {
   return () =>
     ({ next, op }) => {
       if (!tokens.isRenewable) return next(op);
@@ -103,12 +103,12 @@ export function linksOver<R extends AnyTRPCRouter>(
     ...(tokens.isAbsent ? { fetch: withCookie } : {}),
   } as unknown as Parameters<typeof httpBatchLink<R>>[0]);
   return [
-    dropSeenLink<R>(),
-    askAgainLink<R>(isClosed),
+    dedupeLink<R>(),
+    resubscribeLink<R>(isClosed),
     splitLink<R>({
       condition: (op) => op.type === 'subscription' || op.path === 'auth.refresh',
       true: ws,
-      false: [freshTokenLink<R>(tokens), http],
+      false: [retryWithFreshTokenLink<R>(tokens), http],
     }),
   ];
 }

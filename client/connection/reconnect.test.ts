@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { backoffMs } from './backoff.ts';
-import { Pacer } from './reconnect.ts';
+import { ReconnectPolicy } from './reconnect.ts';
 
 test('[C1] delays double, with jitter of half, up to the most', () => {
   const delays = (random: number) =>
@@ -12,14 +12,14 @@ test('[C1] delays double, with jitter of half, up to the most', () => {
 test('[C1] the first try is made at once, each further one after its delay', async () => {
   vi.useFakeTimers({ now: 0 });
   try {
-    const pacer = new Pacer({ reconnectDelayMs: 1_000, random: () => 0.999_999 });
-    await pacer.turn();
+    const pacer = new ReconnectPolicy({ reconnectDelayMs: 1_000, random: () => 0.999_999 });
+    await pacer.waitForTurn();
     expect(pacer.status).toMatchObject({ state: 'connecting', retryAtMs: null });
 
     for (const delayMs of [1_000, 2_000, 4_000]) {
-      pacer.lost(new Error('refused'));
+      pacer.onLost(new Error('refused'));
       const startedAtMs = Date.now();
-      const turn = pacer.turn();
+      const turn = pacer.waitForTurn();
       expect(pacer.status).toMatchObject({ state: 'reconnecting', retryAtMs: startedAtMs + delayMs });
       await vi.advanceTimersByTimeAsync(delayMs);
       await turn;
@@ -34,16 +34,16 @@ test('[C1] the first try is made at once, each further one after its delay', asy
 test('[C1] a connection that did not last forgets no failure; one that did forgets them', () => {
   vi.useFakeTimers({ now: 0 });
   try {
-    const pacer = new Pacer({ stableMs: 5_000 });
+    const pacer = new ReconnectPolicy({ stableMs: 5_000 });
     for (const attempts of [1, 2, 3]) {
       pacer.connected();
       vi.advanceTimersByTime(4_999);
-      pacer.lost(new Error('closed'));
+      pacer.onLost(new Error('closed'));
       expect(pacer.status).toMatchObject({ state: 'reconnecting', attempts });
     }
     pacer.connected();
     vi.advanceTimersByTime(5_000);
-    pacer.lost(new Error('closed'));
+    pacer.onLost(new Error('closed'));
     expect(pacer.status).toMatchObject({ state: 'reconnecting', attempts: 1 });
   } finally {
     vi.useRealTimers();
@@ -51,13 +51,13 @@ test('[C1] a connection that did not last forgets no failure; one that did forge
 });
 
 test('[C2] after the most attempts it fails, and no turn comes until it is told to start afresh', async () => {
-  const pacer = new Pacer({ maxReconnectAttempts: 2 });
+  const pacer = new ReconnectPolicy({ maxReconnectAttempts: 2 });
   for (const state of ['reconnecting', 'reconnecting', 'failed']) {
-    pacer.lost(new Error('refused'));
+    pacer.onLost(new Error('refused'));
     expect(pacer.status.state).toBe(state);
   }
   const turned = vi.fn();
-  const turn = pacer.turn().then(turned);
+  const turn = pacer.waitForTurn().then(turned);
   await Promise.resolve();
   expect(turned).not.toHaveBeenCalled();
 
@@ -67,31 +67,31 @@ test('[C2] after the most attempts it fails, and no turn comes until it is told 
 });
 
 test('[C2] a retry cuts short the delay under way', async () => {
-  const pacer = new Pacer({ reconnectDelayMs: 60_000 });
-  pacer.lost(new Error('refused'));
-  const turn = pacer.turn();
+  const pacer = new ReconnectPolicy({ reconnectDelayMs: 60_000 });
+  pacer.onLost(new Error('refused'));
+  const turn = pacer.waitForTurn();
   pacer.retry();
   await turn;
   expect(pacer.status).toMatchObject({ attempts: 0, retryAtMs: null });
 });
 
 test('[C6] a refused token is tried once more, at once; refused again it is final, and revoked it is so at once', async () => {
-  const pacer = new Pacer({ reconnectDelayMs: 60_000 });
-  pacer.lost(new Error('expired'), 4401);
+  const pacer = new ReconnectPolicy({ reconnectDelayMs: 60_000 });
+  pacer.onLost(new Error('expired'), 4401);
   expect(pacer.status.state).toBe('reconnecting');
-  await pacer.turn();
-  pacer.lost(new Error('expired'), 4401);
+  await pacer.waitForTurn();
+  pacer.onLost(new Error('expired'), 4401);
   expect(pacer.status.state).toBe('failed');
 
-  const revoked = new Pacer();
-  revoked.lost(new Error('revoked'), 4403);
+  const revoked = new ReconnectPolicy();
+  revoked.onLost(new Error('revoked'), 4403);
   expect(revoked.status.state).toBe('failed');
 });
 
 test('closed, it lets a waiting try go and stays disconnected', async () => {
-  const pacer = new Pacer({ maxReconnectAttempts: 0 });
-  pacer.lost(new Error('refused'));
-  const turn = pacer.turn();
+  const pacer = new ReconnectPolicy({ maxReconnectAttempts: 0 });
+  pacer.onLost(new Error('refused'));
+  const turn = pacer.waitForTurn();
   pacer.close();
   await turn;
   pacer.retry();

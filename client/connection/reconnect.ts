@@ -32,7 +32,7 @@ export type PacerOptions = {
   random?: (() => number) | undefined;
 };
 
-export class Pacer {
+export class ReconnectPolicy {
   readonly #options: { [K in keyof PacerOptions]-?: NonNullable<PacerOptions[K]> };
   readonly #listeners = new Set<() => void>();
   #status: ConnectionStatus = { state: 'idle', error: null, attempts: 0, retryAtMs: null };
@@ -64,7 +64,7 @@ export class Pacer {
   }
 
   /** Resolves when a socket may be opened; while `failed`, only after {@link retry}. */
-  async turn(): Promise<void> {
+  async waitForTurn(): Promise<void> {
     if (this.#status.state === 'failed') await this.#gate();
     const { attempts } = this.#status;
     if (attempts > 0 && !this.#isAtOnce) {
@@ -88,13 +88,13 @@ export class Pacer {
   }
 
   /** The connection was closed from this side, and no other is under way. */
-  released(): void {
+  onReleased(): void {
     this.#connectedAt = undefined;
     if (this.#status.state === 'connected') this.#set({ state: 'idle', error: null, retryAtMs: null });
   }
 
   /** The connection was lost, or never came about; `code` is that of the socket's close. */
-  lost(error: Error, code?: number): void {
+  onLost(error: Error, code?: number): void {
     const lastedMs = this.#connectedAt === undefined ? 0 : Date.now() - this.#connectedAt;
     this.#connectedAt = undefined;
     const attempts = (lastedMs >= this.#options.stableMs ? 0 : this.#status.attempts) + 1;

@@ -6,7 +6,7 @@ import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import { countedWebSocket, everyone, progress, startServer, tokenFor } from '../../tests/support/harness.ts';
 import { createRunwireClient } from '../index.ts';
 import { TokenCache } from './token-cache.ts';
-import { Renewal } from './token-renewal.ts';
+import { TokenRenewal } from './token-renewal.ts';
 
 /** A token that says so much of itself; nobody checks it. */
 const tokenOf = (claims: object) => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;
@@ -23,7 +23,7 @@ function setUp(fetchToken: () => string | Promise<string>) {
   const refresh = vi.fn(async (token: string) => {
     put.push({ seconds: (Date.now() - begunAt) / 1000, token });
   });
-  return { tokens, source, put, refresh, renewal: new Renewal(tokens, refresh) };
+  return { tokens, source, put, refresh, renewal: new TokenRenewal(tokens, refresh) };
 }
 
 const nowS = () => Date.now() / 1000;

@@ -7,12 +7,12 @@ import type { TokenCache } from './token-cache.ts';
  */
 
 /** A machine that slept hears of it from the next timer; and what is longer than 2^31 ms would fire at once. */
-const MOST_WAIT_MS = 60_000;
+const MAX_WAIT_MS = 60_000;
 /** A source may give the same token again and again up to its end. */
-const LEAST_WAIT_MS = 1_000;
+const MIN_WAIT_MS = 1_000;
 const RETRY_MS = 5_000;
 
-export class Renewal {
+export class TokenRenewal {
   readonly #tokens: TokenCache;
   readonly #refresh: (token: string, signal: AbortSignal) => Promise<unknown>;
   /** When the token of the socket is to be replaced; Unix ms, since a machine may sleep. */
@@ -51,7 +51,7 @@ export class Renewal {
   }
 
   #wait(): void {
-    const ms = Math.min(MOST_WAIT_MS, Math.max(1, Math.ceil(this.#dueAtMs - Date.now())));
+    const ms = Math.min(MAX_WAIT_MS, Math.max(1, Math.ceil(this.#dueAtMs - Date.now())));
     if (this.#dueAtMs !== Number.POSITIVE_INFINITY) this.#timer = setTimeout(() => this.look(), ms);
   }
 
@@ -62,7 +62,7 @@ export class Renewal {
       const token = await this.#tokens.get(); // It has been due, so this is another one.
       if (token !== undefined && !signal.aborted) {
         await this.#refresh(token, signal);
-        dueAtMs = Math.max(this.#tokens.dueAtMs, Date.now() + LEAST_WAIT_MS);
+        dueAtMs = Math.max(this.#tokens.dueAtMs, Date.now() + MIN_WAIT_MS);
       }
     } catch {
       // Of a token that is refused the server says so when it closes the socket; a source that fails is asked again.

@@ -1,9 +1,9 @@
 import type { AppRouter } from '../../server/api/router.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { RunwireClient } from '../index.ts';
-import { Frames } from './frames.ts';
+import { FrameScheduler } from './frames.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';
-import { type Follower, type Resume, RunFeed } from './run-feed.ts';
+import { type FeedObserver, type Resume, RunFeed } from './run-feed.ts';
 
 /**
  * The feeds of one connection: hooks with the same query share one, as long as it can tell each of them all that a
@@ -19,11 +19,11 @@ import { type Follower, type Resume, RunFeed } from './run-feed.ts';
  * Admitted: who comes `from: 'now'` while the connection is down is told, once it is back, of all that was missed since
  * the feed was last live, which may begin before it came.
  */
-export class Feeds {
+export class FeedCache {
   readonly client: RunwireClient;
   readonly connection: Connection<AppRouter>;
   /** Renders of all hooks happen in one go. */
-  readonly frames = new Frames();
+  readonly frames = new FrameScheduler();
   readonly #feeds = new Map<string, Set<RunFeed>>();
 
   constructor(client: RunwireClient, connection: Connection<AppRouter>) {
@@ -32,7 +32,7 @@ export class Feeds {
   }
 
   /** The feed that a follower is on from now on, until it leaves it. */
-  join(query: RunFeedQuery, follower: Follower, resume: Resume | undefined): RunFeed {
+  join(query: RunFeedQuery, follower: FeedObserver, resume: Resume | undefined): RunFeed {
     const key = keyOf(query);
     const feeds = this.#feeds.get(key) ?? new Set();
     this.#feeds.set(key, feeds);

@@ -29,7 +29,7 @@ export function onNextFrame(callback: () => void): () => void {
 }
 
 /** Calls that are made together, once, in the next frame: what changes in one frame is rendered in one go. */
-export class Frames {
+export class FrameScheduler {
   readonly #due = new Set<() => void>();
   #cancel: (() => void) | undefined;
 

@@ -62,7 +62,7 @@ export type Resume = {
 };
 
 /** What a feed tells those on it. */
-export type Follower = {
+export type FeedObserver = {
   /** Follows the run rather than its events, so that a snapshot comes first; and may have one at hand. */
   readonly wantsRun: boolean;
   readonly snapshot: Snapshot | undefined;
@@ -81,7 +81,7 @@ const KEPT_EVENTS = 1_000;
 /** A snapshot that is so long in coming is not waited for any more. */
 const SNAPSHOT_FIRST_MS = 3_000;
 const SNAPSHOT_RETRY_MS = 1_000;
-const SNAPSHOT_RETRY_MOST_MS = 30_000;
+const MAX_SNAPSHOT_RETRY_MS = 30_000;
 
 export class RunFeed {
   readonly #client: RunwireClient;
@@ -89,7 +89,7 @@ export class RunFeed {
   readonly #query: RunFeedQuery;
   readonly #onEnd: () => void;
   /** By follower: after which position of the log it is to be told, until it is on. */
-  readonly #followers = new Map<Follower, { after: number } | 'on'>();
+  readonly #followers = new Map<FeedObserver, { after: number } | 'on'>();
   #isOpened = false;
   #isEnded = false;
   #subscription: { unsubscribe(): void } | undefined;
@@ -150,7 +150,7 @@ export class RunFeed {
   }
 
   /** Whether a follower would be told here all that it would be told by a subscription of its own. */
-  canServe(follower: Follower, resume: Resume | undefined): boolean {
+  canServe(follower: FeedObserver, resume: Resume | undefined): boolean {
     if (this.#failure || this.#isEnded) return false;
     if (resume?.cursor !== undefined) {
       return resume.line === this.#line && this.#keptAfter !== null && (resume.seq ?? 0) >= this.#keptAfter;
@@ -161,7 +161,7 @@ export class RunFeed {
   }
 
   /** Delivery begins in a later task, so that whoever mounts together with a follower can add handlers first. */
-  join(follower: Follower, resume: Resume | undefined): void {
+  join(follower: FeedObserver, resume: Resume | undefined): void {
     const after = resume?.cursor !== undefined ? resume.seq : this.#query.from === 'start' ? 0 : this.#seq;
     this.#followers.set(follower, { after: after ?? 0 });
     this.#stopWatching ??= this.#watch();
@@ -173,7 +173,7 @@ export class RunFeed {
   }
 
   /** The last one out closes the subscription: by default only if nobody comes within the same task. */
-  leave(follower: Follower, { isAtOnce = false } = {}): void {
+  leave(follower: FeedObserver, { isAtOnce = false } = {}): void {
     this.#followers.delete(follower);
     const end = () => {
       if (this.#followers.size === 0) this.#end();
@@ -242,7 +242,7 @@ export class RunFeed {
   }
 
   /** Tells a follower what it has missed; from then on it is told with the others. */
-  #admit(follower: Follower): void {
+  #admit(follower: FeedObserver): void {
     const place = this.#followers.get(follower);
     if (place === undefined || place === 'on') return;
     this.#followers.set(follower, 'on');
@@ -408,7 +408,7 @@ export class RunFeed {
       if (code === 'RUN_NOT_FOUND') return this.#rebase(undefined);
       if (code !== undefined && !errorTable[code].retryable) return this.#fail(answer.error);
       this.#meanwhile = undefined; // The next snapshot holds what comes until it is asked for.
-      await pause(backoffMs(attempt, SNAPSHOT_RETRY_MS, SNAPSHOT_RETRY_MOST_MS, Math.random), signal);
+      await pause(backoffMs(attempt, SNAPSHOT_RETRY_MS, MAX_SNAPSHOT_RETRY_MS, Math.random), signal);
     }
   }
 

@@ -1,9 +1,9 @@
 import type { RunEvent } from '../../shared/events.ts';
 import type { ConnectionState } from '../connection/reconnect.ts';
-import type { Feeds } from './feeds.ts';
+import type { FeedCache } from './feeds.ts';
 import { Handlers, report } from './handlers.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';
-import type { Follower, Resume, RunFeed, RunFeedState, Snapshot } from './run-feed.ts';
+import type { FeedObserver, Resume, RunFeed, RunFeedState, Snapshot } from './run-feed.ts';
 
 /** What one hook makes of a feed that it may share: its handlers, its latest events, and whether it is on at all. */
 
@@ -28,7 +28,7 @@ export const blankState = (key: string | undefined, connectionState: ConnectionS
   gap: null,
 });
 
-export class RunFollower implements Follower {
+export class RunFeedObserver implements FeedObserver {
   readonly handlers = new Handlers();
   readonly wantsRun: boolean;
   /** Called when the subscription ends with an error, and when the connection has failed for good. */
@@ -38,7 +38,7 @@ export class RunFollower implements Follower {
   /** One that is at hand from before. */
   snapshot: Snapshot | undefined;
 
-  readonly #feeds: Feeds;
+  readonly #feeds: FeedCache;
   readonly #listeners = new Set<() => void>();
   #limit = DEFAULT_LIMIT;
   #query: RunFeedQuery | undefined;
@@ -53,7 +53,7 @@ export class RunFollower implements Follower {
   #haveEventsChanged = false;
   #state = blankState(undefined, 'idle');
 
-  constructor(feeds: Feeds, { wantsRun = false } = {}) {
+  constructor(feeds: FeedCache, { wantsRun = false } = {}) {
     this.#feeds = feeds;
     this.wantsRun = wantsRun;
   }

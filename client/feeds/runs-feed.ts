@@ -10,7 +10,7 @@ import type { Connection } from '../connection/connection.ts';
 import type { ConnectionState } from '../connection/reconnect.ts';
 import { codeOf } from '../errors.ts';
 import type { RunwireClient } from '../index.ts';
-import type { Frames } from './frames.ts';
+import type { FrameScheduler } from './frames.ts';
 import { emptyOverlay, keyOf, merge, type Overlay, type RunsPage, type RunsPages } from './merge-runs.ts';
 import type { Gap, RunFeedPhase } from './run-feed.ts';
 
@@ -35,7 +35,7 @@ export type RunsFeedState = {
 };
 
 const RETRY_MS = 1_000;
-const RETRY_MOST_MS = 30_000;
+const MAX_RETRY_MS = 30_000;
 export const blankRunsState: RunsFeedState = {
   overlay: emptyOverlay,
   connectionState: 'idle',
@@ -49,7 +49,7 @@ export const blankRunsState: RunsFeedState = {
 export class RunsFeed {
   readonly #client: RunwireClient;
   readonly #connection: Connection<AppRouter>;
-  readonly #frames: Frames;
+  readonly #frames: FrameScheduler;
   readonly #queries: QueryClient;
   readonly #queryKey: QueryKey;
   readonly #filter: RunsFilter;
@@ -74,7 +74,11 @@ export class RunsFeed {
   #runs: readonly RunHeader[] = [];
 
   constructor(
-    { client, connection, frames }: { client: RunwireClient; connection: Connection<AppRouter>; frames: Frames },
+    {
+      client,
+      connection,
+      frames,
+    }: { client: RunwireClient; connection: Connection<AppRouter>; frames: FrameScheduler },
     queries: QueryClient,
     queryKey: QueryKey,
     filter: RunsFilter,
@@ -208,7 +212,7 @@ export class RunsFeed {
       const error = this.#queries.getQueryState(this.#queryKey)?.error;
       const code = error && codeOf(error);
       if (!error || (code && !errorTable[code].retryable)) break;
-      await pause(backoffMs(attempt, RETRY_MS, RETRY_MOST_MS, Math.random), signal);
+      await pause(backoffMs(attempt, RETRY_MS, MAX_RETRY_MS, Math.random), signal);
     }
     this.#needsList = false;
     this.changed();

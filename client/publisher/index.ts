@@ -1,7 +1,7 @@
 import { type DraftIssue, type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
 import type { RunEventDraft } from '../../shared/events.ts';
 import { backoffMs } from '../connection/backoff.ts';
-import { addressesOf } from '../connection/endpoints.ts';
+import { endpointsOf } from '../connection/endpoints.ts';
 import { TokenCache, type TokenSource } from '../connection/token-cache.ts';
 
 /**
@@ -64,7 +64,7 @@ export type EventPublisher = {
 const REQUEST_LIMIT_DRAFTS = 1_000;
 const REQUEST_LIMIT_BYTES = 1_000_000;
 /** A server that asks for more patience than this is asked again all the same. */
-const RETRY_AFTER_MOST_S = 60;
+const MAX_RETRY_AFTER_S = 60;
 
 type Call = {
   result: PublishResult;
@@ -286,7 +286,7 @@ export function createPublisher(options: PublisherOptions): EventPublisher {
       const text = await response.text();
       if (response.ok) return receiptsOf(text, count) ?? { error: notRunwire(), leastMs: 0 };
       const seconds = Number(response.headers.get('retry-after') ?? 0);
-      return { error: errorOf(response.status, text), leastMs: Math.min(seconds || 0, RETRY_AFTER_MOST_S) * 1_000 };
+      return { error: errorOf(response.status, text), leastMs: Math.min(seconds || 0, MAX_RETRY_AFTER_S) * 1_000 };
     } catch (cause) {
       return { error: new RunwireError('UNAVAILABLE', reasonOf(cause), { cause }), leastMs: 0 };
     } finally {
@@ -375,7 +375,7 @@ function randomId(): string {
 }
 
 function addressOf(given: string, onPhi: string | undefined): URL {
-  const url = new URL(addressesOf(given).events);
+  const url = new URL(endpointsOf(given).events);
   url.search = '';
   url.searchParams.set('receipts', 'true');
   if (onPhi !== undefined) url.searchParams.set('onPhi', onPhi);

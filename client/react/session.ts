@@ -2,7 +2,7 @@ import { createTRPCClient } from '@trpc/client';
 import type { AppRouter } from '../../server/api/router.ts';
 import { type Connection, type ConnectionOptions, createConnection } from '../connection/connection.ts';
 import type { TokenSource } from '../connection/token-cache.ts';
-import { Feeds } from '../feeds/feeds.ts';
+import { FeedCache } from '../feeds/feeds.ts';
 import type { RunwireClient } from '../index.ts';
 
 export type SessionOptions = {
@@ -19,7 +19,7 @@ export class Session {
   readonly id = ++lastId;
   readonly client: RunwireClient;
   readonly connection: Connection<AppRouter>;
-  readonly feeds: Feeds;
+  readonly feeds: FeedCache;
   /** Where the next token comes from: a provider's function may be another one at each render. */
   token: TokenSource | undefined;
   readonly #key: string;
@@ -38,7 +38,7 @@ export class Session {
       reconnectDelayMs,
     });
     this.client = createTRPCClient<AppRouter>({ links: this.connection.links });
-    this.feeds = new Feeds(this.client, this.connection);
+    this.feeds = new FeedCache(this.client, this.connection);
   }
 
   /** Whether its connection is closed. */

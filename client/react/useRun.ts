@@ -5,7 +5,7 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { RunView } from '../../shared/run.ts';
 import { keyOf } from '../feeds/query.ts';
 import type { RunFeedState, Snapshot } from '../feeds/run-feed.ts';
-import { blankState, RunFollower } from '../feeds/run-follower.ts';
+import { blankState, RunFeedObserver } from '../feeds/run-follower.ts';
 import { trpc, useRunwire } from './context.ts';
 
 export type UseRunOptions = {
@@ -39,7 +39,7 @@ export type UseRunReturn = Pick<RunFeedState, 'phase' | 'connectionState' | 'ret
 export function useRun({ runId, projectId, enabled = true }: UseRunOptions): UseRunReturn {
   const { client, feeds } = useRunwire();
   const queries = useQueryClient();
-  const [follower] = useState(() => new RunFollower(feeds, { wantsRun: true }));
+  const [follower] = useState(() => new RunFeedObserver(feeds, { wantsRun: true }));
   const key = keyOf({ runId, projectId });
   const queryKey = useMemo(() => getQueryKey(trpc.run.get, { runId, projectId }, 'query'), [runId, projectId]);
 

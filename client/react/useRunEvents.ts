@@ -2,7 +2,7 @@ import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import type { EventCategory, RunEventType } from '../../shared/events.ts';
 import type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
 import { keyOf, type RunFeedQuery } from '../feeds/query.ts';
-import { blankState, DEFAULT_LIMIT, RunFollower, type RunFollowerState } from '../feeds/run-follower.ts';
+import { blankState, DEFAULT_LIMIT, RunFeedObserver, type RunFollowerState } from '../feeds/run-follower.ts';
 import { useRunwire } from './context.ts';
 
 export type UseRunEventsOptions = RunFeedQuery & {
@@ -36,7 +36,7 @@ export type UseRunEventsReturn = Omit<RunFollowerState, 'key'> & {
 export function useRunEvents(options: UseRunEventsOptions): UseRunEventsReturn {
   const { enabled = true, limit = DEFAULT_LIMIT, onError } = options;
   const { feeds } = useRunwire();
-  const [follower] = useState(() => new RunFollower(feeds));
+  const [follower] = useState(() => new RunFeedObserver(feeds));
   const key = keyOf(options);
 
   // Before the effects: what is unmounted is told of nothing any more.

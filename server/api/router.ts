@@ -16,23 +16,23 @@ import type { Approval, RunHeader } from '../../shared/run.ts';
 import type { ServerStats } from '../../shared/server-stats.ts';
 import type { Approvals } from '../approvals/approvals.ts';
 import { waitsFor } from '../approvals/rules.ts';
-import { type AccessRecorder, aboutOf } from '../audit/access-logger.ts';
-import { type Audit, CHECKPOINTS_MOST } from '../audit/audit.ts';
-import { type Credentials, lapseError } from '../auth/credentials.ts';
-import { can, demand, projectsFor } from '../auth/permissions.ts';
+import { type AccessLogger, aboutOf } from '../audit/access-logger.ts';
+import { type Audit, MAX_CHECKPOINTS } from '../audit/audit.ts';
+import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
+import { can, projectsFor, requirePermission } from '../auth/permissions.ts';
 import { everyProject, type Principal } from '../auth/principal.ts';
-import { findRun } from '../auth/resolve-run.ts';
+import { resolveRun } from '../auth/resolve-run.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { EventQuery } from '../delivery/events.ts';
 import type { Tracked } from '../delivery/iterator.ts';
-import type { Streams } from '../delivery/streams.ts';
+import type { SocketlessTransports } from '../delivery/streams.ts';
 import type { Transport } from '../delivery/transport.ts';
 import { toRunwireError, toTRPCError } from '../errors.ts';
 import type { Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
-import { positionBefore } from '../event-log/run-position.ts';
-import type { Publishing } from '../publishing/gateway.ts';
+import { positionOfRunSeq } from '../event-log/run-position.ts';
+import type { PublishGateway } from '../publishing/gateway.ts';
 import type { Context } from './context.ts';
 import { cursorOfRun, nextCursor, positionOf, runKeyOf } from './pagination.ts';
 
@@ -41,13 +41,13 @@ import { cursorOfRun, nextCursor, positionOf, runKeyOf } from './pagination.ts';
 export type RouterOptions<R extends Registry> = {
   registry: R;
   log: EventLog;
-  publishing: Publishing<R>;
+  publishing: PublishGateway<R>;
   delivery: Delivery;
   approvals: Approvals;
   audit: Audit;
-  access: AccessRecorder;
+  access: AccessLogger;
   credentials: Credentials;
-  streams: Streams;
+  streams: SocketlessTransports;
   stats: (seenBy: Principal) => ServerStats;
   /** Told the code of each error that a procedure answers with. */
   onRejected: (code: ErrorCode) => void;
@@ -56,8 +56,8 @@ export type RouterOptions<R extends Registry> = {
 
 /** What has been done is in the log already, or is about nobody else. What is refused is recorded all the same. */
 const UNRECORDED = new Set(['event.publish', 'auth.me', 'auth.refresh']);
-const LIMIT_MOST = 500;
-const limit = z.int().positive().max(LIMIT_MOST).default(50);
+const MAX_LIMIT = 500;
+const limit = z.int().positive().max(MAX_LIMIT).default(50);
 const keptCheckpoint = z.strictObject({ seq: z.int().nonnegative(), hash: z.string().regex(/^[0-9a-f]{64}$/) });
 /** A cursor of whatever length: one that is too long is none of ours, and says so as any other does. */
 const opaque = z.string();
@@ -127,12 +127,12 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     const { principal, connection, via } = ctx;
     const caller = { principal, ...(connection ? { connection } : {}), ...(via ? { via } : {}) };
     // On a socket that closes it says so: what is thrown here would end a subscription for good, and is not sent any more.
-    ctx.connection?.vouch();
-    const lapse = credentials.lapseOf(ctx.principal);
-    if (lapse) {
+    ctx.connection?.closeIfTokenInvalid();
+    const reason = credentials.invalidReasonOf(ctx.principal);
+    if (reason) {
       onRejected('UNAUTHENTICATED');
       void record(caller, path, getRawInput, 'UNAUTHENTICATED');
-      throw toTRPCError(lapseError(lapse));
+      throw toTRPCError(tokenInvalidError(reason));
     }
     const result = await next();
     if (result.ok) {
@@ -215,7 +215,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
 
     run: t.router({
       get: procedure.input(z.strictObject(runInput)).query(async ({ ctx, input }) => {
-        const { projectId, runId } = await findRun(log, ctx.principal, input);
+        const { projectId, runId } = await resolveRun(log, ctx.principal, input);
         const found = await log.run(projectId, runId);
         if (!found) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
         return { run: found.run, cursor: encodeCursor(log.epoch, found.position) };
@@ -268,9 +268,9 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
         )
         .query(async ({ ctx, signal, input }) => {
           const { cursor, direction: _, types: wanted, fromRunSeq, limit: most, ...run } = input;
-          const scope: Scope = { kind: 'run', ...(await findRun(log, ctx.principal, run)) };
+          const scope: Scope = { kind: 'run', ...(await resolveRun(log, ctx.principal, run)) };
           let after =
-            positionOf(cursor, log.epoch) ?? (fromRunSeq === 1 ? 0 : await positionBefore(log, scope, fromRunSeq));
+            positionOf(cursor, log.epoch) ?? (fromRunSeq === 1 ? 0 : await positionOfRunSeq(log, scope, fromRunSeq));
           const events: Event[] = [];
           // A page of the log may end early; a page of history ends at its limit or at the head.
           while (events.length < most && after < log.head && !signal?.aborted) {
@@ -362,18 +362,18 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
       grant: procedure
         .input(z.strictObject({ ...runInput, approvalId: field.id(), comment: field.message().optional() }))
         .mutation(async ({ ctx: { principal }, input: { approvalId, comment, ...run } }) =>
-          approvals.grant(principal, { ...(await findRun(log, principal, run)), approvalId }, comment),
+          approvals.grant(principal, { ...(await resolveRun(log, principal, run)), approvalId }, comment),
         ),
       deny: procedure
         .input(z.strictObject({ ...runInput, approvalId: field.id(), reason: field.message() }))
         .mutation(async ({ ctx: { principal }, input: { approvalId, reason, ...run } }) =>
-          approvals.deny(principal, { ...(await findRun(log, principal, run)), approvalId }, reason),
+          approvals.deny(principal, { ...(await resolveRun(log, principal, run)), approvalId }, reason),
         ),
     }),
 
     audit: t.router({
       verify: procedure
-        .input(z.strictObject({ checkpoints: z.array(keptCheckpoint).max(CHECKPOINTS_MOST).optional() }).prefault({}))
+        .input(z.strictObject({ checkpoints: z.array(keptCheckpoint).max(MAX_CHECKPOINTS).optional() }).prefault({}))
         .query(({ ctx: { principal }, signal, input: { checkpoints } }) =>
           audit.verify(principal, { checkpoints, signal }),
         ),
@@ -400,7 +400,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
             .prefault({}),
         )
         .query(async ({ ctx: { principal }, signal, input: { since, until, cursor, direction: _, ...query } }) => {
-          demand(principal, 'audit');
+          requirePermission(principal, 'audit');
           const { entries, next } = await access.list({
             ...query,
             projects: projectsFor(principal, 'audit'),
@@ -415,7 +415,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
 
     server: t.router({
       stats: procedure.query(({ ctx }) => {
-        demand(ctx.principal, 'stats');
+        requirePermission(ctx.principal, 'stats');
         return stats(ctx.principal);
       }),
     }),
@@ -437,7 +437,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
       revoke: procedure
         .input(z.union([z.strictObject({ jti: field.id() }), z.strictObject({ sub: field.id() })]))
         .mutation(async ({ ctx, input }) => {
-          demand(ctx.principal, 'revoke', { projectId: everyProject });
+          requirePermission(ctx.principal, 'revoke', { projectId: everyProject });
           await credentials.revoke(input);
           return { revoked: true };
         }),

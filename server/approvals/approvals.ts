@@ -5,7 +5,7 @@ import { afterDecision } from '../../shared/run-fold.ts';
 import { can } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ApprovalPage, ApprovalQuery } from '../event-log/contract/approvals.ts';
-import type { LogRecord, ReadyDraft } from '../event-log/contract/log.ts';
+import type { ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { EventBus } from '../publishing/bus.ts';
 import { refusalOf } from './rules.ts';
@@ -154,7 +154,7 @@ export class Approvals {
     return projects[0];
   }
 
-  #ring(records: readonly LogRecord[]): void {
+  #ring(records: readonly StoredEvent[]): void {
     if (this.#waiting.size === 0) return;
     for (const record of records) {
       if (record.type !== 'approval.granted' && record.type !== 'approval.denied') continue;

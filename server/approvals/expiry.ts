@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import { RESERVED_ID } from '../../shared/protocol.ts';
-import type { KeptApproval } from '../event-log/contract/approvals.ts';
-import type { LogRecord, ReadyDraft } from '../event-log/contract/log.ts';
+import type { StoredApproval } from '../event-log/contract/approvals.ts';
+import type { ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { isOver, SYSTEM } from './rules.ts';
 
@@ -16,7 +16,7 @@ import { isOver, SYSTEM } from './rules.ts';
 /** At once, so that they commit together. */
 const PAGE = 100;
 /** A wall clock may jump, and timers do not hear of it. */
-const MOST_WAIT_MS = 60_000;
+const MAX_WAIT_MS = 60_000;
 
 type RunKey = { projectId: string; runId: string };
 type ExpiryOptions = {
@@ -58,7 +58,7 @@ export class ApprovalExpiry {
     clearTimeout(this.#timer);
   }
 
-  #hear(records: readonly LogRecord[]): void {
+  #hear(records: readonly StoredEvent[]): void {
     for (const { type, projectId, runId } of records) {
       // A request may come after the end of its run, or be late itself.
       if (type !== 'run.completed' && type !== 'run.failed' && type !== 'governance.required') continue;
@@ -101,7 +101,7 @@ export class ApprovalExpiry {
     const nowMs = () => this.#now();
     const next = await this.#expireOf('expiring', ({ approval }) => isOver(approval, undefined, nowMs()));
     if (next?.approval.expiresAt === undefined) return undefined;
-    return Math.min(MOST_WAIT_MS, Math.max(0, Date.parse(next.approval.expiresAt) - nowMs()));
+    return Math.min(MAX_WAIT_MS, Math.max(0, Date.parse(next.approval.expiresAt) - nowMs()));
   }
 
   /** Runs that ended while no server was there to hear of it. */
@@ -115,7 +115,10 @@ export class ApprovalExpiry {
   }
 
   /** Lets expire what is due. Resolves with the first that is not, if there is one. */
-  async #expireOf(of: RunKey | 'expiring', isDue: (kept: KeptApproval) => boolean): Promise<KeptApproval | undefined> {
+  async #expireOf(
+    of: RunKey | 'expiring',
+    isDue: (kept: StoredApproval) => boolean,
+  ): Promise<StoredApproval | undefined> {
     for (;;) {
       const page = await this.#log.pendingApprovals(of, PAGE);
       const due = page.filter(isDue);
@@ -125,7 +128,7 @@ export class ApprovalExpiry {
   }
 
   /** Past bus and guard: there is nothing in it that a producer wrote, but ids that are in the log already. */
-  async #expire({ projectId, runId, approval: { approvalId } }: KeptApproval): Promise<void> {
+  async #expire({ projectId, runId, approval: { approvalId } }: StoredApproval): Promise<void> {
     const draft = {
       type: 'approval.denied',
       projectId,

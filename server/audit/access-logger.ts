@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
 import type { ErrorCode } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
-import { can, readableAmong, readKey } from '../auth/permissions.ts';
+import { can, readKey, searchableProjects } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { AccessEntry, AccessPage, AccessQuery } from '../event-log/contract/access.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
-import { Bucket } from '../rate-limit.ts';
+import { TokenBucket } from '../rate-limit.ts';
 
 /**
  * Who subscribed, read, searched, exported and decided, and who was refused: collected in memory, and written by a
@@ -13,7 +13,7 @@ import { Bucket } from '../rate-limit.ts';
  * lost when the process is killed is the batch: up to a second.
  */
 
-export type Access = {
+export type AccessAttempt = {
   /** Absent where no token said who it is. */
   principal: Principal | undefined;
   /** The procedure, or the name of the route. */
@@ -47,13 +47,13 @@ export type AccessRecorderOptions = {
 /** In place of an id that gives somebody away. */
 const WITHHELD = '(withheld)';
 
-export class AccessRecorder {
+export class AccessLogger {
   /** Batches that could not be written. */
   failures = 0;
   readonly #log: AccessRecorderOptions['log'];
   readonly #logger: Logger;
   readonly #isRefused: (id: string) => boolean;
-  readonly #refusals = new Bucket(REFUSALS_PER_SECOND);
+  readonly #refusals = new TokenBucket(REFUSALS_PER_SECOND);
   #batch = new Map<string, Kept>();
   #timer: NodeJS.Timeout | undefined;
   /** The write under way. */
@@ -67,7 +67,7 @@ export class AccessRecorder {
   }
 
   /** Never throws, and takes a microsecond or two. */
-  record({ principal, action, via, outcome, projectId, runId, detail }: Access): void {
+  record({ principal, action, via, outcome, projectId, runId, detail }: AccessAttempt): void {
     if (this.#isClosed) return;
     // Whoever may not read a project is told nothing; the record says what it was.
     const isHidden = outcome === 'ok' && projectId !== undefined && principal && !can(principal, 'read', { projectId });
@@ -140,7 +140,7 @@ export class AccessRecorder {
   async #resolved({ entry, principal }: Kept): Promise<AccessEntry> {
     const { projectId, runId, outcome } = entry;
     if (!principal || projectId !== undefined || runId === undefined) return entry;
-    const readable = await this.#log.projectsOf(runId, readableAmong(principal, undefined));
+    const readable = await this.#log.projectsOf(runId, searchableProjects(principal, undefined));
     if (readable.length === 0) return { ...entry, outcome: outcome === 'ok' ? 'RUN_NOT_FOUND' : outcome };
     return readable.length === 1 ? { ...entry, projectId: readable[0] as string } : entry;
   }
@@ -170,7 +170,7 @@ export function aboutOf(input: unknown): { projectId?: string; runId?: string; i
 const scopeId = field.scopeId();
 const isId = (value: unknown): value is string => typeof value === 'string' && scopeId.safeParse(value).success;
 
-type Named = Pick<Access, 'projectId' | 'runId'> & Pick<AccessEntry, 'sub' | 'action' | 'outcome' | 'via'>;
+type Named = Pick<AccessAttempt, 'projectId' | 'runId'> & Pick<AccessEntry, 'sub' | 'action' | 'outcome' | 'via'>;
 
 function entryOf({ projectId, runId, detail, ...who }: Named & { detail?: string | undefined }): AccessEntry {
   return {

@@ -2,7 +2,7 @@ import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from '../../shared/registry.ts';
-import { can, demand } from '../auth/permissions.ts';
+import { can, requirePermission } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Checkpoint, Erasure, Verdict, VerifyOptions } from '../event-log/contract/integrity.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
@@ -16,7 +16,7 @@ import type { EventBus } from '../publishing/bus.ts';
 const EVERY_MS = 10 * 60_000;
 const EVERY_EVENTS = 10_000;
 /** In one call; with it, a message is still smaller than its limit. */
-export const CHECKPOINTS_MOST = 8_000;
+export const MAX_CHECKPOINTS = 8_000;
 
 type AuditOptions<R extends Registry> = {
   log: EventLog;
@@ -61,7 +61,7 @@ export class Audit {
 
   /** Throws `FORBIDDEN`. */
   async verify(principal: Principal, options: VerifyOptions = {}): Promise<Verdict> {
-    demand(principal, 'verify');
+    requirePermission(principal, 'verify');
     const verdict = this.#verifying.then(() => this.#log.verify(options));
     this.#verifying = verdict.catch(() => undefined);
     return verdict;
@@ -69,13 +69,13 @@ export class Audit {
 
   /** Where the log is now, and the key to check it with. Throws `FORBIDDEN`. */
   async checkpoint(principal: Principal): Promise<{ checkpoint: Checkpoint; publicKey: string }> {
-    demand(principal, 'verify');
+    requirePermission(principal, 'verify');
     return { checkpoint: await this.#keep(), publicKey: this.#log.publicKey };
   }
 
   /** Throws `FORBIDDEN`, `EVENT_NOT_FOUND`, `PHI_REJECTED`. */
   async erase(principal: Principal, { seq, reason }: { seq: number; reason: string }): Promise<Erasure> {
-    demand(principal, 'erase');
+    requirePermission(principal, 'erase');
     return this.#log.erase({
       seq,
       by: principal.sub,

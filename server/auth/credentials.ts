@@ -14,13 +14,14 @@ import type { Authenticate, Principal } from './principal.ts';
  */
 
 /** Why a token that was good is not any more. */
-export type Lapse = 'expired' | 'revoked';
-export const lapseText: Record<Lapse, string> = {
+export type TokenInvalidReason = 'expired' | 'revoked';
+export const tokenInvalidText: Record<TokenInvalidReason, string> = {
   expired: 'the token has expired',
   revoked: 'the token has been revoked',
 };
 
-export const lapseError = (lapse: Lapse): RunwireError => new RunwireError('UNAUTHENTICATED', lapseText[lapse]);
+export const tokenInvalidError = (reason: TokenInvalidReason): RunwireError =>
+  new RunwireError('UNAUTHENTICATED', tokenInvalidText[reason]);
 
 export type CredentialsOptions = {
   authenticate: Authenticate;
@@ -51,14 +52,14 @@ export class Credentials {
 
   /** Who holds a token that counts. Throws `UNAUTHENTICATED`, and `UNAVAILABLE` where it cannot be checked now. */
   async identify(token: string): Promise<Principal> {
-    const principal = await this.holderOf(token);
-    const lapse = this.lapseOf(principal);
-    if (lapse) throw lapseError(lapse);
+    const principal = await this.verify(token);
+    const reason = this.invalidReasonOf(principal);
+    if (reason) throw tokenInvalidError(reason);
     return principal;
   }
 
   /** Who holds a token, be it revoked: a socket is told so by a close code of its own. Throws as {@link identify}. */
-  async holderOf(token: string): Promise<Principal> {
+  async verify(token: string): Promise<Principal> {
     const { authenticate, timeoutMs } = this.#options;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
@@ -76,7 +77,7 @@ export class Credentials {
   }
 
   /** Why a principal does not count any more; undefined where it does. */
-  lapseOf(principal: Principal): Lapse | undefined {
+  invalidReasonOf(principal: Principal): TokenInvalidReason | undefined {
     const { sub, jti, issuedAtMs, expiresAtMs } = principal;
     const ofSubject = this.#byId.sub.get(sub);
     if (ofSubject && (issuedAtMs === undefined || issuedAtMs <= ofSubject.atMs)) return 'revoked';

@@ -23,7 +23,7 @@ const MAX_AGE_MS = 10 * 60_000;
 const TIMEOUT_MS = 5_000;
 /** After a failure nothing is asked for so long; twice as long after the next, up to the most. */
 const PAUSE_MS = 1_000;
-const MOST_PAUSE_MS = 30_000;
+const MAX_PAUSE_MS = 30_000;
 const KEYS_LIMIT_BYTES = 1 << 20;
 
 export type JwksOptions = TokenChecks & {
@@ -110,7 +110,7 @@ class KeySource {
       this.#failures = 0;
       return new Response(text);
     } catch (error) {
-      this.#pausedUntil = performance.now() + Math.min(MOST_PAUSE_MS, PAUSE_MS * 2 ** this.#failures);
+      this.#pausedUntil = performance.now() + Math.min(MAX_PAUSE_MS, PAUSE_MS * 2 ** this.#failures);
       this.#failures++;
       // Not the error: what a parser says quotes what came.
       this.#logger.warn(

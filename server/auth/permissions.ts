@@ -42,7 +42,7 @@ export function projectsFor(principal: Principal, action: Action): readonly stri
  * The projects to look for something in that a principal may read, be it one that is named; undefined for all. What is
  * not looked for in others takes as long there as where there is nothing.
  */
-export function readableAmong(principal: Principal, projectId: string | undefined): readonly string[] | undefined {
+export function searchableProjects(principal: Principal, projectId: string | undefined): readonly string[] | undefined {
   if (projectId !== undefined) return can(principal, 'read', { projectId }) ? [projectId] : [];
   const projects = projectsFor(principal, 'read');
   return projects === 'all' ? undefined : projects;
@@ -55,6 +55,6 @@ export function readKey(principal: Principal): string {
 }
 
 /** Throws `FORBIDDEN` where {@link can} says no. */
-export function demand(principal: Principal, action: Action, resource: { projectId?: string } = {}): void {
+export function requirePermission(principal: Principal, action: Action, resource: { projectId?: string } = {}): void {
   if (!can(principal, action, resource)) throw new RunwireError('FORBIDDEN', `not allowed: ${action}`);
 }

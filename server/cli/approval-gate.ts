@@ -6,7 +6,7 @@ import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Approval } from '../../shared/run.ts';
 import { can } from '../auth/permissions.ts';
 import { refusalOf } from './errors.ts';
-import { slugOf, tellable } from './ids.ts';
+import { idOrFallback, slugOf } from './ids.ts';
 import { toMessage } from './output-lines.ts';
 import type { Target } from './target.ts';
 
@@ -36,7 +36,7 @@ export type Request = Extract<PublisherDraft, { type: 'governance.required' }>;
 /** The id is another one each time: a run id that is used again must not find its gates open. */
 export const requestOf = ({ runId, stage, title }: Pick<GateOptions, 'runId' | 'stage' | 'title'>): Request => {
   const unique = randomBytes(4).toString('hex');
-  const approvalId = tellable(`${slugOf(title) || 'approval'}-${unique}`, `approval-${unique}`);
+  const approvalId = idOrFallback(`${slugOf(title) || 'approval'}-${unique}`, `approval-${unique}`);
   return { type: 'governance.required', runId, approvalId, title, stageId: stage.stageId };
 };
 

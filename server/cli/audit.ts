@@ -4,7 +4,7 @@ import { WebSocket } from 'ws';
 import { z } from 'zod';
 import { createRunwireClient, type RunwireClient } from '../../client/index.ts';
 import { RunwireError } from '../../shared/errors.ts';
-import { CHECKPOINTS_MOST } from '../audit/audit.ts';
+import { MAX_CHECKPOINTS } from '../audit/audit.ts';
 import type { BreakReason, Checkpoint, Verdict } from '../event-log/contract/integrity.ts';
 import { databasePath } from '../event-log/database-url.ts';
 import { isAttested } from '../event-log/integrity/attestation.ts';
@@ -62,10 +62,10 @@ async function verifyServer(client: RunwireClient, kept: Kept[], keys: AuditKeys
   let from = 0;
   do {
     const checkpoints = kept
-      .slice(from, from + CHECKPOINTS_MOST)
+      .slice(from, from + MAX_CHECKPOINTS)
       .map(({ checkpoint: { seq, hash } }) => ({ seq, hash }));
     verdict = await client.audit.verify.query({ checkpoints });
-    from += CHECKPOINTS_MOST;
+    from += MAX_CHECKPOINTS;
   } while (verdict.ok && from < kept.length);
   return verdict;
 }

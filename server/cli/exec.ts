@@ -11,7 +11,7 @@ import { describeIssue } from '../../shared/issues.ts';
 import { withhold } from '../phi/withhold.ts';
 import { type Exit, type Running, start } from './child-process.ts';
 import { describeError, UsageError } from './errors.ts';
-import { slugOf, tellable } from './ids.ts';
+import { idOrFallback, slugOf } from './ids.ts';
 import { cut, Latest, toMessage } from './output-lines.ts';
 import { type TargetOptions, targetOf } from './target.ts';
 
@@ -207,7 +207,7 @@ class Tally {
 function stagesOf(steps: readonly Step[]): Stage[] {
   const taken = new Set<string>();
   return steps.map(({ name, command, approvals }, index) => {
-    const stageId = unused(tellable(name, `stage-${index + 1}`), taken);
+    const stageId = unused(idOrFallback(name, `stage-${index + 1}`), taken);
     if (typeof command === 'string') return { stageId, name, approvals, file: 'sh', args: ['-c', command] };
     const [file = '', ...args] = command;
     return { stageId, name, approvals, file, args };
@@ -244,7 +244,7 @@ const since = (startedAt: number): number => Math.round(performance.now() - star
 function newRunId(name: string): string {
   const [day = '', time = ''] = new Date().toISOString().replaceAll(/[-:]/g, '').split(/[T.]/);
   const unique = `${day}-${time}-${randomBytes(2).toString('hex')}`;
-  return tellable(`${slugOf(name) || 'run'}-${unique}`, `run-${unique}`);
+  return idOrFallback(`${slugOf(name) || 'run'}-${unique}`, `run-${unique}`);
 }
 
 /** The name, or with a number behind it what has not been taken; takes it. */
@@ -271,7 +271,7 @@ async function* artifactsOf(paths: readonly string[], failedRunStartedAtMs: numb
         continue;
       const hash = createHash('sha256');
       await pipeline(createReadStream(path), hash);
-      const artifactId = unused(tellable(name, `artifact-${index + 1}`), taken);
+      const artifactId = unused(idOrFallback(name, `artifact-${index + 1}`), taken);
       yield { artifactId, name, sizeBytes: entry.size, sha256: hash.digest('hex') };
     } catch (error) {
       if (failedRunStartedAtMs !== undefined) continue;

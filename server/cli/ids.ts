@@ -9,4 +9,4 @@ export const slugOf = (name: string): string =>
     .replace(/^-|-$/g, '')
     .slice(0, 60);
 /** An id made of what somebody called a thing, or another where the server would refuse it for what it says. */
-export const tellable = (id: string, instead: string): string => (isRefused(createPhiGuard(), id) ? instead : id);
+export const idOrFallback = (id: string, instead: string): string => (isRefused(createPhiGuard(), id) ? instead : id);

@@ -34,7 +34,7 @@ type Observer = {
 export async function tail(options: TailOptions): Promise<number> {
   if (options.untilEnd && options.run === undefined) throw new UsageError('--until-end needs --run');
   const target = targetOf(options);
-  const valve = new Valve(process.stdout);
+  const valve = new BackpressureSocket(process.stdout);
   const { client, connection } = createRunwireClient({
     ...target,
     WebSocket: valve.WebSocket,
@@ -140,7 +140,7 @@ async function endOf(client: RunwireClient, { run: runId = '', project: projectI
 }
 
 /** Writes to a stream, and holds up the sockets while it is full. */
-class Valve {
+class BackpressureSocket {
   readonly WebSocket: WebSocketClass;
   readonly #stream: NodeJS.WriteStream;
   readonly #sockets = new Set<WebSocket>();

@@ -1,4 +1,4 @@
-import type { LogRecord } from '../event-log/contract/log.ts';
+import type { StoredEvent } from '../event-log/contract/log.ts';
 
 export type StageEvent = { stageId: string; timestamp: string; attempt?: number; total?: number };
 export const progressFields = ['progress', 'message', 'done', 'total'] as const;
@@ -7,12 +7,12 @@ export const progressFields = ['progress', 'message', 'done', 'total'] as const;
  * same or a later attempt, and of no earlier a time, so that the fold comes out the same. The earliest of an attempt
  * stays, for it may be all that tells when the stage began.
  */
-export function conflated(records: LogRecord[]): LogRecord[] {
+export function conflated(records: StoredEvent[]): StoredEvent[] {
   const beginnings = beginningsOf(records);
   const latest = new Map<string, StageEvent>();
-  const kept: LogRecord[] = [];
+  const kept: StoredEvent[] = [];
   for (let index = records.length - 1; index >= 0; index--) {
-    const record = records[index] as LogRecord;
+    const record = records[index] as StoredEvent;
     if (record.type === 'stage.progress') {
       const event = record.event as StageEvent;
       const key = stageKey(record, event);
@@ -25,10 +25,10 @@ export function conflated(records: LogRecord[]): LogRecord[] {
   return kept.reverse();
 }
 
-export const stageKey = ({ projectId, runId }: LogRecord, { stageId }: StageEvent) =>
+export const stageKey = ({ projectId, runId }: StoredEvent, { stageId }: StageEvent) =>
   `${projectId} ${runId} ${stageId}`;
 /** The events that say first that an attempt of a stage is on. */
-export function beginningsOf(records: LogRecord[]): ReadonlySet<StageEvent> {
+export function beginningsOf(records: StoredEvent[]): ReadonlySet<StageEvent> {
   const earliest = new Map<string, StageEvent>();
   for (const record of records) {
     if (record.type !== 'stage.started' && record.type !== 'stage.progress') continue;

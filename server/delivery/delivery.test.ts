@@ -10,7 +10,7 @@ import type { RunHeader, RunView } from '../../shared/run.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
 import { created, everyone, isLive, progress } from '../../tests/support/harness.ts';
 import type { Principal } from '../auth/principal.ts';
-import { LogRecord, type ReadyDraft } from '../event-log/contract/log.ts';
+import { type ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { decodeCursor, encodeCursor } from '../event-log/cursor.ts';
 import { openSqliteLog } from '../event-log/sqlite/log.ts';
@@ -40,7 +40,7 @@ class Pipe implements Transport {
   }
   identify(principal: Principal): void {
     this.principal = principal;
-    for (const reader of this.readers) reader.poke();
+    for (const reader of this.readers) reader.recheckAccess();
   }
   attach(reader: Attached): void {
     this.readers.add(reader);
@@ -119,7 +119,7 @@ describe('cursors', () => {
 
 describe('the window', () => {
   const record = (seq: number) =>
-    new LogRecord({ seq, runSeq: seq, projectId: 'demo', runId: 'r1', type: 'run.started', json: '{}' });
+    new StoredEvent({ seq, runSeq: seq, projectId: 'demo', runId: 'r1', type: 'run.started', json: '{}' });
 
   test('[D1] covers what it holds, and reads it like the log would', () => {
     const window = new Window({ records: 10, bytes: 1_000 });
@@ -139,9 +139,9 @@ describe('the window', () => {
     v8.setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const window = new Window({ records: 1_000, bytes: 100 });
-    const held: WeakRef<LogRecord>[] = [];
+    const held: WeakRef<StoredEvent>[] = [];
     const push = (seq: number) => {
-      const it = new LogRecord({ seq, runSeq: seq, projectId: 'demo', runId: 'r1', type: 'x', json: 'x'.repeat(30) });
+      const it = new StoredEvent({ seq, runSeq: seq, projectId: 'demo', runId: 'r1', type: 'x', json: 'x'.repeat(30) });
       held.push(new WeakRef(it));
       window.push([it]);
     };
@@ -471,7 +471,7 @@ describe('conflation', () => {
     })),
   );
   const recordOf = (event: { seq: number; runSeq: number; type?: unknown }) =>
-    new LogRecord({
+    new StoredEvent({
       ...event,
       projectId: 'demo',
       runId: 'r1',

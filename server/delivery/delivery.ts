@@ -1,10 +1,10 @@
 import type { RunHeader } from '../../shared/run.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
-import { Bell } from './bell.ts';
 import { ChangedRuns } from './changed-runs.ts';
 import { DirectSubscription } from './direct.ts';
 import { type EventQuery, EventReader } from './events.ts';
 import { ReaderIterator, type Tracked } from './iterator.ts';
+import { Notifier } from './notifier.ts';
 import type { DeliveryCounts, Reader, ReaderContext } from './reader.ts';
 import { type SummaryQuery, SummaryReader } from './summaries.ts';
 import type { Transport } from './transport.ts';
@@ -37,13 +37,13 @@ export class Delivery {
 
   constructor({ log, quietMs = 30_000, translate = (error) => error }: DeliveryOptions) {
     const { counts } = this;
-    const bell = new Bell({ epoch: log.epoch, head: log.head, counts });
-    this.#context = { log, bell, quietMs, translate, counts, erasures: 0 };
+    const notifier = new Notifier({ epoch: log.epoch, head: log.head, counts });
+    this.#context = { log, notifier, quietMs, translate, counts, erasures: 0 };
     this.#changed = new ChangedRuns(log);
     const stops = [
       log.subscribe((records) => {
         this.#window.push(records);
-        bell.ring(records);
+        notifier.notify(records);
       }),
       log.onErased((record) => {
         this.#window.replace(record);
@@ -54,13 +54,13 @@ export class Delivery {
     this.#stopListening = () => {
       for (const stop of stops) stop();
     };
-    this.#ticker = setInterval(() => bell.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));
+    this.#ticker = setInterval(() => notifier.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));
     this.#ticker.unref();
   }
 
   /** Readers that wait for news. */
   get waiting(): number {
-    return this.#context.bell.waiting;
+    return this.#context.notifier.waiting;
   }
 
   events<Event>(transport: Transport, query: EventQuery, signal: AbortSignal | undefined): Subscription<Event> {
@@ -76,7 +76,7 @@ export class Delivery {
     this.#stopListening();
     this.#window.clear(); // The log may go on: its head would be beyond what the window covers.
     clearInterval(this.#ticker);
-    this.#context.bell.close();
+    this.#context.notifier.close();
   }
 
   #taken<Item>(transport: Transport, reader: Reader, signal: AbortSignal | undefined): Subscription<Item> {

@@ -54,7 +54,7 @@ class Line implements Transport, FrameSink {
   }
   identify(principal: Principal): void {
     this.principal = principal;
-    for (const reader of this.readers) reader.poke();
+    for (const reader of this.readers) reader.recheckAccess();
   }
   attach(reader: Attached): void {
     this.readers.add(reader);
@@ -394,7 +394,7 @@ test('[D1] whatever joins, leaves, stalls and is published, each reader is sent 
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('leave' as const), nth: fc.nat() }) },
     {
       weight: 2,
-      arbitrary: fc.record({ kind: fc.constantFrom('stall' as const, 'drain' as const, 'poke' as const), line }),
+      arbitrary: fc.record({ kind: fc.constantFrom('stall' as const, 'drain' as const, 'access' as const), line }),
     },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('pause' as const) }) },
   );
@@ -438,7 +438,8 @@ test('[D1] whatever joins, leaves, stalls and is published, each reader is sent 
           await left?.stop();
         } else if (action.kind === 'stall') (lines[action.line] as Line).isDrained = false;
         else if (action.kind === 'drain') (lines[action.line] as Line).drain();
-        else if (action.kind === 'poke') for (const reader of (lines[action.line] as Line).readers) reader.poke();
+        else if (action.kind === 'access')
+          for (const reader of (lines[action.line] as Line).readers) reader.recheckAccess();
         else await new Promise(setImmediate);
       }
       await Promise.all(appending);

@@ -1,7 +1,7 @@
 import { RunwireError } from '../../shared/errors.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
-import { framesOf, headOf, restOf } from './frames.ts';
-import type { Group, Member } from './group.ts';
+import { framesOf, messagePrefix, messageSuffix } from './frames.ts';
+import type { FanOutGroup, Subscriber } from './group.ts';
 import type { Reader, ReaderContext, Step } from './reader.ts';
 import type { Attached, FrameSink, Transport } from './transport.ts';
 import type { Waiter, Wake } from './waiting.ts';
@@ -19,7 +19,7 @@ import type { Waiter, Wake } from './waiting.ts';
 const PIECE_LENGTH = 64 * 1024;
 
 export class DirectSubscription
-  implements AsyncIterableIterator<DirectSubscription>, AsyncDisposable, Attached, Member
+  implements AsyncIterableIterator<DirectSubscription>, AsyncDisposable, Attached, Subscriber
 {
   readonly reader: Reader;
   readonly sink: FrameSink;
@@ -27,7 +27,7 @@ export class DirectSubscription
   readonly #transport: Transport;
   /** The beginning of its messages, once the request's id is known. */
   #head: string | undefined;
-  #group: Group | undefined;
+  #group: FanOutGroup | undefined;
   #waiter: Waiter | undefined;
   #isAnnounced = false;
   #failure: { error: unknown } | undefined;
@@ -76,20 +76,20 @@ export class DirectSubscription
   /** Begins to send under the id, and the version, of the client's request. */
   begin(request: { id: unknown; jsonrpc?: unknown }): void {
     if (this.#head !== undefined || this.reader.isEnded) return;
-    this.#head = headOf(request);
+    this.#head = messagePrefix(request);
     this.#transport.attach(this);
     this.#goOn();
   }
 
-  poke(): void {
-    const { bell } = this.#context;
-    if (this.#group) bell.release(this.#group, this);
-    else if (this.#waiter) bell.wake(this.#waiter, 'poke');
+  recheckAccess(): void {
+    const { notifier } = this.#context;
+    if (this.#group) notifier.release(this.#group, this);
+    else if (this.#waiter) notifier.wake(this.#waiter, 'access');
   }
 
-  released(position: number): void {
+  leftGroup(position: number): void {
     this.#group = undefined;
-    this.reader.movedTo(position);
+    this.reader.advanceTo(position);
     this.#goOn();
   }
 
@@ -131,7 +131,7 @@ export class DirectSubscription
       for (;;) {
         const step = this.reader.advance();
         if (typeof step === 'string' || step instanceof Promise) return step;
-        const rest = restOf(encodeCursor(log.epoch, step.seq), step.message.json);
+        const rest = messageSuffix(encodeCursor(log.epoch, step.seq), step.message.json);
         piece.push(rest);
         length += head.length + rest.length;
         if (length >= PIECE_LENGTH) flush();
@@ -142,21 +142,21 @@ export class DirectSubscription
   }
 
   #park(): void {
-    const { bell } = this.#context;
-    if (bell.isClosed) throw new RunwireError('UNAVAILABLE', 'the server has closed');
+    const { notifier } = this.#context;
+    if (notifier.isClosed) throw new RunwireError('UNAVAILABLE', 'the server has closed');
     const { reader } = this;
     const { bellKey: key, filter } = reader;
     if (filter) {
-      this.#group = bell.join(key, this.#head as string, filter, this);
+      this.#group = notifier.join(key, this.#head as string, filter, this);
       return;
     }
     // In a later task than the ring, for all who are rung for must be found as they were.
     void new Promise<Wake>((resolve) => {
       this.#waiter = { key, reader, wake: resolve };
-      bell.add(this.#waiter);
+      notifier.add(this.#waiter);
     }).then((wake) => {
       this.#waiter = undefined;
-      reader.woken(wake);
+      reader.wake(wake);
       this.#goOn();
     });
   }
@@ -176,7 +176,7 @@ export class DirectSubscription
     if (this.reader.isEnded) return;
     this.reader.end();
     if (this.#head !== undefined) this.#transport.detach(this);
-    this.poke();
+    this.recheckAccess();
     this.#settle();
   }
 

@@ -1,10 +1,10 @@
 import { RunwireError } from '../../shared/errors.ts';
-import { can, readableAmong, readKey } from '../auth/permissions.ts';
-import type { LogRecord, Page, Scope } from '../event-log/contract/log.ts';
+import { can, readKey, searchableProjects } from '../auth/permissions.ts';
+import type { Page, Scope, StoredEvent } from '../event-log/contract/log.ts';
 import { conflated } from './conflate.ts';
 import { Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
 import type { Transport } from './transport.ts';
-import { bellKey, type Filter } from './waiting.ts';
+import { type Filter, topicOf } from './waiting.ts';
 import type { Window } from './window.ts';
 
 export type EventQuery = Start & {
@@ -23,7 +23,7 @@ export class EventReader extends Reader {
   readonly #window: Window;
   readonly #query: EventQuery;
   #scope: Scope | undefined;
-  #page: LogRecord[] = [];
+  #page: StoredEvent[] = [];
   #index = 0;
   /** How far the page was scanned, beyond its last match. */
   #scannedTo = 0;
@@ -38,8 +38,8 @@ export class EventReader extends Reader {
   }
 
   protected get wantedKey(): string {
-    if (this.#scope) return bellKey.of(this.#scope);
-    return bellKey.runId((this.#query.scope as { runId: string }).runId);
+    if (this.#scope) return topicOf.of(this.#scope);
+    return topicOf.runId((this.#query.scope as { runId: string }).runId);
   }
 
   get filter(): Filter | undefined {
@@ -61,28 +61,28 @@ export class EventReader extends Reader {
     return this.context.log.oldest - 1;
   }
 
-  protected take(): Taken | undefined {
+  protected nextBuffered(): Taken | undefined {
     const record = this.#page[this.#index];
     if (!record) return undefined;
     this.#index++;
     const isLast = this.#index === this.#page.length;
-    if (isLast) this.drop();
+    if (isLast) this.clearBuffer();
     return { seq: record.seq, seenTo: isLast ? this.#scannedTo : record.seq, message: record };
   }
 
-  protected drop(): void {
+  protected clearBuffer(): void {
     this.#page = [];
     this.#index = 0;
   }
 
-  protected readOn(): void | Promise<void> {
+  protected fetch(): void | Promise<void> {
     const scope = this.#scope;
     if (!scope) return this.#findRun();
     if (this.position + 1 < this.context.log.oldest) this.setGap('expired');
     else if (!this.#window.covers(this.position)) return this.#readLog(scope);
     else {
       const { types } = this.#query;
-      const matches = (record: LogRecord) =>
+      const matches = (record: StoredEvent) =>
         isIn(scope, record) && (!types || types.has(record.type)) && this.maySee(record);
       this.#hold(this.#window.read(this.position, PAGE_RECORDS, matches));
     }
@@ -111,7 +111,7 @@ export class EventReader extends Reader {
     const { runId } = this.#query.scope as { runId: string };
     const { log } = this.context;
     const { head } = log;
-    const readable = await log.projectsOf(runId, readableAmong(this.principal, undefined));
+    const readable = await log.projectsOf(runId, searchableProjects(this.principal, undefined));
     if (readable.length > 1) {
       throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
     }
@@ -121,11 +121,11 @@ export class EventReader extends Reader {
       return;
     }
     // There was no such run up to this head. One that came since is beyond it, so this reads on and finds it.
-    this.movedTo(head);
+    this.advanceTo(head);
   }
 }
 
-function isIn(scope: Scope, record: LogRecord): boolean {
+function isIn(scope: Scope, record: StoredEvent): boolean {
   switch (scope.kind) {
     case 'all':
       return true;

@@ -4,11 +4,11 @@
  */
 
 /** The beginning of every message of a subscription. */
-export const headOf = ({ id, jsonrpc }: { id: unknown; jsonrpc?: unknown }): string =>
+export const messagePrefix = ({ id, jsonrpc }: { id: unknown; jsonrpc?: unknown }): string =>
   `${JSON.stringify({ id, jsonrpc }).slice(0, -1)},`;
 
 /** The rest of a message that carries an item, given as JSON, under its cursor. */
-export const restOf = (cursor: string, json: string): string =>
+export const messageSuffix = (cursor: string, json: string): string =>
   `"result":{"type":"data","data":{"id":"${cursor}","data":${json}},"id":"${cursor}"}}`;
 
 const FIN_TEXT = 0x81;

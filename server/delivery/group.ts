@@ -1,4 +1,4 @@
-import type { LogRecord } from '../event-log/contract/log.ts';
+import type { StoredEvent } from '../event-log/contract/log.ts';
 import { framesOf } from './frames.ts';
 import type { FrameSink } from './transport.ts';
 import type { Waiting } from './waiting.ts';
@@ -9,12 +9,12 @@ import type { Waiting } from './waiting.ts';
  * position, and goes on by itself.
  */
 
-export interface Member {
+export interface Subscriber {
   readonly sink: FrameSink;
   readonly reader: Waiting;
   /** Has left its group, and has been sent everything up to a position. */
-  released(position: number): void;
-  poke(): void;
+  leftGroup(position: number): void;
+  recheckAccess(): void;
 }
 
 /**
@@ -23,39 +23,39 @@ export interface Member {
  */
 const PUSH_LIMIT = 512 * 1024;
 
-export class Group {
+export class FanOutGroup {
   /** The key of the bell under which it waits, and its own among the groups there. */
   readonly place: string;
   readonly key: string;
-  readonly accepts: (record: LogRecord) => boolean;
-  readonly #members = new Set<Member>();
+  readonly accepts: (record: StoredEvent) => boolean;
+  readonly #members = new Set<Subscriber>();
   readonly #head: string;
   #due: string[] = [];
   #dueLength = 0;
   #sentSeq = -1;
   #sentAt = 0;
 
-  constructor(options: { place: string; key: string; head: string; accepts: (record: LogRecord) => boolean }) {
+  constructor(options: { place: string; key: string; head: string; accepts: (record: StoredEvent) => boolean }) {
     this.place = options.place;
     this.key = options.key;
     this.#head = options.head;
     this.accepts = options.accepts;
   }
 
-  get members(): ReadonlySet<Member> {
+  get members(): ReadonlySet<Subscriber> {
     return this.#members;
   }
 
-  add(member: Member): void {
+  add(member: Subscriber): void {
     this.#members.add(member);
   }
 
   /** Takes a member out and tells its reader what it was sent last. */
-  remove(member: Member): void {
+  remove(member: Subscriber): void {
     if (!this.#members.delete(member)) return;
     const { reader } = member;
-    reader.toldSeq = Math.max(reader.toldSeq, this.#sentSeq);
-    reader.toldAt = Math.max(reader.toldAt, this.#sentAt);
+    reader.lastSentSeq = Math.max(reader.lastSentSeq, this.#sentSeq);
+    reader.lastSentAt = Math.max(reader.lastSentAt, this.#sentAt);
   }
 
   /** Puts the rest of a message, of {@link restOf}, among what is due to all. */
@@ -68,7 +68,7 @@ export class Group {
    * Sends what is due, the last of it at `seq`. Returns how many messages that were; those who could not take them are
    * added to `left`. With `corked`, sinks are corked and added to it, for whom has more to come.
    */
-  send(seq: number, left: Member[], corked: Set<FrameSink> | undefined): number {
+  send(seq: number, left: Subscriber[], corked: Set<FrameSink> | undefined): number {
     const due = this.#due;
     const frames = this.#dueLength > PUSH_LIMIT ? undefined : framesOf(this.#head, due);
     this.#due = [];
@@ -98,12 +98,13 @@ export class Group {
     let frames: Buffer | undefined;
     let told = 0;
     for (const { reader, sink } of this.#members) {
-      if (Math.max(reader.toldSeq, this.#sentSeq) >= seq || Math.max(reader.toldAt, this.#sentAt) > since) continue;
+      if (Math.max(reader.lastSentSeq, this.#sentSeq) >= seq || Math.max(reader.lastSentAt, this.#sentAt) > since)
+        continue;
       if (!sink.isDrained) continue; // It is busy with what it was sent before.
       frames ??= framesOf(this.#head, [rest]);
       sink.write(frames);
-      reader.toldSeq = seq;
-      reader.toldAt = performance.now();
+      reader.lastSentSeq = seq;
+      reader.lastSentAt = performance.now();
       told++;
     }
     return told;

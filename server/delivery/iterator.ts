@@ -62,8 +62,8 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
     return this.#waiter ? 0 : this.#reader.behind;
   }
 
-  poke(): void {
-    if (this.#waiter) this.#context.bell.wake(this.#waiter, 'poke');
+  recheckAccess(): void {
+    if (this.#waiter) this.#context.notifier.wake(this.#waiter, 'access');
   }
 
   async #pull(): Promise<IteratorResult<Tracked<Item>>> {
@@ -98,14 +98,14 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
   }
 
   async #wait(): Promise<void> {
-    const { bell } = this.#context;
-    if (bell.isClosed) throw new RunwireError('UNAVAILABLE', 'the server has closed');
+    const { notifier } = this.#context;
+    if (notifier.isClosed) throw new RunwireError('UNAVAILABLE', 'the server has closed');
     const wake = await new Promise<Wake>((resolve) => {
       this.#waiter = { key: this.#reader.bellKey, reader: this.#reader, wake: resolve };
-      bell.add(this.#waiter);
+      notifier.add(this.#waiter);
     });
     this.#waiter = undefined;
-    this.#reader.woken(wake);
+    this.#reader.wake(wake);
   }
 
   // At the first `next()`: a handler that gives up before it never calls `return()`.
@@ -121,7 +121,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
     this.#reader.end();
     this.#signal?.removeEventListener('abort', this.#stop);
     this.#transport.detach(this);
-    this.poke();
+    this.recheckAccess();
     this.#ended();
   };
 }

@@ -2,18 +2,18 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { GapReason } from '../../shared/protocol.ts';
 import { can } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
-import type { LogRecord } from '../event-log/contract/log.ts';
+import type { StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { type Cursor, decodeCursor } from '../event-log/cursor.ts';
-import type { Bell } from './bell.ts';
 import { liveAt, type Message, messageOf } from './messages.ts';
+import type { Notifier } from './notifier.ts';
 import type { Transport } from './transport.ts';
 import type { Filter, Waiting } from './waiting.ts';
-import { bellKey, type Wake } from './waiting.ts';
+import { topicOf, type Wake } from './waiting.ts';
 
 /**
  * A subscription is a cursor over the log, not a queue. A reader reads what is after its cursor, waits for its socket to
- * drain, sends, and when there is nothing more waits for the bell. Replay and tail are one loop: there is no cut-over to
+ * drain, sends, and when there is nothing more waits for the notifier. Replay and tail are one loop: there is no cut-over to
  * get wrong, no buffer to grow, no message to lose.
  *
  * The rules are here, as steps; who takes them is `iterator.ts`, when it is asked for an item, and `direct.ts`, when there
@@ -40,7 +40,7 @@ export type DeliveryCounts = {
 /** What all readers of a server have in common. */
 export type ReaderContext = {
   log: EventLog;
-  bell: Bell;
+  notifier: Notifier;
   /** A reader that has been silent for so long is told where the head is. */
   quietMs: number;
   /** Makes of what ends a subscription the error that its client is told. */
@@ -51,7 +51,7 @@ export type ReaderContext = {
 };
 
 /**
- * The next message; or why there is none: `blocked` until the transport has drained, `waiting` until the bell rings, or
+ * The next message; or why there is none: `blocked` until the transport has drained, `waiting` until the notifier rings, or
  * `ended`. A promise: what comes is being read.
  */
 export type Step = { seq: number; message: Message } | 'blocked' | 'waiting' | 'ended' | Promise<void>;
@@ -63,8 +63,8 @@ export abstract class Reader implements Waiting {
   protected position = 0;
   /** The rights this reader goes by. */
   protected principal: Principal;
-  toldSeq = -1;
-  toldAt = performance.now();
+  lastSentSeq = -1;
+  lastSentAt = performance.now();
   readonly #start: Start;
   #gap: { reason: GapReason; fromSeq: number; toSeq: number } | undefined;
   #isStarted = false;
@@ -85,22 +85,22 @@ export abstract class Reader implements Waiting {
   /** What it is sent while it waits; absent where it has to be woken, to look by itself. */
   abstract readonly filter: Filter | undefined;
   /** The next message that has been read and not been sent. */
-  protected abstract take(): Taken | undefined;
+  protected abstract nextBuffered(): Taken | undefined;
   /** Forgets what has been read and not been sent. */
-  protected abstract drop(): void;
+  protected abstract clearBuffer(): void;
   /** Reads on from `position`; moves it to what has been scanned without a match. */
-  protected abstract readOn(): void | Promise<void>;
+  protected abstract fetch(): void | Promise<void>;
   /** Position of `from: 'start'`. */
   protected abstract readonly beginning: number;
   /** The project that the reader is about, where it is about one. */
   protected abstract readonly projectId: string | undefined;
 
-  /** The key of the bell to wait under. What the caller may not see looks like what does not exist. */
+  /** The key of the notifier to wait under. What the caller may not see looks like what does not exist. */
   get bellKey(): string {
-    return this.isBlind ? bellKey.nothing : this.wantedKey;
+    return this.isBlind ? topicOf.nothing : this.wantedKey;
   }
 
-  maySee({ projectId }: LogRecord): boolean {
+  maySee({ projectId }: StoredEvent): boolean {
     return can(this.principal, 'read', { projectId });
   }
 
@@ -122,7 +122,7 @@ export abstract class Reader implements Waiting {
       if (transport.principal !== this.principal) this.#reviewAccess();
       transport.refuseLapsed?.();
       if (!transport.isDrained) {
-        this.drop();
+        this.clearBuffer();
         return 'blocked';
       }
       if (this.#gap) {
@@ -133,8 +133,8 @@ export abstract class Reader implements Waiting {
         this.position = gap.toSeq;
         return this.#tell(gap.toSeq, messageOf({ type: 'stream.gap', ...gap }));
       }
-      if (this.#erasures !== this.context.erasures) this.drop();
-      const taken = this.take();
+      if (this.#erasures !== this.context.erasures) this.clearBuffer();
+      const taken = this.nextBuffered();
       if (taken) {
         this.position = taken.seenTo;
         return this.#tell(taken.seq, taken.message);
@@ -142,7 +142,7 @@ export abstract class Reader implements Waiting {
       if (this.isBlind) this.position = log.head;
       if (this.position < log.head) {
         this.#erasures = this.context.erasures;
-        const reading = this.readOn();
+        const reading = this.fetch();
         if (reading) return reading;
         continue;
       }
@@ -156,14 +156,14 @@ export abstract class Reader implements Waiting {
   }
 
   /** Takes up again what was left at `waiting`. */
-  woken(wake: Wake): void {
+  wake(wake: Wake): void {
     // Nothing between the position and what rang, or at a tick the head, concerns this reader.
-    if (wake === 'tick') this.movedTo(this.context.log.head);
-    else if (wake !== 'poke') this.movedTo(wake.seq - 1);
+    if (wake === 'tick') this.advanceTo(this.context.log.head);
+    else if (wake !== 'access') this.advanceTo(wake.seq - 1);
   }
 
   /** Everything up to a position has been sent for it, or does not match. */
-  movedTo(position: number): void {
+  advanceTo(position: number): void {
     this.position = Math.max(this.position, position);
   }
 
@@ -174,7 +174,7 @@ export abstract class Reader implements Waiting {
 
   end(): void {
     this.#isEnded = true;
-    this.drop();
+    this.clearBuffer();
   }
 
   /** Not in the constructor: a subscription that is given up before the first item is never ended. */
@@ -195,15 +195,15 @@ export abstract class Reader implements Waiting {
   }
 
   #tell(seq: number, message: Message): Step {
-    this.toldSeq = seq;
-    this.toldAt = performance.now();
+    this.lastSentSeq = seq;
+    this.lastSentAt = performance.now();
     return { seq, message };
   }
 
   /** Nothing up to the head, or for an expired cursor up to the oldest kept, can be vouched for. */
   protected setGap(reason: GapReason): void {
     const { head, oldest } = this.context.log;
-    this.drop();
+    this.clearBuffer();
     this.#gap =
       reason === 'expired'
         ? { reason, fromSeq: this.position + 1, toSeq: oldest - 1 }
@@ -212,7 +212,7 @@ export abstract class Reader implements Waiting {
 
   /** By what the client knows, not by the position: that moves on in silence past what does not match. */
   #isQuiet(quietMs: number): boolean {
-    return this.position > this.toldSeq && performance.now() - this.toldAt >= quietMs;
+    return this.position > this.lastSentSeq && performance.now() - this.lastSentAt >= quietMs;
   }
 
   protected get isBlind(): boolean {
@@ -230,7 +230,7 @@ export abstract class Reader implements Waiting {
     const isWider =
       canRead && (!couldRead || (projectId === undefined && after.projects.some((id) => !covers(before.projects, id))));
     if (isWider) this.setGap('access_changed');
-    else this.drop(); // What was read by the old rights is read again by the new.
+    else this.clearBuffer(); // What was read by the old rights is read again by the new.
   }
 }
 

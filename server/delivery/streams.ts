@@ -1,4 +1,4 @@
-import { type Lapse, lapseError } from '../auth/credentials.ts';
+import { type TokenInvalidReason, tokenInvalidError } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Attached, Transport } from './transport.ts';
 
@@ -8,23 +8,23 @@ import type { Attached, Transport } from './transport.ts';
  */
 
 /** How often they are looked at. */
-const TURN_MS = 500;
+const SWEEP_MS = 500;
 
-type LapseOf = (principal: Principal) => Lapse | undefined;
+type LapseOf = (principal: Principal) => TokenInvalidReason | undefined;
 
-export class Streams {
-  readonly #lapseOf: LapseOf;
+export class SocketlessTransports {
+  readonly #invalidReasonOf: LapseOf;
   readonly #open = new Set<Stream>();
   /** Runs while there are any. */
-  #wheel: NodeJS.Timeout | undefined;
+  #sweepTimer: NodeJS.Timeout | undefined;
 
-  constructor(lapseOf: LapseOf) {
-    this.#lapseOf = lapseOf;
+  constructor(invalidReasonOf: LapseOf) {
+    this.#invalidReasonOf = invalidReasonOf;
   }
 
   /** The other end of one subscription. */
   transportOf(principal: Principal): Transport {
-    return new Stream(principal, this.#lapseOf, (stream, isOpen) => this.#note(stream, isOpen));
+    return new Stream(principal, this.#invalidReasonOf, (stream, isOpen) => this.#note(stream, isOpen));
   }
 
   /** Ends those whose token has expired or been revoked. */
@@ -35,10 +35,10 @@ export class Streams {
   #note(stream: Stream, isOpen: boolean): void {
     if (isOpen) this.#open.add(stream);
     else this.#open.delete(stream);
-    if (this.#open.size > 0) this.#wheel ??= setInterval(() => this.review(), TURN_MS).unref();
+    if (this.#open.size > 0) this.#sweepTimer ??= setInterval(() => this.review(), SWEEP_MS).unref();
     else {
-      clearInterval(this.#wheel);
-      this.#wheel = undefined;
+      clearInterval(this.#sweepTimer);
+      this.#sweepTimer = undefined;
     }
   }
 }
@@ -47,13 +47,13 @@ export class Streams {
 class Stream implements Transport {
   readonly principal: Principal;
   readonly isDrained = true;
-  readonly #lapseOf: LapseOf;
+  readonly #invalidReasonOf: LapseOf;
   readonly #note: (stream: Stream, isOpen: boolean) => void;
   #reader: Attached | undefined;
 
-  constructor(principal: Principal, lapseOf: LapseOf, note: (stream: Stream, isOpen: boolean) => void) {
+  constructor(principal: Principal, invalidReasonOf: LapseOf, note: (stream: Stream, isOpen: boolean) => void) {
     this.principal = principal;
-    this.#lapseOf = lapseOf;
+    this.#invalidReasonOf = invalidReasonOf;
     this.#note = note;
   }
 
@@ -62,12 +62,12 @@ class Stream implements Transport {
   }
 
   refuseLapsed(): void {
-    const lapse = this.#lapseOf(this.principal);
-    if (lapse) throw lapseError(lapse);
+    const reason = this.#invalidReasonOf(this.principal);
+    if (reason) throw tokenInvalidError(reason);
   }
 
   review(): void {
-    if (this.#lapseOf(this.principal)) this.#reader?.poke();
+    if (this.#invalidReasonOf(this.principal)) this.#reader?.recheckAccess();
   }
 
   attach(reader: Attached): void {

@@ -2,7 +2,7 @@ import { can } from '../auth/permissions.ts';
 import type { ChangedRuns, HeaderMessage } from './changed-runs.ts';
 import { Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
 import type { Transport } from './transport.ts';
-import { bellKey } from './waiting.ts';
+import { topicOf } from './waiting.ts';
 
 export type SummaryQuery = Start & { projectId?: string | undefined };
 
@@ -33,14 +33,14 @@ export class SummaryReader extends Reader {
 
   protected get wantedKey(): string {
     const { projectId } = this;
-    return bellKey.of(projectId === undefined ? { kind: 'all' } : { kind: 'project', projectId });
+    return topicOf.of(projectId === undefined ? { kind: 'all' } : { kind: 'project', projectId });
   }
 
   protected get beginning(): number {
     return 0; // Headers outlive the events.
   }
 
-  protected take(): Taken | undefined {
+  protected nextBuffered(): Taken | undefined {
     const message = this.#page[this.#index];
     if (!message) return undefined;
     this.#index++;
@@ -48,12 +48,12 @@ export class SummaryReader extends Reader {
     return { seq: lastSeq, seenTo: lastSeq, message };
   }
 
-  protected drop(): void {
+  protected clearBuffer(): void {
     this.#page = [];
     this.#index = 0;
   }
 
-  protected async readOn(): Promise<void> {
+  protected async fetch(): Promise<void> {
     if (this.#hasSeenHead) await this.#nextMoment();
     if (this.isEnded) return;
     const { messages, scannedTo } = await this.#changed.read(this.position, this.projectId);

@@ -35,5 +35,5 @@ export interface Attached {
   /** Events between this reader and the head that it has yet to look at; 0 for one that waits. */
   readonly lag: number;
   /** Makes the reader look at its principal again. */
-  poke(): void;
+  recheckAccess(): void;
 }

@@ -1,11 +1,11 @@
-import type { LogRecord } from '../event-log/contract/log.ts';
+import type { StoredEvent } from '../event-log/contract/log.ts';
 
 export type WindowLimits = { records: number; bytes: number };
 
 /** The latest records, shared by all readers: whoever keeps up never asks the store. */
 export class Window {
   readonly #limits: WindowLimits;
-  #records: (LogRecord | undefined)[] = [];
+  #records: (StoredEvent | undefined)[] = [];
   /** Index of the oldest record that still counts; those before it go when they are many. */
   #start = 0;
   #bytes = 0;
@@ -14,13 +14,13 @@ export class Window {
     this.#limits = limits;
   }
 
-  push(records: readonly LogRecord[]): void {
+  push(records: readonly StoredEvent[]): void {
     for (const record of records) {
       this.#records.push(record);
       this.#bytes += record.json.length;
     }
     while (this.#records.length - this.#start > this.#limits.records || this.#bytes > this.#limits.bytes) {
-      this.#bytes -= (this.#records[this.#start] as LogRecord).json.length;
+      this.#bytes -= (this.#records[this.#start] as StoredEvent).json.length;
       this.#records[this.#start] = undefined;
       this.#start++;
     }
@@ -30,10 +30,10 @@ export class Window {
   }
 
   /** Puts a record in the place of the one at its position, if that is here. */
-  replace(record: LogRecord): void {
+  replace(record: StoredEvent): void {
     const index = this.#records.findIndex((known) => known?.seq === record.seq);
     if (index < 0) return;
-    this.#bytes += record.json.length - (this.#records[index] as LogRecord).json.length;
+    this.#bytes += record.json.length - (this.#records[index] as StoredEvent).json.length;
     this.#records[index] = record;
   }
 
@@ -51,12 +51,12 @@ export class Window {
   }
 
   /** Up to `limit` matches after a position that is covered. */
-  read(after: number, limit: number, matches: (record: LogRecord) => boolean) {
-    const records: LogRecord[] = [];
+  read(after: number, limit: number, matches: (record: StoredEvent) => boolean) {
+    const records: StoredEvent[] = [];
     let scannedTo = after;
     const first = (this.#records[this.#start]?.seq ?? 0) - this.#start;
     for (let index = after + 1 - first; index < this.#records.length; index++) {
-      const record = this.#records[index] as LogRecord;
+      const record = this.#records[index] as StoredEvent;
       scannedTo = record.seq;
       if (!matches(record)) continue;
       records.push(record);

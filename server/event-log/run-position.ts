@@ -1,4 +1,4 @@
-import type { LogRecord, Scope } from './contract/log.ts';
+import type { Scope, StoredEvent } from './contract/log.ts';
 import type { EventLog } from './contract/store.ts';
 
 /**
@@ -7,7 +7,7 @@ import type { EventLog } from './contract/store.ts';
  * first where the run has the log to itself, halving what is left where it shares it. An index would do it in one, and
  * cost every publisher a write.
  */
-export async function positionBefore(log: EventLog, scope: Scope, runSeq: number): Promise<number> {
+export async function positionOfRunSeq(log: EventLog, scope: Scope, runSeq: number): Promise<number> {
   const { head } = log;
   // Up to `low`, all are before it; after `high`, none is.
   let low = Math.max(runSeq, log.oldest) - 1;
@@ -23,7 +23,7 @@ export async function positionBefore(log: EventLog, scope: Scope, runSeq: number
   return low;
 }
 
-async function firstAfter(log: EventLog, scope: Scope, after: number, head: number): Promise<LogRecord | undefined> {
+async function firstAfter(log: EventLog, scope: Scope, after: number, head: number): Promise<StoredEvent | undefined> {
   for (let from = after; from < head; ) {
     const { records, scannedTo } = await log.read({ scope, after: from, limit: 1 });
     if (records[0]) return records[0];

@@ -3,11 +3,11 @@ import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
 import type { Registry } from '../../shared/registry.ts';
-import type { AccessRecorder } from '../audit/access-logger.ts';
-import { type Credentials, lapseError } from '../auth/credentials.ts';
-import { can, demand } from '../auth/permissions.ts';
+import type { AccessLogger } from '../audit/access-logger.ts';
+import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
+import { can, requirePermission } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
-import { findRun } from '../auth/resolve-run.ts';
+import { resolveRun } from '../auth/resolve-run.ts';
 import type { Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Limits } from '../limits.ts';
@@ -26,8 +26,8 @@ const mediaTypes = { ndjson: 'application/x-ndjson; charset=utf-8', csv: 'text/c
 export type ExportOptions<R extends Registry> = {
   registry: R;
   log: EventLog;
-  access: AccessRecorder;
-  credentials: Pick<Credentials, 'lapseOf'>;
+  access: AccessLogger;
+  credentials: Pick<Credentials, 'invalidReasonOf'>;
   limits: Pick<Limits, 'stalledMs'>;
 };
 
@@ -48,7 +48,7 @@ export function createExport<R extends Registry>(options: ExportOptions<R>) {
   });
 
   return async (principal: Principal, request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    demand(principal, 'read');
+    requirePermission(principal, 'read');
     const head = log.head;
     const {
       projectId,
@@ -60,7 +60,7 @@ export function createExport<R extends Registry>(options: ExportOptions<R>) {
     } = schema.parse(fieldsOf(queryOf(request), Object.keys(schema.shape)));
     const scope: Scope =
       runId !== undefined
-        ? { kind: 'run', ...(await findRun(log, principal, { runId, projectId })) }
+        ? { kind: 'run', ...(await resolveRun(log, principal, { runId, projectId })) }
         : projectId !== undefined
           ? { kind: 'project', projectId }
           : { kind: 'all' };
@@ -95,8 +95,8 @@ export function createExport<R extends Registry>(options: ExportOptions<R>) {
         if (seq <= last && can(principal, 'read', { projectId })) text += lineOf(json);
       }
       after = page.scannedTo;
-      const lapse = credentials.lapseOf(principal);
-      if (lapse) throw lapseError(lapse);
+      const reason = credentials.invalidReasonOf(principal);
+      if (reason) throw tokenInvalidError(reason);
       if (text !== '' && !send(text)) await drained(response);
       text = '';
     }

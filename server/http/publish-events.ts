@@ -5,7 +5,7 @@ import type { DraftOf, Registry } from '../../shared/registry.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Receipt } from '../event-log/contract/log.ts';
 import type { PhiPolicy } from '../phi/policy.ts';
-import type { Publishing } from '../publishing/gateway.ts';
+import type { PublishGateway } from '../publishing/gateway.ts';
 import { queryOf, sendJson } from './messages.ts';
 import { parseJson, readJson, readText } from './request-body.ts';
 
@@ -19,7 +19,7 @@ const LINES = new Set(['application/x-ndjson', 'application/ndjson', 'applicatio
 const LIMIT_BYTES = 8 * 1024 * 1024;
 
 export async function ingest<R extends Registry>(
-  publishing: Publishing<R>,
+  publishing: PublishGateway<R>,
   principal: Principal,
   request: IncomingMessage,
   response: ServerResponse,

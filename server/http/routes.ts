@@ -5,15 +5,15 @@ import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Registry } from '../../shared/registry.ts';
 import type { Context } from '../api/context.ts';
 import type { RouterOf } from '../api/router.ts';
-import type { AccessRecorder } from '../audit/access-logger.ts';
-import { type Credentials, lapseError } from '../auth/credentials.ts';
+import type { AccessLogger } from '../audit/access-logger.ts';
+import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
 import { toRunwireError, toTRPCError } from '../errors.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Limits } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
 import { createLineage } from '../producers/openlineage/route.ts';
-import type { Publishing } from '../publishing/gateway.ts';
+import type { PublishGateway } from '../publishing/gateway.ts';
 import { createExport } from './export.ts';
 import {
   bearerOf,
@@ -38,8 +38,8 @@ export type RoutesOptions<R extends Registry> = {
   registry: R;
   router: RouterOf<R>;
   log: EventLog;
-  access: AccessRecorder;
-  publishing: Publishing<R>;
+  access: AccessLogger;
+  publishing: PublishGateway<R>;
   credentials: Credentials;
   origins: Origins;
   cookieName: string;
@@ -61,10 +61,10 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
     const cookie = bearer === undefined && isOwnPage(request) ? cookieOf(request, cookieName) : undefined;
     const token = bearer ?? cookie;
     if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is needed');
-    const principal = await credentials.holderOf(token);
+    const principal = await credentials.verify(token);
     identified.set(request, principal);
-    const lapse = credentials.lapseOf(principal);
-    if (lapse) throw lapseError(lapse);
+    const reason = credentials.invalidReasonOf(principal);
+    if (reason) throw tokenInvalidError(reason);
     return principal;
   };
   const isOwnPage = (request: IncomingMessage): boolean =>

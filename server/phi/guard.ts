@@ -1,6 +1,6 @@
 import { RunwireError } from '../../shared/errors.ts';
 import type { Guard, PhiPolicy } from './policy.ts';
-import { judge, PERSON } from './scanner/classify.ts';
+import { classify, PERSON } from './scanner/classify.ts';
 import { about } from './scanner/keywords.ts';
 import { merge, Scanner } from './scanner/scanner.ts';
 import type { Finding, PhiKind } from './scanner/tokens.ts';
@@ -303,7 +303,7 @@ function keyed(words: number, text: string): PhiKind | undefined {
   }
   if (is(a.stay) && digits >= 6) return 'date';
   if (is(a.contact) && digits >= 7 && digits <= 15 && /^[+\d][\d ().-]+$|^\(/.test(value)) return 'phone';
-  return digits >= 2 ? judge(words, true, value, digits) : undefined;
+  return digits >= 2 ? classify(words, true, value, digits) : undefined;
 }
 
 /** Where a shape is in a text, between characters that are neither letters nor digits. */

@@ -5,7 +5,7 @@ import { describeIssue } from '../../shared/issues.ts';
 import { DRAFT_LIMIT_BYTES, REQUEST_LIMIT_DRAFTS, RESERVED_ID } from '../../shared/protocol.ts';
 import { type DraftOf, draftSchemaOf, type EventOf, type Registry } from '../../shared/registry.ts';
 import type { RunRows } from '../../shared/run.ts';
-import type { Batch, LogRecord, ReadyDraft, Receipt } from '../event-log/contract/log.ts';
+import type { Batch, ReadyDraft, Receipt, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Guard, PhiPolicy } from '../phi/policy.ts';
 import { isRefused } from '../phi/policy.ts';
@@ -176,7 +176,7 @@ export class EventBus<R extends Registry> {
     return guarded;
   }
 
-  #notify(records: readonly LogRecord[]): void {
+  #notify(records: readonly StoredEvent[]): void {
     this.#published += records.length;
     for (const record of records) {
       for (const observer of this.#observers) {

@@ -1,26 +1,26 @@
 import { RunwireError } from '../../shared/errors.ts';
 import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
-import { can, demand } from '../auth/permissions.ts';
+import { can, requirePermission } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Limits } from '../limits.ts';
 import type { PhiPolicy } from '../phi/policy.ts';
-import { Buckets } from '../rate-limit.ts';
+import { TokenBuckets } from '../rate-limit.ts';
 import type { EventBus, Published } from './bus.ts';
 
 /** What comes over the network on its way to the bus: who may publish where, and how much of it. */
-export class Publishing<R extends Registry> {
+export class PublishGateway<R extends Registry> {
   readonly bus: EventBus<R>;
-  readonly #allowances: Buckets;
+  readonly #allowances: TokenBuckets;
 
   constructor(bus: EventBus<R>, { publishedPerSecond }: Limits) {
     this.bus = bus;
-    this.#allowances = new Buckets(publishedPerSecond);
+    this.#allowances = new TokenBuckets(publishedPerSecond);
   }
 
   /** Publishes what a principal sent. Throws `FORBIDDEN`, `RATE_LIMITED`, and what {@link EventBus.publish} does. */
   async publish(principal: Principal, events: readonly DraftOf<R>[], onPhi: PhiPolicy | undefined): Promise<Published> {
-    demand(principal, 'publish');
+    requirePermission(principal, 'publish');
     if (events.length <= REQUEST_LIMIT_DRAFTS) {
       events.forEach((event, index) => {
         const projectId = (event as { projectId?: unknown } | null)?.projectId;

@@ -2,11 +2,11 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { closeCodes } from '../../shared/protocol.ts';
 import type { ClientStats } from '../../shared/server-stats.ts';
-import { lapseText } from '../auth/credentials.ts';
+import { tokenInvalidText } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Attached, FrameSink, Transport } from '../delivery/transport.ts';
 import type { Limits } from '../limits.ts';
-import { Bucket } from '../rate-limit.ts';
+import { TokenBucket } from '../rate-limit.ts';
 import type { Connections } from './connections.ts';
 import type { DirectWebSocket, SocketOwner } from './socket.ts';
 
@@ -39,7 +39,7 @@ export class Connection implements Transport, FrameSink, SocketOwner {
   readonly #ws: DirectWebSocket;
   readonly #connections: Connections;
   /** Absent while it is full. */
-  #messages: Bucket | undefined;
+  #messages: TokenBucket | undefined;
   /** Few, nearly always: a set of them would be larger than they are. */
   readonly #readers: Attached[] = [];
   #principal: Principal | undefined;
@@ -67,7 +67,7 @@ export class Connection implements Transport, FrameSink, SocketOwner {
     this.address = address;
     this.#ws = ws;
     this.#connections = connections;
-    this.#openedAt = connections.clockMs;
+    this.#openedAt = connections.monotonicMs;
     this.#heardAt = this.#openedAt;
     this.#pingAt = this.#heardAt + heartbeatMs;
     // `ws` has to make the frames of what is compressed.
@@ -96,7 +96,7 @@ export class Connection implements Transport, FrameSink, SocketOwner {
   }
 
   heard(isMessage: boolean): void {
-    this.#heardAt = this.#connections.clockMs;
+    this.#heardAt = this.#connections.monotonicMs;
     if (isMessage) this.request();
   }
 
@@ -111,18 +111,18 @@ export class Connection implements Transport, FrameSink, SocketOwner {
   /** Puts a principal in place, at first or by a fresh token. */
   identify(principal: Principal): void {
     this.#principal = principal;
-    for (const reader of [...this.#readers]) reader.poke();
+    for (const reader of [...this.#readers]) reader.recheckAccess();
   }
 
   /** Counts it among the sockets of its user; closes it where they are too many. */
-  enter(user: User): void {
+  countForUser(user: User): void {
     this.#user = user;
     user.connections++;
     if (user.connections > this.#limits.connectionsPerUser) this.exceed('too many connections of this user');
   }
 
   /** It has closed. */
-  leave(): User | undefined {
+  uncount(): User | undefined {
     const user = this.#user;
     if (user) {
       user.connections--;
@@ -134,7 +134,7 @@ export class Connection implements Transport, FrameSink, SocketOwner {
 
   /** Counts a message, or a request in one: too many close the socket. Returns whether it may be looked at. */
   request(): boolean {
-    this.#messages ??= new Bucket(this.#limits.messagesPerSecond);
+    this.#messages ??= new TokenBucket(this.#limits.messagesPerSecond);
     if (this.#messages.take(1)) return true;
     this.exceed('too many messages');
     return false;
@@ -224,11 +224,11 @@ export class Connection implements Transport, FrameSink, SocketOwner {
   }
 
   /** Closes with 4401 or 4403 where its token has expired or been revoked. Returns whether it is good. */
-  vouch(): boolean {
-    const lapse = this.#principal && this.#connections.options.lapseOf(this.#principal);
-    if (!lapse) return true;
+  closeIfTokenInvalid(): boolean {
+    const reason = this.#principal && this.#connections.options.invalidReasonOf(this.#principal);
+    if (!reason) return true;
     this.#ws.removeAllListeners('message');
-    this.#close(lapse === 'revoked' ? closeCodes.revoked : closeCodes.unauthenticated, lapseText[lapse]);
+    this.#close(reason === 'revoked' ? closeCodes.revoked : closeCodes.unauthenticated, tokenInvalidText[reason]);
     return false;
   }
 
@@ -257,7 +257,7 @@ export class Connection implements Transport, FrameSink, SocketOwner {
       if (!this.hasSpoken && now - this.#openedAt >= limits.identifyMs) this.refuse('no token');
       return;
     }
-    if (!this.vouch()) return;
+    if (!this.closeIfTokenInvalid()) return;
     if (this.#messages?.isFull) this.#messages = undefined;
     if (this.#isStalled(now)) {
       this.outpace();

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import type { ClientStats } from '../../shared/server-stats.ts';
-import type { Lapse } from '../auth/credentials.ts';
+import type { TokenInvalidReason } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Limits } from '../limits.ts';
 import { type Address, Connection, type User } from './connection.ts';
@@ -12,7 +12,7 @@ import type { DirectWebSocket } from './socket.ts';
 /** After the close frame, for the peer to close too. */
 const GRACE_MS = 1_000;
 /** How often each socket is looked at, at least: who stays beyond their token does so for no longer than this. */
-const TURN_MS = 500;
+const SWEEP_MS = 500;
 
 /** Since the start. */
 export type ConnectionCounts = {
@@ -28,7 +28,7 @@ export type ConnectionsOptions = {
   isDirect: boolean;
   limits: Limits;
   /** Why a principal does not count any more. */
-  lapseOf: (principal: Principal) => Lapse | undefined;
+  invalidReasonOf: (principal: Principal) => TokenInvalidReason | undefined;
 };
 
 export class Connections {
@@ -37,7 +37,7 @@ export class Connections {
   readonly #open = new Set<Connection>();
   readonly #users = new Map<string, User>();
   readonly #addresses = new Map<string, Address>();
-  readonly #wheel: NodeJS.Timeout;
+  readonly #sweepTimer: NodeJS.Timeout;
   readonly #turnMs: number;
   #turnedAt = performance.now();
   #awakeMs = 0;
@@ -49,9 +49,9 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     this.options = options;
     const { heartbeatMs, limits } = options;
-    this.#turnMs = Math.min(TURN_MS, heartbeatMs / 4, limits.identifyMs / 4, limits.stalledMs / 4);
-    this.#wheel = setInterval(() => this.#turn(), this.#turnMs);
-    this.#wheel.unref();
+    this.#turnMs = Math.min(SWEEP_MS, heartbeatMs / 4, limits.identifyMs / 4, limits.stalledMs / 4);
+    this.#sweepTimer = setInterval(() => this.#sweep(), this.#turnMs);
+    this.#sweepTimer.unref();
   }
 
   /**
@@ -59,7 +59,7 @@ export class Connections {
    * turns at most. A process that was held up finds its timers due before it reads what came meanwhile, and would take
    * everybody for silent.
    */
-  get clockMs(): number {
+  get monotonicMs(): number {
     return this.#awakeMs + Math.min(performance.now() - this.#turnedAt, 2 * this.#turnMs);
   }
 
@@ -99,7 +99,7 @@ export class Connections {
     const { address } = connection;
     address.connections--;
     if (address.connections === 0) this.#addresses.delete(address.text);
-    const user = connection.leave();
+    const user = connection.uncount();
     if (user?.connections === 0) this.#users.delete(user.principal.sub);
     if (this.#open.size === 0) this.#onEmpty();
   }
@@ -108,19 +108,19 @@ export class Connections {
    * Puts in place who a socket is; false for one that closed while its token was looked at, or whose token does not count
    * any more.
    */
-  identify(connection: Connection, principal: Principal): boolean {
+  authenticate(connection: Connection, principal: Principal): boolean {
     if (!this.#open.has(connection)) return false;
     const user = this.#users.get(principal.sub) ?? { principal, connections: 0, subscriptions: 0 };
     this.#users.set(principal.sub, user);
     // Tabs of one user that came with the same token share what it says.
     connection.identify(isDeepStrictEqual(user.principal, principal) ? user.principal : principal);
-    connection.enter(user);
-    return connection.vouch();
+    connection.countForUser(user);
+    return connection.closeIfTokenInvalid();
   }
 
   /** Closes those whose token has expired or been revoked. */
   review(): void {
-    for (const connection of this.#open) connection.vouch();
+    for (const connection of this.#open) connection.closeIfTokenInvalid();
   }
 
   /** Of those whose principal passes, which one that has not said who it is does not have. */
@@ -141,11 +141,11 @@ export class Connections {
       if (this.#open.size === 0) resolve();
     });
     for (const timer of [...timers, grace]) clearTimeout(timer);
-    clearInterval(this.#wheel);
+    clearInterval(this.#sweepTimer);
   }
 
-  #turn(): void {
-    this.#awakeMs = this.clockMs;
+  #sweep(): void {
+    this.#awakeMs = this.monotonicMs;
     this.#turnedAt = performance.now();
     for (const connection of this.#open) connection.check(this.#awakeMs);
   }

@@ -7,7 +7,7 @@ import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts
 import type { Registry } from '../../shared/registry.ts';
 import type { Context } from '../api/context.ts';
 import type { RouterOf } from '../api/router.ts';
-import type { AccessRecorder } from '../audit/access-logger.ts';
+import type { AccessLogger } from '../audit/access-logger.ts';
 import type { Credentials } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
 import { directEncoder } from '../delivery/encoder.ts';
@@ -24,7 +24,7 @@ import { DirectWebSocket } from './socket.ts';
 export type SocketsOptions<R extends Registry> = {
   router: RouterOf<R>;
   connections: Connections;
-  access: AccessRecorder;
+  access: AccessLogger;
   credentials: Credentials;
   origins: Origins;
   cookieName: string;
@@ -75,12 +75,12 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       connection.forgetRequest();
       try {
         if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
-        const principal = await credentials.holderOf(token);
-        if (connections.identify(connection, principal)) {
+        const principal = await credentials.verify(token);
+        if (connections.authenticate(connection, principal)) {
           ws.release();
           return connection;
         }
-        if (credentials.lapseOf(principal)) recordRefusal('UNAUTHENTICATED', undefined, principal);
+        if (credentials.invalidReasonOf(principal)) recordRefusal('UNAUTHENTICATED', undefined, principal);
       } catch (error) {
         // A throw here would answer every subscription with an error, and the client would forget them.
         const known = toRunwireError(error);

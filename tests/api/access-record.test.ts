@@ -2,7 +2,7 @@ import { get } from 'node:http';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { AccessRecorder } from '../../server/audit/access-logger.ts';
+import { AccessLogger } from '../../server/audit/access-logger.ts';
 import type { Principal } from '../../server/auth/principal.ts';
 import type { AccessEntry } from '../../server/event-log/contract/access.ts';
 import {
@@ -198,8 +198,8 @@ test('[R15] what is the same within a batch is one entry that counts, and a floo
   const server = await openServer();
   onTestFinished(() => server.close());
   const { log } = server;
-  const recorder = new AccessRecorder({ log, logger: keptLog().logger, isRefused: () => false });
-  const record = (fields: Partial<Parameters<AccessRecorder['record']>[0]>) =>
+  const recorder = new AccessLogger({ log, logger: keptLog().logger, isRefused: () => false });
+  const record = (fields: Partial<Parameters<AccessLogger['record']>[0]>) =>
     recorder.record({ principal: everyone, action: 'run.get', via: 'http', outcome: 'ok', ...fields });
   for (let index = 0; index < 500; index++) record({ projectId: 'demo' });
   for (let index = 0; index < 5_000; index++) record({ principal: undefined, outcome: 'UNAUTHENTICATED' });

@@ -338,7 +338,7 @@ test('[V15] of users own types too, all text goes that their schemas do not call
       fields: {
         note: z.string(),
         more: z.string().optional(),
-        sampleId: z.string().meta({ whenErased: 'kept' }),
+        sampleId: z.string().meta({ onErase: 'kept' }),
         kind: z.enum(['blood', 'swab']),
         volume: z.number(),
         isUrgent: z.boolean().default(false),

@@ -1,5 +1,5 @@
 import pino from 'pino';
-import type { LogRecord } from '../../server/event-log/contract/log.ts';
+import type { StoredEvent } from '../../server/event-log/contract/log.ts';
 import { createRunServer } from '../../server/run-server.ts';
 import { type Census, census } from './census.ts';
 import { setClock } from './clock.ts'; // First: what follows has to see it.
@@ -43,7 +43,7 @@ const server = await createRunServer({
 /** Forgets about a share of what there is, and answers with what may have been forgotten. */
 async function trim(share: number): Promise<Trimmed> {
   const { log } = server;
-  const records: LogRecord[] = [];
+  const records: StoredEvent[] = [];
   for (let after = log.oldest - 1; after < log.head; ) {
     const page = await log.read({ scope: { kind: 'all' }, after, limit: 1_000 });
     records.push(...page.records);

@@ -55,7 +55,7 @@ const LOOK_MS = 60_000;
 const WARM_UP_SHARE = 0.25;
 /** What the heap may grow by from then on. */
 const HEAP_BYTES = 24 * 1024 * 1024;
-const MOST_PROBLEMS = 10;
+const MAX_PROBLEMS = 10;
 
 export async function fuzz({ script, seed, seconds, only, at, say }: FuzzOptions): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), 'runwire-fuzz-'));
@@ -84,10 +84,10 @@ export async function fuzz({ script, seed, seconds, only, at, say }: FuzzOptions
     let first: Census | undefined;
     let n = 0;
     const recent: { n: number; given: Case }[] = [];
-    while (performance.now() < until && report.problems.length < MOST_PROBLEMS && server.lives) {
+    while (performance.now() < until && report.problems.length < MAX_PROBLEMS && server.lives) {
       const lookAt = Math.min(until, first ? performance.now() + LOOK_MS : warmAt);
       const work = async () => {
-        while (performance.now() < lookAt && server.lives && report.problems.length < MOST_PROBLEMS) {
+        while (performance.now() < lookAt && server.lives && report.problems.length < MAX_PROBLEMS) {
           const mine = n++;
           const given = caseOf(mine);
           recent.push({ n: mine, given });

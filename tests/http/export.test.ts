@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer as createHttpServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import { AccessRecorder } from '../../server/audit/access-logger.ts';
-import type { Lapse } from '../../server/auth/credentials.ts';
+import { AccessLogger } from '../../server/audit/access-logger.ts';
+import type { TokenInvalidReason } from '../../server/auth/credentials.ts';
 import type { Page } from '../../server/event-log/contract/log.ts';
 import type { EventLog } from '../../server/event-log/contract/store.ts';
 import { createExport } from '../../server/http/export.ts';
@@ -161,7 +161,7 @@ test('[R9] an attached server exports, too', async () => {
 /** An export of a big log over a socket, and how often the log was read for it. */
 async function bigExport(
   read: (log: EventLog, reads: number) => Promise<void> = async () => undefined,
-  lapseOf: () => Lapse | undefined = () => undefined,
+  invalidReasonOf: () => TokenInvalidReason | undefined = () => undefined,
   stalledMs = 60_000,
 ) {
   const folder = temporaryFolder();
@@ -184,12 +184,12 @@ async function bigExport(
     },
   });
   const { logger } = keptLog();
-  const access = new AccessRecorder({ log, logger, isRefused: () => false });
+  const access = new AccessLogger({ log, logger, isRefused: () => false });
   const write = createExport({
     registry: runwireEvents,
     log: counted,
     access,
-    credentials: { lapseOf },
+    credentials: { invalidReasonOf: invalidReasonOf },
     limits: { stalledMs },
   });
   const served: { response: ServerResponse; done: Promise<unknown> }[] = [];
@@ -265,7 +265,7 @@ test('[R11] a client is not cut off while there is nothing for it to take', asyn
 });
 
 test('[R11] an export breaks off when its token is revoked or expires', async () => {
-  let lapse: Lapse | undefined;
+  let lapse: TokenInvalidReason | undefined;
   const onRead = async (_log: EventLog, reads: number) => {
     if (reads === 5) lapse = 'revoked';
   };

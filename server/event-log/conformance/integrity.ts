@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { AnyWebSocketEventSchema } from '../../../shared/events.ts';
 import type { RunView } from '../../../shared/run.ts';
 import { ERASED } from '../../../shared/tombstone.ts';
-import type { LogRecord } from '../contract/log.ts';
+import type { StoredEvent } from '../contract/log.ts';
 import {
   append,
   arbitraryDraft,
@@ -213,7 +213,7 @@ export function describeRecord(openLog: OpenLog): void {
     const audience = ['ann', 'bob', 'carl'];
     await append(log, created({ createdBy: 'ann' }));
     await append(log, draft('governance.required', { approvalId: 'x', title: 't', audience, approvers: ['bob'] }));
-    const heard: LogRecord[] = [];
+    const heard: StoredEvent[] = [];
     log.onErased((record) => heard.push(record));
     const stop = log.onErased(() => heard.push());
     stop();

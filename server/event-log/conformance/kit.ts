@@ -4,7 +4,7 @@ import { foldEvent, type RunEvent, runwireEvents } from '../../../shared/events.
 import type { RunView } from '../../../shared/run.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
 import { tombstoneOf } from '../../../shared/tombstone.ts';
-import type { LogRecord, ReadyDraft } from '../contract/log.ts';
+import type { ReadyDraft, StoredEvent } from '../contract/log.ts';
 import type { Revocation } from '../contract/revocations.ts';
 import type { SearchQuery } from '../contract/search.ts';
 import type { EventLog } from '../contract/store.ts';
@@ -158,8 +158,8 @@ export async function attempt(log: EventLog, { drafts, failsAt }: Attempt): Prom
 export async function readAll(
   log: EventLog,
   { scope = { kind: 'all' }, types, limit = 1_000, after = 0 }: Partial<Parameters<EventLog['read']>[0]> = {},
-): Promise<LogRecord[]> {
-  const all: LogRecord[] = [];
+): Promise<StoredEvent[]> {
+  const all: StoredEvent[] = [];
   let position = after;
   while (position < log.head) {
     const page = await log.read({ scope, types, limit, after: position });
@@ -182,7 +182,7 @@ export async function untilIndexed(log: EventLog): Promise<void> {
 
 /** Everything that a search finds, page by page. */
 export async function searchAll(log: EventLog, query: Omit<SearchQuery, 'limit'> & { limit?: number }) {
-  const all: LogRecord[] = [];
+  const all: StoredEvent[] = [];
   let pages = 0;
   for (let before = query.before; ; ) {
     const { records, next } = await log.search({ limit: 50, ...query, before });
@@ -194,7 +194,7 @@ export async function searchAll(log: EventLog, query: Omit<SearchQuery, 'limit'>
 }
 
 /** The same by looking at every record. */
-export function matching(records: readonly LogRecord[], query: Omit<SearchQuery, 'limit'>): LogRecord[] {
+export function matching(records: readonly StoredEvent[], query: Omit<SearchQuery, 'limit'>): StoredEvent[] {
   const phrases = query.text === undefined ? undefined : parseText(query.text);
   return records
     .filter(({ event, projectId, runId, type, seq }) => {
@@ -217,7 +217,7 @@ export const seqs = (records: readonly { seq: number }[]) => records.map((record
 export const upTo = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
 
 /** The same as the tables keep it, by the fold in memory. */
-export function folded(records: readonly LogRecord[]): RunView | undefined {
+export function folded(records: readonly StoredEvent[]): RunView | undefined {
   const memory = new RunMemory();
   for (const record of records) foldEvent(memory, record.event as RunEvent);
   return memory.view();

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { RunEvent } from '../../../shared/events.ts';
-import type { LogRecord, Scope } from '../contract/log.ts';
+import type { Scope, StoredEvent } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
 import { describeAccess } from './access.ts';
 import { describeRecord } from './integrity.ts';
@@ -234,7 +234,7 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
               projectId: `${item.projectId}${round}`,
               audience: item.audience?.map((user) => `${user}${round}`),
             }));
-            const heard: LogRecord[] = [];
+            const heard: StoredEvent[] = [];
             const stop = log.subscribe((records) => heard.push(...records));
             await append(log, ...mine);
             stop();
@@ -316,7 +316,7 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
 
     test('[L14] an event is kept for its audience, its approvers and who created its run, as they were then', async () => {
       const log = await openLog();
-      const heard: LogRecord[] = [];
+      const heard: StoredEvent[] = [];
       log.subscribe((records) => heard.push(...records));
       await append(log, started());
       await append(log, created({ createdBy: 'ann' }), started({ audience: ['bob', 'ann', 'bob'] }));

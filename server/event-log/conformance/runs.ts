@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { foldEvent, type RunEvent } from '../../../shared/events.ts';
 import type { RunView } from '../../../shared/run.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
-import type { KeptApproval } from '../contract/approvals.ts';
+import type { StoredApproval } from '../contract/approvals.ts';
 import type { RunQuery } from '../contract/runs.ts';
 import type { EventLog } from '../contract/store.ts';
 import {
@@ -230,7 +230,7 @@ export function describeViews(openLog: OpenLog): void {
       if (index % 4 === 3) await append(log, draft('approval.denied', { ...decision, expired: true }));
     }
     await append(log, draft('run.completed', { projectId: 'p', runId: 'run3' }));
-    const everything: KeptApproval[] = [];
+    const everything: StoredApproval[] = [];
     for (const projectId of ['p', 'q', 'z']) {
       for (const index of upTo(7)) {
         const { run } = (await log.run(projectId, `run${index - 1}`)) ?? {};
@@ -253,7 +253,7 @@ export function describeViews(openLog: OpenLog): void {
         const expected = everything.filter(
           (kept) => readable.includes(kept.projectId) && (status?.includes(kept.approval.status) ?? true),
         );
-        const found: KeptApproval[] = [];
+        const found: StoredApproval[] = [];
         let after: number | undefined;
         do {
           const page = await log.approvals({ canRead: (id) => readable.includes(id), status, limit, after });
@@ -266,7 +266,7 @@ export function describeViews(openLog: OpenLog): void {
         expect(found).toEqual(expected);
       }),
     );
-    const { projectId, runId, approval } = everything[0] as KeptApproval;
+    const { projectId, runId, approval } = everything[0] as StoredApproval;
     expect(await log.approval(projectId, runId, approval.approvalId)).toEqual(approval);
     expect(await log.approval(projectId, runId, 'unknown')).toBeUndefined();
     expect(await log.approval(projectId, 'unknown', approval.approvalId)).toBeUndefined();

@@ -41,7 +41,7 @@ export type AccessPage = { entries: AccessEntry[]; next?: number };
  * The record of who read what, kept beside the log: entries in the order of their writing, of which `trim` takes those
  * that are older than the events it keeps.
  */
-export interface AccessRecord {
+export interface AccessLog {
   /**
    * Writes entries, all or none. Resolved, they outlast the process; whether also a power cut before the next commit of
    * events is the store's to choose.

@@ -1,7 +1,7 @@
 import type { Approval, ApprovalStatus } from '../../../shared/run.ts';
 
 /** An approval, and the run that it belongs to. */
-export type KeptApproval = {
+export type StoredApproval = {
   projectId: string;
   runId: string;
   /** Whether the run has completed or failed. */
@@ -21,4 +21,4 @@ export type ApprovalQuery = {
 };
 
 /** `next` is there when there is more. */
-export type ApprovalPage = { approvals: KeptApproval[]; next?: number };
+export type ApprovalPage = { approvals: StoredApproval[]; next?: number };

@@ -32,7 +32,7 @@ export type Batch = {
 export type Receipt = { seq: number; runSeq: number; eventId: string; isDuplicate: boolean };
 
 /** A logged event as stored. Records are shared between readers: treat them as frozen. */
-export class LogRecord {
+export class StoredEvent {
   readonly seq: number;
   readonly runSeq: number;
   readonly projectId: string;
@@ -101,4 +101,4 @@ export type ReadQuery = {
  * Part of the log. Every matching record with `after < seq <= scannedTo` is in `records`, in order; `scannedTo` is the
  * head where the query has been exhausted.
  */
-export type Page = { records: LogRecord[]; scannedTo: number };
+export type Page = { records: StoredEvent[]; scannedTo: number };

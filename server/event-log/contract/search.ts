@@ -1,4 +1,4 @@
-import type { LogRecord } from './log.ts';
+import type { StoredEvent } from './log.ts';
 
 /** Projects that somebody may see. */
 export type Projects = readonly string[] | 'all';
@@ -25,4 +25,4 @@ export type SearchQuery = {
  * Newest first. Without `next`, there is nothing more. With it, there may be: a page ends short of its limit, even
  * empty, where much was looked through and little found.
  */
-export type SearchPage = { records: LogRecord[]; next?: number };
+export type SearchPage = { records: StoredEvent[]; next?: number };

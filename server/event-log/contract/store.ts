@@ -1,8 +1,8 @@
 import type { Approval, RunHeader, RunView } from '../../../shared/run.ts';
-import type { AccessRecord } from './access.ts';
-import type { ApprovalPage, ApprovalQuery, KeptApproval } from './approvals.ts';
+import type { AccessLog } from './access.ts';
+import type { ApprovalPage, ApprovalQuery, StoredApproval } from './approvals.ts';
 import type { Checkpoint, EraseRequest, Erasure, Verdict, VerifyOptions } from './integrity.ts';
-import type { Batch, LogRecord, Page, ReadQuery, Receipt } from './log.ts';
+import type { Batch, Page, ReadQuery, Receipt, StoredEvent } from './log.ts';
 import type { Revocations } from './revocations.ts';
 import type { ChangeQuery, RunPage, RunQuery } from './runs.ts';
 import type { SearchPage, SearchQuery } from './search.ts';
@@ -38,7 +38,7 @@ export interface EventLog {
   append(batch: Batch): Promise<Receipt[]>;
 
   /** Calls the listener after each commit, before `append` resolves, with its records in order. It MUST NOT throw. */
-  subscribe(listener: (records: readonly LogRecord[]) => void): () => void;
+  subscribe(listener: (records: readonly StoredEvent[]) => void): () => void;
 
   read(query: ReadQuery): Promise<Page>;
 
@@ -57,7 +57,7 @@ export interface EventLog {
   /** The last position recorded before an instant (Unix ms); `oldest - 1` where there is none. */
   positionBefore(recordedAtMs: number): Promise<number>;
   /** Who read what. */
-  readonly access: AccessRecord;
+  readonly access: AccessLog;
   /** The folded run and the position that it is true at; undefined when there is none. */
   run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined>;
   /** Headers, newest `createdAt` first. */
@@ -74,7 +74,7 @@ export interface EventLog {
    * At most so many pending approvals: of one run, or of those that expire, the soonest first. The cost does not grow with
    * what is not pending.
    */
-  pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<KeptApproval[]>;
+  pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<StoredApproval[]>;
 
   /**
    * Recomputes every hash from the oldest row to the head as it is at the call, and names the first `seq` that does not
@@ -94,7 +94,7 @@ export interface EventLog {
    */
   erase(request: EraseRequest): Promise<Erasure>;
   /** Calls the listener with each tombstone before `erase` resolves: what holds the text elsewhere has to let go of it. */
-  onErased(listener: (record: LogRecord) => void): () => void;
+  onErased(listener: (record: StoredEvent) => void): () => void;
 
   /**
    * Forgets events recorded before an instant (Unix ms), oldest first; never the newest event, and never a run's view.

@@ -31,9 +31,9 @@ export interface ChainSource {
   rows(after: number, upTo: number, count: number): StoredRow[];
   prevHash(seq: number): Uint8Array | undefined;
   /** The first row between two positions with this `prevHash`. */
-  builtOn(hash: Uint8Array, from: number, upTo: number): number | undefined;
+  firstWithPrevHash(hash: Uint8Array, from: number, upTo: number): number | undefined;
   /** Whether there is an erasure or a checkpoint of what comes after a position. */
-  saidAfter(seq: number): boolean;
+  hasSignedAfter(seq: number): boolean;
 }
 
 export type ChainOptions = {
@@ -130,7 +130,7 @@ function endOf(source: ChainSource, head: Link, at: Link): Verdict | undefined {
   if (!isEnd || !now || now.seq < Math.max(head.seq, at.seq)) return broken(Math.max(1, head.seq), 'head');
   if (now.seq === head.seq && !isEqual(now.hash, head.hash)) return broken(Math.max(1, head.seq), 'head');
   if (last > now.seq) return broken(now.seq + 1, 'head');
-  return source.saidAfter(now.seq) ? broken(now.seq + 1, 'checkpoint') : undefined;
+  return source.hasSignedAfter(now.seq) ? broken(now.seq + 1, 'checkpoint') : undefined;
 }
 
 /** Who is to blame when a row does not fit the one before it. */
@@ -162,7 +162,7 @@ function* blame(
 function* findBuiltOn(source: ChainSource, hash: Uint8Array, upTo: number): Generator<undefined, number | undefined> {
   const first = source.extent()?.first ?? 1;
   for (let from = first; from <= upTo; from += ROWS_SEARCHED) {
-    const found = source.builtOn(hash, from, Math.min(upTo, from + ROWS_SEARCHED - 1));
+    const found = source.firstWithPrevHash(hash, from, Math.min(upTo, from + ROWS_SEARCHED - 1));
     if (found !== undefined) return found;
     yield;
   }

@@ -1,7 +1,7 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
-import type { AccessEntry, AccessPage, AccessQuery, AccessRecord } from '../contract/access.ts';
+import type { AccessEntry, AccessLog, AccessPage, AccessQuery } from '../contract/access.ts';
 import { transact } from './database.ts';
-import { Backwards, type Source } from './newest-first.ts';
+import { NewestFirst, type Source } from './newest-first.ts';
 
 /** The access record in the file of the log: one row an entry, in the order of writing, `at_ms` never falling. */
 
@@ -27,7 +27,7 @@ type Row = {
   count: number;
 };
 
-export class SqliteAccess implements AccessRecord {
+export class SqliteAccess implements AccessLog {
   readonly #parts: SqliteAccessParts;
   readonly #statements: ReturnType<typeof prepareAccess>;
 
@@ -73,7 +73,7 @@ export class SqliteAccess implements AccessRecord {
         wantedProjects === 'all'
           ? [source(backAll)]
           : wantedProjects.map((projectId) => source(backProject, projectId));
-      return new Backwards(sources, ({ id }) => id, position);
+      return new NewestFirst(sources, ({ id }) => id, position);
     });
     let looked = 0;
     let isDone = false;

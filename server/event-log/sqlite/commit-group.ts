@@ -1,5 +1,5 @@
 import type { RunHeader, RunRows } from '../../../shared/run.ts';
-import { type Batch, LogRecord, type ReadyDraft, type Receipt } from '../contract/log.ts';
+import { type Batch, type ReadyDraft, type Receipt, StoredEvent } from '../contract/log.ts';
 import {
   type ChainedRow,
   canonicalJson,
@@ -23,7 +23,7 @@ import { INSERT_ROWS, type LogStatements } from './statements.ts';
  */
 
 /** The end of the log: what the next row builds on. */
-export type Tip = { seq: number; hash: Buffer; recordedAtMs: number };
+export type ChainHead = { seq: number; hash: Buffer; recordedAtMs: number };
 
 export type CommitGroupParts = {
   statements: LogStatements;
@@ -33,7 +33,7 @@ export type CommitGroupParts = {
   order: KeyOrder;
 };
 
-type Entry = { record: LogRecord; rows: SqliteRows; row: ChainedRow; salt: Buffer };
+type Entry = { record: StoredEvent; rows: SqliteRows; row: ChainedRow; salt: Buffer };
 
 export class CommitGroup {
   readonly #parts: CommitGroupParts;
@@ -45,18 +45,18 @@ export class CommitGroup {
   readonly #batch = { events: [] as string[], rows: new Set<SqliteRows>(), runs: [] as string[] };
   /** The last `recordedAt`: most events of a group have the same. */
   #clock = { ms: Number.NaN, text: '' };
-  #tip: Tip;
+  #tip: ChainHead;
 
-  constructor(parts: CommitGroupParts, tip: Tip) {
+  constructor(parts: CommitGroupParts, tip: ChainHead) {
     this.#parts = parts;
     this.#tip = tip;
   }
 
   /** The end of the log once the group is written. */
-  get tip(): Tip {
+  get tip(): ChainHead {
     return this.#tip;
   }
-  get records(): LogRecord[] {
+  get records(): StoredEvent[] {
     return this.#entries.map((entry) => entry.record);
   }
 
@@ -143,7 +143,7 @@ export class CommitGroup {
   }
 
   /** Folds a draft into its run, and puts it at the end of the log. */
-  #take(draft: ReadyDraft, actor: string, rows: SqliteRows): LogRecord {
+  #take(draft: ReadyDraft, actor: string, rows: SqliteRows): StoredEvent {
     const { projectId, runId, type, eventId } = draft;
     const tip = this.#tip;
     const seq = tip.seq + 1;
@@ -155,7 +155,7 @@ export class CommitGroup {
 
     const json = canonicalJson(event);
     const users = usersOf(draft, rows.header());
-    const record = new LogRecord({ seq, runSeq, projectId, runId, type, json, users, event });
+    const record = new StoredEvent({ seq, runSeq, projectId, runId, type, json, users, event });
     const salt = newSalt();
     const hashed = payloadHash(salt, json);
     const row = {

@@ -3,7 +3,7 @@ import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { RunRows } from '../../../shared/run.ts';
 import type { EraseRequest, Erasure } from '../contract/integrity.ts';
-import { LogRecord } from '../contract/log.ts';
+import { StoredEvent } from '../contract/log.ts';
 import { attest } from '../integrity/attestation.ts';
 import { canonicalJson } from '../integrity/canonical.ts';
 import { isAsLogged, tombstoneHash } from '../integrity/chain.ts';
@@ -65,10 +65,10 @@ export class SqliteErasure {
   }
 
   /** Erases in one transaction. Without a record, it was erased before. Throws `EVENT_NOT_FOUND`. */
-  erase({ seq, by, reason, mayErase, tombstone }: EraseRequest): { erasure: Erasure; record?: LogRecord } {
+  erase({ seq, by, reason, mayErase, tombstone }: EraseRequest): { erasure: Erasure; record?: StoredEvent } {
     const { db, epoch, keys, rows, fold, now, onErasing } = this.#parts;
     const found = this.#statements.event.get(seq) as
-      | (Omit<LogRecord, 'json' | 'event' | 'users'> & { payload: string; salt: Uint8Array; payloadHash: Uint8Array })
+      | (Omit<StoredEvent, 'json' | 'event' | 'users'> & { payload: string; salt: Uint8Array; payloadHash: Uint8Array })
       | undefined;
     if (!found || !mayErase(found.projectId))
       throw new RunwireError('EVENT_NOT_FOUND', 'no such event', { path: 'seq' });
@@ -106,7 +106,7 @@ export class SqliteErasure {
       this.#statements.due.run();
     });
     const users = (this.#statements.users.all(seq) as { user: string }[]).map(({ user }) => user);
-    return { erasure, record: new LogRecord({ seq, runSeq, projectId, runId, type, json, users }) };
+    return { erasure, record: new StoredEvent({ seq, runSeq, projectId, runId, type, json, users }) };
   }
 
   /** Rids the files of what has been erased. `isStart`: nobody waits, however long it takes. */

@@ -2,7 +2,7 @@ import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import type { Trimming } from '../integrity/attestation.ts';
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
 import type { ChainSource, Link, StoredRow } from '../integrity/chain.ts';
-import type { Tip } from './commit-group.ts';
+import type { ChainHead } from './commit-group.ts';
 import { CHAINED_ROWS, safeInteger } from './schema.ts';
 
 /** Reads what there is to verify. Nothing is taken for granted: somebody else may have written here. */
@@ -80,11 +80,11 @@ export class SqliteChain implements ChainSource {
     return row?.hash instanceof Uint8Array ? row.hash : undefined;
   }
 
-  builtOn(hash: Uint8Array, from: number, upTo: number): number | undefined {
+  firstWithPrevHash(hash: Uint8Array, from: number, upTo: number): number | undefined {
     return (this.#statements.builtOn.get(hash, from, upTo) as { seq: number | null }).seq ?? undefined;
   }
 
-  saidAfter(seq: number): boolean {
+  hasSignedAfter(seq: number): boolean {
     return this.#statements.saidAfter.get(seq) !== undefined;
   }
 }
@@ -95,11 +95,11 @@ export class SqliteChain implements ChainSource {
  * found: the next row names the hash that was there, at a position that was never used, so that the break can be seen
  * for as long as the rows are kept.
  */
-export function readTip(
+export function readHead(
   db: DatabaseSyncInstance,
   told: Link | undefined,
   now: number,
-): { tip: Tip; damage?: { seq: number } } {
+): { tip: ChainHead; damage?: { seq: number } } {
   const last = db.prepare(`${CHAINED_ROWS} WHERE seq < ${Number.MAX_SAFE_INTEGER} ORDER BY seq DESC LIMIT 1`).get() as
     | ChainedRow
     | undefined;

@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { Approval, RunHeader, RunRows, RunView } from '../../../shared/run.ts';
-import type { ApprovalPage, ApprovalQuery, KeptApproval } from '../contract/approvals.ts';
+import type { ApprovalPage, ApprovalQuery, StoredApproval } from '../contract/approvals.ts';
 import type { Checkpoint, EraseRequest, Erasure, Verdict, VerifyOptions } from '../contract/integrity.ts';
-import { type Batch, LogRecord, type Page, type ReadQuery, type Receipt, type Scope } from '../contract/log.ts';
+import { type Batch, type Page, type ReadQuery, type Receipt, type Scope, StoredEvent } from '../contract/log.ts';
 import type { ChangeQuery, RunPage, RunQuery } from '../contract/runs.ts';
 import type { SearchPage, SearchQuery } from '../contract/search.ts';
 import type { EventLog } from '../contract/store.ts';
@@ -15,10 +15,10 @@ import { type ChainedRow, KeyOrder, rowHash } from '../integrity/canonical.ts';
 import { type Link, verifyChain } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { SqliteAccess } from './access.ts';
-import { CommitGroup, type CommitGroupParts, type Tip } from './commit-group.ts';
+import { type ChainHead, CommitGroup, type CommitGroupParts } from './commit-group.ts';
 import { lockFile, PRAGMAS, transact } from './database.ts';
 import { SqliteErasure } from './erasure.ts';
-import { readTip, SqliteChain } from './integrity.ts';
+import { readHead, SqliteChain } from './integrity.ts';
 import { SqliteRevocations } from './revocations.ts';
 import { prepareRowStatements } from './rows.ts';
 import { SqliteViews } from './runs.ts';
@@ -99,12 +99,12 @@ class SqliteLog implements EventLog {
   readonly #index: SearchIndex;
   readonly #search: SqliteSearch;
   readonly #slices = new Slices();
-  readonly #listeners = new Set<(records: readonly LogRecord[]) => void>();
-  readonly #erasureListeners = new Set<(record: LogRecord) => void>();
+  readonly #listeners = new Set<(records: readonly StoredEvent[]) => void>();
+  readonly #erasureListeners = new Set<(record: StoredEvent) => void>();
   #pending: Pending[] = [];
   #isCommitScheduled = false;
   #isClosed = false;
-  #tip: Tip;
+  #tip: ChainHead;
   /** What the log says of its end in its file: the same as the tip, unless it was damaged when it was opened. */
   #told: Link | undefined;
   #oldest: number;
@@ -145,7 +145,7 @@ class SqliteLog implements EventLog {
       });
       this.#erasure.clean(true);
       this.#told = this.#chain.head();
-      const { tip, damage } = readTip(db, this.#told, now());
+      const { tip, damage } = readHead(db, this.#told, now());
       this.#tip = tip;
       if (damage) options.onDamage?.(damage);
       this.#oldest = this.#readOldest();
@@ -243,14 +243,14 @@ class SqliteLog implements EventLog {
     for (const settle of outcomes) settle();
   }
 
-  subscribe(listener: (records: readonly LogRecord[]) => void): () => void {
+  subscribe(listener: (records: readonly StoredEvent[]) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   read({ scope, after, types, limit }: ReadQuery): Promise<Page> {
     return this.#slice((until) => {
-      const records: LogRecord[] = [];
+      const records: StoredEvent[] = [];
       let bytes = 0;
       let scannedTo = after;
       for (;;) {
@@ -313,7 +313,7 @@ class SqliteLog implements EventLog {
   approvals(query: ApprovalQuery): Promise<ApprovalPage> {
     return this.#views.approvals(query);
   }
-  pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<KeptApproval[]> {
+  pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<StoredApproval[]> {
     return this.#views.pendingApprovals(of, limit);
   }
 
@@ -397,7 +397,7 @@ class SqliteLog implements EventLog {
     });
   }
 
-  onErased(listener: (record: LogRecord) => void): () => void {
+  onErased(listener: (record: StoredEvent) => void): () => void {
     this.#erasureListeners.add(listener);
     return () => this.#erasureListeners.delete(listener);
   }
@@ -442,10 +442,10 @@ class SqliteLog implements EventLog {
   }
 }
 
-const toRecord = (row: EventRow, scope: Scope): LogRecord => {
+const toRecord = (row: EventRow, scope: Scope): StoredEvent => {
   const { project_id: projectId, run_id: runId } = row;
   const run = scope.kind === 'run' ? scope : { projectId: projectId as string, runId: runId as string };
-  return new LogRecord({
+  return new StoredEvent({
     seq: row.seq,
     runSeq: row.run_seq,
     projectId: run.projectId,

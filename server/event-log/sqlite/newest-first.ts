@@ -8,7 +8,7 @@ const ROWS_AT_ONCE = 128;
 /** Rows of a source with a key below a limit, the greatest first, at most so many. */
 export type Source<Row> = (below: number, limit: number) => Row[];
 
-export class Backwards<Row> {
+export class NewestFirst<Row> {
   readonly #keyOf: (row: Row) => number;
   readonly #limit: number;
   readonly #sources: { read: Source<Row>; queue: Row[]; isDone: boolean }[];

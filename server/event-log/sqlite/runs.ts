@@ -1,6 +1,6 @@
 import type { Approval, RunHeader, RunView } from '../../../shared/run.ts';
 import { compareApprovals, compareArtifacts, compareStages } from '../../../shared/run-order.ts';
-import type { ApprovalPage, ApprovalQuery, KeptApproval } from '../contract/approvals.ts';
+import type { ApprovalPage, ApprovalQuery, StoredApproval } from '../contract/approvals.ts';
 import type { ChangeQuery, RunKey, RunPage, RunQuery } from '../contract/runs.ts';
 import type { RowStatements } from './rows.ts';
 import type { ChildTable, LogStatements } from './statements.ts';
@@ -144,7 +144,7 @@ export class SqliteViews {
   async approvals({ canRead, status, after, limit, signal }: ApprovalQuery): Promise<ApprovalPage> {
     const { listPending, listApprovals } = this.#parts.statements;
     const statement = status?.every((wanted) => wanted === 'pending') ? listPending : listApprovals;
-    const approvals: KeptApproval[] = [];
+    const approvals: StoredApproval[] = [];
     let position = after ?? Number.MAX_SAFE_INTEGER;
     let isDone = false;
     let hasMore = false;
@@ -168,7 +168,7 @@ export class SqliteViews {
     return hasMore && last ? { approvals, next: last.approval.order.seq } : { approvals };
   }
 
-  pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<KeptApproval[]> {
+  pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<StoredApproval[]> {
     const { pendingOfRun, expiring } = this.#parts.statements;
     return this.#parts.slice(() =>
       (of === 'expiring' ? expiring.all(limit) : pendingOfRun.all(of.projectId, of.runId, limit)).map(toApproval),
@@ -190,7 +190,7 @@ export class SqliteViews {
   }
 }
 
-function toApproval(value: unknown): KeptApproval {
+function toApproval(value: unknown): StoredApproval {
   const row = value as { project_id: string; run_id: string; status: string; state: string };
   return {
     projectId: row.project_id,

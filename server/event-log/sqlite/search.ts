@@ -1,9 +1,9 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
-import { LogRecord } from '../contract/log.ts';
+import { StoredEvent } from '../contract/log.ts';
 import type { Projects, SearchPage, SearchQuery } from '../contract/search.ts';
 import { type Block, fieldTerm, intersect, prefixTerms, type Wanted, wordTerm } from '../search/block.ts';
 import { holdsAll, type Phrase, parseText } from '../search/tokenizer.ts';
-import { Backwards, type Source } from './newest-first.ts';
+import { NewestFirst, type Source } from './newest-first.ts';
 import type { FoundBlock, SearchIndex } from './search-index.ts';
 
 /**
@@ -82,7 +82,7 @@ export class SqliteSearch {
     if (phrases) await this.#parts.index.reached(this.#parts.head(), LAG_MS);
 
     const { candidates, low, high } = await this.#parts.slice(() => this.#begin(query, phrases));
-    const records: LogRecord[] = [];
+    const records: StoredEvent[] = [];
     let found: number[] = [];
     let known = high;
     let spent = 0;
@@ -154,7 +154,7 @@ export class SqliteSearch {
     const event = phrases.length === 0 ? undefined : (JSON.parse(payload) as object);
     if (event && !holdsAll(event, phrases)) return undefined;
     const record = { seq, runSeq: row.run_seq, projectId, runId: run_id, type, json: payload };
-    return new LogRecord(event ? { ...record, event } : record);
+    return new StoredEvent(event ? { ...record, event } : record);
   }
 }
 
@@ -236,11 +236,11 @@ class IndexCandidates implements Candidates {
 /** Without words: rows, newest first. */
 class TableCandidates implements Candidates {
   readonly #isWanted: (key: Key) => boolean;
-  readonly #rows: Backwards<Key>;
+  readonly #rows: NewestFirst<Key>;
 
   constructor(sources: readonly Source<Key>[], isWanted: (key: Key) => boolean, before: number) {
     this.#isWanted = isWanted;
-    this.#rows = new Backwards(sources, ({ seq }) => seq, before);
+    this.#rows = new NewestFirst(sources, ({ seq }) => seq, before);
   }
 
   step(found: number[]): { known: number; cost: number } {

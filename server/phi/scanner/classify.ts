@@ -25,7 +25,7 @@ const TICKET = /^[A-Z]{2,6}-\d{1,5}$/;
 const VERSION = /^v?\d{1,3}(?:\.\d{1,5}){1,3}$/;
 
 /** What a value is by the words that go before it, in text or as its key. `digits` are those in `text`. */
-export function judge(
+export function classify(
   bits: number,
   isAssigned: boolean,
   text: string,

@@ -236,7 +236,7 @@ function hexAt(text: string, at: number, width: number): number {
 }
 
 /** The least text that can hold an identifier in base 64. */
-export const BASE64_LEAST = 16;
+export const MIN_BASE64 = 16;
 const sextets = new Int8Array(128).fill(-1);
 for (const [index, sign] of [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'].entries()) {
   sextets[sign.charCodeAt(0)] = index;

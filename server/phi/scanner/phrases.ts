@@ -12,7 +12,7 @@ import {
   UNDERSCORE,
   UPPER,
 } from './char-classes.ts';
-import { judge, PERSON, SUBJECTS } from './classify.ts';
+import { classify, PERSON, SUBJECTS } from './classify.ts';
 import { isMonth, monthFirst } from './dates.ts';
 import { about, hashOf, role, wordAt, wordBits, wordRole } from './keywords.ts';
 import type { PhiKind, Tokens } from './tokens.ts';
@@ -218,7 +218,7 @@ function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, las
     if (t.gap(at) !== DASH && !(at === first && t.gap(at) === BLANK) && t.ends[at] !== t.starts[at + 1])
       return undefined;
   }
-  return judge(bits, isAssigned, text, digits, first === last && isCounted(t, last + 1));
+  return classify(bits, isAssigned, text, digits, first === last && isCounted(t, last + 1));
 }
 
 /** `12 of 40`, `120000 rows`: an amount. */

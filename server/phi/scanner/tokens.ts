@@ -12,7 +12,7 @@ import {
   wideClass,
 } from './char-classes.ts';
 import { hashNext, hashStart, role, wordAt, wordBits, wordRole } from './keywords.ts';
-import { BASE64_LEAST } from './normalize.ts';
+import { MIN_BASE64 } from './normalize.ts';
 import { READ, signAt, signs } from './prefilter.ts';
 
 export type PhiKind =
@@ -90,7 +90,7 @@ export class Tokens {
           if (code === 64) this.ats.push(i);
         }
         if (code === BLANK || (code !== 43 && code !== DASH && code !== SLASH && code !== UNDERSCORE)) {
-          if (i - run >= BASE64_LEAST) this.#run(run, i);
+          if (i - run >= MIN_BASE64) this.#run(run, i);
           run = i + 1;
         }
         i++;
@@ -126,7 +126,7 @@ export class Tokens {
     }
     this.count = count;
     this.signs = seen;
-    if (text.length - run >= BASE64_LEAST) this.#run(run, text.length);
+    if (text.length - run >= MIN_BASE64) this.#run(run, text.length);
     this.steps += text.length;
   }
 

@@ -5,13 +5,13 @@ import { RunwireError } from '../../../shared/errors.ts';
 import type { RunEventDraft, RunwireEvents } from '../../../shared/events.ts';
 import { REQUEST_LIMIT_DRAFTS } from '../../../shared/protocol.ts';
 import type { Registry } from '../../../shared/registry.ts';
-import { can, demand } from '../../auth/permissions.ts';
+import { can, requirePermission } from '../../auth/permissions.ts';
 import type { Principal } from '../../auth/principal.ts';
 import { sendJson } from '../../http/messages.ts';
 import { readJson } from '../../http/request-body.ts';
 import { withhold } from '../../phi/withhold.ts';
 import type { EventBus } from '../../publishing/bus.ts';
-import type { Publishing } from '../../publishing/gateway.ts';
+import type { PublishGateway } from '../../publishing/gateway.ts';
 import { draftsOf, type IdFor, readLineage } from './map.ts';
 import { LineageMemory } from './run-tree.ts';
 
@@ -29,7 +29,7 @@ type Taken = { accepted: number; duplicates: number };
 type Handler = (principal: Principal, request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 export function createLineage<R extends Registry>(
-  publishing: Publishing<R>,
+  publishing: PublishGateway<R>,
   logger: Logger,
 ): { single: Handler; batch: Handler } {
   const bus = publishing.bus as unknown as EventBus<RunwireEvents>;
@@ -94,7 +94,7 @@ export function createLineage<R extends Registry>(
   };
 
   const single: Handler = async (principal, request, response) => {
-    demand(principal, 'publish');
+    requirePermission(principal, 'publish');
     const body = await readJson(request, LIMIT_BYTES);
     admit(principal, 1);
     const taken = await take(principal, body).catch((error: unknown) => {
@@ -110,7 +110,7 @@ export function createLineage<R extends Registry>(
   };
 
   const batch: Handler = async (principal, request, response) => {
-    demand(principal, 'publish');
+    requirePermission(principal, 'publish');
     const bodies = await readJson(request, LIMIT_BYTES);
     if (!Array.isArray(bodies)) throw new RunwireError('INVALID_INPUT', 'the batch is not an array');
     if (bodies.length > BATCH_LIMIT) {

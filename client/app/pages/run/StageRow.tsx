@@ -7,7 +7,7 @@ import { ParamLink } from '../../lib/navigation.tsx';
 import { shownStatus } from './axis.ts';
 
 /** Narrower, a bar could not be seen. */
-const LEAST_BAR_PX = 3;
+const MIN_BAR_PX = 3;
 
 export type Scale = { startMs: number; pxPerMs: number };
 
@@ -66,7 +66,7 @@ export const StageRow = memo(function StageRow(props: Props) {
 const xOf = (ms: number, { startMs, pxPerMs }: Scale) => (ms - startMs) * pxPerMs;
 const place = (fromMs: number, toMs: number, scale: Scale) => {
   const left = xOf(fromMs, scale);
-  return { left, width: Math.max(LEAST_BAR_PX, xOf(toMs, scale) - left) };
+  return { left, width: Math.max(MIN_BAR_PX, xOf(toMs, scale) - left) };
 };
 
 /** Unix ms of a stage's start and end, as far as it has run. */
@@ -112,7 +112,7 @@ function Note(props: Props) {
   const left = Math.max(
     xOf(times.toMs, scale),
     waited ? xOf(props.nowMs, scale) : 0,
-    xOf(times.fromMs, scale) + LEAST_BAR_PX,
+    xOf(times.fromMs, scale) + MIN_BAR_PX,
   );
   const duration = formatDuration(stage.durationMs ?? times.toMs - times.fromMs);
   const isRunning = stage.status === 'running';

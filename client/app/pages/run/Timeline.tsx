@@ -16,11 +16,11 @@ const NARROW_NAME_PX = 136;
 /** Left free at the right of what fits, for what is written beside the last bars. */
 const MARGIN_PX = 220;
 const NARROW_MARGIN_PX = 76;
-const LEAST_TRACK_PX = 80;
+const MIN_TRACK_PX = 80;
 /** As wide as the letters of a mark are at most, with what is around them. */
 const LETTER_PX = 10;
 /** Browsers lay out no more than some 30 million px. */
-const MOST_TRACK_PX = 8_000_000;
+const MAX_TRACK_PX = 8_000_000;
 
 export const Timeline = ({ run }: { run: RunView }) =>
   run.stages.length > 0 ? (
@@ -50,7 +50,7 @@ function Stages({ run }: { run: RunView }) {
   const { startMs, endMs } = spanOf(run, now);
   const namePx = isNarrow ? NARROW_NAME_PX : NAME_PX;
   const marginPx = isNarrow ? NARROW_MARGIN_PX : MARGIN_PX;
-  const fitPx = Math.max(LEAST_TRACK_PX, view.widthPx - namePx - marginPx);
+  const fitPx = Math.max(MIN_TRACK_PX, view.widthPx - namePx - marginPx);
   const { zoom, zoomBy, fit, pxPerMs } = useZoom(scroller, { fitPx, namePx, spanMs: endMs - startMs });
   const trackPx = zoom === null ? view.widthPx - namePx : (endMs - startMs) * pxPerMs + marginPx;
   const scale = useMemo<Scale>(() => ({ startMs, pxPerMs }), [startMs, pxPerMs]);
@@ -169,7 +169,7 @@ function useZoom(
     if (!box) return;
     const px = (box.clientWidth - namePx) / 2;
     held.current = { ms: (box.scrollLeft + px) / pxPerMs, px };
-    const next = Math.min(pxPerMs * factor, MOST_TRACK_PX / spanMs, 1);
+    const next = Math.min(pxPerMs * factor, MAX_TRACK_PX / spanMs, 1);
     setZoom(next <= fitted * 1.01 ? null : next);
   };
   return { zoom, zoomBy, fit: () => setZoom(null), pxPerMs };

@@ -16,7 +16,7 @@ const steps = [
 ];
 
 /** A run that has just begun does not fill the axis with its first second. */
-const LEAST_SPAN_MS = 5 * SECOND;
+const MIN_SPAN_MS = 5 * SECOND;
 const TICK_PX = 96;
 
 /** Unix ms of the first and the last thing to be seen; `nowMs` counts while the run goes on. */
@@ -34,7 +34,7 @@ export function spanOf(run: RunView, nowMs: number): { startMs: number; endMs: n
   }
   const startMs = Date.parse(start);
   const lastMs = run.endedAt === undefined ? Math.max(nowMs, Date.parse(end)) : Date.parse(end);
-  return { startMs, endMs: Math.max(lastMs, startMs + LEAST_SPAN_MS) };
+  return { startMs, endMs: Math.max(lastMs, startMs + MIN_SPAN_MS) };
 }
 
 /** Marks of the axis that can be seen, as ms from its start. */

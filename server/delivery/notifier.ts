@@ -1,21 +1,21 @@
-import type { LogRecord } from '../event-log/contract/log.ts';
+import type { StoredEvent } from '../event-log/contract/log.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
-import { restOf } from './frames.ts';
-import { Group, type Member } from './group.ts';
+import { messageSuffix } from './frames.ts';
+import { FanOutGroup, type Subscriber } from './group.ts';
 import { liveAt } from './messages.ts';
 import type { FrameSink } from './transport.ts';
-import { bellKey, type Filter, type Waiter, type Wake } from './waiting.ts';
+import { type Filter, topicOf, type Waiter, type Wake } from './waiting.ts';
 
 /** Those who wait under one key. */
-class Place {
+class Topic {
   readonly waiters = new Set<Waiter>();
-  readonly groups = new Map<string, Group>();
+  readonly groups = new Map<string, FanOutGroup>();
 }
 
-export class Bell {
+export class Notifier {
   readonly #epoch: string;
   readonly #counts: { delivered: number };
-  readonly #places = new Map<string, Place>();
+  readonly #places = new Map<string, Topic>();
   #head: number;
   #isClosed = false;
 
@@ -53,12 +53,12 @@ export class Bell {
   }
 
   /** Puts a reader that has seen all up to the head among those who are sent the same, under the same head of messages. */
-  join(key: string, head: string, filter: Filter, member: Member): Group {
+  join(key: string, head: string, filter: Filter, member: Subscriber): FanOutGroup {
     const { groups } = this.#placeOf(key);
     const groupKey = `${head} ${filter.key}`;
     let group = groups.get(groupKey);
     if (!group) {
-      group = new Group({ place: key, key: groupKey, head, accepts: filter.accepts });
+      group = new FanOutGroup({ place: key, key: groupKey, head, accepts: filter.accepts });
       groups.set(groupKey, group);
     }
     group.add(member);
@@ -66,36 +66,36 @@ export class Bell {
   }
 
   /** Takes a member out of its group and tells it where it is. */
-  release(group: Group, member: Member): void {
+  release(group: FanOutGroup, member: Subscriber): void {
     group.remove(member);
     this.#forget(group);
-    member.released(this.#head);
+    member.leftGroup(this.#head);
   }
 
   /** Tells everyone whom these records concern, which begin after all that was rung before. */
-  ring(records: readonly LogRecord[]): void {
+  notify(records: readonly StoredEvent[]): void {
     const before = this.#head;
     this.#head = records.at(-1)?.seq ?? before;
-    const due = new Map<Group, number>();
+    const due = new Map<FanOutGroup, number>();
     for (const record of records) {
       if (this.#places.size === 0) return;
       const { projectId, runId, users } = record;
       this.#ringKey('all', record, due);
-      this.#ringKey(bellKey.of({ kind: 'project', projectId }), record, due);
-      this.#ringKey(bellKey.of({ kind: 'run', projectId, runId }), record, due);
-      this.#ringKey(bellKey.runId(runId), record, due);
-      for (const userId of users ?? []) this.#ringKey(bellKey.of({ kind: 'user', userId }), record, due);
+      this.#ringKey(topicOf.of({ kind: 'project', projectId }), record, due);
+      this.#ringKey(topicOf.of({ kind: 'run', projectId, runId }), record, due);
+      this.#ringKey(topicOf.runId(runId), record, due);
+      for (const userId of users ?? []) this.#ringKey(topicOf.of({ kind: 'user', userId }), record, due);
     }
     if (due.size > 0) this.#send(due, before);
   }
 
   /** Tells those whose client has heard nothing since a time, and does not know of the head, where it is. */
   tick(since: number): void {
-    const rest = restOf(encodeCursor(this.#epoch, this.#head), liveAt(this.#head).json);
+    const rest = messageSuffix(encodeCursor(this.#epoch, this.#head), liveAt(this.#head).json);
     let told = 0;
     for (const { waiters, groups } of [...this.#places.values()]) {
       for (const waiter of [...waiters]) {
-        const { toldSeq, toldAt } = waiter.reader;
+        const { lastSentSeq: toldSeq, lastSentAt: toldAt } = waiter.reader;
         if (toldSeq < this.#head && toldAt <= since) this.wake(waiter, 'tick');
       }
       for (const group of groups.values()) told += group.tell(rest, this.#head, since);
@@ -107,12 +107,12 @@ export class Bell {
   close(): void {
     this.#isClosed = true;
     for (const { waiters, groups } of [...this.#places.values()]) {
-      for (const waiter of [...waiters]) this.wake(waiter, 'poke');
-      for (const { members } of [...groups.values()]) for (const member of [...members]) member.poke();
+      for (const waiter of [...waiters]) this.wake(waiter, 'access');
+      for (const { members } of [...groups.values()]) for (const member of [...members]) member.recheckAccess();
     }
   }
 
-  #ringKey(key: string, record: LogRecord, due: Map<Group, number>): void {
+  #ringKey(key: string, record: StoredEvent, due: Map<FanOutGroup, number>): void {
     const place = this.#places.get(key);
     if (!place) return;
     if (place.waiters.size > 0) {
@@ -122,16 +122,16 @@ export class Bell {
     let rest: string | undefined;
     for (const group of place.groups.values()) {
       if (!group.accepts(record)) continue;
-      rest ??= restOf(encodeCursor(this.#epoch, record.seq), record.json);
+      rest ??= messageSuffix(encodeCursor(this.#epoch, record.seq), record.json);
       group.push(rest);
       due.set(group, record.seq);
     }
   }
 
-  #send(due: ReadonlyMap<Group, number>, before: number): void {
+  #send(due: ReadonlyMap<FanOutGroup, number>, before: number): void {
     // What is due to one socket from several groups leaves in one write.
     const corked = due.size > 1 ? new Set<FrameSink>() : undefined;
-    const left: Member[] = [];
+    const left: Subscriber[] = [];
     let sent = 0;
     for (const [group, seq] of due) {
       sent += group.send(seq, left, corked);
@@ -140,19 +140,19 @@ export class Bell {
     for (const sink of corked ?? []) sink.uncork();
     this.#counts.delivered += sent;
     // Last, for each goes on at once, and may join a group again.
-    for (const member of left) member.released(before);
+    for (const member of left) member.leftGroup(before);
   }
 
-  #placeOf(key: string): Place {
+  #placeOf(key: string): Topic {
     let place = this.#places.get(key);
     if (!place) {
-      place = new Place();
+      place = new Topic();
       this.#places.set(key, place);
     }
     return place;
   }
 
-  #forget(group: Group): void {
+  #forget(group: FanOutGroup): void {
     if (group.members.size > 0) return;
     const place = this.#places.get(group.place);
     // A later group may have its key.
@@ -161,7 +161,7 @@ export class Bell {
     this.#clear(group.place, place);
   }
 
-  #clear(key: string, place: Place): void {
+  #clear(key: string, place: Topic): void {
     if (place.waiters.size === 0 && place.groups.size === 0 && this.#places.get(key) === place) {
       this.#places.delete(key);
     }
