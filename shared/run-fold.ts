@@ -27,9 +27,10 @@ const later = (candidate: string, current: string | undefined) => current === un
 const earliest = (a: string, b: string | undefined) => (b === undefined || a < b ? a : b);
 const timeKey = (event: Envelope) => `${event.timestamp} ${event.eventId}`;
 /** A copy without the keys that are undefined: absent means absent, in JSON and in memory alike. */
-function compact<T extends object>(value: T): T {
+function compact<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
   const copy: Partial<T> = {};
-  for (const key of Object.keys(value) as (keyof T)[]) if (value[key] !== undefined) copy[key] = value[key];
+  for (const key of Object.keys(value) as (keyof T)[])
+    if (value[key] !== undefined) copy[key] = value[key] as T[keyof T];
   return copy as T;
 }
 

@@ -23,9 +23,9 @@ export function RunwireProvider({ queryClient, children, ...options }: RunwirePr
   });
   // biome-ignore lint/correctness/useExhaustiveDependencies: the session stands for the options.
   useEffect(() => {
-    if (session.isOver)
-      setSession(new Session(options)); // Hidden, then shown again.
-    else return session.hold();
+    if (!session.isOver) return session.hold();
+    setSession(new Session(options)); // Hidden, then shown again.
+    return undefined;
   }, [session]);
 
   const queries = queryClient ?? ownQueries;

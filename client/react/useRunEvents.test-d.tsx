@@ -7,6 +7,7 @@ import {
   type ApprovalGrantedEvent,
   type GovernanceRequiredEvent,
   type RunEvent,
+  type RunEventType,
   runwireEvents,
   type StageProgressEvent,
 } from '../../shared/events.ts';
@@ -23,7 +24,8 @@ test('[C7] onData of useSubscription is inferred', () => {
     {
       onData: ({ id, data }) => {
         expectTypeOf(id).toEqualTypeOf<string>();
-        expectTypeOf(data).toEqualTypeOf<RunEvent | StreamSignal>();
+        expectTypeOf(data).toExtend<RunEvent | StreamSignal>();
+        expectTypeOf(data.type).toEqualTypeOf<RunEventType | StreamSignal['type']>();
         if (data.type === 'stage.progress') expectTypeOf(data.progress).toEqualTypeOf<number | undefined>();
         if (data.type === 'stream.gap') expectTypeOf(data.toSeq).toEqualTypeOf<number>();
         // @ts-expect-error -- no type of event is called that
@@ -34,7 +36,7 @@ test('[C7] onData of useSubscription is inferred', () => {
     },
   );
   trpc.onRunSummary.useSubscription(undefined, {
-    onData: ({ data }) => expectTypeOf(data).toEqualTypeOf<RunHeader | StreamSignal>(),
+    onData: ({ data }) => expectTypeOf(data).toExtend<RunHeader | StreamSignal>(),
   });
 });
 
@@ -54,7 +56,7 @@ test('[C7] inputs with wrong types, missing fields and unknown keys do not compi
   trpc.onRunEvents;
 
   const { data } = trpc.run.get.useQuery({ runId: 'r1' });
-  expectTypeOf(data).toEqualTypeOf<{ run: RunView; cursor: string } | undefined>();
+  expectTypeOf(data).toExtend<{ run: RunView; cursor: string } | undefined>();
   const publish = trpc.event.publish.useMutation();
   // @ts-expect-error -- a stage.started names its stage
   publish.mutate({ events: [{ type: 'stage.started', projectId: 'p', runId: 'r' }] });

@@ -5,7 +5,7 @@ import type { Connection } from '../ws/connection.ts';
 export type Context = {
   readonly principal: Principal;
   /** The WebSocket that the call came over. */
-  readonly connection?: Connection;
+  readonly connection?: Connection | undefined;
   /** How it came where that is no WebSocket; default: from a caller in the process. */
-  readonly via?: 'http' | 'sse';
+  readonly via?: 'http' | 'sse' | undefined;
 };

@@ -17,7 +17,7 @@ export const allowed = {
 } as const satisfies Record<string, readonly Role[]>;
 export type Action = keyof typeof allowed;
 /** `requiredRole`: that of an approval, which alone may `decide` it; default `approver`. */
-export type Resource = { projectId?: string; requiredRole?: string };
+export type Resource = { projectId?: string | undefined; requiredRole?: string | undefined };
 /** Whether a principal may do something, on a project where the action concerns one. The only place that decides. */
 export function can(principal: Principal, action: Action, resource: Resource = {}): boolean {
   const { projectId, requiredRole } = resource;

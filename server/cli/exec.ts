@@ -129,9 +129,10 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
       const { signal } = waiting;
       const { status, decisions } = await passGate({ target, publisher, projectId, runId, stage, title, signal });
       const { decidedBy, reason } = decisions.at(-1) ?? { decidedBy: 'nobody' };
-      if (status === 'granted') process.stderr.write(`runwire: granted by ${toMessage(decidedBy)}\n`);
-      else if (status === 'expired') return closed('the approval has expired', 'APPROVAL_EXPIRED');
-      else return closed(`the approval was denied by ${decidedBy}: ${reason}`, 'APPROVAL_DENIED');
+      if (status === 'expired') return closed('the approval has expired', 'APPROVAL_EXPIRED');
+      if (status !== 'granted') return closed(`the approval was denied by ${decidedBy}: ${reason}`, 'APPROVAL_DENIED');
+      process.stderr.write(`runwire: granted by ${toMessage(decidedBy)}\n`);
+      return undefined;
     } catch (error) {
       if (cancelledBy !== undefined) return cancelled({ code: 0 }, undefined);
       return closed(`the approval cannot be waited for: ${describeError(error)}`, 'APPROVAL_UNKNOWN');

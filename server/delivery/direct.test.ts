@@ -357,7 +357,7 @@ test('[D1] whatever joins, leaves, stalls and is published, each reader is sent 
     { kind: 'run', projectId: 'b', runId: 'r1' },
     { kind: 'user', userId: 'ada' },
   ];
-  const isIn = (scope: Scope, event: RunEvent & { audience?: string[] }) =>
+  const isIn = (scope: Scope, event: RunEvent & { audience?: string[] | undefined }) =>
     scope.kind === 'all' ||
     (scope.kind === 'user' && (event.audience?.includes('ada') ?? false)) ||
     ('projectId' in scope &&
