@@ -1,8 +1,14 @@
-/** A run as its events tell it: `RunView`, and the rows that it is kept as. `run-fold.ts` makes them. */
+/**
+ * The folded state of a run: `RunView` for clients, and `RunRows`, the rows that a store keeps. `run-fold.ts` computes
+ * both from the run's events.
+ */
 
-export type RunStatus = 'created' | 'running' | 'waiting' | 'completed' | 'failed';
-export type StageStatus = 'pending' | 'running' | 'completed' | 'failed';
-export type ApprovalStatus = 'pending' | 'granted' | 'denied' | 'expired';
+export const runStatuses = ['created', 'running', 'waiting', 'completed', 'failed'] as const;
+export type RunStatus = (typeof runStatuses)[number];
+export const stageStatuses = ['pending', 'running', 'completed', 'failed'] as const;
+export type StageStatus = (typeof stageStatuses)[number];
+export const approvalStatuses = ['pending', 'granted', 'denied', 'expired'] as const;
+export type ApprovalStatus = (typeof approvalStatuses)[number];
 export type Failure = { message: string; code?: string | undefined; stageId?: string | undefined };
 
 /** A run without its lists. Instants are ISO 8601 UTC; `progress` is 0–100. */
