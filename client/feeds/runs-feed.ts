@@ -4,7 +4,7 @@ import type { AppRouter } from '../../server/api/router.ts';
 import { errorTable } from '../../shared/errors.ts';
 import type { StreamSignal } from '../../shared/protocol.ts';
 import type { RunHeader } from '../../shared/run.ts';
-import { matcherOf, type RunsFilter } from '../../shared/run-filter.ts';
+import { type RunFilter, runMatcher } from '../../shared/run-filter.ts';
 import { backoffMs, pause } from '../connection/backoff.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ConnectionState } from '../connection/reconnect.ts';
@@ -52,7 +52,7 @@ export class RunsFeed {
   readonly #frames: FrameScheduler;
   readonly #queries: QueryClient;
   readonly #queryKey: QueryKey;
-  readonly #filter: RunsFilter;
+  readonly #filter: RunFilter;
   readonly #matches: (run: RunHeader) => boolean;
   readonly #listeners = new Set<() => void>();
   #followers = 0;
@@ -81,7 +81,7 @@ export class RunsFeed {
     }: { client: RunwireClient; connection: Connection<AppRouter>; frames: FrameScheduler },
     queries: QueryClient,
     queryKey: QueryKey,
-    filter: RunsFilter,
+    filter: RunFilter,
   ) {
     this.#client = client;
     this.#connection = connection;
@@ -89,7 +89,7 @@ export class RunsFeed {
     this.#queries = queries;
     this.#queryKey = queryKey;
     this.#filter = filter;
-    this.#matches = matcherOf(filter);
+    this.#matches = runMatcher(filter);
   }
 
   readonly getState = (): RunsFeedState => this.#state;

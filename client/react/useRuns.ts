@@ -2,11 +2,11 @@ import { hashKey, useQueryClient } from '@tanstack/react-query';
 import { getQueryKey } from '@trpc/react-query';
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
 import type { RunHeader } from '../../shared/run.ts';
-import type { RunsFilter } from '../../shared/run-filter.ts';
+import type { RunFilter } from '../../shared/run-filter.ts';
 import { RunsFeed, type RunsFeedState } from '../feeds/runs-feed.ts';
 import { trpc, useRunwire } from './context.ts';
 
-export type UseRunsOptions = RunsFilter & {
+export type UseRunsOptions = Omit<RunFilter, 'since' | 'until'> & {
   /** Runs a page, at most 500; default 50. */
   limit?: number | undefined;
   /** False holds the query and the subscription back; default true. */

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { foldEvent, type RunEvent } from '../../../shared/events.ts';
 import type { RunView } from '../../../shared/run.ts';
+import { runMatcher } from '../../../shared/run-filter.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
 import type { StoredApproval } from '../contract/approvals.ts';
 import type { RunQuery } from '../contract/runs.ts';
@@ -155,15 +156,20 @@ export function describeViews(openLog: OpenLog): void {
     await fc.assert(
       fc.asyncProperty(query, async ({ readable, approver, ...filters }) => {
         const { projectId, status, labels = {}, text = '', since, until } = filters;
-        const expected = views.filter(
+        const matching = views.filter(
           (view) =>
-            readable.includes(view.projectId) &&
             (projectId ?? view.projectId) === view.projectId &&
             (status?.includes(view.status as never) ?? true) &&
             Object.entries(labels).every(([key, value]) => view.labels[key] === value) &&
             `${view.name}\n${view.runId}`.toLowerCase().includes(text.toLowerCase()) &&
             (since === undefined || view.createdAt >= since) &&
-            (until === undefined || view.createdAt < until) &&
+            (until === undefined || view.createdAt < until),
+        );
+        // The client filters a changing list with this function.
+        expect(views.filter(runMatcher(filters))).toEqual(matching);
+        const expected = matching.filter(
+          (view) =>
+            readable.includes(view.projectId) &&
             (approver === undefined ||
               view.approvals.some((item) => item.status === 'pending' && item.approvers?.includes(approver))),
         );

@@ -1,16 +1,9 @@
-import type { Approval, RunHeader, RunStatus } from '../../../shared/run.ts';
+import type { Approval, RunHeader } from '../../../shared/run.ts';
+import type { RunFilter } from '../../../shared/run-filter.ts';
 
-export type RunQuery = {
+export type RunQuery = RunFilter & {
   /** Only projects for which this holds. */
   canRead: (projectId: string) => boolean;
-  projectId?: string | undefined;
-  status?: readonly RunStatus[] | undefined;
-  labels?: Readonly<Record<string, string>> | undefined;
-  /** Case-insensitive part of the name or the run id. */
-  text?: string | undefined;
-  /** Instants, ISO 8601 UTC, on `createdAt`: `since` inclusive, `until` exclusive. */
-  since?: string | undefined;
-  until?: string | undefined;
   /** Only runs with a pending approval for which this holds. */
   hasPending?: ((approval: Approval) => boolean) | undefined;
   limit: number;

@@ -1,4 +1,5 @@
 import type { Approval, RunHeader, RunView } from '../../../shared/run.ts';
+import { runMatcher } from '../../../shared/run-filter.ts';
 import { compareApprovals, compareArtifacts, compareStages } from '../../../shared/run-order.ts';
 import type { ApprovalPage, ApprovalQuery, StoredApproval } from '../contract/approvals.ts';
 import type { ChangeQuery, RunKey, RunPage, RunQuery } from '../contract/runs.ts';
@@ -198,14 +199,4 @@ function toApproval(value: unknown): StoredApproval {
     isRunOver: row.status === 'completed' || row.status === 'failed',
     approval: JSON.parse(row.state) as Approval,
   };
-}
-
-function runMatcher({ status, labels, text, until }: RunQuery): (header: RunHeader) => boolean {
-  const wanted = text?.toLowerCase();
-  const wantedLabels = Object.entries(labels ?? {});
-  return (header) =>
-    (until === undefined || header.createdAt < until) &&
-    (status === undefined || status.includes(header.status)) &&
-    wantedLabels.every(([name, value]) => Object.hasOwn(header.labels, name) && header.labels[name] === value) &&
-    (wanted === undefined || header.name.toLowerCase().includes(wanted) || header.runId.toLowerCase().includes(wanted));
 }
