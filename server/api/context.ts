@@ -1,11 +1,21 @@
 import type { Principal } from '../auth/principal.ts';
-import type { Connection } from '../ws/connection.ts';
+import type { Transport } from '../delivery/transport.ts';
 
-/** What a procedure knows of its caller: all that `createCaller` needs is a principal. */
+/** The context of a call. `createCaller` needs only the principal. */
 export type Context = {
   readonly principal: Principal;
-  /** The WebSocket that the call came over. */
-  readonly connection?: Connection | undefined;
-  /** How it came where that is no WebSocket; default: from a caller in the process. */
+  /** The WebSocket that carries the call. */
+  readonly connection?: CallerConnection | undefined;
+  /** The transport of a call without a WebSocket. Default: an in-process caller. */
   readonly via?: 'http' | 'sse' | undefined;
 };
+
+/** The part of a WebSocket connection that procedures use. */
+export interface CallerConnection extends Transport {
+  /** Counts one request. Returns false over the rate limit: the connection closes, and the request must not run. */
+  request(): boolean;
+  /** Closes the connection if its token has expired or was revoked. Returns whether the token is valid. */
+  closeIfTokenInvalid(): boolean;
+  /** Replaces the principal of the connection and of its subscriptions. */
+  identify(principal: Principal): void;
+}

@@ -3,9 +3,9 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { RunKey } from '../event-log/contract/runs.ts';
 import { decodeCursor, encodeCursor } from '../event-log/cursor.ts';
 
-/** The cursors of queries, by which a page goes on where the one before it ended. Each throws `CURSOR_INVALID`. */
+/** Cursors of queries: a page starts after the last item of the page before it. Decoding throws `CURSOR_INVALID`. */
 
-/** A position in this log; undefined where a query begins. */
+/** A position in this log; undefined for the first page. */
 export function positionOf(text: string | null | undefined, epoch: string): number | undefined {
   if (text == null) return undefined;
   const cursor = decodeCursor(text, 'cursor');
@@ -13,13 +13,13 @@ export function positionOf(text: string | null | undefined, epoch: string): numb
   return cursor.seq;
 }
 
-/** As a part of an answer: absent where there is no more. */
+/** The `nextCursor` of a result; absent on the last page. */
 export const nextCursor = (epoch: string, next: number | undefined): { nextCursor?: string } =>
   next === undefined ? {} : { nextCursor: encodeCursor(epoch, next) };
 
 const runKey = z.tuple([z.string(), z.int()]);
 
-/** Where `run.list` goes on; it does not go by position, for runs are in order of their creation. */
+/** The last run of the page before. A position would not do: `run.list` orders runs by their creation. */
 export function runKeyOf(text: string | null | undefined): RunKey | undefined {
   if (text == null) return undefined;
   try {

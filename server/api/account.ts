@@ -1,0 +1,55 @@
+import { z } from 'zod';
+import { RunwireError } from '../../shared/errors.ts';
+import * as field from '../../shared/fields.ts';
+import type { ServerStats } from '../../shared/server-stats.ts';
+import type { Credentials } from '../auth/credentials.ts';
+import { requirePermission } from '../auth/permissions.ts';
+import { everyProject, type Principal } from '../auth/principal.ts';
+import type { Procedure } from './trpc.ts';
+
+export type AccountParts = {
+  credentials: Credentials;
+  /** The server's statistics, without the connections of projects that the principal's token does not cover. */
+  stats: (visibleTo: Principal) => ServerStats;
+};
+
+/** `auth.me`, `auth.refresh` and `auth.revoke`. */
+export function authProcedures(procedure: Procedure, { credentials }: Pick<AccountParts, 'credentials'>) {
+  return {
+    me: procedure.meta({ accessLog: 'errors' }).query(({ ctx: { principal } }) => ({
+      sub: principal.sub,
+      projects: [...principal.projects],
+      roles: [...principal.roles],
+      ...(principal.expiresAtMs === undefined ? {} : { expiresAt: new Date(principal.expiresAtMs).toISOString() }),
+    })),
+
+    refresh: procedure
+      .meta({ accessLog: 'errors' })
+      .input(z.strictObject({ token: z.string().max(8_192) }))
+      .mutation(async ({ ctx, input }) => {
+        if (!ctx.connection) throw new RunwireError('INVALID_INPUT', 'auth.refresh needs a WebSocket');
+        const fresh = await credentials.identify(input.token);
+        if (fresh.sub !== ctx.principal.sub) throw new RunwireError('FORBIDDEN', 'the token is of another subject');
+        ctx.connection.identify(fresh);
+        return { expiresAt: fresh.expiresAtMs === undefined ? null : new Date(fresh.expiresAtMs).toISOString() };
+      }),
+
+    revoke: procedure
+      .input(z.union([z.strictObject({ jti: field.id() }), z.strictObject({ sub: field.id() })]))
+      .mutation(async ({ ctx, input }) => {
+        requirePermission(ctx.principal, 'revoke', { projectId: everyProject });
+        await credentials.revoke(input);
+        return { revoked: true };
+      }),
+  };
+}
+
+/** `server.stats`. */
+export function serverProcedures(procedure: Procedure, { stats }: Pick<AccountParts, 'stats'>) {
+  return {
+    stats: procedure.query(({ ctx }) => {
+      requirePermission(ctx.principal, 'stats');
+      return stats(ctx.principal);
+    }),
+  };
+}

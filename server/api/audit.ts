@@ -1,0 +1,62 @@
+import { z } from 'zod';
+import * as field from '../../shared/fields.ts';
+import type { AccessLogger } from '../audit/access-logger.ts';
+import { type Audit, MAX_CHECKPOINTS } from '../audit/audit.ts';
+import { projectsFor, requirePermission } from '../auth/permissions.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
+import { msOf, pageInput, periodInput } from './inputs.ts';
+import { nextCursor, positionOf } from './pagination.ts';
+import type { Procedure } from './trpc.ts';
+
+export type AuditParts = { log: EventLog; audit: Audit; access: AccessLogger };
+
+const keptCheckpoint = z.strictObject({ seq: z.int().nonnegative(), hash: z.string().regex(/^[0-9a-f]{64}$/) });
+
+/** `audit.verify`, `audit.checkpoint`, `audit.erase` and `audit.access`. */
+export function auditProcedures(procedure: Procedure, { log, audit, access }: AuditParts) {
+  return {
+    verify: procedure
+      .input(z.strictObject({ checkpoints: z.array(keptCheckpoint).max(MAX_CHECKPOINTS).optional() }).prefault({}))
+      .query(({ ctx: { principal }, signal, input: { checkpoints } }) =>
+        audit.verify(principal, { checkpoints, signal }),
+      ),
+
+    checkpoint: procedure.query(({ ctx: { principal } }) => audit.checkpoint(principal)),
+
+    erase: procedure
+      .meta({ accessLog: 'output' }) // Its input holds only a position; the result names the project and run.
+      .input(z.strictObject({ seq: z.int().positive(), reason: field.message() }))
+      .mutation(({ ctx: { principal }, input }) => audit.erase(principal, input)),
+
+    /**
+     * Entries of the access log, newest first: those of the projects of the caller's token. A token for `['*']` also reads
+     * the entries that name no project.
+     */
+    access: procedure
+      .input(
+        z
+          .strictObject({
+            sub: field.id().optional(),
+            action: z.string().max(100).optional(),
+            projectId: field.scopeId().optional(),
+            runId: field.scopeId().optional(),
+            outcome: z.string().max(100).optional(),
+            ...periodInput,
+            ...pageInput,
+          })
+          .prefault({}),
+      )
+      .query(async ({ ctx: { principal }, signal, input: { since, until, cursor, direction: _, ...query } }) => {
+        requirePermission(principal, 'audit');
+        const { entries, next } = await access.list({
+          ...query,
+          projects: projectsFor(principal, 'audit'),
+          sinceMs: msOf(since),
+          untilMs: msOf(until),
+          before: positionOf(cursor, log.epoch),
+          signal,
+        });
+        return { entries, ...nextCursor(log.epoch, next) };
+      }),
+  };
+}

@@ -1,0 +1,70 @@
+import { z } from 'zod';
+import * as field from '../../shared/fields.ts';
+import type { DraftOf, EventOf, Registry } from '../../shared/registry.ts';
+import { can, projectsFor } from '../auth/permissions.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
+import type { PublishGateway } from '../publishing/gateway.ts';
+import { msOf, pageInput, periodInput, typesInput } from './inputs.ts';
+import { nextCursor, positionOf } from './pagination.ts';
+import type { Procedure } from './trpc.ts';
+
+export type EventParts<R extends Registry> = { registry: R; log: EventLog; publishing: PublishGateway<R> };
+
+/** `event.publish` and `event.search`. */
+export function eventProcedures<R extends Registry>(
+  procedure: Procedure,
+  { registry, log, publishing }: EventParts<R>,
+) {
+  return {
+    publish: procedure
+      .meta({ accessLog: 'errors' })
+      .input(
+        z.strictObject({
+          events: z.array(z.custom<DraftOf<R>>()).min(1),
+          onPhi: z.enum(['reject', 'redact']).optional(),
+        }),
+      )
+      .mutation(async ({ ctx: { principal }, input: { events, onPhi } }) => {
+        const { accepted, duplicates, seq } = await publishing.publish(principal, events, onPhi);
+        return { accepted, duplicates, seq };
+      }),
+
+    /**
+     * Searches the text of events, newest first. `text` holds words, which must all match regardless of case and
+     * diacritics, and phrases in quotes; the last word matches as a prefix. `since` and `until` filter on `recordedAt`.
+     * The index may lag the log by 1 s. Each page scans a bounded part of the index, so it may hold fewer events than its
+     * limit, or none: continue while there is a `nextCursor`. A project that is unknown or unreadable gives no events.
+     */
+    search: procedure
+      .input(
+        z
+          .strictObject({
+            text: z.string().max(2_000).optional(),
+            projectId: field.scopeId().optional(),
+            runId: field.scopeId().optional(),
+            types: typesInput(registry),
+            actor: field.id().optional(),
+            ...periodInput,
+            ...pageInput,
+          })
+          .prefault({}),
+      )
+      .query(async ({ ctx: { principal }, signal, input }) => {
+        const { text, projectId, types, since, until, cursor, direction: _, ...query } = input;
+        const readable = projectsFor(principal, 'read');
+        const isRequested = (id: string) => projectId === undefined || id === projectId;
+        const page = await log.search({
+          ...query,
+          ...(text?.trim() ? { text } : {}),
+          projects: readable === 'all' ? (projectId === undefined ? 'all' : [projectId]) : readable.filter(isRequested),
+          types: types && new Set<string>(types),
+          sinceMs: msOf(since),
+          untilMs: msOf(until),
+          before: positionOf(cursor, log.epoch),
+          signal,
+        });
+        const records = page.records.filter((record) => can(principal, 'read', { projectId: record.projectId }));
+        return { events: records.map((record) => record.event as EventOf<R>), ...nextCursor(log.epoch, page.next) };
+      }),
+  };
+}

@@ -1,0 +1,88 @@
+import { z } from 'zod';
+import { RunwireError } from '../../shared/errors.ts';
+import * as field from '../../shared/fields.ts';
+import type { EventOf, Registry } from '../../shared/registry.ts';
+import { runStatuses } from '../../shared/run.ts';
+import { waitsFor } from '../approvals/rules.ts';
+import { can } from '../auth/permissions.ts';
+import { resolveRun } from '../auth/resolve-run.ts';
+import type { Scope } from '../event-log/contract/log.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
+import { encodeCursor } from '../event-log/cursor.ts';
+import { positionOfRunSeq } from '../event-log/run-position.ts';
+import { pageInput, periodInput, runInput, typesInput } from './inputs.ts';
+import { cursorOfRun, nextCursor, positionOf, runKeyOf } from './pagination.ts';
+import type { Procedure } from './trpc.ts';
+
+export type RunParts<R extends Registry> = { registry: R; log: EventLog };
+
+/** `run.get`, `run.list` and `run.history`. */
+export function runProcedures<R extends Registry>(procedure: Procedure, { registry, log }: RunParts<R>) {
+  return {
+    get: procedure.input(z.strictObject(runInput)).query(async ({ ctx, input }) => {
+      const { projectId, runId } = await resolveRun(log, ctx.principal, input);
+      const found = await log.run(projectId, runId);
+      if (!found) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
+      return { run: found.run, cursor: encodeCursor(log.epoch, found.position) };
+    }),
+
+    list: procedure
+      .input(
+        z
+          .strictObject({
+            projectId: field.scopeId().optional(),
+            status: z.array(z.enum(runStatuses)).max(runStatuses.length).optional(),
+            labels: z.record(z.string().max(100), z.string().max(200)).optional(),
+            text: z.string().max(200).optional(),
+            ...periodInput,
+            needsMyDecision: z.boolean().optional(),
+            ...pageInput,
+          })
+          .prefault({}),
+      )
+      .query(async ({ ctx: { principal }, signal, input: { cursor, direction: _, needsMyDecision, ...query } }) => {
+        const { projectId } = query;
+        // Without a scan: the time to skip the runs of an unreadable project would show how many it has.
+        if (projectId !== undefined && !can(principal, 'read', { projectId })) {
+          return { runs: [], position: encodeCursor(log.epoch, log.head) };
+        }
+        const page = await log.runs({
+          ...query,
+          signal,
+          canRead: (projectId) => can(principal, 'read', { projectId }),
+          after: runKeyOf(cursor),
+          hasPending: needsMyDecision ? (approval) => waitsFor(principal, approval) : undefined,
+        });
+        return {
+          runs: page.runs,
+          ...(page.next ? { nextCursor: cursorOfRun(page.next) } : {}),
+          position: encodeCursor(log.epoch, page.position),
+        };
+      }),
+
+    history: procedure
+      .input(
+        z.strictObject({
+          ...runInput,
+          types: typesInput(registry),
+          /** The start of the first page; later pages start at their cursor. */
+          fromRunSeq: z.int().positive().default(1),
+          ...pageInput,
+        }),
+      )
+      .query(async ({ ctx, signal, input: { cursor, direction: _, types, fromRunSeq, limit, ...run } }) => {
+        const scope: Scope = { kind: 'run', ...(await resolveRun(log, ctx.principal, run)) };
+        let after =
+          positionOf(cursor, log.epoch) ?? (fromRunSeq === 1 ? 0 : await positionOfRunSeq(log, scope, fromRunSeq));
+        const events: EventOf<R>[] = [];
+        // A page of the log may end early; a page of history ends at its limit or at the head.
+        while (events.length < limit && after < log.head && !signal?.aborted) {
+          const rest = { scope, after, limit: limit - events.length };
+          const page = await log.read(types ? { ...rest, types: new Set<string>(types) } : rest);
+          for (const record of page.records) events.push(record.event as EventOf<R>);
+          after = page.scannedTo;
+        }
+        return { events, ...nextCursor(log.epoch, events.length < limit ? undefined : after) };
+      }),
+  };
+}
