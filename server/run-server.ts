@@ -128,7 +128,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const authenticate = authenticatorOf(options, logger);
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
-  const guard = options.guard ?? createPhiGuard(options.phi);
+  const guard = options.guard ?? createPhiGuard(registry, options.phi);
   const path = databasePath(options.databaseUrl ?? 'memory:');
   // What the options may be refused for comes before: an open log keeps the next server out.
   const log = await openSqliteLog({
