@@ -163,6 +163,15 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
   const audit = new Audit({ log, bus, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
+  // Readers first: a slow observer of the bus must not delay them.
+  const stopListening = log.subscribe((records) => {
+    delivery.committed(records);
+    bus.committed(records);
+    approvals.committed(records);
+    expiry.committed(records);
+    audit.committed();
+  });
+  log.onErased((tombstone) => delivery.erased(tombstone));
   const access = new AccessLogger({ log, logger, isRefused: (id) => isRefused(guard, id) });
   const connections = new Connections({
     heartbeatMs,
@@ -272,6 +281,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     const grace = setTimeout(() => httpServer.closeAllConnections(), HTTP_GRACE_MS);
     await stopped;
     clearTimeout(grace);
+    stopListening();
     rates.close();
     expiry.close();
     approvals.close();

@@ -36,8 +36,9 @@ export class Audit {
   readonly #tombstone: (event: object) => object;
   readonly #folder: string | undefined;
   readonly #logger: Logger;
+  readonly #headAtStart: number;
+  readonly #everyEvents: number;
   readonly #timer: NodeJS.Timeout;
-  readonly #stopListening: () => void;
   /** Head of the last checkpoint of this server's, taken or under way. */
   #checkedTo = -1;
   /** The writing of the file, one line after another. */
@@ -52,11 +53,14 @@ export class Audit {
     this.#tombstone = tombstone;
     this.#folder = folder;
     this.#logger = logger;
-    const headAtStart = log.head;
     this.#timer = setInterval(() => void this.#check(), everyMs).unref();
-    this.#stopListening = log.subscribe(() => {
-      if (log.head - Math.max(this.#checkedTo, headAtStart) >= everyEvents) void this.#check();
-    });
+    this.#headAtStart = log.head;
+    this.#everyEvents = everyEvents;
+  }
+
+  /** Makes a checkpoint if enough events have been logged since the last. The server calls it after each commit. */
+  committed(): void {
+    if (this.#log.head - Math.max(this.#checkedTo, this.#headAtStart) >= this.#everyEvents) void this.#check();
   }
 
   /** Throws `FORBIDDEN`. */
@@ -88,7 +92,6 @@ export class Audit {
   /** Resolves once the last checkpoint is kept. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    this.#stopListening();
     await this.#check();
     await this.#writing;
   }

@@ -52,7 +52,6 @@ export class EventBus<R extends Registry> {
   readonly #phiPolicy: PhiPolicy;
   readonly #onPublished: (ms: number) => void;
   readonly #observers = new Set<BusObserver<EventOf<R>>>();
-  readonly #stopListening: () => void;
   #published = 0;
 
   constructor({
@@ -69,7 +68,6 @@ export class EventBus<R extends Registry> {
     this.#guard = guard;
     this.#phiPolicy = phiPolicy;
     this.#onPublished = onPublished;
-    this.#stopListening = log.subscribe((records) => this.#notify(records));
   }
 
   /** Events logged since the start. */
@@ -125,8 +123,25 @@ export class EventBus<R extends Registry> {
     return `${kind}-${createHmac('sha256', this.#log.secret).update(name).digest('hex').slice(0, 32)}`;
   }
 
+  /** Calls the observers with the records of a commit. The server calls it after each commit, once readers are served. */
+  committed(records: readonly StoredEvent[]): void {
+    this.#published += records.length;
+    for (const record of records) {
+      for (const observer of this.#observers) {
+        const failed = (error: unknown) =>
+          this.#logger.error({ err: error, type: record.type }, 'an observer of the bus failed');
+        try {
+          // An async function is one too, and its rejection would end the process.
+          const result: unknown = observer.next(record.event as EventOf<R>);
+          if (result instanceof Promise) result.catch(failed);
+        } catch (error) {
+          failed(error);
+        }
+      }
+    }
+  }
+
   close(): void {
-    this.#stopListening();
     this.#observers.clear();
   }
 
@@ -174,23 +189,6 @@ export class EventBus<R extends Registry> {
     });
     if (issues.length > 0) throw refusal('PHI_REJECTED', issues);
     return guarded;
-  }
-
-  #notify(records: readonly StoredEvent[]): void {
-    this.#published += records.length;
-    for (const record of records) {
-      for (const observer of this.#observers) {
-        const failed = (error: unknown) =>
-          this.#logger.error({ err: error, type: record.type }, 'an observer of the bus failed');
-        try {
-          // An async function is one too, and its rejection would end the process.
-          const result: unknown = observer.next(record.event as EventOf<R>);
-          if (result instanceof Promise) result.catch(failed);
-        } catch (error) {
-          failed(error);
-        }
-      }
-    }
   }
 }
 
