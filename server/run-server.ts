@@ -29,7 +29,8 @@ import { createRoutes } from './http/routes.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
-import { type Guard, isRefused, type PhiPolicy } from './phi/policy.ts';
+import { Privacy } from './phi/identifiers.ts';
+import type { Guard, PhiPolicy } from './phi/policy.ts';
 import { RunEventBroadcaster } from './publishing/broadcaster.ts';
 import { EventBus } from './publishing/bus.ts';
 import { PublishGateway } from './publishing/gateway.ts';
@@ -146,11 +147,13 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     throw error;
   });
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
+  const phiPolicy = options.phiPolicy ?? 'reject';
+  const privacy = new Privacy({ guard, policy: phiPolicy, secret: log.secret, logger });
   const bus = new EventBus({
     registry,
     log,
     logger,
-    phiPolicy: options.phiPolicy ?? 'reject',
+    phiPolicy,
     guard,
     onPublished: (ms) => metrics.published(ms),
   });
@@ -162,7 +165,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
   });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
-  const audit = new Audit({ log, bus, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
+  const audit = new Audit({ log, privacy, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
   // Readers first: a slow observer of the bus must not delay them.
   const stopListening = log.subscribe((records) => {
     delivery.committed(records);
@@ -172,7 +175,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     audit.committed();
   });
   log.onErased((tombstone) => delivery.erased(tombstone));
-  const access = new AccessLogger({ log, logger, isRefused: (id) => isRefused(guard, id) });
+  const access = new AccessLogger({ log, logger, isRefused: (id) => privacy.isRefused(id) });
   const connections = new Connections({
     heartbeatMs,
     isDirect: options.delivery !== 'iterator',
@@ -229,6 +232,7 @@ export async function createRunServer<R extends Registry = RunwireEvents>(
     router,
     log,
     publishing,
+    privacy,
     access,
     credentials,
     origins,

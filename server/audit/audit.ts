@@ -1,12 +1,11 @@
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { Registry } from '../../shared/registry.ts';
 import { can, requirePermission } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Checkpoint, Erasure, Verdict, VerifyOptions } from '../event-log/contract/integrity.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
-import type { EventBus } from '../publishing/bus.ts';
+import type { Privacy } from '../phi/identifiers.ts';
 
 /**
  * What an administrator can ask of the record, and the checkpoints that it leaves behind: a log can be chained anew by
@@ -18,9 +17,9 @@ const EVERY_EVENTS = 10_000;
 /** In one call; with it, a message is still smaller than its limit. */
 export const MAX_CHECKPOINTS = 8_000;
 
-type AuditOptions<R extends Registry> = {
+export type AuditOptions = {
   log: EventLog;
-  bus: Pick<EventBus<R>, 'guardText'>;
+  privacy: Pick<Privacy, 'guardText'>;
   tombstone: (event: object) => object;
   /** Where `checkpoints.ndjson` is kept; nowhere for a log in memory. */
   folder: string | undefined;
@@ -32,7 +31,7 @@ type AuditOptions<R extends Registry> = {
 
 export class Audit {
   readonly #log: EventLog;
-  readonly #bus: Pick<EventBus<Registry>, 'guardText'>;
+  readonly #privacy: Pick<Privacy, 'guardText'>;
   readonly #tombstone: (event: object) => object;
   readonly #folder: string | undefined;
   readonly #logger: Logger;
@@ -46,10 +45,10 @@ export class Audit {
   /** Verifications go one after another: each takes what time the loop has to spare. */
   #verifying: Promise<unknown> = Promise.resolve();
 
-  constructor(options: AuditOptions<never>) {
-    const { log, bus, tombstone, folder, logger, everyMs = EVERY_MS, everyEvents = EVERY_EVENTS } = options;
+  constructor(options: AuditOptions) {
+    const { log, privacy, tombstone, folder, logger, everyMs = EVERY_MS, everyEvents = EVERY_EVENTS } = options;
     this.#log = log;
-    this.#bus = bus as never;
+    this.#privacy = privacy;
     this.#tombstone = tombstone;
     this.#folder = folder;
     this.#logger = logger;
@@ -83,7 +82,7 @@ export class Audit {
     return this.#log.erase({
       seq,
       by: principal.sub,
-      reason: this.#bus.guardText('reason', reason),
+      reason: this.#privacy.guardText('reason', reason),
       mayErase: (projectId) => can(principal, 'erase', { projectId }),
       tombstone: this.#tombstone,
     });

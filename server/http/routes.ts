@@ -12,6 +12,7 @@ import { toRunwireError, toTRPCError } from '../errors.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Limits } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
+import type { Privacy } from '../phi/identifiers.ts';
 import { createLineage } from '../producers/openlineage/route.ts';
 import type { PublishGateway } from '../publishing/gateway.ts';
 import { createExport } from './export.ts';
@@ -40,6 +41,7 @@ export type RoutesOptions<R extends Registry> = {
   log: EventLog;
   access: AccessLogger;
   publishing: PublishGateway<R>;
+  privacy: Privacy;
   credentials: Credentials;
   origins: Origins;
   cookieName: string;
@@ -50,7 +52,8 @@ export type RoutesOptions<R extends Registry> = {
 };
 
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
-  const { router, access, publishing, credentials, origins, cookieName, limits, metrics, logger, isReady } = options;
+  const { router, access, publishing, privacy, credentials, origins, cookieName, limits, metrics, logger, isReady } =
+    options;
   const app = openApp();
   /** Who asked, once that is known: for the record of what was refused. */
   const identified = new WeakMap<IncomingMessage, Principal>();
@@ -139,7 +142,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>) {
       await take(await identify(request), request, response);
     });
   const events = published((principal, request, response) => ingest(publishing, principal, request, response));
-  const lineage = createLineage(publishing, logger);
+  const lineage = createLineage(publishing, privacy, logger);
   const write = createExport(options);
   const exported = crossOrigin(async (request, response) => {
     if (request.method !== 'GET') throw new RunwireError('NOT_FOUND', 'events are exported with GET');

@@ -107,10 +107,10 @@ test('[V5] a checkpoint is signed after so much time and so many events, and no 
   Object.defineProperty(watched, 'head', { get: () => log.head });
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   onTestFinished(() => void vi.useRealTimers());
-  const bus = { guardText: (_: string, text: string) => text };
+  const privacy = { guardText: (_: string, text: string) => text };
   const audit = new Audit({
     log: watched,
-    bus,
+    privacy,
     tombstone: (event) => event,
     folder: undefined,
     logger,
