@@ -2,20 +2,21 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { AccessLogger } from './audit/access-logger.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import type { EventLog } from './event-log/contract/store.ts';
-import type { EventBus } from './publishing/bus.ts';
-import type { Connections } from './ws/connections.ts';
 
 /**
- * `GET /metrics`, for Prometheus. What others count is read when it is asked for; labels are codes of ours and never text
- * of a client's.
+ * `GET /metrics`, for Prometheus. Values that another part counts are read at each scrape. Labels are codes from fixed
+ * lists, never text of a client: each new label value would be a time series of its own.
  */
 
-export type MetricsOptions = {
-  log: EventLog;
-  // biome-ignore lint/suspicious/noExplicitAny: of any registry of events.
-  bus: EventBus<any>;
-  delivery: Delivery;
-  connections: Connections;
+export type MetricsParts = {
+  log: Pick<EventLog, 'head' | 'oldest'>;
+  bus: { readonly published: number };
+  delivery: Pick<Delivery, 'waiting' | 'counts'>;
+  connections: {
+    readonly count: number;
+    totals(): { subscriptions: number; unsentBytes: number; mostLag: number; slow: number };
+    readonly counts: { readonly stalls: number; readonly closes: ReadonlyMap<number, number> };
+  };
   access: Pick<AccessLogger, 'failures'>;
 };
 
@@ -29,7 +30,41 @@ export class Metrics {
   readonly #commit: Histogram;
   readonly #batch: Histogram;
 
-  constructor({ log, bus, delivery, connections, access }: MetricsOptions) {
+  constructor() {
+    const registers = [this.registry];
+    const histogram = (name: string, help: string, buckets: number[]) =>
+      new Histogram({ name: `runwire_${name}`, help, buckets, registers });
+    this.#rejections = new Counter({
+      name: 'runwire_rejections_total',
+      help: 'Requests answered with an error, by error code.',
+      labelNames: ['reason'],
+      registers,
+    });
+    this.#publish = histogram(
+      'publish_to_write_seconds',
+      'Time from a publish call until its events are durable and written to the sockets of waiting readers.',
+      LATENCY_SECONDS,
+    );
+    this.#commit = histogram('log_commit_seconds', 'Duration of a commit to the event log.', LATENCY_SECONDS);
+    this.#batch = histogram('log_commit_events', 'Events in a commit to the event log.', BATCH_EVENTS);
+  }
+
+  /** `reason`: a code of the error table. */
+  rejected(reason: string): void {
+    this.#rejections.inc({ reason });
+  }
+
+  published(ms: number): void {
+    this.#publish.observe(ms / 1_000);
+  }
+
+  committed({ events, ms }: { events: number; ms: number }): void {
+    this.#commit.observe(ms / 1_000);
+    this.#batch.observe(events);
+  }
+
+  /** Adds the metrics that these parts count. Separate from the constructor: the log reports commits before they exist. */
+  read({ log, bus, delivery, connections, access }: MetricsParts): void {
     const registers = [this.registry];
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
@@ -61,66 +96,30 @@ export class Metrics {
           for (const [value, count] of read()) this.inc({ [label]: value }, count);
         },
       });
-    const histogram = (name: string, help: string, buckets: number[]) =>
-      new Histogram({ name: `runwire_${name}`, help, buckets, registers });
     const { counts } = delivery;
+    const totals = () => connections.totals();
 
-    gauge('connections', 'Open WebSockets.', () => connections.count);
-    gauge('subscriptions', 'Subscriptions on WebSockets.', () => connections.totals().subscriptions);
-    gauge('waiting_readers', 'Readers, of every transport, that have caught up.', () => delivery.waiting);
-    gauge(
-      'slow_readers',
-      'WebSockets with so much unsent that they are not read for.',
-      () => connections.totals().slow,
-    );
-    gauge(
-      'reader_lag_events',
-      'Events that the furthest reader is behind the head.',
-      () => connections.totals().mostLag,
-    );
-    gauge('unsent_bytes', 'Bytes that WebSockets have yet to take.', () => connections.totals().unsentBytes);
-    gauge('log_head', 'Greatest position of the log.', () => log.head);
-    gauge('log_oldest', 'Least position that is kept.', () => log.oldest);
-    counter('published_events_total', 'Events logged.', () => bus.published);
-    counter('delivered_messages_total', 'Messages sent to readers of every transport.', () => counts.delivered);
-    counter('replays_total', 'Subscriptions that began behind the head.', () => counts.replays);
-    counter('conflated_events_total', 'Progress left out since later progress supersedes it.', () => counts.conflated);
-    counter('stalls_total', 'Times that a reader had to wait for its WebSocket.', () => connections.counts.stalls);
+    gauge('connections', 'Open WebSocket connections.', () => connections.count);
+    gauge('subscriptions', 'Subscriptions on WebSocket connections.', () => totals().subscriptions);
+    gauge('waiting_readers', 'Readers, of all transports, that wait at the head of the log.', () => delivery.waiting);
+    gauge('slow_readers', 'WebSocket connections paused because of unsent data.', () => totals().slow);
+    gauge('reader_lag_events', 'Events between the slowest reader and the head of the log.', () => totals().mostLag);
+    gauge('unsent_bytes', 'Bytes not yet accepted by WebSocket peers.', () => totals().unsentBytes);
+    gauge('log_head', 'Highest position in the log.', () => log.head);
+    gauge('log_oldest', 'Lowest position kept in the log.', () => log.oldest);
+    counter('published_events_total', 'Events added to the log.', () => bus.published);
+    counter('delivered_messages_total', 'Messages sent to readers of all transports.', () => counts.delivered);
+    counter('replays_total', 'Subscriptions that started behind the head of the log.', () => counts.replays);
+    counter('conflated_events_total', 'Progress events skipped in favour of later progress.', () => counts.conflated);
+    counter('stalls_total', 'Times a reader waited for its WebSocket to drain.', () => connections.counts.stalls);
     counter(
       'access_record_failures_total',
-      'Batches of the record of access that could not be written at first.',
+      'Failed writes to the access log; each batch is retried.',
       () => access.failures,
     );
-    labelled('gaps_total', 'Gaps that readers were told of.', 'reason', () => Object.entries(counts.gaps));
-    labelled('closes_total', 'WebSockets that the server closed.', 'code', () =>
+    labelled('gaps_total', 'Gaps reported to readers, by reason.', 'reason', () => Object.entries(counts.gaps));
+    labelled('closes_total', 'WebSocket connections closed by the server, by close code.', 'code', () =>
       [...connections.counts.closes].map(([code, count]) => [String(code), count] as const),
     );
-    this.#rejections = new Counter({
-      name: 'runwire_rejections_total',
-      help: 'Requests that were answered with an error.',
-      labelNames: ['reason'],
-      registers,
-    });
-    this.#publish = histogram(
-      'publish_to_write_seconds',
-      'From the call of publish until the events were durable and written to the sockets of those who waited for them.',
-      LATENCY_SECONDS,
-    );
-    this.#commit = histogram('log_commit_seconds', 'Time that a commit of the log took.', LATENCY_SECONDS);
-    this.#batch = histogram('log_commit_events', 'Events of a commit of the log.', BATCH_EVENTS);
-  }
-
-  /** `reason`: a code of the error table. */
-  rejected(reason: string): void {
-    this.#rejections.inc({ reason });
-  }
-
-  published(ms: number): void {
-    this.#publish.observe(ms / 1_000);
-  }
-
-  committed({ events, ms }: { events: number; ms: number }): void {
-    this.#commit.observe(ms / 1_000);
-    this.#batch.observe(events);
   }
 }

@@ -1,8 +1,8 @@
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { Server } from 'node:http';
 import { dirname } from 'node:path';
 import pino, { type Logger } from 'pino';
 import type { Registry as PrometheusRegistry } from 'prom-client';
+import type { ErrorCode } from '../shared/errors.ts';
 import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { foldOf, type Registry } from '../shared/registry.ts';
 import type { ServerStats } from '../shared/server-stats.ts';
@@ -12,317 +12,211 @@ import { Approvals } from './approvals/approvals.ts';
 import { ApprovalExpiry } from './approvals/expiry.ts';
 import { AccessLogger } from './audit/access-logger.ts';
 import { Audit } from './audit/audit.ts';
-import { authenticatorOf } from './auth/authenticator.ts';
+import { type AuthOptions, createAuthenticator } from './auth/authenticator.ts';
 import { Credentials } from './auth/credentials.ts';
-import { coversProjects } from './auth/permissions.ts';
-import type { Authenticate, Principal } from './auth/principal.ts';
+import type { Principal } from './auth/principal.ts';
 import { Delivery } from './delivery/delivery.ts';
 import { SocketlessTransports } from './delivery/streams.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/contract/store.ts';
 import { databasePath } from './event-log/database-url.ts';
 import { openSqliteLog } from './event-log/sqlite/log.ts';
-import { attachTo, HTTP_GRACE_MS, WS_PATH } from './http/http-server.ts';
-import { pathOf, refuseSocket } from './http/messages.ts';
+import { createDispatcher, type Route } from './http/dispatch.ts';
+import { HttpServer } from './http/http-server.ts';
+import { RequestAuthenticator } from './http/identify.ts';
 import { Origins } from './http/origins.ts';
 import { createRoutes } from './http/routes.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
-import { Privacy } from './phi/identifiers.ts';
-import type { Guard, PhiPolicy } from './phi/policy.ts';
+import { type Guard, isRefused, type PhiPolicy } from './phi/policy.ts';
+import { createLineageRoutes } from './producers/openlineage/route.ts';
 import { RunEventBroadcaster } from './publishing/broadcaster.ts';
 import { EventBus } from './publishing/bus.ts';
 import { PublishGateway } from './publishing/gateway.ts';
-import { Rates } from './stats.ts';
+import { Retention } from './retention.ts';
+import { Stats } from './stats.ts';
 import { Connections } from './ws/connections.ts';
 import { createSockets } from './ws/upgrade.ts';
 
-/** Puts the parts together, and takes them down in order. */
+/** Puts the parts of a server together, and takes them down in order. */
 
-export type RunServerOptions<R extends Registry = RunwireEvents> = {
-  /** `file:PATH` or `memory:`; default `memory:`. */
+export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions & {
+  /** `file:PATH` or `memory:`. Default `memory:`. */
   databaseUrl?: string;
-  /** HS256 secret of at least 32 bytes, checked with issuer and audience where they are given. */
-  authSecret?: string | undefined;
-  /** Instead of a secret, where an issuer publishes the keys that it signs tokens with. */
-  authJwksUrl?: string | undefined;
-  authIssuer?: string | undefined;
-  authAudience?: string | undefined;
-  /** Turns a token into a principal instead; throws a `RunwireError` `UNAUTHENTICATED` to refuse it. */
-  authenticate?: Authenticate;
-  /** Default 127.0.0.1 and 3001; port 0 takes a free one. */
+  /** Default `127.0.0.1`. */
   host?: string;
+  /** 0 takes a free port. Default 3001. */
   port?: number;
-  /** Browser origins beside the server's own, as `https://app.example.org`. */
+  /** Browser origins that may call the server besides its own, such as `https://app.example.org`. */
   allowedOrigins?: string[];
   /**
-   * Refuses requests that are addressed to any other than a local name or the host of an allowed origin, as for a server
-   * on somebody's own machine; default false, since a proxy hands on the name that it is known by.
+   * Refuses requests with a `Host` that is neither a local name nor the host of an allowed origin: protects a server on a
+   * developer's machine from DNS rebinding. Default false, because behind a proxy the `Host` is any public name.
    */
   onlyLocalHosts?: boolean;
-  /** What the guard does with protected information; default `reject`. */
+  /** What the PHI guard does with the identifiers that it finds. Default `reject`. */
   phiPolicy?: PhiPolicy;
-  /** Fields that the guard leaves alone, and identifiers of your own that it is to find. */
+  /** Fields that the PHI guard skips, and patterns that it finds in addition to its own. */
   phi?: PhiOptions | undefined;
-  /** Looks at drafts instead of the ready-made guard. */
-  guard?: Guard;
-  /** Events are forgotten after so many days; default never. */
+  /** Events older than this are trimmed from the log. Default: none. */
   retentionDays?: number | undefined;
-  /** Interval of pings; a client that is silent for two of them is cut off. Default 30,000. */
+  /** Interval of WebSocket pings. A client that is silent for two intervals is disconnected. Default 30,000. */
   heartbeatMs?: number;
-  /** How long a reader may hear nothing while the head moves on; default 30,000. */
-  quietMs?: number;
   /**
-   * How events get to WebSockets: `direct`, one frame for all who are sent the same, written to their sockets; or
-   * `iterator`, one by one through tRPC's own loop, several times slower: for when an upgrade of tRPC has changed the
-   * ground under the first. Default `direct`.
+   * How events reach WebSockets. `direct` encodes an event once and writes the frame to all sockets. `iterator` uses
+   * tRPC's own loop, which encodes for each subscriber and is several times slower: the fallback in case an upgrade of
+   * tRPC changes the internals that `direct` depends on. Default `direct`.
    */
   delivery?: 'direct' | 'iterator';
-  /** What one client may ask for; default {@link defaultLimits}. */
+  /** Limits per client. Default {@link defaultLimits}. */
   limits?: Partial<Limits>;
-  /** Takes permessage-deflate where a client offers it. It costs far more than it saves on a fast network; default false. */
+  /** Accepts permessage-deflate. It saves bandwidth at a high cost in CPU time. Default false. */
   compression?: boolean;
-  /** Over how long clients are sent away at the end; default 2 ms a client, at most 2,000. */
-  shutdownSpreadMs?: number;
-  /** Event types; default the twelve. */
+  /** Event types. Default: the twelve of Runwire. */
   events?: R;
   /** Default: warnings and errors to stdout as JSON. */
   logger?: Logger;
+};
+
+/** For tests and benchmarks. Not part of the public API. */
+export type InternalOptions = {
+  /** Replaces the PHI guard. */
+  guard?: Guard;
+  /** A reader with no match for this time gets a `stream.live` with the current head. Default 30,000. */
+  quietMs?: number;
+  /** Clients are disconnected over this time at the shutdown. Default 2 per client, at most 2,000. */
+  shutdownSpreadMs?: number;
 };
 
 export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
   router: ServerRouter<R>;
   bus: EventBus<R>;
   broadcaster: RunEventBroadcaster;
-  /** For server code that waits for a decision; decisions themselves are made by the router. */
+  /** Lets server code wait for a decision. Decisions are made through the router. */
   approvals: Pick<Approvals, 'wait'>;
   log: EventLog;
   getStats(): ServerStats;
-  /** What `/metrics` shows: to add to, or to serve elsewhere. */
+  /** The registry of `/metrics`: add metrics to it, or serve it elsewhere. */
   metrics: PrometheusRegistry;
-  /** Serves everything, the web app too. Resolves once connections are taken. */
+  /** Serves every route and the web app. Resolves once the server accepts connections. */
   listen(): Promise<{ url: string; host: string; port: number }>;
   /**
-   * Serves `/ws`, `/trpc` and `/api/v1` of a server that is there already, and leaves every other path to its own
-   * listeners. Closing that server is its owner's business, after `close()`.
+   * Serves `/ws`, `/trpc` and `/api/v1` on an existing HTTP server, and leaves other paths to its own listeners.
+   * `close()` detaches from it and does not close it.
    */
   attach(httpServer: Server): void;
-  /** Sends clients away, then closes the log. Resolves when all is released. */
+  /** Closes client connections, then the log. Resolves once every resource is released. */
   close(): Promise<void>;
 };
 
-const DAY_MS = 86_400_000;
-const TRIM_INTERVAL_MS = 3_600_000;
-/** Opens the log and makes a server that is ready to listen or to be attached. Throws `INVALID_INPUT`, `UNAVAILABLE`. */
-export async function createRunServer<R extends Registry = RunwireEvents>(
+/** Opens the log, and returns a server that can listen or be attached. Throws `INVALID_INPUT`, `UNAVAILABLE`. */
+export function createRunServer<R extends Registry = RunwireEvents>(
   options: RunServerOptions<R> = {},
 ): Promise<RunServer<R>> {
-  const {
-    host = '127.0.0.1',
-    port = 3001,
-    heartbeatMs = 30_000,
-    logger = pino({ level: 'warn' }),
-    retentionDays,
-  } = options;
+  return openRunServer(options);
+}
+
+/** {@link createRunServer} for tests and benchmarks: takes internal options, and returns the route table too. */
+export async function openRunServer<R extends Registry = RunwireEvents>(
+  options: RunServerOptions<R> & InternalOptions,
+): Promise<RunServer<R> & { routes: readonly Route[] }> {
+  const { host = '127.0.0.1', port = 3001, heartbeatMs = 30_000, logger = pino({ level: 'warn' }) } = options;
+  const { phiPolicy = 'reject', compression = false } = options;
   const registry = (options.events ?? runwireEvents) as R;
-  const authenticate = authenticatorOf(options, logger);
+  const authenticate = createAuthenticator(options, logger);
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
-  const guard = options.guard ?? createPhiGuard(registry, options.phi);
+  const guard = options.guard ?? createPhiGuard(options.phi);
   const path = databasePath(options.databaseUrl ?? 'memory:');
-  // What the options may be refused for comes before: an open log keeps the next server out.
-  const log = await openSqliteLog({
-    path,
-    fold: foldOf(registry) as never,
-    onFailure: (error) => logger.error({ err: error }, 'the event log failed'),
-    onCommit: (commit) => metrics.committed(commit),
-    onDamage: ({ seq }) =>
-      logger.error({ seq }, 'the event log does not end as it was left: `runwire verify` tells more'),
-  });
-  const timeoutMs = limits.identifyMs;
+  const metrics = new Metrics();
+  // After every check of the options: a log that stays open locks out the next server.
+  const log = await openLog(path, registry, metrics, logger);
   const { revocations } = log;
-  const credentials = await Credentials.open({ authenticate, revocations, timeoutMs, logger }).catch(async (error) => {
+  const credentials = await Credentials.open({
+    ...{ authenticate, revocations, logger },
+    timeoutMs: limits.identifyMs,
+  }).catch(async (error) => {
     await log.close();
     throw error;
   });
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
-  const phiPolicy = options.phiPolicy ?? 'reject';
-  const privacy = new Privacy({ guard, policy: phiPolicy, secret: log.secret, logger });
-  const bus = new EventBus({
-    registry,
-    log,
-    logger,
-    phiPolicy,
-    guard,
-    onPublished: (ms) => metrics.published(ms),
-  });
-  const delivery = new Delivery({
-    log,
-    quietMs: options.quietMs,
-    // Errors thrown while iterating never pass the router's middleware.
-    translate: (error) => toTRPCError(toRunwireError(error)),
-  });
+
+  const bus = new EventBus({ registry, log, logger, phiPolicy, guard, onPublished: (ms) => metrics.published(ms) });
+  // Errors thrown while iterating do not pass the router's middleware.
+  const translate = (error: unknown) => toTRPCError(toRunwireError(error));
+  const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
-  const audit = new Audit({ log, privacy, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
-  // Readers first: a slow observer of the bus must not delay them.
-  const stopListening = log.subscribe((records) => {
-    delivery.committed(records);
-    bus.committed(records);
-    approvals.committed(records);
-    expiry.committed(records);
-    audit.committed();
-  });
-  log.onErased((tombstone) => delivery.erased(tombstone));
-  const access = new AccessLogger({ log, logger, isRefused: (id) => privacy.isRefused(id) });
-  const connections = new Connections({
-    heartbeatMs,
-    isDirect: options.delivery !== 'iterator',
-    limits,
-    invalidReasonOf,
-  });
+  const audit = new Audit({ log, bus, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
+  const access = new AccessLogger({ log, logger, isRefused: (id) => isRefused(guard, id) });
+  const isDirect = options.delivery !== 'iterator';
+  const connections = new Connections({ heartbeatMs, isDirect, limits, invalidReasonOf });
   const streams = new SocketlessTransports(invalidReasonOf);
   credentials.onRevoked(() => {
     connections.review();
     streams.review();
   });
-  const metrics = new Metrics({ log, bus, delivery, connections, access });
-  const rates = new Rates(() => ({ published: bus.published, delivered: delivery.counts.delivered }));
-  const startedAt = performance.now();
-  let isClosing = false;
-
-  const getStats = (seenBy?: Principal): ServerStats => {
-    const clients = connections.stats((principal) => seenBy === undefined || coversProjects(seenBy, principal));
-    const { subscriptions } = connections.totals();
-    const perSecond = rates.perSecond();
-    return {
-      epoch: log.epoch,
-      head: log.head,
-      oldest: log.oldest,
-      uptimeMs: Math.round(performance.now() - startedAt),
-      connections: connections.count,
-      subscriptions,
-      published: bus.published,
-      delivered: delivery.counts.delivered,
-      publishedPerSecond: perSecond.published,
-      deliveredPerSecond: perSecond.delivered,
-      clients,
-    };
-  };
+  metrics.read({ log, bus, delivery, connections, access });
+  const stats = new Stats({ log, bus, delivery, connections });
+  const retention = new Retention({ log, days: options.retentionDays, logger });
 
   const publishing = new PublishGateway(bus, limits);
+  const onRejected = (code: ErrorCode) => metrics.rejected(code);
   const router = createRouter({
-    registry,
-    log,
-    publishing,
-    delivery,
-    approvals,
-    audit,
-    access,
-    credentials,
-    streams,
-    stats: getStats,
-    onRejected: (code) => metrics.rejected(code),
-    logger,
+    ...{ registry, log, publishing, delivery, approvals, audit, access, credentials, streams, onRejected, logger },
+    stats: (visibleTo) => stats.read(visibleTo),
   });
   const cookieName = `runwire_${log.epoch}`;
-  const routes = createRoutes({
-    registry,
-    router,
-    log,
-    publishing,
-    privacy,
-    access,
-    credentials,
-    origins,
-    cookieName,
-    limits,
-    metrics,
-    logger,
-    // Any read shows whether the log answers.
-    isReady: async () => !isClosing && (await log.projectsOf('').then(Boolean, () => false)),
-  });
+  const authenticator = new RequestAuthenticator({ credentials, origins, cookieName });
+  const shared = { registry, router, log, publishing, access, credentials, authenticator, cookieName, limits, logger };
+  const upgrade = createSockets({ ...shared, connections, origins, compression });
+  let isClosing = false;
+  // Any read shows whether the log answers.
+  const isReady = async () => !isClosing && (await log.projectsOf('').then(Boolean, () => false));
+  const routes = [
+    ...createRoutes({ ...shared, metrics: metrics.registry, isReady }),
+    ...createLineageRoutes(publishing, logger),
+  ];
+  const dispatcher = createDispatcher({ routes, origins, authenticator, access, onRejected, logger });
+  const http = new HttpServer({ dispatcher, upgrade, host, port });
 
-  const upgrade = createSockets({
-    router,
-    connections,
-    access,
-    credentials,
-    origins,
-    cookieName,
-    limits,
-    compression: options.compression ?? false,
-    logger,
-    isClosing: () => isClosing,
-  });
-
-  const httpServer = createServer(routes.all);
-  httpServer.on('upgrade', (request, socket, head) => {
-    if (pathOf(request) === WS_PATH) upgrade(request, socket, head);
-    else refuseSocket(socket, '404 Not Found');
-  });
-  httpServer.on('clientError', (_error, socket) => refuseSocket(socket, '400 Bad Request'));
-  const detachers: (() => void)[] = [];
-
-  const trim = () => {
-    log.trim(Date.now() - (retentionDays ?? 0) * DAY_MS).catch((error) => {
-      if (!isClosing) logger.error({ err: error }, 'trimming the log failed');
-    });
-  };
-  const trimmer = retentionDays === undefined ? undefined : setInterval(trim, TRIM_INTERVAL_MS).unref();
-  if (retentionDays !== undefined) trim();
-
-  let closing: Promise<void> | undefined;
   const shutDown = async (): Promise<void> => {
     isClosing = true;
-    clearInterval(trimmer);
-    for (const detach of detachers) detach();
-    const stopped = new Promise<void>((resolve) => httpServer.close(() => resolve()));
-    httpServer.closeIdleConnections();
+    retention.close();
+    http.stop();
     await connections.close(options.shutdownSpreadMs ?? Math.min(2_000, 2 * connections.count));
-    delivery.close();
-    const grace = setTimeout(() => httpServer.closeAllConnections(), HTTP_GRACE_MS);
-    await stopped;
-    clearTimeout(grace);
-    stopListening();
-    rates.close();
-    expiry.close();
-    approvals.close();
-    bus.close();
-    await audit.close();
-    await access.close();
-    await log.close();
+    delivery.close(); // Ends server-sent events, for which the HTTP server waits.
+    await http.close();
+    for (const part of [stats, expiry, approvals, bus]) part.close();
+    for (const part of [audit, access, log]) await part.close();
   };
+  let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= shutDown();
     return closing;
   };
 
   return {
+    ...{ bus, approvals, log, routes, close, [Symbol.asyncDispose]: close },
     router: router as never,
-    bus,
     broadcaster: new RunEventBroadcaster(bus as never),
-    approvals,
-    log,
-    getStats: () => getStats(),
+    getStats: () => stats.read(),
     metrics: metrics.registry,
-    listen: () =>
-      new Promise((resolve, reject) => {
-        httpServer.once('error', reject);
-        httpServer.listen(port, host, () => {
-          httpServer.off('error', reject);
-          const address = httpServer.address() as AddressInfo;
-          const name = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-          resolve({ url: `http://${name}:${address.port}`, host: address.address, port: address.port });
-        });
-      }),
-    attach: (server) => {
-      detachers.push(attachTo(server, routes.own, upgrade));
-    },
-    close,
-    [Symbol.asyncDispose]: close,
+    listen: () => http.listen(),
+    attach: (server) => http.attach(server),
   };
+}
+
+function openLog(path: string, registry: Registry, metrics: Metrics, logger: Logger): Promise<EventLog> {
+  return openSqliteLog({
+    path,
+    fold: foldOf(registry) as never,
+    onFailure: (error) => logger.error({ err: error }, 'the event log failed'),
+    onCommit: (commit) => metrics.committed(commit),
+    onDamage: ({ seq }) =>
+      logger.error({ seq }, 'the end of the event log does not match its stored hash: run `runwire verify`'),
+  });
 }
 
 const folderOf = (path: string): string | undefined => (path === ':memory:' ? undefined : dirname(path));

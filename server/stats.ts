@@ -1,27 +1,54 @@
+import type { ClientStats, ServerStats } from '../shared/server-stats.ts';
+import { coversProjects } from './auth/permissions.ts';
+import type { Principal } from './auth/principal.ts';
+
+/** The statistics of `getStats()` and `server.stats`. */
+
+export type StatsParts = {
+  log: { readonly epoch: string; readonly head: number; readonly oldest: number };
+  bus: { readonly published: number };
+  delivery: { readonly counts: { readonly delivered: number } };
+  connections: {
+    readonly count: number;
+    totals(): { subscriptions: number };
+    stats(includes: (principal: Principal | undefined) => boolean): ClientStats[];
+  };
+};
+
 type Counts = { published: number; delivered: number };
 
-/** Rates over the last ten seconds, from counters that only grow. */
-export class Rates {
-  static readonly #SAMPLES = 10;
-  readonly #read: () => Counts;
+const RATE_SAMPLES = 10;
+const SAMPLE_MS = 1_000;
+
+export class Stats {
+  readonly #parts: StatsParts;
+  readonly #startedAt = performance.now();
   readonly #samples: (Counts & { at: number })[] = [];
   readonly #timer: NodeJS.Timeout;
 
-  constructor(read: () => Counts) {
-    this.#read = read;
+  constructor(parts: StatsParts) {
+    this.#parts = parts;
     this.#sample();
-    this.#timer = setInterval(() => this.#sample(), 1_000);
-    this.#timer.unref();
+    this.#timer = setInterval(() => this.#sample(), SAMPLE_MS).unref();
   }
 
-  perSecond(): Counts {
-    const [first] = this.#samples;
-    const seconds = (performance.now() - (first?.at ?? 0)) / 1000;
-    if (!first || seconds <= 0) return { published: 0, delivered: 0 };
-    const now = this.#read();
+  /** `visibleTo` leaves out connections with a project that this principal's token does not cover. Default: all. */
+  read(visibleTo?: Principal): ServerStats {
+    const { log, connections } = this.#parts;
+    const { published, delivered } = this.#counts();
+    const perSecond = this.#perSecond();
     return {
-      published: Math.round((now.published - first.published) / seconds),
-      delivered: Math.round((now.delivered - first.delivered) / seconds),
+      epoch: log.epoch,
+      head: log.head,
+      oldest: log.oldest,
+      uptimeMs: Math.round(performance.now() - this.#startedAt),
+      connections: connections.count,
+      subscriptions: connections.totals().subscriptions,
+      published,
+      delivered,
+      publishedPerSecond: perSecond.published,
+      deliveredPerSecond: perSecond.delivered,
+      clients: connections.stats((principal) => visibleTo === undefined || coversProjects(visibleTo, principal)),
     };
   }
 
@@ -29,8 +56,25 @@ export class Rates {
     clearInterval(this.#timer);
   }
 
+  #counts(): Counts {
+    const { bus, delivery } = this.#parts;
+    return { published: bus.published, delivered: delivery.counts.delivered };
+  }
+
+  /** Averages since the oldest sample, which is about 10 s old. */
+  #perSecond(): Counts {
+    const [first] = this.#samples;
+    const seconds = (performance.now() - (first?.at ?? 0)) / 1000;
+    if (!first || seconds <= 0) return { published: 0, delivered: 0 };
+    const now = this.#counts();
+    return {
+      published: Math.round((now.published - first.published) / seconds),
+      delivered: Math.round((now.delivered - first.delivered) / seconds),
+    };
+  }
+
   #sample(): void {
-    this.#samples.push({ at: performance.now(), ...this.#read() });
-    if (this.#samples.length > Rates.#SAMPLES) this.#samples.shift();
+    this.#samples.push({ at: performance.now(), ...this.#counts() });
+    if (this.#samples.length > RATE_SAMPLES) this.#samples.shift();
   }
 }

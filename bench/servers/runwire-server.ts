@@ -1,5 +1,5 @@
 import { signToken } from '../../server/auth/tokens.ts';
-import { createRunServer } from '../../server/run-server.ts';
+import { openRunServer } from '../../server/run-server.ts';
 import type { BenchEvent } from './event.ts';
 import type { ContenderServer } from './face.ts';
 
@@ -30,7 +30,7 @@ export async function runwire({
   compression = false,
   isGuarded = true,
 }: RunwireOptions) {
-  const server = await createRunServer({
+  const server = await openRunServer({
     ...{ databaseUrl, delivery, compression, limits },
     authSecret: secret,
     port: 0,

@@ -1,35 +1,46 @@
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
-import type { Registry } from '../../shared/registry.ts';
-import type { RunServerOptions } from '../run-server.ts';
 import { jwks } from './jwks.ts';
 import type { Authenticate } from './principal.ts';
 import { hs256, type TokenChecks } from './tokens.ts';
 
-export function authenticatorOf<R extends Registry>(options: RunServerOptions<R>, logger: Logger): Authenticate {
+/** The options of a server that decide how it checks tokens. Exactly one of the first three is required. */
+export type AuthOptions = {
+  /** HS256 secret of at least 32 bytes. */
+  authSecret?: string | undefined;
+  /** URL of the issuer's public keys (JWKS). */
+  authJwksUrl?: string | undefined;
+  /** Turns a token into a principal. Throws a `RunwireError` `UNAUTHENTICATED` for a token that it refuses. */
+  authenticate?: Authenticate;
+  /** Required `iss` claim. Default: any. */
+  authIssuer?: string | undefined;
+  /** Required `aud` claim. Default: any. */
+  authAudience?: string | undefined;
+};
+
+/** An invalid claim is logged at most once in this time: any client can send a token of the same issuer. */
+const CLAIM_LOG_INTERVAL_MS = 60_000;
+
+/** Throws `INVALID_INPUT` when the options are missing or contradict each other. */
+export function createAuthenticator(options: AuthOptions, logger: Logger): Authenticate {
   const { authenticate, authSecret: secret, authJwksUrl: url } = options;
   if (authenticate) return authenticate;
   if (secret !== undefined && url !== undefined) {
-    throw new RunwireError('INVALID_INPUT', 'only one of authSecret and authJwksUrl may be given', {
-      path: 'authJwksUrl',
-    });
+    throw new RunwireError('INVALID_INPUT', 'set either authSecret or authJwksUrl, not both', { path: 'authJwksUrl' });
   }
-  const toldAt = new Map<string, number>();
+  const loggedAt = new Map<string, number>();
   const checks: TokenChecks = {
     issuer: options.authIssuer,
     audience: options.authAudience,
     onBadClaim: (claim) => {
-      if (performance.now() - (toldAt.get(claim) ?? Number.NEGATIVE_INFINITY) < CLAIM_INTERVAL_MS) return;
-      toldAt.set(claim, performance.now());
-      logger.warn({ claim }, 'a token was refused whose signature is good: a claim is missing, or not as it has to be');
+      if (performance.now() - (loggedAt.get(claim) ?? Number.NEGATIVE_INFINITY) < CLAIM_LOG_INTERVAL_MS) return;
+      loggedAt.set(claim, performance.now());
+      logger.warn({ claim }, 'refused a token with a valid signature: a claim is missing or invalid');
     },
   };
   if (secret !== undefined) return hs256({ secret, ...checks });
   if (url !== undefined) return jwks({ url, logger, ...checks });
-  throw new RunwireError('INVALID_INPUT', 'createRunServer needs authSecret, authJwksUrl or authenticate', {
+  throw new RunwireError('INVALID_INPUT', 'createRunServer requires authSecret, authJwksUrl or authenticate', {
     path: 'authSecret',
   });
 }
-
-/** How often the log is told of one and the same claim of tokens. */
-export const CLAIM_INTERVAL_MS = 60000;

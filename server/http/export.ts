@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
@@ -6,12 +6,12 @@ import type { Registry } from '../../shared/registry.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
 import { can, requirePermission } from '../auth/permissions.ts';
-import type { Principal } from '../auth/principal.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
 import type { Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Limits } from '../limits.ts';
 import { csvHeader, csvLine } from './csv.ts';
+import type { PrincipalHandler } from './dispatch.ts';
 import { queryOf } from './messages.ts';
 
 /**
@@ -31,7 +31,7 @@ export type ExportOptions<R extends Registry> = {
   limits: Pick<Limits, 'stalledMs'>;
 };
 
-export function createExport<R extends Registry>(options: ExportOptions<R>) {
+export function createExport<R extends Registry>(options: ExportOptions<R>): PrincipalHandler {
   const { registry, log, access, credentials, limits } = options;
   const types = Object.keys(registry) as [string, ...string[]];
   const schema = z.strictObject({
@@ -47,7 +47,7 @@ export function createExport<R extends Registry>(options: ExportOptions<R>) {
     format: z.enum(['ndjson', 'csv']).default('ndjson'),
   });
 
-  return async (principal: Principal, request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  return async (request, response, principal) => {
     requirePermission(principal, 'read');
     const head = log.head;
     const {

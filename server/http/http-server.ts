@@ -1,42 +1,108 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Upgrade } from '../ws/upgrade.ts';
+import type { Dispatcher } from './dispatch.ts';
 import { pathOf, refuseSocket } from './messages.ts';
 
+/** The server's own HTTP server, and the servers that it is attached to. */
+
+export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+export type HttpServerOptions = {
+  dispatcher: Dispatcher;
+  /** Takes the upgrades to `/ws`. */
+  upgrade: Upgrade;
+  host: string;
+  /** 0 takes a free port. */
+  port: number;
+};
+
+const WS_PATH = '/ws';
+/** Requests still open this long after the shutdown began are cut off: a stream of server-sent events never ends itself. */
+const GRACE_MS = 1_000;
+
+export class HttpServer {
+  readonly #options: HttpServerOptions;
+  readonly #server: Server;
+  readonly #detachers: (() => void)[] = [];
+  #stopped: Promise<void> | undefined;
+
+  constructor(options: HttpServerOptions) {
+    this.#options = options;
+    this.#server = createServer(options.dispatcher.all);
+    this.#server.on('upgrade', (request, socket, head) => {
+      if (this.#stopped) refuseSocket(socket, '503 Service Unavailable');
+      else if (pathOf(request) === WS_PATH) options.upgrade(request, socket, head);
+      else refuseSocket(socket, '404 Not Found');
+    });
+    this.#server.on('clientError', (_error, socket) => refuseSocket(socket, '400 Bad Request'));
+  }
+
+  /** Resolves once the server accepts connections; rejects when the port cannot be opened. */
+  listen(): Promise<{ url: string; host: string; port: number }> {
+    const { host, port } = this.#options;
+    const server = this.#server;
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(port, host, () => {
+        server.off('error', reject);
+        const { address, family, port } = server.address() as AddressInfo;
+        resolve({ url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`, host: address, port });
+      });
+    });
+  }
+
+  /** Serves the attachable routes and `/ws` on another HTTP server. */
+  attach(server: Server): void {
+    this.#detachers.push(attachTo(server, this.#options.dispatcher, this.#options.upgrade));
+  }
+
+  /** Takes no more connections, requests of attached servers or upgrades. Requests that are open go on. */
+  stop(): void {
+    if (this.#stopped) return;
+    for (const detach of this.#detachers) detach();
+    this.#stopped = new Promise((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeIdleConnections();
+  }
+
+  /** Resolves once every connection has ended; after {@link GRACE_MS} those that are left are cut off. */
+  async close(): Promise<void> {
+    this.stop();
+    const grace = setTimeout(() => this.#server.closeAllConnections(), GRACE_MS);
+    await this.#stopped;
+    clearTimeout(grace);
+  }
+}
+
 /**
- * Takes our requests and upgrades before any listener of the server sees them, whenever it was added: an application
- * would answer 404 to our paths, and `ws`, with a path of its own, 400 to our upgrades. Upgrades that nobody listens to
- * are refused rather than left to hang.
+ * Takes requests and upgrades before the server's own listeners by replacing `emit`, and returns a function that puts it
+ * back. A listener would not do: an application answers 404 to paths that it does not know, and a `WebSocketServer` with
+ * a path answers 400 to every other upgrade. Upgrades without a listener are refused: their sockets would stay open.
  */
-export function attachTo(server: Server, own: Handler, upgrade: Upgrade): () => void {
+function attachTo(server: Server, dispatcher: Dispatcher, upgrade: Upgrade): () => void {
   const emit = server.emit as (this: Server, event: string | symbol, ...args: unknown[]) => boolean;
   let isAttached = true;
-  const isOurs = (event: string | symbol, args: unknown[]): boolean => {
-    if (event === 'request') return own(...(args as [IncomingMessage, ServerResponse]));
+  const handles = (event: string | symbol, args: unknown[]): boolean => {
+    if (event === 'request') return dispatcher.attachable(...(args as [IncomingMessage, ServerResponse]));
     const [request, socket, head] = args as [IncomingMessage, Duplex, Buffer];
     if (event !== 'upgrade' || pathOf(request) !== WS_PATH) return false;
     upgrade(request, socket, head);
     return true;
   };
   const attached = function (this: Server, event: string | symbol, ...args: unknown[]): boolean {
-    return (isAttached && isOurs(event, args)) || emit.call(this, event, ...args);
+    return (isAttached && handles(event, args)) || emit.call(this, event, ...args);
   };
   server.emit = attached;
-  // Node asks for a listener before it emits an upgrade at all. Several of our servers may be attached to one.
-  const refuseUnheard = (_request: IncomingMessage, socket: Duplex) => {
+  // Node emits `upgrade` only if it has a listener. Several Runwire servers may be attached to one: the first refuses.
+  const refuseUnhandled = (_request: IncomingMessage, socket: Duplex) => {
     const listeners = server.listeners('upgrade');
-    const isUnheard = listeners.every(({ name }) => name === refuseUnheard.name);
-    if (isUnheard && listeners[0] === refuseUnheard) refuseSocket(socket, '400 Bad Request');
+    const isUnhandled = listeners.every(({ name }) => name === refuseUnhandled.name);
+    if (isUnhandled && listeners[0] === refuseUnhandled) refuseSocket(socket, '400 Bad Request');
   };
-  server.on('upgrade', refuseUnheard);
+  server.on('upgrade', refuseUnhandled);
   return () => {
     isAttached = false;
     if (server.emit === attached) server.emit = emit;
-    server.off('upgrade', refuseUnheard);
+    server.off('upgrade', refuseUnhandled);
   };
 }
-
-export type Handler = (request: IncomingMessage, response: ServerResponse) => boolean;
-export const WS_PATH = '/ws';
-/** Longer HTTP answers than this are cut off at the end: SSE streams never finish by themselves. */
-export const HTTP_GRACE_MS = 1000;

@@ -95,8 +95,4 @@ export function queryOf(request: IncomingMessage): URLSearchParams {
   return new URLSearchParams(at < 0 ? '' : (request.url ?? '').slice(at + 1));
 }
 
-export const noSuchPath = (): RunwireError => new RunwireError('NOT_FOUND', 'no such path');
-export type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
-export const notFound: Route = () => {
-  throw noSuchPath();
-};
+export const noSuchPath = (): RunwireError => new RunwireError('NOT_FOUND', 'no such path, or not with this method');

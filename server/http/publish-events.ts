@@ -1,11 +1,10 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type DraftIssue, RunwireError } from '../../shared/errors.ts';
 import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
-import type { Principal } from '../auth/principal.ts';
 import type { Receipt } from '../event-log/contract/log.ts';
 import type { PhiPolicy } from '../phi/policy.ts';
 import type { PublishGateway } from '../publishing/gateway.ts';
+import type { PrincipalHandler } from './dispatch.ts';
 import { queryOf, sendJson } from './messages.ts';
 import { parseJson, readJson, readText } from './request-body.ts';
 
@@ -14,25 +13,22 @@ import { parseJson, readJson, readText } from './request-body.ts';
  * draft where it is and whether it was there before: what a publisher that sends several callers' drafts at once needs.
  */
 
-/** The names that go about for JSON by the line. */
-const LINES = new Set(['application/x-ndjson', 'application/ndjson', 'application/jsonl']);
+/** The media types in use for newline-delimited JSON. */
+const NDJSON_TYPES = new Set(['application/x-ndjson', 'application/ndjson', 'application/jsonl']);
 const LIMIT_BYTES = 8 * 1024 * 1024;
 
-export async function ingest<R extends Registry>(
-  publishing: PublishGateway<R>,
-  principal: Principal,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const query = queryOf(request);
-  const onPhi = phiPolicyOf(query.get('onPhi'));
-  const mediaType = (request.headers['content-type'] ?? 'application/json').split(';', 1)[0]?.trim().toLowerCase();
-  const drafts = LINES.has(mediaType ?? '')
-    ? parseLines(await readText(request, LIMIT_BYTES))
-    : [await readJson(request, LIMIT_BYTES)].flat();
-  const { accepted, duplicates, seq, receipts } = await publishing.publish(principal, drafts as DraftOf<R>[], onPhi);
-  const details = query.get('receipts') === 'true' ? { receipts: receipts.map(receiptOf) } : {};
-  sendJson(response, 200, { accepted, duplicates, seq, ...details });
+export function createPublishEvents<R extends Registry>(publishing: PublishGateway<R>): PrincipalHandler {
+  return async (request, response, principal) => {
+    const query = queryOf(request);
+    const onPhi = phiPolicyOf(query.get('onPhi'));
+    const mediaType = (request.headers['content-type'] ?? 'application/json').split(';', 1)[0]?.trim().toLowerCase();
+    const drafts = NDJSON_TYPES.has(mediaType ?? '')
+      ? parseLines(await readText(request, LIMIT_BYTES))
+      : [await readJson(request, LIMIT_BYTES)].flat();
+    const { accepted, duplicates, seq, receipts } = await publishing.publish(principal, drafts as DraftOf<R>[], onPhi);
+    const details = query.get('receipts') === 'true' ? { receipts: receipts.map(receiptOf) } : {};
+    sendJson(response, 200, { accepted, duplicates, seq, ...details });
+  };
 }
 
 const receiptOf = ({ seq, isDuplicate }: Receipt) => ({ seq, isDuplicate });

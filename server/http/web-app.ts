@@ -3,7 +3,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import send from 'send';
 import { RunwireError } from '../../shared/errors.ts';
-import { noSuchPath, notFound, pathOf, type Route } from './messages.ts';
+import type { Handler } from './dispatch.ts';
+import { noSuchPath, pathOf } from './messages.ts';
 
 /** The built web app, from the folder it was built into. */
 
@@ -34,21 +35,20 @@ const DOCUMENT = '/index.html';
  */
 export function serveApp(folder: string): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async (request, response) => {
-    if (request.method !== 'GET' && request.method !== 'HEAD') throw noSuchPath();
     const path = pathOf(request) ?? '';
     const isPage = path === '/' || path.startsWith('/runs/');
     try {
       await sendFile(folder, isPage ? DOCUMENT : path, request, response);
     } catch (error) {
       // A person who mistyped gets the app, which says so; a scraper or a probe must not take a page for an answer.
-      const isLost = error instanceof RunwireError && error.code === 'NOT_FOUND' && !isPage && asksForPage(request);
+      const isLost = error instanceof RunwireError && error.code === 'NOT_FOUND' && !isPage && acceptsPage(request);
       if (!isLost) throw error;
       await sendFile(folder, DOCUMENT, request, response);
     }
   };
 }
 
-export const asksForPage = (request: IncomingMessage): boolean => /\btext\/html\b/.test(request.headers.accept ?? '');
+export const acceptsPage = (request: IncomingMessage): boolean => /\btext\/html\b/.test(request.headers.accept ?? '');
 function sendFile(root: string, path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
   return new Promise((resolve, reject) => {
     send(request, path, { root, index: false, dotfiles: 'ignore', cacheControl: false })
@@ -70,10 +70,13 @@ function sendFile(root: string, path: string, request: IncomingMessage, response
   });
 }
 
-/** The app, where it has been built. */
-export function openApp(): Route {
+/** Serves the built app; `NOT_FOUND` for every path where it was not built. */
+export function openApp(): Handler {
   const folder = ['../../app', '../../dist/app']
     .map((path) => fileURLToPath(new URL(path, import.meta.url)))
     .find((path) => existsSync(`${path}/index.html`));
-  return folder === undefined ? notFound : serveApp(folder);
+  if (folder !== undefined) return serveApp(folder);
+  return () => {
+    throw noSuchPath();
+  };
 }

@@ -12,6 +12,7 @@ import type { Credentials } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
 import { directEncoder } from '../delivery/encoder.ts';
 import { toRunwireError } from '../errors.ts';
+import type { Upgrade } from '../http/http-server.ts';
 import { cookieOf, refuseSocket } from '../http/messages.ts';
 import { isOrigin, type Origins } from '../http/origins.ts';
 import type { Limits } from '../limits.ts';
@@ -31,10 +32,7 @@ export type SocketsOptions<R extends Registry> = {
   limits: Limits;
   compression: boolean;
   logger: Logger;
-  isClosing: () => boolean;
 };
-
-export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 /**
  * Were what was sent before kept for each socket, zlib would take a few hundred KB for it. What is smaller than an event is
@@ -112,9 +110,8 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     socket.on('error', destroyThis);
     const { origin, host } = request.headers;
     let refusal: string | undefined;
-    if (options.isClosing()) refusal = '503 Service Unavailable';
     // tRPC makes a URL of both, outside of any try: an address that is none would end the process.
-    else if (!URL.canParse(request.url ?? '', `http://${host}`)) refusal = '400 Bad Request';
+    if (!URL.canParse(request.url ?? '', `http://${host}`)) refusal = '400 Bad Request';
     else if (!origins.knowsHost(request)) {
       refusal = '403 Forbidden';
       recordRefusal('FORBIDDEN', 'origin');

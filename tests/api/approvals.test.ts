@@ -61,7 +61,6 @@ async function openApprovals(now: () => number = Date.now) {
   const log = await openSqliteLog({ path: ':memory:', fold: foldEvent });
   const bus = new EventBus({ registry: runwireEvents, log, logger: quiet, phiPolicy: 'reject' });
   const approvals = new Approvals({ log, bus: bus as never, now });
-  log.subscribe((records) => approvals.committed(records));
   onTestFinished(async () => {
     approvals.close();
     await log.close();
@@ -429,6 +428,7 @@ describe('expiry', () => {
         value: (batch: Parameters<typeof log.append>[0]) =>
           failures-- > 0 ? Promise.reject(new RunwireError('UNAVAILABLE', 'no')) : log.append(batch),
       },
+      subscribe: { value: log.subscribe.bind(log) },
       approvals: { value: log.approvals.bind(log) },
       pendingApprovals: { value: log.pendingApprovals.bind(log) },
     });

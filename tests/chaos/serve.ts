@@ -1,6 +1,6 @@
 import pino from 'pino';
 import type { StoredEvent } from '../../server/event-log/contract/log.ts';
-import { createRunServer } from '../../server/run-server.ts';
+import { openRunServer } from '../../server/run-server.ts';
 import { type Census, census } from './census.ts';
 import { setClock } from './clock.ts'; // First: what follows has to see it.
 import { type Sabotage, sabotage } from './sabotage.ts';
@@ -33,7 +33,7 @@ setClock(options.clockMs);
 if (options.sabotage) sabotage(options.sabotage.kind, options.sabotage.seed);
 
 const { path, secret, ...rest } = options;
-const server = await createRunServer({
+const server = await openRunServer({
   ...rest,
   databaseUrl: `file:${path}`,
   authSecret: secret,

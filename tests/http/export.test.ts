@@ -194,7 +194,7 @@ async function bigExport(
   });
   const served: { response: ServerResponse; done: Promise<unknown> }[] = [];
   const http = createHttpServer((message: IncomingMessage, response) => {
-    const done = write(everyone, message, response).catch((error: unknown) => {
+    const done = Promise.resolve(write(message, response, everyone)).catch((error: unknown) => {
       response.destroy();
       return error;
     });

@@ -6,7 +6,7 @@ import pino, { type Logger } from 'pino';
 import { type ClientOptions, type RawData, WebSocket } from 'ws';
 import type { Principal, Role } from '../../server/auth/principal.ts';
 import { signToken } from '../../server/auth/tokens.ts';
-import { createRunServer, type RunServerOptions } from '../../server/run-server.ts';
+import { type InternalOptions, openRunServer, type RunServerOptions } from '../../server/run-server.ts';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 
@@ -25,11 +25,11 @@ export function tokenFor(
 }
 
 /** A server that is ready for a caller, without a port. */
-export const openServer = (options: RunServerOptions = {}) =>
-  createRunServer({ databaseUrl: 'memory:', authSecret: secret, port: 0, shutdownSpreadMs: 0, ...options });
+export const openServer = (options: RunServerOptions & InternalOptions = {}) =>
+  openRunServer({ databaseUrl: 'memory:', authSecret: secret, port: 0, shutdownSpreadMs: 0, ...options });
 
 /** A server that listens on a free port. */
-export async function startServer(options: RunServerOptions = {}) {
+export async function startServer(options: RunServerOptions & InternalOptions = {}) {
   const server = await openServer(options);
   return { ...server, ...(await server.listen()) };
 }

@@ -1,16 +1,15 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { RunwireError } from '../../../shared/errors.ts';
-import type { RunwireEvents } from '../../../shared/events.ts';
+import type { RunEventDraft, RunwireEvents } from '../../../shared/events.ts';
 import { REQUEST_LIMIT_DRAFTS } from '../../../shared/protocol.ts';
 import type { Registry } from '../../../shared/registry.ts';
 import { can, requirePermission } from '../../auth/permissions.ts';
 import type { Principal } from '../../auth/principal.ts';
+import type { PrincipalHandler, Route } from '../../http/dispatch.ts';
 import { sendJson } from '../../http/messages.ts';
 import { readJson } from '../../http/request-body.ts';
-import type { Privacy } from '../../phi/identifiers.ts';
-import { publishWithholding } from '../../phi/withhold.ts';
+import { withhold } from '../../phi/withhold.ts';
 import type { EventBus } from '../../publishing/bus.ts';
 import type { PublishGateway } from '../../publishing/gateway.ts';
 import { draftsOf, type IdFor, readLineage } from './map.ts';
@@ -27,17 +26,28 @@ const BATCH_LIMIT = 10_000;
 const GROUP = 100;
 
 type Taken = { accepted: number; duplicates: number };
-type Handler = (principal: Principal, request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
-export function createLineage<R extends Registry>(
-  publishing: PublishGateway<R>,
-  privacy: Pick<Privacy, 'idFor'>,
-  logger: Logger,
-): { single: Handler; batch: Handler } {
+export function createLineageRoutes<R extends Registry>(publishing: PublishGateway<R>, logger: Logger): Route[] {
   const bus = publishing.bus as unknown as EventBus<RunwireEvents>;
   const memory = new LineageMemory();
 
-  const idFor: IdFor = (kind, id, name) => privacy.idFor(kind, id, name);
+  const idFor: IdFor = (kind, id, name) => bus.idFor(kind, id, name);
+
+  /** What the guard refuses though it may redact goes without what it was refused for, and a run gets its end. */
+  const publish = async (drafts: readonly RunEventDraft[], actor: string): Promise<Taken> => {
+    try {
+      return await bus.publish(drafts, { actor, onPhi: 'redact' });
+    } catch (error) {
+      if (!(error instanceof RunwireError) || error.code !== 'PHI_REJECTED') throw error;
+      const paths = new Map(error.issues.map(({ index, path }) => [index, path]));
+      const rest = drafts.flatMap((draft, index) => {
+        const path = paths.get(index);
+        return path === undefined ? [draft] : (withhold(draft, path) ?? []);
+      });
+      if (rest.length === 0) throw error;
+      return publish(rest, actor);
+    }
+  };
 
   /** Maps and publishes one message. Throws what the client is to be told. */
   const take = async (principal: Principal, body: unknown): Promise<Taken> => {
@@ -54,9 +64,7 @@ export function createLineage<R extends Registry>(
       const drafts = places.flatMap((place) => draftsOf(event, place));
       for (let at = 0; at < drafts.length; at += REQUEST_LIMIT_DRAFTS) {
         const page = drafts.slice(at, at + REQUEST_LIMIT_DRAFTS);
-        const { accepted, duplicates } = await publishWithholding(page, (drafts) =>
-          bus.publish(drafts, { actor, onPhi: 'redact' }),
-        );
+        const { accepted, duplicates } = await publish(page, actor);
         taken.accepted += accepted;
         taken.duplicates += duplicates;
       }
@@ -81,7 +89,7 @@ export function createLineage<R extends Registry>(
     if (!publishing.isAllowed(principal, messages)) throw new RunwireError('UNAVAILABLE', 'too many events a second');
   };
 
-  const single: Handler = async (principal, request, response) => {
+  const single: PrincipalHandler = async (request, response, principal) => {
     requirePermission(principal, 'publish');
     const body = await readJson(request, LIMIT_BYTES);
     admit(principal, 1);
@@ -97,7 +105,7 @@ export function createLineage<R extends Registry>(
     sendJson(response, 200, taken);
   };
 
-  const batch: Handler = async (principal, request, response) => {
+  const batch: PrincipalHandler = async (request, response, principal) => {
     requirePermission(principal, 'publish');
     const bodies = await readJson(request, LIMIT_BYTES);
     if (!Array.isArray(bodies)) throw new RunwireError('INVALID_INPUT', 'the batch is not an array');
@@ -138,5 +146,9 @@ export function createLineage<R extends Registry>(
     });
   };
 
-  return { single, batch };
+  const row = { methods: ['POST'], action: 'lineage', auth: 'token-or-cookie', isAttachable: true } as const;
+  return [
+    { ...row, path: '/api/v1/lineage', handle: single },
+    { ...row, path: '/api/v1/lineage/batch', handle: batch },
+  ];
 }

@@ -1,0 +1,114 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
+import { type ErrorCode, RunwireError } from '../../shared/errors.ts';
+import type { AccessLogger } from '../audit/access-logger.ts';
+import type { Principal } from '../auth/principal.ts';
+import { toRunwireError } from '../errors.ts';
+import { admitOrigin, type RequestAuthenticator } from './identify.ts';
+import { discardRest, noSuchPath, pathOf, secureByDefault, sendError } from './messages.ts';
+import type { Origins } from './origins.ts';
+
+export type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+export type PrincipalHandler = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  principal: Principal,
+) => void | Promise<void>;
+
+/**
+ * One row of the route table. `auth` names the credentials that a request needs:
+ *
+ * - `none`: no credentials. The response holds nothing from the log.
+ * - `link`: a token in the query. The handler checks it.
+ * - `token-or-cookie`: a bearer token, or the web app's cookie on a request of an allowed page. The dispatcher checks it.
+ * - `procedure`: as `token-or-cookie`, but the tRPC handler checks it, because its errors have a format of their own.
+ *
+ * The last two refuse a foreign origin, and answer the preflights of an allowed one.
+ */
+export type Route = {
+  methods: readonly string[] | 'any';
+  /** An exact path, or a prefix followed by `*`. The longest match is served. */
+  path: string;
+  /** The action in the access log when a request is refused. Without it, refusals are not logged. */
+  action?: string;
+  /** Whether the route is also served on a server that was passed to `attach()`. Default false. */
+  isAttachable?: boolean;
+} & ({ auth: 'none' | 'link' | 'procedure'; handle: Handler } | { auth: 'token-or-cookie'; handle: PrincipalHandler });
+
+export type DispatcherOptions = {
+  routes: readonly Route[];
+  origins: Origins;
+  authenticator: RequestAuthenticator;
+  access: AccessLogger;
+  /** Called with the code of each error response. */
+  onRejected: (code: ErrorCode) => void;
+  logger: Logger;
+};
+
+export type Dispatcher = {
+  /** Answers every request. */
+  all: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Answers requests to attachable routes. Returns false for any other path. */
+  attachable: (request: IncomingMessage, response: ServerResponse) => boolean;
+};
+
+export function createDispatcher(options: DispatcherOptions): Dispatcher {
+  const { routes, origins, authenticator, access, onRejected, logger } = options;
+  const exact = new Map(routes.map((route) => [route.path, route]));
+  const prefixes = routes
+    .filter(({ path }) => path.endsWith('*'))
+    .map((route) => ({ prefix: route.path.slice(0, -1), route }))
+    .sort((a, b) => b.prefix.length - a.prefix.length);
+  const routeOf = (request: IncomingMessage): Route | undefined => {
+    const path = pathOf(request) ?? '';
+    return exact.get(path) ?? prefixes.find(({ prefix }) => path.startsWith(prefix))?.route;
+  };
+
+  const serve = async (route: Route | undefined, request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    if (!origins.knowsHost(request)) {
+      throw new RunwireError('FORBIDDEN', 'the Host is not a name of this server: add its origin to ALLOWED_ORIGINS');
+    }
+    if (route === undefined) throw noSuchPath();
+    const needsToken = route.auth === 'token-or-cookie' || route.auth === 'procedure';
+    if (needsToken && admitOrigin(origins, request, response) === 'answered') return;
+    if (route.methods !== 'any' && !route.methods.includes(request.method ?? '')) throw noSuchPath();
+    if (route.auth === 'token-or-cookie') {
+      await route.handle(request, response, await authenticator.identify(request));
+    } else await route.handle(request, response);
+  };
+
+  const refuse = async (
+    route: Route | undefined,
+    request: IncomingMessage,
+    response: ServerResponse,
+    error: unknown,
+  ) => {
+    const known = toRunwireError(error);
+    onRejected(known.code);
+    if (route?.action !== undefined) {
+      const principal = authenticator.principalOf(request);
+      // Before authentication, only the host or the origin can be forbidden.
+      const detail = known.code === 'FORBIDDEN' && !principal ? 'origin' : undefined;
+      access.record({ principal, action: route.action, via: 'http', outcome: known.code, detail });
+    }
+    if (known.code === 'INTERNAL') logger.error({ err: error }, 'a request failed');
+    await discardRest(request);
+    if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
+    sendError(response, known);
+  };
+
+  const run = (route: Route | undefined, request: IncomingMessage, response: ServerResponse): void => {
+    secureByDefault(response);
+    serve(route, request, response).catch((error: unknown) => refuse(route, request, response, error));
+  };
+
+  return {
+    all: (request, response) => run(routeOf(request), request, response),
+    attachable: (request, response) => {
+      const route = routeOf(request);
+      if (!route?.isAttachable) return false;
+      run(route, request, response);
+      return true;
+    },
+  };
+}
