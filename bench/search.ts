@@ -60,7 +60,7 @@ for (let from = 0; from < count; from += 100) {
   await log.append({ actor: 'ci', drafts: Array.from({ length: 100 }, (_, index) => draftOf(from + index)) });
 }
 const last = { projects: 'all', text: `"item ${count - 1}"`, limit: 1 } as const;
-while ((await log.search(last)).records.length === 0);
+while ((await log.search.find(last)).records.length === 0);
 console.log(`append and index, CPU µs an event       ${(cpuUs(begun) / count).toFixed(1)}`);
 const db = new DatabaseSync(path, { readOnly: true });
 const bytes = (name: string) =>
@@ -78,7 +78,7 @@ async function search(name: string, query: Partial<SearchQuery>): Promise<void> 
   delay.enable();
   for (let round = 0; round < 15; round++) {
     const start = performance.now();
-    found = (await log.search({ projects: 'all', limit: 50, ...query })).records.length;
+    found = (await log.search.find({ projects: 'all', limit: 50, ...query })).records.length;
     times.push(performance.now() - start);
   }
   delay.disable();

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { AccessLogger } from './audit/access-logger.ts';
 import type { Delivery } from './delivery/delivery.ts';
-import type { EventLog } from './event-log/contract/store.ts';
+import type { Log } from './event-log/contract/log.ts';
 
 /**
  * `GET /metrics`, for Prometheus. Values that another part counts are read at each scrape. Labels are codes from fixed
@@ -9,7 +9,7 @@ import type { EventLog } from './event-log/contract/store.ts';
  */
 
 export type MetricsParts = {
-  log: Pick<EventLog, 'head' | 'oldest'>;
+  log: Pick<Log, 'head' | 'oldest'>;
   bus: { readonly published: number };
   delivery: Pick<Delivery, 'waiting' | 'counts'>;
   connections: {

@@ -173,7 +173,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const upgrade = createSockets({ ...shared, connections, origins, compression });
   let isClosing = false;
   // Any read shows whether the log answers.
-  const isReady = async () => !isClosing && (await log.projectsOf('').then(Boolean, () => false));
+  const isReady = async () => !isClosing && (await log.runs.projectsOf('').then(Boolean, () => false));
   const routes = [
     ...createRoutes({ ...shared, metrics: metrics.registry, isReady }),
     ...createLineageRoutes(publishing, logger),

@@ -3,12 +3,13 @@ import * as field from '../../shared/fields.ts';
 import { type Approval, approvalStatuses } from '../../shared/run.ts';
 import type { Approvals } from '../approvals/approvals.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
+import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { pageInput, runInput } from './inputs.ts';
 import { nextCursor, positionOf } from './pagination.ts';
 import type { Procedure } from './trpc.ts';
 
-export type ApprovalParts = { log: EventLog; approvals: Approvals };
+export type ApprovalParts = { log: Log & Pick<EventLog, 'runs'>; approvals: Approvals };
 
 /** An approval with the run that it belongs to. */
 export type ListedApproval = Approval & { projectId: string; runId: string };
@@ -46,13 +47,13 @@ export function approvalProcedures(procedure: Procedure, { log, approvals }: App
     grant: procedure
       .input(z.strictObject({ ...approvalInput, comment: field.message().optional() }))
       .mutation(async ({ ctx: { principal }, input: { approvalId, comment, ...run } }) =>
-        approvals.grant(principal, { ...(await resolveRun(log, principal, run)), approvalId }, comment),
+        approvals.grant(principal, { ...(await resolveRun(log.runs, principal, run)), approvalId }, comment),
       ),
 
     deny: procedure
       .input(z.strictObject({ ...approvalInput, reason: field.message() }))
       .mutation(async ({ ctx: { principal }, input: { approvalId, reason, ...run } }) =>
-        approvals.deny(principal, { ...(await resolveRun(log, principal, run)), approvalId }, reason),
+        approvals.deny(principal, { ...(await resolveRun(log.runs, principal, run)), approvalId }, reason),
       ),
   };
 }

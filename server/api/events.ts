@@ -2,13 +2,18 @@ import { z } from 'zod';
 import * as field from '../../shared/fields.ts';
 import type { DraftOf, EventOf, Registry } from '../../shared/registry.ts';
 import { can, projectsFor } from '../auth/permissions.ts';
+import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { PublishGateway } from '../publishing/gateway.ts';
 import { msOf, pageInput, periodInput, typesInput } from './inputs.ts';
 import { nextCursor, positionOf } from './pagination.ts';
 import type { Procedure } from './trpc.ts';
 
-export type EventParts<R extends Registry> = { registry: R; log: EventLog; publishing: PublishGateway<R> };
+export type EventParts<R extends Registry> = {
+  registry: R;
+  log: Log & Pick<EventLog, 'search'>;
+  publishing: PublishGateway<R>;
+};
 
 /** `event.publish` and `event.search`. */
 export function eventProcedures<R extends Registry>(
@@ -53,7 +58,7 @@ export function eventProcedures<R extends Registry>(
         const { text, projectId, types, since, until, cursor, direction: _, ...query } = input;
         const readable = projectsFor(principal, 'read');
         const isRequested = (id: string) => projectId === undefined || id === projectId;
-        const page = await log.search({
+        const page = await log.search.find({
           ...query,
           ...(text?.trim() ? { text } : {}),
           projects: readable === 'all' ? (projectId === undefined ? 'all' : [projectId]) : readable.filter(isRequested),

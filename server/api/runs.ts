@@ -6,7 +6,7 @@ import { runStatuses } from '../../shared/run.ts';
 import { waitsFor } from '../approvals/rules.ts';
 import { can } from '../auth/permissions.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
-import type { Scope } from '../event-log/contract/log.ts';
+import type { Log, Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
 import { positionOfRunSeq } from '../event-log/run-position.ts';
@@ -14,14 +14,14 @@ import { pageInput, periodInput, runInput, typesInput } from './inputs.ts';
 import { cursorOfRun, nextCursor, positionOf, runKeyOf } from './pagination.ts';
 import type { Procedure } from './trpc.ts';
 
-export type RunParts<R extends Registry> = { registry: R; log: EventLog };
+export type RunParts<R extends Registry> = { registry: R; log: Log & Pick<EventLog, 'runs'> };
 
 /** `run.get`, `run.list` and `run.history`. */
 export function runProcedures<R extends Registry>(procedure: Procedure, { registry, log }: RunParts<R>) {
   return {
     get: procedure.input(z.strictObject(runInput)).query(async ({ ctx, input }) => {
-      const { projectId, runId } = await resolveRun(log, ctx.principal, input);
-      const found = await log.run(projectId, runId);
+      const { projectId, runId } = await resolveRun(log.runs, ctx.principal, input);
+      const found = await log.runs.get(projectId, runId);
       if (!found) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
       return { run: found.run, cursor: encodeCursor(log.epoch, found.position) };
     }),
@@ -46,7 +46,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
         if (projectId !== undefined && !can(principal, 'read', { projectId })) {
           return { runs: [], position: encodeCursor(log.epoch, log.head) };
         }
-        const page = await log.runs({
+        const page = await log.runs.list({
           ...query,
           signal,
           canRead: (projectId) => can(principal, 'read', { projectId }),
@@ -71,7 +71,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
         }),
       )
       .query(async ({ ctx, signal, input: { cursor, direction: _, types, fromRunSeq, limit, ...run } }) => {
-        const scope: Scope = { kind: 'run', ...(await resolveRun(log, ctx.principal, run)) };
+        const scope: Scope = { kind: 'run', ...(await resolveRun(log.runs, ctx.principal, run)) };
         let after =
           positionOf(cursor, log.epoch) ?? (fromRunSeq === 1 ? 0 : await positionOfRunSeq(log, scope, fromRunSeq));
         const events: EventOf<R>[] = [];

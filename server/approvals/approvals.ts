@@ -5,7 +5,7 @@ import { afterDecision } from '../../shared/run-fold.ts';
 import { can } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ApprovalPage, ApprovalQuery } from '../event-log/contract/approvals.ts';
-import type { ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
+import type { Log, ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { EventBus } from '../publishing/bus.ts';
 import { refusalOf } from './rules.ts';
@@ -29,14 +29,14 @@ export type WaitOptions = {
 };
 
 type ApprovalsOptions = {
-  log: EventLog;
+  log: Log & Pick<EventLog, 'approvals' | 'runs'>;
   bus: Pick<EventBus<Registry>, 'publish'>;
   /** Unix ms. */
   now?: () => number;
 };
 
 export class Approvals {
-  readonly #log: EventLog;
+  readonly #log: Log & Pick<EventLog, 'approvals' | 'runs'>;
   readonly #bus: Pick<EventBus<Registry>, 'publish'>;
   readonly #now: () => number;
   readonly #waiting = new Map<string, Set<Waiting>>();
@@ -66,7 +66,7 @@ export class Approvals {
 
   /** Approvals of the projects that a principal may read, newest request first. */
   list(principal: Principal, query: Omit<ApprovalQuery, 'canRead'>): Promise<ApprovalPage> {
-    return this.#log.approvals({ ...query, canRead: (projectId) => can(principal, 'read', { projectId }) });
+    return this.#log.approvals.list({ ...query, canRead: (projectId) => can(principal, 'read', { projectId }) });
   }
 
   /**
@@ -100,7 +100,7 @@ export class Approvals {
       const outcome = async (): Promise<Outcome | undefined> => {
         // Once it is known which run is meant, another one of the same id changes nothing.
         project ??= await this.#projectOf(runId);
-        const approval = project === undefined ? undefined : await this.#log.approval(project, runId, approvalId);
+        const approval = project === undefined ? undefined : await this.#log.approvals.get(project, runId, approvalId);
         if (!approval || approval.status === 'pending') return undefined;
         return { status: approval.status, decisions: approval.decisions };
       };
@@ -147,7 +147,7 @@ export class Approvals {
   }
 
   async #projectOf(runId: string): Promise<string | undefined> {
-    const projects = await this.#log.projectsOf(runId);
+    const projects = await this.#log.runs.projectsOf(runId);
     if (projects.length > 1) {
       throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
     }

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import { RESERVED_ID } from '../../shared/protocol.ts';
 import type { StoredApproval } from '../event-log/contract/approvals.ts';
-import type { ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
+import type { Log, ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { isOver, SYSTEM } from './rules.ts';
 
@@ -20,7 +20,7 @@ const MAX_WAIT_MS = 60_000;
 
 type RunKey = { projectId: string; runId: string };
 type ExpiryOptions = {
-  log: EventLog;
+  log: Log & Pick<EventLog, 'approvals'>;
   logger: Logger;
   /** Unix ms. */
   now?: () => number;
@@ -29,7 +29,7 @@ type ExpiryOptions = {
 };
 
 export class ApprovalExpiry {
-  readonly #log: EventLog;
+  readonly #log: Log & Pick<EventLog, 'approvals'>;
   readonly #logger: Logger;
   readonly #now: () => number;
   readonly #retryMs: number;
@@ -108,7 +108,7 @@ export class ApprovalExpiry {
   async #lookBack(): Promise<void> {
     let after: number | undefined;
     do {
-      const page = await this.#log.approvals({ canRead: () => true, status: ['pending'], limit: PAGE, after });
+      const page = await this.#log.approvals.list({ canRead: () => true, status: ['pending'], limit: PAGE, after });
       await Promise.all(page.approvals.filter(({ isRunOver }) => isRunOver).map((kept) => this.#expire(kept)));
       after = page.next;
     } while (after !== undefined && !this.#isClosed);
@@ -120,7 +120,7 @@ export class ApprovalExpiry {
     isDue: (kept: StoredApproval) => boolean,
   ): Promise<StoredApproval | undefined> {
     for (;;) {
-      const page = await this.#log.pendingApprovals(of, PAGE);
+      const page = await this.#log.approvals.pending(of, PAGE);
       const due = page.filter(isDue);
       await Promise.all(due.map((kept) => this.#expire(kept)));
       if (due.length < PAGE) return page.find((kept) => !due.includes(kept));

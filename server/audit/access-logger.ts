@@ -38,7 +38,7 @@ const WRITE_ENTRIES = 250;
 type Kept = { entry: AccessEntry; principal: Principal | undefined };
 
 export type AccessRecorderOptions = {
-  log: Pick<EventLog, 'access' | 'projectsOf'>;
+  log: Pick<EventLog, 'access' | 'runs'>;
   logger: Logger;
   /** Whether an id gives somebody away: anything may be asked for, and what the log refuses must not come in here. */
   isRefused: (id: string) => boolean;
@@ -140,7 +140,7 @@ export class AccessLogger {
   async #resolved({ entry, principal }: Kept): Promise<AccessEntry> {
     const { projectId, runId, outcome } = entry;
     if (!principal || projectId !== undefined || runId === undefined) return entry;
-    const readable = await this.#log.projectsOf(runId, searchableProjects(principal, undefined));
+    const readable = await this.#log.runs.projectsOf(runId, searchableProjects(principal, undefined));
     if (readable.length === 0) return { ...entry, outcome: outcome === 'ok' ? 'RUN_NOT_FOUND' : outcome };
     return readable.length === 1 ? { ...entry, projectId: readable[0] as string } : entry;
   }

@@ -5,6 +5,7 @@ import type { Registry } from '../../shared/registry.ts';
 import { can, requirePermission } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Checkpoint, Erasure, Verdict, VerifyOptions } from '../event-log/contract/integrity.ts';
+import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { EventBus } from '../publishing/bus.ts';
 
@@ -19,7 +20,7 @@ const EVERY_EVENTS = 10_000;
 export const MAX_CHECKPOINTS = 8_000;
 
 type AuditOptions<R extends Registry> = {
-  log: EventLog;
+  log: Log & Pick<EventLog, 'integrity'>;
   bus: Pick<EventBus<R>, 'guardText'>;
   tombstone: (event: object) => object;
   /** Where `checkpoints.ndjson` is kept; nowhere for a log in memory. */
@@ -31,7 +32,7 @@ type AuditOptions<R extends Registry> = {
 };
 
 export class Audit {
-  readonly #log: EventLog;
+  readonly #log: Log & Pick<EventLog, 'integrity'>;
   readonly #bus: Pick<EventBus<Registry>, 'guardText'>;
   readonly #tombstone: (event: object) => object;
   readonly #folder: string | undefined;
@@ -62,7 +63,7 @@ export class Audit {
   /** Throws `FORBIDDEN`. */
   async verify(principal: Principal, options: VerifyOptions = {}): Promise<Verdict> {
     requirePermission(principal, 'verify');
-    const verdict = this.#verifying.then(() => this.#log.verify(options));
+    const verdict = this.#verifying.then(() => this.#log.integrity.verify(options));
     this.#verifying = verdict.catch(() => undefined);
     return verdict;
   }
@@ -70,13 +71,13 @@ export class Audit {
   /** Where the log is now, and the key to check it with. Throws `FORBIDDEN`. */
   async checkpoint(principal: Principal): Promise<{ checkpoint: Checkpoint; publicKey: string }> {
     requirePermission(principal, 'verify');
-    return { checkpoint: await this.#keep(), publicKey: this.#log.publicKey };
+    return { checkpoint: await this.#keep(), publicKey: this.#log.integrity.publicKey };
   }
 
   /** Throws `FORBIDDEN`, `EVENT_NOT_FOUND`, `PHI_REJECTED`. */
   async erase(principal: Principal, { seq, reason }: { seq: number; reason: string }): Promise<Erasure> {
     requirePermission(principal, 'erase');
-    return this.#log.erase({
+    return this.#log.integrity.erase({
       seq,
       by: principal.sub,
       reason: this.#bus.guardText('reason', reason),
@@ -105,7 +106,7 @@ export class Audit {
 
   async #keep(): Promise<Checkpoint> {
     this.#checkedTo = this.#log.head;
-    const { checkpoint, isNew } = await this.#log.checkpoint();
+    const { checkpoint, isNew } = await this.#log.integrity.checkpoint();
     if (this.#folder !== undefined && isNew) {
       const path = join(this.#folder, 'checkpoints.ndjson');
       const line = `${JSON.stringify(checkpoint)}\n`;

@@ -1,4 +1,5 @@
 import type { RunHeader } from '../../shared/run.ts';
+import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Message } from './messages.ts';
 
@@ -29,14 +30,14 @@ export type ChangedPage = { messages: readonly HeaderMessage[]; scannedTo: numbe
  * same, and it is read and encoded once.
  */
 export class ChangedRuns {
-  readonly #log: EventLog;
+  readonly #log: Log & Pick<EventLog, 'runs'>;
   readonly #waiting = new Set<() => void>();
   readonly #pages = new Map<string, Promise<ChangedPage>>();
   #pagesHead = -1;
   #momentAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(log: EventLog) {
+  constructor(log: Log & Pick<EventLog, 'runs'>) {
     this.#log = log;
   }
 
@@ -85,7 +86,7 @@ export class ChangedRuns {
   }
 
   async #read(after: number, projectId: string | undefined): Promise<ChangedPage> {
-    const { runs, scannedTo } = await this.#log.runsChangedSince({ after, projectId, limit: PAGE_RUNS });
+    const { runs, scannedTo } = await this.#log.runs.changedSince({ after, projectId, limit: PAGE_RUNS });
     // Who comes anew looks at once; that counts as a moment, unless one is planned.
     if (scannedTo >= this.#log.head && !this.#timer) this.#momentAt = performance.now();
     return { messages: runs.map((header) => new HeaderMessage(header)), scannedTo };

@@ -91,9 +91,9 @@ async function upTo(reader: AsyncIterator<Tracked<RunEvent>>, passes: (item: Ite
 const seqs = (items: Item[]) => items.flatMap((item) => (isSignal(item) ? [] : [item.seq]));
 const upwards = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
-/** A log with some of its methods replaced. */
-const withMethods = (log: EventLog, methods: Partial<EventLog>): EventLog =>
-  new Proxy(log, {
+/** A log, or a part of it, with some of its members replaced. */
+const withMethods = <T extends object>(part: T, methods: Partial<T>): T =>
+  new Proxy(part, {
     get: (target, name) => {
       const value = Reflect.get(name in methods ? methods : target, name, target);
       return typeof value === 'function' ? value.bind(target) : value;
@@ -282,14 +282,15 @@ describe('readers', () => {
     await using set = await setUp();
     await set.append(created('other'));
     let isThere = false;
-    const racing = withMethods(set.log, {
+    const runs = withMethods(set.log.runs, {
       projectsOf: async (...args) => {
-        const found = await set.log.projectsOf(...args);
+        const found = await set.log.runs.projectsOf(...args);
         if (!isThere) await set.append(created('r1'));
         isThere = true;
         return found;
       },
     });
+    const racing = withMethods(set.log, { runs });
     const delivery = new Delivery({ log: racing });
     const query: EventQuery = { scope: { kind: 'run', runId: 'r1' }, from: 'start', conflate: false };
     const reader = delivery.events<RunEvent>(set.pipe, query, undefined);
@@ -548,7 +549,7 @@ describe('summaries', () => {
     await set.append({ type: 'run.completed', projectId: 'demo', runId: 'r1' });
     await reading;
     expect(items.length).toBeLessThanOrEqual(20);
-    const found = await set.log.run('demo', 'r1');
+    const found = await set.log.runs.get('demo', 'r1');
     const { stages: _s, artifacts: _a, approvals: _g, ...header } = found?.run ?? ({} as RunView);
     expect(headers(items).at(-1)).toEqual(header);
     await reader.return?.();
@@ -559,12 +560,13 @@ describe('summaries', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     onTestFinished(() => void vi.useRealTimers());
     let looks = 0;
-    const watched = withMethods(set.log, {
-      runsChangedSince: (query) => {
+    const runs = withMethods(set.log.runs, {
+      changedSince: (query) => {
         looks++;
-        return set.log.runsChangedSince(query);
+        return set.log.runs.changedSince(query);
       },
     });
+    const watched = withMethods(set.log, { runs });
     const delivery = new Delivery({ log: watched });
     const reader = delivery.summaries(set.pipe, { from: 'now' }, undefined);
     expect(isSignal((await reader.next()).value[1])).toBe(true);
@@ -611,7 +613,7 @@ describe('summaries', () => {
       else last.set(item.runId, item.lastSeq);
     }
     await reader.return?.();
-    for (const runId of runs) expect(last.get(runId)).toBe((await set.log.run('demo', runId))?.run.lastSeq);
+    for (const runId of runs) expect(last.get(runId)).toBe((await set.log.runs.get('demo', runId))?.run.lastSeq);
   });
 
   test('[D11] only of runs that the caller may read, of one project if asked', async () => {

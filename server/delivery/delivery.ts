@@ -1,4 +1,5 @@
 import type { RunHeader } from '../../shared/run.ts';
+import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { ChangedRuns } from './changed-runs.ts';
 import { DirectSubscription } from './direct.ts';
@@ -14,7 +15,7 @@ import { Window, type WindowLimits } from './window.ts';
 const WINDOW: WindowLimits = { records: 4_096, bytes: 16 * 1024 * 1024 };
 
 export type DeliveryOptions = {
-  log: EventLog;
+  log: Log & Pick<EventLog, 'integrity' | 'runs'>;
   /** How long a reader may hear nothing while the head moves on; default 30 s. */
   quietMs?: number | undefined;
   /** Makes of what ends a subscription the error that its client is told; default the same. */
@@ -45,7 +46,7 @@ export class Delivery {
         this.#window.push(records);
         notifier.notify(records);
       }),
-      log.onErased((record) => {
+      log.integrity.onErased((record) => {
         this.#window.replace(record);
         this.#changed.clear();
         this.#context.erasures++;

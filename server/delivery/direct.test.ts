@@ -205,7 +205,7 @@ describe('who waits together', () => {
     line.principal = { sub: 'eve', projects: ['a'], roles: ['viewer'] };
     subscribe(line, { scope: { kind: 'run', runId: 'r1' } });
     await waiting(1);
-    const looks = vi.spyOn(log, 'projectsOf');
+    const looks = vi.spyOn(log.runs, 'projectsOf');
     for (let i = 0; i < 10; i++) {
       await append(created('r1', { projectId: 'b' }));
       await waiting(1);

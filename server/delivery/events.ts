@@ -111,7 +111,7 @@ export class EventReader extends Reader {
     const { runId } = this.#query.scope as { runId: string };
     const { log } = this.context;
     const { head } = log;
-    const readable = await log.projectsOf(runId, searchableProjects(this.principal, undefined));
+    const readable = await log.runs.projectsOf(runId, searchableProjects(this.principal, undefined));
     if (readable.length > 1) {
       throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
     }

@@ -2,7 +2,7 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { GapReason } from '../../shared/protocol.ts';
 import { can } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
-import type { StoredEvent } from '../event-log/contract/log.ts';
+import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { type Cursor, decodeCursor } from '../event-log/cursor.ts';
 import { liveAt, type Message, messageOf } from './messages.ts';
@@ -39,7 +39,7 @@ export type DeliveryCounts = {
 
 /** What all readers of a server have in common. */
 export type ReaderContext = {
-  log: EventLog;
+  log: Log & Pick<EventLog, 'runs'>;
   notifier: Notifier;
   /** A reader that has been silent for so long is told where the head is. */
   quietMs: number;

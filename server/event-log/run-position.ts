@@ -1,5 +1,4 @@
-import type { Scope, StoredEvent } from './contract/log.ts';
-import type { EventLog } from './contract/store.ts';
+import type { Log, Scope, StoredEvent } from './contract/log.ts';
 
 /**
  * The position just before an event of a run that is named by its place in the run; where it is not kept any more, before
@@ -7,7 +6,7 @@ import type { EventLog } from './contract/store.ts';
  * first where the run has the log to itself, halving what is left where it shares it. An index would do it in one, and
  * cost every publisher a write.
  */
-export async function positionOfRunSeq(log: EventLog, scope: Scope, runSeq: number): Promise<number> {
+export async function positionOfRunSeq(log: Log, scope: Scope, runSeq: number): Promise<number> {
   const { head } = log;
   // Up to `low`, all are before it; after `high`, none is.
   let low = Math.max(runSeq, log.oldest) - 1;
@@ -23,7 +22,7 @@ export async function positionOfRunSeq(log: EventLog, scope: Scope, runSeq: numb
   return low;
 }
 
-async function firstAfter(log: EventLog, scope: Scope, after: number, head: number): Promise<StoredEvent | undefined> {
+async function firstAfter(log: Log, scope: Scope, after: number, head: number): Promise<StoredEvent | undefined> {
   for (let from = after; from < head; ) {
     const { records, scannedTo } = await log.read({ scope, after: from, limit: 1 });
     if (records[0]) return records[0];

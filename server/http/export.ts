@@ -7,7 +7,7 @@ import type { AccessLogger } from '../audit/access-logger.ts';
 import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
 import { can, requirePermission } from '../auth/permissions.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
-import type { Scope } from '../event-log/contract/log.ts';
+import type { Log, Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Limits } from '../limits.ts';
 import { csvHeader, csvLine } from './csv.ts';
@@ -25,7 +25,7 @@ const mediaTypes = { ndjson: 'application/x-ndjson; charset=utf-8', csv: 'text/c
 
 export type ExportOptions<R extends Registry> = {
   registry: R;
-  log: EventLog;
+  log: Log & Pick<EventLog, 'runs'>;
   access: AccessLogger;
   credentials: Pick<Credentials, 'invalidReasonOf'>;
   limits: Pick<Limits, 'stalledMs'>;
@@ -60,12 +60,12 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
     } = schema.parse(fieldsOf(queryOf(request), Object.keys(schema.shape)));
     const scope: Scope =
       runId !== undefined
-        ? { kind: 'run', ...(await resolveRun(log, principal, { runId, projectId })) }
+        ? { kind: 'run', ...(await resolveRun(log.runs, principal, { runId, projectId })) }
         : projectId !== undefined
           ? { kind: 'project', projectId }
           : { kind: 'all' };
-    let after = since === undefined ? log.oldest - 1 : await log.positionBefore(Date.parse(since));
-    const last = until === undefined ? head : Math.min(head, await log.positionBefore(Date.parse(until)));
+    let after = since === undefined ? log.oldest - 1 : await log.positionBeforeTime(Date.parse(since));
+    const last = until === undefined ? head : Math.min(head, await log.positionBeforeTime(Date.parse(until)));
     access.record({ principal, action: 'event.export', via: 'http', outcome: 'ok', projectId, runId, detail: format });
 
     // Silence that is ours, while little is found, is not the client's.

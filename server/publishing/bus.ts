@@ -5,8 +5,7 @@ import { describeIssue } from '../../shared/issues.ts';
 import { DRAFT_LIMIT_BYTES, REQUEST_LIMIT_DRAFTS, RESERVED_ID } from '../../shared/protocol.ts';
 import { type DraftOf, draftSchemaOf, type EventOf, type Registry } from '../../shared/registry.ts';
 import type { RunRows } from '../../shared/run.ts';
-import type { Batch, ReadyDraft, Receipt, StoredEvent } from '../event-log/contract/log.ts';
-import type { EventLog } from '../event-log/contract/store.ts';
+import type { Batch, Log, ReadyDraft, Receipt, StoredEvent } from '../event-log/contract/log.ts';
 import type { Guard, PhiPolicy } from '../phi/policy.ts';
 import { isRefused } from '../phi/policy.ts';
 
@@ -36,7 +35,7 @@ export type BusObserver<Event> = { next(event: Event): void };
 
 export type EventBusOptions<R extends Registry> = {
   registry: R;
-  log: EventLog;
+  log: Log;
   logger: Logger;
   phiPolicy: PhiPolicy;
   guard?: Guard | undefined;
@@ -45,7 +44,7 @@ export type EventBusOptions<R extends Registry> = {
 };
 
 export class EventBus<R extends Registry> {
-  readonly #log: EventLog;
+  readonly #log: Log;
   readonly #logger: Logger;
   readonly #schema: ReturnType<typeof draftSchemaOf<R>>;
   readonly #guard: Guard;

@@ -146,7 +146,7 @@ describe('races', () => {
       expect({ status: type.slice('approval.'.length), decidedBy }).toEqual(winners.get(approvalId));
       expect(actor).toBe(decidedBy);
     }
-    const view = (await server.log.run(run.projectId, run.runId))?.run;
+    const view = (await server.log.runs.get(run.projectId, run.runId))?.run;
     expect(view?.approvals).toHaveLength(races);
     expect(view?.counts.approvalsPending).toBe(0);
     for (const { approvalId, status, decisions } of view?.approvals ?? []) {
@@ -367,7 +367,7 @@ describe('expiry', () => {
     // Asked for after the end, it is over at once.
     await ask(server, { approvalId: 'too late' });
     expect((await server.approvals.wait({ ...approval, approvalId: 'too late' })).status).toBe('expired');
-    const view = (await server.log.run('demo', 'r1'))?.run;
+    const view = (await server.log.runs.get('demo', 'r1'))?.run;
     expect([view?.status, view?.counts.approvalsPending]).toEqual(['failed', 0]);
   });
 
@@ -396,7 +396,7 @@ describe('expiry', () => {
       }
       expect((await server.approvals.wait({ ...approval, runId: 'ended' })).status).toBe('expired');
       expect((await eventsOf(server)).filter(isExpiry)).toHaveLength(3);
-      expect((await server.log.approval('demo', 'r1', 'open'))?.status).toBe('pending');
+      expect((await server.log.approvals.get('demo', 'r1', 'open'))?.status).toBe('pending');
     }
   });
 
@@ -429,8 +429,6 @@ describe('expiry', () => {
           failures-- > 0 ? Promise.reject(new RunwireError('UNAVAILABLE', 'no')) : log.append(batch),
       },
       subscribe: { value: log.subscribe.bind(log) },
-      approvals: { value: log.approvals.bind(log) },
-      pendingApprovals: { value: log.pendingApprovals.bind(log) },
     });
     const expiry = new ApprovalExpiry({ log: failing, logger: quiet, retryMs: 10 });
     onTestFinished(() => expiry.close());
@@ -531,7 +529,7 @@ test('[G1] [G2] [G3] [G7] whatever is tried in whatever order, the outcome is th
           expect(answer).toBe(expected(move.sub, move.do === 'grant'));
         }
       }
-      const kept = (await log.approval('demo', key.runId, 'a')) as Approval;
+      const kept = (await log.approvals.get('demo', key.runId, 'a')) as Approval;
       expect(kept.status).toBe(outcome?.status ?? 'pending');
       const by = (decision: string) =>
         kept.decisions.flatMap((item) => (item.decision === decision ? [item.decidedBy] : []));
@@ -620,8 +618,8 @@ describe('lists and waiting', () => {
 
     const pinned = server.approvals.wait({ runId: 'r1', approvalId: 'a1' });
     const untouched = server.approvals.wait({ ...approval, approvalId: 'other' });
-    await server.log.projectsOf('r1'); // By then, the first look of the two has been taken.
-    await server.log.projectsOf('r1');
+    await server.log.runs.projectsOf('r1'); // By then, the first look of the two has been taken.
+    await server.log.runs.projectsOf('r1');
     await ask(server, { projectId: 'two' });
     await expect(server.approvals.wait({ runId: 'r1', approvalId: 'a1' })).rejects.toMatchObject({
       code: 'RUN_AMBIGUOUS',

@@ -320,7 +320,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       await quiet.until(isLive);
       expect((await wire.call('query', 'auth.me')).result).toBeDefined();
       vi.spyOn(server.log, 'read').mockRejectedValue(unavailable());
-      vi.spyOn(server.log, 'projectsOf').mockRejectedValue(unavailable());
+      vi.spyOn(server.log.runs, 'projectsOf').mockRejectedValue(unavailable());
       const streams = [
         wire.subscribe('onRunEvent', { runId: 'r1', from: 'start' }),
         wire.subscribe('onEvent', { from: 'start', lastEventId: `${server.log.epoch}.0` }),
@@ -347,8 +347,8 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       const seen: number[] = [];
       const faults: unknown[] = [];
       let isBroken = true;
-      const read = server.log.projectsOf.bind(server.log);
-      vi.spyOn(server.log, 'projectsOf').mockImplementation((...args) =>
+      const read = server.log.runs.projectsOf.bind(server.log.runs);
+      vi.spyOn(server.log.runs, 'projectsOf').mockImplementation((...args) =>
         isBroken ? Promise.reject(unavailable()) : read(...args),
       );
       const subscription = client.onRunEvent.subscribe(
@@ -362,7 +362,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
         },
       );
       await expect
-        .poll(() => vi.mocked(server.log.projectsOf).mock.calls.length, { timeout: 5_000 })
+        .poll(() => vi.mocked(server.log.runs.projectsOf).mock.calls.length, { timeout: 5_000 })
         .toBeGreaterThan(3);
       await server.bus.publish([progress('r1', 1), progress('r1', 2)], publisher);
       isBroken = false;

@@ -98,10 +98,12 @@ test('[V5] a checkpoint is signed after so much time and so many events, and no 
   const { logger } = keptLog();
   const taken: number[] = [];
   const watched = Object.assign(Object.create(log), {
-    checkpoint: async () => {
-      const answer = await log.checkpoint();
-      taken.push(answer.checkpoint.seq);
-      return answer;
+    integrity: {
+      checkpoint: async () => {
+        const answer = await log.integrity.checkpoint();
+        taken.push(answer.checkpoint.seq);
+        return answer;
+      },
     },
     subscribe: log.subscribe.bind(log),
   });
@@ -310,7 +312,9 @@ test('[V13] [V14] what one may not erase is as what is not there, and a reason w
   const refused = await erase(2, 'the patient with SSN 219-09-9999 asked for it');
   expect(refused.error?.data).toMatchObject({ runwireCode: 'PHI_REJECTED', field: 'reason' });
   expect(wire.texts.join()).not.toContain('219-09');
-  expect((await server.log.verify()).ok && (await server.log.verify())).toMatchObject({ erased: 0 });
+  expect((await server.log.integrity.verify()).ok && (await server.log.integrity.verify())).toMatchObject({
+    erased: 0,
+  });
   expect((await erase(2)).result?.data).toMatchObject({ seq: 2, by: 'ada', reason: 'asked for' });
 
   await using redacting = await openServer({ phiPolicy: 'redact' });
@@ -382,7 +386,7 @@ test('[V15] of users own types too, all text goes that their schemas do not call
     ...{ sampleId: 's-1', kind: 'blood', volume: 3, isUrgent: true, note: ERASED, notes: [ERASED], nothing: null },
     ...{ taken: { by: ERASED, at: 5 }, places: [{ ward: ERASED, bed: 7 }], pair: [ERASED, 2], erased: true },
   });
-  expect(await server.log.verify()).toMatchObject({ ok: true, erased: 1 });
+  expect(await server.log.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
 });
 
 test('[V15] a type that is no longer known keeps its envelope alone', () => {

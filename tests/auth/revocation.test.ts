@@ -117,7 +117,7 @@ describe.each(['direct', 'iterator'] as const)('a token that is revoked, with de
     const seqs = stream.items.flatMap((item) => ('runSeq' in item ? [item.seq] : []));
     expect(seqs).toEqual(Array.from({ length: seqs.length }, (_, index) => index + 1));
     expect(seqs.length).toBeLessThanOrEqual(head);
-    expect(await server.log.projectsOf('late')).toEqual([]);
+    expect(await server.log.runs.projectsOf('late')).toEqual([]);
   });
 });
 

@@ -83,7 +83,10 @@ test('[X1] exec runs stages one after another, stops at the first that fails, an
     stages: ['compile', 'unit tests', 'deploy'].map((name) => ({ stageId: name, name })),
   });
   expect(events.at(-1)).toMatchObject({ error: { message: 'exit code 3: 1 test failed' } });
-  expect((await server.log.run('demo', 'r1'))?.run).toMatchObject({ status: 'failed', counts: { stagesFailed: 1 } });
+  expect((await server.log.runs.get('demo', 'r1'))?.run).toMatchObject({
+    status: 'failed',
+    counts: { stagesFailed: 1 },
+  });
 });
 
 test('[X8] a run whose output is a medical record is told of without it, and ends', async () => {
@@ -108,7 +111,7 @@ test('[X8] a run whose output is a medical record is told of without it, and end
     ['run.failed', 'load', 'EXIT_7'],
   ]);
   expect(events.slice(-2)).toMatchObject([{ error }, { error }]);
-  expect((await server.log.run('demo', 'r1'))?.run).toMatchObject({ status: 'failed', error });
+  expect((await server.log.runs.get('demo', 'r1'))?.run).toMatchObject({ status: 'failed', error });
 });
 
 test('[X8] names that give someone away are redacted, and ids are not made of them', async () => {
@@ -126,7 +129,7 @@ test('[X8] names that give someone away are redacted, and ids are not made of th
   const events = await eventsOf(server);
   const [created] = events;
   expect(created?.runId).toMatch(/^run-\d{8}-\d{6}-[0-9a-f]{4}$/);
-  const { run } = (await server.log.run('demo', created?.runId as string)) as { run: RunView };
+  const { run } = (await server.log.runs.get('demo', created?.runId as string)) as { run: RunView };
   expect(run).toMatchObject({
     name: 'Export MRN',
     status: 'failed',
@@ -149,7 +152,7 @@ test('[X8] what only this server refuses loses its own event, and not the end of
   const { code, stderr } = await runCli(args, { cwd, env });
   expect(code).toBe(4);
   expect(stderr).toMatch(/^runwire: 2 events of run r1 could not be delivered: PHI_REJECTED: .*stageId.*\n$/);
-  const { run } = (await server.log.run('demo', 'r1')) as { run: RunView };
+  const { run } = (await server.log.runs.get('demo', 'r1')) as { run: RunView };
   expect(run).toMatchObject({ status: 'failed', error: { code: 'EXIT_4' }, stages: [{ stageId: 'prepare' }] });
 });
 
@@ -232,7 +235,7 @@ test('[X1] a signal reaches all that the command has started, and the run is can
   tidy.process.kill('SIGINT');
   expect((await tidy.ended).code).toBe(7);
   expect(tidy.stdout()).toBe('ready\ntidied\n');
-  expect((await server.log.run('demo', 'r2'))?.run).toMatchObject({
+  expect((await server.log.runs.get('demo', 'r2'))?.run).toMatchObject({
     status: 'failed',
     error: { code: 'CANCELLED', message: 'cancelled by SIGINT' },
   });
@@ -280,7 +283,7 @@ test('[X1] artifacts are the files named, with size and hash and without their f
     'echo x > core.log; false',
   ];
   expect(await runCli(failing, { cwd, env })).toMatchObject({ code: 1, stderr: '' });
-  const { run } = (await server.log.run('demo', 'failed')) as { run: { artifacts: { name: string }[] } };
+  const { run } = (await server.log.runs.get('demo', 'failed')) as { run: { artifacts: { name: string }[] } };
   expect(run.artifacts.map((artifact) => artifact.name)).toEqual(['core.log']);
 });
 
@@ -682,7 +685,7 @@ async function pendingOf({ log }: Pick<RunServer, 'log'>, runId: string) {
         resolve();
       });
     });
-    const [kept] = await log.pendingApprovals({ projectId: 'demo', runId }, 1);
+    const [kept] = await log.approvals.pending({ projectId: 'demo', runId }, 1);
     if (kept) return { projectId: 'demo', runId, approvalId: kept.approval.approvalId };
     await asked;
   }
@@ -693,7 +696,7 @@ test('[X7] exec --approve holds the next stage until the approval is granted, an
   const child = startChild(cliPath, [...exec, '--run', 'r1', ...gated], { cwd, env });
   await child.until(isWaiting);
   const approval = await pendingOf(server, 'r1');
-  const { run } = (await server.log.run('demo', 'r1')) ?? {};
+  const { run } = (await server.log.runs.get('demo', 'r1')) ?? {};
   expect(run).toMatchObject({ status: 'waiting', stages: [{ status: 'completed' }, { status: 'pending' }] });
   expect(run?.approvals).toMatchObject([{ title: 'Release 1.2!', stageId: 'deploy', requestActor: 'ada' }]);
   expect(child.stderr()).toContain(`"Release 1.2!" (${approval.approvalId}) of run r1 in demo before stage deploy`);
@@ -749,7 +752,7 @@ test('[X7] a signal ends the waiting of exec, the run is cancelled, and its appr
   child.process.kill('SIGINT');
   expect(await child.ended).toEqual({ code: 128 + 2, signal: null });
   expect((await server.approvals.wait(approval)).status).toBe('expired');
-  const { run } = (await server.log.run('demo', 'r1')) ?? {};
+  const { run } = (await server.log.runs.get('demo', 'r1')) ?? {};
   expect(run).toMatchObject({ status: 'failed', error: { code: 'CANCELLED', message: 'cancelled by SIGINT' } });
 
   // Also where no server is there to ask.

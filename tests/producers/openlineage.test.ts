@@ -44,8 +44,10 @@ async function lineageServer(options: Parameters<typeof startServer>[0] = {}) {
     for (const message of messages) expect(await send(message, options)).toMatchObject({ status: 200 });
   };
   const views = async (projectId?: string): Promise<RunView[]> => {
-    const { runs } = await server.log.runs({ canRead: () => true, projectId, limit: 1_000 });
-    const found = await Promise.all(runs.map(async (run) => (await server.log.run(run.projectId, run.runId))?.run));
+    const { runs } = await server.log.runs.list({ canRead: () => true, projectId, limit: 1_000 });
+    const found = await Promise.all(
+      runs.map(async (run) => (await server.log.runs.get(run.projectId, run.runId))?.run),
+    );
     return (found as RunView[]).sort((a, b) => (a.runId < b.runId ? -1 : 1));
   };
   const records = async (projectId?: string) => {

@@ -1,41 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { AccessEntry, AccessQuery } from '../contract/access.ts';
-import type { EventLog } from '../contract/store.ts';
-import { draft, instant, type OpenLog, one, T0, untilIndexed, upTo } from './kit.ts';
+import { instant, type OpenLog, one, T0, upTo } from './kit.ts';
 
-const VOCABULARY = [
-  'reads',
-  'aligned',
-  'Émile',
-  'failed',
-  'fail',
-  'run-17',
-  'no space left',
-  '東京',
-  'readsorted',
-  '🚀',
-];
-
-/** Events of three projects in bursts, of several actors, a second apart each hundred. */
-export async function fillForSearch(log: EventLog, count: number, tick: () => void): Promise<void> {
-  for (let from = 0; from < count; from += 100) {
-    tick();
-    const drafts = upTo(100).map((index) => {
-      const at = from + index;
-      const projectId = 'pqz'[(at >> 5) % (at % 7 === 0 ? 3 : 2)] as string;
-      const words = [at, at >> 3, at * 7].map((pick) => VOCABULARY[pick % VOCABULARY.length]);
-      const message = `${words.join(' ')} n${at} ${at % 5_000 === 1 ? 'needle' : ''}`;
-      const type = at % 11 === 0 ? 'stage.started' : 'stage.progress';
-      const rest = type === 'stage.progress' ? { message } : { name: message.slice(0, 100) };
-      return draft(type, { projectId, runId: 'rs'[at % 2], stageId: `stage-${at % 40}`, ...rest });
-    });
-    await log.append({ actor: ['ann', 'bob', 'ci'][(from / 100) % 3] as string, drafts });
-  }
-  await untilIndexed(log);
-}
-
-/** Search by words and by the narrowest index. */
 /** The record of who read what. */
 export function describeAccess(openLog: OpenLog): void {
   const entry = (second: number, fields: Partial<AccessEntry> = {}): AccessEntry => ({

@@ -25,12 +25,12 @@ import {
 } from './kit.ts';
 
 /** The chain of hashes, its checkpoints, and erasures. */
-export function describeRecord(openLog: OpenLog): void {
+export function describeIntegrity(openLog: OpenLog): void {
   test('[V1] a log that was appended to, trimmed and erased from verifies, whatever was refused meanwhile', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     const nothing = { ok: true, from: 1, to: 0, hash: '0'.repeat(64), events: 0, erased: 0 };
-    expect(await log.verify()).toEqual(nothing);
+    expect(await log.integrity.verify()).toEqual(nothing);
     await fc.assert(
       fc.asyncProperty(arbitraryTurns(), fc.nat(9), fc.array(fc.nat(40)), async (turns, trimmed, erased) => {
         for (const turn of turns) await Promise.all(turn.map((each) => attempt(log, each)));
@@ -39,7 +39,7 @@ export function describeRecord(openLog: OpenLog): void {
         await log.trim(now - trimmed * 1_000);
         for (const back of erased) await eraseAt(log, log.head - back).catch(() => undefined);
         const kept = await readAll(log, { after: log.oldest - 1 });
-        expect(await log.verify()).toEqual({
+        expect(await log.integrity.verify()).toEqual({
           ok: true,
           from: log.oldest,
           to: log.head,
@@ -61,7 +61,7 @@ export function describeRecord(openLog: OpenLog): void {
     now += 1_000;
     for (let count = 0; count < 8; count++) await batch();
     const to = log.head;
-    const verifying = Promise.all([log.verify(), log.verify()]);
+    const verifying = Promise.all([log.integrity.verify(), log.integrity.verify()]);
     const trimming = log.trim(now);
     let isDone = false;
     void verifying.finally(() => {
@@ -74,17 +74,17 @@ export function describeRecord(openLog: OpenLog): void {
     expect(await trimming).toEqual({ removed: 1_000 });
     for (const verdict of await verifying) expect(verdict).toMatchObject({ ok: true, to });
     expect(log.head).toBeGreaterThan(to);
-    expect(await log.verify()).toMatchObject({ ok: true, from: log.oldest, to: log.head });
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, from: log.oldest, to: log.head });
   });
 
   test('[V7] immediates and timers have their turn while a log is verified, and a signal stops it', async () => {
     const log = await openLog();
     for (let batch = 0; batch < 20; batch++) await append(log, ...upTo(1_000).map(() => started()));
-    const turns = await turnsDuring(log.verify());
+    const turns = await turnsDuring(log.integrity.verify());
     expect(turns.immediates).toBeGreaterThan(10);
     expect(turns.timers).toBeGreaterThan(1);
     const controller = new AbortController();
-    const verifying = log.verify({ signal: controller.signal });
+    const verifying = log.integrity.verify({ signal: controller.signal });
     const stopped = new Error('stopped');
     setImmediate(() => controller.abort(stopped));
     await expect(verifying).rejects.toBe(stopped);
@@ -93,7 +93,7 @@ export function describeRecord(openLog: OpenLog): void {
   test('[V5] [V6] a checkpoint says where the log is, and the log agrees with it for as long as the row is kept', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
-    const take = async () => (await log.checkpoint()).checkpoint;
+    const take = async () => (await log.integrity.checkpoint()).checkpoint;
     const checkpoints = [await take()];
     expect(checkpoints[0]).toMatchObject({ epoch: log.epoch, seq: 0, oldest: 1, at: instant(0) });
     for (let round = 0; round < 3; round++) {
@@ -102,11 +102,11 @@ export function describeRecord(openLog: OpenLog): void {
       checkpoints.push(await take());
     }
     expect(seqs(checkpoints)).toEqual([0, 2, 4, 6]);
-    expect(await log.checkpoint()).toEqual({ checkpoint: checkpoints[3], isNew: false });
-    expect(await log.verify({ checkpoints })).toMatchObject({ ok: true, hash: checkpoints[3]?.hash });
+    expect(await log.integrity.checkpoint()).toEqual({ checkpoint: checkpoints[3], isNew: false });
+    expect(await log.integrity.verify({ checkpoints })).toMatchObject({ ok: true, hash: checkpoints[3]?.hash });
     await log.trim(T0 + 3_000);
     expect(log.oldest).toBe(5);
-    expect(await log.verify({ checkpoints })).toMatchObject({ ok: true, from: 5 });
+    expect(await log.integrity.verify({ checkpoints })).toMatchObject({ ok: true, from: 5 });
 
     const other = '1'.repeat(64);
     for (const [seq, found] of [
@@ -116,7 +116,9 @@ export function describeRecord(openLog: OpenLog): void {
       [6, 6],
       [7, 7],
     ]) {
-      const verdict = await log.verify({ checkpoints: [...checkpoints, { seq: seq as number, hash: other }] });
+      const verdict = await log.integrity.verify({
+        checkpoints: [...checkpoints, { seq: seq as number, hash: other }],
+      });
       expect(verdict).toMatchObject(found === 'ok' ? { ok: true } : { ok: false, seq: found, reason: 'checkpoint' });
     }
   });
@@ -170,11 +172,11 @@ export function describeRecord(openLog: OpenLog): void {
     ]);
     const gone = ['labels', 'audience', 'uri', 'kind', 'comment', 'summary'];
     for (const event of own) expect(gone.filter((key) => key in event)).toEqual([]);
-    expect(JSON.stringify(await log.run('p', 'r'))).not.toContain(secret);
-    expect(JSON.stringify(await log.runs({ canRead: () => true, limit: 9 }))).not.toContain(secret);
-    expect(JSON.stringify(await log.approvals({ canRead: () => true, limit: 9 }))).not.toContain(secret);
+    expect(JSON.stringify(await log.runs.get('p', 'r'))).not.toContain(secret);
+    expect(JSON.stringify(await log.runs.list({ canRead: () => true, limit: 9 }))).not.toContain(secret);
+    expect(JSON.stringify(await log.approvals.list({ canRead: () => true, limit: 9 }))).not.toContain(secret);
     expect(await readAll(log, { scope: { kind: 'user', userId: secret } })).toEqual([]);
-    expect(await log.verify()).toMatchObject({ ok: true, erased: draftOf.length });
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: draftOf.length });
   });
 
   test('[V11] the rows of a run after erasures are the fold of what is left of its events', async () => {
@@ -189,23 +191,23 @@ export function describeRecord(openLog: OpenLog): void {
           for (const batch of batches) await append(log, ...batch.map((item) => ({ ...item, projectId })));
           for (const place of places) {
             const seq = after + 1 + (place % (log.head - after));
-            const before = await log.run(projectId, 'r');
+            const before = await log.runs.get(projectId, 'r');
             await eraseAt(log, seq);
             // In place of each text that went there is none or ERASED; nothing else changes.
-            const now = await log.run(projectId, 'r');
+            const now = await log.runs.get(projectId, 'r');
             expect(now?.run.status).toBe(before?.run.status);
             expect(now?.run.counts).toEqual(before?.run.counts);
             expect(now?.run.lastSeq).toBe(before?.run.lastSeq);
           }
           for (const runId of ['r', 's']) {
             const kept = await readAll(log, { scope: { kind: 'run', projectId, runId }, after });
-            expect((await log.run(projectId, runId))?.run).toEqual(folded(kept));
+            expect((await log.runs.get(projectId, runId))?.run).toEqual(folded(kept));
           }
         },
       ),
       { numRuns: 100 },
     );
-    expect(await log.verify()).toMatchObject({ ok: true });
+    expect(await log.integrity.verify()).toMatchObject({ ok: true });
   });
 
   test('[V11] an erased event is no longer for its audience, but still for its approvers and who created its run', async () => {
@@ -214,8 +216,8 @@ export function describeRecord(openLog: OpenLog): void {
     await append(log, created({ createdBy: 'ann' }));
     await append(log, draft('governance.required', { approvalId: 'x', title: 't', audience, approvers: ['bob'] }));
     const heard: StoredEvent[] = [];
-    log.onErased((record) => heard.push(record));
-    const stop = log.onErased(() => heard.push());
+    log.integrity.onErased((record) => heard.push(record));
+    const stop = log.integrity.onErased(() => heard.push());
     stop();
     await eraseAt(log, 2);
     const of = async (userId: string) => seqs(await readAll(log, { scope: { kind: 'user', userId } }));
@@ -237,7 +239,7 @@ export function describeRecord(openLog: OpenLog): void {
     // The later the erasure, the more has been read before it.
     for (let turns = 0; turns < 8; turns++) {
       let isErased = false;
-      const reading = log.run('p', 'r').then((found) => ({ run: found?.run as RunView, isErased }));
+      const reading = log.runs.get('p', 'r').then((found) => ({ run: found?.run as RunView, isErased }));
       for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
       await eraseAt(log, turns + 1);
       // What was read before, in the same turn, is on its way.
@@ -266,16 +268,16 @@ export function describeRecord(openLog: OpenLog): void {
         message: 'no such event',
       });
     }
-    expect(await log.verify()).toMatchObject({ ok: true, from: 3, erased: 0 });
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, from: 3, erased: 0 });
     expect(await append(log, created({ name: 'two' }))).toMatchObject([{ seq: 5 }]);
   });
 
   test('[V13] an erasure that fails leaves everything as it was', async () => {
     const log = await openLog();
     await append(log, created({ name: 'one' }));
-    const before = [await log.run('p', 'r'), (await readAll(log)).map(({ json }) => json)];
+    const before = [await log.runs.get('p', 'r'), (await readAll(log)).map(({ json }) => json)];
     const heard: unknown[] = [];
-    log.onErased((record) => heard.push(record));
+    log.integrity.onErased((record) => heard.push(record));
     const tombstone = () => ({
       type: 'run.created',
       name: null,
@@ -284,9 +286,9 @@ export function describeRecord(openLog: OpenLog): void {
       },
     });
     await expect(eraseAt(log, 1, { tombstone })).rejects.toMatchObject({ code: 'INTERNAL' });
-    expect([await log.run('p', 'r'), (await readAll(log)).map(({ json }) => json)]).toEqual(before);
+    expect([await log.runs.get('p', 'r'), (await readAll(log)).map(({ json }) => json)]).toEqual(before);
     expect(heard).toEqual([]);
-    expect(await log.verify()).toMatchObject({ ok: true, erased: 0 });
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 0 });
     expect(await append(log, started())).toMatchObject([{ seq: 2 }]);
   });
 }

@@ -4,6 +4,7 @@ import { foldEvent, type RunEvent, runwireEvents } from '../../../shared/events.
 import type { RunView } from '../../../shared/run.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
 import { tombstoneOf } from '../../../shared/tombstone.ts';
+import type { Integrity } from '../contract/integrity.ts';
 import type { ReadyDraft, StoredEvent } from '../contract/log.ts';
 import type { Revocation } from '../contract/revocations.ts';
 import type { SearchQuery } from '../contract/search.ts';
@@ -171,13 +172,13 @@ export async function readAll(
 
 export const tombstone = tombstoneOf(runwireEvents);
 /** Erases an event, as somebody who may. */
-export const eraseAt = (log: EventLog, seq: number, more: Partial<Parameters<EventLog['erase']>[0]> = {}) =>
-  log.erase({ seq, by: 'ada', reason: 'asked for', mayErase: () => true, tombstone, ...more });
+export const eraseAt = (log: EventLog, seq: number, more: Partial<Parameters<Integrity['erase']>[0]> = {}) =>
+  log.integrity.erase({ seq, by: 'ada', reason: 'asked for', mayErase: () => true, tombstone, ...more });
 /** Resolves once the newest event is found, however long a machine with much to do takes to look at it. */
 export async function untilIndexed(log: EventLog): Promise<void> {
   const { records } = await log.read({ scope: { kind: 'all' }, after: log.head - 1, limit: 1 });
   const [{ eventId }] = records.map(({ event }) => event) as [RunEvent];
-  while ((await log.search({ projects: 'all', text: `"${eventId}"`, limit: 1 })).records.length === 0);
+  while ((await log.search.find({ projects: 'all', text: `"${eventId}"`, limit: 1 })).records.length === 0);
 }
 
 /** Everything that a search finds, page by page. */
@@ -185,7 +186,7 @@ export async function searchAll(log: EventLog, query: Omit<SearchQuery, 'limit'>
   const all: StoredEvent[] = [];
   let pages = 0;
   for (let before = query.before; ; ) {
-    const { records, next } = await log.search({ limit: 50, ...query, before });
+    const { records, next } = await log.search.find({ limit: 50, ...query, before });
     all.push(...records);
     pages++;
     if (next === undefined) return { records: all, pages };
@@ -241,3 +242,34 @@ export async function turnsDuring(work: Promise<unknown>): Promise<{ immediates:
 }
 
 export type OpenLog = (options?: { now?: () => number }) => Promise<EventLog>;
+
+export const VOCABULARY = [
+  'reads',
+  'aligned',
+  'Émile',
+  'failed',
+  'fail',
+  'run-17',
+  'no space left',
+  '東京',
+  'readsorted',
+  '🚀',
+];
+
+/** Events of three projects in bursts, of several actors, a second apart each hundred. */
+export async function fillForSearch(log: EventLog, count: number, tick: () => void): Promise<void> {
+  for (let from = 0; from < count; from += 100) {
+    tick();
+    const drafts = upTo(100).map((index) => {
+      const at = from + index;
+      const projectId = 'pqz'[(at >> 5) % (at % 7 === 0 ? 3 : 2)] as string;
+      const words = [at, at >> 3, at * 7].map((pick) => VOCABULARY[pick % VOCABULARY.length]);
+      const message = `${words.join(' ')} n${at} ${at % 5_000 === 1 ? 'needle' : ''}`;
+      const type = at % 11 === 0 ? 'stage.started' : 'stage.progress';
+      const rest = type === 'stage.progress' ? { message } : { name: message.slice(0, 100) };
+      return draft(type, { projectId, runId: 'rs'[at % 2], stageId: `stage-${at % 40}`, ...rest });
+    });
+    await log.append({ actor: ['ann', 'bob', 'ci'][(from / 100) % 3] as string, drafts });
+  }
+  await untilIndexed(log);
+}

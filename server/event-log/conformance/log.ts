@@ -1,22 +1,19 @@
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { RunEvent } from '../../../shared/events.ts';
 import type { Scope, StoredEvent } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
-import { describeAccess } from './access.ts';
-import { describeRecord } from './integrity.ts';
 import {
   append,
   arbitraryDraft,
   arbitraryTurns,
   attempt,
-  byId,
   created,
   draft,
   eraseAt,
   instant,
+  type OpenLog,
   one,
-  type Place,
   readAll,
   seqs,
   started,
@@ -24,407 +21,352 @@ import {
   turnsDuring,
   upTo,
 } from './kit.ts';
-import { describePersistence } from './persistence.ts';
-import { describeViews } from './runs.ts';
-import { describeSearch } from './search.ts';
 
-/** The suite that every store must pass: `describeEventLog` for each, in the store's own test file. */
-
-/** Runs the suite on a store. `newPlace` gives an empty place at each call. */
-export function describeEventLog(name: string, newPlace: () => Promise<Place>, { isPersistent = true } = {}): void {
-  async function makePlace(): Promise<Place> {
-    const place = await newPlace();
-    const open: EventLog[] = [];
-    onTestFinished(async () => {
-      for (const log of open) await log.close();
-      await place.remove();
-    });
-    return {
-      ...place,
-      async open(options) {
-        const log = await place.open(options);
-        open.push(log);
-        return log;
-      },
-    };
-  }
-  const openLog = async (options?: { now?: () => number }) => (await makePlace()).open(options);
-
-  describe(name, () => {
-    test('[L1] seq is contiguous from 1 over the log and runSeq over each run, whatever was refused or repeated', async () => {
-      const log = await openLog();
-      expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 0, oldest: 1 });
-      const repeated = started();
-      await Promise.allSettled([
-        append(log, created(), repeated),
-        log.append({
-          actor: 'ci',
-          drafts: [started(), started()],
-          check: () => {
-            throw new Error('no');
-          },
-        }),
-        append(log, created({ runId: 's' }), repeated, started({ runId: 's' })),
-        append(log, created({ projectId: 'q' })),
-      ]);
-      await append(log, started());
-      const records = await readAll(log);
-      expect(seqs(records)).toEqual(upTo(6));
-      expect(records.map(({ projectId, runId, runSeq }) => `${projectId} ${runId} ${runSeq}`)).toEqual([
-        'p r 1',
-        'p r 2',
-        'p s 1',
-        'p s 2',
-        'q r 1',
-        'p r 3',
-      ]);
-      expect(records.map((record) => record.event)).toMatchObject(
-        records.map(({ seq, runSeq, type }) => ({ seq, runSeq, type, actor: 'ci' })),
-      );
-      expect(log.head).toBe(6);
-    });
-
-    test('[L2] a batch that is refused leaves nothing, and takes no other of its turn with it', async () => {
-      const log = await openLog();
-      await append(log, created());
-      const before = await log.run('p', 'r');
-      const refusal = new Error('guarded');
-      const refused = log.append({
+/** The log: appending, reading, trimming. */
+export function describeLog(openLog: OpenLog): void {
+  test('[L1] seq is contiguous from 1 over the log and runSeq over each run, whatever was refused or repeated', async () => {
+    const log = await openLog();
+    expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 0, oldest: 1 });
+    const repeated = started();
+    await Promise.allSettled([
+      append(log, created(), repeated),
+      log.append({
         actor: 'ci',
-        drafts: [
-          draft('stage.started', { stageId: 'a' }),
-          created({ runId: 'new' }),
-          draft('artifact.created', { artifactId: 'f', name: 'n', audience: ['ann'] }),
-          draft('run.completed'),
-        ],
-        check: (_, { type }) => {
-          if (type === 'run.completed') throw refusal;
+        drafts: [started(), started()],
+        check: () => {
+          throw new Error('no');
         },
-      });
-      const [first, error, last] = await Promise.all([
-        append(log, created({ runId: 's' })),
-        refused.catch((reason: unknown) => reason),
-        append(log, started({ runId: 's' })),
-      ]);
-      expect(error).toMatchObject({ code: 'INTERNAL', cause: refusal });
-      expect([...first, ...last]).toMatchObject([{ seq: 2 }, { seq: 3 }]);
-      expect((await readAll(log)).map((record) => record.type)).toEqual(['run.created', 'run.created', 'run.started']);
-      expect((await log.run('p', 'r'))?.run).toEqual(before?.run);
-      expect(await log.run('p', 'new')).toBeUndefined();
-      expect(await readAll(log, { scope: { kind: 'user', userId: 'ann' } })).toEqual([]);
-    });
+      }),
+      append(log, created({ runId: 's' }), repeated, started({ runId: 's' })),
+      append(log, created({ projectId: 'q' })),
+    ]);
+    await append(log, started());
+    const records = await readAll(log);
+    expect(seqs(records)).toEqual(upTo(6));
+    expect(records.map(({ projectId, runId, runSeq }) => `${projectId} ${runId} ${runSeq}`)).toEqual([
+      'p r 1',
+      'p r 2',
+      'p s 1',
+      'p s 2',
+      'q r 1',
+      'p r 3',
+    ]);
+    expect(records.map((record) => record.event)).toMatchObject(
+      records.map(({ seq, runSeq, type }) => ({ seq, runSeq, type, actor: 'ci' })),
+    );
+    expect(log.head).toBe(6);
+  });
 
-    test('[L2] [L3] [L4] [F10] what many publishers log in one turn, some of them refused, is as one by one', async () => {
-      const [together, alone] = [await openLog({ now: () => T0 }), await openLog({ now: () => T0 })];
-      await fc.assert(
-        fc.asyncProperty(arbitraryTurns(), async (turns) => {
-          const begin = together.head;
-          const projects = [`p${begin}`, `q${begin}`];
-          for (const turn of turns) {
-            // Projects of this round only.
-            const batches = turn.map(({ failsAt, drafts }) => ({
-              failsAt,
-              drafts: drafts.map((item) => ({ ...item, projectId: `${item.projectId}${begin}` })),
-            }));
-            const answers = await Promise.all(batches.map((each) => attempt(together, each)));
-            const expected: unknown[] = [];
-            for (const each of batches) expected.push(await attempt(alone, each));
-            expect(answers).toEqual(expected);
+  test('[L2] a batch that is refused leaves nothing, and takes no other of its turn with it', async () => {
+    const log = await openLog();
+    await append(log, created());
+    const before = await log.runs.get('p', 'r');
+    const refusal = new Error('guarded');
+    const refused = log.append({
+      actor: 'ci',
+      drafts: [
+        draft('stage.started', { stageId: 'a' }),
+        created({ runId: 'new' }),
+        draft('artifact.created', { artifactId: 'f', name: 'n', audience: ['ann'] }),
+        draft('run.completed'),
+      ],
+      check: (_, { type }) => {
+        if (type === 'run.completed') throw refusal;
+      },
+    });
+    const [first, error, last] = await Promise.all([
+      append(log, created({ runId: 's' })),
+      refused.catch((reason: unknown) => reason),
+      append(log, started({ runId: 's' })),
+    ]);
+    expect(error).toMatchObject({ code: 'INTERNAL', cause: refusal });
+    expect([...first, ...last]).toMatchObject([{ seq: 2 }, { seq: 3 }]);
+    expect((await readAll(log)).map((record) => record.type)).toEqual(['run.created', 'run.created', 'run.started']);
+    expect((await log.runs.get('p', 'r'))?.run).toEqual(before?.run);
+    expect(await log.runs.get('p', 'new')).toBeUndefined();
+    expect(await readAll(log, { scope: { kind: 'user', userId: 'ann' } })).toEqual([]);
+  });
+
+  test('[L2] [L3] [L4] [F10] what many publishers log in one turn, some of them refused, is as one by one', async () => {
+    const [together, alone] = [await openLog({ now: () => T0 }), await openLog({ now: () => T0 })];
+    await fc.assert(
+      fc.asyncProperty(arbitraryTurns(), async (turns) => {
+        const begin = together.head;
+        const projects = [`p${begin}`, `q${begin}`];
+        for (const turn of turns) {
+          // Projects of this round only.
+          const batches = turn.map(({ failsAt, drafts }) => ({
+            failsAt,
+            drafts: drafts.map((item) => ({ ...item, projectId: `${item.projectId}${begin}` })),
+          }));
+          const answers = await Promise.all(batches.map((each) => attempt(together, each)));
+          const expected: unknown[] = [];
+          for (const each of batches) expected.push(await attempt(alone, each));
+          expect(answers).toEqual(expected);
+        }
+        const all = async (log: EventLog) => ({
+          events: (await readAll(log, { after: begin })).map((record) => record.json),
+          ofAnn: seqs(await readAll(log, { after: begin, scope: { kind: 'user', userId: 'ann' } })),
+          headers: (await log.runs.list({ canRead: (id) => projects.includes(id), limit: 9 })).runs,
+          views: await Promise.all(projects.flatMap((id) => [log.runs.get(id, 'r'), log.runs.get(id, 's')])),
+        });
+        expect(await all(together)).toEqual(await all(alone));
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test('[L2] a check sees the run just before its draft, the drafts before it in the batch included', async () => {
+    const log = await openLog();
+    await append(log, created({ stages: [{ stageId: 'a', name: 'A' }] }));
+    const repeated = draft('stage.completed', { stageId: 'a' });
+    const seen: unknown[] = [];
+    await log.append({
+      actor: 'ci',
+      drafts: [draft('stage.started', { stageId: 'a' }), repeated, repeated, created({ runId: 'new' })],
+      check: (rows, { runId }) => seen.push([runId, rows.header()?.lastRunSeq, rows.stage('a')?.status]),
+    });
+    expect(seen).toEqual([
+      ['r', 1, 'pending'],
+      ['r', 2, 'running'],
+      ['new', undefined, undefined],
+    ]);
+  });
+
+  test('[L3] an eventId is stored once in its project, and the answer has the position of the first', async () => {
+    const log = await openLog();
+    const first = created({ eventId: 'x', name: 'first' });
+    const again = created({ eventId: 'x', name: 'second', runId: 's' });
+    const [one, two] = await Promise.all([append(log, first, again), append(log, again)]);
+    const three = await append(log, started({ runId: 's' }), again);
+    const stored = { eventId: 'x', seq: 1, runSeq: 1 };
+    expect(one).toEqual([
+      { ...stored, isDuplicate: false },
+      { ...stored, isDuplicate: true },
+    ]);
+    expect(two).toEqual([{ ...stored, isDuplicate: true }]);
+    expect(three).toMatchObject([{ seq: 2, runSeq: 1, isDuplicate: false }, stored]);
+    expect(await append(log, { ...again, projectId: 'q' })).toMatchObject([{ seq: 3, isDuplicate: false }]);
+    expect((await log.runs.get('p', 'r'))?.run.name).toBe('first');
+    expect(log.head).toBe(3);
+  });
+
+  test('[L3] an eventId of a batch that was refused is free', async () => {
+    const log = await openLog();
+    const check = () => {
+      throw new Error('no');
+    };
+    const event = created();
+    const [, taken] = await Promise.allSettled([
+      log.append({ actor: 'ci', drafts: [event], check }),
+      append(log, event),
+    ]);
+    expect(taken).toMatchObject({ status: 'fulfilled', value: [{ seq: 1, isDuplicate: false }] });
+  });
+
+  test('[L4] batches of one turn commit together, in order, and listeners hear of them before the publishers', async () => {
+    const log = await openLog();
+    const heard: string[] = [];
+    log.subscribe((records) => heard.push(`commit ${seqs(records)} at ${log.head}`));
+    const stop = log.subscribe(() => heard.push('stopped'));
+    stop();
+    await Promise.all(
+      ['a', 'b', 'c'].map(async (publisher) => {
+        const receipts = await append(log, started(), started());
+        heard.push(`${publisher} ${seqs(receipts)}`);
+      }),
+    );
+    expect(heard).toEqual(['commit 1,2,3,4,5,6 at 6', 'a 1,2', 'b 3,4', 'c 5,6']);
+    await append(log, started());
+    expect(heard.at(-1)).toBe('commit 7 at 7');
+  });
+
+  test('[L4] a batch with nothing new rings no bell', async () => {
+    const log = await openLog();
+    const event = created();
+    await append(log, event);
+    let commits = 0;
+    log.subscribe(() => commits++);
+    await append(log, event);
+    expect(commits).toBe(0);
+  });
+
+  test('[L5] a page holds every match between after and scannedTo, in order, whatever the scope and the types', async () => {
+    const log = await openLog();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(arbitraryDraft(), { minLength: 1, maxLength: 30 }),
+        fc.nat(3),
+        fc.array(one('run.created', 'run.started', 'stage.progress', 'approval.granted')),
+        fc.integer({ min: 1, max: 7 }),
+        async (drafts, kind, types, limit) => {
+          // Projects and users of this round only, so that the log of the rounds before is noise to it.
+          const round = log.head;
+          const mine = drafts.map((item) => ({
+            ...item,
+            projectId: `${item.projectId}${round}`,
+            audience: item.audience?.map((user) => `${user}${round}`),
+          }));
+          const heard: StoredEvent[] = [];
+          const stop = log.subscribe((records) => heard.push(...records));
+          await append(log, ...mine);
+          stop();
+          const project = { projectId: `p${round}` };
+          const scopes: Scope[] = [
+            { kind: 'all' },
+            { kind: 'project', ...project },
+            { kind: 'run', ...project, runId: 'r' },
+            { kind: 'user', userId: `ann${round}` },
+          ];
+          const scope = scopes[kind] as Scope;
+          const wanted = types.length > 0 ? new Set<string>(types) : undefined;
+          const matches = heard.filter(
+            (record) =>
+              (wanted?.has(record.type) ?? true) &&
+              (scope.kind === 'all' ||
+                (scope.kind === 'user' && record.users?.includes(scope.userId)) ||
+                (scope.kind === 'project' && record.projectId === scope.projectId) ||
+                (scope.kind === 'run' && record.projectId === scope.projectId && record.runId === scope.runId)),
+          );
+          let after = round;
+          while (after < log.head) {
+            const page = await log.read({ scope, types: wanted, limit, after });
+            const expected = matches.filter(({ seq }) => seq > after && seq <= page.scannedTo);
+            expect(page.records.length).toBeLessThanOrEqual(limit);
+            expect(page.records.map(({ json }) => json)).toEqual(expected.map(({ json }) => json));
+            expect(page.records.map(({ event }) => event)).toEqual(expected.map(({ event }) => event));
+            expect(page.scannedTo).toBeGreaterThan(after);
+            after = page.scannedTo;
           }
-          const all = async (log: EventLog) => ({
-            events: (await readAll(log, { after: begin })).map((record) => record.json),
-            ofAnn: seqs(await readAll(log, { after: begin, scope: { kind: 'user', userId: 'ann' } })),
-            headers: (await log.runs({ canRead: (id) => projects.includes(id), limit: 9 })).runs,
-            views: await Promise.all(projects.flatMap((id) => [log.run(id, 'r'), log.run(id, 's')])),
-          });
-          expect(await all(together)).toEqual(await all(alone));
-        }),
-        { numRuns: 30 },
-      );
-    });
+          expect(after).toBe(log.head);
+          expect(await log.read({ scope, after: after + 5, limit })).toEqual({ records: [], scannedTo: after + 5 });
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
 
-    test('[L2] a check sees the run just before its draft, the drafts before it in the batch included', async () => {
-      const log = await openLog();
-      await append(log, created({ stages: [{ stageId: 'a', name: 'A' }] }));
-      const repeated = draft('stage.completed', { stageId: 'a' });
-      const seen: unknown[] = [];
-      await log.append({
-        actor: 'ci',
-        drafts: [draft('stage.started', { stageId: 'a' }), repeated, repeated, created({ runId: 'new' })],
-        check: (rows, { runId }) => seen.push([runId, rows.header()?.lastRunSeq, rows.stage('a')?.status]),
-      });
-      expect(seen).toEqual([
-        ['r', 1, 'pending'],
-        ['r', 2, 'running'],
-        ['new', undefined, undefined],
-      ]);
-    });
+  test('[L7] two logs have different epochs and secrets', async () => {
+    const [a, b] = [await openLog(), await openLog()];
+    expect(a.epoch).not.toBe(b.epoch);
+    expect(a.epoch).toMatch(/^\S{8,}$/);
+    expect(a.secret).not.toBe(b.secret);
+    expect(a.secret).toMatch(/^\S{32,}$/);
+  });
 
-    test('[L3] an eventId is stored once in its project, and the answer has the position of the first', async () => {
-      const log = await openLog();
-      const first = created({ eventId: 'x', name: 'first' });
-      const again = created({ eventId: 'x', name: 'second', runId: 's' });
-      const [one, two] = await Promise.all([append(log, first, again), append(log, again)]);
-      const three = await append(log, started({ runId: 's' }), again);
-      const stored = { eventId: 'x', seq: 1, runSeq: 1 };
-      expect(one).toEqual([
-        { ...stored, isDuplicate: false },
-        { ...stored, isDuplicate: true },
-      ]);
-      expect(two).toEqual([{ ...stored, isDuplicate: true }]);
-      expect(three).toMatchObject([{ seq: 2, runSeq: 1, isDuplicate: false }, stored]);
-      expect(await append(log, { ...again, projectId: 'q' })).toMatchObject([{ seq: 3, isDuplicate: false }]);
-      expect((await log.run('p', 'r'))?.run.name).toBe('first');
-      expect(log.head).toBe(3);
-    });
+  test('[L8] trimming removes a prefix by recordedAt, never the newest event, and leaves views and counters', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    const first = created({ createdBy: 'ann' });
+    await append(log, first, draft('stage.started', { stageId: 'a' }));
+    now = T0 + 1_000;
+    await append(log, started(), created({ runId: 's' }));
+    const [run, other] = [await log.runs.get('p', 'r'), await log.runs.get('p', 's')];
 
-    test('[L3] an eventId of a batch that was refused is free', async () => {
-      const log = await openLog();
-      const check = () => {
-        throw new Error('no');
-      };
-      const event = created();
-      const [, taken] = await Promise.allSettled([
-        log.append({ actor: 'ci', drafts: [event], check }),
-        append(log, event),
-      ]);
-      expect(taken).toMatchObject({ status: 'fulfilled', value: [{ seq: 1, isDuplicate: false }] });
-    });
+    expect(await log.trim(T0)).toEqual({ removed: 0 });
+    expect(await log.trim(T0 + 1)).toEqual({ removed: 2 });
+    expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 4, oldest: 3 });
+    expect(seqs(await readAll(log))).toEqual([3, 4]);
+    expect(seqs(await readAll(log, { scope: { kind: 'user', userId: 'ann' } }))).toEqual([3]);
 
-    test('[L4] batches of one turn commit together, in order, and listeners hear of them before the publishers', async () => {
-      const log = await openLog();
-      const heard: string[] = [];
-      log.subscribe((records) => heard.push(`commit ${seqs(records)} at ${log.head}`));
-      const stop = log.subscribe(() => heard.push('stopped'));
-      stop();
-      await Promise.all(
-        ['a', 'b', 'c'].map(async (publisher) => {
-          const receipts = await append(log, started(), started());
-          heard.push(`${publisher} ${seqs(receipts)}`);
-        }),
-      );
-      expect(heard).toEqual(['commit 1,2,3,4,5,6 at 6', 'a 1,2', 'b 3,4', 'c 5,6']);
+    expect(await log.trim(T0 + 10_000)).toEqual({ removed: 1 });
+    expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 4, oldest: 4 });
+    expect(await log.runs.get('p', 'r')).toEqual(run);
+    expect(await log.runs.get('p', 's')).toEqual(other);
+    expect(await append(log, first)).toMatchObject([{ seq: 5, runSeq: 4, isDuplicate: false }]);
+  });
+
+  test('[L9] recordedAt never goes back, even when the clock does', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    for (const at of [5_000, 1_000, -90_000, 6_000]) {
+      now = T0 + at;
+      await append(log, started(), started());
+    }
+    const times = (await readAll(log)).map((record) => (record.event as RunEvent).recordedAt);
+    expect(times).toEqual([5, 5, 5, 5, 5, 5, 6, 6].map(instant));
+  });
+
+  test('[L14] an event is kept for its audience, its approvers and who created its run, as they were then', async () => {
+    const log = await openLog();
+    const heard: StoredEvent[] = [];
+    log.subscribe((records) => heard.push(...records));
+    await append(log, started());
+    await append(log, created({ createdBy: 'ann' }), started({ audience: ['bob', 'ann', 'bob'] }));
+    await append(log, draft('governance.required', { approvalId: 'x', title: 't', approvers: ['carl'] }));
+    await append(log, created({ createdBy: 'dora', timestamp: instant(1) }), started());
+    await append(log, started({ runId: 's', audience: [] }));
+    const of = async (userId: string) => seqs(await readAll(log, { scope: { kind: 'user', userId } }));
+    expect(await of('ann')).toEqual([2, 3, 4]);
+    expect(await of('bob')).toEqual([3]);
+    expect(await of('carl')).toEqual([4]);
+    expect(await of('dora')).toEqual([5, 6]);
+    expect(await of('nobody')).toEqual([]);
+    const users = heard.map((record) => [...(record.users ?? [])].sort());
+    expect(users).toEqual([[], ['ann'], ['ann', 'bob'], ['ann', 'carl'], ['dora'], ['dora'], []]);
+  });
+
+  test('[L16] what was accepted before close is logged, and after it every call is UNAVAILABLE', async () => {
+    const log = await openLog();
+    const reading = log.read({ scope: { kind: 'all' }, after: 0, limit: 1 }).catch((error: unknown) => error);
+    const accepted = upTo(3).map(() => append(log, ...upTo(600).map(() => started())));
+    await log.close();
+    await log.close();
+    expect((await Promise.all(accepted)).map((receipts) => receipts.length)).toEqual([600, 600, 600]);
+    expect(await reading).toSatisfy((answer) => 'records' in answer || answer.code === 'UNAVAILABLE');
+    const calls = {
+      append: () => append(log, started()),
+      read: () => log.read({ scope: { kind: 'all' }, after: 0, limit: 1 }),
+      projectsOf: () => log.runs.projectsOf('r'),
+      run: () => log.runs.get('p', 'r'),
+      runs: () => log.runs.list({ canRead: () => true, limit: 1 }),
+      runsChangedSince: () => log.runs.changedSince({ after: 0, limit: 1 }),
+      trim: () => log.trim(0),
+      verify: () => log.integrity.verify(),
+      checkpoint: () => log.integrity.checkpoint(),
+      erase: () => eraseAt(log, 1),
+      search: () => log.search.find({ projects: 'all', limit: 1 }),
+      searchText: () => log.search.find({ projects: 'all', text: 'x', limit: 1 }),
+      positionBefore: () => log.positionBeforeTime(0),
+      write: () => log.access.write([]),
+      list: () => log.access.list({ projects: 'all', limit: 1 }),
+    };
+    for (const [name, call] of Object.entries(calls)) {
+      await expect(call(), name).rejects.toMatchObject({ name: 'RunwireError', code: 'UNAVAILABLE' });
+    }
+  });
+
+  test('[L19] immediates and timers have their turn during long reads and a long trim', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    for (let batch = 0; batch < 50; batch++) {
+      await append(log, ...upTo(1_000).map(() => draft('stage.started', { stageId: 'a', audience: ['ann'] })));
+    }
+    now += 1_000;
+    await append(log, started());
+    const nothing = { types: new Set(['run.failed']) };
+    const alone = await turnsDuring(readAll(log, nothing));
+    expect(alone.immediates).toBeGreaterThan(3);
+    const reading = await turnsDuring(Promise.all([1, 2, 3, 4].map(() => readAll(log, nothing))));
+    expect(reading.immediates).toBeGreaterThan(3);
+    expect(reading.timers).toBeGreaterThan(1);
+    const trimming = await turnsDuring(log.trim(now));
+    expect(trimming.immediates).toBeGreaterThan(20);
+    expect(trimming.timers).toBeGreaterThan(1);
+    expect(log.oldest).toBe(50_001);
+  });
+
+  test('[R1] positionBefore is the last position that was recorded before an instant', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    expect(await log.positionBeforeTime(T0)).toBe(0);
+    for (const at of [0, 0, 5, 5, 9]) {
+      now = T0 + at;
       await append(log, started());
-      expect(heard.at(-1)).toBe('commit 7 at 7');
-    });
-
-    test('[L4] a batch with nothing new rings no bell', async () => {
-      const log = await openLog();
-      const event = created();
-      await append(log, event);
-      let commits = 0;
-      log.subscribe(() => commits++);
-      await append(log, event);
-      expect(commits).toBe(0);
-    });
-
-    test('[L5] a page holds every match between after and scannedTo, in order, whatever the scope and the types', async () => {
-      const log = await openLog();
-      await fc.assert(
-        fc.asyncProperty(
-          fc.array(arbitraryDraft(), { minLength: 1, maxLength: 30 }),
-          fc.nat(3),
-          fc.array(one('run.created', 'run.started', 'stage.progress', 'approval.granted')),
-          fc.integer({ min: 1, max: 7 }),
-          async (drafts, kind, types, limit) => {
-            // Projects and users of this round only, so that the log of the rounds before is noise to it.
-            const round = log.head;
-            const mine = drafts.map((item) => ({
-              ...item,
-              projectId: `${item.projectId}${round}`,
-              audience: item.audience?.map((user) => `${user}${round}`),
-            }));
-            const heard: StoredEvent[] = [];
-            const stop = log.subscribe((records) => heard.push(...records));
-            await append(log, ...mine);
-            stop();
-            const project = { projectId: `p${round}` };
-            const scopes: Scope[] = [
-              { kind: 'all' },
-              { kind: 'project', ...project },
-              { kind: 'run', ...project, runId: 'r' },
-              { kind: 'user', userId: `ann${round}` },
-            ];
-            const scope = scopes[kind] as Scope;
-            const wanted = types.length > 0 ? new Set<string>(types) : undefined;
-            const matches = heard.filter(
-              (record) =>
-                (wanted?.has(record.type) ?? true) &&
-                (scope.kind === 'all' ||
-                  (scope.kind === 'user' && record.users?.includes(scope.userId)) ||
-                  (scope.kind === 'project' && record.projectId === scope.projectId) ||
-                  (scope.kind === 'run' && record.projectId === scope.projectId && record.runId === scope.runId)),
-            );
-            let after = round;
-            while (after < log.head) {
-              const page = await log.read({ scope, types: wanted, limit, after });
-              const expected = matches.filter(({ seq }) => seq > after && seq <= page.scannedTo);
-              expect(page.records.length).toBeLessThanOrEqual(limit);
-              expect(page.records.map(({ json }) => json)).toEqual(expected.map(({ json }) => json));
-              expect(page.records.map(({ event }) => event)).toEqual(expected.map(({ event }) => event));
-              expect(page.scannedTo).toBeGreaterThan(after);
-              after = page.scannedTo;
-            }
-            expect(after).toBe(log.head);
-            expect(await log.read({ scope, after: after + 5, limit })).toEqual({ records: [], scannedTo: after + 5 });
-          },
-        ),
-        { numRuns: 60 },
-      );
-    });
-
-    test('[L7] two logs have different epochs and secrets', async () => {
-      const [a, b] = [await openLog(), await openLog()];
-      expect(a.epoch).not.toBe(b.epoch);
-      expect(a.epoch).toMatch(/^\S{8,}$/);
-      expect(a.secret).not.toBe(b.secret);
-      expect(a.secret).toMatch(/^\S{32,}$/);
-    });
-
-    test('[L8] trimming removes a prefix by recordedAt, never the newest event, and leaves views and counters', async () => {
-      let now = T0;
-      const log = await openLog({ now: () => now });
-      const first = created({ createdBy: 'ann' });
-      await append(log, first, draft('stage.started', { stageId: 'a' }));
-      now = T0 + 1_000;
-      await append(log, started(), created({ runId: 's' }));
-      const [run, other] = [await log.run('p', 'r'), await log.run('p', 's')];
-
-      expect(await log.trim(T0)).toEqual({ removed: 0 });
-      expect(await log.trim(T0 + 1)).toEqual({ removed: 2 });
-      expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 4, oldest: 3 });
-      expect(seqs(await readAll(log))).toEqual([3, 4]);
-      expect(seqs(await readAll(log, { scope: { kind: 'user', userId: 'ann' } }))).toEqual([3]);
-
-      expect(await log.trim(T0 + 10_000)).toEqual({ removed: 1 });
-      expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 4, oldest: 4 });
-      expect(await log.run('p', 'r')).toEqual(run);
-      expect(await log.run('p', 's')).toEqual(other);
-      expect(await append(log, first)).toMatchObject([{ seq: 5, runSeq: 4, isDuplicate: false }]);
-    });
-
-    test('[L9] recordedAt never goes back, even when the clock does', async () => {
-      let now = T0;
-      const log = await openLog({ now: () => now });
-      for (const at of [5_000, 1_000, -90_000, 6_000]) {
-        now = T0 + at;
-        await append(log, started(), started());
-      }
-      const times = (await readAll(log)).map((record) => (record.event as RunEvent).recordedAt);
-      expect(times).toEqual([5, 5, 5, 5, 5, 5, 6, 6].map(instant));
-    });
-
-    test('[L14] an event is kept for its audience, its approvers and who created its run, as they were then', async () => {
-      const log = await openLog();
-      const heard: StoredEvent[] = [];
-      log.subscribe((records) => heard.push(...records));
-      await append(log, started());
-      await append(log, created({ createdBy: 'ann' }), started({ audience: ['bob', 'ann', 'bob'] }));
-      await append(log, draft('governance.required', { approvalId: 'x', title: 't', approvers: ['carl'] }));
-      await append(log, created({ createdBy: 'dora', timestamp: instant(1) }), started());
-      await append(log, started({ runId: 's', audience: [] }));
-      const of = async (userId: string) => seqs(await readAll(log, { scope: { kind: 'user', userId } }));
-      expect(await of('ann')).toEqual([2, 3, 4]);
-      expect(await of('bob')).toEqual([3]);
-      expect(await of('carl')).toEqual([4]);
-      expect(await of('dora')).toEqual([5, 6]);
-      expect(await of('nobody')).toEqual([]);
-      const users = heard.map((record) => [...(record.users ?? [])].sort());
-      expect(users).toEqual([[], ['ann'], ['ann', 'bob'], ['ann', 'carl'], ['dora'], ['dora'], []]);
-    });
-
-    test('[L16] what was accepted before close is logged, and after it every call is UNAVAILABLE', async () => {
-      const log = await openLog();
-      const reading = log.read({ scope: { kind: 'all' }, after: 0, limit: 1 }).catch((error: unknown) => error);
-      const accepted = upTo(3).map(() => append(log, ...upTo(600).map(() => started())));
-      await log.close();
-      await log.close();
-      expect((await Promise.all(accepted)).map((receipts) => receipts.length)).toEqual([600, 600, 600]);
-      expect(await reading).toSatisfy((answer) => 'records' in answer || answer.code === 'UNAVAILABLE');
-      const calls = {
-        append: () => append(log, started()),
-        read: () => log.read({ scope: { kind: 'all' }, after: 0, limit: 1 }),
-        projectsOf: () => log.projectsOf('r'),
-        run: () => log.run('p', 'r'),
-        runs: () => log.runs({ canRead: () => true, limit: 1 }),
-        runsChangedSince: () => log.runsChangedSince({ after: 0, limit: 1 }),
-        trim: () => log.trim(0),
-        verify: () => log.verify(),
-        checkpoint: () => log.checkpoint(),
-        erase: () => eraseAt(log, 1),
-        search: () => log.search({ projects: 'all', limit: 1 }),
-        searchText: () => log.search({ projects: 'all', text: 'x', limit: 1 }),
-        positionBefore: () => log.positionBefore(0),
-        write: () => log.access.write([]),
-        list: () => log.access.list({ projects: 'all', limit: 1 }),
-      };
-      for (const [name, call] of Object.entries(calls)) {
-        await expect(call(), name).rejects.toMatchObject({ name: 'RunwireError', code: 'UNAVAILABLE' });
-      }
-    });
-
-    test('[L19] immediates and timers have their turn during long reads and a long trim', async () => {
-      let now = T0;
-      const log = await openLog({ now: () => now });
-      for (let batch = 0; batch < 50; batch++) {
-        await append(log, ...upTo(1_000).map(() => draft('stage.started', { stageId: 'a', audience: ['ann'] })));
-      }
-      now += 1_000;
-      await append(log, started());
-      const nothing = { types: new Set(['run.failed']) };
-      const alone = await turnsDuring(readAll(log, nothing));
-      expect(alone.immediates).toBeGreaterThan(3);
-      const reading = await turnsDuring(Promise.all([1, 2, 3, 4].map(() => readAll(log, nothing))));
-      expect(reading.immediates).toBeGreaterThan(3);
-      expect(reading.timers).toBeGreaterThan(1);
-      const trimming = await turnsDuring(log.trim(now));
-      expect(trimming.immediates).toBeGreaterThan(20);
-      expect(trimming.timers).toBeGreaterThan(1);
-      expect(log.oldest).toBe(50_001);
-    });
-
-    test('[A10] revocations are kept once each, the later and the better known, and forgotten when all is expired', async () => {
-      const { revocations } = await openLog();
-      expect(await revocations.all()).toEqual([]);
-      await revocations.put({ kind: 'jti', id: 'a', atMs: 10 });
-      await revocations.put({ kind: 'sub', id: 'a', atMs: 20 });
-      await revocations.put({ kind: 'jti', id: 'b', atMs: 30, untilMs: 40 });
-      expect(byId(await revocations.all())).toEqual([
-        { kind: 'jti', id: 'a', atMs: 10 },
-        { kind: 'jti', id: 'b', atMs: 30, untilMs: 40 },
-        { kind: 'sub', id: 'a', atMs: 20 },
-      ]);
-      await revocations.put({ kind: 'sub', id: 'a', atMs: 15 });
-      await revocations.put({ kind: 'jti', id: 'a', atMs: 12, untilMs: 50 });
-      await revocations.put({ kind: 'jti', id: 'b', atMs: 30 });
-      const all = [
-        { kind: 'jti', id: 'a', atMs: 12, untilMs: 50 },
-        { kind: 'jti', id: 'b', atMs: 30, untilMs: 40 },
-        { kind: 'sub', id: 'a', atMs: 20 },
-      ];
-      expect(byId(await revocations.all())).toEqual(all);
-      await revocations.forget(40);
-      expect(byId(await revocations.all())).toEqual(all);
-      await revocations.forget(41);
-      expect(byId(await revocations.all())).toEqual([all[0], all[2]]);
-    });
-
-    test('[A10] any number of revocations comes back, whatever the ids', async () => {
-      const { revocations } = await openLog();
-      const ids = [...upTo(2_500).map((n) => `id ${n}`), "'; --", 'é', '😀'];
-      await Promise.all(ids.map((id, atMs) => revocations.put({ kind: 'jti', id, atMs })));
-      await revocations.put({ kind: 'sub', id: 'id 1', atMs: 1 });
-      const all = await revocations.all();
-      expect(all).toHaveLength(ids.length + 1);
-      expect(new Map(all.filter(({ kind }) => kind === 'jti').map(({ id, atMs }) => [id, atMs]))).toEqual(
-        new Map(ids.map((id, atMs) => [id, atMs])),
-      );
-    });
-
-    describeViews(openLog);
-    describeRecord(openLog);
-    describeSearch(openLog);
-    describeAccess(openLog);
-    if (isPersistent) describePersistence(makePlace);
+    }
+    const ask = (at: number) => log.positionBeforeTime(T0 + at);
+    expect(await Promise.all([-1, 0, 1, 5, 6, 9, 10].map(ask))).toEqual([0, 0, 2, 2, 4, 4, 5]);
+    await log.trim(T0 + 5);
+    expect(await Promise.all([-1, 1, 5, 6].map(ask))).toEqual([2, 2, 2, 4]);
   });
 }

@@ -10,6 +10,7 @@ import {
   byId,
   created,
   eraseAt,
+  fillForSearch,
   folded,
   instant,
   matching,
@@ -20,7 +21,6 @@ import {
   started,
   T0,
 } from './kit.ts';
-import { fillForSearch } from './search.ts';
 
 /** What holds across a restart. */
 export function describePersistence(makePlace: () => Promise<Place>): void {
@@ -97,7 +97,7 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
       const log = await place.open();
       await append(log, ...drafts.slice(index, index + 40));
       const records = await readAll(log, { scope: { kind: 'run', projectId: 'p', runId: 'r' } });
-      expect((await log.run('p', 'r'))?.run).toEqual(folded(records));
+      expect((await log.runs.get('p', 'r'))?.run).toEqual(folded(records));
       await log.close();
     }
   });
@@ -109,16 +109,16 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
       let now = T0 + round * 1_000;
       const log = await place.open({ now: () => now });
       await append(log, created(), started(), started());
-      checkpoints.push((await log.checkpoint()).checkpoint);
+      checkpoints.push((await log.integrity.checkpoint()).checkpoint);
       await eraseAt(log, log.head - 1);
       now += 500;
       if (round === 2) await log.trim(T0 + 1_500);
-      expect(await log.verify({ checkpoints })).toMatchObject({ ok: true, to: log.head });
+      expect(await log.integrity.verify({ checkpoints })).toMatchObject({ ok: true, to: log.head });
       await log.close();
     }
     const log = await place.open();
-    expect(await log.verify({ checkpoints })).toMatchObject({ ok: true, from: 7, to: 12, erased: 2 });
-    expect(await log.checkpoint()).toEqual({ checkpoint: checkpoints[3], isNew: false });
+    expect(await log.integrity.verify({ checkpoints })).toMatchObject({ ok: true, from: 7, to: 12, erased: 2 });
+    expect(await log.integrity.checkpoint()).toEqual({ checkpoint: checkpoints[3], isNew: false });
   });
 
   test('[R5] the index is whole after a restart, wherever it was', async () => {

@@ -4,9 +4,7 @@ import { foldEvent, type RunEvent } from '../../../shared/events.ts';
 import type { RunView } from '../../../shared/run.ts';
 import { runMatcher } from '../../../shared/run-filter.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
-import type { StoredApproval } from '../contract/approvals.ts';
 import type { RunQuery } from '../contract/runs.ts';
-import type { EventLog } from '../contract/store.ts';
 import {
   append,
   arbitraryDraft,
@@ -22,12 +20,12 @@ import {
 } from './kit.ts';
 
 /** Runs, stages, artifacts and approvals, as the log keeps and lists them. */
-export function describeViews(openLog: OpenLog): void {
+export function describeRuns(openLog: OpenLog): void {
   test('[L10] a run that is read while events arrive has all of them up to its position', async () => {
     const log = await openLog();
     const readings: Promise<unknown>[] = [];
     log.subscribe((records) => {
-      const reading = log.run('p', 'r').then((found) => {
+      const reading = log.runs.get('p', 'r').then((found) => {
         expect(found?.position).toBeGreaterThanOrEqual(records.at(-1)?.seq as number);
         expect(found?.run).toMatchObject({ lastSeq: found?.position, counts: { stages: found?.position } });
       });
@@ -50,13 +48,13 @@ export function describeViews(openLog: OpenLog): void {
           for (const batch of batches) await append(log, ...batch.map((item) => ({ ...item, projectId })));
           for (const runId of ['r', 's']) {
             const expected = folded(await readAll(log, { scope: { kind: 'run', projectId, runId }, after }));
-            const found = await log.run(projectId, runId);
+            const found = await log.runs.get(projectId, runId);
             expect(found?.run).toEqual(expected);
             if (found) expect(found.position).toBe(log.head);
           }
-          const { runs } = await log.runs({ canRead: () => true, projectId, limit: 9 });
+          const { runs } = await log.runs.list({ canRead: () => true, projectId, limit: 9 });
           for (const header of runs) {
-            const found = await log.run(projectId, header.runId);
+            const found = await log.runs.get(projectId, header.runId);
             const { stages, artifacts, approvals, ...rest } = found?.run ?? ({} as RunView);
             expect(header).toEqual(rest);
           }
@@ -76,7 +74,7 @@ export function describeViews(openLog: OpenLog): void {
       draft('stage.started', { stageId: 'a', ...at }),
       draft('stage.completed', { stageId: 'a', ...at }),
     );
-    expect((await log.run('p', 'r'))?.run).toEqual(folded(await readAll(log)));
+    expect((await log.runs.get('p', 'r'))?.run).toEqual(folded(await readAll(log)));
   });
 
   test('[L11] the view of a big run and its position are of one moment, while events arrive', async () => {
@@ -102,7 +100,7 @@ export function describeViews(openLog: OpenLog): void {
     const views: { run: RunView; position: number; headBefore: number }[] = [];
     for (let round = 0; round < 8; round++) {
       const headBefore = log.head;
-      const found = await log.run('p', 'r');
+      const found = await log.runs.get('p', 'r');
       if (found) views.push({ ...found, headBefore });
     }
     isDone = true;
@@ -150,7 +148,7 @@ export function describeViews(openLog: OpenLog): void {
       }
     }
     const views = await Promise.all(
-      runs.map(async ({ projectId, runId }) => (await log.run(projectId, runId))?.run as RunView),
+      runs.map(async ({ projectId, runId }) => (await log.runs.get(projectId, runId))?.run as RunView),
     );
 
     await fc.assert(
@@ -177,7 +175,7 @@ export function describeViews(openLog: OpenLog): void {
         const times: string[] = [];
         let after: RunQuery['after'];
         do {
-          const page = await log.runs({
+          const page = await log.runs.list({
             ...filters,
             canRead: (id) => readable.includes(id),
             hasPending: approver === undefined ? undefined : (item) => item.approvers?.includes(approver) ?? false,
@@ -200,10 +198,10 @@ export function describeViews(openLog: OpenLog): void {
     const log = await openLog();
     for (const index of upTo(4)) await append(log, created({ runId: `r${index}`, timestamp: instant(1) }));
     const query = { canRead: () => true, limit: 2 };
-    const first = await log.runs(query);
+    const first = await log.runs.list(query);
     await append(log, created({ runId: 'newer', timestamp: instant(1) }), created({ runId: 'old' }));
-    const second = await log.runs({ ...query, after: first.next });
-    const third = await log.runs({ ...query, after: second.next });
+    const second = await log.runs.list({ ...query, after: first.next });
+    const third = await log.runs.list({ ...query, after: second.next });
     const ids = [first, second, third].flatMap((page) => page.runs.map((run) => run.runId));
     expect(ids).toEqual(['r4', 'r3', 'r2', 'r1', 'old']);
     expect(first.position).toBe(4);
@@ -212,111 +210,13 @@ export function describeViews(openLog: OpenLog): void {
   test('[L12] the projects of a run id are known', async () => {
     const log = await openLog();
     await append(log, created(), created({ projectId: 'q' }), created({ projectId: 'z', runId: 's' }));
-    expect((await log.projectsOf('r')).sort()).toEqual(['p', 'q']);
-    expect(await log.projectsOf('unknown')).toEqual([]);
-    expect(await log.projectsOf('r', ['q', 'x', 'p'])).toEqual(['q', 'p']);
-    expect(await log.projectsOf('r', ['q'])).toEqual(['q']);
-    expect(await log.projectsOf('r', [])).toEqual([]);
-    expect(await log.projectsOf('unknown', ['p'])).toEqual([]);
-    expect(await log.run('z', 'r')).toBeUndefined();
-  });
-
-  test('[L21] approvals are listed newest request first, page by page, each once, by status and by who may read', async () => {
-    const log = await openLog();
-    const statuses = ['pending', 'granted', 'denied', 'expired'] as const;
-    for (const index of upTo(40)) {
-      const run = { projectId: 'pqz'[index % 3] as string, runId: `run${index % 7}` };
-      const approvalId = `a${index}`;
-      await append(log, draft('governance.required', { ...run, approvalId, title: 't', requiredApprovals: 2 }));
-      const decision = { ...run, approvalId, decidedBy: 'ann', reason: 'no' };
-      if (index % 4 === 1)
-        for (const decidedBy of ['ann', 'bob'])
-          await append(log, draft('approval.granted', { ...run, approvalId, decidedBy }));
-      if (index % 4 === 2) await append(log, draft('approval.denied', decision));
-      if (index % 4 === 3) await append(log, draft('approval.denied', { ...decision, expired: true }));
-    }
-    await append(log, draft('run.completed', { projectId: 'p', runId: 'run3' }));
-    const everything: StoredApproval[] = [];
-    for (const projectId of ['p', 'q', 'z']) {
-      for (const index of upTo(7)) {
-        const { run } = (await log.run(projectId, `run${index - 1}`)) ?? {};
-        const kept = run?.approvals.map((approval) => {
-          return { projectId, runId: run.runId, isRunOver: run.status === 'completed', approval };
-        });
-        everything.push(...(kept ?? []));
-      }
-    }
-    everything.sort((a, b) => b.approval.order.seq - a.approval.order.seq);
-    expect(everything.length).toBe(40);
-
-    const query = fc.record({
-      status: fc.option(fc.subarray([...statuses]), { nil: undefined }),
-      readable: fc.subarray(['p', 'q', 'z']),
-      limit: fc.integer({ min: 1, max: 12 }),
-    });
-    await fc.assert(
-      fc.asyncProperty(query, async ({ status, readable, limit }) => {
-        const expected = everything.filter(
-          (kept) => readable.includes(kept.projectId) && (status?.includes(kept.approval.status) ?? true),
-        );
-        const found: StoredApproval[] = [];
-        let after: number | undefined;
-        do {
-          const page = await log.approvals({ canRead: (id) => readable.includes(id), status, limit, after });
-          expect(page.approvals.length).toBeLessThanOrEqual(limit);
-          found.push(...page.approvals);
-          after = page.next;
-          // What says that there is more is right.
-          expect(after !== undefined).toBe(found.length < expected.length);
-        } while (after !== undefined);
-        expect(found).toEqual(expected);
-      }),
-    );
-    const { projectId, runId, approval } = everything[0] as StoredApproval;
-    expect(await log.approval(projectId, runId, approval.approvalId)).toEqual(approval);
-    expect(await log.approval(projectId, runId, 'unknown')).toBeUndefined();
-    expect(await log.approval(projectId, 'unknown', approval.approvalId)).toBeUndefined();
-  });
-
-  test('[L21] an approval that is asked for between two pages neither repeats nor hides an older one', async () => {
-    const log = await openLog();
-    const request = (approvalId: string) => append(log, draft('governance.required', { approvalId, title: 't' }));
-    for (const id of ['a', 'b', 'c', 'd']) await request(id);
-    const query = { canRead: () => true, limit: 2 };
-    const first = await log.approvals(query);
-    await request('e');
-    const second = await log.approvals({ ...query, after: first.next });
-    expect([first, second].map((page) => page.approvals.map(({ approval }) => approval.approvalId))).toEqual([
-      ['d', 'c'],
-      ['b', 'a'],
-    ]);
-    expect(second.next).toBeUndefined();
-  });
-
-  test('[L22] pending approvals are found by their run, and by when they expire, the soonest first', async () => {
-    const log = await openLog();
-    const expiries = { a: instant(30), b: undefined, c: instant(10), d: instant(20), e: instant(5) };
-    for (const [approvalId, expiresAt] of Object.entries(expiries)) {
-      const runId = approvalId < 'c' ? 'r' : 's';
-      const more = expiresAt === undefined ? {} : { expiresAt };
-      await append(log, draft('governance.required', { runId, approvalId, title: 't', ...more }));
-    }
-    await append(log, draft('approval.granted', { runId: 's', approvalId: 'e', decidedBy: 'ann' }));
-    await append(log, draft('run.failed', { runId: 's', error: { message: 'x' } }));
-    const found = async (...query: Parameters<EventLog['pendingApprovals']>) =>
-      (await log.pendingApprovals(...query)).map(({ isRunOver, approval }) => [approval.approvalId, isRunOver]);
-    expect(await found('expiring', 9)).toEqual([
-      ['c', true],
-      ['d', true],
-      ['a', false],
-    ]);
-    expect(await found('expiring', 1)).toEqual([['c', true]]);
-    expect((await found({ projectId: 'p', runId: 'r' }, 9)).sort()).toEqual([
-      ['a', false],
-      ['b', false],
-    ]);
-    expect(await found({ projectId: 'p', runId: 'r' }, 1)).toHaveLength(1);
-    expect(await found({ projectId: 'q', runId: 'r' }, 9)).toEqual([]);
+    expect((await log.runs.projectsOf('r')).sort()).toEqual(['p', 'q']);
+    expect(await log.runs.projectsOf('unknown')).toEqual([]);
+    expect(await log.runs.projectsOf('r', ['q', 'x', 'p'])).toEqual(['q', 'p']);
+    expect(await log.runs.projectsOf('r', ['q'])).toEqual(['q']);
+    expect(await log.runs.projectsOf('r', [])).toEqual([]);
+    expect(await log.runs.projectsOf('unknown', ['p'])).toEqual([]);
+    expect(await log.runs.get('z', 'r')).toBeUndefined();
   });
 
   test('[L13] who asks again and again for changed runs has the last state of each, in the order of change', async () => {
@@ -334,7 +234,7 @@ export function describeViews(openLog: OpenLog): void {
           for (const batch of batches) {
             await append(log, ...batch.map((item) => ({ ...item, projectId: `${item.projectId}${begin}` })));
             while (after < log.head) {
-              const page = await log.runsChangedSince({
+              const page = await log.runs.changedSince({
                 after,
                 limit,
                 projectId: ofOneProject ? projects[0] : undefined,
@@ -346,9 +246,9 @@ export function describeViews(openLog: OpenLog): void {
               for (const run of page.runs) latest.set(`${run.projectId} ${run.runId}`, run);
               after = page.scannedTo;
             }
-            expect(await log.runsChangedSince({ after, limit })).toEqual({ runs: [], scannedTo: after });
+            expect(await log.runs.changedSince({ after, limit })).toEqual({ runs: [], scannedTo: after });
           }
-          const found = await log.runs({ canRead: (id) => projects.includes(id), limit: 9 });
+          const found = await log.runs.list({ canRead: (id) => projects.includes(id), limit: 9 });
           const expected = found.runs.filter((run) => !ofOneProject || run.projectId === projects[0]);
           expect(latest).toEqual(new Map(expected.map((run) => [`${run.projectId} ${run.runId}`, run])));
         },

@@ -1,54 +1,22 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { SearchQuery } from '../contract/search.ts';
-import type { EventLog } from '../contract/store.ts';
 import {
   append,
   created,
   draft,
+  fillForSearch,
   matching,
   type OpenLog,
   one,
   readAll,
   searchAll,
   seqs,
-  started,
   T0,
   turnsDuring,
-  untilIndexed,
   upTo,
+  VOCABULARY,
 } from './kit.ts';
-
-const VOCABULARY = [
-  'reads',
-  'aligned',
-  'Émile',
-  'failed',
-  'fail',
-  'run-17',
-  'no space left',
-  '東京',
-  'readsorted',
-  '🚀',
-];
-
-/** Events of three projects in bursts, of several actors, a second apart each hundred. */
-export async function fillForSearch(log: EventLog, count: number, tick: () => void): Promise<void> {
-  for (let from = 0; from < count; from += 100) {
-    tick();
-    const drafts = upTo(100).map((index) => {
-      const at = from + index;
-      const projectId = 'pqz'[(at >> 5) % (at % 7 === 0 ? 3 : 2)] as string;
-      const words = [at, at >> 3, at * 7].map((pick) => VOCABULARY[pick % VOCABULARY.length]);
-      const message = `${words.join(' ')} n${at} ${at % 5_000 === 1 ? 'needle' : ''}`;
-      const type = at % 11 === 0 ? 'stage.started' : 'stage.progress';
-      const rest = type === 'stage.progress' ? { message } : { name: message.slice(0, 100) };
-      return draft(type, { projectId, runId: 'rs'[at % 2], stageId: `stage-${at % 40}`, ...rest });
-    });
-    await log.append({ actor: ['ann', 'bob', 'ci'][(from / 100) % 3] as string, drafts });
-  }
-  await untilIndexed(log);
-}
 
 /** Search by words and by the narrowest index. */
 export function describeSearch(openLog: OpenLog): void {
@@ -110,9 +78,9 @@ export function describeSearch(openLog: OpenLog): void {
     const log = await openLog();
     for (const index of upTo(5)) {
       await append(log, created({ name: `unheard-of ${index}` }));
-      expect(seqs((await log.search({ projects: 'all', text: `unheard-of ${index}`, limit: 5 })).records)).toEqual([
-        index,
-      ]);
+      expect(seqs((await log.search.find({ projects: 'all', text: `unheard-of ${index}`, limit: 5 })).records)).toEqual(
+        [index],
+      );
     }
   });
 
@@ -133,20 +101,6 @@ export function describeSearch(openLog: OpenLog): void {
     expect((await readAll(log)).length).toBeLessThan(101);
   });
 
-  test('[R1] positionBefore is the last position that was recorded before an instant', async () => {
-    let now = T0;
-    const log = await openLog({ now: () => now });
-    expect(await log.positionBefore(T0)).toBe(0);
-    for (const at of [0, 0, 5, 5, 9]) {
-      now = T0 + at;
-      await append(log, started());
-    }
-    const ask = (at: number) => log.positionBefore(T0 + at);
-    expect(await Promise.all([-1, 0, 1, 5, 6, 9, 10].map(ask))).toEqual([0, 0, 2, 2, 4, 4, 5]);
-    await log.trim(T0 + 5);
-    expect(await Promise.all([-1, 1, 5, 6].map(ask))).toEqual([2, 2, 2, 4]);
-  });
-
   test('[R7] where much has to be looked through and little is found, a search lets others have their turn, and answers with what it has', async () => {
     const log = await openLog();
     for (let batch = 0; batch < 60; batch++) {
@@ -157,9 +111,9 @@ export function describeSearch(openLog: OpenLog): void {
     const turns = await turnsDuring(searching);
     expect(turns.immediates).toBeGreaterThan(3);
     expect(await searching).toEqual({ records: [], pages: 2 });
-    const first = await log.search(rare);
+    const first = await log.search.find(rare);
     expect(first).toMatchObject({ records: [], next: expect.any(Number) });
-    const aborted = await log.search({ ...rare, signal: AbortSignal.abort() });
+    const aborted = await log.search.find({ ...rare, signal: AbortSignal.abort() });
     expect(aborted.next).toBe(60_001);
   });
 }

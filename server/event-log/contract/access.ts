@@ -1,25 +1,25 @@
 import type { Projects } from './search.ts';
 
-/** One thing that was done, or refused, so many times from `at` on. */
+/** One kind of access, allowed or refused, that happened `count` times from `at` on. */
 export type AccessEntry = {
   /** Instant, ISO 8601 UTC. */
   at: string;
-  /** Who; null where no token said so. */
+  /** The user; null when the request had no valid token. */
   sub: string | null;
-  /** The procedure, or the name of the route. */
+  /** Name of the procedure or of the route. */
   action: string;
   projectId?: string;
   runId?: string;
   /** `ok`, or the code of the error. */
   outcome: string;
   via: 'ws' | 'http' | 'sse' | 'caller';
-  /** A word of ours: never a text of the client's. */
+  /** A word from a fixed list, never text of the client. */
   detail?: string;
   count: number;
 };
 
 export type AccessQuery = {
-  /** Only entries about these; `all` also those about none. */
+  /** Only entries about these projects; `all` also includes entries without a project. */
   projects: Projects;
   sub?: string | undefined;
   action?: string | undefined;
@@ -35,16 +35,17 @@ export type AccessQuery = {
   signal?: AbortSignal | undefined;
 };
 
-/** Newest first; `next` as for {@link SearchPage}. */
+/** Newest first; `next` as in `SearchPage`. */
 export type AccessPage = { entries: AccessEntry[]; next?: number };
+
 /**
- * The record of who read what, kept beside the log: entries in the order of their writing, of which `trim` takes those
- * that are older than the events it keeps.
+ * The access log: which users read what. Entries are in the order of their writing, and their times MUST NOT go back.
+ * `Log.trim` removes entries that are older than the events it keeps.
  */
 export interface AccessLog {
   /**
-   * Writes entries, all or none. Resolved, they outlast the process; whether also a power cut before the next commit of
-   * events is the store's to choose.
+   * Writes entries, all or none. Once resolved, they MUST survive a crash of the process. The store may leave a power cut
+   * uncovered until the next commit of events.
    */
   write(entries: readonly AccessEntry[]): Promise<void>;
   list(query: AccessQuery): Promise<AccessPage>;

@@ -1,19 +1,25 @@
+import type { StoredEvent } from './log.ts';
+
 /**
- * Why a log does not hold from a `seq` on:
- * `payload`: what the event says is not what was logged; `row`: another column is not, or the whole was rewritten;
- * `order`: the row belongs elsewhere; `missing`: there is no row; `beginning`: the oldest row is not the one after those
- * that retention has removed; `head`: the log does not end as it says that it does; `checkpoint`: a checkpoint says
- * otherwise; `erasure`: erased without a record of it, or the other way round.
+ * Why the log is invalid at a `seq`:
+ * - `payload`: the event is not the one that was logged.
+ * - `row`: another column differs, or the whole row was rewritten.
+ * - `order`: the row belongs to another position.
+ * - `missing`: there is no row.
+ * - `beginning`: the oldest row does not follow the trimmed rows.
+ * - `head`: the last row is not the recorded end of the log.
+ * - `checkpoint`: a checkpoint has another hash.
+ * - `erasure`: the event was erased without a signed record, or the record exists without an erasure.
  */
 export type BreakReason = 'payload' | 'row' | 'order' | 'missing' | 'beginning' | 'head' | 'checkpoint' | 'erasure';
-/** `hash` is that of the row at `to`, in hexadecimal; `from` is `to + 1` for a log without events. */
+/** `hash` is the hash of the row at `to`, in hexadecimal. For a log without events `from` is `to + 1`. */
 export type Verdict =
   | { ok: true; from: number; to: number; hash: string; events: number; erased: number }
   | { ok: false; seq: number; reason: BreakReason };
 export type VerifyOptions = {
-  /** Kept checkpoints of this log, whose signatures are the caller's to check. */
+  /** Checkpoints of this log that were kept elsewhere. The caller checks their signatures. */
   checkpoints?: readonly Pick<Checkpoint, 'seq' | 'hash'>[] | undefined;
-  /** Rejects with its reason. */
+  /** An abort rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
 };
 
@@ -21,35 +27,60 @@ export type EraseRequest = {
   seq: number;
   by: string;
   reason: string;
-  /** What may not be erased is answered as what is not there. */
+  /** An event of a project for which this returns false is answered like a missing one. */
   mayErase: (projectId: string) => boolean;
-  /** Makes of a logged event what is to stand in its place. */
+  /** Returns the event that replaces a logged event. */
   tombstone: (event: object) => object;
 };
 
 export type Signed = { keyId: string; signature: string };
-/** That the row at `seq` had this hash, and with it that everything before it was as it was. Made to be kept elsewhere. */
+/** States that the row at `seq` had this hash, which covers all rows before it. To be kept outside the store. */
 export type Checkpoint = Signed & {
   epoch: string;
   seq: number;
   hash: string;
-  /** Least `seq` kept then. */
+  /** Least `seq` kept at that time. */
   oldest: number;
   at: string;
 };
 
-/** That the text of an event was erased, by whom and why; and what stands in its place. */
+/** States that the text of an event was erased: by which user, why, and what replaced it. */
 export type Erasure = Signed & {
   epoch: string;
   seq: number;
   projectId: string;
   runId: string;
-  /** The hash that the chain goes on with, of the payload that is gone. Its salt is gone too. */
+  /** Hash of the erased payload: the chain still covers it. Its salt is deleted. */
   payloadHash: string;
   tombstoneHash: string;
   at: string;
   by: string;
   reason: string;
-  /** Set where what was erased was not what had been logged. */
+  /** Set when the erased payload was not the logged one. */
   altered?: true;
 };
+
+/** The hash chain over the log, its signed checkpoints, and erasure. */
+export interface Integrity {
+  /** Public half of the signing key, as PEM. */
+  readonly publicKey: string;
+
+  /**
+   * Recomputes every hash, from the oldest row to the head at the time of the call, and names the first `seq` that is
+   * invalid. When several neighbours were rewritten together, it may name the one before the first, or the last.
+   */
+  verify(options?: VerifyOptions): Promise<Verdict>;
+
+  /** Signs and stores the head and its hash. Returns the last checkpoint when the head has not moved since. */
+  checkpoint(): Promise<{ checkpoint: Checkpoint; isNew: boolean }>;
+
+  /**
+   * Replaces an event with a tombstone, and removes its text from its run's rows. The text MUST NOT stay in the store's
+   * files, nor the salt anywhere. A second erasure of an event changes nothing and returns the first one's record. Throws
+   * `EVENT_NOT_FOUND`.
+   */
+  erase(request: EraseRequest): Promise<Erasure>;
+
+  /** Calls the listener with each tombstone, before `erase` resolves, so that caches can drop the text. Returns a stop function. */
+  onErased(listener: (record: StoredEvent) => void): () => void;
+}

@@ -1,11 +1,6 @@
 import type { RunRows } from '../../../shared/run.ts';
 
-/**
- * The event log: the one truth that everything else reads. A store is an implementation of {@link EventLog}; each must
- * pass the suite in `contract.ts`, which states every MUST below as a test.
- */
-
-/** A draft that the bus has checked, with its `timestamp` and `eventId` filled in. */
+/** A validated draft with `timestamp` and `eventId` filled in. */
 export type ReadyDraft = {
   type: string;
   projectId: string;
@@ -15,23 +10,23 @@ export type ReadyDraft = {
   audience?: string[] | undefined;
 };
 
-/** What one publisher wants logged, all or none. */
+/** Drafts of one publisher, logged all or none. */
 export type Batch = {
-  /** Who publishes, from the credentials. */
+  /** The publisher, from its credentials. */
   actor: string;
-  /** 1 or more, in order. */
+  /** At least 1, in order. */
   drafts: readonly ReadyDraft[];
   /**
-   * Called inside the transaction for each draft that is not a duplicate, with the run as it is just before it; a
-   * throw refuses the batch. It MUST NOT keep the rows, and may be asked again if the transaction has to be repeated.
+   * Called inside the transaction for each draft that is not a duplicate, with the run just before the draft. A throw
+   * refuses the batch. It MUST NOT keep the rows, and the store may call it again when it repeats the transaction.
    */
   check?: (rows: RunRows, draft: ReadyDraft) => void;
 };
 
-/** Where each draft of a batch stands, in its order; for a duplicate, where the first one stands. */
+/** Position of a draft; for a duplicate, the position of the stored event. */
 export type Receipt = { seq: number; runSeq: number; eventId: string; isDuplicate: boolean };
 
-/** A logged event as stored. Records are shared between readers: treat them as frozen. */
+/** A logged event as stored. Readers share it: treat it as frozen. */
 export class StoredEvent {
   readonly seq: number;
   readonly runSeq: number;
@@ -40,7 +35,7 @@ export class StoredEvent {
   readonly type: string;
   /** The logged event as canonical JSON: what goes on the wire. */
   readonly json: string;
-  /** Users that the event is meant for, fixed when it was logged. Undefined when read back from a store. */
+  /** Users that the event is for, fixed at logging. Undefined when read back from a store. */
   readonly users: readonly string[] | undefined;
   #event: object | undefined;
   #isFrozen = false;
@@ -65,7 +60,7 @@ export class StoredEvent {
     this.#event = fields.event;
   }
 
-  /** The logged event; parsed at first use, and frozen: all who read this record share it. */
+  /** The logged event: parsed at first use, and frozen, since readers share it. */
   get event(): object {
     if (!this.#isFrozen) {
       this.#event = deepFreeze((this.#event ?? JSON.parse(this.json)) as object);
@@ -80,7 +75,7 @@ function deepFreeze<T extends object>(value: T): T {
   return Object.freeze(value);
 }
 
-/** Which events a reader is about. */
+/** The events that a reader subscribes to. */
 export type Scope =
   | { kind: 'all' }
   | { kind: 'project'; projectId: string }
@@ -93,12 +88,54 @@ export type ReadQuery = {
   after: number;
   /** Only these event types. */
   types?: ReadonlySet<string> | undefined;
-  /** At most so many records; a store may return fewer, to keep its slice of the event loop short. */
+  /** At most this many records. A store may return fewer to keep its slice of the event loop short. */
   limit: number;
 };
 
-/**
- * Part of the log. Every matching record with `after < seq <= scannedTo` is in `records`, in order; `scannedTo` is the
- * head where the query has been exhausted.
- */
+/** Part of the log: every match with `after < seq <= scannedTo`, in order. `scannedTo` is the head at the end. */
 export type Page = { records: StoredEvent[]; scannedTo: number };
+
+/**
+ * A durable, ordered log of events.
+ *
+ * - `seq` MUST be contiguous from 1 over the log, `runSeq` from 1 over a run. Neither is ever used twice.
+ * - Readers MUST see records only once durable, and all records of a batch at once.
+ * - `recordedAt` MUST NOT go back along `seq`, even when the clock does.
+ */
+export interface Log {
+  /** Identity of the log: positions of another log are invalid here. Constant over restarts. */
+  readonly epoch: string;
+  /** Key for digests: random, at least 128 bits, constant over restarts. It MUST NOT leave the server. */
+  readonly secret: string;
+  /**
+   * Greatest durable `seq` that this process has seen; 0 for an empty log. With several nodes, a backplane moves it when
+   * another node commits.
+   */
+  readonly head: number;
+  /** Least `seq` that this process knows to be kept; `head + 1` for a log without events. Another node's trim may move it. */
+  readonly oldest: number;
+
+  /**
+   * Appends a batch, all or none, and resolves once it is durable. Batches of one turn of the event loop commit together,
+   * in the order of the calls; a refused batch MUST NOT affect the others. A draft with an `eventId` that its project
+   * already has is a duplicate and is not stored again.
+   */
+  append(batch: Batch): Promise<Receipt[]>;
+
+  /**
+   * Calls the listener with the records of each commit, in order, before `append` resolves. The listener MUST NOT throw.
+   * Returns a stop function.
+   */
+  subscribe(listener: (records: readonly StoredEvent[]) => void): () => void;
+
+  read(query: ReadQuery): Promise<Page>;
+
+  /** Last position recorded before an instant (Unix ms); `oldest - 1` when there is none. */
+  positionBeforeTime(recordedBeforeMs: number): Promise<number>;
+
+  /**
+   * Deletes events recorded before an instant (Unix ms), oldest first, and access entries older than that. It MUST keep the
+   * newest event and every run's view. Search finds no trimmed event.
+   */
+  trim(recordedBeforeMs: number): Promise<{ removed: number }>;
+}

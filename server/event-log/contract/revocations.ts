@@ -1,18 +1,18 @@
-/** What is not good any more: the token of an id (`jti`), or all tokens of a subject that were issued up to an instant. */
+/** Invalid tokens: the token with an id (`jti`), or all tokens of a subject that were issued up to `atMs`. */
 export type Revocation = {
   kind: 'jti' | 'sub';
   id: string;
-  /** When it was revoked; Unix ms. */
+  /** Time of the revocation; Unix ms. */
   atMs: number;
-  /** When everything that it concerns has expired anyway. Absent where nobody knows: then it is kept for good. */
+  /** Time after which all affected tokens have expired; Unix ms. Absent when unknown: then the entry is permanent. */
   untilMs?: number | undefined;
 };
 
-/** Which tokens have been revoked. Few, and asked of at every call: whoever uses it keeps them in memory. */
+/** Revoked tokens. There are few, and every call checks them: the caller keeps them in memory. */
 export interface Revocations {
   all(): Promise<Revocation[]>;
-  /** Durable once resolved. Put again, the later `atMs` stays, and an `untilMs` that is known. */
+  /** MUST be durable once resolved. A second `put` of an id MUST keep the later `atMs`, and a known `untilMs`. */
   put(revocation: Revocation): Promise<void>;
-  /** Forgets those whose `untilMs` is before an instant (Unix ms). */
+  /** Deletes entries with an `untilMs` before an instant (Unix ms). `Log.trim` MUST NOT delete any. */
   forget(expiredBeforeMs: number): Promise<void>;
 }

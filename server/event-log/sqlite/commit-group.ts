@@ -45,16 +45,16 @@ export class CommitGroup {
   readonly #batch = { events: [] as string[], rows: new Set<SqliteRows>(), runs: [] as string[] };
   /** The last `recordedAt`: most events of a group have the same. */
   #clock = { ms: Number.NaN, text: '' };
-  #tip: ChainHead;
+  #head: ChainHead;
 
-  constructor(parts: CommitGroupParts, tip: ChainHead) {
+  constructor(parts: CommitGroupParts, head: ChainHead) {
     this.#parts = parts;
-    this.#tip = tip;
+    this.#head = head;
   }
 
   /** The end of the log once the group is written. */
-  get tip(): ChainHead {
-    return this.#tip;
+  get head(): ChainHead {
+    return this.#head;
   }
   get records(): StoredEvent[] {
     return this.#entries.map((entry) => entry.record);
@@ -81,7 +81,7 @@ export class CommitGroup {
   /** Takes a batch in; when its check or its fold throws, nothing of it. */
   add({ actor, drafts, check }: Batch): Receipt[] {
     const { events, rows: touched, runs } = this.#batch;
-    const tip = this.#tip;
+    const head = this.#head;
     const count = this.#entries.length;
     events.length = 0;
     runs.length = 0;
@@ -108,7 +108,7 @@ export class CommitGroup {
       // New runs get their row in the order of this map, which has to be that of their first events.
       for (const key of runs) this.#runs.delete(key);
       this.#entries.length = count;
-      this.#tip = tip;
+      this.#head = head;
       throw error;
     }
   }
@@ -127,7 +127,7 @@ export class CommitGroup {
       values = [];
     }
     for (const { record } of entries) for (const user of record.users ?? NOBODY) insertUser.run(user, record.seq);
-    if (entries.length > 0) moveHead.run(this.#tip.seq, this.#tip.hash);
+    if (entries.length > 0) moveHead.run(this.#head.seq, this.#head.hash);
   }
 
   #rowsOf(projectId: string, runId: string): SqliteRows {
@@ -145,10 +145,10 @@ export class CommitGroup {
   /** Folds a draft into its run, and puts it at the end of the log. */
   #take(draft: ReadyDraft, actor: string, rows: SqliteRows): StoredEvent {
     const { projectId, runId, type, eventId } = draft;
-    const tip = this.#tip;
-    const seq = tip.seq + 1;
+    const head = this.#head;
+    const seq = head.seq + 1;
     const runSeq = (rows.header()?.lastRunSeq ?? 0) + 1;
-    const recordedAtMs = Math.max(this.#parts.now(), tip.recordedAtMs);
+    const recordedAtMs = Math.max(this.#parts.now(), head.recordedAtMs);
     if (recordedAtMs !== this.#clock.ms) this.#clock = { ms: recordedAtMs, text: new Date(recordedAtMs).toISOString() };
     const event = this.#parts.order.merge(type, draft, { actor, recordedAt: this.#clock.text, seq, runSeq });
     this.#parts.fold(rows, event as never);
@@ -168,10 +168,10 @@ export class CommitGroup {
       actor,
       recordedAtMs,
       payloadHash: hashed,
-      prevHash: tip.hash,
+      prevHash: head.hash,
     };
     this.#entries.push({ record, rows, row, salt });
-    this.#tip = { seq, hash: rowHash(row), recordedAtMs };
+    this.#head = { seq, hash: rowHash(row), recordedAtMs };
     return record;
   }
 }

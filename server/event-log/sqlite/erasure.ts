@@ -1,5 +1,4 @@
 import { statSync } from 'node:fs';
-import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { RunRows } from '../../../shared/run.ts';
 import type { EraseRequest, Erasure } from '../contract/integrity.ts';
@@ -7,8 +6,7 @@ import { StoredEvent } from '../contract/log.ts';
 import { attest } from '../integrity/attestation.ts';
 import { canonicalJson } from '../integrity/canonical.ts';
 import { isAsLogged, tombstoneHash } from '../integrity/chain.ts';
-import type { AuditKeys } from '../integrity/keys.ts';
-import { transact } from './database.ts';
+import { type SqliteDatabase, transact } from './database.ts';
 import { type RowStatements, SqliteRows } from './rows.ts';
 
 /**
@@ -26,10 +24,7 @@ const AT_ONCE_BYTES = 16 * 1024 * 1024;
 const RETRY_MS = 1_000;
 
 type Parts = {
-  db: DatabaseSyncInstance;
-  path: string;
-  epoch: string;
-  keys: AuditKeys;
+  database: SqliteDatabase;
   rows: RowStatements;
   fold: (rows: RunRows, event: never) => void;
   now: () => number;
@@ -47,7 +42,7 @@ export class SqliteErasure {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    const { db } = parts;
+    const { db } = parts.database;
     this.#statements = {
       event: db.prepare(
         `SELECT e.seq, e.run_seq AS runSeq, e.project_id AS projectId, r.run_id AS runId, e.type, e.payload, e.salt,
@@ -66,7 +61,8 @@ export class SqliteErasure {
 
   /** Erases in one transaction. Without a record, it was erased before. Throws `EVENT_NOT_FOUND`. */
   erase({ seq, by, reason, mayErase, tombstone }: EraseRequest): { erasure: Erasure; record?: StoredEvent } {
-    const { db, epoch, keys, rows, fold, now, onErasing } = this.#parts;
+    const { database, rows, fold, now, onErasing } = this.#parts;
+    const { db, epoch, keys } = database;
     const found = this.#statements.event.get(seq) as
       | (Omit<StoredEvent, 'json' | 'event' | 'users'> & { payload: string; salt: Uint8Array; payloadHash: Uint8Array })
       | undefined;
@@ -111,7 +107,8 @@ export class SqliteErasure {
 
   /** Rids the files of what has been erased. `isStart`: nobody waits, however long it takes. */
   clean(isStart = false): void {
-    const { db, path, onFailure } = this.#parts;
+    const { database, onFailure } = this.#parts;
+    const { db, path } = database;
     if (path === ':memory:' || !this.#statements.isDue.get()) return;
     try {
       if (!this.#isAnew && (isStart || statSync(path).size <= AT_ONCE_BYTES)) {
@@ -132,7 +129,7 @@ export class SqliteErasure {
 
   /** Moves the WAL into the file, and its length to 0. False while somebody else reads. */
   emptyWal(): boolean {
-    const { db } = this.#parts;
+    const { db } = this.#parts.database;
     db.exec('PRAGMA busy_timeout = 0');
     try {
       return (db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number }).busy === 0;

@@ -69,13 +69,13 @@ async function makeOnce(isWorn: boolean): Promise<Made> {
       return draft('stage.progress', { runId: `r${(from + index) % 3}`, stageId: 'a', message, progress: index });
     });
     await append(log, ...drafts);
-    if (from % 100 === 41) checkpoints.push((await log.checkpoint()).checkpoint);
+    if (from % 100 === 41) checkpoints.push((await log.integrity.checkpoint()).checkpoint);
   }
   if (isWorn) {
     await log.trim(T0 + 20_500);
     for (const seq of [40, 41]) await eraseAt(log, seq);
   }
-  expect(await log.verify()).toMatchObject({ ok: true, to: ROWS });
+  expect(await log.integrity.verify()).toMatchObject({ ok: true, to: ROWS });
   await log.close();
   return { path, checkpoints };
 }
@@ -94,9 +94,9 @@ function change(path: string, work: (db: Db) => void): void {
 async function verdictsOf(path: string, checkpoints?: Checkpoint[]): Promise<Verdict[]> {
   const verdicts = [verifySqliteFile(path, { checkpoints })];
   const log = await open(path);
-  verdicts.push(await log.verify({ checkpoints }));
+  verdicts.push(await log.integrity.verify({ checkpoints }));
   await append(log, draft('run.started'), draft('run.started'));
-  verdicts.push(await log.verify({ checkpoints }));
+  verdicts.push(await log.integrity.verify({ checkpoints }));
   await log.close();
   verdicts.push(verifySqliteFile(path, { checkpoints }));
   return verdicts;
@@ -216,7 +216,7 @@ describe('one bit', () => {
     const log = await open(path);
     expect(await eraseAt(log, 9)).toMatchObject({ seq: 9, altered: true });
     expect(await eraseAt(log, 10)).not.toHaveProperty('altered');
-    expect(await log.verify()).toEqual({ ok: false, seq: 9, reason: 'payload' });
+    expect(await log.integrity.verify()).toEqual({ ok: false, seq: 9, reason: 'payload' });
     await log.close();
     await expectBroken(path, 9, 'payload');
   });
@@ -264,7 +264,7 @@ describe('one bit', () => {
       expect(log.damage).toHaveLength(1);
       await append(log, draft('run.started'));
       await append(log, draft('run.started'));
-      expect(await log.verify(), sql).toMatchObject({ ok: false });
+      expect(await log.integrity.verify(), sql).toMatchObject({ ok: false });
       await log.close();
       expect(verifySqliteFile(path, {}), sql).toMatchObject({ ok: false });
     }
@@ -448,8 +448,8 @@ describe('with kept checkpoints', () => {
     // That the log has gone on since makes no difference.
     const log = await open(path);
     for (let index = 0; index < 100; index++) await append(log, draft('run.started'));
-    expect(await log.verify()).toMatchObject({ ok: true, to: 300 });
-    expect(await log.verify({ checkpoints })).toEqual({ ok: false, seq: 250, reason: 'checkpoint' });
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, to: 300 });
+    expect(await log.integrity.verify({ checkpoints })).toEqual({ ok: false, seq: 250, reason: 'checkpoint' });
   });
 
   test('[V6] a log that is chained anew with valid hashes is found out, by its own checkpoints where those were left', async () => {
@@ -523,13 +523,13 @@ describe('files', () => {
 
     rmSync(keyPath);
     const other = await open(path);
-    expect(await other.verify()).toEqual({ ok: false, seq: 21, reason: 'beginning' });
+    expect(await other.integrity.verify()).toEqual({ ok: false, seq: 21, reason: 'beginning' });
     await other.close();
     appendFileSync(keyPath, former.publicKey);
     const log = await open(path);
-    expect(log.publicKey).not.toBe(former.publicKey);
+    expect(log.integrity.publicKey).not.toBe(former.publicKey);
     await eraseAt(log, 50);
-    expect(await log.verify()).toMatchObject({ ok: true, erased: 3 });
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 3 });
   });
 
   test('[V9] a key file that holds something else is refused, and not quoted', () => {
@@ -556,16 +556,16 @@ describe('files', () => {
     expect(() => verifySqliteFile(path, {})).toThrow('of another release');
     const log = await open(path);
     expect(log.damage).toEqual([]);
-    expect(await log.verify()).toEqual({ ok: false, seq: 100, reason: 'row' });
+    expect(await log.integrity.verify()).toEqual({ ok: false, seq: 100, reason: 'row' });
     await log.close();
     change(path, (db) => setColumn(db, 'actor', 100, 'ci'));
     const whole = await open(path);
-    expect(await whole.verify()).toMatchObject({ ok: true, from: 21, to: ROWS });
+    expect(await whole.integrity.verify()).toMatchObject({ ok: true, from: 21, to: ROWS });
     await whole.close();
     change(path, (db) => db.exec('DELETE FROM log_head'));
     const robbed = await open(path);
     expect(robbed.damage).toHaveLength(1);
-    expect(await robbed.verify()).toMatchObject({ ok: false, reason: 'head' });
+    expect(await robbed.integrity.verify()).toMatchObject({ ok: false, reason: 'head' });
   });
 
   test('[V12] what was erased is in no file of the database, neither while the server runs nor after', async () => {
@@ -613,7 +613,7 @@ describe('files', () => {
     const log = await open(path);
     await eraseAt(log, 2);
     expect(found()).toBe(false);
-    expect(await log.verify()).toMatchObject({ ok: true, erased: 1 });
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
   });
 
   test('[V12] where somebody reads meanwhile, or the server was killed, the files are emptied as soon as they can be', async () => {
@@ -641,7 +641,7 @@ describe('files', () => {
     const later = await open(copy);
     expect(readFileSync(copy).includes('SECRET')).toBe(false);
     expect(readFileSync(`${copy}-wal`).includes('SECRET')).toBe(false);
-    expect(await later.verify()).toMatchObject({ ok: true, erased: 1 });
+    expect(await later.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
   });
 });
 
@@ -651,7 +651,7 @@ test('[V1] a log verifies of which everything is trimmed that was there when the
   const log = await open(path, { now: () => now });
   await append(log, ...Array.from({ length: 40 }, () => draft('run.started')));
   const db = new DatabaseSync(path, { readOnly: true });
-  const verifying = verifyChain(new SqliteChain(db, log.epoch), { keys: new AuditKeys(log.publicKey) });
+  const verifying = verifyChain(new SqliteChain(db, log.epoch), { keys: new AuditKeys(log.integrity.publicKey) });
   expect(verifying.next().done).toBe(false);
   await append(log, draft('run.started'), draft('run.started'));
   now += 1_000;
@@ -688,7 +688,7 @@ test('[V7] 100,000 events are verified without the loop being held', { timeout: 
   setImmediate(turn);
   const begun = performance.now();
   const cpu = process.cpuUsage();
-  const verdict = await log.verify();
+  const verdict = await log.integrity.verify();
   isDone = true;
   const ms = performance.now() - begun;
   const { user, system } = process.cpuUsage(cpu);

@@ -1,11 +1,106 @@
-import type { DatabaseSyncInstance } from '@photostructure/sqlite';
-import type { Trimming } from '../integrity/attestation.ts';
+import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
+import type { Checkpoint, EraseRequest, Erasure, Integrity, Verdict, VerifyOptions } from '../contract/integrity.ts';
+import type { StoredEvent } from '../contract/log.ts';
+import { attest, type Trimming } from '../integrity/attestation.ts';
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
-import type { ChainSource, Link, StoredRow } from '../integrity/chain.ts';
+import { type ChainSource, type Link, type StoredRow, verifyChain } from '../integrity/chain.ts';
 import type { ChainHead } from './commit-group.ts';
+import type { SqliteDatabase } from './database.ts';
+import type { SqliteErasure } from './erasure.ts';
 import { CHAINED_ROWS, safeInteger } from './schema.ts';
 
-/** Reads what there is to verify. Nothing is taken for granted: somebody else may have written here. */
+/** Where the log begins and ends. `SqliteLog` moves it. */
+export type LogState = {
+  /** The row that the next one refers to. */
+  head: ChainHead;
+  /** The end that the file records. It differs from `head` only while a file that was damaged at the start has no new event. */
+  storedHead: Link | undefined;
+  oldest: number;
+};
+
+export type SqliteIntegrityParts = {
+  database: SqliteDatabase;
+  state: LogState;
+  erasure: SqliteErasure;
+  now: () => number;
+  /** Called once the tombstone of an event is committed. */
+  onErased: (seq: number) => void;
+};
+
+export class SqliteIntegrity implements Integrity {
+  readonly publicKey: string;
+  readonly #parts: SqliteIntegrityParts;
+  readonly #chain: SqliteChain;
+  readonly #lastCheckpoint: StatementSyncInstance;
+  readonly #keepCheckpoint: StatementSyncInstance;
+  readonly #listeners = new Set<(record: StoredEvent) => void>();
+
+  constructor(parts: SqliteIntegrityParts) {
+    const { db, epoch, keys } = parts.database;
+    this.publicKey = keys.publicKey;
+    this.#parts = parts;
+    this.#chain = new SqliteChain(db, epoch);
+    this.#lastCheckpoint = db.prepare(
+      'SELECT checkpoint FROM checkpoints WHERE seq = (SELECT max(seq) FROM checkpoints)',
+    );
+    this.#keepCheckpoint = db.prepare('INSERT OR REPLACE INTO checkpoints (seq, checkpoint) VALUES (?, ?)');
+  }
+
+  async verify({ checkpoints, signal }: VerifyOptions = {}): Promise<Verdict> {
+    const { database, state } = this.#parts;
+    const steps = verifyChain(this.#chain, { head: state.storedHead, keys: database.keys, checkpoints });
+    for (;;) {
+      signal?.throwIfAborted();
+      const verdict = await database.slice((until) => {
+        do {
+          const step = steps.next();
+          if (step.done) return step.value;
+        } while (performance.now() < until);
+        return undefined;
+      });
+      if (verdict) return verdict;
+    }
+  }
+
+  checkpoint(): Promise<{ checkpoint: Checkpoint; isNew: boolean }> {
+    const { database, state, now } = this.#parts;
+    return database.slice(() => {
+      const { seq, hash } = state.head;
+      const row = this.#lastCheckpoint.get() as { checkpoint: string } | undefined;
+      const last = row && (JSON.parse(row.checkpoint) as Checkpoint);
+      if (last?.seq === seq) return { checkpoint: last, isNew: false };
+      const checkpoint = attest(database.keys, 'checkpoint', {
+        epoch: database.epoch,
+        seq,
+        hash: hash.toString('hex'),
+        oldest: state.oldest,
+        at: new Date(now()).toISOString(),
+      });
+      this.#keepCheckpoint.run(seq, JSON.stringify(checkpoint));
+      return { checkpoint, isNew: true };
+    });
+  }
+
+  erase(request: EraseRequest): Promise<Erasure> {
+    const { database, erasure: files, onErased } = this.#parts;
+    return database.slice(() => {
+      const { erasure, record } = files.erase(request);
+      if (record) {
+        onErased(record.seq);
+        for (const listener of this.#listeners) listener(record);
+      }
+      files.clean();
+      return erasure;
+    });
+  }
+
+  onErased(listener: (record: StoredEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+/** Reads the rows to verify. It trusts no column: another program may have written to the file. */
 export class SqliteChain implements ChainSource {
   readonly epoch: string;
   readonly #db: DatabaseSyncInstance;
@@ -15,7 +110,7 @@ export class SqliteChain implements ChainSource {
     this.epoch = epoch;
     this.#db = db;
     this.#statements = {
-      head: db.prepare(`SELECT ${safeInteger('seq')} AS seq, hash FROM log_head`),
+      head: db.prepare(STORED_HEAD),
       trimming: db.prepare(`SELECT value FROM meta WHERE key = 'trimming'`),
       first: db.prepare('SELECT CAST(min(seq) AS REAL) AS seq FROM events'),
       last: db.prepare('SELECT CAST(max(seq) AS REAL) AS seq FROM events'),
@@ -28,8 +123,8 @@ export class SqliteChain implements ChainSource {
          WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?`,
       ),
       prevHash: db.prepare('SELECT prev_hash AS hash FROM events WHERE seq = ?'),
-      builtOn: db.prepare('SELECT min(seq) AS seq FROM events WHERE prev_hash = ? AND seq BETWEEN ? AND ?'),
-      saidAfter: db.prepare(
+      firstWithPrevHash: db.prepare('SELECT min(seq) AS seq FROM events WHERE prev_hash = ? AND seq BETWEEN ? AND ?'),
+      signedAfter: db.prepare(
         'SELECT 1 AS seq WHERE EXISTS (SELECT 1 FROM erasures WHERE seq > ?1) OR EXISTS (SELECT 1 FROM checkpoints WHERE seq > ?1)',
       ),
     };
@@ -45,9 +140,7 @@ export class SqliteChain implements ChainSource {
   }
 
   head(): Link | undefined {
-    const row = this.#statements.head.get() as { seq: number | null; hash: unknown } | undefined;
-    if (!row || row.seq === null || !(row.hash instanceof Uint8Array)) return undefined;
-    return { seq: row.seq, hash: row.hash };
+    return linkOf(this.#statements.head);
   }
 
   trimming(): Trimming | undefined {
@@ -55,7 +148,7 @@ export class SqliteChain implements ChainSource {
     try {
       return row && (JSON.parse(row.value) as Trimming);
     } catch {
-      return {} as Trimming; // Signed by nobody.
+      return {} as Trimming; // It has no valid signature.
     }
   }
 
@@ -81,32 +174,40 @@ export class SqliteChain implements ChainSource {
   }
 
   firstWithPrevHash(hash: Uint8Array, from: number, upTo: number): number | undefined {
-    return (this.#statements.builtOn.get(hash, from, upTo) as { seq: number | null }).seq ?? undefined;
+    return (this.#statements.firstWithPrevHash.get(hash, from, upTo) as { seq: number | null }).seq ?? undefined;
   }
 
   hasSignedAfter(seq: number): boolean {
-    return this.#statements.saidAfter.get(seq) !== undefined;
+    return this.#statements.signedAfter.get(seq) !== undefined;
   }
 }
 
+const STORED_HEAD = `SELECT ${safeInteger('seq')} AS seq, hash FROM log_head`;
+
+function linkOf(statement: StatementSyncInstance): Link | undefined {
+  const row = statement.get() as { seq: number | null; hash: unknown } | undefined;
+  if (!row || row.seq === null || !(row.hash instanceof Uint8Array)) return undefined;
+  return { seq: row.seq, hash: row.hash };
+}
+
 /**
- * What the next row builds on: the end that the last commit has told of. Where the last row is not that one, it was altered
- * or is gone. The log goes on all the same, since events that cannot be published are lost too, but never from what it
- * found: the next row names the hash that was there, at a position that was never used, so that the break can be seen
- * for as long as the rows are kept.
+ * Reads where the log begins and ends. If the last row is not the stored head, it was altered or is missing. The log still
+ * takes events, since refusing them would lose them too, but it never continues from the altered row: the next row refers to
+ * the stored hash, at a position that was never used. The break stays visible for as long as the rows are kept.
  */
-export function readHead(
-  db: DatabaseSyncInstance,
-  told: Link | undefined,
-  now: number,
-): { tip: ChainHead; damage?: { seq: number } } {
+export function readState(db: DatabaseSyncInstance, now: number): { state: LogState; damage?: { seq: number } } {
+  const storedHead = linkOf(db.prepare(STORED_HEAD));
   const last = db.prepare(`${CHAINED_ROWS} WHERE seq < ${Number.MAX_SAFE_INTEGER} ORDER BY seq DESC LIMIT 1`).get() as
     | ChainedRow
     | undefined;
   const found = { seq: last?.seq ?? 0, hash: last ? rowHash(last) : GENESIS };
   const recordedAtMs = last?.recordedAtMs ?? 0;
-  if (told?.seq === found.seq && found.hash.equals(told.hash)) return { tip: { ...found, recordedAtMs } };
-  const seq = Math.max(found.seq, told?.seq ?? 0);
-  const hash = Buffer.from(told?.hash ?? GENESIS);
-  return { tip: { seq, hash, recordedAtMs: Math.min(recordedAtMs, now) }, damage: { seq } };
+  const first = db.prepare('SELECT min(seq) AS seq FROM events').get() as { seq: number | null };
+  const stateOf = (head: ChainHead): LogState => ({ head, storedHead, oldest: first.seq ?? head.seq + 1 });
+  if (storedHead?.seq === found.seq && found.hash.equals(storedHead.hash)) {
+    return { state: stateOf({ ...found, recordedAtMs }) };
+  }
+  const seq = Math.max(found.seq, storedHead?.seq ?? 0);
+  const hash = Buffer.from(storedHead?.hash ?? GENESIS);
+  return { state: stateOf({ seq, hash, recordedAtMs: Math.min(recordedAtMs, now) }), damage: { seq } };
 }

@@ -11,7 +11,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import type { RunHeader, RunRows } from '../../../shared/run.ts';
 import { append, arbitraryTurns, attempt, draft, folded, readAll, T0 } from '../conformance/kit.ts';
-import { describeEventLog } from '../conformance/log.ts';
+import { describeEventLog } from '../conformance/store.ts';
 import type { EventLog } from '../contract/store.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { prepareAccess } from './access.ts';
@@ -110,7 +110,7 @@ test('[L6] [L17] nothing that was acknowledged is lost when the server is killed
     for (const [seq, eventId] of acknowledged) expect(stored.get(eventId)).toBe(Number(seq));
     expect(records.map((record) => record.seq)).toEqual(records.map((_, index) => index + 1));
     expect(records.length % 3).toBe(0);
-    expect((await log.run('p', 'r'))?.run).toEqual(folded(records));
+    expect((await log.runs.get('p', 'r'))?.run).toEqual(folded(records));
     await log.close();
     expectChainIsWhole(path, records.length);
   }
@@ -399,7 +399,7 @@ test('[L10] no row is kept in memory from one commit to the next: what another p
      UPDATE stages SET state = json_set(state, '$.message', 'by hand')`,
   );
   await append(log, draft('run.started'), draft('stage.progress', { stageId: 'a', progress: 1 }));
-  expect((await log.run('p', 'r'))?.run).toMatchObject({
+  expect((await log.runs.get('p', 'r'))?.run).toMatchObject({
     labels: { by: 'hand' },
     stages: [{ message: 'by hand', progress: 1 }],
   });
@@ -420,7 +420,7 @@ test('[F8] [F10] the current stage is found among stages in the table and in mem
     check,
   });
   expect(currentAfter).toEqual(['d', 'c', 'c', 'e', 'c', 'a', undefined]);
-  expect((await log.run('p', 'r'))?.run).toEqual(folded(await readAll(log)));
+  expect((await log.runs.get('p', 'r'))?.run).toEqual(folded(await readAll(log)));
 });
 
 test('[L4] [L16] a commit that fails is answered as UNAVAILABLE, and nothing of it is heard of', async () => {
@@ -450,10 +450,10 @@ test('[L16] a store that fails at reading is UNAVAILABLE', async () => {
   connect(path).exec('DROP TABLE events; DROP TABLE stages; DROP TABLE runs');
   const unavailable = { name: 'RunwireError', code: 'UNAVAILABLE', message: 'the event log failed' };
   await expect(log.read({ scope: { kind: 'all' }, after: 0, limit: 1 })).rejects.toMatchObject(unavailable);
-  await expect(log.run('p', 'r')).rejects.toMatchObject(unavailable);
-  await expect(log.runs({ canRead: () => true, limit: 1 })).rejects.toMatchObject(unavailable);
-  await expect(log.runsChangedSince({ after: 0, limit: 1 })).rejects.toMatchObject(unavailable);
-  await expect(log.projectsOf('r')).rejects.toMatchObject(unavailable);
+  await expect(log.runs.get('p', 'r')).rejects.toMatchObject(unavailable);
+  await expect(log.runs.list({ canRead: () => true, limit: 1 })).rejects.toMatchObject(unavailable);
+  await expect(log.runs.changedSince({ after: 0, limit: 1 })).rejects.toMatchObject(unavailable);
+  await expect(log.runs.projectsOf('r')).rejects.toMatchObject(unavailable);
   await expect(log.trim(Date.now())).rejects.toMatchObject(unavailable);
   await expect(append(log, draft('run.started'))).rejects.toMatchObject(unavailable);
 });

@@ -1,47 +1,44 @@
-import { randomBytes } from 'node:crypto';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
-import { RunwireError } from '../../../shared/errors.ts';
-import type { Approval, RunHeader, RunRows, RunView } from '../../../shared/run.ts';
-import type { ApprovalPage, ApprovalQuery, StoredApproval } from '../contract/approvals.ts';
-import type { Checkpoint, EraseRequest, Erasure, Verdict, VerifyOptions } from '../contract/integrity.ts';
-import { type Batch, type Page, type ReadQuery, type Receipt, type Scope, StoredEvent } from '../contract/log.ts';
-import type { ChangeQuery, RunPage, RunQuery } from '../contract/runs.ts';
-import type { SearchPage, SearchQuery } from '../contract/search.ts';
+import type { StatementSyncInstance } from '@photostructure/sqlite';
+import type { RunRows } from '../../../shared/run.ts';
+import {
+  type Batch,
+  type Log,
+  type Page,
+  type ReadQuery,
+  type Receipt,
+  type Scope,
+  StoredEvent,
+} from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
 import { attest } from '../integrity/attestation.ts';
 import { type ChainedRow, KeyOrder, rowHash } from '../integrity/canonical.ts';
-import { type Link, verifyChain } from '../integrity/chain.ts';
-import { AuditKeys } from '../integrity/keys.ts';
 import { SqliteAccess } from './access.ts';
-import { type ChainHead, CommitGroup, type CommitGroupParts } from './commit-group.ts';
-import { lockFile, PRAGMAS, transact } from './database.ts';
+import { SqliteApprovals } from './approvals.ts';
+import { CommitGroup, type CommitGroupParts } from './commit-group.ts';
+import { asUnavailable, closedError, SqliteDatabase, transact } from './database.ts';
 import { SqliteErasure } from './erasure.ts';
-import { readHead, SqliteChain } from './integrity.ts';
+import { type LogState, readState, SqliteIntegrity } from './integrity.ts';
 import { SqliteRevocations } from './revocations.ts';
 import { prepareRowStatements } from './rows.ts';
-import { SqliteViews } from './runs.ts';
-import { migrate } from './schema.ts';
+import { SqliteRuns } from './runs.ts';
 import { SqliteSearch } from './search.ts';
 import { SearchIndex } from './search-index.ts';
-import { Slices, sliceMs } from './slices.ts';
-import { prepareStatements } from './statements.ts';
+import { type LogStatements, prepareStatements } from './statements.ts';
 
 /**
  * The event log in one SQLite file.
  *
- * One connection, one writer. `append` only queues; once a turn of the event loop, everything queued goes into one
- * transaction, a {@link CommitGroup}, and one fsync makes all of it durable (WAL, synchronous=FULL). SQLite's calls block
- * the loop, so reads run as {@link Slices} and step their statement only inside one slice.
+ * One connection, one writer. `append` only queues. Once a turn of the event loop, one transaction takes everything queued
+ * (a {@link CommitGroup}), and one fsync makes it durable (WAL, synchronous=FULL). After the commit, listeners run first,
+ * then the promises of `append` settle.
  */
 
-/** Drafts in one transaction: bounds how long a commit holds the loop. */
+/** Drafts in one transaction: limits the time that a commit holds the event loop. */
 const GROUP_LIMIT = 1_000;
 const TRIM_ROWS = 100;
-/** Bytes of payload in one page. */
+/** Payload of one page. */
 const PAGE_BYTES = 1 << 20;
-/** Events read at once: 4 MiB where all are as large as they may be. */
+/** Events that one statement reads: at most 4 MiB. */
 const ROWS_AT_ONCE = 64;
 
 export type SqliteOptions = {
@@ -49,138 +46,137 @@ export type SqliteOptions = {
   path: string;
   /** Folds a logged event into its run. */
   fold: (rows: RunRows, event: never) => void;
-  /** Unix ms; the log never lets its own clock go back. */
+  /** Unix ms; default `Date.now`. `recordedAt` does not go back even if this clock does. */
   now?: () => number;
-  /** Told why SQLite failed, each time that somebody is answered `UNAVAILABLE`. */
+  /** Called with SQLite's error each time that a call rejects with `UNAVAILABLE`. */
   onFailure?: (error: unknown) => void;
-  /** Told of each commit: how many events it made durable, and how long it took. */
+  /** Called after each commit with the number of its events and its duration. */
   onCommit?: (commit: Commit) => void;
-  /** Told that the last row is not the one that was logged last. */
+  /** Called when the last row of the file is not the last logged one. */
   onDamage?: (damage: { seq: number }) => void;
 };
 
 export type Commit = { events: number; ms: number };
 
+/** Opens the log, and puts the parts of the store together. Throws `UNAVAILABLE`. */
+export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
+  const { path, fold, now = Date.now, onFailure = () => undefined, onCommit = () => undefined } = options;
+  let database: SqliteDatabase | undefined;
+  try {
+    database = new SqliteDatabase(path, onFailure);
+    const { db, slice } = database;
+    const statements = prepareStatements(db);
+    const rows = prepareRowStatements(db);
+    const { state, damage } = readState(db, now());
+    if (damage) options.onDamage?.(damage);
+    const head = () => state.head.seq;
+
+    const index = new SearchIndex({ db, slice, head });
+    const erasure = new SqliteErasure({ database, rows, fold, now, onFailure, onErasing: (seq) => index.erasing(seq) });
+    erasure.clean(true);
+    const runs = new SqliteRuns({ statements, rows, slice, head });
+    const access = new SqliteAccess({ db, slice });
+    const group = { statements, rows, fold, now, order: new KeyOrder() };
+    const log = new SqliteLog({ database, state, statements, group, index, access, onCommit });
+    const oldest = () => state.oldest;
+    const positionBeforeTime = (recordedBeforeMs: number) => log.findPositionBeforeTime(recordedBeforeMs);
+    const onErased = (seq: number) => {
+      runs.erased();
+      index.erased(seq);
+    };
+    const opened = database;
+    return Object.assign(log, {
+      runs,
+      access,
+      approvals: new SqliteApprovals({ statements, rows, slice }),
+      search: new SqliteSearch({ db, index, slice, head, oldest, positionBeforeTime }),
+      revocations: new SqliteRevocations(db, slice),
+      integrity: new SqliteIntegrity({ database, state, erasure, now, onErased }),
+      close: async () => {
+        if (opened.isClosed) return;
+        opened.refuseSlices();
+        index.close();
+        log.commitAll();
+        erasure.close();
+        // Closing the last connection would empty the WAL, but the binding cannot finalize statements before they are
+        // garbage, so the connection lives on; the file alone would lack the newest events. If it fails, the WAL stays.
+        erasure.emptyWal();
+        opened.close();
+      },
+    });
+  } catch (error) {
+    database?.close();
+    throw asUnavailable(error);
+  }
+}
+
 type Pending = { batch: Batch; resolve: (receipts: Receipt[]) => void; reject: (error: unknown) => void };
 type EventRow = {
   seq: number;
   run_seq: number;
-  /** Absent where a run is read. */
+  /** Absent in the scope of a run. */
   project_id?: string;
   run_id?: string;
   type: string;
   payload: string;
 };
 
-export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
-  try {
-    return new SqliteLog(options);
-  } catch (error) {
-    throw asUnavailable(error);
-  }
-}
+type SqliteLogParts = {
+  database: SqliteDatabase;
+  state: LogState;
+  statements: LogStatements;
+  group: CommitGroupParts;
+  index: SearchIndex;
+  access: SqliteAccess;
+  onCommit: (commit: Commit) => void;
+};
 
-class SqliteLog implements EventLog {
+class SqliteLog implements Log {
   readonly epoch: string;
-  readonly revocations: SqliteRevocations;
-  readonly access: SqliteAccess;
   readonly secret: string;
-  readonly #db: DatabaseSyncInstance;
-  readonly #lock: DatabaseSyncInstance | undefined;
-  readonly #onFailure: (error: unknown) => void;
-  readonly #onCommit: (commit: Commit) => void;
-  readonly #statements: ReturnType<typeof prepareStatements>;
-  readonly #groupParts: CommitGroupParts;
-  readonly #views: SqliteViews;
-  readonly #keys: AuditKeys;
-  readonly #chain: SqliteChain;
-  readonly #erasure: SqliteErasure;
-  readonly #now: () => number;
+  readonly #database: SqliteDatabase;
+  readonly #state: LogState;
+  readonly #statements: LogStatements;
+  readonly #group: CommitGroupParts;
   readonly #index: SearchIndex;
-  readonly #search: SqliteSearch;
-  readonly #slices = new Slices();
+  readonly #access: SqliteAccess;
+  readonly #onCommit: (commit: Commit) => void;
   readonly #listeners = new Set<(records: readonly StoredEvent[]) => void>();
-  readonly #erasureListeners = new Set<(record: StoredEvent) => void>();
   #pending: Pending[] = [];
   #isCommitScheduled = false;
-  #isClosed = false;
-  #tip: ChainHead;
-  /** What the log says of its end in its file: the same as the tip, unless it was damaged when it was opened. */
-  #told: Link | undefined;
-  #oldest: number;
 
-  constructor(options: SqliteOptions) {
-    const { path, fold, now = Date.now, onFailure = () => undefined, onCommit = () => undefined } = options;
-    this.#onFailure = onFailure;
+  constructor({ database, state, statements, group, index, access, onCommit }: SqliteLogParts) {
+    this.epoch = database.epoch;
+    this.secret = database.secret;
+    this.#database = database;
+    this.#state = state;
+    this.#statements = statements;
+    this.#group = group;
+    this.#index = index;
+    this.#access = access;
     this.#onCommit = onCommit;
-    this.#now = now;
-    if (path !== ':memory:') {
-      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      // SQLite gives its WAL the mode of the database.
-      for (const file of [path, `${path}-lock`]) closeSync(openSync(file, 'a', 0o600));
-      this.#lock = lockFile(`${path}-lock`);
-    }
-    let db: DatabaseSyncInstance | undefined;
-    try {
-      db = new DatabaseSync(path, { timeout: 5_000 });
-      // This refuses a file that is not ours; the journal mode is written into the file, so it has to come after.
-      let keys: AuditKeys | undefined;
-      const keysOf = () => {
-        keys ??= path === ':memory:' ? AuditKeys.make() : AuditKeys.inFile(join(dirname(path), 'audit.key'));
-        return keys;
-      };
-      migrate(db, keysOf);
-      db.exec(PRAGMAS);
-      this.#db = db;
-      this.#keys = keysOf();
-      this.epoch = readMeta(db, 'epoch', 8);
-      this.secret = readMeta(db, 'secret', 32);
-      this.#statements = prepareStatements(db);
-      const rows = prepareRowStatements(db);
-      this.#groupParts = { statements: this.#statements, rows, fold, now, order: new KeyOrder() };
-      this.#chain = new SqliteChain(db, this.epoch);
-      this.#erasure = new SqliteErasure({
-        ...{ db, path, epoch: this.epoch, keys: this.#keys, rows, fold, now, onFailure },
-        onErasing: (seq) => this.#index.erasing(seq),
-      });
-      this.#erasure.clean(true);
-      this.#told = this.#chain.head();
-      const { tip, damage } = readHead(db, this.#told, now());
-      this.#tip = tip;
-      if (damage) options.onDamage?.(damage);
-      this.#oldest = this.#readOldest();
-      const slice = <T>(work: (until: number) => T) => this.#slice(work);
-      const head = () => this.head;
-      this.#views = new SqliteViews({ statements: this.#statements, rows, slice, head });
-      this.#index = new SearchIndex({ db, slice, head });
-      this.#search = new SqliteSearch({ db, index: this.#index, slice, head, oldest: () => this.oldest });
-      this.revocations = new SqliteRevocations(db, slice);
-      this.access = new SqliteAccess({ db, slice });
-    } catch (error) {
-      db?.close();
-      this.#lock?.close();
-      throw error;
-    }
   }
 
   get head(): number {
-    return this.#tip.seq;
+    return this.#state.head.seq;
   }
   get oldest(): number {
-    return this.#oldest;
-  }
-  get publicKey(): string {
-    return this.#keys.publicKey;
+    return this.#state.oldest;
   }
 
   append(batch: Batch): Promise<Receipt[]> {
-    if (this.#isClosed) return Promise.reject(closedError());
+    if (this.#database.isClosed) return Promise.reject(closedError());
     return new Promise((resolve, reject) => {
       this.#pending.push({ batch, resolve, reject });
       if (this.#isCommitScheduled) return;
       this.#isCommitScheduled = true;
       setImmediate(this.#commitTurn);
     });
+  }
+
+  /** Commits all accepted batches. */
+  commitAll(): void {
+    while (this.#pending.length > 0) this.#commitTurn();
   }
 
   readonly #commitTurn = (): void => {
@@ -192,18 +188,20 @@ class SqliteLog implements EventLog {
       drafts += batch.drafts.length;
       count++;
     }
-    const group = this.#pending.splice(0, count);
+    const members = this.#pending.splice(0, count);
     if (this.#pending.length > 0) {
       this.#isCommitScheduled = true;
       setImmediate(this.#commitTurn);
     }
-    if (group.length > 0) this.#commit(group);
+    if (members.length > 0) this.#commit(members);
   };
 
   #commit(members: Pending[]): void {
-    const group = new CommitGroup(this.#groupParts, this.#tip);
+    const { db } = this.#database;
+    const state = this.#state;
+    const group = new CommitGroup(this.#group, state.head);
     const outcomes: (() => void)[] = [];
-    const begun = performance.now();
+    const startedMs = performance.now();
     let isWritten = false;
     try {
       this.#statements.begin.run();
@@ -213,8 +211,8 @@ class SqliteLog implements EventLog {
           const receipts = group.add(batch);
           outcomes.push(() => resolve(receipts));
         } catch (error) {
-          if (!this.#db.isTransaction) throw error;
-          const refusal = this.#refusalOf(error);
+          if (!db.isTransaction) throw error;
+          const refusal = this.#database.errorFor(error);
           outcomes.push(() => reject(refusal));
         }
       }
@@ -222,24 +220,24 @@ class SqliteLog implements EventLog {
       isWritten = true;
       this.#statements.commit.run();
     } catch (error) {
-      // Disk full and the like undo the whole transaction by themselves. What does not may be about one batch alone.
-      const isUndone = !this.#db.isTransaction;
-      if (!isUndone) this.#db.exec('ROLLBACK');
-      if (!isUndone && !isWritten && members.length > 1) {
+      // SQLite has rolled back by itself on a full disk, for example. Any other error may be caused by one batch.
+      const isRolledBack = !db.isTransaction;
+      if (!isRolledBack) db.exec('ROLLBACK');
+      if (!isRolledBack && !isWritten && members.length > 1) {
         for (const member of members) this.#commit([member]);
         return;
       }
-      const refusal = this.#refusalOf(error);
+      const refusal = this.#database.errorFor(error);
       for (const { reject } of members) reject(refusal);
       return;
     }
     const { records } = group;
-    this.#onCommit({ events: records.length, ms: performance.now() - begun });
-    if (this.#oldest > this.#tip.seq && records.length > 0) this.#oldest = this.#tip.seq + 1;
-    this.#tip = group.tip;
-    if (records.length > 0) this.#told = group.tip;
+    this.#onCommit({ events: records.length, ms: performance.now() - startedMs });
+    if (state.oldest > state.head.seq && records.length > 0) state.oldest = state.head.seq + 1;
+    state.head = group.head;
+    if (records.length > 0) state.storedHead = group.head;
     if (records.length > 0) for (const listener of this.#listeners) listener(records);
-    this.#index.ring();
+    this.#index.wake();
     for (const settle of outcomes) settle();
   }
 
@@ -249,13 +247,13 @@ class SqliteLog implements EventLog {
   }
 
   read({ scope, after, types, limit }: ReadQuery): Promise<Page> {
-    return this.#slice((until) => {
+    return this.#database.slice((until) => {
       const records: StoredEvent[] = [];
       let bytes = 0;
       let scannedTo = after;
       for (;;) {
         const wanted = types ? ROWS_AT_ONCE : Math.min(ROWS_AT_ONCE, limit - records.length);
-        const rows = this.#eventsOf(scope, scannedTo, wanted);
+        const rows = this.#rowsOf(scope, scannedTo, wanted);
         for (const row of rows) {
           scannedTo = row.seq;
           if (!types || types.has(row.type)) {
@@ -270,8 +268,7 @@ class SqliteLog implements EventLog {
     });
   }
 
-  /** The next rows of a scope, without those that the scope names. */
-  #eventsOf(scope: Scope, after: number, count: number): EventRow[] {
+  #rowsOf(scope: Scope, after: number, count: number): EventRow[] {
     const { readAll, readProject, readRun, readUser } = this.#statements;
     const rows = (statement: StatementSyncInstance, ...of: string[]) =>
       statement.all(...of, after, count) as EventRow[];
@@ -287,158 +284,55 @@ class SqliteLog implements EventLog {
     }
   }
 
-  projectsOf(runId: string, among?: readonly string[]): Promise<string[]> {
-    return this.#views.projectsOf(runId, among);
+  positionBeforeTime(recordedBeforeMs: number): Promise<number> {
+    return this.#database.slice(() => this.findPositionBeforeTime(recordedBeforeMs));
   }
 
-  search(query: SearchQuery): Promise<SearchPage> {
-    return this.#search.search(query);
-  }
-  positionBefore(recordedAtMs: number): Promise<number> {
-    return this.#search.positionBefore(recordedAtMs);
-  }
-  run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined> {
-    return this.#views.run(projectId, runId);
-  }
-  runs(query: RunQuery): Promise<RunPage> {
-    return this.#views.runs(query);
-  }
-  runsChangedSince(query: ChangeQuery): Promise<{ runs: RunHeader[]; scannedTo: number }> {
-    return this.#views.runsChangedSince(query);
-  }
-
-  approval(projectId: string, runId: string, approvalId: string): Promise<Approval | undefined> {
-    return this.#views.approval(projectId, runId, approvalId);
-  }
-  approvals(query: ApprovalQuery): Promise<ApprovalPage> {
-    return this.#views.approvals(query);
-  }
-  pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<StoredApproval[]> {
-    return this.#views.pendingApprovals(of, limit);
+  /** The same inside a slice. A binary search: `recorded_at_ms` never falls along `seq`, and positions are contiguous. */
+  findPositionBeforeTime(recordedBeforeMs: number): number {
+    let low = this.oldest - 1;
+    let high = this.head;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      const row = this.#statements.recordedAt.get(middle) as { ms: number } | undefined;
+      if (row && row.ms < recordedBeforeMs) low = middle;
+      else high = middle - 1;
+    }
+    return low;
   }
 
   async trim(recordedBeforeMs: number): Promise<{ removed: number }> {
     let removed = 0;
     let isDone = false;
     while (!isDone) {
-      await this.#slice(() => {
-        // recorded_at_ms never falls along seq, so what goes is always a prefix, and what stays is contiguous.
+      await this.#database.slice(() => {
+        // recorded_at_ms never falls along seq, so the deleted rows are a prefix, and the rest is contiguous.
         const last = this.#statements.lastBefore.get(TRIM_ROWS, this.head, recordedBeforeMs) as { seq: number | null };
         if (last.seq === null) {
           isDone = true;
           return;
         }
         const { seq } = last;
-        transact(this.#db, 'FULL', () => {
+        transact(this.#database.db, 'FULL', () => {
           this.#attestTrimming(seq);
-          this.#statements.trimUsers.run(this.#oldest, seq);
+          this.#statements.trimUsers.run(this.oldest, seq);
           removed += Number(this.#statements.trimEvents.run(seq).changes);
           this.#index.trimmed(seq);
         });
-        this.#oldest = seq + 1;
+        this.#state.oldest = seq + 1;
       });
     }
-    if (removed > 0) await this.#index.cut(this.#oldest);
-    await this.access.trim(recordedBeforeMs);
+    if (removed > 0) await this.#index.cut(this.oldest);
+    await this.#access.trim(recordedBeforeMs);
     return { removed };
   }
 
-  /** What comes after the rows that are about to go is built on the last of them. */
+  /** Signs the hash of the last trimmed row, which the oldest kept row refers to. */
   #attestTrimming(seq: number): void {
+    const { epoch, keys } = this.#database;
     const hash = rowHash(this.#statements.chainedRow.get(seq) as ChainedRow).toString('hex');
-    const trimming = attest(this.#keys, 'trimming', { epoch: this.epoch, seq, hash });
-    this.#statements.keepTrimming.run(JSON.stringify(trimming));
+    this.#statements.keepTrimming.run(JSON.stringify(attest(keys, 'trimming', { epoch, seq, hash })));
     this.#statements.trimCheckpoints.run(seq);
-  }
-
-  async verify({ checkpoints, signal }: VerifyOptions = {}): Promise<Verdict> {
-    const verifying = verifyChain(this.#chain, { head: this.#told, keys: this.#keys, checkpoints });
-    for (;;) {
-      signal?.throwIfAborted();
-      const verdict = await this.#slice((until) => {
-        do {
-          const step = verifying.next();
-          if (step.done) return step.value;
-        } while (performance.now() < until);
-        return undefined;
-      });
-      if (verdict) return verdict;
-    }
-  }
-
-  checkpoint(): Promise<{ checkpoint: Checkpoint; isNew: boolean }> {
-    return this.#slice(() => {
-      const { seq, hash } = this.#tip;
-      const row = this.#statements.lastCheckpoint.get() as { checkpoint: string } | undefined;
-      const last = row && (JSON.parse(row.checkpoint) as Checkpoint);
-      if (last?.seq === seq) return { checkpoint: last, isNew: false };
-      const checkpoint = attest(this.#keys, 'checkpoint', {
-        epoch: this.epoch,
-        seq,
-        hash: hash.toString('hex'),
-        oldest: this.oldest,
-        at: new Date(this.#now()).toISOString(),
-      });
-      this.#statements.keepCheckpoint.run(seq, JSON.stringify(checkpoint));
-      return { checkpoint, isNew: true };
-    });
-  }
-
-  erase(request: EraseRequest): Promise<Erasure> {
-    return this.#slice(() => {
-      const { erasure, record } = this.#erasure.erase(request);
-      if (record) {
-        this.#views.erased();
-        this.#index.erased(record.seq);
-        for (const listener of this.#erasureListeners) listener(record);
-      }
-      this.#erasure.clean();
-      return erasure;
-    });
-  }
-
-  onErased(listener: (record: StoredEvent) => void): () => void {
-    this.#erasureListeners.add(listener);
-    return () => this.#erasureListeners.delete(listener);
-  }
-
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#index.close();
-    while (this.#pending.length > 0) this.#commitTurn();
-    this.#erasure.close();
-    // The last connection to close would empty the WAL, but ours lives on until its statements are garbage, which the
-    // binding cannot finalize; and the file alone would lack the newest events. Where it fails, the WAL stays.
-    this.#erasure.emptyWal();
-    this.#db.close();
-    this.#lock?.close();
-  }
-
-  #readOldest(): number {
-    const row = this.#db.prepare('SELECT min(seq) AS seq FROM events').get() as { seq: number | null };
-    return row.seq ?? this.#tip.seq + 1;
-  }
-
-  /** What those who asked are told. Why the store failed is for `onFailure` alone. */
-  #refusalOf(error: unknown): RunwireError {
-    if (error instanceof RunwireError) return error;
-    // A fold that throws, for one: sent again, it would throw again.
-    if (!isOfStore(error)) return new RunwireError('INTERNAL', 'an internal error', { cause: error });
-    this.#onFailure(error);
-    return asUnavailable(error);
-  }
-
-  /** Runs a piece of reading; `until` is when it should stop. */
-  #slice<T>(work: (until: number) => T): Promise<T> {
-    return this.#slices.run(() => {
-      if (this.#isClosed) throw closedError();
-      try {
-        return work(performance.now() + sliceMs);
-      } catch (error) {
-        throw this.#refusalOf(error);
-      }
-    });
   }
 }
 
@@ -454,18 +348,3 @@ const toRecord = (row: EventRow, scope: Scope): StoredEvent => {
     json: row.payload,
   });
 };
-
-/** What a log has made up about itself, once; a log that was there before gets what it has not. */
-function readMeta(db: DatabaseSyncInstance, key: 'epoch' | 'secret', bytes: number): string {
-  const row = db.prepare('SELECT value FROM meta WHERE key = ?').get(key) as { value: string } | undefined;
-  if (row) return row.value;
-  const value = randomBytes(bytes).toString('hex');
-  db.prepare('INSERT INTO meta (key, value) VALUES (?, ?)').run(key, value);
-  return value;
-}
-
-const isOfStore = (error: unknown): boolean =>
-  ['ERR_SQLITE_ERROR', 'ERR_INVALID_STATE'].includes((error as { code?: string } | undefined)?.code ?? '');
-const closedError = () => new RunwireError('UNAVAILABLE', 'the event log is closed');
-const asUnavailable = (cause: unknown) =>
-  cause instanceof RunwireError ? cause : new RunwireError('UNAVAILABLE', 'the event log failed', { cause });

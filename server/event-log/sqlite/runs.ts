@@ -1,29 +1,26 @@
-import type { Approval, RunHeader, RunView } from '../../../shared/run.ts';
+import type { RunHeader, RunView } from '../../../shared/run.ts';
 import { runMatcher } from '../../../shared/run-filter.ts';
 import { compareApprovals, compareArtifacts, compareStages } from '../../../shared/run-order.ts';
-import type { ApprovalPage, ApprovalQuery, StoredApproval } from '../contract/approvals.ts';
-import type { ChangeQuery, RunKey, RunPage, RunQuery } from '../contract/runs.ts';
+import type { ChangePage, ChangeQuery, RunKey, RunPage, RunQuery, RunStore } from '../contract/runs.ts';
 import type { RowStatements } from './rows.ts';
 import type { ChildTable, LogStatements } from './statements.ts';
 
-export type SqliteViewsParts = {
+export type SqliteRunsParts = {
   statements: LogStatements;
   rows: RowStatements;
-  /** Runs a piece of reading in its turn; `until` is when it should stop. */
   slice: <T>(work: (until: number) => T) => Promise<T>;
   head: () => number;
 };
 
-/** Reads the folded runs that the log keeps beside its events. */
-export class SqliteViews {
-  readonly #parts: SqliteViewsParts;
+export class SqliteRuns implements RunStore {
+  readonly #parts: SqliteRunsParts;
   #erasures = 0;
 
-  constructor(parts: SqliteViewsParts) {
+  constructor(parts: SqliteRunsParts) {
     this.#parts = parts;
   }
 
-  /** Rows have changed though no event came. */
+  /** Called when an erasure has changed rows: no event, so no `lastSeq`, shows it. */
   erased(): void {
     this.#erasures++;
   }
@@ -37,18 +34,18 @@ export class SqliteViews {
     );
   }
 
-  async run(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined> {
+  async get(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined> {
     const erasures = this.#erasures;
-    const begun = await this.#parts.slice(() => this.#findRun(projectId, runId));
+    const begun = await this.#parts.slice(() => this.#find(projectId, runId));
     if (!begun) return undefined;
-    // A big run takes several slices, and events may come in between. So the rows that changed since the first slice
-    // are read again in the last one, together with the header: that is one moment, and its position is the head.
+    // A big run takes several slices, and events may arrive between them. So the last slice reads the header again, and
+    // the rows that changed since the first slice: that is the state of one moment, and its position is the head.
     const stages = await this.#children<RunView['stages'][number]>('stages', begun.rowId);
     const artifacts = await this.#children<RunView['artifacts'][number]>('artifacts', begun.rowId);
     const approvals = await this.#children<RunView['approvals'][number]>('approvals', begun.rowId);
     const found = await this.#parts.slice(() => {
       if (erasures !== this.#erasures) return undefined;
-      const now = this.#findRun(projectId, runId) ?? begun;
+      const now = this.#find(projectId, runId) ?? begun;
       if (now.header.lastSeq > begun.header.lastSeq) {
         this.#changedChildren('stages', begun, stages);
         this.#changedChildren('artifacts', begun, artifacts);
@@ -62,11 +59,11 @@ export class SqliteViews {
       };
       return { run, position: this.#parts.head() };
     });
-    // What has been read may still say what was erased meanwhile.
-    return found ?? this.run(projectId, runId);
+    // An erasure between two slices: the rows that were read may still contain the erased text.
+    return found ?? this.get(projectId, runId);
   }
 
-  #findRun(projectId: string, runId: string): { rowId: number; header: RunHeader } | undefined {
+  #find(projectId: string, runId: string): { rowId: number; header: RunHeader } | undefined {
     const row = this.#parts.rows.findRun.get(projectId, runId) as { row_id: number; state: string } | undefined;
     return row && { rowId: row.row_id, header: JSON.parse(row.state) as RunHeader };
   }
@@ -96,7 +93,7 @@ export class SqliteViews {
     }
   }
 
-  async runs(query: RunQuery): Promise<RunPage> {
+  async list(query: RunQuery): Promise<RunPage> {
     const position = this.#parts.head();
     const matches = runMatcher(query);
     const runs: RunHeader[] = [];
@@ -134,49 +131,7 @@ export class SqliteViews {
       .some((row) => test(JSON.parse((row as { state: string }).state)));
   }
 
-  approval(projectId: string, runId: string, approvalId: string): Promise<Approval | undefined> {
-    return this.#parts.slice(() => {
-      const run = this.#parts.rows.findRun.get(projectId, runId) as { row_id: number } | undefined;
-      const row = run && (this.#parts.rows.approval.get(run.row_id, approvalId) as { state: string } | undefined);
-      return row && (JSON.parse(row.state) as Approval);
-    });
-  }
-
-  async approvals({ canRead, status, after, limit, signal }: ApprovalQuery): Promise<ApprovalPage> {
-    const { listPending, listApprovals } = this.#parts.statements;
-    const statement = status?.every((wanted) => wanted === 'pending') ? listPending : listApprovals;
-    const approvals: StoredApproval[] = [];
-    let position = after ?? Number.MAX_SAFE_INTEGER;
-    let isDone = false;
-    let hasMore = false;
-    while (!isDone && !signal?.aborted) {
-      await this.#parts.slice((until) => {
-        for (const value of statement.iterate(position)) {
-          const kept = toApproval(value);
-          if (canRead(kept.projectId) && (status?.includes(kept.approval.status) ?? true)) {
-            hasMore = approvals.length === limit;
-            isDone = hasMore;
-            if (isDone) return;
-            approvals.push(kept);
-          }
-          position = kept.approval.order.seq;
-          if (performance.now() > until) return;
-        }
-        isDone = true;
-      });
-    }
-    const last = approvals.at(-1);
-    return hasMore && last ? { approvals, next: last.approval.order.seq } : { approvals };
-  }
-
-  pendingApprovals(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<StoredApproval[]> {
-    const { pendingOfRun, expiring } = this.#parts.statements;
-    return this.#parts.slice(() =>
-      (of === 'expiring' ? expiring.all(limit) : pendingOfRun.all(of.projectId, of.runId, limit)).map(toApproval),
-    );
-  }
-
-  runsChangedSince({ after, projectId, limit }: ChangeQuery): Promise<{ runs: RunHeader[]; scannedTo: number }> {
+  changedSince({ after, projectId, limit }: ChangeQuery): Promise<ChangePage> {
     return this.#parts.slice((until) => {
       const runs: RunHeader[] = [];
       let scannedTo = after;
@@ -189,14 +144,4 @@ export class SqliteViews {
       return { runs, scannedTo: Math.max(after, this.#parts.head()) };
     });
   }
-}
-
-function toApproval(value: unknown): StoredApproval {
-  const row = value as { project_id: string; run_id: string; status: string; state: string };
-  return {
-    projectId: row.project_id,
-    runId: row.run_id,
-    isRunOver: row.status === 'completed' || row.status === 'failed',
-    approval: JSON.parse(row.state) as Approval,
-  };
 }

@@ -57,19 +57,19 @@ export class SearchIndex {
     this.#statements = prepareIndex(parts.db);
     const row = this.#statements.position.get() as { value: string } | undefined;
     this.#position = Number(row?.value ?? 0);
-    this.ring();
+    this.wake();
   }
 
   /** There may be something to read. */
-  ring(): void {
+  wake(): void {
     if (this.#timer || this.#isFeeding || this.#isClosed || this.#position >= this.#parts.head()) return;
-    this.#wake(DELAY_MS);
+    this.#schedule(DELAY_MS);
   }
 
   /** Resolves once all up to a position is in, or after a time. */
   async reached(position: number, mostMs: number): Promise<void> {
     if (this.#position >= position) return;
-    if (!this.#isFeeding) this.#wake(0);
+    if (!this.#isFeeding) this.#schedule(0);
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#waiting.push({ position, resolve });
@@ -84,7 +84,7 @@ export class SearchIndex {
     for (const { resolve } of this.#waiting) resolve();
   }
 
-  #wake(ms: number): void {
+  #schedule(ms: number): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#feed(), ms).unref();
   }
@@ -103,7 +103,7 @@ export class SearchIndex {
     const reached = this.#waiting.filter(({ position }) => position <= this.#position);
     this.#waiting = this.#waiting.filter(({ position }) => position > this.#position);
     for (const { resolve } of reached) resolve();
-    if (!this.#isClosed && this.#position < this.#parts.head()) this.#wake(waitMs);
+    if (!this.#isClosed && this.#position < this.#parts.head()) this.#schedule(waitMs);
   }
 
   #read(until: number): void {

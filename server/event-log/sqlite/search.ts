@@ -1,6 +1,6 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import { StoredEvent } from '../contract/log.ts';
-import type { Projects, SearchPage, SearchQuery } from '../contract/search.ts';
+import type { EventSearch, Projects, SearchPage, SearchQuery } from '../contract/search.ts';
 import { type Block, fieldTerm, intersect, prefixTerms, type Wanted, wordTerm } from '../search/block.ts';
 import { holdsAll, type Phrase, parseText } from '../search/tokenizer.ts';
 import { NewestFirst, type Source } from './newest-first.ts';
@@ -26,6 +26,7 @@ export type SqliteSearchParts = {
   slice: <T>(work: (until: number) => T) => Promise<T>;
   head: () => number;
   oldest: () => number;
+  positionBeforeTime: (recordedBeforeMs: number) => number;
 };
 
 type EventRow = {
@@ -49,7 +50,7 @@ interface Candidates {
   step(found: number[]): { known: number; cost: number };
 }
 
-export class SqliteSearch {
+export class SqliteSearch implements EventSearch {
   readonly #parts: SqliteSearchParts;
   readonly #statements: ReturnType<typeof prepareSearch>;
 
@@ -58,24 +59,7 @@ export class SqliteSearch {
     this.#statements = prepareSearch(parts.db);
   }
 
-  positionBefore(recordedAtMs: number): Promise<number> {
-    return this.#parts.slice(() => this.#positionBefore(recordedAtMs));
-  }
-
-  /** By halves: `recorded_at_ms` never falls along `seq`, and what is kept is contiguous. */
-  #positionBefore(recordedAtMs: number): number {
-    let low = this.#parts.oldest() - 1;
-    let high = this.#parts.head();
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      const row = this.#statements.recordedAt.get(middle) as { ms: number } | undefined;
-      if (row && row.ms < recordedAtMs) low = middle;
-      else high = middle - 1;
-    }
-    return low;
-  }
-
-  async search(query: SearchQuery): Promise<SearchPage> {
+  async find(query: SearchQuery): Promise<SearchPage> {
     const { text, limit, signal } = query;
     const phrases = text === undefined ? undefined : parseText(text);
     if (phrases?.length === 0) return { records: [] };
@@ -117,8 +101,11 @@ export class SqliteSearch {
     { projects, runId, types, actor, before, sinceMs, untilMs }: SearchQuery,
     phrases: readonly Phrase[] | undefined,
   ) {
-    const low = Math.max(this.#parts.oldest(), sinceMs === undefined ? 0 : this.#positionBefore(sinceMs) + 1);
-    const ends = [this.#parts.head(), untilMs === undefined ? Number.MAX_SAFE_INTEGER : this.#positionBefore(untilMs)];
+    const low = Math.max(this.#parts.oldest(), sinceMs === undefined ? 0 : this.#parts.positionBeforeTime(sinceMs) + 1);
+    const ends = [
+      this.#parts.head(),
+      untilMs === undefined ? Number.MAX_SAFE_INTEGER : this.#parts.positionBeforeTime(untilMs),
+    ];
     const high = Math.min(before ?? Number.MAX_SAFE_INTEGER, ...ends.map((end) => end + 1));
     if (phrases) {
       const wanted = wantedOf(phrases, { runId, types, actor });
@@ -254,7 +241,6 @@ export function prepareSearch(db: DatabaseSyncInstance) {
   const back = (where: string) =>
     db.prepare(`SELECT seq, type, actor FROM events WHERE ${where} seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?`);
   return {
-    recordedAt: db.prepare('SELECT recorded_at_ms AS ms FROM events WHERE seq = ?'),
     event: db.prepare(
       `SELECT e.seq, e.run_seq, e.project_id, r.run_id, e.type, e.actor, e.payload FROM events e
        CROSS JOIN runs r ON r.row_id = e.run_row WHERE e.seq = ?`,

@@ -1,10 +1,10 @@
-/**
- * Shares the event loop between synchronous pieces of work: each turn of the loop runs queued pieces for about
- * `sliceMs`, then lets timers and sockets have their turn. A piece is never interrupted, so it has to watch
- * {@link sliceMs} itself.
- */
-export const sliceMs = 5;
+/** How long synchronous work may hold the event loop. */
+export const SLICE_MS = 5;
 
+/**
+ * Shares the event loop between pieces of synchronous work: each turn runs queued pieces for about {@link SLICE_MS}, then
+ * timers and sockets get their turn. Nothing interrupts a piece, so each one must check the time itself.
+ */
 export class Slices {
   readonly #queue: (() => void)[] = [];
   #isScheduled = false;
@@ -25,7 +25,7 @@ export class Slices {
   }
 
   readonly #turn = (): void => {
-    const until = performance.now() + sliceMs;
+    const until = performance.now() + SLICE_MS;
     while (this.#queue.length > 0 && performance.now() < until) this.#queue.shift()?.();
     if (this.#queue.length > 0) setImmediate(this.#turn);
     else this.#isScheduled = false;

@@ -78,6 +78,7 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     ),
     expiring: approvals(`a.status = 'pending' AND a.expires_at IS NOT NULL ORDER BY a.expires_at LIMIT ?`),
     changedRuns: db.prepare('SELECT last_seq, project_id, state FROM runs WHERE last_seq > ? ORDER BY last_seq'),
+    recordedAt: db.prepare('SELECT recorded_at_ms AS ms FROM events WHERE seq = ?'),
     lastBefore: db.prepare(
       `SELECT max(seq) AS seq FROM (SELECT seq, recorded_at_ms FROM events ORDER BY seq LIMIT ?)
        WHERE seq < ? AND recorded_at_ms < ?`,
@@ -85,8 +86,6 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     chainedRow: db.prepare(`${CHAINED_ROWS} WHERE seq = ?`),
     keepTrimming: db.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('trimming', ?)`),
     trimCheckpoints: db.prepare('DELETE FROM checkpoints WHERE seq <= ? AND seq < (SELECT max(seq) FROM checkpoints)'),
-    lastCheckpoint: db.prepare('SELECT checkpoint FROM checkpoints WHERE seq = (SELECT max(seq) FROM checkpoints)'),
-    keepCheckpoint: db.prepare('INSERT OR REPLACE INTO checkpoints (seq, checkpoint) VALUES (?, ?)'),
     trimEvents: db.prepare('DELETE FROM events WHERE seq <= ?'),
     trimUsers: db.prepare('DELETE FROM event_users WHERE seq BETWEEN ? AND ?'),
   };

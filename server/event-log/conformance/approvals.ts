@@ -1,0 +1,105 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { ApprovalStore, StoredApproval } from '../contract/approvals.ts';
+import { append, draft, instant, type OpenLog, upTo } from './kit.ts';
+
+/** Approvals of all runs. */
+export function describeApprovals(openLog: OpenLog): void {
+  test('[L21] approvals are listed newest request first, page by page, each once, by status and by who may read', async () => {
+    const log = await openLog();
+    const statuses = ['pending', 'granted', 'denied', 'expired'] as const;
+    for (const index of upTo(40)) {
+      const run = { projectId: 'pqz'[index % 3] as string, runId: `run${index % 7}` };
+      const approvalId = `a${index}`;
+      await append(log, draft('governance.required', { ...run, approvalId, title: 't', requiredApprovals: 2 }));
+      const decision = { ...run, approvalId, decidedBy: 'ann', reason: 'no' };
+      if (index % 4 === 1)
+        for (const decidedBy of ['ann', 'bob'])
+          await append(log, draft('approval.granted', { ...run, approvalId, decidedBy }));
+      if (index % 4 === 2) await append(log, draft('approval.denied', decision));
+      if (index % 4 === 3) await append(log, draft('approval.denied', { ...decision, expired: true }));
+    }
+    await append(log, draft('run.completed', { projectId: 'p', runId: 'run3' }));
+    const everything: StoredApproval[] = [];
+    for (const projectId of ['p', 'q', 'z']) {
+      for (const index of upTo(7)) {
+        const { run } = (await log.runs.get(projectId, `run${index - 1}`)) ?? {};
+        const kept = run?.approvals.map((approval) => {
+          return { projectId, runId: run.runId, isRunOver: run.status === 'completed', approval };
+        });
+        everything.push(...(kept ?? []));
+      }
+    }
+    everything.sort((a, b) => b.approval.order.seq - a.approval.order.seq);
+    expect(everything.length).toBe(40);
+
+    const query = fc.record({
+      status: fc.option(fc.subarray([...statuses]), { nil: undefined }),
+      readable: fc.subarray(['p', 'q', 'z']),
+      limit: fc.integer({ min: 1, max: 12 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(query, async ({ status, readable, limit }) => {
+        const expected = everything.filter(
+          (kept) => readable.includes(kept.projectId) && (status?.includes(kept.approval.status) ?? true),
+        );
+        const found: StoredApproval[] = [];
+        let after: number | undefined;
+        do {
+          const page = await log.approvals.list({ canRead: (id) => readable.includes(id), status, limit, after });
+          expect(page.approvals.length).toBeLessThanOrEqual(limit);
+          found.push(...page.approvals);
+          after = page.next;
+          // What says that there is more is right.
+          expect(after !== undefined).toBe(found.length < expected.length);
+        } while (after !== undefined);
+        expect(found).toEqual(expected);
+      }),
+    );
+    const { projectId, runId, approval } = everything[0] as StoredApproval;
+    expect(await log.approvals.get(projectId, runId, approval.approvalId)).toEqual(approval);
+    expect(await log.approvals.get(projectId, runId, 'unknown')).toBeUndefined();
+    expect(await log.approvals.get(projectId, 'unknown', approval.approvalId)).toBeUndefined();
+  });
+
+  test('[L21] an approval that is asked for between two pages neither repeats nor hides an older one', async () => {
+    const log = await openLog();
+    const request = (approvalId: string) => append(log, draft('governance.required', { approvalId, title: 't' }));
+    for (const id of ['a', 'b', 'c', 'd']) await request(id);
+    const query = { canRead: () => true, limit: 2 };
+    const first = await log.approvals.list(query);
+    await request('e');
+    const second = await log.approvals.list({ ...query, after: first.next });
+    expect([first, second].map((page) => page.approvals.map(({ approval }) => approval.approvalId))).toEqual([
+      ['d', 'c'],
+      ['b', 'a'],
+    ]);
+    expect(second.next).toBeUndefined();
+  });
+
+  test('[L22] pending approvals are found by their run, and by when they expire, the soonest first', async () => {
+    const log = await openLog();
+    const expiries = { a: instant(30), b: undefined, c: instant(10), d: instant(20), e: instant(5) };
+    for (const [approvalId, expiresAt] of Object.entries(expiries)) {
+      const runId = approvalId < 'c' ? 'r' : 's';
+      const more = expiresAt === undefined ? {} : { expiresAt };
+      await append(log, draft('governance.required', { runId, approvalId, title: 't', ...more }));
+    }
+    await append(log, draft('approval.granted', { runId: 's', approvalId: 'e', decidedBy: 'ann' }));
+    await append(log, draft('run.failed', { runId: 's', error: { message: 'x' } }));
+    const found = async (...query: Parameters<ApprovalStore['pending']>) =>
+      (await log.approvals.pending(...query)).map(({ isRunOver, approval }) => [approval.approvalId, isRunOver]);
+    expect(await found('expiring', 9)).toEqual([
+      ['c', true],
+      ['d', true],
+      ['a', false],
+    ]);
+    expect(await found('expiring', 1)).toEqual([['c', true]]);
+    expect((await found({ projectId: 'p', runId: 'r' }, 9)).sort()).toEqual([
+      ['a', false],
+      ['b', false],
+    ]);
+    expect(await found({ projectId: 'p', runId: 'r' }, 1)).toHaveLength(1);
+    expect(await found({ projectId: 'q', runId: 'r' }, 9)).toEqual([]);
+  });
+}

@@ -1,0 +1,43 @@
+import { expect, test } from 'vitest';
+import { byId, type OpenLog, upTo } from './kit.ts';
+
+/** Revoked tokens. */
+export function describeRevocations(openLog: OpenLog): void {
+  test('[A10] revocations are kept once each, the later and the better known, and forgotten when all is expired', async () => {
+    const { revocations } = await openLog();
+    expect(await revocations.all()).toEqual([]);
+    await revocations.put({ kind: 'jti', id: 'a', atMs: 10 });
+    await revocations.put({ kind: 'sub', id: 'a', atMs: 20 });
+    await revocations.put({ kind: 'jti', id: 'b', atMs: 30, untilMs: 40 });
+    expect(byId(await revocations.all())).toEqual([
+      { kind: 'jti', id: 'a', atMs: 10 },
+      { kind: 'jti', id: 'b', atMs: 30, untilMs: 40 },
+      { kind: 'sub', id: 'a', atMs: 20 },
+    ]);
+    await revocations.put({ kind: 'sub', id: 'a', atMs: 15 });
+    await revocations.put({ kind: 'jti', id: 'a', atMs: 12, untilMs: 50 });
+    await revocations.put({ kind: 'jti', id: 'b', atMs: 30 });
+    const all = [
+      { kind: 'jti', id: 'a', atMs: 12, untilMs: 50 },
+      { kind: 'jti', id: 'b', atMs: 30, untilMs: 40 },
+      { kind: 'sub', id: 'a', atMs: 20 },
+    ];
+    expect(byId(await revocations.all())).toEqual(all);
+    await revocations.forget(40);
+    expect(byId(await revocations.all())).toEqual(all);
+    await revocations.forget(41);
+    expect(byId(await revocations.all())).toEqual([all[0], all[2]]);
+  });
+
+  test('[A10] any number of revocations comes back, whatever the ids', async () => {
+    const { revocations } = await openLog();
+    const ids = [...upTo(2_500).map((n) => `id ${n}`), "'; --", 'é', '😀'];
+    await Promise.all(ids.map((id, atMs) => revocations.put({ kind: 'jti', id, atMs })));
+    await revocations.put({ kind: 'sub', id: 'id 1', atMs: 1 });
+    const all = await revocations.all();
+    expect(all).toHaveLength(ids.length + 1);
+    expect(new Map(all.filter(({ kind }) => kind === 'jti').map(({ id, atMs }) => [id, atMs]))).toEqual(
+      new Map(ids.map((id, atMs) => [id, atMs])),
+    );
+  });
+}

@@ -1,0 +1,46 @@
+import { describe, onTestFinished } from 'vitest';
+import type { EventLog } from '../contract/store.ts';
+import { describeAccess } from './access.ts';
+import { describeApprovals } from './approvals.ts';
+import { describeIntegrity } from './integrity.ts';
+import type { OpenLog, Place } from './kit.ts';
+import { describeLog } from './log.ts';
+import { describePersistence } from './persistence.ts';
+import { describeRevocations } from './revocations.ts';
+import { describeRuns } from './runs.ts';
+import { describeSearch } from './search.ts';
+
+/**
+ * The suite that every store must pass. It tests each MUST of `contract/`, one file a contract. A store's own test file calls
+ * this function. `newPlace` returns an empty place at each call.
+ */
+export function describeEventLog(name: string, newPlace: () => Promise<Place>, { isPersistent = true } = {}): void {
+  async function makePlace(): Promise<Place> {
+    const place = await newPlace();
+    const open: EventLog[] = [];
+    onTestFinished(async () => {
+      for (const log of open) await log.close();
+      await place.remove();
+    });
+    return {
+      ...place,
+      async open(options) {
+        const log = await place.open(options);
+        open.push(log);
+        return log;
+      },
+    };
+  }
+  const openLog: OpenLog = async (options) => (await makePlace()).open(options);
+
+  describe(name, () => {
+    describeLog(openLog);
+    describeRuns(openLog);
+    describeApprovals(openLog);
+    describeSearch(openLog);
+    describeAccess(openLog);
+    describeRevocations(openLog);
+    describeIntegrity(openLog);
+    if (isPersistent) describePersistence(makePlace);
+  });
+}
