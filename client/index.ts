@@ -26,5 +26,5 @@ export {
   type WebSocketClass,
 } from './connection/connection.ts';
 export { dedupeLink as dropSeenLink } from './connection/links.ts';
-export type { ConnectionState, ConnectionStatus, PacerOptions } from './connection/reconnect.ts';
+export type { ConnectionState, ConnectionStatus, ReconnectOptions as PacerOptions } from './connection/reconnect-policy.ts';
 export type { TokenSource } from './connection/token-cache.ts';

@@ -9,7 +9,7 @@ import { RunwireError } from '../../shared/errors.ts';
 import { startCuttableServer } from '../../tests/browser/server.ts';
 import { created, everyone, progress, startServer, tokenFor } from '../../tests/support/harness.ts';
 import { type ConnectionOptions, createRunwireClient, dropSeenLink, type RunwireClient } from '../index.ts';
-import type { ConnectionStatus } from './reconnect.ts';
+import type { ConnectionStatus } from './reconnect-policy.ts';
 
 /** A client in Node, closed at the end of the test; keeps every status that its connection goes through. */
 function open(options: ConnectionOptions) {

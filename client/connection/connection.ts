@@ -4,14 +4,14 @@ import { RunwireError } from '../../shared/errors.ts';
 import { closeCodes } from '../../shared/protocol.ts';
 import { endpointsOf } from './endpoints.ts';
 import { linksOver, refreshOver } from './links.ts';
-import { type ConnectionStatus, type PacerOptions, ReconnectPolicy } from './reconnect.ts';
+import { type ConnectionStatus, type ReconnectOptions, ReconnectPolicy } from './reconnect-policy.ts';
 import { TokenCache, type TokenSource } from './token-cache.ts';
 import { TokenRenewal } from './token-renewal.ts';
 
 /** That of the platform, or of `ws`, whose types differ in what does not matter here. */
 export type WebSocketClass = new (url: string | URL) => { readonly readyState: number; close(code?: number): void };
 
-export type ConnectionOptions = PacerOptions & {
+export type ConnectionOptions = ReconnectOptions & {
   /** The server's address, `https://host` or `https://host/prefix`, or that of its WebSocket, `wss://host/ws`. */
   url: string;
   /** Default: the browser's cookie. */

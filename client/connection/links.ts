@@ -2,7 +2,7 @@ import { httpBatchLink, splitLink, type TRPCLink, type TRPCWebSocketClient, wsLi
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
 import type { ErrorCode } from '../../shared/errors.ts';
-import type { Addresses } from './endpoints.ts';
+import type { Endpoints } from './endpoints.ts';
 import type { TokenCache } from './token-cache.ts';
 
 /**
@@ -85,7 +85,7 @@ function retryWithFreshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): T
 /** Subscriptions, and what concerns the socket itself, over the socket; the rest over HTTP. */
 export function linksOver<R extends AnyTRPCRouter>(
   socket: TRPCWebSocketClient,
-  addresses: Addresses,
+  addresses: Endpoints,
   tokens: TokenCache,
   isClosed: () => boolean,
 ): TRPCLink<R>[] {

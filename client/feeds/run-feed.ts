@@ -7,7 +7,7 @@ import type { RunView } from '../../shared/run.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
 import { backoffMs, pause } from '../connection/backoff.ts';
 import type { Connection } from '../connection/connection.ts';
-import type { ConnectionState } from '../connection/reconnect.ts';
+import type { ConnectionState } from '../connection/reconnect-policy.ts';
 import { codeOf } from '../errors.ts';
 import type { RunwireClient } from '../index.ts';
 import type { RunFeedQuery } from './query.ts';

@@ -7,10 +7,10 @@ import type { RunHeader } from '../../shared/run.ts';
 import { type RunFilter, runMatcher } from '../../shared/run-filter.ts';
 import { backoffMs, pause } from '../connection/backoff.ts';
 import type { Connection } from '../connection/connection.ts';
-import type { ConnectionState } from '../connection/reconnect.ts';
+import type { ConnectionState } from '../connection/reconnect-policy.ts';
 import { codeOf } from '../errors.ts';
 import type { RunwireClient } from '../index.ts';
-import type { FrameScheduler } from './frames.ts';
+import type { FrameScheduler } from './frame-scheduler.ts';
 import { emptyOverlay, keyOf, merge, type Overlay, type RunsPage, type RunsPages } from './merge-runs.ts';
 import type { Gap, RunFeedPhase } from './run-feed.ts';
 

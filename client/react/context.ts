@@ -2,7 +2,7 @@ import { createTRPCReact } from '@trpc/react-query';
 import { createContext, useContext } from 'react';
 import type { AppRouter } from '../../server/api/router.ts';
 import type { Connection } from '../connection/connection.ts';
-import type { FeedCache } from '../feeds/feeds.ts';
+import type { FeedCache } from '../feeds/feed-cache.ts';
 import type { RunwireClient } from '../index.ts';
 
 /** tRPC's own hooks, typed by the server's router: `trpc.run.list.useQuery()`, `trpc.onRunEvent.useSubscription()`. */

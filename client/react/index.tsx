@@ -43,7 +43,7 @@ export function RunwireProvider({ queryClient, children, ...options }: RunwirePr
 export type { AppRouter } from '../../server/api/router.ts';
 export type { EventCategory, RunEvent, RunEventDraft, RunEventType } from '../../shared/events.ts';
 export type { Approval, Artifact, RunHeader, RunStatus, RunView, Stage, StageStatus } from '../../shared/run.ts';
-export type { ConnectionState } from '../connection/reconnect.ts';
+export type { ConnectionState } from '../connection/reconnect-policy.ts';
 export type { TokenSource } from '../connection/token-cache.ts';
 export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
 export type { RunFeedScope } from '../feeds/query.ts';

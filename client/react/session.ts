@@ -2,7 +2,7 @@ import { createTRPCClient } from '@trpc/client';
 import type { AppRouter } from '../../server/api/router.ts';
 import { type Connection, type ConnectionOptions, createConnection } from '../connection/connection.ts';
 import type { TokenSource } from '../connection/token-cache.ts';
-import { FeedCache } from '../feeds/feeds.ts';
+import { FeedCache } from '../feeds/feed-cache.ts';
 import type { RunwireClient } from '../index.ts';
 
 export type SessionOptions = {

@@ -1,5 +1,5 @@
 import { useMemo, useSyncExternalStore } from 'react';
-import type { ConnectionState } from '../connection/reconnect.ts';
+import type { ConnectionState } from '../connection/reconnect-policy.ts';
 import { useRunwire } from './context.ts';
 
 export type UseConnectionReturn = {

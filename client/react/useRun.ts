@@ -5,7 +5,7 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { RunView } from '../../shared/run.ts';
 import { keyOf } from '../feeds/query.ts';
 import type { RunFeedState, Snapshot } from '../feeds/run-feed.ts';
-import { blankState, RunFeedObserver } from '../feeds/run-follower.ts';
+import { blankState, RunFeedObserver } from '../feeds/run-feed-observer.ts';
 import { trpc, useRunwire } from './context.ts';
 
 export type UseRunOptions = {

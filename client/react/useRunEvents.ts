@@ -2,7 +2,7 @@ import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import type { EventCategory, RunEventType } from '../../shared/events.ts';
 import type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
 import { keyOf, type RunFeedQuery } from '../feeds/query.ts';
-import { blankState, DEFAULT_LIMIT, RunFeedObserver, type RunFollowerState } from '../feeds/run-follower.ts';
+import { blankState, DEFAULT_LIMIT, RunFeedObserver, type RunFeedObserverState } from '../feeds/run-feed-observer.ts';
 import { useRunwire } from './context.ts';
 
 export type UseRunEventsOptions = RunFeedQuery & {
@@ -15,7 +15,7 @@ export type UseRunEventsOptions = RunFeedQuery & {
 };
 
 /** The functions are the same ones for as long as the component is mounted. */
-export type UseRunEventsReturn = Omit<RunFollowerState, 'key'> & {
+export type UseRunEventsReturn = Omit<RunFeedObserverState, 'key'> & {
   isConnected: boolean;
   /** Returns what takes the handler off again. Handlers stay through disconnections and changes of the options. */
   subscribe<T extends RunEventType>(type: T, handler: (event: EventOfType<T>) => void): () => void;

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { backoffMs } from './backoff.ts';
-import { ReconnectPolicy } from './reconnect.ts';
+import { ReconnectPolicy } from './reconnect-policy.ts';
 
 test('[C1] delays double, with jitter of half, up to the most', () => {
   const delays = (random: number) =>

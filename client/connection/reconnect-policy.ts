@@ -19,7 +19,7 @@ export type ConnectionStatus = {
   retryAtMs: number | null;
 };
 
-export type PacerOptions = {
+export type ReconnectOptions = {
   /** Failures in a row after which it gives up; default 5, and with Infinity never. */
   maxReconnectAttempts?: number | undefined;
   /** Delay after the first failure, doubled with each further one; default 1,000. */
@@ -33,7 +33,7 @@ export type PacerOptions = {
 };
 
 export class ReconnectPolicy {
-  readonly #options: { [K in keyof PacerOptions]-?: NonNullable<PacerOptions[K]> };
+  readonly #options: { [K in keyof ReconnectOptions]-?: NonNullable<ReconnectOptions[K]> };
   readonly #listeners = new Set<() => void>();
   #status: ConnectionStatus = { state: 'idle', error: null, attempts: 0, retryAtMs: null };
   /** Opens the gate that a planned try waits at. */
@@ -43,7 +43,7 @@ export class ReconnectPolicy {
   #isAtOnce = false;
   #isClosed = false;
 
-  constructor(options: PacerOptions = {}) {
+  constructor(options: ReconnectOptions = {}) {
     this.#options = {
       maxReconnectAttempts: options.maxReconnectAttempts ?? 5,
       reconnectDelayMs: options.reconnectDelayMs ?? 1_000,

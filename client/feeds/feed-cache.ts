@@ -1,7 +1,7 @@
 import type { AppRouter } from '../../server/api/router.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { RunwireClient } from '../index.ts';
-import { FrameScheduler } from './frames.ts';
+import { FrameScheduler } from './frame-scheduler.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';
 import { type FeedObserver, type Resume, RunFeed } from './run-feed.ts';
 

@@ -1,13 +1,13 @@
 import type { RunEvent } from '../../shared/events.ts';
-import type { ConnectionState } from '../connection/reconnect.ts';
-import type { FeedCache } from './feeds.ts';
+import type { ConnectionState } from '../connection/reconnect-policy.ts';
+import type { FeedCache } from './feed-cache.ts';
 import { Handlers, report } from './handlers.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';
 import type { FeedObserver, Resume, RunFeed, RunFeedState, Snapshot } from './run-feed.ts';
 
 /** What one hook makes of a feed that it may share: its handlers, its latest events, and whether it is on at all. */
 
-export type RunFollowerState = RunFeedState & {
+export type RunFeedObserverState = RunFeedState & {
   /** {@link keyOf} the query that this came of. */
   key: string | undefined;
   /** The latest events, oldest first, at most `limit`. */
@@ -16,7 +16,7 @@ export type RunFollowerState = RunFeedState & {
 
 export const DEFAULT_LIMIT = 1_000;
 
-export const blankState = (key: string | undefined, connectionState: ConnectionState): RunFollowerState => ({
+export const blankState = (key: string | undefined, connectionState: ConnectionState): RunFeedObserverState => ({
   key,
   connectionState,
   error: null,
@@ -59,7 +59,7 @@ export class RunFeedObserver implements FeedObserver {
   }
 
   /** The same object until something changes; changes are told at most once a frame. */
-  readonly getState = (): RunFollowerState => this.#state;
+  readonly getState = (): RunFeedObserverState => this.#state;
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
