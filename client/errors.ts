@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../shared/errors.ts';
 
-/** The code of the error table that an answer carries; undefined where no answer came. */
+/** Returns the error code in a tRPC answer of the server; undefined when the server did not answer. */
 export function codeOf(error: object): ErrorCode | undefined {
   const { data } = error as { data?: { runwireCode?: ErrorCode } | null };
   return data?.runwireCode;

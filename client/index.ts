@@ -2,13 +2,13 @@ import { createTRPCClient, type TRPCClient } from '@trpc/client';
 import type { AppRouter } from '../server/api/router.ts';
 import { type Connection, type ConnectionOptions, createConnection } from './connection/connection.ts';
 
-/** `runwire/client`: the typed client, free of any framework. */
+/** `runwire/client`: the typed tRPC client. It needs no framework. */
 
 export type RunwireClient = TRPCClient<AppRouter>;
 
 /**
- * A typed client and its connection. Subscriptions go over one WebSocket that resumes by itself; queries and mutations
- * over HTTP.
+ * Creates a typed client and its connection. Subscriptions share one WebSocket and resume after a lost connection;
+ * queries and mutations use HTTP. Throws `RunwireError` `INVALID_INPUT` on a platform without WebSocket.
  */
 export function createRunwireClient(options: ConnectionOptions): {
   client: RunwireClient;
@@ -25,6 +25,9 @@ export {
   createConnection,
   type WebSocketClass,
 } from './connection/connection.ts';
-export { dedupeLink as dropSeenLink } from './connection/links.ts';
-export type { ConnectionState, ConnectionStatus, ReconnectOptions as PacerOptions } from './connection/reconnect-policy.ts';
+export type {
+  ConnectionState,
+  ConnectionStatus,
+  ReconnectOptions as PacerOptions,
+} from './connection/reconnect-policy.ts';
 export type { TokenSource } from './connection/token-cache.ts';

@@ -1,9 +1,13 @@
-/** The delay before try `attempt`, from 1: half to all of `baseMs · 2^(attempt - 1)`, at most `maxMs`. */
-export function backoffMs(attempt: number, baseMs: number, maxMs: number, random: () => number): number {
+/**
+ * Returns the delay before a retry, where `attempt` counts failures from 1: a random delay between half and all of
+ * `baseMs · 2^(attempt - 1)`, at most `maxMs`. `random` returns a number in [0, 1).
+ */
+export function backoffMs(attempt: number, baseMs: number, maxMs: number, random: () => number = Math.random): number {
   const fullMs = Math.min(maxMs, baseMs * 2 ** (attempt - 1));
   return Math.round(fullMs * (0.5 + random() / 2));
 }
 
+/** Resolves after `ms`, or as soon as `signal` is aborted. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

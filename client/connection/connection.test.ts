@@ -8,10 +8,11 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { RunwireError } from '../../shared/errors.ts';
 import { startCuttableServer } from '../../tests/browser/server.ts';
 import { created, everyone, progress, startServer, tokenFor } from '../../tests/support/harness.ts';
-import { type ConnectionOptions, createRunwireClient, dropSeenLink, type RunwireClient } from '../index.ts';
+import { type ConnectionOptions, createRunwireClient, type RunwireClient } from '../index.ts';
+import { dedupeLink } from './links.ts';
 import type { ConnectionStatus } from './reconnect-policy.ts';
 
-/** A client in Node, closed at the end of the test; keeps every status that its connection goes through. */
+/** A client in Node, closed at the end of the test. `statuses` records every status of its connection. */
 function open(options: ConnectionOptions) {
   const { client, connection } = createRunwireClient({
     WebSocket,
@@ -36,7 +37,7 @@ function open(options: ConnectionOptions) {
   return { client, connection, statuses, until, reaches };
 }
 
-/** Follows a run, and says when an item that is looked for has come. */
+/** Subscribes to a run. `until` resolves once a condition on the received items holds. */
 function follow(client: RunwireClient, runId: string, from: 'now' | 'start' = 'start') {
   const items: { type: string; seq?: number }[] = [];
   const listeners = new Set<() => void>();
@@ -66,8 +67,8 @@ function follow(client: RunwireClient, runId: string, from: 'now' | 'start' = 's
 }
 
 /**
- * A server that takes every socket and closes it with this code, which is not how ours behaves. It takes its time to hang
- * up, so that the client's sockets are closing for a while before they are closed.
+ * A server that accepts every socket and closes it with `code`. It reads the client's close frame after a delay, so the
+ * client's sockets stay in state CLOSING for a while.
  */
 async function startRefusingServer(code: number) {
   const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' });
@@ -84,7 +85,7 @@ async function startRefusingServer(code: number) {
   return { url, accepted: () => accepted };
 }
 
-test('[C1] [C2] a server that accepts and closes at once is tried ever more slowly, and given up after five times', async () => {
+test('[C1] [C2] a server that closes each socket at once is retried with growing delays and given up after five retries', async () => {
   const server = await startRefusingServer(1012);
   const { client, reaches, statuses } = open({ url: server.url, token: 'any', random: () => 0 });
   const { onError } = follow(client, 'r1');
@@ -95,11 +96,11 @@ test('[C1] [C2] a server that accepts and closes at once is tried ever more slow
   expect(retryAtMs).toBeNull();
   expect(error).toMatchObject({ code: 'UNAVAILABLE' });
   expect([...new Set(statuses.map((status) => status.attempts))]).toEqual([0, 1, 2, 3, 4, 5, 6]);
-  // The subscription was not ended: it waits for the connection.
+  // The subscription is still open and waits for the connection.
   expect(onError).not.toHaveBeenCalled();
 });
 
-test('[C2] reconnect() starts afresh after failure, and subscriptions go on', async () => {
+test('[C2] reconnect() after failure resets the count of failures, and subscriptions resume', async () => {
   await using server = await startServer();
   let isUp = false;
   const { client, connection, reaches } = open({
@@ -119,13 +120,13 @@ test('[C2] reconnect() starts afresh after failure, and subscriptions go on', as
   await run.until(() => run.seqs().length === 1);
 });
 
-test('[C2] the network or the tab coming back starts afresh', async () => {
+test('[C2] the return of the network or the tab resets the count of failures and retries', async () => {
   const page = Object.assign(new EventTarget(), { visibilityState: 'visible' });
   const network = new EventTarget();
   vi.stubGlobal('document', page);
   vi.stubGlobal('window', network);
   onTestFinished(() => void vi.unstubAllGlobals());
-  for (const comeBack of [
+  for (const returns of [
     () => network.dispatchEvent(new Event('online')),
     () => page.dispatchEvent(new Event('visibilitychange')),
   ]) {
@@ -134,7 +135,7 @@ test('[C2] the network or the tab coming back starts afresh', async () => {
     follow(client, 'r1');
     await reaches('failed');
     expect(server.accepted()).toBe(2);
-    comeBack();
+    returns();
     await until((status) => status.state === 'failed' && server.accepted() === 4);
     await connection.close();
   }
@@ -158,7 +159,7 @@ test('[C2] a closed connection leaves no listener on the page', async () => {
   expect(connection.getStatus().state).toBe('disconnected');
 });
 
-test('[C3] each event comes once, in order, through sockets that are cut while events are published', async () => {
+test('[C3] each event is delivered once and in order while sockets are cut during publishing', async () => {
   await using server = await startCuttableServer();
   const { client, reaches } = open({ url: server.url, token: await tokenFor(), maxReconnectAttempts: 100 });
   const run = follow(client, 'r1');
@@ -174,12 +175,12 @@ test('[C3] each event comes once, in order, through sockets that are cut while e
   expect(run.onError).not.toHaveBeenCalled();
 });
 
-test('[C3] an item whose seq has been seen is dropped; after a gap, positions may come again', () => {
+test('[C3] an event with a delivered seq is dropped; after a gap positions may repeat', () => {
   const events = (...seqs: number[]) => seqs.map((seq) => ({ type: 'run.started', seq, runSeq: seq }));
   const gap = { type: 'stream.gap', reason: 'epoch_changed', fromSeq: 1, toSeq: 1 };
   const items = [...events(1, 2, 2, 1, 3), { type: 'stream.live', seq: 3 }, ...events(3), gap, ...events(1, 2, 3)];
   const received: unknown[] = [];
-  const link = dropSeenLink<AnyTRPCRouter>()({});
+  const link = dedupeLink<AnyTRPCRouter>()({});
   link({
     op: { id: 1, type: 'subscription', path: 'onRunEvent', input: {}, context: {}, signal: null },
     next: () =>
@@ -198,7 +199,7 @@ test('[C3] an item whose seq has been seen is dropped; after a gap, positions ma
   expect(received).toEqual([...events(1, 2, 3), { type: 'stream.live', seq: 3 }, gap, ...events(2, 3)]);
 });
 
-test('[C6] a token that is refused is fetched once more, and the fresh one is taken', async () => {
+test('[C6] after a refused token the client fetches a token once more and connects with it', async () => {
   await using server = await startServer();
   const tokens = [await tokenFor({ secret: 'another secret, also of 32 bytes and more' }), await tokenFor()];
   const fetchToken = vi.fn(() => tokens.shift());
@@ -210,7 +211,7 @@ test('[C6] a token that is refused is fetched once more, and the fresh one is ta
   expect(run.onError).not.toHaveBeenCalled();
 });
 
-/** A server that takes one opaque token, and no other once that has been rotated. */
+/** A server that accepts one opaque token at a time; `rotate` replaces it. */
 async function startRotatingServer(accepted: string) {
   let current = accepted;
   const server = await startServer({
@@ -225,7 +226,7 @@ async function startRotatingServer(accepted: string) {
   return { ...server, rotate };
 }
 
-test('[C6] a token that a query or a mutation was refused with is fetched once more, for all that asked with it', async () => {
+test('[C6] queries and mutations refused with the same token share one fetch of a fresh token', async () => {
   await using server = await startRotatingServer('one');
   let token = 'one';
   const fetchToken = vi.fn(() => token);
@@ -242,7 +243,7 @@ test('[C6] a token that a query or a mutation was refused with is fetched once m
   expect(fetchToken).toHaveBeenCalledTimes(2);
 });
 
-test('[C6] a query that is refused with a fresh token too fails, and the next one fetches anew', async () => {
+test('[C6] a query refused with a fresh token too fails, and the next query fetches another token', async () => {
   await using server = await startRotatingServer('one');
   let token = 'wrong';
   const fetchToken = vi.fn(() => token);
@@ -253,7 +254,7 @@ test('[C6] a query that is refused with a fresh token too fails, and the next on
   token = 'one';
   expect(await client.auth.me.query()).toMatchObject({ sub: 'ada' });
 
-  // A token that cannot be fetched anew is asked with once.
+  // A fixed token cannot be renewed, so the query is sent once.
   const ask = vi.spyOn(globalThis, 'fetch');
   onTestFinished(() => ask.mockRestore());
   const { client: other } = open({ url: server.url, token: 'wrong' });
@@ -261,7 +262,7 @@ test('[C6] a query that is refused with a fresh token too fails, and the next on
   expect(ask).toHaveBeenCalledTimes(1);
 });
 
-test('[C6] a token that is refused a second time is final', async () => {
+test('[C6] a second refused token in a row is final', async () => {
   await using server = await startServer();
   const forged = await tokenFor({ secret: 'another secret, also of 32 bytes and more' });
   const fetchToken = vi.fn(() => forged);
@@ -273,7 +274,7 @@ test('[C6] a token that is refused a second time is final', async () => {
   expect(fetchToken).toHaveBeenCalledTimes(2);
 });
 
-test('[C6] without any token the connection fails for good, also when the socket is closed before anything is sent', async () => {
+test('[C6] a connection without a token fails permanently, also when the server closes the socket before the first message', async () => {
   await using server = await startServer();
   const { client, reaches } = open({ url: server.url });
   const { onError } = follow(client, 'r1');
@@ -282,7 +283,7 @@ test('[C6] without any token the connection fails for good, also when the socket
   expect(onError).not.toHaveBeenCalled();
 });
 
-test('[C6] a revoked token is final at once', async () => {
+test('[C6] a revoked token is final without a retry', async () => {
   const server = await startRefusingServer(4403);
   const { client, reaches } = open({ url: server.url, token: 'any' });
   follow(client, 'r1');
@@ -291,7 +292,7 @@ test('[C6] a revoked token is final at once', async () => {
   expect(server.accepted()).toBe(1);
 });
 
-test('an error of the server ends one subscription and leaves the others', async () => {
+test('an error from the server ends one subscription and leaves the others open', async () => {
   await using server = await startServer();
   const { client } = open({ url: server.url, token: await tokenFor() });
   const run = follow(client, 'r1');
@@ -303,7 +304,7 @@ test('an error of the server ends one subscription and leaves the others', async
   await run.until(() => run.seqs().length === 1);
 });
 
-test('a subscription through a closed connection completes instead of trying for ever', async () => {
+test('a subscription on a closed connection completes', async () => {
   await using server = await startServer();
   const { client, connection } = open({ url: server.url, token: await tokenFor() });
   await connection.close();
@@ -313,7 +314,7 @@ test('a subscription through a closed connection completes instead of trying for
   expect(connection.getStatus().state).toBe('disconnected');
 });
 
-test('queries and mutations go over HTTP with the same token', async () => {
+test('queries and mutations use HTTP and the same token', async () => {
   await using server = await startServer();
   const { client } = open({ url: server.url, token: () => tokenFor({ sub: 'grace' }) });
   expect(await client.auth.me.query()).toMatchObject({ sub: 'grace' });
@@ -321,13 +322,13 @@ test('queries and mutations go over HTTP with the same token', async () => {
   expect((await client.run.list.query({})).runs.map(({ runId }) => runId)).toEqual(['r1']);
 });
 
-test('where there is no WebSocket, the error says what to pass', () => {
+test('without a WebSocket on the platform, the error names the class to pass', () => {
   vi.stubGlobal('WebSocket', undefined);
   onTestFinished(() => void vi.unstubAllGlobals());
-  expect(() => createRunwireClient({ url: 'http://127.0.0.1:1' })).toThrow(/pass that of the package ws/);
+  expect(() => createRunwireClient({ url: 'http://127.0.0.1:1' })).toThrow(/pass the class of the package ws/);
 });
 
-test('[C6] the reason of a refusal comes through whole', async () => {
+test('[C6] the full reason of a refusal reaches the client', async () => {
   await using server = await startServer();
   const { client, until } = open({ url: server.url, token: 'forged' });
   client.onEvent.subscribe({}, {});

@@ -7,214 +7,130 @@ import { linksOver, refreshOver } from './links.ts';
 import { type ConnectionStatus, type ReconnectOptions, ReconnectPolicy } from './reconnect-policy.ts';
 import { TokenCache, type TokenSource } from './token-cache.ts';
 import { TokenRenewal } from './token-renewal.ts';
+import { type WatchedSocket, watchedSocketOf, whenClosed } from './watched-socket.ts';
 
-/** That of the platform, or of `ws`, whose types differ in what does not matter here. */
+/** The platform's WebSocket class, or the one of the package `ws`. */
 export type WebSocketClass = new (url: string | URL) => { readonly readyState: number; close(code?: number): void };
 
 export type ConnectionOptions = ReconnectOptions & {
-  /** The server's address, `https://host` or `https://host/prefix`, or that of its WebSocket, `wss://host/ws`. */
+  /** Address of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`. */
   url: string;
-  /** Default: the browser's cookie. */
+  /** Default: none. In a browser the session cookie then authenticates the user. */
   token?: TokenSource | undefined;
-  /** In Node, that of `ws`. Default the platform's. */
+  /** Default: the platform's class. Node.js before 22 has none: pass the class of the package `ws`. */
   WebSocket?: WebSocketClass | undefined;
-  /** Pings when nothing has come for so long, and gives up on the socket after as long again; default 30,000. */
+  /** Sends a ping after this time without a message, and closes the socket after the same time again; default 30,000. */
   heartbeatMs?: number | undefined;
-  /** The socket is closed so long after the last subscription has ended; default 2,000. */
+  /** Time from the end of the last subscription until the socket is closed; default 2,000. */
   idleMs?: number | undefined;
-  /** When the network or the tab comes back, an open socket has so long to show that it is alive; default 3,000. */
+  /** Time an open socket has to answer a ping after the network or the tab came back; default 3,000. */
   probeMs?: number | undefined;
 };
 
-/** How long a socket that was closed from this side may take over it. On a dead network that is a minute. */
-const CLOSING_MS = 2_000;
-
-/** One socket, shared by all that subscribe through its links. Opened by the first subscription. */
+/** One WebSocket for all subscriptions of its links. The first subscription opens it. */
 export type Connection<R extends AnyTRPCRouter> = {
+  /** Links for a tRPC client: subscriptions use the WebSocket, queries and mutations use HTTP. */
   links: TRPCLink<R>[];
-  /** The same object until something changes. */
+  /** Returns the same object until the status changes. */
   getStatus(): ConnectionStatus;
+  /** Calls `listener` after each change of the status. Returns a function that removes it. */
   subscribe(listener: () => void): () => void;
-  /** Opens a new socket now, with failures forgotten; subscriptions resume by their cursors. */
+  /** Opens a new socket now and resets the count of failures. Subscriptions resume from their cursors. */
   reconnect(): void;
-  /** Ends all subscriptions and the socket, for good. */
+  /** Ends all subscriptions and the socket. The connection cannot be used again. */
   close(): Promise<void>;
 };
 
-/** Does nothing until it is used: what is never used needs no closing. */
+/**
+ * Creates a connection. It opens nothing and starts no timer until its first use.
+ *
+ * Throws `RunwireError` `INVALID_INPUT` when the platform has no WebSocket and `options.WebSocket` is missing.
+ */
 export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOptions): Connection<R> {
   const { heartbeatMs = 30_000, idleMs = 2_000, probeMs = 3_000 } = options;
   const Base = (options.WebSocket ?? globalThis.WebSocket) as typeof WebSocket | undefined;
   if (!Base) {
-    throw new RunwireError('INVALID_INPUT', 'there is no WebSocket here: pass that of the package ws', {
-      path: 'WebSocket',
-    });
+    const message = 'this platform has no WebSocket: pass the class of the package ws';
+    throw new RunwireError('INVALID_INPUT', message, { path: 'WebSocket' });
   }
-  const addresses = endpointsOf(options.url);
+  const endpoints = endpointsOf(options.url);
   const tokens = new TokenCache(options.token);
-  const pacer = new ReconnectPolicy(options);
+  const policy = new ReconnectPolicy(options);
   let isClosed = false;
-  let current: InstanceType<typeof WatchedSocket> | undefined;
+  let current: WatchedSocket | undefined;
 
-  /** Tells the pacer what becomes of each socket. */
-  class WatchedSocket extends Base {
-    #isReleased = false;
-    #isAbandoned = false;
-    #loss: RunwireError | undefined;
-    #closing: ReturnType<typeof setTimeout> | undefined;
-    #probing: ReturnType<typeof setTimeout> | undefined;
-    readonly #madeAt = performance.now();
-
-    constructor(url: string | URL) {
-      super(url);
-      current = this;
-      for (const type of ['open', 'message', 'error', 'close']) {
-        // The first listener of all: nothing that an abandoned socket still says is heard.
-        this.addEventListener(type, (event) => {
-          if (this.#isAbandoned) event.stopImmediatePropagation();
-        });
+  const observer = {
+    onCreated: (socket: WatchedSocket) => {
+      current = socket;
+    },
+    onAnswered: (socket: WatchedSocket) => {
+      policy.onConnected();
+      if (tokens.isRenewable && current === socket) renewal.start();
+    },
+    onClosed: (socket: WatchedSocket, code: number, loss: RunwireError | undefined) => {
+      if (current === socket) {
+        current = undefined;
+        renewal.stop();
       }
-      // Only an answer shows that the token was taken: an open socket may be one that is about to be refused.
-      const answered = () => {
-        this.removeEventListener('message', answered);
-        pacer.connected();
-        if (tokens.isRenewable && current === this) renewal.begin();
-      };
-      this.addEventListener('message', answered);
-      this.addEventListener('message', () => this.#stopProbing());
-      this.addEventListener('close', ({ code, reason }) => {
-        clearTimeout(this.#closing);
-        this.#stopProbing();
-        if (current === this) {
-          current = undefined;
-          renewal.end();
-        }
-        if (code === closeCodes.unauthenticated || code === closeCodes.revoked) tokens.forget();
-        if (isClosed) return;
-        if (this.#isReleased) {
-          if (current === undefined) pacer.onReleased();
-        } else pacer.onLost(this.#loss ?? lossOf(code, reason), code);
-      });
-    }
-
-    override close(code?: number, reason?: string): void {
-      // The stock client gives no code. With one it is `ws`, which answers the server's close frame by this very call.
-      if (code === undefined) {
-        this.#isReleased = true;
-        if (this.readyState < this.CLOSED) this.#closing ??= setTimeout(() => this.abandon(), CLOSING_MS);
-      }
-      super.close(code, reason);
-    }
-
-    /** Takes the socket for closed now, whether or not the other end ever hears of it. */
-    abandon(loss?: RunwireError): void {
-      if (this.#isAbandoned || this.readyState === this.CLOSED) return;
-      const wasConnecting = this.readyState === this.CONNECTING;
-      if (loss && !this.#isReleased) this.#loss = loss;
-      else this.#isReleased = true;
-      if ('terminate' in this) {
-        (this.terminate as () => void)(); // `ws` has a word for it.
-        return;
-      }
-      super.close();
-      if (wasConnecting) this.dispatchEvent(new Event('error'));
-      this.dispatchEvent(new CloseEvent('close', { code: 1006 }));
-      this.#isAbandoned = true;
-    }
-
-    /**
-     * Finds out whether a socket that looks open is: after sleep, or on another network, nobody may have said that it is
-     * not. Whatever comes will do for an answer.
-     */
-    probe(): void {
-      if (this.#probing !== undefined) return;
-      if (this.readyState === this.CONNECTING && performance.now() - this.#madeAt > probeMs) this.#giveUp();
-      if (this.readyState !== this.OPEN) return;
-      this.#probing = setTimeout(() => this.#giveUp(), probeMs);
-      this.send('PING');
-    }
-
-    #giveUp(): void {
-      this.abandon(new RunwireError('UNAVAILABLE', 'the connection was dead'));
-      pacer.retry();
-    }
-
-    #stopProbing(): void {
-      clearTimeout(this.#probing);
-      this.#probing = undefined;
-    }
-  }
-
-  const onReturn = () => {
-    const { state } = pacer.status;
-    if (state === 'failed' || state === 'reconnecting') pacer.retry();
-    current?.probe();
-    renewal.look();
+      if (code === closeCodes.unauthenticated || code === closeCodes.revoked) tokens.forget();
+      if (isClosed) return;
+      if (loss) policy.onLost(loss, code);
+      else if (current === undefined) policy.onReleased();
+    },
+    onDead: () => policy.retry(),
   };
-  let stopWatching: (() => void) | undefined;
+
+  const onPageReturn = () => {
+    const { state } = policy.status;
+    if (state === 'failed' || state === 'reconnecting') policy.retry();
+    current?.probe();
+    renewal.check();
+  };
+  let stopWatchingPage: (() => void) | undefined;
 
   const socket = createWSClient({
-    // The stock client asks for the address before each try: the one place where a try can be held back.
+    // The stock client asks for the address before each attempt. No other hook can delay an attempt.
     url: async () => {
-      stopWatching ??= watchPage(onReturn);
-      await ended(current); // What it says at its end decides when the next one may be opened.
+      stopWatchingPage ??= watchPage(onPageReturn);
+      await whenClosed(current); // Its close code decides when the next socket may open.
       for (;;) {
-        await pacer.waitForTurn();
+        await policy.waitForTurn();
         if (isClosed) throw new Error('the connection has been closed');
         try {
           await tokens.get();
-          return addresses.webSocket;
+          return endpoints.webSocket;
         } catch (error) {
-          pacer.onLost(error instanceof Error ? error : new Error('no token could be fetched'));
+          policy.onLost(error instanceof Error ? error : new Error('the token source failed'));
         }
       }
     },
     retryDelayMs: () => 0,
     ...(options.token === undefined ? {} : { connectionParams: async () => ({ token: (await tokens.get()) ?? '' }) }),
-    WebSocket: WatchedSocket as unknown as typeof WebSocket,
+    WebSocket: watchedSocketOf(Base, observer, probeMs) as unknown as typeof WebSocket,
     lazy: { enabled: true, closeMs: idleMs },
     keepAlive: { enabled: true, intervalMs: heartbeatMs, pongTimeoutMs: heartbeatMs },
   });
-
   const renewal = new TokenRenewal(tokens, refreshOver<R>(socket));
 
-  const reconnect = () => {
-    pacer.retry();
-    current?.abandon();
-  };
-
   return {
-    links: linksOver<R>(socket, addresses, tokens, () => isClosed),
-    getStatus: () => pacer.status,
-    subscribe: (listener) => pacer.subscribe(listener),
-    reconnect,
+    links: linksOver<R>(socket, endpoints, tokens, () => isClosed),
+    getStatus: () => policy.status,
+    subscribe: policy.subscribe,
+    reconnect: () => {
+      policy.retry();
+      current?.abandon();
+    },
     close: async () => {
       isClosed = true;
-      stopWatching?.();
-      pacer.close();
-      renewal.end();
+      stopWatchingPage?.();
+      policy.close();
+      renewal.stop();
       await socket.close();
     },
   };
 }
 
-/** Resolves once a socket that has begun to close has closed; at once for any other. */
-async function ended(socket: WebSocket | undefined): Promise<void> {
-  if (!socket || socket.readyState < socket.CLOSING) return;
-  await new Promise((resolve) => socket.addEventListener('close', resolve));
-}
-
-function lossOf(code: number, reason: string): RunwireError {
-  if (code === closeCodes.unauthenticated || code === closeCodes.revoked) {
-    return new RunwireError('UNAUTHENTICATED', reason || 'the server did not accept the token');
-  }
-  if (code === closeCodes.overLimit) return new RunwireError('RATE_LIMITED', reason || 'over a limit of the server');
-  // 1006 is the platform's own, for a socket that ended without a word: it tells nobody anything.
-  const how = code === 1006 ? '' : ` (${code})`;
-  return new RunwireError('UNAVAILABLE', reason || `the connection was lost${how}`);
-}
-
-/** Calls back when the network or the tab comes back. Outside a browser there is neither. */
+/** Calls `onReturn` when the network comes back or the tab becomes visible. Does nothing outside a browser. */
 function watchPage(onReturn: () => void): () => void {
   if (typeof window === 'undefined' || typeof document === 'undefined') return () => undefined;
   const onVisible = () => {

@@ -1,12 +1,16 @@
 export type Endpoints = { webSocket: string; trpc: string; events: string };
 
-/** Where a server answers, by its own address (`https://host[/prefix]`) or its WebSocket's (`wss://host[/prefix]/ws`). */
+/** Derives the endpoints from the server's address, `https://host[/prefix]` or `wss://host[/prefix]/ws`. */
 export function endpointsOf(url: string): Endpoints {
-  const below = (protocol: 'ws' | 'http', path: string): string => {
-    const address = new URL(url);
-    address.protocol = address.protocol.replace(/^(ws|http)/, protocol);
-    address.pathname = `${address.pathname.replace(/\/(ws\/?)?$/, '')}${path}`;
-    return address.href;
+  const endpoint = (protocol: 'ws' | 'http', path: string): string => {
+    const result = new URL(url);
+    result.protocol = result.protocol.replace(/^(ws|http)/, protocol);
+    result.pathname = `${result.pathname.replace(/\/(ws\/?)?$/, '')}${path}`;
+    return result.href;
   };
-  return { webSocket: below('ws', '/ws'), trpc: below('http', '/trpc'), events: below('http', '/api/v1/events') };
+  return {
+    webSocket: endpoint('ws', '/ws'),
+    trpc: endpoint('http', '/trpc'),
+    events: endpoint('http', '/api/v1/events'),
+  };
 }

@@ -1,12 +1,13 @@
 import { httpBatchLink, splitLink, type TRPCLink, type TRPCWebSocketClient, wsLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
-import type { ErrorCode } from '../../shared/errors.ts';
+import { codeOf } from '../errors.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { TokenCache } from './token-cache.ts';
 
 /**
- * Drops an event whose `seq` has been seen: a socket that is closing may still deliver what its successor brings again.
+ * Drops an event with a `seq` that the subscription has already delivered. A closing socket may still deliver events
+ * that its successor delivers too.
  */
 export function dedupeLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
   return () =>
@@ -31,12 +32,13 @@ export function dedupeLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
     };
 }
 
-/** Events alone have a `runSeq`. */
+/** Only events have a `runSeq`. */
 type Item = { type?: string; seq?: number; runSeq?: number; toSeq?: number };
 
 /**
- * The stock client fails a subscription, and forgets it, whose socket closes between its opening and the request. It is
- * asked for again; when a socket is opened, the pacer decides. An error that the server sent ends it.
+ * Requests a subscription again when its socket closed before the request was sent: the stock client fails such a
+ * subscription and forgets it. The reconnect policy decides when the next socket opens. An error from the server ends the
+ * subscription.
  */
 function resubscribeLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPCLink<R> {
   return () =>
@@ -45,14 +47,14 @@ function resubscribeLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPC
       return observable((observer) => {
         let current: { unsubscribe(): void } | undefined;
         let isDone = false;
-        const ask = () => {
+        const request = () => {
           if (isDone || isClosed()) return observer.complete();
           current = next(op).subscribe({
             ...observer,
-            error: (error) => (error.shape === undefined ? queueMicrotask(ask) : observer.error(error)),
+            error: (error) => (error.shape === undefined ? queueMicrotask(request) : observer.error(error)),
           });
         };
-        ask();
+        request();
         return () => {
           isDone = true;
           current?.unsubscribe();
@@ -61,7 +63,7 @@ function resubscribeLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPC
     };
 }
 
-/** Asks once more, with a token fetched anew, for what was refused because of the token. */
+/** Repeats a refused query or mutation once with a fresh token. Requests refused with the same token share one fetch. */
 function retryWithFreshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): TRPCLink<R> {
   return () =>
     ({ next, op }) => {
@@ -71,8 +73,7 @@ function retryWithFreshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): T
         let current = next(op).subscribe({
           ...observer,
           error: (error) => {
-            const { runwireCode } = (error.data ?? {}) as { runwireCode?: ErrorCode };
-            if (runwireCode !== 'UNAUTHENTICATED') return observer.error(error);
+            if (codeOf(error) !== 'UNAUTHENTICATED') return observer.error(error);
             tokens.forget(generation);
             current = next(op).subscribe(observer);
           },
@@ -82,24 +83,24 @@ function retryWithFreshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): T
     };
 }
 
-/** Subscriptions, and what concerns the socket itself, over the socket; the rest over HTTP. */
+/** Sends subscriptions and `auth.refresh` over the socket, and all other requests over HTTP. */
 export function linksOver<R extends AnyTRPCRouter>(
   socket: TRPCWebSocketClient,
-  addresses: Endpoints,
+  endpoints: Endpoints,
   tokens: TokenCache,
   isClosed: () => boolean,
 ): TRPCLink<R>[] {
-  // The options of these links depend on whether the router has a transformer; ours has none, and R cannot tell.
+  // The casts replace a conditional type on the router's transformer, which TypeScript cannot resolve for a generic R.
   const ws = wsLink({ client: socket } as unknown as Parameters<typeof wsLink<R>>[0]);
   const http = httpBatchLink({
-    url: addresses.trpc,
-    methodOverride: 'POST', // Inputs hold search text, which does not belong into addresses.
+    url: endpoints.trpc,
+    methodOverride: 'POST', // A GET would put search text, which may be PHI, into URLs and so into access logs.
     maxItems: 50,
     headers: async () => {
       const token = await tokens.get();
       return token === undefined ? {} : { authorization: `Bearer ${token}` };
     },
-    // A browser opens a socket of another origin with its cookie, but sends a request without, unless it is asked to.
+    // Without this option the browser sends its cookie to another origin with a WebSocket but not with a fetch.
     ...(tokens.isAbsent ? { fetch: withCookie } : {}),
   } as unknown as Parameters<typeof httpBatchLink<R>>[0]);
   return [
@@ -114,8 +115,8 @@ export function linksOver<R extends AnyTRPCRouter>(
 }
 
 /**
- * Puts a token in place on the socket itself. Not by a client of its own: that would number its requests as the user's
- * does, and take over the subscription that has the number.
+ * Returns a function that sends a token over the socket with `auth.refresh`. It builds the request itself, with negative
+ * ids: a second client would reuse request ids of the user's client and take over its subscriptions.
  */
 export function refreshOver<R extends AnyTRPCRouter>(
   socket: TRPCWebSocketClient,
@@ -128,7 +129,7 @@ export function refreshOver<R extends AnyTRPCRouter>(
       link({ op, next: () => observable(() => undefined) }).subscribe({
         next: resolve,
         error: reject,
-        complete: () => reject(new Error('the socket has closed')),
+        complete: () => reject(new Error('the socket closed before the server answered')),
       });
     });
   };

@@ -1,46 +1,56 @@
 import { closeCodes } from '../../shared/protocol.ts';
+import { Store } from '../store.ts';
 import { backoffMs } from './backoff.ts';
 
 /**
- * Decides when a socket may be opened. The stock client starts again at once, without jitter, and forgets how often it
- * failed whenever a socket opens, so a server that accepts and then closes is hammered. Here a connection has to last
- * before failures are forgotten.
+ * Decides when a socket may be opened.
+ *
+ * The stock client retries at once, without jitter, and resets its count of failures whenever a socket opens. It would
+ * therefore flood a server that accepts sockets and then closes them. Here a connection must last `stableMs` before the
+ * count is reset.
  */
 
+/**
+ * - `idle`: no subscription, so no socket.
+ * - `connecting`: the first attempt is under way.
+ * - `connected`: the server has sent a message on the socket.
+ * - `reconnecting`: an attempt is planned or under way.
+ * - `failed`: no further attempt until `reconnect()`, or until the network or the tab comes back.
+ * - `disconnected`: closed by `close()`.
+ */
 export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'reconnecting' | 'disconnected' | 'failed';
 
 export type ConnectionStatus = {
   state: ConnectionState;
-  /** Why the last connection ended, until the next one stands. */
+  /** Why the last connection ended, or why the last attempt failed; null while connected. */
   error: Error | null;
   /** Failures in a row. */
   attempts: number;
-  /** Unix ms of the next try; null when none is planned. */
+  /** Time of the next attempt in Unix ms; null when none is planned. */
   retryAtMs: number | null;
 };
 
 export type ReconnectOptions = {
-  /** Failures in a row after which it gives up; default 5, and with Infinity never. */
+  /** The connection becomes `failed` after more failures in a row than this; default 5. `Infinity` never fails. */
   maxReconnectAttempts?: number | undefined;
-  /** Delay after the first failure, doubled with each further one; default 1,000. */
+  /** Delay after the first failure; doubled after each further one, with jitter of up to half; default 1,000. */
   reconnectDelayMs?: number | undefined;
-  /** Default 30,000. */
+  /** Upper limit of the delay; default 30,000. */
   maxReconnectDelayMs?: number | undefined;
-  /** How long a connection must last before earlier failures are forgotten; default 5,000. */
+  /** A connection that lasts this long resets the count of failures; default 5,000. */
   stableMs?: number | undefined;
-  /** Random number in [0, 1); default `Math.random`. */
+  /** Returns a random number in [0, 1) for the jitter; default `Math.random`. */
   random?: (() => number) | undefined;
 };
 
 export class ReconnectPolicy {
   readonly #options: { [K in keyof ReconnectOptions]-?: NonNullable<ReconnectOptions[K]> };
-  readonly #listeners = new Set<() => void>();
-  #status: ConnectionStatus = { state: 'idle', error: null, attempts: 0, retryAtMs: null };
-  /** Opens the gate that a planned try waits at. */
+  readonly #store = new Store<ConnectionStatus>({ state: 'idle', error: null, attempts: 0, retryAtMs: null });
+  /** Releases the attempt that waits in {@link #gate}. */
   #release: (() => void) | undefined;
   #refusals = 0;
-  #connectedAt: number | undefined;
-  #isAtOnce = false;
+  #connectedAtMs: number | undefined;
+  #skipsDelay = false;
   #isClosed = false;
 
   constructor(options: ReconnectOptions = {}) {
@@ -53,21 +63,18 @@ export class ReconnectPolicy {
     };
   }
 
+  readonly subscribe = this.#store.subscribe;
+
   /** The same object until something changes. */
   get status(): ConnectionStatus {
-    return this.#status;
+    return this.#store.state;
   }
 
-  subscribe(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  /** Resolves when a socket may be opened; while `failed`, only after {@link retry}. */
+  /** Resolves when a socket may be opened. In state `failed` that is after {@link retry} only. */
   async waitForTurn(): Promise<void> {
-    if (this.#status.state === 'failed') await this.#gate();
-    const { attempts } = this.#status;
-    if (attempts > 0 && !this.#isAtOnce) {
+    if (this.status.state === 'failed') await this.#gate();
+    const { attempts } = this.status;
+    if (attempts > 0 && !this.#skipsDelay) {
       const { reconnectDelayMs, maxReconnectDelayMs, random } = this.#options;
       const delayMs = backoffMs(attempts, reconnectDelayMs, maxReconnectDelayMs, random);
       this.#set({ state: 'reconnecting', retryAtMs: Date.now() + delayMs });
@@ -75,52 +82,51 @@ export class ReconnectPolicy {
       await this.#gate();
       clearTimeout(timer);
     }
-    this.#isAtOnce = false;
-    const isFirst = this.#status.state === 'idle' || this.#status.state === 'connecting';
+    this.#skipsDelay = false;
+    const isFirst = this.status.state === 'idle' || this.status.state === 'connecting';
     this.#set({ state: isFirst ? 'connecting' : 'reconnecting', retryAtMs: null });
   }
 
-  /** The server has answered: the connection stands. */
-  connected(): void {
-    this.#connectedAt = Date.now();
+  /** Called when the server has sent the first message on a socket. */
+  onConnected(): void {
+    this.#connectedAtMs = Date.now();
     this.#refusals = 0;
     this.#set({ state: 'connected', error: null, retryAtMs: null });
   }
 
-  /** The connection was closed from this side, and no other is under way. */
+  /** Called when this side has closed the socket and opens no other. */
   onReleased(): void {
-    this.#connectedAt = undefined;
-    if (this.#status.state === 'connected') this.#set({ state: 'idle', error: null, retryAtMs: null });
+    this.#connectedAtMs = undefined;
+    if (this.status.state === 'connected') this.#set({ state: 'idle', error: null, retryAtMs: null });
   }
 
-  /** The connection was lost, or never came about; `code` is that of the socket's close. */
+  /** Called when the connection is lost or an attempt fails; `code` is the close code of the socket, if there was one. */
   onLost(error: Error, code?: number): void {
-    const lastedMs = this.#connectedAt === undefined ? 0 : Date.now() - this.#connectedAt;
-    this.#connectedAt = undefined;
-    const attempts = (lastedMs >= this.#options.stableMs ? 0 : this.#status.attempts) + 1;
+    const lastedMs = this.#connectedAtMs === undefined ? 0 : Date.now() - this.#connectedAtMs;
+    this.#connectedAtMs = undefined;
+    const attempts = (lastedMs >= this.#options.stableMs ? 0 : this.status.attempts) + 1;
     const isRefused = code === closeCodes.unauthenticated;
     if (isRefused) this.#refusals++;
     const isFinal = code === closeCodes.revoked || this.#refusals > 1 || attempts > this.#options.maxReconnectAttempts;
-    // A fresh token, or a reader that was too slow for a moment, may try at once; but only once.
-    this.#isAtOnce = (isRefused || code === closeCodes.tooSlow) && attempts === 1;
+    // A fresh token, or a reader that was slow for a moment, may retry without delay, but only once in a row.
+    this.#skipsDelay = (isRefused || code === closeCodes.tooSlow) && attempts === 1;
     this.#set({ state: isFinal ? 'failed' : 'reconnecting', error, attempts, retryAtMs: null });
   }
 
-  /** Starts afresh: tries now, with all failures forgotten. */
+  /** Resets the count of failures and releases a waiting attempt. */
   retry(): void {
     this.#refusals = 0;
-    this.#isAtOnce = true;
-    const { state } = this.#status;
+    this.#skipsDelay = true;
+    const { state } = this.status;
     this.#set({ attempts: 0, ...(state === 'failed' ? { state: 'reconnecting' as const } : {}) });
     this.#release?.();
   }
 
-  /** Lets go of a waiting try for good; nothing changes any more. */
+  /** Releases a waiting attempt. The status is `disconnected` from now on. */
   close(): void {
     this.#set({ state: 'disconnected', retryAtMs: null });
     this.#isClosed = true;
     this.#release?.();
-    this.#listeners.clear();
   }
 
   #gate(): Promise<void> {
@@ -134,7 +140,7 @@ export class ReconnectPolicy {
 
   #set(changes: Partial<ConnectionStatus>): void {
     if (this.#isClosed) return;
-    this.#status = { ...this.#status, ...changes };
-    for (const listener of this.#listeners) listener();
+    this.#store.state = { ...this.status, ...changes };
+    this.#store.notify();
   }
 }

@@ -7,8 +7,8 @@ import { created, openServer, tokenFor } from '../../tests/support/harness.ts';
 import { createRunwireClient } from '../index.ts';
 import { createPublisher } from '../publisher/index.ts';
 
-/** A server behind a proxy that gives it a folder of its host. */
-async function startServerBelow(prefix: string) {
+/** A server behind a proxy that forwards only the paths below `prefix`. */
+async function startServerUnder(prefix: string) {
   const server = await openServer();
   const behind = createServer();
   server.attach(behind);
@@ -44,9 +44,9 @@ test.for([
   ['ws', '/runs', '/runs/ws'],
   ['ws', '/runs', '/runs/ws/'],
 ] as const)(
-  '[Q4] [Q10] from %s, with the server at "%s", "%s" leads to its socket, its queries and its events',
+  '[Q4] [Q10] %s address: for a server at "%s", the path "%s" leads to its socket, queries and events',
   async ([protocol, prefix, path]) => {
-    const host = await startServerBelow(prefix);
+    const host = await startServerUnder(prefix);
     const options = { url: `${protocol}://${host}${path}`, token: await tokenFor() };
     const publisher = createPublisher(options);
     expect(await publisher.publish(created('r1'))).toMatchObject({ accepted: 1 });

@@ -1,12 +1,12 @@
-/** Where tokens come from: a token, or a function that fetches one. Absent, the browser's cookie says who it is. */
+/** A token, or a function that fetches one. A function is called again when its token is refused or about to expire. */
 export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
 
-/** A token this close to its end is replaced. Timers of a hidden tab may be a minute late. */
+/** A token is replaced this long before it expires. Timers of a hidden tab may be a minute late. */
 const MARGIN_MS = 90_000;
-/** As a part of its lifetime, where that is short. */
-const MARGIN_PART = 1 / 3;
+/** Upper limit of the margin, as a fraction of the token's lifetime. */
+const MAX_MARGIN_FRACTION = 1 / 3;
 
-/** Keeps a fetched token until it is refused or about to expire; those who ask meanwhile share one fetch. */
+/** Caches a fetched token until it is refused or about to expire. Concurrent callers share one fetch. */
 export class TokenCache {
   readonly #source: TokenSource | undefined;
   #token: Promise<string | undefined> | undefined;
@@ -17,22 +17,22 @@ export class TokenCache {
     this.#source = source;
   }
 
-  /** Whether the browser's cookie is all there is. */
+  /** True without a token source: the browser's cookie authenticates the user. */
   get isAbsent(): boolean {
     return this.#source === undefined;
   }
 
-  /** Whether there is any sense in asking for another token. */
+  /** True if the source can supply another token. */
   get isRenewable(): boolean {
     return typeof this.#source === 'function';
   }
 
-  /** When the token that is kept should be replaced, Unix ms; Infinity where it does not say. */
+  /** When to replace the cached token, in Unix ms; Infinity when the token does not state its expiry. */
   get dueAtMs(): number {
     return this.#dueAtMs;
   }
 
-  /** Another number for each token that is forgotten. */
+  /** Increases with each forgotten token. */
   get generation(): number {
     return this.#generation;
   }
@@ -43,7 +43,10 @@ export class TokenCache {
     return this.#token;
   }
 
-  /** With a generation, forgets only a token of that one: many may be refused with it, and one fetch serves them all. */
+  /**
+   * Drops the cached token. With a `generation`, drops it only if it is still of that generation: many requests may be
+   * refused with one token, and one fetch serves them all.
+   */
   forget(generation = this.#generation): void {
     if (generation !== this.#generation) return;
     this.#generation++;
@@ -54,7 +57,7 @@ export class TokenCache {
   async #fetch(): Promise<string | undefined> {
     const source = this.#source;
     try {
-      // Within a promise: one that throws at once would be forgotten before it is kept, and then kept.
+      // The wrapper is async: a source that throws synchronously would run `forget` before `get` stores this promise.
       const token = typeof source === 'function' ? await (async () => source())() : source;
       this.#dueAtMs = dueAtOf(token, Date.now());
       return token;
@@ -66,17 +69,17 @@ export class TokenCache {
 }
 
 /**
- * When a token that has come now should be replaced. By this clock it may have expired already, or not for long: then
- * the clock is off, or the token is an old one, and how long it was made for is the better guess.
+ * When to replace a token that arrived at `nowMs`. If the token looks expired, this clock is wrong or the token is old;
+ * the lifetime from `iat` to `exp` is then the better estimate.
  */
 function dueAtOf(token: string | undefined, nowMs: number): number {
   const { exp, iat } = claimsOf(token);
-  if (typeof exp !== 'number') return Number.POSITIVE_INFINITY; // Only a refusal tells.
+  if (typeof exp !== 'number') return Number.POSITIVE_INFINITY; // Used until the server refuses it.
   const leftMs = exp * 1000 - nowMs;
   const wholeMs = typeof iat === 'number' ? (exp - iat) * 1000 : leftMs;
   const lifetimeMs = leftMs > 0 ? Math.min(leftMs, wholeMs) : wholeMs;
   if (lifetimeMs <= 0) return Number.POSITIVE_INFINITY;
-  return nowMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs * MARGIN_PART);
+  return nowMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs * MAX_MARGIN_FRACTION);
 }
 
 function claimsOf(token: string | undefined): { exp?: unknown; iat?: unknown } {

@@ -8,78 +8,81 @@ import { createRunwireClient } from '../index.ts';
 import { TokenCache } from './token-cache.ts';
 import { TokenRenewal } from './token-renewal.ts';
 
-/** A token that says so much of itself; nobody checks it. */
+/** An unsigned token with these claims. */
 const tokenOf = (claims: object) => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;
 const HOUR_S = 3_600;
 
-/** A renewal under a clock of the test's, and when it put which token on its socket. */
+/** A renewal with fake timers. `put` records each token sent over the socket and its time. */
 function setUp(fetchToken: () => string | Promise<string>) {
   vi.useFakeTimers({ now: 1_800_000_000_000 });
   onTestFinished(() => void vi.useRealTimers());
-  const begunAt = Date.now();
+  const startedAt = Date.now();
   const source = vi.fn(fetchToken);
   const tokens = new TokenCache(source);
   const put: { seconds: number; token: string }[] = [];
   const refresh = vi.fn(async (token: string) => {
-    put.push({ seconds: (Date.now() - begunAt) / 1000, token });
+    put.push({ seconds: (Date.now() - startedAt) / 1000, token });
   });
   return { tokens, source, put, refresh, renewal: new TokenRenewal(tokens, refresh) };
 }
 
 const nowS = () => Date.now() / 1000;
 
-describe('a token of the open socket', () => {
+describe('the token of an open socket', () => {
   test.each([
     [24 * HOUR_S, 24 * HOUR_S - 90],
     [HOUR_S, HOUR_S - 90],
     [60, 40],
     [6, 4],
-  ])('[C9] of %d s is replaced after %d s, and the next one as long after that', async (ttl, after) => {
-    const { tokens, put, renewal } = setUp(() => tokenOf({ iat: nowS(), exp: nowS() + ttl }));
-    await tokens.get();
-    renewal.begin();
-    await vi.advanceTimersByTimeAsync(2 * after * 1000 + 100);
-    expect(put.map(({ seconds }) => seconds)).toEqual([after, 2 * after]);
-    renewal.end();
-    await vi.advanceTimersByTimeAsync(10 * ttl * 1000);
-    expect(put).toHaveLength(2);
-    expect(vi.getTimerCount()).toBe(0);
-  });
+  ])(
+    '[C9] with a lifetime of %d s is replaced after %d s, and its successor after the same time',
+    async (ttl, after) => {
+      const { tokens, put, renewal } = setUp(() => tokenOf({ iat: nowS(), exp: nowS() + ttl }));
+      await tokens.get();
+      renewal.start();
+      await vi.advanceTimersByTimeAsync(2 * after * 1000 + 100);
+      expect(put.map(({ seconds }) => seconds)).toEqual([after, 2 * after]);
+      renewal.stop();
+      await vi.advanceTimersByTimeAsync(10 * ttl * 1000);
+      expect(put).toHaveLength(2);
+      expect(vi.getTimerCount()).toBe(0);
+    },
+  );
 
   test.each([
     ['ahead by a day', 24 * HOUR_S],
     ['behind by a day', -24 * HOUR_S],
-  ])('[C9] is replaced in time by a clock that is %s', async (_name, offS) => {
+  ])('[C9] is replaced in time when the clock is %s', async (_name, offS) => {
     const { tokens, put, source, renewal } = setUp(() => tokenOf({ iat: nowS() - offS, exp: nowS() - offS + HOUR_S }));
     await tokens.get();
-    renewal.begin();
+    renewal.start();
     await vi.advanceTimersByTimeAsync((HOUR_S - 30) * 1000);
     expect(put.map(({ seconds }) => seconds)).toEqual([HOUR_S - 90]);
     for (let round = 0; round < 10; round++) await tokens.get();
     expect(source).toHaveBeenCalledTimes(2);
   });
 
-  test('[C9] is replaced within a minute after the machine has slept', async () => {
+  test('[C9] is replaced within a minute after the machine wakes from sleep', async () => {
     const { tokens, put, renewal } = setUp(() => tokenOf({ iat: nowS(), exp: nowS() + HOUR_S }));
     await tokens.get();
-    renewal.begin();
-    vi.setSystemTime(Date.now() + 8 * HOUR_S * 1000); // Timers have not moved.
+    renewal.start();
+    vi.setSystemTime(Date.now() + 8 * HOUR_S * 1000); // Timers do not advance.
     await vi.advanceTimersByTimeAsync(60_000);
     expect(put).toHaveLength(1);
     vi.setSystemTime(Date.now() + 8 * HOUR_S * 1000);
-    renewal.look(); // The page says that it is back.
+    renewal.check(); // Called when the page becomes visible.
     await vi.advanceTimersByTimeAsync(0);
     expect(put).toHaveLength(2);
   });
 
-  test('[C9] that cannot be fetched, or is refused, is tried again without haste', async () => {
+  test('[C9] that cannot be fetched or is refused is retried every 5 s', async () => {
     let isUp = false;
     const { tokens, source, put, refresh, renewal } = setUp(() => {
       if (!isUp && source.mock.calls.length > 1) throw new Error('the issuer is down');
       return tokenOf({ iat: nowS(), exp: nowS() + 60 });
     });
     await tokens.get();
-    renewal.begin();
+    renewal.start();
     await vi.advanceTimersByTimeAsync(51_000);
     expect(source).toHaveBeenCalledTimes(4); // At 40, 45 and 50 s.
     isUp = true;
@@ -89,27 +92,27 @@ describe('a token of the open socket', () => {
     expect(put).toHaveLength(1);
   });
 
-  test('[C9] that the source gives again and again is not asked for without end', async () => {
+  test('[C9] is not fetched in a loop when the source keeps returning the same token', async () => {
     const fixed = tokenOf({ iat: 1_800_000_000, exp: 1_800_000_000 + 600 });
     const { tokens, source, renewal } = setUp(() => fixed);
     await tokens.get();
-    renewal.begin();
+    renewal.start();
     await vi.advanceTimersByTimeAsync(600_000);
     expect(source.mock.calls.length).toBeLessThan(20);
   });
 
-  test('[C9] that says nothing of its end, or that there is none of, is let be', async () => {
+  test('[C9] is not renewed when it states no expiry or is empty', async () => {
     for (const token of ['opaque', tokenOf({}), tokenOf({ exp: 'never' }), '']) {
       const { tokens, put, source, renewal } = setUp(() => token);
       await tokens.get();
-      renewal.begin();
+      renewal.start();
       await vi.advanceTimersByTimeAsync(48 * HOUR_S * 1000);
       expect([put.length, source.mock.calls.length]).toEqual([0, 1]);
-      renewal.end();
+      renewal.stop();
     }
   });
 
-  test('[C9] is not put on a socket that has closed meanwhile, but on the next', async () => {
+  test('[C9] is not sent over a socket that closed during the fetch, but over the next socket', async () => {
     let settle: ((token: string) => void) | undefined;
     const { tokens, put, renewal } = setUp(() => tokenOf({ iat: nowS(), exp: nowS() + 6 }));
     await tokens.get();
@@ -119,21 +122,21 @@ describe('a token of the open socket', () => {
           settle = resolve;
         }),
     );
-    renewal.begin();
+    renewal.start();
     await vi.advanceTimersByTimeAsync(4_500);
     expect(slow).toHaveBeenCalledTimes(1);
-    renewal.end();
-    renewal.begin();
+    renewal.stop();
+    renewal.start();
     slow.mockRestore();
     settle?.('late');
     await vi.advanceTimersByTimeAsync(2_000);
     expect(put.map(({ token }) => token)).not.toContain('late');
     expect(put).toHaveLength(1);
-    renewal.end();
+    renewal.stop();
   });
 });
 
-/** Reads one run while it is published to, and says what came. */
+/** Subscribes to a run for `forMs` while events are published, and checks that every event arrived once. */
 async function readWhile(forMs: number, fetchToken: () => Promise<string>, options: RunServerOptions = {}) {
   await using server = await startServer(options);
   const sockets = countedWebSocket();
@@ -165,11 +168,11 @@ async function readWhile(forMs: number, fetchToken: () => Promise<string>, optio
   expect(runSeqs).toEqual(Array.from({ length: count }, (_, index) => index + 1));
   expect(items.filter((item) => item.type === 'stream.gap')).toEqual([]);
   expect(onError).not.toHaveBeenCalled();
-  return { opened: sockets.opened, states: [...states], count }; // As they are before the server goes away.
+  return { opened: sockets.opened, states: [...states], count }; // Copied before the server closes.
 }
 
-describe('a client whose tokens last for seconds, while events flow', () => {
-  test('[C9] keeps its one socket, and misses nothing', async () => {
+describe('a client with tokens of a few seconds, during publishing', () => {
+  test('[C9] keeps one socket and misses no event', async () => {
     const fetchToken = vi.fn(() => tokenFor({ ttlSeconds: 3 }));
     const { opened, states } = await readWhile(7_000, fetchToken);
     expect(opened).toBe(1);
@@ -177,7 +180,7 @@ describe('a client whose tokens last for seconds, while events flow', () => {
     expect(states.filter((state) => state === 'reconnecting' || state === 'failed')).toEqual([]);
   });
 
-  test('[C9] and do not say so, comes back on another socket at each end, and misses nothing', async () => {
+  test('[C9] reconnects at each expiry when the tokens do not state it, and misses no event', async () => {
     let fetched = 0;
     const authenticate = async (token: string): Promise<Principal> => ({ ...everyone, expiresAtMs: Number(token) });
     const fetchToken = () => {

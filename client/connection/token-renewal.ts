@@ -1,49 +1,51 @@
 import type { TokenCache } from './token-cache.ts';
 
 /**
- * Puts a fresh token on the open socket some time before the one that it has expires, so that the socket stays and nobody
- * notices. Where that fails until the end, the server closes the socket (4401), and the next one is opened with a token
- * fetched anew: nothing is missed that way either, only delayed.
+ * Sends a fresh token over the open socket before the current token expires, so that the socket stays open.
+ *
+ * If renewal fails until the token expires, the server closes the socket with 4401 and the next socket starts with a
+ * fresh token. Subscriptions then resume from their cursors: events are late, but none is lost.
  */
 
-/** A machine that slept hears of it from the next timer; and what is longer than 2^31 ms would fire at once. */
+/** Longest timer. A machine that slept notices at the next timer, and a delay over 2^31 ms would fire at once. */
 const MAX_WAIT_MS = 60_000;
-/** A source may give the same token again and again up to its end. */
+/** Shortest time between two renewals, for a source that returns the same token until it expires. */
 const MIN_WAIT_MS = 1_000;
 const RETRY_MS = 5_000;
 
 export class TokenRenewal {
   readonly #tokens: TokenCache;
   readonly #refresh: (token: string, signal: AbortSignal) => Promise<unknown>;
-  /** When the token of the socket is to be replaced; Unix ms, since a machine may sleep. */
+  /** When to replace the token of the socket. In Unix ms, because a monotonic clock may stop during sleep. */
   #dueAtMs = Number.POSITIVE_INFINITY;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Aborted at the end of the socket; undefined without a socket. */
   #socket: AbortController | undefined;
   #isRenewing = false;
 
-  /** `refresh` puts a token in place on the socket. */
+  /** `refresh` sends a token over the current socket. */
   constructor(tokens: TokenCache, refresh: (token: string, signal: AbortSignal) => Promise<unknown>) {
     this.#tokens = tokens;
     this.#refresh = refresh;
   }
 
-  /** A socket stands, with the token that is kept now. */
-  begin(): void {
-    this.end();
+  /** Called when a socket is connected. Its token is the cached one. */
+  start(): void {
+    this.stop();
     this.#socket = new AbortController();
     this.#dueAtMs = this.#tokens.dueAtMs;
     this.#wait();
   }
 
-  /** There is no socket any more, or none that counts. */
-  end(): void {
+  /** Called when the current socket ends. */
+  stop(): void {
     clearTimeout(this.#timer);
     this.#socket?.abort();
     this.#socket = undefined;
   }
 
-  /** Renews what is due. Time may have passed that no timer was told of. */
-  look(): void {
+  /** Renews the token if it is due. Call it after sleep: timers may have stopped meanwhile. */
+  check(): void {
     if (this.#socket === undefined || this.#isRenewing) return;
     clearTimeout(this.#timer);
     if (Date.now() < this.#dueAtMs) this.#wait();
@@ -52,24 +54,24 @@ export class TokenRenewal {
 
   #wait(): void {
     const ms = Math.min(MAX_WAIT_MS, Math.max(1, Math.ceil(this.#dueAtMs - Date.now())));
-    if (this.#dueAtMs !== Number.POSITIVE_INFINITY) this.#timer = setTimeout(() => this.look(), ms);
+    if (this.#dueAtMs !== Number.POSITIVE_INFINITY) this.#timer = setTimeout(() => this.check(), ms);
   }
 
   async #renew(signal: AbortSignal): Promise<void> {
     this.#isRenewing = true;
     let dueAtMs = Date.now() + RETRY_MS;
     try {
-      const token = await this.#tokens.get(); // It has been due, so this is another one.
+      const token = await this.#tokens.get(); // The cached token is due, so the cache fetches a new one.
       if (token !== undefined && !signal.aborted) {
         await this.#refresh(token, signal);
         dueAtMs = Math.max(this.#tokens.dueAtMs, Date.now() + MIN_WAIT_MS);
       }
     } catch {
-      // Of a token that is refused the server says so when it closes the socket; a source that fails is asked again.
+      // A failed source is asked again after RETRY_MS. A refused token makes the server close the socket.
     }
     this.#isRenewing = false;
     if (signal.aborted) {
-      this.look(); // Another socket may stand by now.
+      this.check(); // Another socket may have connected meanwhile.
       return;
     }
     this.#dueAtMs = dueAtMs;

@@ -107,7 +107,7 @@ test.for(['online', 'visibilitychange'])(
     await server.publish(...upTo(50).map((value) => progress('r1', value)));
     expect(page.current().connection.state).toBe('connected');
     (event === 'online' ? window : document).dispatchEvent(new Event(event));
-    await until(() => expect(page.current().connection.error?.message).toBe('the connection was dead'));
+    await until(() => expect(page.current().connection.error?.message).toBe('the connection stopped responding'));
     await page.isLive();
     await page.equalsLog(51);
   },

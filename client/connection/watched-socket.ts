@@ -1,0 +1,129 @@
+import { RunwireError } from '../../shared/errors.ts';
+import { closeCodes } from '../../shared/protocol.ts';
+
+/**
+ * A WebSocket that reports its life to the connection. The stock client replaces sockets without a reason, so a subclass
+ * of the platform's class is the only place that sees each of them.
+ *
+ * A socket ends in one of three ways:
+ * - released: this side closed it;
+ * - lost: the server or the network closed it;
+ * - abandoned: this side treats it as closed at once. On a dead network the platform takes a minute to close a socket.
+ */
+export type WatchedSocket = WebSocket & {
+  /** Ends the socket without waiting for the other end. With `loss` it counts as lost, otherwise as released. */
+  abandon(loss?: RunwireError): void;
+  /**
+   * Sends a ping to an open socket and abandons the socket when no message arrives in time. After sleep or a change of
+   * network a dead socket may still look open.
+   */
+  probe(): void;
+};
+
+export type SocketObserver = {
+  onCreated(socket: WatchedSocket): void;
+  /** The first message has arrived. An open socket proves nothing: the server may be about to refuse its token. */
+  onAnswered(socket: WatchedSocket): void;
+  /** `loss` is undefined when the socket was released. */
+  onClosed(socket: WatchedSocket, code: number, loss: RunwireError | undefined): void;
+  /** A probe had no answer, and the socket has been abandoned. */
+  onDead(): void;
+};
+
+/** A released socket that has not closed after this time is abandoned. */
+const CLOSING_MS = 2_000;
+
+/** Returns a subclass of `Base`. A probe waits `probeMs` for an answer. */
+export function watchedSocketOf(
+  Base: typeof WebSocket,
+  observer: SocketObserver,
+  probeMs: number,
+): new (
+  url: string | URL,
+) => WatchedSocket {
+  return class extends Base {
+    #isReleased = false;
+    #isAbandoned = false;
+    #loss: RunwireError | undefined;
+    #closing: ReturnType<typeof setTimeout> | undefined;
+    #probing: ReturnType<typeof setTimeout> | undefined;
+    readonly #createdAt = performance.now();
+
+    constructor(url: string | URL) {
+      super(url);
+      observer.onCreated(this);
+      for (const type of ['open', 'message', 'error', 'close']) {
+        // Must be the first listener: it hides later events of an abandoned socket from all others.
+        this.addEventListener(type, (event) => {
+          if (this.#isAbandoned) event.stopImmediatePropagation();
+        });
+      }
+      this.addEventListener('message', () => observer.onAnswered(this), { once: true });
+      this.addEventListener('message', () => this.#stopProbing());
+      this.addEventListener('close', ({ code, reason }) => {
+        clearTimeout(this.#closing);
+        this.#stopProbing();
+        observer.onClosed(this, code, this.#isReleased ? undefined : (this.#loss ?? lossOf(code, reason)));
+      });
+    }
+
+    override close(code?: number, reason?: string): void {
+      // The stock client passes no code. A code comes from `ws`, which answers the server's close frame with this call.
+      if (code === undefined) {
+        this.#isReleased = true;
+        if (this.readyState < this.CLOSED) this.#closing ??= setTimeout(() => this.abandon(), CLOSING_MS);
+      }
+      super.close(code, reason);
+    }
+
+    abandon(loss?: RunwireError): void {
+      if (this.#isAbandoned || this.readyState === this.CLOSED) return;
+      const wasConnecting = this.readyState === this.CONNECTING;
+      if (loss && !this.#isReleased) this.#loss = loss;
+      else this.#isReleased = true;
+      if ('terminate' in this) {
+        (this.terminate as () => void)(); // Only `ws` has it.
+        return;
+      }
+      super.close();
+      if (wasConnecting) this.dispatchEvent(new Event('error'));
+      this.dispatchEvent(new CloseEvent('close', { code: 1006 }));
+      this.#isAbandoned = true;
+    }
+
+    probe(): void {
+      if (this.#probing !== undefined) return;
+      if (this.readyState === this.CONNECTING && performance.now() - this.#createdAt > probeMs) this.#giveUp();
+      if (this.readyState !== this.OPEN) return;
+      this.#probing = setTimeout(() => this.#giveUp(), probeMs);
+      this.send('PING');
+    }
+
+    #giveUp(): void {
+      this.abandon(new RunwireError('UNAVAILABLE', 'the connection stopped responding'));
+      observer.onDead();
+    }
+
+    #stopProbing(): void {
+      clearTimeout(this.#probing);
+      this.#probing = undefined;
+    }
+  };
+}
+
+/** Resolves once a closing socket has closed. Resolves at once for a socket in any other state. */
+export async function whenClosed(socket: WebSocket | undefined): Promise<void> {
+  if (!socket || socket.readyState < socket.CLOSING) return;
+  await new Promise((resolve) => socket.addEventListener('close', resolve));
+}
+
+function lossOf(code: number, reason: string): RunwireError {
+  if (code === closeCodes.unauthenticated || code === closeCodes.revoked) {
+    return new RunwireError('UNAUTHENTICATED', reason || 'the server did not accept the token');
+  }
+  if (code === closeCodes.overLimit)
+    return new RunwireError('RATE_LIMITED', reason || 'a limit of the server was exceeded');
+  // The platform sets 1006 for a socket without a close frame, so the number adds nothing.
+  const suffix = code === 1006 ? '' : ` (${code})`;
+  return new RunwireError('UNAVAILABLE', reason || `the connection was lost${suffix}`);
+}
