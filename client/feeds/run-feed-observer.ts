@@ -1,14 +1,15 @@
 import type { RunEvent } from '../../shared/events.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';
+import { Store } from '../store.ts';
 import type { FeedCache } from './feed-cache.ts';
 import { Handlers, report } from './handlers.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';
-import type { FeedObserver, Resume, RunFeed, RunFeedState, Snapshot } from './run-feed.ts';
-
-/** What one hook makes of a feed that it may share: its handlers, its latest events, and whether it is on at all. */
+import type { FeedObserver, Resume, RunFeed, RunFeedState } from './run-feed.ts';
+import type { Snapshot } from './run-snapshot.ts';
+import { reconnectIfDown } from './subscription.ts';
 
 export type RunFeedObserverState = RunFeedState & {
-  /** {@link keyOf} the query that this came of. */
+  /** {@link keyOf} the query of this state; undefined before the first query. */
   key: string | undefined;
   /** The latest events, oldest first, at most `limit`. */
   events: readonly RunEvent[];
@@ -28,42 +29,39 @@ export const blankState = (key: string | undefined, connectionState: ConnectionS
   gap: null,
 });
 
+/**
+ * The side of one hook on a feed that several hooks may share: its handlers, its latest events, and its position while it
+ * is disconnected. The state changes at most once a frame.
+ */
 export class RunFeedObserver implements FeedObserver {
   readonly handlers = new Handlers();
   readonly wantsRun: boolean;
-  /** Called when the subscription ends with an error, and when the connection has failed for good. */
+  /** Called when the subscription ends with an error, and when the connection becomes `failed`. */
   onError: ((error: Error) => void) | undefined;
-  /** Given what the run has become, before the listeners are told. */
+  /** Called with the folded run before the listeners. */
   onSnapshot: ((snapshot: Snapshot) => void) | undefined;
-  /** One that is at hand from before. */
   snapshot: Snapshot | undefined;
 
   readonly #feeds: FeedCache;
-  readonly #listeners = new Set<() => void>();
+  readonly #store = new Store(blankState(undefined, 'idle'));
   #limit = DEFAULT_LIMIT;
   #query: RunFeedQuery | undefined;
   #key: string | undefined;
-  /** Whether somebody follows, and whether `disconnect()` was called since. */
-  #isFollowed = false;
+  #isFollowing = false;
   #isDisconnected = false;
   #feed: RunFeed | undefined;
-  /** Where it left the last feed. */
   #resume: Resume | undefined;
   #events: RunEvent[] = [];
   #haveEventsChanged = false;
-  #state = blankState(undefined, 'idle');
 
   constructor(feeds: FeedCache, { wantsRun = false } = {}) {
     this.#feeds = feeds;
     this.wantsRun = wantsRun;
   }
 
-  /** The same object until something changes; changes are told at most once a frame. */
-  readonly getState = (): RunFeedObserverState => this.#state;
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  };
+  /** Returns the same object until something changes. */
+  readonly getState = this.#store.getState;
+  readonly subscribe = this.#store.subscribe;
 
   set limit(limit: number) {
     if (limit === this.#limit) return;
@@ -73,8 +71,8 @@ export class RunFeedObserver implements FeedObserver {
   }
 
   /**
-   * Follows a query until the function returned is called. The same query again goes on after the last event; another
-   * one begins anew. Delivery begins in a later task, so that whoever mounts together with this can add handlers first.
+   * Follows a query until the returned function is called. The same query as before resumes after the last event; another
+   * query starts over. Delivery starts in a later task, so that handlers can be added first.
    */
   follow(query: RunFeedQuery): () => void {
     const key = keyOf(query);
@@ -84,15 +82,15 @@ export class RunFeedObserver implements FeedObserver {
       this.#resume = undefined;
       this.#events = [];
       this.#haveEventsChanged = true;
-      this.#state = blankState(key, 'connecting');
+      this.#store.state = blankState(key, 'connecting');
     }
-    this.#isFollowed = true;
+    this.#isFollowing = true;
     this.#join();
     this.changed();
     return () => {
-      this.#isFollowed = false;
+      this.#isFollowing = false;
       this.#leave();
-      if (this.#listeners.size > 0) this.changed();
+      if (this.#store.hasListeners) this.changed();
       else this.#feeds.frames.delete(this.#update);
     };
   }
@@ -104,14 +102,10 @@ export class RunFeedObserver implements FeedObserver {
     this.changed();
   };
 
-  /**
-   * Subscribes anew after the last event, failures forgotten; a subscription that others share and that stands is left
-   * alone. Where the connection itself is down, tries that now.
-   */
+  /** Resumes after `disconnect()` or an error. An open subscription of several hooks stays as it is. */
   readonly reconnect = (): void => {
     this.#isDisconnected = false;
-    const { state } = this.#feeds.connection.getStatus();
-    if (state === 'failed' || state === 'reconnecting') this.#feeds.connection.reconnect();
+    reconnectIfDown(this.#feeds.connection);
     if (this.#feed?.failure) this.#leave();
     if (this.#feed && !this.#feed.isShared) this.#feed.reopen();
     else this.#join();
@@ -143,14 +137,14 @@ export class RunFeedObserver implements FeedObserver {
   }
 
   #join(): void {
-    if (!this.#isFollowed || this.#isDisconnected || this.#feed) return;
+    if (!this.#isFollowing || this.#isDisconnected || this.#feed) return;
     this.#feed = this.#feeds.join(this.#query as RunFeedQuery, this, this.#resume);
   }
 
-  #leave(how: { isAtOnce?: boolean } = {}): void {
+  #leave(options: { isAtOnce?: boolean } = {}): void {
     if (!this.#feed) return;
     this.#resume = this.#feed.resume;
-    this.#feed.leave(this, how);
+    this.#feed.leave(this, options);
     this.#feed = undefined;
   }
 
@@ -159,17 +153,17 @@ export class RunFeedObserver implements FeedObserver {
   }
 
   readonly #update = (): void => {
-    const events = this.#haveEventsChanged ? this.#latest() : this.#state.events;
+    const events = this.#haveEventsChanged ? this.#latest() : this.#store.state.events;
     this.#haveEventsChanged = false;
-    this.#state = { ...(this.#feed?.state ?? this.#stateWithoutFeed()), key: this.#key, events };
+    this.#store.state = { ...(this.#feed?.state ?? this.#stateWithoutFeed()), key: this.#key, events };
     const snapshot = this.onSnapshot && this.#feed?.snapshot;
     if (snapshot) this.onSnapshot?.(snapshot);
-    for (const listener of [...this.#listeners]) listener();
+    this.#store.notify();
   };
 
   #stateWithoutFeed(): RunFeedState {
     const { run, seq = null, gap = null, isInGap = false } = this.#resume ?? {};
-    const connectionState = this.#isFollowed ? 'disconnected' : 'idle';
+    const connectionState = this.#isFollowing ? 'disconnected' : 'idle';
     return { connectionState, error: null, retryAtMs: null, run, phase: isInGap ? 'gap' : 'replaying', seq, gap };
   }
 }

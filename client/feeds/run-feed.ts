@@ -1,56 +1,36 @@
-import type { TRPCClientErrorLike } from '@trpc/client';
 import type { AppRouter } from '../../server/api/router.ts';
-import { errorTable } from '../../shared/errors.ts';
-import { foldEvent, type RunEvent } from '../../shared/events.ts';
-import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
+import type { RunEvent } from '../../shared/events.ts';
 import type { RunView } from '../../shared/run.ts';
-import { RunMemory } from '../../shared/run-memory.ts';
-import { backoffMs, pause } from '../connection/backoff.ts';
 import type { Connection } from '../connection/connection.ts';
-import type { ConnectionState } from '../connection/reconnect-policy.ts';
-import { codeOf } from '../errors.ts';
 import type { RunwireClient } from '../index.ts';
-import type { RunFeedQuery } from './query.ts';
+import { type RunFeedQuery, subscribeTo } from './query.ts';
+import { RunSnapshot, type Snapshot } from './run-snapshot.ts';
+import { FeedSubscription, type Gap, type SubscriptionState } from './subscription.ts';
 
 /**
- * One subscription, and what all that follow it have in common: the folded run, and the latest events for those who come
- * late. What is each follower's own is in `run-follower.ts`; who shares which feed is decided in `feeds.ts`.
+ * One subscription for all hooks with the same query: the folded run, and recent events for hooks that join late. The
+ * state of a single hook is in `run-feed-observer.ts`; `feed-cache.ts` decides which hooks share a feed.
  *
- * The run is folded here from the very events that the followers see, so that all of them agree. A fold needs a base:
- * nothing, when the run is followed from its first event; else a snapshot, `run.get`. Where somebody follows the run
- * itself (`useRun`), the snapshot comes first and the subscription begins at its cursor. Where nobody does, handlers would
- * wait for a query they do not need: the subscription comes first, and the snapshot once it is known to stand, so that
- * nothing falls between. That way also serves a gap, a run that is not there yet, a snapshot that is long in coming, and a
- * run whose first events are no longer kept (its first `runSeq` is not 1, for the log keeps views longer than events).
+ * The run is folded once, from the delivered events, so all hooks show the same run. The order of subscription and
+ * snapshot depends on the observers:
+ * - `from: 'start'`: no snapshot; the fold starts empty.
+ * - An observer wants the run (`useRun`): the snapshot comes first, and the subscription begins at its cursor.
+ * - Otherwise: the subscription comes first, so that handlers do not wait for a query. The snapshot is loaded at
+ *   `stream.live`.
+ *
+ * A snapshot is also loaded after a gap, for a run that is created later, after a slow first request, and for a run with
+ * trimmed events (its first event has a `runSeq` above 1; the log keeps views longer than events).
  */
 
-/**
- * `replaying`: catching up. `live`: all there is has been seen, and `run` is whole. `gap`: events are missing for good
- * (`gap` says which), and the snapshot that replaces them is not there yet.
- */
-export type RunFeedPhase = 'replaying' | 'live' | 'gap';
-
-export type RunFeedState = {
-  connectionState: ConnectionState;
-  /** Why the subscription ended, or why there is no connection; null while all is well. */
-  error: Error | null;
-  /** Unix ms of the next try to connect; null when none is planned. */
-  retryAtMs: number | null;
-  /** The run as of the last event; only with `runId` and neither `types` nor `categories`, which a fold cannot do without. */
+export type RunFeedState = SubscriptionState & {
+  /**
+   * The run as of the last event. Undefined without `runId`, and with `types` or `categories`: a fold needs all events of
+   * the run.
+   */
   run: RunView | undefined;
-  phase: RunFeedPhase;
-  /** Everything that matches has been seen up to this position of the log; null before the first word of the server. */
-  seq: number | null;
-  /** The last gap, also after it has been made up for. */
-  gap: Gap | null;
 };
 
-export type Gap = Pick<Extract<StreamSignal, { type: 'stream.gap' }>, 'reason' | 'fromSeq' | 'toSeq'>;
-
-/** A folded run and the position that it is true at. */
-export type Snapshot = { run: RunView; cursor: string };
-
-/** Where a follower was when it left: enough to go on from, whether the feed still runs or not. */
+/** The position of an observer that left. It can resume from here on the same feed or on another one. */
 export type Resume = {
   cursor: string | undefined;
   seq: number | null;
@@ -58,392 +38,271 @@ export type Resume = {
   needsSnapshot: boolean;
   isInGap: boolean;
   gap: Gap | null;
-  line: object;
+  lineage: object;
 };
 
-/** What a feed tells those on it. */
+/** A subscriber of a feed. */
 export type FeedObserver = {
-  /** Follows the run rather than its events, so that a snapshot comes first; and may have one at hand. */
+  /** True if the observer needs the run before its events. A snapshot is then loaded first. */
   readonly wantsRun: boolean;
+  /** A cached snapshot. */
   readonly snapshot: Snapshot | undefined;
   receive(event: RunEvent): void;
-  /** What was seen is not part of the log any more. */
+  /** The delivered events are not part of the log any more. */
   clear(): void;
-  /** The state is another one. */
+  /** The state has changed. */
   changed(): void;
   failed(error: Error): void;
 };
 
-type Item = RunEvent | StreamSignal;
-
-/** Events kept for those who come late; up to twice as many are held. */
-const KEPT_EVENTS = 1_000;
-/** A snapshot that is so long in coming is not waited for any more. */
-const SNAPSHOT_FIRST_MS = 3_000;
-const SNAPSHOT_RETRY_MS = 1_000;
-const MAX_SNAPSHOT_RETRY_MS = 30_000;
+/** Minimum number of events kept for observers that join late. Up to twice as many are held. */
+const MIN_RECENT_EVENTS = 1_000;
 
 export class RunFeed {
-  readonly #client: RunwireClient;
-  readonly #connection: Connection<AppRouter>;
   readonly #query: RunFeedQuery;
   readonly #onEnd: () => void;
-  /** By follower: after which position of the log it is to be told, until it is on. */
-  readonly #followers = new Map<FeedObserver, { after: number } | 'on'>();
+  readonly #subscription: FeedSubscription<RunEvent>;
+  /** Undefined if the query does not deliver all events of one run. */
+  readonly #run: RunSnapshot | undefined;
+  /** An observer that has not joined yet receives the recent events after position `after` first. */
+  readonly #observers = new Map<FeedObserver, { after: number } | 'joined'>();
   #isOpened = false;
   #isEnded = false;
-  #subscription: { unsubscribe(): void } | undefined;
-  #stopWatching: (() => void) | undefined;
   #state: RunFeedState | undefined;
-
-  // What came of the query.
-  #cursor: string | undefined;
-  #seq: number | null = null;
-  /** The latest events, and the position after which none is missing; null while that is not known. */
-  #kept: RunEvent[] = [];
-  #keptAfter: number | null;
-  /** Stands for what has been seen without a gap: positions can be compared along the same one only. */
-  #line: object = {};
-  /** Whether what comes was logged before anybody asked for it. */
+  #recent: RunEvent[] = [];
+  /** `#recent` holds every event after this position; null while the position is unknown. */
+  #recentAfter: number | null;
+  /** Replaced at each gap. Positions are comparable within one lineage only. */
+  #lineage: object = {};
+  /** True while the next events may be older than the subscription of an observer. */
   #isBehind = false;
-  #failure: Error | null = null;
-  #isLive = false;
-  #isInGap = false;
-  #gap: Gap | null = null;
-  #run = new RunMemory();
-  #needsSnapshot: boolean;
-  #loading: AbortController | undefined;
-  /** Events that came while a snapshot was under way, which may hold them or not. */
-  #meanwhile: RunEvent[] | undefined;
 
-  /** `onEnd`: when nobody follows any more, or it failed. */
+  /** `onEnd` is called when the last observer has left, or after an error. */
   constructor(
     { client, connection }: { client: RunwireClient; connection: Connection<AppRouter> },
     query: RunFeedQuery,
     resume: Resume | undefined,
     onEnd: () => void,
   ) {
-    this.#client = client;
-    this.#connection = connection;
     this.#query = query;
     this.#onEnd = onEnd;
-    this.#keptAfter = query.from === 'start' ? 0 : null;
-    this.#needsSnapshot = this.#folds && query.from !== 'start';
-    if (resume?.cursor === undefined) return;
-    this.#cursor = resume.cursor;
-    this.#seq = resume.seq;
-    this.#keptAfter = resume.seq;
-    this.#line = resume.line;
+    this.#subscription = new FeedSubscription<RunEvent>(connection, {
+      open: (cursor, observer) => subscribeTo(client, query, cursor, observer),
+      seqOf: ({ seq }) => seq,
+      onItem: (event) => this.#onEvent(event),
+      onLive: (wasLive) => this.#onLive(wasLive),
+      onGap: (gap) => this.#onGap(gap),
+      onError: (error) => this.#fail(error),
+      onConnectionFailed: (error) => this.#reportFailure(error),
+      onChange: () => this.#changed(),
+    });
+    const from = resume?.cursor === undefined ? undefined : resume;
+    this.#run = this.#snapshotOf(client, from);
+    this.#recentAfter = query.from === 'start' ? 0 : null;
+    if (!from) return;
+    this.#subscription.cursor = from.cursor;
+    this.#subscription.seq = from.seq;
+    this.#subscription.gap = from.gap;
+    this.#subscription.isInGap = from.isInGap;
+    this.#recentAfter = from.seq;
+    this.#lineage = from.lineage;
     this.#isBehind = true;
-    this.#isInGap = resume.isInGap;
-    this.#gap = resume.gap;
-    this.#needsSnapshot = resume.needsSnapshot;
-    if (resume.run) this.#run = new RunMemory(resume.run);
   }
 
-  /** Why the subscription ended, if it did. */
+  /** Why the subscription ended; null while it is open. */
   get failure(): Error | null {
-    return this.#failure;
+    return this.#subscription.failure;
   }
+
   get isShared(): boolean {
-    return this.#followers.size > 1;
+    return this.#observers.size > 1;
   }
 
-  /** Whether a follower would be told here all that it would be told by a subscription of its own. */
-  canServe(follower: FeedObserver, resume: Resume | undefined): boolean {
-    if (this.#failure || this.#isEnded) return false;
+  /** True if this feed can deliver everything that a subscription of the observer's own would deliver. */
+  canServe(observer: FeedObserver, resume: Resume | undefined): boolean {
+    if (this.failure || this.#isEnded) return false;
     if (resume?.cursor !== undefined) {
-      return resume.line === this.#line && this.#keptAfter !== null && (resume.seq ?? 0) >= this.#keptAfter;
+      return resume.lineage === this.#lineage && this.#recentAfter !== null && (resume.seq ?? 0) >= this.#recentAfter;
     }
-    if (this.#query.from === 'start') return this.#keptAfter === 0;
-    // What was logged before it came is none of its business.
-    return follower.wantsRun || !this.#isBehind;
+    if (this.#query.from === 'start') return this.#recentAfter === 0;
+    // An observer of events from now on must not receive older events.
+    return observer.wantsRun || !this.#isBehind;
   }
 
-  /** Delivery begins in a later task, so that whoever mounts together with a follower can add handlers first. */
-  join(follower: FeedObserver, resume: Resume | undefined): void {
-    const after = resume?.cursor !== undefined ? resume.seq : this.#query.from === 'start' ? 0 : this.#seq;
-    this.#followers.set(follower, { after: after ?? 0 });
-    this.#stopWatching ??= this.#watch();
-    // StrictMode follows, leaves and follows within one task: that comes to one subscription.
+  /** Delivery starts in a later task, so that a component can add handlers in an effect of the same mount. */
+  join(observer: FeedObserver, resume: Resume | undefined): void {
+    const { seq } = this.#subscription;
+    const after = resume?.cursor !== undefined ? resume.seq : this.#query.from === 'start' ? 0 : seq;
+    this.#observers.set(observer, { after: after ?? 0 });
+    this.#subscription.watch();
+    // StrictMode joins, leaves and joins in one task. The microtask makes that one subscription.
     queueMicrotask(() => {
       this.#open();
-      this.#admit(follower);
+      this.#catchUp(observer);
     });
   }
 
-  /** The last one out closes the subscription: by default only if nobody comes within the same task. */
-  leave(follower: FeedObserver, { isAtOnce = false } = {}): void {
-    this.#followers.delete(follower);
+  /** The last observer to leave ends the feed. By default another observer may still join in the same task. */
+  leave(observer: FeedObserver, { isAtOnce = false } = {}): void {
+    this.#observers.delete(observer);
     const end = () => {
-      if (this.#followers.size === 0) this.#end();
+      if (this.#observers.size === 0) this.#end();
     };
     if (isAtOnce) end();
     else queueMicrotask(end);
   }
 
-  /** Subscribes anew after the last event. */
+  /** Opens a new subscription after the last event. */
   reopen(): void {
     if (!this.#isOpened || this.#isEnded) return;
     this.#close();
-    this.#subscribe();
+    this.#subscription.open();
     this.#changed();
   }
 
   get resume(): Resume {
-    return {
-      cursor: this.#cursor,
-      seq: this.#seq,
-      run: this.#folds ? this.#run.view() : undefined,
-      needsSnapshot: this.#needsSnapshot,
-      isInGap: this.#isInGap,
-      gap: this.#gap,
-      line: this.#line,
-    };
+    const { cursor, seq, isInGap, gap } = this.#subscription;
+    const needsSnapshot = this.#run?.isNeeded ?? false;
+    return { cursor, seq, run: this.#run?.view(), needsSnapshot, isInGap, gap, lineage: this.#lineage };
   }
 
   /** The same object until something changes. */
   get state(): RunFeedState {
-    this.#state ??= this.#makeState();
+    this.#state ??= {
+      ...this.#subscription.state({ needsSnapshot: this.#run?.isNeeded ?? false }),
+      run: this.#run?.view(),
+    };
     return this.#state;
   }
-  /** The folded run and where it is true at; undefined while there is none, or something is missing from it. */
+
+  /** The folded run and its cursor; undefined while events are missing from the run. */
   get snapshot(): Snapshot | undefined {
     const { run } = this.state;
-    return run && this.#cursor !== undefined && !this.#needsSnapshot ? { run, cursor: this.#cursor } : undefined;
+    const { cursor } = this.#subscription;
+    return run && cursor !== undefined && !this.#run?.isNeeded ? { run, cursor } : undefined;
   }
 
-  /** Whether there is a run to fold, and all of its events to fold it from. */
-  get #folds(): boolean {
-    const { runId, types, categories } = this.#query;
-    return runId !== undefined && types === undefined && categories === undefined;
+  #snapshotOf(client: RunwireClient, resume: Resume | undefined): RunSnapshot | undefined {
+    const { runId, projectId, types, categories, from } = this.#query;
+    if (runId === undefined || types !== undefined || categories !== undefined) return undefined;
+    return new RunSnapshot(
+      (signal) => client.run.get.query({ runId, projectId }, { signal }),
+      { isNeeded: resume ? resume.needsSnapshot : from !== 'start', run: resume?.run },
+      { onLoaded: () => this.#onSnapshot(), onError: (error) => this.#fail(error) },
+    );
   }
 
-  #watch(): () => void {
-    let { state } = this.#connection.getStatus();
-    return this.#connection.subscribe(() => {
-      const status = this.#connection.getStatus();
-      // Whatever comes next begins with what was missed, and ends with stream.live.
-      if (status.state !== 'connected') this.#isLive = false;
-      if (status.state === 'failed' && state !== 'failed' && !this.#failure && status.error) {
-        for (const follower of [...this.#followers.keys()]) follower.failed(status.error);
-      }
-      state = status.state;
-      this.#changed();
-    });
+  #open(): void {
+    if (this.#isOpened || this.#isEnded || this.#observers.size === 0) return;
+    this.#isOpened = true;
+    const observers = [...this.#observers.keys()];
+    const isRunWanted = observers.some((observer) => observer.wantsRun);
+    const run = this.#run;
+    if (!run?.isNeeded || this.#subscription.cursor !== undefined || !isRunWanted) {
+      this.#subscription.open();
+      return;
+    }
+    // A cached snapshot may be old. An observer of events must not receive events from before it joined.
+    const cached = observers.every((observer) => observer.wantsRun) && observers[0]?.snapshot;
+    if (cached) this.#startFrom(run, cached, true);
+    else {
+      void run.fetchFirst((snapshot) => {
+        // Without a snapshot, the subscription loads one at stream.live.
+        if (snapshot) this.#startFrom(run, snapshot, false);
+        else this.#subscription.open();
+      });
+    }
+  }
+
+  #startFrom(fold: RunSnapshot, { run, cursor }: Snapshot, isBehind: boolean): void {
+    fold.reset(run);
+    this.#subscription.cursor = cursor;
+    this.#subscription.seq = run.lastSeq;
+    this.#recentAfter = run.lastSeq;
+    this.#isBehind = isBehind;
+    this.#subscription.open();
+    this.#changed();
+  }
+
+  /** Delivers the recent events that a new observer has missed. */
+  #catchUp(observer: FeedObserver): void {
+    const place = this.#observers.get(observer);
+    if (place === undefined || place === 'joined') return;
+    this.#observers.set(observer, 'joined');
+    for (const event of this.#recent.filter(({ seq }) => seq > place.after)) {
+      if (this.#observers.has(observer)) observer.receive(event);
+    }
+    observer.changed();
+  }
+
+  #onEvent(event: RunEvent): void {
+    this.#recentAfter ??= event.seq - 1;
+    this.#keep(event);
+    this.#run?.fold(event);
+    for (const [observer, place] of [...this.#observers]) {
+      if (place === 'joined' && this.#observers.has(observer)) observer.receive(event);
+    }
+  }
+
+  #onLive(wasLive: boolean): void {
+    this.#recentAfter ??= this.#subscription.seq;
+    this.#isBehind = false;
+    const run = this.#run;
+    if (!run) this.#subscription.isInGap = false;
+    // A run with trimmed events may still have a view, so an empty fold asks for one.
+    else if ((run.isNeeded || (!wasLive && run.isEmpty)) && !run.isLoading) void run.load();
+  }
+
+  #onGap({ reason, toSeq }: Gap): void {
+    this.#lineage = {};
+    this.#recent = [];
+    this.#recentAfter = toSeq;
+    // The log was replaced by another one or by an older copy, so its positions start again.
+    if (reason === 'epoch_changed' || reason === 'ahead') {
+      for (const observer of [...this.#observers.keys()]) observer.clear();
+    }
+    void this.#run?.load();
+  }
+
+  #onSnapshot(): void {
+    this.#subscription.isInGap = false;
+    this.#changed();
+  }
+
+  #keep(event: RunEvent): void {
+    this.#recent.push(event);
+    if (this.#recent.length < 2 * MIN_RECENT_EVENTS) return;
+    this.#recentAfter = this.#recent[this.#recent.length - MIN_RECENT_EVENTS - 1]?.seq ?? null;
+    this.#recent = this.#recent.slice(-MIN_RECENT_EVENTS);
+  }
+
+  #close(): void {
+    this.#run?.cancel();
+    this.#subscription.close();
   }
 
   #end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    this.#stopWatching?.();
-    this.#close();
+    this.#run?.cancel();
+    this.#subscription.end();
     this.#onEnd();
-  }
-
-  /** Tells a follower what it has missed; from then on it is told with the others. */
-  #admit(follower: FeedObserver): void {
-    const place = this.#followers.get(follower);
-    if (place === undefined || place === 'on') return;
-    this.#followers.set(follower, 'on');
-    for (const event of this.#kept.filter(({ seq }) => seq > place.after)) {
-      if (this.#followers.has(follower)) follower.receive(event);
-    }
-    follower.changed();
-  }
-
-  #open(): void {
-    if (this.#isOpened || this.#isEnded || this.#followers.size === 0) return;
-    this.#isOpened = true;
-    const followers = [...this.#followers.keys()];
-    const isRunWanted = followers.some((follower) => follower.wantsRun);
-    if (!this.#needsSnapshot || this.#cursor !== undefined || !isRunWanted) {
-      this.#subscribe();
-      return;
-    }
-    const [first] = followers;
-    // One at hand may be old: those who follow events are told of none that came before them.
-    const isOld = followers.every((follower) => follower.wantsRun) && first?.snapshot;
-    if (isOld) this.#startFrom(isOld, true);
-    else void this.#snapshotFirst();
-  }
-
-  #startFrom({ run, cursor }: Snapshot, isBehind: boolean): void {
-    this.#run = new RunMemory(run);
-    this.#needsSnapshot = false;
-    this.#cursor = cursor;
-    this.#isBehind = isBehind;
-    this.#seq = run.lastSeq;
-    this.#keptAfter = run.lastSeq;
-    this.#subscribe();
-    this.#changed();
-  }
-
-  async #snapshotFirst(): Promise<void> {
-    const loading = new AbortController();
-    this.#loading = loading;
-    const timer = setTimeout(() => loading.abort(), SNAPSHOT_FIRST_MS);
-    const snapshot = await this.#fetch(loading.signal).catch(() => undefined);
-    clearTimeout(timer);
-    if (this.#loading !== loading) return;
-    this.#loading = undefined;
-    // Whatever it was: once subscribed, the snapshot is asked for as often as it takes.
-    if (snapshot) this.#startFrom(snapshot, false);
-    else this.#subscribe();
-  }
-
-  #fetch(signal: AbortSignal): Promise<Snapshot> {
-    const { runId, projectId } = this.#query as { runId: string; projectId?: string };
-    return this.#client.run.get.query({ runId, projectId }, { signal });
-  }
-
-  #subscribe(): void {
-    const { runId, projectId, scope, types, categories, from } = this.#query;
-    const common = {
-      from,
-      lastEventId: this.#cursor,
-      ...(types ? { types: [...types] } : {}),
-      ...(categories ? { categories: [...categories] } : {}),
-    };
-    const observer = {
-      onData: ({ id, data }: { id: string; data: Item }) => this.#receive(id, data),
-      onError: (error: TRPCClientErrorLike<AppRouter>) => this.#fail(error as unknown as Error),
-    };
-    this.#subscription =
-      runId !== undefined
-        ? this.#client.onRunEvent.subscribe({ runId, projectId, ...common }, observer)
-        : projectId !== undefined
-          ? this.#client.onProjectEvent.subscribe({ projectId, ...common }, observer)
-          : scope === 'user'
-            ? this.#client.onUserEvent.subscribe(common, observer)
-            : this.#client.onEvent.subscribe(common, observer);
-  }
-
-  #close(): void {
-    const subscription = this.#subscription;
-    this.#subscription = undefined;
-    this.#isLive = false;
-    this.#dropSnapshot();
-    subscription?.unsubscribe();
   }
 
   #fail(error: Error): void {
     if (this.#isEnded) return;
-    this.#failure = error;
+    this.#subscription.failure = error;
     this.#end();
-    for (const follower of [...this.#followers.keys()]) follower.failed(error);
+    this.#reportFailure(error);
     this.#changed();
   }
 
-  #receive(cursor: string, item: Item): void {
-    if (this.#isEnded) return;
-    this.#cursor = cursor;
-    if (!isSignal(item)) {
-      this.#keptAfter ??= item.seq - 1;
-      this.#seq = item.seq;
-      this.#keep(item);
-      if (this.#folds) this.#fold(item);
-      this.#deliver(item);
-    } else if (item.type === 'stream.live') {
-      // The log keeps views longer than events: with no event to show for it, a run may still have its view.
-      const isUnseen = !this.#isLive && this.#folds && this.#run.header() === undefined;
-      this.#keptAfter ??= item.seq;
-      this.#seq = item.seq;
-      this.#isLive = true;
-      this.#isBehind = false;
-      if (!this.#folds) this.#isInGap = false;
-      if ((this.#needsSnapshot || isUnseen) && !this.#loading) this.#loadSnapshot();
-    } else this.#jump(item);
-    this.#changed();
-  }
-
-  #jump({ reason, fromSeq, toSeq }: Gap): void {
-    this.#seq = toSeq;
-    this.#gap = { reason, fromSeq, toSeq };
-    this.#line = {};
-    this.#kept = [];
-    this.#keptAfter = toSeq;
-    this.#isLive = false;
-    this.#isInGap = true;
-    // Another log, or an older copy of this one: what was seen is not part of it, and its positions come again.
-    if (reason === 'epoch_changed' || reason === 'ahead') {
-      for (const follower of [...this.#followers.keys()]) follower.clear();
-    }
-    if (this.#folds) this.#loadSnapshot();
-  }
-
-  #deliver(event: RunEvent): void {
-    for (const [follower, place] of [...this.#followers]) {
-      if (place === 'on' && this.#followers.has(follower)) follower.receive(event);
-    }
-  }
-
-  #keep(event: RunEvent): void {
-    this.#kept.push(event);
-    if (this.#kept.length < 2 * KEPT_EVENTS) return;
-    this.#keptAfter = this.#kept[this.#kept.length - KEPT_EVENTS - 1]?.seq ?? null;
-    this.#kept = this.#kept.slice(-KEPT_EVENTS);
-  }
-
-  #fold(event: RunEvent): void {
-    this.#meanwhile?.push(event);
-    if (this.#needsSnapshot) return;
-    const isNext = event.runSeq <= (this.#run.header()?.lastRunSeq ?? 0) + 1;
-    if (isNext) foldEvent(this.#run, event);
-    else this.#loadSnapshot();
-  }
-
-  /** Loads the folded run, however often it takes while the subscription lasts. Until then `run` stays as it is. */
-  async #loadSnapshot(): Promise<void> {
-    this.#dropSnapshot();
-    this.#needsSnapshot = true;
-    this.#loading = new AbortController();
-    const { signal } = this.#loading;
-    for (let attempt = 1; !signal.aborted; attempt++) {
-      this.#meanwhile = [];
-      const answer = await this.#fetch(signal).catch((error: Error) => ({ error }));
-      if (signal.aborted) return;
-      if ('run' in answer) return this.#rebase(answer.run);
-      const code = codeOf(answer.error);
-      if (code === 'RUN_NOT_FOUND') return this.#rebase(undefined);
-      if (code !== undefined && !errorTable[code].retryable) return this.#fail(answer.error);
-      this.#meanwhile = undefined; // The next snapshot holds what comes until it is asked for.
-      await pause(backoffMs(attempt, SNAPSHOT_RETRY_MS, MAX_SNAPSHOT_RETRY_MS, Math.random), signal);
-    }
-  }
-
-  #rebase(snapshot: RunView | undefined): void {
-    this.#run = new RunMemory(snapshot, this.#run.view());
-    for (const event of this.#meanwhile ?? []) foldEvent(this.#run, event);
-    this.#meanwhile = undefined;
-    this.#loading = undefined;
-    this.#needsSnapshot = false;
-    this.#isInGap = false;
-    this.#changed();
-  }
-
-  /** What was under way is not waited for; it stays needed. */
-  #dropSnapshot(): void {
-    this.#loading?.abort();
-    this.#loading = undefined;
-    this.#meanwhile = undefined;
+  #reportFailure(error: Error): void {
+    for (const observer of [...this.#observers.keys()]) observer.failed(error);
   }
 
   #changed(): void {
     this.#state = undefined;
-    for (const follower of this.#followers.keys()) follower.changed();
-  }
-
-  #makeState(): RunFeedState {
-    const { state, error, retryAtMs } = this.#connection.getStatus();
-    return {
-      connectionState: this.#failure ? 'failed' : state === 'idle' ? 'connecting' : state,
-      error: this.#failure ?? error,
-      retryAtMs: this.#failure ? null : retryAtMs,
-      run: this.#folds ? this.#run.view() : undefined,
-      phase: this.#isInGap ? 'gap' : this.#isLive && !this.#needsSnapshot ? 'live' : 'replaying',
-      seq: this.#seq,
-      gap: this.#gap,
-    };
+    for (const observer of this.#observers.keys()) observer.changed();
   }
 }

@@ -1,104 +1,80 @@
 import type { QueryClient, QueryKey } from '@tanstack/react-query';
-import type { TRPCClientErrorLike } from '@trpc/client';
-import type { AppRouter } from '../../server/api/router.ts';
-import { errorTable } from '../../shared/errors.ts';
-import type { StreamSignal } from '../../shared/protocol.ts';
 import type { RunHeader } from '../../shared/run.ts';
 import { type RunFilter, runMatcher } from '../../shared/run-filter.ts';
-import { backoffMs, pause } from '../connection/backoff.ts';
-import type { Connection } from '../connection/connection.ts';
-import type { ConnectionState } from '../connection/reconnect-policy.ts';
-import { codeOf } from '../errors.ts';
-import type { RunwireClient } from '../index.ts';
-import type { FrameScheduler } from './frame-scheduler.ts';
+import { Store } from '../store.ts';
+import type { FeedCache } from './feed-cache.ts';
 import { emptyOverlay, keyOf, merge, type Overlay, type RunsPage, type RunsPages } from './merge-runs.ts';
-import type { Gap, RunFeedPhase } from './run-feed.ts';
+import { FeedSubscription, reconnectIfDown, retryLoading, type SubscriptionState } from './subscription.ts';
 
 /**
- * A list of runs that changes in place: the pages of `run.list` in React Query's cache, and the headers that changed since
- * (`onRunSummary` from the first page's `position`) patched into them once a frame.
+ * A list of runs that changes in place: the pages of `run.list` in React Query's cache, and the changed headers from
+ * `onRunSummary`. The subscription starts at the first page's `position`.
  *
- * A fetch of another page builds on the pages as they were when it began, and so undoes patches that were made meanwhile;
- * and it may bring runs older than a header that came before it. So while one is under way all changed headers are kept
- * beside the pages, and `merge` puts them together whenever the list is looked at: of two headers the later `lastSeq`
- * stands. Once nothing is under way only the runs that wait to be shown are kept.
+ * Once a frame the changed headers are written into the cached pages. While a fetch is under way this is not enough:
+ * - the fetched result replaces the cached pages, and with them the headers written meanwhile;
+ * - it may contain headers that are older than the changed ones.
+ * So during a fetch all changed headers are also kept in an overlay. `merge` combines pages and overlay at each read, and
+ * the header with the higher `lastSeq` wins. After the fetch the overlay holds only new runs that wait for `showNew()`.
  */
 
-export type RunsFeedState = {
-  overlay: Overlay;
-  connectionState: ConnectionState;
-  error: Error | null;
-  retryAtMs: number | null;
-  phase: RunFeedPhase;
-  seq: number | null;
-  gap: Gap | null;
-};
-
-const RETRY_MS = 1_000;
-const MAX_RETRY_MS = 30_000;
-export const blankRunsState: RunsFeedState = {
-  overlay: emptyOverlay,
-  connectionState: 'idle',
-  error: null,
-  retryAtMs: null,
-  phase: 'replaying',
-  seq: null,
-  gap: null,
-};
+export type RunsFeedState = SubscriptionState & { overlay: Overlay };
 
 export class RunsFeed {
-  readonly #client: RunwireClient;
-  readonly #connection: Connection<AppRouter>;
-  readonly #frames: FrameScheduler;
+  readonly #feeds: FeedCache;
   readonly #queries: QueryClient;
   readonly #queryKey: QueryKey;
-  readonly #filter: RunFilter;
   readonly #matches: (run: RunHeader) => boolean;
-  readonly #listeners = new Set<() => void>();
+  readonly #subscription: FeedSubscription<RunHeader>;
+  readonly #store = new Store<RunsFeedState>({
+    overlay: emptyOverlay,
+    connectionState: 'idle',
+    error: null,
+    retryAtMs: null,
+    phase: 'replaying',
+    seq: null,
+    gap: null,
+  });
   #followers = 0;
-  #subscription: { unsubscribe(): void } | undefined;
-  #stopWatching: (() => void) | undefined;
-  #ending: AbortController | undefined;
-  #state: RunsFeedState = blankRunsState;
-
-  #cursor: string | undefined;
-  #seq: number | null = null;
-  #failure: Error | null = null;
-  #isLive = false;
-  #gap: Gap | null = null;
-  /** After a gap, until the list has been fetched again. */
-  #needsList = false;
+  /** Aborted when the last follower leaves. */
+  #following: AbortController | undefined;
   #changed = new Map<string, RunHeader>();
   #shown = new Set<string>();
+  /** The overlay of `#changed` and `#shown`; reset at each change and made again by {@link #currentOverlay}. */
   #overlay = emptyOverlay;
   #runs: readonly RunHeader[] = [];
 
-  constructor(
-    {
-      client,
-      connection,
-      frames,
-    }: { client: RunwireClient; connection: Connection<AppRouter>; frames: FrameScheduler },
-    queries: QueryClient,
-    queryKey: QueryKey,
-    filter: RunFilter,
-  ) {
-    this.#client = client;
-    this.#connection = connection;
-    this.#frames = frames;
+  constructor(feeds: FeedCache, queries: QueryClient, queryKey: QueryKey, filter: RunFilter) {
+    this.#feeds = feeds;
     this.#queries = queries;
     this.#queryKey = queryKey;
-    this.#filter = filter;
     this.#matches = runMatcher(filter);
+    const { projectId } = filter;
+    this.#subscription = new FeedSubscription<RunHeader>(feeds.connection, {
+      open: (cursor, observer) => {
+        const lastEventId = cursor ?? this.#pages?.pages[0]?.position;
+        return feeds.client.onRunSummary.subscribe({ projectId, lastEventId }, observer);
+      },
+      seqOf: ({ lastSeq }) => lastSeq,
+      onItem: (run) => {
+        this.#changed.set(keyOf(run), run);
+        this.#overlay = emptyOverlay;
+      },
+      onLive: () => undefined,
+      onGap: (_gap, wasInGap) => {
+        this.#changed = new Map();
+        this.#overlay = emptyOverlay;
+        if (!wasInGap) void this.#refetch();
+      },
+      onError: () => undefined,
+      onChange: () => this.changed(),
+    });
   }
 
-  readonly getState = (): RunsFeedState => this.#state;
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  };
+  /** Returns the same object until something changes. */
+  readonly getState = this.#store.getState;
+  readonly subscribe = this.#store.subscribe;
 
-  /** The list to be shown; the same array as long as it holds the same. */
+  /** Returns the runs to show, as the same array until one of them changes, and the number of runs that wait. */
   listOf(pages: readonly RunsPage[], overlay: Overlay): { runs: readonly RunHeader[]; newCount: number } {
     const merged = merge(pages, overlay, this.#matches);
     const runs = merged.pages.flatMap((page) => page.runs);
@@ -107,13 +83,10 @@ export class RunsFeed {
     return { runs: this.#runs, newCount: merged.waiting.length };
   }
 
-  /** Follows the list, which has been fetched, until the function returned is called. */
+  /** Follows the list until the returned function is called. The list must be in the cache. */
   follow(): () => void {
     this.#followers++;
-    this.#stopWatching ??= this.#connection.subscribe(() => {
-      if (this.#connection.getStatus().state !== 'connected') this.#isLive = false;
-      this.changed();
-    });
+    this.#subscription.watch();
     queueMicrotask(() => this.#open());
     this.changed();
     return () => {
@@ -124,26 +97,25 @@ export class RunsFeed {
     };
   }
 
-  /** Puts the runs that wait into the list. */
+  /** Moves the waiting runs into the list. */
   readonly showNew = (): void => {
     const pages = this.#pages;
     if (!pages) return;
-    for (const run of merge(pages.pages, this.#latest(), this.#matches).waiting) this.#shown.add(keyOf(run));
+    for (const run of merge(pages.pages, this.#currentOverlay(), this.#matches).waiting) this.#shown.add(keyOf(run));
     this.#overlay = emptyOverlay;
     this.changed();
   };
 
   readonly reconnect = (): void => {
-    const { state } = this.#connection.getStatus();
-    if (state === 'failed' || state === 'reconnecting') this.#connection.reconnect();
-    this.#failure = null;
-    if (!this.#subscription) this.#open();
+    reconnectIfDown(this.#feeds.connection);
+    this.#subscription.failure = null;
+    this.#open();
     this.changed();
   };
 
-  /** The list, or what belongs into it, is another one. */
+  /** Schedules an update for the next frame. Call it after a change of the cached pages or of their fetch status. */
   changed(): void {
-    this.#frames.add(this.#update);
+    this.#feeds.frames.add(this.#update);
   }
 
   get #pages(): RunsPages | undefined {
@@ -151,74 +123,36 @@ export class RunsFeed {
   }
 
   #open(): void {
-    if (this.#followers === 0 || this.#subscription || this.#failure) return;
-    this.#ending ??= new AbortController();
-    const lastEventId = this.#cursor ?? this.#pages?.pages[0]?.position;
-    this.#subscription = this.#client.onRunSummary.subscribe(
-      { projectId: this.#filter.projectId, lastEventId },
-      {
-        onData: ({ id, data }: { id: string; data: RunHeader | StreamSignal }) => this.#receive(id, data),
-        onError: (error: TRPCClientErrorLike<AppRouter>) => {
-          this.#failure = error as unknown as Error;
-          this.#subscription = undefined;
-          this.changed();
-        },
-      },
-    );
+    if (this.#followers === 0 || this.#subscription.isOpen || this.#subscription.failure) return;
+    this.#following ??= new AbortController();
+    this.#subscription.open();
   }
 
   #close(): void {
-    this.#stopWatching?.();
-    this.#stopWatching = undefined;
-    this.#ending?.abort();
-    this.#ending = undefined;
-    this.#subscription?.unsubscribe();
-    this.#subscription = undefined;
-    this.#isLive = false;
-    this.#failure = null;
-    // What is to come is asked for after the position in the cache, which has all that came up to the last frame.
-    if (this.#frames.delete(this.#update)) this.#update();
-    this.#cursor = undefined;
+    this.#following?.abort();
+    this.#following = undefined;
+    this.#subscription.end();
+    this.#subscription.failure = null;
+    // The next subscription starts at the cached position, so write every change up to the cursor into the cache first.
+    if (this.#feeds.frames.delete(this.#update)) this.#update();
+    this.#subscription.cursor = undefined;
   }
 
-  #receive(cursor: string, item: RunHeader | StreamSignal): void {
-    this.#cursor = cursor;
-    if (!('type' in item)) {
-      this.#seq = item.lastSeq;
-      this.#changed.set(keyOf(item), item);
-      this.#overlay = emptyOverlay;
-    } else if (item.type === 'stream.live') {
-      this.#seq = item.seq;
-      this.#isLive = true;
-    } else {
-      const { reason, fromSeq, toSeq } = item;
-      this.#seq = toSeq;
-      this.#gap = { reason, fromSeq, toSeq };
-      this.#isLive = false;
-      this.#changed = new Map();
-      this.#overlay = emptyOverlay;
-      if (!this.#needsList) void this.#fetchAgain();
-    }
-    this.changed();
-  }
-
-  /** Fetches the list, however often it takes. */
-  async #fetchAgain(): Promise<void> {
-    const signal = this.#ending?.signal;
+  /** Fetches the list until the server answers. */
+  async #refetch(): Promise<void> {
+    const signal = this.#following?.signal;
     if (!signal) return;
-    this.#needsList = true;
-    for (let attempt = 1; !signal.aborted; attempt++) {
+    const refetch = async () => {
       await this.#queries.refetchQueries({ queryKey: this.#queryKey, exact: true });
       const error = this.#queries.getQueryState(this.#queryKey)?.error;
-      const code = error && codeOf(error);
-      if (!error || (code && !errorTable[code].retryable)) break;
-      await pause(backoffMs(attempt, RETRY_MS, MAX_RETRY_MS, Math.random), signal);
-    }
-    this.#needsList = false;
+      if (error) throw error;
+    };
+    await retryLoading(refetch, signal).catch(() => undefined); // React Query keeps the error for the hook.
+    this.#subscription.isInGap = false;
     this.changed();
   }
 
-  #latest(): Overlay {
+  #currentOverlay(): Overlay {
     if (this.#overlay === emptyOverlay && this.#changed.size > 0) {
       this.#overlay = { changed: new Map(this.#changed), shown: new Set(this.#shown) };
     }
@@ -227,31 +161,27 @@ export class RunsFeed {
 
   readonly #update = (): void => {
     this.#patch();
-    const { state, error, retryAtMs } = this.#connection.getStatus();
+    const overlay = this.#currentOverlay();
+    const state = this.#subscription.state();
     const isIdle = this.#followers === 0;
-    this.#state = {
-      overlay: this.#latest(),
-      connectionState: isIdle ? 'idle' : this.#failure ? 'failed' : state === 'idle' ? 'connecting' : state,
-      error: isIdle ? null : (this.#failure ?? error),
-      retryAtMs: isIdle || this.#failure ? null : retryAtMs,
-      phase: this.#needsList ? 'gap' : this.#isLive ? 'live' : 'replaying',
-      seq: this.#seq,
-      gap: this.#gap,
-    };
-    for (const listener of [...this.#listeners]) listener();
+    this.#store.state = isIdle
+      ? { ...state, overlay, connectionState: 'idle', error: null, retryAtMs: null }
+      : { ...state, overlay };
+    this.#store.notify();
   };
 
-  /** Writes what changed into the cache, and keeps beside it only what has to be. */
+  /** Writes changed headers into the cached pages, and drops from the overlay the headers it does not need any more. */
   #patch(): void {
     const data = this.#pages;
     if (!data) return;
-    const { pages, waiting } = merge(data.pages, this.#latest(), this.#matches);
+    const { pages, waiting } = merge(data.pages, this.#currentOverlay(), this.#matches);
     const [first, ...rest] = pages;
     if (!first) return;
-    const isBusy = this.#needsList || this.#queries.getQueryState(this.#queryKey)?.fetchStatus !== 'idle';
-    // Those that wait are in no page: who goes on from the cache is to be told of them again.
-    const isWhole = !isBusy && waiting.length === 0;
-    const position = isWhole ? (this.#cursor ?? first.position) : first.position;
+    const isFetching = this.#queries.getQueryState(this.#queryKey)?.fetchStatus !== 'idle';
+    const isBusy = this.#subscription.isInGap || isFetching;
+    // Waiting runs are in no page. If the position moved past them, a later subscription would not deliver them again.
+    const isComplete = !isBusy && waiting.length === 0;
+    const position = isComplete ? (this.#subscription.cursor ?? first.position) : first.position;
     const isSame = pages === data.pages && position === first.position;
     if (!isSame) {
       const patched = position === first.position ? pages : [{ ...first, position }, ...rest];

@@ -47,7 +47,7 @@ export type { ConnectionState } from '../connection/reconnect-policy.ts';
 export type { TokenSource } from '../connection/token-cache.ts';
 export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
 export type { RunFeedScope } from '../feeds/query.ts';
-export type { Gap, RunFeedPhase } from '../feeds/run-feed.ts';
+export type { Gap, RunFeedPhase } from '../feeds/subscription.ts';
 export { trpc } from './context.ts';
 export { type UseConnectionReturn, useConnection } from './useConnection.ts';
 export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';

@@ -39,7 +39,7 @@ const nothing: readonly never[] = [];
  * Each hook has a subscription of its own, for headers of changed runs.
  */
 export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseRunsReturn {
-  const runwire = useRunwire();
+  const { feeds } = useRunwire();
   const queries = useQueryClient();
   const { projectId, status, labels, text, limit } = input;
   const listInput = {
@@ -53,14 +53,8 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
   const key = hashKey(queryKey);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key stands for the options.
   const feed = useMemo(
-    () =>
-      new RunsFeed({ ...runwire, frames: runwire.feeds.frames }, queries, queryKey, {
-        projectId,
-        status,
-        labels,
-        text,
-      }),
-    [runwire, queries, key],
+    () => new RunsFeed(feeds, queries, queryKey, { projectId, status, labels, text }),
+    [feeds, queries, key],
   );
 
   // Patches render nothing here: that is done once a frame, by the feed.
