@@ -14,7 +14,7 @@ const progress = (runId: string, value: number, more: object = {}): PublisherDra
   ...more,
 });
 
-/** A draft that no server takes. */
+/** A draft that the server refuses. */
 const wrong = (runId: string) => progress(runId, 101);
 
 async function eventsOf({ log }: Pick<RunServer, 'log'>, projectId = 'demo') {
@@ -29,24 +29,24 @@ async function eventsOf({ log }: Pick<RunServer, 'log'>, projectId = 'demo') {
   return events;
 }
 
-/** An HTTP server before the real one. It asks `next` what to do with each request: pass it on, or something worse. */
+/** A proxy in front of the server. `next` decides the fate of each request. */
 async function startProxy(
   targetPort: number,
   next: () => 'pass' | 'drop' | 'lose' | { status: number; retryAfter?: string },
 ) {
   const bodies: string[] = [];
   const proxy = createServer((incoming, outgoing) => {
-    const todo = next();
-    if (todo === 'drop') return void incoming.socket.destroy();
-    if (typeof todo === 'object') {
-      const header = todo.retryAfter === undefined ? {} : { 'retry-after': todo.retryAfter };
-      incoming.resume().on('end', () => outgoing.writeHead(todo.status, header).end('<html>busy</html>'));
+    const fate = next();
+    if (fate === 'drop') return void incoming.socket.destroy();
+    if (typeof fate === 'object') {
+      const header = fate.retryAfter === undefined ? {} : { 'retry-after': fate.retryAfter };
+      incoming.resume().on('end', () => outgoing.writeHead(fate.status, header).end('<html>busy</html>'));
       return;
     }
     const { method, url, headers } = incoming;
     const onward = request({ port: targetPort, host: '127.0.0.1', method, path: url, headers }, (answer) => {
-      // `lose`: the real server has stored the events, and nobody learns of it.
-      if (todo === 'lose') return void answer.resume().on('end', () => incoming.socket.destroy());
+      // `lose`: the server has stored the events, but its answer is dropped.
+      if (fate === 'lose') return void answer.resume().on('end', () => incoming.socket.destroy());
       outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
       answer.pipe(outgoing);
     });
@@ -72,7 +72,7 @@ const refusal = (promise: Promise<unknown>): Promise<RunwireError> =>
     },
   );
 
-test('drafts are stored in the order of the calls, and each call learns where its own are', async () => {
+test('drafts are stored in the order of the calls, and each call resolves with its own positions', async () => {
   await using server = await startServer();
   const publisher = createPublisher({ url: server.url, token: await tokenFor(), projectId: 'demo' });
   const calls = Array.from({ length: 250 }, (_, index) => [index, index + 0.5].slice(0, 1 + (index % 2)));
@@ -91,7 +91,7 @@ test('drafts are stored in the order of the calls, and each call learns where it
   await publisher.close();
 });
 
-test('what waits goes out together, at most 1,000 drafts and 1 MB in a request', async () => {
+test('waiting drafts share requests of at most 1,000 drafts and 1 MB', async () => {
   await using server = await startServer();
   const proxy = await startProxy(server.port, () => 'pass');
   const publisher = createPublisher({ url: proxy.url, token: await tokenFor(), projectId: 'demo' });
@@ -110,7 +110,7 @@ test('what waits goes out together, at most 1,000 drafts and 1 MB in a request',
   expect(server.log.head).toBe(3_400);
 });
 
-test('time, id and project are those of the moment of the call, and what the draft says goes first', async () => {
+test('time, id and project are set at the call, and fields of the draft take precedence', async () => {
   await using server = await startServer();
   const publisher = createPublisher({ url: server.url, token: await tokenFor(), projectId: 'demo' });
   const draft = { type: 'run.created' as const, runId: 'r1', name: 'before' };
@@ -134,7 +134,7 @@ test('time, id and project are those of the moment of the call, and what the dra
   expect(await eventsOf(server, 'other')).toMatchObject([{ timestamp: '2020-01-01T00:00:00.000Z', eventId: 'e1' }]);
 });
 
-test('[L3] a request whose answer is lost is sent again, and stored once', async () => {
+test('[L3] a request with a lost answer is sent again and stored once', async () => {
   await using server = await startServer();
   const fates = ['lose', 'drop', 'lose', 'pass'] as const;
   let request = 0;
@@ -150,7 +150,7 @@ test('[L3] a request whose answer is lost is sent again, and stored once', async
   expect(again).toEqual({ accepted: 1, duplicates: 1, seq: 4 });
 });
 
-test('5xx and 429 are tried again', async () => {
+test('the publisher retries after 5xx and 429', async () => {
   await using server = await startServer();
   const fates = [{ status: 503 }, { status: 500 }, { status: 429, retryAfter: '0' }, 'pass'] as const;
   let request = 0;
@@ -160,7 +160,7 @@ test('5xx and 429 are tried again', async () => {
   expect(request).toBe(4);
 });
 
-test('flush makes a planned try now', async () => {
+test('flush() retries without further delay', async () => {
   await using server = await startServer();
   let requests = 0;
   const proxy = await startProxy(server.port, () => (requests++ === 0 ? { status: 503 } : 'pass'));
@@ -174,7 +174,7 @@ test('flush makes a planned try now', async () => {
   const published = publisher.publish(progress('r1', 1)).then(() => {
     isStored = true;
   });
-  // The answer is on its way to the publisher while we ask.
+  // The first answer may arrive after a flush, so flush is called repeatedly.
   await vi.waitFor(() => {
     void publisher.flush();
     expect(isStored).toBe(true);
@@ -182,7 +182,7 @@ test('flush makes a planned try now', async () => {
   await published;
 });
 
-test('what is published while the server is away is stored when it is back, in order', async () => {
+test('drafts published while the server is down are stored in order when it is back', async () => {
   using folder = temporaryFolder();
   const databaseUrl = `file:${folder.path}/log.db`;
   const first = await startServer({ databaseUrl });
@@ -201,7 +201,7 @@ test('what is published while the server is away is stored when it is back, in o
   expect((await eventsOf(second)).map((event) => event.progress)).toEqual([0, 1, 2, 3, 4]);
 });
 
-test('[Q4] a refused call stores nothing and says what is wrong by its own index; the calls beside it are stored', async () => {
+test('[Q4] a refused call stores nothing and reports issues by its own index; other calls of the request are stored', async () => {
   await using server = await startServer();
   const publisher = createPublisher({ url: server.url, token: await tokenFor(), projectId: 'demo' });
   const calls = [
@@ -223,7 +223,7 @@ test('[Q4] a refused call stores nothing and says what is wrong by its own index
   expect((await eventsOf(server)).map((event) => event.progress)).toEqual([1, 2, 5, 7]);
 });
 
-test('a refusal that blames no draft is found by sending the calls apart', async () => {
+test('after a refusal that names no draft, the calls are sent apart to find the refused ones', async () => {
   await using server = await startServer();
   const token = await tokenFor({ projects: ['demo'] });
   const publisher = createPublisher({ url: server.url, token, projectId: 'demo' });
@@ -241,7 +241,7 @@ test('a refusal that blames no draft is found by sending the calls apart', async
   );
 });
 
-test('a call of several requests ends with the first that is refused', async () => {
+test('a call of several requests ends at the first refused request', async () => {
   await using server = await startServer();
   const publisher = createPublisher({ url: server.url, token: await tokenFor(), projectId: 'demo' });
   const drafts = Array.from({ length: 3_000 }, (_, index) =>
@@ -252,7 +252,7 @@ test('a call of several requests ends with the first that is refused', async () 
   expect(await publisher.publish(progress('r1', 1))).toEqual({ accepted: 1, duplicates: 0, seq: 1_001 });
 });
 
-test('[A1] a refused token is fetched once more, and then fails the call', async () => {
+test('[A1] after a refused token the publisher fetches a token once more, then fails the call', async () => {
   await using server = await startServer();
   const tokens = ['stale', await tokenFor()];
   let fetched = 0;
@@ -264,7 +264,7 @@ test('[A1] a refused token is fetched once more, and then fails the call', async
   expect(errors.map((error) => error.code)).toEqual(['UNAUTHENTICATED', 'UNAUTHENTICATED']);
 });
 
-test('what cannot be sent at all is refused at the call: too much that waits, what is no JSON, nothing, after close', async () => {
+test('publish() rejects at once for a full queue, a draft without JSON, no drafts, and after close()', async () => {
   await using server = await startServer();
   const errors: string[] = [];
   const publisher = createPublisher({
@@ -277,7 +277,7 @@ test('what cannot be sent at all is refused at the call: too much that waits, wh
   const kept = publisher.publish([1, 2, 3].map((value) => progress('r1', value)));
   expect(await refusal(publisher.publish(progress('r1', 4)))).toMatchObject({
     code: 'RATE_LIMITED',
-    message: 'no room for 1 more events: 3 wait for the server',
+    message: 'the queue has no room for 1 events: 3 events wait for the server',
   });
   expect(await kept).toMatchObject({ accepted: 3 });
   expect(await publisher.publish(progress('r1', 4))).toMatchObject({ accepted: 1 });
@@ -294,7 +294,7 @@ test('what cannot be sent at all is refused at the call: too much that waits, wh
   expect(errors).toEqual(['RATE_LIMITED', 'INVALID_EVENT', 'INVALID_INPUT', 'INVALID_EVENT', 'UNAVAILABLE']);
 });
 
-test('a call is given up when its time is up or the publisher closes, and nobody has to look', async () => {
+test('a call fails after retryForMs or at close(), without an unhandled rejection', async () => {
   const server = await startServer();
   await server.close();
   const token = await tokenFor();
@@ -325,7 +325,7 @@ test('a call is given up when its time is up or the publisher closes, and nobody
   expect(unhandled).toEqual([]);
 });
 
-test('an address where something else answers is said to be wrong', async () => {
+test('a server that is no Runwire server fails the call with NOT_FOUND', async () => {
   const proxy = await startProxy(0, () => ({ status: 200 }));
   const publisher = createPublisher({ url: proxy.url, token: 'any', projectId: 'demo' });
   expect(await refusal(publisher.publish(progress('r1', 1)))).toMatchObject({ code: 'NOT_FOUND' });

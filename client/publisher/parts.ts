@@ -1,0 +1,81 @@
+import { RunwireError } from '../../shared/errors.ts';
+import type { RunEventDraft } from '../../shared/events.ts';
+import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
+
+/** A request may hold more bytes only if a single draft does. The server accepts 8 MiB. */
+const REQUEST_LIMIT_BYTES = 1_000_000;
+
+type WithoutProject<Draft> = Draft extends unknown ? Omit<Draft, 'projectId'> & { projectId?: string } : never;
+/** A draft. The publisher adds its own `projectId` to a draft without one. */
+export type PublisherDraft = WithoutProject<RunEventDraft>;
+
+/** The drafts of one call that one request can hold, as JSON. */
+export type Part<Call> = {
+  call: Call;
+  /** Index of the first draft in the call. */
+  offset: number;
+  drafts: string[];
+  /** For each draft, true if its id was made here. Its duplicate is then an earlier attempt of the same request. */
+  hasOwnId: boolean[];
+  bytes: number;
+};
+
+/**
+ * Turns the drafts of a call into parts, and adds project, time and id to drafts without them. Throws `INVALID_EVENT` for
+ * a draft that has no JSON.
+ */
+export function partsOf<Call>(
+  call: Call,
+  drafts: readonly PublisherDraft[],
+  projectId: string | undefined,
+): Part<Call>[] {
+  const timestamp = new Date().toISOString();
+  const encoder = new TextEncoder();
+  const parts: Part<Call>[] = [];
+  drafts.forEach((draft, index) => {
+    const json = jsonOf({ projectId, timestamp, eventId: randomId() }, draft, index);
+    const bytes = encoder.encode(json).length + 1;
+    let part = parts.at(-1);
+    if (!part || part.drafts.length >= REQUEST_LIMIT_DRAFTS || part.bytes + bytes > REQUEST_LIMIT_BYTES) {
+      part = { call, offset: index, drafts: [], hasOwnId: [], bytes: 0 };
+      parts.push(part);
+    }
+    part.drafts.push(json);
+    part.hasOwnId.push((draft as { eventId?: unknown } | null)?.eventId === undefined);
+    part.bytes += bytes;
+  });
+  return parts;
+}
+
+/** Returns how many parts from the front of the queue fit into one request; at least one. */
+export function countThatFit(queue: readonly Part<unknown>[]): number {
+  let drafts = 0;
+  let bytes = 0;
+  const end = queue.findIndex((part, index) => {
+    drafts += part.drafts.length;
+    bytes += part.bytes;
+    return index > 0 && (drafts > REQUEST_LIMIT_DRAFTS || bytes > REQUEST_LIMIT_BYTES);
+  });
+  return end < 0 ? queue.length : end;
+}
+
+/** Returns the JSON of a draft and its defaults. A value that is no object is sent as it is: the server refuses it. */
+function jsonOf(defaults: Record<string, string | undefined>, draft: unknown, index: number): string {
+  try {
+    if (typeof draft !== 'object' || draft === null || Array.isArray(draft)) return JSON.stringify(draft) ?? 'null';
+    const own = Object.fromEntries(Object.entries(draft).filter(([, value]) => value !== undefined));
+    return JSON.stringify({ ...defaults, ...own });
+  } catch (cause) {
+    const issues = [{ index, path: '', message: 'cannot be converted to JSON' }];
+    throw new RunwireError('INVALID_EVENT', `events.${index}: cannot be converted to JSON`, { issues, cause });
+  }
+}
+
+/** Returns a UUID. Pages without HTTPS have no `crypto.randomUUID`. */
+function randomId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40;
+  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+}
