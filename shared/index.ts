@@ -1,8 +1,52 @@
-export * from './errors.ts';
-export * from './events.ts';
-export { normalizeInstant } from './fields.ts';
-export { describeIssue } from './issues.ts';
-export * from './protocol.ts';
+/**
+ * `runwire/events`: event schemas and types, the fold, the field builders for own event types, errors and signals.
+ */
+export {
+  type DecidedOutcome,
+  type DraftIssue,
+  type ErrorCode,
+  errorTable,
+  RunwireError,
+} from './errors.ts';
+export {
+  AnyWebSocketEventSchema,
+  type ApprovalDeniedEvent,
+  ApprovalDeniedEventSchema,
+  type ApprovalGrantedEvent,
+  ApprovalGrantedEventSchema,
+  type ArtifactCreatedEvent,
+  ArtifactCreatedEventSchema,
+  EventCategories,
+  type EventCategory,
+  foldEvent,
+  type GovernanceRequiredEvent,
+  GovernanceRequiredEventSchema,
+  isValidWebSocketEvent,
+  type RunCompletedEvent,
+  RunCompletedEventSchema,
+  type RunCreatedEvent,
+  RunCreatedEventSchema,
+  type RunEvent,
+  type RunEventDraft,
+  RunEventDraftSchema,
+  type RunEventType,
+  type RunFailedEvent,
+  RunFailedEventSchema,
+  type RunStartedEvent,
+  RunStartedEventSchema,
+  type RunwireEvents,
+  runwireEvents,
+  type StageCompletedEvent,
+  StageCompletedEventSchema,
+  type StageFailedEvent,
+  StageFailedEventSchema,
+  type StageProgressEvent,
+  StageProgressEventSchema,
+  type StageStartedEvent,
+  StageStartedEventSchema,
+} from './events.ts';
+export * as field from './fields.ts';
+export { type GapReason, isSignal, type StreamSignal } from './protocol.ts';
 export {
   type CategoryOf,
   type CheckedDraftOf,
@@ -17,6 +61,17 @@ export {
   type Registry,
   type TypeOf,
 } from './registry.ts';
-export * from './run.ts';
-export * from './run-fold.ts';
-export * from './run-memory.ts';
+export type {
+  Approval,
+  ApprovalStatus,
+  Artifact,
+  Decision,
+  Failure,
+  RunHeader,
+  RunRows,
+  RunStatus,
+  RunView,
+  Stage,
+  StageStatus,
+} from './run.ts';
+export { RunMemory } from './run-memory.ts';
