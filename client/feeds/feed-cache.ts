@@ -6,23 +6,23 @@ import { keyOf, type RunFeedQuery } from './query.ts';
 import { type FeedObserver, type Resume, RunFeed } from './run-feed.ts';
 
 /**
- * The feeds of one connection: hooks with the same query share one, as long as it can tell each of them all that a
- * subscription of its own would.
+ * The feeds of one connection. Hooks with equal queries share a feed if it can deliver everything that a subscription of
+ * their own would deliver: a hook that joins late, or comes back, receives what it missed from the feed's recent events.
  *
- * One who comes late to a feed from the start, or comes back to one that has gone on without it, is told what it missed
- * from the events that the feed still holds. Not shared, but given a subscription of its own, is who would need more:
- * a late `from: 'start'` on a long run, one who was away for long or through a gap, and a follower of events `from: 'now'`
- * where the feed is still catching up with what was logged before it. `from: 'now'` and `from: 'start'` are two
- * subscriptions: each would have to be told what the other must not be. So are a run named with and without its project,
- * for which of them it is only the server knows.
+ * Otherwise the hook gets a feed of its own:
+ * - it joins `from: 'start'`, or comes back, and the missed events are not among the recent ones any more;
+ * - it comes back after a gap;
+ * - it joins `from: 'now'` while the feed still replays older events.
  *
- * Admitted: who comes `from: 'now'` while the connection is down is told, once it is back, of all that was missed since
- * the feed was last live, which may begin before it came.
+ * Queries with and without `projectId` are never equal: only the server knows which project the run belongs to.
+ *
+ * Known limit: a hook that joins `from: 'now'` while the connection is down also receives the events since the feed was
+ * last live, and some of them may be older than the hook.
  */
 export class FeedCache {
   readonly client: RunwireClient;
   readonly connection: Connection<AppRouter>;
-  /** Renders of all hooks happen in one go. */
+  /** Shared by all hooks, so that one frame renders all of them together. */
   readonly frames = new FrameScheduler();
   readonly #feeds = new Map<string, Set<RunFeed>>();
 
@@ -31,12 +31,12 @@ export class FeedCache {
     this.connection = connection;
   }
 
-  /** The feed that a follower is on from now on, until it leaves it. */
-  join(query: RunFeedQuery, follower: FeedObserver, resume: Resume | undefined): RunFeed {
+  /** Returns the feed that the observer has joined. */
+  join(query: RunFeedQuery, observer: FeedObserver, resume: Resume | undefined): RunFeed {
     const key = keyOf(query);
     const feeds = this.#feeds.get(key) ?? new Set();
     this.#feeds.set(key, feeds);
-    let feed = [...feeds].find((candidate) => candidate.canServe(follower, resume));
+    let feed = [...feeds].find((candidate) => candidate.canServe(observer, resume));
     if (!feed) {
       const own: RunFeed = new RunFeed(this, query, resume, () => {
         feeds.delete(own);
@@ -45,7 +45,7 @@ export class FeedCache {
       feeds.add(own);
       feed = own;
     }
-    feed.join(follower, resume);
+    feed.join(observer, resume);
     return feed;
   }
 }

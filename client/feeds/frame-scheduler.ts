@@ -1,9 +1,9 @@
-/** How long a page that is not painted, because its tab is hidden, waits for what would be its next frame. */
+/** Length of a frame in a hidden tab, which the browser does not paint. */
 const HIDDEN_FRAME_MS = 250;
-/** Where nothing is ever painted. */
+/** Length of a frame on a platform without `requestAnimationFrame`. */
 const FRAME_MS = 16;
 
-/** Calls back once, before the next repaint. Returns what cancels it. */
+/** Calls `callback` once, before the next repaint. Returns a function that cancels the call. */
 export function onNextFrame(callback: () => void): () => void {
   if (typeof requestAnimationFrame === 'undefined') {
     const timer = setTimeout(callback, FRAME_MS);
@@ -18,35 +18,35 @@ export function onNextFrame(callback: () => void): () => void {
     callback();
   };
   const frame = requestAnimationFrame(run);
-  // A tab may be hidden between now and a frame that then never comes. One that is merely slow is waited for.
-  const look = () => (document.visibilityState === 'hidden' ? run() : wait());
+  // The tab may become hidden, and then the frame never comes. In a visible tab a slow frame still comes.
+  const check = () => (document.visibilityState === 'hidden' ? run() : wait());
   const wait = () => {
-    timer = setTimeout(look, HIDDEN_FRAME_MS);
+    timer = setTimeout(check, HIDDEN_FRAME_MS);
   };
   let timer: ReturnType<typeof setTimeout> | undefined;
   wait();
   return cancel;
 }
 
-/** Calls that are made together, once, in the next frame: what changes in one frame is rendered in one go. */
+/** Collects callbacks and runs them together in the next frame, so that React renders all changes of a frame at once. */
 export class FrameScheduler {
   readonly #due = new Set<() => void>();
   #cancel: (() => void) | undefined;
 
-  /** Adding one that is due already changes nothing. */
-  add(call: () => void): void {
-    this.#due.add(call);
+  /** A callback that is already scheduled is not added twice. */
+  add(callback: () => void): void {
+    this.#due.add(callback);
     this.#cancel ??= onNextFrame(() => {
       this.#cancel = undefined;
       const due = [...this.#due];
       this.#due.clear();
-      for (const one of due) one();
+      for (const callback of due) callback();
     });
   }
 
-  /** Whether it was due. */
-  delete(call: () => void): boolean {
-    const wasDue = this.#due.delete(call);
+  /** Cancels a callback. Returns whether it was scheduled. */
+  delete(callback: () => void): boolean {
+    const wasDue = this.#due.delete(callback);
     if (this.#due.size === 0) {
       this.#cancel?.();
       this.#cancel = undefined;

@@ -7,8 +7,9 @@ import {
 } from '../../shared/events.ts';
 import type { EventOf } from '../../shared/registry.ts';
 
-/** What a handler of a type, or of a category, is given. */
+/** The event type that a handler of type `T` receives. */
 export type EventOfType<T extends RunEventType> = EventOf<RunwireEvents, T>;
+/** The union of event types that a handler of category `C` receives. */
 export type EventOfCategory<C extends EventCategory> = EventOf<
   RunwireEvents,
   { [T in RunEventType]: RunwireEvents[T]['category'] extends C ? T : never }[RunEventType]
@@ -16,7 +17,7 @@ export type EventOfCategory<C extends EventCategory> = EventOf<
 
 type Handler = (event: never) => void;
 
-/** Handlers by type and by category. Adding one that is there already changes nothing. */
+/** Event handlers by type and by category. A handler that is already registered is not added twice. */
 export class Handlers {
   readonly #byType = new Map<string, Set<Handler>>();
   readonly #byCategory = new Map<string, Set<Handler>>();
@@ -37,9 +38,9 @@ export class Handlers {
     handler: (event: EventOfCategory<C>) => void,
   ): void => remove(this.#byCategory, category, handler);
 
-  /** Hands an event to each handler that is on at its turn. One that throws is reported, and disturbs no other. */
+  /** Calls the handlers of an event. A handler that throws is reported and does not stop the others. */
   deliver(event: RunEvent): void {
-    // A type that this client does not know yet has no category here.
+    // A newer server may send types without a category here.
     const category = (runwireEvents[event.type] as { category?: string } | undefined)?.category;
     call(this.#byType.get(event.type), event);
     if (category !== undefined) call(this.#byCategory.get(category), event);
@@ -60,7 +61,7 @@ function remove(sets: Map<string, Set<Handler>>, key: string, handler: Handler):
 function call(handlers: Set<Handler> | undefined, event: RunEvent): void {
   if (!handlers) return;
   for (const handler of [...handlers]) {
-    if (!handlers.has(handler)) continue;
+    if (!handlers.has(handler)) continue; // Removed by an earlier handler.
     try {
       handler(event as never);
     } catch (error) {
@@ -69,7 +70,7 @@ function call(handlers: Set<Handler> | undefined, event: RunEvent): void {
   }
 }
 
-/** Makes an error of somebody else's code known, as an uncaught one, without stopping this. */
+/** Reports an error of the user's code as an uncaught error, without stopping the caller. */
 export function report(error: unknown): void {
   if (typeof reportError === 'function') reportError(error);
   else

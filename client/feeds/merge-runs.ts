@@ -5,19 +5,25 @@ export type RunsPage = {
   runs: RunHeader[];
   nextCursor?: string | undefined;
   position: string;
-  /** Set here: `createdAt` of the last run when the page was fetched. Later ones come with the next page. */
+  /** `createdAt` of the last run at the time of the fetch; set by {@link merge}. Older runs belong to the next page. */
   oldest?: string | undefined;
 };
 
 export type RunsPages = InfiniteData<RunsPage, string | null>;
-/** Headers beside the pages: of runs that changed, and which of them have been asked for by `showNew`. */
+/** Changed headers that are kept beside the pages, and the keys of the new runs that `showNew` has released. */
 export type Overlay = { changed: ReadonlyMap<string, RunHeader>; shown: ReadonlySet<string> };
 export const emptyOverlay: Overlay = { changed: new Map(), shown: new Set() };
-export const keyOf = ({ projectId, runId }: RunHeader) => `${projectId} ${runId}`;
+
+export const runKeyOf = ({ projectId, runId }: RunHeader) => `${projectId} ${runId}`;
+
 /**
- * The pages with what changed: listed runs in their places, without those that match no more; runs that are asked for
- * where they belong by age; and those that wait. A run older than what is listed waits for its page. What did not change is
- * the same object.
+ * Combines the pages with the changed headers. Returns the new pages, and the new runs that wait for `showNew`.
+ *
+ * - A listed run keeps its place. It is removed if it does not match any more.
+ * - A released run is inserted by its age.
+ * - A run older than the last listed run is neither: its page has not been fetched.
+ *
+ * Unchanged pages and runs are the same objects as before.
  */
 export function merge(
   pages: readonly RunsPage[],
@@ -28,8 +34,8 @@ export function merge(
   const listed = new Set<string>();
   let merged = pages.map((page) => {
     const runs = page.runs.flatMap((run) => {
-      const key = keyOf(run);
-      if (listed.has(key)) return [];
+      const key = runKeyOf(run);
+      if (listed.has(key)) return []; // Pages fetched at different times can overlap.
       listed.add(key);
       const later = changed.get(key);
       if (!later || later.lastSeq <= run.lastSeq) return [run];
@@ -41,15 +47,16 @@ export function merge(
   const last = pages.at(-1);
   const oldest = (last?.nextCursor !== undefined && oldestOf(last)) || '';
   const fresh = [...changed.values()].filter(
-    (run) => !listed.has(keyOf(run)) && matches(run) && run.createdAt >= oldest,
+    (run) => !listed.has(runKeyOf(run)) && matches(run) && run.createdAt >= oldest,
   );
-  for (const run of fresh) if (shown.has(keyOf(run))) merged = withRun(merged, run);
+  for (const run of fresh) if (shown.has(runKeyOf(run))) merged = withRun(merged, run);
   const isSame = merged.every((page, index) => page === pages[index]);
-  return { pages: isSame ? pages : merged, waiting: fresh.filter((run) => !shown.has(keyOf(run))) };
+  return { pages: isSame ? pages : merged, waiting: fresh.filter((run) => !shown.has(runKeyOf(run))) };
 }
 
-export const oldestOf = ({ oldest, runs }: RunsPage) => oldest ?? runs.at(-1)?.createdAt;
-export function withRun(pages: RunsPage[], run: RunHeader): RunsPage[] {
+const oldestOf = ({ oldest, runs }: RunsPage) => oldest ?? runs.at(-1)?.createdAt;
+
+function withRun(pages: RunsPage[], run: RunHeader): RunsPage[] {
   const isOlder = (other: RunHeader) => other.createdAt <= run.createdAt;
   const found = pages.findIndex(({ runs }) => runs.some(isOlder));
   const place = found === -1 ? pages.length - 1 : found;

@@ -3,7 +3,7 @@ import type { RunHeader } from '../../shared/run.ts';
 import { type RunFilter, runMatcher } from '../../shared/run-filter.ts';
 import { Store } from '../store.ts';
 import type { FeedCache } from './feed-cache.ts';
-import { emptyOverlay, keyOf, merge, type Overlay, type RunsPage, type RunsPages } from './merge-runs.ts';
+import { emptyOverlay, merge, type Overlay, type RunsPage, type RunsPages, runKeyOf } from './merge-runs.ts';
 import { FeedSubscription, reconnectIfDown, retryLoading, type SubscriptionState } from './subscription.ts';
 
 /**
@@ -56,7 +56,7 @@ export class RunsFeed {
       },
       seqOf: ({ lastSeq }) => lastSeq,
       onItem: (run) => {
-        this.#changed.set(keyOf(run), run);
+        this.#changed.set(runKeyOf(run), run);
         this.#overlay = emptyOverlay;
       },
       onLive: () => undefined,
@@ -101,7 +101,7 @@ export class RunsFeed {
   readonly showNew = (): void => {
     const pages = this.#pages;
     if (!pages) return;
-    for (const run of merge(pages.pages, this.#currentOverlay(), this.#matches).waiting) this.#shown.add(keyOf(run));
+    for (const run of merge(pages.pages, this.#currentOverlay(), this.#matches).waiting) this.#shown.add(runKeyOf(run));
     this.#overlay = emptyOverlay;
     this.changed();
   };
@@ -188,7 +188,7 @@ export class RunsFeed {
       this.#queries.setQueryData<RunsPages>(this.#queryKey, { ...data, pages: [...patched] });
     }
     if (isBusy || this.#changed.size === waiting.length) return;
-    this.#changed = new Map(waiting.map((run) => [keyOf(run), run]));
+    this.#changed = new Map(waiting.map((run) => [runKeyOf(run), run]));
     this.#shown = new Set();
     this.#overlay = emptyOverlay;
   }

@@ -3,28 +3,32 @@ import { Fragment, type ReactNode, useEffect, useState } from 'react';
 import { RunwireContext, trpc } from './context.ts';
 import { Session, type SessionOptions } from './session.ts';
 
-/** `runwire/react`: the provider, tRPC's hooks typed by the server's router, and hooks that hide the protocol. */
+/** `runwire/react`: the provider, tRPC's hooks typed by the server's router, and hooks for runs and their events. */
 
 export type RunwireProviderProps = SessionOptions & {
-  /** Default one of its own. */
+  /** The React Query client for the hooks below; default a new one. */
   queryClient?: QueryClient | undefined;
   children?: ReactNode;
 };
 
-/** One connection for all below it: opened by the first subscription, closed on unmount. For browsers alone. */
+/**
+ * Provides one connection for all hooks below it. The first subscription opens the connection, and unmounting closes it.
+ * A change of `url`, of the retry options, or from no token to a token replaces the connection and remounts the children.
+ * It renders in a browser only.
+ */
 export function RunwireProvider({ queryClient, children, ...options }: RunwireProviderProps): ReactNode {
   const [ownQueries] = useState(() => new QueryClient());
   const [session, setSession] = useState(() => new Session(options));
-  // Another server, or another way to say who one is: what hangs on the old connection starts anew.
+  // The key of the Fragment remounts the children, so that no hook keeps state of the old connection.
   if (!session.isFor(options)) setSession(new Session(options));
 
   useEffect(() => {
     session.token = options.token;
   });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the session stands for the options.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the session depends on the options.
   useEffect(() => {
     if (!session.isOver) return session.hold();
-    setSession(new Session(options)); // Hidden, then shown again.
+    setSession(new Session(options)); // React hid the provider and shows it again, for example in <Activity>.
     return undefined;
   }, [session]);
 

@@ -6,21 +6,24 @@ import { FeedCache } from '../feeds/feed-cache.ts';
 import type { RunwireClient } from '../index.ts';
 
 export type SessionOptions = {
-  /** `https://host`, or the WebSocket's own address, `wss://host/ws`; default the page's own host. */
+  /** Address of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`; default the page's origin. */
   url?: string | undefined;
-  /** A token, or a function that fetches one whenever it is needed anew; default the browser's cookie. */
+  /**
+   * A token, or a function that fetches one. The function is called again when its token is refused or about to expire.
+   * Default: none; the browser's cookie then authenticates the user.
+   */
   token?: TokenSource | undefined;
 } & Pick<ConnectionOptions, 'maxReconnectAttempts' | 'reconnectDelayMs'>;
 
 let lastId = 0;
 
-/** What a provider holds: one connection, and the one client that may use it. Making one does nothing yet. */
+/** The connection of a provider, its client and its feeds. It opens nothing until the first use. */
 export class Session {
   readonly id = ++lastId;
   readonly client: RunwireClient;
   readonly connection: Connection<AppRouter>;
   readonly feeds: FeedCache;
-  /** Where the next token comes from: a provider's function may be another one at each render. */
+  /** Replaced at each render, because the provider's function may be a new one. */
   token: TokenSource | undefined;
   readonly #key: string;
   #holders = 0;
@@ -41,17 +44,20 @@ export class Session {
     this.feeds = new FeedCache(this.client, this.connection);
   }
 
-  /** Whether its connection is closed. */
+  /** True once the connection is closed. */
   get isOver(): boolean {
     return this.#isOver;
   }
 
-  /** Whether the options are those it was made of; where the token comes from may change. */
+  /** True if the options need no new session. Another token or token function does not need one. */
   isFor(options: SessionOptions): boolean {
     return this.#key === keyOf(options);
   }
 
-  /** Keeps the connection until the function returned is called. StrictMode lets go and takes hold within one task. */
+  /**
+   * Keeps the connection open until the returned function is called. Closing waits for a microtask, because StrictMode
+   * releases and holds again in one task.
+   */
   hold(): () => void {
     this.#holders++;
     return () => {
@@ -66,5 +72,5 @@ export class Session {
 }
 
 const keyOf = ({ url, token, maxReconnectAttempts, reconnectDelayMs }: SessionOptions): string =>
-  // As text, since JSON has no Infinity.
+  // JSON has no Infinity, so the number becomes text.
   JSON.stringify([url, token === undefined, String(maxReconnectAttempts), reconnectDelayMs]);

@@ -11,74 +11,77 @@ import { trpc, useRunwire } from './context.ts';
 
 export type UseRunOptions = {
   runId: string;
-  /** Without it, the only such run that the caller may read. */
+  /** Needed if several projects have a run with this id; default the only run with this id that the user may read. */
   projectId?: string | undefined;
-  /** False holds the query and the subscription back; default true. */
+  /** `false` stops the query and the subscription; default true. */
   enabled?: boolean | undefined;
 };
 
 export type UseRunReturn = Pick<RunFeedState, 'phase' | 'connectionState' | 'retryAtMs' | 'seq' | 'gap'> & {
-  /** The run as of the last event. What an event did not change is the same object as before. */
+  /** The run as of the last event. Parts that an event did not change are the same objects as before. */
   run: RunView | undefined;
-  /** `pending`: no run yet; `success`: there is one; `error`: there is none, for the reason in `error`. */
+  /** `pending`: the run is loading. `success`: `run` is set. `error`: there is no run; `error` states why. */
   status: 'pending' | 'success' | 'error';
   /**
-   * Why there is no run, or why it does not follow its events at the moment; null while all is well. `RUN_NOT_FOUND` heals
-   * by itself when the run comes into being.
+   * Why there is no run, or why the run is not updated at the moment; null otherwise. `RUN_NOT_FOUND` disappears when the
+   * run is created.
    */
   error: Error | null;
   isConnected: boolean;
-  /** Follows on after an error; where the connection itself is down, tries that now. */
+  /** Resumes after an error. Reconnects at once if the connection is down. */
   reconnect(): void;
 };
 
 /**
- * A run that stays as the log has it: a snapshot, `run.get`, and the events after its cursor folded in, at most one render
- * a frame. React Query's entry of `trpc.run.get` is patched along, with the cursor that it is true at; it is fetched
- * again only after a gap. Hooks on the same run share one subscription.
+ * Returns a run and keeps it up to date: it loads a snapshot (`run.get`) and folds the events after it. It renders at most
+ * once a frame. Hooks on the same run share one subscription.
+ *
+ * The entry of `trpc.run.get` in React Query's cache is updated too, and fetched again only after a gap.
  */
 export function useRun({ runId, projectId, enabled = true }: UseRunOptions): UseRunReturn {
   const { client, feeds } = useRunwire();
   const queries = useQueryClient();
-  const [follower] = useState(() => new RunFeedObserver(feeds, { wantsRun: true }));
+  const [observer] = useState(() => new RunFeedObserver(feeds, { wantsRun: true }));
   const key = keyOf({ runId, projectId });
   const queryKey = useMemo(() => getQueryKey(trpc.run.get, { runId, projectId }, 'query'), [runId, projectId]);
 
-  // Keeps the entry for as long as this is mounted. It renders nothing: that is done once a frame, by the follower.
+  // Keeps the cache entry while the hook is mounted. It never renders: the observer does, once a frame.
   const held = useQuery<Snapshot>({
     queryKey,
     queryFn: ({ signal }) => client.run.get.query({ runId, projectId }, { signal }),
     enabled: false,
     staleTime: Number.POSITIVE_INFINITY,
-    structuralSharing: false, // It would walk all stages at each patch.
+    structuralSharing: false, // It would compare all stages at each update.
     notifyOnChangeProps: [],
   });
-  const state = useSyncExternalStore(follower.subscribe, follower.getState, follower.getState);
+  const state = useSyncExternalStore(observer.subscribe, observer.getState, observer.getState);
   useEffect(() => {
-    follower.onSnapshot = ({ run, cursor }) => {
+    observer.onSnapshot = ({ run, cursor }) => {
       const before = queries.getQueryData<Snapshot>(queryKey);
       if (before?.run !== run || before.cursor !== cursor) queries.setQueryData<Snapshot>(queryKey, { run, cursor });
     };
-  }, [follower, queries, queryKey]);
+  }, [observer, queries, queryKey]);
   useEffect(() => {
     if (!enabled) return;
-    follower.snapshot = queries.getQueryData<Snapshot>(queryKey);
-    return follower.follow({ runId, projectId });
-  }, [follower, queries, queryKey, enabled, runId, projectId]);
+    observer.snapshot = queries.getQueryData<Snapshot>(queryKey);
+    return observer.follow({ runId, projectId });
+  }, [observer, queries, queryKey, enabled, runId, projectId]);
 
   const current = state.key === key ? state : blankState(key, enabled ? 'connecting' : 'idle');
-  // Before the first word of the server, what is known from before.
+  // Before the server's first message, the cached run.
   const run = current.run ?? (current.seq === null ? held.data?.run : undefined);
   const { phase, connectionState, retryAtMs, seq, gap } = current;
   const isMissing = run === undefined && phase === 'live';
   const error = useMemo(
-    () => current.error ?? (isMissing ? new RunwireError('RUN_NOT_FOUND', 'no such run') : null),
+    () =>
+      current.error ??
+      (isMissing ? new RunwireError('RUN_NOT_FOUND', 'the run does not exist, or the user may not read it') : null),
     [current.error, isMissing],
   );
   const status = run ? 'success' : isMissing || connectionState === 'failed' ? 'error' : 'pending';
   return useMemo(() => {
-    const { reconnect } = follower;
+    const { reconnect } = observer;
     const isConnected = connectionState === 'connected';
     return { run, status, error, phase, connectionState, isConnected, retryAtMs, seq, gap, reconnect };
-  }, [follower, run, status, error, phase, connectionState, retryAtMs, seq, gap]);
+  }, [observer, run, status, error, phase, connectionState, retryAtMs, seq, gap]);
 }

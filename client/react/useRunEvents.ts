@@ -6,52 +6,58 @@ import { blankState, DEFAULT_LIMIT, RunFeedObserver, type RunFeedObserverState }
 import { useRunwire } from './context.ts';
 
 export type UseRunEventsOptions = RunFeedQuery & {
-  /** False holds the subscription back, and keeps its cursor; default true. */
+  /** `false` ends the subscription and keeps its cursor; default true. */
   enabled?: boolean | undefined;
-  /** How many of the latest events `events` holds; default 1,000. */
+  /** Maximum number of events in `events`; default 1,000. */
   limit?: number | undefined;
-  /** Called when the subscription ends with an error, and when the connection has failed for good. */
+  /** Called when the subscription ends with an error, and when the connection becomes `failed`. */
   onError?: ((error: Error) => void) | undefined;
 };
 
-/** The functions are the same ones for as long as the component is mounted. */
+/** The functions stay the same while the component is mounted. */
 export type UseRunEventsReturn = Omit<RunFeedObserverState, 'key'> & {
   isConnected: boolean;
-  /** Returns what takes the handler off again. Handlers stay through disconnections and changes of the options. */
+  /**
+   * Adds a handler for events of a type. Returns a function that removes it. Handlers stay registered while the hook is
+   * disconnected and when its options change.
+   */
   subscribe<T extends RunEventType>(type: T, handler: (event: EventOfType<T>) => void): () => void;
   unsubscribe<T extends RunEventType>(type: T, handler: (event: EventOfType<T>) => void): void;
+  /** Adds a handler for events of a category. Returns a function that removes it. */
   subscribe_category<C extends EventCategory>(category: C, handler: (event: EventOfCategory<C>) => void): () => void;
   unsubscribe_category<C extends EventCategory>(category: C, handler: (event: EventOfCategory<C>) => void): void;
-  /** Subscribes anew after the last event; where the connection itself is down, tries that now, failures forgotten. */
+  /** Resumes after the last event. Reconnects at once if the connection is down, and resets its count of failures. */
   reconnect(): void;
-  /** Ends this hook's subscription and keeps its cursor; the socket stays for others. */
+  /** Ends this hook's subscription and keeps its cursor. The socket stays open for other hooks. */
   disconnect(): void;
 };
 
 /**
- * The events of a run, a project, or of all that the caller may read, once each and in order, through lost connections
- * and restarts of the server. Handlers added in an effect of the same mount miss nothing; renders are at most one a frame,
- * however many events come. What ended with an error (`connectionState` is then `failed`) goes on with `reconnect()`.
+ * Delivers the events of a run, of a project, or all events the user may read: each once and in order, through lost
+ * connections and server restarts. It renders at most once a frame.
+ *
+ * Handlers added in an effect of the same mount miss no event. After an error `connectionState` is `failed`, and
+ * `reconnect()` resumes.
  */
 export function useRunEvents(options: UseRunEventsOptions): UseRunEventsReturn {
   const { enabled = true, limit = DEFAULT_LIMIT, onError } = options;
   const { feeds } = useRunwire();
-  const [follower] = useState(() => new RunFeedObserver(feeds));
+  const [observer] = useState(() => new RunFeedObserver(feeds));
   const key = keyOf(options);
 
-  // Before the effects: what is unmounted is told of nothing any more.
-  const state = useSyncExternalStore(follower.subscribe, follower.getState, follower.getState);
+  // Before the effects, so that on unmount the listener is removed before the observer stops following.
+  const state = useSyncExternalStore(observer.subscribe, observer.getState, observer.getState);
   useEffect(() => {
-    follower.limit = limit;
-    follower.onError = onError;
+    observer.limit = limit;
+    observer.onError = onError;
   });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the key stands for the options.
-  useEffect(() => (enabled ? follower.follow(options) : undefined), [follower, key, enabled]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the key represents the options.
+  useEffect(() => (enabled ? observer.follow(options) : undefined), [observer, key, enabled]);
 
   return useMemo(() => {
-    // Until the effect has run, the follower still holds what other options brought.
+    // Until the effect has run, the observer still has the state of the previous options.
     const { key: _key, ...current } = state.key === key ? state : blankState(key, enabled ? 'connecting' : 'idle');
-    const { handlers, reconnect, disconnect } = follower;
+    const { handlers, reconnect, disconnect } = observer;
     return {
       ...current,
       isConnected: current.connectionState === 'connected',
@@ -62,5 +68,5 @@ export function useRunEvents(options: UseRunEventsOptions): UseRunEventsReturn {
       reconnect,
       disconnect,
     };
-  }, [follower, state, key, enabled]);
+  }, [observer, state, key, enabled]);
 }

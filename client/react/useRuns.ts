@@ -7,36 +7,38 @@ import { RunsFeed, type RunsFeedState } from '../feeds/runs-feed.ts';
 import { trpc, useRunwire } from './context.ts';
 
 export type UseRunsOptions = Omit<RunFilter, 'since' | 'until'> & {
-  /** Runs a page, at most 500; default 50. */
+  /** Runs per page, at most 500; default 50. */
   limit?: number | undefined;
-  /** False holds the query and the subscription back; default true. */
+  /** `false` stops the query and the subscription; default true. */
   enabled?: boolean | undefined;
 };
 
 export type UseRunsReturn = Omit<RunsFeedState, 'overlay'> & {
-  /** Newest first. A run that did not change is the same object as before. */
+  /** Newest first. An unchanged run is the same object as before. */
   runs: readonly RunHeader[];
-  /** `pending`: no list yet; `success`: there is one; `error`: there is none, for the reason in `error`. */
+  /** `pending`: the list is loading. `success`: `runs` is loaded. `error`: there is no list; `error` states why. */
   status: 'pending' | 'success' | 'error';
   isConnected: boolean;
-  /** Runs that belong into the list and wait, so that nothing moves under a reader's hands. */
+  /** Number of new runs that wait for `showNew()`, so that rows do not move while the user reads them. */
   newCount: number;
-  /** Puts them into the list. */
+  /** Moves the waiting runs into the list. */
   showNew(): void;
   hasNextPage: boolean;
   isFetchingNextPage: boolean;
-  /** Does nothing while a page is being fetched, or there are no more. */
+  /** Loads the next page. Does nothing without a next page; during a fetch it waits for that fetch. */
   fetchNextPage(): Promise<void>;
-  /** Follows on after an error; where the connection itself is down, tries that now. */
+  /** Resumes after an error. Reconnects at once if the connection is down. */
   reconnect(): void;
 };
 
 const nothing: readonly never[] = [];
 
 /**
- * Runs, newest first and page by page, that change in place as they run. What matches the filter no more leaves; what is
- * new waits for `showNew()`. React Query's pages of `trpc.run.list` are patched along, and fetched again only after a gap.
- * Each hook has a subscription of its own, for headers of changed runs.
+ * Returns runs, newest first and in pages, and updates them in place. A run that does not match the filter any more leaves
+ * the list; a new run waits for `showNew()`.
+ *
+ * The pages of `trpc.run.list` in React Query's cache are updated too, and fetched again only after a gap. Each hook has
+ * its own subscription to `onRunSummary`.
  */
 export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseRunsReturn {
   const { feeds } = useRunwire();
@@ -51,13 +53,13 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
   };
   const queryKey = getQueryKey(trpc.run.list, listInput, 'infinite');
   const key = hashKey(queryKey);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the key stands for the options.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the key represents the options.
   const feed = useMemo(
     () => new RunsFeed(feeds, queries, queryKey, { projectId, status, labels, text }),
     [feeds, queries, key],
   );
 
-  // Patches render nothing here: that is done once a frame, by the feed.
+  // Changes of the cached pages do not render the query: the feed renders once a frame.
   const query = trpc.run.list.useInfiniteQuery(listInput, {
     enabled,
     getNextPageParam: (page) => page.nextCursor,
@@ -71,15 +73,15 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
   const { data, fetchStatus, hasNextPage, isFetchingNextPage } = query;
   const hasList = data !== undefined;
   useEffect(() => (enabled && hasList ? feed.follow() : undefined), [feed, enabled, hasList]);
-  // What was kept beside the pages while one was fetched goes into them.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: what is looked at is the end of a fetch.
+  // After a fetch, the headers in the overlay are written into the pages.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: it must run at the end of each fetch.
   useEffect(() => feed.changed(), [feed, fetchStatus]);
 
   const pages = data?.pages ?? nothing;
   const { runs, newCount } = useMemo(() => feed.listOf(pages, state.overlay), [feed, pages, state.overlay]);
   const { fetchNextPage: fetchNext, refetch } = query;
   const fetchNextPage = useCallback(async () => {
-    // Asked for again while it is under way, it would begin anew.
+    // cancelRefetch would restart a fetch that is under way.
     if (hasNextPage) await fetchNext({ cancelRefetch: false });
   }, [fetchNext, hasNextPage]);
   const reconnect = useCallback(() => {
@@ -91,7 +93,7 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
     ...rest,
     runs,
     newCount,
-    // A further page that could not be fetched leaves those that are there.
+    // The loaded pages stay when a further page cannot be fetched.
     status: hasList ? 'success' : query.status,
     error: (query.error as Error | null) ?? state.error,
     connectionState: enabled && state.connectionState === 'idle' ? 'connecting' : state.connectionState,
