@@ -3,7 +3,7 @@ import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config
 import { chromium, hasChromium } from './tests/browser/chromium.ts';
 
 const inBrowser: TestProjectInlineConfiguration = {
-  // Found while tests run, a dependency would be bundled then, and the page loaded anew under the tests' feet.
+  // Listed in advance: vite reloads the page when it discovers a dependency during a test.
   optimizeDeps: {
     include: [
       '@tanstack/react-query',
@@ -34,6 +34,10 @@ const inBrowser: TestProjectInlineConfiguration = {
   },
 };
 
+/**
+ * Three projects: `node` and `browser` are `npm test`; `long` holds soaks and repetitions in files named `*.long.test.ts`,
+ * run by `npm run test:long`.
+ */
 export default defineConfig({
   test: {
     projects: [
@@ -43,6 +47,7 @@ export default defineConfig({
           include: ['{shared,server,client,tests}/**/*.test.ts'],
           exclude: [
             '**/*.browser.test.*',
+            '**/*.long.test.ts',
             '**/node_modules/**',
             ...(hasChromium ? [] : ['tests/browser/*page.test.ts']),
           ],
@@ -51,6 +56,7 @@ export default defineConfig({
         },
       },
       ...(hasChromium ? [inBrowser] : []),
+      { test: { name: 'long', include: ['{server,client,tests}/**/*.long.test.ts'], testTimeout: 120_000 } },
     ],
   },
 });

@@ -1,10 +1,4 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { Principal } from '../../server/auth/principal.ts';
-import type { RunServerOptions } from '../../server/run-server.ts';
-import type { RunEvent } from '../../shared/events.ts';
-import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
-import { countedWebSocket, everyone, progress, startServer, tokenFor } from '../../tests/support/harness.ts';
-import { createRunwireClient } from '../index.ts';
 import { TokenCache } from './token-cache.ts';
 import { TokenRenewal } from './token-renewal.ts';
 
@@ -133,62 +127,5 @@ describe('the token of an open socket', () => {
     expect(put.map(({ token }) => token)).not.toContain('late');
     expect(put).toHaveLength(1);
     renewal.stop();
-  });
-});
-
-/** Subscribes to a run for `forMs` while events are published, and checks that every event arrived once. */
-async function readWhile(forMs: number, fetchToken: () => Promise<string>, options: RunServerOptions = {}) {
-  await using server = await startServer(options);
-  const sockets = countedWebSocket();
-  const { client, connection } = createRunwireClient({
-    url: server.url,
-    token: fetchToken,
-    WebSocket: sockets.WebSocket,
-    reconnectDelayMs: 1,
-  });
-  onTestFinished(() => connection.close());
-  const states = new Set<string>();
-  connection.subscribe(() => states.add(connection.getStatus().state));
-  const items: (RunEvent | StreamSignal)[] = [];
-  const onError = vi.fn();
-  client.onRunEvent.subscribe(
-    { runId: 'r1', from: 'start' },
-    { onData: ({ data }) => void items.push(data as RunEvent | StreamSignal), onError },
-  );
-  const until = performance.now() + forMs;
-  for (let n = 0; performance.now() < until; n++) {
-    await server.bus.publish([progress('r1', n % 100)], { actor: 'ada' });
-    if (n % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-  const count = server.log.head;
-  await vi.waitFor(() => expect(items.some((item) => !isSignal(item) && item.runSeq === count)).toBe(true), {
-    timeout: 5_000,
-  });
-  const runSeqs = items.flatMap((item) => (isSignal(item) ? [] : [item.runSeq]));
-  expect(runSeqs).toEqual(Array.from({ length: count }, (_, index) => index + 1));
-  expect(items.filter((item) => item.type === 'stream.gap')).toEqual([]);
-  expect(onError).not.toHaveBeenCalled();
-  return { opened: sockets.opened, states: [...states], count }; // Copied before the server closes.
-}
-
-describe('a client with tokens of a few seconds, during publishing', () => {
-  test('[C9] keeps one socket and misses no event', async () => {
-    const fetchToken = vi.fn(() => tokenFor({ ttlSeconds: 3 }));
-    const { opened, states } = await readWhile(7_000, fetchToken);
-    expect(opened).toBe(1);
-    expect(fetchToken.mock.calls.length).toBeGreaterThanOrEqual(3);
-    expect(states.filter((state) => state === 'reconnecting' || state === 'failed')).toEqual([]);
-  });
-
-  test('[C9] reconnects at each expiry when the tokens do not state it, and misses no event', async () => {
-    let fetched = 0;
-    const authenticate = async (token: string): Promise<Principal> => ({ ...everyone, expiresAtMs: Number(token) });
-    const fetchToken = () => {
-      fetched++;
-      return Promise.resolve(String(Date.now() + 1_500));
-    };
-    const { opened } = await readWhile(4_500, fetchToken, { authenticate });
-    expect(opened).toBeGreaterThanOrEqual(3);
-    expect(fetched).toBe(opened);
   });
 });

@@ -7,7 +7,6 @@ import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { append, draft, eraseAt, readAll, T0 } from '../conformance/kit.ts';
 import type { Checkpoint, Verdict } from '../contract/integrity.ts';
-import type { EventLog } from '../contract/store.ts';
 import { type ChainedRow, canonicalJson, GENESIS, payloadHash, rowHash } from '../integrity/canonical.ts';
 import { verifyChain } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
@@ -661,42 +660,4 @@ test('[V1] a log verifies of which everything is trimmed that was there when the
   while (!step.done) step = verifying.next();
   expect(step.value).toMatchObject({ ok: true, from: log.oldest });
   db.close();
-});
-
-test('[V7] 100,000 events are verified without the loop being held', { timeout: 120_000 }, async () => {
-  const log: EventLog = await open(await newPath());
-  for (let batch = 0; batch < 100; batch++) {
-    const drafts = Array.from({ length: 1_000 }, (_, index) =>
-      draft('stage.progress', {
-        stageId: `s${index % 20}`,
-        message: `line ${index} of the output`,
-        progress: index / 10,
-      }),
-    );
-    await append(log, ...drafts);
-  }
-  // In time of the processor: others may be at work on this machine.
-  const held: number[] = [];
-  let isDone = false;
-  let before = process.cpuUsage();
-  const turn = () => {
-    const { user, system } = process.cpuUsage(before);
-    held.push((user + system) / 1_000);
-    before = process.cpuUsage();
-    if (!isDone) setImmediate(turn);
-  };
-  setImmediate(turn);
-  const begun = performance.now();
-  const cpu = process.cpuUsage();
-  const verdict = await log.integrity.verify();
-  isDone = true;
-  const ms = performance.now() - begun;
-  const { user, system } = process.cpuUsage(cpu);
-  expect(verdict).toMatchObject({ ok: true, events: 100_000 });
-  held.sort((a, b) => a - b);
-  const figures = { ms, cpuMs: (user + system) / 1_000, turns: held.length };
-  const [p99, most] = [held[Math.floor(held.length * 0.99)] as number, held.at(-1) as number];
-  if (process.env.RUNWIRE_FIGURES) console.log({ ...figures, p99, most });
-  expect(held.length).toBeGreaterThan(100);
-  expect(p99).toBeLessThan(15);
 });

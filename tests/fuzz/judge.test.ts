@@ -1,37 +1,12 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { errorTable } from '../../shared/errors.ts';
-import { bundleServer } from '../chaos/server.ts';
 import { judgeAnswer, judgeError, judgeMessage } from './judge.ts';
-import { fuzz, play } from './run.ts';
+import { play } from './run.ts';
 import { canary } from './values.ts';
 import { asked } from './ws.ts';
-
-/** A little of what `npm run fuzz` does for long, and whether it finds what it should. */
-
-describe('a server that is sent anything', () => {
-  let bundle: Awaited<ReturnType<typeof bundleServer>>;
-  beforeAll(async () => {
-    bundle = await bundleServer();
-  }, 60_000);
-  afterAll(() => bundle[Symbol.dispose]());
-
-  test('[W17] lives, answers all that is a request, echoes nothing, and serves a bystander (--seed 1)', {
-    timeout: 120_000,
-  }, async () => {
-    const report = await fuzz({ script: bundle.path, seed: 1, seconds: 12, say: () => undefined });
-    expect(report.problems).toEqual([]);
-    expect(report.coverage.size).toBeGreaterThan(150);
-    expect(report.cases).toBeGreaterThan(report.coverage.size);
-    expect(report.witnessed).toBeGreaterThan(5);
-    const outcomes = new Set([...report.coverage.values()].flatMap((covered) => [...covered.outcomes.keys()]));
-    for (const outcome of ['result', '200', '401', '403', '404', 'INVALID_INPUT', 'FORBIDDEN', 'closed 4401']) {
-      expect(outcomes).toContain(outcome);
-    }
-  });
-});
 
 describe('the judge', () => {
   const fine = { code: 'FORBIDDEN', message: 'not allowed: publish' };

@@ -1,0 +1,41 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Problem } from './checker.ts';
+import { runRound } from './round.ts';
+import { bundleServer } from './server.ts';
+import { soak } from './soak.ts';
+
+/** Three rounds and two short soaks of `npm run chaos`; one round runs against a server that is broken on purpose. */
+
+let bundle: Awaited<ReturnType<typeof bundleServer>>;
+beforeAll(async () => {
+  bundle = await bundleServer();
+}, 60_000);
+afterAll(() => bundle[Symbol.dispose]());
+
+describe.concurrent('a server', () => {
+  test.for([1, 19])(
+    '[W14] every reader sees what the log has, once and in order, or is told of a gap (--seed %i)',
+    { timeout: 120_000 },
+    async (seed) => {
+      const { problems, items } = await runRound({ script: bundle.path, seed });
+      expect(problems).toEqual([]);
+      expect(items).toBeGreaterThan(0);
+    },
+  );
+
+  test('[W14] a server that skips one event in a thousand is found out', { timeout: 120_000 }, async () => {
+    let found: Problem[] = [];
+    for (let seed = 7; found.length === 0 && seed < 17; seed++) {
+      found = (await runRound({ script: bundle.path, seed, sabotage: 'skip' })).problems;
+    }
+    expect(found.map(({ kind }) => kind)).toContain('lost');
+  });
+
+  test.for(['direct', 'iterator'] as const)(
+    '[W15] after 300 connects that ended in every way the server holds no more than before (%s)',
+    { timeout: 120_000 },
+    async (delivery) => {
+      expect(await soak({ script: bundle.path, connects: 300, delivery }, () => undefined)).toEqual([]);
+    },
+  );
+});
