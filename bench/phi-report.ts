@@ -1,4 +1,5 @@
 import { createPhiGuard } from '../server/phi/guard.ts';
+import { runwireEvents } from '../shared/events.ts';
 import { folder, hasSamples, measure, type Rate, readBlind, readSamples } from '../tests/phi/phi-labelled.ts';
 
 /**
@@ -58,7 +59,7 @@ const events: [string, object][] = [
     { ...progress, message: '12 345-67 8.9/10 mrn 3:4 phone 55 id '.repeat(9).slice(0, room) },
   ],
 ];
-const guard = createPhiGuard();
+const guard = createPhiGuard(runwireEvents);
 // As they come: parsed from a body, where a text is not a slice of another.
 for (const [name, made] of events) {
   const event = JSON.parse(JSON.stringify(made));

@@ -29,7 +29,8 @@ import { createRoutes } from './http/routes.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
-import { type Guard, isRefused, type PhiPolicy } from './phi/policy.ts';
+import { Privacy } from './phi/identifiers.ts';
+import type { Guard, PhiPolicy } from './phi/policy.ts';
 import { createLineageRoutes } from './producers/openlineage/route.ts';
 import { RunEventBroadcaster } from './publishing/broadcaster.ts';
 import { EventBus } from './publishing/bus.ts';
@@ -127,7 +128,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const authenticate = createAuthenticator(options, logger);
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
-  const guard = options.guard ?? createPhiGuard(options.phi);
+  const guard = options.guard ?? createPhiGuard(registry, options.phi);
   const path = databasePath(options.databaseUrl ?? 'memory:');
   const metrics = new Metrics();
   // After every check of the options: a log that stays open locks out the next server.
@@ -141,15 +142,24 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     throw error;
   });
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
-
+  const privacy = new Privacy({ guard, policy: phiPolicy, secret: log.secret, logger });
   const bus = new EventBus({ registry, log, logger, phiPolicy, guard, onPublished: (ms) => metrics.published(ms) });
   // Errors thrown while iterating do not pass the router's middleware.
   const translate = (error: unknown) => toTRPCError(toRunwireError(error));
   const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
-  const audit = new Audit({ log, bus, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
-  const access = new AccessLogger({ log, logger, isRefused: (id) => isRefused(guard, id) });
+  const audit = new Audit({ log, privacy, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
+  // Readers first: a slow observer of the bus must not delay them.
+  const stopListening = log.subscribe((records) => {
+    delivery.committed(records);
+    bus.committed(records);
+    approvals.committed(records);
+    expiry.committed(records);
+    audit.committed();
+  });
+  log.integrity.onErased((tombstone) => delivery.erased(tombstone));
+  const access = new AccessLogger({ log, logger, isRefused: (id) => privacy.isRefused(id) });
   const isDirect = options.delivery !== 'iterator';
   const connections = new Connections({ heartbeatMs, isDirect, limits, invalidReasonOf });
   const streams = new SocketlessTransports(invalidReasonOf);
@@ -176,7 +186,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const isReady = async () => !isClosing && (await log.runs.projectsOf('').then(Boolean, () => false));
   const routes = [
     ...createRoutes({ ...shared, metrics: metrics.registry, isReady }),
-    ...createLineageRoutes(publishing, logger),
+    ...createLineageRoutes(publishing, privacy, logger),
   ];
   const dispatcher = createDispatcher({ routes, origins, authenticator, access, onRejected, logger });
   const http = new HttpServer({ dispatcher, upgrade, host, port });
@@ -188,6 +198,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     await connections.close(options.shutdownSpreadMs ?? Math.min(2_000, 2 * connections.count));
     delivery.close(); // Ends server-sent events, for which the HTTP server waits.
     await http.close();
+    stopListening();
     for (const part of [stats, expiry, approvals, bus]) part.close();
     for (const part of [audit, access, log]) await part.close();
   };

@@ -42,7 +42,7 @@ export const runwireEvents = {
         .array(z.strictObject({ stageId: field.id(), name: field.name() }))
         .max(10_000)
         .optional(),
-      createdBy: field.id().optional(),
+      createdBy: field.userId().optional(),
       labels: labels.optional(),
       parentRunId: field.scopeId().optional(),
     },
@@ -121,12 +121,9 @@ export const runwireEvents = {
       name: field.name(),
       stageId: field.id().optional(),
       kind: field.name().optional(),
-      uri: field.text(2_000).optional(),
+      uri: field.uri().optional(),
       sizeBytes: z.int().nonnegative().optional(),
-      sha256: z
-        .string()
-        .regex(/^[0-9a-f]{64}$/, { error: 'must be 64 lower-case hexadecimal digits' })
-        .optional(),
+      sha256: field.sha256().optional(),
     },
   }),
   'governance.required': defineEvent({
@@ -139,8 +136,8 @@ export const runwireEvents = {
       title: field.name(),
       reason: field.message().optional(),
       stageId: field.id().optional(),
-      requestedBy: field.id().optional(),
-      approvers: z.array(field.id()).max(100).optional(),
+      requestedBy: field.userId().optional(),
+      approvers: z.array(field.userId()).max(100).optional(),
       requiredApprovals: z.int().positive().max(100).optional(),
       requiredRole: field.onErase('kept', field.name()).optional(),
       expiresAt: field.instant().optional(),
@@ -153,7 +150,7 @@ export const runwireEvents = {
     category: 'governance',
     topic: 'governance',
     fold: foldDecision,
-    fields: { approvalId: field.id(), decidedBy: field.id(), comment: field.message().optional() },
+    fields: { approvalId: field.id(), decidedBy: field.userId(), comment: field.message().optional() },
   }),
   'approval.denied': defineEvent({
     type: 'approval.denied',
@@ -162,7 +159,7 @@ export const runwireEvents = {
     fold: foldDecision,
     fields: {
       approvalId: field.id(),
-      decidedBy: field.id(),
+      decidedBy: field.userId(),
       reason: field.message(),
       expired: z.boolean().optional(),
     },

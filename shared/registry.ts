@@ -19,7 +19,7 @@ const draftEnvelope = {
   runId: field.scopeId(),
   timestamp: field.instant().optional(),
   eventId: field.id().optional(),
-  audience: z.array(field.id()).max(1_000).optional(),
+  audience: z.array(field.userId()).max(1_000).optional(),
 };
 
 /** What every logged event has. `seq` and `runSeq` count from 1; both are contiguous. */
@@ -27,13 +27,16 @@ const eventEnvelope = {
   ...draftEnvelope,
   timestamp: field.instant(),
   eventId: field.id(),
-  actor: field.id(),
+  actor: field.userId(),
   recordedAt: field.instant(),
   seq: z.int().positive(),
   runSeq: z.int().positive(),
-  /** Its text has been erased; see `tombstone.ts`. */
+  /** Set when the event's text has been erased; see `tombstone.ts`. */
   erased: z.literal(true).optional(),
 };
+
+/** The envelope of a logged event of any type, known to a registry or not. */
+export const envelopeSchema = z.object({ type: field.onErase('kept', z.string()), ...eventEnvelope });
 
 /** A check across fields: a message when the event is wrong, else undefined. `path` names the field to blame. */
 type Check = { path: string; message: string; holds(event: Record<string, unknown>): boolean };

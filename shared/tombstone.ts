@@ -1,67 +1,50 @@
 import { z } from 'zod';
-import type { Registry } from './registry.ts';
+import { roleOf } from './fields.ts';
+import { envelopeSchema, type Registry } from './registry.ts';
+import { type Definition, definitionOf, unwrapped } from './zod-definition.ts';
 
 /**
- * What is left of an event whose text is erased: a logged event of its type that readers, folds and handlers can live with.
+ * The tombstone of an erased event: a logged event of the same type, without its text, that readers, folds and handlers
+ * can process.
  *
- * What is text is told by the schemas, so that it is also known of the types that users define: every string is, but what
- * says by `onErase` that it is an id, an instant or the like. Numbers, booleans and enumerations stay: folds go by them.
+ * The schemas decide what is text, so own event types are covered too. Every string is text, except the roles in
+ * {@link keptRoles} and fields marked with `onErase`. Numbers, booleans and enumerations stay, because folds use them.
  */
 
-/** Stands where there has to be text. */
+/** Replaces text that the schema requires. */
 export const ERASED = '[erased]';
 
 /**
- * Makes tombstones for the types of a registry: required text becomes {@link ERASED}, optional text goes, so do `audience`
- * and records such as `labels`, and `erased` is set. Where the schema of a type does not allow that, optional text becomes
- * {@link ERASED} too; text with a form of its own, such as a URL, does so whatever its schema says.
+ * Returns the function that makes tombstones of a registry's events. It replaces required text by {@link ERASED}, removes
+ * optional text, `audience` and records such as `labels`, and sets `erased`. Where the schema refuses the result, optional
+ * text becomes {@link ERASED} as well. Text with a format, such as a URL, becomes {@link ERASED} even if that breaks it.
  */
 export function tombstoneOf<R extends Registry>(registry: R): (event: object) => object {
   return (event) => {
     const { type } = event as { type: string };
-    // Of a type that is no longer known, the rest is what all have in common.
-    const known = registry[type];
-    const schema = known?.event ?? envelopeOf(registry);
+    const definition = registry[type];
+    // Only the envelope is known of a type that the registry no longer has.
+    const schema = definition?.event ?? envelopeSchema;
     for (const keepsBlanks of [false, true]) {
       const tombstone = Object.assign(erase(schema, event, keepsBlanks).value as object, { erased: true });
       delete (tombstone as { audience?: unknown }).audience;
-      if (keepsBlanks || !known || schema.safeParse(tombstone).success) return tombstone;
+      if (keepsBlanks || !definition || schema.safeParse(tombstone).success) return tombstone;
     }
-    throw new Error('one of the two has returned');
+    throw new Error('the second pass always returns');
   };
 }
 
-/** The fields that every type of a registry has. */
-function envelopeOf(registry: Registry): z.ZodObject {
-  const shapes = Object.values(registry).map(({ event }) => (event as z.ZodObject).shape);
-  const [first = {}, ...others] = shapes;
-  const common = Object.keys(first).filter((key) => key !== 'type' && others.every((shape) => key in shape));
-  return z.object({ type: keptText, ...Object.fromEntries(common.map((key) => [key, first[key] as z.ZodType])) });
-}
+const keptRoles: ReadonlySet<unknown> = new Set(['id', 'userId', 'instant']);
 
-const keptText = z.string().meta({ onErase: 'kept' });
-
-/** `isBlank`: nothing but {@link ERASED} is left of the value. */
+/** `isBlank`: the value holds no more than {@link ERASED}. */
 type Rest = { value: unknown; isBlank: boolean };
 
-// Of zod's schemas, what is looked at; https://zod.dev/packages/core says that `_zod.def` is theirs to be walked by.
-type Definition = {
-  type: string;
-  innerType?: z.core.$ZodType;
-  in?: z.core.$ZodType;
-  out?: z.core.$ZodType;
-  getter?: () => z.core.$ZodType;
-  element?: z.core.$ZodType;
-  items?: z.core.$ZodType[];
-  options?: z.core.$ZodType[];
-  shape?: Record<string, z.core.$ZodType>;
-};
-
 function erase(schema: z.core.$ZodType, value: unknown, keepsBlanks: boolean): Rest {
-  const definition = schema._zod.def as unknown as Definition;
+  const definition = definitionOf(schema);
   const { onErase } = z.globalRegistry.get(schema) ?? {};
-  if (onErase === 'kept' || value === null) return { value, isBlank: false };
+  if (value === null || onErase === 'kept') return { value, isBlank: false };
   if (onErase === 'blanked') return { value: ERASED, isBlank: false };
+  if (keptRoles.has(roleOf(schema))) return { value, isBlank: false };
   const inner = innerOf(definition, value);
   if (inner) return erase(inner, value, keepsBlanks);
   switch (definition.type) {
@@ -109,10 +92,9 @@ function eraseFields(shape: Record<string, z.core.$ZodType>, value: object, keep
   return { value: left, isBlank };
 }
 
-/** The schema that a value is really of, where one is wrapped in another. */
-function innerOf({ type, innerType, in: before, out, getter, options }: Definition, value: unknown) {
-  if (type === 'pipe') return out?._zod.def.type === 'transform' ? before : out;
-  if (type === 'union') return options?.find((option) => z.safeParse(option, value).success);
-  if (type === 'lazy') return getter?.();
-  return type === 'array' ? undefined : innerType;
+/** The schema that applies to a value inside a wrapper or a union. */
+function innerOf(definition: Definition, value: unknown) {
+  if (definition.type === 'array') return undefined;
+  if (definition.type === 'union') return definition.options?.find((option) => z.safeParse(option, value).success);
+  return unwrapped(definition);
 }

@@ -40,14 +40,12 @@ export class Approvals {
   readonly #bus: Pick<EventBus<Registry>, 'publish'>;
   readonly #now: () => number;
   readonly #waiting = new Map<string, Set<Waiting>>();
-  readonly #stopListening: () => void;
   #isClosed = false;
 
   constructor({ log, bus, now = Date.now }: ApprovalsOptions) {
     this.#log = log;
     this.#bus = bus;
     this.#now = now;
-    this.#stopListening = log.subscribe((records) => this.#ring(records));
   }
 
   /**
@@ -112,10 +110,19 @@ export class Approvals {
     });
   }
 
+  /** Checks the approvals that are waited for and decided by these records. The server calls it after each commit. */
+  committed(records: readonly StoredEvent[]): void {
+    if (this.#waiting.size === 0) return;
+    for (const record of records) {
+      if (record.type !== 'approval.granted' && record.type !== 'approval.denied') continue;
+      const { approvalId } = record.event as { approvalId: string };
+      for (const { look } of this.#waiting.get(waitKey(record.runId, approvalId)) ?? []) look();
+    }
+  }
+
   /** Who still waits is told `UNAVAILABLE`. */
   close(): void {
     this.#isClosed = true;
-    this.#stopListening();
     for (const { fail } of [...this.#waiting.values()].flatMap((all) => [...all])) fail(closedError());
   }
 
@@ -152,15 +159,6 @@ export class Approvals {
       throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
     }
     return projects[0];
-  }
-
-  #ring(records: readonly StoredEvent[]): void {
-    if (this.#waiting.size === 0) return;
-    for (const record of records) {
-      if (record.type !== 'approval.granted' && record.type !== 'approval.denied') continue;
-      const { approvalId } = record.event as { approvalId: string };
-      for (const { look } of this.#waiting.get(waitKey(record.runId, approvalId)) ?? []) look();
-    }
   }
 }
 

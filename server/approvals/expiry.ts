@@ -33,7 +33,6 @@ export class ApprovalExpiry {
   readonly #logger: Logger;
   readonly #now: () => number;
   readonly #retryMs: number;
-  readonly #stopListening: () => void;
   /** Runs that have ended or asked since the last look. */
   #runs = new Map<string, RunKey>();
   #hasLookedBack = false;
@@ -48,23 +47,22 @@ export class ApprovalExpiry {
     this.#logger = logger;
     this.#now = now;
     this.#retryMs = retryMs;
-    this.#stopListening = log.subscribe((records) => this.#hear(records));
     void this.#look();
   }
 
-  close(): void {
-    this.#isClosed = true;
-    this.#stopListening();
-    clearTimeout(this.#timer);
-  }
-
-  #hear(records: readonly StoredEvent[]): void {
+  /** Checks the approvals of runs that ended or requested one in these records. The server calls it after each commit. */
+  committed(records: readonly StoredEvent[]): void {
     for (const { type, projectId, runId } of records) {
       // A request may come after the end of its run, or be late itself.
       if (type !== 'run.completed' && type !== 'run.failed' && type !== 'governance.required') continue;
       this.#runs.set(`${projectId} ${runId}`, { projectId, runId });
     }
     if (this.#runs.size > 0) void this.#look();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
   }
 
   async #look(): Promise<void> {

@@ -5,6 +5,7 @@ import { can, readKey, searchableProjects } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { AccessEntry, AccessPage, AccessQuery } from '../event-log/contract/access.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import { WITHHELD } from '../phi/withhold.ts';
 import { TokenBucket } from '../rate-limit.ts';
 
 /**
@@ -43,9 +44,6 @@ export type AccessRecorderOptions = {
   /** Whether an id gives somebody away: anything may be asked for, and what the log refuses must not come in here. */
   isRefused: (id: string) => boolean;
 };
-
-/** In place of an id that gives somebody away. */
-const WITHHELD = '(withheld)';
 
 export class AccessLogger {
   /** Batches that could not be written. */

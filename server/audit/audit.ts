@@ -1,13 +1,12 @@
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { Registry } from '../../shared/registry.ts';
 import { can, requirePermission } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Checkpoint, Erasure, Verdict, VerifyOptions } from '../event-log/contract/integrity.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
-import type { EventBus } from '../publishing/bus.ts';
+import type { Privacy } from '../phi/identifiers.ts';
 
 /**
  * What an administrator can ask of the record, and the checkpoints that it leaves behind: a log can be chained anew by
@@ -19,9 +18,9 @@ const EVERY_EVENTS = 10_000;
 /** In one call; with it, a message is still smaller than its limit. */
 export const MAX_CHECKPOINTS = 8_000;
 
-type AuditOptions<R extends Registry> = {
+export type AuditOptions = {
   log: Log & Pick<EventLog, 'integrity'>;
-  bus: Pick<EventBus<R>, 'guardText'>;
+  privacy: Pick<Privacy, 'guardText'>;
   tombstone: (event: object) => object;
   /** Where `checkpoints.ndjson` is kept; nowhere for a log in memory. */
   folder: string | undefined;
@@ -33,12 +32,13 @@ type AuditOptions<R extends Registry> = {
 
 export class Audit {
   readonly #log: Log & Pick<EventLog, 'integrity'>;
-  readonly #bus: Pick<EventBus<Registry>, 'guardText'>;
+  readonly #privacy: Pick<Privacy, 'guardText'>;
   readonly #tombstone: (event: object) => object;
   readonly #folder: string | undefined;
   readonly #logger: Logger;
+  readonly #headAtStart: number;
+  readonly #everyEvents: number;
   readonly #timer: NodeJS.Timeout;
-  readonly #stopListening: () => void;
   /** Head of the last checkpoint of this server's, taken or under way. */
   #checkedTo = -1;
   /** The writing of the file, one line after another. */
@@ -46,18 +46,21 @@ export class Audit {
   /** Verifications go one after another: each takes what time the loop has to spare. */
   #verifying: Promise<unknown> = Promise.resolve();
 
-  constructor(options: AuditOptions<never>) {
-    const { log, bus, tombstone, folder, logger, everyMs = EVERY_MS, everyEvents = EVERY_EVENTS } = options;
+  constructor(options: AuditOptions) {
+    const { log, privacy, tombstone, folder, logger, everyMs = EVERY_MS, everyEvents = EVERY_EVENTS } = options;
     this.#log = log;
-    this.#bus = bus as never;
+    this.#privacy = privacy;
     this.#tombstone = tombstone;
     this.#folder = folder;
     this.#logger = logger;
-    const headAtStart = log.head;
     this.#timer = setInterval(() => void this.#check(), everyMs).unref();
-    this.#stopListening = log.subscribe(() => {
-      if (log.head - Math.max(this.#checkedTo, headAtStart) >= everyEvents) void this.#check();
-    });
+    this.#headAtStart = log.head;
+    this.#everyEvents = everyEvents;
+  }
+
+  /** Makes a checkpoint if enough events have been logged since the last. The server calls it after each commit. */
+  committed(): void {
+    if (this.#log.head - Math.max(this.#checkedTo, this.#headAtStart) >= this.#everyEvents) void this.#check();
   }
 
   /** Throws `FORBIDDEN`. */
@@ -80,7 +83,7 @@ export class Audit {
     return this.#log.integrity.erase({
       seq,
       by: principal.sub,
-      reason: this.#bus.guardText('reason', reason),
+      reason: this.#privacy.guardText('reason', reason),
       mayErase: (projectId) => can(principal, 'erase', { projectId }),
       tombstone: this.#tombstone,
     });
@@ -89,7 +92,6 @@ export class Audit {
   /** Resolves once the last checkpoint is kept. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    this.#stopListening();
     await this.#check();
     await this.#writing;
   }

@@ -8,7 +8,7 @@ import { createPublisher, type PublisherDraft } from '../../client/publisher/ind
 import type { RunwireError } from '../../shared/errors.ts';
 import { RunEventDraftSchema } from '../../shared/events.ts';
 import { describeIssue } from '../../shared/issues.ts';
-import { withhold } from '../phi/withhold.ts';
+import { publishWithholding } from '../phi/withhold.ts';
 import { type Exit, type Running, start } from './child-process.ts';
 import { describeError, UsageError } from './errors.ts';
 import { idOrFallback, slugOf } from './ids.ts';
@@ -80,13 +80,11 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
   };
   const deliver = async (draft: PublisherDraft, outcome: string | undefined): Promise<void> => {
     try {
-      await publisher.publish(draft);
+      await publishWithholding([draft], (drafts) => publisher.publish(drafts), outcome);
     } catch (caught) {
       const error = caught as RunwireError;
-      const path = error.code === 'PHI_REJECTED' ? error.issues[0]?.path : undefined;
-      const rest = path === undefined ? undefined : withhold(draft, path, outcome);
-      if (rest) return deliver(rest, outcome);
-      (path === 'message' ? withheld : undelivered).add(describeError(error));
+      const isOutput = error.code === 'PHI_REJECTED' && error.issues[0]?.path === 'message';
+      (isOutput ? withheld : undelivered).add(describeError(error));
     }
   };
 

@@ -15,7 +15,7 @@ import type { EventLog } from '../event-log/contract/store.ts';
 import { decodeCursor, encodeCursor } from '../event-log/cursor.ts';
 import { openSqliteLog } from '../event-log/sqlite/log.ts';
 import { conflated } from './conflate.ts';
-import { Delivery } from './delivery.ts';
+import { Delivery, type DeliveryOptions } from './delivery.ts';
 import type { EventQuery } from './events.ts';
 import type { Tracked } from './iterator.ts';
 import type { Attached, Transport } from './transport.ts';
@@ -50,10 +50,18 @@ class Pipe implements Transport {
   }
 }
 
+/** A delivery that follows its log, as the server's does. */
+function openDelivery(options: DeliveryOptions): Delivery {
+  const delivery = new Delivery(options);
+  options.log.subscribe((records) => delivery.committed(records));
+  options.log.integrity.onErased((tombstone) => delivery.erased(tombstone));
+  return delivery;
+}
+
 let lastEventId = 0;
 async function setUp({ quietMs }: { quietMs?: number } = {}) {
   const log = await openSqliteLog({ path: ':memory:', fold: foldOf(runwireEvents) as never });
-  const delivery = new Delivery({ log, quietMs });
+  const delivery = openDelivery({ log, quietMs });
   const pipe = new Pipe();
   return {
     log,
@@ -291,7 +299,7 @@ describe('readers', () => {
       },
     });
     const racing = withMethods(set.log, { runs });
-    const delivery = new Delivery({ log: racing });
+    const delivery = openDelivery({ log: racing });
     const query: EventQuery = { scope: { kind: 'run', runId: 'r1' }, from: 'start', conflate: false };
     const reader = delivery.events<RunEvent>(set.pipe, query, undefined);
     expect(await upTo(reader, isLive)).toMatchObject([{ type: 'run.created', runId: 'r1' }, { type: 'stream.live' }]);
@@ -302,7 +310,7 @@ describe('readers', () => {
   test('[D14] when the log cannot be read, the socket is interrupted and the reader neither errs nor ends', async () => {
     await using set = await setUp();
     await set.append(created('r1'));
-    const delivery = new Delivery({ log: broken(set.log) });
+    const delivery = openDelivery({ log: broken(set.log) });
     const interrupted = new Promise<void>((resolve) => {
       set.pipe.interrupt = resolve;
     });
@@ -323,7 +331,7 @@ describe('readers', () => {
   test('[D14] a reader in the process, which has no socket, is told that the log is unavailable', async () => {
     await using set = await setUp();
     await set.append(created('r1'));
-    const delivery = new Delivery({ log: broken(set.log) });
+    const delivery = openDelivery({ log: broken(set.log) });
     const query: EventQuery = { scope: { kind: 'all' }, from: 'start', conflate: false };
     const reader = delivery.events<RunEvent>(set.pipe, query, undefined);
     await expect(reader.next()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
@@ -567,7 +575,7 @@ describe('summaries', () => {
       },
     });
     const watched = withMethods(set.log, { runs });
-    const delivery = new Delivery({ log: watched });
+    const delivery = openDelivery({ log: watched });
     const reader = delivery.summaries(set.pipe, { from: 'now' }, undefined);
     expect(isSignal((await reader.next()).value[1])).toBe(true);
     const items: Summary[] = [];

@@ -1,5 +1,5 @@
 import type { RunHeader } from '../../shared/run.ts';
-import type { Log } from '../event-log/contract/log.ts';
+import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { ChangedRuns } from './changed-runs.ts';
 import { DirectSubscription } from './direct.ts';
@@ -34,29 +34,27 @@ export class Delivery {
   readonly #window = new Window(WINDOW);
   readonly #changed: ChangedRuns;
   readonly #ticker: NodeJS.Timeout;
-  readonly #stopListening: () => void;
 
   constructor({ log, quietMs = 30_000, translate = (error) => error }: DeliveryOptions) {
     const { counts } = this;
     const notifier = new Notifier({ epoch: log.epoch, head: log.head, counts });
     this.#context = { log, notifier, quietMs, translate, counts, erasures: 0 };
     this.#changed = new ChangedRuns(log);
-    const stops = [
-      log.subscribe((records) => {
-        this.#window.push(records);
-        notifier.notify(records);
-      }),
-      log.integrity.onErased((record) => {
-        this.#window.replace(record);
-        this.#changed.clear();
-        this.#context.erasures++;
-      }),
-    ];
-    this.#stopListening = () => {
-      for (const stop of stops) stop();
-    };
     this.#ticker = setInterval(() => notifier.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));
     this.#ticker.unref();
+  }
+
+  /** Sends the records of a commit to the readers that wait for them. Call it after each commit, before slower work. */
+  committed(records: readonly StoredEvent[]): void {
+    this.#window.push(records);
+    this.#context.notifier.notify(records);
+  }
+
+  /** Replaces an erased event, here and in every reader that holds it. Call it after each erasure, with the tombstone. */
+  erased(tombstone: StoredEvent): void {
+    this.#window.replace(tombstone);
+    this.#changed.clear();
+    this.#context.erasures++;
   }
 
   /** Readers that wait for news. */
@@ -74,8 +72,7 @@ export class Delivery {
 
   /** Readers that are still on, those without a socket, fail with `UNAVAILABLE` once they have nothing more to yield. */
   close(): void {
-    this.#stopListening();
-    this.#window.clear(); // The log may go on: its head would be beyond what the window covers.
+    this.#window.clear(); // The log may outlive it: its head would be beyond the end of the window.
     clearInterval(this.#ticker);
     this.#context.notifier.close();
   }

@@ -101,6 +101,7 @@ let lastEventId = 0;
 async function setUp({ quietMs }: { quietMs?: number } = {}) {
   const log = await openSqliteLog({ path: ':memory:', fold: foldOf(runwireEvents) as never });
   const delivery = new Delivery({ log, quietMs });
+  log.subscribe((records) => delivery.committed(records));
   cleanups.push(async () => {
     delivery.close();
     await log.close();

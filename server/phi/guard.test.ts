@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { RunwireError } from '../../shared/errors.ts';
+import { runwireEvents } from '../../shared/events.ts';
 import { measure, readBlind } from '../../tests/phi/phi-labelled.ts';
 import { dice, harmless, keys, kinds, spliced } from '../../tests/phi/phi-samples.ts';
 import { createPhiGuard, type PhiOptions, Walker } from './guard.ts';
@@ -17,7 +18,7 @@ const draft = (fields: object, type = 'stage.progress'): Draft => ({ type, ...en
 /** What the guard makes of fields: what they are afterwards, or the path and text of the refusal. */
 function guarded(fields: object, policy: PhiPolicy = 'reject', options?: PhiOptions): unknown {
   try {
-    const { type: _, ...kept } = createPhiGuard(options)(draft(fields), policy) as Draft;
+    const { type: _, ...kept } = createPhiGuard(runwireEvents, options)(draft(fields), policy) as Draft;
     return Object.fromEntries(Object.keys(fields).map((name) => [name, kept[name]]));
   } catch (error) {
     expect(error).toMatchObject({ code: 'PHI_REJECTED' });
@@ -140,7 +141,7 @@ describe('what is found', () => {
 
   test('[S4] noise is left alone: digests, tokens, base 36 and base 64', () => {
     const { pick } = dice(13);
-    const walker = new Walker();
+    const walker = new Walker(runwireEvents);
     for (const alphabet of ['0123456789abcdef', '0123456789abcdefghijklmnopqrstuvwxyz', `${BASE}+/`, `${BASE}-_`]) {
       const signs = [...alphabet];
       const noise = Array.from({ length: 1_000 }, () => Array.from({ length: 550 }, () => pick(signs)).join(''));
@@ -203,15 +204,15 @@ describe('policy', () => {
   test('[S1] redacted, a mark stands for what was found, and the draft that was given stays as it is', () => {
     const given = draft({ error: { message: 'no row for MRN 8812345, call (415) 555-0132', code: 'E1' } });
     const before = structuredClone(given);
-    const kept = createPhiGuard()(given, 'redact');
+    const kept = createPhiGuard(runwireEvents)(given, 'redact');
     expect(kept).toEqual({ ...before, error: { message: 'no row for MRN [MRN], call [PHONE]', code: 'E1' } });
     expect(given).toEqual(before);
     const clean = draft({ message: 'ok' });
-    expect(createPhiGuard()(clean, 'redact')).toBe(clean);
+    expect(createPhiGuard(runwireEvents)(clean, 'redact')).toBe(clean);
   });
 
   test('[S15] ids that are made up are taken: of runs and approvals at any time, and digests', () => {
-    const guard = createPhiGuard();
+    const guard = createPhiGuard(runwireEvents);
     const hex = (n: number, length: number) => createHash('sha256').update(String(n)).digest('hex').slice(0, length);
     for (let n = 0; n < 20_000; n++) {
       const [day = '', time = ''] = new Date(1.7e12 + n * 7_654_321)
@@ -244,7 +245,7 @@ describe('policy', () => {
     expect(guarded(users)).toEqual(users);
     expect(guarded({ decidedBy: '219-09-9999' })).toContain('decidedBy: ');
     const typed = { sha256: '4111111111111111'.repeat(4), sizeBytes: 4_111_111_111_111_111, durationMs: 219_099_999 };
-    expect(guarded(typed)).toEqual(typed);
+    expect(createPhiGuard(runwireEvents)(draft(typed, 'artifact.created'), 'reject')).toMatchObject(typed);
   });
 
   test.each(['reject', 'redact'] as const)('[S7] %s: e-mail, public addresses and dates are masked', (policy) => {
@@ -293,7 +294,7 @@ describe('options', () => {
     expect(guarded(site, 'reject', { allow: ['run.created:labels.site', 'labels.other'] })).toContain('labels.site: ');
     const stages = { stages: [{ stageId: 'a', name: 'MRN 8812345' }] };
     expect(guarded(stages, 'reject', { allow: ['stages.*.name'] })).toEqual(stages);
-    expect(() => createPhiGuard({ allow: ['a b'] })).toThrow(RunwireError);
+    expect(() => createPhiGuard(runwireEvents, { allow: ['a b'] })).toThrow(RunwireError);
   });
 
   test('[S10] own patterns, as shapes', () => {
@@ -303,7 +304,7 @@ describe('options', () => {
     const other = { message: 'ST-AB-12345 XST-AB-1234 ST-A1-1234 ST-AB-123' };
     expect(guarded(other, 'reject', options)).toEqual(other);
     for (const shape of ['none', '#'.repeat(65)]) {
-      expect(() => createPhiGuard({ patterns: [{ kind: 'x', shape }] })).toThrow(RunwireError);
+      expect(() => createPhiGuard(runwireEvents, { patterns: [{ kind: 'x', shape }] })).toThrow(RunwireError);
     }
   });
 });
@@ -388,7 +389,7 @@ describe('whatever is sent', () => {
   });
 
   test('[S14] a redacted text stays within the limit of its field, well formed, and passes the guard', () => {
-    const walker = new Walker();
+    const walker = new Walker(runwireEvents);
     const piece = fc.oneof(
       hostile,
       fc.constantFrom(...spliced(5, 20).map(({ text }) => text)),
@@ -434,7 +435,7 @@ describe('whatever is sent', () => {
   });
 
   test('[S12] a producer that makes up keys does not fill the memory, and does not blind the guard', () => {
-    const walker = new Walker();
+    const walker = new Walker(runwireEvents);
     for (let i = 0; i < 10_000; i++) walker.guard({ labels: { [`k${i}`]: 'v' } }, 'reject');
     expect(() => walker.guard({ labels: { mrn: 'A1234567' } }, 'reject')).toThrow(RunwireError);
   });

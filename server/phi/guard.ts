@@ -1,5 +1,7 @@
 import { RunwireError } from '../../shared/errors.ts';
+import type { Registry } from '../../shared/registry.ts';
 import type { Guard, PhiPolicy } from './policy.ts';
+import { type Key, type Keys, type Role, type Roles, rolesOf } from './roles.ts';
 import { classify, PERSON } from './scanner/classify.ts';
 import { about } from './scanner/keywords.ts';
 import { merge, Scanner } from './scanner/scanner.ts';
@@ -25,37 +27,19 @@ export type PhiOptions = {
 
 export type PhiPattern = { kind: string; shape: string };
 
-/** What a field may be held to. */
-type Field = 'skip' | 'text' | 'uri' | 'id' | 'user';
-
-/** Fields that the server or the schema has given a shape, and ids: what other events refer to. */
-const fields = new Map<string, Field>([
-  ...of('skip', 'type timestamp expiresAt sha256 authority durationMs sizeBytes progress attempt requiredApprovals'),
-  ...of('id', 'projectId runId eventId stageId artifactId approvalId parentRunId evidence'),
-  ...of('user', 'audience approvers createdBy requestedBy decidedBy actor'),
-  ...of('uri', 'uri'),
-]);
-
-function of(field: Field, names: string): [string, Field][] {
-  return names.split(' ').map((name) => [name, field]);
-}
-
-/** What is known of a key: what it is about, and how errors call it. */
-type Key = { field: Field | undefined; words: number; name: string };
-
 const SHAPE_LIMIT = 64;
 const KEYS_LIMIT = 4_096;
 const KEY_LIMIT = 100;
-const longKey: Key = { field: undefined, words: 0, name: '(key)' };
+const longKey: Key = { role: undefined, words: 0, name: '(key)', isDeclared: false, nested: undefined };
 const DEPTH_LIMIT = 64;
 const ROUNDS_LIMIT = 8;
 /** As long as a draft may be; the guard is not to be led into more by another schema. */
 const TEXT_LIMIT = 64 * 1024;
 const a = about;
 
-/** Throws `INVALID_INPUT` for an `allow` or a pattern that is none. The guard is for one server: it is not shared. */
-export function createPhiGuard(options: PhiOptions = {}): Guard {
-  const walker = new Walker(options);
+/** Throws `INVALID_INPUT` for an invalid `allow` entry or pattern. */
+export function createPhiGuard(registry: Registry, options: PhiOptions = {}): Guard {
+  const walker = new Walker(registry, options);
   return (draft, policy) => walker.guard(draft, policy) as typeof draft;
 }
 
@@ -64,12 +48,14 @@ export class Walker {
   readonly #scanner = new Scanner();
   readonly #allowed: ReadonlySet<string>;
   readonly #patterns: readonly PhiPattern[];
-  /** Emptied when a producer makes up too many. */
-  readonly #keys = new Map<string, Key>();
+  readonly #roles: Roles;
+  /** Keys that no schema declares, as they appeared. Cleared when producers send too many different ones. */
+  readonly #undeclared = new Map<string, Key>();
   #type = '';
   #policy: PhiPolicy = 'reject';
 
-  constructor({ allow = [], patterns = [] }: PhiOptions = {}) {
+  constructor(registry: Registry, { allow = [], patterns = [] }: PhiOptions = {}) {
+    this.#roles = rolesOf(registry, (key) => this.#wordsOf(key));
     for (const entry of allow) {
       if (!/^(?:[\w.-]+:)?(?:[^\s.:]+\.)*[^\s.:]+$/.test(entry)) {
         throw new RunwireError('INVALID_INPUT', 'allow names fields as labels.site or artifact.created:uri', {
@@ -97,10 +83,10 @@ export class Walker {
   guard(draft: object, policy: PhiPolicy): object {
     this.#policy = policy;
     this.#type = String((draft as { type?: unknown }).type);
-    return this.#object(draft as Record<string, unknown>, '', 0);
+    return this.#object(draft as Record<string, unknown>, this.#roles.keysOf(this.#type), '', 0);
   }
 
-  #object(object: Record<string, unknown>, path: string, depth: number, outer = 0): object {
+  #object(object: Record<string, unknown>, keys: Keys | undefined, path: string, depth: number, outer = 0): object {
     if (depth > DEPTH_LIMIT) throw refusal(path, 'container', 'depth');
     if (isPerson(object.resourceType)) throw refusal(at(path, 'resourceType'), 'container', 'shape');
     let copy: Record<string, unknown> | undefined;
@@ -108,15 +94,16 @@ export class Walker {
     for (const key in object) {
       const value = object[key];
       if (value === undefined || value === null || typeof value === 'boolean') continue;
-      const { field, words: own, name } = this.#key(key);
-      if (field === 'skip') continue;
+      const known = keys?.get(key) ?? this.#key(key);
+      const { role, words: own, name } = known;
+      if (role === 'skip') continue;
       const where = path === '' ? name : `${path}.${name}`;
       if (this.#allowed.size > 0 && this.#isAllowed(where)) continue;
-      if (field === undefined && depth > 0) this.#checkKey(key, path);
+      if (role === undefined && depth > 0 && !known.isDeclared) this.#checkKey(key, path);
       // `{patient: {name: …}}`
       const inherited = (own & (a.name | a.address | a.zip)) === 0 ? 0 : outer & (a.patient | a.member);
       const words = (key === 'value' ? paired | own : own) | inherited;
-      const kept = this.#value(value, where, field ?? 'text', words, depth);
+      const kept = this.#value(value, where, known, words, depth);
       if (kept === value) continue;
       copy ??= { ...object };
       copy[key] = kept;
@@ -124,20 +111,20 @@ export class Walker {
     return copy ?? object;
   }
 
-  #value(value: unknown, path: string, field: Field, words: number, depth: number): unknown {
-    if (typeof value === 'string') return this.#string(value, path, field, words);
+  #value(value: unknown, path: string, key: Key, words: number, depth: number): unknown {
+    if (typeof value === 'string') return this.#string(value, path, key.role, words);
     if (typeof value === 'number') return this.#number(value, path, words);
-    if (Array.isArray(value)) return this.#array(value, path, field, words, depth);
+    if (Array.isArray(value)) return this.#array(value, path, key, words, depth);
     if (typeof value === 'object' && value !== null)
-      return this.#object(value as Record<string, unknown>, path, depth + 1, words);
+      return this.#object(value as Record<string, unknown>, key.nested, path, depth + 1, words);
     return value;
   }
 
-  #array(values: unknown[], path: string, field: Field, words: number, depth: number): unknown[] {
+  #array(values: unknown[], path: string, key: Key, words: number, depth: number): unknown[] {
     if (depth > DEPTH_LIMIT) throw refusal(path, 'container', 'depth');
     let copy: unknown[] | undefined;
     for (let i = 0; i < values.length; i++) {
-      const kept = this.#value(values[i], `${path}.${i}`, field, words, depth + 1);
+      const kept = this.#value(values[i], `${path}.${i}`, key, words, depth + 1);
       if (kept === values[i]) continue;
       copy ??= [...values];
       copy[i] = kept;
@@ -152,31 +139,31 @@ export class Walker {
     return value;
   }
 
-  #string(text: string, path: string, field: Field, words: number): string {
+  #string(text: string, path: string, role: Role, words: number): string {
     if (text.length > TEXT_LIMIT) throw refusal(path, 'container', 'length');
-    if (field === 'id' && isUuid(text)) return text;
+    if (role === 'id' && isUuid(text)) return text;
     const findings = this.find(text, words);
     if (findings.length === 0) return text;
-    const counted = findings.filter((finding) => isCounted(finding, field));
+    const counted = findings.filter((finding) => isCounted(finding, role));
     const [first] = counted;
     if (!first) return text;
-    const isReferred = field === 'id' || field === 'user';
+    const isReferred = role === 'id' || role === 'userId';
     const grave = isReferred ? first : counted.find(({ isSoft }) => !isSoft);
     if (grave && grave.kind === 'container') throw refusal(path, grave.kind, grave.rule);
     if (grave && isReferred) throw refusal(path, grave.kind, `${grave.rule}; an id is not redacted`);
     if (grave && this.#policy === 'reject') throw refusal(path, grave.kind, grave.rule);
-    return this.#redacted(text, counted, path, field, words);
+    return this.#redacted(text, counted, path, role, words);
   }
 
   /** Until nothing more is found: what stood between a keyword and a number may be gone, or the text cut short. */
-  #redacted(text: string, findings: readonly Finding[], path: string, field: Field, words: number): string {
+  #redacted(text: string, findings: readonly Finding[], path: string, role: Role, words: number): string {
     const limit = LIMITS.find((most) => text.length <= most) ?? text.length;
     let kept = text;
     let left = findings;
     for (let round = 0; left.length > 0; round++) {
       if (round === ROUNDS_LIMIT) throw refusal(path, 'container', 'shape');
       kept = redact(kept, left, limit);
-      left = this.find(kept, words).filter((finding) => isCounted(finding, field));
+      left = this.find(kept, words).filter((finding) => isCounted(finding, role));
     }
     return kept;
   }
@@ -192,15 +179,20 @@ export class Walker {
   }
 
   #key(key: string): Key {
-    const known = this.#keys.get(key);
+    const known = this.#undeclared.get(key);
     if (known !== undefined) return known;
     if (key.length > KEY_LIMIT) return longKey;
-    if (this.#keys.size >= KEYS_LIMIT) this.#keys.clear();
-    const field = fields.get(key);
-    const words = field === undefined ? this.#scanner.wordsOf(this.#scanner.read(key)) : 0;
-    const made = { field, words, name: SAFE_KEY.test(key) ? key : '(key)' };
-    this.#keys.set(key, made);
+    if (this.#undeclared.size >= KEYS_LIMIT) this.#undeclared.clear();
+    const role = this.#roles.roleOfName(key);
+    const words = role === undefined ? this.#wordsOf(key) : 0;
+    const name = SAFE_KEY.test(key) ? key : '(key)';
+    const made = { role, words, name, isDeclared: false, nested: undefined };
+    this.#undeclared.set(key, made);
     return made;
+  }
+
+  #wordsOf(key: string): number {
+    return this.#scanner.wordsOf(this.#scanner.read(key));
   }
 
   /** A key is what others refer to by: it is never redacted. */
@@ -237,9 +229,9 @@ const IDENTIFIER_TYPES: Readonly<Record<string, string>> = {
 };
 
 /** User ids of OpenID are e-mail addresses; dates and addresses of machines are what ids and URIs are made of. */
-function isCounted({ kind, isSoft }: Finding, field: Field): boolean {
-  if (field === 'user') return kind !== 'email' && !isSoft;
-  if (field === 'id' || field === 'uri') return !isSoft || kind === 'email';
+function isCounted({ kind, isSoft }: Finding, role: Role): boolean {
+  if (role === 'userId') return kind !== 'email' && !isSoft;
+  if (role === 'id' || role === 'uri') return !isSoft || kind === 'email';
   return true;
 }
 

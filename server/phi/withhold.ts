@@ -1,18 +1,43 @@
+import { RunwireError } from '../../shared/errors.ts';
+
 /**
- * For producers that make drafts of what others say. Some things the guard refuses whatever the policy: records, and ids
- * that give someone away. A run whose end is refused would stay open for ever, so its end is told without them.
+ * Publishing for producers that build drafts from other systems' messages. Even under `redact`, the guard refuses some
+ * drafts: those with whole medical records or with ids that identify a person. A run with a refused end would stay open,
+ * so its end is published without the refused fields.
  */
 
-/** In place of a name. */
-const WITHHELD = '(withheld)';
-/** A draft can do without them. */
+/** Stands in for a name or an id that the guard refuses. */
+export const WITHHELD = '(withheld)';
+/** A draft is valid without these fields. */
 const OPTIONAL = new Set(['labels', 'stages', 'uri', 'kind', 'summary', 'audience', 'createdBy']);
 
 /**
- * A draft without what the guard refused at `path`: undefined where nothing is left to tell. `outcome` is what may be
- * said of a failure, as `exit code 1`.
+ * Publishes drafts. When the guard refuses some of them, removes the refused fields, drops each draft that needs its
+ * refused field, and publishes the rest, until the guard accepts. Rejects with the last refusal when no draft is left,
+ * and with any other error of `publish`. `outcome` is a safe description of a failure, such as `exit code 1`.
  */
-export function withhold<D extends { type: string }>(draft: D, path: string, outcome = 'failed'): D | undefined {
+export async function publishWithholding<D extends { type: string }, R>(
+  drafts: readonly D[],
+  publish: (drafts: readonly D[]) => Promise<R>,
+  outcome?: string,
+): Promise<R> {
+  for (let left = drafts; ; ) {
+    try {
+      return await publish(left);
+    } catch (error) {
+      if (!(error instanceof RunwireError) || error.code !== 'PHI_REJECTED') throw error;
+      const paths = new Map(error.issues.map(({ index, path }) => [index, path]));
+      left = left.flatMap((draft, index) => {
+        const path = paths.get(index);
+        return path === undefined ? [draft] : (withhold(draft, path, outcome) ?? []);
+      });
+      if (left.length === 0) throw error;
+    }
+  }
+}
+
+/** The draft without the field that was refused at `path`; undefined where the draft needs that field. */
+function withhold<D extends { type: string }>(draft: D, path: string, outcome = 'failed'): D | undefined {
   const [field = ''] = path.split('.');
   if (!(field in draft)) return undefined;
   if (field === 'error') {

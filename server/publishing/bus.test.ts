@@ -84,7 +84,7 @@ describe('publish', () => {
     const error = await refusal(server.bus.publish([created('r1')], producer));
     expect(error.code).toBe('PHI_REJECTED');
     expect(JSON.stringify(error)).not.toContain(canary);
-    expect(lines.join()).toContain('the guard failed');
+    expect(lines.join()).toContain('the PHI guard failed');
     expect(lines.join()).not.toContain(canary);
     expect(server.log.head).toBe(0);
   });

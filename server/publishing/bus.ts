@@ -1,4 +1,4 @@
-import { createHmac, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type DraftIssue, type ErrorCode, RunwireError } from '../../shared/errors.ts';
 import { describeIssue } from '../../shared/issues.ts';
@@ -6,8 +6,7 @@ import { DRAFT_LIMIT_BYTES, REQUEST_LIMIT_DRAFTS, RESERVED_ID } from '../../shar
 import { type DraftOf, draftSchemaOf, type EventOf, type Registry } from '../../shared/registry.ts';
 import type { RunRows } from '../../shared/run.ts';
 import type { Batch, Log, ReadyDraft, Receipt, StoredEvent } from '../event-log/contract/log.ts';
-import type { Guard, PhiPolicy } from '../phi/policy.ts';
-import { isRefused } from '../phi/policy.ts';
+import { type Guard, guardRefusal, type PhiPolicy } from '../phi/policy.ts';
 
 /**
  * The only way into the log. `publish` validates, asks the guard, appends, then notifies observers. Observers see events
@@ -51,7 +50,6 @@ export class EventBus<R extends Registry> {
   readonly #phiPolicy: PhiPolicy;
   readonly #onPublished: (ms: number) => void;
   readonly #observers = new Set<BusObserver<EventOf<R>>>();
-  readonly #stopListening: () => void;
   #published = 0;
 
   constructor({
@@ -68,7 +66,6 @@ export class EventBus<R extends Registry> {
     this.#guard = guard;
     this.#phiPolicy = phiPolicy;
     this.#onPublished = onPublished;
-    this.#stopListening = log.subscribe((records) => this.#notify(records));
   }
 
   /** Events logged since the start. */
@@ -95,37 +92,31 @@ export class EventBus<R extends Registry> {
     return { accepted: receipts.length - duplicates, duplicates, seq, receipts };
   }
 
-  /** What the guard leaves of a text that does not become an event. Throws `PHI_REJECTED` with `name` as the path. */
-  guardText(name: string, text: string): string {
-    const envelope = { type: name, projectId: 'runwire', runId: 'runwire', eventId: 'runwire' };
-    const draft = { ...envelope, timestamp: new Date().toISOString(), [name]: text };
-    try {
-      const [guarded] = this.#guarded([draft], this.#phiPolicy) as unknown as [{ [name: string]: string }];
-      return guarded[name] as string;
-    } catch (error) {
-      const [issue] = (error as RunwireError).issues;
-      throw new RunwireError('PHI_REJECTED', `${name}: ${issue?.message}`, { path: name });
-    }
-  }
-
   /** Tells the observer every event that is logged from now on, in order, once it is durable. */
   subscribe(observer: BusObserver<EventOf<R>>): { unsubscribe(): void } {
     this.#observers.add(observer);
     return { unsubscribe: () => void this.#observers.delete(observer) };
   }
 
-  /**
-   * An id for what others gave a name: `id`, or, where the guard would refuse that or the name itself, `kind` and a
-   * digest of the name, the same as long as the log is. The digest has a key: names of people and their numbers are few
-   * enough to be tried out.
-   */
-  idFor(kind: string, id: string, name = id): string {
-    if (!isRefused(this.#guard, id) && (name === id || !isRefused(this.#guard, name))) return id;
-    return `${kind}-${createHmac('sha256', this.#log.secret).update(name).digest('hex').slice(0, 32)}`;
+  /** Calls the observers with the records of a commit. The server calls it after each commit, once readers are served. */
+  committed(records: readonly StoredEvent[]): void {
+    this.#published += records.length;
+    for (const record of records) {
+      for (const observer of this.#observers) {
+        const failed = (error: unknown) =>
+          this.#logger.error({ err: error, type: record.type }, 'an observer of the bus failed');
+        try {
+          // An async function is one too, and its rejection would end the process.
+          const result: unknown = observer.next(record.event as EventOf<R>);
+          if (result instanceof Promise) result.catch(failed);
+        } catch (error) {
+          failed(error);
+        }
+      }
+    }
   }
 
   close(): void {
-    this.#stopListening();
     this.#observers.clear();
   }
 
@@ -161,35 +152,14 @@ export class EventBus<R extends Registry> {
       try {
         return this.#guard(draft, policy);
       } catch (error) {
-        const isRefusal = error instanceof RunwireError;
-        if (!isRefusal) this.#logger.error({ type: draft.type }, 'the guard failed: the draft is refused');
-        issues.push({
-          index,
-          path: (isRefusal && error.path) || '',
-          message: isRefusal ? error.message : 'could not be checked for protected information',
-        });
+        const { path, message, isDefect } = guardRefusal(error);
+        if (isDefect) this.#logger.error({ type: draft.type }, 'the PHI guard failed; the draft is refused');
+        issues.push({ index, path, message });
         return draft;
       }
     });
     if (issues.length > 0) throw refusal('PHI_REJECTED', issues);
     return guarded;
-  }
-
-  #notify(records: readonly StoredEvent[]): void {
-    this.#published += records.length;
-    for (const record of records) {
-      for (const observer of this.#observers) {
-        const failed = (error: unknown) =>
-          this.#logger.error({ err: error, type: record.type }, 'an observer of the bus failed');
-        try {
-          // An async function is one too, and its rejection would end the process.
-          const result: unknown = observer.next(record.event as EventOf<R>);
-          if (result instanceof Promise) result.catch(failed);
-        } catch (error) {
-          failed(error);
-        }
-      }
-    }
   }
 }
 

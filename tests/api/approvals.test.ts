@@ -61,6 +61,7 @@ async function openApprovals(now: () => number = Date.now) {
   const log = await openSqliteLog({ path: ':memory:', fold: foldEvent });
   const bus = new EventBus({ registry: runwireEvents, log, logger: quiet, phiPolicy: 'reject' });
   const approvals = new Approvals({ log, bus: bus as never, now });
+  log.subscribe((records) => approvals.committed(records));
   onTestFinished(async () => {
     approvals.close();
     await log.close();
@@ -428,7 +429,6 @@ describe('expiry', () => {
         value: (batch: Parameters<typeof log.append>[0]) =>
           failures-- > 0 ? Promise.reject(new RunwireError('UNAVAILABLE', 'no')) : log.append(batch),
       },
-      subscribe: { value: log.subscribe.bind(log) },
     });
     const expiry = new ApprovalExpiry({ log: failing, logger: quiet, retryMs: 10 });
     onTestFinished(() => expiry.close());

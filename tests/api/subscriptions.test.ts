@@ -404,6 +404,23 @@ describe('direct delivery', () => {
     expect(await sentBy('iterator')).toEqual(direct);
   });
 
+  test('[D18] when an observer of the bus is called, the events of its commit have left for the readers', async () => {
+    await using server = await start();
+    await using wire = await Wire.open(server.url);
+    const stream = wire.subscribe('onEvent', {});
+    await stream.until(isLive);
+    const sentBytes = () => server.getStats().clients[0]?.sentBytes ?? 0;
+    const before = sentBytes();
+    const sentWhenCalled: number[] = [];
+    server.bus.subscribe({ next: () => sentWhenCalled.push(sentBytes() - before) });
+    await server.bus.publish([created('r1'), progress('r1', 1)], publisher);
+    await stream.until((item) => item.type === 'stage.progress');
+    // Both frames are with the kernel at the first call. Nothing is sent between the two calls.
+    const sent = sentBytes() - before;
+    expect(sent).toBeGreaterThan(0);
+    expect(sentWhenCalled).toEqual([sent, sent]);
+  });
+
   test('[D16] tRPC’s handler does what direct delivery leans on', async () => {
     const changed = (what: string) => `tRPC has changed: ${what}. Set delivery to 'iterator' until direct.ts follows.`;
     const t = initTRPC.create();

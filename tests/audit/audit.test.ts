@@ -105,20 +105,20 @@ test('[V5] a checkpoint is signed after so much time and so many events, and no 
         return answer;
       },
     },
-    subscribe: log.subscribe.bind(log),
   });
   Object.defineProperty(watched, 'head', { get: () => log.head });
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   onTestFinished(() => void vi.useRealTimers());
-  const bus = { guardText: (_: string, text: string) => text };
+  const privacy = { guardText: (_: string, text: string) => text };
   const audit = new Audit({
     log: watched,
-    bus,
+    privacy,
     tombstone: (event) => event,
     folder: undefined,
     logger,
     everyEvents: 10,
   });
+  log.subscribe(() => audit.committed());
   onTestFinished(async () => {
     await audit.close();
     await log.close();

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { Walker } from '../../server/phi/guard.ts';
+import { runwireEvents } from '../../shared/events.ts';
 
 /** Measures the guard on a labelled set: what it finds of what is marked, and what it touches that it should not. */
 
@@ -78,7 +79,7 @@ function inCodeUnits(sample: Sample): Sample {
  */
 export function measure(sets: Map<string, readonly Sample[]>): Figures {
   const figures: Figures = { recall: new Map(), alarms: new Map(), missed: [], alarmed: [] };
-  const walker = new Walker();
+  const walker = new Walker(runwireEvents);
   for (const [name, samples] of sets) {
     for (const sample of samples) {
       const findings = sample.json ? [] : walker.find(sample.text);

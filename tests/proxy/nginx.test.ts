@@ -9,7 +9,7 @@ import { serverPath, startServing } from '../support/cli-harness.ts';
 import { created, progress, secret, temporaryFolder, tokenFor } from '../support/harness.ts';
 import { documentedConfig, freePort, hasNginx, startNginx } from '../support/nginx.ts';
 
-/** The proxy of docs/deployment.md, with the server in a process of its own behind it. */
+/** The proxy of docs/guide/operations.md, with the server in a process of its own behind it. */
 
 async function deployed() {
   const folder = temporaryFolder();

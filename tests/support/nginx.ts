@@ -5,16 +5,16 @@ import { request } from 'node:https';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { expect, onTestFinished } from 'vitest';
 
-/** A real nginx that runs what docs/deployment.md says, with a certificate of its own. */
+/** A real nginx that runs what docs/guide/operations.md says, with a certificate of its own. */
 
 const nginx = '/usr/sbin/nginx';
 export const hasNginx = existsSync(nginx) && existsSync('/usr/bin/openssl');
 
 /** The configuration, as the page has it. */
 export function documentedConfig(): string {
-  const page = readFileSync(new URL('../../docs/deployment.md', import.meta.url), 'utf8');
+  const page = readFileSync(new URL('../../docs/guide/operations.md', import.meta.url), 'utf8');
   const [, config] = /```nginx\n([\s\S]*?)```/.exec(page) ?? [];
-  if (config === undefined) throw new Error('docs/deployment.md has no nginx block');
+  if (config === undefined) throw new Error('docs/guide/operations.md has no nginx block');
   return config;
 }
 

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { RunwireError } from '../../../shared/errors.ts';
-import type { RunEventDraft, RunwireEvents } from '../../../shared/events.ts';
+import type { RunwireEvents } from '../../../shared/events.ts';
 import { REQUEST_LIMIT_DRAFTS } from '../../../shared/protocol.ts';
 import type { Registry } from '../../../shared/registry.ts';
 import { can, requirePermission } from '../../auth/permissions.ts';
@@ -9,7 +9,8 @@ import type { Principal } from '../../auth/principal.ts';
 import type { PrincipalHandler, Route } from '../../http/dispatch.ts';
 import { sendJson } from '../../http/messages.ts';
 import { readJson } from '../../http/request-body.ts';
-import { withhold } from '../../phi/withhold.ts';
+import type { Privacy } from '../../phi/identifiers.ts';
+import { publishWithholding } from '../../phi/withhold.ts';
 import type { EventBus } from '../../publishing/bus.ts';
 import type { PublishGateway } from '../../publishing/gateway.ts';
 import { draftsOf, type IdFor, readLineage } from './map.ts';
@@ -27,27 +28,15 @@ const GROUP = 100;
 
 type Taken = { accepted: number; duplicates: number };
 
-export function createLineageRoutes<R extends Registry>(publishing: PublishGateway<R>, logger: Logger): Route[] {
+export function createLineageRoutes<R extends Registry>(
+  publishing: PublishGateway<R>,
+  privacy: Pick<Privacy, 'idFor'>,
+  logger: Logger,
+): Route[] {
   const bus = publishing.bus as unknown as EventBus<RunwireEvents>;
   const memory = new LineageMemory();
 
-  const idFor: IdFor = (kind, id, name) => bus.idFor(kind, id, name);
-
-  /** What the guard refuses though it may redact goes without what it was refused for, and a run gets its end. */
-  const publish = async (drafts: readonly RunEventDraft[], actor: string): Promise<Taken> => {
-    try {
-      return await bus.publish(drafts, { actor, onPhi: 'redact' });
-    } catch (error) {
-      if (!(error instanceof RunwireError) || error.code !== 'PHI_REJECTED') throw error;
-      const paths = new Map(error.issues.map(({ index, path }) => [index, path]));
-      const rest = drafts.flatMap((draft, index) => {
-        const path = paths.get(index);
-        return path === undefined ? [draft] : (withhold(draft, path) ?? []);
-      });
-      if (rest.length === 0) throw error;
-      return publish(rest, actor);
-    }
-  };
+  const idFor: IdFor = (kind, id, name) => privacy.idFor(kind, id, name);
 
   /** Maps and publishes one message. Throws what the client is to be told. */
   const take = async (principal: Principal, body: unknown): Promise<Taken> => {
@@ -64,7 +53,9 @@ export function createLineageRoutes<R extends Registry>(publishing: PublishGatew
       const drafts = places.flatMap((place) => draftsOf(event, place));
       for (let at = 0; at < drafts.length; at += REQUEST_LIMIT_DRAFTS) {
         const page = drafts.slice(at, at + REQUEST_LIMIT_DRAFTS);
-        const { accepted, duplicates } = await publish(page, actor);
+        const { accepted, duplicates } = await publishWithholding(page, (drafts) =>
+          bus.publish(drafts, { actor, onPhi: 'redact' }),
+        );
         taken.accepted += accepted;
         taken.duplicates += duplicates;
       }

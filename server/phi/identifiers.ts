@@ -1,0 +1,56 @@
+import { createHmac } from 'node:crypto';
+import type { Logger } from 'pino';
+import { RunwireError } from '../../shared/errors.ts';
+import type { ReadyDraft } from '../event-log/contract/log.ts';
+import { type Guard, guardRefusal, isRefused, type PhiPolicy } from './policy.ts';
+
+export type PrivacyOptions = {
+  guard: Guard;
+  policy: PhiPolicy;
+  /** The key of the digests that replace ids. It must stay the same as long as the log. */
+  secret: string;
+  logger: Logger;
+};
+
+/** Applies the guard to ids and texts outside of drafts: ids in the access log, reasons of erasures, producers' names. */
+export class Privacy {
+  readonly #guard: Guard;
+  readonly #policy: PhiPolicy;
+  readonly #secret: string;
+  readonly #logger: Logger;
+
+  constructor({ guard, policy, secret, logger }: PrivacyOptions) {
+    this.#guard = guard;
+    this.#policy = policy;
+    this.#secret = secret;
+    this.#logger = logger;
+  }
+
+  /** Whether the guard refuses an id. */
+  isRefused(id: string): boolean {
+    return isRefused(this.#guard, id);
+  }
+
+  /**
+   * Returns `id`, or a replacement where the guard refuses the id or the name that it was made from. The replacement is
+   * `kind` and an HMAC of the name, the same each time. A digest without a key would not do: there are few enough names
+   * and medical record numbers to try them all.
+   */
+  idFor(kind: string, id: string, name = id): string {
+    if (!this.isRefused(id) && (name === id || !this.isRefused(name))) return id;
+    return `${kind}-${createHmac('sha256', this.#secret).update(name).digest('hex').slice(0, 32)}`;
+  }
+
+  /** Guards a text that is not part of a draft, by the server's policy. Throws `PHI_REJECTED` with `field` as the path. */
+  guardText(field: string, text: string): string {
+    const envelope = { type: field, projectId: 'runwire', runId: 'runwire', eventId: 'runwire' };
+    const draft = { ...envelope, timestamp: new Date().toISOString(), [field]: text };
+    try {
+      return (this.#guard(draft, this.#policy) as ReadyDraft & { [field: string]: string })[field] as string;
+    } catch (error) {
+      const { message, isDefect } = guardRefusal(error);
+      if (isDefect) this.#logger.error({ type: field }, 'the PHI guard failed; the text is refused');
+      throw new RunwireError('PHI_REJECTED', `${field}: ${message}`, { path: field });
+    }
+  }
+}

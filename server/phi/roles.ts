@@ -1,0 +1,109 @@
+import type { z } from 'zod';
+import { type FieldRole, roleOf } from '../../shared/fields.ts';
+import { envelopeSchema, type Registry } from '../../shared/registry.ts';
+import { definitionOf, unwrapped } from '../../shared/zod-definition.ts';
+
+/**
+ * Derives from the schemas of a registry how the guard treats each field. It runs once per guard, not per event.
+ *
+ * 1. Each object schema becomes a map from key to {@link Key}, nested objects included.
+ * 2. A key's role is the role that its builder set (`shared/fields.ts`). Instants, digests, enumerations and literals have
+ *    a form that the schema fixes: the guard skips them. Everything else is text.
+ * 3. Keys that no schema declares, such as labels, take the role that declared keys of the same name have. So a label
+ *    `createdBy` may be an e-mail address. They are never skipped.
+ */
+
+/** How the guard treats a value. Undefined is text: findings are redacted or refused, according to the policy. */
+export type Role = 'skip' | 'id' | 'userId' | 'uri' | undefined;
+
+/** A key of an object. */
+export type Key = {
+  role: Role;
+  /** Bits of the subjects that the key's own words name, as `mrn` or `phone`; 0 for keys with a role. */
+  words: number;
+  /** The key as errors print it. */
+  name: string;
+  isDeclared: boolean;
+  /** The keys of the objects in its value, where one schema declares them. */
+  nested: Keys | undefined;
+};
+export type Keys = ReadonlyMap<string, Key>;
+
+export type Roles = {
+  /** The keys of an event type; those of the envelope for a type that the registry does not have. */
+  keysOf(type: string): Keys;
+  /** The role of a key that no schema declares. */
+  roleOfName(name: string): Role;
+};
+
+const roles: Record<FieldRole, Role> = { id: 'id', userId: 'userId', uri: 'uri', instant: 'skip', digest: 'skip' };
+const FIXED_TYPES = new Set(['enum', 'literal', 'boolean', 'null', 'undefined']);
+
+/** `wordsOf` returns the bits of the subjects that a key's words name. */
+export function rolesOf(registry: Registry, wordsOf: (key: string) => number): Roles {
+  const keysOfObject = new Map<z.core.$ZodType, Map<string, Key>>();
+
+  const objectKeys = (schema: z.core.$ZodType): Keys => {
+    const known = keysOfObject.get(schema);
+    if (known) return known;
+    const keys = new Map<string, Key>();
+    keysOfObject.set(schema, keys); // Before its fields: a schema may contain itself.
+    for (const [name, field] of Object.entries(definitionOf(schema).shape ?? {})) keys.set(name, keyOf(name, field));
+    return keys;
+  };
+
+  const keyOf = (name: string, field: z.core.$ZodType): Key => {
+    const leaves = leavesOf(field);
+    const nested = leaves.filter(isObject).map(objectKeys);
+    const role = commonRole(leaves);
+    const words = role === undefined ? wordsOf(name) : 0;
+    return { role, words, name, isDeclared: true, nested: nested.length === 1 ? nested[0] : undefined };
+  };
+
+  const byType = new Map(Object.values(registry).map(({ type, event }) => [type, objectKeys(event)]));
+  const envelope = objectKeys(envelopeSchema);
+  const byName = new Map<string, Role>();
+  for (const keys of keysOfObject.values()) {
+    for (const [name, { role }] of keys) {
+      if (role === undefined || role === 'skip') continue;
+      // Types that disagree about a name leave it to the strictest treatment of free text.
+      byName.set(name, byName.has(name) && byName.get(name) !== role ? undefined : role);
+    }
+  }
+  return {
+    keysOf: (type) => byType.get(type) ?? envelope,
+    roleOfName: (name) => byName.get(name),
+  };
+}
+
+/** The schemas that apply to a value or to its elements, without optionals, arrays, unions and other wrappers. */
+function leavesOf(schema: z.core.$ZodType, seen = new Set<z.core.$ZodType>()): z.core.$ZodType[] {
+  if (seen.has(schema)) return [];
+  seen.add(schema);
+  const definition = definitionOf(schema);
+  const { type, element, items, options, left, right } = definition;
+  const inner =
+    (type === 'array' && element && [element]) ||
+    (type === 'tuple' && items) ||
+    (type === 'union' && options) ||
+    (type === 'intersection' && left && right && [left, right]) ||
+    [unwrapped(definition)].filter((wrapped) => wrapped !== undefined);
+  // A role may stand on the wrapper.
+  if (inner.length === 0 || roleOf(schema) !== undefined) return [schema];
+  return inner.flatMap((one) => leavesOf(one, seen));
+}
+
+const isObject = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'object';
+
+/** The role that all leaves share; leaves with a fixed form yield to the others. */
+function commonRole(leaves: z.core.$ZodType[]): Role {
+  const found = new Set(leaves.map(roleOfLeaf));
+  if (found.size > 1) found.delete('skip');
+  return found.size === 1 ? [...found][0] : undefined;
+}
+
+function roleOfLeaf(schema: z.core.$ZodType): Role {
+  const role = roleOf(schema);
+  if (role) return roles[role];
+  return FIXED_TYPES.has(definitionOf(schema).type) ? 'skip' : undefined;
+}

@@ -1,0 +1,25 @@
+import type { z } from 'zod';
+
+/** The parts of a zod schema that this package reads. `_zod.def` is public: https://zod.dev/packages/core */
+export type Definition = {
+  type: string;
+  innerType?: z.core.$ZodType;
+  in?: z.core.$ZodType;
+  out?: z.core.$ZodType;
+  getter?: () => z.core.$ZodType;
+  element?: z.core.$ZodType;
+  items?: z.core.$ZodType[];
+  options?: z.core.$ZodType[];
+  left?: z.core.$ZodType;
+  right?: z.core.$ZodType;
+  shape?: Record<string, z.core.$ZodType>;
+};
+
+export const definitionOf = (schema: z.core.$ZodType): Definition => schema._zod.def as unknown as Definition;
+
+/** The schema inside a wrapper: an optional, a default, a pipe, a lazy schema. Undefined for every other schema. */
+export function unwrapped({ type, innerType, in: before, out, getter }: Definition): z.core.$ZodType | undefined {
+  if (type === 'pipe') return out && definitionOf(out).type === 'transform' ? before : out;
+  if (type === 'lazy') return getter?.();
+  return innerType;
+}
