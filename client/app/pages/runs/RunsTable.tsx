@@ -1,17 +1,16 @@
-import { memo, useEffect, useRef, useState } from 'react';
+import { type CSSProperties, memo, useEffect, useRef, useState } from 'react';
 import type { RunHeader, UseRunsReturn } from '../../../react/index.tsx';
-import { Duration, None, Progress, Status } from '../../components/Status.tsx';
-import { steppable } from '../../hooks/useKeys.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
 import { rowsIn, upTo, useViewport } from '../../hooks/useViewport.ts';
-import { formatCount, formatDateTime } from '../../lib/format.ts';
-import { Link, runPath, setParams } from '../../lib/navigation.tsx';
-import { paramsOf, type RunsFilter } from './filters.ts';
+import { columns, columnWidths } from './columns.tsx';
+import type { RunsFilter } from './filters.ts';
 
 const ROW_PX = 58;
 const NARROW_ROW_PX = 104;
 /** Further runs are asked for when so few are left below. */
 const AHEAD_RUNS = 30;
+
+const tableStyle = { '--columns': columnWidths } as CSSProperties;
 
 type Paging = Pick<UseRunsReturn, 'hasNextPage' | 'isFetchingNextPage' | 'fetchNextPage' | 'error' | 'isConnected'>;
 type Props = Pick<UseRunsReturn, 'runs'> &
@@ -30,12 +29,12 @@ export function RunsTable({ runs, isBusy, filter, ...paging }: Props) {
   const { hasFailed, tryAgain } = useFurtherRuns(isEndNear, filter, paging);
   return (
     <>
-      <table className="runs" aria-rowcount={hasNextPage ? -1 : runs.length + 1} aria-busy={isBusy}>
+      <table className="runs" style={tableStyle} aria-rowcount={hasNextPage ? -1 : runs.length + 1} aria-busy={isBusy}>
         <caption className="unseen">Runs, newest first. They change in place.</caption>
         <thead>
           <tr>
-            {['Status', 'Run', 'Progress', 'Labels', 'Started', 'Duration', 'Approvals'].map((name) => (
-              <th scope="col" key={name} className={name.toLowerCase()}>
+            {columns.map(({ name, className }) => (
+              <th scope="col" key={className} className={className}>
                 {name}
               </th>
             ))}
@@ -89,67 +88,19 @@ function useFurtherRuns(
 type RowProps = { run: RunHeader; index: number; topPx: number; filter: RunsFilter };
 
 const Row = memo(function Row({ run, index, topPx, filter }: RowProps) {
-  const { projectId, runId, name, status, counts, labels } = run;
-  const isEnded = run.endedAt !== undefined;
-  const startedAt = run.startedAt ?? run.createdAt;
-  const stage = run.currentStageName ?? run.currentStageId;
   return (
     <tr aria-rowindex={index + 2} style={{ transform: `translateY(${topPx}px)` }}>
-      <td className="status-cell">
-        <Status value={run.error?.code === 'CANCELLED' ? 'cancelled' : status} />
-      </td>
-      <th scope="row" className="name">
-        <Link href={runPath(run)} title={name} {...steppable}>
-          {name}
-        </Link>
-        <span className="ids">
-          <button type="button" title={`Only project ${projectId}`} onClick={() => setParams(paramsOf({ projectId }))}>
-            {projectId}
-          </button>
-          <span className="id" title={runId}>
-            / {runId}
-          </span>
-        </span>
-      </th>
-      <td className="progress-cell">
-        <Progress value={run.progress} label={`Progress of ${name}`} status={status} />
-        <span className="stage" title={stage}>
-          {isEnded ? stagesDone(run) : (stage ?? '')}
-        </span>
-      </td>
-      <td className="labels">
-        {Object.entries(labels).map(([label, value]) => {
-          const text = `${label}=${value}`;
-          const isOn = filter.labels.includes(text);
-          return (
-            <button
-              type="button"
-              className="label"
-              key={label}
-              title={`Only ${text}`}
-              onClick={() => isOn || setParams(paramsOf({ labels: [...filter.labels, text] }))}
-            >
-              {text}
-            </button>
-          );
-        })}
-      </td>
-      <td className="started">
-        <time dateTime={startedAt}>{formatDateTime(startedAt)}</time>
-        {run.createdBy !== undefined && <span className="by">by {run.createdBy}</span>}
-      </td>
-      <td className="duration">
-        <Duration startedAt={run.startedAt} endedAt={run.endedAt} durationMs={run.durationMs} />
-      </td>
-      <td className="approvals">
-        {counts.approvalsPending > 0 ? `${formatCount(counts.approvalsPending)} pending` : <None />}
-      </td>
+      {columns.map(({ className, isRowHeader, cell }) =>
+        isRowHeader ? (
+          <th scope="row" key={className} className={className}>
+            {cell(run, filter)}
+          </th>
+        ) : (
+          <td key={className} className={className}>
+            {cell(run, filter)}
+          </td>
+        ),
+      )}
     </tr>
   );
 });
-
-function stagesDone({ counts }: RunHeader): string {
-  if (counts.stages === 0) return '';
-  const failed = counts.stagesFailed > 0 ? ` · ${formatCount(counts.stagesFailed)} failed` : '';
-  return `${formatCount(counts.stagesCompleted)} of ${formatCount(counts.stages)} ${counts.stages === 1 ? 'stage' : 'stages'}${failed}`;
-}
