@@ -1,6 +1,7 @@
 import { type AnchorHTMLAttributes, type MouseEvent, type ReactNode, useMemo, useSyncExternalStore } from 'react';
 
-/** Addresses of pages, kept in the browser's history. Two kinds of page need no router. */
+// Not wouter: the parts in use here are 0.7 kB gzip against 1.6 kB, and `setParams` and `ParamLink` would stay. wouter also
+// applies `decodeURI` to paths and queries, so it would change ids and labels that contain a `%`.
 
 const NAVIGATED = 'runwire:navigated';
 
