@@ -1,15 +1,19 @@
-type Shaped = { code?: unknown; data?: { runwireCode?: string } | null };
+/** The code of the error table, and whether the server sent it in an answer. */
+type Reading = { code: string | undefined; isAnswer: boolean };
 
-/** The code of the error table, whether the server answered with it or the connection was refused for it. */
-export function codeOf(error: unknown): string | undefined {
-  const { code, data } = (error ?? {}) as Shaped;
-  return data?.runwireCode ?? (typeof code === 'string' ? code : undefined);
+/** A tRPC answer has its code in `data.runwireCode`, an error of the connection in `code`. */
+function read(error: unknown): Reading {
+  const { code, data } = (error ?? {}) as { code?: unknown; data?: { runwireCode?: string } | null };
+  const answered = data?.runwireCode;
+  return { code: answered ?? (typeof code === 'string' ? code : undefined), isAnswer: answered !== undefined };
 }
 
-/** Whether the server has answered, so that asking the same again is of no use. */
-export const isAnswer = (error: unknown): boolean => (error as Shaped | null)?.data?.runwireCode !== undefined;
+export const codeOf = (error: unknown): string | undefined => read(error).code;
 
-/** Whether it may be different in a while without anybody doing anything. */
+/** True when the server answered: the same request would get the same answer. */
+export const isAnswer = (error: unknown): boolean => read(error).isAnswer;
+
+/** True when a later attempt can succeed although the user changed nothing. */
 export const isRetryable = (error: unknown): boolean => !isAnswer(error) || codeOf(error) === 'UNAVAILABLE';
 
 export const isSignedOut = (error: unknown): boolean => codeOf(error) === 'UNAUTHENTICATED';
