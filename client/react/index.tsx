@@ -46,7 +46,16 @@ export function RunwireProvider({ queryClient, children, ...options }: RunwirePr
 
 export type { AppRouter } from '../../server/api/router.ts';
 export type { EventCategory, RunEvent, RunEventDraft, RunEventType } from '../../shared/events.ts';
-export type { Approval, Artifact, RunHeader, RunStatus, RunView, Stage, StageStatus } from '../../shared/run.ts';
+export {
+  type Approval,
+  type Artifact,
+  type RunHeader,
+  type RunStatus,
+  type RunView,
+  runStatuses,
+  type Stage,
+  type StageStatus,
+} from '../../shared/run.ts';
 export type { ConnectionState } from '../connection/reconnect-policy.ts';
 export type { TokenSource } from '../connection/token-cache.ts';
 export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';

@@ -1,7 +1,8 @@
 import { useEffect, useState } from 'react';
+import { runStatuses } from '../../../react/index.tsx';
 import { Status } from '../../components/Status.tsx';
 import { Link, ParamLink, setParams } from '../../lib/navigation.tsx';
-import { paramsOf, type RunsFilter, statuses } from './filters.ts';
+import { paramsOf, type RunsFilter } from './filters.ts';
 
 /** A search is not begun at every letter. */
 const TYPING_MS = 200;
@@ -13,7 +14,7 @@ export function Filters({ filter, isFiltered }: { filter: RunsFilter; isFiltered
       <Search text={filter.text} />
       <fieldset className="statuses">
         <legend className="unseen">Status</legend>
-        {statuses.map((one) => {
+        {runStatuses.map((one) => {
           const isOn = status.includes(one);
           const others = status.filter((other) => other !== one);
           return (

@@ -1,10 +1,8 @@
 import { useMemo } from 'react';
-import type { RunStatus, UseRunsOptions } from '../../../react/index.tsx';
+import { type RunStatus, runStatuses, type UseRunsOptions } from '../../../react/index.tsx';
 import { type ParamChanges, useParams } from '../../lib/navigation.tsx';
 
 /** Which runs are listed: what the address says, so that it can be shared and survives a reload. */
-
-export const statuses: readonly RunStatus[] = ['created', 'running', 'waiting', 'completed', 'failed'];
 
 export type RunsFilter = {
   status: readonly RunStatus[];
@@ -21,11 +19,11 @@ export function useRunsFilter(): { filter: RunsFilter; isFiltered: boolean; opti
   return useMemo(() => {
     const named = params.get('status')?.split(',') ?? [];
     const filter: RunsFilter = {
-      status: statuses.filter((status) => named.includes(status)),
+      status: runStatuses.filter((status) => named.includes(status)),
       projectId: params.get('project') ?? undefined,
       labels: params.getAll('label').filter((label) => label.includes('=')),
       text: params.get('text') ?? '',
-      noStatus: named.filter((name) => name !== '' && !(statuses as readonly string[]).includes(name)),
+      noStatus: named.filter((name) => name !== '' && !(runStatuses as readonly string[]).includes(name)),
     };
     const { status, projectId, labels, text } = filter;
     const isFiltered = status.length > 0 || projectId !== undefined || labels.length > 0 || text !== '';
