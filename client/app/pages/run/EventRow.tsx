@@ -3,7 +3,7 @@ import type { RunEvent } from '../../../react/index.tsx';
 import { Copy } from '../../components/Copy.tsx';
 import { formatClock, formatCount, formatDateTime, formatDuration } from '../../lib/format.ts';
 import { ParamLink } from '../../lib/navigation.tsx';
-import { describe } from './describe.ts';
+import { describe, isFailure } from './describe.ts';
 
 type Props = {
   runSeq: number;
@@ -22,7 +22,7 @@ type Props = {
 
 export const EventRow = memo(function EventRow(props: Props) {
   const { runSeq, event, isGone, stageName, sinceMs, topPx, isMarked, isOpen, onToggle } = props;
-  const tone = event && /failed|denied/.test(event.type) ? ' bad' : '';
+  const tone = event && isFailure(event) ? ' bad' : '';
   return (
     <li
       className={`event${tone}${isMarked ? ' marked' : ''}`}

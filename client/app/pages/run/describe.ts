@@ -1,7 +1,7 @@
 import type { RunEvent } from '../../../react/index.tsx';
 import { formatCount, formatPercent } from '../../lib/format.ts';
 
-/** What an event says beyond its type, in a line. */
+/** Returns the content of an event in one line. The row shows the type beside it. */
 export function describe(event: RunEvent, stageName = ''): string {
   switch (event.type) {
     case 'run.created':
@@ -36,8 +36,25 @@ export function describe(event: RunEvent, stageName = ''): string {
       return `by ${event.decidedBy}${event.comment === undefined ? '' : ` · ${event.comment}`}`;
     case 'approval.denied':
       return `by ${event.decidedBy} · ${event.reason}`;
+    default:
+      return ownFieldsOf(event);
   }
 }
+
+/** True for an event that the feed marks as a failure: it has an `error`, or it is a denial. */
+export const isFailure = (event: RunEvent): boolean => 'error' in event || event.type === 'approval.denied';
+
+const envelope = new Set([
+  ...['type', 'projectId', 'runId', 'timestamp', 'eventId', 'audience'],
+  ...['actor', 'recordedAt', 'seq', 'runSeq', 'erased'],
+]);
+
+/** Fields of an event type that this module does not know, as `value=3 unit=ms`. */
+const ownFieldsOf = (event: object): string =>
+  Object.entries(event)
+    .filter(([name]) => !envelope.has(name))
+    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .join(' ');
 
 const attempt = (value: number | undefined) => (value === undefined || value === 1 ? '' : ` · attempt ${value}`);
 const withCode = ({ message, code }: { message: string; code?: string | undefined }) =>
