@@ -1,9 +1,9 @@
 import { expectTypeOf, test } from 'vitest';
 import { type ConnectionState, useConnection } from './index.tsx';
 
-/** Never run: what is wrong here does not compile. */
+/** Only compiled, never run. */
 
-test('[H1] useConnection takes nothing, and tells what can be acted on', () => {
+test('[H1] useConnection takes no options and returns the status of the connection', () => {
   const connection = useConnection();
   expectTypeOf(connection).toEqualTypeOf<{
     state: ConnectionState;
@@ -13,8 +13,8 @@ test('[H1] useConnection takes nothing, and tells what can be acted on', () => {
     retryAt: number | null;
     reconnect(): void;
   }>();
-  // @ts-expect-error -- it is the provider's connection, whatever it is of
+  // @ts-expect-error -- the connection is the provider's
   useConnection({ url: 'https://example.org' });
-  // @ts-expect-error -- there is no such state
+  // @ts-expect-error -- unknown state
   if (connection.state === 'offline') return;
 });

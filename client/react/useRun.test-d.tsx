@@ -1,9 +1,9 @@
 import { expectTypeOf, test } from 'vitest';
 import { type ConnectionState, type Gap, type RunView, useRun } from './index.tsx';
 
-/** Never run: what is wrong here does not compile. */
+/** Only compiled, never run. */
 
-test('[H3] useRun takes a run, and gives its view and what is known of it', () => {
+test('[H3] useRun takes a run and returns its view and state', () => {
   const live = useRun({ runId: 'r1', projectId: 'p1', enabled: true });
   expectTypeOf(live.run).toEqualTypeOf<RunView | undefined>();
   expectTypeOf(live.status).toEqualTypeOf<'pending' | 'success' | 'error'>();
@@ -13,9 +13,9 @@ test('[H3] useRun takes a run, and gives its view and what is known of it', () =
   expectTypeOf(live.seq).toEqualTypeOf<number | null>();
   expectTypeOf(live.gap).toEqualTypeOf<Gap | null>();
   expectTypeOf(live.reconnect).toEqualTypeOf<() => void>();
-  // @ts-expect-error -- of which run?
+  // @ts-expect-error -- runId is missing
   useRun({ projectId: 'p1' });
-  // @ts-expect-error -- a run is not folded from some of its events
+  // @ts-expect-error -- a fold needs all events of the run
   useRun({ runId: 'r1', types: ['run.failed'] });
   // @ts-expect-error -- runId is a string
   useRun({ runId: 1 });

@@ -16,7 +16,7 @@ import { defineEvent } from '../../shared/registry.ts';
 import type { RunHeader, RunView } from '../../shared/run.ts';
 import { type ConnectionState, trpc, useRunEvents } from './index.tsx';
 
-/** Never run: what is wrong here does not compile. */
+/** Only compiled, never run. */
 
 test('[C7] onData of useSubscription is inferred', () => {
   trpc.onRunEvent.useSubscription(
@@ -28,9 +28,9 @@ test('[C7] onData of useSubscription is inferred', () => {
         expectTypeOf(data.type).toEqualTypeOf<RunEventType | StreamSignal['type']>();
         if (data.type === 'stage.progress') expectTypeOf(data.progress).toEqualTypeOf<number | undefined>();
         if (data.type === 'stream.gap') expectTypeOf(data.toSeq).toEqualTypeOf<number>();
-        // @ts-expect-error -- no type of event is called that
+        // @ts-expect-error -- unknown event type
         if (data.type === 'stage.paused') return;
-        // @ts-expect-error -- only some events have a stage
+        // @ts-expect-error -- only some events have a stageId
         data.stageId;
       },
     },
@@ -46,25 +46,25 @@ test('[C7] inputs with wrong types, missing fields and unknown keys do not compi
   trpc.onRunEvent.useSubscription({}, options);
   // @ts-expect-error -- runId is a string
   trpc.onRunEvent.useSubscription({ runId: 1 }, options);
-  // @ts-expect-error -- there is no such key
+  // @ts-expect-error -- unknown key
   trpc.onRunEvent.useSubscription({ runId: 'r1', run: 'r1' }, options);
-  // @ts-expect-error -- there is no such type of event
+  // @ts-expect-error -- unknown event type
   trpc.onRunEvent.useSubscription({ runId: 'r1', types: ['stage.paused'] }, options);
-  // @ts-expect-error -- there is no such category
+  // @ts-expect-error -- unknown category
   trpc.onRunEvent.useSubscription({ runId: 'r1', categories: ['stages'] }, options);
-  // @ts-expect-error -- there is no such procedure
+  // @ts-expect-error -- unknown procedure
   trpc.onRunEvents;
 
   const { data } = trpc.run.get.useQuery({ runId: 'r1' });
   expectTypeOf(data).toExtend<{ run: RunView; cursor: string } | undefined>();
   const publish = trpc.event.publish.useMutation();
-  // @ts-expect-error -- a stage.started names its stage
+  // @ts-expect-error -- stageId is missing
   publish.mutate({ events: [{ type: 'stage.started', projectId: 'p', runId: 'r' }] });
   // @ts-expect-error -- the server sets seq
   publish.mutate({ events: [{ type: 'run.started', projectId: 'p', runId: 'r', seq: 1 }] });
 });
 
-test('[C4] [C7] handlers of useRunEvents get the narrowed event, without a cast', () => {
+test('[C4] [C7] handlers of useRunEvents receive the narrowed event type', () => {
   const hook = useRunEvents({ runId: 'r1' });
   hook.subscribe('stage.progress', (event) => {
     expectTypeOf(event).toEqualTypeOf<StageProgressEvent>();
@@ -77,17 +77,17 @@ test('[C4] [C7] handlers of useRunEvents get the narrowed event, without a cast'
   hook.unsubscribe('stage.progress', (event) => expectTypeOf(event).toEqualTypeOf<StageProgressEvent>());
   hook.unsubscribe_category('run', (event) => expectTypeOf(event.type).toExtend<`run.${string}`>());
 
-  // @ts-expect-error -- a completed run has no progress
+  // @ts-expect-error -- run.completed has no progress
   hook.subscribe('run.completed', (event) => event.progress);
-  // @ts-expect-error -- there is no such type of event
+  // @ts-expect-error -- unknown event type
   hook.subscribe('stage.paused', () => undefined);
-  // @ts-expect-error -- a handler of another type
+  // @ts-expect-error -- the handler is for another type
   hook.subscribe('run.started', (event: StageProgressEvent) => event.stageId);
-  // @ts-expect-error -- there is no such category
+  // @ts-expect-error -- unknown category
   hook.subscribe_category('stages', () => undefined);
 });
 
-test('[C4] useRunEvents keeps the original shape and adds to it', () => {
+test('[C4] useRunEvents returns the fields of the original design and more', () => {
   const hook = useRunEvents({ scope: 'user', enabled: true, limit: 10, onError: (error) => error.message });
   expectTypeOf(hook.isConnected).toEqualTypeOf<boolean>();
   expectTypeOf(hook.connectionState).toEqualTypeOf<ConnectionState>();
@@ -106,19 +106,19 @@ test('[C7] useRunEvents takes a run, a project or a scope, and no unknown option
   useRunEvents({ runId: 'r1', projectId: 'p1', types: ['run.failed'], categories: ['stage'], from: 'start' });
   useRunEvents({ projectId: 'p1' });
   useRunEvents({ scope: 'all' });
-  // @ts-expect-error -- of what?
+  // @ts-expect-error -- runId, projectId or scope is missing
   useRunEvents({});
-  // @ts-expect-error -- one or the other
+  // @ts-expect-error -- runId and scope exclude each other
   useRunEvents({ runId: 'r1', scope: 'all' });
-  // @ts-expect-error -- there is no such scope
+  // @ts-expect-error -- unknown scope
   useRunEvents({ scope: 'team' });
-  // @ts-expect-error -- there is no such option
+  // @ts-expect-error -- unknown option
   useRunEvents({ runId: 'r1', autoConnect: true });
-  // @ts-expect-error -- there is no such type of event
+  // @ts-expect-error -- unknown event type
   useRunEvents({ runId: 'r1', types: ['stage.paused'] });
 });
 
-test('[C7] [E6] a type that is added to the registry is inferred through its router', () => {
+test('[C7] [E6] an event type added to the registry is inferred through its router', () => {
   const events = {
     ...runwireEvents,
     'stage.paused': defineEvent({

@@ -1,9 +1,9 @@
 import { expectTypeOf, test } from 'vitest';
 import { type RunHeader, useRuns } from './index.tsx';
 
-/** Never run: what is wrong here does not compile. */
+/** Only compiled, never run. */
 
-test('[H5] useRuns takes a filter, and gives headers and what waits', () => {
+test('[H5] useRuns takes a filter and returns headers and the number of waiting runs', () => {
   useRuns();
   const list = useRuns({
     projectId: 'p1',
@@ -19,9 +19,9 @@ test('[H5] useRuns takes a filter, and gives headers and what waits', () => {
   expectTypeOf(list.fetchNextPage).toEqualTypeOf<() => Promise<void>>();
   expectTypeOf(list.status).toEqualTypeOf<'pending' | 'success' | 'error'>();
   expectTypeOf(list.error).toEqualTypeOf<Error | null>();
-  // @ts-expect-error -- there is no such status
+  // @ts-expect-error -- unknown status
   useRuns({ status: ['paused'] });
-  // @ts-expect-error -- there is no such option
+  // @ts-expect-error -- unknown option
   useRuns({ runId: 'r1' });
   // @ts-expect-error -- headers have no lists
   list.runs[0]?.stages;

@@ -7,26 +7,26 @@ import type { ServerStats } from '../../shared/server-stats.ts';
 import { tokenFor } from '../support/harness.ts';
 import { startCuttableServer } from './server.ts';
 
-/** Runs real servers for tests in a browser, which ask for them over HTTP: `POST /<action>` with JSON. */
+/** Runs real servers for tests in a browser. The tests control them over HTTP: `POST /<action>` with JSON. */
 
 type Served = Awaited<ReturnType<typeof startCuttableServer>>;
 
 export type Actions = {
-  /** Opens a server that takes requests from pages of `origin`. */
+  /** Starts a server that accepts requests from pages of `origin`. */
   open(input: { origin: string }): Promise<{ port: number; url: string; token: string; cookieName: string }>;
-  /** Breaks off all connections of a server. */
+  /** Destroys all connections of a server. */
   cut(input: { port: number }): Promise<void>;
-  /** Replaces a server by one with an empty log at the same address. */
+  /** Replaces a server with one with an empty log at the same address. */
   replace(input: { port: number }): Promise<void>;
-  /** Lets nothing through the WebSockets that are open now. */
+  /** Stops all traffic of the open WebSockets. */
   freeze(input: { port: number }): Promise<void>;
-  /** Publishes behind the back of the network. */
+  /** Publishes in the server's process, without a connection. */
   publish(input: { port: number; events: RunEventDraft[] }): Promise<void>;
-  /** Takes a server away: nothing listens at its address any more, while its log stays. */
+  /** Stops listening and destroys all connections. The log stays open. */
   away(input: { port: number }): Promise<void>;
-  /** Brings it back. */
+  /** Listens again at the same address. */
   back(input: { port: number }): Promise<void>;
-  /** Forgets all events of a server but the last. */
+  /** Trims all events of the log but the last. */
   trim(input: { port: number }): Promise<void>;
   stats(input: { port: number }): Promise<ServerStats>;
   close(input: { port: number }): Promise<void>;

@@ -15,7 +15,7 @@ const live = { connectionState: 'connected', phase: 'live' };
 
 type Shown = { [name: string]: { hook: UseRunEventsReturn; seqs: number[] } };
 
-/** A page whose hooks come and go by name; each keeps what its handlers were given, and what it returned last. */
+/** A page with hooks by name. Each records the events its handler received and its last return value. */
 async function openPage(server: TestServer, hooks: { [name: string]: UseRunEventsOptions }) {
   const shown: Shown = {};
   const Hook = ({ name, options }: { name: string; options: UseRunEventsOptions }) => {
@@ -50,7 +50,7 @@ async function openPage(server: TestServer, hooks: { [name: string]: UseRunEvent
 const now: UseRunEventsOptions = { runId: 'r1' };
 const start: UseRunEventsOptions = { runId: 'r1', from: 'start' };
 
-test('[H4] who comes late to a run followed from the start is told all of it, over the same subscription', async () => {
+test("[H4] a hook that joins a run late with from: 'start' receives all events over the same subscription", async () => {
   const server = await openServer();
   await server.publish(...upTo(20).map((value) => progress('r1', value)));
   const subscriptions = watchSubscriptions();
@@ -68,7 +68,7 @@ test('[H4] who comes late to a run followed from the start is told all of it, ov
   expect(subscriptions).toEqual(['onRunEvent']);
 });
 
-test('[H4] a late one from the start of a run too long to be held has a subscription of its own', async () => {
+test("[H4] a hook that joins a long run late with from: 'start' gets its own subscription", async () => {
   const server = await openServer();
   for (let round = 0; round < 3; round++) await server.publish(...upTo(800).map(() => progress('r1', 1)));
   const page = await openPage(server, { one: start });
@@ -83,7 +83,7 @@ test('[H4] a late one from the start of a run too long to be held has a subscrip
   await until(() => expect(page.seqsOf('late')).toEqual(upTo(2_401)));
 });
 
-test('[H4] who comes late from now on is told nothing from before, and nothing less than what comes', async () => {
+test("[H4] a hook that joins late with from: 'now' receives every new event and no older event", async () => {
   const server = await openServer();
   const page = await openPage(server, { one: now });
   await page.isLive('one');
@@ -97,7 +97,7 @@ test('[H4] who comes late from now on is told nothing from before, and nothing l
   expect(await server.stats()).toMatchObject({ connections: 1, subscriptions: 1 });
 });
 
-test('[H4] from now and from the start, and other filters, are subscriptions of their own', async () => {
+test('[H4] queries with another from or another filter get their own subscriptions', async () => {
   const server = await openServer();
   await server.publish(progress('r1', 1));
   const page = await openPage(server, { now, start, some: { ...now, types: ['stage.progress'] } });
@@ -107,7 +107,7 @@ test('[H4] from now and from the start, and other filters, are subscriptions of 
   expect(await server.stats()).toMatchObject({ connections: 1, subscriptions: 3 });
 });
 
-test('[H4] who was away is told what it missed: from what is held, or over a subscription of its own', async () => {
+test('[H4] a hook that comes back receives the events it missed, from the shared feed or over its own subscription', async () => {
   const server = await openServer();
   const page = await openPage(server, { one: now, other: now });
   await page.isLive('one', 'other');
@@ -131,7 +131,7 @@ test('[H4] who was away is told what it missed: from what is held, or over a sub
   expect(await server.stats()).toMatchObject({ subscriptions: 2 });
 });
 
-test('[H4] who was away through a gap is told of it', async () => {
+test('[H4] a hook that comes back after a gap reports the gap', async () => {
   const server = await openServer();
   await server.publish(draft('run.created', 'r1', { name: 'old' }), progress('r1', 1), progress('r1', 2));
   const page = await openPage(server, { one: start, other: start });
@@ -142,12 +142,12 @@ test('[H4] who was away through a gap is told of it', async () => {
   await until(() => expect(page.hook('other')).toMatchObject({ gap: { reason: 'epoch_changed' }, ...live }));
   page.hook('one').reconnect();
   await until(() => expect(page.hook('one')).toMatchObject({ gap: { reason: 'epoch_changed' }, ...live }));
-  // What it had seen is of another log, and not to be mixed with this one's.
+  // The earlier events belong to the replaced log.
   expect(page.hook('one').events).toEqual([]);
   expect(page.hook('one').run).toEqual((await server.client.run.get.query({ runId: 'r1' })).run);
 });
 
-test('[H4] an error ends it for all who share it; one that reconnects does so for itself', async () => {
+test('[H4] an error ends a shared subscription for all its hooks; reconnect() resumes one hook alone', async () => {
   const server = await openServer();
   await server.publish(progress('r1', 1), draft('run.created', 'r1', { projectId: 'another', name: 'of the same id' }));
   const errors: string[] = [];

@@ -15,7 +15,7 @@ import { draft, openServer, progress, type TestServer } from './servers.ts';
 
 const upTo = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
 
-/** All hooks on one run under StrictMode, with what a handler of the events from the start was given. */
+/** All hooks on one run under StrictMode. `received` records the events of a handler with from: 'start'. */
 async function openPage(server: TestServer, options: RunwireProviderProps = {}) {
   const received: number[] = [];
   const use = () => {
@@ -51,7 +51,7 @@ async function openPage(server: TestServer, options: RunwireProviderProps = {}) 
         'connected',
       ]);
     });
-  /** Handlers saw the log, and every view is the one that the server folds. */
+  /** Checks that the handler received the whole log, and that every view equals the server's. */
   const equalsLog = async (count: number) => {
     await until(() => expect(received).toHaveLength(count));
     const logged = await server.history('r1');
@@ -66,7 +66,7 @@ async function openPage(server: TestServer, options: RunwireProviderProps = {}) 
   return { hook, current, isLive, equalsLog, received };
 }
 
-/** Makes the page say that it is hidden, with no frame ever painted, or visible again. */
+/** Simulates a hidden page without animation frames, or a visible one. */
 function pretendVisibility() {
   let state: DocumentVisibilityState = 'visible';
   vi.spyOn(document, 'visibilityState', 'get').mockImplementation(() => state);
@@ -82,7 +82,7 @@ function pretendVisibility() {
   };
 }
 
-test('[H6] in a hidden tab, where nothing is painted, events are handled and shown all the same', async () => {
+test('[H6] in a hidden tab without animation frames, handlers receive events and states are updated', async () => {
   const server = await openServer();
   await server.publish(progress('r1', 1));
   const page = await openPage(server);
@@ -97,7 +97,7 @@ test('[H6] in a hidden tab, where nothing is painted, events are handled and sho
 });
 
 test.for(['online', 'visibilitychange'])(
-  '[H7] a socket that is dead though it looks open is found out on %s',
+  '[H7] on %s the client finds a dead socket that still looks open',
   async (event) => {
     const server = await openServer();
     await server.publish(progress('r1', 1));
@@ -113,7 +113,7 @@ test.for(['online', 'visibilitychange'])(
   },
 );
 
-test('[H7] a socket that is alive stays when the tab comes back', async () => {
+test('[H7] a working socket stays open when the tab becomes visible', async () => {
   const server = await openServer();
   await server.publish(progress('r1', 1));
   const page = await openPage(server);
@@ -138,7 +138,7 @@ test('[H7] a socket that is alive stays when the tab comes back', async () => {
   expect((await server.stats()).clients.map(({ id }) => id)).toEqual([before?.id]);
 });
 
-test('[H7] reconnect() does not wait for a socket that is dead to close', async () => {
+test('[H7] reconnect() does not wait until a dead socket has closed', async () => {
   const server = await openServer();
   await server.publish(progress('r1', 1));
   const page = await openPage(server);
@@ -148,13 +148,13 @@ test('[H7] reconnect() does not wait for a socket that is dead to close', async 
   page.current().connection.reconnect();
   await page.equalsLog(11);
   await page.isLive();
-  // Thawed, the old one adds nothing.
+  // The old socket delivers nothing more.
   await server.cut();
   await server.publish(progress('r1', 1));
   await page.equalsLog(12);
 });
 
-test('[H8] a server that is away for long loses nothing, and is told as failed when it has been given up', async () => {
+test('[H8] after a long outage no event is lost, and the state is failed after the last attempt', async () => {
   const server = await openServer();
   await server.publish(progress('r1', 1));
   const page = await openPage(server, { maxReconnectAttempts: 3 });
@@ -171,14 +171,13 @@ test('[H8] a server that is away for long loses nothing, and is told as failed w
     error: { code: 'UNAVAILABLE' },
   });
   await server.back();
-  // The network has come back.
   window.dispatchEvent(new Event('online'));
   await page.equalsLog(1_201);
   await page.isLive();
   expect(page.current().run.error).toBeNull();
 });
 
-test('[H8] offline at first, a page starts when it is online', async () => {
+test('[H8] a page that is opened offline starts when the network comes back', async () => {
   const server = await openServer();
   await server.publish(progress('r1', 1));
   await server.away();
@@ -194,7 +193,7 @@ test('[H8] offline at first, a page starts when it is online', async () => {
   await page.equalsLog(1);
 });
 
-test('[H8] a token may be long in coming, and fail at first', async () => {
+test('[H8] a page starts with a token source that fails at first and then is slow', async () => {
   const server = await openServer();
   await server.publish(progress('r1', 1));
   let give = (_token: string) => {};
@@ -220,7 +219,7 @@ test('[H8] a token may be long in coming, and fail at first', async () => {
   expect(asked).toBe(4);
 });
 
-test('[H8] while a boundary above suspends again, events are not lost', async () => {
+test('[H8] no event is lost while a Suspense boundary above the hook suspends again', async () => {
   const server = await openServer();
   const received: number[] = [];
   let wake = () => {};
@@ -259,7 +258,7 @@ test('[H8] while a boundary above suspends again, events are not lost', async ()
   await until(() => expect(page.container.textContent).toBe('live 20'));
 });
 
-/** What the page holds on to: listeners on window and document, and timers, beyond those that were there before. */
+/** Records listeners on window and document, and timers, that are added from now on and not removed. */
 function watchLeftovers() {
   const listeners = new Set<unknown>();
   for (const target of [window, document] as EventTarget[]) {
@@ -302,7 +301,7 @@ function watchLeftovers() {
   return { listeners, timers };
 }
 
-test('[H9] a thousand mounts and unmounts leave no subscription, listener or timer behind', {
+test('[H9] after a thousand mounts and unmounts no subscription, listener or timer is left', {
   timeout: 60_000,
 }, async () => {
   const server = await openServer();

@@ -12,7 +12,7 @@ type HookOptions<Props, Result> = {
   queryClient?: QueryClient;
 };
 
-/** Mounts hooks below a provider; they are unmounted, and what they leave behind is closed, at the end of the test. */
+/** Mounts hooks below a provider, and unmounts them at the end of the test. */
 export async function mount<Props, Result>(
   server: TestServer,
   { props, use, isStrict = true, queryClient }: HookOptions<Props, Result>,
@@ -38,10 +38,10 @@ export async function mount<Props, Result>(
   return hook;
 }
 
-/** Waits until a check holds; its own timeout is there to tell what did not hold. */
+/** Waits until `check` does not throw. The timeout is shorter than the test's, so that a failure names the check. */
 export const until = <T,>(check: () => T | Promise<T>) => vi.waitFor(check, { timeout: 15_000 });
 
-/** Counts the page's requests for a procedure over HTTP, and holds their answers back when told to. */
+/** Counts the page's HTTP requests for a procedure. After `hold()` the page receives their answers at `release()`. */
 export function watchRequests(path: string) {
   const realFetch = window.fetch;
   let held: Promise<void> | undefined;
@@ -68,7 +68,7 @@ export function watchRequests(path: string) {
   return watched;
 }
 
-/** Every subscription that the page asks for from now on: its path. */
+/** Records the path of every subscription that the page requests from now on. */
 export function watchSubscriptions(): string[] {
   const asked: string[] = [];
   const { send } = WebSocket.prototype;
@@ -81,7 +81,7 @@ export function watchSubscriptions(): string[] {
   return asked;
 }
 
-/** Counts frames, from now to the end of the test. */
+/** Counts animation frames from now to the end of the test. */
 export function watchFrames() {
   const watched = { count: 0 };
   const count = () => {

@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { RunServerOptions } from '../../server/run-server.ts';
 import { openServer } from '../support/harness.ts';
 
-/** A real server whose connections can be cut, as a failing network does: without a word. Default port: a free one. */
+/** A real server with connections that can be cut without a close frame, as on a failing network. Default: a free port. */
 export async function startCuttableServer(options: RunServerOptions = {}, port = 0) {
   const server = await openServer(options);
   const sockets = new Set<Socket>();
@@ -42,14 +42,14 @@ export async function startCuttableServer(options: RunServerOptions = {}, port =
     ...server,
     url: `http://127.0.0.1:${port}`,
     cut,
-    /** Lets nothing through the WebSockets that are open, either way, as a network does that has silently gone away. */
+    /** Stops the traffic of all open WebSockets in both directions, as on a network that drops all packets. */
     freeze: () => {
       for (const socket of webSockets) {
         socket.pause();
         socket.cork();
       }
     },
-    /** Stops listening, and breaks off all connections; the log stays. */
+    /** Stops listening and destroys all connections. The log stays open. */
     away,
     /** Listens again at the same address. */
     back: listen,

@@ -3,7 +3,7 @@ import { createRunwireClient } from '../../client/index.ts';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
 import type { Actions } from './control.ts';
 
-/** The browser's side of the control server. */
+/** Client of the control server, for tests in a browser. */
 
 async function ask<Name extends keyof Actions>(
   name: Name,
@@ -14,7 +14,7 @@ async function ask<Name extends keyof Actions>(
   return response.json();
 }
 
-/** A server of its own for one test, and what the test does behind the back of the page. */
+/** Starts a server for one test. The test controls it without the page's connection. */
 export async function openServer() {
   const { port, url, token, cookieName } = await ask('open', { origin: location.origin });
   const { client, connection } = createRunwireClient({ url, token });
@@ -28,7 +28,7 @@ export async function openServer() {
     cookieName,
     client,
     publish: (...events: RunEventDraft[]) => client.event.publish.mutate({ events }),
-    /** All events of a run, as the log has them. */
+    /** All events of a run in the log. */
     history: async (runId: string): Promise<RunEvent[]> => {
       const events: RunEvent[] = [];
       let cursor: string | undefined;
@@ -54,7 +54,7 @@ export type TestServer = Awaited<ReturnType<typeof openServer>>;
 
 type Of<T extends RunEventDraft['type']> = Omit<Extract<RunEventDraft, { type: T }>, 'type' | 'projectId' | 'runId'>;
 
-/** A draft of project `demo`, unless said otherwise. */
+/** A draft; default project `demo`. */
 export const draft = <T extends RunEventDraft['type']>(
   type: T,
   runId: string,

@@ -4,7 +4,7 @@ import { RunwireProvider, useConnection, useRunEvents } from '../../client/react
 import { mount, until } from './mount.tsx';
 import { openServer } from './servers.ts';
 
-test('[H1] useConnection opens no connection, and tells of the one that others use', async () => {
+test('[H1] useConnection opens no connection and returns the status of the one that other hooks use', async () => {
   const server = await openServer();
   const hook = await mount(server, {
     props: { enabled: false },
@@ -30,7 +30,7 @@ test('[H1] useConnection opens no connection, and tells of the one that others u
   await until(() => expect(hook.result.current).toMatchObject({ state: 'idle', isConnected: false }));
 });
 
-test('[H1] a connection that is lost tells why, how often, and when the next try is; given up, what was the cause', async () => {
+test('[H1] a lost connection reports the error, the attempts and the next attempt; a failed one reports the cause', async () => {
   const server = await openServer();
   const token = vi.fn(() => Promise.resolve(server.token));
   const hook = await renderHook(
@@ -49,7 +49,7 @@ test('[H1] a connection that is lost tells why, how often, and when the next try
   onTestFinished(() => hook.unmount());
   await until(() => expect(hook.result.current.state).toBe('connected'));
 
-  // A server that is away, and the address with it.
+  // Nothing listens at the address any more.
   await server.away();
   const before = Date.now();
   await until(() => expect(hook.result.current).toMatchObject({ state: 'reconnecting', isConnected: false }));

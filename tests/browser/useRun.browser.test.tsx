@@ -24,7 +24,7 @@ const started = (runId: string, ...stageIds: string[]) => [
   ...stageIds.map((stageId) => draft('stage.started', runId, { stageId })),
 ];
 
-test('[H3] useRun is the run as the log has it, from one snapshot and one subscription after its cursor', async () => {
+test('[H3] useRun returns the run of the log from one snapshot and one subscription after its cursor', async () => {
   const server = await openServer();
   await server.publish(...started('r1', 's1', 's2'));
   const requests = watchRequests('run.get');
@@ -41,12 +41,12 @@ test('[H3] useRun is the run as the log has it, from one snapshot and one subscr
   expect(hook.result.current.run).toEqual(await runOf(server));
   expect(hook.result.current.run?.stages[1]).toBe(before?.stages[1]);
   expect(hook.result.current.run?.artifacts).toBe(before?.artifacts);
-  // What the server was asked: by this page once, and twice by the test.
+  // One request by the hook, two by the test.
   expect(requests.count).toBe(3);
   expect(subscriptions).toEqual(['onRunEvent']);
 });
 
-test('[H3] the entry of run.get is patched with the cursor it is true at, and one from before is gone on from', async () => {
+test('[H3] the cache entry of run.get is updated with its cursor, and a later mount resumes from it', async () => {
   const server = await openServer();
   await server.publish(...started('r1', 's1'));
   const queryClient = new QueryClient();
@@ -68,7 +68,7 @@ test('[H3] the entry of run.get is patched with the cursor it is true at, and on
   expect(again.result.current.run).toEqual(await runOf(server));
 });
 
-test('[H3] after a gap the run is fetched again, once, and what it says alike stays the same object', async () => {
+test('[H3] after a gap the run is fetched again once, and equal parts stay the same objects', async () => {
   const server = await openServer();
   const stamp = { timestamp: '2026-01-01T00:00:00.000Z', eventId: 'e1' };
   const created = draft('run.created', 'r1', { name: 'one', labels: { team: 'ops' }, ...stamp });
@@ -83,7 +83,7 @@ test('[H3] after a gap the run is fetched again, once, and what it says alike st
   await server.replace();
   await server.publish(created);
   await until(() => expect(hook.result.current).toMatchObject({ phase: 'gap', gap: { reason: 'epoch_changed' } }));
-  // What was known is shown until it is known better.
+  // The old run stays until the snapshot has been loaded.
   expect(hook.result.current).toMatchObject({ status: 'success', run: { lastSeq: 3 } });
   release();
   await isLive(hook);
@@ -94,7 +94,7 @@ test('[H3] after a gap the run is fetched again, once, and what it says alike st
   expect(hook.result.current.run?.artifacts).toBe(before?.artifacts);
 });
 
-test('[H3] a run that is not there is an error that heals when it comes into being', async () => {
+test('[H3] RUN_NOT_FOUND disappears when the run is created', async () => {
   const server = await openServer();
   const hook = await mount(server, { props: { runId: 'r1' }, use });
   await until(() => expect(hook.result.current).toMatchObject({ status: 'error', run: undefined, phase: 'live' }));
@@ -104,7 +104,7 @@ test('[H3] a run that is not there is an error that heals when it comes into bei
   expect(hook.result.current.run).toEqual(await runOf(server));
 });
 
-test('[H3] an error that does not heal is told, and reconnect() or another run goes on', async () => {
+test('[H3] a final error is reported; reconnect() retries, and another run starts over', async () => {
   const server = await openServer();
   await server.publish(...started('r1'), draft('run.created', 'r1', { projectId: 'another', name: 'of the same id' }));
   const hook = await mount(server, { props: { runId: 'r1' } as UseRunOptions, use });
@@ -120,7 +120,7 @@ test('[H3] an error that does not heal is told, and reconnect() or another run g
   expect(hook.result.current.run?.name).toBe('of the same id');
 });
 
-test('[H3] a snapshot that is long in coming, or does not come, is made up for once the subscription stands', async () => {
+test('[H3] after a failed first snapshot, the subscription opens and then loads one', async () => {
   const server = await openServer();
   await server.publish(...started('r1', 's1'));
   const realFetch = window.fetch;
@@ -139,7 +139,7 @@ test('[H3] a snapshot that is long in coming, or does not come, is made up for o
   expect(hook.result.current.run).toEqual(await runOf(server));
 });
 
-test('[H3] while not enabled it asks for nothing', async () => {
+test('[H3] with enabled: false it sends no request', async () => {
   const server = await openServer();
   await server.publish(...started('r1'));
   const requests = watchRequests('run.get');
@@ -153,7 +153,7 @@ test('[H3] while not enabled it asks for nothing', async () => {
   expect(requests.count).toBe(1);
 });
 
-test('[H3] beside a suspense query of the same run there is one snapshot, under StrictMode too', async () => {
+test('[H3] beside a suspense query of the same run only one snapshot is fetched', async () => {
   const server = await openServer();
   await server.publish(...started('r1', 's1'));
   const requests = watchRequests('run.get');
@@ -213,7 +213,7 @@ test('[H4] fifty hooks on one run share one subscription, one snapshot and one r
   await isLive(hook);
   await until(() => expect(runs.filter((run) => run?.lastSeq === 2)).toHaveLength(50));
   await until(async () => expect(await server.stats()).toMatchObject({ connections: 2, subscriptions: 2 }));
-  // Two providers, each with its own.
+  // Each of the two providers has one.
   expect(subscriptions).toEqual(['onRunEvent', 'onRunEvent']);
   expect(requests.count).toBe(2);
 

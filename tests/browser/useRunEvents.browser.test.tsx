@@ -18,11 +18,11 @@ const upTo = (count: number, from = 1) => Array.from({ length: count }, (_, inde
 const isLive = (hook: { result: { current: UseRunEventsReturn } }) =>
   until(() => expect(hook.result.current).toMatchObject({ connectionState: 'connected', phase: 'live' }));
 
-/** Registers handlers in an effect, as components do, and keeps what they are given. */
+/** Registers handlers in an effect, as components do. `into` records the events they receive. */
 function useCollected(options: UseRunEventsOptions, types: RunEventType[], into: Record<string, number[]>) {
   const hook = useRunEvents(options);
   const { subscribe } = hook;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the test passes the same types for ever.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the types never change.
   useEffect(() => {
     const offs = types.map((type) =>
       subscribe(type, ({ seq }) => {
@@ -37,7 +37,7 @@ function useCollected(options: UseRunEventsOptions, types: RunEventType[], into:
   return hook;
 }
 
-test('[C4] under StrictMode each event, replayed and live, reaches each handler once, over one subscription', async () => {
+test('[C4] under StrictMode each replayed and live event reaches each handler once, over one subscription', async () => {
   const server = await openServer();
   await server.publish(...upTo(50).map((value) => progress('r1', value)));
   const received: Record<string, number[]> = {};
@@ -55,7 +55,7 @@ test('[C4] under StrictMode each event, replayed and live, reaches each handler 
   expect(await server.stats()).toMatchObject({ connections: 1, subscriptions: 1 });
 });
 
-test('[C4] handlers go by type and category; unsubscribing takes one off; one that throws disturbs no other', async () => {
+test('[C4] handlers receive events of their type or category; unsubscribing removes one; one that throws stops no other', async () => {
   const server = await openServer();
   const reported = vi.fn();
   vi.stubGlobal('reportError', reported);
@@ -90,7 +90,7 @@ test('[C4] handlers go by type and category; unsubscribing takes one off; one th
   expect(reported.mock.calls).toEqual([[failure]]);
 });
 
-test('[C4] events holds the latest `limit`, while handlers see them all', async () => {
+test('[C4] events holds the latest `limit` events, and handlers receive all events', async () => {
   const server = await openServer();
   await server.publish(...upTo(300).map(() => progress('r1', 1)));
   const received: Record<string, number[]> = {};
@@ -105,7 +105,7 @@ test('[C4] events holds the latest `limit`, while handlers see them all', async 
   await until(() => expect(seqsOf(hook.result.current.events)).toEqual([298, 299, 300]));
 });
 
-test('[C4] types and categories are selected by the server', async () => {
+test('[C4] the server selects types and categories', async () => {
   const server = await openServer();
   await server.publish(
     draft('run.created', 'r1', { name: 'one' }),
@@ -119,11 +119,11 @@ test('[C4] types and categories are selected by the server', async () => {
   });
   await isLive(hook);
   expect(hook.result.current.events.map(({ type }) => type)).toEqual(['stage.started', 'run.completed']);
-  // A fold of some of the events would be a wrong view.
+  // A fold needs all events of the run.
   expect(hook.result.current.run).toBeUndefined();
 });
 
-test('[C4] run is the view that the server folds: from the start, from now, and after what is no longer kept', async () => {
+test('[C4] run equals the view of the server: from the start, from now, and after trimmed events', async () => {
   const server = await openServer();
   await server.publish(
     draft('run.created', 'r1', { name: 'one', stages: [{ stageId: 's1', name: 'build' }] }),
@@ -140,23 +140,23 @@ test('[C4] run is the view that the server folds: from the start, from now, and 
 
   await server.publish(progress('r1', 40), draft('stage.completed', 'r1', { stageId: 's1' }));
   await server.trim();
-  const fromWhatIsLeft = await mount(server, {
+  const fromTrimmed = await mount(server, {
     props: { runId: 'r1', from: 'start' } as UseRunEventsOptions,
     use: useEvents,
   });
-  await isLive(fromWhatIsLeft);
-  expect(seqsOf(fromWhatIsLeft.result.current.events)).toEqual([4]);
+  await isLive(fromTrimmed);
+  expect(seqsOf(fromTrimmed.result.current.events)).toEqual([4]);
   const { run } = await server.client.run.get.query({ runId: 'r1' });
   expect(run.stages[0]).toMatchObject({ name: 'build', status: 'completed' });
-  for (const hook of [fromStart, fromNow, fromWhatIsLeft]) {
+  for (const hook of [fromStart, fromNow, fromTrimmed]) {
     await until(() => expect(hook.result.current.run).toEqual(run));
   }
 });
 
-test('[C4] a run of which no event is kept any more shows as its view says, also to who follows it from the start', async () => {
+test('[C4] a run without events in the log is shown from its view, also with from: start', async () => {
   const server = await openServer();
   await server.publish(draft('run.created', 'r1', { name: 'one' }), draft('run.completed', 'r1', {}));
-  await server.publish(draft('run.created', 'r2', { name: 'another' })); // The newest event of the log is always kept.
+  await server.publish(draft('run.created', 'r2', { name: 'another' })); // Trimming never removes the newest event of the log.
   await server.trim();
   const hook = await mount(server, { props: { runId: 'r1', from: 'start' } as UseRunEventsOptions, use: useEvents });
   await isLive(hook);
@@ -165,7 +165,7 @@ test('[C4] a run of which no event is kept any more shows as its view says, also
   expect(hook.result.current.run).toMatchObject({ name: 'one', status: 'completed' });
 });
 
-test('[C4] a run that does not exist yet is folded from its first event on', async () => {
+test('[C4] a run that is created later is folded from its first event', async () => {
   const server = await openServer();
   const hook = await mount(server, { props: { runId: 'r1' } as UseRunEventsOptions, use: useEvents });
   await isLive(hook);
@@ -174,7 +174,7 @@ test('[C4] a run that does not exist yet is folded from its first event on', asy
   await until(() => expect(hook.result.current.run).toMatchObject({ name: 'one', status: 'running' }));
 });
 
-test('[C4] what comes while the snapshot is under way is folded on', async () => {
+test('[C4] events that arrive during the request for a snapshot are folded onto it', async () => {
   const server = await openServer();
   await server.publish(draft('run.created', 'r1', { name: 'one' }), draft('stage.started', 'r1', { stageId: 's1' }));
   const realFetch = window.fetch;
@@ -196,7 +196,7 @@ test('[C4] what comes while the snapshot is under way is folded on', async () =>
   await until(() => expect(answered).toHaveBeenCalled());
   await server.publish(progress('r1', 40), draft('stage.completed', 'r1', { stageId: 's1' }));
   await until(() => expect(seqsOf(hook.result.current.events)).toEqual([3, 4]));
-  // Connected, but not whole yet.
+  // Connected, but the view is not complete yet.
   expect(hook.result.current).toMatchObject({ phase: 'replaying', run: undefined });
 
   vi.unstubAllGlobals();
@@ -206,7 +206,7 @@ test('[C4] what comes while the snapshot is under way is folded on', async () =>
   expect(hook.result.current.run?.stages[0]?.status).toBe('completed');
 });
 
-test('[C4] a project, the caller, and all that may be read can be followed too', async () => {
+test('[C4] the hook also follows a project, the events of the user, and all readable events', async () => {
   const server = await openServer();
   const scopes: UseRunEventsOptions[] = [{ projectId: 'p1' }, { scope: 'user' }, { scope: 'all' }];
   const hooks = [];
@@ -223,7 +223,7 @@ test('[C4] a project, the caller, and all that may be read can be followed too',
   }
 });
 
-test('[C4] functions stay the same; another run begins anew, and handlers stay on', async () => {
+test('[C4] functions stay the same; another run starts over, and handlers stay registered', async () => {
   const server = await openServer();
   await server.publish(progress('r1', 1), progress('r2', 2), progress('r2', 3));
   const received: Record<string, number[]> = {};
@@ -250,7 +250,7 @@ test('[C4] functions stay the same; another run begins anew, and handlers stay o
   await until(async () => expect((await server.stats()).subscriptions).toBe(1));
 });
 
-test('[C4] while not enabled it is idle and subscribes to nothing; enabled again it goes on where it was', async () => {
+test('[C4] with enabled: false it is idle without a subscription; enabled again it resumes', async () => {
   const server = await openServer();
   await server.publish(progress('r1', 1));
   const props: UseRunEventsOptions = { runId: 'r1', from: 'start', enabled: false };
@@ -267,7 +267,7 @@ test('[C4] while not enabled it is idle and subscribes to nothing; enabled again
   await until(() => expect(seqsOf(hook.result.current.events)).toEqual([1, 2]));
 });
 
-test('[C4] however many events come, there is at most one render a frame', async () => {
+test('[C4] there is at most one render a frame for any number of events', async () => {
   const server = await openServer();
   let renders = 0;
   const hook = await mount(server, {
@@ -293,7 +293,7 @@ test('[C4] however many events come, there is at most one render a frame', async
   expect(renders).toBeLessThanOrEqual(frames + 1);
 });
 
-test('[C5] disconnect and reconnect act on one hook alone, which keeps its cursor', async () => {
+test('[C5] disconnect() and reconnect() act on one hook, and it keeps its cursor', async () => {
   const server = await openServer();
   const hook = await mount(server, {
     props: undefined,
@@ -319,11 +319,11 @@ test('[C5] disconnect and reconnect act on one hook alone, which keeps its curso
   await until(() => expect(seqsOf(one().events)).toEqual([1, 2, 3]));
   expect(one()).toMatchObject({ connectionState: 'connected', phase: 'live' });
   expect(one().run).toEqual(other().run);
-  // Over the same socket.
+  // The socket is the same as before.
   expect((await server.stats()).clients.map(({ id }) => id)).toEqual([before?.id]);
 });
 
-test('[C4] connections that break while events are published lose and repeat nothing', async () => {
+test('[C4] connections cut during publishing lose and repeat no event', async () => {
   const server = await openServer();
   const received: Record<string, number[]> = {};
   const states = new Set<string>();
@@ -349,7 +349,7 @@ test('[C4] connections that break while events are published lose and repeat not
   expect(states).toContain('reconnecting');
 });
 
-test('[C4] an error ends the subscription, is told once, and keeps the events', async () => {
+test('[C4] an error ends the subscription, is reported once, and keeps the events', async () => {
   const server = await openServer();
   await server.publish(progress('r1', 1));
   const onError = vi.fn();
@@ -372,7 +372,7 @@ test('[C4] an error ends the subscription, is told once, and keeps the events', 
   expect(hook.result.current.error).toBeNull();
 });
 
-test('[C2] [C4] a connection that fails for good is told, and reconnect() starts afresh', async () => {
+test('[C2] [C4] a failed connection is reported, and reconnect() resets the count of failures', async () => {
   const server = await openServer();
   const { token } = server;
   const given = vi.fn(() => 'no token at all');
@@ -395,10 +395,10 @@ test('[C2] [C4] a connection that fails for good is told, and reconnect() starts
   expect(hook.result.current.error).toBeNull();
 });
 
-test('[C4] after a gap the phase says so until the snapshot has been loaded again', async () => {
+test('[C4] after a gap the phase is gap until the snapshot has been loaded', async () => {
   const server = await openServer();
   await server.publish(draft('run.created', 'r1', { name: 'of the old log' }), progress('r1', 1));
-  // Holds answers to run.get back, once told to.
+  // Delays requests for run.get until `held` is resolved.
   const realFetch = window.fetch;
   let held: Promise<void> = Promise.resolve();
   let asked = 0;
@@ -432,9 +432,9 @@ test('[C4] after a gap the phase says so until the snapshot has been loaded agai
   expect(hook.result.current.run?.name).toBe('of the new log');
 });
 
-test('[C4] what is unmounted leaves no connection, listener or handler behind', async () => {
+test('[C4] after unmounting no connection, listener or handler is left', async () => {
   const server = await openServer();
-  // Those that were there before are others'.
+  // Listeners added before this point belong to the test runner.
   const added = new Set<unknown>();
   const watch = (target: EventTarget, watched: string) => {
     const add = target.addEventListener.bind(target);

@@ -18,7 +18,7 @@ const created = (number: number, more: object = {}) =>
 const listOf = async (server: TestServer, input: object = {}) =>
   (await server.client.run.list.query({ limit: 500, ...input })).runs;
 
-test('[H5] rows change in place, each the same object until it does, from one fetch', async () => {
+test('[H5] rows change in place after one fetch, and an unchanged row stays the same object', async () => {
   const server = await openServer();
   await server.publish(created(1), created(2), created(3));
   const requests = watchRequests('run.list');
@@ -36,16 +36,16 @@ test('[H5] rows change in place, each the same object until it does, from one fe
   expect(hook.result.current.runs[2]).toBe(before[2]);
   expect(hook.result.current.newCount).toBe(0);
 
-  // What has been learned outlives the component; what happened since is caught up with.
+  // The cached list outlives the component, and a later mount receives the events since.
   await hook.unmount();
   await server.publish(draft('run.completed', 'r2', {}));
   const again = await mount(server, { props: {}, use, queryClient });
   expect(again.result.current.runs[1]).toMatchObject({ progress: 40 });
   await until(() => expect(again.result.current.runs[1]).toMatchObject({ status: 'completed' }));
-  expect(requests.count).toBe(2); // One of them the test's own.
+  expect(requests.count).toBe(2); // One of the two is by the test.
 });
 
-test('[H5] new runs wait, also beyond an unmount, and come in by age when asked for', async () => {
+test('[H5] new runs wait, also across an unmount, until showNew() inserts them by age', async () => {
   const server = await openServer();
   await server.publish(created(2), created(4));
   const queryClient = new QueryClient();
@@ -65,7 +65,7 @@ test('[H5] new runs wait, also beyond an unmount, and come in by age when asked 
   expect(again.result.current.runs).toEqual(await listOf(server));
 });
 
-test('[H5] with a filter, what matches no more leaves, and what has come to match waits', async () => {
+test('[H5] with a filter, a run that stops matching leaves, and a run that starts matching waits', async () => {
   const server = await openServer();
   const ops = { labels: { team: 'ops' } };
   await server.publish(
@@ -96,14 +96,14 @@ test('[H5] with a filter, what matches no more leaves, and what has come to matc
   expect(idsOf(hook)).toEqual(['r6']);
 });
 
-test('[H5] page by page each run is listed once, also when runs change while a page is under way', async () => {
+test('[H5] across pages each run is listed once, also when runs change during the fetch of a page', async () => {
   const server = await openServer();
   await server.publish(...upTo(9).map((number) => created(number)));
   const hook = await mount(server, { props: { limit: 3 }, use });
   await isLive(hook);
   expect(idsOf(hook)).toEqual(['r9', 'r8', 'r7']);
   expect(hook.result.current.hasNextPage).toBe(true);
-  // An older one than those listed is not new: its page is yet to come.
+  // A run older than the listed ones does not wait: its page has not been fetched.
   await server.publish(draft('run.started', 'r1', {}), draft('run.started', 'r9', {}));
   await until(() => expect(hook.result.current.runs[0]?.status).toBe('running'));
   expect(hook.result.current.newCount).toBe(0);
@@ -134,7 +134,7 @@ test('[H5] page by page each run is listed once, also when runs change while a p
   expect(hook.result.current.runs).toEqual(await listOf(server));
 });
 
-test('[H5] the last row of a page that leaves and matches again waits: no later page would bring it', async () => {
+test('[H5] the last row of a page that leaves and matches again waits, because no later page contains it', async () => {
   const server = await openServer();
   const team = (name: string) => ({ labels: { team: name } });
   await server.publish(...upTo(4).map((number) => created(number, team('ops'))));
@@ -149,7 +149,7 @@ test('[H5] the last row of a page that leaves and matches again waits: no later 
   await until(() => expect(idsOf(hook)).toEqual(['r4', 'r3']));
 });
 
-test('[H5] runs that were shown while a page is under way stay', async () => {
+test('[H5] runs shown during the fetch of a page stay', async () => {
   const server = await openServer();
   await server.publish(...upTo(4).map((number) => created(number)));
   const hook = await mount(server, { props: { limit: 2 }, use });
@@ -187,7 +187,7 @@ test('[H5] after a gap the list is fetched again', async () => {
   expect(requests.count).toBe(1);
 });
 
-test('[H5] lost connections lose nothing, and there is at most one render a frame', async () => {
+test('[H5] lost connections lose no change, and there is at most one render a frame', async () => {
   const server = await openServer();
   await server.publish(...upTo(20).map((number) => created(number)));
   let renders = 0;
@@ -213,7 +213,7 @@ test('[H5] lost connections lose nothing, and there is at most one render a fram
   expect(renders).toBeLessThanOrEqual(frames.count + 1);
 });
 
-test('[H5] a list that cannot be had says why, and reconnect() asks again', async () => {
+test('[H5] a list that cannot be fetched reports the error, and reconnect() fetches it again', async () => {
   const server = await openServer();
   await server.publish(created(1));
   const realFetch = window.fetch;
