@@ -1,6 +1,6 @@
 import { closeCodes } from '../../shared/protocol.ts';
-import { Store } from '../store.ts';
 import { backoffMs } from './backoff.ts';
+import { Store } from './store.ts';
 
 /**
  * Decides when a socket may be opened.

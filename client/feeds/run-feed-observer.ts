@@ -1,6 +1,6 @@
 import type { RunEvent } from '../../shared/events.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';
-import { Store } from '../store.ts';
+import { Store } from '../connection/store.ts';
 import type { FeedCache } from './feed-cache.ts';
 import { Handlers, report } from './handlers.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';

@@ -1,7 +1,7 @@
 import type { QueryClient, QueryKey } from '@tanstack/react-query';
 import type { RunHeader } from '../../shared/run.ts';
 import { type RunFilter, runMatcher } from '../../shared/run-filter.ts';
-import { Store } from '../store.ts';
+import { Store } from '../connection/store.ts';
 import type { FeedCache } from './feed-cache.ts';
 import { emptyOverlay, merge, type Overlay, type RunsPage, type RunsPages, runKeyOf } from './merge-runs.ts';
 import { FeedSubscription, reconnectIfDown, retryLoading, type SubscriptionState } from './subscription.ts';
