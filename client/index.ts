@@ -28,6 +28,6 @@ export {
 export type {
   ConnectionState,
   ConnectionStatus,
-  ReconnectOptions as PacerOptions,
+  ReconnectOptions,
 } from './connection/reconnect-policy.ts';
 export type { TokenSource } from './connection/token-cache.ts';
