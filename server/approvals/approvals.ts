@@ -4,25 +4,27 @@ import type { ApprovalStatus, Decision } from '../../shared/run.ts';
 import { afterDecision } from '../../shared/run-fold.ts';
 import { can } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
+import { projectOfRun } from '../auth/resolve-run.ts';
 import type { ApprovalPage, ApprovalQuery } from '../event-log/contract/approvals.ts';
 import type { Log, ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { EventBus } from '../publishing/bus.ts';
 import { refusalOf } from './rules.ts';
+import { DecisionWaiters } from './waiting.ts';
 
 /**
- * Approvals that are decided here. A decision is an event like any other, and the rules are asked inside its transaction,
- * of the rows as they are just before it: of decisions that race, the log takes one after the other, and whoever comes
- * too late is told how it went. Nothing is locked, and nothing is kept in memory but who waits.
+ * Approvals with `authority: 'runwire'`. A decision is an event like any other. Its rules (`rules.ts`) run inside the
+ * transaction that appends the event, on the rows just before it. So of concurrent decisions, the log takes one after the
+ * other, and a late one is refused with the outcome. There are no locks, and no state but the waiters.
  */
 
 export type ApprovalKey = { projectId: string; runId: string; approvalId: string };
-/** Where an approval stands after a decision: still `pending` while grants are missing. */
+/** An approval after a decision. It stays `pending` while grants are missing. */
 export type Standing = { status: ApprovalStatus; decisions: Decision[] };
 export type Outcome = { status: Exclude<ApprovalStatus, 'pending'>; decisions: Decision[] };
 export type WaitOptions = {
   runId: string;
-  /** Default: the only project that has such a run. */
+  /** Default: the only project that has a run with this id. */
   projectId?: string | undefined;
   approvalId: string;
   signal?: AbortSignal | undefined;
@@ -39,8 +41,7 @@ export class Approvals {
   readonly #log: Log & Pick<EventLog, 'approvals' | 'runs'>;
   readonly #bus: Pick<EventBus<Registry>, 'publish'>;
   readonly #now: () => number;
-  readonly #waiting = new Map<string, Set<Waiting>>();
-  #isClosed = false;
+  readonly #waiters = new DecisionWaiters();
 
   constructor({ log, bus, now = Date.now }: ApprovalsOptions) {
     this.#log = log;
@@ -49,9 +50,9 @@ export class Approvals {
   }
 
   /**
-   * Grants once for a principal; granted again by the same one, it stays as it was. Throws `APPROVAL_NOT_FOUND`,
-   * `FORBIDDEN` where a producer decides, `NOT_ALLOWED_TO_DECIDE`, `APPROVAL_ALREADY_DECIDED` and `APPROVAL_EXPIRED`
-   * with the `outcome`, `PHI_REJECTED`. Whether the principal may read the run is the caller's to see to.
+   * Grants for a principal. A second grant of the same principal changes nothing. Throws `APPROVAL_NOT_FOUND`; `FORBIDDEN`
+   * where the producer decides; `NOT_ALLOWED_TO_DECIDE`; `APPROVAL_ALREADY_DECIDED` and `APPROVAL_EXPIRED` with the
+   * `outcome`; `PHI_REJECTED`. The caller must check that the principal may read the run.
    */
   grant(principal: Principal, key: ApprovalKey, comment?: string): Promise<Standing> {
     return this.#decide(principal, key, { type: 'approval.granted', ...(comment === undefined ? {} : { comment }) });
@@ -68,62 +69,29 @@ export class Approvals {
   }
 
   /**
-   * Resolves once an approval is decided or has expired, whoever decided and be it long ago; one that nobody has asked
-   * for yet is waited for too. Rejects with the signal's reason, with `RUN_AMBIGUOUS`, and with `UNAVAILABLE` when the
-   * server closes.
+   * Resolves once an approval is decided or has expired; at once if that happened before. An approval that is not
+   * requested yet can be waited for too. Rejects with the signal's reason, with `RUN_AMBIGUOUS`, and with `UNAVAILABLE`
+   * when the server closes.
    */
   wait({ runId, projectId, approvalId, signal }: WaitOptions): Promise<Outcome> {
-    return new Promise((resolve, reject) => {
-      if (this.#isClosed) return reject(closedError());
-      if (signal?.aborted) return reject(signal.reason);
-      const key = waitKey(runId, approvalId);
-      const waiting: Waiting = {
-        look: () => {
-          outcome().then(
-            (found) => found && settle(() => resolve(found)),
-            (error) => settle(() => reject(error)),
-          );
-        },
-        fail: (error) => settle(() => reject(error)),
-      };
-      const abort = () => waiting.fail(signal?.reason);
-      const settle = (answer: () => void) => {
-        signal?.removeEventListener('abort', abort);
-        const others = this.#waiting.get(key);
-        others?.delete(waiting);
-        if (others?.size === 0) this.#waiting.delete(key);
-        answer();
-      };
-      let project = projectId;
-      const outcome = async (): Promise<Outcome | undefined> => {
-        // Once it is known which run is meant, another one of the same id changes nothing.
-        project ??= await this.#projectOf(runId);
-        const approval = project === undefined ? undefined : await this.#log.approvals.get(project, runId, approvalId);
-        if (!approval || approval.status === 'pending') return undefined;
-        return { status: approval.status, decisions: approval.decisions };
-      };
-      signal?.addEventListener('abort', abort);
-      // First the bell, then the look: a decision in between rings.
-      const all = this.#waiting.get(key) ?? new Set();
-      this.#waiting.set(key, all.add(waiting));
-      waiting.look();
+    let project = projectId;
+    return this.#waiters.wait({ runId, approvalId, signal }, async (): Promise<Outcome | undefined> => {
+      // Resolved once: a later run with the same id in another project must not change the answer.
+      project ??= await projectOfRun(this.#log.runs, runId);
+      const approval = project === undefined ? undefined : await this.#log.approvals.get(project, runId, approvalId);
+      if (!approval || approval.status === 'pending') return undefined;
+      return { status: approval.status, decisions: approval.decisions };
     });
   }
 
-  /** Checks the approvals that are waited for and decided by these records. The server calls it after each commit. */
+  /** Notifies the waiters of approvals that these records decide. The server calls it after each commit. */
   committed(records: readonly StoredEvent[]): void {
-    if (this.#waiting.size === 0) return;
-    for (const record of records) {
-      if (record.type !== 'approval.granted' && record.type !== 'approval.denied') continue;
-      const { approvalId } = record.event as { approvalId: string };
-      for (const { look } of this.#waiting.get(waitKey(record.runId, approvalId)) ?? []) look();
-    }
+    this.#waiters.committed(records);
   }
 
-  /** Who still waits is told `UNAVAILABLE`. */
+  /** Rejects pending {@link wait} calls with `UNAVAILABLE`. */
   close(): void {
-    this.#isClosed = true;
-    for (const { fail } of [...this.#waiting.values()].flatMap((all) => [...all])) fail(closedError());
+    this.#waiters.close();
   }
 
   async #decide(
@@ -132,7 +100,7 @@ export class Approvals {
     decision: { type: string; comment?: string; reason?: string },
   ): Promise<Standing> {
     const draft = { ...decision, ...key, decidedBy: principal.sub } as DraftOf<Registry>;
-    const counted = new RunwireError('APPROVAL_ALREADY_DECIDED', 'granted by the same user before');
+    const alreadyCounted = new RunwireError('APPROVAL_ALREADY_DECIDED', 'granted by the same user before');
     let standing: Standing | undefined;
     try {
       await this.#bus.publish([draft], {
@@ -143,33 +111,19 @@ export class Approvals {
           if (refusal || !approval) throw refusal;
           const after = afterDecision(approval, ready as ReadyDraft & { decidedBy: string });
           standing = { status: after.status, decisions: after.decisions };
-          if (after === approval) throw counted;
+          if (after === approval) throw alreadyCounted;
         },
       });
     } catch (error) {
-      if (error !== counted) throw inWordsOfCall(error);
+      if (error !== alreadyCounted) throw withoutDraftIndex(error);
     }
-    if (!standing) throw new RunwireError('INTERNAL', 'a decision was logged unseen');
+    if (!standing) throw new RunwireError('INTERNAL', 'a decision was logged without its check');
     return standing;
-  }
-
-  async #projectOf(runId: string): Promise<string | undefined> {
-    const projects = await this.#log.runs.projectsOf(runId);
-    if (projects.length > 1) {
-      throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
-    }
-    return projects[0];
   }
 }
 
-type Waiting = { look(): void; fail(error: unknown): void };
-
-/** A run id has no blanks. */
-const waitKey = (runId: string, approvalId: string) => `${runId} ${approvalId}`;
-const closedError = () => new RunwireError('UNAVAILABLE', 'the server is closing');
-
-/** A refusal by schema or guard names its place in a list of drafts that the caller never made. */
-function inWordsOfCall(error: unknown): unknown {
+/** Schema and guard report a path in a list of drafts; the caller of grant and deny sent no list. */
+function withoutDraftIndex(error: unknown): unknown {
   if (!(error instanceof RunwireError)) return error;
   const [issue] = error.issues;
   return issue ? new RunwireError(error.code, `${issue.path}: ${issue.message}`, { path: issue.path }) : error;

@@ -8,14 +8,18 @@ import type { EventLog } from '../event-log/contract/store.ts';
 import { isOver, SYSTEM } from './rules.ts';
 
 /**
- * Lets pending approvals expire, at their time by this server's clock or when their run has ended. What is due is asked of
- * the log each time, so there is one timer for the next of them, none to lose, and a server that was down when the
- * time came makes up for it when it starts.
+ * Expires pending approvals: at their `expiresAt` by this server's clock, or when their run has ended. Phases:
+ *
+ * 1. At the start, it pages through all pending approvals and expires those of ended runs.
+ * 2. After each commit, it checks the runs that ended or requested an approval in it.
+ * 3. One timer waits for the next `expiresAt`.
+ *
+ * Each check reads the log, so no timer can be lost, and a server that was down at `expiresAt` catches up at its start.
  */
 
-/** At once, so that they commit together. */
+/** Approvals that expire in one commit. */
 const PAGE = 100;
-/** A wall clock may jump, and timers do not hear of it. */
+/** Timers do not follow when the wall clock jumps, so the clock is read at least this often. */
 const MAX_WAIT_MS = 60_000;
 
 type RunKey = { projectId: string; runId: string };
@@ -24,7 +28,7 @@ type ExpiryOptions = {
   logger: Logger;
   /** Unix ms. */
   now?: () => number;
-  /** How long after a failure it is tried again; default 5,000. */
+  /** Delay before the next attempt after a failure; default 5,000. */
   retryMs?: number;
 };
 
@@ -33,31 +37,32 @@ export class ApprovalExpiry {
   readonly #logger: Logger;
   readonly #now: () => number;
   readonly #retryMs: number;
-  /** Runs that have ended or asked since the last look. */
+  /** Runs that ended or requested an approval since the last check. */
   #runs = new Map<string, RunKey>();
-  #hasLookedBack = false;
-  #isLooking = false;
-  #isCalled = false;
+  #hasCaughtUp = false;
+  #isChecking = false;
+  /** Another check is due after the current one. */
+  #isStale = false;
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
 
-  /** Begins with what became due while no server was there. */
+  /** Starts the first check. */
   constructor({ log, logger, now = Date.now, retryMs = 5_000 }: ExpiryOptions) {
     this.#log = log;
     this.#logger = logger;
     this.#now = now;
     this.#retryMs = retryMs;
-    void this.#look();
+    void this.#check();
   }
 
   /** Checks the approvals of runs that ended or requested one in these records. The server calls it after each commit. */
   committed(records: readonly StoredEvent[]): void {
     for (const { type, projectId, runId } of records) {
-      // A request may come after the end of its run, or be late itself.
+      // A request may follow the end of its run, or its `expiresAt`.
       if (type !== 'run.completed' && type !== 'run.failed' && type !== 'governance.required') continue;
       this.#runs.set(`${projectId} ${runId}`, { projectId, runId });
     }
-    if (this.#runs.size > 0) void this.#look();
+    if (this.#runs.size > 0) void this.#check();
   }
 
   close(): void {
@@ -65,67 +70,67 @@ export class ApprovalExpiry {
     clearTimeout(this.#timer);
   }
 
-  async #look(): Promise<void> {
-    this.#isCalled = true;
-    if (this.#isLooking) return;
-    this.#isLooking = true;
+  async #check(): Promise<void> {
+    this.#isStale = true;
+    if (this.#isChecking) return;
+    this.#isChecking = true;
     clearTimeout(this.#timer);
     let waitMs: number | undefined;
-    while (this.#isCalled && !this.#isClosed) {
-      this.#isCalled = false;
+    while (this.#isStale && !this.#isClosed) {
+      this.#isStale = false;
       waitMs = await this.#expireAll().catch((error) => {
-        if (!this.#isClosed) this.#logger.error({ err: error }, 'approvals could not expire, and will be tried again');
+        if (!this.#isClosed) this.#logger.error({ err: error }, 'cannot expire approvals; will retry');
         return this.#retryMs;
       });
     }
-    this.#isLooking = false;
-    if (waitMs !== undefined && !this.#isClosed) this.#timer = setTimeout(() => void this.#look(), waitMs).unref();
+    this.#isChecking = false;
+    if (waitMs !== undefined && !this.#isClosed) this.#timer = setTimeout(() => void this.#check(), waitMs).unref();
   }
 
-  /** Resolves with when to look again, in ms, if nothing happens before. */
+  /** Resolves with the delay of the next check in ms; undefined when only a commit can make one necessary. */
   async #expireAll(): Promise<number | undefined> {
-    if (!this.#hasLookedBack) await this.#lookBack();
-    this.#hasLookedBack = true;
+    if (!this.#hasCaughtUp) await this.#catchUp();
+    this.#hasCaughtUp = true;
     for (const [key, run] of this.#runs) {
-      // Before the look: what happens to the run meanwhile calls for another.
+      // Deleted before the check: a commit during the check adds the run again.
       this.#runs.delete(key);
       try {
-        await this.#expireOf(run, ({ isRunOver }) => isRunOver);
+        await this.#expireDue(run, ({ isRunOver }) => isRunOver);
       } catch (error) {
         this.#runs.set(key, run);
         throw error;
       }
     }
     const nowMs = () => this.#now();
-    const next = await this.#expireOf('expiring', ({ approval }) => isOver(approval, undefined, nowMs()));
+    const next = await this.#expireDue('expiring', ({ approval }) => isOver(approval, undefined, nowMs()));
     if (next?.approval.expiresAt === undefined) return undefined;
     return Math.min(MAX_WAIT_MS, Math.max(0, Date.parse(next.approval.expiresAt) - nowMs()));
   }
 
-  /** Runs that ended while no server was there to hear of it. */
-  async #lookBack(): Promise<void> {
+  /** Expires the approvals of runs that ended while no server ran. */
+  async #catchUp(): Promise<void> {
     let after: number | undefined;
     do {
       const page = await this.#log.approvals.list({ canRead: () => true, status: ['pending'], limit: PAGE, after });
-      await Promise.all(page.approvals.filter(({ isRunOver }) => isRunOver).map((kept) => this.#expire(kept)));
+      await Promise.all(page.approvals.filter(({ isRunOver }) => isRunOver).map((stored) => this.#expire(stored)));
       after = page.next;
     } while (after !== undefined && !this.#isClosed);
   }
 
-  /** Lets expire what is due. Resolves with the first that is not, if there is one. */
-  async #expireOf(
+  /** Expires due approvals, of one run or of those with an `expiresAt`. Resolves with the first one that is not due. */
+  async #expireDue(
     of: RunKey | 'expiring',
-    isDue: (kept: StoredApproval) => boolean,
+    isDue: (stored: StoredApproval) => boolean,
   ): Promise<StoredApproval | undefined> {
     for (;;) {
       const page = await this.#log.approvals.pending(of, PAGE);
       const due = page.filter(isDue);
-      await Promise.all(due.map((kept) => this.#expire(kept)));
-      if (due.length < PAGE) return page.find((kept) => !due.includes(kept));
+      await Promise.all(due.map((stored) => this.#expire(stored)));
+      if (due.length < PAGE) return page.find((stored) => !due.includes(stored));
     }
   }
 
-  /** Past bus and guard: there is nothing in it that a producer wrote, but ids that are in the log already. */
+  /** Appends to the log directly, without bus and guard: the event holds only the server's words, and ids of the log. */
   async #expire({ projectId, runId, approval: { approvalId } }: StoredApproval): Promise<void> {
     const draft = {
       type: 'approval.denied',
@@ -138,7 +143,7 @@ export class ApprovalExpiry {
       reason: 'expired',
       expired: true,
     } satisfies ReadyDraft & Record<string, unknown>;
-    const decided = new RunwireError('APPROVAL_ALREADY_DECIDED', 'decided before it could expire');
+    const decided = new RunwireError('APPROVAL_ALREADY_DECIDED', 'decided before it expired');
     try {
       const receipts = await this.#log.append({
         actor: SYSTEM,
@@ -157,6 +162,6 @@ export class ApprovalExpiry {
   }
 }
 
-/** Fixed, so that an approval expires once on however many servers. Producers may not use ids of this kind. */
+/** The same on each server, so that an approval expires once. Producers may not use ids with this prefix. */
 const expiryId = (runId: string, approvalId: string): string =>
   `${RESERVED_ID}expired:${createHash('sha256').update(`${runId} ${approvalId}`).digest('base64url')}`;

@@ -3,39 +3,44 @@ import type { Approval, RunHeader } from '../../shared/run.ts';
 import { can } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 
-/** Who speaks for the server. No user of this name may decide. */
+/** The rules of a decision: which principal may decide, until when, and with which error the others are refused. */
+
+/** `decidedBy` of the server's own decisions. No user with this id may decide. */
 export const SYSTEM = 'system';
-/** Whether a principal may decide an approval of a project, as long as it is pending. */
+
+/** Whether a principal may decide an approval while it is pending. With a `projectId`, also in that project. */
 export function mayDecide({ sub, ...principal }: Principal, approval: Approval, projectId?: string): boolean {
   const { requestedBy, requestActor, approvers, requiredRole } = approval;
   if (approval.authority !== 'runwire') return false;
-  const own = written(sub);
-  if ([requestedBy, requestActor, SYSTEM].some((user) => user !== undefined && written(user) === own)) return false;
+  const own = comparable(sub);
+  if ([requestedBy, requestActor, SYSTEM].some((user) => user !== undefined && comparable(user) === own)) return false;
   if (approvers && !approvers.includes(sub)) return false;
   return can({ sub, ...principal }, 'decide', { requiredRole, ...(projectId === undefined ? {} : { projectId }) });
 }
 
 /**
- * A user id as its reader sees it. `requestedBy` is what a producer wrote, and `Ada@Example.org` is not to grant what
- * `ada@example.org` asked for. It only ever refuses: who may decide is a matter of the very id.
+ * A user id as a person reads it. A producer wrote `requestedBy`, and `Ada@Example.org` must not grant a request of
+ * `ada@example.org`. Used only to refuse: `approvers` are compared exactly.
  */
-export const written = (user: string): string =>
+const comparable = (user: string): string =>
   user
     .normalize('NFKC')
     .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
     .trim()
     .toLowerCase();
-/** Whether a pending approval waits for a principal: for one who may decide, and has not yet. */
+
+/** Whether a pending approval waits for a principal: the principal may decide it, and has not yet. */
 export function waitsFor(principal: Principal, approval: Approval): boolean {
   return mayDecide(principal, approval) && approval.decisions.every(({ decidedBy }) => decidedBy !== principal.sub);
 }
 
-/** Whether the time to decide is over: the approval's, or that of its run. */
+/** Whether a pending approval is past its `expiresAt`, or its run has ended. */
 export function isOver({ expiresAt }: Approval, header: RunHeader | undefined, nowMs: number): boolean {
   const isRunOver = header?.status === 'completed' || header?.status === 'failed';
   return isRunOver || (expiresAt !== undefined && Date.parse(expiresAt) <= nowMs);
 }
 
+/** The error that refuses a decision; undefined where the decision counts. */
 export function refusalOf(
   principal: Principal,
   projectId: string,
@@ -48,18 +53,18 @@ export function refusalOf(
     return new RunwireError('FORBIDDEN', 'this approval is decided by its producer, not in Runwire');
   }
   if (!mayDecide(principal, approval, projectId)) {
-    return new RunwireError('NOT_ALLOWED_TO_DECIDE', 'not among those who may decide this');
+    return new RunwireError('NOT_ALLOWED_TO_DECIDE', 'you may not decide this approval');
   }
   const { status } = approval;
   if (status === 'expired' || (status === 'pending' && isOver(approval, header, nowMs))) {
-    return new RunwireError('APPROVAL_EXPIRED', 'the time to decide is over', { outcome: outcomeOf(approval) });
+    return new RunwireError('APPROVAL_EXPIRED', 'the approval has expired', { outcome: outcomeOf(approval) });
   }
   if (status === 'pending') return undefined;
   return new RunwireError('APPROVAL_ALREADY_DECIDED', `already ${status}`, { outcome: outcomeOf(approval) });
 }
 
-/** Without comments and reasons, which are for those who read the run. */
-export function outcomeOf({ status, decisions }: Approval): DecidedOutcome | undefined {
+/** Without comments and reasons: only readers of the run may see those. */
+function outcomeOf({ status, decisions }: Approval): DecidedOutcome | undefined {
   if (status === 'pending') return undefined;
   const kind = status === 'granted' ? 'granted' : 'denied';
   const deciding = decisions.filter(({ decision }) => decision === kind);

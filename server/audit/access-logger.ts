@@ -1,88 +1,90 @@
 import type { Logger } from 'pino';
-import type { ErrorCode } from '../../shared/errors.ts';
+import { type ErrorCode, RunwireError } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
-import { can, readKey, searchableProjects } from '../auth/permissions.ts';
+import { can, readKey } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
+import { projectOfRun } from '../auth/resolve-run.ts';
 import type { AccessEntry, AccessPage, AccessQuery } from '../event-log/contract/access.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { WITHHELD } from '../phi/withhold.ts';
 import { TokenBucket } from '../rate-limit.ts';
 
 /**
- * Who subscribed, read, searched, exported and decided, and who was refused: collected in memory, and written by a
- * timer, in the way of no answer and of no commit. What is the same within a batch is one entry that counts. What is
- * lost when the process is killed is the batch: up to a second.
+ * The access log: which principal subscribed, read, searched, exported and decided, and which requests were refused.
+ *
+ * 1. `record` counts the attempt in a batch in memory. Equal attempts are one entry with a count.
+ * 2. A timer writes the batch after a second, so no answer and no commit waits for it. A killed process loses that second.
+ * 3. Before the write, run ids get their project, and ids that the PHI guard refuses are withheld.
  */
 
 export type AccessAttempt = {
-  /** Absent where no token said who it is. */
+  /** Undefined when the request was not authenticated. */
   principal: Principal | undefined;
-  /** The procedure, or the name of the route. */
+  /** The procedure, or the action of the route. */
   action: string;
   via: AccessEntry['via'];
   outcome: 'ok' | ErrorCode;
-  /** As they were asked for; ids alone, and no other text of the client's. */
+  /** As requested. No other text of the client is recorded. */
   projectId?: string | undefined;
   runId?: string | undefined;
-  /** A word of ours. */
   detail?: 'resume' | 'origin' | 'ndjson' | 'csv' | undefined;
 };
 
 const BATCH_MS = 1_000;
-/** Different entries of a batch; the rest is counted together. */
+/** Different entries in a batch; further ones are counted together. */
 const BATCH_ENTRIES = 1_000;
-/** Different refusals a second that keep the ids they were about: whoever makes ids up must not fill the disk. */
+/** Different refusals per second that keep their ids. A client that invents ids must not fill the disk. */
 const REFUSALS_PER_SECOND = 10;
-/** Entries of one write, which holds the event loop. */
+/** Entries per write: a write blocks the event loop. */
 const WRITE_ENTRIES = 250;
 
-type Kept = { entry: AccessEntry; principal: Principal | undefined };
+type PendingEntry = { entry: AccessEntry; principal: Principal | undefined };
 
-export type AccessRecorderOptions = {
+export type AccessLoggerOptions = {
   log: Pick<EventLog, 'access' | 'runs'>;
   logger: Logger;
-  /** Whether an id gives somebody away: anything may be asked for, and what the log refuses must not come in here. */
+  /** Whether the PHI guard refuses an id. Clients may request any id; ids that the event log refuses are withheld here. */
   isRefused: (id: string) => boolean;
 };
 
 export class AccessLogger {
-  /** Batches that could not be written. */
+  /** Failed writes of batches. */
   failures = 0;
-  readonly #log: AccessRecorderOptions['log'];
+  readonly #log: AccessLoggerOptions['log'];
   readonly #logger: Logger;
   readonly #isRefused: (id: string) => boolean;
   readonly #refusals = new TokenBucket(REFUSALS_PER_SECOND);
-  #batch = new Map<string, Kept>();
+  #batch = new Map<string, PendingEntry>();
   #timer: NodeJS.Timeout | undefined;
-  /** The write under way. */
+  /** The current write. */
   #writing: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  constructor({ log, logger, isRefused }: AccessRecorderOptions) {
+  constructor({ log, logger, isRefused }: AccessLoggerOptions) {
     this.#log = log;
     this.#logger = logger;
     this.#isRefused = isRefused;
   }
 
-  /** Never throws, and takes a microsecond or two. */
+  /** Counts an attempt. Never throws; costs 1–2 µs. */
   record({ principal, action, via, outcome, projectId, runId, detail }: AccessAttempt): void {
     if (this.#isClosed) return;
-    // Whoever may not read a project is told nothing; the record says what it was.
+    // A principal that may not read a project gets an empty answer, not an error; the access log states the refusal.
     const isHidden = outcome === 'ok' && projectId !== undefined && principal && !can(principal, 'read', { projectId });
-    const who = { sub: principal?.sub ?? null, action, via, outcome: isHidden ? 'FORBIDDEN' : outcome, detail };
-    if (this.#count(keyOf({ ...who, projectId, runId }, principal), 1)) return;
+    const attempt = { sub: principal?.sub ?? null, action, via, outcome: isHidden ? 'FORBIDDEN' : outcome, detail };
+    if (this.#count(keyOf({ ...attempt, projectId, runId }, principal), 1)) return;
     const isBare = (projectId ?? runId) === undefined;
-    const isKept = who.outcome === 'ok' || isBare || this.#refusals.take(1);
-    this.#add({ entry: entryOf(isKept ? { ...who, projectId, runId } : who), principal });
+    const isKept = attempt.outcome === 'ok' || isBare || this.#refusals.take(1);
+    this.#add({ entry: entryOf(isKept ? { ...attempt, projectId, runId } : attempt), principal });
   }
 
-  /** What is on record, this moment included. */
+  /** Entries that match a query. Writes the batch first, so they include the current moment. */
   async list(query: AccessQuery): Promise<AccessPage> {
     await this.#write();
     return this.#log.access.list(query);
   }
 
-  /** Writes what is left. */
+  /** Writes the last batch. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#write();
@@ -95,7 +97,7 @@ export class AccessLogger {
     return known !== undefined;
   }
 
-  #add({ entry, principal }: Kept): void {
+  #add({ entry, principal }: PendingEntry): void {
     const key = keyOf(entry, principal);
     if (this.#count(key, entry.count)) return;
     if (this.#batch.size < BATCH_ENTRIES) this.#batch.set(key, { entry, principal });
@@ -103,7 +105,7 @@ export class AccessLogger {
       const { at, outcome, via, count } = entry;
       const rest = { at, sub: null, action: 'rest', outcome, via, count };
       const restKey = keyOf(rest, undefined);
-      // Outcomes and transports are few.
+      // May exceed the limit: there are only a few outcomes and transports.
       if (!this.#count(restKey, rest.count)) this.#batch.set(restKey, { entry: rest, principal: undefined });
     }
     this.#timer ??= setTimeout(() => void this.#write(), BATCH_MS).unref();
@@ -123,28 +125,32 @@ export class AccessLogger {
       while (left.length > 0) {
         const some = left.slice(0, WRITE_ENTRIES);
         await this.#log.access.write(
-          await Promise.all(some.map(async (kept) => this.#told(await this.#resolved(kept)))),
+          await Promise.all(some.map(async (pending) => this.#withoutRefusedIds(await this.#withProject(pending)))),
         );
         left.splice(0, some.length);
       }
     } catch (error) {
       this.failures++;
-      this.#logger.error({ err: error }, 'the record of access could not be written, and will be tried again');
-      for (const kept of left) this.#add(kept);
+      this.#logger.error({ err: error }, 'cannot write the access log; will retry');
+      for (const pending of left) this.#add(pending);
     }
   }
 
-  /** A run that was named without its project is the only one of that id that the caller may read. */
-  async #resolved({ entry, principal }: Kept): Promise<AccessEntry> {
+  /** Adds the project of a run that was requested by its id alone. */
+  async #withProject({ entry, principal }: PendingEntry): Promise<AccessEntry> {
     const { projectId, runId, outcome } = entry;
     if (!principal || projectId !== undefined || runId === undefined) return entry;
-    const readable = await this.#log.runs.projectsOf(runId, searchableProjects(principal, undefined));
-    if (readable.length === 0) return { ...entry, outcome: outcome === 'ok' ? 'RUN_NOT_FOUND' : outcome };
-    return readable.length === 1 ? { ...entry, projectId: readable[0] as string } : entry;
+    try {
+      const found = await projectOfRun(this.#log.runs, runId, principal);
+      if (found === undefined) return { ...entry, outcome: outcome === 'ok' ? 'RUN_NOT_FOUND' : outcome };
+      return { ...entry, projectId: found };
+    } catch (error) {
+      if (error instanceof RunwireError && error.code === 'RUN_AMBIGUOUS') return entry;
+      throw error;
+    }
   }
 
-  /** As it may be kept. */
-  #told(entry: AccessEntry): AccessEntry {
+  #withoutRefusedIds(entry: AccessEntry): AccessEntry {
     const { projectId, runId } = entry;
     const isBad = (id: string | undefined) => id !== undefined && this.#isRefused(id);
     return {
@@ -155,7 +161,7 @@ export class AccessLogger {
   }
 }
 
-/** What an input is about, as far as it has the form of ids. */
+/** The ids in a procedure's input, where they are valid ids, and whether the client resumes a subscription. */
 export function aboutOf(input: unknown): { projectId?: string; runId?: string; isResumed: boolean } {
   const { projectId, runId, lastEventId } = (input ?? {}) as Record<string, unknown>;
   return {
@@ -170,10 +176,10 @@ const isId = (value: unknown): value is string => typeof value === 'string' && s
 
 type Named = Pick<AccessAttempt, 'projectId' | 'runId'> & Pick<AccessEntry, 'sub' | 'action' | 'outcome' | 'via'>;
 
-function entryOf({ projectId, runId, detail, ...who }: Named & { detail?: string | undefined }): AccessEntry {
+function entryOf({ projectId, runId, detail, ...attempt }: Named & { detail?: string | undefined }): AccessEntry {
   return {
     at: new Date().toISOString(),
-    ...who,
+    ...attempt,
     ...(projectId === undefined ? {} : { projectId }),
     ...(runId === undefined ? {} : { runId }),
     ...(detail === undefined ? {} : { detail }),
@@ -183,7 +189,7 @@ function entryOf({ projectId, runId, detail, ...who }: Named & { detail?: string
 
 function keyOf(about: Named & { detail?: string | undefined }, principal: Principal | undefined): string {
   const { sub, action, projectId = '', runId = '', outcome, via, detail = '' } = about;
-  // Which run is meant is a matter of who asks.
+  // The same run id may mean different runs to principals with different projects.
   const reach = principal && runId !== '' && projectId === '' ? readKey(principal) : '';
   return `${sub ?? ''}\n${action}\n${projectId}\n${runId}\n${outcome}\n${via}\n${detail}\n${reach}`;
 }

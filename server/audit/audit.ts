@@ -9,20 +9,23 @@ import type { EventLog } from '../event-log/contract/store.ts';
 import type { Privacy } from '../phi/identifiers.ts';
 
 /**
- * What an administrator can ask of the record, and the checkpoints that it leaves behind: a log can be chained anew by
- * whoever can write to it, but not so that it agrees with what is kept elsewhere.
+ * The administrator's side of the log's integrity: verification, erasure, and signed checkpoints.
+ *
+ * A checkpoint is taken after {@link EVERY_MS}, after {@link EVERY_EVENTS}, on request, and at the shutdown. Somebody with
+ * write access to the database can recompute the whole hash chain. They cannot make it agree with a checkpoint that was
+ * copied elsewhere.
  */
 
 const EVERY_MS = 10 * 60_000;
 const EVERY_EVENTS = 10_000;
-/** In one call; with it, a message is still smaller than its limit. */
+/** Checkpoints in one call of `audit.verify`, so that the message stays below its size limit. */
 export const MAX_CHECKPOINTS = 8_000;
 
 export type AuditOptions = {
   log: Log & Pick<EventLog, 'integrity'>;
   privacy: Pick<Privacy, 'guardText'>;
   tombstone: (event: object) => object;
-  /** Where `checkpoints.ndjson` is kept; nowhere for a log in memory. */
+  /** The folder of `checkpoints.ndjson`; undefined writes no file, as for a log in memory. */
   folder: string | undefined;
   logger: Logger;
   /** Default 10 minutes and 10,000 events. */
@@ -39,11 +42,11 @@ export class Audit {
   readonly #headAtStart: number;
   readonly #everyEvents: number;
   readonly #timer: NodeJS.Timeout;
-  /** Head of the last checkpoint of this server's, taken or under way. */
-  #checkedTo = -1;
-  /** The writing of the file, one line after another. */
+  /** Head at the last checkpoint, which may still be in progress. */
+  #takenAt = -1;
+  /** The last write to the file. Lines are appended in order. */
   #writing: Promise<void> = Promise.resolve();
-  /** Verifications go one after another: each takes what time the loop has to spare. */
+  /** The last verification. They run one at a time, because each uses all spare time of the event loop. */
   #verifying: Promise<unknown> = Promise.resolve();
 
   constructor(options: AuditOptions) {
@@ -53,17 +56,17 @@ export class Audit {
     this.#tombstone = tombstone;
     this.#folder = folder;
     this.#logger = logger;
-    this.#timer = setInterval(() => void this.#check(), everyMs).unref();
+    this.#timer = setInterval(() => void this.#takeIfMoved(), everyMs).unref();
     this.#headAtStart = log.head;
     this.#everyEvents = everyEvents;
   }
 
   /** Makes a checkpoint if enough events have been logged since the last. The server calls it after each commit. */
   committed(): void {
-    if (this.#log.head - Math.max(this.#checkedTo, this.#headAtStart) >= this.#everyEvents) void this.#check();
+    if (this.#log.head - Math.max(this.#takenAt, this.#headAtStart) >= this.#everyEvents) void this.#takeIfMoved();
   }
 
-  /** Throws `FORBIDDEN`. */
+  /** Verifies the hash chain. Throws `FORBIDDEN`. */
   async verify(principal: Principal, options: VerifyOptions = {}): Promise<Verdict> {
     requirePermission(principal, 'verify');
     const verdict = this.#verifying.then(() => this.#log.integrity.verify(options));
@@ -71,13 +74,13 @@ export class Audit {
     return verdict;
   }
 
-  /** Where the log is now, and the key to check it with. Throws `FORBIDDEN`. */
+  /** A signed checkpoint of the current head, and the public key that verifies it. Throws `FORBIDDEN`. */
   async checkpoint(principal: Principal): Promise<{ checkpoint: Checkpoint; publicKey: string }> {
     requirePermission(principal, 'verify');
-    return { checkpoint: await this.#keep(), publicKey: this.#log.integrity.publicKey };
+    return { checkpoint: await this.#take(), publicKey: this.#log.integrity.publicKey };
   }
 
-  /** Throws `FORBIDDEN`, `EVENT_NOT_FOUND`, `PHI_REJECTED`. */
+  /** Erases the text of an event. Throws `FORBIDDEN`, `EVENT_NOT_FOUND`, and `PHI_REJECTED` for the reason. */
   async erase(principal: Principal, { seq, reason }: { seq: number; reason: string }): Promise<Erasure> {
     requirePermission(principal, 'erase');
     return this.#log.integrity.erase({
@@ -89,32 +92,32 @@ export class Audit {
     });
   }
 
-  /** Resolves once the last checkpoint is kept. */
+  /** Takes a last checkpoint. Resolves once it is in the file. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#check();
+    await this.#takeIfMoved();
     await this.#writing;
   }
 
-  /** The signing is left for a turn of its own by the log: whoever has published is not to wait for it. */
-  async #check(): Promise<void> {
-    if (this.#log.head === this.#checkedTo) return;
+  /** Takes a checkpoint if the head has moved. The log signs in a later turn, so publishers do not wait. */
+  async #takeIfMoved(): Promise<void> {
+    if (this.#log.head === this.#takenAt) return;
     try {
-      await this.#keep();
+      await this.#take();
     } catch (error) {
-      this.#logger.error({ err: error }, 'no checkpoint could be made');
+      this.#logger.error({ err: error }, 'cannot take a checkpoint');
     }
   }
 
-  async #keep(): Promise<Checkpoint> {
-    this.#checkedTo = this.#log.head;
+  async #take(): Promise<Checkpoint> {
+    this.#takenAt = this.#log.head;
     const { checkpoint, isNew } = await this.#log.integrity.checkpoint();
     if (this.#folder !== undefined && isNew) {
       const path = join(this.#folder, 'checkpoints.ndjson');
       const line = `${JSON.stringify(checkpoint)}\n`;
       this.#writing = this.#writing
         .then(() => appendFile(path, line, { mode: 0o600 }))
-        .catch((error) => this.#logger.error({ err: error }, 'a checkpoint could not be written to its file'));
+        .catch((error) => this.#logger.error({ err: error }, 'cannot write a checkpoint to checkpoints.ndjson'));
     }
     return checkpoint;
   }

@@ -1,5 +1,5 @@
-import { RunwireError } from '../../shared/errors.ts';
-import { can, readKey, searchableProjects } from '../auth/permissions.ts';
+import { can, readKey } from '../auth/permissions.ts';
+import { projectOfRun } from '../auth/resolve-run.ts';
 import type { Page, Scope, StoredEvent } from '../event-log/contract/log.ts';
 import { conflated } from './conflate.ts';
 import { Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
@@ -111,11 +111,7 @@ export class EventReader extends Reader {
     const { runId } = this.#query.scope as { runId: string };
     const { log } = this.context;
     const { head } = log;
-    const readable = await log.runs.projectsOf(runId, searchableProjects(this.principal, undefined));
-    if (readable.length > 1) {
-      throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
-    }
-    const [projectId] = readable;
+    const projectId = await projectOfRun(log.runs, runId, this.principal);
     if (projectId !== undefined) {
       this.#scope = { kind: 'run', projectId, runId };
       return;

@@ -246,7 +246,7 @@ test('[R15] a record that cannot be written is logged, counted and kept; it dist
   const repair = breakRecord(path);
   const caller = server.router.createCaller({ principal: everyone });
   expect((await caller.run.get({ runId: 'r1' })).run.name).toBe('Run r1');
-  while (!lines.some((line) => line.includes('the record of access could not be written'))) {
+  while (!lines.some((line) => line.includes('cannot write the access log'))) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   expect(await server.metrics.getSingleMetricAsString('runwire_access_record_failures_total')).toMatch(/ [1-9]\d*$/m);

@@ -1,0 +1,70 @@
+import { RunwireError } from '../../shared/errors.ts';
+import type { StoredEvent } from '../event-log/contract/log.ts';
+
+type Waiter = { check(): void; fail(error: unknown): void };
+
+/**
+ * Callers that wait for the decision of an approval. Each waiter reads the approval at once, and again after each commit
+ * with a decision for the same run id and approval id. Polling was rejected: it would read the store without news.
+ */
+export class DecisionWaiters {
+  readonly #waiters = new Map<string, Set<Waiter>>();
+  #isClosed = false;
+
+  /**
+   * Resolves with the first value of `read` that is not undefined. Rejects with an error of `read`, with the signal's
+   * reason, and with `UNAVAILABLE` once closed.
+   */
+  wait<T>(
+    { runId, approvalId, signal }: { runId: string; approvalId: string; signal?: AbortSignal | undefined },
+    read: () => Promise<T | undefined>,
+  ): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) return reject(closedError());
+      if (signal?.aborted) return reject(signal.reason);
+      const key = keyOf(runId, approvalId);
+      const settle = (answer: () => void) => {
+        signal?.removeEventListener('abort', abort);
+        const others = this.#waiters.get(key);
+        others?.delete(waiter);
+        if (others?.size === 0) this.#waiters.delete(key);
+        answer();
+      };
+      const waiter: Waiter = {
+        check: () => {
+          read().then(
+            (found) => found !== undefined && settle(() => resolve(found)),
+            (error) => settle(() => reject(error)),
+          );
+        },
+        fail: (error) => settle(() => reject(error)),
+      };
+      const abort = () => waiter.fail(signal?.reason);
+      signal?.addEventListener('abort', abort);
+      // Registered before the first read: a decision in between causes a second read.
+      const waiters = this.#waiters.get(key) ?? new Set();
+      this.#waiters.set(key, waiters.add(waiter));
+      waiter.check();
+    });
+  }
+
+  /** Makes waiters read again when these records hold a decision for them. */
+  committed(records: readonly StoredEvent[]): void {
+    if (this.#waiters.size === 0) return;
+    for (const record of records) {
+      if (record.type !== 'approval.granted' && record.type !== 'approval.denied') continue;
+      const { approvalId } = record.event as { approvalId: string };
+      for (const { check } of this.#waiters.get(keyOf(record.runId, approvalId)) ?? []) check();
+    }
+  }
+
+  /** Rejects every waiter with `UNAVAILABLE`. */
+  close(): void {
+    this.#isClosed = true;
+    for (const { fail } of [...this.#waiters.values()].flatMap((waiters) => [...waiters])) fail(closedError());
+  }
+}
+
+/** Unambiguous: a run id has no blanks. */
+const keyOf = (runId: string, approvalId: string) => `${runId} ${approvalId}`;
+const closedError = () => new RunwireError('UNAVAILABLE', 'the server is closing');
