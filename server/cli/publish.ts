@@ -2,11 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { createPublisher, type PublisherDraft } from '../../client/publisher/index.ts';
 import { RunwireError } from '../../shared/errors.ts';
+import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
 import { describeError } from './errors.ts';
 import { type TargetOptions, targetOf } from './target.ts';
 
-/** As the publisher's own limits, so that each chunk is stored all or none. */
-const CHUNK_DRAFTS = 1_000;
+/** With {@link REQUEST_LIMIT_DRAFTS}, it keeps a chunk within one request, which is stored all or none. */
 const CHUNK_CHARACTERS = 280_000;
 /** A server that restarts is waited for so long. */
 const RETRY_FOR_MS = 15_000;
@@ -70,7 +70,7 @@ function* chunksOf(drafts: PublisherDraft[]): Generator<PublisherDraft[]> {
   let characters = 0;
   for (const draft of drafts) {
     const length = JSON.stringify(draft).length;
-    if (chunk.length >= CHUNK_DRAFTS || (chunk.length > 0 && characters + length > CHUNK_CHARACTERS)) {
+    if (chunk.length >= REQUEST_LIMIT_DRAFTS || (chunk.length > 0 && characters + length > CHUNK_CHARACTERS)) {
       yield chunk;
       chunk = [];
       characters = 0;

@@ -22,7 +22,7 @@ const emitters: Record<string, (broadcaster: RunEventBroadcaster) => Promise<Bro
   'approval.denied': (it) => it.broadcastApprovalDenied({ ...approval, decidedBy: 'eve', reason: 'no' }),
 };
 
-test('[B3] there is an emitter for each of the twelve types', () => {
+test('[B3] the broadcaster has a method for each of the twelve types', () => {
   expect(Object.keys(emitters)).toEqual(Object.keys(runwireEvents));
   const methods = Object.getOwnPropertyNames(RunEventBroadcaster.prototype).filter((name) =>
     name.startsWith('broadcast'),
@@ -31,7 +31,7 @@ test('[B3] there is an emitter for each of the twelve types', () => {
 });
 
 describe.each(Object.entries(emitters))('%s', (type, emit) => {
-  test('[B3] is published under its type, with timestamp and id filled in, and durable when it resolves', async () => {
+  test('[B3] an event is published under its type, gets timestamp and id, and is durable when the call resolves', async () => {
     await using server = await openServer();
     const before = new Date().toISOString();
     const { seq, runSeq, eventId, ...rest } = await emit(server.broadcaster);
@@ -46,7 +46,7 @@ describe.each(Object.entries(emitters))('%s', (type, emit) => {
   });
 });
 
-test('[B3] what the caller says stands: timestamp, event id, audience, and the actor of the broadcaster', async () => {
+test('[B3] timestamp, event id and audience of the caller are kept, and so is the actor of the broadcaster', async () => {
   await using server = await openServer();
   const broadcaster = new RunEventBroadcaster(server.bus, { actor: 'scheduler' });
   const { eventId } = await broadcaster.broadcastRunStarted({
@@ -60,14 +60,14 @@ test('[B3] what the caller says stands: timestamp, event id, audience, and the a
   expect(events[0]).toMatchObject({ timestamp: '2026-01-02T02:04:05.000Z', audience: ['eve'], actor: 'scheduler' });
 });
 
-test('[B3] sent twice under one id, both calls resolve with the same position', async () => {
+test('[B3] two calls with the same event id resolve with the same position', async () => {
   await using server = await openServer();
   const first = await server.broadcaster.broadcastRunStarted({ ...run, eventId: 'e1' });
   expect(await server.broadcaster.broadcastRunStarted({ ...run, eventId: 'e1' })).toEqual(first);
   expect(server.log.head).toBe(1);
 });
 
-test('[B3] checks what it is given, whatever its type says', async () => {
+test('[B3] data is validated at run time, whatever its TypeScript type', async () => {
   await using server = await openServer();
   const wrong = { ...stage, progress: 101 };
   await expect(server.broadcaster.broadcastStageProgress(wrong)).rejects.toMatchObject({ code: 'INVALID_EVENT' });
@@ -77,7 +77,7 @@ test('[B3] checks what it is given, whatever its type says', async () => {
   expect(records.map((record) => record.type)).toEqual(['run.started']);
 });
 
-test('[B3] once the server has closed, it rejects as unavailable', async () => {
+test('[B3] after the server has closed, calls reject with UNAVAILABLE', async () => {
   const server = await openServer();
   await server.close();
   await expect(server.broadcaster.broadcastRunStarted(run)).rejects.toMatchObject({ code: 'UNAVAILABLE' });

@@ -1,20 +1,21 @@
 import type { RunEventDraft, RunEventType, RunwireEvents } from '../../shared/events.ts';
 import type { EventBus } from './bus.ts';
 
-/** What an emitter takes: the draft of its type, without the type. */
+/** The draft of an event type, without its type. */
 export type BroadcastData<T extends RunEventType> = Omit<Extract<RunEventDraft, { type: T }>, 'type'>;
-/** Where the event stands in the log and in its run. */
+/** The event's position in the log and in its run, and its id. */
 export type Broadcast = { seq: number; runSeq: number; eventId: string };
 
 /**
- * The twelve typed emitters for server code. Each validates, fills in the timestamp and the event id where they are
- * missing, and resolves once the event is durable; each throws what {@link EventBus.publish} throws.
+ * The broadcaster: one typed method per event type of the twelve, for server code. Each publishes a single event through
+ * the bus, resolves once the event is durable, and throws what {@link EventBus.publish} throws. Own event types are
+ * published with the bus itself.
  */
 export class RunEventBroadcaster {
   readonly #bus: Pick<EventBus<RunwireEvents>, 'publish'>;
   readonly #actor: string;
 
-  /** `actor` stands in the events as who published them; default `server`. */
+  /** `actor` of the events; default `server`. */
   constructor(bus: Pick<EventBus<RunwireEvents>, 'publish'>, { actor = 'server' }: { actor?: string } = {}) {
     this.#bus = bus;
     this.#actor = actor;
@@ -60,7 +61,7 @@ export class RunEventBroadcaster {
   async #publish(draft: RunEventDraft): Promise<Broadcast> {
     const { receipts } = await this.#bus.publish([draft], { actor: this.#actor, isTrusted: true });
     const [receipt] = receipts;
-    if (!receipt) throw new Error('a published draft has a receipt');
+    if (!receipt) throw new Error('the bus returned no receipt');
     return { seq: receipt.seq, runSeq: receipt.runSeq, eventId: receipt.eventId };
   }
 }

@@ -15,7 +15,7 @@ const refusal = (promise: Promise<unknown>): Promise<RunwireError> =>
 const anything = (value: unknown) => value as RunEventDraft;
 
 describe('publish', () => {
-  test('[B1] validates, guards, appends and then tells, in this order', async () => {
+  test('[B1] publish validates, guards, appends and then calls the observers, in this order', async () => {
     const steps: string[] = [];
     const guard: Guard = (draft) => {
       steps.push(`guard ${draft.type}`);
@@ -33,7 +33,7 @@ describe('publish', () => {
     expect(steps).toEqual(['guard run.created', 'tell run.created', 'append run.created', 'resolved']);
   });
 
-  test('[B1] one invalid draft refuses the whole request, names the place, and reaches no one', async () => {
+  test('[B1] one invalid draft refuses the whole request with its path, and nothing is stored or observed', async () => {
     await using server = await openServer();
     const seen: RunEvent[] = [];
     server.bus.subscribe({ next: (event) => seen.push(event) });
@@ -49,7 +49,7 @@ describe('publish', () => {
     expect(server.getStats().published).toBe(0);
   });
 
-  test('[B1] one draft that the guard refuses refuses the whole request, with its path', async () => {
+  test('[B1] one draft that the guard refuses makes the whole request fail, with the path', async () => {
     const guard: Guard = (draft) => {
       if (draft.runId === 'r2') throw new RunwireError('PHI_REJECTED', 'holds an identifier', { path: 'name' });
       return draft;
@@ -61,7 +61,7 @@ describe('publish', () => {
     expect(server.log.head).toBe(0);
   });
 
-  test('[B1] what the guard replaced is what is logged, and it is asked with the policy of the request', async () => {
+  test('[B1] the log gets the draft that the guard returned, and the guard gets the policy of the request', async () => {
     const policies: string[] = [];
     const guard: Guard = (draft, policy) => {
       policies.push(policy);
@@ -75,7 +75,7 @@ describe('publish', () => {
     expect(run.name).toBe('[removed]');
   });
 
-  test('[B6] a guard that breaks refuses the draft, and what it said stays inside', async () => {
+  test('[B6] a guard with a defect refuses the draft, and its error message is not answered', async () => {
     const { logger, lines } = keptLog();
     const guard: Guard = () => {
       throw new TypeError(`cannot read ${canary}`);
@@ -89,7 +89,7 @@ describe('publish', () => {
     expect(server.log.head).toBe(0);
   });
 
-  test('[B4] a draft of more than 64 KiB is refused, whatever its characters, and one a little smaller is taken', async () => {
+  test('[B4] a draft of more than 64 KiB is refused, whatever its characters, and a slightly smaller one is accepted', async () => {
     await using server = await openServer();
     const withAudience = (count: number) =>
       anything({ ...created('r1'), audience: Array.from({ length: count }, (_, i) => `${i}`.padEnd(100, 'é')) });
@@ -100,7 +100,7 @@ describe('publish', () => {
     expect(server.log.head).toBe(1);
   });
 
-  test('[B4] a draft of text alone is measured as it would be sent, escapes included', async () => {
+  test('[B4] the size of a flat draft is that of its JSON, escapes included', async () => {
     await using server = await openServer();
     const messageOf = async (message: string) =>
       (await refusal(server.bus.publish([anything({ ...progress('r1', 10), message })], producer))).issues?.[0]
@@ -111,7 +111,7 @@ describe('publish', () => {
     expect(await messageOf('～'.repeat(22_000))).toBe('the draft is larger than 64 KiB');
   });
 
-  test('[B4] a request of 1,000 drafts is taken, of 1,001 or none it is not', async () => {
+  test('[B4] a request may have 1 to 1,000 drafts', async () => {
     await using server = await openServer();
     const drafts = (count: number) => Array.from({ length: count }, (_, i) => progress('r1', i % 100));
     expect((await refusal(server.bus.publish(drafts(1_001), producer))).code).toBe('TOO_LARGE');
@@ -120,7 +120,7 @@ describe('publish', () => {
     expect(await server.bus.publish(drafts(1_000), producer)).toMatchObject({ accepted: 1_000, seq: 1_000 });
   });
 
-  test('[B1] whatever is thrown at it, it takes all or refuses with a code of the table', async () => {
+  test('[B1] any input is either stored whole or refused with a code of the error table', async () => {
     await using server = await openServer();
     await fc.assert(
       fc.asyncProperty(
@@ -138,7 +138,7 @@ describe('publish', () => {
 });
 
 describe('observers', () => {
-  test('[B2] see each event once, in seq order, once it can be read from the log', async () => {
+  test('[B2] observers get each event once, in seq order, when it can be read from the log', async () => {
     await using server = await openServer();
     const seen: number[] = [];
     const heads: number[] = [];
@@ -155,7 +155,7 @@ describe('observers', () => {
     expect(heads.every((head, i) => head >= (seen[i] as number))).toBe(true);
   });
 
-  test('[B2] are told before the publisher is answered, and a duplicate tells no one', async () => {
+  test('[B2] observers are called before publish resolves, and not for a duplicate', async () => {
     await using server = await openServer();
     const seen: string[] = [];
     server.bus.subscribe({ next: (event) => seen.push(event.eventId) });
@@ -169,7 +169,7 @@ describe('observers', () => {
     expect(seen).toEqual(['once']);
   });
 
-  test('[B2] one that throws disturbs neither publisher, nor other observers, nor subscribers', async () => {
+  test('[B2] an observer that throws affects neither the publisher, nor other observers, nor subscribers', async () => {
     const { logger, lines } = keptLog();
     await using server = await openServer({ logger });
     const seen: number[] = [];
@@ -185,7 +185,7 @@ describe('observers', () => {
     expect(lines.filter((line) => line.includes('an observer of the bus failed'))).toHaveLength(2);
   });
 
-  test('[B2] one that would change an event changes it for nobody', async () => {
+  test('[B2] an observer cannot change an event', async () => {
     await using server = await openServer();
     const names: string[] = [];
     server.bus.subscribe({
@@ -204,7 +204,7 @@ describe('observers', () => {
     expect(names).toEqual(['Run r1', 'First']);
   });
 
-  test('[B2] one that rejects, later, disturbs nobody either', async () => {
+  test('[B2] an observer with a rejected promise affects nothing else', async () => {
     const { logger, lines } = keptLog();
     await using server = await openServer({ logger });
     server.bus.subscribe({ next: async () => Promise.reject(new Error('an async observer')) });
@@ -212,7 +212,7 @@ describe('observers', () => {
     await expect.poll(() => lines.join()).toContain('an observer of the bus failed');
   });
 
-  test('[B2] one that has left, or leaves while it is told, is told no more', async () => {
+  test('[B2] an observer is not called after unsubscribe, even from inside its own call', async () => {
     await using server = await openServer();
     const seen: number[] = [];
     const { unsubscribe } = server.bus.subscribe({
@@ -226,7 +226,7 @@ describe('observers', () => {
     expect(seen).toEqual([1]);
   });
 
-  test('[B2] one may publish from where it is told', async () => {
+  test('[B2] an observer may publish', async () => {
     await using server = await openServer();
     const seen: string[] = [];
     const followed = new Promise<void>((resolve) => {
@@ -272,13 +272,13 @@ describe('decisions about approvals', () => {
     expect(server.log.head).toBe(1);
   });
 
-  test('[B5] request and decision in one request are refused together, and nothing is stored', async () => {
+  test('[B5] an approval request and its decision in one publish request are refused together', async () => {
     await using server = await openServer();
     expect((await refusal(server.bus.publish([request(), granted], producer))).code).toBe('FORBIDDEN');
     expect(server.log.head).toBe(0);
   });
 
-  test('[B5] a decision that comes before its request decides nothing', async () => {
+  test('[B5] a decision that is logged before its approval request decides nothing', async () => {
     await using server = await openServer();
     await server.bus.publish([granted], producer);
     await server.bus.publish([request()], producer);
@@ -286,21 +286,21 @@ describe('decisions about approvals', () => {
     expect(run.approvals[0]).toMatchObject({ status: 'pending', decisions: [] });
   });
 
-  test('[B5] with authority producer a producer decides', async () => {
+  test('[B5] with authority `producer`, the producer decides', async () => {
     await using server = await openServer();
     await server.bus.publish([request('producer'), granted], producer);
     const { run } = await server.router.createCaller({ principal: everyone }).run.get({ runId: 'r1' });
     expect(run.approvals[0]?.status).toBe('granted');
   });
 
-  test('[B5] a second request cannot take an approval over to the producer', async () => {
+  test('[B5] a second approval request cannot change the authority to `producer`', async () => {
     await using server = await openServer();
     await server.bus.publish([request('runwire')], producer);
     await server.bus.publish([request('producer')], producer);
     expect((await refusal(server.bus.publish([granted], producer))).code).toBe('FORBIDDEN');
   });
 
-  test('[B5] a replayed decision is a duplicate, not a refusal', async () => {
+  test('[B5] a decision that is published again is a duplicate, not a refusal', async () => {
     await using server = await openServer();
     await server.bus.publish([request('producer'), { ...granted, eventId: 'd1' }], producer);
     expect(await server.bus.publish([{ ...granted, eventId: 'd1' }], producer)).toMatchObject({ duplicates: 1 });

@@ -9,25 +9,25 @@ import type { Batch, Log, ReadyDraft, Receipt, StoredEvent } from '../event-log/
 import { type Guard, guardRefusal, type PhiPolicy } from '../phi/policy.ts';
 
 /**
- * The only way into the log. `publish` validates, asks the guard, appends, then notifies observers. Observers see events
- * that are already durable; readers that were not connected find them in the log.
+ * The bus: the only way into the log for drafts. `publish` checks drafts against the schemas, runs the PHI guard, and
+ * appends. After the commit the server calls `committed`, which passes the durable events to the observers in this process.
  */
 
-/** Issues that one answer names; more of the same help nobody. */
+/** Issues in one answer. */
 const ISSUE_LIMIT = 100;
 
 export type Publisher = {
   /** The `actor` of the events. */
   actor: string;
-  /** Server code, which may also decide approvals. Default false. */
+  /** True for server code: no {@link checkProducer}. Default false. */
   isTrusted?: boolean;
-  /** What the run's rows have to say to each draft, instead of what they say to a producer's. */
+  /** Checks each draft against the rows of its run, in place of {@link checkProducer}. */
   check?: Batch['check'];
-  /** What the guard does with what it finds; default the server's policy. */
+  /** Default: the server's policy. */
   onPhi?: PhiPolicy | undefined;
 };
 
-/** `seq` is the highest position of the request, stored now or before. */
+/** `seq` is the highest position of the request's events, duplicates included. */
 export type Published = { accepted: number; duplicates: number; seq: number; receipts: Receipt[] };
 
 export type BusObserver<Event> = { next(event: Event): void };
@@ -38,7 +38,7 @@ export type EventBusOptions<R extends Registry> = {
   logger: Logger;
   phiPolicy: PhiPolicy;
   guard?: Guard | undefined;
-  /** Told how long each request took until its events were durable, and sent to those who waited for them. */
+  /** Called with the duration of each request, until its events were durable and written to waiting readers. */
   onPublished?: ((ms: number) => void) | undefined;
 };
 
@@ -68,14 +68,13 @@ export class EventBus<R extends Registry> {
     this.#onPublished = onPublished;
   }
 
-  /** Events logged since the start. */
+  /** Events logged since the server started. */
   get published(): number {
     return this.#published;
   }
 
   /**
-   * Publishes 1–1,000 drafts, all or none; resolves once they are durable. Drafts are checked here, whatever their
-   * type says. Throws `INVALID_EVENT` or `PHI_REJECTED` with `issues`, `TOO_LARGE`, `FORBIDDEN`, `UNAVAILABLE`.
+   * Publishes 1–1,000 drafts, all or none. Resolves once they are durable. Throws `INVALID_EVENT` or `PHI_REJECTED` with `issues`, `TOO_LARGE`, `FORBIDDEN`, `UNAVAILABLE`.
    */
   async publish(drafts: readonly DraftOf<R>[], publisher: Publisher): Promise<Published> {
     if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'no events in the request', { path: 'events' });
@@ -92,7 +91,7 @@ export class EventBus<R extends Registry> {
     return { accepted: receipts.length - duplicates, duplicates, seq, receipts };
   }
 
-  /** Tells the observer every event that is logged from now on, in order, once it is durable. */
+  /** Calls the observer with each event that is logged from now on, in order, once it is durable. */
   subscribe(observer: BusObserver<EventOf<R>>): { unsubscribe(): void } {
     this.#observers.add(observer);
     return { unsubscribe: () => void this.#observers.delete(observer) };
@@ -106,7 +105,7 @@ export class EventBus<R extends Registry> {
         const failed = (error: unknown) =>
           this.#logger.error({ err: error, type: record.type }, 'an observer of the bus failed');
         try {
-          // An async function is one too, and its rejection would end the process.
+          // An observer may be async; an unhandled rejection would end the process.
           const result: unknown = observer.next(record.event as EventOf<R>);
           if (result instanceof Promise) result.catch(failed);
         } catch (error) {
@@ -126,7 +125,7 @@ export class EventBus<R extends Registry> {
     const ready: ReadyDraft[] = [];
     for (const [index, draft] of drafts.entries()) {
       if (issues.length >= ISSUE_LIMIT) break;
-      // Before the schema: what that costs, and how much it finds to say, is bounded by the size.
+      // Before the schema: its cost and the number of its issues grow with the size of the draft.
       if (sizeOf(draft) > DRAFT_LIMIT_BYTES) {
         issues.push({ index, path: '', message: 'the draft is larger than 64 KiB' });
         continue;
@@ -136,7 +135,7 @@ export class EventBus<R extends Registry> {
         for (const issue of parsed.error.issues) issues.push({ index, ...describeIssue(issue) });
         continue;
       }
-      // What the schema gives is a copy, and nobody else's.
+      // The schema returns a copy, so it may be changed.
       const checked = parsed.data as unknown as ReadyDraft & Partial<Pick<ReadyDraft, 'timestamp' | 'eventId'>>;
       checked.timestamp ??= now;
       checked.eventId ??= randomUUID();
@@ -163,7 +162,7 @@ export class EventBus<R extends Registry> {
   }
 }
 
-/** Bytes of a draft as JSON, or more for one that is small anyway; what has no JSON is left to the schema. */
+/** Bytes of a draft as JSON, or an upper bound within the limit. 0 for a draft that has no JSON: the schema refuses it. */
 function sizeOf(draft: unknown): number {
   const bound = boundOf(draft);
   if (bound <= DRAFT_LIMIT_BYTES) return bound;
@@ -174,14 +173,14 @@ function sizeOf(draft: unknown): number {
   }
 }
 
-/** What the JSON of an object without objects in it cannot exceed, found without making it. */
+/** An upper bound for the JSON of a flat object, computed without serializing it. */
 function boundOf(draft: unknown): number {
   if (typeof draft !== 'object' || draft === null) return Number.POSITIVE_INFINITY;
   let bound = 2;
   for (const key in draft) {
     const value: unknown = draft[key as never];
     if (typeof value === 'object' && value !== null) return Number.POSITIVE_INFINITY;
-    // A code unit takes at most 6 bytes, as \\uXXXX; no number is longer than 25.
+    // A code unit takes at most 6 bytes (\\uXXXX), a number at most 25.
     bound += 6 * key.length + 4 + (typeof value === 'string' ? 6 * value.length + 2 : 25);
   }
   return bound;
@@ -194,12 +193,12 @@ function refusal(code: ErrorCode, issues: DraftIssue[]): RunwireError {
 }
 
 /**
- * Approvals that Runwire itself keeps are decided by `approval.grant` and `approval.deny`, never by a producer's word. Nor
- * may a producer take an id from under what the server will log itself.
+ * Refuses two kinds of producer drafts: decisions of approvals with `authority: 'runwire'`, which only `approval.grant` and
+ * `approval.deny` make, and event ids that the server uses for its own events.
  */
 function checkProducer(rows: RunRows, draft: ReadyDraft & { approvalId?: string }): void {
   if (draft.eventId.startsWith(RESERVED_ID)) {
-    throw new RunwireError('FORBIDDEN', `ids that begin with ${RESERVED_ID} are the server's own`, { path: 'eventId' });
+    throw new RunwireError('FORBIDDEN', `event ids with the prefix ${RESERVED_ID} are reserved`, { path: 'eventId' });
   }
   if (draft.type !== 'approval.granted' && draft.type !== 'approval.denied') return;
   if (rows.approval(draft.approvalId ?? '')?.authority !== 'runwire') return;

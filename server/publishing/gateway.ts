@@ -8,19 +8,24 @@ import type { PhiPolicy } from '../phi/policy.ts';
 import { TokenBuckets } from '../rate-limit.ts';
 import type { EventBus, Published } from './bus.ts';
 
-/** What comes over the network on its way to the bus: who may publish where, and how much of it. */
+/**
+ * The gateway: every publish request from the network passes it on its way to the bus. It checks the principal's permission
+ * for each project, and the principal's rate.
+ */
 export class PublishGateway<R extends Registry> {
   readonly bus: EventBus<R>;
-  readonly #allowances: TokenBuckets;
+  /** By principal: events that it may still publish. */
+  readonly #buckets: TokenBuckets;
 
   constructor(bus: EventBus<R>, { publishedPerSecond }: Limits) {
     this.bus = bus;
-    this.#allowances = new TokenBuckets(publishedPerSecond);
+    this.#buckets = new TokenBuckets(publishedPerSecond);
   }
 
-  /** Publishes what a principal sent. Throws `FORBIDDEN`, `RATE_LIMITED`, and what {@link EventBus.publish} does. */
+  /** Publishes a principal's events. Throws `FORBIDDEN`, `RATE_LIMITED`, and what {@link EventBus.publish} throws. */
   async publish(principal: Principal, events: readonly DraftOf<R>[], onPhi: PhiPolicy | undefined): Promise<Published> {
     requirePermission(principal, 'publish');
+    // The bus refuses a longer request.
     if (events.length <= REQUEST_LIMIT_DRAFTS) {
       events.forEach((event, index) => {
         const projectId = (event as { projectId?: unknown } | null)?.projectId;
@@ -30,12 +35,13 @@ export class PublishGateway<R extends Registry> {
         });
       });
     }
-    if (!this.isAllowed(principal, events.length)) throw new RunwireError('RATE_LIMITED', 'too many events a second');
+    if (!this.takeAllowance(principal, events.length))
+      throw new RunwireError('RATE_LIMITED', 'too many events a second');
     return this.bus.publish(events, { actor: principal.sub, onPhi });
   }
 
-  /** Whether a principal may publish so many events now; then they count. */
-  isAllowed({ sub }: Principal, events: number): boolean {
-    return this.#allowances.take(sub, events);
+  /** Takes so many events from a principal's rate limit. False, and nothing is taken, when they exceed it. */
+  takeAllowance({ sub }: Principal, events: number): boolean {
+    return this.#buckets.take(sub, events);
   }
 }

@@ -77,7 +77,8 @@ export function createLineageRoutes<R extends Registry>(
 
   /** By 429 its clients would lose the events. */
   const admit = (principal: Principal, messages: number) => {
-    if (!publishing.isAllowed(principal, messages)) throw new RunwireError('UNAVAILABLE', 'too many events a second');
+    if (!publishing.takeAllowance(principal, messages))
+      throw new RunwireError('UNAVAILABLE', 'too many events a second');
   };
 
   const single: PrincipalHandler = async (request, response, principal) => {
