@@ -3,63 +3,121 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-/** Who may import whom: `shared` ← `server`, `shared` ← `client`, and never the server by the client. */
+/**
+ * The floors of the source tree, lowest first. A file may import its own entry and the entries of lower floors, and
+ * nothing else; type imports count too. biome.json has the same rules for editors.
+ */
+const floors: string[][] = [
+  ['shared'],
+  ['server/errors.ts', 'server/limits.ts', 'server/rate-limit.ts', 'client/errors.ts'],
+  ['server/event-log'],
+  ['server/auth', 'server/phi'],
+  ['server/delivery', 'server/publishing', 'server/audit', 'server/stats.ts', 'server/retention.ts'],
+  ['server/approvals'],
+  ['server/api'],
+  ['server/http', 'server/metrics.ts'],
+  ['server/ws', 'server/producers'],
+  ['server/run-server.ts'],
+  ['server/config.ts', 'server/index.ts'],
+  ['server/main.ts'],
+  ['client/connection'],
+  ['client/index.ts', 'client/publisher'],
+  ['client/feeds'],
+  ['client/react'],
+  ['client/app'],
+  ['server/cli'],
+];
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const isTest = (path: string) => /\.(test|test-d)\.tsx?$/.test(path);
 
-const sourcesOf = (folder: string): string[] =>
+type Import = { from: string; to: string; statement: string };
+
+/** Every import, export and dynamic import in the sources; `to` is a path in the repository or a package. */
+const imports: Import[] = ['shared', 'server', 'client'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
     .map((name) => join(folder, name))
-    .filter((path) => /\.tsx?$/.test(path) && !isTest(path));
+    .filter((path) => /\.tsx?$/.test(path) && !/\.(test|test-d)\.tsx?$/.test(path))
+    .flatMap(importsOf),
+);
 
-/** What a file imports at run time: statements that begin with `import type` or `export type` leave nothing behind. */
-function importsOf(path: string): string[] {
-  const source = readFileSync(join(root, path), 'utf8');
-  const statements = source.matchAll(/^(?:import|export)\s(?!type\s)(?:[^'";]*?\sfrom\s)?\s*['"]([^'"]+)['"]/gm);
+function importsOf(from: string): Import[] {
+  const source = readFileSync(join(root, from), 'utf8');
+  const statements = source.matchAll(/^(?:import|export)\s(?:[^'";]*?\sfrom\s)?\s*['"]([^'"]+)['"]/gm);
   const calls = source.matchAll(/\bimport\(\s*['"]([^'"]+)['"]/g);
-  return [...statements, ...calls].map(([, specifier]) => {
-    const name = specifier as string;
-    return name.startsWith('.') ? relative(root, resolve(root, dirname(path), name)) : name;
+  return [...statements, ...calls].map(([statement, name = '']) => {
+    const to = name.startsWith('.') ? relative(root, resolve(root, dirname(from), name)) : name;
+    return { from, to, statement };
   });
 }
 
-test('[C8] the client imports no server code', () => {
-  const sources = sourcesOf('client');
-  expect(sources).toContain('client/react/index.tsx');
-  for (const path of sources) {
-    const foreign = importsOf(path).filter((name) => /^(server|bench|tests)\//.test(name) || name.startsWith('node:'));
-    expect(foreign, path).toEqual([]);
+/** The entry of {@link floors} that a file belongs to, and its floor. */
+function placeOf(path: string): { entry: string; floor: number } {
+  for (const [floor, entries] of floors.entries()) {
+    const entry = entries.find((name) => path === name || path.startsWith(`${name}/`));
+    if (entry) return { entry, floor };
   }
+  throw new Error(`${path} is on no floor: add it to floors`);
+}
+
+const isSource = (path: string) => /^(shared|server|client)\//.test(path);
+const isOfRouter = ({ to, statement }: Import) =>
+  to === 'server/api/router.ts' && /^(import|export) type \{ AppRouter \}/.test(statement);
+
+test('[C8] no file imports a floor above its own, or another entry of its own floor', () => {
+  expect(imports.length).toBeGreaterThan(300);
+  const wrong = imports.filter((each) => {
+    if (!isSource(each.to) || (each.from.startsWith('client/') && isOfRouter(each))) return false;
+    const [from, to] = [placeOf(each.from), placeOf(each.to)];
+    return from.entry !== to.entry && to.floor >= from.floor;
+  });
+  expect(wrong.map(({ from, to }) => `${from} → ${to}`)).toEqual([]);
 });
 
-test('[C8] shared code imports zod and nothing else', () => {
-  const sources = sourcesOf('shared');
-  expect(sources).toContain('shared/events.ts');
-  for (const path of sources) {
-    const foreign = importsOf(path).filter((name) => name !== 'zod' && !name.startsWith('shared/'));
-    expect(foreign, path).toEqual([]);
-  }
+test('[C8] there is no import cycle, type imports included', () => {
+  const next = new Map<string, string[]>();
+  for (const { from, to } of imports) next.set(from, [...(next.get(from) ?? []), to]);
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const visit = (file: string, path: string[]) => {
+    if (path.includes(file)) cycles.push([...path.slice(path.indexOf(file)), file].join(' → '));
+    if (done.has(file) || path.includes(file)) return;
+    for (const to of next.get(file) ?? []) visit(to, [...path, file]);
+    done.add(file);
+  };
+  for (const file of next.keys()) visit(file, []);
+  expect(cycles).toEqual([]);
 });
 
-test('[C8] the web app goes through the public entry of the library', () => {
-  for (const path of sourcesOf('client/app')) {
-    const inner = importsOf(path).filter((name) => /^(client|shared)\//.test(name) && !name.startsWith('client/app/'));
-    expect(
-      inner.filter((name) => name !== 'client/react/index.tsx'),
-      path,
-    ).toEqual([]);
-  }
+test('[C8] the client imports the type AppRouter, and nothing else, from the server, and no module of Node.js', () => {
+  const ofClient = imports.filter(({ from }) => from.startsWith('client/'));
+  expect(ofClient.map(({ from }) => from)).toContain('client/react/index.tsx');
+  const wrong = ofClient.filter((each) => /^(server|bench|tests|node:)/.test(each.to) && !isOfRouter(each));
+  expect(wrong.map(({ from, to }) => `${from} → ${to}`)).toEqual([]);
 });
 
-test('[C8] what is built for browsers holds no server code', () => {
+test('[C8] shared code imports zod and no other package', () => {
+  const ofShared = imports.filter(({ from }) => from.startsWith('shared/'));
+  expect(ofShared.map(({ from }) => from)).toContain('shared/events.ts');
+  const wrong = ofShared.filter(({ to }) => to !== 'zod' && !to.startsWith('shared/'));
+  expect(wrong.map(({ from, to }) => `${from} → ${to}`)).toEqual([]);
+});
+
+test('[C8] the web app imports only the public entry of the library, as any other app does', () => {
+  const ofApp = imports.filter(({ from }) => from.startsWith('client/app/'));
+  const wrong = ofApp.filter(
+    ({ to }) => isSource(to) && !to.startsWith('client/app/') && to !== 'client/react/index.tsx',
+  );
+  expect(wrong.map(({ from, to }) => `${from} → ${to}`)).toEqual([]);
+});
+
+test('[C8] the built web app contains no server code', () => {
   const assets = join(root, 'dist/app/assets');
-  expect(existsSync(assets), 'npm run build comes first').toBe(true);
+  expect(existsSync(assets), 'run npm run build first').toBe(true);
   const code = readdirSync(assets)
     .filter((name) => name.endsWith('.js'))
     .map((name) => readFileSync(join(assets, name), 'utf8'))
     .join('\n');
-  // Texts that only the server has, each of which would be there if its module were.
+  // Strings of server modules. A bundled module would bring its string along.
   const onlyServer = {
     'server/event-log': 'PRAGMA',
     'server/auth': 'the token is missing, malformed, forged or expired',
@@ -67,12 +125,13 @@ test('[C8] what is built for browsers holds no server code', () => {
     'server/http': 'x-forwarded-proto',
   };
   for (const [module, text] of Object.entries(onlyServer)) {
-    expect(serverSource(), `${module} still says so`).toContain(text);
+    expect(serverSource(), `${module} still contains the string`).toContain(text);
     expect(code, module).not.toContain(text);
   }
 });
 
 const serverSource = (): string =>
-  sourcesOf('server')
+  [...new Set(imports.map(({ from }) => from))]
+    .filter((path) => path.startsWith('server/'))
     .map((path) => readFileSync(join(root, path), 'utf8'))
     .join('\n');
