@@ -5,7 +5,7 @@ import { RunwireError } from '../shared/errors.ts';
 export const defaultLimits = {
   /** Bytes of a WebSocket message, and of a request to `/trpc`. */
   messageBytes: 1024 * 1024,
-  /** Messages of a socket a second, with each request in them; ten seconds' worth may come at once. */
+  /** Messages of a socket per second: a batch of n calls counts n. Ten seconds' worth may arrive at once. */
   messagesPerSecond: 500,
   /** Subscriptions of one socket, and of all sockets of one user. */
   subscriptionsPerSocket: 2_000,

@@ -160,9 +160,14 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   });
   log.integrity.onErased((tombstone) => delivery.erased(tombstone));
   const access = new AccessLogger({ log, logger, isRefused: (id) => privacy.isRefused(id) });
-  const isDirect = options.delivery !== 'iterator';
-  const connections = new Connections({ heartbeatMs, isDirect, limits, invalidReasonOf });
   const streams = new SocketlessTransports(invalidReasonOf);
+  const connections = new Connections({
+    heartbeatMs,
+    isDirect: options.delivery !== 'iterator',
+    limits,
+    invalidReasonOf,
+    onSweep: () => streams.review(),
+  });
   credentials.onRevoked(() => {
     connections.review();
     streams.review();

@@ -30,7 +30,7 @@ export function authProcedures(procedure: Procedure, { credentials }: Pick<Accou
         if (!ctx.connection) throw new RunwireError('INVALID_INPUT', 'auth.refresh needs a WebSocket');
         const fresh = await credentials.identify(input.token);
         if (fresh.sub !== ctx.principal.sub) throw new RunwireError('FORBIDDEN', 'the token is of another subject');
-        ctx.connection.identify(fresh);
+        ctx.connection.setPrincipal(fresh);
         return { expiresAt: fresh.expiresAtMs === undefined ? null : new Date(fresh.expiresAtMs).toISOString() };
       }),
 

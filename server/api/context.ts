@@ -12,10 +12,13 @@ export type Context = {
 
 /** The part of a WebSocket connection that procedures use. */
 export interface CallerConnection extends Transport {
-  /** Counts one request. Returns false over the rate limit: the connection closes, and the request must not run. */
-  request(): boolean;
+  /**
+   * Counts one message, or one further request of a message. Returns false over the rate limit: the connection closes,
+   * and the request must not run.
+   */
+  countMessage(): boolean;
   /** Closes the connection if its token has expired or was revoked. Returns whether the token is valid. */
   closeIfTokenInvalid(): boolean;
   /** Replaces the principal of the connection and of its subscriptions. */
-  identify(principal: Principal): void;
+  setPrincipal(principal: Principal): void;
 }

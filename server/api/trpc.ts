@@ -74,9 +74,9 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
     access.record({ principal, action, via: connection ? 'ws' : (via ?? 'caller'), outcome, projectId, runId, detail });
   };
 
-  const procedure = t.procedure.use(async ({ next, path, ctx, meta, getRawInput, signal }) => {
-    // A batch over the limit: the rest of its requests must not run before the socket closes.
-    if (ctx.connection?.request() === false) {
+  const procedure = t.procedure.use(async ({ next, path, ctx, meta, getRawInput, signal, batchIndex }) => {
+    // The connection has counted the message, and so its first request. Requests over the limit must not run.
+    if (batchIndex > 0 && ctx.connection?.countMessage() === false) {
       throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
     }
     // Copied: `auth.refresh` replaces the principal of a connection, and the call belongs to the one that made it.

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { RunwireError } from '../../shared/errors.ts';
 import { foldEvent, type RunEvent, runwireEvents } from '../../shared/events.ts';
-import { closeCodes, isSignal, type StreamSignal } from '../../shared/protocol.ts';
+import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import { foldOf } from '../../shared/registry.ts';
 import type { RunHeader, RunView } from '../../shared/run.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
@@ -28,7 +28,7 @@ class Pipe implements Transport {
   principal: Principal = everyone;
   isDrained = true;
   readonly readers = new Set<Attached>();
-  interrupt: (() => void) | undefined;
+  close: ((code: number) => void) | undefined;
   #drained: (() => void)[] = [];
 
   drained(): Promise<void> {
@@ -311,8 +311,8 @@ describe('readers', () => {
     await using set = await setUp();
     await set.append(created('r1'));
     const delivery = openDelivery({ log: broken(set.log) });
-    const interrupted = new Promise<void>((resolve) => {
-      set.pipe.interrupt = resolve;
+    const closed = new Promise<number>((resolve) => {
+      set.pipe.close = resolve;
     });
     const query: EventQuery = { scope: { kind: 'all' }, from: 'start', conflate: false };
     const reader = delivery.events<RunEvent>(set.pipe, query, undefined);
@@ -320,12 +320,11 @@ describe('readers', () => {
     const pending = reader.next().finally(() => {
       isSettled = true;
     });
-    await interrupted;
+    expect(await closed).toBe(1012);
     expect(isSettled).toBe(false);
     await reader.return?.();
     expect(await pending).toMatchObject({ done: true });
     delivery.close();
-    expect(closeCodes.tryAgain).toBe(1012);
   });
 
   test('[D14] a reader in the process, which has no socket, is told that the log is unavailable', async () => {

@@ -27,7 +27,7 @@ class Line implements Transport, FrameSink {
   readonly writes: Buffer[] = [];
   corks = 0;
   isCorked = false;
-  wasInterrupted = false;
+  closeCode: number | undefined;
   #drained: (() => void)[] = [];
 
   drained(): Promise<void> {
@@ -49,8 +49,8 @@ class Line implements Transport, FrameSink {
   uncork(): void {
     this.isCorked = false;
   }
-  interrupt(): void {
-    this.wasInterrupted = true;
+  close(code: number): void {
+    this.closeCode = code;
   }
   identify(principal: Principal): void {
     this.principal = principal;
@@ -327,7 +327,7 @@ describe('ends', () => {
     expect([line.writes.length, line.readers.size, delivery.waiting]).toEqual([0, 0, 0]);
   });
 
-  test('[D14] trouble with the log interrupts the line; wrong input and lost rights are errors of the subscription', async () => {
+  test('[D14] a closed server closes the socket with 1012; a wrong cursor and lost rights are errors of the subscription', async () => {
     const { append, subscribe, waiting, delivery } = await setUp();
     await append(created('r1'));
     const line = new Line();
@@ -337,12 +337,13 @@ describe('ends', () => {
     await waiting(1);
     line.identify({ sub: 'eve', projects: ['other'], roles: ['viewer'] });
     await expect(losing.ended).rejects.toMatchObject({ code: 'FORBIDDEN' });
-    expect([line.wasInterrupted, line.readers.size, delivery.waiting]).toEqual([false, 0, 0]);
+    expect([line.closeCode, line.readers.size, delivery.waiting]).toEqual([undefined, 0, 0]);
     line.identify(everyone);
     delivery.close();
     const late = new Line();
     const { stop, ended } = subscribe(late);
-    while (!late.wasInterrupted) await new Promise(setImmediate);
+    while (late.closeCode === undefined) await new Promise(setImmediate);
+    expect(late.closeCode).toBe(1012);
     await stop();
     expect(await ended).toMatchObject({ done: true });
   });

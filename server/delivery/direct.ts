@@ -1,8 +1,9 @@
 import { RunwireError } from '../../shared/errors.ts';
+import { closeCodes } from '../../shared/protocol.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
 import { framesOf, messagePrefix, messageSuffix } from './frames.ts';
 import type { FanOutGroup, Subscriber } from './group.ts';
-import type { Reader, ReaderContext, Step } from './reader.ts';
+import { type Reader, type ReaderContext, type Step, UNAVAILABLE_REASON } from './reader.ts';
 import type { Attached, FrameSink, Transport } from './transport.ts';
 import type { Waiter, Wake } from './waiting.ts';
 
@@ -164,7 +165,7 @@ export class DirectSubscription
   #fail(error: unknown): void {
     if (this.reader.isInterruption(error)) {
       // An error would make the client forget the subscription; a closed socket makes it come back with its cursor.
-      this.#transport.interrupt?.();
+      this.#transport.close?.(closeCodes.tryAgain, UNAVAILABLE_REASON);
       return;
     }
     if (this.reader.isEnded) return;

@@ -1,8 +1,8 @@
 import { type TrackedEnvelope, tracked } from '@trpc/server';
 import { RunwireError } from '../../shared/errors.ts';
-import type { StreamSignal } from '../../shared/protocol.ts';
+import { closeCodes, type StreamSignal } from '../../shared/protocol.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
-import type { Reader, ReaderContext } from './reader.ts';
+import { type Reader, type ReaderContext, UNAVAILABLE_REASON } from './reader.ts';
 import type { Attached, Transport } from './transport.ts';
 import type { Waiter, Wake } from './waiting.ts';
 
@@ -76,7 +76,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
         throw this.#context.translate(error);
       }
       // An error would make the client forget the subscription; a closed socket makes it come back with its cursor.
-      this.#transport.interrupt?.();
+      this.#transport.close?.(closeCodes.tryAgain, UNAVAILABLE_REASON);
       await this.#end;
       return { done: true, value: undefined };
     }

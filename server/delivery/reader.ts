@@ -56,6 +56,9 @@ export type ReaderContext = {
  */
 export type Step = { seq: number; message: Message } | 'blocked' | 'waiting' | 'ended' | Promise<void>;
 
+/** The reason of a close with {@link closeCodes.tryAgain}. */
+export const UNAVAILABLE_REASON = 'the event log is unavailable';
+
 export abstract class Reader implements Waiting {
   protected readonly context: ReaderContext;
   protected readonly transport: Transport;
@@ -120,7 +123,7 @@ export abstract class Reader implements Waiting {
     if (!this.#isStarted && !this.#isEnded) this.#begin();
     while (!this.#isEnded) {
       if (transport.principal !== this.principal) this.#reviewAccess();
-      transport.refuseLapsed?.();
+      transport.throwIfTokenInvalid?.();
       if (!transport.isDrained) {
         this.clearBuffer();
         return 'blocked';
@@ -169,7 +172,7 @@ export abstract class Reader implements Waiting {
 
   /** Whether an error is one that the client must not be told, since it would forget the subscription. */
   isInterruption(error: unknown): boolean {
-    return !!this.transport.interrupt && error instanceof RunwireError && error.code === 'UNAVAILABLE';
+    return !!this.transport.close && error instanceof RunwireError && error.code === 'UNAVAILABLE';
   }
 
   end(): void {

@@ -3,65 +3,50 @@ import type { Principal } from '../auth/principal.ts';
 import type { Attached, Transport } from './transport.ts';
 
 /**
- * Subscriptions without a socket: those of SSE, and of callers in the process. Nothing of theirs can be closed; the reader
- * itself ends when its token does, and is woken to find that out.
+ * Transports of subscriptions without a socket: SSE and in-process callers. Such a transport cannot be closed. Instead,
+ * its reader is woken when the token is no longer valid, and throws.
  */
 
-/** How often they are looked at. */
-const SWEEP_MS = 500;
-
-type LapseOf = (principal: Principal) => TokenInvalidReason | undefined;
+type InvalidReasonOf = (principal: Principal) => TokenInvalidReason | undefined;
 
 export class SocketlessTransports {
-  readonly #invalidReasonOf: LapseOf;
-  readonly #open = new Set<Stream>();
-  /** Runs while there are any. */
-  #sweepTimer: NodeJS.Timeout | undefined;
+  readonly #invalidReasonOf: InvalidReasonOf;
+  readonly #open = new Set<SocketlessTransport>();
 
-  constructor(invalidReasonOf: LapseOf) {
+  constructor(invalidReasonOf: InvalidReasonOf) {
     this.#invalidReasonOf = invalidReasonOf;
   }
 
-  /** The other end of one subscription. */
+  /** A transport for one subscription. */
   transportOf(principal: Principal): Transport {
-    return new Stream(principal, this.#invalidReasonOf, (stream, isOpen) => this.#note(stream, isOpen));
+    return new SocketlessTransport(principal, this.#invalidReasonOf, this.#open);
   }
 
-  /** Ends those whose token has expired or been revoked. */
+  /** Ends the subscriptions with an expired or revoked token. */
   review(): void {
-    for (const stream of this.#open) stream.review();
-  }
-
-  #note(stream: Stream, isOpen: boolean): void {
-    if (isOpen) this.#open.add(stream);
-    else this.#open.delete(stream);
-    if (this.#open.size > 0) this.#sweepTimer ??= setInterval(() => this.review(), SWEEP_MS).unref();
-    else {
-      clearInterval(this.#sweepTimer);
-      this.#sweepTimer = undefined;
-    }
+    for (const transport of this.#open) transport.review();
   }
 }
 
-/** It takes what it asks for, when it asks for it. */
-class Stream implements Transport {
+/** Always drained: its consumer asks for one item at a time. */
+class SocketlessTransport implements Transport {
   readonly principal: Principal;
   readonly isDrained = true;
-  readonly #invalidReasonOf: LapseOf;
-  readonly #note: (stream: Stream, isOpen: boolean) => void;
+  readonly #invalidReasonOf: InvalidReasonOf;
+  readonly #open: Set<SocketlessTransport>;
   #reader: Attached | undefined;
 
-  constructor(principal: Principal, invalidReasonOf: LapseOf, note: (stream: Stream, isOpen: boolean) => void) {
+  constructor(principal: Principal, invalidReasonOf: InvalidReasonOf, open: Set<SocketlessTransport>) {
     this.principal = principal;
     this.#invalidReasonOf = invalidReasonOf;
-    this.#note = note;
+    this.#open = open;
   }
 
   drained(): Promise<void> {
     return Promise.resolve();
   }
 
-  refuseLapsed(): void {
+  throwIfTokenInvalid(): void {
     const reason = this.#invalidReasonOf(this.principal);
     if (reason) throw tokenInvalidError(reason);
   }
@@ -72,10 +57,10 @@ class Stream implements Transport {
 
   attach(reader: Attached): void {
     this.#reader = reader;
-    this.#note(this, true);
+    this.#open.add(this);
   }
 
   detach(): void {
-    this.#note(this, false);
+    this.#open.delete(this);
   }
 }

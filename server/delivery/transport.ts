@@ -10,13 +10,10 @@ export interface Transport {
   drained(): Promise<void>;
   /** Where ready frames may be written; absent where there is no socket that takes them. */
   readonly sink?: FrameSink | undefined;
-  /**
-   * Closes the connection in a way that brings the client back with its cursor. Absent where there is no connection:
-   * then the reader throws.
-   */
-  interrupt?: (() => void) | undefined;
+  /** Closes the connection with a close code. Undefined without a connection: then the reader throws. */
+  close?: ((code: number, reason: string) => void) | undefined;
   /** Throws when the token of who reads does not count any more. Absent where a connection takes care of that. */
-  refuseLapsed?: (() => void) | undefined;
+  throwIfTokenInvalid?: (() => void) | undefined;
   /** Told of each reader's beginning and end. */
   attach(reader: Attached): void;
   detach(reader: Attached): void;

@@ -76,7 +76,7 @@ export function refuseSocket(socket: Duplex, status: string): void {
 export const bearerOf = (request: IncomingMessage): string | undefined =>
   /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
 
-export function cookieOf(request: IncomingMessage, name: string): string | undefined {
+export function cookieOf(request: { headers: { cookie?: string | undefined } }, name: string): string | undefined {
   for (const pair of (request.headers.cookie ?? '').split(';')) {
     const at = pair.indexOf('=');
     if (at > 0 && pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim();

@@ -1,127 +1,119 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
 import { closeCodes } from '../../shared/protocol.ts';
 import type { ClientStats } from '../../shared/server-stats.ts';
-import { tokenInvalidText } from '../auth/credentials.ts';
+import type { CallerConnection } from '../api/context.ts';
+import { type TokenInvalidReason, tokenInvalidText } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
-import type { Attached, FrameSink, Transport } from '../delivery/transport.ts';
+import type { Attached, FrameSink } from '../delivery/transport.ts';
 import type { Limits } from '../limits.ts';
 import { TokenBucket } from '../rate-limit.ts';
-import type { Connections } from './connections.ts';
-import type { DirectWebSocket, SocketOwner } from './socket.ts';
+import type { DirectWebSocket, SocketObserver } from './socket.ts';
 
-/** What all sockets of one subject have together. */
+/** The counts of a user's connections together. */
 export type User = { principal: Principal; connections: number; subscriptions: number };
-/** Where sockets come from. */
+/** The count of connections from one network address. */
 export type Address = { text: string; connections: number };
 
-/** Unsent bytes at which a reader stops being read for. */
-const DRAIN_BYTES = 128 * 1024;
-/** A close frame holds 123 bytes of reason; a UTF-16 unit takes at most three. */
-const REASON_LIMIT_BYTES = 123;
-/** How often a compressed socket, which tells nobody when it has drained, is looked at. */
-const LOOK_MS = 20;
-const noHeaders = Object.freeze({});
+/** Totals since the server started. */
+export type ConnectionCounts = {
+  /** Sockets that the server closed, by close code. */
+  closes: Map<number, number>;
+  /** Times that a reader had to wait for its socket. */
+  stalls: number;
+};
+
+export type ConnectionsOptions = {
+  heartbeatMs: number;
+  /** Whether readers write frames to the sockets. */
+  isDirect: boolean;
+  limits: Limits;
+  /** Returns why a token is no longer valid, or undefined if it is valid. */
+  invalidReasonOf: (principal: Principal) => TokenInvalidReason | undefined;
+  /** Called after each sweep, for what else outlives a token. */
+  onSweep: () => void;
+};
+
+/** The part of {@link Connections} that one connection uses. */
+export interface ConnectionRegistry {
+  readonly options: ConnectionsOptions;
+  readonly counts: ConnectionCounts;
+  readonly monotonicMs: number;
+  remove(connection: Connection): void;
+}
+
+/** A close frame has room for 123 bytes of reason. */
+const MAX_REASON_BYTES = 123;
+/** The stock tRPC client reconnects at once when it receives this. */
+const RECONNECT_NOTICE = '{"id":null,"method":"reconnect"}';
 
 /**
- * One socket. To tRPC's handler it stands for the request that opened it, too: the handler keeps that for as long as the
- * socket is open, and a request of Node's is a kilobyte of headers that nobody reads again.
+ * One client on a WebSocket: its principal, its subscriptions, its limits and its heartbeat.
+ *
+ * 1. Opened: the client has `identifyMs` to send a token.
+ * 2. Authenticated: it counts for its user, and may subscribe. `auth.refresh` replaces its principal.
+ * 3. Closing: {@link close} sends the code, and no further message is read.
+ * 4. Closed: the registry removes it.
  */
-export class Connection implements Transport, FrameSink, SocketOwner {
+export class Connection implements CallerConnection, SocketObserver {
   readonly id: number;
   readonly connectedAtMs = Date.now();
   readonly sink: FrameSink | undefined;
   readonly address: Address;
-  /** Of the request, until the handler has made a context of it. */
-  url: string | undefined;
-  headers: Pick<IncomingHttpHeaders, 'host' | 'origin' | 'cookie'>;
-  readonly socket: Socket;
+  /** Whether the token, or its absence, has been read. From then on, the check of the token has a timeout of its own. */
+  isHandshakeRead = false;
   readonly #ws: DirectWebSocket;
-  readonly #connections: Connections;
-  /** Absent while it is full. */
+  readonly #registry: ConnectionRegistry;
+  /** Undefined while full: an idle connection keeps no bucket. */
   #messages: TokenBucket | undefined;
-  /** Few, nearly always: a set of them would be larger than they are. */
+  /** An array, because most connections have few: a Set would be larger. */
   readonly #readers: Attached[] = [];
   #principal: Principal | undefined;
-  /** All sockets of the same subject. */
   #user: User | undefined;
-  /** What it says of itself could be read, and is being looked at. */
-  hasSpoken = false;
-  /** One for all readers. */
-  #drained: Promise<void> | undefined;
-  /** On the clock of all connections, which is never set. */
+  // Times on the registry's monotonic clock.
   readonly #openedAt: number;
-  #heardAt: number;
+  #receivedAt: number;
   #pingAt: number;
-  /** Since when it has taken nothing, and what it had taken by then. */
+  /** Since when the socket has taken nothing, and the bytes that it had taken by then. */
   #stalledAt: number | undefined;
   #takenBytes = 0;
 
-  constructor(id: number, ws: DirectWebSocket, request: IncomingMessage, address: Address, connections: Connections) {
-    const { host, origin, cookie } = request.headers;
-    const { isDirect, heartbeatMs } = connections.options;
+  constructor(id: number, ws: DirectWebSocket, address: Address, registry: ConnectionRegistry) {
+    const { isDirect, heartbeatMs } = registry.options;
     this.id = id;
-    this.url = request.url;
-    this.headers = { host, origin, cookie };
-    this.socket = request.socket;
     this.address = address;
     this.#ws = ws;
-    this.#connections = connections;
-    this.#openedAt = connections.monotonicMs;
-    this.#heardAt = this.#openedAt;
-    this.#pingAt = this.#heardAt + heartbeatMs;
-    // `ws` has to make the frames of what is compressed.
-    this.sink = isDirect && ws.extensions === '' ? this : undefined;
+    this.#registry = registry;
+    this.#openedAt = registry.monotonicMs;
+    this.#receivedAt = this.#openedAt;
+    this.#pingAt = this.#openedAt + heartbeatMs;
+    // With compression, `ws` has to build the frames.
+    this.sink = isDirect && ws.extensions === '' ? ws : undefined;
   }
 
+  /** The current principal: `auth.refresh` replaces it. */
   get principal(): Principal {
-    if (!this.#principal) throw new Error('the connection has not been identified yet');
+    if (!this.#principal) throw new Error('the connection is not authenticated yet');
     return this.#principal;
   }
 
-  /** Undefined until it has said who it is. */
-  get holder(): Principal | undefined {
-    return this.#principal;
+  get isAuthenticated(): boolean {
+    return this.#principal !== undefined;
   }
 
-  /** What procedures know a socket by (`Context`). */
-  get connection(): this {
-    return this;
-  }
-
-  /** The handler has made its context. */
-  forgetRequest(): void {
-    this.url = undefined;
-    this.headers = noHeaders;
-  }
-
-  heard(isMessage: boolean): void {
-    this.#heardAt = this.#connections.monotonicMs;
-    if (isMessage) this.request();
-  }
-
-  sending(): void {
-    if (this.#ws.bufferedAmount > this.#limits.unsentBytes) this.outpace();
-  }
-
-  closed(): void {
-    this.#connections.remove(this);
-  }
-
-  /** Puts a principal in place, at first or by a fresh token. */
-  identify(principal: Principal): void {
+  setPrincipal(principal: Principal): void {
     this.#principal = principal;
     for (const reader of [...this.#readers]) reader.recheckAccess();
   }
 
-  /** Counts it among the sockets of its user; closes it where they are too many. */
+  /** Counts the connection for its user. Closes it over the limit. */
   countForUser(user: User): void {
     this.#user = user;
     user.connections++;
-    if (user.connections > this.#limits.connectionsPerUser) this.exceed('too many connections of this user');
+    if (user.connections > this.#limits.connectionsPerUser) {
+      this.close(closeCodes.overLimit, 'too many connections of this user');
+    }
   }
 
-  /** It has closed. */
+  /** Takes a closed connection out of its user's counts. */
   uncount(): User | undefined {
     const user = this.#user;
     if (user) {
@@ -132,69 +124,46 @@ export class Connection implements Transport, FrameSink, SocketOwner {
     return user;
   }
 
-  /** Counts a message, or a request in one: too many close the socket. Returns whether it may be looked at. */
-  request(): boolean {
+  onReceive(isMessage: boolean): void {
+    this.#receivedAt = this.#registry.monotonicMs;
+    if (isMessage) this.countMessage();
+  }
+
+  onSend(): void {
+    if (this.unsentBytes > this.#limits.unsentBytes) this.close(closeCodes.tooSlow, 'too slow');
+  }
+
+  onStall(): void {
+    this.#registry.counts.stalls++;
+  }
+
+  onClose(): void {
+    this.#registry.remove(this);
+  }
+
+  countMessage(): boolean {
     this.#messages ??= new TokenBucket(this.#limits.messagesPerSecond);
     if (this.#messages.take(1)) return true;
-    this.exceed('too many messages');
+    this.close(closeCodes.overLimit, 'too many messages');
     return false;
   }
 
-  /** A socket that is closing takes nothing any more, and so is never drained. */
   get isDrained(): boolean {
-    // Below its high-water mark, which an HTTP server of others may have raised, a socket never says that it has drained.
-    const limit = Math.max(DRAIN_BYTES, this.socket.writableHighWaterMark);
-    return this.#ws.readyState === this.#ws.OPEN && this.unsentBytes < limit;
-  }
-
-  get unsentBytes(): number {
-    return this.sink ? this.socket.writableLength : this.#ws.bufferedAmount;
+    return this.#ws.isDrained;
   }
 
   drained(): Promise<void> {
-    if (this.isDrained) return Promise.resolve();
-    this.#drained ??= new Promise((resolve) => {
-      this.#connections.counts.stalls++;
-      const looking = this.sink ? undefined : setInterval(() => done(), LOOK_MS);
-      const done = () => {
-        if (this.#ws.readyState !== this.#ws.CLOSED && !this.isDrained) return;
-        clearInterval(looking);
-        this.socket.off('drain', done);
-        this.#ws.off('close', done);
-        this.#drained = undefined;
-        resolve();
-      };
-      this.socket.on('drain', done);
-      this.#ws.on('close', done);
-    });
-    return this.#drained;
-  }
-
-  /** To the TCP socket itself: `ws` would make a frame of its own for each. */
-  write(frames: Buffer): void {
-    // After its closing frame a WebSocket sends nothing more.
-    if (this.#ws.readyState === this.#ws.OPEN) this.socket.write(frames);
-  }
-
-  cork(): void {
-    this.socket.cork();
-  }
-
-  uncork(): void {
-    this.socket.uncork();
-  }
-
-  interrupt(reason = 'the log is not available'): void {
-    this.#close(closeCodes.tryAgain, reason);
+    return this.#ws.drained();
   }
 
   attach(reader: Attached): void {
     const { subscriptionsPerSocket, subscriptionsPerUser } = this.#limits;
     this.#readers.push(reader);
     if (this.#user) this.#user.subscriptions++;
-    if (this.#readers.length > subscriptionsPerSocket) this.exceed('too many subscriptions on this socket');
-    else if (this.#user && this.#user.subscriptions > subscriptionsPerUser) {
-      this.exceed('too many subscriptions of this user');
+    if (this.#readers.length > subscriptionsPerSocket) {
+      this.close(closeCodes.overLimit, 'too many subscriptions on this socket');
+    } else if (this.#user && this.#user.subscriptions > subscriptionsPerUser) {
+      this.close(closeCodes.overLimit, 'too many subscriptions of this user');
     }
   }
 
@@ -205,37 +174,26 @@ export class Connection implements Transport, FrameSink, SocketOwner {
     if (this.#user) this.#user.subscriptions--;
   }
 
-  /** Closes with 4401, and hears no more: what comes before the peer closes too would pile up unanswered. */
-  refuse(reason: string): void {
+  /** Closes an open socket with a code of {@link closeCodes}. Further messages are not read: they would get no answer. */
+  close(code: number, reason: string): void {
+    if (code === closeCodes.goingAway && this.#ws.isOpen) this.#ws.send(RECONNECT_NOTICE);
+    if (!this.#ws.isOpen) return;
+    const { closes } = this.#registry.counts;
+    closes.set(code, (closes.get(code) ?? 0) + 1);
     this.#ws.removeAllListeners('message');
-    this.#close(closeCodes.unauthenticated, reason);
+    // Cut between characters: a part of one would be invalid UTF-8.
+    const text = Buffer.from(reason)
+      .subarray(0, MAX_REASON_BYTES)
+      .toString('utf8')
+      .replace(/\ufffd+$/, '');
+    this.#ws.close(code, text);
   }
 
-  /** Closes with 4429: it went over a limit. */
-  exceed(reason: string): void {
-    this.#ws.removeAllListeners('message');
-    this.#close(closeCodes.overLimit, reason);
-  }
-
-  /** Closes with 4408, which brings the client back with its cursors. */
-  outpace(): void {
-    this.#ws.removeAllListeners('message');
-    this.#close(closeCodes.tooSlow, 'too slow');
-  }
-
-  /** Closes with 4401 or 4403 where its token has expired or been revoked. Returns whether it is good. */
   closeIfTokenInvalid(): boolean {
-    const reason = this.#principal && this.#connections.options.invalidReasonOf(this.#principal);
+    const reason = this.#principal && this.#registry.options.invalidReasonOf(this.#principal);
     if (!reason) return true;
-    this.#ws.removeAllListeners('message');
-    this.#close(reason === 'revoked' ? closeCodes.revoked : closeCodes.unauthenticated, tokenInvalidText[reason]);
+    this.close(reason === 'revoked' ? closeCodes.revoked : closeCodes.unauthenticated, tokenInvalidText[reason]);
     return false;
-  }
-
-  /** Says that the server goes away. The stock client takes the notice as "connect anew". */
-  dismiss(): void {
-    if (this.#ws.readyState === this.#ws.OPEN) this.#ws.send('{"id":null,"method":"reconnect"}');
-    this.#close(closeCodes.goingAway, 'the server is going away');
   }
 
   terminate(): void {
@@ -243,24 +201,29 @@ export class Connection implements Transport, FrameSink, SocketOwner {
   }
 
   /**
-   * Pings when due, cuts off who has been silent for two intervals or has taken nothing for too long, and lets no one stay
-   * beyond their token.
+   * Pings when due. Closes the connection when:
+   *
+   * - it has been silent for two heartbeat intervals,
+   * - it has sent no token within the limit,
+   * - its token is no longer valid,
+   * - its socket has taken nothing for too long.
    */
   check(now: number): void {
-    const { heartbeatMs, limits } = this.#connections.options;
-    if (now - this.#heardAt >= 2 * heartbeatMs) {
-      this.#ws.terminate();
+    const { heartbeatMs, limits } = this.#registry.options;
+    if (now - this.#receivedAt >= 2 * heartbeatMs) {
+      this.terminate();
       return;
     }
-    if (this.#ws.readyState !== this.#ws.OPEN) return;
+    if (!this.#ws.isOpen) return;
     if (!this.#principal) {
-      if (!this.hasSpoken && now - this.#openedAt >= limits.identifyMs) this.refuse('no token');
+      const isLate = !this.isHandshakeRead && now - this.#openedAt >= limits.identifyMs;
+      if (isLate) this.close(closeCodes.unauthenticated, 'no token');
       return;
     }
     if (!this.closeIfTokenInvalid()) return;
     if (this.#messages?.isFull) this.#messages = undefined;
     if (this.#isStalled(now)) {
-      this.outpace();
+      this.close(closeCodes.tooSlow, 'too slow');
       return;
     }
     if (now < this.#pingAt) return;
@@ -272,7 +235,11 @@ export class Connection implements Transport, FrameSink, SocketOwner {
     return this.#readers.length;
   }
 
-  /** Events between the slowest of its subscriptions and the head. */
+  get unsentBytes(): number {
+    return this.#ws.bufferedAmount;
+  }
+
+  /** Events between its slowest subscription and the head. */
   get lag(): number {
     return this.#readers.reduce((most, reader) => Math.max(most, reader.lag), 0);
   }
@@ -285,36 +252,21 @@ export class Connection implements Transport, FrameSink, SocketOwner {
       subscriptions: this.subscriptions,
       lag: this.lag,
       unsentBytes: this.unsentBytes,
-      sentBytes: this.#sentBytes,
+      sentBytes: this.#ws.sentBytes,
     };
   }
 
   get #limits(): Limits {
-    return this.#connections.options.limits;
-  }
-
-  get #sentBytes(): number {
-    return this.socket.bytesWritten - this.socket.writableLength;
+    return this.#registry.options.limits;
   }
 
   #isStalled(now: number): boolean {
-    const taken = this.unsentBytes === 0 ? undefined : this.#sentBytes;
+    const taken = this.unsentBytes === 0 ? undefined : this.#ws.sentBytes;
     if (taken === undefined || taken !== this.#takenBytes || this.#stalledAt === undefined) {
       this.#stalledAt = taken === undefined ? undefined : now;
       this.#takenBytes = taken ?? 0;
       return false;
     }
     return now - this.#stalledAt >= this.#limits.stalledMs;
-  }
-
-  #close(code: number, reason: string): void {
-    if (this.#ws.readyState !== this.#ws.OPEN) return;
-    this.#connections.counts.closes.set(code, (this.#connections.counts.closes.get(code) ?? 0) + 1);
-    // Cut between characters: half of one would not be UTF-8.
-    const text = Buffer.from(reason)
-      .subarray(0, REASON_LIMIT_BYTES)
-      .toString('utf8')
-      .replace(/\ufffd+$/, '');
-    this.#ws.close(code, text);
   }
 }

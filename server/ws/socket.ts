@@ -1,27 +1,48 @@
+import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import { nothing } from '../delivery/encoder.ts';
+import type { FrameSink } from '../delivery/transport.ts';
 
-/** Whose a socket is. */
-export interface SocketOwner {
-  /** Something came: a message, or a sign of life. */
-  heard(isMessage: boolean): void;
-  /** Something is about to be sent. */
-  sending(): void;
-  closed(): void;
+/**
+ * The server's class of WebSocket. It adds three things to `ws`:
+ *
+ * - It reports its traffic to one observer.
+ * - It holds messages back while tRPC's handler cannot take them.
+ * - It takes ready frames, and reports when they have left ({@link FrameSink}).
+ */
+
+/** Unsent bytes at which a reader pauses. */
+const DRAIN_BYTES = 128 * 1024;
+/** Poll interval of a compressed socket: `ws` has no event for the end of its compression queue. */
+const DRAIN_POLL_MS = 20;
+
+/** One object for all events: a listener for each would cost every idle socket a few hundred bytes. */
+export interface SocketObserver {
+  /** A message, ping or pong arrived. */
+  onReceive(isMessage: boolean): void;
+  /** A message is about to be sent. */
+  onSend(): void;
+  /** A reader begins to wait for the socket. */
+  onStall(): void;
+  onClose(): void;
 }
 
-export class DirectWebSocket extends WebSocket {
-  /** Told before any listener. Listeners of its own would cost every idle socket a few hundred bytes. */
-  owner: SocketOwner | undefined;
-  /** Messages that came while the handler could not take them. */
+export class DirectWebSocket extends WebSocket implements FrameSink {
+  /** Called before any listener. */
+  observer: SocketObserver | undefined;
+  /** The TCP or TLS socket under this one. Set once, before the first message. */
+  tcp!: Socket;
+  /** Messages that arrived while the handler could not take them. */
   #held: unknown[][] | undefined;
+  /** Shared by all readers that wait. */
+  #drained: Promise<void> | undefined;
 
-  /** Keeps messages back until {@link release}: the handler would lose a stop that comes before it has a context. */
+  /** Holds messages back until {@link release}: without a context, the handler would lose a stop. */
   hold(): void {
     this.#held ??= [];
   }
 
-  /** Hands on what was kept, each in a turn of its own: a stop must find that its subscription has begun. */
+  /** Emits the held messages, each in a turn of its own: a stop must find its subscription started. */
   release(): void {
     setImmediate(() => {
       const values = this.#held?.shift();
@@ -33,8 +54,8 @@ export class DirectWebSocket extends WebSocket {
   }
 
   override emit(event: string | symbol, ...values: unknown[]): boolean {
-    if (event === 'message' || event === 'ping' || event === 'pong') this.owner?.heard(event === 'message');
-    else if (event === 'close') this.owner?.closed();
+    if (event === 'message' || event === 'ping' || event === 'pong') this.observer?.onReceive(event === 'message');
+    else if (event === 'close') this.observer?.onClose();
     if (event === 'message' && this.#held) {
       this.#held.push(values);
       return true;
@@ -44,7 +65,57 @@ export class DirectWebSocket extends WebSocket {
 
   override send(data: unknown, ...rest: unknown[]): void {
     if (data === nothing) return;
-    this.owner?.sending();
+    this.observer?.onSend();
     super.send(...([data, ...rest] as Parameters<WebSocket['send']>));
+  }
+
+  get isOpen(): boolean {
+    return this.readyState === this.OPEN;
+  }
+
+  /** False for a closing socket: it takes nothing more. */
+  get isDrained(): boolean {
+    // Below its high-water mark, which the owner of an attached HTTP server may have raised, a socket emits no `drain`.
+    const limit = Math.max(DRAIN_BYTES, this.tcp.writableHighWaterMark);
+    return this.isOpen && this.bufferedAmount < limit;
+  }
+
+  /** Resolves once the socket has drained or closed. */
+  drained(): Promise<void> {
+    if (this.isDrained) return Promise.resolve();
+    this.#drained ??= new Promise((resolve) => {
+      this.observer?.onStall();
+      const poll = this.extensions === '' ? undefined : setInterval(() => done(), DRAIN_POLL_MS);
+      const done = () => {
+        if (this.readyState !== this.CLOSED && !this.isDrained) return;
+        clearInterval(poll);
+        this.tcp.off('drain', done);
+        this.off('close', done);
+        this.#drained = undefined;
+        resolve();
+      };
+      this.tcp.on('drain', done);
+      this.on('close', done);
+    });
+    return this.#drained;
+  }
+
+  /** Writes to the TCP socket: `ws` would build a frame for each message. */
+  write(frames: Buffer): void {
+    // A WebSocket must not send anything after its close frame.
+    if (this.isOpen) this.tcp.write(frames);
+  }
+
+  cork(): void {
+    this.tcp.cork();
+  }
+
+  uncork(): void {
+    this.tcp.uncork();
+  }
+
+  /** Bytes that the kernel has taken. */
+  get sentBytes(): number {
+    return this.tcp.bytesWritten - this.tcp.writableLength;
   }
 }

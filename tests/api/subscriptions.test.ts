@@ -325,7 +325,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
         wire.subscribe('onRunEvent', { runId: 'r1', from: 'start' }),
         wire.subscribe('onEvent', { from: 'start', lastEventId: `${server.log.epoch}.0` }),
       ];
-      expect(await wire.closed).toEqual({ code: 1012, reason: 'the log is not available' });
+      expect(await wire.closed).toEqual({ code: 1012, reason: 'the event log is unavailable' });
       for (const { messages } of streams) {
         expect(messages.every(({ error, result }) => !error && result?.type !== 'stopped')).toBe(true);
       }

@@ -129,7 +129,7 @@ describe('an authenticate of one’s own', () => {
       expect(response.status, token).toBe(status);
       expect(await response.text()).not.toContain('CANARY');
     }
-    expect(lines.join()).toContain('a token could not be checked');
+    expect(lines.join()).toContain('cannot verify a token');
   });
 });
 

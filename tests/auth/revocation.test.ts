@@ -435,7 +435,7 @@ describe('an authenticator of one’s own', () => {
       late.emit('now');
       await new Promise(setImmediate);
       expect(wire.messages).toEqual([]);
-      if (status === 500) expect(lines.join()).toContain('a token could not be checked');
+      if (status === 500) expect(lines.join()).toContain('cannot verify a token');
 
       const sockets = countedWebSocket();
       const { client, connection } = createRunwireClient({

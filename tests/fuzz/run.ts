@@ -253,7 +253,7 @@ function collect(report: Report, { process: { complaints }, lives }: Running, n:
   if (!lives) return;
   for (const line of complaints.splice(0)) {
     // The origin that was refused is told, for the operator to allow it.
-    const isOrigin = line.includes('an origin was refused');
+    const isOrigin = line.includes('WebSocket refused');
     const isWarning = line.includes('"level":40') && (isOrigin || !line.includes(canary));
     if (!isWarning) report.problems.push({ n, what: `the server says: ${line}`, ...(given ? { given } : {}) });
   }

@@ -84,18 +84,46 @@ describe('what one client may ask for', () => {
     await first.call('query', 'auth.me');
   });
 
-  test('[W9] who sends more messages than the rate allows is closed with 4429; each request in a message counts', async () => {
-    await using server = await startServer({ limits: { messagesPerSecond: 10 } });
-    await using steady = await Wire.open(server.url);
-    for (const _ of upwards(1, 40)) await steady.call('query', 'auth.me');
-    const batch = JSON.stringify(upwards(1, 200).map((id) => ({ id, method: 'query', params: { path: 'auth.me' } })));
-    for (const flood of [batch, ...upwards(1, 200).map(() => 'PING')]) {
-      await using wire = await Wire.open(server.url);
-      for (const message of flood === batch ? [batch] : upwards(1, 200).map(() => 'PING')) wire.send(message);
-      expect(await wire.closed).toEqual({ code: 4429, reason: 'too many messages' });
-      if (flood !== batch) break;
-    }
-    expect((await steady.call('query', 'auth.me')).result).toBeDefined();
+  describe('[W9] messages over the rate close the socket with 4429', () => {
+    const rate = 10;
+    const burst = 10 * rate;
+    /** Opens a socket, sends its token (the first message) and then `count` calls or pings, `perMessage` in each. */
+    const flood = async (url: string, count: number, message: (ids: number[]) => unknown, perMessage = 1) => {
+      const wire = await Wire.open(url);
+      for (let id = 1; id <= count; id += perMessage) wire.send(message(upwards(id, id + perMessage - 1)));
+      return wire;
+    };
+    const call = (id: number) => ({ id, method: 'query', params: { path: 'auth.me' } });
+    const cases: [string, (ids: number[]) => unknown, number][] = [
+      ['pings', () => 'PING', 1],
+      ['single calls', ([id]) => call(id as number), 1],
+      ['batches of 11 calls', (ids) => ids.map(call), 11],
+      ['a batch of 99 calls', (ids) => ids.map(call), 99],
+    ];
+
+    test.each(cases)(
+      '[W9] %s: ten seconds of the rate at once pass, each message or call counted once',
+      async (...of) => {
+        const [, message, perMessage] = of;
+        await using server = await startServer({ limits: { messagesPerSecond: rate } });
+        // 99 after the token are exactly the burst.
+        await using within = await flood(server.url, burst - 1, message, perMessage);
+        const answers = () => within.texts.filter((text) => text === 'PONG' || text.includes('"data"')).length;
+        await within.until(() => answers() >= burst - 1);
+        await using beyond = await flood(server.url, 2 * (burst - 1), message, perMessage);
+        expect(await beyond.closed).toEqual({ code: 4429, reason: 'too many messages' });
+        expect(within.ws.readyState).toBe(WebSocket.OPEN);
+      },
+    );
+
+    test('[W9] a socket over the rate leaves others undisturbed', async () => {
+      await using server = await startServer({ limits: { messagesPerSecond: rate } });
+      await using steady = await Wire.open(server.url);
+      for (const _ of upwards(1, 40)) await steady.call('query', 'auth.me');
+      await using beyond = await flood(server.url, 2 * burst, () => 'PING');
+      expect((await beyond.closed).code).toBe(4429);
+      expect((await steady.call('query', 'auth.me')).result).toBeDefined();
+    });
   });
 
   test('[W9] what it asks for beyond the rate is not done', async () => {
