@@ -3,7 +3,7 @@ import type { Registry } from '../../shared/registry.ts';
 import type { Guard, PhiPolicy } from './policy.ts';
 import { type Key, type Keys, type Role, type Roles, rolesOf } from './roles.ts';
 import { classify, PERSON } from './scanner/classify.ts';
-import { about } from './scanner/keywords.ts';
+import { subject } from './scanner/keywords.ts';
 import { merge, Scanner } from './scanner/scanner.ts';
 import type { Finding, PhiKind } from './scanner/tokens.ts';
 
@@ -35,7 +35,6 @@ const DEPTH_LIMIT = 64;
 const ROUNDS_LIMIT = 8;
 /** As long as a draft may be; the guard is not to be led into more by another schema. */
 const TEXT_LIMIT = 64 * 1024;
-const a = about;
 
 /** Throws `INVALID_INPUT` for an invalid `allow` entry or pattern. */
 export function createPhiGuard(registry: Registry, options: PhiOptions = {}): Guard {
@@ -101,7 +100,8 @@ export class Walker {
       if (this.#allowed.size > 0 && this.#isAllowed(where)) continue;
       if (role === undefined && depth > 0 && !known.isDeclared) this.#checkKey(key, path);
       // `{patient: {name: …}}`
-      const inherited = (own & (a.name | a.address | a.zip)) === 0 ? 0 : outer & (a.patient | a.member);
+      const inherited =
+        (own & (subject.name | subject.address | subject.zip)) === 0 ? 0 : outer & (subject.patient | subject.member);
       const words = (key === 'value' ? paired | own : own) | inherited;
       const kept = this.#value(value, where, known, words, depth);
       if (kept === value) continue;
@@ -134,7 +134,7 @@ export class Walker {
 
   /** A number says nothing but beside its key; it has no room for a mark, so it cannot be redacted. */
   #number(value: number, path: string, words: number): number {
-    const kind = words === 0 ? undefined : keyed(words, String(value));
+    const kind = words === 0 ? undefined : kindOfKey(words, String(value));
     if (kind) throw refusal(path, kind, 'key');
     return value;
   }
@@ -170,9 +170,9 @@ export class Walker {
 
   /** All that is found in a text whose key is about `words`. */
   find(text: string, words = 0): Finding[] {
-    const kind = words === 0 ? undefined : keyed(words, this.#scanner.read(text));
+    const kind = words === 0 ? undefined : kindOfKey(words, this.#scanner.read(text));
     if (kind) return [{ start: 0, end: text.length, kind, rule: 'key', isSoft: false }];
-    const findings = this.#scanner.scan(text, words & ~(PERSON | a.name | a.address | a.zip));
+    const findings = this.#scanner.scan(text, words & ~(PERSON | subject.name | subject.address | subject.zip));
     if (this.#patterns.length === 0) return findings;
     const own = this.#patterns.flatMap((pattern) => findShape(text, pattern));
     return own.length === 0 ? findings : merge([...findings, ...own]);
@@ -278,23 +278,23 @@ const BLANKS =
   /^(?:n\/?a|none|null|undefined|unknown|redacted|masked|hidden|true|false|string|test|\[.*\]|<.*>|\{.*\}|[*xX#.\-?_ ]+)$/i;
 
 /** What the value of a key is by what the key is about; undefined where it is a blank, or no such thing. */
-function keyed(words: number, text: string): PhiKind | undefined {
+function kindOfKey(words: number, text: string): PhiKind | undefined {
   const value = text.length > 256 ? text.slice(0, 256) : text.trim();
   if (value.length < 2 || BLANKS.test(value)) return undefined;
   let digits = 0;
   for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) >= 48 && value.charCodeAt(i) <= 57) digits++;
   const is = (mask: number) => (words & mask) !== 0;
-  if (is(a.name) && is(PERSON | a.patient | a.member)) {
+  if (is(subject.name) && is(PERSON | subject.patient | subject.member)) {
     return /\p{L}/u.test(value) && !/[/\\:=<>{}@_]/.test(value) && !isUuid(value) ? 'name' : undefined;
   }
-  if (is(a.name) && !is(a.contact)) return undefined;
-  if (is(a.email)) return value.includes('@') ? 'email' : undefined;
-  if (is(a.zip)) return /^[A-Z\d][A-Z\d -]{2,9}$/i.test(value) && digits > 0 ? 'zip' : undefined;
-  if (is(a.address) && !is(a.hardware)) {
+  if (is(subject.name) && !is(subject.contact)) return undefined;
+  if (is(subject.email)) return value.includes('@') ? 'email' : undefined;
+  if (is(subject.zip)) return /^[A-Z\d][A-Z\d -]{2,9}$/i.test(value) && digits > 0 ? 'zip' : undefined;
+  if (is(subject.address) && !is(subject.hardware)) {
     return digits > 0 && /^[\dA-Z#][\w.#'-]*(?:,? +[\w.,#'-]+)+$/i.test(value) ? 'address' : undefined;
   }
-  if (is(a.stay) && digits >= 6) return 'date';
-  if (is(a.contact) && digits >= 7 && digits <= 15 && /^[+\d][\d ().-]+$|^\(/.test(value)) return 'phone';
+  if (is(subject.stay) && digits >= 6) return 'date';
+  if (is(subject.contact) && digits >= 7 && digits <= 15 && /^[+\d][\d ().-]+$|^\(/.test(value)) return 'phone';
   return digits >= 2 ? classify(words, true, value, digits) : undefined;
 }
 

@@ -1,21 +1,20 @@
 import { COLON, classes, DASH, DOT, hasAny, SEPARATOR, SLASH, UNDERSCORE, wideClass } from './char-classes.ts';
-import { about, role } from './keywords.ts';
+import { role, subject } from './keywords.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Addresses of machines and mailboxes. */
 
 const LOCAL_LIMIT = 64;
 const DOMAIN_LIMIT = 128;
-const a = about;
 
 /** Public IPv4 addresses; private ones, and what may be a version, are left alone. */
 export function ip(t: Tokens, i: number): boolean {
-  if (t.gap(i) !== DOT) return false;
+  if (t.separatorAfter(i) !== DOT) return false;
   for (let at = i; at < i + 4; at++) {
     if (at >= t.count || t.digits[at] !== t.length(at) || t.length(at) > 3 || t.value(at) > 255) return false;
-    if (at < i + 3 && t.gap(at) !== DOT) return false;
+    if (at < i + 3 && t.separatorAfter(at) !== DOT) return false;
   }
-  if (t.goesOn(i, i + 3, DOT)) return false;
+  if (t.continues(i, i + 3, DOT)) return false;
   const before = t.code((t.starts[i] as number) - 1);
   if (before === SLASH && t.code((t.starts[i] as number) - 2) !== SLASH) return false;
   if ((before < 128 && classes[before] !== SEPARATOR) || before === DASH || before === UNDERSCORE) return false;
@@ -82,7 +81,7 @@ export function hex(t: Tokens, i: number): void {
   const isMac = groups === 6 && isPairs && !isDouble && width > 0 && !isMadeUp;
   const isAddress = separator === COLON && (isDouble ? groups >= 2 && groups < 8 : groups === 8);
   if (isMac) {
-    if (hasAny(t.near(i, 6, 0), a.hardware | a.device))
+    if (hasAny(t.subjectsNear(i, 6, 0), subject.hardware | subject.device))
       t.found.push({ start, end: at, kind: 'device', rule: 'keyword', isSoft: false });
   } else if (isAddress && t.length(i) === 4) {
     t.found.push({ start, end: at, kind: 'ip', rule: 'shape', isSoft: true });
@@ -117,8 +116,8 @@ export function email(t: Tokens, at: number): void {
   let bits = t.context;
   // The words just before: by their place, since an address is many tokens.
   const first = t.tokenAt(start);
-  for (let i = Math.max(0, first - 4); i < first; i++) bits |= t.bits[i] as number;
-  const isNamed = hasAny(bits, a.email | a.contact | a.patient | a.member);
+  for (let i = Math.max(0, first - 4); i < first; i++) bits |= t.subjects[i] as number;
+  const isNamed = hasAny(bits, subject.email | subject.contact | subject.patient | subject.member);
   if (!isNamed && FILES.has(top)) return;
   t.found.push({ start, end, kind: 'email', rule: isNamed ? 'keyword' : 'shape', isSoft: !isNamed });
 }

@@ -13,7 +13,7 @@ export const wideClass = (code: number): number =>
     ? SEPARATOR
     : LOWER;
 /** A separator, with its typographical variants made one. */
-export const plain = (code: number): number => {
+export const plainSeparator = (code: number): number => {
   if (code < 0x80) return code;
   if ((code >= 0x2010 && code <= 0x2015) || code === 0x2212) return DASH;
   return code === 0xa0 || (code >= 0x2000 && code <= 0x200a) || code === 0x202f || code === 0x3000 ? BLANK : code;

@@ -1,17 +1,26 @@
 import { hasAny } from './char-classes.ts';
-import { about } from './keywords.ts';
+import { subject } from './keywords.ts';
 import type { PhiKind } from './tokens.ts';
 
 /** What a value is, from the words that lead to it. */
 
 /** Beside the bits of words: somebody's. */
 export const PERSON = 1 << 31;
-const a = about;
 
 /** Words that say by themselves little of a value: without another, it is nothing. */
-const LESSER =
-  a.id | a.number | a.record | a.name | a.address | a.zip | a.contact | a.email | a.stay | a.personal | PERSON;
-export const SUBJECTS = ~LESSER;
+const WEAK =
+  subject.id |
+  subject.number |
+  subject.record |
+  subject.name |
+  subject.address |
+  subject.zip |
+  subject.contact |
+  subject.email |
+  subject.stay |
+  subject.personal |
+  PERSON;
+export const STRONG = ~WEAK;
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 const LONG_HEX = /^(?:[0-9a-f]{16,}$|(?:[0-9a-f]{2}:){3})/i;
@@ -32,49 +41,49 @@ export function classify(
   digits: number,
   isCount = false,
 ): PhiKind | undefined {
-  if (hasAny(bits, a.birth)) return digits >= 4 && !(digits === 4 && text.length === 4) ? 'date' : undefined;
-  const isNumbered = hasAny(bits, a.id | a.number);
-  if (hasAny(bits, a.ssn)) {
-    const isSign = (bits & (a.ssn | a.card)) === (a.ssn | a.card); // `SS#`
+  if (hasAny(bits, subject.birth)) return digits >= 4 && !(digits === 4 && text.length === 4) ? 'date' : undefined;
+  const isNumbered = hasAny(bits, subject.id | subject.number);
+  if (hasAny(bits, subject.ssn)) {
+    const isSign = (bits & (subject.ssn | subject.card)) === (subject.ssn | subject.card); // `SS#`
     if (isSign ? digits >= 7 && isNumbered : digits >= 4 && !ISO_DATE.test(text)) return 'ssn';
   }
   if (UUID.test(text) || ULID.test(text) || ISO_DATE.test(text) || isCount) return undefined;
-  if (hasAny(bits, a.mrn)) return 'mrn';
-  if (hasAny(bits, a.hardware) && digits >= 6) return MADE_UP.test(text) ? undefined : 'device';
-  if (hasAny(bits, a.vin) && digits >= 4 && /^[A-Z0-9]{11,17}$/i.test(text)) return 'vehicle';
+  if (hasAny(bits, subject.mrn)) return 'mrn';
+  if (hasAny(bits, subject.hardware) && digits >= 6) return MADE_UP.test(text) ? undefined : 'device';
+  if (hasAny(bits, subject.vin) && digits >= 4 && /^[A-Z0-9]{11,17}$/i.test(text)) return 'vehicle';
   if (/^\d{4}$/.test(text) && /^(?:19|20)/.test(text) && !isNumbered) return undefined;
-  if (hasAny(bits, a.fax) && digits >= 7 && digits <= 15) return 'fax';
-  if (hasAny(bits, a.phone) && digits >= 7 && digits <= 15) return 'phone';
+  if (hasAny(bits, subject.fax) && digits >= 7 && digits <= 15) return 'fax';
+  if (hasAny(bits, subject.phone) && digits >= 7 && digits <= 15) return 'phone';
   if (LONG_HEX.test(text) && !/^\d+$/.test(text)) return undefined;
   // `ins: 1203` counts what was inserted.
   const least = isNumbered ? 3 : digits < text.length ? 4 : 6;
-  if (hasAny(bits, a.insurance) && digits >= least && !VERSION.test(text)) return 'plan';
-  if (hasAny(bits, a.member) && isNumbered && digits >= 4) return 'plan';
-  if (hasAny(bits, a.member) && (isAssigned ? digits >= 6 : MEMBER.test(text))) return 'plan';
-  if (hasAny(bits, a.plan) && digits >= 4 && hasAny(bits, a.medical | a.policy)) return 'plan';
-  if (hasAny(bits, a.plan | a.policy) && isNumbered && digits >= 5 && !TICKET.test(text)) return 'plan';
-  if (hasAny(bits, a.policy) && digits >= 5 && /^[A-Z]{0,4}-?\d+$/.test(text)) return 'plan';
-  if (hasAny(bits, a.licence)) {
-    if (hasAny(bits, a.personal) && digits >= 5) return 'licence';
-    if (hasAny(bits, a.plate)) return 'vehicle';
+  if (hasAny(bits, subject.insurance) && digits >= least && !VERSION.test(text)) return 'plan';
+  if (hasAny(bits, subject.member) && isNumbered && digits >= 4) return 'plan';
+  if (hasAny(bits, subject.member) && (isAssigned ? digits >= 6 : MEMBER.test(text))) return 'plan';
+  if (hasAny(bits, subject.plan) && digits >= 4 && hasAny(bits, subject.medical | subject.policy)) return 'plan';
+  if (hasAny(bits, subject.plan | subject.policy) && isNumbered && digits >= 5 && !TICKET.test(text)) return 'plan';
+  if (hasAny(bits, subject.policy) && digits >= 5 && /^[A-Z]{0,4}-?\d+$/.test(text)) return 'plan';
+  if (hasAny(bits, subject.licence)) {
+    if (hasAny(bits, subject.personal) && digits >= 5) return 'licence';
+    if (hasAny(bits, subject.plate)) return 'vehicle';
     if (digits >= 4 && (isNumbered || isAssigned || digits >= 5) && !TICKET.test(text) && !text.includes('.'))
       return 'licence';
   }
-  if (hasAny(bits, a.plate) && isNumbered && /^[A-Z0-9][A-Z0-9 -]{3,8}$/.test(text) && /[A-Z]/.test(text))
+  if (hasAny(bits, subject.plate) && isNumbered && /^[A-Z0-9][A-Z0-9 -]{3,8}$/.test(text) && /[A-Z]/.test(text))
     return 'vehicle';
   // `serial: 2024010101` and `sn=17` are of name servers and counters.
-  const isSerial = hasAny(bits, a.number | a.device) || (isAssigned && /[A-Z]/.test(text));
-  if (hasAny(bits, a.serial) && digits >= 4 && isSerial) return 'device';
-  if (hasAny(bits, a.device) && isNumbered && digits >= 4) return 'device';
-  if (hasAny(bits, a.account)) {
+  const isSerial = hasAny(bits, subject.number | subject.device) || (isAssigned && /[A-Z]/.test(text));
+  if (hasAny(bits, subject.serial) && digits >= 4 && isSerial) return 'device';
+  if (hasAny(bits, subject.device) && isNumbered && digits >= 4) return 'device';
+  if (hasAny(bits, subject.account)) {
     // Clouds number their customers' accounts with 12 digits.
-    const isCloud = /^\d{12,13}$/.test(text) && !hasAny(bits, a.number | a.bank | a.card);
-    if (!isCloud && digits >= (isNumbered || isAssigned || hasAny(bits, a.bank) ? 5 : 6)) return 'account';
+    const isCloud = /^\d{12,13}$/.test(text) && !hasAny(bits, subject.number | subject.bank | subject.card);
+    if (!isCloud && digits >= (isNumbered || isAssigned || hasAny(bits, subject.bank) ? 5 : 6)) return 'account';
   }
-  if (hasAny(bits, a.bank) && digits >= 8 && (isNumbered || /^\d{9}$/.test(text))) return 'account';
-  if (hasAny(bits, a.patient) && (isNumbered || hasAny(bits, a.record))) return 'mrn';
-  if (hasAny(bits, a.medical) && (hasAny(bits, a.record) || (isNumbered && digits >= 4))) return 'mrn';
-  if (hasAny(bits, a.encounter) && isNumbered && digits >= 4) return 'mrn';
-  if (hasAny(bits, a.patient) && digits >= 5) return 'mrn';
+  if (hasAny(bits, subject.bank) && digits >= 8 && (isNumbered || /^\d{9}$/.test(text))) return 'account';
+  if (hasAny(bits, subject.patient) && (isNumbered || hasAny(bits, subject.record))) return 'mrn';
+  if (hasAny(bits, subject.medical) && (hasAny(bits, subject.record) || (isNumbered && digits >= 4))) return 'mrn';
+  if (hasAny(bits, subject.encounter) && isNumbered && digits >= 4) return 'mrn';
+  if (hasAny(bits, subject.patient) && digits >= 5) return 'mrn';
   return undefined;
 }

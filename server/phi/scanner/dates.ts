@@ -1,16 +1,15 @@
 import { COLON, classes, DASH, DIGIT, DOT, hasAny, SLASH, UPPER } from './char-classes.ts';
-import { about, role } from './keywords.ts';
+import { role, subject } from './keywords.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Dates, and which of them are somebody's. */
 
-const a = about;
 const GAP_LIMIT = 6;
 
 function isYear(t: Tokens, i: number): boolean {
   if (!t.isNumber(i, 4)) return false;
-  const year = t.value(i);
-  return year >= 1_880 && year < 2_100;
+  const yearFirst = t.value(i);
+  return yearFirst >= 1_880 && yearFirst < 2_100;
 }
 
 function isDay(t: Tokens, i: number, limit = 31): boolean {
@@ -42,22 +41,23 @@ export function isMonth(t: Tokens, i: number): boolean {
 function isTimed(t: Tokens, last: number): boolean {
   const next = last + 1;
   if (next + 2 >= t.count || (t.starts[next] as number) - (t.ends[last] as number) > 3) return false;
-  return t.isNumber(next, 2) && t.gap(next) === COLON && t.isNumber(next + 1, 2);
+  return t.isNumber(next, 2) && t.separatorAfter(next) === COLON && t.isNumber(next + 1, 2);
 }
 
 function addDate(t: Tokens, first: number, last: number, isOrdinary: boolean): void {
-  const near = t.near(first, 6, last - first + 2);
-  if (hasAny(near, a.birth) || (hasAny(near, a.stay) && !isTimed(t, last))) t.add(first, last, 'date', 'keyword');
+  const near = t.subjectsNear(first, 6, last - first + 2);
+  if (hasAny(near, subject.birth) || (hasAny(near, subject.stay) && !isTimed(t, last)))
+    t.add(first, last, 'date', 'keyword');
   else if (isOrdinary && !isTimed(t, last)) t.add(first, last, 'date', 'shape', true);
 }
 
 /** ISO dates are left alone but beside words of birth, admission and death. */
 export function year(t: Tokens, i: number): void {
   if (!isYear(t, i)) return;
-  const separator = t.gap(i);
+  const separator = t.separatorAfter(i);
   if (separator !== DASH && separator !== SLASH && separator !== DOT) return;
-  if (t.gap(i + 1) === separator && isDay(t, i + 1, 12) && t.length(i + 2) >= 2) {
-    if (t.goesOn(i, i, separator) && t.gap(i - 1) === separator) return;
+  if (t.separatorAfter(i + 1) === separator && isDay(t, i + 1, 12) && t.length(i + 2) >= 2) {
+    if (t.continues(i, i, separator) && t.separatorAfter(i - 1) === separator) return;
     addDate(t, i, i + 2, false);
   }
 }
@@ -65,7 +65,7 @@ export function year(t: Tokens, i: number): void {
 /** Dates that begin with a number: `5/20/2021`, `21.5.2021`, `5-MAY-2021`, `15th of May, 2021`. */
 export function dayFirst(t: Tokens, i: number): void {
   const isOrdinal = t.length(i) > 2 && isOrdinalDay(t, i);
-  const separator = t.gap(i);
+  const separator = t.separatorAfter(i);
   if (!isOrdinal) {
     // Most numbers are none: what comes next says so at once.
     const isNumeric = i + 1 < t.count && (t.digits[i + 1] as number) > 0;
@@ -74,13 +74,14 @@ export function dayFirst(t: Tokens, i: number): void {
     if (!isDay(t, i)) return;
   }
   if (!isOrdinal && (separator === SLASH || separator === DASH || separator === DOT)) {
-    if (t.gap(i + 1) === separator && numericDate(t, i, separator)) return;
+    if (t.separatorAfter(i + 1) === separator && numericDate(t, i, separator)) return;
     // Both ends of `04/12-04/15/2023`.
-    if (separator === SLASH && t.gap(i + 1) === DASH && isDay(t, i + 1)) {
-      if (t.gap(i + 2) === SLASH && t.gap(i + 3) === SLASH && isYear(t, i + 4)) addDate(t, i, i + 4, true);
+    if (separator === SLASH && t.separatorAfter(i + 1) === DASH && isDay(t, i + 1)) {
+      if (t.separatorAfter(i + 2) === SLASH && t.separatorAfter(i + 3) === SLASH && isYear(t, i + 4))
+        addDate(t, i, i + 4, true);
     }
-    if (separator === SLASH && !t.goesOn(i, i + 1, SLASH) && (isYear(t, i + 1) || isDay(t, i + 1))) {
-      if (hasAny(t.near(i, 4, 0), a.birth | a.stay)) t.add(i, i + 1, 'date', 'keyword');
+    if (separator === SLASH && !t.continues(i, i + 1, SLASH) && (isYear(t, i + 1) || isDay(t, i + 1))) {
+      if (hasAny(t.subjectsNear(i, 4, 0), subject.birth | subject.stay)) t.add(i, i + 1, 'date', 'keyword');
     }
   }
   let month = i + 1;
@@ -89,7 +90,7 @@ export function dayFirst(t: Tokens, i: number): void {
   if (isMonth(t, i - 1)) return;
   if (isYear(t, month + 1) && (t.starts[month + 1] as number) - (t.ends[month] as number) <= 2) {
     addDate(t, i, month + 1, true);
-  } else if (separator === DASH && t.gap(month) === DASH && t.isNumber(month + 1, 2)) {
+  } else if (separator === DASH && t.separatorAfter(month) === DASH && t.isNumber(month + 1, 2)) {
     addDate(t, i, month + 1, true);
   } else if (isOrdinal) addDate(t, i, month, true);
 }
@@ -100,9 +101,9 @@ function numericDate(t: Tokens, i: number, separator: number): boolean {
   const hasYear = isYear(t, i + 2);
   const isShort = t.isNumber(i + 2, 2);
   if (!hasYear && !isShort) return false;
-  if (t.gap(i - 1) === separator && (separator !== DASH || (t.digits[i - 1] as number) > 0)) return false;
-  if (t.gap(i + 2) === separator && separator !== DOT) return false;
-  if (separator === DOT && t.goesOn(i, i + 2, DOT)) return false;
+  if (t.separatorAfter(i - 1) === separator && (separator !== DASH || (t.digits[i - 1] as number) > 0)) return false;
+  if (t.separatorAfter(i + 2) === separator && separator !== DOT) return false;
+  if (separator === DOT && t.continues(i, i + 2, DOT)) return false;
   if (separator === SLASH && t.code((t.starts[i] as number) - 1) === SLASH) return false;
   addDate(t, i, i + 2, hasYear || separator === SLASH);
   return true;
@@ -115,7 +116,7 @@ export function monthFirst(t: Tokens, i: number): void {
   const day = i + 1;
   if (day >= t.count || (t.starts[day] as number) - (t.ends[i] as number) > 2) return;
   if (isYear(t, day)) {
-    if (hasAny(t.near(i, 5, 0), a.birth | a.stay)) t.add(i, day, 'date', 'keyword');
+    if (hasAny(t.subjectsNear(i, 5, 0), subject.birth | subject.stay)) t.add(i, day, 'date', 'keyword');
     return;
   }
   const isOrdinal = isOrdinalDay(t, day);

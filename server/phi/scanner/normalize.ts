@@ -32,7 +32,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
   },
 };
 
-export class Reading {
+export class NormalizedText {
   #codes = new Uint16Array(256);
   #from = new Int32Array(256);
   #to = new Int32Array(256);
@@ -43,7 +43,7 @@ export class Reading {
   #code = 0;
 
   /** The text as it reads; the same string where that makes no difference. */
-  read(text: string): string {
+  normalize(text: string): string {
     this.#length = 0;
     let isSame = true;
     for (let i = 0; i < text.length; ) {
@@ -90,7 +90,7 @@ export class Reading {
   }
 
   /** Where a part of what was read last stands in the text itself. */
-  placeOf(start: number, end: number): { start: number; end: number } {
+  originalRange(start: number, end: number): { start: number; end: number } {
     return { start: this.#from[start] as number, end: this.#to[end - 1] as number };
   }
 

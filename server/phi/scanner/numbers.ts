@@ -5,37 +5,36 @@ import {
   DIGIT,
   DOT,
   hasAny,
-  plain,
+  plainSeparator,
   SEPARATOR,
   SLASH,
   UNDERSCORE,
   UPPER,
 } from './char-classes.ts';
 import { isCard, isIban, isMbi, isVin } from './checksums.ts';
-import { about, role } from './keywords.ts';
+import { role, subject } from './keywords.ts';
 import type { Finding, Tokens } from './tokens.ts';
 
 /** Identifiers that are numbers or codes: by their shape, their checksum, or a word near them. */
 
-const a = about;
 const OPENING = 40;
 const CLOSING = 41;
 
 export function ssn(t: Tokens, i: number): boolean {
   if (!t.isNumber(i + 1, 2) || !t.isNumber(i + 2, 4)) return false;
-  const separator = t.gap(i);
-  if (separator !== t.gap(i + 1)) return false;
+  const separator = t.separatorAfter(i);
+  if (separator !== t.separatorAfter(i + 1)) return false;
   const area = t.value(i);
   const isPossible = area !== 0 && area !== 666 && t.value(i + 1) !== 0 && t.value(i + 2) !== 0;
-  const isNamed = hasAny(t.near(i, 5, 4), a.ssn);
+  const isNamed = hasAny(t.subjectsNear(i, 5, 4), subject.ssn);
   if (!isPossible && !isNamed) return false;
   if (separator === BLANK) {
     // Numbers in columns look the same.
-    const isAlone = !((t.digits[i - 1] as number) > 0 && t.gap(i - 1) === BLANK);
-    const isLast = !(i + 3 < t.count && t.gap(i + 2) === BLANK && (t.digits[i + 3] as number) > 0);
+    const isAlone = !((t.digits[i - 1] as number) > 0 && t.separatorAfter(i - 1) === BLANK);
+    const isLast = !(i + 3 < t.count && t.separatorAfter(i + 2) === BLANK && (t.digits[i + 3] as number) > 0);
     if (!isNamed && !(isAlone && isLast)) return false;
   } else if (separator === DOT || separator === DASH) {
-    if (t.goesOn(i, i + 2, separator)) return false;
+    if (t.continues(i, i + 2, separator)) return false;
     if (separator === DOT && t.roles[i - 1] === role.technical) return false;
   } else if (!isNamed || (separator !== UNDERSCORE && separator !== SLASH)) return false;
   t.add(i, i + 2, 'ssn', isNamed ? 'keyword' : 'shape');
@@ -43,7 +42,7 @@ export function ssn(t: Tokens, i: number): boolean {
 }
 
 export function bareSsn(t: Tokens, i: number): void {
-  if (hasAny(t.near(i, 3, 0), a.ssn)) t.add(i, i, 'ssn', 'keyword');
+  if (hasAny(t.subjectsNear(i, 3, 0), subject.ssn)) t.add(i, i, 'ssn', 'keyword');
 }
 
 export function phone(t: Tokens, i: number): boolean {
@@ -51,33 +50,33 @@ export function phone(t: Tokens, i: number): boolean {
   const start = t.starts[i] as number;
   const isBracketed = t.code(start - 1) === 40 && t.code(t.ends[i] as number) === 41;
   const between = (t.starts[i + 1] as number) - (t.ends[i] as number);
-  const last = t.gap(i + 1);
+  const last = t.separatorAfter(i + 1);
   if (last !== DASH && last !== DOT && last !== BLANK) return false;
-  const first = t.gap(i);
+  const first = t.separatorAfter(i);
   if (isBracketed ? between > 3 : first !== DASH && first !== DOT && first !== BLANK && first !== SLASH) return false;
-  const near = t.near(i, 6, 4);
-  const isNamed = hasAny(near, a.phone | a.contact | a.fax);
+  const near = t.subjectsNear(i, 6, 4);
+  const isNamed = hasAny(near, subject.phone | subject.contact | subject.fax);
   const begins = (at: number) => (t.code(t.starts[at] as number) as number) >= 50;
   const hasPrefix = t.isNumber(i - 1, 1) && t.value(i - 1) === 1;
   const isPossible = begins(i) && begins(i + 1);
-  const isSomebodys = isPossible && first === BLANK && last === BLANK && hasAny(near, a.patient | a.member);
+  const isSomebodys = isPossible && first === BLANK && last === BLANK && hasAny(near, subject.patient | subject.member);
   const isEvident = isPossible && (isBracketed || (first === last && first !== BLANK) || first === SLASH);
   if (!isNamed && !isEvident && !isSomebodys) return false;
   // Longer chains of numbers are something else, but for the country's own `1-`.
   if (!isBracketed && first !== BLANK) {
-    if (t.gap(i + 2) === last && (t.digits[i + 3] as number) > 0 && last !== BLANK) return false;
-    if (t.gap(i - 1) === first && (t.digits[i - 1] as number) > 0 && !hasPrefix && !isNamed) return false;
+    if (t.separatorAfter(i + 2) === last && (t.digits[i + 3] as number) > 0 && last !== BLANK) return false;
+    if (t.separatorAfter(i - 1) === first && (t.digits[i - 1] as number) > 0 && !hasPrefix && !isNamed) return false;
   }
-  const kind = hasAny(near, a.fax) && !hasAny(near, a.phone | a.contact) ? 'fax' : 'phone';
+  const kind = hasAny(near, subject.fax) && !hasAny(near, subject.phone | subject.contact) ? 'fax' : 'phone';
   t.add(hasPrefix ? i - 1 : i, i + 2, kind, isNamed ? 'keyword' : 'shape');
   if (isBracketed && !hasPrefix) (t.found.at(-1) as Finding).start--;
   return true;
 }
 
 export function barePhone(t: Tokens, i: number): void {
-  const near = t.near(i, 2, 0);
-  if (!hasAny(near, a.phone | a.contact | a.fax)) return;
-  t.add(i, i, hasAny(near, a.fax) ? 'fax' : 'phone', 'keyword');
+  const near = t.subjectsNear(i, 2, 0);
+  if (!hasAny(near, subject.phone | subject.contact | subject.fax)) return;
+  t.add(i, i, hasAny(near, subject.fax) ? 'fax' : 'phone', 'keyword');
 }
 
 /** `+` and 8 to 15 digits in groups. */
@@ -89,7 +88,7 @@ export function international(t: Tokens, i: number): void {
   while (last - i < 6 && last + 1 < t.count) {
     const next = last + 1;
     const width = (t.starts[next] as number) - (t.ends[last] as number);
-    const separator = plain(t.code(t.ends[last] as number));
+    const separator = plainSeparator(t.code(t.ends[last] as number));
     if (
       width > 2 ||
       !(separator === BLANK || separator === DASH || separator === DOT || separator === 40 || separator === 41)
@@ -106,7 +105,7 @@ export function international(t: Tokens, i: number): void {
 
 /** Four groups of four, or American Express's 4-6-5. */
 export function card(t: Tokens, i: number): boolean {
-  const separator = t.gap(i);
+  const separator = t.separatorAfter(i);
   if (separator !== DASH && separator !== BLANK && separator !== DOT) return false;
   let last = i;
   if (t.isNumber(i + 1, 6) && (t.isNumber(i + 2, 5) || t.isNumber(i + 2, 4))) last = i + 2;
@@ -115,30 +114,31 @@ export function card(t: Tokens, i: number): boolean {
   else if (t.isNumber(i + 1, 4) && t.isNumber(i + 2, 4) && t.isNumber(i + 3, 2) && t.code(t.starts[i] as number) === 51)
     last = i + 3;
   else return false;
-  for (let at = i; at < last; at++) if (t.gap(at) !== separator) return false;
-  if (separator !== BLANK && t.goesOn(i, last, separator)) return false;
+  for (let at = i; at < last; at++) if (t.separatorAfter(at) !== separator) return false;
+  if (separator !== BLANK && t.continues(i, last, separator)) return false;
   if (!isCard(t.digitsOf(i, last))) return false;
   t.add(i, last, 'account', 'checksum');
   return true;
 }
 
 export function bareCard(t: Tokens, i: number): void {
-  if (!hasAny(t.near(i, 4, 0), a.card | a.account)) return;
+  if (!hasAny(t.subjectsNear(i, 4, 0), subject.card | subject.account)) return;
   if (isCard(t.digitsOf(i, i))) t.add(i, i, 'account', 'checksum');
 }
 
 /** A device as its label has it, `(01)00844588003288(17)141120(21)1098`: of a kind by itself, of a person by its (21). */
 export function udi(t: Tokens, i: number): void {
-  const isFirst = t.isNumber(i - 1, 2) && t.value(i - 1) === 1 && t.gap(i - 1) === CLOSING;
+  const isFirst = t.isNumber(i - 1, 2) && t.value(i - 1) === 1 && t.separatorAfter(i - 1) === CLOSING;
   if (!isFirst || t.code((t.starts[i - 1] as number) - 1) !== OPENING) return;
   let last = i;
   let hasSerial = false;
-  while (last - i < 8 && (t.gap(last) === OPENING || t.gap(last) === CLOSING)) {
+  while (last - i < 8 && (t.separatorAfter(last) === OPENING || t.separatorAfter(last) === CLOSING)) {
     last++;
-    if (t.gap(last) === CLOSING && t.isNumber(last, 2) && t.value(last) === 21) hasSerial = true;
+    if (t.separatorAfter(last) === CLOSING && t.isNumber(last, 2) && t.value(last) === 21) hasSerial = true;
   }
   t.steps += last - i;
-  if (hasSerial || hasAny(t.near(i - 1, 4, 0), a.hardware | a.device)) t.add(i - 1, last, 'device', 'shape');
+  if (hasSerial || hasAny(t.subjectsNear(i - 1, 4, 0), subject.hardware | subject.device))
+    t.add(i - 1, last, 'device', 'shape');
 }
 
 /** Europe's have no check digit. */
@@ -152,7 +152,8 @@ export function coded(t: Tokens, i: number, length: number): void {
   if (before === DASH || after === DASH || (before < 128 && classes[before] !== SEPARATOR)) return;
   const text = t.text.slice(start, t.ends[i]);
   if (length === 17 && isVin(text)) t.add(i, i, 'vehicle', 'checksum');
-  else if (length === 17 && VIN.test(text) && hasAny(t.near(i, 6, 3), a.vin)) t.add(i, i, 'vehicle', 'keyword');
+  else if (length === 17 && VIN.test(text) && hasAny(t.subjectsNear(i, 6, 3), subject.vin))
+    t.add(i, i, 'vehicle', 'keyword');
   else if (length === 11 && isMbi(text)) t.add(i, i, 'plan', 'shape');
 }
 
@@ -160,10 +161,10 @@ export function coded(t: Tokens, i: number, length: number): void {
 export function spaced(t: Tokens, i: number, length: number, digits: number): void {
   const start = t.starts[i] as number;
   if (length === 4 && digits >= 2 && t.length(i + 1) === 3 && t.length(i + 2) === 4 && i + 2 < t.count) {
-    const separator = t.gap(i);
-    if ((separator === DASH || separator === BLANK) && separator === t.gap(i + 1)) {
+    const separator = t.separatorAfter(i);
+    if ((separator === DASH || separator === BLANK) && separator === t.separatorAfter(i + 1)) {
       const text = t.text.slice(start, t.ends[i + 2]);
-      const isLonger = separator === DASH && (t.gap(i - 1) === DASH || t.gap(i + 2) === DASH);
+      const isLonger = separator === DASH && (t.separatorAfter(i - 1) === DASH || t.separatorAfter(i + 2) === DASH);
       if (!isLonger && isMbi(text.split(text[4] as string).join(''))) t.add(i, i + 2, 'plan', 'shape');
     }
   }
@@ -176,11 +177,11 @@ export function spaced(t: Tokens, i: number, length: number, digits: number): vo
     return;
   }
   if (length !== 4) return;
-  const separator = t.gap(i);
+  const separator = t.separatorAfter(i);
   if (separator !== BLANK && separator !== DASH) return;
   let found = -1;
   for (let last = i + 1; last < t.count && last < i + 9; last++) {
-    if (t.gap(last - 1) !== separator || t.length(last) > 4) break;
+    if (t.separatorAfter(last - 1) !== separator || t.length(last) > 4) break;
     text += t.text.slice(t.starts[last], t.ends[last]);
     t.steps++;
     // The longest: one prefix in 97 passes too.
@@ -192,14 +193,18 @@ export function spaced(t: Tokens, i: number, length: number, digits: number): vo
 
 /** `MRN12345678`, `SSN219-09-9999`: the keyword and its value in one. */
 export function joined(t: Tokens, i: number, first: number): void {
-  const bits = t.bits[i] as number;
-  if (!hasAny(bits, a.mrn | a.ssn | a.birth)) return;
+  const bits = t.subjects[i] as number;
+  if (!hasAny(bits, subject.mrn | subject.ssn | subject.birth)) return;
   let digits = first;
   let last = i;
-  while (last - i < 3 && (t.gap(last) === DASH || t.gap(last) === SLASH) && t.digits[last + 1] === t.length(last + 1)) {
+  while (
+    last - i < 3 &&
+    (t.separatorAfter(last) === DASH || t.separatorAfter(last) === SLASH) &&
+    t.digits[last + 1] === t.length(last + 1)
+  ) {
     digits += t.digits[++last] as number;
   }
-  if (hasAny(bits, a.mrn) && digits >= 4) t.add(i, last, 'mrn', 'keyword');
-  else if (hasAny(bits, a.ssn) && digits >= 9) t.add(i, last, 'ssn', 'keyword');
-  else if (hasAny(bits, a.birth) && digits >= 6) t.add(i, last, 'date', 'keyword');
+  if (hasAny(bits, subject.mrn) && digits >= 4) t.add(i, last, 'mrn', 'keyword');
+  else if (hasAny(bits, subject.ssn) && digits >= 9) t.add(i, last, 'ssn', 'keyword');
+  else if (hasAny(bits, subject.birth) && digits >= 6) t.add(i, last, 'date', 'keyword');
 }

@@ -12,9 +12,9 @@ import {
   UNDERSCORE,
   UPPER,
 } from './char-classes.ts';
-import { classify, PERSON, SUBJECTS } from './classify.ts';
+import { classify, PERSON, STRONG } from './classify.ts';
 import { isMonth, monthFirst } from './dates.ts';
-import { about, hashOf, role, wordAt, wordBits, wordRole } from './keywords.ts';
+import { hashOf, role, subject, wordAt, wordRole, wordSubjects } from './keywords.ts';
 import type { PhiKind, Tokens } from './tokens.ts';
 
 /** Keywords, and the value that a phrase of them leads to. */
@@ -23,7 +23,6 @@ const PHRASE_LIMIT = 10;
 const VALUE_LIMIT = 10;
 const VALUE_LIMIT_LENGTH = 40;
 const GAP_LIMIT = 6;
-const a = about;
 
 /** `Mr. Smith`, `Dr John L.` */
 export function title(t: Tokens, i: number): void {
@@ -32,18 +31,18 @@ export function title(t: Tokens, i: number): void {
   if ((code !== 77 && code !== 68) || classes[t.code((t.ends[i] as number) - 1)] !== LOWER) return;
   const width = (t.starts[i + 1] as number) - (t.ends[i] as number);
   const isDotted = t.code(t.ends[i] as number) === DOT;
-  if (i + 1 >= t.count || width > (isDotted ? 2 : 1) || (!isDotted && t.gap(i) !== BLANK)) return;
-  const last = names(t, i + 1, 3);
+  if (i + 1 >= t.count || width > (isDotted ? 2 : 1) || (!isDotted && t.separatorAfter(i) !== BLANK)) return;
+  const last = lastNameWord(t, i + 1, 3);
   if (last >= 0 && t.length(i + 1) > 1) t.add(i, last, 'name', 'keyword');
 }
 
 /** The last of up to `limit` capitalised words from a token on; -1 where it is none. */
-function names(t: Tokens, i: number, limit: number): number {
+function lastNameWord(t: Tokens, i: number, limit: number): number {
   let last = -1;
   for (let at = i; at < t.count && at < i + limit; at++) {
     t.steps++;
     if (t.digits[at] !== 0 || classes[t.code(t.starts[at] as number)] !== UPPER) break;
-    if (t.roles[at] === role.placeholder || (t.bits[at] as number) !== 0) break;
+    if (t.roles[at] === role.placeholder || (t.subjects[at] as number) !== 0) break;
     if (at > i) {
       const width = (t.starts[at] as number) - (t.ends[at - 1] as number);
       const code = t.code(t.ends[at - 1] as number);
@@ -64,16 +63,17 @@ const ABBREVIATIONS: Readonly<Record<string, string>> = {
 
 /** Gives the last letter of an abbreviation the meaning of the word. */
 export function abbreviation(t: Tokens, i: number): void {
-  const separator = t.gap(i);
-  if ((separator !== DOT && separator !== SLASH) || t.gap(i - 1) === separator) return;
+  const separator = t.separatorAfter(i);
+  if ((separator !== DOT && separator !== SLASH) || t.separatorAfter(i - 1) === separator) return;
   let last = i;
-  while (last - i < 2 && t.gap(last) === separator && t.length(last + 1) === 1 && t.digits[last + 1] === 0) last++;
-  if (last === i || (last + 1 < t.count && t.gap(last) === separator)) return;
+  while (last - i < 2 && t.separatorAfter(last) === separator && t.length(last + 1) === 1 && t.digits[last + 1] === 0)
+    last++;
+  if (last === i || (last + 1 < t.count && t.separatorAfter(last) === separator)) return;
   const letters = t.text.slice(t.starts[i], t.ends[last]).replace(/[./]/g, '').toLowerCase();
   const word = ABBREVIATIONS[letters];
   if (word === undefined) return;
   const slot = wordAt(hashOf(word));
-  t.bits[last] = wordBits[slot] as number;
+  t.subjects[last] = wordSubjects[slot] as number;
   t.roles[last] = wordRole[slot] as number;
 }
 
@@ -83,7 +83,7 @@ export function phrase(t: Tokens, i: number): number {
   if (i > 0 && t.ends[i - 1] === t.starts[i] && (t.digits[i - 1] as number) > 0) return i + 1;
   const isMark = t.code((t.starts[i] as number) - 1) === 91 && t.code(t.ends[i] as number) === 93;
   if (isMark || t.roles[i - 1] === role.technical) return i + 1;
-  if (i > 1 && hasAny(t.bits[i] as number, SAID)) said(t, i, t.bits[i] as number);
+  if (i > 1 && hasAny(t.subjects[i] as number, NAMED_AFTER)) valueBefore(t, i, t.subjects[i] as number);
   let bits = 0;
   let isAssigned = false;
   let isQuoted = false;
@@ -91,7 +91,7 @@ export function phrase(t: Tokens, i: number): number {
   for (; ; at++) {
     t.steps++;
     if (at >= t.count || at - i >= PHRASE_LIMIT) return at;
-    const own = t.bits[at] as number;
+    const own = t.subjects[at] as number;
     const kind = t.roles[at] as number;
     if ((t.digits[at] as number) > 0) break;
     if (own === 0 && kind !== role.filler && kind !== role.person) break;
@@ -105,7 +105,7 @@ export function phrase(t: Tokens, i: number): number {
     isQuoted = false;
     for (let place = end; place < next; place++) {
       const code = t.text.charCodeAt(place);
-      if (code === HASH) bits |= a.number;
+      if (code === HASH) bits |= subject.number;
       else if (code === COLON || code === EQUALS) isAssigned = true;
       else if (code === 34 || code === 39) isQuoted = true;
       else if (code === 59 || code === 10 || code === 63 || code === 33) return at + 1;
@@ -116,28 +116,31 @@ export function phrase(t: Tokens, i: number): number {
     // "is 12345" assigns as ":" does.
     if (kind === role.filler && next - end === 1 && t.length(at) === 2 && t.code(end - 1) === 115) isAssigned = true;
   }
-  if (hasAny(bits, a.name)) named(t, at, bits, isAssigned, isQuoted);
-  else if (bits === a.patient && isAssigned && names(t, at, 3) > at) t.add(at, names(t, at, 3), 'name', 'keyword');
-  if (hasAny(bits, a.birth | a.stay) && isMonth(t, at)) monthFirst(t, at);
+  if (hasAny(bits, subject.name)) addName(t, at, bits, isAssigned, isQuoted);
+  else if (bits === subject.patient && isAssigned && lastNameWord(t, at, 3) > at)
+    t.add(at, lastNameWord(t, at, 3), 'name', 'keyword');
+  if (hasAny(bits, subject.birth | subject.stay) && isMonth(t, at)) monthFirst(t, at);
   // Inside a token of base 64, capitals begin words that are none.
   if (at > i && t.ends[at - 1] === t.starts[at]) return Math.max(at, i + 1);
   // Of a plan that a database made, or of a backup.
-  if (t.roles[i - 1] === role.machine) bits &= ~(a.plan | a.policy);
+  if (t.roles[i - 1] === role.machine) bits &= ~(subject.plan | subject.policy);
   // `record number 4411 (medical)`
-  if (hasAny(bits, a.record) && hasAny(bits, a.id | a.number)) bits |= t.near(at, 6, 4) & (a.medical | a.patient);
-  if (!hasAny(bits, SUBJECTS)) return Math.max(at, i + 1);
+  if (hasAny(bits, subject.record) && hasAny(bits, subject.id | subject.number))
+    bits |= t.subjectsNear(at, 6, 4) & (subject.medical | subject.patient);
+  if (!hasAny(bits, STRONG)) return Math.max(at, i + 1);
   // Telephone numbers come in groups of any length.
-  const most = hasAny(bits, a.phone | a.fax) ? 7 : 4;
-  const last = chain(t, isPrefix(t, at, bits) ? at + 1 : at, most);
+  const most = hasAny(bits, subject.phone | subject.fax) ? 7 : 4;
+  const last = lastOfValue(t, isPrefix(t, at, bits) ? at + 1 : at, most);
   const kind = kindOf(t, bits, isAssigned, at, last);
   if (kind) t.add(at, last, kind, 'keyword');
   return Math.max(at, i + 1);
 }
 
 /** `patient name: John Smith`, `"lastName":"smith"` */
-function named(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuoted: boolean): void {
-  if (!isAssigned || !hasAny(bits, PERSON | a.patient | a.member) || t.roles[at] === role.placeholder) return;
-  const last = names(t, at, 4);
+function addName(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuoted: boolean): void {
+  if (!isAssigned || !hasAny(bits, PERSON | subject.patient | subject.member) || t.roles[at] === role.placeholder)
+    return;
+  const last = lastNameWord(t, at, 4);
   // A repository's, at GitHub.
   if (t.code(t.ends[Math.max(at, last)] as number) === SLASH) return;
   if (last >= at) t.add(at, last, 'name', 'keyword');
@@ -148,24 +151,29 @@ function named(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuote
 
 /** `MX` of `policy no MX 44120938` */
 function isPrefix(t: Tokens, i: number, bits: number): boolean {
-  if (!hasAny(bits, a.id | a.number | a.account | a.licence) || t.digits[i] !== 0 || t.length(i) > 4) return false;
-  if (t.length(i) < 2 || t.gap(i) !== BLANK || t.roles[i] !== role.none || t.bits[i] !== 0) return false;
+  if (
+    !hasAny(bits, subject.id | subject.number | subject.account | subject.licence) ||
+    t.digits[i] !== 0 ||
+    t.length(i) > 4
+  )
+    return false;
+  if (t.length(i) < 2 || t.separatorAfter(i) !== BLANK || t.roles[i] !== role.none || t.subjects[i] !== 0) return false;
   for (let at = t.starts[i] as number; at < (t.ends[i] as number); at++)
     if (classes[t.code(at)] !== UPPER) return false;
   return (t.digits[i + 1] as number) >= 5 && t.digits[i + 1] === t.length(i + 1);
 }
 
-const SAID = a.ssn | a.mrn | a.phone | a.fax;
-const SAYING = new Set('is was not no a an the valid invalid known unknown existing your our any'.split(' '));
+const NAMED_AFTER = subject.ssn | subject.mrn | subject.phone | subject.fax;
+const LINKING_WORDS = new Set('is was not no a an the valid invalid known unknown existing your our any'.split(' '));
 
 /** `219099999 is not a valid SSN`: the value before the keyword. */
-function said(t: Tokens, i: number, bits: number): void {
+function valueBefore(t: Tokens, i: number, bits: number): void {
   let hasVerb = false;
   let at = i - 1;
   for (; at >= 0 && i - at <= 6 && t.digits[at] === 0; at--) {
     const word = t.text.slice(t.starts[at], t.ends[at]);
     t.steps++;
-    if (!SAYING.has(word)) return;
+    if (!LINKING_WORDS.has(word)) return;
     if (word === 'is' || word === 'was') hasVerb = true;
   }
   if (!hasVerb || at < 0 || t.digits[at] !== t.length(at)) return;
@@ -174,13 +182,13 @@ function said(t: Tokens, i: number, bits: number): void {
 }
 
 /** The last token of a value: what hangs together by `-_./:`, and groups of up to `most` digits after blanks. */
-function chain(t: Tokens, i: number, most: number): number {
+function lastOfValue(t: Tokens, i: number, most: number): number {
   let last = i;
   let digits = t.digits[i] as number;
   while (last + 1 < t.count && last - i < VALUE_LIMIT) {
     t.steps++;
     const isTouching = t.ends[last] === t.starts[last + 1];
-    const separator = t.gap(last);
+    const separator = t.separatorAfter(last);
     const more = t.digits[last + 1] as number;
     const isJoined =
       isTouching ||
@@ -215,7 +223,11 @@ function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, las
   // `UCSF-12345` is a number with a prefix; `account.dfs.core/2025`, `patient service-12345` are not.
   for (let at = first; t.digits[at] === 0; at++) {
     if (at - first > 1 || t.length(at) > 5) return undefined;
-    if (t.gap(at) !== DASH && !(at === first && t.gap(at) === BLANK) && t.ends[at] !== t.starts[at + 1])
+    if (
+      t.separatorAfter(at) !== DASH &&
+      !(at === first && t.separatorAfter(at) === BLANK) &&
+      t.ends[at] !== t.starts[at + 1]
+    )
       return undefined;
   }
   return classify(bits, isAssigned, text, digits, first === last && isCounted(t, last + 1));
@@ -223,6 +235,6 @@ function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, las
 
 /** `12 of 40`, `120000 rows`: an amount. */
 const isCounted = (t: Tokens, i: number): boolean =>
-  i < t.count && UNITS.has(t.text.slice(t.starts[i], t.ends[i])) && t.gap(i - 1) === BLANK;
+  i < t.count && UNITS.has(t.text.slice(t.starts[i], t.ends[i])) && t.separatorAfter(i - 1) === BLANK;
 
 const UNITS = new Set('of rows records events entries messages files items bytes tasks patients times ms'.split(' '));

@@ -5,30 +5,30 @@ const ALWAYS = 1;
 /** A record. */
 export const CONTAINER = 2;
 /** Another reading than the letters'. */
-export const READ = 4;
+export const ENCODED = 4;
 /** One of them with the character after it: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
 const PAIR = 8;
 
-/** By ASCII character; `PAIR` is for {@link signAt} to say. */
-export const signs = new Uint8Array(128);
+/** By ASCII character; `PAIR` is for {@link flagAt} to say. */
+export const charFlags = new Uint8Array(128);
 for (const [characters, sign] of [
   ['0123456789@=:', ALWAYS],
   ['|*', CONTAINER],
   ['MD(<"T%&\\', PAIR],
 ] as const) {
-  for (const character of characters) signs[character.charCodeAt(0)] = sign;
+  for (const character of characters) charFlags[character.charCodeAt(0)] = sign;
 }
 
 /** What the character at a place makes possible. */
-export function signAt(text: string, i: number, code: number): number {
-  const sign = code < 128 ? (signs[code] as number) : READ;
+export function flagAt(text: string, i: number, code: number): number {
+  const sign = code < 128 ? (charFlags[code] as number) : ENCODED;
   if (sign !== PAIR) return sign;
   const next = text.charCodeAt(i + 1);
   if (code === 77 || code === 68) return (next | 32) === 114 || (next | 32) === 115 ? ALWAYS : 0;
   // `resourceType`
   if (code === 84) return i > 0 && text.charCodeAt(i - 1) === 101 ? CONTAINER : 0;
   if (code === 40 || code === 60 || code === 34) return next === 48 || (next | 32) === 112 ? CONTAINER : 0;
-  return isEscape(code, next) ? READ : 0;
+  return isEscape(code, next) ? ENCODED : 0;
 }
 
 /** `%2D`, `&#45;`, `&ndash;`, `\u002d`, `\n`; a query string and a Windows path are mostly none. */
@@ -39,13 +39,13 @@ function isEscape(code: number, next: number): boolean {
 }
 
 /** Whether anything can be found in a text. */
-export function mayHold(text: string): boolean {
+export function mayContainFinding(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    if (code < 128 && signs[code] === 0) continue;
-    if (signAt(text, i, code) !== 0) return true;
+    if (code < 128 && charFlags[code] === 0) continue;
+    if (flagAt(text, i, code) !== 0) return true;
   }
   return false;
 }
 
-export const mayReadOtherwise = (text: string): boolean => /[%&\\\u0080-\uffff]/.test(text);
+export const mayNeedNormalizing = (text: string): boolean => /[%&\\\u0080-\uffff]/.test(text);

@@ -2,8 +2,8 @@ import { email, hex, ip } from './addresses.ts';
 import { COLON, classes, DASH, DOT, LOWER } from './char-classes.ts';
 import { PERSON } from './classify.ts';
 import { dayFirst, monthFirst, year } from './dates.ts';
-import { hashNext, hashStart, role, wordAt, wordBits, wordRole } from './keywords.ts';
-import { Reading, textOfBase64 } from './normalize.ts';
+import { hashNext, hashStart, role, wordAt, wordRole, wordSubjects } from './keywords.ts';
+import { NormalizedText, textOfBase64 } from './normalize.ts';
 import {
   bareCard,
   barePhone,
@@ -18,7 +18,7 @@ import {
   udi,
 } from './numbers.ts';
 import { abbreviation, phrase, title } from './phrases.ts';
-import { CONTAINER, mayHold, mayReadOtherwise, READ } from './prefilter.ts';
+import { CONTAINER, ENCODED, mayContainFinding, mayNeedNormalizing } from './prefilter.ts';
 import { type Finding, Tokens } from './tokens.ts';
 
 /**
@@ -33,7 +33,7 @@ import { type Finding, Tokens } from './tokens.ts';
 /** Not thread-safe, but nothing here waits: one serves a guard. Its tables grow to the longest text seen. */
 export class Scanner {
   readonly #tokens = new Tokens();
-  readonly #reading = new Reading();
+  readonly #normalized = new NormalizedText();
   /** For what is encoded inside a text; made when there is some. */
   #inner: Scanner | undefined;
   readonly #depth: number;
@@ -51,28 +51,31 @@ export class Scanner {
   scan(text: string, context = 0): Finding[] {
     const t = this.#tokens;
     t.steps = text.length;
-    if (!mayHold(text)) return nothing;
-    t.cut(text, context);
-    if ((t.signs & READ) === 0) return this.#scan();
-    const read = this.#reading.read(text);
+    if (!mayContainFinding(text)) return nothing;
+    t.tokenize(text, context);
+    if ((t.flags & ENCODED) === 0) return this.#scan();
+    const normalize = this.#normalized.normalize(text);
     t.steps += text.length;
-    if (read === text) return this.#scan();
-    t.cut(read, context);
-    return this.#scan().map((finding) => ({ ...finding, ...this.#reading.placeOf(finding.start, finding.end) }));
+    if (normalize === text) return this.#scan();
+    t.tokenize(normalize, context);
+    return this.#scan().map((finding) => ({
+      ...finding,
+      ...this.#normalized.originalRange(finding.start, finding.end),
+    }));
   }
 
   /** The text as it reads: what {@link scan} looks at. */
   read(text: string): string {
-    return mayReadOtherwise(text) ? this.#reading.read(text) : text;
+    return mayNeedNormalizing(text) ? this.#normalized.normalize(text) : text;
   }
 
   #scan(): Finding[] {
     const t = this.#tokens;
-    if ((t.signs & CONTAINER) !== 0 && isContainer(t.text)) {
+    if ((t.flags & CONTAINER) !== 0 && isContainer(t.text)) {
       return [{ start: 0, end: t.text.length, kind: 'container', rule: 'shape', isSoft: false }];
     }
-    for (const at of t.ats) email(t, at);
-    const { count, digits: digitsOf, bits: bitsOf, roles } = t;
+    for (const at of t.atSigns) email(t, at);
+    const { count, digits: digitsOf, subjects: bitsOf, roles } = t;
     let phraseEnd = 0;
     for (let i = 0; i < count; i++) {
       const digits = digitsOf[i] as number;
@@ -85,7 +88,8 @@ export class Scanner {
       else if (kind === role.title) title(t, i);
       else if (kind === role.month || kind === role.shortMonth) monthFirst(t, i);
     }
-    for (let i = 0; i < t.runs.length; i += 2) this.#encoded(t.runs[i] as number, t.runs[i + 1] as number);
+    for (let i = 0; i < t.base64Runs.length; i += 2)
+      this.#encoded(t.base64Runs[i] as number, t.base64Runs[i + 1] as number);
     return merge(t.found);
   }
 
@@ -108,10 +112,10 @@ export class Scanner {
    */
   wordsOf(key: string): number {
     const t = this.#tokens;
-    t.cut(key);
+    t.tokenize(key);
     let bits = 0;
     for (let i = t.count - 1; i >= 0; i--) {
-      const own = t.bits[i] as number;
+      const own = t.subjects[i] as number;
       const kind = t.roles[i] as number;
       const isNumber = t.digits[i] === t.length(i);
       if (own === 0 && kind !== role.filler && kind !== role.person && !(isNumber && t.length(i) < 3)) {
@@ -129,7 +133,7 @@ export class Scanner {
     }
     const whole = wordAt(hash);
     if (wordRole[whole] === role.person) bits |= PERSON;
-    return bits | (wordBits[whole] as number);
+    return bits | (wordSubjects[whole] as number);
   }
 
   /** Holds a token with digits in it against the shapes that begin with it. */

@@ -4,16 +4,16 @@ import {
   DASH,
   DIGIT,
   LOWER,
-  plain,
+  plainSeparator,
   SEPARATOR,
   SLASH,
   UNDERSCORE,
   UPPER,
   wideClass,
 } from './char-classes.ts';
-import { hashNext, hashStart, role, wordAt, wordBits, wordRole } from './keywords.ts';
+import { hashNext, hashStart, role, wordAt, wordRole, wordSubjects } from './keywords.ts';
 import { MIN_BASE64 } from './normalize.ts';
-import { READ, signAt, signs } from './prefilter.ts';
+import { charFlags, ENCODED, flagAt } from './prefilter.ts';
 
 export type PhiKind =
   | 'ssn'
@@ -55,48 +55,51 @@ export class Tokens {
   ends = new Int32Array(256);
   /** Digits in each token. */
   digits = new Int32Array(256);
-  bits = new Int32Array(256);
+  subjects = new Int32Array(256);
   roles = new Uint8Array(256);
   /** Where there is an `@`. */
-  ats: number[] = [];
+  atSigns: number[] = [];
   /** What the characters make possible: `CONTAINER`, `READ`. */
-  signs = 0;
+  flags = 0;
   /** What may be base 64: starts and ends. */
-  runs: number[] = [];
+  base64Runs: number[] = [];
   found: Finding[] = [];
   /** What the key of the text is about, if it has one. */
   context = 0;
 
   /** Cuts a text. */
-  cut(text: string, context = 0): void {
+  tokenize(text: string, context = 0): void {
     this.text = text;
     this.context = context;
     if (this.found.length > 0) this.found = [];
-    if (this.ats.length > 0) this.ats = [];
-    if (this.runs.length > 0) this.runs = [];
+    if (this.atSigns.length > 0) this.atSigns = [];
+    if (this.base64Runs.length > 0) this.base64Runs = [];
     let run = 0;
     let seen = 0;
     const { length } = text;
     // Two characters make a token at least, but for the last.
     if (length / 2 + 1 > this.starts.length) this.#grow(length / 2 + 1);
-    const { starts, ends, digits: digitsOf, bits, roles } = this;
+    const { starts, ends, digits: digitsOf, subjects: bits, roles } = this;
     let count = 0;
     for (let i = 0; i < length; ) {
-      let code = text.charCodeAt(i);
-      let kind = code < 128 ? (classes[code] as number) : wideClass(code);
+      let charCode = text.charCodeAt(i);
+      let kind = charCode < 128 ? (classes[charCode] as number) : wideClass(charCode);
       if (kind === SEPARATOR) {
-        if (code >= 128 || signs[code] !== 0) {
-          seen |= signAt(text, i, code);
-          if (code === 64) this.ats.push(i);
+        if (charCode >= 128 || charFlags[charCode] !== 0) {
+          seen |= flagAt(text, i, charCode);
+          if (charCode === 64) this.atSigns.push(i);
         }
-        if (code === BLANK || (code !== 43 && code !== DASH && code !== SLASH && code !== UNDERSCORE)) {
+        if (
+          charCode === BLANK ||
+          (charCode !== 43 && charCode !== DASH && charCode !== SLASH && charCode !== UNDERSCORE)
+        ) {
           if (i - run >= MIN_BASE64) this.#run(run, i);
           run = i + 1;
         }
         i++;
         continue;
       }
-      if (code >= 128) seen |= READ;
+      if (charCode >= 128) seen |= ENCODED;
       const start = i;
       let digits = 0;
       let hash = hashStart;
@@ -105,27 +108,27 @@ export class Tokens {
       do {
         if (kind === DIGIT) digits++;
         else if (digits === 0) {
-          hash = hashNext(hash, code);
+          hash = hashNext(hash, charCode);
           lead++;
         }
         previous = kind;
         if (++i === length) break;
-        code = text.charCodeAt(i);
-        kind = code < 128 ? (classes[code] as number) : wideClass(code);
-        if (code >= 128) seen |= READ;
+        charCode = text.charCodeAt(i);
+        kind = charCode < 128 ? (classes[charCode] as number) : wideClass(charCode);
+        if (charCode >= 128) seen |= ENCODED;
         // camelCase is two words.
       } while (kind !== SEPARATOR && !(kind === UPPER && previous === LOWER));
-      if (kind === UPPER && i < length) seen |= signAt(text, i, code);
+      if (kind === UPPER && i < length) seen |= flagAt(text, i, charCode);
       starts[count] = start;
       ends[count] = i;
       digitsOf[count] = digits;
       // A number, or letters and digits at random, is no word; `mrn123` is a keyword with its value.
       const slot = lead === 0 || lead + digits !== i - start ? -1 : wordAt(hash);
-      bits[count] = slot < 0 ? 0 : (wordBits[slot] as number);
+      bits[count] = slot < 0 ? 0 : (wordSubjects[slot] as number);
       roles[count++] = slot < 0 ? role.none : (wordRole[slot] as number);
     }
     this.count = count;
-    this.signs = seen;
+    this.flags = seen;
     if (text.length - run >= MIN_BASE64) this.#run(run, text.length);
     this.steps += text.length;
   }
@@ -133,7 +136,7 @@ export class Tokens {
   /** Text in base 64 begins with a sign that stands for less than 32, as ASCII is less than 128. */
   #run(start: number, end: number): void {
     const first = this.text.charCodeAt(start);
-    if ((first >= 65 && first <= 90) || (first >= 97 && first <= 102)) this.runs.push(start, end);
+    if ((first >= 65 && first <= 90) || (first >= 97 && first <= 102)) this.base64Runs.push(start, end);
   }
 
   #grow(least: number): void {
@@ -141,7 +144,7 @@ export class Tokens {
     this.starts = new Int32Array(size);
     this.ends = new Int32Array(size);
     this.digits = new Int32Array(size);
-    this.bits = new Int32Array(size);
+    this.subjects = new Int32Array(size);
     this.roles = new Uint8Array(size);
   }
 
@@ -163,16 +166,16 @@ export class Tokens {
   }
 
   /** The one separator between a token and the next; 0 when there is none, or more than one. */
-  gap(i: number): number {
+  separatorAfter(i: number): number {
     if (i < 0 || i + 1 >= this.count) return 0;
     const end = this.ends[i] as number;
-    return (this.starts[i + 1] as number) - end === 1 ? plain(this.text.charCodeAt(end)) : 0;
+    return (this.starts[i + 1] as number) - end === 1 ? plainSeparator(this.text.charCodeAt(end)) : 0;
   }
 
   /** Whether a number goes on before or after: `1.2.840`, `10-119-131-60`. */
-  goesOn(first: number, last: number, separator: number): boolean {
-    if (this.gap(first - 1) === separator && (this.digits[first - 1] as number) > 0) return true;
-    return this.gap(last) === separator && (this.digits[last + 1] as number) > 0;
+  continues(first: number, last: number, separator: number): boolean {
+    if (this.separatorAfter(first - 1) === separator && (this.digits[first - 1] as number) > 0) return true;
+    return this.separatorAfter(last) === separator && (this.digits[last + 1] as number) > 0;
   }
 
   code(at: number): number {
@@ -180,10 +183,10 @@ export class Tokens {
   }
 
   /** What the words about a token are about. */
-  near(i: number, back: number, forward: number): number {
+  subjectsNear(i: number, back: number, forward: number): number {
     let bits = this.context;
     const last = Math.min(i + forward, this.count - 1);
-    for (let at = Math.max(i - back, 0); at <= last; at++) bits |= this.bits[at] as number;
+    for (let at = Math.max(i - back, 0); at <= last; at++) bits |= this.subjects[at] as number;
     this.steps += back + forward;
     return bits;
   }
