@@ -1,4 +1,5 @@
 import { RunwireError } from '../../shared/errors.ts';
+import { DRAFT_LIMIT_BYTES } from '../../shared/protocol.ts';
 import type { Registry } from '../../shared/registry.ts';
 import type { Guard, PhiPolicy } from './policy.ts';
 import { type Key, type Keys, type Role, type Roles, rolesOf } from './roles.ts';
@@ -8,19 +9,25 @@ import { merge, Scanner } from './scanner/scanner.ts';
 import type { Finding, PhiKind } from './scanner/tokens.ts';
 
 /**
- * Keeps structured identifiers of people out of the log: walks the fields of a draft, and scans what they say. It makes
- * no data Safe Harbor compliant: names, places and bare numbers in free text are beyond it.
+ * The PHI guard keeps structured identifiers of people out of the log. For each draft it:
+ *
+ * 1. walks the fields, and looks up each field's role (`roles.ts`);
+ * 2. checks the value against the words of its key, such as `mrn` or `patientName`;
+ * 3. scans the text for identifiers (`scanner/`);
+ * 4. refuses the draft or redacts the findings, according to the policy and the role.
+ *
+ * It does not make data Safe Harbor compliant: it does not find names, places and bare numbers in free text.
  */
 
 export type PhiOptions = {
   /**
-   * Fields that are not looked at, as `labels.site`, `stages.*.name`, or of one event type `artifact.created:uri`.
-   * Default none.
+   * Fields that the guard does not check: `labels.site`, `stages.*.name`, or for one event type `artifact.created:uri`.
+   * Default: none.
    */
   allow?: readonly string[] | undefined;
   /**
-   * Identifiers of one's own, as a shape: `#` is a digit, `@` a letter, anything else itself, in any case. At most 64
-   * characters; it is looked for between blanks and punctuation.
+   * Shapes of further identifiers: `#` is a digit, `@` a letter, any other character itself, in either case. At most 64
+   * characters. A match must stand between blanks or punctuation.
    */
   patterns?: readonly PhiPattern[] | undefined;
 };
@@ -33,8 +40,8 @@ const KEY_LIMIT = 100;
 const longKey: Key = { role: undefined, words: 0, name: '(key)', isDeclared: false, nested: undefined };
 const DEPTH_LIMIT = 64;
 const ROUNDS_LIMIT = 8;
-/** As long as a draft may be; the guard is not to be led into more by another schema. */
-const TEXT_LIMIT = 64 * 1024;
+/** A schema of an own type may allow longer texts than a draft may have. */
+const TEXT_LIMIT = DRAFT_LIMIT_BYTES;
 
 /** Throws `INVALID_INPUT` for an invalid `allow` entry or pattern. */
 export function createPhiGuard(registry: Registry, options: PhiOptions = {}): Guard {
@@ -42,13 +49,13 @@ export function createPhiGuard(registry: Registry, options: PhiOptions = {}): Gu
   return (draft, policy) => walker.guard(draft, policy) as typeof draft;
 }
 
-/** The way through a draft; the report and the tests use it by itself. */
+/** Walks a draft. Exported for the PHI report and the tests. */
 export class Walker {
   readonly #scanner = new Scanner();
   readonly #allowed: ReadonlySet<string>;
   readonly #patterns: readonly PhiPattern[];
   readonly #roles: Roles;
-  /** Keys that no schema declares, as they appeared. Cleared when producers send too many different ones. */
+  /** A cache of the keys that no schema declares. Cleared when producers send too many different ones. */
   readonly #undeclared = new Map<string, Key>();
   #type = '';
   #policy: PhiPolicy = 'reject';
@@ -57,9 +64,13 @@ export class Walker {
     this.#roles = rolesOf(registry, (key) => this.#wordsOf(key));
     for (const entry of allow) {
       if (!/^(?:[\w.-]+:)?(?:[^\s.:]+\.)*[^\s.:]+$/.test(entry)) {
-        throw new RunwireError('INVALID_INPUT', 'allow names fields as labels.site or artifact.created:uri', {
-          path: 'phi.allow',
-        });
+        throw new RunwireError(
+          'INVALID_INPUT',
+          'phi.allow must hold field paths, such as labels.site or artifact.created:uri',
+          {
+            path: 'phi.allow',
+          },
+        );
       }
     }
     for (const { kind, shape } of patterns) {
@@ -67,7 +78,7 @@ export class Walker {
       if (!isShape) {
         throw new RunwireError(
           'INVALID_INPUT',
-          'a pattern has a kind, and a shape with # or @ of at most 64 characters',
+          'a pattern must have a kind in lower case, and a shape with # or @ of at most 64 characters',
           {
             path: 'phi.patterns',
           },
@@ -78,7 +89,7 @@ export class Walker {
     this.#patterns = patterns;
   }
 
-  /** The draft, or one with what it must not say replaced; throws `PHI_REJECTED`. */
+  /** Returns the draft, or a copy with the findings redacted. Throws `PHI_REJECTED`. */
   guard(draft: object, policy: PhiPolicy): object {
     this.#policy = policy;
     this.#type = String((draft as { type?: unknown }).type);
@@ -99,7 +110,7 @@ export class Walker {
       const where = path === '' ? name : `${path}.${name}`;
       if (this.#allowed.size > 0 && this.#isAllowed(where)) continue;
       if (role === undefined && depth > 0 && !known.isDeclared) this.#checkKey(key, path);
-      // `{patient: {name: …}}`
+      // The subject of the object applies to its name and address: `{patient: {name: …}}`.
       const inherited =
         (own & (subject.name | subject.address | subject.zip)) === 0 ? 0 : outer & (subject.patient | subject.member);
       const words = (key === 'value' ? paired | own : own) | inherited;
@@ -132,7 +143,7 @@ export class Walker {
     return copy ?? values;
   }
 
-  /** A number says nothing but beside its key; it has no room for a mark, so it cannot be redacted. */
+  /** A number is an identifier only by its key. It cannot be redacted: there is no room for a mark. */
   #number(value: number, path: string, words: number): number {
     const kind = words === 0 ? undefined : kindOfKey(words, String(value));
     if (kind) throw refusal(path, kind, 'key');
@@ -155,9 +166,9 @@ export class Walker {
     return this.#redacted(text, counted, path, role, words);
   }
 
-  /** Until nothing more is found: what stood between a keyword and a number may be gone, or the text cut short. */
+  /** Redacts until nothing more is found: a redaction may bring a keyword next to a number, or cut the text short. */
   #redacted(text: string, findings: readonly Finding[], path: string, role: Role, words: number): string {
-    const limit = LIMITS.find((most) => text.length <= most) ?? text.length;
+    const limit = TEXT_LIMITS.find((max) => text.length <= max) ?? text.length;
     let kept = text;
     let left = findings;
     for (let round = 0; left.length > 0; round++) {
@@ -168,7 +179,7 @@ export class Walker {
     return kept;
   }
 
-  /** All that is found in a text whose key is about `words`. */
+  /** Findings in a text. `words`: subjects of its key. */
   find(text: string, words = 0): Finding[] {
     const kind = words === 0 ? undefined : kindOfKey(words, this.#scanner.read(text));
     if (kind) return [{ start: 0, end: text.length, kind, rule: 'key', isSoft: false }];
@@ -195,12 +206,12 @@ export class Walker {
     return this.#scanner.wordsOf(this.#scanner.read(key));
   }
 
-  /** A key is what others refer to by: it is never redacted. */
+  /** Refuses a key with an identifier. Keys are never redacted, because other code refers to them. */
   #checkKey(key: string, path: string): void {
     if (this.find(key).some((finding) => isCounted(finding, 'id'))) throw refusal(at(path, '(key)'), 'key', 'shape');
   }
 
-  /** FHIR's and others' pairs: `{system: 'phone', value: '…'}`. */
+  /** The subjects of a `value` from its sibling, as in FHIR: `{system: 'phone', value: '…'}`. */
   #sibling(object: Record<string, unknown>): number {
     let words = 0;
     for (const name of ['system', 'type', 'key', 'name', 'label', 'code', 'field']) {
@@ -228,21 +239,21 @@ const IDENTIFIER_TYPES: Readonly<Record<string, string>> = {
   ...{ MB: 'memberId', SN: 'subscriberNumber', MC: 'medicareId', MA: 'medicaidId', AN: 'accountNumber' },
 };
 
-/** User ids of OpenID are e-mail addresses; dates and addresses of machines are what ids and URIs are made of. */
+/** User ids of OpenID are e-mail addresses. Ids and URIs contain dates and IP addresses. */
 function isCounted({ kind, isSoft }: Finding, role: Role): boolean {
   if (role === 'userId') return kind !== 'email' && !isSoft;
   if (role === 'id' || role === 'uri') return !isSoft || kind === 'email';
   return true;
 }
 
-/** Limits of text in the twelve types: a mark may be longer than what it stands for, and must not break them. */
-const LIMITS = [200, 2_000];
+/** Length limits of text in the twelve types. A mark may be longer than its finding; the text must stay within its limit. */
+const TEXT_LIMITS = [200, 2_000];
 
 function redact(text: string, findings: readonly Finding[], limit: number): string {
   let out = '';
   let from = 0;
   for (const { start, end, kind } of findings) {
-    // No half of a pair of surrogates is left over.
+    // A surrogate pair is replaced whole.
     out += `${text.slice(from, isInPair(text, start) ? start - 1 : start)}[${kind.toUpperCase()}]`;
     from = isInPair(text, end) ? end + 1 : end;
   }
@@ -257,7 +268,7 @@ function refusal(path: string, kind: string, rule: string): RunwireError {
   return new RunwireError('PHI_REJECTED', `looks like protected information: ${kind} (${rule})`, { path });
 }
 
-/** A key that is no plain name may be protected itself. */
+/** Errors print only plain names: any other key may be protected information itself. */
 const SAFE_KEY = /^[A-Za-z_][\w-]{0,63}$/;
 const at = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);
 
@@ -274,13 +285,13 @@ function isUuid(text: string): boolean {
 
 const isPerson = (type: unknown): boolean => type === 'Patient' || type === 'RelatedPerson' || type === 'Person';
 
-const BLANKS =
+const EMPTY =
   /^(?:n\/?a|none|null|undefined|unknown|redacted|masked|hidden|true|false|string|test|\[.*\]|<.*>|\{.*\}|[*xX#.\-?_ ]+)$/i;
 
-/** What the value of a key is by what the key is about; undefined where it is a blank, or no such thing. */
+/** The kind of a value by the subjects of its key; undefined for an empty value, or one of another form. */
 function kindOfKey(words: number, text: string): PhiKind | undefined {
   const value = text.length > 256 ? text.slice(0, 256) : text.trim();
-  if (value.length < 2 || BLANKS.test(value)) return undefined;
+  if (value.length < 2 || EMPTY.test(value)) return undefined;
   let digits = 0;
   for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) >= 48 && value.charCodeAt(i) <= 57) digits++;
   const is = (mask: number) => (words & mask) !== 0;
@@ -298,7 +309,7 @@ function kindOfKey(words: number, text: string): PhiKind | undefined {
   return digits >= 2 ? classify(words, true, value, digits) : undefined;
 }
 
-/** Where a shape is in a text, between characters that are neither letters nor digits. */
+/** Matches of a shape between characters that are neither letters nor digits. */
 function findShape(text: string, { kind, shape }: PhiPattern): Finding[] {
   const found: Finding[] = [];
   for (let start = 0; start + shape.length <= text.length; start++) {

@@ -2,12 +2,12 @@ import { COLON, classes, DASH, DOT, hasAny, SEPARATOR, SLASH, UNDERSCORE, wideCl
 import { role, subject } from './keywords.ts';
 import type { Tokens } from './tokens.ts';
 
-/** Addresses of machines and mailboxes. */
+/** Finds IP, MAC and e-mail addresses. */
 
 const LOCAL_LIMIT = 64;
 const DOMAIN_LIMIT = 128;
 
-/** Public IPv4 addresses; private ones, and what may be a version, are left alone. */
+/** Public IPv4 addresses. Private addresses and possible version numbers are ignored. */
 export function ip(t: Tokens, i: number): boolean {
   if (t.separatorAfter(i) !== DOT) return false;
   for (let at = i; at < i + 4; at++) {
@@ -34,10 +34,10 @@ export function ip(t: Tokens, i: number): boolean {
   return true;
 }
 
-/** What begins with up to four hexadecimal digits: public IPv6 addresses, and MAC addresses that are called so. */
+/** Public IPv6 addresses, and MAC addresses with a keyword before them. */
 export function hex(t: Tokens, i: number): void {
   const start = t.starts[i] as number;
-  // Addresses that are for all to reach begin with 2 or 3.
+  // Public IPv6 addresses begin with 2 or 3.
   const first = t.code(start);
   if (t.length(i) !== 2 && (t.length(i) !== 4 || first < 50 || first > 51)) return;
   const next = t.code(t.ends[i] as number);
@@ -76,9 +76,9 @@ export function hex(t: Tokens, i: number): void {
     groups++;
     if (width !== 2) isPairs = false;
   } else if (!isDouble) at--;
-  // Those that a machine made up for a part of itself say so in a bit of the first byte.
-  const isMadeUp = (Number.parseInt(t.text.slice(start, start + 2), 16) & 2) !== 0;
-  const isMac = groups === 6 && isPairs && !isDouble && width > 0 && !isMadeUp;
+  // Bit 1 of the first byte marks a locally administered MAC address, which identifies no hardware.
+  const isLocallyAdministered = (Number.parseInt(t.text.slice(start, start + 2), 16) & 2) !== 0;
+  const isMac = groups === 6 && isPairs && !isDouble && width > 0 && !isLocallyAdministered;
   const isAddress = separator === COLON && (isDouble ? groups >= 2 && groups < 8 : groups === 8);
   if (isMac) {
     if (hasAny(t.subjectsNear(i, 6, 0), subject.hardware | subject.device))
@@ -88,7 +88,7 @@ export function hex(t: Tokens, i: number): void {
   }
 }
 
-/** Grows an address from its `@`. */
+/** Extends an e-mail address to both sides of its `@`. */
 export function email(t: Tokens, at: number): void {
   const text = t.text;
   let start = at;
@@ -114,7 +114,7 @@ export function email(t: Tokens, at: number): void {
   const isUserinfo = /:\/\/[^\s/]{0,80}$/.test(text.slice(Math.max(0, start - 90), start));
   if (isUserinfo) return;
   let bits = t.context;
-  // The words just before: by their place, since an address is many tokens.
+  // Keywords before the address. It spans several tokens, so its first token is searched by position.
   const first = t.tokenAt(start);
   for (let i = Math.max(0, first - 4); i < first; i++) bits |= t.subjects[i] as number;
   const isNamed = hasAny(bits, subject.email | subject.contact | subject.patient | subject.member);
@@ -122,7 +122,7 @@ export function email(t: Tokens, at: number): void {
   t.found.push({ start, end, kind: 'email', rule: isNamed ? 'keyword' : 'shape', isSoft: !isNamed });
 }
 
-/** Ends of file names and of systemd's units that a name with an `@` may have. */
+/** Suffixes of file names and systemd units, which may contain an `@`. */
 const FILES = new Set(
   'js ts jsx tsx mjs cjs py rb rs sh java html json css map php vue so log service socket target timer scope slice mount'.split(
     ' ',

@@ -1,4 +1,4 @@
-/** Classes of characters, and the codes that separate. */
+/** Classes of characters, and the codes of separators. */
 export const SEPARATOR = 0;
 export const DIGIT = 1;
 export const LOWER = 2;
@@ -7,12 +7,12 @@ export const classes = new Uint8Array(128);
 for (let code = 48; code < 58; code++) classes[code] = DIGIT;
 for (let code = 65; code < 91; code++) classes[code] = UPPER;
 for (let code = 97; code < 123; code++) classes[code] = LOWER;
-/** Dashes and blanks of typesetters separate as `-` and ` ` do; all else beyond ASCII counts as letters. */
+/** The class of a non-ASCII character: typographic dashes and blanks separate, everything else is a letter. */
 export const wideClass = (code: number): number =>
   code === 0xa0 || (code >= 0x2000 && code <= 0x206f) || code === 0x2212 || code === 0x3000 || code === 0xfeff
     ? SEPARATOR
     : LOWER;
-/** A separator, with its typographical variants made one. */
+/** Maps typographic dashes and blanks to `-` and a space. */
 export const plainSeparator = (code: number): number => {
   if (code < 0x80) return code;
   if ((code >= 0x2010 && code <= 0x2015) || code === 0x2212) return DASH;

@@ -1,4 +1,4 @@
-/** The published checks of identifiers that carry one. All take plain digits or upper-case characters. */
+/** Published checksums and formats of identifiers. All functions expect digits or upper-case characters. */
 
 export function luhn(digits: string): boolean {
   let sum = 0;
@@ -14,7 +14,7 @@ export function luhn(digits: string): boolean {
 export const isCard = (digits: string): boolean =>
   digits.length >= 13 && digits.length <= 19 && /^[3-6]/.test(digits) && !/^(\d)\1+$/.test(digits) && luhn(digits);
 
-/** ISO 13616: two letters, two digits, up to 30 more; the number that it spells is 1 modulo 97. */
+/** ISO 13616: two letters, two digits, up to 30 more characters; as a number it is 1 modulo 97. */
 export function isIban(text: string): boolean {
   if (text.length < 15 || text.length > 34 || !/^[A-Z]{2}\d{2}[A-Z0-9]+$/.test(text)) return false;
   let rest = 0;
@@ -27,7 +27,7 @@ export function isIban(text: string): boolean {
 
 const VIN_VALUES = '0123456789.ABCDEFGH..JKLMN.P.R..STUVWXYZ';
 const VIN_WEIGHTS = [8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2];
-/** 49 CFR 565.15: 17 characters without I, O and Q; the ninth checks the others; the last four are digits. */
+/** 49 CFR 565.15: 17 characters without I, O and Q; the ninth is the check digit, the last four are digits. */
 export function isVin(text: string): boolean {
   if (!/^(?=.*[A-Z])[A-HJ-NPR-Z0-9]{13}\d{4}$/.test(text)) return false;
   let sum = 0;

@@ -2,12 +2,12 @@ import { hasAny } from './char-classes.ts';
 import { subject } from './keywords.ts';
 import type { PhiKind } from './tokens.ts';
 
-/** What a value is, from the words that lead to it. */
+/** Decides from the keywords of a value, in the text before it or in its key, which kind of identifier the value is. */
 
-/** Beside the bits of words: somebody's. */
+/** A bit beside those of {@link subject}: a word such as `first` or `mother` belongs to a person. */
 export const PERSON = 1 << 31;
 
-/** Words that say by themselves little of a value: without another, it is nothing. */
+/** Subjects that identify a kind only together with a strong one. */
 const WEAK =
   subject.id |
   subject.number |
@@ -26,14 +26,17 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 const LONG_HEX = /^(?:[0-9a-f]{16,}$|(?:[0-9a-f]{2}:){3})/i;
 const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
 const ISO_DATE = /^(?:19|20)\d\d-?[01]\d-?[0-3]\d(?:$|[T ])/;
-/** MAC addresses that a machine made up for a part of itself say so in a bit of the first byte. */
-const MADE_UP = /^[0-9a-f][26ae][:-](?:[0-9a-f]{2}[:-]){4}[0-9a-f]{2}$/i;
-/** As insurers number people: letters, then digits. */
+/** Bit 1 of the first byte marks a locally administered MAC address. */
+const LOCAL_MAC = /^[0-9a-f][26ae][:-](?:[0-9a-f]{2}[:-]){4}[0-9a-f]{2}$/i;
+/** Member numbers of insurers: letters, then digits. */
 const MEMBER = /^[A-Z]{1,4}\d{6,12}[A-Z]?$/;
 const TICKET = /^[A-Z]{2,6}-\d{1,5}$/;
 const VERSION = /^v?\d{1,3}(?:\.\d{1,5}){1,3}$/;
 
-/** What a value is by the words that go before it, in text or as its key. `digits` are those in `text`. */
+/**
+ * The kind of a value; undefined when its keywords do not make it an identifier. `bits` are the subjects of the keywords.
+ * `isAssigned`: a colon, an equals sign or a key leads to the value. `digits`: digits in `text`. `isCount`: a unit follows.
+ */
 export function classify(
   bits: number,
   isAssigned: boolean,
@@ -49,13 +52,13 @@ export function classify(
   }
   if (UUID.test(text) || ULID.test(text) || ISO_DATE.test(text) || isCount) return undefined;
   if (hasAny(bits, subject.mrn)) return 'mrn';
-  if (hasAny(bits, subject.hardware) && digits >= 6) return MADE_UP.test(text) ? undefined : 'device';
+  if (hasAny(bits, subject.hardware) && digits >= 6) return LOCAL_MAC.test(text) ? undefined : 'device';
   if (hasAny(bits, subject.vin) && digits >= 4 && /^[A-Z0-9]{11,17}$/i.test(text)) return 'vehicle';
   if (/^\d{4}$/.test(text) && /^(?:19|20)/.test(text) && !isNumbered) return undefined;
   if (hasAny(bits, subject.fax) && digits >= 7 && digits <= 15) return 'fax';
   if (hasAny(bits, subject.phone) && digits >= 7 && digits <= 15) return 'phone';
   if (LONG_HEX.test(text) && !/^\d+$/.test(text)) return undefined;
-  // `ins: 1203` counts what was inserted.
+  // `ins: 1203` is a count of insertions.
   const least = isNumbered ? 3 : digits < text.length ? 4 : 6;
   if (hasAny(bits, subject.insurance) && digits >= least && !VERSION.test(text)) return 'plan';
   if (hasAny(bits, subject.member) && isNumbered && digits >= 4) return 'plan';
@@ -71,12 +74,12 @@ export function classify(
   }
   if (hasAny(bits, subject.plate) && isNumbered && /^[A-Z0-9][A-Z0-9 -]{3,8}$/.test(text) && /[A-Z]/.test(text))
     return 'vehicle';
-  // `serial: 2024010101` and `sn=17` are of name servers and counters.
+  // `serial: 2024010101` is of a name server, `sn=17` of a counter.
   const isSerial = hasAny(bits, subject.number | subject.device) || (isAssigned && /[A-Z]/.test(text));
   if (hasAny(bits, subject.serial) && digits >= 4 && isSerial) return 'device';
   if (hasAny(bits, subject.device) && isNumbered && digits >= 4) return 'device';
   if (hasAny(bits, subject.account)) {
-    // Clouds number their customers' accounts with 12 digits.
+    // Cloud accounts have 12 digits.
     const isCloud = /^\d{12,13}$/.test(text) && !hasAny(bits, subject.number | subject.bank | subject.card);
     if (!isCloud && digits >= (isNumbered || isAssigned || hasAny(bits, subject.bank) ? 5 : 6)) return 'account';
   }

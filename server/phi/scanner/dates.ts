@@ -2,7 +2,7 @@ import { COLON, classes, DASH, DIGIT, DOT, hasAny, SLASH, UPPER } from './char-c
 import { role, subject } from './keywords.ts';
 import type { Tokens } from './tokens.ts';
 
-/** Dates, and which of them are somebody's. */
+/** Finds dates, and decides which of them concern a person. */
 
 const GAP_LIMIT = 6;
 
@@ -37,7 +37,7 @@ export function isMonth(t: Tokens, i: number): boolean {
   return i >= 0 && i < t.count && t.digits[i] === 0 && (kind === role.month || kind === role.shortMonth);
 }
 
-/** A time of day with its seconds makes a date a timestamp, as logs are full of. */
+/** Whether a time of day follows: then the date is a timestamp, as most log lines have one. */
 function isTimed(t: Tokens, last: number): boolean {
   const next = last + 1;
   if (next + 2 >= t.count || (t.starts[next] as number) - (t.ends[last] as number) > 3) return false;
@@ -51,7 +51,7 @@ function addDate(t: Tokens, first: number, last: number, isOrdinary: boolean): v
   else if (isOrdinary && !isTimed(t, last)) t.add(first, last, 'date', 'shape', true);
 }
 
-/** ISO dates are left alone but beside words of birth, admission and death. */
+/** ISO dates. They count only near keywords of birth, admission and death. */
 export function year(t: Tokens, i: number): void {
   if (!isYear(t, i)) return;
   const separator = t.separatorAfter(i);
@@ -67,7 +67,7 @@ export function dayFirst(t: Tokens, i: number): void {
   const isOrdinal = t.length(i) > 2 && isOrdinalDay(t, i);
   const separator = t.separatorAfter(i);
   if (!isOrdinal) {
-    // Most numbers are none: what comes next says so at once.
+    // Fast path: the next token rules a date out for most numbers.
     const isNumeric = i + 1 < t.count && (t.digits[i + 1] as number) > 0;
     const isSeparated = separator === SLASH || separator === DASH || separator === DOT;
     if (isNumeric ? !isSeparated : !isMonth(t, i + 1)) return;
@@ -75,7 +75,7 @@ export function dayFirst(t: Tokens, i: number): void {
   }
   if (!isOrdinal && (separator === SLASH || separator === DASH || separator === DOT)) {
     if (t.separatorAfter(i + 1) === separator && numericDate(t, i, separator)) return;
-    // Both ends of `04/12-04/15/2023`.
+    // A range: `04/12-04/15/2023`.
     if (separator === SLASH && t.separatorAfter(i + 1) === DASH && isDay(t, i + 1)) {
       if (t.separatorAfter(i + 2) === SLASH && t.separatorAfter(i + 3) === SLASH && isYear(t, i + 4))
         addDate(t, i, i + 4, true);

@@ -1,11 +1,10 @@
 /**
- * The words that tell what a value beside them is. Context words and checksums follow the lists that Microsoft Presidio
- * publishes (https://github.com/microsoft/presidio, MIT), with those that fire in operational logs left out or made to
- * ask for a second word. Words are looked up by a hash that the tokeniser computes as it goes, so that the hot path
- * allocates nothing.
+ * Keywords: words that show the kind of a value near them. Context words and checksums follow the lists of Microsoft
+ * Presidio (https://github.com/microsoft/presidio, MIT). Words with false alarms in operational logs are left out, or need
+ * a second word. The tokenizer computes a hash of each word while it reads, so the lookup allocates nothing.
  */
 
-/** What a word is about; a phrase is the union of its words. */
+/** Bits of the subjects that a word can name. A phrase has the union of its words' bits. */
 export const subject = {
   ssn: 1 << 0,
   phone: 1 << 1,
@@ -25,16 +24,16 @@ export const subject = {
   bank: 1 << 15,
   card: 1 << 16,
   licence: 1 << 17,
-  /** Makes a licence a person's: driver's, passport, NPI. */
+  /** A licence of a person: driver's licence, passport, NPI. */
   personal: 1 << 18,
   vin: 1 << 19,
   plate: 1 << 20,
   device: 1 << 21,
   serial: 1 << 22,
-  /** IMEI, UDI, MAC: a device by itself. */
+  /** IMEI, UDI, MAC: names a device without a second word. */
   hardware: 1 << 23,
   birth: 1 << 24,
-  /** Admitted, discharged: a date near it is a person's. */
+  /** Admitted, discharged: a date near it concerns a person. */
   stay: 1 << 25,
   id: 1 << 26,
   number: 1 << 27,
@@ -43,28 +42,28 @@ export const subject = {
   zip: 1 << 30,
 } as const;
 
-/** How a word behaves inside a phrase. */
+/** The function of a word in a phrase. */
 export const role = {
   none: 0,
   /** May stand between a keyword and its value. */
   filler: 1,
   month: 2,
-  /** An abbreviated month, or one that is a word as well. */
+  /** An abbreviated month, or a month that is also another word. */
   shortMonth: 3,
   title: 4,
-  /** Makes what follows a thing of computers: an account at a cloud, a certificate's serial number. */
+  /** The following keyword is technical: a cloud account, the serial number of a certificate. */
   technical: 5,
-  /** Whose name or number it is: first, home, mother's. A filler too. */
+  /** The owner or kind of a name or number: first, home, mother's. Also a filler. */
   person: 6,
-  /** A type or a blank rather than a value. */
+  /** A type or an empty value. */
   placeholder: 7,
-  /** Makes a plan or a policy one of machines. */
+  /** The following plan or policy is technical: a query plan, a backup policy. */
   machine: 8,
 } as const;
 
 const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['ssn ssns soc socialsecurity socialsecuritynumber ssnnumber social itin nino aadhaar nas', subject.ssn],
-  ['ss', subject.ssn | subject.card], // Only with a number sign; see `scan.ts`.
+  ['ss', subject.ssn | subject.card], // Only with a number sign; see `classify.ts`.
   [
     'phone phones telephone tel mobile cellphone phonenumber phonenum telephonenumber mobilenumber whatsapp',
     subject.phone,
@@ -79,7 +78,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['record records rec', subject.record],
   ['chart', subject.record | subject.encounter],
   ['patient patients', subject.patient],
-  ['pt', subject.encounter], // Also a preferred term of MedDRA, and physiotherapy: only with a number sign.
+  ['pt', subject.encounter], // Also a MedDRA preferred term and physiotherapy: only with a number sign.
   ['patientid patientidentifier patientno patientnumber ptid patid', subject.patient | subject.id],
   ['encounter encounters', subject.encounter],
   ['encounterid', subject.encounter | subject.id],
@@ -181,7 +180,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['redacted masked hidden removed na anonymous deidentified not must cannot column field', 0, role.placeholder],
 ];
 
-/** The hash that the tokeniser computes; ASCII letters count without case. */
+/** The hash of a word, computed character by character. It ignores the case of ASCII letters. */
 export const hashStart = 7;
 export const hashNext = (hash: number, code: number): number => (Math.imul(hash, 31) + (code | 32)) | 0;
 export function hashOf(word: string): number {
@@ -209,7 +208,7 @@ for (const [list, bits, kind = role.none] of words) {
   }
 }
 
-/** Where the word of a hash stands in the tables; an unknown one at a place that says nothing. */
+/** The index of a hash in the tables below. An unknown word has an index without subjects and role. */
 export const wordAt = slotOf;
 export const wordSubjects = bitsOf;
 export const wordRole = roleOf;

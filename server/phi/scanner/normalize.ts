@@ -1,10 +1,12 @@
 /**
- * A text as its reader takes it: escapes of URLs, HTML and JSON resolved, digits, dashes, blanks and letters of other
- * widths and scripts made plain, what has no width left out. An identifier that came through a form, a browser or a
- * logger as JSON is one all the same. Where each character stood is kept, so that what is found can be replaced.
+ * Normalizes a text before it is scanned, so that an identifier is found after a form, a browser or a JSON logger encoded it:
  *
- * One pass: escapes of escapes (`%252D`, `&amp;#45;`, `\\\\u002d`) are read as one. Letters of other scripts that look like
- * Latin ones are not: whoever writes those means to hide something, and has other ways.
+ * - Escapes of URLs, HTML and JSON are decoded; nested ones (`%252D`, `&amp;#45;`, `\\\\u002d`) in the same pass.
+ * - Digits of other scripts, dashes, blanks and accented letters become ASCII; invisible characters are removed.
+ * - The position of each character in the original text is kept, so that findings can be redacted there.
+ *
+ * Letters of other scripts that look like Latin ones stay as they are. They do not occur by accident, and somebody who wants
+ * to hide an identifier has other ways.
  */
 
 const DROPPED = 0xffff;
@@ -14,7 +16,7 @@ const PLUS = 43;
 const AMPERSAND = 38;
 const SEMICOLON = 59;
 const BACKSLASH = 92;
-/** `&commat;` and its like; longer names and those of letters say nothing here. */
+/** Longest entity name: `&commat;`. Names of letters are not decoded. */
 const NAME_LIMIT = 8;
 const ENTITIES: Readonly<Record<string, string>> = {
   ...{ quot: '"', apos: "'", lt: '<', gt: '>', nbsp: ' ', ndash: '-', mdash: '-', hyphen: '-', dash: '-', minus: '-' },
@@ -37,12 +39,12 @@ export class NormalizedText {
   #from = new Int32Array(256);
   #to = new Int32Array(256);
   #length = 0;
-  /** What characters beyond ASCII read as; made when the first of them comes. */
+  /** ASCII equivalents of non-ASCII characters, filled as they appear. Allocated at the first one. */
   #folds: Uint16Array | undefined;
-  /** Of the escape that was read last. */
+  /** The character of the last decoded escape. */
   #code = 0;
 
-  /** The text as it reads; the same string where that makes no difference. */
+  /** The normalized text; the same string if nothing changes. */
   normalize(text: string): string {
     this.#length = 0;
     let isSame = true;
@@ -55,7 +57,7 @@ export class NormalizedText {
         while (text.charCodeAt(last + 1) === BACKSLASH) last++;
         end = this.#backslash(text, last);
         if (end === 0) {
-          // All of them, or each would be the first of as many.
+          // The whole run at once: otherwise each backslash would scan the rest of the run again.
           for (let at = i; at <= last; at++) this.#put(BACKSLASH, at, at + 1);
           i = last + 1;
           continue;
@@ -66,7 +68,7 @@ export class NormalizedText {
         made = end === 0 ? code : this.#code;
         end ||= i + 1;
       } else if (code === PLUS && i > 2 && text.charCodeAt(i - 3) === PERCENT && this.#to[this.#length - 1] === i) {
-        // In a form's `%3A+17`, it is a blank.
+        // In form encoding (`%3A+17`) a plus is a blank.
         if (this.#from[this.#length - 1] !== i - 1) made = BLANK;
       }
       if (made >= 128) {
@@ -89,7 +91,7 @@ export class NormalizedText {
     return isSame ? text : this.#text();
   }
 
-  /** Where a part of what was read last stands in the text itself. */
+  /** The range in the original text of a range of the last normalized text. */
   originalRange(start: number, end: number): { start: number; end: number } {
     return { start: this.#from[start] as number, end: this.#to[end - 1] as number };
   }
@@ -118,7 +120,7 @@ export class NormalizedText {
     return text;
   }
 
-  /** `\n`, `\u002d`, `\x2d`: the end of what the backslash at a place begins; 0 where it begins nothing. */
+  /** `\n`, `\u002d`, `\x2d`: the end of the escape at a backslash; 0 if there is none. */
   #backslash(text: string, at: number): number {
     const letter = text.charCodeAt(at + 1);
     const width = letter === 117 ? 4 : letter === 120 ? 2 : 0; // u, x
@@ -193,15 +195,15 @@ export class NormalizedText {
   }
 }
 
-/** What a character beyond ASCII reads as: a digit, a dash, a blank, a letter without its accent; itself; or nothing. */
+/** The ASCII equivalent of a non-ASCII character; the character itself if it has none; `DROPPED` if it is invisible. */
 function foldOf(code: number): number {
-  // Chinese, Korean, and nobody's.
+  // Chinese, Korean and private use: no equivalents.
   if ((code >= 0x3400 && code < 0xa000) || (code >= 0xac00 && code < 0xd800) || (code >= 0xe000 && code < 0xf900))
     return code;
   const text = String.fromCharCode(code);
   if (/[\p{Default_Ignorable_Code_Point}\p{M}]/u.test(text)) return DROPPED;
   if (/\p{Nd}/u.test(text)) {
-    // Digits come in rows of ten that begin at …0 or …6.
+    // Unicode has decimal digits in rows of ten that begin at …0 or …6.
     const zero = code & ~15;
     return 48 + (code - (/\p{Nd}/u.test(String.fromCharCode(zero)) && (code & 15) < 10 ? zero : zero + 6));
   }
@@ -211,7 +213,7 @@ function foldOf(code: number): number {
   return plain.length === 1 ? plain.charCodeAt(0) : code;
 }
 
-/** Of a surrogate pair: mathematical digits and letters; 0 where it stands for itself. */
+/** The equivalent of a surrogate pair, such as a mathematical digit; 0 if it has none. */
 function foldPair(pair: string): number {
   if (/\p{Default_Ignorable_Code_Point}/u.test(pair)) return DROPPED;
   const plain = pair.normalize('NFKC');
@@ -224,7 +226,7 @@ function digitOf(code: number, base: number): number {
   return base === 16 && letter >= 10 && letter < 16 ? letter : -1;
 }
 
-/** A number of so many hexadecimal digits; -1 where there is none. */
+/** The value of `width` hexadecimal digits; -1 if there are fewer. */
 function hexAt(text: string, at: number, width: number): number {
   let value = 0;
   for (let i = at; i < at + width; i++) {
@@ -235,7 +237,7 @@ function hexAt(text: string, at: number, width: number): number {
   return value;
 }
 
-/** The least text that can hold an identifier in base 64. */
+/** Shortest base64 run that is decoded. */
 export const MIN_BASE64 = 16;
 const sextets = new Int8Array(128).fill(-1);
 for (const [index, sign] of [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'].entries()) {
@@ -244,7 +246,7 @@ for (const [index, sign] of [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 sextets[45] = 62;
 sextets[95] = 63;
 
-/** What base 64 stands for, if it is text, with a letter for each byte beyond ASCII; else undefined, mostly at once. */
+/** Decodes base64 to text, with `x` for each non-ASCII byte. Undefined if the bytes are no text, mostly after a few bytes. */
 export function textOfBase64(text: string, start: number, end: number): string | undefined {
   const codes: number[] = [];
   let wide = 0;
@@ -259,7 +261,7 @@ export function textOfBase64(text: string, start: number, end: number): string |
     const byte = (bits >> (6 - 2 * place)) & 0xff;
     if (byte >= 128) wide++;
     else if (byte === 127 || (byte < 32 && byte !== 9 && byte !== 10 && byte !== 13)) return undefined;
-    // Of what is no text, half the bytes are beyond ASCII.
+    // In binary data, half of the bytes are not ASCII.
     if (wide > 1 + codes.length / 8) return undefined;
     codes.push(byte >= 128 ? 120 : byte);
   }

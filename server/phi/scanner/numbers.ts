@@ -15,7 +15,7 @@ import { isCard, isIban, isMbi, isVin } from './checksums.ts';
 import { role, subject } from './keywords.ts';
 import type { Finding, Tokens } from './tokens.ts';
 
-/** Identifiers that are numbers or codes: by their shape, their checksum, or a word near them. */
+/** Finds identifiers that are numbers or codes, by their shape, their checksum, or a keyword near them. */
 
 const OPENING = 40;
 const CLOSING = 41;
@@ -29,7 +29,7 @@ export function ssn(t: Tokens, i: number): boolean {
   const isNamed = hasAny(t.subjectsNear(i, 5, 4), subject.ssn);
   if (!isPossible && !isNamed) return false;
   if (separator === BLANK) {
-    // Numbers in columns look the same.
+    // Columns of numbers have the same shape.
     const isAlone = !((t.digits[i - 1] as number) > 0 && t.separatorAfter(i - 1) === BLANK);
     const isLast = !(i + 3 < t.count && t.separatorAfter(i + 2) === BLANK && (t.digits[i + 3] as number) > 0);
     if (!isNamed && !(isAlone && isLast)) return false;
@@ -59,10 +59,10 @@ export function phone(t: Tokens, i: number): boolean {
   const begins = (at: number) => (t.code(t.starts[at] as number) as number) >= 50;
   const hasPrefix = t.isNumber(i - 1, 1) && t.value(i - 1) === 1;
   const isPossible = begins(i) && begins(i + 1);
-  const isSomebodys = isPossible && first === BLANK && last === BLANK && hasAny(near, subject.patient | subject.member);
+  const isOfPatient = isPossible && first === BLANK && last === BLANK && hasAny(near, subject.patient | subject.member);
   const isEvident = isPossible && (isBracketed || (first === last && first !== BLANK) || first === SLASH);
-  if (!isNamed && !isEvident && !isSomebodys) return false;
-  // Longer chains of numbers are something else, but for the country's own `1-`.
+  if (!isNamed && !isEvident && !isOfPatient) return false;
+  // A longer chain of numbers is no phone number, except with the prefix `1-`.
   if (!isBracketed && first !== BLANK) {
     if (t.separatorAfter(i + 2) === last && (t.digits[i + 3] as number) > 0 && last !== BLANK) return false;
     if (t.separatorAfter(i - 1) === first && (t.digits[i - 1] as number) > 0 && !hasPrefix && !isNamed) return false;
@@ -126,7 +126,7 @@ export function bareCard(t: Tokens, i: number): void {
   if (isCard(t.digitsOf(i, i))) t.add(i, i, 'account', 'checksum');
 }
 
-/** A device as its label has it, `(01)00844588003288(17)141120(21)1098`: of a kind by itself, of a person by its (21). */
+/** A UDI as on a label, `(01)00844588003288(17)141120(21)1098`. Only with a serial number, (21), it identifies one device. */
 export function udi(t: Tokens, i: number): void {
   const isFirst = t.isNumber(i - 1, 2) && t.value(i - 1) === 1 && t.separatorAfter(i - 1) === CLOSING;
   if (!isFirst || t.code((t.starts[i - 1] as number) - 1) !== OPENING) return;
@@ -141,10 +141,10 @@ export function udi(t: Tokens, i: number): void {
     t.add(i - 1, last, 'device', 'shape');
 }
 
-/** Europe's have no check digit. */
+/** European VINs have no check digit. */
 const VIN = /^(?=.*\d)(?=.*[A-Z])[A-HJ-NPR-Z0-9]{17}$/i;
 
-/** One token that says by itself what it is: a VIN, a Medicare number. */
+/** An identifier of one token: a VIN, a Medicare number. */
 export function coded(t: Tokens, i: number, length: number): void {
   const start = t.starts[i] as number;
   const before = t.code(start - 1);
@@ -184,14 +184,14 @@ export function spaced(t: Tokens, i: number, length: number, digits: number): vo
     if (t.separatorAfter(last - 1) !== separator || t.length(last) > 4) break;
     text += t.text.slice(t.starts[last], t.ends[last]);
     t.steps++;
-    // The longest: one prefix in 97 passes too.
+    // The longest match counts: one prefix in 97 passes the checksum by chance.
     if (isIban(text)) found = last;
     if (t.length(last) < 4) break;
   }
   if (found > 0) t.add(i, found, 'account', 'checksum');
 }
 
-/** `MRN12345678`, `SSN219-09-9999`: the keyword and its value in one. */
+/** Keyword and value in one token: `MRN12345678`, `SSN219-09-9999`. */
 export function joined(t: Tokens, i: number, first: number): void {
   const bits = t.subjects[i] as number;
   if (!hasAny(bits, subject.mrn | subject.ssn | subject.birth)) return;

@@ -17,7 +17,10 @@ import { isMonth, monthFirst } from './dates.ts';
 import { hashOf, role, subject, wordAt, wordRole, wordSubjects } from './keywords.ts';
 import type { PhiKind, Tokens } from './tokens.ts';
 
-/** Keywords, and the value that a phrase of them leads to. */
+/**
+ * Finds values by the keywords before them. A phrase is a sequence of keywords and fillers, such as `medical record no`. It
+ * ends at a value, at the end of a sentence, or at a word without a role.
+ */
 
 const PHRASE_LIMIT = 10;
 const VALUE_LIMIT = 10;
@@ -36,7 +39,7 @@ export function title(t: Tokens, i: number): void {
   if (last >= 0 && t.length(i + 1) > 1) t.add(i, last, 'name', 'keyword');
 }
 
-/** The last of up to `limit` capitalised words from a token on; -1 where it is none. */
+/** The last of up to `limit` capitalized words from token `i` on; -1 if the first is none. */
 function lastNameWord(t: Tokens, i: number, limit: number): number {
   let last = -1;
   for (let at = i; at < t.count && at < i + limit; at++) {
@@ -55,13 +58,13 @@ function lastNameWord(t: Tokens, i: number, limit: number): number {
   return last;
 }
 
-/** What letters with dots or strokes between them stand for: `D.O.B.`, `a/c`, `s/n`. */
+/** Keywords for abbreviations with dots or slashes: `D.O.B.`, `a/c`, `s/n`. */
 const ABBREVIATIONS: Readonly<Record<string, string>> = {
   ...{ dob: 'dob', dod: 'dod', ssn: 'ssn', mrn: 'mrn', npi: 'npi', dea: 'dea', vin: 'vin', dl: 'dl' },
   ...{ ac: 'acct', sn: 'serialno', mr: 'mrn' },
 };
 
-/** Gives the last letter of an abbreviation the meaning of the word. */
+/** Gives the last letter of an abbreviation the subjects and the role of its keyword. */
 export function abbreviation(t: Tokens, i: number): void {
   const separator = t.separatorAfter(i);
   if ((separator !== DOT && separator !== SLASH) || t.separatorAfter(i - 1) === separator) return;
@@ -77,9 +80,9 @@ export function abbreviation(t: Tokens, i: number): void {
   t.roles[last] = wordRole[slot] as number;
 }
 
-/** Reads a phrase of keywords and what follows it; answers the token that it read up to. */
+/** Reads the phrase at token `i` and the value after it. Returns the token at which the scan for phrases continues. */
 export function phrase(t: Tokens, i: number): number {
-  // A redaction's own mark.
+  // The scanner's own redaction marks: `[MRN]`.
   if (i > 0 && t.ends[i - 1] === t.starts[i] && (t.digits[i - 1] as number) > 0) return i + 1;
   const isMark = t.code((t.starts[i] as number) - 1) === 91 && t.code(t.ends[i] as number) === 93;
   if (isMark || t.roles[i - 1] === role.technical) return i + 1;
@@ -113,24 +116,24 @@ export function phrase(t: Tokens, i: number): number {
       else if (code === DOT && t.length(at) > 4 && next - place > 1) return at + 1;
     }
     t.steps += next - end;
-    // "is 12345" assigns as ":" does.
+    // "is 12345" is an assignment like ":".
     if (kind === role.filler && next - end === 1 && t.length(at) === 2 && t.code(end - 1) === 115) isAssigned = true;
   }
   if (hasAny(bits, subject.name)) addName(t, at, bits, isAssigned, isQuoted);
   else if (bits === subject.patient && isAssigned && lastNameWord(t, at, 3) > at)
     t.add(at, lastNameWord(t, at, 3), 'name', 'keyword');
   if (hasAny(bits, subject.birth | subject.stay) && isMonth(t, at)) monthFirst(t, at);
-  // Inside a token of base 64, capitals begin words that are none.
+  // Phrase and value touch, as inside a base64 token, where capitals begin no words.
   if (at > i && t.ends[at - 1] === t.starts[at]) return Math.max(at, i + 1);
-  // Of a plan that a database made, or of a backup.
+  // A database's query plan, or a backup policy.
   if (t.roles[i - 1] === role.machine) bits &= ~(subject.plan | subject.policy);
   // `record number 4411 (medical)`
   if (hasAny(bits, subject.record) && hasAny(bits, subject.id | subject.number))
     bits |= t.subjectsNear(at, 6, 4) & (subject.medical | subject.patient);
   if (!hasAny(bits, STRONG)) return Math.max(at, i + 1);
-  // Telephone numbers come in groups of any length.
-  const most = hasAny(bits, subject.phone | subject.fax) ? 7 : 4;
-  const last = lastOfValue(t, isPrefix(t, at, bits) ? at + 1 : at, most);
+  // Phone numbers have groups of up to 7 digits.
+  const maxDigits = hasAny(bits, subject.phone | subject.fax) ? 7 : 4;
+  const last = lastOfValue(t, isPrefix(t, at, bits) ? at + 1 : at, maxDigits);
   const kind = kindOf(t, bits, isAssigned, at, last);
   if (kind) t.add(at, last, kind, 'keyword');
   return Math.max(at, i + 1);
@@ -141,7 +144,7 @@ function addName(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuo
   if (!isAssigned || !hasAny(bits, PERSON | subject.patient | subject.member) || t.roles[at] === role.placeholder)
     return;
   const last = lastNameWord(t, at, 4);
-  // A repository's, at GitHub.
+  // A repository at GitHub: `full_name: "owner/repository"`.
   if (t.code(t.ends[Math.max(at, last)] as number) === SLASH) return;
   if (last >= at) t.add(at, last, 'name', 'keyword');
   else if ((isQuoted || t.code((t.starts[at] as number) - 1) === EQUALS) && t.digits[at] === 0) {
@@ -149,7 +152,7 @@ function addName(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuo
   }
 }
 
-/** `MX` of `policy no MX 44120938` */
+/** Whether token `i` is a prefix of the value, as `MX` in `policy no MX 44120938`. */
 function isPrefix(t: Tokens, i: number, bits: number): boolean {
   if (
     !hasAny(bits, subject.id | subject.number | subject.account | subject.licence) ||
@@ -166,7 +169,7 @@ function isPrefix(t: Tokens, i: number, bits: number): boolean {
 const NAMED_AFTER = subject.ssn | subject.mrn | subject.phone | subject.fax;
 const LINKING_WORDS = new Set('is was not no a an the valid invalid known unknown existing your our any'.split(' '));
 
-/** `219099999 is not a valid SSN`: the value before the keyword. */
+/** The value before its keyword: `219099999 is not a valid SSN`. */
 function valueBefore(t: Tokens, i: number, bits: number): void {
   let hasVerb = false;
   let at = i - 1;
@@ -181,8 +184,8 @@ function valueBefore(t: Tokens, i: number, bits: number): void {
   if (kind) t.add(at, at, kind, 'keyword');
 }
 
-/** The last token of a value: what hangs together by `-_./:`, and groups of up to `most` digits after blanks. */
-function lastOfValue(t: Tokens, i: number, most: number): number {
+/** The last token of a value: tokens joined by `-_./:`, and groups of up to `maxDigits` digits after blanks. */
+function lastOfValue(t: Tokens, i: number, maxDigits: number): number {
   let last = i;
   let digits = t.digits[i] as number;
   while (last + 1 < t.count && last - i < VALUE_LIMIT) {
@@ -201,7 +204,7 @@ function lastOfValue(t: Tokens, i: number, most: number): number {
       separator === BLANK &&
       digits >= 2 &&
       more >= 2 &&
-      more <= most &&
+      more <= maxDigits &&
       more === t.length(last + 1) &&
       digits + more <= 20 &&
       t.digits[last] === t.length(last);
@@ -212,7 +215,7 @@ function lastOfValue(t: Tokens, i: number, most: number): number {
   return last;
 }
 
-/** What a value is, from the words before it; undefined where they do not say. */
+/** The kind of a value, from the keywords of its phrase; undefined if it is no identifier. */
 function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, last: number): PhiKind | undefined {
   let digits = 0;
   for (let at = first; at <= last; at++) digits += t.digits[at] as number;
@@ -233,7 +236,7 @@ function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, las
   return classify(bits, isAssigned, text, digits, first === last && isCounted(t, last + 1));
 }
 
-/** `12 of 40`, `120000 rows`: an amount. */
+/** Whether a unit follows: `12 of 40`, `120000 rows`. */
 const isCounted = (t: Tokens, i: number): boolean =>
   i < t.count && UNITS.has(t.text.slice(t.starts[i], t.ends[i])) && t.separatorAfter(i - 1) === BLANK;
 

@@ -1,15 +1,15 @@
-/** What single characters make possible: cheap looks, after which most texts need no other. */
+/** A fast check by single characters: most texts contain none that a finding needs, and are not tokenized. */
 
-/** Anything: a number, an address, a keyword with its value. */
+/** A number, an address, a keyword with its value. */
 const ALWAYS = 1;
-/** A record. */
+/** A medical record. */
 export const CONTAINER = 2;
-/** Another reading than the letters'. */
+/** An escape or a non-ASCII character: the text must be normalized. */
 export const ENCODED = 4;
-/** One of them with the character after it: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
+/** Depends on the next character: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
 const PAIR = 8;
 
-/** By ASCII character; `PAIR` is for {@link flagAt} to say. */
+/** Flags by ASCII character; {@link flagAt} resolves `PAIR`. */
 export const charFlags = new Uint8Array(128);
 for (const [characters, sign] of [
   ['0123456789@=:', ALWAYS],
@@ -19,7 +19,7 @@ for (const [characters, sign] of [
   for (const character of characters) charFlags[character.charCodeAt(0)] = sign;
 }
 
-/** What the character at a place makes possible. */
+/** The flag of the character at index `i`. */
 export function flagAt(text: string, i: number, code: number): number {
   const sign = code < 128 ? (charFlags[code] as number) : ENCODED;
   if (sign !== PAIR) return sign;
@@ -31,14 +31,14 @@ export function flagAt(text: string, i: number, code: number): number {
   return isEscape(code, next) ? ENCODED : 0;
 }
 
-/** `%2D`, `&#45;`, `&ndash;`, `\u002d`, `\n`; a query string and a Windows path are mostly none. */
+/** `%2D`, `&#45;`, `&ndash;`, `\u002d`, `\n`. Most query strings and Windows paths have none. */
 function isEscape(code: number, next: number): boolean {
   if (code === 37) return (next >= 48 && next <= 57) || ((next | 32) >= 97 && (next | 32) <= 102);
   if (code === 38) return next === 35 || ((next | 32) >= 97 && (next | 32) <= 122);
   return next === 92 || next === 110 || next === 114 || next === 116 || next === 117 || next === 120;
 }
 
-/** Whether anything can be found in a text. */
+/** Whether a text has a character that a finding needs. */
 export function mayContainFinding(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);

@@ -22,19 +22,23 @@ import { CONTAINER, ENCODED, mayContainFinding, mayNeedNormalizing } from './pre
 import { type Finding, Tokens } from './tokens.ts';
 
 /**
- * Finds structured identifiers in text: one pass cuts it into tokens (words, numbers), and then each token that holds a
- * digit is held against a table of shapes, each keyword against what follows it. Every look around a token is bounded by
- * a constant, so the time is linear in the text whatever it says; `steps` counts the looks, and a test holds them to it.
- * Regular expressions lost: they either backtrack, or one pass per pattern costs more than all of this.
+ * Finds structured identifiers in text:
  *
- * Names, places and bare numbers in free text are beyond it.
+ * 1. The prefilter skips texts without any character that a finding needs.
+ * 2. One pass cuts the text into tokens: words and numbers. Encoded text is normalized before.
+ * 3. Each token with a digit is compared with the shapes that can begin there; each keyword with the value after it.
+ * 4. Base64 that decodes to text is scanned in the same way.
+ *
+ * Each comparison inspects a bounded number of characters and tokens, so the time is linear in the length for any text.
+ * `steps` counts them, and a test checks the bound. Regular expressions were rejected: they backtrack, or one pass for each
+ * pattern costs more than all of this. Names, places and bare numbers in free text are not found.
  */
 
-/** Not thread-safe, but nothing here waits: one serves a guard. Its tables grow to the longest text seen. */
+/** Reused for all texts of a guard; its tables grow to the longest text. */
 export class Scanner {
   readonly #tokens = new Tokens();
   readonly #normalized = new NormalizedText();
-  /** For what is encoded inside a text; made when there is some. */
+  /** Scans decoded base64. Created when needed. */
   #inner: Scanner | undefined;
   readonly #depth: number;
 
@@ -42,12 +46,12 @@ export class Scanner {
     this.#depth = depth;
   }
 
-  /** Looks at characters and tokens that the last scan took. */
+  /** Characters and tokens that the last scan inspected. */
   get steps(): number {
     return this.#tokens.steps;
   }
 
-  /** Findings in order, none over another. */
+  /** Findings in order, without overlaps. `context`: subjects of the text's key. */
   scan(text: string, context = 0): Finding[] {
     const t = this.#tokens;
     t.steps = text.length;
@@ -64,7 +68,7 @@ export class Scanner {
     }));
   }
 
-  /** The text as it reads: what {@link scan} looks at. */
+  /** The text that {@link scan} inspects: decoded, in ASCII where possible. */
   read(text: string): string {
     return mayNeedNormalizing(text) ? this.#normalized.normalize(text) : text;
   }
@@ -93,7 +97,7 @@ export class Scanner {
     return merge(t.found);
   }
 
-  /** Base 64 that holds something is found whole. */
+  /** Reports a whole base64 run if its decoded text has a finding. */
   #encoded(start: number, end: number): void {
     if (this.#depth >= ENCODED_LIMIT) return;
     const t = this.#tokens;
@@ -107,8 +111,7 @@ export class Scanner {
   }
 
   /**
-   * The words of a key, as the union of what the known ones at its end are about; 0 when the last is not known, as in
-   * `memberCount`.
+   * The subjects of a key: the union over the known words at its end. 0 if the last word is unknown, as in `memberCount`.
    */
   wordsOf(key: string): number {
     const t = this.#tokens;
@@ -125,7 +128,7 @@ export class Scanner {
       if (kind === role.person) bits |= PERSON;
       bits |= own;
     }
-    // `admissionDate`, whose words by themselves say too little.
+    // The whole key as one word: `admissionDate`.
     let hash = hashStart;
     for (let i = 0; i < key.length; i++) {
       const code = key.charCodeAt(i);
@@ -136,7 +139,7 @@ export class Scanner {
     return bits | (wordSubjects[whole] as number);
   }
 
-  /** Holds a token with digits in it against the shapes that begin with it. */
+  /** Compares a token with digits with the shapes that begin with such a token. */
   #number(i: number, digits: number): void {
     const t = this.#tokens;
     this.#tokens.steps += 8;
@@ -166,7 +169,7 @@ export class Scanner {
   }
 }
 
-/** Records made of identifiers, refused whole: HL7 v2 and CDA, FHIR, X12, DICOM. */
+/** Whether a text holds a medical record, which is refused whole: HL7 v2, CDA, FHIR, X12, DICOM. */
 function isContainer(text: string): boolean {
   const pid = text.indexOf('PID|');
   if (pid >= 0 && /[\d|]/.test(text[pid + 4] ?? '')) return true;
@@ -179,11 +182,11 @@ function isContainer(text: string): boolean {
   return false;
 }
 
-/** Base 64 in base 64 is looked into, and no further. */
+/** Levels of base64 inside base64 that are decoded. */
 const ENCODED_LIMIT = 2;
 const nothing: Finding[] = [];
 
-/** In order, what overlaps made one; the graver of two decides. */
+/** Sorts findings and joins overlapping ones. A hard finding decides over a soft one. */
 export function merge(found: Finding[]): Finding[] {
   if (found.length < 2) return found;
   found.sort((x, y) => x.start - y.start || y.end - x.end);

@@ -33,21 +33,24 @@ export type PhiKind =
   | 'zip'
   | 'container';
 
-/** What of a text must not be said. Offsets are in UTF-16 code units. */
+/** An identifier in a text. Offsets are in UTF-16 code units. */
 export type Finding = {
   start: number;
   end: number;
-  /** A {@link PhiKind}, or that of an own pattern. */
+  /** A {@link PhiKind}, or the kind of a pattern from the options. */
   kind: string;
-  /** What gave it away: its shape, its checksum, a keyword beside it, its key. */
+  /** The rule that found it: its shape, its checksum, a keyword near it, its key, a pattern from the options. */
   rule: 'shape' | 'checksum' | 'keyword' | 'key' | 'pattern';
-  /** Of a sort that operational text holds rightly: masked, whatever the policy. */
+  /** Common in operational text (e-mail, IP, date): masked instead of refused, under both policies. */
   isSoft: boolean;
 };
 
-/** A text cut into words and numbers, and what has been found in it. Not thread-safe, but nothing here waits. */
+/**
+ * The tokens of a text (words and numbers, in parallel arrays), and the findings in it. One object is reused for all texts.
+ * Functions of the scanner take it as `t`, and the index of a token as `i`.
+ */
 export class Tokens {
-  /** Looks at characters and tokens. */
+  /** Characters and tokens inspected. */
   steps = 0;
   text = '';
   count = 0;
@@ -57,17 +60,17 @@ export class Tokens {
   digits = new Int32Array(256);
   subjects = new Int32Array(256);
   roles = new Uint8Array(256);
-  /** Where there is an `@`. */
+  /** Positions of `@`. */
   atSigns: number[] = [];
-  /** What the characters make possible: `CONTAINER`, `READ`. */
+  /** Union of the prefilter's flags: `CONTAINER`, `ENCODED`. */
   flags = 0;
-  /** What may be base 64: starts and ends. */
+  /** Possible base64: start and end positions in turn. */
   base64Runs: number[] = [];
   found: Finding[] = [];
-  /** What the key of the text is about, if it has one. */
+  /** Subjects of the text's key. */
   context = 0;
 
-  /** Cuts a text. */
+  /** Cuts a text into tokens. */
   tokenize(text: string, context = 0): void {
     this.text = text;
     this.context = context;
@@ -77,7 +80,7 @@ export class Tokens {
     let run = 0;
     let seen = 0;
     const { length } = text;
-    // Two characters make a token at least, but for the last.
+    // A token has at least two characters with its separator.
     if (length / 2 + 1 > this.starts.length) this.#grow(length / 2 + 1);
     const { starts, ends, digits: digitsOf, subjects: bits, roles } = this;
     let count = 0;
@@ -122,7 +125,7 @@ export class Tokens {
       starts[count] = start;
       ends[count] = i;
       digitsOf[count] = digits;
-      // A number, or letters and digits at random, is no word; `mrn123` is a keyword with its value.
+      // Numbers and mixtures are no words; `mrn123` is a keyword with its value.
       const slot = lead === 0 || lead + digits !== i - start ? -1 : wordAt(hash);
       bits[count] = slot < 0 ? 0 : (wordSubjects[slot] as number);
       roles[count++] = slot < 0 ? role.none : (wordRole[slot] as number);
@@ -133,14 +136,14 @@ export class Tokens {
     this.steps += text.length;
   }
 
-  /** Text in base 64 begins with a sign that stands for less than 32, as ASCII is less than 128. */
+  /** Keeps a run as possible base64 text: the first byte is ASCII (below 128), so the first character codes less than 32. */
   #run(start: number, end: number): void {
     const first = this.text.charCodeAt(start);
     if ((first >= 65 && first <= 90) || (first >= 97 && first <= 102)) this.base64Runs.push(start, end);
   }
 
-  #grow(least: number): void {
-    const size = Math.max(Math.ceil(least), this.starts.length * 2);
+  #grow(minSize: number): void {
+    const size = Math.max(Math.ceil(minSize), this.starts.length * 2);
     this.starts = new Int32Array(size);
     this.ends = new Int32Array(size);
     this.digits = new Int32Array(size);
@@ -152,7 +155,7 @@ export class Tokens {
     return (this.ends[i] as number) - (this.starts[i] as number);
   }
 
-  /** Whether a token is a number of so many digits. */
+  /** Whether a token is a number of `length` digits. */
   isNumber(i: number, length: number): boolean {
     return i >= 0 && i < this.count && this.digits[i] === length && this.length(i) === length;
   }
@@ -165,14 +168,14 @@ export class Tokens {
     return value;
   }
 
-  /** The one separator between a token and the next; 0 when there is none, or more than one. */
+  /** The single separator character between a token and the next; 0 if there is none or several. */
   separatorAfter(i: number): number {
     if (i < 0 || i + 1 >= this.count) return 0;
     const end = this.ends[i] as number;
     return (this.starts[i + 1] as number) - end === 1 ? plainSeparator(this.text.charCodeAt(end)) : 0;
   }
 
-  /** Whether a number goes on before or after: `1.2.840`, `10-119-131-60`. */
+  /** Whether more digits follow or precede after the same separator: `1.2.840`, `10-119-131-60`. */
   continues(first: number, last: number, separator: number): boolean {
     if (this.separatorAfter(first - 1) === separator && (this.digits[first - 1] as number) > 0) return true;
     return this.separatorAfter(last) === separator && (this.digits[last + 1] as number) > 0;
@@ -182,7 +185,7 @@ export class Tokens {
     return at >= 0 && at < this.text.length ? this.text.charCodeAt(at) : BLANK;
   }
 
-  /** What the words about a token are about. */
+  /** Union of the subjects of nearby tokens and of the key. */
   subjectsNear(i: number, back: number, forward: number): number {
     let bits = this.context;
     const last = Math.min(i + forward, this.count - 1);
@@ -205,13 +208,13 @@ export class Tokens {
     return this.text.slice(this.starts[first], this.ends[last]).replace(/\D/g, '');
   }
 
-  /** The first token at or after a place. */
-  tokenAt(place: number): number {
+  /** The first token at or after a position. */
+  tokenAt(position: number): number {
     let low = 0;
     let high = this.count;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if ((this.starts[middle] as number) < place) low = middle + 1;
+      if ((this.starts[middle] as number) < position) low = middle + 1;
       else high = middle;
     }
     return low;
