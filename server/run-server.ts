@@ -4,6 +4,7 @@ import pino, { type Logger } from 'pino';
 import type { Registry as PrometheusRegistry } from 'prom-client';
 import type { ErrorCode } from '../shared/errors.ts';
 import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
+import { HEARTBEAT_MS } from '../shared/protocol.ts';
 import { foldOf, type Registry } from '../shared/registry.ts';
 import type { ServerStats } from '../shared/server-stats.ts';
 import { tombstoneOf } from '../shared/tombstone.ts';
@@ -16,7 +17,7 @@ import { type AuthOptions, createAuthenticator } from './auth/authenticator.ts';
 import { Credentials } from './auth/credentials.ts';
 import type { Principal } from './auth/principal.ts';
 import { Delivery } from './delivery/delivery.ts';
-import { SocketlessTransports } from './delivery/streams.ts';
+import { SocketlessTransports } from './delivery/socketless-transports.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/contract/store.ts';
 import { databasePath } from './event-log/database-url.ts';
@@ -62,7 +63,7 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   phi?: PhiOptions | undefined;
   /** Events older than this are trimmed from the log. Default: none. */
   retentionDays?: number | undefined;
-  /** Interval of WebSocket pings. A client that is silent for two intervals is disconnected. Default 30,000. */
+  /** Interval of WebSocket pings. A client that is silent for two intervals is disconnected. Default {@link HEARTBEAT_MS}. */
   heartbeatMs?: number;
   /**
    * How events reach WebSockets. `direct` encodes an event once and writes the frame to all sockets. `iterator` uses
@@ -122,7 +123,7 @@ export function createRunServer<R extends Registry = RunwireEvents>(
 export async function openRunServer<R extends Registry = RunwireEvents>(
   options: RunServerOptions<R> & InternalOptions,
 ): Promise<RunServer<R> & { routes: readonly Route[] }> {
-  const { host = '127.0.0.1', port = 3001, heartbeatMs = 30_000, logger = pino({ level: 'warn' }) } = options;
+  const { host = '127.0.0.1', port = 3001, heartbeatMs = HEARTBEAT_MS, logger = pino({ level: 'warn' }) } = options;
   const { phiPolicy = 'reject', compression = false } = options;
   const registry = (options.events ?? runwireEvents) as R;
   const authenticate = createAuthenticator(options, logger);

@@ -1,5 +1,5 @@
 /**
- * The part of the protocol that client and server must agree on: signals, close codes and limits.
+ * The part of the protocol that client and server must agree on: signals, close codes, heartbeat and limits.
  * docs/protocol.md describes the messages.
  */
 
@@ -14,7 +14,7 @@ export type StreamSignal =
   | { type: 'stream.gap'; reason: GapReason; fromSeq: number; toSeq: number };
 export type GapReason = 'expired' | 'epoch_changed' | 'ahead' | 'access_changed';
 
-/** Tells signals from events: no event type may begin with `stream.`. */
+/** Returns whether an item is a signal. No event type may begin with `stream.`. */
 export function isSignal(item: object): item is StreamSignal {
   const { type } = item as { type?: unknown };
   return type === 'stream.live' || type === 'stream.gap';
@@ -35,6 +35,17 @@ export const closeCodes = {
   /** The client exceeded a limit. It reconnects after a delay. */
   overLimit: 4429,
 } as const;
+
+/**
+ * The server pings a WebSocket at this interval, and terminates it after two intervals of silence. The client sends `PING`
+ * after one interval of silence, and drops the socket after another. docs/protocol.md and docs/guide/operations.md quote
+ * these three numbers; a proxy's read timeout must be longer than each.
+ */
+export const HEARTBEAT_MS = 30_000;
+/** The server sends a ping on server-sent events at this interval. */
+export const SSE_PING_MS = 15_000;
+/** The client of server-sent events reconnects after this time of silence. */
+export const SSE_INACTIVITY_MS = 45_000;
 
 /** A draft's JSON may have at most this many bytes. */
 export const DRAFT_LIMIT_BYTES = 64 * 1024;

@@ -1,7 +1,7 @@
 import { createWSClient, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { RunwireError } from '../../shared/errors.ts';
-import { closeCodes } from '../../shared/protocol.ts';
+import { closeCodes, HEARTBEAT_MS } from '../../shared/protocol.ts';
 import { endpointsOf } from './endpoints.ts';
 import { linksOver, refreshOver } from './links.ts';
 import { type ConnectionStatus, type ReconnectOptions, ReconnectPolicy } from './reconnect-policy.ts';
@@ -19,7 +19,7 @@ export type ConnectionOptions = ReconnectOptions & {
   token?: TokenSource | undefined;
   /** Default: the platform's class. Node.js before 22 has none: pass the class of the package `ws`. */
   WebSocket?: WebSocketClass | undefined;
-  /** Sends a ping after this time without a message, and closes the socket after the same time again; default 30,000. */
+  /** Sends a ping after this time without a message, and closes the socket after the same time again; default {@link HEARTBEAT_MS}. */
   heartbeatMs?: number | undefined;
   /** Time from the end of the last subscription until the socket is closed; default 2,000. */
   idleMs?: number | undefined;
@@ -47,7 +47,7 @@ export type Connection<R extends AnyTRPCRouter> = {
  * Throws `RunwireError` `INVALID_INPUT` when the platform has no WebSocket and `options.WebSocket` is missing.
  */
 export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOptions): Connection<R> {
-  const { heartbeatMs = 30_000, idleMs = 2_000, probeMs = 3_000 } = options;
+  const { heartbeatMs = HEARTBEAT_MS, idleMs = 2_000, probeMs = 3_000 } = options;
   const Base = (options.WebSocket ?? globalThis.WebSocket) as typeof WebSocket | undefined;
   if (!Base) {
     const message = 'this platform has no WebSocket: pass the class of the package ws';

@@ -5,7 +5,7 @@ import type { RunHeader } from '../../shared/run.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { EventQuery } from '../delivery/events.ts';
 import type { Tracked } from '../delivery/iterator.ts';
-import type { SocketlessTransports } from '../delivery/streams.ts';
+import type { SocketlessTransports } from '../delivery/socketless-transports.ts';
 import type { Transport } from '../delivery/transport.ts';
 import type { Context } from './context.ts';
 import { opaqueCursor, runInput, typesInput } from './inputs.ts';

@@ -1,6 +1,7 @@
 import { initTRPC } from '@trpc/server';
 import type { Logger } from 'pino';
 import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
+import { SSE_INACTIVITY_MS, SSE_PING_MS } from '../../shared/protocol.ts';
 import { type AccessLogger, aboutOf } from '../audit/access-logger.ts';
 import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
 import { toRunwireError, toTRPCError } from '../errors.ts';
@@ -60,7 +61,10 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
           },
         };
       },
-      sse: { ping: { enabled: true, intervalMs: 15_000 }, client: { reconnectAfterInactivityMs: 45_000 } },
+      sse: {
+        ping: { enabled: true, intervalMs: SSE_PING_MS },
+        client: { reconnectAfterInactivityMs: SSE_INACTIVITY_MS },
+      },
     });
 
   const record = async (

@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { createRunwireClient } from '../../client/index.ts';
 import type { RunEvent } from '../../shared/events.ts';
-import { isSignal } from '../../shared/protocol.ts';
+import { HEARTBEAT_MS, isSignal } from '../../shared/protocol.ts';
 import { serverPath, startServing } from '../support/cli-harness.ts';
 import { created, progress, secret, temporaryFolder, tokenFor } from '../support/harness.ts';
 import { documentedConfig, freePort, hasNginx, startNginx } from '../support/nginx.ts';
@@ -201,7 +201,9 @@ describe.skipIf(!hasNginx)('behind nginx', () => {
   test('[W16] streams may be silent for longer than two heartbeats', () => {
     const config = documentedConfig();
     for (const name of ['proxy_read_timeout', 'proxy_send_timeout']) {
-      expect(Number(new RegExp(`${name} (\\d+)s;`).exec(config)?.[1]), name).toBeGreaterThan(60);
+      expect(Number(new RegExp(`${name} (\\d+)s;`).exec(config)?.[1]), name).toBeGreaterThan(
+        (2 * HEARTBEAT_MS) / 1_000,
+      );
     }
   });
 });
