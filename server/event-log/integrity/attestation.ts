@@ -20,5 +20,22 @@ export function attest<K extends keyof Kinds>(keys: AuditKeys, kind: K, said: Om
   return { ...said, keyId, signature: keys.sign(textOf(kind, { ...said, keyId })) } as unknown as Kinds[K];
 }
 
+/** The checkpoint of a head: `last` again if the head has not moved since. */
+export function checkpointAt(
+  last: Checkpoint | undefined,
+  head: { seq: number; hash: Buffer },
+  log: { epoch: string; oldest: number; keys: AuditKeys; nowMs: number },
+): { checkpoint: Checkpoint; isNew: boolean } {
+  if (last?.seq === head.seq) return { checkpoint: last, isNew: false };
+  const checkpoint = attest(log.keys, 'checkpoint', {
+    epoch: log.epoch,
+    seq: head.seq,
+    hash: head.hash.toString('hex'),
+    oldest: log.oldest,
+    at: new Date(log.nowMs).toISOString(),
+  });
+  return { checkpoint, isNew: true };
+}
+
 export const isAttested = <K extends keyof Kinds>(keys: AuditKeys, kind: K, attested: Kinds[K]): boolean =>
   keys.hasSigned(textOf(kind, attested), attested.keyId, attested.signature);

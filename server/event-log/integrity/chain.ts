@@ -6,45 +6,46 @@ import { type ChainedRow, GENESIS, payloadHash, rowHash } from './canonical.ts';
 import type { AuditKeys } from './keys.ts';
 
 /**
- * Checks that a log is what was logged, row by row, in memory that does not grow with it.
+ * Verifies the log row by row, in constant memory. Any store can use it.
  *
- * A row vouches for the one before it, the head that is kept with each commit for the last one. So where two do not fit,
- * who of them was altered is told by the row after them: if it vouches for the second as it stands, it was the first.
+ * Each row stores the hash of its predecessor; the stored head has the hash of the last row. If rows n and n+1 disagree, the
+ * hash that n+2 stores decides: if it matches n+1, row n was altered, otherwise row n+1.
  */
 
 /** A position and the hash of the row there. */
 export type Link = { seq: number; hash: Uint8Array };
 
-/** A row with what is signed about it, columns as they are found: nothing is known of their types. */
+/** A row with its signed records. Columns are as found: they may have any type. */
 export type StoredRow = ChainedRow & { payload: string; salt: Uint8Array; erasure?: string; checkpoint?: string };
 
-/** What can be asked of a store; all that is asked by one call of `atOnce` is of one moment. */
+/** The reads that verification needs. All reads inside one `atOnce` MUST see the state of one moment. */
 export interface ChainSource {
   readonly epoch: string;
   atOnce<T>(work: () => T): T;
-  /** Where the log says that it ends, and what it has trimmed last; undefined where it does not say. */
+  /** The stored end of the log; undefined if there is none. */
   head(): Link | undefined;
+  /** The signed record of the last trim; undefined if there is none. */
   trimming(): Trimming | undefined;
-  /** Least and greatest of all positions; undefined where there are none. */
+  /** Least and greatest position; undefined without rows. */
   extent(): { first: number; last: number } | undefined;
-  /** Rows after a position, up to another, in order. */
+  /** At most `count` rows with `after < seq <= upTo`, in order. */
   rows(after: number, upTo: number, count: number): StoredRow[];
   prevHash(seq: number): Uint8Array | undefined;
-  /** The first row between two positions with this `prevHash`. */
+  /** Position of the first row in the range that has this `prevHash`. */
   firstWithPrevHash(hash: Uint8Array, from: number, upTo: number): number | undefined;
-  /** Whether there is an erasure or a checkpoint of what comes after a position. */
+  /** Whether an erasure or a checkpoint exists for a greater position. */
   hasSignedAfter(seq: number): boolean;
 }
 
 export type ChainOptions = {
-  /** Where the log ends as its server knows it; default where it says so itself. */
+  /** The end of the log that its server has in memory; default the stored one. */
   head?: Link | undefined;
-  /** Without it, a log that has been trimmed or erased from cannot be verified. */
+  /** Needed for a log with trimmed or erased events. */
   keys: AuditKeys | undefined;
   checkpoints?: readonly Pick<Checkpoint, 'seq' | 'hash'>[] | undefined;
 };
 
-/** 1 MiB of the largest payloads. */
+/** At most 1 MiB of payload. */
 const ROWS_AT_ONCE = 16;
 const ROWS_SEARCHED = 1_000;
 
@@ -52,7 +53,7 @@ const hex = (hash: Uint8Array): string => Buffer.from(hash).toString('hex');
 const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 const broken = (seq: number, reason: BreakReason): Verdict => ({ ok: false, seq, reason });
 
-/** Yields where others may have their turn. */
+/** Yields after each piece of work, so that the caller can give the event loop to others. */
 export function* verifyChain(source: ChainSource, options: ChainOptions): Generator<undefined, Verdict> {
   const { keys } = options;
   const checkpoints = [...(options.checkpoints ?? [])].sort((a, b) => a.seq - b.seq);
@@ -60,24 +61,24 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
   const { head } = begun;
   if (!head) return broken(begun.extent?.last ?? 1, 'head');
   let at: Link = { seq: 0, hash: GENESIS };
-  /** Whether `at` is where retention has come to, and not a row. */
+  /** Whether `at` is the last trimmed row. */
   let isTrimmed = true;
   let from = 0;
   let events = 0;
   let erased = 0;
 
-  const beginning = (): BreakReason | undefined => {
+  const readTrimming = (): BreakReason | undefined => {
     const trimming = source.trimming();
     if (trimming && !Number.isSafeInteger(trimming.seq)) return 'beginning';
-    // Events may be trimmed while others are being looked at.
+    // A trim may run during verification.
     if (trimming && trimming.seq > at.seq) {
-      if (!isAttested(known(keys), 'trimming', trimming) || trimming.epoch !== source.epoch) return 'beginning';
+      if (!isAttested(required(keys), 'trimming', trimming) || trimming.epoch !== source.epoch) return 'beginning';
       at = { seq: trimming.seq, hash: Buffer.from(trimming.hash, 'hex') };
       isTrimmed = true;
     }
     return undefined;
   };
-  const contradicted = (): boolean => {
+  const hasOtherCheckpoint = (): boolean => {
     while (checkpoints[0] && checkpoints[0].seq < at.seq) checkpoints.shift();
     while (checkpoints[0]?.seq === at.seq) if (checkpoints.shift()?.hash !== hex(at.hash)) return true;
     return false;
@@ -85,13 +86,13 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
 
   for (;;) {
     const verdict = source.atOnce((): Verdict | 'more' | { row: StoredRow } | undefined => {
-      const reason = beginning();
+      const reason = readTrimming();
       if (reason) return broken(source.extent()?.first ?? at.seq + 1, reason);
       if (isTrimmed) {
         from = at.seq + 1;
         const { first = from } = source.extent() ?? {};
         if (first < from) return broken(first, 'beginning');
-        if (contradicted()) return broken(from, 'checkpoint');
+        if (hasOtherCheckpoint()) return broken(from, 'checkpoint');
       }
       const rows = source.rows(at.seq, head.seq, ROWS_AT_ONCE);
       for (const row of rows) {
@@ -103,7 +104,7 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
         isTrimmed = false;
         events++;
         if (row.erasure !== undefined) erased++;
-        if (contradicted() || (row.checkpoint !== undefined && hashIn(row.checkpoint) !== hex(at.hash))) {
+        if (hasOtherCheckpoint() || (row.checkpoint !== undefined && hashIn(row.checkpoint) !== hex(at.hash))) {
           return broken(row.seq, 'checkpoint');
         }
       }
@@ -112,20 +113,39 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
       return endOf(source, head, at);
     });
     if (verdict === 'more') yield;
-    else if (verdict && 'row' in verdict) return yield* blame(source, verdict.row, at, isTrimmed, head, keys);
+    else if (verdict && 'row' in verdict) return yield* findAltered(source, verdict.row, at, isTrimmed, head, keys);
     else if (verdict) return verdict;
     else break;
   }
-  // Of a log that is shorter than it was, or another.
+  // A checkpoint after the end: the log was cut, or it is another log.
   if (checkpoints[0]) return broken(head.seq + 1, 'checkpoint');
   return { ok: true, from, to: at.seq, hash: hex(at.hash), events, erased };
 }
 
-/** Whether the log ends where it says so. It may have gone on since the check began. */
+/** Runs the steps of {@link verifyChain} in slices of the event loop. Rejects with the signal's reason. */
+export async function verifyInSlices(
+  steps: Generator<undefined, Verdict>,
+  slice: <T>(work: (until: number) => T) => Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<Verdict> {
+  for (;;) {
+    signal?.throwIfAborted();
+    const verdict = await slice((until) => {
+      do {
+        const step = steps.next();
+        if (step.done) return step.value;
+      } while (performance.now() < until);
+      return undefined;
+    });
+    if (verdict) return verdict;
+  }
+}
+
+/** Compares the end of the rows with the stored head. New events may have arrived since the start of verification. */
 function endOf(source: ChainSource, head: Link, at: Link): Verdict | undefined {
   const now = source.head();
   const last = source.extent()?.last ?? 0;
-  // Retention may have overtaken the check, and vouches for what it has removed.
+  // A trim may have overtaken verification; its signed record covers the trimmed rows.
   const isEnd = at.seq > head.seq || isEqual(at.hash, head.hash);
   if (!isEnd || !now || now.seq < Math.max(head.seq, at.seq)) return broken(Math.max(1, head.seq), 'head');
   if (now.seq === head.seq && !isEqual(now.hash, head.hash)) return broken(Math.max(1, head.seq), 'head');
@@ -133,8 +153,8 @@ function endOf(source: ChainSource, head: Link, at: Link): Verdict | undefined {
   return source.hasSignedAfter(now.seq) ? broken(now.seq + 1, 'checkpoint') : undefined;
 }
 
-/** Who is to blame when a row does not fit the one before it. */
-function* blame(
+/** Finds the altered row when a row does not match its predecessor. */
+function* findAltered(
   source: ChainSource,
   row: StoredRow,
   before: Link,
@@ -144,22 +164,22 @@ function* blame(
 ): Generator<undefined, Verdict> {
   const { seq } = row;
   const next = seq === head.seq ? head.hash : source.prevHash(seq + 1);
-  const isVouchedFor = (other: StoredRow) => isHash(other.prevHash) && next && isEqual(rowHash(other), next);
-  if (isVouchedFor(row)) {
+  const matchesNext = (other: StoredRow) => isHash(other.prevHash) && next && isEqual(rowHash(other), next);
+  if (matchesNext(row)) {
     if (isBeforeTrimmed) return broken(seq, 'beginning');
-    // Rows that were put in are built on the row that this one should follow.
-    const putIn = yield* findBuiltOn(source, row.prevHash, before.seq);
-    return broken(putIn ?? before.seq, 'row');
+    // Inserted rows refer to the row that this one should follow.
+    const inserted = yield* findPrevHash(source, row.prevHash, before.seq);
+    return broken(inserted ?? before.seq, 'row');
   }
-  if (isVouchedFor({ ...row, prevHash: before.hash })) return broken(seq, 'row');
+  if (matchesNext({ ...row, prevHash: before.hash })) return broken(seq, 'row');
   const fault = faultOf(row, source.epoch, keys);
   if (fault) return broken(seq, fault);
-  // What was built on the row before vouches for it, wherever it is now.
-  if ((yield* findBuiltOn(source, before.hash, head.seq)) !== undefined) return broken(seq, 'order');
+  // If any row refers to the predecessor, the predecessor is intact and its successor was moved.
+  if ((yield* findPrevHash(source, before.hash, head.seq)) !== undefined) return broken(seq, 'order');
   return isBeforeTrimmed ? broken(seq, 'beginning') : broken(before.seq, 'row');
 }
 
-function* findBuiltOn(source: ChainSource, hash: Uint8Array, upTo: number): Generator<undefined, number | undefined> {
+function* findPrevHash(source: ChainSource, hash: Uint8Array, upTo: number): Generator<undefined, number | undefined> {
   const first = source.extent()?.first ?? 1;
   for (let from = first; from <= upTo; from += ROWS_SEARCHED) {
     const found = source.firstWithPrevHash(hash, from, Math.min(upTo, from + ROWS_SEARCHED - 1));
@@ -169,16 +189,16 @@ function* findBuiltOn(source: ChainSource, hash: Uint8Array, upTo: number): Gene
   return undefined;
 }
 
-/** What is wrong with a row by itself: its hashes, its record of erasure, and its columns beside what its event says. */
+/** Checks one row alone: its hashes, its record of erasure, and its columns against its event. */
 function faultOf(row: StoredRow, epoch: string, keys: AuditKeys | undefined): BreakReason | undefined {
   const { payload } = row;
   if (typeof payload !== 'string') return 'payload';
   if (!isHash(row.payloadHash)) return 'row';
   const event = parsed(payload) as Partial<ChainedRow> & { erased?: unknown; recordedAt?: string };
   if (row.erasure !== undefined) {
-    const erasure = recordOf(row, row.erasure, epoch, keys);
+    const erasure = erasureOf(row, row.erasure, epoch, keys);
     if (!erasure || event?.erased !== true) return 'erasure';
-    if (erasure.altered) return 'payload'; // To erase it mends nothing.
+    if (erasure.altered) return 'payload'; // An erasure does not repair an altered event.
   } else if (!isAsLogged(row)) {
     return event?.erased === true ? 'erasure' : 'payload';
   }
@@ -194,12 +214,16 @@ function faultOf(row: StoredRow, epoch: string, keys: AuditKeys | undefined): Br
   return isDescribed ? undefined : 'row';
 }
 
-/** Whether a payload is the one that its row was logged with. */
-export const isAsLogged = ({ payload, salt, payloadHash: kept }: Pick<StoredRow, 'payload' | 'salt' | 'payloadHash'>) =>
-  salt instanceof Uint8Array && isHash(kept) && isEqual(payloadHash(salt, payload), kept);
+/** Whether the payload of a row is the logged one. */
+export const isAsLogged = ({
+  payload,
+  salt,
+  payloadHash: stored,
+}: Pick<StoredRow, 'payload' | 'salt' | 'payloadHash'>) =>
+  salt instanceof Uint8Array && isHash(stored) && isEqual(payloadHash(salt, payload), stored);
 
-/** The record of a row's erasure, where it is one. */
-function recordOf(row: StoredRow, text: string, epoch: string, keys: AuditKeys | undefined): Erasure | undefined {
+/** The record of a row's erasure; undefined if it is invalid. */
+function erasureOf(row: StoredRow, text: string, epoch: string, keys: AuditKeys | undefined): Erasure | undefined {
   const erasure = parsed(text) as Erasure | undefined;
   const isValid =
     erasure !== undefined &&
@@ -209,17 +233,17 @@ function recordOf(row: StoredRow, text: string, epoch: string, keys: AuditKeys |
     erasure.seq === row.seq &&
     erasure.payloadHash === hex(row.payloadHash) &&
     erasure.tombstoneHash === tombstoneHash(row.payload) &&
-    isAttested(known(keys), 'erasure', erasure);
+    isAttested(required(keys), 'erasure', erasure);
   return isValid ? erasure : undefined;
 }
 
-/** SHA-256 as hexadecimal: there is nothing in it to be guessed. */
+/** SHA-256 in hexadecimal. It needs no salt: a tombstone has no text. */
 export const tombstoneHash = (tombstone: string): string => createHash('sha256').update(tombstone).digest('hex');
 
 const isHash = (value: unknown): value is Uint8Array => value instanceof Uint8Array && value.length === 32;
 const hashIn = (checkpoint: string): string | undefined => (parsed(checkpoint) as Checkpoint | undefined)?.hash;
 
-/** Undefined for what is no object of JSON. */
+/** Undefined for anything but a JSON object. */
 function parsed(text: string): object | undefined {
   try {
     const value: unknown = JSON.parse(text);
@@ -229,7 +253,7 @@ function parsed(text: string): object | undefined {
   }
 }
 
-function known(keys: AuditKeys | undefined): AuditKeys {
+function required(keys: AuditKeys | undefined): AuditKeys {
   if (keys) return keys;
-  throw new RunwireError('INVALID_INPUT', 'the log has signed records: the public key is needed', { path: 'key' });
+  throw new RunwireError('INVALID_INPUT', 'signed records cannot be verified without the public key', { path: 'key' });
 }

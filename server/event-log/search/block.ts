@@ -1,38 +1,40 @@
 import { isUuid, UUID_PREFIX } from './tokenizer.ts';
 
 /**
- * The unit of the search index: the words of up to {@link BLOCK_EVENTS} events of one project, and in which of them
- * each is. It grows in memory, and is kept as text in sorted chunks, so that looking up a word or a beginning reads one
- * or two of them. An event goes by its place in the block. Of a word that most events have, those that lack it are
- * kept.
+ * A block is the unit of the search index: the terms of up to {@link BLOCK_EVENTS} events of one project, each with the
+ * places of its events in the block. A block grows in memory ({@link Block}). It is stored as sorted chunks of text
+ * ({@link StoredBlock}), so that the lookup of a word or a prefix reads one or two chunks. A term that most events have is
+ * stored with the places of the other events.
  */
 
 export const BLOCK_EVENTS = 1_024;
-/** Beyond this many different words a block takes no further event: closing one must not hold the loop. */
-const BLOCK_TERMS = 4_096;
+/** A block with this many terms is full: storing it must not hold the event loop. */
+const MAX_TERMS = 4_096;
 const CHUNK_CHARS = 1_900;
-/** Longer words are kept by their beginning; who searches looks at the event itself anyway. */
-const TERM_CHARS = 64;
+/** Longer words are cut. The search reads the event itself, so the index may have false positives. */
+const MAX_TERM_CHARS = 64;
 
-/** One of these must be in an event. A prefix stands for all that begin with it. */
+/** An event must have one of the terms; with `isPrefix`, a term that begins with one of them. */
 export type Wanted = { terms: readonly string[]; isPrefix: boolean };
 
-/** Marks of what no word of a text begins with: what stands for a whole field, and a UUID. */
+/** First characters that no word of a text has. They mark the value of a field, and a UUID. */
 const FIELD = '\u0001';
 const UUID = '\u0002';
 export const fieldTerm = (field: 'actor' | 'run' | 'type', value: string): string => `${FIELD}${field} ${value}`;
 export function wordTerm(word: string): string {
   if (isUuid(word)) return UUID + word;
-  return word.length > TERM_CHARS ? word.slice(0, TERM_CHARS).replace(/[\ud800-\udbff]$/, '') : word;
+  return word.length > MAX_TERM_CHARS ? word.slice(0, MAX_TERM_CHARS).replace(/[\ud800-\udbff]$/, '') : word;
 }
 
-/** Where the words that begin so are. */
+/** Terms that the words with this prefix begin with. */
 export const prefixTerms = (word: string): string[] =>
   word.length < UUID_PREFIX ? [wordTerm(word)] : [wordTerm(word), UUID + word];
 
-/** Places as two digits each. */
+/** A place is two digits. */
 const DIGITS = 32;
 const digitsOf = Array.from({ length: BLOCK_EVENTS }, (_, place) => place.toString(DIGITS).padStart(2, '0'));
+
+export type Chunk = { first: string; lines: string };
 
 export class Block {
   readonly projectId: string;
@@ -52,16 +54,16 @@ export class Block {
     return this.seqs.at(-1) ?? 0;
   }
   get isFull(): boolean {
-    return this.seqs.length >= BLOCK_EVENTS || this.#places.size >= BLOCK_TERMS;
+    return this.seqs.length >= BLOCK_EVENTS || this.#places.size >= MAX_TERMS;
   }
 
-  /** Takes an event in; `seq` is greater than all before. */
+  /** Adds an event. `seq` must be greater than all before. */
   add(seq: number, terms: ReadonlySet<string>): void {
     const place = this.seqs.push(seq) - 1;
     this.#put(place, terms);
   }
 
-  /** Forgets the words of events. */
+  /** Removes the terms of events. The events keep their places. */
   drop(isGone: (seq: number) => boolean): void {
     const gone = new Set(this.seqs.flatMap((seq, place) => (isGone(seq) ? [place] : [])));
     for (const [term, places] of this.#places) {
@@ -71,7 +73,7 @@ export class Block {
     }
   }
 
-  /** Gives an event of the block other words. */
+  /** Replaces the terms of an event. */
   replace(seq: number, terms: ReadonlySet<string>): void {
     const place = this.seqs.indexOf(seq);
     if (place === -1) return;
@@ -87,7 +89,7 @@ export class Block {
     }
   }
 
-  /** Calls back with the places of each term that is wanted. */
+  /** Calls back with the places of each wanted term. */
   find({ terms, isPrefix }: Wanted, found: (places: readonly number[]) => void): void {
     if (isPrefix) {
       for (const [term, places] of this.#places) if (terms.some((wanted) => term.startsWith(wanted))) found(places);
@@ -96,11 +98,11 @@ export class Block {
     for (const term of terms) found(this.#places.get(term) ?? []);
   }
 
-  /** Sorted chunks, each with the first term in it. */
-  encode(): { first: string; lines: string }[] {
-    const chunks: { first: string; lines: string }[] = [];
-    let chunk: { first: string; lines: string } | undefined;
-    // By UTF-16 units, as `<` compares in `KeptBlock`.
+  /** Returns sorted chunks, each with its first term. */
+  encode(): Chunk[] {
+    const chunks: Chunk[] = [];
+    let chunk: Chunk | undefined;
+    // In UTF-16 order, like `<` in `StoredBlock`.
     for (const term of [...this.#places.keys()].sort()) {
       const line = `${term}\t${encodePlaces(this.#places.get(term) as number[], this.seqs.length)}\n`;
       if (!chunk || chunk.lines.length + line.length > CHUNK_CHARS) {
@@ -124,8 +126,8 @@ export class Block {
   }
 }
 
-/** A block as it is kept; reads the chunks that it is asked about. */
-export class KeptBlock {
+/** A block in a store. It reads only the chunks that a lookup needs. */
+export class StoredBlock {
   readonly seqs: readonly number[];
   readonly #firsts: readonly string[];
   readonly #chunk: (index: number) => string;
@@ -139,7 +141,7 @@ export class KeptBlock {
   find({ terms, isPrefix }: Wanted, found: (places: readonly number[]) => void): void {
     if (this.#firsts.length === 0) return;
     for (const term of terms) {
-      let index = Math.max(0, this.#after(term) - 1);
+      let index = Math.max(0, this.#chunksUpTo(term) - 1);
       const sought = isPrefix ? `\n${term}` : `\n${term}\t`;
       do {
         const lines = this.#chunk(index);
@@ -155,8 +157,8 @@ export class KeptBlock {
     }
   }
 
-  /** How many chunks begin at or before a term. */
-  #after(term: string): number {
+  /** Number of chunks that begin at or before a term. */
+  #chunksUpTo(term: string): number {
     let low = 0;
     let high = this.#firsts.length;
     while (low < high) {
@@ -168,8 +170,8 @@ export class KeptBlock {
   }
 }
 
-/** The events that have one of each that is wanted, in order, and how many of these were looked up to know. */
-export function intersect(block: Block | KeptBlock, wanted: readonly Wanted[]): { seqs: number[]; lookups: number } {
+/** Positions of the events that have all wanted terms, in order, and the number of lookups. */
+export function intersect(block: Block | StoredBlock, wanted: readonly Wanted[]): { seqs: number[]; lookups: number } {
   const had = new Uint16Array(block.seqs.length);
   for (const [index, each] of wanted.entries()) {
     let count = 0;

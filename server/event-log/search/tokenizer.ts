@@ -1,18 +1,18 @@
 /**
- * What a search finds, whatever the store: which texts of an event are looked at, what a word is, and what a query asks
- * for. Case, diacritics and compatibility forms do not count. Between words stands all that is no letter, mark, number
- * or pictograph; of Chinese and Japanese, which write no blanks, each character is a word. A UUID is one word.
+ * Defines what a search finds, for every store: which texts of an event are searched, what a word is, and how a query is
+ * parsed. Case, diacritics and compatibility forms are ignored. Any character that is no letter, mark, number or pictograph
+ * separates words. In Chinese and Japanese, which have no blanks, each character is a word. A UUID is one word.
  */
 
-/** Words of a query that have to stand side by side: what was quoted, or what punctuation joins, as `run-17` does. */
+/** Words of a query that must be adjacent: a quoted text, or words joined by punctuation like `run-17`. */
 export type Phrase = {
   words: readonly string[];
-  /** Whether the last word may go on. */
+  /** Whether the last word matches as a prefix. */
   isPrefix: boolean;
 };
 
 const ASCII = /^[\0-\x7f]*$/;
-/** Of a UUID, to be found by its beginning. */
+/** Characters that a prefix of a UUID must have. */
 export const UUID_PREFIX = 8;
 const UUID = '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-z])';
 const ASCII_WORD = new RegExp(`${UUID}|[a-z0-9]+`, 'g');
@@ -33,7 +33,7 @@ export function wordsOf(text: string): readonly string[] {
 
 export const isUuid = (word: string): boolean => word.length === 36 && word[UUID_PREFIX] === '-';
 
-/** Every string in an event, however deep, but instants. Names of fields and labels are not looked at. */
+/** Calls back with each string of an event, at any depth, except instants. Names of fields and labels are skipped. */
 export function eachText(value: unknown, found: (text: string) => void): void {
   if (typeof value === 'string') {
     if (!INSTANT.test(value)) found(value);
@@ -43,9 +43,8 @@ export function eachText(value: unknown, found: (text: string) => void): void {
 }
 
 /**
- * Reads a query; any text is one. Words apart from each other must all be there, in any order; those between double
- * quotes side by side. The last one may be the beginning of a word, unless it is quoted. Empty where there is no word
- * in it.
+ * Parses a query; any text is valid. All words must match, in any order; words in double quotes must be adjacent. The last
+ * word matches as a prefix unless it is quoted. Returns an empty list for a text without a word.
  */
 export function parseText(text: string): Phrase[] {
   const phrases: Phrase[] = [];
@@ -56,7 +55,7 @@ export function parseText(text: string): Phrase[] {
   return phrases.map((phrase, index) => ({ ...phrase, isPrefix: phrase.isPrefix && index === phrases.length - 1 }));
 }
 
-/** Whether all phrases are in an event, each in one of its texts. */
+/** Whether an event contains all phrases, each in one of its texts. */
 export function holdsAll(event: object, phrases: readonly Phrase[]): boolean {
   let missing = phrases;
   eachText(event, (text) => {

@@ -1,7 +1,7 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { AccessEntry, AccessLog, AccessPage, AccessQuery } from '../contract/access.ts';
+import { NewestFirst, type Source } from '../newest-first.ts';
 import { transact } from './database.ts';
-import { NewestFirst, type Source } from './newest-first.ts';
 
 /** The access record in the file of the log: one row an entry, in the order of writing, `at_ms` never falling. */
 

@@ -1,26 +1,23 @@
 import { statSync } from 'node:fs';
-import { RunwireError } from '../../../shared/errors.ts';
 import type { RunRows } from '../../../shared/run.ts';
+import { CommitRows } from '../commit/run-rows.ts';
 import type { EraseRequest, Erasure } from '../contract/integrity.ts';
 import { StoredEvent } from '../contract/log.ts';
-import { attest } from '../integrity/attestation.ts';
-import { canonicalJson } from '../integrity/canonical.ts';
-import { isAsLogged, tombstoneHash } from '../integrity/chain.ts';
+import { type ErasableEvent, eventNotFound, formerUsers, planErasure } from '../integrity/erase.ts';
 import { type SqliteDatabase, transact } from './database.ts';
-import { type RowStatements, SqliteRows } from './rows.ts';
+import { type RowStatements, SqliteRunTables } from './rows.ts';
 
 /**
- * Erases events for good. The tombstone is folded again in its event's place: the registers that the event had won it wins
- * again, so its text leaves the rows of its run, and the rest of them stays as it is.
+ * Erases events from the tables, then from the files.
  *
- * SQLite overwrites what it deletes (`secure_delete`), but where it has moved a row from page to page, the old copy may
- * stay in a gap; and the WAL has what it ever had. So after an erasure the WAL is emptied and the file made anew. That
- * holds the loop: of a large file it is left for the next start, which finds it on record that it is due.
+ * SQLite overwrites deleted rows (`secure_delete`). But a row that was moved between pages may leave a copy in a gap, and
+ * the WAL holds old versions. So after an erasure `VACUUM` rebuilds the file and a checkpoint empties the WAL. `VACUUM` holds
+ * the event loop, so the next start does it for a large file: a row in `meta` records that it is due.
  */
 
-/** Files up to this are made anew at once. */
-const AT_ONCE_BYTES = 16 * 1024 * 1024;
-/** Somebody else may be reading, and is waited for. */
+/** Larger files are rebuilt at the next start. */
+const MAX_VACUUM_BYTES = 16 * 1024 * 1024;
+/** Time to wait for another process that reads the WAL. */
 const RETRY_MS = 1_000;
 
 type Parts = {
@@ -29,7 +26,7 @@ type Parts = {
   fold: (rows: RunRows, event: never) => void;
   now: () => number;
   onFailure: (error: unknown) => void;
-  /** Inside the transaction: whatever else in the file is made of the text follows. */
+  /** Called inside the transaction: data derived from the text must follow. */
   onErasing: (seq: number) => void;
 };
 
@@ -37,8 +34,8 @@ export class SqliteErasure {
   readonly #parts: Parts;
   readonly #statements;
   #retry: NodeJS.Timeout | undefined;
-  /** Whether the file has been made anew since the last erasure. */
-  #isAnew = false;
+  /** Whether the file was rebuilt after the last erasure. */
+  #isRebuilt = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -49,75 +46,56 @@ export class SqliteErasure {
            e.payload_hash AS payloadHash FROM events e JOIN runs r ON r.row_id = e.run_row WHERE e.seq = ?`,
       ),
       erasure: db.prepare('SELECT erasure FROM erasures WHERE seq = ?'),
-      keep: db.prepare('INSERT INTO erasures (seq, erasure) VALUES (?, ?)'),
+      insertErasure: db.prepare('INSERT INTO erasures (seq, erasure) VALUES (?, ?)'),
       replace: db.prepare(`UPDATE events SET payload = ?, salt = x'' WHERE seq = ?`),
       users: db.prepare('SELECT user_id AS user FROM event_users WHERE seq = ? ORDER BY user_id'),
-      forgetUser: db.prepare('DELETE FROM event_users WHERE user_id = ? AND seq = ?'),
-      due: db.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('cleaning', 'due')`),
+      deleteUser: db.prepare('DELETE FROM event_users WHERE user_id = ? AND seq = ?'),
+      setDue: db.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('cleaning', 'due')`),
       isDue: db.prepare(`SELECT 1 FROM meta WHERE key = 'cleaning'`),
-      done: db.prepare(`DELETE FROM meta WHERE key = 'cleaning'`),
+      clearDue: db.prepare(`DELETE FROM meta WHERE key = 'cleaning'`),
     };
   }
 
-  /** Erases in one transaction. Without a record, it was erased before. Throws `EVENT_NOT_FOUND`. */
-  erase({ seq, by, reason, mayErase, tombstone }: EraseRequest): { erasure: Erasure; record?: StoredEvent } {
+  /** Erases in one transaction. No `record` if the event was erased before. Throws `EVENT_NOT_FOUND`. */
+  erase(request: EraseRequest): { erasure: Erasure; record?: StoredEvent } {
     const { database, rows, fold, now, onErasing } = this.#parts;
-    const { db, epoch, keys } = database;
-    const found = this.#statements.event.get(seq) as
-      | (Omit<StoredEvent, 'json' | 'event' | 'users'> & { payload: string; salt: Uint8Array; payloadHash: Uint8Array })
-      | undefined;
-    if (!found || !mayErase(found.projectId))
-      throw new RunwireError('EVENT_NOT_FOUND', 'no such event', { path: 'seq' });
+    const { epoch, keys } = database;
+    const { seq } = request;
+    const found = this.#statements.event.get(seq) as ErasableEvent | undefined;
+    if (!found || !request.mayErase(found.projectId)) throw eventNotFound();
     const before = this.#statements.erasure.get(seq) as { erasure: string } | undefined;
     if (before) return { erasure: JSON.parse(before.erasure) as Erasure };
 
-    const { projectId, runId, runSeq, type, payload, payloadHash } = found;
-    const original = eventOf(payload);
-    const event = tombstone(original);
-    const json = canonicalJson(event);
-    const erasure = attest(keys, 'erasure', {
-      epoch,
-      seq,
-      projectId,
-      runId,
-      payloadHash: Buffer.from(payloadHash).toString('hex'),
-      tombstoneHash: tombstoneHash(json),
-      at: new Date(now()).toISOString(),
-      by,
-      reason,
-      ...(isAsLogged(found) ? {} : { altered: true as const }),
-    });
-    this.#isAnew = false;
-    transact(db, 'FULL', () => {
+    const { projectId, runId, runSeq, type } = found;
+    const { original, event, json, erasure } = planErasure(found, request, { epoch, keys, nowMs: now() });
+    this.#isRebuilt = false;
+    transact(database.db, 'FULL', () => {
       this.#statements.replace.run(json, seq);
-      this.#statements.keep.run(seq, JSON.stringify(erasure));
-      const ofRun = new SqliteRows(rows, projectId, runId);
+      this.#statements.insertErasure.run(seq, JSON.stringify(erasure));
+      const ofRun = new CommitRows(new SqliteRunTables(rows, projectId, runId));
       fold(ofRun, event as never);
       ofRun.write();
-      const creator = ofRun.header()?.createdBy;
-      for (const user of original.audience ?? []) {
-        if (user !== creator && !original.approvers?.includes(user)) this.#statements.forgetUser.run(user, seq);
-      }
+      for (const user of formerUsers(original, ofRun.header()?.createdBy)) this.#statements.deleteUser.run(user, seq);
       onErasing(seq);
-      this.#statements.due.run();
+      this.#statements.setDue.run();
     });
     const users = (this.#statements.users.all(seq) as { user: string }[]).map(({ user }) => user);
     return { erasure, record: new StoredEvent({ seq, runSeq, projectId, runId, type, json, users }) };
   }
 
-  /** Rids the files of what has been erased. `isStart`: nobody waits, however long it takes. */
+  /** Removes erased text from the files, if that is due. `isStart`: no client waits, so a large file is rebuilt too. */
   clean(isStart = false): void {
     const { database, onFailure } = this.#parts;
     const { db, path } = database;
     if (path === ':memory:' || !this.#statements.isDue.get()) return;
     try {
-      if (!this.#isAnew && (isStart || statSync(path).size <= AT_ONCE_BYTES)) {
-        // What it makes of a large file does not belong into memory.
+      if (!this.#isRebuilt && (isStart || statSync(path).size <= MAX_VACUUM_BYTES)) {
+        // VACUUM writes a copy of the file: a large one does not fit into memory.
         db.exec('PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY');
-        this.#isAnew = true;
+        this.#isRebuilt = true;
       }
-      if (!this.emptyWal()) this.#retry ??= setTimeout(() => this.#again(), RETRY_MS).unref();
-      else if (this.#isAnew) this.#statements.done.run();
+      if (!this.emptyWal()) this.#retry ??= setTimeout(() => this.#cleanAgain(), RETRY_MS).unref();
+      else if (this.#isRebuilt) this.#statements.clearDue.run();
     } catch (error) {
       onFailure(error);
     }
@@ -127,7 +105,7 @@ export class SqliteErasure {
     clearTimeout(this.#retry);
   }
 
-  /** Moves the WAL into the file, and its length to 0. False while somebody else reads. */
+  /** Moves the WAL into the file and truncates it. False while another process reads. */
   emptyWal(): boolean {
     const { db } = this.#parts.database;
     db.exec('PRAGMA busy_timeout = 0');
@@ -140,17 +118,8 @@ export class SqliteErasure {
     }
   }
 
-  #again(): void {
+  #cleanAgain(): void {
     this.#retry = undefined;
     this.clean();
-  }
-}
-
-/** What a parser says quotes what it was given, which is what is to be erased. */
-function eventOf(payload: string): { audience?: string[]; approvers?: string[] } {
-  try {
-    return JSON.parse(payload);
-  } catch {
-    throw new RunwireError('INTERNAL', 'the event cannot be read: `runwire verify` tells more', { path: 'seq' });
   }
 }

@@ -502,7 +502,7 @@ describe('files', () => {
     const { path } = await makeLog({ isWorn: true });
     const copy = join(await newPath(), '..', 'copy.db');
     copyFileSync(path, copy);
-    expect(() => verifySqliteFile(copy, {})).toThrow('the public key is needed');
+    expect(() => verifySqliteFile(copy, {})).toThrow('without the public key');
     expect(verifySqliteFile(copy, { keys: AuditKeys.make() })).toEqual({ ok: false, seq: 21, reason: 'beginning' });
     const { publicKey } = AuditKeys.inFile(join(path, '..', 'audit.key'));
     expect(verifySqliteFile(copy, { keys: new AuditKeys(publicKey) })).toMatchObject({ ok: true });

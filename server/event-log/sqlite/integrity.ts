@@ -1,10 +1,10 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
+import type { ChainHead } from '../commit/commit-group.ts';
 import type { Checkpoint, EraseRequest, Erasure, Integrity, Verdict, VerifyOptions } from '../contract/integrity.ts';
 import type { StoredEvent } from '../contract/log.ts';
-import { attest, type Trimming } from '../integrity/attestation.ts';
+import { checkpointAt, type Trimming } from '../integrity/attestation.ts';
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
-import { type ChainSource, type Link, type StoredRow, verifyChain } from '../integrity/chain.ts';
-import type { ChainHead } from './commit-group.ts';
+import { type ChainSource, type Link, type StoredRow, verifyChain, verifyInSlices } from '../integrity/chain.ts';
 import type { SqliteDatabase } from './database.ts';
 import type { SqliteErasure } from './erasure.ts';
 import { CHAINED_ROWS, safeInteger } from './schema.ts';
@@ -32,7 +32,7 @@ export class SqliteIntegrity implements Integrity {
   readonly #parts: SqliteIntegrityParts;
   readonly #chain: SqliteChain;
   readonly #lastCheckpoint: StatementSyncInstance;
-  readonly #keepCheckpoint: StatementSyncInstance;
+  readonly #insertCheckpoint: StatementSyncInstance;
   readonly #listeners = new Set<(record: StoredEvent) => void>();
 
   constructor(parts: SqliteIntegrityParts) {
@@ -43,41 +43,24 @@ export class SqliteIntegrity implements Integrity {
     this.#lastCheckpoint = db.prepare(
       'SELECT checkpoint FROM checkpoints WHERE seq = (SELECT max(seq) FROM checkpoints)',
     );
-    this.#keepCheckpoint = db.prepare('INSERT OR REPLACE INTO checkpoints (seq, checkpoint) VALUES (?, ?)');
+    this.#insertCheckpoint = db.prepare('INSERT OR REPLACE INTO checkpoints (seq, checkpoint) VALUES (?, ?)');
   }
 
-  async verify({ checkpoints, signal }: VerifyOptions = {}): Promise<Verdict> {
+  verify({ checkpoints, signal }: VerifyOptions = {}): Promise<Verdict> {
     const { database, state } = this.#parts;
     const steps = verifyChain(this.#chain, { head: state.storedHead, keys: database.keys, checkpoints });
-    for (;;) {
-      signal?.throwIfAborted();
-      const verdict = await database.slice((until) => {
-        do {
-          const step = steps.next();
-          if (step.done) return step.value;
-        } while (performance.now() < until);
-        return undefined;
-      });
-      if (verdict) return verdict;
-    }
+    return verifyInSlices(steps, database.slice, signal);
   }
 
   checkpoint(): Promise<{ checkpoint: Checkpoint; isNew: boolean }> {
     const { database, state, now } = this.#parts;
     return database.slice(() => {
-      const { seq, hash } = state.head;
+      const { epoch, keys } = database;
       const row = this.#lastCheckpoint.get() as { checkpoint: string } | undefined;
       const last = row && (JSON.parse(row.checkpoint) as Checkpoint);
-      if (last?.seq === seq) return { checkpoint: last, isNew: false };
-      const checkpoint = attest(database.keys, 'checkpoint', {
-        epoch: database.epoch,
-        seq,
-        hash: hash.toString('hex'),
-        oldest: state.oldest,
-        at: new Date(now()).toISOString(),
-      });
-      this.#keepCheckpoint.run(seq, JSON.stringify(checkpoint));
-      return { checkpoint, isNew: true };
+      const taken = checkpointAt(last, state.head, { epoch, oldest: state.oldest, keys, nowMs: now() });
+      if (taken.isNew) this.#insertCheckpoint.run(state.head.seq, JSON.stringify(taken.checkpoint));
+      return taken;
     });
   }
 

@@ -19,7 +19,7 @@ import { openSqliteLog } from './log.ts';
 import { prepareRowStatements } from './rows.ts';
 import { migrate } from './schema.ts';
 import { prepareSearch } from './search.ts';
-import { prepareIndex } from './search-index.ts';
+import { prepareBlocks } from './search-index.ts';
 import { prepareStatements } from './statements.ts';
 
 const newFolder = () => mkdtemp(join(tmpdir(), 'runwire-sqlite-'));
@@ -229,7 +229,7 @@ test('[L19] no statement goes through a whole table, but the one that stops at i
   migrate(db, AuditKeys.make);
   const sources = (value: object): string[] =>
     Object.values(value).flatMap((item) => ('sourceSQL' in item ? [item.sourceSQL] : sources(item)));
-  const prepared = [prepareStatements, prepareRowStatements, prepareIndex, prepareSearch, prepareAccess];
+  const prepared = [prepareStatements, prepareRowStatements, prepareBlocks, prepareSearch, prepareAccess];
   const statements = sources(prepared.map((prepare) => prepare(db)));
   const scans = statements.filter((sql) => {
     const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...Array(sql.split('?').length - 1).fill(1));

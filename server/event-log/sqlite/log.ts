@@ -1,5 +1,6 @@
 import type { StatementSyncInstance } from '@photostructure/sqlite';
 import type { RunRows } from '../../../shared/run.ts';
+import { CommitGroup, type CommitParts } from '../commit/commit-group.ts';
 import {
   type Batch,
   type Log,
@@ -12,17 +13,19 @@ import {
 import type { EventLog } from '../contract/store.ts';
 import { attest } from '../integrity/attestation.ts';
 import { type ChainedRow, KeyOrder, rowHash } from '../integrity/canonical.ts';
+import { SearchIndexer } from '../search/indexer.ts';
+import { BlockSearch } from '../search/search.ts';
 import { SqliteAccess } from './access.ts';
 import { SqliteApprovals } from './approvals.ts';
-import { CommitGroup, type CommitGroupParts } from './commit-group.ts';
+import { SqliteCommitTables } from './commit-group.ts';
 import { asUnavailable, closedError, SqliteDatabase, transact } from './database.ts';
 import { SqliteErasure } from './erasure.ts';
 import { type LogState, readState, SqliteIntegrity } from './integrity.ts';
 import { SqliteRevocations } from './revocations.ts';
-import { prepareRowStatements } from './rows.ts';
+import { prepareRowStatements, type SqliteRunTables } from './rows.ts';
 import { SqliteRuns } from './runs.ts';
-import { SqliteSearch } from './search.ts';
-import { SearchIndex } from './search-index.ts';
+import { SqliteSearchTables } from './search.ts';
+import { SqliteBlocks } from './search-index.ts';
 import { type LogStatements, prepareStatements } from './statements.ts';
 
 /**
@@ -71,12 +74,12 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     if (damage) options.onDamage?.(damage);
     const head = () => state.head.seq;
 
-    const index = new SearchIndex({ db, slice, head });
+    const index = new SearchIndexer({ blocks: new SqliteBlocks(db), slice, head });
     const erasure = new SqliteErasure({ database, rows, fold, now, onFailure, onErasing: (seq) => index.erasing(seq) });
     erasure.clean(true);
     const runs = new SqliteRuns({ statements, rows, slice, head });
     const access = new SqliteAccess({ db, slice });
-    const group = { statements, rows, fold, now, order: new KeyOrder() };
+    const group = { tables: new SqliteCommitTables(statements, rows), fold, now, order: new KeyOrder() };
     const log = new SqliteLog({ database, state, statements, group, index, access, onCommit });
     const oldest = () => state.oldest;
     const positionBeforeTime = (recordedBeforeMs: number) => log.findPositionBeforeTime(recordedBeforeMs);
@@ -89,7 +92,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       runs,
       access,
       approvals: new SqliteApprovals({ statements, rows, slice }),
-      search: new SqliteSearch({ db, index, slice, head, oldest, positionBeforeTime }),
+      search: new BlockSearch({ tables: new SqliteSearchTables(db), index, slice, head, oldest, positionBeforeTime }),
       revocations: new SqliteRevocations(db, slice),
       integrity: new SqliteIntegrity({ database, state, erasure, now, onErased }),
       close: async () => {
@@ -125,8 +128,8 @@ type SqliteLogParts = {
   database: SqliteDatabase;
   state: LogState;
   statements: LogStatements;
-  group: CommitGroupParts;
-  index: SearchIndex;
+  group: CommitParts<SqliteRunTables>;
+  index: SearchIndexer;
   access: SqliteAccess;
   onCommit: (commit: Commit) => void;
 };
@@ -137,8 +140,8 @@ class SqliteLog implements Log {
   readonly #database: SqliteDatabase;
   readonly #state: LogState;
   readonly #statements: LogStatements;
-  readonly #group: CommitGroupParts;
-  readonly #index: SearchIndex;
+  readonly #group: CommitParts<SqliteRunTables>;
+  readonly #index: SearchIndexer;
   readonly #access: SqliteAccess;
   readonly #onCommit: (commit: Commit) => void;
   readonly #listeners = new Set<(records: readonly StoredEvent[]) => void>();

@@ -8,8 +8,9 @@ import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { append, draft, eraseAt, matching, readAll, searchAll, untilIndexed } from '../conformance/kit.ts';
 import type { EventLog } from '../contract/store.ts';
+import { SearchIndexer } from '../search/indexer.ts';
 import { openSqliteLog } from './log.ts';
-import { SearchIndex } from './search-index.ts';
+import { SqliteBlocks } from './search-index.ts';
 
 /** What the suite of all stores cannot see: the tables of the index, and its words in the files. */
 
@@ -49,9 +50,13 @@ async function tablesWith(db: DatabaseSyncInstance, path: string, text: string):
 }
 
 /** The index over another connection, as the log has it over its own. */
-function indexOf(db: DatabaseSyncInstance): SearchIndex {
+function indexOf(db: DatabaseSyncInstance): SearchIndexer {
   const head = (db.prepare('SELECT max(seq) AS seq FROM events').get() as { seq: number }).seq;
-  const index = new SearchIndex({ db, head: () => head, slice: async (work) => work(Number.POSITIVE_INFINITY) });
+  const index = new SearchIndexer({
+    blocks: new SqliteBlocks(db),
+    head: () => head,
+    slice: async (work) => work(Number.POSITIVE_INFINITY),
+  });
   onTestFinished(() => index.close());
   return index;
 }

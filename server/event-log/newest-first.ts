@@ -1,11 +1,11 @@
 /**
- * Rows of several sources as one sequence, newest first: of the projects that somebody may see, each by an index of its own,
- * so that the rows of others are not gone through.
+ * Joins the rows of several sources into one sequence, newest first. Each source is an index on one project, so the rows of
+ * projects that the caller may not read are never scanned.
  */
 
 const ROWS_AT_ONCE = 128;
 
-/** Rows of a source with a key below a limit, the greatest first, at most so many. */
+/** Returns at most `limit` rows with a key below `below`, the greatest first. */
 export type Source<Row> = (below: number, limit: number) => Row[];
 
 export class NewestFirst<Row> {
@@ -15,7 +15,7 @@ export class NewestFirst<Row> {
 
   constructor(sources: readonly Source<Row>[], keyOf: (row: Row) => number, below: number) {
     this.#keyOf = keyOf;
-    // What is read ahead does not grow with the sources.
+    // The rows read ahead do not grow with the number of sources.
     this.#limit = Math.max(2, Math.ceil(ROWS_AT_ONCE / Math.max(1, sources.length)));
     this.#sources = sources.map((read) => {
       const queue = read(below, this.#limit);
@@ -23,14 +23,14 @@ export class NewestFirst<Row> {
     });
   }
 
-  /** The next rows of all sources, and the key down to which that is all there is: 0 once there is no more. */
+  /** The next rows. `known`: no other row has this key or a greater one; 0 at the end. */
   next(): { rows: Row[]; known: number } {
     const keyOf = this.#keyOf;
     const last = ({ queue }: { queue: Row[] }) => {
       const row = queue.at(-1);
       return row === undefined ? 0 : keyOf(row);
     };
-    // As far as the first source that has to be asked again.
+    // Down to the first source that must be read again.
     const known = Math.max(0, ...this.#sources.map((source) => (source.isDone ? 0 : last(source))));
     const rows: Row[] = [];
     for (const source of this.#sources) {

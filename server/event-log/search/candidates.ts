@@ -1,0 +1,128 @@
+import type { Projects, SearchQuery } from '../contract/search.ts';
+import { NewestFirst, type Source } from '../newest-first.ts';
+import { type Block, fieldTerm, intersect, prefixTerms, type Wanted, wordTerm } from './block.ts';
+import type { FoundBlock, SearchIndexer } from './indexer.ts';
+import type { Phrase } from './tokenizer.ts';
+
+/** Positions that may match a search, newest first: from the index when there is a text, otherwise from the table of events. */
+export interface Candidates {
+  /**
+   * Adds further candidates to `found`, in any order. `known`: all candidates with this position or a greater one have been
+   * found; 0 at the end. `cost`: the work done, in rows.
+   */
+  step(found: number[]): { known: number; cost: number };
+}
+
+/** Costs of a step, in rows of the table. */
+const ROW_COST = 1;
+const LOOKUP_COST = 10;
+/** Block rows read ahead, over all projects. */
+const BLOCKS_AT_ONCE = 16;
+
+/** The terms that a block must have for a candidate. */
+export function wantedTerms(
+  phrases: readonly Phrase[],
+  { runId, types, actor }: Pick<SearchQuery, 'runId' | 'types' | 'actor'>,
+): Wanted[] {
+  const exact = new Set<string>();
+  const wanted: Wanted[] = [];
+  for (const { words, isPrefix } of phrases) {
+    for (const [index, word] of words.entries()) {
+      if (isPrefix && index === words.length - 1) wanted.push({ terms: prefixTerms(word), isPrefix });
+      else exact.add(wordTerm(word));
+    }
+  }
+  if (runId !== undefined) exact.add(fieldTerm('run', runId));
+  if (actor !== undefined) exact.add(fieldTerm('actor', actor));
+  if (types) wanted.push({ terms: [...types].map((type) => fieldTerm('type', type)), isPrefix: false });
+  // Long words are rare, and the first missing term ends the lookup in a block. Prefixes come last.
+  const singles = [...exact].sort((a, b) => b.length - a.length);
+  return [...singles.map((term) => ({ terms: [term], isPrefix: false })), ...wanted.reverse()];
+}
+
+type BlockQueue = { next: (lastSeqBelow: number) => FoundBlock[]; queue: FoundBlock[] };
+
+/** From the index: the blocks in memory first, then the stored ones by their last event. */
+export class IndexCandidates implements Candidates {
+  readonly #wanted: readonly Wanted[];
+  readonly #before: number;
+  readonly #low: number;
+  readonly #open: Block[];
+  readonly #queues: BlockQueue[];
+
+  constructor(
+    { blocks, openBlocks }: Pick<SearchIndexer, 'blocks' | 'openBlocks'>,
+    projects: Projects,
+    wanted: readonly Wanted[],
+    { low, before }: { low: number; before: number },
+  ) {
+    this.#wanted = wanted;
+    this.#before = before;
+    this.#low = low;
+    this.#open = openBlocks((projectId) => projects === 'all' || projects.includes(projectId));
+    // A block that is stored from now on was in memory when the search began.
+    const newest = blocks.newest();
+    const blocksOf = projects === 'all' ? [undefined] : projects;
+    const limit = Math.max(1, Math.floor(BLOCKS_AT_ONCE / Math.max(1, blocksOf.length)));
+    this.#queues = blocksOf.map((projectId) => {
+      const next = (lastSeqBelow: number) => blocks.before(projectId, { before, lastSeqBelow, newest, limit });
+      return { next, queue: next(Number.MAX_SAFE_INTEGER) };
+    });
+  }
+
+  step(found: number[]): { known: number; cost: number } {
+    const open = this.#open.pop();
+    if (open) {
+      const { seqs, lookups } = intersect(open, this.#wanted);
+      found.push(...seqs);
+      return { known: this.#open.length > 0 ? this.#before : this.#known(), cost: LOOKUP_COST * lookups };
+    }
+    const newest = this.#newest();
+    const block = newest?.queue.shift();
+    if (!newest || !block) return { known: 0, cost: 0 };
+    const { seqs, lookups } = intersect(block.open(), this.#wanted);
+    found.push(...seqs);
+    if (newest.queue.length === 0) newest.queue = newest.next(block.lastSeq);
+    return { known: this.#known(), cost: LOOKUP_COST * lookups };
+  }
+
+  #newest(): BlockQueue | undefined {
+    let newest: BlockQueue | undefined;
+    for (const queue of this.#queues) {
+      if ((queue.queue[0]?.lastSeq ?? -1) > (newest?.queue[0]?.lastSeq ?? -1)) newest = queue;
+    }
+    return newest;
+  }
+
+  #known(): number {
+    const lastSeq = this.#newest()?.queue[0]?.lastSeq ?? 0;
+    return lastSeq < this.#low ? 0 : Math.min(this.#before, lastSeq + 1);
+  }
+}
+
+export type EventKey = { seq: number; type: string; actor: string };
+
+/** From the table of events, without a text. */
+export class TableCandidates implements Candidates {
+  readonly #types: ReadonlySet<string> | undefined;
+  readonly #actor: string | undefined;
+  readonly #rows: NewestFirst<EventKey>;
+
+  constructor(
+    sources: readonly Source<EventKey>[],
+    { types, actor }: Pick<SearchQuery, 'types' | 'actor'>,
+    before: number,
+  ) {
+    this.#types = types;
+    this.#actor = actor;
+    this.#rows = new NewestFirst(sources, ({ seq }) => seq, before);
+  }
+
+  step(found: number[]): { known: number; cost: number } {
+    const { rows, known } = this.#rows.next();
+    for (const { seq, type, actor } of rows) {
+      if (this.#types?.has(type) !== false && (this.#actor === undefined || actor === this.#actor)) found.push(seq);
+    }
+    return { known, cost: ROW_COST * rows.length };
+  }
+}

@@ -1,0 +1,121 @@
+import { StoredEvent } from '../contract/log.ts';
+import type { EventSearch, Projects, SearchPage, SearchQuery } from '../contract/search.ts';
+import type { Source } from '../newest-first.ts';
+import { type Candidates, type EventKey, IndexCandidates, TableCandidates, wantedTerms } from './candidates.ts';
+import type { SearchIndexer } from './indexer.ts';
+import { holdsAll, type Phrase, parseText } from './tokenizer.ts';
+
+/**
+ * Search, without the statements. It takes candidates, newest first, and reads the event of each to check it. Blocks and the
+ * indexes of the table are divided by project: the search reads nothing of other projects, so neither its answer nor its
+ * time can reveal them.
+ */
+
+/** Work of one search, in rows: with a warm cache 0.1 s. */
+const BUDGET = 50_000;
+const EVENT_COST = 5;
+const PHRASE_COST = 1;
+/** Time for the index to catch up; after that the search uses it as it is. */
+const MAX_LAG_MS = 1_000;
+
+export type FoundEvent = {
+  seq: number;
+  runSeq: number;
+  projectId: string;
+  runId: string;
+  type: string;
+  actor: string;
+  payload: string;
+};
+
+/** What search needs of a store besides the blocks. Calls are synchronous and run inside a slice. */
+export interface SearchTables {
+  event(seq: number): FoundEvent | undefined;
+  /** Events with `seq >= low`, from the narrowest indexes that cover the projects and the run. */
+  sources(projects: Projects, runId: string | undefined, low: number): Source<EventKey>[];
+}
+
+export type SearchParts = {
+  tables: SearchTables;
+  index: SearchIndexer;
+  slice: <T>(work: (until: number) => T) => Promise<T>;
+  head: () => number;
+  oldest: () => number;
+  positionBeforeTime: (recordedBeforeMs: number) => number;
+};
+
+export class BlockSearch implements EventSearch {
+  readonly #parts: SearchParts;
+
+  constructor(parts: SearchParts) {
+    this.#parts = parts;
+  }
+
+  async find(query: SearchQuery): Promise<SearchPage> {
+    const { index, slice, head, oldest } = this.#parts;
+    const { text, limit, signal } = query;
+    const phrases = text === undefined ? undefined : parseText(text);
+    if (phrases?.length === 0) return { records: [] };
+    if (phrases) await index.reached(head(), MAX_LAG_MS);
+
+    const { candidates, low, high } = await slice(() => this.#begin(query, phrases));
+    const checkCost = EVENT_COST + PHRASE_COST * (phrases?.length ?? 0);
+    const records: StoredEvent[] = [];
+    let found: number[] = [];
+    let known = high;
+    let spent = 0;
+    let next: number | undefined = high;
+    while (next !== undefined && spent < BUDGET && records.length < limit && !signal?.aborted) {
+      await slice((until) => {
+        do {
+          const [first] = found;
+          if (first !== undefined && first >= known) {
+            found.shift();
+            const record = first >= oldest() ? this.#match(first, query, phrases ?? []) : undefined;
+            if (record) records.push(record);
+            next = first;
+            spent += checkCost;
+          } else if (known <= low) {
+            next = undefined;
+          } else {
+            const step = candidates.step(found);
+            found = found.filter((seq) => seq >= low && seq < high).sort((a, b) => b - a);
+            known = Math.max(step.known, low);
+            spent += step.cost;
+            next = Math.max(known, found[0] === undefined ? 0 : found[0] + 1);
+          }
+        } while (next !== undefined && spent < BUDGET && records.length < limit && performance.now() < until);
+      });
+    }
+    if (next !== undefined && next <= low) next = undefined;
+    return next === undefined ? { records } : { records, next };
+  }
+
+  #begin(
+    query: SearchQuery,
+    phrases: readonly Phrase[] | undefined,
+  ): { low: number; high: number; candidates: Candidates } {
+    const { tables, index, head, oldest, positionBeforeTime } = this.#parts;
+    const { projects, runId, before, sinceMs, untilMs } = query;
+    const low = Math.max(oldest(), sinceMs === undefined ? 0 : positionBeforeTime(sinceMs) + 1);
+    const ends = [head(), untilMs === undefined ? Number.MAX_SAFE_INTEGER : positionBeforeTime(untilMs)];
+    const high = Math.min(before ?? Number.MAX_SAFE_INTEGER, ...ends.map((end) => end + 1));
+    const candidates = phrases
+      ? new IndexCandidates(index, projects, wantedTerms(phrases, query), { low, before: high })
+      : new TableCandidates(tables.sources(projects, runId, low), query, high);
+    return { low, high, candidates };
+  }
+
+  /** The event at a position, if it matches. */
+  #match(seq: number, { projects, runId, types, actor }: SearchQuery, phrases: readonly Phrase[]) {
+    const found = this.#parts.tables.event(seq);
+    if (!found) return undefined;
+    const { payload, actor: foundActor, ...record } = found;
+    if (projects !== 'all' && !projects.includes(record.projectId)) return undefined;
+    if (runId !== undefined && record.runId !== runId) return undefined;
+    if (types?.has(record.type) === false || (actor !== undefined && foundActor !== actor)) return undefined;
+    const event = phrases.length === 0 ? undefined : (JSON.parse(payload) as object);
+    if (event && !holdsAll(event, phrases)) return undefined;
+    return new StoredEvent({ ...record, json: payload, ...(event ? { event } : {}) });
+  }
+}
