@@ -10,38 +10,38 @@ import { databasePath } from '../event-log/database-url.ts';
 import { isAttested } from '../event-log/integrity/attestation.ts';
 import { AuditKeys } from '../event-log/integrity/keys.ts';
 import { verifySqliteFile } from '../event-log/sqlite/verify-file.ts';
-import { refusalOf, UsageError } from './errors.ts';
+import { serverErrorOf, UsageError } from './errors.ts';
 import { safeJson } from './format.ts';
 import { type Target, type TargetOptions, targetOf } from './target.ts';
 
-/** The record from the command line: `verify`, `checkpoint`, `erase`. */
+/** The commands `verify`, `checkpoint` and `erase`. */
 
 export type VerifyCommandOptions = TargetOptions & { database?: string; checkpoints?: string; key?: string };
 export type CheckpointCommandOptions = TargetOptions & { publicKey?: boolean };
 export type EraseCommandOptions = TargetOptions & { seq: number; reason: string };
 
 const reasons: Record<BreakReason, string> = {
-  payload: 'what the event says is not what was logged',
-  row: 'the row is not as it was logged',
-  order: 'the row belongs elsewhere',
+  payload: 'the event is not the one that was logged',
+  row: 'the row was changed',
+  order: 'the row belongs to another position',
   missing: 'the row is missing',
-  beginning: 'what comes before was not removed by retention',
-  head: 'the log does not end as it was left',
-  checkpoint: 'a checkpoint says otherwise',
-  erasure: 'it is erased without a valid record of it, or on record as erased and is not',
+  beginning: 'earlier rows were removed, and not by retention',
+  head: 'the end of the log was changed or cut off',
+  checkpoint: 'a checkpoint has another hash',
+  erasure: 'the event is erased without a valid record, or has a record and is not erased',
 };
 
-/** Verifies the log of a server, or of a file. Resolves with 0 when it holds, 1 when it does not. */
+/** Verifies the log of a server or of a file. Resolves with 0 when it verifies, else with 1. */
 export async function verify(options: VerifyCommandOptions): Promise<number> {
   if (options.database !== undefined && options.url !== undefined) {
-    throw new UsageError('verify takes --database or --url');
+    throw new UsageError('verify takes either --database or --url');
   }
   const kept = options.checkpoints === undefined ? [] : readCheckpoints(options.checkpoints);
   const keys = options.key === undefined ? undefined : readKeys(options.key);
   const { database } = options;
   const verdict =
     database === undefined
-      ? await ask(targetOf(options), (client) => verifyServer(client, kept, keys))
+      ? await call(targetOf(options), (client) => verifyServer(client, kept, keys))
       : verifyFile(database, kept, keys);
   if (verdict.ok) {
     const { from, to, hash, events, erased } = verdict;
@@ -56,7 +56,7 @@ export async function verify(options: VerifyCommandOptions): Promise<number> {
 async function verifyServer(client: RunwireClient, kept: Kept[], keys: AuditKeys | undefined): Promise<Verdict> {
   if (kept.length > 0) {
     const { checkpoint, publicKey } = await client.audit.checkpoint.query();
-    demandSigned(kept, checkpoint.epoch, keys ?? new AuditKeys(publicKey));
+    requireSigned(kept, checkpoint.epoch, keys ?? new AuditKeys(publicKey));
   }
   let verdict: Verdict;
   let from = 0;
@@ -80,8 +80,8 @@ function verifyFile(database: string, kept: Kept[], given: AuditKeys | undefined
       checkpoints,
       check: ({ epoch, keys }) => {
         if (kept.length === 0) return;
-        if (!keys) throw new UsageError('--key is needed: there is no audit.key beside the database');
-        demandSigned(kept, epoch, keys);
+        if (!keys) throw new UsageError('--key is required: there is no audit.key beside the database');
+        requireSigned(kept, epoch, keys);
       },
     });
   } catch (error) {
@@ -90,7 +90,7 @@ function verifyFile(database: string, kept: Kept[], given: AuditKeys | undefined
   }
 }
 
-/** A checkpoint and the line of its file. */
+/** A checkpoint and its line in the file. */
 type Kept = { line: number; checkpoint: Checkpoint };
 
 const checkpointSchema = z.object({
@@ -111,7 +111,7 @@ function readCheckpoints(path: string): Kept[] {
     try {
       return [{ line, checkpoint: checkpointSchema.parse(JSON.parse(text)) }];
     } catch {
-      throw new UsageError(`--checkpoints: line ${line} is no checkpoint`);
+      throw new UsageError(`--checkpoints: line ${line} is not a checkpoint`);
     }
   });
 }
@@ -128,12 +128,12 @@ function read(path: string, option: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new UsageError(`${option}: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'failed'})`);
+    throw new UsageError(`${option}: cannot read the file (${(error as NodeJS.ErrnoException).code ?? 'failed'})`);
   }
 }
 
-/** Throws for the first that the key has not signed, or that is of another log. */
-function demandSigned(kept: readonly Kept[], epoch: string, keys: AuditKeys): void {
+/** Throws for the first checkpoint that the key did not sign, or that is of another log. */
+function requireSigned(kept: readonly Kept[], epoch: string, keys: AuditKeys): void {
   for (const { line, checkpoint } of kept) {
     const where = `the checkpoint of line ${line} (seq ${checkpoint.seq})`;
     if (!isAttested(keys, 'checkpoint', checkpoint)) throw new Error(`${where} is not signed by the key`);
@@ -141,29 +141,29 @@ function demandSigned(kept: readonly Kept[], epoch: string, keys: AuditKeys): vo
   }
 }
 
-/** Prints where the log is, signed; or the key. */
+/** Prints a signed checkpoint, or the public key. */
 export async function checkpoint(options: CheckpointCommandOptions): Promise<number> {
-  const answer = await ask(targetOf(options), (client) => client.audit.checkpoint.query());
+  const answer = await call(targetOf(options), (client) => client.audit.checkpoint.query());
   process.stdout.write(options.publicKey ? answer.publicKey : `${JSON.stringify(answer.checkpoint)}\n`);
   return 0;
 }
 
-/** Erases an event, and prints the record of it. */
+/** Erases an event, and prints the record of the erasure. */
 export async function erase({ seq, reason, ...options }: EraseCommandOptions): Promise<number> {
-  const erasure = await ask(targetOf(options), (client) => client.audit.erase.mutate({ seq, reason }));
+  const erasure = await call(targetOf(options), (client) => client.audit.erase.mutate({ seq, reason }));
   process.stdout.write(`${safeJson(erasure)}\n`);
   return 0;
 }
 
-/** Asks a server once. Throws what it refuses, and `UNAVAILABLE` where it cannot be reached. */
-async function ask<T>(target: Target, question: (client: RunwireClient) => Promise<T>): Promise<T> {
+/** Calls a server once. Throws the server's error, and `UNAVAILABLE` when there is no answer. */
+async function call<T>(target: Target, procedure: (client: RunwireClient) => Promise<T>): Promise<T> {
   const { client, connection } = createRunwireClient({ ...target, WebSocket });
   try {
-    return await question(client);
+    return await procedure(client);
   } catch (error) {
     if (!(error instanceof TRPCClientError)) throw error;
     throw error.data
-      ? refusalOf(error)
+      ? serverErrorOf(error)
       : new RunwireError('UNAVAILABLE', 'the server cannot be reached', { cause: error });
   } finally {
     await connection.close();

@@ -7,21 +7,21 @@ import { join } from 'node:path';
 import { Lines } from './output-lines.ts';
 
 /**
- * One real command: its output goes on to the terminal as it is, and its lines are looked at on the way. It gets a
- * process group of its own, so that a signal reaches all that it has started, and reaches it once.
+ * Runs one command: copies its output to the terminal unchanged, and reads its lines on the way. The command gets a process
+ * group of its own, so that a signal reaches every process that it has started, once.
  */
 
 export type Exit = {
-  /** As a shell would give it: 128 and the signal's number, 127 for a command that is not there. */
+  /** As in a shell: 128 plus the signal's number; 127 when the command does not exist. */
   code: number;
   signal?: NodeJS.Signals | undefined;
-  /** Why it could not even be started. */
+  /** Why the command could not be started. */
   reason?: string | undefined;
 };
 
 export type Running = { kill(signal: NodeJS.Signals): void; ended: Promise<Exit> };
 
-/** After its end, output that something in the background still holds open is waited for until it falls silent. */
+/** After the command's end, a background process may hold its output open: reading ends after this silence. */
 const SILENCE_MS = 1_000;
 
 export function start(file: string, args: readonly string[], onLine: (line: string) => void): Running {
@@ -34,7 +34,7 @@ export function start(file: string, args: readonly string[], onLine: (line: stri
   const end = async (): Promise<Exit> => {
     try {
       const [code, signal] = await exited;
-      await Promise.race([Promise.all(outputs.map((output) => output.closed)), silence(outputs)]);
+      await Promise.race([Promise.all(outputs.map((output) => output.closed)), silenceOf(outputs)]);
       return signal === null ? { code: code ?? 1 } : { code: 128 + constants.signals[signal], signal };
     } catch (cause) {
       const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
@@ -51,7 +51,7 @@ export function start(file: string, args: readonly string[], onLine: (line: stri
       try {
         process.kill(-child.pid, signal);
       } catch {
-        // All of the group are gone.
+        // Every process of the group has ended.
       }
     },
   };
@@ -60,8 +60,8 @@ export function start(file: string, args: readonly string[], onLine: (line: stri
 type Pipe = { reader: Socket; writeFd: number };
 
 /**
- * Pipes for stdout and stderr. What Node makes itself are sockets, on which `echo > /dev/stderr` fails, and which give a
- * command another error than SIGPIPE.
+ * Opens FIFOs for stdout and stderr. Node's own pipes are sockets: `echo > /dev/stderr` fails on them, and a command that
+ * writes to a closed one gets no SIGPIPE.
  */
 function openPipes(): [Pipe, Pipe] {
   const folder = mkdtempSync(join(tmpdir(), 'runwire-'));
@@ -75,7 +75,7 @@ function openPipes(): [Pipe, Pipe] {
 }
 
 function openPipe(path: string): Pipe {
-  // Without O_NONBLOCK, opening the one end would wait for the other.
+  // Without O_NONBLOCK, open would wait for the other end.
   const fd = openSync(path, files.O_RDONLY | files.O_NONBLOCK);
   const writeFd = openSync(path, files.O_WRONLY);
   return { reader: new Socket({ fd, readable: true, writable: false }), writeFd };
@@ -85,34 +85,34 @@ type Output = { closed: Promise<unknown>; readonly isSilent: boolean; end(): voi
 
 function follow(from: Socket, to: NodeJS.WriteStream, onLine: (line: string) => void): Output {
   const lines = new Lines(onLine);
-  let heardAt = performance.now();
-  const hear = (chunk: Buffer) => {
-    heardAt = performance.now();
+  let lastChunkAt = performance.now();
+  const onData = (chunk: Buffer) => {
+    lastChunkAt = performance.now();
     lines.push(chunk);
   };
-  // When nobody reads any more, the command hears of it as it would without us.
-  const giveUp = () => from.destroy();
+  // Nobody reads `to` any more: the command gets SIGPIPE, as in a pipeline.
+  const stop = () => from.destroy();
   const closed = new Promise((resolve) => from.once('close', resolve));
-  from.on('data', hear);
+  from.on('data', onData);
   from.on('error', () => undefined);
-  to.on('error', giveUp);
+  to.on('error', stop);
   if (to.writable) from.pipe(to, { end: false });
-  else giveUp();
+  else stop();
   return {
     closed,
     get isSilent() {
-      return from.destroyed || (!to.writableNeedDrain && performance.now() - heardAt >= SILENCE_MS);
+      return from.destroyed || (!to.writableNeedDrain && performance.now() - lastChunkAt >= SILENCE_MS);
     },
     end: () => {
-      from.off('data', hear);
-      to.off('error', giveUp);
+      from.off('data', onData);
+      to.off('error', stop);
       lines.end();
     },
   };
 }
 
-/** Resolves when no output has come for a while. */
-function silence(outputs: readonly Output[]): Promise<void> {
+/** Resolves when there was no output for {@link SILENCE_MS}. */
+function silenceOf(outputs: readonly Output[]): Promise<void> {
   return new Promise((resolve) => {
     const since = performance.now();
     const timer = setInterval(() => {

@@ -1,17 +1,16 @@
-/** What the commands share: which server, whose token, and what is wrong usage. */
-
+import { codeOf } from '../../client/errors.ts';
 import { RunwireError } from '../../shared/errors.ts';
 
 /** Wrong usage: exit code 2. */
 export class UsageError extends Error {}
 
-/** What the server has answered; `INTERNAL` where it has not. */
-export function refusalOf(error: unknown): RunwireError {
-  const { message, data } = error as { message: string; data?: { runwireCode?: RunwireError['code'] } | null };
-  return new RunwireError(data?.runwireCode ?? 'INTERNAL', message);
+/** Converts an error of a tRPC call; without an answer of the server the code is `INTERNAL`. */
+export function serverErrorOf(error: unknown): RunwireError {
+  const { message } = error as Error;
+  return new RunwireError(codeOf(error as Error) ?? 'INTERNAL', message);
 }
 
-/** An error in one line, without a stack; those of the table with their code. */
+/** Describes an error in one line: no stack, and the code for a `RunwireError`. */
 export function describeError(error: unknown): string {
   if (error instanceof RunwireError) return `${error.code}: ${error.message}`;
   const message = error instanceof Error ? error.message : String(error);

@@ -1,10 +1,8 @@
 import type { RunEvent } from '../../shared/events.ts';
 
-/** Events as lines of text. */
-
 /**
- * Time, type, run where several are shown, stage, and what there is to say. What producers wrote must not steer the
- * terminal, so control characters and changes of writing direction are left out.
+ * Formats an event as one line: time, type, run (with `hasRun`), stage, details. Control characters and changes of the
+ * writing direction are removed: text of a producer must not control the terminal.
  */
 export function lineOf(event: RunEvent, hasRun: boolean): string {
   const run = hasRun ? `${`${event.projectId}/${event.runId}`.padEnd(24)}  ` : '';
@@ -13,7 +11,7 @@ export function lineOf(event: RunEvent, hasRun: boolean): string {
   return line.replace(/[\p{Cc}\u2028-\u202e\u2066-\u2069]+/gu, ' ').trimEnd();
 }
 
-/** JSON with C1 control characters escaped, which some terminals obey. */
+/** JSON with C1 control characters escaped: some terminals interpret them. */
 export const safeJson = (value: unknown): string =>
   JSON.stringify(value).replace(
     /[\u007f-\u009f]/g,
@@ -47,8 +45,20 @@ function messageOf(event: RunEvent): string {
     case 'approval.denied':
       return joined(`by ${event.decidedBy}`, event.reason);
     default:
-      return ''; // A type of the server's own.
+      return fieldsOf(event);
   }
+}
+
+const envelope = new Set(
+  'type projectId runId timestamp eventId audience actor recordedAt seq runSeq erased stageId'.split(' '),
+);
+
+/** An event type that this command does not know: its own fields as `name=value`. */
+function fieldsOf(event: object): string {
+  const fields = Object.entries(event).filter(([name]) => !envelope.has(name));
+  return joined(
+    ...fields.map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`),
+  );
 }
 
 const joined = (...parts: (string | undefined)[]): string => parts.filter((part) => part !== undefined).join('  ');

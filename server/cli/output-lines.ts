@@ -1,12 +1,12 @@
 import { stripVTControlCharacters } from 'node:util';
 
-/** What a command says last: the lines of its output, as they may stand in an event. */
+/** Turns the output of a command into lines that an event may contain, and selects the latest one. */
 
 const MESSAGE_LIMIT = 2_000;
-/** What of a line without an end is kept. */
+/** Characters kept of a line that has not ended yet. */
 const PARTIAL_LIMIT = 16 * 1_024;
 
-/** Text without escape sequences and control characters, in at most 2,000 characters; `''` when nothing is left. */
+/** Removes escape sequences and control characters, and cuts the text to 2,000 characters; `''` when nothing is left. */
 export function toMessage(text: string): string {
   const plain = stripVTControlCharacters(text)
     .replace(/\t/g, ' ')
@@ -14,33 +14,33 @@ export function toMessage(text: string): string {
   return cut(plain.trim()).toWellFormed();
 }
 
-/** Cuts text to what a message may hold, between characters. */
+/** Cuts text to the limit of a message, never inside a surrogate pair. */
 export function cut(text: string): string {
   if (text.length <= MESSAGE_LIMIT) return text;
   return `${text.slice(0, MESSAGE_LIMIT - 1).replace(/[\ud800-\udbff]$/, '')}…`;
 }
 
-/** Splits one stream of output into lines; a carriage return, as progress bars use it, ends one too. */
+/** Splits one output stream into lines. A carriage return, which progress bars use, ends a line too. */
 export class Lines {
   readonly #onLine: (line: string) => void;
   readonly #decoder = new TextDecoder();
   #partial = '';
 
-  /** `onLine` is told lines that are not empty. */
+  /** Calls `onLine` with each line that is not empty. */
   constructor(onLine: (line: string) => void) {
     this.#onLine = onLine;
   }
 
   push(chunk: Uint8Array): void {
-    this.#take(this.#decoder.decode(chunk, { stream: true }));
+    this.#add(this.#decoder.decode(chunk, { stream: true }));
   }
 
-  /** What came last need not end in a newline. */
+  /** Emits the last line, which may lack a newline. */
   end(): void {
-    this.#take(`${this.#decoder.decode()}\n`);
+    this.#add(`${this.#decoder.decode()}\n`);
   }
 
-  #take(text: string): void {
+  #add(text: string): void {
     const [first = '', ...rest] = text.split(/[\r\n]/);
     this.#partial = (this.#partial + first).slice(0, PARTIAL_LIMIT);
     for (const next of rest) {
@@ -51,7 +51,7 @@ export class Lines {
   }
 }
 
-/** Passes on the latest of what it is told, at most once an interval. */
+/** Throttle: passes on the latest value, at most once an interval. */
 export class Latest {
   readonly #intervalMs: number;
   readonly #onValue: (value: string) => void;
@@ -64,17 +64,17 @@ export class Latest {
     this.#onValue = onValue;
   }
 
-  /** The last value told. */
+  /** The latest value. */
   get value(): string | undefined {
     return this.#value;
   }
 
-  tell(value: string): void {
+  update(value: string): void {
     this.#value = value;
     if (this.#timer === undefined) this.#send();
   }
 
-  /** Passes on what has been held back. */
+  /** Passes on a value that was held back. */
   end(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -6,16 +6,16 @@ import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
 import { describeError } from './errors.ts';
 import { type TargetOptions, targetOf } from './target.ts';
 
-/** With {@link REQUEST_LIMIT_DRAFTS}, it keeps a chunk within one request, which is stored all or none. */
+/** With {@link REQUEST_LIMIT_DRAFTS}, keeps a chunk within one request, which is stored whole or not at all. */
 const CHUNK_CHARACTERS = 280_000;
-/** A server that restarts is waited for so long. */
+/** How long to retry while the server restarts. */
 const RETRY_FOR_MS = 15_000;
 
 /** Publishes a file, or standard input (`-`): a JSON object, an array, or one JSON object a line. */
 export async function publish(file: string, options: TargetOptions): Promise<number> {
   const target = targetOf(options);
   const drafts = parse(await read(file));
-  if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'no events');
+  if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'the input contains no events');
   const total = { accepted: 0, duplicates: 0, seq: 0 };
   const publisher = createPublisher({ ...target, retryForMs: RETRY_FOR_MS });
   let sent = 0;
@@ -28,7 +28,7 @@ export async function publish(file: string, options: TargetOptions): Promise<num
       sent += chunk.length;
     }
   } catch (error) {
-    process.stderr.write(`${complaintsOf(error, sent).join('\n')}\n`);
+    process.stderr.write(`${describeIssues(error, sent).join('\n')}\n`);
     if (sent > 0) process.stderr.write(`runwire: the events before index ${sent} were stored, the others were not\n`);
     return 1;
   }
@@ -40,18 +40,18 @@ async function read(file: string): Promise<string> {
   try {
     return file === '-' ? await text(process.stdin) : await readFile(file, 'utf8');
   } catch (error) {
-    throw new Error(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'failed'})`);
+    throw new Error(`cannot read ${file} (${(error as NodeJS.ErrnoException).code ?? 'failed'})`);
   }
 }
 
-/** What the input holds. All of it is read before anything is sent. */
+/** Parses the whole input before anything is sent. */
 function parse(input: string): PublisherDraft[] {
   const whole = parseJson(input);
   if (whole !== undefined) return (Array.isArray(whole) ? whole : [whole]) as PublisherDraft[];
   const lines = input.split('\n').flatMap((line, index) => (line.trim() === '' ? [] : [{ line, number: index + 1 }]));
   return lines.map(({ line, number }) => {
     const value = parseJson(line);
-    // What JSON.parse says quotes the line.
+    // The message of JSON.parse would quote the line.
     if (value === undefined) throw new RunwireError('INVALID_INPUT', `line ${number} is not JSON; nothing was sent`);
     return value as PublisherDraft;
   });
@@ -81,8 +81,8 @@ function* chunksOf(drafts: PublisherDraft[]): Generator<PublisherDraft[]> {
   if (chunk.length > 0) yield chunk;
 }
 
-/** A line for each thing that is wrong, with the index in the whole input. */
-function complaintsOf(error: unknown, offset: number): string[] {
+/** One line for each issue, with the index in the whole input. */
+function describeIssues(error: unknown, offset: number): string[] {
   if (!(error instanceof RunwireError) || error.issues.length === 0) return [`runwire: ${describeError(error)}`];
   return error.issues.map(({ index, path, message }) => {
     const where = path === '' ? `${index + offset}` : `${index + offset}.${path}`;

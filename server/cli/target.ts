@@ -9,24 +9,20 @@ import { UsageError } from './errors.ts';
 
 export type TargetOptions = { url?: string; token?: string };
 
-/** A server and a token it should accept. */
+/** A server, and a token for it. */
 export type Target = { url: string; token: TokenSource };
 
 export const urlOption = () =>
-  new Option('--url <url>', 'the server; default RUNWIRE_URL, else the local one').argParser(parseUrl);
+  new Option('--url <url>', 'URL of the server (default: RUNWIRE_URL, or the local server)').argParser(parseUrl);
 export const tokenOption = () =>
-  new Option(
-    '--token <token>',
-    'the token; default RUNWIRE_TOKEN, else, for a local server, one signed with its secret',
-  );
+  new Option('--token <token>', 'token for the server (default: RUNWIRE_TOKEN, or one signed with the local secret)');
 
-/** How long the tokens that the commands sign for themselves are good for. */
+/** Lifetime of the tokens that commands sign for themselves. */
 const LOCAL_TOKEN_SECONDS = 3_600;
 
 /**
- * Finds the server and the token: from options, environment, or what the server of this folder has left there, whose
- * configuration is looked at only where one of them is missing. A token that is signed here is signed anew when it is
- * about to expire.
+ * Finds the server and the token: in the options, then in the environment, then in the configuration of this folder's
+ * server, which is read only when one of them is missing. A locally signed token is replaced before it expires.
  */
 export function targetOf(options: TargetOptions): Target {
   const environment = readEnvironment();
@@ -34,9 +30,11 @@ export function targetOf(options: TargetOptions): Target {
   const token = options.token ?? environment.RUNWIRE_TOKEN;
   const url = named === undefined ? localUrl(localConfig(environment)) : namedUrl(named);
   if (token !== undefined) return { url, token };
-  // What is signed here is good for everything, and must not leave this machine.
+  // A locally signed token has every role in every project: it must not leave this machine.
   if (!isLoopback(new URL(url).hostname.replace(/^\[|\]$/g, ''))) {
-    throw new UsageError('--token or RUNWIRE_TOKEN is needed for a server elsewhere: none is signed here for it');
+    throw new UsageError(
+      '--token or RUNWIRE_TOKEN is required for a server on another machine: a locally signed token is for the local server only',
+    );
   }
   const config = localConfig(environment);
   return {
@@ -51,7 +49,7 @@ export function targetOf(options: TargetOptions): Target {
   };
 }
 
-/** What the local server checks tokens with. Throws `UNAUTHENTICATED` when it has made no secret yet. */
+/** The secret and claims that the local server checks. Throws `UNAUTHENTICATED` when it has no secret yet. */
 export function localSigning(): TokenOptions {
   const environment = readEnvironment();
   return signingOptions(environment, localConfig(environment));
@@ -59,7 +57,7 @@ export function localSigning(): TokenOptions {
 
 function signingOptions(environment: Record<string, string>, config: Config): TokenOptions {
   if (config.authJwksUrl !== undefined) {
-    const message = 'AUTH_JWKS_URL is set, and tokens are its issuer’s to make: pass one by --token or RUNWIRE_TOKEN';
+    const message = 'AUTH_JWKS_URL is set, so the issuer signs the tokens: pass one with --token or RUNWIRE_TOKEN';
     throw new RunwireError('UNAUTHENTICATED', message);
   }
   return {
@@ -69,7 +67,7 @@ function signingOptions(environment: Record<string, string>, config: Config): To
   };
 }
 
-// A stand-in keeps loadConfig from making a secret: only a server makes one.
+// With a placeholder secret, loadConfig does not create one: only a server does.
 const localConfig = (environment: Record<string, string>): Config =>
   loadConfig({ AUTH_SECRET: environment.AUTH_JWKS_URL === undefined ? 'x'.repeat(32) : undefined, ...environment });
 
@@ -77,12 +75,12 @@ function readSecret(path: string): string {
   if (existsSync(path)) return readFileSync(path, 'utf8').trim();
   throw new RunwireError(
     'UNAUTHENTICATED',
-    `no secret at ${path}: start the server there, or set DATABASE_URL as it has it, AUTH_SECRET or RUNWIRE_TOKEN`,
+    `no secret at ${path}: start the server there, or set DATABASE_URL, AUTH_SECRET or RUNWIRE_TOKEN`,
   );
 }
 
 function localUrl({ host, port }: Config): string {
-  if (port === 0) throw new UsageError('--url or RUNWIRE_URL is needed: PORT is 0');
+  if (port === 0) throw new UsageError('--url or RUNWIRE_URL is required: PORT is 0');
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
 }
@@ -91,12 +89,12 @@ function namedUrl(value: string): string {
   try {
     return parseUrl(value);
   } catch {
-    throw new UsageError('RUNWIRE_URL: must be an address such as http://127.0.0.1:3001');
+    throw new UsageError('RUNWIRE_URL: must be a URL such as http://127.0.0.1:3001');
   }
 }
 
 function parseUrl(value: string): string {
-  const isAddress = URL.canParse(value) && /^(https?|wss?):$/.test(new URL(value).protocol);
-  if (!isAddress) throw new InvalidArgumentError('Must be an address such as http://127.0.0.1:3001.');
+  const isUrl = URL.canParse(value) && /^(https?|wss?):$/.test(new URL(value).protocol);
+  if (!isUrl) throw new InvalidArgumentError('Must be a URL such as http://127.0.0.1:3001.');
   return value;
 }

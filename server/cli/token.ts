@@ -6,7 +6,7 @@ import { localSigning } from './target.ts';
 
 export type TokenCommandOptions = { sub: string; projects: string[]; roles: Role[]; ttl: number };
 
-/** Prints a token that the local server accepts; on stderr its id, by which it can be revoked. */
+/** Prints a token for the local server on stdout, and its id, for a revocation, on stderr. */
 export async function token({ sub, projects, roles, ttl }: TokenCommandOptions): Promise<number> {
   const jti = randomUUID();
   process.stdout.write(`${await signToken(localSigning(), { sub, projects, roles, ttlSeconds: ttl, jti })}\n`);
@@ -22,23 +22,23 @@ export function parseSub(value: string): string {
 export function parseProjects(value: string): string[] {
   const projects = value.split(',');
   if (projects.every((project) => /^[\x21-\x7e]{1,200}$/.test(project))) return projects;
-  throw new InvalidArgumentError('Must be project ids with commas between them, or *.');
+  throw new InvalidArgumentError('Must be comma-separated project ids, or *.');
 }
 
 export function parseRoles(value: string): Role[] {
   const named = value.split(',');
   const known = roles.filter((role) => named.includes(role));
   if (known.length === new Set(named).size) return known;
-  throw new InvalidArgumentError(`Must be of ${roles.join(', ')}, with commas between them.`);
+  throw new InvalidArgumentError(`Must be a comma-separated list of ${roles.join(', ')}.`);
 }
 
 const secondsOf: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400 };
 
-/** `90s`, `15m`, `1h`, `30d`; in seconds. */
+/** Parses `90s`, `15m`, `1h` or `30d` to seconds. */
 export function parseTtl(value: string): number {
   const [, amount, unit] = /^([1-9]\d{0,6})([smhd])$/.exec(value) ?? [];
   if (amount === undefined || unit === undefined) {
-    throw new InvalidArgumentError('Must be a number and one of s, m, h, d, as in 1h.');
+    throw new InvalidArgumentError('Must be a number and a unit (s, m, h or d), such as 1h.');
   }
   return Number(amount) * (secondsOf[unit] as number);
 }

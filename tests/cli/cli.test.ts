@@ -4,17 +4,19 @@ import { existsSync, readFileSync, statSync, utimesSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
+import { z } from 'zod';
 import { signToken } from '../../server/auth/tokens.ts';
 import type { Guard } from '../../server/phi/policy.ts';
 import type { RunServer } from '../../server/run-server.ts';
-import type { RunEvent } from '../../shared/events.ts';
+import { type RunEvent, runwireEvents } from '../../shared/events.ts';
+import { defineEvent } from '../../shared/registry.ts';
 import type { RunView } from '../../shared/run.ts';
 import { cliPath, runCli, serverPath, startChild, startServing } from '../support/cli-harness.ts';
 import { created, everyone, progress, secret, startServer, temporaryFolder, tokenFor } from '../support/harness.ts';
 
-/** The built command line, as its users run it. */
+/** The built command line, run as child processes. */
 
-vi.setConfig({ testTimeout: 60_000 }); // Processes by the dozen, on machines of whatever size.
+vi.setConfig({ testTimeout: 60_000 }); // Many processes, also on slow machines.
 
 type Event = RunEvent & { stageId?: string; message?: string; error?: { message: string; code?: string } };
 
@@ -89,7 +91,7 @@ test('[X1] exec runs stages one after another, stops at the first that fails, an
   });
 });
 
-test('[X8] a run whose output is a medical record is told of without it, and ends', async () => {
+test('[X8] a run whose output is a medical record is published without it, and ends', async () => {
   const { server, cwd, env } = await setUp();
   const record = 'PID|1||77188312^^^HOSP^MR||DOE^JANE';
   const result = await runCli([...exec, '--run', 'r1', '--stage', 'load', `echo '${record}'; sleep 0.5; exit 7`], {
@@ -114,7 +116,7 @@ test('[X8] a run whose output is a medical record is told of without it, and end
   expect((await server.log.runs.get('demo', 'r1'))?.run).toMatchObject({ status: 'failed', error });
 });
 
-test('[X8] names that give someone away are redacted, and ids are not made of them', async () => {
+test('[X8] names that identify a person are redacted, and no id is made of them', async () => {
   const { server, cwd, env } = await setUp();
   const work = 'touch jane.doe@example.org.csv "MRN 77188312.txt"; false';
   const result = await runCli(
@@ -146,7 +148,7 @@ test('[X8] names that give someone away are redacted, and ids are not made of th
   expect(JSON.stringify(events)).not.toMatch(/jane|219-09|77188312/);
 });
 
-test('[X8] what only this server refuses loses its own event, and not the end of the run', async () => {
+test('[X8] a stage that only this server refuses is lost, and the run still ends', async () => {
   const { server, cwd, env } = await setUp({ phi: { patterns: [{ kind: 'subject', shape: 'ST-####' }] } });
   const args = [...exec, '--run', 'r1', '--stage', 'prepare', 'true', '--stage', 'ST-1234', 'exit 4'];
   const { code, stderr } = await runCli(args, { cwd, env });
@@ -193,7 +195,7 @@ test('[X1] output goes through byte for byte, and the commands have real pipes',
   expect((await cut.ended).code).toBe(128 + 13); // SIGPIPE, as in a pipeline.
 });
 
-test('[X1] progress is the last line that says something: plain, bounded, seldom, and the very last always', async () => {
+test('[X1] progress is the last line with text: plain, bounded, throttled, and the final line always', async () => {
   const { server, cwd, env } = await setUp();
   const script = `
     for (let i = 0; i < 5000; i++) console.log('line ' + i);
@@ -214,15 +216,15 @@ test('[X1] progress is the last line that says something: plain, bounded, seldom
   expect(events.at(-1)?.error?.message).toBe(`exit code 1: ${'😀'.repeat(993)}…`);
 });
 
-test('[X1] a signal reaches all that the command has started, and the run is cancelled', async () => {
+test('[X1] a signal reaches every process of the command, and the run is cancelled', async () => {
   const { server, cwd, env } = await setUp();
-  const grandchild = '(trap "touch told; exit" TERM; echo ready; while :; do sleep 0.05; done)';
+  const grandchild = '(trap "touch reached; exit" TERM; echo ready; while :; do sleep 0.05; done)';
   const stages = ['--stage', 'wait', `${grandchild} & wait`, '--stage', 'next', 'touch next'];
   const child = startChild(cliPath, [...exec, '--run', 'r1', ...stages], { cwd, env });
   await child.until(({ stdout }) => stdout() === 'ready\n');
   child.process.kill('SIGTERM');
   expect(await child.ended).toEqual({ code: 143, signal: null });
-  await vi.waitFor(() => expect(existsSync(join(cwd, 'told'))).toBe(true), 5_000);
+  await vi.waitFor(() => expect(existsSync(join(cwd, 'reached'))).toBe(true), 5_000);
   expect(existsSync(join(cwd, 'next'))).toBe(false);
   expect((await eventsOf(server)).slice(-2).map(brief)).toEqual([
     ['stage.failed', 'wait', 'CANCELLED'],
@@ -241,7 +243,7 @@ test('[X1] a signal reaches all that the command has started, and the run is can
   });
 });
 
-test('[X1] a command that is killed, or is not there, fails as in a shell', async () => {
+test('[X1] a command that is killed, or does not exist, fails as in a shell', async () => {
   const { server, cwd, env } = await setUp();
   expect((await runCli([...exec, '--stage', 's', 'echo so far; kill -9 $$'], { cwd, env })).code).toBe(137);
   const missing = await runCli([...exec, '--', './nowhere'], { cwd, env });
@@ -253,7 +255,7 @@ test('[X1] a command that is killed, or is not there, fails as in a shell', asyn
   ]);
 });
 
-test('[X1] artifacts are the files named, with size and hash and without their folder', async () => {
+test('[X1] artifacts are the named files, with size and hash and without their folder', async () => {
   const { server, cwd, env } = await setUp();
   const artifacts = ['--artifact', 'out.bin', '--artifact', join(cwd, 'missing.txt'), '--artifact', '.'];
   const made = await runCli([...exec, ...artifacts, '--stage', 's', 'head -c 100000 /dev/zero > out.bin'], {
@@ -287,7 +289,7 @@ test('[X1] artifacts are the files named, with size and hash and without their f
   expect(run.artifacts.map((artifact) => artifact.name)).toEqual(['core.log']);
 });
 
-test('[X1] without a server the commands run all the same, and one line says what was not delivered', async () => {
+test('[X1] without a server the commands still run, and one line counts the events that were not delivered', async () => {
   const gone = await startServer();
   await gone.close();
   const env = { RUNWIRE_URL: gone.url, RUNWIRE_TOKEN: 'any' };
@@ -382,7 +384,36 @@ test('[X2] tail prints a line for each event on stdout, and signals on stderr', 
   expect(JSON.parse(json.stderr())).toEqual({ type: 'stream.live', seq: 4 });
 });
 
-test('[X2] with --until-end tail ends with the run, also with one that has ended already', async () => {
+test('[X2] tail prints an event of a type that it does not know by its type and fields', async () => {
+  const events = {
+    ...runwireEvents,
+    'metric.sampled': defineEvent({
+      type: 'metric.sampled',
+      category: 'metric',
+      topic: 'jobs',
+      fields: { unit: z.string(), values: z.array(z.number()) },
+    }),
+  };
+  const { server, cwd, env } = await setUp({ events } as never);
+  const timestamp = '2026-01-31T14:25:01.500Z';
+  const draft = {
+    type: 'metric.sampled',
+    projectId: 'demo',
+    runId: 'r1',
+    timestamp,
+    unit: 'ms\u001b[2J',
+    values: [1, 2],
+  };
+  await publishTo(server, draft as never);
+  const child = startChild(cliPath, ['tail', '--run', 'r1', '--from', 'start'], { cwd, env });
+  await child.until(({ stderr }) => stderr().includes('live'));
+  await child.until(({ stdout }) => stdout().endsWith('\n'));
+  expect(child.stdout()).toBe(
+    '2026-01-31T14:25:01.500Z  metric.sampled                       unit=ms [2J  values=[1,2]\n',
+  );
+});
+
+test('[X2] with --until-end tail exits when the run ends, also when it ended before', async () => {
   const { server, cwd, env } = await setUp();
   await publishTo(server, created('good'), created('bad'));
   const tails = ['good', 'bad'].map((run) => startChild(cliPath, ['tail', '--run', run, '--until-end'], { cwd, env }));
@@ -402,7 +433,7 @@ test('[X2] with --until-end tail ends with the run, also with one that has ended
   }
 });
 
-test('[X2] tail waits for its reader: what is not read stays at the server, and comes later', async () => {
+test('[X2] tail waits for the reader of its pipe: unread events stay on the server and arrive later', async () => {
   const { server, cwd, env } = await setUp();
   const count = 20_000;
   const message = 'x'.repeat(1_900);
@@ -433,7 +464,7 @@ test('[X2] tail waits for its reader: what is not read stays at the server, and 
   expect(seqs).toEqual(Array.from({ length: count }, (_, index) => index + 1));
 });
 
-test('[X2] tail ends with 1 when the token is refused for good, and quietly when nobody reads', async () => {
+test('[X2] tail exits 1 when the token is refused twice, and 0 when the reader of its pipe closes it', async () => {
   const { server, cwd, env } = await setUp();
   const refused = await runCli(['tail', '--token', 'forged'], { cwd, env });
   expect([refused.code, refused.stdout]).toEqual([1, '']);
@@ -468,7 +499,7 @@ test('[X3] publish sends an object, an array and lines, from a file and from sta
   );
 });
 
-test('[X3] publish exits 1 when it is refused, and says where without saying what', async () => {
+test('[X3] publish exits 1 when it is refused, and prints the paths without the values', async () => {
   const { server, cwd, env } = await setUp();
   const drafts: object[] = Array.from({ length: 1_500 }, () => progress('r1', 1));
   drafts[1_200] = { ...progress('r1', 1), Hausarzt: 'Dr. Müller' };
@@ -488,15 +519,15 @@ test('[X3] publish exits 1 when it is refused, and says where without saying wha
   const wrongs = [
     ['{"type":\nMüller', 'runwire: INVALID_INPUT: line 1 is not JSON; nothing was sent\n'],
     ['null', 'runwire: INVALID_EVENT: events.0: expected object\n'],
-    ['', 'runwire: INVALID_INPUT: no events\n'],
-    [' \n\n', 'runwire: INVALID_INPUT: no events\n'],
-    ['[]', 'runwire: INVALID_INPUT: no events\n'],
+    ['', 'runwire: INVALID_INPUT: the input contains no events\n'],
+    [' \n\n', 'runwire: INVALID_INPUT: the input contains no events\n'],
+    ['[]', 'runwire: INVALID_INPUT: the input contains no events\n'],
   ] as const;
   for (const [input, stderr] of wrongs) {
     expect(await runCli(['publish', '-'], { cwd, env, input })).toMatchObject({ code: 1, stdout: '', stderr });
   }
   const missing = await runCli(['publish', 'nowhere.json'], { cwd, env });
-  expect(missing).toMatchObject({ code: 1, stderr: 'runwire: nowhere.json cannot be read (ENOENT)\n' });
+  expect(missing).toMatchObject({ code: 1, stderr: 'runwire: cannot read nowhere.json (ENOENT)\n' });
   const token = await tokenFor({ roles: ['viewer'] });
   const forbidden = await runCli(['publish', '-', '--token', token], { cwd, env, input: '[{}]' });
   expect(forbidden).toMatchObject({ code: 1, stderr: 'runwire: FORBIDDEN: not allowed: publish\n' });
@@ -560,9 +591,10 @@ test('[A11] token revoke makes the server refuse a token by its id, or all of a 
   expect([await statusOf(lost), await statusOf(kept), await statusOf(eves)]).toEqual([401, 200, 401]);
 });
 
-test('[X4] nothing that is signed here goes to a server elsewhere, whichever secret there is', async () => {
+test('[X4] a locally signed token is never sent to another machine', async () => {
   using folder = temporaryFolder();
-  const needed = 'runwire: --token or RUNWIRE_TOKEN is needed for a server elsewhere: none is signed here for it\n';
+  const needed =
+    'runwire: --token or RUNWIRE_TOKEN is required for a server on another machine: a locally signed token is for the local server only\n';
   const environments: Record<string, string>[] = [
     {},
     { AUTH_SECRET: secret },
@@ -578,7 +610,7 @@ test('[X4] nothing that is signed here goes to a server elsewhere, whichever sec
   expect(existsSync(join(folder.path, 'ran'))).toBe(false);
 });
 
-test('[X1] with an address and a token of their own, commands do not mind what the environment says of a server', async () => {
+test('[X1] with --url and --token, commands ignore the server settings of the environment', async () => {
   const { server, cwd, env } = await setUp();
   const unrelated = {
     REDIS_URL: 'redis://cache',
@@ -593,7 +625,7 @@ test('[X1] with an address and a token of their own, commands do not mind what t
   expect((await eventsOf(server)).filter(({ type }) => type === 'run.completed')).toHaveLength(2);
 });
 
-test('[X5] wrong usage exits 2 and says what is wrong; nothing is run', async () => {
+test('[X5] wrong usage exits 2 and names the cause; nothing is run', async () => {
   using folder = temporaryFolder();
   const cwd = folder.path;
   const touch = ['--', 'touch', 'ran'];
@@ -672,10 +704,10 @@ test('serve fails with 1 and one line when it cannot', async () => {
 
 /** Stages of which the second waits for an approval. */
 const gated = ['--stage', 'build', 'echo built', '--approve', 'Release 1.2!', '--stage', 'deploy', 'touch deployed'];
-const isWaiting = ({ stderr }: { stderr(): string }) => stderr().includes('waits for approval');
+const isWaiting = ({ stderr }: { stderr(): string }) => stderr().includes('waiting for approval');
 const ann = { principal: { sub: 'ann', projects: ['*'], roles: ['approver' as const] } };
 
-/** The approval that a run waits for, once its request has come. */
+/** Resolves with the pending approval of a run, once it is requested. */
 async function pendingOf({ log }: Pick<RunServer, 'log'>, runId: string) {
   for (;;) {
     const asked = new Promise<void>((resolve) => {
@@ -691,7 +723,7 @@ async function pendingOf({ log }: Pick<RunServer, 'log'>, runId: string) {
   }
 }
 
-test('[X7] exec --approve holds the next stage until the approval is granted, and says so', async () => {
+test('[X7] exec --approve holds the next stage until the approval is granted, and reports it on stderr', async () => {
   const { server, cwd, env } = await setUp();
   const child = startChild(cliPath, [...exec, '--run', 'r1', ...gated], { cwd, env });
   await child.until(isWaiting);
@@ -763,7 +795,7 @@ test('[X7] a signal ends the waiting of exec, the run is cancelled, and its appr
   expect(existsSync(join(cwd, 'deployed'))).toBe(false);
 });
 
-test('[X7] exec --approve hears of a decision across the death and restart of the server', async () => {
+test('[X7] exec --approve receives a decision across the death and restart of the server', async () => {
   using folder = temporaryFolder();
   const serverEnv = { AUTH_SECRET: secret, DATABASE_URL: `file:${folder.path}/runwire.db` };
   const first = await startServing(cliPath, ['serve'], { cwd: folder.path, env: { ...serverEnv, PORT: '0' } });
@@ -791,13 +823,13 @@ test('[X7] exec --approve hears of a decision across the death and restart of th
   expect(existsSync(join(folder.path, 'deployed'))).toBe(true);
 });
 
-test('[X7] a token that could never hear of the grant is refused before anything is run', async () => {
+test('[X7] a token that cannot read the grant is refused before anything is run', async () => {
   const { server, cwd, env } = await setUp();
   const producer = { ...env, RUNWIRE_TOKEN: await tokenFor({ roles: ['producer'] }) };
   const result = await runCli([...exec, ...gated], { cwd, env: producer });
   expect([result.code, result.stdout]).toEqual([1, '']);
   expect(result.stderr).toBe(
-    'runwire: FORBIDDEN: --approve needs a token that may read the project: give it the role viewer\n',
+    'runwire: FORBIDDEN: --approve needs a token that can read the project: add the role viewer\n',
   );
   const wrong = { ...env, RUNWIRE_TOKEN: 'wrong' };
   expect(await runCli([...exec, ...gated], { cwd, env: wrong })).toMatchObject({ code: 1, stdout: '' });
@@ -805,7 +837,11 @@ test('[X7] a token that could never hear of the grant is refused before anything
 });
 
 test.each([
-  ['nothing after --approve', [...gated, '--approve', 'last'], '--approve comes before the stage that waits for it'],
+  [
+    'nothing after --approve',
+    [...gated, '--approve', 'last'],
+    '--approve must come before the stage that waits for it',
+  ],
   ['no title', ['--approve', '--stage', 'a', 'true'], '--approve takes a title'],
   ['a title behind =', ['--approve=title', '--stage', 'a', 'true'], '--approve takes a title'],
   ['a title too long', ['--approve', 'x'.repeat(201), '--', 'true'], '--approve: must be at most 200'],
@@ -818,7 +854,7 @@ test.each([
 });
 
 test(
-  '[X6] SIGTERM ends serve with a thousand clients on: exit code 0, and each is told that it goes away',
+  '[X6] SIGTERM ends serve with a thousand clients: exit code 0, and each socket closes with 1001',
   async () => {
     using folder = temporaryFolder();
     const env = { PORT: '0', AUTH_SECRET: secret };
