@@ -453,7 +453,7 @@ test('[V6] [V8] verify and checkpoint on the command line, of a server and of a 
     const other = await run(...args, ...withKept, '--key', 'other.pem');
     expect(other).toMatchObject({ code: 1, stderr: forged.replace('line 2', 'line 1') });
     const usage = await run(...args, '--checkpoints', 'garbage.ndjson');
-    expect(usage).toMatchObject({ code: 2, stderr: 'runwire: --checkpoints: line 2 is no checkpoint\n' });
+    expect(usage).toMatchObject({ code: 2, stderr: 'runwire: --checkpoints: line 2 is not a checkpoint\n' });
     expect((await run(...args, '--checkpoints', 'nowhere')).code).toBe(2);
     expect((await run(...args, '--key', 'kept.ndjson')).code).toBe(2);
   }
@@ -475,7 +475,7 @@ test('[V6] [V8] verify and checkpoint on the command line, of a server and of a 
     DELETE FROM events WHERE seq = 3; DELETE FROM checkpoints WHERE seq = 3`);
   db.close();
   expect(await run(...inFile)).toMatchObject({ code: 0 });
-  const cut = { code: 1, stdout: 'broken at seq 3: checkpoint: a checkpoint says otherwise\n', stderr: '' };
+  const cut = { code: 1, stdout: 'broken at seq 3: checkpoint: a checkpoint has another hash\n', stderr: '' };
   expect(await run(...inFile, ...withKept)).toMatchObject(cut);
   expect(await run('verify')).toMatchObject({ code: 1, stdout: 'broken at seq 3: missing: the row is missing\n' });
   const elsewhere = await startServer(inFolder(newFolder()));
