@@ -1,40 +1,39 @@
+import type { Histogram } from 'prom-client';
 import type { RunServer } from '../../server/run-server.ts';
 import type { BenchEvent } from './event.ts';
 import type { ContenderServer } from './face.ts';
 import { draftOf, runwire } from './runwire-server.ts';
 
 /**
- * Every contender's events are published to a Runwire of its own process first, with the log in memory and outside of the
- * clock, and delivered once they are committed. Runwire cannot deliver what it has not committed; and what has just run a
- * transaction finds the processor's caches full of that, which makes five writes half as costly again. All contenders pay
- * for it, or none.
+ * Publishes every contender's events to a Runwire in its own process first, with the log in memory and off the clock, and
+ * delivers them after the commit. Runwire cannot deliver an event before its commit, and a transaction fills the
+ * processor's caches, which makes five writes cost half as much again. So all contenders pay for it.
  */
 
 type Emit = NonNullable<ContenderServer['emit']>;
-/** Commits events, then delivers them: `prepare` comes before, and returns what delivers. */
+/** Commits events, then delivers them. `prepare` runs before the commit, and returns the function that delivers. */
 type EmitBy = (prepare: (events: BenchEvent[]) => () => void) => Emit;
 
 export const committing = async (): Promise<EmitBy> => emitterOf((await runwire({})).server);
 
 export function emitterOf(server: RunServer): EmitBy {
-  // Observers of the bus are told of an event once it is committed, and before the delivery is rung for. Were it the
-  // other way round, what is measured would lack the writes.
+  // The clock begins at the end of the commit. Observers of the bus come too late for it: the server delivers to readers
+  // first. The log reports each commit to this metric before it calls any listener.
   let onCommitted: (() => void) | undefined;
   let isChecked = false;
   let deliveredBefore = 0;
-  server.bus.subscribe({
-    next: () => {
-      if (!isChecked && server.getStats().delivered !== deliveredBefore) {
-        process.stderr.write(
-          'events are delivered before the bus tells its observers: the clock would begin too late\n',
-        );
-        process.exit(1);
-      }
-      isChecked = true;
-      onCommitted?.();
-      onCommitted = undefined;
-    },
-  });
+  const commits = server.metrics.getSingleMetric('runwire_log_commit_seconds') as Histogram;
+  const observe = commits.observe.bind(commits) as (seconds: number) => void;
+  commits.observe = (seconds: unknown) => {
+    observe(seconds as number);
+    if (!isChecked && server.getStats().delivered !== deliveredBefore) {
+      process.stderr.write('events are delivered before the commit is reported: the clock would begin too late\n');
+      process.exit(1);
+    }
+    isChecked = true;
+    onCommitted?.();
+    onCommitted = undefined;
+  };
   return (prepare) => async (events, begin) => {
     const deliver = prepare(events);
     if (!isChecked) deliveredBefore = server.getStats().delivered;
