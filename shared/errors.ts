@@ -1,5 +1,5 @@
 /**
- * Every error that Runwire answers with, in one table. The router, the HTTP routes, the client and the README are all
+ * Every error that Runwire answers with, in one table. The router, the HTTP routes, the client and docs/protocol.md are all
  * held to it by tests. Messages carry codes and paths and never a value, since a value may be protected.
  */
 
@@ -103,7 +103,7 @@ export const errorTable = {
     http: 403,
     trpc: 'FORBIDDEN',
     retryable: false,
-    advice: 'Only those whom the request names, other than who asked, may decide.',
+    advice: 'Only the approvers of the request may decide, and not the user who asked.',
   },
   NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false, advice: 'Check the address and the method.' },
   UNAVAILABLE: {
