@@ -1,0 +1,94 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, expect, test } from 'vitest';
+
+/** The documents of the repository: every Markdown file that Git tracks. */
+
+const root = new URL('..', import.meta.url).pathname;
+const pages = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '*.md'], { cwd: root, encoding: 'utf8' })
+  .trim()
+  .split('\n')
+  .filter((page) => existsSync(join(root, page)));
+const textOf = (page: string) => readFileSync(join(root, page), 'utf8');
+/** Without code, in which brackets are no links and # is a comment. */
+const proseOf = (page: string) => textOf(page).replace(/^```[\s\S]*?^```$/gm, '');
+
+/** The anchors that Git hosts give to headings: lower case, blanks become hyphens, other punctuation goes. */
+const anchorsOf = (page: string): string[] =>
+  [...proseOf(page).matchAll(/^#{1,6} (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+
+const linksOf = (page: string): string[] =>
+  [...proseOf(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link).filter((link) => !/^[a-z]+:/.test(link));
+
+/** Why a link does not resolve; undefined where it does. */
+function problemOf(page: string, link: string): string | undefined {
+  const [path = '', anchor] = link.split('#');
+  const target = path === '' ? page : relative(root, join(root, dirname(page), path));
+  if (target.startsWith('..') || !existsSync(join(root, target))) return 'no such file';
+  if (anchor !== undefined && !anchorsOf(target).includes(anchor)) return 'no such heading';
+  return undefined;
+}
+
+describe('documents', () => {
+  test('there are the ones that README.md names', () => {
+    expect(pages).toEqual(expect.arrayContaining(['README.md', 'SPEC.md', 'docs/protocol.md', 'docs/guide/server.md']));
+  });
+
+  test('every relative link and anchor resolves', () => {
+    const broken = pages.flatMap((page) =>
+      linksOf(page).flatMap((link) => {
+        const problem = problemOf(page, link);
+        return problem === undefined ? [] : [`${page}: ${link}: ${problem}`];
+      }),
+    );
+    expect(broken).toEqual([]);
+    expect(pages.flatMap(linksOf).length).toBeGreaterThan(50);
+  });
+
+  test('a broken link and a broken anchor are found', () => {
+    expect(problemOf('README.md', 'docs/guide/missing.md')).toBe('no such file');
+    expect(problemOf('README.md', 'docs/protocol.md#missing')).toBe('no such heading');
+    expect(problemOf('docs/guide/server.md', '../protocol.md#limits')).toBeUndefined();
+  });
+
+  test('README.md links every page of the guide', () => {
+    const links = linksOf('README.md');
+    expect(pages.filter((page) => page.startsWith('docs/guide/') && !links.includes(page))).toEqual([]);
+  });
+
+  test('README.md has at most 150 lines', () => {
+    expect(textOf('README.md').trimEnd().split('\n').length).toBeLessThanOrEqual(150);
+  });
+
+  test('a page of the guide begins with what the reader wants and ends with what can go wrong', () => {
+    for (const page of pages.filter((name) => name.startsWith('docs/guide/'))) {
+      const headings = [...proseOf(page).matchAll(/^#{1,2} (.+)$/gm)].map(([, heading]) => heading);
+      expect(headings[1], page).toBe('A complete example');
+      expect(headings.at(-1), page).toBe('What can go wrong');
+    }
+  });
+
+  test('no document uses a word of the list that is out', () => {
+    const found = pages.flatMap((page) =>
+      [...proseOf(page).matchAll(/\b(lest|anew|vouch\w*|whoever|whomever|whom|thus|hence|withal)\b/gi)].map(
+        ([word]) => `${page}: ${word}`,
+      ),
+    );
+    expect(found).toEqual([]);
+  });
+
+  test('every setting of the environment is in docs/guide/configuration.md or docs/protocol.md', () => {
+    const config = readFileSync(join(root, 'server/config.ts'), 'utf8');
+    const [, schema = ''] = /z\.object\(\{([\s\S]*?)\n\}\)/.exec(config) ?? [];
+    const names = [...schema.matchAll(/^ {2}([A-Z_]+):/gm)].map(([, name = '']) => name);
+    expect(names.length).toBeGreaterThan(10);
+    const documented = `${textOf('docs/guide/configuration.md')}${textOf('docs/protocol.md')}`;
+    expect(names.filter((name) => !documented.includes(`\`${name}\``))).toEqual([]);
+  });
+});
