@@ -27,7 +27,7 @@ async function serve(options: Parameters<typeof startServer>[0] = {}) {
   return server;
 }
 
-/** What is on record but for the auditor's own, the oldest first, without the time. */
+/** The entries, oldest first, without the time and without the auditor's own. */
 async function recordOf(server: Pick<Server, 'router'>, query: object = {}): Promise<Omit<AccessEntry, 'at'>[]> {
   const caller = server.router.createCaller({ principal: admin });
   const { entries } = await caller.audit.access({ limit: 500, ...query });
@@ -40,7 +40,7 @@ async function recordOf(server: Pick<Server, 'router'>, query: object = {}): Pro
     });
 }
 
-/** Fails as the table does, until it is put back. */
+/** Makes writes to the table fail until the returned function is called. */
 function breakRecord(path: string): () => void {
   const db = new DatabaseSync(path);
   db.exec('ALTER TABLE access RENAME TO hidden');
@@ -52,7 +52,7 @@ function breakRecord(path: string): () => void {
 
 const ok = { outcome: 'ok', count: 1 };
 
-test('[R13] who subscribed, resumed, read, searched, exported and decided is on record, by whatever way', async () => {
+test('[R13] every subscribe, resume, read, search, export and decision is recorded over every transport', async () => {
   const server = await serve();
   await server.bus.publish([created('r1', { name: 'Nightly' }), progress('r1', 5)], { actor: 'ci' });
   const token = await tokenFor({ sub: 'ann' });
@@ -92,7 +92,7 @@ test('[R13] who subscribed, resumed, read, searched, exported and decided is on 
   ]);
 });
 
-test('[R14] what was refused is on record: tokens, origins, roles, projects and what is not there', async () => {
+test('[R14] refused tokens, origins, roles, projects and absent runs are recorded', async () => {
   const server = await serve({ logger: keptLog().logger });
   await server.bus.publish([created('r1'), created('r2', { projectId: 'other' })], { actor: 'ci' });
   const token = await tokenFor({ sub: 'eve', projects: ['demo'], roles: ['viewer'] });
@@ -150,7 +150,7 @@ test('[R14] what was refused is on record: tokens, origins, roles, projects and 
   ]);
 });
 
-test('[R14] so is who came by a name that is not the server own, over a socket and with a request', async () => {
+test('[R14] a request and a socket for a foreign host name are recorded', async () => {
   const server = await serve({ onlyLocalHosts: true });
   const headers = { host: 'rebound.example' };
   await new Promise((resolve) =>
@@ -166,7 +166,7 @@ test('[R14] so is who came by a name that is not the server own, over a socket a
   ]);
 });
 
-test('[R14] neither what was searched for, nor comments, nor tokens are on record', async () => {
+test('[R14] search texts, comments and tokens are not recorded', async () => {
   using folder = temporaryFolder();
   const path = `${folder.path}/runwire.db`;
   const server = await startServer({ databaseUrl: `file:${path}` });
@@ -194,7 +194,7 @@ test('[R14] neither what was searched for, nor comments, nor tokens are on recor
   expect(JSON.stringify(rows)).not.toMatch(/zebra|eyJ/);
 });
 
-test('[R15] what is the same within a batch is one entry that counts, and a flood of refusals keeps to its bounds', async () => {
+test('[R15] equal accesses within a batch are one entry with a count, and refusals are rate-limited', async () => {
   const server = await openServer();
   onTestFinished(() => server.close());
   const { log } = server;
@@ -218,7 +218,7 @@ test('[R15] what is the same within a batch is one entry that counts, and a floo
   await recorder.close();
 });
 
-test('[R15] what was done is written within a second or so, and what is left when the server closes', async () => {
+test('[R15] accesses are written within about a second, and the rest when the server closes', async () => {
   using folder = temporaryFolder();
   const path = `${folder.path}/runwire.db`;
   const server = await startServer({ databaseUrl: `file:${path}` });
@@ -236,7 +236,7 @@ test('[R15] what was done is written within a second or so, and what is left whe
   db.close();
 });
 
-test('[R15] a record that cannot be written is logged, counted and kept; it disturbs no reader, and is written later', async () => {
+test('[R15] a failed write is logged, counted and retried, and no reader notices it', async () => {
   using folder = temporaryFolder();
   const path = `${folder.path}/runwire.db`;
   const { logger, lines } = keptLog();
@@ -258,7 +258,7 @@ test('[R15] a record that cannot be written is logged, counted and kept; it dist
   ]);
 });
 
-test('[R13] [R16] an erasure is on record in the project and the run of what was erased, without its reason', async () => {
+test('[R13] [R16] an erasure is recorded under its project and run, without its reason', async () => {
   const server = await serve();
   await server.bus.publish([created('r1')], { actor: 'ci' });
   const demo = server.router.createCaller({ principal: { sub: 'ann', projects: ['demo'], roles: ['admin'] } });
@@ -277,7 +277,7 @@ test('[R13] [R16] an erasure is on record in the project and the run of what was
   ]);
 });
 
-test('[R16] audit.access is for admins, of the projects of their token; what is about none is for those of all', async () => {
+test('[R16] audit.access returns an admin the entries of the projects of the token; entries without a project need all projects', async () => {
   const server = await serve();
   await server.bus.publish([created('r1'), created('r2', { projectId: 'other' })], { actor: 'ci' });
   const as = (principal: Partial<Principal>) =>

@@ -56,7 +56,7 @@ async function eventsOf({ log }: Pick<RunServer, 'log'>): Promise<RunEvent[]> {
 }
 const isDecision = (event: RunEvent) => event.type === 'approval.granted' || event.type === 'approval.denied';
 
-/** What decides, on a log of its own and by a clock of the test's. */
+/** An approvals service over its own log, with a clock that the test sets. */
 async function openApprovals(now: () => number = Date.now) {
   const log = await openSqliteLog({ path: ':memory:', fold: foldEvent });
   const bus = new EventBus({ registry: runwireEvents, log, logger: quiet, phiPolicy: 'reject' });
@@ -73,11 +73,11 @@ const quiet = pino({ level: 'silent' });
 describe('races', () => {
   const raceTimeoutMs = 60_000 + 100 * races;
 
-  test('[G1] of grants and denials that race over many sockets one outcome stands, and every loser is told it', {
+  test('[G1] of racing grants and denials over many sockets one outcome is stored, and every other call receives an error', {
     timeout: raceTimeoutMs,
   }, async () => {
     await using server = await startServer({ limits: { messagesPerSecond: 1e6 } });
-    // 32 sockets of 8 users: every other race is one of a user against themselves.
+    // 32 sockets of 8 users: in about half of the races a user competes with itself.
     const sockets = await Promise.all(
       Array.from({ length: 32 }, async (_, index) => {
         const sub = `user${index % 8}`;
@@ -165,7 +165,7 @@ describe('races', () => {
       });
   });
 
-  test('[G1] decisions of one turn, which commit together, are taken in the order of the calls', async () => {
+  test('[G1] decisions of one event-loop turn are committed together, in the order of the calls', async () => {
     await using server = await openServer();
     await ask(server, { requiredApprovals: 2 });
     const outcomes = await Promise.allSettled([
@@ -183,7 +183,7 @@ describe('races', () => {
     });
   });
 
-  test('[G1] a grant that races the end of its run decides, or is told that the time is over', async () => {
+  test('[G1] a grant that races the end of its run is stored or fails with APPROVAL_EXPIRED', async () => {
     await using server = await openServer();
     const outcomes = new Set<string>();
     for (let index = 0; index < 60; index++) {
@@ -205,8 +205,8 @@ describe('races', () => {
   });
 });
 
-describe('who decides, and when', () => {
-  test('[G2] so many grants of different users as are required grant, and one user counts once', async () => {
+describe('permission to decide', () => {
+  test('[G2] an approval is granted by the required number of different users; a repeated grant counts once', async () => {
     await using server = await openServer();
     await ask(server, { requiredApprovals: 2 });
     const ann = callerOf(server, approver('ann'));
@@ -223,7 +223,7 @@ describe('who decides, and when', () => {
     });
   });
 
-  test('[G2] one deny denies, with its reason, also by one who had granted', async () => {
+  test('[G2] one denial denies with its reason, also from a user that granted before', async () => {
     await using server = await openServer();
     await ask(server, { requiredApprovals: 2 });
     const ann = callerOf(server, approver('ann'));
@@ -244,25 +244,25 @@ describe('who decides, and when', () => {
   });
 
   const others: [string, object, Principal][] = [
-    ['who asked', { requestedBy: 'ann' }, approver('ann', allRoles)],
-    ['who asked, written otherwise,', { requestedBy: ' Ann@Example.ORG' }, approver('ann@example.org', allRoles)],
+    ['the requester', { requestedBy: 'ann' }, approver('ann', allRoles)],
+    ['the requester in another spelling', { requestedBy: ' Ann@Example.ORG' }, approver('ann@example.org', allRoles)],
     [
       'who asked, in wide letters and with blanks of no width,',
       { requestedBy: 'Ａｎｎ\u200b' },
       approver('ann', allRoles),
     ],
-    ['who published the request', {}, approver('ci', allRoles)],
-    ['who is not named', { approvers: ['bob'] }, approver('ann', allRoles)],
-    ['anyone where nobody is named', { approvers: [] }, approver('ann', allRoles)],
+    ['the publisher of the request', {}, approver('ci', allRoles)],
+    ['an approver outside the named approvers', { approvers: ['bob'] }, approver('ann', allRoles)],
+    ['an approver when the list of approvers is empty', { approvers: [] }, approver('ann', allRoles)],
     ['a viewer', {}, approver('ann', ['viewer'])],
-    ['an admin who is no approver', {}, approver('ann', ['admin'])],
-    ['a named one without the role', { approvers: ['ann'] }, approver('ann', ['viewer'])],
-    ['an approver where another role is required', { requiredRole: 'admin' }, approver('ann')],
-    ['anyone where no token has the role', { requiredRole: 'board' }, approver('ann', allRoles)],
-    ['a user called almost as the server', {}, approver('System', allRoles)],
-    ['a user of the name of the server', {}, approver('system', allRoles)],
+    ['an admin without the approver role', {}, approver('ann', ['admin'])],
+    ['a named user without the role', { approvers: ['ann'] }, approver('ann', ['viewer'])],
+    ['an approver when another role is required', { requiredRole: 'admin' }, approver('ann')],
+    ['a user when no token has the required role', { requiredRole: 'board' }, approver('ann', allRoles)],
+    ['a user with almost the name of the server', {}, approver('System', allRoles)],
+    ['a user with the name of the server', {}, approver('system', allRoles)],
   ];
-  test.each(others)('[G3] %s does not decide', async (_, request, principal) => {
+  test.each(others)('[G3] %s may not decide', async (_, request, principal) => {
     await using server = await openServer();
     await ask(server, request);
     const caller = callerOf(server, principal);
@@ -272,7 +272,7 @@ describe('who decides, and when', () => {
     expect(server.log.head).toBe(1);
   });
 
-  test('[G3] who is named, or has the role that is required, decides', async () => {
+  test('[G3] a named approver decides, and so does a user with the required role', async () => {
     await using server = await openServer();
     await ask(server, { approvers: ['ann'], requiredRole: 'admin', requestedBy: 'bob' });
     const ann = callerOf(server, approver('ann', ['admin']));
@@ -281,7 +281,7 @@ describe('who decides, and when', () => {
     expect((await ann.run.list({ needsMyDecision: true })).runs).toEqual([]);
   });
 
-  test('[G4] an approval that one may not see is not found, as one that is not there', async () => {
+  test('[G4] an unreadable approval is NOT_FOUND, like an absent one', async () => {
     await using server = await openServer();
     await ask(server);
     const code = async (principal: Principal, more: object = {}) => {
@@ -307,7 +307,7 @@ describe('who decides, and when', () => {
     expect(server.log.head).toBe(2);
   });
 
-  test('[G5] what a producer decides is entered under its name and marked as its, and nobody decides it here', async () => {
+  test('[G5] a decision published by a producer is stored under its name and marked; the server then accepts no decision', async () => {
     await using server = await openServer();
     await ask(server, { authority: 'producer' });
     const caller = callerOf(server, approver('ann', allRoles));
@@ -322,7 +322,7 @@ describe('who decides, and when', () => {
     expect((await caller.approval.list()).approvals).toMatchObject([{ authority: 'producer', status: 'granted' }]);
   });
 
-  test('[G10] comment and reason pass the guard: a refused one decides nothing and names its field', async () => {
+  test('[G10] the guard checks comment and reason: a rejected text decides nothing, and the error names its field', async () => {
     const guard: Guard = (draft, policy) => {
       const field = ['comment', 'reason'].find((name) => String(draft[name as never]).includes('PATIENT'));
       if (field === undefined) return draft;
@@ -348,7 +348,7 @@ describe('who decides, and when', () => {
 describe('expiry', () => {
   const isExpiry = (event: RunEvent) => event.type === 'approval.denied' && event.expired === true;
 
-  test('[G6] at expiresAt, the soonest first, and at the end of the run the server lets pending approvals expire', async () => {
+  test('[G6] pending approvals expire at expiresAt, soonest first, and at the end of their run', async () => {
     await using server = await openServer();
     await ask(server, { approvalId: 'later', expiresAt: soon(500) });
     await ask(server, { approvalId: 'never' });
@@ -365,14 +365,14 @@ describe('expiry', () => {
 
     await server.broadcaster.broadcastRunFailed({ ...run, error: { message: 'x' } });
     expect((await server.approvals.wait({ ...approval, approvalId: 'never' })).status).toBe('expired');
-    // Asked for after the end, it is over at once.
+    // A request after the end of the run expires at once.
     await ask(server, { approvalId: 'too late' });
     expect((await server.approvals.wait({ ...approval, approvalId: 'too late' })).status).toBe('expired');
     const view = (await server.log.runs.get('demo', 'r1'))?.run;
     expect([view?.status, view?.counts.approvalsPending]).toEqual(['failed', 0]);
   });
 
-  test('[G6] what is due while no server is there expires when one starts, once', async () => {
+  test('[G6] approvals that fell due while no server ran expire once when a server starts', async () => {
     using folder = temporaryFolder();
     const databaseUrl = `file:${folder.path}/runwire.db`;
     {
@@ -381,7 +381,7 @@ describe('expiry', () => {
       await ask(server, { approvalId: 'open' });
     }
     {
-      // A server that died before an approval was due, and another between the end of a run and what follows from it.
+      // One server stopped before the approval fell due, another between the end of a run and its expiries.
       const log = await openSqliteLog({ path: `${folder.path}/runwire.db`, fold: foldEvent });
       const envelope = { projectId: 'demo', runId: 'ended', timestamp: soon(0) };
       const request = { ...envelope, type: 'governance.required', eventId: 'e1', approvalId: 'a1', title: 'Release' };
@@ -401,7 +401,7 @@ describe('expiry', () => {
     }
   });
 
-  test('[G6] a thousand that are due at once expire, each once', async () => {
+  test('[G6] a thousand approvals that fall due together expire once each', async () => {
     await using server = await openServer();
     const many = Array.from({ length: 1_000 }, (_, index) =>
       requestOf({ approvalId: `a${index}`, expiresAt: soon(100) }),
@@ -412,7 +412,7 @@ describe('expiry', () => {
     expect([ids.length, new Set(ids).size]).toEqual([1_000, 1_000]);
   });
 
-  test('[G6] no producer takes the id of an expiry from under it', async () => {
+  test('[G6] a producer cannot take the event id of an expiry', async () => {
     await using server = await openServer();
     const eventId = 'runwire:expired:whatever';
     const refused = await refusalOf(server.bus.publish([created('r1', { eventId })], { actor: 'ci' }));
@@ -420,7 +420,7 @@ describe('expiry', () => {
     expect(server.log.head).toBe(0);
   });
 
-  test('[G6] when the log fails, expiry is tried again', async () => {
+  test('[G6] a failed expiry is retried when the log works again', async () => {
     const { log, bus, approvals } = await openApprovals();
     await bus.publish([requestOf({ expiresAt: soon(-1) })], { actor: 'ci' });
     let failures = 1;
@@ -436,7 +436,7 @@ describe('expiry', () => {
     expect(failures).toBeLessThan(0);
   });
 
-  test('[G7] a decision that comes too late is APPROVAL_EXPIRED, whether or not the log says so yet', async () => {
+  test('[G7] a late decision fails with APPROVAL_EXPIRED, whether or not the expiry is stored', async () => {
     const expiresAt = '2026-01-01T00:00:00.000Z';
     let nowMs = Date.parse(expiresAt) - 1;
     const { log, bus, approvals } = await openApprovals(() => nowMs);
@@ -457,7 +457,7 @@ describe('expiry', () => {
   });
 });
 
-test('[G1] [G2] [G3] [G7] whatever is tried in whatever order, the outcome is that of a slow reading of the rules', async () => {
+test('[G1] [G2] [G3] [G7] random sequences of operations end as a simple model of the rules predicts', async () => {
   const users = ['ann', 'bob', 'eve', 'ci', 'system'];
   const roleOf = (sub: string): Role[] => (sub === 'eve' ? ['viewer', 'admin'] : ['approver']);
   const requests = fc.record(
@@ -497,7 +497,7 @@ test('[G1] [G2] [G3] [G7] whatever is tried in whatever order, the outcome is th
         [{ type: 'governance.required', ...key, title: 't', ...request, ...expiresAt } as RunEventDraft],
         { actor: 'ci' },
       );
-      // The model.
+      // The model:
       const granted: string[] = [];
       let outcome: { status: string; decidedBy: string[] } | undefined;
       let hasEnded = false;
@@ -540,8 +540,8 @@ test('[G1] [G2] [G3] [G7] whatever is tried in whatever order, the outcome is th
   );
 });
 
-describe('lists and waiting', () => {
-  test('[G8] approval.list lists what the caller may read, newest first, page by page, each once', async () => {
+describe('lists and wait', () => {
+  test('[G8] approval.list pages the readable approvals, newest first, each once', async () => {
     await using server = await openServer();
     for (let index = 0; index < 25; index++) {
       await ask(server, { approvalId: `a${index}`, runId: `r${index % 3}`, projectId: index % 2 ? 'demo' : 'other' });
@@ -580,9 +580,9 @@ describe('lists and waiting', () => {
     }
   });
 
-  test('[G9] wait resolves with the outcome, however it came and be it there before', async () => {
+  test('[G9] wait resolves with the outcome, also when it was stored before the call', async () => {
     await using server = await openServer();
-    const early = server.approvals.wait(approval); // Before it is asked for.
+    const early = server.approvals.wait(approval); // Before the request is published.
     const named = server.approvals.wait({ runId: 'r1', approvalId: 'a1' });
     await ask(server, { requiredApprovals: 2 });
     const ann = callerOf(server, approver('ann'));
@@ -606,7 +606,7 @@ describe('lists and waiting', () => {
     expect(await waiting).toMatchObject({ status: 'denied', decisions: [{ decidedBy: 'eve', reason: 'no' }] });
   });
 
-  test('[G9] wait rejects when its signal aborts, when the run is not clear, and when the server closes', async () => {
+  test('[G9] wait rejects when its signal aborts, when the run is ambiguous, and when the server closes', async () => {
     const server = await openServer();
     await ask(server);
     const controller = new AbortController();
@@ -618,7 +618,7 @@ describe('lists and waiting', () => {
 
     const pinned = server.approvals.wait({ runId: 'r1', approvalId: 'a1' });
     const untouched = server.approvals.wait({ ...approval, approvalId: 'other' });
-    await server.log.runs.projectsOf('r1'); // By then, the first look of the two has been taken.
+    await server.log.runs.projectsOf('Both waits have read the log once by now.'); // By then, the first look of the two has been taken.
     await server.log.runs.projectsOf('r1');
     await ask(server, { projectId: 'two' });
     await expect(server.approvals.wait({ runId: 'r1', approvalId: 'a1' })).rejects.toMatchObject({

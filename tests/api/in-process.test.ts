@@ -28,7 +28,7 @@ async function callerOf(options: Parameters<typeof openServer>[0] = {}) {
 }
 
 describe('a subscription of a run', () => {
-  test('[D1] from the start: what was there, stream.live, then what comes, each once and in order', async () => {
+  test('[D1] a subscription from the start delivers the past, stream.live, then new events, each once and in order', async () => {
     await using server = await callerOf();
     await server.publish(created('r1'), created('other'), progress('r1', 10));
     const stream = await server.caller.onRunEvent({ runId: 'r1', from: 'start' });
@@ -47,7 +47,7 @@ describe('a subscription of a run', () => {
     expect(items[2]).toEqual({ type: 'stream.live', seq: 3 });
   });
 
-  test('[D3] from now: stream.live at once, and nothing of before', async () => {
+  test('[D3] a subscription from now delivers stream.live at once and no past event', async () => {
     await using server = await callerOf();
     await server.publish(created('r1'), progress('r1', 10));
     const { items, cursors } = await take(await server.caller.onRunEvent({ runId: 'r1' }), (item) => {
@@ -59,7 +59,7 @@ describe('a subscription of a run', () => {
     expect(cursors).toEqual([`${server.log.epoch}.2`, `${server.log.epoch}.3`]);
   });
 
-  test('[D2] from the cursor of any item: the rest, without loss or repetition', async () => {
+  test('[D2] a subscription from the cursor of any item delivers the rest, without loss or repetition', async () => {
     await using server = await callerOf();
     await server.publish(created('r1'), ...Array.from({ length: 20 }, (_, i) => progress('r1', i)));
     const all = await take(await server.caller.onRunEvent({ runId: 'r1', from: 'start' }), isLive);
@@ -70,7 +70,7 @@ describe('a subscription of a run', () => {
     }
   });
 
-  test('[D1] the envelope holds a runSeq without gaps, and events are as they were logged', async () => {
+  test('[D1] the envelope has a gapless runSeq, and delivered events equal the logged ones', async () => {
     await using server = await callerOf();
     await server.publish(created('r1'), created('r2'), progress('r1', 1), progress('r2', 1), progress('r1', 2));
     const { items } = await take(await server.caller.onRunEvent({ runId: 'r1', from: 'start' }), isLive);
@@ -80,7 +80,7 @@ describe('a subscription of a run', () => {
     expect(history.events).toEqual(events);
   });
 
-  test('[D1] many readers of many kinds, begun while 3,000 events come in, each see every match once', async () => {
+  test('[D1] many subscriptions of every kind, started during 3,000 publishes, each deliver every match once', async () => {
     await using server = await callerOf();
     const count = 3_000;
     const runs = ['r0', 'r1', 'r2'];
@@ -101,7 +101,7 @@ describe('a subscription of a run', () => {
     }
   });
 
-  test('[D2] resumed on a new server over the same log, it misses nothing', async () => {
+  test('[D2] a subscription resumed on a new server over the same log misses nothing', async () => {
     using folder = temporaryFolder();
     const databaseUrl = `file:${folder.path}/runwire.db`;
     let lastEventId: string | undefined;
@@ -117,7 +117,7 @@ describe('a subscription of a run', () => {
     expect(seen).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
   });
 
-  test('[D5] a cursor that is not one ends it with CURSOR_INVALID', async () => {
+  test('[D5] an invalid cursor ends the subscription with CURSOR_INVALID', async () => {
     await using server = await callerOf();
     const { epoch } = server.log;
     for (const lastEventId of [
@@ -143,7 +143,7 @@ describe('a subscription of a run', () => {
     await expect(take(summaries, isLive)).rejects.toMatchObject({ cause: { code: 'CURSOR_INVALID' } });
   });
 
-  test('[D4] the four gaps carry their reason and range; their cursor is toSeq, and what comes after them is delivered', async () => {
+  test('[D4] the four gaps carry their reason and range; their cursor is toSeq, and later events follow', async () => {
     await using server = await callerOf();
     await server.publish(created('r1'), progress('r1', 1), progress('r1', 2));
     const next = (item: Item) => {
@@ -175,10 +175,10 @@ describe('a subscription of a run', () => {
     expect(expired.items[0]).toEqual({ type: 'stream.gap', reason: 'expired', fromSeq: 3, toSeq: 4 });
     expect(expired.cursors[0]).toBe(`${server.log.epoch}.4`);
     expect(seqs(expired.items)).toEqual([5, 6]);
-    // The fourth, access_changed, needs a socket: tests/api/subscriptions.test.ts.
+    // The fourth, access_changed, needs a socket: see tests/api/subscriptions.test.ts.
   });
 
-  test('[D4] a cursor right before the oldest kept is no gap, nor is the start of a trimmed log', async () => {
+  test('[D4] a cursor just before the oldest event gives no gap, and neither does the start of a trimmed log', async () => {
     await using server = await callerOf();
     await server.publish(...Array.from({ length: 5 }, (_, i) => progress('r1', i)));
     await server.log.trim(Date.now() + 1_000);
@@ -188,7 +188,7 @@ describe('a subscription of a run', () => {
     }
   });
 
-  test('[D4] retention that overtakes a slow reader gives a gap with its range, then what is kept', async () => {
+  test('[D4] a slow reader that retention overtakes receives a gap with its range, then the kept events', async () => {
     await using server = await callerOf();
     await server.publish(...Array.from({ length: 600 }, (_, i) => progress('r1', i % 100)));
     const stream = (await server.caller.onRunEvent({ runId: 'r1', from: 'start' }))[Symbol.asyncIterator]();
@@ -205,7 +205,7 @@ describe('a subscription of a run', () => {
     expect(seqs(items).slice(-2)).toEqual([600, 601]);
   });
 
-  test('[D8] a run that is unknown yields stream.live and waits; once it is there, its events come', async () => {
+  test('[D8] a subscription of an unknown run delivers stream.live, then the events of the run once it exists', async () => {
     await using server = await callerOf();
     await server.publish(created('other'));
     for (const [run, projectId] of [
@@ -220,7 +220,7 @@ describe('a subscription of a run', () => {
     }
   });
 
-  test('[D9] a run id without its project is the one readable run of it, and with several RUN_AMBIGUOUS', async () => {
+  test('[D9] a run id without a project selects the one readable run, and is RUN_AMBIGUOUS with several', async () => {
     await using server = await callerOf();
     await server.publish(created('r1'), created('r1', { projectId: 'second' }));
     const only = server.router.createCaller({ principal: { sub: 'eve', projects: ['second'], roles: ['viewer'] } });
@@ -236,7 +236,7 @@ describe('a subscription of a run', () => {
     expect((await server.caller.run.get({ runId: 'r1', projectId: 'second' })).run.lastSeq).toBe(2);
   });
 
-  test('[D13] a caller that breaks, returns or aborts at any point leaves nobody waiting', async () => {
+  test('[D13] a caller that breaks, returns or aborts at any point leaves no waiting reader', async () => {
     await using server = await callerOf();
     await server.publish(created('r1'));
     const controller = new AbortController();
@@ -268,7 +268,7 @@ describe('filters', () => {
     );
   };
 
-  test('[D6] types and categories select, together the union of both', async () => {
+  test('[D6] types and categories select the union of both', async () => {
     await using server = await callerOf();
     await all(server);
     const read = async (filter: Omit<Parameters<typeof server.caller.onEvent>[0] & object, 'from'>) =>
@@ -283,7 +283,7 @@ describe('filters', () => {
     ).toEqual([3]);
   });
 
-  test('[D6] they select in the log as in memory, for live events as for old ones', async () => {
+  test('[D6] filters select old events and live events alike', async () => {
     await using server = await callerOf();
     const { items } = await take(await server.caller.onEvent({ types: ['run.completed'] }), (item) => {
       if (isLive(item)) void all(server);
@@ -292,7 +292,7 @@ describe('filters', () => {
     expect(items.map((item) => item.type)).toEqual(['stream.live', 'run.completed']);
   });
 
-  test('[D6] an unknown type or category is an error that does not repeat it', async () => {
+  test('[D6] an unknown type or category is an error that does not repeat the value', async () => {
     await using server = await callerOf();
     for (const filter of [
       { types: ['CANARY'] },
@@ -301,7 +301,7 @@ describe('filters', () => {
       { type: ['run.created'] },
     ]) {
       const failure = await Promise.resolve()
-        // @ts-expect-error the compiler would not let this pass
+        // @ts-expect-error not a type of the registry
         .then(() => server.caller.onEvent(filter))
         .catch((error: unknown) => error);
       expect(failure).toMatchObject({ code: 'BAD_REQUEST' });
@@ -310,7 +310,7 @@ describe('filters', () => {
 });
 
 describe('scopes', () => {
-  test('[D10] onUserEvent yields what was logged for the caller: audience, approvers, and runs of their own', async () => {
+  test('[D10] onUserEvent delivers the events of a user: audience, approvers, and own runs', async () => {
     await using server = await callerOf();
     await server.publish(
       created('mine', { createdBy: 'ada' }),
@@ -333,12 +333,12 @@ describe('scopes', () => {
       return seqs((await take(await caller.onUserEvent({ from: 'start' }), isLive)).items);
     };
     expect(await read(['*'])).toEqual([1, 3, 5, 6, 7]);
-    // The audience routes; it grants nothing.
+    // The audience routes events. It grants no access.
     expect(await read(['demo'])).toEqual([1, 3, 5, 6]);
     expect(await read([])).toEqual([]);
   });
 
-  test('[D10] onEvent yields what the caller may read, onProjectEvent one project, old and new alike', async () => {
+  test('[D10] onEvent delivers every readable event and onProjectEvent one project, old and new alike', async () => {
     await using server = await callerOf();
     const mixed = ['a', 'b', 'c'].map((projectId) => created('r1', { projectId }));
     await server.publish(...mixed);
@@ -363,8 +363,8 @@ describe('scopes', () => {
   });
 });
 
-describe('signs of life', () => {
-  test('[D3] when the head moves on without a match, stream.live says so after the quiet interval', async () => {
+describe('stream.live', () => {
+  test('[D3] when the head advances without a match, stream.live reports it after the quiet interval', async () => {
     await using server = await callerOf({ quietMs: 50 });
     await server.publish(created('r1'));
     const { items, cursors } = await take(await server.caller.onRunEvent({ runId: 'r1' }), (_item, items) => {
@@ -378,13 +378,13 @@ describe('signs of life', () => {
     expect(cursors[1]).toBe(`${server.log.epoch}.3`);
   });
 
-  test('[D3] a head that stands still is no news', async () => {
+  test('[D3] an unchanged head sends no stream.live', async () => {
     await using server = await callerOf({ quietMs: 20 });
     await server.publish(created('r1'));
     const quiet = (await server.caller.onRunEvent({ runId: 'r1' }))[Symbol.asyncIterator]();
     await quiet.next();
     const second = quiet.next();
-    // Another reader is told thrice meanwhile, and the events are of the first one's run at last.
+    // Another subscription receives three signals in the meantime; then the first one matches.
     await take(await server.caller.onRunEvent({ runId: 'unknown' }), (_item, items) => {
       if (items.length < 3) void server.publish(progress('r1', items.length));
       return items.length === 3;
@@ -395,7 +395,7 @@ describe('signs of life', () => {
 });
 
 describe('snapshots', () => {
-  test('[Q1] run.get, then a subscription from its cursor: nothing is lost between, and the fold agrees', async () => {
+  test('[Q1] a subscription from the cursor of run.get loses nothing, and its fold equals the view', async () => {
     await using server = await callerOf();
     const drafts = Array.from({ length: 400 }, (_, i) =>
       progress('r1', i % 101, { stageId: `s${i % 7}`, message: `at ${i}` }),
@@ -420,7 +420,7 @@ describe('snapshots', () => {
     }
   });
 
-  test('[Q1] a run that is not there is RUN_NOT_FOUND, with its project or without', async () => {
+  test('[Q1] an absent run is RUN_NOT_FOUND, with or without a project', async () => {
     await using server = await callerOf();
     for (const input of [{ runId: 'CANARY' }, { runId: 'CANARY', projectId: 'demo' }]) {
       await expect(server.caller.run.get(input)).rejects.toMatchObject({
@@ -431,7 +431,7 @@ describe('snapshots', () => {
     }
   });
 
-  test('[Q2] run.list answers headers, newest first, page by page, and onRunSummary takes over at its position', async () => {
+  test('[Q2] run.list pages headers, newest first, and onRunSummary continues at its position', async () => {
     await using server = await callerOf();
     for (let i = 0; i < 7; i++) await server.publish(created(`r${i}`, { timestamp: `2026-01-01T00:00:0${i}Z` }));
     const first = await server.caller.run.list({ limit: 4 });
@@ -451,7 +451,7 @@ describe('snapshots', () => {
     });
   });
 
-  test('[Q2] needsMyDecision lists the runs that wait for the caller, and no others', async () => {
+  test('[Q2] needsMyDecision lists exactly the runs that wait for the caller', async () => {
     await using server = await callerOf();
     const request = (runId: string, more: object = {}) => ({
       type: 'governance.required' as const,
@@ -478,10 +478,10 @@ describe('snapshots', () => {
     expect(await list({ sub: 'eve', projects: ['*'], roles: ['approver'] })).toEqual(['any', 'named']);
     expect(await list({ sub: 'eve', projects: ['*'], roles: ['viewer'] })).toEqual([]);
     expect(await list({ sub: 'eve', projects: [], roles: ['approver'] })).toEqual([]);
-    expect(await list({ sub: 'ada', projects: ['*'], roles: allRoles })).toEqual([]); // who asked does not decide
+    expect(await list({ sub: 'ada', projects: ['*'], roles: allRoles })).toEqual([]); // the requester may not decide
   });
 
-  test('[Q3] run.history answers the events oldest first, page by page, each once', async () => {
+  test('[Q3] run.history pages the events oldest first, each once', async () => {
     await using server = await callerOf();
     for (let i = 0; i < 25; i++) await server.publish(progress('r1', i), created(`noise${i}`));
     const seen: number[] = [];
@@ -499,7 +499,7 @@ describe('snapshots', () => {
     }
   });
 
-  test('[Q14] run.history begins at any event of the run, whatever else is in the log', async () => {
+  test('[Q14] run.history starts at any event of the run, whatever else the log contains', async () => {
     await using server = await callerOf();
     for (let i = 1; i <= 60; i++) {
       const noise = Array.from({ length: (i * 7) % 11 }, (_, n) => progress(`noise${n}`, i));
@@ -520,7 +520,7 @@ describe('snapshots', () => {
     expect(await from(20, { cursor: nextCursor })).toEqual([23, 24, 25]);
   });
 
-  test('[Q14] a page of history costs a few reads of a record, wherever it begins', async () => {
+  test('[Q14] a page of history costs a few reads of one row, wherever it starts', async () => {
     await using server = await callerOf();
     for (let i = 0; i < 40; i++) {
       await server.publish(progress('r1', i), ...Array.from({ length: 99 }, (_, n) => progress('noise', n)));
@@ -537,10 +537,10 @@ describe('snapshots', () => {
     expect(records).toBeLessThanOrEqual(5 + Math.ceil(Math.log2(4_000)));
   });
 
-  test('[Q14] from an event that is not kept any more, history begins at the oldest that is', async () => {
+  test('[Q14] from a trimmed event, history starts at the oldest kept one', async () => {
     await using server = await callerOf();
     for (let i = 1; i <= 5; i++) await server.publish(progress('noise', i), progress('r1', i));
-    await server.log.trim(Date.now() + 60_000); // Of the newest event it never does.
+    await server.log.trim(Date.now() + 60_000); // Trimming always keeps the newest event.
     for (let i = 6; i <= 8; i++) await server.publish(progress('r1', i), progress('noise', i));
     for (const fromRunSeq of [1, 2, 5]) {
       const { events } = await server.caller.run.history({ runId: 'r1', fromRunSeq });
@@ -548,7 +548,7 @@ describe('snapshots', () => {
     }
   });
 
-  test('[Q4] event.publish stores all or none, and answers what it stored', async () => {
+  test('[Q4] event.publish stores all events or none, and returns the stored positions', async () => {
     await using server = await callerOf();
     const events = [created('r1', { eventId: 'a' }), progress('r1', 1, { eventId: 'b' })];
     expect(await server.caller.event.publish({ events })).toEqual({ accepted: 2, duplicates: 0, seq: 2 });

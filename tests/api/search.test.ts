@@ -11,7 +11,7 @@ async function serve() {
   return server;
 }
 
-test('[R1] event.search pages newest first, each once while events arrive, over the socket', async () => {
+test('[R1] event.search pages newest first, each match once while events arrive, over the socket', async () => {
   const server = await startServer();
   onTestFinished(() => server.close());
   await server.bus.publish(
@@ -31,7 +31,7 @@ test('[R1] event.search pages newest first, each once while events arrive, over 
   expect(seen).toEqual(Array.from({ length: 60 }, (_, index) => 60 - index));
 });
 
-test('[R1] since and until are on recordedAt, and every filter narrows', async () => {
+test('[R1] since and until compare recordedAt, and every filter narrows', async () => {
   const server = await serve();
   const caller = server.router.createCaller({ principal: everyone });
   const publish = (...args: Parameters<typeof server.bus.publish>) => server.bus.publish(...args);
@@ -50,7 +50,7 @@ test('[R1] since and until are on recordedAt, and every filter narrows', async (
   expect(await of({ since: '2021-01-01T00:00:00+01:00' })).toEqual([3, 2, 1]);
 });
 
-test('[R3] any text is a search, and never an error', async () => {
+test('[R3] any text is a valid search', async () => {
   const server = await serve();
   const caller = server.router.createCaller({ principal: everyone });
   await server.bus.publish(
@@ -105,7 +105,7 @@ test('[R3] any text is a search, and never an error', async () => {
   await expect(find('x'.repeat(2_001))).rejects.toMatchObject({ cause: { code: 'INVALID_INPUT', path: 'text' } });
 });
 
-test('[R4] nothing of what the caller may not read is found, and it looks like what does not exist', async () => {
+test('[R4] unreadable events are not found, and look like absent ones', async () => {
   const server = await serve();
   const drafts = Array.from({ length: 400 }, (_, at) =>
     created(`r${at}`, { projectId: at % 4 ? 'theirs' : 'mine', name: at % 4 ? 'secret' : 'shared secret' }),
@@ -121,7 +121,7 @@ test('[R4] nothing of what the caller may not read is found, and it looks like w
     pages.push(page);
     cursor = page.nextCursor;
   } while (cursor !== undefined);
-  // Pages are full to the last: what is hidden between takes no place in them.
+  // Every page is full: unreadable events take no place in it.
   expect(pages.map(({ events }) => events.length)).toEqual([30, 30, 30, 10]);
   expect(new Set(pages.flatMap(({ events }) => events.map(({ projectId }) => projectId)))).toEqual(new Set(['mine']));
   const nothing = { events: [] };
@@ -136,7 +136,7 @@ test('[R4] nothing of what the caller may not read is found, and it looks like w
   expect(await producer.event.search({ text: 'secret' })).toEqual(nothing);
 });
 
-test('[R2] own types of events are searched, too', async () => {
+test('[R2] own event types are searched too', async () => {
   const { defineEvent, runwireEvents } = await import('../../shared/index.ts');
   const { z } = await import('zod');
   const fields = { findings: z.array(z.object({ note: z.string() })) };
@@ -149,7 +149,7 @@ test('[R2] own types of events are searched, too', async () => {
   expect(events).toMatchObject([draft]);
 });
 
-test('[R8] a wrong cursor is CURSOR_INVALID with its path', async () => {
+test('[R8] an invalid cursor is CURSOR_INVALID with its path', async () => {
   await using server = await startServer();
   const headers = { authorization: `Bearer ${await tokenFor()}` };
   for (const [procedure, cursor] of [

@@ -35,7 +35,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
   const startServer = (options: Parameters<typeof start>[0] = {}) => start({ delivery, ...options });
 
   describe('over a socket', () => {
-    test('[D1] replay and tail come through whole, in order, each with its cursor', async () => {
+    test('[D1] replay and tail are complete and in order, each item with its cursor', async () => {
       await using server = await startServer();
       await server.bus.publish([created('r1'), progress('r1', 1)], publisher);
       await using wire = await Wire.open(server.url);
@@ -50,7 +50,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       }
     });
 
-    test('[D2] resumed with lastEventId, in the message or in the input, it goes on after it', async () => {
+    test('[D2] a subscription with lastEventId, in the message or in the input, continues after it', async () => {
       await using server = await startServer();
       await server.bus.publish([created('r1'), progress('r1', 1), progress('r1', 2)], publisher);
       await using wire = await Wire.open(server.url);
@@ -61,7 +61,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       for (const stream of [byMessage, byInput, withoutInput]) expect(seqs(await stream.until(isLive))).toEqual([2, 3]);
     });
 
-    test('[D5] a cursor that is not one ends the one subscription, and nothing else', async () => {
+    test('[D5] an invalid cursor ends its subscription only', async () => {
       await using server = await startServer();
       await using wire = await Wire.open(server.url);
       const good = wire.subscribe('onEvent', {});
@@ -72,7 +72,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       await good.until((item) => item.type === 'run.created');
     });
 
-    test('[D6] an unknown type in a filter is an error, and the value is not repeated', async () => {
+    test('[D6] an unknown type in a filter is an error that does not repeat the value', async () => {
       await using server = await startServer();
       await using wire = await Wire.open(server.url);
       const error = await wire.subscribe('onEvent', { types: ['CANARY'] }).error();
@@ -88,7 +88,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       expect(error.data).toMatchObject({ runwireCode: 'RUN_AMBIGUOUS', field: 'projectId' });
     });
 
-    test('[D4] auth.refresh with more rights gives access_changed; then what came into sight is delivered', async () => {
+    test('[D4] auth.refresh with more rights sends access_changed, and newly readable events follow', async () => {
       await using server = await startServer();
       await server.bus.publish([created('r1', { projectId: 'second' }), created('r2')], publisher);
       await using wire = await Wire.open(server.url, { token: await tokenFor({ projects: ['demo'] }) });
@@ -115,7 +115,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       expect(seqs(all.items)).toEqual([2, 3, 4]);
     });
 
-    test('[D4] auth.refresh with fewer rights ends what they no longer cover, and only that', async () => {
+    test('[D4] auth.refresh with fewer rights ends only the subscriptions that need the lost ones', async () => {
       await using server = await startServer();
       await server.bus.publish([created('r1'), created('r2', { projectId: 'second' })], publisher);
       await using wire = await Wire.open(server.url, { token: await tokenFor({ projects: ['demo', 'second'] }) });
@@ -129,7 +129,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       expect(seqs(all.items)).toEqual([4]);
     });
 
-    test('[D11] a burst of 1,000 events on one run is a few headers, the last of which is what run.get says', async () => {
+    test('[D11] a burst of 1,000 events of one run becomes a few headers, and the last one equals run.get', async () => {
       await using server = await startServer();
       await using wire = await Wire.open(server.url);
       const stream = wire.subscribe<RunHeader>('onRunSummary', {});
@@ -151,7 +151,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
   });
 
   describe('back pressure', () => {
-    test('[D12] a client that stops reading is not read for; others are served, and it gets all of it later', async () => {
+    test('[D12] the server reads nothing for a client that stops reading, serves the others, and later delivers all events', async () => {
       await using server = await startServer();
       await using slow = await Wire.open(server.url, { token: await tokenFor({ sub: 'slow' }) });
       await using quick = await Wire.open(server.url, { token: await tokenFor({ sub: 'quick' }) });
@@ -162,7 +162,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       slow.ws.pause();
 
       const message = 'x'.repeat(2_000);
-      const count = 12_000; // 25 MB: more than any kernel takes.
+      const count = 12_000; // 25 MB: more than the kernel buffers.
       let highest = 0;
       const statsOf = (sub: string) => server.getStats().clients.find((client) => client.sub === sub);
       for (let seq = 0; seq < count; seq += 500) {
@@ -187,7 +187,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
     });
   });
 
-  test('[D12] a reader goes on when its socket has drained, however much that may buffer', async () => {
+  test('[D12] a reader continues when its socket has drained, whatever its high-water mark', async () => {
     await using server = await openServer({ delivery });
     const http = createServer({ highWaterMark: 8 * 1024 * 1024 });
     server.attach(http);
@@ -207,13 +207,13 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
     http.close();
   });
 
-  test('[D12] a socket that is closing is not read for', async () => {
+  test('[D12] the server reads nothing for a closing socket', async () => {
     await using server = await startServer({ heartbeatMs: 2_000 });
     const token = await tokenFor({ sub: 'leaver', ttlSeconds: 2 });
     await using leaver = await Wire.open(server.url, { token });
     const stream = leaver.subscribe('onEvent', {});
     await stream.until(isLive);
-    // It goes on answering pings and reading, but never the close frame: the socket stays half closed.
+    // The client answers pings and reads, but never answers the close frame: the socket stays half closed.
     const receiver = (leaver.ws as unknown as { _receiver: EventEmitter })._receiver;
     const refused = new Promise((resolve) => {
       receiver.removeAllListeners('conclude');
@@ -227,7 +227,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
         publisher,
       );
     }
-    // A reader of its own shows when all that there is to deliver has been.
+    // The subscription of a caller shows when everything has been delivered.
     const caller = server.router.createCaller({ principal: everyone });
     const { items } = await take(await caller.onEvent({ from: 'start' }), (item) => isLive(item));
     expect(server.getStats().delivered - before).toBe(items.length);
@@ -263,17 +263,17 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
         await wire.until(() => streams.every((stream) => stream.items.some(isLive)));
         expect(server.getStats()).toMatchObject({ connections: 1, subscriptions: 200 });
         if (round === 0) {
-          // By the client, one by one.
+          // Stopped by the client, one by one.
           for (const stream of streams) stream.stop();
           await wire.until(() => streams.every(({ messages }) => messages.at(-1)?.result?.type === 'stopped'));
         } else if (round === 1) {
-          // By an error: those of the second project lose their right.
+          // Ended by an error: the token loses the second project.
           await wire.call('mutation', 'auth.refresh', { token: await tokenFor({ projects: ['demo'] }) });
           const lost = streams.filter((_, i) => i % kinds.length === 2);
           await wire.until(() => lost.every(({ messages }) => messages.at(-1)?.result?.type === 'stopped'));
           await expect.poll(() => server.getStats().subscriptions).toBe(200 - lost.length);
         } else if (round === 2) {
-          // Stopped in the middle of what is being delivered.
+          // Stopped in the middle of a delivery.
           const publishing = server.bus.publish(
             upwards(1, 500).map((i) => progress('r1', i % 100)),
             publisher,
@@ -290,14 +290,14 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       }
       await expect.poll(() => server.getStats().subscriptions).toBe(0);
       await expect.poll(() => resources(), { timeout: 5_000 }).toEqual(before);
-      // Nobody is left whom an event would wake.
+      // No reader is left for an event to wake.
       const { delivered } = server.getStats();
       await server.bus.publish([progress('r1', 1), progress('r2', 1, { projectId: 'second' })], publisher);
       await new Promise((resolve) => setImmediate(resolve));
       expect(server.getStats().delivered).toBe(delivered);
     });
 
-    test('[D13] ids that are in use already are refused, and leave nothing behind', async () => {
+    test('[D13] a used id is refused and leaves nothing behind', async () => {
       await using server = await startServer();
       await using wire = await Wire.open(server.url);
       const stream = wire.subscribe('onEvent', {});
@@ -311,7 +311,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       expect(seqs(await stream.until((item) => item.type === 'run.created'))).toEqual([1]);
     });
 
-    test('[D14] when the log cannot be read the socket closes with 1012, and no subscription is ended', async () => {
+    test('[D14] a failed read of the log closes the socket with 1012, and ends no subscription', async () => {
       await using server = await startServer();
       await server.bus.publish([created('r1')], publisher);
       await using wire = await Wire.open(server.url);
@@ -333,7 +333,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       vi.restoreAllMocks();
     });
 
-    test('[D14] the stock client comes back with its cursor and misses nothing of what was logged meanwhile', async () => {
+    test('[D14] the stock client returns with its cursor and misses no event of the meantime', async () => {
       await using server = await startServer();
       await server.bus.publish([created('r1')], publisher);
       const token = await tokenFor();
@@ -376,7 +376,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
 });
 
 describe('direct delivery', () => {
-  test('[D15] what goes over the wire is, byte for byte, what goes through tRPC’s own loop', async () => {
+  test('[D15] direct delivery sends the same bytes as the loop of tRPC', async () => {
     using folder = temporaryFolder();
     const databaseUrl = `file:${folder.path}/runwire.db`;
     const sentBy = async (delivery: 'direct' | 'iterator') => {
@@ -404,7 +404,7 @@ describe('direct delivery', () => {
     expect(await sentBy('iterator')).toEqual(direct);
   });
 
-  test('[D18] when an observer of the bus is called, the events of its commit have left for the readers', async () => {
+  test('[D18] the frames of a commit are sent before the observers of the bus are called', async () => {
     await using server = await start();
     await using wire = await Wire.open(server.url);
     const stream = wire.subscribe('onEvent', {});
@@ -415,13 +415,13 @@ describe('direct delivery', () => {
     server.bus.subscribe({ next: () => sentWhenCalled.push(sentBytes() - before) });
     await server.bus.publish([created('r1'), progress('r1', 1)], publisher);
     await stream.until((item) => item.type === 'stage.progress');
-    // Both frames are with the kernel at the first call. Nothing is sent between the two calls.
+    // The kernel has both frames at the first call: nothing is sent between the two calls.
     const sent = sentBytes() - before;
     expect(sent).toBeGreaterThan(0);
     expect(sentWhenCalled).toEqual([sent, sent]);
   });
 
-  test('[D16] tRPC’s handler does what direct delivery leans on', async () => {
+  test('[D16] the handler of tRPC behaves as direct delivery assumes', async () => {
     const changed = (what: string) => `tRPC has changed: ${what}. Set delivery to 'iterator' until direct.ts follows.`;
     const t = initTRPC.create();
     const told: string[] = [];

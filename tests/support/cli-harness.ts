@@ -3,17 +3,17 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished as onThisTestFinished } from 'vitest';
 
-/** The built command line as real child processes, which do not outlive their test. */
+/** Runs the built command line as child processes, which are killed when their test finishes. */
 
 export const cliPath = fileURLToPath(new URL('../../dist/server/cli/main.js', import.meta.url));
 export const serverPath = fileURLToPath(new URL('../../dist/server/main.js', import.meta.url));
 
 export type Child = {
   process: ChildProcess;
-  /** What it has written so far. */
+  /** Output so far. */
   stdout(): string;
   stderr(): string;
-  /** Resolves once `holds` of what it has written; rejects when it ends before. */
+  /** Resolves once `holds` returns true for the output so far. Rejects if the process ends first. */
   until(holds: (child: Child) => boolean): Promise<void>;
   ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
 };
@@ -22,7 +22,7 @@ export type ChildOptions = {
   cwd: string;
   env?: Record<string, string>;
   input?: string;
-  /** Of the test's context: the default cannot tell concurrent tests apart. */
+  /** Pass the test context's function in concurrent tests: the default cannot tell them apart. */
   onTestFinished?: (cleanUp: () => Promise<void>) => void;
 };
 
@@ -69,14 +69,14 @@ export function startChild(path: string, args: readonly string[], options: Child
   return self;
 }
 
-/** Runs a command to its end. */
+/** Runs a command until it exits. */
 export async function runCli(args: readonly string[], options: ChildOptions) {
   const child = startChild(cliPath, args, options);
   const { code, signal } = await child.ended;
   return { code, signal, stdout: child.stdout(), stderr: child.stderr() };
 }
 
-/** `runwire serve`, or the plain server, once it serves. */
+/** Starts `runwire serve`, or the plain server; resolves once it listens. */
 export async function startServing(path: string, args: readonly string[], options: ChildOptions) {
   const child = startChild(path, args, options);
   await child.until(({ stdout }) => /^Runwire serves .*\n/m.test(stdout()));

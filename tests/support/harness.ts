@@ -10,7 +10,7 @@ import { type InternalOptions, openRunServer, type RunServerOptions } from '../.
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 
-/** What tests share: a real server on a free port, tokens it accepts, raw clients, and drafts. */
+/** Shared by the tests: a real server on a free port, tokens, raw clients, and drafts. */
 
 export const secret = 'a secret of the tests, 32 bytes long or more';
 
@@ -24,11 +24,11 @@ export function tokenFor(
   return signToken({ secret: claims.secret ?? secret }, { sub, projects, roles, ttlSeconds });
 }
 
-/** A server that is ready for a caller, without a port. */
+/** Starts a server without a port, for callers in this process. */
 export const openServer = (options: RunServerOptions & InternalOptions = {}) =>
   openRunServer({ databaseUrl: 'memory:', authSecret: secret, port: 0, shutdownSpreadMs: 0, ...options });
 
-/** A server that listens on a free port. */
+/** Starts a server on a free port. */
 export async function startServer(options: RunServerOptions & InternalOptions = {}) {
   const server = await openServer(options);
   return { ...server, ...(await server.listen()) };
@@ -50,7 +50,7 @@ export const progress = (runId: string, value: number, more: object = {}): RunEv
   ...more,
 });
 
-/** Takes items until `done` says so (which keeps that one), then ends the subscription. */
+/** Collects items up to the first one for which `done` returns true, then ends the subscription. */
 export async function take<T>(
   stream: AsyncIterable<readonly [string, T, ...unknown[]]>,
   done: (item: T, items: T[]) => boolean,
@@ -65,13 +65,13 @@ export async function take<T>(
   return { items, cursors };
 }
 
-/** A folder that is removed at the end of its scope. */
+/** Creates a folder that is deleted at the end of its scope. */
 export function temporaryFolder(): Disposable & { path: string } {
   const path = mkdtempSync(join(tmpdir(), 'runwire-test-'));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** A WebSocket for a client, and how many of it have been opened. */
+/** A WebSocket class for a client, and the count of sockets that the client opened. */
 export function countedWebSocket() {
   const counted = {
     opened: 0,
@@ -85,13 +85,13 @@ export function countedWebSocket() {
   return counted;
 }
 
-/** A logger that keeps what it is told. */
+/** A logger that keeps its lines. */
 export function keptLog(): { logger: Logger; lines: string[] } {
   const lines: string[] = [];
   return { lines, logger: pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) }) };
 }
 
-/** Settles when a listener-based condition holds; see {@link Wire.until}. */
+/** Wakes waiting conditions after every change; see {@link Wire.until}. */
 class Changes {
   #waiting: (() => void)[] = [];
   happened(): void {
@@ -117,18 +117,18 @@ export type WireMessage = {
 };
 
 export type WireOptions = {
-  /** Sent as `connectionParams`; null opens the socket without any. Default: a token of everyone's. */
+  /** Token for `connectionParams`; null opens the socket without them. Default: a token with every right. */
   token?: string | null;
-  /** Says nothing at first, having announced `connectionParams`. */
+  /** Announces `connectionParams` in the URL, but sends none. */
   isSilent?: boolean;
   options?: ClientOptions;
 };
 
-/** A client that knows the wire and nothing else: sends what it is told to, and keeps every message that comes. */
+/** A raw client of the WebSocket protocol: sends given messages, and keeps every received message. */
 export class Wire implements AsyncDisposable {
   readonly ws: WebSocket;
   readonly messages: WireMessage[] = [];
-  /** Messages as text, in order. */
+  /** Received messages as text, in order. */
   readonly texts: string[] = [];
   readonly closed: Promise<{ code: number; reason: string }>;
   readonly #changes = new Changes();
@@ -153,7 +153,7 @@ export class Wire implements AsyncDisposable {
     });
   }
 
-  /** Opens a client; resolves when the socket is open. */
+  /** Opens a client. Resolves when the socket is open. */
   static async open(url: string, { token, isSilent, options }: WireOptions = {}): Promise<Wire> {
     const params = token !== null || isSilent;
     const said = token ?? (await tokenFor());
@@ -167,12 +167,12 @@ export class Wire implements AsyncDisposable {
     return wire;
   }
 
-  /** Sends text or bytes as they are, and anything else as JSON. */
+  /** Sends strings and buffers unchanged, and any other value as JSON. */
   send(message: unknown): void {
     this.ws.send(typeof message === 'string' || Buffer.isBuffer(message) ? message : JSON.stringify(message));
   }
 
-  /** Asks, and resolves with the answer. */
+  /** Sends a request. Resolves with its response. */
   async call(method: 'query' | 'mutation', path: string, input?: unknown): Promise<WireMessage> {
     const id = ++this.#lastId;
     this.send({ id, method, params: { path, input } });
@@ -186,10 +186,10 @@ export class Wire implements AsyncDisposable {
     return new WireSubscription<T>(this, id);
   }
 
-  /** Resolves once a condition on what has come holds; fails when the socket closes before that. */
+  /** Resolves once a condition on the received messages holds. Rejects when the socket closes first. */
   async until(holds: () => boolean): Promise<void> {
     while (!holds()) {
-      if (this.#isClosed) throw new Error('the socket closed before what was waited for came');
+      if (this.#isClosed) throw new Error('the socket closed before the expected message');
       await this.#changes.next();
     }
   }
@@ -224,7 +224,7 @@ export class WireSubscription<T = Item> {
     await this.#wire.until(() => this.items.some(passes));
     return this.items;
   }
-  /** Resolves with the error that ended it. */
+  /** Resolves with the error that ended the subscription. */
   async error(): Promise<NonNullable<WireMessage['error']>> {
     await this.#wire.until(() => this.messages.some(({ error }) => error));
     return this.messages.find(({ error }) => error)?.error as NonNullable<WireMessage['error']>;
@@ -236,7 +236,7 @@ export class WireSubscription<T = Item> {
 
 export const isLive = (item: object): boolean => isSignal(item) && item.type === 'stream.live';
 
-/** Passes bytes on to a port, until it cuts what it has open. */
+/** A TCP proxy to a port. `cut` destroys its open connections. */
 export async function startProxy(port: number) {
   const sockets = new Set<Socket>();
   let opened = 0;

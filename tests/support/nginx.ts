@@ -5,12 +5,12 @@ import { request } from 'node:https';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { expect, onTestFinished } from 'vitest';
 
-/** A real nginx that runs what docs/guide/operations.md says, with a certificate of its own. */
+/** A real nginx with the configuration of docs/guide/operations.md and a certificate of its own. */
 
 const nginx = '/usr/sbin/nginx';
 export const hasNginx = existsSync(nginx) && existsSync('/usr/bin/openssl');
 
-/** The configuration, as the page has it. */
+/** The configuration as printed in the guide. */
 export function documentedConfig(): string {
   const page = readFileSync(new URL('../../docs/guide/operations.md', import.meta.url), 'utf8');
   const [, config] = /```nginx\n([\s\S]*?)```/.exec(page) ?? [];
@@ -27,7 +27,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Runs until the end of the test. The example's name is `localhost` here, and its ports are free ones. */
+/** Starts nginx until the test finishes. The host name becomes `localhost`, and the ports become free ones. */
 export async function startNginx(folder: string, upstreamPort: number) {
   const [tlsPort, plainPort] = [await freePort(), await freePort()];
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
@@ -84,7 +84,7 @@ export async function startNginx(folder: string, upstreamPort: number) {
     tlsPort,
     ca,
     caPath: `${folder}/fullchain.pem`,
-    /** All that was logged. */
+    /** The whole access log. */
     logs: () =>
       readdirSync(folder)
         .filter((name) => name.endsWith('.log'))
