@@ -35,7 +35,7 @@ vi.setConfig({ testTimeout: 60_000 });
 const publisher = { actor: 'ci' };
 const SECRET = 'Jane Doe, bed 7';
 
-/** A folder that goes when the test does. */
+/** A folder that is deleted when the test finishes. */
 function newFolder(): string {
   const folder = temporaryFolder();
   onTestFinished(() => folder[Symbol.dispose]());
@@ -63,7 +63,7 @@ const linesOf = (path: string): Checkpoint[] =>
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Checkpoint);
 
-test('[V5] [V6] the server leaves signed checkpoints in a file, at close and for who asks, where the head has moved', async () => {
+test('[V5] [V6] the server writes signed checkpoints to a file, at close and on request, when the head has moved', async () => {
   const folder = newFolder();
   const path = join(folder, 'checkpoints.ndjson');
   const server = await openServer(inFolder(folder));
@@ -72,7 +72,7 @@ test('[V5] [V6] the server leaves signed checkpoints in a file, at close and for
   expect(await callerOf(server).audit.checkpoint()).toEqual(first);
   await server.bus.publish([progress('r1', 5)], publisher);
   await server.close();
-  // Nothing has happened in between.
+  // The head has not moved in between.
   const idle = await openServer(inFolder(folder));
   await idle.close();
 
@@ -93,7 +93,7 @@ test('[V5] [V6] the server leaves signed checkpoints in a file, at close and for
   expect(await callerOf(again).audit.verify({ checkpoints })).toMatchObject({ ok: true, to: 2 });
 });
 
-test('[V5] a checkpoint is signed after so much time and so many events, and no publisher waits for it', async () => {
+test('[V5] a checkpoint is signed after a time and after a number of events, and no publisher waits for it', async () => {
   const log = await openSqliteLog({ path: ':memory:', fold: foldEvent });
   const { logger } = keptLog();
   const taken: number[] = [];
@@ -134,7 +134,7 @@ test('[V5] a checkpoint is signed after so much time and so many events, and no 
   await publish(9);
   expect(taken).toEqual([]);
   await publish(3);
-  // The publisher has its answer already.
+  // The publisher already has its response.
   expect(taken).toEqual([]);
   await expect.poll(() => taken).toEqual([12]);
   await publish(9);
@@ -149,7 +149,7 @@ test('[V5] a checkpoint is signed after so much time and so many events, and no 
   expect(taken).toEqual([12, 21, 22]);
 });
 
-test('[V2] [V8] what somebody else changes while the server runs is found by audit.verify', async () => {
+test('[V2] [V8] audit.verify finds changes that another process makes while the server runs', async () => {
   const folder = newFolder();
   await using server = await startServer(inFolder(folder));
   const drafts = Array.from({ length: 20 }, (_, index) => progress('r1', index));
@@ -173,7 +173,7 @@ test('[V2] [V8] what somebody else changes while the server runs is found by aud
   ).toBe('FORBIDDEN');
 });
 
-test('[V7] [V8] whoever goes away while the record is verified ends that, and is no failure in the server log', async () => {
+test('[V7] [V8] a client that disconnects stops its verification, and the server logs no failure', async () => {
   const { logger, lines } = keptLog();
   await using server = await openServer({ logger });
   for (let batch = 0; batch < 3; batch++) {
@@ -191,7 +191,7 @@ test('[V7] [V8] whoever goes away while the record is verified ends that, and is
   expect(await callerOf(server).audit.verify()).toMatchObject({ ok: true, events: 3_000 });
 });
 
-test('[V4] a log that does not end as it was left is an error in the log of the server, which serves', async () => {
+test('[V4] a log with a changed end is an error in the server log, and the server starts', async () => {
   const folder = newFolder();
   const before = await openServer(inFolder(folder));
   await before.bus.publish([created('r1'), progress('r1', 5)], publisher);
@@ -209,7 +209,7 @@ test('[V4] a log that does not end as it was left is an error in the log of the 
   expect(await callerOf(server).audit.verify()).toEqual({ ok: false, seq: 2, reason: 'missing' });
 });
 
-test('[V10] [V11] readers of every kind are sent the tombstone from then on, and go on', async () => {
+test('[V10] [V11] readers of every kind receive the tombstone after the erasure, and continue', async () => {
   await using server = await startServer({ quietMs: 50 });
   const secret = progress('r1', 5, { message: SECRET, audience: ['ada'] });
   await server.bus.publish([created('r1', { name: SECRET, labels: { who: SECRET } }), secret], publisher);
@@ -252,7 +252,7 @@ test('[V10] [V11] readers of every kind are sent the tombstone from then on, and
   expect(late.texts.join()).not.toContain(SECRET);
   expect(replay.items).toMatchObject([{ name: ERASED, erased: true }, { message: ERASED, erased: true }, { seq: 2 }]);
 
-  // Who reads on misses nothing.
+  // A later reader misses nothing.
   await server.bus.publish([progress('r1', 9)], publisher);
   for (const stream of [live, replay]) {
     const items = (await stream.until((item) => 'progress' in item && item.progress === 9)) as RunEvent[];
@@ -263,19 +263,19 @@ test('[V10] [V11] readers of every kind are sent the tombstone from then on, and
   expect((await caller.run.get({ runId: 'r1' })).run).toEqual(folded.view());
 });
 
-test('[V11] a reader that holds what it has read, and is not drained, sends the tombstone', async () => {
+test('[V11] a reader that holds read events for a full socket sends the tombstone instead', async () => {
   await using server = await openServer();
   const drafts = Array.from({ length: 10 }, (_, index) => progress('r1', index, { message: `${SECRET} ${index}` }));
   await server.bus.publish(drafts, publisher);
   for (const source of ['window', 'log']) {
     if (source === 'log') {
-      // More than the window covers.
+      // More than the window holds.
       const others = Array.from({ length: 1_000 }, (_, index) => progress('r2', index / 10));
       for (let batch = 0; batch < 5; batch++) await server.bus.publish(others, publisher);
     }
     const caller = callerOf(server);
     const stream = (await caller.onRunEvent({ runId: 'r1', from: 'start' }))[Symbol.asyncIterator]();
-    // The first is out; the other nine are in its hands.
+    // The first is sent; the reader holds the other nine.
     const head = (await stream.next()).value;
     expect(head?.[1]).toMatchObject({ seq: 1 });
     const seq = source === 'window' ? 5 : 6;
@@ -289,7 +289,7 @@ test('[V11] a reader that holds what it has read, and is not drained, sends the 
   }
 });
 
-test('[V13] [V14] what one may not erase is as what is not there, and a reason with an identifier is refused', async () => {
+test('[V13] [V14] an event that the caller may not erase is EVENT_NOT_FOUND, and a reason with an identifier is refused', async () => {
   await using server = await startServer();
   await server.bus.publish([created('r1', { projectId: 'secret' }), created('r2')], publisher);
   await using wire = await Wire.open(server.url, { token: await tokenFor({ projects: ['demo'], roles: ['admin'] }) });
@@ -323,7 +323,7 @@ test('[V13] [V14] what one may not erase is as what is not there, and a reason w
   expect(erasure.reason).toBe('SSN [SSN]');
 });
 
-test('[V14] a guard that fails refuses the reason', async () => {
+test('[V14] a guard that throws refuses the reason', async () => {
   const guard = () => {
     throw new TypeError('a defect');
   };
@@ -332,7 +332,7 @@ test('[V14] a guard that fails refuses the reason', async () => {
   expect(error).toMatchObject({ code: 'PHI_REJECTED', path: 'reason' });
 });
 
-test('[V15] of users own types too, all text goes that their schemas do not call an id', async () => {
+test('[V15] an erasure removes every text that the schema of an own type does not declare as an id', async () => {
   const events = {
     ...runwireEvents,
     'sample.taken': defineEvent({
@@ -389,7 +389,7 @@ test('[V15] of users own types too, all text goes that their schemas do not call
   expect(await server.log.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
 });
 
-test('[V15] a type that is no longer known keeps its envelope alone', () => {
+test('[V15] an event of an unregistered type keeps only its envelope', () => {
   const logged = {
     ...{
       type: 'gone.since',
@@ -406,13 +406,13 @@ test('[V15] a type that is no longer known keeps its envelope alone', () => {
   foldOf(runwireEvents)(new RunMemory(), tombstone as never);
 });
 
-test('[V10] no draft may say that it is erased', async () => {
+test('[V10] a draft with an erased mark is refused', async () => {
   await using server = await openServer();
   const error = await refusalOf(server.bus.publish([created('r1', { erased: true }) as never], publisher));
   expect(error).toMatchObject({ code: 'INVALID_EVENT', issues: [{ path: 'erased' }] });
 });
 
-/** A folder with a server on a database, and what leads a command to it. */
+/** A folder with a running server and a database, and the environment for a command. */
 async function setUp() {
   const cwd = newFolder();
   const server = await startServer(inFolder(cwd));
@@ -421,7 +421,7 @@ async function setUp() {
   return { cwd, server, env: { RUNWIRE_URL: server.url, RUNWIRE_TOKEN: token } };
 }
 
-test('[V6] [V8] verify and checkpoint on the command line, of a server and of a file', async () => {
+test('[V6] [V8] verify and checkpoint work on the command line, on a server and on a file', async () => {
   const { cwd, server, env } = await setUp();
   const run = (...args: string[]) => runCli(args, { cwd, env });
   const inFile = ['verify', '--database', `file:${join(cwd, 'runwire.db')}`];
@@ -469,7 +469,7 @@ test('[V6] [V8] verify and checkpoint on the command line, of a server and of a 
     stderr: 'runwire: FORBIDDEN: not allowed: verify\n',
   });
 
-  // Cut short, with a head that fits.
+  // Truncated, with a matching head.
   const db = new DatabaseSync(join(cwd, 'runwire.db'));
   db.exec(`UPDATE log_head SET seq = 2, hash = (SELECT prev_hash FROM events WHERE seq = 3);
     DELETE FROM events WHERE seq = 3; DELETE FROM checkpoints WHERE seq = 3`);
@@ -484,7 +484,7 @@ test('[V6] [V8] verify and checkpoint on the command line, of a server and of a 
   expect(other).toMatchObject({ code: 1, stderr: 'runwire: the checkpoint of line 1 (seq 2) is of another log\n' });
 });
 
-test('[V10] [V13] erase on the command line', async () => {
+test('[V10] [V13] erase works on the command line', async () => {
   const { cwd, server, env } = await setUp();
   await server.bus.publish([created('r1', { name: SECRET })], publisher);
   const run = (...args: string[]) => runCli(['erase', ...args], { cwd, env });

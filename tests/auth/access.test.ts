@@ -7,7 +7,7 @@ import { created, isLive, keptLog, progress, secret, startServer, tokenFor, Wire
 const publisher = { actor: 'ada' };
 type Server = Awaited<ReturnType<typeof startServer>>;
 
-/** Opens `/ws` by any means; resolves with the code that closed it, or with the answer to auth.me. */
+/** Opens `/ws` with the given options; resolves with the close code, or with the response of auth.me. */
 async function knock(server: Server, { token, headers }: { token?: string | null; headers?: Record<string, string> }) {
   const opened = Wire.open(server.url, {
     ...(token === undefined ? {} : { token }),
@@ -17,7 +17,7 @@ async function knock(server: Server, { token, headers }: { token?: string | null
   if (typeof wire === 'number') return wire;
   await using open = wire;
   if (token === null) {
-    // Without parameters a socket with a cookie is good at once.
+    // A socket with a cookie needs no connectionParams.
     open.send({ id: 1, method: 'query', params: { path: 'auth.me' } });
     return await Promise.race([
       open
@@ -44,15 +44,15 @@ describe('tokens', () => {
   const wrong: Record<string, () => string | Promise<string>> = {
     'no JWT': () => 'CANARY',
     expired: () => tokenFor({ ttlSeconds: -1 }),
-    'of another secret': () => tokenFor({ secret: 'another secret that is also long enough' }),
-    'of alg none': () => new UnsecuredJWT(claims).encode(),
+    'signed with another secret': () => tokenFor({ secret: 'another secret that is also long enough' }),
+    'with alg none': () => new UnsecuredJWT(claims).encode(),
     'of HS512': () => signed('HS512', {}),
     'not yet valid': () => signed('HS256', { nbf: now + 3_600 }),
-    'of an unknown role': () => signed('HS256', { roles: ['root'] }),
+    'with an unknown role': () => signed('HS256', { roles: ['root'] }),
   };
 
   test.each(Object.entries(wrong))(
-    '[A1] one that is %s gets 401 over HTTP and 4401 over WebSocket',
+    '[A1] a token %s gets 401 over HTTP and 4401 over WebSocket',
     async (_name, make) => {
       await using server = await startServer();
       const token = await make();
@@ -67,7 +67,7 @@ describe('tokens', () => {
         expect([response.status, text.includes('UNAUTHENTICATED')], path).toEqual([401, true]);
         expect(text).not.toContain('CANARY');
       }
-      // tRPC answers a stream with what went wrong in the stream: EventSource does not show the status.
+      // tRPC reports the error within the stream, because EventSource hides the status.
       const streamed = await fetch(`${server.url}/trpc/onEvent`, {
         headers: { ...headers, accept: 'text/event-stream' },
       });
@@ -80,7 +80,7 @@ describe('tokens', () => {
     },
   );
 
-  test('[A1] an old link that a person opens leads to the app, which says what to do, and signs nobody in', async () => {
+  test('[A1] an expired sign-in link redirects to the app with an explanation, and sets no cookie', async () => {
     await using server = await startServer();
     const token = await tokenFor({ ttlSeconds: -60 });
     const options = { redirect: 'manual', headers: { accept: 'text/html,*/*' } } as const;
@@ -88,7 +88,7 @@ describe('tokens', () => {
     expect([status, headers.get('location'), headers.get('set-cookie')]).toEqual([303, '/', null]);
   });
 
-  test('[A1] none at all gets 401 with a challenge, and 4401', async () => {
+  test('[A1] a missing token gets 401 with a challenge, and 4401', async () => {
     await using server = await startServer();
     const response = await fetch(`${server.url}/api/v1/events`, { method: 'POST', body: '{}' });
     expect(response.status).toBe(401);
@@ -105,15 +105,15 @@ describe('tokens', () => {
     ]) {
       expect((await fetch(`${server.url}/trpc/auth.me`, { headers: { authorization } })).status).toBe(401);
     }
-    // A token in the address is none.
+    // A token in the address is ignored.
     expect((await fetch(`${server.url}/trpc/auth.me?token=${await tokenFor()}`)).status).toBe(401);
     const params = encodeURIComponent(JSON.stringify({ token: await tokenFor() }));
     expect((await fetch(`${server.url}/trpc/auth.me?connectionParams=${params}`)).status).toBe(401);
   });
 });
 
-describe('an authenticate of one’s own', () => {
-  test('[A1] refuses with UNAUTHENTICATED, sends back with UNAVAILABLE, and says nothing of what else it threw', async () => {
+describe('a custom authenticate function', () => {
+  test('[A1] UNAUTHENTICATED gives 401, UNAVAILABLE gives 503, and no response contains another error of it', async () => {
     const { logger, lines } = keptLog();
     const authenticate = async (token: string) => {
       if (token === 'down') throw new RunwireError('UNAVAILABLE', 'the issuer does not answer');
@@ -169,7 +169,7 @@ describe('origins', () => {
     if (!isIn) expect(await asked.json()).toMatchObject({ error: { code: 'FORBIDDEN' } });
   });
 
-  test('[A5] the cookie counts with the own or an allowed origin, or for a GET of the own page, and never without', async () => {
+  test('[A5] the cookie works with the own or an allowed origin and for a GET of the own page, and never without', async () => {
     await using server = await startServer({ allowedOrigins });
     const login = await fetch(`${server.url}/login?token=${await tokenFor()}`, { redirect: 'manual' });
     expect([login.status, login.headers.get('location')]).toEqual([303, '/']);
@@ -200,7 +200,7 @@ describe('origins', () => {
       expect(posted.status, name).toBe(isIn ? 200 : refused);
       expect(await knock(server, { token: null, headers }), name).toBe(isIn ? 'in' : 'origin' in more ? 403 : 4401);
     }
-    // The cookie of one server is none of another's, and a bearer that is wrong is not made good by it.
+    // The cookie of another server is ignored, and does not repair an invalid bearer token.
     await using other = await startServer({ authSecret: 'another secret that is also long enough' });
     expect((await fetch(`${other.url}/trpc/auth.me`, { headers: { cookie, origin: other.url } })).status).toBe(401);
     const both = { cookie, origin: server.url, authorization: 'Bearer wrong' };
@@ -209,7 +209,7 @@ describe('origins', () => {
 });
 
 describe('roles and projects', () => {
-  test('[A3] one draft for a project of others refuses them all', async () => {
+  test('[A3] one draft for a foreign project refuses the whole batch', async () => {
     await using server = await startServer();
     const token = await tokenFor({ projects: ['demo'], roles: ['producer'] });
     await using wire = await Wire.open(server.url, { token });
@@ -219,7 +219,7 @@ describe('roles and projects', () => {
     expect(server.log.head).toBe(0);
   });
 
-  test('[A4] a run of another project looks in every way like one that is not there', async () => {
+  test('[A4] a run of another project gives the same responses as an absent run', async () => {
     await using server = await startServer({ quietMs: 50 });
     await server.bus.publish([created('hidden', { projectId: 'secret' }), created('own')], publisher);
     const token = await tokenFor({ sub: 'eve', projects: ['demo'], roles: ['viewer'] });
@@ -232,7 +232,7 @@ describe('roles and projects', () => {
         expect(JSON.stringify({ ...there, id: 0 })).toBe(alike(JSON.stringify({ ...not, id: 0 })));
         expect(there.error?.data.runwireCode).toBe('RUN_NOT_FOUND');
       }
-      // Nor does the project tell itself: a run that is not in one's own looks the same.
+      // The project gives nothing away either: a run that is not in an own project looks the same.
       const own = await wire.call('query', path, { runId: 'missing', projectId: 'demo' });
       expect(own.error?.data.runwireCode, path).toBe('RUN_NOT_FOUND');
     }
@@ -264,14 +264,14 @@ describe('roles and projects', () => {
 });
 
 describe('a token on an open socket', () => {
-  // Only Date is faked: sockets and timers stay as they are.
+  // Fakes Date only: sockets and timers stay real.
   const at = (ms: number) => {
     vi.useFakeTimers({ toFake: ['Date'] });
     onTestFinished(() => void vi.useRealTimers());
     vi.setSystemTime(ms);
   };
 
-  test('[A6] that expires closes it with 4401, and with no error to any subscription', async () => {
+  test('[A6] an expired token closes its socket with 4401 and sends no error to any subscription', async () => {
     await using server = await startServer({ heartbeatMs: 100 });
     await using short = await Wire.open(server.url, { token: await tokenFor({ ttlSeconds: 60 }) });
     await using long = await Wire.open(server.url, { token: await tokenFor({ ttlSeconds: 3_600 }) });
@@ -284,7 +284,7 @@ describe('a token on an open socket', () => {
     expect(long.ws.readyState).toBe(WebSocket.OPEN);
   });
 
-  test('[A6] is put in place by auth.refresh, and the subscriptions stay', async () => {
+  test('[A6] auth.refresh replaces the token, and the subscriptions stay', async () => {
     await using server = await startServer({ heartbeatMs: 100 });
     await using wire = await Wire.open(server.url, { token: await tokenFor({ ttlSeconds: 60 }) });
     await using bystander = await Wire.open(server.url, { token: await tokenFor({ ttlSeconds: 60 }) });
@@ -300,7 +300,7 @@ describe('a token on an open socket', () => {
     expect(items.map((item) => item.type)).toEqual(['stream.live', 'run.created']);
   });
 
-  test('[A6] is not put in place when it is of another subject, wrong, or expired', async () => {
+  test('[A6] auth.refresh refuses a token of another subject, an invalid one and an expired one', async () => {
     await using server = await startServer();
     await using wire = await Wire.open(server.url, { token: await tokenFor({ sub: 'ada', roles: ['viewer'] }) });
     const refresh = async (token: unknown) =>
@@ -317,7 +317,7 @@ describe('a token on an open socket', () => {
     expect(overHttp.status).toBe(400);
   });
 
-  test('[A6] that expires ends a stream over HTTP too', async () => {
+  test('[A6] an expired token also ends a stream over HTTP', async () => {
     await using server = await startServer();
     const headers = { authorization: `Bearer ${await tokenFor({ ttlSeconds: 60 })}`, accept: 'text/event-stream' };
     const response = await fetch(`${server.url}/trpc/onEvent?input=%7B%7D`, { headers });

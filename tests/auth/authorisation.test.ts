@@ -7,31 +7,31 @@ import type { RunEventDraft } from '../../shared/events.ts';
 import { allRoles, everyone, startServer, tokenFor, Wire } from '../support/harness.ts';
 
 /**
- * Who may do what, for every procedure and every route, over every face. A new one has a line to be added in
- * {@link procedures} or {@link routes}; a test fails until it has.
+ * Every role on every procedure and route, over every transport. A new procedure or route needs a row in
+ * {@link procedures} or {@link routes}; a test fails until the row exists.
  */
 
 type Target = { projectId: string; runId: string };
 const mine: Target = { projectId: 'mine', runId: 'run-mine' };
 const theirs: Target = { projectId: 'theirs', runId: 'run-theirs' };
-/** As long as theirs, and not there. */
+/** As long as `theirs`, and absent. */
 const absent: Target = { projectId: 'absent', runId: 'run-absent' };
-/** Stands in everything that a project says, and in nothing else. */
+/** Part of every text of a project, and of no other text. */
 const canary = ({ projectId }: Target) => `CANARY-${projectId}`;
 
 type World = Awaited<ReturnType<typeof openWorld>>;
 type Input = (target: Target, world: World) => object | undefined | Promise<object | undefined>;
 type Entry = {
   type: 'query' | 'mutation' | 'subscription';
-  /** What it takes; `none` is what anybody with a token may do. */
+  /** The required permission; `none` needs a token only. */
   needs: Action | 'none';
   input: Input;
   /**
-   * What whoever may not is answered: an error, or `silence`, an answer with nothing of the project in it. `server`: it
-   * concerns no project.
+   * The response without the permission: an error, or `silence`, a response without any text of the project.
+   * `server`: the procedure concerns no project.
    */
   denied: ErrorCode | 'silence' | 'server' | ((mayRead: boolean, role: Role) => ErrorCode);
-  /** Over HTTP and by a caller, where there is no socket to speak of. */
+  /** The response over transports that have no socket. */
   withoutSocket?: ErrorCode;
 };
 
@@ -44,7 +44,7 @@ const mutation = (needs: Entry['needs'], denied: Entry['denied'], input: Input):
 const stream = (input: Input): Entry => ({ type: 'subscription', needs: 'read', denied: 'silence', input });
 const nothing = () => undefined;
 const pending: Input = async (target, world) => ({ ...target, approvalId: await world.ask(target) });
-/** An event of its own, for the others have to be there. */
+/** Erases an event made for it, because other cases need theirs. */
 const erasable: Input = async (target, { bus }) => {
   const published = target === absent ? undefined : await bus.publish([drafts.progress(target)], { actor: 'ci' });
   return { seq: published?.seq ?? 1_000_000_000, reason: 'asked for' };
@@ -77,13 +77,13 @@ const procedures: Record<string, Entry> = {
 };
 
 type Route = {
-  /** `everyone`: no token is asked for. */
+  /** `everyone`: needs no token. */
   needs: Action | 'everyone';
   method?: 'POST';
   body?: (target: Target) => unknown;
   status: number;
   search?: (target: Target) => string;
-  /** Publishes to the only project of its token, whichever the message says. */
+  /** Publishes to the only project of its token, whatever the message contains. */
   isOfOnlyProject?: boolean;
 };
 const lineage = ({ projectId, runId }: Target) => ({
@@ -95,13 +95,13 @@ const lineage = ({ projectId, runId }: Target) => ({
   job: { namespace: projectId, name: 'job' },
 });
 
-/** The rows of `/trpc/*`, which is {@link procedures}, and of the web app. */
+/** Rows for `/trpc/*` (see {@link procedures}) and for the web app. */
 const unlisted = ['/trpc/*', '/*'];
 const routes: Record<string, Route> = {
   '/healthz': { needs: 'everyone', status: 200 },
   '/readyz': { needs: 'everyone', status: 200 },
   '/metrics': { needs: 'everyone', status: 200 },
-  '/login': { needs: 'everyone', status: 401 }, // The token is in its address.
+  'The token is in the query string.': { needs: 'everyone', status: 401 }, // The token is in its address.
   '/api/v1/events': { needs: 'publish', method: 'POST', body: (target) => drafts.progress(target), status: 200 },
   '/api/v1/export': { needs: 'read', search: ({ projectId }) => `?projectId=${projectId}`, status: 200 },
   '/api/v1/lineage': { needs: 'publish', method: 'POST', body: lineage, status: 200, isOfOnlyProject: true },
@@ -115,7 +115,7 @@ const routes: Record<string, Route> = {
   '/api/v1/*': { needs: 'everyone', status: 404 },
 };
 
-/** The table of SPEC.md (A3) once more, in other words than the code's. */
+/** The table of rule A3 in SPEC.md, written independently of the code. */
 const rolesFor: Record<Action, Role[]> = {
   read: ['viewer', 'approver', 'admin'],
   publish: ['producer', 'admin'],
@@ -160,20 +160,20 @@ const drafts = {
   }),
 };
 
-/** A server with two projects that say the same things, and a user of each on a socket. */
+/** A server with two projects of equal content, and a connected user of each. */
 async function openWorld() {
   const server = await startServer({ quietMs: 50, limits: { publishedPerSecond: 1_000_000 } });
   const token = await tokenFor({ sub: 'ada' });
   const world = {
     ...server,
     token,
-    /** Asks for an approval, which nobody has decided. */
+    /** Publishes an approval request, and returns its id. */
     ask: async (target: Target): Promise<string> => {
       const approvalId = randomUUID();
       if (target !== absent) await server.bus.publish([drafts.required(target, approvalId)], { actor: 'ci' });
       return approvalId;
     },
-    /** Something happens in both projects; resolves with the head. */
+    /** Publishes to both projects; resolves with the head. */
     stir: async (): Promise<number> => {
       await server.bus.publish([drafts.progress(theirs), drafts.progress(mine)], { actor: 'ci' });
       return server.log.head;
@@ -196,7 +196,7 @@ async function openWorld() {
 }
 
 type Answer = { code: ErrorCode | 'ok'; text: string };
-/** Asks a procedure in one way; a subscription until it has seen something that came after it was live. */
+/** Calls a procedure over one transport. A subscription runs until it has delivered a later event. */
 type Face = (path: string, entry: Entry, input: object | undefined) => Promise<Answer>;
 
 const answerOf = (body: { error?: { data: { runwireCode: ErrorCode } } }): Answer => {
@@ -272,15 +272,15 @@ const faces: Record<string, (world: World, token: string, principal: Principal) 
   },
 };
 
-/** The status is that of the code. */
+/** Checks that the status matches the error code. */
 async function checked(response: Response): Promise<Answer> {
   const answer = answerOf((await response.json()) as never);
   expect(response.status).toBe(answer.code === 'ok' ? 200 : errorTable[answer.code].http);
   return answer;
 }
 
-describe('the tables here', () => {
-  test('[A15] have every procedure of the router', async () => {
+describe('the tables of this file', () => {
+  test('[A15] contain every procedure of the router', async () => {
     await using world = await openWorld();
     expect(Object.keys(procedures).sort()).toEqual(Object.keys(world.router._def.procedures).sort());
     for (const [path, { type }] of Object.entries(procedures)) {
@@ -289,7 +289,7 @@ describe('the tables here', () => {
     }
   });
 
-  test('[A15] have every route of the HTTP face', async () => {
+  test('[A15] contain every HTTP route', async () => {
     await using world = await openWorld();
     expect(world.routes.map(({ path }) => path).sort()).toEqual([...Object.keys(routes), ...unlisted].sort());
     for (const { path, auth } of world.routes) {
@@ -302,7 +302,7 @@ describe('the tables here', () => {
 
 describe.each(Object.keys(faces))('over %s', (name) => {
   test.concurrent.each(holders)(
-    '[A15] $role of $projects: every procedure, on a project of theirs and on another',
+    '[A15] $role of $projects: every procedure gives the expected response on a readable and on a foreign project',
     async (holder) => {
       await using world = await openWorld();
       const { role, projects } = holder;
@@ -324,7 +324,7 @@ describe.each(Object.keys(faces))('over %s', (name) => {
           else if (entry.denied === 'server') expect(code, where).toBe('FORBIDDEN');
           else if (typeof entry.denied === 'string') expect(code, where).toBe(entry.denied);
           else expect(code, where).toBe(entry.denied(may(holder, 'read', target), role));
-          // Whoever may read sees it; whoever may not is told nothing of it, replayed or live, in answers and in errors.
+          // A permitted caller sees the text of the project; no other response contains it, replayed or live.
           if (is && entry.needs === 'read') expect(text, where).toContain(canary(target));
           for (const project of [mine, theirs]) {
             const isStats =
@@ -339,32 +339,35 @@ describe.each(Object.keys(faces))('over %s', (name) => {
 });
 
 describe('routes', () => {
-  test.each(holders)('[A15] $role of $projects: every one, on a project of theirs and on another', async (holder) => {
-    await using world = await openWorld();
-    const token = await tokenFor({ sub: 'ada', projects: holder.projects, roles: [holder.role] });
-    for (const [path, route] of Object.entries(routes)) {
-      for (const target of [mine, theirs]) {
-        const where = `${path} on ${target.projectId}`;
-        const { head: after } = world.log;
-        const { status, text } = await request(world, path, route, target, { authorization: `Bearer ${token}` });
-        const [only, ...others] = holder.projects;
-        const isOfOnly = route.isOfOnlyProject && only !== undefined && others.length === 0 && only !== '*';
-        const into = isOfOnly ? { ...target, projectId: only } : target;
-        const is = route.needs === 'everyone' || may(holder, route.needs, into);
-        if (is) expect(status, where).toBe(route.status);
-        // Of a batch, each event is judged by itself.
-        else if (path.endsWith('/batch') && status === 200) expect(text, where).toContain('"successful":0');
-        else if (route.needs === 'read' && rolesFor.read.includes(holder.role)) expect(status, where).toBe(200);
-        else expect(status, where).toBe(403);
-        if (is && route.needs === 'read') expect(text, where).toContain(canary(target));
-        const { records } = await world.log.read({ scope: { kind: 'all' }, after, limit: 100 });
-        expect(records.length > 0, where).toBe(is && route.needs === 'publish');
-        for (const record of records) expect(may(holder, 'publish', record), where).toBe(true);
-        if (!may(holder, 'read', theirs)) expect(text, where).not.toContain(canary(theirs));
-        if (!may(holder, 'read', mine)) expect(text, where).not.toContain(canary(mine));
+  test.each(holders)(
+    '[A15] $role of $projects: every route gives the expected response on a readable and on a foreign project',
+    async (holder) => {
+      await using world = await openWorld();
+      const token = await tokenFor({ sub: 'ada', projects: holder.projects, roles: [holder.role] });
+      for (const [path, route] of Object.entries(routes)) {
+        for (const target of [mine, theirs]) {
+          const where = `${path} on ${target.projectId}`;
+          const { head: after } = world.log;
+          const { status, text } = await request(world, path, route, target, { authorization: `Bearer ${token}` });
+          const [only, ...others] = holder.projects;
+          const isOfOnly = route.isOfOnlyProject && only !== undefined && others.length === 0 && only !== '*';
+          const into = isOfOnly ? { ...target, projectId: only } : target;
+          const is = route.needs === 'everyone' || may(holder, route.needs, into);
+          if (is) expect(status, where).toBe(route.status);
+          // Each event of a batch is checked by itself.
+          else if (path.endsWith('/batch') && status === 200) expect(text, where).toContain('"successful":0');
+          else if (route.needs === 'read' && rolesFor.read.includes(holder.role)) expect(status, where).toBe(200);
+          else expect(status, where).toBe(403);
+          if (is && route.needs === 'read') expect(text, where).toContain(canary(target));
+          const { records } = await world.log.read({ scope: { kind: 'all' }, after, limit: 100 });
+          expect(records.length > 0, where).toBe(is && route.needs === 'publish');
+          for (const record of records) expect(may(holder, 'publish', record), where).toBe(true);
+          if (!may(holder, 'read', theirs)) expect(text, where).not.toContain(canary(theirs));
+          if (!may(holder, 'read', mine)) expect(text, where).not.toContain(canary(mine));
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 async function request(world: World, path: string, route: Route, target: Target, headers: Record<string, string>) {
@@ -378,7 +381,7 @@ async function request(world: World, path: string, route: Route, target: Target,
   return { status: response.status, text: await response.text(), headers: response.headers };
 }
 
-describe('credentials that are none', () => {
+describe('invalid credentials', () => {
   const bad: Record<string, { token: () => Promise<string | null>; close: number }> = {
     none: { token: async () => null, close: 4401 },
     expired: { token: () => tokenFor({ ttlSeconds: -1 }), close: 4401 },
@@ -387,7 +390,7 @@ describe('credentials that are none', () => {
   };
 
   test.each(Object.entries(bad))(
-    '[A15] %s: nothing, by any procedure or route',
+    '[A15] %s: no procedure and no route responds with data',
     async (_name, { token: make, close }) => {
       await using world = await openWorld();
       const token = await make();
@@ -430,12 +433,12 @@ describe('credentials that are none', () => {
   );
 });
 
-describe('what is not the caller’s', () => {
+describe('data of other projects', () => {
   const holder = { sub: 'eve', projects: ['mine'] };
-  /** As if the other had been asked for. */
+  /** Replaces the ids of one target by those of the other. */
   const alike = (text: string) => text.replaceAll('absent', 'theirs').replace(/[0-9a-f-]{36}/g, 'id');
 
-  test.each(allRoles)('[A4] is answered a %s byte by byte as what does not exist', async (role) => {
+  test.each(allRoles)('[A4] a %s receives byte for byte the response for absent data', async (role) => {
     await using world = await openWorld();
     const token = await tokenFor({ ...holder, roles: [role] });
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
@@ -449,7 +452,7 @@ describe('what is not the caller’s', () => {
     for (const [path, entry] of Object.entries(procedures)) {
       if (entry.type === 'subscription' || entry.denied === 'server') continue;
       const [there, not] = [await ask(theirs, path, entry), await ask(absent, path, entry)];
-      // Positions move on with every event of anybody's, and say that there are others.
+      // Positions advance with every event in the log, and are allowed to differ.
       const still = (text: string) => alike(text).replace(/"position":"[^"]*"/, '');
       expect(still(there), path).toBe(still(not));
     }
@@ -465,7 +468,7 @@ describe('what is not the caller’s', () => {
     }
   });
 
-  test('[A4] is not to be had by cursors of those who may', async () => {
+  test('[A4] a cursor of a permitted user gives no access', async () => {
     await using world = await openWorld();
     const all = world.router.createCaller({ principal: everyone });
     const cursors: string[] = [];
@@ -503,9 +506,9 @@ describe('what is not the caller’s', () => {
     expect(wire.texts.join()).not.toContain(canary(theirs));
   });
 
-  test('[A4] takes as long as what does not exist', async () => {
+  test('[A4] the response takes as long as for absent data', async () => {
     await using world = await openWorld();
-    // Were it looked at before the answer, a run of this size would show.
+    // A read of this large run before the check would show in the times.
     const stages = Array.from({ length: 2_000 }, (_, index) => ({ stageId: `s${index}`, name: `Stage ${index}` }));
     const [begin, end] = [stages.slice(0, 500), stages.slice(500, 1_000)];
     await world.bus.publish([{ ...drafts.created(theirs), stages: begin } as RunEventDraft], { actor: 'ci' });
@@ -538,7 +541,7 @@ describe('what is not the caller’s', () => {
           if (round >= 30) took[target.projectId as 'theirs' | 'absent'].push(performance.now() - begun);
         }
       }
-      // How often a call for one takes longer than a call for the other: a half where they are alike, whatever the load.
+      // The share of pairs in which the one call takes longer: about a half when both are equal, under any load.
       const share = shareOfGreater(took.theirs, took.absent);
       expect(share, name).toBeGreaterThan(0.4);
       expect(share, name).toBeLessThan(0.6);
@@ -546,14 +549,14 @@ describe('what is not the caller’s', () => {
   });
 });
 
-/** Mann and Whitney's U as a share: with 300 of each and no difference, within 0.4 and 0.6 but once in 10,000 times. */
+/** The Mann–Whitney U as a share: with 300 of each and no difference, outside 0.4–0.6 once in 10,000 runs. */
 function shareOfGreater(some: number[], others: number[]): number {
   let greater = 0;
   for (const one of some) for (const other of others) greater += one > other ? 1 : one === other ? 0.5 : 0;
   return greater / (some.length * others.length);
 }
 
-/** Status, headers and body, without the time of day. */
+/** Status, headers and body, without the date. */
 async function wholeOf(response: Response): Promise<string> {
   const headers = [...response.headers].filter(([name]) => name !== 'date');
   return JSON.stringify([response.status, headers, await response.text()]);

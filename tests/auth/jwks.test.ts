@@ -20,7 +20,7 @@ const claims = () => ({ sub: 'ada', projects: ['*'], roles: ['admin'], exp: nowS
 const sign = ({ kid, alg, privateKey }: Key, more: JWTPayload = {}, header: object = {}) =>
   new SignJWT({ ...claims(), ...more }).setProtectedHeader({ alg, kid, ...header }).sign(privateKey);
 
-/** Publishes keys, as whoever operates it says. */
+/** An HTTP server that publishes keys, and the faults of {@link faults}. */
 async function startIssuer(...keys: Key[]) {
   let answer: (response: ServerResponse) => void;
   let requests = 0;
@@ -54,7 +54,7 @@ async function startIssuer(...keys: Key[]) {
     breaksOff: () => {
       answer = (response) => response.destroy();
     },
-    /** Serves without end. */
+    /** Sends an endless body. */
     floods: () => {
       answer = (response) => {
         const more = () => {
@@ -86,7 +86,7 @@ type Server = Awaited<ReturnType<typeof serve>>;
 const statusOf = async (server: Server, token: string) =>
   (await fetch(`${server.url}/trpc/auth.me`, { headers: { authorization: `Bearer ${token}` } })).status;
 
-/** Sets Date alone: sockets and timers stay as they are. */
+/** Advances Date only: sockets and timers stay real. */
 const step = (ms: number) => {
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms });
   onTestFinished(() => void vi.useRealTimers());
@@ -95,7 +95,7 @@ const ours = { aud: 'runwire' };
 
 describe('tokens of an issuer', () => {
   test.each(['RS256', 'RS512', 'PS256', 'ES256', 'ES384', 'EdDSA'])(
-    '[A8] signed with %s are good, over HTTP and WebSocket',
+    '[A8] a token signed with %s is valid over HTTP and WebSocket',
     async (alg) => {
       const key = await newKey('k1', alg);
       const issuer = await startIssuer(key);
@@ -111,7 +111,7 @@ describe('tokens of an issuer', () => {
     },
   );
 
-  test('[A8] of any other make are refused, and those that need no key cost the issuer no request', async () => {
+  test('[A8] invalid tokens are refused, and those that need no key cause no request to the issuer', async () => {
     const [key, other] = [await newKey('k1', 'RS256'), await newKey('k1', 'RS256')];
     const issuer = await startIssuer(key);
     await using server = await serve(issuer, { authIssuer: 'https://id.example.org' });
@@ -135,7 +135,7 @@ describe('tokens of an issuer', () => {
     expect(issuer.requests).toBe(0);
     expect(await statusOf(server, await sign(key, good))).toBe(200);
     const refused = {
-      'another key of the same id': await sign(other, good),
+      'another key with the same id': await sign(other, good),
       'another key in its header': await sign(other, good, { jwk: other.jwk, jku: issuer.url }),
       'another issuer': await sign(key, { ...good, iss: 'https://id.example.org/' }),
       'no issuer': await sign(key, ours),
@@ -143,19 +143,19 @@ describe('tokens of an issuer', () => {
       'no audience': await sign(key, { iss: good.iss }),
       'no expiry': await sign(key, { ...good, exp: undefined } as unknown as JWTPayload),
       'expired a second ago': await sign(key, { ...good, exp: nowSeconds() - 1 }),
-      'good in ten seconds': await sign(key, { ...good, nbf: nowSeconds() + 10 }),
+      'valid in ten seconds': await sign(key, { ...good, nbf: nowSeconds() + 10 }),
     };
     for (const [name, token] of Object.entries(refused)) {
       expect(await statusOf(server, token), name).toBe(401);
       await using wire = await Wire.open(server.url, { token });
       expect((await wire.closed).code, name).toBe(4401);
     }
-    // A clock that is a little ahead does no harm; nor does ours, if it has been set back.
+    // A clock skew of a few seconds is accepted, and so is an iat in the future.
     expect(await statusOf(server, await sign(key, { ...good, nbf: nowSeconds() + 3 }))).toBe(200);
     expect(await statusOf(server, await sign(key, { ...good, iat: nowSeconds() + 3_600 }))).toBe(200);
   });
 
-  test('[A8] a secret among the published keys is none, nor is a broken key', async () => {
+  test('[A8] a symmetric key and a broken key among the published ones are ignored', async () => {
     const key = await newKey('k1');
     const k = Buffer.from(secret).toString('base64url');
     const issuer = await startIssuer();
@@ -169,7 +169,7 @@ describe('tokens of an issuer', () => {
     expect(await statusOf(server, await sign(key, ours))).toBe(200);
   });
 
-  test('[A8] an address that is none, and a secret besides, are refused by name at the start', async () => {
+  test('[A8] an invalid address, and an address beside a secret, are refused by name at the start', async () => {
     for (const authJwksUrl of ['file:///keys', 'CANARY', 'https://a:CANARY@id.example.org/keys']) {
       await expect(openServer({ authSecret: undefined, authJwksUrl })).rejects.toMatchObject({
         code: 'INVALID_INPUT',
@@ -182,13 +182,13 @@ describe('tokens of an issuer', () => {
     });
   });
 
-  test('[A8] without an audience the log warns of it', async () => {
+  test('[A8] a missing audience is a warning in the log', async () => {
     const { logger, lines } = keptLog();
     await using _server = await serve(await startIssuer(), { authAudience: undefined, logger });
     expect(lines.join()).toContain('AUTH_AUDIENCE is not set');
   });
 
-  test('[A14] without our claims are refused; the log says which claim, once, and no value', async () => {
+  test('[A14] a token with a missing or invalid claim is refused; the log names the claim once, without its value', async () => {
     const key = await newKey('k1');
     const { logger, lines } = keptLog();
     await using server = await serve(await startIssuer(key), { logger });
@@ -209,7 +209,7 @@ describe('tokens of an issuer', () => {
       ).toHaveLength(1);
     }
     expect(lines.join()).not.toContain('CANARY');
-    // A forged one tells nothing.
+    // A forged token logs nothing.
     const before = lines.length;
     expect(await statusOf(server, await sign(await newKey('k1'), { ...ours, roles: ['x'] }))).toBe(401);
     expect(lines).toHaveLength(before);
@@ -217,7 +217,7 @@ describe('tokens of an issuer', () => {
 });
 
 describe('keys of an issuer', () => {
-  test('[A9] that it adds are picked up, and those that it takes away are not good any more', async () => {
+  test('[A9] an added key is fetched, and a removed key becomes invalid', async () => {
     const [first, second] = [await newKey('k1'), await newKey('k2')];
     const issuer = await startIssuer(first);
     await using server = await serve(issuer);
@@ -236,7 +236,7 @@ describe('keys of an issuer', () => {
     expect(issuer.requests).toBe(3);
   });
 
-  test('[A9] are not asked for by each token of an unknown key', async () => {
+  test('[A9] tokens with unknown key ids cause one request in five seconds', async () => {
     const key = await newKey('k1');
     const issuer = await startIssuer(key);
     await using server = await serve(issuer);
@@ -245,24 +245,24 @@ describe('keys of an issuer', () => {
     for (let round = 1; round <= 3; round++) {
       const statuses = await Promise.all(Array.from({ length: 100 }, (_, n) => unknown(`${round} ${n}`)));
       expect(new Set(statuses)).toEqual(new Set([401]));
-      expect(issuer.requests).toBe(round); // Once in five seconds, as far as the clock goes.
+      expect(issuer.requests).toBe(round); // One request in five seconds of the faked clock.
       step(6_000);
     }
   });
 
   const faults: Record<string, (issuer: Issuer) => void | Promise<void>> = {
     'is down': (issuer) => issuer.stop(),
-    'breaks off': (issuer) => issuer.breaksOff(),
+    'resets connections': (issuer) => issuer.breaksOff(),
     'answers 500': (issuer) => issuer.says('{"keys":[]}', 500),
-    'sends elsewhere': (issuer) => issuer.says('', 302, { location: 'http://127.0.0.1:1/keys' }),
+    redirects: (issuer) => issuer.says('', 302, { location: 'http://127.0.0.1:1/keys' }),
     'sends garbage': (issuer) => issuer.says('<html>CANARY'),
     'sends other JSON': (issuer) => issuer.says('{"keys":"CANARY"}'),
-    'sends without end': (issuer) => issuer.floods(),
+    'sends an endless body': (issuer) => issuer.floods(),
     hangs: (issuer) => issuer.hangs(),
   };
 
   test.each(Object.entries(faults))(
-    '[A9] none yet, and the issuer %s: 503 and 1012, it is asked ever more seldom, and the client comes back by itself',
+    '[A9] without keys, when the issuer %s: 503 and 1012, ever longer pauses between requests, and the client recovers',
     async (name, fault) => {
       const key = await newKey('k1');
       const issuer = await startIssuer(key);
@@ -279,7 +279,7 @@ describe('keys of an issuer', () => {
       expect(issuer.requests).toBeLessThanOrEqual(1);
       expect(lines.filter((line) => line.includes('were not fetched')).length).toBeLessThanOrEqual(1);
       expect(lines.join()).not.toContain('CANARY');
-      if (name === 'hangs') return; // It has to time out first: the next test.
+      if (name === 'hangs') return; // The request has to time out first: see the next test.
 
       const { client, connection } = createRunwireClient({
         url: server.url,
@@ -299,7 +299,7 @@ describe('keys of an issuer', () => {
     },
   );
 
-  test('[A9] that hang are given up after five seconds', async () => {
+  test('[A9] a request to the issuer times out after five seconds', async () => {
     const issuer = await startIssuer();
     issuer.hangs();
     const { logger, lines } = keptLog();
@@ -311,7 +311,7 @@ describe('keys of an issuer', () => {
     expect(lines.join()).toContain('timed out');
   });
 
-  test('[A9] that are known go on being good while the issuer is down, and hold nobody up', async () => {
+  test('[A9] known keys stay valid while the issuer is down, and no request waits for it', async () => {
     const key = await newKey('k1');
     const issuer = await startIssuer(key);
     await using server = await serve(issuer);
@@ -330,7 +330,7 @@ describe('keys of an issuer', () => {
     }
     expect(issuer.requests).toBeLessThanOrEqual(2);
     await issuer.stop();
-    // Whether a key that is not known is one of the issuer's, nobody can tell now.
+    // Only the issuer could decide whether an unknown key is one of its keys.
     expect(await statusOf(server, await sign(await newKey('k9'), ours))).toBe(503);
     await server.bus.publish([created('r1')], { actor: 'ada' });
     expect(await statusOf(server, await sign(key, ours))).toBe(200);

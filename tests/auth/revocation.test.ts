@@ -23,7 +23,7 @@ import {
 const publisher = { actor: 'ada' };
 type Server = Awaited<ReturnType<typeof startServer>>;
 
-/** Only Date is set: sockets and timers stay as they are. */
+/** Sets Date only: sockets and timers stay real. */
 const at = (ms: number) => {
   vi.useFakeTimers({ toFake: ['Date'] });
   onTestFinished(() => void vi.useRealTimers());
@@ -31,7 +31,7 @@ const at = (ms: number) => {
 };
 
 const nowSeconds = () => Math.floor(Date.now() / 1000);
-/** A token with whatever claims, signed with the secret. */
+/** Signs the given claims with the secret. */
 const signed = (claims: JWTPayload) =>
   new SignJWT({ sub: 'ada', projects: ['*'], roles: ['viewer'], exp: nowSeconds() + 3_600, ...claims })
     .setProtectedHeader({ alg: 'HS256' })
@@ -49,7 +49,7 @@ async function trpc(server: Server, path: string, token: string, input?: object)
 const revoke = (server: Server, which: object, token?: string) =>
   tokenFor({ sub: 'root' }).then((admin) => trpc(server, 'auth.revoke', token ?? admin, which));
 
-/** Reads a stream of SSE to its end. */
+/** Reads a stream of server-sent events to its end. */
 async function readStream(server: Server, token: string, onLive: () => void): Promise<string> {
   const headers = { authorization: `Bearer ${token}`, accept: 'text/event-stream' };
   const response = await fetch(`${server.url}/trpc/onEvent?input=%7B%7D`, { headers });
@@ -63,40 +63,43 @@ async function readStream(server: Server, token: string, onLive: () => void): Pr
   return text;
 }
 
-describe.each(['direct', 'iterator'] as const)('a token that is revoked, with delivery %s', (delivery) => {
-  test.each(['jti', 'sub'] as const)('[A11] by its %s closes its sockets with 4403, and no others', async (kind) => {
-    await using server = await startServer({ delivery });
-    const token = await tokenFor({ sub: 'eve' });
-    const sockets = await Promise.all([1, 2].map(() => Wire.open(server.url, { token })));
-    onTestFinished(async () => {
-      for (const wire of sockets) await wire[Symbol.asyncDispose]();
-    });
-    const streams = sockets.map((wire) => wire.subscribe('onEvent', {}));
-    for (const stream of streams) await stream.until(isLive);
-    await using bystander = await Wire.open(server.url, { token: await tokenFor({ sub: 'bob' }) });
-    const seen = bystander.subscribe('onEvent', {});
-    await seen.until(isLive);
+describe.each(['direct', 'iterator'] as const)('a revoked token, with delivery %s', (delivery) => {
+  test.each(['jti', 'sub'] as const)(
+    '[A11] a revocation by %s closes the sockets of its tokens with 4403, and no others',
+    async (kind) => {
+      await using server = await startServer({ delivery });
+      const token = await tokenFor({ sub: 'eve' });
+      const sockets = await Promise.all([1, 2].map(() => Wire.open(server.url, { token })));
+      onTestFinished(async () => {
+        for (const wire of sockets) await wire[Symbol.asyncDispose]();
+      });
+      const streams = sockets.map((wire) => wire.subscribe('onEvent', {}));
+      for (const stream of streams) await stream.until(isLive);
+      await using bystander = await Wire.open(server.url, { token: await tokenFor({ sub: 'bob' }) });
+      const seen = bystander.subscribe('onEvent', {});
+      await seen.until(isLive);
 
-    const asked = performance.now();
-    const answered = revoke(server, kind === 'jti' ? { jti: idOf(token) } : { sub: 'eve' });
-    for (const wire of sockets) {
-      expect(await wire.closed).toEqual({ code: 4403, reason: 'the token has been revoked' });
-    }
-    expect(performance.now() - asked).toBeLessThan(1_000);
-    expect(await answered).toMatchObject({ status: 200 });
-    await server.bus.publish([created('r1')], publisher);
-    await seen.until((item) => item.type === 'run.created');
-    for (const stream of streams) {
-      // An error or an end would make the client forget the subscription, or take it for done.
-      expect(stream.messages.some(({ error, result }) => error || result?.type === 'stopped')).toBe(false);
-      expect(stream.items.map(({ type }) => type)).toEqual(['stream.live']);
-    }
-    await using again = await Wire.open(server.url, { token });
-    expect((await again.closed).code).toBe(4403);
-    expect(bystander.ws.readyState).toBe(WebSocket.OPEN);
-  });
+      const asked = performance.now();
+      const answered = revoke(server, kind === 'jti' ? { jti: idOf(token) } : { sub: 'eve' });
+      for (const wire of sockets) {
+        expect(await wire.closed).toEqual({ code: 4403, reason: 'the token has been revoked' });
+      }
+      expect(performance.now() - asked).toBeLessThan(1_000);
+      expect(await answered).toMatchObject({ status: 200 });
+      await server.bus.publish([created('r1')], publisher);
+      await seen.until((item) => item.type === 'run.created');
+      for (const stream of streams) {
+        // An error or a stop would make the client drop the subscription.
+        expect(stream.messages.some(({ error, result }) => error || result?.type === 'stopped')).toBe(false);
+        expect(stream.items.map(({ type }) => type)).toEqual(['stream.live']);
+      }
+      await using again = await Wire.open(server.url, { token });
+      expect((await again.closed).code).toBe(4403);
+      expect(bystander.ws.readyState).toBe(WebSocket.OPEN);
+    },
+  );
 
-  test('[A11] is silent from that moment on while events flow, and is not listened to', async () => {
+  test('[A11] a socket of a revoked token receives no further event, and its messages are ignored', async () => {
     await using server = await startServer({ delivery });
     const token = await tokenFor({ sub: 'eve' });
     await using wire = await Wire.open(server.url, { token });
@@ -109,7 +112,7 @@ describe.each(['direct', 'iterator'] as const)('a token that is revoked, with de
     })();
     await stream.until((item) => item.type === 'stage.progress' && item.seq >= 50);
     await server.router.createCaller({ principal: everyone }).auth.revoke({ jti: idOf(token) });
-    const { head } = server.log; // The answer came after everything was closed.
+    const { head } = server.log; // The response was sent after every socket had closed.
     wire.send({ id: 99, method: 'mutation', params: { path: 'event.publish', input: { events: [created('late')] } } });
     expect((await wire.closed).code).toBe(4403);
     isOver = true;
@@ -121,8 +124,8 @@ describe.each(['direct', 'iterator'] as const)('a token that is revoked, with de
   });
 });
 
-describe('a token that is revoked', () => {
-  test('[A11] is 401 over HTTP, for all routes; a stream of SSE ends', async () => {
+describe('a revoked token', () => {
+  test('[A11] a revoked token gets 401 on every route, and its SSE stream ends', async () => {
     await using server = await startServer();
     const token = await tokenFor({ sub: 'eve' });
     const text = await readStream(server, token, () => void revoke(server, { jti: idOf(token) }));
@@ -148,7 +151,7 @@ describe('a token that is revoked', () => {
     expect(server.log.head).toBe(0);
   });
 
-  test('[A11] is no fresh one for an open socket, which stays as it is', async () => {
+  test('[A11] auth.refresh refuses a revoked token, and the socket stays open', async () => {
     await using server = await startServer();
     const [first, second] = [await tokenFor({ roles: ['viewer'] }), await tokenFor()];
     await revoke(server, { jti: idOf(second) });
@@ -156,13 +159,13 @@ describe('a token that is revoked', () => {
     const { error } = await wire.call('mutation', 'auth.refresh', { token: second });
     expect(error?.data.runwireCode).toBe('UNAUTHENTICATED');
     expect((await wire.call('query', 'auth.me')).result?.data).toMatchObject({ roles: ['viewer'] });
-    // What was replaced may be revoked without harm to who has replaced it.
+    // A replaced token can be revoked without an effect on the socket.
     await wire.call('mutation', 'auth.refresh', { token: await tokenFor() });
     await revoke(server, { jti: idOf(first) });
     expect((await wire.call('query', 'auth.me')).result?.data).toMatchObject({ sub: 'ada' });
   });
 
-  test('[A11] while it is being checked opens nothing', async () => {
+  test('[A11] a token revoked during its check opens nothing', async () => {
     const checks = new EventEmitter();
     const authenticate: Authenticate = async (token) => {
       if (token === 'slow') {
@@ -182,8 +185,8 @@ describe('a token that is revoked', () => {
     expect(wire.messages).toEqual([]);
   });
 
-  test('[A11] ends what a caller in the process reads, at once, and does nothing for it', async () => {
-    vi.useFakeTimers({ toFake: ['setInterval'] }); // Nobody comes by to look.
+  test('[A11] a revocation ends the subscriptions of a caller at once and refuses its calls', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval'] }); // No sweep runs.
     onTestFinished(() => void vi.useRealTimers());
     await using server = await openServer();
     const principal: Principal = { ...everyone, jti: 'a' };
@@ -201,7 +204,7 @@ describe('a token that is revoked', () => {
     expect(server.log.head).toBe(0);
   });
 
-  test('[A11] by its subject: what was issued before is, what is issued later is not', async () => {
+  test('[A11] a revocation by subject covers tokens issued before it, and none issued later', async () => {
     await using server = await startServer();
     const before = await tokenFor({ sub: 'eve' });
     const undated = await signed({ sub: 'eve', jti: 'undated' });
@@ -210,14 +213,14 @@ describe('a token that is revoked', () => {
     const after = await tokenFor({ sub: 'eve' });
     const codes = await Promise.all([before, undated, after].map((token) => trpc(server, 'auth.me', token)));
     expect(codes.map(({ code }) => code)).toEqual(['UNAUTHENTICATED', 'UNAUTHENTICATED', 'ok']);
-    // A clock that is set back does not bring any back to life.
+    // A clock that is set back makes no token valid again.
     at(Date.now() - 3_600_000);
     await revoke(server, { sub: 'eve' });
     at(Date.now() + 3_600_000);
     expect((await trpc(server, 'auth.me', before)).status).toBe(401);
   });
 
-  test('[A10] stays so when the server starts again, and costs nothing once it has expired', async () => {
+  test('[A10] a revocation survives a restart, and is deleted once the token has expired', async () => {
     using folder = temporaryFolder();
     const options = { databaseUrl: `file:${folder.path}/runwire.db`, retentionDays: 0.000_001 };
     const [lost, stolen] = [await tokenFor({ ttlSeconds: 600 }), await tokenFor({ sub: 'eve' })];
@@ -229,7 +232,7 @@ describe('a token that is revoked', () => {
     {
       await using server = await startServer(options);
       for (const token of [lost, stolen]) expect((await trpc(server, 'auth.me', token)).status).toBe(401);
-      // It was told when it showed up how long it has to be remembered.
+      // The first use of the token showed how long the revocation has to be kept.
       await vi.waitFor(async () =>
         expect((await server.log.revocations.all())[0]?.untilMs).toBeGreaterThan(Date.now()),
       );
@@ -240,7 +243,7 @@ describe('a token that is revoked', () => {
     }
   });
 
-  test('[A11] counts even when it could not be stored, and whoever asked is told', async () => {
+  test('[A11] a revocation that cannot be stored takes effect, and its caller receives the error', async () => {
     await using server = await startServer();
     const token = await tokenFor({ sub: 'eve' });
     vi.spyOn(server.log.revocations, 'put').mockRejectedValue(new RunwireError('UNAVAILABLE', 'disk full'));
@@ -248,7 +251,7 @@ describe('a token that is revoked', () => {
     expect((await trpc(server, 'auth.me', token)).status).toBe(401);
   });
 
-  test('[A11] is final for the client, until somebody signs in anew', async () => {
+  test('[A11] the client stops after a revocation, until the user signs in again', async () => {
     await using server = await startServer();
     let token = await tokenFor({ sub: 'eve' });
     const fetchToken = vi.fn(() => token);
@@ -276,14 +279,14 @@ describe('a token that is revoked', () => {
   });
 });
 
-describe('who revokes', () => {
+describe('permission to revoke', () => {
   const cases: [string[], Role[], boolean][] = [
     [['*'], ['admin'], true],
     [['demo'], ['admin'], false],
     [[], ['admin'], false],
     [['*'], ['viewer', 'approver', 'producer'], false],
   ];
-  test.each(cases)('[A11] a token of %j with %j: %s', async (projects, roles, may) => {
+  test.each(cases)('[A11] a token of %j with %j: allowed is %s', async (projects, roles, may) => {
     await using server = await startServer();
     const victim = await tokenFor({ sub: 'eve' });
     const token = await tokenFor({ sub: 'root', projects, roles });
@@ -293,7 +296,7 @@ describe('who revokes', () => {
     expect((await trpc(server, 'auth.me', victim)).status).toBe(may ? 401 : 200);
   });
 
-  test('[A11] what names neither, both, or nothing that could be one is refused', async () => {
+  test('[A11] a revocation that names neither, both or an invalid id is refused', async () => {
     await using server = await startServer();
     for (const which of [
       {},
@@ -309,8 +312,8 @@ describe('who revokes', () => {
   });
 });
 
-describe.each(['direct', 'iterator'] as const)('a token that expires, with delivery %s', (delivery) => {
-  test('[A12] is silent within a second while events flow, and the client goes on with another, missing nothing', async () => {
+describe.each(['direct', 'iterator'] as const)('an expiring token, with delivery %s', (delivery) => {
+  test('[A12] no event is sent later than a second after the expiry, and the client resumes with another token without a loss', async () => {
     await using server = await startServer({ delivery });
     const expiresAtMs = (nowSeconds() + 2) * 1000;
     await using wire = await Wire.open(server.url, { token: await signed({ exp: expiresAtMs / 1000 }) });
@@ -328,7 +331,7 @@ describe.each(['direct', 'iterator'] as const)('a token that expires, with deliv
       }
     })();
     expect(await wire.closed).toEqual({ code: 4401, reason: 'the token has expired' });
-    expect(last).toBeGreaterThanOrEqual(expiresAtMs - 100); // Events did flow up to then,
+    expect(last).toBeGreaterThanOrEqual(expiresAtMs - 100); // Events arrived until then.
     expect(last).toBeLessThan(expiresAtMs + 1_000);
     expect(stream.messages.some(({ error, result }) => error || result?.type === 'stopped')).toBe(false);
 
@@ -344,8 +347,8 @@ describe.each(['direct', 'iterator'] as const)('a token that expires, with deliv
   });
 });
 
-describe('a token that expires', () => {
-  test('[A12] ends a quiet stream of SSE within a second', async () => {
+describe('an expired token', () => {
+  test('[A12] a quiet SSE stream ends within a second of the expiry', async () => {
     await using server = await startServer();
     const expiresAtMs = (nowSeconds() + 2) * 1000;
     const text = await readStream(server, await signed({ exp: expiresAtMs / 1000 }), () => undefined);
@@ -354,7 +357,7 @@ describe('a token that expires', () => {
     expect(Date.now()).toBeLessThan(expiresAtMs + 1_000);
   });
 
-  test('[A12] ends what a caller in the process reads, and does nothing for it', async () => {
+  test('[A12] the expiry ends the subscriptions of a caller and refuses its calls', async () => {
     await using server = await openServer();
     const principal: Principal = { ...everyone, expiresAtMs: Date.now() + 400 };
     const caller = server.router.createCaller({ principal });
@@ -374,8 +377,8 @@ describe('a token that expires', () => {
     expect(server.log.head).toBe(0);
   });
 
-  test('[A12] asks for nothing more over its socket, which closes with 4401 at the first attempt', async () => {
-    // The wheel, which would find out by itself, turns every 500 ms.
+  test('[A12] a socket closes with 4401 at the first message after the expiry', async () => {
+    // The sweep, which would also close it, runs every 500 ms.
     await using server = await startServer();
     await using wire = await Wire.open(server.url, { token: await tokenFor({ ttlSeconds: 60 }) });
     await wire.call('query', 'auth.me');
@@ -388,13 +391,13 @@ describe('a token that expires', () => {
   });
 });
 
-describe('an authenticator of one’s own', () => {
+describe('a custom authenticate function', () => {
   const never = () => new Promise<never>(() => undefined);
-  /** Answers when it is told to, which is after nobody waits for it any more. */
+  /** Emits `now` after the time limit of every waiting caller. */
   let late = new EventEmitter();
   const faults: Record<string, [Authenticate, number, number]> = {
     'throws an Error': [() => Promise.reject(new Error('CANARY')), 1012, 500],
-    'throws before it makes a promise': [
+    'throws synchronously': [
       () => {
         throw new TypeError('CANARY');
       },
@@ -402,23 +405,23 @@ describe('an authenticator of one’s own', () => {
       500,
     ],
     'throws undefined': [() => Promise.reject(undefined), 1012, 500],
-    'throws text': [() => Promise.reject('CANARY'), 1012, 500],
-    'throws what cannot be read': [() => Promise.reject(Object.create(null)), 1012, 500],
-    'gives back nothing': [() => Promise.resolve(undefined as never), 1012, 500],
-    'gives back no principal': [() => Promise.resolve({ sub: 'ada', roles: 'admin' } as never), 1012, 500],
-    'cannot tell now': [
+    'throws a string': [() => Promise.reject('CANARY'), 1012, 500],
+    'throws an object without a prototype': [() => Promise.reject(Object.create(null)), 1012, 500],
+    'returns undefined': [() => Promise.resolve(undefined as never), 1012, 500],
+    'returns no principal': [() => Promise.resolve({ sub: 'ada', roles: 'admin' } as never), 1012, 500],
+    'is unavailable': [
       () => Promise.reject(new RunwireError('UNAVAILABLE', 'the users are not to be reached')),
       1012,
       503,
     ],
-    'answers never': [never, 1012, 503],
-    'answers late': [() => once(late, 'now').then(() => everyone), 1012, 503],
+    'never settles': [never, 1012, 503],
+    'resolves late': [() => once(late, 'now').then(() => everyone), 1012, 503],
     'throws late': [() => once(late, 'now').then(() => Promise.reject(new Error('CANARY'))), 1012, 503],
     refuses: [() => Promise.reject(new RunwireError('UNAUTHENTICATED', 'no such user')), 4401, 401],
   };
 
   test.each(Object.entries(faults))(
-    '[A13] that %s leads to one close, and the client backs off',
+    '[A13] an authenticate function that %s causes one close, and the client backs off',
     async (_name, fault) => {
       const [authenticate, code, status] = fault;
       const { logger, lines } = keptLog();
@@ -449,7 +452,7 @@ describe('an authenticator of one’s own', () => {
       const onError = vi.fn();
       client.onEvent.subscribe({}, { onError });
       await vi.waitFor(() => expect(connection.getStatus().state).toBe('failed'), { timeout: 5_000 });
-      // Asked anew once for a token that is refused; tried as often as it was told to for anything else.
+      // One more fetch for a refused token; for any other failure as many as maxReconnectAttempts.
       expect(sockets.opened).toBe(code === 4401 ? 2 : 4);
       expect(onError).not.toHaveBeenCalled();
     },

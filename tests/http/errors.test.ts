@@ -10,14 +10,14 @@ import { created, everyone, keptLog, openServer, progress, startServer, tokenFor
 const canary = 'CANARY-e7d0';
 const codes = Object.keys(errorTable) as ErrorCode[];
 
-describe('the table', () => {
-  test.each(codes)('[Q7] %s: the tRPC code leads to the HTTP status that the table says', (code) => {
+describe('the error table', () => {
+  test.each(codes)('[Q7] %s: its tRPC code maps to the HTTP status of the table', (code) => {
     const { http, trpc, advice } = errorTable[code];
     expect(getHTTPStatusCodeFromError(new TRPCError({ code: trpc }))).toBe(http);
     expect(advice).toMatch(/^[A-Z].*\.$/);
   });
 
-  test('[Q7] what may be tried again is what may pass: rates, absence, and our own faults', () => {
+  test('[Q7] the retryable codes are those of temporary failures: rates, unavailability and internal errors', () => {
     expect(codes.filter((code) => errorTable[code].retryable)).toEqual(['RATE_LIMITED', 'UNAVAILABLE', 'INTERNAL']);
   });
 
@@ -31,7 +31,7 @@ describe('the table', () => {
   });
 });
 
-describe('any error becomes one of ours', () => {
+describe('every error becomes a RunwireError', () => {
   test.each([
     new Error(canary),
     new TypeError(canary),
@@ -59,7 +59,7 @@ describe('any error becomes one of ours', () => {
   });
 });
 
-describe('over the wire', () => {
+describe('errors over the wire', () => {
   const requests: [string, unknown, ErrorCode][] = [
     ['run.get', { runId: canary }, 'RUN_NOT_FOUND'],
     ['run.get', { runId: `${canary} x` }, 'INVALID_INPUT'],
@@ -87,7 +87,7 @@ describe('over the wire', () => {
     ['auth.refresh', { token: canary }, 'UNAUTHENTICATED'],
   ];
 
-  test('[Q6] over HTTP and WebSocket alike, tRPC errors have a code, a status that agrees, and no value or stack', async () => {
+  test('[Q6] over HTTP and WebSocket, a tRPC error has a code, a matching status, and no value or stack', async () => {
     const { logger, lines } = keptLog();
     await using server = await startServer({ logger });
     await server.bus.publish([created('r1')], { actor: 'ada' });
@@ -127,7 +127,7 @@ describe('over the wire', () => {
     expect(lines.join()).not.toContain(canary);
   });
 
-  test('[Q6] requests to /trpc that are not well-formed: quoted nowhere', async () => {
+  test('[Q6] responses to malformed requests to /trpc quote nothing', async () => {
     const { logger, lines } = keptLog();
     await using server = await startServer({ logger });
     const headers = { authorization: `Bearer ${await tokenFor()}`, 'content-type': 'application/json' };
@@ -137,17 +137,17 @@ describe('over the wire', () => {
     for (const [name, response] of Object.entries({
       'a body that is not JSON': await post('run.get', `{"a": ${canary}`),
       'an input that is not JSON': await get(`run.get?input=${canary}`),
-      'a batch that is no object': await get(`run.get,run.get?batch=1&input=${canary}`),
+      'a batch that is not an object': await get(`run.get,run.get?batch=1&input=${canary}`),
       'a batch of the wrong form': await post('run.get,run.get?batch=1', JSON.stringify([canary])),
       'another media type': await post('event.publish', canary, { 'content-type': `text/${canary}` }),
-      'no media type that it takes': await post('event.publish', canary, {
+      'an unsupported media type': await post('event.publish', canary, {
         'content-type': 'multipart/form-data; boundary=x',
       }),
       'a path with a line break': await get(`run.get%0a${canary}`),
       'connection params that are not JSON': await get(`auth.${canary}?connectionParams=${canary}`),
       'a mutation by GET': await get('event.publish?input=%7B%7D'),
-      'a batch too long': await get(`${Array(51).fill('auth.me').join(',')}?batch=1`),
-      'too much': await post('event.publish', `"${canary.repeat(800_000)}"`),
+      'a batch that is too long': await get(`${Array(51).fill('auth.me').join(',')}?batch=1`),
+      'a body that is too large': await post('event.publish', `"${canary.repeat(800_000)}"`),
     })) {
       const text = await response.text();
       expect(response.status, name).toBeGreaterThanOrEqual(400);
@@ -166,7 +166,7 @@ describe('over the wire', () => {
     expect(lines.join()).not.toContain(canary);
   });
 
-  test('[Q6] a defect inside says INTERNAL, with its cause in the log alone', async () => {
+  test('[Q6] a defect in the server is INTERNAL, with its cause in the log only', async () => {
     const { logger, lines } = keptLog();
     const secretOf = (): never => {
       throw new TypeError(canary);
@@ -184,7 +184,7 @@ describe('over the wire', () => {
     expect(lines.join()).toContain('a request failed');
   });
 
-  test('[Q6] an error in the process carries the code as its cause', async () => {
+  test('[Q6] an error of a caller has the RunwireError as its cause', async () => {
     await using server = await openServer();
     const caller = server.router.createCaller({ principal: everyone });
     await expect(caller.run.get({ runId: 'r1' })).rejects.toMatchObject({

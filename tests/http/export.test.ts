@@ -42,7 +42,7 @@ const eventsOf = (text: string) =>
     .slice(0, -1)
     .map((line) => JSON.parse(line) as RunEvent);
 
-test('[R9] NDJSON is the logged events, exactly, oldest first, and every filter narrows', async () => {
+test('[R9] NDJSON contains exactly the logged events, oldest first, and every filter narrows', async () => {
   const server = await serve();
   await publishTo(server, [
     created('r1', { name: 'Émile "x"\n' }),
@@ -69,7 +69,7 @@ test('[R9] NDJSON is the logged events, exactly, oldest first, and every filter 
   expect(await of('?projectId=unknown')).toEqual([]);
 });
 
-test('[R10] CSV has a header and a line for each event', async () => {
+test('[R10] CSV has a header and one line per event', async () => {
   const server = await serve();
   await publishTo(server, [created('r1', { name: '=HYPERLINK("x")' })]);
   const answer = await server.get('?format=csv&runId=r1');
@@ -81,7 +81,7 @@ test('[R10] CSV has a header and a line for each event', async () => {
   expect(await (await server.get('?format=csv&projectId=none')).text()).toMatch(/^seq,[^\r\n]*\r\n$/);
 });
 
-test('[R12] only what the caller may read is exported, and what may not be seen looks like what does not exist', async () => {
+test('[R12] an export contains only readable events, and an unreadable run looks like an absent one', async () => {
   const server = await serve();
   await publishTo(server, [
     created('r1'),
@@ -118,7 +118,7 @@ test('[R12] only what the caller may read is exported, and what may not be seen 
   ]);
 });
 
-test('[R12] bearer or cookie as elsewhere, GET alone, and a name for the file that is safe anywhere', async () => {
+test('[R12] an export takes a bearer token or a cookie, allows only GET, and has a safe file name', async () => {
   const server = await serve();
   await publishTo(server, [created('../..\\"a;b', { projectId: 'p/../q' })]);
   expect((await server.get('', {})).status).toBe(401);
@@ -140,7 +140,7 @@ test('[R12] bearer or cookie as elsewhere, GET alone, and a name for the file th
   expect(named.headers.get('content-disposition')).toBe('attachment; filename="runwire-p_._q-._.__a_b.ndjson"');
 });
 
-test('[R9] an attached server exports, too', async () => {
+test('[R9] an attached server exports too', async () => {
   const server = await openServer();
   const host = createHttpServer((_request, response) => response.end('theirs'));
   server.attach(host);
@@ -158,7 +158,7 @@ test('[R9] an attached server exports, too', async () => {
   expect(eventsOf(await answer.text())).toMatchObject([{ seq: 1 }]);
 });
 
-/** An export of a big log over a socket, and how often the log was read for it. */
+/** Starts an export of a large log over a socket, and counts reads of the log. */
 async function bigExport(
   read: (log: EventLog, reads: number) => Promise<void> = async () => undefined,
   invalidReasonOf: () => TokenInvalidReason | undefined = () => undefined,
@@ -212,22 +212,22 @@ async function bigExport(
   return { server, port, served, reads: () => reads };
 }
 
-/** Resolves at a turn of the event loop at which it holds. */
+/** Resolves in the first turn of the event loop in which `holds` returns true. */
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 }
 
-test('[R11] the log is read no further than the socket takes, and who comes back to reading gets it all', async () => {
+test('[R11] the server reads only as much as the socket takes, and a client that resumes reading receives everything', async () => {
   const { port, served, reads } = await bigExport();
   const client = connect(port, '127.0.0.1');
   client.write('GET /api/v1/export HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
-  await once(client, 'readable'); // Not in flowing mode: what comes stays where it is.
+  await once(client, 'readable'); // Paused mode: received bytes stay in the socket.
   await until(() => served[0]?.response.writableNeedDrain === true);
   let quiet = 0;
   for (let seen = reads(); quiet < 500; quiet = reads() === seen ? quiet + 1 : 0, seen = reads()) {
     await new Promise((resolve) => setImmediate(resolve));
   }
-  // Of 14 MB, the kernel's buffers and a page.
+  // Of 14 MB: the kernel buffers and one page.
   expect(reads()).toBeLessThan(30);
   let text = '';
   for await (const chunk of client) text += chunk;
@@ -235,7 +235,7 @@ test('[R11] the log is read no further than the socket takes, and who comes back
   expect(text.endsWith('\r\n0\r\n\r\n')).toBe(true);
 });
 
-test('[R11] a client that goes away is not read for any more', async () => {
+test('[R11] the server stops reading when the client disconnects', async () => {
   const { port, served, reads } = await bigExport();
   const client = connect(port, '127.0.0.1');
   client.write('GET /api/v1/export HTTP/1.1\r\nhost: x\r\n\r\n');
@@ -245,7 +245,7 @@ test('[R11] a client that goes away is not read for any more', async () => {
   expect(reads()).toBeLessThan(30);
 });
 
-test('[R11] a client that takes nothing for the limit of stalled sockets is cut off', async () => {
+test('[R11] a client that takes nothing for the stall limit is disconnected', async () => {
   const { port, served } = await bigExport(undefined, undefined, 300);
   const client = connect(port, '127.0.0.1');
   client.write('GET /api/v1/export HTTP/1.1\r\nhost: x\r\n\r\n');
@@ -256,7 +256,7 @@ test('[R11] a client that takes nothing for the limit of stalled sockets is cut 
   client.destroy();
 });
 
-test('[R11] a client is not cut off while there is nothing for it to take', async () => {
+test('[R11] a client is not disconnected while the server has nothing to send', async () => {
   const stalledMs = 100;
   const slowly = async () => new Promise<void>((resolve) => setTimeout(resolve, 3 * stalledMs));
   const { port } = await bigExport(slowly, undefined, stalledMs);
@@ -264,7 +264,7 @@ test('[R11] a client is not cut off while there is nothing for it to take', asyn
   expect([answer.status, await answer.text()]).toEqual([200, '']);
 });
 
-test('[R11] an export breaks off when its token is revoked or expires', async () => {
+test('[R11] an export ends when its token is revoked or expires', async () => {
   let lapse: TokenInvalidReason | undefined;
   const onRead = async (_log: EventLog, reads: number) => {
     if (reads === 5) lapse = 'revoked';
@@ -275,7 +275,7 @@ test('[R11] an export breaks off when its token is revoked or expires', async ()
   expect(reads()).toBe(5);
 });
 
-test('[R11] an export ends at the head as it was, and where events are trimmed before they are read it breaks off', async () => {
+test('[R11] an export ends at the head of its start, and breaks off when unread events are trimmed', async () => {
   const late = { isPublished: false };
   const whole = await bigExport(async (log, reads) => {
     if (reads !== 2 || late.isPublished) return;
@@ -296,7 +296,7 @@ test('[R11] an export ends at the head as it was, and where events are trimmed b
   expect(await broken.served[0]?.done).toMatchObject({ code: 'UNAVAILABLE' });
 });
 
-test('[R11] a log that fails before the first page is an error with its status, and one that fails later breaks the connection', async () => {
+test('[R11] a failure before the first page is an error with its status; a later failure resets the connection', async () => {
   const server = await serve({ logger: keptLog().logger });
   await publishTo(
     server,

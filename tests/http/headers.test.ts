@@ -4,7 +4,7 @@ import { WebSocket } from 'ws';
 import { serverPath, startServing } from '../support/cli-harness.ts';
 import { created, keptLog, startServer, temporaryFolder, tokenFor } from '../support/harness.ts';
 
-/** `fetch` sets Host and Origin itself. */
+/** `fetch` sets Host and Origin itself, so tests use node:http. */
 function ask(url: string, headers: Record<string, string> = {}, method = 'GET') {
   return new Promise<{ status: number; headers: Record<string, unknown>; text: string }>((resolve, reject) => {
     const asked = request(url, { method, headers }, (response) => {
@@ -22,7 +22,7 @@ function ask(url: string, headers: Record<string, string> = {}, method = 'GET') 
   });
 }
 
-/** Resolves with the status that an upgrade is refused with, or 101. */
+/** Resolves with the status of a refused upgrade, or 101. */
 const upgrade = (url: string, headers: Record<string, string>) =>
   new Promise<number>((resolve) => {
     const ws = new WebSocket(`${url.replace('http', 'ws')}/ws?connectionParams=1`, { headers });
@@ -37,8 +37,8 @@ const upgrade = (url: string, headers: Record<string, string>) =>
     ws.on('error', () => undefined);
   });
 
-describe('what a browser is told', () => {
-  test('[N3] every answer is kept to itself and to what it is, whoever asks, for what, and whatever comes of it', async () => {
+describe('response headers', () => {
+  test('[N3] every response has the security headers, for every method, path and outcome', async () => {
     await using server = await startServer();
     await server.bus.publish([created('r1')], { actor: 'ada' });
     const authorization = `Bearer ${await tokenFor()}`;
@@ -80,7 +80,7 @@ describe('what a browser is told', () => {
     }
   });
 
-  test('[N3] the cookie goes over TLS alone where the page came over TLS', async () => {
+  test('[N3] the cookie is Secure when the page was loaded over TLS', async () => {
     await using server = await startServer();
     const path = `${server.url}/login?token=${await tokenFor()}`;
     for (const [proto, is] of [
@@ -95,7 +95,7 @@ describe('what a browser is told', () => {
   });
 });
 
-test('[N1] of refused origins the log has those that a page can have, and no other text', async () => {
+test('[N1] the log names a refused origin only if a page can have it', async () => {
   const { logger, lines } = keptLog();
   await using server = await startServer({ logger });
   const told = 'https://evil.example';
@@ -106,8 +106,8 @@ test('[N1] of refused origins the log has those that a page can have, and no oth
   expect(lines.join()).not.toContain('CANARY');
 });
 
-describe('a name that leads here and is another’s (DNS rebinding)', () => {
-  test('[N2] is answered neither on paths nor on the socket by a server on somebody’s own machine', async () => {
+describe('host names of others that resolve to this server (DNS rebinding)', () => {
+  test('[N2] a server on loopback refuses them on every path and on the socket', async () => {
     using folder = temporaryFolder();
     const env = { PORT: '0', ALLOWED_ORIGINS: 'https://box.example' };
     const { child, url } = await startServing(serverPath, [], { cwd: folder.path, env });
@@ -131,7 +131,7 @@ describe('a name that leads here and is another’s (DNS rebinding)', () => {
     }
   });
 
-  test('[N2] is answered where a secret was set, as behind a proxy that hands on its own name', async () => {
+  test('[N2] a server with a secret accepts them, because a proxy may forward its own name', async () => {
     const { logger } = keptLog();
     await using server = await startServer({ logger });
     const headers = { host: 'runs.example.org', origin: 'https://runs.example.org', 'x-forwarded-proto': 'https' };

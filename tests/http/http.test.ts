@@ -43,7 +43,7 @@ async function withToken(options: Parameters<typeof startServer>[0] = {}) {
 }
 
 describe('POST /api/v1/events', () => {
-  test('[Q5] takes an object, an array and NDJSON, and says what it stored', async () => {
+  test('[Q5] an object, an array and NDJSON are accepted, and the response states the stored positions', async () => {
     await using server = await withToken();
     const answer = (accepted: number, seq: number, duplicates = 0) => ({
       status: 200,
@@ -60,7 +60,7 @@ describe('POST /api/v1/events', () => {
     expect(events.map((event) => event.actor)).toEqual(Array(7).fill('ada'));
   });
 
-  test('[Q4] many at once each get their own positions, contiguous over all', async () => {
+  test('[Q4] parallel requests each receive their own positions, contiguous over all', async () => {
     await using server = await withToken();
     const answers = await Promise.all(
       upwards(1, 40).map((i) => server.post(JSON.stringify([created(`r${i}`), progress(`r${i}`, 1)]))),
@@ -97,13 +97,13 @@ describe('POST /api/v1/events', () => {
     ['the time of recording', { recordedAt: '2026-01-01T00:00:00Z' }, 'recordedAt'],
     ['an unknown key deep inside', { stages: [{ stageId: 's', name: 's', colour: canary }] }, 'stages.0.colour'],
     ['a wrong list element', { stages: [{ stageId: 's', name: 's' }, canary] }, 'stages.1'],
-    ['an audience of others than text', { audience: [canary, 5] }, 'audience.1'],
-    ['a label that is no text', { labels: { team: 5 } }, 'labels.team'],
+    ['an audience with a value that is not text', { audience: [canary, 5] }, 'audience.1'],
+    ['a label that is not text', { labels: { team: 5 } }, 'labels.team'],
     ['control characters in an id', { eventId: `${canary}\n` }, 'eventId'],
     ['a null', { name: null }, 'name'],
   ];
 
-  test('[Q5] wrong drafts are 422, each named by index and path; nothing is stored and nothing is echoed', async () => {
+  test('[Q5] invalid drafts are 422, each named by index and path; nothing is stored and no value is repeated', async () => {
     await using server = await withToken();
     const good = created('good');
     const drafts = wrong.flatMap(([, change]) => [good, { ...created('r1'), ...(change as object) }]);
@@ -126,7 +126,7 @@ describe('POST /api/v1/events', () => {
     expect(text).not.toContain(canary);
     expect(server.log.head).toBe(0);
 
-    // Each alone, as NDJSON too.
+    // Each draft alone, as NDJSON too.
     for (const [name, change, path] of wrong) {
       const body = JSON.stringify({ ...created('r1'), ...(change as object) });
       for (const type of ['application/json', 'application/x-ndjson']) {
@@ -140,7 +140,7 @@ describe('POST /api/v1/events', () => {
     expect(server.lines.join()).not.toContain(canary);
   });
 
-  test('[Q5] what is no draft at all is 422 by its index', async () => {
+  test('[Q5] a value that is no draft is 422 with its index', async () => {
     await using server = await withToken();
     for (const junk of [null, 5, true, canary, [], [canary], {}]) {
       const { status, json, text } = await server.post(JSON.stringify([created('r1'), junk]));
@@ -151,7 +151,7 @@ describe('POST /api/v1/events', () => {
     expect(server.log.head).toBe(0);
   });
 
-  test('[Q5] a body that is not JSON is 400, a line that is not is 422 by its index, and neither is quoted', async () => {
+  test('[Q5] a body that is not JSON is 400, an invalid line is 422 with its index, and neither is quoted', async () => {
     await using server = await withToken();
     for (const body of [
       '',
@@ -184,7 +184,7 @@ describe('POST /api/v1/events', () => {
     expect(server.lines.join()).not.toContain(canary);
   });
 
-  test('[Q5] the bytes of a body must be UTF-8: what would be stored is not what was sent', async () => {
+  test('[Q5] a body that is not UTF-8 is refused, because the stored text would differ', async () => {
     await using server = await withToken();
     const body = Buffer.from(JSON.stringify(created('r1', { name: 'Zoë' })), 'latin1');
     for (const type of ['application/json', 'application/x-ndjson']) {
@@ -198,7 +198,7 @@ describe('POST /api/v1/events', () => {
     expect((await server.post(marked)).json).toMatchObject({ accepted: 1 });
   });
 
-  test('[Q5] a body of another type or encoding is refused and not quoted', async () => {
+  test('[Q5] a body of another media type or encoding is refused and not quoted', async () => {
     await using server = await withToken();
     const form = new URLSearchParams({ name: canary }).toString();
     for (const type of [
@@ -223,7 +223,7 @@ describe('POST /api/v1/events', () => {
   });
 
   test.each(['application/x-ndjson', 'application/ndjson', 'application/jsonl; charset=utf-8'])(
-    '[Q5] %s is taken by the line',
+    '[Q5] %s is parsed line by line',
     async (type) => {
       await using server = await withToken();
       const lines = [created('r1'), progress('r1', 1)].map((draft) => JSON.stringify(draft)).join('\n');
@@ -231,21 +231,21 @@ describe('POST /api/v1/events', () => {
     },
   );
 
-  test('[Q5] a gzipped body is taken', async () => {
+  test('[Q5] a gzipped body is accepted', async () => {
     await using server = await withToken();
     const zipped = gzipSync(JSON.stringify(created('r1')));
     expect((await server.post(zipped, { headers: { 'content-encoding': 'gzip' } })).status).toBe(200);
     expect(server.log.head).toBe(1);
   });
 
-  test('[Q5] too many drafts, and too many bytes, are 413, however they are sent', async () => {
+  test('[Q5] too many drafts and too many bytes are 413, with and without a content-length', async () => {
     await using server = await withToken();
     const drafts = upwards(1, 1_001).map((i) => progress('r1', i % 100));
     expect((await server.post(JSON.stringify(drafts))).status).toBe(413);
     const ndjson = drafts.map((draft) => JSON.stringify(draft)).join('\n');
     expect((await server.post(ndjson, { type: 'application/x-ndjson' })).status).toBe(413);
 
-    // Announced, and in pieces without an announcement: the answer comes although the body does not end.
+    // With a content-length, and chunked without one: the response arrives before the end of the body.
     const announced = await answerTo(server.port, [
       `POST /api/v1/events HTTP/1.1\r\nhost: x\r\nauthorization: ${server.authorization}\r\ncontent-length: 9000000\r\n\r\n[`,
     ]);
@@ -261,7 +261,7 @@ describe('POST /api/v1/events', () => {
     expect((await server.post(JSON.stringify(created('r1')))).status).toBe(200);
   });
 
-  test('[Q5] a large body that is refused before it is read is answered, not reset', async () => {
+  test('[Q5] a large body that is refused before it is read gets a response, not a reset', async () => {
     await using server = await withToken();
     const body = Buffer.alloc(7 * 1024 * 1024, ' ');
     for (const [authorization, path, status] of [
@@ -270,7 +270,7 @@ describe('POST /api/v1/events', () => {
       [server.authorization, '/trpc/%', 404],
     ] as const) {
       const head = `POST ${path} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization}\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`;
-      // As a client that listens once it has said everything.
+      // As a client that reads only after it has sent everything.
       const socket = connect(server.port, '127.0.0.1').pause();
       const written = new Promise((resolve) => socket.once('error', resolve).write(head + body, resolve));
       expect(await written, path).toBeFalsy();
@@ -280,7 +280,7 @@ describe('POST /api/v1/events', () => {
     }
   });
 
-  test('[Q5] a body that breaks off stores nothing; a slow one is waited for', async () => {
+  test('[Q5] an aborted body stores nothing, and the server waits for a slow one', async () => {
     await using server = await withToken();
     const head = `POST /api/v1/events HTTP/1.1\r\nhost: x\r\nauthorization: ${server.authorization}\r\n`;
     const body = JSON.stringify([created('r1'), created('r2')]);
@@ -288,7 +288,7 @@ describe('POST /api/v1/events', () => {
       const socket = connect(server.port, '127.0.0.1');
       socket.on('error', () => undefined);
       socket.write(`${head}content-length: ${body.length}\r\n\r\n${body.slice(0, -5)}`);
-      // Another request passes by, so the server has seen the piece by now.
+      // After the response to another request, the server has read the piece.
       expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
       socket[end]();
     }
@@ -332,7 +332,7 @@ describe('POST /api/v1/events', () => {
   });
 });
 
-/** Sends pieces until there is an answer, and resolves with its beginning. */
+/** Sends pieces until a response arrives, and resolves with its beginning. */
 async function answerTo(port: number, pieces: string[]): Promise<string> {
   const socket = connect(port, '127.0.0.1');
   socket.on('error', () => undefined);
@@ -352,14 +352,14 @@ async function answerTo(port: number, pieces: string[]): Promise<string> {
   return answer;
 }
 
-test('[Q11] what is no page of the app is a JSON 404, whatever it is', async () => {
+test('[Q11] a path that is no page of the app is a JSON 404', async () => {
   await using server = await withToken();
   for (const path of ['/hooks/github', '/metrics/x', '/index.php', '/runsx', '/assets/none.js', '/..%2fpackage.json']) {
     const response = await fetch(`${server.url}${path}`);
     expect([response.status, response.headers.get('x-content-type-options')], path).toEqual([404, 'nosniff']);
     expect(await response.json(), path).toMatchObject({ error: { code: 'NOT_FOUND' } });
   }
-  // Where the app has been built.
+  // Only with a built app.
   const page = await fetch(`${server.url}/`, { headers: { accept: 'text/html,*/*' } });
   const run = await fetch(`${server.url}/runs/demo/ci.1`);
   expect(run.status).toBe(page.status);
@@ -370,7 +370,7 @@ test('[Q11] what is no page of the app is a JSON 404, whatever it is', async () 
 });
 
 describe('health', () => {
-  test('[Q8] is read, and nothing else: another method is 404', async () => {
+  test('[Q8] the health routes accept only GET', async () => {
     await using server = await withToken();
     for (const path of ['/healthz', '/readyz', '/metrics', '/login']) {
       for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {
@@ -380,7 +380,7 @@ describe('health', () => {
     }
   });
 
-  test('[Q8] alive while the process is, ready while it can serve', async () => {
+  test('[Q8] /healthz is 200 while the process runs, /readyz while it can serve', async () => {
     await using server = await withToken();
     expect(await (await fetch(`${server.url}/healthz`)).json()).toEqual({ status: 'alive' });
     const ready = await fetch(`${server.url}/readyz`);
@@ -395,7 +395,7 @@ describe('health', () => {
 });
 
 describe('stats', () => {
-  test('[Q9] count connections, subscriptions, events, and what each client has yet to take', async () => {
+  test('[Q9] the stats count connections, subscriptions, events, and the lag of each client', async () => {
     await using server = await withToken();
     await server.bus.publish([created('r1'), progress('r1', 1)], publisher);
     await using wire = await Wire.open(server.url, { token: await tokenFor({ sub: 'eve' }) });
@@ -429,7 +429,7 @@ describe('stats', () => {
 });
 
 describe('/trpc', () => {
-  test('[Q6] a method of which no Request can be made is refused, and is no failure of ours', async () => {
+  test('[Q6] a method that Request does not allow is refused, and is not an internal error', async () => {
     await using server = await withToken();
     for (const method of ['TRACE', 'PUT', 'PROPFIND']) {
       const head = `${method} /trpc/auth.me HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`;
@@ -440,7 +440,7 @@ describe('/trpc', () => {
     expect(server.lines.filter((line) => line.includes('"level":50'))).toEqual([]);
   });
 
-  test('[Q10] answers single calls and batches of the stock client, each call for itself', async () => {
+  test('[Q10] single calls and batches of the stock client are answered, each call for itself', async () => {
     await using server = await withToken();
     const client = createTRPCClient<AppRouter>({
       links: [
@@ -471,7 +471,7 @@ describe('/trpc', () => {
     expect(list).toMatchObject({ status: 'fulfilled', value: { runs: [{}, {}] } });
   });
 
-  test('[Q10] a batch of more than fifty is refused', async () => {
+  test('[Q10] a batch of more than fifty calls is refused', async () => {
     await using server = await withToken();
     const headers = { authorization: server.authorization };
     const batch = (count: number) =>
@@ -480,7 +480,7 @@ describe('/trpc', () => {
     expect((await batch(51)).status).toBe(400);
   });
 
-  /** Reads server-sent events until one passes; without EventSource, which Node has not got. */
+  /** Reads server-sent events until one passes. Node.js has no EventSource. */
   async function stream(url: string, headers: Record<string, string>, passes: (item: Item) => boolean) {
     const controller = new AbortController();
     const response = await fetch(url, {
@@ -506,7 +506,7 @@ describe('/trpc', () => {
     return events;
   }
 
-  test('[Q10] streams subscriptions as server-sent events, with ids, and goes on after the last of them', async () => {
+  test('[Q10] a subscription is streamed as server-sent events with ids, and resumes after the last id', async () => {
     await using server = await withToken();
     await server.bus.publish([created('r1'), progress('r1', 1)], publisher);
     const headers = { authorization: server.authorization };
@@ -523,7 +523,7 @@ describe('/trpc', () => {
     for (const rest of [byHeader, byQuery]) {
       expect(rest.map(({ data }) => (data as RunEvent).seq)).toEqual([3, 4, 4]);
     }
-    // Those who have gone leave nobody waiting.
+    // No reader is left waiting.
     const { delivered } = server.getStats();
     await expect
       .poll(async () => {
@@ -536,11 +536,11 @@ describe('/trpc', () => {
     expect(server.getStats().delivered).toBeGreaterThanOrEqual(delivered);
   });
 
-  test('[Q10] what is published while it is open is streamed', async () => {
+  test('[Q10] an event published during the stream is delivered', async () => {
     await using server = await withToken();
     const headers = { authorization: server.authorization };
     const publishing = (async () => {
-      // The stream is on once something has been delivered.
+      // The first delivered item shows that the stream is open.
       await expect.poll(() => server.getStats().delivered, { timeout: 5_000 }).toBe(1);
       for (const i of upwards(1, 50)) await server.bus.publish([progress('r1', i)], publisher);
     })();
@@ -553,7 +553,7 @@ describe('/trpc', () => {
     expect(events.map(({ data }) => (data as RunEvent).seq)).toEqual(upwards(0, 50));
   });
 
-  test('[D12] a stream over HTTP that nobody reads is not read for', async () => {
+  test('[D12] the server reads nothing for an HTTP stream whose client stops reading', async () => {
     await using server = await withToken();
     const headers = { authorization: server.authorization, accept: 'text/event-stream' };
     const message = 'x'.repeat(2_000);
@@ -566,7 +566,7 @@ describe('/trpc', () => {
     const response = await new Promise<IncomingMessage>((resolve) => {
       httpRequest(`${server.url}/trpc/onEvent?input=${input}`, { headers }, resolve).end();
     });
-    // Taken up to what the buffers hold, and no further.
+    // Only as much as the buffers hold.
     let before = -1;
     await expect
       .poll(

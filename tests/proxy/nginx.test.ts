@@ -9,7 +9,7 @@ import { serverPath, startServing } from '../support/cli-harness.ts';
 import { created, progress, secret, temporaryFolder, tokenFor } from '../support/harness.ts';
 import { documentedConfig, freePort, hasNginx, startNginx } from '../support/nginx.ts';
 
-/** The proxy of docs/guide/operations.md, with the server in a process of its own behind it. */
+/** The proxy of docs/guide/operations.md in front of a server in its own process. */
 
 async function deployed() {
   const folder = temporaryFolder();
@@ -35,7 +35,7 @@ async function deployed() {
     start: async () => {
       child = await start();
     },
-    /** The status that an upgrade is answered with. */
+    /** Resolves with the status of an upgrade. */
     upgrade: (headers: Record<string, string>) =>
       new Promise<number>((resolve) => {
         const ws = new WebSocket(`wss://localhost:${nginx.tlsPort}/ws?connectionParams=1`, { ca: nginx.ca, headers });
@@ -52,12 +52,12 @@ async function deployed() {
   };
 }
 
-test.skipIf(!hasNginx)('all tests behind a real proxy run, with /usr/sbin/nginx and openssl', () => {
+test.skipIf(!hasNginx)('the tests behind a real proxy need /usr/sbin/nginx and openssl', () => {
   expect(hasNginx).toBe(true);
 });
 
 describe.skipIf(!hasNginx)('behind nginx', () => {
-  test('[W16] a client over wss goes on after the server has been stopped, and after it was killed', async () => {
+  test('[W16] a client over wss reconnects after the server was stopped and after it was killed', async () => {
     const server = await deployed();
     class Trusting extends WebSocket {
       constructor(url: string, protocols?: string | string[]) {
@@ -103,7 +103,7 @@ describe.skipIf(!hasNginx)('behind nginx', () => {
     subscription.unsubscribe();
   });
 
-  test('[W16] a stream of server-sent events comes as it is sent', async () => {
+  test('[W16] a stream of server-sent events arrives unbuffered', async () => {
     const server = await deployed();
     const headers = { authorization: `Bearer ${server.token}`, accept: 'text/event-stream' };
     const stream = request(`${server.url}/trpc/onEvent`, { headers, ca: server.ca, agent: false });
@@ -129,7 +129,7 @@ describe.skipIf(!hasNginx)('behind nginx', () => {
     }
   });
 
-  test('[W16] the origin is that of the name and port that the browser asked for, by TLS alone', async () => {
+  test('[W16] the allowed origin is https with the host and port that the browser requested', async () => {
     const server = await deployed();
     const plain = server.url.replace('https', 'http');
     for (const [headers, status] of [
@@ -148,7 +148,7 @@ describe.skipIf(!hasNginx)('behind nginx', () => {
       });
       expect(asked.status, JSON.stringify(headers)).toBe(status === 101 ? 200 : 403);
     }
-    // A name that is not ours: neither for a handshake nor, under a good one, for a request.
+    // A foreign host name gets neither a TLS handshake nor, over a valid one, a response.
     expect(await server.upgrade({ host: 'evil.example', origin: 'https://evil.example' })).toBe(0);
     await expect(server.ask('/healthz', { headers: { host: 'evil.example' } })).rejects.toThrow(/socket hang up/);
     const refused = connectTls({ port: server.tlsPort, host: '127.0.0.1', servername: 'evil.example', ca: server.ca });
@@ -157,7 +157,7 @@ describe.skipIf(!hasNginx)('behind nginx', () => {
     ).rejects.toThrow(/unrecognized name|handshake/i);
   });
 
-  test('[W16] signing in sets a cookie for TLS alone, which then signs in', async () => {
+  test('[W16] a sign-in sets a Secure cookie, and the cookie signs in', async () => {
     const server = await deployed();
     const { status, headers } = await server.ask(`/login?token=${server.token}`);
     const [given = ''] = headers['set-cookie'] ?? [];
@@ -175,7 +175,7 @@ describe.skipIf(!hasNginx)('behind nginx', () => {
     for (const path of ['/metrics', '/readyz']) expect((await server.ask(path)).status, path).toBe(404);
   });
 
-  test('[W16] a body that is too large is refused by the server in its words, and a far larger one by the proxy', async () => {
+  test('[W16] a body over the limit is refused by the server, and a far larger one by the proxy', async () => {
     const server = await deployed();
     const headers = { authorization: `Bearer ${server.token}`, 'content-type': 'application/json' };
     const post = (bytes: number) =>
@@ -186,7 +186,7 @@ describe.skipIf(!hasNginx)('behind nginx', () => {
     expect([far.status, far.text]).toEqual([413, expect.stringContaining('nginx')]);
   });
 
-  test('[W16] no token gets into a log, whether the server is there or not', async () => {
+  test('[W16] no log contains a token, whether the server runs or not', async () => {
     const server = await deployed();
     const paths = [`/login?token=${server.token}`, `/hooks/x?key=${server.token}`, `/?token=${server.token}`];
     for (const path of paths) await server.ask(path);
@@ -198,7 +198,7 @@ describe.skipIf(!hasNginx)('behind nginx', () => {
     expect(server.logs()).not.toContain(server.token.slice(-20));
   });
 
-  test('[W16] streams may be silent for longer than two heartbeats', () => {
+  test('[W16] the timeouts allow a silence of more than two heartbeats', () => {
     const config = documentedConfig();
     for (const name of ['proxy_read_timeout', 'proxy_send_timeout']) {
       expect(Number(new RegExp(`${name} (\\d+)s;`).exec(config)?.[1]), name).toBeGreaterThan(
