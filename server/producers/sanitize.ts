@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto';
 
 /**
- * What producers send, made fit for the log: ids of the characters and lengths that the schemas take, and text without
- * credentials, SQL and stack traces. Every function takes any string, and time in proportion to its length.
+ * Sanitizes the strings of producers: makes ids that the schemas accept, and removes credentials, SQL and stack traces from
+ * text. Every function accepts any string, in time linear in its length.
  */
 
 const ID_LIMIT = 200;
-/** Patterns are looked for in so much of a text; no more of it is shown. */
-const LOOK_LIMIT = 8_192;
+/** Longer texts are cut here before patterns are searched. */
+const SEARCH_LIMIT = 8_192;
 
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-/** Printable ASCII without blanks: everything else, and `%`, as its UTF-8 percent-encoded. No two texts give the same. */
+/** Percent-encodes everything but printable ASCII, and `%` itself. Different texts give different results. */
 const encode = (text: string): string =>
   text.replace(/[^\x21-\x24\x26-\x7e]/gu, (char) =>
     char.isWellFormed()
@@ -19,7 +19,7 @@ const encode = (text: string): string =>
       : `%u${char.charCodeAt(0).toString(16).toUpperCase()}`,
   );
 
-/** What has no room is cut and hashed. As `%~` begins no encoding, a cut id is not the whole one of another text. */
+/** A long id is cut and gets a hash. `%~` is no encoding, so a cut id never equals an uncut one. */
 function idOf(parts: readonly string[]): string {
   const headLimit = ID_LIMIT - 66;
   if (parts.every((part) => part.length <= ID_LIMIT)) {
@@ -30,23 +30,23 @@ function idOf(parts: readonly string[]): string {
   return `${head.slice(0, headLimit)}%~${sha256(JSON.stringify(parts))}`;
 }
 
-/** A `projectId` or `runId` for any text that is not empty; different texts give different ids. */
+/** A `projectId` or `runId` for a non-empty text. Different texts give different ids. */
 export const scopeIdOf = (text: string): string => idOf([text]);
 
-/** An id for a pair of texts; different pairs give different ids, since no encoded part has a blank. */
+/** An id for a pair of texts. Different pairs give different ids, because encoded parts have no blanks. */
 export const pairIdOf = (first: string, second: string): string => idOf([first, second]);
 
 /** Text of at most `limit` code units in one line, without control characters and lone surrogates. */
 export function cleanText(text: string, limit: number): string {
   const line = text
-    .slice(0, LOOK_LIMIT)
+    .slice(0, SEARCH_LIMIT)
     .toWellFormed()
     .replace(/[\p{Cc}\s]+/gu, ' ')
     .trim();
   return line.length <= limit ? line : `${line.slice(0, limit - 1).replace(/[\ud800-\udbff]$/, '')}…`;
 }
 
-// Repetitions are bounded wherever a match may begin anywhere: unbounded, they would cost the square of the length.
+// Repetitions are bounded where a match may begin anywhere: otherwise the cost would be quadratic in the length.
 const URI = /^(?:[a-z][\w+.-]{0,30}:){1,4}\/\//i;
 const URI_INSIDE = /(?:\b[a-z][\w+.-]{0,30}:){1,4}\/\/[^\s'"<>()[\]]+/gi;
 const JDBC_USER = /^(jdbc:\w+:(?:thin:|oci8?:)?)[^@]*@/i;
@@ -56,7 +56,7 @@ const AUTHORIZATION = /\b(bearer|basic)\s{1,5}[\w.~+/=-]{8,}/gi;
 
 export const isUri = (text: string): boolean => URI.test(text);
 
-/** What looks like a URI, without user, password, parameters, query and fragment. */
+/** A URI without user, password, parameters, query and fragment. */
 function bareUri(uri: string): string {
   const scheme = URI.exec(uri)?.[0];
   if (scheme === undefined) return uri.replace(JDBC_USER, '$1@');
@@ -64,7 +64,7 @@ function bareUri(uri: string): string {
   const authority = rest.split(/[/?#;]/, 1)[0] as string;
   const at = authority.lastIndexOf('@');
   if (at >= 0) {
-    // Azure has the container there: abfss://container@account.dfs.core.windows.net/path.
+    // Azure puts the container before the `@`: abfss://container@account.dfs.core.windows.net/path.
     const isContainer = /^(?:abfss?|wasbs?):/i.test(scheme) && !authority.slice(0, at).includes(':');
     if (!isContainer) rest = rest.slice(at + 1);
   } else if (/:(?!\d*(?:,|$))/.test(authority) && !authority.startsWith('[') && rest.includes('@')) {
@@ -73,11 +73,11 @@ function bareUri(uri: string): string {
   return scheme + (rest.split(/[?#;]/, 1)[0] as string);
 }
 
-/** Text without the credentials that URIs, `key=value` pairs and authorization headers in it hold. */
+/** Removes credentials from URIs, `key=value` pairs and authorization headers in a text. */
 export function withoutCredentials(text: string): string {
-  const look = text.slice(0, LOOK_LIMIT);
-  const safe = isUri(look) || look.startsWith('jdbc:') ? bareUri(look) : look.replace(URI_INSIDE, bareUri);
-  return safe.replace(SECRET_PAIR, '$1***').replace(AUTHORIZATION, '$1 ***') + text.slice(LOOK_LIMIT);
+  const head = text.slice(0, SEARCH_LIMIT);
+  const safe = isUri(head) || head.startsWith('jdbc:') ? bareUri(head) : head.replace(URI_INSIDE, bareUri);
+  return safe.replace(SECRET_PAIR, '$1***').replace(AUTHORIZATION, '$1 ***') + text.slice(SEARCH_LIMIT);
 }
 
 const SQL_BEGINS =
@@ -90,7 +90,7 @@ const SQL_LINE =
   /^\s*(?:\[?SQL\b|LINE \d+:|(?:select|insert|update|delete|merge|with|create|alter|drop|values|from|where)\b)/i;
 const STACK_LINE = /^\s*(?:at\s|Traceback\b|File "|Caused by|\.{3} \d+ more|--- )/;
 
-/** Where SQL begins in a text; -1 where there is none. */
+/** The position of SQL in a text; -1 if there is none. */
 function sqlAt(text: string): number {
   const starts = SQL_PAIRS.map(([verb, clause]) => {
     const at = text.search(verb);
@@ -99,16 +99,16 @@ function sqlAt(text: string): number {
   return [text.search(SQL_BEGINS), ...starts].reduce((a, b) => (a < 0 ? b : b < 0 ? a : Math.min(a, b)));
 }
 
-/** The name of a dataset or a job. One that is a query gets its hash for a name. */
+/** The name of a dataset or a job. A query is replaced by its hash. */
 export function nameOf(text: string): string {
-  return sqlAt(text.slice(0, LOOK_LIMIT)) < 0 ? withoutCredentials(text) : `query ${sha256(text).slice(0, 16)}`;
+  return sqlAt(text.slice(0, SEARCH_LIMIT)) < 0 ? withoutCredentials(text) : `query ${sha256(text).slice(0, 16)}`;
 }
 
-/** The first line or two of an error message, up to where SQL or a stack trace begins. It may be empty. */
+/** The first one or two lines of an error message, before any SQL or stack trace. May be empty. */
 export function errorTextOf(message: string, limit: number): string {
-  const look = message.slice(0, LOOK_LIMIT);
-  const at = sqlAt(look);
-  const lines = (at < 0 ? look : look.slice(0, at)).split(/[\r\n]+/).filter((line) => line.trim() !== '');
+  const head = message.slice(0, SEARCH_LIMIT);
+  const at = sqlAt(head);
+  const lines = (at < 0 ? head : head.slice(0, at)).split(/[\r\n]+/).filter((line) => line.trim() !== '');
   const end = lines.findIndex((line) => STACK_LINE.test(line) || SQL_LINE.test(line));
   const kept = lines.slice(0, end < 0 ? 2 : Math.min(end, 2));
   return cleanText(withoutCredentials(kept.join(' ')), limit);

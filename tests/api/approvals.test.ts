@@ -247,7 +247,7 @@ describe('permission to decide', () => {
     ['the requester', { requestedBy: 'ann' }, approver('ann', allRoles)],
     ['the requester in another spelling', { requestedBy: ' Ann@Example.ORG' }, approver('ann@example.org', allRoles)],
     [
-      'who asked, in wide letters and with blanks of no width,',
+      'the requester in full-width letters with an invisible character',
       { requestedBy: 'Ａｎｎ\u200b' },
       approver('ann', allRoles),
     ],

@@ -241,7 +241,7 @@ export const keys: readonly (readonly [key: string, value: string | number])[] =
   ['phone', 4_155_550_132],
 ];
 
-/** Lines of pipelines that hold nobody's identifier. */
+/** Pipeline log lines without identifiers. */
 export const harmless: readonly string[] = [
   'Started run cc657742-8c2f-46d6-ac64-e5a22fac180d attempt 2',
   'run 0142G9HGX7WKDS083PZA7F3Y0B finished in 588.858281724s',

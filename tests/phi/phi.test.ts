@@ -108,7 +108,7 @@ describe('the canary', () => {
           await post(events, 'reject');
         }
       }
-      // Whoever reads may ask for what nobody would be let publish.
+      // A reader may request an id that the guard would refuse in a draft.
       for (const [text] of planted) {
         for (const [path, input] of [
           ['run.get', { runId: text.replaceAll(' ', '') }],
@@ -136,7 +136,7 @@ describe('the canary', () => {
 describe('on the server', () => {
   const mrn = { ...created('r1'), name: 'Report for MRN 77188312' };
 
-  test('[S2] the guard is on by default; its policy is the server’s, or the publish’s', async () => {
+  test('[S2] the guard is on by default, under the policy of the server or of the request', async () => {
     await using strict = await openServer();
     const refusal = { code: 'PHI_REJECTED', path: 'events.0.name', issues: [{ index: 0, path: 'name' }] };
     await expect(strict.bus.publish([mrn], { actor: 'ada' })).rejects.toMatchObject(refusal);
@@ -151,7 +151,7 @@ describe('on the server', () => {
     }
   });
 
-  test('[S9] [S10] the options of the server are the guard’s', async () => {
+  test('[S9] [S10] the server passes its `phi` options to the guard', async () => {
     const phi = { allow: ['run.created:name'], patterns: [{ kind: 'subject', shape: 'ST-####' }] };
     await using server = await openServer({ phi });
     await server.bus.publish([mrn], { actor: 'ada' });
@@ -161,7 +161,7 @@ describe('on the server', () => {
 });
 
 describe.skipIf(!hasSamples)('devset samples for the guard', () => {
-  test('[S3] [S4] devset: what has a shape or a keyword is found, and lines of pipelines are left alone', () => {
+  test('[S3] [S4] devset: identifiers with a shape or a keyword are found, and pipeline logs are not changed', () => {
     const sets = readSamples();
     const { recall, alarms } = measure(new Map([['pos_asq_phi', sets.get('pos_asq_phi') ?? []]]));
     const rateOf = (kind: string) => (recall.get(kind)?.hits ?? 0) / (recall.get(kind)?.of ?? 1);

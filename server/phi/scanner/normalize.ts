@@ -5,8 +5,8 @@
  * - Digits of other scripts, dashes, blanks and accented letters become ASCII; invisible characters are removed.
  * - The position of each character in the original text is kept, so that findings can be redacted there.
  *
- * Letters of other scripts that look like Latin ones stay as they are. They do not occur by accident, and somebody who wants
- * to hide an identifier has other ways.
+ * Letters of other scripts that look like Latin ones stay as they are. They do not occur by accident, and there
+ * are other ways to hide an identifier.
  */
 
 const DROPPED = 0xffff;

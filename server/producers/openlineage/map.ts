@@ -7,8 +7,8 @@ import { canonicalJson } from '../../event-log/integrity/canonical.ts';
 import { cleanText, errorTextOf, isUri, nameOf, pairIdOf, scopeIdOf, sha256 } from '../sanitize.ts';
 
 /**
- * OpenLineage (Airflow, dbt, Spark, Flink, Debezium): from one of their events to drafts of ours. Pure: what depends on
- * other events, where a run belongs and whether it has a name yet, comes in as {@link Placement} (lineage-memory.ts).
+ * Maps an OpenLineage message (Airflow, dbt, Spark, Flink, Debezium) to drafts. Pure functions: the facts that depend on
+ * other messages, such as the run's place in a tree, come in as a {@link Placement} (`run-tree.ts`).
  *
  * | event         | a run without parent           | a run with a parent                       |
  * |---------------|--------------------------------|-------------------------------------------|
@@ -17,18 +17,18 @@ import { cleanText, errorTextOf, isUri, nameOf, pairIdOf, scopeIdOf, sha256 } fr
  * | COMPLETE      | artifacts + run.completed      | artifacts + stage.completed               |
  * | FAIL, ABORT   | run.failed                     | stage.failed                              |
  *
- * Runs of any depth are stages of their root run. ABORT has the code `CANCELLED`. Other facets, inputs, JobEvent,
- * DatasetEvent and OTHER are not looked at: real ones hold passwords, SQL and query plans.
+ * Runs of any depth are stages of their root run. ABORT gets the code `CANCELLED`. Other facets, inputs, JobEvent,
+ * DatasetEvent and OTHER are ignored: real ones contain passwords, SQL and query plans.
  *
- * There are no event ids on the wire and clients send a message up to six times, so an `eventId` is a hash of the
- * message, whatever the order of its keys; an artifact's is one of its run, dataset and time, for it may follow from
- * either of two messages.
+ * OpenLineage has no event ids, and clients send a message up to six times. So an `eventId` is a hash of the message,
+ * independent of the order of its keys. The id of an artifact is a hash of run, dataset and time, because either of two
+ * messages may create it.
  */
 
 export type LineageType = 'START' | 'RUNNING' | 'COMPLETE' | 'FAIL' | 'ABORT';
-/** A run as a message names it, fit for a draft. The project is that of its job's namespace. */
+/** A run of a message, with ids that are valid in drafts. The project comes from the job's namespace. */
 export type RunRef = { runId: string; projectId: string; namespace: string; name: string | undefined };
-/** Something that was written, by an id of its identity. */
+/** An output. Its id is derived from namespace and name. */
 export type Dataset = { artifactId: string; name: string; uri: string | undefined };
 
 export type LineageEvent = {
@@ -39,30 +39,30 @@ export type LineageEvent = {
   parent: RunRef | undefined;
   root: RunRef | undefined;
   outputs: Dataset[];
-  /** What went wrong, as far as it may be shown. */
+  /** The sanitized error message. */
   failure: string | undefined;
   /** Hash of the message. */
   digest: string;
 };
 
-/** What a message is to a run of ours. */
+/** The place of a message's run in a Runwire run. */
 export type Placement = {
-  /** The run of ours that the drafts are about, and its project. */
+  /** The Runwire run of the drafts. */
   run: RunRef;
-  /** The message's own run is a stage of it. */
+  /** Whether the message's run is a stage of that run. */
   isStage: boolean;
-  /** The log does not have the name of the run, or stage, as this message tells it. */
+  /** Whether the drafts must announce the name of the run, or of the stage. */
   namesRun: boolean;
   namesStage: boolean;
-  /** A run of ours that turned out to be a stage of another. */
+  /** The root, for a run that later turned out to be a stage. */
   parentRunId: string | undefined;
-  /** What has been written for good, and when the message's own run completed. */
+  /** The final outputs, and the time when the message's run completed. */
   written: { at: string; datasets: readonly Dataset[] } | undefined;
 };
 
 const NAME_LIMIT = 200;
 const MESSAGE_LIMIT = 2_000;
-/** Datasets that one event names. */
+/** Outputs in one message. */
 const OUTPUT_LIMIT = 10_000;
 
 const text = z.string().min(1);
@@ -72,7 +72,7 @@ const parent = ancestor.extend({ root: ancestor.nullish() }).nullish();
 const eventTime = z
   .string()
   .max(64)
-  // dbt's ABORT has the local time of a machine that is in UTC, and no zone.
+  // dbt's ABORT has no zone; its time is UTC.
   .transform((value) => normalizeInstant(value) ?? normalizeInstant(`${value}Z`))
   .refine((value) => value !== undefined, { error: 'must be an ISO 8601 instant' });
 const schema = z.object({
@@ -83,13 +83,13 @@ const schema = z.object({
     .nullish(),
   eventTime,
   producer: z.string(),
-  schemaURL: z.string().optional(), // Required by the specification; Marquez's own samples are without.
+  schemaURL: z.string().optional(), // Required by the specification, but missing in Marquez's samples.
   run: z.object({
     runId: text,
     facets: z
       .object({
         parent,
-        parentRun: parent, // Its name in the first versions.
+        parentRun: parent, // The facet's name in early versions.
         errorMessage: z.object({ message: z.string() }).nullish().catch(null),
       })
       .nullish(),
@@ -101,12 +101,12 @@ const schema = z.object({
     .nullish(),
 });
 
-/** An id that may be told, of `kind`, for one made of `name`: the same id, or another in its place, always the same. */
+/** Returns `id`, or a stable replacement where the id or the `name` that it was made from identifies a person. */
 export type IdFor = (kind: string, id: string, name: string) => string;
 
 /**
- * Reads a message, parsed JSON of bounded depth; undefined for one that is about no run, or that says nothing of its
- * state. Throws `INVALID_INPUT` with the path of what is wrong, never its value. `idFor` is by default the id itself.
+ * Parses a message from JSON of bounded depth. Undefined for messages without a run or without a run state. Throws
+ * `INVALID_INPUT` with the path, never the value. By default, `idFor` returns the id itself.
  */
 export function readLineage(body: unknown, idFor: IdFor = (_kind, id) => id): LineageEvent | undefined {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
@@ -145,7 +145,7 @@ function refOf(idFor: IdFor, runId: string, namespace: string, name: string | un
   };
 }
 
-/** The drafts of one message about one run of ours. */
+/** The drafts of one message for one Runwire run. */
 export function draftsOf(event: LineageEvent, place: Placement): RunEventDraft[] {
   const { type, at: timestamp, self, digest } = event;
   const { run, isStage, written, parentRunId } = place;
@@ -213,7 +213,7 @@ function datasetOf(idFor: IdFor, { namespace, name }: { namespace: string; name:
   };
 }
 
-/** JobEvent and DatasetEvent: what is known of jobs and datasets apart from any run. */
+/** JobEvent and DatasetEvent: metadata of jobs and datasets without a run. */
 function isAboutNoRun(body: { run?: unknown; dataset?: unknown; schemaURL?: unknown }): boolean {
   if (body.run !== undefined) return false;
   if (typeof body.dataset === 'object' && body.dataset !== null) return true;

@@ -14,16 +14,16 @@ import { publishWithholding } from '../../phi/withhold.ts';
 import type { EventBus } from '../../publishing/bus.ts';
 import type { PublishGateway } from '../../publishing/gateway.ts';
 import { draftsOf, type IdFor, readLineage } from './map.ts';
-import { LineageMemory } from './run-tree.ts';
+import { RunTree } from './run-tree.ts';
 
 /**
- * `POST /api/v1/lineage` and `/api/v1/lineage/batch`. OpenLineage clients retry what is answered 5xx and drop what is
- * answered 4xx, so 5xx is for an unavailable log alone, never for what was sent.
+ * `POST /api/v1/lineage` and `/api/v1/lineage/batch`. OpenLineage clients retry after 5xx and drop the event after 4xx. So
+ * only an unavailable log is answered 5xx; an invalid message never is.
  */
 
 const LIMIT_BYTES = 8 * 1024 * 1024;
 const BATCH_LIMIT = 10_000;
-/** Events of a batch that are published together; between two such groups, others have their turn. */
+/** Events of a batch that are published together. The event loop serves other requests between two groups. */
 const GROUP = 100;
 
 type Taken = { accepted: number; duplicates: number };
@@ -34,18 +34,18 @@ export function createLineageRoutes<R extends Registry>(
   logger: Logger,
 ): Route[] {
   const bus = publishing.bus as unknown as EventBus<RunwireEvents>;
-  const memory = new LineageMemory();
+  const tree = new RunTree();
 
   const idFor: IdFor = (kind, id, name) => privacy.idFor(kind, id, name);
 
-  /** Maps and publishes one message. Throws what the client is to be told. */
+  /** Maps and publishes one message. */
   const take = async (principal: Principal, body: unknown): Promise<Taken> => {
     const { projects, sub: actor } = principal;
     const event = readLineage(body, idFor);
     if (!event) return { accepted: 0, duplicates: 0 };
     const taken = { accepted: 0, duplicates: 0 };
     try {
-      const places = memory.place(event, projects);
+      const places = tree.place(event, projects);
       for (const { run } of places) {
         if (can(principal, 'publish', run)) continue;
         throw new RunwireError('FORBIDDEN', 'not allowed: publish to this project', { path: 'job.namespace' });
@@ -60,22 +60,22 @@ export function createLineageRoutes<R extends Registry>(
         taken.duplicates += duplicates;
       }
     } catch (error) {
-      memory.forget(event, projects);
+      tree.forget(event, projects);
       throw error;
     }
     return taken;
   };
 
-  /** What of a failure is to be told: that the log is away, or why this message can never be taken. */
+  /** The error that refuses a message permanently. Rethrows `UNAVAILABLE`: the client must send the message again. */
   const refusalOf = (error: unknown): RunwireError => {
     const isKnown = error instanceof RunwireError;
     if (isKnown && error.code === 'UNAVAILABLE') throw error;
-    return isKnown ? error : new RunwireError('INVALID_INPUT', 'the event could not be mapped', { cause: error });
+    return isKnown ? error : new RunwireError('INVALID_INPUT', 'cannot map the event', { cause: error });
   };
   const note = ({ code, path, cause }: RunwireError, count: number) =>
     logger.warn({ code, path, defect: (cause as Error | undefined)?.name, count }, 'OpenLineage events were refused');
 
-  /** By 429 its clients would lose the events. */
+  /** Answers a rate limit by 503: OpenLineage clients drop events after 429. */
   const admit = (principal: Principal, messages: number) => {
     if (!publishing.takeAllowance(principal, messages))
       throw new RunwireError('UNAVAILABLE', 'too many events a second');
@@ -89,7 +89,7 @@ export function createLineageRoutes<R extends Registry>(
       const refusal = refusalOf(error);
       note(refusal, 1);
       const { code, message, path } = refusal;
-      // The table's 422 would do, but 400 is what these clients are documented to drop.
+      // 400 instead of the table's 422: the clients are documented to drop events after 400.
       throw new RunwireError(code === 'INVALID_EVENT' || code === 'PHI_REJECTED' ? 'INVALID_INPUT' : code, message, {
         path,
       });
@@ -117,7 +117,7 @@ export function createLineageRoutes<R extends Registry>(
         const reason = path === undefined || message.startsWith(path) ? message : `${path}: ${message}`;
         failed.push({ index: at + index, reason, retriable: false });
       });
-      await setImmediate(); // What is refused waits for nothing by itself.
+      await setImmediate(); // Refused messages do no I/O, so they would never yield.
     }
     if (first) note(first, failed.length);
     if (failed.length === 0) {
@@ -130,7 +130,7 @@ export function createLineageRoutes<R extends Registry>(
         received: bodies.length,
         successful: bodies.length - failed.length,
         failed: failed.length,
-        // Where the log is away the whole batch is answered 503; sent again, what was stored is a repeat.
+        // An unavailable log fails the whole batch with 503. Stored events are duplicates when the client retries.
         retriable: 0,
         non_retriable: failed.length,
       },

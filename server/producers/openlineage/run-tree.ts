@@ -1,45 +1,51 @@
 import type { Dataset, LineageEvent, Placement, RunRef } from './map.ts';
 
 /**
- * What one OpenLineage message does not say and others did: where a run belongs, what it is called, what it wrote. It is
- * kept in memory, bounded, the least recently used run going first, and for the tokens of the same projects apart.
+ * The memory of the OpenLineage producer: facts from earlier messages about the place, the name and the outputs of a run. It
+ * is bounded, drops the least recently used run first, and is separate for tokens with different projects.
  *
- * A run belongs to the root that its parent facet names; else to where it was put before; else to where its parent
- * belongs, or to the parent itself; else to itself. Recorded Airflow, dbt and Spark need no more than their own facets,
- * so their order does not matter: the one step to a parent ends at a root, or a root facet is there.
+ * **Place.** A run belongs to the first of these that is known:
  *
- * Names are announced (`run.created`, `stage.started`) by START, and by another message only if it has news: nothing is
- * known, or only something later, or something older and different. So one that came in order is announced once, and
- * the folded name and start are those of the same set of messages in any order. Losing the memory costs a redundant
- * announcement at most.
+ * 1. the root in its parent facet
+ * 2. its earlier place
+ * 3. the place of its parent, or the parent itself
+ * 4. the run itself
  *
- * What cannot be resolved. With three levels and no root facet, a child that arrives before its parent's first message
- * (or after a restart, if the parent says nothing more) is put under the parent as a run of its own: the log cannot be
- * changed, and to hold the child back could be for ever, since parents need not report at all. That run is not left
- * open: its own messages then speak of it both as a stage of the root and as a run, with `parentRunId`, and end it. The
- * same goes for a run whose first message lacks the parent facet that later ones have: it stays where it was put.
- * Outputs that only START or RUNNING named are lost if a restart comes between them and COMPLETE.
+ * Recorded Airflow, dbt and Spark messages can arrive in any order: each has a root facet, or its parent is a root.
+ *
+ * **Name.** START announces a name (`run.created`, `stage.started`). Another message announces it only with news: no name is
+ * known, or it is earlier than the first one, or it is later and different. So messages in order announce a name once, and
+ * the folded name and start do not depend on the order. Losing the memory costs one redundant announcement.
+ *
+ * **Limits.**
+ *
+ * - With three levels and no root facet, a child may arrive before the first message of its parent, or after a restart. It
+ *   becomes a stage of the parent, as if the parent were a root. Holding the child back was rejected: a parent need not
+ *   report at all. Later messages of the parent publish it as a stage of the root and as a run with `parentRunId`, so that
+ *   run ends too.
+ * - A run stays in its place when only later messages have a parent facet.
+ * - Outputs in START or RUNNING are lost if the server restarts before COMPLETE.
  */
 
-/** A run weighs 1 and its outputs; each is a kilobyte or two at most. */
+/** Total weight. A run weighs 1 plus its outputs; each takes 1–2 kB at most. */
 const LIMIT = 20_000;
 const OUTPUT_LIMIT = 1_000;
 
-/** What has been announced: the first and the last time, and the name at the last. */
+/** Announcements of a name: the first and the last time, and the last name. */
 type Announced = { first: string; last: string; name: string };
 type Memo = {
-  /** Where the run belongs: a root, perhaps itself. */
+  /** The root run, perhaps itself. */
   home?: RunRef;
   run?: Announced | undefined;
   stage?: Announced | undefined;
-  /** Others were put under it. */
+  /** Whether other runs are its stages. */
   isRoot?: boolean;
-  /** Named by messages before it completed. */
+  /** Outputs from messages before COMPLETE. */
   outputs: Map<string, Dataset>;
   completedAt?: string;
 };
 
-export class LineageMemory {
+export class RunTree {
   readonly #memos = new Map<string, Memo>();
   readonly #limit: number;
   #weight = 0;
@@ -48,12 +54,12 @@ export class LineageMemory {
     this.#limit = limit;
   }
 
-  /** Runs remembered, and their outputs. */
+  /** The number of runs and outputs in memory. */
   get weight(): number {
     return this.#weight;
   }
 
-  /** Where a message of a token for these projects belongs: in one run, or, for a root that is a stage too, in two. */
+  /** The places of a message, for a token with these projects: one run, or two for a root that is also a stage. */
   place(event: LineageEvent, projects: readonly string[]): Placement[] {
     const scope = scopeOf(projects);
     const only = projects.length === 1 && projects[0] !== '*' ? projects[0] : undefined;
@@ -69,12 +75,12 @@ export class LineageMemory {
     }
     const root = this.#memo(scope, home.runId);
     root.isRoot = true;
-    // A parent's own name for itself comes with its own messages; until then it has the one that its children use.
-    const said = [event.root, event.parent].find((run) => run?.runId === home.runId);
+    // Until the parent's own messages arrive, it has the name that its children use.
+    const named = [event.root, event.parent].find((run) => run?.runId === home.runId);
     const asStage: Placement = {
-      run: { ...home, name: said?.name },
+      run: { ...home, name: named?.name },
       isStage: true,
-      namesRun: said?.name !== undefined && this.#announces(root, 'run', { ...event, type: 'RUNNING' }, said.name),
+      namesRun: named?.name !== undefined && this.#announces(root, 'run', { ...event, type: 'RUNNING' }, named.name),
       namesStage: this.#announces(memo, 'stage', event, self.name),
       parentRunId: undefined,
       written,
@@ -84,7 +90,7 @@ export class LineageMemory {
     return [asStage, { ...asRun, written: undefined }];
   }
 
-  /** What a message announced did not get into the log: later ones will say it again. */
+  /** Forgets announcements after a failed publish, so that later messages repeat them. */
   forget(event: LineageEvent, projects: readonly string[]): void {
     const scope = scopeOf(projects);
     const memo = this.#memo(scope, event.self.runId);
@@ -97,7 +103,7 @@ export class LineageMemory {
     return home === undefined || home.runId === self.runId ? self : home;
   }
 
-  /** Whether a message has news about a name; START always has. */
+  /** Whether a message must announce a name. START always does. */
   #announces(memo: Memo, kind: 'run' | 'stage', { type, at }: Pick<LineageEvent, 'type' | 'at'>, name = ''): boolean {
     const known = memo[kind];
     const isNews = known === undefined || at < known.first || (at >= known.last && name !== known.name);
@@ -109,7 +115,7 @@ export class LineageMemory {
     return isNews || type === 'START';
   }
 
-  /** The outputs of a run are the union over its messages, written when it completed. */
+  /** The outputs of a run: the union over its messages, published when it completes. */
   #written(event: LineageEvent, memo: Memo): Placement['written'] {
     if (event.type === 'COMPLETE') {
       memo.completedAt = event.at;
@@ -142,6 +148,6 @@ export class LineageMemory {
   }
 }
 
-/** What tokens with other rights said is not known: they could lead events astray. */
+/** Separates tokens with different projects: otherwise one could move the events of another. */
 const scopeOf = (projects: readonly string[]): string => JSON.stringify([...projects].sort());
 const keyOf = (scope: string, runId: string): string => `${scope} ${runId}`;
