@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vite';
 
-/** The web app. In development it is served by vite, which hands what is the server's to the server. */
+/** The web app. In development, vite serves it and proxies API and socket requests to the server. */
 const server = 'http://127.0.0.1:3001';
 
 const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));

@@ -24,12 +24,12 @@ const sources = files
   .map((file) => readFileSync(`${root}${file}`, 'utf8'));
 const titled = new Set(sources.flatMap((source) => [...source.matchAll(/\[([A-Z]\d+)\]/g)].map((match) => match[1])));
 
-test('every rule of SPEC.md stands in the title of a test', () => {
+test('every rule of SPEC.md is in the title of a test', () => {
   expect(rules.length).toBeGreaterThan(50);
   expect(rules.filter((rule) => !titled.has(rule))).toEqual([]);
 });
 
-test('every rule that a test names is in SPEC.md, once', () => {
+test('every rule in a test title is in SPEC.md, once', () => {
   expect([...titled].filter((rule) => !rules.includes(rule))).toEqual([]);
   expect(new Set(rules).size).toBe(rules.length);
 });

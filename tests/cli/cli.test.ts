@@ -31,7 +31,7 @@ async function eventsOf({ log }: Pick<RunServer, 'log'>): Promise<Event[]> {
   return events;
 }
 
-/** A folder, a server, and the environment that leads to it. */
+/** Creates a folder and a server, and the environment that points to it. */
 async function setUp(options: Parameters<typeof startServer>[0] = {}) {
   const folder = temporaryFolder();
   const server = await startServer(options);
@@ -271,7 +271,7 @@ test('[X1] artifacts are the named files, with size and hash and without their f
   expect(found).toMatchObject([{ artifactId: 'out.bin', name: 'out.bin', sizeBytes: 100_000, sha256 }]);
   expect(JSON.stringify(found)).not.toContain(cwd);
 
-  // What an earlier run has left is not the work of one that failed.
+  // Files of an earlier run are not artifacts of a failed one.
   utimesSync(join(cwd, 'out.bin'), new Date(0), new Date(0));
   const failing = [
     ...exec,
@@ -296,7 +296,7 @@ test('[X1] without a server the commands still run, and one line counts the even
   const { cwd, env: live } = await setUp();
   const [result, bare, refused] = await Promise.all([
     runCli([...exec, '--run', 'r1', '--stage', 's', 'echo done; exit 4'], { cwd, env }),
-    // Nor do a folder in which no server has ever been started, or a token that is refused, stop a command.
+    // A folder without a server, and a refused token, stop no command either.
     runCli([...exec, '--', 'true'], { cwd }),
     runCli([...exec, '--', 'false'], { cwd, env: { ...live, RUNWIRE_TOKEN: 'forged' } }),
   ]);
@@ -368,7 +368,7 @@ test('[X2] tail prints a line for each event on stdout, and signals on stderr', 
     ].join('\n'),
   );
   expect(child.stderr()).toBe('runwire: live at 3\n');
-  // As tail -f, it ends by the signal.
+  // tail ends by a signal, like tail -f.
   child.process.kill('SIGINT');
   expect(await child.ended).toEqual({ code: null, signal: 'SIGINT' });
 
@@ -384,7 +384,7 @@ test('[X2] tail prints a line for each event on stdout, and signals on stderr', 
   expect(JSON.parse(json.stderr())).toEqual({ type: 'stream.live', seq: 4 });
 });
 
-test('[X2] tail prints an event of a type that it does not know by its type and fields', async () => {
+test('[X2] tail prints an unknown event type with its fields', async () => {
   const events = {
     ...runwireEvents,
     'metric.sampled': defineEvent({
@@ -452,7 +452,7 @@ test('[X2] tail waits for the reader of its pipe: unread events stay on the serv
 
   slow.process.stdout?.resume();
   await slow.until(({ stderr }) => stderr().includes('stream.live'));
-  // What it has written to one pipe may come later than what it has written to another.
+  // The two pipes have no common order.
   await slow.until(({ stdout }) => /"runSeq":20000,.*\n$/.test(stdout().slice(-4_000)));
   slow.process.kill('SIGKILL');
   await slow.ended;
@@ -688,7 +688,7 @@ test('[X5] help and version exit 0', async () => {
     expect(results[0]?.stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
 });
 
-test('serve fails with 1 and one line when it cannot', async () => {
+test('serve exits 1 with one line when it cannot start', async () => {
   using folder = temporaryFolder();
   await using other = await startServer();
   const taken = { PORT: String(other.port) };
@@ -702,7 +702,7 @@ test('serve fails with 1 and one line when it cannot', async () => {
   }
 });
 
-/** Stages of which the second waits for an approval. */
+/** Two stages; the second waits for an approval. */
 const gated = ['--stage', 'build', 'echo built', '--approve', 'Release 1.2!', '--stage', 'deploy', 'touch deployed'];
 const isWaiting = ({ stderr }: { stderr(): string }) => stderr().includes('waiting for approval');
 const ann = { principal: { sub: 'ann', projects: ['*'], roles: ['approver' as const] } };
@@ -751,7 +751,7 @@ test('[X7] exec --approve holds the next stage until the approval is granted, an
     'run.completed',
   ]);
 
-  // The same run once more: a grant of then opens nothing now.
+  // A second time the same run: the old grant does not count.
   const again = startChild(cliPath, [...exec, '--run', 'r1', '--approve', 'Release 1.2!', '--', 'true'], { cwd, env });
   await again.until(isWaiting);
   again.process.kill('SIGTERM');
@@ -777,7 +777,7 @@ test('[X7] exec --approve fails the run when the approval is denied or expires, 
   expect(existsSync(join(cwd, 'deployed'))).toBe(false);
 });
 
-test('[X7] a signal ends the waiting of exec, the run is cancelled, and its approval expires', async () => {
+test('[X7] a signal interrupts the wait of exec, cancels the run, and expires its approval', async () => {
   const { server, cwd, env } = await setUp();
   const child = startChild(cliPath, [...exec, '--run', 'r1', ...gated], { cwd, env });
   const approval = await pendingOf(server, 'r1');
@@ -787,7 +787,7 @@ test('[X7] a signal ends the waiting of exec, the run is cancelled, and its appr
   const { run } = (await server.log.runs.get('demo', 'r1')) ?? {};
   expect(run).toMatchObject({ status: 'failed', error: { code: 'CANCELLED', message: 'cancelled by SIGINT' } });
 
-  // Also where no server is there to ask.
+  // Also without a server.
   const alone = startChild(cliPath, [...exec, ...gated], { cwd, env: { ...env, RUNWIRE_URL: 'http://127.0.0.1:9' } });
   await alone.until(isWaiting);
   alone.process.kill('SIGINT');
@@ -795,7 +795,7 @@ test('[X7] a signal ends the waiting of exec, the run is cancelled, and its appr
   expect(existsSync(join(cwd, 'deployed'))).toBe(false);
 });
 
-test('[X7] exec --approve receives a decision across the death and restart of the server', async () => {
+test('[X7] exec --approve receives a decision after the server was killed and restarted', async () => {
   using folder = temporaryFolder();
   const serverEnv = { AUTH_SECRET: secret, DATABASE_URL: `file:${folder.path}/runwire.db` };
   const first = await startServing(cliPath, ['serve'], { cwd: folder.path, env: { ...serverEnv, PORT: '0' } });
@@ -885,7 +885,7 @@ async function subscribeToAll(url: string, token: string): Promise<WebSocket> {
   return socket;
 }
 
-/** Maps, `width` at a time. */
+/** Maps with at most `width` calls at a time. */
 async function inTurns<T, R>(width: number, items: readonly T[], map: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
   let next = 0;

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { Walker } from '../../server/phi/guard.ts';
 import { runwireEvents } from '../../shared/events.ts';
 
-/** Measures the guard on a labelled set: what it finds of what is marked, and what it touches that it should not. */
+/** Measures the guard on a labelled set: recall on the marked spans, and false alarms on clean text. */
 
 export type Sample = {
   id: string;
@@ -10,14 +10,14 @@ export type Sample = {
   spans: { start: number; end: number; type: string; hard?: boolean }[];
   /** `text` is a JSON object. */
   json?: boolean;
-  /** In negatives: what a policy may mask. */
+  /** Spans of negatives that a policy may mask. */
   soft?: { start: number; end: number; type: string }[];
 };
 export type Rate = { hits: number; of: number };
 export type Misses = { name: string; text: string }[];
 export type Figures = { recall: Map<string, Rate>; alarms: Map<string, Rate>; missed: Misses; alarmed: Misses };
 
-/** Not part of this repository: third parties' samples. */
+/** Samples of third parties, not part of this repository. */
 export const folder = new URL('../../../shared/devset/phi/', import.meta.url);
 export const hasSamples = existsSync(folder);
 
@@ -28,8 +28,8 @@ export function readSamples(): Map<string, Sample[]> {
 }
 
 /**
- * The set of this repository, `phi-blind.txt`: `KIND | text with ⟦what is to be found⟧`, `KIND, hard` for a bare value
- * without shape or context, `event` and `log` for lines without any. By what it is: positives, and negatives by kind.
+ * The set of this repository, `phi-blind.txt`: `KIND | text with ⟦marked spans⟧`, `KIND, hard` for a bare value
+ * without shape or context, `event` and `log` for lines without a span. Returns positives and negatives by kind.
  */
 export function readBlind(): Map<string, Sample[]> {
   const lines = readFileSync(new URL('phi-blind.txt', import.meta.url), 'utf8').split('\n');
@@ -74,8 +74,8 @@ function inCodeUnits(sample: Sample): Sample {
 }
 
 /**
- * A span is found when all its digits are covered, or all of it where it has none. A text without spans is a false alarm
- * when anything of it but its soft spans is touched.
+ * A span is found when all its digits are covered, or the whole span if it has no digits. A text without spans is a
+ * false alarm when more than its soft spans is touched.
  */
 export function measure(sets: Map<string, readonly Sample[]>): Figures {
   const figures: Figures = { recall: new Map(), alarms: new Map(), missed: [], alarmed: [] };

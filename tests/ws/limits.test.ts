@@ -23,8 +23,8 @@ const upwards = (from: number, to: number) => Array.from({ length: to - from + 1
 const closesOf = async (url: string) =>
   (await (await fetch(`${url}/metrics`)).text()).match(/^runwire_closes_total.*$/gm)?.join() ?? '';
 
-describe('what one client may ask for', () => {
-  test('[W7] a socket with too many subscriptions is closed with 4429', async () => {
+describe('limits of one client', () => {
+  test('[W7] a socket with too many subscriptions closes with 4429', async () => {
     await using server = await startServer({ limits: { subscriptionsPerSocket: 20 } });
     await using wire = await Wire.open(server.url);
     for (const _ of upwards(1, 20)) wire.subscribe('onEvent', {});
@@ -34,7 +34,7 @@ describe('what one client may ask for', () => {
     await expect.poll(() => server.getStats().subscriptions).toBe(0);
   });
 
-  test('[W7] so are the sockets of a user who has too many on all of them, and others are not', async () => {
+  test('[W7] the sockets of a user with too many subscriptions in total close with 4429, and no others', async () => {
     await using server = await startServer({ limits: { subscriptionsPerUser: 10 } });
     await using other = await Wire.open(server.url, { token: await tokenFor({ sub: 'bob' }) });
     await using first = await Wire.open(server.url);
@@ -47,14 +47,14 @@ describe('what one client may ask for', () => {
     await second.until(() => second.messages.length >= 6);
     second.subscribe('onEvent', {});
     expect(await second.closed).toEqual({ code: 4429, reason: 'too many subscriptions of this user' });
-    // What it held counts no more.
+    // The closed socket no longer counts.
     await using third = await Wire.open(server.url);
     for (const _ of upwards(1, 3)) third.subscribe('onEvent', {});
     await third.until(() => third.messages.length >= 6);
     await other.subscribe('onEvent', {}).until(isLive);
   });
 
-  test('[W8] one connection too many of a user, or from an address, is closed with 4429, and says why', async () => {
+  test('[W8] a connection over the limit of its user or address closes with 4429 and a reason', async () => {
     await using server = await startServer({ limits: { connectionsPerUser: 2, connectionsPerAddress: 4 } });
     const [first] = await Promise.all([Wire.open(server.url), Wire.open(server.url)]);
     await Promise.all(upwards(1, 2).map(() => first?.subscribe('onEvent', {}).until(isLive)));
@@ -72,7 +72,7 @@ describe('what one client may ask for', () => {
     await again.subscribe('onEvent', {}).until(isLive);
   });
 
-  test('[W8] one that is too many and sends a broken frame all the same ends nothing but itself', async () => {
+  test('[W8] a connection over the limit that sends a broken frame ends nothing but itself', async () => {
     await using server = await startServer({ limits: { connectionsPerAddress: 1 } });
     await using first = await Wire.open(server.url);
     await first.subscribe('onEvent', {}).until(isLive);
@@ -126,7 +126,7 @@ describe('what one client may ask for', () => {
     });
   });
 
-  test('[W9] what it asks for beyond the rate is not done', async () => {
+  test('[W9] requests over the rate are not executed', async () => {
     await using server = await startServer({ limits: { messagesPerSecond: 10 } });
     await using wire = await Wire.open(server.url);
     const publish = (id: number) => ({
@@ -140,7 +140,7 @@ describe('what one client may ask for', () => {
     expect(server.log.head).toBeLessThanOrEqual(102);
   });
 
-  test('[W10] a message larger than the limit closes the socket with 1009', async () => {
+  test('[W10] a message over the size limit closes the socket with 1009', async () => {
     await using server = await startServer({ limits: { messageBytes: 10_000 } });
     await using wire = await Wire.open(server.url);
     wire.send({ id: 1, method: 'query', params: { path: 'auth.me', input: 'x'.repeat(9_000) } });
@@ -149,13 +149,13 @@ describe('what one client may ask for', () => {
     expect((await wire.closed).code).toBe(1009);
   });
 
-  test('[W5] who does not say who it is within the limit is closed with 4401', async () => {
+  test('[W5] a socket that sends no token within the limit closes with 4401', async () => {
     await using server = await startServer({ limits: { identifyMs: 60 } });
     await using wire = await Wire.open(server.url, { isSilent: true });
     expect(await wire.closed).toEqual({ code: 4401, reason: 'no token' });
   });
 
-  test('[Q12] who publishes faster than the rate allows is told RATE_LIMITED with 429, and nothing is stored', async () => {
+  test('[Q12] a publisher over the rate receives RATE_LIMITED with 429, and nothing is stored', async () => {
     await using server = await startServer({ limits: { publishedPerSecond: 20 } });
     const token = await tokenFor();
     const post = (events: object[]) =>
@@ -173,7 +173,7 @@ describe('what one client may ask for', () => {
     await using wire = await Wire.open(server.url);
     const { error } = await wire.call('mutation', 'event.publish', { events: batch });
     expect(error?.data.runwireCode).toBe('RATE_LIMITED');
-    // Another user, and server code, publish on. OpenLineage's clients would take 429 for a final answer.
+    // Another user and server code still publish. OpenLineage clients treat 429 as final, hence 503 for them.
     await server.bus.publish(batch, publisher);
     const lineage = await fetch(`${server.url}/api/v1/lineage/batch`, {
       method: 'POST',
@@ -184,8 +184,8 @@ describe('what one client may ask for', () => {
   });
 });
 
-describe('sockets that take nothing', () => {
-  test('[W11] one that has something unsent and takes nothing for the limit is closed with 4408', async () => {
+describe('stalled sockets', () => {
+  test('[W11] a socket with unsent bytes that takes nothing for the limit closes with 4408', async () => {
     await using server = await startServer({ limits: { stalledMs: 300 } });
     await using slow = await Wire.open(server.url, { token: await tokenFor({ sub: 'slow' }) });
     await using idle = await Wire.open(server.url);
@@ -200,7 +200,7 @@ describe('sockets that take nothing', () => {
         publisher,
       );
     }
-    // What it has yet to take is before the close.
+    // Unsent messages precede the close frame.
     await expect.poll(() => closesOf(server.url), { timeout: 5_000 }).toContain('{code="4408"} 1');
     slow.ws.resume();
     expect(await slow.closed).toEqual({ code: 4408, reason: 'too slow' });
@@ -215,7 +215,7 @@ describe('sockets that take nothing', () => {
     );
   });
 
-  test('[W11] so is one that asks for answers and does not take them', async () => {
+  test('[W11] a socket that sends requests and does not take the responses closes with 4408', async () => {
     await using server = await startServer({ limits: { unsentBytes: 500_000 } });
     const stages = upwards(1, 500).map((i) => ({ stageId: `s${i}`, name: 'x'.repeat(80) }));
     await server.bus.publish([created('r1', { stages })], publisher);
@@ -234,13 +234,13 @@ describe('sockets that take nothing', () => {
 describe('compression', () => {
   const offer = { options: { perMessageDeflate: true } };
 
-  test('[W12] it is off unless the server was told to take it', async () => {
+  test('[W12] compression is off by default', async () => {
     await using server = await startServer();
     await using wire = await Wire.open(server.url, offer);
     expect(wire.ws.extensions).toBe('');
   });
 
-  test('[W12] with it the same is delivered, compressed, and back pressure holds', async () => {
+  test('[W12] with compression the same items are delivered, and back pressure holds', async () => {
     await using server = await startServer({ compression: true });
     await using plain = await Wire.open(server.url, { options: { perMessageDeflate: false } });
     await using wire = await Wire.open(server.url, { ...offer, token: await tokenFor({ sub: 'slow' }) });
@@ -253,7 +253,7 @@ describe('compression', () => {
         .join('')
         .slice(0, 1_900);
     let highest = 0;
-    // `started` and `stream.live`, then the events. Looking at the items each time would take longer than all the rest.
+    // `started` and `stream.live`, then the events. Parsing all items each time would dominate the test.
     const all = () => server.log.head + 2;
     for (const _ of upwards(1, 20)) {
       await server.bus.publish(
@@ -272,7 +272,7 @@ describe('compression', () => {
   });
 });
 
-test('[W13] a server that is refused for its options leaves its database to the next', async () => {
+test('[W13] a server that refuses its options releases its database', async () => {
   using folder = temporaryFolder();
   const databaseUrl = `file:${join(folder.path, 'runwire.db')}`;
   const phi = { patterns: [{ kind: 'BED', shape: 'no sign in it' }] };
@@ -281,7 +281,7 @@ test('[W13] a server that is refused for its options leaves its database to the 
   expect(server.log.head).toBe(0);
 });
 
-test('[W13] a limit that is none, or no positive number, is refused by its name, as an option and in the environment', async () => {
+test('[W13] an unknown limit, and one that is not a positive number, is refused by name, as an option and in the environment', async () => {
   await expect(openServer({ limits: { subscriptionsPerSocket: 0 } })).rejects.toMatchObject({
     code: 'INVALID_INPUT',
     path: 'limits.subscriptionsPerSocket',

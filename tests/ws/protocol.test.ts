@@ -26,7 +26,7 @@ const upwards = (from: number, to: number) => Array.from({ length: to - from + 1
 const subscription = (params: unknown, id: unknown = 1) => ({ id, method: 'subscription', params });
 const query = (params: unknown, id: unknown = 1) => ({ id, method: 'query', params });
 
-/** A server with a bystander: a client whose subscription is open all the time. */
+/** A server with a bystander: a client with an open subscription. */
 async function withBystander(options: Parameters<typeof startServer>[0] = {}) {
   const { logger, lines } = keptLog();
   const server = await startServer({ logger, ...options });
@@ -37,7 +37,7 @@ async function withBystander(options: Parameters<typeof startServer>[0] = {}) {
   return {
     ...server,
     lines,
-    /** The server is up, and the bystander gets the next event. */
+    /** Checks that the server runs, and that the bystander receives the next event. */
     check: async () => {
       expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
       await server.bus.publish([progress('bystander', ++count % 100)], publisher);
@@ -54,8 +54,8 @@ async function withBystander(options: Parameters<typeof startServer>[0] = {}) {
 
 describe('malformed messages', () => {
   const messages: [string, unknown][] = [
-    ['text that is no JSON', canary],
-    ['JSON cut short', `{"id":1,"method":"query","params":{"path":"${canary}`],
+    ['text that is not JSON', canary],
+    ['truncated JSON', `{"id":1,"method":"query","params":{"path":"${canary}`],
     ['an empty message', ''],
     ['blanks', ' \n\t '],
     ['a NUL', `\0${canary}`],
@@ -66,7 +66,7 @@ describe('malformed messages', () => {
       'nesting inside an input',
       `{"id":1,"method":"query","params":{"path":"run.get","input":${'['.repeat(50_000)}${']'.repeat(50_000)}}}`,
     ],
-    ['binary that is no JSON', Buffer.from([0, 1, 2, 255, 254])],
+    ['binary that is not JSON', Buffer.from([0, 1, 2, 255, 254])],
     ['binary that is JSON', Buffer.from(JSON.stringify(query({ path: 'auth.me' })))],
     ['an empty binary message', Buffer.alloc(0)],
     ['a number', '42'],
@@ -93,14 +93,14 @@ describe('malformed messages', () => {
       '{"__proto__":{"id":1},"id":2,"method":"query","params":{"path":"auth.me","__proto__":{"path":"x"}}}',
     ],
     ['an unknown method', { id: 1, method: canary, params: { path: 'auth.me' } }],
-    ['a method that is no text', { id: 1, method: { [canary]: 1 }, params: { path: 'auth.me' } }],
+    ['a method that is not text', { id: 1, method: { [canary]: 1 }, params: { path: 'auth.me' } }],
     ['__proto__ as a method', { id: 1, method: '__proto__', params: { path: 'auth.me' } }],
     ['no params', { id: 1, method: 'query' }],
     ['params that are text', query(canary)],
     ['params that are null', query(null)],
     ['params that are a list', query([canary])],
     ['no path', query({ input: canary })],
-    ['a path that is no text', query({ path: { toString: canary } })],
+    ['a path that is not text', query({ path: { toString: canary } })],
     ['an empty path', query({ path: '' })],
     ['an unknown path', query({ path: canary })],
     ['a path beyond a procedure', query({ path: `run.get.${canary}` })],
@@ -144,7 +144,7 @@ describe('malformed messages', () => {
       `lastEventId ${JSON.stringify(lastEventId).slice(0, 40)} in the input`,
       subscription({ path: 'onEvent', input: { lastEventId } }),
     ]),
-    ['a stop of what is not there', { id: 99, method: 'subscription.stop' }],
+    ['a stop of an unknown id', { id: 99, method: 'subscription.stop' }],
     ['a stop of __proto__', { id: '__proto__', method: 'subscription.stop' }],
     ['a stop without an id', { method: 'subscription.stop' }],
     ['connection params a second time', { method: 'connectionParams', data: { token: canary } }],
@@ -162,13 +162,13 @@ describe('malformed messages', () => {
     ],
   ];
 
-  test('[W1] of every kind leave the server up, other clients undisturbed, and nothing is echoed', async () => {
+  test('[W1] malformed messages of every kind leave the server and other clients undisturbed, and nothing is echoed', async () => {
     await using server = await withBystander();
     const head = server.log.head;
     for (const [name, message] of messages) {
       await using wire = await Wire.open(server.url);
       wire.send(message);
-      // The socket is still good for a question, or has been closed.
+      // The socket answers a query, or has been closed.
       wire.send({ id: 4_711, method: 'query', params: { path: 'auth.me' } });
       await Promise.race([wire.until(() => wire.messages.some(({ id }) => id === 4_711)), wire.closed]).catch(
         () => undefined,
@@ -187,7 +187,7 @@ describe('malformed messages', () => {
     expect(server.lines.join()).not.toContain(canary);
   });
 
-  test('[W1] connection params of every shape end in a closed socket, and nothing else', async () => {
+  test('[W1] connection params of every shape close their socket at most', async () => {
     await using server = await withBystander();
     const shapes: unknown[] = [
       canary,
@@ -226,7 +226,7 @@ describe('malformed messages', () => {
     expect(server.lines.join()).not.toContain(canary);
   });
 
-  test('[W1] what is sent before the answer to the token waits for it', async () => {
+  test('[W1] messages sent during the check of the token are answered after it', async () => {
     await using server = await withBystander();
     await using wire = await Wire.open(server.url, { isSilent: true });
     wire.send({ method: 'connectionParams', data: { token: await tokenFor() } });
@@ -236,7 +236,7 @@ describe('malformed messages', () => {
     await server.check();
   });
 
-  test('[W1] thousands of subscriptions, started and stopped at once', async () => {
+  test('[W1] thousands of subscriptions may start and stop at once', async () => {
     await using server = await withBystander({ limits: { messagesPerSecond: 5_000 } });
     await using wire = await Wire.open(server.url);
     const ids = upwards(1, 1_900);
@@ -251,7 +251,7 @@ describe('malformed messages', () => {
     await expect.poll(() => server.getStats().subscriptions, { timeout: 10_000 }).toBe(1);
   });
 
-  test('[D13] a stop is never lost, however closely it follows its start, or while the token is being checked', async () => {
+  test('[D13] a stop right after its start, or during the check of the token, is never lost', async () => {
     const checks: (() => void)[] = [];
     await using server = await startServer({
       authSecret: undefined,
@@ -270,7 +270,7 @@ describe('malformed messages', () => {
     expect(server.getStats().subscriptions).toBe(1);
   });
 
-  test('[W1] a request id that is longer than ids are is refused: it would be in every frame of its subscription', async () => {
+  test('[W1] a request id over the length limit is refused: every frame of the subscription would repeat it', async () => {
     await using server = await withBystander();
     await using wire = await Wire.open(server.url);
     const ids = ['x'.repeat(200), 'x'.repeat(201)];
@@ -287,7 +287,7 @@ describe('malformed messages', () => {
     await server.check();
   });
 
-  test('[W1] who leaves while their token is being checked leaves nothing in the log', async () => {
+  test('[W1] a client that disconnects during the check of its token logs nothing', async () => {
     const checks: (() => void)[] = [];
     const { logger, lines } = keptLog();
     await using server = await startServer({
@@ -316,7 +316,7 @@ describe('malformed messages', () => {
     await expect.poll(() => server.getStats().subscriptions).toBe(1);
   });
 
-  test('[W1] a message of more than 1 MiB closes its socket alone', async () => {
+  test('[W1] a message over 1 MiB closes only its socket', async () => {
     await using server = await withBystander();
     await using wire = await Wire.open(server.url);
     wire.send(JSON.stringify(query({ path: 'run.get', input: { runId: canary.repeat(150_000) } })));
@@ -326,30 +326,30 @@ describe('malformed messages', () => {
   });
 });
 
-describe('sockets that are refused', () => {
+describe('refused sockets', () => {
   const upgrade = (path: string, origin = '') =>
     `GET ${path} HTTP/1.1\r\nhost: localhost\r\n${origin}connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
   const refused = Object.entries({
-    'what is no request': '\u0000\u0001\r\n\r\n',
-    'what is none after one that is': 'GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n\u0000\r\n\r\n',
+    'a request that is not HTTP': '\u0000\u0001\r\n\r\n',
+    'a request that is not HTTP after a valid one': 'GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n\u0000\r\n\r\n',
     'an upgrade of a foreign page': upgrade('/ws', 'origin: https://evil.example\r\n'),
-    'an upgrade of nothing': upgrade('/nowhere'),
+    'an upgrade of an unknown path': upgrade('/nowhere'),
   });
 
-  test.each(refused)('[W18] %s, by a client that stays, is cut off', async (_name, text) => {
+  test.each(refused)('[W18] %s: the server disconnects a client that stays', async (_name, text) => {
     await using server = await startServer();
     const socket = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true }).resume();
     const ended = once(socket, 'end');
     socket.write(text);
     await ended;
-    // A socket that nobody has any more answers with a reset.
+    // The kernel answers with a reset once the socket is closed.
     const reset = new Promise((resolve) => socket.once('error', resolve));
     const talking = setInterval(() => socket.write('x'), 20);
     await reset;
     clearInterval(talking);
   });
 
-  test.each(refused)('[W18] %s, by a client that breaks off, ends nothing', async (_name, text) => {
+  test.each(refused)('[W18] %s: a client that disconnects has no effect on others', async (_name, text) => {
     await using server = await startServer();
     for (let round = 0; round < 20; round++) {
       const socket = connect(server.port, '127.0.0.1');
@@ -382,8 +382,8 @@ describe('broken frames', () => {
     ['RSV2 and RSV3 bits', [0xb1, 0x80, 0, 0, 0, 0]],
     ['an unknown opcode', [0x83, 0x80, 0, 0, 0, 0]],
     ['an unmasked frame', [0x81, 0x01, 0x41]],
-    ['a continuation of nothing', [0x80, 0x80, 0, 0, 0, 0]],
-    ['a ping in pieces', [0x09, 0x80, 0, 0, 0, 0]],
+    ['a continuation frame without a start', [0x80, 0x80, 0, 0, 0, 0]],
+    ['a fragmented ping', [0x09, 0x80, 0, 0, 0, 0]],
     ['a ping that is too long', [0x89, 0xfe, 0x00, 0x7e, 0, 0, 0, 0]],
     ['a length beyond 2^53', [0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]],
     ['a length beyond the limit', [0x81, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]],
@@ -393,7 +393,7 @@ describe('broken frames', () => {
     ['noise', Array.from({ length: 4_096 }, (_, i) => (i * 167 + 13) % 256)],
   ];
 
-  test('[W1] close their socket and disturb nobody', async () => {
+  test('[W1] broken frames close their socket only', async () => {
     await using server = await withBystander();
     for (const [name, bytes] of frames) {
       const socket = await dial(server.port);
@@ -405,7 +405,7 @@ describe('broken frames', () => {
     }
   });
 
-  test('[W1] nor do handshakes cut short, resets, and heads that are not HTTP', async () => {
+  test('[W1] truncated handshakes, resets, and requests that are not HTTP have no effect on others', async () => {
     await using server = await withBystander();
     const halfOpen = await dial(server.port);
     halfOpen.write(handshake(server.host).slice(0, 60));
@@ -435,7 +435,7 @@ describe('broken frames', () => {
   });
 
   test.each(['[', 'a b', 'a:b:c', '%', 'http://x', '', 'x:99999', '\u00e9'])(
-    '[W1] a handshake whose Host header is %j is answered, and the server lives',
+    '[W1] a handshake with the Host header %j is answered, and the server keeps running',
     async (host) => {
       await using server = await withBystander();
       const socket = await dial(server.port);
@@ -447,7 +447,7 @@ describe('broken frames', () => {
   );
 
   test.each(['/ws/../ws', '//ws', '/WS', '/ws/', '/wsx', '/', '*', 'http://evil.example/ws', '/%77s'])(
-    '[W1] an upgrade of %s is not for the socket, and is refused',
+    '[W1] an upgrade of %s is refused',
     async (path) => {
       await using server = await withBystander();
       const socket = await dial(server.port);
@@ -460,7 +460,7 @@ describe('broken frames', () => {
 });
 
 describe('heartbeat', () => {
-  test('[W2] every client is pinged again and again; who answers stays, who is silent is cut off', async () => {
+  test('[W2] every client is pinged regularly; a client that answers stays, a silent one is closed', async () => {
     await using server = await startServer({ heartbeatMs: 150 });
     await using lively = await Wire.open(server.url);
     await using talking = await Wire.open(server.url, { options: { autoPong: false } });
@@ -473,7 +473,7 @@ describe('heartbeat', () => {
         if (++pings === 5) resolve();
       });
     });
-    // Words are as good as pongs.
+    // Any message counts as an answer.
     talking.ws.on('ping', () => talking.send({ id: 99, method: 'subscription.stop' }));
     let silentPings = 0;
     silent.ws.on('ping', () => silentPings++);
@@ -487,13 +487,13 @@ describe('heartbeat', () => {
     await alive.until((item) => item.type === 'run.created');
   });
 
-  test('[W2] a server that was held up itself takes nobody for silent, who answered all the while', async () => {
+  test('[W2] after a pause of its own, the server closes no client that answered', async () => {
     const heartbeatMs = 200;
     await using server = await startServer({ heartbeatMs });
     await using wire = await Wire.open(server.url);
     await wire.call('query', 'auth.me');
     const until = performance.now() + 5 * heartbeatMs;
-    while (performance.now() < until); // As a busy machine does, or one that was put to sleep.
+    while (performance.now() < until); // Blocks the event loop, as a busy or suspended machine does.
     let pings = 0;
     wire.ws.on('ping', () => pings++);
     await expect.poll(() => pings, { timeout: 10_000 }).toBeGreaterThan(2);
@@ -501,15 +501,15 @@ describe('heartbeat', () => {
   });
 });
 
-describe('who never says who it is', () => {
-  // Only Date is faked: sockets and timers stay as they are.
+describe('clients that send no token', () => {
+  // Fakes Date only: sockets and timers stay real.
   const later = (ms: number) => {
     vi.useFakeTimers({ toFake: ['Date'] });
     onTestFinished(() => void vi.useRealTimers());
     vi.setSystemTime(Date.now() + ms);
   };
 
-  test('[W5] is closed when its time is up, and who has said it is not', async () => {
+  test('[W5] a socket without a token closes after the time limit, and one with a token stays', async () => {
     await using server = await startServer({ limits: { identifyMs: 1_000 } });
     await using named = await Wire.open(server.url);
     const stream = named.subscribe('onEvent', {});
@@ -519,18 +519,18 @@ describe('who never says who it is', () => {
     expect(named.ws.readyState).toBe(WebSocket.OPEN);
   });
 
-  test('[W5] is not closed because the clock of the machine has been set', async () => {
+  test('[W5] a change of the system clock closes no socket', async () => {
     await using server = await startServer({ heartbeatMs: 400 });
     await using named = await Wire.open(server.url, { token: await tokenFor({ ttlSeconds: 86_400 }) });
     await named.subscribe('onEvent', {}).until(isLive);
     await using silent = await Wire.open(server.url, { isSilent: true });
     later(3_600_000);
-    // One: by the second, who says nothing may have been silent for two intervals.
+    // One ping: before the second, a client may be silent for two intervals.
     await new Promise((resolve) => named.ws.once('ping', resolve));
     expect(silent.ws.readyState).toBe(WebSocket.OPEN);
   });
 
-  test('[W5] is closed at once when it announces nothing and has no cookie', async () => {
+  test('[W5] a socket without connectionParams and without a cookie closes at once', async () => {
     await using server = await startServer();
     await using nobody = await Wire.open(server.url, { token: null });
     nobody.send(query({ path: 'auth.me' }));
@@ -539,7 +539,7 @@ describe('who never says who it is', () => {
   });
 });
 
-describe('attached to a server that is there already', () => {
+describe('attach to an existing HTTP server', () => {
   type Handler = (request: IncomingMessage, response: ServerResponse) => void;
   async function listening(handler?: Handler): Promise<{ host: Server; url: string } & AsyncDisposable> {
     const host = handler ? createServer(handler) : createServer();
@@ -554,7 +554,7 @@ describe('attached to a server that is there already', () => {
       },
     };
   }
-  /** As a small application does: one page, a health check of its own, and 404. */
+  /** A small application: one page, its own health check, and 404. */
   const application: Handler = (request, response) => {
     if (request.url === '/' || request.url === '/healthz') {
       response.end(`the application's ${request.url}`);
@@ -603,7 +603,7 @@ describe('attached to a server that is there already', () => {
   };
 
   test.each(['before', 'after'] as const)(
-    '[W3] it takes its own paths, and leaves all others and another WebSocket, set up %s it, to the server',
+    '[W3] Runwire handles its own paths and leaves all others, and another WebSocket set up %s it, to the application',
     async (when) => {
       await using place = await listening(application);
       await using server = await openServer();
@@ -622,7 +622,7 @@ describe('attached to a server that is there already', () => {
     },
   );
 
-  test('[W3] handlers that are set up after it, as of an Express application, see the other paths alone', async () => {
+  test('[W3] handlers added after it, as by Express, receive the other paths only', async () => {
     await using place = await listening();
     await using server = await openServer();
     server.attach(place.host);
@@ -636,14 +636,14 @@ describe('attached to a server that is there already', () => {
     expect(seen).toEqual(['/', '/healthz', '/nowhere']);
   });
 
-  test('[W3] an upgrade that is nobody’s is refused, not left to hang', async () => {
+  test('[W3] an upgrade that no handler takes is refused', async () => {
     await using place = await listening(application);
     await using server = await openServer();
     server.attach(place.host);
     await expect(said(`${place.url}/elsewhere`)).rejects.toThrow(/Unexpected server response: 4\d\d/);
   });
 
-  test('[W3] an upgrade that is nobody’s is refused where two are attached, too; what is left is as it was', async () => {
+  test('[W3] an upgrade that no handler takes is refused with two attached servers, and a close restores the first state', async () => {
     await using place = await listening(application);
     const { emit } = place.host;
     const first = await openServer();
@@ -657,7 +657,7 @@ describe('attached to a server that is there already', () => {
     expect(place.host.listenerCount('upgrade')).toBe(0);
   });
 
-  test('[W3] two servers live on one, one after the other', async () => {
+  test('[W3] two servers can attach to one HTTP server, one after the other', async () => {
     await using place = await listening(application);
     const first = await openServer();
     first.attach(place.host);
@@ -669,7 +669,7 @@ describe('attached to a server that is there already', () => {
     await checkApplication(place.url);
   });
 
-  test('[W3] streams over HTTP end when it closes, though the server of others stays', async () => {
+  test('[W3] HTTP streams end when it closes, though the HTTP server keeps running', async () => {
     await using place = await listening(application);
     await using server = await openServer();
     server.attach(place.host);
@@ -689,7 +689,7 @@ describe('attached to a server that is there already', () => {
 });
 
 describe('shutdown', () => {
-  test('[W4] each of 200 clients gets the notice and 1001, no subscription is stopped, and nothing accepted is lost', async () => {
+  test('[W4] each of 200 clients receives the notice and 1001, no subscription is stopped, and no accepted event is lost', async () => {
     using folder = temporaryFolder();
     const databaseUrl = `file:${folder.path}/runwire.db`;
     const server = await startServer({ databaseUrl, shutdownSpreadMs: 300 });
@@ -701,7 +701,7 @@ describe('shutdown', () => {
     for (const [i, wire] of wires.entries()) {
       void wire.until(() => wire.messages.some(({ method }) => method === 'reconnect')).then(() => order.push(i));
     }
-    // Publishing goes on while the clients are sent away.
+    // Publishing continues during the shutdown.
     let accepted = 0;
     const publishing = (async () => {
       try {
@@ -727,7 +727,7 @@ describe('shutdown', () => {
     expect(accepted).toBeGreaterThan(0);
   });
 
-  test('[W4] the clients are sent away over the whole of the time that there is for it', async () => {
+  test('[W4] clients are closed over the whole shutdown time', async () => {
     const server = await startServer({ shutdownSpreadMs: 10_000 });
     const token = await tokenFor();
     const wires = await Promise.all(upwards(1, 200).map(() => Wire.open(server.url, { token })));
@@ -738,7 +738,7 @@ describe('shutdown', () => {
     const closing = server.close();
     for (const share of [0.25, 0.5, 0.75]) {
       vi.advanceTimersByTime(2_500);
-      // Six standard deviations below what is to be expected.
+      // Six standard deviations below the expected count.
       await expect.poll(noticed, { timeout: 5_000 }).toBeGreaterThan(200 * share - 42);
       expect(noticed()).toBeLessThan(200);
     }
@@ -747,7 +747,7 @@ describe('shutdown', () => {
     expect(noticed()).toBe(200);
   });
 
-  test('[W4] who comes during it is turned away, and the port is free after it', async () => {
+  test('[W4] a connection during the shutdown is refused, and the port is free after it', async () => {
     const server = await startServer({ shutdownSpreadMs: 200 });
     await using wire = await Wire.open(server.url);
     const closing = server.close();
@@ -758,7 +758,7 @@ describe('shutdown', () => {
     expect(next.port).toBe(server.port);
   });
 
-  test('[W4] a client that does not close is cut off, and closing twice is closing once', async () => {
+  test('[W4] a client that does not close is disconnected, and a second close does nothing', async () => {
     const server = await startServer();
     const deaf = await Wire.open(server.url);
     await deaf.subscribe('onEvent', {}).until(isLive);
@@ -770,7 +770,7 @@ describe('shutdown', () => {
 });
 
 describe('the stock client', () => {
-  test('[W6] whose socket is cut again and again gets every event of the run, in order', async () => {
+  test('[W6] the stock client receives every event of the run in order while its socket is cut again and again', async () => {
     await using server = await startServer();
     await using proxy = await startProxy(server.port);
     const token = await tokenFor();
@@ -805,13 +805,13 @@ describe('the stock client', () => {
       );
       await server.bus.publish([progress('other', 1)], publisher);
       if (i % 4 === 0) proxy.cut();
-      // Sometimes it comes back before the next batch, sometimes not.
+      // The client reconnects before the next batch in some rounds only.
       if (i % 8 === 0) await expect.poll(() => seen.at(-1), { timeout: 5_000 }).toBe(1 + (i + 1) * 10);
     }
     await expect.poll(() => seen.at(-1), { timeout: 10_000 }).toBe(total);
     expect(proxy.opened).toBeGreaterThan(5);
     expect(faults).toEqual([]);
-    // The wire may repeat what a dying socket had begun to send; without repetitions, it is every one in order.
+    // The wire may repeat items that a cut socket had begun to send. Without repetitions, the order is complete.
     expect([...new Set(seen)]).toEqual(upwards(1, total));
     subscription.unsubscribe();
     await wsClient.close();
