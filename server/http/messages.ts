@@ -6,7 +6,7 @@ import { errorTable, RunwireError } from '../../shared/errors.ts';
 
 /**
  * For answers that say nothing else. No HSTS: that would speak for every port and every other service of the host, and is
- * for whoever ends TLS there to say (docs/deployment.md).
+ * for whoever ends TLS there to say (docs/guide/operations.md).
  */
 const defaultHeaders = {
   'cache-control': 'no-store',

@@ -8,7 +8,7 @@ import { RunwireError } from '../../shared/errors.ts';
  * Origin and Host alike, nothing more is needed where pages hold credentials of their own, since cookies go by name;
  * but a server on somebody's own machine, with nobody to look after it, answers to local names alone.
  *
- * Neither `X-Forwarded-Host` nor `Forwarded` is looked at: a proxy in front hands the `Host` on (docs/deployment.md).
+ * Neither `X-Forwarded-Host` nor `Forwarded` is looked at: a proxy in front hands the `Host` on (docs/guide/operations.md).
  */
 
 export type OriginsOptions = {
