@@ -45,7 +45,7 @@ export async function verify(options: VerifyCommandOptions): Promise<number> {
       : verifyFile(database, kept, keys);
   if (verdict.ok) {
     const { from, to, hash, events, erased } = verdict;
-    const checked = kept.length === 0 ? '' : `, as ${kept.length} checkpoint${kept.length === 1 ? ' says' : 's say'}`;
+    const checked = kept.length === 0 ? '' : `, ${kept.length} checkpoint${kept.length === 1 ? ' matches' : 's match'}`;
     process.stdout.write(`ok: ${events} events, seq ${from} to ${to}, ${erased} erased, head ${hash}${checked}\n`);
     return 0;
   }

@@ -439,7 +439,7 @@ test('[V6] [V8] verify and checkpoint work on the command line, on a server and 
   for (const args of [['verify'], inFile]) {
     for (const key of [[], ['--key', 'key.pem']]) {
       const { code, stdout } = await run(...args, ...withKept, ...key);
-      expect([code, stdout]).toEqual([0, expect.stringMatching(/, as 2 checkpoints say\n$/)]);
+      expect([code, stdout]).toEqual([0, expect.stringMatching(/, 2 checkpoints match\n$/)]);
     }
   }
 
