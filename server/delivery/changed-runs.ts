@@ -3,11 +3,11 @@ import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Message } from './messages.ts';
 
-/** Least time between two looks at what changed: what a live list can show, however many events come. */
-const INTERVAL_MS = 250;
+/** The shortest time between two refreshes of a live list, however many events arrive. */
+const REFRESH_MS = 250;
 const PAGE_RUNS = 256;
-/** Pages kept for others who ask the same. Those who follow are all at one position. */
-const PAGES_KEPT = 16;
+/** Cached pages. Readers that keep up are all at one position, and share a page. */
+const MAX_CACHED_PAGES = 16;
 
 export class HeaderMessage implements Message {
   readonly event: RunHeader;
@@ -26,33 +26,33 @@ export class HeaderMessage implements Message {
 export type ChangedPage = { messages: readonly HeaderMessage[]; scannedTo: number };
 
 /**
- * Looks at which runs changed, for all readers at once: they look at the same moments, so that those who follow ask for the
- * same, and it is read and encoded once.
+ * Reads the changed runs for all readers. Readers refresh at the same moments, so those that keep up need the same page: it
+ * is read and encoded once.
  */
 export class ChangedRuns {
   readonly #log: Log & Pick<EventLog, 'runs'>;
   readonly #waiting = new Set<() => void>();
   readonly #pages = new Map<string, Promise<ChangedPage>>();
   #pagesHead = -1;
-  #momentAt = Number.NEGATIVE_INFINITY;
+  #refreshedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(log: Log & Pick<EventLog, 'runs'>) {
     this.#log = log;
   }
 
-  /** Calls back at the next moment to look, at once when it is due. Returns what takes that back. */
-  atNextMoment(callback: () => void): () => void {
-    const waitMs = this.#momentAt + INTERVAL_MS - performance.now();
+  /** Calls back at the next refresh, or at once if one is due. Returns a function that cancels the call. */
+  atNextRefresh(callback: () => void): () => void {
+    const waitMs = this.#refreshedAt + REFRESH_MS - performance.now();
     if (waitMs <= 0) {
-      this.#momentAt = performance.now();
+      this.#refreshedAt = performance.now();
       callback();
       return () => undefined;
     }
     this.#waiting.add(callback);
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      this.#momentAt = performance.now();
+      this.#refreshedAt = performance.now();
       const due = [...this.#waiting];
       this.#waiting.clear();
       for (const resume of due) resume();
@@ -65,15 +65,15 @@ export class ChangedRuns {
     };
   }
 
-  /** Forgets what has been read: rows have changed though the head has not. */
+  /** Drops the cached pages: an erasure changes rows and not the head. */
   clear(): void {
     this.#pages.clear();
   }
 
-  /** Headers of runs whose last event came after a position. */
+  /** Returns the headers of runs with a last event after a position. */
   read(after: number, projectId: string | undefined): Promise<ChangedPage> {
     const { head } = this.#log;
-    if (head !== this.#pagesHead || this.#pages.size >= PAGES_KEPT) this.#pages.clear();
+    if (head !== this.#pagesHead || this.#pages.size >= MAX_CACHED_PAGES) this.#pages.clear();
     this.#pagesHead = head;
     const key = JSON.stringify([after, projectId]);
     let page = this.#pages.get(key);
@@ -87,8 +87,8 @@ export class ChangedRuns {
 
   async #read(after: number, projectId: string | undefined): Promise<ChangedPage> {
     const { runs, scannedTo } = await this.#log.runs.changedSince({ after, projectId, limit: PAGE_RUNS });
-    // Who comes anew looks at once; that counts as a moment, unless one is planned.
-    if (scannedTo >= this.#log.head && !this.#timer) this.#momentAt = performance.now();
+    // A new reader reads at once. That counts as a refresh, unless one is planned.
+    if (scannedTo >= this.#log.head && !this.#timer) this.#refreshedAt = performance.now();
     return { messages: runs.map((header) => new HeaderMessage(header)), scannedTo };
   }
 }

@@ -3,12 +3,12 @@ import type { StoredEvent } from '../event-log/contract/log.ts';
 export type StageEvent = { stageId: string; timestamp: string; attempt?: number; total?: number };
 export const progressFields = ['progress', 'message', 'done', 'total'] as const;
 /**
- * Leaves out each stage.progress that a later one of its stage supersedes: that says all the same fields anew, of the
- * same or a later attempt, and of no earlier a time, so that the fold comes out the same. The earliest of an attempt
- * stays, for it may be all that tells when the stage began.
+ * Leaves out each `stage.progress` that a later one of its stage supersedes: the later one has all of its fields, the same or
+ * a later attempt, and a later time. So the fold is the same. The earliest event of an attempt stays: it may be the only one
+ * with the start time of the stage.
  */
 export function conflated(records: StoredEvent[]): StoredEvent[] {
-  const beginnings = beginningsOf(records);
+  const firsts = firstsOf(records);
   const latest = new Map<string, StageEvent>();
   const kept: StoredEvent[] = [];
   for (let index = records.length - 1; index >= 0; index--) {
@@ -17,7 +17,7 @@ export function conflated(records: StoredEvent[]): StoredEvent[] {
       const event = record.event as StageEvent;
       const key = stageKey(record, event);
       const later = latest.get(key);
-      if (later && supersedes(later, event) && !beginnings.has(event)) continue;
+      if (later && supersedes(later, event) && !firsts.has(event)) continue;
       latest.set(key, event);
     }
     kept.push(record);
@@ -27,8 +27,8 @@ export function conflated(records: StoredEvent[]): StoredEvent[] {
 
 export const stageKey = ({ projectId, runId }: StoredEvent, { stageId }: StageEvent) =>
   `${projectId} ${runId} ${stageId}`;
-/** The events that say first that an attempt of a stage is on. */
-export function beginningsOf(records: StoredEvent[]): ReadonlySet<StageEvent> {
+/** The earliest event of each attempt of a stage. */
+export function firstsOf(records: StoredEvent[]): ReadonlySet<StageEvent> {
   const earliest = new Map<string, StageEvent>();
   for (const record of records) {
     if (record.type !== 'stage.started' && record.type !== 'stage.progress') continue;
@@ -44,7 +44,7 @@ export function supersedes(later: StageEvent, earlier: StageEvent): boolean {
   return (
     (later.attempt ?? 1) >= (earlier.attempt ?? 1) &&
     later.timestamp > earlier.timestamp &&
-    later.total !== 0 && // No share of nothing: the earlier one may stand.
+    later.total !== 0 && // A share of 0 is undefined, so the fold may keep the earlier progress.
     progressFields.every((field) => !(field in earlier) || field in later)
   );
 }

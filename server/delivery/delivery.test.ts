@@ -18,7 +18,7 @@ import { conflated } from './conflate.ts';
 import { Delivery, type DeliveryOptions } from './delivery.ts';
 import type { EventQuery } from './events.ts';
 import type { Tracked } from './iterator.ts';
-import type { Attached, Transport } from './transport.ts';
+import type { AttachedReader, Transport } from './transport.ts';
 import { Window } from './window.ts';
 
 type Item = RunEvent | StreamSignal;
@@ -27,7 +27,7 @@ type Item = RunEvent | StreamSignal;
 class Pipe implements Transport {
   principal: Principal = everyone;
   isDrained = true;
-  readonly readers = new Set<Attached>();
+  readonly readers = new Set<AttachedReader>();
   close: ((code: number) => void) | undefined;
   #drained: (() => void)[] = [];
 
@@ -42,10 +42,10 @@ class Pipe implements Transport {
     this.principal = principal;
     for (const reader of this.readers) reader.recheckAccess();
   }
-  attach(reader: Attached): void {
+  attach(reader: AttachedReader): void {
     this.readers.add(reader);
   }
-  detach(reader: Attached): void {
+  detach(reader: AttachedReader): void {
     this.readers.delete(reader);
   }
 }

@@ -11,18 +11,18 @@ import { type SummaryQuery, SummaryReader } from './summaries.ts';
 import type { Transport } from './transport.ts';
 import { Window, type WindowLimits } from './window.ts';
 
-/** What readers share in memory; bytes of JSON. */
-const WINDOW: WindowLimits = { records: 4_096, bytes: 16 * 1024 * 1024 };
+/** Limits of the shared window; bytes are UTF-16 units of JSON. */
+const WINDOW_LIMITS: WindowLimits = { records: 4_096, bytes: 16 * 1024 * 1024 };
 
 export type DeliveryOptions = {
   log: Log & Pick<EventLog, 'integrity' | 'runs'>;
-  /** How long a reader may hear nothing while the head moves on; default 30 s. */
+  /** A reader that has sent nothing for this time, while the log grew, sends the head. Default 30,000. */
   quietMs?: number | undefined;
-  /** Makes of what ends a subscription the error that its client is told; default the same. */
+  /** Maps an error that ends a subscription to the one that its client receives. Default: the same error. */
   translate?: (error: unknown) => unknown;
 };
 
-/** All subscriptions of one server: hands out readers, and rings for them when the log has moved on. */
+/** All subscriptions of one server. {@link committed} must be called after each commit of the log. */
 export class Delivery {
   readonly counts: DeliveryCounts = {
     delivered: 0,
@@ -31,7 +31,7 @@ export class Delivery {
     conflated: 0,
   };
   readonly #context: ReaderContext;
-  readonly #window = new Window(WINDOW);
+  readonly #window = new Window(WINDOW_LIMITS);
   readonly #changed: ChangedRuns;
   readonly #ticker: NodeJS.Timeout;
 
@@ -44,46 +44,46 @@ export class Delivery {
     this.#ticker.unref();
   }
 
-  /** Sends the records of a commit to the readers that wait for them. Call it after each commit, before slower work. */
+  /** Sends the records of a commit to waiting readers. Call it before slower work. */
   committed(records: readonly StoredEvent[]): void {
     this.#window.push(records);
     this.#context.notifier.notify(records);
   }
 
-  /** Replaces an erased event, here and in every reader that holds it. Call it after each erasure, with the tombstone. */
+  /** Replaces an erased event by its tombstone, here and in every reader that has buffered it. */
   erased(tombstone: StoredEvent): void {
     this.#window.replace(tombstone);
     this.#changed.clear();
     this.#context.erasures++;
   }
 
-  /** Readers that wait for news. */
+  /** Number of readers at the head. */
   get waiting(): number {
     return this.#context.notifier.waiting;
   }
 
   events<Event>(transport: Transport, query: EventQuery, signal: AbortSignal | undefined): Subscription<Event> {
-    return this.#taken(transport, new EventReader(this.#context, transport, this.#window, query), signal);
+    return this.#subscriptionOf(transport, new EventReader(this.#context, transport, this.#window, query), signal);
   }
 
   summaries(transport: Transport, query: SummaryQuery, signal: AbortSignal | undefined): Subscription<RunHeader> {
-    return this.#taken(transport, new SummaryReader(this.#context, transport, this.#changed, query), signal);
+    return this.#subscriptionOf(transport, new SummaryReader(this.#context, transport, this.#changed, query), signal);
   }
 
-  /** Readers that are still on, those without a socket, fail with `UNAVAILABLE` once they have nothing more to yield. */
+  /** Open readers, which are those without a socket, yield what they have and then fail with `UNAVAILABLE`. */
   close(): void {
     this.#window.clear(); // The log may outlive it: its head would be beyond the end of the window.
     clearInterval(this.#ticker);
     this.#context.notifier.close();
   }
 
-  #taken<Item>(transport: Transport, reader: Reader, signal: AbortSignal | undefined): Subscription<Item> {
+  #subscriptionOf<Item>(transport: Transport, reader: Reader, signal: AbortSignal | undefined): Subscription<Item> {
     const { sink } = transport;
     if (!sink) return new ReaderIterator<Item>(this.#context, transport, reader, signal);
-    // It yields itself, to the encoder, and sends what the type says.
+    // It yields itself to the encoder, and writes the items of the type to the sink.
     return new DirectSubscription(this.#context, transport, sink, reader) as AsyncIterableIterator<unknown> as never;
   }
 }
 
-/** Tracked items, as its type says, unless its transport has a sink: then it sends them itself, and yields none. */
+/** Yields tracked items. With a sink, it writes them as frames instead. */
 export type Subscription<Item> = AsyncIterableIterator<Tracked<Item>>;

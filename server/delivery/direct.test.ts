@@ -13,7 +13,7 @@ import type { DirectSubscription } from './direct.ts';
 import { directEncoder } from './encoder.ts';
 import type { EventQuery } from './events.ts';
 import { framesOf } from './frames.ts';
-import type { Attached, FrameSink, Transport } from './transport.ts';
+import type { AttachedReader, FrameSink, Transport } from './transport.ts';
 
 type Item = RunEvent | StreamSignal;
 type Message = { id: number; jsonrpc?: string; result: { type: 'data'; id: string; data: { id: string; data: Item } } };
@@ -23,7 +23,7 @@ class Line implements Transport, FrameSink {
   principal: Principal = everyone;
   isDrained = true;
   readonly sink = this;
-  readonly readers = new Set<Attached>();
+  readonly readers = new Set<AttachedReader>();
   readonly writes: Buffer[] = [];
   corks = 0;
   isCorked = false;
@@ -56,10 +56,10 @@ class Line implements Transport, FrameSink {
     this.principal = principal;
     for (const reader of this.readers) reader.recheckAccess();
   }
-  attach(reader: Attached): void {
+  attach(reader: AttachedReader): void {
     this.readers.add(reader);
   }
-  detach(reader: Attached): void {
+  detach(reader: AttachedReader): void {
     this.readers.delete(reader);
   }
 

@@ -4,35 +4,37 @@ import { encodeCursor } from '../event-log/cursor.ts';
 import { framesOf, messagePrefix, messageSuffix } from './frames.ts';
 import type { FanOutGroup, Subscriber } from './group.ts';
 import { type Reader, type ReaderContext, type Step, UNAVAILABLE_REASON } from './reader.ts';
-import type { Attached, FrameSink, Transport } from './transport.ts';
+import type { AttachedReader, FrameSink, Transport } from './transport.ts';
 import type { Waiter, Wake } from './waiting.ts';
 
 /**
- * A subscription that sends for itself, past the loop in which tRPC's WebSocket handler takes items one by one: that loop
- * costs several times what the socket does (docs/decisions/006).
+ * A subscription that writes its own frames. tRPC's WebSocket handler takes items one by one, in a loop that costs several
+ * times what the socket does (docs/decisions/006).
  *
- * To the handler it is an async iterable. Its first item is the subscription itself, which `encoder.ts` recognises when
- * the handler encodes it: so it learns the id of the request, and begins to send. No other item comes until it ends; ends
- * and errors go through the handler, so that the client sees the protocol's own messages.
+ * 1. The handler requests the first item of the iterator, which is the subscription itself.
+ * 2. The handler encodes it. `encoder.ts` calls {@link begin} with the id of the request.
+ * 3. The subscription sends pieces of what the reader reads, until it reaches the head.
+ * 4. It waits, in a fan-out group or as a waiter, and continues with 3.
+ * 5. At its end, or on an error, the handler's second `next()` settles, and the handler sends tRPC's own message.
  */
 
-/** What is read is sent in pieces of this size, each once the socket has drained; UTF-16 units of JSON. */
+/** Messages are written in pieces of this size, in UTF-16 units of JSON. */
 const PIECE_LENGTH = 64 * 1024;
 
 export class DirectSubscription
-  implements AsyncIterableIterator<DirectSubscription>, AsyncDisposable, Attached, Subscriber
+  implements AsyncIterableIterator<DirectSubscription>, AsyncDisposable, AttachedReader, Subscriber
 {
   readonly reader: Reader;
   readonly sink: FrameSink;
   readonly #context: ReaderContext;
   readonly #transport: Transport;
-  /** The beginning of its messages, once the request's id is known. */
-  #head: string | undefined;
+  /** The prefix of its messages. Undefined until the id of the request is known. */
+  #prefix: string | undefined;
   #group: FanOutGroup | undefined;
   #waiter: Waiter | undefined;
   #isAnnounced = false;
   #failure: { error: unknown } | undefined;
-  /** The handler's `next()`, which is left open until the end. */
+  /** The handler's second `next()`, pending until the end. */
   #resolve: ((result: IteratorResult<DirectSubscription>) => void) | undefined;
   #reject: ((error: unknown) => void) | undefined;
 
@@ -43,7 +45,7 @@ export class DirectSubscription
     this.reader = reader;
   }
 
-  /** Not an async function: what the handler waits for lasts as long as the subscription, and should be small. */
+  /** Not an async function: the second promise lives as long as the subscription, and should be small. */
   next(): Promise<IteratorResult<DirectSubscription>> {
     if (!this.#isAnnounced) {
       this.#isAnnounced = true;
@@ -61,7 +63,7 @@ export class DirectSubscription
     return Promise.resolve({ done: true, value: undefined });
   }
 
-  /** Without one, the handler would give it one. */
+  /** Otherwise the handler would add one. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end();
   }
@@ -74,39 +76,39 @@ export class DirectSubscription
     return this.#isParked ? 0 : this.reader.behind;
   }
 
-  /** Begins to send under the id, and the version, of the client's request. */
+  /** Starts to send, with the id and the version of the client's request. */
   begin(request: { id: unknown; jsonrpc?: unknown }): void {
-    if (this.#head !== undefined || this.reader.isEnded) return;
-    this.#head = messagePrefix(request);
+    if (this.#prefix !== undefined || this.reader.isEnded) return;
+    this.#prefix = messagePrefix(request);
     this.#transport.attach(this);
-    this.#goOn();
+    this.#run();
   }
 
   recheckAccess(): void {
     const { notifier } = this.#context;
-    if (this.#group) notifier.release(this.#group, this);
+    if (this.#group) notifier.leave(this.#group, this);
     else if (this.#waiter) notifier.wake(this.#waiter, 'access');
   }
 
   leftGroup(position: number): void {
     this.#group = undefined;
     this.reader.advanceTo(position);
-    this.#goOn();
+    this.#run();
   }
 
   get #isParked(): boolean {
     return this.#group !== undefined || this.#waiter !== undefined;
   }
 
-  /** Sends what there is, as far as the socket takes it. */
-  #goOn(): void {
+  /** Sends until the socket is full or the reader waits. */
+  #run(): void {
     try {
       const step = this.#sendPieces();
-      if (step === 'blocked') void this.#transport.drained().then(() => this.#goOn());
+      if (step === 'blocked') void this.#transport.drained().then(() => this.#run());
       else if (step === 'waiting') this.#park();
       else if (step instanceof Promise) {
         step.then(
-          () => this.#goOn(),
+          () => this.#run(),
           (error: unknown) => this.#fail(error),
         );
       }
@@ -115,15 +117,15 @@ export class DirectSubscription
     }
   }
 
-  /** Returns the step that has nothing to be sent. */
+  /** Sends messages, and returns the first step that is not a message. */
   #sendPieces(): Exclude<Step, { seq: number }> {
     const { log, counts } = this.#context;
-    const head = this.#head as string;
+    const prefix = this.#prefix as string;
     let piece: string[] = [];
     let length = 0;
     const flush = () => {
       if (piece.length === 0) return;
-      this.sink.write(framesOf(head, piece));
+      this.sink.write(framesOf(prefix, piece));
       counts.delivered += piece.length;
       piece = [];
       length = 0;
@@ -132,13 +134,13 @@ export class DirectSubscription
       for (;;) {
         const step = this.reader.advance();
         if (typeof step === 'string' || step instanceof Promise) return step;
-        const rest = messageSuffix(encodeCursor(log.epoch, step.seq), step.message.json);
-        piece.push(rest);
-        length += head.length + rest.length;
+        const suffix = messageSuffix(encodeCursor(log.epoch, step.seq), step.message.json);
+        piece.push(suffix);
+        length += prefix.length + suffix.length;
         if (length >= PIECE_LENGTH) flush();
       }
     } finally {
-      flush(); // Before an error, which takes another way, overtakes it.
+      flush(); // Before an error: the handler sends it, and must not overtake these messages.
     }
   }
 
@@ -146,25 +148,25 @@ export class DirectSubscription
     const { notifier } = this.#context;
     if (notifier.isClosed) throw new RunwireError('UNAVAILABLE', 'the server has closed');
     const { reader } = this;
-    const { bellKey: key, filter } = reader;
+    const { topic, filter } = reader;
     if (filter) {
-      this.#group = notifier.join(key, this.#head as string, filter, this);
+      this.#group = notifier.join(topic, this.#prefix as string, filter, this);
       return;
     }
-    // In a later task than the ring, for all who are rung for must be found as they were.
+    // Continues in a later microtask: the notifier is still iterating its waiters.
     void new Promise<Wake>((resolve) => {
-      this.#waiter = { key, reader, wake: resolve };
+      this.#waiter = { topic, reader, wake: resolve };
       notifier.add(this.#waiter);
     }).then((wake) => {
       this.#waiter = undefined;
       reader.wake(wake);
-      this.#goOn();
+      this.#run();
     });
   }
 
   #fail(error: unknown): void {
     if (this.reader.isInterruption(error)) {
-      // An error would make the client forget the subscription; a closed socket makes it come back with its cursor.
+      // The client reconnects with its cursor.
       this.#transport.close?.(closeCodes.tryAgain, UNAVAILABLE_REASON);
       return;
     }
@@ -176,7 +178,7 @@ export class DirectSubscription
   #end(): void {
     if (this.reader.isEnded) return;
     this.reader.end();
-    if (this.#head !== undefined) this.#transport.detach(this);
+    if (this.#prefix !== undefined) this.#transport.detach(this);
     this.recheckAccess();
     this.#settle();
   }

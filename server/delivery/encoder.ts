@@ -2,15 +2,16 @@ import { type Encoder, jsonEncoder } from '@trpc/server/adapters/ws';
 import { DirectSubscription } from './direct.ts';
 
 /**
- * Where a {@link DirectSubscription} gets out of tRPC's handler, by two of its public extension points: the encoder, which
- * is given the subscription's first item together with the id of the request, and the class of the sockets.
+ * The encoder of tRPC's WebSocket handler. A {@link DirectSubscription} yields itself as its first item: the encoder gets
+ * it together with the id of the request, and starts it. The handler then sends {@link nothing}, which the class of the
+ * sockets drops. Encoder and socket class are public extension points of tRPC and `ws`.
  */
 
-/** Stands for a message that is not to be sent. */
+/** A message that the socket must not send. */
 export const nothing = new Uint8Array(0);
 
-/** Of an id of a request, which is kept as long as its subscription and comes back in each of its frames. */
-const ID_LIMIT_LENGTH = 200;
+/** A request id is kept as long as its subscription, and is part of each of its frames. */
+const MAX_ID_LENGTH = 200;
 
 export const directEncoder: Encoder = {
   encode: (message) => {
@@ -23,7 +24,7 @@ export const directEncoder: Encoder = {
     const message = jsonEncoder.decode(data);
     for (const request of Array.isArray(message) ? message : [message]) {
       const { id } = (request ?? {}) as { id?: unknown };
-      if (typeof id === 'string' && id.length > ID_LIMIT_LENGTH) throw new Error('the id is too long');
+      if (typeof id === 'string' && id.length > MAX_ID_LENGTH) throw new Error('the id is too long');
     }
     return message;
   },

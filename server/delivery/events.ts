@@ -2,30 +2,31 @@ import { can, readKey } from '../auth/permissions.ts';
 import { projectOfRun } from '../auth/resolve-run.ts';
 import type { Page, Scope, StoredEvent } from '../event-log/contract/log.ts';
 import { conflated } from './conflate.ts';
-import { Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
+import { type Buffered, Reader, type ReaderContext, type Start } from './reader.ts';
 import type { Transport } from './transport.ts';
 import { type Filter, topicOf } from './waiting.ts';
 import type { Window } from './window.ts';
 
 export type EventQuery = Start & {
-  /** A run may be named without its project: then it is the only readable run of that id. */
+  /** A run without its project is the only run of that id that the caller may read. */
   scope: Scope | { kind: 'run'; runId: string; projectId?: string | undefined };
   /** Only these types; default all. */
   types?: ReadonlySet<string> | undefined;
   conflate: boolean;
 };
 
-/** Records looked at in one go: what a reader holds at the most. */
-const PAGE_RECORDS = 256;
+/** The most records that a reader buffers. */
+const MAX_PAGE_RECORDS = 256;
 
 /** Reads the events of a scope. */
 export class EventReader extends Reader {
   readonly #window: Window;
   readonly #query: EventQuery;
+  /** Undefined until the project of the run is known. */
   #scope: Scope | undefined;
   #page: StoredEvent[] = [];
   #index = 0;
-  /** How far the page was scanned, beyond its last match. */
+  /** The position up to which the page was scanned: at or after its last match. */
   #scannedTo = 0;
 
   constructor(context: ReaderContext, transport: Transport, window: Window, query: EventQuery) {
@@ -37,8 +38,8 @@ export class EventReader extends Reader {
     else if (scope.projectId !== undefined) this.#scope = scope as Scope;
   }
 
-  protected get wantedKey(): string {
-    if (this.#scope) return topicOf.of(this.#scope);
+  protected get wantedTopic(): string {
+    if (this.#scope) return topicOf.scope(this.#scope);
     return topicOf.runId((this.#query.scope as { runId: string }).runId);
   }
 
@@ -57,17 +58,17 @@ export class EventReader extends Reader {
     return this.#scope && 'projectId' in this.#scope ? this.#scope.projectId : undefined;
   }
 
-  protected get beginning(): number {
+  protected get startPosition(): number {
     return this.context.log.oldest - 1;
   }
 
-  protected nextBuffered(): Taken | undefined {
+  protected nextBuffered(): Buffered | undefined {
     const record = this.#page[this.#index];
     if (!record) return undefined;
     this.#index++;
     const isLast = this.#index === this.#page.length;
     if (isLast) this.clearBuffer();
-    return { seq: record.seq, seenTo: isLast ? this.#scannedTo : record.seq, message: record };
+    return { seq: record.seq, scannedTo: isLast ? this.#scannedTo : record.seq, message: record };
   }
 
   protected clearBuffer(): void {
@@ -84,21 +85,21 @@ export class EventReader extends Reader {
       const { types } = this.#query;
       const matches = (record: StoredEvent) =>
         isIn(scope, record) && (!types || types.has(record.type)) && this.maySee(record);
-      this.#hold(this.#window.read(this.position, PAGE_RECORDS, matches));
+      this.#buffer(this.#window.read(this.position, MAX_PAGE_RECORDS, matches));
     }
   }
 
   async #readLog(scope: Scope): Promise<void> {
     const { log } = this.context;
     const { types } = this.#query;
-    const page = await log.read({ scope, types, after: this.position, limit: PAGE_RECORDS });
+    const page = await log.read({ scope, types, after: this.position, limit: MAX_PAGE_RECORDS });
     if (this.isEnded) return;
-    // Trimmed while it was being read: the page may have holes.
+    // Trimmed during the read: events of the page may be missing.
     if (this.position + 1 < log.oldest) this.setGap('expired');
-    else this.#hold({ ...page, records: page.records.filter((record) => this.maySee(record)) });
+    else this.#buffer({ ...page, records: page.records.filter((record) => this.maySee(record)) });
   }
 
-  #hold({ records, scannedTo }: Page): void {
+  #buffer({ records, scannedTo }: Page): void {
     this.#page = this.#query.conflate ? conflated(records) : records;
     this.context.counts.conflated += records.length - this.#page.length;
     this.#index = 0;
@@ -106,7 +107,7 @@ export class EventReader extends Reader {
     if (records.length === 0) this.position = scannedTo;
   }
 
-  /** Finds the project of a run that was named without it. */
+  /** Finds the project of the run. */
   async #findRun(): Promise<void> {
     const { runId } = this.#query.scope as { runId: string };
     const { log } = this.context;
@@ -116,7 +117,7 @@ export class EventReader extends Reader {
       this.#scope = { kind: 'run', projectId, runId };
       return;
     }
-    // There was no such run up to this head. One that came since is beyond it, so this reads on and finds it.
+    // No such run up to this head. A run created meanwhile has events after it, so the next fetch finds it.
     this.advanceTo(head);
   }
 }

@@ -1,84 +1,93 @@
 import type { StoredEvent } from '../event-log/contract/log.ts';
 import { framesOf } from './frames.ts';
 import type { FrameSink } from './transport.ts';
-import type { Waiting } from './waiting.ts';
+import type { WaitingReader } from './waiting.ts';
 
 /**
- * Readers that wait for the very same under the same request id. What concerns them is made one buffer for all and given
- * to each socket: nothing is allocated for a reader and an event. One whose socket has not drained is let go with its
- * position, and goes on by itself.
+ * Subscribers that wait for the same events under the same request id. Their events become one buffer, which each socket
+ * takes: nothing is allocated for a pair of reader and event. A subscriber with a full socket leaves the group with its
+ * position, and reads on by itself.
  */
 
 export interface Subscriber {
   readonly sink: FrameSink;
-  readonly reader: Waiting;
-  /** Has left its group, and has been sent everything up to a position. */
+  readonly reader: WaitingReader;
+  /** Called once out of the group, with the position up to which everything was sent. */
   leftGroup(position: number): void;
   recheckAccess(): void;
 }
 
 /**
- * More than this at once is not pushed: each reader fetches it page by page, as fast as its socket takes it. UTF-16 units
- * of JSON.
+ * A larger batch is not pushed. Each subscriber reads it page by page instead, as fast as its socket takes it. In UTF-16
+ * units of JSON.
  */
-const PUSH_LIMIT = 512 * 1024;
+const MAX_PUSH_LENGTH = 512 * 1024;
+
+export type FanOutGroupOptions = {
+  topic: string;
+  /** Its key among the groups of its topic. */
+  key: string;
+  prefix: string;
+  accepts: (record: StoredEvent) => boolean;
+};
 
 export class FanOutGroup {
-  /** The key of the bell under which it waits, and its own among the groups there. */
-  readonly place: string;
+  readonly topic: string;
   readonly key: string;
   readonly accepts: (record: StoredEvent) => boolean;
-  readonly #members = new Set<Subscriber>();
-  readonly #head: string;
+  readonly #subscribers = new Set<Subscriber>();
+  readonly #prefix: string;
+  /** Suffixes of the messages that {@link send} sends. */
   #due: string[] = [];
   #dueLength = 0;
   #sentSeq = -1;
   #sentAt = 0;
 
-  constructor(options: { place: string; key: string; head: string; accepts: (record: StoredEvent) => boolean }) {
-    this.place = options.place;
-    this.key = options.key;
-    this.#head = options.head;
-    this.accepts = options.accepts;
+  constructor({ topic, key, prefix, accepts }: FanOutGroupOptions) {
+    this.topic = topic;
+    this.key = key;
+    this.#prefix = prefix;
+    this.accepts = accepts;
   }
 
-  get members(): ReadonlySet<Subscriber> {
-    return this.#members;
+  get subscribers(): ReadonlySet<Subscriber> {
+    return this.#subscribers;
   }
 
-  add(member: Subscriber): void {
-    this.#members.add(member);
+  add(subscriber: Subscriber): void {
+    this.#subscribers.add(subscriber);
   }
 
-  /** Takes a member out and tells its reader what it was sent last. */
-  remove(member: Subscriber): void {
-    if (!this.#members.delete(member)) return;
-    const { reader } = member;
+  /** Takes a subscriber out, and sets what its reader sent last. */
+  remove(subscriber: Subscriber): void {
+    if (!this.#subscribers.delete(subscriber)) return;
+    const { reader } = subscriber;
     reader.lastSentSeq = Math.max(reader.lastSentSeq, this.#sentSeq);
     reader.lastSentAt = Math.max(reader.lastSentAt, this.#sentAt);
   }
 
-  /** Puts the rest of a message, of {@link restOf}, among what is due to all. */
-  push(rest: string): void {
-    this.#due.push(rest);
-    this.#dueLength += this.#head.length + rest.length;
+  /** Adds a message, given by its suffix, to the next {@link send}. */
+  push(suffix: string): void {
+    this.#due.push(suffix);
+    this.#dueLength += this.#prefix.length + suffix.length;
   }
 
   /**
-   * Sends what is due, the last of it at `seq`. Returns how many messages that were; those who could not take them are
-   * added to `left`. With `corked`, sinks are corked and added to it, for whom has more to come.
+   * Sends the pushed messages. The last of them is at `seq`. Returns the number of messages sent. Subscribers that cannot
+   * take them are removed and added to `left`. Pass `corked` when several groups send in this turn: each socket is corked
+   * once and added, and the caller uncorks it.
    */
   send(seq: number, left: Subscriber[], corked: Set<FrameSink> | undefined): number {
     const due = this.#due;
-    const frames = this.#dueLength > PUSH_LIMIT ? undefined : framesOf(this.#head, due);
+    const frames = this.#dueLength > MAX_PUSH_LENGTH ? undefined : framesOf(this.#prefix, due);
     this.#due = [];
     this.#dueLength = 0;
-    let takers = 0;
-    for (const member of this.#members) {
-      const { sink } = member;
+    let receivers = 0;
+    for (const subscriber of this.#subscribers) {
+      const { sink } = subscriber;
       if (!frames || !sink.isDrained) {
-        this.remove(member);
-        left.push(member);
+        this.remove(subscriber);
+        left.push(subscriber);
         continue;
       }
       if (corked && !corked.has(sink)) {
@@ -86,27 +95,27 @@ export class FanOutGroup {
         sink.cork();
       }
       sink.write(frames);
-      takers++;
+      receivers++;
     }
     this.#sentSeq = seq;
     this.#sentAt = performance.now();
-    return takers * due.length;
+    return receivers * due.length;
   }
 
-  /** Sends a message, at the position `seq`, to those who have heard nothing since a time and know of less. */
-  tell(rest: string, seq: number, since: number): number {
+  /** Sends one message, at the position `seq`, to subscribers that received nothing since a time and are behind `seq`. */
+  sendQuiet(suffix: string, seq: number, since: number): number {
     let frames: Buffer | undefined;
-    let told = 0;
-    for (const { reader, sink } of this.#members) {
+    let sent = 0;
+    for (const { reader, sink } of this.#subscribers) {
       if (Math.max(reader.lastSentSeq, this.#sentSeq) >= seq || Math.max(reader.lastSentAt, this.#sentAt) > since)
         continue;
-      if (!sink.isDrained) continue; // It is busy with what it was sent before.
-      frames ??= framesOf(this.#head, [rest]);
+      if (!sink.isDrained) continue; // Earlier messages are still on their way.
+      frames ??= framesOf(this.#prefix, [suffix]);
       sink.write(frames);
       reader.lastSentSeq = seq;
       reader.lastSentAt = performance.now();
-      told++;
+      sent++;
     }
-    return told;
+    return sent;
   }
 }

@@ -3,20 +3,20 @@ import { RunwireError } from '../../shared/errors.ts';
 import { closeCodes, type StreamSignal } from '../../shared/protocol.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
 import { type Reader, type ReaderContext, UNAVAILABLE_REASON } from './reader.ts';
-import type { Attached, Transport } from './transport.ts';
+import type { AttachedReader, Transport } from './transport.ts';
 import type { Waiter, Wake } from './waiting.ts';
 
 /**
- * A subscription that is asked for each item: that of a caller in the process, of SSE, and of a WebSocket on the plain
- * path.
+ * A subscription with a consumer that requests each item: an in-process caller, server-sent events, or a WebSocket without a
+ * frame sink.
  *
- * Written by hand rather than as an async generator: `return()` of a generator waits for the `next()` under way, which
- * for a quiet reader may be for ever. https://github.com/tc39/proposal-async-iteration#async-generator-functions
+ * Not an async generator: `return()` of a generator waits for the pending `next()`, which for a quiet reader may never
+ * settle. https://github.com/tc39/proposal-async-iteration#async-generator-functions
  */
 
 export type Tracked<Item> = TrackedEnvelope<Item | StreamSignal>;
 
-export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>>, Attached {
+export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>>, AttachedReader {
   readonly #context: ReaderContext;
   readonly #transport: Transport;
   readonly #reader: Reader;
@@ -24,7 +24,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
   #last: Promise<unknown> = Promise.resolve();
   #waiter: Waiter | undefined;
   #isAttached = false;
-  /** Lets go whoever waits for the end. */
+  /** Resolves `#end`. */
   #ended!: () => void;
   readonly #end = new Promise<void>((resolve) => {
     this.#ended = resolve;
@@ -69,20 +69,20 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
   async #pull(): Promise<IteratorResult<Tracked<Item>>> {
     if (!this.#isAttached && !this.#reader.isEnded) this.#attach();
     try {
-      return await this.#take();
+      return await this.#nextItem();
     } catch (error) {
       if (!this.#reader.isInterruption(error)) {
         this.#stop();
         throw this.#context.translate(error);
       }
-      // An error would make the client forget the subscription; a closed socket makes it come back with its cursor.
+      // The client reconnects with its cursor.
       this.#transport.close?.(closeCodes.tryAgain, UNAVAILABLE_REASON);
       await this.#end;
       return { done: true, value: undefined };
     }
   }
 
-  async #take(): Promise<IteratorResult<Tracked<Item>>> {
+  async #nextItem(): Promise<IteratorResult<Tracked<Item>>> {
     const { log, counts } = this.#context;
     for (;;) {
       const step = this.#reader.advance();
@@ -101,14 +101,14 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
     const { notifier } = this.#context;
     if (notifier.isClosed) throw new RunwireError('UNAVAILABLE', 'the server has closed');
     const wake = await new Promise<Wake>((resolve) => {
-      this.#waiter = { key: this.#reader.bellKey, reader: this.#reader, wake: resolve };
+      this.#waiter = { topic: this.#reader.topic, reader: this.#reader, wake: resolve };
       notifier.add(this.#waiter);
     });
     this.#waiter = undefined;
     this.#reader.wake(wake);
   }
 
-  // At the first `next()`: a handler that gives up before it never calls `return()`.
+  // At the first `next()`: a handler that stops before it never calls `return()`.
   #attach(): void {
     this.#isAttached = true;
     this.#transport.attach(this);

@@ -1,6 +1,6 @@
 import type { StreamSignal } from '../../shared/protocol.ts';
 
-/** What is sent, and the same as JSON. A record of the log is one. */
+/** An item of a subscription, as an object and as JSON. A `StoredEvent` is one. */
 export interface Message {
   readonly event: object;
   readonly json: string;

@@ -6,7 +6,15 @@ import { liveAt } from './messages.ts';
 import type { FrameSink } from './transport.ts';
 import { type Filter, topicOf, type Waiter, type Wake } from './waiting.ts';
 
-/** Those who wait under one key. */
+/**
+ * Finds the readers that wait for an event by its topics. It does not visit any other reader.
+ *
+ * 1. `notify` wakes the waiters of each topic, and pushes the event to the groups that accept it.
+ * 2. Then each group writes once to each of its sockets.
+ * 3. Subscribers with a full socket leave their group last, because each continues at once and may join again.
+ */
+
+/** The readers that wait for one topic. */
 class Topic {
   readonly waiters = new Set<Waiter>();
   readonly groups = new Map<string, FanOutGroup>();
@@ -15,155 +23,157 @@ class Topic {
 export class Notifier {
   readonly #epoch: string;
   readonly #counts: { delivered: number };
-  readonly #places = new Map<string, Topic>();
+  readonly #topics = new Map<string, Topic>();
   #head: number;
   #isClosed = false;
 
-  /** `head`: the position of the log, which nobody needs to be told of. `counts`: what groups are sent is added to it. */
+  /** `head`: the position of the log. `counts`: the messages to groups are added to it. */
   constructor({ epoch, head, counts }: { epoch: string; head: number; counts: { delivered: number } }) {
     this.#epoch = epoch;
     this.#head = head;
     this.#counts = counts;
   }
 
-  /** Nothing will ring any more. */
+  /** A closed notifier wakes no reader any more. */
   get isClosed(): boolean {
     return this.#isClosed;
   }
 
   get waiting(): number {
     let count = 0;
-    for (const { waiters, groups } of this.#places.values()) {
+    for (const { waiters, groups } of this.#topics.values()) {
       count += waiters.size;
-      for (const { members } of groups.values()) count += members.size;
+      for (const { subscribers } of groups.values()) count += subscribers.size;
     }
     return count;
   }
 
   add(waiter: Waiter): void {
-    this.#placeOf(waiter.key).waiters.add(waiter);
+    this.#openTopic(waiter.topic).waiters.add(waiter);
   }
 
-  /** Wakes one waiter, if it still waits. */
+  /** Wakes a waiter if it still waits. */
   wake(waiter: Waiter, wake: Wake): void {
-    const place = this.#places.get(waiter.key);
-    if (!place?.waiters.delete(waiter)) return;
-    this.#clear(waiter.key, place);
+    const topic = this.#topics.get(waiter.topic);
+    if (!topic?.waiters.delete(waiter)) return;
+    this.#deleteIfEmpty(waiter.topic, topic);
     waiter.wake(wake);
   }
 
-  /** Puts a reader that has seen all up to the head among those who are sent the same, under the same head of messages. */
-  join(key: string, head: string, filter: Filter, member: Subscriber): FanOutGroup {
-    const { groups } = this.#placeOf(key);
-    const groupKey = `${head} ${filter.key}`;
-    let group = groups.get(groupKey);
+  /** Adds a subscriber that has seen everything up to the head to the group with its topic, prefix and filter. */
+  join(topic: string, prefix: string, filter: Filter, subscriber: Subscriber): FanOutGroup {
+    const { groups } = this.#openTopic(topic);
+    const key = `${prefix} ${filter.key}`;
+    let group = groups.get(key);
     if (!group) {
-      group = new FanOutGroup({ place: key, key: groupKey, head, accepts: filter.accepts });
-      groups.set(groupKey, group);
+      group = new FanOutGroup({ topic, key, prefix, accepts: filter.accepts });
+      groups.set(key, group);
     }
-    group.add(member);
+    group.add(subscriber);
     return group;
   }
 
-  /** Takes a member out of its group and tells it where it is. */
-  release(group: FanOutGroup, member: Subscriber): void {
-    group.remove(member);
-    this.#forget(group);
-    member.leftGroup(this.#head);
+  /** Takes a subscriber out of its group. It continues from the head. */
+  leave(group: FanOutGroup, subscriber: Subscriber): void {
+    group.remove(subscriber);
+    this.#deleteGroupIfEmpty(group);
+    subscriber.leftGroup(this.#head);
   }
 
-  /** Tells everyone whom these records concern, which begin after all that was rung before. */
+  /** Delivers the records of a commit. They follow those of the call before. */
   notify(records: readonly StoredEvent[]): void {
     const before = this.#head;
     this.#head = records.at(-1)?.seq ?? before;
+    /** Groups with pushed events, and the position of the last one. */
     const due = new Map<FanOutGroup, number>();
     for (const record of records) {
-      if (this.#places.size === 0) return;
+      if (this.#topics.size === 0) return;
       const { projectId, runId, users } = record;
-      this.#ringKey('all', record, due);
-      this.#ringKey(topicOf.of({ kind: 'project', projectId }), record, due);
-      this.#ringKey(topicOf.of({ kind: 'run', projectId, runId }), record, due);
-      this.#ringKey(topicOf.runId(runId), record, due);
-      for (const userId of users ?? []) this.#ringKey(topicOf.of({ kind: 'user', userId }), record, due);
+      this.#notifyTopic('all', record, due);
+      this.#notifyTopic(topicOf.scope({ kind: 'project', projectId }), record, due);
+      this.#notifyTopic(topicOf.scope({ kind: 'run', projectId, runId }), record, due);
+      this.#notifyTopic(topicOf.runId(runId), record, due);
+      for (const userId of users ?? []) this.#notifyTopic(topicOf.scope({ kind: 'user', userId }), record, due);
     }
     if (due.size > 0) this.#send(due, before);
   }
 
-  /** Tells those whose client has heard nothing since a time, and does not know of the head, where it is. */
+  /** Sends the head to each client that has received nothing since a time and does not have the head. */
   tick(since: number): void {
-    const rest = messageSuffix(encodeCursor(this.#epoch, this.#head), liveAt(this.#head).json);
-    let told = 0;
-    for (const { waiters, groups } of [...this.#places.values()]) {
+    const suffix = messageSuffix(encodeCursor(this.#epoch, this.#head), liveAt(this.#head).json);
+    let sent = 0;
+    for (const { waiters, groups } of [...this.#topics.values()]) {
       for (const waiter of [...waiters]) {
-        const { lastSentSeq: toldSeq, lastSentAt: toldAt } = waiter.reader;
-        if (toldSeq < this.#head && toldAt <= since) this.wake(waiter, 'tick');
+        const { lastSentSeq, lastSentAt } = waiter.reader;
+        if (lastSentSeq < this.#head && lastSentAt <= since) this.wake(waiter, 'tick');
       }
-      for (const group of groups.values()) told += group.tell(rest, this.#head, since);
+      for (const group of groups.values()) sent += group.sendQuiet(suffix, this.#head, since);
     }
-    this.#counts.delivered += told;
+    this.#counts.delivered += sent;
   }
 
-  /** Wakes everyone for the last time. */
+  /** Wakes every reader a last time. */
   close(): void {
     this.#isClosed = true;
-    for (const { waiters, groups } of [...this.#places.values()]) {
+    for (const { waiters, groups } of [...this.#topics.values()]) {
       for (const waiter of [...waiters]) this.wake(waiter, 'access');
-      for (const { members } of [...groups.values()]) for (const member of [...members]) member.recheckAccess();
+      for (const { subscribers } of [...groups.values()]) {
+        for (const subscriber of [...subscribers]) subscriber.recheckAccess();
+      }
     }
   }
 
-  #ringKey(key: string, record: StoredEvent, due: Map<FanOutGroup, number>): void {
-    const place = this.#places.get(key);
-    if (!place) return;
-    if (place.waiters.size > 0) {
+  #notifyTopic(name: string, record: StoredEvent, due: Map<FanOutGroup, number>): void {
+    const topic = this.#topics.get(name);
+    if (!topic) return;
+    if (topic.waiters.size > 0) {
       const { seq } = record;
-      for (const waiter of [...place.waiters]) if (waiter.reader.maySee(record)) this.wake(waiter, { seq });
+      for (const waiter of [...topic.waiters]) if (waiter.reader.maySee(record)) this.wake(waiter, { seq });
     }
-    let rest: string | undefined;
-    for (const group of place.groups.values()) {
+    let suffix: string | undefined;
+    for (const group of topic.groups.values()) {
       if (!group.accepts(record)) continue;
-      rest ??= messageSuffix(encodeCursor(this.#epoch, record.seq), record.json);
-      group.push(rest);
+      suffix ??= messageSuffix(encodeCursor(this.#epoch, record.seq), record.json);
+      group.push(suffix);
       due.set(group, record.seq);
     }
   }
 
   #send(due: ReadonlyMap<FanOutGroup, number>, before: number): void {
-    // What is due to one socket from several groups leaves in one write.
+    // With several groups, a socket may get messages from more than one: they leave in one packet.
     const corked = due.size > 1 ? new Set<FrameSink>() : undefined;
     const left: Subscriber[] = [];
     let sent = 0;
     for (const [group, seq] of due) {
       sent += group.send(seq, left, corked);
-      this.#forget(group);
+      this.#deleteGroupIfEmpty(group);
     }
     for (const sink of corked ?? []) sink.uncork();
     this.#counts.delivered += sent;
-    // Last, for each goes on at once, and may join a group again.
-    for (const member of left) member.leftGroup(before);
+    for (const subscriber of left) subscriber.leftGroup(before);
   }
 
-  #placeOf(key: string): Topic {
-    let place = this.#places.get(key);
-    if (!place) {
-      place = new Topic();
-      this.#places.set(key, place);
+  #openTopic(name: string): Topic {
+    let topic = this.#topics.get(name);
+    if (!topic) {
+      topic = new Topic();
+      this.#topics.set(name, topic);
     }
-    return place;
+    return topic;
   }
 
-  #forget(group: FanOutGroup): void {
-    if (group.members.size > 0) return;
-    const place = this.#places.get(group.place);
-    // A later group may have its key.
-    if (place?.groups.get(group.key) !== group) return;
-    place.groups.delete(group.key);
-    this.#clear(group.place, place);
+  #deleteGroupIfEmpty(group: FanOutGroup): void {
+    if (group.subscribers.size > 0) return;
+    const topic = this.#topics.get(group.topic);
+    // A later group may have the same key.
+    if (topic?.groups.get(group.key) !== group) return;
+    topic.groups.delete(group.key);
+    this.#deleteIfEmpty(group.topic, topic);
   }
 
-  #clear(key: string, place: Topic): void {
-    if (place.waiters.size === 0 && place.groups.size === 0 && this.#places.get(key) === place) {
-      this.#places.delete(key);
+  #deleteIfEmpty(name: string, topic: Topic): void {
+    if (topic.waiters.size === 0 && topic.groups.size === 0 && this.#topics.get(name) === topic) {
+      this.#topics.delete(name);
     }
   }
 }

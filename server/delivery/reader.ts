@@ -8,72 +8,80 @@ import { type Cursor, decodeCursor } from '../event-log/cursor.ts';
 import { liveAt, type Message, messageOf } from './messages.ts';
 import type { Notifier } from './notifier.ts';
 import type { Transport } from './transport.ts';
-import type { Filter, Waiting } from './waiting.ts';
-import { topicOf, type Wake } from './waiting.ts';
+import { type Filter, topicOf, type WaitingReader, type Wake } from './waiting.ts';
 
 /**
- * A subscription is a cursor over the log, not a queue. A reader reads what is after its cursor, waits for its socket to
- * drain, sends, and when there is nothing more waits for the notifier. Replay and tail are one loop: there is no cut-over to
- * get wrong, no buffer to grow, no message to lose.
+ * A subscription is a cursor over the log, not a queue. Its reader loops:
  *
- * The rules are here, as steps; who takes them is `iterator.ts`, when it is asked for an item, and `direct.ts`, when there
- * is something to send. Both see the same items in the same order, since neither decides anything.
+ * 1. Wait until the socket has drained.
+ * 2. Read the events after the cursor, and yield them one by one.
+ * 3. At the head: yield `stream.live` once, then wait for the notifier.
+ *
+ * Replay and live events are one loop: there is no cut-over to get wrong, no buffer that grows, no message to lose.
+ * {@link Reader.advance} decides the next step. `direct.ts` and `iterator.ts` only carry it out, so both deliver the same
+ * items in the same order.
  */
 
-/** Where a subscription begins. `lastEventId` overrides `from`. */
+/** Where a subscription starts. `lastEventId` overrides `from`. */
 export type Start = { from: 'now' | 'start'; lastEventId?: string | undefined };
 
-/** A message, its position, and how far nothing else matches: at least its position. */
-export type Taken = { seq: number; seenTo: number; message: Message };
+/** A message at the position `seq`. No other event up to `scannedTo` matches. */
+export type Buffered = { seq: number; scannedTo: number; message: Message };
 
-/** Since the start. */
+/** Totals since the server started. */
 export type DeliveryCounts = {
   /** Messages sent to all readers. */
   delivered: number;
-  /** Subscriptions that began behind the head. */
+  /** Subscriptions that started behind the head. */
   replays: number;
   gaps: Record<GapReason, number>;
-  /** Events left out since later ones supersede them. */
+  /** Events left out because later ones supersede them. */
   conflated: number;
 };
 
-/** What all readers of a server have in common. */
+/** Shared by all readers of a server. */
 export type ReaderContext = {
   log: Log & Pick<EventLog, 'runs'>;
   notifier: Notifier;
-  /** A reader that has been silent for so long is told where the head is. */
+  /** A reader that has sent nothing for this time sends the head. */
   quietMs: number;
-  /** Makes of what ends a subscription the error that its client is told. */
+  /** Maps an error that ends a subscription to the one that its client receives. */
   translate: (error: unknown) => unknown;
   counts: DeliveryCounts;
-  /** How many events have been erased: what was read before the last of them is not to be sent. */
+  /** Number of erasures. A reader discards events that it read before the latest one. */
   erasures: number;
 };
 
 /**
- * The next message; or why there is none: `blocked` until the transport has drained, `waiting` until the notifier rings, or
- * `ended`. A promise: what comes is being read.
+ * The next step of a reader:
+ *
+ * - a message to send,
+ * - `blocked`: wait until the transport has drained,
+ * - `waiting`: wait for the notifier,
+ * - `ended`,
+ * - a promise: wait for a read.
  */
 export type Step = { seq: number; message: Message } | 'blocked' | 'waiting' | 'ended' | Promise<void>;
 
 /** The reason of a close with {@link closeCodes.tryAgain}. */
 export const UNAVAILABLE_REASON = 'the event log is unavailable';
 
-export abstract class Reader implements Waiting {
+export abstract class Reader implements WaitingReader {
   protected readonly context: ReaderContext;
   protected readonly transport: Transport;
   /** Everything up to here has been sent or does not match. */
   protected position = 0;
-  /** The rights this reader goes by. */
+  /** The principal at the last check of access. */
   protected principal: Principal;
   lastSentSeq = -1;
   lastSentAt = performance.now();
   readonly #start: Start;
+  /** Yielded next. */
   #gap: { reason: GapReason; fromSeq: number; toSeq: number } | undefined;
   #isStarted = false;
   #isLive = false;
   #isEnded = false;
-  /** As it was when what is held was asked for. */
+  /** `context.erasures` when the buffer was read. */
   #erasures = 0;
 
   constructor(context: ReaderContext, transport: Transport, start: Start) {
@@ -83,24 +91,24 @@ export abstract class Reader implements Waiting {
     this.#start = start;
   }
 
-  /** What this reader waits for, where it may see it. */
-  protected abstract readonly wantedKey: string;
-  /** What it is sent while it waits; absent where it has to be woken, to look by itself. */
+  /** The topic to wait for, if the caller may read it. */
+  protected abstract readonly wantedTopic: string;
+  /** Accepts events for its fan-out group. Undefined for a reader that must be woken to read for itself. */
   abstract readonly filter: Filter | undefined;
-  /** The next message that has been read and not been sent. */
-  protected abstract nextBuffered(): Taken | undefined;
-  /** Forgets what has been read and not been sent. */
+  /** Takes the next message out of the buffer: the messages that were read and not sent. */
+  protected abstract nextBuffered(): Buffered | undefined;
+  /** The events are read again from `position`. */
   protected abstract clearBuffer(): void;
-  /** Reads on from `position`; moves it to what has been scanned without a match. */
+  /** Reads from `position` into the buffer. Moves `position` past events that do not match. */
   protected abstract fetch(): void | Promise<void>;
-  /** Position of `from: 'start'`. */
-  protected abstract readonly beginning: number;
-  /** The project that the reader is about, where it is about one. */
+  /** The position of `from: 'start'`. */
+  protected abstract readonly startPosition: number;
+  /** The only project of the reader's scope, if it has one. */
   protected abstract readonly projectId: string | undefined;
 
-  /** The key of the notifier to wait under. What the caller may not see looks like what does not exist. */
-  get bellKey(): string {
-    return this.isBlind ? topicOf.nothing : this.wantedKey;
+  /** A scope that the caller may not read has a topic without events, like one that does not exist. */
+  get topic(): string {
+    return this.lacksAccess ? topicOf.nothing : this.wantedTopic;
   }
 
   maySee({ projectId }: StoredEvent): boolean {
@@ -111,18 +119,18 @@ export abstract class Reader implements Waiting {
     return this.#isEnded;
   }
 
-  /** Events that it has yet to look at, unless it waits. */
+  /** Events between its position and the head. */
   get behind(): number {
     return Math.max(0, this.context.log.head - this.position);
   }
 
-  /** Goes on to what comes next. Throws what ends the subscription. */
+  /** Returns the next step. Throws the error that ends the subscription. */
   advance(): Step {
     const { log, quietMs } = this.context;
     const { transport } = this;
     if (!this.#isStarted && !this.#isEnded) this.#begin();
     while (!this.#isEnded) {
-      if (transport.principal !== this.principal) this.#reviewAccess();
+      if (transport.principal !== this.principal) this.#checkAccess();
       transport.throwIfTokenInvalid?.();
       if (!transport.isDrained) {
         this.clearBuffer();
@@ -134,15 +142,15 @@ export abstract class Reader implements Waiting {
         this.#gap = undefined;
         this.#isLive = false;
         this.position = gap.toSeq;
-        return this.#tell(gap.toSeq, messageOf({ type: 'stream.gap', ...gap }));
+        return this.#emit(gap.toSeq, messageOf({ type: 'stream.gap', ...gap }));
       }
       if (this.#erasures !== this.context.erasures) this.clearBuffer();
-      const taken = this.nextBuffered();
-      if (taken) {
-        this.position = taken.seenTo;
-        return this.#tell(taken.seq, taken.message);
+      const buffered = this.nextBuffered();
+      if (buffered) {
+        this.position = buffered.scannedTo;
+        return this.#emit(buffered.seq, buffered.message);
       }
-      if (this.isBlind) this.position = log.head;
+      if (this.lacksAccess) this.position = log.head;
       if (this.position < log.head) {
         this.#erasures = this.context.erasures;
         const reading = this.fetch();
@@ -151,26 +159,29 @@ export abstract class Reader implements Waiting {
       }
       if (!this.#isLive || this.#isQuiet(quietMs)) {
         this.#isLive = true;
-        return this.#tell(this.position, liveAt(this.position));
+        return this.#emit(this.position, liveAt(this.position));
       }
       return 'waiting';
     }
     return 'ended';
   }
 
-  /** Takes up again what was left at `waiting`. */
+  /** Continues after `waiting`. */
   wake(wake: Wake): void {
-    // Nothing between the position and what rang, or at a tick the head, concerns this reader.
+    // The notifier would have woken the reader for an earlier match: no event in between matches.
     if (wake === 'tick') this.advanceTo(this.context.log.head);
     else if (wake !== 'access') this.advanceTo(wake.seq - 1);
   }
 
-  /** Everything up to a position has been sent for it, or does not match. */
+  /** Skips to a position up to which every match has been sent. */
   advanceTo(position: number): void {
     this.position = Math.max(this.position, position);
   }
 
-  /** Whether an error is one that the client must not be told, since it would forget the subscription. */
+  /**
+   * Whether an error must close the socket instead of ending the subscription: a client does not resume a subscription that
+   * ended with an error.
+   */
   isInterruption(error: unknown): boolean {
     return !!this.transport.close && error instanceof RunwireError && error.code === 'UNAVAILABLE';
   }
@@ -180,12 +191,12 @@ export abstract class Reader implements Waiting {
     this.clearBuffer();
   }
 
-  /** Not in the constructor: a subscription that is given up before the first item is never ended. */
+  /** Not in the constructor: a subscription that is dropped before its first item is never ended. */
   #begin(): void {
     this.#isStarted = true;
     const { log } = this.context;
     const { from, lastEventId } = this.#start;
-    this.position = from === 'start' ? this.beginning : log.head;
+    this.position = from === 'start' ? this.startPosition : log.head;
     if (lastEventId !== undefined) this.#resume(decodeCursor(lastEventId));
     if (this.position < log.head) this.context.counts.replays++;
   }
@@ -197,13 +208,13 @@ export abstract class Reader implements Waiting {
     else this.position = seq;
   }
 
-  #tell(seq: number, message: Message): Step {
+  #emit(seq: number, message: Message): Step {
     this.lastSentSeq = seq;
     this.lastSentAt = performance.now();
     return { seq, message };
   }
 
-  /** Nothing up to the head, or for an expired cursor up to the oldest kept, can be vouched for. */
+  /** Delivery continues at the head, or after an expired cursor at the oldest event. */
   protected setGap(reason: GapReason): void {
     const { head, oldest } = this.context.log;
     this.clearBuffer();
@@ -213,27 +224,27 @@ export abstract class Reader implements Waiting {
         : { reason, fromSeq: 1, toSeq: head };
   }
 
-  /** By what the client knows, not by the position: that moves on in silence past what does not match. */
+  /** Compares with the last message to the client: the position also moves past events that do not match. */
   #isQuiet(quietMs: number): boolean {
     return this.position > this.lastSentSeq && performance.now() - this.lastSentAt >= quietMs;
   }
 
-  protected get isBlind(): boolean {
+  protected get lacksAccess(): boolean {
     return !can(this.principal, 'read', { projectId: this.projectId });
   }
 
-  #reviewAccess(): void {
+  #checkAccess(): void {
     const before = this.principal;
     const after = this.transport.principal;
     this.principal = after;
     const { projectId } = this;
     const couldRead = can(before, 'read', { projectId });
     const canRead = can(after, 'read', { projectId });
-    if (couldRead && !canRead) throw new RunwireError('FORBIDDEN', 'the right to read this has ended');
+    if (couldRead && !canRead) throw new RunwireError('FORBIDDEN', 'the caller may no longer read this');
     const isWider =
       canRead && (!couldRead || (projectId === undefined && after.projects.some((id) => !covers(before.projects, id))));
     if (isWider) this.setGap('access_changed');
-    else this.clearBuffer(); // What was read by the old rights is read again by the new.
+    else this.clearBuffer(); // Read with the old rights.
   }
 }
 

@@ -1,6 +1,6 @@
 import { type TokenInvalidReason, tokenInvalidError } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
-import type { Attached, Transport } from './transport.ts';
+import type { AttachedReader, Transport } from './transport.ts';
 
 /**
  * Transports of subscriptions without a socket: SSE and in-process callers. Such a transport cannot be closed. Instead,
@@ -34,7 +34,7 @@ class SocketlessTransport implements Transport {
   readonly isDrained = true;
   readonly #invalidReasonOf: InvalidReasonOf;
   readonly #open: Set<SocketlessTransport>;
-  #reader: Attached | undefined;
+  #reader: AttachedReader | undefined;
 
   constructor(principal: Principal, invalidReasonOf: InvalidReasonOf, open: Set<SocketlessTransport>) {
     this.principal = principal;
@@ -55,7 +55,7 @@ class SocketlessTransport implements Transport {
     if (this.#invalidReasonOf(this.principal)) this.#reader?.recheckAccess();
   }
 
-  attach(reader: Attached): void {
+  attach(reader: AttachedReader): void {
     this.#reader = reader;
     this.#open.add(this);
   }

@@ -1,23 +1,23 @@
 import { can } from '../auth/permissions.ts';
 import type { ChangedRuns, HeaderMessage } from './changed-runs.ts';
-import { Reader, type ReaderContext, type Start, type Taken } from './reader.ts';
+import { type Buffered, Reader, type ReaderContext, type Start } from './reader.ts';
 import type { Transport } from './transport.ts';
 import { topicOf } from './waiting.ts';
 
 export type SummaryQuery = Start & { projectId?: string | undefined };
 
 /**
- * Reads the headers of runs that changed. It needs no events: headers are found by their `lastSeq`, which is also their
- * cursor, so a run that changed ten times since is sent once, and one cut off half-way goes on where it was.
+ * Reads the headers of changed runs. It reads no events: the store finds headers by their `lastSeq`, which is also the
+ * cursor. So a run that changed ten times is sent once, and a reader resumes in the middle of a page.
  */
 export class SummaryReader extends Reader {
-  /** Woken, it looks for itself: what is sent is not what rang. */
+  /** Always woken: it sends headers, not the events of the commit. */
   readonly filter = undefined;
   protected readonly projectId: string | undefined;
   readonly #changed: ChangedRuns;
   #page: HeaderMessage[] = [];
   #index = 0;
-  #hasSeenHead = false;
+  #hasReachedHead = false;
   #stopWaiting: (() => void) | undefined;
 
   constructor(context: ReaderContext, transport: Transport, changed: ChangedRuns, query: SummaryQuery) {
@@ -31,21 +31,21 @@ export class SummaryReader extends Reader {
     this.#stopWaiting?.();
   }
 
-  protected get wantedKey(): string {
+  protected get wantedTopic(): string {
     const { projectId } = this;
-    return topicOf.of(projectId === undefined ? { kind: 'all' } : { kind: 'project', projectId });
+    return topicOf.scope(projectId === undefined ? { kind: 'all' } : { kind: 'project', projectId });
   }
 
-  protected get beginning(): number {
-    return 0; // Headers outlive the events.
+  protected get startPosition(): number {
+    return 0; // Headers outlive trimmed events.
   }
 
-  protected nextBuffered(): Taken | undefined {
+  protected nextBuffered(): Buffered | undefined {
     const message = this.#page[this.#index];
     if (!message) return undefined;
     this.#index++;
     const { lastSeq } = message.event;
-    return { seq: lastSeq, seenTo: lastSeq, message };
+    return { seq: lastSeq, scannedTo: lastSeq, message };
   }
 
   protected clearBuffer(): void {
@@ -54,22 +54,22 @@ export class SummaryReader extends Reader {
   }
 
   protected async fetch(): Promise<void> {
-    if (this.#hasSeenHead) await this.#nextMoment();
+    if (this.#hasReachedHead) await this.#nextRefresh();
     if (this.isEnded) return;
     const { messages, scannedTo } = await this.#changed.read(this.position, this.projectId);
     if (this.isEnded) return;
-    this.#hasSeenHead = scannedTo >= this.context.log.head;
+    this.#hasReachedHead = scannedTo >= this.context.log.head;
     this.#index = 0;
     this.#page = messages.filter(({ event }) => can(this.principal, 'read', { projectId: event.projectId }));
     if (this.#page.length === 0) this.position = scannedTo;
   }
 
-  /** Resolves at the end too. */
-  #nextMoment(): Promise<void> {
+  /** Resolves at the next refresh, or when the reader ends. */
+  #nextRefresh(): Promise<void> {
     return new Promise((resolve) => {
-      const giveUp = this.#changed.atNextMoment(resolve);
+      const cancel = this.#changed.atNextRefresh(resolve);
       this.#stopWaiting = () => {
-        giveUp();
+        cancel();
         resolve();
       };
     });

@@ -1,36 +1,37 @@
 import type { Principal } from '../auth/principal.ts';
 
-/** The other end of a subscription. */
+/** The connection that carries a subscription. */
 export interface Transport {
-  /** Who reads. Another object once a fresh token has been put in place. */
+  /** The current principal. A refreshed token replaces the object. */
   readonly principal: Principal;
-  /** Whether what was sent has left. */
+  /** False while the reader must not send: too much is unsent, or the connection is closing. */
   readonly isDrained: boolean;
-  /** Resolves once drained, or closed. */
+  /** Resolves once the transport has drained or closed. */
   drained(): Promise<void>;
-  /** Where ready frames may be written; absent where there is no socket that takes them. */
+  /** Takes ready frames. Undefined without a socket, or with one that needs `ws` to build its frames. */
   readonly sink?: FrameSink | undefined;
   /** Closes the connection with a close code. Undefined without a connection: then the reader throws. */
   close?: ((code: number, reason: string) => void) | undefined;
-  /** Throws when the token of who reads does not count any more. Absent where a connection takes care of that. */
+  /** Throws if the token is no longer valid. Undefined for a connection, which is closed instead. */
   throwIfTokenInvalid?: (() => void) | undefined;
-  /** Told of each reader's beginning and end. */
-  attach(reader: Attached): void;
-  detach(reader: Attached): void;
+  /** Called at the start and at the end of each reader. */
+  attach(reader: AttachedReader): void;
+  detach(reader: AttachedReader): void;
 }
 
-/** Takes WebSocket frames, whole ones, while it is drained. */
+/** Takes whole WebSocket frames. Must be drained before each write. */
 export interface FrameSink {
   readonly isDrained: boolean;
   write(frames: Buffer): void;
-  /** What is written between these two leaves at once. */
+  /** Writes between `cork` and `uncork` leave in one packet. */
   cork(): void;
   uncork(): void;
 }
 
-export interface Attached {
-  /** Events between this reader and the head that it has yet to look at; 0 for one that waits. */
+/** The part of a reader that a transport uses. */
+export interface AttachedReader {
+  /** Events between the reader and the head that it has not scanned. 0 for a waiting reader. */
   readonly lag: number;
-  /** Makes the reader look at its principal again. */
+  /** Makes the reader check the transport's principal again. */
   recheckAccess(): void;
 }

@@ -1,27 +1,36 @@
 import type { Scope, StoredEvent } from '../event-log/contract/log.ts';
 
-/** What the bell has to know of a reader. */
-export interface Waiting {
-  /** What it has told its client of last: a position, and when, on the clock of `performance.now()`. */
+/**
+ * What a reader waits for. Each waiting reader has one topic, and the {@link Notifier} looks up only the topics of an event.
+ * A reader waits in one of two ways:
+ *
+ * - As a {@link Waiter}: the notifier wakes it with the position of the event, and the reader reads the log itself.
+ * - In a fan-out group, if it has a {@link Filter}: the notifier sends it the event.
+ */
+
+/** The part of a reader that the notifier uses. */
+export interface WaitingReader {
+  /** The position of the last message to the client, and its time on the clock of `performance.now()`. */
   lastSentSeq: number;
   lastSentAt: number;
-  /** By the rights that it goes by: each look at the log for what is not the caller's would cost as much as one for what is. */
+  /** Checked before waking: otherwise events that the caller may not read would still cost it a log read. */
   maySee(record: StoredEvent): boolean;
 }
 
-/**
- * What readers that wait under the same key of the bell may have in common: those of the same `key` are sent the same
- * records, all that are `accepted`.
- */
+/** Readers of one topic with equal keys accept the same records. */
 export type Filter = { key: string; accepts: (record: StoredEvent) => boolean };
-/**
- * Finds whom an event concerns by what they wait for, and asks no one else. Those who wait alone are woken: a ring says
- * "from this position on", and what happened they read from the log. Those who wait in a group are sent the event itself.
- */
-/** Why a reader woke: the position of the first event that concerns it, or something other than an event. */
+
+/** Why a reader wakes: the first event for it, the quiet interval, or a check of its access. */
 export type Wake = { seq: number } | 'tick' | 'access';
+
+export type Waiter = {
+  readonly topic: string;
+  readonly reader: WaitingReader;
+  readonly wake: (wake: Wake) => void;
+};
+
 export const topicOf = {
-  of(scope: Scope): string {
+  scope(scope: Scope): string {
     switch (scope.kind) {
       case 'all':
         return 'all';
@@ -33,14 +42,8 @@ export const topicOf = {
         return `user ${scope.userId}`;
     }
   },
-  /** For a reader that does not know its run's project yet. */
+  /** For a reader that does not know the project of its run yet. */
   runId: (runId: string) => `id ${runId}`,
-  /** Is never rung. */
+  /** No event has this topic. */
   nothing: 'nothing',
-};
-
-export type Waiter = {
-  readonly key: string;
-  readonly reader: Waiting;
-  readonly wake: (wake: Wake) => void;
 };

@@ -2,11 +2,11 @@ import type { StoredEvent } from '../event-log/contract/log.ts';
 
 export type WindowLimits = { records: number; bytes: number };
 
-/** The latest records, shared by all readers: whoever keeps up never asks the store. */
+/** The latest records in memory, shared by all readers: a reader that keeps up never reads the store. */
 export class Window {
   readonly #limits: WindowLimits;
   #records: (StoredEvent | undefined)[] = [];
-  /** Index of the oldest record that still counts; those before it go when they are many. */
+  /** Index of the oldest record. Those before it are undefined, and are cut off in one go once they are many. */
   #start = 0;
   #bytes = 0;
 
@@ -29,7 +29,7 @@ export class Window {
     this.#start = 0;
   }
 
-  /** Puts a record in the place of the one at its position, if that is here. */
+  /** Replaces the record at the same position, if the window has it. */
   replace(record: StoredEvent): void {
     const index = this.#records.findIndex((known) => known?.seq === record.seq);
     if (index < 0) return;
@@ -37,20 +37,19 @@ export class Window {
     this.#records[index] = record;
   }
 
-  /** Forgets all: what comes after it is no more told of. */
   clear(): void {
     this.#records = [];
     this.#start = 0;
     this.#bytes = 0;
   }
 
-  /** Whether everything after a position is here. */
+  /** Whether the window has every record after a position. */
   covers(after: number): boolean {
     const first = this.#records[this.#start];
     return first !== undefined && first.seq <= after + 1;
   }
 
-  /** Up to `limit` matches after a position that is covered. */
+  /** Returns up to `limit` matches after a position that the window covers. */
   read(after: number, limit: number, matches: (record: StoredEvent) => boolean) {
     const records: StoredEvent[] = [];
     let scannedTo = after;

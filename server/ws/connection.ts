@@ -3,7 +3,7 @@ import type { ClientStats } from '../../shared/server-stats.ts';
 import type { CallerConnection } from '../api/context.ts';
 import { type TokenInvalidReason, tokenInvalidText } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
-import type { Attached, FrameSink } from '../delivery/transport.ts';
+import type { AttachedReader, FrameSink } from '../delivery/transport.ts';
 import type { Limits } from '../limits.ts';
 import { TokenBucket } from '../rate-limit.ts';
 import type { DirectWebSocket, SocketObserver } from './socket.ts';
@@ -65,7 +65,7 @@ export class Connection implements CallerConnection, SocketObserver {
   /** Undefined while full: an idle connection keeps no bucket. */
   #messages: TokenBucket | undefined;
   /** An array, because most connections have few: a Set would be larger. */
-  readonly #readers: Attached[] = [];
+  readonly #readers: AttachedReader[] = [];
   #principal: Principal | undefined;
   #user: User | undefined;
   // Times on the registry's monotonic clock.
@@ -156,7 +156,7 @@ export class Connection implements CallerConnection, SocketObserver {
     return this.#ws.drained();
   }
 
-  attach(reader: Attached): void {
+  attach(reader: AttachedReader): void {
     const { subscriptionsPerSocket, subscriptionsPerUser } = this.#limits;
     this.#readers.push(reader);
     if (this.#user) this.#user.subscriptions++;
@@ -167,7 +167,7 @@ export class Connection implements CallerConnection, SocketObserver {
     }
   }
 
-  detach(reader: Attached): void {
+  detach(reader: AttachedReader): void {
     const index = this.#readers.indexOf(reader);
     if (index === -1) return;
     this.#readers.splice(index, 1);
