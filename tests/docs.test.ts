@@ -83,6 +83,24 @@ describe('documents', () => {
     expect(found).toEqual([]);
   });
 
+  test('every message that a guide quotes is in the source', () => {
+    const listed = execFileSync('git', ['ls-files', 'server', 'client', 'shared'], { cwd: root, encoding: 'utf8' });
+    const files = listed.split('\n').filter((file) => /\.tsx?$/.test(file) && existsSync(join(root, file)));
+    const source = files.map(textOf).join('\n');
+    const quoted = pages.flatMap((page) => {
+      const [, rows = ''] = proseOf(page).split('## What can go wrong');
+      const symptoms = [...rows.matchAll(/^\|([^|]*)\|/gm)].flatMap(([, cell = '']) => [
+        ...cell.matchAll(/`([^`]+)`/g),
+      ]);
+      return symptoms.map(([, message = '']) => ({ page, message }));
+    });
+    // A code span of at least four words is a message; … stands for a part that varies.
+    const messages = quoted.filter(({ message }) => message.split(' ').length >= 4);
+    expect(messages.length).toBeGreaterThan(5);
+    const isKnown = (message: string) => message.split('…').every((part) => source.includes(part.trim()));
+    expect(messages.filter(({ message }) => !isKnown(message))).toEqual([]);
+  });
+
   test('every setting of the environment is in docs/guide/configuration.md or docs/protocol.md', () => {
     const config = readFileSync(join(root, 'server/config.ts'), 'utf8');
     const [, schema = ''] = /z\.object\(\{([\s\S]*?)\n\}\)/.exec(config) ?? [];
