@@ -424,20 +424,20 @@ describe('direct delivery', () => {
   test('[D16] the handler of tRPC behaves as direct delivery assumes', async () => {
     const changed = (what: string) => `tRPC has changed: ${what}. Set delivery to 'iterator' until direct.ts follows.`;
     const t = initTRPC.create();
-    const told: string[] = [];
+    const calls: string[] = [];
     let rest: ((result: IteratorResult<unknown>) => void) | undefined;
     const item = {};
     const iterator = {
       next: () => {
-        told.push('next');
-        return told.filter((name) => name === 'next').length === 1
+        calls.push('next');
+        return calls.filter((name) => name === 'next').length === 1
           ? Promise.resolve({ done: false, value: item })
           : new Promise<IteratorResult<unknown>>((resolve) => {
               rest = resolve;
             });
       },
       return: () => {
-        told.push('return');
+        calls.push('return');
         rest?.({ done: true, value: undefined });
         return Promise.resolve({ done: true, value: undefined });
       },
@@ -446,7 +446,7 @@ describe('direct delivery', () => {
     const nothing = new Uint8Array(0);
     class Quiet extends WebSocket {
       override send(data: unknown, ...rest: unknown[]): void {
-        if (data === nothing) told.push('dropped');
+        if (data === nothing) calls.push('dropped');
         else super.send(...([data, ...rest] as Parameters<WebSocket['send']>));
       }
     }
@@ -459,10 +459,10 @@ describe('direct delivery', () => {
         encode: (message) => {
           const { id, result } = message as { id: unknown; result?: { type?: string; data?: unknown } };
           if (result?.data !== item) {
-            told.push(result?.type ?? 'other');
+            calls.push(result?.type ?? 'other');
             return JSON.stringify(message);
           }
-          told.push(`item of ${id}`);
+          calls.push(`item of ${id}`);
           return nothing;
         },
         decode: (text) => JSON.parse(text as string),
@@ -472,11 +472,11 @@ describe('direct delivery', () => {
     await once(wire.ws, 'open');
     wire.send({ id: 7, method: 'subscription', params: { path: 'quiet' } });
     await expect
-      .poll(() => told, { message: changed('the encoder is not given the first item, after `started`, with the id') })
+      .poll(() => calls, { message: changed('the encoder is not given the first item, after `started`, with the id') })
       .toEqual(['next', 'started', 'item of 7', 'dropped', 'next']);
     wire.send({ id: 7, method: 'subscription.stop' });
     await wire.until(() => wire.messages.length === 2);
-    expect(told.slice(5, 7), changed('a stop does not return the iterator first')).toEqual(['return', 'stopped']);
+    expect(calls.slice(5, 7), changed('a stop does not return the iterator first')).toEqual(['return', 'stopped']);
     wss.close();
   });
 });

@@ -8,23 +8,23 @@ import { Reader } from '../../server/delivery/reader.ts';
 import { Connection } from '../../server/ws/connection.ts';
 import type { ServerStats } from '../../shared/server-stats.ts';
 
-/** What a server holds, counted in its own process: what should be back where it was once its clients have gone. */
+/** Counts of everything that a server holds. They must return to their first values once all clients have gone. */
 
 export type Census = {
   connections: number;
   subscriptions: number;
-  /** Readers that wait for the bell. */
+  /** Readers that wait for the notifier. */
   waiting: number;
-  /** Objects of a class that the heap holds after garbage collection. */
+  /** Live objects of a class after garbage collection. */
   objects: Record<string, number>;
   /** Listeners on the process, the HTTP server and the WebSocket server. */
   listeners: number;
-  /** `process.getActiveResourcesInfo()`, counted: what keeps the process alive, timers among it. */
+  /** `process.getActiveResourcesInfo()` by name: sockets, timers and other handles. */
   resources: Record<string, number>;
   heapBytes: number;
 };
 
-/** The long-lived objects of the server, which it keeps to itself: those on which a method was called. */
+/** Private long-lived objects of the server, captured by wrapping a method of their class. */
 function remember<T extends object>(prototype: T, name: keyof T & string): Set<T> {
   const met = new Set<T>();
   const method = prototype[name] as (this: T, ...given: unknown[]) => unknown;
@@ -40,7 +40,7 @@ const emitters: Set<EventEmitter>[] = [
   remember(WebSocketServer.prototype, 'handleUpgrade'),
 ];
 
-/** To count those of a class takes a walk over the heap: these few hold all others that a client has, or are held. */
+/** Counting a class walks the whole heap. These few classes hold every other object of a client, or are held by one. */
 const timer = setTimeout(() => undefined, 0);
 const classes: Record<string, new (...given: never[]) => object> = {
   WebSocket,
@@ -53,7 +53,7 @@ clearTimeout(timer);
 export async function census(stats: ServerStats): Promise<Census> {
   const { gc } = globalThis;
   if (!gc) throw new Error('needs node --expose-gc');
-  // Finalizers run in tasks of their own, and let go of more.
+  // Finalizers run in later tasks and release more objects.
   for (let round = 0; round < 4; round++) {
     gc();
     await delay(20);

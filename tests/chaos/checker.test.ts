@@ -44,12 +44,12 @@ describe('the checker', () => {
   };
   const seen = (...seqs: number[]): Item[] => seqs.map((seq) => event(seq));
 
-  test('[W14] finds nothing where everything was seen once, in order', () => {
+  test('[W14] a complete transcript in order has no problem', () => {
     expect(kindsOf([...seen(1, 2, 3), live(3), ...seen(4, 5), live(5)])).toEqual([]);
     expect(kindsOf([live(2), ...seen(3, 4, 5)], { of: { ...plan, start: 'now' } })).toEqual([]);
   });
 
-  test('[W14] tells what was lost, repeated, out of order and altered apart', () => {
+  test('[W14] lost, repeated, out-of-order and altered events are told apart', () => {
     expect(kindsOf(seen(1, 2, 4, 5))).toEqual(['lost']);
     expect(kindsOf([...seen(1, 2), live(5)])).toEqual(['lost', 'lost', 'lost']);
     expect(kindsOf(seen(1, 2, 3))).toEqual(['lost', 'lost']);
@@ -58,7 +58,7 @@ describe('the checker', () => {
     expect(kindsOf([...seen(1, 2, 3, 4), event(5, { progress: 99 })])).toEqual(['altered']);
   });
 
-  test('[W14] takes a gap only with a reason, and says when none was told', () => {
+  test('[W14] a gap without a reason is a problem, and so is a missing gap', () => {
     expect(kindsOf([gap('expired', 2), ...seen(3, 4, 5)])).toEqual(['gap']);
     expect(kindsOf([gap('expired', 2), ...seen(3, 4, 5)], { logs: [{ ...log, trims: [3] }] })).toEqual([]);
     expect(kindsOf([gap('epoch_changed', 3), ...seen(4, 5)])).toEqual(['gap']);
@@ -66,17 +66,17 @@ describe('the checker', () => {
     expect(kindsOf([live(3), ...seen(4, 5)], { of: { ...plan, start: 'foreign' } })).toEqual(['gap']);
   });
 
-  test('[W14] wants an event logged once for as long as it is kept', () => {
+  test('[W14] an event id may be logged twice only after its first event was trimmed', () => {
     const twice = { ...log, events: [1, 2, 3].map((seq) => event(seq, { eventId: seq === 2 ? 'b' : 'a' })) };
     const acknowledged = [
       { publisher: 'p', drafts: twice.events.map(({ projectId, eventId }) => ({ projectId, eventId })) },
     ];
     const countIn = (trims: number[]) =>
-      checkLogs([{ ...twice, trims }], acknowledged as never).filter(({ what }) => what.includes('twice')).length;
+      checkLogs([{ ...twice, trims }], acknowledged as never).filter(({ detail }) => detail.includes('twice')).length;
     expect([countIn([]), countIn([1]), countIn([2])]).toEqual([1, 1, 0]);
   });
 
-  test('[W14] lets a conflating reader do without a progress that a later one supersedes, and nothing else', () => {
+  test('[W14] a conflating reader may miss a progress event that a later one supersedes, and nothing else', () => {
     const of = { ...plan, conflate: true };
     expect(kindsOf(seen(1, 5), { of })).toEqual([]);
     expect(kindsOf(seen(1, 2, 3, 4), { of })).toEqual(['lost']);

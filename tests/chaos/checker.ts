@@ -6,26 +6,26 @@ import type { Draft, ReaderPlan, ReaderScope } from './plan.ts';
 import type { Acknowledged } from './publishers.ts';
 import type { Seen, Transcript } from './transcript.ts';
 
-/** Compares what was seen and acknowledged with what the log has. It shares no code with the delivery. */
+/** Compares transcripts and acknowledgements with the log. Shares no code with the delivery. */
 
 export type LoggedLog = {
   epoch: string;
-  /** All that was ever logged, in order; `seq` n at n - 1. */
+  /** Every event ever logged, in order: `seq` n at index n - 1. */
   events: RunEvent[];
-  /** The oldest position kept, after each trim. */
+  /** The oldest kept position after each trim. */
   trims: number[];
 };
 
 /**
- * `lost`: it matches, was not seen, and should have been. `gap`: a gap without a reason, one that was not told, or a
- * signal that is not so. `altered`: what came is not what is logged. `failed`: a subscription that ended, a publisher
- * that was refused, a server that fell. `log`: the log itself is not as it should be.
+ * `lost`: a matching event was not delivered. `gap`: a gap without a reason, a missing gap, or a wrong signal.
+ * `altered`: the delivered event differs from the log. `failed`: a subscription ended, a publisher was refused, or the
+ * server crashed. `log`: the log itself is wrong.
  */
 export const problemKinds = ['lost', 'repeated', 'out of order', 'gap', 'altered', 'failed', 'log'] as const;
 export type ProblemKind = (typeof problemKinds)[number];
-export type Problem = { kind: ProblemKind; who: string; what: string };
+export type Problem = { kind: ProblemKind; source: string; detail: string };
 
-/** `logs`: in the order in which the server had them. */
+/** `logs` in the order in which the server had them. */
 export function checkReader(transcript: Transcript, logs: readonly LoggedLog[]): Problem[] {
   return new ReaderCheck(transcript, logs).check();
 }
@@ -36,7 +36,7 @@ class ReaderCheck {
   readonly #logs: readonly LoggedLog[];
   readonly #problems: Problem[] = [];
   #log: LoggedLog | undefined;
-  /** What it is to see of this log, and the index of the next one. */
+  /** The events of this log that the reader must receive, and the index of the next one. */
   #wanted: RunEvent[] = [];
   #next = 0;
   #position = 0;
@@ -70,7 +70,7 @@ class ReaderCheck {
     }
     if (!this.#log) this.#begin(epoch, isSignal(item) ? item.seq : item.seq - 1);
     if (epoch !== this.#log?.epoch) {
-      this.#report('gap', `the log is another one, of which it was not told: ${cursor}`);
+      this.#report('gap', `the log changed without a gap: ${cursor}`);
       this.#enter(epoch, seq);
     }
     if (isSignal(item)) this.#skipTo(item.seq);
@@ -86,7 +86,8 @@ class ReaderCheck {
       return;
     }
     this.#seen.add(key);
-    if (!isDeepStrictEqual(event, this.#log?.events[seq - 1])) this.#report('altered', `${seq} is not what is logged`);
+    if (!isDeepStrictEqual(event, this.#log?.events[seq - 1]))
+      this.#report('altered', `${seq} is not detail is logged`);
     const isLate = this.#skipped.findIndex((skipped) => skipped.seq === seq);
     if (isLate >= 0) {
       this.#skipped.splice(isLate, 1);
@@ -109,7 +110,7 @@ class ReaderCheck {
       access_changed: false,
     };
     if (!explanations[gap.reason]) this.#report('gap', JSON.stringify(gap));
-    // What is before an expired range has been looked at, and seen if it matched.
+    // Events before an expired range were read, and delivered if they matched.
     if (gap.reason === 'expired') {
       const { startCursor } = this.#transcript;
       if (isFirst) this.#enter(epoch, startCursor === undefined ? gap.fromSeq - 1 : decodeCursor(startCursor).seq);
@@ -122,42 +123,42 @@ class ReaderCheck {
     return this.#transcript.startCursor !== undefined && this.#logs.length > 1;
   }
 
-  /** At its first item, which is not a gap. */
+  /** Handles the first item when it is not a gap. */
   #begin(epoch: string, seq: number): void {
     const { start } = this.#plan;
     const { floor, startCursor, trimsAtJoin, trimsBefore } = this.#transcript;
     const log = this.#logs.find((candidate) => candidate.epoch === epoch);
     if (start === 'start') {
-      // Trimming goes on in steps: it may have begun at any of them.
+      // A trim runs in steps: the reader may have started at any of them.
       const oldest = Math.max(1, ...(log?.trims.slice(0, trimsBefore) ?? []));
       this.#enter(epoch, Math.min(seq, oldest - 1));
     } else if (start === 'now') {
       if (seq < (floor ?? 0) && epoch === this.#logs[0]?.epoch)
-        this.#report('repeated', `${seq} was there before it came`);
+        this.#report('repeated', `${seq} precedes the subscription`);
       this.#enter(epoch, seq);
     } else {
       const cursor = decodeCursor(startCursor ?? `${epoch}.0`);
-      const isToBeTold =
+      const needsGap =
         start !== 'old' ||
         cursor.epoch !== epoch ||
         cursor.seq + 1 < Math.max(0, ...(log?.trims.slice(0, trimsAtJoin) ?? []));
-      if (isToBeTold) this.#report('gap', `it was not told of the gap after its cursor ${startCursor}`);
-      this.#enter(epoch, isToBeTold ? seq : cursor.seq);
+      if (needsGap) this.#report('gap', `no gap after the cursor ${startCursor}`);
+      this.#enter(epoch, needsGap ? seq : cursor.seq);
     }
   }
 
-  /** Goes on after a position of a log. */
+  /** Continues after a position of a log. */
   #enter(epoch: string, seq: number): void {
     this.#leave();
     this.#log = this.#logs.find((candidate) => candidate.epoch === epoch);
-    if (!this.#log) this.#report('altered', `there is no log ${epoch}`);
+    if (!this.#log) this.#report('altered', `unknown log ${epoch}`);
     this.#wanted = this.#log ? wantedOf(this.#plan, this.#log) : [];
     const next = this.#wanted.findIndex((event) => event.seq > seq);
     this.#next = next < 0 ? this.#wanted.length : next;
     this.#position = seq;
   }
 
-  /** All up to a position should have been seen by now. */
+  /** Every wanted event up to a position should have been delivered. */
   #skipTo(seq: number): void {
     for (let event = this.#wanted[this.#next]; event && event.seq <= seq; event = this.#wanted[++this.#next]) {
       this.#skipped.push(event);
@@ -171,7 +172,7 @@ class ReaderCheck {
     this.#skipped = [];
   }
 
-  /** Whether it may have been left out: a later one of its stage, which was seen or was still to come, says it all. */
+  /** Whether conflation allows its absence: a later progress event of its stage carries the same fields. */
   #isConflated(event: RunEvent): boolean {
     if (!this.#plan.conflate || event.type !== 'stage.progress') return false;
     return this.#wanted.some(
@@ -187,8 +188,8 @@ class ReaderCheck {
     );
   }
 
-  #report(kind: ProblemKind, what: string): void {
-    this.#problems.push({ kind, who: this.#plan.name, what });
+  #report(kind: ProblemKind, detail: string): void {
+    this.#problems.push({ kind, source: this.#plan.name, detail });
   }
 }
 
@@ -223,10 +224,10 @@ function isIn(scope: ReaderScope, event: RunEvent, { sub, creator }: { sub: stri
   }
 }
 
-/** Positions without holes, times that never go back, and every acknowledged draft there, as it was sent, in order. */
+/** Checks for contiguous positions, times in order, and every acknowledged draft, unchanged and in order. */
 export function checkLogs(logs: readonly LoggedLog[], acknowledged: readonly Acknowledged[]): Problem[] {
   const problems: Problem[] = [];
-  const report = (what: string, who = 'log') => problems.push({ kind: 'log', who, what });
+  const report = (detail: string, source = 'log') => problems.push({ kind: 'log', source, detail });
   const places = new Map<string, { at: number; event: RunEvent }>();
   let at = 0;
   for (const { events, trims } of logs) {
@@ -239,7 +240,7 @@ export function checkLogs(logs: readonly LoggedLog[], acknowledged: readonly Ack
       const id = `${projectId} ${eventId}`;
       if (seq !== index + 1) report(`seq ${seq} where ${index + 1} should be`);
       if (runSeq !== (lastOf.get(run) ?? 0) + 1) report(`runSeq ${runSeq} of ${run} after ${lastOf.get(run) ?? 0}`);
-      // An id is known for as long as its event is kept.
+      // An event id is deduplicated while its event is kept.
       const earlier = ids.get(id) ?? 0;
       if (earlier >= Math.max(1, oldest))
         report(`${id} is there twice, at ${earlier} and ${seq}, ${oldest} being the oldest`);
@@ -259,14 +260,14 @@ export function checkLogs(logs: readonly LoggedLog[], acknowledged: readonly Ack
       sent.add(id);
       if (!place) report(`${id} was acknowledged and is not there`, publisher);
       else {
-        if (!says(place.event, draft)) report(`${id} is not what was sent`, publisher);
+        if (!says(place.event, draft)) report(`${id} is not detail was sent`, publisher);
         if (place.at < (latest.get(publisher) ?? -1))
-          report(`${id} stands before what was published earlier`, publisher);
+          report(`${id} stands before detail was published earlier`, publisher);
         latest.set(publisher, place.at);
       }
     }
   }
-  for (const id of places.keys()) if (!sent.has(id)) report(`nobody was told of ${id}`);
+  for (const id of places.keys()) if (!sent.has(id)) report(`not acknowledged: ${id}`);
   return problems;
 }
 

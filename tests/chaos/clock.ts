@@ -1,6 +1,6 @@
 /**
- * A clock of this process that can be stepped, as that of a machine is by its operator or by NTP: what is imported after
- * this sees it in `Date`. Timers and `performance.now()` go on as they do on a real machine.
+ * A clock that can be stepped, as an operator or NTP does. Modules imported after this one see the stepped time in
+ * `Date`. Timers and `performance.now()` keep running, as on a real machine.
  */
 const RealDate = Date;
 let offsetMs = 0;
@@ -17,7 +17,7 @@ class SteppedDate extends RealDate {
 }
 globalThis.Date = SteppedDate as DateConstructor;
 
-/** How far it is from the true time. */
+/** Offset from the real time. */
 export function setClock(ms: number): void {
   offsetMs = ms;
 }

@@ -8,15 +8,15 @@ import { runSoak } from './soak.ts';
 import { Tally } from './tally.ts';
 
 /**
- * The proof under faults:
+ * Runs rounds of publishing and reading under injected faults, and checks every reader against the log:
  *
  *     npm run chaos -- --rounds 500
  *     npm run chaos -- --seed 12345 --rounds 1       # replays a round
- *     npm run chaos -- --sabotage skip --rounds 10   # is a broken server found out? Then this fails.
+ *     npm run chaos -- --sabotage skip --rounds 10   # breaks the server on purpose; must report problems
  *     npm run chaos -- --soak
  *
- * A seed stands for a plan: who publishes and reads what, and which faults come after how many events. What the faults
- * then hit is up to the machine, so a failure may take a few replays to come again.
+ * A seed determines the plan of a round: publishers, readers, and which fault follows after how many events. The bytes
+ * that a fault hits depend on timing, so a failure may need several replays.
  */
 
 const { values } = parseArgs({
@@ -33,7 +33,7 @@ const { values } = parseArgs({
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const numberOf = (name: 'rounds' | 'parallel' | 'connects' | 'seed', fallback = 0): number => {
   const value = Number(values[name] ?? fallback);
-  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} must be a whole number`);
+  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} must be a non-negative integer`);
   return value;
 };
 
@@ -42,7 +42,7 @@ async function runRounds(): Promise<boolean> {
   const first = numberOf('seed', Math.floor(Math.random() * 2 ** 31));
   const sabotage = sabotages.find((kind) => kind === values.sabotage);
   if (values.sabotage !== undefined && !sabotage) throw new Error(`--sabotage is one of ${sabotages.join(', ')}`);
-  say(`seed ${first}, ${rounds} rounds${sabotage ? `, sabotaged: ${sabotage}` : ''}`);
+  say(`seed ${first}, ${rounds} rounds${sabotage ? `, sabotage ${sabotage}` : ''}`);
   using bundle = await bundleServer();
   const tally = new Tally();
   let next = 0;
@@ -63,7 +63,7 @@ async function runRounds(): Promise<boolean> {
 function describe({ plan, problems, transcripts }: RoundResult, sabotage: Sabotage | undefined): void {
   const again = `npm run chaos -- --seed ${plan.seed} --rounds 1${sabotage ? ` --sabotage ${sabotage}` : ''}`;
   say(`\nseed ${plan.seed} (${plan.delivery}): ${problems.length} problems; ${again}`);
-  for (const { kind, who, what } of problems.slice(0, 10)) say(`  ${kind}: ${who}: ${what}`);
+  for (const { kind, source, detail } of problems.slice(0, 10)) say(`  ${kind}: ${source}: ${detail}`);
   for (const transcript of sabotage ? [] : transcripts.slice(0, 3)) say(`  ${transcript}`);
 }
 

@@ -3,14 +3,14 @@ import type { RunEventType } from '../../shared/events.ts';
 import { Dice } from './random.ts';
 
 /**
- * What will happen in a round, by its seed alone. Things happen when so many events have been acknowledged, not at a
- * time: so a slow machine has the same round as a fast one.
+ * The plan of a round, from its seed alone. Steps are due at counts of acknowledged events, not at times, so that fast
+ * and slow machines play the same round.
  */
 
 export type Draft = PublisherDraft & { projectId: string; eventId: string };
 
 export type PublisherPlan = {
-  /** `publisher`: ours. `http`: plain requests. `trpc`: the mutation. All send again until they are answered. */
+  /** `publisher`: `runwire/publisher`. `http`: plain requests. `trpc`: the mutation. Each retries until it is answered. */
   kind: 'publisher' | 'http' | 'trpc';
   name: string;
   batches: { drafts: Draft[]; pauseMs: number; isSentTwice: boolean }[];
@@ -22,14 +22,14 @@ export type ReaderScope =
   | { kind: 'user' }
   | { kind: 'all' };
 
-/** `foreign`: a cursor of another log. `ahead`: one from the future. `old`: one at the beginning. */
+/** `foreign`: a cursor of another log. `ahead`: a cursor beyond the head. `old`: a cursor at the beginning. */
 export type ReaderStart = 'now' | 'start' | 'foreign' | 'ahead' | 'old';
 
 export type ReaderPlan = {
   name: string;
   /**
-   * `client`: ours. `slow`: ours, over a socket that is read by fits and starts. `stock`: tRPC's own. `wire`: bare
-   * messages. `pile`: bare messages, the same subscription many times on one socket, which is not read at first. `sse`.
+   * `client`: `runwire/client`. `slow`: the same over a socket that is paused at intervals. `stock`: the client of tRPC.
+   * `wire`: raw messages. `pile`: raw messages, many equal subscriptions on one socket, paused at first. `sse`.
    */
   kind: 'client' | 'slow' | 'stock' | 'wire' | 'pile' | 'sse';
   scope: ReaderScope;
@@ -38,7 +38,7 @@ export type ReaderPlan = {
   conflate: boolean;
   sub: string;
   projects: string[];
-  /** Events acknowledged when it joins; then, in turns, when it leaves and when it comes back with its cursor. */
+  /** Counts of acknowledged events at which it joins, then alternately leaves and resumes with its cursor. */
   turns: number[];
 };
 
@@ -102,7 +102,7 @@ function planPublisher(dice: Dice, index: number, runs: Run[], isHeavy: boolean)
   const name = `publisher-${index}`;
   const kind = dice.pick(['publisher', 'publisher', 'http', 'trpc'] as const);
   let made = 0;
-  // A run is created by the first publisher; the others may well be earlier.
+  // The first publisher creates a run; the events of others may precede that.
   const begun = new Set(index === 0 ? [] : runs);
   const nextDraft = (): Draft => {
     const run = dice.pick(runs);
@@ -174,7 +174,7 @@ function planReader(dice: Dice, name: string, runs: Run[], total: number): Reade
   };
 }
 
-/** A reader whose cursor is not to be had. */
+/** A reader of a scope for which a cursor cannot be constructed. */
 function planStray(dice: Dice, start: ReaderStart, at: number, runs: Run[], total: number): ReaderPlan {
   const plan = planReader(dice, `stray-${start}-${at}`, runs, total);
   return { ...plan, kind: dice.pick(['client', 'wire', 'sse']), start, projects: ['*'], turns: [at] };
@@ -199,7 +199,7 @@ function planSteps(dice: Dice, total: number): Step[] {
     });
   }
   if (dice.chance(0.3)) {
-    // Forward, past the end of all tokens, once at most: a client whose token is refused twice in a row gives up (C6).
+    // Once at most, forward past the expiry of all tokens: a client with two refused tokens in a row stops (C6).
     const directions = [dice.pick([-1, 1]), ...(dice.chance(0.5) ? [-1] : [])];
     const places = directions.map(at).sort((a, b) => a - b);
     directions.forEach((direction, index) => {

@@ -4,12 +4,12 @@ import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
 import type { Fault } from './plan.ts';
 import type { Dice } from './random.ts';
 
-/** A TCP proxy between clients and the server that does to what passes what networks do. */
+/** A TCP proxy between clients and the server that injects network faults. */
 
-/** What happens to the bytes of a link. */
+/** The treatment of the bytes of a link. */
 type Air = {
   isStalled: { up: boolean; down: boolean };
-  /** Bytes forwarded at once. */
+  /** Maximum bytes per write. */
   pieceBytes: number;
   bytesPerSecond: number;
 };
@@ -23,7 +23,7 @@ class Link {
   readonly near: Socket;
   far: Socket | undefined;
   air: Air;
-  /** One of its sides has been cut without a word to the other. */
+  /** One side was disconnected without a notice to the other. */
   isOneSided = false;
   #waiting: (() => void)[] = [];
 
@@ -71,7 +71,7 @@ class Link {
       }
       to.end();
     } catch {
-      // It broke off.
+      // The client disconnected.
     } finally {
       if (from.destroyed && !this.isOneSided) this.destroy();
     }
@@ -84,9 +84,9 @@ export class FaultProxy implements AsyncDisposable {
   readonly #dice: Dice;
   readonly #target: number;
   readonly #server: Server;
-  /** Links since the beginning. */
+  /** Links opened so far. */
   opened = 0;
-  /** What new links are born into. */
+  /** Treatment of new links. */
   #air = clear();
   #isHalfOpen = false;
 
@@ -107,7 +107,7 @@ export class FaultProxy implements AsyncDisposable {
     return (this.#server.address() as { port: number }).port;
   }
 
-  /** Does it to about such a share of the open links, and to those that are opened while it lasts. */
+  /** Applies a fault to a share of the open links, and to links opened while the fault lasts. */
   apply(fault: Fault, share: number): void {
     const hit = [...this.#links].filter(() => this.#dice.chance(share));
     switch (fault.kind) {
@@ -167,7 +167,7 @@ export class FaultProxy implements AsyncDisposable {
     for (const link of this.#links) if (!link.far) link.destroy();
   }
 
-  /** The other side is left in the belief that all is well. */
+  /** The other side keeps its open socket. */
   #cutOneSide(link: Link, side: 'client' | 'server', ms: number): void {
     if (!link.far) return;
     link.isOneSided = true;

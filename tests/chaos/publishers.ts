@@ -5,21 +5,21 @@ import { createPublisher } from '../../client/publisher/index.ts';
 import type { Draft, PublisherPlan } from './plan.ts';
 import type { Surroundings } from './readers.ts';
 
-/** The publishers: each sends its drafts in order, and each of them again until it has been answered. */
+/** Publishers: each sends its drafts in order, and retries each until it is answered. */
 
 export type Acknowledged = { publisher: string; drafts: Draft[] };
 
 export type PublisherHooks = Surroundings & {
   onAcknowledged(acknowledged: Acknowledged): void;
-  /** What no publisher should be answered. */
+  /** Responses that no publisher should receive. */
   onRefused(publisher: string, reason: string): void;
-  /** When it is given up. */
+  /** Aborted when the round gives up. */
   signal: AbortSignal;
-  /** Whether something published before may be unknown now, since there is another log. */
+  /** Whether an earlier event may be unknown because the server has a new log. */
   mayForget: boolean;
 };
 
-/** A slow machine answers late: our own tries are given more time each time. */
+/** Slow machines answer late: each retry waits longer. */
 const TIMEOUT_MS = 1_000;
 const TIMEOUT_MOST_MS = 8_000;
 const RETRY_MS = 20;
@@ -39,7 +39,7 @@ export async function publishAll({ kind, name, batches }: PublisherPlan, hooks: 
     );
     under.add(sent);
     void sent.then(() => under.delete(sent));
-    // Our publisher keeps the order of calls that are under way; the others are one at a time.
+    // `runwire/publisher` keeps the order of parallel calls; the others send one request at a time.
     if (kind !== 'publisher' || isFirst || under.size > 3) await sent;
     isFirst = false;
     if (isSentTwice) {
@@ -65,7 +65,7 @@ function openWays(url: string, token: () => Promise<string>, givingUp: AbortSign
   givingUp.addEventListener('abort', () => void publisher.close(0));
   const { client, connection } = createRunwireClient({ url, token, WebSocket });
 
-  /** Sends until there is an answer. A refusal for good has one too. */
+  /** Sends until it is answered. A permanent refusal is an answer. */
   const untilAnswered = async (send: (signal: AbortSignal) => Promise<Answer>): Promise<Answer> => {
     let reason = '';
     for (let timeoutMs = TIMEOUT_MS; ; timeoutMs = Math.min(TIMEOUT_MOST_MS, 2 * timeoutMs)) {

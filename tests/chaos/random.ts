@@ -1,4 +1,4 @@
-/** Chance by seed: the same seed, the same plan. https://github.com/bryc/code/blob/master/jshash/PRNGs.md#mulberry32 */
+/** Seeded random numbers: https://github.com/bryc/code/blob/master/jshash/PRNGs.md#mulberry32 */
 export function mulberry32(seed: number): () => number {
   let state = seed | 0;
   return () => {
@@ -20,7 +20,7 @@ export class Dice {
     return this.#random() < probability;
   }
 
-  /** An integer, both ends included. */
+  /** An integer, both bounds included. */
   between(least: number, most: number): number {
     return least + Math.floor(this.#random() * (most - least + 1));
   }
@@ -29,7 +29,7 @@ export class Dice {
     return choices[this.between(0, choices.length - 1)] as T;
   }
 
-  /** A seed for something that throws dice of its own. */
+  /** A seed for another generator. */
   seed(): number {
     return this.between(0, 2 ** 31 - 1);
   }
@@ -39,5 +39,5 @@ export class Dice {
   }
 }
 
-/** The seeds of the rounds of a run; that of the first is the run's own, so that one round can be replayed alone. */
+/** Seeds of the rounds of a run. Round 0 has the seed of the run, so that one round can be replayed alone. */
 export const seedOf = (first: number, round: number): number => (first + round * 7_919) % 2 ** 31;

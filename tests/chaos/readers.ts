@@ -6,18 +6,18 @@ import { isSignal } from '../../shared/protocol.ts';
 import type { ReaderPlan } from './plan.ts';
 import type { Item, Transcript } from './transcript.ts';
 
-/** The readers: each a way to be connected, which resumes by cursor however often it is broken off. */
+/** Readers: one for each way to connect. Each resumes by cursor after every disconnection. */
 
 export type Surroundings = {
-  /** Through the proxy. */
+  /** The address of the proxy. */
   url: string;
   token(of: { sub: string; projects: string[] }): Promise<string>;
 };
 
-/** Reads on until it is called off; then nothing more is written down. */
+/** Reads until it is stopped, and records nothing afterwards. */
 type Session = { end(): Promise<void> | void };
 
-/** When nothing has come for so long, a connection is taken for dead. */
+/** A connection without a message for this long counts as dead. */
 export const SILENCE_MS = 800;
 const RETRY_MS = 25;
 
@@ -37,7 +37,7 @@ export class ChaosReader {
     return this.#session !== undefined;
   }
 
-  /** Goes on where it was. */
+  /** Resumes after an absence. */
   join(): void {
     const [transcript] = this.transcripts;
     if (!transcript || this.#session) return;
@@ -119,7 +119,7 @@ function readByClient({ url, token }: Surroundings, transcript: Transcript): Ses
   };
 }
 
-/** Takes what has come by fits and starts. */
+/** Pauses and resumes the socket at intervals. */
 class FitfulWebSocket extends WebSocket {
   constructor(url: string | URL) {
     super(url);
@@ -134,7 +134,7 @@ class FitfulWebSocket extends WebSocket {
   }
 }
 
-/** tRPC's own client as it is. A socket that is dying may repeat on the wire: what has been seen is left out by `seq`. */
+/** The stock client of tRPC. A dying socket may repeat items: repetitions are dropped by `seq`. */
 function readByStock({ url, token }: Surroundings, transcript: Transcript): Session {
   const socket = createWSClient({
     url: `${url.replace(/^http/, 'ws')}/ws`,
@@ -158,7 +158,7 @@ function readByStock({ url, token }: Surroundings, transcript: Transcript): Sess
         transcript.add(id, data);
       },
       onError: (error) => {
-        // It gives up a subscription whose socket closes before the request has left: that is asked for again.
+        // It drops a subscription when the socket closes before the request was sent: subscribe again.
         if (error.shape === undefined) setTimeout(ask, RETRY_MS);
         else if (!isOver) transcript.failure = error.message;
       },
@@ -173,7 +173,7 @@ function readByStock({ url, token }: Surroundings, transcript: Transcript): Sess
   };
 }
 
-/** Bare messages, over a new socket each time, from the cursor of the last item: nothing at all may come twice. */
+/** Raw messages over a new socket each time, from the cursor of the last item: no item may be repeated. */
 function readByWire({ url, token }: Surroundings, transcripts: Transcript[]): Session {
   let isOver = false;
   let current: WebSocket | undefined;
@@ -225,7 +225,7 @@ function readByWire({ url, token }: Surroundings, transcripts: Transcript[]): Se
   };
 }
 
-/** Server-sent events as they come; of a connection that breaks off within an item, the item is not taken. */
+/** Server-sent events. An item that a disconnection truncates is dropped. */
 function readBySse({ url, token }: Surroundings, transcript: Transcript): Session {
   const ending = new AbortController();
   const read = async (): Promise<void> => {
@@ -248,7 +248,7 @@ function readBySse({ url, token }: Surroundings, transcript: Transcript): Sessio
         for (const block of blocks) if (!ending.signal.aborted) takeBlock(transcript, block);
       }
     } catch {
-      // Broken off, or silent for too long: it comes back with its cursor.
+      // Disconnected or silent for too long: resume with the cursor.
     } finally {
       clearTimeout(silence);
     }
@@ -269,7 +269,7 @@ function takeBlock(transcript: Transcript, block: string): void {
     transcript.add(id, JSON.parse(data) as Item);
   } else if (event === 'serialized-error') {
     const { data: details } = JSON.parse(data ?? '{}') as { data?: { runwireCode?: string } };
-    // A server that goes down says so, and so does one that does not know the token any more.
+    // A stopping server and an expired token are reported in the stream.
     if (!['UNAVAILABLE', 'UNAUTHENTICATED'].includes(details?.runwireCode ?? '')) transcript.failure = String(data);
   } else if (event === 'return') transcript.failure = 'the server has ended the stream';
 }

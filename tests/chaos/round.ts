@@ -15,13 +15,13 @@ import type { Sabotage } from './sabotage.ts';
 import { ServerProcess } from './server.ts';
 import { Transcript } from './transcript.ts';
 
-/** One round: a server, a proxy, publishers and readers, and what befalls them; then what the checker says of it. */
+/** One round: a server, a proxy, publishers, readers and faults, then the check. */
 
 export type RoundOptions = { script: string; seed: number; sabotage?: Sabotage | undefined };
 export type RoundResult = {
   plan: RoundPlan;
   problems: Problem[];
-  /** What readers saw, of those with problems. */
+  /** Transcripts of readers with problems. */
   transcripts: string[];
   events: number;
   items: number;
@@ -30,9 +30,9 @@ export type RoundResult = {
 };
 
 const secret = 'a secret of the rounds, 32 bytes long or more';
-/** Of the readers, when all has been published: that a healthy one needs a second is a slow machine's fault. */
+/** Time for the readers after the last event. A healthy one needs a second; the rest is for slow machines. */
 const ARRIVAL_MS = 30_000;
-/** Of the publishers and what is done to the server. */
+/** Time for publishing and for the steps on the server. */
 const PUBLISHING_MS = 90_000;
 const COPIES_IN_PILE = 8;
 
@@ -55,7 +55,7 @@ export async function runRound({ script, seed, sabotage }: RoundOptions): Promis
     await using proxy = await FaultProxy.open(server.ready.port, dice);
     return await new Round(plan, server, proxy).play();
   } catch (error) {
-    const problems: Problem[] = [{ kind: 'failed', who: 'the round', what: String(error) }];
+    const problems: Problem[] = [{ kind: 'failed', source: 'the round', detail: String(error) }];
     return { plan, problems, transcripts: [], events: 0, items: 0, gaps: 0, connections: 0 };
   } finally {
     await server.stop('SIGKILL');
@@ -71,13 +71,13 @@ class Round {
   readonly #acknowledged: Acknowledged[] = [];
   readonly #logs: LoggedLog[] = [];
   readonly #readers: ChaosReader[];
-  /** What is due when so many events have been acknowledged, in order. */
+  /** Steps by the count of acknowledged events at which they are due, in order. */
   readonly #due: { at: number; work: () => void }[];
   #count = 0;
   #trimsBegun = 0;
   #clockMs = 0;
   #clockWork: Promise<unknown> = Promise.resolve();
-  /** What is done to the server, one after the other. */
+  /** Steps on the server run one after another. */
   #serverWork: Promise<unknown> = Promise.resolve();
 
   constructor(plan: RoundPlan, server: ServerProcess, proxy: FaultProxy) {
@@ -119,7 +119,7 @@ class Round {
     return this.#resultOf(transcripts);
   }
 
-  /** Resolves when everything has been acknowledged, or nothing more is to be hoped for. */
+  /** Resolves when every draft is acknowledged, or when the time is over. */
   async #publish(): Promise<void> {
     const { publishers, steps } = this.#plan;
     const givingUp = new AbortController();
@@ -136,7 +136,7 @@ class Round {
             this.#count += acknowledged.drafts.length;
             this.#goOn();
           },
-          onRefused: (who, what) => this.#problems.push({ kind: 'failed', who, what }),
+          onRefused: (source, detail) => this.#problems.push({ kind: 'failed', source, detail }),
         }),
       ),
     );
@@ -145,7 +145,7 @@ class Round {
 
   #resultOf(transcripts: Transcript[]): RoundResult {
     const problems = [...this.#problems, ...checkLogs(this.#logs, this.#acknowledged)];
-    problems.push(...this.#server.complaints.map((what) => ({ kind: 'failed' as const, who: 'server', what })));
+    problems.push(...this.#server.complaints.map((detail) => ({ kind: 'failed' as const, source: 'server', detail })));
     const faulty: string[] = [];
     for (const transcript of transcripts) {
       const found = checkReader(transcript, this.#logs);
@@ -191,7 +191,7 @@ class Round {
     for (const transcript of reader.transcripts) {
       transcript.startCursor ??= this.#startCursorOf(reader.plan);
       transcript.trimsAtJoin ??= this.#log.trims.length;
-      // What was acknowledged may be in an earlier log.
+      // Acknowledged events may be in an earlier log.
       if (this.#logs.length === 1) transcript.floor ??= this.#count;
     }
     reader.join();
@@ -231,7 +231,7 @@ class Round {
 
   #onServer(work: () => Promise<unknown>): void {
     this.#serverWork = this.#serverWork.then(work).catch((error: unknown) => {
-      this.#problems.push({ kind: 'failed', who: 'server', what: String(error) });
+      this.#problems.push({ kind: 'failed', source: 'server', detail: String(error) });
     });
   }
 
@@ -248,7 +248,7 @@ class Round {
     this.#trimsBegun = 0;
   }
 
-  /** What the file has, after what was forgotten. The server is down. */
+  /** Reads the database file after the server has stopped. */
   async #readLog(): Promise<void> {
     const log = await openSqliteLog({ path: this.#server.path, fold: foldEvent as never });
     for (let after = log.oldest - 1; after < log.head; ) {
@@ -259,7 +259,7 @@ class Round {
     await log.close();
   }
 
-  /** Good for an hour by the server's clock. */
+  /** Valid for an hour of the stepped clock. */
   readonly #token = async ({ sub, projects }: { sub: string; projects: string[] }): Promise<string> => {
     await this.#clockWork;
     const ttlSeconds = 3_600 + Math.round(this.#clockMs / 1_000);

@@ -12,9 +12,9 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => bundle[Symbol.dispose]());
 
-describe.concurrent('a server', () => {
+describe.concurrent('rounds of faults', () => {
   test.for([1, 19])(
-    '[W14] every reader sees what the log has, once and in order, or is told of a gap (--seed %i)',
+    '[W14] every reader receives the log once and in order, or a gap with a reason (--seed %i)',
     { timeout: 120_000 },
     async (seed) => {
       const { problems, items } = await runRound({ script: bundle.path, seed });
@@ -23,7 +23,7 @@ describe.concurrent('a server', () => {
     },
   );
 
-  test('[W14] a server that skips one event in a thousand is found out', { timeout: 120_000 }, async () => {
+  test('[W14] the checker detects a server that skips one event in a thousand', { timeout: 120_000 }, async () => {
     let found: Problem[] = [];
     for (let seed = 7; found.length === 0 && seed < 17; seed++) {
       found = (await runRound({ script: bundle.path, seed, sabotage: 'skip' })).problems;
@@ -32,7 +32,7 @@ describe.concurrent('a server', () => {
   });
 
   test.for(['direct', 'iterator'] as const)(
-    '[W15] after 300 connects that ended in every way the server holds no more than before (%s)',
+    '[W15] after 300 connections, ended in every way, the server holds no more than before (%s)',
     { timeout: 120_000 },
     async (delivery) => {
       expect(await soak({ script: bundle.path, connects: 300, delivery }, () => undefined)).toEqual([]);

@@ -3,9 +3,9 @@ import { WebSocket } from 'ws';
 import { Dice } from './random.ts';
 
 /**
- * Breaks the server on purpose, from outside of its code, to see that it is found out: of what leaves it over WebSockets,
- * one event in a thousand is skipped, repeated, or swapped with the next one. It goes by the bytes, whichever way of
- * delivery they took.
+ * Breaks the server on purpose, to prove that the checker detects it: one event in a thousand that leaves over a
+ * WebSocket is skipped, repeated, or swapped with the next one. It patches the written bytes, so it works for every
+ * delivery.
  */
 
 export const sabotages = ['skip', 'repeat', 'swap'] as const;
@@ -17,7 +17,7 @@ export function sabotage(kind: Sabotage, seed: number): void {
   const dice = new Dice(seed);
   const held = new WeakMap<object, unknown[]>();
 
-  /** What is to be sent instead of a message. */
+  /** The messages to send instead of one. */
   const instead = <T>(receiver: object, message: T, isEvent: boolean): T[] => {
     const before = (held.get(receiver) ?? []) as T[];
     held.delete(receiver);
@@ -47,7 +47,7 @@ export function sabotage(kind: Sabotage, seed: number): void {
 
 const isEvent = (text: string): boolean => text.includes('"runSeq":') && text.includes('"result":');
 
-/** The text frames that a buffer consists of; undefined when it is something else. */
+/** The text frames in a buffer; undefined for any other content. */
 function framesIn(bytes: Buffer): Buffer[] | undefined {
   const frames: Buffer[] = [];
   for (let at = 0; at < bytes.length; ) {

@@ -2,10 +2,10 @@ import pino from 'pino';
 import type { StoredEvent } from '../../server/event-log/contract/log.ts';
 import { openRunServer } from '../../server/run-server.ts';
 import { type Census, census } from './census.ts';
-import { setClock } from './clock.ts'; // First: what follows has to see it.
+import { setClock } from './clock.ts'; // First: the modules below must see its Date.
 import { type Sabotage, sabotage } from './sabotage.ts';
 
-/** A server in a process of its own, to be killed; it does what its parent asks for over IPC. */
+/** A server in its own process. The parent sends its requests over IPC. */
 
 export type ServeOptions = {
   path: string;
@@ -40,7 +40,7 @@ const server = await openRunServer({
   logger: pino({ level: 'warn' }, pino.destination(2)),
 });
 
-/** Forgets about a share of what there is, and answers with what may have been forgotten. */
+/** Trims a share of the log, and responds with the oldest position that may be trimmed. */
 async function trim(share: number): Promise<Trimmed> {
   const { log } = server;
   const records: StoredEvent[] = [];

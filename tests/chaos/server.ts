@@ -7,16 +7,16 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 import type { Answers, Asked, Ready, ServeOptions } from './serve.ts';
 
-/** The server's process, from outside: started, killed, and started again on the same port. */
+/** The server process as seen by its parent: started, killed, and restarted on the same port. */
 
-/** A supervisor kills at ten seconds; this machine may be busy. */
+/** A supervisor kills after ten seconds; this machine may be busy. */
 const STOP_MS = 20_000;
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * `serve.ts` and all that it imports in one file, which starts several times faster than a hundred of them; where it
- * finds the web app, if that has been built.
+ * Bundles `serve.ts` into one file, which starts several times faster than a hundred modules. The file is placed where
+ * the server finds the built web app.
  */
 export async function bundleServer(): Promise<Disposable & { path: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'runwire-chaos-'));
@@ -47,10 +47,10 @@ export class ServerProcess {
   readonly #waiting = new Map<number, { resolve(answer: never): void; reject(error: Error): void }>();
   #lastId = 0;
   #ready: Ready | undefined;
-  /** What it complained of, and how it ended when nobody had asked it to. */
+  /** Error output, and unexpected exits. */
   readonly complaints: string[] = [];
 
-  /** With port 0 it takes a free one at its first start, and keeps it. */
+  /** Port 0 selects a free port at the first start; restarts reuse it. */
   constructor(script: string, options: ServeOptions) {
     this.#script = script;
     this.#options = { ...options };
@@ -64,7 +64,7 @@ export class ServerProcess {
     return this.#options.path;
   }
 
-  /** Resolves once it serves. */
+  /** Resolves once the server listens. */
   async start(path = this.#options.path): Promise<Ready> {
     this.#options.path = path;
     mkdirSync(join(path, '..'), { recursive: true });

@@ -11,25 +11,25 @@ import type { Census } from './census.ts';
 import { bundleServer, ServerProcess } from './server.ts';
 
 /**
- * Thousands of connects, ended in every way there is; then what the server holds is compared with what it held after the
- * first few hundred. No count may have grown. The heap is looked at half-way too: until then it grows by about a megabyte
- * of compiled code, whoever connects, and from then on by no more than {@link HEAP_BYTES}, of which a hundred bytes left
- * behind by each of the last 5,000 would be the whole.
+ * Opens and ends thousands of connections in every way, then compares the census of the server with that after the first
+ * few hundred. No count may be higher. The heap is compared with its size half-way: before that it grows by about a
+ * megabyte of compiled code. The limit {@link HEAP_BYTES} is reached when each of the last 5,000 connections leaks a
+ * hundred bytes.
  */
 
 const HEAP_BYTES = 512 * 1024;
 const WAVE = 100;
 const WARM_UP = 500;
-/** More than the server keeps in memory of what is recent, which would grow otherwise. */
+/** More than the in-memory window of recent events, which would grow otherwise. */
 const WARM_UP_EVENTS = 5_000;
-/** Longer than the timers that readers share. */
+/** Longer than the shared timers of readers. */
 const TIMERS_MS = 500;
-/** For sockets and timers that take their time. */
+/** For sockets and timers that close late. */
 const SETTLE_MS = 10_000;
 
 const secret = 'a secret of the soak, 32 bytes long or more';
 
-/** Resolves with what is not back, of which there should be nothing. */
+/** Resolves with the counts that did not return; expected are none. */
 export async function soak(
   { script, connects, delivery }: { script: string; connects: number; delivery: 'direct' | 'iterator' },
   say: (text: string) => void,
@@ -60,7 +60,7 @@ export async function soak(
       await delay(1_000);
       after = await settled(server);
     }
-    say(`after ${connects} connects: ${JSON.stringify(after)}, and half-way ${halfway.heapBytes}`);
+    say(`after ${connects} connects: ${JSON.stringify(after)}, heap half-way ${halfway.heapBytes}`);
     return [...left(), ...server.complaints];
   } finally {
     await server.stop('SIGKILL');
@@ -74,13 +74,13 @@ export async function runSoak(connects: number, say: (text: string) => void): Pr
   for (const delivery of ['direct', 'iterator'] as const) {
     say(`${connects} connects, delivery ${delivery}`);
     const problems = await soak({ script: bundle.path, connects, delivery }, say);
-    say(problems.length === 0 ? 'all is back where it was' : problems.join('\n'));
+    say(problems.length === 0 ? 'no leak found' : problems.join('\n'));
     found.push(...problems);
   }
   return found.length === 0;
 }
 
-/** Once nobody is on any more. */
+/** Takes a census once no socket is open. */
 async function settled(server: ServerProcess): Promise<Census> {
   for (let waitedMs = 0; ; waitedMs += 100) {
     const sockets = await server.ask<'sockets'>({ sockets: true });
@@ -98,7 +98,7 @@ function differences(before: Census, after: Census, heapBytes: number): string[]
   const heapGrownBytes = after.heapBytes - heapBytes;
   return [
     ...grown.map(([name, count]) => `${name}: ${was.get(name) ?? 0} before, ${count} after`),
-    ...(heapGrownBytes > HEAP_BYTES ? [`the heap has grown by ${heapGrownBytes} bytes`] : []),
+    ...(heapGrownBytes > HEAP_BYTES ? [`the heap grew by ${heapGrownBytes} bytes`] : []),
   ];
 }
 
@@ -110,7 +110,7 @@ const flat = (counts: object, prefix = ''): Map<string, number> =>
     ),
   );
 
-/** Each connects, and leaves in its own way. */
+/** Clients that connect, and disconnect in their own way each. */
 class Clients {
   readonly #port: number;
   readonly #token: string;
@@ -149,7 +149,7 @@ class Clients {
     }
   }
 
-  /** On a connection of its own, which is not kept alive: what is, is a socket too. */
+  /** Without keep-alive: an idle socket would be counted. */
   async #request(method: string, path: string, headers: object, body?: string): Promise<IncomingMessage> {
     const request = httpRequest({
       port: this.#port,
@@ -176,7 +176,7 @@ class Clients {
     }
   }
 
-  /** Goes when it has sent half of the request. */
+  /** Disconnects after half of the request. */
   async #halfway(): Promise<void> {
     const socket = connect(this.#port, '127.0.0.1');
     await new Promise((resolve) => socket.once('connect', resolve));
@@ -199,14 +199,14 @@ class Clients {
     const closed = new Promise((resolve) => ws.once('close', resolve));
     await new Promise((resolve) => ws.once('open', resolve));
     if (way === 2) {
-      ws.terminate(); // It has not said who it is.
+      ws.terminate(); // No token has been sent.
       return;
     }
     const heard = new Promise((resolve) => ws.once('message', resolve));
     ws.send(JSON.stringify({ method: 'connectionParams', data: { token: this.#token } }));
     ws.send(JSON.stringify({ id: 1, method: 'subscription', params: { path, input: inputOf(path, index) } }));
     if (way === 3) {
-      ws.terminate(); // The answer finds nobody.
+      ws.terminate(); // The response finds a closed socket.
       return;
     }
     await heard;
@@ -219,7 +219,7 @@ class Clients {
   }
 }
 
-/** Most come for what is new: to read thousands of events again takes the time of hundreds of connects. */
+/** Mostly from now: a replay of thousands of events takes as long as hundreds of connections. */
 const inputOf = (path: string, index: number) => ({
   from: index % 20 === 0 ? 'start' : 'now',
   ...(path === 'onRunEvent' ? { runId: 'r1' } : {}),

@@ -1,7 +1,7 @@
 import { type ProblemKind, problemKinds } from './checker.ts';
 import type { RoundResult } from './round.ts';
 
-/** The sums over all rounds. */
+/** Sums over all rounds. */
 export class Tally {
   rounds = 0;
   readonly problems = Object.fromEntries(problemKinds.map((kind) => [kind, 0])) as Record<ProblemKind, number>;
@@ -36,7 +36,7 @@ export class Tally {
     }
   }
 
-  /** The problems alone. */
+  /** Counts of problems only. */
   get line(): string {
     const found = problemKinds.map((kind) => `${kind} ${this.problems[kind]}`).join(', ');
     return `${this.rounds} rounds, ${Math.round((performance.now() - this.#begun) / 1_000)} s: ${found}`;

@@ -6,23 +6,23 @@ import type { ReaderPlan } from './plan.ts';
 export type Item = RunEvent | StreamSignal;
 export type Seen = { cursor: string; item: Item };
 
-/** What a reader saw, from its first item to its last, over however many connections. */
+/** The items that a reader received, over all its connections. */
 export class Transcript {
   readonly plan: ReaderPlan;
   readonly seen: Seen[] = [];
-  /** The cursor that it began with, if any. */
+  /** The cursor of the first subscription, if any. */
   startCursor: string | undefined;
-  /** A position that the log had reached before it joined, while there is only one log. */
+  /** A position that the log had reached before the reader joined; undefined after a change of the log. */
   floor: number | undefined;
-  /** How many trims were over when it joined. */
+  /** Trims finished before the reader joined. */
   trimsAtJoin: number | undefined;
-  /** How many trims had begun when its first item came. */
+  /** Trims begun before the first item arrived. */
   trimsBefore = 0;
-  /** Whether it stayed until the end, by when it must have seen everything. */
+  /** Whether the reader stayed until the end, and therefore must have received everything. */
   hasStayed = false;
-  /** What ended its subscription, which nothing may do. */
+  /** The error that ended its subscription; none is allowed. */
   failure: string | undefined;
-  /** The position where it was to arrive in the end, unless it did. */
+  /** The final position, if the reader did not reach it. */
   missed: number | undefined;
   readonly #trimsBegun: () => number;
   #arrival: { epoch: string; seq: number; resolve: () => void } | undefined;
@@ -32,7 +32,7 @@ export class Transcript {
     this.#trimsBegun = trimsBegun;
   }
 
-  /** Where it goes on after an absence. */
+  /** The cursor to resume with. */
   get cursor(): string | undefined {
     return this.seen.at(-1)?.cursor ?? this.startCursor;
   }
@@ -43,7 +43,7 @@ export class Transcript {
     this.#arrive();
   }
 
-  /** Resolves once it has come to a position of a log. */
+  /** Resolves once the reader has reached a position of a log. */
   arrives(epoch: string, seq: number): Promise<void> {
     return new Promise((resolve) => {
       this.#arrival = { epoch, seq, resolve };
@@ -51,7 +51,7 @@ export class Transcript {
     });
   }
 
-  /** Its words, so that a failure can be looked at. */
+  /** A summary for the failure report. */
   toString(): string {
     const steps = this.seen.map(({ cursor, item }) => `${cursor}:${item.type}`);
     return `${JSON.stringify(this.plan)}\n${steps.join(' ')}`;

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 
-/** Somebody who has nothing to do with it: reads every event there is, and publishes one now and then. */
+/** An independent client: reads every event, and publishes one now and then. */
 export class Bystander {
   readonly #port: number;
   readonly #token: string;
@@ -30,7 +30,7 @@ export class Bystander {
     this.#ws.on('message', (data) => this.#receive(data.toString()));
   }
 
-  /** Resolves once it reads. */
+  /** Resolves once its subscription is live. */
   static async open(port: number, token: string): Promise<Bystander> {
     const bystander = new Bystander(port, token);
     await once(bystander.#ws, 'open');
@@ -40,7 +40,7 @@ export class Bystander {
     return bystander;
   }
 
-  /** Publishes, and resolves once it has read that. */
+  /** Publishes an event, and resolves once it has been delivered. */
   async check(boundMs: number): Promise<void> {
     const patience = setTimeout(() => {
       this.problem ??= `the bystander got nothing for ${boundMs} ms`;

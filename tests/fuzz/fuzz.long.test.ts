@@ -4,14 +4,14 @@ import { fuzz } from './run.ts';
 
 /** Twelve seconds of `npm run fuzz`, with a fixed seed. */
 
-describe('a server that is sent anything', () => {
+describe('random input over both transports', () => {
   let bundle: Awaited<ReturnType<typeof bundleServer>>;
   beforeAll(async () => {
     bundle = await bundleServer();
   }, 60_000);
   afterAll(() => bundle[Symbol.dispose]());
 
-  test('[W17] lives, answers all that is a request, echoes nothing, and serves a bystander (--seed 1)', {
+  test('[W17] the server survives, answers every request, echoes nothing, and serves a bystander (--seed 1)', {
     timeout: 120_000,
   }, async () => {
     const report = await fuzz({ script: bundle.path, seed: 1, seconds: 12, say: () => undefined });

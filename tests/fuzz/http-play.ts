@@ -2,23 +2,23 @@ import { connect } from 'node:net';
 import { type HttpAnswer, judgeAnswer } from './judge.ts';
 import { BOUND_MS, type Outcome } from './ws.ts';
 
-/** A case of the HTTP face, played: its bytes written to a TCP socket, and what came back. */
+/** Plays an HTTP case: writes its bytes to a TCP socket, and parses the responses. */
 
 export type HttpCase = {
   face: 'http';
   kind: string;
-  /** Written one after the other, each in a turn of its own; base64. */
+  /** Pieces in base64, each written in a turn of its own. */
   pieces: string[];
   /**
-   * `answers`: as many as there are requests. `refusal`: nothing that was sent is done. `any`: an answer, or an end, or,
-   * where the request is not whole, neither.
+   * `answers`: the number of requests. `refusal`: no request may be executed. `any`: a response or a close, or, for an
+   * incomplete request, neither.
    */
   expects: { answers: number } | 'refusal' | 'any';
-  /** After so long, the connection is reset. */
+  /** The connection is reset after this time. */
   breaksOffMs?: number;
 };
 
-/** The answers in what came, in order; what is missing of one at the end leaves that one out. */
+/** Parses the responses in order. An incomplete last one is dropped. */
 function answersIn(text: string): HttpAnswer[] {
   const answers: HttpAnswer[] = [];
   let rest = text;
@@ -43,7 +43,7 @@ function answersIn(text: string): HttpAnswer[] {
         if (chunk.text === '') break;
       }
     } else {
-      // An answer to HEAD has the length and not the body, and one without a length goes on to the end.
+      // A response to HEAD has a length and no body; one without a length extends to the end.
       const isBodiless = rest === '' || rest.startsWith('HTTP/1.1 ');
       const length = isBodiless ? 0 : Number(headers['content-length'] ?? rest.length);
       if (rest.length < length) return answers;
@@ -62,7 +62,7 @@ function chunkOf(text: string): { text: string; length: number } | undefined {
   return text.length < length ? undefined : { text: text.slice(size[0].length, size[0].length + bytes), length };
 }
 
-/** Plays a case against a server, and tells what came of it. */
+/** Plays a case against a server, and returns the outcome. */
 export function playHttp(port: number, { kind, pieces, expects, breaksOffMs }: HttpCase): Promise<Outcome> {
   return new Promise((resolve) => {
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
@@ -84,7 +84,7 @@ export function playHttp(port: number, { kind, pieces, expects, breaksOffMs }: H
       const inputs = typeof expects === 'object' ? expects.answers : 1;
       resolve({ inputs, outcomes, ...(found === undefined ? {} : { problem: found }) });
     };
-    /** An end without an answer: right where nothing whole was asked. */
+    /** A close without a response: correct if no request was complete. */
     const ended = () => {
       const answers = answersIn(text);
       const isMissing = typeof expects === 'object' && answers.length < expects.answers;
@@ -99,7 +99,7 @@ export function playHttp(port: number, { kind, pieces, expects, breaksOffMs }: H
     socket.on('close', ended);
     socket.on('data', (data) => {
       text += data.toString('latin1');
-      // A stream does not end: its beginning is the answer.
+      // A stream does not end: its beginning is enough.
       if (text.includes('text/event-stream') && /\n\n/.test(text.slice(text.indexOf('\r\n\r\n') + 4))) ended();
     });
     socket.on('connect', async () => {

@@ -4,7 +4,7 @@ import type { HttpCase } from './http-play.ts';
 import { draft, drafts, inputOf, lineage, tokenOf, type World } from './inputs.ts';
 import { canary, mutated, oddText, oddValue } from './values.ts';
 
-/** The HTTP face: requests, byte by byte, well formed or not. */
+/** Generators of HTTP cases: requests byte by byte, well-formed or not. */
 
 type Request = {
   method: string;
@@ -27,7 +27,7 @@ const routes = [
 const verbs = ['GET', 'POST', 'HEAD', 'OPTIONS', 'PUT', 'PATCH', 'DELETE', 'PROPFIND', 'TRACE'];
 const publishing = ['/api/v1/events', '/api/v1/lineage', '/api/v1/lineage/batch'];
 
-/** A header may have no control characters, and ours are written as latin1. */
+/** Headers allow no control characters, and are written as latin1. */
 const forHeader = (text: string) =>
   text
     .replace(/[^\x20-\x7e\xa0-\xff]/g, '')
@@ -67,7 +67,7 @@ export function httpKinds(world: World): Record<string, (dice: Dice) => HttpCase
     return { method, target, headers: [['host', 'localhost'], ...more, ...length], body: sent };
   };
   const last: [string, string] = ['connection', 'close'];
-  /** What a body says, of a route that takes one. */
+  /** Bodies for routes that take one. */
   const said = (dice: Dice, path: string): unknown => {
     const value = path.endsWith('events')
       ? drafts(dice)
@@ -99,7 +99,7 @@ export function httpKinds(world: World): Record<string, (dice: Dice) => HttpCase
       ),
       expects,
     });
-  /** A head of more than 16 KiB never gets to a route. */
+  /** The HTTP parser rejects heads over 16 KiB. */
   const query = (value: unknown) => encodeURIComponent(JSON.stringify(value) ?? '').slice(0, 9_000);
 
   const all: Record<string, (dice: Dice) => HttpCase> = {};
@@ -145,7 +145,7 @@ export function httpKinds(world: World): Record<string, (dice: Dice) => HttpCase
     'an export': (dice) => {
       const fields = {
         format: dice.pick(['csv', 'ndjson', canary]),
-        // Not the canary: of an export, the name of the file has the project that was asked for.
+        // Not the canary: the file name of an export contains the requested project.
         projectId: dice.pick(['demo', 'other', '../..', 'a"b', 'x'.repeat(dice.between(1, 300))]),
         ...(dice.chance(0.3) ? { runId: dice.pick(['r1', canary]) } : {}),
         ...(dice.chance(0.3) ? { types: dice.pick(['stage.progress', 'run.created,run.failed', canary]) } : {}),
@@ -437,7 +437,7 @@ export function httpKinds(world: World): Record<string, (dice: Dice) => HttpCase
   all['http an upgrade'] = upgrade;
   const whole = Object.values(all);
   all['http broken off'] = (dice) => {
-    // Upgrades more than the rest: their sockets are not Node's any more.
+    // Upgrades more often than others: their sockets are detached from the HTTP server.
     const given = (dice.chance(0.5) ? upgrade : dice.pick(whole))(dice);
     return { ...given, kind: 'http broken off', expects: 'any', breaksOffMs: dice.between(0, 3) };
   };

@@ -1,16 +1,16 @@
 import type { Dice } from '../chaos/random.ts';
 import { canary, oddText } from './values.ts';
 
-/** Valid inputs, for the generators to break. What is not known here is asked with an empty one, and broken all the same. */
+/** Valid inputs that the generators mutate. An unknown procedure gets an empty input, mutated as well. */
 
 export type World = {
-  /** Of every procedure of the router. */
+  /** Every procedure of the router. */
   procedures: readonly string[];
-  /** Those that a kind of request is right for: `query run.get`. */
+  /** Procedures with their kind of request: `query run.get`. */
   fitting: ReadonlySet<string>;
-  /** Of the log, for cursors that are good. */
+  /** The epoch of the log, for valid cursors. */
   epoch: string;
-  /** By who they are of. */
+  /** Tokens by the rights of their users. */
   tokens: Readonly<Record<string, readonly string[]>>;
 };
 
@@ -72,12 +72,12 @@ export function draft(dice: Dice): Record<string, unknown> {
     'approval.denied': { ...common, approvalId: `a${dice.between(0, 3)}`, decidedBy: 'ada', reason: canary },
   };
   const picked = dice.pick(Object.keys(fields));
-  // Refused more often than not, together with all that is sent along.
+  // Usually refused, together with the rest of the batch.
   const type = picked.startsWith('approval') && dice.chance(0.8) ? 'stage.progress' : picked;
   return { type, ...fields[type], ...optional };
 }
 
-/** Of somebody; half the time of somebody who may do everything. */
+/** A token of any user; half the time of one with every right. */
 export const tokenOf = (dice: Dice, { tokens }: World): string =>
   dice.pick(tokens[dice.chance(0.5) ? 'everything' : dice.pick(Object.keys(tokens))] as readonly string[]);
 

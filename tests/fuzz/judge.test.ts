@@ -11,7 +11,7 @@ import { asked } from './ws.ts';
 describe('the judge', () => {
   const fine = { code: 'FORBIDDEN', message: 'not allowed: publish' };
 
-  test('[W17] finds an echo, a stack, a path of the machine, an unknown code and an internal error', () => {
+  test('[W17] the judge detects an echo, a stack, a path of the machine, an unknown code and an internal error', () => {
     expect(judgeError(fine)).toBeUndefined();
     expect(judgeError({ message: 'x', data: { runwireCode: 'INVALID_INPUT' } })).toBeUndefined();
     expect(judgeError({ ...fine, message: `not allowed: ${canary}` })).toContain('has');
@@ -28,7 +28,7 @@ describe('the judge', () => {
     ]);
   });
 
-  test('[W17] finds what is wrong with an answer over HTTP', () => {
+  test('[W17] the judge detects a wrong HTTP response', () => {
     const headers = { 'content-type': 'application/json', 'x-content-type-options': 'nosniff' };
     const refused = { status: 403, headers, body: JSON.stringify({ error: fine }) };
     expect(judgeAnswer(refused, true)).toBeUndefined();
@@ -38,14 +38,14 @@ describe('the judge', () => {
     expect(judgeAnswer({ ...refused, body: JSON.stringify({ error: fine, canary }) }, true)).toContain('should not');
     expect(judgeAnswer({ ...refused, body: '{' }, true)).toContain('not JSON');
     expect(judgeAnswer({ ...refused, body: '{}' }, true)).toContain('without one');
-    // What was published may be read again.
+    // Published text may be read again.
     expect(judgeAnswer({ ...refused, status: 200, body: JSON.stringify({ result: canary }) }, true)).toBeUndefined();
     expect(judgeAnswer({ ...refused, status: 200, body: JSON.stringify({ failed_events: [canary] }) }, true)).toContain(
       'echo',
     );
   });
 
-  test('[W17] knows which messages are to be answered', () => {
+  test('[W17] the judge recognises the messages that need an answer', () => {
     const request = { id: 1, method: 'query', params: { path: 'x' } };
     expect(asked(JSON.stringify([request, { ...request, id: 'a' }]))).toEqual(['1', '"a"']);
     for (const wrong of [{ id: true }, { method: 'x' }, { params: 1 }, { params: { path: 1 } }, { jsonrpc: '1' }]) {
@@ -55,7 +55,7 @@ describe('the judge', () => {
     expect(asked('[')).toEqual([]);
   });
 
-  test('[W17] finds a server that says too much, that hangs up on a request, and that does what is ambiguous', async () => {
+  test('[W17] the judge detects an echo, a missing response, and an executed ambiguous request', async () => {
     let answer = '';
     const server = createServer((socket) => {
       socket.on('error', () => undefined);

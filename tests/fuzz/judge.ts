@@ -1,12 +1,12 @@
 import { errorTable } from '../../shared/errors.ts';
 import { canary } from './values.ts';
 
-/** What is wrong with an answer: nothing of the input, of the code or of the machine may be in an error. */
+/** Judges responses: an error may contain no input, no code and no path of the machine. */
 
 const leaks = new RegExp(`${canary}|node_modules|\\n\\s+at |\\bat [\\w.]+ \\(|\\.[cm]?[jt]s:\\d|/tmp/|/root/|SQLITE_`);
 const codes = new Set<unknown>(Object.keys(errorTable));
 
-/** Of one error, as tRPC or HTTP tell it. */
+/** Judges one error, as formatted by tRPC or HTTP. */
 export function judgeError(error: unknown): string | undefined {
   const text = JSON.stringify(error) ?? '';
   const [leak] = leaks.exec(text) ?? [];
@@ -17,13 +17,13 @@ export function judgeError(error: unknown): string | undefined {
   return said === 'INTERNAL' ? `an internal error: ${text.slice(0, 300)}` : undefined;
 }
 
-/** What came of a request, in a word: for the table of what was covered. */
+/** The outcome of a request in one word, for the coverage table. */
 export const outcomeOf = (error: unknown): string => {
   const { code, data } = (error ?? {}) as { code?: unknown; data?: { runwireCode?: unknown } };
   return String(data?.runwireCode ?? code);
 };
 
-/** A message of the WebSocket. */
+/** Judges a WebSocket message. */
 export function judgeMessage(text: string): { id?: unknown; error?: unknown; problem?: string | undefined } {
   if (text === 'PONG') return {};
   try {
@@ -36,7 +36,7 @@ export function judgeMessage(text: string): { id?: unknown; error?: unknown; pro
 
 export type HttpAnswer = { status: number; headers: Record<string, string>; body: string };
 
-/** `isRouted`: it got as far as a route, whose answers have their headers. */
+/** `isRouted`: the request reached a route, and the response must have its headers. */
 export function judgeAnswer({ status, headers, body }: HttpAnswer, isRouted: boolean): string | undefined {
   const name = `${status} ${body.slice(0, 300)}`;
   if (status >= 500 && status !== 503) return `a server error: ${name}`;

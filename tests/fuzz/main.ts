@@ -3,7 +3,7 @@ import { bundleServer } from '../chaos/server.ts';
 import { fuzz, type Report } from './run.ts';
 
 /**
- * Whatever the two faces of a server can be sent:
+ * Sends random input to the HTTP and WebSocket interfaces of a server:
  *
  *     npm run fuzz -- --seconds 600
  *     npm run fuzz -- --seconds 60 --only ws
@@ -21,7 +21,7 @@ const { values } = parseArgs({
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const numberOf = (name: 'seconds' | 'seed' | 'at', fallback: number): number => {
   const value = Number(values[name] ?? fallback);
-  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} must be a whole number`);
+  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} must be a non-negative integer`);
   return value;
 };
 const { only } = values;

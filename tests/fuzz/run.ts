@@ -16,9 +16,9 @@ import { canary } from './values.ts';
 import { BOUND_MS, type Outcome, playWs, type WsCase, wsKinds } from './ws.ts';
 
 /**
- * Sends a server of its own process, with the limits that it has by default, whatever its two faces can be sent, and
- * looks whether it lives, answers, keeps to itself what it was told, serves a bystander, and holds no more in the end than
- * in the beginning. A case is made of the seed and its number alone.
+ * Sends random cases to a server in its own process, with default limits, over HTTP and WebSocket. Checks that the server
+ * survives, answers, echoes nothing, serves a bystander, and holds no more at the end than at the beginning. A case
+ * depends only on the seed and its number.
  */
 
 export type Case = WsCase | HttpCase;
@@ -26,34 +26,34 @@ export type Problem = { n: number; what: string; given?: Case };
 export type Report = {
   cases: number;
   inputs: number;
-  /** How often each kind was played, and what came of it. */
+  /** Counts and outcomes by kind of case. */
   coverage: Map<string, { cases: number; inputs: number; outcomes: Map<string, number> }>;
-  /** Events that the bystander read. */
+  /** Events delivered to the bystander. */
   witnessed: number;
-  /** Heap after garbage collection: once warm, and at each look since. */
+  /** Heap after garbage collection: after the warm-up, and at each census since. */
   heapBytes: number[];
   problems: Problem[];
 };
 
 export type FuzzOptions = {
-  /** The bundled server. */
+  /** The path of the bundled server. */
   script: string;
   seed: number;
   seconds: number;
   only?: 'ws' | 'http' | undefined;
-  /** Plays the case of this number alone. */
+  /** Plays only the case with this number. */
   at?: number | undefined;
   say: (text: string) => void;
 };
 
 const secret = 'a secret of the fuzzing, 32 bytes long or more';
-/** Cases under way at a time. */
+/** Cases in parallel. */
 const PARALLEL = 12;
-/** Between two looks at what the server holds, which it is asked for when nobody is on. */
+/** Time between two censuses, which are taken while no case is running. */
 const LOOK_MS = 60_000;
-/** Until everything has been compiled and every cache is as full as it gets. */
+/** Until all code is compiled and all caches are full. */
 const WARM_UP_SHARE = 0.25;
-/** What the heap may grow by from then on. */
+/** Allowed growth of the heap after the warm-up. */
 const HEAP_BYTES = 24 * 1024 * 1024;
 const MAX_PROBLEMS = 10;
 
@@ -67,7 +67,7 @@ export async function fuzz({ script, seed, seconds, only, at, say }: FuzzOptions
     const kinds = kindsOf(world, only);
     const caseOf = (n: number): Case => {
       const dice = new Dice(seedOf(seed, n));
-      // By turns, so that none is left out.
+      // In turn, so that every kind is played.
       return (kinds[n % kinds.length] as (dice: Dice) => Case)(dice);
     };
     if (at !== undefined) {
@@ -109,7 +109,7 @@ export async function fuzz({ script, seed, seconds, only, at, say }: FuzzOptions
       report.heapBytes.push(census.heapBytes);
       const grown = grownBetween(first, census);
       if (grown !== undefined) report.problems.push({ n, what: grown });
-      // The log need not grow for ever, and cursors may grow old.
+      // Keeps the log small, and makes old cursors expire.
       await server.process.ask<'trim'>({ trim: { share: 0.5 } });
       say(`${report.cases} cases, ${report.inputs} inputs, heap ${Math.round(census.heapBytes / 1024)} KiB`);
     }
@@ -121,14 +121,14 @@ export async function fuzz({ script, seed, seconds, only, at, say }: FuzzOptions
         n,
         what: `the server ended: ${server.process.complaints.join(' | ').slice(0, 2_000)}`,
       });
-      say('the server ended; which of the last cases did it?');
+      say('the server exited; replaying the last cases to find the cause');
       for (const { n: suspect, given } of recent) {
         await server.process.stop('SIGKILL');
         server = await start();
         await play(server.ready.port, given);
         await delay(200);
         if (!server.lives) {
-          report.problems.unshift({ n: suspect, what: 'ends the server', given });
+          report.problems.unshift({ n: suspect, what: 'the server exits', given });
           break;
         }
       }
@@ -156,7 +156,7 @@ export async function fuzz({ script, seed, seconds, only, at, say }: FuzzOptions
 export const play = (port: number, given: Case): Promise<Outcome> =>
   given.face === 'ws' ? playWs(port, given) : playHttp(port, given);
 
-/** Leaves out what need not be in it for it to be bad, message by message. */
+/** Removes messages that the failure does not need, one by one. */
 async function shrunk(given: Case, isBad: (given: Case) => Promise<boolean>): Promise<Case> {
   if (given.face === 'http') return given;
   let least = given;
@@ -189,7 +189,7 @@ async function startServer(script: string, path: string): Promise<Running> {
   };
 }
 
-/** Whom tokens are of: many users, lest each be refused for what all together do. */
+/** Tokens of many users: a single user would soon exceed its rate limits. */
 async function worldOf(epoch: string): Promise<World> {
   const make = (projects: string[], roles: Role[], of = secret, ttlSeconds = 86_400) =>
     Promise.all(
@@ -215,7 +215,7 @@ async function worldOf(epoch: string): Promise<World> {
   };
 }
 
-/** What has more behind it comes more often. */
+/** Kinds with deeper code behind them are played more often. */
 function kindsOf(world: World, only: 'ws' | 'http' | undefined): ((dice: Dice) => Case)[] {
   const all = { ...(only === 'http' ? {} : wsKinds(world)), ...(only === 'ws' ? {} : httpKinds(world)) };
   return Object.entries<(dice: Dice) => Case>(all).flatMap(([kind, make]) => {
@@ -226,8 +226,8 @@ function kindsOf(world: World, only: 'ws' | 'http' | undefined): ((dice: Dice) =
 }
 
 async function openBystander({ ready: { port } }: Running): Promise<Bystander> {
-  const who = { sub: 'bystander', projects: ['*'], roles: ['viewer', 'producer'] as const, ttlSeconds: 86_400 };
-  return Bystander.open(port, await signToken({ secret }, who));
+  const claims = { sub: 'bystander', projects: ['*'], roles: ['viewer', 'producer'] as const, ttlSeconds: 86_400 };
+  return Bystander.open(port, await signToken({ secret }, claims));
 }
 
 async function watchWith(bystander: Bystander, signal: AbortSignal): Promise<void> {
@@ -248,21 +248,21 @@ function note(report: Report, n: number, given: Case, { inputs, outcomes, proble
   if (problem !== undefined) report.problems.push({ n, what: `${given.kind}: ${problem}`, given });
 }
 
-/** What the server has written since: errors of its own, and what it should not say of others. */
+/** Collects the error output of the server since the last call, and reports the unexpected lines. */
 function collect(report: Report, { process: { complaints }, lives }: Running, n: number, given?: Case): void {
   if (!lives) return;
   for (const line of complaints.splice(0)) {
-    // The origin that was refused is told, for the operator to allow it.
+    // The log names a refused origin, for the operator to allow it.
     const isOrigin = line.includes('WebSocket refused');
     const isWarning = line.includes('"level":40') && (isOrigin || !line.includes(canary));
-    if (!isWarning) report.problems.push({ n, what: `the server says: ${line}`, ...(given ? { given } : {}) });
+    if (!isWarning) report.problems.push({ n, what: `unexpected log line: ${line}`, ...(given ? { given } : {}) });
   }
 }
 
-/** Once all but the bystander have gone. */
+/** Takes a census once only the bystander is connected. */
 async function settled({ process: server }: Running): Promise<Census> {
   for (let waitedMs = 0; waitedMs < BOUND_MS; waitedMs += 200) {
-    // Its socket, and that of its publishing, which the server keeps open for a while.
+    // The socket of the bystander, and the one of its publishing, which the server keeps open for a while.
     if ((await server.ask<'sockets'>({ sockets: true })) <= 2) break;
     await delay(200);
   }
@@ -283,5 +283,5 @@ function grownBetween(first: Census, now: Census): string | undefined {
     ? undefined
     : `the server holds more: ${JSON.stringify(Object.fromEntries(grown))} than ${JSON.stringify(was)}`;
 }
-/** Timers that are there now and then. */
+/** Tolerance for timers. */
 const SLACK = 3;

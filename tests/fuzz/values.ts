@@ -1,8 +1,8 @@
 import type { Dice } from '../chaos/random.ts';
 
-/** Values that nobody expects, and valid ones with something of that in them. */
+/** Unexpected values, and valid values with an unexpected part. */
 
-/** Stands in every text that is made up here: where an error or a log has it, a value was echoed. */
+/** Part of every generated text: an error or a log line that contains it echoes input. */
 export const canary = 'CANARY-7f3e';
 
 const nested = (levels: number): unknown => {
@@ -67,11 +67,11 @@ export function oddValue(dice: Dice): unknown {
 const oddKey = (dice: Dice) =>
   dice.pick(['__proto__', 'constructor', 'toString', 'length', '', ' ', 'a.b', '0', 'then']);
 
-/** Sets a key as `JSON.parse` does: `__proto__` too. */
+/** Sets a key as `JSON.parse` does, `__proto__` included. */
 const put = (object: object, key: string, value: unknown) =>
   Object.defineProperty(object, key, { value, enumerable: true, configurable: true, writable: true });
 
-/** A copy with one to three things changed, anywhere in it. */
+/** Copies a value with one to three changes anywhere in it. */
 export function mutated(dice: Dice, value: unknown): unknown {
   let changed = value;
   for (let times = dice.between(1, 3); times > 0; times--) changed = mutatedOnce(dice, changed);

@@ -5,9 +5,9 @@ import { drafts, inputOf, tokenOf, type World } from './inputs.ts';
 import { judgeMessage, outcomeOf } from './judge.ts';
 import { canary, mutated, oddText, oddValue } from './values.ts';
 
-/** The WebSocket face: what one socket sends, and whether all that is a request is answered. */
+/** Generators of WebSocket cases: the messages of one socket, and the check that every request is answered. */
 
-/** `text` and `base64` are messages, `raw` goes to the TCP socket as it is. */
+/** `text` and `base64` are messages; `raw` is written to the TCP socket unchanged. */
 export type Step =
   | { text: string }
   | { base64: string }
@@ -19,19 +19,19 @@ export type WsCase = {
   kind: string;
   path: string;
   headers: Record<string, string>;
-  /** Who it says it is, by its first message. */
+  /** The token in its first message. */
   hello?: Step;
   steps: Step[];
 };
 
 export type Outcome = {
-  /** What was sent: messages, requests in a batch, raw pieces. */
+  /** Sent items: messages, requests in batches, raw pieces. */
   inputs: number;
   outcomes: string[];
   problem?: string;
 };
 
-/** Within this, everything is answered or closed, also on a machine that is busy with other things. */
+/** Time limit for a response or a close, also on a busy machine. */
 export const BOUND_MS = 20_000;
 const PROBE = 'probe';
 const methods = ['query', 'mutation', 'subscription'] as const;
@@ -40,7 +40,7 @@ const json = (value: unknown): Step => ({ text: JSON.stringify(value) });
 const raw = (...bytes: number[]): Step => ({ raw: Buffer.from(bytes).toString('base64') });
 const params = (token: string) => json({ method: 'connectionParams', data: { token } });
 
-/** One by each method to each procedure, and one for everything else that a socket can say. */
+/** One generator for each kind of request to each procedure, and one for everything else that a socket can send. */
 export function wsKinds(world: World): Record<string, (dice: Dice) => WsCase> {
   const signedIn = (kind: string, make: (dice: Dice) => Step[]) => (dice: Dice) => {
     const path = '/ws?connectionParams=1';
@@ -216,7 +216,7 @@ function brokenFrame(dice: Dice): Step {
   ]);
 }
 
-/** A message in as many frames, with a ping between. */
+/** Splits a message into several frames, with a ping in between. */
 function piecesOf(dice: Dice, text: string): Step[] {
   const bytes = Buffer.from(text);
   const size = dice.between(1, 120);
@@ -231,7 +231,7 @@ function piecesOf(dice: Dice, text: string): Step[] {
   return steps;
 }
 
-/** The ids that a message has to be answered by, as tRPC reads it: all or nothing of a batch. */
+/** The request ids that need an answer, as tRPC parses the message: all of a batch or none. */
 export function asked(text: string): string[] {
   let parsed: unknown;
   try {
@@ -254,7 +254,7 @@ export function asked(text: string): string[] {
   return ids;
 }
 
-/** Plays a case against a server, and tells what came of it. */
+/** Plays a case against a server, and returns the outcome. */
 export function playWs(port: number, given: WsCase): Promise<Outcome> {
   const { hello, steps } = given;
   const isRaw = steps.some((step) => 'raw' in step);
@@ -300,7 +300,7 @@ export function playWs(port: number, given: WsCase): Promise<Outcome> {
       else if (id !== undefined && waiting.has(JSON.stringify(id)) && id !== PROBE) outcomes.push('result');
       waiting.delete(JSON.stringify(id));
       if (problem !== undefined || (waiting.size === 0 && !leaves && !isRaw)) done();
-      // What was written raw may have been the start of a frame, or its end: it is answered, or waits for more.
+      // Raw bytes may have been the start or the end of a frame: the server answers, or waits for more.
       if (isRaw && given.kind.endsWith('pieces')) done();
     });
     ws.on('open', () => {

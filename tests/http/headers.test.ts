@@ -98,11 +98,11 @@ describe('response headers', () => {
 test('[N1] the log names a refused origin only if a page can have it', async () => {
   const { logger, lines } = keptLog();
   await using server = await startServer({ logger });
-  const told = 'https://evil.example';
-  for (const origin of [told, `https://${'CANARY'.repeat(100)}`, 'CANARY', 'null', 'https://CANARY.example/path']) {
+  const evil = 'https://evil.example';
+  for (const origin of [evil, `https://${'CANARY'.repeat(100)}`, 'CANARY', 'null', 'https://CANARY.example/path']) {
     expect(await upgrade(server.url, { origin })).toBe(403);
   }
-  expect(lines.filter((line) => line.includes(told))).toHaveLength(1);
+  expect(lines.filter((line) => line.includes(evil))).toHaveLength(1);
   expect(lines.join()).not.toContain('CANARY');
 });
 
