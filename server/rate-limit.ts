@@ -1,6 +1,7 @@
-/** How much at once, in seconds of the rate. */
+/** Capacity of a bucket, in seconds of its rate. */
 export const BURST_SECONDS = 10;
-/** A token bucket, without a timer. */
+
+/** A token bucket. It needs no timer: each call adds the tokens since the last one. */
 export class TokenBucket {
   readonly #perSecond: number;
   #level: number;
@@ -11,7 +12,10 @@ export class TokenBucket {
     this.#level = perSecond * BURST_SECONDS;
   }
 
-  /** Takes so much, or nothing where there is not as much. What is more than it ever holds, a full one gives on credit. */
+  /**
+   * Takes `count` tokens if the bucket has them, and returns whether it had. A full bucket also serves a count above its
+   * capacity: its level becomes negative.
+   */
   take(count: number): boolean {
     this.#fill();
     if (this.#level < Math.min(count, this.#perSecond * BURST_SECONDS)) return false;
@@ -19,7 +23,7 @@ export class TokenBucket {
     return true;
   }
 
-  /** As good as new. */
+  /** A full bucket can be dropped: a new one is equal. */
   get isFull(): boolean {
     this.#fill();
     return this.#level >= this.#perSecond * BURST_SECONDS;
@@ -33,7 +37,7 @@ export class TokenBucket {
   }
 }
 
-/** Buckets found by a key; those that are full again are forgotten now and then. */
+/** Buckets by key. Once they are many, the full ones are dropped. */
 export class TokenBuckets {
   readonly #perSecond: number;
   readonly #byKey = new Map<string, TokenBucket>();

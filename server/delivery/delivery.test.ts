@@ -23,7 +23,7 @@ import { Window } from './window.ts';
 
 type Item = RunEvent | StreamSignal;
 
-/** A transport under the test's control. */
+/** A transport that the test drains. */
 class Pipe implements Transport {
   principal: Principal = everyone;
   isDrained = true;
@@ -50,7 +50,7 @@ class Pipe implements Transport {
   }
 }
 
-/** A delivery that follows its log, as the server's does. */
+/** A delivery that is notified after each commit and erasure, as in a server. */
 function openDelivery(options: DeliveryOptions): Delivery {
   const delivery = new Delivery(options);
   options.log.subscribe((records) => delivery.committed(records));
@@ -107,15 +107,15 @@ const withMethods = <T extends object>(part: T, methods: Partial<T>): T =>
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });
-/** One that can be written and not be read. */
+/** A log that accepts events and cannot be read. */
 const broken = (log: EventLog) =>
   withMethods(log, { read: () => Promise.reject(new RunwireError('UNAVAILABLE', 'broken')) });
 
 describe('cursors', () => {
-  test('[D2] come back as they were given', () => {
+  test('[D2] decoding an encoded cursor returns its epoch and position', () => {
     expect(decodeCursor(encodeCursor('0a1b', 42))).toEqual({ epoch: '0a1b', seq: 42 });
   });
-  test('[D5] take nothing that they did not give', () => {
+  test('[D5] any other text is CURSOR_INVALID', () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
         fc.pre(!/^[0-9a-f]{1,64}\.\d{1,15}$/.test(text));
@@ -129,7 +129,7 @@ describe('the window', () => {
   const record = (seq: number) =>
     new StoredEvent({ seq, runSeq: seq, projectId: 'demo', runId: 'r1', type: 'run.started', json: '{}' });
 
-  test('[D1] covers what it holds, and reads it like the log would', () => {
+  test('[D1] the window returns the same records as the log for every position that it covers', () => {
     const window = new Window({ records: 10, bytes: 1_000 });
     expect(window.covers(0)).toBe(false);
     for (let seq = 5; seq <= 40; seq++) window.push([record(seq)]);
@@ -143,7 +143,7 @@ describe('the window', () => {
     expect(window.read(38, 3, () => false)).toEqual({ records: [], scannedTo: 40 });
   });
 
-  test('[D12] is bounded by bytes too, and does not hold on to what it no longer covers', () => {
+  test('[D12] the window has a limit of bytes, and releases records that it no longer covers', () => {
     v8.setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const window = new Window({ records: 1_000, bytes: 100 });
@@ -163,9 +163,9 @@ describe('the window', () => {
 });
 
 describe('readers', () => {
-  test('[D1] a reader of the log and of the window at once sees everything once, in order', async () => {
+  test('[D1] a reader that passes from the log to the window sees each event once, in order', async () => {
     await using set = await setUp();
-    const total = 10_000; // More than the window holds.
+    const total = 10_000; // More than the limit of the window.
     const reader = set.read();
     const reading = upTo(reader, (item) => !isSignal(item) && item.seq === total);
     for (let seq = 1; seq <= total; seq += 500) {
@@ -175,7 +175,7 @@ describe('readers', () => {
     await reader.return?.();
   });
 
-  test('[D1] whatever the scope, the filter, the start and the interruptions, it is what the log holds', async () => {
+  test('[D1] for any scope, filter, start and interruption, a reader yields the matches of the log', async () => {
     await using set = await setUp();
     const projects = ['a', 'b'];
     const runs = ['r1', 'r2'];
@@ -209,7 +209,7 @@ describe('readers', () => {
           })();
           const seen: number[] = [];
           let cursor = encodeCursor(set.log.epoch, begin);
-          // Cut off after a few items again and again; the last one stays on.
+          // Each reader ends after a few items, except the last.
           for (const cut of [...cuts, Number.POSITIVE_INFINITY]) {
             const reader = set.read({ scope, types, lastEventId: cursor });
             for (let i = 0; i < cut; i++) {
@@ -228,7 +228,7 @@ describe('readers', () => {
     );
   });
 
-  test('[D12] one whose socket does not drain is not read for, and goes on from its cursor when it does', async () => {
+  test('[D12] a reader with a full socket reads nothing until the socket drains, and continues from its cursor', async () => {
     await using set = await setUp();
     await set.append(created('r1'), progress('r1', 1), progress('r1', 2));
     const reader = set.read();
@@ -249,7 +249,7 @@ describe('readers', () => {
     await reader.return?.();
   });
 
-  test('[D4] rights that grow while a reader is on give a gap, those that shrink end it or narrow it', async () => {
+  test('[D4] wider rights give an open reader a gap; narrower rights end it or narrow it', async () => {
     await using set = await setUp();
     await set.append(created('r1'), created('r2', { projectId: 'second' }));
     set.pipe.principal = { sub: 'ada', projects: ['demo'], roles: ['viewer'] };
@@ -275,7 +275,7 @@ describe('readers', () => {
     expect(set.delivery.waiting).toBe(0);
   });
 
-  test('[D4] a page that was read by wider rights is read again by narrower ones', async () => {
+  test('[D4] a page that was read with wider rights is read again after they narrow', async () => {
     await using set = await setUp();
     for (let i = 0; i < 20; i++) await set.append(created(`r${i}`, { projectId: i % 2 ? 'b' : 'a' }));
     set.pipe.principal = { sub: 'ada', projects: ['a', 'b'], roles: ['viewer'] };
@@ -286,7 +286,7 @@ describe('readers', () => {
     await reader.return?.();
   });
 
-  test('[D8] a run that comes into being while it is looked for is not passed over', async () => {
+  test('[D8] a run that is created during its look-up is found', async () => {
     await using set = await setUp();
     await set.append(created('other'));
     let isThere = false;
@@ -307,7 +307,7 @@ describe('readers', () => {
     delivery.close();
   });
 
-  test('[D14] when the log cannot be read, the socket is interrupted and the reader neither errs nor ends', async () => {
+  test('[D14] a log that cannot be read closes the socket with 1012, and the reader neither fails nor ends', async () => {
     await using set = await setUp();
     await set.append(created('r1'));
     const delivery = openDelivery({ log: broken(set.log) });
@@ -327,7 +327,7 @@ describe('readers', () => {
     delivery.close();
   });
 
-  test('[D14] a reader in the process, which has no socket, is told that the log is unavailable', async () => {
+  test('[D14] a reader without a socket fails with UNAVAILABLE when the log cannot be read', async () => {
     await using set = await setUp();
     await set.append(created('r1'));
     const delivery = openDelivery({ log: broken(set.log) });
@@ -339,19 +339,19 @@ describe('readers', () => {
     delivery.close();
   });
 
-  test('[D3] a head that moved on by what the filter leaves out is told after the quiet interval, once', async () => {
+  test('[D3] events that do not match send one stream.live after the quiet interval', async () => {
     await using set = await setUp({ quietMs: 30 });
     await set.append(created('r1'));
     const reader = set.read({ types: new Set(['run.completed']), from: 'now' });
     expect(await next(reader)).toEqual({ type: 'stream.live', seq: 1 });
-    const told = next(reader);
+    const live = next(reader);
     await set.append(progress('r1', 1));
     await set.append(progress('r1', 2));
-    expect(await told).toEqual({ type: 'stream.live', seq: 3 });
+    expect(await live).toEqual({ type: 'stream.live', seq: 3 });
     await reader.return?.();
   });
 
-  test('[A4] a reader of a run that it may not see is given the same signs as one of a run that is not there', async () => {
+  test('[A4] a reader of an unreadable run gets the same signals as a reader of an unknown run', async () => {
     await using set = await setUp({ quietMs: 30 });
     await set.append(created('r1', { projectId: 'secret' }), created('other'));
     const { pipe } = set;
@@ -371,7 +371,7 @@ describe('readers', () => {
     for (const reader of readers) await reader.return?.();
   });
 
-  test('[D13] once delivery has closed, a reader in the process that waits or would wait is told so', async () => {
+  test('[D13] when delivery closes, a reader without a socket that waits or would wait fails', async () => {
     await using set = await setUp();
     await set.append(created('r1'));
     const [waiting, holding] = [set.read(), set.read()];
@@ -386,7 +386,7 @@ describe('readers', () => {
     expect(set.delivery.waiting).toBe(0);
   });
 
-  test('[D13] what is logged after delivery has closed is still read by who is behind, and keeps nobody busy for ever', async () => {
+  test('[D13] a reader behind the head still reads events that are logged after delivery closed, and then fails', async () => {
     await using set = await setUp();
     await set.append(created('r1'), progress('r1', 1));
     const reader = set.read();
@@ -397,7 +397,7 @@ describe('readers', () => {
     await expect(reader.next()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  test('[D13] however a reader ends, it waits no more and its transport forgets it', async () => {
+  test('[D13] a reader that ends, in any way, leaves no waiter and leaves its transport', async () => {
     await using set = await setUp();
     await set.append(created('r1'));
     const endings: ((reader: ReturnType<typeof set.read>, controller: AbortController) => unknown)[] = [
@@ -410,7 +410,7 @@ describe('readers', () => {
       },
     ];
     for (const end of endings) {
-      // Before it began, while it waits, while it has items in hand, and while it is not drained.
+      // Before the start, while waiting, with buffered items, and with a full transport.
       const controllers = upwards(1, 4).map(() => new AbortController());
       const readers = controllers.map(({ signal }) => set.read({}, signal));
       const [, waiting, holding, blocked] = readers as [typeof reader, typeof reader, typeof reader, typeof reader];
@@ -494,7 +494,7 @@ describe('conflation', () => {
     return view;
   };
 
-  test('[D7] what is left out is progress that a later one of its stage supersedes, and the fold does not show it', () => {
+  test('[D7] only superseded progress is left out, and the fold is the same', () => {
     fc.assert(
       fc.property(events, (list) => {
         const kept = conflated(list.map(recordOf)).map((record) => record.event as (typeof list)[number]);
@@ -512,7 +512,7 @@ describe('conflation', () => {
     );
   });
 
-  test('[D7] a reader that is behind gets the last progress of each stage, one that keeps up gets them all', async () => {
+  test('[D7] a reader behind the head gets the last progress of each stage; a reader at the head gets all', async () => {
     await using set = await setUp();
     const at = (i: number) => `2026-01-01T00:00:${`${i}`.padStart(2, '0')}.000Z`;
     const steps = upwards(1, 50).map((i) => progress('r1', i, { timestamp: at(i), stageId: i % 2 ? 's1' : 's2' }));
@@ -543,7 +543,7 @@ describe('summaries', () => {
   type Summary = RunHeader | StreamSignal;
   const headers = (items: Summary[]) => items.filter((item): item is RunHeader => !isSignal(item));
 
-  test('[D11] a burst on one run is a few items, the last of which is the run as it is', async () => {
+  test('[D11] a burst on one run gives a few items, and the last is the current header', async () => {
     await using set = await setUp();
     const reader = set.delivery.summaries(set.pipe, { from: 'now' }, undefined);
     expect((await reader.next()).value[1]).toMatchObject({ type: 'stream.live' });
@@ -562,7 +562,7 @@ describe('summaries', () => {
     await reader.return?.();
   });
 
-  test('[D11] what changed is looked at once a quarter of a second, however fast the events come', async () => {
+  test('[D11] changed runs are read once in 250 ms, at any rate of events', async () => {
     await using set = await setUp();
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     onTestFinished(() => void vi.useRealTimers());
@@ -596,7 +596,7 @@ describe('summaries', () => {
     delivery.close();
   });
 
-  test('[D11] resumed from any cursor, no run that changed is missing', async () => {
+  test('[D11] a reader resumed from any cursor misses no changed run', async () => {
     await using set = await setUp();
     const runs = upwards(1, 300).map((i) => `r${i}`);
     for (const runId of runs) await set.append(created(runId));
@@ -623,7 +623,7 @@ describe('summaries', () => {
     for (const runId of runs) expect(last.get(runId)).toBe((await set.log.runs.get('demo', runId))?.run.lastSeq);
   });
 
-  test('[D11] only of runs that the caller may read, of one project if asked', async () => {
+  test('[D11] headers are of readable runs, and of one project if the query names one', async () => {
     await using set = await setUp();
     await set.append(...['a', 'b', 'c'].map((projectId) => created('r1', { projectId })));
     set.pipe.principal = { sub: 'eve', projects: ['a', 'b'], roles: ['viewer'] };
@@ -640,7 +640,7 @@ describe('summaries', () => {
     expect(await read('c')).toEqual([]);
   });
 
-  test('[D13] one that ends while it sleeps leaves no timer', async () => {
+  test('[D13] a reader that ends while it waits for a refresh leaves no timer', async () => {
     await using set = await setUp();
     await set.append(created('r1'));
     const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;

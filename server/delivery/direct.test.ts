@@ -18,7 +18,7 @@ import type { AttachedReader, FrameSink, Transport } from './transport.ts';
 type Item = RunEvent | StreamSignal;
 type Message = { id: number; jsonrpc?: string; result: { type: 'data'; id: string; data: { id: string; data: Item } } };
 
-/** A socket under the test's control, which keeps what it is sent. */
+/** A transport and sink that the test drains. It keeps the writes. */
 class Line implements Transport, FrameSink {
   principal: Principal = everyone;
   isDrained = true;
@@ -114,7 +114,7 @@ async function setUp({ quietMs }: { quietMs?: number } = {}) {
           ({ timestamp: '2026-01-01T00:00:00.000Z', eventId: `e${++lastEventId}`, ...draft }) as unknown as ReadyDraft,
       ),
     });
-  /** Subscribes as tRPC's handler does, and stops or fails as it would be told. */
+  /** Subscribes as tRPC's handler does. `ended` settles as the handler's second `next()`. */
   const subscribe = (line: Line, query: Partial<EventQuery> = {}, id: number | string = 1) => {
     const subscription = delivery.events(
       line,
@@ -126,7 +126,7 @@ async function setUp({ quietMs }: { quietMs?: number } = {}) {
     });
     return { ended: first.then(() => subscription.next()), stop: () => subscription.return() };
   };
-  /** Resolves once so many wait. */
+  /** Resolves once `count` readers wait. */
   const waiting = async (count: number) => {
     while (delivery.waiting !== count) await new Promise(setImmediate);
   };
@@ -135,7 +135,7 @@ async function setUp({ quietMs }: { quietMs?: number } = {}) {
 
 const upwards = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
-test('[D15] frames are whole for payloads of every size, in whatever characters', () => {
+test('[D15] frames are complete for payloads of every size and any characters', () => {
   fc.assert(
     fc.property(
       fc.constantFrom('a', 'é', '語', '😀'),
@@ -151,8 +151,8 @@ test('[D15] frames are whole for payloads of every size, in whatever characters'
   );
 });
 
-describe('who waits together', () => {
-  test('[D15] readers of the same under the same id are sent one buffer, others one of their own', async () => {
+describe('fan-out groups', () => {
+  test('[D15] readers with the same query and request id get one buffer, and other readers their own', async () => {
     const { append, subscribe, waiting } = await setUp();
     const lines = upwards(1, 4).map(() => new Line());
     const [first, second, third, fourth] = lines as [Line, Line, Line, Line];
@@ -167,7 +167,7 @@ describe('who waits together', () => {
     expect(lines.map((line) => line.messages.length - 1)).toEqual([2, 2, 2, 1]);
   });
 
-  test('[D17] what is due in one turn leaves in one write for each socket', async () => {
+  test('[D17] messages of several groups to one socket leave in one packet', async () => {
     const { append, subscribe, waiting } = await setUp();
     const [one, many] = [new Line(), new Line()];
     subscribe(one);
@@ -177,13 +177,13 @@ describe('who waits together', () => {
     await append(...upwards(1, 10).map((value) => progress('r1', value)));
     expect(one.writes.length - before).toBe(1);
     expect(one.seqs()).toEqual(upwards(1, 10));
-    // Five ids make five buffers: they leave together.
+    // Five request ids make five buffers.
     expect(many.corks).toBe(1);
     expect(many.isCorked).toBe(false);
     for (const id of upwards(1, 5)) expect(many.seqs(id)).toEqual(upwards(1, 10));
   });
 
-  test('[A3] readers of other rights are not sent what they may not read', async () => {
+  test('[A3] a reader gets no event that its rights do not cover', async () => {
     const { append, subscribe, waiting } = await setUp();
     const lines = ['a', 'b', '*'].map((projectId) => {
       const line = new Line();
@@ -200,7 +200,7 @@ describe('who waits together', () => {
     expect(lines.map((line) => line.seqs())).toEqual([[1], [2], [1, 2, 3]]);
   });
 
-  test('[D8] who waits for a run by its id alone is not woken by one that is not theirs to see', async () => {
+  test('[D8] an unreadable run does not wake a reader that waits for a run by its id alone', async () => {
     const { log, append, subscribe, waiting } = await setUp();
     const line = new Line();
     line.principal = { sub: 'eve', projects: ['a'], roles: ['viewer'] };
@@ -217,7 +217,7 @@ describe('who waits together', () => {
     expect(line.seqs()).toEqual([11]);
   });
 
-  test('[D3] each is told of the head after its own quiet interval, and not before', async () => {
+  test('[D3] each reader gets the head after its own quiet interval, and not before', async () => {
     const { log, append, subscribe, waiting } = await setUp({ quietMs: 200 });
     const [early, late] = [new Line(), new Line()];
     const query = { types: new Set(['run.completed']) };
@@ -229,23 +229,23 @@ describe('who waits together', () => {
     subscribe(late, query);
     await waiting(2);
     await append(progress('r1', 1));
-    // On a busy machine the first may have been told of the head before it moved on.
-    const told = (line: Line) => line.items().filter((item) => (item as { seq: number }).seq === 2).length;
-    while (told(early) === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    // On a busy machine, `early` may have received a `stream.live` of an earlier head: only those of seq 2 count.
+    const livesOf = (line: Line) => line.items().filter((item) => (item as { seq: number }).seq === 2).length;
+    while (livesOf(early) === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(late.items()).toEqual([{ type: 'stream.live', seq: 1 }]);
-    while (told(late) === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (livesOf(late) === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     for (const line of [early, late]) {
       expect(line.messages.at(-1)?.result).toMatchObject({
         id: encodeCursor(log.epoch, 2),
         data: { data: { type: 'stream.live', seq: 2 } },
       });
     }
-    expect(told(early)).toBe(1);
+    expect(livesOf(early)).toBe(1);
   });
 });
 
 describe('sockets that do not drain', () => {
-  test('[D12] one is let go with its cursor, while the others go on', async () => {
+  test('[D12] a reader with a full socket leaves its group with its cursor, and the others continue', async () => {
     const { append, subscribe, waiting, delivery } = await setUp();
     const [slow, quick] = [new Line(), new Line()];
     subscribe(slow);
@@ -265,7 +265,7 @@ describe('sockets that do not drain', () => {
     expect(slow.writes.at(-1)).toBe(quick.writes.at(-1));
   });
 
-  test('[D12] a burst that is too much to be pushed is fetched by each in pieces', async () => {
+  test('[D12] a burst over the push limit is read by each reader in pieces', async () => {
     const { append, subscribe, waiting } = await setUp();
     const lines = [new Line(), new Line()];
     for (const line of lines) subscribe(line);
@@ -280,10 +280,10 @@ describe('sockets that do not drain', () => {
   });
 });
 
-test('[D12] a piece is as long as what is sent, the ids of requests and all', async () => {
+test('[D12] the length of a piece includes the request ids', async () => {
   const { append, subscribe, waiting } = await setUp();
   const [alone, first, second] = [new Line(), new Line(), new Line()];
-  const id = '\0'.repeat(200); // As long as an id can be, and six times that as JSON.
+  const id = '\0'.repeat(200); // The longest id, six times as long in JSON.
   for (const line of [first, second]) subscribe(line, { from: 'now' }, id);
   await waiting(2);
   await append(...upwards(1, 1_000).map((value) => progress('r1', value % 100)));
@@ -296,7 +296,7 @@ test('[D12] a piece is as long as what is sent, the ids of requests and all', as
 });
 
 describe('ends', () => {
-  test('[D13] however it ends, it waits no more, its line forgets it, and nothing more is sent', async () => {
+  test('[D13] a subscription that ends, in any way, leaves no waiter, leaves its transport, and sends nothing more', async () => {
     const { append, subscribe, waiting, delivery } = await setUp();
     const line = new Line();
     const parked = subscribe(line, {}, 1);
@@ -317,7 +317,7 @@ describe('ends', () => {
     for (const { ended } of [parked, missing, stalled]) expect(await ended).toMatchObject({ done: true });
   });
 
-  test('[D13] one that is stopped before the handler has begun it never sends', async () => {
+  test('[D13] a subscription that is stopped before it has started sends nothing', async () => {
     const { append, subscribe, delivery } = await setUp();
     const line = new Line();
     const { stop, ended } = subscribe(line);
@@ -349,7 +349,7 @@ describe('ends', () => {
   });
 });
 
-test('[D1] whatever joins, leaves, stalls and is published, each reader is sent what the log holds', async () => {
+test('[D1] with any joins, ends, stalls and publishes, each reader gets the matches of the log', async () => {
   const { log, append, subscribe, waiting, delivery } = await setUp();
   const projects = ['a', 'b'];
   const runs = ['r1', 'r2'];
@@ -422,7 +422,7 @@ test('[D1] whatever joins, leaves, stalls and is published, each reader is sent 
         } else if (action.kind === 'join') {
           const { scope, from } = action;
           const types = action.isFiltered ? new Set(['stage.progress']) : undefined;
-          // From the start of this round: the log grows from round to round.
+          // Only events of this round: all rounds share the log.
           const lastEventId = from === 'start' ? encodeCursor(log.epoch, begin) : undefined;
           const query: Partial<EventQuery> = { scope, types, from, lastEventId };
           const id = ++lastId;
