@@ -6,7 +6,7 @@ import { closeCodes } from './protocol.ts';
 
 const entries = Object.entries(errorTable) as [ErrorCode, (typeof errorTable)[ErrorCode]][];
 
-test('[Q6] the table has the codes that the contract names', () => {
+test('[Q6] the error table has the codes of the contract', () => {
   const named = [
     ...['UNAUTHENTICATED', 'FORBIDDEN', 'RUN_NOT_FOUND', 'RUN_AMBIGUOUS', 'INVALID_EVENT', 'PHI_REJECTED'],
     ...['CURSOR_INVALID', 'TOO_LARGE', 'RATE_LIMITED', 'APPROVAL_NOT_FOUND', 'APPROVAL_ALREADY_DECIDED'],
@@ -15,7 +15,7 @@ test('[Q6] the table has the codes that the contract names', () => {
   expect(Object.keys(errorTable)).toEqual(expect.arrayContaining(named));
 });
 
-test.each(entries)('[Q7] the HTTP status of %s is the one that tRPC gives to its tRPC code', (_, entry) => {
+test.each(entries)('[Q7] the HTTP status of %s is that of its tRPC code', (_, entry) => {
   expect(getHTTPStatusCodeFromError(new TRPCError({ code: entry.trpc }))).toBe(entry.http);
 });
 
@@ -24,7 +24,7 @@ test.each(entries)('the entry of %s says in a sentence what to do, and only what
   expect(entry.retryable).toBe(entry.http === 429 || entry.http >= 500);
 });
 
-test('[Q6] the body of an error is its code and message, with the path where there is one, and nothing of its cause', () => {
+test('[Q6] an error body has code, message and optional path, and nothing of the cause', () => {
   const cause = new Error('SQLITE_ERROR near "Jane Doe"');
   const plain = new RunwireError('UNAVAILABLE', 'the event log failed', { cause });
   expect(JSON.parse(JSON.stringify(plain))).toEqual({
@@ -35,7 +35,7 @@ test('[Q6] the body of an error is its code and message, with the path where the
   expect(new RunwireError('INTERNAL', 'm')).not.toHaveProperty('cause');
 });
 
-test('[Q6] a refused batch answers with the index and path of each issue', () => {
+test('[Q6] the body for a refused batch has the index and path of each issue', () => {
   const issues = [{ index: 3, path: 'stages.0.name', message: 'expected string' }];
   const error = new RunwireError('INVALID_EVENT', 'stages.0.name: expected string', { path: 'stages.0.name', issues });
   expect(JSON.parse(JSON.stringify(error))).toEqual({
@@ -44,7 +44,7 @@ test('[Q6] a refused batch answers with the index and path of each issue', () =>
   });
 });
 
-test('close codes are distinct, and those of our own are in the range for applications', () => {
+test('close codes are distinct, and the codes of Runwire are in the range for applications', () => {
   expect(closeCodes).toEqual({
     goingAway: 1001,
     tryAgain: 1012,

@@ -1,12 +1,12 @@
 /**
- * Every error that Runwire answers with, in one table. The router, the HTTP routes, the client and docs/protocol.md are all
- * held to it by tests. Messages carry codes and paths and never a value, since a value may be protected.
+ * The table of all error codes. Tests keep the router, the HTTP routes, the client and docs/protocol.md in line with it.
+ * Messages contain codes and paths, never a value: a value may be protected information.
  */
 
 type ErrorEntry = {
   /** HTTP status. */
   http: number;
-  /** The tRPC code that carries it over the wire. */
+  /** tRPC code. */
   trpc:
     | 'UNAUTHORIZED'
     | 'FORBIDDEN'
@@ -18,9 +18,9 @@ type ErrorEntry = {
     | 'TOO_MANY_REQUESTS'
     | 'SERVICE_UNAVAILABLE'
     | 'INTERNAL_SERVER_ERROR';
-  /** Whether the same request may succeed later without being changed. */
+  /** Whether the same request may succeed later. */
   retryable: boolean;
-  /** What the reader of the error should do. */
+  /** The next step of the developer or operator. */
   advice: string;
 };
 
@@ -66,20 +66,20 @@ export const errorTable = {
     http: 400,
     trpc: 'BAD_REQUEST',
     retryable: false,
-    advice: 'Cursors are opaque: send back one that the server gave, unchanged, or none.',
+    advice: 'Cursors are opaque: send one from the server unchanged, or none.',
   },
   TOO_LARGE: {
     http: 413,
     trpc: 'PAYLOAD_TOO_LARGE',
     retryable: false,
-    advice: 'Send less at once: a draft has at most 64 KiB, a request 1,000 drafts and 8 MiB.',
+    advice: 'Send less at once: at most 64 KiB in a draft, 1,000 drafts and 8 MiB in a request.',
   },
   RATE_LIMITED: { http: 429, trpc: 'TOO_MANY_REQUESTS', retryable: true, advice: 'Wait, then send again more slowly.' },
   EVENT_NOT_FOUND: {
     http: 404,
     trpc: 'NOT_FOUND',
     retryable: false,
-    advice: 'Check the position; what retention has removed is gone already.',
+    advice: 'Check the position; retention may have removed the event.',
   },
   APPROVAL_NOT_FOUND: {
     http: 404,
@@ -91,19 +91,19 @@ export const errorTable = {
     http: 409,
     trpc: 'CONFLICT',
     retryable: false,
-    advice: 'Load the approval again: someone else decided first.',
+    advice: 'Load the approval again: it was decided before.',
   },
   APPROVAL_EXPIRED: {
     http: 409,
     trpc: 'CONFLICT',
     retryable: false,
-    advice: 'The time to decide is over; the producer has to ask again.',
+    advice: 'The approval has expired; the producer must request a new one.',
   },
   NOT_ALLOWED_TO_DECIDE: {
     http: 403,
     trpc: 'FORBIDDEN',
     retryable: false,
-    advice: 'Only the approvers of the request may decide, and not the user who asked.',
+    advice: 'Only the approvers of the request may decide, and not its requester.',
   },
   NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false, advice: 'Check the address and the method.' },
   UNAVAILABLE: {
@@ -116,21 +116,21 @@ export const errorTable = {
     http: 500,
     trpc: 'INTERNAL_SERVER_ERROR',
     retryable: true,
-    advice: 'A defect of the server: try again, and report it with the time it happened.',
+    advice: 'A defect of the server: try again, and report it with its time.',
   },
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof errorTable;
 
-/** One thing wrong with one draft of a request. `index` counts from 0; `path` is dotted and names no value. */
+/** One error of one draft in a request. `index` counts from 0; `path` has dots and no values. */
 export type DraftIssue = { index: number; path: string; message: string };
 
-/** How it was decided, for whoever came too late: without anybody's free text. */
+/** The outcome of an approval, for a late decision. It has no free text. */
 export type DecidedOutcome = { status: 'granted' | 'denied' | 'expired'; decidedBy: string[] };
 
 /**
- * The one error class: a code of {@link errorTable}, a message without values, and where it applies the `path` of the
- * offending field, the `issues` of a refused batch, or the `outcome` of an approval that is decided.
+ * The only error class of Runwire: a code of {@link errorTable} and a message without values. Depending on the code also the
+ * `path` of the invalid field, the `issues` of a refused batch, or the `outcome` of a decided approval.
  */
 export class RunwireError extends Error {
   override readonly name = 'RunwireError';
@@ -156,7 +156,7 @@ export class RunwireError extends Error {
     this.outcome = options.outcome;
   }
 
-  /** The body that HTTP answers: `{error: {code, message, path?}}`, and `errors` for a refused batch. */
+  /** The HTTP response body: `{error: {code, message, path?}}`, with `errors` for a refused batch. */
   toJSON(): { error: { code: ErrorCode; message: string; path?: string }; errors?: readonly DraftIssue[] } {
     return {
       error: { code: this.code, message: this.message, ...(this.path === undefined ? {} : { path: this.path }) },

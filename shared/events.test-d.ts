@@ -63,7 +63,7 @@ test('[E6] an added type is inferred in types, categories, drafts and events', (
   assertType<RunEventDraft>({ type: 'instrument.reading', ...envelope, celsius: 4 });
 });
 
-test('[E6] schemas and fold of a registry take and give its types', () => {
+test('[E6] schemas and fold of a registry have its types', () => {
   expectTypeOf<z.input<ReturnType<typeof draftSchemaOf<Registry>>>>().toEqualTypeOf<DraftOf<Registry>>();
   const event = eventSchemaOf(registry).parse({});
   expectTypeOf(event).toEqualTypeOf<EventOf<Registry>>();
@@ -73,7 +73,7 @@ test('[E6] schemas and fold of a registry take and give its types', () => {
   foldEvent(new RunMemory(), event);
 });
 
-test('[E6] twelve types, four categories', () => {
+test('[E6] there are twelve types in four categories', () => {
   expectTypeOf<EventCategory>().toEqualTypeOf<'run' | 'stage' | 'artifact' | 'governance'>();
   expectTypeOf<keyof typeof EventCategories>().toEqualTypeOf<EventCategory>();
   expectTypeOf<RunEvent['type']>().toEqualTypeOf<RunEventType>();
@@ -89,7 +89,7 @@ test('[E6] twelve types, four categories', () => {
   EventCategories.stream;
 });
 
-test('[E7] isValidWebSocketEvent narrows what is unknown to the union, and the type narrows on', () => {
+test('[E7] isValidWebSocketEvent narrows unknown to the union, and `type` narrows further', () => {
   const value: unknown = {};
   if (isValidWebSocketEvent(value)) {
     expectTypeOf(value).toEqualTypeOf<RunEvent>();
@@ -112,7 +112,7 @@ test('[E7] isValidWebSocketEvent narrows what is unknown to the union, and the t
   }
 });
 
-test('every logged event has the envelope, whatever its type', () => {
+test('every logged event has the envelope', () => {
   expectTypeOf<RunEvent['seq' | 'runSeq']>().toEqualTypeOf<number>();
   expectTypeOf<
     RunEvent['eventId' | 'timestamp' | 'recordedAt' | 'actor' | 'projectId' | 'runId']
@@ -142,7 +142,7 @@ test('[E1] a draft of a wrong type, with a field missing, or with an unknown or 
   assertType<RunEventDraft>({ type: 'governance.required', ...envelope, approvalId: 'x', title: 't', authority: 'me' });
 });
 
-test('isSignal tells signals from events', () => {
+test('isSignal narrows an item to a signal or an event', () => {
   const item = {} as RunEvent | StreamSignal;
   if (isSignal(item)) expectTypeOf(item).toEqualTypeOf<StreamSignal>();
   else expectTypeOf(item).toEqualTypeOf<RunEvent>();

@@ -19,7 +19,7 @@ import { RunMemory } from './run-memory.ts';
 
 type Json = { [key: string]: unknown };
 
-/** A draft of each type with every field that it may have; `required` names those that it must have. */
+/** A draft of each type with all fields; `required` lists the required ones. */
 const full: { [T in RunEventType]: { fields: Json; required: string[] } } = {
   'run.created': {
     fields: {
@@ -102,7 +102,7 @@ const loggedOf = (type: RunEventType, more: Json = {}): Json => draftOf(type, { 
 const without = (value: Json, key: string): Json =>
   Object.fromEntries(Object.entries(value).filter(([k]) => k !== key));
 
-/** What is wrong with a draft, as `path: message`. */
+/** The issues of a draft, as `path: message`. */
 function issuesOf(draft: unknown): string[] {
   const result = RunEventDraftSchema.safeParse(draft);
   return result.success
@@ -117,7 +117,7 @@ const parsedField = (type: RunEventType, key: string, value: unknown) =>
   (RunEventDraftSchema.parse(draftOf(type, { [key]: value })) as Json)[key];
 
 describe('drafts', () => {
-  test.each(types)('[E1] a draft of %s has the fields of its type, and comes through unchanged', (type) => {
+  test.each(types)('[E1] a draft of %s has the fields of its type, and parses unchanged', (type) => {
     expect(RunEventDraftSchema.parse(draftOf(type))).toEqual(draftOf(type));
     for (const key of full[type].required) {
       expect(issuesOf(without(draftOf(type), key))).toEqual([expect.stringMatching(new RegExp(`^${key}: expected `))]);
@@ -147,7 +147,7 @@ describe('drafts', () => {
     expect(issuesOf(draftOf('run.failed', { error }))).toEqual(['error.stack: unknown or server-set key']);
   });
 
-  test('[E1] a label is never left out without a word', () => {
+  test('[E1] a label is either kept or refused, never dropped', () => {
     const labels = JSON.parse('{"__proto__": "x", "a": "b"}');
     expect(issuesOf(draftOf('run.created', { labels }))).toEqual(['labels: has a key that is not allowed']);
     for (const key of ['constructor', 'toString', 'ü ~', '10']) {
@@ -161,7 +161,7 @@ describe('drafts', () => {
     }
   });
 
-  test('[E1] a draft of no registered type, or that is no object, is an error', () => {
+  test('[E1] a draft of an unknown type, or a value that is no object, is an error', () => {
     for (const type of ['run.paused', 'constructor', '__proto__', '', 1, null, undefined]) {
       expect(issuesOf({ ...draftOf('run.started'), type })).toEqual(['type: not a known event type']);
     }
@@ -180,7 +180,7 @@ describe('drafts', () => {
     }
   });
 
-  test('[E1] numbers, enumerations and hashes are in their bounds', () => {
+  test('[E1] numbers, enumerations and hashes have bounds', () => {
     const wrong: [RunEventType, Json][] = [
       ['stage.progress', { progress: -0.1 }],
       ['stage.progress', { progress: 100.1 }],
@@ -206,9 +206,9 @@ describe('drafts', () => {
     }
   });
 
-  test('[E2] no error about a draft repeats anything of it but the names of keys', () => {
+  test('[E2] an error about a draft contains none of its values, only names of keys', () => {
     const secret = 'Jane Q. Doe, born 1980-02-30 \u0000 MRN 4711';
-    // Everything that may stand in the wrong place: the text alone, in objects and arrays, and as a key.
+    // The secret in wrong places: alone, in objects and arrays, and as a key.
     const wrong = fc.constantFrom<unknown>(
       secret,
       secret.repeat(100),
@@ -235,7 +235,7 @@ describe('drafts', () => {
     expect(refused).toBeGreaterThan(500);
   });
 
-  test('[E2] an error names its path and what was expected', () => {
+  test('[E2] an error contains the path and the expected type or bound', () => {
     const issues = (type: RunEventType, fields: Json) => issuesOf(draftOf(type, fields))[0];
     expect(issues('run.created', { name: 7 })).toBe('name: expected string');
     expect(issues('run.created', { name: '' })).toBe('name: must be at least 1');
@@ -263,7 +263,7 @@ describe('instants', () => {
     ['0001-01-01T00:00:00Z', '0001-01-01T00:00:00.000Z'],
     ['9999-12-31T23:59:59.999Z', '9999-12-31T23:59:59.999Z'],
   ] as const;
-  test.each(taken)('[E3] %s is taken and kept as %s', (given, kept) => {
+  test.each(taken)('[E3] %s is accepted and stored as %s', (given, kept) => {
     expect(parsedField('run.started', 'timestamp', given)).toBe(kept);
     expect(parsedField('governance.required', 'expiresAt', given)).toBe(kept);
   });
@@ -284,7 +284,7 @@ describe('instants', () => {
     ]);
   });
 
-  test('[E3] any instant in any zone is kept as itself, so that the order of text is that of time', () => {
+  test('[E3] an instant in any zone is stored as the same instant in UTC, so text order is time order', () => {
     const instant = fc.record({
       ms: fc.integer({ min: Date.parse('0001-01-02T00:00:00Z'), max: Date.parse('9999-12-30T00:00:00Z') }),
       offset: fc.integer({ min: -23 * 60 - 59, max: 23 * 60 + 59 }),
@@ -301,7 +301,7 @@ describe('instants', () => {
     );
   });
 
-  test('[E3] a text that is no instant is never taken for one, whatever it is', () => {
+  test('[E3] random text that is no instant is refused', () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
         const kept = normalizeInstant(text);
@@ -355,7 +355,7 @@ describe('text', () => {
     }
   });
 
-  test('[E4] text inside fields is bounded too', () => {
+  test('[E4] text in nested fields is bounded too', () => {
     const bad: [RunEventType, Json][] = [
       ['run.failed', { error: { message: 'x'.repeat(2_001) } }],
       ['run.failed', { error: { message: 'm', code: 'a\0' } }],
@@ -384,7 +384,7 @@ describe('text', () => {
 });
 
 describe('the registry', () => {
-  test('[E6] a type that is added is known to schemas, categories and fold', () => {
+  test('[E6] an added type is known to schemas, categories and fold', () => {
     const registry = {
       ...runwireEvents,
       'instrument.reading': defineEvent({
@@ -426,7 +426,7 @@ describe('the registry', () => {
     expect(isValidWebSocketEvent(event)).toBe(false);
   });
 
-  test('the categories hold each of the twelve types once', () => {
+  test('the categories contain each of the twelve types once', () => {
     expect(EventCategories).toEqual({
       run: ['run.created', 'run.started', 'run.completed', 'run.failed'],
       stage: ['stage.started', 'stage.progress', 'stage.completed', 'stage.failed'],
@@ -440,7 +440,7 @@ describe('the registry', () => {
     }
   });
 
-  test('each of the twelve schemas of the original design takes its own type only', () => {
+  test('each of the twelve named schemas accepts its own type only', () => {
     for (const type of types) {
       const name = type.replace(/(^|\.)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
       const schema = (events as unknown as Record<string, z.ZodType>)[`${name}EventSchema`];
@@ -448,7 +448,7 @@ describe('the registry', () => {
     }
   });
 
-  test('an event of a type that the registry does not know moves the position on and nothing else', () => {
+  test('an event of an unknown type changes only the position', () => {
     const memory = new RunMemory();
     const fold = foldOf(runwireEvents);
     fold(memory, AnyWebSocketEventSchema.parse(loggedOf('governance.required')));
@@ -459,20 +459,23 @@ describe('the registry', () => {
 });
 
 describe('isValidWebSocketEvent', () => {
-  test.each(types)('[E7] it holds for a logged event of %s, and not for its draft nor for half of it', (type) => {
-    expect(isValidWebSocketEvent(loggedOf(type))).toBe(true);
-    expect(AnyWebSocketEventSchema.parse(loggedOf(type))).toEqual(loggedOf(type));
-    expect(isValidWebSocketEvent(draftOf(type))).toBe(false);
-    const required = ['type', 'projectId', 'runId', 'timestamp', 'eventId', ...Object.keys(serverSet)];
-    for (const key of [...required, ...full[type].required]) {
-      expect(isValidWebSocketEvent(without(loggedOf(type), key))).toBe(false);
-    }
-    for (const wrong of [{ seq: 0 }, { seq: 1.5 }, { runSeq: '1' }, { extra: 1 }, { timestamp: 'x' }]) {
-      expect(isValidWebSocketEvent(loggedOf(type, wrong))).toBe(false);
-    }
-  });
+  test.each(types)(
+    '[E7] it returns true for a logged event of %s, and false for its draft and for an incomplete event',
+    (type) => {
+      expect(isValidWebSocketEvent(loggedOf(type))).toBe(true);
+      expect(AnyWebSocketEventSchema.parse(loggedOf(type))).toEqual(loggedOf(type));
+      expect(isValidWebSocketEvent(draftOf(type))).toBe(false);
+      const required = ['type', 'projectId', 'runId', 'timestamp', 'eventId', ...Object.keys(serverSet)];
+      for (const key of [...required, ...full[type].required]) {
+        expect(isValidWebSocketEvent(without(loggedOf(type), key))).toBe(false);
+      }
+      for (const wrong of [{ seq: 0 }, { seq: 1.5 }, { runSeq: '1' }, { extra: 1 }, { timestamp: 'x' }]) {
+        expect(isValidWebSocketEvent(loggedOf(type, wrong))).toBe(false);
+      }
+    },
+  );
 
-  test('[E7] it holds for nothing else, and throws for nothing', () => {
+  test('[E7] it returns false for every other value, and never throws', () => {
     expect(isValidWebSocketEvent({ type: 'stream.live', seq: 3 })).toBe(false);
     fc.assert(
       fc.property(
@@ -485,7 +488,7 @@ describe('isValidWebSocketEvent', () => {
     );
   });
 
-  test('signals are told from events', () => {
+  test('isSignal distinguishes signals from events', () => {
     expect(isSignal({ type: 'stream.live' })).toBe(true);
     expect(isSignal({ type: 'stream.gap' })).toBe(true);
     for (const type of [...types, undefined, 7]) expect(isSignal({ type })).toBe(false);

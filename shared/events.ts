@@ -14,10 +14,13 @@ import {
 } from './registry.ts';
 import { foldArtifact, foldCreated, foldDecision, foldEnd, foldRequest, foldStage, foldStarted } from './run-fold.ts';
 
-/** The twelve event types. Their table, with what each field means, is the contract's section 1. */
+/**
+ * The registry of the twelve event types. An added type needs only its entry: the schemas and types below it are the public
+ * names of the original twelve.
+ */
 
 const failure = z.strictObject({ message: field.message(), code: field.name().optional() });
-// zod leaves `__proto__` out of a record without a word, so it has to be refused before.
+// zod silently drops `__proto__` from a record, so it is refused before.
 const labels = z
   .custom<Record<string, string>>((value) => !Object.hasOwn(Object(value), '__proto__'), {
     error: 'has a key that is not allowed',
@@ -183,7 +186,7 @@ export const ApprovalDeniedEventSchema = runwireEvents['approval.denied'].event;
 
 /** Any logged event of the twelve types. */
 export const AnyWebSocketEventSchema = eventSchemaOf(runwireEvents);
-/** Any draft of the twelve types: what producers send. */
+/** Any draft of the twelve types. */
 export const RunEventDraftSchema = draftSchemaOf(runwireEvents);
 
 export type RunEvent = EventOf<RunwireEvents>;

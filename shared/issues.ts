@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 
-/** Names the place of a zod issue as a dotted path, `stages.3.name`. Unknown keys are named; values never are. */
+/** Converts a zod issue to a dotted path (`stages.3.name`) and a message. It contains unknown keys, but never values. */
 export function describeIssue(issue: z.core.$ZodIssue): { path: string; message: string } {
   const at = issue.path.map((step) => (typeof step === 'number' ? String(step) : safeKey(String(step))));
   switch (issue.code) {
@@ -26,6 +26,6 @@ export function describeIssue(issue: z.core.$ZodIssue): { path: string; message:
   }
 }
 
-/** A key may itself be a slip of protected text: only what looks like an identifier is echoed. */
+/** Returns a key that looks like an identifier; any other key may be protected text, and becomes `(key)`. */
 export const safeKey = (key: string | undefined) =>
   key !== undefined && /^[A-Za-z_][\w.-]{0,63}$/.test(key) ? key : '(key)';

@@ -4,16 +4,16 @@ import type { RunRows } from './run.ts';
 import { beginFold, finishFold } from './run-fold.ts';
 
 /**
- * The machinery of event types. An event type is one call of {@link defineEvent}; a registry is a plain object of
- * them. Schemas, categories, the fold, the router and the hooks are all functions of a registry, and their types are
- * inferred through it, so a type that a user adds is known everywhere at once.
+ * Event types and registries. An event type is one call of {@link defineEvent}; a registry is a plain object of them.
+ * Schemas, categories, fold, tombstone, PHI guard, router and hooks are derived from a registry, and their TypeScript types
+ * are inferred from it. So a new event type is one entry of a registry.
  */
 
-/** What every logged event has, whatever its type. */
+/** The fields of every logged event. */
 export type LoggedEnvelope = z.output<z.ZodObject<typeof eventEnvelope>> & { type: string };
 type Fold = (rows: RunRows, event: never) => void;
 
-/** What a producer may set on every draft. */
+/** Fields that a producer may set on every draft. */
 const draftEnvelope = {
   projectId: field.scopeId(),
   runId: field.scopeId(),
@@ -22,7 +22,7 @@ const draftEnvelope = {
   audience: z.array(field.userId()).max(1_000).optional(),
 };
 
-/** What every logged event has. `seq` and `runSeq` count from 1; both are contiguous. */
+/** Fields of every logged event. `seq` and `runSeq` count from 1 without gaps. */
 const eventEnvelope = {
   ...draftEnvelope,
   timestamp: field.instant(),
@@ -38,21 +38,24 @@ const eventEnvelope = {
 /** The envelope of a logged event of any type, known to a registry or not. */
 export const envelopeSchema = z.object({ type: field.onErase('kept', z.string()), ...eventEnvelope });
 
-/** A check across fields: a message when the event is wrong, else undefined. `path` names the field to blame. */
+/** A check across fields. When `holds` returns false, the draft is refused with `path` and `message`. */
 type Check = { path: string; message: string; holds(event: Record<string, unknown>): boolean };
 
 type Definition<T extends string, C extends string, P extends string, F extends z.ZodRawShape> = {
   type: T;
-  /** What `subscribe_category` and the `categories` filter go by. */
+  /** Used by `subscribe_category` and by the `categories` filter. */
   category: C;
   /** The producer-side topic of the original design. */
   topic: P;
-  /** Own fields, beside the envelope. */
+  /**
+   * The type's own fields, without names of the envelope. The builders of `fields.ts` mark ids, user ids, URIs and instants;
+   * the PHI guard and the tombstone treat every other string as text.
+   */
   fields: F;
   check?: Check;
   /**
-   * What an event of this type does to its run, beside moving `lastSeq` on. An event that is erased is folded again,
-   * without its text: who wins by a key has to win over itself, or its text stays in the row.
+   * Applies an event of this type to the rows of its run; default: it only updates `lastSeq`. An erased event is folded
+   * again, without its text. So an event must win against itself where the greatest key wins, or its text stays in the row.
    */
   fold?: (rows: RunRows, event: z.output<z.ZodObject<typeof eventEnvelope & { type: z.ZodLiteral<T> } & F>>) => void;
 };
@@ -63,7 +66,7 @@ function strict<S extends z.ZodRawShape>(shape: S, check: Check | undefined): z.
   return schema.refine((event) => check.holds(event), { path: [check.path], error: check.message });
 }
 
-/** Declares an event type. Its `fields` must not use a name of the envelope. */
+/** Declares an event type. */
 export function defineEvent<
   const T extends string,
   const C extends string,
@@ -121,7 +124,7 @@ export function eventSchemaOf<R extends Registry>(registry: R): z.ZodType<EventO
   return union(Object.values(registry).map((definition) => definition.event)) as never;
 }
 
-/** The types of each category, in the registry's order. */
+/** The event types of each category, in the order of the registry. */
 export function categoriesOf<R extends Registry>(registry: R): { [C in CategoryOf<R>]: readonly TypeOf<R>[] } {
   const categories: Record<string, string[]> = {};
   for (const { type, category } of Object.values(registry)) {
@@ -132,8 +135,8 @@ export function categoriesOf<R extends Registry>(registry: R): { [C in CategoryO
 }
 
 /**
- * The fold of a registry: applies one logged event to the rows of its run. Total (an event that says nothing new
- * changes nothing), and independent of arrival order but for approvals, which go by `seq`.
+ * The fold of a registry: applies one logged event to the rows of its run. It accepts every event, and an event without news
+ * changes nothing. The result does not depend on the order of arrival, except for approvals, which are ordered by `seq`.
  */
 export function foldOf<R extends Registry>(registry: R): (rows: RunRows, event: EventOf<R>) => void {
   return (rows, event) => {

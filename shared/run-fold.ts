@@ -2,12 +2,15 @@ import type { Approval, Artifact, Decision, Failure, RunHeader, RunRows, Stage, 
 import { startKey } from './run-order.ts';
 
 /**
- * The fold that makes a run of its events, by entity: header, stage, artifact, approval.
+ * The fold: computes a run from its events, by entity: header, stages, artifacts, approvals.
  *
- * It works on rows, so that the server can keep them in tables (an event costs the same in a run of ten events
- * and of a million) and a browser in maps. It comes out the same for any order of arrival: each field is a register
- * that the event with the highest key wins, and counters are sums of whole numbers. The keys travel in `order`, so that
- * folding on from a snapshot equals folding from the start. Only approvals go by `seq`.
+ * - It reads and writes single rows. The server keeps them in tables and a browser in maps, and an event costs the same in a
+ *   run of ten events and of a million.
+ * - The result does not depend on the order of arrival. Each field is a register: the event with the greatest key sets it.
+ *   Counters are sums of integers. Only approvals depend on `seq`.
+ * - The keys are part of the rows (`order`), so folding on from a snapshot equals folding from the start.
+ *
+ * For each event, {@link beginFold} comes first, then the function of its type, then {@link finishFold}.
  */
 
 type Envelope = {
@@ -22,11 +25,11 @@ type Envelope = {
   erased?: true | undefined;
 };
 
-/** Also of an event and itself: folded again once it is erased, it takes its text out of the rows. */
+/** True for equal keys too: the tombstone of an event must overwrite the values that the event set. */
 const later = (candidate: string, current: string | undefined) => current === undefined || candidate >= current;
 const earliest = (a: string, b: string | undefined) => (b === undefined || a < b ? a : b);
 const timeKey = (event: Envelope) => `${event.timestamp} ${event.eventId}`;
-/** A copy without the keys that are undefined: absent means absent, in JSON and in memory alike. */
+/** A copy without undefined values, so that JSON and memory have the same keys. */
 function compact<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
   const copy: Partial<T> = {};
   for (const key of Object.keys(value) as (keyof T)[])
@@ -34,15 +37,15 @@ function compact<T extends object>(value: { [K in keyof T]: T[K] | undefined }):
   return copy as T;
 }
 
-/** Sets a field, or takes it away: as {@link compact}, for one field of a row that is still being made. */
+/** Sets or deletes one field of a new row; undefined deletes. */
 function setField<T extends object, K extends keyof T>(row: T, key: K, value: T[K] | undefined): void {
   if (value !== undefined) row[key] = value;
   else if (key in row) delete row[key];
 }
 
 /**
- * Makes the header of a run at its first event, and moves `lastSeq` on. What folds the rest of the event, up to
- * {@link finishFold}, changes the header in place: copies for each step would be most of what an event costs.
+ * Creates the header at the run's first event, and updates `lastSeq`. Until {@link finishFold}, the fold changes the header
+ * in place: a copy for each step would be most of the cost of an event.
  */
 export function beginFold(rows: RunRows, event: Envelope): void {
   const header = rows.ownHeader();
@@ -67,7 +70,7 @@ export function beginFold(rows: RunRows, event: Envelope): void {
   header.order.first = earliest(event.timestamp, header.order.first);
 }
 
-/** Works out what follows from the rest of the header. */
+/** Computes the derived fields of the header: status, times and progress. */
 export function finishFold(rows: RunRows): void {
   const header = required(rows.header());
   const { order, counts } = header;
@@ -81,7 +84,7 @@ export function finishFold(rows: RunRows): void {
 }
 
 const required = (header: RunHeader | undefined): RunHeader => {
-  if (!header) throw new Error('touchRun comes first');
+  if (!header) throw new Error('beginFold must come first');
   return header;
 };
 
@@ -93,7 +96,7 @@ type CreatedEvent = Envelope & {
   parentRunId?: string | undefined;
 };
 
-/** run.created: the latest one names the run; plans add up. */
+/** run.created: the latest one names the run; plans are merged. */
 export function foldCreated(rows: RunRows, event: CreatedEvent): void {
   const header = required(rows.header());
   const { order } = header;
@@ -109,7 +112,7 @@ export function foldCreated(rows: RunRows, event: CreatedEvent): void {
   event.stages?.forEach(({ stageId, name }, index) => {
     const stage = rows.stage(stageId);
     const [plannedBy, place] = stage?.order.plan ?? [];
-    // Of a stage that a plan names twice, the first place stands.
+    // The first place counts for a stage that a plan names twice.
     if (!later(key, plannedBy) || (key === plannedBy && index !== place)) return;
     const planned: Stage = stage ?? blankStage(stageId);
     replaceStage(rows, stage, {
@@ -180,7 +183,7 @@ const blankStage = (stageId: string): Stage => ({
   order: {},
 });
 
-/** The four stage events. A stage is its highest attempt; its name alone outlives an attempt. */
+/** The four stage events. A stage shows its highest attempt; only its name is kept from earlier ones. */
 export function foldStage(rows: RunRows, event: StageEvent): void {
   const before = rows.stage(event.stageId);
   replaceStage(rows, before, mergeStage(before ?? blankStage(event.stageId), event));
@@ -232,7 +235,7 @@ function shareDone(done: number | undefined, total: number | undefined): number 
   return Math.min(100, (100 * done) / total);
 }
 
-/** A stage whose start was never reported began its duration before its end. */
+/** The start of a stage without a reported start: its end minus its duration. */
 function startFromDuration(stage: Stage): string | undefined {
   if (stage.endedAt === undefined || stage.durationMs === undefined) return undefined;
   const at = Date.parse(stage.endedAt) - stage.durationMs;
@@ -241,7 +244,7 @@ function startFromDuration(stage: Stage): string | undefined {
 
 const thousandths = (stage: Stage) => Math.round(stage.progress * 1000);
 
-/** Puts a stage, and moves the header's counters by the difference that it makes. */
+/** Puts a stage, and updates the header's counters by the difference. */
 function replaceStage(rows: RunRows, before: Stage | undefined, after: Stage): void {
   rows.putStage(after);
   const header = required(rows.header());
@@ -280,7 +283,7 @@ function putCurrent(header: RunHeader, stage: Stage | undefined, key: string | u
 
 type ArtifactEvent = Envelope & Omit<Artifact, 'createdAt' | 'order'>;
 
-/** artifact.created: published again, the later one stands. */
+/** artifact.created: the latest one of an id counts. */
 export function foldArtifact(rows: RunRows, event: ArtifactEvent): void {
   const before = rows.artifact(event.artifactId);
   const key = timeKey(event);
@@ -306,7 +309,7 @@ type RequestEvent = Envelope &
     authority?: 'runwire' | 'producer' | undefined;
   };
 
-/** governance.required: the first of an id stands. */
+/** governance.required: the first one of an id counts. */
 export function foldRequest(rows: RunRows, event: RequestEvent): void {
   const before = rows.approval(event.approvalId);
   if (before && before.order.seq !== event.seq) return;
@@ -347,8 +350,8 @@ type DecisionFields = {
 };
 
 /**
- * approval.granted and approval.denied: enough grants decide, one deny decides, and what is decided stays so. What was
- * logged before the request is about nothing, also when it is folded again after it.
+ * approval.granted and approval.denied: `requiredApprovals` grants decide, or one deny; a decided approval does not change.
+ * A decision that was logged before its request is ignored, even when it is folded again later.
  */
 export function foldDecision(rows: RunRows, event: DecisionEvent): void {
   const approval = rows.approval(event.approvalId);
@@ -372,7 +375,7 @@ function decisionOf({ type, decidedBy, comment, reason, timestamp: at }: Decisio
   return compact({ decidedBy, decision: type === 'approval.granted' ? 'granted' : 'denied', at, comment, reason });
 }
 
-/** A pending approval with a decision; itself where the decision counts for nothing, since one user counts once. */
+/** A pending approval after a decision. Returns the same object if the user has already granted. */
 export function afterDecision(approval: Approval, event: DecisionFields): Approval {
   const isGrant = event.type === 'approval.granted';
   if (isGrant && approval.decisions.some((decision) => decision.decidedBy === event.decidedBy)) return approval;

@@ -1,7 +1,12 @@
 import type { Approval, Artifact, RunHeader, RunRows, RunView, Stage } from './run.ts';
 import { compareApprovals, compareArtifacts, compareStages, startsAfter } from './run-order.ts';
 
-/** Whether two values of JSON say the same. */
+/**
+ * The rows of one run in memory, and the view made of them. Views are immutable and share unchanged objects with the view
+ * before, so React components can compare by identity.
+ */
+
+/** Deep equality of two JSON values. */
 function isSame(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
@@ -12,35 +17,35 @@ function isSame(a: unknown, b: unknown): boolean {
   );
 }
 
-/** The rows of a snapshot, with the objects of an earlier one where they say the same. */
-function likeBefore<Row>(
+/** The rows of a snapshot. Each row that equals an earlier one is replaced by the earlier object; so is the whole list. */
+function reuseEqual<Row>(
   idOf: (row: Row) => string,
   rows: readonly Row[],
   before: readonly Row[] | undefined,
 ): readonly Row[] {
   if (!before) return rows;
   const known = new Map(before.map((row) => [idOf(row), row]));
-  const like = rows.map((row) => {
+  const reused = rows.map((row) => {
     const same = known.get(idOf(row));
     return same !== undefined && isSame(same, row) ? same : row;
   });
-  return like.length === before.length && like.every((row, place) => row === before[place]) ? before : like;
+  return reused.length === before.length && reused.every((row, index) => row === before[index]) ? before : reused;
 }
 
 /**
- * Rows of a kind, and the list of them in display order. The list is a value, replaced when a row changed and the same
- * one until then: it is copied with the changes in their places, new rows at the end, and sorted only when one of them
- * does not stand between its neighbours. Sorting 10,000 stages for each event would take up what a page has for a frame.
+ * Rows by id, and a list of them in display order. The list is immutable: when rows have changed, `list` copies it, replaces
+ * the changed rows, and appends new ones. It sorts only if a changed row is out of order with its neighbours: sorting 10,000
+ * stages for each event would use up the time of a frame.
  */
 class RowList<Row> {
   readonly #rows = new Map<string, Row>();
   readonly #idOf: (row: Row) => string;
   readonly #compare: (a: Row, b: Row) => number;
-  /** Rows that were put since the list was made. */
+  /** Ids of the rows that changed since the last list. */
   readonly #changed = new Set<string>();
   #list: readonly Row[];
-  /** Places in the list, once they are needed. */
-  #places: Map<string, number> | undefined;
+  /** Indexes in the list by id. Built when first needed. */
+  #indexes: Map<string, number> | undefined;
 
   constructor(
     idOf: (row: Row) => string,
@@ -50,9 +55,9 @@ class RowList<Row> {
   ) {
     this.#idOf = idOf;
     this.#compare = compare;
-    const list = likeBefore(idOf, snapshot, before);
-    // The order of a snapshot is not taken for granted.
-    const isSorted = list.every((row, place) => place === 0 || compare(list[place - 1] as Row, row) <= 0);
+    const list = reuseEqual(idOf, snapshot, before);
+    // A snapshot may come from a server with another order.
+    const isSorted = list.every((row, index) => index === 0 || compare(list[index - 1] as Row, row) <= 0);
     this.#list = isSorted ? list : [...list].sort(compare);
     for (const row of list) this.#rows.set(idOf(row), row);
   }
@@ -64,7 +69,7 @@ class RowList<Row> {
   put(row: Row): void {
     const id = this.#idOf(row);
     const before = this.#rows.get(id);
-    // A fold that says nothing new makes a copy all the same.
+    // A fold without news still puts a copy.
     if (before !== undefined && isSame(before, row)) return;
     this.#rows.set(id, row);
     this.#changed.add(id);
@@ -79,33 +84,30 @@ class RowList<Row> {
   }
 
   #next(): readonly Row[] {
-    this.#places ??= this.#placesOf(this.#list);
-    const places = this.#places;
+    this.#indexes ??= this.#indexesOf(this.#list);
+    const indexes = this.#indexes;
     const list = [...this.#list];
     const changed: number[] = [];
     for (const id of this.#changed) {
-      const place = places.get(id) ?? list.length;
-      places.set(id, place);
-      list[place] = this.#rows.get(id) as Row;
-      changed.push(place);
+      const index = indexes.get(id) ?? list.length;
+      indexes.set(id, index);
+      list[index] = this.#rows.get(id) as Row;
+      changed.push(index);
     }
-    const isInOrder = (place: number) =>
-      place < 1 || place >= list.length || this.#compare(list[place - 1] as Row, list[place] as Row) <= 0;
-    if (!changed.every((place) => isInOrder(place) && isInOrder(place + 1))) {
-      this.#places = this.#placesOf(list.sort(this.#compare));
+    const isInOrder = (index: number) =>
+      index < 1 || index >= list.length || this.#compare(list[index - 1] as Row, list[index] as Row) <= 0;
+    if (!changed.every((index) => isInOrder(index) && isInOrder(index + 1))) {
+      this.#indexes = this.#indexesOf(list.sort(this.#compare));
     }
     return list;
   }
 
-  #placesOf(list: readonly Row[]): Map<string, number> {
-    return new Map(list.map((row, place) => [this.#idOf(row), place]));
+  #indexesOf(list: readonly Row[]): Map<string, number> {
+    return new Map(list.map((row, index) => [this.#idOf(row), index]));
   }
 }
 
-/**
- * The rows of one run in memory: what a browser folds into, from nothing or on from a snapshot. What did not change from
- * one view to the next is the same object in both.
- */
+/** The rows of one run for a client, empty or from a snapshot. Objects that did not change are the same in both views. */
 export class RunMemory implements RunRows {
   readonly #stages: RowList<Stage>;
   readonly #artifacts: RowList<Artifact>;
@@ -113,9 +115,9 @@ export class RunMemory implements RunRows {
   readonly #running = new Map<string, Stage>();
   #header: RunHeader | undefined;
   #view: RunView | undefined;
-  #isViewOld = false;
+  #isViewStale = false;
 
-  /** Goes on from a snapshot. `before`: an earlier view, whose objects stand wherever the snapshot says the same. */
+  /** Starts from a snapshot. `before`: an earlier view; its objects are reused where the snapshot equals them. */
   constructor(snapshot?: RunView, before?: RunView) {
     const { stages, artifacts, approvals, ...header } = snapshot ?? {};
     this.#stages = new RowList((stage) => stage.stageId, compareStages, stages, before?.stages);
@@ -126,7 +128,7 @@ export class RunMemory implements RunRows {
     this.#view = snapshot;
     if (before) {
       this.#view = before;
-      this.#isViewOld = true;
+      this.#isViewStale = true;
     }
     for (const stage of snapshot.stages) if (stage.status === 'running') this.#running.set(stage.stageId, stage);
   }
@@ -150,7 +152,7 @@ export class RunMemory implements RunRows {
   }
   putHeader(header: RunHeader) {
     this.#header = header;
-    this.#isViewOld = true;
+    this.#isViewStale = true;
   }
   putStage(stage: Stage) {
     this.#stages.put(stage);
@@ -171,14 +173,14 @@ export class RunMemory implements RunRows {
     return last;
   }
 
-  /** The view as of now; the same object until something changes. Undefined before the first event. */
+  /** The current view; the same object until something changes. Undefined before the first event. */
   view(): RunView | undefined {
-    if (!this.#header || !this.#isViewOld) return this.#view;
-    this.#isViewOld = false;
+    if (!this.#header || !this.#isViewStale) return this.#view;
+    this.#isViewStale = false;
     const before = this.#view;
     const view: RunView = {
       ...this.#header,
-      // Views are values: whoever holds one changes nothing in it.
+      // The lists are readonly; the casts only drop that from the type.
       stages: this.#stages.list() as Stage[],
       artifacts: this.#artifacts.list() as Artifact[],
       approvals: this.#approvals.list() as Approval[],

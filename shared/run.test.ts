@@ -9,7 +9,7 @@ const numRuns = 3_000;
 const LENGTH = 24;
 const instant = (seconds: number) => new Date(T0 + seconds * 1_000).toISOString();
 
-/** Logged events of one run, in log order. Their eventIds are distinct and in no order; nearly all else collides. */
+/** Logged events of one run, in log order. Their eventIds are distinct and unordered; most other values collide. */
 const loggedEvents = fc
   .uniqueArray(arbitraryDraft(), { selector: (draft) => draft.eventId, minLength: 1, maxLength: LENGTH })
   .map((drafts) => drafts.map((draft, index) => logged({ ...draft, projectId: 'p', runId: 'r' }, index + 1)));
@@ -20,7 +20,7 @@ function logged(draft: { [key: string]: unknown }, seq: number): RunEvent {
   return { ...draft, actor: 'ci', recordedAt: instant(0), seq, runSeq: seq } as unknown as RunEvent;
 }
 
-/** Events of a made-up run, a second apart unless they say otherwise. */
+/** Events of a sample run, by default one second apart. */
 function history(...drafts: { type: RunEvent['type']; [key: string]: unknown }[]): RunEvent[] {
   return drafts.map((draft, index) => {
     const envelope = { projectId: 'p', runId: 'r', timestamp: instant(index), eventId: `e${index}` };
@@ -43,7 +43,7 @@ function deepFreeze<T>(value: T): T {
   return value;
 }
 
-/** Whatever says the same in both is the same object, at any depth but inside a row; lists by the ids of their rows. */
+/** Expects equal parts of two views to be the same objects, down to rows; lists are compared by the ids of their rows. */
 function expectShared(before: RunView | undefined, after: RunView): void {
   if (!before) return;
   const isEqual = (a: unknown, b: unknown) => canonical(a) === canonical(b);
@@ -66,13 +66,13 @@ function shuffled(events: readonly RunEvent[], keys: readonly number[]): RunEven
     .map(({ event }) => event);
 }
 
-/** Another order of arrival; the events of approvals, which go by `seq`, keep theirs among themselves. */
+/** Another order of arrival. Approval events, which are ordered by `seq`, keep their order among themselves. */
 function rearranged(events: readonly RunEvent[], keys: readonly number[]): RunEvent[] {
   const governance = events.filter(isGovernance);
   return shuffled(events, keys).map((event) => (isGovernance(event) ? (governance.shift() as RunEvent) : event));
 }
 
-/** All orders of a short list. */
+/** All permutations of a short list. */
 function* permutations<T>(items: readonly T[]): Generator<T[]> {
   if (items.length === 0) yield [];
   for (const [index, item] of items.entries()) {
@@ -90,7 +90,7 @@ describe('the fold', () => {
     );
   });
 
-  test('[F1] any order of arrival gives the same view', () => {
+  test('[F1] events in any order of arrival give the same view', () => {
     fc.assert(
       fc.property(loggedEvents, shuffle, (events, keys) => {
         expect(fold(rearranged(events, keys)).view()).toEqual(fold(events).view());
@@ -112,7 +112,7 @@ describe('the fold', () => {
     expect(views.size).toBe(1);
   });
 
-  test('[F2] no events in any order make it throw, and it changes neither events nor snapshots', () => {
+  test('[F2] the fold throws for no events in any order, and changes neither events nor snapshots', () => {
     fc.assert(
       fc.property(loggedEvents, shuffle, cut, (events, keys, at) => {
         const arrival = shuffled(events, keys).map((event) => deepFreeze(throughJson(event)));
@@ -123,13 +123,13 @@ describe('the fold', () => {
     );
   });
 
-  test('[H2] a view that is looked at now and then, on from a snapshot too, is the one that is made in one go', () => {
+  test('[H2] a view that is read between events, also from a snapshot, equals one that is read at the end', () => {
     fc.assert(
       fc.property(loggedEvents, shuffle, cut, fc.array(fc.boolean()), (events, keys, at, looks) => {
         const arrival = rearranged(events, keys);
         const before = fold(arrival.slice(0, at)).view();
         const base = before && throughJson(before);
-        // A snapshot in no order at all.
+        // A snapshot with unordered lists.
         base?.stages.reverse();
         const memory = new RunMemory(base);
         arrival.slice(at).forEach((event, index) => {
@@ -142,12 +142,12 @@ describe('the fold', () => {
     );
   });
 
-  test('[H2] what an event did not change is the same object in the view after it, and so are lists of such', () => {
+  test('[H2] objects and lists that an event did not change are the same in the next view', () => {
     fc.assert(
       fc.property(loggedEvents, shuffle, (events, keys) => {
         const memory = new RunMemory();
         let before: RunView | undefined;
-        // All of them a second time: then nothing changes at all.
+        // Folding all events again changes nothing.
         for (const event of [...shuffled(events, keys), ...events]) {
           foldEvent(memory, event);
           const after = memory.view() as RunView;
@@ -171,7 +171,7 @@ describe('the fold', () => {
     );
   });
 
-  test('[F2] a decision that came before its request is not counted when it comes again after it', () => {
+  test('[F2] a decision before its request does not count, even when it is folded again after the request', () => {
     const events = history(
       { type: 'approval.granted', approvalId: 'x', decidedBy: 'ann' },
       { type: 'governance.required', approvalId: 'x', title: 't' },
@@ -181,7 +181,7 @@ describe('the fold', () => {
     expect(viewOf(again).approvals[0]?.status).toBe('pending');
   });
 
-  test('[F3] a snapshot sent as JSON, and the rest folded on, equals the whole', () => {
+  test('[F3] folding on from a snapshot sent as JSON equals folding from the start', () => {
     fc.assert(
       fc.property(loggedEvents, shuffle, cut, (events, keys, at) => {
         const arrival = rearranged(events, keys);
@@ -204,7 +204,7 @@ describe('the fold', () => {
 });
 
 describe('stages', () => {
-  test('[F4] a stage is what a slow reading of the contract says, whatever the events and their order', () => {
+  test('[F4] a stage equals that of a simple model of the contract, for random events in any order', () => {
     fc.assert(
       fc.property(loggedEvents, shuffle, (events, keys) => {
         const view = fold(rearranged(events, keys)).view();
@@ -216,7 +216,7 @@ describe('stages', () => {
     );
   });
 
-  test('[F4] the highest attempt counts, also when it is reported first and at an earlier time', () => {
+  test('[F4] the highest attempt counts, even if it is reported first or with an earlier time', () => {
     const events = history(
       { type: 'stage.started', stageId: 'a', attempt: 2, timestamp: instant(0) },
       { type: 'stage.completed', stageId: 'a', timestamp: instant(9) },
@@ -224,7 +224,7 @@ describe('stages', () => {
     expect(stageOf(events)).toMatchObject({ attempt: 2, status: 'running', progress: 0, startedAt: instant(0) });
   });
 
-  test('[F4] an end beats what is reported later of the same attempt', () => {
+  test('[F4] an end wins against later events of the same attempt', () => {
     const events = history(
       { type: 'stage.completed', stageId: 'a' },
       { type: 'stage.started', stageId: 'a' },
@@ -233,7 +233,7 @@ describe('stages', () => {
     expect(stageOf(events)).toMatchObject({ status: 'completed', progress: 100, endedAt: instant(0) });
   });
 
-  test('[F4] of two ends the later stands; at one time failed before completed; of one type the greater eventId', () => {
+  test('[F4] of two ends the later counts; at the same time failed; of the same type the greater eventId', () => {
     const completed = { type: 'stage.completed', stageId: 'a' } as const;
     const failed = { type: 'stage.failed', stageId: 'a', error: { message: 'x' } } as const;
     const at = { timestamp: instant(0) };
@@ -248,7 +248,7 @@ describe('stages', () => {
     expect(stageOf(twoFailures)?.error?.message).toBe('of b');
   });
 
-  test('[F4] a new attempt forgets all of the old one but the name', () => {
+  test('[F4] a new attempt resets everything but the name', () => {
     const events = history(
       { type: 'stage.started', stageId: 'a', name: 'Align' },
       { type: 'stage.progress', stageId: 'a', progress: 80, message: 'nearly' },
@@ -266,7 +266,7 @@ describe('stages', () => {
     });
   });
 
-  test('[F5] a failure that will be retried leaves the stage running, with its error, and fails no counter', () => {
+  test('[F5] a failure with willRetry leaves the stage running with its error, and is not counted', () => {
     const events = history(
       { type: 'stage.started', stageId: 'a' },
       { type: 'stage.failed', stageId: 'a', error: { message: 'x' }, willRetry: true },
@@ -281,7 +281,7 @@ describe('stages', () => {
     expect(stageOf(final)).toMatchObject({ status: 'failed', endedAt: instant(1) });
   });
 
-  test('progress is the share of done in total when only these are given, and a stage without a start began its duration before its end', () => {
+  test('progress defaults to done / total, and the start of a stage to its end minus its duration', () => {
     const share = history({ type: 'stage.progress', stageId: 'a', done: 1, total: 4 });
     expect(stageOf(share)?.progress).toBe(25);
     const over = history({ type: 'stage.progress', stageId: 'a', done: 9, total: 4 });
@@ -292,7 +292,7 @@ describe('stages', () => {
     expect(stageOf(ended)?.startedAt).toBe(instant(4));
   });
 
-  test('stages are in the order of the plan, then of their start', () => {
+  test('stages are ordered by plan, then by start', () => {
     const events = history(
       { type: 'stage.started', stageId: 'late', timestamp: instant(8) },
       { type: 'stage.started', stageId: 'early', timestamp: instant(2) },
@@ -310,7 +310,7 @@ describe('stages', () => {
 });
 
 describe('the header', () => {
-  test('[F6] [F7] [F8] status, progress and current stage are what a slow reading of the contract says', () => {
+  test('[F6] [F7] [F8] status, progress and current stage equal those of a simple model of the contract', () => {
     fc.assert(
       fc.property(loggedEvents, shuffle, (events, keys) => {
         const view = viewOf(rearranged(events, keys));
@@ -327,7 +327,7 @@ describe('the header', () => {
     );
   });
 
-  test('[F6] an ended run is not reopened, and the later of two ends stands', () => {
+  test('[F6] an ended run is not reopened, and the later of two ends counts', () => {
     const events = history(
       { type: 'run.failed', error: { message: 'x' }, stageId: 'a', timestamp: instant(3) },
       { type: 'run.completed', summary: 'ok', durationMs: 5, timestamp: instant(4) },
@@ -341,7 +341,7 @@ describe('the header', () => {
     expect(viewOf(failed)).not.toHaveProperty('summary');
   });
 
-  test('[F6] ended beats waiting beats running beats created', () => {
+  test('[F6] the status is the first that applies: ended, waiting, running, created', () => {
     const request = { type: 'governance.required', approvalId: 'x', title: 't' } as const;
     const events = history(
       { type: 'run.created', name: 'n' },
@@ -355,7 +355,7 @@ describe('the header', () => {
     expect(viewOf(history({ type: 'run.created', name: 'n' }, { type: 'run.started' })).status).toBe('running');
   });
 
-  test('[F7] progress is the mean over the known stages, planned ones too, and 100 when the run has completed', () => {
+  test('[F7] progress is the mean over all known and planned stages, and 100 once the run has completed', () => {
     const stages = ['a', 'b', 'c', 'd'].map((stageId) => ({ stageId, name: stageId }));
     const events = history(
       { type: 'run.created', name: 'n', stages },
@@ -371,7 +371,7 @@ describe('the header', () => {
     expect(viewOf([...events, end('run.failed', { error: { message: 'x' } })]).progress).toBe(30.02);
   });
 
-  test('[F8] the current stage is the running one that started last, and none once the run has ended', () => {
+  test('[F8] the current stage is the running stage that started last; an ended run has none', () => {
     const events = history(
       { type: 'stage.started', stageId: 'b', timestamp: instant(5) },
       { type: 'stage.started', stageId: 'a', timestamp: instant(3) },
@@ -385,7 +385,7 @@ describe('the header', () => {
     expect(current).toEqual(['b', 'b', 'c', 'b', 'a', undefined, undefined]);
   });
 
-  test('[F8] the current stage goes by its name as soon as that is known', () => {
+  test('[F8] currentStageName is the name of the stage once it is known', () => {
     const events = history(
       { type: 'stage.started', stageId: 'a', timestamp: instant(1) },
       { type: 'run.created', name: 'n', stages: [{ stageId: 'a', name: 'Align' }], timestamp: instant(2) },
@@ -396,7 +396,7 @@ describe('the header', () => {
     expect(names).toEqual(['a', 'Align', 'Align reads', undefined]);
   });
 
-  test('a run was created with its first run.created and started with its first run.started, if it has them', () => {
+  test('createdAt is that of the first run.created, startedAt that of the first run.started', () => {
     const events = history(
       { type: 'stage.started', stageId: 'a', timestamp: instant(1) },
       { type: 'run.created', name: 'n', timestamp: instant(3) },
@@ -407,7 +407,7 @@ describe('the header', () => {
     expect(viewOf(events)).toMatchObject({ createdAt: instant(2), startedAt: instant(4), name: 'n' });
   });
 
-  test('the latest run.created names the run, and plans add up', () => {
+  test('the latest run.created names the run, and plans are merged', () => {
     const events = history(
       { type: 'run.created', name: 'new', labels: { b: '2' }, timestamp: instant(5) },
       { type: 'run.created', name: 'old', labels: { a: '1' }, createdBy: 'ann', stages: [{ stageId: 'a', name: 'A' }] },
@@ -417,7 +417,7 @@ describe('the header', () => {
     expect(viewOf(events).stages).toHaveLength(1);
   });
 
-  test('of an artifact published again the later stands, and it is counted once', () => {
+  test('of an artifact published twice the later counts, and it is counted once', () => {
     const artifact = { type: 'artifact.created', artifactId: 'x' } as const;
     const events = history(
       { ...artifact, name: 'new', uri: 's3://b/k', timestamp: instant(5) },
@@ -436,7 +436,7 @@ describe('approvals', () => {
   const deny = { type: 'approval.denied', approvalId: 'x', decidedBy: 'eve', reason: 'no' } as const;
   const approvalAfter = (...drafts: Parameters<typeof history>) => viewOf(history(...drafts)).approvals[0];
 
-  test('[F9] approvals are what a slow reading of the contract says', () => {
+  test('[F9] approvals equal those of a simple model of the contract', () => {
     fc.assert(
       fc.property(loggedEvents, (events) => {
         const view = fold(events).view();
@@ -455,7 +455,7 @@ describe('approvals', () => {
     );
   });
 
-  test('[F9] the first request of an id stands, by seq and not by time', () => {
+  test('[F9] the first request of an id counts, by seq and not by time', () => {
     const approval = approvalAfter(
       { ...request, title: 'first', timestamp: instant(9) },
       { ...request, title: 'second', timestamp: instant(1), requiredApprovals: 9 },
@@ -472,7 +472,7 @@ describe('approvals', () => {
     expect(approvalAfter(request, grant('ann'))?.status).toBe('granted');
   });
 
-  test('[F9] one deny decides, of who granted before too, and a decision stays', () => {
+  test('[F9] one deny decides, even by a user with an earlier grant, and a decision is final', () => {
     const two = { ...request, requiredApprovals: 2 };
     expect(approvalAfter(two, grant('eve'), deny, grant('ann'), grant('bob'))).toMatchObject({
       status: 'denied',
@@ -483,13 +483,13 @@ describe('approvals', () => {
     expect(approvalAfter(request, deny, request)?.status).toBe('denied');
   });
 
-  test('[F9] a decision about no request, or before it, decides nothing', () => {
+  test('[F9] a decision without a request, or before it, decides nothing', () => {
     expect(approvalAfter(grant('ann'))).toBeUndefined();
     expect(approvalAfter(grant('ann'), request)?.status).toBe('pending');
   });
 });
 
-/** A view as text, the keys of its objects in order. */
+/** A view as JSON with sorted keys. */
 const canonical = (value: unknown) =>
   JSON.stringify(value, (_, item) =>
     typeof item === 'object' && item !== null && !Array.isArray(item)
@@ -497,7 +497,7 @@ const canonical = (value: unknown) =>
       : item,
   );
 
-// What follows reads the contract's section 3 as simply as it can be read: over all events of a run, with no state.
+// A simple model of the contract's section 3: it computes each field from all events of a run, without state.
 
 type StageEvent = Extract<RunEvent, { type: `stage.${string}` }>;
 type Created = Extract<RunEvent, { type: 'run.created' }>;

@@ -26,11 +26,11 @@ export type RunHeader = {
   parentRunId?: string;
   progress: number;
   currentStageId?: string;
-  /** Its name as far as it is known, which is at least its id. */
+  /** The stage's name; its id while no name is known. */
   currentStageName?: string;
   error?: Failure;
   summary?: string;
-  /** Position in the log and in the run of the last event folded in. */
+  /** Position of the last folded event, in the log and in the run. */
   lastSeq: number;
   lastRunSeq: number;
   counts: {
@@ -85,7 +85,7 @@ export type Approval = {
   reason?: string | undefined;
   stageId?: string | undefined;
   requestedBy?: string | undefined;
-  /** The `actor` of the request. */
+  /** The `actor` of the request event. */
   requestActor: string;
   requestedAt: string;
   decidedAt?: string;
@@ -99,26 +99,23 @@ export type Approval = {
   order: { seq: number };
 };
 
-/**
- * The folded state of a run. Stages are in the order of the plan, then of their start; artifacts by time; approvals by
- * request.
- */
+/** The folded state of a run. Stages are ordered by plan, then by start; artifacts by time; approvals by request. */
 export type RunView = RunHeader & { stages: Stage[]; artifacts: Artifact[]; approvals: Approval[] };
 
-// Register keys: strings that sort as the rules say. Opaque to readers of a view.
+// The keys of the registers (see `run-fold.ts`): strings in the order of the fold's rules. Opaque to users of a view.
 type HeaderOrder = {
-  /** Earliest event; earliest run.created; earliest run.started; earliest stage event. */
+  /** Timestamps of the earliest event, run.created, run.started and stage event. */
   first: string;
   created?: string;
   started?: string;
   active?: string;
-  /** Key of the run.created that names the run, and of the event that ended it. */
+  /** Keys of the run.created that names the run, and of the event that ended it. */
   named?: string;
   end?: string;
   ended?: 'completed' | 'failed';
-  /** Start of `currentStageId`. */
+  /** Start key of `currentStageId`. */
   current?: string;
-  /** Sum over stages of progress in thousandths: whole numbers add up the same in any order. */
+  /** Sum of the stages' progress in thousandths. Sums of integers do not depend on the order. */
   progressSum: number;
 };
 
@@ -133,12 +130,12 @@ type StageOrder = {
 };
 
 /**
- * The rows of one run, wherever they are kept. Rows are values: a put replaces, nothing is changed in place. The one
- * exception is the header, while an event is being folded.
+ * The rows of one run in any storage. Rows are immutable: a put replaces a row. The only exception is the header during the
+ * fold of an event.
  */
 export interface RunRows {
   header(): RunHeader | undefined;
-  /** The header as an object that is nobody else's, and has an `order` of its own: to be changed in place. */
+  /** Copies the header and its `order`, puts the copy, and returns it. The fold may change it in place. */
   ownHeader(): RunHeader | undefined;
   stage(stageId: string): Stage | undefined;
   artifact(artifactId: string): Artifact | undefined;
@@ -147,6 +144,6 @@ export interface RunRows {
   putStage(stage: Stage): void;
   putArtifact(artifact: Artifact): void;
   putApproval(approval: Approval): void;
-  /** The running stage with the greatest `startKey`. */
+  /** The running stage that started last, by `startKey`. */
   lastStarted(): Stage | undefined;
 }

@@ -1,17 +1,19 @@
+/** Statistics of a running server. Sizes in bytes, rates per second. */
+
 export type ClientStats = {
   id: number;
-  /** Who it is; absent until it has said so. */
+  /** User id; undefined until the client has authenticated. */
   sub?: string;
   connectedAt: string;
   subscriptions: number;
-  /** Events between the slowest of its subscriptions and the head. */
+  /** Events between its slowest subscription and the head. */
   lag: number;
-  /** Bytes sent and not yet taken, and bytes taken in all. */
+  /** Bytes in the send buffer, and bytes written to the network in total. */
   unsentBytes: number;
   sentBytes: number;
 };
 
-/** What `getStats()` and `server.stats` answer. */
+/** The result of `getStats()` and `server.stats`. */
 export type ServerStats = {
   epoch: string;
   head: number;
@@ -19,11 +21,11 @@ export type ServerStats = {
   uptimeMs: number;
   connections: number;
   subscriptions: number;
-  /** Since the start, and a second over the last ten. */
+  /** Totals since the start; rates over the last 10 s. */
   published: number;
   delivered: number;
   publishedPerSecond: number;
   deliveredPerSecond: number;
-  /** In `server.stats`, those alone all of whose projects the caller has. */
+  /** `server.stats` lists only clients without a project that the caller does not have. */
   clients: ClientStats[];
 };
