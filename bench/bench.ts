@@ -16,11 +16,11 @@ import { publishing } from './publishing.ts';
 import { runSize } from './run-size.ts';
 
 /**
- * `npm run bench`: delivery, catch-up, memory and the log, each next to its peers in the same run, on the same machine.
- * How it is measured, and how to read it: docs/benchmarks.md. Nothing else may run meanwhile.
+ * `npm run bench`: delivery, catch-up, memory and the log, each beside its peers in the same run on the same machine.
+ * docs/benchmarks.md explains the method and the figures. Close every other program first.
  */
 
-/** In this order, whatever order they are asked for in: those with as many readers follow each other. */
+/** Lines run in this order, whatever the order of the arguments, so that lines with equal reader counts are neighbours. */
 const lines: Record<string, (bench: Bench) => Promise<void>> = {
   'fan-out': fanOut,
   burst,
@@ -36,7 +36,7 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
   'run-size': runSize,
 };
 
-/** What `--quick` leaves out unless it is asked for. */
+/** Lines that `--quick` omits unless they are named. */
 const longLines = ['growth', 'compression', 'run-size'];
 
 const usage = `npm run bench -- [options]
@@ -59,9 +59,9 @@ function optionsOf() {
   });
   const wanted = values.only?.split(',');
   const unknown = wanted?.find((name) => !(name in lines));
-  if (unknown !== undefined) throw new Error(`no line "${unknown}"`);
+  if (unknown !== undefined) throw new Error(`unknown line "${unknown}"`);
   const rounds = Number(values.rounds ?? (values.quick ? 3 : 5));
-  if (!Number.isInteger(rounds) || rounds < 3) throw new Error('--rounds must be a number from 3 on');
+  if (!Number.isInteger(rounds) || rounds < 3) throw new Error('--rounds must be an integer of at least 3');
   const isWanted = (name: string) => wanted?.includes(name) ?? !(values.quick && longLines.includes(name));
   return { ...values, names: Object.keys(lines).filter(isWanted), rounds };
 }
@@ -81,7 +81,7 @@ function surroundings() {
       memoryGiB: Math.round(totalmem() / 1024 ** 3),
       system: `${process.platform} ${release()} ${process.arch}`,
       pinning,
-      /** Of the minute before: what else was running. */
+      /** Load of the minute before the run, from other programs. */
       loadBefore: loadavg()[0] ?? 0,
     },
     versions: {
@@ -98,7 +98,7 @@ async function main(): Promise<void> {
   const { machine, versions } = surroundings();
   say(`${machine.cores} × ${machine.processor}, ${machine.memoryGiB} GiB, ${machine.system}; ${machine.pinning}`);
   if (machine.loadBefore > 0.5)
-    say(`The machine is busy (load ${show(machine.loadBefore)}): the figures will say little.`);
+    say(`The machine is busy (load ${show(machine.loadBefore)}): the figures are not reliable.`);
   say(Object.entries(versions).flat().join(' '));
   say(`Median of ${rounds} rounds, contenders in turn (min–max).`);
 

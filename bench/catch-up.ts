@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Contender } from './contender.ts';
 import { type Bench, ratio } from './lines.ts';
 
-/** One reader that begins at the first of many events, with nothing in memory. */
+/** One reader that starts at the first of many events, with nothing in memory. */
 
 export async function catchUp(bench: Bench): Promise<void> {
   const events = bench.isQuick ? 20_000 : 100_000;

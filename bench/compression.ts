@@ -1,6 +1,6 @@
 import type { Bench } from './lines.ts';
 
-/** What compression takes, next to the plain way that compressed sockets go, and to the direct one. */
+/** The cost of compression, beside the uncompressed iterator and direct delivery. */
 
 const KIB = 1024;
 const kinds = {

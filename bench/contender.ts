@@ -8,7 +8,7 @@ import { Load } from './load.ts';
 import { pinned } from './processes.ts';
 import type { Ask, Face, Measured, Memory, Paced, PacedShape, Shape, Started } from './servers/face.ts';
 
-/** A contender: a server in a process of its own, on one core, and a load of its own, on another. */
+/** A contender: a server in its own process on one core, and its load in another process on another core. */
 
 export const peers = {
   runwire: 'Runwire',
@@ -21,11 +21,11 @@ export type PeerName = keyof typeof peers;
 export const peerNames = Object.keys(peers) as PeerName[];
 
 const SERVER_CORE = 0;
-/** What takes longer than this has come to a stop. */
+/** Time limit: a contender that takes longer is stuck. */
 const PATIENCE_MS = 120_000;
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** The servers as plain JavaScript, as they are shipped: what runs TypeScript directly would be measured with them. */
+/** Servers run as compiled JavaScript, as shipped. Running TypeScript directly would add its cost. */
 export function compileServers(folder: string): void {
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
   const project = join(root, 'bench/servers/tsconfig.json');
@@ -49,7 +49,7 @@ export class Contender {
     this.started = started;
   }
 
-  /** `profiles`: a folder for a CPU profile of the process. */
+  /** `profiles`: folder for a CPU profile of the process. */
   static async start(options: {
     name: string;
     servers: string;
@@ -75,7 +75,7 @@ export class Contender {
     return this.#load;
   }
 
-  /** Opens readers, as many for each run, in the place of those there are; waits until each is subscribed. */
+  /** Replaces the readers by `readers` new ones, equally many per run; waits until each is subscribed. */
   async open(readers: number, runs: number): Promise<void> {
     if (this.#readers === readers && this.#runs === runs) return;
     await this.close();
@@ -94,7 +94,7 @@ export class Contender {
 
   async measure(shape: Shape): Promise<Measured> {
     const { events, perTick = 1, ticksPerAck = 1, readersPerRun } = shape;
-    if (events % (perTick * ticksPerAck) !== 0) throw new Error('the events must come out even');
+    if (events % (perTick * ticksPerAck) !== 0) throw new Error('events must be a multiple of perTick × ticksPerAck');
     if (readersPerRun > 0) await this.#load.every(perTick * ticksPerAck * readersPerRun);
     return this.ask('measure', shape);
   }
@@ -105,7 +105,7 @@ export class Contender {
     await this.#load.record();
     const { begins, cpuShare }: Paced = await this.ask('paced', shape);
     const { frames, ...latencies } = await this.#load.latencies(begins);
-    if (frames !== shape.events * this.#readers) throw new Error(`${frames} frames came in time`);
+    if (frames !== shape.events * this.#readers) throw new Error(`only ${frames} frames arrived in time`);
     return { ...latencies, cpuShare };
   }
 
@@ -117,7 +117,7 @@ export class Contender {
     return this.askAlso(kind, argument);
   }
 
-  /** Asks what is not of every contender's face. */
+  /** Sends a request that only some contenders handle. */
   askAlso<T>(kind: string, argument: unknown): Promise<T> {
     this.#server.send({ kind, argument } satisfies Ask);
     return answerOf(this.name, this.#server, this.#load);

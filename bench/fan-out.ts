@@ -3,11 +3,11 @@ import type { Figure } from './figures.ts';
 import { type Bench, ratio } from './lines.ts';
 import type { Shape } from './servers/face.ts';
 
-/** One run, few to many readers: events one at a time, in bursts, and paced. */
+/** One run with few to many readers: events one at a time, in bursts, and paced. */
 
 type Found = Map<PeerName, { rate: Figure; cpu: Figure }>;
 
-/** Measures a shape for contenders that are open already: deliveries a second, and CPU time for each. */
+/** Measures a shape for open contenders: deliveries per second, and CPU time per delivery. */
 export async function measureDelivery(
   bench: Bench,
   contenders: Awaited<ReturnType<Bench['contenders']>>,
@@ -26,8 +26,8 @@ export async function measureDelivery(
 }
 
 export async function fanOut(bench: Bench): Promise<void> {
-  // As many events as take plain `ws` about half a second. To few readers, many go out before all is waited for, each in
-  // a turn of its own all the same: else the wait would be what is measured.
+  // As many events as plain `ws` sends in about half a second. With few readers, many events are sent before the wait for
+  // all of them, each in its own turn of the event loop: otherwise the wait would dominate.
   await fanOutTo(bench, 1, bench.isQuick ? 2_000 : 10_000);
   await fanOutTo(bench, 100, bench.isQuick ? 50 : 500);
   const against = await fanOutTo(bench, 1_000, bench.isQuick ? 5 : 50);

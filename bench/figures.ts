@@ -1,9 +1,9 @@
-/** Figures: what was measured, how it is written, and what it is held against. */
+/** Figures: measured values, their format, and the bounds to compare them with. */
 
 export type Figure = { median: number; min: number; max: number };
 
 export type Row = { line: string; name: string; unit: string } & Figure;
-/** A ratio, or another number, that the project has promised of itself. */
+/** A bound that the project promises for a ratio or another number. */
 export type Check = { line: string; name: string; value: number; unit: string; bound: Bound; isReached: boolean };
 export type Bound = { atLeast: number } | { atMost: number };
 
@@ -19,7 +19,7 @@ export const showBound = (bound: Bound): string =>
   'atLeast' in bound ? `at least ${bound.atLeast.toLocaleString('en-US')}` : `at most ${bound.atMost}`;
 export const showReached = ({ isReached }: Check): string => (isReached ? 'reached' : 'NOT reached');
 
-/** Collects what the lines find, and says it as it comes. */
+/** Collects the results of the lines, and prints them as they arrive. */
 export class Report {
   readonly rows: Row[] = [];
   readonly checks: Check[] = [];
@@ -31,7 +31,7 @@ export class Report {
     this.#say = say;
   }
 
-  /** Begins a line. */
+  /** Starts a line. */
   line(title: string): void {
     this.#line = title;
     this.#say(`\n${title}`);
@@ -52,7 +52,7 @@ export class Report {
     this.#say(`  → ${name}: ${show(value)} ${unit}, ${showBound(bound)}: ${showReached(check)}`);
   }
 
-  /** What a reader of the figures has to know. */
+  /** Adds a note for the reader of the figures. */
   note(text: string): void {
     this.notes.push(`${this.#line}: ${text}`);
     this.#say(`  ${text}`);

@@ -1,14 +1,14 @@
 import { type Contender, type PeerName, peerNames } from './contender.ts';
 import type { Figure, Report } from './figures.ts';
 
-/** What a line of the bench is given. */
+/** The environment of a line of the bench. */
 export class Bench {
   readonly report: Report;
-  /** Of each line; one more comes first, for warming up. */
+  /** Rounds of each line; one more round runs first as a warm-up. */
   readonly rounds: number;
-  /** Less of everything but readers. */
+  /** Reduces everything but the number of readers. */
   readonly isQuick: boolean;
-  /** For databases. */
+  /** Folder for databases. */
   readonly folder: string;
   readonly #start: (name: string, options?: object) => Promise<Contender>;
   readonly #kept = new Map<PeerName, Contender>();
@@ -27,12 +27,12 @@ export class Bench {
     this.#start = options.start;
   }
 
-  /** Starts a contender for one line, which has to stop it. */
+  /** Starts a contender for one line, which must stop it. */
   start(name: string, options?: object): Promise<Contender> {
     return this.#start(name, options);
   }
 
-  /** The contenders that the delivery lines share, each with so many readers. */
+  /** The shared contenders of the delivery lines, each with the given number of readers. */
   async contenders(readers: number, runs: number): Promise<Map<PeerName, Contender>> {
     const found = await Promise.all(
       peerNames.map(async (name) => {
@@ -50,7 +50,7 @@ export class Bench {
     this.#kept.clear();
   }
 
-  /** Rounds of each contender in turn, so that a slow moment of the machine hits all of them. */
+  /** Runs the contenders in turn in each round, so that a slow moment of the machine affects all of them. */
   async inTurn<Name, Subject, Sample>(
     subjects: ReadonlyMap<Name, Subject>,
     measure: (subject: Subject, name: Name) => Promise<Sample> | Sample,

@@ -1,20 +1,20 @@
 /*
- * The readers of the bench: one thread that opens WebSocket connections, sends each its greetings and counts the frames
- * that come back. In C, so that reading costs less than what is measured, which is the writing.
+ * The load generator of the bench: one thread opens WebSocket connections, sends the greetings of each, and counts the
+ * received frames. Written in C, so that reading costs less than the measured writing.
  *
- * Told by lines on stdin, each answered by one on stdout (`load.ts` is the other side):
+ * Commands are lines on stdin; each gets one response line on stdout. `load.ts` is the other side.
  *
  *   say TEXT | wait N        append to the script of greetings; `$RUN` in TEXT is the connection's run
- *   open N PORT CONTROL RUNS PROTOCOL PATH   -> opened NS      connection i is of run i * RUNS / N; PROTOCOL may be `-`
- *   every N                  each N data frames from now on, tell the control connection the time of the last
+ *   open N PORT CONTROL RUNS PROTOCOL PATH   -> opened NS      connection i reads run i * RUNS / N; PROTOCOL may be `-`
+ *   every N                  after every N data frames, write the time of the last one to the control connection
  *   record | base INDEX NS | latencies   -> latencies FRAMES P50 P90 P99 MAX, in ns since the base of the frame's index
  *   pause I | resume I       stop reading connection I; read it again
  *   reader I                 -> reader FRAMES FIRST LAST, counted since `open`
  *   close                    -> closed FRAMES DISORDERED
  *
- * The control connection goes to the contender's own process, so that the parent can sleep while something is measured.
- * A data frame has at least 200 bytes; its text holds `"message":"#INDEX`, and indices of a connection must rise.
- * Times are of CLOCK_MONOTONIC, which is also Node's `process.hrtime`.
+ * The control connection goes to the contender process, so that the parent sleeps during a measurement.
+ * A data frame has at least 200 bytes; its text contains `"message":"#INDEX`, and the indices of a connection must increase.
+ * Times are of CLOCK_MONOTONIC, which `process.hrtime` of Node.js uses too.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -40,7 +40,7 @@ enum { BUFFER_BYTES = 1 << 18, DATA_BYTES = 200, IN_FLIGHT = 64, STEPS = 16 };
 typedef struct {
   int fd, state, step, seen;
   uint64_t frames, first, last;
-  char *rest; /* The beginning of a frame whose end has not come. */
+  char *rest; /* The start of an incomplete frame. */
   size_t rest_bytes;
 } Connection;
 typedef struct {
@@ -107,7 +107,7 @@ static int dial(int to, int is_blocking) {
   return fd;
 }
 
-/* What this program sends is a few hundred bytes at a time, and never waits for room. */
+/* Sends a few hundred bytes at a time, which always fit into the socket buffer. */
 static void put(int fd, const void *bytes, size_t count) {
   if (send(fd, bytes, count, MSG_NOSIGNAL) != (ssize_t)count) fail("send: %s", strerror(errno));
 }
@@ -204,7 +204,7 @@ static void take_frame(Connection *connection, int opcode, const char *payload, 
   }
 }
 
-/* Returns how many bytes were taken: whole frames. */
+/* Returns the number of consumed bytes: whole frames only. */
 static size_t take_frames(Connection *connection, const char *bytes, size_t count, uint64_t at) {
   size_t taken = 0;
   for (;;) {
@@ -221,7 +221,7 @@ static size_t take_frames(Connection *connection, const char *bytes, size_t coun
       for (int index = 2; index < 10; index++) length = length << 8 | frame[index];
     }
     if (left < head + length) return taken;
-    /* What is compressed is counted, and not looked into. */
+    /* Compressed frames are counted, not parsed. */
     if (frame[0] & 0x40) {
       connection->frames++;
       tick(at);
@@ -390,7 +390,7 @@ int main(void) {
       uint32_t tag = events[at].data.u32;
       if (tag == STDIN_TAG) {
         listen_to_parent();
-        break; /* Connections may be gone: what else there is comes again. */
+        break; /* Connections may have been freed: epoll reports the remaining events again. */
       }
       if (tag == CONTROL_TAG) fail("the contender hung up");
       Connection *connection = &connections[tag];

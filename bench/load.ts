@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { pinned } from './processes.ts';
 import type { Started } from './servers/face.ts';
 
-/** The load's other side: see `load.c`. */
+/** Controls the load generator, `load.c`. */
 
 export const LOAD_CORE = 1;
 
@@ -32,7 +32,7 @@ export class Load {
   readonly #answers: ((line: string) => void)[] = [];
   #failure: Error | undefined;
   #fail!: (error: Error) => void;
-  /** Rejects when the load can go no further. */
+  /** Rejects when the load generator fails. */
   readonly failed = new Promise<never>((_, reject) => {
     this.#fail = reject;
   });
@@ -41,7 +41,7 @@ export class Load {
     const [command, args] = pinned(LOAD_CORE, path, []);
     this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     const { stdout } = this.#child;
-    if (!stdout) throw new Error('no output of the load');
+    if (!stdout) throw new Error('the load generator has no output');
     createInterface({ input: stdout }).on('line', (line) => {
       if (line.startsWith('failed ')) this.#end(`the load: ${line.slice('failed '.length)}`);
       else this.#answers.shift()?.(line);
@@ -50,7 +50,7 @@ export class Load {
     this.failed.catch(() => undefined);
   }
 
-  /** Opens connections and greets; returns when the last greeting was sent, in ns. */
+  /** Opens connections and sends the greetings; returns the time of the last greeting in ns. */
   async open(
     { port, controlPort, path, protocol, greetings }: Started,
     readers: number,
@@ -63,7 +63,7 @@ export class Load {
     return BigInt(ns as string);
   }
 
-  /** Tells the contender of each so many frames from now on. */
+  /** Sets the number of frames after which the generator notifies the contender. */
   async every(frames: number): Promise<void> {
     await this.#ask(`every ${frames}`);
   }
@@ -72,7 +72,7 @@ export class Load {
     await this.#ask('record');
   }
 
-  /** From each event's begin to each frame's arrival, in ms. */
+  /** From the begin of each event to the arrival of each frame, in ms. */
   async latencies(begins: [number, string][]): Promise<{ frames: number; p50: number; p90: number; p99: number }> {
     for (const [index, ns] of begins) await this.#ask(`base ${index} ${ns}`);
     const [frames, ...times] = (await this.#ask('latencies')).map(Number);
@@ -87,16 +87,16 @@ export class Load {
     await this.#ask(`resume ${connection}`);
   }
 
-  /** What one connection has had, and the indices of its first and last event. */
+  /** Frames of one connection, and the indices of its first and last event. */
   async reader(connection: number): Promise<{ frames: number; first: number; last: number }> {
     const [frames, first, last] = (await this.#ask(`reader ${connection}`)).map(Number) as [number, number, number];
     return { frames, first, last };
   }
 
-  /** Closes all connections. Throws when anyone had events out of order or twice. */
+  /** Closes all connections. Throws if one of them received events twice or out of order. */
   async close(): Promise<void> {
     const [, disordered] = (await this.#ask('close')).map(Number);
-    if (disordered !== 0) throw new Error(`${disordered} frames came out of order`);
+    if (disordered !== 0) throw new Error(`${disordered} frames arrived out of order`);
   }
 
   end(): void {

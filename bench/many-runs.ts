@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { measureDelivery } from './fan-out.ts';
 import { type Bench, ratio } from './lines.ts';
 
-/** Many runs of five readers each, events at random: what finding the readers costs, and whether it grows with them. */
+/** Many runs of five readers each, events at random: the cost of finding the readers, and its growth with the runs. */
 
 const READERS_PER_RUN = 5;
 
@@ -17,7 +17,7 @@ export async function manyRuns(bench: Bench): Promise<void> {
   bench.report.check('CPU a delivery, against plain ws', ratio(cost('runwire'), cost('ws')), { atMost: 1.1 });
   bench.report.check('CPU a delivery, against tRPC', ratio(cost('runwire'), cost('trpc')), { atMost: 0.5 });
 
-  // Not the same work, but what one may think of as plain `ws`.
+  // Not the same work, but the intuitive comparison with plain `ws`.
   const bare = await bench.start('ws', { isBare: true });
   await bare.open(runs * READERS_PER_RUN, runs);
   const of = await bench.inTurn(new Map([['bare', bare]]), (contender) => contender.measure(shape));
@@ -33,7 +33,7 @@ export async function growth(bench: Bench): Promise<void> {
     bench.report.note(`not measured: a process may have no more than ${files} open files here (ulimit -Hn)`);
     return;
   }
-  await bench.stop(); // Of the others' many connections nothing should be left.
+  await bench.stop(); // Closes the many connections of earlier lines.
   const names = ['runwire', 'ws'] as const;
   const sizes = [1_000, 10_000] as const;
   const subjects = new Map(

@@ -2,11 +2,11 @@ import { type PeerName, peerNames, peers } from './contender.ts';
 import type { Figure } from './figures.ts';
 import type { Bench } from './lines.ts';
 
-/** What readers hold: one that is idle, and one that has stopped reading. */
+/** Memory per reader: for an idle one, and for one that has stopped reading. */
 
 const KIB = 1024;
 const MB = 1e6;
-/** Bytes do not vary as times do. */
+/** Bytes vary less than times. */
 const samplesOf = ({ isQuick }: Bench) => (isQuick ? 1 : 3);
 
 export async function idle(bench: Bench): Promise<void> {
@@ -14,7 +14,7 @@ export async function idle(bench: Bench): Promise<void> {
   bench.report.line(`An idle connection with one subscription (${connections.toLocaleString('en-US')}, 5 to a run)`);
   const heap = new Map<PeerName, number[]>(peerNames.map((name) => [name, []]));
   const resident = new Map<PeerName, number[]>(peerNames.map((name) => [name, []]));
-  // Memory does not mind how busy the machine is: all contenders at once, each in a new process.
+  // Memory does not depend on the load of the machine: all contenders run at once, each in a new process.
   for (let round = 0; round < samplesOf(bench); round++) {
     await Promise.all(
       peerNames.map(async (name) => {
@@ -39,7 +39,7 @@ export async function idle(bench: Bench): Promise<void> {
   bench.report.check('heap above plain ws', above, { atMost: 10 }, 'KiB');
 }
 
-/** Ten readers of a run; after a while one stops reading, and the nine others go on. */
+/** Ten readers of a run; after a while one stops reading, and the other nine continue. */
 export async function stalled(bench: Bench): Promise<void> {
   const readers = 10;
   const [before, during] = bench.isQuick ? [5_000, 40_000] : [20_000, 500_000];
@@ -52,7 +52,7 @@ export async function stalled(bench: Bench): Promise<void> {
       const contender = await bench.start(name);
       await contender.open(readers, 1);
       const shape = { perTick: 500, runs: 1 };
-      // What all readers share in memory is full when the one stops.
+      // The memory that all readers share is full when the one stops.
       await contender.measure({ ...shape, events: before, readersPerRun: readers });
       const start = await contender.memory();
       await contender.load.pause(0);
@@ -71,9 +71,9 @@ export async function stalled(bench: Bench): Promise<void> {
         if (reader.frames === frames && reader.last === total) break;
       }
       if (reader.frames !== total || reader.first !== 1 || reader.last !== total) {
-        throw new Error(`${name}: the reader has had ${reader.frames} events of ${total}`);
+        throw new Error(`${name}: the reader received ${reader.frames} of ${total} events`);
       }
-      await contender.close(); // Throws when anything came out of order.
+      await contender.close(); // Throws if an event arrived out of order.
       await contender.stop();
     }
     const figure = bench.report.row(peers[name], 'MB of heap and external', grown);

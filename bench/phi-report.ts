@@ -3,8 +3,8 @@ import { runwireEvents } from '../shared/events.ts';
 import { folder, hasSamples, measure, type Rate, readBlind, readSamples } from '../tests/phi/phi-labelled.ts';
 
 /**
- * `npm run phi:report`: what the guard finds of a labelled set by kind, what it touches that it should not by file, and
- * what it costs. `--misses` shows the samples behind the figures.
+ * `npm run phi:report`: recall of the guard on a labelled set by kind, false alarms by file, and CPU cost. `--misses`
+ * prints the samples behind the figures.
  */
 
 const percent = ({ hits, of }: Rate): string => `${((100 * hits) / of).toFixed(2)}%`.padStart(8);
@@ -21,7 +21,7 @@ const sum = (rates: Iterable<Rate>): Rate => {
 const own = measure(readBlind());
 console.log('recall by kind, tests/phi-blind.txt');
 for (const name of [...own.recall.keys()].sort()) console.log(line(name, own.recall.get(name) as Rate));
-console.log('false alarms in it');
+console.log('false alarms');
 for (const [name, rate] of own.alarms) console.log(line(name, rate));
 
 if (hasSamples) {
@@ -41,7 +41,7 @@ if (hasSamples) {
     for (const { name, text } of missed) console.log(`missed  ${name}: ${text}`);
     for (const { name, text } of alarmed) console.log(`alarmed ${name}: ${text}`);
   }
-} else console.log(`no labelled set: ${folder.pathname} is missing`);
+} else console.log(`no labelled set: ${folder.pathname} does not exist`);
 
 console.log('CPU');
 const base = { projectId: 'trial-prod', runId: '018412aa-657d-7561-80a0-de8b67d7873a', stageId: 'adam-derive' };
@@ -60,7 +60,7 @@ const events: [string, object][] = [
   ],
 ];
 const guard = createPhiGuard(runwireEvents);
-// As they come: parsed from a body, where a text is not a slice of another.
+// Parsed, as from a request body: strings made by slice() may share memory and scan at another speed.
 for (const [name, made] of events) {
   const event = JSON.parse(JSON.stringify(made));
   console.log(
@@ -101,7 +101,7 @@ for (const piece of [
   );
 }
 
-/** Microseconds of CPU for one call: the median of eleven runs of 20,000. */
+/** CPU microseconds per call: the median of eleven runs of 20,000 calls. */
 function median(call: () => unknown): number {
   const runs = Array.from({ length: 11 }, () => {
     const { user: before } = process.cpuUsage();

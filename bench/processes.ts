@@ -1,14 +1,14 @@
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 
-/** Which processes run on which core. */
+/** The assignment of processes to cores. */
 
 const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-c', '0,1', 'true']).status === 0;
 export const pinning = canPin
   ? 'each server on core 0, its load on core 1'
   : 'NOT bound to cores (there is no taskset, or one core only): the figures say little';
 
-/** A command that runs on one core, with all its threads. */
+/** A command that pins a process to one core, with all its threads. */
 export function pinned(core: number, command: string, args: string[]): [string, string[]] {
   return canPin ? ['taskset', ['-c', String(core), command, ...args]] : [command, args];
 }

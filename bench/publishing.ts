@@ -3,7 +3,7 @@ import { figureOf } from './figures.ts';
 import { type Bench, ratio } from './lines.ts';
 import type { Insert, Publish } from './servers/publishing.ts';
 
-/** Through the bus of a whole server, with its log in a file, while many readers on other runs are connected. */
+/** Publishing through the bus of a whole server, with its log in a file and many readers connected to other runs. */
 export async function publishing(bench: Bench): Promise<void> {
   const readers = 1_000;
   bench.report.line(

@@ -5,7 +5,7 @@ import { openSqliteLog } from '../server/event-log/sqlite/log.ts';
 import { foldEvent } from '../shared/events.ts';
 import { type Bench, ratio } from './lines.ts';
 
-/** What appending to a run costs, by the size of the run. */
+/** The cost of an append, by the size of its run. */
 
 let drafted = 0;
 const draft = (runId: string, type: string, fields: object): ReadyDraft => {
@@ -55,7 +55,7 @@ export async function runSize(bench: Bench): Promise<void> {
       await log.append({ actor: 'bench', drafts });
     }
   };
-  // Ends and starts move `currentStageId`, the one field that looks at other stages.
+  // Ends and starts change `currentStageId`, the only field that depends on other stages.
   const churn = async (runId: string, of: number) => {
     for (let batch = 0; batch < 100; batch++) {
       const drafts = Array.from({ length: 10 }, () => `stage-${(at++ * 7) % of}`).flatMap((stageId) => [

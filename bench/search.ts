@@ -14,9 +14,8 @@ import type { SearchQuery } from '../server/event-log/contract/search.ts';
 import { createRunServer } from '../server/index.ts';
 
 /**
- * `npm run bench:search`: what searching takes and how long it holds the event loop, what the index costs a publisher
- * and the disk, what an export takes of memory, and what an entry of the access record costs. `--events N`, default
- * 100,000.
+ * `npm run bench:search`: time and event loop delay of searches, the cost of the index for publishers and on disk, the
+ * memory of an export, and the cost of an entry of the access record. `--events N`, default 100,000.
  */
 
 const { values } = parseArgs({ options: { events: { type: 'string', default: '100000' } } });
@@ -86,23 +85,23 @@ async function search(name: string, query: Partial<SearchQuery>): Promise<void> 
   const [median = 0, most = 0] = [times[7], times[14]];
   const held = `longest hold ${(delay.max / 1e6).toFixed(1)} ms`;
   console.log(
-    `${name.padEnd(40)}${String(found).padStart(4)} found, median ${median.toFixed(2)} ms, most ${most.toFixed(2)} ms, ${held}`,
+    `${name.padEnd(40)}${String(found).padStart(4)} found, median ${median.toFixed(2)} ms, max ${most.toFixed(2)} ms, ${held}`,
   );
 }
 await search('(warm)', { text: 'alpha' });
 await search('common word', { text: '"alpha"' });
-await search('common beginning: a', { text: 'a' });
+await search('common prefix: a', { text: 'a' });
 await search('two words', { text: 'alpha cohort' });
 await search('rare word', { text: '"needle"' });
 await search('no match', { text: 'nowhere "to be"' });
-await search('phrase that is nowhere, of common words', { text: '"cohort alpha beta gamma"' });
+await search('absent phrase of common words', { text: '"cohort alpha beta gamma"' });
 await search('rare word in one project', { projects: ['project-1'], text: 'needle' });
 await search('common word in one run', { runId: 'run-1', text: 'alpha' });
 await search('2,000 characters', { text: 'alpha needle '.repeat(153) });
 await search('no text', {});
-await search('no text, a type that is nowhere', { types: new Set(['run.failed']) });
-await search('no text, an actor that is nowhere, a run', { runId: 'run-1', actor: 'nobody' });
-await search('common word, 500 to a page', { text: '"alpha"', limit: 500 });
+await search('no text, absent type', { types: new Set(['run.failed']) });
+await search('no text, absent actor, one run', { runId: 'run-1', actor: 'nobody' });
+await search('common word, 500 per page', { text: '"alpha"', limit: 500 });
 
 for (const format of ['ndjson', 'csv']) {
   globalThis.gc?.();
@@ -137,14 +136,14 @@ const record = (at: number) =>
 const entries = 200_000;
 for (const [name, different] of [
   ['the same', 1],
-  ['900 different a batch', 900],
+  ['900 different ones per batch', 900],
 ] as const) {
   const start = process.cpuUsage();
   for (let at = 0; at < entries; at++) {
     record(at % different);
     if (at % 10_000 === 9_999) await recorder.list({ projects: [], limit: 1 });
   }
-  console.log(`access record, ${name}: CPU µs a call ${(cpuUs(start) / entries).toFixed(2)}, written with it`);
+  console.log(`access record, ${name}: CPU µs a call ${(cpuUs(start) / entries).toFixed(2)}, written with the batch`);
 }
 await recorder.close();
 await server.close();

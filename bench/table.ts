@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type Check, type Row, show, showBound, showReached } from './figures.ts';
 
-/** `npm run bench:table < results.json`: puts what `npm run bench -- --json` found into docs/benchmarks.md. */
+/** `npm run bench:table < results.json`: writes the results of `npm run bench -- --json` into docs/benchmarks.md. */
 
 type Results = {
   takenAt: string;
@@ -52,6 +52,6 @@ function render({ takenAt, isQuick, rounds, seconds, machine, versions, rows, ch
 const path = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url));
 const text = readFileSync(path, 'utf8');
 const [before, after] = [text.indexOf(BEGIN), text.indexOf(END)];
-if (before < 0 || after < 0) throw new Error(`${path} has lost its marks: ${BEGIN} and ${END}`);
+if (before < 0 || after < 0) throw new Error(`${path} lacks the markers ${BEGIN} and ${END}`);
 const results = JSON.parse(readFileSync(0, 'utf8')) as Results;
 writeFileSync(path, `${text.slice(0, before + BEGIN.length)}\n\n${render(results)}\n\n${text.slice(after)}`);

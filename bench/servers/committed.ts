@@ -5,9 +5,9 @@ import type { ContenderServer } from './face.ts';
 import { draftOf, runwire } from './runwire-server.ts';
 
 /**
- * Publishes every contender's events to a Runwire in its own process first, with the log in memory and off the clock, and
- * delivers them after the commit. Runwire cannot deliver an event before its commit, and a transaction fills the
- * processor's caches, which makes five writes cost half as much again. So all contenders pay for it.
+ * Publishes the events of every contender to a Runwire in its own process first, with an in-memory log outside of the
+ * clock, and delivers them after the commit. Runwire delivers only after a commit, and a transaction evicts the CPU
+ * caches, which makes five writes 50 % slower. This way all contenders pay for it.
  */
 
 type Emit = NonNullable<ContenderServer['emit']>;

@@ -1,9 +1,9 @@
-/** What every contender delivers: a `stage.progress` of about 400 bytes, as Runwire's log holds it. */
+/** The event of every contender: a `stage.progress` of about 400 bytes, as stored in the log of Runwire. */
 export type BenchEvent = ReturnType<typeof eventOf>;
 
 export const runOf = (index: number): string => `run-${index}`;
 
-/** The message begins with the index, by which the load knows one event from another. */
+/** The message starts with the index, by which the load generator tells events apart. */
 export function eventOf(index: number, runId: string) {
   return {
     type: 'stage.progress' as const,

@@ -2,24 +2,24 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type BenchEvent, eventOf, runOf } from './event.ts';
 
 /**
- * The face that every contender's process shows to the parent, and what is measured in it. The clock of a delivery and
- * the account of its CPU time begin when the contender says so, which is at the end of the commit. They end when this
- * process hears from the load that the last frame has come, and so could send the next: what a server puts off until
- * after its last write is part of what a delivery costs.
+ * The interface of each contender process to the parent, and its measurements. The clock and the CPU account of a
+ * delivery start when the contender calls `begin`, at the end of the commit. They stop when the load generator reports
+ * the last frame and the process could send the next event: work that a server defers until after its last write is
+ * part of the cost.
  */
 
 export type ContenderServer = {
   port: number;
   path: string;
-  /** WebSocket subprotocol, or an extension that is offered. */
+  /** WebSocket subprotocol, or an offered extension. */
   protocol?: string;
-  /** What each reader says, `$RUN` being its run; a number waits for so many messages of the server. */
+  /** Messages of each reader, `$RUN` replaced by its run; a number waits for this many server messages. */
   greetings: (string | number)[];
-  /** Readers that would be sent an event. */
+  /** Readers that would receive an event. */
   subscribed(): number;
-  /** Sends events of one tick to the readers of their runs; `begin` is to be called when the delivery begins. */
+  /** Sends the events of one tick to the readers of their runs. Call `begin` when the delivery starts. */
   emit?(events: BenchEvent[], begin: () => void): void | Promise<void>;
-  /** What else the parent may ask of this one. */
+  /** Further requests of the parent. */
   also?: Record<string, (argument: never) => unknown>;
 };
 
@@ -36,17 +36,17 @@ export type Shape = {
 export type Measured = { deliveries: number; seconds: number; cpuMicros: number };
 
 export type PacedShape = { events: number; intervalMs: number };
-/** `begins`: index of each event and when its delivery began, in ns. `cpuShare`: of one core. */
+/** `begins`: the start of each delivery by event index, in ns. `cpuShare`: of one core. */
 export type Paced = { begins: [number, string][]; cpuShare: number };
 
 export type Memory = { heapUsed: number; external: number; rss: number };
 export type Started = Omit<ContenderServer, 'emit' | 'subscribed' | 'also'> & { controlPort: number };
 
-/** What the parent may ask for, and what it is answered. */
+/** Requests of the parent, and their responses. */
 export type Face = {
   measure(shape: Shape): Measured;
   paced(shape: PacedShape): Paced;
-  /** When the load said next that everything had come, in ns. */
+  /** The time at which the load generator reports everything as received, in ns. */
   acked(): string;
   subscribed(): number;
   memory(): Memory;
@@ -57,12 +57,12 @@ const cpuMicros = () => {
   const { user, system } = process.cpuUsage();
   return user + system;
 };
-/** Reading the CPU time takes a few µs itself: twice for each tick, once of it within the account. */
+/** Reading the CPU time takes a few µs: twice per tick, once within the account. */
 const now = () => ({ ns: process.hrtime.bigint(), cpu: cpuMicros() });
 type Moment = ReturnType<typeof now>;
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-/** Serves the parent until it goes away. */
+/** Serves the parent until it disconnects. */
 export async function serve({ emit, subscribed, also, ...contender }: ContenderServer): Promise<void> {
   const acks = new Acks();
   let index = 0;
@@ -77,7 +77,7 @@ export async function serve({ emit, subscribed, also, ...contender }: ContenderS
     await emit?.(events, () => {
       begun = now();
     });
-    if (!begun) throw new Error('the contender has not said when its delivery began');
+    if (!begun) throw new Error('the contender did not call begin()');
     return begun;
   };
 
@@ -93,7 +93,7 @@ export async function serve({ emit, subscribed, also, ...contender }: ContenderS
           const count = Math.min(perTick, left);
           left -= count;
           const begun = await emitTick(Array.from({ length: count }, () => nextEvent(runs)));
-          // Until delivery began, events were made, and committed.
+          // Before the delivery, events were created and committed.
           ns -= begun.ns - before.ns;
           cpu -= begun.cpu - before.cpu;
           await turn();
@@ -145,7 +145,7 @@ export async function serve({ emit, subscribed, also, ...contender }: ContenderS
   process.send?.({ ...contender, controlPort: await acks.listen() } satisfies Started);
 }
 
-/** The load's word, on a connection of its own, that all frames have come: the time of the last, in ns. */
+/** A connection on which the load generator reports the time of the last frame, in ns. */
 class Acks {
   #arrived: bigint[] = [];
   #waiting: ((ns: bigint) => void) | undefined;
@@ -184,5 +184,5 @@ class Acks {
   }
 }
 
-/** What the parent set for this process. */
+/** The settings of this process by the parent. */
 export const optionsOf = <Options>(): Options => JSON.parse(process.argv[2] ?? '{}') as Options;

@@ -8,7 +8,7 @@ import { committing } from './committed.ts';
 import type { BenchEvent } from './event.ts';
 import { serve } from './face.ts';
 
-/** graphql-ws over an async iterator for each subscription. The event is a scalar: cheaper than a field for each of its own. */
+/** graphql-ws over an async iterator per subscription. The event is one scalar, which is cheaper than a field for each key. */
 
 const emitter = new EventEmitter();
 emitter.setMaxListeners(0);
@@ -21,7 +21,7 @@ const schema = new GraphQLSchema({
       event: {
         type: new GraphQLScalarType({ name: 'Event' }),
         args: { run: { type: new GraphQLNonNull(GraphQLString) } },
-        // Not a generator: its end would wait for one more event.
+        // Not a generator: its return() would wait for one more event.
         subscribe: (_source, { run }: { run: string }) => on(emitter, run),
         resolve: ([event]: [BenchEvent]) => event,
       },

@@ -4,7 +4,7 @@ import { eventOf } from './event.ts';
 import { optionsOf, serve } from './face.ts';
 import { draftOf, runwire } from './runwire-server.ts';
 
-/** Durable publishing and its peer, in one process: the clock is its own, since nobody else has to have anything. */
+/** Durable publishing and its peer in one process with its own clock, because no delivery is measured. */
 
 export type Publish = { count: number; size: number; publishers: number; runs: number };
 export type Insert = { count: number; size: number };
@@ -19,7 +19,7 @@ const perSecond = async (count: number, work: () => unknown): Promise<number> =>
 };
 
 let published = 0;
-/** Publishes events in requests of `size`, `publishers` of them at once. The drafts are ready, as are the peer's rows. */
+/** Publishes events in requests of `size`, `publishers` of them in parallel. Drafts and rows of the peer exist before. */
 async function publish({ count, size, publishers, runs }: Publish): Promise<number> {
   const drafts = Array.from({ length: count }, (_, index) => {
     const event = eventOf(published++, `published-${index % runs}`);
@@ -36,14 +36,14 @@ async function publish({ count, size, publishers, runs }: Publish): Promise<numb
 }
 
 /**
- * The peer of durable publishing: the least that any log on this table would have to do. It inserts rows that the log
- * itself wrote (their payloads, salts and hashes), with one prepared statement, into an empty table of the same
- * definition with the same indexes, by a connection with the same PRAGMAs: journal, `synchronous`, cache and checkpoints.
- * Transactions are as large as the log's batches. Positions count up, as do event ids, of the same length and in the same
- * order as the log's: with random ones the index on them would be most of the cost on both sides, and the ratio better.
+ * The peer of durable publishing: the minimum work of any log with this table. It inserts rows that the log itself wrote
+ * (payloads, salts and hashes), with one prepared statement, into an empty table with the same definition and indexes,
+ * over a connection with the same PRAGMAs: journal, `synchronous`, cache and checkpoints. Transactions have the size of
+ * the batches of the log. Positions and event ids count up, with equal length and order on both sides: with random ids
+ * their index would dominate both sides, and the ratio would look better.
  *
- * What the log does besides: validating, folding, the rows of runs and stages, canonical JSON, the hash chain, looking
- * for the event id, records and receipts, waking readers.
+ * The log additionally validates, folds, updates runs and stages, writes canonical JSON and the hash chain, looks up the
+ * event id, creates records and receipts, and wakes readers.
  */
 function bareInserts() {
   const from = new DatabaseSync(path, { readOnly: true });

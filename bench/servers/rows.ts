@@ -6,14 +6,14 @@ import { DatabaseSync } from '@photostructure/sqlite';
 import { optionsOf, serve } from './face.ts';
 
 /**
- * The peer of catching up: reads a run's rows from the SQLite file, a page at a time, and writes their JSON to the socket
- * as WebSocket frames, a write for each page. Nothing else.
+ * The peer of catching up: reads the rows of a run from the SQLite file page by page, and writes their JSON to the socket
+ * as WebSocket frames, one write per page. Nothing else.
  */
 
 const PAGE_ROWS = 256;
 const { path } = optionsOf<{ path: string }>();
 const db = new DatabaseSync(path, { readOnly: true });
-// Kept within reach: the connection is closed when it is garbage, whatever statements it has.
+// Keeps a reference: garbage collection would close the connection under its statements.
 process.once('exit', () => db.close());
 const page = db.prepare('SELECT seq, payload FROM events WHERE run_row = 1 AND seq > ? ORDER BY seq LIMIT ?');
 

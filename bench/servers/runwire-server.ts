@@ -3,10 +3,10 @@ import { openRunServer } from '../../server/run-server.ts';
 import type { BenchEvent } from './event.ts';
 import type { ContenderServer } from './face.ts';
 
-/** A Runwire that listens, and what its readers say: one `onRunEvent` each. */
+/** A listening Runwire, and the messages of its readers: one `onRunEvent` each. */
 
 const secret = 'the secret of the bench, of 32 bytes and more';
-/** All readers are one user, from one address; and one of them stops reading, for longer than it might. */
+/** Limits for the bench: all readers are one user at one address, and one of them stops reading for a long time. */
 const limits = {
   connectionsPerUser: 50_000,
   connectionsPerAddress: 50_000,
@@ -50,7 +50,7 @@ export async function runwire({
         method: 'subscription',
         params: { path: 'onRunEvent', input: { runId: '$RUN', projectId: 'bench', from } },
       }),
-      // `started`, and `stream.live` unless it has a log to read first.
+      // `started`, and `stream.live` unless it reads the log first.
       ...(from === 'now' ? [2] : []),
     ],
     subscribed: () => server.getStats().subscriptions,

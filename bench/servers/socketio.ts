@@ -5,7 +5,7 @@ import { Server } from 'socket.io';
 import { committing } from './committed.ts';
 import { serve } from './face.ts';
 
-/** Socket.IO: a room for each run, over WebSocket from the start. */
+/** Socket.IO: a room per run, WebSocket transport from the start. */
 
 const http = createServer();
 const io = new Server(http, { transports: ['websocket'], pingInterval: 600_000 });

@@ -10,8 +10,8 @@ import type { BenchEvent } from './event.ts';
 import { serve } from './face.ts';
 
 /**
- * tRPC as its documentation shows it: an async generator over `on(emitter)` that yields `tracked()` items. Each run has a
- * name of its own on the emitter: a generator that filters all events costs many times that.
+ * tRPC as in its documentation: an async generator over `on(emitter)` that yields `tracked()` items. Each run has its own
+ * event name: a generator that filters all events costs many times as much.
  * https://trpc.io/docs/server/subscriptions#tracked
  */
 

@@ -8,8 +8,8 @@ import type { ContenderServer } from './face.ts';
 import { optionsOf, serve } from './face.ts';
 
 /**
- * Plain `ws`: one ready string, sent to each reader of the run. What a reader says is its run. `isBare`: commits nothing
- * before, and so sends again and again from warm caches.
+ * Plain `ws`: one prepared string, sent to each reader of the run. A reader sends its run first. `isBare`: skips the
+ * commit, and so sends from warm caches.
  */
 
 const { isBare = false } = optionsOf<{ isBare?: boolean }>();

@@ -86,8 +86,7 @@ class ReaderCheck {
       return;
     }
     this.#seen.add(key);
-    if (!isDeepStrictEqual(event, this.#log?.events[seq - 1]))
-      this.#report('altered', `${seq} is not detail is logged`);
+    if (!isDeepStrictEqual(event, this.#log?.events[seq - 1])) this.#report('altered', `${seq} differs from the log`);
     const isLate = this.#skipped.findIndex((skipped) => skipped.seq === seq);
     if (isLate >= 0) {
       this.#skipped.splice(isLate, 1);
@@ -238,12 +237,12 @@ export function checkLogs(logs: readonly LoggedLog[], acknowledged: readonly Ack
       const { seq, runSeq, projectId, runId, eventId, recordedAt } = event;
       const run = `${projectId} ${runId}`;
       const id = `${projectId} ${eventId}`;
-      if (seq !== index + 1) report(`seq ${seq} where ${index + 1} should be`);
+      if (seq !== index + 1) report(`seq ${seq} instead of ${index + 1}`);
       if (runSeq !== (lastOf.get(run) ?? 0) + 1) report(`runSeq ${runSeq} of ${run} after ${lastOf.get(run) ?? 0}`);
       // An event id is deduplicated while its event is kept.
       const earlier = ids.get(id) ?? 0;
       if (earlier >= Math.max(1, oldest))
-        report(`${id} is there twice, at ${earlier} and ${seq}, ${oldest} being the oldest`);
+        report(`${id} is logged twice, at ${earlier} and ${seq}, ${oldest} being the oldest`);
       if (index > 0 && recordedAt < (events[index - 1] as RunEvent).recordedAt)
         report(`${seq} was recorded before ${seq - 1}`);
       lastOf.set(run, runSeq);
@@ -258,11 +257,10 @@ export function checkLogs(logs: readonly LoggedLog[], acknowledged: readonly Ack
       const id = `${draft.projectId} ${draft.eventId}`;
       const place = places.get(id);
       sent.add(id);
-      if (!place) report(`${id} was acknowledged and is not there`, publisher);
+      if (!place) report(`${id} was acknowledged but is not logged`, publisher);
       else {
-        if (!says(place.event, draft)) report(`${id} is not detail was sent`, publisher);
-        if (place.at < (latest.get(publisher) ?? -1))
-          report(`${id} stands before detail was published earlier`, publisher);
+        if (!says(place.event, draft)) report(`${id} differs from the sent draft`, publisher);
+        if (place.at < (latest.get(publisher) ?? -1)) report(`${id} precedes an earlier publish`, publisher);
         latest.set(publisher, place.at);
       }
     }

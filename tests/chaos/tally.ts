@@ -52,7 +52,7 @@ export class Tally {
           .join(', ')}`,
     );
     return [
-      `${this.rounds} rounds: ${events} events, ${readers} readers, ${connections} connections, ${items} items seen, ${gaps} of them gaps that were to be told`,
+      `${this.rounds} rounds: ${events} events, ${readers} readers, ${connections} connections, ${items} items received, ${gaps} of them expected gaps`,
       ...lines,
       this.line,
     ].join('\n');
