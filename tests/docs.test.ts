@@ -2,6 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { limitVariable } from '../server/config.ts';
+import { defaultLimits } from '../server/limits.ts';
+import { HEARTBEAT_MS, SSE_INACTIVITY_MS, SSE_PING_MS } from '../shared/protocol.ts';
+import { openServer } from './support/harness.ts';
 
 /** The documents of the repository: every Markdown file that Git tracks. */
 
@@ -108,5 +112,16 @@ describe('documents', () => {
     expect(names.length).toBeGreaterThan(10);
     const documented = `${textOf('docs/guide/configuration.md')}${textOf('docs/protocol.md')}`;
     expect(names.filter((name) => !documented.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  test('docs/protocol.md lists every procedure and every limit, and quotes the heartbeat', async () => {
+    const page = textOf('docs/protocol.md');
+    await using server = await openServer();
+    const procedures = Object.keys((server.router as unknown as { _def: { procedures: object } })._def.procedures);
+    expect(procedures.length).toBeGreaterThan(15);
+    const limits = Object.keys(defaultLimits).map(limitVariable);
+    expect([...procedures, ...limits].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+    const [, heartbeat = ''] = /^## Heartbeat$([\s\S]*?)^## /m.exec(page) ?? [];
+    for (const ms of [HEARTBEAT_MS, SSE_PING_MS, SSE_INACTIVITY_MS]) expect(heartbeat).toContain(`${ms / 1_000} s`);
   });
 });
