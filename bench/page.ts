@@ -6,8 +6,10 @@ import type { RunEventDraft } from '../shared/events.ts';
 import { chromium as launchOptions } from '../tests/browser/chromium.ts';
 
 /**
- * `npm run bench:page`: what a reader of the built app waits for, in Chromium: until a run of 10,000 stages and 100,000
- * events can be read, and while it, or a list of 2,000 runs, changes 200 times a second. `npm run build` comes first.
+ * `npm run bench:page` measures the built app in Chromium:
+ * - the time until a run of 10,000 stages and 100,000 events is visible,
+ * - the longest task and the longest pause between frames while that run changes 200 times a second,
+ * - the same for a list of 2,000 runs.
  */
 
 const ROUNDS = 5;
@@ -18,7 +20,7 @@ const PER_SECOND = 200;
 const SECONDS = 20;
 const secret = 'a secret of the bench, 32 bytes long or more';
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
+const print = (text: string) => process.stdout.write(`${text}\n`);
 const median = (samples: number[]) => [...samples].sort((a, b) => a - b)[Math.floor(samples.length / 2)] as number;
 const ms = (value: number) => `${Math.round(value).toLocaleString('en-US')} ms`;
 const pause = (duration: number) => new Promise((resolve) => setTimeout(resolve, duration));
@@ -42,7 +44,7 @@ const progress = (runId: string, stageId: string, value: number): RunEventDraft 
   message: `epoch ${value} of 100: loss 0.0731, accuracy 0.981`,
 });
 
-/** Most stages have completed; the last hundred are still at it. */
+/** All stages have completed but the last 100, which are running. */
 function longRun(): RunEventDraft[] {
   const base = { projectId: 'bench', runId: 'long' };
   const events: RunEventDraft[] = [
@@ -66,7 +68,7 @@ function longRun(): RunEventDraft[] {
 
 type Found = { tasks: number[]; frames: number[] };
 
-/** Runs in the page: keeps the length of every task over 50 ms, and of every pause between two frames. */
+/** Runs in the page: records each task over 50 ms and each pause between two frames. */
 function watchTasks(): void {
   const found: Found = { tasks: [], frames: [] };
   Object.assign(window, { found });
@@ -82,24 +84,26 @@ function watchTasks(): void {
   requestAnimationFrame(onFrame);
 }
 
-/** What the watch has found since it was last asked. */
+/** Returns and clears the records of {@link watchTasks}. */
 const takeFound = (page: Page): Promise<Found> =>
   page.evaluate(() => {
     const { found } = window as unknown as { found: Found };
     return { tasks: found.tasks.splice(0), frames: found.frames.splice(0) };
   });
 
-function sayTasks(tasks: number[], cpuMs: number): void {
+function printTasks(tasks: number[], cpuMs: number): void {
   const longest = tasks.length === 0 ? 'under 50 ms' : ms(Math.max(...tasks));
   const over = (limit: number) => tasks.filter((task) => task > limit).length;
-  say(`  longest task ${longest}, by processor time ${ms(cpuMs)}; over 50 ms: ${over(50)}, over 100 ms: ${over(100)}`);
+  print(
+    `  longest task ${longest}, by processor time ${ms(cpuMs)}; over 50 ms: ${over(50)}, over 100 ms: ${over(100)}`,
+  );
 }
 
 type TraceEvent = { name: string; ph: string; pid: number; tid: number; tdur?: number; args?: { name?: string } };
 
 /**
- * Ms of its own processor that the longest task of the page took. Beside the time by the clock it tells what the page
- * costs from what the machine's load does to it.
+ * Returns the processor time of the longest task of the page, in ms. Unlike its duration, it does not depend on the load
+ * of the machine.
  */
 async function takeLongestCpu(browser: Browser): Promise<number> {
   const { traceEvents } = JSON.parse((await browser.stopTracing()).toString()) as { traceEvents: TraceEvent[] };
@@ -117,7 +121,7 @@ async function takeLongestCpu(browser: Browser): Promise<number> {
 async function openTab(browser: Browser): Promise<Page> {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
   const page = await context.newPage();
-  // What tsx makes of a function names the functions in it by this.
+  // tsx compiles functions to code that calls `__name`, which the page does not have.
   await page.addInitScript('globalThis.__name = (named) => named');
   await page.addInitScript(watchTasks);
   const token = await signToken({ secret }, { sub: 'bench', projects: ['*'], roles: ['viewer'], ttlSeconds: 3_600 });
@@ -125,29 +129,32 @@ async function openTab(browser: Browser): Promise<Page> {
   return page;
 }
 
-/** A task is one such event; nothing else is traced, for tracing costs time too. */
+/** A task is one event of this category. Other categories are off, because tracing takes time itself. */
 const trace = (browser: Browser, page: Page) => browser.startTracing(page, { categories: ['toplevel'] });
 
-/** Ms from the navigation until the first bar and the last event can be seen. */
+/** Returns the ms from the navigation until the first bar and the last event are visible. */
 async function opened(page: Page, lastRunSeq: number): Promise<number> {
   await page.goto(`${url}/runs/bench/long`);
   return page.evaluate(
     (last) =>
       new Promise<number>((resolve) => {
-        const look = () => {
+        const check = () => {
           const hasEvent = document.querySelector(`.event[aria-posinset="${last}"] .what`);
           if (hasEvent && document.querySelector('.timeline .bar-of')) {
-            // What is in the page now is on the screen with the next frame.
+            // The next frame shows the current content of the page.
             requestAnimationFrame(() => setTimeout(() => resolve(performance.now())));
-          } else requestAnimationFrame(look);
+          } else requestAnimationFrame(check);
         };
-        look();
+        check();
       }),
     lastRunSeq,
   );
 }
 
-/** Publishes `PER_SECOND` for `SECONDS`, then says what became of the page meanwhile. */
+const completeUpTo = (page: Page, seq: number) =>
+  page.getByTitle(`Complete up to event ${seq.toLocaleString('en-US')} of the log`, { exact: true }).waitFor();
+
+/** Publishes `PER_SECOND` events a second for `SECONDS`, then prints how the page coped. */
 async function follow(page: Page, name: string, next: (index: number) => RunEventDraft): Promise<void> {
   await takeFound(page);
   await trace(browser, page);
@@ -163,28 +170,28 @@ async function follow(page: Page, name: string, next: (index: number) => RunEven
   }
   const took = performance.now() - begun;
   const { head: seq } = server.log;
-  await page.getByText(`Live · seq ${seq.toLocaleString('en-US')}`).waitFor();
+  await completeUpTo(page, seq);
   const { tasks, frames } = await takeFound(page);
   const cpuMs = await takeLongestCpu(browser);
-  say(`${name}: ${Math.round((sent / took) * 1_000)} events/s for ${Math.round(took / 1_000)} s`);
-  sayTasks(tasks, cpuMs);
-  say(`  frames ${frames.length}, longest pause between two ${ms(Math.max(...frames))}`);
-  say(`  the page shows seq ${seq.toLocaleString('en-US')}, the head of the log`);
+  print(`${name}: ${Math.round((sent / took) * 1_000)} events/s for ${Math.round(took / 1_000)} s`);
+  printTasks(tasks, cpuMs);
+  print(`  frames ${frames.length}, longest pause between two ${ms(Math.max(...frames))}`);
+  print(`  the page shows seq ${seq.toLocaleString('en-US')}, the head of the log`);
 }
 
-say(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}`);
+print(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}`);
 await publish(longRun());
 const browser = await chromium.launch(launchOptions);
-say(`Chromium ${browser.version()}`);
+print(`Chromium ${browser.version()}`);
 const page = await openTab(browser);
 const samples: number[] = [];
 await trace(browser, page);
 for (let round = 0; round < ROUNDS; round++) samples.push(await opened(page, EVENTS));
-say(
+print(
   `opening a run of ${STAGES.toLocaleString('en-US')} stages and ${EVENTS.toLocaleString('en-US')} events: median ${ms(median(samples))} (${samples.map(Math.round).join(', ')})`,
 );
-await page.getByText('Live · seq').waitFor();
-sayTasks((await takeFound(page)).tasks, await takeLongestCpu(browser));
+await page.getByText('up to date').waitFor();
+printTasks((await takeFound(page)).tasks, await takeLongestCpu(browser));
 await follow(page, 'following it', (index) => progress('long', stageIdOf(STAGES - 100 + (index % 100)), index % 100));
 
 await publish(
@@ -194,8 +201,8 @@ await publish(
   ]).flat(),
 );
 await page.goto(`${url}/`);
-await page.getByText('Live · seq').waitFor();
-// All pages are fetched by going to the end, then the newest runs are looked at.
+await page.getByText('up to date').waitFor();
+// Scrolling to the end fetches all pages. The measurement runs at the top, with the newest runs visible.
 for (
   let shown = 0;
   shown < RUNS;

@@ -14,7 +14,7 @@ export function App() {
   const lastPath = useRef(path);
   const wantsSearch = useRef(false);
   useEffect(() => {
-    // A screen reader begins with the new page, as it would with a page that the browser loaded.
+    // A screen reader starts to read at the focus, so the focus moves to the new page, as after a page load.
     if (lastPath.current !== path) {
       const target = wantsSearch.current ? searchOfPage() : null;
       (target ?? document.querySelector('main'))?.focus({ preventScroll: true });
@@ -43,10 +43,10 @@ function Page({ path }: { path: string }) {
   const run = runOfPath(path);
   if (run) return <RunPage key={path} {...run} />;
   return (
-    <Shell title="No such page">
-      <Notice title="There is no such page">
+    <Shell title="Page not found">
+      <Notice title="Page not found">
         <p>
-          The address is not one of Runwire’s. <Link href="/">Go to all runs</Link>.
+          Check the address, or <Link href="/">go to Runs</Link>.
         </p>
       </Notice>
     </Shell>

@@ -16,11 +16,11 @@ import './styles/pages/runs.css';
 import './styles/pages/run.css';
 import './styles/pages/timeline.css';
 import './styles/pages/feed.css';
-import { showKeptTheme } from './hooks/useTheme.ts';
+import { showStoredTheme } from './hooks/useTheme.ts';
 
-showKeptTheme();
+showStoredTheme();
 
-// Subscriptions keep what was loaded up to date: nothing is loaded again because of time or focus.
+// Subscriptions keep loaded data up to date, so no query is repeated because of its age or a window focus.
 const queryClient = new QueryClient({
   defaultOptions: {
     queries: {
@@ -35,7 +35,7 @@ const root = document.getElementById('root');
 if (!root) throw new Error('index.html has no #root');
 createRoot(root).render(
   <StrictMode>
-    {/* A display on a wall has nobody to click "Try again". */}
+    {/* Unlimited attempts: a wall display has no user to press "Try again". */}
     <RunwireProvider
       url={import.meta.env.VITE_WEBSOCKET_URL || undefined}
       maxReconnectAttempts={Number.POSITIVE_INFINITY}

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 
-/** How tests launch the Chromium of the system. */
+/** Launch options for the Chromium of the system. */
 export const chromium = {
   executablePath: '/usr/bin/chromium',
   args: [
@@ -14,5 +14,5 @@ export const chromium = {
   ],
 };
 
-/** Where it is not installed, tests that need it are left out, and one says so by its name. */
+/** Without Chromium its tests are skipped; chromium.test.ts reports that by its title. */
 export const hasChromium = existsSync(chromium.executablePath);

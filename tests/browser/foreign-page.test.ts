@@ -7,11 +7,11 @@ import { keptLog, startServer, tokenFor } from '../support/harness.ts';
 import { chromium as launchOptions } from './chromium.ts';
 import { draft, openApp, rowOf, withBrowser } from './page-harness.ts';
 
-/** What the browser itself makes of our headers: of the app's own pages, and of pages of others. */
+/** How Chromium enforces the security headers: on pages of the app, and against pages of other origins. */
 
 withBrowser();
 
-/** What is reported on any page from now on, as `directive: what`. */
+/** Collects the policy violations of all later pages, as `directive: blocked URI`. */
 async function violationsOn(page: Page): Promise<string[]> {
   const violations: string[] = [];
   await page.exposeFunction('reportViolation', (text: string) => void violations.push(text));
@@ -25,7 +25,7 @@ async function violationsOn(page: Page): Promise<string[]> {
   return violations;
 }
 
-test('[N4] no page of the app does what its policy forbids', async () => {
+test('[N4] no page of the app violates its content security policy', async () => {
   const { page, publish, open } = await openApp();
   const violations = await violationsOn(page);
   const stages = Array.from({ length: 40 }, (_, index) => ({ stageId: `s${index}`, name: `Stage ${index}` }));
@@ -43,7 +43,7 @@ test('[N4] no page of the app does what its policy forbids', async () => {
   await page.getByRole('status').getByText('Live').waitFor();
   await open('/runs/demo/r1?stage=s0');
   await rowOf(page, 'Stage 0').getByText('40 %').waitFor();
-  // What it sets of its styles stands, though the policy allows no style in the markup.
+  // The policy forbids styles in markup only: styles that a script sets on an element apply.
   const styles = await page.locator('[style]').evaluateAll((all) => all.map((one) => one.getAttribute('style') ?? ''));
   expect(styles.some((style) => style.includes('translateY'))).toBe(true);
   await publish(draft('r1', 'stage.completed', { stageId: 's0', durationMs: 5 }));
@@ -54,8 +54,8 @@ test('[N4] no page of the app does what its policy forbids', async () => {
   expect(violations).toEqual([]);
 });
 
-test('[N4] what gets into a page all the same is neither run nor shown nor sent', async () => {
-  const { page, server } = await openApp({ mayComplain: /Content Security Policy|TrustedHTML|TrustedScript/ });
+test('[N4] the browser blocks injected scripts, styles, markup, frames and requests', async () => {
+  const { page, server } = await openApp({ expectedErrors: /Content Security Policy|TrustedHTML|TrustedScript/ });
   const violations = await violationsOn(page);
   await page.goto(server.url);
   await page.getByText('No runs yet').waitFor();
@@ -88,7 +88,7 @@ test('[N4] what gets into a page all the same is neither run nor shown nor sent'
     },
   };
   for (const [directive, attempt] of Object.entries<string | (() => unknown)>(attempts)) {
-    await page.evaluate(attempt).catch(() => undefined); // What is forbidden may throw.
+    await page.evaluate(attempt).catch(() => undefined); // A blocked attempt may throw.
     await expect.poll(() => violations.join(), { message: directive }).toContain(directive);
   }
   expect(await page.evaluate(() => 'isBroken' in window)).toBe(false);
@@ -99,12 +99,12 @@ test('[N4] what gets into a page all the same is neither run nor shown nor sent'
   await page.getByText('No runs yet').waitFor();
 });
 
-/** A page at a name and port of its own, whose scripts the test writes. */
-async function elsewhere(): Promise<{ port: number; cookies: (string | undefined)[] }> {
+/** Serves an empty page on another port, which the test fills with scripts. */
+async function serveForeignPage(): Promise<{ port: number; cookies: (string | undefined)[] }> {
   const cookies: (string | undefined)[] = [];
   const http = createServer((request, response) => {
     cookies.push(request.headers.cookie);
-    response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>elsewhere</title>');
+    response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>foreign</title>');
   });
   http.listen(0, '127.0.0.1');
   await once(http, 'listening');
@@ -112,13 +112,13 @@ async function elsewhere(): Promise<{ port: number; cookies: (string | undefined
   return { port: (http.address() as AddressInfo).port, cookies };
 }
 
-/** Tries, in a page, all by which one could make use of somebody's cookie; resolves with what it was told. */
+/** Runs in a page: tries each way to use the cookie of a signed-in user, and resolves with the answers. */
 const attack = (origin: string) => {
   const socket = (query: string) =>
     new Promise<string>((resolve) => {
       const ws = new WebSocket(`${origin.replace('http', 'ws')}/ws${query}`);
       ws.onopen = () => ws.send(JSON.stringify({ id: 1, method: 'query', params: { path: 'auth.me' } }));
-      ws.onmessage = ({ data }) => resolve(`told ${data}`);
+      ws.onmessage = ({ data }) => resolve(`received ${data}`);
       ws.onclose = ({ code }) => resolve(`closed ${code}`);
     });
   const call = (path: string, init: RequestInit) =>
@@ -135,7 +135,7 @@ const attack = (origin: string) => {
         element.src = origin + path;
         document.body.append(element);
       } catch {
-        resolve('refused'); // By the policy of the page itself.
+        resolve('refused'); // The policy of the page blocks it.
       }
     });
   const body = JSON.stringify({ type: 'run.created', projectId: 'demo', runId: 'stolen', name: 'stolen' });
@@ -153,10 +153,10 @@ const attack = (origin: string) => {
   ]);
 };
 
-test('[N5] pages of another port, name, sandbox or rebound name get nothing by the cookie that goes with them', async () => {
+test('[N5] pages on another port or name, in a sandbox, or on a rebound name cannot use the cookie of the user', async () => {
   const { logger, lines } = keptLog();
   await using server = await startServer({ logger });
-  const { port, cookies } = await elsewhere();
+  const { port, cookies } = await serveForeignPage();
   const browser = await chromium.launch({
     ...launchOptions,
     args: [...launchOptions.args, '--host-resolver-rules=MAP *.example 127.0.0.1'],
@@ -167,17 +167,17 @@ test('[N5] pages of another port, name, sandbox or rebound name get nothing by t
   await page.goto(`${server.url}/login?token=${await tokenFor()}`);
   await page.getByText('No runs yet').waitFor();
 
-  // The own page is told who it is; so the attempts are good ones.
+  // Control: a page of the app gets its user, so the attempts do work.
   const own = await page.evaluate(attack, server.url);
   expect(own.slice(0, 3).every((answer) => answer.includes('"sub":"ada"'))).toBe(true);
   expect(server.log.head).toBe(2);
 
   const isRefused = (answers: string[], name: string) => {
     expect(answers.slice(0, 3), name).toEqual(['closed 1006', 'closed 1006', 'no answer']);
-    expect(answers.join(), name).not.toMatch(/ada|runwire|told|loaded/);
+    expect(answers.join(), name).not.toMatch(/ada|runwire|received|loaded/);
     expect(server.log.head, name).toBe(2);
   };
-  // Another port is another origin, but the same site: cookies know no ports, and SameSite=Strict holds none back.
+  // Another port is another origin of the same site: cookies ignore ports, and SameSite=Strict sends them.
   await page.goto(`http://127.0.0.1:${port}/`);
   isRefused(await page.evaluate(attack, server.url), 'another port');
   expect(cookies.join()).toContain('runwire_');
@@ -196,7 +196,7 @@ test('[N5] pages of another port, name, sandbox or rebound name get nothing by t
     [attack.toString(), server.url] as const,
   );
   isRefused(sandboxed, 'a sandbox');
-  // A name that leads to the server itself: origin and host are one, and the cookie is another name's.
+  // DNS rebinding: the name resolves to the server, so origin and host match, and the cookie belongs to another name.
   const rebound = `http://rebound.example:${new URL(server.url).port}`;
   await page.goto(rebound);
   const answers = await page.evaluate(attack, rebound);
@@ -206,9 +206,9 @@ test('[N5] pages of another port, name, sandbox or rebound name get nothing by t
   expect(lines.filter((line) => line.includes('"level":50'))).toEqual([]);
 });
 
-test('[N5] no page of another puts the app into a frame, nor keeps a hand on its window', async () => {
-  const { page, server } = await openApp({ mayComplain: /Framing|frame-ancestors|Refused to (frame|display)/ });
-  const { port } = await elsewhere();
+test('[N5] a page of another origin can neither frame the app nor keep a reference to its window', async () => {
+  const { page, server } = await openApp({ expectedErrors: /Framing|frame-ancestors|Refused to (frame|display)/ });
+  const { port } = await serveForeignPage();
   await page.goto(`http://127.0.0.1:${port}/`);
   await page.evaluate((src) => {
     const frame = document.createElement('iframe');

@@ -10,13 +10,13 @@ import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
 import { startServer, tokenFor } from '../support/harness.ts';
 import { chromium as launchOptions } from './chromium.ts';
 
-/** The built web app in a real browser, as users have it. `npm run build` comes first. */
+/** Runs the built web app in Chromium. Run `npm run build` first. */
 
 const main = fileURLToPath(new URL('../../dist/server/main.js', import.meta.url));
 
 let browser: Browser;
 
-/** For all tests of a file. */
+/** Opens one browser for all tests of a file. */
 export function withBrowser(): void {
   beforeAll(async () => {
     browser = await chromium.launch(launchOptions);
@@ -24,7 +24,7 @@ export function withBrowser(): void {
   afterAll(() => browser.close());
 }
 
-/** A server in this process, whose log the test has in its hands, and a tab that is signed in to it. */
+/** Starts a server in this process, so that the test can use its log, and opens a signed-in tab. */
 export async function openApp({ token, ...options }: TabOptions & { token?: string } = {}) {
   const server = await startServer();
   onTestFinished(() => server.close());
@@ -35,7 +35,7 @@ export async function openApp({ token, ...options }: TabOptions & { token?: stri
   return { server, page, publish, open };
 }
 
-/** `node dist/server/main.js` with a data folder of its own; killed, it can be started again at the same address. */
+/** Starts `node dist/server/main.js` with its own data folder. After `kill`, `start` uses the same port. */
 export async function startProcess() {
   const folder = mkdtempSync(join(tmpdir(), 'runwire-page-'));
   let child: ChildProcess | undefined;
@@ -54,7 +54,7 @@ export async function startProcess() {
       started.stderr.on('data', (data) => {
         output += data;
       });
-      started.once('exit', () => reject(new Error(`the server ended: ${output}`)));
+      started.once('exit', () => reject(new Error(`the server exited: ${output}`)));
     });
     port = new URL(link).port;
     return link;
@@ -71,7 +71,7 @@ export async function startProcess() {
     rmSync(folder, { recursive: true });
   });
   const data = join(folder, 'data');
-  /** While it is down: makes a backup of all it has, and goes back to it. */
+  /** Copies the data folder and restores the copy. Call both while the server is down. */
   const backUp = () => cpSync(data, `${data}-backup`, { recursive: true });
   const restore = () => {
     rmSync(data, { recursive: true });
@@ -91,21 +91,24 @@ export async function startProcess() {
   return { link, origin, publish, history, start, kill, backUp, restore };
 }
 
-type TabOptions = { mayComplain?: RegExp } & BrowserContextOptions;
+type TabOptions = { expectedErrors?: RegExp } & BrowserContextOptions;
 
-/** A tab of a browser of its own: with its own cookies. Anything that the page's console complains of fails the test. */
-export async function openTab({ mayComplain, ...options }: TabOptions = {}): Promise<Page> {
+/**
+ * Opens a tab with its own cookies. An error or a warning in the console of the page fails the test, unless it matches
+ * `expectedErrors`.
+ */
+export async function openTab({ expectedErrors, ...options }: TabOptions = {}): Promise<Page> {
   const context = await browser.newContext(options);
   const page = await context.newPage();
-  const complaints: string[] = [];
-  page.on('pageerror', (error) => complaints.push(error.message));
+  const errors: string[] = [];
+  page.on('pageerror', (error) => errors.push(error.message));
   page.on('console', (message) => {
     if (message.type() !== 'error' && message.type() !== 'warning') return;
-    if (!mayComplain?.test(message.text())) complaints.push(message.text());
+    if (!expectedErrors?.test(message.text())) errors.push(message.text());
   });
   onTestFinished(async () => {
     await context.close();
-    expect(complaints).toEqual([]);
+    expect(errors).toEqual([]);
   });
   return page;
 }
@@ -113,7 +116,10 @@ export async function openTab({ mayComplain, ...options }: TabOptions = {}): Pro
 export const draft = (runId: string, type: RunEventDraft['type'], fields: object = {}) =>
   ({ projectId: 'demo', runId, type, ...fields }) as RunEventDraft;
 export const rowOf = (page: Page, name: string) => page.getByRole('row').filter({ hasText: name });
-/** Places in the run of the events that are in the page. */
+/** Waits until the badge states that the page has all events up to a `seq`. */
+export const completeUpTo = (page: Page, seq: number) =>
+  page.getByTitle(`Complete up to event ${seq.toLocaleString('en-US')} of the log`, { exact: true }).waitFor();
+/** Returns the `runSeq` of each event in the page. */
 export const eventsShown = (page: Page) =>
   page
     .getByRole('log')

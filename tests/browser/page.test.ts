@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
-import { draft, eventsShown, openTab, rowOf, startProcess, withBrowser } from './page-harness.ts';
+import { completeUpTo, draft, eventsShown, openTab, rowOf, startProcess, withBrowser } from './page-harness.ts';
 
-/** The web app through the life and death of its server, which runs in a process of its own. */
+/** The web app while its server, a process of its own, starts, stops and restarts. */
 
 withBrowser();
-/** What the browser itself reports while the server is away. */
-const away = /ERR_CONNECTION_(?:REFUSED|RESET)|WebSocket connection/;
+/** Errors that the browser reports while the server is down. */
+const serverDown = /ERR_CONNECTION_(?:REFUSED|RESET)|WebSocket connection/;
 
-test('[U4] [U5] opened by the printed link, the app lists runs and shows the stages of one as they go', async () => {
+test('[U4] [U5] the printed link opens the app, which lists runs and updates the stages of a run live', async () => {
   const server = await startProcess();
   const page = await openTab();
   await page.goto(server.link);
@@ -45,29 +45,29 @@ test('[U4] [U5] opened by the printed link, the app lists runs and shows the sta
   await rowOf(page, 'Build').getByText('1 min 05 s').waitFor();
   await rowOf(page, 'Test').getByText('1 of 214 failed').waitFor();
   await page.getByText('Failed in Test: test failed').waitFor();
-  await page.getByText('Live · seq 10').waitFor();
+  await completeUpTo(page, 10);
   expect(await eventsShown(page)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
-  // An address that would run a script is shown, and is no link.
+  // The page shows an address that would run a script as text, without a link.
   await page.getByRole('link', { name: 'report' }).waitFor();
   expect(await page.getByRole('link', { name: 'trap' }).count()).toBe(0);
 
-  // The address of a run can be opened by itself, dots and all.
+  // The address of a run works after a reload, also with a dot in the id.
   await page.reload();
   await rowOf(page, 'Test').getByText('1 of 214 failed').waitFor();
   await page.goBack();
   await rowOf(page, 'Nightly').getByText('failed', { exact: true }).waitFor();
 });
 
-test('[C3] [U7] two tabs on one run stay equal to the log through the death of the server', async () => {
+test('[C3] [U7] two tabs of one run equal the log after the server is killed and restarted', async () => {
   const server = await startProcess();
   await server.publish(draft('r1', 'run.created', { name: 'Long run' }));
   const tabs = await Promise.all(
-    [1, 2].map(() => openTab({ mayComplain: away, viewport: { width: 1280, height: 3_000 } })),
+    [1, 2].map(() => openTab({ expectedErrors: serverDown, viewport: { width: 1280, height: 3_000 } })),
   );
   for (const tab of tabs) {
     await tab.goto(server.link);
     await tab.getByRole('link', { name: 'Long run' }).click();
-    await tab.getByText('Live · seq 1').waitFor();
+    await completeUpTo(tab, 1);
   }
   const publishSome = async (from: number) => {
     for (let value = from; value < from + 20; value++) {
@@ -76,10 +76,10 @@ test('[C3] [U7] two tabs on one run stay equal to the log through the death of t
   };
   await publishSome(0);
   await server.kill();
-  await Promise.all(tabs.map((tab) => tab.getByText('Reconnecting').first().waitFor()));
+  await Promise.all(tabs.map((tab) => tab.getByText('Connection lost').first().waitFor()));
   await server.start();
   await publishSome(20);
-  await Promise.all(tabs.map((tab) => tab.getByText('Live · seq 41').waitFor()));
+  await Promise.all(tabs.map((tab) => completeUpTo(tab, 41)));
 
   const logged = (await server.history('demo', 'r1')).map(({ seq }) => seq);
   expect(logged).toHaveLength(41);
@@ -89,7 +89,7 @@ test('[C3] [U7] two tabs on one run stay equal to the log through the death of t
   }
 });
 
-test('[D4] [U6] of a log that was restored from a backup, the page shows the events that it has', async () => {
+test('[D4] [U6] after the log is restored from a backup, the page shows the events of the backup', async () => {
   const server = await startProcess();
   await server.publish(draft('r1', 'run.created', { name: 'Nightly' }));
   await server.kill();
@@ -97,20 +97,20 @@ test('[D4] [U6] of a log that was restored from a backup, the page shows the eve
   await server.start();
   const progress = (value: number) => draft('r1', 'stage.progress', { stageId: 's1', progress: value / 3 });
   await server.publish(...Array.from({ length: 299 }, (_, index) => progress(index)));
-  const page = await openTab({ mayComplain: away });
+  const page = await openTab({ expectedErrors: serverDown });
   await page.goto(server.link);
   await page.getByRole('link', { name: 'Nightly' }).click();
   await page.locator('.event[aria-posinset="300"] .what').waitFor();
   await server.kill();
   server.restore();
   await server.start();
-  await page.getByText('Live · seq 1 ').waitFor();
+  await completeUpTo(page, 1);
   await expect.poll(() => eventsShown(page)).toEqual([1]);
 });
 
-test('[C6] [U7] [U9] who is signed out is told how to sign in, on every page', async () => {
+test('[C6] [U7] [U9] every page tells a signed-out user how to sign in', async () => {
   const server = await startProcess();
-  const page = await openTab({ mayComplain: /401/ });
+  const page = await openTab({ expectedErrors: /401/ });
   for (const path of ['/', '/runs/demo/r1']) {
     await page.goto(server.origin + path);
     await page.getByRole('heading', { name: 'You are signed out' }).waitFor();
@@ -121,19 +121,19 @@ test('[C6] [U7] [U9] who is signed out is told how to sign in, on every page', a
   await page.getByText('No runs yet').waitFor();
 });
 
-test('[U4] [U7] while nothing is heard, clocks stand, on the next page too, and go on once it is', async () => {
+test('[U4] [U7] clocks stop while the connection is lost, also on the next page, and run again after it is back', async () => {
   const server = await startProcess();
   await server.publish(draft('r1', 'run.created', { name: 'Long run' }), draft('r1', 'run.started'));
   await server.publish(draft('r1', 'stage.started', { stageId: 's1' }));
-  const page = await openTab({ mayComplain: away });
+  const page = await openTab({ expectedErrors: serverDown });
   await page.clock.install();
   await page.goto(server.link);
   await page.getByRole('link', { name: 'Long run' }).click();
-  await page.getByText('Live · seq 3').waitFor();
+  await completeUpTo(page, 3);
   await page.clock.runFor(5_000);
   const clocks = () => page.locator('.summary .clock dd, .note').allTextContents();
   await server.kill();
-  await page.getByText('Reconnecting').first().waitFor();
+  await page.getByText('Connection lost').first().waitFor();
   const held = await clocks();
   expect(held).toHaveLength(2);
   await page.clock.runFor(60_000);
@@ -146,58 +146,58 @@ test('[U4] [U7] while nothing is heard, clocks stand, on the next page too, and 
   await expect.poll(clocks).toEqual(held);
   await server.start();
   await page.clock.runFor(30_000);
-  await page.getByText('Live · seq 3').waitFor();
+  await completeUpTo(page, 3);
   await expect.poll(clocks).not.toEqual(held);
 });
 
-test('[C6] [U7] who is signed out meanwhile is told since when, and how to sign in', async () => {
+test('[C6] [U7] a user who is signed out while the page is open sees since when, and how to sign in', async () => {
   const server = await startProcess();
   await server.publish(draft('r1', 'run.created', { name: 'Long run' }));
-  const page = await openTab({ mayComplain: /ERR_CONNECTION_REFUSED|WebSocket connection|status of 401/ });
+  const page = await openTab({ expectedErrors: /ERR_CONNECTION_REFUSED|WebSocket connection|status of 401/ });
   await page.goto(server.link);
-  await page.getByText('Live · seq 1').waitFor();
+  await completeUpTo(page, 1);
   await page.context().clearCookies();
   await server.kill();
   await server.start();
-  await page.getByText(/Signed out since \d+:\d+.*: open the link that the server printed/).waitFor();
+  await page.getByText(/Signed out since \d+:\d+.* · open the link that the server printed/).waitFor();
   await rowOf(page, 'Long run').waitFor();
 });
 
-test('[C2] [U7] a server that stays away is waited for, however long it takes', async () => {
+test('[C2] [U7] the page tries to reconnect until the server is back, without a limit', async () => {
   const server = await startProcess();
   await server.publish(draft('r1', 'run.created', { name: 'Long run' }));
-  const page = await openTab({ mayComplain: away });
+  const page = await openTab({ expectedErrors: serverDown });
   await page.goto(server.link);
-  await page.getByText('Live · seq 1').waitFor();
-  // Waiting is what takes long: the page's clock is wound on.
+  await completeUpTo(page, 1);
+  // The pauses between attempts are long, so the test advances the clock of the page.
   await page.clock.install();
   let tries = 0;
   page.on('websocket', () => tries++);
   await page.goto(`${server.origin}/runs/demo/r1`);
-  await page.getByText('Live · seq 1').waitFor();
+  await completeUpTo(page, 1);
   await server.kill();
-  await page.getByText('Reconnecting').first().waitFor();
+  await page.getByText('Connection lost').first().waitFor();
   while (tries < 10) await page.clock.runFor(5_000);
-  // What was seen is still there, and said to be old; the word alone is what a screen reader is told.
-  await page.getByText(/Reconnecting in \d+ s \(the connection was lost\) · stale since \d+:\d+/).waitFor();
-  expect(await page.getByRole('status').allTextContents()).toEqual(['Reconnecting']);
+  // The old data stays, marked as not live. Screen readers get the word only.
+  await page.getByText(/Connection lost · trying again in \d+ s · not live since \d+:\d+/).waitFor();
+  expect(await page.getByRole('status').allTextContents()).toEqual(['Connection lost']);
   await page.getByRole('heading', { name: 'Long run' }).waitFor();
-  await page.getByRole('button', { name: 'Now' }).waitFor();
+  await page.getByRole('button', { name: 'Try now' }).waitFor();
 
   await server.start();
   await server.publish(draft('r1', 'run.started'));
   await page.clock.runFor(30_000);
-  await page.getByText('Live · seq 2').waitFor();
+  await completeUpTo(page, 2);
   expect(await eventsShown(page)).toEqual([1, 2]);
 });
 
-test('[U7] [U9] what never was connected says so, and why, and heals by itself', async () => {
+test('[U7] [U9] a page that never connected states so with the reason, and recovers by itself', async () => {
   const server = await startProcess();
   await server.publish(draft('r1', 'run.created', { name: 'Long run' }));
-  const page = await openTab({ mayComplain: /ERR_|WebSocket connection|Failed to load/ });
+  const page = await openTab({ expectedErrors: /ERR_|WebSocket connection|Failed to load/ });
   await page.goto(server.link);
-  await page.getByText('Live · seq 1').waitFor();
-  // The page itself can be had, and nothing else.
+  await completeUpTo(page, 1);
+  // The server answers requests for files only.
   await page.route(/trpc/, (route) => route.abort());
   await page.clock.install();
   await page.reload();
@@ -214,17 +214,17 @@ test('[U7] [U9] what never was connected says so, and why, and heals by itself',
   await rowOf(page, 'Long run').waitFor();
 });
 
-test('[U9] an address without a page says so, and where to go', async () => {
+test('[U9] an unknown address shows “Page not found” and a link to the runs', async () => {
   const server = await startProcess();
-  // The browser itself reports that `run.get` of a run that is not there is a 404.
-  const page = await openTab({ mayComplain: /status of 404/ });
+  // The browser reports the 404 of `run.get` for an unknown run.
+  const page = await openTab({ expectedErrors: /status of 404/ });
   await page.goto(server.link);
   await page.goto(`${server.origin}/nowhere`);
-  await page.getByRole('heading', { name: 'There is no such page' }).waitFor();
-  await page.getByRole('link', { name: 'Go to all runs' }).click();
+  await page.getByRole('heading', { name: 'Page not found' }).waitFor();
+  await page.getByRole('link', { name: 'go to Runs' }).click();
   await page.getByText('No runs yet').waitFor();
   await page.goto(`${server.origin}/runs/demo/not-there`);
-  await page.getByText('Nothing of this run yet').waitFor();
+  await page.getByText('Run “not-there” has not started').waitFor();
   await server.publish(draft('not-there', 'run.created', { name: 'Here it is' }));
   await page.getByRole('heading', { level: 1, name: 'Here it is' }).waitFor();
 });

@@ -1,7 +1,7 @@
 import type { Page } from 'playwright';
 import { expect, test } from 'vitest';
 import { tokenFor } from '../support/harness.ts';
-import { draft, eventsShown, openApp, rowOf, withBrowser } from './page-harness.ts';
+import { completeUpTo, draft, eventsShown, openApp, rowOf, withBrowser } from './page-harness.ts';
 
 /** The page of a run. */
 
@@ -13,12 +13,12 @@ const upTo = (count: number) => Array.from({ length: count }, (_, index) => inde
 const ago = (seconds: number) => ({ timestamp: new Date(Date.now() - seconds * 1_000).toISOString() });
 const barOf = async (page: Page, name: string) => {
   const box = await rowOf(page, name).locator('.bar-of').boundingBox();
-  if (!box) throw new Error('there is no bar');
+  if (!box) throw new Error(`the row ${name} has no bar`);
   return box;
 };
 const isAtEnd = (page: Page) =>
   page.getByRole('log').evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 2);
-/** Whether the event that the address names can be seen, in the page and in its list. */
+/** Returns whether the linked event is visible, both in the window and in its list. */
 const isInView = (page: Page) =>
   page.locator('.event.marked').evaluate((row) => {
     const { top, bottom } = row.getBoundingClientRect();
@@ -27,7 +27,7 @@ const isInView = (page: Page) =>
     return !!box && !!bar && top >= Math.max(box.top, bar.bottom) && bottom <= Math.min(box.bottom, innerHeight);
   });
 
-test('[U5] stages are bars on one axis, which stretches as the run goes on', async () => {
+test('[U5] stages are bars on one axis, which grows while the run is running', async () => {
   const { page, publish, open } = await openApp();
   const plan = ['Fetch', 'Build', 'Test', 'Ship'].map((name) => ({ stageId: name.toLowerCase(), name }));
   await publish(
@@ -42,7 +42,7 @@ test('[U5] stages are bars on one axis, which stretches as the run goes on', asy
   const [fetch, build] = [await barOf(page, 'Fetch'), await barOf(page, 'Build')];
   expect(Math.abs(fetch.x + fetch.width - build.x)).toBeLessThan(3);
   expect(Math.abs(fetch.width - build.width)).toBeLessThan(fetch.width / 5);
-  // A second later, what has ended takes up less of the axis.
+  // A second later, an ended stage takes a smaller part of the axis.
   await expect.poll(async () => (await barOf(page, 'Fetch')).width).toBeLessThan(fetch.width);
 
   const fill = () =>
@@ -50,9 +50,9 @@ test('[U5] stages are bars on one axis, which stretches as the run goes on', asy
       .locator('.fill')
       .evaluate((bar) => (bar as HTMLElement).style.width);
   expect(await fill()).toBe('0%');
-  // How far it is was never said: 0 % would be a claim.
+  // No progress was published, so the row shows none: `0 %` would be a claim.
   expect(await rowOf(page, 'Build').locator('.note').textContent()).toMatch(/^\d+ s$/);
-  // The now-line is over the bars, where it can be seen.
+  // The now-line is above the bars, at their end.
   const isOnTop = () =>
     rowOf(page, 'Build')
       .locator('.track')
@@ -72,17 +72,17 @@ test('[U5] stages are bars on one axis, which stretches as the run goes on', asy
     of('governance.required', { approvalId: 'a1', title: 'May it ship?', stageId: 'build' }),
   );
   await rowOf(page, 'Build').getByText('attempt 2').waitFor();
-  await rowOf(page, 'Build').getByText('Approval May it ship?: pending').waitFor({ state: 'attached' });
+  await rowOf(page, 'Build').getByText('Approval May it ship?: waiting').waitFor({ state: 'attached' });
   await publish(
     of('stage.failed', { stageId: 'test', error: { message: '1 of 214 failed' } }),
     of('run.failed', { stageId: 'test', error: { message: 'tests failed' } }),
   );
-  await rowOf(page, 'Build').getByText('cut off').waitFor();
+  await rowOf(page, 'Build').getByText('unfinished').waitFor();
   await rowOf(page, 'Ship').getByText('not run').waitFor();
   await rowOf(page, 'Test').getByText('1 of 214 failed').waitFor();
 });
 
-test('[U2] [U5] a stage that is chosen and the errors alone are in the address', async () => {
+test('[U2] [U5] the selected stage and the filter for failed stages are in the address', async () => {
   const { page, publish, open } = await openApp();
   const artifact = {
     artifactId: 'a1',
@@ -98,7 +98,7 @@ test('[U2] [U5] a stage that is chosen and the errors alone are in the address',
     of('artifact.created', artifact),
   );
   await open('/runs/demo/r1');
-  await page.getByRole('button', { name: 'Errors only' }).click();
+  await page.getByRole('button', { name: 'Failed only' }).click();
   await rowOf(page, 'Stage 8.').waitFor({ state: 'detached' });
   await page.getByRole('link', { name: 'Stage 7.' }).click();
   const panel = page.getByRole('region', { name: 'Stage 7.' });
@@ -119,7 +119,7 @@ test('[U2] [U5] a stage that is chosen and the errors alone are in the address',
   expect(new URL(page.url()).search).toBe('');
 });
 
-test('[U3] [U5] [U10] of thousands of stages, a screenful is in the page; any can be gone to, and zoomed in on', async () => {
+test('[U3] [U5] [U10] of 900 stages, fewer than 100 rows are in the page; a link scrolls to a stage, and keys zoom', async () => {
   const { page, publish, open } = await openApp();
   await publish(
     of('run.created', { name: 'Nightly', ...ago(3_000) }),
@@ -132,7 +132,7 @@ test('[U3] [U5] [U10] of thousands of stages, a screenful is in the page; any ca
   await page.keyboard.press('+');
   await expect.poll(async () => (await barOf(page, 'Stage 880.')).width / width).toBeCloseTo(2, 1);
   for (let presses = 0; presses < 3; presses++) await page.keyboard.press('+');
-  // What is zoomed in on is scrolled to, and the names stay.
+  // Zooming keeps the middle of the axis in view, and the names stay at the left.
   const timeline = page.getByRole('region', { name: 'Timeline' });
   await expect.poll(() => timeline.evaluate((box) => box.scrollLeft)).toBeGreaterThan(1_000);
   const name = () =>
@@ -145,7 +145,7 @@ test('[U3] [U5] [U10] of thousands of stages, a screenful is in the page; any ca
   await expect.poll(async () => (await barOf(page, 'Stage 880.')).width / width).toBeCloseTo(1, 1);
 });
 
-test('[U5] [U9] a run without stages has no empty axis', async () => {
+test('[U5] [U9] a run without stages shows a note in place of the axis', async () => {
   const { page, publish, open } = await openApp();
   await publish(of('run.created', { name: 'Nightly' }));
   await open('/runs/demo/r1');
@@ -157,7 +157,7 @@ test('[U5] [U9] a run without stages has no empty axis', async () => {
   await barOf(page, 's1');
 });
 
-test('[U5] no mark of the axis is cut off', async () => {
+test('[U5] the end of the axis cuts no tick text', async () => {
   const { page, publish, open } = await openApp();
   await publish(of('run.created', { name: 'Nightly', ...ago(3_000) }), of('stage.started', { stageId: 's1' }));
   await open('/runs/demo/r1');
@@ -174,17 +174,17 @@ test('[U5] no mark of the axis is cut off', async () => {
   }
 });
 
-test('[U2] [U9] a stage that the address names and the run does not have is said to be none', async () => {
+test('[U2] [U9] an unknown stage in the address is ignored, and the page states it', async () => {
   const { page, publish, open } = await openApp();
   await publish(of('run.created', { name: 'Nightly' }), of('stage.started', { stageId: 's1' }));
   await open('/runs/demo/r1?stage=s2');
   await page.getByText('There is no stage “s2” in this run').waitFor();
-  await page.getByRole('link', { name: 'Show none' }).click();
+  await page.getByRole('link', { name: 'Clear' }).click();
   await page.getByText('There is no stage').waitFor({ state: 'detached' });
   expect(new URL(page.url()).search).toBe('');
 });
 
-test('[U6] events are followed until the reader leaves the end, and again when asked to', async () => {
+test('[U6] the feed follows the latest event until the user scrolls up, and again after a click', async () => {
   const { page, publish, open } = await openApp();
   await publish(of('run.created', { name: 'Nightly' }), ...upTo(299).map((n) => progress(n / 3)));
   await open('/runs/demo/r1');
@@ -196,40 +196,40 @@ test('[U6] events are followed until the reader leaves the end, and again when a
 
   await page.getByRole('log').hover();
   await page.mouse.wheel(0, -1_500);
-  await page.getByRole('button', { name: 'To the latest' }).waitFor();
+  await page.getByRole('button', { name: 'Jump to latest' }).waitFor();
   const place = () => page.getByRole('log').evaluate((box) => box.scrollTop);
   await expect.poll(async () => (await eventsShown(page)).at(-1)).toBeLessThan(302);
   const before = await place();
   await publish(...upTo(40).map(() => progress(100)));
-  await page.getByRole('button', { name: '40 new' }).waitFor();
+  await page.getByRole('button', { name: '40 new events' }).waitFor();
   expect(await place()).toBe(before);
 
-  await page.getByRole('button', { name: '40 new' }).click();
+  await page.getByRole('button', { name: '40 new events' }).click();
   await page.locator('.event[aria-posinset="342"] .what').waitFor();
   await publish(progress(100));
   await page.locator('.event[aria-posinset="343"] .what').waitFor();
   expect(await isAtEnd(page)).toBe(true);
 });
 
-test('[U6] what has the focus stays in the page, however fast events come', async () => {
+test('[U6] a focused event stays in the page while many events arrive', async () => {
   const { page, publish, open, server } = await openApp();
   await publish(of('run.created', { name: 'Nightly' }), ...upTo(299).map((n) => progress(n / 3)));
   await open('/runs/demo/r1');
   await page.locator('.event[aria-posinset="300"] .what').waitFor();
   await page.locator('.event[aria-posinset="299"] button').focus();
   for (const n of upTo(20)) await publish(...upTo(10).map(() => progress(n)));
-  await page.getByText(`Live · seq ${server.log.head}`).waitFor();
+  await completeUpTo(page, server.log.head);
   const focused = () => page.evaluate(() => document.activeElement?.closest('.event')?.getAttribute('aria-posinset'));
   expect(await focused()).toBe('299');
 
-  // The button goes away, and the focus to what it has brought to the end.
-  await page.getByRole('button', { name: '200 new' }).click();
+  // The button disappears, and the focus moves to the list, which is at its end.
+  await page.getByRole('button', { name: '200 new events' }).click();
   await page.getByRole('button', { name: /new|latest/ }).waitFor({ state: 'detached' });
   expect(await isAtEnd(page)).toBe(true);
   expect(await page.getByRole('log').evaluate((box) => box === document.activeElement)).toBe(true);
 });
 
-test('[U6] an event that is opened is followed by what it says, for the eye and the keyboard', async () => {
+test('[U6] the JSON of an opened event follows its row, also in the order of the document', async () => {
   const { page, publish, open } = await openApp();
   await publish(of('run.created', { name: 'Nightly' }), ...upTo(9).map((n) => progress(n)));
   await open('/runs/demo/r1');
@@ -241,7 +241,7 @@ test('[U6] an event that is opened is followed by what it says, for the eye and 
   expect(order.slice(0, 5)).toEqual(['1', '2', '3', null, '4']);
 });
 
-test('[U2] [U3] [U6] any event of a long run can be linked to, and opened as it was logged', async () => {
+test('[U2] [U3] [U6] a link leads to any event of a long run, which opens as JSON equal to the log', async () => {
   const { page, publish, open, server } = await openApp();
   await publish(of('run.created', { name: 'Nightly' }));
   for (let round = 0; round < 5; round++) await publish(...upTo(1_000).map((n) => progress(n / 10)));
@@ -257,18 +257,18 @@ test('[U2] [U3] [U6] any event of a long run can be linked to, and opened as it 
     .run.history({ runId: 'r1', fromRunSeq: 2_500, limit: 1 });
   expect(JSON.parse((await page.locator('.json pre').textContent()) ?? '')).toEqual(events[0]);
 
-  // Dragged anywhere, what is there is fetched.
+  // Scrolling to a position fetches its events.
   await page.getByRole('log').evaluate((box) => box.scrollTo(0, 0));
   await page.locator('.event[aria-posinset="1"] .what').getByText('Nightly').waitFor();
   await page.locator('.event[aria-posinset="7"] .seq').click();
   expect(new URL(page.url()).searchParams.get('event')).toBe('7');
   await page.getByRole('link', { name: 's1' }).last().click();
   expect(new URL(page.url()).search).toBe('?event=7&stage=s1');
-  // Snapshot, events and stages come over one subscription.
+  // The snapshot, the events and the stages share one subscription.
   expect(server.getStats()).toMatchObject({ connections: 1, subscriptions: 1 });
 });
 
-test('[U2] [U6] a link to an event brings the page to it, or says that it is not there', async () => {
+test('[U2] [U6] a link to an event scrolls to it, or the page states that the run has no such event', async () => {
   const { page, publish, open } = await openApp();
   await publish(
     draft('other', 'run.created', { name: 'Other' }),
@@ -283,41 +283,41 @@ test('[U2] [U6] a link to an event brings the page to it, or says that it is not
   await marked.getByRole('button').click();
   await page.getByText('Event 50 of the run, seq 51 of the log').waitFor();
 
-  // Another row of what is in view moves nothing.
+  // A link to a visible event does not scroll.
   const before = await page.evaluate(() => window.scrollY);
   expect(before).toBeGreaterThan(0);
   await page.locator('.event[aria-posinset="51"] .seq').click();
   await page.locator('.event.marked[aria-posinset="51"]').waitFor();
   expect(await page.evaluate(() => window.scrollY)).toBe(before);
 
-  for (const [asked, said] of [
+  for (const [requested, note] of [
     ['99999', 'There is no event 99,999 in this run'],
     ['x1', 'There is no event “x1” in this run'],
   ] as const) {
-    await open(`/runs/demo/r1?event=${asked}`);
-    const missing = page.getByText(said);
+    await open(`/runs/demo/r1?event=${requested}`);
+    const missing = page.getByText(note);
     await missing.waitFor();
     await expect.poll(() => missing.evaluate((one) => one.getBoundingClientRect().bottom < innerHeight)).toBe(true);
     expect(await marked.count()).toBe(0);
     expect(await isAtEnd(page)).toBe(true);
   }
-  await page.getByRole('link', { name: 'Follow the latest' }).click();
+  await page.getByRole('link', { name: 'Jump to latest' }).click();
   await page.getByText('There is no event').waitFor({ state: 'detached' });
   expect(new URL(page.url()).search).toBe('');
 });
 
-test('[U6] events that are not kept any more are said to be', async () => {
+test('[U6] events that retention has removed are marked', async () => {
   const { page, publish, open, server } = await openApp();
   await publish(of('run.created', { name: 'Nightly' }), ...upTo(29).map((n) => progress(n)));
-  await server.log.trim(Date.now() + 60_000); // Of the newest event it never does.
+  await server.log.trim(Date.now() + 60_000); // Trimming never removes the newest event.
   await publish(progress(50));
   await open('/runs/demo/r1');
   await page.locator('.event[aria-posinset="30"] .what').waitFor();
-  await page.locator('.event[aria-posinset="29"]').getByText('not kept any more').waitFor();
-  await page.locator('.event[aria-posinset="20"]').getByText('not kept any more').waitFor();
+  await page.locator('.event[aria-posinset="29"]').getByText('Removed by retention').waitFor();
+  await page.locator('.event[aria-posinset="20"]').getByText('Removed by retention').waitFor();
 });
 
-test('[U4] it says for how long it was queued, why it waits and for whom, and why it failed', async () => {
+test('[U4] the page shows the time in the queue, why the run waits and for whom, and why it failed', async () => {
   const { page, publish, open } = await openApp();
   await publish(
     of('run.created', {
@@ -346,16 +346,16 @@ test('[U4] it says for how long it was queued, why it waits and for whom, and wh
   expect(await fact('Queued').textContent()).toBe('30 s');
   await expect.poll(() => fact('Running').textContent()).toMatch(/^1 min \d\d s$/);
   expect(await page.getByRole('link', { name: 'season' }).getAttribute('href')).toBe('/runs/demo/season');
-  const why = page.getByRole('region', { name: 'Why is it waiting?' });
+  const waiting = page.getByRole('region', { name: 'Waiting for approval' });
   for (const text of ['Release it', 'Two checks are missing.', 'ada, lin', '1 of 2', 'Release']) {
-    await why.getByText(text).first().waitFor();
+    await waiting.getByText(text).first().waitFor();
   }
   await publish(of('run.failed', { stageId: 's1', error: { message: 'nobody came', code: 'E_TIME' } }));
   await page.getByText('Failed in Release: nobody came E_TIME').waitFor();
-  await why.waitFor({ state: 'detached' });
+  await waiting.waitFor({ state: 'detached' });
 });
 
-test('[U4] what was decided stays: who, when, why, and on which evidence', async () => {
+test('[U4] each approval shows its decisions with user and comment, its evidence, and its expiry', async () => {
   const { page, publish, open } = await openApp();
   const asks = (approvalId: string, more: object = {}) =>
     of('governance.required', { approvalId, title: `May it ${approvalId}?`, authority: 'producer', ...more });
@@ -372,29 +372,30 @@ test('[U4] what was decided stays: who, when, why, and on which evidence', async
   await open('/runs/demo/r1');
   const approvals = page.getByRole('region', { name: /^Approvals/ });
   const row = (name: string) => approvals.getByRole('row').filter({ hasText: name });
-  for (const [name, outcome, said] of [
-    ['May it build?', 'granted', 'granted by lin'],
-    ['May it build?', 'granted', 'Checked twice.'],
-    ['May it test?', 'denied', 'denied by grace'],
+  for (const [name, outcome, text] of [
+    ['May it build?', 'approved', 'Approved by lin'],
+    ['May it build?', 'approved', 'Checked twice.'],
+    ['May it test?', 'denied', 'Denied by grace'],
     ['May it test?', 'denied', 'Too early.'],
   ] as const) {
     await row(name).locator('.status').getByText(outcome).waitFor();
-    await row(name).getByText(said).waitFor();
+    await row(name).getByText(text).waitFor();
   }
   await row('May it ship?').getByText('waiting').waitFor();
-  await page.getByText('not yet decided').waitFor();
+  await page.getByText('This app cannot approve or deny yet').waitFor();
   const evidence = row('May it build?').locator('.evidence');
-  expect(await evidence.locator('li').allTextContents()).toEqual(['Report', 'Trap', 'a3']);
+  expect(await evidence.locator('li').allTextContents()).toEqual(['Report', 'Trap', 'a3 · not published yet']);
   expect(await evidence.getByRole('link').allTextContents()).toEqual(['Report']);
   await publish(
     of('approval.denied', { approvalId: 'ship', decidedBy: 'system', reason: 'expired', expired: true }),
     of('run.completed'),
   );
   await row('May it ship?').locator('.status').getByText('expired').waitFor();
-  await row('May it build?').getByText('granted by lin').waitFor();
+  await row('May it ship?').getByText('Expired: nobody decided in time').waitFor();
+  await row('May it build?').getByText('Approved by lin').waitFor();
 });
 
-test('[U8] what a producer writes is text, and no link runs a script', async () => {
+test('[U8] text of a producer is never markup, and no link runs a script', async () => {
   const { page, publish, open } = await openApp();
   const evil = '<img src=x onerror="document.title=1"><b>bold</b>';
   const uris = [
@@ -424,30 +425,30 @@ test('[U8] what a producer writes is text, and no link runs a script', async () 
   expect(await page.getByRole('link', { name: 'fine' }).getAttribute('href')).toBe('https://example.org/x');
 });
 
-test('[U9] what could not be copied says so', async () => {
+test('[U9] the copy button states a failure', async () => {
   const { page, publish, open } = await openApp();
   await publish(of('run.created', { name: 'Nightly' }));
   await open('/runs/demo/r1');
   await page.evaluate(() => {
     navigator.clipboard.writeText = () => Promise.reject(new DOMException('no', 'NotAllowedError'));
   });
-  await page.getByRole('button', { name: 'Copy the run’s id' }).click();
-  await page.getByRole('button', { name: 'Not copied' }).waitFor();
+  await page.getByRole('button', { name: 'Copy the run id' }).click();
+  await page.getByRole('button', { name: 'Copy failed' }).waitFor();
 });
 
-test('[U9] a run of another project looks like one that is not there', async () => {
+test('[U9] a run of an unreadable project looks like an unknown run', async () => {
   const token = await tokenFor({ projects: ['trials'], roles: ['viewer'] });
-  const { page, publish, open } = await openApp({ token, mayComplain: /status of 404/ });
+  const { page, publish, open } = await openApp({ token, expectedErrors: /status of 404/ });
   await publish(of('run.created', { name: 'Nightly' }));
   for (const path of ['/runs/demo/r1', '/runs/demo/nowhere', '/runs/trials/r1']) {
     await open(path);
-    await page.getByText('Nothing of this run yet').waitFor();
-    await page.getByText('that your token does not cover').waitFor();
+    await page.getByText('has not started').waitFor();
+    await page.getByText('that your token covers project').waitFor();
     expect(await page.getByText('Nightly').count()).toBe(0);
   }
 });
 
-test('[U2] ids of any characters have an address', async () => {
+test('[U2] ids with any characters have an address', async () => {
   const { page, publish, server } = await openApp();
   const [projectId, runId] = ['a/b', 'r?x=1#%2F&é'.replace('é', '+')];
   await publish(draft(runId, 'run.created', { projectId, name: 'Odd' }));

@@ -3,7 +3,7 @@ import type { RunEventDraft } from '../../shared/events.ts';
 import { tokenFor } from '../support/harness.ts';
 import { draft, openApp, openTab, rowOf, withBrowser } from './page-harness.ts';
 
-/** The list of runs. */
+/** The page with the list of runs. */
 
 withBrowser();
 
@@ -12,7 +12,7 @@ const created = (number: number, more: object = {}) =>
   draft(`r${number}`, 'run.created', { name: `Run ${number}.`, ...at(number), ...more });
 const rows = (page: Awaited<ReturnType<typeof openTab>>) => page.locator('.runs tbody tr');
 
-test('[U1] a run that changes moves neither rows nor columns', async () => {
+test('[U1] a changing run moves neither rows nor columns', async () => {
   const { page, publish, open } = await openApp();
   await publish(created(1), created(2), created(3));
   await open('/');
@@ -33,7 +33,7 @@ test('[U1] a run that changes moves neither rows nor columns', async () => {
   expect(await boxes()).toEqual(before);
 });
 
-test('[U1] at the top of a list that nobody touches, new runs come in by themselves', async () => {
+test('[U1] at the top of an unused list, new runs appear by themselves', async () => {
   const { page, publish } = await openApp();
   const names = () => page.locator('.runs .name a').allTextContents();
   await page.getByText('No runs yet').waitFor();
@@ -45,7 +45,7 @@ test('[U1] at the top of a list that nobody touches, new runs come in by themsel
   expect(await page.getByRole('button', { name: /new run/ }).count()).toBe(0);
 });
 
-test('[U1] new runs wait behind a button that counts them while the list is in use', async () => {
+test('[U1] while the list is in use, a button counts the new runs and shows them on a click', async () => {
   const { page, publish } = await openApp();
   await publish(created(1));
   await rowOf(page, 'Run 1.').hover();
@@ -56,7 +56,7 @@ test('[U1] new runs wait behind a button that counts them while the list is in u
   await publish(created(3));
   await page.getByRole('button', { name: '2 new runs' }).waitFor();
   expect(await rows(page).count()).toBe(1);
-  // The button covers nothing of the table.
+  // The button does not cover the table.
   const [button, table] = await Promise.all(
     ['.new-runs button', '.runs'].map((one) => page.locator(one).evaluate((found) => found.getBoundingClientRect())),
   );
@@ -67,7 +67,7 @@ test('[U1] new runs wait behind a button that counts them while the list is in u
   expect(await page.getByRole('button', { name: /new run/ }).count()).toBe(0);
 });
 
-test('[U1] new runs are gone to from wherever one is in the list', async () => {
+test('[U1] the button for new runs leads to the top from any position in the list', async () => {
   const { page, publish, open } = await openApp();
   await publish(...Array.from({ length: 90 }, (_, index) => created(index + 1)));
   await open('/');
@@ -80,7 +80,7 @@ test('[U1] new runs are gone to from wherever one is in the list', async () => {
   expect(await page.evaluate(() => document.activeElement?.localName)).toBe('main');
 });
 
-test('[U2] filters are in the address, survive a reload, and are taken back', async () => {
+test('[U2] filters are in the address, survive a reload, and are removed by one action', async () => {
   const { page, publish, open } = await openApp();
   const labels = { team: 'ops & more', env: 'prod' };
   await publish(
@@ -104,11 +104,11 @@ test('[U2] filters are in the address, survive a reload, and are taken back', as
   expect(await page.getByRole('button', { name: 'running', pressed: true }).count()).toBe(1);
 
   await page.getByRole('searchbox').fill('zebra');
-  await page.getByRole('heading', { name: 'No run matches' }).waitFor();
+  await page.getByRole('heading', { name: 'No runs match' }).waitFor();
   expect(new URL(page.url()).searchParams.get('text')).toBe('zebra');
   await page.getByRole('searchbox').fill('');
   await rowOf(page, 'Run 1.').waitFor();
-  await page.getByRole('link', { name: 'Filter by team=ops & more: remove' }).click();
+  await page.getByRole('link', { name: 'Remove filter: team=ops & more' }).click();
   await rowOf(page, 'Run 3.').waitFor();
   await page.getByRole('link', { name: 'Clear filters' }).click();
   await rowOf(page, 'Elsewhere').waitFor();
@@ -120,7 +120,7 @@ test('[U2] filters are in the address, survive a reload, and are taken back', as
   await page.getByRole('heading', { level: 1, name: 'Elsewhere' }).waitFor();
 });
 
-test('[U2] [U9] a status that the address names and there is not is said to be none', async () => {
+test('[U2] [U9] an unknown status in the address is ignored, and the page states it', async () => {
   const { page, publish, open } = await openApp();
   await publish(
     created(1),
@@ -130,14 +130,14 @@ test('[U2] [U9] a status that the address names and there is not is said to be n
   await publish(draft('r1', 'run.completed'), created(2));
   await open('/?status=completed,done');
   await rowOf(page, 'Run 1.').getByText('1 of 1 stage', { exact: true }).waitFor();
-  await page.getByText('There is no status “done”').waitFor();
-  await page.getByRole('link', { name: 'Leave it out' }).click();
-  await page.getByText('There is no status').waitFor({ state: 'detached' });
+  await page.getByText('Unknown status “done” was ignored').waitFor();
+  await page.getByRole('link', { name: 'Remove', exact: true }).click();
+  await page.getByText('Unknown status').waitFor({ state: 'detached' });
   expect(new URL(page.url()).searchParams.get('status')).toBe('completed');
   expect(await rows(page).count()).toBe(1);
 });
 
-test('[U3] a thousand runs are in reach, and a screenful of them in the page', async () => {
+test('[U3] all of 1,000 runs can be reached, with fewer than 100 rows in the page at a time', async () => {
   const { page, publish, open } = await openApp();
   await publish(...Array.from({ length: 1_000 }, (_, index) => created(index + 1)));
   await open('/');
@@ -153,22 +153,22 @@ test('[U3] a thousand runs are in reach, and a screenful of them in the page', a
   await rowOf(page, 'Run 1000.').waitFor();
 });
 
-test('[U3] [U9] older runs that cannot be loaded are asked for when the reader says so, not over and over', async () => {
-  const { page, publish, open } = await openApp({ mayComplain: /status of 500/ });
+test('[U3] [U9] after older runs failed to load, they are requested again only when the user asks', async () => {
+  const { page, publish, open } = await openApp({ expectedErrors: /status of 500/ });
   await publish(...Array.from({ length: 150 }, (_, index) => created(index + 1)));
-  let asked = 0;
+  let requests = 0;
   const error = { message: 'no', code: -32603, data: { code: 'INTERNAL_SERVER_ERROR', runwireCode: 'INTERNAL' } };
   await page.route(/run\.list/, (route) => {
     if (!route.request().postData()?.includes('"cursor":"')) return route.continue();
-    asked++;
+    requests++;
     return route.fulfill({ status: 500, json: [{ error }] });
   });
   await open('/');
   await rowOf(page, 'Run 150.').waitFor();
-  await page.getByText('Live · seq').waitFor();
+  await page.getByText('up to date').waitFor();
   await page.mouse.wheel(0, 20_000);
   await page.getByText('Older runs could not be loaded').waitFor();
-  expect(asked).toBe(1);
+  expect(requests).toBe(1);
   await page.unroute(/run\.list/);
   await page.getByRole('button', { name: 'Try again' }).click();
   await page.locator('.more').waitFor({ state: 'detached' });
@@ -176,17 +176,17 @@ test('[U3] [U9] older runs that cannot be loaded are asked for when the reader s
   await rowOf(page, 'Run 1.').waitFor();
 });
 
-test('[U2] [U9] what waits for an approval is counted, and one step away', async () => {
+test('[U2] [U9] a link counts the runs that wait for approval, and leads to them', async () => {
   const { page, publish, open } = await openApp();
   const asks = (runId: string) => draft(runId, 'governance.required', { approvalId: 'a', title: 'May it?' });
   await publish(created(1), created(2), created(3), asks('r1'), asks('r3'));
   await open('/');
-  await page.getByRole('link', { name: '2 runs wait for an approval' }).click();
+  await page.getByRole('link', { name: '2 runs wait for approval' }).click();
   await page.getByText('Run 2.').waitFor({ state: 'detached' });
   expect(await rows(page).count()).toBe(2);
 });
 
-test('[U9] who sees nothing is told how to see something', async () => {
+test('[U9] an empty list states how to publish a run, or which role the user lacks', async () => {
   const { page, publish, server } = await openApp();
   await page.getByText('No runs yet').waitFor();
   await page.getByText(`exec --url ${server.url} --project demo`).waitFor();
@@ -195,14 +195,14 @@ test('[U9] who sees nothing is told how to see something', async () => {
   const other = await openTab();
   await other.goto(`${server.url}/login?token=${await tokenFor({ projects: ['trials'], roles: ['viewer'] })}`);
   await other.getByText('--project trials').waitFor();
-  await other.getByText('You see the runs of: trials').waitFor();
+  await other.getByText('You can see runs of: trials').waitFor();
 
   const producer = await openTab();
   await producer.goto(`${server.url}/login?token=${await tokenFor({ roles: ['producer'] })}`);
-  await producer.getByText('lets you publish, but not read').waitFor();
+  await producer.getByText('You can publish, but not read').waitFor();
 });
 
-test('[U10] the list is gone through by keyboard', async () => {
+test('[U10] keys move through the list, open a run, search and open the help', async () => {
   const { page, publish, open } = await openApp();
   await publish(created(1), created(2), created(3));
   await open('/');
@@ -228,38 +228,38 @@ test('[U10] the list is gone through by keyboard', async () => {
   expect(await page.getByRole('searchbox').inputValue()).toBe('jk?');
   await page.keyboard.press('Escape');
   await page.keyboard.press('?');
-  await page.getByRole('dialog', { name: 'Keyboard' }).waitFor();
+  await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor();
   await page.keyboard.press('Escape');
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
 
-  // From another page as well, the search is one key away; and the keys are told by a button too.
+  // The search key works from any page. A button opens the keyboard shortcuts too.
   await page.getByRole('link', { name: 'Run 2.' }).click();
   await page.getByRole('heading', { level: 1, name: 'Run 2.' }).waitFor();
   await page.keyboard.press('/');
   await page.getByRole('searchbox').waitFor();
   await page.keyboard.type('Run 3');
   await page.getByText('Run 2.').waitFor({ state: 'detached' });
-  await page.getByRole('button', { name: 'Keyboard ?' }).click();
-  await page.getByRole('dialog', { name: 'Keyboard' }).waitFor();
+  await page.getByRole('button', { name: 'Keyboard shortcuts ?' }).click();
+  await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor();
 });
 
-test('[U11] the colours are the system’s, until the reader says otherwise', async () => {
+test('[U11] the theme follows the system until the user chooses another', async () => {
   const { page, open } = await openApp({ colorScheme: 'dark' });
   await page.getByText('No runs yet').waitFor();
-  const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
-  const dark = await ground();
-  await page.getByRole('button', { name: 'Colours: auto' }).click();
-  await page.getByRole('button', { name: 'Colours: light' }).waitFor();
-  const light = await ground();
+  const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  const dark = await background();
+  await page.getByRole('button', { name: 'Theme: System' }).click();
+  await page.getByRole('button', { name: 'Theme: Light' }).waitFor();
+  const light = await background();
   expect(light).not.toBe(dark);
   await open('/nowhere');
-  expect(await ground()).toBe(light);
-  await page.getByRole('button', { name: 'Colours: light' }).click();
-  await page.getByRole('button', { name: 'Colours: dark' }).waitFor();
-  expect(await ground()).toBe(dark);
+  expect(await background()).toBe(light);
+  await page.getByRole('button', { name: 'Theme: Light' }).click();
+  await page.getByRole('button', { name: 'Theme: Dark' }).waitFor();
+  expect(await background()).toBe(dark);
 });
 
-test('[U8] what a producer writes is text', async () => {
+test('[U8] text of a producer is never markup', async () => {
   const { page, publish, open } = await openApp();
   const evil = '<img src=x onerror="document.title=1"><b>bold</b>';
   const events: RunEventDraft[] = [

@@ -3,37 +3,40 @@ import { useNow } from '../hooks/useNow.ts';
 import { isSignedOut } from '../lib/errors.ts';
 import { formatCount, formatTime } from '../lib/format.ts';
 
-/** What `useRun` and `useRuns` say of how whole and fresh their data is. */
+/** The fields of `useRun` and `useRuns` that state whether their data is complete and up to date. */
 export type Continuity = Pick<
   UseRunReturn,
   'status' | 'connectionState' | 'error' | 'retryAtMs' | 'phase' | 'seq' | 'gap' | 'reconnect'
 >;
 
-/** Says whether what the page shows is whole and up to date; `staleSince`: Unix ms, null while it is. */
+/** States whether the page is complete and up to date. `staleSince` is in Unix ms, null while it is. */
 export function Badge({ staleSince, ...props }: Continuity & { staleSince: number | null }) {
-  const { connectionState, error, retryAtMs, reconnect } = props;
+  const { error, retryAtMs, reconnect } = props;
   const now = useNow(retryAtMs !== null);
-  const { tone, word, detail } = wordingOf(props, now, staleSince);
-  const canRetry = word === 'Not connected' || word === 'Stale';
+  const { tone, word, detail, hover, action } = wordingOf(props, now, staleSince);
   return (
-    <div className={`badge ${tone}`} title={error?.message}>
+    <div className={`badge ${tone}`} title={error?.message ?? hover}>
       <span className="dot" aria-hidden="true" />
-      {/* The word alone is announced: positions and countdowns change all the time. */}
+      {/* Screen readers announce the word only: positions and countdowns change all the time. */}
       <span role="status">{word}</span>
       <span className="detail">{detail}</span>
-      {(canRetry || connectionState === 'reconnecting') && (
+      {action && (
         <button type="button" onClick={reconnect}>
-          {canRetry ? 'Try again' : 'Now'}
+          {action}
         </button>
       )}
     </div>
   );
 }
 
-/** Where there is nothing else, the page itself says it at length. */
-const HOW_TO_SIGN_IN = 'open the link that the server printed';
-
-type Wording = { tone: 'good' | 'busy' | 'bad'; word: string; detail: string };
+type Wording = {
+  tone: 'good' | 'busy' | 'bad';
+  word: string;
+  detail: string;
+  hover?: string | undefined;
+  /** Label of the button that connects at once. */
+  action?: 'Try now' | 'Try again';
+};
 
 function wordingOf(
   { status, connectionState, error, retryAtMs, phase, seq, gap }: Continuity,
@@ -41,27 +44,40 @@ function wordingOf(
   staleSince: number | null,
 ): Wording {
   const why = error ? ` (${error.message})` : '';
-  const at = seq === null ? '' : ` · seq ${formatCount(seq)}`;
-  const missing = gap && (gap.fromSeq > gap.toSeq ? '' : ` ${formatCount(gap.fromSeq)}–${formatCount(gap.toSeq)}`);
-  const stale = staleSince === null ? '' : `since ${formatTime(staleSince)}`;
-  if (isSignedOut(error)) return { tone: 'bad', word: 'Signed out', detail: stale && ` ${stale}: ${HOW_TO_SIGN_IN}` };
+  const missed = gap && gap.fromSeq <= gap.toSeq ? `${formatCount(gap.fromSeq)}–${formatCount(gap.toSeq)}` : '';
+  const since = staleSince === null ? '' : `since ${formatTime(staleSince)}`;
+  if (isSignedOut(error)) {
+    // Without data, the page itself explains how to sign in.
+    const detail = since && ` ${since} · open the link that the server printed`;
+    return { tone: 'bad', word: 'Signed out', detail };
+  }
   switch (connectionState) {
     case 'idle':
     case 'connecting':
-      if (status === 'error') return { tone: 'bad', word: 'Not connected', detail: why };
+      if (status === 'error') return { tone: 'bad', word: 'Not connected', detail: why, action: 'Try again' };
       return { tone: 'busy', word: 'Connecting', detail: why };
     case 'reconnecting': {
       const seconds = retryAtMs === null ? 0 : Math.ceil((retryAtMs - now) / 1_000);
-      const when = seconds > 0 ? ` in ${seconds} s` : '';
-      return { tone: 'busy', word: 'Reconnecting', detail: `${when}${why}${stale && ` · stale ${stale}`}` };
+      const when = seconds > 0 ? ` · trying again in ${seconds} s` : ' · trying again';
+      return {
+        tone: 'busy',
+        word: 'Connection lost',
+        detail: `${when}${since && ` · not live ${since}`}`,
+        action: 'Try now',
+      };
     }
     case 'disconnected':
     case 'failed':
-      if (stale) return { tone: 'bad', word: 'Stale', detail: ` ${stale}${why}` };
-      return { tone: 'bad', word: 'Not connected', detail: why };
-    case 'connected':
-      if (phase === 'gap') return { tone: 'bad', word: 'Gap', detail: `${missing}: reloading` };
-      if (phase === 'replaying') return { tone: 'busy', word: 'Catching up', detail: at };
-      return { tone: 'good', word: 'Live', detail: `${at} · ${gap ? `gap${missing}: reloaded` : 'complete'}` };
+      if (since) return { tone: 'bad', word: 'Not live', detail: ` ${since}${why}`, action: 'Try again' };
+      return { tone: 'bad', word: 'Not connected', detail: why, action: 'Try again' };
+    case 'connected': {
+      if (phase === 'gap') {
+        return { tone: 'bad', word: 'Gap', detail: `: ${missed && `events ${missed} were missed, `}reloading…` };
+      }
+      const event = seq === null ? undefined : `event ${formatCount(seq)} of the log`;
+      if (phase === 'replaying') return { tone: 'busy', word: 'Catching up', detail: event ? ` · ${event}` : '' };
+      const detail = gap ? ` · caught up after a gap${missed && ` (${missed})`}` : ' · up to date';
+      return { tone: 'good', word: 'Live', detail, hover: event && `Complete up to ${event}` };
+    }
   }
 }

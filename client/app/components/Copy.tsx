@@ -2,20 +2,20 @@ import { useEffect, useState } from 'react';
 
 const SHOWN_MS = 1_500;
 
-/** Copies a text. Browsers let pages do so over HTTPS and on localhost alone: elsewhere there is no button. */
+/** A button that copies a text. Browsers allow it over HTTPS and on localhost only; elsewhere there is no button. */
 export function Copy({ text, what }: { text: string; what: string }) {
-  const [outcome, setOutcome] = useState<'Copied' | 'Not copied' | undefined>();
+  const [outcome, setOutcome] = useState<'Copied' | 'Copy failed' | undefined>();
   useEffect(() => {
     if (!outcome) return;
     const timer = setTimeout(() => setOutcome(undefined), SHOWN_MS);
     return () => clearTimeout(timer);
   }, [outcome]);
   if (!window.isSecureContext) return null;
-  // The reader, or who embeds the page, may have forbidden it.
+  // Fails when the user or an embedding page denies access to the clipboard.
   const copy = () =>
     navigator.clipboard.writeText(text).then(
       () => setOutcome('Copied'),
-      () => setOutcome('Not copied'),
+      () => setOutcome('Copy failed'),
     );
   return (
     <button type="button" className="copy" aria-label={outcome ?? `Copy ${what}`} onClick={() => void copy()}>

@@ -1,14 +1,14 @@
 const ID = 'help';
 
-const keys: readonly (readonly [keys: readonly string[], what: string])[] = [
-  [['j', 'k'], 'next and previous run or stage'],
-  [['Enter'], 'open it'],
-  [['/'], 'search runs, from any page'],
-  [['e'], 'stages: errors only, or all'],
-  [['+', '−', '0'], 'stages: zoom in, out, and fit'],
-  [['Esc'], 'close what is open'],
-  [['g', 'r'], 'go to all runs'],
-  [['?'], 'this help'],
+const keys: readonly (readonly [keys: readonly string[], effect: string])[] = [
+  [['j', 'k'], 'Next, previous row'],
+  [['Enter'], 'Open'],
+  [['/'], 'Search runs'],
+  [['e'], 'Show failed stages only, or all'],
+  [['+', '−', '0'], 'Zoom in, zoom out, fit'],
+  [['Esc'], 'Close'],
+  [['g', 'r'], 'Go to Runs'],
+  [['?'], 'Keyboard shortcuts'],
 ];
 
 export const openHelp = (): void => {
@@ -16,19 +16,19 @@ export const openHelp = (): void => {
   if (dialog instanceof HTMLDialogElement && !dialog.open) dialog.showModal();
 };
 
-/** A dialog of the browser's own: it takes the focus, keeps it, gives it back, and closes with Esc. */
+/** A native dialog: the browser moves the focus into it, returns the focus, and closes it on Esc. */
 export const Help = () => (
   <dialog id={ID} aria-labelledby="help-title">
-    <h2 id="help-title">Keyboard</h2>
+    <h2 id="help-title">Keyboard shortcuts</h2>
     <dl className="keys">
-      {keys.map(([pressed, what]) => (
-        <div key={what}>
+      {keys.map(([pressed, effect]) => (
+        <div key={effect}>
           <dt>
             {pressed.map((key) => (
               <kbd key={key}>{key}</kbd>
             ))}
           </dt>
-          <dd>{what}</dd>
+          <dd>{effect}</dd>
         </div>
       ))}
     </dl>

@@ -1,7 +1,7 @@
 import type { ReactNode } from 'react';
 import { codeOf, isSignedOut } from '../lib/errors.ts';
 
-/** Stands where content would: says what there is not, why, and what to do. */
+/** Shown in place of content: states what is missing, why, and what to do. */
 export const Notice = ({ title, children }: { title: string; children: ReactNode }) => (
   <section className="notice">
     <h1>{title}</h1>
@@ -9,7 +9,7 @@ export const Notice = ({ title, children }: { title: string; children: ReactNode
   </section>
 );
 
-/** What there is to say when a page could not be loaded. */
+/** Shown when a page failed to load. */
 export function Problem({ error, onRetry }: { error: Error; onRetry: () => void }) {
   const code = codeOf(error);
   if (isSignedOut(error)) {
@@ -17,22 +17,22 @@ export function Problem({ error, onRetry }: { error: Error; onRetry: () => void 
       <Notice title="You are signed out">
         <p>
           Open the link that the server printed when it started (<code>…/login?token=…</code>). It signs you in for a
-          day; a restarted server prints a new one.
+          day. A restarted server prints a new link.
         </p>
       </Notice>
     );
   }
   if (code === 'FORBIDDEN') {
     return (
-      <Notice title="This is not yours to see">
-        <p>
-          Your token does not cover it. Ask for one with the project and the role that it needs, and sign in with it.
-        </p>
+      <Notice title="You do not have access">
+        <p>Your token does not cover this project, or lacks a role. Ask an administrator of Runwire for access.</p>
       </Notice>
     );
   }
   return (
-    <Notice title={code === undefined || code === 'UNAVAILABLE' ? 'The server cannot be reached' : 'This did not work'}>
+    <Notice
+      title={code === undefined || code === 'UNAVAILABLE' ? 'The server cannot be reached' : 'Something went wrong'}
+    >
       <p>
         {error.message} {code !== undefined && <code>{code}</code>}
       </p>
@@ -45,7 +45,7 @@ export function Problem({ error, onRetry }: { error: Error; onRetry: () => void 
   );
 }
 
-/** Where rows are about to be. It is not seen at once: what is there in a moment should not flash first. */
+/** Placeholder rows. They appear after 150 ms, so that they do not flash before a fast answer. */
 export const Skeleton = ({ children }: { children: ReactNode }) => (
   <div className="skeleton" role="status">
     <span className="unseen">{children}</span>

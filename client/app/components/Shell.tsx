@@ -1,12 +1,14 @@
 import { type ReactNode, useEffect } from 'react';
 import { HeldNow } from '../hooks/useNow.ts';
 import { useStaleSince } from '../hooks/useStaleSince.ts';
-import { useTheme } from '../hooks/useTheme.ts';
+import { type Theme, useTheme } from '../hooks/useTheme.ts';
 import { Link } from '../lib/navigation.tsx';
 import { Badge, type Continuity } from './Badge.tsx';
 import { openHelp } from './Help.tsx';
 
-/** What is around each page: where one is, whether it is live, and how it looks. */
+const themeNames: Record<Theme, string> = { auto: 'System', light: 'Light', dark: 'Dark' };
+
+/** The frame of each page: the bar with its links, the continuity badge and the theme, and `main`. */
 export function Shell(props: { title: string; isTop?: boolean; continuity?: Continuity; children: ReactNode }) {
   const { title, isTop = false, continuity, children } = props;
   const { theme, next } = useTheme();
@@ -28,17 +30,17 @@ export function Shell(props: { title: string; isTop?: boolean; continuity?: Cont
         )}
         <span className="grow" />
         {continuity && <Badge {...continuity} staleSince={staleSince} />}
-        <button type="button" className="keys-hint" onClick={openHelp} title="Keyboard: press ? for all keys">
-          <span className="unseen">Keyboard </span>
+        <button type="button" className="keys-hint" onClick={openHelp} title="Keyboard shortcuts (press ?)">
+          <span className="unseen">Keyboard shortcuts </span>
           <kbd>?</kbd>
         </button>
-        <button type="button" className="theme" onClick={next} title="Colours: as the system, light, or dark">
+        <button type="button" className="theme" onClick={next} title="Theme: system, light or dark">
           <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
             <circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" strokeWidth="1.5" />
             <path d="M8 2 A6 6 0 0 1 8 14 Z" fill="currentColor" />
           </svg>
-          <span className="unseen">Colours: </span>
-          {theme}
+          <span className="unseen">Theme: </span>
+          {themeNames[theme]}
         </button>
       </header>
       <main tabIndex={-1}>

@@ -2,6 +2,7 @@ import type { ReactNode } from 'react';
 import { useNow } from '../hooks/useNow.ts';
 import { formatDuration, formatPercent } from '../lib/format.ts';
 
+/** A status of a run, a stage or an approval as the pages show it. */
 export type Shown =
   | 'created'
   | 'pending'
@@ -9,13 +10,13 @@ export type Shown =
   | 'waiting'
   | 'completed'
   | 'failed'
-  | 'cut off'
+  | 'unfinished'
   | 'not run'
   | 'cancelled'
-  | 'granted'
+  | 'approved'
   | 'denied'
   | 'expired'
-  | 'not decided';
+  | 'run ended first';
 
 const ring = <circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" strokeWidth="1.6" />;
 const disc = <circle cx="8" cy="8" r="6.8" fill="currentColor" />;
@@ -50,7 +51,7 @@ const slashed = (
 
 const dash = <path d="M3.5 8h9" stroke="currentColor" strokeWidth="1.8" strokeLinecap="round" />;
 
-/** Each a shape of its own, so that colour tells nothing that the shape does not. */
+/** One shape per status, so that no information depends on colour alone. */
 const shapes: Record<Shown, ReactNode> = {
   created: ring,
   pending: <circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" strokeWidth="1.6" strokeDasharray="2.4 2.3" />,
@@ -74,15 +75,15 @@ const shapes: Record<Shown, ReactNode> = {
       <path d="M5.2 8h5.6" {...cut} />
     </>
   ),
-  'cut off': slashed,
+  unfinished: slashed,
   'not run': dash,
-  granted: check,
+  approved: check,
   denied: cross,
   expired: slashed,
-  'not decided': dash,
+  'run ended first': dash,
 };
 
-/** A status: by word, shape and colour. */
+/** A status as a word, a shape and a colour. */
 export const Status = ({ value }: { value: Shown }) => (
   <span className={`status ${toneOf(value)}`}>
     <svg className="glyph" viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
@@ -94,15 +95,15 @@ export const Status = ({ value }: { value: Shown }) => (
 
 const tones: Partial<Record<Shown, string>> = {
   cancelled: 'failed',
-  'cut off': 'failed',
+  unfinished: 'failed',
   'not run': 'pending',
-  granted: 'completed',
+  approved: 'completed',
   denied: 'failed',
   expired: 'failed',
-  'not decided': 'pending',
+  'run ended first': 'pending',
 };
 
-/** Which colour a status has. */
+/** Returns the CSS class that sets the colour of a status. */
 export const toneOf = (value: Shown): string => tones[value] ?? value;
 
 export const Progress = ({ value, label, status }: { value: number; label: string; status: string }) => (
@@ -114,7 +115,7 @@ export const Progress = ({ value, label, status }: { value: number; label: strin
 
 type Span = { startedAt?: string | undefined; endedAt?: string | undefined; durationMs?: number | undefined };
 
-/** How long something took or, without an end, has been taking; the clock runs here. */
+/** A duration. Without an end it counts up every second. */
 export function Duration({ startedAt, endedAt, durationMs }: Span) {
   const isRunning = startedAt !== undefined && endedAt === undefined && durationMs === undefined;
   const now = useNow(isRunning);

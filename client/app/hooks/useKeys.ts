@@ -1,6 +1,8 @@
 import { useEffect, useRef } from 'react';
 
-/** What keys do, where no text is being typed and nothing but Shift is held. A key of two letters is one after the other. */
+/**
+ * Handles key presses outside of text fields and dialogs, with no modifier but Shift. `g r` means `g`, then `r`.
+ */
 export function useKeys(keys: { [key: string]: (event: KeyboardEvent) => void }): void {
   const latest = useRef(keys);
   useEffect(() => {
@@ -26,10 +28,10 @@ const isTyping = (target: EventTarget | null): boolean =>
   target instanceof HTMLElement &&
   (target.isContentEditable || target.closest('input, textarea, select, dialog') !== null);
 
-/** Marks what `j` and `k` go through. */
+/** Marks an element as a stop of `j` and `k`. */
 export const steppable = { 'data-step': '' } as const;
 
-/** Moves the focus among the rows that are there; the browser scrolls to it, and further rows come. */
+/** Moves the focus to the next or previous stop. The browser scrolls to it, and scrolling renders further rows. */
 export function step(by: 1 | -1): void {
   const rows = [...document.querySelectorAll<HTMLElement>('[data-step]')];
   const at = rows.indexOf(document.activeElement as HTMLElement);

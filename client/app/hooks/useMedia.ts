@@ -1,6 +1,6 @@
 import { useCallback, useMemo, useSyncExternalStore } from 'react';
 
-/** Whether a media query holds. Heights of rows are needed in px, and so cannot be left to a style sheet. */
+/** Returns whether a media query matches. Scripts need it for row heights in px, which CSS cannot pass to them. */
 export function useMedia(query: string): boolean {
   const list = useMemo(() => window.matchMedia(query), [query]);
   const subscribe = useCallback(
@@ -13,5 +13,5 @@ export function useMedia(query: string): boolean {
   return useSyncExternalStore(subscribe, () => list.matches);
 }
 
-/** As in the style sheets. */
+/** The same breakpoint as in the style sheets. */
 export const NARROW = '(max-width: 44rem)';

@@ -1,6 +1,6 @@
 import { createContext, useContext, useSyncExternalStore } from 'react';
 
-/** One clock for all that tick on the page: they change together, in one render a second. */
+/** One timer for all clocks of the page, so that they change in one render per second. */
 class Clock {
   #nowMs = Date.now();
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -31,10 +31,13 @@ const never = () => () => undefined;
 
 const Held = createContext<number | null>(null);
 
-/** Holds all clocks below it at an instant, Unix ms: what has ended since is not known. Null lets them run. */
+/**
+ * Stops all clocks below it at an instant, in Unix ms; null lets them run. Without a connection the page cannot know
+ * whether a run has ended since.
+ */
 export const HeldNow = Held.Provider;
 
-/** Unix ms, renewed every second while `isTicking`, unless it is held. */
+/** Returns the time in Unix ms. It changes every second while `isTicking`, unless `HeldNow` stops it. */
 export function useNow(isTicking: boolean): number {
   const heldMs = useContext(Held);
   const nowMs = useSyncExternalStore(isTicking && heldMs === null ? clock.subscribe : never, clock.get);

@@ -1,10 +1,10 @@
 import { createContext, useContext, useEffect, useState } from 'react';
 import type { Continuity } from '../components/Badge.tsx';
 
-/** When the connection was lost, if it was: pages come and go meanwhile. */
+/** Unix ms of the loss of the connection; null while connected. App provides it: it outlives a change of page. */
 export const LostAt = createContext<number | null>(null);
 
-/** Unix ms from when on it has not been so; null while it is, and before it has ever been. */
+/** Returns the Unix ms at which `isSo` became false; null while it is true and before it was first true. */
 export function useSince(isSo: boolean): number | null {
   const [since, setSince] = useState<number | null>(null);
   useEffect(() => {
@@ -15,13 +15,13 @@ export function useSince(isSo: boolean): number | null {
   return since;
 }
 
-/** Unix ms since when nothing was heard that would change what the page shows; null while it is live, or shows nothing. */
+/** Returns the Unix ms since which the page gets no updates; null while it is live or shows no data. */
 export function useStaleSince(continuity: Continuity | undefined): number | null {
   const lostAt = useContext(LostAt);
   const isLive = continuity?.connectionState === 'connected' && continuity.phase === 'live';
   const hasData = continuity?.status === 'success' && !isLive;
   const endedAt = useSince(isLive);
-  // What is there without ever having been live was kept from a page before, or has just been fetched.
+  // Data that has never been live comes from the query cache or from a fetch.
   const [shownAt, setShownAt] = useState<number | null>(null);
   useEffect(() => setShownAt(hasData ? Date.now() : null), [hasData]);
   if (isLive) return null;

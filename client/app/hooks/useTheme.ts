@@ -1,17 +1,16 @@
 import { useEffect, useState } from 'react';
 
-/** Light or dark: as the system has it, unless the reader says otherwise; what they said is kept in this browser. */
-
+/** `auto` follows the system. The choice is stored in this browser. */
 export type Theme = 'auto' | 'light' | 'dark';
 const KEY = 'runwire:theme';
 const themes: readonly Theme[] = ['auto', 'light', 'dark'];
 
 function readTheme(): Theme {
   try {
-    const kept = localStorage.getItem(KEY);
-    return themes.find((theme) => theme === kept) ?? 'auto';
+    const stored = localStorage.getItem(KEY);
+    return themes.find((theme) => theme === stored) ?? 'auto';
   } catch {
-    return 'auto'; // A browser that keeps nothing.
+    return 'auto'; // The browser denies access to its storage.
   }
 }
 
@@ -20,8 +19,8 @@ function show(theme: Theme): void {
   else document.documentElement.dataset.theme = theme;
 }
 
-/** Before the first paint, so that it is of the right colour. */
-export const showKeptTheme = (): void => show(readTheme());
+/** Applies the stored theme. Called before the first paint, so that the page does not flash in another theme. */
+export const showStoredTheme = (): void => show(readTheme());
 
 export function useTheme(): { theme: Theme; next(): void } {
   const [theme, setTheme] = useState(readTheme);
@@ -32,7 +31,7 @@ export function useTheme(): { theme: Theme; next(): void } {
     try {
       localStorage.setItem(KEY, following);
     } catch {
-      // Then it is for this page alone.
+      // The browser denies access to its storage: the choice lasts until the page closes.
     }
   };
   return { theme, next };

@@ -1,29 +1,29 @@
 import { type RefObject, useCallback, useEffect, useLayoutEffect, useState } from 'react';
 
 /**
- * Long lists hold in the page only the rows near what can be seen. Rows have one height, so that where each stands is a
- * sum: 100,000 of them cost what thirty do, and nothing is measured that could move. (A library that measures every row
- * rebuilds its table of 100,000 whenever one is added, sixty times a second.)
+ * Virtual rows: a long list renders only the rows near the viewport. All rows have one height, so the position of a row is
+ * a multiplication, and 100,000 rows cost as much as 30. Rejected: a library that measures each row, because it rebuilds
+ * its table of 100,000 heights for each new row, 60 times a second.
  */
 
-/** What can be seen of an element, in px from its top left corner. */
+/** The visible part of an element, in px from its top left corner. */
 export type Viewport = { topPx: number; leftPx: number; heightPx: number; widthPx: number };
 const nothing: Viewport = { topPx: 0, leftPx: 0, heightPx: 0, widthPx: 0 };
 
-/** Rows are asked for in strides: a scroll by a pixel renders nothing. */
+/** Scroll positions are rounded down to this, so that a scroll of a few px renders nothing. */
 const STRIDE_PX = 120;
 const floorTo = (value: number) => Math.floor(value / STRIDE_PX) * STRIDE_PX;
 
 /**
- * `scroller`: what scrolls the element; without it, the page. While `isPaused`, where it stands is somebody else's to
- * say, and scrolling renders nothing.
+ * Returns the visible part of an element and follows scrolling and resizing. `scroller` is the scrolling ancestor, by
+ * default the page. `isPaused` ignores scrolling, for a caller that sets the scroll position itself.
  */
 export function useViewport(
   element: RefObject<HTMLElement | null>,
   { scroller, isPaused = false }: { scroller?: RefObject<HTMLElement | null>; isPaused?: boolean } = {},
 ): Viewport {
   const [view, setView] = useState(nothing);
-  const look = useCallback(() => {
+  const measure = useCallback(() => {
     const { current: shown } = element;
     if (!shown) return;
     const box = shown.getBoundingClientRect();
@@ -38,26 +38,26 @@ export function useViewport(
     setView((before) => (isSame(before, next) ? before : next));
   }, [element, scroller]);
 
-  useLayoutEffect(look, [look]);
+  useLayoutEffect(measure, [measure]);
   useEffect(() => {
-    const observer = new ResizeObserver(look);
+    const observer = new ResizeObserver(measure);
     observer.observe(scroller?.current ?? document.documentElement);
     return () => observer.disconnect();
-  }, [look, scroller]);
+  }, [measure, scroller]);
   useLayoutEffect(() => {
     if (isPaused) return;
-    look();
+    measure();
     const target = scroller?.current ?? window;
-    target.addEventListener('scroll', look, { passive: true });
-    return () => target.removeEventListener('scroll', look);
-  }, [look, scroller, isPaused]);
+    target.addEventListener('scroll', measure, { passive: true });
+    return () => target.removeEventListener('scroll', measure);
+  }, [measure, scroller, isPaused]);
   return view;
 }
 
 const isSame = (a: Viewport, b: Viewport) =>
   a.topPx === b.topPx && a.leftPx === b.leftPx && a.heightPx === b.heightPx && a.widthPx === b.widthPx;
 
-/** The rows to render, first inclusive, end exclusive: what can be seen, and some on both sides for what is next. */
+/** Returns the rows to render, first inclusive and end exclusive: the visible ones and some on both sides. */
 export function rowsIn({ topPx, heightPx }: Viewport, count: number, rowPx: number): { first: number; end: number } {
   const first = Math.max(0, Math.floor((topPx - 2 * STRIDE_PX) / rowPx));
   const end = Math.min(count, Math.ceil((topPx + heightPx + 3 * STRIDE_PX) / rowPx));

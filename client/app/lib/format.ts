@@ -1,4 +1,4 @@
-/** Numbers and instants as people read them. */
+/** Formats numbers and instants for display. */
 
 const count = new Intl.NumberFormat();
 export const formatCount = (value: number): string => count.format(value);
@@ -35,5 +35,5 @@ export const formatTime = (ms: number): string => minute.format(ms);
 export const formatDateTime = (instant: string): string => dateTime.format(new Date(instant));
 export const formatClock = (instant: string): string => clock.format(new Date(instant));
 
-/** A progress as text: `64.4 %`. */
+/** Formats a progress of 0–100 as `64.4 %`. Rounds down, so that only a complete progress is 100 %. */
 export const formatPercent = (value: number): string => `${Math.floor(value * 10) / 10} %`;

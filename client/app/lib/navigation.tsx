@@ -16,13 +16,13 @@ function subscribe(listener: () => void): () => void {
 
 export const usePath = (): string => useSyncExternalStore(subscribe, () => window.location.pathname);
 
-/** What the address says after its `?`; the same object until it says something else. */
+/** Returns the query parameters of the address: the same object until the query changes. */
 export function useParams(): URLSearchParams {
   const search = useSyncExternalStore(subscribe, () => window.location.search);
   return useMemo(() => new URLSearchParams(search), [search]);
 }
 
-/** Undefined takes a parameter away, a list stands for several of one name. */
+/** Undefined removes a parameter. A list sets several parameters of one name. */
 export type ParamChanges = { [name: string]: string | readonly string[] | undefined };
 
 function hrefWith(changes: ParamChanges): string {
@@ -41,7 +41,7 @@ export function navigate(href: string): void {
   window.dispatchEvent(new Event(NAVIGATED));
 }
 
-/** Changes what this page shows. The way back does not lead through each such change. */
+/** Changes query parameters in place: the Back button skips such changes. */
 export function setParams(changes: ParamChanges): void {
   window.history.replaceState(null, '', hrefWith(changes));
   window.dispatchEvent(new Event(NAVIGATED));
@@ -50,20 +50,20 @@ export function setParams(changes: ParamChanges): void {
 export const runPath = ({ projectId, runId }: { projectId: string; runId: string }): string =>
   `/runs/${encodeURIComponent(projectId)}/${encodeURIComponent(runId)}`;
 
-/** The run that a path names; undefined for any other path. */
+/** Returns the run of a path; undefined for any other path. */
 export function runOfPath(path: string): { projectId: string; runId: string } | undefined {
   const [, projectId, runId] = /^\/runs\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
   if (projectId === undefined || runId === undefined) return undefined;
   try {
     return { projectId: decodeURIComponent(projectId), runId: decodeURIComponent(runId) };
   } catch {
-    return undefined; // A stray % sign.
+    return undefined; // Not valid percent-encoding.
   }
 }
 
 type LinkProps = { children: ReactNode } & AnchorHTMLAttributes<HTMLAnchorElement>;
 
-/** A plain click stays in the page, any other one is the browser's. */
+/** Handles a plain click. The browser handles any other click, such as one with Ctrl held. */
 function onPlainClick(act: () => void) {
   return (event: MouseEvent) => {
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
@@ -77,7 +77,7 @@ export const Link = ({ href, ...rest }: LinkProps & { href: string }) => (
   <a href={href} onClick={onPlainClick(() => navigate(href))} {...rest} />
 );
 
-/** A link to this page with other parameters; what else the address says then stays, also if it has come later. */
+/** A link that changes parameters of this page. A click keeps all other parameters, including later ones. */
 export const ParamLink = ({ params, ...rest }: LinkProps & { params: ParamChanges }) => (
   <a href={hrefWith(params)} onClick={onPlainClick(() => setParams(params))} {...rest} />
 );

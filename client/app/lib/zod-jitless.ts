@@ -1,5 +1,5 @@
 import { z } from 'zod';
 
-// The page may not eval: without this, zod tries as soon as a schema is made, and the browser reports a violation.
-// Imported before everything that makes schemas.
+// The content security policy forbids `eval`. By default, zod tries it when it creates a schema, and the browser reports a
+// violation. main.tsx imports this module before any module that creates schemas.
 z.config({ jitless: true });

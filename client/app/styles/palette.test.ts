@@ -36,7 +36,7 @@ const texts: [string, string][] = [
   ['page', 'accent'],
 ];
 
-/** What must be told apart, but is not read. */
+/** Shapes, which need less contrast than text. */
 const shapes: [string, string][] = [
   ...['edge', 'focus'].flatMap((shape) => grounds.map((on): [string, string] => [shape, on])),
   ...statuses.map((status): [string, string] => [status, `${status}-soft`]),
@@ -46,10 +46,10 @@ const shapes: [string, string][] = [
 for (const theme of ['light', 'dark'] as const) {
   const between = ([on, ground]: [string, string]) => {
     const [a, b] = [colors.get(on), colors.get(ground)];
-    if (!a || !b) throw new Error(`no colour ${on} or ${ground}`);
+    if (!a || !b) throw new Error(`base.css has no colour ${on} or ${ground}`);
     return contrast(a[theme], b[theme]);
   };
-  test(`[U11] what is read stands out 4.5 : 1 from its ground, what is seen 3 : 1, in ${theme}`, () => {
+  test(`[U11] in the ${theme} theme, text has a contrast of 4.5 : 1 and shapes of 3 : 1`, () => {
     expect(contrast('#000000', '#ffffff')).toBeCloseTo(21);
     expect(texts.filter((pair) => between(pair) < 4.5)).toEqual([]);
     expect(shapes.filter((pair) => between(pair) < 3)).toEqual([]);

@@ -2,8 +2,9 @@ import type { Approval, Artifact, RunView } from '../../../react/index.tsx';
 import { None, Status } from '../../components/Status.tsx';
 import { formatCount, formatDateTime } from '../../lib/format.ts';
 import { ArtifactName } from './Artifacts.tsx';
+import { shownOutcome } from './axis.ts';
 
-/** All that was asked for in a run, and what came of it: who decided, when, and with which words. */
+/** All approvals of a run with their outcome and decisions: user, time, comment or reason. */
 export const Approvals = ({ run }: { run: RunView }) => (
   <section aria-labelledby="approvals" className="approvals-of">
     <div className="section-title">
@@ -35,29 +36,31 @@ export const Approvals = ({ run }: { run: RunView }) => (
 
 function Row({ approval, run }: { approval: Approval; run: RunView }) {
   const { title, reason, status, decisions, decidedAt, requestedBy, requestedAt, evidence } = approval;
-  const isCutOff = status === 'pending' && run.endedAt !== undefined;
+  const isUndecided = status === 'pending' && run.endedAt !== undefined;
   return (
     <tr>
       <th scope="row">
         {title}
         {reason !== undefined && <span className="more-of">{reason}</span>}
         <span className="ids">
-          asked {requestedBy !== undefined && `by ${requestedBy} `}on {formatDateTime(requestedAt)}
+          Requested {requestedBy !== undefined && `by ${requestedBy}, `}
+          {formatDateTime(requestedAt)}
         </span>
       </th>
       <td>
-        <Status value={isCutOff ? 'not decided' : status === 'pending' ? 'waiting' : status} />
+        <Status value={isUndecided ? 'run ended first' : shownOutcome(status)} />
         {status === 'expired' && decidedAt !== undefined && <span className="ids">{formatDateTime(decidedAt)}</span>}
       </td>
       <td>
         {decisions.length === 0 ? (
           <None />
         ) : (
-          decisions.map(({ decidedBy, decision, at, comment, reason: why }) => (
-            <p key={`${decidedBy} ${at}`}>
-              {decision} by <strong>{decidedBy}</strong> <span className="soft">on {formatDateTime(at)}</span>
-              {(comment ?? why) !== undefined && <span className="more-of">{comment ?? why}</span>}
-            </p>
+          decisions.map((decision) => (
+            <DecisionText
+              key={`${decision.decidedBy} ${decision.at}`}
+              {...decision}
+              isExpiry={status === 'expired' && decision.decision === 'denied'}
+            />
           ))
         )}
       </td>
@@ -68,14 +71,29 @@ function Row({ approval, run }: { approval: Approval; run: RunView }) {
   );
 }
 
-/** Artifacts by their names; an id that none has is shown as it is. */
+type Decision = Approval['decisions'][number];
+
+/** `isExpiry`: the server made the decision because the approval expired. */
+function DecisionText({ decidedBy, decision, at, comment, reason, isExpiry }: Decision & { isExpiry: boolean }) {
+  const time = <span className="soft">{formatDateTime(at)}</span>;
+  if (isExpiry) return <p>Expired: nobody decided in time, {time}</p>;
+  const text = comment ?? reason;
+  return (
+    <p>
+      {decision === 'granted' ? 'Approved' : 'Denied'} by <strong>{decidedBy}</strong>, {time}
+      {text !== undefined && <span className="more-of">{text}</span>}
+    </p>
+  );
+}
+
+/** The evidence of an approval: artifacts by name, or by id while they are not published. */
 export function Evidence({ ids = [], artifacts }: { ids: string[] | undefined; artifacts: readonly Artifact[] }) {
   if (ids.length === 0) return <None />;
   return (
     <ul className="evidence">
       {ids.map((id) => {
         const artifact = artifacts.find(({ artifactId }) => artifactId === id);
-        return <li key={id}>{artifact ? <ArtifactName {...artifact} /> : id}</li>;
+        return <li key={id}>{artifact ? <ArtifactName {...artifact} /> : `${id} · not published yet`}</li>;
       })}
     </ul>
   );

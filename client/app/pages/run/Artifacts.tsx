@@ -5,12 +5,12 @@ import { None } from '../../components/Status.tsx';
 import { formatBytes, formatCount } from '../../lib/format.ts';
 import { StageNames } from './stage-names.ts';
 
-/** So many are shown at first. */
-const SHOWN = 50;
+/** Rows shown at first. */
+const INITIAL_ROWS = 50;
 
 export function Artifacts({ artifacts, stages }: { artifacts: readonly Artifact[]; stages: readonly Stage[] }) {
-  const [most, setMost] = useState(SHOWN);
-  const shown = artifacts.slice(0, most);
+  const [limit, setLimit] = useState(INITIAL_ROWS);
+  const shown = artifacts.slice(0, limit);
   const [names] = useState(() => new StageNames());
   return (
     <section aria-labelledby="artifacts" className="artifacts">
@@ -22,7 +22,7 @@ export function Artifacts({ artifacts, stages }: { artifacts: readonly Artifact[
       <ArtifactRows artifacts={shown} nameOf={(stageId) => names.of(stages, stageId)} caption="Artifacts" />
       {shown.length < artifacts.length && (
         <p className="more">
-          <button type="button" onClick={() => setMost(most + 10 * SHOWN)}>
+          <button type="button" onClick={() => setLimit(limit + 10 * INITIAL_ROWS)}>
             Show more of {formatCount(artifacts.length)}
           </button>
         </p>
@@ -33,7 +33,7 @@ export function Artifacts({ artifacts, stages }: { artifacts: readonly Artifact[
 
 type RowsProps = { artifacts: readonly Artifact[]; nameOf?: (stageId: string) => string; caption: string };
 
-/** With `nameOf`, tells the stage of each. */
+/** With `nameOf`, the table has a column for the stage. */
 export const ArtifactRows = ({ artifacts, nameOf, caption }: RowsProps) => (
   <div className="table-box">
     <table>
@@ -68,10 +68,10 @@ export const ArtifactRows = ({ artifacts, nameOf, caption }: RowsProps) => (
   </div>
 );
 
-/** `stageName`: null where there is no stage; undefined where the stage is not told. */
+/** `stageName` is null without a stage, undefined without a column for the stage. */
 type RowProps = { artifact: Artifact; stageName: string | null | undefined };
 
-// Else each event of the run would render them all.
+// Memoised: otherwise each event of the run would render all rows.
 const Row = memo(function Row({ artifact, stageName }: RowProps) {
   const { name, kind, uri, sizeBytes, sha256 } = artifact;
   return (
@@ -97,7 +97,7 @@ const Row = memo(function Row({ artifact, stageName }: RowProps) {
   );
 });
 
-/** Its name, as a link where it has an address that is safe to open. */
+/** The name of an artifact: a link when its address is safe to open. */
 export function ArtifactName({ name, uri }: Pick<Artifact, 'name' | 'uri'>) {
   if (!isSafeLink(uri)) return name;
   return (
@@ -107,7 +107,7 @@ export function ArtifactName({ name, uri }: Pick<Artifact, 'name' | 'uri'>) {
   );
 }
 
-/** Producers write these addresses: one that would run a script must not become a link. */
+/** Producers write these addresses: an address that runs a script must not become a link. */
 function isSafeLink(uri: string | undefined): uri is string {
   return uri !== undefined && URL.canParse(uri) && ['http:', 'https:'].includes(new URL(uri).protocol);
 }

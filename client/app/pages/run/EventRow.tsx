@@ -7,12 +7,12 @@ import { describe, isFailure } from './describe.ts';
 
 type Props = {
   runSeq: number;
-  /** Undefined until it has been fetched. */
+  /** Undefined until it is fetched. */
   event: RunEvent | undefined;
-  /** Whether retention has taken it. */
-  isGone: boolean;
+  /** True when retention has removed the event. */
+  isRemoved: boolean;
   stageName: string | undefined;
-  /** Unix ms that times are told from; undefined tells the time of day. */
+  /** Unix ms that relative times count from; undefined shows the time of day. */
   sinceMs: number | undefined;
   topPx: number;
   isMarked: boolean;
@@ -21,7 +21,7 @@ type Props = {
 };
 
 export const EventRow = memo(function EventRow(props: Props) {
-  const { runSeq, event, isGone, stageName, sinceMs, topPx, isMarked, isOpen, onToggle } = props;
+  const { runSeq, event, isRemoved, stageName, sinceMs, topPx, isMarked, isOpen, onToggle } = props;
   const tone = event && isFailure(event) ? ' bad' : '';
   return (
     <li
@@ -43,7 +43,7 @@ export const EventRow = memo(function EventRow(props: Props) {
           <span className="what">{describe(event, stageName)}</span>
         </button>
       ) : (
-        <span className="none">{isGone ? 'not kept any more' : '…'}</span>
+        <span className="none">{isRemoved ? 'Removed by retention' : '…'}</span>
       )}
     </li>
   );
@@ -56,7 +56,7 @@ function sinceStart(instant: string, sinceMs: number): string {
 
 type JsonProps = { event: RunEvent | undefined; topPx: number; heightPx: number };
 
-/** An event as it was logged. Its box has one height, so that the rows below know where they stand. */
+/** A logged event as JSON. The height is fixed, because the positions of the rows below depend on it. */
 export const EventJson = memo(function EventJson({ event, topPx, heightPx }: JsonProps) {
   const json = event ? JSON.stringify(event, null, 2) : '…';
   return (
@@ -67,7 +67,7 @@ export const EventJson = memo(function EventJson({ event, topPx, heightPx }: Jso
         </p>
       )}
       <Copy text={json} what="the event as JSON" />
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard. */}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling box must be reachable by keyboard. */}
       <pre tabIndex={0}>{json}</pre>
     </li>
   );

@@ -16,18 +16,18 @@ import { Waiting } from './Waiting.tsx';
 export function RunPage({ projectId, runId }: { projectId: string; runId: string }) {
   const live = useRun({ projectId, runId });
   const { run, status, error, reconnect } = live;
-  const line = useLine(live);
+  const logCount = useLogCount(live);
   return (
     <Shell title={run ? `${run.name} · ${run.status}` : runId} continuity={live}>
       {run ? (
-        <Run run={run} line={line} />
+        <Run run={run} logCount={logCount} />
       ) : status === 'pending' && !error ? (
         <Skeleton>Loading the run</Skeleton>
       ) : codeOf(error) === 'RUN_NOT_FOUND' || !error ? (
-        <Notice title="Nothing of this run yet">
+        <Notice title={`Run “${runId}” has not started`}>
           <p>
-            Either <code>{runId}</code> has not begun, and will show up here as soon as it does, or it is in a project
-            that your token does not cover. Check the address, or <Link href="/">go to all runs</Link>.
+            This page fills by itself as soon as the first event of the run arrives. If you followed a link, check that
+            it is complete and that your token covers project “{projectId}”, or <Link href="/">go to Runs</Link>.
           </p>
         </Notice>
       ) : (
@@ -38,24 +38,24 @@ export function RunPage({ projectId, runId }: { projectId: string; runId: string
 }
 
 /**
- * Counts the logs that the run has been read from: events of another one, or of an older copy of it, are others. It goes on
- * with the run itself. At the gap that run is still the old one: events that it names would be looked for in the new log,
- * where they are not, and taken for events that are not kept any more.
+ * Counts the event logs that the run was read from; the feed drops its events when the count changes. Another log, or an
+ * older copy of the same log, has other events at the same positions. The count changes after the gap, together with the
+ * run: during the gap the page still shows the old run, and the feed would not find its events in the new log.
  */
-function useLine({ gap, phase }: UseRunReturn): number {
-  const [line, setLine] = useState({ gap, count: 0 });
-  if (phase !== 'gap' && gap !== line.gap) {
+function useLogCount({ gap, phase }: UseRunReturn): number {
+  const [counted, setCounted] = useState({ gap, count: 0 });
+  if (phase !== 'gap' && gap !== counted.gap) {
     const isOther = gap?.reason === 'epoch_changed' || gap?.reason === 'ahead';
-    setLine({ gap, count: line.count + Number(isOther) });
+    setCounted({ gap, count: counted.count + Number(isOther) });
   }
-  return line.count;
+  return counted.count;
 }
 
-function Run({ run, line }: { run: RunView; line: number }) {
+function Run({ run, logCount }: { run: RunView; logCount: number }) {
   const stageId = useParams().get('stage');
   const stage = stageId === null ? undefined : run.stages.find((one) => one.stageId === stageId);
   const close = () => {
-    // The panel is about to go, and would take the focus along.
+    // Removing the panel would lose the focus, so the focus moves to the row of the stage first.
     const panel = document.activeElement?.closest('.stage-panel');
     const row = panel && (document.querySelector('.selected a') ?? document.querySelector('.timeline'));
     if (row instanceof HTMLElement) row.focus();
@@ -71,14 +71,14 @@ function Run({ run, line }: { run: RunView; line: number }) {
           <Timeline run={run} />
           {stageId !== null && !stage && (
             <p role="status">
-              There is no stage “{stageId}” in this run. <ParamLink params={{ stage: undefined }}>Show none</ParamLink>
+              There is no stage “{stageId}” in this run. <ParamLink params={{ stage: undefined }}>Clear</ParamLink>
             </p>
           )}
           {stage && <StagePanel run={run} stage={stage} onClose={close} />}
           {run.approvals.length > 0 && <Approvals run={run} />}
           {run.artifacts.length > 0 && <Artifacts artifacts={run.artifacts} stages={run.stages} />}
         </div>
-        <EventFeed key={line} run={run} />
+        <EventFeed key={logCount} run={run} />
       </div>
     </div>
   );

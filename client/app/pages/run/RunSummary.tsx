@@ -5,7 +5,7 @@ import { useNow } from '../../hooks/useNow.ts';
 import { formatDateTime, formatDuration } from '../../lib/format.ts';
 import { Link, ParamLink, runPath } from '../../lib/navigation.tsx';
 
-/** What a run is, how far it is, and how it ended. */
+/** The header of a run: name, status, ids, labels, progress, clock, and the failure or the summary. */
 export function RunSummary({ run }: { run: RunView }) {
   const { projectId, runId, name, status, progress, createdBy, parentRunId, summary, currentStageId } = run;
   const labels = Object.entries(run.labels);
@@ -20,7 +20,7 @@ export function RunSummary({ run }: { run: RunView }) {
         <Link href={`/?project=${encodeURIComponent(projectId)}`}>{projectId}</Link>
         <span aria-hidden="true"> / </span>
         <span className="id">{runId}</span>
-        <Copy text={runId} what="the run’s id" />
+        <Copy text={runId} what="the run id" />
         {labels.map(([label, value]) => (
           <Link
             key={label}
@@ -50,13 +50,13 @@ export function RunSummary({ run }: { run: RunView }) {
         )}
         {createdBy !== undefined && (
           <div>
-            <dt>By</dt>
+            <dt>Started by</dt>
             <dd>{createdBy}</dd>
           </div>
         )}
         {parentRunId !== undefined && (
           <div>
-            <dt>Part of</dt>
+            <dt>Parent run</dt>
             <dd>
               <Link href={runPath({ projectId, runId: parentRunId })}>{parentRunId}</Link>
             </dd>
@@ -87,7 +87,7 @@ function FailedIn({ run }: { run: RunView }) {
   );
 }
 
-/** Queued, then running: split where the run was both created and started. */
+/** The time in the queue and the time since the start. Shows both when the queue took 1 s or more. */
 function Clock({ run }: { run: RunView }) {
   const { createdAt, startedAt, endedAt } = run;
   const isQueued = startedAt === undefined && endedAt === undefined;
@@ -104,7 +104,7 @@ function Clock({ run }: { run: RunView }) {
       )}
       {!isQueued && (
         <div className="clock">
-          <dt>{endedAt === undefined ? 'Running' : 'Ran'}</dt>
+          <dt>{endedAt === undefined ? 'Running' : 'Took'}</dt>
           <dd>
             <Duration startedAt={startedAt} endedAt={endedAt} durationMs={run.durationMs} />
           </dd>

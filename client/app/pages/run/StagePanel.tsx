@@ -4,7 +4,7 @@ import { formatDateTime, formatPercent } from '../../lib/format.ts';
 import { ArtifactRows } from './Artifacts.tsx';
 import { shownStatus } from './axis.ts';
 
-/** All that is known of the stage that the address names. */
+/** The details of the stage that is selected in the address. */
 export function StagePanel({ run, stage, onClose }: { run: RunView; stage: Stage; onClose: () => void }) {
   const { stageId, name, attempt, progress, startedAt, endedAt, durationMs, message, error } = stage;
   const artifacts = run.artifacts.filter((artifact) => artifact.stageId === stageId);
@@ -33,7 +33,7 @@ export function StagePanel({ run, stage, onClose }: { run: RunView; stage: Stage
           <dt>Attempt</dt>
           <dd>
             {attempt}
-            {attempt > 1 && <span className="soft"> (those before are in the events)</span>}
+            {attempt > 1 && <span className="soft"> (earlier attempts: see Events)</span>}
           </dd>
         </div>
         <div>
@@ -58,7 +58,7 @@ export function StagePanel({ run, stage, onClose }: { run: RunView; stage: Stage
       )}
       {message !== undefined && (
         <p>
-          <span className="soft">Last said: </span>
+          <span className="soft">Latest message: </span>
           <samp>{message}</samp>
         </p>
       )}

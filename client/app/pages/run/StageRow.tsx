@@ -4,9 +4,9 @@ import { Status, toneOf } from '../../components/Status.tsx';
 import { steppable } from '../../hooks/useKeys.ts';
 import { formatDuration, formatPercent } from '../../lib/format.ts';
 import { ParamLink } from '../../lib/navigation.tsx';
-import { shownStatus } from './axis.ts';
+import { shownOutcome, shownStatus } from './axis.ts';
 
-/** Narrower, a bar could not be seen. */
+/** A narrower bar would be invisible. */
 const MIN_BAR_PX = 3;
 
 export type Scale = { startMs: number; pxPerMs: number };
@@ -14,9 +14,9 @@ export type Scale = { startMs: number; pxPerMs: number };
 type Props = {
   stage: Stage;
   approvals: readonly Approval[] | undefined;
-  /** When its run ended, if it has. */
+  /** End of the run, if it has ended. */
   endedAt: string | undefined;
-  /** Unix ms; the same for as long as the row does not change with time. */
+  /** Unix ms. Constant for a row that does not change with time, so that the row is not rendered each second. */
   nowMs: number;
   scale: Scale;
   namePx: number;
@@ -69,7 +69,7 @@ const place = (fromMs: number, toMs: number, scale: Scale) => {
   return { left, width: Math.max(MIN_BAR_PX, xOf(toMs, scale) - left) };
 };
 
-/** Unix ms of a stage's start and end, as far as it has run. */
+/** Returns the start and the end of a stage in Unix ms; undefined before its start. A running stage ends now. */
 function timesOf({ stage, endedAt, nowMs }: Props): { fromMs: number; toMs: number } | undefined {
   const start = stage.startedAt ?? stage.endedAt;
   if (start === undefined) return undefined;
@@ -90,20 +90,21 @@ function Bar({ tone, ...props }: Props & { tone: string }) {
 }
 
 function Wait({ approval, ...props }: Props & { approval: Approval }) {
-  const { title, status, requestedAt, decidedAt } = approval;
+  const { title, requestedAt, decidedAt } = approval;
+  const outcome = shownOutcome(approval.status);
   const fromMs = Date.parse(requestedAt);
   const end = decidedAt ?? props.endedAt;
   const toMs = Math.max(fromMs, end === undefined ? props.nowMs : Date.parse(end));
   return (
-    <span className="wait-of" style={place(fromMs, toMs, props.scale)} title={`${title}: ${status}`}>
+    <span className="wait-of" style={place(fromMs, toMs, props.scale)} title={`${title}: ${outcome}`}>
       <span className="unseen">
-        Approval {title}: {status}
+        Approval {title}: {outcome}
       </span>
     </span>
   );
 }
 
-/** What the bar cannot say, to the right of it. */
+/** The text to the right of the bar: duration, progress, pending approval, message or error. */
 function Note(props: Props) {
   const { stage, approvals, endedAt, scale } = props;
   const times = timesOf(props);
@@ -116,13 +117,13 @@ function Note(props: Props) {
   );
   const duration = formatDuration(stage.durationMs ?? times.toMs - times.fromMs);
   const isRunning = stage.status === 'running';
-  const said = stage.error?.message ?? (isRunning ? stage.message : undefined);
+  const message = stage.error?.message ?? (isRunning ? stage.message : undefined);
   return (
     <span className="note" style={{ left }}>
       {duration}
       {isRunning && stage.progress > 0 && <span className="share"> · {formatPercent(stage.progress)}</span>}
       {waited && endedAt === undefined && <span className="waiting"> · waiting: {waited.title}</span>}
-      {said !== undefined && <span className={stage.error ? 'failed' : 'said'}> · {said}</span>}
+      {message !== undefined && <span className={stage.error ? 'failed' : 'message'}> · {message}</span>}
     </span>
   );
 }

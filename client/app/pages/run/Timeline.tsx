@@ -6,20 +6,20 @@ import { useNow } from '../../hooks/useNow.ts';
 import { rowsIn, upTo, useViewport } from '../../hooks/useViewport.ts';
 import { formatCount } from '../../lib/format.ts';
 import { setParams, useParams } from '../../lib/navigation.tsx';
-import { approvalsByStage, isTroubled, spanOf, ticksOf, tickText } from './axis.ts';
+import { approvalsByStage, hasFailed, spanOf, ticksOf, tickText } from './axis.ts';
 import { type Scale, StageRow } from './StageRow.tsx';
 
 const ROW_PX = 30;
 const AXIS_PX = 30;
 const NAME_PX = 280;
 const NARROW_NAME_PX = 136;
-/** Left free at the right of what fits, for what is written beside the last bars. */
+/** Free space at the right of the fitted axis, for the text beside the last bars. */
 const MARGIN_PX = 220;
 const NARROW_MARGIN_PX = 76;
 const MIN_TRACK_PX = 80;
-/** As wide as the letters of a mark are at most, with what is around them. */
+/** Upper limit of the width of one letter of a tick, its share of the padding included. */
 const LETTER_PX = 10;
-/** Browsers lay out no more than some 30 million px. */
+/** Browsers cannot lay out elements of more than about 30 million px. */
 const MAX_TRACK_PX = 8_000_000;
 
 export const Timeline = ({ run }: { run: RunView }) =>
@@ -32,19 +32,19 @@ export const Timeline = ({ run }: { run: RunView }) =>
     </section>
   );
 
-/** One row a stage, its bar on a time axis that all share and that stretches while the run goes on. */
+/** One row per stage: its name and its bar on the common time axis, which grows while the run is running. */
 function Stages({ run }: { run: RunView }) {
   const params = useParams();
   const isNarrow = useMedia(NARROW);
   const scroller = useRef<HTMLElement>(null);
   const body = useRef<HTMLTableSectionElement>(null);
   const view = useViewport(body, { scroller });
-  const isOver = run.endedAt !== undefined;
-  const now = useNow(!isOver);
+  const isRunning = run.endedAt === undefined;
+  const now = useNow(isRunning);
 
-  const onlyErrors = params.get('show') === 'errors';
+  const onlyFailed = params.get('show') === 'errors';
   const { stages } = run;
-  const listed = useMemo(() => (onlyErrors ? stages.filter(isTroubled) : stages), [stages, onlyErrors]);
+  const listed = useMemo(() => (onlyFailed ? stages.filter(hasFailed) : stages), [stages, onlyFailed]);
   const approvals = useMemo(() => approvalsByStage(run.approvals), [run.approvals]);
 
   const { startMs, endMs } = spanOf(run, now);
@@ -56,43 +56,26 @@ function Stages({ run }: { run: RunView }) {
   const scale = useMemo<Scale>(() => ({ startMs, pxPerMs }), [startMs, pxPerMs]);
   const { stepMs, ticks } = ticksOf(pxPerMs, view.leftPx, Math.min(trackPx, view.leftPx + 2 * view.widthPx));
 
-  const toggleErrors = () => setParams({ show: onlyErrors ? undefined : 'errors' });
-  useKeys({ e: toggleErrors, '+': () => zoomBy(2), '-': () => zoomBy(0.5), '0': fit });
+  const toggleFailed = () => setParams({ show: onlyFailed ? undefined : 'errors' });
+  useKeys({ e: toggleFailed, '+': () => zoomBy(2), '-': () => zoomBy(0.5), '0': fit });
   const selected = params.get('stage');
   useScrollTo(scroller, selected, listed);
 
   const shown = rowsIn({ ...view, heightPx: view.heightPx + AXIS_PX }, listed.length, ROW_PX);
-  const { counts } = run;
-  // Each row draws its part of the now-line: over its bars, and under its name.
+  // Each row draws its part of the now-line, above its bars and below its name.
   const bodyStyle = { height: listed.length * ROW_PX, '--now': `${(now - startMs) * pxPerMs}px` } as CSSProperties;
   return (
     <section aria-labelledby="stages" className="stages">
       <div className="section-title">
-        <h2 id="stages">
-          Stages{' '}
-          <small>
-            {formatCount(counts.stagesCompleted)} of {formatCount(counts.stages)} completed
-            {counts.stagesFailed > 0 && `, ${formatCount(counts.stagesFailed)} failed`}
-          </small>
-        </h2>
+        <Counts {...run.counts} />
         <span className="tools">
-          <button type="button" className="chip" aria-pressed={onlyErrors} onClick={toggleErrors}>
-            Errors only
+          <button type="button" className="chip" aria-pressed={onlyFailed} onClick={toggleFailed}>
+            Failed only
           </button>
-          <span className="zoom">
-            <button type="button" aria-label="Zoom out" onClick={() => zoomBy(0.5)} disabled={zoom === null}>
-              −
-            </button>
-            <button type="button" onClick={fit} aria-pressed={zoom === null}>
-              Fit
-            </button>
-            <button type="button" aria-label="Zoom in" onClick={() => zoomBy(2)}>
-              +
-            </button>
-          </span>
+          <ZoomButtons isFitted={zoom === null} zoomBy={zoomBy} fit={fit} />
         </span>
       </div>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard. */}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling box must be reachable by keyboard. */}
       <section className="timeline" ref={scroller} tabIndex={0} aria-label="Timeline">
         <div className="sheet" style={{ width: namePx + trackPx }}>
           <div className="lines" aria-hidden="true" style={{ left: namePx }}>
@@ -109,19 +92,11 @@ function Stages({ run }: { run: RunView }) {
                 </th>
                 <th scope="col" className="ticks">
                   <span className="unseen">Time since the start</span>
-                  {ticks.map((ms) => {
-                    const text = tickText(ms, stepMs);
-                    const isCut = ms * pxPerMs + text.length * LETTER_PX > trackPx;
-                    return isCut ? null : (
-                      <span key={ms} aria-hidden="true" style={{ transform: `translateX(${ms * pxPerMs}px)` }}>
-                        {text}
-                      </span>
-                    );
-                  })}
+                  <Ticks ticks={ticks} stepMs={stepMs} pxPerMs={pxPerMs} trackPx={trackPx} />
                 </th>
               </tr>
             </thead>
-            <tbody ref={body} className={isOver ? '' : 'going'} style={bodyStyle}>
+            <tbody ref={body} className={isRunning ? 'going' : ''} style={bodyStyle}>
               {upTo(shown).map((index) => {
                 const stage = listed[index] as Stage;
                 const waits = approvals.get(stage.stageId);
@@ -144,13 +119,53 @@ function Stages({ run }: { run: RunView }) {
             </tbody>
           </table>
         </div>
-        {listed.length === 0 && <p className="none empty">No stage has failed.</p>}
+        {listed.length === 0 && <p className="none empty">No failed stages</p>}
       </section>
     </section>
   );
 }
 
-/** Px a ms, or null for what fits. While zoomed in, the scale stays what it is and the axis grows to the right. */
+const Counts = ({ stages, stagesCompleted, stagesFailed }: RunView['counts']) => (
+  <h2 id="stages">
+    Stages{' '}
+    <small>
+      {formatCount(stagesCompleted)} of {formatCount(stages)} completed
+      {stagesFailed > 0 && `, ${formatCount(stagesFailed)} failed`}
+    </small>
+  </h2>
+);
+
+type ZoomProps = { isFitted: boolean; zoomBy(factor: number): void; fit(): void };
+
+const ZoomButtons = ({ isFitted, zoomBy, fit }: ZoomProps) => (
+  <span className="zoom">
+    <button type="button" aria-label="Zoom out" onClick={() => zoomBy(0.5)} disabled={isFitted}>
+      −
+    </button>
+    <button type="button" onClick={fit} aria-pressed={isFitted}>
+      Fit
+    </button>
+    <button type="button" aria-label="Zoom in" onClick={() => zoomBy(2)}>
+      +
+    </button>
+  </span>
+);
+
+type TicksProps = { ticks: readonly number[]; stepMs: number; pxPerMs: number; trackPx: number };
+
+/** The texts of the ticks, without a text that the end of the axis would cut. */
+const Ticks = ({ ticks, stepMs, pxPerMs, trackPx }: TicksProps) =>
+  ticks.map((ms) => {
+    const text = tickText(ms, stepMs);
+    const isCut = ms * pxPerMs + text.length * LETTER_PX > trackPx;
+    return isCut ? null : (
+      <span key={ms} aria-hidden="true" style={{ transform: `translateX(${ms * pxPerMs}px)` }}>
+        {text}
+      </span>
+    );
+  });
+
+/** `zoom` is in px per ms; null fits the run into the box. While zoomed in, the scale is constant and the axis grows. */
 function useZoom(
   scroller: React.RefObject<HTMLElement | null>,
   { fitPx, namePx, spanMs }: { fitPx: number; namePx: number; spanMs: number },
@@ -158,7 +173,7 @@ function useZoom(
   const [zoom, setZoom] = useState<number | null>(null);
   const fitted = fitPx / spanMs;
   const pxPerMs = zoom ?? fitted;
-  /** Ms from the start, and where it stood in the box: what is in the middle stays there. */
+  /** The instant in the middle of the box, in ms from the start, and its px. Zooming keeps it there. */
   const held = useRef<{ ms: number; px: number } | undefined>(undefined);
   useLayoutEffect(() => {
     if (held.current && scroller.current) scroller.current.scrollLeft = held.current.ms * pxPerMs - held.current.px;
@@ -175,7 +190,7 @@ function useZoom(
   return { zoom, zoomBy, fit: () => setZoom(null), pxPerMs };
 }
 
-/** Shows the stage that the address names, when it comes to name it; later it stays where the reader puts it. */
+/** Scrolls to the selected stage once, when the address starts to name it. */
 function useScrollTo(scroller: React.RefObject<HTMLElement | null>, selected: string | null, listed: readonly Stage[]) {
   const done = useRef<string | null>(null);
   useEffect(() => {

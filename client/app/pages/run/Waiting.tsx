@@ -4,14 +4,16 @@ import { formatCount, formatDateTime } from '../../lib/format.ts';
 import { ParamLink } from '../../lib/navigation.tsx';
 import { Evidence } from './Approvals.tsx';
 
-/** Why a run is waiting, for whom, and since when. */
+/** The pending approvals of a run: reason, deciders, waiting time, expiry and evidence. */
 export function Waiting({ run }: { run: RunView }) {
   if (run.counts.approvalsPending === 0 || run.endedAt !== undefined) return null;
   const pending = run.approvals.filter(({ status }) => status === 'pending');
   return (
     <section className="waiting-for" aria-labelledby="waiting">
-      <h2 id="waiting">Why is it waiting?</h2>
-      <p>It can be looked at here, but not yet decided in the app.</p>
+      <h2 id="waiting">
+        {pending.length === 1 ? 'Waiting for approval' : `Waiting for ${formatCount(pending.length)} approvals`}
+      </h2>
+      <p>This app cannot approve or deny yet. Use the API.</p>
       <ul>
         {pending.map((approval) => (
           <li key={approval.approvalId}>
@@ -19,7 +21,7 @@ export function Waiting({ run }: { run: RunView }) {
             {approval.reason !== undefined && <p className="reason">{approval.reason}</p>}
             <dl>
               <div>
-                <dt>May decide</dt>
+                <dt>Can approve</dt>
                 <dd>{decidersOf(approval)}</dd>
               </div>
               <div>
@@ -31,7 +33,7 @@ export function Waiting({ run }: { run: RunView }) {
               </div>
               {approval.requiredApprovals > 1 && (
                 <div>
-                  <dt>Granted</dt>
+                  <dt>Approvals</dt>
                   <dd>
                     {formatCount(approval.decisions.length)} of {formatCount(approval.requiredApprovals)}
                   </dd>
@@ -70,6 +72,6 @@ export function Waiting({ run }: { run: RunView }) {
 }
 
 function decidersOf({ approvers, requiredRole, requestedBy }: Approval): string {
-  const who = approvers ? approvers.join(', ') : `anyone with the role ${requiredRole}`;
-  return requestedBy === undefined ? who : `${who}; not ${requestedBy}, who asked`;
+  const deciders = approvers ? approvers.join(', ') : `Any ${requiredRole}`;
+  return requestedBy === undefined ? deciders : `${deciders}, except ${requestedBy} (who asked)`;
 }

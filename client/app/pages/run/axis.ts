@@ -1,7 +1,7 @@
 import type { Approval, RunView, Stage } from '../../../react/index.tsx';
 import type { Shown } from '../../components/Status.tsx';
 
-/** Where things stand on the time axis of a run, and what there is to say of a stage: sums, free of any component. */
+/** Calculations for the timeline: the time span, its ticks, and what it shows of a stage. No components. */
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -15,15 +15,15 @@ const steps = [
   ...[1, 2, 7, 14, 30, 90, 180, 365, 1_000, 5_000, 10_000].map((days) => days * DAY),
 ];
 
-/** A run that has just begun does not fill the axis with its first second. */
+/** Shortest span of the axis, so that the first second of a run does not fill it. */
 const MIN_SPAN_MS = 5 * SECOND;
 const TICK_PX = 96;
 
-/** Unix ms of the first and the last thing to be seen; `nowMs` counts while the run goes on. */
+/** Returns the first and the last instant to show, in Unix ms. The axis of a running run reaches `nowMs`. */
 export function spanOf(run: RunView, nowMs: number): { startMs: number; endMs: number } {
   let start = run.startedAt ?? run.createdAt;
   let end = run.endedAt ?? start;
-  // Instants are of one form, and compare as text: 10,000 dates are not parsed sixty times a second.
+  // All instants have one format and compare as text. Parsing 10,000 dates 60 times a second would be slow.
   for (const { startedAt, endedAt } of run.stages) {
     if (startedAt !== undefined && startedAt < start) start = startedAt;
     if (endedAt !== undefined && endedAt > end) end = endedAt;
@@ -37,7 +37,7 @@ export function spanOf(run: RunView, nowMs: number): { startMs: number; endMs: n
   return { startMs, endMs: Math.max(lastMs, startMs + MIN_SPAN_MS) };
 }
 
-/** Marks of the axis that can be seen, as ms from its start. */
+/** Returns the visible ticks, in ms from the start of the axis. */
 export function ticksOf(pxPerMs: number, fromPx: number, toPx: number): { stepMs: number; ticks: number[] } {
   const stepMs = steps.find((step) => step * pxPerMs >= TICK_PX) ?? (steps.at(-1) as number);
   const first = Math.max(0, Math.floor(fromPx / pxPerMs / stepMs));
@@ -45,7 +45,7 @@ export function ticksOf(pxPerMs: number, fromPx: number, toPx: number): { stepMs
   return { stepMs, ticks: Array.from({ length: last - first }, (_, index) => (first + index) * stepMs) };
 }
 
-/** A mark as text: `0`, `30 s`, `1:30 min`, `2:05 h`, `3 d`. */
+/** Formats a tick: `0`, `30 s`, `1:30 min`, `2:05 h`, `3 d`. */
 export function tickText(ms: number, stepMs: number): string {
   const two = (value: number) => String(value).padStart(2, '0');
   if (ms === 0) return '0';
@@ -62,16 +62,21 @@ export function tickText(ms: number, stepMs: number): string {
   return seconds === 0 ? hours : `${hours} ${two(seconds)} s`;
 }
 
-/** What there is to say of a stage: once its run has ended, what never ended was cut off, and what never began did not run. */
+/** Returns the status to show. In an ended run, a running stage is unfinished and a pending stage was not run. */
 export function shownStatus(stage: Stage, hasEnded: boolean): Shown {
   if (!hasEnded || stage.status === 'completed' || stage.status === 'failed') return stage.status;
-  return stage.status === 'running' ? 'cut off' : 'not run';
+  return stage.status === 'running' ? 'unfinished' : 'not run';
 }
 
-/** Whether something went wrong in it, if only in an attempt before. */
-export const isTroubled = (stage: Stage): boolean => stage.status === 'failed' || stage.error !== undefined;
+const outcomes = { pending: 'waiting', granted: 'approved', denied: 'denied', expired: 'expired' } as const;
 
-/** The approvals of each stage that has any. */
+/** Returns the status of an approval to show. */
+export const shownOutcome = (status: Approval['status']): Shown => outcomes[status];
+
+/** True for a stage that failed, also in an earlier attempt. */
+export const hasFailed = (stage: Stage): boolean => stage.status === 'failed' || stage.error !== undefined;
+
+/** Groups approvals by stage. A stage without approvals has no entry. */
 export function approvalsByStage(approvals: readonly Approval[]): ReadonlyMap<string, readonly Approval[]> {
   const byStage = new Map<string, Approval[]>();
   for (const approval of approvals) {

@@ -27,7 +27,7 @@ export function describe(event: RunEvent, stageName = ''): string {
     case 'stage.completed':
       return stageName;
     case 'stage.failed':
-      return `${stageName}${attempt(event.attempt)} · ${withCode(event.error)}${event.willRetry ? ' · will be tried again' : ''}`;
+      return `${stageName}${attempt(event.attempt)} · ${withCode(event.error)}${event.willRetry ? ' · will retry' : ''}`;
     case 'artifact.created':
       return event.name;
     case 'governance.required':

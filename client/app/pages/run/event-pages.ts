@@ -2,16 +2,18 @@ import type { RunEvent } from '../../../react/index.tsx';
 import { isRetryable } from '../../lib/errors.ts';
 
 /**
- * The events of one run by their place in it. `runSeq` is contiguous from 1, so a list of 100,000 is drawn from a number;
- * the events themselves are fetched where the reader looks. One request is under way at a time, and once it is answered
- * the next one is for where the reader looks then: whoever drags through a long run does not load all of it.
+ * The events of one run by `runSeq`. It is contiguous from 1, so the feed needs only the total to place 100,000 rows; the
+ * events are fetched for the visible rows. One request runs at a time. The next request is for the rows visible after its
+ * answer, so dragging the scrollbar through a long run does not load all of it.
+ *
+ * Not built on the observable store of the client: the app imports the public entry only.
  */
 
-/** Events fetched at once. */
+/** Events per request. */
 const PAGE_EVENTS = 200;
-/** Beyond so many, those far from where the reader looks are let go. */
-const KEPT_EVENTS = 20_000;
-/** While the server is away, which the badge says. */
+/** With more events than this, those far from the visible rows are removed. */
+const MAX_EVENTS = 20_000;
+/** Pause before the next attempt when the server cannot be reached. */
 const RETRY_MS = 3_000;
 
 export type FetchEvents = (fromRunSeq: number, limit: number) => Promise<readonly RunEvent[]>;
@@ -20,7 +22,7 @@ export class EventPages {
   readonly #fetch: FetchEvents;
   readonly #listeners = new Set<() => void>();
   readonly #events = new Map<number, RunEvent>();
-  /** Events before it are not kept any more, as far as is known. */
+  /** Retention has removed all events before it, as far as is known. */
   #oldest = 1;
   #wanted: { first: number; last: number } | undefined;
   #isFetching = false;
@@ -30,7 +32,7 @@ export class EventPages {
     this.#fetch = fetch;
   }
 
-  /** Another number whenever events have come. */
+  /** Changes with each answer of the server. */
   readonly getVersion = (): number => this.#version;
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
@@ -40,22 +42,22 @@ export class EventPages {
   get(runSeq: number): RunEvent | undefined {
     return this.#events.get(runSeq);
   }
-  /** Whether retention has taken it. */
-  isGone(runSeq: number): boolean {
+  /** True when retention has removed the event. */
+  isRemoved(runSeq: number): boolean {
     return runSeq < this.#oldest;
   }
 
-  /** Takes in events that came by themselves, the latest last; says nothing of it. */
+  /** Adds live events, the latest last. Does not notify listeners: the caller is rendering these events already. */
   put(events: readonly RunEvent[]): void {
     for (let index = events.length - 1; index >= 0; index--) {
       const event = events[index] as RunEvent;
       if (this.#events.has(event.runSeq)) break;
       this.#events.set(event.runSeq, event);
     }
-    this.#forget();
+    this.#evict();
   }
 
-  /** Where the reader looks, both ends inclusive: what is missing there is fetched. */
+  /** Fetches the missing events of the visible rows, `first` to `last` inclusive. */
   want(first: number, last: number): void {
     this.#wanted = { first, last };
     if (!this.#isFetching) void this.#fill();
@@ -64,24 +66,24 @@ export class EventPages {
   async #fill(): Promise<void> {
     this.#isFetching = true;
     try {
-      let asked: number | undefined;
-      // What was asked for and did not come, the server does not have: it is not asked for over and over.
-      for (let from = this.#missing(); from !== undefined && from !== asked; from = this.#missing()) {
+      let requested: number | undefined;
+      // Stops at a position that was requested before: the server does not have that event.
+      for (let from = this.#missing(); from !== undefined && from !== requested; from = this.#missing()) {
         const last = this.#wanted?.last ?? from;
-        this.#take(from, last, await this.#fetch(from, PAGE_EVENTS));
-        asked = from;
+        this.#add(from, last, await this.#fetch(from, PAGE_EVENTS));
+        requested = from;
       }
     } catch (error) {
-      if (isRetryable(error)) setTimeout(this.#tryAgain, RETRY_MS);
+      if (isRetryable(error)) setTimeout(this.#retry, RETRY_MS);
     }
     this.#isFetching = false;
   }
 
-  readonly #tryAgain = (): void => {
+  readonly #retry = (): void => {
     if (!this.#isFetching && this.#listeners.size > 0) void this.#fill();
   };
 
-  /** Where to fetch from: when scrolling up, what is above is wanted next. */
+  /** Returns where to fetch from. With a missing first row the reader scrolls up, so rows above it are fetched too. */
   #missing(): number | undefined {
     if (!this.#wanted) return undefined;
     const { last } = this.#wanted;
@@ -93,22 +95,22 @@ export class EventPages {
     return undefined;
   }
 
-  /** `last`: what was wanted when they were asked for. */
-  #take(from: number, last: number, events: readonly RunEvent[]): void {
+  /** Stores an answer. `last` is the last visible row at the time of the request. */
+  #add(from: number, last: number, events: readonly RunEvent[]): void {
     for (const event of events) this.#events.set(event.runSeq, event);
     const [first] = events;
-    // What comes after those that are asked for is there, for the reader was told of it: so these are gone.
+    // The run has these positions, so events that are missing at the start of the answer were removed by retention.
     if ((first?.runSeq ?? last + 1) > from) this.#oldest = first?.runSeq ?? last + 1;
-    this.#forget();
+    this.#evict();
     this.#version++;
     for (const listener of [...this.#listeners]) listener();
   }
 
-  #forget(): void {
-    if (!this.#wanted || this.#events.size <= KEPT_EVENTS) return;
+  #evict(): void {
+    if (!this.#wanted || this.#events.size <= MAX_EVENTS) return;
     const { first, last } = this.#wanted;
     for (const runSeq of this.#events.keys()) {
-      if (runSeq < first - KEPT_EVENTS / 4 || runSeq > last + KEPT_EVENTS / 4) this.#events.delete(runSeq);
+      if (runSeq < first - MAX_EVENTS / 4 || runSeq > last + MAX_EVENTS / 4) this.#events.delete(runSeq);
     }
   }
 }

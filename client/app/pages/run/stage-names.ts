@@ -1,28 +1,28 @@
 import type { Stage } from '../../../react/index.tsx';
 
 /**
- * Names of stages by id, of a list that is replaced sixty times a second. Where each stands is looked up again only when
- * it stands there no more: a table of 10,000 made anew for every frame would take a good part of it.
+ * Looks up the name of a stage in a list that is replaced up to 60 times a second. The index of positions is rebuilt only
+ * when a stage is not at its indexed position: an index of 10,000 stages per frame would take too much of the frame.
  */
 export class StageNames {
-  #places = new Map<string, number>();
+  #positions = new Map<string, number>();
   #indexed: readonly Stage[] = [];
 
   of(stages: readonly Stage[], stageId: string): string {
     if (this.#at(stages, stageId) === undefined && this.#mayHave(stages, stageId)) {
-      this.#places = new Map(stages.map((stage, place) => [stage.stageId, place]));
+      this.#positions = new Map(stages.map((stage, position) => [stage.stageId, position]));
       this.#indexed = stages;
     }
     return this.#at(stages, stageId)?.name ?? stageId;
   }
 
   #at(stages: readonly Stage[], stageId: string): Stage | undefined {
-    const stage = stages[this.#places.get(stageId) ?? -1];
+    const stage = stages[this.#positions.get(stageId) ?? -1];
     return stage?.stageId === stageId ? stage : undefined;
   }
 
-  /** A stage that was not there is there only if there are more of them now. */
+  /** An unknown stage can only be in a list of another length. */
   #mayHave(stages: readonly Stage[], stageId: string): boolean {
-    return stages !== this.#indexed && (this.#places.has(stageId) || stages.length !== this.#indexed.length);
+    return stages !== this.#indexed && (this.#positions.has(stageId) || stages.length !== this.#indexed.length);
   }
 }

@@ -4,7 +4,7 @@ import { Status } from '../../components/Status.tsx';
 import { Link, ParamLink, setParams } from '../../lib/navigation.tsx';
 import { paramsOf, type RunsFilter } from './filters.ts';
 
-/** A search is not begun at every letter. */
+/** Pause after the last key press before the search starts. */
 const TYPING_MS = 200;
 
 export function Filters({ filter, isFiltered }: { filter: RunsFilter; isFiltered: boolean }) {
@@ -30,14 +30,15 @@ export function Filters({ filter, isFiltered }: { filter: RunsFilter; isFiltered
           );
         })}
       </fieldset>
-      {projectId !== undefined && <Chosen what={`project ${projectId}`} without={{ projectId: undefined }} />}
+      {projectId !== undefined && <Chosen text={`project ${projectId}`} without={{ projectId: undefined }} />}
       {labels.map((label) => (
-        <Chosen key={label} what={label} without={{ labels: labels.filter((other) => other !== label) }} />
+        <Chosen key={label} text={label} without={{ labels: labels.filter((other) => other !== label) }} />
       ))}
-      {filter.noStatus.length > 0 && (
+      {filter.unknownStatuses.length > 0 && (
         <span role="status">
-          There is no status “{filter.noStatus.join('”, “')}”.{' '}
-          <ParamLink params={paramsOf({ status })}>Leave it out</ParamLink>
+          Unknown {filter.unknownStatuses.length === 1 ? 'status' : 'statuses'} “{filter.unknownStatuses.join('”, “')}”{' '}
+          {filter.unknownStatuses.length === 1 ? 'was' : 'were'} ignored.{' '}
+          <ParamLink params={paramsOf({ status })}>Remove</ParamLink>
         </span>
       )}
       {isFiltered && (
@@ -49,9 +50,9 @@ export function Filters({ filter, isFiltered }: { filter: RunsFilter; isFiltered
   );
 }
 
-const Chosen = ({ what, without }: { what: string; without: Partial<RunsFilter> }) => (
-  <ParamLink params={paramsOf(without)} className="chip chosen" aria-label={`Filter by ${what}: remove`}>
-    <span className="text">{what}</span> <span aria-hidden="true">×</span>
+const Chosen = ({ text, without }: { text: string; without: Partial<RunsFilter> }) => (
+  <ParamLink params={paramsOf(without)} className="chip chosen" aria-label={`Remove filter: ${text}`}>
+    <span className="text">{text}</span> <span aria-hidden="true">×</span>
   </ParamLink>
 );
 

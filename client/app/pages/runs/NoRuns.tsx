@@ -5,15 +5,15 @@ import { Link } from '../../lib/navigation.tsx';
 
 const READING_ROLES: readonly string[] = ['viewer', 'approver', 'admin'];
 
-/** No run at all: how to get one, unless the reader could not see it anyway. */
+/** Shown when there is no run: how to publish one, or which role the user lacks to see it. */
 export function FirstRun() {
   const { data: me } = trpc.auth.me.useQuery();
   if (!me) return null;
   if (!me.roles.some((role) => READING_ROLES.includes(role))) {
     return (
-      <Notice title="This is not yours to see">
+      <Notice title="You can publish, but not read">
         <p>
-          Your token lets you publish, but not read. Ask for one with the role <code>viewer</code>, and sign in with it.
+          Reading runs needs the role <code>viewer</code>. You have: {me.roles.join(', ') || 'no role'}.
         </p>
       </Notice>
     );
@@ -24,8 +24,8 @@ export function FirstRun() {
   return (
     <Notice title="No runs yet">
       <p>
-        Runs appear here as soon as their first event is published. To see one, run any command as a run, in the folder
-        that the server was started in:
+        A run appears here when its first event is published. To publish one, run this command in the folder that the
+        server was started in:
       </p>
       <div className="command">
         <pre>
@@ -33,15 +33,15 @@ export function FirstRun() {
         </pre>
         <Copy text={command} what="the command" />
       </div>
-      {first !== '*' && <p className="soft">You see the runs of: {me.projects.join(', ') || 'no project'}.</p>}
+      {first !== '*' && <p className="soft">You can see runs of: {me.projects.join(', ') || 'no project'}.</p>}
     </Notice>
   );
 }
 
 export const FilteredEmpty = () => (
-  <Notice title="No run matches">
+  <Notice title="No runs match">
     <p>
-      None of the runs that you may see matches these filters. <Link href="/">Clear filters</Link> to see all of them.
+      Remove a filter, or <Link href="/">clear all filters</Link>.
     </p>
   </Notice>
 );

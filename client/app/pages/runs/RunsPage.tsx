@@ -11,10 +11,10 @@ import { FilteredEmpty, FirstRun } from './NoRuns.tsx';
 import { RunsTable } from './RunsTable.tsx';
 
 const PAGE_RUNS = 100;
-/** A list that could not be loaded, for the server was away, is asked for again after so long. */
+/** Pause before a list is loaded again that failed because the server could not be reached. */
 const RETRY_MS = 10_000;
 
-/** Whether the reader is at the top of the list, and neither the focus, the pointer nor a selection is in it. */
+/** True at the top of the list, with no focus, pointer or selection in it: then rows may move. */
 function isUntouched(): boolean {
   const list = document.querySelector('.runs');
   if (!list || window.scrollY > 0) return false;
@@ -30,7 +30,7 @@ export function RunsPage() {
   const { filter, isFiltered, options } = useRunsFilter();
   const list = useRuns({ ...options, limit: PAGE_RUNS });
   const { status, newCount, showNew, error, reconnect } = list;
-  // While another filter's runs are on their way, what is there stays: a blank page between would only flicker.
+  // While the runs of another filter load, the old ones stay: an empty page in between would flicker.
   const before = useRef(list.runs);
   useEffect(() => {
     if (status === 'success') before.current = list.runs;
@@ -39,19 +39,19 @@ export function RunsPage() {
   const runs = isLoading ? before.current : list.runs;
   const isEmpty = status === 'success' && list.runs.length === 0;
   useLayoutEffect(() => {
-    // Nothing moves that anybody looks for.
+    // Otherwise a row could move away while the user reads it or points at it.
     if (newCount > 0 && (isEmpty || isUntouched())) showNew();
   }, [isEmpty, newCount, showNew]);
-  const isAway = status === 'error' && isRetryable(error);
+  const willRetry = status === 'error' && isRetryable(error);
   useEffect(() => {
-    if (!isAway) return;
+    if (!willRetry) return;
     const timer = setTimeout(reconnect, RETRY_MS);
     return () => clearTimeout(timer);
-  }, [isAway, reconnect]);
+  }, [willRetry, reconnect]);
   const goToNew = () => {
     showNew();
     window.scrollTo(0, 0);
-    // The button is about to go, and would take the focus along.
+    // Removing the button would lose the focus, so the focus moves to the page first.
     document.querySelector('main')?.focus({ preventScroll: true });
   };
   const waiting = runs.filter((run) => run.status === 'waiting').length;
@@ -65,7 +65,7 @@ export function RunsPage() {
               {formatCount(waiting)}
               {list.hasNextPage && '+'}
             </strong>{' '}
-            {waiting === 1 ? 'run waits' : 'runs wait'} for an approval
+            {waiting === 1 ? 'run waits' : 'runs wait'} for approval
           </ParamLink>
         )}
       </div>

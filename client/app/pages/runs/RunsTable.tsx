@@ -7,7 +7,7 @@ import type { RunsFilter } from './filters.ts';
 
 const ROW_PX = 58;
 const NARROW_ROW_PX = 104;
-/** Further runs are asked for when so few are left below. */
+/** The next page is fetched when fewer runs than this are left below. */
 const AHEAD_RUNS = 30;
 
 const tableStyle = { '--columns': columnWidths } as CSSProperties;
@@ -19,18 +19,18 @@ type Props = Pick<UseRunsReturn, 'runs'> &
     filter: RunsFilter;
   };
 
-/** What has been scrolled past is not in the page, and a cell is as wide as its column whatever it says. */
+/** The table renders the rows near the viewport only. Column widths do not depend on the content of cells. */
 export function RunsTable({ runs, isBusy, filter, ...paging }: Props) {
   const { hasNextPage } = paging;
   const rows = useRef<HTMLTableSectionElement>(null);
   const rowPx = useMedia(NARROW) ? NARROW_ROW_PX : ROW_PX;
   const shown = rowsIn(useViewport(rows), runs.length, rowPx);
   const isEndNear = shown.end > runs.length - AHEAD_RUNS;
-  const { hasFailed, tryAgain } = useFurtherRuns(isEndNear, filter, paging);
+  const { hasFailed, tryAgain } = useNextPage(isEndNear, filter, paging);
   return (
     <>
       <table className="runs" style={tableStyle} aria-rowcount={hasNextPage ? -1 : runs.length + 1} aria-busy={isBusy}>
-        <caption className="unseen">Runs, newest first. They change in place.</caption>
+        <caption className="unseen">Runs, newest first. Rows update in place.</caption>
         <thead>
           <tr>
             {columns.map(({ name, className }) => (
@@ -66,15 +66,15 @@ export function RunsTable({ runs, isBusy, filter, ...paging }: Props) {
   );
 }
 
-/** Fetches the next page when it is wanted. What has failed is not tried again until somebody asks, or the server is back. */
-function useFurtherRuns(
+/** Fetches the next page while `isWanted`. After a failure it waits for the user or for a new connection. */
+function useNextPage(
   isWanted: boolean,
   filter: RunsFilter,
   { hasNextPage, isFetchingNextPage, fetchNextPage, error, isConnected }: Paging,
 ): { hasFailed: boolean; tryAgain(): void } {
   const [hasFailed, setHasFailed] = useState(false);
   const wasFetching = useRef(false);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: another list, and a connection that is back, are fresh starts.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another list and a new connection reset the failure.
   useEffect(() => setHasFailed(false), [filter, isConnected]);
   useEffect(() => {
     const hasEnded = wasFetching.current && !isFetchingNextPage;

@@ -39,7 +39,10 @@ export const columns: readonly Column[] = [
   },
 ];
 
-/** Value of `grid-template-columns`. A width that is empty in runs.css removes its column. */
+/**
+ * Value of `grid-template-columns`. Where runs.css hides the cells of a column, it also sets an empty width, which removes the
+ * column from the grid.
+ */
 export const columnWidths = columns.map(({ className }) => `var(--${className}, minmax(6rem, 1fr))`).join(' ');
 
 function nameCell(run: RunHeader): ReactNode {
@@ -50,7 +53,11 @@ function nameCell(run: RunHeader): ReactNode {
         {name}
       </Link>
       <span className="ids">
-        <button type="button" title={`Only project ${projectId}`} onClick={() => setParams(paramsOf({ projectId }))}>
+        <button
+          type="button"
+          title={`Show only project ${projectId}`}
+          onClick={() => setParams(paramsOf({ projectId }))}
+        >
           {projectId}
         </button>
         <span className="id" title={runId}>
@@ -88,7 +95,7 @@ function labelsCell({ labels }: RunHeader, filter: RunsFilter): ReactNode {
         type="button"
         className="label"
         key={label}
-        title={`Only ${text}`}
+        title={`Show only ${text}`}
         onClick={() => isOn || setParams(paramsOf({ labels: [...filter.labels, text] }))}
       >
         {text}

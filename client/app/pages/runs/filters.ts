@@ -2,16 +2,16 @@ import { useMemo } from 'react';
 import { type RunStatus, runStatuses, type UseRunsOptions } from '../../../react/index.tsx';
 import { type ParamChanges, useParams } from '../../lib/navigation.tsx';
 
-/** Which runs are listed: what the address says, so that it can be shared and survives a reload. */
+/** The filter of the runs list. The address holds it, so that a link and a reload keep it. */
 
 export type RunsFilter = {
   status: readonly RunStatus[];
   projectId: string | undefined;
-  /** `name=value`; a name holds no `=`. */
+  /** `name=value`; a name contains no `=`. */
   labels: readonly string[];
   text: string;
-  /** What the address names as a status, and is none. */
-  noStatus: readonly string[];
+  /** Words in the parameter `status` that are no status. */
+  unknownStatuses: readonly string[];
 };
 
 export function useRunsFilter(): { filter: RunsFilter; isFiltered: boolean; options: UseRunsOptions } {
@@ -23,7 +23,7 @@ export function useRunsFilter(): { filter: RunsFilter; isFiltered: boolean; opti
       projectId: params.get('project') ?? undefined,
       labels: params.getAll('label').filter((label) => label.includes('=')),
       text: params.get('text') ?? '',
-      noStatus: named.filter((name) => name !== '' && !(runStatuses as readonly string[]).includes(name)),
+      unknownStatuses: named.filter((name) => name !== '' && !(runStatuses as readonly string[]).includes(name)),
     };
     const { status, projectId, labels, text } = filter;
     const isFiltered = status.length > 0 || projectId !== undefined || labels.length > 0 || text !== '';
@@ -42,7 +42,7 @@ function splitLabel(label: string): [name: string, value: string] {
   return [label.slice(0, at), label.slice(at + 1)];
 }
 
-/** As parameters of the address. */
+/** Returns changes of the filter as changes of query parameters. */
 export const paramsOf = (changes: Partial<RunsFilter>): ParamChanges => ({
   ...('status' in changes ? { status: changes.status?.join(',') || undefined } : {}),
   ...('projectId' in changes ? { project: changes.projectId } : {}),
