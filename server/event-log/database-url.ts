@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { RunwireError } from '../../shared/errors.ts';
 
-/** Path of the SQLite file that a `DATABASE_URL` names, `:memory:` for `memory:`. */
+/** Returns the path of the SQLite file of a `DATABASE_URL`; `:memory:` for `memory:`. Throws `INVALID_INPUT`. */
 export function databasePath(databaseUrl: string): string {
   if (databaseUrl === 'memory:') return ':memory:';
   if (databaseUrl.startsWith('file:')) return resolve(databaseUrl.slice('file:'.length).replace(/^\/\/(?=\/)/, ''));

@@ -1,14 +1,13 @@
 import type { Log, Scope, StoredEvent } from './contract/log.ts';
 
 /**
- * The position just before an event of a run that is named by its place in the run; where it is not kept any more, before
- * the oldest that is. `runSeq` grows along `seq` and never exceeds it, so a few reads of one record each find it: the
- * first where the run has the log to itself, halving what is left where it shares it. An index would do it in one, and
- * cost every publisher a write.
+ * Returns the position just before the event of a run with this `runSeq`; for a trimmed event, the position before the oldest
+ * one. `runSeq` grows along `seq` and never exceeds it, so a binary search with reads of one record finds it: the first read
+ * if the log has no other run. Rejected: an index. It would need one read, but cost every publisher a write.
  */
 export async function positionOfRunSeq(log: Log, scope: Scope, runSeq: number): Promise<number> {
   const { head } = log;
-  // Up to `low`, all are before it; after `high`, none is.
+  // Events up to `low` are before it; events after `high` are not.
   let low = Math.max(runSeq, log.oldest) - 1;
   let high = head;
   let probe = low;

@@ -3,11 +3,11 @@ import { canonicalJson } from './canonical.ts';
 import type { AuditKeys } from './keys.ts';
 
 /**
- * What the log says of itself under its key. Each is signed as canonical JSON below a line that says what it is and in
- * which version, so that no signature can be taken for one of another kind; hashes are hexadecimal.
+ * Signed records of the log about itself: checkpoints, erasures and trimmings. The signature covers a line with the kind and
+ * its version, then the canonical JSON: a signature of one kind is invalid for another. Hashes are hexadecimal.
  */
 
-/** That retention has removed everything up to a row, and which hash that row had. */
+/** States that all rows up to `seq` were trimmed, and the hash of the last one. */
 export type Trimming = Signed & { epoch: string; seq: number; hash: string };
 
 type Kinds = { checkpoint: Checkpoint; erasure: Erasure; trimming: Trimming };

@@ -1,13 +1,13 @@
 import { hash, randomBytes } from 'node:crypto';
 
 /**
- * What the hash chain is computed over. The texts are kept as they were hashed: a database type that reorders keys or
- * rewrites numbers would break the chain.
+ * The bytes that the hash chain covers. A store must keep a payload exactly as it was hashed: a column type that reorders keys
+ * or rewrites numbers (`jsonb`) would break the chain.
  */
 
-/** JSON with the keys of every object in code-unit order and no blanks (RFC 8785 for the values that events hold). */
+/** JSON with sorted keys (by UTF-16 code unit) and no blanks: RFC 8785 for the values that events contain. */
 export function canonicalJson(value: unknown): string {
-  // Most of the cost is in bringing keys into order, and what comes from KeyOrder needs none of it.
+  // Sorting keys is most of the cost, and objects of KeyOrder are sorted already.
   if (isInOrder(value)) return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(',')}]`;
   const object = value as Record<string, unknown>;
@@ -34,13 +34,13 @@ function isInOrder(value: unknown): boolean {
 type KnownOrder = { keys: readonly string[]; inOrder: readonly { key: string; isExtra: boolean }[] };
 
 /**
- * Puts fields together in canonical order. Objects of one kind mostly have the same keys, so the order is worked out
- * once and remembered for each kind, of which there should be few.
+ * Merges two objects with their keys in canonical order. Objects of one kind mostly have the same keys, so the last order of
+ * each kind is cached. There should be few kinds.
  */
 export class KeyOrder {
   readonly #orders = new Map<string, KnownOrder>();
 
-  /** The fields of both; `extra` wins, and must have the same keys for all of a kind. */
+  /** `extra` wins. It must have the same keys for all objects of a kind. */
   merge<A extends object, B extends object>(kind: string, base: A, extra: B): A & B {
     const keys = Object.keys(base);
     let known = this.#orders.get(kind);
@@ -59,7 +59,7 @@ const POOL_BYTES = 8_192;
 const SALT_BYTES = 16;
 const pool = { bytes: Buffer.alloc(0), used: 0 };
 
-/** 16 random bytes: without them, a hash of a short payload could be guessed back after the payload is erased. */
+/** 16 random bytes. Without a salt, a short erased payload could be guessed from its hash. */
 export function newSalt(): Buffer {
   if (pool.used === pool.bytes.length) {
     pool.bytes = randomBytes(POOL_BYTES);
@@ -70,25 +70,25 @@ export function newSalt(): Buffer {
 }
 
 const SCRATCH_BYTES = 256 * 1024;
-/** What is hashed is put together here; nothing of it outlives the call. */
+/** Input of a hash; valid during one call only. */
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
-/** Room for a text, at most 3 bytes a UTF-16 unit, and for what else is hashed with it. */
-const roomFor = (text: string) => {
+/** A buffer for a text (at most 3 bytes for each UTF-16 unit), a salt and two hashes. */
+const bufferFor = (text: string) => {
   const bytes = 3 * text.length + 256;
   return bytes <= SCRATCH_BYTES ? scratch : Buffer.allocUnsafe(bytes);
 };
 
-/** One call into OpenSSL costs half of what one for each part does; and by way of text, less than a Buffer of its own. */
+/** One call of OpenSSL costs half as much as one for each part. Hexadecimal output is cheaper than a new Buffer. */
 const sha256 = (bytes: Buffer, length: number): Buffer =>
   Buffer.from(hash('sha256', bytes.subarray(0, length), 'hex'), 'hex');
 
 export function payloadHash(salt: Uint8Array, payload: string): Buffer {
-  const bytes = roomFor(payload);
+  const bytes = bufferFor(payload);
   bytes.set(salt);
   return sha256(bytes, salt.length + bytes.write(payload, salt.length));
 }
 
-/** The columns of a row that stay when its payload is erased. */
+/** The columns that the row hash covers. They stay when the payload is erased. */
 export type ChainedRow = {
   seq: number;
   projectId: string;
@@ -102,11 +102,11 @@ export type ChainedRow = {
   prevHash: Uint8Array;
 };
 
-/** The hash that the next row keeps as its `prevHash`. */
+/** The hash that the next row stores as its `prevHash`. */
 export function rowHash(row: ChainedRow): Buffer {
   const { seq, projectId, runId, runSeq, type, eventId, actor, recordedAtMs, prevHash, payloadHash } = row;
   const columns = JSON.stringify([seq, projectId, runId, runSeq, type, eventId, actor, recordedAtMs]);
-  const bytes = roomFor(columns);
+  const bytes = bufferFor(columns);
   const length = bytes.write(columns);
   bytes.set(prevHash, length);
   bytes.set(payloadHash, length + prevHash.length);

@@ -23,15 +23,15 @@ import { dirname } from 'node:path';
 import { RunwireError } from '../../../shared/errors.ts';
 
 /**
- * Ed25519 keys of the record. One signs; those that are trusted are it and whichever public keys stand in the same file
- * after it, such as those of a key that has been replaced.
+ * The Ed25519 keys of the log. The private key signs. Its public half and all other public keys of the same file are trusted:
+ * the public key of a replaced private key, for example.
  */
 export class AuditKeys {
   readonly #privateKey: KeyObject | undefined;
   readonly #trusted: ReadonlyMap<string, KeyObject>;
   readonly #first: KeyObject;
 
-  /** Reads PEM blocks: PKCS #8 private keys, SPKI public ones. Throws `INVALID_INPUT` without quoting them. */
+  /** Reads PEM blocks: PKCS #8 private keys and SPKI public keys. Throws `INVALID_INPUT`, which does not quote them. */
   constructor(pem: string) {
     const keys = (pem.match(/-----BEGIN ([A-Z ]+)-----[^-]*-----END \1-----/g) ?? []).map(keyOf);
     const [first] = keys;
@@ -41,12 +41,12 @@ export class AuditKeys {
     this.#trusted = new Map(keys.map((key) => [idOf(publicOf(key)), publicOf(key)]));
   }
 
-  /** New ones, for a log in memory. */
+  /** Generates a key, for a log in memory. */
   static make(): AuditKeys {
     return new AuditKeys(newPem());
   }
 
-  /** Those of a file, which is made, readable by its owner alone, where there is none. */
+  /** Reads the keys of a file. Creates it with mode 0600 if it is missing. */
   static inFile(path: string): AuditKeys {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     if (!existsSync(path)) makeFile(path);
@@ -54,18 +54,18 @@ export class AuditKeys {
     return new AuditKeys(readFileSync(path, 'utf8'));
   }
 
-  /** Of the key that signs: the beginning of the SHA-256 of its SPKI, in hex. */
+  /** Id of the signing key: the first 16 hex digits of the SHA-256 of its SPKI. */
   get keyId(): string {
     return idOf(this.#first);
   }
-  /** The same key's public half, as PEM. */
+  /** Public half of the signing key, as PEM. */
   get publicKey(): string {
     return this.#first.export({ type: 'spki', format: 'pem' }).toString();
   }
 
-  /** Base64. Throws `INTERNAL` where there are public keys alone. */
+  /** Returns the signature in base64. Throws `INTERNAL` without a private key. */
   sign(text: string): string {
-    if (!this.#privateKey) throw new RunwireError('INTERNAL', 'there is no private key to sign with');
+    if (!this.#privateKey) throw new RunwireError('INTERNAL', 'no private key to sign with');
     return sign(null, Buffer.from(text), this.#privateKey).toString('base64');
   }
 
@@ -82,7 +82,7 @@ export class AuditKeys {
 const newPem = (): string =>
   generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 
-/** Whole or not at all, whatever happens meanwhile: what is signed with a key is worth nothing without it. */
+/** Creates the file whole or not at all, even on a crash: without its key, a signature is worthless. */
 function makeFile(path: string): void {
   const temporary = `${path}.${process.pid}`;
   const file = openSync(temporary, 'w', 0o600);
@@ -103,7 +103,7 @@ function keyOf(pem: string): KeyObject {
     const key = pem.includes('PRIVATE') ? createPrivateKey(pem) : createPublicKey(pem);
     if (key.asymmetricKeyType === 'ed25519') return key;
   } catch {
-    // What OpenSSL says is of no help.
+    // OpenSSL's message does not help the operator.
   }
   throw notAKey();
 }
@@ -114,4 +114,4 @@ const idOf = (key: KeyObject): string =>
     .update(key.export({ type: 'spki', format: 'der' }))
     .digest('hex')
     .slice(0, 16);
-const notAKey = () => new RunwireError('INVALID_INPUT', 'the key file holds no Ed25519 key in PEM');
+const notAKey = () => new RunwireError('INVALID_INPUT', 'the key file must contain an Ed25519 key in PEM');

@@ -3,10 +3,10 @@ import type { AccessEntry, AccessLog, AccessPage, AccessQuery } from '../contrac
 import { NewestFirst, type Source } from '../newest-first.ts';
 import { transact } from './database.ts';
 
-/** The access record in the file of the log: one row an entry, in the order of writing, `at_ms` never falling. */
+/** The access log in the file of the events: one row for each entry, in the order of writing. `at_ms` never falls. */
 
-/** Rows that one `list` looks at before it answers. */
-const BUDGET = 50_000;
+/** Rows that one `list` reads. */
+const MAX_ROWS = 50_000;
 const TRIM_ROWS = 1_000;
 
 export type SqliteAccessParts = {
@@ -42,7 +42,7 @@ export class SqliteAccess implements AccessLog {
       transact(this.#parts.db, 'NORMAL', () => {
         const last = lastMs.get() as { ms: number | null };
         for (const { at, sub, action, projectId, runId, outcome, via, detail, count } of entries) {
-          // What is searched and trimmed by time needs a time that does not go back.
+          // `list` and `trim` search by time, so the time must not go back.
           const atMs = Math.max(Date.parse(at), last.ms ?? 0);
           last.ms = atMs;
           insert.run(atMs, sub, action, projectId ?? null, runId ?? null, outcome, via, detail ?? null, count);
@@ -51,9 +51,9 @@ export class SqliteAccess implements AccessLog {
     });
   }
 
-  /** By the narrowest index: of projects, or of time. */
+  /** Reads the index on projects, or else the table. */
   async list({ projects, before, sinceMs, untilMs, limit, signal, ...query }: AccessQuery): Promise<AccessPage> {
-    const { firstSince, backAll, backProject } = this.#statements;
+    const { firstSince, newestOfAll, newestOfProject } = this.#statements;
     const wantedProjects =
       query.projectId === undefined
         ? projects
@@ -71,32 +71,32 @@ export class SqliteAccess implements AccessLog {
       };
       const sources =
         wantedProjects === 'all'
-          ? [source(backAll)]
-          : wantedProjects.map((projectId) => source(backProject, projectId));
+          ? [source(newestOfAll)]
+          : wantedProjects.map((projectId) => source(newestOfProject, projectId));
       return new NewestFirst(sources, ({ id }) => id, position);
     });
-    let looked = 0;
+    let read = 0;
     let isDone = false;
-    while (!isDone && entries.length < limit && looked < BUDGET && !signal?.aborted) {
+    while (!isDone && entries.length < limit && read < MAX_ROWS && !signal?.aborted) {
       await this.#parts.slice((until) => {
         do {
           const next = rows.next();
           for (const row of next.rows) {
             if (entries.length >= limit) return;
             position = row.id;
-            looked++;
+            read++;
             if (matches(row, query)) entries.push(toEntry(row));
           }
-          // Of rows that are not asked for, too, it is known how far they have been looked at.
+          // Rows of other projects between two rows count as read.
           position = Math.min(position, next.known || position);
           isDone = next.known === 0;
-        } while (!isDone && entries.length < limit && looked < BUDGET && performance.now() < until);
+        } while (!isDone && entries.length < limit && read < MAX_ROWS && performance.now() < until);
       });
     }
     return isDone ? { entries } : { entries, next: position };
   }
 
-  /** Forgets what is older than an instant, in slices. */
+  /** Deletes entries before an instant (Unix ms), in slices. */
   async trim(beforeMs: number): Promise<void> {
     for (let removed = TRIM_ROWS; removed === TRIM_ROWS; ) {
       removed = await this.#parts.slice(() => {
@@ -134,7 +134,7 @@ function toEntry({ at_ms, sub, action, project_id, run_id, outcome, via, detail,
 }
 
 export function prepareAccess(db: DatabaseSyncInstance) {
-  const back = (where: string) =>
+  const newest = (where: string) =>
     db.prepare(`SELECT * FROM access WHERE ${where} id >= ? AND id < ? ORDER BY id DESC LIMIT ?`);
   return {
     lastMs: db.prepare('SELECT max(at_ms) AS ms FROM access'),
@@ -145,8 +145,8 @@ export function prepareAccess(db: DatabaseSyncInstance) {
       `INSERT INTO access (at_ms, sub, action, project_id, run_id, outcome, via, detail, count)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
-    backAll: back(''),
-    backProject: back('project_id = ? AND'),
+    newestOfAll: newest(''),
+    newestOfProject: newest('project_id = ? AND'),
     trim: db.prepare('DELETE FROM access WHERE id IN (SELECT id FROM access WHERE at_ms < ? ORDER BY at_ms LIMIT ?)'),
   };
 }

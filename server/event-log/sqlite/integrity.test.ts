@@ -533,7 +533,7 @@ describe('files', () => {
 
   test('[V9] a key file that holds something else is refused, and not quoted', () => {
     for (const pem of ['', 'SECRET', '-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----\n']) {
-      expect(() => new AuditKeys(pem)).toThrow('the key file holds no Ed25519 key in PEM');
+      expect(() => new AuditKeys(pem)).toThrow('the key file must contain an Ed25519 key in PEM');
     }
   });
 

@@ -1,8 +1,8 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { Revocation, Revocations } from '../contract/revocations.ts';
 
-/** Read in one slice. */
-const PAGE = 1_000;
+/** Rows in one slice. */
+const PAGE_ROWS = 1_000;
 
 export class SqliteRevocations implements Revocations {
   readonly #slice: <T>(work: () => T) => Promise<T>;
@@ -10,7 +10,6 @@ export class SqliteRevocations implements Revocations {
   readonly #put: StatementSyncInstance;
   readonly #forget: StatementSyncInstance;
 
-  /** `slice` runs a piece of work in its turn. */
   constructor(db: DatabaseSyncInstance, slice: <T>(work: () => T) => Promise<T>) {
     this.#slice = slice;
     this.#list = db.prepare(
@@ -27,13 +26,13 @@ export class SqliteRevocations implements Revocations {
     const revocations: Revocation[] = [];
     for (;;) {
       const { kind = '', id = '' } = revocations.at(-1) ?? {};
-      const page = await this.#slice(() => this.#list.all(kind, id, PAGE).map(toRevocation));
+      const page = await this.#slice(() => this.#list.all(kind, id, PAGE_ROWS).map(toRevocation));
       revocations.push(...page);
-      if (page.length < PAGE) return revocations;
+      if (page.length < PAGE_ROWS) return revocations;
     }
   }
 
-  /** A transaction of its own, and so durable when it returns. */
+  /** Its own transaction, so it is durable on return. */
   async put({ kind, id, atMs, untilMs }: Revocation): Promise<void> {
     await this.#slice(() => this.#put.run(kind, id, atMs, untilMs ?? null));
   }

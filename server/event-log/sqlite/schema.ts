@@ -4,10 +4,10 @@ import { attest } from '../integrity/attestation.ts';
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
 import type { AuditKeys } from '../integrity/keys.ts';
 
-/** Of the database, and what signs. */
+/** SQL, or a function that gets the connection and the signing keys. */
 type Migration = string | ((db: DatabaseSyncInstance, keys: () => AuditKeys) => void);
 
-/** Migrations, in order: the n-th takes a file from version n to n + 1. Never edit one that has been released. */
+/** Migration n takes a file from version n to n + 1. Never edit a released migration. */
 export const migrations: readonly Migration[] = [
   `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -64,7 +64,7 @@ export const migrations: readonly Migration[] = [
     payload_hash BLOB NOT NULL,
     prev_hash BLOB NOT NULL
   );
-  -- The rowid is every index's last column: these two are also ordered by seq.
+  -- The rowid is the last column of every index: these two are also ordered by seq.
   CREATE INDEX events_by_run ON events (run_row);
   CREATE UNIQUE INDEX events_by_id ON events (project_id, event_id);
   CREATE INDEX events_by_project ON events (project_id);
@@ -129,7 +129,7 @@ export const migrations: readonly Migration[] = [
   `,
 ];
 
-/** A log of a release that did not say where it begins and ends is taken as it is, this once. */
+/** Records the beginning and the end of a log of a release that did not store them: it trusts the rows, once. */
 function adoptEnds(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
   const end = (order: string) =>
     db.prepare(`${CHAINED_ROWS} ORDER BY seq ${order} LIMIT 1`).get() as ChainedRow | undefined;
@@ -145,32 +145,35 @@ function adoptEnds(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
   db.prepare(`INSERT INTO meta (key, value) VALUES ('trimming', ?)`).run(JSON.stringify(trimming));
 }
 
-/** A column of whole numbers; NULL for what JavaScript cannot hold, where the whole row could not be read. */
+/** A column of whole numbers; NULL for values outside JavaScript's safe range, which would make the row unreadable. */
 export const safeInteger = (column: string): string =>
   `CASE WHEN ${column} BETWEEN 0 AND ${Number.MAX_SAFE_INTEGER} THEN ${column} END`;
 
-/** Rows as they are chained, but for `WHERE` and the like. A run of another project is none of the row's. */
+/** Selects the columns that the row hash covers. A run of another project does not match the row. */
 export const CHAINED_ROWS = `SELECT seq, e.project_id AS projectId, run_id AS runId, ${safeInteger('run_seq')} AS runSeq,
     type, event_id AS eventId, actor, ${safeInteger('recorded_at_ms')} AS recordedAtMs, payload_hash AS payloadHash,
     prev_hash AS prevHash
   FROM events e LEFT JOIN runs r ON r.row_id = e.run_row AND r.project_id = e.project_id`;
 
-/** Marks a file as ours ("RWir"), so that we never write into somebody else's database. */
+/** "RWir": marks a file as a Runwire log, so that the server never writes into a foreign database. */
 const APPLICATION_ID = 0x52576972;
 
 const pragma = (db: DatabaseSyncInstance, name: string) =>
   Number(Object.values(db.prepare(`PRAGMA ${name}`).get() as object)[0]);
 
-/** Throws `UNAVAILABLE` for a file whose schema is not the newest. */
-export function demandSchema(db: DatabaseSyncInstance): void {
+/** Throws `UNAVAILABLE` for a file with another schema than the newest. */
+export function requireNewestSchema(db: DatabaseSyncInstance): void {
   if (pragma(db, 'application_id') !== APPLICATION_ID) {
     throw new RunwireError('UNAVAILABLE', 'the database file belongs to another program');
   }
   if (pragma(db, 'user_version') === migrations.length) return;
-  throw new RunwireError('UNAVAILABLE', 'the database is of another release: start the server of this one on it first');
+  throw new RunwireError(
+    'UNAVAILABLE',
+    'the database has an older or newer schema: start the server of this release on it once',
+  );
 }
 
-/** Brings a new or older file to the newest schema; refuses a foreign or a newer one. */
+/** Migrates a new or older file to the newest schema. Throws `UNAVAILABLE` for a foreign or newer one. */
 export function migrate(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
   const applicationId = pragma(db, 'application_id');
   const version = pragma(db, 'user_version');
@@ -181,7 +184,7 @@ export function migrate(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
   if (version > migrations.length) {
     throw new RunwireError(
       'UNAVAILABLE',
-      `the database has schema version ${version}, newer than the ${migrations.length} that this release knows: upgrade runwire`,
+      `the database has schema version ${version}, newer than version ${migrations.length} of this release: upgrade runwire`,
     );
   }
   for (let from = version; from < migrations.length; from++) {

@@ -7,28 +7,28 @@ import type { Verdict } from '../contract/integrity.ts';
 import { type ChainOptions, verifyChain } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { SqliteChain } from './integrity.ts';
-import { demandSchema } from './schema.ts';
+import { requireNewestSchema } from './schema.ts';
 
 export type FileOptions = Omit<ChainOptions, 'keys' | 'head'> & {
-  /** Default those in `audit.key` beside the file, where there is one. */
+  /** Default: the keys in `audit.key` beside the file, if it exists. */
   keys?: AuditKeys | undefined;
-  /** Called with what is known before the rows are read; a throw is the outcome. */
+  /** Called before the rows are read. A throw ends verification. */
   check?: (log: { epoch: string; keys: AuditKeys | undefined }) => void;
 };
 
 /**
- * Verifies a database file by itself, and writes nothing: with a server running or without. Throws `INVALID_INPUT`,
+ * Verifies a database file without writing, whether or not a server runs. Throws `INVALID_INPUT` for a missing file, and
  * `UNAVAILABLE` for a file that is not a log of this release.
  */
 export function verifySqliteFile(path: string, options: FileOptions): Verdict {
   if (!existsSync(path))
-    throw new RunwireError('INVALID_INPUT', 'there is no such database file', { path: 'database' });
+    throw new RunwireError('INVALID_INPUT', 'the database file does not exist', { path: 'database' });
   const keyPath = join(dirname(path), 'audit.key');
   const keys = options.keys ?? (existsSync(keyPath) ? new AuditKeys(readFileSync(keyPath, 'utf8')) : undefined);
   try {
     const db = openReadOnly(path);
     try {
-      demandSchema(db);
+      requireNewestSchema(db);
       const { value: epoch } = db.prepare(`SELECT value FROM meta WHERE key = 'epoch'`).get() as { value: string };
       options.check?.({ epoch, keys });
       const verifying = verifyChain(new SqliteChain(db, epoch), { checkpoints: options.checkpoints, keys });
@@ -41,11 +41,11 @@ export function verifySqliteFile(path: string, options: FileOptions): Verdict {
     }
   } catch (error) {
     if ((error as { code?: string }).code !== 'ERR_SQLITE_ERROR') throw error;
-    throw new RunwireError('UNAVAILABLE', 'the database file cannot be read', { cause: error });
+    throw new RunwireError('UNAVAILABLE', 'cannot read the database file', { cause: error });
   }
 }
 
-/** A file that nobody has open is taken as unchanging, so that it may lie where nothing can be written. */
+/** Without a WAL the file is opened as immutable, so that it may be in a read-only folder. */
 function openReadOnly(path: string): DatabaseSyncInstance {
   const hasWal = existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0;
   const url = pathToFileURL(path).href;
