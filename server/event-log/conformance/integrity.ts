@@ -24,9 +24,9 @@ import {
   upTo,
 } from './kit.ts';
 
-/** The chain of hashes, its checkpoints, and erasures. */
+/** The hash chain, its checkpoints, and erasure. */
 export function describeIntegrity(openLog: OpenLog): void {
-  test('[V1] a log that was appended to, trimmed and erased from verifies, whatever was refused meanwhile', async () => {
+  test('[V1] a log verifies after appends, refused batches, trims and erasures', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     const nothing = { ok: true, from: 1, to: 0, hash: '0'.repeat(64), events: 0, erased: 0 };
@@ -53,7 +53,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     expect(log.oldest).toBeGreaterThan(1);
   });
 
-  test('[V1] a log verifies while events arrive, are trimmed and are erased', async () => {
+  test('[V1] a log verifies during appends, a trim and erasures', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     const batch = () => append(log, ...upTo(1_000).map(() => started()));
@@ -77,7 +77,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     expect(await log.integrity.verify()).toMatchObject({ ok: true, from: log.oldest, to: log.head });
   });
 
-  test('[V7] immediates and timers have their turn while a log is verified, and a signal stops it', async () => {
+  test('[V7] immediates and timers run during verification, and a signal stops it', async () => {
     const log = await openLog();
     for (let batch = 0; batch < 20; batch++) await append(log, ...upTo(1_000).map(() => started()));
     const turns = await turnsDuring(log.integrity.verify());
@@ -90,7 +90,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     await expect(verifying).rejects.toBe(stopped);
   });
 
-  test('[V5] [V6] a checkpoint says where the log is, and the log agrees with it for as long as the row is kept', async () => {
+  test('[V5] [V6] a checkpoint has the head and its hash, and the log is verified against it while the row is kept', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     const take = async () => (await log.integrity.checkpoint()).checkpoint;
@@ -110,8 +110,8 @@ export function describeIntegrity(openLog: OpenLog): void {
 
     const other = '1'.repeat(64);
     for (const [seq, found] of [
-      [0, 'ok'], // Trimmed, so that nothing is known of it.
-      [4, 5], // The last that was trimmed.
+      [0, 'ok'], // Trimmed: no hash to compare.
+      [4, 5], // The last trimmed row.
       [5, 5],
       [6, 6],
       [7, 7],
@@ -123,7 +123,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     }
   });
 
-  test('[V10] an erased event keeps its envelope and its ids, is an event of its type, and says nothing', async () => {
+  test('[V10] an erased event keeps its envelope, its ids and its type, and no text', async () => {
     const log = await openLog();
     const secret = 'SECRET';
     const text = { audience: [secret], eventId: 'e' };
@@ -179,7 +179,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: draftOf.length });
   });
 
-  test('[V11] the rows of a run after erasures are the fold of what is left of its events', async () => {
+  test('[V11] after erasures the rows of a run are the fold of its events and tombstones', async () => {
     const log = await openLog();
     await fc.assert(
       fc.asyncProperty(
@@ -193,7 +193,7 @@ export function describeIntegrity(openLog: OpenLog): void {
             const seq = after + 1 + (place % (log.head - after));
             const before = await log.runs.get(projectId, 'r');
             await eraseAt(log, seq);
-            // In place of each text that went there is none or ERASED; nothing else changes.
+            // Each erased text is absent or ERASED; nothing else changes.
             const now = await log.runs.get(projectId, 'r');
             expect(now?.run.status).toBe(before?.run.status);
             expect(now?.run.counts).toEqual(before?.run.counts);
@@ -210,24 +210,24 @@ export function describeIntegrity(openLog: OpenLog): void {
     expect(await log.integrity.verify()).toMatchObject({ ok: true });
   });
 
-  test('[V11] an erased event is no longer for its audience, but still for its approvers and who created its run', async () => {
+  test('[V11] an erased event leaves its audience, and stays for its approvers and the creator of its run', async () => {
     const log = await openLog();
     const audience = ['ann', 'bob', 'carl'];
     await append(log, created({ createdBy: 'ann' }));
     await append(log, draft('governance.required', { approvalId: 'x', title: 't', audience, approvers: ['bob'] }));
-    const heard: StoredEvent[] = [];
-    log.integrity.onErased((record) => heard.push(record));
-    const stop = log.integrity.onErased(() => heard.push());
+    const received: StoredEvent[] = [];
+    log.integrity.onErased((record) => received.push(record));
+    const stop = log.integrity.onErased(() => received.push());
     stop();
     await eraseAt(log, 2);
     const of = async (userId: string) => seqs(await readAll(log, { scope: { kind: 'user', userId } }));
     expect([await of('ann'), await of('bob'), await of('carl')]).toEqual([[1, 2], [2], []]);
     const [record] = await readAll(log, { after: 1 });
-    expect(heard).toMatchObject([{ seq: 2, runSeq: 2, projectId: 'p', runId: 'r', users: ['ann', 'bob'] }]);
-    expect(heard[0]?.json).toBe(record?.json);
+    expect(received).toMatchObject([{ seq: 2, runSeq: 2, projectId: 'p', runId: 'r', users: ['ann', 'bob'] }]);
+    expect(received[0]?.json).toBe(record?.json);
   });
 
-  test('[V11] the view of a big run that is being read when an event is erased says nothing of it afterwards', async () => {
+  test('[V11] a big run that is read during an erasure contains no erased text', async () => {
     const log = await openLog();
     for (let batch = 0; batch < 4; batch++) {
       const stage = (index: number) => {
@@ -236,13 +236,13 @@ export function describeIntegrity(openLog: OpenLog): void {
       await append(log, ...upTo(1_000).map(stage));
     }
     const kept = ({ run }: { run: RunView }) => run.stages.filter(({ name }) => name.startsWith('SECRET')).length;
-    // The later the erasure, the more has been read before it.
+    // A later erasure means that more rows were read before it.
     for (let turns = 0; turns < 8; turns++) {
       let isErased = false;
       const reading = log.runs.get('p', 'r').then((found) => ({ run: found?.run as RunView, isErased }));
       for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
       await eraseAt(log, turns + 1);
-      // What was read before, in the same turn, is on its way.
+      // A view of the same turn may have been read before the erasure.
       await new Promise(setImmediate);
       isErased = true;
       const found = await reading;
@@ -250,7 +250,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     }
   });
 
-  test('[V13] erased twice, an event stays as it is; what is not there, trimmed or not one of theirs is EVENT_NOT_FOUND', async () => {
+  test('[V13] a second erasure changes nothing; a missing, trimmed or forbidden event is EVENT_NOT_FOUND', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     await append(log, created({ name: 'one' }), started());
@@ -272,12 +272,12 @@ export function describeIntegrity(openLog: OpenLog): void {
     expect(await append(log, created({ name: 'two' }))).toMatchObject([{ seq: 5 }]);
   });
 
-  test('[V13] an erasure that fails leaves everything as it was', async () => {
+  test('[V13] a failed erasure changes nothing', async () => {
     const log = await openLog();
     await append(log, created({ name: 'one' }));
     const before = [await log.runs.get('p', 'r'), (await readAll(log)).map(({ json }) => json)];
-    const heard: unknown[] = [];
-    log.integrity.onErased((record) => heard.push(record));
+    const received: unknown[] = [];
+    log.integrity.onErased((record) => received.push(record));
     const tombstone = () => ({
       type: 'run.created',
       name: null,
@@ -287,7 +287,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     });
     await expect(eraseAt(log, 1, { tombstone })).rejects.toMatchObject({ code: 'INTERNAL' });
     expect([await log.runs.get('p', 'r'), (await readAll(log)).map(({ json }) => json)]).toEqual(before);
-    expect(heard).toEqual([]);
+    expect(received).toEqual([]);
     expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 0 });
     expect(await append(log, started())).toMatchObject([{ seq: 2 }]);
   });

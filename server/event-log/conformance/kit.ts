@@ -11,9 +11,9 @@ import type { SearchQuery } from '../contract/search.ts';
 import type { EventLog } from '../contract/store.ts';
 import { holdsAll, parseText } from '../search/tokenizer.ts';
 
-/** What the parts of the suite share: drafts of every kind, and ways to fill and to read a log. */
+/** Helpers of the suite: drafts of every type, and functions that fill and read a log. */
 
-/** Where a log is kept. Opened again after a close, it is the same log, unless the store is not persistent. */
+/** Storage of one log. `open` after a close returns the same log, if the store is persistent. */
 export type Place = {
   open(options?: { now?: () => number }): Promise<EventLog>;
   remove(): Promise<void>;
@@ -27,8 +27,8 @@ export type Draft = ReadyDraft & { [key: string]: unknown };
 export const one = <T>(...values: T[]) => fc.constantFrom(...values);
 
 /**
- * Drafts of all types, with so few ids, attempts and instants that they meet all the time. The last two stage ids are
- * ordered one way by UTF-16 code units, as JavaScript does, and the other way by UTF-8 bytes, as databases do.
+ * Drafts of all types, with so few ids, attempts and instants that they often collide. The last two stage ids sort one way by
+ * UTF-16 code unit (JavaScript) and the other way by UTF-8 byte (databases).
  */
 export function arbitraryDraft(): fc.Arbitrary<Draft> {
   const stageId = one('a', 'b', '～', '😀');
@@ -119,7 +119,7 @@ export function arbitraryDraft(): fc.Arbitrary<Draft> {
   );
 }
 
-/** A draft of run `r` in project `p` that nothing else collides with. */
+/** A draft of run `r` in project `p` with a new event id. */
 export function draft(type: RunEvent['type'], fields: { [key: string]: unknown } = {}): Draft {
   return { type, projectId: 'p', runId: 'r', timestamp: instant(0), eventId: randomUUID(), ...fields };
 }
@@ -129,7 +129,7 @@ export const started = (fields: { [key: string]: unknown } = {}) => draft('run.s
 
 export const append = (log: EventLog, ...drafts: Draft[]) => log.append({ actor: 'ci', drafts });
 
-/** Turns of the event loop, in each of which several publishers append; a batch with `failsAt` is refused there. */
+/** Turns of the event loop with several publishers each. The check of a batch with `failsAt` throws at that draft. */
 export const arbitraryTurns = () =>
   fc.array(
     fc.array(
@@ -146,7 +146,7 @@ export type Attempt = { drafts: Draft[]; failsAt: number | null };
 export const byId = (revocations: Revocation[]) =>
   revocations.toSorted((a, b) => (`${a.kind} ${a.id}` < `${b.kind} ${b.id}` ? -1 : 1));
 
-/** Appends, and says how it went: the receipts, or the code of the refusal. */
+/** Appends, and returns the receipts or the code of the error. */
 export async function attempt(log: EventLog, { drafts, failsAt }: Attempt): Promise<unknown> {
   let checked = 0;
   const check = () => {
@@ -155,7 +155,7 @@ export async function attempt(log: EventLog, { drafts, failsAt }: Attempt): Prom
   return log.append({ actor: 'ci', drafts, check }).catch((error: { code: string }) => error.code);
 }
 
-/** Everything that a scope holds, page by page. */
+/** All records of a scope, read page by page. */
 export async function readAll(
   log: EventLog,
   { scope = { kind: 'all' }, types, limit = 1_000, after = 0 }: Partial<Parameters<EventLog['read']>[0]> = {},
@@ -171,17 +171,17 @@ export async function readAll(
 }
 
 export const tombstone = tombstoneOf(runwireEvents);
-/** Erases an event, as somebody who may. */
+/** Erases an event with all rights. */
 export const eraseAt = (log: EventLog, seq: number, more: Partial<Parameters<Integrity['erase']>[0]> = {}) =>
   log.integrity.erase({ seq, by: 'ada', reason: 'asked for', mayErase: () => true, tombstone, ...more });
-/** Resolves once the newest event is found, however long a machine with much to do takes to look at it. */
+/** Resolves once the newest event is in the index, without a time limit: the machine may be busy. */
 export async function untilIndexed(log: EventLog): Promise<void> {
   const { records } = await log.read({ scope: { kind: 'all' }, after: log.head - 1, limit: 1 });
   const [{ eventId }] = records.map(({ event }) => event) as [RunEvent];
   while ((await log.search.find({ projects: 'all', text: `"${eventId}"`, limit: 1 })).records.length === 0);
 }
 
-/** Everything that a search finds, page by page. */
+/** All results of a search, page by page. */
 export async function searchAll(log: EventLog, query: Omit<SearchQuery, 'limit'> & { limit?: number }) {
   const all: StoredEvent[] = [];
   let pages = 0;
@@ -194,7 +194,7 @@ export async function searchAll(log: EventLog, query: Omit<SearchQuery, 'limit'>
   }
 }
 
-/** The same by looking at every record. */
+/** The same by a scan of all records. */
 export function matching(records: readonly StoredEvent[], query: Omit<SearchQuery, 'limit'>): StoredEvent[] {
   const phrases = query.text === undefined ? undefined : parseText(query.text);
   return records
@@ -217,14 +217,14 @@ export function matching(records: readonly StoredEvent[], query: Omit<SearchQuer
 export const seqs = (records: readonly { seq: number }[]) => records.map((record) => record.seq);
 export const upTo = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
 
-/** The same as the tables keep it, by the fold in memory. */
+/** The view of a run, folded in memory. */
 export function folded(records: readonly StoredEvent[]): RunView | undefined {
   const memory = new RunMemory();
   for (const record of records) foldEvent(memory, record.event as RunEvent);
   return memory.view();
 }
 
-/** How often immediates and timers had their turn while the work went on. */
+/** Counts the immediates and timers that ran during the work. */
 export async function turnsDuring(work: Promise<unknown>): Promise<{ immediates: number; timers: number }> {
   const turns = { immediates: 0, timers: 0 };
   let isDone = false;
@@ -256,7 +256,7 @@ export const VOCABULARY = [
   '🚀',
 ];
 
-/** Events of three projects in bursts, of several actors, a second apart each hundred. */
+/** Appends events of three projects and three actors, in bursts of 100 that are 1 s apart. */
 export async function fillForSearch(log: EventLog, count: number, tick: () => void): Promise<void> {
   for (let from = 0; from < count; from += 100) {
     tick();

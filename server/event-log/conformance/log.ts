@@ -22,9 +22,9 @@ import {
   upTo,
 } from './kit.ts';
 
-/** The log: appending, reading, trimming. */
+/** The log: append, read, trim. */
 export function describeLog(openLog: OpenLog): void {
-  test('[L1] seq is contiguous from 1 over the log and runSeq over each run, whatever was refused or repeated', async () => {
+  test('[L1] seq is contiguous from 1 over the log and runSeq over each run, despite refused and repeated drafts', async () => {
     const log = await openLog();
     expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 0, oldest: 1 });
     const repeated = started();
@@ -57,7 +57,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(log.head).toBe(6);
   });
 
-  test('[L2] a batch that is refused leaves nothing, and takes no other of its turn with it', async () => {
+  test('[L2] a refused batch leaves nothing, and does not affect other batches of its turn', async () => {
     const log = await openLog();
     await append(log, created());
     const before = await log.runs.get('p', 'r');
@@ -87,7 +87,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(await readAll(log, { scope: { kind: 'user', userId: 'ann' } })).toEqual([]);
   });
 
-  test('[L2] [L3] [L4] [F10] what many publishers log in one turn, some of them refused, is as one by one', async () => {
+  test('[L2] [L3] [L4] [F10] batches of one turn, some of them refused, give the same log as one batch a turn', async () => {
     const [together, alone] = [await openLog({ now: () => T0 }), await openLog({ now: () => T0 })];
     await fc.assert(
       fc.asyncProperty(arbitraryTurns(), async (turns) => {
@@ -116,7 +116,7 @@ export function describeLog(openLog: OpenLog): void {
     );
   });
 
-  test('[L2] a check sees the run just before its draft, the drafts before it in the batch included', async () => {
+  test('[L2] a check sees the run just before its draft, including earlier drafts of the batch', async () => {
     const log = await openLog();
     await append(log, created({ stages: [{ stageId: 'a', name: 'A' }] }));
     const repeated = draft('stage.completed', { stageId: 'a' });
@@ -133,7 +133,7 @@ export function describeLog(openLog: OpenLog): void {
     ]);
   });
 
-  test('[L3] an eventId is stored once in its project, and the answer has the position of the first', async () => {
+  test('[L3] an eventId is stored once in its project, and a duplicate gets the position of the first', async () => {
     const log = await openLog();
     const first = created({ eventId: 'x', name: 'first' });
     const again = created({ eventId: 'x', name: 'second', runId: 's' });
@@ -151,7 +151,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(log.head).toBe(3);
   });
 
-  test('[L3] an eventId of a batch that was refused is free', async () => {
+  test('[L3] an eventId of a refused batch can be used again', async () => {
     const log = await openLog();
     const check = () => {
       throw new Error('no');
@@ -164,24 +164,24 @@ export function describeLog(openLog: OpenLog): void {
     expect(taken).toMatchObject({ status: 'fulfilled', value: [{ seq: 1, isDuplicate: false }] });
   });
 
-  test('[L4] batches of one turn commit together, in order, and listeners hear of them before the publishers', async () => {
+  test('[L4] batches of one turn commit together, in order, and listeners run before publishers resolve', async () => {
     const log = await openLog();
-    const heard: string[] = [];
-    log.subscribe((records) => heard.push(`commit ${seqs(records)} at ${log.head}`));
-    const stop = log.subscribe(() => heard.push('stopped'));
+    const received: string[] = [];
+    log.subscribe((records) => received.push(`commit ${seqs(records)} at ${log.head}`));
+    const stop = log.subscribe(() => received.push('stopped'));
     stop();
     await Promise.all(
       ['a', 'b', 'c'].map(async (publisher) => {
         const receipts = await append(log, started(), started());
-        heard.push(`${publisher} ${seqs(receipts)}`);
+        received.push(`${publisher} ${seqs(receipts)}`);
       }),
     );
-    expect(heard).toEqual(['commit 1,2,3,4,5,6 at 6', 'a 1,2', 'b 3,4', 'c 5,6']);
+    expect(received).toEqual(['commit 1,2,3,4,5,6 at 6', 'a 1,2', 'b 3,4', 'c 5,6']);
     await append(log, started());
-    expect(heard.at(-1)).toBe('commit 7 at 7');
+    expect(received.at(-1)).toBe('commit 7 at 7');
   });
 
-  test('[L4] a batch with nothing new rings no bell', async () => {
+  test('[L4] a batch of duplicates calls no listener', async () => {
     const log = await openLog();
     const event = created();
     await append(log, event);
@@ -191,7 +191,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(commits).toBe(0);
   });
 
-  test('[L5] a page holds every match between after and scannedTo, in order, whatever the scope and the types', async () => {
+  test('[L5] a page holds every match between after and scannedTo, in order, for every scope and types', async () => {
     const log = await openLog();
     await fc.assert(
       fc.asyncProperty(
@@ -200,15 +200,15 @@ export function describeLog(openLog: OpenLog): void {
         fc.array(one('run.created', 'run.started', 'stage.progress', 'approval.granted')),
         fc.integer({ min: 1, max: 7 }),
         async (drafts, kind, types, limit) => {
-          // Projects and users of this round only, so that the log of the rounds before is noise to it.
+          // Projects and users of this round only: the events of earlier rounds are noise.
           const round = log.head;
           const mine = drafts.map((item) => ({
             ...item,
             projectId: `${item.projectId}${round}`,
             audience: item.audience?.map((user) => `${user}${round}`),
           }));
-          const heard: StoredEvent[] = [];
-          const stop = log.subscribe((records) => heard.push(...records));
+          const received: StoredEvent[] = [];
+          const stop = log.subscribe((records) => received.push(...records));
           await append(log, ...mine);
           stop();
           const project = { projectId: `p${round}` };
@@ -220,7 +220,7 @@ export function describeLog(openLog: OpenLog): void {
           ];
           const scope = scopes[kind] as Scope;
           const wanted = types.length > 0 ? new Set<string>(types) : undefined;
-          const matches = heard.filter(
+          const matches = received.filter(
             (record) =>
               (wanted?.has(record.type) ?? true) &&
               (scope.kind === 'all' ||
@@ -254,7 +254,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(a.secret).toMatch(/^\S{32,}$/);
   });
 
-  test('[L8] trimming removes a prefix by recordedAt, never the newest event, and leaves views and counters', async () => {
+  test('[L8] trimming deletes a prefix by recordedAt, never the newest event, and keeps views and counters', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     const first = created({ createdBy: 'ann' });
@@ -287,10 +287,10 @@ export function describeLog(openLog: OpenLog): void {
     expect(times).toEqual([5, 5, 5, 5, 5, 5, 6, 6].map(instant));
   });
 
-  test('[L14] an event is kept for its audience, its approvers and who created its run, as they were then', async () => {
+  test('[L14] an event is stored for its audience, its approvers and the creator of its run, as of its logging', async () => {
     const log = await openLog();
-    const heard: StoredEvent[] = [];
-    log.subscribe((records) => heard.push(...records));
+    const received: StoredEvent[] = [];
+    log.subscribe((records) => received.push(...records));
     await append(log, started());
     await append(log, created({ createdBy: 'ann' }), started({ audience: ['bob', 'ann', 'bob'] }));
     await append(log, draft('governance.required', { approvalId: 'x', title: 't', approvers: ['carl'] }));
@@ -302,11 +302,11 @@ export function describeLog(openLog: OpenLog): void {
     expect(await of('carl')).toEqual([4]);
     expect(await of('dora')).toEqual([5, 6]);
     expect(await of('nobody')).toEqual([]);
-    const users = heard.map((record) => [...(record.users ?? [])].sort());
+    const users = received.map((record) => [...(record.users ?? [])].sort());
     expect(users).toEqual([[], ['ann'], ['ann', 'bob'], ['ann', 'carl'], ['dora'], ['dora'], []]);
   });
 
-  test('[L16] what was accepted before close is logged, and after it every call is UNAVAILABLE', async () => {
+  test('[L16] batches accepted before close are logged, and after it every call is UNAVAILABLE', async () => {
     const log = await openLog();
     const reading = log.read({ scope: { kind: 'all' }, after: 0, limit: 1 }).catch((error: unknown) => error);
     const accepted = upTo(3).map(() => append(log, ...upTo(600).map(() => started())));
@@ -336,7 +336,7 @@ export function describeLog(openLog: OpenLog): void {
     }
   });
 
-  test('[L19] immediates and timers have their turn during long reads and a long trim', async () => {
+  test('[L19] immediates and timers run during long reads and a long trim', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     for (let batch = 0; batch < 50; batch++) {
@@ -356,7 +356,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(log.oldest).toBe(50_001);
   });
 
-  test('[R1] positionBefore is the last position that was recorded before an instant', async () => {
+  test('[R1] positionBeforeTime is the last position recorded before an instant', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     expect(await log.positionBeforeTime(T0)).toBe(0);

@@ -22,9 +22,9 @@ import {
   T0,
 } from './kit.ts';
 
-/** What holds across a restart. */
+/** The same across a restart. */
 export function describePersistence(makePlace: () => Promise<Place>): void {
-  test('[L1] seq and runSeq go on where they were after a restart, trimmed or not', async () => {
+  test('[L1] seq and runSeq continue after a restart, trimmed or not', async () => {
     const place = await makePlace();
     let log = await place.open();
     await append(log, created(), started(), created({ runId: 's' }));
@@ -59,7 +59,7 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     expect([log.epoch, log.secret]).toEqual([epoch, secret]);
   });
 
-  test('[A10] revocations are there after a restart, and after everything has been trimmed', async () => {
+  test('[A10] revocations survive a restart, and a trim of all events', async () => {
     const place = await makePlace();
     let log = await place.open();
     await append(log, created(), started());
@@ -77,7 +77,7 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     await expect(log.revocations.put({ kind: 'jti', id: 'b', atMs: 1 })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  test('[L9] recordedAt does not go back when the clock did while the server was down', async () => {
+  test('[L9] recordedAt does not go back when the clock went back during a restart', async () => {
     const place = await makePlace();
     let log = await place.open({ now: () => T0 + 5_000 });
     await append(log, started());
@@ -102,7 +102,7 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     }
   });
 
-  test('[V1] a log verifies across restarts, trimmed and erased from, with the checkpoints from before', async () => {
+  test('[V1] a log with trims and erasures verifies across restarts, with earlier checkpoints', async () => {
     const place = await makePlace();
     const checkpoints = [];
     for (let round = 0; round < 4; round++) {
@@ -121,7 +121,7 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     expect(await log.integrity.checkpoint()).toEqual({ checkpoint: checkpoints[3], isNew: false });
   });
 
-  test('[R5] the index is whole after a restart, wherever it was', async () => {
+  test('[R5] the index is complete after a restart, at any position', async () => {
     const place = await makePlace();
     let now = T0;
     const tick = () => {
@@ -143,7 +143,7 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     }
   });
 
-  test('[R16] entries of access are there after a restart', async () => {
+  test('[R16] access entries survive a restart', async () => {
     const place = await makePlace();
     let log = await place.open();
     const entry: AccessEntry = { at: instant(1), sub: 'ann', action: 'x', outcome: 'ok', via: 'http', count: 3 };
@@ -153,7 +153,7 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     expect(await log.access.list({ projects: 'all', limit: 9 })).toEqual({ entries: [entry] });
   });
 
-  test('[L16] what was accepted in the turn of close is there when the log opens again', async () => {
+  test('[L16] a batch accepted in the turn of close is there when the log opens again', async () => {
     const place = await makePlace();
     let log = await place.open();
     const accepted = append(log, created(), started());

@@ -3,7 +3,7 @@ import { byId, type OpenLog, upTo } from './kit.ts';
 
 /** Revoked tokens. */
 export function describeRevocations(openLog: OpenLog): void {
-  test('[A10] revocations are kept once each, the later and the better known, and forgotten when all is expired', async () => {
+  test('[A10] a revocation is stored once, with the later atMs and a known untilMs, and deleted after untilMs', async () => {
     const { revocations } = await openLog();
     expect(await revocations.all()).toEqual([]);
     await revocations.put({ kind: 'jti', id: 'a', atMs: 10 });
@@ -29,7 +29,7 @@ export function describeRevocations(openLog: OpenLog): void {
     expect(byId(await revocations.all())).toEqual([all[0], all[2]]);
   });
 
-  test('[A10] any number of revocations comes back, whatever the ids', async () => {
+  test('[A10] all revocations are returned, for any number and any ids', async () => {
     const { revocations } = await openLog();
     const ids = [...upTo(2_500).map((n) => `id ${n}`), "'; --", 'é', '😀'];
     await Promise.all(ids.map((id, atMs) => revocations.put({ kind: 'jti', id, atMs })));

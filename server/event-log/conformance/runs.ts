@@ -19,9 +19,9 @@ import {
   upTo,
 } from './kit.ts';
 
-/** Runs, stages, artifacts and approvals, as the log keeps and lists them. */
+/** Runs: views, lists, changes. */
 export function describeRuns(openLog: OpenLog): void {
-  test('[L10] a run that is read while events arrive has all of them up to its position', async () => {
+  test('[L10] a run that is read while events arrive has all events up to its position', async () => {
     const log = await openLog();
     const readings: Promise<unknown>[] = [];
     log.subscribe((records) => {
@@ -64,7 +64,7 @@ export function describeRuns(openLog: OpenLog): void {
     );
   });
 
-  test('[F10] of stages that started at one time the current one is the same, whatever order a store gives to text', async () => {
+  test('[F10] the current stage of several with the same start does not depend on how a store sorts text', async () => {
     const log = await openLog();
     const at = { timestamp: instant(1) };
     await append(
@@ -194,7 +194,7 @@ export function describeRuns(openLog: OpenLog): void {
     );
   });
 
-  test('[L12] runs that arrive between two pages neither repeat nor hide an older one', async () => {
+  test('[L12] runs created between two pages neither repeat nor hide an older one', async () => {
     const log = await openLog();
     for (const index of upTo(4)) await append(log, created({ runId: `r${index}`, timestamp: instant(1) }));
     const query = { canRead: () => true, limit: 2 };
@@ -207,7 +207,7 @@ export function describeRuns(openLog: OpenLog): void {
     expect(first.position).toBe(4);
   });
 
-  test('[L12] the projects of a run id are known', async () => {
+  test('[L12] projectsOf returns the projects that have a run id', async () => {
     const log = await openLog();
     await append(log, created(), created({ projectId: 'q' }), created({ projectId: 'z', runId: 's' }));
     expect((await log.runs.projectsOf('r')).sort()).toEqual(['p', 'q']);
@@ -219,7 +219,7 @@ export function describeRuns(openLog: OpenLog): void {
     expect(await log.runs.get('z', 'r')).toBeUndefined();
   });
 
-  test('[L13] who asks again and again for changed runs has the last state of each, in the order of change', async () => {
+  test('[L13] repeated reads of changed runs give the last state of each, in the order of change', async () => {
     const log = await openLog();
     await fc.assert(
       fc.asyncProperty(

@@ -18,15 +18,15 @@ import {
   VOCABULARY,
 } from './kit.ts';
 
-/** Search by words and by the narrowest index. */
+/** Search by text and by fields. */
 export function describeSearch(openLog: OpenLog): void {
-  test('[R1] [R2] a search finds what a look at every event finds, newest first, each once, while events arrive', async () => {
+  test('[R1] [R2] a search finds the same as a scan of all events, newest first, each once, while events arrive', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     const tick = () => {
       now += 1_000;
     };
-    // So many that blocks of the index are full, that one project falls behind, and that some are in memory alone.
+    // Enough events to fill blocks of the index, to leave one project behind, and to keep some blocks in memory only.
     await fillForSearch(log, 20_000, tick);
     const fields = {
       text: fc.option(
@@ -74,7 +74,7 @@ export function describeSearch(openLog: OpenLog): void {
     );
   }, 60_000);
 
-  test('[R5] an event is found at once after it was published', async () => {
+  test('[R5] an event is found right after its publication', async () => {
     const log = await openLog();
     for (const index of upTo(5)) {
       await append(log, created({ name: `unheard-of ${index}` }));
@@ -84,7 +84,7 @@ export function describeSearch(openLog: OpenLog): void {
     }
   });
 
-  test('[R6] what was trimmed is found no more, and what stays is', async () => {
+  test('[R6] trimmed events are no longer found, and the others are', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     await fillForSearch(log, 5_000, () => {
@@ -101,7 +101,7 @@ export function describeSearch(openLog: OpenLog): void {
     expect((await readAll(log)).length).toBeLessThan(101);
   });
 
-  test('[R7] where much has to be looked through and little is found, a search lets others have their turn, and answers with what it has', async () => {
+  test('[R7] a long search with few matches leaves turns of the event loop to others, and returns what it has', async () => {
     const log = await openLog();
     for (let batch = 0; batch < 60; batch++) {
       await append(log, ...upTo(1_000).map(() => draft('stage.started', { stageId: 'a' })));

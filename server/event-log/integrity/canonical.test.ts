@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type ChainedRow, canonicalJson, GENESIS, KeyOrder, newSalt, payloadHash, rowHash } from './canonical.ts';
 
-test('[L15] canonical JSON says the same as the value', () => {
+test('[L15] canonical JSON parses to the same value', () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {
       const plain = JSON.parse(JSON.stringify(value));
@@ -13,7 +13,7 @@ test('[L15] canonical JSON says the same as the value', () => {
   );
 });
 
-test('[L15] canonical JSON does not depend on the order in which keys were set', () => {
+test('[L15] canonical JSON does not depend on the order of keys', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue()), fc.array(fc.nat(50)), (value, keys) => {
       const entries = Object.entries(value).map((entry, index) => ({ entry, key: keys[index] ?? 0 }));
@@ -24,7 +24,7 @@ test('[L15] canonical JSON does not depend on the order in which keys were set',
   );
 });
 
-test('[L15] fields put together in order have the canonical JSON of them all, whatever came before of their kind', () => {
+test('[L15] merged fields have the same canonical JSON as a plain object, after any other object of their kind', () => {
   const fields = fc.dictionary(fc.constantFrom('seq', 'a', 'é', '10', '9', 'type'), fc.jsonValue());
   const extras = fc.record({ seq: fc.jsonValue(), '9': fc.jsonValue(), z: fc.jsonValue() });
   fc.assert(
@@ -41,7 +41,7 @@ test('[L15] fields put together in order have the canonical JSON of them all, wh
 });
 
 test('[L15] canonical JSON is that of RFC 8785', () => {
-  // The examples of sections 3.2.2 and 3.2.3.
+  // Examples of sections 3.2.2 and 3.2.3.
   const values = {
     numbers: [Number('333333333.33333329'), 1e30, 4.5, 2e-3, 0.000000000000000000000000001],
     string: '€$\u000f\nA\'B"\\\\"/',
@@ -66,11 +66,11 @@ test('[L15] canonical JSON is that of RFC 8785', () => {
   );
 });
 
-test('keys without a value are left out, as JSON does', () => {
+test('keys with an undefined value are left out, as in JSON', () => {
   expect(canonicalJson({ b: undefined, a: [undefined, -0], c: {} })).toBe('{"a":[null,0],"c":{}}');
 });
 
-test('[L15] salts are 16 bytes, never the same, and kept apart from the pool they came from', () => {
+test('[L15] salts are 16 bytes and unique, and stay valid when the pool is refilled', () => {
   const salts = Array.from({ length: 2_000 }, newSalt);
   const texts = salts.map((salt) => salt.toString('hex'));
   newSalt().fill(0);
@@ -92,7 +92,7 @@ const row: ChainedRow = {
   prevHash: GENESIS,
 };
 
-test('[L15] hashes are what sha256sum says they are, so that a log can be checked without this code', () => {
+test('[L15] hashes equal those of sha256sum, so that a log can be checked without this code', () => {
   // printf '\1%.0s' {1..16} | cat - <(printf '{}') | sha256sum
   expect(payloadHash(Buffer.alloc(16, 1), '{}').toString('hex')).toBe(
     'd355d911d2f26a54dc0366196d99e2ffef085bb9edf7a495a342ea52c2a4c2f3',
@@ -115,7 +115,7 @@ test.each(Object.keys(row) as (keyof ChainedRow)[])('[L15] a change of %s change
   expect(rowHash({ ...row, [key]: other })).not.toEqual(rowHash(row));
 });
 
-test('[L15] the salt and every character of a payload count', () => {
+test('[L15] the hash depends on the salt and on every character of the payload', () => {
   const hash = payloadHash(Buffer.alloc(16, 1), '{"a":1}');
   expect(payloadHash(Buffer.alloc(16, 2), '{"a":1}')).not.toEqual(hash);
   expect(payloadHash(Buffer.alloc(16, 1), '{"a":2}')).not.toEqual(hash);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { holdsAll, parseText, wordsOf } from './tokenizer.ts';
 
-test('[R2] words are told apart whatever the script, and case and diacritics do not count', () => {
+test('[R2] words are split in any script, and case and diacritics are ignored', () => {
   const uuid = '550e8400-e29b-41d4-a716-446655440000';
   expect(wordsOf(`Émile ÜBER İzmir stage_one run-17 v1.2 ${uuid}`)).toEqual([
     'emile',
@@ -30,7 +30,7 @@ test('[R2] words are told apart whatever the script, and case and diacritics do 
   expect(wordsOf('*** "" -- \0')).toEqual([]);
 });
 
-test('[R2] a query is words that must all be there, phrases between quotes, and the beginning of the last word', () => {
+test('[R2] a query matches all words, phrases in quotes, and the last word as a prefix', () => {
   const event = { type: 'x', name: 'Variant calling failed', error: { message: 'no space left on device' } };
   const finds = (text: string) => holdsAll(event, parseText(text));
   const found = [
@@ -55,7 +55,7 @@ test('[R2] a query is words that must all be there, phrases between quotes, and 
   expect(missed.filter(finds)).toEqual([]);
 });
 
-test('[R2] a UUID is found whole and by its first eight characters, and by nothing shorter', () => {
+test('[R2] a UUID is found whole and by its first 8 characters, not by fewer', () => {
   const event = { eventId: 'beef0000-e29b-41d4-a716-446655440000' };
   const finds = (text: string) => holdsAll(event, parseText(text));
   expect(

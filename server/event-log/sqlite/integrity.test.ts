@@ -16,8 +16,8 @@ import { migrations } from './schema.ts';
 import { verifySqliteFile } from './verify-file.ts';
 
 /**
- * A log whose file somebody else has written to. Each change is made through a connection of its own while no server runs;
- * what `verify` finds is asked of the file, and of a server that opens it.
+ * A log with a file that another program has changed. Each test changes the file while no server runs, then verifies the file
+ * and a server that opens it.
  */
 
 type Db = InstanceType<typeof DatabaseSync>;
@@ -43,7 +43,7 @@ afterAll(async () => {
   for (const { path } of await Promise.all(made.values())) await rm(join(path, '..'), { recursive: true });
 });
 
-/** A closed log of 300 events of three runs; worn, with 20 trimmed and two erased. */
+/** A closed log of 300 events of three runs; with `isWorn`, 20 are trimmed and two erased. */
 async function makeLog({ isWorn = false } = {}): Promise<Made> {
   let original = made.get(isWorn);
   if (!original) {
@@ -89,7 +89,7 @@ function change(path: string, work: (db: Db) => void): void {
   }
 }
 
-/** What the file says, and what a server says that opens it, before it logs anything and after. */
+/** Verdicts of the file, and of a server that opens it, before and after its first event. */
 async function verdictsOf(path: string, checkpoints?: Checkpoint[]): Promise<Verdict[]> {
   const verdicts = [verifySqliteFile(path, { checkpoints })];
   const log = await open(path);
@@ -113,7 +113,7 @@ const column = (db: Db, name: string, seq: number): unknown =>
 const setColumn = (db: Db, name: string, seq: number, value: unknown) =>
   db.prepare(`UPDATE events SET ${name} = ? WHERE seq = ?`).run(value as never, seq);
 
-/** One bit of it is another; of a text, such that it is still text. */
+/** Flips one bit; a text stays valid text. */
 function flipped(value: unknown, place: number): unknown {
   if (typeof value === 'number') return value ^ (1 << (place % 3));
   const bytes = Buffer.from(value as Uint8Array);
@@ -122,7 +122,7 @@ function flipped(value: unknown, place: number): unknown {
   return typeof value === 'string' ? bytes.toString() : bytes;
 }
 
-describe('one bit', () => {
+describe('one changed bit is found', () => {
   const columns = [
     'run_row',
     'run_seq',
@@ -145,7 +145,7 @@ describe('one bit', () => {
     });
   }
 
-  test('[V2] [V3] of the position of the first, a middle and the last row', async () => {
+  test('[V2] [V3] in the position of the first, a middle and the last row', async () => {
     for (const seq of [1, 150, ROWS]) {
       const { path } = await makeLog();
       change(path, (db) => db.prepare('UPDATE events SET seq = ? WHERE seq = ?').run(seq ^ 1024, seq));
@@ -164,7 +164,7 @@ describe('one bit', () => {
     }
   });
 
-  test('[V2] that makes of a value one of another kind, or one that JavaScript cannot hold', async () => {
+  test('[V2] in the type of a value, or in a number outside the safe range', async () => {
     const { path } = await makeLog();
     const values = { actor: Buffer.from('ci'), run_seq: 2n ** 60n, recorded_at_ms: -(2n ** 62n), run_row: 2n ** 62n };
     const others = {
@@ -187,13 +187,13 @@ describe('one bit', () => {
     }
   });
 
-  test('[V2] of the id of a run, which all its events have', async () => {
+  test('[V2] in the id of a run, which all its events have', async () => {
     const { path } = await makeLog();
     change(path, (db) => db.exec(`UPDATE runs SET run_id = 'r3' WHERE run_id = 'r2'`));
     await expectBroken(path, 2, 'row');
   });
 
-  test('[V2] of the project of a run, and of an event that is put into the run of that id in another project', async () => {
+  test('[V2] in the project of a run, and of an event moved to the run of that id in another project', async () => {
     const path = await newPath();
     const log = await open(path);
     for (const projectId of ['p', 'q']) await append(log, draft('run.created', { projectId, runId: 'r', name: 'n' }));
@@ -209,7 +209,7 @@ describe('one bit', () => {
     await expectBroken(path, 2, 'row');
   });
 
-  test('[V2] [V13] of a payload that is erased then, whose record says so', async () => {
+  test('[V2] [V13] in a payload that is erased later: its record states it', async () => {
     const { path } = await makeLog();
     change(path, (db) => setColumn(db, 'payload', 9, String(column(db, 'payload', 9)).replace('"ci"', '"me"')));
     const log = await open(path);
@@ -220,7 +220,7 @@ describe('one bit', () => {
     await expectBroken(path, 9, 'payload');
   });
 
-  test('[V2] of a tombstone, its record, or the record of trimming', async () => {
+  test('[V2] in a tombstone, its record, or the record of trimming', async () => {
     for (const [sql, seq, reason] of [
       [`UPDATE events SET payload = replace(payload, 'erased":true', 'erased":tru') WHERE seq = 40`, 40, 'erasure'],
       [`UPDATE events SET payload = replace(payload, '"ci"', '"me"') WHERE seq = 40`, 40, 'erasure'],
@@ -248,7 +248,7 @@ describe('one bit', () => {
     }
   });
 
-  test('[V3] [V4] of the head that the log keeps', async () => {
+  test('[V3] [V4] in the stored head', async () => {
     for (const [sql, seq, reason] of [
       ['UPDATE log_head SET seq = seq + 1', ROWS + 1, 'missing'],
       ['UPDATE log_head SET seq = seq - 1, hash = (SELECT prev_hash FROM events WHERE seq = 300)', ROWS, 'head'],
@@ -270,8 +270,8 @@ describe('one bit', () => {
   });
 });
 
-describe('rows', () => {
-  test('[V2] one is deleted', async () => {
+describe('changed rows are found', () => {
+  test('[V2] one row is deleted', async () => {
     for (const seq of [2, 17, 150, ROWS - 1]) {
       const { path } = await makeLog();
       change(path, (db) => db.prepare('DELETE FROM events WHERE seq = ?').run(seq));
@@ -279,14 +279,14 @@ describe('rows', () => {
     }
   });
 
-  test('[V3] the beginning is cut off', async () => {
+  test('[V3] the first rows are deleted', async () => {
     const fresh = await makeLog();
     change(fresh.path, (db) => db.exec('DELETE FROM events WHERE seq <= 50'));
     await expectBroken(fresh.path, 1, 'beginning');
     const worn = await makeLog({ isWorn: true });
     change(worn.path, (db) => db.exec('DELETE FROM events WHERE seq <= 50'));
     await expectBroken(worn.path, 21, 'beginning');
-    // With the beginning moved to fit: nobody has signed that.
+    // With a record of trimming that fits, but without a signature.
     const forged = await makeLog({ isWorn: true });
     change(forged.path, (db) => {
       const hash = Buffer.from(column(db, 'prev_hash', 51) as Uint8Array).toString('hex');
@@ -296,7 +296,7 @@ describe('rows', () => {
     await expectBroken(forged.path, 51, 'beginning');
   });
 
-  test('[V2] a row that was trimmed is put back', async () => {
+  test('[V2] a trimmed row is inserted again', async () => {
     const { path } = await makeLog({ isWorn: true });
     change(path, (db) =>
       db.exec(`INSERT INTO events SELECT 5, run_row, run_seq, project_id, type, 'x', actor,
@@ -305,7 +305,7 @@ describe('rows', () => {
     await expectBroken(path, 5, 'beginning');
   });
 
-  /** Everything of a row but its position. */
+  /** All columns of a row except its position. */
   const ofRow =
     'run_row, run_seq, project_id, type, event_id, actor, recorded_at_ms, payload, salt, payload_hash, prev_hash';
   const swap = (db: Db, [a, b]: readonly [number, number], columns: string) => {
@@ -313,13 +313,13 @@ describe('rows', () => {
       Object.values(db.prepare(`SELECT ${columns} FROM events WHERE seq = ?`).get(seq) as object);
     const rows = [read(a), read(b)] as const;
     const names = columns.split(', ');
-    // Ids are unique, for as long as it takes too.
+    // Ids are unique, during the change too.
     db.exec(`UPDATE events SET event_id = 'away' || seq WHERE seq IN (${a}, ${b})`);
     const write = db.prepare(`UPDATE events SET ${names.map((name) => `${name} = ?`).join(', ')} WHERE seq = ?`);
     write.run(...(rows[1] as never[]), a);
     write.run(...(rows[0] as never[]), b);
   };
-  /** Makes the payload say where it is now, with the hash that goes with it. */
+  /** Sets the position in the payload, and the hash of the payload. */
   const renumber = (db: Db, seq: number) => {
     const event = { ...JSON.parse(column(db, 'payload', seq) as string), seq };
     const payload = canonicalJson(event);
@@ -363,7 +363,7 @@ describe('rows', () => {
     await expectBroken(renumbered.path, pair[0], 'order');
   });
 
-  test('[V2] one says something else, and its hash fits', async () => {
+  test('[V2] a payload is changed together with its hash', async () => {
     for (const seq of [1, 151, ROWS]) {
       const { path } = await makeLog();
       change(path, (db) => {
@@ -379,14 +379,14 @@ describe('rows', () => {
     }
   });
 
-  test('[V2] [V4] some are put in after the last', async () => {
+  test('[V2] [V4] rows are added after the last', async () => {
     const { path } = await makeLog();
     change(path, (db) => chain(db, ROWS, (seq) => seq <= ROWS + 3, true));
     const verdicts = await verdictsOf(path);
     expect(verdicts.map((verdict) => !verdict.ok && verdict.seq)).toEqual(Array(4).fill(ROWS + 1));
   });
 
-  test('[V2] [V3] [V4] the last hundred are gone, and positions are not used again', async () => {
+  test('[V2] [V3] [V4] the last 100 rows are deleted, and their positions are not used again', async () => {
     const { path } = await makeLog();
     change(path, (db) => db.exec(`DELETE FROM events WHERE seq > ${ROWS - 100}`));
     const log = await open(path);
@@ -397,14 +397,14 @@ describe('rows', () => {
     await expectBroken(path, ROWS - 99, 'missing');
   });
 
-  test('[V3] all are gone', async () => {
+  test('[V3] all rows are deleted', async () => {
     const { path } = await makeLog();
     change(path, (db) => db.exec('DELETE FROM events'));
     await expectBroken(path, 1, 'beginning');
   });
 });
 
-/** Rehashes the rows after a position as the log would; `isNew` puts in copies of the last one. */
+/** Hashes the rows after a position again, as the log would; `isNew` adds copies of the last row. */
 function chain(db: Db, after: number, holds: (seq: number) => boolean, isNew = false): Buffer {
   const read = db.prepare(
     `SELECT seq, e.project_id AS projectId, run_id AS runId, run_seq AS runSeq, type, event_id AS eventId, actor,
@@ -434,8 +434,8 @@ function chain(db: Db, after: number, holds: (seq: number) => boolean, isNew = f
   return prevHash;
 }
 
-describe('with kept checkpoints', () => {
-  test('[V6] a log that is cut short, its head moved to fit, is found out', async () => {
+describe('checkpoints kept elsewhere', () => {
+  test('[V6] show that a log was cut, with a stored head that fits', async () => {
     const { path, checkpoints } = await makeLog();
     change(path, (db) => {
       const hash = column(db, 'prev_hash', 201);
@@ -444,14 +444,14 @@ describe('with kept checkpoints', () => {
     });
     expect(verifySqliteFile(path, {})).toMatchObject({ ok: true, to: 200 });
     expect(verifySqliteFile(path, { checkpoints })).toEqual({ ok: false, seq: 201, reason: 'checkpoint' });
-    // That the log has gone on since makes no difference.
+    // Also after further events.
     const log = await open(path);
     for (let index = 0; index < 100; index++) await append(log, draft('run.started'));
     expect(await log.integrity.verify()).toMatchObject({ ok: true, to: 300 });
     expect(await log.integrity.verify({ checkpoints })).toEqual({ ok: false, seq: 250, reason: 'checkpoint' });
   });
 
-  test('[V6] a log that is chained anew with valid hashes is found out, by its own checkpoints where those were left', async () => {
+  test('[V6] show that a log was hashed again, as do its own checkpoints if they were left', async () => {
     const { path, checkpoints } = await makeLog();
     change(path, (db) => {
       setColumn(db, 'payload', 77, (column(db, 'payload', 77) as string).replace('message 77', 'all is well'));
@@ -464,7 +464,7 @@ describe('with kept checkpoints', () => {
     await expectBroken(path, 150, 'checkpoint', checkpoints);
   });
 
-  test('[V3] [V6] chained anew in part, it is found out without any', async () => {
+  test('[V3] [V6] are not needed for a log that was hashed again in part', async () => {
     const { path } = await makeLog();
     change(path, (db) => {
       setColumn(db, 'payload', 77, (column(db, 'payload', 77) as string).replace('message 77', 'all is well'));
@@ -498,7 +498,7 @@ describe('files', () => {
     expect(verifySqliteFile(path, {})).toMatchObject({ ok: true, to: ROWS + 1 });
   });
 
-  test('[V8] [V9] without its key, a file that has signed records cannot be verified; with another it does not hold', async () => {
+  test('[V8] [V9] a file with signed records needs its key, and is invalid with another one', async () => {
     const { path } = await makeLog({ isWorn: true });
     const copy = join(await newPath(), '..', 'copy.db');
     copyFileSync(path, copy);
@@ -511,7 +511,7 @@ describe('files', () => {
     expect(verifySqliteFile(copy, {})).toMatchObject({ ok: true });
   });
 
-  test('[V9] the key is made once, for its owner alone; one that was replaced is trusted where it still stands in the file', async () => {
+  test('[V9] the key is created once with mode 0600; a replaced key is trusted while its public half is in the file', async () => {
     const { path } = await makeLog({ isWorn: true });
     const keyPath = join(path, '..', 'audit.key');
     const pem = readFileSync(keyPath, 'utf8');
@@ -531,13 +531,13 @@ describe('files', () => {
     expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 3 });
   });
 
-  test('[V9] a key file that holds something else is refused, and not quoted', () => {
+  test('[V9] an invalid key file is refused, and the error does not quote it', () => {
     for (const pem of ['', 'SECRET', '-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----\n']) {
       expect(() => new AuditKeys(pem)).toThrow('the key file must contain an Ed25519 key in PEM');
     }
   });
 
-  test('[V16] a database of a release that kept no head is adopted as it is, once', async () => {
+  test('[V16] a database of a release without a stored head is trusted once', async () => {
     const made = await makeLog();
     const path = await newPath();
     const before = migrations.slice(
@@ -552,7 +552,7 @@ describe('files', () => {
       db.exec('DELETE FROM events WHERE seq <= 20'); // As that release trimmed.
       setColumn(db, 'actor', 100, 'somebody else');
     });
-    expect(() => verifySqliteFile(path, {})).toThrow('of another release');
+    expect(() => verifySqliteFile(path, {})).toThrow('older or newer schema');
     const log = await open(path);
     expect(log.damage).toEqual([]);
     expect(await log.integrity.verify()).toEqual({ ok: false, seq: 100, reason: 'row' });
@@ -567,14 +567,14 @@ describe('files', () => {
     expect(await robbed.integrity.verify()).toMatchObject({ ok: false, reason: 'head' });
   });
 
-  test('[V12] what was erased is in no file of the database, neither while the server runs nor after', async () => {
+  test('[V12] erased text is in no file of the database, during and after the run of the server', async () => {
     const path = await newPath();
     const folder = join(path, '..');
     const log = await open(path);
     const found = (text: string) =>
       readdirSync(folder).filter((name) => readFileSync(join(folder, name)).includes(text));
     const secrets: [number, string][] = [];
-    // Rows of all sizes that are written again and again, so that SQLite moves them about.
+    // Rows of all sizes, written many times, so that SQLite moves them between pages.
     for (let index = 0; index < 600; index++) {
       const secret = `SECRET-${index}-OF-ONE`;
       const stageId = `s${(index * 7) % 50}`;
@@ -598,13 +598,13 @@ describe('files', () => {
     expect(verifySqliteFile(path, {})).toMatchObject({ ok: true, erased: 30 });
   });
 
-  test('[V12] so is what SQLite did not overwrite when a row was moved or changed', async () => {
+  test('[V12] copies that SQLite left when it moved or changed a row are overwritten', async () => {
     const path = await newPath();
     const found = () => readFileSync(path).includes('SECRET');
     const made = await open(path);
     await append(made, draft('stage.started', { stageId: 'a' }), draft('run.created', { name: 'SECRET' }));
     await made.close();
-    // Without `secure_delete`, as in a release before: the old row stays where it was.
+    // Without `secure_delete`, as in an earlier release: the old row stays in its page.
     change(path, (db) =>
       db.exec(`PRAGMA secure_delete = OFF; UPDATE stages SET state = json_set(state, '$.message', '${'x'.repeat(9_000)} SECRET');
         UPDATE stages SET state = json_remove(state, '$.message')`),
@@ -615,7 +615,7 @@ describe('files', () => {
     expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
   });
 
-  test('[V12] where somebody reads meanwhile, or the server was killed, the files are emptied as soon as they can be', async () => {
+  test('[V12] after a kill, or while another process reads, the files are cleaned as soon as possible', async () => {
     const path = await newPath();
     const folder = join(path, '..');
     const found = () => readdirSync(folder).filter((name) => readFileSync(join(folder, name)).includes('SECRET'));
@@ -629,7 +629,7 @@ describe('files', () => {
     reader.prepare('SELECT count(*) FROM events').get();
     await eraseAt(log, 1);
     expect(found()).not.toEqual([]);
-    // As a kill would leave them.
+    // The state after a kill.
     const copy = await newPath();
     for (const end of ['', '-wal']) copyFileSync(`${path}${end}`, `${copy}${end}`);
     copyFileSync(join(folder, 'audit.key'), join(copy, '..', 'audit.key'));
@@ -644,7 +644,7 @@ describe('files', () => {
   });
 });
 
-test('[V1] a log verifies of which everything is trimmed that was there when the check began', async () => {
+test('[V1] a log verifies when all its events of the start are trimmed during verification', async () => {
   const path = await newPath();
   let now = T0;
   const log = await open(path, { now: () => now });

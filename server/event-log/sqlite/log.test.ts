@@ -41,7 +41,7 @@ describeEventLog(
   { isPersistent: false },
 );
 
-/** A path for a database, in a folder that goes when the test does. */
+/** A path for a database, in a folder that is deleted after the test. */
 async function newPath(): Promise<string> {
   const folder = await newFolder();
   onTestFinished(() => rm(folder, { recursive: true }));
@@ -54,7 +54,7 @@ async function open(path: string): Promise<EventLog> {
   return log;
 }
 
-/** Another connection to the file: what it sees is committed. */
+/** Another connection to the file: it sees only committed rows. */
 function connect(path: string): InstanceType<typeof DatabaseSync> {
   const db = new DatabaseSync(path, { timeout: 0 });
   onTestFinished(() => {
@@ -63,7 +63,7 @@ function connect(path: string): InstanceType<typeof DatabaseSync> {
   return db;
 }
 
-/** A server in a process of its own: it appends without end, and prints what was acknowledged. */
+/** A separate process that appends without end, and prints each receipt. */
 const APPENDER = `
   import { openSqliteLog } from ${JSON.stringify(new URL('log.ts', import.meta.url).href)};
   import { foldEvent } from ${JSON.stringify(new URL('../../../shared/events.ts', import.meta.url).href)};
@@ -81,7 +81,7 @@ const APPENDER = `
   for (const publisher of ['a', 'b', 'c']) publish(publisher);
 `;
 
-/** Starts an appender, kills it with SIGKILL after so many lines, and gives all that it had acknowledged. */
+/** Starts an appender, kills it with SIGKILL after `lines` lines, and returns all acknowledged events. */
 async function appendAndKill(path: string, lines: number, whenUp?: () => Promise<void>): Promise<[string, string][]> {
   const child: ChildProcess = spawn(
     process.execPath,
@@ -95,11 +95,11 @@ async function appendAndKill(path: string, lines: number, whenUp?: () => Promise
     acknowledged.push(line.split(' ') as [string, string]);
     if (acknowledged.length === lines) child.kill('SIGKILL');
   }
-  // The kill may have cut the last line short.
+  // The last line may be incomplete.
   return acknowledged.filter(([, eventId]) => /^[abc]-\d+-\d$/.test(eventId ?? '')).slice(0, -1);
 }
 
-test('[L6] [L17] nothing that was acknowledged is lost when the server is killed, and the log opens again', async () => {
+test('[L6] [L17] a killed server has lost no acknowledged event, and the log opens again', async () => {
   const path = await newPath();
   for (const round of [1, 2]) {
     const acknowledged = await appendAndKill(path, 400 * round);
@@ -116,7 +116,7 @@ test('[L6] [L17] nothing that was acknowledged is lost when the server is killed
   }
 });
 
-test('[L17] a second server is refused with a text that says so, and let in after the first closed', async () => {
+test('[L17] a second server is refused with a clear message, and can open the log after the first has closed it', async () => {
   const path = await newPath();
   const log = await open(path);
   await append(log, draft('run.started'));
@@ -138,14 +138,14 @@ test('[L17] a second server is refused while one in another process runs', async
   expect((await open(path)).head).toBeGreaterThan(0);
 });
 
-/** Hashes of a database's files, by name, but for our lock and SQLite's index of the WAL, which readers write too. */
+/** Hashes of a database's files by name, except the lock and the index of the WAL, which readers also write. */
 function filesBeside(path: string): Record<string, string> {
   const folder = join(path, '..');
   const names = readdirSync(folder).filter((name) => !/-(lock|shm)$/.test(name));
   return Object.fromEntries(names.map((name) => [name, sha256(readFileSync(join(folder, name)))]));
 }
 
-test('[L18] a database of another program is refused, and left as it was', async () => {
+test('[L18] a database of another program is refused and not changed', async () => {
   const path = await newPath();
   const foreign = connect(path);
   foreign.exec(`CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('mine')`);
@@ -155,7 +155,7 @@ test('[L18] a database of another program is refused, and left as it was', async
   expect(filesBeside(path)).toEqual(before);
 });
 
-test('[L18] a database of a newer schema is refused, and left as it was', async () => {
+test('[L18] a database of a newer schema is refused and not changed', async () => {
   const path = await newPath();
   await (await open(path)).close();
   const newer = connect(path);
@@ -169,7 +169,7 @@ test('[L18] a database of a newer schema is refused, and left as it was', async 
   expect(filesBeside(path)).toEqual(before);
 });
 
-test('[L18] a file that is no database is refused, and left as it was', async () => {
+test('[L18] a file that is no database is refused and not changed', async () => {
   const path = await newPath();
   writeFileSync(path, 'Dear diary, this is not a database. '.repeat(100));
   const before = filesBeside(path);
@@ -177,7 +177,7 @@ test('[L18] a file that is no database is refused, and left as it was', async ()
   expect(filesBeside(path)).toEqual(before);
 });
 
-test('[L18] a newer database in use is refused with its WAL unread into the file', async () => {
+test('[L18] a newer database in use is refused, and its WAL is not moved into the file', async () => {
   const path = await newPath();
   const newer = connect(path);
   newer.exec('PRAGMA journal_mode = WAL; PRAGMA application_id = 0x52576972; CREATE TABLE t (x)');
@@ -190,7 +190,7 @@ test('[L18] a newer database in use is refused with its WAL unread into the file
   expect(filesBeside(path)).toEqual(before);
 });
 
-test('[L18] what was refused can be opened once it is out of the way', async () => {
+test('[L18] after a refused file is moved away, a new log opens at its path', async () => {
   const path = await newPath();
   writeFileSync(path, 'not a database'.repeat(100));
   await expect(open(path)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
@@ -208,7 +208,7 @@ test('[L16] after close, the database file alone holds the whole log', async () 
   expect((await open(copy)).head).toBe(2);
 });
 
-test('[L8] trimming leaves no row of an event behind', async () => {
+test('[L8] trimming leaves no row of a trimmed event', async () => {
   const path = await newPath();
   const log = await open(path);
   const audience = ['ann', 'bob'];
@@ -223,7 +223,7 @@ test('[L8] trimming leaves no row of an event behind', async () => {
   ]);
 });
 
-test('[L19] no statement goes through a whole table, but the one that stops at its LIMIT', () => {
+test('[L19] no statement scans a whole table, except one with a LIMIT', () => {
   const db = new DatabaseSync(':memory:');
   onTestFinished(() => db.close());
   migrate(db, AuditKeys.make);
@@ -239,7 +239,7 @@ test('[L19] no statement goes through a whole table, but the one that stops at i
   expect(scans).toEqual([expect.stringContaining('ORDER BY seq LIMIT ?')]);
 });
 
-test('[L20] the files of a log are for their owner alone, under any umask', async () => {
+test('[L20] only the owner can read the files of a log, under any umask', async () => {
   const folder = join(await newPath(), '..', 'data');
   const before = process.umask(0);
   onTestFinished(() => void process.umask(before));
@@ -250,7 +250,7 @@ test('[L20] the files of a log are for their owner alone, under any umask', asyn
   expect(modes.filter((mode) => mode !== 0)).toEqual([]);
 });
 
-test('[L16] why the store failed is told to onFailure; a fold that throws is INTERNAL, and no failure of it', async () => {
+test('[L16] onFailure gets the error of the store; a fold that throws is INTERNAL and not reported there', async () => {
   const path = await newPath();
   const failures: unknown[] = [];
   const fold = (_rows: unknown, event: { type: string }) => {
@@ -267,7 +267,7 @@ test('[L16] why the store failed is told to onFailure; a fold that throws is INT
   expect(failures).toHaveLength(1);
 });
 
-test('[L16] a path that cannot be opened is UNAVAILABLE', async () => {
+test('[L16] an invalid path is UNAVAILABLE', async () => {
   const path = await newPath();
   writeFileSync(path, '');
   await expect(open(join(path, 'below-a-file.db'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
@@ -276,7 +276,7 @@ test('[L16] a path that cannot be opened is UNAVAILABLE', async () => {
   await expect(open(folder)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
 });
 
-test('[L4] [L10] when listeners and publishers hear of an event, it and its run are committed', async () => {
+test('[L4] [L10] an event and its run are committed before listeners and publishers get it', async () => {
   const path = await newPath();
   const log = await open(path);
   const other = connect(path);
@@ -301,7 +301,7 @@ test('[L4] [L10] when listeners and publishers hear of an event, it and its run 
   ]);
 });
 
-test('[L2] [L16] a disk that fails in the middle refuses all batches of the turn, and the next goes on from there', async () => {
+test('[L2] [L16] a disk error refuses all batches of the turn, and the next turn continues from the same head', async () => {
   const path = await newPath();
   const log = await open(path);
   await append(log, draft('run.started'));
@@ -325,7 +325,7 @@ test('[L2] [L16] a disk that fails in the middle refuses all batches of the turn
   expectChainIsWhole(path, 2);
 });
 
-test('[L2] a batch that the store refuses takes no other of its turn with it', async () => {
+test('[L2] a batch that SQLite refuses does not affect other batches of its turn', async () => {
   const path = await newPath();
   const log = await open(path);
   await append(log, draft('run.started'));
@@ -349,9 +349,9 @@ test('[L2] a batch that the store refuses takes no other of its turn with it', a
   expectChainIsWhole(path, 3);
 });
 
-test('[L2] [L10] the rows after turns of many publishers, some of them refused, are those of one by one', async () => {
+test('[L2] [L10] batches of one turn, some of them refused, give the same rows as one batch a turn', async () => {
   const now = () => T0;
-  // When a row last changed is known by the commit, which is another one here and there.
+  // `last_seq` of a row is that of its commit, which differs.
   const tables = [
     'SELECT seq, run_row, run_seq, project_id, type, event_id, actor, recorded_at_ms, payload FROM events ORDER BY seq',
     'SELECT * FROM event_users ORDER BY user_id, seq',
@@ -367,7 +367,7 @@ test('[L2] [L10] the rows after turns of many publishers, some of them refused, 
   ];
   for (const [round, turns] of fc.sample(arbitraryTurns(), { numRuns: 30, seed: 11 }).entries()) {
     for (const turn of turns) {
-      // Runs of this round only, or all stages would have their rows after the first.
+      // Runs of this round only: otherwise all stages would have rows after the first round.
       const batches = turn.map(({ failsAt, drafts }) => ({
         failsAt,
         drafts: drafts.map((item) => ({ ...item, projectId: `${item.projectId}${round}` })),
@@ -387,10 +387,10 @@ test('[L2] [L10] the rows after turns of many publishers, some of them refused, 
   expect(rows).toEqual(expected);
 });
 
-/** With the JSON of a row read: the keys of a state have no order. */
+/** Parses the JSON of a row: the keys of a state have no order. */
 const parsed = (row: object) => ('state' in row ? { ...row, state: JSON.parse(row.state as string) } : row);
 
-test('[L10] no row is kept in memory from one commit to the next: what another process changed is built on', async () => {
+test('[L10] no row is cached between commits: a change of another process is used', async () => {
   const path = await newPath();
   const log = await open(path);
   await append(log, draft('run.created', { name: 'n' }), draft('stage.started', { stageId: 'a' }));
@@ -405,7 +405,7 @@ test('[L10] no row is kept in memory from one commit to the next: what another p
   });
 });
 
-test('[F8] [F10] the current stage is found among stages in the table and in memory alike', async () => {
+test('[F8] [F10] the current stage may be in the table or in memory', async () => {
   const log = await open(await newPath());
   const at = (second: number) => new Date(T0 + second * 1_000).toISOString();
   const start = (stageId: string, second: number) => draft('stage.started', { stageId, timestamp: at(second) });
@@ -423,7 +423,7 @@ test('[F8] [F10] the current stage is found among stages in the table and in mem
   expect((await log.runs.get('p', 'r'))?.run).toEqual(folded(await readAll(log)));
 });
 
-test('[L4] [L16] a commit that fails is answered as UNAVAILABLE, and nothing of it is heard of', async () => {
+test('[L4] [L16] a failed commit is UNAVAILABLE, and calls no listener', async () => {
   const path = await newPath();
   const log = await open(path);
   const commits: number[] = [];
@@ -443,7 +443,7 @@ test('[L4] [L16] a commit that fails is answered as UNAVAILABLE, and nothing of 
   expect(await append(log, draft('run.started'))).toMatchObject([{ seq: 1, runSeq: 1 }]);
 });
 
-test('[L16] a store that fails at reading is UNAVAILABLE', async () => {
+test('[L16] a failed read is UNAVAILABLE', async () => {
   const path = await newPath();
   const log = await open(path);
   await append(log, draft('run.started'));
@@ -477,7 +477,7 @@ test('[L15] each row holds a salted hash of its canonical payload and the hash o
   expect(() => expectChainIsWhole(path, 4)).toThrow();
 });
 
-test('[L15] the chain of what is left goes on after a trim', async () => {
+test('[L15] the chain of the kept rows is valid after a trim', async () => {
   const path = await newPath();
   const log = await openSqliteLog({ path, fold: foldEvent });
   await append(log, draft('run.started'), draft('run.started'), draft('run.started'));
@@ -506,7 +506,7 @@ type RawRow = {
   prev_hash: Buffer;
 };
 
-/** The rows as any SQLite reader sees them. */
+/** The rows, read by a separate connection. */
 function rawRows(path: string): RawRow[] {
   const db = new DatabaseSync(path, { readOnly: true });
   try {
@@ -546,7 +546,7 @@ const hashOf = (row: RawRow) =>
     row.payload_hash,
   );
 
-/** Recomputes the chain from the raw table, with nothing of the log's own code. */
+/** Recomputes the chain from the raw table, without the log's code. */
 function expectChainIsWhole(path: string, length: number): void {
   const rows = rawRows(path);
   expect(rows).toHaveLength(length);
@@ -570,7 +570,7 @@ function expectChainIsWhole(path: string, length: number): void {
   }
 }
 
-/** Whether the keys of the outermost object of a JSON text are in order, as they stand in the text. */
+/** Whether the keys of the outermost object of a JSON text are sorted. */
 function keysInOrder(json: string): boolean {
   const keys = Object.keys(JSON.parse(json));
   return keys.join() === [...keys].sort().join();

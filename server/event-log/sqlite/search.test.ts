@@ -12,7 +12,7 @@ import { SearchIndexer } from '../search/indexer.ts';
 import { openSqliteLog } from './log.ts';
 import { SqliteBlocks } from './search-index.ts';
 
-/** What the suite of all stores cannot see: the tables of the index, and its words in the files. */
+/** Tests of the tables of the index and of the words in its files, which the conformance suite cannot see. */
 
 async function newFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'runwire-search-'));
@@ -28,7 +28,7 @@ async function open(path: string): Promise<EventLog> {
 
 const progress = (message: string, projectId = 'p') => draft('stage.progress', { projectId, stageId: 'a', message });
 
-/** As many as fill a block, and the index up to date with them. */
+/** Appends events, and waits for the index. */
 async function fill(log: EventLog, count: number, message = (index: number) => `common w${index}`): Promise<void> {
   for (let from = 0; from < count; from += 500) {
     const batch = Array.from({ length: Math.min(500, count - from) }, (_, index) => progress(message(from + index)));
@@ -37,7 +37,7 @@ async function fill(log: EventLog, count: number, message = (index: number) => `
   await untilIndexed(log);
 }
 
-/** The tables, indexes and free pages whose bytes in the file hold a text; the table of events leaves copies of its own. */
+/** Names of the tables, indexes and free pages that contain a text in the file, except the table of events. */
 async function tablesWith(db: DatabaseSyncInstance, path: string, text: string): Promise<string[]> {
   const bytes = await readFile(path);
   const names = new Set<string>();
@@ -49,7 +49,7 @@ async function tablesWith(db: DatabaseSyncInstance, path: string, text: string):
   return [...names];
 }
 
-/** The index over another connection, as the log has it over its own. */
+/** An index on another connection. */
 function indexOf(db: DatabaseSyncInstance): SearchIndexer {
   const head = (db.prepare('SELECT max(seq) AS seq FROM events').get() as { seq: number }).seq;
   const index = new SearchIndexer({
@@ -61,11 +61,11 @@ function indexOf(db: DatabaseSyncInstance): SearchIndexer {
   return index;
 }
 
-test('[R6] the words of an event that is erased leave the tables of the index, from a written block and from one in memory alike', async () => {
+test('[R6] the words of an erased event leave the index, both stored blocks and blocks in memory', async () => {
   const folder = await newFolder();
   const path = join(folder, 'runwire.db');
   const log = await open(path);
-  // Messages of its earlier attempt are in no row of the stage: what is left in the file is left by the index.
+  // Messages of an earlier attempt are in no row of the stage: a copy in the file belongs to the index.
   await append(log, draft('stage.started', { stageId: 'a', attempt: 2 }));
   await fill(log, 2_000, (index) => (index === 7 ? 'common zebrasecret' : `common w${index}`));
   await append(log, progress('common zebrasecret'));
@@ -100,7 +100,7 @@ test('[R6] the words of an event that is erased leave the tables of the index, f
   expect(await found('w8')).toContain(10);
 });
 
-test('[R6] an erasure that fails changes nothing of what is found, and tells nothing of what it is about', async () => {
+test('[R6] a failed erasure changes no search result, and its error contains no text of the event', async () => {
   const path = join(await newFolder(), 'runwire.db');
   const failures: unknown[] = [];
   const log = await openSqliteLog({ path, fold: foldEvent, onFailure: (error) => failures.push(error) });
@@ -120,7 +120,7 @@ test('[R6] an erasure that fails changes nothing of what is found, and tells not
   await log.close();
 });
 
-test('[R6] the words of trimmed events are in no table of the index, nor in memory', async () => {
+test('[R6] the words of trimmed events are neither in the tables of the index nor in memory', async () => {
   const folder = await newFolder();
   const path = join(folder, 'runwire.db');
   let now = 1_000;
@@ -140,7 +140,7 @@ test('[R6] the words of trimmed events are in no table of the index, nor in memo
   await log.close();
 });
 
-test('[R5] a project that publishes little does not hold the position of the index back', async () => {
+test('[R5] a quiet project does not hold back the position of the index', async () => {
   const folder = await newFolder();
   const path = join(folder, 'runwire.db');
   const log = await open(path);
@@ -153,7 +153,7 @@ test('[R5] a project that publishes little does not hold the position of the ind
   expect((await searchAll(log, { projects: ['quiet'], text: 'quiet' })).records.map(({ seq }) => seq)).toEqual([1]);
 });
 
-test('[R5] an event that somebody has made unreadable keeps no other from being found', async () => {
+test('[R5] an unreadable event does not keep others from being found', async () => {
   const path = join(await newFolder(), 'runwire.db');
   const log = await open(path);
   await append(log, progress('common first'), progress('common last'));
@@ -163,7 +163,7 @@ test('[R5] an event that somebody has made unreadable keeps no other from being 
   expect((await searchAll(log, { projects: 'all', text: 'common' })).records.map(({ seq }) => seq)).toEqual([2]);
 });
 
-test('[R5] [L6] the index is whole after the server was killed while it was being written', async () => {
+test('[R5] [L6] the index is complete after the server was killed while it wrote the index', async () => {
   const folder = await newFolder();
   const path = join(folder, 'runwire.db');
   for (let round = 0; round < 3; round++) {
@@ -188,7 +188,7 @@ test('[R5] [L6] the index is whole after the server was killed while it was bein
   }
 });
 
-/** A process that publishes to a log until it is killed, and says how much is durable. */
+/** A process that publishes to a log until it is killed, and prints the head after each batch. */
 function publisher(path: string): ChildProcess {
   const script = `
     import { openSqliteLog } from '${new URL('./log.ts', import.meta.url).pathname}';
