@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
-import type { EventLog } from './event-log/contract/store.ts';
+import type { Log } from './event-log/contract/log.ts';
 
 const DAY_MS = 86_400_000;
 const INTERVAL_MS = 3_600_000;
 
-export type RetentionOptions = { log: Pick<EventLog, 'trim'>; days: number | undefined; logger: Logger };
+export type RetentionOptions = { log: Pick<Log, 'trim'>; days: number | undefined; logger: Logger };
 
 /** Trims events older than `days` from the log, at the start and every hour. Without `days` it does nothing. */
 export class Retention {

@@ -3,12 +3,12 @@ import * as field from '../../shared/fields.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import { type Audit, MAX_CHECKPOINTS } from '../audit/audit.ts';
 import { projectsFor, requirePermission } from '../auth/permissions.ts';
-import type { EventLog } from '../event-log/contract/store.ts';
+import type { Log } from '../event-log/contract/log.ts';
 import { msOf, pageInput, periodInput } from './inputs.ts';
 import { nextCursor, positionOf } from './pagination.ts';
 import type { Procedure } from './trpc.ts';
 
-export type AuditParts = { log: EventLog; audit: Audit; access: AccessLogger };
+export type AuditParts = { log: Log; audit: Audit; access: AccessLogger };
 
 const keptCheckpoint = z.strictObject({ seq: z.int().nonnegative(), hash: z.string().regex(/^[0-9a-f]{64}$/) });
 

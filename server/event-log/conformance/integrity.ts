@@ -176,6 +176,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     expect(JSON.stringify(await log.runs.list({ canRead: () => true, limit: 9 }))).not.toContain(secret);
     expect(JSON.stringify(await log.approvals.list({ canRead: () => true, limit: 9 }))).not.toContain(secret);
     expect(await readAll(log, { scope: { kind: 'user', userId: secret } })).toEqual([]);
+    expect((await log.search.find({ projects: 'all', text: secret, limit: 9 })).records).toEqual([]);
     expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: draftOf.length });
   });
 

@@ -74,6 +74,15 @@ export function describeSearch(openLog: OpenLog): void {
     );
   }, 60_000);
 
+  test('[R2] a text without a word finds nothing', async () => {
+    const log = await openLog();
+    await append(log, created());
+    for (const text of ['', '  ', '--', '""']) {
+      expect(await log.search.find({ projects: 'all', text, limit: 5 })).toEqual({ records: [] });
+    }
+    expect((await log.search.find({ projects: 'all', limit: 5 })).records).toHaveLength(1);
+  });
+
   test('[R5] an event is found right after its publication', async () => {
     const log = await openLog();
     for (const index of upTo(5)) {
