@@ -4,6 +4,7 @@ import { dirname, join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { limitVariable } from '../server/config.ts';
 import { defaultLimits } from '../server/limits.ts';
+import { runwireEvents } from '../shared/events.ts';
 import { HEARTBEAT_MS, SSE_INACTIVITY_MS, SSE_PING_MS } from '../shared/protocol.ts';
 import { openServer } from './support/harness.ts';
 
@@ -112,6 +113,11 @@ describe('documents', () => {
     expect(names.length).toBeGreaterThan(10);
     const documented = `${textOf('docs/guide/configuration.md')}${textOf('docs/protocol.md')}`;
     expect(names.filter((name) => !documented.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  test('docs/guide/server.md lists every event type', () => {
+    const page = textOf('docs/guide/server.md');
+    expect(Object.keys(runwireEvents).filter((type) => !page.includes(`| \`${type}\` |`))).toEqual([]);
   });
 
   test('docs/protocol.md lists every procedure and every limit, and quotes the heartbeat', async () => {
