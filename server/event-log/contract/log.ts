@@ -33,7 +33,7 @@ export class StoredEvent {
   readonly projectId: string;
   readonly runId: string;
   readonly type: string;
-  /** The logged event as canonical JSON: what goes on the wire. */
+  /** The logged event as canonical JSON: clients get this text. */
   readonly json: string;
   /** Users that the event is for, fixed at logging. Undefined when read back from a store. */
   readonly users: readonly string[] | undefined;

@@ -12,12 +12,16 @@ export type Trimming = Signed & { epoch: string; seq: number; hash: string };
 
 type Kinds = { checkpoint: Checkpoint; erasure: Erasure; trimming: Trimming };
 
-const textOf = (kind: keyof Kinds, { signature: _, ...said }: Partial<Signed>): string =>
-  `runwire ${kind} v1\n${canonicalJson(said)}`;
+const textOf = (kind: keyof Kinds, { signature: _, ...fields }: Partial<Signed>): string =>
+  `runwire ${kind} v1\n${canonicalJson(fields)}`;
 
-export function attest<K extends keyof Kinds>(keys: AuditKeys, kind: K, said: Omit<Kinds[K], keyof Signed>): Kinds[K] {
+export function attest<K extends keyof Kinds>(
+  keys: AuditKeys,
+  kind: K,
+  fields: Omit<Kinds[K], keyof Signed>,
+): Kinds[K] {
   const { keyId } = keys;
-  return { ...said, keyId, signature: keys.sign(textOf(kind, { ...said, keyId })) } as unknown as Kinds[K];
+  return { ...fields, keyId, signature: keys.sign(textOf(kind, { ...fields, keyId })) } as unknown as Kinds[K];
 }
 
 /** The checkpoint of a head: `last` again if the head has not moved since. */
