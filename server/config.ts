@@ -4,13 +4,13 @@ import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/issues.ts';
-import { isKeysAddress } from './auth/jwks.ts';
+import { isKeysUrl } from './auth/jwks.ts';
 import { localSecret } from './auth/local-secret.ts';
 import { databasePath } from './event-log/database-url.ts';
 import { isOrigin } from './http/origins.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 
-/** The environment, checked: the only reader of it besides the CLI. The variables are the contract's section 5. */
+/** Validates the environment. Only `main.ts` and the CLI use it: the library takes options. */
 
 const list = z.string().transform((value) =>
   value
@@ -24,10 +24,7 @@ const environmentSchema = z.object({
   HOST: z.string().min(1).default('127.0.0.1'),
   DATABASE_URL: z.string().default('file:./data/runwire.db'),
   AUTH_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
-  AUTH_JWKS_URL: z
-    .string()
-    .refine(isKeysAddress, { error: 'must be an http or https address without credentials' })
-    .optional(),
+  AUTH_JWKS_URL: z.string().refine(isKeysUrl, { error: 'must be an http or https URL without credentials' }).optional(),
   AUTH_ISSUER: z.string().optional(),
   AUTH_AUDIENCE: z.string().optional(),
   ALLOWED_ORIGINS: list
@@ -36,6 +33,7 @@ const environmentSchema = z.object({
   RETENTION_DAYS: z.coerce.number().positive().optional(),
   PHI_POLICY: z.enum(['reject', 'redact']).default('reject'),
   PHI_ALLOW: list.optional(),
+  // Not documented: a fallback for operators, see `RunServerOptions.delivery`.
   DELIVERY: z.enum(['direct', 'iterator']).default('direct'),
   COMPRESSION: z
     .enum(['true', 'false'])
@@ -48,7 +46,7 @@ export type Config = {
   port: number;
   host: string;
   databaseUrl: string;
-  /** One of the two. */
+  /** One of these two is set. */
   authSecret?: string | undefined;
   authJwksUrl?: string | undefined;
   authIssuer?: string | undefined;
@@ -60,14 +58,14 @@ export type Config = {
   delivery: 'direct' | 'iterator';
   compression: boolean;
   limits: Partial<Limits>;
-  /** There is a secret, and it is the data folder's own: whoever can read the folder may sign in. */
+  /** Whether the secret is from the data folder: any user with access to the folder can sign in. */
   isLocalSecret: boolean;
 };
 
-/** Named in the contract, and not to be ignored in silence until they do something. */
+/** Reserved variables. They are refused: if they were ignored, an operator would assume that they work. */
 const unsupported = ['REDIS_URL'] as const;
 
-/** `process.env` over the `.env` of a folder; empty values count as absent. */
+/** Merges `process.env` over the `.env` of a folder. Empty values count as absent. */
 export function readEnvironment(folder = process.cwd()): Record<string, string> {
   const path = join(folder, '.env');
   const file = existsSync(path) ? parseEnv(readFileSync(path, 'utf8')) : {};
@@ -75,7 +73,7 @@ export function readEnvironment(folder = process.cwd()): Record<string, string> 
   return Object.fromEntries(Object.entries(merged).filter((entry): entry is [string, string] => Boolean(entry[1])));
 }
 
-/** Checks an environment; throws `INVALID_INPUT` naming the variable. */
+/** Validates an environment. Throws `INVALID_INPUT` with the name of the variable. */
 export function loadConfig(environment: Record<string, string | undefined>): Config {
   const parsed = environmentSchema.safeParse(environment);
   if (!parsed.success) {
@@ -104,7 +102,7 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
   };
 }
 
-/** `LIMIT_MESSAGE_BYTES` and so on. One that is none of ours is an error: it would be thought to hold. */
+/** Reads `LIMIT_MESSAGE_BYTES` and so on. An unknown one throws: an operator would assume that it applies. */
 function limitsIn(environment: Record<string, string | undefined>): Partial<Limits> {
   const names = Object.keys(defaultLimits) as (keyof Limits)[];
   const byVariable = new Map(names.map((name) => [limitVariable(name), name]));
@@ -114,7 +112,7 @@ function limitsIn(environment: Record<string, string | undefined>): Partial<Limi
     const name = byVariable.get(variable);
     const value = Number(text);
     if (!name || !(value > 0)) {
-      const message = name ? 'must be a positive number' : 'there is no such limit';
+      const message = name ? 'must be a positive number' : 'unknown limit';
       throw new RunwireError('INVALID_INPUT', `${variable}: ${message}`, { path: variable });
     }
     limits[name] = value;
@@ -129,14 +127,14 @@ function trustOf(
 ): Pick<Config, 'authSecret' | 'authJwksUrl' | 'isLocalSecret'> {
   const { AUTH_SECRET: authSecret, AUTH_JWKS_URL: authJwksUrl } = values;
   if (authSecret !== undefined && authJwksUrl !== undefined) {
-    throw new RunwireError('INVALID_INPUT', 'AUTH_JWKS_URL: AUTH_SECRET is set too, and only one of them may be', {
+    throw new RunwireError('INVALID_INPUT', 'AUTH_JWKS_URL: set either AUTH_SECRET or AUTH_JWKS_URL, not both', {
       path: 'AUTH_JWKS_URL',
     });
   }
   if (authSecret !== undefined) return { authSecret, isLocalSecret: false };
   if (authJwksUrl !== undefined) return { authJwksUrl, isLocalSecret: false };
   if (values.NODE_ENV === 'production' || !isLoopback(values.HOST)) {
-    const message = 'AUTH_SECRET is required in production and on another host than loopback, or AUTH_JWKS_URL';
+    const message = 'AUTH_SECRET or AUTH_JWKS_URL is required in production, and with a HOST other than loopback';
     throw new RunwireError('INVALID_INPUT', message, { path: 'AUTH_SECRET' });
   }
   return { authSecret: localSecret(secretPath(values.DATABASE_URL)), isLocalSecret: true };
@@ -145,7 +143,7 @@ function trustOf(
 export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 
-/** Where the local secret of a database is kept: in its folder. */
+/** The file of the local secret: in the folder of the database. */
 export const secretPath = (databaseUrl: string): string => join(dataFolder(databaseUrl), 'auth-secret');
 
 function dataFolder(databaseUrl: string): string {

@@ -3,26 +3,26 @@ import { ZodError } from 'zod';
 import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/issues.ts';
 
-/** Between the error table and what tRPC and zod throw. */
+/** Converts between the error table and the errors of tRPC and zod. */
 
-/** With the HTTP status that the table says. */
+/** A tRPC error with the HTTP status of the error table. */
 export const toTRPCError = (error: RunwireError): TRPCError =>
   new TRPCError({ code: errorTable[error.code].trpc, message: error.message, cause: error });
 
-/** tRPC's own refusals in our words. */
+/** Messages for the errors that tRPC throws itself: its own may quote the input. */
 const byTRPCCode: Partial<Record<TRPCError['code'], [ErrorCode, string]>> = {
   NOT_FOUND: ['NOT_FOUND', 'no such procedure'],
   PARSE_ERROR: ['INVALID_INPUT', 'the message is not well-formed'],
   BAD_REQUEST: ['INVALID_INPUT', 'the request is not well-formed'],
-  METHOD_NOT_SUPPORTED: ['INVALID_INPUT', 'the procedure takes another method'],
+  METHOD_NOT_SUPPORTED: ['INVALID_INPUT', 'the procedure requires another method'],
   UNSUPPORTED_MEDIA_TYPE: ['INVALID_INPUT', 'the media type is not supported'],
-  UNPROCESSABLE_CONTENT: ['INVALID_INPUT', 'the message is not of the expected form'],
+  UNPROCESSABLE_CONTENT: ['INVALID_INPUT', 'the message has an unexpected structure'],
   PAYLOAD_TOO_LARGE: ['TOO_LARGE', 'the request is too large'],
   UNAUTHORIZED: ['UNAUTHENTICATED', 'the token is missing, malformed, forged or expired'],
   CLIENT_CLOSED_REQUEST: ['INVALID_INPUT', 'the client closed the request'],
 };
 
-/** Any error as one of the table, without a value of the input in it. */
+/** Converts any error to one of the error table, without values of the input. */
 export function toRunwireError(error: unknown): RunwireError {
   if (error instanceof RunwireError) return error;
   if (error instanceof TRPCError) {

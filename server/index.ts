@@ -1,4 +1,4 @@
-/** `runwire/server`: what a Node server that runs pipelines puts in. */
+/** `runwire/server`: the library for a Node server that runs pipelines. */
 export { EventCategories, RunEventDraftSchema } from '../shared/events.ts';
 export type { ServerStats } from '../shared/server-stats.ts';
 export type { Context } from './api/context.ts';

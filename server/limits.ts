@@ -30,7 +30,7 @@ export function limitsOf(limits: Partial<Limits> = {}): Limits {
   for (const [name, value] of Object.entries(limits)) {
     const isKnown = name in defaultLimits;
     if (isKnown && typeof value === 'number' && value > 0) continue;
-    const message = isKnown ? 'must be a positive number' : 'no such limit';
+    const message = isKnown ? 'must be a positive number' : 'unknown limit';
     throw new RunwireError('INVALID_INPUT', message, { path: `limits.${name}` });
   }
   return { ...defaultLimits, ...limits };

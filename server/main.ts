@@ -8,11 +8,11 @@ import { signToken, type TokenOptions } from './auth/tokens.ts';
 import { loadConfig, readEnvironment } from './config.ts';
 import { createRunServer } from './run-server.ts';
 
-/** The executable: environment → options → start → signals. */
+/** The executable: reads the environment, starts the server, and stops it on a signal. */
 
-/** How long the printed link signs its holder in for. */
+/** Lifetime of the token in the printed sign-in link. */
 const LINK_SECONDS = 24 * 3_600;
-/** A shutdown that takes longer is cut short: supervisors kill at about ten seconds. */
+/** A longer shutdown exits with code 1: supervisors kill the process after about 10 s. */
 const SHUTDOWN_LIMIT_MS = 9_000;
 
 /** Serves until SIGTERM or SIGINT. Resolves with the exit code. */
@@ -20,7 +20,7 @@ export async function serve(): Promise<number> {
   const config = loadConfig(readEnvironment());
   const logger = pino({ level: 'info' }, pino.destination(2));
   const server = await createRunServer({ ...config, onlyLocalHosts: config.isLocalSecret, logger });
-  collectDefaultMetrics({ register: server.metrics }); // Of the process, which is this server's own.
+  collectDefaultMetrics({ register: server.metrics }); // Metrics of the process: this server is alone in it.
   const { url } = await server.listen();
   process.stdout.write(`Runwire serves ${url}\n`);
   const { authSecret: secret, authIssuer: issuer, authAudience: audience } = config;
@@ -34,7 +34,7 @@ export async function serve(): Promise<number> {
   });
   logger.info({ signal }, 'shutting down');
   const limit = setTimeout(() => {
-    logger.error('the shutdown took too long');
+    logger.error('the shutdown exceeded its time limit');
     process.exit(1);
   }, SHUTDOWN_LIMIT_MS);
   await server.close();

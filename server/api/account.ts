@@ -28,7 +28,7 @@ export function authProcedures(procedure: Procedure, { credentials }: Pick<Accou
       .input(z.strictObject({ token: z.string().max(8_192) }))
       .mutation(async ({ ctx, input }) => {
         if (!ctx.connection) throw new RunwireError('INVALID_INPUT', 'auth.refresh needs a WebSocket');
-        const fresh = await credentials.identify(input.token);
+        const fresh = await credentials.authenticate(input.token);
         if (fresh.sub !== ctx.principal.sub) throw new RunwireError('FORBIDDEN', 'the token is of another subject');
         ctx.connection.setPrincipal(fresh);
         return { expiresAt: fresh.expiresAtMs === undefined ? null : new Date(fresh.expiresAtMs).toISOString() };

@@ -11,7 +11,7 @@ declare const server: RunServer;
 const caller = server.router.createCaller({ principal: everyone });
 const run = { projectId: 'demo', runId: 'r1' };
 
-test('[C7] the items of a subscription are inferred, and narrow by their type', async () => {
+test('[C7] the items of a subscription are inferred, and narrow by `type`', async () => {
   for await (const [cursor, item] of await caller.onRunEvent({ runId: 'r1' })) {
     expectTypeOf(cursor).toExtend<string>();
     expectTypeOf(item).toEqualTypeOf<RunEvent | StreamSignal>();
@@ -63,7 +63,7 @@ test('[C7] an input with an unknown key, or without a field, does not compile', 
   caller.run.remove({ runId: 'r1' });
 });
 
-test('[C7] the broadcaster takes the fields of each type, and no others', () => {
+test('[C7] a method of the broadcaster takes the fields of its event type, and no others', () => {
   server.broadcaster.broadcastStageProgress({ ...run, stageId: 's1', progress: 50 });
   // @ts-expect-error the stage is missing
   server.broadcaster.broadcastStageProgress({ ...run, progress: 50 });
@@ -73,7 +73,7 @@ test('[C7] the broadcaster takes the fields of each type, and no others', () => 
   server.broadcaster.broadcastRunStarted({ ...run, type: 'run.started' });
 });
 
-test('[G9] what wait resolves with is decided, and its input is checked', async () => {
+test('[G9] `wait` resolves with a decided status, and its input is checked', async () => {
   const outcome = await server.approvals.wait({ runId: 'r1', approvalId: 'a1', signal: AbortSignal.timeout(1) });
   expectTypeOf(outcome.status).toEqualTypeOf<'granted' | 'denied' | 'expired'>();
   expectTypeOf(outcome.decisions).toEqualTypeOf<Decision[]>();
@@ -93,11 +93,11 @@ test('[C7] the procedures of approvals are inferred', async () => {
   caller.approval.deny({ runId: 'r1', approvalId: 'a1' });
   // @ts-expect-error no such status
   caller.approval.list({ status: 'open' });
-  // @ts-expect-error who decides is known from the credentials
+  // @ts-expect-error decidedBy comes from the credentials
   caller.approval.grant({ runId: 'r1', approvalId: 'a1', decidedBy: 'ann' });
 });
 
-test('[E6] a type added to the registry is known to subscriptions, publishing, filters and observers', async () => {
+test('[E6] subscriptions, publishing, filters and observers accept a type added to the registry', async () => {
   const events = {
     ...runwireEvents,
     'metric.sampled': defineEvent({
@@ -126,6 +126,6 @@ test('[E6] a type added to the registry is known to subscriptions, publishing, f
       if (event.type === 'metric.sampled') expectTypeOf(event.metric).toEqualTypeOf<string>();
     },
   });
-  // @ts-expect-error the plain server does not know it
+  // @ts-expect-error the default registry has no such type
   caller.onEvent({ types: ['metric.sampled'] });
 });

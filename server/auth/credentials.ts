@@ -4,16 +4,18 @@ import type { Revocation, Revocations } from '../event-log/contract/revocations.
 import type { Authenticate, Principal } from './principal.ts';
 
 /**
- * Who holds a token, and whether that still counts: every face asks here, at its first word and at each later one. What
- * has been revoked is in memory, so that asking costs two look-ups in maps that are nearly always empty.
+ * Verifies tokens, and checks at each request that a token is still valid. Revocations are kept in memory: a check is two
+ * lookups in maps that are nearly always empty.
  *
- * A token is refused when its id was revoked, or when it was issued up to the instant at which its subject was. One that
- * does not say when it was issued cannot show that it came later. `iat` counts in seconds: a token of the very second of
- * the revocation is refused with those before it. It is the issuer's clock: by how much that is ahead of this server's,
- * tokens of a revoked subject survive, where they are not revoked by id.
+ * A token is revoked by its id, or by its subject if it was issued at or before the revocation:
+ *
+ * - A token without `iat` counts as issued before.
+ * - `iat` has whole seconds, so a token issued in the second of the revocation is revoked too.
+ * - `iat` is from the issuer's clock. If that is ahead of this server's, a token issued shortly before the revocation of
+ *   its subject stays valid, unless it is revoked by id.
  */
 
-/** Why a token that was good is not any more. */
+/** Why a verified token is no longer valid. */
 export type TokenInvalidReason = 'expired' | 'revoked';
 export const tokenInvalidText: Record<TokenInvalidReason, string> = {
   expired: 'the token has expired',
@@ -26,7 +28,7 @@ export const tokenInvalidError = (reason: TokenInvalidReason): RunwireError =>
 export type CredentialsOptions = {
   authenticate: Authenticate;
   revocations: Revocations;
-  /** How long the check of a token may take. */
+  /** Time limit for verifying a token. */
   timeoutMs: number;
   logger: Logger;
 };
@@ -36,7 +38,7 @@ export class Credentials {
   readonly #byId: Record<Revocation['kind'], Map<string, Revocation>> = { jti: new Map(), sub: new Map() };
   readonly #listeners = new Set<() => void>();
 
-  /** Resolves once it knows what has been revoked. */
+  /** Resolves once the stored revocations are loaded. */
   static async open(options: CredentialsOptions): Promise<Credentials> {
     const credentials = new Credentials(options);
     await options.revocations.forget(Date.now());
@@ -50,33 +52,36 @@ export class Credentials {
     this.#options = options;
   }
 
-  /** Who holds a token that counts. Throws `UNAUTHENTICATED`, and `UNAVAILABLE` where it cannot be checked now. */
-  async identify(token: string): Promise<Principal> {
+  /** Returns the principal of a valid token. Throws `UNAUTHENTICATED`, and `UNAVAILABLE` if it cannot be verified now. */
+  async authenticate(token: string): Promise<Principal> {
     const principal = await this.verify(token);
     const reason = this.invalidReasonOf(principal);
     if (reason) throw tokenInvalidError(reason);
     return principal;
   }
 
-  /** Who holds a token, be it revoked: a socket is told so by a close code of its own. Throws as {@link identify}. */
+  /**
+   * Like {@link authenticate}, without the check for revocation: a WebSocket closes with a different code for a revoked
+   * token, so its caller checks {@link invalidReasonOf} itself.
+   */
   async verify(token: string): Promise<Principal> {
     const { authenticate, timeoutMs } = this.#options;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      const error = () => new RunwireError('UNAVAILABLE', 'the token could not be checked in time');
+      const error = () => new RunwireError('UNAVAILABLE', 'the token could not be verified in time');
       timer = setTimeout(() => reject(error()), timeoutMs);
     });
     try {
-      // One that throws before it has made a promise is caught here, too.
+      // In an async function: `authenticate` may also throw before it returns a promise.
       const principal = await Promise.race([(async () => authenticate(token))(), late]);
-      if (!isPrincipal(principal)) throw new RunwireError('INTERNAL', 'the authenticator gave back no principal');
+      if (!isPrincipal(principal)) throw new RunwireError('INTERNAL', 'authenticate did not return a principal');
       return principal;
     } finally {
       clearTimeout(timer);
     }
   }
 
-  /** Why a principal does not count any more; undefined where it does. */
+  /** Returns why the token of a principal is no longer valid; undefined while it is. */
   invalidReasonOf(principal: Principal): TokenInvalidReason | undefined {
     const { sub, jti, issuedAtMs, expiresAtMs } = principal;
     const ofSubject = this.#byId.sub.get(sub);
@@ -90,15 +95,15 @@ export class Credentials {
   }
 
   /**
-   * Revokes the token of an id, or all tokens of a subject that were issued up to now. It counts from the call on, and
-   * after a restart once resolved. Throws `UNAVAILABLE` when the store fails: then it counts until the restart.
+   * Revokes the token of an id, or all tokens of a subject issued until now. Takes effect at once; resolves once it is
+   * durable. Throws `UNAVAILABLE` if the store fails: the revocation then lasts until the restart.
    */
   async revoke(which: { jti: string } | { sub: string }): Promise<void> {
     const atMs = Date.now();
     const revocation: Revocation =
       'jti' in which ? { kind: 'jti', id: which.jti, atMs } : { kind: 'sub', id: which.sub, atMs };
     const known = this.#byId[revocation.kind].get(revocation.id);
-    // A clock that was set back must not bring tokens back to life.
+    // The later of the two: a clock that was set back must not make revoked tokens valid.
     const kept = { ...revocation, untilMs: known?.untilMs, atMs: Math.max(atMs, known?.atMs ?? 0) };
     this.#byId[kept.kind].set(kept.id, kept);
     for (const listener of this.#listeners) listener();
@@ -106,16 +111,16 @@ export class Credentials {
     await this.#forgetExpired(atMs);
   }
 
-  /** Calls back when something has been revoked, before it is durable. */
+  /** Calls `listener` at each revocation, before it is durable. */
   onRevoked(listener: () => void): void {
     this.#listeners.add(listener);
   }
 
-  /** When a revoked token shows up, its own word says how long it has to be remembered. */
+  /** Keeps the expiry of a revoked token once the token is seen: the revocation can be forgotten after it. */
   #learn(revocation: Revocation): void {
     this.#byId.jti.set(revocation.id, revocation);
     this.#options.revocations.put(revocation).catch((error: unknown) => {
-      this.#options.logger.warn({ err: error }, 'when a revoked token expires could not be kept');
+      this.#options.logger.warn({ err: error }, 'cannot store the expiry of a revoked token');
     });
   }
 
@@ -127,7 +132,7 @@ export class Credentials {
   }
 }
 
-/** An authenticator of one's own need not be written in TypeScript. */
+/** A custom `authenticate` may be plain JavaScript. */
 function isPrincipal(value: unknown): value is Principal {
   const { sub, projects, roles } = (value ?? {}) as Partial<Principal>;
   return typeof sub === 'string' && sub !== '' && Array.isArray(projects) && Array.isArray(roles);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** Reads the secret of a data folder; makes it, readable by its owner alone, where there is none. */
+/** Returns the secret in a file. Creates the file, with mode 0600, if it does not exist. */
 export function localSecret(path: string): string {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   try {

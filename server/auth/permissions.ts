@@ -2,8 +2,8 @@ import { RunwireError } from '../../shared/errors.ts';
 import { everyProject, type Principal, type Role } from './principal.ts';
 
 /**
- * What there is to do, each with the roles that allow it; the table stands in SPEC.md (A3). All but `stats` and `verify`
- * concern a project, and `revoke` {@link everyProject}: a token is not of one.
+ * The roles that permit each action; the same table is in SPEC.md (A3). Every action but `stats`, `verify` and `audit`
+ * concerns a project. `revoke` requires {@link everyProject}, because a token is not bound to one project.
  */
 export const allowed = {
   read: ['viewer', 'approver', 'admin'],
@@ -16,9 +16,11 @@ export const allowed = {
   audit: ['admin'],
 } as const satisfies Record<string, readonly Role[]>;
 export type Action = keyof typeof allowed;
-/** `requiredRole`: that of an approval, which alone may `decide` it; default `approver`. */
+
+/** `requiredRole`: the only role that may `decide` an approval. Default `approver`. */
 export type Resource = { projectId?: string | undefined; requiredRole?: string | undefined };
-/** Whether a principal may do something, on a project where the action concerns one. The only place that decides. */
+
+/** Whether a principal may perform an action, on a project if given. Every permission check ends here. */
 export function can(principal: Principal, action: Action, resource: Resource = {}): boolean {
   const { projectId, requiredRole } = resource;
   const sufficient: readonly string[] =
@@ -27,20 +29,20 @@ export function can(principal: Principal, action: Action, resource: Resource = {
   return projectId === undefined || principal.projects.includes(everyProject) || principal.projects.includes(projectId);
 }
 
-/** Whether one has every project that the other has; what has not said who it is may have any. */
+/** Whether the first covers every project of the second. Only `['*']` covers an unauthenticated one. */
 export function coversProjects({ projects }: Principal, other: Principal | undefined): boolean {
   return projects.includes(everyProject) || (other?.projects.every((id) => projects.includes(id)) ?? false);
 }
 
-/** The projects on which a principal may do something. */
+/** The projects on which a principal may perform an action. */
 export function projectsFor(principal: Principal, action: Action): readonly string[] | 'all' {
   if (!can(principal, action)) return [];
   return principal.projects.includes(everyProject) ? 'all' : [...new Set(principal.projects)];
 }
 
 /**
- * The projects to look for something in that a principal may read, be it one that is named; undefined for all. What is
- * not looked for in others takes as long there as where there is nothing.
+ * Projects to search: the named one if readable, otherwise all readable ones; undefined means no restriction. Unreadable
+ * projects are never searched, so response times do not depend on their content.
  */
 export function searchableProjects(principal: Principal, projectId: string | undefined): readonly string[] | undefined {
   if (projectId !== undefined) return can(principal, 'read', { projectId }) ? [projectId] : [];
@@ -48,13 +50,13 @@ export function searchableProjects(principal: Principal, projectId: string | und
   return projects === 'all' ? undefined : projects;
 }
 
-/** Equal for principals who may read the same. */
+/** Equal for principals that may read the same projects. */
 export function readKey(principal: Principal): string {
   if (!can(principal, 'read')) return '';
   return JSON.stringify(principal.projects.includes(everyProject) ? everyProject : [...principal.projects].sort());
 }
 
-/** Throws `FORBIDDEN` where {@link can} says no. */
+/** Throws `FORBIDDEN` unless {@link can} permits the action. */
 export function requirePermission(principal: Principal, action: Action, resource: { projectId?: string } = {}): void {
   if (!can(principal, action, resource)) throw new RunwireError('FORBIDDEN', `not allowed: ${action}`);
 }

@@ -1,4 +1,4 @@
-/** Who calls, and what they may do. */
+/** The authenticated caller: its identity, projects and roles. */
 export const roles = ['viewer', 'approver', 'producer', 'admin'] as const;
 export type Role = (typeof roles)[number];
 export type Principal = {
@@ -7,15 +7,16 @@ export type Principal = {
   /** Project ids, or `['*']` for all. */
   projects: readonly string[];
   roles: readonly Role[];
-  /** Id of the token, by which it can be revoked. */
+  /** Id of the token. `auth.revoke` takes it. */
   jti?: string | undefined;
-  /** Unix ms. A token without it does not outlive a revocation of its subject. */
+  /** Unix ms. Without it, a revocation of the subject always applies. */
   issuedAtMs?: number | undefined;
-  /** Unix ms; absent for what never expires, as a principal that server code made itself. */
+  /** Unix ms. Without it, the principal never expires: for principals made by server code. */
   expiresAtMs?: number | undefined;
 };
 
-/** Turns a token into a principal; throws `UNAUTHENTICATED`, or `UNAVAILABLE` where it cannot tell now. */
+/** Turns a token into a principal. Throws `UNAUTHENTICATED`, or `UNAVAILABLE` if it cannot verify the token now. */
 export type Authenticate = (token: string) => Promise<Principal>;
-/** As a resource, what only `projects: ['*']` covers. */
+
+/** All projects, in a principal. As the project of a resource, only a principal with it qualifies. */
 export const everyProject = '*';

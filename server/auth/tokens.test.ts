@@ -15,7 +15,7 @@ const sign = (alg: string, payload: object, by: Uint8Array = key) =>
   new SignJWT({ sub: 'ada', exp: inAnHour, ...claims, ...payload }).setProtectedHeader({ alg }).sign(by);
 
 describe('tokens', () => {
-  test('[A1] one that was signed with the secret says who calls and what they may do', async () => {
+  test('[A1] a token signed with the secret gives the subject, the projects and the roles', async () => {
     const token = await signToken({ secret }, { sub: 'ada', projects: ['demo'], roles: ['viewer'], ttlSeconds: 60 });
     const principal = await hs256({ secret })(token);
     expect(principal).toMatchObject({ sub: 'ada', projects: ['demo'], roles: ['viewer'] });
@@ -23,11 +23,11 @@ describe('tokens', () => {
   });
 
   const forgeries: Record<string, () => Promise<string> | string> = {
-    'an empty one': () => '',
-    'no token at all': () => 'CANARY',
+    'an empty token': () => '',
+    'a text that is no token': () => 'CANARY',
     'three empty parts': () => '..',
-    'another secret': () => tokenFor({ secret: 'another secret that is also long enough' }),
-    'an expired one': () => tokenFor({ ttlSeconds: -10 }),
+    'a token of another secret': () => tokenFor({ secret: 'another secret that is also long enough' }),
+    'an expired token': () => tokenFor({ ttlSeconds: -10 }),
     'alg none': () => new UnsecuredJWT({ sub: 'ada', exp: inAnHour, ...claims }).encode(),
     'HS512 with the right secret': () => sign('HS512', {}),
     'HS384 with the right secret': () => sign('HS384', {}),
@@ -51,14 +51,17 @@ describe('tokens', () => {
     },
     'a signature cut short': async () => (await tokenFor()).slice(0, -4),
   };
-  test.each(Object.entries(forgeries))('[A1] %s is refused, in the one and same way', async (_name, forge) => {
-    await expect(hs256({ secret })(await forge())).rejects.toMatchObject({
-      code: 'UNAUTHENTICATED',
-      message: 'the token is missing, malformed, forged or expired',
-    });
-  });
+  test.each(Object.entries(forgeries))(
+    '[A1] %s is refused with the same error as every other bad token',
+    async (_name, forge) => {
+      await expect(hs256({ secret })(await forge())).rejects.toMatchObject({
+        code: 'UNAUTHENTICATED',
+        message: 'the token is missing, malformed, forged or expired',
+      });
+    },
+  );
 
-  test('[A1] issuer and audience are checked where they are set', async () => {
+  test('[A1] issuer and audience are checked if they are set', async () => {
     const options = { secret, issuer: 'https://id.example.org', audience: 'runwire' };
     const good = await signToken(options, { sub: 'ada', projects: [], roles: [], ttlSeconds: 60 });
     await expect(hs256(options)(good)).resolves.toMatchObject({ sub: 'ada' });
@@ -67,12 +70,12 @@ describe('tokens', () => {
     await expect(hs256(options)(await tokenFor())).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
   });
 
-  test('[A1] a secret shorter than the hash is refused at the start', () => {
+  test('[A1] a secret shorter than the hash is refused when the server starts', () => {
     expect(() => hs256({ secret: 'short' })).toThrow('at least 32 bytes');
   });
 });
 
-describe('rights', () => {
+describe('permissions', () => {
   const spec = readFileSync(new URL('../../SPEC.md', import.meta.url), 'utf8');
   const table = [...spec.matchAll(/^\| `(\w+)`[^|]*\|(.+)\|$/gm)].map(([, action, cells]) => ({
     action: action as Action,
@@ -80,7 +83,7 @@ describe('rights', () => {
   }));
   const columns: Role[] = ['viewer', 'approver', 'producer', 'admin'];
 
-  test('[A3] the table of SPEC.md has every role', () => {
+  test('[A3] the table in SPEC.md has every role and every action', () => {
     expect([...roles]).toEqual(columns);
     const actions = ['read', 'publish', 'decide', 'revoke', 'stats', 'verify', 'erase', 'audit'];
     expect(table.map(({ action }) => action)).toEqual(actions);
@@ -97,7 +100,7 @@ describe('rights', () => {
     expect(can({ ...principal, roles: [] }, action, { projectId: 'demo' })).toBe(false);
   });
 
-  test('[A3] roles add up, and a project is itself and no pattern', () => {
+  test('[A3] several roles permit the actions of each; a project id is matched exactly, not as a pattern', () => {
     const principal = { sub: 'ada', projects: ['de*', 'demo'], roles: ['viewer', 'producer'] as Role[] };
     expect(can(principal, 'read', { projectId: 'demo' }) && can(principal, 'publish', { projectId: 'demo' })).toBe(
       true,
@@ -108,7 +111,7 @@ describe('rights', () => {
 });
 
 describe('the local secret', () => {
-  test('[A7] is made once, long enough, for its owner alone', () => {
+  test('[A7] is created once, has at least 32 bytes, and only its owner can read it', () => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'data', 'auth-secret');
     const made = localSecret(path);
@@ -118,7 +121,7 @@ describe('the local secret', () => {
     expect(localSecret(join(folder.path, 'other', 'auth-secret'))).not.toBe(made);
   });
 
-  test('[A7] keeps its mode under any umask', () => {
+  test('[A7] has its file mode regardless of the umask', () => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'auth-secret');
     mkdirSync(folder.path, { recursive: true });

@@ -6,7 +6,7 @@ import * as field from '../../shared/fields.ts';
 import { type Authenticate, type Principal, type Role, roles } from './principal.ts';
 
 const claimsSchema = z.object({
-  sub: field.id(), // It becomes the `actor` of events.
+  sub: field.id(), // The `actor` of published events.
   projects: z.array(z.string()),
   roles: z.array(z.enum(roles)),
   exp: z.number(),
@@ -14,13 +14,13 @@ const claimsSchema = z.object({
   jti: field.id().optional(),
 });
 
-/** How far the issuer's clock may be ahead: a token is good so long before its `nbf`; after `exp` it never is. */
+/** How far the issuer's clock may be ahead: a token is valid this long before its `nbf`, and never after its `exp`. */
 const CLOCK_TOLERANCE_SECONDS = 5;
 
 export type TokenChecks = {
   issuer?: string | undefined;
   audience?: string | undefined;
-  /** Told which claim of a token, whose signature is good, is missing or is not as it has to be. */
+  /** Called with the name of a missing or invalid claim when the signature is valid. */
   onBadClaim?: ((claim: string) => void) | undefined;
 };
 
@@ -34,7 +34,7 @@ export type Claims = {
   jti?: string;
 };
 
-/** Checks HS256 tokens signed with a secret: signature, expiry, issuer and audience where set, and the claims. */
+/** Verifies HS256 tokens: signature, expiry, claims, and issuer and audience if set. */
 export function hs256({ secret, ...checks }: TokenOptions): Authenticate {
   const key = secretKey(secret);
   return async (token) => {
@@ -56,7 +56,7 @@ export const verifyOptions = (algorithms: string[], { issuer, audience }: TokenC
   ...(audience === undefined ? {} : { audience }),
 });
 
-/** Who holds a token with a good signature. Throws when its claims do not say so, or when it has expired. */
+/** The principal of a token with a valid signature. Throws for missing or invalid claims, and for an expired token. */
 export function principalOf(payload: JWTPayload, { onBadClaim }: TokenChecks): Principal {
   const parsed = claimsSchema.safeParse(payload);
   if (!parsed.success) {
@@ -88,7 +88,7 @@ export function signToken({ secret, issuer, audience }: TokenOptions, claims: Cl
   return token.sign(secretKey(secret));
 }
 
-/** RFC 7518 asks for a key as long as the hash. */
+/** RFC 7518 requires a key at least as long as the hash. */
 function secretKey(secret: string): Uint8Array {
   const key = new TextEncoder().encode(secret);
   if (key.length < 32) throw new RunwireError('INVALID_INPUT', 'AUTH_SECRET must have at least 32 bytes');

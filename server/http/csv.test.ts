@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { csvHeader, csvLine } from './csv.ts';
 
-/** RFC 4180, read by the letter. */
+/** A strict RFC 4180 parser. */
 function parse(text: string): string[][] {
   const rows: string[][] = [[]];
   const cells = /("(?:[^"]|"")*"|[^",\r\n]*)(,|\r\n)/gy;
@@ -20,7 +20,7 @@ const row = (event: object) => {
   return Object.fromEntries(names.map((name, index) => [name, cells[index]]));
 };
 
-test('[R10] a line of CSV has the envelope, what many types have, and the event', () => {
+test('[R10] a CSV line holds the envelope, the common fields, and the event as JSON', () => {
   const event = {
     type: 'stage.failed',
     seq: 7,
@@ -41,7 +41,7 @@ test('[R10] a line of CSV has the envelope, what many types have, and the event'
   expect(row({ title: 'Release', reason: 'why' })).toMatchObject({ name: 'Release', message: 'why' });
 });
 
-test('[R10] what a spreadsheet would take for a formula is text, and numbers stay numbers', () => {
+test('[R10] text that a spreadsheet would run as a formula is prefixed, and numbers stay numbers', () => {
   for (const text of ['=1+1', '+1', '-1', '@SUM(A1)', '\t=1', '\r=1', ' =1', '＝1+1', '"=1"', "=cmd|' /C calc'!A0"]) {
     expect(row({ message: text }).message).toBe(text.startsWith('"') ? text : `'${text}`);
   }

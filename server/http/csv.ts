@@ -1,11 +1,11 @@
 /**
- * Events as CSV (RFC 4180): the envelope, what many types have, and the event itself as JSON. A text that a spreadsheet
- * would take for a formula gets an apostrophe in front, which the JSON does not have.
+ * Events as CSV (RFC 4180). The columns are the envelope, fields that many types share, and the event as JSON. Text that a
+ * spreadsheet would run as a formula is prefixed with an apostrophe, except in the JSON.
  */
 
 type Fields = { [name: string]: unknown };
 
-/** Columns, in order. `message` is what was said, under whatever name the type has for it. */
+/** Columns, in order. `name`, `message` and `error` join fields that differ by type. */
 const columns: Record<string, (event: Fields) => unknown> = {
   ...Object.fromEntries(
     ['seq', 'runSeq', 'eventId', 'type', 'projectId', 'runId', 'timestamp', 'recordedAt', 'actor'].map(own),
@@ -33,7 +33,7 @@ export function csvLine(json: string): string {
 function cellOf(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (typeof value !== 'string') return '';
-  // Full-width signs are taken for formulas, too, and blanks before them are passed over.
+  // Spreadsheets also accept full-width signs, and skip blanks before the sign.
   const text = /^\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(text) ? quoted(text) : text;
 }

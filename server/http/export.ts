@@ -15,9 +15,9 @@ import type { PrincipalHandler } from './dispatch.ts';
 import { queryOf } from './messages.ts';
 
 /**
- * `GET /api/v1/export`: what the caller may read of the log, oldest first, up to the head as it was when the request
- * came. A page is read when the one before has left for the socket, so memory does not grow with the log; whoever goes
- * away is not read for. Where it cannot go on, the connection breaks: only a whole export ends well.
+ * `GET /api/v1/export`: the events that the caller may read, oldest first, up to the head at the time of the request.
+ * The next page is read once the socket has drained, so memory does not grow with the log, and reading stops when the
+ * client disconnects. A failure after the first page breaks the connection: a response that ends normally is complete.
  */
 
 const PAGE_LIMIT = 500;
@@ -68,12 +68,12 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
     const last = until === undefined ? head : Math.min(head, await log.positionBeforeTime(Date.parse(until)));
     access.record({ principal, action: 'event.export', via: 'http', outcome: 'ok', projectId, runId, detail: format });
 
-    // Silence that is ours, while little is found, is not the client's.
+    // Only a socket with unsent data is stalled: the scan itself may find nothing for longer.
     response.setTimeout(limits.stalledMs, () => {
       if (response.writableLength > 0) response.destroy();
     });
     const send = (text: string): boolean => {
-      // An error before the first page is answered as one.
+      // Not earlier: an error before the first page still gets an error response.
       if (!response.headersSent) {
         response.writeHead(200, {
           'content-type': mediaTypes[format],
@@ -89,8 +89,8 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
     const isReadable = scope.kind === 'all' || can(principal, 'read', { projectId: scope.projectId });
     while (isReadable && after < last && !response.destroyed) {
       const page = await log.read({ scope, after, types: wanted && new Set(wanted), limit: PAGE_LIMIT });
-      // Retention was faster than the reader: what would be missing is more than the start.
-      if (log.oldest > after + 1) throw new RunwireError('UNAVAILABLE', 'events were trimmed while they were exported');
+      // Retention has overtaken the export, which would continue after a gap.
+      if (log.oldest > after + 1) throw new RunwireError('UNAVAILABLE', 'events were trimmed during the export');
       for (const { seq, projectId, json } of page.records) {
         if (seq <= last && can(principal, 'read', { projectId })) text += lineOf(json);
       }
@@ -106,19 +106,19 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
   };
 }
 
-/** Each field once; the names of others are the client's own text, and so not told back. */
+/** Throws `INVALID_INPUT` for an unknown or repeated parameter, without its name: that is the client's text. */
 function fieldsOf(query: URLSearchParams, known: readonly string[]): Record<string, string> {
   const fields = Object.fromEntries(query);
   if (Object.keys(fields).some((name) => !known.includes(name))) {
-    throw new RunwireError('INVALID_INPUT', `an unknown parameter: there are ${known.join(', ')}`);
+    throw new RunwireError('INVALID_INPUT', `unknown parameter; the parameters are ${known.join(', ')}`);
   }
   if (new Set(query.keys()).size !== [...query.keys()].length) {
-    throw new RunwireError('INVALID_INPUT', 'a parameter is there twice');
+    throw new RunwireError('INVALID_INPUT', 'a parameter is repeated');
   }
   return fields;
 }
 
-/** Resolves once there is room again, or nobody to write to. */
+/** Resolves once the response has drained or closed. */
 function drained(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

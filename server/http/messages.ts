@@ -2,11 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
 
-/** What the plain HTTP routes share. */
+/** Helpers for reading HTTP requests and writing responses. */
 
 /**
- * For answers that say nothing else. No HSTS: that would speak for every port and every other service of the host, and is
- * for whoever ends TLS there to say (docs/guide/operations.md).
+ * Headers of every response that does not replace them. Without HSTS: it applies to every port and service of the host, so
+ * the proxy that terminates TLS must set it (docs/guide/operations.md).
  */
 const defaultHeaders = {
   'cache-control': 'no-store',
@@ -16,7 +16,7 @@ const defaultHeaders = {
   'x-content-type-options': 'nosniff',
 };
 
-/** Sets the headers by which a browser keeps an answer to itself, and to what it is. */
+/** Sets headers that forbid a browser to store, embed, execute or sniff a response. */
 export function secureByDefault(response: ServerResponse): void {
   for (const [name, value] of Object.entries(defaultHeaders)) response.setHeader(name, value);
 }
@@ -39,36 +39,36 @@ export function sendError(response: ServerResponse, error: RunwireError): void {
   sendJson(response, errorTable[error.code].http, error);
 }
 
-/** How long a refused request may go on arriving. */
+/** A refused request may send the rest of its body for this long. */
 const DISCARD_MS = 1_000;
 
 /**
- * Reads what is still to come of a refused request, for a while, and forgets it: a socket that is closed with something
- * unread is reset, and the reset overtakes the answer. It never rejects.
+ * Reads and discards the rest of a refused request, for at most {@link DISCARD_MS}. Closing a socket with unread data
+ * resets it, and the reset can overtake the response. Never rejects.
  */
 export async function discardRest(request: IncomingMessage): Promise<void> {
   if (request.complete || request.destroyed) return;
   await new Promise<void>((resolve) => {
     const done = () => {
-      clearTimeout(patience);
+      clearTimeout(timeout);
       request.off('end', done).off('close', done);
       resolve();
     };
-    const patience = setTimeout(done, DISCARD_MS);
+    const timeout = setTimeout(done, DISCARD_MS);
     request.on('end', done).on('close', done).resume();
   });
 }
 
 /**
- * Refuses what has no response: a request that cannot be read, an upgrade. What still comes is read and forgotten for a
- * while, as {@link discardRest} does; who does not close then is cut off.
+ * Refuses an upgrade, or a request that cannot be parsed: neither has a `ServerResponse`. Discards further data like
+ * {@link discardRest}, then destroys the socket if the peer has not closed it.
  */
 export function refuseSocket(socket: Duplex, status: string): void {
-  if (!socket.writable) return; // It is refused already, and goes on talking.
-  // Of an upgrade, Node has left the socket to us: an error that nobody hears would end the process.
+  if (!socket.writable) return; // A refused peer that keeps sending.
+  // Node removes its own listeners at an upgrade: an unhandled error would end the process.
   socket.on('error', () => socket.destroy());
-  const patience = setTimeout(() => socket.destroy(), DISCARD_MS);
-  socket.once('close', () => clearTimeout(patience));
+  const timeout = setTimeout(() => socket.destroy(), DISCARD_MS);
+  socket.once('close', () => clearTimeout(timeout));
   socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
   socket.resume();
 }
@@ -84,7 +84,7 @@ export function cookieOf(request: { headers: { cookie?: string | undefined } }, 
   return undefined;
 }
 
-/** The path of a request without its query; `undefined` for a target that is no path. */
+/** The path of a request without its query; `undefined` when the target is not a path, as in `OPTIONS *`. */
 export function pathOf(request: IncomingMessage): string | undefined {
   const target = request.url ?? '';
   return target.startsWith('/') ? target.split('?', 1)[0] : undefined;

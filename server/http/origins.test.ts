@@ -61,7 +61,7 @@ describe('the origin of a page', () => {
     ['http://runs.example.org', undefined, true, false],
     ['https://runs.example.org', undefined, true, true],
     ['https://runs.example.org', 'https', undefined, true],
-    // A proxy that says nothing, or speaks of its own hop.
+    // A proxy that sets no X-Forwarded-Proto, or sets it for its own hop.
     ['https://runs.example.org', undefined, undefined, true],
     ['https://runs.example.org', 'http', undefined, true],
   ] as const)('[N1] %s with X-Forwarded-Proto %s, encrypted %s: %s', (origin, proto, encrypted, is) => {
@@ -69,7 +69,7 @@ describe('the origin of a page', () => {
     expect(origins.allows(asked(headers, encrypted))).toBe(is);
   });
 
-  test('[N1] TLS is what the proxy says, else what the socket is', () => {
+  test('[N1] TLS is detected from X-Forwarded-Proto, otherwise from the socket', () => {
     expect(isHttps(asked({}))).toBe(false);
     expect(isHttps(asked({}, true))).toBe(true);
     expect(isHttps(asked({ 'x-forwarded-proto': 'https' }))).toBe(true);
@@ -85,7 +85,7 @@ describe('the origin of a page', () => {
     'a.example',
     'https://a.example:443',
     'https://*.a',
-  ])('[N1] %j is no origin to allow: it would never match, or match too much', (origin) => {
+  ])('[N1] %j is refused as an allowed origin: it would never match, or match too much', (origin) => {
     expect(() => new Origins({ allowed: ['https://b.example', origin] })).toThrow(
       expect.objectContaining({ code: 'INVALID_INPUT', path: 'allowedOrigins.1' }),
     );
@@ -118,7 +118,7 @@ describe('the Host of a request', () => {
     ['[::]:3001', false],
     ['', false],
     [undefined, false],
-  ])('[N2] %s: %s where only local ones are taken', (host, is) => {
+  ])('[N2] %s with onlyLocalHosts: %s', (host, is) => {
     const request = asked(host === undefined ? {} : { host });
     expect(new Origins({ allowed, onlyLocalHosts: true }).knowsHost(request)).toBe(is);
     expect(new Origins({ allowed }).knowsHost(request)).toBe(true);

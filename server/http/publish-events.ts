@@ -9,8 +9,8 @@ import { queryOf, sendJson } from './messages.ts';
 import { parseJson, readJson, readText } from './request-body.ts';
 
 /**
- * `POST /api/v1/events`: an object, an array, or NDJSON of drafts. With `?receipts=true` the answer also says of each
- * draft where it is and whether it was there before: what a publisher that sends several callers' drafts at once needs.
+ * `POST /api/v1/events`: an object, an array, or NDJSON of drafts. With `?receipts=true` the response also has the position
+ * of each draft and whether it is a duplicate: a publisher that batches the drafts of several callers needs both.
  */
 
 /** The media types in use for newline-delimited JSON. */

@@ -3,19 +3,19 @@ import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { RunwireError } from '../../shared/errors.ts';
 
-/** Bodies of requests that publish. */
+/** Reads request bodies: bytes, text and JSON, each within a limit. */
 
 const inflate = promisify(gunzip);
-/** Facets are nested a few levels deep, query plans some tens. */
+/** OpenLineage facets nest a few levels, query plans some tens. */
 const DEPTH_LIMIT = 500;
 
-/** The bytes of a body, at most `limitBytes`; throws `TOO_LARGE`, or `INVALID_INPUT` when the client breaks off. */
+/** Throws `TOO_LARGE`, and `INVALID_INPUT` when the client disconnects before the end. */
 async function readBytes(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
   if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw tooLarge(limitBytes);
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
-    // The rest of what is too large is still to be read, by whoever refuses it.
+    // The request stays readable: the dispatcher discards the rest of a body that is too large.
     for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       bytes += chunk.length;
       if (bytes > limitBytes) throw tooLarge(limitBytes);
@@ -23,19 +23,19 @@ async function readBytes(request: IncomingMessage, limitBytes: number): Promise<
     }
   } catch (error) {
     if (error instanceof RunwireError) throw error;
-    throw new RunwireError('INVALID_INPUT', 'the request broke off');
+    throw new RunwireError('INVALID_INPUT', 'the request body is incomplete');
   }
   return Buffer.concat(chunks);
 }
 
 /**
- * The text of a body, perhaps gzipped, of at most `limitBytes` as sent and as inflated: of a longer one, no more than
- * that is inflated. Throws `TOO_LARGE`, and `INVALID_INPUT` for what breaks off or is not UTF-8.
+ * Returns the text of a body, plain or gzipped. `limitBytes` applies to the bytes received and to the bytes inflated.
+ * Throws `TOO_LARGE`, and `INVALID_INPUT` for a body that is incomplete, not gzip as announced, or not UTF-8.
  */
 export async function readText(request: IncomingMessage, limitBytes: number): Promise<string> {
   const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
   if (!['identity', 'gzip', 'x-gzip'].includes(encoding)) {
-    throw new RunwireError('INVALID_INPUT', 'the body must be gzipped or not compressed', { path: 'content-encoding' });
+    throw new RunwireError('INVALID_INPUT', 'the body must be gzipped or uncompressed', { path: 'content-encoding' });
   }
   let bytes = await readBytes(request, limitBytes);
   if (encoding !== 'identity') {
@@ -43,18 +43,18 @@ export async function readText(request: IncomingMessage, limitBytes: number): Pr
       bytes = await inflate(bytes, { maxOutputLength: limitBytes });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(limitBytes);
-      throw new RunwireError('INVALID_INPUT', 'the body is not gzip, or not all of it');
+      throw new RunwireError('INVALID_INPUT', 'the body is not gzip, or incomplete');
     }
   }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    // Replacement characters would be stored as if they had been sent.
+    // Not decoded with replacement characters: the log would hold text that the client did not send.
     throw new RunwireError('INVALID_INPUT', 'the body is not UTF-8');
   }
 }
 
-/** Parses JSON that is not nested too deeply; undefined is no JSON. The messages of JSON.parse quote what they read. */
+/** Returns undefined for text that is not JSON or nested too deeply. The error of JSON.parse would quote the text. */
 export function parseJson(text: string): unknown {
   if (isDeeper(text, DEPTH_LIMIT)) return undefined;
   try {
@@ -64,14 +64,14 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** The JSON of a body; throws as {@link readText}, and `INVALID_INPUT`. */
+/** Returns the JSON of a body. Throws like {@link readText}, and `INVALID_INPUT` for a body that is not JSON. */
 export async function readJson(request: IncomingMessage, limitBytes: number): Promise<unknown> {
   const value = parseJson(await readText(request, limitBytes));
   if (value === undefined) throw new RunwireError('INVALID_INPUT', 'the body is not JSON, or nested too deeply');
   return value;
 }
 
-/** Whether brackets nest deeper than that. JSON.parse would take seconds over 8 MiB of them, and recursion not end well. */
+/** Checked before parsing: JSON.parse takes seconds for 8 MiB of brackets, and recursion over the result overflows. */
 function isDeeper(json: string, levels: number): boolean {
   let depth = 0;
   let isText = false;

@@ -15,7 +15,7 @@ export type SignInOptions = { credentials: Credentials; access: AccessLogger; co
 export function createSignIn({ credentials, access, cookieName }: SignInOptions): Handler {
   return async (request, response) => {
     const token = queryOf(request).get('token') ?? '';
-    const principal = await credentials.identify(token).catch((error: unknown) => {
+    const principal = await credentials.authenticate(token).catch((error: unknown) => {
       if (!acceptsPage(request)) throw error;
       access.record({ principal: undefined, action: 'login', via: 'http', outcome: toRunwireError(error).code });
     });

@@ -28,7 +28,7 @@ async function serve(folder: string) {
   };
 }
 
-test('[Q15] a file that goes while the server is up is an answer, not its end', async () => {
+test('[Q15] a file removed while the server runs gives an error response, and the server continues', async () => {
   using temporary = temporaryFolder();
   const folder = `${temporary.path}/app`;
   mkdirSync(`${folder}/assets`, { recursive: true });
@@ -43,13 +43,13 @@ test('[Q15] a file that goes while the server is up is an answer, not its end', 
   expect((await app.get('/nowhere', { accept: 'text/html' }))[0]).toBe(404);
   renameSync(`${folder}-away`, folder);
   expect(await app.get('/')).toEqual([200, 'the app']);
-  // What is there and cannot be read, like all files once the descriptors are used up.
+  // A file that exists and cannot be read, as when no file descriptors are left.
   symlinkSync(`${folder}/loop`, `${folder}/loop`);
   expect((await app.get('/loop'))[0]).toBe(503);
   expect(await app.get('/')).toEqual([200, 'the app']);
 });
 
-test('[Q11] neither a folder, nor a file outside, nor a hidden one is answered', async () => {
+test('[Q11] folders, hidden files and files outside the folder are not served', async () => {
   using temporary = temporaryFolder();
   const folder = `${temporary.path}/app`;
   mkdirSync(`${folder}/assets`, { recursive: true });

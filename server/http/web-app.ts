@@ -6,12 +6,11 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { Handler } from './dispatch.ts';
 import { noSuchPath, pathOf } from './messages.ts';
 
-/** The built web app, from the folder it was built into. */
+/** Serves the built web app. */
 
 /**
- * What a page may load and run: files of its own, and no text made into script or style. React sets styles by the CSSOM,
- * which `style-src` allows. SOCKETS stands for the WebSockets of the page's own host, which `'self'` does not mean in
- * every browser.
+ * Allows files of this server only, and no text as script or style. React sets styles through the CSSOM, which `style-src`
+ * permits. SOCKETS is replaced by the WebSocket origins of the host: not every browser includes them in `'self'`.
  */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
@@ -25,13 +24,13 @@ const CONTENT_SECURITY_POLICY = [
   "require-trusted-types-for 'script'",
   "trusted-types 'none'",
 ].join('; ');
-/** Beside those that every answer has. Files hold nothing private, and are asked for anew by their date. */
+/** In addition to the default headers. Files hold no private data, and browsers revalidate them by date. */
 const HEADERS = { 'cache-control': 'no-cache', 'cross-origin-opener-policy': 'same-origin' };
 const DOCUMENT = '/index.html';
 
 /**
- * Answers with a file of a folder; its pages have addresses of their own, which all get the one document. Rejects with
- * `NOT_FOUND`, and with `UNAVAILABLE` where a file that is there cannot be read.
+ * Serves the files of a folder. The address of each page gets the same document, which shows that page. Rejects with
+ * `NOT_FOUND`, and with `UNAVAILABLE` for a file that exists but cannot be read.
  */
 export function serveApp(folder: string): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async (request, response) => {
@@ -40,9 +39,10 @@ export function serveApp(folder: string): (request: IncomingMessage, response: S
     try {
       await sendFile(folder, isPage ? DOCUMENT : path, request, response);
     } catch (error) {
-      // A person who mistyped gets the app, which says so; a scraper or a probe must not take a page for an answer.
-      const isLost = error instanceof RunwireError && error.code === 'NOT_FOUND' && !isPage && acceptsPage(request);
-      if (!isLost) throw error;
+      // A browser gets the app, which shows that the page does not exist; a scraper or a probe must get an error.
+      const isUnknownPage =
+        error instanceof RunwireError && error.code === 'NOT_FOUND' && !isPage && acceptsPage(request);
+      if (!isUnknownPage) throw error;
       await sendFile(folder, DOCUMENT, request, response);
     }
   };
@@ -60,9 +60,9 @@ function sendFile(root: string, path: string, request: IncomingMessage, response
       })
       .on('directory', () => reject(noSuchPath()))
       .on('error', (error: { status?: number }) => {
-        // The build under way, or no file descriptors left: the next try may find it.
+        // A build in progress, or no free file descriptor: a retry may succeed.
         const isUnreadable = (error.status ?? 500) >= 500;
-        reject(isUnreadable ? new RunwireError('UNAVAILABLE', 'the page cannot be read now') : noSuchPath());
+        reject(isUnreadable ? new RunwireError('UNAVAILABLE', 'the file cannot be read now') : noSuchPath());
       })
       .on('end', () => resolve())
       .pipe(response);
