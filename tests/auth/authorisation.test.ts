@@ -101,7 +101,7 @@ const routes: Record<string, Route> = {
   '/healthz': { needs: 'everyone', status: 200 },
   '/readyz': { needs: 'everyone', status: 200 },
   '/metrics': { needs: 'everyone', status: 200 },
-  'The token is in the query string.': { needs: 'everyone', status: 401 }, // The token is in its address.
+  '/login': { needs: 'everyone', status: 401 }, // The token is in the query string.
   '/api/v1/events': { needs: 'publish', method: 'POST', body: (target) => drafts.progress(target), status: 200 },
   '/api/v1/export': { needs: 'read', search: ({ projectId }) => `?projectId=${projectId}`, status: 200 },
   '/api/v1/lineage': { needs: 'publish', method: 'POST', body: lineage, status: 200, isOfOnlyProject: true },
