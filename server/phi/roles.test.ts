@@ -93,11 +93,11 @@ test('[S6] the fields of the twelve types have these roles', () => {
   expect(of('id')).toBe('approvalId artifactId eventId evidence parentRunId projectId runId stageId');
   expect(of('userId')).toBe('actor approvers audience createdBy decidedBy requestedBy');
   expect(of('uri')).toBe('uri');
-  expect(of('skip')).toBe('authority erased expired expiresAt recordedAt sha256 timestamp type willRetry');
-  expect(of(undefined)).toBe(
-    'attempt code comment done durationMs error kind labels message name progress reason requiredApprovals requiredRole ' +
-      'runSeq seq sizeBytes stages summary title total',
+  expect(of('skip')).toBe(
+    'attempt authority done durationMs erased expired expiresAt progress recordedAt requiredApprovals runSeq seq sha256 ' +
+      'sizeBytes timestamp total type willRetry',
   );
+  expect(of(undefined)).toBe('code comment error kind labels message name reason requiredRole stages summary title');
   expect([roleOfName('stageId'), roleOfName('createdBy'), roleOfName('type')]).toEqual(['id', 'userId', undefined]);
 });
 

@@ -7,8 +7,8 @@ import { definitionOf, unwrapped } from '../../shared/zod-definition.ts';
  * Derives from the schemas of a registry how the guard treats each field. It runs once per guard, not per event.
  *
  * 1. Each object schema becomes a map from key to {@link Key}, nested objects included.
- * 2. A key's role is the role that its builder set (`shared/fields.ts`). Instants, digests, enumerations and literals have
- *    a form that the schema fixes: the guard skips them. Everything else is text.
+ * 2. A key's role is the role that its builder set (`shared/fields.ts`). The guard skips values of a form that the schema fixes:
+ *    instants, digests, enumerations, literals, and numbers with a key that names no identifier. Everything else is text.
  * 3. Keys that no schema declares, such as labels, take the role that declared keys of the same name have. So a label
  *    `createdBy` may be an e-mail address. They are never skipped.
  */
@@ -55,8 +55,11 @@ export function rolesOf(registry: Registry, wordsOf: (key: string) => number): R
   const keyOf = (name: string, field: z.core.$ZodType): Key => {
     const leaves = leavesOf(field);
     const nested = leaves.filter(isObject).map(objectKeys);
-    const role = commonRole(leaves);
-    const words = role === undefined ? wordsOf(name) : 0;
+    const common = commonRole(leaves);
+    const words = common === undefined ? wordsOf(name) : 0;
+    // A number is an identifier only by the words of its key, or as the `value` of a pair.
+    const isHarmless = words === 0 && name !== 'value' && leaves.length > 0 && leaves.every(isNumber);
+    const role = isHarmless ? 'skip' : common;
     return { role, words, name, isDeclared: true, nested: nested.length === 1 ? nested[0] : undefined };
   };
 
@@ -93,6 +96,7 @@ function leavesOf(schema: z.core.$ZodType, seen = new Set<z.core.$ZodType>()): z
   return inner.flatMap((one) => leavesOf(one, seen));
 }
 
+const isNumber = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'number';
 const isObject = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'object';
 
 /** The role that all leaves share; leaves with a fixed form yield to the others. */
