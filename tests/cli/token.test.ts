@@ -1,0 +1,84 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { signToken } from '../../server/auth/tokens.ts';
+import { cliPath, runCli, startServing } from '../support/cli-harness.ts';
+import { secret, temporaryFolder } from '../support/harness.ts';
+import { exec, inTurns } from './setup.ts';
+
+test('[X4] token prints a token that the local server accepts; without one, commands use the secret of its folder', async () => {
+  using folder = temporaryFolder();
+  const cwd = folder.path;
+  const none = await runCli(['token', '--sub', 'bo', '--projects', 'demo', '--roles', 'viewer'], { cwd });
+  expect([none.code, none.stdout]).toEqual([1, '']);
+  expect(none.stderr).toMatch(/^runwire: UNAUTHENTICATED: no secret at .*auth-secret: start the server there/);
+  expect(existsSync(join(cwd, 'data'))).toBe(false);
+
+  const { url } = await startServing(cliPath, ['serve'], { cwd, env: { PORT: '0' } });
+  expect(statSync(join(cwd, 'data/auth-secret')).mode & 0o777).toBe(0o600);
+  const args = ['token', '--sub', 'bo', '--projects', 'demo,p2', '--roles', 'viewer,producer', '--ttl', '90s'];
+  const { code, stdout, stderr } = await runCli(args, { cwd });
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/^runwire: the id of this token \(jti\) is [-0-9a-f]{36}\n$/);
+  const answer = await fetch(`${url}/trpc/auth.me`, { headers: { authorization: `Bearer ${stdout.trim()}` } });
+  const { result } = (await answer.json()) as { result: { data: { expiresAt: string } } };
+  expect(result.data).toMatchObject({ sub: 'bo', projects: ['demo', 'p2'], roles: ['viewer', 'producer'] });
+  const claims = JSON.parse(Buffer.from(stdout.split('.')[1] ?? '', 'base64url').toString()) as Record<string, number>;
+  expect((claims.exp as number) - (claims.iat as number)).toBe(90);
+
+  const local = { cwd, env: { PORT: new URL(url).port } };
+  expect((await runCli([...exec, '--run', 'r1', '--', 'true'], local)).stderr).toBe('');
+  const tail = await runCli(['tail', '--run', 'r1', '--from', 'start', '--until-end', '--json'], local);
+  expect([tail.code, tail.stdout.trim().split('\n').length]).toEqual([0, 5]);
+});
+
+test('[A11] token revoke makes the server refuse a token by its id, or all of a subject; also after a restart', async () => {
+  using folder = temporaryFolder();
+  const cwd = folder.path;
+  let { child, url } = await startServing(cliPath, ['serve'], { cwd, env: { PORT: '0' } });
+  const local = { cwd, env: { PORT: new URL(url).port } };
+  const make = async (sub: string) => {
+    const { stdout, stderr } = await runCli(['token', '--sub', sub, '--projects', '*', '--roles', 'admin'], { cwd });
+    return { token: stdout.trim(), jti: /is (\S+)\n$/.exec(stderr)?.[1] ?? '' };
+  };
+  const statusOf = async ({ token }: { token: string }) =>
+    (await fetch(`${url}/trpc/auth.me`, { headers: { authorization: `Bearer ${token}` } })).status;
+  const [lost, kept, eves] = [await make('ada'), await make('ada'), await make('eve')];
+  expect(await runCli(['token', 'revoke', lost.jti], local)).toMatchObject({
+    code: 0,
+    stdout: 'revoked\n',
+    stderr: '',
+  });
+  expect(await runCli(['token', 'revoke', '--sub', 'eve'], local)).toMatchObject({ code: 0, stdout: 'revoked\n' });
+  expect([await statusOf(lost), await statusOf(kept), await statusOf(eves)]).toEqual([401, 200, 401]);
+  const byViewer = await signToken(
+    { secret: readFileSync(join(cwd, 'data/auth-secret'), 'utf8').trim() },
+    { sub: 'bo', projects: ['*'], roles: ['viewer'], ttlSeconds: 60 },
+  );
+  const refused = await runCli(['token', 'revoke', kept.jti, '--token', byViewer], local);
+  expect(refused).toMatchObject({ code: 1, stderr: 'runwire: FORBIDDEN: not allowed: revoke\n' });
+
+  child.process.kill('SIGKILL');
+  await child.ended;
+  ({ child, url } = await startServing(cliPath, ['serve'], { cwd, env: { PORT: '0' } }));
+  expect([await statusOf(lost), await statusOf(kept), await statusOf(eves)]).toEqual([401, 200, 401]);
+});
+
+test('[X4] a locally signed token is never sent to another machine', async () => {
+  using folder = temporaryFolder();
+  const needed =
+    'runwire: --token or RUNWIRE_TOKEN is required for a server on another machine: a locally signed token is for the local server only\n';
+  const environments: Record<string, string>[] = [
+    {},
+    { AUTH_SECRET: secret },
+    { AUTH_SECRET: secret, RUNWIRE_URL: 'http://10.0.0.1:3001' },
+    { AUTH_SECRET: secret, HOST: 'runwire.example' },
+  ];
+  const results = await inTurns(4, environments, (env) => {
+    const isNamed = env.RUNWIRE_URL !== undefined || env.HOST !== undefined;
+    const url = isNamed ? [] : ['--url', 'https://runwire.example'];
+    return runCli([...exec, ...url, '--', 'touch', 'ran'], { cwd: folder.path, env });
+  });
+  expect(results).toEqual(environments.map(() => ({ code: 2, signal: null, stdout: '', stderr: needed })));
+  expect(existsSync(join(folder.path, 'ran'))).toBe(false);
+});
