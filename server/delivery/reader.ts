@@ -63,7 +63,7 @@ export type ReaderContext = {
  */
 export type Step = { seq: number; message: Message } | 'blocked' | 'waiting' | 'ended' | Promise<void>;
 
-/** The reason of a close with {@link closeCodes.tryAgain}. */
+/** The reason of a close with 1012. */
 export const UNAVAILABLE_REASON = 'the event log is unavailable';
 
 export abstract class Reader implements WaitingReader {
