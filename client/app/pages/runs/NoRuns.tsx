@@ -11,7 +11,7 @@ export function FirstRun() {
   if (!me) return null;
   if (!me.roles.some((role) => READING_ROLES.includes(role))) {
     return (
-      <Notice title="You can publish, but not read">
+      <Notice title={me.roles.includes('producer') ? 'You can publish, but not read' : 'You cannot read runs'}>
         <p>
           Reading runs needs the role <code>viewer</code>. You have: {me.roles.join(', ') || 'no role'}.
         </p>
