@@ -15,7 +15,7 @@ import { AccessLogger } from './audit/access-logger.ts';
 import { Audit } from './audit/audit.ts';
 import { type AuthOptions, createAuthenticator } from './auth/authenticator.ts';
 import { Credentials } from './auth/credentials.ts';
-import type { Principal } from './auth/principal.ts';
+import type { Authenticate, Principal } from './auth/principal.ts';
 import { Delivery } from './delivery/delivery.ts';
 import { SocketlessTransports } from './delivery/socketless-transports.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
@@ -134,14 +134,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const metrics = new Metrics();
   // After every check of the options: a log that stays open locks out the next server.
   const log = await openLog(path, registry, metrics, logger);
-  const { revocations } = log;
-  const credentials = await Credentials.open({
-    ...{ authenticate, revocations, logger },
-    timeoutMs: limits.identifyMs,
-  }).catch(async (error) => {
-    await log.close();
-    throw error;
-  });
+  const credentials = await openCredentials(log, authenticate, limits.identifyMs, logger);
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
   const privacy = new Privacy({ guard, policy: phiPolicy, secret: log.secret, logger });
   const bus = new EventBus({ registry, log, logger, phiPolicy, guard, onPublished: (ms) => metrics.published(ms) });
@@ -162,13 +155,9 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   log.integrity.onErased((tombstone) => delivery.erased(tombstone));
   const access = new AccessLogger({ log, logger, isRefused: (id) => privacy.isRefused(id) });
   const streams = new SocketlessTransports(invalidReasonOf);
-  const connections = new Connections({
-    heartbeatMs,
-    isDirect: options.delivery !== 'iterator',
-    limits,
-    invalidReasonOf,
-    onSweep: () => streams.review(),
-  });
+  const isDirect = options.delivery !== 'iterator';
+  const onSweep = () => streams.review();
+  const connections = new Connections({ heartbeatMs, isDirect, limits, invalidReasonOf, onSweep });
   credentials.onRevoked(() => {
     connections.review();
     streams.review();
@@ -234,6 +223,16 @@ function openLog(path: string, registry: Registry, metrics: Metrics, logger: Log
     onDamage: ({ seq }) =>
       logger.error({ seq }, 'the end of the event log does not match its stored hash: run `runwire verify`'),
   });
+}
+
+/** Closes the log if the revocations in it cannot be read. */
+async function openCredentials(log: EventLog, authenticate: Authenticate, timeoutMs: number, logger: Logger) {
+  try {
+    return await Credentials.open({ authenticate, revocations: log.revocations, timeoutMs, logger });
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
 }
 
 const folderOf = (path: string): string | undefined => (path === ':memory:' ? undefined : dirname(path));
