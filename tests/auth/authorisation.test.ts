@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Action } from '../../server/auth/permissions.ts';
 import type { Principal, Role } from '../../server/auth/principal.ts';
@@ -296,6 +297,19 @@ describe('the tables of this file', () => {
       if (unlisted.includes(path)) continue;
       const isOpen = auth === 'none' || auth === 'link';
       expect(routes[path]?.needs === 'everyone', path).toBe(isOpen);
+    }
+  });
+
+  test('[A15] docs/protocol.md lists every route of the library with its method', async () => {
+    await using world = await openWorld();
+    const page = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8');
+    const table = page.slice(page.indexOf('## The endpoints')).split('\n## ', 2).join();
+    const listed = world.routes.filter(({ isAttachable, auth }) => isAttachable && auth !== 'none');
+    expect(listed.length).toBeGreaterThan(3);
+    for (const { methods, path } of listed) {
+      const row = table.split('\n').find((line) => line.includes(`${path.replace('*', '<procedure>')}\``));
+      expect(row, path).toBeDefined();
+      if (methods !== 'any') expect(row, path).toContain(`\`${methods[0]} `);
     }
   });
 });
