@@ -24,10 +24,6 @@ export type FieldRole =
 
 const withRole = <S extends z.ZodType>(role: FieldRole, schema: S): S => schema.meta({ role }) as S;
 
-/** The role that a builder gave to a schema; undefined for free text and for schemas that are no strings. */
-export const roleOf = (schema: z.core.$ZodType): FieldRole | undefined =>
-  z.globalRegistry.get(schema)?.role as FieldRole | undefined;
-
 /**
  * Sets what a tombstone does with a field, where its role alone would remove the text: `kept` for text that rules depend
  * on, `blanked` for optional text whose presence matters to the fold.

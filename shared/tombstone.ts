@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { roleOf } from './fields.ts';
 import { envelopeSchema, type Registry } from './registry.ts';
-import { type Definition, definitionOf, unwrapped } from './zod-definition.ts';
+import { type Definition, definitionOf, roleOf, unwrapped } from './zod-definition.ts';
 
 /**
  * The tombstone of an erased event: a logged event of the same type, without its text, that readers, folds and handlers

@@ -1,4 +1,5 @@
-import type { z } from 'zod';
+import { z } from 'zod';
+import type { FieldRole } from './fields.ts';
 
 /** The parts of a zod schema that this package reads. `_zod.def` is public: https://zod.dev/packages/core */
 export type Definition = {
@@ -23,3 +24,7 @@ export function unwrapped({ type, innerType, in: before, out, getter }: Definiti
   if (type === 'lazy') return getter?.();
   return innerType;
 }
+
+/** The role that a field builder gave to a schema; undefined for text, and for schemas that are no strings. */
+export const roleOf = (schema: z.core.$ZodType): FieldRole | undefined =>
+  z.globalRegistry.get(schema)?.role as FieldRole | undefined;

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
-import { type FieldRole, roleOf } from '../../shared/fields.ts';
+import type { FieldRole } from '../../shared/fields.ts';
 import { envelopeSchema, type Registry } from '../../shared/registry.ts';
-import { definitionOf, unwrapped } from '../../shared/zod-definition.ts';
+import { definitionOf, roleOf, unwrapped } from '../../shared/zod-definition.ts';
 
 /**
  * Derives from the schemas of a registry how the guard treats each field. It runs once per guard, not per event.
