@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 import { chromium, hasChromium } from './tests/browser/chromium.ts';
@@ -40,6 +41,8 @@ const inBrowser: TestProjectInlineConfiguration = {
  */
 export default defineConfig({
   test: {
+    // Two at least: tests wait for timers and processes about half of their time, and two cores default to one worker.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         test: {
