@@ -69,7 +69,7 @@ describe('findings', () => {
     expect(missed.filter(({ name }) => !name.endsWith('hard'))).toEqual([]);
     expect([...recall.values()].reduce((sum, { of }) => sum + of, 0)).toBeGreaterThan(330);
     expect(alarms.get('event')).toEqual({ hits: 0, of: 46 });
-    // Two that read as dates and one that reads as an address: they are masked, not refused.
+    // Two look like dates and one like an address: masked, not refused.
     expect(alarms.get('log')).toEqual({ hits: 3, of: 325 });
   });
 
@@ -91,11 +91,11 @@ describe('findings', () => {
   });
 
   test.each([
-    ['219\u201109\u20119999', '[SSN]'], // Dashes that do not break,
-    ['\uff12\uff11\uff19\uff0d\uff10\uff19\uff0d\uff19\uff19\uff19\uff19 x', '[SSN] x'], // of full width,
-    ['\u0662\u0661\u0669-\u0660\u0669-\u0669\u0669\u0669\u0669', '[SSN]'], // digits of Arabic,
-    ['\u0968\u0967\u096f-09-9999', '[SSN]'], // of Devanagari,
-    ['\ud835\udfd0\ud835\udfcf\ud835\udfd7-09-9999', '[SSN]'], // of mathematics.
+    ['219\u201109\u20119999', '[SSN]'], // Non-breaking hyphens.
+    ['\uff12\uff11\uff19\uff0d\uff10\uff19\uff0d\uff19\uff19\uff19\uff19 x', '[SSN] x'], // Full-width characters.
+    ['\u0662\u0661\u0669-\u0660\u0669-\u0669\u0669\u0669\u0669', '[SSN]'], // Arabic digits.
+    ['\u0968\u0967\u096f-09-9999', '[SSN]'], // Devanagari digits.
+    ['\ud835\udfd0\ud835\udfcf\ud835\udfd7-09-9999', '[SSN]'], // Mathematical digits.
     ['x 21\u200b9-0\u00ad9-99\ufe0f99 y', 'x [SSN] y'],
     ['219-\uff109-\uff19999', '[SSN]'],
     ['s\u200bsn=219099999', '[SSN]'],

@@ -1,12 +1,11 @@
 import type { Sample } from './phi-labelled.ts';
 
 /**
- * A labelled set of our own: made-up identifiers spliced into lines as logs have them, by kind, and lines without any.
- * It knows the guard's words, so it shows what broke rather than what the guard is worth; for that there is the labelled
- * set of `npm run phi:report`.
+ * A labelled set: invented identifiers by kind, spliced into log lines, and lines without identifiers. It uses the guard's
+ * own keywords, so it shows regressions, not the quality of the guard; `npm run phi:report` measures that on other sets.
  */
 
-/** Numbers by seed: see `random` of mulberry32. */
+/** Seeded random numbers (mulberry32). */
 export function dice(seed: number) {
   let state = seed;
   const next = () => {
@@ -84,7 +83,7 @@ const keyword = (words: string[], value: (d: Dice) => string) => (d: Dice) => ({
 });
 const bare = (value: (d: Dice) => string, words = ['', 'for ', 'value ', 'row 17: ', 'got "']) => keyword(words, value);
 
-/** How each kind is said; `~` is one of `: `, ` `, `=` and the like. */
+/** Texts of each kind. `~` becomes a separator: `: `, ` `, `=` and others. */
 export const kinds: Record<string, (d: Dice) => { before: string; value: string }> = {
   'e-mail': bare(
     ({ fill, pick }) =>
@@ -187,7 +186,7 @@ const lines = [
   ['', ''],
 ] as const;
 
-/** Spliced samples, so many a kind. */
+/** Spliced samples, `perKind` of each kind. */
 export function spliced(seed: number, perKind: number): Sample[] {
   const d = dice(seed);
   return Object.entries(kinds).flatMap(([type, make]) =>
@@ -201,7 +200,7 @@ export function spliced(seed: number, perKind: number): Sample[] {
   );
 }
 
-/** Keys that name an identifier, and a value that they may hold. */
+/** Keys that name an identifier, each with a sample value. */
 export const keys: readonly (readonly [key: string, value: string | number])[] = [
   ...'patient_name patientName first_name firstName lastName last_name surname family_name givenName maiden_name middleName full_name subscriberName'
     .split(' ')

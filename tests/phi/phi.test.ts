@@ -16,7 +16,7 @@ import {
 } from '../support/harness.ts';
 import { hasSamples, measure, readSamples } from './phi-labelled.ts';
 
-/** One of each type, with every field that holds text. */
+/** One draft of each type, with all text fields. */
 const ids = { projectId: 'demo', runId: 'r1', eventId: 'e1', audience: ['ada'] };
 const stage = { stageId: 's1', attempt: 1 };
 const failure = { message: 'm', code: 'E' };
@@ -41,7 +41,7 @@ const drafts: Record<RunEventType, object> = {
   'approval.denied': { approvalId: 'p', decidedBy: 'ada', reason: 'r' },
 };
 
-/** What is planted, and what of it must be nowhere. No blanks: ids have none. */
+/** Planted texts, and the parts of them that must appear nowhere. No blanks, because ids have none. */
 const planted = [
   ['SSN=219-09-9999', '219-09-9999'],
   ['219-09-9998', '219-09-9998'],
@@ -54,7 +54,7 @@ const planted = [
 ] as const;
 
 type Path = (string | number)[];
-/** Where a draft holds text that is a producer's own. */
+/** Paths of the text fields that a producer fills. */
 function pathsOf(value: unknown, at: Path = []): Path[] {
   if (typeof value === 'string') return ['type', 'authority'].includes(String(at[0])) ? [] : [at];
   if (typeof value !== 'object' || value === null) return [];
