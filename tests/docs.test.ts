@@ -16,10 +16,10 @@ const pages = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '*.m
   .split('\n')
   .filter((page) => existsSync(join(root, page)));
 const textOf = (page: string) => readFileSync(join(root, page), 'utf8');
-/** Without code, in which brackets are no links and # is a comment. */
+/** Without code, where brackets are not links and # starts a comment. */
 const proseOf = (page: string) => textOf(page).replace(/^```[\s\S]*?^```$/gm, '');
 
-/** The anchors that Git hosts give to headings: lower case, blanks become hyphens, other punctuation goes. */
+/** The anchors of headings on Git hosts: lower case, hyphens for blanks, no other punctuation. */
 const anchorsOf = (page: string): string[] =>
   [...proseOf(page).matchAll(/^#{1,6} (.+)$/gm)].map(([, heading = '']) =>
     heading
@@ -31,7 +31,7 @@ const anchorsOf = (page: string): string[] =>
 const linksOf = (page: string): string[] =>
   [...proseOf(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link).filter((link) => !/^[a-z]+:/.test(link));
 
-/** Why a link does not resolve; undefined where it does. */
+/** The reason for which a link does not resolve, or undefined. */
 function problemOf(page: string, link: string): string | undefined {
   const [path = '', anchor] = link.split('#');
   const target = path === '' ? page : relative(root, join(root, dirname(page), path));
@@ -41,7 +41,7 @@ function problemOf(page: string, link: string): string | undefined {
 }
 
 describe('documents', () => {
-  test('there are the ones that README.md names', () => {
+  test('the documents of README.md exist', () => {
     expect(pages).toEqual(expect.arrayContaining(['README.md', 'SPEC.md', 'docs/protocol.md', 'docs/guide/server.md']));
   });
 
@@ -56,7 +56,7 @@ describe('documents', () => {
     expect(pages.flatMap(linksOf).length).toBeGreaterThan(50);
   });
 
-  test('a broken link and a broken anchor are found', () => {
+  test('a broken link and a broken anchor are reported', () => {
     expect(problemOf('README.md', 'docs/guide/missing.md')).toBe('no such file');
     expect(problemOf('README.md', 'docs/protocol.md#missing')).toBe('no such heading');
     expect(problemOf('docs/guide/server.md', '../protocol.md#limits')).toBeUndefined();
@@ -71,7 +71,7 @@ describe('documents', () => {
     expect(textOf('README.md').trimEnd().split('\n').length).toBeLessThanOrEqual(150);
   });
 
-  test('a page of the guide begins with what the reader wants and ends with what can go wrong', () => {
+  test('a page of the guide starts with a task and ends with the possible failures', () => {
     for (const page of pages.filter((name) => name.startsWith('docs/guide/'))) {
       const headings = [...proseOf(page).matchAll(/^#{1,2} (.+)$/gm)].map(([, heading]) => heading);
       expect(headings[1], page).toBe('A complete example');
@@ -79,7 +79,7 @@ describe('documents', () => {
     }
   });
 
-  test('no document uses a word of the list that is out', () => {
+  test('no document uses a word of the list', () => {
     const found = pages.flatMap((page) =>
       [...proseOf(page).matchAll(/\b(lest|anew|vouch\w*|whoever|whomever|whom|thus|hence|withal)\b/gi)].map(
         ([word]) => `${page}: ${word}`,
