@@ -209,7 +209,8 @@ export function describeIntegrity(openLog: OpenLog): void {
       { numRuns: 100 },
     );
     expect(await log.integrity.verify()).toMatchObject({ ok: true });
-  });
+    // Hundreds of erasures, each of which waits for the disk several times.
+  }, 90_000);
 
   test('[V11] an erased event leaves its audience, and stays for its approvers and the creator of its run', async () => {
     const log = await openLog();
