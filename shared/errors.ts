@@ -1,6 +1,6 @@
 /**
- * The table of all error codes. Tests keep the router, the HTTP routes, the client and docs/protocol.md in line with it.
- * Messages contain codes and paths, never a value: a value may be protected information.
+ * The table of all error codes. Tests check that the router, the HTTP routes, the client and docs/protocol.md agree
+ * with the table. An error message never contains a value that a client sent: the value may be protected information.
  */
 
 type ErrorEntry = {
@@ -20,7 +20,7 @@ type ErrorEntry = {
     | 'INTERNAL_SERVER_ERROR';
   /** Whether the same request may succeed later. */
   retryable: boolean;
-  /** The next step of the developer or operator. */
+  /** What the developer or the operator should do next. */
   advice: string;
 };
 
@@ -122,15 +122,20 @@ export const errorTable = {
 
 export type ErrorCode = keyof typeof errorTable;
 
-/** One error of one draft in a request. `index` counts from 0; `path` has dots and no values. */
+/**
+ * One error in a publish request. A draft is an event before the server logs it. `index` is the position of the draft
+ * in the request, from 0; `path` is the field in the draft, such as `stages.3.name`.
+ */
 export type DraftIssue = { index: number; path: string; message: string };
 
-/** The outcome of an approval, for a late decision. It has no free text. */
+/** The outcome of a decided approval. A client receives it when its own decision is too late. It has no free text. */
 export type DecidedOutcome = { status: 'granted' | 'denied' | 'expired'; decidedBy: string[] };
 
 /**
- * The only error class of Runwire: a code of {@link errorTable} and a message without values. Depending on the code also the
- * `path` of the invalid field, the `issues` of a refused batch, or the `outcome` of a decided approval.
+ * The only error class of Runwire: a code of {@link errorTable} and a message. Some codes set a further field:
+ * - `path`: the invalid field;
+ * - `issues`: all errors of a refused publish request;
+ * - `outcome`: the result of an approval that is already decided.
  */
 export class RunwireError extends Error {
   override readonly name = 'RunwireError';
@@ -156,7 +161,7 @@ export class RunwireError extends Error {
     this.outcome = options.outcome;
   }
 
-  /** The HTTP response body: `{error: {code, message, path?}}`, with `errors` for a refused batch. */
+  /** Returns the HTTP response body: `{error: {code, message, path?}}`. A refused publish request adds `errors`. */
   toJSON(): { error: { code: ErrorCode; message: string; path?: string }; errors?: readonly DraftIssue[] } {
     return {
       error: { code: this.code, message: this.message, ...(this.path === undefined ? {} : { path: this.path }) },

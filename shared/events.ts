@@ -15,12 +15,12 @@ import {
 import { foldArtifact, foldCreated, foldDecision, foldEnd, foldRequest, foldStage, foldStarted } from './run-fold.ts';
 
 /**
- * The registry of the twelve event types. An added type needs only its entry: the schemas and types below it are the public
- * names of the original twelve.
+ * The registry of Runwire's twelve event types. Below the registry, each schema and each TypeScript type has a public
+ * name. A further event type needs only an entry in the registry, but no names.
  */
 
 const failure = z.strictObject({ message: field.message(), code: field.name().optional() });
-// zod silently drops `__proto__` from a record, so it is refused before.
+// zod silently drops the key `__proto__` from a record, so this check refuses the key before zod reads the record.
 const labels = z
   .custom<Record<string, string>>((value) => !Object.hasOwn(Object(value), '__proto__'), {
     error: 'has a key that is not allowed',
@@ -184,14 +184,14 @@ export const GovernanceRequiredEventSchema = runwireEvents['governance.required'
 export const ApprovalGrantedEventSchema = runwireEvents['approval.granted'].event;
 export const ApprovalDeniedEventSchema = runwireEvents['approval.denied'].event;
 
-/** Any logged event of the twelve types. */
+/** Schema of a logged event of any of the twelve types. */
 export const AnyWebSocketEventSchema = eventSchemaOf(runwireEvents);
-/** Any draft of the twelve types. */
+/** Schema of a draft (an event before the server logs it) of any of the twelve types. */
 export const RunEventDraftSchema = draftSchemaOf(runwireEvents);
 
 export type RunEvent = EventOf<RunwireEvents>;
 export type RunEventDraft = DraftOf<RunwireEvents>;
-/** A draft after validation: instants normalised. */
+/** A draft after validation. Its instants are converted to UTC with milliseconds. */
 export type CheckedDraft = CheckedDraftOf<RunwireEvents>;
 export type RunEventType = TypeOf<RunwireEvents>;
 export type EventCategory = CategoryOf<RunwireEvents>;
@@ -212,10 +212,10 @@ export type ApprovalDeniedEvent = EventOf<RunwireEvents, 'approval.denied'>;
 /** The event types of each category. */
 export const EventCategories = categoriesOf(runwireEvents);
 
-/** Whether a value is a logged event of the twelve types. */
+/** Returns whether a value is a valid logged event of one of the twelve types. */
 export function isValidWebSocketEvent(value: unknown): value is RunEvent {
   return AnyWebSocketEventSchema.safeParse(value).success;
 }
 
-/** Folds one logged event of the twelve types into the rows of its run. */
+/** Applies one logged event of the twelve types to the rows of its run, as `run-fold.ts` explains. */
 export const foldEvent = foldOf(runwireEvents);

@@ -1,39 +1,45 @@
 import { z } from 'zod';
 
 /**
- * Builders for the fields of events. Every string is bounded, without NUL and without lone surrogates: neither SQLite nor
- * PostgreSQL returns those unchanged.
+ * Builders for the schemas of event fields. Every string has a maximum length. Strings with NUL or lone surrogates are
+ * refused, because neither SQLite nor PostgreSQL returns them unchanged.
  *
- * A builder gives its schema a role in zod's metadata. Two readers derive their rules from the roles, so a new event type
- * needs no list of field names: the guard for protected information (`server/phi/roles.ts`) and the tombstone of an erased
- * event (`tombstone.ts`).
+ * A builder stores a role in the metadata of its schema. Two modules derive their rules from the roles, so a new event
+ * type needs no list of field names:
+ * - The PHI guard (`server/phi/`) checks events for protected health information before the server logs them. It
+ *   refuses an event, or redacts the text that it found.
+ * - `tombstone.ts` makes the tombstone of an erased event: the event without its text.
  */
 
 /** The role of a string field. A string without a role is free text. */
 export type FieldRole =
-  /** Other events refer to it. The guard refuses an id, but never redacts it; a tombstone keeps it. */
+  /**
+   * An id that other events refer to. The guard may refuse an event for its id, but never redacts the id; a tombstone
+   * keeps it.
+   */
   | 'id'
-  /** As `id`, but it may be an e-mail address. */
+  /** As `id`, but the guard accepts e-mail addresses. */
   | 'userId'
-  /** Free text in which network addresses and dates are harmless. */
+  /** Free text in which the guard accepts IP addresses and dates. */
   | 'uri'
-  /** An instant, parsed by the schema. The guard skips it; a tombstone keeps it. */
+  /** A point in time with a fixed form. The guard does not check it; a tombstone keeps it. */
   | 'instant'
-  /** A hash with a fixed form. The guard skips it; a tombstone removes it. */
+  /** A hash with a fixed form. The guard does not check it; a tombstone removes it. */
   | 'digest';
 
 const withRole = <S extends z.ZodType>(role: FieldRole, schema: S): S => schema.meta({ role }) as S;
 
 /**
- * Sets what a tombstone does with a field, where its role alone would remove the text: `kept` for text that rules depend
- * on, `blanked` for optional text whose presence matters to the fold.
+ * Changes what a tombstone does with a text field. By default a tombstone removes the text.
+ * - `kept`: the text stays, for text that rules depend on.
+ * - `blanked`: a placeholder replaces the text, for optional text that a fold or a check requires to be present.
  */
 export const onErase = <S extends z.ZodType>(action: 'kept' | 'blanked', schema: S): S =>
   schema.meta({ onErase: action }) as S;
 
 const isStorable = (text: string) => !text.includes('\0') && text.isWellFormed();
 
-/** One check instead of three: in zod, each further check of a string costs about as much as the work it does. */
+/** Combines three comparisons in one check, because each further check of zod would cost as much as a comparison. */
 const bounded = (min: number, max: number, isAllowed: (text: string) => boolean, message: string) =>
   z.string().check(({ value, issues }) => {
     const bounds = { origin: 'string', inclusive: true, input: value } as const;
@@ -78,18 +84,18 @@ const INSTANT =
   /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,12}))?)?\s?([Zz]|[+-]\d{2}(?::?\d{2})?)$/;
 
 /**
- * Converts an ISO 8601 or RFC 3339 instant with a zone to UTC with milliseconds; further digits are cut off.
- * Returns undefined for anything else: no zone, no such day, a year outside 0001–9999.
+ * Converts an ISO 8601 or RFC 3339 instant with a time zone to UTC with milliseconds. Further digits are cut off.
+ * Returns undefined for any other text, for a day or time that does not exist, and for a year outside 0001–9999.
  */
 export function normalizeInstant(value: string): string | undefined {
-  if (NORMALIZED.test(value)) return value; // The common case, at a tenth of the cost.
+  if (NORMALIZED.test(value)) return value; // The common case costs a tenth of the code below.
   const match = INSTANT.exec(value);
   if (!match) return undefined;
   const [, year, month, day, hour, minute, second = '00', fraction = '', zone] = match as unknown as string[];
   const utc = Date.UTC(2000, Number(month) - 1, Number(day), Number(hour), Number(minute), Number(second));
   const date = new Date(utc);
   date.setUTCFullYear(Number(year), Number(month) - 1, Number(day));
-  // Date turns 30 February into a day of March, and 25:00 into the next day: both are refused here.
+  // `Date` turns 30 February into a day of March, and 25:00 into the next day. Such input is refused here.
   const isReal =
     date.getUTCMonth() === Number(month) - 1 &&
     date.getUTCDate() === Number(day) &&
@@ -109,10 +115,10 @@ export function normalizeInstant(value: string): string | undefined {
   return /^\d{4}-/.test(normalized) && !normalized.startsWith('0000') ? normalized : undefined;
 }
 
-/** Only the days 1–28, which every month has. */
+/** Matches normalized instants on days 1–28, which every month has. Days 29–31 need the calendar of `Date`. */
 const NORMALIZED = /^(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/;
 
-/** Any instant with a zone, parsed to ISO 8601 UTC with milliseconds, so that text order is time order. */
+/** Any instant with a time zone. The schema converts it to UTC with milliseconds, so that text order is time order. */
 export const instant = () =>
   withRole(
     'instant',

@@ -1,5 +1,6 @@
 /**
- * `runwire/events`: event schemas and types, the fold, the field builders for own event types, errors and signals.
+ * The package entry `runwire/events`: schemas and types of events, the fold (computes a run from its events), builders
+ * for the fields of a user's own event types, errors, and the signals of a subscription.
  */
 export {
   type DecidedOutcome,

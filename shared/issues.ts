@@ -1,6 +1,9 @@
 import type { z } from 'zod';
 
-/** Converts a zod issue to a dotted path (`stages.3.name`) and a message. It contains unknown keys, but never values. */
+/**
+ * Converts a zod issue to a path with dots (`stages.3.name`) and a message. The path may contain keys that the client
+ * sent, see {@link safeKey}. Neither contains a value that the client sent: it may be protected information.
+ */
 export function describeIssue(issue: z.core.$ZodIssue): { path: string; message: string } {
   const at = issue.path.map((step) => (typeof step === 'number' ? String(step) : safeKey(String(step))));
   switch (issue.code) {
@@ -26,6 +29,8 @@ export function describeIssue(issue: z.core.$ZodIssue): { path: string; message:
   }
 }
 
-/** Returns a key that looks like an identifier; any other key may be protected text, and becomes `(key)`. */
+/**
+ * Returns a key if it looks like an identifier. Any other key may contain protected information and becomes `(key)`.
+ */
 export const safeKey = (key: string | undefined) =>
   key !== undefined && /^[A-Za-z_][\w.-]{0,63}$/.test(key) ? key : '(key)';

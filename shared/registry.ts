@@ -4,16 +4,20 @@ import type { RunRows } from './run.ts';
 import { beginFold, finishFold } from './run-fold.ts';
 
 /**
- * Event types and registries. An event type is one call of {@link defineEvent}; a registry is a plain object of them.
- * Schemas, categories, fold, tombstone, PHI guard, router and hooks are derived from a registry, and their TypeScript types
- * are inferred from it. So a new event type is one entry of a registry.
+ * Event types and registries. {@link defineEvent} declares an event type; a registry is a plain object of event types.
+ *
+ * A new event type needs only one entry in a registry, because these parts are derived from the registry:
+ * - schemas of drafts (a draft is an event before the server logs it) and of logged events;
+ * - categories, the fold (`run-fold.ts`) and the tombstones of erased events (`tombstone.ts`);
+ * - the rules of the PHI guard (`server/phi/`), which checks drafts for protected health information;
+ * - the router, the client's hooks, and all TypeScript types.
  */
 
-/** The fields of every logged event. */
+/** The envelope: the fields that every logged event has. */
 export type LoggedEnvelope = z.output<z.ZodObject<typeof eventEnvelope>> & { type: string };
 type Fold = (rows: RunRows, event: never) => void;
 
-/** Fields that a producer may set on every draft. */
+/** The envelope of a draft. */
 const draftEnvelope = {
   projectId: field.scopeId(),
   runId: field.scopeId(),
@@ -22,7 +26,10 @@ const draftEnvelope = {
   audience: z.array(field.userId()).max(1_000).optional(),
 };
 
-/** Fields of every logged event. `seq` and `runSeq` count from 1 without gaps. */
+/**
+ * The envelope of a logged event. `seq` is the event's position in the log, `runSeq` its position in its run. Both
+ * count from 1 without gaps.
+ */
 const eventEnvelope = {
   ...draftEnvelope,
   timestamp: field.instant(),
@@ -35,27 +42,28 @@ const eventEnvelope = {
   erased: z.literal(true).optional(),
 };
 
-/** The envelope of a logged event of any type, known to a registry or not. */
+/** Schema of the envelope alone. It accepts a logged event of any type, even if no registry has the type. */
 export const envelopeSchema = z.object({ type: field.onErase('kept', z.string()), ...eventEnvelope });
 
-/** A check across fields. When `holds` returns false, the draft is refused with `path` and `message`. */
+/** A check of several fields together. When `holds` returns false, the event is refused with `path` and `message`. */
 type Check = { path: string; message: string; holds(event: Record<string, unknown>): boolean };
 
 type Definition<T extends string, C extends string, P extends string, F extends z.ZodRawShape> = {
   type: T;
-  /** Used by `subscribe_category` and by the `categories` filter. */
+  /** The group of types that `subscribe_category` and the filter `categories` select. */
   category: C;
   /** The producer-side topic of the original design. */
   topic: P;
   /**
-   * The type's own fields, without names of the envelope. The builders of `fields.ts` mark ids, user ids, URIs and instants;
-   * the PHI guard and the tombstone treat every other string as text.
+   * The type's own fields. Their names must differ from the envelope's. Build ids, user ids, URIs and instants with
+   * `fields.ts`: the PHI guard and the tombstone treat every other string as free text.
    */
   fields: F;
   check?: Check;
   /**
-   * Applies an event of this type to the rows of its run; default: it only updates `lastSeq`. An erased event is folded
-   * again, without its text. So an event must win against itself where the greatest key wins, or its text stays in the row.
+   * Applies an event of this type to the rows of its run. By default an event only updates the positions in the header.
+   * The tombstone of an erased event is folded with the same key. So a fold that keeps the value with the greatest key
+   * must also accept an equal key: otherwise the erased text stays in the row.
    */
   fold?: (rows: RunRows, event: z.output<z.ZodObject<typeof eventEnvelope & { type: z.ZodLiteral<T> } & F>>) => void;
 };
@@ -66,7 +74,7 @@ function strict<S extends z.ZodRawShape>(shape: S, check: Check | undefined): z.
   return schema.refine((event) => check.holds(event), { path: [check.path], error: check.message });
 }
 
-/** Declares an event type. */
+/** Declares an event type and builds its schemas. */
 export function defineEvent<
   const T extends string,
   const C extends string,
@@ -79,9 +87,9 @@ export function defineEvent<
     category,
     topic,
     fold: fold as Fold | undefined,
-    /** Checks a logged event. */
+    /** Schema of a logged event. */
     event: strict({ type: z.literal(type), ...eventEnvelope, ...fields }, check),
-    /** Checks a draft: server-set fields are unknown keys here, and so errors. */
+    /** Schema of a draft. It refuses fields that only the server sets, such as `seq`, as unknown keys. */
     draft: strict({ type: z.literal(type), ...draftEnvelope, ...fields }, check),
   };
 }
@@ -95,7 +103,7 @@ type AnyDefinition = {
   draft: z.ZodType;
 };
 
-/** Event types by their `type`. */
+/** Event types. The key of an entry is its `type`. */
 export type Registry = { readonly [type: string]: AnyDefinition };
 
 export type EventOf<R extends Registry, T extends keyof R = keyof R> = T extends keyof R
@@ -114,17 +122,17 @@ type Discriminable = z.core.$ZodTypeDiscriminable;
 const union = (schemas: z.ZodType[]) =>
   z.discriminatedUnion('type', schemas as unknown as [Discriminable, ...Discriminable[]]);
 
-/** The schema of any draft of the registry. */
+/** Returns a schema that accepts a draft of any type in the registry. */
 export function draftSchemaOf<R extends Registry>(registry: R): z.ZodType<CheckedDraftOf<R>, DraftOf<R>> {
   return union(Object.values(registry).map((definition) => definition.draft)) as never;
 }
 
-/** The schema of any logged event of the registry. */
+/** Returns a schema that accepts a logged event of any type in the registry. */
 export function eventSchemaOf<R extends Registry>(registry: R): z.ZodType<EventOf<R>, EventOf<R>> {
   return union(Object.values(registry).map((definition) => definition.event)) as never;
 }
 
-/** The event types of each category, in the order of the registry. */
+/** Returns the event types of each category, in the order of the registry. */
 export function categoriesOf<R extends Registry>(registry: R): { [C in CategoryOf<R>]: readonly TypeOf<R>[] } {
   const categories: Record<string, string[]> = {};
   for (const { type, category } of Object.values(registry)) {
@@ -135,8 +143,9 @@ export function categoriesOf<R extends Registry>(registry: R): { [C in CategoryO
 }
 
 /**
- * The fold of a registry: applies one logged event to the rows of its run. It accepts every event, and an event without news
- * changes nothing. The result does not depend on the order of arrival, except for approvals, which are ordered by `seq`.
+ * Returns the fold of a registry: a function that applies one logged event to the rows of its run. It accepts every
+ * event. An event that was applied before changes nothing. The order of events does not change the result, except for
+ * approvals: they depend on `seq`.
  */
 export function foldOf<R extends Registry>(registry: R): (rows: RunRows, event: EventOf<R>) => void {
   return (rows, event) => {

@@ -1,22 +1,23 @@
 import type { RunHeader, RunStatus } from './run.ts';
 
-/** Which runs a list holds. All given fields must match. */
+/** The filter of a list of runs. A run must match every field that is given. */
 export type RunFilter = {
   projectId?: string | undefined;
-  /** Any of these. */
+  /** The run has one of these statuses. */
   status?: readonly RunStatus[] | undefined;
   /** The run must have each of these labels, with the same value. */
   labels?: Readonly<Record<string, string>> | undefined;
-  /** Case-insensitive part of the name or the run id. */
+  /** The run's name or id contains this text, in upper or lower case. */
   text?: string | undefined;
-  /** Instants, ISO 8601 UTC, on `createdAt`: `since` inclusive, `until` exclusive. */
+  /** The run was created at this instant or later (ISO 8601 UTC). */
   since?: string | undefined;
+  /** The run was created before this instant (ISO 8601 UTC). */
   until?: string | undefined;
 };
 
 /**
- * Returns the test of a filter. The store lists runs with it, and the client filters a list that changes in place: the two
- * must agree, or a run would appear in the list and vanish with the next fetch.
+ * Returns a function that checks a run against a filter. The server lists runs with this function, and the client
+ * updates a list with it. If the two disagreed, a run would appear in the client's list and vanish with the next fetch.
  */
 export function runMatcher({ projectId, status, labels, text, since, until }: RunFilter): (run: RunHeader) => boolean {
   const lowerCaseText = text?.toLowerCase();

@@ -2,15 +2,19 @@ import type { Approval, Artifact, Decision, Failure, RunHeader, RunRows, Stage, 
 import { startKey } from './run-order.ts';
 
 /**
- * The fold: computes a run from its events, by entity: header, stages, artifacts, approvals.
+ * The fold: computes the state of a run from its events. The state consists of rows (`run.ts`): one header, and one row
+ * for each stage, artifact and approval.
  *
- * - It reads and writes single rows. The server keeps them in tables and a browser in maps, and an event costs the same in a
- *   run of ten events and of a million.
- * - The result does not depend on the order of arrival. Each field is a register: the event with the greatest key sets it.
- *   Counters are sums of integers. Only approvals depend on `seq`.
- * - The keys are part of the rows (`order`), so folding on from a snapshot equals folding from the start.
+ * - The fold reads and writes single rows, so an event costs the same in a run of ten events and in a run of a million.
+ *   The server keeps the rows in tables, the browser keeps them in maps.
+ * - The order in which events arrive does not change the result. Most fields are registers: an event sets the field
+ *   only if its key is the greatest so far. A key is text made of the event's timestamp and id. Counters are sums of
+ *   integers.
+ * - Approvals are the exception: they depend on `seq`, the event's position in the log.
+ * - Each row contains the keys of its registers (`order`). So the fold can continue from a stored or sent state.
  *
- * For each event, {@link beginFold} comes first, then the function of its type, then {@link finishFold}.
+ * For each event, call {@link beginFold}, then the function of the event's type, then {@link finishFold}. When an event
+ * is erased, its tombstone (`tombstone.ts`: the same event without its text) is folded as well.
  */
 
 type Envelope = {
@@ -25,11 +29,11 @@ type Envelope = {
   erased?: true | undefined;
 };
 
-/** True for equal keys too: the tombstone of an event must overwrite the values that the event set. */
+/** Returns true for equal keys too: a tombstone has its event's key and must overwrite the text that the event set. */
 const later = (candidate: string, current: string | undefined) => current === undefined || candidate >= current;
 const earliest = (a: string, b: string | undefined) => (b === undefined || a < b ? a : b);
 const timeKey = (event: Envelope) => `${event.timestamp} ${event.eventId}`;
-/** A copy without undefined values, so that JSON and memory have the same keys. */
+/** Returns a copy without undefined values. JSON drops them, and rows in memory must equal rows stored as JSON. */
 function compact<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
   const copy: Partial<T> = {};
   for (const key of Object.keys(value) as (keyof T)[])
@@ -37,15 +41,16 @@ function compact<T extends object>(value: { [K in keyof T]: T[K] | undefined }):
   return copy as T;
 }
 
-/** Sets or deletes one field of a new row; undefined deletes. */
+/** Sets a field of a row. An undefined value deletes the field. */
 function setField<T extends object, K extends keyof T>(row: T, key: K, value: T[K] | undefined): void {
   if (value !== undefined) row[key] = value;
   else if (key in row) delete row[key];
 }
 
 /**
- * Creates the header at the run's first event, and updates `lastSeq`. Until {@link finishFold}, the fold changes the header
- * in place: a copy for each step would be most of the cost of an event.
+ * Creates the header at the run's first event. At later events it updates the header's positions and its earliest
+ * timestamp. The fold of an event then changes the header in place, because a copy at each step would cost more than
+ * the fold itself.
  */
 export function beginFold(rows: RunRows, event: Envelope): void {
   const header = rows.ownHeader();
@@ -70,7 +75,7 @@ export function beginFold(rows: RunRows, event: Envelope): void {
   header.order.first = earliest(event.timestamp, header.order.first);
 }
 
-/** Computes the derived fields of the header: status, times and progress. */
+/** Computes the header fields that depend on other fields: status, times and progress. */
 export function finishFold(rows: RunRows): void {
   const header = required(rows.header());
   const { order, counts } = header;
@@ -96,7 +101,7 @@ type CreatedEvent = Envelope & {
   parentRunId?: string | undefined;
 };
 
-/** run.created: the latest one names the run; plans are merged. */
+/** run.created: the latest event sets the run's name and labels. The stage plans of all events are merged. */
 export function foldCreated(rows: RunRows, event: CreatedEvent): void {
   const header = required(rows.header());
   const { order } = header;
@@ -112,7 +117,7 @@ export function foldCreated(rows: RunRows, event: CreatedEvent): void {
   event.stages?.forEach(({ stageId, name }, index) => {
     const stage = rows.stage(stageId);
     const [plannedBy, place] = stage?.order.plan ?? [];
-    // The first place counts for a stage that a plan names twice.
+    // If a plan contains a stage twice, the stage keeps its first place.
     if (!later(key, plannedBy) || (key === plannedBy && index !== place)) return;
     const planned: Stage = stage ?? blankStage(stageId);
     replaceStage(rows, stage, {
@@ -123,7 +128,7 @@ export function foldCreated(rows: RunRows, event: CreatedEvent): void {
   });
 }
 
-/** run.started */
+/** run.started: the earliest event sets the start. */
 export function foldStarted(rows: RunRows, event: Envelope): void {
   const { order } = required(rows.header());
   order.started = earliest(event.timestamp, order.started);
@@ -136,7 +141,7 @@ type EndEvent = Envelope & {
   stageId?: string | undefined;
 };
 
-/** run.completed and run.failed: the later end wins, and an ended run is not reopened. */
+/** run.completed and run.failed: the latest event sets the end. No event reopens an ended run. */
 export function foldEnd(rows: RunRows, event: EndEvent): void {
   const header = required(rows.header());
   const failed = event.type === 'run.failed';
@@ -183,7 +188,10 @@ const blankStage = (stageId: string): Stage => ({
   order: {},
 });
 
-/** The four stage events. A stage shows its highest attempt; only its name is kept from earlier ones. */
+/**
+ * The four stage events. A stage shows its highest attempt. From lower attempts it keeps its name and its place in the
+ * plan.
+ */
 export function foldStage(rows: RunRows, event: StageEvent): void {
   const before = rows.stage(event.stageId);
   replaceStage(rows, before, mergeStage(before ?? blankStage(event.stageId), event));
@@ -235,7 +243,7 @@ function shareDone(done: number | undefined, total: number | undefined): number 
   return Math.min(100, (100 * done) / total);
 }
 
-/** The start of a stage without a reported start: its end minus its duration. */
+/** Returns the start of a stage without a start event: the stage's end minus its duration. */
 function startFromDuration(stage: Stage): string | undefined {
   if (stage.endedAt === undefined || stage.durationMs === undefined) return undefined;
   const at = Date.parse(stage.endedAt) - stage.durationMs;
@@ -244,7 +252,7 @@ function startFromDuration(stage: Stage): string | undefined {
 
 const thousandths = (stage: Stage) => Math.round(stage.progress * 1000);
 
-/** Puts a stage, and updates the header's counters by the difference. */
+/** Stores a stage, and adds the difference to the old row to the header's counters. */
 function replaceStage(rows: RunRows, before: Stage | undefined, after: Stage): void {
   rows.putStage(after);
   const header = required(rows.header());
@@ -283,7 +291,7 @@ function putCurrent(header: RunHeader, stage: Stage | undefined, key: string | u
 
 type ArtifactEvent = Envelope & Omit<Artifact, 'createdAt' | 'order'>;
 
-/** artifact.created: the latest one of an id counts. */
+/** artifact.created: of several events with the same artifact id, the latest wins. */
 export function foldArtifact(rows: RunRows, event: ArtifactEvent): void {
   const before = rows.artifact(event.artifactId);
   const key = timeKey(event);
@@ -309,7 +317,7 @@ type RequestEvent = Envelope &
     authority?: 'runwire' | 'producer' | undefined;
   };
 
-/** governance.required: the first one of an id counts. */
+/** governance.required: of several requests with the same approval id, only the first counts. */
 export function foldRequest(rows: RunRows, event: RequestEvent): void {
   const before = rows.approval(event.approvalId);
   if (before && before.order.seq !== event.seq) return;
@@ -350,8 +358,9 @@ type DecisionFields = {
 };
 
 /**
- * approval.granted and approval.denied: `requiredApprovals` grants decide, or one deny; a decided approval does not change.
- * A decision that was logged before its request is ignored, even when it is folded again later.
+ * approval.granted and approval.denied. An approval is granted after `requiredApprovals` grants, and denied after one
+ * denial. Later decisions do not change a decided approval. A decision that was logged before its request is ignored,
+ * even when the tombstone of the decision is folded after the request.
  */
 export function foldDecision(rows: RunRows, event: DecisionEvent): void {
   const approval = rows.approval(event.approvalId);
@@ -375,7 +384,7 @@ function decisionOf({ type, decidedBy, comment, reason, timestamp: at }: Decisio
   return compact({ decidedBy, decision: type === 'approval.granted' ? 'granted' : 'denied', at, comment, reason });
 }
 
-/** A pending approval after a decision. Returns the same object if the user has already granted. */
+/** Returns a pending approval with a decision added. A second grant by the same user changes nothing. */
 export function afterDecision(approval: Approval, event: DecisionFields): Approval {
   const isGrant = event.type === 'approval.granted';
   if (isGrant && approval.decisions.some((decision) => decision.decidedBy === event.decidedBy)) return approval;

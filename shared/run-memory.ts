@@ -2,8 +2,8 @@ import type { Approval, Artifact, RunHeader, RunRows, RunView, Stage } from './r
 import { compareApprovals, compareArtifacts, compareStages, startsAfter } from './run-order.ts';
 
 /**
- * The rows of one run in memory, and the view made of them. Views are immutable and share unchanged objects with the view
- * before, so React components can compare by identity.
+ * The rows of one run in a client's memory, and the view (`RunView`) built from the rows. A view is immutable. A new
+ * view reuses the unchanged objects of the previous view, so React components can compare objects by identity.
  */
 
 /** Deep equality of two JSON values. */
@@ -17,7 +17,9 @@ function isSame(a: unknown, b: unknown): boolean {
   );
 }
 
-/** The rows of a snapshot. Each row that equals an earlier one is replaced by the earlier object; so is the whole list. */
+/**
+ * Returns `rows`, but with the objects of `before` where rows are equal, and `before` itself where all rows are equal.
+ */
 function reuseEqual<Row>(
   idOf: (row: Row) => string,
   rows: readonly Row[],
@@ -33,18 +35,18 @@ function reuseEqual<Row>(
 }
 
 /**
- * Rows by id, and a list of them in display order. The list is immutable: when rows have changed, `list` copies it, replaces
- * the changed rows, and appends new ones. It sorts only if a changed row is out of order with its neighbours: sorting 10,000
- * stages for each event would use up the time of a frame.
+ * Stores rows by id, and lists them in display order. A returned list is immutable: after a change, `list()` makes a
+ * copy with the changed rows in their places and the new rows at the end. The copy is sorted only if a changed row is
+ * out of order with its neighbours: sorting 10,000 stages for each event would take longer than a frame of the display.
  */
 class RowList<Row> {
   readonly #rows = new Map<string, Row>();
   readonly #idOf: (row: Row) => string;
   readonly #compare: (a: Row, b: Row) => number;
-  /** Ids of the rows that changed since the last list. */
+  /** Ids of the rows that changed since the last call of `list()`. */
   readonly #changed = new Set<string>();
   #list: readonly Row[];
-  /** Indexes in the list by id. Built when first needed. */
+  /** Index of each row in the list, by id. Built when a row changes for the first time. */
   #indexes: Map<string, number> | undefined;
 
   constructor(
@@ -56,7 +58,7 @@ class RowList<Row> {
     this.#idOf = idOf;
     this.#compare = compare;
     const list = reuseEqual(idOf, snapshot, before);
-    // A snapshot may come from a server with another order.
+    // A server of another version may have sent the snapshot in another order.
     const isSorted = list.every((row, index) => index === 0 || compare(list[index - 1] as Row, row) <= 0);
     this.#list = isSorted ? list : [...list].sort(compare);
     for (const row of list) this.#rows.set(idOf(row), row);
@@ -69,7 +71,7 @@ class RowList<Row> {
   put(row: Row): void {
     const id = this.#idOf(row);
     const before = this.#rows.get(id);
-    // A fold without news still puts a copy.
+    // The fold stores a copy even if the event changed nothing.
     if (before !== undefined && isSame(before, row)) return;
     this.#rows.set(id, row);
     this.#changed.add(id);
@@ -107,7 +109,7 @@ class RowList<Row> {
   }
 }
 
-/** The rows of one run for a client, empty or from a snapshot. Objects that did not change are the same in both views. */
+/** The rows of one run. They start empty, or from a snapshot (a view that the server sent). */
 export class RunMemory implements RunRows {
   readonly #stages: RowList<Stage>;
   readonly #artifacts: RowList<Artifact>;
@@ -117,7 +119,7 @@ export class RunMemory implements RunRows {
   #view: RunView | undefined;
   #isViewStale = false;
 
-  /** Starts from a snapshot. `before`: an earlier view; its objects are reused where the snapshot equals them. */
+  /** `before` is an earlier view of the run. Its objects are reused where they equal those of the snapshot. */
   constructor(snapshot?: RunView, before?: RunView) {
     const { stages, artifacts, approvals, ...header } = snapshot ?? {};
     this.#stages = new RowList((stage) => stage.stageId, compareStages, stages, before?.stages);
@@ -173,14 +175,14 @@ export class RunMemory implements RunRows {
     return last;
   }
 
-  /** The current view; the same object until something changes. Undefined before the first event. */
+  /** Returns the current view, as the same object until a row changes. Undefined before the first event. */
   view(): RunView | undefined {
     if (!this.#header || !this.#isViewStale) return this.#view;
     this.#isViewStale = false;
     const before = this.#view;
     const view: RunView = {
       ...this.#header,
-      // The lists are readonly; the casts only drop that from the type.
+      // `list()` returns readonly arrays, and `RunView` has plain arrays. The casts change the type only.
       stages: this.#stages.list() as Stage[],
       artifacts: this.#artifacts.list() as Artifact[],
       approvals: this.#approvals.list() as Approval[],

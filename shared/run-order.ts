@@ -1,12 +1,15 @@
 import type { Approval, Artifact, Stage } from './run.ts';
 
-/** Display order of stages, artifacts and approvals. Strings are compared by code units, the same on server and client. */
+/**
+ * Display order of stages, artifacts and approvals. Strings are compared by code units: a comparison by language could
+ * differ between server and client.
+ */
 
 export const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
-/** Sorts after every instant. */
+/** Used for a missing instant. It sorts after every instant. */
 export const NEVER = '~';
 
-/** By plan, then by start. */
+/** Orders stages by place in the plan, then by start, then by id. A stage without a place or a start sorts last. */
 export const compareStages = (a: Stage, b: Stage): number =>
   (a.order.plan?.[1] ?? Number.MAX_SAFE_INTEGER) - (b.order.plan?.[1] ?? Number.MAX_SAFE_INTEGER) ||
   compare(a.startedAt ?? NEVER, b.startedAt ?? NEVER) ||
@@ -17,9 +20,12 @@ export const compareArtifacts = (a: Artifact, b: Artifact): number =>
 
 export const compareApprovals = (a: Approval, b: Approval): number => a.order.seq - b.order.seq;
 
-/** Orders stages by start. ASCII only: stores order other text by bytes, JavaScript by code units. */
+/**
+ * Returns text that sorts stages by start, then by id. The id is encoded as ASCII, because databases sort other text by
+ * bytes and JavaScript sorts it by code units.
+ */
 export const startKey = (stage: Stage): string => `${stage.startedAt ?? ''} ${encodeURIComponent(stage.stageId)}`;
 
-/** Compares by {@link startKey}, but builds the keys only for equal starts. */
+/** Compares two stages by {@link startKey}, but builds the keys only if the starts are equal. */
 export const startsAfter = (a: Stage, b: Stage): boolean =>
   a.startedAt === b.startedAt ? startKey(a) > startKey(b) : (a.startedAt ?? '') > (b.startedAt ?? '');

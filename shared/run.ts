@@ -1,6 +1,6 @@
 /**
- * The folded state of a run: `RunView` for clients, and `RunRows`, the rows that a store keeps. `run-fold.ts` computes
- * both from the run's events.
+ * The state of a run, which the fold (`run-fold.ts`) computes from the run's events. `RunView` is the whole state as
+ * one object, for clients. `RunRows` is the same state as rows, for the store of the server and the memory of a client.
  */
 
 export const runStatuses = ['created', 'running', 'waiting', 'completed', 'failed'] as const;
@@ -11,7 +11,7 @@ export const approvalStatuses = ['pending', 'granted', 'denied', 'expired'] as c
 export type ApprovalStatus = (typeof approvalStatuses)[number];
 export type Failure = { message: string; code?: string | undefined; stageId?: string | undefined };
 
-/** A run without its lists. Instants are ISO 8601 UTC; `progress` is 0–100. */
+/** A run without its stages, artifacts and approvals. Instants are ISO 8601 UTC; `progress` is 0–100. */
 export type RunHeader = {
   runId: string;
   projectId: string;
@@ -26,12 +26,13 @@ export type RunHeader = {
   parentRunId?: string;
   progress: number;
   currentStageId?: string;
-  /** The stage's name; its id while no name is known. */
+  /** The name of the current stage. It equals `currentStageId` until an event sets the name. */
   currentStageName?: string;
   error?: Failure;
   summary?: string;
-  /** Position of the last folded event, in the log and in the run. */
+  /** Greatest `seq` of the folded events: a position in the log. */
   lastSeq: number;
+  /** Greatest `runSeq` of the folded events: a position in the run, counted from 1. */
   lastRunSeq: number;
   counts: {
     stages: number;
@@ -85,7 +86,7 @@ export type Approval = {
   reason?: string | undefined;
   stageId?: string | undefined;
   requestedBy?: string | undefined;
-  /** The `actor` of the request event. */
+  /** The `actor` of the event that requested the approval. */
   requestActor: string;
   requestedAt: string;
   decidedAt?: string;
@@ -95,32 +96,39 @@ export type Approval = {
   expiresAt?: string | undefined;
   evidence?: string[] | undefined;
   authority: 'runwire' | 'producer';
-  /** `seq` of the request. */
+  /** `seq` (position in the log) of the event that requested the approval. */
   order: { seq: number };
 };
 
-/** The folded state of a run. Stages are ordered by plan, then by start; artifacts by time; approvals by request. */
+/**
+ * The whole state of a run. Stages are ordered by their place in the plan, then by start; artifacts by creation time;
+ * approvals by the `seq` of their request.
+ */
 export type RunView = RunHeader & { stages: Stage[]; artifacts: Artifact[]; approvals: Approval[] };
 
-// The keys of the registers (see `run-fold.ts`): strings in the order of the fold's rules. Opaque to users of a view.
+// The `order` of a row holds the keys of its registers; `run-fold.ts` explains both. Users of a view must not read `order`.
 type HeaderOrder = {
-  /** Timestamps of the earliest event, run.created, run.started and stage event. */
+  /** Timestamp of the run's earliest event. */
   first: string;
+  /** Timestamp of the earliest run.created event. */
   created?: string;
+  /** Timestamp of the earliest run.started event. */
   started?: string;
+  /** Timestamp of the earliest stage event. */
   active?: string;
-  /** Keys of the run.created that names the run, and of the event that ended it. */
+  /** Key of the run.created event that set the run's name. */
   named?: string;
+  /** Key of the event that ended the run. */
   end?: string;
   ended?: 'completed' | 'failed';
-  /** Start key of `currentStageId`. */
+  /** The `startKey` (`run-order.ts`) of the current stage. */
   current?: string;
-  /** Sum of the stages' progress in thousandths. Sums of integers do not depend on the order. */
+  /** Sum of the progress of all stages, in 1/1000 %. An integer, because a sum of fractions depends on the order. */
   progressSum: number;
 };
 
 type StageOrder = {
-  /** Key of the event that set the status. */
+  /** Key of the event that set the stage's status. */
   status?: string;
   started?: string;
   progress?: [key: string, value: number];
@@ -130,12 +138,12 @@ type StageOrder = {
 };
 
 /**
- * The rows of one run in any storage. Rows are immutable: a put replaces a row. The only exception is the header during the
- * fold of an event.
+ * The rows of one run, in a database or in memory. A row is immutable: a `put` method stores a new row in its place.
+ * The only exception is the header, which the fold changes in place during an event.
  */
 export interface RunRows {
   header(): RunHeader | undefined;
-  /** Copies the header and its `order`, puts the copy, and returns it. The fold may change it in place. */
+  /** Stores a copy of the header and its `order`, and returns the copy. The fold may change the copy in place. */
   ownHeader(): RunHeader | undefined;
   stage(stageId: string): Stage | undefined;
   artifact(artifactId: string): Artifact | undefined;
@@ -144,6 +152,6 @@ export interface RunRows {
   putStage(stage: Stage): void;
   putArtifact(artifact: Artifact): void;
   putApproval(approval: Approval): void;
-  /** The running stage that started last, by `startKey`. */
+  /** Returns the running stage that started last, by `startKey` (`run-order.ts`). */
   lastStarted(): Stage | undefined;
 }

@@ -1,4 +1,4 @@
-/** Statistics of a running server. Sizes in bytes, rates per second. */
+/** Statistics of a running server. Sizes are in bytes, rates per second. */
 
 export type ClientStats = {
   id: number;
@@ -6,26 +6,31 @@ export type ClientStats = {
   sub?: string;
   connectedAt: string;
   subscriptions: number;
-  /** Events between its slowest subscription and the head. */
+  /** Number of events between the client's slowest subscription and the end of the log. */
   lag: number;
-  /** Bytes in the send buffer, and bytes written to the network in total. */
+  /** Bytes in the send buffer. */
   unsentBytes: number;
+  /** Bytes written to the network since the client connected. */
   sentBytes: number;
 };
 
 /** The result of `getStats()` and `server.stats`. */
 export type ServerStats = {
+  /** Identity of the log. Another log has another epoch. */
   epoch: string;
+  /** Last position of the log. */
   head: number;
+  /** First position that the log still holds; retention removes older events. */
   oldest: number;
   uptimeMs: number;
   connections: number;
   subscriptions: number;
-  /** Totals since the start; rates over the last 10 s. */
+  /** Events published and delivered since the server started. */
   published: number;
   delivered: number;
+  /** Averages over the last 10 s. */
   publishedPerSecond: number;
   deliveredPerSecond: number;
-  /** `server.stats` lists only clients without a project that the caller does not have. */
+  /** `server.stats` leaves out a client with a project that the caller has no access to. */
   clients: ClientStats[];
 };

@@ -3,26 +3,31 @@ import { envelopeSchema, type Registry } from './registry.ts';
 import { type Definition, definitionOf, roleOf, unwrapped } from './zod-definition.ts';
 
 /**
- * The tombstone of an erased event: a logged event of the same type, without its text, that readers, folds and handlers
- * can process.
+ * Makes tombstones. A tombstone takes the place of an erased event in the log. It has the type and the ids of the event
+ * but not its text, so subscribers and the fold (`run-fold.ts`) process it like any other event.
  *
- * The schemas decide what is text, so own event types are covered too. Every string is text, except the roles in
- * {@link keptRoles} and fields marked with `onErase`. Numbers, booleans and enumerations stay, because folds use them.
+ * The event type's schema decides which fields are text, so a user's own event types are covered too. Every string is
+ * text, except fields with one of the {@link keptRoles} and fields marked with `onErase` (`fields.ts`). Numbers,
+ * booleans and enumerations stay, because the fold uses them.
  */
 
-/** Replaces text that the schema requires. */
+/** The placeholder for erased text. */
 export const ERASED = '[erased]';
 
 /**
- * Returns the function that makes tombstones of a registry's events. It replaces required text by {@link ERASED}, removes
- * optional text, `audience` and records such as `labels`, and sets `erased`. Where the schema refuses the result, optional
- * text becomes {@link ERASED} as well. Text with a format, such as a URL, becomes {@link ERASED} even if that breaks it.
+ * Returns a function that makes the tombstone of an event:
+ * - required text becomes {@link ERASED};
+ * - optional text, optional maps such as `labels`, and `audience` are removed;
+ * - `erased` is set.
+ *
+ * If the schema refuses the result, a second attempt replaces optional text with {@link ERASED} instead of removing it.
+ * The result of the second attempt is not checked: a field with a format, such as a URL, may then hold {@link ERASED}.
  */
 export function tombstoneOf<R extends Registry>(registry: R): (event: object) => object {
   return (event) => {
     const { type } = event as { type: string };
     const definition = registry[type];
-    // Only the envelope is known of a type that the registry no longer has.
+    // The registry may no longer have the event's type. Then only the fields that all events share are kept.
     const schema = definition?.event ?? envelopeSchema;
     for (const keepsBlanks of [false, true]) {
       const tombstone = Object.assign(erase(schema, event, keepsBlanks).value as object, { erased: true });
@@ -35,7 +40,7 @@ export function tombstoneOf<R extends Registry>(registry: R): (event: object) =>
 
 const keptRoles: ReadonlySet<unknown> = new Set(['id', 'userId', 'instant']);
 
-/** `isBlank`: the value holds no more than {@link ERASED}. */
+/** The rest of a value after erasure. `isBlank`: the rest contains nothing except {@link ERASED}. */
 type Rest = { value: unknown; isBlank: boolean };
 
 function erase(schema: z.core.$ZodType, value: unknown, keepsBlanks: boolean): Rest {
@@ -91,7 +96,9 @@ function eraseFields(shape: Record<string, z.core.$ZodType>, value: object, keep
   return { value: left, isBlank };
 }
 
-/** The schema that applies to a value inside a wrapper or a union. */
+/**
+ * Returns the schema inside a wrapper, or the option of a union that accepts the value; undefined for other schemas.
+ */
 function innerOf(definition: Definition, value: unknown) {
   if (definition.type === 'array') return undefined;
   if (definition.type === 'union') return definition.options?.find((option) => z.safeParse(option, value).success);

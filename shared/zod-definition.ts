@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { FieldRole } from './fields.ts';
 
-/** The parts of a zod schema that this package reads. `_zod.def` is public: https://zod.dev/packages/core */
+/** The parts of a zod schema that Runwire reads. `_zod.def` is public API of zod: https://zod.dev/packages/core */
 export type Definition = {
   type: string;
   innerType?: z.core.$ZodType;
@@ -18,13 +18,15 @@ export type Definition = {
 
 export const definitionOf = (schema: z.core.$ZodType): Definition => schema._zod.def as unknown as Definition;
 
-/** The schema inside a wrapper: an optional, a default, a pipe, a lazy schema. Undefined for every other schema. */
+/** Returns the schema inside an optional, a default, a pipe or a lazy schema; undefined for every other schema. */
 export function unwrapped({ type, innerType, in: before, out, getter }: Definition): z.core.$ZodType | undefined {
   if (type === 'pipe') return out && definitionOf(out).type === 'transform' ? before : out;
   if (type === 'lazy') return getter?.();
   return innerType;
 }
 
-/** The role that a field builder gave to a schema; undefined for text, and for schemas that are no strings. */
+/**
+ * Returns the role that a field builder (`fields.ts`) gave to a schema; undefined for free text and for other types.
+ */
 export const roleOf = (schema: z.core.$ZodType): FieldRole | undefined =>
   z.globalRegistry.get(schema)?.role as FieldRole | undefined;
