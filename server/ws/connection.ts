@@ -236,7 +236,7 @@ export class Connection implements CallerConnection, SocketObserver {
   }
 
   get unsentBytes(): number {
-    return this.#ws.bufferedAmount;
+    return this.#ws.unsentBytes;
   }
 
   /** Events between its slowest subscription and the head. */

@@ -74,9 +74,8 @@ export class Connections implements ConnectionRegistry {
     const address = this.#addresses.get(text) ?? { text, connections: 0 };
     this.#addresses.set(text, address);
     address.connections++;
-    ws.tcp = tcp;
     const connection = new Connection(++this.#lastId, ws, address, this);
-    ws.observer = connection;
+    ws.open(tcp, connection);
     this.#open.add(connection);
     if (address.connections <= this.options.limits.connectionsPerAddress) return connection;
     ws.on('error', () => undefined); // tRPC's handler never sees this socket. Without a listener, an error would end the process.
