@@ -47,7 +47,7 @@ export {
   StageStartedEventSchema,
 } from './events.ts';
 export * as field from './fields.ts';
-export { type GapReason, isSignal, type StreamSignal } from './protocol.ts';
+export { closeCodes, type GapReason, isSignal, type StreamSignal } from './protocol.ts';
 export {
   type CategoryOf,
   type CheckedDraftOf,

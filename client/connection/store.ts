@@ -21,6 +21,7 @@ export class Store<T> {
   };
 
   notify(): void {
-    for (const listener of [...this.#listeners]) listener();
+    // A copy, because listeners may add and remove listeners. A removed listener is not called.
+    for (const listener of [...this.#listeners]) if (this.#listeners.has(listener)) listener();
   }
 }

@@ -4,7 +4,7 @@ const HIDDEN_FRAME_MS = 250;
 const FRAME_MS = 16;
 
 /** Calls `callback` once, before the next repaint. Returns a function that cancels the call. */
-export function onNextFrame(callback: () => void): () => void {
+function onNextFrame(callback: () => void): () => void {
   if (typeof requestAnimationFrame === 'undefined') {
     const timer = setTimeout(callback, FRAME_MS);
     return () => clearTimeout(timer);

@@ -2,10 +2,10 @@ import type { RunEvent } from '../../shared/events.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';
 import { Store } from '../connection/store.ts';
 import type { FeedCache } from './feed-cache.ts';
+import type { Snapshot } from './folded-run.ts';
 import { Handlers, report } from './handlers.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';
 import type { FeedObserver, Resume, RunFeed, RunFeedState } from './run-feed.ts';
-import type { Snapshot } from './run-snapshot.ts';
 import { reconnectIfDown } from './subscription.ts';
 
 export type RunFeedObserverState = RunFeedState & {

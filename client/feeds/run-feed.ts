@@ -3,8 +3,8 @@ import type { RunEvent } from '../../shared/events.ts';
 import type { RunView } from '../../shared/run.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { RunwireClient } from '../index.ts';
+import { FoldedRun, type Snapshot } from './folded-run.ts';
 import { type RunFeedQuery, subscribeTo } from './query.ts';
-import { RunSnapshot, type Snapshot } from './run-snapshot.ts';
 import { FeedSubscription, type Gap, type SubscriptionState } from './subscription.ts';
 
 /**
@@ -63,7 +63,7 @@ export class RunFeed {
   readonly #onEnd: () => void;
   readonly #subscription: FeedSubscription<RunEvent>;
   /** Undefined if the query does not deliver all events of one run. */
-  readonly #run: RunSnapshot | undefined;
+  readonly #run: FoldedRun | undefined;
   /** An observer that has not joined yet receives the recent events after position `after` first. */
   readonly #observers = new Map<FeedObserver, { after: number } | 'joined'>();
   #isOpened = false;
@@ -97,7 +97,7 @@ export class RunFeed {
       onChange: () => this.#changed(),
     });
     const from = resume?.cursor === undefined ? undefined : resume;
-    this.#run = this.#snapshotOf(client, from);
+    this.#run = this.#foldedRunOf(client, from);
     this.#recentAfter = query.from === 'start' ? 0 : null;
     if (!from) return;
     this.#subscription.cursor = from.cursor;
@@ -182,10 +182,10 @@ export class RunFeed {
     return run && cursor !== undefined && !this.#run?.isNeeded ? { run, cursor } : undefined;
   }
 
-  #snapshotOf(client: RunwireClient, resume: Resume | undefined): RunSnapshot | undefined {
+  #foldedRunOf(client: RunwireClient, resume: Resume | undefined): FoldedRun | undefined {
     const { runId, projectId, types, categories, from } = this.#query;
     if (runId === undefined || types !== undefined || categories !== undefined) return undefined;
-    return new RunSnapshot(
+    return new FoldedRun(
       (signal) => client.run.get.query({ runId, projectId }, { signal }),
       { isNeeded: resume ? resume.needsSnapshot : from !== 'start', run: resume?.run },
       { onLoaded: () => this.#onSnapshot(), onError: (error) => this.#fail(error) },
@@ -214,7 +214,7 @@ export class RunFeed {
     }
   }
 
-  #startFrom(fold: RunSnapshot, { run, cursor }: Snapshot, isBehind: boolean): void {
+  #startFrom(fold: FoldedRun, { run, cursor }: Snapshot, isBehind: boolean): void {
     fold.reset(run);
     this.#subscription.cursor = cursor;
     this.#subscription.seq = run.lastSeq;

@@ -34,8 +34,8 @@ export class RunsFeed {
     seq: null,
     gap: null,
   });
-  #followers = 0;
-  /** Aborted when the last follower leaves. */
+  #observerCount = 0;
+  /** Aborted when the last observer leaves. */
   #following: AbortController | undefined;
   #changed = new Map<string, RunHeader>();
   #shown = new Set<string>();
@@ -59,13 +59,11 @@ export class RunsFeed {
         this.#changed.set(runKeyOf(run), run);
         this.#overlay = emptyOverlay;
       },
-      onLive: () => undefined,
       onGap: (_gap, wasInGap) => {
         this.#changed = new Map();
         this.#overlay = emptyOverlay;
         if (!wasInGap) void this.#refetch();
       },
-      onError: () => undefined,
       onChange: () => this.changed(),
     });
   }
@@ -85,14 +83,14 @@ export class RunsFeed {
 
   /** Follows the list until the returned function is called. The list must be in the cache. */
   follow(): () => void {
-    this.#followers++;
+    this.#observerCount++;
     this.#subscription.watch();
     queueMicrotask(() => this.#open());
     this.changed();
     return () => {
-      this.#followers--;
+      this.#observerCount--;
       queueMicrotask(() => {
-        if (this.#followers === 0) this.#close();
+        if (this.#observerCount === 0) this.#close();
       });
     };
   }
@@ -123,7 +121,7 @@ export class RunsFeed {
   }
 
   #open(): void {
-    if (this.#followers === 0 || this.#subscription.isOpen || this.#subscription.failure) return;
+    if (this.#observerCount === 0 || this.#subscription.isOpen || this.#subscription.failure) return;
     this.#following ??= new AbortController();
     this.#subscription.open();
   }
@@ -163,7 +161,7 @@ export class RunsFeed {
     this.#patch();
     const overlay = this.#currentOverlay();
     const state = this.#subscription.state();
-    const isIdle = this.#followers === 0;
+    const isIdle = this.#observerCount === 0;
     this.#store.state = isIdle
       ? { ...state, overlay, connectionState: 'idle', error: null, retryAtMs: null }
       : { ...state, overlay };

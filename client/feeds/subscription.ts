@@ -34,16 +34,16 @@ export type StreamObserver<Item> = {
   onError(error: TRPCClientErrorLike<AppRouter>): void;
 };
 
-type Handlers<Item> = {
+type SubscriptionCallbacks<Item> = {
   /** Opens the tRPC subscription after `cursor`. */
   open(cursor: string | undefined, observer: StreamObserver<Item>): { unsubscribe(): void };
   seqOf(item: Item): number;
   onItem(item: Item): void;
-  onLive(wasLive: boolean): void;
+  onLive?(wasLive: boolean): void;
   /** The owner loads a snapshot and then sets `isInGap` to false. */
   onGap(gap: Gap, wasInGap: boolean): void;
   /** The server has ended the subscription. */
-  onError(error: Error): void;
+  onError?(error: Error): void;
   /** The connection has given up reconnecting. The subscription stays open. */
   onConnectionFailed?(error: Error): void;
   /** Called after each of the calls above, and when the status of the connection changes. */
@@ -65,12 +65,12 @@ export class FeedSubscription<Item extends object> {
   failure: Error | null = null;
 
   readonly #connection: Connection<AppRouter>;
-  readonly #handlers: Handlers<Item>;
+  readonly #handlers: SubscriptionCallbacks<Item>;
   #isLive = false;
   #stream: { unsubscribe(): void } | undefined;
   #stopWatching: (() => void) | undefined;
 
-  constructor(connection: Connection<AppRouter>, handlers: Handlers<Item>) {
+  constructor(connection: Connection<AppRouter>, handlers: SubscriptionCallbacks<Item>) {
     this.#connection = connection;
     this.#handlers = handlers;
   }
@@ -101,7 +101,7 @@ export class FeedSubscription<Item extends object> {
       onError: (error) => {
         this.failure = error as unknown as Error;
         this.#stream = undefined;
-        this.#handlers.onError(this.failure);
+        this.#handlers.onError?.(this.failure);
         this.#handlers.onChange();
       },
     });
@@ -136,7 +136,7 @@ export class FeedSubscription<Item extends object> {
   }
 
   #receive(cursor: string, item: Item | StreamSignal): void {
-    if (!this.isOpen) return; // tRPC may deliver during an unsubscribe.
+    if (!this.isOpen) return; // A closed stream delivers nothing, whatever the client's link does.
     this.cursor = cursor;
     if (!isSignal(item)) {
       this.seq = this.#handlers.seqOf(item);
@@ -145,7 +145,7 @@ export class FeedSubscription<Item extends object> {
       const wasLive = this.#isLive;
       this.seq = item.seq;
       this.#isLive = true;
-      this.#handlers.onLive(wasLive);
+      this.#handlers.onLive?.(wasLive);
     } else {
       const { reason, fromSeq, toSeq } = item;
       const wasInGap = this.isInGap;

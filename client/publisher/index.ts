@@ -39,6 +39,7 @@ export type EventPublisher = {
 
 /** Creates a publisher. It sends nothing before the first `publish`. */
 export function createPublisher(options: PublisherOptions): EventPublisher {
+  const { onError } = options;
   const sender = new EventSender(options);
   const queue = new PublishQueue(sender, options);
   const unsettled = new Set<Promise<unknown>>();
@@ -53,7 +54,7 @@ export function createPublisher(options: PublisherOptions): EventPublisher {
       () => unsettled.delete(result),
       (error: RunwireError) => {
         unsettled.delete(result);
-        options.onError?.(error);
+        onError?.(error);
       },
     );
     return result;

@@ -16,7 +16,7 @@ export type Part<Call> = {
   offset: number;
   drafts: string[];
   /** For each draft, true if its id was made here. Its duplicate is then an earlier attempt of the same request. */
-  hasOwnId: boolean[];
+  hasGeneratedId: boolean[];
   bytes: number;
 };
 
@@ -37,11 +37,11 @@ export function partsOf<Call>(
     const bytes = encoder.encode(json).length + 1;
     let part = parts.at(-1);
     if (!part || part.drafts.length >= REQUEST_LIMIT_DRAFTS || part.bytes + bytes > REQUEST_LIMIT_BYTES) {
-      part = { call, offset: index, drafts: [], hasOwnId: [], bytes: 0 };
+      part = { call, offset: index, drafts: [], hasGeneratedId: [], bytes: 0 };
       parts.push(part);
     }
     part.drafts.push(json);
-    part.hasOwnId.push((draft as { eventId?: unknown } | null)?.eventId === undefined);
+    part.hasGeneratedId.push((draft as { eventId?: unknown } | null)?.eventId === undefined);
     part.bytes += bytes;
   });
   return parts;

@@ -149,7 +149,7 @@ export class PublishQueue {
     const { result } = call;
     receipts.forEach(({ seq, isDuplicate }, index) => {
       result.seq = Math.max(result.seq, seq);
-      if (isDuplicate && !part.hasOwnId[index]) result.duplicates++;
+      if (isDuplicate && !part.hasGeneratedId[index]) result.duplicates++;
       else result.accepted++;
     });
     if (--call.partsLeft > 0) return;

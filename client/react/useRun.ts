@@ -3,10 +3,10 @@ import { getQueryKey } from '@trpc/react-query';
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunView } from '../../shared/run.ts';
+import type { Snapshot } from '../feeds/folded-run.ts';
 import { keyOf } from '../feeds/query.ts';
 import type { RunFeedState } from '../feeds/run-feed.ts';
 import { blankState, RunFeedObserver } from '../feeds/run-feed-observer.ts';
-import type { Snapshot } from '../feeds/run-snapshot.ts';
 import { trpc, useRunwire } from './context.ts';
 
 export type UseRunOptions = {

@@ -19,7 +19,7 @@ const FIRST_SNAPSHOT_MS = 3_000;
  * events are buffered and folded onto it: the snapshot may contain them or not, and the fold accepts both. Until then the
  * view stays as it is.
  */
-export class RunSnapshot {
+export class FoldedRun {
   /** True while the fold has no base, or lacks events between its base and the next event. */
   isNeeded: boolean;
   readonly #fetch: Fetch;
