@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../shared/errors.ts';
 
-/** Returns the error code in a tRPC answer of the server; undefined when the server did not answer. */
+/** Returns the code that the server put into a tRPC error; undefined if the error did not come from the server. */
 export function codeOf(error: object): ErrorCode | undefined {
   const { data } = error as { data?: { runwireCode?: ErrorCode } | null };
   return data?.runwireCode;

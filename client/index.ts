@@ -2,13 +2,14 @@ import { createTRPCClient, type TRPCClient } from '@trpc/client';
 import type { AppRouter } from '../server/api/router.ts';
 import { type Connection, type ConnectionOptions, createConnection } from './connection/connection.ts';
 
-/** `runwire/client`: the typed tRPC client. It needs no framework. */
+/** The package entry `runwire/client`: a tRPC client typed by the server's router. It needs no UI framework. */
 
 export type RunwireClient = TRPCClient<AppRouter>;
 
 /**
  * Creates a typed client and its connection. Subscriptions share one WebSocket and resume after a lost connection;
- * queries and mutations use HTTP. Throws `RunwireError` `INVALID_INPUT` on a platform without WebSocket.
+ * queries and mutations use HTTP. Throws a `RunwireError` with the code `INVALID_INPUT` if the platform has no WebSocket
+ * and `options.WebSocket` is missing.
  */
 export function createRunwireClient(options: ConnectionOptions): {
   client: RunwireClient;

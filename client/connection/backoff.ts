@@ -1,6 +1,6 @@
 /**
- * Returns the delay before a retry, where `attempt` counts failures from 1: a random delay between half and all of
- * `baseMs · 2^(attempt - 1)`, at most `maxMs`. `random` returns a number in [0, 1).
+ * Returns the delay before a retry: a random time between half and all of `baseMs · 2^(attempt - 1)`, at most `maxMs`.
+ * `attempt` is 1 after the first failure. `random` returns a number in [0, 1).
  */
 export function backoffMs(attempt: number, baseMs: number, maxMs: number, random: () => number = Math.random): number {
   const fullMs = Math.min(maxMs, baseMs * 2 ** (attempt - 1));

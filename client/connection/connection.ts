@@ -9,29 +9,38 @@ import { TokenCache, type TokenSource } from './token-cache.ts';
 import { TokenRenewal } from './token-renewal.ts';
 import { type WatchedSocket, watchedSocketOf, whenClosed } from './watched-socket.ts';
 
-/** The platform's WebSocket class, or the one of the package `ws`. */
+/** The platform's WebSocket class, or the class of the npm package `ws`. */
 export type WebSocketClass = new (url: string | URL) => { readonly readyState: number; close(code?: number): void };
 
 export type ConnectionOptions = ReconnectOptions & {
-  /** Address of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`. */
+  /** URL of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`. */
   url: string;
-  /** Default: none. In a browser the session cookie then authenticates the user. */
+  /** A token, or a function that fetches one. Without it, the browser's session cookie authenticates the user. */
   token?: TokenSource | undefined;
   /** Default: the platform's class. Node.js before 22 has none: pass the class of the package `ws`. */
   WebSocket?: WebSocketClass | undefined;
-  /** Sends a ping after this time without a message, and closes the socket after the same time again; default {@link HEARTBEAT_MS}. */
+  /**
+   * The connection sends a ping after this time without a message. It closes the socket if the same time passes again
+   * without a message. Default {@link HEARTBEAT_MS}.
+   */
   heartbeatMs?: number | undefined;
   /** Time from the end of the last subscription until the socket is closed; default 2,000. */
   idleMs?: number | undefined;
-  /** Time an open socket has to answer a ping after the network or the tab came back; default 3,000. */
+  /**
+   * When the network or the tab comes back, the connection sends a ping. It replaces a socket that does not answer the
+   * ping within this time. Default 3,000.
+   */
   probeMs?: number | undefined;
 };
 
-/** One WebSocket for all subscriptions of its links. The first subscription opens it. */
+/**
+ * One WebSocket for all subscriptions. The first subscription opens the socket. Each subscription has a cursor (the
+ * position of its last event), from which it resumes on the next socket.
+ */
 export type Connection<R extends AnyTRPCRouter> = {
   /** Links for a tRPC client: subscriptions use the WebSocket, queries and mutations use HTTP. */
   links: TRPCLink<R>[];
-  /** Returns the same object until the status changes. */
+  /** Returns the status, as the same object until the status changes. */
   getStatus(): ConnectionStatus;
   /** Calls `listener` after each change of the status. Returns a function that removes it. */
   subscribe(listener: () => void): () => void;
@@ -42,7 +51,7 @@ export type Connection<R extends AnyTRPCRouter> = {
 };
 
 /**
- * Creates a connection. It opens nothing and starts no timer until its first use.
+ * Creates a connection. The connection opens no socket and starts no timer until its first use.
  *
  * Throws `RunwireError` `INVALID_INPUT` when the platform has no WebSocket and `options.WebSocket` is missing.
  */
@@ -89,10 +98,10 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
   let stopWatchingPage: (() => void) | undefined;
 
   const socket = createWSClient({
-    // The stock client asks for the address before each attempt. No other hook can delay an attempt.
+    // tRPC's WebSocket client calls this function before each attempt to connect. No other hook can delay an attempt.
     url: async () => {
       stopWatchingPage ??= watchPage(onPageReturn);
-      await whenClosed(current); // Its close code decides when the next socket may open.
+      await whenClosed(current); // The close code of the old socket decides when the next socket may open.
       for (;;) {
         await policy.waitForTurn();
         if (isClosed) throw new Error('the connection has been closed');
@@ -130,7 +139,10 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
   };
 }
 
-/** Calls `onReturn` when the network comes back or the tab becomes visible. Does nothing outside a browser. */
+/**
+ * Calls `onReturn` when the network comes back or the tab becomes visible. Does nothing outside a browser. Returns a
+ * function that ends the calls.
+ */
 function watchPage(onReturn: () => void): () => void {
   if (typeof window === 'undefined' || typeof document === 'undefined') return () => undefined;
   const onVisible = () => {

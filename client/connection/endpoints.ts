@@ -1,6 +1,6 @@
 export type Endpoints = { webSocket: string; trpc: string; events: string };
 
-/** Derives the endpoints from the server's address, `https://host[/prefix]` or `wss://host[/prefix]/ws`. */
+/** Derives the URLs of the endpoints from the server's URL, `https://host[/prefix]` or `wss://host[/prefix]/ws`. */
 export function endpointsOf(url: string): Endpoints {
   const endpoint = (protocol: 'ws' | 'http', path: string): string => {
     const result = new URL(url);

@@ -6,8 +6,12 @@ import type { Endpoints } from './endpoints.ts';
 import type { TokenCache } from './token-cache.ts';
 
 /**
- * Drops an event with a `seq` that the subscription has already delivered. A closing socket may still deliver events
- * that its successor delivers too.
+ * The tRPC links of a connection. A link is a middleware of a tRPC client: it forwards, changes or repeats requests.
+ */
+
+/**
+ * Drops an event if the subscription has already delivered its `seq` (position in the log). A closing socket may still
+ * deliver events that the next socket delivers again.
  */
 export function dedupeLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
   return () =>
@@ -32,13 +36,13 @@ export function dedupeLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
     };
 }
 
-/** Only events have a `runSeq`. */
+/** An item of a subscription: an event or a signal. Only events have a `runSeq`. */
 type Item = { type?: string; seq?: number; runSeq?: number; toSeq?: number };
 
 /**
- * Requests a subscription again when its socket closed before the request was sent: the stock client fails such a
- * subscription and forgets it. The reconnect policy decides when the next socket opens. An error from the server ends the
- * subscription.
+ * Requests a subscription again if the socket closed before the request was sent. Without this link, tRPC's WebSocket
+ * client would end such a subscription with an error. The reconnect policy decides when the next socket opens. An error
+ * that the server sent (`error.shape` is set) ends the subscription.
  */
 function resubscribeLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPCLink<R> {
   return () =>
@@ -63,7 +67,10 @@ function resubscribeLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPC
     };
 }
 
-/** Repeats a refused query or mutation once with a fresh token. Requests refused with the same token share one fetch. */
+/**
+ * Repeats a query or mutation once with a new token if the server refused the old one. Requests that were refused with
+ * the same token share one fetch of a new token.
+ */
 function retryWithFreshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): TRPCLink<R> {
   return () =>
     ({ next, op }) => {
@@ -83,24 +90,26 @@ function retryWithFreshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): T
     };
 }
 
-/** Sends subscriptions and `auth.refresh` over the socket, and all other requests over HTTP. */
+/** Returns links that send subscriptions and `auth.refresh` over the socket, and all other requests over HTTP. */
 export function linksOver<R extends AnyTRPCRouter>(
   socket: TRPCWebSocketClient,
   endpoints: Endpoints,
   tokens: TokenCache,
   isClosed: () => boolean,
 ): TRPCLink<R>[] {
-  // The casts replace a conditional type on the router's transformer, which TypeScript cannot resolve for a generic R.
+  // The type of these options depends on the router's transformer. TypeScript cannot resolve it for a generic R, so both
+  // calls need a cast.
   const ws = wsLink({ client: socket } as unknown as Parameters<typeof wsLink<R>>[0]);
   const http = httpBatchLink({
     url: endpoints.trpc,
-    methodOverride: 'POST', // A GET would put search text, which may be PHI, into URLs and so into access logs.
+    // A GET request puts search text into the URL, and URLs into access logs. The text may be protected information.
+    methodOverride: 'POST',
     maxItems: 50,
     headers: async () => {
       const token = await tokens.get();
       return token === undefined ? {} : { authorization: `Bearer ${token}` };
     },
-    // Without this option the browser sends its cookie to another origin with a WebSocket but not with a fetch.
+    // A browser sends its cookie with a WebSocket to another origin, but with a `fetch` to another origin only on request.
     ...(tokens.isAbsent ? { fetch: withCookie } : {}),
   } as unknown as Parameters<typeof httpBatchLink<R>>[0]);
   return [
@@ -115,8 +124,9 @@ export function linksOver<R extends AnyTRPCRouter>(
 }
 
 /**
- * Returns a function that sends a token over the socket with `auth.refresh`. It builds the request itself, with negative
- * ids: a second client would reuse request ids of the user's client and take over its subscriptions.
+ * Returns a function that sends a new token over the open socket with the procedure `auth.refresh`. The function builds
+ * the request itself, with a negative request id. A second tRPC client on the socket would use the same ids as the
+ * application's client, and would receive the messages of the application's subscriptions.
  */
 export function refreshOver<R extends AnyTRPCRouter>(
   socket: TRPCWebSocketClient,

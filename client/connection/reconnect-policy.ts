@@ -3,20 +3,20 @@ import { backoffMs } from './backoff.ts';
 import { Store } from './store.ts';
 
 /**
- * Decides when a socket may be opened.
+ * Decides when the next socket may open.
  *
- * The stock client retries at once, without jitter, and resets its count of failures whenever a socket opens. It would
- * therefore flood a server that accepts sockets and then closes them. Here a connection must last `stableMs` before the
- * count is reset.
+ * tRPC's WebSocket client alone would retry at once, without jitter, and would reset its count of failures whenever a
+ * socket opens. It would flood a server that accepts sockets and then closes them. This policy resets the count only
+ * after a connection that lasted `stableMs`.
  */
 
 /**
  * - `idle`: no subscription, so no socket.
- * - `connecting`: the first attempt is under way.
+ * - `connecting`: the first attempt to connect is under way.
  * - `connected`: the server has sent a message on the socket.
- * - `reconnecting`: an attempt is planned or under way.
- * - `failed`: no further attempt until `reconnect()`, or until the network or the tab comes back.
- * - `disconnected`: closed by `close()`.
+ * - `reconnecting`: after a lost connection or a failed attempt, the next attempt is planned or under way.
+ * - `failed`: no further attempt until `reconnect()` is called, or until the network or the tab comes back.
+ * - `disconnected`: `close()` was called.
  */
 export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'reconnecting' | 'disconnected' | 'failed';
 
@@ -24,16 +24,16 @@ export type ConnectionStatus = {
   state: ConnectionState;
   /** Why the last connection ended, or why the last attempt failed; null while connected. */
   error: Error | null;
-  /** Failures in a row. */
+  /** Number of failures in a row. */
   attempts: number;
-  /** Time of the next attempt in Unix ms; null when none is planned. */
+  /** Time of the next attempt in Unix ms; null when no attempt is planned. */
   retryAtMs: number | null;
 };
 
 export type ReconnectOptions = {
-  /** The connection becomes `failed` after more failures in a row than this; default 5. `Infinity` never fails. */
+  /** The connection becomes `failed` after more failures in a row than this; default 5. `Infinity` sets no limit. */
   maxReconnectAttempts?: number | undefined;
-  /** Delay after the first failure; doubled after each further one, with jitter of up to half; default 1,000. */
+  /** Delay after the first failure; default 1,000. Each further failure doubles it. Jitter shortens it by up to half. */
   reconnectDelayMs?: number | undefined;
   /** Upper limit of the delay; default 30,000. */
   maxReconnectDelayMs?: number | undefined;
@@ -46,7 +46,7 @@ export type ReconnectOptions = {
 export class ReconnectPolicy {
   readonly #options: { [K in keyof ReconnectOptions]-?: NonNullable<ReconnectOptions[K]> };
   readonly #store = new Store<ConnectionStatus>({ state: 'idle', error: null, attempts: 0, retryAtMs: null });
-  /** Releases the attempt that waits in {@link #gate}. */
+  /** Ends the wait in {@link #gate}; undefined while no attempt waits. */
   #release: (() => void) | undefined;
   #refusals = 0;
   #connectedAtMs: number | undefined;
@@ -65,12 +65,12 @@ export class ReconnectPolicy {
 
   readonly subscribe = this.#store.subscribe;
 
-  /** The same object until something changes. */
+  /** Returns the same object until the status changes. */
   get status(): ConnectionStatus {
     return this.#store.state;
   }
 
-  /** Resolves when a socket may be opened. In state `failed` that is after {@link retry} only. */
+  /** Resolves when the next socket may open. In the state `failed` it first waits for a call of {@link retry}. */
   async waitForTurn(): Promise<void> {
     if (this.status.state === 'failed') await this.#gate();
     const { attempts } = this.status;
@@ -94,13 +94,13 @@ export class ReconnectPolicy {
     this.#set({ state: 'connected', error: null, retryAtMs: null });
   }
 
-  /** Called when this side has closed the socket and opens no other. */
+  /** Called when the client has closed its socket and opens no other. */
   onReleased(): void {
     this.#connectedAtMs = undefined;
     if (this.status.state === 'connected') this.#set({ state: 'idle', error: null, retryAtMs: null });
   }
 
-  /** Called when the connection is lost or an attempt fails; `code` is the close code of the socket, if there was one. */
+  /** Called when the connection is lost or an attempt fails. `code` is the close code of the socket, if one was open. */
   onLost(error: Error, code?: number): void {
     const lastedMs = this.#connectedAtMs === undefined ? 0 : Date.now() - this.#connectedAtMs;
     this.#connectedAtMs = undefined;
@@ -108,12 +108,13 @@ export class ReconnectPolicy {
     const isRefused = code === closeCodes.unauthenticated;
     if (isRefused) this.#refusals++;
     const isFinal = code === closeCodes.revoked || this.#refusals > 1 || attempts > this.#options.maxReconnectAttempts;
-    // A fresh token, or a reader that was slow for a moment, may retry without delay, but only once in a row.
+    // After a refused token, and after a close because the client read too slowly, the first retry has no delay. If that
+    // retry fails too, the next one has the usual delay.
     this.#skipsDelay = (isRefused || code === closeCodes.tooSlow) && attempts === 1;
     this.#set({ state: isFinal ? 'failed' : 'reconnecting', error, attempts, retryAtMs: null });
   }
 
-  /** Resets the count of failures and releases a waiting attempt. */
+  /** Resets the count of failures. An attempt that waits for its delay starts at once. */
   retry(): void {
     this.#refusals = 0;
     this.#skipsDelay = true;
@@ -122,7 +123,7 @@ export class ReconnectPolicy {
     this.#release?.();
   }
 
-  /** Releases a waiting attempt. The status is `disconnected` from now on. */
+  /** Sets the state `disconnected`, which does not change any more. Ends a wait, so that its caller can stop. */
   close(): void {
     this.#set({ state: 'disconnected', retryAtMs: null });
     this.#isClosed = true;

@@ -1,6 +1,6 @@
-/** A value that changes, and its listeners. The shape fits `useSyncExternalStore`. */
+/** Holds a state and calls listeners after a change. The methods fit React's `useSyncExternalStore`. */
 export class Store<T> {
-  /** Replace the object to change it. Listeners are called by {@link notify} only. */
+  /** To change the state, assign a new object and call {@link notify}: an assignment alone calls no listener. */
   state: T;
   readonly #listeners = new Set<() => void>();
 
@@ -14,7 +14,7 @@ export class Store<T> {
 
   readonly getState = (): T => this.state;
 
-  /** Returns a function that removes the listener. */
+  /** Adds a listener. Returns a function that removes the listener. */
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -1,12 +1,12 @@
-/** A token, or a function that fetches one. A function is called again when its token is refused or about to expire. */
+/** A token, or a function that fetches one. The function is called again when its token is refused or about to expire. */
 export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
 
-/** A token is replaced this long before it expires. Timers of a hidden tab may be a minute late. */
+/** A token is replaced this long before it expires, because timers in a hidden tab may run a minute late. */
 const MARGIN_MS = 90_000;
-/** Upper limit of the margin, as a fraction of the token's lifetime. */
+/** The margin is at most this fraction of the token's lifetime. */
 const MAX_MARGIN_FRACTION = 1 / 3;
 
-/** Caches a fetched token until it is refused or about to expire. Concurrent callers share one fetch. */
+/** Caches a token until the server refuses it or it is about to expire. Concurrent callers share one fetch. */
 export class TokenCache {
   readonly #source: TokenSource | undefined;
   #token: Promise<string | undefined> | undefined;
@@ -17,12 +17,12 @@ export class TokenCache {
     this.#source = source;
   }
 
-  /** True without a token source: the browser's cookie authenticates the user. */
+  /** True without a token source. The browser's cookie then authenticates the user. */
   get isAbsent(): boolean {
     return this.#source === undefined;
   }
 
-  /** True if the source can supply another token. */
+  /** True if the source is a function, which can return another token. */
   get isRenewable(): boolean {
     return typeof this.#source === 'function';
   }
@@ -32,7 +32,7 @@ export class TokenCache {
     return this.#dueAtMs;
   }
 
-  /** Increases with each forgotten token. */
+  /** Number of tokens that the cache has dropped. It identifies the current token. */
   get generation(): number {
     return this.#generation;
   }
@@ -44,8 +44,8 @@ export class TokenCache {
   }
 
   /**
-   * Drops the cached token. With a `generation`, drops it only if it is still of that generation: many requests may be
-   * refused with one token, and one fetch serves them all.
+   * Drops the cached token, so that the next `get` fetches a new one. Does nothing if the token of that `generation` has
+   * already been dropped: the server may refuse many requests with the same token, and one new token serves them all.
    */
   forget(generation = this.#generation): void {
     if (generation !== this.#generation) return;
@@ -57,7 +57,8 @@ export class TokenCache {
   async #fetch(): Promise<string | undefined> {
     const source = this.#source;
     try {
-      // The wrapper is async: a source that throws synchronously would run `forget` before `get` stores this promise.
+      // The async wrapper turns a synchronous throw of the source into a rejection. Otherwise `forget` would run before
+      // `get` stores this promise, and the cache would keep the failed promise.
       const token = typeof source === 'function' ? await (async () => source())() : source;
       this.#dueAtMs = dueAtOf(token, Date.now());
       return token;
@@ -69,12 +70,12 @@ export class TokenCache {
 }
 
 /**
- * When to replace a token that arrived at `nowMs`. If the token looks expired, this clock is wrong or the token is old;
- * the lifetime from `iat` to `exp` is then the better estimate.
+ * Returns when to replace a token that arrived at `nowMs`, in Unix ms. If the token seems expired, the clock of this
+ * computer may be wrong. The time from `iat` (issued at) to `exp` (expiry) is then the better estimate of the lifetime.
  */
 function dueAtOf(token: string | undefined, nowMs: number): number {
   const { exp, iat } = claimsOf(token);
-  if (typeof exp !== 'number') return Number.POSITIVE_INFINITY; // Used until the server refuses it.
+  if (typeof exp !== 'number') return Number.POSITIVE_INFINITY; // The token is used until the server refuses it.
   const leftMs = exp * 1000 - nowMs;
   const wholeMs = typeof iat === 'number' ? (exp - iat) * 1000 : leftMs;
   const lifetimeMs = leftMs > 0 ? Math.min(leftMs, wholeMs) : wholeMs;
@@ -87,6 +88,6 @@ function claimsOf(token: string | undefined): { exp?: unknown; iat?: unknown } {
     const payload = (token ?? '').split('.')[1] ?? '';
     return JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')));
   } catch {
-    return {}; // Not a JWT.
+    return {}; // The token is not a JWT, so it has no readable claims.
   }
 }

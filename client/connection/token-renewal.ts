@@ -3,33 +3,36 @@ import type { TokenCache } from './token-cache.ts';
 /**
  * Sends a fresh token over the open socket before the current token expires, so that the socket stays open.
  *
- * If renewal fails until the token expires, the server closes the socket with 4401 and the next socket starts with a
- * fresh token. Subscriptions then resume from their cursors: events are late, but none is lost.
+ * If the renewal fails, the server closes the socket with code 4401 when the token expires. The next socket starts with
+ * a fresh token. Its subscriptions resume after their last event: events arrive late, but none is lost.
  */
 
-/** Longest timer. A machine that slept notices at the next timer, and a delay over 2^31 ms would fire at once. */
+/**
+ * Longest delay of a timer. After sleep, the next timer finds that the token is due. A timer with more than 2^31 ms would
+ * fire at once.
+ */
 const MAX_WAIT_MS = 60_000;
-/** Shortest time between two renewals, for a source that returns the same token until it expires. */
+/** Shortest time between two renewals. A source may return the same token until the token expires. */
 const MIN_WAIT_MS = 1_000;
 const RETRY_MS = 5_000;
 
 export class TokenRenewal {
   readonly #tokens: TokenCache;
   readonly #refresh: (token: string, signal: AbortSignal) => Promise<unknown>;
-  /** When to replace the token of the socket. In Unix ms, because a monotonic clock may stop during sleep. */
+  /** When to replace the socket's token, in Unix ms. A monotonic clock does not fit: it may stop during sleep. */
   #dueAtMs = Number.POSITIVE_INFINITY;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Aborted at the end of the socket; undefined without a socket. */
+  /** Aborted when the current socket ends; undefined without a socket. */
   #socket: AbortController | undefined;
   #isRenewing = false;
 
-  /** `refresh` sends a token over the current socket. */
+  /** `refresh` sends a new token to the server over the current socket. */
   constructor(tokens: TokenCache, refresh: (token: string, signal: AbortSignal) => Promise<unknown>) {
     this.#tokens = tokens;
     this.#refresh = refresh;
   }
 
-  /** Called when a socket is connected. Its token is the cached one. */
+  /** Called when a socket is connected. The socket was opened with the cached token. */
   start(): void {
     this.stop();
     this.#socket = new AbortController();
@@ -44,7 +47,7 @@ export class TokenRenewal {
     this.#socket = undefined;
   }
 
-  /** Renews the token if it is due. Call it after sleep: timers may have stopped meanwhile. */
+  /** Renews the token if it is due, otherwise restarts the timer. Call this after sleep: timers may have stopped. */
   check(): void {
     if (this.#socket === undefined || this.#isRenewing) return;
     clearTimeout(this.#timer);
@@ -67,7 +70,8 @@ export class TokenRenewal {
         dueAtMs = Math.max(this.#tokens.dueAtMs, Date.now() + MIN_WAIT_MS);
       }
     } catch {
-      // A failed source is asked again after RETRY_MS. A refused token makes the server close the socket.
+      // If the source failed, the next attempt follows after RETRY_MS. If the server refused the token, it closes the
+      // socket.
     }
     this.#isRenewing = false;
     if (signal.aborted) {

@@ -2,16 +2,18 @@ import { RunwireError } from '../../shared/errors.ts';
 import { closeCodes } from '../../shared/protocol.ts';
 
 /**
- * A WebSocket that reports its life to the connection. The stock client replaces sockets without a reason, so a subclass
- * of the platform's class is the only place that sees each of them.
+ * A WebSocket that reports its first message and its end to a {@link SocketObserver}. tRPC's WebSocket client opens the
+ * sockets and does not report why one ended. So this is a subclass of the platform's WebSocket class, which tRPC's client
+ * uses for every socket.
  *
  * A socket ends in one of three ways:
- * - released: this side closed it;
+ * - released: the client closed it;
  * - lost: the server or the network closed it;
- * - abandoned: this side treats it as closed at once. On a dead network the platform takes a minute to close a socket.
+ * - abandoned: the client treats it as closed, although the platform has not closed it yet. On a dead network the
+ *   platform takes a minute.
  */
 export type WatchedSocket = WebSocket & {
-  /** Ends the socket without waiting for the other end. With `loss` it counts as lost, otherwise as released. */
+  /** Ends the socket at once, without waiting for the server. With `loss` the socket counts as lost, else as released. */
   abandon(loss?: RunwireError): void;
   /**
    * Sends a ping to an open socket and abandons the socket when no message arrives in time. After sleep or a change of
@@ -22,7 +24,10 @@ export type WatchedSocket = WebSocket & {
 
 export type SocketObserver = {
   onCreated(socket: WatchedSocket): void;
-  /** The first message has arrived. An open socket proves nothing: the server may be about to refuse its token. */
+  /**
+   * The first message has arrived. Only a message proves that the server accepted the token: the server checks the token
+   * after the socket has opened.
+   */
   onAnswered(socket: WatchedSocket): void;
   /** `loss` is undefined when the socket was released. */
   onClosed(socket: WatchedSocket, code: number, loss: RunwireError | undefined): void;
@@ -33,7 +38,7 @@ export type SocketObserver = {
 /** A released socket that has not closed after this time is abandoned. */
 const CLOSING_MS = 2_000;
 
-/** Returns a subclass of `Base`. A probe waits `probeMs` for an answer. */
+/** Returns a subclass of the WebSocket class `Base`. A probe waits `probeMs` for a message. */
 export function watchedSocketOf(
   Base: typeof WebSocket,
   observer: SocketObserver,
@@ -53,7 +58,7 @@ export function watchedSocketOf(
       super(url);
       observer.onCreated(this);
       for (const type of ['open', 'message', 'error', 'close']) {
-        // Must be the first listener: it hides later events of an abandoned socket from all others.
+        // This must be the first listener: it hides the events of an abandoned socket from all other listeners.
         this.addEventListener(type, (event) => {
           if (this.#isAbandoned) event.stopImmediatePropagation();
         });
@@ -68,7 +73,8 @@ export function watchedSocketOf(
     }
 
     override close(code?: number, reason?: string): void {
-      // The stock client passes no code. A code comes from `ws`, which answers the server's close frame with this call.
+      // tRPC's client calls `close` without a code. The package `ws` calls it with a code after a close frame of the
+      // server: then the socket counts as lost, not as released.
       if (code === undefined) {
         this.#isReleased = true;
         if (this.readyState < this.CLOSED) this.#closing ??= setTimeout(() => this.abandon(), CLOSING_MS);
@@ -82,7 +88,7 @@ export function watchedSocketOf(
       if (loss && !this.#isReleased) this.#loss = loss;
       else this.#isReleased = true;
       if ('terminate' in this) {
-        (this.terminate as () => void)(); // Only `ws` has it.
+        (this.terminate as () => void)(); // Only the class of the package `ws` has this method.
         return;
       }
       super.close();
@@ -123,7 +129,7 @@ function lossOf(code: number, reason: string): RunwireError {
   }
   if (code === closeCodes.overLimit)
     return new RunwireError('RATE_LIMITED', reason || 'a limit of the server was exceeded');
-  // The platform sets 1006 for a socket without a close frame, so the number adds nothing.
+  // The platform uses 1006 when no close frame arrived, so the number would add nothing to the message.
   const suffix = code === 1006 ? '' : ` (${code})`;
   return new RunwireError('UNAVAILABLE', reason || `the connection was lost${suffix}`);
 }

@@ -6,23 +6,24 @@ import { keyOf, type RunFeedQuery } from './query.ts';
 import { type FeedObserver, type Resume, RunFeed } from './run-feed.ts';
 
 /**
- * The feeds of one connection. Hooks with equal queries share a feed if it can deliver everything that a subscription of
- * their own would deliver: a hook that joins late, or comes back, receives what it missed from the feed's recent events.
+ * The feeds of one connection. A feed (`run-feed.ts`) is one subscription with its recent events. Hooks with equal queries
+ * share a feed if the feed can deliver everything that a separate subscription would deliver. A hook that joins late, or
+ * resumes after a pause, receives the missed events from the feed's recent events.
  *
- * Otherwise the hook gets a feed of its own:
- * - it joins `from: 'start'`, or comes back, and the missed events are not among the recent ones any more;
- * - it comes back after a gap;
- * - it joins `from: 'now'` while the feed still replays older events.
+ * In three cases the hook gets a separate feed:
+ * - The hook joins with `from: 'start'`, or resumes, and the feed does not hold all missed events any more.
+ * - The hook resumes, and there was a gap in the meantime (events that the server could not deliver).
+ * - The hook joins with `from: 'now'` while the feed still replays older events.
  *
- * Queries with and without `projectId` are never equal: only the server knows which project the run belongs to.
+ * A query with `projectId` is never equal to a query without it: only the server knows the project of a run.
  *
- * Known limit: a hook that joins `from: 'now'` while the connection is down also receives the events since the feed was
- * last live, and some of them may be older than the hook.
+ * Known limit: a hook that joins with `from: 'now'` while the connection is down may receive events that are older than
+ * the hook. It receives all events since the feed lost the connection.
  */
 export class FeedCache {
   readonly client: RunwireClient;
   readonly connection: Connection<AppRouter>;
-  /** Shared by all hooks, so that one frame renders all of them together. */
+  /** All hooks share one scheduler, so that React renders their changes together, once a frame. */
   readonly frames = new FrameScheduler();
   readonly #feeds = new Map<string, Set<RunFeed>>();
 
@@ -31,7 +32,7 @@ export class FeedCache {
     this.connection = connection;
   }
 
-  /** Returns the feed that the observer has joined. */
+  /** Adds an observer (one hook) to a feed that can serve it, or else to a new feed. Returns the feed. */
   join(query: RunFeedQuery, observer: FeedObserver, resume: Resume | undefined): RunFeed {
     const key = keyOf(query);
     const feeds = this.#feeds.get(key) ?? new Set();

@@ -4,32 +4,33 @@ import { RunMemory } from '../../shared/run-memory.ts';
 import { codeOf } from '../errors.ts';
 import { retryLoading } from './subscription.ts';
 
-/** A folded run and the cursor of the last event in it. */
+/** The state of a run, and the cursor (position) of the last event that the state includes. */
 export type Snapshot = { run: RunView; cursor: string };
 
 type Fetch = (signal: AbortSignal) => Promise<Snapshot>;
 
-/** The subscription does not wait longer than this for its first snapshot. */
+/** Maximum wait for the first snapshot. After this time the subscription opens without a snapshot. */
 const FIRST_SNAPSHOT_MS = 3_000;
 
 /**
- * The folded run of a feed: a base and the events after it.
+ * The state of the run in a feed: a base, and the events that were folded into it (`shared/run-fold.ts`).
  *
- * The base is empty for a run read from its first event, otherwise a snapshot from `run.get`. While a snapshot is loading,
- * events are buffered and folded onto it: the snapshot may contain them or not, and the fold accepts both. Until then the
- * view stays as it is.
+ * If the feed delivers the run from its first event, the base is empty. Otherwise the base is a snapshot: the state that
+ * the procedure `run.get` returns. While a snapshot is loading, the view does not change and new events are buffered. Then
+ * the buffered events are folded into the snapshot. The snapshot may already include some of them: folding an event twice
+ * changes nothing.
  */
 export class FoldedRun {
-  /** True while the fold has no base, or lacks events between its base and the next event. */
+  /** True while the base is missing, or while events after the base are missing. */
   isNeeded: boolean;
   readonly #fetch: Fetch;
   readonly #handlers: { onLoaded(): void; onError(error: Error): void };
   #run: RunMemory;
   #loading: AbortController | undefined;
-  /** Events that arrive while the request for a snapshot is under way. */
+  /** Events that have arrived since the request for a snapshot was sent; undefined without a request. */
   #buffer: RunEvent[] | undefined;
 
-  /** `onError` is called with an error that is not retryable. */
+  /** `handlers.onError` is called when a snapshot cannot be loaded and a retry would not help. */
   constructor(
     fetch: Fetch,
     base: { isNeeded: boolean; run: RunView | undefined },
@@ -54,13 +55,13 @@ export class FoldedRun {
     return this.#run.view();
   }
 
-  /** Replaces the fold. */
+  /** Replaces the state with a snapshot. */
   reset(run: RunView): void {
     this.#run = new RunMemory(run);
     this.isNeeded = false;
   }
 
-  /** Folds an event. Loads a snapshot if events before it are missing. */
+  /** Folds an event into the state. If events before this one are missing, loads a snapshot instead. */
   fold(event: RunEvent): void {
     this.#buffer?.push(event);
     if (this.isNeeded) return;
@@ -69,7 +70,10 @@ export class FoldedRun {
     else void this.load();
   }
 
-  /** Fetches a snapshot once and calls `done`, with undefined after an error or a timeout. Not called after `cancel()`. */
+  /**
+   * Requests a snapshot once, then calls `done` with the snapshot, or with undefined after an error or a timeout. Does not
+   * call `done` after `cancel()`.
+   */
   async fetchFirst(done: (snapshot: Snapshot | undefined) => void): Promise<void> {
     const loading = new AbortController();
     this.#loading = loading;
@@ -81,7 +85,7 @@ export class FoldedRun {
     done(snapshot);
   }
 
-  /** Fetches a snapshot until the server answers, and folds the buffered events onto it. */
+  /** Requests a snapshot until the server answers, and folds the buffered events into it. */
   async load(): Promise<void> {
     this.cancel();
     this.isNeeded = true;
@@ -98,21 +102,21 @@ export class FoldedRun {
     if (!signal.aborted) this.#rebase(run);
   }
 
-  /** Aborts a request. The snapshot is still needed. */
+  /** Aborts the request for a snapshot. `isNeeded` does not change. */
   cancel(): void {
     this.#loading?.abort();
     this.#loading = undefined;
     this.#buffer = undefined;
   }
 
-  /** Returns undefined when the run does not exist. */
+  /** Requests the run. Returns undefined if the run does not exist. */
   async #fetchOrMissing(signal: AbortSignal): Promise<RunView | undefined> {
     this.#buffer = [];
     try {
       return (await this.#fetch(signal)).run;
     } catch (error) {
       if (codeOf(error as Error) === 'RUN_NOT_FOUND') return undefined;
-      // The next snapshot contains the events that arrive before its request, so they need no buffer.
+      // The next snapshot includes all events that arrive before its request, so these events need no buffer.
       if (!signal.aborted) this.#buffer = undefined;
       throw error;
     }

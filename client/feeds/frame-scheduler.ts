@@ -1,6 +1,6 @@
-/** Length of a frame in a hidden tab, which the browser does not paint. */
+/** Time between two frames in a hidden tab. The browser itself runs no frames there. */
 const HIDDEN_FRAME_MS = 250;
-/** Length of a frame on a platform without `requestAnimationFrame`. */
+/** Time between two frames on a platform without `requestAnimationFrame`. */
 const FRAME_MS = 16;
 
 /** Calls `callback` once, before the next repaint. Returns a function that cancels the call. */
@@ -18,7 +18,8 @@ function onNextFrame(callback: () => void): () => void {
     callback();
   };
   const frame = requestAnimationFrame(run);
-  // The tab may become hidden, and then the frame never comes. In a visible tab a slow frame still comes.
+  // If the tab becomes hidden, the browser does not run the frame, so the timer does. In a visible tab a late frame still
+  // runs, so the timer only waits again.
   const check = () => (document.visibilityState === 'hidden' ? run() : wait());
   const wait = () => {
     timer = setTimeout(check, HIDDEN_FRAME_MS);

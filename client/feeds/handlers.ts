@@ -7,9 +7,9 @@ import {
 } from '../../shared/events.ts';
 import type { EventOf } from '../../shared/registry.ts';
 
-/** The event type that a handler of type `T` receives. */
+/** The TypeScript type of events that a handler for the event type `T` receives. */
 export type EventOfType<T extends RunEventType> = EventOf<RunwireEvents, T>;
-/** The union of event types that a handler of category `C` receives. */
+/** The TypeScript type of events that a handler for the category `C` receives. */
 export type EventOfCategory<C extends EventCategory> = EventOf<
   RunwireEvents,
   { [T in RunEventType]: RunwireEvents[T]['category'] extends C ? T : never }[RunEventType]
@@ -38,9 +38,9 @@ export class Handlers {
     handler: (event: EventOfCategory<C>) => void,
   ): void => remove(this.#byCategory, category, handler);
 
-  /** Calls the handlers of an event. A handler that throws is reported and does not stop the others. */
+  /** Calls the handlers for an event. If a handler throws, its error is reported and the next handler is called. */
   deliver(event: RunEvent): void {
-    // A newer server may send types without a category here.
+    // A newer server may send an event type that this client does not have. Its category is then unknown.
     const category = (runwireEvents[event.type] as { category?: string } | undefined)?.category;
     call(this.#byType.get(event.type), event);
     if (category !== undefined) call(this.#byCategory.get(category), event);
@@ -61,7 +61,7 @@ function remove(sets: Map<string, Set<Handler>>, key: string, handler: Handler):
 function call(handlers: Set<Handler> | undefined, event: RunEvent): void {
   if (!handlers) return;
   for (const handler of [...handlers]) {
-    if (!handlers.has(handler)) continue; // Removed by an earlier handler.
+    if (!handlers.has(handler)) continue; // An earlier handler has removed this one.
     try {
       handler(event as never);
     } catch (error) {
@@ -70,7 +70,7 @@ function call(handlers: Set<Handler> | undefined, event: RunEvent): void {
   }
 }
 
-/** Reports an error of the user's code as an uncaught error, without stopping the caller. */
+/** Reports an error of the application's code as an uncaught error. Does not throw, so the caller continues. */
 export function report(error: unknown): void {
   if (typeof reportError === 'function') reportError(error);
   else

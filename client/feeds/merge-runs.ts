@@ -5,23 +5,27 @@ export type RunsPage = {
   runs: RunHeader[];
   nextCursor?: string | undefined;
   position: string;
-  /** `createdAt` of the last run at the time of the fetch; set by {@link merge}. Older runs belong to the next page. */
+  /**
+   * `createdAt` of the page's last run when the page was fetched. {@link merge} keeps it when it changes the page: runs
+   * that are older belong to the next page.
+   */
   oldest?: string | undefined;
 };
 
 export type RunsPages = InfiniteData<RunsPage, string | null>;
-/** Changed headers that are kept beside the pages, and the keys of the new runs that `showNew` has released. */
+/** Run headers that have changed since the pages were fetched, and the keys of the new runs that the list may show. */
 export type Overlay = { changed: ReadonlyMap<string, RunHeader>; shown: ReadonlySet<string> };
 export const emptyOverlay: Overlay = { changed: new Map(), shown: new Set() };
 
 export const runKeyOf = ({ projectId, runId }: RunHeader) => `${projectId} ${runId}`;
 
 /**
- * Combines the pages with the changed headers. Returns the new pages, and the new runs that wait for `showNew`.
+ * Combines the fetched pages of a list of runs with an overlay of changed headers. Returns the combined pages, and the new
+ * runs that wait until the user wants to see them (`showNew`).
  *
- * - A listed run keeps its place. It is removed if it does not match any more.
- * - A released run is inserted by its age.
- * - A run older than the last listed run is neither: its page has not been fetched.
+ * - A listed run keeps its place. It is removed if it no longer matches the filter.
+ * - A new run is inserted by its creation time if it is in `shown`, otherwise it waits.
+ * - A run that is older than the last listed run is ignored if there is a next page: the run belongs to that page.
  *
  * Unchanged pages and runs are the same objects as before.
  */

@@ -5,22 +5,22 @@ import type { StreamObserver } from './subscription.ts';
 export type RunFeedScope =
   | { runId: string; projectId?: string | undefined; scope?: undefined }
   | { projectId: string; runId?: undefined; scope?: undefined }
-  /** `user`: events addressed to the user and events of runs the user created. `all`: every event the user may read. */
+  /** `user`: events addressed to the user, and events of runs that the user created. `all`: all that the user may read. */
   | { scope: 'user' | 'all'; runId?: undefined; projectId?: undefined };
 export type RunFeedQuery = RunFeedScope & {
-  /** Delivers only these types and the types of `categories`; default all. */
+  /** Delivers an event if `types` contains its type or `categories` contains its category; default all events. */
   types?: readonly RunEventType[] | undefined;
-  /** Delivers only these categories and `types`; default all. */
+  /** See `types`. */
   categories?: readonly EventCategory[] | undefined;
-  /** `start` delivers the events in the log first; default `now`. */
+  /** `start` first delivers the events that the log already holds. `now` (default) delivers only later events. */
   from?: 'now' | 'start' | undefined;
 };
 
-/** Queries with equal keys can share a subscription. */
+/** Returns the key of a query. Hooks with equal keys can share a subscription. */
 export const keyOf = ({ runId, projectId, scope, types, categories, from = 'now' }: RunFeedQuery): string =>
   JSON.stringify([runId, projectId, scope, types, categories, from]);
 
-/** Opens the tRPC subscription for a query, after `lastEventId`. */
+/** Opens the tRPC subscription of a query. It delivers the events after the cursor `lastEventId`, if one is given. */
 export function subscribeTo(
   client: RunwireClient,
   { runId, projectId, scope, types, categories, from }: RunFeedQuery,

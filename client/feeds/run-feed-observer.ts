@@ -9,7 +9,7 @@ import type { FeedObserver, Resume, RunFeed, RunFeedState } from './run-feed.ts'
 import { reconnectIfDown } from './subscription.ts';
 
 export type RunFeedObserverState = RunFeedState & {
-  /** {@link keyOf} the query of this state; undefined before the first query. */
+  /** The key ({@link keyOf}) of the query that this state belongs to; undefined before the first query. */
   key: string | undefined;
   /** The latest events, oldest first, at most `limit`. */
   events: readonly RunEvent[];
@@ -30,15 +30,16 @@ export const blankState = (key: string | undefined, connectionState: ConnectionS
 });
 
 /**
- * The side of one hook on a feed that several hooks may share: its handlers, its latest events, and its position while it
- * is disconnected. The state changes at most once a frame.
+ * One hook that uses a feed. Several hooks may share a feed (`run-feed.ts`), which has the subscription. The observer has
+ * the hook's handlers, its latest events, and its position while it is disconnected. The hook's state changes at most once
+ * per frame of the display.
  */
 export class RunFeedObserver implements FeedObserver {
   readonly handlers = new Handlers();
   readonly wantsRun: boolean;
   /** Called when the subscription ends with an error, and when the connection becomes `failed`. */
   onError: ((error: Error) => void) | undefined;
-  /** Called with the folded run before the listeners. */
+  /** Called with the run and its cursor at each update, before the listeners of the state. */
   onSnapshot: ((snapshot: Snapshot) => void) | undefined;
   snapshot: Snapshot | undefined;
 
@@ -71,8 +72,9 @@ export class RunFeedObserver implements FeedObserver {
   }
 
   /**
-   * Follows a query until the returned function is called. The same query as before resumes after the last event; another
-   * query starts over. Delivery starts in a later task, so that handlers can be added first.
+   * Subscribes to a query until the returned function is called. If the last query was equal, the subscription resumes
+   * after the last event; otherwise the old events are dropped. Delivery starts in a microtask, so that handlers can be
+   * added first.
    */
   follow(query: RunFeedQuery): () => void {
     const key = keyOf(query);
@@ -95,14 +97,14 @@ export class RunFeedObserver implements FeedObserver {
     };
   }
 
-  /** Ends the subscription and keeps its cursor. */
+  /** Ends the hook's subscription and keeps its position. */
   readonly disconnect = (): void => {
     this.#isDisconnected = true;
     this.#leave({ isAtOnce: true });
     this.changed();
   };
 
-  /** Resumes after `disconnect()` or an error. An open subscription of several hooks stays as it is. */
+  /** Resumes after `disconnect()` or an error. An open subscription is opened again, unless other hooks share it. */
   readonly reconnect = (): void => {
     this.#isDisconnected = false;
     reconnectIfDown(this.#feeds.connection);

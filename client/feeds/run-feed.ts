@@ -8,29 +8,32 @@ import { type RunFeedQuery, subscribeTo } from './query.ts';
 import { FeedSubscription, type Gap, type SubscriptionState } from './subscription.ts';
 
 /**
- * One subscription for all hooks with the same query: the folded run, and recent events for hooks that join late. The
- * state of a single hook is in `run-feed-observer.ts`; `feed-cache.ts` decides which hooks share a feed.
+ * A feed: one subscription for all hooks with the same query. It has the state of the run, and recent events for hooks that
+ * join late. Each hook is an observer of the feed (`run-feed-observer.ts`). `feed-cache.ts` decides which hooks share a
+ * feed.
  *
- * The run is folded once, from the delivered events, so all hooks show the same run. The order of subscription and
- * snapshot depends on the observers:
- * - `from: 'start'`: no snapshot; the fold starts empty.
- * - An observer wants the run (`useRun`): the snapshot comes first, and the subscription begins at its cursor.
- * - Otherwise: the subscription comes first, so that handlers do not wait for a query. The snapshot is loaded at
+ * Each delivered event is folded once into the state of the run (`shared/run-fold.ts`), so all hooks show the same run. A
+ * snapshot is a state that the server returns. When it is loaded depends on the query and the observers:
+ * - `from: 'start'`: no snapshot. The state starts empty.
+ * - An observer wants the run (`useRun`): the snapshot is loaded first. The subscription starts at the snapshot's cursor.
+ * - Otherwise: the subscription starts first, so that handlers do not wait for a query. The snapshot is loaded at
  *   `stream.live`.
  *
- * A snapshot is also loaded after a gap, for a run that is created later, after a slow first request, and for a run with
- * trimmed events (its first event has a `runSeq` above 1; the log keeps views longer than events).
+ * A snapshot is loaded again:
+ * - after a gap (events that the server could not deliver);
+ * - at `stream.live`, if the first request failed, took too long, or found no run;
+ * - for a run with trimmed events: retention has removed its first events, but the server still has its state.
  */
 
 export type RunFeedState = SubscriptionState & {
   /**
-   * The run as of the last event. Undefined without `runId`, and with `types` or `categories`: a fold needs all events of
-   * the run.
+   * The run after the last delivered event. Undefined if the query has no `runId`, or has `types` or `categories`: the
+   * state of a run needs all events of the run.
    */
   run: RunView | undefined;
 };
 
-/** The position of an observer that left. It can resume from here on the same feed or on another one. */
+/** The position of an observer that has left its feed. The observer can resume there, on the same or on another feed. */
 export type Resume = {
   cursor: string | undefined;
   seq: number | null;
@@ -41,14 +44,14 @@ export type Resume = {
   lineage: object;
 };
 
-/** A subscriber of a feed. */
+/** One hook that uses a feed. */
 export type FeedObserver = {
   /** True if the observer needs the run before its events. A snapshot is then loaded first. */
   readonly wantsRun: boolean;
-  /** A cached snapshot. */
+  /** A snapshot from the cache, which may be old. */
   readonly snapshot: Snapshot | undefined;
   receive(event: RunEvent): void;
-  /** The delivered events are not part of the log any more. */
+  /** The events delivered so far are not part of the log any more. */
   clear(): void;
   /** The state has changed. */
   changed(): void;
@@ -64,7 +67,7 @@ export class RunFeed {
   readonly #subscription: FeedSubscription<RunEvent>;
   /** Undefined if the query does not deliver all events of one run. */
   readonly #run: FoldedRun | undefined;
-  /** An observer that has not joined yet receives the recent events after position `after` first. */
+  /** An observer that is not `joined` yet must first receive the recent events after the position `after`. */
   readonly #observers = new Map<FeedObserver, { after: number } | 'joined'>();
   #isOpened = false;
   #isEnded = false;
@@ -72,9 +75,9 @@ export class RunFeed {
   #recent: RunEvent[] = [];
   /** `#recent` holds every event after this position; null while the position is unknown. */
   #recentAfter: number | null;
-  /** Replaced at each gap. Positions are comparable within one lineage only. */
+  /** An object that is replaced at each gap. Positions from before and after a gap must not be compared. */
   #lineage: object = {};
-  /** True while the next events may be older than the subscription of an observer. */
+  /** True while the next events may be older than an observer that joins now. */
   #isBehind = false;
 
   /** `onEnd` is called when the last observer has left, or after an error. */
@@ -118,31 +121,35 @@ export class RunFeed {
     return this.#observers.size > 1;
   }
 
-  /** True if this feed can deliver everything that a subscription of the observer's own would deliver. */
+  /** Returns true if this feed can deliver everything that a separate subscription would deliver to the observer. */
   canServe(observer: FeedObserver, resume: Resume | undefined): boolean {
     if (this.failure || this.#isEnded) return false;
     if (resume?.cursor !== undefined) {
       return resume.lineage === this.#lineage && this.#recentAfter !== null && (resume.seq ?? 0) >= this.#recentAfter;
     }
     if (this.#query.from === 'start') return this.#recentAfter === 0;
-    // An observer of events from now on must not receive older events.
+    // With `from: 'now'`, a hook for events must not receive events from before it joined. A hook for the run may.
     return observer.wantsRun || !this.#isBehind;
   }
 
-  /** Delivery starts in a later task, so that a component can add handlers in an effect of the same mount. */
+  /** Adds an observer. Delivery starts in a microtask, so that a component can first add handlers in an effect. */
   join(observer: FeedObserver, resume: Resume | undefined): void {
     const { seq } = this.#subscription;
     const after = resume?.cursor !== undefined ? resume.seq : this.#query.from === 'start' ? 0 : seq;
     this.#observers.set(observer, { after: after ?? 0 });
     this.#subscription.watch();
-    // StrictMode joins, leaves and joins in one task. The microtask makes that one subscription.
+    // React's StrictMode joins, leaves and joins again in one task. Without the microtask, this would open a subscription,
+    // close it and open a second one.
     queueMicrotask(() => {
       this.#open();
       this.#catchUp(observer);
     });
   }
 
-  /** The last observer to leave ends the feed. By default another observer may still join in the same task. */
+  /**
+   * Removes an observer. The feed ends without observers: with `isAtOnce` immediately, by default in a microtask, so that
+   * another observer can still join in the same task.
+   */
   leave(observer: FeedObserver, { isAtOnce = false } = {}): void {
     this.#observers.delete(observer);
     const end = () => {
@@ -152,7 +159,7 @@ export class RunFeed {
     else queueMicrotask(end);
   }
 
-  /** Opens a new subscription after the last event. */
+  /** Closes the subscription and opens a new one after the last delivered event. */
   reopen(): void {
     if (!this.#isOpened || this.#isEnded) return;
     this.#close();
@@ -166,7 +173,7 @@ export class RunFeed {
     return { cursor, seq, run: this.#run?.view(), needsSnapshot, isInGap, gap, lineage: this.#lineage };
   }
 
-  /** The same object until something changes. */
+  /** Returns the same object until the state changes. */
   get state(): RunFeedState {
     this.#state ??= {
       ...this.#subscription.state({ needsSnapshot: this.#run?.isNeeded ?? false }),
@@ -175,7 +182,7 @@ export class RunFeed {
     return this.#state;
   }
 
-  /** The folded run and its cursor; undefined while events are missing from the run. */
+  /** Returns the run and its cursor; undefined while the run lacks events. */
   get snapshot(): Snapshot | undefined {
     const { run } = this.state;
     const { cursor } = this.#subscription;
@@ -202,12 +209,13 @@ export class RunFeed {
       this.#subscription.open();
       return;
     }
-    // A cached snapshot may be old. An observer of events must not receive events from before it joined.
+    // A cached snapshot may be old, and the subscription would then deliver events from before an observer joined. Only
+    // hooks for the run accept such events.
     const cached = observers.every((observer) => observer.wantsRun) && observers[0]?.snapshot;
     if (cached) this.#startFrom(run, cached, true);
     else {
       void run.fetchFirst((snapshot) => {
-        // Without a snapshot, the subscription loads one at stream.live.
+        // If the request failed, the snapshot is loaded at `stream.live`.
         if (snapshot) this.#startFrom(run, snapshot, false);
         else this.#subscription.open();
       });
@@ -249,7 +257,7 @@ export class RunFeed {
     this.#isBehind = false;
     const run = this.#run;
     if (!run) this.#subscription.isInGap = false;
-    // A run with trimmed events may still have a view, so an empty fold asks for one.
+    // Retention may have removed all events of the run. The server may still have its state, so an empty run loads it.
     else if ((run.isNeeded || (!wasLive && run.isEmpty)) && !run.isLoading) void run.load();
   }
 
@@ -257,7 +265,7 @@ export class RunFeed {
     this.#lineage = {};
     this.#recent = [];
     this.#recentAfter = toSeq;
-    // The log was replaced by another one or by an older copy, so its positions start again.
+    // The server now has another log, or an older copy of the log. The same positions hold other events there.
     if (reason === 'epoch_changed' || reason === 'ahead') {
       for (const observer of [...this.#observers.keys()]) observer.clear();
     }

@@ -7,14 +7,16 @@ import { emptyOverlay, merge, type Overlay, type RunsPage, type RunsPages, runKe
 import { FeedSubscription, reconnectIfDown, retryLoading, type SubscriptionState } from './subscription.ts';
 
 /**
- * A list of runs that changes in place: the pages of `run.list` in React Query's cache, and the changed headers from
- * `onRunSummary`. The subscription starts at the first page's `position`.
+ * A list of runs that stays up to date. React Query's cache holds the pages of the procedure `run.list`. The subscription
+ * `onRunSummary` delivers the header of each run that changes. It starts at the `position` of the first page.
  *
- * Once a frame the changed headers are written into the cached pages. While a fetch is under way this is not enough:
- * - the fetched result replaces the cached pages, and with them the headers written meanwhile;
- * - it may contain headers that are older than the changed ones.
- * So during a fetch all changed headers are also kept in an overlay. `merge` combines pages and overlay at each read, and
- * the header with the higher `lastSeq` wins. After the fetch the overlay holds only new runs that wait for `showNew()`.
+ * Once a frame, the changed headers are written into the cached pages. During a fetch this is not enough:
+ * - the result of the fetch replaces the cached pages, and with them the headers that were written meanwhile;
+ * - the result may contain older headers than the subscription has delivered.
+ *
+ * So during a fetch all changed headers are also kept in an overlay. `merge` combines pages and overlay at each read: of
+ * two headers of a run, the one with the higher `lastSeq` wins. After the fetch the overlay keeps only the new runs that
+ * wait for `showNew()`.
  */
 
 export type RunsFeedState = SubscriptionState & { overlay: Overlay };
@@ -35,11 +37,11 @@ export class RunsFeed {
     gap: null,
   });
   #observerCount = 0;
-  /** Aborted when the last observer leaves. */
+  /** Aborted when the last hook has stopped following the list. */
   #following: AbortController | undefined;
   #changed = new Map<string, RunHeader>();
   #shown = new Set<string>();
-  /** The overlay of `#changed` and `#shown`; reset at each change and made again by {@link #currentOverlay}. */
+  /** Copies of `#changed` and `#shown`. A change resets it to `emptyOverlay`; {@link #currentOverlay} makes new copies. */
   #overlay = emptyOverlay;
   #runs: readonly RunHeader[] = [];
 
@@ -72,7 +74,7 @@ export class RunsFeed {
   readonly getState = this.#store.getState;
   readonly subscribe = this.#store.subscribe;
 
-  /** Returns the runs to show, as the same array until one of them changes, and the number of runs that wait. */
+  /** Returns the runs to show (the same array until a run changes), and the number of new runs that wait. */
   listOf(pages: readonly RunsPage[], overlay: Overlay): { runs: readonly RunHeader[]; newCount: number } {
     const merged = merge(pages, overlay, this.#matches);
     const runs = merged.pages.flatMap((page) => page.runs);
@@ -81,7 +83,7 @@ export class RunsFeed {
     return { runs: this.#runs, newCount: merged.waiting.length };
   }
 
-  /** Follows the list until the returned function is called. The list must be in the cache. */
+  /** Keeps the list up to date until the returned function is called. The first page must be in the cache. */
   follow(): () => void {
     this.#observerCount++;
     this.#subscription.watch();
@@ -95,7 +97,7 @@ export class RunsFeed {
     };
   }
 
-  /** Moves the waiting runs into the list. */
+  /** Moves the new runs that wait into the list. */
   readonly showNew = (): void => {
     const pages = this.#pages;
     if (!pages) return;
@@ -131,12 +133,12 @@ export class RunsFeed {
     this.#following = undefined;
     this.#subscription.end();
     this.#subscription.failure = null;
-    // The next subscription starts at the cached position, so write every change up to the cursor into the cache first.
+    // The next subscription starts at the `position` in the cache. So the changes up to the cursor go into the cache first.
     if (this.#feeds.frames.delete(this.#update)) this.#update();
     this.#subscription.cursor = undefined;
   }
 
-  /** Fetches the list until the server answers. */
+  /** Fetches the list again, until the server answers, and ends the gap. */
   async #refetch(): Promise<void> {
     const signal = this.#following?.signal;
     if (!signal) return;
@@ -168,7 +170,7 @@ export class RunsFeed {
     this.#store.notify();
   };
 
-  /** Writes changed headers into the cached pages, and drops from the overlay the headers it does not need any more. */
+  /** Writes changed headers into the cached pages, and removes headers from the overlay that the pages now contain. */
   #patch(): void {
     const data = this.#pages;
     if (!data) return;
@@ -177,7 +179,8 @@ export class RunsFeed {
     if (!first) return;
     const isFetching = this.#queries.getQueryState(this.#queryKey)?.fetchStatus !== 'idle';
     const isBusy = this.#subscription.isInGap || isFetching;
-    // Waiting runs are in no page. If the position moved past them, a later subscription would not deliver them again.
+    // Runs that wait for `showNew` are in no page. If `position` moved past them, a later subscription would not deliver
+    // them again.
     const isComplete = !isBusy && waiting.length === 0;
     const position = isComplete ? (this.#subscription.cursor ?? first.position) : first.position;
     const isSame = pages === data.pages && position === first.position;

@@ -8,9 +8,10 @@ import type { ConnectionState } from '../connection/reconnect-policy.ts';
 import { codeOf } from '../errors.ts';
 
 /**
- * - `replaying`: the subscription delivers missed events.
- * - `live`: the subscription has delivered every match, and the view is complete.
- * - `gap`: events cannot be delivered (`gap` states their range), and the snapshot that replaces them is not loaded yet.
+ * - `replaying`: the subscription delivers events that were logged before, or waits for the connection.
+ * - `live`: the subscription has delivered every matching event, and the client's state is complete.
+ * - `gap`: the server could not deliver some events (`gap` states their range). The client is loading the current state (a
+ *   snapshot) in place of these events.
  */
 export type RunFeedPhase = 'replaying' | 'live' | 'gap';
 
@@ -20,10 +21,10 @@ export type SubscriptionState = {
   connectionState: ConnectionState;
   /** Why the subscription ended, or why there is no connection; null without an error. */
   error: Error | null;
-  /** Time of the next attempt to connect in Unix ms; null when none is planned. */
+  /** Time of the next attempt to connect in Unix ms; null when no attempt is planned. */
   retryAtMs: number | null;
   phase: RunFeedPhase;
-  /** Every match up to this position of the log has been delivered; null before the server's first message. */
+  /** Every matching event up to this position of the log has been delivered; null before the server's first message. */
   seq: number | null;
   /** The last gap. It stays set after the snapshot has been loaded. */
   gap: Gap | null;
@@ -35,27 +36,30 @@ export type StreamObserver<Item> = {
 };
 
 type SubscriptionCallbacks<Item> = {
-  /** Opens the tRPC subscription after `cursor`. */
+  /** Opens the tRPC subscription. It delivers the items after `cursor`. */
   open(cursor: string | undefined, observer: StreamObserver<Item>): { unsubscribe(): void };
   seqOf(item: Item): number;
   onItem(item: Item): void;
   onLive?(wasLive: boolean): void;
-  /** The owner loads a snapshot and then sets `isInGap` to false. */
+  /** Some items could not be delivered. The owner must load a snapshot and then set `isInGap` to false. */
   onGap(gap: Gap, wasInGap: boolean): void;
-  /** The server has ended the subscription. */
+  /** The server has ended the subscription with an error. */
   onError?(error: Error): void;
-  /** The connection has given up reconnecting. The subscription stays open. */
+  /** The connection makes no further attempts to reconnect. The subscription resumes when the connection does. */
   onConnectionFailed?(error: Error): void;
-  /** Called after each of the calls above, and when the status of the connection changes. */
+  /** Called after each of the callbacks above, and when the status of the connection changes. */
   onChange(): void;
 };
 
 /**
- * One subscription with its cursor, and its state for a hook. `RunFeed` and `RunsFeed` are built on it.
+ * One tRPC subscription with its cursor (the position of the last item) and the state that hooks return. `RunFeed` and
+ * `RunsFeed` use this class.
  *
- * It opens after `cursor`, replays, and is live after `stream.live`. A lost connection sets it back to replaying; the
- * connection resumes it. `stream.gap` sets `isInGap` until the owner has loaded a snapshot. An error of the server ends
- * it and is kept in `failure`.
+ * - `open()` subscribes after `cursor`. The server replays the items after the cursor and then sends `stream.live`. From
+ *   then on the subscription is live.
+ * - After a lost connection, the connection resumes the subscription. It is not live until the next `stream.live`.
+ * - `stream.gap` sets `isInGap`. The owner loads a snapshot and resets `isInGap`.
+ * - An error from the server ends the subscription. `failure` keeps the error.
  */
 export class FeedSubscription<Item extends object> {
   cursor: string | undefined;
@@ -79,13 +83,13 @@ export class FeedSubscription<Item extends object> {
     return this.#stream !== undefined;
   }
 
-  /** Starts to report changes of the connection. */
+  /** Starts to call the callbacks when the status of the connection changes. */
   watch(): void {
     if (this.#stopWatching) return;
     let { state: before } = this.#connection.getStatus();
     this.#stopWatching = this.#connection.subscribe(() => {
       const { state, error } = this.#connection.getStatus();
-      // After a reconnect the server replays missed events and then sends stream.live.
+      // The subscription is live again when the server has replayed the missed items and sent `stream.live`.
       if (state !== 'connected') this.#isLive = false;
       if (state === 'failed' && before !== 'failed' && !this.failure && error) {
         this.#handlers.onConnectionFailed?.(error);
@@ -107,7 +111,7 @@ export class FeedSubscription<Item extends object> {
     });
   }
 
-  /** Closes the stream and keeps the cursor. */
+  /** Closes the tRPC subscription and keeps the cursor. */
   close(): void {
     const stream = this.#stream;
     this.#stream = undefined;
@@ -115,14 +119,14 @@ export class FeedSubscription<Item extends object> {
     stream?.unsubscribe();
   }
 
-  /** Closes the stream and stops reporting changes of the connection. */
+  /** Closes the tRPC subscription and stops watching the connection. */
   end(): void {
     this.#stopWatching?.();
     this.#stopWatching = undefined;
     this.close();
   }
 
-  /** Returns the current state. With `needsSnapshot` the phase cannot be `live`. */
+  /** Returns the current state. While the owner needs a snapshot (`needsSnapshot`), the phase is never `live`. */
   state({ needsSnapshot = false } = {}): SubscriptionState {
     const { state, error, retryAtMs } = this.#connection.getStatus();
     return {
@@ -136,7 +140,7 @@ export class FeedSubscription<Item extends object> {
   }
 
   #receive(cursor: string, item: Item | StreamSignal): void {
-    if (!this.isOpen) return; // A closed stream delivers nothing, whatever the client's link does.
+    if (!this.isOpen) return; // tRPC's client may still deliver an item during `unsubscribe`.
     this.cursor = cursor;
     if (!isSignal(item)) {
       this.seq = this.#handlers.seqOf(item);
@@ -159,7 +163,7 @@ export class FeedSubscription<Item extends object> {
   }
 }
 
-/** Reconnects a connection that is down. Leaves any other connection alone, because other subscriptions use it. */
+/** Reconnects the connection if it is down. An open connection stays open, because other subscriptions use it. */
 export function reconnectIfDown(connection: Connection<AppRouter>): void {
   const { state } = connection.getStatus();
   if (state === 'failed' || state === 'reconnecting') connection.reconnect();
@@ -169,8 +173,8 @@ const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 
 /**
- * Calls `load` until it succeeds, with a growing delay after each failure. Rejects when the server answers with an error
- * that is not retryable, or after a failure when `signal` is aborted.
+ * Calls `load` until it succeeds, with a growing delay after each failure. Rejects if the server answers with an error
+ * that is not retryable, or if `signal` is aborted before a call succeeds.
  */
 export async function retryLoading<T>(load: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (let attempt = 1; ; attempt++) {

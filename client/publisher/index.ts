@@ -4,40 +4,43 @@ import { PublishQueue, type PublishResult, type QueueOptions } from './queue.ts'
 import { EventSender, type SenderOptions } from './sender.ts';
 
 /**
- * `runwire/publisher`: publishes events to a server over HTTP, in order, and stores each once, through restarts of the
- * server.
+ * The package entry `runwire/publisher`: publishes events over HTTP. The server stores each event once and in order, even
+ * if it restarts meanwhile.
  *
- * `publish` gives each draft its time and its id, so a request can be sent again until the server answers: a draft with
- * a known id is not stored again. `queue.ts` batches the calls and assigns refusals to them; `sender.ts` sends a request
- * and retries it.
+ * A draft is an event before the server stores it. `publish` adds a time and an id to each draft. The server stores each
+ * id once, so the publisher can repeat a request until the server answers.
+ *
+ * `queue.ts` puts the drafts of several calls into one request, and finds the calls that caused a refusal. `sender.ts`
+ * sends a request and repeats it.
  */
 
 export type PublisherOptions = SenderOptions &
   QueueOptions & {
-    /** Called with the error of every failed call, for callers that do not await `publish`. */
+    /** Called with the error of each failed call of `publish`, for code that does not await the call. */
     onError?: ((error: RunwireError) => void) | undefined;
   };
 
 export type EventPublisher = {
   /**
-   * Publishes drafts; resolves once they are durable. Up to 1,000 drafts and 1 MB are stored all or none. More drafts are
-   * sent in several requests, up to the first refused one.
+   * Publishes drafts. Resolves once all of them are durable. A call with up to 1,000 drafts and 1 MB is stored as a whole
+   * or not at all. A larger call is sent in several requests; after a refused request the rest is not sent.
    *
    * Rejects with a `RunwireError`:
-   * - the code of a refusal, with `path` and `issues`; the `index` of an issue counts the drafts of this call;
-   * - `RATE_LIMITED` when the queue is full;
-   * - `UNAVAILABLE` when the server did not answer within `retryForMs`, or after `close()`.
+   * - the server refused a draft: the server's code, with `path` and `issues`. The `index` of an issue counts the drafts
+   *   of this call;
+   * - the queue is full: `RATE_LIMITED`;
+   * - the server did not answer within `retryForMs`, or the publisher is closed: `UNAVAILABLE`.
    *
-   * A rejection without a handler does not become an unhandled rejection.
+   * Code may ignore the promise: its rejection does not become an unhandled rejection.
    */
   publish(drafts: PublisherDraft | readonly PublisherDraft[]): Promise<PublishResult>;
-  /** Sends waiting drafts without further delay. Resolves when all published drafts are stored or have failed. */
+  /** Ends the delay before a retry. Resolves when all drafts that were published before are stored or have failed. */
   flush(): Promise<void>;
-  /** Accepts no more drafts, waits up to `waitMs` for the server, and fails the drafts left; default 10,000. */
+  /** Refuses further drafts, waits up to `waitMs` (default 10,000) until all drafts are stored, and fails the rest. */
   close(waitMs?: number): Promise<void>;
 };
 
-/** Creates a publisher. It sends nothing before the first `publish`. */
+/** Creates a publisher. The publisher sends nothing before the first `publish`. */
 export function createPublisher(options: PublisherOptions): EventPublisher {
   const { onError } = options;
   const sender = new EventSender(options);

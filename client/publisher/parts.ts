@@ -2,27 +2,30 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { RunEventDraft } from '../../shared/events.ts';
 import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
 
-/** A request may hold more bytes only if a single draft does. The server accepts 8 MiB. */
+/** Maximum size of a request, unless a single draft is larger. The server accepts requests of up to 8 MiB. */
 const REQUEST_LIMIT_BYTES = 1_000_000;
 
 type WithoutProject<Draft> = Draft extends unknown ? Omit<Draft, 'projectId'> & { projectId?: string } : never;
-/** A draft. The publisher adds its own `projectId` to a draft without one. */
+/** A draft (an event before the server stores it). The publisher adds its own `projectId` to a draft without one. */
 export type PublisherDraft = WithoutProject<RunEventDraft>;
 
-/** The drafts of one call that one request can hold, as JSON. */
+/** The drafts of one call of `publish` as JSON, or some of them if one request cannot hold them all. */
 export type Part<Call> = {
   call: Call;
   /** Index of the first draft in the call. */
   offset: number;
   drafts: string[];
-  /** For each draft, true if its id was made here. Its duplicate is then an earlier attempt of the same request. */
+  /**
+   * For each draft, true if the publisher made its id. If the server then reports a duplicate, an earlier attempt of the
+   * same request has stored the draft.
+   */
   hasGeneratedId: boolean[];
   bytes: number;
 };
 
 /**
- * Turns the drafts of a call into parts, and adds project, time and id to drafts without them. Throws `INVALID_EVENT` for
- * a draft that has no JSON.
+ * Splits the drafts of a call into parts that each fit into a request. Adds `projectId`, `timestamp` and `eventId` to
+ * drafts without these fields. Throws `INVALID_EVENT` if a draft cannot be converted to JSON.
  */
 export function partsOf<Call>(
   call: Call,
@@ -47,7 +50,7 @@ export function partsOf<Call>(
   return parts;
 }
 
-/** Returns how many parts from the front of the queue fit into one request; at least one. */
+/** Returns how many parts from the front of the queue fit into one request, at least 1. */
 export function countThatFit(queue: readonly Part<unknown>[]): number {
   let drafts = 0;
   let bytes = 0;
@@ -59,7 +62,10 @@ export function countThatFit(queue: readonly Part<unknown>[]): number {
   return end < 0 ? queue.length : end;
 }
 
-/** Returns the JSON of a draft and its defaults. A value that is no object is sent as it is: the server refuses it. */
+/**
+ * Returns a draft as JSON, with defaults for missing fields. A value that is not an object stays as it is: the server
+ * refuses it.
+ */
 function jsonOf(defaults: Record<string, string | undefined>, draft: unknown, index: number): string {
   try {
     if (typeof draft !== 'object' || draft === null || Array.isArray(draft)) return JSON.stringify(draft) ?? 'null';
@@ -71,7 +77,7 @@ function jsonOf(defaults: Record<string, string | undefined>, draft: unknown, in
   }
 }
 
-/** Returns a UUID. Pages without HTTPS have no `crypto.randomUUID`. */
+/** Returns a random UUID. `crypto.randomUUID` does not exist on pages without HTTPS. */
 function randomId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40;

@@ -3,9 +3,9 @@ import { countThatFit, type Part, type PublisherDraft, partsOf } from './parts.t
 import type { EventSender, Receipt } from './sender.ts';
 
 export type QueueOptions = {
-  /** Project of drafts without one. */
+  /** The `projectId` for drafts without a `projectId`. */
   projectId?: string | undefined;
-  /** A call that is not stored after this time in ms fails; default never. */
+  /** A call of `publish` fails if the server has not stored its drafts after this time; default never. */
   retryForMs?: number | undefined;
   /** Maximum number of drafts that wait for the server; default 100,000. */
   queueLimit?: number | undefined;
@@ -13,16 +13,19 @@ export type QueueOptions = {
   queueLimitBytes?: number | undefined;
 };
 
-/**
- * `accepted` counts drafts stored by this call, `duplicates` drafts stored before under the same `eventId`. `seq` is the
- * highest position of them.
- */
-export type PublishResult = { accepted: number; duplicates: number; seq: number };
+export type PublishResult = {
+  /** Number of drafts that this call has stored. */
+  accepted: number;
+  /** Number of drafts that were already stored, with the same `eventId`, before this call. */
+  duplicates: number;
+  /** Highest position of these events in the log. */
+  seq: number;
+};
 
 /** One call of `publish`. */
 type Call = {
   result: PublishResult;
-  /** The call fails at this time by `performance.now()`. */
+  /** Time at which the call fails, on the clock of `performance.now()`. */
   deadlineMs: number;
   partsLeft: number;
   isSettled: boolean;
@@ -31,11 +34,11 @@ type Call = {
 };
 
 /**
- * Sends the drafts of all calls in order, one request at a time. Drafts that arrive during a request wait, and the next
- * request holds as many of them as fit.
+ * Sends the drafts of all calls of `publish` in order, one request at a time. (A draft is an event before the server
+ * stores it.) During a request further drafts wait. The next request contains as many of the waiting drafts as fit.
  *
- * The server stores a request whole or not at all. After a refusal the queue finds the calls at fault, fails them, and
- * sends the others again.
+ * The server stores a request as a whole or not at all. After a refusal the queue finds the calls that caused it, fails
+ * these calls, and sends the others again.
  */
 export class PublishQueue {
   readonly #sender: EventSender;
@@ -85,7 +88,7 @@ export class PublishQueue {
 
   async #run(): Promise<void> {
     this.#isRunning = true;
-    await Promise.resolve(); // Calls of the same turn share a request.
+    await Promise.resolve(); // So that calls in the same turn of the event loop share a request.
     while (this.#queue.length > 0) {
       const count = countThatFit(this.#queue);
       const parts = this.#queue.slice(0, count);
@@ -95,9 +98,9 @@ export class PublishQueue {
     this.#isRunning = false;
   }
 
-  /** Sends parts in one request. After a refusal, fails the parts at fault and sends the others again. */
+  /** Sends parts in one request. After a refusal, fails the parts that caused it and sends the others again. */
   async #deliver(given: Part<Call>[]): Promise<void> {
-    // A call of several parts ends at its first failed part.
+    // A call with several parts fails with its first failed part. Its other parts are then dropped.
     for (const part of given) if (part.call.isSettled) this.#release(part);
     const parts = given.filter((part) => !part.call.isSettled);
     if (parts.length === 0) return;
@@ -111,7 +114,7 @@ export class PublishQueue {
       const failures = this.#failuresOf(parts, error);
       for (const [part, itsError] of failures) this.#fail(part, itsError);
       if (failures.size > 0) return this.#deliver(parts.filter((part) => !failures.has(part)));
-      // The error names no draft. Sending the halves apart finds the parts at fault.
+      // The error does not state which draft caused it. Each half is sent alone, until a single part is left.
       await this.#deliver(parts.slice(0, parts.length / 2));
       return this.#deliver(parts.slice(parts.length / 2));
     }
@@ -122,7 +125,7 @@ export class PublishQueue {
     }
   }
 
-  /** Returns the parts that fail with a failed request, each with its own error. Empty if the error names none. */
+  /** Returns the parts that failed with their request, each with its own error; none if the cause is not known. */
   #failuresOf(parts: Part<Call>[], error: RunwireError): Map<Part<Call>, RunwireError> {
     if (errorTable[error.code].retryable) {
       const late = parts.filter((part) => this.#sender.hasGivenUp || part.call.deadlineMs <= performance.now());
@@ -169,7 +172,7 @@ export class PublishQueue {
   }
 }
 
-/** Returns the refusal of a request as the refusal of one call, with the call's own indices. */
+/** Returns the error of a request as the error of one call. The indices of `issues` count the drafts of the call. */
 function withIssues(error: RunwireError, issues: DraftIssue[]): RunwireError {
   const [first] = issues;
   const path = first?.path ? `events.${first.index}.${first.path}` : `events.${first?.index}`;

@@ -4,13 +4,13 @@ import { endpointsOf } from '../connection/endpoints.ts';
 import { TokenCache, type TokenSource } from '../connection/token-cache.ts';
 
 export type SenderOptions = {
-  /** Address of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`. */
+  /** URL of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`. */
   url: string;
   /** A token with the role `producer`, or a function that fetches one. */
   token: TokenSource;
-  /** What the server does with protected health information in the events; default the server's policy. */
+  /** Whether the server refuses or redacts events with protected health information; default the server's policy. */
   onPhi?: 'reject' | 'redact' | undefined;
-  /** Delay after the first failure; doubled after each further one, with jitter of up to half; default 250. */
+  /** Delay after the first failure; default 250. Each further failure doubles it. Jitter shortens it by up to half. */
   retryDelayMs?: number | undefined;
   /** Upper limit of the delay; default 10,000. */
   maxRetryDelayMs?: number | undefined;
@@ -18,13 +18,13 @@ export type SenderOptions = {
   timeoutMs?: number | undefined;
 };
 
-/** The position of one stored draft. */
+/** The server's answer for one draft: its position in the log, and whether the draft was already stored before. */
 export type Receipt = { seq: number; isDuplicate: boolean };
 
-/** A longer `retry-after` of the server is cut to this. */
+/** Maximum delay that the server can request with the header `retry-after`. */
 const MAX_RETRY_AFTER_S = 60;
 
-/** Sends one request over HTTP until the server answers or its deadline passes. */
+/** Sends a request over HTTP, and repeats it until the server answers or the deadline of the request passes. */
 export class EventSender {
   readonly #url: URL;
   readonly #tokens: TokenCache;
@@ -33,7 +33,7 @@ export class EventSender {
   readonly #timeoutMs: number;
   readonly #givingUp = new AbortController();
   #pausing: AbortController | undefined;
-  /** Why the last request failed. Requests that are given up later fail with the same reason. */
+  /** Why the last attempt failed. After `giveUp()` all requests fail with this error, because it states the cause. */
   #lastFailure: RunwireError | undefined;
 
   constructor(options: SenderOptions) {
@@ -53,15 +53,15 @@ export class EventSender {
     this.#pausing?.abort();
   }
 
-  /** Aborts the current request. Every request fails from now on. */
+  /** Aborts the current request. All later requests fail at once. */
   giveUp(): void {
     this.#givingUp.abort();
     this.retryNow();
   }
 
   /**
-   * Sends `body`, a JSON array of `count` drafts. Rejects with a `RunwireError` when the server refuses the request, or
-   * when it cannot be reached before `deadlineMs` by `performance.now()`.
+   * Sends `body`, a JSON array of `count` drafts. Rejects with a `RunwireError` if the server refuses the request, or has
+   * not answered before `deadlineMs` (on the clock of `performance.now()`).
    */
   async send(body: string, count: number, deadlineMs: number): Promise<Receipt[]> {
     let hasRefreshed = false;
@@ -136,7 +136,7 @@ function receiptsOf(text: string, count: number): Receipt[] | undefined {
 
 const notRunwire = () => new RunwireError('NOT_FOUND', 'the address does not answer as a Runwire server');
 
-/** Turns an answer that is no success into an error of the table. A proxy may have sent it, so the body can be anything. */
+/** Converts an answer with an error status to a `RunwireError`. A proxy may have sent it, so the body can be anything. */
 function errorOf(status: number, text: string): RunwireError {
   const { error, errors } = parsed(text) as {
     error?: { code?: ErrorCode; message?: string; path?: string };
@@ -158,9 +158,9 @@ function codeOfStatus(status: number): ErrorCode {
   return byStatus[status] ?? (status >= 500 ? 'UNAVAILABLE' : 'INVALID_INPUT');
 }
 
-/** Returns why there was no answer, with the system's error code if there is one. */
+/** Returns why the server did not answer, with the system's error code if there is one. */
 function reasonOf(error: unknown): string {
-  if (error instanceof RunwireError) return error.message; // Thrown by the token source.
+  if (error instanceof RunwireError) return error.message; // The token source threw this error.
   if (error instanceof Error && error.name === 'AbortError') return 'the server did not answer in time';
   const code = (error as { cause?: { code?: unknown } } | undefined)?.cause?.code;
   return `the server cannot be reached${typeof code === 'string' ? ` (${code})` : ''}`;

@@ -8,7 +8,7 @@ import type { RunwireClient } from '../index.ts';
 /** tRPC's React hooks, typed by the server's router: `trpc.run.list.useQuery()`, `trpc.onRunEvent.useSubscription()`. */
 export const trpc = createTRPCReact<AppRouter>();
 
-/** Shared by a provider with the hooks below it. */
+/** The objects that a `RunwireProvider` shares with the hooks below it. */
 export type Runwire = { client: RunwireClient; connection: Connection<AppRouter>; feeds: FeedCache };
 
 export const RunwireContext = createContext<Runwire | null>(null);

@@ -3,23 +3,24 @@ import { Fragment, type ReactNode, useEffect, useState } from 'react';
 import { RunwireContext, trpc } from './context.ts';
 import { Session, type SessionOptions } from './session.ts';
 
-/** `runwire/react`: the provider, tRPC's hooks typed by the server's router, and hooks for runs and their events. */
+/** The package entry `runwire/react`: the provider, tRPC's hooks with the server's types, hooks for runs and events. */
 
 export type RunwireProviderProps = SessionOptions & {
-  /** The React Query client for the hooks below; default a new one. */
+  /** The React Query client for the hooks below the provider; default a new client. */
   queryClient?: QueryClient | undefined;
   children?: ReactNode;
 };
 
 /**
- * Provides one connection for all hooks below it. The first subscription opens the connection, and unmounting closes it.
- * A change of `url`, of the retry options, or from no token to a token replaces the connection and remounts the children.
- * It renders in a browser only.
+ * Provides one connection for all hooks below it. The first subscription opens the connection; unmounting the provider
+ * closes it. The connection is replaced, and the children are mounted again, when `url` or a retry option changes, or when
+ * a token is added or removed. The provider renders in a browser only.
  */
 export function RunwireProvider({ queryClient, children, ...options }: RunwireProviderProps): ReactNode {
   const [ownQueries] = useState(() => new QueryClient());
   const [session, setSession] = useState(() => new Session(options));
-  // The key of the Fragment remounts the children, so that no hook keeps state of the old connection.
+  // A new session changes the key of the Fragment below. React then mounts the children again, so that no hook keeps state
+  // of the old connection.
   if (!session.isFor(options)) setSession(new Session(options));
 
   useEffect(() => {
@@ -28,7 +29,7 @@ export function RunwireProvider({ queryClient, children, ...options }: RunwirePr
   // biome-ignore lint/correctness/useExhaustiveDependencies: the session depends on the options.
   useEffect(() => {
     if (!session.isOver) return session.hold();
-    setSession(new Session(options)); // React hid the provider and shows it again, for example in <Activity>.
+    setSession(new Session(options)); // React had hidden the provider, for example in <Activity>, and shows it again.
     return undefined;
   }, [session]);
 

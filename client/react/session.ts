@@ -6,7 +6,10 @@ import { FeedCache } from '../feeds/feed-cache.ts';
 import type { RunwireClient } from '../index.ts';
 
 export type SessionOptions = {
-  /** Address of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`; default the page's origin. */
+  /**
+   * URL of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`; default the page's
+   * origin.
+   */
   url?: string | undefined;
   /**
    * A token, or a function that fetches one. The function is called again when its token is refused or about to expire.
@@ -17,13 +20,13 @@ export type SessionOptions = {
 
 let lastId = 0;
 
-/** The connection of a provider, its client and its feeds. It opens nothing until the first use. */
+/** The connection of a `RunwireProvider`, with its client and its feeds. The first use opens the connection. */
 export class Session {
   readonly id = ++lastId;
   readonly client: RunwireClient;
   readonly connection: Connection<AppRouter>;
   readonly feeds: FeedCache;
-  /** Replaced at each render, because the provider's function may be a new one. */
+  /** Replaced at each render, because each render of the provider may pass a new function. */
   token: TokenSource | undefined;
   readonly #key: string;
   #holders = 0;
@@ -49,14 +52,14 @@ export class Session {
     return this.#isOver;
   }
 
-  /** True if the options need no new session. Another token or token function does not need one. */
+  /** True if the options need no new session. A session also works with another token or another token function. */
   isFor(options: SessionOptions): boolean {
     return this.#key === keyOf(options);
   }
 
   /**
-   * Keeps the connection open until the returned function is called. Closing waits for a microtask, because StrictMode
-   * releases and holds again in one task.
+   * Keeps the connection open until the returned function is called. The connection closes in a microtask, because React's
+   * StrictMode releases a session and holds it again in one task.
    */
   hold(): () => void {
     this.#holders++;
@@ -72,5 +75,5 @@ export class Session {
 }
 
 const keyOf = ({ url, token, maxReconnectAttempts, reconnectDelayMs }: SessionOptions): string =>
-  // JSON has no Infinity, so the number becomes text.
+  // JSON has no `Infinity`, so the number is converted to text first.
   JSON.stringify([url, token === undefined, String(maxReconnectAttempts), reconnectDelayMs]);

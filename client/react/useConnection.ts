@@ -7,9 +7,9 @@ export type UseConnectionReturn = {
   isConnected: boolean;
   /** Why the last connection ended, or why the last attempt failed; null while connected. A `RunwireError` has a `code`. */
   error: Error | null;
-  /** Failures in a row. */
+  /** Number of failures in a row. */
   attempts: number;
-  /** Time of the next attempt in Unix ms; null when none is planned. */
+  /** Time of the next attempt in Unix ms; null when no attempt is planned. */
   retryAt: number | null;
   /** Opens a new socket now and resets the count of failures. Subscriptions resume after their last event. */
   reconnect(): void;

@@ -11,14 +11,14 @@ import { trpc, useRunwire } from './context.ts';
 
 export type UseRunOptions = {
   runId: string;
-  /** Needed if several projects have a run with this id; default the only run with this id that the user may read. */
+  /** Project of the run. Required only if the user may read several projects that have a run with this id. */
   projectId?: string | undefined;
   /** `false` stops the query and the subscription; default true. */
   enabled?: boolean | undefined;
 };
 
 export type UseRunReturn = Pick<RunFeedState, 'phase' | 'connectionState' | 'retryAtMs' | 'seq' | 'gap'> & {
-  /** The run as of the last event. Parts that an event did not change are the same objects as before. */
+  /** The run after its last event. Parts that did not change are the same objects as before. */
   run: RunView | undefined;
   /** `pending`: the run is loading. `success`: `run` is set. `error`: there is no run; `error` states why. */
   status: 'pending' | 'success' | 'error';
@@ -33,10 +33,11 @@ export type UseRunReturn = Pick<RunFeedState, 'phase' | 'connectionState' | 'ret
 };
 
 /**
- * Returns a run and keeps it up to date: it loads a snapshot (`run.get`) and folds the events after it. It renders at most
- * once a frame. Hooks on the same run share one subscription.
+ * Returns a run and keeps it up to date. The hook loads the current state of the run (`run.get`) and applies the events
+ * after it. It renders at most once per frame of the display. Hooks with the same run share one subscription.
  *
- * The entry of `trpc.run.get` in React Query's cache is updated too, and fetched again only after a gap.
+ * The entry of `trpc.run.get` in React Query's cache is updated too. It is fetched again only after a gap (events that the
+ * server could not deliver).
  */
 export function useRun({ runId, projectId, enabled = true }: UseRunOptions): UseRunReturn {
   const { client, feeds } = useRunwire();
@@ -45,13 +46,14 @@ export function useRun({ runId, projectId, enabled = true }: UseRunOptions): Use
   const key = keyOf({ runId, projectId });
   const queryKey = useMemo(() => getQueryKey(trpc.run.get, { runId, projectId }, 'query'), [runId, projectId]);
 
-  // Keeps the cache entry while the hook is mounted. It never renders: the observer does, once a frame.
+  // This query only keeps the cache entry while the hook is mounted. Changes of the entry cause no render here: the
+  // observer causes one render per frame.
   const held = useQuery<Snapshot>({
     queryKey,
     queryFn: ({ signal }) => client.run.get.query({ runId, projectId }, { signal }),
     enabled: false,
     staleTime: Number.POSITIVE_INFINITY,
-    structuralSharing: false, // It would compare all stages at each update.
+    structuralSharing: false, // Structural sharing would compare all stages at each update.
     notifyOnChangeProps: [],
   });
   const state = useSyncExternalStore(observer.subscribe, observer.getState, observer.getState);
@@ -68,7 +70,7 @@ export function useRun({ runId, projectId, enabled = true }: UseRunOptions): Use
   }, [observer, queries, queryKey, enabled, runId, projectId]);
 
   const current = state.key === key ? state : blankState(key, enabled ? 'connecting' : 'idle');
-  // Before the server's first message, the cached run.
+  // Before the server's first message, the hook returns the run from the cache.
   const run = current.run ?? (current.seq === null ? held.data?.run : undefined);
   const { phase, connectionState, retryAtMs, seq, gap } = current;
   const isMissing = run === undefined && phase === 'live';

@@ -6,7 +6,7 @@ import { blankState, DEFAULT_LIMIT, RunFeedObserver, type RunFeedObserverState }
 import { useRunwire } from './context.ts';
 
 export type UseRunEventsOptions = RunFeedQuery & {
-  /** `false` ends the subscription and keeps its cursor; default true. */
+  /** `false` ends the subscription and keeps its position; default true. */
   enabled?: boolean | undefined;
   /** Maximum number of events in `events`; default 1,000. */
   limit?: number | undefined;
@@ -26,15 +26,15 @@ export type UseRunEventsReturn = Omit<RunFeedObserverState, 'key'> & {
   /** Adds a handler for events of a category. Returns a function that removes it. */
   subscribe_category<C extends EventCategory>(category: C, handler: (event: EventOfCategory<C>) => void): () => void;
   unsubscribe_category<C extends EventCategory>(category: C, handler: (event: EventOfCategory<C>) => void): void;
-  /** Resumes after the last event. Reconnects at once if the connection is down, and resets its count of failures. */
+  /** Resumes after the last event. If the connection is down, it reconnects at once and its count of failures is reset. */
   reconnect(): void;
-  /** Ends this hook's subscription and keeps its cursor. The socket stays open for other hooks. */
+  /** Ends this hook's subscription and keeps its position. The socket stays open for other hooks. */
   disconnect(): void;
 };
 
 /**
- * Delivers the events of a run, of a project, or all events the user may read: each once and in order, through lost
- * connections and server restarts. It renders at most once a frame.
+ * Delivers the events of a run, of a project, or of everything that the user may read. Each event is delivered once and in
+ * order, even if the connection is lost or the server restarts. The hook renders at most once per frame of the display.
  *
  * Handlers added in an effect of the same mount miss no event. After an error `connectionState` is `failed`, and
  * `reconnect()` resumes.
@@ -45,7 +45,8 @@ export function useRunEvents(options: UseRunEventsOptions): UseRunEventsReturn {
   const [observer] = useState(() => new RunFeedObserver(feeds));
   const key = keyOf(options);
 
-  // Before the effects, so that on unmount the listener is removed before the observer stops following.
+  // This hook comes before the effects, so that at unmount React removes the listener before the observer changes its
+  // state.
   const state = useSyncExternalStore(observer.subscribe, observer.getState, observer.getState);
   useEffect(() => {
     observer.limit = limit;
@@ -55,7 +56,7 @@ export function useRunEvents(options: UseRunEventsOptions): UseRunEventsReturn {
   useEffect(() => (enabled ? observer.follow(options) : undefined), [observer, key, enabled]);
 
   return useMemo(() => {
-    // Until the effect has run, the observer still has the state of the previous options.
+    // Until the effect above has run, the observer still has the state of the previous options.
     const { key: _key, ...current } = state.key === key ? state : blankState(key, enabled ? 'connecting' : 'idle');
     const { handlers, reconnect, disconnect } = observer;
     return {

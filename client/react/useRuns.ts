@@ -19,13 +19,13 @@ export type UseRunsReturn = Omit<RunsFeedState, 'overlay'> & {
   /** `pending`: the list is loading. `success`: `runs` is loaded. `error`: there is no list; `error` states why. */
   status: 'pending' | 'success' | 'error';
   isConnected: boolean;
-  /** Number of new runs that wait for `showNew()`, so that rows do not move while the user reads them. */
+  /** Number of new runs that wait for `showNew()`. They wait so that rows do not move while the user reads the list. */
   newCount: number;
-  /** Moves the waiting runs into the list. */
+  /** Moves the new runs that wait into the list. */
   showNew(): void;
   hasNextPage: boolean;
   isFetchingNextPage: boolean;
-  /** Loads the next page. Does nothing without a next page; during a fetch it waits for that fetch. */
+  /** Loads the next page. Does nothing if there is none. If a fetch is under way, waits for that fetch instead. */
   fetchNextPage(): Promise<void>;
   /** Resumes after an error. Reconnects at once if the connection is down. */
   reconnect(): void;
@@ -34,11 +34,11 @@ export type UseRunsReturn = Omit<RunsFeedState, 'overlay'> & {
 const nothing: readonly never[] = [];
 
 /**
- * Returns runs, newest first and in pages, and updates them in place. A run that does not match the filter any more leaves
- * the list; a new run waits for `showNew()`.
+ * Returns runs, newest first and in pages, and updates them in place. A run that no longer matches the filter is removed
+ * from the list. A new run waits for `showNew()`.
  *
- * The pages of `trpc.run.list` in React Query's cache are updated too, and fetched again only after a gap. Each hook has
- * its own subscription to `onRunSummary`.
+ * The pages of `trpc.run.list` in React Query's cache are updated too. They are fetched again only after a gap (changes
+ * that the server could not deliver). Each hook has its own subscription to `onRunSummary`.
  */
 export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseRunsReturn {
   const { feeds } = useRunwire();
@@ -59,7 +59,7 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
     [feeds, queries, key],
   );
 
-  // Changes of the cached pages do not render the query: the feed renders once a frame.
+  // Changes of the cached pages cause no render here: the feed causes one render per frame.
   const query = trpc.run.list.useInfiniteQuery(listInput, {
     enabled,
     getNextPageParam: (page) => page.nextCursor,
@@ -73,7 +73,7 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
   const { data, fetchStatus, hasNextPage, isFetchingNextPage } = query;
   const hasList = data !== undefined;
   useEffect(() => (enabled && hasList ? feed.follow() : undefined), [feed, enabled, hasList]);
-  // After a fetch, the headers in the overlay are written into the pages.
+  // At the end of a fetch, the feed writes the headers of its overlay into the pages.
   // biome-ignore lint/correctness/useExhaustiveDependencies: it must run at the end of each fetch.
   useEffect(() => feed.changed(), [feed, fetchStatus]);
 
@@ -93,7 +93,7 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
     ...rest,
     runs,
     newCount,
-    // The loaded pages stay when a further page cannot be fetched.
+    // If the fetch of a further page fails, the loaded pages stay.
     status: hasList ? 'success' : query.status,
     error: (query.error as Error | null) ?? state.error,
     connectionState: enabled && state.connectionState === 'idle' ? 'connecting' : state.connectionState,
