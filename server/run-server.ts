@@ -166,22 +166,21 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const stats = new Stats({ log, bus, delivery, connections });
   const retention = new Retention({ log, days: options.retentionDays, logger });
 
-  const publishing = new PublishGateway(bus, limits);
+  const gateway = new PublishGateway(bus, limits);
   const onRejected = (code: ErrorCode) => metrics.rejected(code);
-  const router = createRouter({
-    ...{ registry, log, publishing, delivery, approvals, audit, access, credentials, streams, onRejected, logger },
-    stats: (visibleTo) => stats.read(visibleTo),
-  });
+  const common = { registry, log, gateway, access, credentials, logger };
+  const readStats = (visibleTo: Principal) => stats.read(visibleTo);
+  const router = createRouter({ ...common, delivery, approvals, audit, streams, onRejected, stats: readStats });
   const cookieName = `runwire_${log.epoch}`;
   const authenticator = new RequestAuthenticator({ credentials, origins, cookieName });
-  const shared = { registry, router, log, publishing, access, credentials, authenticator, cookieName, limits, logger };
+  const shared = { ...common, router, authenticator, cookieName, limits };
   const upgrade = createSockets({ ...shared, connections, origins, compression });
   let isClosing = false;
   // Any read shows whether the log answers.
   const isReady = async () => !isClosing && (await log.runs.projectsOf('').then(Boolean, () => false));
   const routes = [
     ...createRoutes({ ...shared, metrics: metrics.registry, isReady }),
-    ...createLineageRoutes(publishing, privacy, logger),
+    ...createLineageRoutes(gateway, privacy, logger),
   ];
   const dispatcher = createDispatcher({ routes, origins, authenticator, access, onRejected, logger });
   const http = new HttpServer({ dispatcher, upgrade, host, port });
@@ -204,7 +203,12 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   };
 
   return {
-    ...{ bus, approvals, log, routes, close, [Symbol.asyncDispose]: close },
+    bus,
+    approvals,
+    log,
+    routes,
+    close,
+    [Symbol.asyncDispose]: close,
     router: router as never,
     broadcaster: new RunEventBroadcaster(bus as never),
     getStats: () => stats.read(),

@@ -12,14 +12,11 @@ import type { Procedure } from './trpc.ts';
 export type EventParts<R extends Registry> = {
   registry: R;
   log: Log & Pick<EventLog, 'search'>;
-  publishing: PublishGateway<R>;
+  gateway: PublishGateway<R>;
 };
 
 /** `event.publish` and `event.search`. */
-export function eventProcedures<R extends Registry>(
-  procedure: Procedure,
-  { registry, log, publishing }: EventParts<R>,
-) {
+export function eventProcedures<R extends Registry>(procedure: Procedure, { registry, log, gateway }: EventParts<R>) {
   return {
     publish: procedure
       .meta({ accessLog: 'errors' })
@@ -30,7 +27,7 @@ export function eventProcedures<R extends Registry>(
         }),
       )
       .mutation(async ({ ctx: { principal }, input: { events, onPhi } }) => {
-        const { accepted, duplicates, seq } = await publishing.publish(principal, events, onPhi);
+        const { accepted, duplicates, seq } = await gateway.publish(principal, events, onPhi);
         return { accepted, duplicates, seq };
       }),
 

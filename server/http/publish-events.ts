@@ -17,7 +17,7 @@ import { parseJson, readJson, readText } from './request-body.ts';
 const NDJSON_TYPES = new Set(['application/x-ndjson', 'application/ndjson', 'application/jsonl']);
 const LIMIT_BYTES = 8 * 1024 * 1024;
 
-export function createPublishEvents<R extends Registry>(publishing: PublishGateway<R>): PrincipalHandler {
+export function createPublishEvents<R extends Registry>(gateway: PublishGateway<R>): PrincipalHandler {
   return async (request, response, principal) => {
     const query = queryOf(request);
     const onPhi = phiPolicyOf(query.get('onPhi'));
@@ -25,7 +25,7 @@ export function createPublishEvents<R extends Registry>(publishing: PublishGatew
     const drafts = NDJSON_TYPES.has(mediaType ?? '')
       ? parseLines(await readText(request, LIMIT_BYTES))
       : [await readJson(request, LIMIT_BYTES)].flat();
-    const { accepted, duplicates, seq, receipts } = await publishing.publish(principal, drafts as DraftOf<R>[], onPhi);
+    const { accepted, duplicates, seq, receipts } = await gateway.publish(principal, drafts as DraftOf<R>[], onPhi);
     const details = query.get('receipts') === 'true' ? { receipts: receipts.map(receiptOf) } : {};
     sendJson(response, 200, { accepted, duplicates, seq, ...details });
   };

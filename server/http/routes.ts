@@ -14,13 +14,13 @@ import { openApp } from './web-app.ts';
 export type RoutesOptions<R extends Registry> = TrpcOptions<R> &
   SignInOptions &
   ExportOptions<R> & {
-    publishing: PublishGateway<R>;
+    gateway: PublishGateway<R>;
     metrics: PrometheusRegistry;
     isReady: () => Promise<boolean>;
   };
 
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>): Route[] {
-  const { publishing, metrics, isReady } = options;
+  const { gateway, metrics, isReady } = options;
   const read = ['GET', 'HEAD'];
   return [
     {
@@ -62,7 +62,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>): Rou
       action: 'event.publish',
       auth: 'token-or-cookie',
       isAttachable: true,
-      handle: createPublishEvents(publishing),
+      handle: createPublishEvents(gateway),
     },
     {
       methods: ['GET'],

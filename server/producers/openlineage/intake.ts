@@ -15,25 +15,25 @@ export type Accepted = { accepted: number; duplicates: number };
 
 /** Maps OpenLineage events to drafts, and publishes them. */
 export class LineageIntake<R extends Registry> {
-  readonly #publishing: PublishGateway<R>;
+  readonly #gateway: PublishGateway<R>;
   readonly #idFor: IdFor;
   readonly #tree = new RunTree();
 
-  constructor(publishing: PublishGateway<R>, privacy: Pick<Privacy, 'idFor'>) {
-    this.#publishing = publishing;
+  constructor(gateway: PublishGateway<R>, privacy: Pick<Privacy, 'idFor'>) {
+    this.#gateway = gateway;
     this.#idFor = (kind, id, name) => privacy.idFor(kind, id, name);
   }
 
   /** Throws `UNAVAILABLE` over the rate limit: OpenLineage clients drop an event that is answered 429. */
   admit(principal: Principal, events: number): void {
-    if (this.#publishing.takeAllowance(principal, events)) return;
+    if (this.#gateway.takeAllowance(principal, events)) return;
     throw new RunwireError('UNAVAILABLE', 'too many events a second');
   }
 
   /** Publishes one OpenLineage event. Throws `FORBIDDEN`, `INVALID_INPUT`, `PHI_REJECTED`, `UNAVAILABLE`. */
   async publish(principal: Principal, body: unknown): Promise<Accepted> {
     const { projects, sub: actor } = principal;
-    const bus = this.#publishing.bus as unknown as EventBus<RunwireEvents>;
+    const bus = this.#gateway.bus as unknown as EventBus<RunwireEvents>;
     const event = readLineage(body, this.#idFor);
     if (!event) return { accepted: 0, duplicates: 0 };
     const total = { accepted: 0, duplicates: 0 };

@@ -21,11 +21,11 @@ const MAX_BATCH_EVENTS = 10_000;
 const GROUP_EVENTS = 100;
 
 export function createLineageRoutes<R extends Registry>(
-  publishing: PublishGateway<R>,
+  gateway: PublishGateway<R>,
   privacy: Pick<Privacy, 'idFor'>,
   logger: Logger,
 ): Route[] {
-  const intake = new LineageIntake(publishing, privacy);
+  const intake = new LineageIntake(gateway, privacy);
   const row = { methods: ['POST'], action: 'lineage', auth: 'token-or-cookie', isAttachable: true } as const;
   return [
     { ...row, path: '/api/v1/lineage', handle: single(intake, logger) },
