@@ -235,8 +235,17 @@ export class Walker {
 
 /** https://terminology.hl7.org/CodeSystem-v2-0203.html */
 const IDENTIFIER_TYPES: Readonly<Record<string, string>> = {
-  ...{ MR: 'mrn', PI: 'patientId', PT: 'patientId', SS: 'ssn', DL: 'driversLicense', PPN: 'passport' },
-  ...{ MB: 'memberId', SN: 'subscriberNumber', MC: 'medicareId', MA: 'medicaidId', AN: 'accountNumber' },
+  MR: 'mrn',
+  PI: 'patientId',
+  PT: 'patientId',
+  SS: 'ssn',
+  DL: 'driversLicense',
+  PPN: 'passport',
+  MB: 'memberId',
+  SN: 'subscriberNumber',
+  MC: 'medicareId',
+  MA: 'medicaidId',
+  AN: 'accountNumber',
 };
 
 /** User ids of OpenID are e-mail addresses. Ids and URIs contain dates and IP addresses. */

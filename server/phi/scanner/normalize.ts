@@ -19,19 +19,26 @@ const BACKSLASH = 92;
 /** Longest entity name: `&commat;`. Names of letters are not decoded. */
 const NAME_LIMIT = 8;
 const ENTITIES: Readonly<Record<string, string>> = {
-  ...{ quot: '"', apos: "'", lt: '<', gt: '>', nbsp: ' ', ndash: '-', mdash: '-', hyphen: '-', dash: '-', minus: '-' },
-  ...{
-    commat: '@',
-    period: '.',
-    colon: ':',
-    equals: '=',
-    num: '#',
-    lpar: '(',
-    rpar: ')',
-    plus: '+',
-    sol: '/',
-    shy: '',
-  },
+  quot: '"',
+  apos: "'",
+  lt: '<',
+  gt: '>',
+  nbsp: ' ',
+  ndash: '-',
+  mdash: '-',
+  hyphen: '-',
+  dash: '-',
+  minus: '-',
+  commat: '@',
+  period: '.',
+  colon: ':',
+  equals: '=',
+  num: '#',
+  lpar: '(',
+  rpar: ')',
+  plus: '+',
+  sol: '/',
+  shy: '',
 };
 
 export class NormalizedText {

@@ -60,8 +60,17 @@ function lastNameWord(t: Tokens, i: number, limit: number): number {
 
 /** Keywords for abbreviations with dots or slashes: `D.O.B.`, `a/c`, `s/n`. */
 const ABBREVIATIONS: Readonly<Record<string, string>> = {
-  ...{ dob: 'dob', dod: 'dod', ssn: 'ssn', mrn: 'mrn', npi: 'npi', dea: 'dea', vin: 'vin', dl: 'dl' },
-  ...{ ac: 'acct', sn: 'serialno', mr: 'mrn' },
+  dob: 'dob',
+  dod: 'dod',
+  ssn: 'ssn',
+  mrn: 'mrn',
+  npi: 'npi',
+  dea: 'dea',
+  vin: 'vin',
+  dl: 'dl',
+  ac: 'acct',
+  sn: 'serialno',
+  mr: 'mrn',
 };
 
 /** Gives the last letter of an abbreviation the subjects and the role of its keyword. */
