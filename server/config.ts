@@ -10,7 +10,10 @@ import { databasePath } from './event-log/database-url.ts';
 import { isOrigin } from './http/origins.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 
-/** Validates the environment. Only `main.ts` and the CLI use it: the library takes options. */
+/**
+ * Reads the server's configuration from environment variables and `.env`. Only `main.ts` and the CLI use this module: a
+ * program that uses the library passes options.
+ */
 
 const list = z.string().transform((value) =>
   value
@@ -33,7 +36,7 @@ const environmentSchema = z.object({
   RETENTION_DAYS: z.coerce.number().positive().optional(),
   PHI_POLICY: z.enum(['reject', 'redact']).default('reject'),
   PHI_ALLOW: list.optional(),
-  // Not documented: a fallback for operators, see `RunServerOptions.delivery`.
+  // Missing from the documentation on purpose: a fallback if `direct` fails, see `RunServerOptions.delivery`.
   DELIVERY: z.enum(['direct', 'iterator']).default('direct'),
   COMPRESSION: z
     .enum(['true', 'false'])
@@ -46,7 +49,7 @@ export type Config = {
   port: number;
   host: string;
   databaseUrl: string;
-  /** One of these two is set. */
+  /** Exactly one of `authSecret` and `authJwksUrl` is set. */
   authSecret?: string | undefined;
   authJwksUrl?: string | undefined;
   authIssuer?: string | undefined;
@@ -58,14 +61,23 @@ export type Config = {
   delivery: 'direct' | 'iterator';
   compression: boolean;
   limits: Partial<Limits>;
-  /** Whether the secret is from the data folder: any user with access to the folder can sign in. */
+  /**
+   * Whether `authSecret` comes from the file in the data folder, because the environment names neither a secret nor
+   * keys. Any user of this machine with access to that folder can sign in.
+   */
   isLocalSecret: boolean;
 };
 
-/** Reserved variables. They are refused: if they were ignored, an operator would assume that they work. */
+/**
+ * Variables reserved for later versions. Setting one is an error: if the server ignored it, the operator would assume
+ * that it works.
+ */
 const unsupported = ['REDIS_URL'] as const;
 
-/** Merges `process.env` over the `.env` of a folder. Empty values count as absent. */
+/**
+ * Returns the variables of a folder's `.env` file and of `process.env`. For a variable in both, `process.env` wins.
+ * Empty values are left out.
+ */
 export function readEnvironment(folder = process.cwd()): Record<string, string> {
   const path = join(folder, '.env');
   const file = existsSync(path) ? parseEnv(readFileSync(path, 'utf8')) : {};
@@ -73,7 +85,7 @@ export function readEnvironment(folder = process.cwd()): Record<string, string> 
   return Object.fromEntries(Object.entries(merged).filter((entry): entry is [string, string] => Boolean(entry[1])));
 }
 
-/** Validates an environment. Throws `INVALID_INPUT` with the name of the variable. */
+/** Converts environment variables to a configuration. Throws `INVALID_INPUT` with the name of an invalid variable. */
 export function loadConfig(environment: Record<string, string | undefined>): Config {
   const parsed = environmentSchema.safeParse(environment);
   if (!parsed.success) {
@@ -102,7 +114,10 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
   };
 }
 
-/** Reads `LIMIT_MESSAGE_BYTES` and so on. An unknown one throws: an operator would assume that it applies. */
+/**
+ * Reads the limits (`limits.ts`) from variables such as `LIMIT_MESSAGE_BYTES`. Throws for an unknown variable
+ * `LIMIT_…`: if it were ignored, the operator would assume that the limit applies.
+ */
 function limitsIn(environment: Record<string, string | undefined>): Partial<Limits> {
   const names = Object.keys(defaultLimits) as (keyof Limits)[];
   const byVariable = new Map(names.map((name) => [limitVariable(name), name]));
@@ -143,7 +158,7 @@ function trustOf(
 export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 
-/** The file of the local secret: in the folder of the database. */
+/** Path of the file with the local secret (`auth/local-secret.ts`), in the folder of the database. */
 export const secretPath = (databaseUrl: string): string => join(dataFolder(databaseUrl), 'auth-secret');
 
 function dataFolder(databaseUrl: string): string {

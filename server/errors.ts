@@ -3,13 +3,19 @@ import { ZodError } from 'zod';
 import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/issues.ts';
 
-/** Converts between the error table and the errors of tRPC and zod. */
+/**
+ * Converts errors of tRPC and zod to `RunwireError`, which has a code of the error table (`shared/errors.ts`), and
+ * back.
+ */
 
-/** A tRPC error with the HTTP status of the error table. */
+/** Converts to a tRPC error. The error table has the HTTP status for each code. */
 export const toTRPCError = (error: RunwireError): TRPCError =>
   new TRPCError({ code: errorTable[error.code].trpc, message: error.message, cause: error });
 
-/** Messages for the errors that tRPC throws itself: its own may quote the input. */
+/**
+ * Codes and messages for the errors that tRPC itself throws. Its own messages are not sent, because they may quote the
+ * client's input.
+ */
 const byTRPCCode: Partial<Record<TRPCError['code'], [ErrorCode, string]>> = {
   NOT_FOUND: ['NOT_FOUND', 'no such procedure'],
   PARSE_ERROR: ['INVALID_INPUT', 'the message is not well-formed'],
@@ -22,7 +28,10 @@ const byTRPCCode: Partial<Record<TRPCError['code'], [ErrorCode, string]>> = {
   CLIENT_CLOSED_REQUEST: ['INVALID_INPUT', 'the client closed the request'],
 };
 
-/** Converts any error to one of the error table, without values of the input. */
+/**
+ * Converts any error to a `RunwireError` without values of the client's input. An unknown error becomes `INTERNAL`,
+ * with the error as `cause`.
+ */
 export function toRunwireError(error: unknown): RunwireError {
   if (error instanceof RunwireError) return error;
   if (error instanceof TRPCError) {

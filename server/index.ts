@@ -1,4 +1,4 @@
-/** `runwire/server`: the library for a Node server that runs pipelines. */
+/** Entry point of `runwire/server`, the library for Node programs that run a server themselves. */
 export { EventCategories, RunEventDraftSchema } from '../shared/events.ts';
 export type { ServerStats } from '../shared/server-stats.ts';
 export type { Context } from './api/context.ts';

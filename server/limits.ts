@@ -1,31 +1,48 @@
 import { RunwireError } from '../shared/errors.ts';
 
-/** Limits for one client. Each is an option, and a variable `LIMIT_…` of the environment (`config.ts`). */
+/**
+ * Limits that protect the server from a single client. Each limit is an option of `createRunServer`, and an environment
+ * variable `LIMIT_…` (`config.ts`).
+ */
 
 export const defaultLimits = {
   /** Size of a WebSocket message, and of the body of a request to `/trpc`. */
   messageBytes: 1024 * 1024,
-  /** Messages of a socket per second: a batch of n calls counts n. Ten seconds' worth may arrive at once. */
+  /**
+   * Messages that one socket may send per second. A batch of n calls counts as n messages. A burst may have 10 times as
+   * many.
+   */
   messagesPerSecond: 500,
-  /** Subscriptions of one socket, and of all sockets of one user. */
+  /** Open subscriptions of one socket. */
   subscriptionsPerSocket: 2_000,
+  /** Open subscriptions of all sockets of one user. */
   subscriptionsPerUser: 10_000,
-  /** Open sockets of one user, and from one address. Behind a proxy, all clients have the proxy's address. */
+  /** Open sockets of one user. */
   connectionsPerUser: 1_000,
+  /** Open sockets from one IP address. Behind a proxy, all clients have the proxy's address. */
   connectionsPerAddress: 10_000,
-  /** Time for a client to send its token, and then for the check of the token. */
+  /** Time limit for a client to send its token, and again for the server to verify the token. */
   identifyMs: 10_000,
-  /** Events that one user publishes per second over the network. Ten seconds' worth may arrive at once. */
+  /** Events that one user may publish per second over the network. A burst may have 10 times as many. */
   publishedPerSecond: 5_000,
-  /** Unsent bytes of a socket. Readers pause far below it, so only responses to calls can reach it. */
+  /**
+   * Unsent bytes of a socket, above which the server closes it. Subscriptions pause far below this limit, so only
+   * responses to calls can exceed it.
+   */
   unsentBytes: 16 * 1024 * 1024,
-  /** A socket with unsent bytes that takes nothing for this time is closed. The client reconnects with its cursors. */
+  /**
+   * A socket is closed when it has unsent bytes and its client has read nothing for this time. The client reconnects,
+   * and resumes its subscriptions.
+   */
   stalledMs: 60_000,
 };
 
 export type Limits = typeof defaultLimits;
 
-/** Fills in the defaults. Throws `INVALID_INPUT` for an unknown limit, or one that is not a positive number. */
+/**
+ * Adds the defaults to the given limits. Throws `INVALID_INPUT` for an unknown limit, or one that is not a positive
+ * number.
+ */
 export function limitsOf(limits: Partial<Limits> = {}): Limits {
   for (const [name, value] of Object.entries(limits)) {
     const isKnown = name in defaultLimits;

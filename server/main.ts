@@ -8,19 +8,19 @@ import { signToken, type TokenOptions } from './auth/tokens.ts';
 import { loadConfig, readEnvironment } from './config.ts';
 import { createRunServer } from './run-server.ts';
 
-/** The executable: reads the environment, starts the server, and stops it on a signal. */
+/** The server's process: reads the environment, starts the server, and stops it on a signal. */
 
 /** Lifetime of the token in the printed sign-in link. */
 const LINK_SECONDS = 24 * 3_600;
-/** A longer shutdown exits with code 1: supervisors kill the process after about 10 s. */
+/** If the shutdown takes longer, the process exits with code 1. Process supervisors kill a process after about 10 s. */
 const SHUTDOWN_LIMIT_MS = 9_000;
 
-/** Serves until SIGTERM or SIGINT. Resolves with the exit code. */
+/** Runs the server until SIGTERM or SIGINT. Resolves with the exit code of the process. */
 export async function serve(): Promise<number> {
   const config = loadConfig(readEnvironment());
   const logger = pino({ level: 'info' }, pino.destination(2));
   const server = await createRunServer({ ...config, onlyLocalHosts: config.isLocalSecret, logger });
-  collectDefaultMetrics({ register: server.metrics }); // Metrics of the process: this server is alone in it.
+  collectDefaultMetrics({ register: server.metrics }); // CPU and memory of the process: no other server is in it.
   const { url } = await server.listen();
   process.stdout.write(`Runwire serves ${url}\n`);
   const { authSecret: secret, authIssuer: issuer, authAudience: audience } = config;

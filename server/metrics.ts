@@ -4,8 +4,9 @@ import type { Delivery } from './delivery/delivery.ts';
 import type { Log } from './event-log/contract/log.ts';
 
 /**
- * `GET /metrics`, for Prometheus. Values that another part counts are read at each scrape. Labels are codes from fixed
- * lists, never text of a client: each new label value would be a time series of its own.
+ * The metrics that `GET /metrics` serves to Prometheus. A value that another part of the server counts is read from
+ * that part at each scrape. Label values are codes from fixed lists, never text from a client: Prometheus stores a time
+ * series for each new label value.
  */
 
 export type MetricsParts = {
@@ -49,7 +50,7 @@ export class Metrics {
     this.#batch = histogram('log_commit_events', 'Events in a commit to the event log.', BATCH_EVENTS);
   }
 
-  /** `reason`: a code of the error table. */
+  /** Counts an error response. `reason` is its code in the error table. */
   rejected(reason: string): void {
     this.#rejections.inc({ reason });
   }
@@ -63,7 +64,10 @@ export class Metrics {
     this.#batch.observe(events);
   }
 
-  /** Adds the metrics that these parts count. Separate from the constructor: the log reports commits before they exist. */
+  /**
+   * Adds the metrics that these parts count. Not in the constructor: the log reports commits to this object before the
+   * other parts exist.
+   */
   read({ log, bus, delivery, connections, access }: MetricsParts): void {
     const registers = [this.registry];
     const gauge = (name: string, help: string, read: () => number) =>

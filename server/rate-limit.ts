@@ -1,7 +1,10 @@
-/** Capacity of a bucket, in seconds of its rate. */
+/** Capacity of a bucket: the tokens that it gets in this time. */
 export const BURST_SECONDS = 10;
 
-/** A token bucket. It needs no timer: each call adds the tokens since the last one. */
+/**
+ * A token bucket: a rate limit that permits bursts. It needs no timer, because each call first adds the tokens for the
+ * time since the previous call.
+ */
 export class TokenBucket {
   readonly #perSecond: number;
   #level: number;
@@ -13,8 +16,8 @@ export class TokenBucket {
   }
 
   /**
-   * Takes `count` tokens if the bucket has them, and returns whether it had. A full bucket also serves a count above its
-   * capacity: its level becomes negative.
+   * Takes `count` tokens and returns true, or takes none and returns false if the bucket has fewer. A full bucket also
+   * gives more tokens than its capacity, and its level becomes negative: otherwise a large request could never pass.
    */
   take(count: number): boolean {
     this.#fill();
@@ -23,7 +26,7 @@ export class TokenBucket {
     return true;
   }
 
-  /** A full bucket can be dropped: a new one is equal. */
+  /** A full bucket can be deleted, because a new bucket is full too. */
   get isFull(): boolean {
     this.#fill();
     return this.#level >= this.#perSecond * BURST_SECONDS;
@@ -37,7 +40,10 @@ export class TokenBucket {
   }
 }
 
-/** Buckets by key. Once they are many, the full ones are dropped. */
+/**
+ * One token bucket for each key, such as a user id. Full buckets are deleted when the number of buckets reaches 1,000,
+ * and then each time it has doubled.
+ */
 export class TokenBuckets {
   readonly #perSecond: number;
   readonly #byKey = new Map<string, TokenBucket>();

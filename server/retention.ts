@@ -6,7 +6,10 @@ const INTERVAL_MS = 3_600_000;
 
 export type RetentionOptions = { log: Pick<Log, 'trim'>; days: number | undefined; logger: Logger };
 
-/** Trims events older than `days` from the log, at the start and every hour. Without `days` it does nothing. */
+/**
+ * Deletes events older than `days` from the log, at the start of the server and then every hour. Without `days` it does
+ * nothing.
+ */
 export class Retention {
   readonly #options: RetentionOptions;
   readonly #timer: NodeJS.Timeout | undefined;
@@ -27,7 +30,7 @@ export class Retention {
   #trim(): void {
     const { log, days = 0, logger } = this.#options;
     log.trim(Date.now() - days * DAY_MS).catch((error) => {
-      // A log that closes refuses the trim in progress, which is no failure.
+      // At shutdown the log refuses a trim in progress: this is not a failure.
       if (!this.#isClosed) logger.error({ err: error }, 'cannot trim the event log');
     });
   }

@@ -41,43 +41,56 @@ import { Stats } from './stats.ts';
 import { Connections } from './ws/connections.ts';
 import { createSockets } from './ws/upgrade.ts';
 
-/** Puts the parts of a server together, and takes them down in order. */
+/** Creates the parts of a server and connects them. At shutdown it closes them in order. */
 
 export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions & {
-  /** `file:PATH` or `memory:`. Default `memory:`. */
+  /** Place of the event log: `file:PATH` for a SQLite file, or `memory:`. Default `memory:`. */
   databaseUrl?: string;
-  /** Default `127.0.0.1`. */
+  /** Name or IP address to listen on. Default `127.0.0.1`. */
   host?: string;
-  /** 0 takes a free port. Default 3001. */
+  /** Port to listen on; 0 selects a free port. Default 3001. */
   port?: number;
-  /** Browser origins that may call the server besides its own, such as `https://app.example.org`. */
+  /**
+   * Origins of web pages that may call the server, such as `https://app.example.org`. Pages of the server's own origin
+   * always may.
+   */
   allowedOrigins?: string[];
   /**
-   * Refuses requests with a `Host` that is neither a local name nor the host of an allowed origin: protects a server on a
-   * developer's machine from DNS rebinding. Default false, because behind a proxy the `Host` is any public name.
+   * Refuses requests with a `Host` header that is neither a local name nor the host of an allowed origin. This protects
+   * a server on a developer's machine from DNS rebinding. Default false, because behind a proxy the `Host` is any
+   * public name.
    */
   onlyLocalHosts?: boolean;
-  /** What the PHI guard does with the identifiers that it finds. Default `reject`. */
+  /**
+   * What the PHI guard (`phi/guard.ts`) does with an event in which it finds protected health information: `reject`
+   * refuses the event, `redact` replaces the findings. Default `reject`.
+   */
   phiPolicy?: PhiPolicy;
-  /** Fields that the PHI guard skips, and patterns that it finds in addition to its own. */
+  /** Fields that the PHI guard does not check, and patterns that it searches for in addition to its own. */
   phi?: PhiOptions | undefined;
-  /** Events older than this are trimmed from the log. Default: none. */
+  /** Events older than this are deleted from the log. Default: no event is deleted. */
   retentionDays?: number | undefined;
-  /** Interval of WebSocket pings. A client that is silent for two intervals is disconnected. Default {@link HEARTBEAT_MS}. */
+  /**
+   * Interval of WebSocket pings. A client that is silent for two intervals is disconnected. Default {@link
+   * HEARTBEAT_MS}.
+   */
   heartbeatMs?: number;
   /**
-   * How events reach WebSockets. `direct` encodes an event once and writes the frame to all sockets. `iterator` uses
-   * tRPC's own loop, which encodes for each subscriber and is several times slower: the fallback in case an upgrade of
-   * tRPC changes the internals that `direct` depends on. Default `direct`.
+   * How events are sent to WebSockets. `direct` encodes an event once and writes the frame to all sockets. `iterator`
+   * uses tRPC's own loop, which encodes the event for each subscriber and is several times slower. It is a fallback in
+   * case an upgrade of tRPC changes the internals that `direct` depends on. Default `direct`.
    */
   delivery?: 'direct' | 'iterator';
   /** Limits per client. Default {@link defaultLimits}. */
   limits?: Partial<Limits>;
-  /** Accepts permessage-deflate. It saves bandwidth at a high cost in CPU time. Default false. */
+  /**
+   * Whether WebSocket clients may use compression (permessage-deflate). It saves bandwidth at a high cost in CPU time.
+   * Default false.
+   */
   compression?: boolean;
-  /** Event types. Default: the twelve of Runwire. */
+  /** Registry of the event types. Default: Runwire's twelve types. */
   events?: R;
-  /** Default: warnings and errors to stdout as JSON. */
+  /** Default: a logger that writes warnings and errors to stdout as JSON. */
   logger?: Logger;
 };
 
@@ -85,9 +98,15 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
 export type InternalOptions = {
   /** Replaces the PHI guard. */
   guard?: Guard;
-  /** A reader with no match for this time gets a `stream.live` with the current head. Default 30,000. */
+  /**
+   * A subscription without a matching event for this time is sent a `stream.live` with the current head of the log, so
+   * that its client can resume from there. Default 30,000.
+   */
   quietMs?: number;
-  /** Clients are disconnected over this time at the shutdown. Default 2 per client, at most 2,000. */
+  /**
+   * At shutdown, clients are disconnected one by one over this time, so that they do not all reconnect at once. Default
+   * 2 ms for each client, at most 2,000 ms.
+   */
   shutdownSpreadMs?: number;
 };
 
@@ -95,31 +114,34 @@ export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
   router: ServerRouter<R>;
   bus: EventBus<R>;
   broadcaster: RunEventBroadcaster;
-  /** Lets server code wait for a decision. Decisions are made through the router. */
+  /** Lets server code wait until an approval is decided. To decide an approval, server code calls the router. */
   approvals: Pick<Approvals, 'wait'>;
   log: EventLog;
   getStats(): ServerStats;
-  /** The registry of `/metrics`: add metrics to it, or serve it elsewhere. */
+  /** The Prometheus registry that `/metrics` serves. Server code may add metrics to it, or serve it elsewhere. */
   metrics: PrometheusRegistry;
-  /** Serves every route and the web app. Resolves once the server accepts connections. */
+  /** Opens the server's own HTTP server with every route and the web app. Resolves once it accepts connections. */
   listen(): Promise<{ url: string; host: string; port: number }>;
   /**
-   * Serves `/ws`, `/trpc` and `/api/v1` on an existing HTTP server, and leaves other paths to its own listeners.
-   * `close()` detaches from it and does not close it.
+   * Serves `/ws`, `/trpc` and `/api/v1` on an existing HTTP server, which handles all other paths with its own
+   * listeners. `close()` detaches this server and leaves the HTTP server open.
    */
   attach(httpServer: Server): void;
   /** Closes client connections, then the log. Resolves once every resource is released. */
   close(): Promise<void>;
 };
 
-/** Opens the log, and returns a server that can listen or be attached. Throws `INVALID_INPUT`, `UNAVAILABLE`. */
+/**
+ * Opens the event log, and resolves with a server that accepts requests after `listen()` or `attach()`. Throws
+ * `INVALID_INPUT` for invalid options, and `UNAVAILABLE` if the log cannot be opened.
+ */
 export function createRunServer<R extends Registry = RunwireEvents>(
   options: RunServerOptions<R> = {},
 ): Promise<RunServer<R>> {
   return openRunServer(options);
 }
 
-/** {@link createRunServer} for tests and benchmarks: takes internal options, and returns the route table too. */
+/** {@link createRunServer} for tests and benchmarks: accepts internal options, and also returns the route table. */
 export async function openRunServer<R extends Registry = RunwireEvents>(
   options: RunServerOptions<R> & InternalOptions,
 ): Promise<RunServer<R> & { routes: readonly Route[] }> {
@@ -132,19 +154,20 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const guard = options.guard ?? createPhiGuard(registry, options.phi);
   const path = databasePath(options.databaseUrl ?? 'memory:');
   const metrics = new Metrics();
-  // After every check of the options: a log that stays open locks out the next server.
+  // Opened after the options have been checked: if a check failed later, the log would stay open and its lock would
+  // keep out the next server.
   const log = await openLog(path, registry, metrics, logger);
   const credentials = await openCredentials(log, authenticate, limits.identifyMs, logger);
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
   const privacy = new Privacy({ guard, policy: phiPolicy, secret: log.secret, logger });
   const bus = new EventBus({ registry, log, logger, phiPolicy, guard, onPublished: (ms) => metrics.published(ms) });
-  // Errors thrown while iterating do not pass the router's middleware.
+  // Subscriptions need their own translation: an error thrown during iteration does not pass the router's middleware.
   const translate = (error: unknown) => toTRPCError(toRunwireError(error));
   const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
   const audit = new Audit({ log, privacy, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
-  // Readers first: a slow observer of the bus must not delay them.
+  // Subscriptions (`delivery`) come first: a slow observer of the bus must not delay them.
   const stopListening = log.subscribe((records) => {
     delivery.committed(records);
     bus.committed(records);
@@ -176,7 +199,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const shared = { ...common, router, authenticator, cookieName, limits };
   const upgrade = createSockets({ ...shared, connections, origins, compression });
   let isClosing = false;
-  // Any read shows whether the log answers.
+  // Any read shows whether the log works, so this one searches for a run id that does not exist.
   const isReady = async () => !isClosing && (await log.runs.projectsOf('').then(Boolean, () => false));
   const routes = [
     ...createRoutes({ ...shared, metrics: metrics.registry, isReady }),
@@ -190,7 +213,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     retention.close();
     http.stop();
     await connections.close(options.shutdownSpreadMs ?? Math.min(2_000, 2 * connections.count));
-    delivery.close(); // Ends server-sent events, for which the HTTP server waits.
+    delivery.close(); // Ends server-sent event streams: `http.close()` would wait for them.
     await http.close();
     stopListening();
     for (const part of [stats, expiry, approvals, bus]) part.close();
@@ -229,7 +252,7 @@ function openLog(path: string, registry: Registry, metrics: Metrics, logger: Log
   });
 }
 
-/** Closes the log if the revocations in it cannot be read. */
+/** Reads the token revocations that the log stores. Closes the log if it cannot read them. */
 async function openCredentials(log: EventLog, authenticate: Authenticate, timeoutMs: number, logger: Logger) {
   try {
     return await Credentials.open({ authenticate, revocations: log.revocations, timeoutMs, logger });

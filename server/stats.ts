@@ -2,7 +2,7 @@ import type { ClientStats, ServerStats } from '../shared/server-stats.ts';
 import { coversProjects } from './auth/permissions.ts';
 import type { Principal } from './auth/principal.ts';
 
-/** The statistics of `getStats()` and `server.stats`. */
+/** Computes the statistics that `getStats()` and the procedure `server.stats` return. */
 
 export type StatsParts = {
   log: { readonly epoch: string; readonly head: number; readonly oldest: number };
@@ -32,7 +32,10 @@ export class Stats {
     this.#timer = setInterval(() => this.#sample(), SAMPLE_MS).unref();
   }
 
-  /** `visibleTo` leaves out connections with a project that this principal's token does not cover. Default: all. */
+  /**
+   * Returns the current statistics. With `visibleTo`, `clients` lists only connections with projects that this
+   * principal's token covers. Default: all connections.
+   */
   read(visibleTo?: Principal): ServerStats {
     const { log, connections } = this.#parts;
     const { published, delivered } = this.#counts();
@@ -61,7 +64,7 @@ export class Stats {
     return { published: bus.published, delivered: delivery.counts.delivered };
   }
 
-  /** Averages since the oldest sample, which is about 10 s old. */
+  /** Averages per second since the oldest sample, which is about 10 s old. */
   #perSecond(): Counts {
     const [first] = this.#samples;
     const seconds = (performance.now() - (first?.at ?? 0)) / 1000;

@@ -9,11 +9,11 @@ import type { Procedure } from './trpc.ts';
 
 export type AccountParts = {
   credentials: Credentials;
-  /** The server's statistics, without the connections of projects that the principal's token does not cover. */
+  /** Returns the server's statistics. They list only connections with projects that the token of `visibleTo` covers. */
   stats: (visibleTo: Principal) => ServerStats;
 };
 
-/** `auth.me`, `auth.refresh` and `auth.revoke`. */
+/** The procedures `auth.me`, `auth.refresh` and `auth.revoke`. */
 export function authProcedures(procedure: Procedure, { credentials }: Pick<AccountParts, 'credentials'>) {
   return {
     me: procedure.meta({ accessLog: 'errors' }).query(({ ctx: { principal } }) => ({
@@ -44,7 +44,7 @@ export function authProcedures(procedure: Procedure, { credentials }: Pick<Accou
   };
 }
 
-/** `server.stats`. */
+/** The procedure `server.stats`. */
 export function serverProcedures(procedure: Procedure, { stats }: Pick<AccountParts, 'stats'>) {
   return {
     stats: procedure.query(({ ctx }) => {

@@ -11,13 +11,13 @@ import type { Procedure } from './trpc.ts';
 
 export type ApprovalParts = { log: Log & Pick<EventLog, 'runs'>; approvals: Approvals };
 
-/** An approval with the run that it belongs to. */
+/** An approval, and the ids of its project and run. */
 export type ListedApproval = Approval & { projectId: string; runId: string };
 
 const status = z.enum(approvalStatuses);
 const approvalInput = { ...runInput, approvalId: field.id() };
 
-/** `approval.list`, `approval.grant` and `approval.deny`. */
+/** The procedures `approval.list`, `approval.grant` and `approval.deny`. */
 export function approvalProcedures(procedure: Procedure, { log, approvals }: ApprovalParts) {
   return {
     list: procedure

@@ -12,7 +12,7 @@ export type AuditParts = { log: Log; audit: Audit; access: AccessLogger };
 
 const keptCheckpoint = z.strictObject({ seq: z.int().nonnegative(), hash: z.string().regex(/^[0-9a-f]{64}$/) });
 
-/** `audit.verify`, `audit.checkpoint`, `audit.erase` and `audit.access`. */
+/** The procedures `audit.verify`, `audit.checkpoint`, `audit.erase` and `audit.access`. */
 export function auditProcedures(procedure: Procedure, { log, audit, access }: AuditParts) {
   return {
     verify: procedure
@@ -24,13 +24,13 @@ export function auditProcedures(procedure: Procedure, { log, audit, access }: Au
     checkpoint: procedure.query(({ ctx: { principal } }) => audit.checkpoint(principal)),
 
     erase: procedure
-      .meta({ accessLog: 'output' }) // Its input holds only a position; the result names the project and run.
+      .meta({ accessLog: 'output' }) // The input has only the event's position; the result has the project and the run.
       .input(z.strictObject({ seq: z.int().positive(), reason: field.message() }))
       .mutation(({ ctx: { principal }, input }) => audit.erase(principal, input)),
 
     /**
-     * Entries of the access log, newest first: those of the projects of the caller's token. A token for `['*']` also reads
-     * the entries that name no project.
+     * Returns entries of the access log (`audit/access-logger.ts`) for the projects of the caller's token, newest
+     * first. Entries without a project are returned only if the token covers all projects (`['*']`).
      */
     access: procedure
       .input(

@@ -1,20 +1,20 @@
 import type { Principal } from '../auth/principal.ts';
 import type { Transport } from '../delivery/transport.ts';
 
-/** The context of a call. `createCaller` needs only the principal. */
+/** The context of a tRPC call. A caller in the same process (`createCaller`) passes only `principal`. */
 export type Context = {
   readonly principal: Principal;
-  /** The WebSocket that carries the call. */
+  /** The WebSocket on which the call arrived. Undefined for calls on other transports. */
   readonly connection?: CallerConnection | undefined;
-  /** The transport of a call without a WebSocket. Default: an in-process caller. */
+  /** How a call without a WebSocket arrived. Undefined for a caller in the same process. */
   readonly via?: 'http' | 'sse' | undefined;
 };
 
 /** The part of a WebSocket connection that procedures use. */
 export interface CallerConnection extends Transport {
   /**
-   * Counts one message, or one further request of a message. Returns false over the rate limit: the connection closes,
-   * and the request must not run.
+   * Counts a message, or one more call in a batch, against the rate limit. Returns false over the limit: the connection
+   * then closes, and the call must not run.
    */
   countMessage(): boolean;
   /** Closes the connection if its token has expired or was revoked. Returns whether the token is valid. */

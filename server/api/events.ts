@@ -15,7 +15,7 @@ export type EventParts<R extends Registry> = {
   gateway: PublishGateway<R>;
 };
 
-/** `event.publish` and `event.search`. */
+/** The procedures `event.publish` and `event.search`. */
 export function eventProcedures<R extends Registry>(procedure: Procedure, { registry, log, gateway }: EventParts<R>) {
   return {
     publish: procedure
@@ -32,10 +32,15 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
       }),
 
     /**
-     * Searches the text of events, newest first. `text` holds words, which must all match regardless of case and
-     * diacritics, and phrases in quotes; the last word matches as a prefix. `since` and `until` filter on `recordedAt`.
-     * The index may lag the log by 1 s. Each page scans a bounded part of the index, so it may hold fewer events than its
-     * limit, or none: continue while there is a `nextCursor`. A project that is unknown or unreadable gives no events.
+     * Searches the text of events, newest first.
+     *
+     * - `text` contains words and quoted phrases. An event must contain all of them, regardless of case and diacritics.
+     *   The last word may be the beginning of a word.
+     * - `since` and `until` compare with `recordedAt`, the time at which the server logged the event.
+     * - The search index may be 1 s behind the log.
+     * - Each page scans a bounded part of the index, so a page may have fewer events than `limit`, or none. The client
+     *   continues while the result has a `nextCursor`.
+     * - A project that does not exist, or that the caller may not read, gives no events and no error.
      */
     search: procedure
       .input(

@@ -2,23 +2,25 @@ import { z } from 'zod';
 import * as field from '../../shared/fields.ts';
 import type { Registry, TypeOf } from '../../shared/registry.ts';
 
-/** Input fields that several procedures share. */
+/** Input fields that several procedures have in common. */
 
 const MAX_PAGE_ITEMS = 500;
 
-/** A cursor of any length: decoding refuses an invalid one, and always with `CURSOR_INVALID`. */
+/**
+ * A cursor. The schema accepts any text, so that every invalid cursor is refused by the decoder, with `CURSOR_INVALID`.
+ */
 export const opaqueCursor = z.string();
-/** tRPC's `useInfiniteQuery` sets `direction`. */
+/** Fields of a query with pages. `direction` is not used, but tRPC's `useInfiniteQuery` sends it. */
 export const pageInput = {
   limit: z.int().positive().max(MAX_PAGE_ITEMS).default(50),
   cursor: opaqueCursor.nullish(),
   direction: z.literal('forward').optional(),
 };
 export const periodInput = { since: field.instant().optional(), until: field.instant().optional() };
-/** Without a project: the only run of this id that the caller may read. */
+/** Names a run. Without `projectId`, it is the only run with this id that the caller may read. */
 export const runInput = { runId: field.scopeId(), projectId: field.scopeId().optional() };
 
-/** Names of event types, each at most once. */
+/** A list of event types, at most as long as the list of all types. */
 export function typesInput<R extends Registry>(registry: R) {
   const types = Object.keys(registry) as [TypeOf<R>, ...TypeOf<R>[]];
   return z.array(z.enum(types)).max(types.length).optional();

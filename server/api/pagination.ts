@@ -3,9 +3,15 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { RunKey } from '../event-log/contract/runs.ts';
 import { decodeCursor, encodeCursor } from '../event-log/cursor.ts';
 
-/** Cursors of queries: a page starts after the last item of the page before it. Decoding throws `CURSOR_INVALID`. */
+/**
+ * Cursors for the pages of queries. A cursor names the last item of a page, and the next page starts after that item.
+ * An invalid cursor throws `CURSOR_INVALID`.
+ */
 
-/** A position in this log; undefined for the first page. */
+/**
+ * Decodes a cursor to a position in the log. Refuses a cursor of another log, which has another `epoch`. Undefined
+ * without a cursor: the first page.
+ */
 export function positionOf(text: string | null | undefined, epoch: string): number | undefined {
   if (text == null) return undefined;
   const cursor = decodeCursor(text, 'cursor');
@@ -13,13 +19,16 @@ export function positionOf(text: string | null | undefined, epoch: string): numb
   return cursor.seq;
 }
 
-/** The `nextCursor` of a result; absent on the last page. */
+/** The field `nextCursor` of a result. The last page has no such field. */
 export const nextCursor = (epoch: string, next: number | undefined): { nextCursor?: string } =>
   next === undefined ? {} : { nextCursor: encodeCursor(epoch, next) };
 
 const runKey = z.tuple([z.string(), z.int()]);
 
-/** The last run of the page before. A position would not do: `run.list` orders runs by their creation. */
+/**
+ * Decodes a cursor of `run.list` to the last run of the previous page. `run.list` orders runs by their creation, so
+ * this cursor is not a position in the log.
+ */
 export function runKeyOf(text: string | null | undefined): RunKey | undefined {
   if (text == null) return undefined;
   try {

@@ -9,7 +9,7 @@ import { type RunParts, runProcedures } from './runs.ts';
 import { type SubscriptionParts, subscriptionProcedures } from './subscriptions.ts';
 import { type ApiOptions, createApi } from './trpc.ts';
 
-/** Joins the namespaces. A new procedure goes into the file of its namespace. */
+/** Joins the namespaces of procedures to one router. A new procedure belongs in the file of its namespace. */
 
 export type RouterOptions<R extends Registry> = ApiOptions &
   SubscriptionParts<R> &
@@ -38,8 +38,8 @@ export type RouterOf<R extends Registry> = ReturnType<typeof createRouter<R>>;
 export type AppRouter = RouterOf<RunwireEvents>;
 
 /**
- * The router as server code sees it. tRPC gives a caller's subscriptions the type of the wire, `{id, data}`; a caller in
- * the process gets the envelope.
+ * The router with the types that callers in the same process need. For a subscription, tRPC's own types state the items
+ * of the network protocol, `{id, data}`; a caller in the same process gets a `TrackedEnvelope` instead.
  */
 export type ServerRouter<R extends Registry> = Omit<RouterOf<R>, 'createCaller'> & {
   createCaller(...args: Parameters<RouterOf<R>['createCaller']>): InProcess<ReturnType<RouterOf<R>['createCaller']>>;

@@ -16,7 +16,7 @@ import type { Procedure } from './trpc.ts';
 
 export type RunParts<R extends Registry> = { registry: R; log: Log & Pick<EventLog, 'runs'> };
 
-/** `run.get`, `run.list` and `run.history`. */
+/** The procedures `run.get`, `run.list` and `run.history`. */
 export function runProcedures<R extends Registry>(procedure: Procedure, { registry, log }: RunParts<R>) {
   return {
     get: procedure.input(z.strictObject(runInput)).query(async ({ ctx, input }) => {
@@ -42,7 +42,8 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
       )
       .query(async ({ ctx: { principal }, signal, input: { cursor, direction: _, needsMyDecision, ...query } }) => {
         const { projectId } = query;
-        // Without a scan: the time to skip the runs of an unreadable project would show how many it has.
+        // An unreadable project gives an empty page without a scan of its runs: the time of a scan would show how many
+        // runs it has.
         if (projectId !== undefined && !can(principal, 'read', { projectId })) {
           return { runs: [], position: encodeCursor(log.epoch, log.head) };
         }
@@ -65,7 +66,10 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
         z.strictObject({
           ...runInput,
           types: typesInput(registry),
-          /** The start of the first page; later pages start at their cursor. */
+          /**
+           * The first page starts with this event of the run (`runSeq` 1 is the first). Later pages start at their
+           * cursor.
+           */
           fromRunSeq: z.int().positive().default(1),
           ...pageInput,
         }),
@@ -75,7 +79,8 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
         let after =
           positionOf(cursor, log.epoch) ?? (fromRunSeq === 1 ? 0 : await positionOfRunSeq(log, scope, fromRunSeq));
         const events: EventOf<R>[] = [];
-        // A page of the log may end early; a page of history ends at its limit or at the head.
+        // `log.read` may return fewer events than its limit. The loop reads again until the page is full or the head of
+        // the log is reached.
         while (events.length < limit && after < log.head && !signal?.aborted) {
           const rest = { scope, after, limit: limit - events.length };
           const page = await log.read(types ? { ...rest, types: new Set<string>(types) } : rest);

@@ -19,7 +19,7 @@ export type SubscriptionParts<R extends Registry> = {
 
 const startInput = { from: z.enum(['now', 'start']).default('now'), lastEventId: opaqueCursor.nullish() };
 
-/** `onRunEvent`, `onProjectEvent`, `onUserEvent`, `onEvent` and `onRunSummary`. */
+/** The procedures `onRunEvent`, `onProjectEvent`, `onUserEvent`, `onEvent` and `onRunSummary`. */
 export function subscriptionProcedures<R extends Registry>(
   procedure: Procedure,
   { registry, delivery, streams }: SubscriptionParts<R>,
@@ -47,7 +47,8 @@ export function subscriptionProcedures<R extends Registry>(
       ? new Set<string>([...(types ?? []), ...(names ?? []).flatMap((name) => categories[name])])
       : undefined;
 
-  // Synchronous, without I/O before it returns the iterator: a stop that arrives earlier would be lost.
+  // Returns the iterator synchronously, without I/O before: a client may stop the subscription at once, and without an
+  // iterator the stop would be lost.
   const subscribe = (
     ctx: Context,
     scope: EventQuery['scope'],

@@ -8,11 +8,11 @@ import { toRunwireError, toTRPCError } from '../errors.ts';
 import type { Context } from './context.ts';
 
 /**
- * tRPC for this server: the error format, and the procedure that all others are built from. Each call passes these steps:
+ * Sets up tRPC: the error format, and the base procedure that all procedures extend. Each call passes these steps:
  *
- * 1. The rate limit and the token of its connection are checked.
+ * 1. The rate limit and the token of the connection are checked.
  * 2. The procedure runs.
- * 3. Its outcome is written to the access log, and its error becomes one of the error table.
+ * 3. The outcome of the call is written to the access log. An error is converted to one of the error table.
  */
 
 export type ApiOptions = {
@@ -25,9 +25,12 @@ export type ApiOptions = {
 
 type Meta = {
   /**
-   * What the access log holds of a procedure's calls. `input`: each call, with the ids of its input. `output`: each call,
-   * with the ids of its result. `errors`: failed calls only, because the event log holds the others or they concern only
-   * the caller. Default `input`.
+   * Which calls of the procedure the access log records, and where it finds the ids of the project and the run:
+   *
+   * - `input`: every call, with the ids in its input. The default.
+   * - `output`: every call, with the ids in its result.
+   * - `errors`: failed calls only, because the event log has the successful ones, or because they concern only the
+   *   caller.
    */
   accessLog?: 'input' | 'output' | 'errors';
 };
@@ -36,7 +39,7 @@ export type Api = ReturnType<typeof createApi>;
 export type Procedure = Api['procedure'];
 
 export function createApi({ access, credentials, onRejected, logger }: ApiOptions) {
-  /** Paths of procedures. Any other path in a call is the client's own text. */
+  /** Paths of all procedures. Any other path in a call is text from the client, and is not sent back. */
   const paths = new Set<string>();
   const t = initTRPC
     .context<Context>()
@@ -44,7 +47,7 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
     .create({
       isDev: false,
       isServer: true,
-      // Built from the error table alone: a parser's message quotes its input, and a stack shows the server's paths.
+      // tRPC's own message and stack are not sent: a parser's message quotes its input, and a stack shows file paths.
       errorFormatter: ({ shape, error }) => {
         const known = toRunwireError(error);
         return {
@@ -79,14 +82,16 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
   };
 
   const procedure = t.procedure.use(async ({ next, path, ctx, meta, getRawInput, signal, batchIndex }) => {
-    // The connection has counted the message, and so its first request. Requests over the limit must not run.
+    // The connection counted the message, and with it the first call of a batch. The other calls are counted here.
     if (batchIndex > 0 && ctx.connection?.countMessage() === false) {
       throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
     }
-    // Copied: `auth.refresh` replaces the principal of a connection, and the call belongs to the one that made it.
+    // Copied before the call runs, because `auth.refresh` replaces the principal of the connection. The access log must
+    // name the principal that made the call.
     const { principal, connection, via } = ctx;
     const caller = { principal, connection, via };
-    // The close code must come first: an error would end a subscription for the client, which then never resumes it.
+    // Closes the connection before the error is sent. If the error came first, the client would end the subscription
+    // and never resume it.
     connection?.closeIfTokenInvalid();
     const reason = credentials.invalidReasonOf(principal);
     if (reason) {
@@ -102,7 +107,7 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
       }
       return result;
     }
-    // A client that closes its request aborts the work for it, which is no failure of the server.
+    // The client closed its request, which aborted the procedure. The server did not fail.
     const isAborted = signal?.aborted && result.error.cause === signal.reason;
     const known = isAborted
       ? new RunwireError('INVALID_INPUT', 'the client closed the request')

@@ -13,13 +13,14 @@ import { refusalOf } from './rules.ts';
 import { DecisionWaiters } from './waiting.ts';
 
 /**
- * Approvals with `authority: 'runwire'`. A decision is an event like any other. Its rules (`rules.ts`) run inside the
- * transaction that appends the event, on the rows just before it. So of concurrent decisions, the log takes one after the
- * other, and a late one is refused with the outcome. There are no locks, and no state but the waiters.
+ * Decides approvals with `authority: 'runwire'`. A decision is an event in the log. Its rules (`rules.ts`) are checked
+ * inside the transaction that appends the event, against the state of the run just before. So the log handles
+ * concurrent decisions one after another, and refuses a late decision with the outcome. There are no locks, and no
+ * state except the waiting callers.
  */
 
 export type ApprovalKey = { projectId: string; runId: string; approvalId: string };
-/** An approval after a decision. It stays `pending` while grants are missing. */
+/** An approval after a grant or a denial. Its status is `pending` while further grants are required. */
 export type Standing = { status: ApprovalStatus; decisions: Decision[] };
 export type Outcome = { status: Exclude<ApprovalStatus, 'pending'>; decisions: Decision[] };
 export type WaitOptions = {
@@ -33,7 +34,7 @@ export type WaitOptions = {
 type ApprovalsOptions = {
   log: Log & Pick<EventLog, 'approvals' | 'runs'>;
   bus: Pick<EventBus<Registry>, 'publish'>;
-  /** Unix ms. */
+  /** The current time in Unix ms. Default `Date.now`. */
   now?: () => number;
 };
 
@@ -50,33 +51,36 @@ export class Approvals {
   }
 
   /**
-   * Grants for a principal. A second grant of the same principal changes nothing. Throws `APPROVAL_NOT_FOUND`; `FORBIDDEN`
-   * where the producer decides; `NOT_ALLOWED_TO_DECIDE`; `APPROVAL_ALREADY_DECIDED` and `APPROVAL_EXPIRED` with the
-   * `outcome`; `PHI_REJECTED`. The caller must check that the principal may read the run.
+   * Grants an approval for a principal. A second grant by the same principal changes nothing. The caller must check
+   * that the principal may read the run. Throws:
+   *
+   * - `APPROVAL_NOT_FOUND`, `NOT_ALLOWED_TO_DECIDE`, and `PHI_REJECTED` for the comment
+   * - `FORBIDDEN` if the producer decides this approval
+   * - `APPROVAL_ALREADY_DECIDED` and `APPROVAL_EXPIRED`, with the `outcome`
    */
   grant(principal: Principal, key: ApprovalKey, comment?: string): Promise<Standing> {
     return this.#decide(principal, key, { type: 'approval.granted', ...(comment === undefined ? {} : { comment }) });
   }
 
-  /** Denies, which decides. Throws as {@link grant} does. */
+  /** Denies an approval, which decides it at once. Throws the same errors as {@link grant}. */
   deny(principal: Principal, key: ApprovalKey, reason: string): Promise<Standing> {
     return this.#decide(principal, key, { type: 'approval.denied', reason });
   }
 
-  /** Approvals of the projects that a principal may read, newest request first. */
+  /** Lists the approvals in projects that a principal may read, newest request first. */
   list(principal: Principal, query: Omit<ApprovalQuery, 'canRead'>): Promise<ApprovalPage> {
     return this.#log.approvals.list({ ...query, canRead: (projectId) => can(principal, 'read', { projectId }) });
   }
 
   /**
-   * Resolves once an approval is decided or has expired; at once if that happened before. An approval that is not
-   * requested yet can be waited for too. Rejects with the signal's reason, with `RUN_AMBIGUOUS`, and with `UNAVAILABLE`
-   * when the server closes.
+   * Resolves once an approval is decided or has expired, at once if that has happened before. The approval need not be
+   * requested yet. Rejects with the signal's reason, with `RUN_AMBIGUOUS`, and with `UNAVAILABLE` when the server
+   * closes.
    */
   wait({ runId, projectId, approvalId, signal }: WaitOptions): Promise<Outcome> {
     let project = projectId;
     return this.#waiters.wait({ runId, approvalId, signal }, async (): Promise<Outcome | undefined> => {
-      // Resolved once: a later run with the same id in another project must not change the answer.
+      // The project, once found, is kept: a later run with the same id in another project must not change the answer.
       project ??= await projectOfRun(this.#log.runs, runId);
       const approval = project === undefined ? undefined : await this.#log.approvals.get(project, runId, approvalId);
       if (!approval || approval.status === 'pending') return undefined;
@@ -84,7 +88,7 @@ export class Approvals {
     });
   }
 
-  /** Notifies the waiters of approvals that these records decide. The server calls it after each commit. */
+  /** Notifies callers of {@link wait} if these events decide their approvals. The server calls it after each commit. */
   committed(records: readonly StoredEvent[]): void {
     this.#waiters.committed(records);
   }
@@ -122,7 +126,10 @@ export class Approvals {
   }
 }
 
-/** Schema and guard report a path in a list of drafts; the caller of grant and deny sent no list. */
+/**
+ * Removes the index of the draft from an error: the schema and the PHI guard report a path in a list of drafts, but the
+ * caller of `grant` or `deny` passed no list.
+ */
 function withoutDraftIndex(error: unknown): unknown {
   if (!(error instanceof RunwireError)) return error;
   const [issue] = error.issues;

@@ -11,22 +11,25 @@ import { isOver, SYSTEM } from './rules.ts';
  * Expires pending approvals: at their `expiresAt` by this server's clock, or when their run has ended. Phases:
  *
  * 1. At the start, it pages through all pending approvals and expires those of ended runs.
- * 2. After each commit, it checks the runs that ended or requested an approval in it.
+ * 2. After each commit, it checks the runs that ended or requested an approval in that commit.
  * 3. One timer waits for the next `expiresAt`.
  *
- * Each check reads the log, so no timer can be lost, and a server that was down at `expiresAt` catches up at its start.
+ * Each check reads the log, so a server that was down at an `expiresAt` expires the approval when it starts.
  */
 
-/** Approvals that expire in one commit. */
+/** Maximum number of approvals that are read and expired at once. */
 const PAGE = 100;
-/** Timers do not follow when the wall clock jumps, so the clock is read at least this often. */
+/**
+ * Maximum delay of the timer. A timer does not notice that the system clock was set, so the clock is read at least this
+ * often.
+ */
 const MAX_WAIT_MS = 60_000;
 
 type RunKey = { projectId: string; runId: string };
 type ExpiryOptions = {
   log: Log & Pick<EventLog, 'approvals'>;
   logger: Logger;
-  /** Unix ms. */
+  /** The current time in Unix ms. Default `Date.now`. */
   now?: () => number;
   /** Delay before the next attempt after a failure; default 5,000. */
   retryMs?: number;
@@ -41,7 +44,7 @@ export class ApprovalExpiry {
   #runs = new Map<string, RunKey>();
   #hasCaughtUp = false;
   #isChecking = false;
-  /** Another check is due after the current one. */
+  /** Whether another check is due after the current one. */
   #isStale = false;
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
@@ -58,7 +61,7 @@ export class ApprovalExpiry {
   /** Checks the approvals of runs that ended or requested one in these records. The server calls it after each commit. */
   committed(records: readonly StoredEvent[]): void {
     for (const { type, projectId, runId } of records) {
-      // A request may follow the end of its run, or its `expiresAt`.
+      // A new request may be due at once: its run may have ended, or its `expiresAt` may be over.
       if (type !== 'run.completed' && type !== 'run.failed' && type !== 'governance.required') continue;
       this.#runs.set(`${projectId} ${runId}`, { projectId, runId });
     }
@@ -87,12 +90,15 @@ export class ApprovalExpiry {
     if (waitMs !== undefined && !this.#isClosed) this.#timer = setTimeout(() => void this.#check(), waitMs).unref();
   }
 
-  /** Resolves with the delay of the next check in ms; undefined when only a commit can make one necessary. */
+  /**
+   * Expires all due approvals. Resolves with the delay of the next check in ms; undefined if no pending approval has an
+   * `expiresAt`, so that only a commit can make a check necessary.
+   */
   async #expireAll(): Promise<number | undefined> {
     if (!this.#hasCaughtUp) await this.#catchUp();
     this.#hasCaughtUp = true;
     for (const [key, run] of this.#runs) {
-      // Deleted before the check: a commit during the check adds the run again.
+      // Deleted before the check, so that a commit during the check can add the run again.
       this.#runs.delete(key);
       try {
         await this.#expireDue(run, ({ isRunOver }) => isRunOver);
@@ -117,7 +123,10 @@ export class ApprovalExpiry {
     } while (after !== undefined && !this.#isClosed);
   }
 
-  /** Expires due approvals, of one run or of those with an `expiresAt`. Resolves with the first one that is not due. */
+  /**
+   * Expires the due approvals of one run, or among those with an `expiresAt`. Resolves with the first approval that is
+   * not due.
+   */
   async #expireDue(
     of: RunKey | 'expiring',
     isDue: (stored: StoredApproval) => boolean,
@@ -130,7 +139,10 @@ export class ApprovalExpiry {
     }
   }
 
-  /** Appends to the log directly, without bus and guard: the event holds only the server's words, and ids of the log. */
+  /**
+   * Appends the expiry to the log, without the bus and its PHI guard: the event contains only fixed text, and ids that
+   * are in the log already.
+   */
   async #expire({ projectId, runId, approval: { approvalId } }: StoredApproval): Promise<void> {
     const draft = {
       type: 'approval.denied',
@@ -162,6 +174,9 @@ export class ApprovalExpiry {
   }
 }
 
-/** The same on each server, so that an approval expires once. Producers may not use ids with this prefix. */
+/**
+ * Returns the event id of an expiry. It depends only on the approval, so an approval expires once. The bus refuses
+ * producers' event ids with this prefix.
+ */
 const expiryId = (runId: string, approvalId: string): string =>
   `${RESERVED_ID}expired:${createHash('sha256').update(`${runId} ${approvalId}`).digest('base64url')}`;

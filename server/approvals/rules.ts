@@ -3,12 +3,18 @@ import type { Approval, RunHeader } from '../../shared/run.ts';
 import { can } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 
-/** The rules of a decision: which principal may decide, until when, and with which error the others are refused. */
+/**
+ * The rules of decisions on approvals: which principal may decide, until when, and with which error a decision is
+ * refused.
+ */
 
 /** `decidedBy` of the server's own decisions. No user with this id may decide. */
 export const SYSTEM = 'system';
 
-/** Whether a principal may decide an approval while it is pending. With a `projectId`, also in that project. */
+/**
+ * Whether a principal may decide an approval while it is pending. With `projectId`, the principal's projects are
+ * checked too.
+ */
 export function mayDecide({ sub, ...principal }: Principal, approval: Approval, projectId?: string): boolean {
   const { requestedBy, requestActor, approvers, requiredRole } = approval;
   if (approval.authority !== 'runwire') return false;
@@ -19,8 +25,8 @@ export function mayDecide({ sub, ...principal }: Principal, approval: Approval, 
 }
 
 /**
- * A user id as a person reads it. A producer wrote `requestedBy`, and `Ada@Example.org` must not grant a request of
- * `ada@example.org`. Used only to refuse: `approvers` are compared exactly.
+ * Normalizes a user id, for the rule that a user may not decide an own request: `Ada@Example.org` must not grant a
+ * request of `ada@example.org`. `approvers` are compared exactly.
  */
 const comparable = (user: string): string =>
   user
@@ -29,7 +35,7 @@ const comparable = (user: string): string =>
     .trim()
     .toLowerCase();
 
-/** Whether a pending approval waits for a principal: the principal may decide it, and has not yet. */
+/** Whether a pending approval waits for a principal: the principal may decide it, and has not decided it yet. */
 export function waitsFor(principal: Principal, approval: Approval): boolean {
   return mayDecide(principal, approval) && approval.decisions.every(({ decidedBy }) => decidedBy !== principal.sub);
 }
@@ -40,7 +46,7 @@ export function isOver({ expiresAt }: Approval, header: RunHeader | undefined, n
   return isRunOver || (expiresAt !== undefined && Date.parse(expiresAt) <= nowMs);
 }
 
-/** The error that refuses a decision; undefined where the decision counts. */
+/** Returns the error that refuses a decision; undefined if the decision is allowed. */
 export function refusalOf(
   principal: Principal,
   projectId: string,
@@ -63,7 +69,7 @@ export function refusalOf(
   return new RunwireError('APPROVAL_ALREADY_DECIDED', `already ${status}`, { outcome: outcomeOf(approval) });
 }
 
-/** Without comments and reasons: only readers of the run may see those. */
+/** Returns the outcome without comments and reasons, because the caller may lack the permission to read the run. */
 function outcomeOf({ status, decisions }: Approval): DecidedOutcome | undefined {
   if (status === 'pending') return undefined;
   const kind = status === 'granted' ? 'granted' : 'denied';

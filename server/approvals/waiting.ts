@@ -4,16 +4,17 @@ import type { StoredEvent } from '../event-log/contract/log.ts';
 type Waiter = { check(): void; fail(error: unknown): void };
 
 /**
- * Callers that wait for the decision of an approval. Each waiter reads the approval at once, and again after each commit
- * with a decision for the same run id and approval id. Polling was rejected: it would read the store without news.
+ * Keeps the callers that wait for the decision of an approval (waiters). Each waiter reads the approval at once, and
+ * again after each commit with a decision for its run id and approval id. Polling was rejected: nearly all reads would
+ * find no change.
  */
 export class DecisionWaiters {
   readonly #waiters = new Map<string, Set<Waiter>>();
   #isClosed = false;
 
   /**
-   * Resolves with the first value of `read` that is not undefined. Rejects with an error of `read`, with the signal's
-   * reason, and with `UNAVAILABLE` once closed.
+   * Calls `read` at once and after each decision. Resolves with the first result that is not undefined. Rejects with an
+   * error of `read`, with the signal's reason, and with `UNAVAILABLE` once closed.
    */
   wait<T>(
     { runId, approvalId, signal }: { runId: string; approvalId: string; signal?: AbortSignal | undefined },
@@ -41,14 +42,14 @@ export class DecisionWaiters {
       };
       const abort = () => waiter.fail(signal?.reason);
       signal?.addEventListener('abort', abort);
-      // Registered before the first read: a decision in between causes a second read.
+      // Registered before the first read: a decision during that read then causes a second read.
       const waiters = this.#waiters.get(key) ?? new Set();
       this.#waiters.set(key, waiters.add(waiter));
       waiter.check();
     });
   }
 
-  /** Makes waiters read again when these records hold a decision for them. */
+  /** Makes each waiter read again if these events contain a decision for it. */
   committed(records: readonly StoredEvent[]): void {
     if (this.#waiters.size === 0) return;
     for (const record of records) {

@@ -10,11 +10,14 @@ import { WITHHELD } from '../phi/withhold.ts';
 import { TokenBucket } from '../rate-limit.ts';
 
 /**
- * The access log: which principal subscribed, read, searched, exported and decided, and which requests were refused.
+ * Writes the access log: which principal subscribed, read, searched, exported and decided, and which requests were
+ * refused.
  *
- * 1. `record` counts the attempt in a batch in memory. Equal attempts are one entry with a count.
- * 2. A timer writes the batch after a second, so no answer and no commit waits for it. A killed process loses that second.
- * 3. Before the write, run ids get their project, and ids that the PHI guard refuses are withheld.
+ * 1. `record` adds the attempt to a batch in memory. Equal attempts are one entry with a count.
+ * 2. A timer writes the batch after 1 s, so no response and no commit waits for the write. If the process is killed,
+ *    the last second is lost.
+ * 3. Before the write, an entry with only a run id gets the project of the run, and ids that the PHI guard refuses
+ *    (`phi/identifiers.ts`) are withheld.
  */
 
 export type AccessAttempt = {
@@ -24,18 +27,21 @@ export type AccessAttempt = {
   action: string;
   via: AccessEntry['via'];
   outcome: 'ok' | ErrorCode;
-  /** As requested. No other text of the client is recorded. */
+  /** The ids that the client sent. No other text of the client is recorded. */
   projectId?: string | undefined;
   runId?: string | undefined;
   detail?: 'resume' | 'origin' | 'ndjson' | 'csv' | undefined;
 };
 
 const BATCH_MS = 1_000;
-/** Different entries in a batch; further ones are counted together. */
+/** Maximum number of entries in a batch. Further attempts are counted in entries without user and ids. */
 const BATCH_ENTRIES = 1_000;
-/** Different refusals per second that keep their ids. A client that invents ids must not fill the disk. */
+/**
+ * Refused attempts per second that are recorded with their ids. Further ones lose their ids: a client that invents ids
+ * must not fill the disk.
+ */
 const REFUSALS_PER_SECOND = 10;
-/** Entries per write: a write blocks the event loop. */
+/** Entries in one write. A larger write would block the event loop for longer. */
 const WRITE_ENTRIES = 250;
 
 type PendingEntry = { entry: AccessEntry; principal: Principal | undefined };
@@ -43,12 +49,12 @@ type PendingEntry = { entry: AccessEntry; principal: Principal | undefined };
 export type AccessLoggerOptions = {
   log: Pick<EventLog, 'access' | 'runs'>;
   logger: Logger;
-  /** Whether the PHI guard refuses an id. Clients may request any id; ids that the event log refuses are withheld here. */
+  /** Whether the PHI guard refuses an id. A client may request any id, also one that the event log would refuse. */
   isRefused: (id: string) => boolean;
 };
 
 export class AccessLogger {
-  /** Failed writes of batches. */
+  /** Number of writes that failed. */
   failures = 0;
   readonly #log: AccessLoggerOptions['log'];
   readonly #logger: Logger;
@@ -56,7 +62,7 @@ export class AccessLogger {
   readonly #refusals = new TokenBucket(REFUSALS_PER_SECOND);
   #batch = new Map<string, PendingEntry>();
   #timer: NodeJS.Timeout | undefined;
-  /** The current write. */
+  /** The last write, which may be in progress. */
   #writing: Promise<void> = Promise.resolve();
   #isClosed = false;
 
@@ -66,10 +72,10 @@ export class AccessLogger {
     this.#isRefused = isRefused;
   }
 
-  /** Counts an attempt. Never throws; costs 1–2 µs. */
+  /** Adds an attempt to the batch. Never throws; takes 1–2 µs. */
   record({ principal, action, via, outcome, projectId, runId, detail }: AccessAttempt): void {
     if (this.#isClosed) return;
-    // A principal that may not read a project gets an empty answer, not an error; the access log states the refusal.
+    // A principal that may not read a project gets an empty answer, not an error. The access log records a refusal.
     const isHidden = outcome === 'ok' && projectId !== undefined && principal && !can(principal, 'read', { projectId });
     const attempt = { sub: principal?.sub ?? null, action, via, outcome: isHidden ? 'FORBIDDEN' : outcome, detail };
     if (this.#count(keyOf({ ...attempt, projectId, runId }, principal), 1)) return;
@@ -78,7 +84,7 @@ export class AccessLogger {
     this.#add({ entry: entryOf(isKept ? { ...attempt, projectId, runId } : attempt), principal });
   }
 
-  /** Entries that match a query. Writes the batch first, so they include the current moment. */
+  /** Lists entries that match a query. Writes the batch first, so the list includes the latest attempts. */
   async list(query: AccessQuery): Promise<AccessPage> {
     await this.#write();
     return this.#log.access.list(query);
@@ -105,7 +111,7 @@ export class AccessLogger {
       const { at, outcome, via, count } = entry;
       const rest = { at, sub: null, action: 'rest', outcome, via, count };
       const restKey = keyOf(rest, undefined);
-      // May exceed the limit: there are only a few outcomes and transports.
+      // These entries may exceed the limit: there are only a few outcomes and transports.
       if (!this.#count(restKey, rest.count)) this.#batch.set(restKey, { entry: rest, principal: undefined });
     }
     this.#timer ??= setTimeout(() => void this.#write(), BATCH_MS).unref();
@@ -161,7 +167,10 @@ export class AccessLogger {
   }
 }
 
-/** The ids in a procedure's input, where they are valid ids, and whether the client resumes a subscription. */
+/**
+ * Returns the ids of project and run in a procedure's input, if they are valid, and whether the client resumes a
+ * subscription.
+ */
 export function aboutOf(input: unknown): { projectId?: string; runId?: string; isResumed: boolean } {
   const { projectId, runId, lastEventId } = (input ?? {}) as Record<string, unknown>;
   return {
@@ -189,7 +198,7 @@ function entryOf({ projectId, runId, detail, ...attempt }: Named & { detail?: st
 
 function keyOf(about: Named & { detail?: string | undefined }, principal: Principal | undefined): string {
   const { sub, action, projectId = '', runId = '', outcome, via, detail = '' } = about;
-  // The same run id may mean different runs to principals with different projects.
+  // A run id without a project may name different runs for principals with different projects.
   const reach = principal && runId !== '' && projectId === '' ? readKey(principal) : '';
   return `${sub ?? ''}\n${action}\n${projectId}\n${runId}\n${outcome}\n${via}\n${detail}\n${reach}`;
 }

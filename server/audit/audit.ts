@@ -9,27 +9,28 @@ import type { EventLog } from '../event-log/contract/store.ts';
 import type { Privacy } from '../phi/identifiers.ts';
 
 /**
- * The administrator's side of the log's integrity: verification, erasure, and signed checkpoints.
+ * Verification, erasure and signed checkpoints of the event log, for administrators.
  *
- * A checkpoint is taken after {@link EVERY_MS}, after {@link EVERY_EVENTS}, on request, and at the shutdown. Somebody with
- * write access to the database can recompute the whole hash chain. They cannot make it agree with a checkpoint that was
- * copied elsewhere.
+ * A checkpoint is the signed hash of the log up to its head. One is taken every {@link EVERY_MS}, after {@link
+ * EVERY_EVENTS}, on request, and at shutdown. An attacker with write access to the database can recompute the whole
+ * hash chain. The result then differs from a checkpoint that was copied to another machine.
  */
 
 const EVERY_MS = 10 * 60_000;
 const EVERY_EVENTS = 10_000;
-/** Checkpoints in one call of `audit.verify`, so that the message stays below its size limit. */
+/** Maximum number of checkpoints in one call of `audit.verify`, so that the message stays below its size limit. */
 export const MAX_CHECKPOINTS = 8_000;
 
 export type AuditOptions = {
   log: Log & Pick<EventLog, 'integrity'>;
   privacy: Pick<Privacy, 'guardText'>;
   tombstone: (event: object) => object;
-  /** The folder of `checkpoints.ndjson`; undefined writes no file, as for a log in memory. */
+  /** Folder for the file `checkpoints.ndjson`. Undefined for a log in memory: then no file is written. */
   folder: string | undefined;
   logger: Logger;
-  /** Default 10 minutes and 10,000 events. */
+  /** Interval of checkpoints. Default 10 minutes. */
   everyMs?: number;
+  /** Number of events after which a checkpoint is taken. Default 10,000. */
   everyEvents?: number;
 };
 
@@ -42,11 +43,11 @@ export class Audit {
   readonly #headAtStart: number;
   readonly #everyEvents: number;
   readonly #timer: NodeJS.Timeout;
-  /** Head at the last checkpoint, which may still be in progress. */
+  /** Head of the log at the last checkpoint. That checkpoint may still be in progress. */
   #takenAt = -1;
-  /** The last write to the file. Lines are appended in order. */
+  /** The last write to the file. Each write waits for the one before it, so that the lines are in order. */
   #writing: Promise<void> = Promise.resolve();
-  /** The last verification. They run one at a time, because each uses all spare time of the event loop. */
+  /** The last verification. Verifications run one at a time, because each uses all spare time of the event loop. */
   #verifying: Promise<unknown> = Promise.resolve();
 
   constructor(options: AuditOptions) {
@@ -61,12 +62,12 @@ export class Audit {
     this.#everyEvents = everyEvents;
   }
 
-  /** Makes a checkpoint if enough events have been logged since the last. The server calls it after each commit. */
+  /** Takes a checkpoint if enough events were logged since the last one. The server calls it after each commit. */
   committed(): void {
     if (this.#log.head - Math.max(this.#takenAt, this.#headAtStart) >= this.#everyEvents) void this.#takeIfMoved();
   }
 
-  /** Verifies the hash chain. Throws `FORBIDDEN`. */
+  /** Verifies the hash chain of the log. Throws `FORBIDDEN`. */
   async verify(principal: Principal, options: VerifyOptions = {}): Promise<Verdict> {
     requirePermission(principal, 'verify');
     const verdict = this.#verifying.then(() => this.#log.integrity.verify(options));
@@ -74,7 +75,10 @@ export class Audit {
     return verdict;
   }
 
-  /** A signed checkpoint of the current head, and the public key that verifies it. Throws `FORBIDDEN`. */
+  /**
+   * Takes a checkpoint of the current head. Returns it with the public key that verifies its signature. Throws
+   * `FORBIDDEN`.
+   */
   async checkpoint(principal: Principal): Promise<{ checkpoint: Checkpoint; publicKey: string }> {
     requirePermission(principal, 'verify');
     return { checkpoint: await this.#take(), publicKey: this.#log.integrity.publicKey };
@@ -99,7 +103,10 @@ export class Audit {
     await this.#writing;
   }
 
-  /** Takes a checkpoint if the head has moved. The log signs in a later turn, so publishers do not wait. */
+  /**
+   * Takes a checkpoint if events were logged since the last one. The log signs in a later turn of the event loop, so
+   * publishers do not wait.
+   */
   async #takeIfMoved(): Promise<void> {
     if (this.#log.head === this.#takenAt) return;
     try {

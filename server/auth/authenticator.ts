@@ -4,13 +4,19 @@ import { jwks } from './jwks.ts';
 import type { Authenticate } from './principal.ts';
 import { hs256, type TokenChecks } from './tokens.ts';
 
-/** The options of a server that decide how it checks tokens. Exactly one of the first three is required. */
+/**
+ * The options that decide how a server checks tokens. Exactly one of `authSecret`, `authJwksUrl` and `authenticate` is
+ * required.
+ */
 export type AuthOptions = {
-  /** HS256 secret of at least 32 bytes. */
+  /** Secret that signs the tokens (HS256), at least 32 bytes. */
   authSecret?: string | undefined;
   /** URL of the issuer's public keys (JWKS). */
   authJwksUrl?: string | undefined;
-  /** Turns a token into a principal. Throws a `RunwireError` `UNAUTHENTICATED` for a token that it refuses. */
+  /**
+   * A custom check, which converts a token to a principal. It must throw a `RunwireError` `UNAUTHENTICATED` to refuse a
+   * token.
+   */
   authenticate?: Authenticate;
   /** Required `iss` claim. Default: any. */
   authIssuer?: string | undefined;
@@ -18,7 +24,7 @@ export type AuthOptions = {
   authAudience?: string | undefined;
 };
 
-/** An invalid claim is logged at most once in this time: any client can send a token of the same issuer. */
+/** The same invalid claim is logged at most once in this time: clients may send any number of such tokens. */
 const CLAIM_LOG_INTERVAL_MS = 60_000;
 
 /** Throws `INVALID_INPUT` when the options are missing or contradict each other. */

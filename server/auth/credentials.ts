@@ -4,15 +4,16 @@ import type { Revocation, Revocations } from '../event-log/contract/revocations.
 import type { Authenticate, Principal } from './principal.ts';
 
 /**
- * Verifies tokens, and checks at each request that a token is still valid. Revocations are kept in memory: a check is two
- * lookups in maps that are nearly always empty.
+ * Verifies tokens, and checks at each request that a verified token is still valid. Revocations are kept in memory: the
+ * check is two lookups in maps that are nearly always empty.
  *
- * A token is revoked by its id, or by its subject if it was issued at or before the revocation:
+ * A revocation names a token by its id (`jti`), or names a subject (`sub`). For a subject, it applies to every token
+ * that was issued at or before the revocation:
  *
- * - A token without `iat` counts as issued before.
- * - `iat` has whole seconds, so a token issued in the second of the revocation is revoked too.
- * - `iat` is from the issuer's clock. If that is ahead of this server's, a token issued shortly before the revocation of
- *   its subject stays valid, unless it is revoked by id.
+ * - The time of issue (`iat`) has whole seconds, so a token issued in the second of the revocation is revoked too.
+ * - A token without `iat` is always revoked.
+ * - `iat` is from the issuer's clock. If that clock is ahead of this server's, a token issued shortly before the
+ *   revocation stays valid, unless it is revoked by id.
  */
 
 /** Why a verified token is no longer valid. */
@@ -52,7 +53,10 @@ export class Credentials {
     this.#options = options;
   }
 
-  /** Returns the principal of a valid token. Throws `UNAUTHENTICATED`, and `UNAVAILABLE` if it cannot be verified now. */
+  /**
+   * Returns the principal of a valid token. Throws `UNAUTHENTICATED`, and `UNAVAILABLE` if the token cannot be verified
+   * now.
+   */
   async authenticate(token: string): Promise<Principal> {
     const principal = await this.verify(token);
     const reason = this.invalidReasonOf(principal);
@@ -61,8 +65,8 @@ export class Credentials {
   }
 
   /**
-   * Like {@link authenticate}, without the check for revocation: a WebSocket closes with a different code for a revoked
-   * token, so its caller checks {@link invalidReasonOf} itself.
+   * Does the same as {@link authenticate}, but also accepts a revoked token. The caller checks {@link invalidReasonOf}:
+   * a WebSocket, for example, closes with a special code for a revoked token.
    */
   async verify(token: string): Promise<Principal> {
     const { authenticate, timeoutMs } = this.#options;
@@ -72,7 +76,7 @@ export class Credentials {
       timer = setTimeout(() => reject(error()), timeoutMs);
     });
     try {
-      // In an async function: `authenticate` may also throw before it returns a promise.
+      // The async function also catches an error that `authenticate` throws before it returns a promise.
       const principal = await Promise.race([(async () => authenticate(token))(), late]);
       if (!isPrincipal(principal)) throw new RunwireError('INTERNAL', 'authenticate did not return a principal');
       return principal;
@@ -81,7 +85,7 @@ export class Credentials {
     }
   }
 
-  /** Returns why the token of a principal is no longer valid; undefined while it is. */
+  /** Returns the reason why the token of a principal is no longer valid; undefined while it is valid. */
   invalidReasonOf(principal: Principal): TokenInvalidReason | undefined {
     const { sub, jti, issuedAtMs, expiresAtMs } = principal;
     const ofSubject = this.#byId.sub.get(sub);
@@ -95,15 +99,16 @@ export class Credentials {
   }
 
   /**
-   * Revokes the token of an id, or all tokens of a subject issued until now. Takes effect at once; resolves once it is
-   * durable. Throws `UNAVAILABLE` if the store fails: the revocation then lasts until the restart.
+   * Revokes the token with an id, or all tokens of a subject that were issued until now. The revocation takes effect at
+   * once. Resolves once it is durable. Throws `UNAVAILABLE` if it cannot be stored: then it ends when the server
+   * restarts.
    */
   async revoke(which: { jti: string } | { sub: string }): Promise<void> {
     const atMs = Date.now();
     const revocation: Revocation =
       'jti' in which ? { kind: 'jti', id: which.jti, atMs } : { kind: 'sub', id: which.sub, atMs };
     const known = this.#byId[revocation.kind].get(revocation.id);
-    // The later of the two: a clock that was set back must not make revoked tokens valid.
+    // The later of the old and the new time: if the clock was set back, revoked tokens must not become valid.
     const kept = { ...revocation, untilMs: known?.untilMs, atMs: Math.max(atMs, known?.atMs ?? 0) };
     this.#byId[kept.kind].set(kept.id, kept);
     for (const listener of this.#listeners) listener();
@@ -116,7 +121,10 @@ export class Credentials {
     this.#listeners.add(listener);
   }
 
-  /** Keeps the expiry of a revoked token once the token is seen: the revocation can be forgotten after it. */
+  /**
+   * Stores the expiry of a revoked token, which is known once a client sends the token. After it, the revocation is
+   * deleted.
+   */
   #learn(revocation: Revocation): void {
     this.#byId.jti.set(revocation.id, revocation);
     this.#options.revocations.put(revocation).catch((error: unknown) => {
@@ -132,7 +140,7 @@ export class Credentials {
   }
 }
 
-/** A custom `authenticate` may be plain JavaScript. */
+/** A run-time check, because a custom `authenticate` may be plain JavaScript. */
 function isPrincipal(value: unknown): value is Principal {
   const { sub, projects, roles } = (value ?? {}) as Partial<Principal>;
   return typeof sub === 'string' && sub !== '' && Array.isArray(projects) && Array.isArray(roles);

@@ -5,22 +5,25 @@ import type { Authenticate } from './principal.ts';
 import { badToken, principalOf, type TokenChecks, verifyOptions } from './tokens.ts';
 
 /**
- * Verifies tokens of an issuer that publishes its keys (`AUTH_JWKS_URL`). jose caches the keys, and fetches them again for
- * an unknown key id. This module adds:
+ * Verifies tokens of an issuer that publishes its keys (`AUTH_JWKS_URL`). The library jose caches the keys, and fetches
+ * them again for an unknown key id. This module adds:
  *
- * - backoff while the issuer fails; cached keys stay in use
- * - a refresh in the background, so that a removed key stops working without delaying a request
+ * - growing pauses between fetches while the issuer fails; cached keys stay in use
+ * - a refresh of old keys in the background: a key that the issuer removed stops working, and no request is delayed
  */
 
-/** Asymmetric algorithms only: with HS256 in the list, a public key would be accepted as the secret of a forged token. */
+/**
+ * Asymmetric algorithms only. With HS256 in this list, a client could forge a token by signing it with a public key as
+ * the secret.
+ */
 const ALGORITHMS = 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519'.split(' ');
 
-/** Minimum time between fetches for unknown key ids. */
+/** Minimum time between two fetches because of unknown key ids. */
 const COOLDOWN_MS = 5_000;
-/** Older keys are fetched again at the next token, in the background. */
+/** Keys older than this are fetched again in the background when the next token is checked. */
 const MAX_AGE_MS = 10 * 60_000;
 const TIMEOUT_MS = 5_000;
-/** Pause after a failed fetch. It doubles with each failure in a row, up to the maximum. */
+/** Pause after a failed fetch. The pause doubles with each further failure, up to the maximum. */
 const PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;
 const KEYS_LIMIT_BYTES = 1 << 20;
@@ -39,8 +42,8 @@ export function isKeysUrl(text: string): boolean {
 }
 
 /**
- * Verifies tokens with the keys of an issuer, as `hs256` does with a secret. Throws `UNAVAILABLE` if a key must be fetched
- * and cannot be. Nothing is fetched before the first token.
+ * Returns a function that verifies tokens with the keys of an issuer. It throws `UNAUTHENTICATED`, and `UNAVAILABLE` if
+ * it needs to fetch a key and cannot. Nothing is fetched before the first token.
  */
 export function jwks({ url, logger, ...checks }: JwksOptions): Authenticate {
   if (!isKeysUrl(url)) {
@@ -59,7 +62,7 @@ export function jwks({ url, logger, ...checks }: JwksOptions): Authenticate {
     [customFetch]: (address, init) => source.fetch(address, init),
   });
   const keyOf: JWTVerifyGetKey = async (header, token) => {
-    // KeySource logs the failure; the cached keys stay.
+    // A failure needs no handling: KeySource logs it, and the cached keys stay in use.
     if (source.isOld) keys.reload().catch(() => undefined);
     try {
       return await keys(header, token);
@@ -77,19 +80,19 @@ export function jwks({ url, logger, ...checks }: JwksOptions): Authenticate {
   };
 }
 
-/** Fetches keys, with backoff. */
+/** Fetches the keys of the issuer. After a failure, it refuses further fetches until a pause has ended. */
 class KeySource {
   readonly #logger: Logger;
   #fetchedAtMs: number | undefined;
   #failures = 0;
-  /** On the monotonic clock. */
+  /** End of the pause, by `performance.now()`. */
   #pausedUntil = 0;
 
   constructor(logger: Logger) {
     this.#logger = logger;
   }
 
-  /** Whether the keys are old and no pause is in effect. */
+  /** Whether the keys are older than {@link MAX_AGE_MS} and no pause is in effect. */
   get isOld(): boolean {
     return (
       this.#fetchedAtMs !== undefined &&
@@ -111,7 +114,7 @@ class KeySource {
     } catch (error) {
       this.#pausedUntil = performance.now() + Math.min(MAX_PAUSE_MS, PAUSE_MS * 2 ** this.#failures);
       this.#failures++;
-      // Not the error itself: a parser quotes the response in its message.
+      // Logs a reason instead of the error: the message of a JSON parser quotes the response.
       this.#logger.warn({ failures: this.#failures, reason: reasonOf(error) }, 'cannot fetch the keys of the issuer');
       throw error;
     }

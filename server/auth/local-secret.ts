@@ -2,7 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** Returns the secret in a file. Creates the file, with mode 0600, if it does not exist. */
+/**
+ * Returns the secret that signs tokens from a file. Creates the file with a random secret and mode 0600 if it does not
+ * exist.
+ */
 export function localSecret(path: string): string {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   try {

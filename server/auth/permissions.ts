@@ -2,8 +2,9 @@ import { RunwireError } from '../../shared/errors.ts';
 import { everyProject, type Principal, type Role } from './principal.ts';
 
 /**
- * The roles that permit each action; the same table is in SPEC.md (A3). Every action but `stats`, `verify` and `audit`
- * concerns a project. `revoke` requires {@link everyProject}, because a token is not bound to one project.
+ * The roles that permit each action; the same table is in SPEC.md (A3). Every action except `stats`, `verify` and
+ * `audit` concerns a project. `revoke` requires access to all projects ({@link everyProject}), because a token may be
+ * valid in several.
  */
 export const allowed = {
   read: ['viewer', 'approver', 'admin'],
@@ -17,10 +18,13 @@ export const allowed = {
 } as const satisfies Record<string, readonly Role[]>;
 export type Action = keyof typeof allowed;
 
-/** `requiredRole`: the only role that may `decide` an approval. Default `approver`. */
+/** The object of an action. `requiredRole` is the only role that may decide an approval; default `approver`. */
 export type Resource = { projectId?: string | undefined; requiredRole?: string | undefined };
 
-/** Whether a principal may perform an action, on a project if given. Every permission check ends here. */
+/**
+ * Whether a principal may perform an action, in a project if the resource has one. Every permission check calls this
+ * function.
+ */
 export function can(principal: Principal, action: Action, resource: Resource = {}): boolean {
   const { projectId, requiredRole } = resource;
   const sufficient: readonly string[] =
@@ -29,7 +33,10 @@ export function can(principal: Principal, action: Action, resource: Resource = {
   return projectId === undefined || principal.projects.includes(everyProject) || principal.projects.includes(projectId);
 }
 
-/** Whether the first covers every project of the second. Only `['*']` covers an unauthenticated one. */
+/**
+ * Whether the projects of a principal include all projects of another one. `other` is undefined for an unauthenticated
+ * connection, which only `['*']` covers.
+ */
 export function coversProjects({ projects }: Principal, other: Principal | undefined): boolean {
   return projects.includes(everyProject) || (other?.projects.every((id) => projects.includes(id)) ?? false);
 }
@@ -41,8 +48,9 @@ export function projectsFor(principal: Principal, action: Action): readonly stri
 }
 
 /**
- * Projects to search: the named one if readable, otherwise all readable ones; undefined means no restriction. Unreadable
- * projects are never searched, so response times do not depend on their content.
+ * Returns the projects to search: only `projectId` if it is given, or none if the principal may not read it; otherwise
+ * all that the principal may read. Undefined means every project. Unreadable projects are never searched, so response
+ * times do not depend on their content.
  */
 export function searchableProjects(principal: Principal, projectId: string | undefined): readonly string[] | undefined {
   if (projectId !== undefined) return can(principal, 'read', { projectId }) ? [projectId] : [];
@@ -50,7 +58,7 @@ export function searchableProjects(principal: Principal, projectId: string | und
   return projects === 'all' ? undefined : projects;
 }
 
-/** Equal for principals that may read the same projects. */
+/** Returns a key that is equal for principals that may read the same projects. */
 export function readKey(principal: Principal): string {
   if (!can(principal, 'read')) return '';
   return JSON.stringify(principal.projects.includes(everyProject) ? everyProject : [...principal.projects].sort());

@@ -1,22 +1,25 @@
-/** The authenticated caller: its identity, projects and roles. */
+/** A principal is an authenticated caller, with its user id, projects and roles. */
 export const roles = ['viewer', 'approver', 'producer', 'admin'] as const;
 export type Role = (typeof roles)[number];
 export type Principal = {
-  /** Subject of the token: the user id in events. */
+  /** Subject of the token. Events contain it as the user id. */
   sub: string;
   /** Project ids, or `['*']` for all. */
   projects: readonly string[];
   roles: readonly Role[];
-  /** Id of the token. `auth.revoke` takes it. */
+  /** Id of the token, with which `auth.revoke` can revoke it. */
   jti?: string | undefined;
-  /** Unix ms. Without it, a revocation of the subject always applies. */
+  /** When the token was issued, in Unix ms. Without it, every revocation of the subject applies to the token. */
   issuedAtMs?: number | undefined;
-  /** Unix ms. Without it, the principal never expires: for principals made by server code. */
+  /** When the token expires, in Unix ms. Undefined for a principal that server code made: it never expires. */
   expiresAtMs?: number | undefined;
 };
 
-/** Turns a token into a principal. Throws `UNAUTHENTICATED`, or `UNAVAILABLE` if it cannot verify the token now. */
+/** Converts a token to a principal. Throws `UNAUTHENTICATED`, or `UNAVAILABLE` if the token cannot be verified now. */
 export type Authenticate = (token: string) => Promise<Principal>;
 
-/** All projects, in a principal. As the project of a resource, only a principal with it qualifies. */
+/**
+ * In the projects of a principal, this id means all projects. As the project of a resource, it requires such a
+ * principal.
+ */
 export const everyProject = '*';

@@ -4,13 +4,13 @@ import { searchableProjects } from './permissions.ts';
 import type { Principal } from './principal.ts';
 
 /**
- * Finds the project of a run that a request names by its id alone. Only projects that the principal may read are searched:
- * the answer, and the time that it takes, must not depend on the others.
+ * Finds the project of a run if a request names the run by its id alone. Only projects that the principal may read are
+ * searched: the answer and its response time must not depend on other projects.
  */
 
 /**
- * The project of the only run with this id that the principal may read; without a principal, all projects are searched.
- * Undefined when there is none. Throws `RUN_AMBIGUOUS` when several projects have one.
+ * Returns the project of the only run with this id that the principal may read; undefined if there is none. Without a
+ * principal, all projects are searched. Throws `RUN_AMBIGUOUS` if several projects have such a run.
  */
 export async function projectOfRun(
   runs: Pick<RunStore, 'projectsOf'>,
@@ -25,7 +25,7 @@ export async function projectOfRun(
   return projects[0];
 }
 
-/** The only run with this id that a principal may read. Throws `RUN_NOT_FOUND` and `RUN_AMBIGUOUS`. */
+/** Returns the only run with this id that a principal may read. Throws `RUN_NOT_FOUND` and `RUN_AMBIGUOUS`. */
 export async function resolveRun(
   runs: Pick<RunStore, 'projectsOf'>,
   principal: Principal,

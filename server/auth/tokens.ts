@@ -20,7 +20,7 @@ const CLOCK_TOLERANCE_SECONDS = 5;
 export type TokenChecks = {
   issuer?: string | undefined;
   audience?: string | undefined;
-  /** Called with the name of a missing or invalid claim when the signature is valid. */
+  /** Called when a token has a valid signature but a missing or invalid claim, with the name of that claim. */
   onBadClaim?: ((claim: string) => void) | undefined;
 };
 
@@ -30,11 +30,11 @@ export type Claims = {
   projects: readonly string[];
   roles: readonly Role[];
   ttlSeconds: number;
-  /** Default a UUID. */
+  /** Id of the token. Default: a random UUID. */
   jti?: string;
 };
 
-/** Verifies HS256 tokens: signature, expiry, claims, and issuer and audience if set. */
+/** Returns a function that verifies HS256 tokens: signature, expiry and claims, and if set, issuer and audience. */
 export function hs256({ secret, ...checks }: TokenOptions): Authenticate {
   const key = secretKey(secret);
   return async (token) => {
@@ -56,7 +56,10 @@ export const verifyOptions = (algorithms: string[], { issuer, audience }: TokenC
   ...(audience === undefined ? {} : { audience }),
 });
 
-/** The principal of a token with a valid signature. Throws for missing or invalid claims, and for an expired token. */
+/**
+ * Returns the principal of a token with a valid signature. Throws `UNAUTHENTICATED` for a missing or invalid claim, and
+ * for an expired token.
+ */
 export function principalOf(payload: JWTPayload, { onBadClaim }: TokenChecks): Principal {
   const parsed = claimsSchema.safeParse(payload);
   if (!parsed.success) {
@@ -75,7 +78,7 @@ export function principalOf(payload: JWTPayload, { onBadClaim }: TokenChecks): P
   };
 }
 
-/** Signs an HS256 token that {@link hs256} with the same options accepts. */
+/** Signs an HS256 token. {@link hs256} with the same options accepts it. */
 export function signToken({ secret, issuer, audience }: TokenOptions, claims: Claims): Promise<string> {
   const token = new SignJWT({ projects: [...claims.projects], roles: [...claims.roles] })
     .setProtectedHeader({ alg: 'HS256' })
@@ -88,7 +91,7 @@ export function signToken({ secret, issuer, audience }: TokenOptions, claims: Cl
   return token.sign(secretKey(secret));
 }
 
-/** RFC 7518 requires a key at least as long as the hash. */
+/** Encodes a secret. RFC 7518 requires a key at least as long as the hash (32 bytes). */
 function secretKey(secret: string): Uint8Array {
   const key = new TextEncoder().encode(secret);
   if (key.length < 32) throw new RunwireError('INVALID_INPUT', 'AUTH_SECRET must have at least 32 bytes');

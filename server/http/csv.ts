@@ -1,11 +1,14 @@
 /**
- * Events as CSV (RFC 4180). The columns are the envelope, fields that many types share, and the event as JSON. Text that a
- * spreadsheet would run as a formula is prefixed with an apostrophe, except in the JSON.
+ * Formats events as CSV (RFC 4180). The columns are the fields of every event, fields that many event types have, and
+ * the event as JSON. Text that a spreadsheet would run as a formula is prefixed with an apostrophe, except in the JSON.
  */
 
 type Fields = { [name: string]: unknown };
 
-/** Columns, in order. `name`, `message` and `error` join fields that differ by type. */
+/**
+ * Columns in order, each with the function that reads its value. `name`, `message` and `error` join fields that have
+ * different names in different event types.
+ */
 const columns: Record<string, (event: Fields) => unknown> = {
   ...Object.fromEntries(
     ['seq', 'runSeq', 'eventId', 'type', 'projectId', 'runId', 'timestamp', 'recordedAt', 'actor'].map(own),
@@ -33,7 +36,7 @@ export function csvLine(json: string): string {
 function cellOf(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (typeof value !== 'string') return '';
-  // Spreadsheets also accept full-width signs, and skip blanks before the sign.
+  // Spreadsheets also accept the full-width forms of these signs, and skip blanks before a sign.
   const text = /^\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(text) ? quoted(text) : text;
 }

@@ -18,18 +18,23 @@ export type PrincipalHandler = (
 /**
  * One row of the route table. `auth` names the credentials that a request needs:
  *
- * - `none`: no credentials. The response holds nothing from the log.
- * - `link`: a token in the query. The handler checks it.
- * - `token-or-cookie`: a bearer token, or the web app's cookie on a request of an allowed page. The dispatcher checks it.
- * - `procedure`: as `token-or-cookie`, but the tRPC handler checks it, because its errors have a format of their own.
+ * - `none`: no credentials. The response contains nothing from the log.
+ * - `link`: a token in the query of the URL. The handler checks the token.
+ * - `token-or-cookie`: a bearer token, or the web app's cookie if an allowed page sent the request. The dispatcher
+ *   checks it.
+ * - `procedure`: the same as `token-or-cookie`, but the tRPC handler checks it, because tRPC has its own error format.
  *
- * The last two refuse a foreign origin, and answer the preflights of an allowed one.
+ * With the last two, a request from a page of another origin is refused, and CORS preflights of allowed origins are
+ * answered.
  */
 export type Route = {
   methods: readonly string[] | 'any';
-  /** An exact path, or a prefix followed by `*`. The longest match is served. */
+  /**
+   * An exact path, or a prefix followed by `*`. An exact path wins over a prefix, and a longer prefix over a shorter
+   * one.
+   */
   path: string;
-  /** The action in the access log when a request is refused. Without it, refusals are not logged. */
+  /** The action that the access log records when a request is refused. Without it, refusals are not recorded. */
   action?: string;
   /** Whether the route is also served on a server that was passed to `attach()`. Default false. */
   isAttachable?: boolean;
@@ -48,7 +53,7 @@ export type DispatcherOptions = {
 export type Dispatcher = {
   /** Answers every request. */
   all: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Answers requests to attachable routes. Returns false for any other path. */
+  /** Answers a request to an attachable route. For any other path it returns false and does nothing. */
   attachable: (request: IncomingMessage, response: ServerResponse) => boolean;
 };
 
@@ -87,7 +92,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     onRejected(known.code);
     if (route?.action !== undefined) {
       const principal = authenticator.principalOf(request);
-      // Before authentication, only the host or the origin can be forbidden.
+      // `FORBIDDEN` without a principal means that the host or the origin was refused, before authentication.
       const detail = known.code === 'FORBIDDEN' && !principal ? 'origin' : undefined;
       access.record({ principal, action: route.action, via: 'http', outcome: known.code, detail });
     }

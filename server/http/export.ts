@@ -15,9 +15,10 @@ import type { PrincipalHandler } from './dispatch.ts';
 import { queryOf } from './messages.ts';
 
 /**
- * `GET /api/v1/export`: the events that the caller may read, oldest first, up to the head at the time of the request.
- * The next page is read once the socket has drained, so memory does not grow with the log, and reading stops when the
- * client disconnects. A failure after the first page breaks the connection: a response that ends normally is complete.
+ * Handles `GET /api/v1/export`: sends the events that the caller may read, oldest first, up to the head of the log at
+ * the time of the request. Each page is read from the log once the socket has drained, so memory use does not grow with
+ * the log. Reading stops when the client disconnects. If reading fails after the first page, the connection is broken
+ * off, so a response that ends normally is complete.
  */
 
 const PAGE_LIMIT = 500;
@@ -68,12 +69,13 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
     const last = until === undefined ? head : Math.min(head, await log.positionBeforeTime(Date.parse(until)));
     access.record({ principal, action: 'event.export', via: 'http', outcome: 'ok', projectId, runId, detail: format });
 
-    // Only a socket with unsent data is stalled: the scan itself may find nothing for longer.
+    // A timeout without unsent data is not the client's fault: a scan of the log may find no event for longer than
+    // this.
     response.setTimeout(limits.stalledMs, () => {
       if (response.writableLength > 0) response.destroy();
     });
     const send = (text: string): boolean => {
-      // Not earlier: an error before the first page still gets an error response.
+      // The headers are sent with the first page, so that an error before it still gets an error response.
       if (!response.headersSent) {
         response.writeHead(200, {
           'content-type': mediaTypes[format],
@@ -89,7 +91,7 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
     const isReadable = scope.kind === 'all' || can(principal, 'read', { projectId: scope.projectId });
     while (isReadable && after < last && !response.destroyed) {
       const page = await log.read({ scope, after, types: wanted && new Set(wanted), limit: PAGE_LIMIT });
-      // Retention has overtaken the export, which would continue after a gap.
+      // Retention has deleted events that the export has not read. To continue would leave out events.
       if (log.oldest > after + 1) throw new RunwireError('UNAVAILABLE', 'events were trimmed during the export');
       for (const { seq, projectId, json } of page.records) {
         if (seq <= last && can(principal, 'read', { projectId })) text += lineOf(json);
@@ -106,7 +108,10 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
   };
 }
 
-/** Throws `INVALID_INPUT` for an unknown or repeated parameter, without its name: that is the client's text. */
+/**
+ * Returns the parameters of a query. Throws `INVALID_INPUT` for an unknown or repeated parameter. The message does not
+ * contain its name, which is text from the client.
+ */
 function fieldsOf(query: URLSearchParams, known: readonly string[]): Record<string, string> {
   const fields = Object.fromEntries(query);
   if (Object.keys(fields).some((name) => !known.includes(name))) {

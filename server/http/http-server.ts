@@ -4,21 +4,26 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from './dispatch.ts';
 import { pathOf, refuseSocket } from './messages.ts';
 
-/** The server's own HTTP server, and the servers that it is attached to. */
+/**
+ * The HTTP servers of a Runwire server: its own, which `listen` opens, and those of the user's program, which `attach`
+ * adds.
+ */
 
 export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 export type HttpServerOptions = {
   dispatcher: Dispatcher;
-  /** Takes the upgrades to `/ws`. */
+  /** Called with each WebSocket upgrade to `/ws`. */
   upgrade: Upgrade;
   host: string;
-  /** 0 takes a free port. */
+  /** 0 selects a free port. */
   port: number;
 };
 
 const WS_PATH = '/ws';
-/** Requests still open this long after the shutdown began are cut off: a stream of server-sent events never ends itself. */
+/**
+ * Connections that are still open this long after the shutdown began are closed, so that a slow client cannot delay it.
+ */
 const GRACE_MS = 1_000;
 
 export class HttpServer {
@@ -38,7 +43,7 @@ export class HttpServer {
     this.#server.on('clientError', (_error, socket) => refuseSocket(socket, '400 Bad Request'));
   }
 
-  /** Resolves once the server accepts connections; rejects when the port cannot be opened. */
+  /** Resolves once the server accepts connections. Rejects if the port cannot be opened. */
   listen(): Promise<{ url: string; host: string; port: number }> {
     const { host, port } = this.#options;
     const server = this.#server;
@@ -57,7 +62,7 @@ export class HttpServer {
     this.#detachers.push(attachTo(server, this.#options.dispatcher, this.#options.upgrade));
   }
 
-  /** Takes no more connections, requests of attached servers or upgrades. Requests that are open go on. */
+  /** Accepts no more connections and upgrades, and detaches from attached servers. Requests in progress continue. */
   stop(): void {
     if (this.#stopped) return;
     for (const detach of this.#detachers) detach();
@@ -65,7 +70,7 @@ export class HttpServer {
     this.#server.closeIdleConnections();
   }
 
-  /** Resolves once every connection has ended; after {@link GRACE_MS} those that are left are cut off. */
+  /** Resolves once every connection has ended. Connections still open after {@link GRACE_MS} are closed. */
   async close(): Promise<void> {
     this.stop();
     const grace = setTimeout(() => this.#server.closeAllConnections(), GRACE_MS);
@@ -75,9 +80,10 @@ export class HttpServer {
 }
 
 /**
- * Takes requests and upgrades before the server's own listeners by replacing `emit`, and returns a function that puts it
- * back. A listener would not do: an application answers 404 to paths that it does not know, and a `WebSocketServer` with
- * a path answers 400 to every other upgrade. Upgrades without a listener are refused: their sockets would stay open.
+ * Handles requests and upgrades before the server's own listeners, by replacing `server.emit`. Returns a function that
+ * restores `emit`. An additional listener was rejected: an application's listener answers 404 to each path that it does
+ * not know, and a `WebSocketServer` with a path answers 400 to each other upgrade. An upgrade that no listener handles
+ * is refused, because its socket would stay open.
  */
 function attachTo(server: Server, dispatcher: Dispatcher, upgrade: Upgrade): () => void {
   const emit = server.emit as (this: Server, event: string | symbol, ...args: unknown[]) => boolean;
@@ -93,7 +99,8 @@ function attachTo(server: Server, dispatcher: Dispatcher, upgrade: Upgrade): () 
     return (isAttached && handles(event, args)) || emit.call(this, event, ...args);
   };
   server.emit = attached;
-  // Node emits `upgrade` only if it has a listener. Several Runwire servers may be attached to one: the first refuses.
+  // Node emits `upgrade` only if the server has a listener for it. When several Runwire servers are attached to the
+  // same HTTP server, only the first of them refuses an unhandled upgrade.
   const refuseUnhandled = (_request: IncomingMessage, socket: Duplex) => {
     const listeners = server.listeners('upgrade');
     const isUnhandled = listeners.every(({ name }) => name === refuseUnhandled.name);

@@ -17,7 +17,7 @@ export class RequestAuthenticator {
   }
 
   /**
-   * Returns the principal of a request. A cookie counts only when the browser states that an allowed page sent the
+   * Returns the principal of a request. The cookie is accepted only if the browser states that an allowed page sent the
    * request. Throws `UNAUTHENTICATED`, and `UNAVAILABLE` when the token cannot be checked now.
    */
   async identify(request: IncomingMessage): Promise<Principal> {
@@ -33,7 +33,10 @@ export class RequestAuthenticator {
     return principal;
   }
 
-  /** The principal of a request with a verified token, even an expired or revoked one: for the access log. */
+  /**
+   * The principal of a request that {@link identify} has checked, even if its token has expired or was revoked. The
+   * access log needs it for refused requests.
+   */
   principalOf(request: IncomingMessage): Principal | undefined {
     return this.#identified.get(request);
   }
@@ -46,8 +49,8 @@ export class RequestAuthenticator {
 }
 
 /**
- * Applies CORS: throws `FORBIDDEN` for an origin that is not allowed, and sets the headers that let the page of an allowed
- * origin read the response. Returns `answered` when the request was a preflight.
+ * Applies CORS. Throws `FORBIDDEN` for an origin that is not allowed. For an allowed origin, sets the headers that let
+ * its pages read the response. Returns `answered` if the request was a preflight: the response has then been sent.
  */
 export function admitOrigin(
   origins: Origins,

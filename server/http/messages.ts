@@ -5,8 +5,9 @@ import { errorTable, RunwireError } from '../../shared/errors.ts';
 /** Helpers for reading HTTP requests and writing responses. */
 
 /**
- * Headers of every response that does not replace them. Without HSTS: it applies to every port and service of the host, so
- * the proxy that terminates TLS must set it (docs/guide/operations.md).
+ * Headers of every response, unless its handler replaces them. HSTS (`strict-transport-security`) is not among them: it
+ * applies to every port and service of the host, so the proxy that terminates TLS must set it
+ * (docs/guide/operations.md).
  */
 const defaultHeaders = {
   'cache-control': 'no-store',
@@ -39,12 +40,12 @@ export function sendError(response: ServerResponse, error: RunwireError): void {
   sendJson(response, errorTable[error.code].http, error);
 }
 
-/** A refused request may send the rest of its body for this long. */
+/** Time for a client to send the rest of a refused request. */
 const DISCARD_MS = 1_000;
 
 /**
- * Reads and discards the rest of a refused request, for at most {@link DISCARD_MS}. Closing a socket with unread data
- * resets it, and the reset can overtake the response. Never rejects.
+ * Reads and discards the rest of a refused request, for at most {@link DISCARD_MS}. If a socket is closed with unread
+ * data, TCP resets the connection, and the client may lose the response. Never rejects.
  */
 export async function discardRest(request: IncomingMessage): Promise<void> {
   if (request.complete || request.destroyed) return;
@@ -60,12 +61,13 @@ export async function discardRest(request: IncomingMessage): Promise<void> {
 }
 
 /**
- * Refuses an upgrade, or a request that cannot be parsed: neither has a `ServerResponse`. Discards further data like
- * {@link discardRest}, then destroys the socket if the peer has not closed it.
+ * Sends an error status on a socket without a `ServerResponse`: for an upgrade, or a request that cannot be parsed.
+ * Then discards further data, as {@link discardRest} does, and destroys the socket if the client has not closed it.
  */
 export function refuseSocket(socket: Duplex, status: string): void {
-  if (!socket.writable) return; // A refused peer that keeps sending.
-  // Node removes its own listeners at an upgrade: an unhandled error would end the process.
+  if (!socket.writable) return; // Refused before, but the client keeps sending.
+  // Node removes its own listeners from the socket of an upgrade. Without a listener, an `error` event would end the
+  // process.
   socket.on('error', () => socket.destroy());
   const timeout = setTimeout(() => socket.destroy(), DISCARD_MS);
   socket.once('close', () => clearTimeout(timeout));
@@ -84,7 +86,7 @@ export function cookieOf(request: { headers: { cookie?: string | undefined } }, 
   return undefined;
 }
 
-/** The path of a request without its query; `undefined` when the target is not a path, as in `OPTIONS *`. */
+/** The path of a request without its query. Undefined if the target is not a path, as in `OPTIONS *`. */
 export function pathOf(request: IncomingMessage): string | undefined {
   const target = request.url ?? '';
   return target.startsWith('/') ? target.split('?', 1)[0] : undefined;

@@ -3,20 +3,22 @@ import type { TLSSocket } from 'node:tls';
 import { RunwireError } from '../../shared/errors.ts';
 
 /**
- * Decides from which pages a browser may call the server.
+ * Decides which web pages may call the server from a browser. Two attacks are prevented:
  *
- * - Cross-site WebSocket hijacking: an Origin must equal the server's own or an allowed one, byte for byte.
- * - DNS rebinding, where a foreign name resolves to the server and is both Origin and Host: cookies are bound to the name,
- *   so a foreign page has no credentials. A server on a developer's machine also refuses every Host that is not local.
+ * - Cross-site WebSocket hijacking, where a foreign page uses the user's cookie: an `Origin` header must equal the
+ *   server's own origin or an allowed one, byte for byte.
+ * - DNS rebinding, where a foreign name resolves to the server, and both `Origin` and `Host` contain that name: the
+ *   browser sends a cookie only to the name that set it, so the foreign page has no credentials. A server on a
+ *   developer's machine also refuses every `Host` that is not local.
  *
- * `X-Forwarded-Host` and `Forwarded` are ignored: any client can send them. A proxy must pass on the `Host`
- * (docs/guide/operations.md).
+ * `X-Forwarded-Host` and `Forwarded` are ignored, because any client can send them. A proxy must pass on the `Host`
+ * header (docs/guide/operations.md).
  */
 
 export type OriginsOptions = {
   /** Origins as browsers send them, such as `https://app.example.org`. Any other form throws `INVALID_INPUT`. */
   allowed?: readonly string[] | undefined;
-  /** Refuses requests with a Host that is neither a local name nor the host of an allowed origin. */
+  /** Refuses requests with a `Host` that is neither a local name nor the host of an allowed origin. Default false. */
   onlyLocalHosts?: boolean | undefined;
 };
 
@@ -36,13 +38,15 @@ export class Origins {
     this.#onlyLocalHosts = onlyLocalHosts;
   }
 
-  /** Whether the page that sent a request may send it. Without an Origin, no page sent it, or it is a plain GET. */
+  /**
+   * Whether a request comes from an allowed page, or has no `Origin`: then it comes from no page, or is a plain GET.
+   */
   allows(request: Request): boolean {
     const { origin } = request.headers;
     return origin === undefined || this.#allowed.has(origin) || isOwn(origin, request);
   }
 
-  /** Whether the Host of a request is a name of this server. */
+  /** Whether the `Host` of a request is a name of this server. */
   knowsHost({ headers: { host } }: Request): boolean {
     if (!this.#onlyLocalHosts) return true;
     return isLocal(host) || ['http', 'https'].some((scheme) => this.#allowed.has(originOf(scheme, host) ?? ''));
@@ -57,17 +61,21 @@ export function isHttps({ headers, socket }: Request): boolean {
 }
 
 /**
- * Whether an origin is that of the requested host. An `https` page counts even when a proxy does not report TLS, because a
- * network attacker cannot forge one. An `http` page does not count when the client used TLS: an attacker can forge it.
+ * Whether an origin is that of the requested host. An `https` origin is accepted even if the proxy does not report TLS:
+ * a network attacker cannot forge an `https` page. An `http` origin is refused if the client used TLS: a network
+ * attacker can forge an `http` page.
  */
 function isOwn(origin: string, request: Request): boolean {
   const { host } = request.headers;
   return origin === originOf('https', host) || (origin === originOf('http', host) && !isHttps(request));
 }
 
-/** In the form that browsers send: lower case, without the default port, IPv6 addresses in their shortest form. */
+/**
+ * Returns an origin in the form that browsers send: lower case, without the default port, IPv6 addresses in their
+ * shortest form. Undefined for an invalid host.
+ */
 function originOf(scheme: string, host: string | undefined): string | undefined {
-  // URL would parse a user, a path or a query out of other text.
+  // Other characters are refused: `URL` would take parts of such a host for a user, a path or a query.
   if (host === undefined || !/^[\w.:[\]-]+$/.test(host)) return undefined;
   return URL.canParse(`${scheme}://${host}`) ? new URL(`${scheme}://${host}`).origin : undefined;
 }
@@ -79,7 +87,10 @@ function isLocal(host: string | undefined): boolean {
   return name === 'localhost' || name.endsWith('.localhost') || name === '[::1]' || /^127\.[\d.]+$/.test(name);
 }
 
-/** Whether a browser or an app with its own scheme sends it. `null` does not count: every sandboxed page sends it. */
+/**
+ * Whether a text is an origin, as a browser or an app with its own URL scheme sends it. `null` is refused: every
+ * sandboxed page sends it.
+ */
 export function isOrigin(origin: string): boolean {
   if (!/^[a-z][a-z\d+.-]*:\/\/[^/?#@\s*]+$/.test(origin)) return false;
   return !/^https?:/.test(origin) || (URL.canParse(origin) && new URL(origin).origin === origin);

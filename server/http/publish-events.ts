@@ -9,8 +9,10 @@ import { queryOf, sendJson } from './messages.ts';
 import { parseJson, readJson, readText } from './request-body.ts';
 
 /**
- * `POST /api/v1/events`: an object, an array, or NDJSON of drafts. With `?receipts=true` the response also has the position
- * of each draft and whether it is a duplicate: a publisher that batches the drafts of several callers needs both.
+ * Handles `POST /api/v1/events`, which publishes drafts (events that are not yet logged). The body is a draft, an
+ * array, or one draft a line (NDJSON). With `?receipts=true`, the response also has the position of each draft in the
+ * log, and whether the draft is a duplicate: a publisher that joins the drafts of several callers in one request needs
+ * both.
  */
 
 /** The media types in use for newline-delimited JSON. */

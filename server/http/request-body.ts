@@ -6,16 +6,16 @@ import { RunwireError } from '../../shared/errors.ts';
 /** Reads request bodies: bytes, text and JSON, each within a limit. */
 
 const inflate = promisify(gunzip);
-/** OpenLineage facets nest a few levels, query plans some tens. */
+/** Levels of nested JSON. Known messages have fewer: OpenLineage facets have a few levels, query plans some tens. */
 const DEPTH_LIMIT = 500;
 
-/** Throws `TOO_LARGE`, and `INVALID_INPUT` when the client disconnects before the end. */
+/** Returns the bytes of a body. Throws `TOO_LARGE`, and `INVALID_INPUT` if the client disconnects before the end. */
 async function readBytes(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
   if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw tooLarge(limitBytes);
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
-    // The request stays readable: the dispatcher discards the rest of a body that is too large.
+    // By default, leaving the loop would destroy the request. The dispatcher must still discard the rest of the body.
     for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       bytes += chunk.length;
       if (bytes > limitBytes) throw tooLarge(limitBytes);
@@ -29,8 +29,8 @@ async function readBytes(request: IncomingMessage, limitBytes: number): Promise<
 }
 
 /**
- * Returns the text of a body, plain or gzipped. `limitBytes` applies to the bytes received and to the bytes inflated.
- * Throws `TOO_LARGE`, and `INVALID_INPUT` for a body that is incomplete, not gzip as announced, or not UTF-8.
+ * Returns the text of a body, plain or gzipped. `limitBytes` applies both to the received and to the decompressed
+ * bytes. Throws `TOO_LARGE`, and `INVALID_INPUT` for a body that is incomplete, not gzip as announced, or not UTF-8.
  */
 export async function readText(request: IncomingMessage, limitBytes: number): Promise<string> {
   const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
@@ -49,12 +49,15 @@ export async function readText(request: IncomingMessage, limitBytes: number): Pr
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    // Not decoded with replacement characters: the log would hold text that the client did not send.
+    // Invalid bytes are refused, not replaced: the log would otherwise contain text that the client did not send.
     throw new RunwireError('INVALID_INPUT', 'the body is not UTF-8');
   }
 }
 
-/** Returns undefined for text that is not JSON or nested too deeply. The error of JSON.parse would quote the text. */
+/**
+ * Parses JSON. Returns undefined if the text is not JSON, or nested too deeply. An error of `JSON.parse` would quote
+ * the text.
+ */
 export function parseJson(text: string): unknown {
   if (isDeeper(text, DEPTH_LIMIT)) return undefined;
   try {
@@ -71,7 +74,10 @@ export async function readJson(request: IncomingMessage, limitBytes: number): Pr
   return value;
 }
 
-/** Checked before parsing: JSON.parse takes seconds for 8 MiB of brackets, and recursion over the result overflows. */
+/**
+ * Whether JSON is nested deeper than `levels`. Checked before parsing: `JSON.parse` takes seconds for 8 MiB of
+ * brackets, and recursive functions would overflow the stack.
+ */
 function isDeeper(json: string, levels: number): boolean {
   let depth = 0;
   let isText = false;

@@ -9,7 +9,7 @@ import { createSignIn, type SignInOptions } from './sign-in.ts';
 import { createTrpc, TRPC_PATH, type TrpcOptions } from './trpc.ts';
 import { openApp } from './web-app.ts';
 
-/** The route table. Producers export rows of the same type; `run-server.ts` joins them. */
+/** The route table. `run-server.ts` adds the routes of the producers (`producers/`) to it. */
 
 export type RoutesOptions<R extends Registry> = TrpcOptions<R> &
   SignInOptions &

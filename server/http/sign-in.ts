@@ -9,8 +9,8 @@ import { acceptsPage } from './web-app.ts';
 export type SignInOptions = { credentials: Credentials; access: AccessLogger; cookieName: string };
 
 /**
- * `GET /login?token=`: the sign-in link. Stores its token in a cookie, and redirects to the web app so that the token
- * leaves the address bar.
+ * Handles the sign-in link, `GET /login?token=`. Stores the token of the link in a cookie, and redirects to the web
+ * app, so that the token is no longer in the browser's address bar.
  */
 export function createSignIn({ credentials, access, cookieName }: SignInOptions): Handler {
   return async (request, response) => {
@@ -20,7 +20,7 @@ export function createSignIn({ credentials, access, cookieName }: SignInOptions)
       access.record({ principal: undefined, action: 'login', via: 'http', outcome: toRunwireError(error).code });
     });
     if (!principal) {
-      // A browser opened an expired link: the app shows how to sign in.
+      // A browser opened a link with an invalid token. The redirect opens the app, which shows how to sign in.
       response.writeHead(303, { location: '/' }).end();
       return;
     }

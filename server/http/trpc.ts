@@ -11,7 +11,7 @@ import type { Handler } from './dispatch.ts';
 import type { RequestAuthenticator } from './identify.ts';
 import { pathOf } from './messages.ts';
 
-/** `/trpc/`: the router over HTTP, and its subscriptions as server-sent events. */
+/** Serves the tRPC router at `/trpc/` over HTTP, with subscriptions as server-sent events. */
 
 export type TrpcOptions<R extends Registry> = {
   router: RouterOf<R>;
@@ -23,7 +23,7 @@ export type TrpcOptions<R extends Registry> = {
 
 export const TRPC_PATH = '/trpc/';
 const MAX_BATCH_CALLS = 50;
-/** tRPC makes a `Request` of each request, which throws for a method such as TRACE. */
+/** Other methods are refused, because tRPC creates a `Request` object, which throws for a method such as TRACE. */
 const METHODS = new Set(['GET', 'HEAD', 'POST']);
 
 export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler {
@@ -51,18 +51,18 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
             via,
             outcome: known.code,
           });
-          throw toTRPCError(known); // tRPC answers 500 to any other error.
+          throw toTRPCError(known); // tRPC answers 500 to an error that is not a TRPCError.
         }
       },
-      maxBodySize: limits.messageBytes, // As for a WebSocket message; bulk publishing uses `/api/v1/events`.
+      maxBodySize: limits.messageBytes, // The same as for a WebSocket message. `/api/v1/events` accepts more.
       maxBatchSize: MAX_BATCH_CALLS,
       allowMethodOverride: true,
-      // The status is that of the error table: tRPC has its own for the requests that it refuses itself.
+      // Replaces the status: for requests that tRPC itself refuses, its statuses differ from those of the error table.
       responseMeta: ({ errors, info }) => {
         const statuses = new Set(errors.map((error) => errorTable[toRunwireError(error).code].http));
         const [status] = statuses;
         const isForAllCalls = statuses.size === 1 && errors.length === (info?.calls.length ?? 1);
-        const headers = new Headers({ 'cache-control': 'no-store' }); // tRPC sets its own for a stream.
+        const headers = new Headers({ 'cache-control': 'no-store' }); // For a stream, tRPC replaces it.
         return isForAllCalls && status !== undefined ? { status, headers } : { headers };
       },
       onError: ({ error }) => {
@@ -72,7 +72,10 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
   };
 }
 
-/** tRPC answers 500 to a path that it cannot decode. The result is used, because bundlers drop a call without effect. */
+/**
+ * Whether tRPC can decode a path: it answers 500 to a path that it cannot decode. The result of the call is used,
+ * because bundlers remove a call without effect.
+ */
 function isDecodable(path: string): boolean {
   try {
     return typeof decodeURIComponent(path) === 'string';

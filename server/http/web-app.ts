@@ -6,11 +6,12 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { Handler } from './dispatch.ts';
 import { noSuchPath, pathOf } from './messages.ts';
 
-/** Serves the built web app. */
+/** Serves the files of the built web app. */
 
 /**
- * Allows files of this server only, and no text as script or style. React sets styles through the CSSOM, which `style-src`
- * permits. SOCKETS is replaced by the WebSocket origins of the host: not every browser includes them in `'self'`.
+ * Allows scripts and styles from files of this server only, and none in the HTML itself. React sets styles through the
+ * CSSOM, which `style-src` permits. `SOCKETS` is replaced with the WebSocket origins of the host: not every browser
+ * includes them in `'self'`.
  */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
@@ -24,13 +25,16 @@ const CONTENT_SECURITY_POLICY = [
   "require-trusted-types-for 'script'",
   "trusted-types 'none'",
 ].join('; ');
-/** In addition to the default headers. Files hold no private data, and browsers revalidate them by date. */
+/**
+ * Override the default headers. The files contain no private data, so a browser may store them, and asks the server
+ * each time whether they changed.
+ */
 const HEADERS = { 'cache-control': 'no-cache', 'cross-origin-opener-policy': 'same-origin' };
 const DOCUMENT = '/index.html';
 
 /**
- * Serves the files of a folder. The address of each page gets the same document, which shows that page. Rejects with
- * `NOT_FOUND`, and with `UNAVAILABLE` for a file that exists but cannot be read.
+ * Serves the files of a folder. The URL of each page of the app gets the same HTML document, and its script shows the
+ * page. Rejects with `NOT_FOUND`, and with `UNAVAILABLE` for a file that exists but cannot be read.
  */
 export function serveApp(folder: string): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async (request, response) => {
@@ -39,7 +43,8 @@ export function serveApp(folder: string): (request: IncomingMessage, response: S
     try {
       await sendFile(folder, isPage ? DOCUMENT : path, request, response);
     } catch (error) {
-      // A browser gets the app, which shows that the page does not exist; a scraper or a probe must get an error.
+      // For an unknown page, a browser gets the app, which shows that the page does not exist. Other clients must get
+      // an error.
       const isUnknownPage =
         error instanceof RunwireError && error.code === 'NOT_FOUND' && !isPage && acceptsPage(request);
       if (!isUnknownPage) throw error;
@@ -60,7 +65,7 @@ function sendFile(root: string, path: string, request: IncomingMessage, response
       })
       .on('directory', () => reject(noSuchPath()))
       .on('error', (error: { status?: number }) => {
-        // A build in progress, or no free file descriptor: a retry may succeed.
+        // The file exists, but a build is in progress, or no file descriptor is free: a retry may succeed.
         const isUnreadable = (error.status ?? 500) >= 500;
         reject(isUnreadable ? new RunwireError('UNAVAILABLE', 'the file cannot be read now') : noSuchPath());
       })
@@ -70,7 +75,7 @@ function sendFile(root: string, path: string, request: IncomingMessage, response
   });
 }
 
-/** Serves the built app; `NOT_FOUND` for every path where it was not built. */
+/** Serves the built app. Every path gives `NOT_FOUND` if the app was not built. */
 export function openApp(): Handler {
   const folder = ['../../app', '../../dist/app']
     .map((path) => fileURLToPath(new URL(path, import.meta.url)))

@@ -9,25 +9,27 @@ import { merge, Scanner } from './scanner/scanner.ts';
 import type { Finding, PhiKind } from './scanner/tokens.ts';
 
 /**
- * The PHI guard keeps structured identifiers of people out of the log. For each draft it:
+ * The PHI guard keeps protected health information (PHI) out of the event log: identifiers of people that have a
+ * structure, such as phone numbers. For each draft (an event before it is logged) it:
  *
- * 1. walks the fields, and looks up each field's role (`roles.ts`);
+ * 1. walks the fields, and looks up the role of each field (`roles.ts`), which decides how the field is checked;
  * 2. checks the value against the words of its key, such as `mrn` or `patientName`;
  * 3. scans the text for identifiers (`scanner/`);
  * 4. refuses the draft or redacts the findings, according to the policy and the role.
  *
- * It does not make data Safe Harbor compliant: it does not find names, places and bare numbers in free text.
+ * The guard alone does not make data Safe Harbor compliant: it does not find names, places and bare numbers in free
+ * text.
  */
 
 export type PhiOptions = {
   /**
-   * Fields that the guard does not check: `labels.site`, `stages.*.name`, or for one event type `artifact.created:uri`.
-   * Default: none.
+   * Paths of fields that the guard does not check, such as `labels.site` or `stages.*.name`. A prefix limits an entry
+   * to one event type: `artifact.created:uri`. Default: none.
    */
   allow?: readonly string[] | undefined;
   /**
-   * Shapes of further identifiers: `#` is a digit, `@` a letter, any other character itself, in either case. At most 64
-   * characters. A match must stand between blanks or punctuation.
+   * Further identifiers. A shape has at most 64 characters: `#` matches a digit, `@` a letter, any other character
+   * itself in upper or lower case. No letter or digit may touch a match.
    */
   patterns?: readonly PhiPattern[] | undefined;
 };
@@ -40,22 +42,26 @@ const KEY_LIMIT = 100;
 const longKey: Key = { role: undefined, words: 0, name: '(key)', isDeclared: false, nested: undefined };
 const DEPTH_LIMIT = 64;
 const ROUNDS_LIMIT = 8;
-/** A schema of an own type may allow longer texts than a draft may have. */
+/**
+ * A longer text is refused. The schema of a user's own event type may permit texts that are longer than a draft may be.
+ */
 const TEXT_LIMIT = DRAFT_LIMIT_BYTES;
 
-/** Throws `INVALID_INPUT` for an invalid `allow` entry or pattern. */
+/**
+ * Creates a guard for the event types of a registry. Throws `INVALID_INPUT` for an invalid `allow` entry or pattern.
+ */
 export function createPhiGuard(registry: Registry, options: PhiOptions = {}): Guard {
   const walker = new Walker(registry, options);
   return (draft, policy) => walker.guard(draft, policy) as typeof draft;
 }
 
-/** Walks a draft. Exported for the PHI report and the tests. */
+/** Walks the fields of a draft. Exported for the PHI report and the tests. */
 export class Walker {
   readonly #scanner = new Scanner();
   readonly #allowed: ReadonlySet<string>;
   readonly #patterns: readonly PhiPattern[];
   readonly #roles: Roles;
-  /** A cache of the keys that no schema declares. Cleared when producers send too many different ones. */
+  /** Cache for keys that no schema declares, such as labels. Cleared when it is full: clients may send any keys. */
   readonly #undeclared = new Map<string, Key>();
   #type = '';
   #policy: PhiPolicy = 'reject';
@@ -110,7 +116,7 @@ export class Walker {
       const where = path === '' ? name : `${path}.${name}`;
       if (this.#allowed.size > 0 && this.#isAllowed(where)) continue;
       if (role === undefined && depth > 0 && !known.isDeclared) this.#checkKey(key, path);
-      // The subject of the object applies to its name and address: `{patient: {name: …}}`.
+      // In `{patient: {name: …}}`, the subject `patient` of the outer key also applies to the name, or to an address.
       const inherited =
         (own & (subject.name | subject.address | subject.zip)) === 0 ? 0 : outer & (subject.patient | subject.member);
       const words = (key === 'value' ? paired | own : own) | inherited;
@@ -143,7 +149,7 @@ export class Walker {
     return copy ?? values;
   }
 
-  /** A number is an identifier only by its key. It cannot be redacted: there is no room for a mark. */
+  /** Refuses a number with a key that names an identifier. A number cannot be redacted, because a mark is text. */
   #number(value: number, path: string, words: number): number {
     const kind = words === 0 ? undefined : kindOfKey(words, String(value));
     if (kind) throw refusal(path, kind, 'key');
@@ -166,7 +172,10 @@ export class Walker {
     return this.#redacted(text, counted, path, role, words);
   }
 
-  /** Redacts until nothing more is found: a redaction may bring a keyword next to a number, or cut the text short. */
+  /**
+   * Redacts until the scan finds nothing more: a redaction may move a keyword next to a number, or cut off the end of
+   * the text. After {@link ROUNDS_LIMIT} rounds, the draft is refused.
+   */
   #redacted(text: string, findings: readonly Finding[], path: string, role: Role, words: number): string {
     const limit = TEXT_LIMITS.find((max) => text.length <= max) ?? text.length;
     let kept = text;
@@ -179,7 +188,7 @@ export class Walker {
     return kept;
   }
 
-  /** Findings in a text. `words`: subjects of its key. */
+  /** Finds identifiers in a text. `words` has the subject bits of the text's key (`scanner/keywords.ts`). */
   find(text: string, words = 0): Finding[] {
     const kind = words === 0 ? undefined : kindOfKey(words, this.#scanner.read(text));
     if (kind) return [{ start: 0, end: text.length, kind, rule: 'key', isSoft: false }];
@@ -206,12 +215,15 @@ export class Walker {
     return this.#scanner.wordsOf(this.#scanner.read(key));
   }
 
-  /** Refuses a key with an identifier. Keys are never redacted, because other code refers to them. */
+  /** Refuses a draft with an identifier in a key. Keys are never redacted, because other code refers to them. */
   #checkKey(key: string, path: string): void {
     if (this.find(key).some((finding) => isCounted(finding, 'id'))) throw refusal(at(path, '(key)'), 'key', 'shape');
   }
 
-  /** The subjects of a `value` from its sibling, as in FHIR: `{system: 'phone', value: '…'}`. */
+  /**
+   * The subjects of a field `value`, which a field beside it names. FHIR has such pairs: `{system: 'phone', value:
+   * '…'}`.
+   */
   #sibling(object: Record<string, unknown>): number {
     let words = 0;
     for (const name of ['system', 'type', 'key', 'name', 'label', 'code', 'field']) {
@@ -233,7 +245,7 @@ export class Walker {
   }
 }
 
-/** https://terminology.hl7.org/CodeSystem-v2-0203.html */
+/** Keys for codes of identifier types in HL7 v2: https://terminology.hl7.org/CodeSystem-v2-0203.html */
 const IDENTIFIER_TYPES: Readonly<Record<string, string>> = {
   MR: 'mrn',
   PI: 'patientId',
@@ -248,21 +260,27 @@ const IDENTIFIER_TYPES: Readonly<Record<string, string>> = {
   AN: 'accountNumber',
 };
 
-/** User ids of OpenID are e-mail addresses. Ids and URIs contain dates and IP addresses. */
+/**
+ * Whether a finding counts in a field with this role. User ids of OpenID are e-mail addresses. Ids and URIs may contain
+ * dates and IP addresses.
+ */
 function isCounted({ kind, isSoft }: Finding, role: Role): boolean {
   if (role === 'userId') return kind !== 'email' && !isSoft;
   if (role === 'id' || role === 'uri') return !isSoft || kind === 'email';
   return true;
 }
 
-/** Length limits of text in the twelve types. A mark may be longer than its finding; the text must stay within its limit. */
+/**
+ * Length limits of text fields in Runwire's event types. A mark such as `[PHONE]` may be longer than its finding. The
+ * redacted text is cut to the smallest of these limits that the original text met.
+ */
 const TEXT_LIMITS = [200, 2_000];
 
 function redact(text: string, findings: readonly Finding[], limit: number): string {
   let out = '';
   let from = 0;
   for (const { start, end, kind } of findings) {
-    // A surrogate pair is replaced whole.
+    // A finding that begins or ends inside a surrogate pair is extended to the whole pair.
     out += `${text.slice(from, isInPair(text, start) ? start - 1 : start)}[${kind.toUpperCase()}]`;
     from = isInPair(text, end) ? end + 1 : end;
   }
@@ -277,7 +295,7 @@ function refusal(path: string, kind: string, rule: string): RunwireError {
   return new RunwireError('PHI_REJECTED', `looks like protected information: ${kind} (${rule})`, { path });
 }
 
-/** Errors print only plain names: any other key may be protected information itself. */
+/** Keys that error messages may show. Any other key may contain protected information, and is shown as `(key)`. */
 const SAFE_KEY = /^[A-Za-z_][\w-]{0,63}$/;
 const at = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);
 
@@ -297,7 +315,10 @@ const isPerson = (type: unknown): boolean => type === 'Patient' || type === 'Rel
 const EMPTY =
   /^(?:n\/?a|none|null|undefined|unknown|redacted|masked|hidden|true|false|string|test|\[.*\]|<.*>|\{.*\}|[*xX#.\-?_ ]+)$/i;
 
-/** The kind of a value by the subjects of its key; undefined for an empty value, or one of another form. */
+/**
+ * The kind of identifier in a value, according to the subjects of its key. Undefined if the value is empty, or has a
+ * form that does not fit the key.
+ */
 function kindOfKey(words: number, text: string): PhiKind | undefined {
   const value = text.length > 256 ? text.slice(0, 256) : text.trim();
   if (value.length < 2 || EMPTY.test(value)) return undefined;
@@ -318,7 +339,7 @@ function kindOfKey(words: number, text: string): PhiKind | undefined {
   return digits >= 2 ? classify(words, true, value, digits) : undefined;
 }
 
-/** Matches of a shape between characters that are neither letters nor digits. */
+/** Finds the matches of a shape. No letter or digit may touch a match. */
 function findShape(text: string, { kind, shape }: PhiPattern): Finding[] {
   const found: Finding[] = [];
   for (let start = 0; start + shape.length <= text.length; start++) {

@@ -7,12 +7,18 @@ import { type Guard, guardRefusal, isRefused, type PhiPolicy } from './policy.ts
 export type PrivacyOptions = {
   guard: Guard;
   policy: PhiPolicy;
-  /** The key of the digests that replace ids. It must stay the same as long as the log. */
+  /**
+   * Key of the digests that replace ids. It must not change while the log exists, so that an id always has the same
+   * replacement.
+   */
   secret: string;
   logger: Logger;
 };
 
-/** Applies the guard to ids and texts outside of drafts: ids in the access log, reasons of erasures, producers' names. */
+/**
+ * Applies the PHI guard to ids and texts outside of drafts: ids in the access log, reasons of erasures, names from
+ * other systems.
+ */
 export class Privacy {
   readonly #guard: Guard;
   readonly #policy: PhiPolicy;
@@ -32,16 +38,19 @@ export class Privacy {
   }
 
   /**
-   * Returns `id`, or a replacement where the guard refuses the id or the name that it was made from. The replacement is
-   * `kind` and an HMAC of the name, the same each time. A digest without a key would not do: there are few enough names
-   * and medical record numbers to try them all.
+   * Returns `id`, or a replacement if the guard refuses the id or the name from which the id was made. The replacement
+   * is `kind` and an HMAC of the name, the same each time. A digest without a secret key was rejected: there are so few
+   * names and record numbers that an attacker could try them all.
    */
   idFor(kind: string, id: string, name = id): string {
     if (!this.isRefused(id) && (name === id || !this.isRefused(name))) return id;
     return `${kind}-${createHmac('sha256', this.#secret).update(name).digest('hex').slice(0, 32)}`;
   }
 
-  /** Guards a text that is not part of a draft, by the server's policy. Throws `PHI_REJECTED` with `field` as the path. */
+  /**
+   * Returns a text that is not part of a draft, redacted if the server's policy is `redact`. Throws `PHI_REJECTED` with
+   * `field` as the path.
+   */
   guardText(field: string, text: string): string {
     const envelope = { type: field, projectId: 'runwire', runId: 'runwire', eventId: 'runwire' };
     const draft = { ...envelope, timestamp: new Date().toISOString(), [field]: text };

@@ -2,15 +2,19 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { ReadyDraft } from '../event-log/contract/log.ts';
 
 /**
- * The contract of a guard: what publishing, audit and the producers know of the PHI check. `guard.ts` implements it.
+ * The interface of the PHI guard for the modules that use it: publishing, audit and producers. `guard.ts` implements
+ * it.
  */
 
-/** `reject` refuses a draft that contains protected information; `redact` replaces the findings by marks. */
+/**
+ * `reject` refuses a draft that contains protected health information; `redact` replaces each finding with a mark, such
+ * as `[PHONE]`.
+ */
 export type PhiPolicy = 'reject' | 'redact';
 
 /**
- * Checks a valid draft before it is logged. Returns the draft, or a copy with the findings replaced. Throws a
- * `RunwireError` with the `path` of the field to refuse the draft. Any other error refuses it as well.
+ * Checks a draft that the schemas accept, before it is logged. Returns the draft, or a copy with redacted findings.
+ * Refuses the draft with a `RunwireError` that has the `path` of the field. Any other error refuses the draft too.
  */
 export type Guard = (draft: ReadyDraft, policy: PhiPolicy) => ReadyDraft;
 
@@ -24,7 +28,10 @@ export function isRefused(guard: Guard, id: string): boolean {
   }
 }
 
-/** The path and message to answer when a guard threw. A defect's own message stays inside: it may quote the draft. */
+/**
+ * The path and message to return to the client after a guard threw. If the error is a defect of the guard, its own
+ * message is not returned, because it may quote the draft.
+ */
 export function guardRefusal(error: unknown): { path: string; message: string; isDefect: boolean } {
   return error instanceof RunwireError
     ? { path: error.path ?? '', message: error.message, isDefect: false }

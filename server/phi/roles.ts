@@ -4,33 +4,37 @@ import { envelopeSchema, type Registry } from '../../shared/registry.ts';
 import { definitionOf, roleOf, unwrapped } from '../../shared/zod-definition.ts';
 
 /**
- * Derives from the schemas of a registry how the guard treats each field. It runs once per guard, not per event.
+ * Derives from the schemas of all event types how the PHI guard treats each field. This happens once for each guard,
+ * not for each event.
  *
  * 1. Each object schema becomes a map from key to {@link Key}, nested objects included.
- * 2. A key's role is the role that its builder set (`shared/fields.ts`). The guard skips values of a form that the schema fixes:
- *    instants, digests, enumerations, literals, and numbers with a key that names no identifier. Everything else is text.
- * 3. Keys that no schema declares, such as labels, take the role that declared keys of the same name have. So a label
- *    `createdBy` may be an e-mail address. They are never skipped.
+ * 2. The role of a key is the role that the field's builder set (`shared/fields.ts`). The guard skips values with a
+ *    form that the schema fixes: instants, digests, enumerations, literals, and numbers with a key that names no
+ *    identifier. Everything else is text.
+ * 3. A key that no schema declares, such as a label, gets the role of the declared keys with the same name. So a label
+ *    `createdBy` may be an e-mail address. Such a key is never skipped.
  */
 
-/** How the guard treats a value. Undefined is text: findings are redacted or refused, according to the policy. */
+/** How the guard treats a value. Undefined means text: findings are redacted or refused, according to the policy. */
 export type Role = 'skip' | 'id' | 'userId' | 'uri' | undefined;
 
 /** A key of an object. */
 export type Key = {
   role: Role;
-  /** Bits of the subjects that the key's own words name, as `mrn` or `phone`; 0 for keys with a role. */
+  /**
+   * Bits of the subjects (`scanner/keywords.ts`) that words of the key name, such as `mrn`; 0 for a key with a role.
+   */
   words: number;
-  /** The key as errors print it. */
+  /** The key as error messages show it. */
   name: string;
   isDeclared: boolean;
-  /** The keys of the objects in its value, where one schema declares them. */
+  /** The keys of objects in the value. Undefined if no schema, or more than one, declares them. */
   nested: Keys | undefined;
 };
 export type Keys = ReadonlyMap<string, Key>;
 
 export type Roles = {
-  /** The keys of an event type; those of the envelope for a type that the registry does not have. */
+  /** The keys of an event type. For an unknown type, the keys that every event has (the envelope). */
   keysOf(type: string): Keys;
   /** The role of a key that no schema declares. */
   roleOfName(name: string): Role;
@@ -47,7 +51,7 @@ export function rolesOf(registry: Registry, wordsOf: (key: string) => number): R
     const known = keysOfObject.get(schema);
     if (known) return known;
     const keys = new Map<string, Key>();
-    keysOfObject.set(schema, keys); // Before its fields: a schema may contain itself.
+    keysOfObject.set(schema, keys); // Stored before its fields are read: a schema may contain itself.
     for (const [name, field] of Object.entries(definitionOf(schema).shape ?? {})) keys.set(name, keyOf(name, field));
     return keys;
   };
@@ -57,7 +61,7 @@ export function rolesOf(registry: Registry, wordsOf: (key: string) => number): R
     const nested = leaves.filter(isObject).map(objectKeys);
     const common = commonRole(leaves);
     const words = common === undefined ? wordsOf(name) : 0;
-    // A number is an identifier only by the words of its key, or as the `value` of a pair.
+    // A number is an identifier only because of the words of its key or, for a key `value`, of a field beside it.
     const isHarmless = words === 0 && name !== 'value' && leaves.length > 0 && leaves.every(isNumber);
     const role = isHarmless ? 'skip' : common;
     return { role, words, name, isDeclared: true, nested: nested.length === 1 ? nested[0] : undefined };
@@ -69,7 +73,7 @@ export function rolesOf(registry: Registry, wordsOf: (key: string) => number): R
   for (const keys of keysOfObject.values()) {
     for (const [name, { role }] of keys) {
       if (role === undefined || role === 'skip') continue;
-      // Types that disagree about a name leave it to the strictest treatment of free text.
+      // If event types give a name different roles, values are checked as free text, which is the strictest treatment.
       byName.set(name, byName.has(name) && byName.get(name) !== role ? undefined : role);
     }
   }
@@ -79,7 +83,7 @@ export function rolesOf(registry: Registry, wordsOf: (key: string) => number): R
   };
 }
 
-/** The schemas that apply to a value or to its elements, without optionals, arrays, unions and other wrappers. */
+/** The schemas of a value or of its elements, without optionals, arrays, unions and other wrappers. */
 function leavesOf(schema: z.core.$ZodType, seen = new Set<z.core.$ZodType>()): z.core.$ZodType[] {
   if (seen.has(schema)) return [];
   seen.add(schema);
@@ -91,7 +95,7 @@ function leavesOf(schema: z.core.$ZodType, seen = new Set<z.core.$ZodType>()): z
     (type === 'union' && options) ||
     (type === 'intersection' && left && right && [left, right]) ||
     [unwrapped(definition)].filter((wrapped) => wrapped !== undefined);
-  // A role may stand on the wrapper.
+  // The wrapper may have the role, not the inner schema.
   if (inner.length === 0 || roleOf(schema) !== undefined) return [schema];
   return inner.flatMap((one) => leavesOf(one, seen));
 }
@@ -99,7 +103,7 @@ function leavesOf(schema: z.core.$ZodType, seen = new Set<z.core.$ZodType>()): z
 const isNumber = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'number';
 const isObject = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'object';
 
-/** The role that all leaves share; leaves with a fixed form yield to the others. */
+/** The role that all schemas have in common. Schemas with the role `skip` are left out if there are others. */
 function commonRole(leaves: z.core.$ZodType[]): Role {
   const found = new Set(leaves.map(roleOfLeaf));
   if (found.size > 1) found.delete('skip');

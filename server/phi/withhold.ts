@@ -1,20 +1,21 @@
 import { RunwireError } from '../../shared/errors.ts';
 
 /**
- * Publishing for producers that build drafts from other systems' messages. Even under `redact`, the guard refuses some
- * drafts: those with whole medical records or with ids that identify a person. A run with a refused end would stay open,
- * so its end is published without the refused fields.
+ * Publishes drafts that a producer made from output of other systems. Even under the policy `redact`, the PHI guard
+ * refuses some drafts: those with a whole medical record, or with an id that identifies a person. If the last event of
+ * a run were refused, the run would never end, so that event is published without the refused fields.
  */
 
-/** Stands in for a name or an id that the guard refuses. */
+/** Replaces a name or an id that the guard refuses. */
 export const WITHHELD = '(withheld)';
-/** A draft is valid without these fields. */
+/** Fields that can be removed: a draft is valid without them. */
 const OPTIONAL = new Set(['labels', 'stages', 'uri', 'kind', 'summary', 'audience', 'createdBy']);
 
 /**
- * Publishes drafts. When the guard refuses some of them, removes the refused fields, drops each draft that needs its
- * refused field, and publishes the rest, until the guard accepts. Rejects with the last refusal when no draft is left,
- * and with any other error of `publish`. `outcome` is a safe description of a failure, such as `exit code 1`.
+ * Publishes drafts. If the guard refuses some of them, removes each refused field, or the whole draft if the draft
+ * needs that field, and publishes the rest, until the guard accepts. Rejects with the last refusal if no draft is left,
+ * and with any other error of `publish`. `outcome` is a description of a failure without output, such as `exit code 1`:
+ * it replaces a refused error message.
  */
 export async function publishWithholding<D extends { type: string }, R>(
   drafts: readonly D[],
@@ -36,7 +37,10 @@ export async function publishWithholding<D extends { type: string }, R>(
   }
 }
 
-/** The draft without the field that was refused at `path`; undefined where the draft needs that field. */
+/**
+ * The draft without the field that was refused at `path`, or with a replacement for the field; undefined if the draft
+ * needs it.
+ */
 function withhold<D extends { type: string }>(draft: D, path: string, outcome = 'failed'): D | undefined {
   const [field = ''] = path.split('.');
   if (!(field in draft)) return undefined;

@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto';
 
 /**
- * Sanitizes the strings of producers: makes ids that the schemas accept, and removes credentials, SQL and stack traces from
- * text. Every function accepts any string, in time linear in its length.
+ * Sanitizes strings from other systems: makes ids that the schemas accept, and removes credentials, SQL and stack
+ * traces from text. Every function accepts any string, and takes time linear in its length.
  */
 
 const ID_LIMIT = 200;
-/** Longer texts are cut here before patterns are searched. */
+/** Patterns are searched only in the first characters of a text, up to this number. */
 const SEARCH_LIMIT = 8_192;
 
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-/** Percent-encodes everything but printable ASCII, and `%` itself. Different texts give different results. */
+/** Percent-encodes every character except printable ASCII, and also `%`. Different texts give different results. */
 const encode = (text: string): string =>
   text.replace(/[^\x21-\x24\x26-\x7e]/gu, (char) =>
     char.isWellFormed()
@@ -19,7 +19,10 @@ const encode = (text: string): string =>
       : `%u${char.charCodeAt(0).toString(16).toUpperCase()}`,
   );
 
-/** A long id is cut and gets a hash. `%~` is no encoding, so a cut id never equals an uncut one. */
+/**
+ * Joins encoded parts to an id. A long id is cut, and `%~` and a hash are added. No encoded text contains `%~`, so a
+ * cut id never equals an uncut one.
+ */
 function idOf(parts: readonly string[]): string {
   const headLimit = ID_LIMIT - 66;
   if (parts.every((part) => part.length <= ID_LIMIT)) {
@@ -33,10 +36,13 @@ function idOf(parts: readonly string[]): string {
 /** A `projectId` or `runId` for a non-empty text. Different texts give different ids. */
 export const scopeIdOf = (text: string): string => idOf([text]);
 
-/** An id for a pair of texts. Different pairs give different ids, because encoded parts have no blanks. */
+/**
+ * An id for a pair of texts. Different pairs give different ids, because a blank joins the parts, and encoded parts
+ * have none.
+ */
 export const pairIdOf = (first: string, second: string): string => idOf([first, second]);
 
-/** Text of at most `limit` code units in one line, without control characters and lone surrogates. */
+/** Returns text in one line, with at most `limit` code units, without control characters and lone surrogates. */
 export function cleanText(text: string, limit: number): string {
   const line = text
     .slice(0, SEARCH_LIMIT)
@@ -46,7 +52,7 @@ export function cleanText(text: string, limit: number): string {
   return line.length <= limit ? line : `${line.slice(0, limit - 1).replace(/[\ud800-\udbff]$/, '')}…`;
 }
 
-// Repetitions are bounded where a match may begin anywhere: otherwise the cost would be quadratic in the length.
+// Patterns that can match anywhere have bounded repetitions: otherwise the time would be quadratic in the length.
 const URI = /^(?:[a-z][\w+.-]{0,30}:){1,4}\/\//i;
 const URI_INSIDE = /(?:\b[a-z][\w+.-]{0,30}:){1,4}\/\/[^\s'"<>()[\]]+/gi;
 const JDBC_USER = /^(jdbc:\w+:(?:thin:|oci8?:)?)[^@]*@/i;
@@ -68,7 +74,7 @@ function bareUri(uri: string): string {
     const isContainer = /^(?:abfss?|wasbs?):/i.test(scheme) && !authority.slice(0, at).includes(':');
     if (!isContainer) rest = rest.slice(at + 1);
   } else if (/:(?!\d*(?:,|$))/.test(authority) && !authority.startsWith('[') && rest.includes('@')) {
-    rest = rest.slice(rest.lastIndexOf('@') + 1); // A password with a slash in it.
+    rest = rest.slice(rest.lastIndexOf('@') + 1); // The password contains a slash.
   }
   return scheme + (rest.split(/[?#;]/, 1)[0] as string);
 }
@@ -99,12 +105,12 @@ function sqlAt(text: string): number {
   return [text.search(SQL_BEGINS), ...starts].reduce((a, b) => (a < 0 ? b : b < 0 ? a : Math.min(a, b)));
 }
 
-/** The name of a dataset or a job. A query is replaced by its hash. */
+/** Returns a name for a dataset or a job: the text without credentials, or a hash if the text is an SQL query. */
 export function nameOf(text: string): string {
   return sqlAt(text.slice(0, SEARCH_LIMIT)) < 0 ? withoutCredentials(text) : `query ${sha256(text).slice(0, 16)}`;
 }
 
-/** The first one or two lines of an error message, before any SQL or stack trace. May be empty. */
+/** Returns the first one or two lines of an error message, before any SQL or stack trace. May be empty. */
 export function errorTextOf(message: string, limit: number): string {
   const head = message.slice(0, SEARCH_LIMIT);
   const at = sqlAt(head);

@@ -3,19 +3,19 @@ import type { EventBus } from './bus.ts';
 
 /** The draft of an event type, without its type. */
 export type BroadcastData<T extends RunEventType> = Omit<Extract<RunEventDraft, { type: T }>, 'type'>;
-/** The event's position in the log and in its run, and its id. */
+/** `seq` is the position of the event in the log, `runSeq` its position in the run. */
 export type Broadcast = { seq: number; runSeq: number; eventId: string };
 
 /**
- * The broadcaster: one typed method per event type of the twelve, for server code. Each publishes a single event through
- * the bus, resolves once the event is durable, and throws what {@link EventBus.publish} throws. Own event types are
- * published with the bus itself.
+ * Publishes single events from server code through the bus, with one typed method for each of Runwire's twelve event
+ * types. Each method resolves once the event is durable, and throws the same errors as {@link EventBus.publish}. For
+ * event types of its own, server code uses the bus.
  */
 export class RunEventBroadcaster {
   readonly #bus: Pick<EventBus<RunwireEvents>, 'publish'>;
   readonly #actor: string;
 
-  /** `actor` of the events; default `server`. */
+  /** `actor` is the user id in the published events. Default `server`. */
   constructor(bus: Pick<EventBus<RunwireEvents>, 'publish'>, { actor = 'server' }: { actor?: string } = {}) {
     this.#bus = bus;
     this.#actor = actor;

@@ -9,25 +9,26 @@ import type { Batch, Log, ReadyDraft, Receipt, StoredEvent } from '../event-log/
 import { type Guard, guardRefusal, type PhiPolicy } from '../phi/policy.ts';
 
 /**
- * The bus: the only way into the log for drafts. `publish` checks drafts against the schemas, runs the PHI guard, and
- * appends. After the commit the server calls `committed`, which passes the durable events to the observers in this process.
+ * The event bus publishes drafts (events before they are logged). `publish` checks the drafts against the schemas,
+ * applies the PHI guard (`phi/guard.ts`), and appends the drafts to the log. After the commit, the server calls
+ * `committed`, which passes the durable events to the observers in this process.
  */
 
-/** Issues in one answer. */
+/** Maximum number of issues in one error. */
 const ISSUE_LIMIT = 100;
 
 export type Publisher = {
-  /** The `actor` of the events. */
+  /** The user id in the events, as `actor`. */
   actor: string;
-  /** True for server code: no {@link checkProducer}. Default false. */
+  /** True for server code: {@link checkProducer} is skipped. Default false. */
   isTrusted?: boolean;
-  /** Checks each draft against the rows of its run, in place of {@link checkProducer}. */
+  /** Replaces {@link checkProducer}. Called inside the transaction, with each draft and the state of its run. */
   check?: Batch['check'];
-  /** Default: the server's policy. */
+  /** Policy of the PHI guard for these drafts. Default: the server's policy. */
   onPhi?: PhiPolicy | undefined;
 };
 
-/** `seq` is the highest position of the request's events, duplicates included. */
+/** `seq` is the highest position in the log of the request's events, duplicates included. */
 export type Published = { accepted: number; duplicates: number; seq: number; receipts: Receipt[] };
 
 export type BusObserver<Event> = { next(event: Event): void };
@@ -38,7 +39,7 @@ export type EventBusOptions<R extends Registry> = {
   logger: Logger;
   phiPolicy: PhiPolicy;
   guard?: Guard | undefined;
-  /** Called with the duration of each request, until its events were durable and written to waiting readers. */
+  /** Called for each request with the time until its events were durable and written to waiting subscribers. */
   onPublished?: ((ms: number) => void) | undefined;
 };
 
@@ -68,13 +69,14 @@ export class EventBus<R extends Registry> {
     this.#onPublished = onPublished;
   }
 
-  /** Events logged since the server started. */
+  /** Number of events logged since the server started. */
   get published(): number {
     return this.#published;
   }
 
   /**
-   * Publishes 1–1,000 drafts, all or none. Resolves once they are durable. Throws `INVALID_EVENT` or `PHI_REJECTED` with `issues`, `TOO_LARGE`, `FORBIDDEN`, `UNAVAILABLE`.
+   * Publishes 1–1,000 drafts, all or none. Resolves once they are durable. Throws `INVALID_EVENT` or `PHI_REJECTED`
+   * with `issues`, `TOO_LARGE`, `FORBIDDEN`, `UNAVAILABLE`.
    */
   async publish(drafts: readonly DraftOf<R>[], publisher: Publisher): Promise<Published> {
     if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'no events in the request', { path: 'events' });
@@ -91,13 +93,16 @@ export class EventBus<R extends Registry> {
     return { accepted: receipts.length - duplicates, duplicates, seq, receipts };
   }
 
-  /** Calls the observer with each event that is logged from now on, in order, once it is durable. */
+  /** Calls the observer with each event that is logged from now on, in order, once the event is durable. */
   subscribe(observer: BusObserver<EventOf<R>>): { unsubscribe(): void } {
     this.#observers.add(observer);
     return { unsubscribe: () => void this.#observers.delete(observer) };
   }
 
-  /** Calls the observers with the records of a commit. The server calls it after each commit, once readers are served. */
+  /**
+   * Calls the observers with the events of a commit. The server calls it after each commit, once the events were
+   * written to waiting subscribers.
+   */
   committed(records: readonly StoredEvent[]): void {
     this.#published += records.length;
     for (const record of records) {
@@ -125,7 +130,8 @@ export class EventBus<R extends Registry> {
     const ready: ReadyDraft[] = [];
     for (const [index, draft] of drafts.entries()) {
       if (issues.length >= ISSUE_LIMIT) break;
-      // Before the schema: its cost and the number of its issues grow with the size of the draft.
+      // Checked before the schema: the time of the schema check and the number of its issues grow with the size of the
+      // draft.
       if (sizeOf(draft) > DRAFT_LIMIT_BYTES) {
         issues.push({ index, path: '', message: 'the draft is larger than 64 KiB' });
         continue;
@@ -135,7 +141,7 @@ export class EventBus<R extends Registry> {
         for (const issue of parsed.error.issues) issues.push({ index, ...describeIssue(issue) });
         continue;
       }
-      // The schema returns a copy, so it may be changed.
+      // The schema has returned a copy, which may be changed.
       const checked = parsed.data as unknown as ReadyDraft & Partial<Pick<ReadyDraft, 'timestamp' | 'eventId'>>;
       checked.timestamp ??= now;
       checked.eventId ??= randomUUID();
@@ -162,7 +168,10 @@ export class EventBus<R extends Registry> {
   }
 }
 
-/** Bytes of a draft as JSON, or an upper bound within the limit. 0 for a draft that has no JSON: the schema refuses it. */
+/**
+ * Returns the bytes of a draft as JSON, or an upper bound that is within the limit. Returns 0 for a draft that cannot
+ * be JSON: the schema refuses it.
+ */
 function sizeOf(draft: unknown): number {
   const bound = boundOf(draft);
   if (bound <= DRAFT_LIMIT_BYTES) return bound;
@@ -173,7 +182,9 @@ function sizeOf(draft: unknown): number {
   }
 }
 
-/** An upper bound for the JSON of a flat object, computed without serializing it. */
+/**
+ * Returns an upper bound for the bytes of a flat object as JSON, without serializing it; infinity for anything else.
+ */
 function boundOf(draft: unknown): number {
   if (typeof draft !== 'object' || draft === null) return Number.POSITIVE_INFINITY;
   let bound = 2;
@@ -193,8 +204,8 @@ function refusal(code: ErrorCode, issues: DraftIssue[]): RunwireError {
 }
 
 /**
- * Refuses two kinds of producer drafts: decisions of approvals with `authority: 'runwire'`, which only `approval.grant` and
- * `approval.deny` make, and event ids that the server uses for its own events.
+ * Refuses two kinds of drafts from producers: decisions of approvals with `authority: 'runwire'`, which only
+ * `approval.grant` and `approval.deny` may make, and event ids that the server uses for its own events.
  */
 function checkProducer(rows: RunRows, draft: ReadyDraft & { approvalId?: string }): void {
   if (draft.eventId.startsWith(RESERVED_ID)) {

@@ -9,12 +9,12 @@ import { TokenBuckets } from '../rate-limit.ts';
 import type { EventBus, Published } from './bus.ts';
 
 /**
- * The gateway: every publish request from the network passes it on its way to the bus. It checks the principal's permission
- * for each project, and the principal's rate.
+ * Every publish request from the network passes this gateway before the bus. The gateway checks the principal's
+ * permission for each project, and the principal's rate limit.
  */
 export class PublishGateway<R extends Registry> {
   readonly bus: EventBus<R>;
-  /** By principal: events that it may still publish. */
+  /** Rate limits by user id (`sub`). */
   readonly #buckets: TokenBuckets;
 
   constructor(bus: EventBus<R>, { publishedPerSecond }: Limits) {
@@ -22,10 +22,10 @@ export class PublishGateway<R extends Registry> {
     this.#buckets = new TokenBuckets(publishedPerSecond);
   }
 
-  /** Publishes a principal's events. Throws `FORBIDDEN`, `RATE_LIMITED`, and what {@link EventBus.publish} throws. */
+  /** Publishes a principal's events. Throws `FORBIDDEN`, `RATE_LIMITED`, and the errors of {@link EventBus.publish}. */
   async publish(principal: Principal, events: readonly DraftOf<R>[], onPhi: PhiPolicy | undefined): Promise<Published> {
     requirePermission(principal, 'publish');
-    // The bus refuses a longer request.
+    // A longer request is not checked here, because the bus refuses it.
     if (events.length <= REQUEST_LIMIT_DRAFTS) {
       events.forEach((event, index) => {
         const projectId = (event as { projectId?: unknown } | null)?.projectId;
@@ -40,7 +40,7 @@ export class PublishGateway<R extends Registry> {
     return this.bus.publish(events, { actor: principal.sub, onPhi });
   }
 
-  /** Takes so many events from a principal's rate limit. False, and nothing is taken, when they exceed it. */
+  /** Counts events against a principal's rate limit. Returns false, and counts nothing, if they exceed the limit. */
   takeAllowance({ sub }: Principal, events: number): boolean {
     return this.#buckets.take(sub, events);
   }

@@ -13,7 +13,7 @@ import { RunTree } from './run-tree.ts';
 
 export type Accepted = { accepted: number; duplicates: number };
 
-/** Maps OpenLineage events to drafts, and publishes them. */
+/** Maps OpenLineage events to drafts (Runwire events before they are logged), and publishes them. */
 export class LineageIntake<R extends Registry> {
   readonly #gateway: PublishGateway<R>;
   readonly #idFor: IdFor;
@@ -24,7 +24,10 @@ export class LineageIntake<R extends Registry> {
     this.#idFor = (kind, id, name) => privacy.idFor(kind, id, name);
   }
 
-  /** Throws `UNAVAILABLE` over the rate limit: OpenLineage clients drop an event that is answered 429. */
+  /**
+   * Counts events against the rate limit of the principal. Over the limit it throws `UNAVAILABLE` (503): OpenLineage
+   * clients drop an event that is answered with 429.
+   */
   admit(principal: Principal, events: number): void {
     if (this.#gateway.takeAllowance(principal, events)) return;
     throw new RunwireError('UNAVAILABLE', 'too many events a second');

@@ -7,33 +7,38 @@ import { canonicalJson } from '../../event-log/integrity/canonical.ts';
 import { cleanText, errorTextOf, isUri, nameOf, pairIdOf, scopeIdOf, sha256 } from '../sanitize.ts';
 
 /**
- * Maps an OpenLineage message (Airflow, dbt, Spark, Flink, Debezium) to drafts. Pure functions: the facts that depend on
- * other messages, such as the run's place in a tree, come in as a {@link Placement} (`run-tree.ts`).
+ * Maps an OpenLineage message (from Airflow, dbt, Spark, Flink or Debezium) to drafts (Runwire events before they are
+ * logged). The functions are pure: facts from earlier messages, such as the run's place in a tree of runs, come in as a
+ * {@link Placement} (`run-tree.ts`).
  *
- * | event         | a run without parent           | a run with a parent                       |
+ * | message       | a run without parent           | a run with a parent                       |
  * |---------------|--------------------------------|-------------------------------------------|
  * | START         | run.created + run.started      | stage.started                             |
  * | RUNNING       | –                              | stage.progress, without a percentage      |
  * | COMPLETE      | artifacts + run.completed      | artifacts + stage.completed               |
  * | FAIL, ABORT   | run.failed                     | stage.failed                              |
  *
- * Runs of any depth are stages of their root run. ABORT gets the code `CANCELLED`. Other facets, inputs, JobEvent,
- * DatasetEvent and OTHER are ignored: real ones contain passwords, SQL and query plans.
- *
- * OpenLineage has no event ids, and clients send a message up to six times. So an `eventId` is a hash of the message,
- * independent of the order of its keys. The id of an artifact is a hash of run, dataset and time, because either of two
- * messages may create it.
+ * - Runs of any depth are stages of their root run.
+ * - ABORT gives an error with the code `CANCELLED`.
+ * - JobEvent, DatasetEvent and OTHER messages, inputs, and facets except `parent` and `errorMessage` are ignored: in
+ *   practice they contain passwords, SQL and query plans.
+ * - OpenLineage has no event ids, and clients send a message up to six times. So an `eventId` contains a hash of the
+ *   message, which does not depend on the order of its keys: a repeated message gives duplicates, and the log skips
+ *   them.
+ * - The `eventId` of an artifact is a hash of run, dataset and time of completion: COMPLETE publishes the outputs of
+ *   earlier messages, but a message that arrives after COMPLETE publishes its outputs itself, and both must give the
+ *   same id.
  */
 
 export type LineageType = 'START' | 'RUNNING' | 'COMPLETE' | 'FAIL' | 'ABORT';
-/** A run of a message, with ids that are valid in drafts. The project comes from the job's namespace. */
+/** A run that a message names, with ids that are valid in drafts. `projectId` is made from the namespace of the job. */
 export type RunRef = { runId: string; projectId: string; namespace: string; name: string | undefined };
-/** An output. Its id is derived from namespace and name. */
+/** An output of a run. `artifactId` is made from the namespace and the name of the dataset. */
 export type Dataset = { artifactId: string; name: string; uri: string | undefined };
 
 export type LineageEvent = {
   type: LineageType;
-  /** ISO 8601 UTC. */
+  /** Time of the message, in ISO 8601 and UTC. */
   at: string;
   self: RunRef;
   parent: RunRef | undefined;
@@ -45,24 +50,25 @@ export type LineageEvent = {
   digest: string;
 };
 
-/** The place of a message's run in a Runwire run. */
+/** How the run of a message appears in Runwire: as a run, or as a stage of another run. */
 export type Placement = {
-  /** The Runwire run of the drafts. */
+  /** The Runwire run of the drafts: the run of the message, or its root run. */
   run: RunRef;
-  /** Whether the message's run is a stage of that run. */
+  /** Whether the run of the message is a stage of `run`. */
   isStage: boolean;
-  /** Whether the drafts must announce the name of the run, or of the stage. */
+  /** Whether the drafts must contain a `run.created` with the name of `run`. */
   namesRun: boolean;
+  /** Whether the drafts must contain a `stage.started` with the name of the stage. */
   namesStage: boolean;
-  /** The root, for a run that later turned out to be a stage. */
+  /** The root run, if `run` was published as a run before a message showed that it is a stage. */
   parentRunId: string | undefined;
-  /** The final outputs, and the time when the message's run completed. */
+  /** The outputs of the run of the message, and the time when that run completed. Undefined until it has completed. */
   written: { at: string; datasets: readonly Dataset[] } | undefined;
 };
 
 const NAME_LIMIT = 200;
 const MESSAGE_LIMIT = 2_000;
-/** Outputs in one message. */
+/** Maximum number of outputs in one message. */
 const OUTPUT_LIMIT = 10_000;
 
 const text = z.string().min(1);
@@ -72,7 +78,7 @@ const parent = ancestor.extend({ root: ancestor.nullish() }).nullish();
 const eventTime = z
   .string()
   .max(64)
-  // dbt's ABORT has no zone; its time is UTC.
+  // The time in dbt's ABORT has no zone, and is UTC.
   .transform((value) => normalizeInstant(value) ?? normalizeInstant(`${value}Z`))
   .refine((value) => value !== undefined, { error: 'must be an ISO 8601 instant' });
 const schema = z.object({
@@ -101,12 +107,13 @@ const schema = z.object({
     .nullish(),
 });
 
-/** Returns `id`, or a stable replacement where the id or the `name` that it was made from identifies a person. */
+/** Returns `id`, or a stable replacement if the id, or the `name` from which it was made, identifies a person. */
 export type IdFor = (kind: string, id: string, name: string) => string;
 
 /**
- * Parses a message from JSON of bounded depth. Undefined for messages without a run or without a run state. Throws
- * `INVALID_INPUT` with the path, never the value. By default, `idFor` returns the id itself.
+ * Reads a message from parsed JSON of bounded depth. Undefined for messages without a run or without a run state, which
+ * are ignored. Throws `INVALID_INPUT` with the path of the invalid field, never with its value. By default, `idFor`
+ * returns the id itself.
  */
 export function readLineage(body: unknown, idFor: IdFor = (_kind, id) => id): LineageEvent | undefined {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
@@ -213,7 +220,7 @@ function datasetOf(idFor: IdFor, { namespace, name }: { namespace: string; name:
   };
 }
 
-/** JobEvent and DatasetEvent: metadata of jobs and datasets without a run. */
+/** Whether a message is a JobEvent or DatasetEvent: metadata of a job or a dataset, without a run. */
 function isAboutNoRun(body: { run?: unknown; dataset?: unknown; schemaURL?: unknown }): boolean {
   if (body.run !== undefined) return false;
   if (typeof body.dataset === 'object' && body.dataset !== null) return true;

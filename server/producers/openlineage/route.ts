@@ -11,13 +11,14 @@ import type { PublishGateway } from '../../publishing/gateway.ts';
 import { LineageIntake } from './intake.ts';
 
 /**
- * `POST /api/v1/lineage` and `/api/v1/lineage/batch`. OpenLineage clients retry after a 5xx and drop the events after a
- * 4xx, so 5xx is returned only while the log is unavailable or the rate limit applies, never for an invalid event.
+ * Handles `POST /api/v1/lineage` and `/api/v1/lineage/batch`, which receive OpenLineage events. OpenLineage clients
+ * retry after a 5xx status, and drop the events after a 4xx. So the server returns 5xx only while the log is
+ * unavailable or the rate limit applies, never for an invalid event.
  */
 
 const LIMIT_BYTES = 8 * 1024 * 1024;
 const MAX_BATCH_EVENTS = 10_000;
-/** Events of a batch that are published together. Between groups, other requests run. */
+/** Events of a batch that are published at the same time. After each such group, the server handles other requests. */
 const GROUP_EVENTS = 100;
 
 export function createLineageRoutes<R extends Registry>(
@@ -42,7 +43,7 @@ function single<R extends Registry>(intake: LineageIntake<R>, logger: Logger): P
       const refusal = refusalOf(error);
       logRefusal(logger, refusal, 1);
       const { code, message, path } = refusal;
-      // 400 instead of 422: the documentation of these clients promises to drop an event only for 400.
+      // 400 instead of 422: according to their documentation, these clients drop an event only after 400.
       throw new RunwireError(code === 'INVALID_EVENT' || code === 'PHI_REJECTED' ? 'INVALID_INPUT' : code, message, {
         path,
       });
@@ -73,7 +74,7 @@ function batch<R extends Registry>(intake: LineageIntake<R>, logger: Logger): Pr
         const reason = path === undefined || message.startsWith(path) ? message : `${path}: ${message}`;
         failed.push({ index: at + index, reason, retriable: false });
       });
-      await setImmediate(); // A group of refused events has no I/O to wait for, and would block the event loop.
+      await setImmediate(); // Refused events cause no I/O: many groups of them would block the event loop.
     }
     if (first) logRefusal(logger, first, failed.length);
     if (failed.length === 0) {
@@ -86,7 +87,8 @@ function batch<R extends Registry>(intake: LineageIntake<R>, logger: Logger): Pr
         received: bodies.length,
         successful: bodies.length - failed.length,
         failed: failed.length,
-        // While the log is unavailable the whole batch is answered 503. On a retry, stored events are duplicates.
+        // Always 0: while the log is unavailable, the whole batch is answered with 503. When the client sends it again,
+        // the events that were stored are duplicates.
         retriable: 0,
         non_retriable: failed.length,
       },
@@ -95,7 +97,7 @@ function batch<R extends Registry>(intake: LineageIntake<R>, logger: Logger): Pr
   };
 }
 
-/** Throws an error that a retry may solve. Returns the reason why an event can never be accepted. */
+/** Returns the reason why an event can never be accepted. Throws `UNAVAILABLE` again, because a retry may succeed. */
 function refusalOf(error: unknown): RunwireError {
   const isKnown = error instanceof RunwireError;
   if (isKnown && error.code === 'UNAVAILABLE') throw error;
@@ -103,7 +105,7 @@ function refusalOf(error: unknown): RunwireError {
 }
 
 function logRefusal(logger: Logger, { code, path, cause }: RunwireError, count: number): void {
-  // Not the cause itself: its message may quote the event.
+  // Logs only the name of the cause: its message may quote the event.
   const defect = (cause as Error | undefined)?.name;
   logger.warn({ code, path, defect, count }, 'OpenLineage events were refused');
 }

@@ -1,44 +1,45 @@
 import type { Dataset, LineageEvent, Placement, RunRef } from './map.ts';
 
 /**
- * The memory of the OpenLineage producer: facts from earlier messages about the place, the name and the outputs of a run. It
- * is bounded, drops the least recently used run first, and is separate for tokens with different projects.
+ * Remembers facts from earlier OpenLineage messages: the place, the name and the outputs of each run. At its limit, the
+ * memory drops the least recently used run. Tokens with different projects have separate memories.
  *
- * **Place.** A run belongs to the first of these that is known:
+ * **Place.** A run is published as a stage of its root run. The root run is the first of these that is known:
  *
- * 1. the root in its parent facet
- * 2. its earlier place
- * 3. the place of its parent, or the parent itself
+ * 1. the root in the parent facet of the message
+ * 2. the root run according to earlier messages of the run
+ * 3. the root run of its parent, or the parent itself
  * 4. the run itself
  *
- * Recorded Airflow, dbt and Spark messages can arrive in any order: each has a root facet, or its parent is a root.
+ * Recorded messages of Airflow, dbt and Spark can arrive in any order: each has a root facet, or its parent is a root.
  *
- * **Name.** START announces a name (`run.created`, `stage.started`). Another message announces it only with news: no name is
- * known, or it is earlier than the first one, or it is later and different. So messages in order announce a name once, and
- * the folded name and start do not depend on the order. Losing the memory costs one redundant announcement.
+ * **Name.** `run.created` announces the name of a run, `stage.started` that of a stage. A START message always causes
+ * an announcement. Another message causes one only if no name is known, if the message is earlier than the first one,
+ * or if it is later than the last one and has another name. So messages in order announce a name once, and the
+ * resulting name and start time do not depend on the order. After a loss of the memory, one announcement is redundant.
  *
  * **Limits.**
  *
- * - With three levels and no root facet, a child may arrive before the first message of its parent, or after a restart. It
- *   becomes a stage of the parent, as if the parent were a root. Holding the child back was rejected: a parent need not
- *   report at all. Later messages of the parent publish it as a stage of the root and as a run with `parentRunId`, so that
- *   run ends too.
- * - A run stays in its place when only later messages have a parent facet.
+ * - In a tree of three levels without root facets, a child may arrive before the first message of its parent, or after
+ *   a restart. Then the child becomes a stage of the parent, as if the parent were a root. The child is not held back,
+ *   because a parent may send no message at all. Later messages of the parent publish the parent twice: as a stage of
+ *   the root, and as a run with `parentRunId`, so that this run ends too.
+ * - A run stays in its place if only later messages have a parent facet.
  * - Outputs in START or RUNNING are lost if the server restarts before COMPLETE.
  */
 
-/** Total weight. A run weighs 1 plus its outputs; each takes 1–2 kB at most. */
+/** Maximum number of runs and outputs in memory. Each one takes at most 1–2 kB. */
 const LIMIT = 20_000;
 const OUTPUT_LIMIT = 1_000;
 
-/** Announcements of a name: the first and the last time, and the last name. */
+/** Announcements of a name: the times of the first and the last one, and the name in the last one. */
 type Announced = { first: string; last: string; name: string };
 type Memo = {
-  /** The root run, perhaps itself. */
+  /** The root run, which may be the run itself. */
   home?: RunRef;
   run?: Announced | undefined;
   stage?: Announced | undefined;
-  /** Whether other runs are its stages. */
+  /** Whether other runs are stages of this run. */
   isRoot?: boolean;
   /** Outputs from messages before COMPLETE. */
   outputs: Map<string, Dataset>;
@@ -59,7 +60,10 @@ export class RunTree {
     return this.#weight;
   }
 
-  /** The places of a message, for a token with these projects: one run, or two for a root that is also a stage. */
+  /**
+   * Returns the places where the drafts of a message are published: one run, or two for a root that is also a stage.
+   * `projects` are those of the caller's token.
+   */
   place(event: LineageEvent, projects: readonly string[]): Placement[] {
     const scope = scopeOf(projects);
     const only = projects.length === 1 && projects[0] !== '*' ? projects[0] : undefined;
@@ -75,7 +79,7 @@ export class RunTree {
     }
     const root = this.#memo(scope, home.runId);
     root.isRoot = true;
-    // Until the parent's own messages arrive, it has the name that its children use.
+    // Until messages of the root run itself arrive, it has the name that messages of its stages contain.
     const named = [event.root, event.parent].find((run) => run?.runId === home.runId);
     const asStage: Placement = {
       run: { ...home, name: named?.name },
@@ -115,7 +119,10 @@ export class RunTree {
     return isNews || type === 'START';
   }
 
-  /** The outputs of a run: the union over its messages, published when it completes. */
+  /**
+   * Returns the outputs to publish. COMPLETE publishes the outputs of all messages of the run so far; a message after
+   * COMPLETE publishes its own.
+   */
   #written(event: LineageEvent, memo: Memo): Placement['written'] {
     if (event.type === 'COMPLETE') {
       memo.completedAt = event.at;
@@ -148,6 +155,8 @@ export class RunTree {
   }
 }
 
-/** Separates tokens with different projects: otherwise one could move the events of another. */
+/**
+ * Separates the memories of tokens with different projects: otherwise a caller could move the events of another caller.
+ */
 const scopeOf = (projects: readonly string[]): string => JSON.stringify([...projects].sort());
 const keyOf = (scope: string, runId: string): string => `${scope} ${runId}`;
