@@ -1,11 +1,11 @@
 /**
- * Joins the rows of several sources into one sequence, newest first. Each source is an index on one project, so the rows of
- * projects that the caller may not read are never scanned.
+ * Merges the rows of several sources into one sequence, newest first. Each source reads one project through an index, so
+ * the rows of projects that the caller may not read are never scanned.
  */
 
 const ROWS_AT_ONCE = 128;
 
-/** Returns at most `limit` rows with a key below `below`, the greatest first. */
+/** Returns at most `limit` rows with a key below `below`, the greatest key first. */
 export type Source<Row> = (below: number, limit: number) => Row[];
 
 export class NewestFirst<Row> {
@@ -15,7 +15,7 @@ export class NewestFirst<Row> {
 
   constructor(sources: readonly Source<Row>[], keyOf: (row: Row) => number, below: number) {
     this.#keyOf = keyOf;
-    // The rows read ahead do not grow with the number of sources.
+    // The more sources, the fewer rows each one reads ahead: the total stays about the same.
     this.#limit = Math.max(2, Math.ceil(ROWS_AT_ONCE / Math.max(1, sources.length)));
     this.#sources = sources.map((read) => {
       const queue = read(below, this.#limit);
@@ -23,14 +23,14 @@ export class NewestFirst<Row> {
     });
   }
 
-  /** The next rows. `known`: no other row has this key or a greater one; 0 at the end. */
+  /** Returns the next rows. `known`: all rows with this key or a greater one have been returned; 0 at the end. */
   next(): { rows: Row[]; known: number } {
     const keyOf = this.#keyOf;
     const last = ({ queue }: { queue: Row[] }) => {
       const row = queue.at(-1);
       return row === undefined ? 0 : keyOf(row);
     };
-    // Down to the first source that must be read again.
+    // A source may have unread rows below its last row in memory: rows below that one have to wait.
     const known = Math.max(0, ...this.#sources.map((source) => (source.isDone ? 0 : last(source))));
     const rows: Row[] = [];
     for (const source of this.#sources) {

@@ -1,13 +1,16 @@
 import type { Log, Scope, StoredEvent } from './contract/log.ts';
 
 /**
- * Returns the position just before the event of a run with this `runSeq`; for a trimmed event, the position before the oldest
- * one. `runSeq` grows along `seq` and never exceeds it, so a binary search with reads of one record finds it: the first read
- * if the log has no other run. Rejected: an index. It would need one read, but cost every publisher a write.
+ * Returns the position (`seq`) just before the event with this `runSeq` (its number in the run). For a trimmed event: the
+ * position before the oldest event of the log.
+ *
+ * `runSeq` grows along `seq` and is never greater than `seq`, so a binary search finds the event. Each step reads one
+ * event. If the log has no other run, the first step finds it. Rejected: a database index. It would find the event in one
+ * step, but every publisher would pay for it.
  */
 export async function positionOfRunSeq(log: Log, scope: Scope, runSeq: number): Promise<number> {
   const { head } = log;
-  // Events up to `low` are before it; events after `high` are not.
+  // All events up to `low` are before the wanted event. No event after `high` is.
   let low = Math.max(runSeq, log.oldest) - 1;
   let high = head;
   let probe = low;

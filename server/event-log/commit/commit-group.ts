@@ -11,20 +11,21 @@ import {
 import { CommitRows, type RunTables } from './run-rows.ts';
 
 /**
- * The events of one transaction: the batches of one turn of the event loop. Any store can use it.
+ * One commit: logs the batches of one turn of the event loop in one transaction. It contains no SQL, so any store can use
+ * it.
  *
- * 1. `find` looks up the event ids of all batches.
- * 2. `add` folds one batch after another in memory, over rows that are read once. A refused batch is undone in memory and
- *    does not affect the others.
+ * 1. `find` looks up which event ids of the batches are already stored.
+ * 2. `add` folds one batch after another into the rows of its runs, in memory. Each row is read once. A refused batch is
+ *    undone in memory and does not affect the other batches.
  * 3. `write` writes each event and each changed row once.
  *
- * Rejected: a SAVEPOINT for each batch. Every publisher would pay for it, and each batch would read and write the rows of its
- * run again.
+ * Rejected: a SAVEPOINT for each batch. Every batch would pay for it, and would read and write the rows of its run again.
  *
- * A group lives inside one transaction: until its end nothing else may change the rows that it has read.
+ * A group lives inside one transaction. Until the transaction ends, nothing else may change the rows that the group has
+ * read.
  */
 
-/** The last row of the log: the next row refers to it. */
+/** The last row of the log. The next row stores its hash. */
 export type ChainHead = { seq: number; hash: Buffer; recordedAtMs: number };
 
 export type Entry<Tables extends RunTables> = {
@@ -34,16 +35,16 @@ export type Entry<Tables extends RunTables> = {
   salt: Buffer;
 };
 
-/** What a group needs of a store, all inside the transaction. */
+/** The tables that a group reads and writes. All calls are inside the transaction. */
 export interface CommitTables<Tables extends RunTables> {
-  /** Calls `found` for each of the event ids that a project already has. */
+  /** Calls `found` for each id of `eventIds` that the project already has. */
   findEvents(
     projectId: string,
     eventIds: readonly string[],
     found: (eventId: string, seq: number, runSeq: number) => void,
   ): void;
   openRun(projectId: string, runId: string): Tables;
-  /** Inserts events, in order, and moves the stored head. The rows of their runs are written before. */
+  /** Inserts the events, in order, and stores the new head. The rows of their runs have been written before. */
   insertEvents(entries: readonly Entry<Tables>[], head: ChainHead): void;
 }
 
@@ -56,13 +57,20 @@ export type CommitParts<Tables extends RunTables> = {
 
 export class CommitGroup<Tables extends RunTables> {
   readonly #parts: CommitParts<Tables>;
-  /** Positions of events, stored before or in this group, by project and event id. */
+  /** Positions of known events: those that `find` has found, and those of this group. Key: project and event id. */
   readonly #known = new Map<string, { seq: number; runSeq: number }>();
   readonly #runs = new Map<string, CommitRows<Tables>>();
   readonly #entries: Entry<Tables>[] = [];
-  /** Of the current batch: keys of its events, its runs' rows, and keys of the runs that are new to the group. */
-  readonly #batch = { events: [] as string[], rows: new Set<CommitRows<Tables>>(), runs: [] as string[] };
-  /** The last `recordedAt`: most events of a group have the same. */
+  /** Changes of the current batch, to undo it. */
+  readonly #batch = {
+    /** Keys of its events in `#known`. */
+    events: [] as string[],
+    /** The rows of its runs. */
+    rows: new Set<CommitRows<Tables>>(),
+    /** Keys in `#runs` of the runs that no earlier batch has used. */
+    runs: [] as string[],
+  };
+  /** The last `recordedAt`, as a number and as text. Most events of a group have the same one, so it is formatted once. */
   #clock = { ms: Number.NaN, text: '' };
   #head: ChainHead;
 
@@ -71,7 +79,7 @@ export class CommitGroup<Tables extends RunTables> {
     this.#head = head;
   }
 
-  /** The end of the log once the group is written. */
+  /** The last row of the log once the group is written. */
   get head(): ChainHead {
     return this.#head;
   }
@@ -79,7 +87,7 @@ export class CommitGroup<Tables extends RunTables> {
     return this.#entries.map((entry) => entry.record);
   }
 
-  /** Looks up the stored events of all batches at once: most of the cost is in running the statement. */
+  /** Looks up the event ids of all batches together, because most of the cost is the call of the statement. */
   find(batches: readonly Batch[]): void {
     const eventIds = new Map<string, string[]>();
     for (const { drafts } of batches) {
@@ -96,7 +104,7 @@ export class CommitGroup<Tables extends RunTables> {
     }
   }
 
-  /** Adds a batch. Throws the error of its check or its fold; then the group is as before. */
+  /** Adds a batch. If its check or its fold throws, undoes the batch and throws the error again. */
   add({ actor, drafts, check }: Batch): Receipt[] {
     const { events, rows: touched, runs } = this.#batch;
     const head = this.#head;
@@ -123,7 +131,7 @@ export class CommitGroup<Tables extends RunTables> {
     } catch (error) {
       for (const rows of touched) rows.undo();
       for (const key of events) this.#known.delete(key);
-      // The order of this map is the order in which new runs get their rows: it must be the order of their first events.
+      // `write` inserts new runs in the order of this map, which must be the order of their first logged events.
       for (const key of runs) this.#runs.delete(key);
       this.#entries.length = count;
       this.#head = head;
@@ -148,7 +156,7 @@ export class CommitGroup<Tables extends RunTables> {
     return rows;
   }
 
-  /** Folds a draft into its run, and appends it to the log. */
+  /** Gives a draft its position, folds it into its run, and adds it to the group. */
   #take(draft: ReadyDraft, actor: string, rows: CommitRows<Tables>): StoredEvent {
     const { projectId, runId, type, eventId } = draft;
     const head = this.#head;
@@ -184,7 +192,7 @@ export class CommitGroup<Tables extends RunTables> {
 
 const NO_USERS: readonly string[] = [];
 
-/** The users of an event: its audience, its approvers, and the creator of its run. */
+/** The users that an event is for: its audience, its approvers, and the creator of its run. */
 function usersOf(draft: ReadyDraft & { approvers?: string[] }, header: RunHeader | undefined): readonly string[] {
   const { audience, approvers } = draft;
   const createdBy = header?.createdBy;

@@ -2,11 +2,12 @@ import type { Approval, Artifact, RunHeader, RunRows, Stage } from '../../../sha
 import { startsAfter } from '../../../shared/run-order.ts';
 
 /**
- * The rows of one run during one commit. Each row is read at its first use and written once, by `write`, no matter how many
- * batches change it. A journal holds the values before the current batch, so that a refused batch is undone in memory.
+ * The rows of one run during one commit: its header, stages, artifacts and approvals. Each row is read at its first use,
+ * and written once, by `write`, even if several batches change it. A journal keeps the values from before the current
+ * batch, so that a refused batch is undone in memory.
  */
 
-/** A row, and the same row as it is stored; undefined for a new row. */
+/** A changed row. `stored` is the row before the commit; undefined for a new row. */
 export type Change<Row> = [id: string, row: Row, stored: Row | undefined];
 export type Changes = {
   header: RunHeader;
@@ -15,26 +16,31 @@ export type Changes = {
   approvals: Iterable<Change<Approval>>;
 };
 
-/** A store's tables of one run. Reads MUST return the state before the commit, and are synchronous: the fold is. */
+/**
+ * The stored rows of one run. Reads MUST return the state before the commit. Reads are synchronous, because the fold is.
+ */
 export interface RunTables {
   /** Undefined for a run without events. */
   readonly header: RunHeader | undefined;
   stage(stageId: string): Stage | undefined;
   artifact(artifactId: string): Artifact | undefined;
   approval(approvalId: string): Approval | undefined;
-  /** The stored running stage with the greatest start key before `before`. */
+  /**
+   * Returns the last started stage of the running stages that have a start key below `before`. Start keys sort by time of
+   * start.
+   */
   lastStarted(before: string): { startKey: string; stage: Stage } | undefined;
   /** Writes the rows that changed, in the transaction of the commit. */
   write(changes: Changes): void;
 }
 
-/** Sorts after every start key. */
+/** A text that sorts after every start key. */
 const AFTER_ALL = '~';
 
-/** Rows of one kind. Rows are values, so a changed row is another object. */
+/** The rows of one table. A row object is never modified: a change puts a new object in its place. */
 class RowCache<Row> {
   readonly #rows = new Map<string, { stored: Row | undefined; now: Row | undefined }>();
-  /** Rows that the current batch has changed, as they were before it. */
+  /** The journal: the rows that the current batch has changed, with their values before the batch. */
   readonly #before = new Map<string, Row | undefined>();
   readonly #read: (id: string) => Row | undefined;
   readonly #onChange: (id: string, row: Row | undefined) => void;
@@ -90,14 +96,14 @@ class RowCache<Row> {
 export class CommitRows<Tables extends RunTables = RunTables> implements RunRows {
   readonly tables: Tables;
   #header: RunHeader | undefined;
-  /** The header before the current batch, once the batch has changed it. */
+  /** The header before the current batch; set when the batch changes the header. */
   #headerBefore: { header: RunHeader | undefined } | undefined;
   readonly #stages: RowCache<Stage>;
   readonly #artifacts: RowCache<Artifact>;
   readonly #approvals: RowCache<Approval>;
   /** Running stages among the rows in memory. */
   readonly #running = new Map<string, Stage>();
-  /** The last started stage among the rows that are not in memory, once it is needed. */
+  /** The last started of the running stages that are stored and not in memory; `unknown` before the first use. */
   #lastStored: { startKey: string; stage: Stage } | 'unknown' | 'none' = 'unknown';
 
   constructor(tables: Tables) {
@@ -117,7 +123,7 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
   header() {
     return this.#header;
   }
-  /** One copy serves all events of a batch. */
+  /** Returns a header that the caller may modify. Only the first call of a batch copies the header. */
   ownHeader() {
     const header = this.#header;
     if (header && !this.#headerBefore) this.putHeader({ ...header, order: { ...header.order } });
@@ -177,7 +183,10 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
     });
   }
 
-  /** The index has the order. A stage in memory may have changed since, so its stored row is skipped. */
+  /**
+   * Reads the stored running stages, the last started one first. Skips a stage in memory: it may have changed since it was
+   * stored.
+   */
   #lastStartedStored(): Stage | undefined {
     for (;;) {
       const last = this.#lastStored;

@@ -1,19 +1,19 @@
 import type { Projects } from './search.ts';
 
-/** One kind of access, allowed or refused, that happened `count` times from `at` on. */
+/** One kind of access, allowed or refused. Equal accesses share one entry: `count` is their number. */
 export type AccessEntry = {
-  /** Instant, ISO 8601 UTC. */
+  /** Time of the first access, ISO 8601 UTC. */
   at: string;
-  /** The user; null when the request had no valid token. */
+  /** Id of the user (the token's `sub`); null when the request had no valid token. */
   sub: string | null;
-  /** Name of the procedure or of the route. */
+  /** Name of the tRPC procedure or of the HTTP route. */
   action: string;
   projectId?: string;
   runId?: string;
-  /** `ok`, or the code of the error. */
+  /** `ok`, or the error code, like `FORBIDDEN`. */
   outcome: string;
   via: 'ws' | 'http' | 'sse' | 'caller';
-  /** A word from a fixed list, never text of the client. */
+  /** A word from a fixed list, like `resume`; never text from the client. */
   detail?: string;
   count: number;
 };
@@ -26,26 +26,29 @@ export type AccessQuery = {
   projectId?: string | undefined;
   runId?: string | undefined;
   outcome?: string | undefined;
-  /** Unix ms: `since` inclusive, `until` exclusive. */
+  /** Unix ms: `sinceMs` inclusive, `untilMs` exclusive. */
   sinceMs?: number | undefined;
   untilMs?: number | undefined;
-  /** `next` of the page before. */
+  /** `next` of the previous page. */
   before?: number | undefined;
   limit: number;
   signal?: AbortSignal | undefined;
 };
 
-/** Newest first; `next` as in `SearchPage`. */
+/**
+ * Entries, newest first. `next` is absent at the end of the list. A page may be short or empty and still have `next`: one
+ * call reads a limited number of entries.
+ */
 export type AccessPage = { entries: AccessEntry[]; next?: number };
 
 /**
- * The access log: which users read what. Entries are in the order of their writing, and their times MUST NOT go back.
- * `Log.trim` removes entries that are older than the events it keeps.
+ * The access log: which users read which data. Entries have the order in which they were written, and their times MUST NOT
+ * decrease along this order. `Log.trim` also deletes access entries.
  */
 export interface AccessLog {
   /**
-   * Writes entries, all or none. Once resolved, they MUST survive a crash of the process. The store may leave a power cut
-   * uncovered until the next commit of events.
+   * Writes all entries or none. Once the promise has resolved, the entries MUST survive a crash of the process. A power cut
+   * may lose them until the next commit of events.
    */
   write(entries: readonly AccessEntry[]): Promise<void>;
   list(query: AccessQuery): Promise<AccessPage>;

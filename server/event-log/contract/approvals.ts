@@ -10,29 +10,35 @@ export type StoredApproval = {
 };
 
 export type ApprovalQuery = {
-  /** Only projects for which this returns true. */
+  /** Only approvals of projects for which this returns true. */
   canRead: (projectId: string) => boolean;
   status?: readonly ApprovalStatus[] | undefined;
-  /** `next` of the page before: only requests with a lower `seq`. */
+  /** `next` of the previous page: only approvals that were requested at a lower `seq` (position in the log). */
   after?: number | undefined;
   limit: number;
-  /** Stops the search between two slices. */
+  /** On abort, the call returns what it has found so far. */
   signal?: AbortSignal | undefined;
 };
 
-/** `next` is present if and only if there is a further match. */
+/** `next` is present if and only if there are further matches. */
 export type ApprovalPage = { approvals: StoredApproval[]; next?: number };
 
-/** The approvals of all runs, folded from their events in the transaction of the event. */
+/**
+ * The approvals of all runs, computed from the events. An event changes its approval in the transaction that logs the
+ * event.
+ */
 export interface ApprovalStore {
   get(projectId: string, runId: string, approvalId: string): Promise<Approval | undefined>;
 
-  /** Newest request first. A request made between two pages MUST neither repeat nor hide another. */
+  /**
+   * Lists approvals, the newest request first. An approval that is requested between two pages MUST NOT make the next page
+   * repeat or skip another approval.
+   */
   list(query: ApprovalQuery): Promise<ApprovalPage>;
 
   /**
-   * At most `limit` pending approvals of one run, or of all that have an `expiresAt`, the earliest first. The cost MUST NOT
-   * grow with the number of decided approvals.
+   * Returns at most `limit` pending approvals: those of one run; or with `expiring` those of all runs that have an
+   * `expiresAt`, the earliest `expiresAt` first. The cost MUST NOT grow with the number of decided approvals.
    */
   pending(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<StoredApproval[]>;
 }

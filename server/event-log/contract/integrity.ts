@@ -1,25 +1,28 @@
 import type { StoredEvent } from './log.ts';
 
 /**
- * Why the log is invalid at a `seq`:
+ * The fault that verification finds at a `seq` (position in the log):
  * - `payload`: the event is not the one that was logged.
  * - `row`: another column differs, or the whole row was rewritten.
  * - `order`: the row belongs to another position.
- * - `missing`: there is no row.
- * - `beginning`: the oldest row does not follow the trimmed rows.
- * - `head`: the last row is not the recorded end of the log.
- * - `checkpoint`: a checkpoint has another hash.
- * - `erasure`: the event was erased without a signed record, or the record exists without an erasure.
+ * - `missing`: there is no row at this position.
+ * - `beginning`: the oldest row does not follow the last trimmed row.
+ * - `head`: the last row is not the end of the log that the store recorded at its last commit.
+ * - `checkpoint`: a checkpoint has another hash for this row.
+ * - `erasure`: the event was erased without a signed record, or a signed record exists for an event that was not erased.
  */
 export type BreakReason = 'payload' | 'row' | 'order' | 'missing' | 'beginning' | 'head' | 'checkpoint' | 'erasure';
-/** `hash` is the hash of the row at `to`, in hexadecimal. For a log without events `from` is `to + 1`. */
+/**
+ * Result of a verification. `from` and `to` are the first and the last verified position. `hash` is the hash of the row at
+ * `to`, in hexadecimal. For a log without events `from` is `to + 1`.
+ */
 export type Verdict =
   | { ok: true; from: number; to: number; hash: string; events: number; erased: number }
   | { ok: false; seq: number; reason: BreakReason };
 export type VerifyOptions = {
-  /** Checkpoints of this log that were kept elsewhere. The caller checks their signatures. */
+  /** Checkpoints of this log that were kept outside the store. The caller must have checked their signatures. */
   checkpoints?: readonly Pick<Checkpoint, 'seq' | 'hash'>[] | undefined;
-  /** An abort rejects with the signal's reason. */
+  /** On abort, `verify` rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
 };
 
@@ -27,60 +30,76 @@ export type EraseRequest = {
   seq: number;
   by: string;
   reason: string;
-  /** An event of a project for which this returns false is answered like a missing one. */
+  /** If this returns false for the project of the event, `erase` throws `EVENT_NOT_FOUND`, as for a missing event. */
   mayErase: (projectId: string) => boolean;
-  /** Returns the event that replaces a logged event. */
+  /** Returns the tombstone of a logged event: the event without its text, which replaces it. */
   tombstone: (event: object) => object;
 };
 
 export type Signed = { keyId: string; signature: string };
-/** States that the row at `seq` had this hash, which covers all rows before it. To be kept outside the store. */
+/**
+ * Signed statement that the row at `seq` had this hash, which also covers all earlier rows. Keep checkpoints outside the
+ * store: they reveal a log that was rewritten completely.
+ */
 export type Checkpoint = Signed & {
   epoch: string;
   seq: number;
   hash: string;
-  /** Least `seq` kept at that time. */
+  /** Lowest `seq` that the log still had at that time. */
   oldest: number;
   at: string;
 };
 
-/** States that the text of an event was erased: by which user, why, and what replaced it. */
+/** Signed statement that the text of an event was erased: by which user, why, and what replaced it. */
 export type Erasure = Signed & {
   epoch: string;
   seq: number;
   projectId: string;
   runId: string;
-  /** Hash of the erased payload: the chain still covers it. Its salt is deleted. */
+  /**
+   * Salted hash of the erased payload. The hash chain still covers this hash, but without the deleted salt it does not
+   * reveal the text.
+   */
   payloadHash: string;
   tombstoneHash: string;
   at: string;
   by: string;
   reason: string;
-  /** Set when the erased payload was not the logged one. */
+  /** Set when the payload had been altered before it was erased. */
   altered?: true;
 };
 
-/** The hash chain over the log, its signed checkpoints, and erasure. */
+/**
+ * Detects changes to logged events by a hash chain over the log and by signed checkpoints. Also erases the text of single
+ * events without breaking the chain.
+ */
 export interface Integrity {
   /** Public half of the signing key, as PEM. */
   readonly publicKey: string;
 
   /**
-   * Recomputes every hash, from the oldest row to the head at the time of the call, and names the first `seq` that is
-   * invalid. When several neighbours were rewritten together, it may name the one before the first, or the last.
+   * Recomputes every hash, from the oldest row to the last row at the time of the call, and returns the first invalid
+   * `seq`. If several neighbouring rows were rewritten together, the returned `seq` may be the row before the first of
+   * them, or the last of them.
    */
   verify(options?: VerifyOptions): Promise<Verdict>;
 
-  /** Signs and stores the head and its hash. Returns the last checkpoint when the head has not moved since. */
+  /**
+   * Signs and stores a checkpoint of the last row. If there is no new row since the previous checkpoint, returns that
+   * checkpoint.
+   */
   checkpoint(): Promise<{ checkpoint: Checkpoint; isNew: boolean }>;
 
   /**
-   * Replaces an event with a tombstone, and removes its text from its run's rows. The text MUST NOT stay in the store's
-   * files, nor the salt anywhere. A second erasure of an event changes nothing and returns the first one's record. Throws
-   * `EVENT_NOT_FOUND`.
+   * Replaces an event with its tombstone, and removes the text of the event from its run. The text and the salt of its hash
+   * MUST NOT stay in the store's files. A second erasure of the same event changes nothing and returns the record of the
+   * first one. Throws `EVENT_NOT_FOUND`.
    */
   erase(request: EraseRequest): Promise<Erasure>;
 
-  /** Calls the listener with each tombstone, before `erase` resolves, so that caches can drop the text. Returns a stop function. */
+  /**
+   * Calls the listener with each tombstone, before `erase` resolves, so that caches can drop the text. Returns a function
+   * that removes the listener.
+   */
   onErased(listener: (record: StoredEvent) => void): () => void;
 }

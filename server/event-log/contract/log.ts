@@ -1,6 +1,6 @@
 import type { RunRows } from '../../../shared/run.ts';
 
-/** A validated draft with `timestamp` and `eventId` filled in. */
+/** A draft (an event before it is logged) that is validated and has a `timestamp` and an `eventId`. */
 export type ReadyDraft = {
   type: string;
   projectId: string;
@@ -10,32 +10,35 @@ export type ReadyDraft = {
   audience?: string[] | undefined;
 };
 
-/** Drafts of one publisher, logged all or none. */
+/** Drafts of one publisher. The log stores all of them or none. */
 export type Batch = {
-  /** The publisher, from its credentials. */
+  /** Id of the publisher, from its credentials. */
   actor: string;
-  /** At least 1, in order. */
+  /** At least 1, in the order in which the log stores them. */
   drafts: readonly ReadyDraft[];
   /**
-   * Called inside the transaction for each draft that is not a duplicate, with the run just before the draft. A throw
-   * refuses the batch. It MUST NOT keep the rows, and the store may call it again when it repeats the transaction.
+   * Called inside the transaction for each draft that is not a duplicate, with the state of its run just before the draft.
+   * If `check` throws, the log refuses the whole batch. `check` MUST NOT keep `rows`. If the store repeats the transaction,
+   * it calls `check` again.
    */
   check?: (rows: RunRows, draft: ReadyDraft) => void;
 };
 
-/** Position of a draft; for a duplicate, the position of the stored event. */
+/** Where a draft is stored. For a duplicate: where the first event with this `eventId` is stored. */
 export type Receipt = { seq: number; runSeq: number; eventId: string; isDuplicate: boolean };
 
-/** A logged event as stored. Readers share it: treat it as frozen. */
+/** A logged event as the store has it. All readers share the object: do not change it. */
 export class StoredEvent {
   readonly seq: number;
   readonly runSeq: number;
   readonly projectId: string;
   readonly runId: string;
   readonly type: string;
-  /** The logged event as canonical JSON: clients get this text. */
+  /** The logged event as canonical JSON (with sorted keys). The server sends this text to clients. */
   readonly json: string;
-  /** Users that the event is for, fixed at logging. Undefined when read back from a store. */
+  /**
+   * Ids of the users that the event is for, fixed when it is logged. Undefined for an event that was read from the store.
+   */
   readonly users: readonly string[] | undefined;
   #event: object | undefined;
   #isFrozen = false;
@@ -60,7 +63,7 @@ export class StoredEvent {
     this.#event = fields.event;
   }
 
-  /** The logged event: parsed at first use, and frozen, since readers share it. */
+  /** The logged event as an object. It is parsed at the first use, and frozen because all readers share it. */
   get event(): object {
     if (!this.#isFrozen) {
       this.#event = deepFreeze((this.#event ?? JSON.parse(this.json)) as object);
@@ -75,7 +78,7 @@ function deepFreeze<T extends object>(value: T): T {
   return Object.freeze(value);
 }
 
-/** The events that a reader subscribes to. */
+/** Which events a reader (the server's side of one subscription) gets: all, or those of one project, run or user. */
 export type Scope =
   | { kind: 'all' }
   | { kind: 'project'; projectId: string }
@@ -84,58 +87,67 @@ export type Scope =
 
 export type ReadQuery = {
   scope: Scope;
-  /** Exclusive: the first record has a greater `seq`. */
+  /** Position in the log: only events with a greater `seq`. */
   after: number;
   /** Only these event types. */
   types?: ReadonlySet<string> | undefined;
-  /** At most this many records. A store may return fewer to keep its slice of the event loop short. */
+  /** Maximum number of records. A store may return fewer, so that it does not hold the event loop too long. */
   limit: number;
 };
 
-/** Part of the log: every match with `after < seq <= scannedTo`, in order. `scannedTo` is the head at the end. */
+/**
+ * All matching events with `after < seq <= scannedTo`, in order. The next read continues after `scannedTo`, which is the
+ * head of the log when the read has reached the end.
+ */
 export type Page = { records: StoredEvent[]; scannedTo: number };
 
 /**
  * A durable, ordered log of events.
  *
- * - `seq` MUST be contiguous from 1 over the log, `runSeq` from 1 over a run. Neither is ever used twice.
- * - Readers MUST see records only once durable, and all records of a batch at once.
- * - `recordedAt` MUST NOT go back along `seq`, even when the clock does.
+ * - `seq` (position in the log) MUST be contiguous from 1 over the log, `runSeq` from 1 over a run. No number is used
+ *   twice.
+ * - Readers MUST NOT see a record before it is durable. They MUST see all records of a batch at once.
+ * - `recordedAt` MUST NOT decrease along `seq`, even if the system clock is set back.
  */
 export interface Log {
-  /** Identity of the log: positions of another log are invalid here. Constant over restarts. */
+  /**
+   * Random id of the log, constant over restarts. A position with another epoch belongs to another log and is invalid here.
+   */
   readonly epoch: string;
-  /** Key for digests: random, at least 128 bits, constant over restarts. It MUST NOT leave the server. */
+  /** Key for keyed hashes: random, at least 128 bits, constant over restarts. It MUST NOT leave the server. */
   readonly secret: string;
   /**
-   * Greatest durable `seq` that this process has seen; 0 for an empty log. With several nodes, a backplane moves it when
-   * another node commits.
+   * Greatest durable `seq` that this process knows; 0 for an empty log. If several servers share a log, a commit of another
+   * server must also update it.
    */
   readonly head: number;
-  /** Least `seq` that this process knows to be kept; `head + 1` for a log without events. Another node's trim may move it. */
+  /**
+   * Lowest `seq` that the log still has, as far as this process knows; `head + 1` for a log without events. If several
+   * servers share a log, a trim by another server must also update it.
+   */
   readonly oldest: number;
 
   /**
-   * Appends a batch, all or none, and resolves once it is durable. Batches of one turn of the event loop commit together,
-   * in the order of the calls; a refused batch MUST NOT affect the others. A draft with an `eventId` that its project
-   * already has is a duplicate and is not stored again.
+   * Logs all drafts of a batch or none, and resolves once they are durable. Batches of one turn of the event loop are
+   * committed together, in the order of the calls. A refused batch MUST NOT affect the other batches. A draft is a
+   * duplicate if its project already has an event with its `eventId`: it is not stored again.
    */
   append(batch: Batch): Promise<Receipt[]>;
 
   /**
-   * Calls the listener with the records of each commit, in order, before `append` resolves. The listener MUST NOT throw.
-   * Returns a stop function.
+   * Calls the listener after each commit with its records, in order, before `append` resolves. The listener MUST NOT throw.
+   * Returns a function that removes the listener.
    */
   subscribe(listener: (records: readonly StoredEvent[]) => void): () => void;
 
   read(query: ReadQuery): Promise<Page>;
 
-  /** Last position recorded before an instant (Unix ms); `oldest - 1` when there is none. */
+  /** Returns the last position with a `recordedAt` before an instant (Unix ms); `oldest - 1` if there is none. */
   positionBeforeTime(recordedBeforeMs: number): Promise<number>;
 
   /**
-   * Deletes events recorded before an instant (Unix ms), oldest first, and access entries older than that. It MUST keep the
-   * newest event and every run's view. Search finds no trimmed event.
+   * Deletes the events with a `recordedAt` before an instant (Unix ms), oldest first, and the access entries from before
+   * that instant. It MUST keep the newest event, and the state of every run. Search MUST NOT find a trimmed event.
    */
   trim(recordedBeforeMs: number): Promise<{ removed: number }>;
 }

@@ -1,18 +1,29 @@
-/** Invalid tokens: the token with an id (`jti`), or all tokens of a subject that were issued up to `atMs`. */
+/**
+ * Revokes tokens: `jti` the one token with the id `id`, `sub` all tokens of the user `id` that were issued up to `atMs`.
+ */
 export type Revocation = {
   kind: 'jti' | 'sub';
   id: string;
   /** Time of the revocation; Unix ms. */
   atMs: number;
-  /** Time after which all affected tokens have expired; Unix ms. Absent when unknown: then the entry is permanent. */
+  /** Time at which the last affected token expires; Unix ms. Absent when unknown: then the entry is permanent. */
   untilMs?: number | undefined;
 };
 
-/** Revoked tokens. There are few, and every call checks them: the caller keeps them in memory. */
+/**
+ * The stored revocations. The server checks them at every call. Since there are few, it reads all of them at its start and
+ * keeps them in memory.
+ */
 export interface Revocations {
   all(): Promise<Revocation[]>;
-  /** MUST be durable once resolved. A second `put` of an id MUST keep the later `atMs`, and a known `untilMs`. */
+  /**
+   * The entry MUST be durable once the promise has resolved. A second `put` with the same `kind` and `id` MUST keep the
+   * later `atMs`, and MUST NOT replace a known `untilMs` by an unknown one.
+   */
   put(revocation: Revocation): Promise<void>;
-  /** Deletes entries with an `untilMs` before an instant (Unix ms). `Log.trim` MUST NOT delete any. */
+  /**
+   * Deletes the entries with an `untilMs` before an instant (Unix ms): their tokens have expired. `Log.trim` MUST NOT
+   * delete entries.
+   */
   forget(expiredBeforeMs: number): Promise<void>;
 }

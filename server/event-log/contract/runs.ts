@@ -2,56 +2,65 @@ import type { Approval, RunHeader, RunView } from '../../../shared/run.ts';
 import type { RunFilter } from '../../../shared/run-filter.ts';
 
 export type RunQuery = RunFilter & {
-  /** Only projects for which this returns true. */
+  /** Only runs of projects for which this returns true. */
   canRead: (projectId: string) => boolean;
   /** Only runs with a pending approval for which this returns true. */
   hasPending?: ((approval: Approval) => boolean) | undefined;
   limit: number;
-  /** Stops the search between two slices. */
+  /** On abort, the call returns what it has found so far. */
   signal?: AbortSignal | undefined;
-  /** `next` of the page before. */
+  /** `next` of the previous page. */
   after?: RunKey | undefined;
 };
 
-/** Place of a run in the list. */
+/** Position of a run in the list. `rowId` orders runs with the same `createdAt`. */
 export type RunKey = { createdAt: string; rowId: number };
 export type RunPage = {
   runs: RunHeader[];
   /** Absent at the end of the list. */
   next?: RunKey;
-  /** Head of the log when the page began: later changes may be missing from the page. */
+  /** Head of the log before the page was read: changes after this position may be missing from the page. */
   position: number;
 };
 
 export type ChangeQuery = {
-  /** Exclusive: only runs with a greater `lastSeq`. */
+  /** Position in the log: only runs with a greater `lastSeq` (the position of their last event). */
   after: number;
   projectId?: string | undefined;
   limit: number;
 };
-/** All changes up to `scannedTo` are in `runs`; `scannedTo` is the head at the end. */
+/**
+ * All runs with `after < lastSeq <= scannedTo`. The next call continues after `scannedTo`, which is the head of the log
+ * when the call has reached the end.
+ */
 export type ChangePage = { runs: RunHeader[]; scannedTo: number };
 
 /**
- * The runs, folded from their events.
+ * The state of every run, computed from its events.
  *
- * - A run's header, stages, artifacts and approvals MUST change in the transaction of the event, at a cost that does not
- *   grow with the run.
- * - Runs MUST outlive the trimming of their events.
+ * - A run's header, stages, artifacts and approvals MUST change in the transaction that logs the event. The cost MUST NOT
+ *   grow with the size of the run.
+ * - A run MUST stay when its events are trimmed.
  */
 export interface RunStore {
-  /** The folded run and the position that the view is true at: both of one moment. Undefined for an unknown run. */
+  /**
+   * Returns the state of a run, and the position in the log that this state includes: both read at the same moment.
+   * Undefined for an unknown run.
+   */
   get(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined>;
 
-  /** Headers, newest `createdAt` first. A run created between two pages MUST neither repeat nor hide another. */
+  /**
+   * Lists headers (runs without their stages, artifacts and approvals), newest `createdAt` first. A run that is created
+   * between two pages MUST NOT make the next page repeat or skip another run.
+   */
   list(query: RunQuery): Promise<RunPage>;
 
-  /** Headers of runs that changed after a position, in the order of their last event. */
+  /** Returns the headers of the runs that changed after a position, in the order of their last event. */
   changedSince(query: ChangeQuery): Promise<ChangePage>;
 
   /**
-   * Projects that have a run with this id. With `among`, only these projects, in this order: the store MUST NOT read runs
-   * of other projects, or the response time would reveal that one exists.
+   * Returns the projects that have a run with this id. With `among`, only projects of this list, in its order. Then the
+   * store MUST NOT read runs of other projects: otherwise the response time would reveal that such a run exists.
    */
   projectsOf(runId: string, among?: readonly string[]): Promise<string[]>;
 }

@@ -7,12 +7,14 @@ import type { RunStore } from './runs.ts';
 import type { EventSearch } from './search.ts';
 
 /**
- * A store: the log, and everything that is derived from it or kept beside it. Each contract has a file of the same name
- * here, in `conformance/` and in each store's folder. Why members and not one flat interface: docs/decisions/010.
+ * A store: the event log, the data computed from it (runs, approvals, search index), and the data beside it (access log,
+ * revocations). Each contract is one file of this folder; its tests are in the file of the same name in `conformance/`. Why
+ * members and not one flat interface: docs/decisions/010.
  *
- * - No method may hold the event loop for long: a store works in slices of at most 5 ms.
- * - A failure of the store MUST reject with `UNAVAILABLE`. An error of a fold, a check or a tombstone that is no
- *   `RunwireError` MUST reject with `INTERNAL`: a second try would fail the same way.
+ * - No method may hold the event loop for long: a store splits its work into slices of at most 5 ms.
+ * - If the storage fails, a method MUST reject with `UNAVAILABLE`.
+ * - If a function of the caller (fold, check, tombstone) throws, the method MUST reject with the error if it is a
+ *   `RunwireError`, otherwise with `INTERNAL`: a retry would fail the same way.
  */
 export interface EventLog extends Log {
   readonly runs: RunStore;
@@ -22,6 +24,9 @@ export interface EventLog extends Log {
   readonly revocations: Revocations;
   readonly integrity: Integrity;
 
-  /** Makes all accepted batches durable, then releases every resource. Later calls MUST reject with `UNAVAILABLE`. */
+  /**
+   * Commits all batches that `append` was called with, then releases every resource. Later calls MUST reject with
+   * `UNAVAILABLE`.
+   */
   close(): Promise<void>;
 }
