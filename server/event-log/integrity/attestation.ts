@@ -3,11 +3,12 @@ import { canonicalJson } from './canonical.ts';
 import type { AuditKeys } from './keys.ts';
 
 /**
- * Signed records of the log about itself: checkpoints, erasures and trimmings. The signature covers a line with the kind and
- * its version, then the canonical JSON: a signature of one kind is invalid for another. Hashes are hexadecimal.
+ * Signed records about the log: checkpoints, erasures and trims. The signed text is a line with the kind of record and its
+ * version, then the record as canonical JSON. So a signature for one kind is invalid for another. Hashes are in
+ * hexadecimal.
  */
 
-/** States that all rows up to `seq` were trimmed, and the hash of the last one. */
+/** Signed statement that all rows up to `seq` were trimmed, with the hash of the row at `seq`. */
 export type Trimming = Signed & { epoch: string; seq: number; hash: string };
 
 type Kinds = { checkpoint: Checkpoint; erasure: Erasure; trimming: Trimming };
@@ -24,7 +25,10 @@ export function attest<K extends keyof Kinds>(
   return { ...fields, keyId, signature: keys.sign(textOf(kind, { ...fields, keyId })) } as unknown as Kinds[K];
 }
 
-/** The checkpoint of a head: `last` again if the head has not moved since. */
+/**
+ * Signs a checkpoint of the head (the last row of the log). Returns `last` instead if the head has not moved since that
+ * checkpoint.
+ */
 export function checkpointAt(
   last: Checkpoint | undefined,
   head: { seq: number; hash: Buffer },

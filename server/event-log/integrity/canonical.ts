@@ -1,13 +1,13 @@
 import { hash, randomBytes } from 'node:crypto';
 
 /**
- * The bytes that the hash chain covers. A store must keep a payload exactly as it was hashed: a column type that reorders keys
- * or rewrites numbers (`jsonb`) would break the chain.
+ * Defines the bytes that the hash chain covers. A store must keep a payload (the event's JSON text) exactly as it was
+ * hashed: a column type that reorders keys or rewrites numbers (`jsonb`) would break the chain.
  */
 
-/** JSON with sorted keys (by UTF-16 code unit) and no blanks: RFC 8785 for the values that events contain. */
+/** Returns JSON with sorted keys (by UTF-16 code unit) and no spaces: RFC 8785 for the values that events contain. */
 export function canonicalJson(value: unknown): string {
-  // Sorting keys is most of the cost, and objects of KeyOrder are sorted already.
+  // Sorting keys is most of the cost, and objects made by `KeyOrder` are sorted already.
   if (isInOrder(value)) return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(',')}]`;
   const object = value as Record<string, unknown>;
@@ -34,13 +34,13 @@ function isInOrder(value: unknown): boolean {
 type KnownOrder = { keys: readonly string[]; inOrder: readonly { key: string; isExtra: boolean }[] };
 
 /**
- * Merges two objects with their keys in canonical order. Objects of one kind mostly have the same keys, so the last order of
- * each kind is cached. There should be few kinds.
+ * Merges two objects into one with sorted keys. Objects of one kind (events of one type, for example) mostly have the same
+ * keys, so the last order of each kind is cached. The number of kinds must be small, because the cache has no limit.
  */
 export class KeyOrder {
   readonly #orders = new Map<string, KnownOrder>();
 
-  /** `extra` wins. It must have the same keys for all objects of a kind. */
+  /** For a key of both objects, the value of `extra` is used. `extra` must have the same keys for all objects of a kind. */
   merge<A extends object, B extends object>(kind: string, base: A, extra: B): A & B {
     const keys = Object.keys(base);
     let known = this.#orders.get(kind);
@@ -59,7 +59,7 @@ const POOL_BYTES = 8_192;
 const SALT_BYTES = 16;
 const pool = { bytes: Buffer.alloc(0), used: 0 };
 
-/** 16 random bytes. Without a salt, a short erased payload could be guessed from its hash. */
+/** Returns 16 random bytes. Without a salt, a short payload could be guessed from its hash after its erasure. */
 export function newSalt(): Buffer {
   if (pool.used === pool.bytes.length) {
     pool.bytes = randomBytes(POOL_BYTES);
@@ -70,15 +70,18 @@ export function newSalt(): Buffer {
 }
 
 const SCRATCH_BYTES = 256 * 1024;
-/** Input of a hash; valid during one call only. */
+/** Buffer for the input of one hash. The next hash overwrites it. */
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
-/** A buffer for a text (at most 3 bytes for each UTF-16 unit), a salt and two hashes. */
+/** Returns a buffer large enough for a text (at most 3 bytes for each UTF-16 unit), a salt and two hashes. */
 const bufferFor = (text: string) => {
   const bytes = 3 * text.length + 256;
   return bytes <= SCRATCH_BYTES ? scratch : Buffer.allocUnsafe(bytes);
 };
 
-/** One call of OpenSSL costs half as much as one for each part. Hexadecimal output is cheaper than a new Buffer. */
+/**
+ * Hashes all parts with one call of OpenSSL: it costs half as much as one call for each part. Hexadecimal output is cheaper
+ * than a new Buffer.
+ */
 const sha256 = (bytes: Buffer, length: number): Buffer =>
   Buffer.from(hash('sha256', bytes.subarray(0, length), 'hex'), 'hex');
 
@@ -102,7 +105,7 @@ export type ChainedRow = {
   prevHash: Uint8Array;
 };
 
-/** The hash that the next row stores as its `prevHash`. */
+/** Returns the hash that the next row stores as its `prevHash`. */
 export function rowHash(row: ChainedRow): Buffer {
   const { seq, projectId, runId, runSeq, type, eventId, actor, recordedAtMs, prevHash, payloadHash } = row;
   const columns = JSON.stringify([seq, projectId, runId, runSeq, type, eventId, actor, recordedAtMs]);
@@ -113,5 +116,5 @@ export function rowHash(row: ChainedRow): Buffer {
   return sha256(bytes, length + prevHash.length + payloadHash.length);
 }
 
-/** `prevHash` of row 1. */
+/** `prevHash` of the first row of a log. */
 export const GENESIS = Buffer.alloc(32);

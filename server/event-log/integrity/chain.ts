@@ -6,46 +6,49 @@ import { type ChainedRow, GENESIS, payloadHash, rowHash } from './canonical.ts';
 import type { AuditKeys } from './keys.ts';
 
 /**
- * Verifies the log row by row, in constant memory. Any store can use it.
+ * Verifies the hash chain of the log row by row, in constant memory. Any store can use it.
  *
- * Each row stores the hash of its predecessor; the stored head has the hash of the last row. If rows n and n+1 disagree, the
- * hash that n+2 stores decides: if it matches n+1, row n was altered, otherwise row n+1.
+ * Each row stores the hash of the row before it (`prevHash`). The store also keeps the hash of the last row (the head). If
+ * row n+1 does not have the hash of row n, one of the two was altered. Then the `prevHash` of row n+2 decides: if it is the
+ * hash of row n+1, row n was altered, otherwise row n+1.
  */
 
-/** A position and the hash of the row there. */
+/** A position in the log, and the hash of the row at this position. */
 export type Link = { seq: number; hash: Uint8Array };
 
-/** A row with its signed records. Columns are as found: they may have any type. */
+/**
+ * A row as found in the store, with its signed records. Another program may have written it: a column may have any type.
+ */
 export type StoredRow = ChainedRow & { payload: string; salt: Uint8Array; erasure?: string; checkpoint?: string };
 
 /** The reads that verification needs. All reads inside one `atOnce` MUST see the state of one moment. */
 export interface ChainSource {
   readonly epoch: string;
   atOnce<T>(work: () => T): T;
-  /** The stored end of the log; undefined if there is none. */
+  /** Position and hash of the last row, as the last commit stored them; undefined if there are none. */
   head(): Link | undefined;
   /** The signed record of the last trim; undefined if there is none. */
   trimming(): Trimming | undefined;
-  /** Least and greatest position; undefined without rows. */
+  /** Positions of the first and the last row; undefined without rows. */
   extent(): { first: number; last: number } | undefined;
   /** At most `count` rows with `after < seq <= upTo`, in order. */
   rows(after: number, upTo: number, count: number): StoredRow[];
   prevHash(seq: number): Uint8Array | undefined;
-  /** Position of the first row in the range that has this `prevHash`. */
+  /** Position of the first row from `from` to `upTo` that has this `prevHash`. */
   firstWithPrevHash(hash: Uint8Array, from: number, upTo: number): number | undefined;
-  /** Whether an erasure or a checkpoint exists for a greater position. */
+  /** Whether an erasure or a checkpoint is stored for a position greater than `seq`. */
   hasSignedAfter(seq: number): boolean;
 }
 
 export type ChainOptions = {
-  /** The end of the log that its server has in memory; default the stored one. */
+  /** The head of the log in the server's memory. Default: the stored head. */
   head?: Link | undefined;
-  /** Needed for a log with trimmed or erased events. */
+  /** Needed for a log with trimmed or erased events: their records are signed. */
   keys: AuditKeys | undefined;
   checkpoints?: readonly Pick<Checkpoint, 'seq' | 'hash'>[] | undefined;
 };
 
-/** At most 1 MiB of payload. */
+/** At most 1 MiB of payload, since an event has at most 64 KiB. */
 const ROWS_AT_ONCE = 16;
 const ROWS_SEARCHED = 1_000;
 
@@ -53,7 +56,7 @@ const hex = (hash: Uint8Array): string => Buffer.from(hash).toString('hex');
 const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 const broken = (seq: number, reason: BreakReason): Verdict => ({ ok: false, seq, reason });
 
-/** Yields after each piece of work, so that the caller can give the event loop to others. */
+/** Yields after each piece of work, so that the caller can let the event loop do other work. */
 export function* verifyChain(source: ChainSource, options: ChainOptions): Generator<undefined, Verdict> {
   const { keys } = options;
   const checkpoints = [...(options.checkpoints ?? [])].sort((a, b) => a.seq - b.seq);
@@ -61,7 +64,7 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
   const { head } = begun;
   if (!head) return broken(begun.extent?.last ?? 1, 'head');
   let at: Link = { seq: 0, hash: GENESIS };
-  /** Whether `at` is the last trimmed row. */
+  /** Whether `at` is not a stored row: it is the start of the chain, or the last trimmed row. */
   let isTrimmed = true;
   let from = 0;
   let events = 0;
@@ -70,7 +73,7 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
   const readTrimming = (): BreakReason | undefined => {
     const trimming = source.trimming();
     if (trimming && !Number.isSafeInteger(trimming.seq)) return 'beginning';
-    // A trim may run during verification.
+    // A trim may run between two pieces of work. Verification then continues after the last trimmed row.
     if (trimming && trimming.seq > at.seq) {
       if (!isAttested(required(keys), 'trimming', trimming) || trimming.epoch !== source.epoch) return 'beginning';
       at = { seq: trimming.seq, hash: Buffer.from(trimming.hash, 'hex') };
@@ -117,12 +120,15 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
     else if (verdict) return verdict;
     else break;
   }
-  // A checkpoint after the end: the log was cut, or it is another log.
+  // A checkpoint is left that is after the last row: rows were cut off, or the checkpoint belongs to another log.
   if (checkpoints[0]) return broken(head.seq + 1, 'checkpoint');
   return { ok: true, from, to: at.seq, hash: hex(at.hash), events, erased };
 }
 
-/** Runs the steps of {@link verifyChain} in slices of the event loop. Rejects with the signal's reason. */
+/**
+ * Runs {@link verifyChain} in slices (short pieces of work between which the event loop is free). On abort, rejects with
+ * the signal's reason.
+ */
 export async function verifyInSlices(
   steps: Generator<undefined, Verdict>,
   slice: <T>(work: (until: number) => T) => Promise<T>,
@@ -141,11 +147,14 @@ export async function verifyInSlices(
   }
 }
 
-/** Compares the end of the rows with the stored head. New events may have arrived since the start of verification. */
+/**
+ * Compares `at`, the last verified row, with the stored head. New events may have been logged since the verification began.
+ */
 function endOf(source: ChainSource, head: Link, at: Link): Verdict | undefined {
   const now = source.head();
   const last = source.extent()?.last ?? 0;
-  // A trim may have overtaken verification; its signed record covers the trimmed rows.
+  // `at` is after `head` if a trim has deleted rows that were not yet verified. The signed record of the trim covers these
+  // rows.
   const isEnd = at.seq > head.seq || isEqual(at.hash, head.hash);
   if (!isEnd || !now || now.seq < Math.max(head.seq, at.seq)) return broken(Math.max(1, head.seq), 'head');
   if (now.seq === head.seq && !isEqual(now.hash, head.hash)) return broken(Math.max(1, head.seq), 'head');
@@ -153,7 +162,7 @@ function endOf(source: ChainSource, head: Link, at: Link): Verdict | undefined {
   return source.hasSignedAfter(now.seq) ? broken(now.seq + 1, 'checkpoint') : undefined;
 }
 
-/** Finds the altered row when a row does not match its predecessor. */
+/** Called if the `prevHash` of `row` is not the hash of the row before it. Finds out which of the two was altered. */
 function* findAltered(
   source: ChainSource,
   row: StoredRow,
@@ -167,14 +176,15 @@ function* findAltered(
   const matchesNext = (other: StoredRow) => isHash(other.prevHash) && next && isEqual(rowHash(other), next);
   if (matchesNext(row)) {
     if (isBeforeTrimmed) return broken(seq, 'beginning');
-    // Inserted rows refer to the row that this one should follow.
+    // Rows may have been inserted before `row`. The first inserted row has the same `prevHash` as `row`.
     const inserted = yield* findPrevHash(source, row.prevHash, before.seq);
     return broken(inserted ?? before.seq, 'row');
   }
   if (matchesNext({ ...row, prevHash: before.hash })) return broken(seq, 'row');
   const fault = faultOf(row, source.epoch, keys);
   if (fault) return broken(seq, fault);
-  // If any row refers to the predecessor, the predecessor is intact and its successor was moved.
+  // If another row has the predecessor's hash as its `prevHash`, the predecessor is intact, and that other row was moved
+  // away.
   if ((yield* findPrevHash(source, before.hash, head.seq)) !== undefined) return broken(seq, 'order');
   return isBeforeTrimmed ? broken(seq, 'beginning') : broken(before.seq, 'row');
 }
@@ -189,7 +199,7 @@ function* findPrevHash(source: ChainSource, hash: Uint8Array, upTo: number): Gen
   return undefined;
 }
 
-/** Checks one row alone: its hashes, its record of erasure, and its columns against its event. */
+/** Checks one row without its neighbours: its payload hash, its erasure record, and its columns against its event. */
 function faultOf(row: StoredRow, epoch: string, keys: AuditKeys | undefined): BreakReason | undefined {
   const { payload } = row;
   if (typeof payload !== 'string') return 'payload';
@@ -198,7 +208,7 @@ function faultOf(row: StoredRow, epoch: string, keys: AuditKeys | undefined): Br
   if (row.erasure !== undefined) {
     const erasure = erasureOf(row, row.erasure, epoch, keys);
     if (!erasure || event?.erased !== true) return 'erasure';
-    if (erasure.altered) return 'payload'; // An erasure does not repair an altered event.
+    if (erasure.altered) return 'payload'; // The event had been altered before it was erased.
   } else if (!isAsLogged(row)) {
     return event?.erased === true ? 'erasure' : 'payload';
   }
@@ -214,7 +224,7 @@ function faultOf(row: StoredRow, epoch: string, keys: AuditKeys | undefined): Br
   return isDescribed ? undefined : 'row';
 }
 
-/** Whether the payload of a row is the logged one. */
+/** Whether the payload of a row is the text that was logged. */
 export const isAsLogged = ({
   payload,
   salt,
@@ -222,7 +232,7 @@ export const isAsLogged = ({
 }: Pick<StoredRow, 'payload' | 'salt' | 'payloadHash'>) =>
   salt instanceof Uint8Array && isHash(stored) && isEqual(payloadHash(salt, payload), stored);
 
-/** The record of a row's erasure; undefined if it is invalid. */
+/** Returns the erasure record of a row; undefined if the record is invalid. */
 function erasureOf(row: StoredRow, text: string, epoch: string, keys: AuditKeys | undefined): Erasure | undefined {
   const erasure = parsed(text) as Erasure | undefined;
   const isValid =
@@ -237,13 +247,13 @@ function erasureOf(row: StoredRow, text: string, epoch: string, keys: AuditKeys 
   return isValid ? erasure : undefined;
 }
 
-/** SHA-256 in hexadecimal. It needs no salt: a tombstone has no text. */
+/** SHA-256 in hexadecimal. No salt is needed: a tombstone contains no text that the hash could reveal. */
 export const tombstoneHash = (tombstone: string): string => createHash('sha256').update(tombstone).digest('hex');
 
 const isHash = (value: unknown): value is Uint8Array => value instanceof Uint8Array && value.length === 32;
 const hashIn = (checkpoint: string): string | undefined => (parsed(checkpoint) as Checkpoint | undefined)?.hash;
 
-/** Undefined for anything but a JSON object. */
+/** Parses a JSON object. Returns undefined for any other text. */
 function parsed(text: string): object | undefined {
   try {
     const value: unknown = JSON.parse(text);

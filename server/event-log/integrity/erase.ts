@@ -6,13 +6,14 @@ import { isAsLogged, tombstoneHash } from './chain.ts';
 import type { AuditKeys } from './keys.ts';
 
 /**
- * Erasure, without the statements. A store does in one transaction:
+ * Erasure of an event's text: the part without SQL, for any store. In one transaction, a store does these steps:
  *
- * 1. It returns the stored record if the event was erased before.
- * 2. It replaces the payload with `json`, deletes the salt, and stores `erasure`.
- * 3. It folds `event` into the run again. The tombstone wins the same registers as the event did, so its text leaves the
- *    rows of the run, and the other rows stay as they are.
- * 4. It deletes the users of {@link formerUsers}, and the event's words from the search index.
+ * 1. If the event was erased before, it returns the stored record and changes nothing.
+ * 2. It replaces the event's payload with `json` (the tombstone), deletes the salt, and stores `erasure` (the signed
+ *    record).
+ * 3. It folds `event` (the tombstone as an object) into the run again. A tombstone has the sort key of its event, so it
+ *    overwrites the values that the event had set, and no others: the text leaves the rows of the run.
+ * 4. It deletes the event from the lists of the users of {@link formerUsers}, and its words from the search index.
  */
 
 export type ErasableEvent = {
@@ -29,8 +30,9 @@ export type ErasableEvent = {
 type Original = { audience?: string[]; approvers?: string[] };
 export type ErasurePlan = {
   original: Original;
-  /** The tombstone, and its canonical JSON. */
+  /** The tombstone. */
   event: object;
+  /** The tombstone as canonical JSON: the new payload. */
   json: string;
   erasure: Erasure;
 };
@@ -59,13 +61,16 @@ export function planErasure(
   return { original, event, json, erasure };
 }
 
-/** Users of the event that its tombstone is not for. The creator of the run and the approvers keep it. */
+/**
+ * The users that the event was for and its tombstone is not for: the audience without the creator of the run and the
+ * approvers.
+ */
 export const formerUsers = ({ audience, approvers }: Original, createdBy: string | undefined): string[] =>
   (audience ?? []).filter((user) => user !== createdBy && !approvers?.includes(user));
 
 export const eventNotFound = () => new RunwireError('EVENT_NOT_FOUND', 'no such event', { path: 'seq' });
 
-/** A parser's message would quote the text that is to be erased. */
+/** Discards the parser's error: its message would quote the text that must be erased. */
 function parse(payload: string): Original {
   try {
     return JSON.parse(payload);

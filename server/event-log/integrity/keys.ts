@@ -23,15 +23,15 @@ import { dirname } from 'node:path';
 import { RunwireError } from '../../../shared/errors.ts';
 
 /**
- * The Ed25519 keys of the log. The private key signs. Its public half and all other public keys of the same file are trusted:
- * the public key of a replaced private key, for example.
+ * The Ed25519 keys of the log, from one file. The private key signs. Signatures by any key of the file are valid: if the
+ * operator replaces the private key, the old public key can stay in the file.
  */
 export class AuditKeys {
   readonly #privateKey: KeyObject | undefined;
   readonly #trusted: ReadonlyMap<string, KeyObject>;
   readonly #first: KeyObject;
 
-  /** Reads PEM blocks: PKCS #8 private keys and SPKI public keys. Throws `INVALID_INPUT`, which does not quote them. */
+  /** Reads keys in PEM: PKCS #8 private keys and SPKI public keys. Throws `INVALID_INPUT`, without quoting the text. */
   constructor(pem: string) {
     const keys = (pem.match(/-----BEGIN ([A-Z ]+)-----[^-]*-----END \1-----/g) ?? []).map(keyOf);
     const [first] = keys;
@@ -46,7 +46,7 @@ export class AuditKeys {
     return new AuditKeys(newPem());
   }
 
-  /** Reads the keys of a file. Creates it with mode 0600 if it is missing. */
+  /** Reads the keys from a file. If the file is missing, creates it with a new key and mode 0600. */
   static inFile(path: string): AuditKeys {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     if (!existsSync(path)) makeFile(path);
@@ -54,7 +54,7 @@ export class AuditKeys {
     return new AuditKeys(readFileSync(path, 'utf8'));
   }
 
-  /** Id of the signing key: the first 16 hex digits of the SHA-256 of its SPKI. */
+  /** Id of the signing key: the first 16 hex digits of the SHA-256 of its public key (SPKI). */
   get keyId(): string {
     return idOf(this.#first);
   }
@@ -82,7 +82,10 @@ export class AuditKeys {
 const newPem = (): string =>
   generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 
-/** Creates the file whole or not at all, even on a crash: without its key, a signature is worthless. */
+/**
+ * Creates the file with its full content or not at all, even on a crash: without its key, a signature is worthless. If
+ * another process has created the file first (`EEXIST`), that file stays.
+ */
 function makeFile(path: string): void {
   const temporary = `${path}.${process.pid}`;
   const file = openSync(temporary, 'w', 0o600);
@@ -103,7 +106,7 @@ function keyOf(pem: string): KeyObject {
     const key = pem.includes('PRIVATE') ? createPrivateKey(pem) : createPublicKey(pem);
     if (key.asymmetricKeyType === 'ed25519') return key;
   } catch {
-    // OpenSSL's message does not help the operator.
+    // The text is not a key. OpenSSL's message does not help the operator, so it is discarded.
   }
   throw notAKey();
 }

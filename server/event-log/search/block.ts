@@ -1,24 +1,30 @@
 import { isUuid, UUID_PREFIX } from './tokenizer.ts';
 
 /**
- * A block is the unit of the search index: the terms of up to {@link BLOCK_EVENTS} events of one project, each with the
- * places of its events in the block. A block grows in memory ({@link Block}). It is stored as sorted chunks of text
- * ({@link StoredBlock}), so that the lookup of a word or a prefix reads one or two chunks. A term that most events have is
- * stored with the places of the other events.
+ * A block is the unit of the search index. It covers up to {@link BLOCK_EVENTS} events of one project. It maps each term (a
+ * word, or the value of a field) to the events that have the term. An event's place is its index in the block.
+ *
+ * A block grows in memory ({@link Block}). A full block is stored as chunks of text, sorted by term ({@link StoredBlock}),
+ * so that the lookup of a word or a prefix reads one or two chunks. For a term that more than half of the events have, the
+ * places of the other events are stored.
  */
 
 export const BLOCK_EVENTS = 1_024;
-/** A block with this many terms is full: storing it must not hold the event loop. */
+/** A block with this many terms is full: storing a larger one would hold the event loop too long. */
 const MAX_TERMS = 4_096;
 const CHUNK_CHARS = 1_900;
-/** Longer words are cut. The search reads the event itself, so the index may have false positives. */
+/**
+ * Longer words are cut, so two long words may have the same term. A search checks each event itself, so it returns no false
+ * match.
+ */
 const MAX_TERM_CHARS = 64;
 
-/** An event must have one of the terms; with `isPrefix`, a term that begins with one of them. */
+/** Condition on an event: it has one of the terms; with `isPrefix`, it has a term that begins with one of them. */
 export type Wanted = { terms: readonly string[]; isPrefix: boolean };
 
-/** First characters that no word of a text has. They mark the value of a field, and a UUID. */
+/** First character of a term for the value of a field. No word contains it. */
 const FIELD = '\u0001';
+/** First character of a term for a UUID. No word contains it. */
 const UUID = '\u0002';
 export const fieldTerm = (field: 'actor' | 'run' | 'type', value: string): string => `${FIELD}${field} ${value}`;
 export function wordTerm(word: string): string {
@@ -26,11 +32,11 @@ export function wordTerm(word: string): string {
   return word.length > MAX_TERM_CHARS ? word.slice(0, MAX_TERM_CHARS).replace(/[\ud800-\udbff]$/, '') : word;
 }
 
-/** Terms that the words with this prefix begin with. */
+/** Returns the beginnings of the terms to look up for a prefix. A prefix of less than 8 characters does not match UUIDs. */
 export const prefixTerms = (word: string): string[] =>
   word.length < UUID_PREFIX ? [wordTerm(word)] : [wordTerm(word), UUID + word];
 
-/** A place is two digits. */
+/** A place is stored as two digits in base 32. */
 const DIGITS = 32;
 const digitsOf = Array.from({ length: BLOCK_EVENTS }, (_, place) => place.toString(DIGITS).padStart(2, '0'));
 
@@ -57,13 +63,13 @@ export class Block {
     return this.seqs.length >= BLOCK_EVENTS || this.#places.size >= MAX_TERMS;
   }
 
-  /** Adds an event. `seq` must be greater than all before. */
+  /** Adds an event. Its `seq` must be greater than the `seq` of each event in the block. */
   add(seq: number, terms: ReadonlySet<string>): void {
     const place = this.seqs.push(seq) - 1;
     this.#put(place, terms);
   }
 
-  /** Removes the terms of events. The events keep their places. */
+  /** Removes all terms of some events. The events keep their places, because the terms of other events refer to places. */
   drop(isGone: (seq: number) => boolean): void {
     const gone = new Set(this.seqs.flatMap((seq, place) => (isGone(seq) ? [place] : [])));
     for (const [term, places] of this.#places) {
@@ -89,7 +95,7 @@ export class Block {
     }
   }
 
-  /** Calls back with the places of each wanted term. */
+  /** Calls `found` with the places of each term that satisfies the condition. */
   find({ terms, isPrefix }: Wanted, found: (places: readonly number[]) => void): void {
     if (isPrefix) {
       for (const [term, places] of this.#places) if (terms.some((wanted) => term.startsWith(wanted))) found(places);
@@ -98,11 +104,11 @@ export class Block {
     for (const term of terms) found(this.#places.get(term) ?? []);
   }
 
-  /** Returns sorted chunks, each with its first term. */
+  /** Returns the block as chunks of lines, sorted by term. Each chunk has its first term beside its lines. */
   encode(): Chunk[] {
     const chunks: Chunk[] = [];
     let chunk: Chunk | undefined;
-    // In UTF-16 order, like `<` in `StoredBlock`.
+    // `sort` compares UTF-16 code units, like `<=` in `StoredBlock`.
     for (const term of [...this.#places.keys()].sort()) {
       const line = `${term}\t${encodePlaces(this.#places.get(term) as number[], this.seqs.length)}\n`;
       if (!chunk || chunk.lines.length + line.length > CHUNK_CHARS) {
@@ -126,7 +132,7 @@ export class Block {
   }
 }
 
-/** A block in a store. It reads only the chunks that a lookup needs. */
+/** A block that is stored. A lookup reads only the chunks that it needs. */
 export class StoredBlock {
   readonly seqs: readonly number[];
   readonly #firsts: readonly string[];
@@ -157,7 +163,7 @@ export class StoredBlock {
     }
   }
 
-  /** Number of chunks that begin at or before a term. */
+  /** Returns the number of chunks with a first term equal to or before a term. */
   #chunksUpTo(term: string): number {
     let low = 0;
     let high = this.#firsts.length;
@@ -170,7 +176,7 @@ export class StoredBlock {
   }
 }
 
-/** Positions of the events that have all wanted terms, in order, and the number of lookups. */
+/** Returns the positions of the events that satisfy all conditions, in order, and the number of lookups done. */
 export function intersect(block: Block | StoredBlock, wanted: readonly Wanted[]): { seqs: number[]; lookups: number } {
   const had = new Uint16Array(block.seqs.length);
   for (const [index, each] of wanted.entries()) {

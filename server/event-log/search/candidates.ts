@@ -4,22 +4,26 @@ import { type Block, fieldTerm, intersect, prefixTerms, type Wanted, wordTerm } 
 import type { FoundBlock, SearchIndexer } from './indexer.ts';
 import type { Phrase } from './tokenizer.ts';
 
-/** Positions that may match a search, newest first: from the index when there is a text, otherwise from the table of events. */
+/**
+ * The candidates of a search: positions of events that may match, newest first. If the query has a text, they come from the
+ * search index, otherwise from the events table.
+ */
 export interface Candidates {
   /**
-   * Adds further candidates to `found`, in any order. `known`: all candidates with this position or a greater one have been
-   * found; 0 at the end. `cost`: the work done, in rows.
+   * Adds further candidates to `found`, in any order. `known`: all candidates at this position and above have been found; 0
+   * at the end. `cost`: the work of this step, in rows of the events table.
    */
   step(found: number[]): { known: number; cost: number };
 }
 
-/** Costs of a step, in rows of the table. */
+/** Cost of reading a row of the events table: the unit of costs. */
 const ROW_COST = 1;
+/** Cost of looking up one term in one block. */
 const LOOKUP_COST = 10;
-/** Block rows read ahead, over all projects. */
+/** Number of stored blocks that are read ahead, in total for all projects. */
 const BLOCKS_AT_ONCE = 16;
 
-/** The terms that a block must have for a candidate. */
+/** Returns the terms that an event must have to be a candidate. */
 export function wantedTerms(
   phrases: readonly Phrase[],
   { runId, types, actor }: Pick<SearchQuery, 'runId' | 'types' | 'actor'>,
@@ -35,14 +39,17 @@ export function wantedTerms(
   if (runId !== undefined) exact.add(fieldTerm('run', runId));
   if (actor !== undefined) exact.add(fieldTerm('actor', actor));
   if (types) wanted.push({ terms: [...types].map((type) => fieldTerm('type', type)), isPrefix: false });
-  // Long words are rare, and the first missing term ends the lookup in a block. Prefixes come last.
+  // Long words first: they are rare, and the lookup in a block ends at the first missing term. Prefixes last.
   const singles = [...exact].sort((a, b) => b.length - a.length);
   return [...singles.map((term) => ({ terms: [term], isPrefix: false })), ...wanted.reverse()];
 }
 
 type BlockQueue = { next: (lastSeqBelow: number) => FoundBlock[]; queue: FoundBlock[] };
 
-/** From the index: the blocks in memory first, then the stored ones by their last event. */
+/**
+ * Candidates from the search index: first from the blocks in memory, then from the stored blocks, the greatest `lastSeq`
+ * first.
+ */
 export class IndexCandidates implements Candidates {
   readonly #wanted: readonly Wanted[];
   readonly #before: number;
@@ -60,7 +67,7 @@ export class IndexCandidates implements Candidates {
     this.#before = before;
     this.#low = low;
     this.#open = openBlocks((projectId) => projects === 'all' || projects.includes(projectId));
-    // A block that is stored from now on was in memory when the search began.
+    // Later stored blocks are not read: each of them was in memory when the search began, so it is among `#open`.
     const newest = blocks.newest();
     const blocksOf = projects === 'all' ? [undefined] : projects;
     const limit = Math.max(1, Math.floor(BLOCKS_AT_ONCE / Math.max(1, blocksOf.length)));
@@ -102,7 +109,7 @@ export class IndexCandidates implements Candidates {
 
 export type EventKey = { seq: number; type: string; actor: string };
 
-/** From the table of events, without a text. */
+/** Candidates from the events table, for a query without a text. */
 export class TableCandidates implements Candidates {
   readonly #types: ReadonlySet<string> | undefined;
   readonly #actor: string | undefined;

@@ -2,55 +2,59 @@ import { BLOCK_EVENTS, Block, type Chunk, fieldTerm, type StoredBlock, wordTerm 
 import { eachText, wordsOf } from './tokenizer.ts';
 
 /**
- * Keeps the search index up to date. It is a reader of the log, so that publishing never waits for it.
+ * Keeps the search index up to date. The indexer reads committed events from the log, so publishing never waits for it.
  *
- * 1. Shortly after a commit it reads new events, and adds each to the open block of its project, in memory.
- * 2. It stores a full block in one transaction, together with the position before which every event is in a stored block.
- *    After a crash it continues there.
- * 3. It stores a block that is far behind the head before it is full: otherwise one quiet project would hold back the position.
+ * 1. Shortly after a commit it reads the new events, and adds each event to the open block of its project, in memory.
+ * 2. It stores a full block. The same transaction stores a position: every event up to it is in a stored block. After a
+ *    restart the indexer continues from this position.
+ * 3. It stores a block that begins far behind the head, even if the block is not full: otherwise a project with few events
+ *    would hold back the position.
  *
- * The store keeps the index with the events: erasing and trimming change both in one transaction. Why not FTS5:
- * docs/decisions/009.
+ * An erasure or a trim changes the events and their stored blocks in one transaction. Why not SQLite's full-text search
+ * (FTS5): docs/decisions/009.
  */
 
-/** Delay after a commit, unless a search waits: a burst of events is stored first and indexed later. */
+/** Delay after a commit: a burst of events is logged first and indexed later. If a search is waiting, there is no delay. */
 const DELAY_MS = 400;
-/** Pause between two slices: leaves two thirds of the event loop to others. */
+/** Pause between two slices of work (5 ms each), so that two thirds of the time are left to other work. */
 const PAUSE_MS = 10;
 const RETRY_MS = 1_000;
 const ROWS_AT_ONCE = 32;
-/** Time to store a full block: it starts only if this much is left of the slice. */
+/** Time to store a full block. Storing begins only if this much time of the slice is left. */
 const INSERT_MS = 4;
-/** An open block may begin this many events before the head. */
+/** A block in memory is stored at the latest when its first event is this many positions behind. */
 const MAX_SPAN = 16_384;
 
 export type IndexedEvent = { seq: number; projectId: string; payload: string };
 export type BlockId = number;
-/** A stored block with events before a position. */
+/** A stored block. `open` gives access to its terms. */
 export type FoundBlock = { lastSeq: number; open: () => StoredBlock };
 export type BlockQuery = { before: number; lastSeqBelow: number; newest: BlockId; limit: number };
 
-/** The blocks of a store. Calls are synchronous and run inside a slice. */
+/** The stored blocks. Calls are synchronous and run inside a slice. */
 export interface BlockStore {
   /** The stored position: every event up to it is in a stored block. */
   position(): number;
   eventsAfter(position: number, limit: number): IndexedEvent[];
   event(seq: number): IndexedEvent | undefined;
-  /** Last event of a project that is in a stored block; 0 for none. */
+  /** Position of the last event of a project that is in a stored block; 0 if there is none. */
   lastSeqOf(projectId: string): number;
-  /** Inserts a block and moves the position, in one transaction. */
+  /** Inserts a block and stores the new position, in one transaction. */
   insert(block: Block, chunks: readonly Chunk[], position: number): void;
-  /** Greatest block id: ids grow. */
+  /** The greatest block id. A new block gets a greater id than all others. */
   newest(): BlockId;
-  /** Stored blocks up to `newest`, of one project or of all, `lastSeq` falling. */
+  /**
+   * Returns at most `limit` blocks of one project (undefined: of all), the greatest `lastSeq` first. Each has an event
+   * before `before`, a `lastSeq` below `lastSeqBelow`, and an id up to `newest`.
+   */
   before(projectId: string | undefined, query: BlockQuery): FoundBlock[];
-  /** Rewrites the block that contains an event, if there is one. Inside the transaction of the caller. */
+  /** Rewrites the block that contains an event, if one does. Runs inside the caller's transaction. */
   rewriteWith(projectId: string, seq: number, change: (block: Block) => void): void;
   /** Rewrites a block in its own transaction, if it still exists. */
   rewrite(id: BlockId, change: (block: Block) => void): void;
-  /** Blocks with events before and from a position on. */
+  /** Returns the blocks that have events before a position, and events at this position or after it. */
   across(position: number): BlockId[];
-  /** Deletes blocks without an event after `seq`. Inside the transaction of the caller. */
+  /** Deletes the blocks without an event after `seq`. Runs inside the caller's transaction. */
   deleteUpTo(seq: number): void;
 }
 
@@ -64,7 +68,7 @@ export class SearchIndexer {
   readonly blocks: BlockStore;
   readonly #slice: IndexerParts['slice'];
   readonly #head: () => number;
-  /** By project, the oldest block first. */
+  /** The blocks in memory, by project. The oldest block is first. */
   readonly #open = new Map<string, Block>();
   #position: number;
   #timer: NodeJS.Timeout | undefined;
@@ -80,7 +84,7 @@ export class SearchIndexer {
     this.wake();
   }
 
-  /** Called after a commit. */
+  /** Schedules the indexing of new events. Called after each commit. */
   wake(): void {
     if (this.#timer || this.#isReading || this.#isClosed || this.#position >= this.#head()) return;
     this.#schedule(DELAY_MS);
@@ -104,34 +108,40 @@ export class SearchIndexer {
     for (const { resolve } of this.#waiting) resolve();
   }
 
-  /** Blocks in memory, of some projects. */
+  /** Returns the blocks in memory of the wanted projects. */
   readonly openBlocks = (isWanted: (projectId: string) => boolean): Block[] =>
     [...this.#open.values()].filter(({ projectId }) => isWanted(projectId));
 
-  /** An event has another payload. Called inside the transaction that replaces it: its old words leave the stored block. */
+  /**
+   * Removes the old words of an erased event from its stored block. Called inside the transaction that replaces the
+   * payload.
+   */
   erasing(seq: number): void {
     const event = this.blocks.event(seq);
     if (event) this.blocks.rewriteWith(event.projectId, seq, (block) => block.replace(seq, termsOf(event.payload)));
   }
 
-  /** The same for the block in memory. Called after the transaction, since a rollback would not undo it. */
+  /**
+   * Removes the old words of an erased event from its block in memory. Called after the transaction: a rollback would not
+   * undo it.
+   */
   erased(seq: number): void {
     const event = this.blocks.event(seq);
     if (event) this.#open.get(event.projectId)?.replace(seq, termsOf(event.payload));
   }
 
-  /** All events up to a position were deleted. Called inside the transaction that deletes them. */
+  /** Deletes the stored blocks that contain only trimmed events. Called inside the transaction that deletes the events. */
   trimmed(seq: number): void {
     this.blocks.deleteUpTo(seq);
   }
 
-  /** Removes trimmed events from blocks that also have newer ones. */
+  /** Removes the words of trimmed events from blocks that also contain newer events. */
   async cut(oldest: number): Promise<void> {
     const isGone = (seq: number) => seq < oldest;
     for (const block of [...this.#open.values()]) {
       if (block.firstSeq < oldest) await this.#slice(() => block.drop(isGone));
     }
-    // After the blocks in memory: one of them may be stored meanwhile.
+    // Stored blocks come second: a block in memory may have been stored during the loop above.
     for (const id of await this.#slice(() => this.blocks.across(oldest))) {
       await this.#slice(() => this.blocks.rewrite(id, (block) => block.drop(isGone)));
     }
@@ -149,7 +159,7 @@ export class SearchIndexer {
     try {
       await this.#slice((until) => this.#read(until));
     } catch {
-      // `slice` has reported the error.
+      // `slice` has already reported the error. Indexing is tried again after `RETRY_MS`.
       waitMs = RETRY_MS;
     }
     this.#isReading = false;
@@ -174,7 +184,7 @@ export class SearchIndexer {
     }
   }
 
-  /** The block that must be stored before an event is added. */
+  /** Returns a block that must be stored before the event can be added. */
   #due({ seq, projectId }: IndexedEvent): Block | undefined {
     const [oldest] = this.#open.values();
     if (oldest && oldest.firstSeq + MAX_SPAN <= seq) return oldest;
@@ -184,7 +194,8 @@ export class SearchIndexer {
 
   #add({ seq, projectId, payload }: IndexedEvent): void {
     let block = this.#open.get(projectId);
-    // After a crash, the position may be before events that are in stored blocks.
+    // After a restart, indexing begins at the stored position. A later event may already be in a stored block; it is
+    // skipped.
     if (!block && this.blocks.lastSeqOf(projectId) < seq) {
       block = new Block(projectId);
       this.#open.set(projectId, block);
@@ -201,7 +212,9 @@ export class SearchIndexer {
   }
 }
 
-/** The terms of an event. An unreadable payload has none: the events after it must still be indexed. */
+/**
+ * Returns the terms of an event. An unreadable payload has no terms: an error would keep all later events out of the index.
+ */
 function termsOf(payload: string): Set<string> {
   let event: { type: string; runId: string; actor: string };
   try {

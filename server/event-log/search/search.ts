@@ -6,16 +6,17 @@ import type { SearchIndexer } from './indexer.ts';
 import { holdsAll, type Phrase, parseText } from './tokenizer.ts';
 
 /**
- * Search, without the statements. It takes candidates, newest first, and reads the event of each to check it. Blocks and the
- * indexes of the table are divided by project: the search reads nothing of other projects, so neither its answer nor its
- * time can reveal them.
+ * Search for events: the part without SQL, for any store. A search takes candidates (positions that may match), newest
+ * first, and reads each candidate's event to check it. The search index and the indexes of the events table are divided by
+ * project. So a search reads nothing of other projects, and neither its answer nor its response time can reveal their
+ * events.
  */
 
-/** Work of one search, in rows: with a warm cache 0.1 s. */
+/** Maximum work of one search, measured in rows of the events table: about 0.1 s if the rows are cached. */
 const BUDGET = 50_000;
 const EVENT_COST = 5;
 const PHRASE_COST = 1;
-/** Time for the index to catch up; after that the search uses it as it is. */
+/** Maximum time that a search waits for the index to include all logged events. Later it uses the index as it is. */
 const MAX_LAG_MS = 1_000;
 
 export type FoundEvent = {
@@ -28,10 +29,13 @@ export type FoundEvent = {
   payload: string;
 };
 
-/** What search needs of a store besides the blocks. Calls are synchronous and run inside a slice. */
+/** The reads that search needs from a store, except for the search index. Calls are synchronous and run inside a slice. */
 export interface SearchTables {
   event(seq: number): FoundEvent | undefined;
-  /** Events with `seq >= low`, from the narrowest indexes that cover the projects and the run. */
+  /**
+   * Returns sources of the events with `seq >= low`, each from the narrowest index: of the run, of a project, or of the
+   * whole table.
+   */
   sources(projects: Projects, runId: string | undefined, low: number): Source<EventKey>[];
 }
 
@@ -106,7 +110,7 @@ export class BlockSearch implements EventSearch {
     return { low, high, candidates };
   }
 
-  /** The event at a position, if it matches. */
+  /** Reads the event at a position. Returns it if it matches the query. */
   #match(seq: number, { projects, runId, types, actor }: SearchQuery, phrases: readonly Phrase[]) {
     const found = this.#parts.tables.event(seq);
     if (!found) return undefined;

@@ -1,7 +1,8 @@
 /**
- * Defines what a search finds, for every store: which texts of an event are searched, what a word is, and how a query is
- * parsed. Case, diacritics and compatibility forms are ignored. Any character that is no letter, mark, number or pictograph
- * separates words. In Chinese and Japanese, which have no blanks, each character is a word. A UUID is one word.
+ * Defines which words a search finds, for every store: which texts of an event are searched, what a word is, and how a
+ * query is parsed. Case, diacritics and compatibility forms are ignored. Any character that is not a letter, mark, number
+ * or pictograph separates words. Chinese and Japanese have no spaces between words, so each of their characters is a word.
+ * A UUID is one word.
  */
 
 /** Words of a query that must be adjacent: a quoted text, or words joined by punctuation like `run-17`. */
@@ -12,7 +13,7 @@ export type Phrase = {
 };
 
 const ASCII = /^[\0-\x7f]*$/;
-/** Characters that a prefix of a UUID must have. */
+/** Minimum length of a query word that matches a UUID as its prefix. */
 export const UUID_PREFIX = 8;
 const UUID = '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-z])';
 const ASCII_WORD = new RegExp(`${UUID}|[a-z0-9]+`, 'g');
@@ -20,7 +21,7 @@ const ALONE = '[\\p{sc=Han}\\p{sc=Hira}\\p{sc=Kana}\\p{Extended_Pictographic}]';
 const ANY_WORD = new RegExp(`${UUID}|(?![0-9])${ALONE}|(?:(?!(?![0-9])${ALONE})[\\p{L}\\p{M}\\p{N}])+`, 'gu');
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/;
 
-/** The words of a text, in order. */
+/** Returns the words of a text, in order. */
 export function wordsOf(text: string): readonly string[] {
   if (ASCII.test(text)) return text.toLowerCase().match(ASCII_WORD) ?? [];
   const folded = text
@@ -33,7 +34,10 @@ export function wordsOf(text: string): readonly string[] {
 
 export const isUuid = (word: string): boolean => word.length === 36 && word[UUID_PREFIX] === '-';
 
-/** Calls back with each string of an event, at any depth, except instants. Names of fields and labels are skipped. */
+/**
+ * Calls `found` with each string value of an event, at any depth, except timestamps. Names of fields and labels are not
+ * searched.
+ */
 export function eachText(value: unknown, found: (text: string) => void): void {
   if (typeof value === 'string') {
     if (!INSTANT.test(value)) found(value);

@@ -3,9 +3,12 @@ import type { AccessEntry, AccessLog, AccessPage, AccessQuery } from '../contrac
 import { NewestFirst, type Source } from '../newest-first.ts';
 import { transact } from './database.ts';
 
-/** The access log in the file of the events: one row for each entry, in the order of writing. `at_ms` never falls. */
+/**
+ * The access log, in the same database as the events: one row for each entry, in the order of writing. `at_ms` never
+ * decreases along this order.
+ */
 
-/** Rows that one `list` reads. */
+/** Maximum number of rows that one call of `list` reads. */
 const MAX_ROWS = 50_000;
 const TRIM_ROWS = 1_000;
 
@@ -42,7 +45,7 @@ export class SqliteAccess implements AccessLog {
       transact(this.#parts.db, 'NORMAL', () => {
         const last = lastMs.get() as { ms: number | null };
         for (const { at, sub, action, projectId, runId, outcome, via, detail, count } of entries) {
-          // `list` and `trim` search by time, so the time must not go back.
+          // `list` and `trim` search by time, so the time must not decrease, even if the clock was set back.
           const atMs = Math.max(Date.parse(at), last.ms ?? 0);
           last.ms = atMs;
           insert.run(atMs, sub, action, projectId ?? null, runId ?? null, outcome, via, detail ?? null, count);
@@ -51,7 +54,7 @@ export class SqliteAccess implements AccessLog {
     });
   }
 
-  /** Reads the index on projects, or else the table. */
+  /** Reads each wanted project through an index, or the whole table. */
   async list({ projects, before, sinceMs, untilMs, limit, signal, ...query }: AccessQuery): Promise<AccessPage> {
     const { firstSince, newestOfAll, newestOfProject } = this.#statements;
     const wantedProjects =
@@ -87,7 +90,7 @@ export class SqliteAccess implements AccessLog {
             read++;
             if (matches(row, query)) entries.push(toEntry(row));
           }
-          // Rows of other projects between two rows count as read.
+          // All rows down to `known` have been returned: the next page can begin there.
           position = Math.min(position, next.known || position);
           isDone = next.known === 0;
         } while (!isDone && entries.length < limit && read < MAX_ROWS && performance.now() < until);

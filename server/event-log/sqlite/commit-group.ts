@@ -3,8 +3,8 @@ import { type RowStatements, SqliteRunTables } from './rows.ts';
 import { INSERT_ROWS, type LogStatements } from './statements.ts';
 
 /**
- * The statements of a commit. They run inside one BEGIN IMMEDIATE: no other process (`sqlite3` in a shell, for example) can
- * change the tables, nor can `trim`, since a commit is synchronous.
+ * The SQL of a commit. It runs inside one BEGIN IMMEDIATE, so that no other process (`sqlite3` in a shell, for example) can
+ * change the tables. In this process nothing else can run, because a commit is synchronous.
  */
 export class SqliteCommitTables implements CommitTables<SqliteRunTables> {
   readonly #statements: LogStatements;
@@ -47,7 +47,7 @@ export class SqliteCommitTables implements CommitTables<SqliteRunTables> {
 
 type Value = string | number | Uint8Array;
 
-/** The columns of a row, in the order of the statement. */
+/** Adds the columns of an event, in the order of the INSERT statement. */
 function pushValues(values: Value[], { record, rows, row, salt }: Entry<SqliteRunTables>): void {
   const { seq, runSeq, projectId, type, eventId, actor, recordedAtMs, payloadHash, prevHash } = row;
   values.push(seq, rows.tables.rowId as number, runSeq, projectId, type, eventId, actor, recordedAtMs);

@@ -8,8 +8,9 @@ import { migrate } from './schema.ts';
 import { SLICE_MS, Slices } from './slices.ts';
 
 /**
- * `cache_size` in KiB and `wal_autocheckpoint` in pages: the defaults (2 MB, 4 MB) are smaller than the stages of one big
- * run; SQLite would read and checkpoint the same rows again and again. `secure_delete` overwrites deleted text in the file.
+ * The cache is 64 MiB, and the WAL grows to 4,000 pages (16 MB) before SQLite empties it. The defaults (2 MB and 4 MB) are
+ * smaller than the stages of one large run: SQLite would read and write the same rows again and again. `secure_delete`
+ * overwrites deleted text in the file.
  */
 export const PRAGMAS = `
   PRAGMA journal_mode = WAL;
@@ -21,8 +22,8 @@ export const PRAGMAS = `
 `;
 
 /**
- * The open file: its only connection, its lock, its keys, and the event loop's time that all parts of the store share.
- * SQLite's calls block the loop, so every part works through {@link SqliteDatabase.slice}.
+ * The open database file: its only connection, its lock and its keys. Calls of SQLite block the event loop, so every part
+ * of the store works through {@link SqliteDatabase.slice}.
  */
 export class SqliteDatabase {
   /** Path of the file, or `:memory:`. */
@@ -42,7 +43,7 @@ export class SqliteDatabase {
     this.#onFailure = onFailure;
     if (path !== ':memory:') {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      // SQLite gives its WAL the mode of the database.
+      // The WAL file needs no `openSync`: SQLite gives it the mode of the database file.
       for (const file of [path, `${path}-lock`]) closeSync(openSync(file, 'a', 0o600));
       this.#lock = lockFile(`${path}-lock`);
     }
@@ -54,7 +55,8 @@ export class SqliteDatabase {
         keys ??= path === ':memory:' ? AuditKeys.make() : AuditKeys.inFile(join(dirname(path), 'audit.key'));
         return keys;
       };
-      // `migrate` refuses a foreign file. It must come first, since PRAGMAS write the journal mode into the file.
+      // `migrate` refuses the database of another program. It must come first: `PRAGMAS` would write the journal mode into
+      // that file.
       migrate(db, keysOf);
       db.exec(PRAGMAS);
       this.db = db;
@@ -72,7 +74,10 @@ export class SqliteDatabase {
     return this.#isClosed;
   }
 
-  /** Runs synchronous work in a slice of the event loop. `until`: the time at which it should stop. */
+  /**
+   * Queues synchronous work and runs it in a later turn of the event loop. `until`: the `performance.now()` time at which
+   * `work` should return, so that other work gets its turn.
+   */
   readonly slice = <T>(work: (until: number) => T): Promise<T> =>
     this.#slices.run(() => {
       if (this.#isClosed) throw closedError();
@@ -83,10 +88,10 @@ export class SqliteDatabase {
       }
     });
 
-  /** The error that the caller gets. `onFailure` alone gets SQLite's own. */
+  /** Returns the error for the caller: a `RunwireError`. Reports an error of SQLite to `onFailure`. */
   errorFor(error: unknown): RunwireError {
     if (error instanceof RunwireError) return error;
-    // A fold that throws, for example: it would throw again.
+    // The fold has thrown, for example: a retry would fail the same way, so the code is not `UNAVAILABLE`.
     if (!isSqliteError(error)) return new RunwireError('INTERNAL', 'an internal error', { cause: error });
     this.#onFailure(error);
     return asUnavailable(error);
@@ -104,9 +109,11 @@ export class SqliteDatabase {
 }
 
 /**
- * A transaction other than a commit of events. `FULL`: durable once it returns. `NORMAL`, for data that can be derived from
- * the log or stands beside it: it does not wait for the disk. Once it returns, it survives a crash of the process, but
- * not a power cut before the next commit of events or the next WAL checkpoint.
+ * Runs a transaction that is not a commit of events.
+ *
+ * - `FULL`: it is durable when this function returns.
+ * - `NORMAL`: it does not wait for the disk. It survives a crash of the process, but a power cut may lose it until the next
+ *   commit of events or the next WAL checkpoint. For data that is derived from the log or kept beside it.
  */
 export function transact(db: DatabaseSyncInstance, synchronous: 'FULL' | 'NORMAL', work: () => void): void {
   db.exec(`PRAGMA synchronous = ${synchronous}; BEGIN IMMEDIATE`);
@@ -128,9 +135,9 @@ const isSqliteError = (error: unknown): boolean =>
   ['ERR_SQLITE_ERROR', 'ERR_INVALID_STATE'].includes((error as { code?: string } | undefined)?.code ?? '');
 
 /**
- * A second server on the same file would number its events from the same head. An exclusive lock on a file beside the
- * database keeps it out. Unlike a file that contains a process id, the lock ends when its process is killed. SQLite's own
- * `locking_mode=EXCLUSIVE` would also keep out `sqlite3` and backups.
+ * Keeps a second server away from the same database: both would give the same positions to different events. The lock is an
+ * exclusive transaction on a file beside the database. Rejected: a file with the process id, because it stays when the
+ * process is killed. Rejected: SQLite's `locking_mode=EXCLUSIVE`, because it also keeps out `sqlite3` and backups.
  */
 function lockFile(path: string): DatabaseSyncInstance {
   const lock = new DatabaseSync(path, { timeout: 0 });
@@ -147,7 +154,9 @@ function lockFile(path: string): DatabaseSyncInstance {
   return lock;
 }
 
-/** A random value that the log generates once. A log of an older release gets it at its next start. */
+/**
+ * Reads a random value of the log. If it is missing (in a new log, or one of an older release), generates and stores it.
+ */
 function readMeta(db: DatabaseSyncInstance, key: 'epoch' | 'secret', bytes: number): string {
   const row = db.prepare('SELECT value FROM meta WHERE key = ?').get(key) as { value: string } | undefined;
   if (row) return row.value;

@@ -8,16 +8,17 @@ import { type SqliteDatabase, transact } from './database.ts';
 import { type RowStatements, SqliteRunTables } from './rows.ts';
 
 /**
- * Erases events from the tables, then from the files.
+ * Erases the text of events from the tables, then from the files.
  *
- * SQLite overwrites deleted rows (`secure_delete`). But a row that was moved between pages may leave a copy in a gap, and
- * the WAL holds old versions. So after an erasure `VACUUM` rebuilds the file and a checkpoint empties the WAL. `VACUUM` holds
- * the event loop, so the next start does it for a large file: a row in `meta` records that it is due.
+ * SQLite overwrites deleted rows (`secure_delete`). But if SQLite has moved a row between pages, a copy may stay in unused
+ * space, and the WAL contains old versions. So after an erasure, `VACUUM` rebuilds the database file, and a WAL checkpoint
+ * empties the WAL. `VACUUM` holds the event loop. Therefore a large file is rebuilt at the next start: a row in `meta`
+ * records that this is due.
  */
 
-/** Larger files are rebuilt at the next start. */
+/** A larger file is rebuilt at the next start of the server. */
 const MAX_VACUUM_BYTES = 16 * 1024 * 1024;
-/** Time to wait for another process that reads the WAL. */
+/** Delay before the next try to empty the WAL, if another process was reading it. */
 const RETRY_MS = 1_000;
 
 type Parts = {
@@ -26,7 +27,7 @@ type Parts = {
   fold: (rows: RunRows, event: never) => void;
   now: () => number;
   onFailure: (error: unknown) => void;
-  /** Called inside the transaction: data derived from the text must follow. */
+  /** Called inside the transaction, so that the caller can remove the text from the search index. */
   onErasing: (seq: number) => void;
 };
 
@@ -34,7 +35,7 @@ export class SqliteErasure {
   readonly #parts: Parts;
   readonly #statements;
   #retry: NodeJS.Timeout | undefined;
-  /** Whether the file was rebuilt after the last erasure. */
+  /** Whether `VACUUM` has rebuilt the file since the last erasure. */
   #isRebuilt = false;
 
   constructor(parts: Parts) {
@@ -56,7 +57,10 @@ export class SqliteErasure {
     };
   }
 
-  /** Erases in one transaction. No `record` if the event was erased before. Throws `EVENT_NOT_FOUND`. */
+  /**
+   * Erases an event in one transaction. Returns its tombstone as `record`, or no `record` if the event was erased before.
+   * Throws `EVENT_NOT_FOUND`.
+   */
   erase(request: EraseRequest): { erasure: Erasure; record?: StoredEvent } {
     const { database, rows, fold, now, onErasing } = this.#parts;
     const { epoch, keys } = database;
@@ -83,14 +87,17 @@ export class SqliteErasure {
     return { erasure, record: new StoredEvent({ seq, runSeq, projectId, runId, type, json, users }) };
   }
 
-  /** Removes erased text from the files, if that is due. `isStart`: no client waits, so a large file is rebuilt too. */
+  /**
+   * Removes erased text from the files, if this is due. `isStart`: no client is waiting, so a large file is rebuilt too.
+   */
   clean(isStart = false): void {
     const { database, onFailure } = this.#parts;
     const { db, path } = database;
     if (path === ':memory:' || !this.#statements.isDue.get()) return;
     try {
       if (!this.#isRebuilt && (isStart || statSync(path).size <= MAX_VACUUM_BYTES)) {
-        // VACUUM writes a copy of the file: a large one does not fit into memory.
+        // VACUUM writes a temporary copy of the database. The copy goes into a file, because a large one does not fit into
+        // memory.
         db.exec('PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY');
         this.#isRebuilt = true;
       }
@@ -105,7 +112,10 @@ export class SqliteErasure {
     clearTimeout(this.#retry);
   }
 
-  /** Moves the WAL into the file and truncates it. False while another process reads. */
+  /**
+   * Moves the content of the WAL into the database file and empties the WAL. Returns false if another process is reading
+   * the WAL.
+   */
   emptyWal(): boolean {
     const { db } = this.#parts.database;
     db.exec('PRAGMA busy_timeout = 0');

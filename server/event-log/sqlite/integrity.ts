@@ -9,11 +9,14 @@ import type { SqliteDatabase } from './database.ts';
 import type { SqliteErasure } from './erasure.ts';
 import { CHAINED_ROWS, safeInteger } from './schema.ts';
 
-/** Where the log begins and ends. `SqliteLog` moves it. */
+/** Where the log begins and ends. `SqliteLog` updates this object at each commit and each trim. */
 export type LogState = {
-  /** The row that the next one refers to. */
+  /** The last row of the log. The next row stores its hash. */
   head: ChainHead;
-  /** The end that the file records. It differs from `head` only while a file that was damaged at the start has no new event. */
+  /**
+   * The last row according to the file. It differs from `head` only if the file was damaged at the start of the server,
+   * until the next event is logged.
+   */
   storedHead: Link | undefined;
   oldest: number;
 };
@@ -23,7 +26,7 @@ export type SqliteIntegrityParts = {
   state: LogState;
   erasure: SqliteErasure;
   now: () => number;
-  /** Called once the tombstone of an event is committed. */
+  /** Called when the tombstone of an event has been committed. */
   onErased: (seq: number) => void;
 };
 
@@ -83,7 +86,7 @@ export class SqliteIntegrity implements Integrity {
   }
 }
 
-/** Reads the rows to verify. It trusts no column: another program may have written to the file. */
+/** Reads the rows for verification. Another program may have written to the file, so a column may have any value. */
 export class SqliteChain implements ChainSource {
   readonly epoch: string;
   readonly #db: DatabaseSyncInstance;
@@ -131,7 +134,7 @@ export class SqliteChain implements ChainSource {
     try {
       return row && (JSON.parse(row.value) as Trimming);
     } catch {
-      return {} as Trimming; // It has no valid signature.
+      return {} as Trimming; // Verification refuses a record without a valid signature.
     }
   }
 
@@ -174,9 +177,10 @@ function linkOf(statement: StatementSyncInstance): Link | undefined {
 }
 
 /**
- * Reads where the log begins and ends. If the last row is not the stored head, it was altered or is missing. The log still
- * takes events, since refusing them would lose them too, but it never continues from the altered row: the next row refers to
- * the stored hash, at a position that was never used. The break stays visible for as long as the rows are kept.
+ * Reads where the log begins and ends. If the last row is not the stored head, rows were altered or deleted (`damage`). The
+ * log still accepts new events, because refusing them would lose them too. But the next row does not continue from an
+ * altered row: it stores the hash of the stored head, at a position that was never used. So `verify` finds the damage as
+ * long as the rows are kept.
  */
 export function readState(db: DatabaseSyncInstance, now: number): { state: LogState; damage?: { seq: number } } {
   const storedHead = linkOf(db.prepare(STORED_HEAD));

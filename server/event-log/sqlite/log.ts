@@ -31,17 +31,20 @@ import { type LogStatements, prepareStatements } from './statements.ts';
 /**
  * The event log in one SQLite file.
  *
- * One connection, one writer. `append` only queues. Once a turn of the event loop, one transaction takes everything queued
- * (a {@link CommitGroup}), and one fsync makes it durable (WAL, synchronous=FULL). After the commit, listeners run first,
- * then the promises of `append` settle.
+ * One connection reads and writes. `append` only queues a batch. Once in a turn of the event loop, one transaction (a
+ * {@link CommitGroup}) logs the queued batches, and one fsync makes them durable (WAL, synchronous=FULL). After the commit,
+ * the log first calls its listeners, then settles the promises of `append`.
  */
 
-/** Drafts in one transaction: limits the time that a commit holds the event loop. */
+/**
+ * Maximum number of drafts in one transaction, so that a commit does not hold the event loop too long. The rest waits for
+ * the next turn.
+ */
 const GROUP_LIMIT = 1_000;
 const TRIM_ROWS = 100;
-/** Payload of one page. */
+/** A page of `read` ends when it has this much JSON. */
 const PAGE_BYTES = 1 << 20;
-/** Events that one statement reads: at most 4 MiB. */
+/** Rows that one statement reads: at most 4 MiB, since an event has at most 64 KiB. */
 const ROWS_AT_ONCE = 64;
 
 export type SqliteOptions = {
@@ -55,13 +58,13 @@ export type SqliteOptions = {
   onFailure?: (error: unknown) => void;
   /** Called after each commit with the number of its events and its duration. */
   onCommit?: (commit: Commit) => void;
-  /** Called when the last row of the file is not the last logged one. */
+  /** Called at the start if the last row of the file is not the last row that was logged. */
   onDamage?: (damage: { seq: number }) => void;
 };
 
 export type Commit = { events: number; ms: number };
 
-/** Opens the log, and puts the parts of the store together. Throws `UNAVAILABLE`. */
+/** Opens the log and creates the parts of the store. Throws `UNAVAILABLE`. */
 export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
   const { path, fold, now = Date.now, onFailure = () => undefined, onCommit = () => undefined } = options;
   let database: SqliteDatabase | undefined;
@@ -101,8 +104,9 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
         index.close();
         log.commitAll();
         erasure.close();
-        // Closing the last connection would empty the WAL, but the binding cannot finalize statements before they are
-        // garbage, so the connection lives on; the file alone would lack the newest events. If it fails, the WAL stays.
+        // Empties the WAL, so that the database file alone has all events. SQLite would do this when its last connection
+        // closes, but the connection stays open until its statements are garbage-collected. If this fails, the WAL stays,
+        // and no event is lost.
         erasure.emptyWal();
         opened.close();
       },
@@ -117,7 +121,7 @@ type Pending = { batch: Batch; resolve: (receipts: Receipt[]) => void; reject: (
 type EventRow = {
   seq: number;
   run_seq: number;
-  /** Absent in the scope of a run. */
+  /** Absent if only one run is read: the query names it. */
   project_id?: string;
   run_id?: string;
   type: string;
@@ -177,7 +181,7 @@ class SqliteLog implements Log {
     });
   }
 
-  /** Commits all accepted batches. */
+  /** Commits all queued batches. */
   commitAll(): void {
     while (this.#pending.length > 0) this.#commitTurn();
   }
@@ -223,7 +227,8 @@ class SqliteLog implements Log {
       isWritten = true;
       this.#statements.commit.run();
     } catch (error) {
-      // SQLite has rolled back by itself on a full disk, for example. Any other error may be caused by one batch.
+      // On a full disk, for example, SQLite has already rolled back: all batches fail. One batch may be the cause of any
+      // other error, so each batch is then committed alone.
       const isRolledBack = !db.isTransaction;
       if (!isRolledBack) db.exec('ROLLBACK');
       if (!isRolledBack && !isWritten && members.length > 1) {
@@ -291,7 +296,10 @@ class SqliteLog implements Log {
     return this.#database.slice(() => this.findPositionBeforeTime(recordedBeforeMs));
   }
 
-  /** The same inside a slice. A binary search: `recorded_at_ms` never falls along `seq`, and positions are contiguous. */
+  /**
+   * Like `positionBeforeTime`, for callers inside a slice. A binary search works because `recorded_at_ms` never decreases
+   * along `seq`, and positions are contiguous.
+   */
   findPositionBeforeTime(recordedBeforeMs: number): number {
     let low = this.oldest - 1;
     let high = this.head;
@@ -309,7 +317,8 @@ class SqliteLog implements Log {
     let isDone = false;
     while (!isDone) {
       await this.#database.slice(() => {
-        // recorded_at_ms never falls along seq, so the deleted rows are a prefix, and the rest is contiguous.
+        // `recorded_at_ms` never decreases along `seq`: the deleted rows are the oldest ones, and the kept rows stay
+        // contiguous.
         const last = this.#statements.lastBefore.get(TRIM_ROWS, this.head, recordedBeforeMs) as { seq: number | null };
         if (last.seq === null) {
           isDone = true;
@@ -330,7 +339,7 @@ class SqliteLog implements Log {
     return { removed };
   }
 
-  /** Signs the hash of the last trimmed row, which the oldest kept row refers to. */
+  /** Signs and stores the hash of the last row to be trimmed: the oldest kept row has this hash as `prevHash`. */
   #attestTrimming(seq: number): void {
     const { epoch, keys } = this.#database;
     const hash = rowHash(this.#statements.chainedRow.get(seq) as ChainedRow).toString('hex');

@@ -32,7 +32,7 @@ export class SqliteRevocations implements Revocations {
     }
   }
 
-  /** Its own transaction, so it is durable on return. */
+  /** The statement is its own transaction (synchronous=FULL), so the entry is durable when it has run. */
   async put({ kind, id, atMs, untilMs }: Revocation): Promise<void> {
     await this.#slice(() => this.#put.run(kind, id, atMs, untilMs ?? null));
   }

@@ -11,7 +11,7 @@ export function prepareRowStatements(db: DatabaseSyncInstance) {
       'INSERT INTO runs (project_id, run_id, status, created_at, last_seq, state) VALUES (?, ?, ?, ?, ?, ?)',
     ),
     updateRun: db.prepare('UPDATE runs SET status = ?, created_at = ?, last_seq = ?, state = ? WHERE row_id = ?'),
-    // Does not touch the indexes by creation.
+    // For a run with an unchanged `created_at`: leaves the indexes on this column alone.
     moveRunOn: db.prepare('UPDATE runs SET status = ?, last_seq = ?, state = ? WHERE row_id = ?'),
     stage: db.prepare('SELECT state FROM stages WHERE run_row = ? AND stage_id = ?'),
     artifact: db.prepare('SELECT state FROM artifacts WHERE run_row = ? AND artifact_id = ?'),
@@ -23,7 +23,7 @@ export function prepareRowStatements(db: DatabaseSyncInstance) {
       `INSERT INTO stages (run_row, stage_id, last_seq, start_key, state) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET last_seq = excluded.last_seq, start_key = excluded.start_key, state = excluded.state`,
     ),
-    // Does not touch the index of running stages.
+    // For a stage with an unchanged `start_key`: leaves the index on this column alone.
     updateStage: db.prepare('UPDATE stages SET last_seq = ?, state = ? WHERE run_row = ? AND stage_id = ?'),
     putArtifact: db.prepare(
       `INSERT INTO artifacts (run_row, artifact_id, last_seq, state) VALUES (?, ?, ?, ?)
@@ -41,7 +41,7 @@ export type RowStatements = ReturnType<typeof prepareRowStatements>;
 const parsed = <T>(row: object | undefined): T | undefined =>
   row === undefined ? undefined : (JSON.parse((row as { state: string }).state) as T);
 
-/** The tables of one run, inside one transaction: nothing else may change them until `write`. */
+/** The stored rows of one run, inside one transaction. Nothing else may change these rows until `write`. */
 export class SqliteRunTables implements RunTables {
   readonly header: RunHeader | undefined;
   readonly #statements: RowStatements;
@@ -58,7 +58,7 @@ export class SqliteRunTables implements RunTables {
     this.header = parsed(row);
   }
 
-  /** Undefined until `write` for a new run. */
+  /** A new run has no row id until `write`. */
   get rowId(): number | bigint | undefined {
     return this.#rowId;
   }

@@ -20,7 +20,7 @@ export class SqliteRuns implements RunStore {
     this.#parts = parts;
   }
 
-  /** Called when an erasure has changed rows: no event, so no `lastSeq`, shows it. */
+  /** Called after an erasure. An erasure changes rows without a new event, so `get` cannot detect it by `lastSeq`. */
   erased(): void {
     this.#erasures++;
   }
@@ -38,8 +38,9 @@ export class SqliteRuns implements RunStore {
     const erasures = this.#erasures;
     const begun = await this.#parts.slice(() => this.#find(projectId, runId));
     if (!begun) return undefined;
-    // A big run takes several slices, and events may arrive between them. So the last slice reads the header again, and
-    // the rows that changed since the first slice: that is the state of one moment, and its position is the head.
+    // Reading a large run takes several slices (pieces of work of 5 ms), and events may be logged between them. So the last
+    // slice reads the header again, and all rows that changed since the first slice. The result is the state at the moment
+    // of the last slice.
     const stages = await this.#children<RunView['stages'][number]>('stages', begun.rowId);
     const artifacts = await this.#children<RunView['artifacts'][number]>('artifacts', begun.rowId);
     const approvals = await this.#children<RunView['approvals'][number]>('approvals', begun.rowId);
@@ -59,7 +60,8 @@ export class SqliteRuns implements RunStore {
       };
       return { run, position: this.#parts.head() };
     });
-    // An erasure between two slices: the rows that were read may still contain the erased text.
+    // `found` is undefined if an erasure ran between two slices: the rows may still contain the erased text, so they are
+    // read again.
     return found ?? this.get(projectId, runId);
   }
 

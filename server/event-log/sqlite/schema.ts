@@ -7,7 +7,7 @@ import type { AuditKeys } from '../integrity/keys.ts';
 /** SQL, or a function that gets the connection and the signing keys. */
 type Migration = string | ((db: DatabaseSyncInstance, keys: () => AuditKeys) => void);
 
-/** Migration n takes a file from version n to n + 1. Never edit a released migration. */
+/** Item n migrates a file from version n to version n + 1. Never edit a released migration. */
 export const migrations: readonly Migration[] = [
   `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -64,7 +64,7 @@ export const migrations: readonly Migration[] = [
     payload_hash BLOB NOT NULL,
     prev_hash BLOB NOT NULL
   );
-  -- The rowid is the last column of every index: these two are also ordered by seq.
+  -- SQLite adds the rowid (seq) to every index: events_by_run and events_by_project are also ordered by seq.
   CREATE INDEX events_by_run ON events (run_row);
   CREATE UNIQUE INDEX events_by_id ON events (project_id, event_id);
   CREATE INDEX events_by_project ON events (project_id);
@@ -100,7 +100,7 @@ export const migrations: readonly Migration[] = [
     adoptEnds(db, keys);
   },
   `
-  -- \`seqs\`: JSON of the positions, NULL where they are contiguous. \`firsts\`: JSON of the first term of each chunk.
+  -- \`seqs\`: JSON of the positions, NULL if they are contiguous. \`firsts\`: JSON of the first term of each chunk.
   CREATE TABLE search_blocks (
     block INTEGER PRIMARY KEY,
     project_id TEXT NOT NULL,
@@ -129,7 +129,10 @@ export const migrations: readonly Migration[] = [
   `,
 ];
 
-/** Records the beginning and the end of a log of a release that did not store them: it trusts the rows, once. */
+/**
+ * Stores the beginning and the end of the hash chain for a log of an older release, which did not store them. This trusts
+ * the rows as they are, once.
+ */
 function adoptEnds(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
   const end = (order: string) =>
     db.prepare(`${CHAINED_ROWS} ORDER BY seq ${order} LIMIT 1`).get() as ChainedRow | undefined;
@@ -145,11 +148,14 @@ function adoptEnds(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
   db.prepare(`INSERT INTO meta (key, value) VALUES ('trimming', ?)`).run(JSON.stringify(trimming));
 }
 
-/** A column of whole numbers; NULL for values outside JavaScript's safe range, which would make the row unreadable. */
+/**
+ * Returns SQL for a column of whole numbers, with NULL for values outside JavaScript's safe range: SQLite's driver would
+ * throw, and the row could not be verified.
+ */
 export const safeInteger = (column: string): string =>
   `CASE WHEN ${column} BETWEEN 0 AND ${Number.MAX_SAFE_INTEGER} THEN ${column} END`;
 
-/** Selects the columns that the row hash covers. A run of another project does not match the row. */
+/** Selects the columns that the row hash covers. If an altered row refers to a run of another project, `runId` is NULL. */
 export const CHAINED_ROWS = `SELECT seq, e.project_id AS projectId, run_id AS runId, ${safeInteger('run_seq')} AS runSeq,
     type, event_id AS eventId, actor, ${safeInteger('recorded_at_ms')} AS recordedAtMs, payload_hash AS payloadHash,
     prev_hash AS prevHash
@@ -161,7 +167,7 @@ const APPLICATION_ID = 0x52576972;
 const pragma = (db: DatabaseSyncInstance, name: string) =>
   Number(Object.values(db.prepare(`PRAGMA ${name}`).get() as object)[0]);
 
-/** Throws `UNAVAILABLE` for a file with another schema than the newest. */
+/** Throws `UNAVAILABLE` for the file of another program, or of another schema version than the newest. */
 export function requireNewestSchema(db: DatabaseSyncInstance): void {
   if (pragma(db, 'application_id') !== APPLICATION_ID) {
     throw new RunwireError('UNAVAILABLE', 'the database file belongs to another program');
@@ -173,7 +179,10 @@ export function requireNewestSchema(db: DatabaseSyncInstance): void {
   );
 }
 
-/** Migrates a new or older file to the newest schema. Throws `UNAVAILABLE` for a foreign or newer one. */
+/**
+ * Migrates a new or older file to the newest schema. Throws `UNAVAILABLE` for the file of another program or of a newer
+ * release.
+ */
 export function migrate(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
   const applicationId = pragma(db, 'application_id');
   const version = pragma(db, 'user_version');

@@ -4,11 +4,12 @@ import type { BlockId, BlockQuery, BlockStore, FoundBlock, IndexedEvent } from '
 import { transact } from './database.ts';
 
 /**
- * Blocks in tables: a row for each block, and a row for each of its chunks of text. Blocks do not wait for the disk
- * (`NORMAL`): a block that a power cut takes is built from the log again. `secure_delete` overwrites deleted chunks.
+ * Stores the blocks of the search index in two tables: a row for each block, and a row for each of its chunks. These
+ * transactions do not wait for the disk (`NORMAL`): if a power cut loses a block, the indexer builds it from the log again.
+ * SQLite's `secure_delete` overwrites deleted chunks, so that no erased word stays in the file.
  */
 
-/** Ids of chunks are `block * CHUNKS_PER_BLOCK + index`. */
+/** The chunks of a block have the ids `block * CHUNKS_PER_BLOCK + index`. */
 const CHUNKS_PER_BLOCK = 65_536;
 
 type BlockRow = {

@@ -1,4 +1,4 @@
-/** How long synchronous work may hold the event loop. */
+/** Time that synchronous work may hold the event loop. */
 export const SLICE_MS = 5;
 
 /**

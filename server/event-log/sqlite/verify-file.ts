@@ -10,15 +10,15 @@ import { SqliteChain } from './integrity.ts';
 import { requireNewestSchema } from './schema.ts';
 
 export type FileOptions = Omit<ChainOptions, 'keys' | 'head'> & {
-  /** Default: the keys in `audit.key` beside the file, if it exists. */
+  /** Default: the keys in `audit.key` beside the database file, if there are any. */
   keys?: AuditKeys | undefined;
-  /** Called before the rows are read. A throw ends verification. */
+  /** Called before the rows are read. If it throws, the verification ends with that error. */
   check?: (log: { epoch: string; keys: AuditKeys | undefined }) => void;
 };
 
 /**
- * Verifies a database file without writing, whether or not a server runs. Throws `INVALID_INPUT` for a missing file, and
- * `UNAVAILABLE` for a file that is not a log of this release.
+ * Verifies a database file without writing to it; a server may be running on it. Throws `INVALID_INPUT` for a missing file,
+ * and `UNAVAILABLE` for a file that is not a log of this release.
  */
 export function verifySqliteFile(path: string, options: FileOptions): Verdict {
   if (!existsSync(path))
@@ -45,7 +45,7 @@ export function verifySqliteFile(path: string, options: FileOptions): Verdict {
   }
 }
 
-/** Without a WAL the file is opened as immutable, so that it may be in a read-only folder. */
+/** Opens a file without a WAL as immutable: SQLite then needs no write access to its folder. */
 function openReadOnly(path: string): DatabaseSyncInstance {
   const hasWal = existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0;
   const url = pathToFileURL(path).href;
