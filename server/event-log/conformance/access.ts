@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { AccessEntry, AccessQuery } from '../contract/access.ts';
 import { instant, type OpenLog, one, T0, upTo } from './kit.ts';
 
-/** The access log. */
+/** Tests of the access log (contract/access.ts). */
 export function describeAccess(openLog: OpenLog): void {
   const entry = (second: number, fields: Partial<AccessEntry> = {}): AccessEntry => ({
     at: instant(second),
@@ -15,7 +15,7 @@ export function describeAccess(openLog: OpenLog): void {
     ...fields,
   });
 
-  test('[R16] access entries are listed newest first, page by page, each once, by every filter', async () => {
+  test('[R16] access entries are listed newest first, page by page, each one once, with every combination of filters', async () => {
     const log = await openLog();
     const entries = upTo(600).map((index) =>
       entry(index, {
@@ -65,7 +65,7 @@ export function describeAccess(openLog: OpenLog): void {
     );
   });
 
-  test('[R17] access entries are trimmed with the events of their time, and the times of the others never go back', async () => {
+  test('[R17] a trim deletes the access entries from before its instant, and the times of entries never decrease', async () => {
     const log = await openLog();
     await log.access.write([entry(5), entry(9), entry(2)]);
     const times = async () => (await log.access.list({ projects: 'all', limit: 9 })).entries.map(({ at }) => at);

@@ -3,9 +3,9 @@ import { expect, test } from 'vitest';
 import type { ApprovalStore, StoredApproval } from '../contract/approvals.ts';
 import { append, draft, instant, type OpenLog, upTo } from './kit.ts';
 
-/** Approvals. */
+/** Tests of the stored approvals (contract/approvals.ts). */
 export function describeApprovals(openLog: OpenLog): void {
-  test('[L21] approvals are listed newest request first, page by page, each once, by status and by readable project', async () => {
+  test('[L21] approvals are listed newest request first, page by page, each one once, filtered by status and by readable project', async () => {
     const log = await openLog();
     const statuses = ['pending', 'granted', 'denied', 'expired'] as const;
     for (const index of upTo(40)) {
@@ -62,7 +62,7 @@ export function describeApprovals(openLog: OpenLog): void {
     expect(await log.approvals.get(projectId, 'unknown', approval.approvalId)).toBeUndefined();
   });
 
-  test('[L21] an approval requested between two pages neither repeats nor hides an older one', async () => {
+  test('[L21] an approval that is requested between two pages makes no page repeat or skip another approval', async () => {
     const log = await openLog();
     const request = (approvalId: string) => append(log, draft('governance.required', { approvalId, title: 't' }));
     for (const id of ['a', 'b', 'c', 'd']) await request(id);
@@ -77,7 +77,7 @@ export function describeApprovals(openLog: OpenLog): void {
     expect(second.next).toBeUndefined();
   });
 
-  test('[L22] pending approvals are listed by run, and by expiry, the earliest first', async () => {
+  test('[L22] pending approvals are listed for one run, and for all runs with the earliest expiry first', async () => {
     const log = await openLog();
     const expiries = { a: instant(30), b: undefined, c: instant(10), d: instant(20), e: instant(5) };
     for (const [approvalId, expiresAt] of Object.entries(expiries)) {

@@ -24,7 +24,7 @@ import {
   upTo,
 } from './kit.ts';
 
-/** The hash chain, its checkpoints, and erasure. */
+/** Tests of the hash chain, its checkpoints, and erasure (contract/integrity.ts). */
 export function describeIntegrity(openLog: OpenLog): void {
   test('[V1] a log verifies after appends, refused batches, trims and erasures', async () => {
     let now = T0;
@@ -77,7 +77,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     expect(await log.integrity.verify()).toMatchObject({ ok: true, from: log.oldest, to: log.head });
   });
 
-  test('[V7] immediates and timers run during verification, and a signal stops it', async () => {
+  test('[V7] the event loop runs immediates and timers during a verification, and an abort stops the verification', async () => {
     const log = await openLog();
     for (let batch = 0; batch < 20; batch++) await append(log, ...upTo(1_000).map(() => started()));
     const turns = await turnsDuring(log.integrity.verify());
@@ -90,7 +90,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     await expect(verifying).rejects.toBe(stopped);
   });
 
-  test('[V5] [V6] a checkpoint has the head and its hash, and the log is verified against it while the row is kept', async () => {
+  test('[V5] [V6] a checkpoint has the position and the hash of the last row, and verification checks it until the row is trimmed', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     const take = async () => (await log.integrity.checkpoint()).checkpoint;
@@ -110,8 +110,8 @@ export function describeIntegrity(openLog: OpenLog): void {
 
     const other = '1'.repeat(64);
     for (const [seq, found] of [
-      [0, 'ok'], // Trimmed: no hash to compare.
-      [4, 5], // The last trimmed row.
+      [0, 'ok'], // A trimmed row: there is no hash to compare.
+      [4, 5], // The last trimmed row: the signed record of the trim has its hash.
       [5, 5],
       [6, 6],
       [7, 7],
@@ -123,7 +123,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     }
   });
 
-  test('[V10] an erased event keeps its envelope, its ids and its type, and no text', async () => {
+  test('[V10] an erased event keeps its envelope, its ids and its type, and loses its text', async () => {
     const log = await openLog();
     const secret = 'SECRET';
     const text = { audience: [secret], eventId: 'e' };
@@ -180,7 +180,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: draftOf.length });
   });
 
-  test('[V11] after erasures the rows of a run are the fold of its events and tombstones', async () => {
+  test('[V11] after erasures the rows of a run equal the fold of its events and tombstones', async () => {
     const log = await openLog();
     await fc.assert(
       fc.asyncProperty(
@@ -194,7 +194,7 @@ export function describeIntegrity(openLog: OpenLog): void {
             const seq = after + 1 + (place % (log.head - after));
             const before = await log.runs.get(projectId, 'r');
             await eraseAt(log, seq);
-            // Each erased text is absent or ERASED; nothing else changes.
+            // An erasure removes text, or replaces it with ERASED. Nothing else may change.
             const now = await log.runs.get(projectId, 'r');
             expect(now?.run.status).toBe(before?.run.status);
             expect(now?.run.counts).toEqual(before?.run.counts);
@@ -209,10 +209,10 @@ export function describeIntegrity(openLog: OpenLog): void {
       { numRuns: 100 },
     );
     expect(await log.integrity.verify()).toMatchObject({ ok: true });
-    // Hundreds of erasures, each of which waits for the disk several times.
+    // Hundreds of erasures take long: each one waits for the disk several times.
   }, 90_000);
 
-  test('[V11] an erased event leaves its audience, and stays for its approvers and the creator of its run', async () => {
+  test('[V11] an erased event is no longer for its audience, and still for its approvers and the creator of its run', async () => {
     const log = await openLog();
     const audience = ['ann', 'bob', 'carl'];
     await append(log, created({ createdBy: 'ann' }));
@@ -229,7 +229,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     expect(received[0]?.json).toBe(record?.json);
   });
 
-  test('[V11] a big run that is read during an erasure contains no erased text', async () => {
+  test('[V11] a large run that is read during an erasure contains no erased text', async () => {
     const log = await openLog();
     for (let batch = 0; batch < 4; batch++) {
       const stage = (index: number) => {
@@ -238,13 +238,13 @@ export function describeIntegrity(openLog: OpenLog): void {
       await append(log, ...upTo(1_000).map(stage));
     }
     const kept = ({ run }: { run: RunView }) => run.stages.filter(({ name }) => name.startsWith('SECRET')).length;
-    // A later erasure means that more rows were read before it.
+    // The more turns of the event loop before the erasure, the more rows of the run have been read before it.
     for (let turns = 0; turns < 8; turns++) {
       let isErased = false;
       const reading = log.runs.get('p', 'r').then((found) => ({ run: found?.run as RunView, isErased }));
       for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
       await eraseAt(log, turns + 1);
-      // A view of the same turn may have been read before the erasure.
+      // A view that is complete in the turn of the erasure may have been read before it: only later views count.
       await new Promise(setImmediate);
       isErased = true;
       const found = await reading;

@@ -11,7 +11,7 @@ import type { SearchQuery } from '../contract/search.ts';
 import type { EventLog } from '../contract/store.ts';
 import { holdsAll, parseText } from '../search/tokenizer.ts';
 
-/** Helpers of the suite: drafts of every type, and functions that fill and read a log. */
+/** Helpers of the conformance suite: drafts of every type, and functions that fill and read a log. */
 
 /** Storage of one log. `open` after a close returns the same log, if the store is persistent. */
 export type Place = {
@@ -27,8 +27,8 @@ export type Draft = ReadyDraft & { [key: string]: unknown };
 export const one = <T>(...values: T[]) => fc.constantFrom(...values);
 
 /**
- * Drafts of all types, with so few ids, attempts and instants that they often collide. The last two stage ids sort one way by
- * UTF-16 code unit (JavaScript) and the other way by UTF-8 byte (databases).
+ * Random drafts of all types, with so few ids, attempts and times that they often collide. JavaScript sorts text by UTF-16
+ * code unit, databases by UTF-8 byte: the last two stage ids have another order in each.
  */
 export function arbitraryDraft(): fc.Arbitrary<Draft> {
   const stageId = one('a', 'b', '～', '😀');
@@ -129,7 +129,10 @@ export const started = (fields: { [key: string]: unknown } = {}) => draft('run.s
 
 export const append = (log: EventLog, ...drafts: Draft[]) => log.append({ actor: 'ci', drafts });
 
-/** Turns of the event loop with several publishers each. The check of a batch with `failsAt` throws at that draft. */
+/**
+ * Random turns of the event loop: in each turn, several publishers append one batch each. If a batch has `failsAt`, its
+ * check throws at that draft.
+ */
 export const arbitraryTurns = () =>
   fc.array(
     fc.array(
@@ -146,7 +149,7 @@ export type Attempt = { drafts: Draft[]; failsAt: number | null };
 export const byId = (revocations: Revocation[]) =>
   revocations.toSorted((a, b) => (`${a.kind} ${a.id}` < `${b.kind} ${b.id}` ? -1 : 1));
 
-/** Appends, and returns the receipts or the code of the error. */
+/** Appends a batch. Returns its receipts, or the error code. */
 export async function attempt(log: EventLog, { drafts, failsAt }: Attempt): Promise<unknown> {
   let checked = 0;
   const check = () => {
@@ -155,7 +158,7 @@ export async function attempt(log: EventLog, { drafts, failsAt }: Attempt): Prom
   return log.append({ actor: 'ci', drafts, check }).catch((error: { code: string }) => error.code);
 }
 
-/** All records of a scope, read page by page. */
+/** Reads all records of a scope, page by page. */
 export async function readAll(
   log: EventLog,
   { scope = { kind: 'all' }, types, limit = 1_000, after = 0 }: Partial<Parameters<EventLog['read']>[0]> = {},
@@ -171,17 +174,18 @@ export async function readAll(
 }
 
 export const tombstone = tombstoneOf(runwireEvents);
-/** Erases an event with all rights. */
+
+/** Erases an event, with permission for all projects. */
 export const eraseAt = (log: EventLog, seq: number, more: Partial<Parameters<Integrity['erase']>[0]> = {}) =>
   log.integrity.erase({ seq, by: 'ada', reason: 'asked for', mayErase: () => true, tombstone, ...more });
-/** Resolves once the newest event is in the index, without a time limit: the machine may be busy. */
+/** Resolves once the newest event is in the search index. It has no time limit, because the machine may be busy. */
 export async function untilIndexed(log: EventLog): Promise<void> {
   const { records } = await log.read({ scope: { kind: 'all' }, after: log.head - 1, limit: 1 });
   const [{ eventId }] = records.map(({ event }) => event) as [RunEvent];
   while ((await log.search.find({ projects: 'all', text: `"${eventId}"`, limit: 1 })).records.length === 0);
 }
 
-/** All results of a search, page by page. */
+/** Returns all results of a search, read page by page. */
 export async function searchAll(log: EventLog, query: Omit<SearchQuery, 'limit'> & { limit?: number }) {
   const all: StoredEvent[] = [];
   let pages = 0;
@@ -194,7 +198,7 @@ export async function searchAll(log: EventLog, query: Omit<SearchQuery, 'limit'>
   }
 }
 
-/** The same by a scan of all records. */
+/** Returns the results that `searchAll` should find, by a scan of all records. */
 export function matching(records: readonly StoredEvent[], query: Omit<SearchQuery, 'limit'>): StoredEvent[] {
   const phrases = query.text === undefined ? undefined : parseText(query.text);
   return records
@@ -217,7 +221,7 @@ export function matching(records: readonly StoredEvent[], query: Omit<SearchQuer
 export const seqs = (records: readonly { seq: number }[]) => records.map((record) => record.seq);
 export const upTo = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
 
-/** The view of a run, folded in memory. */
+/** Returns the view of a run, folded in memory. */
 export function folded(records: readonly StoredEvent[]): RunView | undefined {
   const memory = new RunMemory();
   for (const record of records) foldEvent(memory, record.event as RunEvent);

@@ -22,9 +22,9 @@ import {
   upTo,
 } from './kit.ts';
 
-/** The log: append, read, trim. */
+/** Tests of append, read and trim (contract/log.ts). */
 export function describeLog(openLog: OpenLog): void {
-  test('[L1] seq is contiguous from 1 over the log and runSeq over each run, despite refused and repeated drafts', async () => {
+  test('[L1] seq is contiguous from 1 over the log and runSeq over each run, also after refused and repeated drafts', async () => {
     const log = await openLog();
     expect({ head: log.head, oldest: log.oldest }).toEqual({ head: 0, oldest: 1 });
     const repeated = started();
@@ -57,7 +57,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(log.head).toBe(6);
   });
 
-  test('[L2] a refused batch leaves nothing, and does not affect other batches of its turn', async () => {
+  test('[L2] a refused batch stores nothing, and does not affect other batches of its turn', async () => {
     const log = await openLog();
     await append(log, created());
     const before = await log.runs.get('p', 'r');
@@ -94,7 +94,7 @@ export function describeLog(openLog: OpenLog): void {
         const begin = together.head;
         const projects = [`p${begin}`, `q${begin}`];
         for (const turn of turns) {
-          // Projects of this round only.
+          // Each round has its own projects.
           const batches = turn.map(({ failsAt, drafts }) => ({
             failsAt,
             drafts: drafts.map((item) => ({ ...item, projectId: `${item.projectId}${begin}` })),
@@ -133,7 +133,7 @@ export function describeLog(openLog: OpenLog): void {
     ]);
   });
 
-  test('[L3] an eventId is stored once in its project, and a duplicate gets the position of the first', async () => {
+  test('[L3] an eventId is stored once in its project, and a duplicate gets the position of the first event', async () => {
     const log = await openLog();
     const first = created({ eventId: 'x', name: 'first' });
     const again = created({ eventId: 'x', name: 'second', runId: 's' });
@@ -164,7 +164,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(taken).toMatchObject({ status: 'fulfilled', value: [{ seq: 1, isDuplicate: false }] });
   });
 
-  test('[L4] batches of one turn commit together, in order, and listeners run before publishers resolve', async () => {
+  test('[L4] batches of one turn commit together, in order, and listeners run before the promises of append resolve', async () => {
     const log = await openLog();
     const received: string[] = [];
     log.subscribe((records) => received.push(`commit ${seqs(records)} at ${log.head}`));
@@ -191,7 +191,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(commits).toBe(0);
   });
 
-  test('[L5] a page holds every match between after and scannedTo, in order, for every scope and types', async () => {
+  test('[L5] a page contains every match between after and scannedTo, in order, for every scope and filter of types', async () => {
     const log = await openLog();
     await fc.assert(
       fc.asyncProperty(
@@ -200,7 +200,7 @@ export function describeLog(openLog: OpenLog): void {
         fc.array(one('run.created', 'run.started', 'stage.progress', 'approval.granted')),
         fc.integer({ min: 1, max: 7 }),
         async (drafts, kind, types, limit) => {
-          // Projects and users of this round only: the events of earlier rounds are noise.
+          // Each round has its own projects and users: no event of an earlier round may match.
           const round = log.head;
           const mine = drafts.map((item) => ({
             ...item,
@@ -254,7 +254,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(a.secret).toMatch(/^\S{32,}$/);
   });
 
-  test('[L8] trimming deletes a prefix by recordedAt, never the newest event, and keeps views and counters', async () => {
+  test('[L8] a trim deletes the events recorded before an instant, but never the newest event, and keeps views and counters', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     const first = created({ createdBy: 'ann' });
@@ -276,7 +276,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(await append(log, first)).toMatchObject([{ seq: 5, runSeq: 4, isDuplicate: false }]);
   });
 
-  test('[L9] recordedAt never goes back, even when the clock does', async () => {
+  test('[L9] recordedAt never decreases, even when the clock is set back', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     for (const at of [5_000, 1_000, -90_000, 6_000]) {
@@ -287,7 +287,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(times).toEqual([5, 5, 5, 5, 5, 5, 6, 6].map(instant));
   });
 
-  test('[L14] an event is stored for its audience, its approvers and the creator of its run, as of its logging', async () => {
+  test('[L14] an event is stored for its audience, its approvers and the creator of its run at that time', async () => {
     const log = await openLog();
     const received: StoredEvent[] = [];
     log.subscribe((records) => received.push(...records));
@@ -306,7 +306,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(users).toEqual([[], ['ann'], ['ann', 'bob'], ['ann', 'carl'], ['dora'], ['dora'], []]);
   });
 
-  test('[L16] batches accepted before close are logged, and after it every call is UNAVAILABLE', async () => {
+  test('[L16] batches accepted before close are logged, and after close every call is UNAVAILABLE', async () => {
     const log = await openLog();
     const reading = log.read({ scope: { kind: 'all' }, after: 0, limit: 1 }).catch((error: unknown) => error);
     const accepted = upTo(3).map(() => append(log, ...upTo(600).map(() => started())));
@@ -336,7 +336,7 @@ export function describeLog(openLog: OpenLog): void {
     }
   });
 
-  test('[L19] immediates and timers run during long reads and a long trim', async () => {
+  test('[L19] the event loop runs immediates and timers during long reads and a long trim', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     for (let batch = 0; batch < 50; batch++) {

@@ -22,9 +22,9 @@ import {
   T0,
 } from './kit.ts';
 
-/** The same across a restart. */
+/** Tests with restarts, for stores that keep their data. */
 export function describePersistence(makePlace: () => Promise<Place>): void {
-  test('[L1] seq and runSeq continue after a restart, trimmed or not', async () => {
+  test('[L1] seq and runSeq continue after a restart, with and without a trim', async () => {
     const place = await makePlace();
     let log = await place.open();
     await append(log, created(), started(), created({ runId: 's' }));
@@ -50,7 +50,7 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     expect(await append(log, event)).toMatchObject([{ seq: 2, runSeq: 1, isDuplicate: true }]);
   });
 
-  test('[L7] epoch and secret stay with the log', async () => {
+  test('[L7] epoch and secret stay the same across a restart', async () => {
     const place = await makePlace();
     let log = await place.open();
     const { epoch, secret } = log;
@@ -77,7 +77,7 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     await expect(log.revocations.put({ kind: 'jti', id: 'b', atMs: 1 })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  test('[L9] recordedAt does not go back when the clock went back during a restart', async () => {
+  test('[L9] recordedAt does not decrease when the clock was set back during a restart', async () => {
     const place = await makePlace();
     let log = await place.open({ now: () => T0 + 5_000 });
     await append(log, started());
@@ -121,7 +121,7 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     expect(await log.integrity.checkpoint()).toEqual({ checkpoint: checkpoints[3], isNew: false });
   });
 
-  test('[R5] the index is complete after a restart, at any position', async () => {
+  test('[R5] the search index is complete after a restart at any position', async () => {
     const place = await makePlace();
     let now = T0;
     const tick = () => {
@@ -153,7 +153,7 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     expect(await log.access.list({ projects: 'all', limit: 9 })).toEqual({ entries: [entry] });
   });
 
-  test('[L16] a batch accepted in the turn of close is there when the log opens again', async () => {
+  test('[L16] a batch accepted in the turn of close is in the log after a restart', async () => {
     const place = await makePlace();
     let log = await place.open();
     const accepted = append(log, created(), started());

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { byId, type OpenLog, upTo } from './kit.ts';
 
-/** Revoked tokens. */
+/** Tests of the revocations of tokens (contract/revocations.ts). */
 export function describeRevocations(openLog: OpenLog): void {
   test('[A10] a revocation is stored once, with the later atMs and a known untilMs, and deleted after untilMs', async () => {
     const { revocations } = await openLog();

@@ -19,9 +19,9 @@ import {
   upTo,
 } from './kit.ts';
 
-/** Runs: views, lists, changes. */
+/** Tests of views, lists and changes of runs (contract/runs.ts). */
 export function describeRuns(openLog: OpenLog): void {
-  test('[L10] a run that is read while events arrive has all events up to its position', async () => {
+  test('[L10] a run that is read while events arrive includes all events up to its position', async () => {
     const log = await openLog();
     const readings: Promise<unknown>[] = [];
     log.subscribe((records) => {
@@ -64,7 +64,7 @@ export function describeRuns(openLog: OpenLog): void {
     );
   });
 
-  test('[F10] the current stage of several with the same start does not depend on how a store sorts text', async () => {
+  test('[F10] the current stage of several stages with the same start does not depend on how a store sorts text', async () => {
     const log = await openLog();
     const at = { timestamp: instant(1) };
     await append(
@@ -77,7 +77,7 @@ export function describeRuns(openLog: OpenLog): void {
     expect((await log.runs.get('p', 'r'))?.run).toEqual(folded(await readAll(log)));
   });
 
-  test('[L11] the view of a big run and its position are of one moment, while events arrive', async () => {
+  test('[L11] the view of a large run is the state at its position, even while events arrive', async () => {
     const log = await openLog();
     const stageId = (index: number) => `s${String(index).padStart(4, '0')}`;
     const stages = upTo(3_000).map((index) => ({ stageId: stageId(index), name: 'n' }));
@@ -118,7 +118,7 @@ export function describeRuns(openLog: OpenLog): void {
     expect(views).toHaveLength(8);
   });
 
-  test('[L12] runs are listed newest first, page by page, each once, by every filter', async () => {
+  test('[L12] runs are listed newest first, page by page, each one once, with every combination of filters', async () => {
     const log = await openLog();
     const some = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
     const query = fc.record({
@@ -163,7 +163,7 @@ export function describeRuns(openLog: OpenLog): void {
             (since === undefined || view.createdAt >= since) &&
             (until === undefined || view.createdAt < until),
         );
-        // The client filters a changing list with this function.
+        // The client filters changed runs with this function.
         expect(views.filter(runMatcher(filters))).toEqual(matching);
         const expected = matching.filter(
           (view) =>
@@ -194,7 +194,7 @@ export function describeRuns(openLog: OpenLog): void {
     );
   });
 
-  test('[L12] runs created between two pages neither repeat nor hide an older one', async () => {
+  test('[L12] runs that are created between two pages make no page repeat or skip an older run', async () => {
     const log = await openLog();
     for (const index of upTo(4)) await append(log, created({ runId: `r${index}`, timestamp: instant(1) }));
     const query = { canRead: () => true, limit: 2 };
@@ -219,7 +219,7 @@ export function describeRuns(openLog: OpenLog): void {
     expect(await log.runs.get('z', 'r')).toBeUndefined();
   });
 
-  test('[L13] repeated reads of changed runs give the last state of each, in the order of change', async () => {
+  test('[L13] repeated calls of changedSince return the last state of each changed run, in the order of change', async () => {
     const log = await openLog();
     await fc.assert(
       fc.asyncProperty(

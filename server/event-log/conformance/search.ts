@@ -18,15 +18,16 @@ import {
   VOCABULARY,
 } from './kit.ts';
 
-/** Search by text and by fields. */
+/** Tests of search by text and by fields (contract/search.ts). */
 export function describeSearch(openLog: OpenLog): void {
-  test('[R1] [R2] a search finds the same as a scan of all events, newest first, each once, while events arrive', async () => {
+  test('[R1] [R2] a search finds the same events as a scan of all events, newest first, each one once, while events arrive', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     const tick = () => {
       now += 1_000;
     };
-    // Enough events to fill blocks of the index, to leave one project behind, and to keep some blocks in memory only.
+    // With this many events, some blocks of the index are full, one project is far behind, and some blocks are in memory
+    // only.
     await fillForSearch(log, 20_000, tick);
     const fields = {
       text: fc.option(
@@ -83,7 +84,7 @@ export function describeSearch(openLog: OpenLog): void {
     expect((await log.search.find({ projects: 'all', limit: 5 })).records).toHaveLength(1);
   });
 
-  test('[R5] an event is found right after its publication', async () => {
+  test('[R5] a search finds an event that was just published', async () => {
     const log = await openLog();
     for (const index of upTo(5)) {
       await append(log, created({ name: `unheard-of ${index}` }));
@@ -93,7 +94,7 @@ export function describeSearch(openLog: OpenLog): void {
     }
   });
 
-  test('[R6] trimmed events are no longer found, and the others are', async () => {
+  test('[R6] a search no longer finds trimmed events, and still finds all others', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
     await fillForSearch(log, 5_000, () => {
@@ -110,7 +111,7 @@ export function describeSearch(openLog: OpenLog): void {
     expect((await readAll(log)).length).toBeLessThan(101);
   });
 
-  test('[R7] a long search with few matches leaves turns of the event loop to others, and returns what it has', async () => {
+  test('[R7] during a long search the event loop runs other work, and the search returns what it has found when its budget is used up', async () => {
     const log = await openLog();
     for (let batch = 0; batch < 60; batch++) {
       await append(log, ...upTo(1_000).map(() => draft('stage.started', { stageId: 'a' })));

@@ -11,8 +11,8 @@ import { describeRuns } from './runs.ts';
 import { describeSearch } from './search.ts';
 
 /**
- * The suite that every store must pass. It tests each MUST of `contract/`, one file a contract. A store's own test file calls
- * this function. `newPlace` returns an empty place at each call.
+ * The suite that every store must pass: it tests each MUST of `contract/`, with one file for each contract. A store's own
+ * test file calls this function. `newPlace` must return a place for a new, empty log at each call.
  */
 export function describeEventLog(name: string, newPlace: () => Promise<Place>, { isPersistent = true } = {}): void {
   async function makePlace(): Promise<Place> {
