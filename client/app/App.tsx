@@ -14,7 +14,8 @@ export function App() {
   const lastPath = useRef(path);
   const wantsSearch = useRef(false);
   useEffect(() => {
-    // A screen reader starts to read at the focus, so the focus moves to the new page, as after a page load.
+    // Screen readers read from the focused element. So a change of page moves the focus to the new page, as a page load
+    // does.
     if (lastPath.current !== path) {
       const target = wantsSearch.current ? searchOfPage() : null;
       (target ?? document.querySelector('main'))?.focus({ preventScroll: true });

@@ -20,7 +20,8 @@ import { showStoredTheme } from './hooks/useTheme.ts';
 
 showStoredTheme();
 
-// Subscriptions keep loaded data up to date, so no query is repeated because of its age or a window focus.
+// Subscriptions keep loaded data up to date. So no query is repeated because it is old or because the window gets the
+// focus.
 const queryClient = new QueryClient({
   defaultOptions: {
     queries: {
@@ -35,7 +36,7 @@ const root = document.getElementById('root');
 if (!root) throw new Error('index.html has no #root');
 createRoot(root).render(
   <StrictMode>
-    {/* Unlimited attempts: a wall display has no user to press "Try again". */}
+    {/* Attempts to reconnect have no limit: a display on a wall has no user to press "Try again". */}
     <RunwireProvider
       url={import.meta.env.VITE_WEBSOCKET_URL || undefined}
       maxReconnectAttempts={Number.POSITIVE_INFINITY}

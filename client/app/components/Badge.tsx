@@ -3,13 +3,13 @@ import { useNow } from '../hooks/useNow.ts';
 import { isSignedOut } from '../lib/errors.ts';
 import { formatCount, formatTime } from '../lib/format.ts';
 
-/** The fields of `useRun` and `useRuns` that state whether their data is complete and up to date. */
+/** The fields of `useRun` and `useRuns` that state whether the hook's data is complete and up to date. */
 export type Continuity = Pick<
   UseRunReturn,
   'status' | 'connectionState' | 'error' | 'retryAtMs' | 'phase' | 'seq' | 'gap' | 'reconnect'
 >;
 
-/** States whether the page is complete and up to date. `staleSince` is in Unix ms, null while it is. */
+/** Shows whether the page is complete and up to date. `staleSince`: Unix ms since which it is not, null while it is. */
 export function Badge({ staleSince, ...props }: Continuity & { staleSince: number | null }) {
   const { error, retryAtMs, reconnect } = props;
   const now = useNow(retryAtMs !== null);
@@ -34,7 +34,7 @@ type Wording = {
   word: string;
   detail: string;
   hover?: string | undefined;
-  /** Label of the button that connects at once. */
+  /** Label of the button that reconnects at once. */
   action?: 'Try now' | 'Try again';
 };
 
@@ -47,7 +47,7 @@ function wordingOf(
   const missed = gap && gap.fromSeq <= gap.toSeq ? `${formatCount(gap.fromSeq)}–${formatCount(gap.toSeq)}` : '';
   const since = staleSince === null ? '' : `since ${formatTime(staleSince)}`;
   if (isSignedOut(error)) {
-    // Without data, the page itself explains how to sign in.
+    // If the page has no data, the page itself explains how to sign in, so the badge does not.
     const detail = since && ` ${since} · open the link that the server printed`;
     return { tone: 'bad', word: 'Signed out', detail };
   }

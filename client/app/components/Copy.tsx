@@ -2,7 +2,7 @@ import { useEffect, useState } from 'react';
 
 const SHOWN_MS = 1_500;
 
-/** A button that copies a text. Browsers allow it over HTTPS and on localhost only; elsewhere there is no button. */
+/** A button that copies a text. Browsers allow copying over HTTPS and on localhost only; elsewhere there is no button. */
 export function Copy({ text, what }: { text: string; what: string }) {
   const [outcome, setOutcome] = useState<'Copied' | 'Copy failed' | undefined>();
   useEffect(() => {
@@ -11,7 +11,7 @@ export function Copy({ text, what }: { text: string; what: string }) {
     return () => clearTimeout(timer);
   }, [outcome]);
   if (!window.isSecureContext) return null;
-  // Fails when the user or an embedding page denies access to the clipboard.
+  // Copying fails if the user or an embedding page denies access to the clipboard.
   const copy = () =>
     navigator.clipboard.writeText(text).then(
       () => setOutcome('Copied'),

@@ -16,7 +16,7 @@ export const openHelp = (): void => {
   if (dialog instanceof HTMLDialogElement && !dialog.open) dialog.showModal();
 };
 
-/** A native dialog: the browser moves the focus into it, returns the focus, and closes it on Esc. */
+/** A native dialog element: the browser itself moves the focus into the dialog and back, and closes the dialog on Esc. */
 export const Help = () => (
   <dialog id={ID} aria-labelledby="help-title">
     <h2 id="help-title">Keyboard shortcuts</h2>

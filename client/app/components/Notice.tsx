@@ -45,7 +45,7 @@ export function Problem({ error, onRetry }: { error: Error; onRetry: () => void 
   );
 }
 
-/** Placeholder rows. They appear after 150 ms, so that they do not flash before a fast answer. */
+/** Placeholder rows while data is loading. They appear after 150 ms, so that a fast answer causes no flicker. */
 export const Skeleton = ({ children }: { children: ReactNode }) => (
   <div className="skeleton" role="status">
     <span className="unseen">{children}</span>

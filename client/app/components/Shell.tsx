@@ -8,7 +8,7 @@ import { openHelp } from './Help.tsx';
 
 const themeNames: Record<Theme, string> = { auto: 'System', light: 'Light', dark: 'Dark' };
 
-/** The frame of each page: the bar with its links, the continuity badge and the theme, and `main`. */
+/** The frame of each page: a bar (links, badge, theme button), and the element `main` with the content. */
 export function Shell(props: { title: string; isTop?: boolean; continuity?: Continuity; children: ReactNode }) {
   const { title, isTop = false, continuity, children } = props;
   const { theme, next } = useTheme();

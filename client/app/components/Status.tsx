@@ -2,7 +2,7 @@ import type { ReactNode } from 'react';
 import { useNow } from '../hooks/useNow.ts';
 import { formatDuration, formatPercent } from '../lib/format.ts';
 
-/** A status of a run, a stage or an approval as the pages show it. */
+/** A status of a run, a stage or an approval, in the word that the pages show. */
 export type Shown =
   | 'created'
   | 'pending'
@@ -115,7 +115,7 @@ export const Progress = ({ value, label, status }: { value: number; label: strin
 
 type Span = { startedAt?: string | undefined; endedAt?: string | undefined; durationMs?: number | undefined };
 
-/** A duration. Without an end it counts up every second. */
+/** Shows a duration. With a start but no end, it counts up every second. */
 export function Duration({ startedAt, endedAt, durationMs }: Span) {
   const isRunning = startedAt !== undefined && endedAt === undefined && durationMs === undefined;
   const now = useNow(isRunning);

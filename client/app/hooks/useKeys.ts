@@ -1,7 +1,8 @@
 import { useEffect, useRef } from 'react';
 
 /**
- * Handles key presses outside of text fields and dialogs, with no modifier but Shift. `g r` means `g`, then `r`.
+ * Calls the function of a key when the user presses the key. Ignores presses in text fields and dialogs, and presses with
+ * Ctrl, Alt or Meta. The key name `g r` means `g`, then `r`.
  */
 export function useKeys(keys: { [key: string]: (event: KeyboardEvent) => void }): void {
   const latest = useRef(keys);
@@ -28,10 +29,10 @@ const isTyping = (target: EventTarget | null): boolean =>
   target instanceof HTMLElement &&
   (target.isContentEditable || target.closest('input, textarea, select, dialog') !== null);
 
-/** Marks an element as a stop of `j` and `k`. */
+/** The attribute of elements that the keys `j` and `k` move the focus to. */
 export const steppable = { 'data-step': '' } as const;
 
-/** Moves the focus to the next or previous stop. The browser scrolls to it, and scrolling renders further rows. */
+/** Moves the focus to the next or previous steppable element. The browser scrolls there, which renders further rows. */
 export function step(by: 1 | -1): void {
   const rows = [...document.querySelectorAll<HTMLElement>('[data-step]')];
   const at = rows.indexOf(document.activeElement as HTMLElement);

@@ -1,6 +1,6 @@
 import { useCallback, useMemo, useSyncExternalStore } from 'react';
 
-/** Returns whether a media query matches. Scripts need it for row heights in px, which CSS cannot pass to them. */
+/** Returns whether a media query matches. Lists need this in code, because they compute positions from row heights. */
 export function useMedia(query: string): boolean {
   const list = useMemo(() => window.matchMedia(query), [query]);
   const subscribe = useCallback(

@@ -32,8 +32,8 @@ const never = () => () => undefined;
 const Held = createContext<number | null>(null);
 
 /**
- * Stops all clocks below it at an instant, in Unix ms; null lets them run. Without a connection the page cannot know
- * whether a run has ended since.
+ * A provider that stops all clocks below it at an instant (Unix ms); with null they run. The clocks stop when the
+ * connection is lost, because a run may then end without notice.
  */
 export const HeldNow = Held.Provider;
 

@@ -1,22 +1,23 @@
 import { type RefObject, useCallback, useEffect, useLayoutEffect, useState } from 'react';
 
 /**
- * Virtual rows: a long list renders only the rows near the viewport. All rows have one height, so the position of a row is
- * a multiplication, and 100,000 rows cost as much as 30. Rejected: a library that measures each row, because it rebuilds
- * its table of 100,000 heights for each new row, 60 times a second.
+ * Virtual rows: a long list renders only the rows near its visible part. All rows have the same height, so the position of
+ * a row is a multiplication, and 100,000 rows cost as much as 30. Rejected: a library that measures each row. For each new
+ * row, up to 60 times a second, it would rebuild a table of 100,000 heights.
  */
 
-/** The visible part of an element, in px from its top left corner. */
+/** The visible part of an element, in px from the element's top left corner. */
 export type Viewport = { topPx: number; leftPx: number; heightPx: number; widthPx: number };
 const nothing: Viewport = { topPx: 0, leftPx: 0, heightPx: 0, widthPx: 0 };
 
-/** Scroll positions are rounded down to this, so that a scroll of a few px renders nothing. */
+/** Scroll positions are rounded down to a multiple of this, so that scrolling by a few px causes no render. */
 const STRIDE_PX = 120;
 const floorTo = (value: number) => Math.floor(value / STRIDE_PX) * STRIDE_PX;
 
 /**
- * Returns the visible part of an element and follows scrolling and resizing. `scroller` is the scrolling ancestor, by
- * default the page. `isPaused` ignores scrolling, for a caller that sets the scroll position itself.
+ * Returns the visible part of an element, and updates it when the user scrolls or resizes. `scroller` is the scrolling
+ * ancestor; default the page. With `isPaused`, scrolling causes no update: for callers that set the scroll position
+ * themselves.
  */
 export function useViewport(
   element: RefObject<HTMLElement | null>,
@@ -57,7 +58,7 @@ export function useViewport(
 const isSame = (a: Viewport, b: Viewport) =>
   a.topPx === b.topPx && a.leftPx === b.leftPx && a.heightPx === b.heightPx && a.widthPx === b.widthPx;
 
-/** Returns the rows to render, first inclusive and end exclusive: the visible ones and some on both sides. */
+/** Returns the rows to render (`end` exclusive): the visible rows, and some rows before and after them. */
 export function rowsIn({ topPx, heightPx }: Viewport, count: number, rowPx: number): { first: number; end: number } {
   const first = Math.max(0, Math.floor((topPx - 2 * STRIDE_PX) / rowPx));
   const end = Math.min(count, Math.ceil((topPx + heightPx + 3 * STRIDE_PX) / rowPx));

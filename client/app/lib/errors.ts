@@ -1,4 +1,4 @@
-/** The code of the error table, and whether the server sent it in an answer. */
+/** The code of an error (see `shared/errors.ts`), and whether the server sent the error as an answer. */
 type Reading = { code: string | undefined; isAnswer: boolean };
 
 /** A tRPC answer has its code in `data.runwireCode`, an error of the connection in `code`. */
@@ -10,10 +10,10 @@ function read(error: unknown): Reading {
 
 export const codeOf = (error: unknown): string | undefined => read(error).code;
 
-/** True when the server answered: the same request would get the same answer. */
+/** True if the error is an answer of the server. The same request would get the same answer. */
 export const isAnswer = (error: unknown): boolean => read(error).isAnswer;
 
-/** True when a later attempt can succeed although the user changed nothing. */
+/** True if a later attempt can succeed without an action of the user. */
 export const isRetryable = (error: unknown): boolean => !isAnswer(error) || codeOf(error) === 'UNAVAILABLE';
 
 export const isSignedOut = (error: unknown): boolean => codeOf(error) === 'UNAUTHENTICATED';

@@ -35,5 +35,5 @@ export const formatTime = (ms: number): string => minute.format(ms);
 export const formatDateTime = (instant: string): string => dateTime.format(new Date(instant));
 export const formatClock = (instant: string): string => clock.format(new Date(instant));
 
-/** Formats a progress of 0–100 as `64.4 %`. Rounds down, so that only a complete progress is 100 %. */
+/** Formats a progress of 0–100 as `64.4 %`. Rounds down, so that only complete progress shows 100 %. */
 export const formatPercent = (value: number): string => `${Math.floor(value * 10) / 10} %`;

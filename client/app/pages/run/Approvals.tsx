@@ -86,7 +86,7 @@ function DecisionText({ decidedBy, decision, at, comment, reason, isExpiry }: De
   );
 }
 
-/** The evidence of an approval: artifacts by name, or by id while they are not published. */
+/** The evidence of an approval is a list of artifacts. An artifact that is not published yet appears with its id. */
 export function Evidence({ ids = [], artifacts }: { ids: string[] | undefined; artifacts: readonly Artifact[] }) {
   if (ids.length === 0) return <None />;
   return (

@@ -5,7 +5,7 @@ import { None } from '../../components/Status.tsx';
 import { formatBytes, formatCount } from '../../lib/format.ts';
 import { StageNames } from './stage-names.ts';
 
-/** Rows shown at first. */
+/** Number of rows before the user asks for more. */
 const INITIAL_ROWS = 50;
 
 export function Artifacts({ artifacts, stages }: { artifacts: readonly Artifact[]; stages: readonly Stage[] }) {
@@ -68,7 +68,7 @@ export const ArtifactRows = ({ artifacts, nameOf, caption }: RowsProps) => (
   </div>
 );
 
-/** `stageName` is null without a stage, undefined without a column for the stage. */
+/** `stageName` is null if the artifact has no stage, and undefined if the table has no column for the stage. */
 type RowProps = { artifact: Artifact; stageName: string | null | undefined };
 
 // Memoised: otherwise each event of the run would render all rows.
@@ -97,7 +97,7 @@ const Row = memo(function Row({ artifact, stageName }: RowProps) {
   );
 });
 
-/** The name of an artifact: a link when its address is safe to open. */
+/** The name of an artifact. The name is a link if the artifact's URI is safe to open. */
 export function ArtifactName({ name, uri }: Pick<Artifact, 'name' | 'uri'>) {
   if (!isSafeLink(uri)) return name;
   return (
@@ -107,7 +107,7 @@ export function ArtifactName({ name, uri }: Pick<Artifact, 'name' | 'uri'>) {
   );
 }
 
-/** Producers write these addresses: an address that runs a script must not become a link. */
+/** Returns whether a URI may become a link. A producer sets the URI, and a `javascript:` URI would run a script. */
 function isSafeLink(uri: string | undefined): uri is string {
   return uri !== undefined && URL.canParse(uri) && ['http:', 'https:'].includes(new URL(uri).protocol);
 }

@@ -22,7 +22,7 @@ import { type Following, isAtEnd, useFollowing } from './useFollowing.ts';
 const ROW_PX = 28;
 const NARROW_ROW_PX = 48;
 const JSON_PX = 240;
-/** Live events to keep. Older ones come from the pages. */
+/** Number of events kept from the subscription. Older events are fetched in pages (`event-pages.ts`). */
 const LIVE_EVENTS = 500;
 
 /** All events of a run, the latest at the bottom. */
@@ -45,7 +45,7 @@ export function EventFeed({ run }: { run: RunView }) {
   const openPx = opened === undefined ? 0 : JSON_PX;
   const topOf = (runSeq: number) => (runSeq - 1) * rowPx + (opened !== undefined && runSeq > opened ? JSON_PX : 0);
   const totalPx = total * rowPx + openPx;
-  // While it follows, the end is visible, whatever the position of the last measurement was.
+  // While the list follows, its end is visible. The measured position is not used, because scrolling does not update it.
   const topPx = isFollowing ? Math.max(0, totalPx - view.heightPx) : view.topPx - openPx;
   const shown = rowsIn({ ...view, topPx }, total, rowPx);
   const [first, last] = [shown.first + 1, shown.end];
@@ -60,7 +60,7 @@ export function EventFeed({ run }: { run: RunView }) {
   }, [isFollowing, totalPx, view.heightPx]);
   useScrollToLinked({ scroller, list }, linked, { topOf, rowPx }, following);
 
-  // One stable function for all rows: otherwise each event of the run would render all rows.
+  // The same function at each render: a new function would make React render all rows for each event of the run.
   const toggle = useCallback(
     (runSeq: number | undefined) => {
       setOpened(runSeq);
@@ -91,7 +91,7 @@ export function EventFeed({ run }: { run: RunView }) {
           tabIndex={0}
           onScroll={following.onScroll}
         >
-          {/* Following would remove the focused row from the page. */}
+          {/* A focus in a row stops following: otherwise the row would scroll out and be removed with the focus. */}
           <ol ref={list} style={{ height: totalPx }} onFocus={pause}>
             {upTo(shown).map((index) => {
               const runSeq = index + 1;
@@ -147,7 +147,10 @@ const FeedTitle = ({ total, isRelative, onToggle }: TitleProps) => (
   </div>
 );
 
-/** `requested` is the parameter `event` of the address; `linked` is its event, if the run has it. */
+/**
+ * `requested` is the query parameter `event` of the URL. `linked` is the same as a number, a `runSeq` (position in the
+ * run); undefined if the run has no such event.
+ */
 function useLinkedEvent(total: number) {
   const requested = useParams().get('event');
   const runSeq = runSeqOf(requested);
@@ -174,7 +177,7 @@ function MissingEvent({ requested, scroller }: { requested: string; scroller: Bo
 type Boxes = { scroller: RefObject<HTMLElement | null>; list: RefObject<HTMLElement | null> };
 type Rows = { topOf(runSeq: number): number; rowPx: number };
 
-/** Scrolls to the linked event once, when the address starts to name it. */
+/** Scrolls to the linked event when a link to the event is opened, but not at later changes of the list. */
 function useScrollToLinked(
   { scroller, list }: Boxes,
   linked: number | undefined,
@@ -202,7 +205,7 @@ function isInPage(box: Element, px: number, rowPx: number): boolean {
   return top >= header && top + rowPx <= window.innerHeight;
 }
 
-/** Returns the event at a position. Live events are contiguous unless there was a gap. */
+/** Returns the event at the position `runSeq`, if `live` has it. Live events are contiguous, except after a gap. */
 function eventAt(live: readonly RunEvent[], runSeq: number): RunEvent | undefined {
   const event = live[runSeq - (live[0]?.runSeq ?? 0)];
   return event?.runSeq === runSeq ? event : undefined;

@@ -7,12 +7,12 @@ import { describe, isFailure } from './describe.ts';
 
 type Props = {
   runSeq: number;
-  /** Undefined until it is fetched. */
+  /** Undefined until the event is fetched. */
   event: RunEvent | undefined;
   /** True when retention has removed the event. */
   isRemoved: boolean;
   stageName: string | undefined;
-  /** Unix ms that relative times count from; undefined shows the time of day. */
+  /** Start of relative times in Unix ms. If undefined, the row shows the time of day. */
   sinceMs: number | undefined;
   topPx: number;
   isMarked: boolean;

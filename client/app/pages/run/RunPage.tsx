@@ -38,9 +38,11 @@ export function RunPage({ projectId, runId }: { projectId: string; runId: string
 }
 
 /**
- * Counts the event logs that the run was read from; the feed drops its events when the count changes. Another log, or an
- * older copy of the same log, has other events at the same positions. The count changes after the gap, together with the
- * run: during the gap the page still shows the old run, and the feed would not find its events in the new log.
+ * Counts the event logs that the run was read from. The server may restart with another log or with an older copy of the
+ * log, which has other events at the same positions. The event list then drops its events: the count is its React key.
+ *
+ * The count changes only when the new run is loaded (the phase `gap` ends). Before that, the page still shows the old run,
+ * and the event list would look for the old run's events in the new log.
  */
 function useLogCount({ gap, phase }: UseRunReturn): number {
   const [counted, setCounted] = useState({ gap, count: 0 });
@@ -55,7 +57,7 @@ function Run({ run, logCount }: { run: RunView; logCount: number }) {
   const stageId = useParams().get('stage');
   const stage = stageId === null ? undefined : run.stages.find((one) => one.stageId === stageId);
   const close = () => {
-    // Removing the panel would lose the focus, so the focus moves to the row of the stage first.
+    // Removing the panel would lose the focus. So a focus in the panel first moves to the row of the stage.
     const panel = document.activeElement?.closest('.stage-panel');
     const row = panel && (document.querySelector('.selected a') ?? document.querySelector('.timeline'));
     if (row instanceof HTMLElement) row.focus();

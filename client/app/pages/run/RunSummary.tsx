@@ -5,7 +5,7 @@ import { useNow } from '../../hooks/useNow.ts';
 import { formatDateTime, formatDuration } from '../../lib/format.ts';
 import { Link, ParamLink, runPath } from '../../lib/navigation.tsx';
 
-/** The header of a run: name, status, ids, labels, progress, clock, and the failure or the summary. */
+/** The header of a run: name, status, ids, labels, progress, times, and the failure or the summary. */
 export function RunSummary({ run }: { run: RunView }) {
   const { projectId, runId, name, status, progress, createdBy, parentRunId, summary, currentStageId } = run;
   const labels = Object.entries(run.labels);
@@ -87,7 +87,7 @@ function FailedIn({ run }: { run: RunView }) {
   );
 }
 
-/** The time in the queue and the time since the start. Shows both when the queue took 1 s or more. */
+/** Shows the time in the queue, or the time since the start. Shows both if the run waited 1 s or more in the queue. */
 function Clock({ run }: { run: RunView }) {
   const { createdAt, startedAt, endedAt } = run;
   const isQueued = startedAt === undefined && endedAt === undefined;

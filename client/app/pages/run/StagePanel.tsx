@@ -4,7 +4,7 @@ import { formatDateTime, formatPercent } from '../../lib/format.ts';
 import { ArtifactRows } from './Artifacts.tsx';
 import { shownStatus } from './axis.ts';
 
-/** The details of the stage that is selected in the address. */
+/** The details of the stage that the query of the URL selects. */
 export function StagePanel({ run, stage, onClose }: { run: RunView; stage: Stage; onClose: () => void }) {
   const { stageId, name, attempt, progress, startedAt, endedAt, durationMs, message, error } = stage;
   const artifacts = run.artifacts.filter((artifact) => artifact.stageId === stageId);

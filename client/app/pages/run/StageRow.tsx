@@ -6,7 +6,7 @@ import { formatDuration, formatPercent } from '../../lib/format.ts';
 import { ParamLink } from '../../lib/navigation.tsx';
 import { shownOutcome, shownStatus } from './axis.ts';
 
-/** A narrower bar would be invisible. */
+/** Minimum width of a bar. A narrower bar would be invisible. */
 const MIN_BAR_PX = 3;
 
 export type Scale = { startMs: number; pxPerMs: number };
@@ -16,7 +16,7 @@ type Props = {
   approvals: readonly Approval[] | undefined;
   /** End of the run, if it has ended. */
   endedAt: string | undefined;
-  /** Unix ms. Constant for a row that does not change with time, so that the row is not rendered each second. */
+  /** The time in Unix ms. Always 0 for a row that does not change with time: the row is then not rendered each second. */
   nowMs: number;
   scale: Scale;
   namePx: number;
@@ -69,7 +69,7 @@ const place = (fromMs: number, toMs: number, scale: Scale) => {
   return { left, width: Math.max(MIN_BAR_PX, xOf(toMs, scale) - left) };
 };
 
-/** Returns the start and the end of a stage in Unix ms; undefined before its start. A running stage ends now. */
+/** Returns the start and the end of a stage in Unix ms; undefined before its start. Without an end, the bar ends now. */
 function timesOf({ stage, endedAt, nowMs }: Props): { fromMs: number; toMs: number } | undefined {
   const start = stage.startedAt ?? stage.endedAt;
   if (start === undefined) return undefined;

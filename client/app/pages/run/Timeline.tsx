@@ -17,7 +17,7 @@ const NARROW_NAME_PX = 136;
 const MARGIN_PX = 220;
 const NARROW_MARGIN_PX = 76;
 const MIN_TRACK_PX = 80;
-/** Upper limit of the width of one letter of a tick, its share of the padding included. */
+/** Maximum width of one letter in the text of a tick, including the letter's share of the padding. */
 const LETTER_PX = 10;
 /** Browsers cannot lay out elements of more than about 30 million px. */
 const MAX_TRACK_PX = 8_000_000;
@@ -32,7 +32,7 @@ export const Timeline = ({ run }: { run: RunView }) =>
     </section>
   );
 
-/** One row per stage: its name and its bar on the common time axis, which grows while the run is running. */
+/** One row per stage: the stage's name, and its bar on a common time axis. The axis grows until the run has ended. */
 function Stages({ run }: { run: RunView }) {
   const params = useParams();
   const isNarrow = useMedia(NARROW);
@@ -62,7 +62,8 @@ function Stages({ run }: { run: RunView }) {
   useScrollTo(scroller, selected, listed);
 
   const shown = rowsIn({ ...view, heightPx: view.heightPx + AXIS_PX }, listed.length, ROW_PX);
-  // Each row draws its part of the now-line, above its bars and below its name.
+  // `--now` is the position of the line for the current time. Each row draws its part of the line, above its bars and
+  // below its name.
   const bodyStyle = { height: listed.length * ROW_PX, '--now': `${(now - startMs) * pxPerMs}px` } as CSSProperties;
   return (
     <section aria-labelledby="stages" className="stages">
@@ -153,7 +154,7 @@ const ZoomButtons = ({ isFitted, zoomBy, fit }: ZoomProps) => (
 
 type TicksProps = { ticks: readonly number[]; stepMs: number; pxPerMs: number; trackPx: number };
 
-/** The texts of the ticks, without a text that the end of the axis would cut. */
+/** The texts of the ticks. A text that the end of the axis would cut is left out. */
 const Ticks = ({ ticks, stepMs, pxPerMs, trackPx }: TicksProps) =>
   ticks.map((ms) => {
     const text = tickText(ms, stepMs);
@@ -165,7 +166,10 @@ const Ticks = ({ ticks, stepMs, pxPerMs, trackPx }: TicksProps) =>
     );
   });
 
-/** `zoom` is in px per ms; null fits the run into the box. While zoomed in, the scale is constant and the axis grows. */
+/**
+ * `zoom` is a scale in px per ms; null fits the run into the box. With a zoom, the axis grows and the scale is
+ * constant.
+ */
 function useZoom(
   scroller: React.RefObject<HTMLElement | null>,
   { fitPx, namePx, spanMs }: { fitPx: number; namePx: number; spanMs: number },
@@ -173,7 +177,7 @@ function useZoom(
   const [zoom, setZoom] = useState<number | null>(null);
   const fitted = fitPx / spanMs;
   const pxPerMs = zoom ?? fitted;
-  /** The instant in the middle of the box, in ms from the start, and its px. Zooming keeps it there. */
+  /** The instant in the middle of the box: ms from the start of the axis, px from the left. Zooming keeps it there. */
   const held = useRef<{ ms: number; px: number } | undefined>(undefined);
   useLayoutEffect(() => {
     if (held.current && scroller.current) scroller.current.scrollLeft = held.current.ms * pxPerMs - held.current.px;
@@ -190,7 +194,7 @@ function useZoom(
   return { zoom, zoomBy, fit: () => setZoom(null), pxPerMs };
 }
 
-/** Scrolls to the selected stage once, when the address starts to name it. */
+/** Scrolls to the selected stage when the URL first contains it, but not at later changes of the list. */
 function useScrollTo(scroller: React.RefObject<HTMLElement | null>, selected: string | null, listed: readonly Stage[]) {
   const done = useRef<string | null>(null);
   useEffect(() => {

@@ -1,7 +1,7 @@
 import type { Approval, RunView, Stage } from '../../../react/index.tsx';
 import type { Shown } from '../../components/Status.tsx';
 
-/** Calculations for the timeline: the time span, its ticks, and what it shows of a stage. No components. */
+/** Calculations for the timeline, without components: the time span, its ticks, and the statuses to show. */
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -15,11 +15,11 @@ const steps = [
   ...[1, 2, 7, 14, 30, 90, 180, 365, 1_000, 5_000, 10_000].map((days) => days * DAY),
 ];
 
-/** Shortest span of the axis, so that the first second of a run does not fill it. */
+/** Minimum time span of the axis, so that the first second of a run does not fill the whole width. */
 const MIN_SPAN_MS = 5 * SECOND;
 const TICK_PX = 96;
 
-/** Returns the first and the last instant to show, in Unix ms. The axis of a running run reaches `nowMs`. */
+/** Returns the first and the last instant to show, in Unix ms. Before the run has ended, the axis reaches to `nowMs`. */
 export function spanOf(run: RunView, nowMs: number): { startMs: number; endMs: number } {
   let start = run.startedAt ?? run.createdAt;
   let end = run.endedAt ?? start;
@@ -73,7 +73,7 @@ const outcomes = { pending: 'waiting', granted: 'approved', denied: 'denied', ex
 /** Returns the status of an approval to show. */
 export const shownOutcome = (status: Approval['status']): Shown => outcomes[status];
 
-/** True for a stage that failed, also in an earlier attempt. */
+/** True for a stage that has failed, even if it will be retried. */
 export const hasFailed = (stage: Stage): boolean => stage.status === 'failed' || stage.error !== undefined;
 
 /** Groups approvals by stage. A stage without approvals has no entry. */

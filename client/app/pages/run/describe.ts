@@ -49,7 +49,7 @@ const envelope = new Set([
   ...['actor', 'recordedAt', 'seq', 'runSeq', 'erased'],
 ]);
 
-/** Fields of an event type that this module does not know, as `value=3 unit=ms`. */
+/** Returns the fields of an event of an unknown type, as `value=3 unit=ms`. */
 const ownFieldsOf = (event: object): string =>
   Object.entries(event)
     .filter(([name]) => !envelope.has(name))

@@ -2,18 +2,20 @@ import type { RunEvent } from '../../../react/index.tsx';
 import { isRetryable } from '../../lib/errors.ts';
 
 /**
- * The events of one run by `runSeq`. It is contiguous from 1, so the feed needs only the total to place 100,000 rows; the
- * events are fetched for the visible rows. One request runs at a time. The next request is for the rows visible after its
- * answer, so dragging the scrollbar through a long run does not load all of it.
+ * Holds events of one run by `runSeq` (position in the run). `runSeq` counts from 1 without gaps, so the event list can
+ * place 100,000 rows without their events. Only the events of visible rows are fetched.
  *
- * Not built on the observable store of the client: the app imports the public entry only.
+ * One request runs at a time. After its answer, the next request is for the rows that are visible then. So a user who drags
+ * the scrollbar through a long run does not load the whole run.
+ *
+ * This class does not use `client/connection/store.ts`: the app imports only the public entry of the client.
  */
 
 /** Events per request. */
 const PAGE_EVENTS = 200;
-/** With more events than this, those far from the visible rows are removed. */
+/** If more events than this are in memory, the events far from the visible rows are removed. */
 const MAX_EVENTS = 20_000;
-/** Pause before the next attempt when the server cannot be reached. */
+/** Delay before the next attempt when the server cannot be reached. */
 const RETRY_MS = 3_000;
 
 export type FetchEvents = (fromRunSeq: number, limit: number) => Promise<readonly RunEvent[]>;
@@ -22,7 +24,7 @@ export class EventPages {
   readonly #fetch: FetchEvents;
   readonly #listeners = new Set<() => void>();
   readonly #events = new Map<number, RunEvent>();
-  /** Retention has removed all events before it, as far as is known. */
+  /** The oldest `runSeq` that retention may have kept. */
   #oldest = 1;
   #wanted: { first: number; last: number } | undefined;
   #isFetching = false;
@@ -32,7 +34,7 @@ export class EventPages {
     this.#fetch = fetch;
   }
 
-  /** Changes with each answer of the server. */
+  /** Returns a number that changes with each answer of the server. */
   readonly getVersion = (): number => this.#version;
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
@@ -47,7 +49,7 @@ export class EventPages {
     return runSeq < this.#oldest;
   }
 
-  /** Adds live events, the latest last. Does not notify listeners: the caller is rendering these events already. */
+  /** Adds events of the subscription, the latest last. Calls no listeners: the caller is rendering these events already. */
   put(events: readonly RunEvent[]): void {
     for (let index = events.length - 1; index >= 0; index--) {
       const event = events[index] as RunEvent;
@@ -67,7 +69,7 @@ export class EventPages {
     this.#isFetching = true;
     try {
       let requested: number | undefined;
-      // Stops at a position that was requested before: the server does not have that event.
+      // If a position is still missing after its request, the server does not have the event, and the loop stops.
       for (let from = this.#missing(); from !== undefined && from !== requested; from = this.#missing()) {
         const last = this.#wanted?.last ?? from;
         this.#add(from, last, await this.#fetch(from, PAGE_EVENTS));
@@ -83,7 +85,10 @@ export class EventPages {
     if (!this.#isFetching && this.#listeners.size > 0) void this.#fill();
   };
 
-  /** Returns where to fetch from. With a missing first row the reader scrolls up, so rows above it are fetched too. */
+  /**
+   * Returns the position to fetch from; undefined if no event is missing. If the first visible row is missing, the user is
+   * probably scrolling up, so rows above it are fetched too.
+   */
   #missing(): number | undefined {
     if (!this.#wanted) return undefined;
     const { last } = this.#wanted;
@@ -99,7 +104,7 @@ export class EventPages {
   #add(from: number, last: number, events: readonly RunEvent[]): void {
     for (const event of events) this.#events.set(event.runSeq, event);
     const [first] = events;
-    // The run has these positions, so events that are missing at the start of the answer were removed by retention.
+    // The run had an event at each of these positions. So retention has removed the events before the first one here.
     if ((first?.runSeq ?? last + 1) > from) this.#oldest = first?.runSeq ?? last + 1;
     this.#evict();
     this.#version++;

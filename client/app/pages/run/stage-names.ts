@@ -1,8 +1,9 @@
 import type { Stage } from '../../../react/index.tsx';
 
 /**
- * Looks up the name of a stage in a list that is replaced up to 60 times a second. The index of positions is rebuilt only
- * when a stage is not at its indexed position: an index of 10,000 stages per frame would take too much of the frame.
+ * Finds the name of a stage in a list that is replaced up to 60 times a second. An index holds the positions of the stages
+ * in an earlier list. It is rebuilt only if a stage is not at its indexed position: to build an index of 10,000 stages in
+ * each frame would be too slow.
  */
 export class StageNames {
   #positions = new Map<string, number>();
@@ -21,7 +22,10 @@ export class StageNames {
     return stage?.stageId === stageId ? stage : undefined;
   }
 
-  /** An unknown stage can only be in a list of another length. */
+  /**
+   * Returns false if the list cannot have the stage. A stage that is not in the index must be in a list of another
+   * length.
+   */
   #mayHave(stages: readonly Stage[], stageId: string): boolean {
     return stages !== this.#indexed && (this.#positions.has(stageId) || stages.length !== this.#indexed.length);
   }

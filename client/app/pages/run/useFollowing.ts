@@ -1,15 +1,15 @@
 import { type UIEvent, useCallback, useLayoutEffect, useRef, useState } from 'react';
 
-/** At most this far from the end counts as at the end. */
+/** A scroll position closer to the end than this counts as the end. */
 const END_PX = 16;
 
 /**
- * Whether the feed follows the latest event. It follows until the user scrolls up, opens or focuses a row, or a link
- * leads to an event, and again once the user scrolls to the end.
+ * Whether the event list follows, that is, stays scrolled to the latest event. It stops when the user scrolls up, opens or
+ * focuses a row, or uses a link to an event. It follows again when the user scrolls to the end.
  */
 export type Following = {
   isFollowing: boolean;
-  /** Events since the feed stopped following. */
+  /** Number of events since the list stopped following. */
   newCount: number;
   pause(): void;
   resume(): void;
@@ -17,13 +17,13 @@ export type Following = {
 };
 
 export function useFollowing(total: number, isPausedAtFirst: boolean): Following {
-  /** Null while it follows, otherwise the total at the time it stopped. */
+  /** Null while the list follows; otherwise the number of events when it stopped. */
   const [seen, setSeen] = useState<number | null>(isPausedAtFirst ? total : null);
   const latest = useRef(total);
   useLayoutEffect(() => {
     latest.current = total;
   });
-  // Stable functions: otherwise each event of the run would render all rows.
+  // The same functions at each render: new functions would make React render all rows for each event of the run.
   const pause = useCallback(() => setSeen((before) => before ?? latest.current), []);
   const resume = useCallback(() => setSeen(null), []);
 
@@ -32,7 +32,8 @@ export function useFollowing(total: number, isPausedAtFirst: boolean): Following
     const { scrollTop, scrollHeight, clientHeight } = box;
     const before = last.current;
     last.current = { scrollTop, scrollHeight, clientHeight };
-    // A growing list never scrolls up, and a resized box or a shorter list may. Any other scroll up is the user's.
+    // The browser itself may scroll up when the box is resized or the list becomes shorter, but not when the list grows.
+    // Any other scroll up comes from the user.
     const isResized = clientHeight !== before.clientHeight || scrollHeight < before.scrollHeight;
     const isUp = scrollTop < before.scrollTop;
     if (isUp && !isResized && distanceToEnd(box) > 1) pause();

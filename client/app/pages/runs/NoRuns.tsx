@@ -5,7 +5,7 @@ import { Link } from '../../lib/navigation.tsx';
 
 const READING_ROLES: readonly string[] = ['viewer', 'approver', 'admin'];
 
-/** Shown when there is no run: how to publish one, or which role the user lacks to see it. */
+/** Shown when there are no runs. Explains how to publish a run, or which role the user needs to see runs. */
 export function FirstRun() {
   const { data: me } = trpc.auth.me.useQuery();
   if (!me) return null;

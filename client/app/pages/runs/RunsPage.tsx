@@ -11,10 +11,10 @@ import { FilteredEmpty, FirstRun } from './NoRuns.tsx';
 import { RunsTable } from './RunsTable.tsx';
 
 const PAGE_RUNS = 100;
-/** Pause before a list is loaded again that failed because the server could not be reached. */
+/** Delay before the list is loaded again when the server could not be reached. */
 const RETRY_MS = 10_000;
 
-/** True at the top of the list, with no focus, pointer or selection in it: then rows may move. */
+/** True if the page is scrolled to the top and the list has no focus, pointer or selection. Rows may then move. */
 function isUntouched(): boolean {
   const list = document.querySelector('.runs');
   if (!list || window.scrollY > 0) return false;
@@ -30,7 +30,7 @@ export function RunsPage() {
   const { filter, isFiltered, options } = useRunsFilter();
   const list = useRuns({ ...options, limit: PAGE_RUNS });
   const { status, newCount, showNew, error, reconnect } = list;
-  // While the runs of another filter load, the old ones stay: an empty page in between would flicker.
+  // While the runs for a new filter are loading, the old runs stay: an empty page in between would flicker.
   const before = useRef(list.runs);
   useEffect(() => {
     if (status === 'success') before.current = list.runs;
@@ -39,7 +39,7 @@ export function RunsPage() {
   const runs = isLoading ? before.current : list.runs;
   const isEmpty = status === 'success' && list.runs.length === 0;
   useLayoutEffect(() => {
-    // Otherwise a row could move away while the user reads it or points at it.
+    // While the user works in the list, new runs wait: a row must not move while the user reads it or points at it.
     if (newCount > 0 && (isEmpty || isUntouched())) showNew();
   }, [isEmpty, newCount, showNew]);
   const willRetry = status === 'error' && isRetryable(error);

@@ -7,7 +7,7 @@ import type { RunsFilter } from './filters.ts';
 
 const ROW_PX = 58;
 const NARROW_ROW_PX = 104;
-/** The next page is fetched when fewer runs than this are left below. */
+/** The next page is fetched when fewer runs than this are left below the visible rows. */
 const AHEAD_RUNS = 30;
 
 const tableStyle = { '--columns': columnWidths } as CSSProperties;
@@ -19,7 +19,10 @@ type Props = Pick<UseRunsReturn, 'runs'> &
     filter: RunsFilter;
   };
 
-/** The table renders the rows near the viewport only. Column widths do not depend on the content of cells. */
+/**
+ * Renders only the rows near the visible part. Column widths do not depend on the cells, so scrolling does not change
+ * them.
+ */
 export function RunsTable({ runs, isBusy, filter, ...paging }: Props) {
   const { hasNextPage } = paging;
   const rows = useRef<HTMLTableSectionElement>(null);
@@ -66,7 +69,7 @@ export function RunsTable({ runs, isBusy, filter, ...paging }: Props) {
   );
 }
 
-/** Fetches the next page while `isWanted`. After a failure it waits for the user or for a new connection. */
+/** Fetches the next page while `isWanted` is true. After a failure, waits for the user or for a new connection. */
 function useNextPage(
   isWanted: boolean,
   filter: RunsFilter,

@@ -8,7 +8,7 @@ import { paramsOf, type RunsFilter } from './filters.ts';
 
 type Column = {
   name: string;
-  /** Class of the header cell and of each body cell. `--<className>` in runs.css is the width. */
+  /** CSS class of the column's cells. The variable `--<className>` in runs.css sets the column's width. */
   className: string;
   isRowHeader?: boolean;
   cell: (run: RunHeader, filter: RunsFilter) => ReactNode;
@@ -40,8 +40,8 @@ export const columns: readonly Column[] = [
 ];
 
 /**
- * Value of `grid-template-columns`. Where runs.css hides the cells of a column, it also sets an empty width, which removes the
- * column from the grid.
+ * Value of `grid-template-columns`. If runs.css hides the cells of a column, it also sets the column's width to an empty
+ * value. That removes the column from the grid.
  */
 export const columnWidths = columns.map(({ className }) => `var(--${className}, minmax(6rem, 1fr))`).join(' ');
 

@@ -2,7 +2,7 @@ import { useMemo } from 'react';
 import { type RunStatus, runStatuses, type UseRunsOptions } from '../../../react/index.tsx';
 import { type ParamChanges, useParams } from '../../lib/navigation.tsx';
 
-/** The filter of the runs list. The address holds it, so that a link and a reload keep it. */
+/** The filter of the runs list. The query of the URL holds the filter, so that a link and a reload keep it. */
 
 export type RunsFilter = {
   status: readonly RunStatus[];
@@ -10,7 +10,7 @@ export type RunsFilter = {
   /** `name=value`; a name contains no `=`. */
   labels: readonly string[];
   text: string;
-  /** Words in the parameter `status` that are no status. */
+  /** Values of the query parameter `status` that are not a status. */
   unknownStatuses: readonly string[];
 };
 
@@ -42,7 +42,7 @@ function splitLabel(label: string): [name: string, value: string] {
   return [label.slice(0, at), label.slice(at + 1)];
 }
 
-/** Returns changes of the filter as changes of query parameters. */
+/** Converts changes of the filter to changes of query parameters. */
 export const paramsOf = (changes: Partial<RunsFilter>): ParamChanges => ({
   ...('status' in changes ? { status: changes.status?.join(',') || undefined } : {}),
   ...('projectId' in changes ? { project: changes.projectId } : {}),
