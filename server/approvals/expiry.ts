@@ -58,7 +58,7 @@ export class ApprovalExpiry {
     void this.#check();
   }
 
-  /** Checks the approvals of runs that ended or requested one in these records. The server calls it after each commit. */
+  /** Checks the runs that ended or requested an approval in these events. The server calls it after each commit. */
   committed(records: readonly StoredEvent[]): void {
     for (const { type, projectId, runId } of records) {
       // A new request may be due at once: its run may have ended, or its `expiresAt` may be over.

@@ -11,8 +11,8 @@ import { toMessage } from './output-lines.ts';
 import type { Target } from './target.ts';
 
 /**
- * The gate before a stage: requests an approval and waits for the decision, for any time. The rest of `exec` works without
- * a server; a gate opens only for a grant that the server has confirmed.
+ * The gate before a stage of `exec`: requests an approval, and waits for the decision without a time limit. `exec` runs
+ * its commands even without a server. Only a gate needs the server: it opens after the server has confirmed a grant.
  */
 
 export type GateOptions = {
@@ -22,25 +22,31 @@ export type GateOptions = {
   runId: string;
   stage: { stageId: string; name: string };
   title: string;
-  /** Ends the waiting: the gate rejects with its reason. */
+  /** Ends the wait: the gate then rejects with the signal's reason. */
   signal: AbortSignal;
 };
 
 /** Delay before a failed query for the approval is sent again. */
 const RETRY_MS = 1_000;
-/** Time limit of the check before the commands, which must not delay them. */
+/** Time limit of the check before the first command, so that a slow server does not delay the commands. */
 const CHECK_MS = 5_000;
 
 export type Request = Extract<PublisherDraft, { type: 'governance.required' }>;
 
-/** Builds the request under a new id each time: a reused run id must not find its gates open. */
+/**
+ * Builds an approval request with a new id each time: if a run id is used again, earlier grants must not open the gates
+ * of the new run.
+ */
 export const requestOf = ({ runId, stage, title }: Pick<GateOptions, 'runId' | 'stage' | 'title'>): Request => {
   const unique = randomBytes(4).toString('hex');
   const approvalId = idOrFallback(`${slugOf(title) || 'approval'}-${unique}`, `approval-${unique}`);
   return { type: 'governance.required', runId, approvalId, title, stageId: stage.stageId };
 };
 
-/** Throws when the token cannot read the project, and so could never see a grant. Passes when the server does not answer. */
+/**
+ * Throws if the token may not read the project, because the gate could then never read a grant. Does not throw if the
+ * server does not answer.
+ */
 export async function requireReadable(target: Target, projectId: string): Promise<void> {
   const { client, connection } = clientOf(target);
   try {
@@ -56,7 +62,10 @@ export async function requireReadable(target: Target, projectId: string): Promis
   throw new RunwireError('FORBIDDEN', '--approve needs a token that can read the project: add the role viewer');
 }
 
-/** Resolves with the approval once it is decided. Rejects when the decision cannot be read. */
+/**
+ * Requests an approval. Resolves with the approval once it is decided or has expired. Rejects if the decision cannot be
+ * read.
+ */
 export async function passGate(options: GateOptions): Promise<Approval> {
   const { target, publisher, projectId, runId, stage, title, signal } = options;
   const request = requestOf(options);
@@ -82,7 +91,7 @@ export async function passGate(options: GateOptions): Promise<Approval> {
       }
     };
     const ended = () => reject(new RunwireError('UNAVAILABLE', 'the server ended the subscription'));
-    // Every item causes a check: a decision, a gap, and first `stream.live`, which ends the replay.
+    // Each item of the subscription causes a check: a decision, a gap, and at the start `stream.live`.
     client.onRunEvent.subscribe(
       { projectId, runId, types: ['approval.granted', 'approval.denied'] },
       { onData: () => void check(), onError: (error) => reject(serverErrorOf(error)), onComplete: ended },

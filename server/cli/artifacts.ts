@@ -6,8 +6,9 @@ import { pipeline } from 'node:stream/promises';
 import { idOrFallback, uniqueId } from './ids.ts';
 
 /**
- * Reads the files that a run has made. Only the file's name is published: a path would disclose users and machines. After a
- * failed run, files that are missing or older than the run are skipped silently: they are not its work.
+ * Reads the files that a run has made. Only the name of a file is published, because its path would show the names of
+ * users and machines. With `failedRunStartedAtMs`, files that are missing or older than the run are skipped without a
+ * message: the failed run did not make them.
  */
 export async function* readArtifacts(paths: readonly string[], failedRunStartedAtMs: number | undefined) {
   const taken = new Set<string>();

@@ -31,7 +31,10 @@ const reasons: Record<BreakReason, string> = {
   erasure: 'the event is erased without a valid record, or has a record and is not erased',
 };
 
-/** Verifies the log of a server or of a file. Resolves with 0 when it verifies, else with 1. */
+/**
+ * Verifies the hash chain of a log, on a server or in a database file. Resolves with the exit code: 0 if the log is
+ * intact, 1 if it is not.
+ */
 export async function verify(options: VerifyCommandOptions): Promise<number> {
   if (options.database !== undefined && options.url !== undefined) {
     throw new UsageError('verify takes either --database or --url');
@@ -90,7 +93,7 @@ function verifyFile(database: string, kept: Kept[], given: AuditKeys | undefined
   }
 }
 
-/** A checkpoint and its line in the file. */
+/** A checkpoint, and the number of its line in the file. */
 type Kept = { line: number; checkpoint: Checkpoint };
 
 const checkpointSchema = z.object({
@@ -132,7 +135,7 @@ function read(path: string, option: string): string {
   }
 }
 
-/** Throws for the first checkpoint that the key did not sign, or that is of another log. */
+/** Throws if a checkpoint is not signed by the key, or belongs to another log. */
 function requireSigned(kept: readonly Kept[], epoch: string, keys: AuditKeys): void {
   for (const { line, checkpoint } of kept) {
     const where = `the checkpoint of line ${line} (seq ${checkpoint.seq})`;
@@ -155,7 +158,7 @@ export async function erase({ seq, reason, ...options }: EraseCommandOptions): P
   return 0;
 }
 
-/** Calls a server once. Throws the server's error, and `UNAVAILABLE` when there is no answer. */
+/** Makes one call to a server. Throws the server's error, and `UNAVAILABLE` if the server does not answer. */
 async function call<T>(target: Target, procedure: (client: RunwireClient) => Promise<T>): Promise<T> {
   const { client, connection } = createRunwireClient({ ...target, WebSocket });
   try {

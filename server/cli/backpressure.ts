@@ -2,8 +2,8 @@ import { WebSocket } from 'ws';
 import type { WebSocketClass } from '../../client/index.ts';
 
 /**
- * Writes to a stream, and pauses the sockets of its `WebSocket` class while the stream is full. The server then stops
- * reading for them, so no backlog grows on either side.
+ * Writes to a stream, such as stdout. While the stream is full, all sockets of the class {@link WebSocket}, which a
+ * client uses, are paused. The server then stops reading the log for these sockets, so no backlog grows on either side.
  */
 export class BackpressureSocket {
   readonly WebSocket: WebSocketClass;

@@ -7,21 +7,24 @@ import { join } from 'node:path';
 import { Lines } from './output-lines.ts';
 
 /**
- * Runs one command: copies its output to the terminal unchanged, and reads its lines on the way. The command gets a process
- * group of its own, so that a signal reaches every process that it has started, once.
+ * Runs one command: copies its output to the terminal unchanged, and calls `onLine` with each line. The command runs in
+ * its own process group, so that a signal reaches every process that the command started, once.
  */
 
 export type Exit = {
-  /** As in a shell: 128 plus the signal's number; 127 when the command does not exist. */
+  /** Exit code as a shell reports it: 128 plus the number of the signal; 127 if the command does not exist. */
   code: number;
   signal?: NodeJS.Signals | undefined;
-  /** Why the command could not be started. */
+  /** Why the command could not be started. Undefined if it was started. */
   reason?: string | undefined;
 };
 
 export type Running = { kill(signal: NodeJS.Signals): void; ended: Promise<Exit> };
 
-/** After the command's end, a background process may hold its output open: reading ends after this silence. */
+/**
+ * A background process may keep the output open after the command has ended. Reading then ends after this time without
+ * output.
+ */
 const SILENCE_MS = 1_000;
 
 export function start(file: string, args: readonly string[], onLine: (line: string) => void): Running {
@@ -51,7 +54,7 @@ export function start(file: string, args: readonly string[], onLine: (line: stri
       try {
         process.kill(-child.pid, signal);
       } catch {
-        // Every process of the group has ended.
+        // The signal failed because every process of the group has ended.
       }
     },
   };
@@ -60,8 +63,8 @@ export function start(file: string, args: readonly string[], onLine: (line: stri
 type Pipe = { reader: Socket; writeFd: number };
 
 /**
- * Opens FIFOs for stdout and stderr. Node's own pipes are sockets: `echo > /dev/stderr` fails on them, and a command that
- * writes to a closed one gets no SIGPIPE.
+ * Opens FIFOs (named pipes) for stdout and stderr. Node's own pipes are sockets: `echo > /dev/stderr` fails on a
+ * socket, and a command that writes to a closed socket gets no SIGPIPE.
  */
 function openPipes(): [Pipe, Pipe] {
   const folder = mkdtempSync(join(tmpdir(), 'runwire-'));
@@ -75,7 +78,7 @@ function openPipes(): [Pipe, Pipe] {
 }
 
 function openPipe(path: string): Pipe {
-  // Without O_NONBLOCK, open would wait for the other end.
+  // Without O_NONBLOCK, this call would wait until the other end is opened.
   const fd = openSync(path, files.O_RDONLY | files.O_NONBLOCK);
   const writeFd = openSync(path, files.O_WRONLY);
   return { reader: new Socket({ fd, readable: true, writable: false }), writeFd };
@@ -90,7 +93,7 @@ function follow(from: Socket, to: NodeJS.WriteStream, onLine: (line: string) => 
     lastChunkAt = performance.now();
     lines.push(chunk);
   };
-  // Nobody reads `to` any more: the command gets SIGPIPE, as in a pipeline.
+  // After an error of `to`, closing `from` gives the command SIGPIPE, as in a pipeline of a shell.
   const stop = () => from.destroy();
   const closed = new Promise((resolve) => from.once('close', resolve));
   from.on('data', onData);
@@ -111,7 +114,7 @@ function follow(from: Socket, to: NodeJS.WriteStream, onLine: (line: string) => 
   };
 }
 
-/** Resolves when there was no output for {@link SILENCE_MS}. */
+/** Resolves once there was no output for {@link SILENCE_MS}. */
 function silenceOf(outputs: readonly Output[]): Promise<void> {
   return new Promise((resolve) => {
     const since = performance.now();

@@ -1,10 +1,10 @@
 import { codeOf } from '../../client/errors.ts';
 import { RunwireError } from '../../shared/errors.ts';
 
-/** Wrong usage: exit code 2. */
+/** An error in the arguments of a command. The exit code is then 2. */
 export class UsageError extends Error {}
 
-/** Converts an error of a tRPC call; without an answer of the server the code is `INTERNAL`. */
+/** Converts an error of a tRPC call. If the server did not answer, the code is `INTERNAL`. */
 export function serverErrorOf(error: unknown): RunwireError {
   const { message } = error as Error;
   return new RunwireError(codeOf(error as Error) ?? 'INTERNAL', message);

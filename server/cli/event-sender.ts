@@ -6,7 +6,10 @@ import { describeError } from './errors.ts';
 /** How long `exec` waits for its events to be stored, after the commands have ended. */
 const DELIVERY_WAIT_MS = 5_000;
 
-/** Sends the events of one run in the background: a command never waits for the server, and never fails because of it. */
+/**
+ * Sends the events of one run in the background: a command never waits for the server, and never fails because of the
+ * server.
+ */
 export class EventSender {
   readonly #publisher: EventPublisher;
   readonly #sending = new Set<Promise<void>>();
@@ -17,7 +20,10 @@ export class EventSender {
     this.#publisher = publisher;
   }
 
-  /** `outcome`: a description of a failure without the command's output, such as `exit code 1`. */
+  /**
+   * `outcome` describes a failure without the command's output, such as `exit code 1`. It is sent if the PHI guard
+   * refuses the output.
+   */
   send(draft: PublisherDraft, outcome?: string): void {
     // The timestamp is set here: a retry must not change it.
     const sent = this.#deliver({ timestamp: new Date().toISOString(), ...draft }, outcome);
@@ -29,7 +35,7 @@ export class EventSender {
   async finish(): Promise<void> {
     void this.#publisher.flush();
     const timer = setTimeout(() => this.giveUp(), DELIVERY_WAIT_MS);
-    // Not by closing the publisher: a refused draft is sent a second time, without the refused field.
+    // The publisher stays open: a draft that the PHI guard refuses is sent again without the refused field.
     await Promise.all(this.#sending);
     clearTimeout(timer);
   }

@@ -12,9 +12,13 @@ import { cut, Latest, toMessage } from './output-lines.ts';
 import { type Target, type TargetOptions, targetOf } from './target.ts';
 
 /**
- * `exec` runs real commands as a run. The commands have priority: publishing their events neither fails nor delays them.
- * Phases: check the arguments, run the stages in order (each after its approvals), read the artifacts, publish the end of
- * the run, wait for the delivery.
+ * `exec` runs commands as the stages of a run, and publishes the events of the run. The commands have priority: a
+ * failure to publish neither stops nor delays a command. Phases:
+ *
+ * 1. Check the arguments.
+ * 2. Run the stages in order, each after its approvals.
+ * 3. Read the artifacts, and publish the end of the run.
+ * 4. Wait for the delivery of the events.
  */
 
 export type ExecOptions = TargetOptions & {
@@ -25,7 +29,7 @@ export type ExecOptions = TargetOptions & {
   artifact?: string[];
 };
 
-/** A stage as given: a shell's command line, or a command and its arguments. */
+/** A stage as given in the arguments. `command` is a command line for the shell, or a program and its arguments. */
 export type Step = {
   name: string;
   command: string | readonly string[];
@@ -37,14 +41,14 @@ type Stage = { stageId: string; name: string; file: string; args: readonly strin
 type Failure = {
   stageId: string | undefined;
   error: { message: string; code: string };
-  /** The message without the command's output. */
+  /** The error message without the command's output. */
   outcome: string;
   exitCode: number;
 };
 
 const PROGRESS_INTERVAL_MS = 400;
 
-/** Resolves with the exit code of the commands. */
+/** Runs the steps. Resolves with 0, or with the exit code of the stage that failed. */
 export async function exec(options: ExecOptions, steps: readonly Step[]): Promise<number> {
   const stages = stagesOf(steps);
   const runId = options.run ?? newRunId(options.name);
@@ -60,7 +64,7 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
   const signals = new Signals(() => sender.giveUp());
   const execution = new Execution({ target, publisher, sender, signals, projectId, runId });
 
-  // For a person; a script reads the output of its own commands.
+  // Only in a terminal: a script that calls `exec` does not need the URL of the run.
   if (process.stderr.isTTY) process.stderr.write(`runwire: ${pageOf(target.url, projectId, runId)}\n`);
   sender.send(created);
   sender.send({ type: 'run.started', runId });
@@ -163,8 +167,8 @@ class Execution {
 }
 
 /**
- * Passes signals on to the running command. The first one cancels the run. After the commands have ended, a signal ends the
- * delivery of events instead.
+ * Passes the signals of this process on to the running command. The first signal cancels the run. After the last
+ * command has ended, a signal ends the delivery of events instead.
  */
 class Signals {
   static readonly #names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -205,7 +209,10 @@ class Signals {
   };
 }
 
-/** Checks every approval request, and that the token can read the decisions, before anything is run. */
+/**
+ * Checks, before the first command runs, that every approval request is valid and that the token may read the
+ * decisions.
+ */
 async function checkApprovals(stages: readonly Stage[], target: Target, projectId: string, runId: string) {
   const gates = stages.flatMap((stage) => stage.approvals.map((title) => ({ stage, title })));
   if (gates.length === 0) return;
@@ -214,7 +221,10 @@ async function checkApprovals(stages: readonly Stage[], target: Target, projectI
   await requireReadable(target, projectId);
 }
 
-/** A name that the guard refuses gets its place as the id: a digest of the name could be tried out. */
+/**
+ * Makes stages from the steps. The id of a stage is its name, or its number if the PHI guard refuses the name. A digest
+ * of the name was rejected: an attacker could find the name by trials.
+ */
 function stagesOf(steps: readonly Step[]): Stage[] {
   const taken = new Set<string>();
   return steps.map(({ name, command, approvals }, index) => {
@@ -242,7 +252,7 @@ function cancelled(signal: NodeJS.Signals, code: number, stageId: string | undef
   };
 }
 
-/** The run fails before the stage: the stage has not begun, so it has not failed. */
+/** A failure without a stage: the stage has not started, so only the run fails. */
 function notApproved(message: string, code: string): Failure {
   process.stderr.write(`runwire: ${toMessage(message)}\n`);
   return { stageId: undefined, error: { message: cut(message), code }, outcome: 'not approved', exitCode: 1 };
@@ -270,7 +280,7 @@ const msSince = (startedAt: number): number => Math.round(performance.now() - st
 const pageOf = (url: string, projectId: string, runId: string): string =>
   new URL(`/runs/${encodeURIComponent(projectId)}/${encodeURIComponent(runId)}`, url).href;
 
-/** Such as `build-all-20250131-142501-3fa9`. */
+/** Returns an id such as `build-all-20250131-142501-3fa9`. */
 function newRunId(name: string): string {
   const [day = '', time = ''] = new Date().toISOString().replaceAll(/[-:]/g, '').split(/[T.]/);
   const unique = `${day}-${time}-${randomBytes(2).toString('hex')}`;

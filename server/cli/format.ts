@@ -1,8 +1,8 @@
 import type { RunEvent } from '../../shared/events.ts';
 
 /**
- * Formats an event as one line: time, type, run (with `hasRun`), stage, details. Control characters and changes of the
- * writing direction are removed: text of a producer must not control the terminal.
+ * Formats an event as one line: time, type, run (only with `hasRun`), stage, details. Control characters and changes of
+ * the writing direction are removed: text from a producer must not control the terminal.
  */
 export function lineOf(event: RunEvent, hasRun: boolean): string {
   const run = hasRun ? `${`${event.projectId}/${event.runId}`.padEnd(24)}  ` : '';
@@ -11,7 +11,7 @@ export function lineOf(event: RunEvent, hasRun: boolean): string {
   return line.replace(/[\p{Cc}\u2028-\u202e\u2066-\u2069]+/gu, ' ').trimEnd();
 }
 
-/** JSON with C1 control characters escaped: some terminals interpret them. */
+/** Returns JSON with C1 control characters escaped, because some terminals interpret them. */
 export const safeJson = (value: unknown): string =>
   JSON.stringify(value).replace(
     /[\u007f-\u009f]/g,
@@ -53,7 +53,7 @@ const envelope = new Set(
   'type projectId runId timestamp eventId audience actor recordedAt seq runSeq erased stageId'.split(' '),
 );
 
-/** An event type that this command does not know: its own fields as `name=value`. */
+/** Formats an event of a type that this command does not know: the fields of that type as `name=value`. */
 function fieldsOf(event: object): string {
   const fields = Object.entries(event).filter(([name]) => !envelope.has(name));
   return joined(

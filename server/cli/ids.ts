@@ -10,11 +10,11 @@ export const slugOf = (name: string): string =>
     .replace(/^-|-$/g, '')
     .slice(0, 60);
 
-/** The id, or `fallback` where the guard would refuse the id. */
+/** Returns the id, or `fallback` if the PHI guard would refuse the id. */
 export const idOrFallback = (id: string, fallback: string): string =>
   isRefused(createPhiGuard(runwireEvents), id) ? fallback : id;
 
-/** Returns the id, or the id with a number when it is taken, and marks the result as taken. */
+/** Returns the id, or the id with a number if the id is in `taken`. Adds the result to `taken`. */
 export function uniqueId(id: string, taken: Set<string>): string {
   let unique = id;
   for (let number = 2; taken.has(unique); number++) unique = `${id}-${number}`;

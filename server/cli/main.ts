@@ -12,8 +12,8 @@ import { tokenOption, urlOption } from './target.ts';
 import { parseProjects, parseRoles, parseSub, parseTtl, type TokenCommandOptions, token } from './token.ts';
 
 /**
- * The command line. Exit codes: 0 done, 1 failed, 2 wrong usage. Each command imports its module when it is called, so that
- * a build step does not wait for the server's code to load.
+ * The command `runwire`. Exit codes: 0 success, 1 failure, 2 wrong usage. Each subcommand imports its module when it is
+ * called: `exec` in a build must not wait for the server's code to load.
  */
 
 type ExitWith = (code: number) => void;
@@ -48,7 +48,7 @@ function addServe(program: Command, exitWith: ExitWith): void {
     });
 }
 
-/** Returns the arguments for commander: `exec` takes some out of them. */
+/** Adds the subcommand `exec`. Returns the arguments for commander, without the steps of `exec`. */
 function addExec(program: Command, exitWith: ExitWith, args: readonly string[]): string[] {
   const command = program
     .command('exec')
@@ -105,7 +105,7 @@ function addPublish(program: Command, exitWith: ExitWith): void {
 }
 
 function addToken(program: Command, exitWith: ExitWith): void {
-  // `token` without a subcommand signs.
+  // `token` without a subcommand is `token sign`.
   const command = program
     .command('token')
     .description('sign a token for the local server, or revoke tokens; options: token sign --help');
@@ -200,7 +200,10 @@ async function main(): Promise<number> {
   }
 }
 
-/** Exits silently when the reader of the pipe has closed it. A command of `exec` gets its own SIGPIPE instead. */
+/**
+ * Exits silently when the process that reads the output has closed the pipe. `exec` does not exit: its command gets
+ * SIGPIPE.
+ */
 function endQuietly({ code }: NodeJS.ErrnoException): void {
   if (code === 'EPIPE' && process.argv[2] !== 'exec') process.exit(0);
 }

@@ -3,10 +3,12 @@ import { stripVTControlCharacters } from 'node:util';
 /** Turns the output of a command into lines that an event may contain, and selects the latest one. */
 
 const MESSAGE_LIMIT = 2_000;
-/** Characters kept of a line that has not ended yet. */
+/** A longer line is cut before its end arrives, so that memory use has a limit. */
 const PARTIAL_LIMIT = 16 * 1_024;
 
-/** Removes escape sequences and control characters, and cuts the text to 2,000 characters; `''` when nothing is left. */
+/**
+ * Removes escape sequences and control characters, and cuts the text to 2,000 characters. `''` when nothing is left.
+ */
 export function toMessage(text: string): string {
   const plain = stripVTControlCharacters(text)
     .replace(/\t/g, ' ')
@@ -51,7 +53,7 @@ export class Lines {
   }
 }
 
-/** Throttle: passes on the latest value, at most once an interval. */
+/** Passes on the latest value, at most one in each interval. Values in between are skipped. */
 export class Latest {
   readonly #intervalMs: number;
   readonly #onValue: (value: string) => void;
@@ -74,7 +76,7 @@ export class Latest {
     if (this.#timer === undefined) this.#send();
   }
 
-  /** Passes on a value that was held back. */
+  /** Passes on the latest value if it still waits for its interval. */
   end(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -6,12 +6,18 @@ import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
 import { describeError } from './errors.ts';
 import { type TargetOptions, targetOf } from './target.ts';
 
-/** With {@link REQUEST_LIMIT_DRAFTS}, keeps a chunk within one request, which is stored whole or not at all. */
+/**
+ * Maximum characters of a chunk. With {@link REQUEST_LIMIT_DRAFTS}, this keeps a chunk within one request: the server
+ * stores a request whole or not at all.
+ */
 const CHUNK_CHARACTERS = 280_000;
-/** How long to retry while the server restarts. */
+/** Time for which a request is retried, in case the server restarts. */
 const RETRY_FOR_MS = 15_000;
 
-/** Publishes a file, or standard input (`-`): a JSON object, an array, or one JSON object a line. */
+/**
+ * Publishes a file, or standard input (`-`): a JSON object, an array, or one JSON object a line. Resolves with the exit
+ * code.
+ */
 export async function publish(file: string, options: TargetOptions): Promise<number> {
   const target = targetOf(options);
   const drafts = parse(await read(file));
@@ -51,7 +57,7 @@ function parse(input: string): PublisherDraft[] {
   const lines = input.split('\n').flatMap((line, index) => (line.trim() === '' ? [] : [{ line, number: index + 1 }]));
   return lines.map(({ line, number }) => {
     const value = parseJson(line);
-    // The message of JSON.parse would quote the line.
+    // The error of JSON.parse is not shown, because it would quote the line.
     if (value === undefined) throw new RunwireError('INVALID_INPUT', `line ${number} is not JSON; nothing was sent`);
     return value as PublisherDraft;
   });
@@ -81,7 +87,7 @@ function* chunksOf(drafts: PublisherDraft[]): Generator<PublisherDraft[]> {
   if (chunk.length > 0) yield chunk;
 }
 
-/** One line for each issue, with the index in the whole input. */
+/** Describes each issue in one line, with the index of the event in the whole input. */
 function describeIssues(error: unknown, offset: number): string[] {
   if (!(error instanceof RunwireError) || error.issues.length === 0) return [`runwire: ${describeError(error)}`];
   return error.issues.map(({ index, path, message }) => {

@@ -19,8 +19,8 @@ export type TailOptions = TargetOptions & {
 const RETRY_MS = 1_000;
 
 /**
- * Prints each event once, in order, until the process is stopped, or with `--until-end` until the run has ended. Resolves
- * with the exit code.
+ * Prints each event once, in order, until the process is stopped, or with `--until-end` until the run has ended.
+ * Resolves with the exit code.
  */
 export async function tail(options: TailOptions): Promise<number> {
   if (options.untilEnd && options.run === undefined) throw new UsageError('--until-end needs --run');
@@ -48,14 +48,14 @@ type TailContext = ReturnType<typeof createRunwireClient> & {
   reject: (error: unknown) => void;
 };
 
-/** One subscription and its output. Ends once: `resolve` with an exit code, or `reject` with the cause. */
+/** One subscription and its output. It ends once: it calls `resolve` with an exit code, or `reject` with an error. */
 class Tail {
   readonly #context: TailContext;
   #isLive = false;
   #hasEnded = false;
   #isDown = false;
   #wasConnected = false;
-  /** Set when the run is known to have ended: the tail ends when it has printed the events up to `seq`. */
+  /** Set once the server reports that the run has ended. The tail ends when it has printed the events up to `seq`. */
   #end: { seq: number; code: number } | undefined;
 
   constructor(context: TailContext) {
@@ -105,7 +105,7 @@ class Tail {
     if (signal.type === 'stream.live' && options.untilEnd) void this.#checkEnd(signal.seq);
   }
 
-  /** Asks whether the run has ended already: with `--from now` its end is not delivered. */
+  /** Queries whether the run has ended already: with `--from now`, its last event may not be delivered. */
   async #checkEnd(seenSeq: number): Promise<void> {
     const { client, options } = this.#context;
     try {
@@ -127,7 +127,7 @@ class Tail {
       this.#isLive = false;
       const code = error instanceof RunwireError ? error.code : 'INTERNAL';
       const isServer = this.#wasConnected || code !== 'UNAVAILABLE';
-      // The client fetches a refused token once more; a second refusal is final.
+      // After a refused token, the client tries once more with a fresh token. A second refusal is final.
       const retry = code === 'UNAUTHENTICATED' ? 'trying again once' : 'trying again';
       note(`${isServer ? error.message : `cannot connect to ${url}`}; ${retry}`);
     } else if (state === 'connected') {

@@ -9,7 +9,7 @@ import { UsageError } from './errors.ts';
 
 export type TargetOptions = { url?: string; token?: string };
 
-/** A server, and a token for it. */
+/** The URL of a server, and a token for it. */
 export type Target = { url: string; token: TokenSource };
 
 export const urlOption = () =>
@@ -21,8 +21,9 @@ export const tokenOption = () =>
 const LOCAL_TOKEN_SECONDS = 3_600;
 
 /**
- * Finds the server and the token: in the options, then in the environment, then in the configuration of this folder's
- * server, which is read only when one of them is missing. A locally signed token is replaced before it expires.
+ * Finds the URL and the token: in the options, then in the environment, then in the configuration of the local server,
+ * which the `.env` of this folder sets. That configuration is read only if the URL or the token is missing. The client
+ * replaces a locally signed token before it expires.
  */
 export function targetOf(options: TargetOptions): Target {
   const environment = readEnvironment();
@@ -49,7 +50,10 @@ export function targetOf(options: TargetOptions): Target {
   };
 }
 
-/** The secret and claims that the local server checks. Throws `UNAUTHENTICATED` when it has no secret yet. */
+/**
+ * Returns the secret, issuer and audience for tokens of the local server. Throws `UNAUTHENTICATED` if the local server
+ * has no secret yet.
+ */
 export function localSigning(): TokenOptions {
   const environment = readEnvironment();
   return signingOptions(environment, localConfig(environment));
@@ -67,7 +71,7 @@ function signingOptions(environment: Record<string, string>, config: Config): To
   };
 }
 
-// With a placeholder secret, loadConfig does not create one: only a server does.
+// With a placeholder as the secret, `loadConfig` does not create a secret: only a server creates it.
 const localConfig = (environment: Record<string, string>): Config =>
   loadConfig({ AUTH_SECRET: environment.AUTH_JWKS_URL === undefined ? 'x'.repeat(32) : undefined, ...environment });
 

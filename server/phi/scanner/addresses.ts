@@ -7,7 +7,7 @@ import type { Tokens } from './tokens.ts';
 const LOCAL_LIMIT = 64;
 const DOMAIN_LIMIT = 128;
 
-/** Public IPv4 addresses. Private addresses and possible version numbers are ignored. */
+/** Finds a public IPv4 address. Private addresses and possible version numbers are ignored. */
 export function ip(t: Tokens, i: number): boolean {
   if (t.separatorAfter(i) !== DOT) return false;
   for (let at = i; at < i + 4; at++) {
@@ -34,7 +34,7 @@ export function ip(t: Tokens, i: number): boolean {
   return true;
 }
 
-/** Public IPv6 addresses, and MAC addresses with a keyword before them. */
+/** Finds a public IPv6 address, or a MAC address with a keyword before it. */
 export function hex(t: Tokens, i: number): void {
   const start = t.starts[i] as number;
   // Public IPv6 addresses begin with 2 or 3.
@@ -88,7 +88,7 @@ export function hex(t: Tokens, i: number): void {
   }
 }
 
-/** Extends an e-mail address to both sides of its `@`. */
+/** Finds an e-mail address around the `@` at position `at`. */
 export function email(t: Tokens, at: number): void {
   const text = t.text;
   let start = at;
@@ -114,7 +114,7 @@ export function email(t: Tokens, at: number): void {
   const isUserinfo = /:\/\/[^\s/]{0,80}$/.test(text.slice(Math.max(0, start - 90), start));
   if (isUserinfo) return;
   let bits = t.context;
-  // Keywords before the address. It spans several tokens, so its first token is searched by position.
+  // Reads the keywords before the address. An address has several tokens, so its first token is searched by position.
   const first = t.tokenAt(start);
   for (let i = Math.max(0, first - 4); i < first; i++) bits |= t.subjects[i] as number;
   const isNamed = hasAny(bits, subject.email | subject.contact | subject.patient | subject.member);

@@ -2,12 +2,17 @@ import { hasAny } from './char-classes.ts';
 import { subject } from './keywords.ts';
 import type { PhiKind } from './tokens.ts';
 
-/** Decides from the keywords of a value, in the text before it or in its key, which kind of identifier the value is. */
+/**
+ * Decides which kind of identifier a value is, from its keywords: words before the value or in its key (`keywords.ts`).
+ */
 
-/** A bit beside those of {@link subject}: a word such as `first` or `mother` belongs to a person. */
+/**
+ * An additional bit beside those of {@link subject}: a word such as `first` or `mother`, after which a name is a
+ * person's.
+ */
 export const PERSON = 1 << 31;
 
-/** Subjects that identify a kind only together with a strong one. */
+/** Subjects that do not decide the kind of a value without a strong subject. */
 const WEAK =
   subject.id |
   subject.number |
@@ -26,7 +31,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 const LONG_HEX = /^(?:[0-9a-f]{16,}$|(?:[0-9a-f]{2}:){3})/i;
 const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
 const ISO_DATE = /^(?:19|20)\d\d-?[01]\d-?[0-3]\d(?:$|[T ])/;
-/** Bit 1 of the first byte marks a locally administered MAC address. */
+/** A locally administered MAC address identifies no hardware. Bit 1 of its first byte is set. */
 const LOCAL_MAC = /^[0-9a-f][26ae][:-](?:[0-9a-f]{2}[:-]){4}[0-9a-f]{2}$/i;
 /** Member numbers of insurers: letters, then digits. */
 const MEMBER = /^[A-Z]{1,4}\d{6,12}[A-Z]?$/;
@@ -34,8 +39,12 @@ const TICKET = /^[A-Z]{2,6}-\d{1,5}$/;
 const VERSION = /^v?\d{1,3}(?:\.\d{1,5}){1,3}$/;
 
 /**
- * The kind of a value; undefined when its keywords do not make it an identifier. `bits` are the subjects of the keywords.
- * `isAssigned`: a colon, an equals sign or a key leads to the value. `digits`: digits in `text`. `isCount`: a unit follows.
+ * Returns the kind of the value `text`; undefined if its keywords do not make it an identifier.
+ *
+ * - `bits`: the subjects of the keywords
+ * - `isAssigned`: a colon, an equals sign or a key comes before the value
+ * - `digits`: the number of digits in the value
+ * - `isCount`: a unit comes after the value
  */
 export function classify(
   bits: number,
@@ -58,7 +67,7 @@ export function classify(
   if (hasAny(bits, subject.fax) && digits >= 7 && digits <= 15) return 'fax';
   if (hasAny(bits, subject.phone) && digits >= 7 && digits <= 15) return 'phone';
   if (LONG_HEX.test(text) && !/^\d+$/.test(text)) return undefined;
-  // `ins: 1203` is a count of insertions.
+  // A short number is no plan: `ins: 1203` is a count of insertions.
   const least = isNumbered ? 3 : digits < text.length ? 4 : 6;
   if (hasAny(bits, subject.insurance) && digits >= least && !VERSION.test(text)) return 'plan';
   if (hasAny(bits, subject.member) && isNumbered && digits >= 4) return 'plan';
@@ -74,12 +83,12 @@ export function classify(
   }
   if (hasAny(bits, subject.plate) && isNumbered && /^[A-Z0-9][A-Z0-9 -]{3,8}$/.test(text) && /[A-Z]/.test(text))
     return 'vehicle';
-  // `serial: 2024010101` is of a name server, `sn=17` of a counter.
+  // Without such words, a serial number is no device: `serial: 2024010101` is a DNS zone's, `sn=17` a counter.
   const isSerial = hasAny(bits, subject.number | subject.device) || (isAssigned && /[A-Z]/.test(text));
   if (hasAny(bits, subject.serial) && digits >= 4 && isSerial) return 'device';
   if (hasAny(bits, subject.device) && isNumbered && digits >= 4) return 'device';
   if (hasAny(bits, subject.account)) {
-    // Cloud accounts have 12 digits.
+    // An id of 12 digits is that of a cloud account.
     const isCloud = /^\d{12,13}$/.test(text) && !hasAny(bits, subject.number | subject.bank | subject.card);
     if (!isCloud && digits >= (isNumbered || isAssigned || hasAny(bits, subject.bank) ? 5 : 6)) return 'account';
   }

@@ -18,7 +18,7 @@ function isDay(t: Tokens, i: number, limit = 31): boolean {
   return day >= 1 && day <= limit;
 }
 
-/** `15th` */
+/** Whether a token is a day such as `15th`. */
 function isOrdinalDay(t: Tokens, i: number): boolean {
   const digits = t.digits[i] as number;
   if (i >= t.count || t.length(i) - digits !== 2 || digits < 1 || digits > 2) return false;
@@ -37,7 +37,7 @@ export function isMonth(t: Tokens, i: number): boolean {
   return i >= 0 && i < t.count && t.digits[i] === 0 && (kind === role.month || kind === role.shortMonth);
 }
 
-/** Whether a time of day follows: then the date is a timestamp, as most log lines have one. */
+/** Whether a time of day comes after the date. Then the date is a timestamp, as most log lines have one. */
 function isTimed(t: Tokens, last: number): boolean {
   const next = last + 1;
   if (next + 2 >= t.count || (t.starts[next] as number) - (t.ends[last] as number) > 3) return false;
@@ -51,7 +51,7 @@ function addDate(t: Tokens, first: number, last: number, isOrdinary: boolean): v
   else if (isOrdinary && !isTimed(t, last)) t.add(first, last, 'date', 'shape', true);
 }
 
-/** ISO dates. They count only near keywords of birth, admission and death. */
+/** Finds an ISO date near a keyword of birth, admission or death. Other ISO dates are ignored. */
 export function year(t: Tokens, i: number): void {
   if (!isYear(t, i)) return;
   const separator = t.separatorAfter(i);
@@ -62,12 +62,12 @@ export function year(t: Tokens, i: number): void {
   }
 }
 
-/** Dates that begin with a number: `5/20/2021`, `21.5.2021`, `5-MAY-2021`, `15th of May, 2021`. */
+/** Finds dates that begin with a number: `5/20/2021`, `21.5.2021`, `5-MAY-2021`, `15th of May, 2021`. */
 export function dayFirst(t: Tokens, i: number): void {
   const isOrdinal = t.length(i) > 2 && isOrdinalDay(t, i);
   const separator = t.separatorAfter(i);
   if (!isOrdinal) {
-    // Fast path: the next token rules a date out for most numbers.
+    // Fast path: for most numbers, the next token shows that no date begins here.
     const isNumeric = i + 1 < t.count && (t.digits[i + 1] as number) > 0;
     const isSeparated = separator === SLASH || separator === DASH || separator === DOT;
     if (isNumeric ? !isSeparated : !isMonth(t, i + 1)) return;
@@ -109,7 +109,7 @@ function numericDate(t: Tokens, i: number, separator: number): boolean {
   return true;
 }
 
-/** Dates that begin with a month: `April 12, 2023`, `Sept 10th`. */
+/** Finds dates that begin with a month: `April 12, 2023`, `Sept 10th`. */
 export function monthFirst(t: Tokens, i: number): void {
   const code = t.code(t.starts[i] as number);
   const isCapital = classes[code] === UPPER;

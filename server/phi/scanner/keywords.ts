@@ -1,7 +1,8 @@
 /**
  * Keywords: words that show the kind of a value near them. Context words and checksums follow the lists of Microsoft
- * Presidio (https://github.com/microsoft/presidio, MIT). Words with false alarms in operational logs are left out, or need
- * a second word. The tokenizer computes a hash of each word while it reads, so the lookup allocates nothing.
+ * Presidio (https://github.com/microsoft/presidio, MIT). Words that cause false alarms in operational logs are left
+ * out, or need a second word. The tokenizer computes a hash of each word while it reads the text, so the lookup
+ * allocates nothing.
  */
 
 /** Bits of the subjects that a word can name. A phrase has the union of its words' bits. */
@@ -30,7 +31,7 @@ export const subject = {
   plate: 1 << 20,
   device: 1 << 21,
   serial: 1 << 22,
-  /** IMEI, UDI, MAC: names a device without a second word. */
+  /** Names a device without a second word: IMEI, UDI, MAC. */
   hardware: 1 << 23,
   birth: 1 << 24,
   /** Admitted, discharged: a date near it concerns a person. */
@@ -45,19 +46,22 @@ export const subject = {
 /** The function of a word in a phrase. */
 export const role = {
   none: 0,
-  /** May stand between a keyword and its value. */
+  /** May come between a keyword and its value. */
   filler: 1,
   month: 2,
-  /** An abbreviated month, or a month that is also another word. */
+  /** An abbreviated month, or a month that is also an ordinary word. */
   shortMonth: 3,
   title: 4,
-  /** The following keyword is technical: a cloud account, the serial number of a certificate. */
+  /**
+   * Makes the keyword after it technical, so that its value is no finding: a cloud account, the serial number of a
+   * certificate.
+   */
   technical: 5,
   /** The owner or kind of a name or number: first, home, mother's. Also a filler. */
   person: 6,
-  /** A type or an empty value. */
+  /** A data type or an empty value in the place of a name. */
   placeholder: 7,
-  /** The following plan or policy is technical: a query plan, a backup policy. */
+  /** Makes the plan or policy after it technical: a query plan, a backup policy. */
   machine: 8,
 } as const;
 
@@ -78,7 +82,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['record records rec', subject.record],
   ['chart', subject.record | subject.encounter],
   ['patient patients', subject.patient],
-  ['pt', subject.encounter], // Also a MedDRA preferred term and physiotherapy: only with a number sign.
+  ['pt', subject.encounter], // Also a MedDRA preferred term, and physiotherapy. Only with a number sign.
   ['patientid patientidentifier patientno patientnumber ptid patid', subject.patient | subject.id],
   ['encounter encounters', subject.encounter],
   ['encounterid', subject.encounter | subject.id],

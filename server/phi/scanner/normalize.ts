@@ -1,12 +1,13 @@
 /**
- * Normalizes a text before it is scanned, so that an identifier is found after a form, a browser or a JSON logger encoded it:
+ * Normalizes a text before it is scanned, so that an identifier is found even if a form, a browser or a JSON logger
+ * encoded it:
  *
  * - Escapes of URLs, HTML and JSON are decoded; nested ones (`%252D`, `&amp;#45;`, `\\\\u002d`) in the same pass.
  * - Digits of other scripts, dashes, blanks and accented letters become ASCII; invisible characters are removed.
  * - The position of each character in the original text is kept, so that findings can be redacted there.
  *
- * Letters of other scripts that look like Latin ones stay as they are. They do not occur by accident, and there
- * are other ways to hide an identifier.
+ * Letters of other scripts that look like Latin ones stay as they are: they do not occur by accident, and a user who
+ * wants to hide an identifier has other ways.
  */
 
 const DROPPED = 0xffff;
@@ -16,7 +17,7 @@ const PLUS = 43;
 const AMPERSAND = 38;
 const SEMICOLON = 59;
 const BACKSLASH = 92;
-/** Longest entity name: `&commat;`. Names of letters are not decoded. */
+/** Maximum characters of an HTML entity after `&`, such as `commat;`. Entities of letters are not decoded. */
 const NAME_LIMIT = 8;
 const ENTITIES: Readonly<Record<string, string>> = {
   quot: '"',
@@ -51,7 +52,7 @@ export class NormalizedText {
   /** The character of the last decoded escape. */
   #code = 0;
 
-  /** The normalized text; the same string if nothing changes. */
+  /** Returns the normalized text, or the same string if nothing changes. */
   normalize(text: string): string {
     this.#length = 0;
     let isSame = true;
@@ -64,7 +65,8 @@ export class NormalizedText {
         while (text.charCodeAt(last + 1) === BACKSLASH) last++;
         end = this.#backslash(text, last);
         if (end === 0) {
-          // The whole run at once: otherwise each backslash would scan the rest of the run again.
+          // The whole run of backslashes is copied at once: otherwise each backslash would scan the rest of the run
+          // again.
           for (let at = i; at <= last; at++) this.#put(BACKSLASH, at, at + 1);
           i = last + 1;
           continue;
@@ -98,7 +100,7 @@ export class NormalizedText {
     return isSame ? text : this.#text();
   }
 
-  /** The range in the original text of a range of the last normalized text. */
+  /** Converts a range of the last normalized text to the range in the original text. */
   originalRange(start: number, end: number): { start: number; end: number } {
     return { start: this.#from[start] as number, end: this.#to[end - 1] as number };
   }
@@ -127,7 +129,7 @@ export class NormalizedText {
     return text;
   }
 
-  /** `\n`, `\u002d`, `\x2d`: the end of the escape at a backslash; 0 if there is none. */
+  /** Decodes `\n`, `\u002d`, `\x2d`. Returns the end of the escape; 0 if there is none. */
   #backslash(text: string, at: number): number {
     const letter = text.charCodeAt(at + 1);
     const width = letter === 117 ? 4 : letter === 120 ? 2 : 0; // u, x
@@ -140,7 +142,7 @@ export class NormalizedText {
     return this.#code < 0 ? 0 : at + 2 + width;
   }
 
-  /** `%2D`, `%252D`, `%E2%80%91` */
+  /** Decodes `%2D`, `%252D`, `%E2%80%91`. Returns the end of the escape; 0 if there is none. */
   #percent(text: string, at: number): number {
     let end = this.#byte(text, at);
     const first = this.#code;
@@ -167,7 +169,7 @@ export class NormalizedText {
     return this.#code < 0 ? 0 : digits + 2;
   }
 
-  /** `&#45;`, `&#x2d;`, `&ndash;`, `&amp;#45;` */
+  /** Decodes `&#45;`, `&#x2d;`, `&ndash;`, `&amp;#45;`. Returns the end of the entity; 0 if there is none. */
   #entity(text: string, at: number): number {
     let start = at + 1;
     while (text.startsWith('amp;', start)) start += 4;
@@ -204,13 +206,14 @@ export class NormalizedText {
 
 /** The ASCII equivalent of a non-ASCII character; the character itself if it has none; `DROPPED` if it is invisible. */
 function foldOf(code: number): number {
-  // Chinese, Korean and private use: no equivalents.
+  // Chinese, Korean and private-use characters have no ASCII equivalents.
   if ((code >= 0x3400 && code < 0xa000) || (code >= 0xac00 && code < 0xd800) || (code >= 0xe000 && code < 0xf900))
     return code;
   const text = String.fromCharCode(code);
   if (/[\p{Default_Ignorable_Code_Point}\p{M}]/u.test(text)) return DROPPED;
   if (/\p{Nd}/u.test(text)) {
-    // Unicode has decimal digits in rows of ten that begin at …0 or …6.
+    // The zero of each script has a code point that ends with 0 or 6 in hexadecimal, and the digits 1 to 9 come after
+    // it.
     const zero = code & ~15;
     return 48 + (code - (/\p{Nd}/u.test(String.fromCharCode(zero)) && (code & 15) < 10 ? zero : zero + 6));
   }
@@ -220,7 +223,7 @@ function foldOf(code: number): number {
   return plain.length === 1 ? plain.charCodeAt(0) : code;
 }
 
-/** The equivalent of a surrogate pair, such as a mathematical digit; 0 if it has none. */
+/** The ASCII equivalent of a surrogate pair, such as a mathematical digit; 0 if it has none. */
 function foldPair(pair: string): number {
   if (/\p{Default_Ignorable_Code_Point}/u.test(pair)) return DROPPED;
   const plain = pair.normalize('NFKC');
@@ -253,7 +256,10 @@ for (const [index, sign] of [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 sextets[45] = 62;
 sextets[95] = 63;
 
-/** Decodes base64 to text, with `x` for each non-ASCII byte. Undefined if the bytes are no text, mostly after a few bytes. */
+/**
+ * Decodes base64 to text, with `x` for each non-ASCII byte. Undefined if the bytes are not text, which nearly always
+ * shows after a few bytes.
+ */
 export function textOfBase64(text: string, start: number, end: number): string | undefined {
   const codes: number[] = [];
   let wide = 0;
@@ -268,7 +274,7 @@ export function textOfBase64(text: string, start: number, end: number): string |
     const byte = (bits >> (6 - 2 * place)) & 0xff;
     if (byte >= 128) wide++;
     else if (byte === 127 || (byte < 32 && byte !== 9 && byte !== 10 && byte !== 13)) return undefined;
-    // In binary data, half of the bytes are not ASCII.
+    // Too many bytes are not ASCII: in binary data, half of them are not.
     if (wide > 1 + codes.length / 8) return undefined;
     codes.push(byte >= 128 ? 120 : byte);
   }

@@ -29,7 +29,7 @@ export function ssn(t: Tokens, i: number): boolean {
   const isNamed = hasAny(t.subjectsNear(i, 5, 4), subject.ssn);
   if (!isPossible && !isNamed) return false;
   if (separator === BLANK) {
-    // Columns of numbers have the same shape.
+    // Columns of numbers in a table have the same shape.
     const isAlone = !((t.digits[i - 1] as number) > 0 && t.separatorAfter(i - 1) === BLANK);
     const isLast = !(i + 3 < t.count && t.separatorAfter(i + 2) === BLANK && (t.digits[i + 3] as number) > 0);
     if (!isNamed && !(isAlone && isLast)) return false;
@@ -79,7 +79,7 @@ export function barePhone(t: Tokens, i: number): void {
   t.add(i, i, hasAny(near, subject.fax) ? 'fax' : 'phone', 'keyword');
 }
 
-/** `+` and 8 to 15 digits in groups. */
+/** Finds a phone number with `+` and 8 to 15 digits in groups. */
 export function international(t: Tokens, i: number): void {
   const before = t.code((t.starts[i] as number) - 2);
   if (before < 128 && classes[before] !== SEPARATOR) return;
@@ -103,14 +103,14 @@ export function international(t: Tokens, i: number): void {
   if (digits >= 8 && digits <= 15) t.add(i, last, 'phone', 'shape');
 }
 
-/** Four groups of four, or American Express's 4-6-5. */
+/** Finds a card number in groups: four groups of four digits, or 4-6-5 digits (American Express). */
 export function card(t: Tokens, i: number): boolean {
   const separator = t.separatorAfter(i);
   if (separator !== DASH && separator !== BLANK && separator !== DOT) return false;
   let last = i;
   if (t.isNumber(i + 1, 6) && (t.isNumber(i + 2, 5) || t.isNumber(i + 2, 4))) last = i + 2;
   else if (t.isNumber(i + 1, 4) && t.isNumber(i + 2, 4) && t.isNumber(i + 3, 4)) last = i + 3;
-  // Diners Club's fourteen digits.
+  // Diners Club: 4-4-4-2 digits.
   else if (t.isNumber(i + 1, 4) && t.isNumber(i + 2, 4) && t.isNumber(i + 3, 2) && t.code(t.starts[i] as number) === 51)
     last = i + 3;
   else return false;
@@ -126,7 +126,10 @@ export function bareCard(t: Tokens, i: number): void {
   if (isCard(t.digitsOf(i, i))) t.add(i, i, 'account', 'checksum');
 }
 
-/** A UDI as on a label, `(01)00844588003288(17)141120(21)1098`. Only with a serial number, (21), it identifies one device. */
+/**
+ * Finds a device identifier (UDI) as printed on labels: `(01)00844588003288(17)141120(21)1098`. A UDI identifies a
+ * single device only with a serial number, `(21)`.
+ */
 export function udi(t: Tokens, i: number): void {
   const isFirst = t.isNumber(i - 1, 2) && t.value(i - 1) === 1 && t.separatorAfter(i - 1) === CLOSING;
   if (!isFirst || t.code((t.starts[i - 1] as number) - 1) !== OPENING) return;
@@ -141,10 +144,10 @@ export function udi(t: Tokens, i: number): void {
     t.add(i - 1, last, 'device', 'shape');
 }
 
-/** European VINs have no check digit. */
+/** The form of a VIN without a check digit, as in Europe. */
 const VIN = /^(?=.*\d)(?=.*[A-Z])[A-HJ-NPR-Z0-9]{17}$/i;
 
-/** An identifier of one token: a VIN, a Medicare number. */
+/** Finds an identifier in one token: a VIN, a Medicare number. */
 export function coded(t: Tokens, i: number, length: number): void {
   const start = t.starts[i] as number;
   const before = t.code(start - 1);
@@ -157,7 +160,7 @@ export function coded(t: Tokens, i: number, length: number): void {
   else if (length === 11 && isMbi(text)) t.add(i, i, 'plan', 'shape');
 }
 
-/** A Medicare number in groups, an IBAN with or without blanks. */
+/** Finds a Medicare number in groups, or an IBAN with or without blanks. */
 export function spaced(t: Tokens, i: number, length: number, digits: number): void {
   const start = t.starts[i] as number;
   if (length === 4 && digits >= 2 && t.length(i + 1) === 3 && t.length(i + 2) === 4 && i + 2 < t.count) {
@@ -184,14 +187,14 @@ export function spaced(t: Tokens, i: number, length: number, digits: number): vo
     if (t.separatorAfter(last - 1) !== separator || t.length(last) > 4) break;
     text += t.text.slice(t.starts[last], t.ends[last]);
     t.steps++;
-    // The longest match counts: one prefix in 97 passes the checksum by chance.
+    // The longest match wins: one prefix in 97 passes the checksum by chance.
     if (isIban(text)) found = last;
     if (t.length(last) < 4) break;
   }
   if (found > 0) t.add(i, found, 'account', 'checksum');
 }
 
-/** Keyword and value in one token: `MRN12345678`, `SSN219-09-9999`. */
+/** Finds a keyword and its value in one token: `MRN12345678`, `SSN219-09-9999`. */
 export function joined(t: Tokens, i: number, first: number): void {
   const bits = t.subjects[i] as number;
   if (!hasAny(bits, subject.mrn | subject.ssn | subject.birth)) return;

@@ -18,8 +18,8 @@ import { hashOf, role, subject, wordAt, wordRole, wordSubjects } from './keyword
 import type { PhiKind, Tokens } from './tokens.ts';
 
 /**
- * Finds values by the keywords before them. A phrase is a sequence of keywords and fillers, such as `medical record no`. It
- * ends at a value, at the end of a sentence, or at a word without a role.
+ * Finds values by the keywords before them. A phrase is a sequence of keywords and fillers, such as `medical record
+ * no`. A phrase ends at a value, at the end of a sentence, or at a word without a role (`keywords.ts`).
  */
 
 const PHRASE_LIMIT = 10;
@@ -27,7 +27,7 @@ const VALUE_LIMIT = 10;
 const VALUE_LIMIT_LENGTH = 40;
 const GAP_LIMIT = 6;
 
-/** `Mr. Smith`, `Dr John L.` */
+/** Finds a name after a title: `Mr. Smith`, `Dr John L.`. */
 export function title(t: Tokens, i: number): void {
   const start = t.starts[i] as number;
   const code = t.code(start);
@@ -39,7 +39,10 @@ export function title(t: Tokens, i: number): void {
   if (last >= 0 && t.length(i + 1) > 1) t.add(i, last, 'name', 'keyword');
 }
 
-/** The last of up to `limit` capitalized words from token `i` on; -1 if the first is none. */
+/**
+ * Returns the last token of a name: of at most `limit` capitalized words from token `i` on. -1 if token `i` is no such
+ * word.
+ */
 function lastNameWord(t: Tokens, i: number, limit: number): number {
   let last = -1;
   for (let at = i; at < t.count && at < i + limit; at++) {
@@ -49,7 +52,8 @@ function lastNameWord(t: Tokens, i: number, limit: number): number {
     if (at > i) {
       const width = (t.starts[at] as number) - (t.ends[at - 1] as number);
       const code = t.code(t.ends[at - 1] as number);
-      // `Anna S. Smith`, `O'Neil`, `Smith-Jones`, `Smith, Anna`; not the next sentence.
+      // Belongs to the name in `Anna S. Smith`, `O'Neil`, `Smith-Jones` and `Smith, Anna`, but not in the next
+      // sentence.
       if (width > 2 || (width === 2 && !(code === DOT && t.length(at - 1) === 1) && code !== 44)) break;
       if (width === 1 && code !== BLANK && code !== DASH && code !== 39 && code !== 94) break;
     }
@@ -91,8 +95,8 @@ export function abbreviation(t: Tokens, i: number): void {
 
 /** Reads the phrase at token `i` and the value after it. Returns the token at which the scan for phrases continues. */
 export function phrase(t: Tokens, i: number): number {
-  // The scanner's own redaction marks: `[MRN]`.
   if (i > 0 && t.ends[i - 1] === t.starts[i] && (t.digits[i - 1] as number) > 0) return i + 1;
+  // A redaction mark of the guard: `[MRN]`.
   const isMark = t.code((t.starts[i] as number) - 1) === 91 && t.code(t.ends[i] as number) === 93;
   if (isMark || t.roles[i - 1] === role.technical) return i + 1;
   if (i > 1 && hasAny(t.subjects[i] as number, NAMED_AFTER)) valueBefore(t, i, t.subjects[i] as number);
@@ -125,18 +129,18 @@ export function phrase(t: Tokens, i: number): number {
       else if (code === DOT && t.length(at) > 4 && next - place > 1) return at + 1;
     }
     t.steps += next - end;
-    // "is 12345" is an assignment like ":".
+    // `is` before a value assigns the value, as a colon does.
     if (kind === role.filler && next - end === 1 && t.length(at) === 2 && t.code(end - 1) === 115) isAssigned = true;
   }
   if (hasAny(bits, subject.name)) addName(t, at, bits, isAssigned, isQuoted);
   else if (bits === subject.patient && isAssigned && lastNameWord(t, at, 3) > at)
     t.add(at, lastNameWord(t, at, 3), 'name', 'keyword');
   if (hasAny(bits, subject.birth | subject.stay) && isMonth(t, at)) monthFirst(t, at);
-  // Phrase and value touch, as inside a base64 token, where capitals begin no words.
+  // No separator between phrase and value, as inside base64, where capital letters begin no words.
   if (at > i && t.ends[at - 1] === t.starts[at]) return Math.max(at, i + 1);
-  // A database's query plan, or a backup policy.
+  // A query plan or a backup policy is no insurance.
   if (t.roles[i - 1] === role.machine) bits &= ~(subject.plan | subject.policy);
-  // `record number 4411 (medical)`
+  // A word after the value may complete the phrase: `record number 4411 (medical)`.
   if (hasAny(bits, subject.record) && hasAny(bits, subject.id | subject.number))
     bits |= t.subjectsNear(at, 6, 4) & (subject.medical | subject.patient);
   if (!hasAny(bits, STRONG)) return Math.max(at, i + 1);
@@ -148,12 +152,12 @@ export function phrase(t: Tokens, i: number): number {
   return Math.max(at, i + 1);
 }
 
-/** `patient name: John Smith`, `"lastName":"smith"` */
+/** Finds a name after its keyword: `patient name: John Smith`, `"lastName":"smith"`. */
 function addName(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuoted: boolean): void {
   if (!isAssigned || !hasAny(bits, PERSON | subject.patient | subject.member) || t.roles[at] === role.placeholder)
     return;
   const last = lastNameWord(t, at, 4);
-  // A repository at GitHub: `full_name: "owner/repository"`.
+  // The name of a repository at GitHub, not of a person: `full_name: "owner/repository"`.
   if (t.code(t.ends[Math.max(at, last)] as number) === SLASH) return;
   if (last >= at) t.add(at, last, 'name', 'keyword');
   else if ((isQuoted || t.code((t.starts[at] as number) - 1) === EQUALS) && t.digits[at] === 0) {
@@ -178,7 +182,7 @@ function isPrefix(t: Tokens, i: number, bits: number): boolean {
 const NAMED_AFTER = subject.ssn | subject.mrn | subject.phone | subject.fax;
 const LINKING_WORDS = new Set('is was not no a an the valid invalid known unknown existing your our any'.split(' '));
 
-/** The value before its keyword: `219099999 is not a valid SSN`. */
+/** Finds a value before its keyword: `219099999 is not a valid SSN`. */
 function valueBefore(t: Tokens, i: number, bits: number): void {
   let hasVerb = false;
   let at = i - 1;
@@ -193,7 +197,10 @@ function valueBefore(t: Tokens, i: number, bits: number): void {
   if (kind) t.add(at, at, kind, 'keyword');
 }
 
-/** The last token of a value: tokens joined by `-_./:`, and groups of up to `maxDigits` digits after blanks. */
+/**
+ * Returns the last token of a value. A value consists of tokens joined by `-_./:`, and of groups of at most `maxDigits`
+ * digits after blanks.
+ */
 function lastOfValue(t: Tokens, i: number, maxDigits: number): number {
   let last = i;
   let digits = t.digits[i] as number;
@@ -224,7 +231,7 @@ function lastOfValue(t: Tokens, i: number, maxDigits: number): number {
   return last;
 }
 
-/** The kind of a value, from the keywords of its phrase; undefined if it is no identifier. */
+/** Returns the kind of a value, according to the keywords of its phrase; undefined if it is no identifier. */
 function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, last: number): PhiKind | undefined {
   let digits = 0;
   for (let at = first; at <= last; at++) digits += t.digits[at] as number;
@@ -245,7 +252,7 @@ function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, las
   return classify(bits, isAssigned, text, digits, first === last && isCounted(t, last + 1));
 }
 
-/** Whether a unit follows: `12 of 40`, `120000 rows`. */
+/** Whether token `i` is the unit of a number before it: `12 of 40`, `120000 rows`. */
 const isCounted = (t: Tokens, i: number): boolean =>
   i < t.count && UNITS.has(t.text.slice(t.starts[i], t.ends[i])) && t.separatorAfter(i - 1) === BLANK;
 

@@ -1,12 +1,14 @@
-/** A fast check by single characters: most texts contain none that a finding needs, and are not tokenized. */
+/**
+ * A fast check of single characters. Most texts contain no character that a finding needs, and are not cut into tokens.
+ */
 
-/** A number, an address, a keyword with its value. */
+/** May belong to a number, an address, or a keyword with its value. */
 const ALWAYS = 1;
-/** A medical record. */
+/** May belong to a medical record. */
 export const CONTAINER = 2;
 /** An escape or a non-ASCII character: the text must be normalized. */
 export const ENCODED = 4;
-/** Depends on the next character: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
+/** The flag depends on the next character: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
 const PAIR = 8;
 
 /** Flags by ASCII character; {@link flagAt} resolves `PAIR`. */
@@ -25,13 +27,16 @@ export function flagAt(text: string, i: number, code: number): number {
   if (sign !== PAIR) return sign;
   const next = text.charCodeAt(i + 1);
   if (code === 77 || code === 68) return (next | 32) === 114 || (next | 32) === 115 ? ALWAYS : 0;
-  // `resourceType`
+  // The `T` of `resourceType`.
   if (code === 84) return i > 0 && text.charCodeAt(i - 1) === 101 ? CONTAINER : 0;
   if (code === 40 || code === 60 || code === 34) return next === 48 || (next | 32) === 112 ? CONTAINER : 0;
   return isEscape(code, next) ? ENCODED : 0;
 }
 
-/** `%2D`, `&#45;`, `&ndash;`, `\u002d`, `\n`. Most query strings and Windows paths have none. */
+/**
+ * Whether a character and the next one begin an escape: `%2D`, `&#45;`, `&ndash;`, `\u002d`, `\n`. Most query strings
+ * and Windows paths contain none.
+ */
 function isEscape(code: number, next: number): boolean {
   if (code === 37) return (next >= 48 && next <= 57) || ((next | 32) >= 97 && (next | 32) <= 102);
   if (code === 38) return next === 35 || ((next | 32) >= 97 && (next | 32) <= 122);

@@ -22,19 +22,22 @@ import { CONTAINER, ENCODED, mayContainFinding, mayNeedNormalizing } from './pre
 import { type Finding, Tokens } from './tokens.ts';
 
 /**
- * Finds structured identifiers in text:
+ * Finds identifiers with a structure in text:
  *
  * 1. The prefilter skips texts without any character that a finding needs.
- * 2. One pass cuts the text into tokens: words and numbers. Encoded text is normalized before.
- * 3. Each token with a digit is compared with the shapes that can begin there; each keyword with the value after it.
+ * 2. One pass cuts the text into tokens: words and numbers. A text with escapes or non-ASCII characters is normalized
+ *    and cut again.
+ * 3. Each token with a digit is compared with the shapes of identifiers that can begin there. Each keyword is checked
+ *    together with the value after it.
  * 4. Base64 that decodes to text is scanned in the same way.
  *
- * Each comparison inspects a bounded number of characters and tokens, so the time is linear in the length for any text.
- * `steps` counts them, and a test checks the bound. Regular expressions were rejected: they backtrack, or one pass for each
- * pattern costs more than all of this. Names, places and bare numbers in free text are not found.
+ * Each comparison inspects a bounded number of characters and tokens, so the time is linear in the length of any text.
+ * `steps` counts these characters and tokens, and a test checks the bound. Regular expressions were rejected: some
+ * backtrack, and a pass for each pattern would take longer than this scanner. Names, places and bare numbers in free
+ * text are not found.
  */
 
-/** Reused for all texts of a guard; its tables grow to the longest text. */
+/** A guard uses one scanner for all texts. Its tables grow to the size of the longest text. */
 export class Scanner {
   readonly #tokens = new Tokens();
   readonly #normalized = new NormalizedText();
@@ -46,12 +49,14 @@ export class Scanner {
     this.#depth = depth;
   }
 
-  /** Characters and tokens that the last scan inspected. */
+  /** Number of characters and tokens that the last scan inspected. */
   get steps(): number {
     return this.#tokens.steps;
   }
 
-  /** Findings in order, without overlaps. `context`: subjects of the text's key. */
+  /**
+   * Returns the findings in order, without overlaps. `context` has the subject bits (`keywords.ts`) of the text's key.
+   */
   scan(text: string, context = 0): Finding[] {
     const t = this.#tokens;
     t.steps = text.length;
@@ -68,7 +73,7 @@ export class Scanner {
     }));
   }
 
-  /** The text that {@link scan} inspects: decoded, in ASCII where possible. */
+  /** Returns the text that {@link scan} inspects: normalized (`normalize.ts`) if necessary. */
   read(text: string): string {
     return mayNeedNormalizing(text) ? this.#normalized.normalize(text) : text;
   }
@@ -111,7 +116,8 @@ export class Scanner {
   }
 
   /**
-   * The subjects of a key: the union over the known words at its end. 0 if the last word is unknown, as in `memberCount`.
+   * Returns the subject bits of a key: the union over the known words at the end of the key. 0 if the last word is
+   * unknown, as in `memberCount`.
    */
   wordsOf(key: string): number {
     const t = this.#tokens;
@@ -128,7 +134,7 @@ export class Scanner {
       if (kind === role.person) bits |= PERSON;
       bits |= own;
     }
-    // The whole key as one word: `admissionDate`.
+    // The whole key is also looked up as one word: `admissionDate`.
     let hash = hashStart;
     for (let i = 0; i < key.length; i++) {
       const code = key.charCodeAt(i);
@@ -139,7 +145,7 @@ export class Scanner {
     return bits | (wordSubjects[whole] as number);
   }
 
-  /** Compares a token with digits with the shapes that begin with such a token. */
+  /** Compares a token that has digits with the shapes of identifiers that begin with such a token. */
   #number(i: number, digits: number): void {
     const t = this.#tokens;
     this.#tokens.steps += 8;
@@ -169,7 +175,10 @@ export class Scanner {
   }
 }
 
-/** Whether a text holds a medical record, which is refused whole: HL7 v2, CDA, FHIR, X12, DICOM. */
+/**
+ * Whether a text contains a medical record in HL7 v2, CDA, FHIR, X12 or DICOM format. Such a text is refused as a
+ * whole.
+ */
 function isContainer(text: string): boolean {
   const pid = text.indexOf('PID|');
   if (pid >= 0 && /[\d|]/.test(text[pid + 4] ?? '')) return true;
@@ -186,7 +195,9 @@ function isContainer(text: string): boolean {
 const ENCODED_LIMIT = 2;
 const nothing: Finding[] = [];
 
-/** Sorts findings and joins overlapping ones. A hard finding decides over a soft one. */
+/**
+ * Sorts findings and joins overlapping ones. If a finding that is not soft overlaps a soft one, the result is not soft.
+ */
 export function merge(found: Finding[]): Finding[] {
   if (found.length < 2) return found;
   found.sort((x, y) => x.start - y.start || y.end - x.end);

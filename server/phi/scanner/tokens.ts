@@ -37,26 +37,32 @@ export type PhiKind =
 export type Finding = {
   start: number;
   end: number;
-  /** A {@link PhiKind}, or the kind of a pattern from the options. */
+  /** A {@link PhiKind}, or the kind of a pattern from the guard's options. */
   kind: string;
-  /** The rule that found it: its shape, its checksum, a keyword near it, its key, a pattern from the options. */
+  /**
+   * The rule that found the identifier: its shape, its checksum, a keyword near it, the key of the text, or a pattern
+   * from the guard's options.
+   */
   rule: 'shape' | 'checksum' | 'keyword' | 'key' | 'pattern';
-  /** Common in operational text (e-mail, IP, date): masked instead of refused, under both policies. */
+  /**
+   * Whether this kind of identifier is common in operational text: e-mail address, IP address, date. In a text, a soft
+   * finding is redacted even under the policy `reject`, which refuses other findings.
+   */
   isSoft: boolean;
 };
 
 /**
- * The tokens of a text (words and numbers, in parallel arrays), and the findings in it. One object is reused for all texts.
- * Functions of the scanner take it as `t`, and the index of a token as `i`.
+ * The tokens of a text (words and numbers), and the findings in the text. Entry `i` of each array belongs to token `i`.
+ * One object is reused for all texts. Functions of the scanner take this object as `t`.
  */
 export class Tokens {
-  /** Characters and tokens inspected. */
+  /** Number of characters and tokens inspected. */
   steps = 0;
   text = '';
   count = 0;
   starts = new Int32Array(256);
   ends = new Int32Array(256);
-  /** Digits in each token. */
+  /** Number of digits in each token. */
   digits = new Int32Array(256);
   subjects = new Int32Array(256);
   roles = new Uint8Array(256);
@@ -64,10 +70,10 @@ export class Tokens {
   atSigns: number[] = [];
   /** Union of the prefilter's flags: `CONTAINER`, `ENCODED`. */
   flags = 0;
-  /** Possible base64: start and end positions in turn. */
+  /** Runs of possible base64: the start and end of the first run, then of the second, and so on. */
   base64Runs: number[] = [];
   found: Finding[] = [];
-  /** Subjects of the text's key. */
+  /** Subject bits of the text's key. */
   context = 0;
 
   /** Cuts a text into tokens. */
@@ -80,7 +86,7 @@ export class Tokens {
     let run = 0;
     let seen = 0;
     const { length } = text;
-    // A token has at least two characters with its separator.
+    // Each token except the first takes at least two characters, its separator included.
     if (length / 2 + 1 > this.starts.length) this.#grow(length / 2 + 1);
     const { starts, ends, digits: digitsOf, subjects: bits, roles } = this;
     let count = 0;
@@ -119,13 +125,13 @@ export class Tokens {
         charCode = text.charCodeAt(i);
         kind = charCode < 128 ? (classes[charCode] as number) : wideClass(charCode);
         if (charCode >= 128) seen |= ENCODED;
-        // camelCase is two words.
+        // `camelCase` gives two tokens.
       } while (kind !== SEPARATOR && !(kind === UPPER && previous === LOWER));
       if (kind === UPPER && i < length) seen |= flagAt(text, i, charCode);
       starts[count] = start;
       ends[count] = i;
       digitsOf[count] = digits;
-      // Numbers and mixtures are no words; `mrn123` is a keyword with its value.
+      // Letters, and letters before digits such as `mrn123`, may be a keyword. Other tokens are not looked up.
       const slot = lead === 0 || lead + digits !== i - start ? -1 : wordAt(hash);
       bits[count] = slot < 0 ? 0 : (wordSubjects[slot] as number);
       roles[count++] = slot < 0 ? role.none : (wordRole[slot] as number);
@@ -136,7 +142,10 @@ export class Tokens {
     this.steps += text.length;
   }
 
-  /** Keeps a run as possible base64 text: the first byte is ASCII (below 128), so the first character codes less than 32. */
+  /**
+   * Keeps a run of characters if it may be base64 of text. The first byte of such text is ASCII (below 128), so the
+   * first character is one of the first 32 of base64, `A` to `f`.
+   */
   #run(start: number, end: number): void {
     const first = this.text.charCodeAt(start);
     if ((first >= 65 && first <= 90) || (first >= 97 && first <= 102)) this.base64Runs.push(start, end);
@@ -175,7 +184,9 @@ export class Tokens {
     return (this.starts[i + 1] as number) - end === 1 ? plainSeparator(this.text.charCodeAt(end)) : 0;
   }
 
-  /** Whether more digits follow or precede after the same separator: `1.2.840`, `10-119-131-60`. */
+  /**
+   * Whether the same separator and more digits come before token `first` or after token `last`, as in `10-119-131-60`.
+   */
   continues(first: number, last: number, separator: number): boolean {
     if (this.separatorAfter(first - 1) === separator && (this.digits[first - 1] as number) > 0) return true;
     return this.separatorAfter(last) === separator && (this.digits[last + 1] as number) > 0;
