@@ -128,7 +128,7 @@ export type ErrorCode = keyof typeof errorTable;
  */
 export type DraftIssue = { index: number; path: string; message: string };
 
-/** The outcome of a decided approval. A client receives it when its own decision is too late. It has no free text. */
+/** The outcome of a decided approval, without free text. A client that decides too late receives it with the error. */
 export type DecidedOutcome = { status: 'granted' | 'denied' | 'expired'; decidedBy: string[] };
 
 /**

@@ -42,7 +42,7 @@ export const closeCodes = {
 
 /**
  * Interval of the WebSocket heartbeat:
- * - The server sends a ping in each interval. It ends a socket that has sent nothing for two intervals.
+ * - The server sends a ping in each interval, and closes the socket when nothing has arrived for two intervals.
  * - The client sends `PING` after an interval without a message, and closes the socket after a second such interval.
  *
  * docs/protocol.md and docs/guide/operations.md quote this number and the two below. The read timeout of a proxy must

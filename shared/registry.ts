@@ -52,7 +52,7 @@ type Definition<T extends string, C extends string, P extends string, F extends 
   type: T;
   /** The group of types that `subscribe_category` and the filter `categories` select. */
   category: C;
-  /** The producer-side topic of the original design. */
+  /** A free name under which producers group event types. Runwire does not use it. */
   topic: P;
   /**
    * The type's own fields. Their names must differ from the envelope's. Build ids, user ids, URIs and instants with

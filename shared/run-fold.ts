@@ -252,7 +252,7 @@ function startFromDuration(stage: Stage): string | undefined {
 
 const thousandths = (stage: Stage) => Math.round(stage.progress * 1000);
 
-/** Stores a stage, and adds the difference to the old row to the header's counters. */
+/** Replaces the row of a stage, and updates the header's counters and its current stage. */
 function replaceStage(rows: RunRows, before: Stage | undefined, after: Stage): void {
   rows.putStage(after);
   const header = required(rows.header());

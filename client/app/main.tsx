@@ -20,8 +20,7 @@ import { showStoredTheme } from './hooks/useTheme.ts';
 
 showStoredTheme();
 
-// Subscriptions keep loaded data up to date. So no query is repeated because it is old or because the window gets the
-// focus.
+// Subscriptions keep loaded data up to date. So no query is repeated because of its age or a focus of the window.
 const queryClient = new QueryClient({
   defaultOptions: {
     queries: {

@@ -15,7 +15,7 @@ export type WebSocketClass = new (url: string | URL) => { readonly readyState: n
 export type ConnectionOptions = ReconnectOptions & {
   /** URL of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`. */
   url: string;
-  /** A token, or a function that fetches one. Without it, the browser's session cookie authenticates the user. */
+  /** A token, or a function that fetches one. Without a token, the browser's session cookie authenticates the user. */
   token?: TokenSource | undefined;
   /** Default: the platform's class. Node.js before 22 has none: pass the class of the package `ws`. */
   WebSocket?: WebSocketClass | undefined;
@@ -42,7 +42,7 @@ export type Connection<R extends AnyTRPCRouter> = {
   links: TRPCLink<R>[];
   /** Returns the status, as the same object until the status changes. */
   getStatus(): ConnectionStatus;
-  /** Calls `listener` after each change of the status. Returns a function that removes it. */
+  /** Calls `listener` after each change of the status. Returns a function that removes the listener. */
   subscribe(listener: () => void): () => void;
   /** Opens a new socket now and resets the count of failures. Subscriptions resume from their cursors. */
   reconnect(): void;
@@ -53,7 +53,8 @@ export type Connection<R extends AnyTRPCRouter> = {
 /**
  * Creates a connection. The connection opens no socket and starts no timer until its first use.
  *
- * Throws `RunwireError` `INVALID_INPUT` when the platform has no WebSocket and `options.WebSocket` is missing.
+ * Throws a `RunwireError` with the code `INVALID_INPUT` if the platform has no WebSocket and `options.WebSocket` is
+ * missing.
  */
 export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOptions): Connection<R> {
   const { heartbeatMs = HEARTBEAT_MS, idleMs = 2_000, probeMs = 3_000 } = options;

@@ -68,7 +68,7 @@ function resubscribeLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPC
 }
 
 /**
- * Repeats a query or mutation once with a new token if the server refused the old one. Requests that were refused with
+ * Repeats a query or mutation once with a new token if the server refused the old token. Requests that were refused with
  * the same token share one fetch of a new token.
  */
 function retryWithFreshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): TRPCLink<R> {
@@ -97,8 +97,8 @@ export function linksOver<R extends AnyTRPCRouter>(
   tokens: TokenCache,
   isClosed: () => boolean,
 ): TRPCLink<R>[] {
-  // The type of these options depends on the router's transformer. TypeScript cannot resolve it for a generic R, so both
-  // calls need a cast.
+  // The type of these options depends on the router's transformer. TypeScript cannot resolve this type for a generic R, so
+  // both calls need a cast.
   const ws = wsLink({ client: socket } as unknown as Parameters<typeof wsLink<R>>[0]);
   const http = httpBatchLink({
     url: endpoints.trpc,
@@ -109,7 +109,7 @@ export function linksOver<R extends AnyTRPCRouter>(
       const token = await tokens.get();
       return token === undefined ? {} : { authorization: `Bearer ${token}` };
     },
-    // A browser sends its cookie with a WebSocket to another origin, but with a `fetch` to another origin only on request.
+    // To another origin, a browser sends its cookies with a WebSocket by default, but with `fetch` only by this option.
     ...(tokens.isAbsent ? { fetch: withCookie } : {}),
   } as unknown as Parameters<typeof httpBatchLink<R>>[0]);
   return [

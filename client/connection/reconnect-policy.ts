@@ -33,7 +33,7 @@ export type ConnectionStatus = {
 export type ReconnectOptions = {
   /** The connection becomes `failed` after more failures in a row than this; default 5. `Infinity` sets no limit. */
   maxReconnectAttempts?: number | undefined;
-  /** Delay after the first failure; default 1,000. Each further failure doubles it. Jitter shortens it by up to half. */
+  /** Delay before the first retry; default 1,000. Each further failure doubles the delay. Jitter cuts up to half of it. */
   reconnectDelayMs?: number | undefined;
   /** Upper limit of the delay; default 30,000. */
   maxReconnectDelayMs?: number | undefined;
@@ -123,7 +123,10 @@ export class ReconnectPolicy {
     this.#release?.();
   }
 
-  /** Sets the state `disconnected`, which does not change any more. Ends a wait, so that its caller can stop. */
+  /**
+   * Sets the state `disconnected` permanently. If an attempt waits, the wait ends, so that the attempt can be
+   * cancelled.
+   */
   close(): void {
     this.#set({ state: 'disconnected', retryAtMs: null });
     this.#isClosed = true;

@@ -44,8 +44,8 @@ export class TokenCache {
   }
 
   /**
-   * Drops the cached token, so that the next `get` fetches a new one. Does nothing if the token of that `generation` has
-   * already been dropped: the server may refuse many requests with the same token, and one new token serves them all.
+   * Drops the cached token, so that the next `get` fetches a new one. With a `generation`, drops only the token of that
+   * generation: the server may refuse many requests with the same token, and one new token serves them all.
    */
   forget(generation = this.#generation): void {
     if (generation !== this.#generation) return;

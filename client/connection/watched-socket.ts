@@ -3,21 +3,21 @@ import { closeCodes } from '../../shared/protocol.ts';
 
 /**
  * A WebSocket that reports its first message and its end to a {@link SocketObserver}. tRPC's WebSocket client opens the
- * sockets and does not report why one ended. So this is a subclass of the platform's WebSocket class, which tRPC's client
- * uses for every socket.
+ * sockets and does not report why a socket ended. So tRPC's client is given this subclass of the platform's WebSocket
+ * class, which it uses for every socket.
  *
  * A socket ends in one of three ways:
  * - released: the client closed it;
  * - lost: the server or the network closed it;
  * - abandoned: the client treats it as closed, although the platform has not closed it yet. On a dead network the
- *   platform takes a minute.
+ *   platform takes a minute to close a socket.
  */
 export type WatchedSocket = WebSocket & {
   /** Ends the socket at once, without waiting for the server. With `loss` the socket counts as lost, else as released. */
   abandon(loss?: RunwireError): void;
   /**
-   * Sends a ping to an open socket and abandons the socket when no message arrives in time. After sleep or a change of
-   * network a dead socket may still look open.
+   * Sends a ping on an open socket, and abandons the socket if no message arrives within `probeMs`. After sleep or a change
+   * of network, a dead socket may still look open.
    */
   probe(): void;
 };

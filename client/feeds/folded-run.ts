@@ -46,7 +46,7 @@ export class FoldedRun {
     return this.#loading !== undefined;
   }
 
-  /** True before the first snapshot and the first event. */
+  /** True until a snapshot is loaded or an event is folded. */
   get isEmpty(): boolean {
     return this.#run.header() === undefined;
   }
@@ -61,7 +61,7 @@ export class FoldedRun {
     this.isNeeded = false;
   }
 
-  /** Folds an event into the state. If events before this one are missing, loads a snapshot instead. */
+  /** Folds an event into the state. If earlier events are missing, loads a snapshot instead. */
   fold(event: RunEvent): void {
     this.#buffer?.push(event);
     if (this.isNeeded) return;
@@ -116,7 +116,7 @@ export class FoldedRun {
       return (await this.#fetch(signal)).run;
     } catch (error) {
       if (codeOf(error as Error) === 'RUN_NOT_FOUND') return undefined;
-      // The next snapshot includes all events that arrive before its request, so these events need no buffer.
+      // The request failed. The next request returns a snapshot with all events up to now, so these need no buffer.
       if (!signal.aborted) this.#buffer = undefined;
       throw error;
     }

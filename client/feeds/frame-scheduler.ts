@@ -18,8 +18,8 @@ function onNextFrame(callback: () => void): () => void {
     callback();
   };
   const frame = requestAnimationFrame(run);
-  // If the tab becomes hidden, the browser does not run the frame, so the timer does. In a visible tab a late frame still
-  // runs, so the timer only waits again.
+  // If the tab becomes hidden, the browser does not run the frame, so the timer runs the callback. In a visible tab the
+  // browser runs even a late frame, so the timer only waits again.
   const check = () => (document.visibilityState === 'hidden' ? run() : wait());
   const wait = () => {
     timer = setTimeout(check, HIDDEN_FRAME_MS);

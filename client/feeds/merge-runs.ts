@@ -6,8 +6,8 @@ export type RunsPage = {
   nextCursor?: string | undefined;
   position: string;
   /**
-   * `createdAt` of the page's last run when the page was fetched. {@link merge} keeps it when it changes the page: runs
-   * that are older belong to the next page.
+   * `createdAt` of the page's last run when the page was fetched; set when {@link merge} changes the page. Older runs
+   * belong to the next page.
    */
   oldest?: string | undefined;
 };

@@ -5,7 +5,10 @@ import type { StreamObserver } from './subscription.ts';
 export type RunFeedScope =
   | { runId: string; projectId?: string | undefined; scope?: undefined }
   | { projectId: string; runId?: undefined; scope?: undefined }
-  /** `user`: events addressed to the user, and events of runs that the user created. `all`: all that the user may read. */
+  /**
+   * `user`: events addressed to the user, and events of runs that the user created. `all`: all events the user may
+   * read.
+   */
   | { scope: 'user' | 'all'; runId?: undefined; projectId?: undefined };
 export type RunFeedQuery = RunFeedScope & {
   /** Delivers an event if `types` contains its type or `categories` contains its category; default all events. */
@@ -20,7 +23,7 @@ export type RunFeedQuery = RunFeedScope & {
 export const keyOf = ({ runId, projectId, scope, types, categories, from = 'now' }: RunFeedQuery): string =>
   JSON.stringify([runId, projectId, scope, types, categories, from]);
 
-/** Opens the tRPC subscription of a query. It delivers the events after the cursor `lastEventId`, if one is given. */
+/** Opens the tRPC subscription of a query. `lastEventId` is a cursor (a position): only later events are delivered. */
 export function subscribeTo(
   client: RunwireClient,
   { runId, projectId, scope, types, categories, from }: RunFeedQuery,

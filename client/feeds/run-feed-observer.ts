@@ -60,7 +60,7 @@ export class RunFeedObserver implements FeedObserver {
     this.wantsRun = wantsRun;
   }
 
-  /** Returns the same object until something changes. */
+  /** Returns the state, as the same object until the state changes. */
   readonly getState = this.#store.getState;
   readonly subscribe = this.#store.subscribe;
 

@@ -13,7 +13,7 @@ import { FeedSubscription, type Gap, type SubscriptionState } from './subscripti
  * feed.
  *
  * Each delivered event is folded once into the state of the run (`shared/run-fold.ts`), so all hooks show the same run. A
- * snapshot is a state that the server returns. When it is loaded depends on the query and the observers:
+ * snapshot is a state that the server returns. The query and the observers decide when the snapshot is loaded:
  * - `from: 'start'`: no snapshot. The state starts empty.
  * - An observer wants the run (`useRun`): the snapshot is loaded first. The subscription starts at the snapshot's cursor.
  * - Otherwise: the subscription starts first, so that handlers do not wait for a query. The snapshot is loaded at
@@ -51,9 +51,9 @@ export type FeedObserver = {
   /** A snapshot from the cache, which may be old. */
   readonly snapshot: Snapshot | undefined;
   receive(event: RunEvent): void;
-  /** The events delivered so far are not part of the log any more. */
+  /** Drops the events received so far: the server has another log now, and they are not part of it. */
   clear(): void;
-  /** The state has changed. */
+  /** Called when the state of the feed has changed. */
   changed(): void;
   failed(error: Error): void;
 };
@@ -75,7 +75,7 @@ export class RunFeed {
   #recent: RunEvent[] = [];
   /** `#recent` holds every event after this position; null while the position is unknown. */
   #recentAfter: number | null;
-  /** An object that is replaced at each gap. Positions from before and after a gap must not be compared. */
+  /** A new object after each gap. Two positions may be compared only if they have the same lineage object. */
   #lineage: object = {};
   /** True while the next events may be older than an observer that joins now. */
   #isBehind = false;
@@ -147,8 +147,8 @@ export class RunFeed {
   }
 
   /**
-   * Removes an observer. The feed ends without observers: with `isAtOnce` immediately, by default in a microtask, so that
-   * another observer can still join in the same task.
+   * Removes an observer. When the last observer has left, the feed ends: with `isAtOnce` immediately, by default in a
+   * microtask, so that another observer can still join in the same task.
    */
   leave(observer: FeedObserver, { isAtOnce = false } = {}): void {
     this.#observers.delete(observer);
@@ -257,7 +257,7 @@ export class RunFeed {
     this.#isBehind = false;
     const run = this.#run;
     if (!run) this.#subscription.isInGap = false;
-    // Retention may have removed all events of the run. The server may still have its state, so an empty run loads it.
+    // If no event has arrived, retention may have removed all events of the run. The server may still have its state.
     else if ((run.isNeeded || (!wasLive && run.isEmpty)) && !run.isLoading) void run.load();
   }
 

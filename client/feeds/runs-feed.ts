@@ -8,15 +8,15 @@ import { FeedSubscription, reconnectIfDown, retryLoading, type SubscriptionState
 
 /**
  * A list of runs that stays up to date. React Query's cache holds the pages of the procedure `run.list`. The subscription
- * `onRunSummary` delivers the header of each run that changes. It starts at the `position` of the first page.
+ * `onRunSummary` delivers the header of each run that changes after the first page's `position` (in the log).
  *
  * Once a frame, the changed headers are written into the cached pages. During a fetch this is not enough:
  * - the result of the fetch replaces the cached pages, and with them the headers that were written meanwhile;
  * - the result may contain older headers than the subscription has delivered.
  *
  * So during a fetch all changed headers are also kept in an overlay. `merge` combines pages and overlay at each read: of
- * two headers of a run, the one with the higher `lastSeq` wins. After the fetch the overlay keeps only the new runs that
- * wait for `showNew()`.
+ * two headers of a run, the header with the higher `lastSeq` wins. After the fetch the overlay keeps only the new runs
+ * that wait until the user wants to see them (`showNew()`).
  */
 
 export type RunsFeedState = SubscriptionState & { overlay: Overlay };
@@ -41,7 +41,7 @@ export class RunsFeed {
   #following: AbortController | undefined;
   #changed = new Map<string, RunHeader>();
   #shown = new Set<string>();
-  /** Copies of `#changed` and `#shown`. A change resets it to `emptyOverlay`; {@link #currentOverlay} makes new copies. */
+  /** Copies of `#changed` and `#shown`. `emptyOverlay` after a change, until {@link #currentOverlay} makes new copies. */
   #overlay = emptyOverlay;
   #runs: readonly RunHeader[] = [];
 
@@ -70,7 +70,7 @@ export class RunsFeed {
     });
   }
 
-  /** Returns the same object until something changes. */
+  /** Returns the state, as the same object until the state changes. */
   readonly getState = this.#store.getState;
   readonly subscribe = this.#store.subscribe;
 

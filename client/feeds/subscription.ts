@@ -45,7 +45,7 @@ type SubscriptionCallbacks<Item> = {
   onGap(gap: Gap, wasInGap: boolean): void;
   /** The server has ended the subscription with an error. */
   onError?(error: Error): void;
-  /** The connection makes no further attempts to reconnect. The subscription resumes when the connection does. */
+  /** The connection makes no further attempts to reconnect. The subscription stays open for a later connection. */
   onConnectionFailed?(error: Error): void;
   /** Called after each of the callbacks above, and when the status of the connection changes. */
   onChange(): void;

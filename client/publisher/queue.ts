@@ -5,7 +5,7 @@ import type { EventSender, Receipt } from './sender.ts';
 export type QueueOptions = {
   /** The `projectId` for drafts without a `projectId`. */
   projectId?: string | undefined;
-  /** A call of `publish` fails if the server has not stored its drafts after this time; default never. */
+  /** A call of `publish` fails if the server has not stored the call's drafts after this time; default never. */
   retryForMs?: number | undefined;
   /** Maximum number of drafts that wait for the server; default 100,000. */
   queueLimit?: number | undefined;

@@ -10,7 +10,7 @@ export type SenderOptions = {
   token: TokenSource;
   /** Whether the server refuses or redacts events with protected health information; default the server's policy. */
   onPhi?: 'reject' | 'redact' | undefined;
-  /** Delay after the first failure; default 250. Each further failure doubles it. Jitter shortens it by up to half. */
+  /** Delay before the first retry; default 250. Each further failure doubles the delay. Jitter cuts up to half of it. */
   retryDelayMs?: number | undefined;
   /** Upper limit of the delay; default 10,000. */
   maxRetryDelayMs?: number | undefined;

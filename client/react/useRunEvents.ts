@@ -18,15 +18,15 @@ export type UseRunEventsOptions = RunFeedQuery & {
 export type UseRunEventsReturn = Omit<RunFeedObserverState, 'key'> & {
   isConnected: boolean;
   /**
-   * Adds a handler for events of a type. Returns a function that removes it. Handlers stay registered while the hook is
-   * disconnected and when its options change.
+   * Adds a handler for events of a type. Returns a function that removes the handler. Handlers stay registered while the
+   * hook is disconnected and when its options change.
    */
   subscribe<T extends RunEventType>(type: T, handler: (event: EventOfType<T>) => void): () => void;
   unsubscribe<T extends RunEventType>(type: T, handler: (event: EventOfType<T>) => void): void;
-  /** Adds a handler for events of a category. Returns a function that removes it. */
+  /** Adds a handler for events of a category. Returns a function that removes the handler. */
   subscribe_category<C extends EventCategory>(category: C, handler: (event: EventOfCategory<C>) => void): () => void;
   unsubscribe_category<C extends EventCategory>(category: C, handler: (event: EventOfCategory<C>) => void): void;
-  /** Resumes after the last event. If the connection is down, it reconnects at once and its count of failures is reset. */
+  /** Resumes after the last event. If the connection is down, reconnects at once and resets the count of failures. */
   reconnect(): void;
   /** Ends this hook's subscription and keeps its position. The socket stays open for other hooks. */
   disconnect(): void;
@@ -36,7 +36,7 @@ export type UseRunEventsReturn = Omit<RunFeedObserverState, 'key'> & {
  * Delivers the events of a run, of a project, or of everything that the user may read. Each event is delivered once and in
  * order, even if the connection is lost or the server restarts. The hook renders at most once per frame of the display.
  *
- * Handlers added in an effect of the same mount miss no event. After an error `connectionState` is `failed`, and
+ * A handler that is added in an effect at the mount misses no event. After an error `connectionState` is `failed`, and
  * `reconnect()` resumes.
  */
 export function useRunEvents(options: UseRunEventsOptions): UseRunEventsReturn {

@@ -14,7 +14,7 @@ export type UseRunsOptions = Omit<RunFilter, 'since' | 'until'> & {
 };
 
 export type UseRunsReturn = Omit<RunsFeedState, 'overlay'> & {
-  /** Newest first. An unchanged run is the same object as before. */
+  /** The runs, newest first. An unchanged run is the same object as before. */
   runs: readonly RunHeader[];
   /** `pending`: the list is loading. `success`: `runs` is loaded. `error`: there is no list; `error` states why. */
   status: 'pending' | 'success' | 'error';

@@ -9,7 +9,7 @@ export type Continuity = Pick<
   'status' | 'connectionState' | 'error' | 'retryAtMs' | 'phase' | 'seq' | 'gap' | 'reconnect'
 >;
 
-/** Shows whether the page is complete and up to date. `staleSince`: Unix ms since which it is not, null while it is. */
+/** Shows whether the page is up to date. `staleSince`: Unix ms of the last update; null while the page is live. */
 export function Badge({ staleSince, ...props }: Continuity & { staleSince: number | null }) {
   const { error, retryAtMs, reconnect } = props;
   const now = useNow(retryAtMs !== null);

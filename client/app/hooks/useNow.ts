@@ -37,7 +37,7 @@ const Held = createContext<number | null>(null);
  */
 export const HeldNow = Held.Provider;
 
-/** Returns the time in Unix ms. It changes every second while `isTicking`, unless `HeldNow` stops it. */
+/** Returns the time in Unix ms. The time changes every second if `isTicking`, unless `HeldNow` stops the clock. */
 export function useNow(isTicking: boolean): number {
   const heldMs = useContext(Held);
   const nowMs = useSyncExternalStore(isTicking && heldMs === null ? clock.subscribe : never, clock.get);

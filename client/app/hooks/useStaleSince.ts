@@ -7,7 +7,7 @@ import type { Continuity } from '../components/Badge.tsx';
  */
 export const LostAt = createContext<number | null>(null);
 
-/** Returns the Unix ms at which `isSo` became false; null while it is true and before it was first true. */
+/** Returns the Unix ms at which `isSo` last became false; null while `isSo` is true, and if it was never true. */
 export function useSince(isSo: boolean): number | null {
   const [since, setSince] = useState<number | null>(null);
   useEffect(() => {

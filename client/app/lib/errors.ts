@@ -1,7 +1,7 @@
 /** The code of an error (see `shared/errors.ts`), and whether the server sent the error as an answer. */
 type Reading = { code: string | undefined; isAnswer: boolean };
 
-/** A tRPC answer has its code in `data.runwireCode`, an error of the connection in `code`. */
+/** An answer of the server has its code in `data.runwireCode`. An error of the connection has its code in `code`. */
 function read(error: unknown): Reading {
   const { code, data } = (error ?? {}) as { code?: unknown; data?: { runwireCode?: string } | null };
   const answered = data?.runwireCode;

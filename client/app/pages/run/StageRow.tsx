@@ -69,7 +69,7 @@ const place = (fromMs: number, toMs: number, scale: Scale) => {
   return { left, width: Math.max(MIN_BAR_PX, xOf(toMs, scale) - left) };
 };
 
-/** Returns the start and the end of a stage in Unix ms; undefined before its start. Without an end, the bar ends now. */
+/** Returns the start and the end of a stage in Unix ms; undefined before the start. A running stage ends at `nowMs`. */
 function timesOf({ stage, endedAt, nowMs }: Props): { fromMs: number; toMs: number } | undefined {
   const start = stage.startedAt ?? stage.endedAt;
   if (start === undefined) return undefined;

@@ -19,7 +19,7 @@ const NARROW_MARGIN_PX = 76;
 const MIN_TRACK_PX = 80;
 /** Maximum width of one letter in the text of a tick, including the letter's share of the padding. */
 const LETTER_PX = 10;
-/** Browsers cannot lay out elements of more than about 30 million px. */
+/** Maximum width of the zoomed axis. Browsers cannot lay out elements of more than about 30 million px. */
 const MAX_TRACK_PX = 8_000_000;
 
 export const Timeline = ({ run }: { run: RunView }) =>
@@ -166,10 +166,7 @@ const Ticks = ({ ticks, stepMs, pxPerMs, trackPx }: TicksProps) =>
     );
   });
 
-/**
- * `zoom` is a scale in px per ms; null fits the run into the box. With a zoom, the axis grows and the scale is
- * constant.
- */
+/** `zoom` is in px per ms; null fits the run into the box. With a zoom, the scale is constant and the axis grows. */
 function useZoom(
   scroller: React.RefObject<HTMLElement | null>,
   { fitPx, namePx, spanMs }: { fitPx: number; namePx: number; spanMs: number },

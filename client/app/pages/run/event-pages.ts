@@ -24,7 +24,7 @@ export class EventPages {
   readonly #fetch: FetchEvents;
   readonly #listeners = new Set<() => void>();
   readonly #events = new Map<number, RunEvent>();
-  /** The oldest `runSeq` that retention may have kept. */
+  /** The server has no events before this `runSeq`: retention has removed them. 1 until an answer shows it. */
   #oldest = 1;
   #wanted: { first: number; last: number } | undefined;
   #isFetching = false;
@@ -104,7 +104,7 @@ export class EventPages {
   #add(from: number, last: number, events: readonly RunEvent[]): void {
     for (const event of events) this.#events.set(event.runSeq, event);
     const [first] = events;
-    // The run had an event at each of these positions. So retention has removed the events before the first one here.
+    // The run had an event at each requested position. If events are missing at the start, retention has removed them.
     if ((first?.runSeq ?? last + 1) > from) this.#oldest = first?.runSeq ?? last + 1;
     this.#evict();
     this.#version++;

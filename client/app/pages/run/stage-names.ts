@@ -2,8 +2,8 @@ import type { Stage } from '../../../react/index.tsx';
 
 /**
  * Finds the name of a stage in a list that is replaced up to 60 times a second. An index holds the positions of the stages
- * in an earlier list. It is rebuilt only if a stage is not at its indexed position: to build an index of 10,000 stages in
- * each frame would be too slow.
+ * in an earlier list. The index is rebuilt only if a stage is not at its indexed position: building an index of 10,000
+ * stages in each frame would be too slow.
  */
 export class StageNames {
   #positions = new Map<string, number>();

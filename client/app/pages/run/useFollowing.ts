@@ -4,8 +4,8 @@ import { type UIEvent, useCallback, useLayoutEffect, useRef, useState } from 're
 const END_PX = 16;
 
 /**
- * Whether the event list follows, that is, stays scrolled to the latest event. It stops when the user scrolls up, opens or
- * focuses a row, or uses a link to an event. It follows again when the user scrolls to the end.
+ * Whether the event list follows the latest event, that is, stays scrolled to the end. The list stops following when the
+ * user scrolls up, opens or focuses a row, or uses a link to an event. It follows again when the user scrolls to the end.
  */
 export type Following = {
   isFollowing: boolean;
