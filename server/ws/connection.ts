@@ -8,27 +8,30 @@ import type { Limits } from '../limits.ts';
 import { TokenBucket } from '../rate-limit.ts';
 import type { DirectWebSocket, SocketObserver } from './socket.ts';
 
-/** The counts of a user's connections together. */
+/** Counts over all connections of one user. */
 export type User = { principal: Principal; connections: number; subscriptions: number };
-/** The count of connections from one network address. */
+/** Number of connections from one network address. */
 export type Address = { text: string; connections: number };
 
 /** Totals since the server started. */
 export type ConnectionCounts = {
   /** Sockets that the server closed, by close code. */
   closes: Map<number, number>;
-  /** Times that a reader had to wait for its socket. */
+  /** How often a reader (the server's side of a subscription) had to wait until its socket had drained. */
   stalls: number;
 };
 
 export type ConnectionsOptions = {
   heartbeatMs: number;
-  /** Whether readers write frames to the sockets. */
+  /** Whether readers write WebSocket frames to the sockets. If not, tRPC's handler sends the messages. */
   isDirect: boolean;
   limits: Limits;
   /** Returns why a token is no longer valid, or undefined if it is valid. */
   invalidReasonOf: (principal: Principal) => TokenInvalidReason | undefined;
-  /** Called after each sweep, for what else outlives a token. */
+  /**
+   * Called after each sweep (the check of all connections), to end subscriptions without a socket that have outlived their
+   * token.
+   */
   onSweep: () => void;
 };
 
@@ -42,39 +45,44 @@ export interface ConnectionRegistry {
 
 /** A close frame has room for 123 bytes of reason. */
 const MAX_REASON_BYTES = 123;
-/** The stock tRPC client reconnects at once when it receives this. */
+/** tRPC's stock client reconnects at once when it receives this message. */
 const RECONNECT_NOTICE = '{"id":null,"method":"reconnect"}';
 
 /**
  * One client on a WebSocket: its principal, its subscriptions, its limits and its heartbeat.
  *
  * 1. Opened: the client has `identifyMs` to send a token.
- * 2. Authenticated: it counts for its user, and may subscribe. `auth.refresh` replaces its principal.
- * 3. Closing: {@link close} sends the code, and no further message is read.
- * 4. Closed: the registry removes it.
+ * 2. Authenticated: the connection counts for its user, and the client may subscribe. `auth.refresh` replaces the
+ *    principal.
+ * 3. Closing: {@link close} sends the close code, and reads no further message.
+ * 4. Closed: the registry removes the connection.
  */
 export class Connection implements CallerConnection, SocketObserver {
   readonly id: number;
   readonly connectedAtMs = Date.now();
   readonly sink: FrameSink | undefined;
   readonly address: Address;
-  /** Whether the token, or its absence, has been read. From then on, the check of the token has a timeout of its own. */
+  /**
+   * Whether the server has read the token, or found that there is none. From then on, the limit `identifyMs` does not
+   * apply: the verification of a token has its own timeout.
+   */
   isHandshakeRead = false;
   readonly #ws: DirectWebSocket;
   readonly #registry: ConnectionRegistry;
-  /** Undefined while full: an idle connection keeps no bucket. */
+  /** The rate limit for messages. Undefined while the bucket is full, so that an idle connection needs no bucket. */
   #messages: TokenBucket | undefined;
-  /** An array, because most connections have few: a Set would be larger. */
+  /** An array: most connections have few readers, and a Set is larger. */
   readonly #readers: AttachedReader[] = [];
   #principal: Principal | undefined;
   #user: User | undefined;
-  // Times on the registry's monotonic clock.
+  // `…At` are times on the registry's monotonic clock.
   readonly #openedAt: number;
   #receivedAt: number;
   #pingAt: number;
-  /** Since when the socket has taken nothing, and the bytes that it had taken by then. */
+  /** Since when the socket has unsent bytes and sends none of them. */
   #stalledAt: number | undefined;
-  #takenBytes = 0;
+  /** Bytes that the socket had sent by then. */
+  #stalledSentBytes = 0;
 
   constructor(id: number, ws: DirectWebSocket, address: Address, registry: ConnectionRegistry) {
     const { isDirect, heartbeatMs } = registry.options;
@@ -85,7 +93,7 @@ export class Connection implements CallerConnection, SocketObserver {
     this.#openedAt = registry.monotonicMs;
     this.#receivedAt = this.#openedAt;
     this.#pingAt = this.#openedAt + heartbeatMs;
-    // With compression, `ws` has to build the frames.
+    // On a compressed socket, `ws` must build the frames.
     this.sink = isDirect && ws.extensions === '' ? ws : undefined;
   }
 
@@ -104,7 +112,7 @@ export class Connection implements CallerConnection, SocketObserver {
     for (const reader of [...this.#readers]) reader.recheckAccess();
   }
 
-  /** Counts the connection for its user. Closes it over the limit. */
+  /** Counts the connection for its user. Closes the connection if the user has too many. */
   countForUser(user: User): void {
     this.#user = user;
     user.connections++;
@@ -113,7 +121,7 @@ export class Connection implements CallerConnection, SocketObserver {
     }
   }
 
-  /** Takes a closed connection out of its user's counts. */
+  /** Removes a closed connection from the counts of its user. Returns the user. */
   uncount(): User | undefined {
     const user = this.#user;
     if (user) {
@@ -174,14 +182,17 @@ export class Connection implements CallerConnection, SocketObserver {
     if (this.#user) this.#user.subscriptions--;
   }
 
-  /** Closes an open socket with a code of {@link closeCodes}. Further messages are not read: they would get no answer. */
+  /**
+   * Closes the socket with a code of {@link closeCodes}, if it is open. The server reads no further message, because it
+   * could not send the answer.
+   */
   close(code: number, reason: string): void {
     if (code === closeCodes.goingAway && this.#ws.isOpen) this.#ws.send(RECONNECT_NOTICE);
     if (!this.#ws.isOpen) return;
     const { closes } = this.#registry.counts;
     closes.set(code, (closes.get(code) ?? 0) + 1);
     this.#ws.removeAllListeners('message');
-    // Cut between characters: a part of one would be invalid UTF-8.
+    // The cut text must not end with a part of a character: it would be invalid UTF-8.
     const text = Buffer.from(reason)
       .subarray(0, MAX_REASON_BYTES)
       .toString('utf8')
@@ -201,12 +212,12 @@ export class Connection implements CallerConnection, SocketObserver {
   }
 
   /**
-   * Pings when due. Closes the connection when:
+   * Sends a ping if it is due. Closes the connection if:
    *
-   * - it has been silent for two heartbeat intervals,
-   * - it has sent no token within the limit,
-   * - its token is no longer valid,
-   * - its socket has taken nothing for too long.
+   * - the client has sent nothing for two heartbeat intervals,
+   * - the client has sent no token within `identifyMs`,
+   * - the token is no longer valid,
+   * - the socket has unsent bytes, and has sent none of them for `stalledMs`.
    */
   check(now: number): void {
     const { heartbeatMs, limits } = this.#registry.options;
@@ -239,7 +250,7 @@ export class Connection implements CallerConnection, SocketObserver {
     return this.#ws.unsentBytes;
   }
 
-  /** Events between its slowest subscription and the head. */
+  /** Number of events between the slowest subscription of this connection and the head of the log. */
   get lag(): number {
     return this.#readers.reduce((most, reader) => Math.max(most, reader.lag), 0);
   }
@@ -261,10 +272,10 @@ export class Connection implements CallerConnection, SocketObserver {
   }
 
   #isStalled(now: number): boolean {
-    const taken = this.unsentBytes === 0 ? undefined : this.#ws.sentBytes;
-    if (taken === undefined || taken !== this.#takenBytes || this.#stalledAt === undefined) {
-      this.#stalledAt = taken === undefined ? undefined : now;
-      this.#takenBytes = taken ?? 0;
+    const sent = this.unsentBytes === 0 ? undefined : this.#ws.sentBytes;
+    if (sent === undefined || sent !== this.#stalledSentBytes || this.#stalledAt === undefined) {
+      this.#stalledAt = sent === undefined ? undefined : now;
+      this.#stalledSentBytes = sent ?? 0;
       return false;
     }
     return now - this.#stalledAt >= this.#limits.stalledMs;

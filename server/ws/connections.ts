@@ -13,11 +13,11 @@ import {
 } from './connection.ts';
 import type { DirectWebSocket } from './socket.ts';
 
-/** All open connections: their counts by user and by address, and one timer that checks each of them. */
+/** All open connections: their counts by user and by network address, and one timer that checks each connection. */
 
-/** Time for the client to answer a close frame. After it, the socket is destroyed. */
+/** Time for the client to answer a close frame. Then the server destroys the socket. */
 const GRACE_MS = 1_000;
-/** Longest time between two checks of a connection, and so the longest time that it outlives its token. */
+/** Maximum time between two checks of a connection. So a connection outlives its token by at most this time. */
 const SWEEP_MS = 500;
 
 export class Connections implements ConnectionRegistry {
@@ -28,8 +28,9 @@ export class Connections implements ConnectionRegistry {
   readonly #addresses = new Map<string, Address>();
   readonly #sweepTimer: NodeJS.Timeout;
   readonly #sweepMs: number;
-  /** `performance.now()` of the last sweep, and `monotonicMs` at it. */
+  /** `performance.now()` of the last sweep. */
   #sweptAt = performance.now();
+  /** `monotonicMs` of the last sweep. */
   #sweptMs = 0;
   #lastId = 0;
   /** Called when the last connection has closed. */
@@ -44,9 +45,9 @@ export class Connections implements ConnectionRegistry {
   }
 
   /**
-   * Milliseconds during which the server could receive: each time between two sweeps counts for at most two intervals.
-   * A process that was suspended runs its timers before it reads the data that arrived meanwhile. On a plain clock, all
-   * of its clients would seem silent.
+   * A clock, in ms, that counts the time during which the server could receive data: the time between two sweeps counts as
+   * two intervals at most. A process that was suspended runs its timers first, and then reads the data that has arrived.
+   * With a plain clock, all of its clients would seem silent, and the server would close them.
    */
   get monotonicMs(): number {
     return this.#sweptMs + Math.min(performance.now() - this.#sweptAt, 2 * this.#sweepMs);
@@ -56,7 +57,7 @@ export class Connections implements ConnectionRegistry {
     return this.#open.size;
   }
 
-  /** Totals of all open connections. Allocates nothing for each: metrics may be read often. */
+  /** Returns totals over all open connections. Allocates nothing for each connection, because metrics may be read often. */
   totals(): { subscriptions: number; unsentBytes: number; mostLag: number; slow: number } {
     const totals = { subscriptions: 0, unsentBytes: 0, mostLag: 0, slow: 0 };
     for (const connection of this.#open) {
@@ -68,7 +69,7 @@ export class Connections implements ConnectionRegistry {
     return totals;
   }
 
-  /** Returns undefined for a socket over the limit of its address. That socket has been closed. */
+  /** Adds a socket. If its network address has too many connections, closes the socket and returns undefined. */
   add(ws: DirectWebSocket, tcp: Socket): Connection | undefined {
     const text = tcp.remoteAddress ?? '';
     const address = this.#addresses.get(text) ?? { text, connections: 0 };
@@ -93,12 +94,15 @@ export class Connections implements ConnectionRegistry {
     if (this.#open.size === 0) this.#onEmpty();
   }
 
-  /** Sets the principal of a connection. Returns false if the connection closed meanwhile or the token is no longer valid. */
+  /**
+   * Sets the principal of a connection. Returns false if the connection has closed meanwhile, or the token is no longer
+   * valid.
+   */
   authenticate(connection: Connection, principal: Principal): boolean {
     if (!this.#open.has(connection)) return false;
     const user = this.#users.get(principal.sub) ?? { principal, connections: 0, subscriptions: 0 };
     this.#users.set(principal.sub, user);
-    // Tabs of one user with the same token share one object.
+    // Connections of one user with equal principals share one object, to save memory.
     connection.setPrincipal(isDeepStrictEqual(user.principal, principal) ? user.principal : principal);
     connection.countForUser(user);
     return connection.closeIfTokenInvalid();
@@ -109,7 +113,10 @@ export class Connections implements ConnectionRegistry {
     for (const connection of this.#open) connection.closeIfTokenInvalid();
   }
 
-  /** Statistics of the connections with a principal that passes. Before authentication, the principal is undefined. */
+  /**
+   * Returns statistics of the connections for which `passes` returns true. `passes` gets the principal; undefined before
+   * authentication.
+   */
   stats(passes: (principal: Principal | undefined) => boolean): ClientStats[] {
     const passing = [...this.#open].filter((connection) =>
       passes(connection.isAuthenticated ? connection.principal : undefined),
@@ -117,7 +124,10 @@ export class Connections implements ConnectionRegistry {
     return passing.map((connection) => connection.stats());
   }
 
-  /** Closes all connections in random order over `spreadMs`: otherwise all clients would reconnect at the same time. */
+  /**
+   * Closes all connections, each at a random time within `spreadMs`: otherwise all clients would reconnect at the same
+   * time.
+   */
   async close(spreadMs: number): Promise<void> {
     const connections = [...this.#open];
     const timers = connections.map((connection) =>

@@ -4,19 +4,24 @@ import { nothing } from '../delivery/encoder.ts';
 import type { FrameSink } from '../delivery/transport.ts';
 
 /**
- * The server's class of WebSocket. It adds three things to `ws`:
+ * The server's WebSocket class. It adds three features to the class of `ws`:
  *
- * - It reports its traffic to one observer.
- * - It holds messages back while tRPC's handler cannot take them.
- * - It takes ready frames, and reports when they have left ({@link FrameSink}).
+ * - It reports received and sent messages to one observer.
+ * - It keeps received messages back while tRPC's handler is not ready for them.
+ * - It writes ready WebSocket frames, and reports when its unsent bytes have drained ({@link FrameSink}).
  */
 
-/** Unsent bytes at which a reader pauses. */
+/** A reader pauses while the socket has this many unsent bytes or more. */
 const DRAIN_BYTES = 128 * 1024;
-/** Poll interval of a compressed socket: `ws` has no event for the end of its compression queue. */
+/**
+ * Interval at which a compressed socket checks its unsent bytes: `ws` has no event for the end of its compression queue.
+ */
 const DRAIN_POLL_MS = 20;
 
-/** One object for all events: a listener for each would cost every idle socket a few hundred bytes. */
+/**
+ * Gets all events of a socket. One object, because a listener for each event would cost every idle socket a few hundred
+ * bytes.
+ */
 export interface SocketObserver {
   /** A message, ping or pong arrived. */
   onReceive(isMessage: boolean): void;
@@ -28,14 +33,14 @@ export interface SocketObserver {
 }
 
 export class DirectWebSocket extends WebSocket implements FrameSink {
-  /** Called before any listener. */
+  /** Called before the listeners of an event. */
   observer: SocketObserver | undefined;
   /** The TCP or TLS socket under this one. */
   tcp!: Socket;
   isCompressed = false;
-  /** Messages that arrived while the handler could not take them. */
+  /** Received messages that are kept back; undefined while none has to be. */
   #held: unknown[][] | undefined;
-  /** Shared by all readers that wait. */
+  /** One promise for all readers that wait until the socket has drained. */
   #drained: Promise<void> | undefined;
 
   /** Called once, after the upgrade. */
@@ -45,12 +50,18 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
     this.observer = observer;
   }
 
-  /** Holds messages back until {@link release}: without a context, the handler would lose a stop. */
+  /**
+   * Keeps received messages back until {@link release}. Before tRPC's handler has a context, it would lose a message that
+   * stops a subscription.
+   */
   hold(): void {
     this.#held ??= [];
   }
 
-  /** Emits the held messages, each in a turn of its own: a stop must find its subscription started. */
+  /**
+   * Emits the kept messages, each in its own turn of the event loop: a subscription must have started before a message can
+   * stop it.
+   */
   release(): void {
     setImmediate(() => {
       const values = this.#held?.shift();
@@ -81,9 +92,10 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
     return this.readyState === this.OPEN;
   }
 
-  /** False for a closing socket: it takes nothing more. */
+  /** Whether a reader may write: the socket is open, and has few unsent bytes. */
   get isDrained(): boolean {
-    // Below its high-water mark, which the owner of an attached HTTP server may have raised, a socket emits no `drain`.
+    // A socket emits `drain` only if its unsent bytes had reached its high-water mark. The owner of an attached HTTP server
+    // may have raised that mark above `DRAIN_BYTES`.
     const limit = Math.max(DRAIN_BYTES, this.tcp.writableHighWaterMark);
     return this.isOpen && this.unsentBytes < limit;
   }
@@ -108,7 +120,7 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
     return this.#drained;
   }
 
-  /** Writes to the TCP socket: `ws` would build a frame for each message. */
+  /** Writes ready frames to the TCP socket. With `send`, `ws` would build a frame for each socket. */
   write(frames: Buffer): void {
     // A WebSocket must not send anything after its close frame.
     if (this.isOpen) this.tcp.write(frames);
@@ -123,11 +135,12 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
   }
 
   get unsentBytes(): number {
-    // Only compression queues messages in `ws`. Each delivery reads this: without it, one object less is touched.
+    // `ws` queues messages only for compression. Each delivery reads this getter, so it reads the TCP socket alone if
+    // possible.
     return this.isCompressed ? this.bufferedAmount : this.tcp.writableLength;
   }
 
-  /** Bytes that the kernel has taken. */
+  /** Bytes that the kernel has accepted. */
   get sentBytes(): number {
     return this.tcp.bytesWritten - this.tcp.writableLength;
   }

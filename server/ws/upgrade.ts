@@ -22,11 +22,11 @@ import type { Connections } from './connections.ts';
 import { DirectWebSocket } from './socket.ts';
 
 /**
- * Upgrades of `/ws`:
+ * Upgrades HTTP requests for `/ws` to WebSockets:
  *
- * 1. A request from a wrong host or origin is refused.
- * 2. `Connections` counts the socket, and tRPC's handler takes it.
- * 3. The handler asks for a context: the token of the connection parameters, or of the cookie, is verified.
+ * 1. The server refuses a request with a wrong host or origin.
+ * 2. The server adds the socket to `Connections`, and passes it to tRPC's WebSocket handler.
+ * 3. The handler requests a context. The server verifies the token from the connection parameters or else from the cookie.
  */
 
 export type SocketsOptions<R extends Registry> = {
@@ -42,14 +42,14 @@ export type SocketsOptions<R extends Registry> = {
 };
 
 /**
- * Without context takeover: zlib would keep a few hundred KB for each socket. Messages below the threshold are smaller
- * than an event. docs/benchmarks.md has the costs.
+ * Without context takeover, because zlib would keep a few hundred KB of memory for each socket. Messages below the
+ * threshold, in bytes, are not compressed: they are smaller than an event. docs/benchmarks.md has the costs.
  */
 const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 256 };
 
 /** At most this many refused origins are logged. */
 const MAX_LOGGED_ORIGINS = 20;
-/** No host name is longer than this. The header may have any length. */
+/** Longer origins are not logged: no host name is longer than this, but a header may have any length. */
 const MAX_LOGGED_ORIGIN_LENGTH = 300;
 
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
@@ -61,7 +61,8 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     maxPayload: limits.messageBytes,
     perMessageDeflate: compression ? DEFLATE : false,
     WebSocket: DirectWebSocket,
-    // Each message in its own turn: the handler needs promises to start a subscription, and loses an earlier stop.
+    // `ws` then emits each message in its own turn of the event loop. tRPC's handler starts a subscription asynchronously,
+    // and would lose a message that stops it earlier.
     allowSynchronousEvents: false,
   });
   const createContext = contextFactory(options, recordRefusal);
@@ -72,14 +73,15 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     createContext: ({ req, res, info }) =>
       createContext(upgradeOf(req), res as DirectWebSocket, info.connectionParams?.token),
     onError: ({ error, req }) => {
-      // Malformed connection parameters never reach `createContext`.
+      // If the connection parameters are malformed, the handler does not call `createContext`: the connection is closed
+      // here.
       const { connection } = upgradeOf(req);
       if (!connection.isHandshakeRead) {
         recordRefusal('UNAUTHENTICATED');
         connection.close(closeCodes.unauthenticated, 'no token');
       }
       const cause = error.cause as { code?: unknown } | undefined;
-      // Errors of the peer or the network are not errors of the server, and must not fill its log.
+      // Errors of the client or the network are not errors of the server, and must not fill the log.
       if (/^(WS_ERR_|ECONN|EPIPE)/.test(String(cause?.code))) logger.debug({ code: cause?.code }, 'WebSocket aborted');
       else if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: cause ?? error }, 'WebSocket failed');
     },
@@ -88,7 +90,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
   return (request, socket, head) => {
     socket.on('error', destroyThis);
     let refusal: string | undefined;
-    // tRPC builds a URL from both, outside of any `try`: an invalid one would end the process.
+    // tRPC builds a URL from the path and the host, outside of any `try`: an invalid URL would end the process.
     if (!URL.canParse(request.url ?? '', `http://${request.headers.host}`)) refusal = '400 Bad Request';
     else if (!isAllowed(request)) refusal = '403 Forbidden';
     if (refusal !== undefined) {
@@ -96,7 +98,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       return;
     }
     wss.handleUpgrade(request, socket, head, (ws) => {
-      socket.off('error', destroyThis); // `ws` has its own.
+      socket.off('error', destroyThis); // From here on, `ws` handles errors of the socket.
       const connection = connections.add(ws, request.socket);
       if (connection) wss.emit('connection', ws, new UpgradeRequest(request, connection));
     });
@@ -104,8 +106,8 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
 }
 
 /**
- * The upgrade request, reduced to what tRPC's handler and `createContext` read. The handler keeps its request until the
- * socket closes: Node's would hold a kilobyte of headers for each socket. {@link release} drops the rest.
+ * The fields of the upgrade request that tRPC's handler and `createContext` read. The handler keeps its request until the
+ * socket closes: Node's request would keep a kilobyte of headers for each socket. {@link release} drops these fields too.
  */
 class UpgradeRequest {
   url: string | undefined;
@@ -118,7 +120,7 @@ class UpgradeRequest {
     this.connection = connection;
   }
 
-  /** The context has been created: nothing reads the headers any more. */
+  /** Called once the token has been read: nothing reads the URL or the headers later. */
   release(): void {
     this.url = undefined;
     this.headers = noHeaders;
@@ -128,7 +130,7 @@ class UpgradeRequest {
 const noHeaders = Object.freeze({});
 const upgradeOf = (request: IncomingMessage): UpgradeRequest => request as unknown as UpgradeRequest;
 
-/** The context of all calls of one connection. Its principal is the connection's current one. */
+/** The tRPC context of all calls over one connection. `auth.refresh` may replace the principal. */
 class ConnectionContext implements Context {
   readonly connection: Connection;
 
@@ -148,7 +150,10 @@ const refusalRecorder =
   (outcome, detail, principal) =>
     access.record({ principal, action: 'connect', via: 'ws', outcome, detail });
 
-/** Resolves with a context once the token is verified. Otherwise closes the connection, and never resolves. */
+/**
+ * Returns tRPC's `createContext`. It resolves with a context once the token is verified. Otherwise it closes the
+ * connection, and never settles.
+ */
 function contextFactory<R extends Registry>(
   { connections, credentials, cookieName, logger }: SocketsOptions<R>,
   recordRefusal: RecordRefusal,
@@ -157,7 +162,8 @@ function contextFactory<R extends Registry>(
     const { connection } = request;
     ws.hold();
     connection.isHandshakeRead = true;
-    // The upgrade checked the origin. A request without an origin comes from no browser, so its cookie does not count.
+    // The origin was checked at the upgrade. A request without an origin does not come from a browser, so its cookie is
+    // ignored.
     const cookie = request.headers.origin === undefined ? undefined : cookieOf(request, cookieName);
     const token = paramsToken ?? cookie;
     request.release();
@@ -170,11 +176,12 @@ function contextFactory<R extends Registry>(
       }
       if (credentials.invalidReasonOf(principal)) recordRefusal('UNAUTHENTICATED', undefined, principal);
     } catch (error) {
-      // Not thrown on: the handler would answer each subscription with an error, and the client would end them.
+      // The error is not thrown: the handler would answer each subscription with an error, and the client would end its
+      // subscriptions.
       const known = toRunwireError(error);
       recordRefusal(known.code);
       if (known.code === 'INTERNAL') logger.error({ err: error }, 'cannot verify a token');
-      // The token may be valid: 4401 would make the client give up.
+      // After a retryable error the token may still be valid: close code 4401 would make the client give up.
       if (errorTable[known.code].retryable) connection.close(closeCodes.tryAgain, 'the token cannot be verified now');
       else connection.close(closeCodes.unauthenticated, known.message);
     }
@@ -182,7 +189,7 @@ function contextFactory<R extends Registry>(
   };
 }
 
-/** Checks the host and the origin of a request. Logs each refused origin once. */
+/** Returns a function that checks the host and the origin of a request, and logs each refused origin once. */
 function originCheck(origins: Origins, recordRefusal: RecordRefusal, logger: Logger) {
   const logged = new Set<string>();
   return (request: IncomingMessage): boolean => {
@@ -190,7 +197,8 @@ function originCheck(origins: Origins, recordRefusal: RecordRefusal, logger: Log
     if (isKnownHost && origins.allows(request)) return true;
     recordRefusal('FORBIDDEN', 'origin');
     if (!isKnownHost) return false;
-    // Logged, because the page sees only a failed connection. Once for each origin, so that requests cannot fill the log.
+    // Logged for the operator, because the page in the browser sees only a failed connection. Once for each origin, so that
+    // requests cannot fill the log.
     const { origin } = request.headers;
     const isLoggable = origin !== undefined && isOrigin(origin) && origin.length <= MAX_LOGGED_ORIGIN_LENGTH;
     if (isLoggable && !logged.has(origin) && logged.size < MAX_LOGGED_ORIGINS) {
