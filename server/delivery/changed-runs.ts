@@ -3,10 +3,10 @@ import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Message } from './messages.ts';
 
-/** The shortest time between two refreshes of a live list, however many events arrive. */
+/** Minimum time between two refreshes of a live list of runs, at any rate of events. */
 const REFRESH_MS = 250;
 const PAGE_RUNS = 256;
-/** Cached pages. Readers that keep up are all at one position, and share a page. */
+/** Maximum number of cached pages. Few are needed: readers that keep up are all at one position, and share a page. */
 const MAX_CACHED_PAGES = 16;
 
 export class HeaderMessage implements Message {
@@ -26,8 +26,8 @@ export class HeaderMessage implements Message {
 export type ChangedPage = { messages: readonly HeaderMessage[]; scannedTo: number };
 
 /**
- * Reads the changed runs for all readers. Readers refresh at the same moments, so those that keep up need the same page: it
- * is read and encoded once.
+ * Reads the headers of changed runs for all readers. Readers refresh at the same moments, so all readers that keep up need
+ * the same page: it is read and encoded once.
  */
 export class ChangedRuns {
   readonly #log: Log & Pick<EventLog, 'runs'>;
@@ -41,7 +41,7 @@ export class ChangedRuns {
     this.#log = log;
   }
 
-  /** Calls back at the next refresh, or at once if one is due. Returns a function that cancels the call. */
+  /** Calls `callback` at the next refresh, or at once if a refresh is due. Returns a function that cancels the call. */
   atNextRefresh(callback: () => void): () => void {
     const waitMs = this.#refreshedAt + REFRESH_MS - performance.now();
     if (waitMs <= 0) {
@@ -65,7 +65,7 @@ export class ChangedRuns {
     };
   }
 
-  /** Drops the cached pages: an erasure changes rows and not the head. */
+  /** Drops the cached pages. Called after an erasure, which changes headers without moving the head of the log. */
   clear(): void {
     this.#pages.clear();
   }
@@ -87,7 +87,7 @@ export class ChangedRuns {
 
   async #read(after: number, projectId: string | undefined): Promise<ChangedPage> {
     const { runs, scannedTo } = await this.#log.runs.changedSince({ after, projectId, limit: PAGE_RUNS });
-    // A new reader reads at once. That counts as a refresh, unless one is planned.
+    // A new reader does not wait for a refresh. Its read counts as a refresh, unless one is planned.
     if (scannedTo >= this.#log.head && !this.#timer) this.#refreshedAt = performance.now();
     return { messages: runs.map((header) => new HeaderMessage(header)), scannedTo };
   }

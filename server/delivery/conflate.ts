@@ -3,9 +3,9 @@ import type { StoredEvent } from '../event-log/contract/log.ts';
 export type StageEvent = { stageId: string; timestamp: string; attempt?: number; total?: number };
 export const progressFields = ['progress', 'message', 'done', 'total'] as const;
 /**
- * Leaves out each `stage.progress` that a later one of its stage supersedes: the later one has all of its fields, the same or
- * a later attempt, and a later time. So the fold is the same. The earliest event of an attempt stays: it may be the only one
- * with the start time of the stage.
+ * Leaves out each `stage.progress` event that a later one of the same stage supersedes. The later event has all fields of
+ * the earlier one, the same or a later attempt, and a later time, so the client computes the same run. The earliest event
+ * of an attempt stays: it may be the only one with the start time of the stage.
  */
 export function conflated(records: StoredEvent[]): StoredEvent[] {
   const firsts = firstsOf(records);
@@ -27,7 +27,7 @@ export function conflated(records: StoredEvent[]): StoredEvent[] {
 
 export const stageKey = ({ projectId, runId }: StoredEvent, { stageId }: StageEvent) =>
   `${projectId} ${runId} ${stageId}`;
-/** The earliest event of each attempt of a stage. */
+/** Returns the earliest `stage.started` or `stage.progress` event of each attempt of a stage. */
 export function firstsOf(records: StoredEvent[]): ReadonlySet<StageEvent> {
   const earliest = new Map<string, StageEvent>();
   for (const record of records) {
@@ -44,7 +44,7 @@ export function supersedes(later: StageEvent, earlier: StageEvent): boolean {
   return (
     (later.attempt ?? 1) >= (earlier.attempt ?? 1) &&
     later.timestamp > earlier.timestamp &&
-    later.total !== 0 && // A share of 0 is undefined, so the fold may keep the earlier progress.
+    later.total !== 0 && // With a `total` of 0 the fold computes no share, and may keep the earlier progress.
     progressFields.every((field) => !(field in earlier) || field in later)
   );
 }

@@ -16,9 +16,9 @@ const WINDOW_LIMITS: WindowLimits = { records: 4_096, bytes: 16 * 1024 * 1024 };
 
 export type DeliveryOptions = {
   log: Log & Pick<EventLog, 'integrity' | 'runs'>;
-  /** A reader that has sent nothing for this time, while the log grew, sends the head. Default 30,000. */
+  /** A reader that has sent nothing for this time, while the log grew, sends the head of the log. Default 30,000. */
   quietMs?: number | undefined;
-  /** Maps an error that ends a subscription to the one that its client receives. Default: the same error. */
+  /** Maps an error that ends a subscription to the error that the client receives. Default: the same error. */
   translate?: (error: unknown) => unknown;
 };
 
@@ -44,20 +44,23 @@ export class Delivery {
     this.#ticker.unref();
   }
 
-  /** Sends the records of a commit to waiting readers. Call it before slower work. */
+  /** Sends the records of a commit to waiting readers. Call it first after a commit, before slower work. */
   committed(records: readonly StoredEvent[]): void {
     this.#window.push(records);
     this.#context.notifier.notify(records);
   }
 
-  /** Replaces an erased event by its tombstone, here and in every reader that has buffered it. */
+  /**
+   * Replaces an erased event with its tombstone in the shared window. Readers discard the events that they have buffered,
+   * and read again.
+   */
   erased(tombstone: StoredEvent): void {
     this.#window.replace(tombstone);
     this.#changed.clear();
     this.#context.erasures++;
   }
 
-  /** Number of readers at the head. */
+  /** Number of readers that wait at the head of the log. */
   get waiting(): number {
     return this.#context.notifier.waiting;
   }
@@ -70,9 +73,12 @@ export class Delivery {
     return this.#subscriptionOf(transport, new SummaryReader(this.#context, transport, this.#changed, query), signal);
   }
 
-  /** Open readers, which are those without a socket, yield what they have and then fail with `UNAVAILABLE`. */
+  /**
+   * Stops delivery. Sockets have been closed before. The other open readers yield the events up to the head, then fail with
+   * `UNAVAILABLE`.
+   */
   close(): void {
-    this.#window.clear(); // The log may outlive it: its head would be beyond the end of the window.
+    this.#window.clear(); // The log may still grow, and the window would lack its new events.
     clearInterval(this.#ticker);
     this.#context.notifier.close();
   }
@@ -80,10 +86,10 @@ export class Delivery {
   #subscriptionOf<Item>(transport: Transport, reader: Reader, signal: AbortSignal | undefined): Subscription<Item> {
     const { sink } = transport;
     if (!sink) return new ReaderIterator<Item>(this.#context, transport, reader, signal);
-    // It yields itself to the encoder, and writes the items of the type to the sink.
+    // A `DirectSubscription` yields itself to the encoder, and writes its items to the sink, so its type is cast.
     return new DirectSubscription(this.#context, transport, sink, reader) as AsyncIterableIterator<unknown> as never;
   }
 }
 
-/** Yields tracked items. With a sink, it writes them as frames instead. */
+/** Yields tracked items (items with their cursor). A subscription with a frame sink writes its items as frames instead. */
 export type Subscription<Item> = AsyncIterableIterator<Tracked<Item>>;

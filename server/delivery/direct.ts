@@ -8,14 +8,14 @@ import type { AttachedReader, FrameSink, Transport } from './transport.ts';
 import type { Waiter, Wake } from './waiting.ts';
 
 /**
- * A subscription that writes its own frames. tRPC's WebSocket handler takes items one by one, in a loop that costs several
- * times what the socket does (docs/decisions/006).
+ * A subscription that writes its own WebSocket frames. tRPC's WebSocket handler would request each item in a loop that
+ * costs several times as much as the socket (docs/decisions/006).
  *
  * 1. The handler requests the first item of the iterator, which is the subscription itself.
- * 2. The handler encodes it. `encoder.ts` calls {@link begin} with the id of the request.
- * 3. The subscription sends pieces of what the reader reads, until it reaches the head.
- * 4. It waits, in a fan-out group or as a waiter, and continues with 3.
- * 5. At its end, or on an error, the handler's second `next()` settles, and the handler sends tRPC's own message.
+ * 2. The handler encodes this item. `encoder.ts` calls {@link begin} with the id of the client's request.
+ * 3. The subscription sends the messages of its reader in pieces, until the reader is at the head of the log.
+ * 4. The subscription waits in a fan-out group or as a waiter. Then it continues with step 3.
+ * 5. When the subscription ends or fails, the handler's second `next()` settles, and the handler sends tRPC's own message.
  */
 
 /** Messages are written in pieces of this size, in UTF-16 units of JSON. */
@@ -28,13 +28,13 @@ export class DirectSubscription
   readonly sink: FrameSink;
   readonly #context: ReaderContext;
   readonly #transport: Transport;
-  /** The prefix of its messages. Undefined until the id of the request is known. */
+  /** The prefix of all messages (frames.ts). Undefined until the id of the client's request is known. */
   #prefix: string | undefined;
   #group: FanOutGroup | undefined;
   #waiter: Waiter | undefined;
   #isAnnounced = false;
   #failure: { error: unknown } | undefined;
-  /** The handler's second `next()`, pending until the end. */
+  /** Settles the handler's second `next()`, which is pending until the end. */
   #resolve: ((result: IteratorResult<DirectSubscription>) => void) | undefined;
   #reject: ((error: unknown) => void) | undefined;
 
@@ -63,7 +63,7 @@ export class DirectSubscription
     return Promise.resolve({ done: true, value: undefined });
   }
 
-  /** Otherwise the handler would add one. */
+  /** Without this method, tRPC's handler would add one to each subscription. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end();
   }
@@ -76,7 +76,9 @@ export class DirectSubscription
     return this.#isParked ? 0 : this.reader.behind;
   }
 
-  /** Starts to send, with the id and the version of the client's request. */
+  /**
+   * Starts to send messages to the client. Each message repeats the id and the JSON-RPC version of the client's request.
+   */
   begin(request: { id: unknown; jsonrpc?: unknown }): void {
     if (this.#prefix !== undefined || this.reader.isEnded) return;
     this.#prefix = messagePrefix(request);
@@ -100,7 +102,7 @@ export class DirectSubscription
     return this.#group !== undefined || this.#waiter !== undefined;
   }
 
-  /** Sends until the socket is full or the reader waits. */
+  /** Sends messages until the socket is full or the reader has to wait, and continues after that. */
   #run(): void {
     try {
       const step = this.#sendPieces();
@@ -140,7 +142,7 @@ export class DirectSubscription
         if (length >= PIECE_LENGTH) flush();
       }
     } finally {
-      flush(); // Before an error: the handler sends it, and must not overtake these messages.
+      flush(); // Also if `advance` throws: the handler sends the error, which must come after these messages.
     }
   }
 
@@ -153,7 +155,7 @@ export class DirectSubscription
       this.#group = notifier.join(topic, this.#prefix as string, filter, this);
       return;
     }
-    // Continues in a later microtask: the notifier is still iterating its waiters.
+    // The reader continues in a later microtask, because the notifier calls `wake` while it iterates over its waiters.
     void new Promise<Wake>((resolve) => {
       this.#waiter = { topic, reader, wake: resolve };
       notifier.add(this.#waiter);
@@ -166,7 +168,7 @@ export class DirectSubscription
 
   #fail(error: unknown): void {
     if (this.reader.isInterruption(error)) {
-      // The client reconnects with its cursor.
+      // The client reconnects and resumes after its cursor. This subscription sends nothing more.
       this.#transport.close?.(closeCodes.tryAgain, UNAVAILABLE_REASON);
       return;
     }

@@ -2,15 +2,16 @@ import { type Encoder, jsonEncoder } from '@trpc/server/adapters/ws';
 import { DirectSubscription } from './direct.ts';
 
 /**
- * The encoder of tRPC's WebSocket handler. A {@link DirectSubscription} yields itself as its first item: the encoder gets
- * it together with the id of the request, and starts it. The handler then sends {@link nothing}, which the class of the
- * sockets drops. Encoder and socket class are public extension points of tRPC and `ws`.
+ * The encoder of tRPC's WebSocket handler. A {@link DirectSubscription} sends its own frames, and needs the id of the
+ * client's request for them. So it yields itself as its first item: the handler passes this item with the request id to the
+ * encoder, and the encoder starts the subscription. The encoder returns {@link nothing}, and `DirectWebSocket` does not
+ * send that. Encoder and socket class are public extension points of tRPC and `ws`.
  */
 
 /** A message that the socket must not send. */
 export const nothing = new Uint8Array(0);
 
-/** A request id is kept as long as its subscription, and is part of each of its frames. */
+/** Maximum length of a request id. The server keeps the id as long as the subscription, and repeats it in each frame. */
 const MAX_ID_LENGTH = 200;
 
 export const directEncoder: Encoder = {

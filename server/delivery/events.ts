@@ -8,17 +8,17 @@ import { type Filter, topicOf } from './waiting.ts';
 import type { Window } from './window.ts';
 
 export type EventQuery = Start & {
-  /** A run without its project is the only run of that id that the caller may read. */
+  /** A run without `projectId` means the only run with this id that the caller may read. */
   scope: Scope | { kind: 'run'; runId: string; projectId?: string | undefined };
   /** Only these types; default all. */
   types?: ReadonlySet<string> | undefined;
   conflate: boolean;
 };
 
-/** The most records that a reader buffers. */
+/** Maximum number of records that a reader buffers. */
 const MAX_PAGE_RECORDS = 256;
 
-/** Reads the events of a scope. */
+/** Reads the events of a scope, from the shared window in memory or, before the window, from the log. */
 export class EventReader extends Reader {
   readonly #window: Window;
   readonly #query: EventQuery;
@@ -26,7 +26,7 @@ export class EventReader extends Reader {
   #scope: Scope | undefined;
   #page: StoredEvent[] = [];
   #index = 0;
-  /** The position up to which the page was scanned: at or after its last match. */
+  /** The position up to which the buffered page was scanned. It may be greater than the position of the last match. */
   #scannedTo = 0;
 
   constructor(context: ReaderContext, transport: Transport, window: Window, query: EventQuery) {
@@ -94,7 +94,7 @@ export class EventReader extends Reader {
     const { types } = this.#query;
     const page = await log.read({ scope, types, after: this.position, limit: MAX_PAGE_RECORDS });
     if (this.isEnded) return;
-    // Trimmed during the read: events of the page may be missing.
+    // A trim has run during the read: the page may lack trimmed events.
     if (this.position + 1 < log.oldest) this.setGap('expired');
     else this.#buffer({ ...page, records: page.records.filter((record) => this.maySee(record)) });
   }
@@ -107,7 +107,7 @@ export class EventReader extends Reader {
     if (records.length === 0) this.position = scannedTo;
   }
 
-  /** Finds the project of the run. */
+  /** Finds the project of a run that the client named without a project. */
   async #findRun(): Promise<void> {
     const { runId } = this.#query.scope as { runId: string };
     const { log } = this.context;
@@ -117,7 +117,8 @@ export class EventReader extends Reader {
       this.#scope = { kind: 'run', projectId, runId };
       return;
     }
-    // No such run up to this head. A run created meanwhile has events after it, so the next fetch finds it.
+    // No such run exists up to `head`. A run that was created meanwhile has events after `head`, so the next `fetch` finds
+    // it.
     this.advanceTo(head);
   }
 }

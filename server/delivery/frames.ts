@@ -1,20 +1,21 @@
 /**
- * WebSocket frames of messages: the same bytes that tRPC's handler and `ws` would send, built once for all subscribers of a
- * group. Only the request id differs between subscribers, and it comes first: it is the prefix.
+ * Builds the WebSocket frames of messages: the same bytes that tRPC's handler and `ws` would send. A message is a prefix
+ * and a suffix. The prefix contains the request id and is the same for all messages of a subscription. The suffix contains
+ * the item and its cursor, and is the same for all subscribers.
  */
 
-/** The start of every message of a subscription. */
+/** Returns the start of all messages of a subscription. */
 export const messagePrefix = ({ id, jsonrpc }: { id: unknown; jsonrpc?: unknown }): string =>
   `${JSON.stringify({ id, jsonrpc }).slice(0, -1)},`;
 
-/** The rest of a message: an item as JSON, and its cursor. */
+/** Returns the rest of a message: an item as JSON, with its cursor. */
 export const messageSuffix = (cursor: string, json: string): string =>
   `"result":{"type":"data","data":{"id":"${cursor}","data":${json}},"id":"${cursor}"}}`;
 
 const FIN_TEXT = 0x81;
 const headerBytes = (payloadBytes: number) => (payloadBytes < 126 ? 2 : payloadBytes < 65_536 ? 4 : 10);
 
-/** One unmasked text frame for each message, concatenated (RFC 6455, section 5.2). */
+/** Returns one unmasked text frame for each message, concatenated (RFC 6455, section 5.2). */
 export function framesOf(prefix: string, suffixes: readonly string[]): Buffer {
   const prefixBytes = Buffer.byteLength(prefix);
   const sizes = suffixes.map((suffix) => prefixBytes + Buffer.byteLength(suffix));

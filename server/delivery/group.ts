@@ -4,29 +4,30 @@ import type { FrameSink } from './transport.ts';
 import type { WaitingReader } from './waiting.ts';
 
 /**
- * Subscribers that wait for the same events under the same request id. Their events become one buffer, which each socket
- * takes: nothing is allocated for a pair of reader and event. A subscriber with a full socket leaves the group with its
- * position, and reads on by itself.
+ * A fan-out group: subscribers at the head of the log that wait for the same events under the same tRPC request id. The
+ * group builds the WebSocket frames of an event once and writes them to each socket, so it allocates nothing for each
+ * subscriber. A subscriber with a full socket leaves the group, and reads the log from its position on.
  */
 
 export interface Subscriber {
   readonly sink: FrameSink;
   readonly reader: WaitingReader;
-  /** Called once out of the group, with the position up to which everything was sent. */
+  /** Called after the subscriber has left the group. All events up to `position` have been sent or do not match. */
   leftGroup(position: number): void;
   recheckAccess(): void;
 }
 
 /**
- * A larger batch is not pushed. Each subscriber reads it page by page instead, as fast as its socket takes it. In UTF-16
- * units of JSON.
+ * Maximum length of a batch that the group sends, in UTF-16 units of JSON. For a longer batch, all subscribers leave the
+ * group: each one reads the batch page by page, as fast as its socket drains.
  */
 const MAX_PUSH_LENGTH = 512 * 1024;
 
 export type FanOutGroupOptions = {
   topic: string;
-  /** Its key among the groups of its topic. */
+  /** Key of the group among the groups of its topic. */
   key: string;
+  /** Start of each message, with the request id (frames.ts). */
   prefix: string;
   accepts: (record: StoredEvent) => boolean;
 };
@@ -37,7 +38,7 @@ export class FanOutGroup {
   readonly accepts: (record: StoredEvent) => boolean;
   readonly #subscribers = new Set<Subscriber>();
   readonly #prefix: string;
-  /** Suffixes of the messages that {@link send} sends. */
+  /** Suffixes (frames.ts) of the messages for the next {@link send}. */
   #due: string[] = [];
   #dueLength = 0;
   #sentSeq = -1;
@@ -58,7 +59,7 @@ export class FanOutGroup {
     this.#subscribers.add(subscriber);
   }
 
-  /** Takes a subscriber out, and sets what its reader sent last. */
+  /** Removes a subscriber. Copies the position and the time of the group's last message to its reader. */
   remove(subscriber: Subscriber): void {
     if (!this.#subscribers.delete(subscriber)) return;
     const { reader } = subscriber;
@@ -66,16 +67,16 @@ export class FanOutGroup {
     reader.lastSentAt = Math.max(reader.lastSentAt, this.#sentAt);
   }
 
-  /** Adds a message, given by its suffix, to the next {@link send}. */
+  /** Adds a message, without its prefix, to the next {@link send}. */
   push(suffix: string): void {
     this.#due.push(suffix);
     this.#dueLength += this.#prefix.length + suffix.length;
   }
 
   /**
-   * Sends the pushed messages. The last of them is at `seq`. Returns the number of messages sent. Subscribers that cannot
-   * take them are removed and added to `left`. Pass `corked` when several groups send in this turn: each socket is corked
-   * once and added, and the caller uncorks it.
+   * Sends the pushed messages to each subscriber. `seq` is the position of the last one. Returns the number of messages
+   * sent. Removes the subscribers with a full socket, and adds them to `left`. If several groups send in this turn, pass
+   * `corked`: `send` corks each socket once and adds it, and the caller must uncork it.
    */
   send(seq: number, left: Subscriber[], corked: Set<FrameSink> | undefined): number {
     const due = this.#due;
@@ -102,14 +103,17 @@ export class FanOutGroup {
     return receivers * due.length;
   }
 
-  /** Sends one message, at the position `seq`, to subscribers that received nothing since a time and are behind `seq`. */
+  /**
+   * Sends one message with the position `seq` to each subscriber that has received no message after the time `since`, and
+   * none with this position.
+   */
   sendQuiet(suffix: string, seq: number, since: number): number {
     let frames: Buffer | undefined;
     let sent = 0;
     for (const { reader, sink } of this.#subscribers) {
       if (Math.max(reader.lastSentSeq, this.#sentSeq) >= seq || Math.max(reader.lastSentAt, this.#sentAt) > since)
         continue;
-      if (!sink.isDrained) continue; // Earlier messages are still on their way.
+      if (!sink.isDrained) continue; // Earlier messages are unsent: this client is not idle.
       frames ??= framesOf(this.#prefix, [suffix]);
       sink.write(frames);
       reader.lastSentSeq = seq;

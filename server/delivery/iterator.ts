@@ -7,11 +7,11 @@ import type { AttachedReader, Transport } from './transport.ts';
 import type { Waiter, Wake } from './waiting.ts';
 
 /**
- * A subscription with a consumer that requests each item: an in-process caller, server-sent events, or a WebSocket without a
- * frame sink.
+ * A subscription with a consumer that requests each item: an in-process caller, server-sent events (SSE), or a WebSocket
+ * without a frame sink.
  *
- * Not an async generator: `return()` of a generator waits for the pending `next()`, which for a quiet reader may never
- * settle. https://github.com/tc39/proposal-async-iteration#async-generator-functions
+ * Not an async generator: `return()` of a generator waits for the pending `next()`. While the log has no new event for the
+ * reader, that `next()` does not settle. https://github.com/tc39/proposal-async-iteration#async-generator-functions
  */
 
 export type Tracked<Item> = TrackedEnvelope<Item | StreamSignal>;
@@ -75,7 +75,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
         this.#stop();
         throw this.#context.translate(error);
       }
-      // The client reconnects with its cursor.
+      // The client reconnects and resumes after its cursor. This subscription yields nothing more.
       this.#transport.close?.(closeCodes.tryAgain, UNAVAILABLE_REASON);
       await this.#end;
       return { done: true, value: undefined };
@@ -108,7 +108,8 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
     this.#reader.wake(wake);
   }
 
-  // At the first `next()`: a handler that stops before it never calls `return()`.
+  // Called at the first `next()`, not in the constructor: a tRPC handler that stops earlier never calls `return()`, and the
+  // reader would stay attached.
   #attach(): void {
     this.#isAttached = true;
     this.#transport.attach(this);

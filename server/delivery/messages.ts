@@ -1,6 +1,6 @@
 import type { StreamSignal } from '../../shared/protocol.ts';
 
-/** An item of a subscription, as an object and as JSON. A `StoredEvent` is one. */
+/** An item of a subscription, as an object and as JSON. A `StoredEvent` is also a message. */
 export interface Message {
   readonly event: object;
   readonly json: string;

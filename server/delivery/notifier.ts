@@ -7,11 +7,11 @@ import type { FrameSink } from './transport.ts';
 import { type Filter, topicOf, type Waiter, type Wake } from './waiting.ts';
 
 /**
- * Finds the readers that wait for an event by its topics. It does not visit any other reader.
+ * Finds the readers that wait for an event, by the topics of the event. It does not visit any other reader.
  *
- * 1. `notify` wakes the waiters of each topic, and pushes the event to the groups that accept it.
+ * 1. `notify` wakes the waiters of each topic, and pushes the event to the fan-out groups that accept it.
  * 2. Then each group writes once to each of its sockets.
- * 3. Subscribers with a full socket leave their group last, because each continues at once and may join again.
+ * 3. At the end, the subscribers that left their group continue: each one may join a group again at once.
  */
 
 /** The readers that wait for one topic. */
@@ -27,7 +27,7 @@ export class Notifier {
   #head: number;
   #isClosed = false;
 
-  /** `head`: the position of the log. `counts`: the messages to groups are added to it. */
+  /** `head` is the current head of the log. The notifier adds the messages of fan-out groups to `counts.delivered`. */
   constructor({ epoch, head, counts }: { epoch: string; head: number; counts: { delivered: number } }) {
     this.#epoch = epoch;
     this.#head = head;
@@ -60,7 +60,10 @@ export class Notifier {
     waiter.wake(wake);
   }
 
-  /** Adds a subscriber that has seen everything up to the head to the group with its topic, prefix and filter. */
+  /**
+   * Adds a subscriber to the group with this topic, prefix and filter. The subscriber must have scanned all events up to
+   * the head.
+   */
   join(topic: string, prefix: string, filter: Filter, subscriber: Subscriber): FanOutGroup {
     const { groups } = this.#openTopic(topic);
     const key = `${prefix} ${filter.key}`;
@@ -73,18 +76,18 @@ export class Notifier {
     return group;
   }
 
-  /** Takes a subscriber out of its group. It continues from the head. */
+  /** Removes a subscriber from its group. The subscriber continues from the head. */
   leave(group: FanOutGroup, subscriber: Subscriber): void {
     group.remove(subscriber);
     this.#deleteGroupIfEmpty(group);
     subscriber.leftGroup(this.#head);
   }
 
-  /** Delivers the records of a commit. They follow those of the call before. */
+  /** Delivers the records of a commit. They must directly follow the records of the previous call. */
   notify(records: readonly StoredEvent[]): void {
     const before = this.#head;
     this.#head = records.at(-1)?.seq ?? before;
-    /** Groups with pushed events, and the position of the last one. */
+    /** The groups that an event was pushed to, each with the position of its last pushed event. */
     const due = new Map<FanOutGroup, number>();
     for (const record of records) {
       if (this.#topics.size === 0) return;
@@ -98,7 +101,10 @@ export class Notifier {
     if (due.size > 0) this.#send(due, before);
   }
 
-  /** Sends the head to each client that has received nothing since a time and does not have the head. */
+  /**
+   * Sends the head of the log to each client of a waiting reader that has received nothing after the time `since`, and not
+   * this head.
+   */
   tick(since: number): void {
     const suffix = messageSuffix(encodeCursor(this.#epoch, this.#head), liveAt(this.#head).json);
     let sent = 0;
@@ -140,7 +146,7 @@ export class Notifier {
   }
 
   #send(due: ReadonlyMap<FanOutGroup, number>, before: number): void {
-    // With several groups, a socket may get messages from more than one: they leave in one packet.
+    // A socket may get messages from several groups. Corked, the socket sends them in one packet.
     const corked = due.size > 1 ? new Set<FrameSink>() : undefined;
     const left: Subscriber[] = [];
     let sent = 0;
@@ -165,7 +171,7 @@ export class Notifier {
   #deleteGroupIfEmpty(group: FanOutGroup): void {
     if (group.subscribers.size > 0) return;
     const topic = this.#topics.get(group.topic);
-    // A later group may have the same key.
+    // The group may have been deleted already, and a newer group may have its key.
     if (topic?.groups.get(group.key) !== group) return;
     topic.groups.delete(group.key);
     this.#deleteIfEmpty(group.topic, topic);

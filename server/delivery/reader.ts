@@ -13,19 +13,19 @@ import { type Filter, topicOf, type WaitingReader, type Wake } from './waiting.t
 /**
  * A subscription is a cursor over the log, not a queue. Its reader loops:
  *
- * 1. Wait until the socket has drained.
+ * 1. Wait until the socket has drained (has less than 128 KiB unsent).
  * 2. Read the events after the cursor, and yield them one by one.
- * 3. At the head: yield `stream.live` once, then wait for the notifier.
+ * 3. At the head of the log: yield `stream.live` once, then wait for the notifier.
  *
- * Replay and live events are one loop: there is no cut-over to get wrong, no buffer that grows, no message to lose.
- * {@link Reader.advance} decides the next step. `direct.ts` and `iterator.ts` only carry it out, so both deliver the same
+ * Replay and live events are one loop: there is no cut-over to get wrong, no buffer that grows, no message to lose. {@link
+ * Reader.advance} decides the next step. `direct.ts` and `iterator.ts` only carry out this step, so both deliver the same
  * items in the same order.
  */
 
-/** Where a subscription starts. `lastEventId` overrides `from`. */
+/** Where a subscription starts. `lastEventId`, the cursor of the last received item, overrides `from`. */
 export type Start = { from: 'now' | 'start'; lastEventId?: string | undefined };
 
-/** A message at the position `seq`. No other event up to `scannedTo` matches. */
+/** A message that was read and not yet sent, at the position `seq`. No event after `seq`, up to `scannedTo`, matches. */
 export type Buffered = { seq: number; scannedTo: number; message: Message };
 
 /** Totals since the server started. */
@@ -43,9 +43,9 @@ export type DeliveryCounts = {
 export type ReaderContext = {
   log: Log & Pick<EventLog, 'runs'>;
   notifier: Notifier;
-  /** A reader that has sent nothing for this time sends the head. */
+  /** A reader that has sent nothing for this time, while the log grew, sends `stream.live` with the head of the log. */
   quietMs: number;
-  /** Maps an error that ends a subscription to the one that its client receives. */
+  /** Maps an error that ends a subscription to the error that the client receives. */
   translate: (error: unknown) => unknown;
   counts: DeliveryCounts;
   /** Number of erasures. A reader discards events that it read before the latest one. */
@@ -55,33 +55,33 @@ export type ReaderContext = {
 /**
  * The next step of a reader:
  *
- * - a message to send,
+ * - a message: send it,
  * - `blocked`: wait until the transport has drained,
  * - `waiting`: wait for the notifier,
- * - `ended`,
+ * - `ended`: do nothing more,
  * - a promise: wait for a read.
  */
 export type Step = { seq: number; message: Message } | 'blocked' | 'waiting' | 'ended' | Promise<void>;
 
-/** The reason of a close with 1012. */
+/** The reason that the server sends with close code 1012. */
 export const UNAVAILABLE_REASON = 'the event log is unavailable';
 
 export abstract class Reader implements WaitingReader {
   protected readonly context: ReaderContext;
   protected readonly transport: Transport;
-  /** Everything up to here has been sent or does not match. */
+  /** Position in the log: every event up to it has been sent or does not match. */
   protected position = 0;
   /** The principal at the last check of access. */
   protected principal: Principal;
   lastSentSeq = -1;
   lastSentAt = performance.now();
   readonly #start: Start;
-  /** Yielded next. */
+  /** The gap to report to the client in the next message. */
   #gap: { reason: GapReason; fromSeq: number; toSeq: number } | undefined;
   #isStarted = false;
   #isLive = false;
   #isEnded = false;
-  /** `context.erasures` when the buffer was read. */
+  /** The value of `context.erasures` when the buffer was filled. */
   #erasures = 0;
 
   constructor(context: ReaderContext, transport: Transport, start: Start) {
@@ -93,20 +93,22 @@ export abstract class Reader implements WaitingReader {
 
   /** The topic to wait for, if the caller may read it. */
   protected abstract readonly wantedTopic: string;
-  /** Accepts events for its fan-out group. Undefined for a reader that must be woken to read for itself. */
+  /**
+   * Which events a fan-out group should send for this reader. Undefined for a reader that must be woken to read for itself.
+   */
   abstract readonly filter: Filter | undefined;
-  /** Takes the next message out of the buffer: the messages that were read and not sent. */
+  /** Removes the next message from the buffer (the messages that were read and not sent) and returns it. */
   protected abstract nextBuffered(): Buffered | undefined;
-  /** The events are read again from `position`. */
+  /** Empties the buffer. The reader will read from `position` again. */
   protected abstract clearBuffer(): void;
   /** Reads from `position` into the buffer. Moves `position` past events that do not match. */
   protected abstract fetch(): void | Promise<void>;
-  /** The position of `from: 'start'`. */
+  /** The position at which a subscription with `from: 'start'` begins. */
   protected abstract readonly startPosition: number;
-  /** The only project of the reader's scope, if it has one. */
+  /** The project of the reader's scope; undefined if the scope has several, or the project is not yet known. */
   protected abstract readonly projectId: string | undefined;
 
-  /** A scope that the caller may not read has a topic without events, like one that does not exist. */
+  /** Without access, a topic without events: a scope that the caller may not read behaves like one that does not exist. */
   get topic(): string {
     return this.lacksAccess ? topicOf.nothing : this.wantedTopic;
   }
@@ -119,7 +121,7 @@ export abstract class Reader implements WaitingReader {
     return this.#isEnded;
   }
 
-  /** Events between its position and the head. */
+  /** Number of events between the reader's position and the head of the log. */
   get behind(): number {
     return Math.max(0, this.context.log.head - this.position);
   }
@@ -166,9 +168,9 @@ export abstract class Reader implements WaitingReader {
     return 'ended';
   }
 
-  /** Continues after `waiting`. */
+  /** Called when a waiting reader is woken. Moves its position. */
   wake(wake: Wake): void {
-    // The notifier would have woken the reader for an earlier match: no event in between matches.
+    // No event up to here matches: the notifier would have woken the reader for it.
     if (wake === 'tick') this.advanceTo(this.context.log.head);
     else if (wake !== 'access') this.advanceTo(wake.seq - 1);
   }
@@ -191,7 +193,10 @@ export abstract class Reader implements WaitingReader {
     this.clearBuffer();
   }
 
-  /** Not in the constructor: a subscription that is dropped before its first item is never ended. */
+  /**
+   * Called by the first `advance`, not by the constructor: tRPC may drop a subscription before its first item, and does not
+   * end it then.
+   */
   #begin(): void {
     this.#isStarted = true;
     const { log } = this.context;
@@ -214,7 +219,10 @@ export abstract class Reader implements WaitingReader {
     return { seq, message };
   }
 
-  /** Delivery continues at the head, or after an expired cursor at the oldest event. */
+  /**
+   * Makes the gap the next message. Then the reader continues at the oldest event after an expired cursor, otherwise at the
+   * head.
+   */
   protected setGap(reason: GapReason): void {
     const { head, oldest } = this.context.log;
     this.clearBuffer();
@@ -224,7 +232,10 @@ export abstract class Reader implements WaitingReader {
         : { reason, fromSeq: 1, toSeq: head };
   }
 
-  /** Compares with the last message to the client: the position also moves past events that do not match. */
+  /**
+   * Whether the client should get the new head. Compares with the last message, because the position also moves past events
+   * that do not match.
+   */
   #isQuiet(quietMs: number): boolean {
     return this.position > this.lastSentSeq && performance.now() - this.lastSentAt >= quietMs;
   }
@@ -244,7 +255,7 @@ export abstract class Reader implements WaitingReader {
     const isWider =
       canRead && (!couldRead || (projectId === undefined && after.projects.some((id) => !covers(before.projects, id))));
     if (isWider) this.setGap('access_changed');
-    else this.clearBuffer(); // Read with the old rights.
+    else this.clearBuffer(); // The buffer was filled with the old rights.
   }
 }
 

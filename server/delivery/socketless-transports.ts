@@ -3,8 +3,8 @@ import type { Principal } from '../auth/principal.ts';
 import type { AttachedReader, Transport } from './transport.ts';
 
 /**
- * Transports of subscriptions without a socket: SSE and in-process callers. Such a transport cannot be closed. Instead,
- * its reader is woken when the token is no longer valid, and throws.
+ * Transports of subscriptions without a socket: server-sent events (SSE) and in-process callers. The server cannot close
+ * such a transport. Instead, it wakes the reader when the token is no longer valid, and the reader throws.
  */
 
 type InvalidReasonOf = (principal: Principal) => TokenInvalidReason | undefined;
@@ -17,7 +17,7 @@ export class SocketlessTransports {
     this.#invalidReasonOf = invalidReasonOf;
   }
 
-  /** A transport for one subscription. */
+  /** Returns a transport for one subscription. */
   transportOf(principal: Principal): Transport {
     return new SocketlessTransport(principal, this.#invalidReasonOf, this.#open);
   }
@@ -28,7 +28,7 @@ export class SocketlessTransports {
   }
 }
 
-/** Always drained: its consumer asks for one item at a time. */
+/** Always drained, because the consumer requests one item at a time. */
 class SocketlessTransport implements Transport {
   readonly principal: Principal;
   readonly isDrained = true;

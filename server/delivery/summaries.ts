@@ -7,11 +7,12 @@ import { topicOf } from './waiting.ts';
 export type SummaryQuery = Start & { projectId?: string | undefined };
 
 /**
- * Reads the headers of changed runs. It reads no events: the store finds headers by their `lastSeq`, which is also the
- * cursor. So a run that changed ten times is sent once, and a reader resumes in the middle of a page.
+ * Reads the headers of changed runs. It reads no events: the store finds headers by `lastSeq`, the position of a run's last
+ * event. This position is also the cursor of the header. So a run that changed ten times between two reads is sent once,
+ * and a client can resume after any header.
  */
 export class SummaryReader extends Reader {
-  /** Always woken: it sends headers, not the events of the commit. */
+  /** Undefined, because a fan-out group sends events, and this reader sends headers: the notifier wakes it. */
   readonly filter = undefined;
   protected readonly projectId: string | undefined;
   readonly #changed: ChangedRuns;
@@ -37,7 +38,7 @@ export class SummaryReader extends Reader {
   }
 
   protected get startPosition(): number {
-    return 0; // Headers outlive trimmed events.
+    return 0; // A trim keeps the headers of all runs.
   }
 
   protected nextBuffered(): Buffered | undefined {

@@ -1,36 +1,37 @@
 import type { Principal } from '../auth/principal.ts';
 
-/** The connection that carries a subscription. */
+/** The way of a subscription to its client: a WebSocket connection, server-sent events (SSE), or an in-process caller. */
 export interface Transport {
-  /** The current principal. A refreshed token replaces the object. */
+  /** The current principal. After `auth.refresh` it is another object. */
   readonly principal: Principal;
-  /** False while the reader must not send: too much is unsent, or the connection is closing. */
+  /** False while the reader must not send: the transport has too many unsent bytes, or is closing. */
   readonly isDrained: boolean;
   /** Resolves once the transport has drained or closed. */
   drained(): Promise<void>;
-  /** Takes ready frames. Undefined without a socket, or with one that needs `ws` to build its frames. */
+  /** Writes ready WebSocket frames. Undefined without a socket, and for a compressed socket: `ws` must build its frames. */
   readonly sink?: FrameSink | undefined;
-  /** Closes the connection with a close code. Undefined without a connection: then the reader throws. */
+  /** Closes the WebSocket with a close code. Undefined without a WebSocket: then the subscription ends with an error. */
   close?: ((code: number, reason: string) => void) | undefined;
-  /** Throws if the token is no longer valid. Undefined for a connection, which is closed instead. */
+  /** Throws if the token is no longer valid. Undefined for a WebSocket: the server closes it instead. */
   throwIfTokenInvalid?: (() => void) | undefined;
-  /** Called at the start and at the end of each reader. */
+  /** Called when a reader starts. */
   attach(reader: AttachedReader): void;
+  /** Called when a reader ends. */
   detach(reader: AttachedReader): void;
 }
 
-/** Takes whole WebSocket frames. Must be drained before each write. */
+/** Writes whole WebSocket frames to a socket. The caller must check `isDrained` before each write. */
 export interface FrameSink {
   readonly isDrained: boolean;
   write(frames: Buffer): void;
-  /** Writes between `cork` and `uncork` leave in one packet. */
+  /** Data written between `cork` and `uncork` is sent in one packet. */
   cork(): void;
   uncork(): void;
 }
 
 /** The part of a reader that a transport uses. */
 export interface AttachedReader {
-  /** Events between the reader and the head that it has not scanned. 0 for a waiting reader. */
+  /** Number of events up to the head of the log that the reader has not scanned. 0 for a reader that waits at the head. */
   readonly lag: number;
   /** Makes the reader check the transport's principal again. */
   recheckAccess(): void;

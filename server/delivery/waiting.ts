@@ -1,26 +1,30 @@
 import type { Scope, StoredEvent } from '../event-log/contract/log.ts';
 
 /**
- * What a reader waits for. Each waiting reader has one topic, and the {@link Notifier} looks up only the topics of an event.
- * A reader waits in one of two ways:
+ * How readers (the server's side of subscriptions) wait at the head of the log. Each reader waits for one topic, and the
+ * `Notifier` finds the readers of an event by the topics of the event. A reader waits in one of two ways:
  *
- * - As a {@link Waiter}: the notifier wakes it with the position of the event, and the reader reads the log itself.
- * - In a fan-out group, if it has a {@link Filter}: the notifier sends it the event.
+ * - As a {@link Waiter}: the notifier wakes the reader with the position of the event, and the reader reads the log itself.
+ * - In a fan-out group, if the reader has a {@link Filter}: the group sends the event to the client.
  */
 
 /** The part of a reader that the notifier uses. */
 export interface WaitingReader {
-  /** The position of the last message to the client, and its time on the clock of `performance.now()`. */
+  /** Position of the last message to the client. */
   lastSentSeq: number;
+  /** Time of the last message to the client, by `performance.now()`. */
   lastSentAt: number;
-  /** Checked before waking: otherwise events that the caller may not read would still cost it a log read. */
+  /** Checked before waking: otherwise events that the caller may not read would still cause reads of the log. */
   maySee(record: StoredEvent): boolean;
 }
 
-/** Readers of one topic with equal keys accept the same records. */
+/** Which events of its topic a reader accepts. Filters with equal keys accept the same events. */
 export type Filter = { key: string; accepts: (record: StoredEvent) => boolean };
 
-/** Why a reader wakes: the first event for it, the quiet interval, or a check of its access. */
+/**
+ * Why a reader is woken: `seq` is the position of the first event for it, `tick` ends the quiet interval, `access` asks it
+ * to check its access again.
+ */
 export type Wake = { seq: number } | 'tick' | 'access';
 
 export type Waiter = {
@@ -44,6 +48,6 @@ export const topicOf = {
   },
   /** For a reader that does not know the project of its run yet. */
   runId: (runId: string) => `id ${runId}`,
-  /** No event has this topic. */
+  /** For a reader without access: no event has this topic. */
   nothing: 'nothing',
 };

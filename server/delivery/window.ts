@@ -2,11 +2,11 @@ import type { StoredEvent } from '../event-log/contract/log.ts';
 
 export type WindowLimits = { records: number; bytes: number };
 
-/** The latest records in memory, shared by all readers: a reader that keeps up never reads the store. */
+/** The latest records of the log in memory, shared by all readers: a reader that keeps up never reads the store. */
 export class Window {
   readonly #limits: WindowLimits;
   #records: (StoredEvent | undefined)[] = [];
-  /** Index of the oldest record. Those before it are undefined, and are cut off in one go once they are many. */
+  /** Index of the oldest record. Earlier entries are undefined; `push` removes them in one step when they are many. */
   #start = 0;
   #bytes = 0;
 
@@ -49,7 +49,7 @@ export class Window {
     return first !== undefined && first.seq <= after + 1;
   }
 
-  /** Returns up to `limit` matches after a position that the window covers. */
+  /** Returns at most `limit` matching records after a position. The window must cover this position. */
   read(after: number, limit: number, matches: (record: StoredEvent) => boolean) {
     const records: StoredEvent[] = [];
     let scannedTo = after;
