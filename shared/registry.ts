@@ -62,8 +62,8 @@ type Definition<T extends string, C extends string, P extends string, F extends 
   check?: Check;
   /**
    * Applies an event of this type to the rows of its run. By default an event only updates the positions in the header.
-   * The tombstone of an erased event is folded with the same key. So a fold that keeps the value with the greatest key
-   * must also accept an equal key: otherwise the erased text stays in the row.
+   * When an event is erased, its tombstone is folded too, with the same key (`run-fold.ts`). So a fold that keeps the
+   * value with the greatest key must also accept an equal key: otherwise the erased text stays in the row.
    */
   fold?: (rows: RunRows, event: z.output<z.ZodObject<typeof eventEnvelope & { type: z.ZodLiteral<T> } & F>>) => void;
 };

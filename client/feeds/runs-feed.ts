@@ -41,7 +41,7 @@ export class RunsFeed {
   #following: AbortController | undefined;
   #changed = new Map<string, RunHeader>();
   #shown = new Set<string>();
-  /** Copies of `#changed` and `#shown`. `emptyOverlay` after a change, until {@link #currentOverlay} makes new copies. */
+  /** Copies of `#changed` and `#shown`. Each change sets `emptyOverlay`; {@link #currentOverlay} then makes new copies. */
   #overlay = emptyOverlay;
   #runs: readonly RunHeader[] = [];
 
@@ -97,7 +97,7 @@ export class RunsFeed {
     };
   }
 
-  /** Moves the new runs that wait into the list. */
+  /** Adds the waiting runs to the list. */
   readonly showNew = (): void => {
     const pages = this.#pages;
     if (!pages) return;
@@ -133,7 +133,7 @@ export class RunsFeed {
     this.#following = undefined;
     this.#subscription.end();
     this.#subscription.failure = null;
-    // The next subscription starts at the `position` in the cache. So the changes up to the cursor go into the cache first.
+    // The next subscription starts at the `position` in the cache. So all changes received so far go into the cache first.
     if (this.#feeds.frames.delete(this.#update)) this.#update();
     this.#subscription.cursor = undefined;
   }

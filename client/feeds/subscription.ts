@@ -89,7 +89,7 @@ export class FeedSubscription<Item extends object> {
     let { state: before } = this.#connection.getStatus();
     this.#stopWatching = this.#connection.subscribe(() => {
       const { state, error } = this.#connection.getStatus();
-      // The subscription is live again when the server has replayed the missed items and sent `stream.live`.
+      // After a reconnect, the server first replays the missed items. Then it sends `stream.live`, which sets `#isLive`.
       if (state !== 'connected') this.#isLive = false;
       if (state === 'failed' && before !== 'failed' && !this.failure && error) {
         this.#handlers.onConnectionFailed?.(error);

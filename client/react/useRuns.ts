@@ -21,11 +21,11 @@ export type UseRunsReturn = Omit<RunsFeedState, 'overlay'> & {
   isConnected: boolean;
   /** Number of new runs that wait for `showNew()`. They wait so that rows do not move while the user reads the list. */
   newCount: number;
-  /** Moves the new runs that wait into the list. */
+  /** Adds the waiting runs to the list. */
   showNew(): void;
   hasNextPage: boolean;
   isFetchingNextPage: boolean;
-  /** Loads the next page. Does nothing if there is none. If a fetch is under way, waits for that fetch instead. */
+  /** Loads the next page. Does nothing without a next page. If a fetch is under way, waits for that fetch instead. */
   fetchNextPage(): Promise<void>;
   /** Resumes after an error. Reconnects at once if the connection is down. */
   reconnect(): void;

@@ -45,7 +45,7 @@ export function EventFeed({ run }: { run: RunView }) {
   const openPx = opened === undefined ? 0 : JSON_PX;
   const topOf = (runSeq: number) => (runSeq - 1) * rowPx + (opened !== undefined && runSeq > opened ? JSON_PX : 0);
   const totalPx = total * rowPx + openPx;
-  // While the list follows, its end is visible. The measured position is not used, because scrolling does not update it.
+  // While the list follows the latest event, its end is visible. The measured position is then not up to date.
   const topPx = isFollowing ? Math.max(0, totalPx - view.heightPx) : view.topPx - openPx;
   const shown = rowsIn({ ...view, topPx }, total, rowPx);
   const [first, last] = [shown.first + 1, shown.end];

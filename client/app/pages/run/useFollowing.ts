@@ -9,7 +9,7 @@ const END_PX = 16;
  */
 export type Following = {
   isFollowing: boolean;
-  /** Number of events since the list stopped following. */
+  /** Number of events that have arrived since the list stopped following. */
   newCount: number;
   pause(): void;
   resume(): void;
