@@ -36,7 +36,7 @@ const environmentSchema = z.object({
   RETENTION_DAYS: z.coerce.number().positive().optional(),
   PHI_POLICY: z.enum(['reject', 'redact']).default('reject'),
   PHI_ALLOW: list.optional(),
-  // Missing from the documentation on purpose: a fallback if `direct` fails, see `RunServerOptions.delivery`.
+  // Not in the documentation: only a fallback in case `direct` fails, see `RunServerOptions.delivery`.
   DELIVERY: z.enum(['direct', 'iterator']).default('direct'),
   COMPRESSION: z
     .enum(['true', 'false'])

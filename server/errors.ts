@@ -4,8 +4,8 @@ import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/issues.ts';
 
 /**
- * Converts errors of tRPC and zod to `RunwireError`, which has a code of the error table (`shared/errors.ts`), and
- * back.
+ * Converts errors of tRPC and zod to `RunwireError`, and `RunwireError` to errors of tRPC. The error table
+ * (`shared/errors.ts`) has the codes.
  */
 
 /** Converts to a tRPC error. The error table has the HTTP status for each code. */
@@ -13,8 +13,8 @@ export const toTRPCError = (error: RunwireError): TRPCError =>
   new TRPCError({ code: errorTable[error.code].trpc, message: error.message, cause: error });
 
 /**
- * Codes and messages for the errors that tRPC itself throws. Its own messages are not sent, because they may quote the
- * client's input.
+ * Codes and messages for the errors that tRPC itself throws. tRPC's own messages are not sent, because they may quote
+ * the client's input.
  */
 const byTRPCCode: Partial<Record<TRPCError['code'], [ErrorCode, string]>> = {
   NOT_FOUND: ['NOT_FOUND', 'no such procedure'],

@@ -9,8 +9,8 @@ export const defaultLimits = {
   /** Size of a WebSocket message, and of the body of a request to `/trpc`. */
   messageBytes: 1024 * 1024,
   /**
-   * Messages that one socket may send per second. A batch of n calls counts as n messages. A burst may have 10 times as
-   * many.
+   * Messages that one socket may send per second; in a burst, 10 times as many at once. A batch of n calls counts as n
+   * messages.
    */
   messagesPerSecond: 500,
   /** Open subscriptions of one socket. */
@@ -23,10 +23,10 @@ export const defaultLimits = {
   connectionsPerAddress: 10_000,
   /** Time limit for a client to send its token, and again for the server to verify the token. */
   identifyMs: 10_000,
-  /** Events that one user may publish per second over the network. A burst may have 10 times as many. */
+  /** Events that one user may publish per second over the network; in a burst, 10 times as many at once. */
   publishedPerSecond: 5_000,
   /**
-   * Unsent bytes of a socket, above which the server closes it. Subscriptions pause far below this limit, so only
+   * The server closes a socket with more unsent bytes than this. Subscriptions pause far below this limit, so only
    * responses to calls can exceed it.
    */
   unsentBytes: 16 * 1024 * 1024,

@@ -1,4 +1,4 @@
-/** Capacity of a bucket: the tokens that it gets in this time. */
+/** Capacity of a bucket, as the time in which an empty bucket becomes full. */
 export const BURST_SECONDS = 10;
 
 /**
@@ -42,7 +42,7 @@ export class TokenBucket {
 
 /**
  * One token bucket for each key, such as a user id. Full buckets are deleted when the number of buckets reaches 1,000,
- * and then each time it has doubled.
+ * and later each time that number has doubled.
  */
 export class TokenBuckets {
   readonly #perSecond: number;

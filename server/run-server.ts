@@ -41,7 +41,7 @@ import { Stats } from './stats.ts';
 import { Connections } from './ws/connections.ts';
 import { createSockets } from './ws/upgrade.ts';
 
-/** Creates the parts of a server and connects them. At shutdown it closes them in order. */
+/** Creates the parts of a server, connects them, and closes them in order at shutdown. */
 
 export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions & {
   /** Place of the event log: `file:PATH` for a SQLite file, or `memory:`. Default `memory:`. */
@@ -71,21 +71,21 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   /** Events older than this are deleted from the log. Default: no event is deleted. */
   retentionDays?: number | undefined;
   /**
-   * Interval of WebSocket pings. A client that is silent for two intervals is disconnected. Default {@link
-   * HEARTBEAT_MS}.
+   * Interval of WebSocket pings. A client that is silent for two intervals is disconnected. Default
+   * {@link HEARTBEAT_MS}.
    */
   heartbeatMs?: number;
   /**
    * How events are sent to WebSockets. `direct` encodes an event once and writes the frame to all sockets. `iterator`
-   * uses tRPC's own loop, which encodes the event for each subscriber and is several times slower. It is a fallback in
-   * case an upgrade of tRPC changes the internals that `direct` depends on. Default `direct`.
+   * uses tRPC's own loop, which encodes the event for each subscriber and is several times slower. `iterator` is a
+   * fallback in case an upgrade of tRPC changes the internals that `direct` depends on. Default `direct`.
    */
   delivery?: 'direct' | 'iterator';
   /** Limits per client. Default {@link defaultLimits}. */
   limits?: Partial<Limits>;
   /**
-   * Whether WebSocket clients may use compression (permessage-deflate). It saves bandwidth at a high cost in CPU time.
-   * Default false.
+   * Whether WebSocket clients may use compression (permessage-deflate). Compression saves bandwidth at a high cost in
+   * CPU time. Default false.
    */
   compression?: boolean;
   /** Registry of the event types. Default: Runwire's twelve types. */
@@ -161,13 +161,13 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
   const privacy = new Privacy({ guard, policy: phiPolicy, secret: log.secret, logger });
   const bus = new EventBus({ registry, log, logger, phiPolicy, guard, onPublished: (ms) => metrics.published(ms) });
-  // Subscriptions need their own translation: an error thrown during iteration does not pass the router's middleware.
+  // Translates errors of subscriptions: an error thrown during iteration does not pass the router's middleware.
   const translate = (error: unknown) => toTRPCError(toRunwireError(error));
   const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, logger });
   const audit = new Audit({ log, privacy, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
-  // Subscriptions (`delivery`) come first: a slow observer of the bus must not delay them.
+  // `delivery` serves the subscriptions. It comes first, because a slow observer of the bus must not delay them.
   const stopListening = log.subscribe((records) => {
     delivery.committed(records);
     bus.committed(records);
@@ -252,7 +252,7 @@ function openLog(path: string, registry: Registry, metrics: Metrics, logger: Log
   });
 }
 
-/** Reads the token revocations that the log stores. Closes the log if it cannot read them. */
+/** Loads the token revocations that the log stores. If loading fails, the log is closed. */
 async function openCredentials(log: EventLog, authenticate: Authenticate, timeoutMs: number, logger: Logger) {
   try {
     return await Credentials.open({ authenticate, revocations: log.revocations, timeoutMs, logger });

@@ -9,7 +9,10 @@ import type { Procedure } from './trpc.ts';
 
 export type AccountParts = {
   credentials: Credentials;
-  /** Returns the server's statistics. They list only connections with projects that the token of `visibleTo` covers. */
+  /**
+   * Returns the server's statistics. `clients` lists only connections with projects that the token of `visibleTo`
+   * covers.
+   */
   stats: (visibleTo: Principal) => ServerStats;
 };
 

@@ -35,7 +35,7 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
      * Searches the text of events, newest first.
      *
      * - `text` contains words and quoted phrases. An event must contain all of them, regardless of case and diacritics.
-     *   The last word may be the beginning of a word.
+     *   The last word also matches longer words that begin with it.
      * - `since` and `until` compare with `recordedAt`, the time at which the server logged the event.
      * - The search index may be 1 s behind the log.
      * - Each page scans a bounded part of the index, so a page may have fewer events than `limit`, or none. The client

@@ -9,8 +9,8 @@ import { decodeCursor, encodeCursor } from '../event-log/cursor.ts';
  */
 
 /**
- * Decodes a cursor to a position in the log. Refuses a cursor of another log, which has another `epoch`. Undefined
- * without a cursor: the first page.
+ * Decodes a cursor to a position in the log. A cursor contains the `epoch` (id) of its log: a cursor of another log is
+ * refused. Returns undefined without a cursor, for the first page.
  */
 export function positionOf(text: string | null | undefined, epoch: string): number | undefined {
   if (text == null) return undefined;

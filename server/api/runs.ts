@@ -67,8 +67,8 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           ...runInput,
           types: typesInput(registry),
           /**
-           * The first page starts with this event of the run (`runSeq` 1 is the first). Later pages start at their
-           * cursor.
+           * The number (`runSeq`) of the event with which the first page starts; 1 is the first event of the run. Later
+           * pages start at their cursor.
            */
           fromRunSeq: z.int().positive().default(1),
           ...pageInput,

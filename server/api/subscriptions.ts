@@ -47,8 +47,7 @@ export function subscriptionProcedures<R extends Registry>(
       ? new Set<string>([...(types ?? []), ...(names ?? []).flatMap((name) => categories[name])])
       : undefined;
 
-  // Returns the iterator synchronously, without I/O before: a client may stop the subscription at once, and without an
-  // iterator the stop would be lost.
+  // Must not wait for I/O before it returns the iterator: a client's stop that arrives earlier would be lost.
   const subscribe = (
     ctx: Context,
     scope: EventQuery['scope'],

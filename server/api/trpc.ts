@@ -82,7 +82,8 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
   };
 
   const procedure = t.procedure.use(async ({ next, path, ctx, meta, getRawInput, signal, batchIndex }) => {
-    // The connection counted the message, and with it the first call of a batch. The other calls are counted here.
+    // The connection counted the message when it arrived, and thereby the first call of a batch. The other calls are
+    // counted here.
     if (batchIndex > 0 && ctx.connection?.countMessage() === false) {
       throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
     }
@@ -107,7 +108,7 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
       }
       return result;
     }
-    // The client closed its request, which aborted the procedure. The server did not fail.
+    // True if the client closed its request, which aborted the procedure: this is not a failure of the server.
     const isAborted = signal?.aborted && result.error.cause === signal.reason;
     const known = isAborted
       ? new RunwireError('INVALID_INPUT', 'the client closed the request')

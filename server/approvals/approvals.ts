@@ -13,10 +13,10 @@ import { refusalOf } from './rules.ts';
 import { DecisionWaiters } from './waiting.ts';
 
 /**
- * Decides approvals with `authority: 'runwire'`. A decision is an event in the log. Its rules (`rules.ts`) are checked
- * inside the transaction that appends the event, against the state of the run just before. So the log handles
- * concurrent decisions one after another, and refuses a late decision with the outcome. There are no locks, and no
- * state except the waiting callers.
+ * Decides approvals with `authority: 'runwire'`. A decision is an event in the log. The rules of decisions (`rules.ts`)
+ * are checked inside the transaction that appends the event, against the state of the run just before. So the log
+ * handles concurrent decisions one after another, and a late decision is refused with an error that contains the
+ * outcome. There are no locks, and no state except the waiting callers.
  */
 
 export type ApprovalKey = { projectId: string; runId: string; approvalId: string };
@@ -88,7 +88,9 @@ export class Approvals {
     });
   }
 
-  /** Notifies callers of {@link wait} if these events decide their approvals. The server calls it after each commit. */
+  /**
+   * Notifies callers of {@link wait} if these events decide their approvals. The server calls this after each commit.
+   */
   committed(records: readonly StoredEvent[]): void {
     this.#waiters.committed(records);
   }

@@ -14,7 +14,7 @@ import { isOver, SYSTEM } from './rules.ts';
  * 2. After each commit, it checks the runs that ended or requested an approval in that commit.
  * 3. One timer waits for the next `expiresAt`.
  *
- * Each check reads the log, so a server that was down at an `expiresAt` expires the approval when it starts.
+ * Each check reads the log, so a server that was down at an `expiresAt` expires the approval at its next start.
  */
 
 /** Maximum number of approvals that are read and expired at once. */
@@ -58,10 +58,10 @@ export class ApprovalExpiry {
     void this.#check();
   }
 
-  /** Checks the runs that ended or requested an approval in these events. The server calls it after each commit. */
+  /** Checks the runs that ended or requested an approval in these events. The server calls this after each commit. */
   committed(records: readonly StoredEvent[]): void {
     for (const { type, projectId, runId } of records) {
-      // A new request may be due at once: its run may have ended, or its `expiresAt` may be over.
+      // A new approval may be due at once: its run may have ended, or its `expiresAt` may be in the past.
       if (type !== 'run.completed' && type !== 'run.failed' && type !== 'governance.required') continue;
       this.#runs.set(`${projectId} ${runId}`, { projectId, runId });
     }
@@ -124,8 +124,8 @@ export class ApprovalExpiry {
   }
 
   /**
-   * Expires the due approvals of one run, or among those with an `expiresAt`. Resolves with the first approval that is
-   * not due.
+   * Expires the due approvals of one run, or of all runs with the earliest `expiresAt` first (`expiring`). Resolves
+   * with the first approval that is not due.
    */
   async #expireDue(
     of: RunKey | 'expiring',
@@ -175,8 +175,8 @@ export class ApprovalExpiry {
 }
 
 /**
- * Returns the event id of an expiry. It depends only on the approval, so an approval expires once. The bus refuses
- * producers' event ids with this prefix.
+ * Returns the event id of an expiry. The id depends only on the approval, so an approval expires once. The bus refuses
+ * producers' event ids with the same prefix.
  */
 const expiryId = (runId: string, approvalId: string): string =>
   `${RESERVED_ID}expired:${createHash('sha256').update(`${runId} ${approvalId}`).digest('base64url')}`;

@@ -25,7 +25,7 @@ export function mayDecide({ sub, ...principal }: Principal, approval: Approval, 
 }
 
 /**
- * Normalizes a user id, for the rule that a user may not decide an own request: `Ada@Example.org` must not grant a
+ * Normalizes a user id, for the rule that users may not decide their own requests: `Ada@Example.org` must not grant a
  * request of `ada@example.org`. `approvers` are compared exactly.
  */
 const comparable = (user: string): string =>

@@ -111,7 +111,7 @@ export class AccessLogger {
       const { at, outcome, via, count } = entry;
       const rest = { at, sub: null, action: 'rest', outcome, via, count };
       const restKey = keyOf(rest, undefined);
-      // These entries may exceed the limit: there are only a few outcomes and transports.
+      // These entries may exceed the limit of the batch: there are only a few outcomes and transports.
       if (!this.#count(restKey, rest.count)) this.#batch.set(restKey, { entry: rest, principal: undefined });
     }
     this.#timer ??= setTimeout(() => void this.#write(), BATCH_MS).unref();

@@ -11,8 +11,8 @@ import type { Privacy } from '../phi/identifiers.ts';
 /**
  * Verification, erasure and signed checkpoints of the event log, for administrators.
  *
- * A checkpoint is the signed hash of the log up to its head. One is taken every {@link EVERY_MS}, after {@link
- * EVERY_EVENTS}, on request, and at shutdown. An attacker with write access to the database can recompute the whole
+ * A checkpoint is the signed hash of the log up to its head. A checkpoint is taken every 10 minutes, after 10,000
+ * events, on request, and at shutdown. An attacker with write access to the database can recompute the whole
  * hash chain. The result then differs from a checkpoint that was copied to another machine.
  */
 
@@ -62,7 +62,7 @@ export class Audit {
     this.#everyEvents = everyEvents;
   }
 
-  /** Takes a checkpoint if enough events were logged since the last one. The server calls it after each commit. */
+  /** Takes a checkpoint if enough events were logged since the last one. The server calls this after each commit. */
   committed(): void {
     if (this.#log.head - Math.max(this.#takenAt, this.#headAtStart) >= this.#everyEvents) void this.#takeIfMoved();
   }

@@ -14,8 +14,8 @@ export type AuthOptions = {
   /** URL of the issuer's public keys (JWKS). */
   authJwksUrl?: string | undefined;
   /**
-   * A custom check, which converts a token to a principal. It must throw a `RunwireError` `UNAUTHENTICATED` to refuse a
-   * token.
+   * A custom check, which converts a token to a principal. To refuse a token, it throws a `RunwireError`
+   * `UNAUTHENTICATED`.
    */
   authenticate?: Authenticate;
   /** Required `iss` claim. Default: any. */
@@ -27,7 +27,10 @@ export type AuthOptions = {
 /** The same invalid claim is logged at most once in this time: clients may send any number of such tokens. */
 const CLAIM_LOG_INTERVAL_MS = 60_000;
 
-/** Throws `INVALID_INPUT` when the options are missing or contradict each other. */
+/**
+ * Returns the function that checks tokens. Throws `INVALID_INPUT` when the options are missing or contradict each
+ * other.
+ */
 export function createAuthenticator(options: AuthOptions, logger: Logger): Authenticate {
   const { authenticate, authSecret: secret, authJwksUrl: url } = options;
   if (authenticate) return authenticate;

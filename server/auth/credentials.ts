@@ -100,8 +100,8 @@ export class Credentials {
 
   /**
    * Revokes the token with an id, or all tokens of a subject that were issued until now. The revocation takes effect at
-   * once. Resolves once it is durable. Throws `UNAVAILABLE` if it cannot be stored: then it ends when the server
-   * restarts.
+   * once. Resolves once the revocation is durable. Throws `UNAVAILABLE` if storing fails: the revocation then ends when
+   * the server restarts.
    */
   async revoke(which: { jti: string } | { sub: string }): Promise<void> {
     const atMs = Date.now();
@@ -116,14 +116,14 @@ export class Credentials {
     await this.#forgetExpired(atMs);
   }
 
-  /** Calls `listener` at each revocation, before it is durable. */
+  /** Calls `listener` at each revocation, before the revocation is durable. */
   onRevoked(listener: () => void): void {
     this.#listeners.add(listener);
   }
 
   /**
-   * Stores the expiry of a revoked token, which is known once a client sends the token. After it, the revocation is
-   * deleted.
+   * Stores the expiry of a revoked token, which is known once a client sends the token. After the expiry, the
+   * revocation is deleted.
    */
   #learn(revocation: Revocation): void {
     this.#byId.jti.set(revocation.id, revocation);

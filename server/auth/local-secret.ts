@@ -3,8 +3,8 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /**
- * Returns the secret that signs tokens from a file. Creates the file with a random secret and mode 0600 if it does not
- * exist.
+ * Reads a file with the secret that signs tokens. If the file does not exist, creates it with a random secret and mode
+ * 0600.
  */
 export function localSecret(path: string): string {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });

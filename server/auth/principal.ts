@@ -19,7 +19,7 @@ export type Principal = {
 export type Authenticate = (token: string) => Promise<Principal>;
 
 /**
- * In the projects of a principal, this id means all projects. As the project of a resource, it requires such a
- * principal.
+ * In the projects of a principal, this id means all projects. As the project of a permission check, it permits the
+ * action only to such a principal.
  */
 export const everyProject = '*';

@@ -7,8 +7,8 @@ import { idOrFallback, uniqueId } from './ids.ts';
 
 /**
  * Reads the files that a run has made. Only the name of a file is published, because its path would show the names of
- * users and machines. With `failedRunStartedAtMs`, files that are missing or older than the run are skipped without a
- * message: the failed run did not make them.
+ * users and machines. After a failed run (`failedRunStartedAtMs`), files that are missing or older than the run are
+ * skipped without a message: the run did not make them.
  */
 export async function* readArtifacts(paths: readonly string[], failedRunStartedAtMs: number | undefined) {
   const taken = new Set<string>();

@@ -93,7 +93,7 @@ function follow(from: Socket, to: NodeJS.WriteStream, onLine: (line: string) => 
     lastChunkAt = performance.now();
     lines.push(chunk);
   };
-  // After an error of `to`, closing `from` gives the command SIGPIPE, as in a pipeline of a shell.
+  // Called after an error of `to`. Closing `from` gives the command SIGPIPE, as in a pipeline of a shell.
   const stop = () => from.destroy();
   const closed = new Promise((resolve) => from.once('close', resolve));
   from.on('data', onData);

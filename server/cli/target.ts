@@ -71,7 +71,7 @@ function signingOptions(environment: Record<string, string>, config: Config): To
   };
 }
 
-// With a placeholder as the secret, `loadConfig` does not create a secret: only a server creates it.
+// The placeholder keeps `loadConfig` from creating a secret: only a server may create it.
 const localConfig = (environment: Record<string, string>): Config =>
   loadConfig({ AUTH_SECRET: environment.AUTH_JWKS_URL === undefined ? 'x'.repeat(32) : undefined, ...environment });
 

@@ -24,8 +24,8 @@ export type PrincipalHandler = (
  *   checks it.
  * - `procedure`: the same as `token-or-cookie`, but the tRPC handler checks it, because tRPC has its own error format.
  *
- * With the last two, a request from a page of another origin is refused, and CORS preflights of allowed origins are
- * answered.
+ * For the last two, the dispatcher also refuses requests from pages of other origins, and answers CORS preflights of
+ * allowed origins.
  */
 export type Route = {
   methods: readonly string[] | 'any';

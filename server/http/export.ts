@@ -17,8 +17,8 @@ import { queryOf } from './messages.ts';
 /**
  * Handles `GET /api/v1/export`: sends the events that the caller may read, oldest first, up to the head of the log at
  * the time of the request. Each page is read from the log once the socket has drained, so memory use does not grow with
- * the log. Reading stops when the client disconnects. If reading fails after the first page, the connection is broken
- * off, so a response that ends normally is complete.
+ * the log. Reading stops when the client disconnects. If reading fails after the first page, the connection is closed
+ * in the middle of the response, so a response that ends normally is complete.
  */
 
 const PAGE_LIMIT = 500;
@@ -91,7 +91,7 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
     const isReadable = scope.kind === 'all' || can(principal, 'read', { projectId: scope.projectId });
     while (isReadable && after < last && !response.destroyed) {
       const page = await log.read({ scope, after, types: wanted && new Set(wanted), limit: PAGE_LIMIT });
-      // Retention has deleted events that the export has not read. To continue would leave out events.
+      // Retention has deleted events that the export has not read yet. The export would have a gap.
       if (log.oldest > after + 1) throw new RunwireError('UNAVAILABLE', 'events were trimmed during the export');
       for (const { seq, projectId, json } of page.records) {
         if (seq <= last && can(principal, 'read', { projectId })) text += lineOf(json);
@@ -110,7 +110,7 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
 
 /**
  * Returns the parameters of a query. Throws `INVALID_INPUT` for an unknown or repeated parameter. The message does not
- * contain its name, which is text from the client.
+ * contain the parameter's name, which is text from the client.
  */
 function fieldsOf(query: URLSearchParams, known: readonly string[]): Record<string, string> {
   const fields = Object.fromEntries(query);

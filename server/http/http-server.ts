@@ -22,7 +22,8 @@ export type HttpServerOptions = {
 
 const WS_PATH = '/ws';
 /**
- * Connections that are still open this long after the shutdown began are closed, so that a slow client cannot delay it.
+ * Connections that are still open this long after the shutdown began are closed: a slow client must not delay the
+ * shutdown.
  */
 const GRACE_MS = 1_000;
 
@@ -82,8 +83,8 @@ export class HttpServer {
 /**
  * Handles requests and upgrades before the server's own listeners, by replacing `server.emit`. Returns a function that
  * restores `emit`. An additional listener was rejected: an application's listener answers 404 to each path that it does
- * not know, and a `WebSocketServer` with a path answers 400 to each other upgrade. An upgrade that no listener handles
- * is refused, because its socket would stay open.
+ * not know, and a `WebSocketServer` with a path answers 400 to an upgrade for any other path. An upgrade that no
+ * listener handles is refused, because its socket would stay open.
  */
 function attachTo(server: Server, dispatcher: Dispatcher, upgrade: Upgrade): () => void {
   const emit = server.emit as (this: Server, event: string | symbol, ...args: unknown[]) => boolean;

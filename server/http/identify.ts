@@ -34,8 +34,8 @@ export class RequestAuthenticator {
   }
 
   /**
-   * The principal of a request that {@link identify} has checked, even if its token has expired or was revoked. The
-   * access log needs it for refused requests.
+   * The principal of a request that {@link identify} has checked, even if the token has expired or was revoked. The
+   * access log names this principal when a request is refused.
    */
   principalOf(request: IncomingMessage): Principal | undefined {
     return this.#identified.get(request);

@@ -5,8 +5,8 @@ import { errorTable, RunwireError } from '../../shared/errors.ts';
 /** Helpers for reading HTTP requests and writing responses. */
 
 /**
- * Headers of every response, unless its handler replaces them. HSTS (`strict-transport-security`) is not among them: it
- * applies to every port and service of the host, so the proxy that terminates TLS must set it
+ * Headers of every response, unless the handler replaces them. HSTS (`strict-transport-security`) is not among them:
+ * HSTS applies to every port and service of the host, so the proxy that terminates TLS must set it
  * (docs/guide/operations.md).
  */
 const defaultHeaders = {

@@ -39,7 +39,8 @@ export class Origins {
   }
 
   /**
-   * Whether a request comes from an allowed page, or has no `Origin`: then it comes from no page, or is a plain GET.
+   * Whether a request comes from an allowed page. A request without `Origin` is allowed: no page sent it, or it is a
+   * plain GET.
    */
   allows(request: Request): boolean {
     const { origin } = request.headers;

@@ -6,7 +6,7 @@ import { RunwireError } from '../../shared/errors.ts';
 /** Reads request bodies: bytes, text and JSON, each within a limit. */
 
 const inflate = promisify(gunzip);
-/** Levels of nested JSON. Known messages have fewer: OpenLineage facets have a few levels, query plans some tens. */
+/** Maximum nesting of JSON. Real messages need less: OpenLineage facets have a few levels, query plans some tens. */
 const DEPTH_LIMIT = 500;
 
 /** Returns the bytes of a body. Throws `TOO_LARGE`, and `INVALID_INPUT` if the client disconnects before the end. */
@@ -55,8 +55,8 @@ export async function readText(request: IncomingMessage, limitBytes: number): Pr
 }
 
 /**
- * Parses JSON. Returns undefined if the text is not JSON, or nested too deeply. An error of `JSON.parse` would quote
- * the text.
+ * Parses JSON. Returns undefined if the text is not JSON, or nested too deeply. No error is thrown, because that of
+ * `JSON.parse` quotes the text.
  */
 export function parseJson(text: string): unknown {
   if (isDeeper(text, DEPTH_LIMIT)) return undefined;
@@ -76,7 +76,7 @@ export async function readJson(request: IncomingMessage, limitBytes: number): Pr
 
 /**
  * Whether JSON is nested deeper than `levels`. Checked before parsing: `JSON.parse` takes seconds for 8 MiB of
- * brackets, and recursive functions would overflow the stack.
+ * brackets, and recursive functions would overflow the stack on the result.
  */
 function isDeeper(json: string, levels: number): boolean {
   let depth = 0;

@@ -57,12 +57,12 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
       maxBodySize: limits.messageBytes, // The same as for a WebSocket message. `/api/v1/events` accepts more.
       maxBatchSize: MAX_BATCH_CALLS,
       allowMethodOverride: true,
-      // Replaces the status: for requests that tRPC itself refuses, its statuses differ from those of the error table.
+      // Sets the status of the error table. For requests that tRPC itself refuses, tRPC would set other statuses.
       responseMeta: ({ errors, info }) => {
         const statuses = new Set(errors.map((error) => errorTable[toRunwireError(error).code].http));
         const [status] = statuses;
         const isForAllCalls = statuses.size === 1 && errors.length === (info?.calls.length ?? 1);
-        const headers = new Headers({ 'cache-control': 'no-store' }); // For a stream, tRPC replaces it.
+        const headers = new Headers({ 'cache-control': 'no-store' }); // tRPC replaces this header for a stream.
         return isForAllCalls && status !== undefined ? { status, headers } : { headers };
       },
       onError: ({ error }) => {
@@ -73,8 +73,8 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
 }
 
 /**
- * Whether tRPC can decode a path: it answers 500 to a path that it cannot decode. The result of the call is used,
- * because bundlers remove a call without effect.
+ * Whether tRPC can decode a path. If it cannot, tRPC answers 500. The function uses the decoded text, because a bundler
+ * removes a call without an effect.
  */
 function isDecodable(path: string): boolean {
   try {

@@ -26,14 +26,14 @@ const CONTENT_SECURITY_POLICY = [
   "trusted-types 'none'",
 ].join('; ');
 /**
- * Override the default headers. The files contain no private data, so a browser may store them, and asks the server
- * each time whether they changed.
+ * Headers that override the defaults. The files contain no private data, so a browser may store them, but must ask the
+ * server each time whether a file has changed.
  */
 const HEADERS = { 'cache-control': 'no-cache', 'cross-origin-opener-policy': 'same-origin' };
 const DOCUMENT = '/index.html';
 
 /**
- * Serves the files of a folder. The URL of each page of the app gets the same HTML document, and its script shows the
+ * Serves the files of a folder. Each page URL of the app returns the same HTML document, and a script in it shows the
  * page. Rejects with `NOT_FOUND`, and with `UNAVAILABLE` for a file that exists but cannot be read.
  */
 export function serveApp(folder: string): (request: IncomingMessage, response: ServerResponse) => Promise<void> {

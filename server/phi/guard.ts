@@ -10,7 +10,7 @@ import type { Finding, PhiKind } from './scanner/tokens.ts';
 
 /**
  * The PHI guard keeps protected health information (PHI) out of the event log: identifiers of people that have a
- * structure, such as phone numbers. For each draft (an event before it is logged) it:
+ * structure, such as phone numbers. For each draft (an event before it is logged), the guard:
  *
  * 1. walks the fields, and looks up the role of each field (`roles.ts`), which decides how the field is checked;
  * 2. checks the value against the words of its key, such as `mrn` or `patientName`;
@@ -28,8 +28,8 @@ export type PhiOptions = {
    */
   allow?: readonly string[] | undefined;
   /**
-   * Further identifiers. A shape has at most 64 characters: `#` matches a digit, `@` a letter, any other character
-   * itself in upper or lower case. No letter or digit may touch a match.
+   * Further identifiers. A shape has at most 64 characters: `#` matches a digit, `@` a letter, and any other character
+   * itself, in upper or lower case. No letter or digit may come directly before or after a match.
    */
   patterns?: readonly PhiPattern[] | undefined;
 };
@@ -42,9 +42,7 @@ const KEY_LIMIT = 100;
 const longKey: Key = { role: undefined, words: 0, name: '(key)', isDeclared: false, nested: undefined };
 const DEPTH_LIMIT = 64;
 const ROUNDS_LIMIT = 8;
-/**
- * A longer text is refused. The schema of a user's own event type may permit texts that are longer than a draft may be.
- */
+/** Maximum length of a text. The schema of a user-defined event type may have no limit. */
 const TEXT_LIMIT = DRAFT_LIMIT_BYTES;
 
 /**
@@ -61,7 +59,10 @@ export class Walker {
   readonly #allowed: ReadonlySet<string>;
   readonly #patterns: readonly PhiPattern[];
   readonly #roles: Roles;
-  /** Cache for keys that no schema declares, such as labels. Cleared when it is full: clients may send any keys. */
+  /**
+   * Cache for keys that no schema declares, such as labels. Cleared when it is full: clients may send any number of
+   * keys.
+   */
   readonly #undeclared = new Map<string, Key>();
   #type = '';
   #policy: PhiPolicy = 'reject';
@@ -221,8 +222,8 @@ export class Walker {
   }
 
   /**
-   * The subjects of a field `value`, which a field beside it names. FHIR has such pairs: `{system: 'phone', value:
-   * '…'}`.
+   * The subjects of a field `value`, which another field of the object names. FHIR has such pairs:
+   * `{system: 'phone', value: '…'}`.
    */
   #sibling(object: Record<string, unknown>): number {
     let words = 0;
@@ -339,7 +340,7 @@ function kindOfKey(words: number, text: string): PhiKind | undefined {
   return digits >= 2 ? classify(words, true, value, digits) : undefined;
 }
 
-/** Finds the matches of a shape. No letter or digit may touch a match. */
+/** Finds the matches of a shape that have no letter or digit directly before or after them. */
 function findShape(text: string, { kind, shape }: PhiPattern): Finding[] {
   const found: Finding[] = [];
   for (let start = 0; start + shape.length <= text.length; start++) {

@@ -8,7 +8,7 @@ import { definitionOf, roleOf, unwrapped } from '../../shared/zod-definition.ts'
  * not for each event.
  *
  * 1. Each object schema becomes a map from key to {@link Key}, nested objects included.
- * 2. The role of a key is the role that the field's builder set (`shared/fields.ts`). The guard skips values with a
+ * 2. The role of a key is the one that `shared/fields.ts` set when it built the field. The guard skips values with a
  *    form that the schema fixes: instants, digests, enumerations, literals, and numbers with a key that names no
  *    identifier. Everything else is text.
  * 3. A key that no schema declares, such as a label, gets the role of the declared keys with the same name. So a label

@@ -18,7 +18,7 @@ import { type Guard, guardRefusal, type PhiPolicy } from '../phi/policy.ts';
 const ISSUE_LIMIT = 100;
 
 export type Publisher = {
-  /** The user id in the events, as `actor`. */
+  /** The user id that the events contain as `actor`. */
   actor: string;
   /** True for server code: {@link checkProducer} is skipped. Default false. */
   isTrusted?: boolean;
@@ -100,7 +100,7 @@ export class EventBus<R extends Registry> {
   }
 
   /**
-   * Calls the observers with the events of a commit. The server calls it after each commit, once the events were
+   * Calls the observers with the events of a commit. The server calls this after each commit, once the events were
    * written to waiting subscribers.
    */
   committed(records: readonly StoredEvent[]): void {
@@ -169,8 +169,8 @@ export class EventBus<R extends Registry> {
 }
 
 /**
- * Returns the bytes of a draft as JSON, or an upper bound that is within the limit. Returns 0 for a draft that cannot
- * be JSON: the schema refuses it.
+ * Returns the bytes of a draft as JSON, or an upper bound that is within the limit. Returns 0 for a draft that JSON
+ * cannot represent: the schema refuses such a draft.
  */
 function sizeOf(draft: unknown): number {
   const bound = boundOf(draft);

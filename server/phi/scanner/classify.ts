@@ -7,12 +7,12 @@ import type { PhiKind } from './tokens.ts';
  */
 
 /**
- * An additional bit beside those of {@link subject}: a word such as `first` or `mother`, after which a name is a
+ * An additional bit beside those of {@link subject}: a word such as `first` or `mother` shows that a name is a
  * person's.
  */
 export const PERSON = 1 << 31;
 
-/** Subjects that do not decide the kind of a value without a strong subject. */
+/** Weak subjects: they decide the kind of a value only together with another subject, which is strong. */
 const WEAK =
   subject.id |
   subject.number |
@@ -56,7 +56,7 @@ export function classify(
   if (hasAny(bits, subject.birth)) return digits >= 4 && !(digits === 4 && text.length === 4) ? 'date' : undefined;
   const isNumbered = hasAny(bits, subject.id | subject.number);
   if (hasAny(bits, subject.ssn)) {
-    const isSign = (bits & (subject.ssn | subject.card)) === (subject.ssn | subject.card); // `SS#`
+    const isSign = (bits & (subject.ssn | subject.card)) === (subject.ssn | subject.card); // As in `SS#`.
     if (isSign ? digits >= 7 && isNumbered : digits >= 4 && !ISO_DATE.test(text)) return 'ssn';
   }
   if (UUID.test(text) || ULID.test(text) || ISO_DATE.test(text) || isCount) return undefined;
@@ -67,7 +67,7 @@ export function classify(
   if (hasAny(bits, subject.fax) && digits >= 7 && digits <= 15) return 'fax';
   if (hasAny(bits, subject.phone) && digits >= 7 && digits <= 15) return 'phone';
   if (LONG_HEX.test(text) && !/^\d+$/.test(text)) return undefined;
-  // A short number is no plan: `ins: 1203` is a count of insertions.
+  // A short number without a word such as `id` is no plan: `ins: 1203` is a count of insertions.
   const least = isNumbered ? 3 : digits < text.length ? 4 : 6;
   if (hasAny(bits, subject.insurance) && digits >= least && !VERSION.test(text)) return 'plan';
   if (hasAny(bits, subject.member) && isNumbered && digits >= 4) return 'plan';
@@ -83,12 +83,13 @@ export function classify(
   }
   if (hasAny(bits, subject.plate) && isNumbered && /^[A-Z0-9][A-Z0-9 -]{3,8}$/.test(text) && /[A-Z]/.test(text))
     return 'vehicle';
-  // Without such words, a serial number is no device: `serial: 2024010101` is a DNS zone's, `sn=17` a counter.
+  // Without a word for number or device, a serial is no device: `serial: 2024010101` is a DNS zone's, `sn=17` a
+  // counter.
   const isSerial = hasAny(bits, subject.number | subject.device) || (isAssigned && /[A-Z]/.test(text));
   if (hasAny(bits, subject.serial) && digits >= 4 && isSerial) return 'device';
   if (hasAny(bits, subject.device) && isNumbered && digits >= 4) return 'device';
   if (hasAny(bits, subject.account)) {
-    // An id of 12 digits is that of a cloud account.
+    // A number of 12 digits is the id of a cloud account.
     const isCloud = /^\d{12,13}$/.test(text) && !hasAny(bits, subject.number | subject.bank | subject.card);
     if (!isCloud && digits >= (isNumbered || isAssigned || hasAny(bits, subject.bank) ? 5 : 6)) return 'account';
   }

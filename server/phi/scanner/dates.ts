@@ -37,7 +37,7 @@ export function isMonth(t: Tokens, i: number): boolean {
   return i >= 0 && i < t.count && t.digits[i] === 0 && (kind === role.month || kind === role.shortMonth);
 }
 
-/** Whether a time of day comes after the date. Then the date is a timestamp, as most log lines have one. */
+/** Whether a time of day comes after the date. Then the date is the timestamp of a log line. */
 function isTimed(t: Tokens, last: number): boolean {
   const next = last + 1;
   if (next + 2 >= t.count || (t.starts[next] as number) - (t.ends[last] as number) > 3) return false;

@@ -18,8 +18,8 @@ import { hashOf, role, subject, wordAt, wordRole, wordSubjects } from './keyword
 import type { PhiKind, Tokens } from './tokens.ts';
 
 /**
- * Finds values by the keywords before them. A phrase is a sequence of keywords and fillers, such as `medical record
- * no`. A phrase ends at a value, at the end of a sentence, or at a word without a role (`keywords.ts`).
+ * Finds values by the keywords before them. A phrase is a sequence of keywords and fillers, such as
+ * `medical record no`. A phrase ends at a value, at the end of a sentence, or at a word without a role (`keywords.ts`).
  */
 
 const PHRASE_LIMIT = 10;
@@ -52,8 +52,8 @@ function lastNameWord(t: Tokens, i: number, limit: number): number {
     if (at > i) {
       const width = (t.starts[at] as number) - (t.ends[at - 1] as number);
       const code = t.code(t.ends[at - 1] as number);
-      // Belongs to the name in `Anna S. Smith`, `O'Neil`, `Smith-Jones` and `Smith, Anna`, but not in the next
-      // sentence.
+      // The name ends before the next sentence, but not inside `Anna S. Smith`, `O'Neil`, `Smith-Jones` or
+      // `Smith, Anna`.
       if (width > 2 || (width === 2 && !(code === DOT && t.length(at - 1) === 1) && code !== 44)) break;
       if (width === 1 && code !== BLANK && code !== DASH && code !== 39 && code !== 94) break;
     }

@@ -2,11 +2,11 @@
  * A fast check of single characters. Most texts contain no character that a finding needs, and are not cut into tokens.
  */
 
-/** May belong to a number, an address, or a keyword with its value. */
+/** Flag of a character that may belong to a number, an address, or a keyword with its value. */
 const ALWAYS = 1;
-/** May belong to a medical record. */
+/** Flag of a character that may belong to a medical record. */
 export const CONTAINER = 2;
-/** An escape or a non-ASCII character: the text must be normalized. */
+/** Flag of an escape, or a non-ASCII character: the text must be normalized. */
 export const ENCODED = 4;
 /** The flag depends on the next character: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
 const PAIR = 8;

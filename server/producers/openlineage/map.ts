@@ -27,7 +27,7 @@ import { cleanText, errorTextOf, isUri, nameOf, pairIdOf, scopeIdOf, sha256 } fr
  *   them.
  * - The `eventId` of an artifact is a hash of run, dataset and time of completion: COMPLETE publishes the outputs of
  *   earlier messages, but a message that arrives after COMPLETE publishes its outputs itself, and both must give the
- *   same id.
+ *   same artifact the same id.
  */
 
 export type LineageType = 'START' | 'RUNNING' | 'COMPLETE' | 'FAIL' | 'ABORT';
@@ -152,7 +152,7 @@ function refOf(idFor: IdFor, runId: string, namespace: string, name: string | un
   };
 }
 
-/** The drafts of one message for one Runwire run. */
+/** Returns the drafts of one message for one Runwire run. */
 export function draftsOf(event: LineageEvent, place: Placement): RunEventDraft[] {
   const { type, at: timestamp, self, digest } = event;
   const { run, isStage, written, parentRunId } = place;

@@ -14,9 +14,10 @@ import type { Dataset, LineageEvent, Placement, RunRef } from './map.ts';
  * Recorded messages of Airflow, dbt and Spark can arrive in any order: each has a root facet, or its parent is a root.
  *
  * **Name.** `run.created` announces the name of a run, `stage.started` that of a stage. A START message always causes
- * an announcement. Another message causes one only if no name is known, if the message is earlier than the first one,
- * or if it is later than the last one and has another name. So messages in order announce a name once, and the
- * resulting name and start time do not depend on the order. After a loss of the memory, one announcement is redundant.
+ * an announcement. Another message causes one only if no name is known, if the message is earlier than the first
+ * announcement, or if it is later than the last announcement and has another name. So messages in order announce a name
+ * once, and the resulting name and start time do not depend on the order. After a loss of the memory, one announcement
+ * is redundant.
  *
  * **Limits.**
  *
@@ -79,7 +80,7 @@ export class RunTree {
     }
     const root = this.#memo(scope, home.runId);
     root.isRoot = true;
-    // Until messages of the root run itself arrive, it has the name that messages of its stages contain.
+    // Until messages of the root run arrive, the root has the name that messages of its stages contain.
     const named = [event.root, event.parent].find((run) => run?.runId === home.runId);
     const asStage: Placement = {
       run: { ...home, name: named?.name },
@@ -94,7 +95,10 @@ export class RunTree {
     return [asStage, { ...asRun, written: undefined }];
   }
 
-  /** Forgets announcements after a failed publish, so that later messages repeat them. */
+  /**
+   * Forgets the announcements of a message that could not be published, so that later messages announce the names
+   * again.
+   */
   forget(event: LineageEvent, projects: readonly string[]): void {
     const scope = scopeOf(projects);
     const memo = this.#memo(scope, event.self.runId);
@@ -156,7 +160,8 @@ export class RunTree {
 }
 
 /**
- * Separates the memories of tokens with different projects: otherwise a caller could move the events of another caller.
+ * The scope of the memory for a token. With one scope for all projects, a caller could change the place of another
+ * caller's run.
  */
 const scopeOf = (projects: readonly string[]): string => JSON.stringify([...projects].sort());
 const keyOf = (scope: string, runId: string): string => `${scope} ${runId}`;
