@@ -7,7 +7,7 @@ export type RunFilter = {
   status?: readonly RunStatus[] | undefined;
   /** The run must have each of these labels, with the same value. */
   labels?: Readonly<Record<string, string>> | undefined;
-  /** The run's name or id contains this text, in upper or lower case. */
+  /** The run's name or id contains this text. Upper and lower case are treated as equal. */
   text?: string | undefined;
   /** The run was created at this instant or later (ISO 8601 UTC). */
   since?: string | undefined;

@@ -3,8 +3,8 @@ import { envelopeSchema, type Registry } from './registry.ts';
 import { type Definition, definitionOf, roleOf, unwrapped } from './zod-definition.ts';
 
 /**
- * Makes tombstones. A tombstone takes the place of an erased event in the log. It has the type and the ids of the event
- * but not its text, so subscribers and the fold (`run-fold.ts`) process it like any other event.
+ * Makes tombstones. A tombstone takes the place of an erased event in the log. It keeps the event's type and ids, but not
+ * the event's text. So subscribers and the fold (`run-fold.ts`) process a tombstone like any other event.
  *
  * The event type's schema decides which fields are text, so a user's own event types are covered too. Every string is
  * text, except fields with one of the {@link keptRoles} and fields marked with `onErase` (`fields.ts`). Numbers,

@@ -18,7 +18,7 @@ export type Definition = {
 
 export const definitionOf = (schema: z.core.$ZodType): Definition => schema._zod.def as unknown as Definition;
 
-/** Returns the schema inside an optional, a default, a pipe or a lazy schema; undefined for every other schema. */
+/** Returns the schema inside a wrapper (optional, default, pipe or lazy); undefined for a schema that is no wrapper. */
 export function unwrapped({ type, innerType, in: before, out, getter }: Definition): z.core.$ZodType | undefined {
   if (type === 'pipe') return out && definitionOf(out).type === 'transform' ? before : out;
   if (type === 'lazy') return getter?.();
