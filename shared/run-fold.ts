@@ -160,6 +160,8 @@ export function foldEnd(rows: RunRows, event: EndEvent): void {
 }
 
 type StageEvent = Envelope & {
+  /** No other type: each needs its rank and its effect on the status in {@link mergeStage}. */
+  type: keyof typeof stageRank;
   stageId: string;
   attempt?: number | undefined;
   name?: string | undefined;
@@ -172,12 +174,7 @@ type StageEvent = Envelope & {
   willRetry?: boolean | undefined;
 };
 
-const stageRank: Record<string, number> = {
-  'stage.started': 0,
-  'stage.progress': 1,
-  'stage.completed': 2,
-  'stage.failed': 3,
-};
+const stageRank = { 'stage.started': 0, 'stage.progress': 1, 'stage.completed': 2, 'stage.failed': 3 };
 
 const blankStage = (stageId: string): Stage => ({
   stageId,

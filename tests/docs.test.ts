@@ -128,6 +128,14 @@ describe('documents', () => {
     const limits = Object.keys(defaultLimits).map(limitVariable);
     expect([...procedures, ...limits].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
     const [, heartbeat = ''] = /^## Heartbeat$([\s\S]*?)^## /m.exec(page) ?? [];
-    for (const ms of [HEARTBEAT_MS, SSE_PING_MS, SSE_INACTIVITY_MS]) expect(heartbeat).toContain(`${ms / 1_000} s`);
+    const seconds = (ms: number) => `${ms / 1_000} s`;
+    for (const ms of [HEARTBEAT_MS, 2 * HEARTBEAT_MS, SSE_PING_MS, SSE_INACTIVITY_MS]) {
+      expect(heartbeat).toContain(seconds(ms));
+    }
+    expect(page).toContain(`Send \`PING\` after ${seconds(HEARTBEAT_MS)} of silence`);
+    expect(textOf('docs/guide/server.md')).toContain(`| \`heartbeatMs\` | ${HEARTBEAT_MS.toLocaleString('en')} |`);
+    expect(textOf('docs/guide/operations.md')).toContain(
+      `every ${seconds(HEARTBEAT_MS)} and a stream every ${seconds(SSE_PING_MS)}`,
+    );
   });
 });

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
-import { foldEvent, type RunEvent, runwireEvents } from '../../../shared/events.ts';
+import { foldEvent, type RunEvent, type RunEventType, runwireEvents } from '../../../shared/events.ts';
 import type { RunView } from '../../../shared/run.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
 import { tombstoneOf } from '../../../shared/tombstone.ts';
@@ -62,8 +62,8 @@ export function arbitraryDraft(): fc.Arbitrary<Draft> {
     },
     'stageId',
   ).filter((draft) => ['progress', 'message', 'done'].some((key) => key in draft));
-  return fc.oneof(
-    {
+  const arbitraries: Record<RunEventType, { weight: number; arbitrary: fc.Arbitrary<Draft> }> = {
+    'run.created': {
       weight: 2,
       arbitrary: of(
         'run.created',
@@ -77,17 +77,20 @@ export function arbitraryDraft(): fc.Arbitrary<Draft> {
         'name',
       ),
     },
-    { weight: 1, arbitrary: of('run.started', {}) },
-    { weight: 1, arbitrary: of('run.completed', { durationMs, summary: one('fine', 'well') }) },
-    { weight: 1, arbitrary: of('run.failed', { error, durationMs, stageId }, 'error') },
-    { weight: 4, arbitrary: of('stage.started', { stageId, name: one('A', 'C'), attempt }, 'stageId') },
-    { weight: 4, arbitrary: progress },
-    { weight: 3, arbitrary: of('stage.completed', { stageId, durationMs, attempt }, 'stageId') },
-    {
+    'run.started': { weight: 1, arbitrary: of('run.started', {}) },
+    'run.completed': { weight: 1, arbitrary: of('run.completed', { durationMs, summary: one('fine', 'well') }) },
+    'run.failed': { weight: 1, arbitrary: of('run.failed', { error, durationMs, stageId }, 'error') },
+    'stage.started': {
+      weight: 4,
+      arbitrary: of('stage.started', { stageId, name: one('A', 'C'), attempt }, 'stageId'),
+    },
+    'stage.progress': { weight: 4, arbitrary: progress },
+    'stage.completed': { weight: 3, arbitrary: of('stage.completed', { stageId, durationMs, attempt }, 'stageId') },
+    'stage.failed': {
       weight: 3,
       arbitrary: of('stage.failed', { stageId, error, willRetry: fc.boolean(), attempt }, 'stageId', 'error'),
     },
-    {
+    'artifact.created': {
       weight: 2,
       arbitrary: of(
         'artifact.created',
@@ -96,7 +99,7 @@ export function arbitraryDraft(): fc.Arbitrary<Draft> {
         'name',
       ),
     },
-    {
+    'governance.required': {
       weight: 2,
       arbitrary: of(
         'governance.required',
@@ -105,8 +108,11 @@ export function arbitraryDraft(): fc.Arbitrary<Draft> {
         'title',
       ),
     },
-    { weight: 3, arbitrary: of('approval.granted', { approvalId, decidedBy: user }, 'approvalId', 'decidedBy') },
-    {
+    'approval.granted': {
+      weight: 3,
+      arbitrary: of('approval.granted', { approvalId, decidedBy: user }, 'approvalId', 'decidedBy'),
+    },
+    'approval.denied': {
       weight: 1,
       arbitrary: of(
         'approval.denied',
@@ -116,7 +122,8 @@ export function arbitraryDraft(): fc.Arbitrary<Draft> {
         'reason',
       ),
     },
-  );
+  };
+  return fc.oneof(...Object.values(arbitraries));
 }
 
 /** A draft of run `r` in project `p` with a new event id. */
