@@ -3,9 +3,9 @@ import type { StoredEvent } from '../event-log/contract/log.ts';
 export type StageEvent = { stageId: string; timestamp: string; attempt?: number; total?: number };
 export const progressFields = ['progress', 'message', 'done', 'total'] as const;
 /**
- * Leaves out each `stage.progress` event that a later one of the same stage supersedes. The later event has all fields of
- * the earlier one, the same or a later attempt, and a later time, so the client computes the same run. The earliest event
- * of an attempt stays: it may be the only one with the start time of the stage.
+ * Leaves out each `stage.progress` event that a later event of the same stage supersedes. The later event has all fields of
+ * the earlier one, no lower attempt, and a later time, so the client computes the same run. The earliest event of an
+ * attempt stays: it can be the only event with the start time of the stage.
  */
 export function conflated(records: StoredEvent[]): StoredEvent[] {
   const firsts = firstsOf(records);

@@ -3,9 +3,9 @@ import { DirectSubscription } from './direct.ts';
 
 /**
  * The encoder of tRPC's WebSocket handler. A {@link DirectSubscription} sends its own frames, and needs the id of the
- * client's request for them. So it yields itself as its first item: the handler passes this item with the request id to the
- * encoder, and the encoder starts the subscription. The encoder returns {@link nothing}, and `DirectWebSocket` does not
- * send that. Encoder and socket class are public extension points of tRPC and `ws`.
+ * client's request for them. So the subscription yields itself as its first item: the handler passes this item with the
+ * request id to the encoder, and the encoder starts the subscription. The encoder returns {@link nothing}, which
+ * `DirectWebSocket` does not send. Encoder and socket class are public extension points of tRPC and `ws`.
  */
 
 /** A message that the socket must not send. */

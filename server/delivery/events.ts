@@ -18,7 +18,7 @@ export type EventQuery = Start & {
 /** Maximum number of records that a reader buffers. */
 const MAX_PAGE_RECORDS = 256;
 
-/** Reads the events of a scope, from the shared window in memory or, before the window, from the log. */
+/** Reads the events of a scope: recent events from the shared window in memory, older events from the log. */
 export class EventReader extends Reader {
   readonly #window: Window;
   readonly #query: EventQuery;

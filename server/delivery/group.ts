@@ -105,7 +105,7 @@ export class FanOutGroup {
 
   /**
    * Sends one message with the position `seq` to each subscriber that has received no message after the time `since`, and
-   * none with this position.
+   * is behind `seq`.
    */
   sendQuiet(suffix: string, seq: number, since: number): number {
     let frames: Buffer | undefined;

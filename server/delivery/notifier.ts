@@ -7,10 +7,11 @@ import type { FrameSink } from './transport.ts';
 import { type Filter, topicOf, type Waiter, type Wake } from './waiting.ts';
 
 /**
- * Finds the readers that wait for an event, by the topics of the event. It does not visit any other reader.
+ * Finds the readers (the server's side of subscriptions) that wait for an event, by the topics of the event. It visits no
+ * other reader.
  *
  * 1. `notify` wakes the waiters of each topic, and pushes the event to the fan-out groups that accept it.
- * 2. Then each group writes once to each of its sockets.
+ * 2. Then each group writes its pushed events once to each of its sockets.
  * 3. At the end, the subscribers that left their group continue: each one may join a group again at once.
  */
 
@@ -83,7 +84,7 @@ export class Notifier {
     subscriber.leftGroup(this.#head);
   }
 
-  /** Delivers the records of a commit. They must directly follow the records of the previous call. */
+  /** Delivers the records of a commit. Each call must continue where the previous one ended. */
   notify(records: readonly StoredEvent[]): void {
     const before = this.#head;
     this.#head = records.at(-1)?.seq ?? before;
@@ -102,8 +103,8 @@ export class Notifier {
   }
 
   /**
-   * Sends the head of the log to each client of a waiting reader that has received nothing after the time `since`, and not
-   * this head.
+   * Sends the head of the log to the clients of waiting readers that have received nothing after the time `since`, and are
+   * behind this head.
    */
   tick(since: number): void {
     const suffix = messageSuffix(encodeCursor(this.#epoch, this.#head), liveAt(this.#head).json);

@@ -13,13 +13,13 @@ import { type Filter, topicOf, type WaitingReader, type Wake } from './waiting.t
 /**
  * A subscription is a cursor over the log, not a queue. Its reader loops:
  *
- * 1. Wait until the socket has drained (has less than 128 KiB unsent).
+ * 1. Wait until the transport has drained (few bytes are unsent).
  * 2. Read the events after the cursor, and yield them one by one.
  * 3. At the head of the log: yield `stream.live` once, then wait for the notifier.
  *
- * Replay and live events are one loop: there is no cut-over to get wrong, no buffer that grows, no message to lose. {@link
- * Reader.advance} decides the next step. `direct.ts` and `iterator.ts` only carry out this step, so both deliver the same
- * items in the same order.
+ * Replay and live events are one loop: there is no cut-over to get wrong, no buffer that grows, no message to lose.
+ * `advance` decides the next step. `direct.ts` and `iterator.ts` only carry out this step, so both deliver the same items
+ * in the same order.
  */
 
 /** Where a subscription starts. `lastEventId`, the cursor of the last received item, overrides `from`. */

@@ -1,6 +1,6 @@
 import type { Principal } from '../auth/principal.ts';
 
-/** The way of a subscription to its client: a WebSocket connection, server-sent events (SSE), or an in-process caller. */
+/** Carries a subscription to its client: a WebSocket connection, server-sent events (SSE), or an in-process caller. */
 export interface Transport {
   /** The current principal. After `auth.refresh` it is another object. */
   readonly principal: Principal;

@@ -22,8 +22,8 @@ export interface WaitingReader {
 export type Filter = { key: string; accepts: (record: StoredEvent) => boolean };
 
 /**
- * Why a reader is woken: `seq` is the position of the first event for it, `tick` ends the quiet interval, `access` asks it
- * to check its access again.
+ * Why a reader is woken: `seq` is the position of the first event for the reader, `tick` ends the quiet interval, `access`
+ * makes the reader check its access again.
  */
 export type Wake = { seq: number } | 'tick' | 'access';
 

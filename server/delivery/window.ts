@@ -29,7 +29,7 @@ export class Window {
     this.#start = 0;
   }
 
-  /** Replaces the record at the same position, if the window has it. */
+  /** Replaces the record with the same `seq`, if the window has it. */
   replace(record: StoredEvent): void {
     const index = this.#records.findIndex((known) => known?.seq === record.seq);
     if (index < 0) return;

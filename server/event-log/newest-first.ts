@@ -30,7 +30,8 @@ export class NewestFirst<Row> {
       const row = queue.at(-1);
       return row === undefined ? 0 : keyOf(row);
     };
-    // A source may have unread rows below its last row in memory: rows below that one have to wait.
+    // A source may have unread rows with keys below its last read key. So all rows below that key wait until the source is
+    // read again.
     const known = Math.max(0, ...this.#sources.map((source) => (source.isDone ? 0 : last(source))));
     const rows: Row[] = [];
     for (const source of this.#sources) {

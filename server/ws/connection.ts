@@ -81,7 +81,7 @@ export class Connection implements CallerConnection, SocketObserver {
   #pingAt: number;
   /** Since when the socket has unsent bytes and sends none of them. */
   #stalledAt: number | undefined;
-  /** Bytes that the socket had sent by then. */
+  /** Bytes that the socket had sent at `#stalledAt`. */
   #stalledSentBytes = 0;
 
   constructor(id: number, ws: DirectWebSocket, address: Address, registry: ConnectionRegistry) {
@@ -192,7 +192,7 @@ export class Connection implements CallerConnection, SocketObserver {
     const { closes } = this.#registry.counts;
     closes.set(code, (closes.get(code) ?? 0) + 1);
     this.#ws.removeAllListeners('message');
-    // The cut text must not end with a part of a character: it would be invalid UTF-8.
+    // The cut text must not end with half a character, which would be invalid UTF-8.
     const text = Buffer.from(reason)
       .subarray(0, MAX_REASON_BYTES)
       .toString('utf8')

@@ -27,7 +27,7 @@ export interface SocketObserver {
   onReceive(isMessage: boolean): void;
   /** A message is about to be sent. */
   onSend(): void;
-  /** A reader begins to wait for the socket. */
+  /** A reader begins to wait until the socket has drained. */
   onStall(): void;
   onClose(): void;
 }
@@ -35,10 +35,10 @@ export interface SocketObserver {
 export class DirectWebSocket extends WebSocket implements FrameSink {
   /** Called before the listeners of an event. */
   observer: SocketObserver | undefined;
-  /** The TCP or TLS socket under this one. */
+  /** The TCP or TLS socket that carries this WebSocket. */
   tcp!: Socket;
   isCompressed = false;
-  /** Received messages that are kept back; undefined while none has to be. */
+  /** Received messages that are kept back; undefined unless {@link hold} was called. */
   #held: unknown[][] | undefined;
   /** One promise for all readers that wait until the socket has drained. */
   #drained: Promise<void> | undefined;

@@ -43,7 +43,7 @@ export type AccessPage = { entries: AccessEntry[]; next?: number };
 
 /**
  * The access log: which users read which data. Entries have the order in which they were written, and their times MUST NOT
- * decrease along this order. `Log.trim` also deletes access entries.
+ * decrease along this order. `Log.trim` also deletes old access entries.
  */
 export interface AccessLog {
   /**

@@ -79,8 +79,8 @@ export interface Integrity {
 
   /**
    * Recomputes every hash, from the oldest row to the last row at the time of the call, and returns the first invalid
-   * `seq`. If several neighbouring rows were rewritten together, the returned `seq` may be the row before the first of
-   * them, or the last of them.
+   * `seq`. If several neighbouring rows were rewritten together, the result may be the row before them, or the last one of
+   * them.
    */
   verify(options?: VerifyOptions): Promise<Verdict>;
 

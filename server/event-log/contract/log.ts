@@ -17,9 +17,9 @@ export type Batch = {
   /** At least 1, in the order in which the log stores them. */
   drafts: readonly ReadyDraft[];
   /**
-   * Called inside the transaction for each draft that is not a duplicate, with the state of its run just before the draft.
-   * If `check` throws, the log refuses the whole batch. `check` MUST NOT keep `rows`. If the store repeats the transaction,
-   * it calls `check` again.
+   * Called inside the transaction for each draft that is not a duplicate. `rows` is the state of the run just before the
+   * draft. If `check` throws, the log refuses the whole batch. `check` MUST NOT keep `rows`. If the store repeats the
+   * transaction, it calls `check` again.
    */
   check?: (rows: RunRows, draft: ReadyDraft) => void;
 };
@@ -114,7 +114,10 @@ export interface Log {
    * Random id of the log, constant over restarts. A position with another epoch belongs to another log and is invalid here.
    */
   readonly epoch: string;
-  /** Key for keyed hashes: random, at least 128 bits, constant over restarts. It MUST NOT leave the server. */
+  /**
+   * Key for the HMACs that replace names with personal data: random, at least 128 bits, constant over restarts. It MUST NOT
+   * leave the server.
+   */
   readonly secret: string;
   /**
    * Greatest durable `seq` that this process knows; 0 for an empty log. If several servers share a log, a commit of another

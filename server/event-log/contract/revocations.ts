@@ -1,5 +1,6 @@
 /**
- * Revokes tokens: `jti` the one token with the id `id`, `sub` all tokens of the user `id` that were issued up to `atMs`.
+ * Revokes tokens. Kind `jti`: the one token with this id. Kind `sub`: all tokens of the user with this id that were issued
+ * up to `atMs`.
  */
 export type Revocation = {
   kind: 'jti' | 'sub';
@@ -18,7 +19,7 @@ export interface Revocations {
   all(): Promise<Revocation[]>;
   /**
    * The entry MUST be durable once the promise has resolved. A second `put` with the same `kind` and `id` MUST keep the
-   * later `atMs`, and MUST NOT replace a known `untilMs` by an unknown one.
+   * later `atMs`, and MUST NOT remove a known `untilMs`.
    */
   put(revocation: Revocation): Promise<void>;
   /**

@@ -44,8 +44,8 @@ export type ChangePage = { runs: RunHeader[]; scannedTo: number };
  */
 export interface RunStore {
   /**
-   * Returns the state of a run, and the position in the log that this state includes: both read at the same moment.
-   * Undefined for an unknown run.
+   * Returns the state of a run and a position in the log, read at the same moment: the state includes every event up to
+   * this position. Undefined for an unknown run.
    */
   get(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined>;
 

@@ -40,7 +40,7 @@ type KnownOrder = { keys: readonly string[]; inOrder: readonly { key: string; is
 export class KeyOrder {
   readonly #orders = new Map<string, KnownOrder>();
 
-  /** For a key of both objects, the value of `extra` is used. `extra` must have the same keys for all objects of a kind. */
+  /** If both objects have a key, the value of `extra` wins. `extra` must have the same keys for all objects of a kind. */
   merge<A extends object, B extends object>(kind: string, base: A, extra: B): A & B {
     const keys = Object.keys(base);
     let known = this.#orders.get(kind);
@@ -91,7 +91,7 @@ export function payloadHash(salt: Uint8Array, payload: string): Buffer {
   return sha256(bytes, salt.length + bytes.write(payload, salt.length));
 }
 
-/** The columns that the row hash covers. They stay when the payload is erased. */
+/** The columns that the row hash covers. An erasure of the payload does not change them. */
 export type ChainedRow = {
   seq: number;
   projectId: string;

@@ -9,8 +9,8 @@ import type { AuditKeys } from './keys.ts';
  * Verifies the hash chain of the log row by row, in constant memory. Any store can use it.
  *
  * Each row stores the hash of the row before it (`prevHash`). The store also keeps the hash of the last row (the head). If
- * row n+1 does not have the hash of row n, one of the two was altered. Then the `prevHash` of row n+2 decides: if it is the
- * hash of row n+1, row n was altered, otherwise row n+1.
+ * the `prevHash` of row n+1 is not the hash of row n, row n or row n+1 was altered. The `prevHash` of row n+2 decides: if
+ * it is the hash of row n+1, row n was altered, otherwise row n+1.
  */
 
 /** A position in the log, and the hash of the row at this position. */
@@ -25,7 +25,7 @@ export type StoredRow = ChainedRow & { payload: string; salt: Uint8Array; erasur
 export interface ChainSource {
   readonly epoch: string;
   atOnce<T>(work: () => T): T;
-  /** Position and hash of the last row, as the last commit stored them; undefined if there are none. */
+  /** Position and hash of the last row, as the last commit stored them; undefined if the store has none. */
   head(): Link | undefined;
   /** The signed record of the last trim; undefined if there is none. */
   trimming(): Trimming | undefined;
@@ -56,7 +56,7 @@ const hex = (hash: Uint8Array): string => Buffer.from(hash).toString('hex');
 const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 const broken = (seq: number, reason: BreakReason): Verdict => ({ ok: false, seq, reason });
 
-/** Yields after each piece of work, so that the caller can let the event loop do other work. */
+/** Yields after each piece of work, so that the caller can let other work run. */
 export function* verifyChain(source: ChainSource, options: ChainOptions): Generator<undefined, Verdict> {
   const { keys } = options;
   const checkpoints = [...(options.checkpoints ?? [])].sort((a, b) => a.seq - b.seq);
@@ -176,7 +176,7 @@ function* findAltered(
   const matchesNext = (other: StoredRow) => isHash(other.prevHash) && next && isEqual(rowHash(other), next);
   if (matchesNext(row)) {
     if (isBeforeTrimmed) return broken(seq, 'beginning');
-    // Rows may have been inserted before `row`. The first inserted row has the same `prevHash` as `row`.
+    // Rows may have been inserted before `row`. The first of them has the same `prevHash` as `row`.
     const inserted = yield* findPrevHash(source, row.prevHash, before.seq);
     return broken(inserted ?? before.seq, 'row');
   }

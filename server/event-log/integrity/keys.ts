@@ -23,8 +23,8 @@ import { dirname } from 'node:path';
 import { RunwireError } from '../../../shared/errors.ts';
 
 /**
- * The Ed25519 keys of the log, from one file. The private key signs. Signatures by any key of the file are valid: if the
- * operator replaces the private key, the old public key can stay in the file.
+ * The Ed25519 keys of the log, from one file. The private key signs. A signature by any key of the file is valid: an
+ * operator that replaces the private key keeps the old public key in the file.
  */
 export class AuditKeys {
   readonly #privateKey: KeyObject | undefined;
@@ -106,7 +106,7 @@ function keyOf(pem: string): KeyObject {
     const key = pem.includes('PRIVATE') ? createPrivateKey(pem) : createPublicKey(pem);
     if (key.asymmetricKeyType === 'ed25519') return key;
   } catch {
-    // The text is not a key. OpenSSL's message does not help the operator, so it is discarded.
+    // The text is not a valid key. OpenSSL's message is discarded, because it does not help the operator.
   }
   throw notAKey();
 }

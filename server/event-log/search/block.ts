@@ -5,8 +5,8 @@ import { isUuid, UUID_PREFIX } from './tokenizer.ts';
  * word, or the value of a field) to the events that have the term. An event's place is its index in the block.
  *
  * A block grows in memory ({@link Block}). A full block is stored as chunks of text, sorted by term ({@link StoredBlock}),
- * so that the lookup of a word or a prefix reads one or two chunks. For a term that more than half of the events have, the
- * places of the other events are stored.
+ * so that the lookup of a word or a prefix reads one or two chunks. If more than half of the events have a term, the places
+ * of the events without it are stored.
  */
 
 export const BLOCK_EVENTS = 1_024;
@@ -19,7 +19,7 @@ const CHUNK_CHARS = 1_900;
  */
 const MAX_TERM_CHARS = 64;
 
-/** Condition on an event: it has one of the terms; with `isPrefix`, it has a term that begins with one of them. */
+/** Condition on an event: it has one of these terms; with `isPrefix`, a term that begins with one of these texts. */
 export type Wanted = { terms: readonly string[]; isPrefix: boolean };
 
 /** First character of a term for the value of a field. No word contains it. */
@@ -32,7 +32,10 @@ export function wordTerm(word: string): string {
   return word.length > MAX_TERM_CHARS ? word.slice(0, MAX_TERM_CHARS).replace(/[\ud800-\udbff]$/, '') : word;
 }
 
-/** Returns the beginnings of the terms to look up for a prefix. A prefix of less than 8 characters does not match UUIDs. */
+/**
+ * Returns the texts that a matching term begins with. A prefix of at least 8 characters also matches UUIDs, which have
+ * terms of their own.
+ */
 export const prefixTerms = (word: string): string[] =>
   word.length < UUID_PREFIX ? [wordTerm(word)] : [wordTerm(word), UUID + word];
 
@@ -132,7 +135,7 @@ export class Block {
   }
 }
 
-/** A block that is stored. A lookup reads only the chunks that it needs. */
+/** A stored block. A lookup reads only the chunks that it needs. */
 export class StoredBlock {
   readonly seqs: readonly number[];
   readonly #firsts: readonly string[];

@@ -67,7 +67,7 @@ export class IndexCandidates implements Candidates {
     this.#before = before;
     this.#low = low;
     this.#open = openBlocks((projectId) => projects === 'all' || projects.includes(projectId));
-    // Later stored blocks are not read: each of them was in memory when the search began, so it is among `#open`.
+    // Blocks that are stored after this point are not read: they were in memory when the search began, so `#open` has them.
     const newest = blocks.newest();
     const blocksOf = projects === 'all' ? [undefined] : projects;
     const limit = Math.max(1, Math.floor(BLOCKS_AT_ONCE / Math.max(1, blocksOf.length)));

@@ -16,7 +16,9 @@ import { holdsAll, type Phrase, parseText } from './tokenizer.ts';
 const BUDGET = 50_000;
 const EVENT_COST = 5;
 const PHRASE_COST = 1;
-/** Maximum time that a search waits for the index to include all logged events. Later it uses the index as it is. */
+/**
+ * Maximum time that a search waits for the index to include all logged events. After this time it uses the index as it is.
+ */
 const MAX_LAG_MS = 1_000;
 
 export type FoundEvent = {
@@ -29,7 +31,10 @@ export type FoundEvent = {
   payload: string;
 };
 
-/** The reads that search needs from a store, except for the search index. Calls are synchronous and run inside a slice. */
+/**
+ * The reads that search needs from a store, except for the search index. Calls are synchronous and run inside a slice (5 ms
+ * of work).
+ */
 export interface SearchTables {
   event(seq: number): FoundEvent | undefined;
   /**

@@ -43,7 +43,7 @@ export class SqliteDatabase {
     this.#onFailure = onFailure;
     if (path !== ':memory:') {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      // The WAL file needs no `openSync`: SQLite gives it the mode of the database file.
+      // Creates both files with mode 0600. SQLite gives its WAL file the same mode.
       for (const file of [path, `${path}-lock`]) closeSync(openSync(file, 'a', 0o600));
       this.#lock = lockFile(`${path}-lock`);
     }
@@ -88,7 +88,7 @@ export class SqliteDatabase {
       }
     });
 
-  /** Returns the error for the caller: a `RunwireError`. Reports an error of SQLite to `onFailure`. */
+  /** Returns the error that the caller gets: always a `RunwireError`. An error of SQLite is also passed to `onFailure`. */
   errorFor(error: unknown): RunwireError {
     if (error instanceof RunwireError) return error;
     // The fold has thrown, for example: a retry would fail the same way, so the code is not `UNAVAILABLE`.
@@ -111,9 +111,10 @@ export class SqliteDatabase {
 /**
  * Runs a transaction that is not a commit of events.
  *
- * - `FULL`: it is durable when this function returns.
- * - `NORMAL`: it does not wait for the disk. It survives a crash of the process, but a power cut may lose it until the next
- *   commit of events or the next WAL checkpoint. For data that is derived from the log or kept beside it.
+ * - `FULL`: the transaction is durable when this function returns.
+ * - `NORMAL`: the function does not wait for the disk. The transaction survives a crash of the process. A power cut may
+ *   lose it until the next commit of events or the next WAL checkpoint. For data that is derived from the log or kept
+ *   beside it.
  */
 export function transact(db: DatabaseSyncInstance, synchronous: 'FULL' | 'NORMAL', work: () => void): void {
   db.exec(`PRAGMA synchronous = ${synchronous}; BEGIN IMMEDIATE`);

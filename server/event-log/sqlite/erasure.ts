@@ -11,9 +11,9 @@ import { type RowStatements, SqliteRunTables } from './rows.ts';
  * Erases the text of events from the tables, then from the files.
  *
  * SQLite overwrites deleted rows (`secure_delete`). But if SQLite has moved a row between pages, a copy may stay in unused
- * space, and the WAL contains old versions. So after an erasure, `VACUUM` rebuilds the database file, and a WAL checkpoint
- * empties the WAL. `VACUUM` holds the event loop. Therefore a large file is rebuilt at the next start: a row in `meta`
- * records that this is due.
+ * space, and the WAL (write-ahead log) contains old versions. So after an erasure, `VACUUM` rebuilds the database file, and
+ * a WAL checkpoint empties the WAL. `VACUUM` holds the event loop, so a large file is rebuilt only at the next start: a row
+ * in `meta` records that this is due.
  */
 
 /** A larger file is rebuilt at the next start of the server. */
@@ -27,7 +27,7 @@ type Parts = {
   fold: (rows: RunRows, event: never) => void;
   now: () => number;
   onFailure: (error: unknown) => void;
-  /** Called inside the transaction, so that the caller can remove the text from the search index. */
+  /** Called inside the transaction, to remove the event's words from the search index. */
   onErasing: (seq: number) => void;
 };
 

@@ -14,8 +14,8 @@ export type LogState = {
   /** The last row of the log. The next row stores its hash. */
   head: ChainHead;
   /**
-   * The last row according to the file. It differs from `head` only if the file was damaged at the start of the server,
-   * until the next event is logged.
+   * The last row according to the file. It differs from `head` only after a start with a damaged file, until the next event
+   * is logged.
    */
   storedHead: Link | undefined;
   oldest: number;
@@ -178,8 +178,8 @@ function linkOf(statement: StatementSyncInstance): Link | undefined {
 
 /**
  * Reads where the log begins and ends. If the last row is not the stored head, rows were altered or deleted (`damage`). The
- * log still accepts new events, because refusing them would lose them too. But the next row does not continue from an
- * altered row: it stores the hash of the stored head, at a position that was never used. So `verify` finds the damage as
+ * log still accepts new events: if it refused them, they would be lost too. But the next row does not continue from an
+ * altered row. It stores the hash of the stored head, at a position that was never used, so `verify` finds the damage as
  * long as the rows are kept.
  */
 export function readState(db: DatabaseSyncInstance, now: number): { state: LogState; damage?: { seq: number } } {

@@ -37,12 +37,12 @@ import { type LogStatements, prepareStatements } from './statements.ts';
  */
 
 /**
- * Maximum number of drafts in one transaction, so that a commit does not hold the event loop too long. The rest waits for
- * the next turn.
+ * Maximum number of drafts in one transaction, so that a commit does not hold the event loop too long. Further batches wait
+ * for the next turn.
  */
 const GROUP_LIMIT = 1_000;
 const TRIM_ROWS = 100;
-/** A page of `read` ends when it has this much JSON. */
+/** A page of `read` ends when its events have this much JSON. */
 const PAGE_BYTES = 1 << 20;
 /** Rows that one statement reads: at most 4 MiB, since an event has at most 64 KiB. */
 const ROWS_AT_ONCE = 64;
@@ -104,9 +104,9 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
         index.close();
         log.commitAll();
         erasure.close();
-        // Empties the WAL, so that the database file alone has all events. SQLite would do this when its last connection
-        // closes, but the connection stays open until its statements are garbage-collected. If this fails, the WAL stays,
-        // and no event is lost.
+        // Empties the WAL, so that the database file alone has all events. SQLite empties the WAL when its last connection
+        // closes, but it keeps the connection until the prepared statements are garbage-collected. If this fails, the WAL
+        // stays, and no event is lost.
         erasure.emptyWal();
         opened.close();
       },

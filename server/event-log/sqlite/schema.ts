@@ -130,8 +130,8 @@ export const migrations: readonly Migration[] = [
 ];
 
 /**
- * Stores the beginning and the end of the hash chain for a log of an older release, which did not store them. This trusts
- * the rows as they are, once.
+ * Stores the beginning and the end of the hash chain for a log of an older release, which did not store them. The rows are
+ * trusted as they are: the file has nothing to check them against.
  */
 function adoptEnds(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
   const end = (order: string) =>

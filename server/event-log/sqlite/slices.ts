@@ -2,8 +2,9 @@
 export const SLICE_MS = 5;
 
 /**
- * Shares the event loop between pieces of synchronous work: each turn runs queued pieces for about {@link SLICE_MS}, then
- * timers and sockets get their turn. Nothing interrupts a piece, so each one must check the time itself.
+ * Shares the event loop between pieces of synchronous work: each turn of the loop runs queued pieces for about {@link
+ * SLICE_MS}, then timers and sockets get their turn. Nothing interrupts a piece of work, so it must check the time and
+ * return.
  */
 export class Slices {
   readonly #queue: (() => void)[] = [];

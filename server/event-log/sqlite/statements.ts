@@ -1,7 +1,7 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import { CHAINED_ROWS } from './schema.ts';
 
-/** Rows that one statement inserts. With one row each, the calls of the statement would add a third to the cost. */
+/** Rows that one statement inserts. With a statement for each row, a commit would cost a third more. */
 export const INSERT_ROWS = 10;
 
 /** Tables with many rows for each run. */
