@@ -12,7 +12,10 @@ import { createRunServer } from './run-server.ts';
 
 /** Lifetime of the token in the printed sign-in link. */
 const LINK_SECONDS = 24 * 3_600;
-/** If the shutdown takes longer, the process exits with code 1. Process supervisors kill a process after about 10 s. */
+/**
+ * A shutdown that takes longer ends with exit code 1. The limit is below the 10 s after which process supervisors kill
+ * a process.
+ */
 const SHUTDOWN_LIMIT_MS = 9_000;
 
 /** Runs the server until SIGTERM or SIGINT. Resolves with the exit code of the process. */

@@ -38,8 +38,8 @@ export type RouterOf<R extends Registry> = ReturnType<typeof createRouter<R>>;
 export type AppRouter = RouterOf<RunwireEvents>;
 
 /**
- * The router with the types that callers in the same process need. For a subscription, tRPC's own types state the items
- * of the network protocol, `{id, data}`; a caller in the same process gets a `TrackedEnvelope` instead.
+ * The router with the types that callers in the same process need. By tRPC's own types, a subscription yields
+ * `{id, data}`, as sent over the network. A caller in the same process gets a `TrackedEnvelope` instead.
  */
 export type ServerRouter<R extends Registry> = Omit<RouterOf<R>, 'createCaller'> & {
   createCaller(...args: Parameters<RouterOf<R>['createCaller']>): InProcess<ReturnType<RouterOf<R>['createCaller']>>;

@@ -43,7 +43,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
       .query(async ({ ctx: { principal }, signal, input: { cursor, direction: _, needsMyDecision, ...query } }) => {
         const { projectId } = query;
         // An unreadable project gives an empty page without a scan of its runs: the time of a scan would show how many
-        // runs it has.
+        // runs the project has.
         if (projectId !== undefined && !can(principal, 'read', { projectId })) {
           return { runs: [], position: encodeCursor(log.epoch, log.head) };
         }

@@ -198,7 +198,8 @@ function entryOf({ projectId, runId, detail, ...attempt }: Named & { detail?: st
 
 function keyOf(about: Named & { detail?: string | undefined }, principal: Principal | undefined): string {
   const { sub, action, projectId = '', runId = '', outcome, via, detail = '' } = about;
-  // A run id without a project may name different runs for principals with different projects.
+  // A run id without a project may name different runs for principals with different projects, so their attempts are
+  // separate.
   const reach = principal && runId !== '' && projectId === '' ? readKey(principal) : '';
   return `${sub ?? ''}\n${action}\n${projectId}\n${runId}\n${outcome}\n${via}\n${detail}\n${reach}`;
 }

@@ -18,7 +18,7 @@ import { badToken, principalOf, type TokenChecks, verifyOptions } from './tokens
  */
 const ALGORITHMS = 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519'.split(' ');
 
-/** Minimum time between two fetches because of unknown key ids. */
+/** Minimum time between two fetches that unknown key ids cause. */
 const COOLDOWN_MS = 5_000;
 /** Keys older than this are fetched again in the background when the next token is checked. */
 const MAX_AGE_MS = 10 * 60_000;

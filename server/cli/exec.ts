@@ -223,7 +223,7 @@ async function checkApprovals(stages: readonly Stage[], target: Target, projectI
 
 /**
  * Makes stages from the steps. The id of a stage is its name, or its number if the PHI guard refuses the name. A digest
- * of the name was rejected: an attacker could find the name by trials.
+ * of the name was rejected: an attacker could find the name by trying likely ones.
  */
 function stagesOf(steps: readonly Step[]): Stage[] {
   const taken = new Set<string>();

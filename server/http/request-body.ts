@@ -15,7 +15,8 @@ async function readBytes(request: IncomingMessage, limitBytes: number): Promise<
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
-    // By default, leaving the loop would destroy the request. The dispatcher must still discard the rest of the body.
+    // The request must stay open when this loop ends early: the dispatcher discards the rest of a body that is too
+    // large.
     for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       bytes += chunk.length;
       if (bytes > limitBytes) throw tooLarge(limitBytes);
@@ -55,8 +56,8 @@ export async function readText(request: IncomingMessage, limitBytes: number): Pr
 }
 
 /**
- * Parses JSON. Returns undefined if the text is not JSON, or nested too deeply. No error is thrown, because that of
- * `JSON.parse` quotes the text.
+ * Parses JSON. Returns undefined if the text is not JSON, or nested too deeply. The error of `JSON.parse` is not
+ * thrown, because it would quote the text.
  */
 export function parseJson(text: string): unknown {
   if (isDeeper(text, DEPTH_LIMIT)) return undefined;

@@ -42,7 +42,7 @@ const KEY_LIMIT = 100;
 const longKey: Key = { role: undefined, words: 0, name: '(key)', isDeclared: false, nested: undefined };
 const DEPTH_LIMIT = 64;
 const ROUNDS_LIMIT = 8;
-/** Maximum length of a text. The schema of a user-defined event type may have no limit. */
+/** A draft with a longer text is refused. The schema of a user-defined event type may have no limit. */
 const TEXT_LIMIT = DRAFT_LIMIT_BYTES;
 
 /**
@@ -246,7 +246,10 @@ export class Walker {
   }
 }
 
-/** Keys for codes of identifier types in HL7 v2: https://terminology.hl7.org/CodeSystem-v2-0203.html */
+/**
+ * Maps codes of identifier types in HL7 v2 to keys with the same meaning:
+ * https://terminology.hl7.org/CodeSystem-v2-0203.html
+ */
 const IDENTIFIER_TYPES: Readonly<Record<string, string>> = {
   MR: 'mrn',
   PI: 'patientId',

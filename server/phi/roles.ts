@@ -73,7 +73,8 @@ export function rolesOf(registry: Registry, wordsOf: (key: string) => number): R
   for (const keys of keysOfObject.values()) {
     for (const [name, { role }] of keys) {
       if (role === undefined || role === 'skip') continue;
-      // If event types give a name different roles, values are checked as free text, which is the strictest treatment.
+      // If fields of the same name have different roles, values are checked as free text, which is the strictest
+      // treatment.
       byName.set(name, byName.has(name) && byName.get(name) !== role ? undefined : role);
     }
   }
@@ -103,7 +104,10 @@ function leavesOf(schema: z.core.$ZodType, seen = new Set<z.core.$ZodType>()): z
 const isNumber = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'number';
 const isObject = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'object';
 
-/** The role that all schemas have in common. Schemas with the role `skip` are left out if there are others. */
+/**
+ * The role that all schemas have in common; undefined if their roles differ. The role `skip` is left out if there are
+ * others.
+ */
 function commonRole(leaves: z.core.$ZodType[]): Role {
   const found = new Set(leaves.map(roleOfLeaf));
   if (found.size > 1) found.delete('skip');

@@ -11,7 +11,7 @@ const SEARCH_LIMIT = 8_192;
 
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-/** Percent-encodes every character except printable ASCII, and also `%`. Different texts give different results. */
+/** Percent-encodes `%`, and every character that is not printable ASCII. Different texts give different results. */
 const encode = (text: string): string =>
   text.replace(/[^\x21-\x24\x26-\x7e]/gu, (char) =>
     char.isWellFormed()

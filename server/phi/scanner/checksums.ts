@@ -14,7 +14,10 @@ export function luhn(digits: string): boolean {
 export const isCard = (digits: string): boolean =>
   digits.length >= 13 && digits.length <= 19 && /^[3-6]/.test(digits) && !/^(\d)\1+$/.test(digits) && luhn(digits);
 
-/** ISO 13616: two letters, two digits, up to 30 more characters; as a number it is 1 modulo 97. */
+/**
+ * ISO 13616: two letters, two digits, up to 30 more characters. Read as a number, from the fifth character on with the
+ * first four at the end, it is 1 modulo 97.
+ */
 export function isIban(text: string): boolean {
   if (text.length < 15 || text.length > 34 || !/^[A-Z]{2}\d{2}[A-Z0-9]+$/.test(text)) return false;
   let rest = 0;

@@ -12,7 +12,7 @@ import type { PhiKind } from './tokens.ts';
  */
 export const PERSON = 1 << 31;
 
-/** Weak subjects: they decide the kind of a value only together with another subject, which is strong. */
+/** Weak subjects: they decide the kind of a value only together with a strong one. All other subjects are strong. */
 const WEAK =
   subject.id |
   subject.number |
@@ -83,13 +83,13 @@ export function classify(
   }
   if (hasAny(bits, subject.plate) && isNumbered && /^[A-Z0-9][A-Z0-9 -]{3,8}$/.test(text) && /[A-Z]/.test(text))
     return 'vehicle';
-  // Without a word for number or device, a serial is no device: `serial: 2024010101` is a DNS zone's, `sn=17` a
-  // counter.
+  // Without a word for number or device, a serial is no device: `serial: 2024010101` belongs to a DNS zone, `sn=17` is
+  // a counter.
   const isSerial = hasAny(bits, subject.number | subject.device) || (isAssigned && /[A-Z]/.test(text));
   if (hasAny(bits, subject.serial) && digits >= 4 && isSerial) return 'device';
   if (hasAny(bits, subject.device) && isNumbered && digits >= 4) return 'device';
   if (hasAny(bits, subject.account)) {
-    // A number of 12 digits is the id of a cloud account.
+    // A number of 12 digits is not reported: it is the id of a cloud account.
     const isCloud = /^\d{12,13}$/.test(text) && !hasAny(bits, subject.number | subject.bank | subject.card);
     if (!isCloud && digits >= (isNumbered || isAssigned || hasAny(bits, subject.bank) ? 5 : 6)) return 'account';
   }

@@ -184,7 +184,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['redacted masked hidden removed na anonymous deidentified not must cannot column field', 0, role.placeholder],
 ];
 
-/** The hash of a word, computed character by character. It ignores the case of ASCII letters. */
+/** The hash of a word, computed character by character. The hash ignores the case of ASCII letters. */
 export const hashStart = 7;
 export const hashNext = (hash: number, code: number): number => (Math.imul(hash, 31) + (code | 32)) | 0;
 export function hashOf(word: string): number {
@@ -212,7 +212,9 @@ for (const [list, bits, kind = role.none] of words) {
   }
 }
 
-/** The index of a hash in the tables below. An unknown word has an index without subjects and role. */
+/**
+ * Returns the index of a word's hash in the tables below. For an unknown word, these have neither subjects nor a role.
+ */
 export const wordAt = slotOf;
 export const wordSubjects = bitsOf;
 export const wordRole = roleOf;

@@ -47,7 +47,7 @@ export class NormalizedText {
   #from = new Int32Array(256);
   #to = new Int32Array(256);
   #length = 0;
-  /** ASCII equivalents of non-ASCII characters, filled as they appear. Allocated at the first one. */
+  /** Table of the ASCII equivalents of non-ASCII characters. An entry is computed when its character first occurs. */
   #folds: Uint16Array | undefined;
   /** The character of the last decoded escape. */
   #code = 0;

@@ -29,7 +29,8 @@ export function ssn(t: Tokens, i: number): boolean {
   const isNamed = hasAny(t.subjectsNear(i, 5, 4), subject.ssn);
   if (!isPossible && !isNamed) return false;
   if (separator === BLANK) {
-    // Columns of numbers in a table have the same shape.
+    // Three columns of numbers may have the shape of an SSN. So an SSN with blanks counts only without a number beside
+    // it.
     const isAlone = !((t.digits[i - 1] as number) > 0 && t.separatorAfter(i - 1) === BLANK);
     const isLast = !(i + 3 < t.count && t.separatorAfter(i + 2) === BLANK && (t.digits[i + 3] as number) > 0);
     if (!isNamed && !(isAlone && isLast)) return false;

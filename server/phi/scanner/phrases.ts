@@ -40,8 +40,8 @@ export function title(t: Tokens, i: number): void {
 }
 
 /**
- * Returns the last token of a name: of at most `limit` capitalized words from token `i` on. -1 if token `i` is no such
- * word.
+ * Returns the last token of the name that begins at token `i` and has at most `limit` capitalized words. -1 if there is
+ * no name.
  */
 function lastNameWord(t: Tokens, i: number, limit: number): number {
   let last = -1;

@@ -8,7 +8,7 @@ const ALWAYS = 1;
 export const CONTAINER = 2;
 /** Flag of an escape, or a non-ASCII character: the text must be normalized. */
 export const ENCODED = 4;
-/** The flag depends on the next character: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
+/** The meaning depends on the next character: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
 const PAIR = 8;
 
 /** Flags by ASCII character; {@link flagAt} resolves `PAIR`. */
@@ -27,7 +27,7 @@ export function flagAt(text: string, i: number, code: number): number {
   if (sign !== PAIR) return sign;
   const next = text.charCodeAt(i + 1);
   if (code === 77 || code === 68) return (next | 32) === 114 || (next | 32) === 115 ? ALWAYS : 0;
-  // The `T` of `resourceType`.
+  // The `T` of `resourceType`, a key in FHIR records.
   if (code === 84) return i > 0 && text.charCodeAt(i - 1) === 101 ? CONTAINER : 0;
   if (code === 40 || code === 60 || code === 34) return next === 48 || (next | 32) === 112 ? CONTAINER : 0;
   return isEscape(code, next) ? ENCODED : 0;

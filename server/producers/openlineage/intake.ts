@@ -25,7 +25,7 @@ export class LineageIntake<R extends Registry> {
   }
 
   /**
-   * Counts events against the rate limit of the principal. Over the limit it throws `UNAVAILABLE` (503): OpenLineage
+   * Counts events against the rate limit of the principal. Throws `UNAVAILABLE` (503) over the limit: OpenLineage
    * clients drop an event that is answered with 429.
    */
   admit(principal: Principal, events: number): void {

@@ -60,7 +60,7 @@ export type Placement = {
   namesRun: boolean;
   /** Whether the drafts must contain a `stage.started` with the name of the stage. */
   namesStage: boolean;
-  /** The root run, if `run` was published as a run before a message showed that it is a stage. */
+  /** The root run, if a message has shown that `run`, which was published as a run of its own, is a stage. */
   parentRunId: string | undefined;
   /** The outputs of the run of the message, and the time when that run completed. Undefined until it has completed. */
   written: { at: string; datasets: readonly Dataset[] } | undefined;

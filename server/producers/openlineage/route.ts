@@ -97,7 +97,10 @@ function batch<R extends Registry>(intake: LineageIntake<R>, logger: Logger): Pr
   };
 }
 
-/** Returns the reason why an event can never be accepted. Throws `UNAVAILABLE` again, because a retry may succeed. */
+/**
+ * Returns the reason why an event can never be accepted. Throws the error again if it is `UNAVAILABLE`, because a retry
+ * may succeed.
+ */
 function refusalOf(error: unknown): RunwireError {
   const isKnown = error instanceof RunwireError;
   if (isKnown && error.code === 'UNAVAILABLE') throw error;
