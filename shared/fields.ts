@@ -13,10 +13,7 @@ import { z } from 'zod';
 
 /** The role of a string field. A string without a role is free text. */
 export type FieldRole =
-  /**
-   * An id that other events refer to. The guard may refuse an event for its id, but never redacts the id; a tombstone
-   * keeps it.
-   */
+  /** An id that other events refer to. The guard may refuse the event, but never redacts the id; a tombstone keeps it. */
   | 'id'
   /** As `id`, but the guard accepts e-mail addresses. */
   | 'userId'

@@ -21,10 +21,7 @@ export function isSignal(item: object): item is StreamSignal {
   return type === 'stream.live' || type === 'stream.gap';
 }
 
-/**
- * WebSocket close codes, each with its cause and the client's reaction. A cursor is the position from which a
- * subscription resumes.
- */
+/** WebSocket close codes, with cause and reaction. A cursor is the position from which the client resumes a subscription. */
 export const closeCodes = {
   /** The server shuts down. The client reconnects with its cursors. */
   goingAway: 1001,

@@ -185,10 +185,7 @@ const blankStage = (stageId: string): Stage => ({
   order: {},
 });
 
-/**
- * The four stage events. A stage shows its highest attempt. From lower attempts it keeps its name and its place in the
- * plan.
- */
+/** The four stage events. A stage shows its highest attempt, but keeps its name and its place in the plan. */
 export function foldStage(rows: RunRows, event: StageEvent): void {
   const before = rows.stage(event.stageId);
   replaceStage(rows, before, mergeStage(before ?? blankStage(event.stageId), event));

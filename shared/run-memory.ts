@@ -17,9 +17,7 @@ function isSame(a: unknown, b: unknown): boolean {
   );
 }
 
-/**
- * Returns `rows`, but with the objects of `before` where rows are equal, and `before` itself where all rows are equal.
- */
+/** Returns `rows`, but with the objects of `before` where rows are equal, and `before` itself where all rows are equal. */
 function reuseEqual<Row>(
   idOf: (row: Row) => string,
   rows: readonly Row[],

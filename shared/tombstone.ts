@@ -96,9 +96,7 @@ function eraseFields(shape: Record<string, z.core.$ZodType>, value: object, keep
   return { value: left, isBlank };
 }
 
-/**
- * Returns the schema inside a wrapper, or the option of a union that accepts the value; undefined for other schemas.
- */
+/** Returns the schema inside a wrapper, or the option of a union that accepts the value; undefined for other schemas. */
 function innerOf(definition: Definition, value: unknown) {
   if (definition.type === 'array') return undefined;
   if (definition.type === 'union') return definition.options?.find((option) => z.safeParse(option, value).success);

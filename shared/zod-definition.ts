@@ -25,8 +25,6 @@ export function unwrapped({ type, innerType, in: before, out, getter }: Definiti
   return innerType;
 }
 
-/**
- * Returns the role that a field builder (`fields.ts`) gave to a schema; undefined for free text and for other types.
- */
+/** Returns the role that a field builder (`fields.ts`) gave to a schema; undefined for free text and for other types. */
 export const roleOf = (schema: z.core.$ZodType): FieldRole | undefined =>
   z.globalRegistry.get(schema)?.role as FieldRole | undefined;

@@ -5,9 +5,7 @@ import { codeOf } from '../errors.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { TokenCache } from './token-cache.ts';
 
-/**
- * The tRPC links of a connection. A link is a middleware of a tRPC client: it forwards, changes or repeats requests.
- */
+/** The tRPC links of a connection. A link is a middleware of a tRPC client: it forwards, changes or repeats requests. */
 
 /**
  * Drops an event if the subscription has already delivered its `seq` (position in the log). A closing socket may still

@@ -123,10 +123,7 @@ export class ReconnectPolicy {
     this.#release?.();
   }
 
-  /**
-   * Sets the state `disconnected` permanently. If an attempt waits, the wait ends, so that the attempt can be
-   * cancelled.
-   */
+  /** Sets the state `disconnected` permanently. If an attempt waits, the wait ends, so that the attempt can fail. */
   close(): void {
     this.#set({ state: 'disconnected', retryAtMs: null });
     this.#isClosed = true;

@@ -7,10 +7,7 @@ import type { TokenCache } from './token-cache.ts';
  * a fresh token. Its subscriptions resume after their last event: events arrive late, but none is lost.
  */
 
-/**
- * Longest delay of a timer. After sleep, the next timer finds that the token is due. A timer with more than 2^31 ms would
- * fire at once.
- */
+/** Longest delay of a timer, so that a due token is noticed soon after sleep. (A delay over 2^31 ms would fire at once.) */
 const MAX_WAIT_MS = 60_000;
 /** Shortest time between two renewals. A source may return the same token until the token expires. */
 const MIN_WAIT_MS = 1_000;

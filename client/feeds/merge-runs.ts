@@ -5,10 +5,7 @@ export type RunsPage = {
   runs: RunHeader[];
   nextCursor?: string | undefined;
   position: string;
-  /**
-   * `createdAt` of the page's last run when the page was fetched; set when {@link merge} changes the page. Older runs
-   * belong to the next page.
-   */
+  /** `createdAt` of the last run when the page was fetched; set by {@link merge}. Older runs belong to the next page. */
   oldest?: string | undefined;
 };
 

@@ -5,10 +5,7 @@ import type { StreamObserver } from './subscription.ts';
 export type RunFeedScope =
   | { runId: string; projectId?: string | undefined; scope?: undefined }
   | { projectId: string; runId?: undefined; scope?: undefined }
-  /**
-   * `user`: events addressed to the user, and events of runs that the user created. `all`: all events the user may
-   * read.
-   */
+  /** `user`: events addressed to the user, and events of runs that the user created. `all`: all that the user may read. */
   | { scope: 'user' | 'all'; runId?: undefined; projectId?: undefined };
 export type RunFeedQuery = RunFeedScope & {
   /** Delivers an event if `types` contains its type or `categories` contains its category; default all events. */

@@ -62,10 +62,7 @@ export function countThatFit(queue: readonly Part<unknown>[]): number {
   return end < 0 ? queue.length : end;
 }
 
-/**
- * Returns a draft as JSON, with defaults for missing fields. A value that is not an object stays as it is: the server
- * refuses it.
- */
+/** Returns a draft as JSON, with defaults for missing fields. A value that is no object is sent unchanged and refused. */
 function jsonOf(defaults: Record<string, string | undefined>, draft: unknown, index: number): string {
   try {
     if (typeof draft !== 'object' || draft === null || Array.isArray(draft)) return JSON.stringify(draft) ?? 'null';

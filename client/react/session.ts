@@ -6,10 +6,7 @@ import { FeedCache } from '../feeds/feed-cache.ts';
 import type { RunwireClient } from '../index.ts';
 
 export type SessionOptions = {
-  /**
-   * URL of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`; default the page's
-   * origin.
-   */
+  /** URL of the server (`https://host[/prefix]`) or its WebSocket (`wss://host[/prefix]/ws`); default the page's origin. */
   url?: string | undefined;
   /**
    * A token, or a function that fetches one. The function is called again when its token is refused or about to expire.

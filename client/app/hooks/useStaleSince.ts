@@ -1,10 +1,7 @@
 import { createContext, useContext, useEffect, useState } from 'react';
 import type { Continuity } from '../components/Badge.tsx';
 
-/**
- * Unix ms at which the connection was lost; null while connected. `App` provides the value, so it survives a change of
- * page.
- */
+/** Unix ms at which the connection was lost; null while connected. Provided by `App`, to survive a change of page. */
 export const LostAt = createContext<number | null>(null);
 
 /** Returns the Unix ms at which `isSo` last became false; null while `isSo` is true, and if it was never true. */

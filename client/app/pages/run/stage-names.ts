@@ -22,10 +22,7 @@ export class StageNames {
     return stage?.stageId === stageId ? stage : undefined;
   }
 
-  /**
-   * Returns false if the list cannot have the stage. A stage that is not in the index must be in a list of another
-   * length.
-   */
+  /** Returns false if the list cannot have the stage: a stage that the index lacks can only be in a list of another length. */
   #mayHave(stages: readonly Stage[], stageId: string): boolean {
     return stages !== this.#indexed && (this.#positions.has(stageId) || stages.length !== this.#indexed.length);
   }

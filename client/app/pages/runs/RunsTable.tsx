@@ -19,10 +19,7 @@ type Props = Pick<UseRunsReturn, 'runs'> &
     filter: RunsFilter;
   };
 
-/**
- * Renders only the rows near the visible part. Column widths do not depend on the cells, so scrolling does not change
- * them.
- */
+/** Renders only rows near the visible part. Column widths do not depend on the cells, so scrolling does not change them. */
 export function RunsTable({ runs, isBusy, filter, ...paging }: Props) {
   const { hasNextPage } = paging;
   const rows = useRef<HTMLTableSectionElement>(null);
