@@ -102,7 +102,7 @@ export class DirectSubscription
     return this.#group !== undefined || this.#waiter !== undefined;
   }
 
-  /** Sends messages until the socket is full or the reader has to wait, and continues after that. */
+  /** Sends messages until the socket is full or the reader has to wait. Runs again after that. */
   #run(): void {
     try {
       const step = this.#sendPieces();

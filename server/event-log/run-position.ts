@@ -10,7 +10,7 @@ import type { Log, Scope, StoredEvent } from './contract/log.ts';
  */
 export async function positionOfRunSeq(log: Log, scope: Scope, runSeq: number): Promise<number> {
   const { head } = log;
-  // All events up to `low` are before the wanted event. No event after `high` is.
+  // The result is from `low` to `high`.
   let low = Math.max(runSeq, log.oldest) - 1;
   let high = head;
   let probe = low;

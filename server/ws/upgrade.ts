@@ -181,7 +181,8 @@ function contextFactory<R extends Registry>(
       const known = toRunwireError(error);
       recordRefusal(known.code);
       if (known.code === 'INTERNAL') logger.error({ err: error }, 'cannot verify a token');
-      // After a retryable error the token may still be valid: close code 4401 would make the client give up.
+      // The token may still be valid after a retryable error (the issuer cannot be reached, for example): close code 4401
+      // would make the client give up.
       if (errorTable[known.code].retryable) connection.close(closeCodes.tryAgain, 'the token cannot be verified now');
       else connection.close(closeCodes.unauthenticated, known.message);
     }

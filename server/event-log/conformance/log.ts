@@ -87,7 +87,7 @@ export function describeLog(openLog: OpenLog): void {
     expect(await readAll(log, { scope: { kind: 'user', userId: 'ann' } })).toEqual([]);
   });
 
-  test('[L2] [L3] [L4] [F10] batches of one turn, some of them refused, give the same log as one batch a turn', async () => {
+  test('[L2] [L3] [L4] [F10] batches of one turn, some of them refused, give the same log as one batch in each turn', async () => {
     const [together, alone] = [await openLog({ now: () => T0 }), await openLog({ now: () => T0 })];
     await fc.assert(
       fc.asyncProperty(arbitraryTurns(), async (turns) => {

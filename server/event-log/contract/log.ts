@@ -115,7 +115,7 @@ export interface Log {
    */
   readonly epoch: string;
   /**
-   * Key for the HMACs that replace names with personal data: random, at least 128 bits, constant over restarts. It MUST NOT
+   * Key for the HMACs that replace ids with personal data: random, at least 128 bits, constant over restarts. It MUST NOT
    * leave the server.
    */
   readonly secret: string;

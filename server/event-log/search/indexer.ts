@@ -48,7 +48,7 @@ export interface BlockStore {
    * before `before`, a `lastSeq` below `lastSeqBelow`, and an id up to `newest`.
    */
   before(projectId: string | undefined, query: BlockQuery): FoundBlock[];
-  /** Rewrites the block that contains an event, if one does. Runs inside the caller's transaction. */
+  /** Rewrites the stored block that contains an event, if there is one. Runs inside the caller's transaction. */
   rewriteWith(projectId: string, seq: number, change: (block: Block) => void): void;
   /** Rewrites a block in its own transaction, if it still exists. */
   rewrite(id: BlockId, change: (block: Block) => void): void;

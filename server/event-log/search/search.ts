@@ -16,9 +16,7 @@ import { holdsAll, type Phrase, parseText } from './tokenizer.ts';
 const BUDGET = 50_000;
 const EVENT_COST = 5;
 const PHRASE_COST = 1;
-/**
- * Maximum time that a search waits for the index to include all logged events. After this time it uses the index as it is.
- */
+/** Maximum time that a search waits for the index to include all logged events. Then the search uses the index as it is. */
 const MAX_LAG_MS = 1_000;
 
 export type FoundEvent = {

@@ -54,7 +54,7 @@ export class SqliteAccess implements AccessLog {
     });
   }
 
-  /** Reads each wanted project through an index, or the whole table. */
+  /** Reads each wanted project through an index, or the whole table for all projects. */
   async list({ projects, before, sinceMs, untilMs, limit, signal, ...query }: AccessQuery): Promise<AccessPage> {
     const { firstSince, newestOfAll, newestOfProject } = this.#statements;
     const wantedProjects =

@@ -55,8 +55,8 @@ export class SqliteDatabase {
         keys ??= path === ':memory:' ? AuditKeys.make() : AuditKeys.inFile(join(dirname(path), 'audit.key'));
         return keys;
       };
-      // `migrate` refuses the database of another program. It must come first: `PRAGMAS` would write the journal mode into
-      // that file.
+      // `migrate` must run first: it refuses the database of another program, and `PRAGMAS` would write the journal mode
+      // into that file.
       migrate(db, keysOf);
       db.exec(PRAGMAS);
       this.db = db;

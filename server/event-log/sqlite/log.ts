@@ -58,7 +58,7 @@ export type SqliteOptions = {
   onFailure?: (error: unknown) => void;
   /** Called after each commit with the number of its events and its duration. */
   onCommit?: (commit: Commit) => void;
-  /** Called at the start if the last row of the file is not the last row that was logged. */
+  /** Called when the log is opened, if the last row of the file is not the last row that was logged. */
   onDamage?: (damage: { seq: number }) => void;
 };
 
