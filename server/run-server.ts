@@ -120,7 +120,7 @@ export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
   getStats(): ServerStats;
   /** The Prometheus registry that `/metrics` serves. Server code may add metrics to it, or serve it elsewhere. */
   metrics: PrometheusRegistry;
-  /** Opens the server's own HTTP server with every route and the web app. Resolves once it accepts connections. */
+  /** Opens the server's own HTTP server with every route and the web app. Resolves once clients can connect. */
   listen(): Promise<{ url: string; host: string; port: number }>;
   /**
    * Serves `/ws`, `/trpc` and `/api/v1` on an existing HTTP server, which handles all other paths with its own

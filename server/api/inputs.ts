@@ -17,7 +17,7 @@ export const pageInput = {
   direction: z.literal('forward').optional(),
 };
 export const periodInput = { since: field.instant().optional(), until: field.instant().optional() };
-/** Names a run. Without `projectId`, it is the only run with this id that the caller may read. */
+/** Names a run. Without `projectId`, the run is the only one with this id that the caller may read. */
 export const runInput = { runId: field.scopeId(), projectId: field.scopeId().optional() };
 
 /** A list of event types, at most as long as the list of all types. */

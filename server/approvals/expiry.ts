@@ -10,9 +10,9 @@ import { isOver, SYSTEM } from './rules.ts';
 /**
  * Expires pending approvals: at their `expiresAt` by this server's clock, or when their run has ended. Phases:
  *
- * 1. At the start, it pages through all pending approvals and expires those of ended runs.
- * 2. After each commit, it checks the runs that ended or requested an approval in that commit.
- * 3. One timer waits for the next `expiresAt`.
+ * 1. At the start: page through all pending approvals, and expire those of ended runs.
+ * 2. After each commit: check the runs that ended or requested an approval in that commit.
+ * 3. Between commits: one timer waits for the next `expiresAt`.
  *
  * Each check reads the log, so a server that was down at an `expiresAt` expires the approval at its next start.
  */

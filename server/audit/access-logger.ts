@@ -168,7 +168,7 @@ export class AccessLogger {
 }
 
 /**
- * Returns the ids of project and run in a procedure's input, if they are valid, and whether the client resumes a
+ * Returns the ids of project and run in a procedure's input, if the ids are valid, and whether the client resumes a
  * subscription.
  */
 export function aboutOf(input: unknown): { projectId?: string; runId?: string; isResumed: boolean } {

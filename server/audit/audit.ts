@@ -76,8 +76,8 @@ export class Audit {
   }
 
   /**
-   * Takes a checkpoint of the current head. Returns it with the public key that verifies its signature. Throws
-   * `FORBIDDEN`.
+   * Takes a checkpoint of the current head. Returns the checkpoint, and the public key that verifies the signature.
+   * Throws `FORBIDDEN`.
    */
   async checkpoint(principal: Principal): Promise<{ checkpoint: Checkpoint; publicKey: string }> {
     requirePermission(principal, 'verify');
@@ -96,7 +96,7 @@ export class Audit {
     });
   }
 
-  /** Takes a last checkpoint. Resolves once it is in the file. */
+  /** Takes a last checkpoint. Resolves once the checkpoint is in the file. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#takeIfMoved();

@@ -7,8 +7,8 @@ import type { Authenticate, Principal } from './principal.ts';
  * Verifies tokens, and checks at each request that a verified token is still valid. Revocations are kept in memory: the
  * check is two lookups in maps that are nearly always empty.
  *
- * A revocation names a token by its id (`jti`), or names a subject (`sub`). For a subject, it applies to every token
- * that was issued at or before the revocation:
+ * A revocation names a token by its id (`jti`), or names a subject (`sub`). For a subject, the revocation applies to
+ * every token that was issued at or before the revocation:
  *
  * - The time of issue (`iat`) has whole seconds, so a token issued in the second of the revocation is revoked too.
  * - A token without `iat` is always revoked.

@@ -42,8 +42,8 @@ export function isKeysUrl(text: string): boolean {
 }
 
 /**
- * Returns a function that verifies tokens with the keys of an issuer. It throws `UNAUTHENTICATED`, and `UNAVAILABLE` if
- * it needs to fetch a key and cannot. Nothing is fetched before the first token.
+ * Returns a function that verifies tokens with the keys of an issuer. The function throws `UNAUTHENTICATED`, and
+ * `UNAVAILABLE` if it needs to fetch a key and cannot. Nothing is fetched before the first token.
  */
 export function jwks({ url, logger, ...checks }: JwksOptions): Authenticate {
   if (!isKeysUrl(url)) {

@@ -11,7 +11,7 @@ export type Principal = {
   jti?: string | undefined;
   /** When the token was issued, in Unix ms. Without it, every revocation of the subject applies to the token. */
   issuedAtMs?: number | undefined;
-  /** When the token expires, in Unix ms. Undefined for a principal that server code made: it never expires. */
+  /** When the token expires, in Unix ms. Undefined for a principal that server code made, which never expires. */
   expiresAtMs?: number | undefined;
 };
 
@@ -19,7 +19,7 @@ export type Principal = {
 export type Authenticate = (token: string) => Promise<Principal>;
 
 /**
- * In the projects of a principal, this id means all projects. As the project of a permission check, it permits the
- * action only to such a principal.
+ * In the projects of a principal, this id means all projects. A permission check with this id as the project passes
+ * only for such a principal.
  */
 export const everyProject = '*';

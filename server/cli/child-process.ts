@@ -15,7 +15,7 @@ export type Exit = {
   /** Exit code as a shell reports it: 128 plus the number of the signal; 127 if the command does not exist. */
   code: number;
   signal?: NodeJS.Signals | undefined;
-  /** Why the command could not be started. Undefined if it was started. */
+  /** Why the command could not be started. Undefined if the command was started. */
   reason?: string | undefined;
 };
 

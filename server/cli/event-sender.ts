@@ -21,8 +21,8 @@ export class EventSender {
   }
 
   /**
-   * `outcome` describes a failure without the command's output, such as `exit code 1`. It is sent if the PHI guard
-   * refuses the output.
+   * `outcome` describes a failure without the command's output, such as `exit code 1`. If the PHI guard refuses the
+   * output, `outcome` is sent instead.
    */
   send(draft: PublisherDraft, outcome?: string): void {
     // The timestamp is set here: a retry must not change it.

@@ -3,9 +3,11 @@ import { UsageError } from './errors.ts';
 import type { Step } from './exec.ts';
 
 /**
- * Splits the arguments of `exec` into options and steps. The library commander parses the options. It cannot parse
- * `--stage NAME CMD`, which has two values, `--approve`, which applies to the next step, and the options of the command
- * after `--`.
+ * Splits the arguments of `exec` into options and steps. The library commander parses the options. It cannot parse:
+ *
+ * - `--stage NAME CMD`, an option with two values
+ * - `--approve TITLE`, which applies to the next step
+ * - the command and its own options after `--`
  */
 export function splitExecArguments(args: readonly string[], command: Command): { own: string[]; steps: Step[] } {
   if (args[0] !== command.name()) return { own: [...args], steps: [] };

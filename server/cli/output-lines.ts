@@ -3,7 +3,7 @@ import { stripVTControlCharacters } from 'node:util';
 /** Turns the output of a command into lines that an event may contain, and selects the latest one. */
 
 const MESSAGE_LIMIT = 2_000;
-/** Maximum characters that are kept of a line, so that memory use has a limit. */
+/** A longer line is cut to this many characters before its end arrives, so that memory use has a limit. */
 const PARTIAL_LIMIT = 16 * 1_024;
 
 /**

@@ -105,7 +105,7 @@ class Tail {
     if (signal.type === 'stream.live' && options.untilEnd) void this.#checkEnd(signal.seq);
   }
 
-  /** Queries whether the run has ended already: with `--from now`, its last event may not be delivered. */
+  /** Queries whether the run has ended already: with `--from now`, the last event of the run may not be delivered. */
   async #checkEnd(seenSeq: number): Promise<void> {
     const { client, options } = this.#context;
     try {

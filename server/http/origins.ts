@@ -76,7 +76,7 @@ function isOwn(origin: string, request: Request): boolean {
  * shortest form. Undefined for an invalid host.
  */
 function originOf(scheme: string, host: string | undefined): string | undefined {
-  // A host with other characters is refused: `URL` would take parts of it for a user, a path or a query.
+  // A host with other characters is refused: `URL` would take parts of the host for a user, a path or a query.
   if (host === undefined || !/^[\w.:[\]-]+$/.test(host)) return undefined;
   return URL.canParse(`${scheme}://${host}`) ? new URL(`${scheme}://${host}`).origin : undefined;
 }

@@ -33,7 +33,7 @@ const HEADERS = { 'cache-control': 'no-cache', 'cross-origin-opener-policy': 'sa
 const DOCUMENT = '/index.html';
 
 /**
- * Serves the files of a folder. Each page URL of the app returns the same HTML document, and a script in it shows the
+ * Serves the files of a folder. Each page URL of the app returns the same HTML document, and the app's script shows the
  * page. Rejects with `NOT_FOUND`, and with `UNAVAILABLE` for a file that exists but cannot be read.
  */
 export function serveApp(folder: string): (request: IncomingMessage, response: ServerResponse) => Promise<void> {

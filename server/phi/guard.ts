@@ -222,7 +222,7 @@ export class Walker {
   }
 
   /**
-   * The subjects of a field `value`, which another field of the object names. FHIR has such pairs:
+   * Returns the subjects of a field `value`. They are named by another field of the same object, as in FHIR:
    * `{system: 'phone', value: '…'}`.
    */
   #sibling(object: Record<string, unknown>): number {

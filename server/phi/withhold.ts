@@ -15,7 +15,7 @@ const OPTIONAL = new Set(['labels', 'stages', 'uri', 'kind', 'summary', 'audienc
  * Publishes drafts. If the guard refuses some of them, removes each refused field, or the whole draft if the draft
  * needs that field, and publishes the rest, until the guard accepts. Rejects with the last refusal if no draft is left,
  * and with any other error of `publish`. `outcome` is a description of a failure without output, such as `exit code 1`:
- * it replaces a refused error message.
+ * `outcome` replaces a refused error message.
  */
 export async function publishWithholding<D extends { type: string }, R>(
   drafts: readonly D[],

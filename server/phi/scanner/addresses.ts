@@ -122,7 +122,7 @@ export function email(t: Tokens, at: number): void {
   t.found.push({ start, end, kind: 'email', rule: isNamed ? 'keyword' : 'shape', isSoft: !isNamed });
 }
 
-/** Suffixes of file names and systemd units, which may contain an `@`. */
+/** Suffixes of file names and systemd units. These may contain an `@`, and are no e-mail addresses. */
 const FILES = new Set(
   'js ts jsx tsx mjs cjs py rb rs sh java html json css map php vue so log service socket target timer scope slice mount'.split(
     ' ',

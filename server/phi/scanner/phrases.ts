@@ -231,7 +231,7 @@ function lastOfValue(t: Tokens, i: number, maxDigits: number): number {
   return last;
 }
 
-/** Returns the kind of a value, according to the keywords of its phrase; undefined if it is no identifier. */
+/** Returns the kind of a value, according to the keywords of its phrase; undefined if the value is no identifier. */
 function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, last: number): PhiKind | undefined {
   let digits = 0;
   for (let at = first; at <= last; at++) digits += t.digits[at] as number;

@@ -8,7 +8,10 @@ const ALWAYS = 1;
 export const CONTAINER = 2;
 /** Flag of an escape, or a non-ASCII character: the text must be normalized. */
 export const ENCODED = 4;
-/** The meaning depends on the next character: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
+/**
+ * Flag of a character with a meaning that depends on the next one: `Mr` and `Dr`; `(0010,`, `"00100020"` and
+ * `<Patient`; escapes.
+ */
 const PAIR = 8;
 
 /** Flags by ASCII character; {@link flagAt} resolves `PAIR`. */

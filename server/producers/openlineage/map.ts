@@ -62,7 +62,7 @@ export type Placement = {
   namesStage: boolean;
   /** The root run, if a message has shown that `run`, which was published as a run of its own, is a stage. */
   parentRunId: string | undefined;
-  /** The outputs of the run of the message, and the time when that run completed. Undefined until it has completed. */
+  /** The outputs of the run of the message, and when that run completed. Undefined until the run has completed. */
   written: { at: string; datasets: readonly Dataset[] } | undefined;
 };
 
