@@ -68,7 +68,7 @@ export class Metrics {
    * Adds the metrics that these parts count. Not in the constructor: the log reports commits to this object before the
    * other parts exist.
    */
-  read({ log, bus, delivery, connections, access }: MetricsParts): void {
+  addSources({ log, bus, delivery, connections, access }: MetricsParts): void {
     const registers = [this.registry];
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({

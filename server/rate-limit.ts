@@ -1,5 +1,5 @@
 /** Capacity of a bucket, as the time in which an empty bucket becomes full. */
-export const BURST_SECONDS = 10;
+const BURST_SECONDS = 10;
 
 /**
  * A token bucket: a rate limit that permits bursts. It needs no timer, because each call first adds the tokens for the

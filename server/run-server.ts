@@ -168,14 +168,14 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const expiry = new ApprovalExpiry({ log, logger });
   const audit = new Audit({ log, privacy, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
   // `delivery` serves the subscriptions. It comes first, because a slow observer of the bus must not delay them.
-  const stopListening = log.subscribe((records) => {
+  const stopCommits = log.subscribe((records) => {
     delivery.committed(records);
     bus.committed(records);
     approvals.committed(records);
     expiry.committed(records);
     audit.committed();
   });
-  log.integrity.onErased((tombstone) => delivery.erased(tombstone));
+  const stopErasures = log.integrity.onErased((tombstone) => delivery.erased(tombstone));
   const access = new AccessLogger({ log, logger, isRefused: (id) => privacy.isRefused(id) });
   const streams = new SocketlessTransports(invalidReasonOf);
   const isDirect = options.delivery !== 'iterator';
@@ -185,7 +185,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     connections.review();
     streams.review();
   });
-  metrics.read({ log, bus, delivery, connections, access });
+  metrics.addSources({ log, bus, delivery, connections, access });
   const stats = new Stats({ log, bus, delivery, connections });
   const retention = new Retention({ log, days: options.retentionDays, logger });
 
@@ -215,7 +215,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     await connections.close(options.shutdownSpreadMs ?? Math.min(2_000, 2 * connections.count));
     delivery.close(); // Ends server-sent event streams: `http.close()` would wait for them.
     await http.close();
-    stopListening();
+    stopCommits();
+    stopErasures();
     for (const part of [stats, expiry, approvals, bus]) part.close();
     for (const part of [audit, access, log]) await part.close();
   };

@@ -81,7 +81,7 @@ export class Approvals {
     let project = projectId;
     return this.#waiters.wait({ runId, approvalId, signal }, async (): Promise<Outcome | undefined> => {
       // The project, once found, is kept: a later run with the same id in another project must not change the answer.
-      project ??= await projectOfRun(this.#log.runs, runId);
+      project ??= await projectOfRun(this.#log.runs, runId, undefined);
       const approval = project === undefined ? undefined : await this.#log.approvals.get(project, runId, approvalId);
       if (!approval || approval.status === 'pending') return undefined;
       return { status: approval.status, decisions: approval.decisions };

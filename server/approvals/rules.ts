@@ -15,7 +15,7 @@ export const SYSTEM = 'system';
  * Whether a principal may decide an approval while it is pending. With `projectId`, the principal's projects are
  * checked too.
  */
-export function mayDecide({ sub, ...principal }: Principal, approval: Approval, projectId?: string): boolean {
+function mayDecide({ sub, ...principal }: Principal, approval: Approval, projectId?: string): boolean {
   const { requestedBy, requestActor, approvers, requiredRole } = approval;
   if (approval.authority !== 'runwire') return false;
   const own = comparable(sub);

@@ -1,9 +1,8 @@
 import type { Logger } from 'pino';
-import { type ErrorCode, RunwireError } from '../../shared/errors.ts';
+import type { ErrorCode } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
-import { can, readKey } from '../auth/permissions.ts';
+import { can, readKey, searchableProjects } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
-import { projectOfRun } from '../auth/resolve-run.ts';
 import type { AccessEntry, AccessPage, AccessQuery } from '../event-log/contract/access.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { WITHHELD } from '../phi/withhold.ts';
@@ -146,14 +145,10 @@ export class AccessLogger {
   async #withProject({ entry, principal }: PendingEntry): Promise<AccessEntry> {
     const { projectId, runId, outcome } = entry;
     if (!principal || projectId !== undefined || runId === undefined) return entry;
-    try {
-      const found = await projectOfRun(this.#log.runs, runId, principal);
-      if (found === undefined) return { ...entry, outcome: outcome === 'ok' ? 'RUN_NOT_FOUND' : outcome };
-      return { ...entry, projectId: found };
-    } catch (error) {
-      if (error instanceof RunwireError && error.code === 'RUN_AMBIGUOUS') return entry;
-      throw error;
-    }
+    const [found, ...others] = await this.#log.runs.projectsOf(runId, searchableProjects(principal, undefined));
+    if (others.length > 0) return entry;
+    if (found === undefined) return { ...entry, outcome: outcome === 'ok' ? 'RUN_NOT_FOUND' : outcome };
+    return { ...entry, projectId: found };
   }
 
   #withoutRefusedIds(entry: AccessEntry): AccessEntry {

@@ -4,21 +4,16 @@ import { searchableProjects } from './permissions.ts';
 import type { Principal } from './principal.ts';
 
 /**
- * Finds the project of a run if a request names the run by its id alone. Only projects that the principal may read are
- * searched: the answer and its response time must not depend on other projects.
- */
-
-/**
- * Returns the project of the only run with this id that the principal may read; undefined if there is none. Without a
- * principal, all projects are searched. Throws `RUN_AMBIGUOUS` if several projects have such a run.
+ * Returns the project of the only run with this id among some projects; undefined if none of them has such a run. Throws
+ * `RUN_AMBIGUOUS` if several have one. `among`: the projects to search, undefined for all. For a caller, pass
+ * {@link searchableProjects}: the answer and its response time must not depend on projects that the caller may not read.
  */
 export async function projectOfRun(
   runs: Pick<RunStore, 'projectsOf'>,
   runId: string,
-  principal?: Principal,
-  projectId?: string,
+  among: readonly string[] | undefined,
 ): Promise<string | undefined> {
-  const projects = await runs.projectsOf(runId, principal && searchableProjects(principal, projectId));
+  const projects = await runs.projectsOf(runId, among);
   if (projects.length > 1) {
     throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
   }
@@ -31,7 +26,7 @@ export async function resolveRun(
   principal: Principal,
   { runId, projectId }: { runId: string; projectId?: string | undefined },
 ): Promise<{ projectId: string; runId: string }> {
-  const found = await projectOfRun(runs, runId, principal, projectId);
+  const found = await projectOfRun(runs, runId, searchableProjects(principal, projectId));
   if (found === undefined) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
   return { projectId: found, runId };
 }

@@ -1,7 +1,7 @@
 import type { StoredEvent } from '../event-log/contract/log.ts';
 
 export type StageEvent = { stageId: string; timestamp: string; attempt?: number; total?: number };
-export const progressFields = ['progress', 'message', 'done', 'total'] as const;
+const progressFields = ['progress', 'message', 'done', 'total'] as const;
 /**
  * Leaves out each `stage.progress` event that a later event of the same stage supersedes. The later event has all fields of
  * the earlier one, no lower attempt, and a later time, so the client computes the same run. The earliest event of an
@@ -25,8 +25,7 @@ export function conflated(records: StoredEvent[]): StoredEvent[] {
   return kept.reverse();
 }
 
-export const stageKey = ({ projectId, runId }: StoredEvent, { stageId }: StageEvent) =>
-  `${projectId} ${runId} ${stageId}`;
+const stageKey = ({ projectId, runId }: StoredEvent, { stageId }: StageEvent) => `${projectId} ${runId} ${stageId}`;
 /** Returns the earliest `stage.started` or `stage.progress` event of each attempt of a stage. */
 export function firstsOf(records: StoredEvent[]): ReadonlySet<StageEvent> {
   const earliest = new Map<string, StageEvent>();

@@ -51,7 +51,7 @@ class Pipe implements Transport {
 }
 
 /** A delivery that is notified after each commit and erasure, as in a server. */
-function openDelivery(options: DeliveryOptions): Delivery {
+function openDelivery(options: DeliveryOptions & { log: EventLog }): Delivery {
   const delivery = new Delivery(options);
   options.log.subscribe((records) => delivery.committed(records));
   options.log.integrity.onErased((tombstone) => delivery.erased(tombstone));
@@ -594,6 +594,30 @@ describe('summaries', () => {
     await reading;
     expect(headers(items).length).toBeLessThanOrEqual(4);
     delivery.close();
+  });
+
+  test('[W4] after `close`, a reader gets later events from the log: the window receives no more commits', async () => {
+    await using set = await setUp();
+    let reads = 0;
+    const log = withMethods(set.log, {
+      read: (query) => {
+        reads++;
+        return set.log.read(query);
+      },
+    });
+    const delivery = openDelivery({ log });
+    for (const n of [1, 2, 3]) await set.append(progress('r1', n));
+    const reader = delivery.events<RunEvent>(
+      set.pipe,
+      { scope: { kind: 'all' }, from: 'start', conflate: false },
+      undefined,
+    );
+    expect(seqs([await next(reader), await next(reader), await next(reader)])).toEqual([1, 2, 3]);
+    delivery.close();
+    await set.append(progress('r1', 4));
+    const before = reads;
+    expect((await next(reader)) as { seq: number }).toMatchObject({ seq: 4 });
+    expect(reads).toBe(before + 1);
   });
 
   test('[D11] a reader resumed from any cursor misses no changed run', async () => {

@@ -15,7 +15,7 @@ import { Window, type WindowLimits } from './window.ts';
 const WINDOW_LIMITS: WindowLimits = { records: 4_096, bytes: 16 * 1024 * 1024 };
 
 export type DeliveryOptions = {
-  log: Log & Pick<EventLog, 'integrity' | 'runs'>;
+  log: Log & Pick<EventLog, 'runs'>;
   /** A reader that has sent nothing for this time, while the log grew, sends the head of the log. Default 30,000. */
   quietMs?: number | undefined;
   /** Maps an error that ends a subscription to the error that the client receives. Default: the same error. */
@@ -46,6 +46,8 @@ export class Delivery {
 
   /** Sends the records of a commit to waiting readers. Call it first after a commit, before slower work. */
   committed(records: readonly StoredEvent[]): void {
+    // After `close` the window stays empty: it would miss later events, and a reader would wait for them in a busy loop.
+    if (this.#context.notifier.isClosed) return;
     this.#window.push(records);
     this.#context.notifier.notify(records);
   }

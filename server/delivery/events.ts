@@ -1,4 +1,4 @@
-import { can, readKey } from '../auth/permissions.ts';
+import { can, readKey, searchableProjects } from '../auth/permissions.ts';
 import { projectOfRun } from '../auth/resolve-run.ts';
 import type { Page, Scope, StoredEvent } from '../event-log/contract/log.ts';
 import { conflated } from './conflate.ts';
@@ -112,7 +112,7 @@ export class EventReader extends Reader {
     const { runId } = this.#query.scope as { runId: string };
     const { log } = this.context;
     const { head } = log;
-    const projectId = await projectOfRun(log.runs, runId, this.principal);
+    const projectId = await projectOfRun(log.runs, runId, searchableProjects(this.principal, undefined));
     if (projectId !== undefined) {
       this.#scope = { kind: 'run', projectId, runId };
       return;

@@ -59,9 +59,10 @@ export type Dispatcher = {
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { routes, origins, authenticator, access, onRejected, logger } = options;
-  const exact = new Map(routes.map((route) => [route.path, route]));
+  const isPrefix = ({ path }: Route) => path.endsWith('*');
+  const exact = new Map(routes.filter((route) => !isPrefix(route)).map((route) => [route.path, route]));
   const prefixes = routes
-    .filter(({ path }) => path.endsWith('*'))
+    .filter(isPrefix)
     .map((route) => ({ prefix: route.path.slice(0, -1), route }))
     .sort((a, b) => b.prefix.length - a.prefix.length);
   const routeOf = (request: IncomingMessage): Route | undefined => {

@@ -21,10 +21,7 @@ export type HttpServerOptions = {
 };
 
 const WS_PATH = '/ws';
-/**
- * Connections that are still open this long after the shutdown began are closed: a slow client must not delay the
- * shutdown.
- */
+/** Connections that are still open this long after `close` are closed: a slow client must not delay the shutdown. */
 const GRACE_MS = 1_000;
 
 export class HttpServer {

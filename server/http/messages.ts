@@ -65,10 +65,10 @@ export async function discardRest(request: IncomingMessage): Promise<void> {
  * Then discards further data, as {@link discardRest} does, and destroys the socket if the client has not closed it.
  */
 export function refuseSocket(socket: Duplex, status: string): void {
-  if (!socket.writable) return; // Refused before, but the client keeps sending.
   // Node removes its own listeners from the socket of an upgrade. Without a listener, an `error` event would end the
   // process.
   socket.on('error', () => socket.destroy());
+  if (!socket.writable) return; // Refused before, but the client keeps sending.
   const timeout = setTimeout(() => socket.destroy(), DISCARD_MS);
   socket.once('close', () => clearTimeout(timeout));
   socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);

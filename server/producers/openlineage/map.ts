@@ -30,7 +30,7 @@ import { cleanText, errorTextOf, isUri, nameOf, pairIdOf, scopeIdOf, sha256 } fr
  *   same artifact the same id.
  */
 
-export type LineageType = 'START' | 'RUNNING' | 'COMPLETE' | 'FAIL' | 'ABORT';
+type LineageType = 'START' | 'RUNNING' | 'COMPLETE' | 'FAIL' | 'ABORT';
 /** A run that a message names, with ids that are valid in drafts. `projectId` is made from the namespace of the job. */
 export type RunRef = { runId: string; projectId: string; namespace: string; name: string | undefined };
 /** An output of a run. `artifactId` is made from the namespace and the name of the dataset. */
