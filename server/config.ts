@@ -68,16 +68,10 @@ export type Config = {
   isLocalSecret: boolean;
 };
 
-/**
- * Variables reserved for later versions. Setting one is an error: if the server ignored it, the operator would assume
- * that it works.
- */
+/** Variables of later versions. Setting one is an error: otherwise the operator would assume that it works. */
 const unsupported = ['REDIS_URL'] as const;
 
-/**
- * Returns the variables of a folder's `.env` file and of `process.env`. For a variable in both, `process.env` wins.
- * Empty values are left out.
- */
+/** Returns the variables of `process.env` and, if not set there, of the folder's `.env`. Leaves out empty values. */
 export function readEnvironment(folder = process.cwd()): Record<string, string> {
   const path = join(folder, '.env');
   const file = existsSync(path) ? parseEnv(readFileSync(path, 'utf8')) : {};

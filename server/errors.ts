@@ -3,19 +3,13 @@ import { ZodError } from 'zod';
 import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/issues.ts';
 
-/**
- * Converts errors of tRPC and zod to `RunwireError`, and `RunwireError` to errors of tRPC. The error table
- * (`shared/errors.ts`) has the codes.
- */
+/** Converts errors of tRPC and zod to `RunwireError` (`shared/errors.ts`), and `RunwireError` to errors of tRPC. */
 
 /** Converts to a tRPC error. The error table has the HTTP status for each code. */
 export const toTRPCError = (error: RunwireError): TRPCError =>
   new TRPCError({ code: errorTable[error.code].trpc, message: error.message, cause: error });
 
-/**
- * Codes and messages for the errors that tRPC itself throws. tRPC's own messages are not sent, because they may quote
- * the client's input.
- */
+/** Codes and messages for errors that tRPC itself throws: tRPC's own messages may quote the client's input. */
 const byTRPCCode: Partial<Record<TRPCError['code'], [ErrorCode, string]>> = {
   NOT_FOUND: ['NOT_FOUND', 'no such procedure'],
   PARSE_ERROR: ['INVALID_INPUT', 'the message is not well-formed'],
@@ -28,10 +22,7 @@ const byTRPCCode: Partial<Record<TRPCError['code'], [ErrorCode, string]>> = {
   CLIENT_CLOSED_REQUEST: ['INVALID_INPUT', 'the client closed the request'],
 };
 
-/**
- * Converts any error to a `RunwireError` without values of the client's input. An unknown error becomes `INTERNAL`,
- * with the error as `cause`.
- */
+/** Converts any error to a `RunwireError` without values of the input. An unknown error becomes `INTERNAL`. */
 export function toRunwireError(error: unknown): RunwireError {
   if (error instanceof RunwireError) return error;
   if (error instanceof TRPCError) {

@@ -8,10 +8,7 @@ import { RunwireError } from '../shared/errors.ts';
 export const defaultLimits = {
   /** Size of a WebSocket message, and of the body of a request to `/trpc`. */
   messageBytes: 1024 * 1024,
-  /**
-   * Messages that one socket may send per second; in a burst, 10 times as many at once. A batch of n calls counts as n
-   * messages.
-   */
+  /** Messages per second of a socket; in a burst, 10 times as many. A batch of n calls counts as n messages. */
   messagesPerSecond: 500,
   /** Open subscriptions of one socket. */
   subscriptionsPerSocket: 2_000,
@@ -39,10 +36,7 @@ export const defaultLimits = {
 
 export type Limits = typeof defaultLimits;
 
-/**
- * Adds the defaults to the given limits. Throws `INVALID_INPUT` for an unknown limit, or one that is not a positive
- * number.
- */
+/** Adds the defaults. Throws `INVALID_INPUT` for an unknown limit, or one that is not a positive number. */
 export function limitsOf(limits: Partial<Limits> = {}): Limits {
   for (const [name, value] of Object.entries(limits)) {
     const isKnown = name in defaultLimits;

@@ -12,10 +12,7 @@ import { createRunServer } from './run-server.ts';
 
 /** Lifetime of the token in the printed sign-in link. */
 const LINK_SECONDS = 24 * 3_600;
-/**
- * A shutdown that takes longer ends with exit code 1. The limit is below the 10 s after which process supervisors kill
- * a process.
- */
+/** A longer shutdown ends with exit code 1. The limit is below the 10 s after which supervisors kill a process. */
 const SHUTDOWN_LIMIT_MS = 9_000;
 
 /** Runs the server until SIGTERM or SIGINT. Resolves with the exit code of the process. */

@@ -65,8 +65,7 @@ export class Metrics {
   }
 
   /**
-   * Adds the metrics that these parts count. Not in the constructor: the log reports commits to this object before the
-   * other parts exist.
+   * Adds the metrics that these parts count. The constructor cannot: the log uses this object before the parts exist.
    */
   addSources({ log, bus, delivery, connections, access }: MetricsParts): void {
     const registers = [this.registry];

@@ -6,10 +6,7 @@ const INTERVAL_MS = 3_600_000;
 
 export type RetentionOptions = { log: Pick<Log, 'trim'>; days: number | undefined; logger: Logger };
 
-/**
- * Deletes events older than `days` from the log, at the start of the server and then every hour. Without `days` it does
- * nothing.
- */
+/** Deletes events older than `days` from the log, at the start and every hour. Without `days` it does nothing. */
 export class Retention {
   readonly #options: RetentionOptions;
   readonly #timer: NodeJS.Timeout | undefined;

@@ -50,10 +50,7 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   host?: string;
   /** Port to listen on; 0 selects a free port. Default 3001. */
   port?: number;
-  /**
-   * Origins of web pages that may call the server, such as `https://app.example.org`. Pages of the server's own origin
-   * always may.
-   */
+  /** Other origins with pages that may call the server from a browser, such as `https://app.example.org`. */
   allowedOrigins?: string[];
   /**
    * Refuses requests with a `Host` header that is neither a local name nor the host of an allowed origin. This protects
@@ -70,10 +67,7 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   phi?: PhiOptions | undefined;
   /** Events older than this are deleted from the log. Default: no event is deleted. */
   retentionDays?: number | undefined;
-  /**
-   * Interval of WebSocket pings. A client that is silent for two intervals is disconnected. Default
-   * {@link HEARTBEAT_MS}.
-   */
+  /** Interval of WebSocket pings. A client silent for two intervals is disconnected. Default {@link HEARTBEAT_MS}. */
   heartbeatMs?: number;
   /**
    * How events are sent to WebSockets. `direct` encodes an event once and writes the frame to all sockets. `iterator`
@@ -83,10 +77,7 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   delivery?: 'direct' | 'iterator';
   /** Limits per client. Default {@link defaultLimits}. */
   limits?: Partial<Limits>;
-  /**
-   * Whether WebSocket clients may use compression (permessage-deflate). Compression saves bandwidth at a high cost in
-   * CPU time. Default false.
-   */
+  /** Whether WebSockets may be compressed, which saves bandwidth at a high cost in CPU time. Default false. */
   compression?: boolean;
   /** Registry of the event types. Default: Runwire's twelve types. */
   events?: R;
@@ -154,8 +145,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const guard = options.guard ?? createPhiGuard(registry, options.phi);
   const path = databasePath(options.databaseUrl ?? 'memory:');
   const metrics = new Metrics();
-  // Opened after the options have been checked: if a check failed later, the log would stay open and its lock would
-  // keep out the next server.
+  // Opened after all checks of options: a log that stays open keeps its lock, which blocks the next server.
   const log = await openLog(path, registry, metrics, logger);
   const credentials = await openCredentials(log, authenticate, limits.identifyMs, logger);
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);

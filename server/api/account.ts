@@ -9,10 +9,7 @@ import type { Procedure } from './trpc.ts';
 
 export type AccountParts = {
   credentials: Credentials;
-  /**
-   * Returns the server's statistics. `clients` lists only connections with projects that the token of `visibleTo`
-   * covers.
-   */
+  /** Returns the statistics. `clients` lists only connections with projects that the token of `visibleTo` covers. */
   stats: (visibleTo: Principal) => ServerStats;
 };
 

@@ -6,9 +6,7 @@ import type { Registry, TypeOf } from '../../shared/registry.ts';
 
 const MAX_PAGE_ITEMS = 500;
 
-/**
- * A cursor. The schema accepts any text, so that every invalid cursor is refused by the decoder, with `CURSOR_INVALID`.
- */
+/** A cursor. Any text passes, so that the decoder refuses every invalid cursor, with `CURSOR_INVALID`. */
 export const opaqueCursor = z.string();
 /** Fields of a query with pages. `direction` is not used, but tRPC's `useInfiniteQuery` sends it. */
 export const pageInput = {

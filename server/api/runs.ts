@@ -42,8 +42,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
       )
       .query(async ({ ctx: { principal }, signal, input: { cursor, direction: _, needsMyDecision, ...query } }) => {
         const { projectId } = query;
-        // An unreadable project gives an empty page without a scan of its runs: the time of a scan would show how many
-        // runs the project has.
+        // An unreadable project is not scanned: the time of a scan would show how many runs it has.
         if (projectId !== undefined && !can(principal, 'read', { projectId })) {
           return { runs: [], position: encodeCursor(log.epoch, log.head) };
         }
@@ -79,8 +78,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
         let after =
           positionOf(cursor, log.epoch) ?? (fromRunSeq === 1 ? 0 : await positionOfRunSeq(log, scope, fromRunSeq));
         const events: EventOf<R>[] = [];
-        // `log.read` may return fewer events than its limit. The loop reads again until the page is full or the head of
-        // the log is reached.
+        // `log.read` may return fewer events than its limit: read on to a full page, or to the head of the log.
         while (events.length < limit && after < log.head && !signal?.aborted) {
           const rest = { scope, after, limit: limit - events.length };
           const page = await log.read(types ? { ...rest, types: new Set<string>(types) } : rest);

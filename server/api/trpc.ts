@@ -82,8 +82,7 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
   };
 
   const procedure = t.procedure.use(async ({ next, path, ctx, meta, getRawInput, signal, batchIndex }) => {
-    // The connection counted the message when it arrived, and thereby the first call of a batch. The other calls are
-    // counted here.
+    // The connection has counted the message with its first call. The other calls of a batch are counted here.
     if (batchIndex > 0 && ctx.connection?.countMessage() === false) {
       throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
     }
@@ -91,8 +90,7 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
     // name the principal that made the call.
     const { principal, connection, via } = ctx;
     const caller = { principal, connection, via };
-    // Closes the connection before the error is sent. If the error came first, the client would end the subscription
-    // and never resume it.
+    // Closes the connection first: after an error, the client would end the subscription and never resume it.
     connection?.closeIfTokenInvalid();
     const reason = credentials.invalidReasonOf(principal);
     if (reason) {

@@ -88,9 +88,7 @@ export class Approvals {
     });
   }
 
-  /**
-   * Notifies callers of {@link wait} if these events decide their approvals. The server calls this after each commit.
-   */
+  /** Notifies callers of {@link wait} if these events decide their approvals. Called after each commit. */
   committed(records: readonly StoredEvent[]): void {
     this.#waiters.committed(records);
   }

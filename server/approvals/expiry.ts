@@ -19,10 +19,7 @@ import { isOver, SYSTEM } from './rules.ts';
 
 /** Maximum number of approvals that are read and expired at once. */
 const PAGE = 100;
-/**
- * Maximum delay of the timer. A timer does not notice that the system clock was set, so the clock is read at least this
- * often.
- */
+/** Maximum delay of the timer. A timer ignores changes of the system clock, so the clock is read this often. */
 const MAX_WAIT_MS = 60_000;
 
 type RunKey = { projectId: string; runId: string };
@@ -58,7 +55,7 @@ export class ApprovalExpiry {
     void this.#check();
   }
 
-  /** Checks the runs that ended or requested an approval in these events. The server calls this after each commit. */
+  /** Checks the runs that ended or requested an approval in these events. Called after each commit. */
   committed(records: readonly StoredEvent[]): void {
     for (const { type, projectId, runId } of records) {
       // A new approval may be due at once: its run may have ended, or its `expiresAt` may be in the past.
@@ -139,10 +136,7 @@ export class ApprovalExpiry {
     }
   }
 
-  /**
-   * Appends the expiry to the log, without the bus and its PHI guard: the event contains only fixed text, and ids that
-   * are in the log already.
-   */
+  /** Appends to the log without the PHI guard: the event has only fixed text, and ids that the log already has. */
   async #expire({ projectId, runId, approval: { approvalId } }: StoredApproval): Promise<void> {
     const draft = {
       type: 'approval.denied',

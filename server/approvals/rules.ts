@@ -3,18 +3,12 @@ import type { Approval, RunHeader } from '../../shared/run.ts';
 import { can } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 
-/**
- * The rules of decisions on approvals: which principal may decide, until when, and with which error a decision is
- * refused.
- */
+/** The rules of decisions: which principal may decide, until when, and with which error a decision is refused. */
 
 /** `decidedBy` of the server's own decisions. No user with this id may decide. */
 export const SYSTEM = 'system';
 
-/**
- * Whether a principal may decide an approval while it is pending. With `projectId`, the principal's projects are
- * checked too.
- */
+/** Whether a principal may decide a pending approval. With `projectId`, the principal's projects are checked too. */
 function mayDecide({ sub, ...principal }: Principal, approval: Approval, projectId?: string): boolean {
   const { requestedBy, requestActor, approvers, requiredRole } = approval;
   if (approval.authority !== 'runwire') return false;

@@ -35,10 +35,7 @@ export type AccessAttempt = {
 const BATCH_MS = 1_000;
 /** Maximum number of entries in a batch. Further attempts are counted in entries without user and ids. */
 const BATCH_ENTRIES = 1_000;
-/**
- * Refused attempts per second that are recorded with their ids. Further ones lose their ids: a client that invents ids
- * must not fill the disk.
- */
+/** Refused attempts per second that keep their ids. Others lose them, so that a client cannot fill the disk. */
 const REFUSALS_PER_SECOND = 10;
 /** Entries in one write. A larger write would block the event loop for longer. */
 const WRITE_ENTRIES = 250;
@@ -162,10 +159,7 @@ export class AccessLogger {
   }
 }
 
-/**
- * Returns the ids of project and run in a procedure's input, if the ids are valid, and whether the client resumes a
- * subscription.
- */
+/** Returns the valid ids in a procedure's input, and whether the client resumes a subscription. */
 export function aboutOf(input: unknown): { projectId?: string; runId?: string; isResumed: boolean } {
   const { projectId, runId, lastEventId } = (input ?? {}) as Record<string, unknown>;
   return {
@@ -193,8 +187,7 @@ function entryOf({ projectId, runId, detail, ...attempt }: Named & { detail?: st
 
 function keyOf(about: Named & { detail?: string | undefined }, principal: Principal | undefined): string {
   const { sub, action, projectId = '', runId = '', outcome, via, detail = '' } = about;
-  // A run id without a project may name different runs for principals with different projects, so their attempts are
-  // separate.
+  // Without a project, a run id may name different runs for principals with different projects.
   const reach = principal && runId !== '' && projectId === '' ? readKey(principal) : '';
   return `${sub ?? ''}\n${action}\n${projectId}\n${runId}\n${outcome}\n${via}\n${detail}\n${reach}`;
 }

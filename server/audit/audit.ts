@@ -62,7 +62,7 @@ export class Audit {
     this.#everyEvents = everyEvents;
   }
 
-  /** Takes a checkpoint if enough events were logged since the last one. The server calls this after each commit. */
+  /** Takes a checkpoint if enough events were logged since the last one. Called after each commit. */
   committed(): void {
     if (this.#log.head - Math.max(this.#takenAt, this.#headAtStart) >= this.#everyEvents) void this.#takeIfMoved();
   }
@@ -75,10 +75,7 @@ export class Audit {
     return verdict;
   }
 
-  /**
-   * Takes a checkpoint of the current head. Returns the checkpoint, and the public key that verifies the signature.
-   * Throws `FORBIDDEN`.
-   */
+  /** Returns a checkpoint of the current head, and the public key that verifies its signature. Throws `FORBIDDEN`. */
   async checkpoint(principal: Principal): Promise<{ checkpoint: Checkpoint; publicKey: string }> {
     requirePermission(principal, 'verify');
     return { checkpoint: await this.#take(), publicKey: this.#log.integrity.publicKey };
@@ -103,10 +100,7 @@ export class Audit {
     await this.#writing;
   }
 
-  /**
-   * Takes a checkpoint if events were logged since the last one. The log signs in a later turn of the event loop, so
-   * publishers do not wait.
-   */
+  /** Takes a checkpoint if events were logged since the last one. Publishers do not wait for it. */
   async #takeIfMoved(): Promise<void> {
     if (this.#log.head === this.#takenAt) return;
     try {

@@ -4,19 +4,13 @@ import { jwks } from './jwks.ts';
 import type { Authenticate } from './principal.ts';
 import { hs256, type TokenChecks } from './tokens.ts';
 
-/**
- * The options that decide how a server checks tokens. Exactly one of `authSecret`, `authJwksUrl` and `authenticate` is
- * required.
- */
+/** How a server checks tokens. Exactly one of `authSecret`, `authJwksUrl` and `authenticate` is required. */
 export type AuthOptions = {
   /** Secret that signs the tokens (HS256), at least 32 bytes. */
   authSecret?: string | undefined;
   /** URL of the issuer's public keys (JWKS). */
   authJwksUrl?: string | undefined;
-  /**
-   * A custom check, which converts a token to a principal. To refuse a token, it throws a `RunwireError`
-   * `UNAUTHENTICATED`.
-   */
+  /** Converts a token to a principal. Throws a `RunwireError` `UNAUTHENTICATED` to refuse the token. */
   authenticate?: Authenticate;
   /** Required `iss` claim. Default: any. */
   authIssuer?: string | undefined;
@@ -27,10 +21,7 @@ export type AuthOptions = {
 /** The same invalid claim is logged at most once in this time: clients may send any number of such tokens. */
 const CLAIM_LOG_INTERVAL_MS = 60_000;
 
-/**
- * Returns the function that checks tokens. Throws `INVALID_INPUT` when the options are missing or contradict each
- * other.
- */
+/** Returns the function that checks tokens. Throws `INVALID_INPUT` for missing or contradictory options. */
 export function createAuthenticator(options: AuthOptions, logger: Logger): Authenticate {
   const { authenticate, authSecret: secret, authJwksUrl: url } = options;
   if (authenticate) return authenticate;

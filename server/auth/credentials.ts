@@ -53,10 +53,7 @@ export class Credentials {
     this.#options = options;
   }
 
-  /**
-   * Returns the principal of a valid token. Throws `UNAUTHENTICATED`, and `UNAVAILABLE` if the token cannot be verified
-   * now.
-   */
+  /** Returns the principal of a valid token. Throws `UNAUTHENTICATED`, or `UNAVAILABLE` if it cannot verify now. */
   async authenticate(token: string): Promise<Principal> {
     const principal = await this.verify(token);
     const reason = this.invalidReasonOf(principal);
@@ -121,10 +118,7 @@ export class Credentials {
     this.#listeners.add(listener);
   }
 
-  /**
-   * Stores the expiry of a revoked token, which is known once a client sends the token. After the expiry, the
-   * revocation is deleted.
-   */
+  /** Stores a revoked token's expiry when a client sends the token: the revocation is deleted after the expiry. */
   #learn(revocation: Revocation): void {
     this.#byId.jti.set(revocation.id, revocation);
     this.#options.revocations.put(revocation).catch((error: unknown) => {

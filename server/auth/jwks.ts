@@ -12,10 +12,7 @@ import { badToken, principalOf, type TokenChecks, verifyOptions } from './tokens
  * - a refresh of old keys in the background: a key that the issuer removed stops working, and no request is delayed
  */
 
-/**
- * Asymmetric algorithms only. With HS256 in this list, a client could forge a token by signing it with a public key as
- * the secret.
- */
+/** Asymmetric algorithms only: with HS256, a client could sign a token with a public key as the secret. */
 const ALGORITHMS = 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519'.split(' ');
 
 /** Minimum time between two fetches that unknown key ids cause. */

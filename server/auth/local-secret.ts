@@ -2,10 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/**
- * Reads a file with the secret that signs tokens. If the file does not exist, creates it with a random secret and mode
- * 0600.
- */
+/** Reads the file of the secret that signs tokens. Creates the file, with mode 0600, if it does not exist. */
 export function localSecret(path: string): string {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   try {

@@ -21,10 +21,7 @@ export type Action = keyof typeof allowed;
 /** The object of an action. `requiredRole` is the only role that may decide an approval; default `approver`. */
 export type Resource = { projectId?: string | undefined; requiredRole?: string | undefined };
 
-/**
- * Whether a principal may perform an action, in a project if the resource has one. Every permission check calls this
- * function.
- */
+/** Whether a principal may perform an action, in a project if one is given. Every permission check calls this. */
 export function can(principal: Principal, action: Action, resource: Resource = {}): boolean {
   const { projectId, requiredRole } = resource;
   const sufficient: readonly string[] =

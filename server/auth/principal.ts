@@ -18,8 +18,5 @@ export type Principal = {
 /** Converts a token to a principal. Throws `UNAUTHENTICATED`, or `UNAVAILABLE` if the token cannot be verified now. */
 export type Authenticate = (token: string) => Promise<Principal>;
 
-/**
- * In the projects of a principal, this id means all projects. A permission check with this id as the project passes
- * only for such a principal.
- */
+/** All projects, in a principal. With this id as the project, a permission check passes only for such a principal. */
 export const everyProject = '*';

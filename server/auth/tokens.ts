@@ -56,10 +56,7 @@ export const verifyOptions = (algorithms: string[], { issuer, audience }: TokenC
   ...(audience === undefined ? {} : { audience }),
 });
 
-/**
- * Returns the principal of a token with a valid signature. Throws `UNAUTHENTICATED` for a missing or invalid claim, and
- * for an expired token.
- */
+/** Converts the claims of a token with a valid signature. Throws `UNAUTHENTICATED` if they are invalid or expired. */
 export function principalOf(payload: JWTPayload, { onBadClaim }: TokenChecks): Principal {
   const parsed = claimsSchema.safeParse(payload);
   if (!parsed.success) {

@@ -33,20 +33,14 @@ const CHECK_MS = 5_000;
 
 export type Request = Extract<PublisherDraft, { type: 'governance.required' }>;
 
-/**
- * Builds an approval request with a new id each time: if a run id is used again, earlier grants must not open the gates
- * of the new run.
- */
+/** Builds a request with a new approval id: if a run id is used again, earlier grants must not open the gates. */
 export const requestOf = ({ runId, stage, title }: Pick<GateOptions, 'runId' | 'stage' | 'title'>): Request => {
   const unique = randomBytes(4).toString('hex');
   const approvalId = idOrFallback(`${slugOf(title) || 'approval'}-${unique}`, `approval-${unique}`);
   return { type: 'governance.required', runId, approvalId, title, stageId: stage.stageId };
 };
 
-/**
- * Throws if the token may not read the project, because the gate could then never read a grant. Does not throw if the
- * server does not answer.
- */
+/** Throws if the token may not read the project, and so no decision. Passes if the server does not answer. */
 export async function requireReadable(target: Target, projectId: string): Promise<void> {
   const { client, connection } = clientOf(target);
   try {
@@ -62,10 +56,7 @@ export async function requireReadable(target: Target, projectId: string): Promis
   throw new RunwireError('FORBIDDEN', '--approve needs a token that can read the project: add the role viewer');
 }
 
-/**
- * Requests an approval. Resolves with the approval once it is decided or has expired. Rejects if the decision cannot be
- * read.
- */
+/** Requests an approval, and resolves once it is decided or has expired. Rejects if the decision cannot be read. */
 export async function passGate(options: GateOptions): Promise<Approval> {
   const { target, publisher, projectId, runId, stage, title, signal } = options;
   const request = requestOf(options);

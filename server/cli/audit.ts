@@ -31,10 +31,7 @@ const reasons: Record<BreakReason, string> = {
   erasure: 'the event is erased without a valid record, or has a record and is not erased',
 };
 
-/**
- * Verifies the hash chain of a log, on a server or in a database file. Resolves with the exit code: 0 if the log is
- * intact, 1 if it is not.
- */
+/** Verifies the log of a server or of a file. Resolves with the exit code: 0 if the log is intact, otherwise 1. */
 export async function verify(options: VerifyCommandOptions): Promise<number> {
   if (options.database !== undefined && options.url !== undefined) {
     throw new UsageError('verify takes either --database or --url');

@@ -21,10 +21,7 @@ export type Exit = {
 
 export type Running = { kill(signal: NodeJS.Signals): void; ended: Promise<Exit> };
 
-/**
- * A background process may keep the output open after the command has ended. Reading then ends after this time without
- * output.
- */
+/** A background process may keep the output open after the command's end. Reading ends after this time of silence. */
 const SILENCE_MS = 1_000;
 
 export function start(file: string, args: readonly string[], onLine: (line: string) => void): Running {

@@ -6,10 +6,7 @@ import { describeError } from './errors.ts';
 /** How long `exec` waits for its events to be stored, after the commands have ended. */
 const DELIVERY_WAIT_MS = 5_000;
 
-/**
- * Sends the events of one run in the background: a command never waits for the server, and never fails because of the
- * server.
- */
+/** Sends the events of one run in the background: no command waits for the server, or fails because of it. */
 export class EventSender {
   readonly #publisher: EventPublisher;
   readonly #sending = new Set<Promise<void>>();

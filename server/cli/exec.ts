@@ -209,10 +209,7 @@ class Signals {
   };
 }
 
-/**
- * Checks, before the first command runs, that every approval request is valid and that the token may read the
- * decisions.
- */
+/** Checks, before any command runs, that the approval requests are valid and the token may read the decisions. */
 async function checkApprovals(stages: readonly Stage[], target: Target, projectId: string, runId: string) {
   const gates = stages.flatMap((stage) => stage.approvals.map((title) => ({ stage, title })));
   if (gates.length === 0) return;

@@ -200,10 +200,7 @@ async function main(): Promise<number> {
   }
 }
 
-/**
- * Exits silently when the process that reads the output has closed the pipe. `exec` does not exit: its command gets
- * SIGPIPE.
- */
+/** Exits silently when the reader of the output has closed the pipe. For `exec`, its command gets SIGPIPE instead. */
 function endQuietly({ code }: NodeJS.ErrnoException): void {
   if (code === 'EPIPE' && process.argv[2] !== 'exec') process.exit(0);
 }

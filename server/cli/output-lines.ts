@@ -6,9 +6,7 @@ const MESSAGE_LIMIT = 2_000;
 /** A longer line is cut to this many characters before its end arrives, so that memory use has a limit. */
 const PARTIAL_LIMIT = 16 * 1_024;
 
-/**
- * Removes escape sequences and control characters, and cuts the text to 2,000 characters. `''` when nothing is left.
- */
+/** Removes escape sequences and control characters, and cuts the text to 2,000 characters. May return `''`. */
 export function toMessage(text: string): string {
   const plain = stripVTControlCharacters(text)
     .replace(/\t/g, ' ')

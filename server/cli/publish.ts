@@ -14,10 +14,7 @@ const CHUNK_CHARACTERS = 280_000;
 /** Time for which a request is retried, in case the server restarts. */
 const RETRY_FOR_MS = 15_000;
 
-/**
- * Publishes a file, or standard input (`-`): a JSON object, an array, or one JSON object a line. Resolves with the exit
- * code.
- */
+/** Publishes a file, or standard input (`-`): a JSON object, an array, or one object a line. Returns the exit code. */
 export async function publish(file: string, options: TargetOptions): Promise<number> {
   const target = targetOf(options);
   const drafts = parse(await read(file));

@@ -50,10 +50,7 @@ export function targetOf(options: TargetOptions): Target {
   };
 }
 
-/**
- * Returns the secret, issuer and audience for tokens of the local server. Throws `UNAUTHENTICATED` if the local server
- * has no secret yet.
- */
+/** Returns the secret, issuer and audience of the local server. Throws `UNAUTHENTICATED` if it has no secret yet. */
 export function localSigning(): TokenOptions {
   const environment = readEnvironment();
   return signingOptions(environment, localConfig(environment));

@@ -29,10 +29,7 @@ export type PrincipalHandler = (
  */
 export type Route = {
   methods: readonly string[] | 'any';
-  /**
-   * An exact path, or a prefix followed by `*`. An exact path wins over a prefix, and a longer prefix over a shorter
-   * one.
-   */
+  /** An exact path, or a prefix followed by `*`. An exact path wins over prefixes, and the longest prefix wins. */
   path: string;
   /** The action that the access log records when a request is refused. Without it, refusals are not recorded. */
   action?: string;

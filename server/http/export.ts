@@ -69,8 +69,7 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
     const last = until === undefined ? head : Math.min(head, await log.positionBeforeTime(Date.parse(until)));
     access.record({ principal, action: 'event.export', via: 'http', outcome: 'ok', projectId, runId, detail: format });
 
-    // The timeout also fires while a scan of the log finds no event to send. Then no data is unsent, and the client is
-    // not stalled.
+    // The timeout also fires while a scan of the log finds no event: then the client is not stalled.
     response.setTimeout(limits.stalledMs, () => {
       if (response.writableLength > 0) response.destroy();
     });

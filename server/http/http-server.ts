@@ -4,10 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from './dispatch.ts';
 import { pathOf, refuseSocket } from './messages.ts';
 
-/**
- * The HTTP servers of a Runwire server: its own, which `listen` opens, and those of the user's program, which `attach`
- * adds.
- */
+/** The server's own HTTP server, which `listen` opens, and those of the user's program, which `attach` adds. */
 
 export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 

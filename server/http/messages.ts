@@ -65,8 +65,7 @@ export async function discardRest(request: IncomingMessage): Promise<void> {
  * Then discards further data, as {@link discardRest} does, and destroys the socket if the client has not closed it.
  */
 export function refuseSocket(socket: Duplex, status: string): void {
-  // Node removes its own listeners from the socket of an upgrade. Without a listener, an `error` event would end the
-  // process.
+  // At an upgrade, Node removes its own error listener. Without one, an error would end the process.
   socket.on('error', () => socket.destroy());
   if (!socket.writable) return; // Refused before, but the client keeps sending.
   const timeout = setTimeout(() => socket.destroy(), DISCARD_MS);

@@ -38,10 +38,7 @@ export class Origins {
     this.#onlyLocalHosts = onlyLocalHosts;
   }
 
-  /**
-   * Whether a request comes from an allowed page. A request without `Origin` is allowed: no page sent it, or it is a
-   * plain GET.
-   */
+  /** Whether a request comes from an allowed page, or has no `Origin`: no page sent it, or it is a plain GET. */
   allows(request: Request): boolean {
     const { origin } = request.headers;
     return origin === undefined || this.#allowed.has(origin) || isOwn(origin, request);
@@ -88,10 +85,7 @@ function isLocal(host: string | undefined): boolean {
   return name === 'localhost' || name.endsWith('.localhost') || name === '[::1]' || /^127\.[\d.]+$/.test(name);
 }
 
-/**
- * Whether a text is an origin, as a browser or an app with its own URL scheme sends it. `null` is refused: every
- * sandboxed page sends it.
- */
+/** Whether browsers, or apps with their own scheme, send this origin. Not `null`, which every sandboxed page sends. */
 export function isOrigin(origin: string): boolean {
   if (!/^[a-z][a-z\d+.-]*:\/\/[^/?#@\s*]+$/.test(origin)) return false;
   return !/^https?:/.test(origin) || (URL.canParse(origin) && new URL(origin).origin === origin);

@@ -15,8 +15,7 @@ async function readBytes(request: IncomingMessage, limitBytes: number): Promise<
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
-    // The request must stay open when this loop ends early: the dispatcher discards the rest of a body that is too
-    // large.
+    // The request stays open when the loop ends early: the dispatcher discards the rest of a large body.
     for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       bytes += chunk.length;
       if (bytes > limitBytes) throw tooLarge(limitBytes);

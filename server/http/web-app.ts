@@ -43,8 +43,7 @@ export function serveApp(folder: string): (request: IncomingMessage, response: S
     try {
       await sendFile(folder, isPage ? DOCUMENT : path, request, response);
     } catch (error) {
-      // For an unknown page, a browser gets the app, which shows that the page does not exist. Other clients must get
-      // an error.
+      // For an unknown page, a browser gets the app, which shows an error page. Other clients must get an error.
       const isUnknownPage =
         error instanceof RunwireError && error.code === 'NOT_FOUND' && !isPage && acceptsPage(request);
       if (!isUnknownPage) throw error;

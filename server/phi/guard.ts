@@ -45,9 +45,7 @@ const ROUNDS_LIMIT = 8;
 /** A draft with a longer text is refused. The schema of a user-defined event type may have no limit. */
 const TEXT_LIMIT = DRAFT_LIMIT_BYTES;
 
-/**
- * Creates a guard for the event types of a registry. Throws `INVALID_INPUT` for an invalid `allow` entry or pattern.
- */
+/** Creates a guard for a registry of event types. Throws `INVALID_INPUT` for an invalid `allow` entry or pattern. */
 export function createPhiGuard(registry: Registry, options: PhiOptions = {}): Guard {
   const walker = new Walker(registry, options);
   return (draft, policy) => walker.guard(draft, policy) as typeof draft;
@@ -59,10 +57,7 @@ export class Walker {
   readonly #allowed: ReadonlySet<string>;
   readonly #patterns: readonly PhiPattern[];
   readonly #roles: Roles;
-  /**
-   * Cache for keys that no schema declares, such as labels. Cleared when it is full: clients may send any number of
-   * keys.
-   */
+  /** Cache for keys that no schema declares, such as labels. Cleared when full: clients may send any keys. */
   readonly #undeclared = new Map<string, Key>();
   #type = '';
   #policy: PhiPolicy = 'reject';
@@ -221,10 +216,7 @@ export class Walker {
     if (this.find(key).some((finding) => isCounted(finding, 'id'))) throw refusal(at(path, '(key)'), 'key', 'shape');
   }
 
-  /**
-   * Returns the subjects of a field `value`. They are named by another field of the same object, as in FHIR:
-   * `{system: 'phone', value: '…'}`.
-   */
+  /** The subjects of a field `value`, named by a sibling field as in FHIR: `{system: 'phone', value: '…'}`. */
   #sibling(object: Record<string, unknown>): number {
     let words = 0;
     for (const name of ['system', 'type', 'key', 'name', 'label', 'code', 'field']) {
@@ -246,10 +238,7 @@ export class Walker {
   }
 }
 
-/**
- * Maps codes of identifier types in HL7 v2 to keys with the same meaning:
- * https://terminology.hl7.org/CodeSystem-v2-0203.html
- */
+/** From identifier types of HL7 v2 to keys: https://terminology.hl7.org/CodeSystem-v2-0203.html */
 const IDENTIFIER_TYPES: Readonly<Record<string, string>> = {
   MR: 'mrn',
   PI: 'patientId',
@@ -264,10 +253,7 @@ const IDENTIFIER_TYPES: Readonly<Record<string, string>> = {
   AN: 'accountNumber',
 };
 
-/**
- * Whether a finding counts in a field with this role. User ids of OpenID are e-mail addresses. Ids and URIs may contain
- * dates and IP addresses.
- */
+/** Whether a finding counts. User ids of OpenID are e-mail addresses. Ids and URIs contain dates and IP addresses. */
 function isCounted({ kind, isSoft }: Finding, role: Role): boolean {
   if (role === 'userId') return kind !== 'email' && !isSoft;
   if (role === 'id' || role === 'uri') return !isSoft || kind === 'email';

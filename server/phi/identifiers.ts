@@ -7,18 +7,12 @@ import { type Guard, guardRefusal, isRefused, type PhiPolicy } from './policy.ts
 export type PrivacyOptions = {
   guard: Guard;
   policy: PhiPolicy;
-  /**
-   * Key of the digests that replace ids. It must not change while the log exists, so that an id always has the same
-   * replacement.
-   */
+  /** Key of the digests that replace ids. The key must not change: an id always has the same replacement. */
   secret: string;
   logger: Logger;
 };
 
-/**
- * Applies the PHI guard to ids and texts outside of drafts: ids in the access log, reasons of erasures, names from
- * other systems.
- */
+/** Applies the PHI guard to ids and texts outside of drafts, such as ids in the access log and reasons of erasures. */
 export class Privacy {
   readonly #guard: Guard;
   readonly #policy: PhiPolicy;
@@ -47,10 +41,7 @@ export class Privacy {
     return `${kind}-${createHmac('sha256', this.#secret).update(name).digest('hex').slice(0, 32)}`;
   }
 
-  /**
-   * Returns a text that is not part of a draft, redacted if the server's policy is `redact`. Throws `PHI_REJECTED` with
-   * `field` as the path.
-   */
+  /** Redacts a text outside of drafts, or throws `PHI_REJECTED` with `field` as path, by the server's policy. */
   guardText(field: string, text: string): string {
     const envelope = { type: field, projectId: 'runwire', runId: 'runwire', eventId: 'runwire' };
     const draft = { ...envelope, timestamp: new Date().toISOString(), [field]: text };

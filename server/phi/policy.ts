@@ -1,15 +1,9 @@
 import { RunwireError } from '../../shared/errors.ts';
 import type { ReadyDraft } from '../event-log/contract/log.ts';
 
-/**
- * The interface of the PHI guard for the modules that use it: publishing, audit and producers. `guard.ts` implements
- * it.
- */
+/** The interface of the PHI guard, for publishing, audit and producers. `guard.ts` implements it. */
 
-/**
- * `reject` refuses a draft that contains protected health information; `redact` replaces each finding with a mark, such
- * as `[PHONE]`.
- */
+/** `reject` refuses a draft with protected health information; `redact` replaces each finding with a mark. */
 export type PhiPolicy = 'reject' | 'redact';
 
 /**

@@ -21,9 +21,7 @@ export type Role = 'skip' | 'id' | 'userId' | 'uri' | undefined;
 /** A key of an object. */
 export type Key = {
   role: Role;
-  /**
-   * Bits of the subjects (`scanner/keywords.ts`) that words of the key name, such as `mrn`; 0 for a key with a role.
-   */
+  /** Bits of the subjects (`scanner/keywords.ts`) that words of the key name; 0 for a key with a role. */
   words: number;
   /** The key as error messages show it. */
   name: string;
@@ -73,8 +71,7 @@ export function rolesOf(registry: Registry, wordsOf: (key: string) => number): R
   for (const keys of keysOfObject.values()) {
     for (const [name, { role }] of keys) {
       if (role === undefined || role === 'skip') continue;
-      // If fields of the same name have different roles, values are checked as free text, which is the strictest
-      // treatment.
+      // Fields of the same name with different roles: values are checked as text, the strictest treatment.
       byName.set(name, byName.has(name) && byName.get(name) !== role ? undefined : role);
     }
   }
@@ -104,10 +101,7 @@ function leavesOf(schema: z.core.$ZodType, seen = new Set<z.core.$ZodType>()): z
 const isNumber = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'number';
 const isObject = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'object';
 
-/**
- * The role that all schemas have in common; undefined if their roles differ. The role `skip` is left out if there are
- * others.
- */
+/** The common role of all schemas; undefined if roles differ. The role `skip` is left out if there are others. */
 function commonRole(leaves: z.core.$ZodType[]): Role {
   const found = new Set(leaves.map(roleOfLeaf));
   if (found.size > 1) found.delete('skip');

@@ -37,10 +37,7 @@ export async function publishWithholding<D extends { type: string }, R>(
   }
 }
 
-/**
- * The draft without the field that was refused at `path`, or with a replacement for the field; undefined if the draft
- * needs it.
- */
+/** The draft without the field at `path`, or with a replacement in the field; undefined if a draft needs the field. */
 function withhold<D extends { type: string }>(draft: D, path: string, outcome = 'failed'): D | undefined {
   const [field = ''] = path.split('.');
   if (!(field in draft)) return undefined;

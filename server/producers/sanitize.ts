@@ -36,10 +36,7 @@ function idOf(parts: readonly string[]): string {
 /** A `projectId` or `runId` for a non-empty text. Different texts give different ids. */
 export const scopeIdOf = (text: string): string => idOf([text]);
 
-/**
- * An id for a pair of texts. Different pairs give different ids, because a blank joins the parts, and encoded parts
- * have none.
- */
+/** An id for a pair of texts. Different pairs give different ids: encoded parts contain no blank, which joins them. */
 export const pairIdOf = (first: string, second: string): string => idOf([first, second]);
 
 /** Returns text in one line, with at most `limit` code units, without control characters and lone surrogates. */

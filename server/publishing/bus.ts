@@ -99,10 +99,7 @@ export class EventBus<R extends Registry> {
     return { unsubscribe: () => void this.#observers.delete(observer) };
   }
 
-  /**
-   * Calls the observers with the events of a commit. The server calls this after each commit, once the events were
-   * written to waiting subscribers.
-   */
+  /** Calls the observers with the events of a commit, after these were written to waiting subscribers. */
   committed(records: readonly StoredEvent[]): void {
     this.#published += records.length;
     for (const record of records) {
@@ -130,8 +127,7 @@ export class EventBus<R extends Registry> {
     const ready: ReadyDraft[] = [];
     for (const [index, draft] of drafts.entries()) {
       if (issues.length >= ISSUE_LIMIT) break;
-      // Checked before the schema: the time of the schema check and the number of its issues grow with the size of the
-      // draft.
+      // Checked before the schema: the schema's time and number of issues grow with the size of the draft.
       if (sizeOf(draft) > DRAFT_LIMIT_BYTES) {
         issues.push({ index, path: '', message: 'the draft is larger than 64 KiB' });
         continue;
@@ -182,9 +178,7 @@ function sizeOf(draft: unknown): number {
   }
 }
 
-/**
- * Returns an upper bound for the bytes of a flat object as JSON, without serializing it; infinity for anything else.
- */
+/** Returns an upper bound for a flat object's bytes as JSON, without serializing it; infinity for anything else. */
 function boundOf(draft: unknown): number {
   if (typeof draft !== 'object' || draft === null) return Number.POSITIVE_INFINITY;
   let bound = 2;

@@ -2,14 +2,9 @@ import { hasAny } from './char-classes.ts';
 import { subject } from './keywords.ts';
 import type { PhiKind } from './tokens.ts';
 
-/**
- * Decides which kind of identifier a value is, from its keywords: words before the value or in its key (`keywords.ts`).
- */
+/** Decides which kind of identifier a value is, from keywords (`keywords.ts`) before the value or in its key. */
 
-/**
- * An additional bit beside those of {@link subject}: a word such as `first` or `mother` shows that a name is a
- * person's.
- */
+/** A bit beside those of {@link subject}: a word such as `first` or `mother` shows that a name is a person's. */
 export const PERSON = 1 << 31;
 
 /** Weak subjects: they decide the kind of a value only together with a strong one. All other subjects are strong. */
@@ -83,8 +78,7 @@ export function classify(
   }
   if (hasAny(bits, subject.plate) && isNumbered && /^[A-Z0-9][A-Z0-9 -]{3,8}$/.test(text) && /[A-Z]/.test(text))
     return 'vehicle';
-  // Without a word for number or device, a serial is no device: `serial: 2024010101` belongs to a DNS zone, `sn=17` is
-  // a counter.
+  // No device without a word for number: `serial: 2024010101` is of a DNS zone, `sn=17` of a counter.
   const isSerial = hasAny(bits, subject.number | subject.device) || (isAssigned && /[A-Z]/.test(text));
   if (hasAny(bits, subject.serial) && digits >= 4 && isSerial) return 'device';
   if (hasAny(bits, subject.device) && isNumbered && digits >= 4) return 'device';

@@ -52,10 +52,7 @@ export const role = {
   /** An abbreviated month, or a month that is also an ordinary word. */
   shortMonth: 3,
   title: 4,
-  /**
-   * Makes the keyword after it technical, so that its value is no finding: a cloud account, the serial number of a
-   * certificate.
-   */
+  /** Makes the keyword after it technical: a cloud account, the serial number of a certificate. */
   technical: 5,
   /** The owner or kind of a name or number: first, home, mother's. Also a filler. */
   person: 6,
@@ -212,9 +209,7 @@ for (const [list, bits, kind = role.none] of words) {
   }
 }
 
-/**
- * Returns the index of a word's hash in the tables below. For an unknown word, these have neither subjects nor a role.
- */
+/** The index of a hash in the tables below. The entry of an unknown word has no subjects and no role. */
 export const wordAt = slotOf;
 export const wordSubjects = bitsOf;
 export const wordRole = roleOf;

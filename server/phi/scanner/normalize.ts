@@ -65,8 +65,7 @@ export class NormalizedText {
         while (text.charCodeAt(last + 1) === BACKSLASH) last++;
         end = this.#backslash(text, last);
         if (end === 0) {
-          // The whole run of backslashes is copied at once: otherwise each backslash would scan the rest of the run
-          // again.
+          // Copies the whole run of backslashes: otherwise each one would scan the rest of the run again.
           for (let at = i; at <= last; at++) this.#put(BACKSLASH, at, at + 1);
           i = last + 1;
           continue;
@@ -212,8 +211,7 @@ function foldOf(code: number): number {
   const text = String.fromCharCode(code);
   if (/[\p{Default_Ignorable_Code_Point}\p{M}]/u.test(text)) return DROPPED;
   if (/\p{Nd}/u.test(text)) {
-    // The zero of each script has a code point that ends with 0 or 6 in hexadecimal, and the digits 1 to 9 come after
-    // it.
+    // In each script, the digits follow a zero with a code point that ends with 0 or 6 in hexadecimal.
     const zero = code & ~15;
     return 48 + (code - (/\p{Nd}/u.test(String.fromCharCode(zero)) && (code & 15) < 10 ? zero : zero + 6));
   }
@@ -256,10 +254,7 @@ for (const [index, sign] of [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 sextets[45] = 62;
 sextets[95] = 63;
 
-/**
- * Decodes base64 to text, with `x` for each non-ASCII byte. Undefined if the bytes are not text, which nearly always
- * shows after a few bytes.
- */
+/** Decodes base64 to text, with `x` for each non-ASCII byte. Undefined if the bytes are not text. */
 export function textOfBase64(text: string, start: number, end: number): string | undefined {
   const codes: number[] = [];
   let wide = 0;

@@ -29,8 +29,7 @@ export function ssn(t: Tokens, i: number): boolean {
   const isNamed = hasAny(t.subjectsNear(i, 5, 4), subject.ssn);
   if (!isPossible && !isNamed) return false;
   if (separator === BLANK) {
-    // Three columns of numbers may have the shape of an SSN. So an SSN with blanks counts only without a number beside
-    // it.
+    // Three columns of a table may look like an SSN with blanks, so no number may come before or after.
     const isAlone = !((t.digits[i - 1] as number) > 0 && t.separatorAfter(i - 1) === BLANK);
     const isLast = !(i + 3 < t.count && t.separatorAfter(i + 2) === BLANK && (t.digits[i + 3] as number) > 0);
     if (!isNamed && !(isAlone && isLast)) return false;

@@ -39,10 +39,7 @@ export function title(t: Tokens, i: number): void {
   if (last >= 0 && t.length(i + 1) > 1) t.add(i, last, 'name', 'keyword');
 }
 
-/**
- * Returns the last token of the name that begins at token `i` and has at most `limit` capitalized words. -1 if there is
- * no name.
- */
+/** Returns the last of at most `limit` capitalized words from token `i` on; -1 if token `i` is no such word. */
 function lastNameWord(t: Tokens, i: number, limit: number): number {
   let last = -1;
   for (let at = i; at < t.count && at < i + limit; at++) {
@@ -52,8 +49,7 @@ function lastNameWord(t: Tokens, i: number, limit: number): number {
     if (at > i) {
       const width = (t.starts[at] as number) - (t.ends[at - 1] as number);
       const code = t.code(t.ends[at - 1] as number);
-      // The name ends before the next sentence, but not inside `Anna S. Smith`, `O'Neil`, `Smith-Jones` or
-      // `Smith, Anna`.
+      // Part of a name: `Anna S. Smith`, `O'Neil`, `Smith-Jones`, `Smith, Anna`. The next sentence is not.
       if (width > 2 || (width === 2 && !(code === DOT && t.length(at - 1) === 1) && code !== 44)) break;
       if (width === 1 && code !== BLANK && code !== DASH && code !== 39 && code !== 94) break;
     }

@@ -1,6 +1,4 @@
-/**
- * A fast check of single characters. Most texts contain no character that a finding needs, and are not cut into tokens.
- */
+/** A fast check of single characters: most texts have none that a finding needs, and are not tokenized. */
 
 /** Flag of a character that may belong to a number, an address, or a keyword with its value. */
 const ALWAYS = 1;
@@ -8,10 +6,7 @@ const ALWAYS = 1;
 export const CONTAINER = 2;
 /** Flag of an escape, or a non-ASCII character: the text must be normalized. */
 export const ENCODED = 4;
-/**
- * Flag of a character with a meaning that depends on the next one: `Mr` and `Dr`; `(0010,`, `"00100020"` and
- * `<Patient`; escapes.
- */
+/** The flag depends on the character after it: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
 const PAIR = 8;
 
 /** Flags by ASCII character; {@link flagAt} resolves `PAIR`. */

@@ -54,9 +54,7 @@ export class Scanner {
     return this.#tokens.steps;
   }
 
-  /**
-   * Returns the findings in order, without overlaps. `context` has the subject bits (`keywords.ts`) of the text's key.
-   */
+  /** Returns findings in order, without overlaps. `context`: subject bits (`keywords.ts`) of the text's key. */
   scan(text: string, context = 0): Finding[] {
     const t = this.#tokens;
     t.steps = text.length;
@@ -175,10 +173,7 @@ export class Scanner {
   }
 }
 
-/**
- * Whether a text contains a medical record in HL7 v2, CDA, FHIR, X12 or DICOM format. Such a text is refused as a
- * whole.
- */
+/** Whether a text contains a medical record (HL7 v2, CDA, FHIR, X12, DICOM). Such a text is refused as a whole. */
 function isContainer(text: string): boolean {
   const pid = text.indexOf('PID|');
   if (pid >= 0 && /[\d|]/.test(text[pid + 4] ?? '')) return true;
@@ -195,9 +190,7 @@ function isContainer(text: string): boolean {
 const ENCODED_LIMIT = 2;
 const nothing: Finding[] = [];
 
-/**
- * Sorts findings and joins overlapping ones. If a finding that is not soft overlaps a soft one, the result is not soft.
- */
+/** Sorts findings and joins overlapping ones. The result is soft only if all of them are. */
 export function merge(found: Finding[]): Finding[] {
   if (found.length < 2) return found;
   found.sort((x, y) => x.start - y.start || y.end - x.end);

@@ -40,8 +40,7 @@ export type Finding = {
   /** A {@link PhiKind}, or the kind of a pattern from the guard's options. */
   kind: string;
   /**
-   * The rule that found the identifier: its shape, its checksum, a keyword near it, the key of the text, or a pattern
-   * from the guard's options.
+   * The rule of the finding: shape, checksum, keyword near it, key of the text, or pattern from the guard's options.
    */
   rule: 'shape' | 'checksum' | 'keyword' | 'key' | 'pattern';
   /**
@@ -184,9 +183,7 @@ export class Tokens {
     return (this.starts[i + 1] as number) - end === 1 ? plainSeparator(this.text.charCodeAt(end)) : 0;
   }
 
-  /**
-   * Whether the same separator and more digits come before token `first` or after token `last`, as in `10-119-131-60`.
-   */
+  /** Whether the same separator and more digits are before `first` or after `last`, as in `10-119-131-60`. */
   continues(first: number, last: number, separator: number): boolean {
     if (this.separatorAfter(first - 1) === separator && (this.digits[first - 1] as number) > 0) return true;
     return this.separatorAfter(last) === separator && (this.digits[last + 1] as number) > 0;

@@ -97,10 +97,7 @@ function batch<R extends Registry>(intake: LineageIntake<R>, logger: Logger): Pr
   };
 }
 
-/**
- * Returns the reason why an event can never be accepted. Throws the error again if it is `UNAVAILABLE`, because a retry
- * may succeed.
- */
+/** Returns the reason why an event can never be accepted. Rethrows `UNAVAILABLE`, because a retry may succeed. */
 function refusalOf(error: unknown): RunwireError {
   const isKnown = error instanceof RunwireError;
   if (isKnown && error.code === 'UNAVAILABLE') throw error;

@@ -95,10 +95,7 @@ export class RunTree {
     return [asStage, { ...asRun, written: undefined }];
   }
 
-  /**
-   * Forgets the announcements of a message that could not be published, so that later messages announce the names
-   * again.
-   */
+  /** Forgets the announcements of a message that was not published, so that later messages repeat them. */
   forget(event: LineageEvent, projects: readonly string[]): void {
     const scope = scopeOf(projects);
     const memo = this.#memo(scope, event.self.runId);
@@ -159,9 +156,6 @@ export class RunTree {
   }
 }
 
-/**
- * The scope of the memory for a token. With one scope for all projects, a caller could change the place of another
- * caller's run.
- */
+/** Scope of a token's memory. With a single scope, a caller could change the place of another caller's run. */
 const scopeOf = (projects: readonly string[]): string => JSON.stringify([...projects].sort());
 const keyOf = (scope: string, runId: string): string => `${scope} ${runId}`;
