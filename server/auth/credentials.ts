@@ -53,7 +53,9 @@ export class Credentials {
     this.#options = options;
   }
 
-  /** Returns the principal of a valid token. Throws `UNAUTHENTICATED`, or `UNAVAILABLE` if it cannot verify now. */
+  /**
+   * Returns the principal of a valid token. Throws `UNAUTHENTICATED`, or `UNAVAILABLE` while tokens cannot be verified.
+   */
   async authenticate(token: string): Promise<Principal> {
     const principal = await this.verify(token);
     const reason = this.invalidReasonOf(principal);

@@ -18,5 +18,5 @@ export type Principal = {
 /** Converts a token to a principal. Throws `UNAUTHENTICATED`, or `UNAVAILABLE` if the token cannot be verified now. */
 export type Authenticate = (token: string) => Promise<Principal>;
 
-/** All projects, in a principal. With this id as the project, a permission check passes only for such a principal. */
+/** In a principal: all projects. As the project of a permission check: only such a principal passes. */
 export const everyProject = '*';

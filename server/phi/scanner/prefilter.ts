@@ -6,7 +6,7 @@ const ALWAYS = 1;
 export const CONTAINER = 2;
 /** Flag of an escape, or a non-ASCII character: the text must be normalized. */
 export const ENCODED = 4;
-/** The flag depends on the character after it: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
+/** The next character decides about the flag: `Mr` and `Dr`; `(0010,`, `"00100020"` and `<Patient`; escapes. */
 const PAIR = 8;
 
 /** Flags by ASCII character; {@link flagAt} resolves `PAIR`. */
