@@ -48,9 +48,9 @@ function setField<T extends object, K extends keyof T>(row: T, key: K, value: T[
 }
 
 /**
- * Creates the header at the run's first event. At later events it updates the header's positions and its earliest
- * timestamp. The fold of an event then changes the header in place, because a copy at each step would cost more than
- * the fold itself.
+ * Begins the fold of an event. Creates the run's header at its first event; at later events, updates the header's last `seq`
+ * and `runSeq` and its earliest timestamp. The function of the event's type then changes the same header object: copying
+ * it for each change would cost more than the fold itself.
  */
 export function beginFold(rows: RunRows, event: Envelope): void {
   const header = rows.ownHeader();

@@ -31,6 +31,6 @@ export type ServerStats = {
   /** Averages over the last 10 s. */
   publishedPerSecond: number;
   deliveredPerSecond: number;
-  /** `server.stats` leaves out a client with a project that the caller has no access to. */
+  /** `server.stats` returns only the clients with tokens for no other projects than the caller's own. */
   clients: ClientStats[];
 };

@@ -73,8 +73,8 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
   const { data, fetchStatus, hasNextPage, isFetchingNextPage } = query;
   const hasList = data !== undefined;
   useEffect(() => (enabled && hasList ? feed.follow() : undefined), [feed, enabled, hasList]);
-  // At the end of a fetch, the feed writes the headers of its overlay into the pages.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: it must run at the end of each fetch.
+  // During a fetch, the feed keeps the runs that changed beside the pages. Afterwards it writes them into the pages.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `fetchStatus` changes when a fetch ends.
   useEffect(() => feed.changed(), [feed, fetchStatus]);
 
   const pages = data?.pages ?? nothing;

@@ -4,9 +4,11 @@ import { searchableProjects } from './permissions.ts';
 import type { Principal } from './principal.ts';
 
 /**
- * Returns the project of the only run with this id among some projects; undefined if none of them has such a run. Throws
- * `RUN_AMBIGUOUS` if several have one. `among`: the projects to search, undefined for all. For a caller, pass
- * {@link searchableProjects}: the answer and its response time must not depend on projects that the caller may not read.
+ * Searches the projects in `among` (undefined: all projects) for a run with this id. Returns its project, or undefined if no
+ * project has such a run. Throws `RUN_AMBIGUOUS` if several have one.
+ *
+ * For a request of a client, `among` must be the result of {@link searchableProjects}: the answer and its response time
+ * must not depend on projects that the client may not read.
  */
 export async function projectOfRun(
   runs: Pick<RunStore, 'projectsOf'>,

@@ -25,7 +25,10 @@ import { type Filter, topicOf, type WaitingReader, type Wake } from './waiting.t
 /** Where a subscription starts. `lastEventId`, the cursor of the last received item, overrides `from`. */
 export type Start = { from: 'now' | 'start'; lastEventId?: string | undefined };
 
-/** A message that was read and not yet sent, at the position `seq`. No event after `seq`, up to `scannedTo`, matches. */
+/**
+ * A message that was read and not yet sent. `seq` is its position in the log. The events after `seq`, up to `scannedTo`, do
+ * not match the filter of the subscription.
+ */
 export type Buffered = { seq: number; scannedTo: number; message: Message };
 
 /** Totals since the server started. */

@@ -11,11 +11,11 @@ import { CHAINED_ROWS, safeInteger } from './schema.ts';
 
 /** Where the log begins and ends. `SqliteLog` updates this object at each commit and each trim. */
 export type LogState = {
-  /** The last row of the log. The next row stores its hash. */
+  /** Position and hash that the next row continues from. */
   head: ChainHead;
   /**
-   * The last row according to the file. It differs from `head` only after a start with a damaged file, until the next event
-   * is logged.
+   * The copy of `head` that each commit writes into a table of its own. It differs from `head` only if the file was damaged
+   * when it was opened, and until the next event is logged.
    */
   storedHead: Link | undefined;
   oldest: number;

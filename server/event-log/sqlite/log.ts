@@ -64,7 +64,7 @@ export type SqliteOptions = {
 
 export type Commit = { events: number; ms: number };
 
-/** Opens the log and creates the parts of the store. Throws `UNAVAILABLE`. */
+/** Opens the file, or creates it, and returns the log. Throws `UNAVAILABLE` if the file cannot be opened. */
 export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
   const { path, fold, now = Date.now, onFailure = () => undefined, onCommit = () => undefined } = options;
   let database: SqliteDatabase | undefined;

@@ -1,4 +1,7 @@
-/** A fast check of single characters: most texts have none that a finding needs, and are not tokenized. */
+/**
+ * A fast check of single characters, before a text is cut into tokens. Every finding contains certain characters, such as
+ * digits. Most texts contain none of them, and need no tokens.
+ */
 
 /** Flag of a character that may belong to a number, an address, or a keyword with its value. */
 const ALWAYS = 1;

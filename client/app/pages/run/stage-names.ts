@@ -22,7 +22,10 @@ export class StageNames {
     return stage?.stageId === stageId ? stage : undefined;
   }
 
-  /** Returns false if the list cannot have the stage: a stage that the index lacks can only be in a list of another length. */
+  /**
+   * Returns false if the list cannot contain the stage. A run gains stages and never loses one, so a list as long as the
+   * indexed list has the same stages, perhaps at other positions.
+   */
   #mayHave(stages: readonly Stage[], stageId: string): boolean {
     return stages !== this.#indexed && (this.#positions.has(stageId) || stages.length !== this.#indexed.length);
   }
