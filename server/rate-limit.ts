@@ -41,8 +41,8 @@ export class TokenBucket {
 }
 
 /**
- * One token bucket for each key, such as a user id. Full buckets are deleted when the number of buckets reaches 1,000,
- * and later each time that number has doubled.
+ * One token bucket for each key, such as a user id. A full bucket equals a new one, so full buckets are deleted: at 1,000
+ * buckets, and then at twice the number that the last deletion left.
  */
 export class TokenBuckets {
   readonly #perSecond: number;

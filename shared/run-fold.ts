@@ -353,8 +353,8 @@ type DecisionFields = {
 
 /**
  * approval.granted and approval.denied. An approval is granted after `requiredApprovals` grants, and denied after one
- * denial. Later decisions do not change a decided approval. A decision that was logged before its request is ignored,
- * even when the tombstone of the decision is folded after the request.
+ * denial. Later decisions do not change a decided approval. A decision that was logged before its request is ignored.
+ * So is its tombstone, which has the `seq` of the decision but may be folded after the request.
  */
 export function foldDecision(rows: RunRows, event: DecisionEvent): void {
   const approval = rows.approval(event.approvalId);

@@ -69,7 +69,7 @@ class RowList<Row> {
   put(row: Row): void {
     const id = this.#idOf(row);
     const before = this.#rows.get(id);
-    // The fold stores a copy even if the event changed nothing.
+    // The fold passes a new copy even if the event changed nothing. An equal row is not a change.
     if (before !== undefined && isSame(before, row)) return;
     this.#rows.set(id, row);
     this.#changed.add(id);

@@ -106,7 +106,8 @@ export type Approval = {
  */
 export type RunView = RunHeader & { stages: Stage[]; artifacts: Artifact[]; approvals: Approval[] };
 
-// The `order` of a row holds the keys of its registers; `run-fold.ts` explains both. Users of a view must not read `order`.
+// The `order` of a row holds what the fold needs to decide between events, such as the key of the event that set a value
+// (`run-fold.ts` explains keys). Users of a view must not read `order`.
 type HeaderOrder = {
   /** Timestamp of the run's earliest event. */
   first: string;

@@ -21,7 +21,7 @@ const FIRST_SNAPSHOT_MS = 3_000;
  * changes nothing.
  */
 export class FoldedRun {
-  /** True while the base is missing, or while events after the base are missing. */
+  /** True while a snapshot is needed: none is loaded yet, or events after it are missing. */
   isNeeded: boolean;
   readonly #fetch: Fetch;
   readonly #handlers: { onLoaded(): void; onError(error: Error): void };

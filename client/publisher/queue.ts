@@ -172,7 +172,10 @@ export class PublishQueue {
   }
 }
 
-/** Returns the error of a request as the error of one call. The indices of `issues` count the drafts of the call. */
+/**
+ * A request can carry drafts of several `publish` calls. Returns the request's error for one of these calls. `issues` are the
+ * issues of this call's drafts, with indices that count from the call's first draft.
+ */
 function withIssues(error: RunwireError, issues: DraftIssue[]): RunwireError {
   const [first] = issues;
   const path = first?.path ? `events.${first.index}.${first.path}` : `events.${first?.index}`;

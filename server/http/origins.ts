@@ -38,7 +38,10 @@ export class Origins {
     this.#onlyLocalHosts = onlyLocalHosts;
   }
 
-  /** Whether a request comes from an allowed page, or has no `Origin`: no page sent it, or it is a plain GET. */
+  /**
+   * Whether a request comes from an allowed page or a page of this server, or has no `Origin` header. Browsers omit the header
+   * for a plain GET, and programs other than browsers do not send it.
+   */
   allows(request: Request): boolean {
     const { origin } = request.headers;
     return origin === undefined || this.#allowed.has(origin) || isOwn(origin, request);

@@ -11,8 +11,8 @@ import { definitionOf, roleOf, unwrapped } from '../../shared/zod-definition.ts'
  * 2. The role of a key is the one that `shared/fields.ts` set when it built the field. The guard skips values with a
  *    form that the schema fixes: instants, digests, enumerations, literals, and numbers with a key that names no
  *    identifier. Everything else is text.
- * 3. A key that no schema declares, such as a label, gets the role of the declared keys with the same name. So a label
- *    `createdBy` may be an e-mail address. Such a key is never skipped.
+ * 3. A key that no schema declares, such as a label, gets the role of the declared keys with the same name, but never the
+ *    role `skip`. For example, a label `createdBy` gets the role `userId`, and may be an e-mail address.
  */
 
 /** How the guard treats a value. Undefined means text: findings are redacted or refused, according to the policy. */

@@ -11,12 +11,12 @@ import type { Phrase } from './tokenizer.ts';
 export interface Candidates {
   /**
    * Adds further candidates to `found`, in any order. `known`: all candidates at this position and above have been found; 0
-   * at the end. `cost`: the work of this step, in rows of the events table.
+   * at the end. `cost`: the work of this step, in the unit of `ROW_COST`.
    */
   step(found: number[]): { known: number; cost: number };
 }
 
-/** Cost of reading a row of the events table: the unit of costs. */
+/** Cost of reading the position of a row, without its payload. This is the unit of costs. */
 const ROW_COST = 1;
 /** Cost of looking up one term in one block. */
 const LOOKUP_COST = 10;

@@ -12,8 +12,9 @@ import { holdsAll, type Phrase, parseText } from './tokenizer.ts';
  * events.
  */
 
-/** Maximum work of one search, measured in rows of the events table: about 0.1 s if the rows are cached. */
+/** Maximum work of one search: about 0.1 s if the rows are cached. The unit is `ROW_COST` of `candidates.ts`. */
 const BUDGET = 50_000;
+/** Cost of reading the event of a candidate, and of comparing its text with a phrase. */
 const EVENT_COST = 5;
 const PHRASE_COST = 1;
 /** Maximum time that a search waits for the index to include all logged events. Then the search uses the index as it is. */

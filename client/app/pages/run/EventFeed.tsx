@@ -71,7 +71,7 @@ export function EventFeed({ run }: { run: RunView }) {
   const follow = () => {
     if (requested !== null) setParams({ event: undefined });
     following.resume();
-    // Removing the button would lose the focus, so the focus moves to the list first.
+    // The pressed button disappears at the next render, and with it the focus. So the focus moves to the list.
     scroller.current?.focus({ preventScroll: true });
   };
   const stageNameOf = useStageNames(run.stages);
