@@ -32,15 +32,6 @@ describeEventLog('SQLite in a file', async () => {
   };
 });
 
-describeEventLog(
-  'SQLite in memory',
-  async () => ({
-    open: (options) => openSqliteLog({ path: ':memory:', fold: foldEvent, ...options }),
-    remove: async () => {},
-  }),
-  { isPersistent: false },
-);
-
 /** A path for a database, in a folder that is deleted after the test. */
 async function newPath(): Promise<string> {
   const folder = await newFolder();
