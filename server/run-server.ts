@@ -67,7 +67,7 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   phi?: PhiOptions | undefined;
   /** Events older than this are deleted from the log. Default: no event is deleted. */
   retentionDays?: number | undefined;
-  /** Interval of WebSocket pings. A client silent for two intervals is disconnected. Default {@link HEARTBEAT_MS}. */
+  /** Interval of WebSocket pings. A client silent for two intervals is disconnected. Default 30,000. */
   heartbeatMs?: number;
   /**
    * How events are sent to WebSockets. `direct` encodes an event once and writes the frame to all sockets. `iterator`

@@ -21,7 +21,7 @@ export type ConnectionOptions = ReconnectOptions & {
   WebSocket?: WebSocketClass | undefined;
   /**
    * The connection sends a ping after this time without a message. It closes the socket if the same time passes again
-   * without a message. Default {@link HEARTBEAT_MS}.
+   * without a message. Default 30,000.
    */
   heartbeatMs?: number | undefined;
   /** Time from the end of the last subscription until the socket is closed; default 2,000. */
