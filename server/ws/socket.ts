@@ -76,10 +76,16 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
     if (event === 'message' || event === 'ping' || event === 'pong') this.observer?.onReceive(event === 'message');
     else if (event === 'close') this.observer?.onClose();
     if (event === 'message' && this.#held) {
-      this.#held.push(values);
+      // A closing socket may receive messages for another 30 s. Nothing would read them.
+      if (this.isOpen) this.#held.push(values);
       return true;
     }
     return super.emit(event, ...values);
+  }
+
+  override close(code?: number, reason?: string | Buffer): void {
+    if (this.#held) this.#held = [];
+    super.close(code, reason);
   }
 
   override send(data: unknown, ...rest: unknown[]): void {
