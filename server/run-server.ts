@@ -103,7 +103,7 @@ export type InternalOptions = {
 
 export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
   router: ServerRouter<R>;
-  bus: EventBus<R>;
+  bus: Pick<EventBus<R>, 'publish' | 'subscribe' | 'published'>;
   broadcaster: RunEventBroadcaster;
   /** Lets server code wait until an approval is decided. To decide an approval, server code calls the router. */
   approvals: Pick<Approvals, 'wait'>;
