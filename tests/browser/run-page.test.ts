@@ -317,7 +317,7 @@ test('[U6] events that retention has removed are marked', async () => {
   await page.locator('.event[aria-posinset="20"]').getByText('Removed by retention').waitFor();
 });
 
-test('[U4] the page shows the time in the queue, why the run waits and for whom, and why it failed', async () => {
+test('[U4] the page shows the time in the queue, the reason and the approvers of a wait, and the reason of a failure', async () => {
   const { page, publish, open } = await openApp();
   await publish(
     of('run.created', {

@@ -49,7 +49,7 @@ test('[X1] exec runs stages one after another, stops at the first that fails, an
   });
 });
 
-test('[X8] a run whose output is a medical record is published without it, and ends', async () => {
+test('[X8] a run is published without its output, and ends, if the output is a medical record', async () => {
   const { server, cwd, env } = await setUp();
   const record = 'PID|1||77188312^^^HOSP^MR||DOE^JANE';
   const result = await runCli([...exec, '--run', 'r1', '--stage', 'load', `echo '${record}'; sleep 0.5; exit 7`], {

@@ -553,7 +553,7 @@ describe('/trpc', () => {
     expect(events.map(({ data }) => (data as RunEvent).seq)).toEqual(upwards(0, 50));
   });
 
-  test('[D12] the server reads nothing for an HTTP stream whose client stops reading', async () => {
+  test('[D12] the server reads nothing for an HTTP stream while the client does not read', async () => {
     await using server = await withToken();
     const headers = { authorization: server.authorization, accept: 'text/event-stream' };
     const message = 'x'.repeat(2_000);

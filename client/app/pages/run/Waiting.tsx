@@ -73,5 +73,5 @@ export function Waiting({ run }: { run: RunView }) {
 
 function decidersOf({ approvers, requiredRole, requestedBy }: Approval): string {
   const deciders = approvers ? approvers.join(', ') : `Any ${requiredRole}`;
-  return requestedBy === undefined ? deciders : `${deciders}, except ${requestedBy} (who asked)`;
+  return requestedBy === undefined ? deciders : `${deciders}, except ${requestedBy} (the requester)`;
 }
