@@ -117,8 +117,9 @@ export class SqliteDatabase {
  *   beside it.
  */
 export function transact(db: DatabaseSyncInstance, synchronous: 'FULL' | 'NORMAL', work: () => void): void {
-  db.exec(`PRAGMA synchronous = ${synchronous}; BEGIN IMMEDIATE`);
   try {
+    db.exec(`PRAGMA synchronous = ${synchronous}`);
+    db.exec('BEGIN IMMEDIATE'); // Fails while another process holds the write lock.
     work();
     db.exec('COMMIT');
   } catch (error) {
