@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import { dirname } from 'node:path';
 import pino, { type Logger } from 'pino';
 import type { Registry as PrometheusRegistry } from 'prom-client';
-import type { ErrorCode } from '../shared/errors.ts';
+import { type ErrorCode, RunwireError } from '../shared/errors.ts';
 import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { HEARTBEAT_MS } from '../shared/protocol.ts';
 import { foldOf, type Registry } from '../shared/registry.ts';
@@ -140,6 +140,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const { phiPolicy = 'reject', compression = false } = options;
   const registry = (options.events ?? runwireEvents) as R;
   const authenticate = createAuthenticator(options, logger);
+  requirePositive(options);
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
   const guard = options.guard ?? createPhiGuard(registry, options.phi);
@@ -230,6 +231,16 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     listen: () => http.listen(),
     attach: (server) => http.attach(server),
   };
+}
+
+/** Without this check, `retentionDays: 0` would delete the whole log. */
+function requirePositive(options: { retentionDays?: number | undefined; heartbeatMs?: number | undefined }): void {
+  for (const path of ['retentionDays', 'heartbeatMs'] as const) {
+    const value = options[path];
+    if (value !== undefined && !(value > 0)) {
+      throw new RunwireError('INVALID_INPUT', 'must be a positive number', { path });
+    }
+  }
 }
 
 function openLog(path: string, registry: Registry, metrics: Metrics, logger: Logger): Promise<EventLog> {

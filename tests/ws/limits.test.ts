@@ -290,6 +290,10 @@ test('[W13] an unknown limit, and one that is not a positive number, is refused 
     path: 'limits.subscriptionsPerSocket',
   });
   await expect(openServer({ limits: { sockets: 5 } as never })).rejects.toMatchObject({ path: 'limits.sockets' });
+  for (const days of [0, -1, Number.NaN]) {
+    await expect(openServer({ retentionDays: days })).rejects.toMatchObject({ path: 'retentionDays' });
+  }
+  await expect(openServer({ heartbeatMs: 0 })).rejects.toMatchObject({ path: 'heartbeatMs' });
   const AUTH_SECRET = 'a secret of the tests, 32 bytes long or more';
   expect(loadConfig({ AUTH_SECRET, LIMIT_MESSAGE_BYTES: '2000' }).limits).toEqual({ messageBytes: 2_000 });
   for (const [name, value] of [
