@@ -30,5 +30,4 @@ export function describeIssue(issue: z.core.$ZodIssue): { path: string; message:
 }
 
 /** Returns a key if it looks like an identifier. Any other key may contain protected information and becomes `(key)`. */
-export const safeKey = (key: string | undefined) =>
-  key !== undefined && /^[A-Za-z_][\w.-]{0,63}$/.test(key) ? key : '(key)';
+const safeKey = (key: string | undefined) => (key !== undefined && /^[A-Za-z_][\w.-]{0,63}$/.test(key) ? key : '(key)');

@@ -7,7 +7,7 @@ import type { Approval, Artifact, Stage } from './run.ts';
 
 export const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 /** Used for a missing instant. It sorts after every instant. */
-export const NEVER = '~';
+const NEVER = '~';
 
 /** Orders stages by place in the plan, then by start, then by id. A stage without a place or a start sorts last. */
 export const compareStages = (a: Stage, b: Stage): number =>

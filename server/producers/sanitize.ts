@@ -77,7 +77,7 @@ function bareUri(uri: string): string {
 }
 
 /** Removes credentials from URIs, `key=value` pairs and authorization headers in a text. */
-export function withoutCredentials(text: string): string {
+function withoutCredentials(text: string): string {
   const head = text.slice(0, SEARCH_LIMIT);
   const safe = isUri(head) || head.startsWith('jdbc:') ? bareUri(head) : head.replace(URI_INSIDE, bareUri);
   return safe.replace(SECRET_PAIR, '$1***').replace(AUTHORIZATION, '$1 ***') + text.slice(SEARCH_LIMIT);

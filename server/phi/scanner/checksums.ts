@@ -1,6 +1,6 @@
 /** Published checksums and formats of identifiers. All functions expect digits or upper-case characters. */
 
-export function luhn(digits: string): boolean {
+function luhn(digits: string): boolean {
   let sum = 0;
   for (let i = digits.length - 1, isSecond = false; i >= 0; i--, isSecond = !isSecond) {
     const digit = digits.charCodeAt(i) - 48;
