@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { AccessLogger } from './audit/access-logger.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import type { Log } from './event-log/contract/log.ts';
+import type { Health } from './health.ts';
 
 /**
  * The metrics that `GET /metrics` serves to Prometheus. A value that another part of the server counts is read from
@@ -19,6 +20,7 @@ export type MetricsParts = {
     readonly counts: { readonly stalls: number; readonly closes: ReadonlyMap<number, number> };
   };
   access: Pick<AccessLogger, 'failures'>;
+  health: Pick<Health, 'states'>;
 };
 
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
@@ -67,7 +69,7 @@ export class Metrics {
   /**
    * Adds the metrics that these parts count. The constructor cannot: the log uses this object before the parts exist.
    */
-  addSources({ log, bus, delivery, connections, access }: MetricsParts): void {
+  addSources({ log, bus, delivery, connections, access, health }: MetricsParts): void {
     const registers = [this.registry];
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
@@ -124,5 +126,14 @@ export class Metrics {
     labelled('closes_total', 'WebSocket connections closed by the server, by close code.', 'code', () =>
       [...connections.counts.closes].map(([code, count]) => [String(code), count] as const),
     );
+    new Gauge({
+      name: 'runwire_unhealthy',
+      help: 'Whether a condition has a problem (1) or not (0); /readyz answers 503 while any has one.',
+      labelNames: ['condition'],
+      registers,
+      collect() {
+        for (const [condition, hasProblem] of health.states()) this.set({ condition }, hasProblem ? 1 : 0);
+      },
+    });
   }
 }

@@ -22,6 +22,7 @@ import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/contract/store.ts';
 import { databasePath } from './event-log/database-url.ts';
 import { openSqliteLog } from './event-log/sqlite/log.ts';
+import { Health } from './health.ts';
 import { createDispatcher, type Route } from './http/dispatch.ts';
 import { HttpServer } from './http/http-server.ts';
 import { RequestAuthenticator } from './http/identify.ts';
@@ -146,8 +147,9 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const guard = options.guard ?? createPhiGuard(registry, options.phi);
   const path = databasePath(options.databaseUrl ?? 'memory:');
   const metrics = new Metrics();
+  const health = new Health(logger);
   // Opened after all checks of options: a log that stays open keeps its lock, which blocks the next server.
-  const log = await openLog(path, registry, metrics, logger);
+  const log = await openLog(path, registry, metrics, health, logger);
   const credentials = await openCredentials(log, authenticate, limits.identifyMs, logger);
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
   const privacy = new Privacy({ guard, policy: phiPolicy, secret: log.secret, logger });
@@ -176,7 +178,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     connections.review();
     streams.review();
   });
-  metrics.addSources({ log, bus, delivery, connections, access });
+  metrics.addSources({ log, bus, delivery, connections, access, health });
   const stats = new Stats({ log, bus, delivery, connections });
   const retention = new Retention({ log, days: options.retentionDays, logger });
 
@@ -191,9 +193,10 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const upgrade = createSockets({ ...shared, connections, origins, compression });
   let isClosing = false;
   // Any read shows whether the log works, so this one searches for a run id that does not exist.
-  const isReady = async () => !isClosing && (await log.runs.projectsOf('').then(Boolean, () => false));
+  const isReady = async () =>
+    !isClosing && health.problems.size === 0 && (await log.runs.projectsOf('').then(Boolean, () => false));
   const routes = [
-    ...createRoutes({ ...shared, metrics: metrics.registry, isReady }),
+    ...createRoutes({ ...shared, metrics: metrics.registry, health, isReady }),
     ...createLineageRoutes(gateway, privacy, logger),
   ];
   const dispatcher = createDispatcher({ routes, origins, authenticator, access, onRejected, logger });
@@ -243,9 +246,16 @@ function requirePositive(options: { retentionDays?: number | undefined; heartbea
   }
 }
 
-function openLog(path: string, registry: Registry, metrics: Metrics, logger: Logger): Promise<EventLog> {
+function openLog(
+  path: string,
+  registry: Registry,
+  metrics: Metrics,
+  health: Health,
+  logger: Logger,
+): Promise<EventLog> {
   return openSqliteLog({
     path,
+    health,
     fold: foldOf(registry) as never,
     onFailure: (error) => logger.error({ err: error }, 'the event log failed'),
     onCommit: (commit) => metrics.committed(commit),

@@ -1,5 +1,6 @@
 import type { Registry as PrometheusRegistry } from 'prom-client';
 import type { Registry } from '../../shared/registry.ts';
+import type { Health } from '../health.ts';
 import type { PublishGateway } from '../publishing/gateway.ts';
 import type { Route } from './dispatch.ts';
 import { createExport, type ExportOptions } from './export.ts';
@@ -16,11 +17,13 @@ export type RoutesOptions<R extends Registry> = TrpcOptions<R> &
   ExportOptions<R> & {
     gateway: PublishGateway<R>;
     metrics: PrometheusRegistry;
+    /** Its problems are in the answer of `/readyz`: fixed texts without ids and paths. */
+    health: Pick<Health, 'problems'>;
     isReady: () => Promise<boolean>;
   };
 
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>): Route[] {
-  const { gateway, metrics, isReady } = options;
+  const { gateway, metrics, health, isReady } = options;
   const read = ['GET', 'HEAD'];
   return [
     {
@@ -34,8 +37,10 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>): Rou
       path: '/readyz',
       auth: 'none',
       handle: async (_request, response) => {
-        const is = await isReady();
-        sendJson(response, is ? 200 : 503, { status: is ? 'ready' : 'unavailable' });
+        if (await isReady()) return sendJson(response, 200, { status: 'ready' });
+        const { problems } = health;
+        const body = problems.size === 0 ? {} : { problems: Object.fromEntries(problems) };
+        sendJson(response, 503, { status: 'unavailable', ...body });
       },
     },
     {

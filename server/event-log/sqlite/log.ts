@@ -1,5 +1,6 @@
 import type { StatementSyncInstance } from '@photostructure/sqlite';
 import type { RunRows } from '../../../shared/run.ts';
+import type { Health } from '../../health.ts';
 import { CommitGroup, type CommitParts } from '../commit/commit-group.ts';
 import {
   type Batch,
@@ -56,6 +57,8 @@ export type SqliteOptions = {
   now?: () => number;
   /** Called with SQLite's error each time that a call rejects with `UNAVAILABLE`. */
   onFailure?: (error: unknown) => void;
+  /** Receives the problems of the store by condition. Default: none is reported. */
+  health?: Pick<Health, 'report'>;
   /** Called after each commit with the number of its events and its duration. */
   onCommit?: (commit: Commit) => void;
   /** Called when the log is opened, if the last row of the file is not the last row that was logged. */
