@@ -391,6 +391,34 @@ describe('hostile text', () => {
     );
   });
 
+  test('[S17] a draft of hostile texts is guarded in slices, and slices of two drafts may alternate', () => {
+    const name = '\u0662219-09-9999 4111 mrn '.repeat(9).slice(0, 200);
+    const plan = (count: number, text: string) =>
+      draft({ name: 'n', stages: Array.from({ length: count }, (_, i) => ({ stageId: `s${i}`, name: text })) });
+    const guard = createPhiGuard(runwireEvents);
+    const walks = [plan(250, name), plan(250, name.slice(1))].map((made) => ({
+      slices: guard.slices?.(made as never, 'redact') as Generator<undefined, object>,
+      expected: guard(made as never, 'redact'),
+      count: 0,
+      result: undefined as object | undefined,
+    }));
+    while (walks.some(({ result }) => result === undefined)) {
+      for (const walk of walks) {
+        if (walk.result !== undefined) continue;
+        const { done, value } = walk.slices.next();
+        walk.count++;
+        if (done) walk.result = value;
+      }
+    }
+    for (const { count, result, expected } of walks) {
+      expect(count).toBeGreaterThan(3);
+      expect(result).toEqual(expected);
+    }
+    // A long text is redacted in rounds, with a slice for each.
+    const long = guard.slices?.(draft({ data: 'SSN \ud835\udfd88.8.8.8the'.repeat(3_000) }) as never, 'redact');
+    expect([...(long ?? [])].length).toBeGreaterThan(0);
+  });
+
   test('[S14] a redacted text stays within the limit of its field, well formed, and passes the guard', () => {
     const walker = new Walker(runwireEvents);
     const piece = fc.oneof(

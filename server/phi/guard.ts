@@ -1,12 +1,15 @@
 import { RunwireError } from '../../shared/errors.ts';
 import { DRAFT_LIMIT_BYTES } from '../../shared/protocol.ts';
 import type { Registry } from '../../shared/registry.ts';
+import type { ReadyDraft } from '../event-log/contract/log.ts';
+import { IDENTIFIER_TYPES, isUuid, kindOfKey } from './key-values.ts';
+import { checkPatterns, findShape, type PhiPattern } from './patterns.ts';
 import type { Guard, PhiPolicy } from './policy.ts';
 import { type Key, type Keys, type Role, type Roles, rolesOf } from './roles.ts';
-import { classify, PERSON } from './scanner/classify.ts';
+import { PERSON } from './scanner/classify.ts';
 import { subject } from './scanner/keywords.ts';
 import { merge, Scanner } from './scanner/scanner.ts';
-import type { Finding, PhiKind } from './scanner/tokens.ts';
+import type { Finding } from './scanner/tokens.ts';
 
 /**
  * The PHI guard keeps protected health information (PHI) out of the event log: identifiers of people that have a
@@ -34,9 +37,6 @@ export type PhiOptions = {
   patterns?: readonly PhiPattern[] | undefined;
 };
 
-export type PhiPattern = { kind: string; shape: string };
-
-const SHAPE_LIMIT = 64;
 const KEYS_LIMIT = 4_096;
 const KEY_LIMIT = 100;
 const longKey: Key = { role: undefined, words: 0, name: '(key)', isDeclared: false, nested: undefined };
@@ -44,12 +44,22 @@ const DEPTH_LIMIT = 64;
 const ROUNDS_LIMIT = 8;
 /** A draft with a longer text is refused. The schema of a user-defined event type may have no limit. */
 const TEXT_LIMIT = DRAFT_LIMIT_BYTES;
+/** Steps of the scanner (`scanner/scanner.ts`) in one slice, about a millisecond. A longer text is one slice. */
+const SLICE_STEPS = 100_000;
+/** Steps for each field, besides those for its text. */
+const FIELD_STEPS = 16;
 
 /** Creates a guard for a registry of event types. Throws `INVALID_INPUT` for an invalid `allow` entry or pattern. */
 export function createPhiGuard(registry: Registry, options: PhiOptions = {}): Guard {
   const walker = new Walker(registry, options);
-  return (draft, policy) => walker.guard(draft, policy) as typeof draft;
+  return Object.assign((draft: ReadyDraft, policy: PhiPolicy) => walker.guard(draft, policy) as ReadyDraft, {
+    slices: (draft: ReadyDraft, policy: PhiPolicy) =>
+      walker.slices(draft, policy) as Generator<undefined, ReadyDraft, undefined>,
+  });
 }
+
+/** The state of one walk through a draft. Other walks may run between its slices. */
+type Walk = { readonly type: string; readonly policy: PhiPolicy; steps: number };
 
 /** Walks the fields of a draft. Exported for the PHI report and the tests. */
 export class Walker {
@@ -59,46 +69,42 @@ export class Walker {
   readonly #roles: Roles;
   /** Cache for keys that no schema declares, such as labels. Cleared when full: clients may send any keys. */
   readonly #undeclared = new Map<string, Key>();
-  #type = '';
-  #policy: PhiPolicy = 'reject';
 
   constructor(registry: Registry, { allow = [], patterns = [] }: PhiOptions = {}) {
     this.#roles = rolesOf(registry, (key) => this.#wordsOf(key));
     for (const entry of allow) {
       if (!/^(?:[\w.-]+:)?(?:[^\s.:]+\.)*[^\s.:]+$/.test(entry)) {
-        throw new RunwireError(
-          'INVALID_INPUT',
-          'phi.allow must hold field paths, such as labels.site or artifact.created:uri',
-          {
-            path: 'phi.allow',
-          },
-        );
+        const message = 'phi.allow must hold field paths, such as labels.site or artifact.created:uri';
+        throw new RunwireError('INVALID_INPUT', message, { path: 'phi.allow' });
       }
     }
-    for (const { kind, shape } of patterns) {
-      const isShape = /[#@]/.test(shape) && shape.length <= SHAPE_LIMIT && /^[a-z][a-z0-9-]{0,31}$/.test(kind);
-      if (!isShape) {
-        throw new RunwireError(
-          'INVALID_INPUT',
-          'a pattern must have a kind in lower case, and a shape with # or @ of at most 64 characters',
-          {
-            path: 'phi.patterns',
-          },
-        );
-      }
-    }
+    checkPatterns(patterns);
     this.#allowed = new Set(allow);
     this.#patterns = patterns;
   }
 
   /** Returns the draft, or a copy with the findings redacted. Throws `PHI_REJECTED`. */
   guard(draft: object, policy: PhiPolicy): object {
-    this.#policy = policy;
-    this.#type = String((draft as { type?: unknown }).type);
-    return this.#object(draft as Record<string, unknown>, this.#roles.keysOf(this.#type), '', 0);
+    for (const slices = this.slices(draft, policy); ; ) {
+      const { done, value } = slices.next();
+      if (done) return value;
+    }
   }
 
-  #object(object: Record<string, unknown>, keys: Keys | undefined, path: string, depth: number, outer = 0): object {
+  /** As {@link guard}, in slices: yields after each one. */
+  slices(draft: object, policy: PhiPolicy): Generator<undefined, object, undefined> {
+    const walk: Walk = { type: String((draft as { type?: unknown }).type), policy, steps: 0 };
+    return this.#object(walk, draft as Record<string, unknown>, this.#roles.keysOf(walk.type), '', 0, 0);
+  }
+
+  *#object(
+    walk: Walk,
+    object: Record<string, unknown>,
+    keys: Keys | undefined,
+    path: string,
+    depth: number,
+    outer: number,
+  ): Generator<undefined, object, undefined> {
     if (depth > DEPTH_LIMIT) throw refusal(path, 'container', 'depth');
     if (isPerson(object.resourceType)) throw refusal(at(path, 'resourceType'), 'container', 'shape');
     let copy: Record<string, unknown> | undefined;
@@ -107,16 +113,23 @@ export class Walker {
       const value = object[key];
       if (value === undefined || value === null || typeof value === 'boolean') continue;
       const known = keys?.get(key) ?? this.#key(key);
-      const { role, words: own, name } = known;
+      const { role, words: own } = known;
       if (role === 'skip') continue;
-      const where = path === '' ? name : `${path}.${name}`;
-      if (this.#allowed.size > 0 && this.#isAllowed(where)) continue;
-      if (role === undefined && depth > 0 && !known.isDeclared) this.#checkKey(key, path);
+      if (this.#allowed.size > 0 && this.#isAllowed(walk, at(path, known.name))) continue;
+      if (role === undefined && depth > 0 && !known.isDeclared) this.#checkKey(walk, key, path);
       // In `{patient: {name: …}}`, the subject `patient` of the outer key also applies to the name, or to an address.
       const inherited =
         (own & (subject.name | subject.address | subject.zip)) === 0 ? 0 : outer & (subject.patient | subject.member);
       const words = (key === 'value' ? paired | own : own) | inherited;
-      const kept = this.#value(value, where, known, words, depth);
+      let kept = value;
+      if (typeof value === 'object')
+        kept = yield* this.#container(walk, value, at(path, known.name), known, words, depth);
+      else {
+        const found = this.#findingsOf(walk, value, role, words);
+        if (found.length > 0) kept = yield* this.#masked(walk, value, found, at(path, known.name), role, words);
+      }
+      walk.steps += FIELD_STEPS;
+      if (walk.steps >= SLICE_STEPS) yield pause(walk);
       if (kept === value) continue;
       copy ??= { ...object };
       copy[key] = kept;
@@ -124,62 +137,75 @@ export class Walker {
     return copy ?? object;
   }
 
-  #value(value: unknown, path: string, key: Key, words: number, depth: number): unknown {
-    if (typeof value === 'string') return this.#string(value, path, key.role, words);
-    if (typeof value === 'number') return this.#number(value, path, words);
-    if (Array.isArray(value)) return this.#array(value, path, key, words, depth);
-    if (typeof value === 'object' && value !== null)
-      return this.#object(value as Record<string, unknown>, key.nested, path, depth + 1, words);
-    return value;
+  #container(walk: Walk, value: object, path: string, key: Key, words: number, depth: number) {
+    return Array.isArray(value)
+      ? this.#array(walk, value, path, key, words, depth)
+      : this.#object(walk, value as Record<string, unknown>, key.nested, path, depth + 1, words);
   }
 
-  #array(values: unknown[], path: string, key: Key, words: number, depth: number): unknown[] {
+  *#array(
+    walk: Walk,
+    values: unknown[],
+    path: string,
+    key: Key,
+    words: number,
+    depth: number,
+  ): Generator<undefined, unknown[], undefined> {
     if (depth > DEPTH_LIMIT) throw refusal(path, 'container', 'depth');
     let copy: unknown[] | undefined;
     for (let i = 0; i < values.length; i++) {
-      const kept = this.#value(values[i], `${path}.${i}`, key, words, depth + 1);
-      if (kept === values[i]) continue;
+      const value = values[i];
+      let kept = value;
+      if (typeof value === 'object' && value !== null)
+        kept = yield* this.#container(walk, value, `${path}.${i}`, key, words, depth + 1);
+      else {
+        const found = this.#findingsOf(walk, value, key.role, words);
+        if (found.length > 0) kept = yield* this.#masked(walk, value, found, `${path}.${i}`, key.role, words);
+      }
+      walk.steps += FIELD_STEPS;
+      if (walk.steps >= SLICE_STEPS) yield pause(walk);
+      if (kept === value) continue;
       copy ??= [...values];
       copy[i] = kept;
     }
     return copy ?? values;
   }
 
-  /** Refuses a number with a key that names an identifier. A number cannot be redacted, because a mark is text. */
-  #number(value: number, path: string, words: number): number {
-    const kind = words === 0 ? undefined : kindOfKey(words, String(value));
-    if (kind) throw refusal(path, kind, 'key');
-    return value;
-  }
-
-  #string(text: string, path: string, role: Role, words: number): string {
-    if (text.length > TEXT_LIMIT) throw refusal(path, 'container', 'length');
-    if (role === 'id' && isUuid(text)) return text;
-    const findings = this.find(text, words);
-    if (findings.length === 0) return text;
-    const counted = findings.filter((finding) => isCounted(finding, role));
-    const [first] = counted;
-    if (!first) return text;
-    const isReferred = role === 'id' || role === 'userId';
-    const grave = isReferred ? first : counted.find(({ isSoft }) => !isSoft);
-    if (grave && grave.kind === 'container') throw refusal(path, grave.kind, grave.rule);
-    if (grave && isReferred) throw refusal(path, grave.kind, `${grave.rule}; an id is not redacted`);
-    if (grave && this.#policy === 'reject') throw refusal(path, grave.kind, grave.rule);
-    return this.#redacted(text, counted, path, role, words);
+  /** The findings in a value that count in a field with this role. */
+  #findingsOf(walk: Walk, value: unknown, role: Role, words: number): readonly Finding[] {
+    if (typeof value === 'number') {
+      const kind = words === 0 ? undefined : kindOfKey(words, String(value));
+      return kind === undefined ? nothing : [{ start: 0, end: 0, kind, rule: 'key', isSoft: false }];
+    }
+    if (typeof value !== 'string') return nothing;
+    if (value.length > TEXT_LIMIT) return tooLong;
+    if (role === 'id' && isUuid(value)) return nothing;
+    const findings = this.find(value, words);
+    walk.steps += this.#scanner.steps;
+    return findings.length === 0 ? nothing : findings.filter((finding) => isCounted(finding, role));
   }
 
   /**
-   * Redacts until the scan finds nothing more: a redaction may move a keyword next to a number, or cut off the end of
-   * the text. After {@link ROUNDS_LIMIT} rounds, the draft is refused.
+   * Refuses a value with findings, or redacts them until the scan finds nothing more: a redaction may move a keyword
+   * next to a number, or cut off the end of the text. After {@link ROUNDS_LIMIT} rounds, the draft is refused.
    */
-  #redacted(text: string, findings: readonly Finding[], path: string, role: Role, words: number): string {
-    const limit = TEXT_LIMITS.find((max) => text.length <= max) ?? text.length;
-    let kept = text;
-    let left = findings;
+  *#masked(
+    walk: Walk,
+    value: unknown,
+    found: readonly Finding[],
+    path: string,
+    role: Role,
+    words: number,
+  ): Generator<undefined, string, undefined> {
+    checkFindings(walk, value, found, path, role);
+    let kept = value as string;
+    const limit = TEXT_LIMITS.find((max) => kept.length <= max) ?? kept.length;
+    let left = found;
     for (let round = 0; left.length > 0; round++) {
       if (round === ROUNDS_LIMIT) throw refusal(path, 'container', 'shape');
+      if (walk.steps >= SLICE_STEPS) yield pause(walk);
       kept = redact(kept, left, limit);
-      left = this.find(kept, words).filter((finding) => isCounted(finding, role));
+      left = this.#findingsOf(walk, kept, role, words);
     }
     return kept;
   }
@@ -212,8 +238,8 @@ export class Walker {
   }
 
   /** Refuses a draft with an identifier in a key. Keys are never redacted, because other code refers to them. */
-  #checkKey(key: string, path: string): void {
-    if (this.find(key).some((finding) => isCounted(finding, 'id'))) throw refusal(at(path, '(key)'), 'key', 'shape');
+  #checkKey(walk: Walk, key: string, path: string): void {
+    if (this.#findingsOf(walk, key, 'id', 0).length > 0) throw refusal(at(path, '(key)'), 'key', 'shape');
   }
 
   /** The subjects of a field `value`, named by a sibling field as in FHIR: `{system: 'phone', value: '…'}`. */
@@ -232,26 +258,11 @@ export class Walker {
     return words;
   }
 
-  #isAllowed(path: string): boolean {
+  #isAllowed({ type }: Walk, path: string): boolean {
     const general = path.replace(/\.\d+(?=\.|$)/g, '.*');
-    return [path, general, `${this.#type}:${path}`, `${this.#type}:${general}`].some((name) => this.#allowed.has(name));
+    return [path, general, `${type}:${path}`, `${type}:${general}`].some((name) => this.#allowed.has(name));
   }
 }
-
-/** From identifier types of HL7 v2 to keys: https://terminology.hl7.org/CodeSystem-v2-0203.html */
-const IDENTIFIER_TYPES: Readonly<Record<string, string>> = {
-  MR: 'mrn',
-  PI: 'patientId',
-  PT: 'patientId',
-  SS: 'ssn',
-  DL: 'driversLicense',
-  PPN: 'passport',
-  MB: 'memberId',
-  SN: 'subscriberNumber',
-  MC: 'medicareId',
-  MA: 'medicaidId',
-  AN: 'accountNumber',
-};
 
 /** Whether a finding counts. User ids of OpenID are e-mail addresses. Ids and URIs contain dates and IP addresses. */
 function isCounted({ kind, isSoft }: Finding, role: Role): boolean {
@@ -289,66 +300,23 @@ function refusal(path: string, kind: string, rule: string): RunwireError {
 const SAFE_KEY = /^[A-Za-z_][\w-]{0,63}$/;
 const at = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);
 
-function isUuid(text: string): boolean {
-  if (text.length !== 36) return false;
-  for (let i = 0; i < 36; i++) {
-    const code = text.charCodeAt(i);
-    const isDash = i === 8 || i === 13 || i === 18 || i === 23;
-    const isHex = (code >= 48 && code <= 57) || ((code | 32) >= 97 && (code | 32) <= 102);
-    if (isDash ? code !== 45 : !isHex) return false;
-  }
-  return true;
+const nothing: readonly Finding[] = [];
+const tooLong: readonly Finding[] = [{ start: 0, end: 0, kind: 'container', rule: 'length', isSoft: false }];
+
+/** Refuses findings that the policy, the role or the type of the value does not allow to be redacted. */
+function checkFindings(walk: Walk, value: unknown, found: readonly Finding[], path: string, role: Role): void {
+  const isReferred = role === 'id' || role === 'userId';
+  const grave = isReferred ? found[0] : found.find(({ isSoft }) => !isSoft);
+  if (!grave) return;
+  // A number cannot be redacted, because a mark is text.
+  if (typeof value !== 'string' || grave.kind === 'container') throw refusal(path, grave.kind, grave.rule);
+  if (isReferred) throw refusal(path, grave.kind, `${grave.rule}; an id is not redacted`);
+  if (walk.policy === 'reject') throw refusal(path, grave.kind, grave.rule);
+}
+
+/** Ends a slice. */
+function pause(walk: Walk): undefined {
+  walk.steps = 0;
 }
 
 const isPerson = (type: unknown): boolean => type === 'Patient' || type === 'RelatedPerson' || type === 'Person';
-
-const EMPTY =
-  /^(?:n\/?a|none|null|undefined|unknown|redacted|masked|hidden|true|false|string|test|\[.*\]|<.*>|\{.*\}|[*xX#.\-?_ ]+)$/i;
-
-/**
- * The kind of identifier in a value, according to the subjects of its key. Undefined if the value is empty, or has a
- * form that does not fit the key.
- */
-function kindOfKey(words: number, text: string): PhiKind | undefined {
-  const value = text.length > 256 ? text.slice(0, 256) : text.trim();
-  if (value.length < 2 || EMPTY.test(value)) return undefined;
-  let digits = 0;
-  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) >= 48 && value.charCodeAt(i) <= 57) digits++;
-  const is = (mask: number) => (words & mask) !== 0;
-  if (is(subject.name) && is(PERSON | subject.patient | subject.member)) {
-    return /\p{L}/u.test(value) && !/[/\\:=<>{}@_]/.test(value) && !isUuid(value) ? 'name' : undefined;
-  }
-  if (is(subject.name) && !is(subject.contact)) return undefined;
-  if (is(subject.email)) return value.includes('@') ? 'email' : undefined;
-  if (is(subject.zip)) return /^[A-Z\d][A-Z\d -]{2,9}$/i.test(value) && digits > 0 ? 'zip' : undefined;
-  if (is(subject.address) && !is(subject.hardware)) {
-    return digits > 0 && /^[\dA-Z#][\w.#'-]*(?:,? +[\w.,#'-]+)+$/i.test(value) ? 'address' : undefined;
-  }
-  if (is(subject.stay) && digits >= 6) return 'date';
-  if (is(subject.contact) && digits >= 7 && digits <= 15 && /^[+\d][\d ().-]+$|^\(/.test(value)) return 'phone';
-  return digits >= 2 ? classify(words, true, value, digits) : undefined;
-}
-
-/** Finds the matches of a shape that have no letter or digit directly before or after them. */
-function findShape(text: string, { kind, shape }: PhiPattern): Finding[] {
-  const found: Finding[] = [];
-  for (let start = 0; start + shape.length <= text.length; start++) {
-    if (start > 0 && isWord(text.charCodeAt(start - 1))) continue;
-    let length = 0;
-    while (length < shape.length && matches(shape.charCodeAt(length), text.charCodeAt(start + length))) length++;
-    const end = start + length;
-    if (length < shape.length || (end < text.length && isWord(text.charCodeAt(end)))) continue;
-    found.push({ start, end, kind, rule: 'pattern', isSoft: false });
-    start = end - 1;
-  }
-  return found;
-}
-
-const isDigit = (code: number): boolean => code >= 48 && code <= 57;
-const isLetter = (code: number): boolean => (code | 32) >= 97 && (code | 32) <= 122;
-const isWord = (code: number): boolean => isDigit(code) || isLetter(code) || code >= 128;
-function matches(shape: number, code: number): boolean {
-  if (shape === 35) return isDigit(code);
-  if (shape === 64) return isLetter(code);
-  return shape === code || (isLetter(shape) && (shape | 32) === (code | 32));
-}

@@ -10,7 +10,20 @@ export type PhiPolicy = 'reject' | 'redact';
  * Checks a draft that the schemas accept, before it is logged. Returns the draft, or a copy with redacted findings.
  * Refuses the draft with a `RunwireError` that has the `path` of the field. Any other error refuses the draft too.
  */
-export type Guard = (draft: ReadyDraft, policy: PhiPolicy) => ReadyDraft;
+export type Guard = {
+  (draft: ReadyDraft, policy: PhiPolicy): ReadyDraft;
+  /** The same in slices: yields at most every few milliseconds, so that the caller can give way to the event loop. */
+  slices?: (draft: ReadyDraft, policy: PhiPolicy) => Generator<undefined, ReadyDraft, undefined>;
+};
+
+/** Guards a draft in slices. A guard without slices takes one. */
+export function* guardInSlices(
+  guard: Guard,
+  draft: ReadyDraft,
+  policy: PhiPolicy,
+): Generator<undefined, ReadyDraft, undefined> {
+  return guard.slices === undefined ? guard(draft, policy) : yield* guard.slices(draft, policy);
+}
 
 /** Whether a guard refuses an id. Ids are never redacted, so the policy makes no difference. */
 export function isRefused(guard: Guard, id: string): boolean {

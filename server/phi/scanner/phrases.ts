@@ -92,9 +92,7 @@ export function abbreviation(t: Tokens, i: number): void {
 /** Reads the phrase at token `i` and the value after it. Returns the token at which the scan for phrases continues. */
 export function phrase(t: Tokens, i: number): number {
   if (i > 0 && t.ends[i - 1] === t.starts[i] && (t.digits[i - 1] as number) > 0) return i + 1;
-  // A redaction mark of the guard: `[MRN]`.
-  const isMark = t.code((t.starts[i] as number) - 1) === 91 && t.code(t.ends[i] as number) === 93;
-  if (isMark || t.roles[i - 1] === role.technical) return i + 1;
+  if (t.roles[i - 1] === role.technical) return i + 1;
   if (i > 1 && hasAny(t.subjects[i] as number, NAMED_AFTER)) valueBefore(t, i, t.subjects[i] as number);
   let bits = 0;
   let isAssigned = false;

@@ -40,9 +40,10 @@ export type Finding = {
   /** A {@link PhiKind}, or the kind of a pattern from the guard's options. */
   kind: string;
   /**
-   * The rule of the finding: shape, checksum, keyword near it, key of the text, or pattern from the guard's options.
+   * The rule of the finding: shape, checksum, keyword near it, key of the text, pattern from the guard's options, or
+   * length of the text.
    */
-  rule: 'shape' | 'checksum' | 'keyword' | 'key' | 'pattern';
+  rule: 'shape' | 'checksum' | 'keyword' | 'key' | 'pattern' | 'length';
   /**
    * Whether this kind of identifier is common in operational text: e-mail address, IP address, date. In a text, a soft
    * finding is redacted even under the policy `reject`, which refuses other findings.
@@ -132,8 +133,10 @@ export class Tokens {
       digitsOf[count] = digits;
       // Letters, and letters before digits such as `mrn123`, may be a keyword. Other tokens are not looked up.
       const slot = lead === 0 || lead + digits !== i - start ? -1 : wordAt(hash);
-      bits[count] = slot < 0 ? 0 : (wordSubjects[slot] as number);
-      roles[count++] = slot < 0 ? role.none : (wordRole[slot] as number);
+      // The word of a redaction mark, `[MRN]`, is no keyword: its value is redacted.
+      const isMark = charCode === 93 && text.charCodeAt(start - 1) === 91;
+      bits[count] = slot < 0 || isMark ? 0 : (wordSubjects[slot] as number);
+      roles[count++] = isMark ? role.placeholder : slot < 0 ? role.none : (wordRole[slot] as number);
     }
     this.count = count;
     this.flags = seen;
