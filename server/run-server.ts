@@ -197,7 +197,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     !isClosing && health.problems.size === 0 && (await log.runs.projectsOf('').then(Boolean, () => false));
   const routes = [
     ...createRoutes({ ...shared, metrics: metrics.registry, health, isReady }),
-    ...createLineageRoutes(gateway, privacy, logger),
+    ...createLineageRoutes({ gateway, privacy, state: log.producerState, logger }),
   ];
   const dispatcher = createDispatcher({ routes, origins, authenticator, access, onRejected, logger });
   const http = new HttpServer({ dispatcher, upgrade, host, port });

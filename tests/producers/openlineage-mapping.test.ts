@@ -1,8 +1,12 @@
-import { describe, expect, test } from 'vitest';
-import { readLineage } from '../../server/producers/openlineage/map.ts';
-import { RunTree } from '../../server/producers/openlineage/run-tree.ts';
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Memo } from '../../server/producers/openlineage/run-tree.ts';
 import {
   at,
+  counted,
   lineageServer,
   looks,
   type Message,
@@ -87,13 +91,38 @@ describe('mapping', () => {
     expect(server.log.head).toBe(head);
   });
 
-  test('[P1] a time may have a zone, or none for UTC, and nine decimal places', async () => {
+  test('[P1] each RUNNING starts a run that has sent no START', async () => {
+    await using server = await lineageServer();
+    await server.sendAll([message('RUNNING', 'r', 5), message('RUNNING', 'r', 9)]);
+    expect(await server.views()).toMatchObject([{ status: 'running', name: 'job-r', startedAt: at(5) }]);
+    expect(counted(await server.records())).toEqual({ 'run.created': 1, 'run.started': 2 });
+    await server.sendAll([message('START', 'r', 1), message('RUNNING', 'r', 11), message('COMPLETE', 'r', 12)]);
+    expect(counted(await server.records())).toMatchObject({ 'run.started': 3, 'run.completed': 1 });
+    expect(await server.views()).toMatchObject([{ status: 'completed', startedAt: at(1) }]);
+  });
+
+  test("[P1] the error of a failed run is in errorMessage, or in a producer's own error facet", async () => {
+    await using server = await lineageServer();
+    const exception = { message: 'Job aborted: password=hunter2', stackTrace: 'at org.apache' };
+    await server.sendAll([
+      message('FAIL', 'a', 0, { facets: { 'spark.exception': exception } }),
+      message('FAIL', 'b', 0, { facets: { 'spark.exception': exception, errorMessage: { message: 'no room' } } }),
+      message('FAIL', 'c', 0, { facets: { myErrors: { message: 5 }, spark_unknown: { message: 'SELECT' } } }),
+    ]);
+    const errors = (await server.views()).map(({ error }) => error?.message);
+    expect(errors).toEqual(['Job aborted: password=***', 'no room', 'failed']);
+  });
+
+  test('[P1] a time may have a zone, a zone name, or none for UTC, and nine decimal places', async () => {
     await using server = await lineageServer();
     const times = {
       a: ['2026-01-01T22:00:00.000+10:00', '2026-01-01T12:00:00.000Z'],
       b: ['2026-01-01T12:00:00.123456789Z', '2026-01-01T12:00:00.123Z'],
       c: ['2026-01-01T12:00:00.5', '2026-01-01T12:00:00.500Z'],
       d: ['2026-01-01T12:00:00', '2026-01-01T12:00:00.000Z'],
+      e: ['2026-01-01T12:00:00.000Z[Europe/London]', '2026-01-01T12:00:00.000Z'],
+      f: ['2026-01-01T13:00:00+01:00[Europe/Paris]', '2026-01-01T12:00:00.000Z'],
+      g: ['2026-01-01T12:00:00.000+00:00Z', '2026-01-01T12:00:00.000Z'],
     };
     for (const [runId, [eventTime]] of Object.entries(times)) {
       await server.sendAll([message('START', runId, 0, { eventTime })]);
@@ -255,19 +284,53 @@ describe('run tree', () => {
     expect(await server.views('etl')).toMatchObject([{ runId: 'app', stages: [{ stageId: 'sql' }] }]);
   });
 
-  test('[P7] the memory of runs is bounded, and drops the least recently used one', async () => {
-    const memory = new RunTree(50);
-    const place = (sent: Message) => memory.place(readLineage(sent) as never, ['*']);
-    place(message('START', 'task', 0, { facets: parentOf('dag') }));
-    for (let i = 0; i < 500; i++) {
-      place(message('START', `r${i}`, 0, { outputs: [output('x'), output('y')] }));
-      expect(memory.weight).toBeLessThanOrEqual(53);
-      place(message('RUNNING', 'task', 0));
-    }
-    const [kept] = place(message('RUNNING', 'task', 1));
-    expect(kept).toMatchObject({ run: { runId: 'dag' }, isStage: true });
-    const [lost] = place(message('COMPLETE', 'r0', 1));
-    expect(lost?.written?.datasets).toEqual([]);
+  test('[P10] the place, the name and the outputs of a run outlive a restart, and no other run displaces them', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'runwire-lineage-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const databaseUrl = `file:${join(folder, 'log.db')}`;
+    const restarted = async (sent: readonly Message[]) => {
+      await using server = await lineageServer({ databaseUrl });
+      await server.sendAll(sent);
+      return { views: await server.views(), counts: counted(await server.records()) };
+    };
+    await restarted([
+      message('START', 'task', 1, { facets: parentOf('dag'), outputs: [output('/early')] }),
+      message('START', 'app', 2, { facets: parentOf('task') }),
+    ]);
+    const many = Array.from({ length: 900 }, (_, i) => message('START', `other${i}`, 0));
+    await using server = await lineageServer({ databaseUrl });
+    const path = '/api/v1/lineage/batch';
+    expect((await server.send(many, { path, projects: ['*'] })).status).toBe(204);
+    await server[Symbol.asyncDispose]();
+    await restarted([message('START', 'sql', 3, { facets: parentOf('app') })]);
+    const { views } = await restarted([
+      message('COMPLETE', 'sql', 4),
+      message('COMPLETE', 'app', 5),
+      message('COMPLETE', 'task', 6, { outputs: [output('/late')] }),
+      message('COMPLETE', 'dag', 7),
+    ]);
+    const run = views.find(({ runId }) => runId === 'dag');
+    expect(views).toHaveLength(901);
+    expect(run).toMatchObject({ status: 'completed', counts: { stages: 3, stagesCompleted: 3, artifacts: 2 } });
+    expect(run?.stages.map(({ name }) => name)).toEqual(['job-task', 'job-app', 'job-sql']);
+    const again = await restarted([message('COMPLETE', 'dag', 8)]);
+    expect(again.counts).toMatchObject({ 'run.created': 901, 'stage.started': 3 });
+  });
+
+  test('[P10] what the guard redacts in an output is not in the store before COMPLETE', async () => {
+    await using server = await lineageServer();
+    await server.sendAll([
+      message('START', 'r', 0, {
+        job: { namespace: 'etl', name: 'load for jane.roe@example.org' },
+        outputs: [output('/tmp/jane.roe@example.org')],
+      }),
+    ]);
+    const scope = `openlineage ${createHash('sha256').update('["*"]').digest('hex')}`;
+    const memo = (await server.log.producerState.read(scope, ['r'])).get('r') as string;
+    const { keys } = (JSON.parse(memo) as Memo).outputs as { keys: string[] };
+    const [outputs] = (await server.log.producerState.read(scope, keys)).values();
+    expect(outputs).toContain('/tmp/');
+    expect(memo + outputs).not.toContain('jane.roe');
   });
 
   test("[P6] the project is the root's namespace, or the token's only one; any other is FORBIDDEN", async () => {

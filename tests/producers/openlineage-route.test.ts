@@ -1,10 +1,9 @@
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { readLineage } from '../../server/producers/openlineage/map.ts';
-import { RunTree } from '../../server/producers/openlineage/run-tree.ts';
+import { type LineageEvent, readLineage } from '../../server/producers/openlineage/map.ts';
 import { tokenFor } from '../support/harness.ts';
-import { lineageServer, type Message, message, output, parentOf } from './openlineage.ts';
+import { at, lineageServer, type Message, message, newTree, output, parentOf } from './openlineage.ts';
 
 describe('answers', () => {
   test('[P3] an invalid message is 400 with the path, and without a value', async () => {
@@ -23,7 +22,6 @@ describe('answers', () => {
       ['eventTime', { ...good, eventTime: '2026-02-30T12:00:00Z' }],
       ['eventType', { ...good, eventType: 'CANARY' }],
       ['eventType', { ...good, eventType: 5 }],
-      ['producer', { ...good, producer: undefined }],
       ['run', { ...good, run: undefined }],
       ['run.runId', { ...good, run: {} }],
       ['run.runId', { ...good, run: { runId: '' } }],
@@ -58,8 +56,13 @@ describe('answers', () => {
         more: { deep: true },
       }),
       message('FAIL', 'r', 1, { facets: { errorMessage: { message: 5 } } }),
+      { ...message('START', 's', 0), producer: null, schemaURL: null, inputs: null, outputs: null },
+      { eventTime: at(0), run: null, job: null, dataset: { namespace: 'a', name: 'b' }, schemaURL: null },
     ]);
-    expect(await server.views()).toMatchObject([{ status: 'failed', error: { message: 'failed' } }]);
+    expect(await server.views()).toMatchObject([
+      { runId: 'r', status: 'failed', error: { message: 'failed' } },
+      { runId: 's', status: 'running' },
+    ]);
   });
 
   test('[P3] a missing token is 401, a token without permission 403, another method 404', async () => {
@@ -83,8 +86,8 @@ describe('answers', () => {
     const good = message('START', 'r', 0);
     expect(await server.send(good)).toMatchObject({ status: 503, body: { error: { code: 'UNAVAILABLE' } } });
     expect((await server.send([good, {}], { path: '/api/v1/lineage/batch' })).status).toBe(503);
-    const memory = new RunTree();
-    const place = (sent: Message) => memory.place(readLineage(sent) as never, ['*'])[0];
+    const tree = newTree();
+    const place = async (sent: Message) => tree.place((await readLineage(sent)) as LineageEvent, ['*'])[0];
     for (const [runId, more] of [
       ['r', {}],
       ['stage', { facets: parentOf('s') }],
@@ -92,10 +95,10 @@ describe('answers', () => {
       const start = message('START', runId, 0, more);
       const end = message('COMPLETE', runId, 1, more);
       const isStage = runId === 'stage';
-      place(start);
-      expect(place(end)).toMatchObject({ namesRun: false, namesStage: false });
-      memory.forget(readLineage(start) as never, ['*']);
-      expect(place(end)).toMatchObject({ namesRun: true, namesStage: isStage });
+      await place(start);
+      expect(await place(end)).toMatchObject({ namesRun: false, namesStage: false });
+      tree.forget((await readLineage(start)) as LineageEvent);
+      expect(await place(end)).toMatchObject({ namesRun: true, namesStage: isStage });
     }
   });
 
@@ -137,6 +140,17 @@ describe('answers', () => {
     expect((await server.send(late, { path })).body.failed_events).toMatchObject([{ index: 250 }]);
     expect(await server.send(['x'], { path })).toMatchObject({ status: 200, body: { status: 'failure' } });
     for (const body of [{}, '"x"', 'null', 'nothing']) expect((await server.send(body, { path })).status).toBe(400);
+  });
+
+  test('[P11] a message counts as two events and one for each output, and 503 follows beyond the rate limit', async () => {
+    await using server = await lineageServer({ limits: { publishedPerSecond: 10 } });
+    const outputs = Array.from({ length: 60 }, (_, i) => output(`/data/${i}`));
+    const path = '/api/v1/lineage/batch';
+    await server.sendAll([message('COMPLETE', 'a', 0, { outputs })]);
+    expect((await server.send(message('COMPLETE', 'b', 0, { outputs }))).status).toBe(503);
+    expect((await server.send([message('COMPLETE', 'b', 0, { outputs }), 5], { path })).status).toBe(503);
+    expect((await server.views()).map(({ runId }) => runId)).toEqual(['a']);
+    await server.sendAll([message('START', 'c', 0)]);
   });
 
   test('[P4] a run with more than 1,000 outputs keeps them all', async () => {

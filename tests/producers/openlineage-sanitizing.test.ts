@@ -2,10 +2,9 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { draftsOf, readLineage } from '../../server/producers/openlineage/map.ts';
-import { RunTree } from '../../server/producers/openlineage/run-tree.ts';
 import { RunEventDraftSchema } from '../../shared/events.ts';
 import { temporaryFolder } from '../support/harness.ts';
-import { at, lineageServer, message, output, parentOf } from './openlineage.ts';
+import { at, lineageServer, message, newTree, output, parentOf } from './openlineage.ts';
 
 describe('sanitizing', () => {
   test('[P8] only names, types, error lines and datasets are stored: no facet, password, query, SQL or stack trace', async () => {
@@ -203,7 +202,7 @@ describe('sanitizing', () => {
     }
   });
 
-  test('[P9] a random message is either refused with a path or gives valid drafts', () => {
+  test('[P9] a random message is either refused with a path or gives valid drafts', async () => {
     const text = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.string(),
@@ -224,18 +223,18 @@ describe('sanitizing', () => {
       },
       { requiredKeys: ['eventType', 'eventTime', 'producer', 'run', 'job'] },
     );
-    const memory = new RunTree();
-    fc.assert(
-      fc.property(fc.oneof({ weight: 4, arbitrary }, { weight: 1, arbitrary: fc.jsonValue() }), (body) => {
-        let event: ReturnType<typeof readLineage>;
+    const tree = newTree();
+    await fc.assert(
+      fc.asyncProperty(fc.oneof({ weight: 4, arbitrary }, { weight: 1, arbitrary: fc.jsonValue() }), async (body) => {
+        let event: Awaited<ReturnType<typeof readLineage>>;
         try {
-          event = readLineage(body);
+          event = await readLineage(body);
         } catch (error) {
           expect(error).toMatchObject({ code: 'INVALID_INPUT' });
           return;
         }
         if (!event) return;
-        for (const place of memory.place(event, ['*'])) {
+        for (const place of tree.place(event, ['*'])) {
           for (const draft of draftsOf(event, place)) RunEventDraftSchema.parse(draft);
         }
       }),

@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import type { Role } from '../../server/auth/principal.ts';
+import { RunTree } from '../../server/producers/openlineage/run-tree.ts';
 import type { RunView } from '../../shared/run.ts';
 import { mulberry32 } from '../chaos/random.ts';
 import { keptLog, startServer, tokenFor } from '../support/harness.ts';
@@ -58,6 +59,9 @@ export async function lineageServer(options: Parameters<typeof startServer>[0] =
   };
   return { ...server, lines, send, sendAll, views, records };
 }
+
+/** A tree without earlier messages. The digest of a name is the name. */
+export const newTree = () => new RunTree({ memos: new Map(), outputs: new Map(), digestOf: (name) => name });
 
 /** Views without the fields that depend on the order of arrival or on the project. */
 export const looks = (views: readonly RunView[]) =>

@@ -6,6 +6,7 @@ import { describeIntegrity } from './integrity.ts';
 import type { OpenLog, Place } from './kit.ts';
 import { describeLog } from './log.ts';
 import { describePersistence } from './persistence.ts';
+import { describeProducerState } from './producer-state.ts';
 import { describeRevocations } from './revocations.ts';
 import { describeRuns } from './runs.ts';
 import { describeSearch } from './search.ts';
@@ -40,6 +41,7 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
     describeSearch(openLog);
     describeAccess(openLog);
     describeRevocations(openLog);
+    describeProducerState(openLog);
     describeIntegrity(openLog);
     if (isPersistent) describePersistence(makePlace);
   });

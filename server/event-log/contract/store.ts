@@ -2,6 +2,7 @@ import type { AccessLog } from './access.ts';
 import type { ApprovalStore } from './approvals.ts';
 import type { Integrity } from './integrity.ts';
 import type { Log } from './log.ts';
+import type { ProducerState } from './producer-state.ts';
 import type { Revocations } from './revocations.ts';
 import type { RunStore } from './runs.ts';
 import type { EventSearch } from './search.ts';
@@ -23,6 +24,7 @@ export interface EventLog extends Log {
   readonly access: AccessLog;
   readonly revocations: Revocations;
   readonly integrity: Integrity;
+  readonly producerState: ProducerState;
 
   /**
    * Commits all batches that `append` was called with, then releases every resource. Later calls MUST reject with

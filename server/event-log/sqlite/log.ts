@@ -22,6 +22,7 @@ import { SqliteCommitTables } from './commit-group.ts';
 import { asUnavailable, closedError, SqliteDatabase, transact } from './database.ts';
 import { SqliteErasure } from './erasure.ts';
 import { type LogState, readState, SqliteIntegrity } from './integrity.ts';
+import { SqliteProducerState } from './producer-state.ts';
 import { SqliteRevocations } from './revocations.ts';
 import { prepareRowStatements, type SqliteRunTables } from './rows.ts';
 import { SqliteRuns } from './runs.ts';
@@ -85,8 +86,9 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     erasure.clean(true);
     const runs = new SqliteRuns({ statements, rows, slice, head });
     const access = new SqliteAccess({ db, slice });
+    const producerState = new SqliteProducerState(db, slice);
     const group = { tables: new SqliteCommitTables(statements, rows), fold, now, order: new KeyOrder() };
-    const log = new SqliteLog({ database, state, statements, group, index, access, onCommit });
+    const log = new SqliteLog({ database, state, statements, group, index, beside: [access, producerState], onCommit });
     const oldest = () => state.oldest;
     const positionBeforeTime = (recordedBeforeMs: number) => log.findPositionBeforeTime(recordedBeforeMs);
     const onErased = (seq: number) => {
@@ -97,6 +99,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     return Object.assign(log, {
       runs,
       access,
+      producerState,
       approvals: new SqliteApprovals({ statements, rows, slice }),
       search: new BlockSearch({ tables: new SqliteSearchTables(db), index, slice, head, oldest, positionBeforeTime }),
       revocations: new SqliteRevocations(db, slice),
@@ -137,7 +140,8 @@ type SqliteLogParts = {
   statements: LogStatements;
   group: CommitParts<SqliteRunTables>;
   index: SearchIndexer;
-  access: SqliteAccess;
+  /** Tables beside the log that a trim also shortens. */
+  beside: readonly { trim(beforeMs: number): Promise<void> }[];
   onCommit: (commit: Commit) => void;
 };
 
@@ -149,13 +153,13 @@ class SqliteLog implements Log {
   readonly #statements: LogStatements;
   readonly #group: CommitParts<SqliteRunTables>;
   readonly #index: SearchIndexer;
-  readonly #access: SqliteAccess;
+  readonly #beside: SqliteLogParts['beside'];
   readonly #onCommit: (commit: Commit) => void;
   readonly #listeners = new Set<(records: readonly StoredEvent[]) => void>();
   #pending: Pending[] = [];
   #isCommitScheduled = false;
 
-  constructor({ database, state, statements, group, index, access, onCommit }: SqliteLogParts) {
+  constructor({ database, state, statements, group, index, beside, onCommit }: SqliteLogParts) {
     this.epoch = database.epoch;
     this.secret = database.secret;
     this.#database = database;
@@ -163,7 +167,7 @@ class SqliteLog implements Log {
     this.#statements = statements;
     this.#group = group;
     this.#index = index;
-    this.#access = access;
+    this.#beside = beside;
     this.#onCommit = onCommit;
   }
 
@@ -338,7 +342,7 @@ class SqliteLog implements Log {
       });
     }
     if (removed > 0) await this.#index.cut(this.oldest);
-    await this.#access.trim(recordedBeforeMs);
+    for (const table of this.#beside) await table.trim(recordedBeforeMs);
     return { removed };
   }
 

@@ -127,6 +127,16 @@ export const migrations: readonly Migration[] = [
   CREATE INDEX access_by_time ON access (at_ms);
   CREATE INDEX access_by_project ON access (project_id) WHERE project_id IS NOT NULL;
   `,
+  `
+  CREATE TABLE producer_state (
+    scope TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    written_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (scope, key)
+  ) WITHOUT ROWID;
+  CREATE INDEX producer_state_by_time ON producer_state (written_at_ms);
+  `,
 ];
 
 /**

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { z } from 'zod';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { RunEventDraft } from '../../../shared/events.ts';
@@ -8,23 +9,22 @@ import { cleanText, errorTextOf, isUri, nameOf, pairIdOf, scopeIdOf, sha256 } fr
 
 /**
  * Maps an OpenLineage message (from Airflow, dbt, Spark, Flink or Debezium) to drafts (Runwire events before they are
- * logged). The functions are pure: facts from earlier messages, such as the run's place in a tree of runs, come in as a
- * {@link Placement} (`run-tree.ts`).
+ * logged). Facts from earlier messages, such as the run's place in a tree of runs, are in a {@link Placement}
+ * (`run-tree.ts`).
  *
  * | message       | a run without parent           | a run with a parent                       |
  * |---------------|--------------------------------|-------------------------------------------|
  * | START         | run.created + run.started      | stage.started                             |
- * | RUNNING       | –                              | stage.progress, without a percentage      |
+ * | RUNNING       | run.started, before any START  | stage.progress, without a percentage      |
  * | COMPLETE      | artifacts + run.completed      | artifacts + stage.completed               |
  * | FAIL, ABORT   | run.failed                     | stage.failed                              |
  *
  * - Runs of any depth are stages of their root run.
  * - ABORT gives an error with the code `CANCELLED`.
- * - JobEvent, DatasetEvent and OTHER messages, inputs, and facets except `parent` and `errorMessage` are ignored: in
- *   practice they contain passwords, SQL and query plans.
+ * - JobEvent, DatasetEvent and OTHER messages, inputs, and facets except `parent`, `errorMessage` and those of errors
+ *   are ignored: in practice they contain passwords, SQL and query plans.
  * - OpenLineage has no event ids, and clients send a message up to six times. So an `eventId` contains a hash of the
- *   message, which does not depend on the order of its keys: a repeated message gives duplicates, and the log skips
- *   them.
+ *   fields of the message that are used: a repeated message gives duplicates, and the log skips them.
  * - The `eventId` of an artifact is a hash of run, dataset and time of completion: COMPLETE publishes the outputs of
  *   earlier messages, but a message that arrives after COMPLETE publishes its outputs itself, and both must give the
  *   same artifact the same id.
@@ -46,7 +46,7 @@ export type LineageEvent = {
   outputs: Dataset[];
   /** The sanitized error message. */
   failure: string | undefined;
-  /** Hash of the message. */
+  /** Hash of the fields above. */
   digest: string;
 };
 
@@ -56,6 +56,8 @@ export type Placement = {
   run: RunRef;
   /** Whether the run of the message is a stage of `run`. */
   isStage: boolean;
+  /** Whether the message starts `run`. A RUNNING does so if no START has arrived: Debezium sends none. */
+  starts: boolean;
   /** Whether the drafts must contain a `run.created` with the name of `run`. */
   namesRun: boolean;
   /** Whether the drafts must contain a `stage.started` with the name of the stage. */
@@ -75,9 +77,13 @@ const text = z.string().min(1);
 const job = z.object({ namespace: text, name: text });
 const ancestor = z.object({ run: z.object({ runId: text }), job: job.nullish() });
 const parent = ancestor.extend({ root: ancestor.nullish() }).nullish();
+/** Java's `ZonedDateTime` adds the name of the zone, as in `+01:00[Europe/Paris]`; some clients add a `Z` to an offset. */
+const ZONE_NAME = /\[[\w+/-]{1,64}\]$/;
+const OFFSET_AND_Z = /([+-]\d\d:?\d\d)Z$/;
 const eventTime = z
   .string()
-  .max(64)
+  .max(128)
+  .transform((value) => value.replace(ZONE_NAME, '').replace(OFFSET_AND_Z, '$1'))
   // The time in dbt's ABORT has no zone, and is UTC.
   .transform((value) => normalizeInstant(value) ?? normalizeInstant(`${value}Z`))
   .refine((value) => value !== undefined, { error: 'must be an ISO 8601 instant' });
@@ -88,15 +94,12 @@ const schema = z.object({
     .pipe(z.enum(['START', 'RUNNING', 'COMPLETE', 'FAIL', 'ABORT', 'OTHER']))
     .nullish(),
   eventTime,
-  producer: z.string(),
-  schemaURL: z.string().optional(), // Required by the specification, but missing in Marquez's samples.
   run: z.object({
     runId: text,
     facets: z
-      .object({
+      .looseObject({
         parent,
         parentRun: parent, // The facet's name in early versions.
-        errorMessage: z.object({ message: z.string() }).nullish().catch(null),
       })
       .nullish(),
   }),
@@ -110,12 +113,15 @@ const schema = z.object({
 /** Returns `id`, or a stable replacement if the id, or the `name` from which it was made, identifies a person. */
 export type IdFor = (kind: string, id: string, name: string) => string;
 
+/** Outputs that are mapped in one turn of the event loop. */
+const OUTPUTS_PER_TURN = 200;
+
 /**
- * Reads a message from parsed JSON of bounded depth. Undefined for messages without a run or without a run state, which
- * are ignored. Throws `INVALID_INPUT` with the path of the invalid field, never with its value. By default, `idFor`
- * returns the id itself.
+ * Reads a message from parsed JSON of bounded depth. Resolves to undefined for messages without a run or without a run
+ * state, which are ignored. Rejects with `INVALID_INPUT` and the path of the invalid field, never its value. By default,
+ * `idFor` returns the id itself.
  */
-export function readLineage(body: unknown, idFor: IdFor = (_kind, id) => id): LineageEvent | undefined {
+export async function readLineage(body: unknown, idFor: IdFor = (_kind, id) => id): Promise<LineageEvent | undefined> {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new RunwireError('INVALID_INPUT', 'the event is not an object');
   }
@@ -130,16 +136,33 @@ export function readLineage(body: unknown, idFor: IdFor = (_kind, id) => id): Li
   const facet = run.facets?.parent ?? run.facets?.parentRun;
   const ref = ({ run, job: of }: z.output<typeof ancestor>): RunRef =>
     refOf(idFor, run.runId, of?.namespace ?? job.namespace, of?.name);
-  return {
+  const datasets: Dataset[] = [];
+  for (const dataset of outputs ?? []) {
+    datasets.push(datasetOf(idFor, dataset));
+    if (datasets.length % OUTPUTS_PER_TURN === 0) await setImmediate();
+  }
+  const event = {
     type: eventType,
     at: eventTime as string,
     self: refOf(idFor, run.runId, job.namespace, job.name),
     parent: facet ? ref(facet) : undefined,
     root: facet?.root ? ref(facet.root) : undefined,
-    outputs: (outputs ?? []).map((dataset) => datasetOf(idFor, dataset)),
-    failure: errorTextOf(run.facets?.errorMessage?.message ?? '', MESSAGE_LIMIT) || undefined,
-    digest: sha256(canonicalJson(body)),
+    outputs: datasets,
+    failure: errorTextOf(failureOf(run.facets ?? {}), MESSAGE_LIMIT) || undefined,
   };
+  return { ...event, digest: sha256(canonicalJson(event)) };
+}
+
+/** Names of facets with an error. Spark's integration sends `spark.exception` instead of `errorMessage`. */
+const ERROR_FACET = /(?:error|exception)/i;
+
+function failureOf({ errorMessage, ...facets }: { [facet: string]: unknown }): string {
+  const others = Object.entries(facets).filter(([name]) => ERROR_FACET.test(name));
+  for (const facet of [errorMessage, ...others.map(([, facet]) => facet)]) {
+    const { message } = (facet ?? {}) as { message?: unknown };
+    if (typeof message === 'string' && message !== '') return message;
+  }
+  return '';
 }
 
 function refOf(idFor: IdFor, runId: string, namespace: string, name: string | undefined): RunRef {
@@ -152,8 +175,8 @@ function refOf(idFor: IdFor, runId: string, namespace: string, name: string | un
   };
 }
 
-/** Returns the drafts of one message for one Runwire run. */
-export function draftsOf(event: LineageEvent, place: Placement): RunEventDraft[] {
+/** Makes the drafts of one message for one Runwire run. */
+export function* draftsOf(event: LineageEvent, place: Placement): Generator<RunEventDraft, void, undefined> {
   const { type, at: timestamp, self, digest } = event;
   const { run, isStage, written, parentRunId } = place;
   const stageId = self.runId;
@@ -163,21 +186,20 @@ export function draftsOf(event: LineageEvent, place: Placement): RunEventDraft[]
     timestamp,
     eventId: `ol:${digest}:${isStage ? 'stage' : 'run'}:${kind}`,
   });
-  const drafts: RunEventDraft[] = [];
   if (place.namesRun) {
-    drafts.push({
+    yield {
       type: 'run.created',
       ...about('created'),
       name: run.name ?? run.runId,
       labels: { namespace: run.namespace },
       ...(parentRunId === undefined ? {} : { parentRunId }),
-    });
+    };
   }
   if (isStage && place.namesStage) {
-    drafts.push({ type: 'stage.started', ...about('started'), stageId, name: self.name ?? stageId });
+    yield { type: 'stage.started', ...about('started'), stageId, name: self.name ?? stageId };
   }
   for (const { artifactId, name, uri } of written?.datasets ?? []) {
-    drafts.push({
+    yield {
       type: 'artifact.created',
       ...about('artifact'),
       timestamp: written?.at ?? timestamp,
@@ -186,28 +208,27 @@ export function draftsOf(event: LineageEvent, place: Placement): RunEventDraft[]
       name,
       ...(uri === undefined ? {} : { uri }),
       ...(isStage ? { stageId } : {}),
-    });
+    };
   }
   const error = {
     message: event.failure ?? (type === 'ABORT' ? 'aborted' : 'failed'),
     ...(type === 'ABORT' ? { code: 'CANCELLED' } : {}),
   };
+  if (place.starts) yield { type: 'run.started', ...about('started') };
   switch (type) {
     case 'START':
-      if (!isStage) drafts.push({ type: 'run.started', ...about('started') });
       break;
     case 'RUNNING':
-      if (isStage) drafts.push({ type: 'stage.progress', ...about('progress'), stageId, message: 'running' });
+      if (isStage) yield { type: 'stage.progress', ...about('progress'), stageId, message: 'running' };
       break;
     case 'COMPLETE':
-      if (isStage) drafts.push({ type: 'stage.completed', ...about('completed'), stageId });
-      else drafts.push({ type: 'run.completed', ...about('completed') });
+      if (isStage) yield { type: 'stage.completed', ...about('completed'), stageId };
+      else yield { type: 'run.completed', ...about('completed') };
       break;
     default:
-      if (isStage) drafts.push({ type: 'stage.failed', ...about('failed'), stageId, error });
-      else drafts.push({ type: 'run.failed', ...about('failed'), error });
+      if (isStage) yield { type: 'stage.failed', ...about('failed'), stageId, error };
+      else yield { type: 'run.failed', ...about('failed'), error };
   }
-  return drafts;
 }
 
 function datasetOf(idFor: IdFor, { namespace, name }: { namespace: string; name: string }): Dataset {
@@ -222,7 +243,7 @@ function datasetOf(idFor: IdFor, { namespace, name }: { namespace: string; name:
 
 /** Whether a message is a JobEvent or DatasetEvent: metadata of a job or a dataset, without a run. */
 function isAboutNoRun(body: { run?: unknown; dataset?: unknown; schemaURL?: unknown }): boolean {
-  if (body.run !== undefined) return false;
+  if (body.run !== undefined && body.run !== null) return false;
   if (typeof body.dataset === 'object' && body.dataset !== null) return true;
   return typeof body.schemaURL === 'string' && /\/(?:Job|Dataset)Event$/.test(body.schemaURL);
 }

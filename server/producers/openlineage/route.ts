@@ -6,9 +6,8 @@ import { requirePermission } from '../../auth/permissions.ts';
 import type { PrincipalHandler, Route } from '../../http/dispatch.ts';
 import { sendJson } from '../../http/messages.ts';
 import { readJson } from '../../http/request-body.ts';
-import type { Privacy } from '../../phi/identifiers.ts';
-import type { PublishGateway } from '../../publishing/gateway.ts';
-import { LineageIntake } from './intake.ts';
+import { type Accepted, LineageIntake, type LineageIntakeParts } from './intake.ts';
+import { type IdFor, type LineageEvent, readLineage } from './map.ts';
 
 /**
  * Handles `POST /api/v1/lineage` and `/api/v1/lineage/batch`, which receive OpenLineage events. OpenLineage clients
@@ -18,28 +17,36 @@ import { LineageIntake } from './intake.ts';
 
 const LIMIT_BYTES = 8 * 1024 * 1024;
 const MAX_BATCH_EVENTS = 10_000;
-/** Events of a batch that are published at the same time. After each such group, the server handles other requests. */
+/** Events of a batch that are read in one turn of the event loop, and that are published at the same time. */
 const GROUP_EVENTS = 100;
 
-export function createLineageRoutes<R extends Registry>(
-  gateway: PublishGateway<R>,
-  privacy: Pick<Privacy, 'idFor'>,
-  logger: Logger,
-): Route[] {
-  const intake = new LineageIntake(gateway, privacy);
+export function createLineageRoutes<R extends Registry>(parts: LineageIntakeParts<R> & { logger: Logger }): Route[] {
+  const lineage: Lineage<R> = {
+    intake: new LineageIntake(parts),
+    idFor: (kind, id, name) => parts.privacy.idFor(kind, id, name),
+    logger: parts.logger,
+  };
   const row = { methods: ['POST'], action: 'lineage', auth: 'token-or-cookie', isAttachable: true } as const;
   return [
-    { ...row, path: '/api/v1/lineage', handle: single(intake, logger) },
-    { ...row, path: '/api/v1/lineage/batch', handle: batch(intake, logger) },
+    { ...row, path: '/api/v1/lineage', handle: single(lineage) },
+    { ...row, path: '/api/v1/lineage/batch', handle: batch(lineage) },
   ];
 }
 
-function single<R extends Registry>(intake: LineageIntake<R>, logger: Logger): PrincipalHandler {
+type Lineage<R extends Registry> = { intake: LineageIntake<R>; idFor: IdFor; logger: Logger };
+
+const IGNORED: Accepted = { accepted: 0, duplicates: 0 };
+
+function single<R extends Registry>({ intake, idFor, logger }: Lineage<R>): PrincipalHandler {
   return async (request, response, principal) => {
     requirePermission(principal, 'publish');
     const body = await readJson(request, LIMIT_BYTES);
-    intake.admit(principal, 1);
-    const accepted = await intake.publish(principal, body).catch((error: unknown) => {
+    const publish = async () => {
+      const event = await readLineage(body, idFor);
+      intake.admit(principal, [event]);
+      return event ? intake.publish(principal, event) : IGNORED;
+    };
+    const accepted = await publish().catch((error: unknown) => {
       const refusal = refusalOf(error);
       logRefusal(logger, refusal, 1);
       const { code, message, path } = refusal;
@@ -52,7 +59,7 @@ function single<R extends Registry>(intake: LineageIntake<R>, logger: Logger): P
   };
 }
 
-function batch<R extends Registry>(intake: LineageIntake<R>, logger: Logger): PrincipalHandler {
+function batch<R extends Registry>({ intake, idFor, logger }: Lineage<R>): PrincipalHandler {
   return async (request, response, principal) => {
     requirePermission(principal, 'publish');
     const bodies = await readJson(request, LIMIT_BYTES);
@@ -60,22 +67,29 @@ function batch<R extends Registry>(intake: LineageIntake<R>, logger: Logger): Pr
     if (bodies.length > MAX_BATCH_EVENTS) {
       throw new RunwireError('TOO_LARGE', `more than ${MAX_BATCH_EVENTS} events in one batch`);
     }
-    intake.admit(principal, bodies.length);
     const failed: { index: number; reason: string; retriable: boolean }[] = [];
     let first: RunwireError | undefined;
-    for (let at = 0; at < bodies.length; at += GROUP_EVENTS) {
-      const group = bodies.slice(at, at + GROUP_EVENTS);
-      const outcomes = await Promise.allSettled(group.map((body) => intake.publish(principal, body)));
-      outcomes.forEach((outcome, index) => {
-        if (outcome.status === 'fulfilled') return;
-        const refusal = refusalOf(outcome.reason);
-        first ??= refusal;
-        const { message, path } = refusal;
-        const reason = path === undefined || message.startsWith(path) ? message : `${path}: ${message}`;
-        failed.push({ index: at + index, reason, retriable: false });
-      });
-      await setImmediate(); // Refused events cause no I/O: many groups of them would block the event loop.
+    const fail = (index: number, error: unknown) => {
+      const refusal = refusalOf(error);
+      first ??= refusal;
+      const { message, path } = refusal;
+      const reason = path === undefined || message.startsWith(path) ? message : `${path}: ${message}`;
+      failed.push({ index, reason, retriable: false });
+    };
+    const events: (LineageEvent | undefined)[] = [];
+    for (const [index, body] of bodies.entries()) {
+      events.push(await readLineage(body, idFor).catch((error: unknown) => void fail(index, error)));
+      if (index % GROUP_EVENTS === GROUP_EVENTS - 1) await setImmediate();
     }
+    intake.admit(principal, events);
+    for (let at = 0; at < events.length; at += GROUP_EVENTS) {
+      const group = events.slice(at, at + GROUP_EVENTS);
+      const outcomes = await Promise.allSettled(group.map((event) => event && intake.publish(principal, event)));
+      outcomes.forEach((outcome, index) => {
+        if (outcome.status === 'rejected') fail(at + index, outcome.reason);
+      });
+    }
+    failed.sort((a, b) => a.index - b.index);
     if (first) logRefusal(logger, first, failed.length);
     if (failed.length === 0) {
       response.writeHead(204).end();

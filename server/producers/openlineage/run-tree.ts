@@ -1,8 +1,9 @@
 import type { Dataset, LineageEvent, Placement, RunRef } from './map.ts';
 
 /**
- * Remembers facts from earlier OpenLineage messages: the place, the name and the outputs of each run. At its limit, the
- * memory drops the least recently used run. Tokens with different projects have separate memories.
+ * Decides where the drafts of OpenLineage messages are published, from facts of earlier messages: the place, the name and
+ * the outputs of each run. The facts are {@link Memo}s, which the intake reads from the log's store and writes back:
+ * they outlive a restart, and no run loses them to other runs. Tokens with different projects have separate memos.
  *
  * **Place.** A run is published as a stage of its root run. The root run is the first of these that is known:
  *
@@ -16,106 +17,121 @@ import type { Dataset, LineageEvent, Placement, RunRef } from './map.ts';
  * **Name.** `run.created` announces the name of a run, `stage.started` that of a stage. A START message always causes
  * an announcement. Another message causes one only if no name is known, if the message is earlier than the first
  * announcement, or if it is later than the last announcement and has another name. So messages in order announce a name
- * once, and the resulting name and start time do not depend on the order. After a loss of the memory, one announcement
- * is redundant.
+ * once, and the resulting name and start time do not depend on the order.
  *
  * **Limits.**
  *
- * - In a tree of three levels without root facets, a child may arrive before the first message of its parent, or after
- *   a restart. Then the child becomes a stage of the parent, as if the parent were a root. The child is not held back,
- *   because a parent may send no message at all. Later messages of the parent publish the parent twice: as a stage of
- *   the root, and as a run with `parentRunId`, so that this run ends too.
+ * - In a tree of three levels without root facets, a child may arrive before the first message of its parent. Then the
+ *   child becomes a stage of the parent, as if the parent were a root. The child is not held back, because a parent may
+ *   send no message at all. Later messages of the parent publish the parent twice: as a stage of the root, and as a run
+ *   with `parentRunId`, so that this run ends too.
  * - A run stays in its place if only later messages have a parent facet.
- * - Outputs in START or RUNNING are lost if the server restarts before COMPLETE.
  */
 
-/** Maximum number of runs and outputs in memory. Each one takes at most 1–2 kB. */
-const LIMIT = 20_000;
-const OUTPUT_LIMIT = 1_000;
+/** Limits of the outputs that a run keeps until COMPLETE: their characters, and the messages that contained them. */
+const OUTPUT_CHARS_LIMIT = 256 * 1024;
+const OUTPUT_MESSAGE_LIMIT = 64;
 
-/** Announcements of a name: the times of the first and the last one, and the name in the last one. */
+/** Announcements of a name: the times of the first and the last one, and a digest of the name in the last one. */
 type Announced = { first: string; last: string; name: string };
-type Memo = {
+
+/** Facts about one OpenLineage run, as JSON. A memo contains no name: the PHI guard has not seen names yet. */
+export type Memo = {
   /** The root run, which may be the run itself. */
-  home?: RunRef;
-  run?: Announced | undefined;
-  stage?: Announced | undefined;
+  home?: { projectId: string; runId: string };
+  run?: Announced;
+  stage?: Announced;
   /** Whether other runs are stages of this run. */
   isRoot?: boolean;
-  /** Outputs from messages before COMPLETE. */
-  outputs: Map<string, Dataset>;
+  hasStarted?: boolean;
+  /** Keys of the outputs that messages before COMPLETE contained, one key a message, and the characters of the outputs. */
+  outputs?: { keys: string[]; chars: number };
   completedAt?: string;
 };
 
+export type RunTreeParts = {
+  /** Memos by run id. The tree changes them, and adds new ones. */
+  memos: Map<string, Memo>;
+  /** Outputs of earlier messages, by the keys in the memos. The tree adds those of messages before COMPLETE. */
+  outputs: Map<string, readonly Dataset[]>;
+  /** Returns the digest of a name. */
+  digestOf: (name: string) => string;
+};
+
 export class RunTree {
-  readonly #memos = new Map<string, Memo>();
-  readonly #limit: number;
-  #weight = 0;
+  readonly #memos: Map<string, Memo>;
+  readonly #outputs: Map<string, readonly Dataset[]>;
+  readonly #digestOf: (name: string) => string;
 
-  constructor(limit = LIMIT) {
-    this.#limit = limit;
-  }
-
-  /** The number of runs and outputs in memory. */
-  get weight(): number {
-    return this.#weight;
+  constructor({ memos, outputs, digestOf }: RunTreeParts) {
+    this.#memos = memos;
+    this.#outputs = outputs;
+    this.#digestOf = digestOf;
   }
 
   /**
    * Returns the places where the drafts of a message are published: one run, or two for a root that is also a stage.
-   * `projects` are those of the caller's token.
+   * `projects` are those of the caller's token. The memos of the message's runs, and of the roots in them, must be read.
    */
   place(event: LineageEvent, projects: readonly string[]): Placement[] {
-    const scope = scopeOf(projects);
     const only = projects.length === 1 && projects[0] !== '*' ? projects[0] : undefined;
     const within = (run: RunRef): RunRef => (only === undefined ? run : { ...run, projectId: only });
-    const memo = this.#memo(scope, event.self.runId);
-    const home = within(this.#home(scope, event, memo));
-    memo.home = home;
     const self = within(event.self);
+    const memo = this.#memo(self.runId);
+    const home = this.#home(event, memo, within);
+    memo.home = { projectId: home.projectId, runId: home.runId };
     const written = this.#written(event, memo);
+    const isFirstStart = !memo.hasStarted;
+    if (event.type === 'START') memo.hasStarted = true;
     if (home.runId === self.runId) {
       const namesRun = this.#announces(memo, 'run', event, self.name);
-      return [{ run: self, isStage: false, namesRun, namesStage: false, parentRunId: undefined, written }];
+      const starts = event.type === 'START' || (event.type === 'RUNNING' && isFirstStart);
+      return [{ run: self, isStage: false, starts, namesRun, namesStage: false, parentRunId: undefined, written }];
     }
-    const root = this.#memo(scope, home.runId);
+    const root = this.#memo(home.runId);
     root.isRoot = true;
     // Until messages of the root run arrive, the root has the name that messages of its stages contain.
-    const named = [event.root, event.parent].find((run) => run?.runId === home.runId);
     const asStage: Placement = {
-      run: { ...home, name: named?.name },
+      run: home,
       isStage: true,
-      namesRun: named?.name !== undefined && this.#announces(root, 'run', { ...event, type: 'RUNNING' }, named.name),
+      starts: false,
+      namesRun: home.name !== undefined && this.#announces(root, 'run', { ...event, type: 'RUNNING' }, home.name),
       namesStage: this.#announces(memo, 'stage', event, self.name),
       parentRunId: undefined,
       written,
     };
     if (!memo.isRoot) return [asStage];
-    const asRun = { run: self, isStage: false, namesRun: true, namesStage: false, parentRunId: home.runId };
+    const starts = event.type === 'START';
+    const asRun = { run: self, isStage: false, starts, namesRun: true, namesStage: false, parentRunId: home.runId };
     return [asStage, { ...asRun, written: undefined }];
   }
 
   /** Forgets the announcements of a message that was not published, so that later messages repeat them. */
-  forget(event: LineageEvent, projects: readonly string[]): void {
-    const scope = scopeOf(projects);
-    const memo = this.#memo(scope, event.self.runId);
-    memo.stage = undefined;
-    if (memo.home) this.#memo(scope, memo.home.runId).run = undefined;
+  forget({ self }: LineageEvent): void {
+    const memo = this.#memo(self.runId);
+    delete memo.stage;
+    delete memo.run;
+    if (memo.home) delete this.#memo(memo.home.runId).run;
   }
 
-  #home(scope: string, { self, parent, root }: LineageEvent, memo: Memo): RunRef {
-    const home = root ?? memo.home ?? (parent && (this.#memos.get(keyOf(scope, parent.runId))?.home ?? parent));
-    return home === undefined || home.runId === self.runId ? self : home;
+  #home({ self, parent, root }: LineageEvent, memo: Memo, within: (run: RunRef) => RunRef): RunRef {
+    const known = memo.home ?? (parent && this.#memos.get(parent.runId)?.home);
+    const runId = (root ?? known ?? parent ?? self).runId;
+    if (runId === self.runId) return within(self);
+    const named = [root, parent].find((run) => run?.runId === runId);
+    if (!root && known) return { namespace: '', name: undefined, ...named, ...known };
+    return within(named as RunRef);
   }
 
   /** Whether a message must announce a name. START always does. */
   #announces(memo: Memo, kind: 'run' | 'stage', { type, at }: Pick<LineageEvent, 'type' | 'at'>, name = ''): boolean {
     const known = memo[kind];
-    const isNews = known === undefined || at < known.first || (at >= known.last && name !== known.name);
+    const digest = this.#digestOf(name);
+    const isNews = known === undefined || at < known.first || (at >= known.last && digest !== known.name);
     memo[kind] = {
       first: known && known.first < at ? known.first : at,
       last: known && known.last > at ? known.last : at,
-      name: known && known.last > at ? known.name : name,
+      name: known && known.last > at ? known.name : digest,
     };
     return isNews || type === 'START';
   }
@@ -127,35 +143,38 @@ export class RunTree {
   #written(event: LineageEvent, memo: Memo): Placement['written'] {
     if (event.type === 'COMPLETE') {
       memo.completedAt = event.at;
-      const datasets = new Map(memo.outputs);
-      for (const dataset of event.outputs) datasets.set(dataset.artifactId, dataset);
-      return { at: event.at, datasets: [...datasets.values()] };
+      const earlier = (memo.outputs?.keys ?? []).flatMap((key) => this.#outputs.get(key) ?? []);
+      return { at: event.at, datasets: unique([...earlier, ...event.outputs]) };
     }
     if (event.outputs.length === 0) return undefined;
-    const datasets = new Map(event.outputs.map((dataset) => [dataset.artifactId, dataset]));
-    if (memo.completedAt !== undefined) return { at: memo.completedAt, datasets: [...datasets.values()] };
-    for (const [artifactId, dataset] of datasets) {
-      if (memo.outputs.size >= OUTPUT_LIMIT || memo.outputs.has(artifactId)) continue;
-      memo.outputs.set(artifactId, dataset);
-      this.#weight++;
-    }
+    const datasets = unique(event.outputs);
+    if (memo.completedAt !== undefined) return { at: memo.completedAt, datasets };
+    const { keys, chars } = memo.outputs ?? { keys: [], chars: 0 };
+    const key = outputsKeyOf(event);
+    if (keys.includes(key) || keys.length >= OUTPUT_MESSAGE_LIMIT) return undefined;
+    let total = chars;
+    const added = datasets.filter(({ artifactId, name, uri = '' }) => {
+      total += artifactId.length + name.length + uri.length;
+      return total <= OUTPUT_CHARS_LIMIT;
+    });
+    this.#outputs.set(key, added);
+    memo.outputs = { keys: [...keys, key], chars: total };
     return undefined;
   }
 
-  #memo(scope: string, runId: string): Memo {
-    const key = keyOf(scope, runId);
-    const memo = this.#memos.get(key) ?? { outputs: new Map() };
-    if (!this.#memos.delete(key)) this.#weight++;
-    this.#memos.set(key, memo);
-    for (const [oldest, { outputs }] of this.#memos) {
-      if (this.#weight <= this.#limit || oldest === key) break;
-      this.#memos.delete(oldest);
-      this.#weight -= 1 + outputs.size;
+  #memo(runId: string): Memo {
+    let memo = this.#memos.get(runId);
+    if (!memo) {
+      memo = {};
+      this.#memos.set(runId, memo);
     }
     return memo;
   }
 }
 
-/** Scope of a token's memory. With a single scope, a caller could change the place of another caller's run. */
-const scopeOf = (projects: readonly string[]): string => JSON.stringify([...projects].sort());
-const keyOf = (scope: string, runId: string): string => `${scope} ${runId}`;
+/** A run id contains no blank, so the key of outputs never equals that of a memo. */
+const outputsKeyOf = ({ self, digest }: LineageEvent): string => `${self.runId} ${digest.slice(0, 32)}`;
+
+const unique = (datasets: readonly Dataset[]): Dataset[] => [
+  ...new Map(datasets.map((dataset) => [dataset.artifactId, dataset])).values(),
+];
