@@ -3,16 +3,11 @@ import type { Logger } from 'pino';
 /** What does not work: the text for operators, without a value of a client, and the file and the error for the log. */
 export type Problem = { message: string; path?: string | undefined; err?: unknown };
 
-type Condition = {
-  /** Undefined while the condition is met. */
-  problem: Problem | undefined;
-  /** Time of the last line in the log about a problem. */
-  loggedAt: number;
-  /** Reports since that line. */
-  reports: number;
-  /** Whether the present problem has a line. Without one, its end gets none either. */
-  isLogged: boolean;
-};
+/**
+ * `reports`: the reports since the line. `isOpen`: the line is about the present problem. A problem without a line gets none at
+ * its end either.
+ */
+type Line = { loggedAt: number; reports: number; isOpen: boolean };
 
 /** Time between two log lines about the same condition. */
 const LOG_INTERVAL_MS = 60_000;
@@ -25,7 +20,10 @@ const LOG_INTERVAL_MS = 60_000;
 export class Health {
   readonly #logger: Logger;
   readonly #now: () => number;
-  readonly #conditions = new Map<string, Condition>();
+  /** The problem of each condition that was ever reported; undefined while the condition is met. */
+  readonly #states = new Map<string, Problem | undefined>();
+  /** The last line about each condition or failure. */
+  readonly #lines = new Map<string, Line>();
 
   constructor(logger: Logger, now: () => number = () => performance.now()) {
     this.#logger = logger;
@@ -35,34 +33,40 @@ export class Health {
   /** The present problems: condition and message. */
   get problems(): ReadonlyMap<string, string> {
     const problems = new Map<string, string>();
-    for (const [name, { problem }] of this.#conditions) if (problem) problems.set(name, problem.message);
+    for (const [name, problem] of this.#states) if (problem) problems.set(name, problem.message);
     return problems;
   }
 
   /** Every condition that was ever reported, and whether it has a problem. */
   *states(): Iterable<readonly [condition: string, hasProblem: boolean]> {
-    for (const [name, { problem }] of this.#conditions) yield [name, problem !== undefined];
+    for (const [name, problem] of this.#states) yield [name, problem !== undefined];
   }
 
   /** Reports a problem, or with undefined that the condition is met. */
-  report(name: string, problem: Problem | undefined): void {
-    let condition = this.#conditions.get(name);
-    if (!condition) {
-      condition = { problem: undefined, loggedAt: Number.NEGATIVE_INFINITY, reports: 0, isLogged: false };
-      this.#conditions.set(name, condition);
-    }
-    const before = condition.problem;
-    condition.problem = problem;
+  report(condition: string, problem: Problem | undefined): void {
+    const before = this.#states.get(condition);
+    this.#states.set(condition, problem);
     if (problem) {
-      condition.reports++;
-      const now = this.#now();
-      if (now - condition.loggedAt < LOG_INTERVAL_MS) return;
       const { message, ...cause } = problem;
-      this.#logger.error({ condition: name, reports: condition.reports, ...cause }, message);
-      Object.assign(condition, { loggedAt: now, reports: 0, isLogged: true });
-    } else if (before && condition.isLogged) {
-      condition.isLogged = false;
-      this.#logger.warn({ condition: name, path: before.path }, `works again: ${before.message}`);
+      this.#log(condition, { condition, ...cause }, message);
+    } else if (before && this.#lines.get(condition)?.isOpen) {
+      (this.#lines.get(condition) as Line).isOpen = false;
+      this.#logger.warn({ condition, path: before.path }, `works again: ${before.message}`);
     }
+  }
+
+  /** Logs a failure that is no lasting condition, at most once a minute. `message` is a fixed text. */
+  note(message: string, cause: Omit<Problem, 'message'>): void {
+    this.#log(message, cause, message);
+  }
+
+  #log(key: string, cause: object, message: string): void {
+    const line = this.#lines.get(key) ?? { loggedAt: Number.NEGATIVE_INFINITY, reports: 0, isOpen: false };
+    this.#lines.set(key, line);
+    line.reports++;
+    const now = this.#now();
+    if (now - line.loggedAt < LOG_INTERVAL_MS) return;
+    this.#logger.error({ ...cause, reports: line.reports }, message);
+    this.#lines.set(key, { loggedAt: now, reports: 0, isOpen: true });
   }
 }

@@ -32,6 +32,7 @@ export class Metrics {
   readonly #publish: Histogram;
   readonly #commit: Histogram;
   readonly #batch: Histogram;
+  readonly #commitFailures: Counter;
 
   constructor() {
     const registers = [this.registry];
@@ -49,7 +50,16 @@ export class Metrics {
       LATENCY_SECONDS,
     );
     this.#commit = histogram('log_commit_seconds', 'Duration of a commit to the event log.', LATENCY_SECONDS);
+    this.#commitFailures = new Counter({
+      name: 'runwire_log_commit_failures_total',
+      help: 'Commits that the event log has refused because of its file, its disk or its lock.',
+      registers,
+    });
     this.#batch = histogram('log_commit_events', 'Events in a commit to the event log.', BATCH_EVENTS);
+  }
+
+  commitFailed(): void {
+    this.#commitFailures.inc();
   }
 
   /** Counts an error response. `reason` is its code in the error table. */

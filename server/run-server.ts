@@ -161,13 +161,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const expiry = new ApprovalExpiry({ log, logger });
   const audit = new Audit({ log, privacy, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
   // `delivery` serves the subscriptions. It comes first, because a slow observer of the bus must not delay them.
-  const stopCommits = log.subscribe((records) => {
-    delivery.committed(records);
-    bus.committed(records);
-    approvals.committed(records);
-    expiry.committed(records);
-    audit.committed();
-  });
+  const observers = [delivery, bus, approvals, expiry, audit];
+  const stopCommits = observers.map((part) => log.subscribe((records) => part.committed(records)));
   const stopErasures = log.integrity.onErased((tombstone) => delivery.erased(tombstone));
   const access = new AccessLogger({ log, logger, isRefused: (id) => privacy.isRefused(id) });
   const streams = new SocketlessTransports(invalidReasonOf);
@@ -209,7 +204,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     await connections.close(options.shutdownSpreadMs ?? Math.min(2_000, 2 * connections.count));
     delivery.close(); // Ends server-sent event streams: `http.close()` would wait for them.
     await http.close();
-    stopCommits();
+    for (const stop of stopCommits) stop();
     stopErasures();
     for (const part of [stats, expiry, approvals, bus]) part.close();
     for (const part of [audit, access, log]) await part.close();
@@ -257,8 +252,8 @@ function openLog(
     path,
     health,
     fold: foldOf(registry) as never,
-    onFailure: (error) => logger.error({ err: error }, 'the event log failed'),
     onCommit: (commit) => metrics.committed(commit),
+    onCommitFailure: () => metrics.commitFailed(),
     onDamage: ({ seq }) =>
       logger.error({ seq }, 'the end of the event log does not match its stored hash: run `runwire verify`'),
   });

@@ -1,3 +1,4 @@
+import { RunwireError } from '../../../shared/errors.ts';
 import type { RunHeader, RunRows } from '../../../shared/run.ts';
 import { type Batch, type ReadyDraft, type Receipt, StoredEvent } from '../contract/log.ts';
 import {
@@ -19,6 +20,9 @@ import { CommitRows, type RunTables } from './run-rows.ts';
  *    undone in memory and does not affect the other batches.
  * 3. `write` writes each event and each changed row once.
  *
+ * `add` and `write` are generators: the store may leave the event loop to others at each `yield`, while its transaction stays
+ * open.
+ *
  * Rejected: a SAVEPOINT for each batch. Every batch would pay for it, and would read and write the rows of its run again.
  *
  * A group lives inside one transaction. Until the transaction ends, nothing else may change the rows that the group has
@@ -27,6 +31,11 @@ import { CommitRows, type RunTables } from './run-rows.ts';
 
 /** The last row of the log. The next row stores its hash. */
 export type ChainHead = { seq: number; hash: Buffer; recordedAtMs: number };
+
+/** Maxima of one run: its view is one message. */
+export const MAX_STAGES = 10_000;
+export const MAX_ARTIFACTS = 10_000;
+export const MAX_APPROVALS = 1_000;
 
 export type Entry<Tables extends RunTables> = {
   record: StoredEvent;
@@ -45,7 +54,7 @@ export interface CommitTables<Tables extends RunTables> {
   ): void;
   openRun(projectId: string, runId: string): Tables;
   /** Inserts the events, in order, and stores the new head. The rows of their runs have been written before. */
-  insertEvents(entries: readonly Entry<Tables>[], head: ChainHead): void;
+  insertEvents(entries: readonly Entry<Tables>[], head: ChainHead): Generator<void>;
 }
 
 export type CommitParts<Tables extends RunTables> = {
@@ -105,7 +114,7 @@ export class CommitGroup<Tables extends RunTables> {
   }
 
   /** Adds a batch. If its check or its fold throws, undoes the batch and throws the error again. */
-  add({ actor, drafts, check }: Batch): Receipt[] {
+  *add(batch: Batch): Generator<void, Receipt[]> {
     const { events, rows: touched, runs } = this.#batch;
     const head = this.#head;
     const count = this.#entries.length;
@@ -113,19 +122,11 @@ export class CommitGroup<Tables extends RunTables> {
     runs.length = 0;
     touched.clear();
     try {
-      const receipts = drafts.map((draft) => {
-        const { projectId, runId, eventId } = draft;
-        const eventKey = `${projectId} ${eventId}`;
-        const known = this.#known.get(eventKey);
-        if (known) return { seq: known.seq, runSeq: known.runSeq, eventId, isDuplicate: true };
-        const rows = this.#rowsOf(projectId, runId);
-        check?.(rows, draft);
-        const { seq, runSeq } = this.#take(draft, actor, rows);
-        const receipt = { seq, runSeq, eventId, isDuplicate: false };
-        this.#known.set(eventKey, receipt);
-        events.push(eventKey);
-        return receipt;
-      });
+      const receipts: Receipt[] = [];
+      for (const draft of batch.drafts) {
+        receipts.push(this.#receive(draft, batch, receipts.length));
+        yield;
+      }
       for (const rows of touched) rows.accept();
       return receipts;
     } catch (error) {
@@ -139,9 +140,25 @@ export class CommitGroup<Tables extends RunTables> {
     }
   }
 
-  write(): void {
-    for (const rows of this.#runs.values()) rows.write();
-    if (this.#entries.length > 0) this.#parts.tables.insertEvents(this.#entries, this.#head);
+  *write(): Generator<void> {
+    for (const rows of this.#runs.values()) yield* rows.write();
+    if (this.#entries.length > 0) yield* this.#parts.tables.insertEvents(this.#entries, this.#head);
+  }
+
+  #receive(draft: ReadyDraft, { actor, check }: Batch, index: number): Receipt {
+    const { projectId, runId, eventId } = draft;
+    const eventKey = `${projectId} ${eventId}`;
+    const known = this.#known.get(eventKey);
+    if (known) return { seq: known.seq, runSeq: known.runSeq, eventId, isDuplicate: true };
+    const rows = this.#rowsOf(projectId, runId);
+    check?.(rows, draft);
+    const before = rows.header()?.counts;
+    const { seq, runSeq } = this.#take(draft, actor, rows);
+    checkSize(rows, before, draft, index);
+    const receipt = { seq, runSeq, eventId, isDuplicate: false };
+    this.#known.set(eventKey, receipt);
+    this.#batch.events.push(eventKey);
+    return receipt;
   }
 
   #rowsOf(projectId: string, runId: string): CommitRows<Tables> {
@@ -187,6 +204,24 @@ export class CommitGroup<Tables extends RunTables> {
     this.#entries.push({ record, rows, row, salt });
     this.#head = { seq, hash: rowHash(row), recordedAtMs };
     return record;
+  }
+}
+
+/** Refuses a draft that adds a row to a run with the most rows of this kind. */
+function checkSize(rows: CommitRows, before: RunHeader['counts'] | undefined, draft: ReadyDraft, index: number): void {
+  const after = rows.header()?.counts;
+  if (!after || after === before) return;
+  const refuse = (what: string, field: string) => {
+    const path = `events.${index}.${field}`;
+    throw new RunwireError('TOO_LARGE', `${path}: the run has ${what}, the maximum`, { path });
+  };
+  const { stages = 0, artifacts = 0, approvalsPending = 0 } = before ?? {};
+  if (after.stages > Math.max(MAX_STAGES, stages)) {
+    refuse(`${MAX_STAGES} stages`, 'stages' in draft ? 'stages' : 'stageId');
+  }
+  if (after.artifacts > Math.max(MAX_ARTIFACTS, artifacts)) refuse(`${MAX_ARTIFACTS} artifacts`, 'artifactId');
+  if (after.approvalsPending > approvalsPending && rows.approvalCount > MAX_APPROVALS) {
+    refuse(`${MAX_APPROVALS} approvals`, 'approvalId');
   }
 }
 

@@ -30,8 +30,10 @@ export interface RunTables {
    * start.
    */
   lastStarted(before: string): { startKey: string; stage: Stage } | undefined;
+  /** Number of stored approvals. */
+  approvalCount(): number;
   /** Writes the rows that changed, in the transaction of the commit. */
-  write(changes: Changes): void;
+  write(changes: Changes): Generator<void>;
 }
 
 /** A text that sorts after every start key. */
@@ -42,6 +44,8 @@ class RowCache<Row> {
   readonly #rows = new Map<string, { stored: Row | undefined; now: Row | undefined }>();
   /** The journal: the rows that the current batch has changed, with their values before the batch. */
   readonly #before = new Map<string, Row | undefined>();
+  /** Number of new rows, which are not stored yet. */
+  added = 0;
   readonly #read: (id: string) => Row | undefined;
   readonly #onChange: (id: string, row: Row | undefined) => void;
 
@@ -88,7 +92,9 @@ class RowCache<Row> {
   }
 
   #set(id: string, row: Row | undefined): void {
-    this.#entry(id).now = row;
+    const entry = this.#entry(id);
+    if (!entry.stored) this.added += Number(row !== undefined) - Number(entry.now !== undefined);
+    entry.now = row;
     this.#onChange(id, row);
   }
 }
@@ -101,6 +107,7 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
   readonly #stages: RowCache<Stage>;
   readonly #artifacts: RowCache<Artifact>;
   readonly #approvals: RowCache<Approval>;
+  #storedApprovals: number | undefined;
   /** Running stages among the rows in memory. */
   readonly #running = new Map<string, Stage>();
   /** The last started of the running stages that are stored and not in memory; `unknown` before the first use. */
@@ -159,6 +166,12 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
     return last;
   }
 
+  /** Number of approvals of the run, the new ones included. */
+  get approvalCount(): number {
+    this.#storedApprovals ??= this.tables.approvalCount();
+    return this.#storedApprovals + this.#approvals.added;
+  }
+
   /** Keeps the changes of the current batch. */
   accept(): void {
     this.#headerBefore = undefined;
@@ -172,10 +185,10 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
     for (const rows of [this.#stages, this.#artifacts, this.#approvals]) rows.undo();
   }
 
-  write(): void {
+  *write(): Generator<void> {
     const header = this.#header;
     if (!header || header === this.tables.header) return;
-    this.tables.write({
+    yield* this.tables.write({
       header,
       stages: this.#stages.changed(),
       artifacts: this.#artifacts.changed(),

@@ -22,6 +22,8 @@ export type Batch = {
    * transaction, it calls `check` again.
    */
   check?: (rows: RunRows, draft: ReadyDraft) => void;
+  /** Estimate of the work of logging the batch, in units of a small event. Default: the number of drafts. */
+  cost?: number;
 };
 
 /** Where a draft is stored. For a duplicate: where the first event with this `eventId` is stored. */
@@ -138,8 +140,8 @@ export interface Log {
   append(batch: Batch): Promise<Receipt[]>;
 
   /**
-   * Calls the listener after each commit with its records, in order, before `append` resolves. The listener MUST NOT throw.
-   * Returns a function that removes the listener.
+   * Calls the listener after each commit with its records, in order, before `append` resolves. A listener that throws
+   * disturbs neither other listeners nor publishers. Returns a function that removes the listener.
    */
   subscribe(listener: (records: readonly StoredEvent[]) => void): () => void;
 

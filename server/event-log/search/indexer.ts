@@ -61,12 +61,15 @@ export interface BlockStore {
 export type IndexerParts = {
   blocks: BlockStore;
   slice: <T>(work: (until: number) => T) => Promise<T>;
+  /** As `slice`, for work that writes. */
+  write: <T>(work: () => T) => Promise<T>;
   head: () => number;
 };
 
 export class SearchIndexer {
   readonly blocks: BlockStore;
   readonly #slice: IndexerParts['slice'];
+  readonly #write: IndexerParts['write'];
   readonly #head: () => number;
   /** The blocks in memory, by project. The oldest block is first. */
   readonly #open = new Map<string, Block>();
@@ -76,9 +79,10 @@ export class SearchIndexer {
   #isClosed = false;
   #waiting: { position: number; resolve: () => void }[] = [];
 
-  constructor({ blocks, slice, head }: IndexerParts) {
+  constructor({ blocks, slice, write, head }: IndexerParts) {
     this.blocks = blocks;
     this.#slice = slice;
+    this.#write = write;
     this.#head = head;
     this.#position = blocks.position();
     this.wake();
@@ -143,7 +147,7 @@ export class SearchIndexer {
     }
     // Stored blocks come second: a block in memory may have been stored during the loop above.
     for (const id of await this.#slice(() => this.blocks.across(oldest))) {
-      await this.#slice(() => this.blocks.rewrite(id, (block) => block.drop(isGone)));
+      await this.#write(() => this.blocks.rewrite(id, (block) => block.drop(isGone)));
     }
   }
 

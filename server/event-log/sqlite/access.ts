@@ -15,6 +15,7 @@ const TRIM_ROWS = 1_000;
 export type SqliteAccessParts = {
   db: DatabaseSyncInstance;
   slice: <T>(work: (until: number) => T) => Promise<T>;
+  write: <T>(work: () => T) => Promise<T>;
 };
 
 type Row = {
@@ -41,7 +42,7 @@ export class SqliteAccess implements AccessLog {
 
   async write(entries: readonly AccessEntry[]): Promise<void> {
     const { lastMs, insert } = this.#statements;
-    await this.#parts.slice(() => {
+    await this.#parts.write(() => {
       transact(this.#parts.db, 'NORMAL', () => {
         const last = lastMs.get() as { ms: number | null };
         for (const { at, sub, action, projectId, runId, outcome, via, detail, count } of entries) {
@@ -102,7 +103,7 @@ export class SqliteAccess implements AccessLog {
   /** Deletes entries before an instant (Unix ms), in slices. */
   async trim(beforeMs: number): Promise<void> {
     for (let removed = TRIM_ROWS; removed === TRIM_ROWS; ) {
-      removed = await this.#parts.slice(() => {
+      removed = await this.#parts.write(() => {
         let changes = 0;
         transact(this.#parts.db, 'NORMAL', () => {
           changes = Number(this.#statements.trim.run(beforeMs, TRIM_ROWS).changes);

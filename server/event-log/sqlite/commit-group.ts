@@ -4,7 +4,7 @@ import { INSERT_ROWS, type LogStatements } from './statements.ts';
 
 /**
  * The SQL of a commit. It runs inside one BEGIN IMMEDIATE, so that no other process (`sqlite3` in a shell, for example) can
- * change the tables. In this process nothing else can run, because a commit is synchronous.
+ * change the tables. In this process slices are kept back while a commit is open.
  */
 export class SqliteCommitTables implements CommitTables<SqliteRunTables> {
   readonly #statements: LogStatements;
@@ -30,7 +30,7 @@ export class SqliteCommitTables implements CommitTables<SqliteRunTables> {
     return new SqliteRunTables(this.#rows, projectId, runId);
   }
 
-  insertEvents(entries: readonly Entry<SqliteRunTables>[], head: ChainHead): void {
+  *insertEvents(entries: readonly Entry<SqliteRunTables>[], head: ChainHead): Generator<void> {
     const { insertEvent, insertEvents, insertUser, moveHead } = this.#statements;
     const together = entries.length - (entries.length % INSERT_ROWS);
     let values: Value[] = [];
@@ -39,8 +39,13 @@ export class SqliteCommitTables implements CommitTables<SqliteRunTables> {
       if (index < together && (index + 1) % INSERT_ROWS !== 0) continue;
       (index < together ? insertEvents : insertEvent).run(...values);
       values = [];
+      yield;
     }
-    for (const { record } of entries) for (const user of record.users ?? []) insertUser.run(user, record.seq);
+    for (const { record } of entries) {
+      const { users = [], seq } = record;
+      for (const user of users) insertUser.run(user, seq);
+      if (users.length > 0) yield;
+    }
     moveHead.run(head.seq, head.hash);
   }
 }

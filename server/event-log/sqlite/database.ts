@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import { AuditKeys } from '../integrity/keys.ts';
@@ -20,6 +21,13 @@ export const PRAGMAS = `
   PRAGMA wal_autocheckpoint = 4000;
   PRAGMA secure_delete = ON;
 `;
+
+/** Time after which a write is tried again, while another process holds the write lock. */
+export const BUSY_RETRY_MS = 25;
+/** A write that had to wait for the lock this long is refused. Three in a row still fit into a shutdown. */
+export const BUSY_LIMIT_MS = 2_500;
+/** A start waits this long for a lock. Nothing is served yet. */
+const BUSY_START_MS = 5_000;
 
 /**
  * The open database file: its only connection, its lock and its keys. Calls of SQLite block the event loop, so every part
@@ -49,7 +57,7 @@ export class SqliteDatabase {
     }
     let db: DatabaseSyncInstance | undefined;
     try {
-      db = new DatabaseSync(path, { timeout: 5_000 });
+      db = new DatabaseSync(path, { timeout: BUSY_START_MS });
       let keys: AuditKeys | undefined;
       const keysOf = () => {
         keys ??= path === ':memory:' ? AuditKeys.make() : AuditKeys.inFile(join(dirname(path), 'audit.key'));
@@ -63,6 +71,8 @@ export class SqliteDatabase {
       this.keys = keysOf();
       this.epoch = readMeta(db, 'epoch', 8);
       this.secret = readMeta(db, 'secret', 32);
+      // From here, a statement that finds the file locked fails at once: waiting inside SQLite would hold the event loop.
+      db.exec('PRAGMA busy_timeout = 0');
     } catch (error) {
       db?.close();
       this.#lock?.close();
@@ -78,23 +88,53 @@ export class SqliteDatabase {
    * Queues synchronous work and runs it in a later turn of the event loop. `until`: the `performance.now()` time at which
    * `work` should return, so that other work gets its turn.
    */
-  readonly slice = <T>(work: (until: number) => T): Promise<T> =>
-    this.#slices.run(() => {
-      if (this.#isClosed) throw closedError();
-      try {
-        return work(performance.now() + SLICE_MS);
-      } catch (error) {
-        throw this.errorFor(error);
-      }
-    });
+  readonly slice = <T>(work: (until: number) => T): Promise<T> => this.#slices.run(() => this.#attempt(work));
+
+  /**
+   * Like {@link slice}, for work that writes. While another process holds the write lock, the work is repeated from a
+   * timer, for at most {@link BUSY_LIMIT_MS}. So its first change MUST be the statement that needs the lock.
+   */
+  readonly write = async <T>(work: (until: number) => T): Promise<T> => {
+    const giveUpAt = performance.now() + BUSY_LIMIT_MS;
+    for (;;) {
+      const outcome = await this.#slices.run(() => {
+        const mayWait = performance.now() < giveUpAt;
+        return this.#attempt((until): { value: T } | 'busy' => {
+          try {
+            return { value: work(until) };
+          } catch (error) {
+            if (mayWait && isBusy(error)) return 'busy';
+            throw error;
+          }
+        });
+      });
+      if (outcome !== 'busy') return outcome.value;
+      await setTimeout(BUSY_RETRY_MS);
+    }
+  };
+
+  #attempt<T>(work: (until: number) => T): T {
+    if (this.#isClosed) throw closedError();
+    try {
+      return work(performance.now() + SLICE_MS);
+    } catch (error) {
+      throw this.errorFor(error);
+    }
+  }
+
+  /** Keeps slices back: while a transaction is open over several turns, they would read what is not committed. */
+  pauseSlices(): void {
+    this.#slices.pause();
+  }
+
+  resumeSlices(): void {
+    this.#slices.resume();
+  }
 
   /** Returns the error that the caller gets: always a `RunwireError`. An error of SQLite is also passed to `onFailure`. */
   errorFor(error: unknown): RunwireError {
-    if (error instanceof RunwireError) return error;
-    // The fold has thrown, for example: a retry would fail the same way, so the code is not `UNAVAILABLE`.
-    if (!isSqliteError(error)) return new RunwireError('INTERNAL', 'an internal error', { cause: error });
-    this.#onFailure(error);
-    return asUnavailable(error);
+    if (isSqliteError(error)) this.#onFailure(error);
+    return refusalFor(error);
   }
 
   /** Refuses further slices. The connection stays open until {@link close}. */
@@ -117,23 +157,70 @@ export class SqliteDatabase {
  *   beside it.
  */
 export function transact(db: DatabaseSyncInstance, synchronous: 'FULL' | 'NORMAL', work: () => void): void {
+  endTransaction(db);
   try {
     db.exec(`PRAGMA synchronous = ${synchronous}`);
     db.exec('BEGIN IMMEDIATE'); // Fails while another process holds the write lock.
     work();
     db.exec('COMMIT');
   } catch (error) {
-    if (db.isTransaction) db.exec('ROLLBACK');
+    tryRollback(db);
     throw error;
   } finally {
-    db.exec('PRAGMA synchronous = FULL');
+    if (!db.isTransaction) db.exec('PRAGMA synchronous = FULL');
   }
+}
+
+/** Rolls back. If SQLite refuses, the transaction stays open, and the next one calls {@link endTransaction}. */
+export function tryRollback(db: DatabaseSyncInstance): void {
+  try {
+    if (db.isTransaction) db.exec('ROLLBACK');
+  } catch {
+    // The caller throws the error that made the rollback necessary.
+  }
+}
+
+/**
+ * Ends a transaction that stayed open because its ROLLBACK failed. Throws SQLite's error while it cannot end. Inside a
+ * transaction `synchronous` cannot change, so it may still be `NORMAL`.
+ */
+export function endTransaction(db: DatabaseSyncInstance): void {
+  if (!db.isTransaction) return;
+  db.exec('ROLLBACK');
+  db.exec('PRAGMA synchronous = FULL');
+}
+
+/** Returns the error that the caller gets. A fold that throws would throw again at a retry, so it is not `UNAVAILABLE`. */
+export function refusalFor(error: unknown, message = 'the event log failed'): RunwireError {
+  if (error instanceof RunwireError) return error;
+  if (error === undefined || isSqliteError(error)) return new RunwireError('UNAVAILABLE', message, { cause: error });
+  return new RunwireError('INTERNAL', 'an internal error', { cause: error });
 }
 
 export const closedError = () => new RunwireError('UNAVAILABLE', 'the event log is closed');
 export const asUnavailable = (cause: unknown) =>
   cause instanceof RunwireError ? cause : new RunwireError('UNAVAILABLE', 'the event log failed', { cause });
-const isSqliteError = (error: unknown): boolean =>
+/** Whether another connection holds a lock of the file. The low byte of an extended code is the primary code. */
+export const isBusy = (error: unknown): boolean => [5, 6].includes(sqliteCode(error) & 0xff);
+
+const sqliteCode = (error: unknown): number => (error as { errcode?: number } | undefined)?.errcode ?? 0;
+
+/** Texts for operators, by SQLite's primary result code. */
+const causes: Record<number, string> = {
+  5: 'another process holds the write lock of the database: end its transaction',
+  6: 'another process holds the write lock of the database: end its transaction',
+  8: 'the database file is read-only',
+  10: 'the database file cannot be read or written: the disk or the file system reports an error',
+  11: 'the database file is damaged: stop the server and restore a backup',
+  13: 'the disk is full, or the database has reached its largest size',
+  14: 'the database file cannot be opened',
+  26: 'the database file is damaged: stop the server and restore a backup',
+};
+
+/** Returns the text for operators about an error of SQLite. */
+export const causeOf = (error: unknown): string => causes[sqliteCode(error) & 0xff] ?? 'the event log failed';
+
+export const isSqliteError = (error: unknown): boolean =>
   ['ERR_SQLITE_ERROR', 'ERR_INVALID_STATE'].includes((error as { code?: string } | undefined)?.code ?? '');
 
 /**

@@ -78,7 +78,7 @@ export class SqliteErasure {
       this.#statements.insertErasure.run(seq, JSON.stringify(erasure));
       const ofRun = new CommitRows(new SqliteRunTables(rows, projectId, runId));
       fold(ofRun, event as never);
-      ofRun.write();
+      for (const _ of ofRun.write());
       for (const user of formerUsers(original, ofRun.header()?.createdBy)) this.#statements.deleteUser.run(user, seq);
       onErasing(seq);
       this.#statements.setDue.run();
@@ -117,19 +117,17 @@ export class SqliteErasure {
    * the WAL.
    */
   emptyWal(): boolean {
-    const { db } = this.#parts.database;
-    db.exec('PRAGMA busy_timeout = 0');
     try {
-      return (db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number }).busy === 0;
+      const row = this.#parts.database.db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number };
+      return row.busy === 0;
     } catch {
       return false;
-    } finally {
-      db.exec('PRAGMA busy_timeout = 5000');
     }
   }
 
   #cleanAgain(): void {
     this.#retry = undefined;
-    this.clean();
+    // In a slice, because a commit may have a transaction open.
+    this.#parts.database.slice(() => this.clean()).catch(() => undefined);
   }
 }

@@ -57,7 +57,7 @@ export class SqliteIntegrity implements Integrity {
 
   checkpoint(): Promise<{ checkpoint: Checkpoint; isNew: boolean }> {
     const { database, state, now } = this.#parts;
-    return database.slice(() => {
+    return database.write(() => {
       const { epoch, keys } = database;
       const row = this.#lastCheckpoint.get() as { checkpoint: string } | undefined;
       const last = row && (JSON.parse(row.checkpoint) as Checkpoint);
@@ -69,7 +69,7 @@ export class SqliteIntegrity implements Integrity {
 
   erase(request: EraseRequest): Promise<Erasure> {
     const { database, erasure: files, onErased } = this.#parts;
-    return database.slice(() => {
+    return database.write(() => {
       const { erasure, record } = files.erase(request);
       if (record) {
         onErased(record.seq);

@@ -241,13 +241,17 @@ test('[L20] only the owner can read the files of a log, under any umask', async 
   expect(modes.filter((mode) => mode !== 0)).toEqual([]);
 });
 
-test('[L16] onFailure gets the error of the store; a fold that throws is INTERNAL and not reported there', async () => {
+test('[L16] a failed read is noted with the error of the store; a fold that throws is INTERNAL and not noted', async () => {
   const path = await newPath();
   const failures: unknown[] = [];
   const fold = (_rows: unknown, event: { type: string }) => {
     if (event.type === 'run.failed') throw new TypeError('a defect');
   };
-  const log = await openSqliteLog({ path, fold, onFailure: (error) => failures.push(error) });
+  const log = await openSqliteLog({
+    path,
+    fold,
+    health: { report: () => undefined, note: (_message, { err }) => failures.push(err) },
+  });
   onTestFinished(() => log.close());
   await expect(append(log, draft('run.failed'))).rejects.toMatchObject({ code: 'INTERNAL' });
   expect(failures).toEqual([]);

@@ -1,7 +1,6 @@
 import type { StatementSyncInstance } from '@photostructure/sqlite';
 import type { RunRows } from '../../../shared/run.ts';
 import type { Health } from '../../health.ts';
-import { CommitGroup, type CommitParts } from '../commit/commit-group.ts';
 import {
   type Batch,
   type Log,
@@ -19,30 +18,23 @@ import { BlockSearch } from '../search/search.ts';
 import { SqliteAccess } from './access.ts';
 import { SqliteApprovals } from './approvals.ts';
 import { SqliteCommitTables } from './commit-group.ts';
-import { asUnavailable, closedError, SqliteDatabase, transact } from './database.ts';
+import { type Commit, CommitQueue, type CommitQueueParts } from './commit-queue.ts';
+import { asUnavailable, SqliteDatabase, transact } from './database.ts';
 import { SqliteErasure } from './erasure.ts';
 import { type LogState, readState, SqliteIntegrity } from './integrity.ts';
 import { SqliteProducerState } from './producer-state.ts';
 import { SqliteRevocations } from './revocations.ts';
-import { prepareRowStatements, type SqliteRunTables } from './rows.ts';
+import { prepareRowStatements } from './rows.ts';
 import { SqliteRuns } from './runs.ts';
 import { SqliteSearchTables } from './search.ts';
 import { SqliteBlocks } from './search-index.ts';
 import { type LogStatements, prepareStatements } from './statements.ts';
 
 /**
- * The event log in one SQLite file.
- *
- * One connection reads and writes. `append` only queues a batch. Once in a turn of the event loop, one transaction (a
- * {@link CommitGroup}) logs the queued batches, and one fsync makes them durable (WAL, synchronous=FULL). After the commit,
- * the log first calls its listeners, then settles the promises of `append`.
+ * The event log in one SQLite file. One connection reads and writes. `append` only queues a batch ({@link CommitQueue}). After
+ * the commit, the log first calls its listeners, then settles the promises of `append`.
  */
 
-/**
- * Maximum number of drafts in one transaction, so that a commit does not hold the event loop too long. Further batches wait
- * for the next turn.
- */
-const GROUP_LIMIT = 1_000;
 const TRIM_ROWS = 100;
 /** A page of `read` ends when its events have this much JSON. */
 const PAGE_BYTES = 1 << 20;
@@ -56,39 +48,40 @@ export type SqliteOptions = {
   fold: (rows: RunRows, event: never) => void;
   /** Unix ms; default `Date.now`. `recordedAt` does not go back even if this clock does. */
   now?: () => number;
-  /** Called with SQLite's error each time that a call rejects with `UNAVAILABLE`. */
-  onFailure?: (error: unknown) => void;
-  /** Receives the problems of the store by condition. Default: none is reported. */
-  health?: Pick<Health, 'report'>;
+  /** Receives the problem of the condition `commit`, and a note of each other failure. Default: nothing is reported. */
+  health?: Pick<Health, 'report' | 'note'>;
   /** Called after each commit with the number of its events and its duration. */
   onCommit?: (commit: Commit) => void;
+  /** Called after each commit that the store has refused. */
+  onCommitFailure?: () => void;
   /** Called when the log is opened, if the last row of the file is not the last row that was logged. */
   onDamage?: (damage: { seq: number }) => void;
 };
 
-export type Commit = { events: number; ms: number };
-
 /** Opens the file, or creates it, and returns the log. Throws `UNAVAILABLE` if the file cannot be opened. */
 export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
-  const { path, fold, now = Date.now, onFailure = () => undefined, onCommit = () => undefined } = options;
+  const { path, fold, now = Date.now, onCommit = () => undefined, onCommitFailure = () => undefined } = options;
+  const { health = { report: () => undefined, note: () => undefined } } = options;
+  const onFailure = (err: unknown, message = 'the event log failed') => health.note(message, { path, err });
   let database: SqliteDatabase | undefined;
   try {
     database = new SqliteDatabase(path, onFailure);
-    const { db, slice } = database;
+    const { db, slice, write } = database;
     const statements = prepareStatements(db);
     const rows = prepareRowStatements(db);
     const { state, damage } = readState(db, now());
     if (damage) options.onDamage?.(damage);
     const head = () => state.head.seq;
 
-    const index = new SearchIndexer({ blocks: new SqliteBlocks(db), slice, head });
+    const index = new SearchIndexer({ blocks: new SqliteBlocks(db), slice, write, head });
     const erasure = new SqliteErasure({ database, rows, fold, now, onFailure, onErasing: (seq) => index.erasing(seq) });
     erasure.clean(true);
     const runs = new SqliteRuns({ statements, rows, slice, head });
-    const access = new SqliteAccess({ db, slice });
-    const producerState = new SqliteProducerState(db, slice);
+    const access = new SqliteAccess({ db, slice, write });
+    const producerState = new SqliteProducerState(db, { slice, write });
     const group = { tables: new SqliteCommitTables(statements, rows), fold, now, order: new KeyOrder() };
-    const log = new SqliteLog({ database, state, statements, group, index, beside: [access, producerState], onCommit });
+    const queue = { database, state, statements, group, health, onCommit, onCommitFailure };
+    const log = new SqliteLog({ ...queue, index, beside: [access, producerState], onFailure });
     const oldest = () => state.oldest;
     const positionBeforeTime = (recordedBeforeMs: number) => log.findPositionBeforeTime(recordedBeforeMs);
     const onErased = (seq: number) => {
@@ -102,7 +95,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       producerState,
       approvals: new SqliteApprovals({ statements, rows, slice }),
       search: new BlockSearch({ tables: new SqliteSearchTables(db), index, slice, head, oldest, positionBeforeTime }),
-      revocations: new SqliteRevocations(db, slice),
+      revocations: new SqliteRevocations(db, { slice, write }),
       integrity: new SqliteIntegrity({ database, state, erasure, now, onErased }),
       close: async () => {
         if (opened.isClosed) return;
@@ -123,7 +116,6 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
   }
 }
 
-type Pending = { batch: Batch; resolve: (receipts: Receipt[]) => void; reject: (error: unknown) => void };
 type EventRow = {
   seq: number;
   run_seq: number;
@@ -134,15 +126,11 @@ type EventRow = {
   payload: string;
 };
 
-type SqliteLogParts = {
-  database: SqliteDatabase;
-  state: LogState;
-  statements: LogStatements;
-  group: CommitParts<SqliteRunTables>;
+type SqliteLogParts = Omit<CommitQueueParts, 'onCommitted'> & {
   index: SearchIndexer;
   /** Tables beside the log that a trim also shortens. */
   beside: readonly { trim(beforeMs: number): Promise<void> }[];
-  onCommit: (commit: Commit) => void;
+  onFailure: (error: unknown, message?: string) => void;
 };
 
 class SqliteLog implements Log {
@@ -151,24 +139,33 @@ class SqliteLog implements Log {
   readonly #database: SqliteDatabase;
   readonly #state: LogState;
   readonly #statements: LogStatements;
-  readonly #group: CommitParts<SqliteRunTables>;
   readonly #index: SearchIndexer;
   readonly #beside: SqliteLogParts['beside'];
-  readonly #onCommit: (commit: Commit) => void;
+  readonly #queue: CommitQueue;
   readonly #listeners = new Set<(records: readonly StoredEvent[]) => void>();
-  #pending: Pending[] = [];
-  #isCommitScheduled = false;
 
-  constructor({ database, state, statements, group, index, beside, onCommit }: SqliteLogParts) {
+  constructor({ index, beside, onFailure, ...queue }: SqliteLogParts) {
+    const { database, state, statements } = queue;
     this.epoch = database.epoch;
     this.secret = database.secret;
     this.#database = database;
     this.#state = state;
     this.#statements = statements;
-    this.#group = group;
     this.#index = index;
     this.#beside = beside;
-    this.#onCommit = onCommit;
+    this.#queue = new CommitQueue({
+      ...queue,
+      onCommitted: (records) => {
+        for (const listener of records.length > 0 ? this.#listeners : []) {
+          try {
+            listener(records);
+          } catch (error) {
+            onFailure(error, 'a listener of the event log failed');
+          }
+        }
+        index.wake();
+      },
+    });
   }
 
   get head(): number {
@@ -179,81 +176,12 @@ class SqliteLog implements Log {
   }
 
   append(batch: Batch): Promise<Receipt[]> {
-    if (this.#database.isClosed) return Promise.reject(closedError());
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ batch, resolve, reject });
-      if (this.#isCommitScheduled) return;
-      this.#isCommitScheduled = true;
-      setImmediate(this.#commitTurn);
-    });
+    return this.#queue.add(batch);
   }
 
-  /** Commits all queued batches. */
+  /** Commits or refuses all waiting batches. */
   commitAll(): void {
-    while (this.#pending.length > 0) this.#commitTurn();
-  }
-
-  readonly #commitTurn = (): void => {
-    this.#isCommitScheduled = false;
-    let drafts = 0;
-    let count = 0;
-    for (const { batch } of this.#pending) {
-      if (count > 0 && drafts + batch.drafts.length > GROUP_LIMIT) break;
-      drafts += batch.drafts.length;
-      count++;
-    }
-    const members = this.#pending.splice(0, count);
-    if (this.#pending.length > 0) {
-      this.#isCommitScheduled = true;
-      setImmediate(this.#commitTurn);
-    }
-    if (members.length > 0) this.#commit(members);
-  };
-
-  #commit(members: Pending[]): void {
-    const { db } = this.#database;
-    const state = this.#state;
-    const group = new CommitGroup(this.#group, state.head);
-    const outcomes: (() => void)[] = [];
-    const startedMs = performance.now();
-    let isWritten = false;
-    try {
-      this.#statements.begin.run();
-      group.find(members.map(({ batch }) => batch));
-      for (const { batch, resolve, reject } of members) {
-        try {
-          const receipts = group.add(batch);
-          outcomes.push(() => resolve(receipts));
-        } catch (error) {
-          if (!db.isTransaction) throw error;
-          const refusal = this.#database.errorFor(error);
-          outcomes.push(() => reject(refusal));
-        }
-      }
-      group.write();
-      isWritten = true;
-      this.#statements.commit.run();
-    } catch (error) {
-      // On a full disk, for example, SQLite has already rolled back: all batches fail. One batch may be the cause of any
-      // other error, so each batch is then committed alone.
-      const isRolledBack = !db.isTransaction;
-      if (!isRolledBack) db.exec('ROLLBACK');
-      if (!isRolledBack && !isWritten && members.length > 1) {
-        for (const member of members) this.#commit([member]);
-        return;
-      }
-      const refusal = this.#database.errorFor(error);
-      for (const { reject } of members) reject(refusal);
-      return;
-    }
-    const { records } = group;
-    this.#onCommit({ events: records.length, ms: performance.now() - startedMs });
-    if (state.oldest > state.head.seq && records.length > 0) state.oldest = state.head.seq + 1;
-    state.head = group.head;
-    if (records.length > 0) state.storedHead = group.head;
-    if (records.length > 0) for (const listener of this.#listeners) listener(records);
-    this.#index.wake();
-    for (const settle of outcomes) settle();
+    this.#queue.close();
   }
 
   subscribe(listener: (records: readonly StoredEvent[]) => void): () => void {
@@ -323,7 +251,7 @@ class SqliteLog implements Log {
     let removed = 0;
     let isDone = false;
     while (!isDone) {
-      await this.#database.slice(() => {
+      await this.#database.write(() => {
         // `recorded_at_ms` never decreases along `seq`: the deleted rows are the oldest ones, and the kept rows stay
         // contiguous.
         const last = this.#statements.lastBefore.get(TRIM_ROWS, this.head, recordedBeforeMs) as { seq: number | null };

@@ -4,16 +4,20 @@ import { transact } from './database.ts';
 
 const PAGE_ROWS = 1_000;
 
+type Slice = <T>(work: () => T) => Promise<T>;
+
 export class SqliteProducerState implements ProducerState {
   readonly #db: DatabaseSyncInstance;
-  readonly #slice: <T>(work: () => T) => Promise<T>;
+  readonly #slice: Slice;
+  readonly #write: Slice;
   readonly #get: StatementSyncInstance;
   readonly #put: StatementSyncInstance;
   readonly #trim: StatementSyncInstance;
 
-  constructor(db: DatabaseSyncInstance, slice: <T>(work: () => T) => Promise<T>) {
+  constructor(db: DatabaseSyncInstance, { slice, write }: { slice: Slice; write: Slice }) {
     this.#db = db;
     this.#slice = slice;
+    this.#write = write;
     this.#get = db.prepare('SELECT value FROM producer_state WHERE scope = ? AND key = ?');
     this.#put = db.prepare(
       'INSERT OR REPLACE INTO producer_state (scope, key, value, written_at_ms) VALUES (?, ?, ?, ?)',
@@ -39,7 +43,7 @@ export class SqliteProducerState implements ProducerState {
 
   async write(scope: string, entries: ReadonlyMap<string, string>): Promise<void> {
     if (entries.size === 0) return;
-    await this.#slice(() =>
+    await this.#write(() =>
       transact(this.#db, 'FULL', () => {
         const now = Date.now();
         for (const [key, value] of entries) this.#put.run(scope, key, value, now);
@@ -50,7 +54,7 @@ export class SqliteProducerState implements ProducerState {
   /** Deletes the entries that were last written before an instant (Unix ms), in slices. */
   async trim(beforeMs: number): Promise<void> {
     for (let removed = PAGE_ROWS; removed === PAGE_ROWS; ) {
-      removed = await this.#slice(() => Number(this.#trim.run(beforeMs).changes));
+      removed = await this.#write(() => Number(this.#trim.run(beforeMs).changes));
     }
   }
 }

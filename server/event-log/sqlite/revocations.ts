@@ -4,14 +4,18 @@ import type { Revocation, Revocations } from '../contract/revocations.ts';
 /** Rows in one slice. */
 const PAGE_ROWS = 1_000;
 
+type Slice = <T>(work: () => T) => Promise<T>;
+
 export class SqliteRevocations implements Revocations {
-  readonly #slice: <T>(work: () => T) => Promise<T>;
+  readonly #slice: Slice;
+  readonly #write: Slice;
   readonly #list: StatementSyncInstance;
   readonly #put: StatementSyncInstance;
   readonly #forget: StatementSyncInstance;
 
-  constructor(db: DatabaseSyncInstance, slice: <T>(work: () => T) => Promise<T>) {
+  constructor(db: DatabaseSyncInstance, { slice, write }: { slice: Slice; write: Slice }) {
     this.#slice = slice;
+    this.#write = write;
     this.#list = db.prepare(
       'SELECT kind, id, at_ms, until_ms FROM revocations WHERE (kind, id) > (?, ?) ORDER BY kind, id LIMIT ?',
     );
@@ -34,11 +38,11 @@ export class SqliteRevocations implements Revocations {
 
   /** The statement is its own transaction (synchronous=FULL), so the entry is durable when it has run. */
   async put({ kind, id, atMs, untilMs }: Revocation): Promise<void> {
-    await this.#slice(() => this.#put.run(kind, id, atMs, untilMs ?? null));
+    await this.#write(() => this.#put.run(kind, id, atMs, untilMs ?? null));
   }
 
   async forget(expiredBeforeMs: number): Promise<void> {
-    await this.#slice(() => this.#forget.run(expiredBeforeMs));
+    await this.#write(() => this.#forget.run(expiredBeforeMs));
   }
 }
 

@@ -16,6 +16,7 @@ export function prepareRowStatements(db: DatabaseSyncInstance) {
     stage: db.prepare('SELECT state FROM stages WHERE run_row = ? AND stage_id = ?'),
     artifact: db.prepare('SELECT state FROM artifacts WHERE run_row = ? AND artifact_id = ?'),
     approval: db.prepare('SELECT state FROM approvals WHERE run_row = ? AND approval_id = ?'),
+    approvalCount: db.prepare('SELECT count(*) AS count FROM approvals WHERE run_row = ?'),
     lastStarted: db.prepare(
       'SELECT start_key, state FROM stages WHERE run_row = ? AND start_key < ? ORDER BY start_key DESC LIMIT 1',
     ),
@@ -75,6 +76,10 @@ export class SqliteRunTables implements RunTables {
     return this.#rowId === undefined ? undefined : parsed(this.#statements.approval.get(this.#rowId, approvalId));
   }
 
+  approvalCount(): number {
+    return this.#rowId === undefined ? 0 : (this.#statements.approvalCount.get(this.#rowId) as { count: number }).count;
+  }
+
   lastStarted(before: string): { startKey: string; stage: Stage } | undefined {
     if (this.#rowId === undefined) return undefined;
     const row = this.#statements.lastStarted.get(this.#rowId, before) as
@@ -83,7 +88,7 @@ export class SqliteRunTables implements RunTables {
     return row && { startKey: row.start_key, stage: JSON.parse(row.state) as Stage };
   }
 
-  write({ header, stages, artifacts, approvals }: Changes): void {
+  *write({ header, stages, artifacts, approvals }: Changes): Generator<void> {
     const { insertRun, updateRun, moveRunOn, updateStage, putStage, putArtifact, putApproval } = this.#statements;
     const { status, createdAt, lastSeq } = header;
     const state = JSON.stringify(header);
@@ -92,18 +97,22 @@ export class SqliteRunTables implements RunTables {
       this.#rowId = inserted.lastInsertRowid;
     } else if (this.header?.createdAt === createdAt) moveRunOn.run(status, lastSeq, state, this.#rowId);
     else updateRun.run(status, createdAt, lastSeq, state, this.#rowId);
+    yield;
     const rowId = this.#rowId;
     for (const [stageId, stage, stored] of stages) {
       const key = indexedKey(stage);
       const state = JSON.stringify(stage);
       if (stored && indexedKey(stored) === key) updateStage.run(lastSeq, state, rowId, stageId);
       else putStage.run(rowId, stageId, lastSeq, key, state);
+      yield;
     }
     for (const [artifactId, artifact] of artifacts) {
       putArtifact.run(rowId, artifactId, lastSeq, JSON.stringify(artifact));
+      yield;
     }
     for (const [approvalId, approval] of approvals) {
       putApproval.run(rowId, approvalId, lastSeq, approval.status, JSON.stringify(approval));
+      yield;
     }
   }
 }

@@ -56,6 +56,7 @@ function indexOf(db: DatabaseSyncInstance): SearchIndexer {
     blocks: new SqliteBlocks(db),
     head: () => head,
     slice: async (work) => work(Number.POSITIVE_INFINITY),
+    write: async (work) => work(),
   });
   onTestFinished(() => index.close());
   return index;
@@ -103,7 +104,11 @@ test('[R6] the words of an erased event leave the index, both stored blocks and 
 test('[R6] a failed erasure changes no search result, and its error contains no text of the event', async () => {
   const path = join(await newFolder(), 'runwire.db');
   const failures: unknown[] = [];
-  const log = await openSqliteLog({ path, fold: foldEvent, onFailure: (error) => failures.push(error) });
+  const log = await openSqliteLog({
+    path,
+    fold: foldEvent,
+    health: { report: () => undefined, note: (_message, { err }) => failures.push(err) },
+  });
   await append(log, progress('common zebrasecret'), progress('common lionsecret'));
   await untilIndexed(log);
   const db = new DatabaseSync(path);

@@ -9,6 +9,7 @@ export const SLICE_MS = 5;
 export class Slices {
   readonly #queue: (() => void)[] = [];
   #isScheduled = false;
+  #isPaused = false;
 
   run<T>(work: () => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -19,16 +20,30 @@ export class Slices {
           reject(error);
         }
       });
-      if (this.#isScheduled) return;
-      this.#isScheduled = true;
-      setImmediate(this.#turn);
+      this.#schedule();
     });
+  }
+
+  /** Keeps queued work back until `resume`. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#isPaused || this.#queue.length === 0) return;
+    this.#isScheduled = true;
+    setImmediate(this.#turn);
   }
 
   readonly #turn = (): void => {
     const until = performance.now() + SLICE_MS;
-    while (this.#queue.length > 0 && performance.now() < until) this.#queue.shift()?.();
-    if (this.#queue.length > 0) setImmediate(this.#turn);
-    else this.#isScheduled = false;
+    while (!this.#isPaused && this.#queue.length > 0 && performance.now() < until) this.#queue.shift()?.();
+    this.#isScheduled = false;
+    this.#schedule();
   };
 }

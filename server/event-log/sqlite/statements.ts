@@ -39,6 +39,8 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     insertEvent: inserts(1),
     insertEvents: inserts(INSERT_ROWS),
     moveHead: db.prepare('UPDATE log_head SET seq = ?, hash = ? WHERE id = 1'),
+    rewriteHead: db.prepare('UPDATE log_head SET seq = seq WHERE id = 1'),
+    lastSeq: db.prepare(`SELECT max(seq) AS seq FROM events WHERE seq < ${Number.MAX_SAFE_INTEGER}`),
     insertUser: db.prepare('INSERT OR IGNORE INTO event_users (user_id, seq) VALUES (?, ?)'),
     readAll: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.seq > ? ${IN_ORDER}`),
     readProject: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.project_id = ? AND e.seq > ? ${IN_ORDER}`),

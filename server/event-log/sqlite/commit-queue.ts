@@ -1,0 +1,263 @@
+import type { Health } from '../../health.ts';
+import { CommitGroup, type CommitParts } from '../commit/commit-group.ts';
+import type { Batch, Receipt, StoredEvent } from '../contract/log.ts';
+import {
+  BUSY_LIMIT_MS,
+  BUSY_RETRY_MS,
+  causeOf,
+  closedError,
+  endTransaction,
+  isBusy,
+  isSqliteError,
+  refusalFor,
+  type SqliteDatabase,
+  tryRollback,
+} from './database.ts';
+import type { LogState } from './integrity.ts';
+import type { SqliteRunTables } from './rows.ts';
+import { SLICE_MS } from './slices.ts';
+import type { LogStatements } from './statements.ts';
+
+/**
+ * The batches that wait for their commit. Once in a turn of the event loop, one transaction (a {@link CommitGroup}) logs the
+ * waiting batches, and one fsync makes them durable (WAL, synchronous=FULL).
+ *
+ * - A transaction that takes longer than a slice goes on in the next turns. Slices are kept back meanwhile: they would read
+ *   what is not committed.
+ * - While another process holds the write lock, the batches wait, and a timer tries again.
+ * - After a failure, the condition `commit` has a problem, and a small write every second finds out when it has ended.
+ */
+
+/** Maximum cost of a transaction. Readers of the store wait for its end, and further batches for the next one. */
+const GROUP_COST = 1_000;
+/** Maximum cost of the waiting batches: at 4 KiB each, 400 MiB. */
+const MAX_WAITING_COST = 100_000;
+/** A shorter wait for the lock is no problem to report. */
+const BUSY_REPORT_MS = 500;
+const PROBE_MS = 1_000;
+
+export type Commit = { events: number; ms: number };
+
+export type CommitQueueParts = {
+  database: SqliteDatabase;
+  state: LogState;
+  statements: LogStatements;
+  group: CommitParts<SqliteRunTables>;
+  health: Pick<Health, 'report'>;
+  onCommit: (commit: Commit) => void;
+  onCommitFailure: () => void;
+  /** Called with the records of a commit, before the promises of its batches resolve. MUST NOT throw. */
+  onCommitted: (records: readonly StoredEvent[]) => void;
+};
+
+type Waiting = {
+  batch: Batch;
+  cost: number;
+  sinceMs: number;
+  resolve: (receipts: Receipt[]) => void;
+  reject: (error: unknown) => void;
+};
+
+/** Why a transaction has not ended its batches. */
+type Unfinished = { reason: 'busy' | 'divide'; error: unknown };
+
+export class CommitQueue {
+  readonly #parts: CommitQueueParts;
+  #waiting: Waiting[] = [];
+  #waitingCost = 0;
+  #isScheduled = false;
+  /** The commit whose transaction is open. */
+  #running: Generator<void> | undefined;
+  /** The probe's timer; defined while the condition `commit` has a problem. */
+  #probe: NodeJS.Timeout | undefined;
+
+  constructor(parts: CommitQueueParts) {
+    this.#parts = parts;
+  }
+
+  add(batch: Batch): Promise<Receipt[]> {
+    if (this.#parts.database.isClosed) return Promise.reject(closedError());
+    const cost = batch.cost ?? batch.drafts.length;
+    if (this.#waitingCost > 0 && this.#waitingCost + cost > MAX_WAITING_COST) {
+      return Promise.reject(refusalFor(undefined, 'too many events wait for the event log'));
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ batch, cost, sinceMs: performance.now(), resolve, reject });
+      this.#waitingCost += cost;
+      this.#schedule();
+    });
+  }
+
+  /** Commits or refuses all waiting batches. */
+  close(): void {
+    clearTimeout(this.#probe);
+    if (this.#running) for (const _ of this.#running);
+    while (this.#waiting.length > 0) for (const _ of this.#commit(this.#take()));
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#running || this.#waiting.length === 0) return;
+    this.#isScheduled = true;
+    setImmediate(this.#turn);
+  }
+
+  readonly #turn = (): void => {
+    this.#isScheduled = false;
+    const members = this.#take();
+    if (members.length > 0) this.#run(this.#commit(members));
+  };
+
+  #take(): Waiting[] {
+    let cost = 0;
+    let count = 0;
+    for (const waiting of this.#waiting) {
+      if (count > 0 && cost + waiting.cost > GROUP_COST) break;
+      cost += waiting.cost;
+      count++;
+    }
+    this.#waitingCost -= cost;
+    return this.#waiting.splice(0, count);
+  }
+
+  /** Runs a commit for the time of a slice, and the rest in the next turns. */
+  #run(commit: Generator<void>): void {
+    const until = performance.now() + SLICE_MS;
+    while (!commit.next().done) {
+      if (performance.now() < until) continue;
+      if (!this.#running) this.#parts.database.pauseSlices();
+      this.#running = commit;
+      setImmediate(this.#continue);
+      return;
+    }
+    if (this.#running) this.#parts.database.resumeSlices();
+    this.#running = undefined;
+    this.#schedule();
+  }
+
+  readonly #continue = (): void => {
+    if (this.#running) this.#run(this.#running);
+  };
+
+  *#commit(members: Waiting[]): Generator<void> {
+    const unfinished = yield* this.#transaction(members);
+    if (unfinished?.reason === 'busy') this.#waitForLock(members, unfinished.error);
+    if (unfinished?.reason !== 'divide') return;
+    for (const [index, member] of members.entries()) {
+      const again = yield* this.#transaction([member]);
+      if (again) return this.#waitForLock(members.slice(index), again.error);
+    }
+  }
+
+  *#transaction(members: Waiting[]): Generator<void, Unfinished | undefined> {
+    const { database, state, statements, onCommit } = this.#parts;
+    const { db } = database;
+    const group = new CommitGroup(this.#parts.group, state.head);
+    const outcomes: (() => void)[] = [];
+    const startedMs = performance.now();
+    let isWritten = false;
+    let failure: unknown;
+    try {
+      endTransaction(db);
+      statements.begin.run();
+      group.find(members.map(({ batch }) => batch));
+      for (const { batch, resolve, reject } of members) {
+        try {
+          const receipts = yield* group.add(batch);
+          outcomes.push(() => resolve(receipts));
+        } catch (error) {
+          if (!db.isTransaction) throw error;
+          if (isSqliteError(error)) failure = error;
+          outcomes.push(() => reject(refusalFor(error)));
+        }
+      }
+      yield* group.write();
+      isWritten = true;
+      yield; // The commit waits for the disk: a turn of its own after a slice.
+      statements.commit.run();
+    } catch (error) {
+      if (isBusy(error) && !db.isTransaction && !database.isClosed) return { reason: 'busy', error };
+      // On a full disk, for example, SQLite has already rolled back: all batches fail. One batch may be the cause of any
+      // other error, so each batch is then committed alone.
+      const isRolledBack = !db.isTransaction;
+      tryRollback(db);
+      if (!isRolledBack && !isWritten && members.length > 1) return { reason: 'divide', error };
+      if (isSqliteError(error)) this.#fails(error);
+      for (const { reject } of members) reject(refusalFor(error));
+      return undefined;
+    }
+    const { records } = group;
+    onCommit({ events: records.length, ms: performance.now() - startedMs });
+    if (state.oldest > state.head.seq && records.length > 0) state.oldest = state.head.seq + 1;
+    state.head = group.head;
+    if (records.length > 0) state.storedHead = group.head;
+    if (failure !== undefined) this.#fails(failure);
+    else if (this.#probe) this.#works();
+    this.#parts.onCommitted(records);
+    for (const settle of outcomes) settle();
+    return undefined;
+  }
+
+  /** Puts the batches back and tries again from a timer. Refuses those that have waited too long. */
+  #waitForLock(members: Waiting[], error: unknown): void {
+    const now = performance.now();
+    const all = [...members, ...this.#waiting];
+    const late = all.filter(({ sinceMs }) => now - sinceMs >= BUSY_LIMIT_MS);
+    this.#waiting = all.filter(({ sinceMs }) => now - sinceMs < BUSY_LIMIT_MS);
+    this.#waitingCost = this.#waiting.reduce((sum, { cost }) => sum + cost, 0);
+    if (all.some(({ sinceMs }) => now - sinceMs >= BUSY_REPORT_MS)) this.#report(error);
+    if (late.length > 0) this.#parts.onCommitFailure();
+    for (const { reject } of late) reject(refusalFor(error));
+    this.#isScheduled = true;
+    setTimeout(this.#turn, BUSY_RETRY_MS);
+  }
+
+  #fails(error: unknown): void {
+    this.#parts.onCommitFailure();
+    this.#report(error);
+  }
+
+  #report(error: unknown): void {
+    const { database, health } = this.#parts;
+    const message = this.#hasForeignEvents() ? FOREIGN_EVENTS : causeOf(error);
+    health.report('commit', { message, path: database.path, err: error });
+    this.#probe ??= setTimeout(this.#tryWrite, PROBE_MS).unref();
+  }
+
+  #works(): void {
+    clearTimeout(this.#probe);
+    this.#probe = undefined;
+    this.#parts.health.report('commit', undefined);
+  }
+
+  /** Writes the stored head again, as it is, if no commit is due. */
+  readonly #tryWrite = (): void => {
+    const { database, statements } = this.#parts;
+    const { db } = database;
+    if (database.isClosed) return;
+    this.#probe?.refresh();
+    if (this.#running || this.#waiting.length > 0) return;
+    try {
+      endTransaction(db);
+      statements.begin.run();
+      statements.rewriteHead.run();
+      statements.commit.run();
+      if (this.#hasForeignEvents()) this.#report(undefined);
+      else this.#works();
+    } catch (error) {
+      tryRollback(db);
+      this.#report(error);
+    }
+  };
+
+  /** Whether the file has events beyond the head: another process has given their positions away. */
+  #hasForeignEvents(): boolean {
+    try {
+      const { seq } = this.#parts.statements.lastSeq.get() as { seq: number | null };
+      return (seq ?? 0) > this.#parts.state.head.seq;
+    } catch {
+      return false;
+    }
+  }
+}
+
+const FOREIGN_EVENTS = 'another process writes events into this database: only one server may have it open';
