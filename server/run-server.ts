@@ -158,7 +158,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const translate = (error: unknown) => toTRPCError(toRunwireError(error));
   const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
   const approvals = new Approvals({ log, bus: bus as never });
-  const expiry = new ApprovalExpiry({ log, logger });
+  const expiry = new ApprovalExpiry({ log, health });
   const audit = new Audit({ log, privacy, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
   // `delivery` serves the subscriptions. It comes first, because a slow observer of the bus must not delay them.
   const observers = [delivery, bus, approvals, expiry, audit];

@@ -1,31 +1,36 @@
 import { createHash } from 'node:crypto';
-import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import { RESERVED_ID } from '../../shared/protocol.ts';
-import type { StoredApproval } from '../event-log/contract/approvals.ts';
+import type { RunKey, StoredApproval } from '../event-log/contract/approvals.ts';
 import type { Log, ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import type { Health } from '../health.ts';
 import { isOver, SYSTEM } from './rules.ts';
 
 /**
- * Expires pending approvals: at their `expiresAt` by this server's clock, or when their run has ended. Phases:
+ * Expires pending approvals: at their `expiresAt` by this server's clock, or when their run has ended. Each step reads and
+ * expires at most one page of each kind, so that no kind delays another:
  *
- * 1. At the start: page through all pending approvals, and expire those of ended runs.
- * 2. After each commit: check the runs that ended or requested an approval in that commit.
- * 3. Between commits: one timer waits for the next `expiresAt`.
+ * 1. The approvals that are past their `expiresAt`. One timer waits for the next one.
+ * 2. The approvals of runs that ended or requested an approval in the commits since.
+ * 3. At the start, the approvals of all runs that ended while no server ran.
  *
- * Each check reads the log, so a server that was down at an `expiresAt` expires the approval at its next start.
+ * Each step reads the log, so a server that was down at an `expiresAt` expires the approval at its next start. Servers that
+ * share a log expire an approval once, by the event id.
  */
 
-/** Maximum number of approvals that are read and expired at once. */
+/** Maximum number of approvals that one step of one kind reads and expires. */
 const PAGE = 100;
+/** Maximum number of runs in one query. */
+const RUNS_PAGE = 500;
+/** Maximum number of runs that wait for their query. Beyond it, step 3 finds their approvals. */
+const MAX_RUNS = 20_000;
 /** Maximum delay of the timer. A timer ignores changes of the system clock, so the clock is read this often. */
 const MAX_WAIT_MS = 60_000;
 
-type RunKey = { projectId: string; runId: string };
 type ExpiryOptions = {
   log: Log & Pick<EventLog, 'approvals'>;
-  logger: Logger;
+  health: Health;
   /** The current time in Unix ms. Default `Date.now`. */
   now?: () => number;
   /** Delay before the next attempt after a failure; default 5,000. */
@@ -34,22 +39,25 @@ type ExpiryOptions = {
 
 export class ApprovalExpiry {
   readonly #log: Log & Pick<EventLog, 'approvals'>;
-  readonly #logger: Logger;
+  readonly #health: Health;
   readonly #now: () => number;
   readonly #retryMs: number;
-  /** Runs that ended or requested an approval since the last check. */
-  #runs = new Map<string, RunKey>();
-  #hasCaughtUp = false;
+  /** Runs that ended or requested an approval since their last query. */
+  readonly #runs = new Map<string, RunKey>();
+  /** Position of step 3 in the list of all pending approvals; undefined once it has reached the end. */
+  #catchUp: { after: number | undefined } | undefined = { after: undefined };
+  /** Earliest `expiresAt` of the pending approvals, in Unix ms. Undefined: the log must be read. */
+  #nextMs: number | undefined;
   #isChecking = false;
-  /** Whether another check is due after the current one. */
+  /** Whether another step is due after the current one. */
   #isStale = false;
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
 
   /** Starts the first check. */
-  constructor({ log, logger, now = Date.now, retryMs = 5_000 }: ExpiryOptions) {
+  constructor({ log, health, now = Date.now, retryMs = 5_000 }: ExpiryOptions) {
     this.#log = log;
-    this.#logger = logger;
+    this.#health = health;
     this.#now = now;
     this.#retryMs = retryMs;
     void this.#check();
@@ -58,11 +66,17 @@ export class ApprovalExpiry {
   /** Checks the runs that ended or requested an approval in these events. Called after each commit. */
   committed(records: readonly StoredEvent[]): void {
     for (const { type, projectId, runId } of records) {
-      // A new approval may be due at once: its run may have ended, or its `expiresAt` may be in the past.
-      if (type !== 'run.completed' && type !== 'run.failed' && type !== 'governance.required') continue;
-      this.#runs.set(`${projectId} ${runId}`, { projectId, runId });
+      if (type === 'governance.required') this.#nextMs = undefined;
+      // A new approval may be due at once: its run may have ended.
+      else if (type !== 'run.completed' && type !== 'run.failed') continue;
+      const run = { projectId, runId };
+      this.#runs.set(keyOf(run), run);
     }
-    if (this.#runs.size > 0) void this.#check();
+    if (this.#runs.size > MAX_RUNS) {
+      this.#runs.clear();
+      this.#catchUp = { after: undefined };
+    }
+    if (this.#runs.size > 0 || this.#catchUp) void this.#check();
   }
 
   close(): void {
@@ -78,66 +92,83 @@ export class ApprovalExpiry {
     let waitMs: number | undefined;
     while (this.#isStale && !this.#isClosed) {
       this.#isStale = false;
-      waitMs = await this.#expireAll().catch((error) => {
-        if (!this.#isClosed) this.#logger.error({ err: error }, 'cannot expire approvals; will retry');
+      waitMs = await this.#step().catch((err) => {
+        if (!this.#isClosed) this.#health.report('approval_expiry', { message: 'approvals cannot expire', err });
         return this.#retryMs;
       });
     }
     this.#isChecking = false;
-    if (waitMs !== undefined && !this.#isClosed) this.#timer = setTimeout(() => void this.#check(), waitMs).unref();
+    if (waitMs === undefined || this.#isClosed) return;
+    const wake = () => {
+      this.#nextMs = undefined; // Another server may have logged a request.
+      void this.#check();
+    };
+    this.#timer = setTimeout(wake, waitMs).unref();
   }
 
-  /**
-   * Expires all due approvals. Resolves with the delay of the next check in ms; undefined if no pending approval has an
-   * `expiresAt`, so that only a commit can make a check necessary.
-   */
-  async #expireAll(): Promise<number | undefined> {
-    if (!this.#hasCaughtUp) await this.#catchUp();
-    this.#hasCaughtUp = true;
+  /** Resolves with the delay of the next check in ms; undefined if only a commit can make one necessary. */
+  async #step(): Promise<number | undefined> {
+    await this.#expireDue();
+    await this.#expireOfEndedRuns();
+    await this.#expireMissed();
+    this.#health.report('approval_expiry', undefined);
+    this.#isStale ||= this.#nextMs === undefined || this.#runs.size > 0 || this.#catchUp !== undefined;
+    if (this.#nextMs === undefined || this.#nextMs === Number.POSITIVE_INFINITY) return undefined;
+    return Math.min(MAX_WAIT_MS, Math.max(0, this.#nextMs - this.#now()));
+  }
+
+  async #expireDue(): Promise<void> {
+    if (this.#nextMs !== undefined && this.#nextMs > this.#now()) return;
+    this.#nextMs = Number.POSITIVE_INFINITY; // Before the read: a request during the read makes it unknown again.
+    try {
+      const page = await this.#log.approvals.pending('expiring', PAGE);
+      const nowMs = this.#now();
+      const due = page.filter(({ approval }) => isOver(approval, undefined, nowMs));
+      await this.#expire(due);
+      if (this.#nextMs === undefined) return;
+      const { expiresAt } = page[due.length]?.approval ?? {};
+      if (expiresAt !== undefined) this.#nextMs = Date.parse(expiresAt);
+      else if (page.length === PAGE) this.#nextMs = undefined;
+    } catch (error) {
+      this.#nextMs = undefined;
+      throw error;
+    }
+  }
+
+  async #expireOfEndedRuns(): Promise<void> {
+    if (this.#runs.size === 0) return;
+    // Taken away before the query, so that a commit during the query can add a run again.
+    const taken: RunKey[] = [];
     for (const [key, run] of this.#runs) {
-      // Deleted before the check, so that a commit during the check can add the run again.
+      taken.push(run);
       this.#runs.delete(key);
-      try {
-        await this.#expireDue(run, ({ isRunOver }) => isRunOver);
-      } catch (error) {
-        this.#runs.set(key, run);
-        throw error;
-      }
+      if (taken.length === RUNS_PAGE) break;
     }
-    const nowMs = () => this.#now();
-    const next = await this.#expireDue('expiring', ({ approval }) => isOver(approval, undefined, nowMs()));
-    if (next?.approval.expiresAt === undefined) return undefined;
-    return Math.min(MAX_WAIT_MS, Math.max(0, Date.parse(next.approval.expiresAt) - nowMs()));
+    let isDone = false;
+    try {
+      const page = await this.#log.approvals.pending({ endedRuns: taken }, PAGE);
+      await this.#expire(page);
+      isDone = page.length < PAGE;
+    } finally {
+      if (!isDone) for (const run of taken) this.#runs.set(keyOf(run), run);
+    }
   }
 
-  /** Expires the approvals of runs that ended while no server ran. */
-  async #catchUp(): Promise<void> {
-    let after: number | undefined;
-    do {
-      const page = await this.#log.approvals.list({ canRead: () => true, status: ['pending'], limit: PAGE, after });
-      await Promise.all(page.approvals.filter(({ isRunOver }) => isRunOver).map((stored) => this.#expire(stored)));
-      after = page.next;
-    } while (after !== undefined && !this.#isClosed);
+  async #expireMissed(): Promise<void> {
+    const position = this.#catchUp;
+    if (!position) return;
+    const query = { canRead: () => true, status: ['pending'], limit: PAGE, after: position.after } as const;
+    const page = await this.#log.approvals.list(query);
+    await this.#expire(page.approvals.filter(({ isRunOver }) => isRunOver));
+    if (this.#catchUp === position) this.#catchUp = page.next === undefined ? undefined : { after: page.next };
   }
 
-  /**
-   * Expires the due approvals of one run, or of all runs with the earliest `expiresAt` first (`expiring`). Resolves
-   * with the first approval that is not due.
-   */
-  async #expireDue(
-    of: RunKey | 'expiring',
-    isDue: (stored: StoredApproval) => boolean,
-  ): Promise<StoredApproval | undefined> {
-    for (;;) {
-      const page = await this.#log.approvals.pending(of, PAGE);
-      const due = page.filter(isDue);
-      await Promise.all(due.map((stored) => this.#expire(stored)));
-      if (due.length < PAGE) return page.find((stored) => !due.includes(stored));
-    }
+  async #expire(approvals: readonly StoredApproval[]): Promise<void> {
+    await Promise.all(approvals.map((stored) => this.#append(stored)));
   }
 
   /** Appends to the log without the PHI guard: the event has only fixed text, and ids that the log already has. */
-  async #expire({ projectId, runId, approval: { approvalId } }: StoredApproval): Promise<void> {
+  async #append({ projectId, runId, approval: { approvalId } }: StoredApproval): Promise<void> {
     const draft = {
       type: 'approval.denied',
       projectId,
@@ -159,14 +190,17 @@ export class ApprovalExpiry {
           if (approval?.status !== 'pending' || !isOver(approval, rows.header(), this.#now())) throw decided;
         },
       });
-      if (receipts.some(({ isDuplicate }) => isDuplicate)) {
-        throw new RunwireError('INTERNAL', 'the event id of an expiry is taken');
-      }
+      // Without a check: another server that shares the log has logged the expiry before.
+      if (!receipts.some(({ isDuplicate }) => isDuplicate)) return;
+      const known = await this.#log.approvals.get(projectId, runId, approvalId);
+      if (known?.status === 'pending') throw new RunwireError('INTERNAL', 'the event id of an expiry is taken');
     } catch (error) {
       if (error !== decided) throw error;
     }
   }
 }
+
+const keyOf = ({ projectId, runId }: RunKey) => `${projectId} ${runId}`;
 
 /**
  * Returns the event id of an expiry. The id depends only on the approval, so an approval expires once. The bus refuses

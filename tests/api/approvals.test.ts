@@ -4,14 +4,27 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { Approvals } from '../../server/approvals/approvals.ts';
 import { ApprovalExpiry } from '../../server/approvals/expiry.ts';
 import type { Principal, Role } from '../../server/auth/principal.ts';
+import type { ApprovalQuery } from '../../server/event-log/contract/approvals.ts';
+import type { Batch, StoredEvent } from '../../server/event-log/contract/log.ts';
+import type { EventLog } from '../../server/event-log/contract/store.ts';
 import { openSqliteLog } from '../../server/event-log/sqlite/log.ts';
+import { Health } from '../../server/health.ts';
 import type { Guard } from '../../server/phi/policy.ts';
 import { EventBus } from '../../server/publishing/bus.ts';
 import type { RunServer } from '../../server/run-server.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { foldEvent, type RunEvent, type RunEventDraft, runwireEvents } from '../../shared/events.ts';
 import type { Approval } from '../../shared/run.ts';
-import { allRoles, created, openServer, startServer, temporaryFolder, tokenFor, Wire } from '../support/harness.ts';
+import {
+  allRoles,
+  created,
+  keptLog,
+  openServer,
+  startServer,
+  temporaryFolder,
+  tokenFor,
+  Wire,
+} from '../support/harness.ts';
 
 /**
  * More races: RUNWIRE_REPETITIONS=10000 npx vitest run --project node tests/api/approvals.test.ts -t G1
@@ -69,6 +82,13 @@ async function openApprovals(now: () => number = Date.now) {
   return { log, bus, approvals };
 }
 const quiet = pino({ level: 'silent' });
+
+/** The same log, with another query for pending approvals. */
+const withPending = (log: EventLog, pending: EventLog['approvals']['pending']): EventLog =>
+  ({
+    append: (batch: Batch) => log.append(batch),
+    approvals: { pending, list: (query: ApprovalQuery) => log.approvals.list(query) },
+  }) as Partial<EventLog> as EventLog;
 
 describe('races', () => {
   const raceTimeoutMs = 60_000 + 100 * races;
@@ -430,10 +450,79 @@ describe('expiry', () => {
           failures-- > 0 ? Promise.reject(new RunwireError('UNAVAILABLE', 'no')) : log.append(batch),
       },
     });
-    const expiry = new ApprovalExpiry({ log: failing, logger: quiet, retryMs: 10 });
+    const expiry = new ApprovalExpiry({ log: failing, health: new Health(quiet), retryMs: 10 });
     onTestFinished(() => expiry.close());
     expect((await approvals.wait(approval)).status).toBe('expired');
     expect(failures).toBeLessThan(0);
+  });
+
+  test('[G6] an approval expires on time while runs end as fast as they are checked', async () => {
+    const expiresAt = '2026-01-01T00:00:00.000Z';
+    let nowMs = Date.parse(expiresAt) - 1;
+    const { log, bus, approvals } = await openApprovals(() => nowMs);
+    await bus.publish([requestOf({ expiresAt })], { actor: 'ci' });
+    await bus.publish([requestOf({ approvalId: 'of an ended run', runId: 'last' })], { actor: 'ci' });
+    let queries = 0;
+    const queriesUntil = { due: 0, ended: 0 };
+    const backfill = (): void => {
+      const runs = Array.from({ length: 1_000 }, (_, index) => ({ ...run, runId: `${queries} ${index}` }));
+      expiry?.committed(runs.map((key) => ({ type: 'run.completed', ...key }) as StoredEvent));
+    };
+    const pending: EventLog['approvals']['pending'] = (of, limit) => {
+      queries++;
+      if (queries < 100) backfill();
+      if (queries === 10) nowMs++;
+      return log.approvals.pending(of, limit);
+    };
+    let expiry: ApprovalExpiry | undefined; // Undefined during its constructor, which begins the first check.
+    expiry = new ApprovalExpiry({ log: withPending(log, pending), health: new Health(quiet), now: () => nowMs });
+    onTestFinished(() => expiry.close());
+    const isExpired = async (key: typeof approval) => expect((await approvals.wait(key)).status).toBe('expired');
+    await isExpired(approval);
+    queriesUntil.due = queries - 10;
+    await bus.publish([{ type: 'run.completed', ...run, runId: 'last' }], { actor: 'ci' });
+    expiry.committed([{ type: 'run.completed', ...run, runId: 'last' } as StoredEvent]);
+    await isExpired({ ...run, runId: 'last', approvalId: 'of an ended run' });
+    queriesUntil.ended = queries;
+    expect(queriesUntil.due).toBeLessThan(5);
+    // At most 500 runs a query, and all runs before the last one: not one query for each run.
+    expect(queriesUntil.ended).toBeLessThan(250);
+  });
+
+  test('[G6] the runs that wait for their check are bounded: beyond the bound, all pending approvals are read', async () => {
+    const { log, bus, approvals } = await openApprovals();
+    await bus.publish([requestOf(), { type: 'run.completed', ...run }], { actor: 'ci' });
+    let isFailing = true;
+    let asked = 0;
+    const pending: EventLog['approvals']['pending'] = (of, limit) => {
+      if (of !== 'expiring') asked += of.endedRuns.length;
+      return isFailing ? Promise.reject(new RunwireError('UNAVAILABLE', 'no')) : log.approvals.pending(of, limit);
+    };
+    const expiry = new ApprovalExpiry({ log: withPending(log, pending), health: new Health(quiet), retryMs: 10 });
+    onTestFinished(() => expiry.close());
+    const ended = (runId: string) => ({ type: 'run.completed', projectId: 'demo', runId }) as StoredEvent;
+    expiry.committed([ended('r1'), ...Array.from({ length: 100_000 }, (_, index) => ended(`${index}`))]);
+    isFailing = false;
+    expect((await approvals.wait(approval)).status).toBe('expired');
+    expect(asked).toBe(0);
+  });
+
+  test('[G6] two servers that share a log expire each approval once, and neither reports a failure', async () => {
+    const { log, bus, approvals } = await openApprovals();
+    const { lines, logger } = keptLog();
+    for (const _ of [1, 2]) {
+      const expiry = new ApprovalExpiry({ log, health: new Health(logger), retryMs: 10 });
+      log.subscribe((records) => expiry.committed(records));
+      onTestFinished(() => expiry.close());
+    }
+    const ids = Array.from({ length: 50 }, (_, index) => `a${index}`);
+    for (const approvalId of ids) {
+      const key = { ...run, runId: approvalId };
+      await bus.publish([requestOf({ ...key, approvalId }), { type: 'run.completed', ...key }], { actor: 'ci' });
+    }
+    await Promise.all(ids.map((approvalId) => approvals.wait({ ...run, runId: approvalId, approvalId })));
+    expect((await eventsOf({ log })).filter(isExpiry)).toHaveLength(50);
+    expect(lines).toEqual([]);
   });
 
   test('[G7] a late decision fails with APPROVAL_EXPIRED, whether or not the expiry is stored', async () => {
@@ -446,7 +535,7 @@ describe('expiry', () => {
     nowMs++;
     expect(await refusalOf(grant('b'))).toMatchObject({ code: 'APPROVAL_EXPIRED', outcome: undefined });
     expect((await refusalOf(grant('a'))).code).toBe('APPROVAL_ALREADY_DECIDED');
-    const expiry = new ApprovalExpiry({ log, logger: quiet, now: () => nowMs });
+    const expiry = new ApprovalExpiry({ log, health: new Health(quiet), now: () => nowMs });
     onTestFinished(() => expiry.close());
     await approvals.wait({ ...run, approvalId: 'b' });
     expect(await refusalOf(grant('b'))).toMatchObject({

@@ -77,7 +77,7 @@ export function describeApprovals(openLog: OpenLog): void {
     expect(second.next).toBeUndefined();
   });
 
-  test('[L22] pending approvals are listed for one run, and for all runs with the earliest expiry first', async () => {
+  test('[L22] pending approvals are listed for ended runs, and for all runs with the earliest expiry first', async () => {
     const log = await openLog();
     const expiries = { a: instant(30), b: undefined, c: instant(10), d: instant(20), e: instant(5) };
     for (const [approvalId, expiresAt] of Object.entries(expiries)) {
@@ -95,11 +95,15 @@ export function describeApprovals(openLog: OpenLog): void {
       ['a', false],
     ]);
     expect(await found('expiring', 1)).toEqual([['c', true]]);
-    expect((await found({ projectId: 'p', runId: 'r' }, 9)).sort()).toEqual([
-      ['a', false],
-      ['b', false],
-    ]);
-    expect(await found({ projectId: 'p', runId: 'r' }, 1)).toHaveLength(1);
-    expect(await found({ projectId: 'q', runId: 'r' }, 9)).toEqual([]);
+    const ended = (...runIds: string[]) => ({ endedRuns: runIds.map((runId) => ({ projectId: 'p', runId })) });
+    const ofS = [
+      ['c', true],
+      ['d', true],
+    ];
+    expect((await found(ended('unknown', 'r', 's'), 9)).sort()).toEqual(ofS);
+    expect(await found(ended('r', 's'), 1)).toHaveLength(1);
+    expect(await found(ended('r'), 9)).toEqual([]);
+    expect(await found({ endedRuns: [{ projectId: 'q', runId: 's' }] }, 9)).toEqual([]);
+    expect(await found(ended(), 9)).toEqual([]);
   });
 }

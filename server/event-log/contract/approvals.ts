@@ -1,5 +1,7 @@
 import type { Approval, ApprovalStatus } from '../../../shared/run.ts';
 
+export type RunKey = { projectId: string; runId: string };
+
 /** An approval and its run. */
 export type StoredApproval = {
   projectId: string;
@@ -37,8 +39,9 @@ export interface ApprovalStore {
   list(query: ApprovalQuery): Promise<ApprovalPage>;
 
   /**
-   * Returns at most `limit` pending approvals: those of one run; or with `expiring` those of all runs that have an
-   * `expiresAt`, the earliest `expiresAt` first. The cost MUST NOT grow with the number of decided approvals.
+   * Returns at most `limit` pending approvals: of `endedRuns` those of the named runs that have ended; or with `expiring`
+   * those of all runs that have an `expiresAt`, the earliest `expiresAt` first. The cost MUST NOT grow with the number of
+   * decided approvals, nor with the pending ones of other runs.
    */
-  pending(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<StoredApproval[]>;
+  pending(of: { endedRuns: readonly RunKey[] } | 'expiring', limit: number): Promise<StoredApproval[]>;
 }

@@ -1,5 +1,5 @@
 import type { Approval } from '../../../shared/run.ts';
-import type { ApprovalPage, ApprovalQuery, ApprovalStore, StoredApproval } from '../contract/approvals.ts';
+import type { ApprovalPage, ApprovalQuery, ApprovalStore, RunKey, StoredApproval } from '../contract/approvals.ts';
 import type { RowStatements } from './rows.ts';
 import type { LogStatements } from './statements.ts';
 
@@ -52,11 +52,13 @@ export class SqliteApprovals implements ApprovalStore {
     return hasMore && last ? { approvals, next: last.approval.order.seq } : { approvals };
   }
 
-  pending(of: { projectId: string; runId: string } | 'expiring', limit: number): Promise<StoredApproval[]> {
-    const { pendingOfRun, expiring } = this.#parts.statements;
-    return this.#parts.slice(() =>
-      (of === 'expiring' ? expiring.all(limit) : pendingOfRun.all(of.projectId, of.runId, limit)).map(toApproval),
-    );
+  pending(of: { endedRuns: readonly RunKey[] } | 'expiring', limit: number): Promise<StoredApproval[]> {
+    const { pendingOfEndedRuns, expiring } = this.#parts.statements;
+    return this.#parts.slice(() => {
+      if (of === 'expiring') return expiring.all(limit).map(toApproval);
+      const keys = JSON.stringify(of.endedRuns.map(({ projectId, runId }) => [projectId, runId]));
+      return pendingOfEndedRuns.all(keys, limit).map(toApproval);
+    });
   }
 }
 

@@ -75,8 +75,12 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     pendingApprovals: db.prepare(`SELECT state FROM approvals WHERE run_row = ? AND status = 'pending'`),
     listApprovals: approvals('a.request_seq < ? ORDER BY a.request_seq DESC'),
     listPending: approvals(`a.status = 'pending' AND a.request_seq < ? ORDER BY a.request_seq DESC`),
-    pendingOfRun: approvals(
-      `a.status = 'pending' AND a.run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) LIMIT ?`,
+    // One statement for many runs: most runs that end have no approval, and a call costs more than a lookup.
+    pendingOfEndedRuns: db.prepare(
+      `SELECT r.project_id, r.run_id, r.status, a.state FROM json_each(?) AS ids
+       CROSS JOIN runs r ON r.project_id = ids.value ->> 0 AND r.run_id = ids.value ->> 1
+       CROSS JOIN approvals a ON a.run_row = r.row_id
+       WHERE a.status = 'pending' AND r.status IN ('completed', 'failed') LIMIT ?`,
     ),
     expiring: approvals(`a.status = 'pending' AND a.expires_at IS NOT NULL ORDER BY a.expires_at LIMIT ?`),
     changedRuns: db.prepare('SELECT last_seq, project_id, state FROM runs WHERE last_seq > ? ORDER BY last_seq'),
