@@ -87,6 +87,12 @@ export const errorTable = {
     retryable: false,
     advice: 'Check the approval id and the run it belongs to.',
   },
+  APPROVAL_ID_TAKEN: {
+    http: 409,
+    trpc: 'CONFLICT',
+    retryable: false,
+    advice: 'The run has another request with this approval id: request under another id.',
+  },
   APPROVAL_ALREADY_DECIDED: {
     http: 409,
     trpc: 'CONFLICT',

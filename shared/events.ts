@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { foldDecision, foldRequest } from './approval-fold.ts';
 import * as field from './fields.ts';
 import {
   type CategoryOf,
@@ -12,7 +13,7 @@ import {
   foldOf,
   type TypeOf,
 } from './registry.ts';
-import { foldArtifact, foldCreated, foldDecision, foldEnd, foldRequest, foldStage, foldStarted } from './run-fold.ts';
+import { foldArtifact, foldCreated, foldEnd, foldStage, foldStarted } from './run-fold.ts';
 
 /**
  * The registry of Runwire's twelve event types. Below the registry, each schema and each TypeScript type has a public

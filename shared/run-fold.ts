@@ -1,4 +1,4 @@
-import type { Approval, Artifact, Decision, Failure, RunHeader, RunRows, Stage, StageStatus } from './run.ts';
+import type { Artifact, Failure, RunHeader, RunRows, Stage, StageStatus } from './run.ts';
 import { startKey } from './run-order.ts';
 
 /**
@@ -10,14 +10,14 @@ import { startKey } from './run-order.ts';
  * - The order in which events arrive does not change the result. Most fields are registers: an event sets the field
  *   only if its key is the greatest so far. A key is text made of the event's timestamp and id. Counters are sums of
  *   integers.
- * - Approvals are the exception: they depend on `seq`, the event's position in the log.
+ * - Approvals (`approval-fold.ts`) are the exception: they depend on `seq`, the event's position in the log.
  * - Each row contains the keys of its registers (`order`). So the fold can continue from a stored or sent state.
  *
  * For each event, call {@link beginFold}, then the function of the event's type, then {@link finishFold}. When an event
  * is erased, its tombstone (`tombstone.ts`: the same event without its text) is folded as well.
  */
 
-type Envelope = {
+export type Envelope = {
   type: string;
   projectId: string;
   runId: string;
@@ -34,7 +34,7 @@ const later = (candidate: string, current: string | undefined) => current === un
 const earliest = (a: string, b: string | undefined) => (b === undefined || a < b ? a : b);
 const timeKey = (event: Envelope) => `${event.timestamp} ${event.eventId}`;
 /** Returns a copy without undefined values. JSON drops them, and rows in memory must equal rows stored as JSON. */
-function compact<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
+export function compact<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
   const copy: Partial<T> = {};
   for (const key of Object.keys(value) as (keyof T)[])
     if (value[key] !== undefined) copy[key] = value[key] as T[keyof T];
@@ -88,7 +88,7 @@ export function finishFold(rows: RunRows): void {
     order.ended === 'completed' ? 100 : counts.stages === 0 ? 0 : Math.round(order.progressSum / counts.stages) / 1000;
 }
 
-const required = (header: RunHeader | undefined): RunHeader => {
+export const required = (header: RunHeader | undefined): RunHeader => {
   if (!header) throw new Error('beginFold must come first');
   return header;
 };
@@ -295,95 +295,8 @@ export function foldArtifact(rows: RunRows, event: ArtifactEvent): void {
   if (!before) addToCounts(required(rows.header()), { artifacts: 1 });
 }
 
-function addToCounts(header: RunHeader, more: Partial<RunHeader['counts']>): void {
+export function addToCounts(header: RunHeader, more: Partial<RunHeader['counts']>): void {
   const counts = { ...header.counts };
   for (const [name, difference] of Object.entries(more)) counts[name as keyof typeof counts] += difference;
   header.counts = counts;
-}
-
-type RequestEvent = Envelope &
-  Pick<
-    Approval,
-    'approvalId' | 'title' | 'reason' | 'stageId' | 'requestedBy' | 'approvers' | 'expiresAt' | 'evidence'
-  > & {
-    requiredApprovals?: number | undefined;
-    requiredRole?: string | undefined;
-    authority?: 'runwire' | 'producer' | undefined;
-  };
-
-/** governance.required: of several requests with the same approval id, only the first counts. */
-export function foldRequest(rows: RunRows, event: RequestEvent): void {
-  const before = rows.approval(event.approvalId);
-  if (before && before.order.seq !== event.seq) return;
-  const { approvalId, title, reason, stageId, requestedBy, approvers, expiresAt, evidence } = event;
-  const { status = 'pending', decisions = [], decidedAt } = before ?? {};
-  rows.putApproval(
-    compact({
-      approvalId,
-      title,
-      status,
-      decisions,
-      reason,
-      stageId,
-      requestedBy,
-      requestActor: event.actor,
-      requestedAt: event.timestamp,
-      ...(decidedAt === undefined ? {} : { decidedAt }),
-      approvers,
-      requiredApprovals: event.requiredApprovals ?? 1,
-      requiredRole: event.requiredRole ?? 'approver',
-      expiresAt,
-      evidence,
-      authority: event.authority ?? 'runwire',
-      order: { seq: event.seq },
-    }),
-  );
-  if (!before) addToCounts(required(rows.header()), { approvalsPending: 1 });
-}
-
-type DecisionEvent = Envelope & DecisionFields & { approvalId: string };
-type DecisionFields = {
-  type: string;
-  timestamp: string;
-  decidedBy: string;
-  comment?: string | undefined;
-  reason?: string | undefined;
-  expired?: boolean | undefined;
-};
-
-/**
- * approval.granted and approval.denied. An approval is granted after `requiredApprovals` grants, and denied after one
- * denial. Later decisions do not change a decided approval. A decision that was logged before its request is ignored.
- * So is its tombstone, which has the `seq` of the decision but may be folded after the request.
- */
-export function foldDecision(rows: RunRows, event: DecisionEvent): void {
-  const approval = rows.approval(event.approvalId);
-  if (!approval || event.seq < approval.order.seq) return;
-  const decision = decisionOf(event);
-  const isSame = (known: Decision) =>
-    known.decidedBy === decision.decidedBy && known.decision === decision.decision && known.at === decision.at;
-  if (event.erased && approval.decisions.some(isSame)) {
-    const decisions = approval.decisions.map((known) => (isSame(known) ? decision : known));
-    rows.putApproval({ ...approval, decisions });
-    return;
-  }
-  if (approval.status !== 'pending') return;
-  const after = afterDecision(approval, event);
-  if (after === approval) return;
-  rows.putApproval(after);
-  if (after.status !== 'pending') addToCounts(required(rows.header()), { approvalsPending: -1 });
-}
-
-function decisionOf({ type, decidedBy, comment, reason, timestamp: at }: DecisionFields): Decision {
-  return compact({ decidedBy, decision: type === 'approval.granted' ? 'granted' : 'denied', at, comment, reason });
-}
-
-/** Returns a pending approval with a decision added. A second grant by the same user changes nothing. */
-export function afterDecision(approval: Approval, event: DecisionFields): Approval {
-  const isGrant = event.type === 'approval.granted';
-  if (isGrant && approval.decisions.some((decision) => decision.decidedBy === event.decidedBy)) return approval;
-  const decisions = [...approval.decisions, decisionOf(event)];
-  if (isGrant && decisions.length < approval.requiredApprovals) return { ...approval, decisions };
-  const status = isGrant ? 'granted' : event.expired ? 'expired' : 'denied';
-  return { ...approval, decisions, status, decidedAt: event.timestamp };
 }

@@ -72,6 +72,8 @@ export type Artifact = {
 
 export type Decision = {
   decidedBy: string;
+  /** The `actor` of the decision's event, where it is not `decidedBy`: the producer that reported the decision. */
+  actor?: string | undefined;
   decision: 'granted' | 'denied';
   at: string;
   comment?: string | undefined;

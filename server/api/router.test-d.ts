@@ -76,7 +76,8 @@ test('[C7] a method of the broadcaster takes the fields of its event type, and n
 test('[G9] `wait` resolves with a decided status, and its input is checked', async () => {
   const outcome = await server.approvals.wait({ runId: 'r1', approvalId: 'a1', signal: AbortSignal.timeout(1) });
   expectTypeOf(outcome.status).toEqualTypeOf<'granted' | 'denied' | 'expired'>();
-  expectTypeOf(outcome.decisions).toEqualTypeOf<Decision[]>();
+  expectTypeOf(outcome.decisions).toEqualTypeOf<(Decision & { actor: string })[]>();
+  expectTypeOf(outcome.authority).toEqualTypeOf<'runwire' | 'producer'>();
   // @ts-expect-error the approval is missing
   server.approvals.wait({ runId: 'r1' });
   // @ts-expect-error decisions are made through the router

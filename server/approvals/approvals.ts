@@ -1,9 +1,9 @@
+import { afterDecision } from '../../shared/approval-fold.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
-import type { ApprovalStatus, Decision } from '../../shared/run.ts';
-import { afterDecision } from '../../shared/run-fold.ts';
+import type { Approval, ApprovalStatus, Decision } from '../../shared/run.ts';
 import { can } from '../auth/permissions.ts';
-import type { Principal } from '../auth/principal.ts';
+import { type Principal, SERVER } from '../auth/principal.ts';
 import { projectOfRun } from '../auth/resolve-run.ts';
 import type { ApprovalPage, ApprovalQuery } from '../event-log/contract/approvals.ts';
 import type { Log, ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
@@ -22,12 +22,20 @@ import { DecisionWaiters } from './waiting.ts';
 export type ApprovalKey = { projectId: string; runId: string; approvalId: string };
 /** An approval after a grant or a denial. Its status is `pending` while further grants are required. */
 export type Standing = { status: ApprovalStatus; decisions: Decision[] };
-export type Outcome = { status: Exclude<ApprovalStatus, 'pending'>; decisions: Decision[] };
+export type Outcome = Pick<Approval, 'authority' | 'requestActor'> & {
+  status: Exclude<ApprovalStatus, 'pending'>;
+  /** `actor` is the publisher of the decision: `decidedBy` itself, or with `authority: 'producer'` the producer. */
+  decisions: (Decision & { actor: string })[];
+};
 export type WaitOptions = {
   runId: string;
   /** Default: the only project that has a run with this id. */
   projectId?: string | undefined;
   approvalId: string;
+  /** The `actor` of the request. Default `server`, which is the actor of the server's broadcaster. */
+  requestActor?: string | undefined;
+  /** The system that decides. Default `runwire`. */
+  authority?: Approval['authority'] | undefined;
   signal?: AbortSignal | undefined;
 };
 
@@ -74,17 +82,27 @@ export class Approvals {
 
   /**
    * Resolves once an approval is decided or has expired, at once if that has happened before. The approval need not be
-   * requested yet. Rejects with the signal's reason, with `RUN_AMBIGUOUS`, and with `UNAVAILABLE` when the server
-   * closes.
+   * requested yet. Rejects with `APPROVAL_ID_TAKEN` if another actor requested it, or with another authority: a decision
+   * of such a request is not the one that the caller waits for. Also rejects with the signal's reason, with
+   * `RUN_AMBIGUOUS`, and with `UNAVAILABLE` when the server closes.
    */
-  wait({ runId, projectId, approvalId, signal }: WaitOptions): Promise<Outcome> {
+  wait(options: WaitOptions): Promise<Outcome> {
+    const { runId, projectId, approvalId, requestActor = SERVER, authority = 'runwire', signal } = options;
     let project = projectId;
     return this.#waiters.wait({ runId, approvalId, signal }, async (): Promise<Outcome | undefined> => {
       // The project, once found, is kept: a later run with the same id in another project must not change the answer.
       project ??= await projectOfRun(this.#log.runs, runId, undefined);
       const approval = project === undefined ? undefined : await this.#log.approvals.get(project, runId, approvalId);
-      if (!approval || approval.status === 'pending') return undefined;
-      return { status: approval.status, decisions: approval.decisions };
+      if (!approval) return undefined;
+      if (approval.requestActor !== requestActor || approval.authority !== authority) {
+        throw new RunwireError('APPROVAL_ID_TAKEN', 'requested by another actor, or with another authority');
+      }
+      if (approval.status === 'pending') return undefined;
+      const decisions = approval.decisions.map((decision) => ({
+        ...decision,
+        actor: decision.actor ?? decision.decidedBy,
+      }));
+      return { status: approval.status, authority, requestActor, decisions };
     });
   }
 
@@ -113,7 +131,10 @@ export class Approvals {
           const approval = rows.approval(key.approvalId);
           const refusal = refusalOf(principal, key.projectId, approval, rows.header(), this.#now());
           if (refusal || !approval) throw refusal;
-          const after = afterDecision(approval, ready as ReadyDraft & { decidedBy: string });
+          const after = afterDecision(approval, {
+            ...(ready as ReadyDraft & { decidedBy: string }),
+            actor: principal.sub,
+          });
           standing = { status: after.status, decisions: after.decisions };
           if (after === approval) throw alreadyCounted;
         },

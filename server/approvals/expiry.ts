@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { RunwireError } from '../../shared/errors.ts';
 import { RESERVED_ID } from '../../shared/protocol.ts';
+import { SYSTEM } from '../auth/principal.ts';
 import type { RunKey, StoredApproval } from '../event-log/contract/approvals.ts';
 import type { Log, ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Health } from '../health.ts';
-import { isOver, SYSTEM } from './rules.ts';
+import { isOver } from './rules.ts';
 
 /**
  * Expires pending approvals: at their `expiresAt` by this server's clock, or when their run has ended. Each step reads and
@@ -22,7 +23,7 @@ import { isOver, SYSTEM } from './rules.ts';
 /** Maximum number of approvals that one step of one kind reads and expires. */
 const PAGE = 100;
 /** Maximum number of runs in one query. */
-const RUNS_PAGE = 500;
+const RUNS_PAGE = 1_000;
 /** Maximum number of runs that wait for their query. Beyond it, step 3 finds their approvals. */
 const MAX_RUNS = 20_000;
 /** Maximum delay of the timer. A timer ignores changes of the system clock, so the clock is read this often. */

@@ -1,37 +1,24 @@
+import { hasGranted } from '../../shared/approval-fold.ts';
 import { type DecidedOutcome, RunwireError } from '../../shared/errors.ts';
 import type { Approval, RunHeader } from '../../shared/run.ts';
+import { isSameUser } from '../../shared/user-ids.ts';
 import { can } from '../auth/permissions.ts';
-import type { Principal } from '../auth/principal.ts';
+import { type Principal, SYSTEM } from '../auth/principal.ts';
 
 /** The rules of decisions: which principal may decide, until when, and with which error a decision is refused. */
-
-/** `decidedBy` of the server's own decisions. No user with this id may decide. */
-export const SYSTEM = 'system';
 
 /** Whether a principal may decide a pending approval. With `projectId`, the principal's projects are checked too. */
 function mayDecide({ sub, ...principal }: Principal, approval: Approval, projectId?: string): boolean {
   const { requestedBy, requestActor, approvers, requiredRole } = approval;
   if (approval.authority !== 'runwire') return false;
-  const own = comparable(sub);
-  if ([requestedBy, requestActor, SYSTEM].some((user) => user !== undefined && comparable(user) === own)) return false;
+  if ([requestedBy, requestActor, SYSTEM].some((user) => user !== undefined && isSameUser(user, sub))) return false;
   if (approvers && !approvers.includes(sub)) return false;
   return can({ sub, ...principal }, 'decide', { requiredRole, ...(projectId === undefined ? {} : { projectId }) });
 }
 
-/**
- * Normalizes a user id, for the rule that users may not decide their own requests: `Ada@Example.org` must not grant a
- * request of `ada@example.org`. `approvers` are compared exactly.
- */
-const comparable = (user: string): string =>
-  user
-    .normalize('NFKC')
-    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
-    .trim()
-    .toLowerCase();
-
 /** Whether a pending approval waits for a principal: the principal may decide it, and has not decided it yet. */
 export function waitsFor(principal: Principal, approval: Approval): boolean {
-  return mayDecide(principal, approval) && approval.decisions.every(({ decidedBy }) => decidedBy !== principal.sub);
+  return mayDecide(principal, approval) && !hasGranted(approval, principal.sub);
 }
 
 /** Whether a pending approval is past its `expiresAt`, or its run has ended. */

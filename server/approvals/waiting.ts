@@ -5,15 +5,15 @@ type Waiter = { check(): void; fail(error: unknown): void };
 
 /**
  * Keeps the callers that wait for the decision of an approval (waiters). Each waiter reads the approval at once, and
- * again after each commit with a decision for its run id and approval id. Polling was rejected: nearly all reads would
- * find no change.
+ * again after each commit with a request or a decision for its run id and approval id. Polling was rejected: nearly all
+ * reads would find no change.
  */
 export class DecisionWaiters {
   readonly #waiters = new Map<string, Set<Waiter>>();
   #isClosed = false;
 
   /**
-   * Calls `read` at once and after each decision. Resolves with the first result that is not undefined. Rejects with an
+   * Calls `read` at once and after each request and decision. Resolves with the first result that is not undefined. Rejects with an
    * error of `read`, with the signal's reason, and with `UNAVAILABLE` once closed.
    */
   wait<T>(
@@ -49,11 +49,11 @@ export class DecisionWaiters {
     });
   }
 
-  /** Makes each waiter read again if these events contain a decision for it. */
+  /** Makes each waiter read again if these events contain a request or a decision for it. */
   committed(records: readonly StoredEvent[]): void {
     if (this.#waiters.size === 0) return;
     for (const record of records) {
-      if (record.type !== 'approval.granted' && record.type !== 'approval.denied') continue;
+      if (!TYPES.has(record.type)) continue;
       const { approvalId } = record.event as { approvalId: string };
       for (const { check } of this.#waiters.get(keyOf(record.runId, approvalId)) ?? []) check();
     }
@@ -65,6 +65,8 @@ export class DecisionWaiters {
     for (const { fail } of [...this.#waiters.values()].flatMap((waiters) => [...waiters])) fail(closedError());
   }
 }
+
+const TYPES: ReadonlySet<string> = new Set(['governance.required', 'approval.granted', 'approval.denied']);
 
 /** Unambiguous: a run id has no blanks. */
 const keyOf = (runId: string, approvalId: string) => `${runId} ${approvalId}`;

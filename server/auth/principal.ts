@@ -15,6 +15,10 @@ export type Principal = {
   expiresAtMs?: number | undefined;
 };
 
+/** The actors of the server's own events: of server code, and of expiries. No token has such a subject. */
+export const SERVER = 'server';
+export const SYSTEM = 'system';
+
 /** Converts a token to a principal. Throws `UNAUTHENTICATED`, or `UNAVAILABLE` if the token cannot be verified now. */
 export type Authenticate = (token: string) => Promise<Principal>;
 

@@ -72,9 +72,13 @@ export async function passGate(options: GateOptions): Promise<Approval> {
     const check = async (): Promise<void> => {
       clearTimeout(retry);
       try {
-        const { run } = await client.run.get.query({ projectId, runId });
+        const [{ sub }, { run }] = await Promise.all([
+          client.auth.me.query(),
+          client.run.get.query({ projectId, runId }),
+        ]);
         const approval = run.approvals.find((candidate) => candidate.approvalId === approvalId);
-        if (approval && approval.status !== 'pending') resolve(approval);
+        if (approval && (approval.requestActor !== sub || approval.authority !== 'runwire')) reject(takenError());
+        else if (approval && approval.status !== 'pending') resolve(approval);
       } catch (error) {
         const known = serverErrorOf(error);
         if (errorTable[known.code].retryable) retry = setTimeout(() => void check(), RETRY_MS);
@@ -99,6 +103,9 @@ export async function passGate(options: GateOptions): Promise<Approval> {
     await connection.close();
   }
 }
+
+const takenError = () =>
+  new RunwireError('APPROVAL_ID_TAKEN', 'another actor has requested an approval with the id of this one');
 
 const clientOf = (target: Target) =>
   createRunwireClient({

@@ -1,4 +1,5 @@
 import type { RunEventDraft, RunEventType, RunwireEvents } from '../../shared/events.ts';
+import { SERVER } from '../auth/principal.ts';
 import type { EventBus } from './bus.ts';
 
 /** The draft of an event type, without its type. */
@@ -16,7 +17,7 @@ export class RunEventBroadcaster {
   readonly #actor: string;
 
   /** `actor` is the user id in the published events. Default `server`. */
-  constructor(bus: Pick<EventBus<RunwireEvents>, 'publish'>, { actor = 'server' }: { actor?: string } = {}) {
+  constructor(bus: Pick<EventBus<RunwireEvents>, 'publish'>, { actor = SERVER }: { actor?: string } = {}) {
     this.#bus = bus;
     this.#actor = actor;
   }

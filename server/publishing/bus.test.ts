@@ -296,7 +296,7 @@ describe('decisions about approvals', () => {
   test('[B5] a second approval request cannot change the authority to `producer`', async () => {
     await using server = await openServer();
     await server.bus.publish([request('runwire')], producer);
-    await server.bus.publish([request('producer')], producer);
+    expect((await refusal(server.bus.publish([request('producer')], producer))).code).toBe('APPROVAL_ID_TAKEN');
     expect((await refusal(server.bus.publish([granted], producer))).code).toBe('FORBIDDEN');
   });
 

@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type DraftIssue, type ErrorCode, RunwireError } from '../../shared/errors.ts';
 import { describeIssue } from '../../shared/issues.ts';
-import { DRAFT_LIMIT_BYTES, REQUEST_LIMIT_DRAFTS, RESERVED_ID } from '../../shared/protocol.ts';
+import { DRAFT_LIMIT_BYTES, REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
 import { type DraftOf, draftSchemaOf, type EventOf, type Registry } from '../../shared/registry.ts';
-import type { RunRows } from '../../shared/run.ts';
 import type { Batch, Log, ReadyDraft, Receipt, StoredEvent } from '../event-log/contract/log.ts';
 import { type Guard, guardRefusal, type PhiPolicy } from '../phi/policy.ts';
+import { draftCheck } from './draft-rules.ts';
 
 /**
  * The event bus publishes drafts (events before they are logged). `publish` checks the drafts against the schemas,
@@ -20,9 +20,9 @@ const ISSUE_LIMIT = 100;
 export type Publisher = {
   /** The user id that the events contain as `actor`. */
   actor: string;
-  /** True for server code: {@link checkProducer} is skipped. Default false. */
+  /** True for server code, which may publish any decision. Default false. */
   isTrusted?: boolean;
-  /** Replaces {@link checkProducer}. Called inside the transaction, with each draft and the state of its run. */
+  /** Replaces {@link draftCheck}. Called inside the transaction, with each draft and the state of its run. */
   check?: Batch['check'];
   /** Policy of the PHI guard for these drafts. Default: the server's policy. */
   onPhi?: PhiPolicy | undefined;
@@ -76,7 +76,7 @@ export class EventBus<R extends Registry> {
 
   /**
    * Publishes 1–1,000 drafts, all or none. Resolves once they are durable. Throws `INVALID_EVENT` or `PHI_REJECTED`
-   * with `issues`, `TOO_LARGE`, `FORBIDDEN`, `UNAVAILABLE`.
+   * with `issues`, `TOO_LARGE`, `FORBIDDEN`, `APPROVAL_ID_TAKEN`, `UNAVAILABLE`.
    */
   async publish(drafts: readonly DraftOf<R>[], publisher: Publisher): Promise<Published> {
     if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'no events in the request', { path: 'events' });
@@ -85,8 +85,8 @@ export class EventBus<R extends Registry> {
     }
     const begun = performance.now();
     const ready = this.#guarded(this.#checked(drafts), publisher.onPhi ?? this.#phiPolicy);
-    const check = publisher.check ?? (publisher.isTrusted ? undefined : checkProducer);
-    const receipts = await this.#log.append({ actor: publisher.actor, drafts: ready, ...(check ? { check } : {}) });
+    const check = publisher.check ?? draftCheck(publisher);
+    const receipts = await this.#log.append({ actor: publisher.actor, drafts: ready, check });
     this.#onPublished(performance.now() - begun);
     const duplicates = receipts.filter((receipt) => receipt.isDuplicate).length;
     const seq = receipts.reduce((highest, receipt) => Math.max(highest, receipt.seq), 0);
@@ -195,17 +195,4 @@ function refusal(code: ErrorCode, issues: DraftIssue[]): RunwireError {
   const [first] = issues;
   const where = first?.path ? `events.${first.index}.${first.path}` : `events.${first?.index}`;
   return new RunwireError(code, `${where}: ${first?.message}`, { path: where, issues: issues.slice(0, ISSUE_LIMIT) });
-}
-
-/**
- * Refuses two kinds of drafts from producers: decisions of approvals with `authority: 'runwire'`, which only
- * `approval.grant` and `approval.deny` may make, and event ids that the server uses for its own events.
- */
-function checkProducer(rows: RunRows, draft: ReadyDraft & { approvalId?: string }): void {
-  if (draft.eventId.startsWith(RESERVED_ID)) {
-    throw new RunwireError('FORBIDDEN', `event ids with the prefix ${RESERVED_ID} are reserved`, { path: 'eventId' });
-  }
-  if (draft.type !== 'approval.granted' && draft.type !== 'approval.denied') return;
-  if (rows.approval(draft.approvalId ?? '')?.authority !== 'runwire') return;
-  throw new RunwireError('FORBIDDEN', 'this approval is decided in Runwire, not by a producer', { path: 'approvalId' });
 }

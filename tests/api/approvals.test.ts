@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import pino from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { Approvals } from '../../server/approvals/approvals.ts';
+import { Approvals, type WaitOptions } from '../../server/approvals/approvals.ts';
 import { ApprovalExpiry } from '../../server/approvals/expiry.ts';
 import type { Principal, Role } from '../../server/auth/principal.ts';
 import type { ApprovalQuery } from '../../server/event-log/contract/approvals.ts';
@@ -46,6 +46,9 @@ const approver = (sub: string, roles: Role[] = ['approver'], projects = ['demo']
 });
 const callerOf = ({ router }: Pick<RunServer, 'router'>, principal: Principal) => router.createCaller({ principal });
 const ask = ({ bus }: Pick<RunServer, 'bus'>, more: object = {}) => bus.publish([requestOf(more)], { actor: 'ci' });
+/** Waits for an approval that {@link ask} has requested. */
+const waitFor = ({ approvals }: { approvals: Pick<Approvals, 'wait'> }, key: WaitOptions) =>
+  approvals.wait({ requestActor: 'ci', ...key });
 const soon = (ms: number) => new Date(Date.now() + ms).toISOString();
 
 async function refusalOf(promise: Promise<unknown>) {
@@ -211,7 +214,7 @@ describe('races', () => {
       await ask(server, { runId });
       const grant = () => callerOf(server, approver('ann')).approval.grant({ ...approval, runId });
       const end = () => server.broadcaster.broadcastRunCompleted({ projectId: 'demo', runId });
-      const outcome = server.approvals.wait({ ...approval, runId });
+      const outcome = waitFor(server, { ...approval, runId });
       const granted = grant().then(
         () => 'granted',
         (error) => error.cause.code as string,
@@ -241,6 +244,25 @@ describe('permission to decide', () => {
       code: 'APPROVAL_ALREADY_DECIDED',
       outcome: { status: 'granted', decidedBy: ['ann', 'bob'] },
     });
+  });
+
+  test('[G2] a user in another spelling is the same user: its grant counts once, and it is not asked again', async () => {
+    await using server = await openServer();
+    await ask(server, { requiredApprovals: 2 });
+    await callerOf(server, approver('Bob@x.org')).approval.grant(approval);
+    for (const sub of ['bob@x.org', ' BOB@X.ORG', 'bob\u200b@x.org', '\uff42ob@x.org']) {
+      const bob = callerOf(server, approver(sub));
+      expect((await bob.run.list({ needsMyDecision: true })).runs).toEqual([]);
+      expect(await bob.approval.grant(approval)).toMatchObject({ status: 'pending', decisions: [{}] });
+    }
+    expect(server.log.head).toBe(2);
+    // A producer reports the decisions of another system: they are counted in the same way.
+    const elsewhere = { ...run, approvalId: 'elsewhere' };
+    await ask(server, { ...elsewhere, authority: 'producer', requiredApprovals: 2 });
+    for (const decidedBy of ['eve', 'Eve', 'eve\u200b']) {
+      await server.bus.publish([{ type: 'approval.granted', ...elsewhere, decidedBy }], { actor: 'ci' });
+    }
+    expect((await server.log.approvals.get('demo', 'r1', 'elsewhere'))?.status).toBe('pending');
   });
 
   test('[G2] one denial denies with its reason, also from a user that granted before', async () => {
@@ -335,11 +357,80 @@ describe('permission to decide', () => {
     for (const attempt of [caller.approval.grant(approval), caller.approval.deny({ ...approval, reason: 'no' })]) {
       expect((await refusalOf(attempt)).code).toBe('FORBIDDEN');
     }
-    const outcome = server.approvals.wait(approval);
-    await server.bus.publish([{ type: 'approval.granted', ...approval, decidedBy: 'octocat' }], { actor: 'github' });
-    expect(await outcome).toMatchObject({ status: 'granted', decisions: [{ decidedBy: 'octocat' }] });
-    expect((await eventsOf(server)).at(-1)).toMatchObject({ actor: 'github', decidedBy: 'octocat' });
+    const outcome = waitFor(server, { ...approval, authority: 'producer' });
+    await server.bus.publish([{ type: 'approval.granted', ...approval, decidedBy: 'octocat' }], { actor: 'ci' });
+    expect(await outcome).toEqual({
+      status: 'granted',
+      authority: 'producer',
+      requestActor: 'ci',
+      decisions: [{ decidedBy: 'octocat', decision: 'granted', actor: 'ci', at: expect.any(String) }],
+    });
+    expect((await eventsOf(server)).at(-1)).toMatchObject({ actor: 'ci', decidedBy: 'octocat' });
     expect((await caller.approval.list()).approvals).toMatchObject([{ authority: 'producer', status: 'granted' }]);
+  });
+
+  test('[G5] only the actor that requested an approval may publish its decision, also in one batch and in one turn', async () => {
+    await using server = await openServer();
+    const request = requestOf({ authority: 'producer' });
+    const granted = { type: 'approval.granted' as const, ...approval, decidedBy: 'ann' };
+    const denied = { type: 'approval.denied' as const, ...approval, decidedBy: 'ann', reason: 'no' };
+    const [asked, raced] = await Promise.allSettled([
+      server.bus.publish([request], { actor: 'ci' }),
+      server.bus.publish([granted], { actor: 'mallory' }),
+    ]);
+    expect(asked.status).toBe('fulfilled');
+    expect((raced as PromiseRejectedResult).reason).toMatchObject({ code: 'FORBIDDEN', path: 'approvalId' });
+    for (const draft of [granted, denied]) {
+      for (const actor of ['mallory', 'CI', 'ci\u200b']) {
+        expect((await refusalOf(server.bus.publish([draft], { actor }))).code).toBe('FORBIDDEN');
+        expect((await refusalOf(server.bus.publish([created('r2'), draft], { actor }))).code).toBe('FORBIDDEN');
+      }
+    }
+    expect(server.log.head).toBe(1);
+    await server.bus.publish([denied], { actor: 'ci' });
+    expect((await server.log.approvals.get('demo', 'r1', 'a1'))?.status).toBe('denied');
+  });
+
+  test('[G11] a second request of an approval id with other terms, or from another actor, is refused', async () => {
+    await using server = await openServer();
+    const terms = { requiredApprovals: 2, approvers: ['ann', 'bob'], expiresAt: soon(60_000) };
+    await ask(server, terms);
+    const others: [object, string][] = [
+      [terms, 'mallory'],
+      [{}, 'ci'],
+      [{ ...terms, requiredApprovals: 1 }, 'ci'],
+      [{ ...terms, approvers: ['ann', 'bob', 'eve'] }, 'ci'],
+      [{ ...terms, requiredRole: 'viewer' }, 'ci'],
+      [{ ...terms, requestedBy: 'dan' }, 'ci'],
+      [{ ...terms, title: 'Release all' }, 'ci'],
+      [{ ...terms, reason: 'because' }, 'ci'],
+      [{ ...terms, stageId: 's1' }, 'ci'],
+      [{ ...terms, evidence: ['report'] }, 'ci'],
+      [{ ...terms, expiresAt: soon(90_000) }, 'ci'],
+      [{ ...terms, authority: 'producer' }, 'ci'],
+    ];
+    for (const [more, actor] of others) {
+      const refused = await refusalOf(server.bus.publish([created('r2'), requestOf(more)], { actor }));
+      expect(refused).toMatchObject({ code: 'APPROVAL_ID_TAKEN', path: 'approvalId' });
+    }
+    expect(server.log.head).toBe(1);
+    // The same request again counts once, also with the defaults written out.
+    await ask(server, { ...terms, requiredRole: 'approver', authority: 'runwire' });
+    await callerOf(server, approver('ann')).approval.grant(approval);
+    await ask(server, terms);
+    const approvals = (await server.log.runs.get('demo', 'r1'))?.run.approvals;
+    expect(approvals).toMatchObject([{ status: 'pending', requiredApprovals: 2, decisions: [{ decidedBy: 'ann' }] }]);
+  });
+
+  test('[G11] of two requests of an id that race, the second is refused, also from server code', async () => {
+    await using server = await openServer();
+    const [first, second] = await Promise.allSettled([
+      server.bus.publish([requestOf({ authority: 'producer' })], { actor: 'mallory' }),
+      server.broadcaster.broadcastGovernanceRequired({ ...approval, title: 'Release', requiredApprovals: 2 }),
+    ]);
+    expect(first.status).toBe('fulfilled');
+    expect((second as PromiseRejectedResult).reason).toMatchObject({ code: 'APPROVAL_ID_TAKEN' });
+    expect(server.log.head).toBe(1);
   });
 
   test('[G10] the guard checks comment and reason: a rejected text decides nothing, and the error names its field', async () => {
@@ -376,7 +467,7 @@ describe('expiry', () => {
     await ask(server, { approvalId: 'granted', expiresAt: soon(400) });
     await ask(server, { approvalId: 'past', expiresAt: soon(-1_000) });
     await callerOf(server, approver('ann')).approval.grant({ ...approval, approvalId: 'granted' });
-    const { decisions } = await server.approvals.wait({ ...approval, approvalId: 'later' });
+    const { decisions } = await waitFor(server, { ...approval, approvalId: 'later' });
     expect(decisions).toMatchObject([{ decidedBy: 'system', decision: 'denied', reason: 'expired' }]);
     const expired = (await eventsOf(server)).filter(isExpiry) as (RunEvent & { approvalId: string })[];
     expect(expired.map(({ approvalId }) => approvalId)).toEqual(['past', 'sooner', 'later']);
@@ -384,10 +475,10 @@ describe('expiry', () => {
     expect(expired[0]?.eventId).toMatch(/^runwire:expired:/);
 
     await server.broadcaster.broadcastRunFailed({ ...run, error: { message: 'x' } });
-    expect((await server.approvals.wait({ ...approval, approvalId: 'never' })).status).toBe('expired');
+    expect((await waitFor(server, { ...approval, approvalId: 'never' })).status).toBe('expired');
     // A request after the end of the run expires at once.
     await ask(server, { approvalId: 'too late' });
-    expect((await server.approvals.wait({ ...approval, approvalId: 'too late' })).status).toBe('expired');
+    expect((await waitFor(server, { ...approval, approvalId: 'too late' })).status).toBe('expired');
     const view = (await server.log.runs.get('demo', 'r1'))?.run;
     expect([view?.status, view?.counts.approvalsPending]).toEqual(['failed', 0]);
   });
@@ -413,9 +504,9 @@ describe('expiry', () => {
     for (const _ of [1, 2]) {
       await using server = await openServer({ databaseUrl });
       for (const approvalId of ['due', 'later']) {
-        expect((await server.approvals.wait({ ...approval, approvalId })).status).toBe('expired');
+        expect((await waitFor(server, { ...approval, approvalId })).status).toBe('expired');
       }
-      expect((await server.approvals.wait({ ...approval, runId: 'ended' })).status).toBe('expired');
+      expect((await waitFor(server, { ...approval, runId: 'ended' })).status).toBe('expired');
       expect((await eventsOf(server)).filter(isExpiry)).toHaveLength(3);
       expect((await server.log.approvals.get('demo', 'r1', 'open'))?.status).toBe('pending');
     }
@@ -427,7 +518,7 @@ describe('expiry', () => {
       requestOf({ approvalId: `a${index}`, expiresAt: soon(100) }),
     );
     await server.bus.publish(many, { actor: 'ci' });
-    await Promise.all(many.map((_, index) => server.approvals.wait({ ...approval, approvalId: `a${index}` })));
+    await Promise.all(many.map((_, index) => waitFor(server, { ...approval, approvalId: `a${index}` })));
     const ids = (await eventsOf(server)).filter(isExpiry).map((event) => (event as { approvalId?: string }).approvalId);
     expect([ids.length, new Set(ids).size]).toEqual([1_000, 1_000]);
   });
@@ -452,7 +543,7 @@ describe('expiry', () => {
     });
     const expiry = new ApprovalExpiry({ log: failing, health: new Health(quiet), retryMs: 10 });
     onTestFinished(() => expiry.close());
-    expect((await approvals.wait(approval)).status).toBe('expired');
+    expect((await waitFor({ approvals }, approval)).status).toBe('expired');
     expect(failures).toBeLessThan(0);
   });
 
@@ -477,7 +568,8 @@ describe('expiry', () => {
     let expiry: ApprovalExpiry | undefined; // Undefined during its constructor, which begins the first check.
     expiry = new ApprovalExpiry({ log: withPending(log, pending), health: new Health(quiet), now: () => nowMs });
     onTestFinished(() => expiry.close());
-    const isExpired = async (key: typeof approval) => expect((await approvals.wait(key)).status).toBe('expired');
+    const isExpired = async (key: typeof approval) =>
+      expect((await waitFor({ approvals }, key)).status).toBe('expired');
     await isExpired(approval);
     queriesUntil.due = queries - 10;
     await bus.publish([{ type: 'run.completed', ...run, runId: 'last' }], { actor: 'ci' });
@@ -485,7 +577,7 @@ describe('expiry', () => {
     await isExpired({ ...run, runId: 'last', approvalId: 'of an ended run' });
     queriesUntil.ended = queries;
     expect(queriesUntil.due).toBeLessThan(5);
-    // At most 500 runs a query, and all runs before the last one: not one query for each run.
+    // At most 1,000 runs a query, and all runs before the last one: not one query for each run.
     expect(queriesUntil.ended).toBeLessThan(250);
   });
 
@@ -503,7 +595,7 @@ describe('expiry', () => {
     const ended = (runId: string) => ({ type: 'run.completed', projectId: 'demo', runId }) as StoredEvent;
     expiry.committed([ended('r1'), ...Array.from({ length: 100_000 }, (_, index) => ended(`${index}`))]);
     isFailing = false;
-    expect((await approvals.wait(approval)).status).toBe('expired');
+    expect((await waitFor({ approvals }, approval)).status).toBe('expired');
     expect(asked).toBe(0);
   });
 
@@ -520,7 +612,7 @@ describe('expiry', () => {
       const key = { ...run, runId: approvalId };
       await bus.publish([requestOf({ ...key, approvalId }), { type: 'run.completed', ...key }], { actor: 'ci' });
     }
-    await Promise.all(ids.map((approvalId) => approvals.wait({ ...run, runId: approvalId, approvalId })));
+    await Promise.all(ids.map((approvalId) => waitFor({ approvals }, { ...run, runId: approvalId, approvalId })));
     expect((await eventsOf({ log })).filter(isExpiry)).toHaveLength(50);
     expect(lines).toEqual([]);
   });
@@ -537,7 +629,7 @@ describe('expiry', () => {
     expect((await refusalOf(grant('a'))).code).toBe('APPROVAL_ALREADY_DECIDED');
     const expiry = new ApprovalExpiry({ log, health: new Health(quiet), now: () => nowMs });
     onTestFinished(() => expiry.close());
-    await approvals.wait({ ...run, approvalId: 'b' });
+    await waitFor({ approvals }, { ...run, approvalId: 'b' });
     expect(await refusalOf(grant('b'))).toMatchObject({
       code: 'APPROVAL_EXPIRED',
       outcome: { status: 'expired', decidedBy: ['system'] },
@@ -671,13 +763,13 @@ describe('lists and wait', () => {
 
   test('[G9] wait resolves with the outcome, also when it was stored before the call', async () => {
     await using server = await openServer();
-    const early = server.approvals.wait(approval); // Before the request is published.
-    const named = server.approvals.wait({ runId: 'r1', approvalId: 'a1' });
+    const early = waitFor(server, approval); // Before the request is published.
+    const named = waitFor(server, { runId: 'r1', approvalId: 'a1' });
     await ask(server, { requiredApprovals: 2 });
     const ann = callerOf(server, approver('ann'));
     await ann.approval.grant(approval);
     await callerOf(server, approver('bob')).approval.grant({ ...approval, comment: 'go' });
-    const outcome = await server.approvals.wait(approval);
+    const outcome = await waitFor(server, approval);
     expect(outcome).toMatchObject({
       status: 'granted',
       decisions: [{ decidedBy: 'ann' }, { decidedBy: 'bob', comment: 'go' }],
@@ -685,7 +777,7 @@ describe('lists and wait', () => {
     expect([await early, await named]).toEqual([outcome, outcome]);
 
     await ask(server, { approvalId: 'by server code' });
-    const waiting = server.approvals.wait({ ...approval, approvalId: 'by server code' });
+    const waiting = waitFor(server, { ...approval, approvalId: 'by server code' });
     await server.broadcaster.broadcastApprovalDenied({
       ...approval,
       approvalId: 'by server code',
@@ -695,22 +787,58 @@ describe('lists and wait', () => {
     expect(await waiting).toMatchObject({ status: 'denied', decisions: [{ decidedBy: 'eve', reason: 'no' }] });
   });
 
+  test('[G9] wait resolves only for a request of its actor and authority', async () => {
+    await using server = await openServer();
+    const key = (approvalId: string) => ({ ...run, approvalId });
+    const early = refusalOf(server.approvals.wait(key('taken')));
+    const ask = (more: object, actor: string) => server.bus.publish([requestOf(more)], { actor });
+    await ask({ approvalId: 'taken', requiredRole: 'viewer' }, 'mallory');
+    expect((await early).code).toBe('APPROVAL_ID_TAKEN');
+    await callerOf(server, approver('eve', ['viewer'])).approval.grant(key('taken'));
+    await ask({ approvalId: 'decided elsewhere', authority: 'producer' }, 'mallory');
+    const granted = { type: 'approval.granted' as const, ...key('decided elsewhere'), decidedBy: 'ann' };
+    await server.bus.publish([granted], { actor: 'mallory' });
+    for (const options of [
+      key('taken'),
+      key('decided elsewhere'),
+      { ...key('decided elsewhere'), authority: 'producer' as const },
+      { ...key('decided elsewhere'), requestActor: 'mallory' },
+    ]) {
+      expect((await refusalOf(server.approvals.wait(options))).code).toBe('APPROVAL_ID_TAKEN');
+    }
+    const elsewhere = { ...key('decided elsewhere'), authority: 'producer' as const, requestActor: 'mallory' };
+    expect(await server.approvals.wait(elsewhere)).toMatchObject({
+      status: 'granted',
+      decisions: [{ decidedBy: 'ann', actor: 'mallory' }],
+    });
+
+    await server.broadcaster.broadcastGovernanceRequired({ ...key('own'), title: 'Release' });
+    const own = server.approvals.wait(key('own'));
+    await callerOf(server, approver('ann')).approval.grant(key('own'));
+    expect(await own).toMatchObject({
+      status: 'granted',
+      authority: 'runwire',
+      requestActor: 'server',
+      decisions: [{ decidedBy: 'ann', actor: 'ann' }],
+    });
+  });
+
   test('[G9] wait rejects when its signal aborts, when the run is ambiguous, and when the server closes', async () => {
     const server = await openServer();
     await ask(server);
     const controller = new AbortController();
-    const aborted = server.approvals.wait({ ...approval, signal: controller.signal });
+    const aborted = waitFor(server, { ...approval, signal: controller.signal });
     const reason = new Error('enough');
     controller.abort(reason);
     await expect(aborted).rejects.toBe(reason);
-    await expect(server.approvals.wait({ ...approval, signal: controller.signal })).rejects.toBe(reason);
+    await expect(waitFor(server, { ...approval, signal: controller.signal })).rejects.toBe(reason);
 
-    const pinned = server.approvals.wait({ runId: 'r1', approvalId: 'a1' });
-    const untouched = server.approvals.wait({ ...approval, approvalId: 'other' });
+    const pinned = waitFor(server, { runId: 'r1', approvalId: 'a1' });
+    const untouched = waitFor(server, { ...approval, approvalId: 'other' });
     await server.log.runs.projectsOf('Both waits have read the log once by now.'); // By then, the first look of the two has been taken.
     await server.log.runs.projectsOf('r1');
     await ask(server, { projectId: 'two' });
-    await expect(server.approvals.wait({ runId: 'r1', approvalId: 'a1' })).rejects.toMatchObject({
+    await expect(waitFor(server, { runId: 'r1', approvalId: 'a1' })).rejects.toMatchObject({
       code: 'RUN_AMBIGUOUS',
     });
     await callerOf(server, approver('ann')).approval.grant(approval);
@@ -719,6 +847,6 @@ describe('lists and wait', () => {
     const closing = expect(untouched).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await server.close();
     await closing;
-    await expect(server.approvals.wait(approval)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(waitFor(server, approval)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 });

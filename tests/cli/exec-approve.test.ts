@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import type { EventPublisher } from '../../client/publisher/index.ts';
+import { passGate, type Request } from '../../server/cli/approval-gate.ts';
 import type { RunServer } from '../../server/run-server.ts';
 import { cliPath, runCli, startChild, startServing } from '../support/cli-harness.ts';
 import { everyone, secret, temporaryFolder, tokenFor } from '../support/harness.ts';
@@ -90,7 +92,7 @@ test('[X7] a signal interrupts the wait of exec, cancels the run, and expires it
   const approval = await pendingOf(server, 'r1');
   child.process.kill('SIGINT');
   expect(await child.ended).toEqual({ code: 128 + 2, signal: null });
-  expect((await server.approvals.wait(approval)).status).toBe('expired');
+  expect((await server.approvals.wait({ ...approval, requestActor: 'ada' })).status).toBe('expired');
   const { run } = (await server.log.runs.get('demo', 'r1')) ?? {};
   expect(run).toMatchObject({ status: 'failed', error: { code: 'CANCELLED', message: 'cancelled by SIGINT' } });
 
@@ -128,6 +130,33 @@ test('[X7] exec --approve receives a decision after the server was killed and re
   expect((await call('approval.grant', { runId: 'r1', approvalId })).result).toBeDefined();
   expect((await child.ended).code).toBe(0);
   expect(existsSync(join(folder.path, 'deployed'))).toBe(true);
+});
+
+test.each([
+  ['another actor', { actor: 'mallory' }, {}],
+  ['another authority', { actor: 'ada' }, { authority: 'producer' as const }],
+])('[X7] a grant of a request with %s does not open the gate', async (_, publisher, terms) => {
+  const { server } = await setUp();
+  const publish = async (request: Request) => {
+    const asked = { ...request, ...terms, projectId: 'demo' };
+    const granted = { ...asked, type: 'approval.granted' as const, decidedBy: 'ann' };
+    const { approvalId, decidedBy, projectId, runId, type } = granted;
+    await server.bus.publish([asked, { type, projectId, runId, approvalId, decidedBy }], {
+      ...publisher,
+      isTrusted: true,
+    });
+  };
+  const passed = passGate({
+    target: { url: server.url, token: await tokenFor() },
+    publisher: { publish } as unknown as EventPublisher,
+    projectId: 'demo',
+    runId: 'r1',
+    stage: { stageId: 'deploy', name: 'deploy' },
+    title: 'Release',
+    signal: new AbortController().signal,
+  });
+  await expect(passed).rejects.toMatchObject({ code: 'APPROVAL_ID_TAKEN' });
+  expect((await server.log.runs.get('demo', 'r1'))?.run.approvals).toMatchObject([{ status: 'granted' }]);
 });
 
 test('[X7] a token that cannot read the grant is refused before anything is run', async () => {
