@@ -20,7 +20,10 @@ export const defaultLimits = {
   connectionsPerAddress: 10_000,
   /** Time limit for a client to send its token, and again for the server to verify the token. */
   identifyMs: 10_000,
-  /** Events that one user may publish per second over the network; in a burst, 10 times as many at once. */
+  /**
+   * Events that one user may publish per second over the network; in a burst, 10 times as many at once. Each planned stage,
+   * user of an audience, approver, and 4 KiB of a draft count as one more event.
+   */
   publishedPerSecond: 5_000,
   /**
    * The server closes a socket with more unsent bytes than this. Subscriptions pause far below this limit, so only

@@ -26,6 +26,12 @@ export class TokenBucket {
     return true;
   }
 
+  /** Takes `count` tokens, also from a bucket that has fewer: its level becomes negative. */
+  charge(count: number): void {
+    this.#fill();
+    this.#level -= count;
+  }
+
   /** A full bucket can be deleted, because a new bucket is full too. */
   get isFull(): boolean {
     this.#fill();
@@ -54,13 +60,21 @@ export class TokenBuckets {
   }
 
   take(key: string, count: number): boolean {
+    return this.#bucketOf(key).take(count);
+  }
+
+  charge(key: string, count: number): void {
+    this.#bucketOf(key).charge(count);
+  }
+
+  #bucketOf(key: string): TokenBucket {
     let bucket = this.#byKey.get(key);
     if (!bucket) {
       if (this.#byKey.size >= this.#sweepAt) this.#sweep();
       bucket = new TokenBucket(this.#perSecond);
       this.#byKey.set(key, bucket);
     }
-    return bucket.take(count);
+    return bucket;
   }
 
   #sweep(): void {

@@ -55,5 +55,14 @@ export const SSE_INACTIVITY_MS = 45_000;
 export const DRAFT_LIMIT_BYTES = 64 * 1024;
 /** Maximum number of drafts in a publish request. */
 export const REQUEST_LIMIT_DRAFTS = 1_000;
+/** Maximum number of rows that the drafts of a publish request make in the log, besides their events. */
+export const REQUEST_LIMIT_ROWS = 10_000;
+/** The fields of a draft that make a row for each of their items. */
+export const ROW_FIELDS = ['stages', 'audience', 'approvers'] as const;
+/** Returns the number of rows that a field of a draft makes. The draft may be any value. */
+export function rowsIn(draft: unknown, field: (typeof ROW_FIELDS)[number]): number {
+  const value = (draft as { [name: string]: unknown } | null | undefined)?.[field];
+  return Array.isArray(value) ? value.length : 0;
+}
 /** Prefix of the event ids that only the server makes. The server refuses a draft with such an id. */
 export const RESERVED_ID = 'runwire:';

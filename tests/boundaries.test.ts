@@ -9,7 +9,14 @@ import { expect, test } from 'vitest';
  */
 const floors: string[][] = [
   ['shared'],
-  ['server/errors.ts', 'server/health.ts', 'server/limits.ts', 'server/rate-limit.ts', 'client/errors.ts'],
+  [
+    'server/errors.ts',
+    'server/health.ts',
+    'server/limits.ts',
+    'server/rate-limit.ts',
+    'server/slices.ts',
+    'client/errors.ts',
+  ],
   ['server/event-log'],
   ['server/auth', 'server/phi'],
   ['server/delivery', 'server/publishing', 'server/audit', 'server/stats.ts', 'server/retention.ts'],

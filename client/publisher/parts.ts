@@ -1,6 +1,6 @@
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEventDraft } from '../../shared/events.ts';
-import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
+import { REQUEST_LIMIT_DRAFTS, REQUEST_LIMIT_ROWS, ROW_FIELDS, rowsIn } from '../../shared/protocol.ts';
 
 /** Maximum size of a request, unless a single draft is larger. The server accepts requests of up to 8 MiB. */
 const REQUEST_LIMIT_BYTES = 1_000_000;
@@ -21,6 +21,8 @@ export type Part<Call> = {
    */
   hasGeneratedId: boolean[];
   bytes: number;
+  /** Planned stages, users of audiences and approvers. */
+  rows: number;
 };
 
 /**
@@ -38,29 +40,34 @@ export function partsOf<Call>(
   drafts.forEach((draft, index) => {
     const json = jsonOf({ projectId, timestamp, eventId: randomId() }, draft, index);
     const bytes = encoder.encode(json).length + 1;
+    const rows = ROW_FIELDS.reduce((sum, field) => sum + rowsIn(draft, field), 0);
     let part = parts.at(-1);
-    if (!part || part.drafts.length >= REQUEST_LIMIT_DRAFTS || part.bytes + bytes > REQUEST_LIMIT_BYTES) {
-      part = { call, offset: index, drafts: [], hasGeneratedId: [], bytes: 0 };
+    if (!part || !fits({ drafts: part.drafts.length + 1, bytes: part.bytes + bytes, rows: part.rows + rows })) {
+      part = { call, offset: index, drafts: [], hasGeneratedId: [], bytes: 0, rows: 0 };
       parts.push(part);
     }
     part.drafts.push(json);
     part.hasGeneratedId.push((draft as { eventId?: unknown } | null)?.eventId === undefined);
     part.bytes += bytes;
+    part.rows += rows;
   });
   return parts;
 }
 
 /** Returns how many parts from the front of the queue fit into one request, at least 1. */
 export function countThatFit(queue: readonly Part<unknown>[]): number {
-  let drafts = 0;
-  let bytes = 0;
+  const sum = { drafts: 0, bytes: 0, rows: 0 };
   const end = queue.findIndex((part, index) => {
-    drafts += part.drafts.length;
-    bytes += part.bytes;
-    return index > 0 && (drafts > REQUEST_LIMIT_DRAFTS || bytes > REQUEST_LIMIT_BYTES);
+    sum.drafts += part.drafts.length;
+    sum.bytes += part.bytes;
+    sum.rows += part.rows;
+    return index > 0 && !fits(sum);
   });
   return end < 0 ? queue.length : end;
 }
+
+const fits = ({ drafts, bytes, rows }: { drafts: number; bytes: number; rows: number }) =>
+  drafts <= REQUEST_LIMIT_DRAFTS && bytes <= REQUEST_LIMIT_BYTES && rows <= REQUEST_LIMIT_ROWS;
 
 /** Returns a draft as JSON, with defaults for missing fields. A value that is no object is sent unchanged and refused. */
 function jsonOf(defaults: Record<string, string | undefined>, draft: unknown, index: number): string {

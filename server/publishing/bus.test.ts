@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
 import { created, everyone, keptLog, openServer, progress } from '../../tests/support/harness.ts';
+import { defaultLimits } from '../limits.ts';
 import type { Guard } from '../phi/policy.ts';
+import { PublishGateway } from './gateway.ts';
 
 const producer = { actor: 'ada' };
 const canary = 'CANARY-7f3a';
@@ -73,6 +75,73 @@ describe('publish', () => {
     expect(policies).toEqual(['redact', 'reject']);
     const { run } = await server.router.createCaller({ principal: everyone }).run.get({ runId: 'r1' });
     expect(run.name).toBe('[removed]');
+  });
+
+  test('[B7] a request with more than 10,000 planned stages, users and approvers is refused with the path', async () => {
+    await using server = await openServer();
+    const audience = Array.from({ length: 1_000 }, (_, index) => `u${index}`);
+    const drafts = Array.from({ length: 10 }, (_, index) => progress('r1', index, { audience }));
+    const error = await refusal(server.bus.publish([...drafts, progress('r1', 10, { audience: ['ann'] })], producer));
+    expect([error.code, error.path, server.log.head]).toEqual(['TOO_LARGE', 'events.10.audience', 0]);
+    expect((await server.bus.publish(drafts, producer)).accepted).toBe(10);
+  });
+
+  test('[B7] stages, users and size count as events against the limit of the publisher', async () => {
+    await using server = await openServer();
+    const gateway = new PublishGateway(server.bus as never, { ...defaultLimits, publishedPerSecond: 1 });
+    const publish = (sub: string, ...drafts: RunEventDraft[]) =>
+      gateway.publish({ ...everyone, sub }, drafts as never, undefined);
+    const audience = Array.from({ length: 8 }, (_, index) => `u${index}`);
+    const limited = { code: 'RATE_LIMITED' };
+    // Ten at once: nine, and then one more.
+    await publish('ann', progress('r1', 1, { audience }));
+    await expect(publish('ann', progress('r1', 2), progress('r1', 3))).rejects.toMatchObject(limited);
+    await publish('ann', progress('r1', 2));
+    await expect(publish('ann', progress('r1', 3))).rejects.toMatchObject(limited);
+    // Two of about 24 KiB: two, and then at least ten more.
+    const labels = Object.fromEntries(Array.from({ length: 60 }, (_, index) => [`k${index}`, 'é'.repeat(200)]));
+    await publish('bob', created('r2', { labels }), created('r3', { labels }));
+    await expect(publish('bob', progress('r2', 1))).rejects.toMatchObject(limited);
+  });
+
+  test('[B8] a large request leaves turns to others; those of its actor keep their order, and those of others pass it', async () => {
+    await using server = await openServer();
+    const large = Array.from({ length: 1_000 }, (_, index) =>
+      progress('large', index % 100, { message: 'm '.repeat(900) }),
+    );
+    const order: string[] = [];
+    let turns = 0;
+    let isPublished = false;
+    const publish = (actor: string, name: string, drafts: RunEventDraft[]) =>
+      server.bus.publish(drafts, { actor }).then(() => order.push(name));
+    const all = Promise.all([
+      publish('ann', 'large', large),
+      publish('ann', 'same actor', [progress('r1', 1)]),
+      publish('ann', 'same actor, again', [progress('r1', 2)]),
+      publish('bob', 'other actor', [progress('r1', 3)]),
+    ]).finally(() => {
+      isPublished = true;
+    });
+    while (!isPublished) {
+      turns++;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await all;
+    expect(order).toEqual(['other actor', 'large', 'same actor', 'same actor, again']);
+    expect(turns).toBeGreaterThan(10);
+  });
+
+  test('[B8] a large request that is refused does not hold up the next one of its actor', async () => {
+    await using server = await openServer();
+    const large = Array.from({ length: 900 }, (_, index) =>
+      progress('large', index % 100, { message: 'm '.repeat(900) }),
+    );
+    const refused = refusal(
+      server.bus.publish([...large, anything({ ...progress('r1', 1), progress: 'x' })], producer),
+    );
+    const next = server.bus.publish([progress('r1', 1)], producer);
+    expect((await refused).issues).toMatchObject([{ index: 900, path: 'progress' }]);
+    expect((await next).seq).toBe(1);
   });
 
   test('[B6] a guard with a defect refuses the draft, and its error message is not answered', async () => {

@@ -2,10 +2,17 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type DraftIssue, type ErrorCode, RunwireError } from '../../shared/errors.ts';
 import { describeIssue } from '../../shared/issues.ts';
-import { DRAFT_LIMIT_BYTES, REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
+import {
+  DRAFT_LIMIT_BYTES,
+  REQUEST_LIMIT_DRAFTS,
+  REQUEST_LIMIT_ROWS,
+  ROW_FIELDS,
+  rowsIn,
+} from '../../shared/protocol.ts';
 import { type DraftOf, draftSchemaOf, type EventOf, type Registry } from '../../shared/registry.ts';
 import type { Batch, Log, ReadyDraft, Receipt, StoredEvent } from '../event-log/contract/log.ts';
-import { type Guard, guardRefusal, type PhiPolicy } from '../phi/policy.ts';
+import { type Guard, guardInSlices, guardRefusal, type PhiPolicy } from '../phi/policy.ts';
+import { Checks } from './checks.ts';
 import { draftCheck } from './draft-rules.ts';
 
 /**
@@ -16,6 +23,10 @@ import { draftCheck } from './draft-rules.ts';
 
 /** Maximum number of issues in one error. */
 const ISSUE_LIMIT = 100;
+/** The size of a draft counts as one further event for each of these units. */
+const UNIT_BYTES = 4_096;
+/** Most bytes of a UTF-16 code unit in JSON: `\\uXXXX`. */
+const CODE_UNIT_BYTES = 6;
 
 export type Publisher = {
   /** The user id that the events contain as `actor`. */
@@ -26,6 +37,8 @@ export type Publisher = {
   check?: Batch['check'];
   /** Policy of the PHI guard for these drafts. Default: the server's policy. */
   onPhi?: PhiPolicy | undefined;
+  /** Called with the size of the checked drafts, as a number of further events to count against a limit. */
+  charge?: (events: number) => void;
 };
 
 /** `seq` is the highest position in the log of the request's events, duplicates included. */
@@ -50,6 +63,7 @@ export class EventBus<R extends Registry> {
   readonly #guard: Guard;
   readonly #phiPolicy: PhiPolicy;
   readonly #onPublished: (ms: number) => void;
+  readonly #checks = new Checks();
   readonly #observers = new Set<BusObserver<EventOf<R>>>();
   #published = 0;
 
@@ -75,18 +89,21 @@ export class EventBus<R extends Registry> {
   }
 
   /**
-   * Publishes 1–1,000 drafts, all or none. Resolves once they are durable. Throws `INVALID_EVENT` or `PHI_REJECTED`
-   * with `issues`, `TOO_LARGE`, `FORBIDDEN`, `APPROVAL_ID_TAKEN`, `UNAVAILABLE`.
+   * Publishes 1–1,000 drafts, all or none, in slices of the event loop. Drafts of the same actor are logged in the order of
+   * the calls; do not change them before the promise settles. Resolves once they are durable. Throws `INVALID_EVENT` or `PHI_REJECTED` with `issues`, `TOO_LARGE`,
+   * `FORBIDDEN`, `APPROVAL_ID_TAKEN`, `UNAVAILABLE`.
    */
   async publish(drafts: readonly DraftOf<R>[], publisher: Publisher): Promise<Published> {
     if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'no events in the request', { path: 'events' });
     if (drafts.length > REQUEST_LIMIT_DRAFTS) {
       throw new RunwireError('TOO_LARGE', `more than ${REQUEST_LIMIT_DRAFTS} events in one request`);
     }
+    const rows = countRows(drafts);
     const begun = performance.now();
-    const ready = this.#guarded(this.#checked(drafts), publisher.onPhi ?? this.#phiPolicy);
-    const check = publisher.check ?? draftCheck(publisher);
-    const receipts = await this.#log.append({ actor: publisher.actor, drafts: ready, check });
+    const { actor, check = draftCheck(publisher) } = publisher;
+    const receipts = await this.#checks.run(actor, this.#prepare(drafts, publisher), ({ ready, units }) =>
+      this.#log.append({ actor, drafts: ready, check, cost: ready.length + rows + units }),
+    );
     this.#onPublished(performance.now() - begun);
     const duplicates = receipts.filter((receipt) => receipt.isDuplicate).length;
     const seq = receipts.reduce((highest, receipt) => Math.max(highest, receipt.seq), 0);
@@ -121,14 +138,29 @@ export class EventBus<R extends Registry> {
     this.#observers.clear();
   }
 
-  #checked(drafts: readonly unknown[]): ReadyDraft[] {
+  /** Checks and guards drafts, and yields after each one. `units`: their size, in units of {@link UNIT_BYTES}. */
+  *#prepare(drafts: readonly unknown[], { onPhi, charge }: Publisher) {
+    const size = { bytes: 0 };
+    let checked: ReadyDraft[];
+    try {
+      checked = yield* this.#checked(drafts, size);
+    } finally {
+      charge?.(Math.floor(size.bytes / UNIT_BYTES));
+    }
+    const ready = yield* this.#guarded(checked, onPhi ?? this.#phiPolicy);
+    return { ready, units: Math.floor(size.bytes / UNIT_BYTES) };
+  }
+
+  *#checked(drafts: readonly unknown[], size: { bytes: number }): Generator<undefined, ReadyDraft[]> {
     const now = new Date().toISOString();
     const issues: DraftIssue[] = [];
     const ready: ReadyDraft[] = [];
     for (const [index, draft] of drafts.entries()) {
       if (issues.length >= ISSUE_LIMIT) break;
       // Checked before the schema: the schema's time and number of issues grow with the size of the draft.
-      if (sizeOf(draft) > DRAFT_LIMIT_BYTES) {
+      const bytes = sizeOf(draft);
+      size.bytes += bytes;
+      if (bytes > DRAFT_LIMIT_BYTES) {
         issues.push({ index, path: '', message: 'the draft is larger than 64 KiB' });
         continue;
       }
@@ -142,35 +174,52 @@ export class EventBus<R extends Registry> {
       checked.timestamp ??= now;
       checked.eventId ??= randomUUID();
       ready.push(checked);
+      yield;
     }
     if (issues.length > 0) throw refusal('INVALID_EVENT', issues);
     return ready;
   }
 
-  #guarded(drafts: ReadyDraft[], policy: PhiPolicy): ReadyDraft[] {
+  *#guarded(drafts: ReadyDraft[], policy: PhiPolicy): Generator<undefined, ReadyDraft[]> {
     const issues: DraftIssue[] = [];
-    const guarded = drafts.map((draft, index) => {
+    const guarded: ReadyDraft[] = [];
+    for (const [index, draft] of drafts.entries()) {
       try {
-        return this.#guard(draft, policy);
+        guarded.push(yield* guardInSlices(this.#guard, draft, policy));
       } catch (error) {
         const { path, message, isDefect } = guardRefusal(error);
         if (isDefect) this.#logger.error({ type: draft.type }, 'the PHI guard failed; the draft is refused');
         issues.push({ index, path, message });
-        return draft;
       }
-    });
+      yield;
+    }
     if (issues.length > 0) throw refusal('PHI_REJECTED', issues);
     return guarded;
   }
 }
 
+/** Returns the rows that the drafts make besides their events. Throws `TOO_LARGE` with the path of a field. */
+function countRows(drafts: readonly unknown[]): number {
+  let rows = 0;
+  for (const [index, draft] of drafts.entries()) {
+    for (const field of ROW_FIELDS) {
+      rows += rowsIn(draft, field);
+      if (rows <= REQUEST_LIMIT_ROWS) continue;
+      const path = `events.${index}.${field}`;
+      const message = `${path}: more than ${REQUEST_LIMIT_ROWS} planned stages, users and approvers in one request`;
+      throw new RunwireError('TOO_LARGE', message, { path });
+    }
+  }
+  return rows;
+}
+
 /**
- * Returns the bytes of a draft as JSON, or an upper bound that is within the limit. Returns 0 for a draft that JSON
- * cannot represent: the schema refuses such a draft.
+ * Returns the bytes of a draft as JSON, or a lower estimate for a draft that is certainly within the limit. Returns 0 for a
+ * draft that JSON cannot represent: the schema refuses such a draft.
  */
 function sizeOf(draft: unknown): number {
   const bound = boundOf(draft);
-  if (bound <= DRAFT_LIMIT_BYTES) return bound;
+  if (bound <= DRAFT_LIMIT_BYTES) return bound / CODE_UNIT_BYTES;
   try {
     return Buffer.byteLength(JSON.stringify(draft) ?? '');
   } catch {
@@ -185,8 +234,8 @@ function boundOf(draft: unknown): number {
   for (const key in draft) {
     const value: unknown = draft[key as never];
     if (typeof value === 'object' && value !== null) return Number.POSITIVE_INFINITY;
-    // A code unit takes at most 6 bytes (\\uXXXX), a number at most 25.
-    bound += 6 * key.length + 4 + (typeof value === 'string' ? 6 * value.length + 2 : 25);
+    // A number takes at most 25 bytes.
+    bound += CODE_UNIT_BYTES * key.length + 4 + (typeof value === 'string' ? CODE_UNIT_BYTES * value.length + 2 : 25);
   }
   return bound;
 }

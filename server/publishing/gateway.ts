@@ -1,5 +1,5 @@
 import { RunwireError } from '../../shared/errors.ts';
-import { REQUEST_LIMIT_DRAFTS } from '../../shared/protocol.ts';
+import { REQUEST_LIMIT_DRAFTS, ROW_FIELDS, rowsIn } from '../../shared/protocol.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
 import { can, requirePermission } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
@@ -35,9 +35,11 @@ export class PublishGateway<R extends Registry> {
         });
       });
     }
-    if (!this.takeAllowance(principal, events.length))
-      throw new RunwireError('RATE_LIMITED', 'too many events a second');
-    return this.bus.publish(events, { actor: principal.sub, onPhi });
+    let count = events.length;
+    for (const event of events) for (const field of ROW_FIELDS) count += rowsIn(event, field);
+    if (!this.takeAllowance(principal, count)) throw new RunwireError('RATE_LIMITED', 'too many events a second');
+    const charge = (more: number) => this.#buckets.charge(principal.sub, more);
+    return this.bus.publish(events, { actor: principal.sub, onPhi, charge });
   }
 
   /** Counts events against a principal's rate limit. Returns false, and counts nothing, if they exceed the limit. */

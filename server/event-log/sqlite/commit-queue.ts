@@ -1,4 +1,5 @@
 import type { Health } from '../../health.ts';
+import { SLICE_MS } from '../../slices.ts';
 import { CommitGroup, type CommitParts } from '../commit/commit-group.ts';
 import type { Batch, Receipt, StoredEvent } from '../contract/log.ts';
 import {
@@ -15,7 +16,6 @@ import {
 } from './database.ts';
 import type { LogState } from './integrity.ts';
 import type { SqliteRunTables } from './rows.ts';
-import { SLICE_MS } from './slices.ts';
 import type { LogStatements } from './statements.ts';
 
 /**

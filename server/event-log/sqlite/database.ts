@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
+import { SLICE_MS, Slices } from '../../slices.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { migrate } from './schema.ts';
-import { SLICE_MS, Slices } from './slices.ts';
 
 /**
  * The cache is 64 MiB, and the WAL grows to 4,000 pages (16 MB) before SQLite empties it. The defaults (2 MB and 4 MB) are

@@ -1,0 +1,52 @@
+import { Slices } from '../slices.ts';
+
+/** Time that the first slice of a request has. Small requests need no other. */
+const FIRST_SLICE_MS = 2;
+/** Time of each further slice. All requests together have one of them in a turn of the event loop. */
+const SLICE_MS = 5;
+
+/**
+ * Runs the checks of publish requests. A request that takes longer than its first slice goes on in later turns of the event
+ * loop, and shares them with other requests. Requests of the same actor end in the order of their calls.
+ */
+export class Checks {
+  readonly #slices = new Slices();
+  /** The last unfinished request of each actor. */
+  readonly #last = new Map<string, Promise<unknown>>();
+
+  /** Runs `work`, then `then` in the same turn. */
+  run<T, R>(actor: string, work: Generator<undefined, T>, then: (result: T) => Promise<R>): Promise<R> {
+    const before = this.#last.get(actor);
+    if (!before) {
+      const first = advance(work, FIRST_SLICE_MS);
+      if (first.done) return then(first.value);
+    }
+    const finished = (before ?? Promise.resolve()).then(async () => {
+      for (;;) {
+        const appended = await this.#slices.run(() => {
+          const next = advance(work, SLICE_MS);
+          // Not awaited here: the next request of this actor need not wait for the disk.
+          return next.done ? { result: then(next.value) } : undefined;
+        });
+        if (appended) return appended;
+      }
+    });
+    const settled = finished.then(
+      ({ result }) => void result.catch(() => undefined),
+      () => undefined,
+    );
+    this.#last.set(actor, settled);
+    void settled.then(() => {
+      if (this.#last.get(actor) === settled) this.#last.delete(actor);
+    });
+    return finished.then(({ result }) => result);
+  }
+}
+
+/** Advances a generator until its end, or for about this time. */
+function advance<T>(work: Generator<undefined, T>, ms: number): IteratorResult<undefined, T> {
+  const until = performance.now() + ms;
+  let next = work.next();
+  while (!next.done && performance.now() < until) next = work.next();
+  return next;
+}
