@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { RunwireError } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
 import type { DraftOf, EventOf, Registry } from '../../shared/registry.ts';
 import { can, projectsFor } from '../auth/permissions.ts';
@@ -15,7 +16,7 @@ export type EventParts<R extends Registry> = {
   gateway: PublishGateway<R>;
 };
 
-/** The procedures `event.publish` and `event.search`. */
+/** The procedures `event.publish`, `event.get` and `event.search`. */
 export function eventProcedures<R extends Registry>(procedure: Procedure, { registry, log, gateway }: EventParts<R>) {
   return {
     publish: procedure
@@ -29,6 +30,29 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
       .mutation(async ({ ctx: { principal }, input: { events, onPhi } }) => {
         const { accepted, duplicates, seq } = await gateway.publish(principal, events, onPhi);
         return { accepted, duplicates, seq };
+      }),
+
+    /**
+     * Returns one event, by its position or by its id. Throws `EVENT_NOT_FOUND`, also for an event that the caller may not
+     * read.
+     */
+    get: procedure
+      .meta({ accessLog: 'output' }) // The input may have only the position; the result has the project and the run.
+      .input(
+        z.union([
+          z.strictObject({ seq: z.int().positive() }),
+          z.strictObject({ projectId: field.scopeId(), eventId: field.id() }),
+        ]),
+      )
+      .query(async ({ ctx: { principal }, input }) => {
+        const seq = 'seq' in input ? input.seq : await log.seqOf(input.projectId, input.eventId);
+        const page =
+          seq === undefined ? undefined : await log.read({ scope: { kind: 'all' }, after: seq - 1, limit: 1 });
+        const record = page?.records[0];
+        if (record?.seq !== seq || !record || !can(principal, 'read', { projectId: record.projectId })) {
+          throw new RunwireError('EVENT_NOT_FOUND', 'no such event, or not readable');
+        }
+        return record.event as EventOf<R>;
       }),
 
     /**

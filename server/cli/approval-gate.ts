@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { WebSocket } from 'ws';
 import { createRunwireClient } from '../../client/index.ts';
 import type { EventPublisher, PublisherDraft } from '../../client/publisher/index.ts';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Approval } from '../../shared/run.ts';
 import { can } from '../auth/permissions.ts';
+import { webSocketOf } from './call.ts';
 import { serverErrorOf } from './errors.ts';
 import { idOrFallback, slugOf } from './ids.ts';
 import { toMessage } from './output-lines.ts';
@@ -61,10 +61,10 @@ export async function passGate(options: GateOptions): Promise<Approval> {
   const { target, publisher, projectId, runId, stage, title, signal } = options;
   const request = requestOf(options);
   const { approvalId } = request;
+  await abortable(publisher.publish(request), signal);
   process.stderr.write(
     `runwire: waiting for approval "${toMessage(title)}" (${approvalId}) of run ${runId} in ${projectId} before stage ${toMessage(stage.name)}; the requester cannot grant it\n`,
   );
-  await abortable(publisher.publish(request), signal);
 
   const { client, connection } = clientOf(target);
   let retry: NodeJS.Timeout | undefined;
@@ -110,7 +110,7 @@ const takenError = () =>
 const clientOf = (target: Target) =>
   createRunwireClient({
     ...target,
-    WebSocket,
+    WebSocket: webSocketOf(target),
     maxReconnectAttempts: Number.POSITIVE_INFINITY,
     reconnectDelayMs: 250,
     maxReconnectDelayMs: 5_000,

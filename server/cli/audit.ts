@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { TRPCClientError } from '@trpc/client';
-import { WebSocket } from 'ws';
+import { createInterface } from 'node:readline/promises';
 import { z } from 'zod';
-import { createRunwireClient, type RunwireClient } from '../../client/index.ts';
+import type { RunwireClient } from '../../client/index.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { MAX_CHECKPOINTS } from '../audit/audit.ts';
 import type { BreakReason, Checkpoint, Verdict } from '../event-log/contract/integrity.ts';
@@ -10,15 +9,22 @@ import { databasePath } from '../event-log/database-url.ts';
 import { isAttested } from '../event-log/integrity/attestation.ts';
 import { AuditKeys } from '../event-log/integrity/keys.ts';
 import { verifySqliteFile } from '../event-log/sqlite/verify-file.ts';
-import { serverErrorOf, UsageError } from './errors.ts';
-import { safeJson } from './format.ts';
-import { type Target, type TargetOptions, targetOf } from './target.ts';
+import { call } from './call.ts';
+import { UsageError } from './errors.ts';
+import { lineOf, safeJson } from './format.ts';
+import { type TargetOptions, targetOf } from './target.ts';
 
 /** The commands `verify`, `checkpoint` and `erase`. */
 
 export type VerifyCommandOptions = TargetOptions & { database?: string; checkpoints?: string; key?: string };
 export type CheckpointCommandOptions = TargetOptions & { publicKey?: boolean };
-export type EraseCommandOptions = TargetOptions & { seq: number; reason: string };
+export type EraseCommandOptions = TargetOptions & {
+  seq?: number;
+  eventId?: string;
+  project?: string;
+  reason: string;
+  yes?: boolean;
+};
 
 const reasons: Record<BreakReason, string> = {
   payload: 'the event is not the one that was logged',
@@ -41,7 +47,7 @@ export async function verify(options: VerifyCommandOptions): Promise<number> {
   const { database } = options;
   const verdict =
     database === undefined
-      ? await call(targetOf(options), (client) => verifyServer(client, kept, keys))
+      ? await call(await targetOf(options), (client) => verifyServer(client, kept, keys))
       : verifyFile(database, kept, keys);
   if (verdict.ok) {
     const { from, to, hash, events, erased } = verdict;
@@ -143,29 +149,37 @@ function requireSigned(kept: readonly Kept[], epoch: string, keys: AuditKeys): v
 
 /** Prints a signed checkpoint, or the public key. */
 export async function checkpoint(options: CheckpointCommandOptions): Promise<number> {
-  const answer = await call(targetOf(options), (client) => client.audit.checkpoint.query());
+  const answer = await call(await targetOf(options), (client) => client.audit.checkpoint.query());
   process.stdout.write(options.publicKey ? answer.publicKey : `${JSON.stringify(answer.checkpoint)}\n`);
   return 0;
 }
 
-/** Erases an event, and prints the record of the erasure. */
-export async function erase({ seq, reason, ...options }: EraseCommandOptions): Promise<number> {
-  const erasure = await call(targetOf(options), (client) => client.audit.erase.mutate({ seq, reason }));
+/**
+ * Shows an event, asks for a confirmation, and erases the event. Prints the record of the erasure. Without a terminal,
+ * `--yes` is required.
+ */
+export async function erase({ reason, yes, ...options }: EraseCommandOptions): Promise<number> {
+  const which = eventOf(options);
+  const target = await targetOf(options);
+  const event = await call(target, (client) => client.event.get.query(which));
+  process.stderr.write(`${lineOf(event, true)}\n`);
+  if (!yes) {
+    if (!process.stdin.isTTY) throw new UsageError('erase needs --yes when its input is not a terminal');
+    const terminal = createInterface({ input: process.stdin, output: process.stderr });
+    const answer = await terminal.question('Erase the text of this event permanently? [y/N] ');
+    terminal.close();
+    if (!/^y(es)?$/i.test(answer.trim())) {
+      process.stderr.write('runwire: nothing was erased\n');
+      return 1;
+    }
+  }
+  const erasure = await call(target, (client) => client.audit.erase.mutate({ seq: event.seq, reason }));
   process.stdout.write(`${safeJson(erasure)}\n`);
   return 0;
 }
 
-/** Makes one call to a server. Throws the server's error, and `UNAVAILABLE` if the server does not answer. */
-async function call<T>(target: Target, procedure: (client: RunwireClient) => Promise<T>): Promise<T> {
-  const { client, connection } = createRunwireClient({ ...target, WebSocket });
-  try {
-    return await procedure(client);
-  } catch (error) {
-    if (!(error instanceof TRPCClientError)) throw error;
-    throw error.data
-      ? serverErrorOf(error)
-      : new RunwireError('UNAVAILABLE', 'the server cannot be reached', { cause: error });
-  } finally {
-    await connection.close();
-  }
+function eventOf({ seq, eventId, project: projectId }: Pick<EraseCommandOptions, 'seq' | 'eventId' | 'project'>) {
+  if (seq !== undefined && eventId === undefined) return { seq };
+  if (seq === undefined && eventId !== undefined && projectId !== undefined) return { projectId, eventId };
+  throw new UsageError('erase needs either --seq, or --event-id and --project');
 }

@@ -1,4 +1,4 @@
-import { WebSocket } from 'ws';
+import type { WebSocket } from 'ws';
 import type { WebSocketClass } from '../../client/index.ts';
 
 /**
@@ -11,13 +11,13 @@ export class BackpressureSocket {
   readonly #sockets = new Set<WebSocket>();
   #isFull = false;
 
-  constructor(stream: NodeJS.WriteStream) {
+  constructor(stream: NodeJS.WriteStream, Base: typeof WebSocket) {
     this.#stream = stream;
     const sockets = this.#sockets;
     const pauseWhenFull = (socket: WebSocket) => {
       if (this.#isFull) socket.pause();
     };
-    class PausableWebSocket extends WebSocket {
+    class PausableWebSocket extends Base {
       constructor(url: string | URL) {
         super(url);
         sockets.add(this);

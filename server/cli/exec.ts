@@ -27,6 +27,7 @@ export type ExecOptions = TargetOptions & {
   run?: string;
   label?: Record<string, string>;
   artifact?: string[];
+  requireServer?: boolean;
 };
 
 /** A stage as given in the arguments. `command` is a command line for the shell, or a program and its arguments. */
@@ -56,16 +57,25 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
   const plan = stages.map((stage) => ({ stageId: stage.stageId, name: stage.name }));
   const created = { type: 'run.created' as const, runId, name, stages: plan, ...(labels ? { labels } : {}) };
   requireValid({ ...created, projectId });
-  const target = targetOf(options);
+  const target = await targetOf(options);
   await checkApprovals(stages, target, projectId, runId);
+  await checkServer(target, projectId, options.requireServer ?? false);
 
-  const publisher = createPublisher({ ...target, projectId, onPhi: 'redact', maxRetryDelayMs: 2_000 });
+  const publisher = createPublisher({
+    url: target.url,
+    token: target.token,
+    projectId,
+    onPhi: 'redact',
+    maxRetryDelayMs: 2_000,
+  });
   const sender = new EventSender(publisher);
   const signals = new Signals(() => sender.giveUp());
   const execution = new Execution({ target, publisher, sender, signals, projectId, runId });
 
-  // Only in a terminal: a script that calls `exec` does not need the URL of the run.
-  if (process.stderr.isTTY) process.stderr.write(`runwire: ${pageOf(target.url, projectId, runId)}\n`);
+  process.stderr.write(`runwire: run ${runId}: ${pageOf(target.url, projectId, runId)}\n`);
+  process.stderr.write(
+    `runwire: the page shows samples of the output: its last line, at most every ${PROGRESS_INTERVAL_MS} ms\n`,
+  );
   sender.send(created);
   sender.send({ type: 'run.started', runId });
   const startedAt = performance.now();
@@ -216,6 +226,23 @@ async function checkApprovals(stages: readonly Stage[], target: Target, projectI
   const { requestOf, requireReadable } = await import('./approval-gate.ts');
   for (const gate of gates) requireValid({ ...requestOf({ ...gate, runId }), projectId });
   await requireReadable(target, projectId);
+}
+
+/**
+ * Reports at once when the server cannot be reached or refuses the token. If the server is required, waits for the
+ * answer and throws; otherwise the commands do not wait.
+ */
+async function checkServer(target: Target, projectId: string, isRequired: boolean): Promise<void> {
+  const check = import('./call.ts').then(({ serverProblem }) => serverProblem(target, projectId));
+  if (isRequired) {
+    const problem = await check;
+    if (problem !== undefined) throw new Error(problem);
+    return;
+  }
+  void check.then((problem) => {
+    if (problem === undefined) return;
+    process.stderr.write(`runwire: ${problem}; the commands run, and their events are sent while they run\n`);
+  });
 }
 
 /**

@@ -63,6 +63,7 @@ function addExec(program: Command, exitWith: ExitWith, args: readonly string[]):
     .option('--run <id>', 'id of the run (default: from the name and the time)')
     .option('--label <key=value>', 'a label of the run; repeatable', addLabel)
     .option('--artifact <path>', 'a file that the run makes; repeatable', append)
+    .option('--require-server', 'fail before the first command if the server cannot be reached or refuses the token')
     .addOption(urlOption())
     .addOption(tokenOption());
   const { own, steps } = splitExecArguments(args, command);
@@ -157,9 +158,12 @@ function addAudit(program: Command, exitWith: ExitWith): void {
     });
   program
     .command('erase')
-    .description('erase the text of an event permanently; the erasure itself stays on record')
-    .requiredOption('--seq <number>', 'position of the event', parseSeq)
+    .description('show an event, ask, and erase its text permanently; the erasure itself stays on record')
+    .option('--seq <number>', 'position of the event in the log (its `seq`, not its `runSeq`)', parseSeq)
+    .option('--event-id <id>', 'id of the event; needs --project')
+    .option('--project <id>', 'project of the event')
     .requiredOption('--reason <text>', 'reason, for the record')
+    .option('--yes', 'do not ask for a confirmation')
     .addOption(urlOption())
     .addOption(tokenOption())
     .action(async (options: EraseCommandOptions) => {

@@ -16,11 +16,11 @@ const RETRY_FOR_MS = 15_000;
 
 /** Publishes a file, or standard input (`-`): a JSON object, an array, or one object a line. Returns the exit code. */
 export async function publish(file: string, options: TargetOptions): Promise<number> {
-  const target = targetOf(options);
+  const target = await targetOf(options);
   const drafts = parse(await read(file));
   if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'the input contains no events');
   const total = { accepted: 0, duplicates: 0, seq: 0 };
-  const publisher = createPublisher({ ...target, retryForMs: RETRY_FOR_MS });
+  const publisher = createPublisher({ url: target.url, token: target.token, retryForMs: RETRY_FOR_MS });
   let sent = 0;
   try {
     for (const chunk of chunksOf(drafts)) {
@@ -41,7 +41,8 @@ export async function publish(file: string, options: TargetOptions): Promise<num
 
 async function read(file: string): Promise<string> {
   try {
-    return file === '-' ? await text(process.stdin) : await readFile(file, 'utf8');
+    const input = file === '-' ? await text(process.stdin) : await readFile(file, 'utf8');
+    return input.replace(/^\ufeff/, ''); // The byte order mark of Windows editors and PowerShell.
   } catch (error) {
     throw new Error(`cannot read ${file} (${(error as NodeJS.ErrnoException).code ?? 'failed'})`);
   }

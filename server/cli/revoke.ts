@@ -1,6 +1,5 @@
-import { WebSocket } from 'ws';
-import { createRunwireClient } from '../../client/index.ts';
-import { serverErrorOf, UsageError } from './errors.ts';
+import { call } from './call.ts';
+import { UsageError } from './errors.ts';
 import { type TargetOptions, targetOf } from './target.ts';
 
 export type RevokeOptions = TargetOptions & { sub?: string };
@@ -10,17 +9,10 @@ export async function revoke(jti: string | undefined, options: RevokeOptions): P
   const { sub } = options;
   const which = jti === undefined ? sub !== undefined && { sub } : sub === undefined && { jti };
   if (!which) throw new UsageError('token revoke needs either the id of a token or --sub');
-  const { client, connection } = createRunwireClient({
-    ...targetOf(options),
-    WebSocket, // Required by the client, but not opened: mutations go over HTTP.
-  });
-  try {
-    await client.auth.revoke.mutate(which);
-  } catch (error) {
-    throw serverErrorOf(error);
-  } finally {
-    await connection.close();
-  }
-  process.stdout.write('revoked\n');
+  await call(await targetOf(options), (client) => client.auth.revoke.mutate(which));
+  // The server keeps no list of the tokens that it accepts, so it cannot know whether this one exists.
+  const tokens =
+    'jti' in which ? 'a token with this id, if there is one' : 'the tokens of this subject up to now, if any';
+  process.stdout.write(`revoked: the server now refuses ${tokens}\n`);
   return 0;
 }

@@ -3,6 +3,7 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import { BackpressureSocket } from './backpressure.ts';
+import { webSocketOf } from './call.ts';
 import { serverErrorOf, UsageError } from './errors.ts';
 import { lineOf, safeJson } from './format.ts';
 import { type TargetOptions, targetOf } from './target.ts';
@@ -24,8 +25,8 @@ const RETRY_MS = 1_000;
  */
 export async function tail(options: TailOptions): Promise<number> {
   if (options.untilEnd && options.run === undefined) throw new UsageError('--until-end needs --run');
-  const target = targetOf(options);
-  const output = new BackpressureSocket(process.stdout);
+  const target = await targetOf(options);
+  const output = new BackpressureSocket(process.stdout, webSocketOf(target));
   const { client, connection } = createRunwireClient({
     ...target,
     WebSocket: output.WebSocket,

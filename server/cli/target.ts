@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import type { Agent } from 'node:http';
 import { InvalidArgumentError, Option } from 'commander';
 import type { TokenSource } from '../../client/connection/token-cache.ts';
 import { RunwireError } from '../../shared/errors.ts';
@@ -6,11 +7,12 @@ import { roles } from '../auth/principal.ts';
 import { signToken, type TokenOptions } from '../auth/tokens.ts';
 import { type Config, isLoopback, loadConfig, readEnvironment, secretPath } from '../config.ts';
 import { UsageError } from './errors.ts';
+import { routeThroughProxy } from './proxy.ts';
 
 export type TargetOptions = { url?: string; token?: string };
 
-/** The URL of a server, and a token for it. */
-export type Target = { url: string; token: TokenSource };
+/** The URL of a server, a token for it, and the agent for WebSockets if a proxy is between. */
+export type Target = { url: string; token: TokenSource; agent: Agent | undefined };
 
 export const urlOption = () =>
   new Option('--url <url>', 'URL of the server (default: RUNWIRE_URL, or the local server)').argParser(parseUrl);
@@ -25,7 +27,12 @@ const LOCAL_TOKEN_SECONDS = 3_600;
  * which the `.env` of this folder sets. That configuration is read only if the URL or the token is missing. The client
  * replaces a locally signed token before it expires.
  */
-export function targetOf(options: TargetOptions): Target {
+export async function targetOf(options: TargetOptions): Promise<Target> {
+  const target = findTarget(options);
+  return { ...target, agent: await routeThroughProxy(target.url) };
+}
+
+function findTarget(options: TargetOptions): Pick<Target, 'url' | 'token'> {
   const environment = readEnvironment();
   const named = options.url ?? environment.RUNWIRE_URL;
   const token = options.token ?? environment.RUNWIRE_TOKEN;

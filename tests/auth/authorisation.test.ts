@@ -50,6 +50,11 @@ const erasable: Input = async (target, { bus }) => {
   const published = target === absent ? undefined : await bus.publish([drafts.progress(target)], { actor: 'ci' });
   return { seq: published?.seq ?? 1_000_000_000, reason: 'asked for' };
 };
+const readable: Input = async (target, { bus }) => {
+  const eventId = randomUUID();
+  if (target !== absent) await bus.publish([{ ...drafts.progress(target), eventId }], { actor: 'ci' });
+  return { projectId: target.projectId, eventId };
+};
 const unerased = (_: boolean, role: Role) => (role === 'admin' ? 'EVENT_NOT_FOUND' : 'FORBIDDEN');
 const undecided = (mayRead: boolean) => (mayRead ? 'NOT_ALLOWED_TO_DECIDE' : 'RUN_NOT_FOUND');
 
@@ -63,6 +68,7 @@ const procedures: Record<string, Entry> = {
   'run.list': query('read', 'silence', ({ projectId }) => ({ projectId })),
   'run.history': query('read', 'RUN_NOT_FOUND', (target) => target),
   'event.publish': mutation('publish', 'FORBIDDEN', (target) => ({ events: [drafts.progress(target)] })),
+  'event.get': query('read', 'EVENT_NOT_FOUND', readable),
   'approval.list': query('read', 'silence', nothing),
   'approval.grant': mutation('decide', undecided, pending),
   'approval.deny': mutation('decide', undecided, async (...args) => ({ ...(await pending(...args)), reason: 'no' })),

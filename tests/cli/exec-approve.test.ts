@@ -98,7 +98,7 @@ test('[X7] a signal interrupts the wait of exec, cancels the run, and expires it
 
   // Also without a server.
   const alone = startChild(cliPath, [...exec, ...gated], { cwd, env: { ...env, RUNWIRE_URL: 'http://127.0.0.1:9' } });
-  await alone.until(isWaiting);
+  await alone.until(({ stderr }) => stderr().includes('cannot be reached'));
   alone.process.kill('SIGINT');
   expect((await alone.ended).code).toBe(128 + 2);
   expect(existsSync(join(cwd, 'deployed'))).toBe(false);
@@ -147,7 +147,7 @@ test.each([
     });
   };
   const passed = passGate({
-    target: { url: server.url, token: await tokenFor() },
+    target: { agent: undefined, url: server.url, token: await tokenFor() },
     publisher: { publish } as unknown as EventPublisher,
     projectId: 'demo',
     runId: 'r1',

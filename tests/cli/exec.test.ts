@@ -6,7 +6,7 @@ import type { Guard } from '../../server/phi/policy.ts';
 import type { RunView } from '../../shared/run.ts';
 import { cliPath, runCli, startChild } from '../support/cli-harness.ts';
 import { startServer, temporaryFolder, tokenFor } from '../support/harness.ts';
-import { brief, eventsOf, exec, setUp } from './setup.ts';
+import { afterStart, brief, eventsOf, exec, setUp } from './setup.ts';
 
 test('[X1] exec runs stages one after another, stops at the first that fails, and exits as it did', async () => {
   const { server, cwd, env } = await setUp();
@@ -17,12 +17,13 @@ test('[X1] exec runs stages one after another, stops at the first that fails, an
     ['--stage', 'deploy', 'touch deployed'],
   ];
   const result = await runCli([...args, ...stages.flat()], { cwd, env });
-  expect(result).toEqual({
+  expect({ ...result, stderr: afterStart(result.stderr) }).toEqual({
     code: 3,
     signal: null,
     stdout: 'compiling\n\u001b[32mgreen\u001b[0m\ntesting\n',
     stderr: '1 test failed\n',
   });
+  expect(result.stderr).toContain(`runwire: run r1: ${server.url}/runs/demo/r1\n`);
   expect(existsSync(join(cwd, 'deployed'))).toBe(false);
 
   const events = await eventsOf(server);
@@ -57,7 +58,9 @@ test('[X8] a run is published without its output, and ends, if the output is a m
     env,
   });
   expect(result).toMatchObject({ code: 7, stdout: `${record}\n` });
-  expect(result.stderr).toMatch(/^runwire: output of run r1 was withheld from its progress: PHI_REJECTED: .*\n$/);
+  expect(afterStart(result.stderr)).toMatch(
+    /^runwire: output of run r1 was withheld from its progress: PHI_REJECTED: .*\n$/,
+  );
   const events = await eventsOf(server);
   const error = {
     message: 'exit code 7 (its output was withheld: it looks like a medical record)',
@@ -85,7 +88,7 @@ test('[X8] names that identify a person are redacted, and no id is made of them'
     ],
     { cwd, env },
   );
-  expect(result).toEqual({ code: 1, signal: null, stdout: '', stderr: '' });
+  expect({ ...result, stderr: afterStart(result.stderr) }).toEqual({ code: 1, signal: null, stdout: '', stderr: '' });
   const events = await eventsOf(server);
   const [created] = events;
   expect(created?.runId).toMatch(/^run-\d{8}-\d{6}-[0-9a-f]{4}$/);
@@ -111,7 +114,9 @@ test('[X8] a stage that only this server refuses is lost, and the run still ends
   const args = [...exec, '--run', 'r1', '--stage', 'prepare', 'true', '--stage', 'ST-1234', 'exit 4'];
   const { code, stderr } = await runCli(args, { cwd, env });
   expect(code).toBe(4);
-  expect(stderr).toMatch(/^runwire: 2 events of run r1 could not be delivered: PHI_REJECTED: .*stageId.*\n$/);
+  expect(afterStart(stderr)).toMatch(
+    /^runwire: 2 events of run r1 could not be delivered: PHI_REJECTED: .*stageId.*\n$/,
+  );
   const { run } = (await server.log.runs.get('demo', 'r1')) as { run: RunView };
   expect(run).toMatchObject({ status: 'failed', error: { code: 'EXIT_4' }, stages: [{ stageId: 'prepare' }] });
 });
@@ -145,7 +150,7 @@ test('[X1] output goes through byte for byte, and the commands have real pipes',
   const lines = Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join('');
   const expected = createHash('sha256').update(Buffer.alloc(3_000_000)).update(`${lines}on stdout\n`);
   expect(hash.digest('hex')).toBe(expected.digest('hex'));
-  expect(child.stderr()).toBe('on stderr\n');
+  expect(afterStart(child.stderr())).toBe('on stderr\n');
 
   const cut = startChild(cliPath, [...exec, '--', 'seq', '1', '10000000'], { cwd, env });
   await cut.until(({ stdout }) => stdout() !== '');
@@ -205,7 +210,7 @@ test('[X1] a command that is killed, or does not exist, fails as in a shell', as
   const { server, cwd, env } = await setUp();
   expect((await runCli([...exec, '--stage', 's', 'echo so far; kill -9 $$'], { cwd, env })).code).toBe(137);
   const missing = await runCli([...exec, '--', './nowhere'], { cwd, env });
-  expect([missing.code, missing.stderr]).toEqual([127, 'runwire: ./nowhere: command not found\n']);
+  expect([missing.code, afterStart(missing.stderr)]).toEqual([127, 'runwire: ./nowhere: command not found\n']);
   const failures = (await eventsOf(server)).filter((event) => event.type === 'run.failed').map((event) => event.error);
   expect(failures).toEqual([
     { code: 'SIGKILL', message: 'killed by SIGKILL: so far' },
@@ -221,7 +226,9 @@ test('[X1] artifacts are the named files, with size and hash and without their f
     env,
   });
   expect(made.code).toBe(0);
-  expect(made.stderr).toBe(`runwire: artifact ${join(cwd, 'missing.txt')}: ENOENT\nrunwire: artifact .: not a file\n`);
+  expect(afterStart(made.stderr)).toBe(
+    `runwire: artifact ${join(cwd, 'missing.txt')}: ENOENT\nrunwire: artifact .: not a file\n`,
+  );
   const sha256 = createHash('sha256')
     .update(readFileSync(join(cwd, 'out.bin')))
     .digest('hex');
@@ -242,7 +249,8 @@ test('[X1] artifacts are the named files, with size and hash and without their f
     's',
     'echo x > core.log; false',
   ];
-  expect(await runCli(failing, { cwd, env })).toMatchObject({ code: 1, stderr: '' });
+  const failed = await runCli(failing, { cwd, env });
+  expect([failed.code, afterStart(failed.stderr)]).toEqual([1, '']);
   const { run } = (await server.log.runs.get('demo', 'failed')) as { run: { artifacts: { name: string }[] } };
   expect(run.artifacts.map((artifact) => artifact.name)).toEqual(['core.log']);
 });
@@ -253,19 +261,45 @@ test('[X1] without a server the commands still run, and one line counts the even
   const env = { RUNWIRE_URL: gone.url, RUNWIRE_TOKEN: 'any' };
   const { cwd, env: live } = await setUp();
   const [result, bare, refused] = await Promise.all([
-    runCli([...exec, '--run', 'r1', '--stage', 's', 'echo done; exit 4'], { cwd, env }),
+    runCli([...exec, '--run', 'r1', '--stage', 's', 'echo done; sleep 1; exit 4'], { cwd, env }),
     // A folder without a server, and a refused token, stop no command either.
     runCli([...exec, '--', 'true'], { cwd }),
-    runCli([...exec, '--', 'false'], { cwd, env: { ...live, RUNWIRE_TOKEN: 'forged' } }),
+    runCli([...exec, '--stage', 's', 'sleep 1; false'], { cwd, env: { ...live, RUNWIRE_TOKEN: 'forged' } }),
   ]);
   expect(result).toMatchObject({ code: 4, stdout: 'done\n' });
-  expect(result.stderr).toBe(
-    'runwire: 6 events of run r1 could not be delivered: UNAVAILABLE: the server cannot be reached (ECONNREFUSED)\n',
+  const unreached = `UNAVAILABLE: the server at ${gone.url} cannot be reached`;
+  const meanwhile = 'the commands run, and their events are sent while they run';
+  expect(afterStart(result.stderr)).toBe(
+    `runwire: ${unreached}; ${meanwhile}\nrunwire: 6 events of run r1 could not be delivered: UNAVAILABLE: the server cannot be reached (ECONNREFUSED)\n`,
   );
   expect(bare.code).toBe(0);
-  expect(bare.stderr).toMatch(/^runwire: 5 events of run \S+ could not be delivered: .*auth-secret.*\n$/);
+  expect(afterStart(bare.stderr)).toMatch(/\nrunwire: 5 events of run \S+ could not be delivered: .*auth-secret.*\n$/);
   expect(refused.code).toBe(1);
-  expect(refused.stderr).toMatch(/^runwire: 5 events of run \S+ could not be delivered: UNAUTHENTICATED: .*\n$/);
+  expect(afterStart(refused.stderr)).toMatch(
+    /^runwire: UNAUTHENTICATED: .*; the commands run.*\nrunwire: 5 events of run \S+ could not be delivered: UNAUTHENTICATED: .*\n$/,
+  );
+});
+
+test('[X9] with --require-server, exec runs nothing unless the server answers and the token may publish', async () => {
+  const gone = await startServer();
+  await gone.close();
+  const { server, cwd, env } = await setUp();
+  const touch = [...exec, '--require-server', '--', 'touch', 'ran'];
+  const viewer = await tokenFor({ roles: ['viewer'] });
+  const refused = await Promise.all([
+    runCli(touch, { cwd, env: { ...env, RUNWIRE_URL: gone.url } }),
+    runCli(touch, { cwd, env: { ...env, RUNWIRE_TOKEN: 'forged' } }),
+    runCli(touch, { cwd, env: { ...env, RUNWIRE_TOKEN: viewer } }),
+  ]);
+  expect(refused.map(({ code }) => code)).toEqual([1, 1, 1]);
+  expect(refused.map(({ stderr }) => stderr)).toEqual([
+    `runwire: UNAVAILABLE: the server at ${gone.url} cannot be reached\n`,
+    expect.stringMatching(/^runwire: UNAUTHENTICATED: [^\n]*\n$/),
+    'runwire: FORBIDDEN: the token may not publish to the project demo\n',
+  ]);
+  expect([existsSync(join(cwd, 'ran')), server.log.head]).toEqual([false, 0]);
+  expect((await runCli(touch, { cwd, env })).code).toBe(0);
+  expect(existsSync(join(cwd, 'ran'))).toBe(true);
 });
 
 test('[X1] events from before a restart of the server are delivered after it, and ask to be redacted', async () => {
@@ -288,7 +322,7 @@ test('[X1] events from before a restart of the server are delivered after it, an
   await using second = await startServer({ databaseUrl, guard, port: first.port });
   writeFileSync(join(folder.path, 'on'), '');
   expect(await child.ended).toEqual({ code: 0, signal: null });
-  expect(child.stderr()).toBe('');
+  expect(afterStart(child.stderr())).toBe('');
   expect((await eventsOf(second)).map((event) => [...brief(event), event.message].filter(Boolean))).toEqual([
     ['run.created'],
     ['run.started'],
@@ -311,7 +345,7 @@ test('[X1] with --url and --token, commands ignore the server settings of the en
   };
   const named = ['--url', server.url, '--token', env.RUNWIRE_TOKEN];
   const { code, stderr } = await runCli([...exec, ...named, '--', 'true'], { cwd, env: unrelated });
-  expect([code, stderr]).toEqual([0, '']);
+  expect([code, afterStart(stderr)]).toEqual([0, '']);
   expect((await runCli([...exec, '--', 'true'], { cwd, env: { ...unrelated, ...env } })).code).toBe(0);
   expect((await eventsOf(server)).filter(({ type }) => type === 'run.completed')).toHaveLength(2);
 });

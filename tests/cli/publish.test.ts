@@ -19,6 +19,7 @@ test('[X3] publish sends an object, an array and lines, from a file and from sta
   expect(await sent('many.json')).toEqual({ accepted: 2_500, duplicates: 0, seq: 2_501 });
   const lines = [...many.slice(2_000), progress('r1', 1)].map((draft) => `${JSON.stringify(draft)}\n`);
   expect(await sent('-', lines.join('\n'))).toEqual({ accepted: 1, duplicates: 500, seq: 2_502 });
+  expect(await sent('-', `\ufeff${lines[0]}`)).toEqual({ accepted: 0, duplicates: 1, seq: 2_002 });
   expect((await eventsOf(server)).map((event) => event.seq)).toEqual(
     Array.from({ length: 2_502 }, (_, index) => index + 1),
   );

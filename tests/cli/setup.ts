@@ -1,4 +1,4 @@
-import { onTestFinished, vi } from 'vitest';
+import { expect, onTestFinished, vi } from 'vitest';
 import type { RunServer } from '../../server/run-server.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import { startServer, temporaryFolder, tokenFor } from '../support/harness.ts';
@@ -33,6 +33,14 @@ export async function setUp(options: Parameters<typeof startServer>[0] = {}) {
 }
 
 export const exec = ['exec', '--project', 'demo', '--name', 'Nightly build'];
+
+/** What `exec` wrote to stderr after its first two lines: the page of the run, and how its output is sampled. */
+export function afterStart(stderr: string): string {
+  const [page = '', samples = '', ...rest] = stderr.split('\n');
+  expect(page).toMatch(/^runwire: run \S+: http:\S+\/runs\/demo\/\S+$/);
+  expect(samples).toBe('runwire: the page shows samples of the output: its last line, at most every 400 ms');
+  return rest.join('\n');
+}
 
 export const brief = ({ type, stageId, error }: Event) => [
   type,

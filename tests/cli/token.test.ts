@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { signToken } from '../../server/auth/tokens.ts';
 import { cliPath, runCli, startServing } from '../support/cli-harness.ts';
 import { secret, temporaryFolder } from '../support/harness.ts';
-import { exec, inTurns } from './setup.ts';
+import { afterStart, exec, inTurns } from './setup.ts';
 
 test('[X4] token prints a token that the local server accepts; without one, commands use the secret of its folder', async () => {
   using folder = temporaryFolder();
@@ -27,7 +27,7 @@ test('[X4] token prints a token that the local server accepts; without one, comm
   expect((claims.exp as number) - (claims.iat as number)).toBe(90);
 
   const local = { cwd, env: { PORT: new URL(url).port } };
-  expect((await runCli([...exec, '--run', 'r1', '--', 'true'], local)).stderr).toBe('');
+  expect(afterStart((await runCli([...exec, '--run', 'r1', '--', 'true'], local)).stderr)).toBe('');
   const tail = await runCli(['tail', '--run', 'r1', '--from', 'start', '--until-end', '--json'], local);
   expect([tail.code, tail.stdout.trim().split('\n').length]).toEqual([0, 5]);
 });
@@ -46,10 +46,13 @@ test('[A11] token revoke makes the server refuse a token by its id, or all of a 
   const [lost, kept, eves] = [await make('ada'), await make('ada'), await make('eve')];
   expect(await runCli(['token', 'revoke', lost.jti], local)).toMatchObject({
     code: 0,
-    stdout: 'revoked\n',
+    stdout: 'revoked: the server now refuses a token with this id, if there is one\n',
     stderr: '',
   });
-  expect(await runCli(['token', 'revoke', '--sub', 'eve'], local)).toMatchObject({ code: 0, stdout: 'revoked\n' });
+  expect(await runCli(['token', 'revoke', '--sub', 'eve'], local)).toMatchObject({
+    code: 0,
+    stdout: 'revoked: the server now refuses the tokens of this subject up to now, if any\n',
+  });
   expect([await statusOf(lost), await statusOf(kept), await statusOf(eves)]).toEqual([401, 200, 401]);
   const byViewer = await signToken(
     { secret: readFileSync(join(cwd, 'data/auth-secret'), 'utf8').trim() },

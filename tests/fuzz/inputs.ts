@@ -141,6 +141,7 @@ const inputs: Record<string, (dice: Dice, world: World) => unknown> = {
     ...(dice.chance(0.3) ? { ...run(dice), ...period } : {}),
     ...page(dice, world),
   }),
+  'event.get': (dice) => (dice.chance(0.5) ? { seq: dice.between(1, 999) } : { projectId: 'demo', eventId: canary }),
   'audit.erase': (dice) => ({ seq: dice.between(1, 999), reason: canary }),
   'auth.revoke': (dice) => (dice.chance(0.5) ? { jti: canary } : { sub: `nobody-${dice.between(0, 3)}` }),
   'auth.refresh': (dice, { tokens }) => ({ token: dice.pick(Object.values(tokens).flat()) }),

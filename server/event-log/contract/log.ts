@@ -147,6 +147,9 @@ export interface Log {
 
   read(query: ReadQuery): Promise<Page>;
 
+  /** Returns the position of the event with an `eventId`; undefined if the project has no such event, or it was trimmed. */
+  seqOf(projectId: string, eventId: string): Promise<number | undefined>;
+
   /** Returns the last position with a `recordedAt` before an instant (Unix ms); `oldest - 1` if there is none. */
   positionBeforeTime(recordedBeforeMs: number): Promise<number>;
 

@@ -184,6 +184,12 @@ class SqliteLog implements Log {
     this.#queue.close();
   }
 
+  seqOf(projectId: string, eventId: string): Promise<number | undefined> {
+    return this.#database.slice(
+      () => (this.#statements.seqOf.get(projectId, eventId) as { seq: number } | undefined)?.seq,
+    );
+  }
+
   subscribe(listener: (records: readonly StoredEvent[]) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

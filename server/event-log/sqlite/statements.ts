@@ -36,6 +36,7 @@ export function prepareStatements(db: DatabaseSyncInstance) {
       `SELECT event_id, seq, run_seq FROM json_each(?) AS ids CROSS JOIN events ON event_id = ids.value
        WHERE project_id = ?`,
     ),
+    seqOf: db.prepare('SELECT seq FROM events WHERE project_id = ? AND event_id = ?'),
     insertEvent: inserts(1),
     insertEvents: inserts(INSERT_ROWS),
     moveHead: db.prepare('UPDATE log_head SET seq = ?, hash = ? WHERE id = 1'),
