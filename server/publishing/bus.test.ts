@@ -93,6 +93,8 @@ describe('publish', () => {
       gateway.publish({ ...everyone, sub }, drafts as never, undefined);
     const audience = Array.from({ length: 8 }, (_, index) => `u${index}`);
     const limited = { code: 'RATE_LIMITED' };
+    const tooMany = Array.from({ length: 11 }, () => progress('r1', 1, { audience: Array(1_000).fill('ann') }));
+    await expect(publish('ann', ...tooMany)).rejects.toMatchObject({ code: 'TOO_LARGE' });
     // Ten at once: nine, and then one more.
     await publish('ann', progress('r1', 1, { audience }));
     await expect(publish('ann', progress('r1', 2), progress('r1', 3))).rejects.toMatchObject(limited);

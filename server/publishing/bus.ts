@@ -94,15 +94,11 @@ export class EventBus<R extends Registry> {
    * `FORBIDDEN`, `APPROVAL_ID_TAKEN`, `UNAVAILABLE`.
    */
   async publish(drafts: readonly DraftOf<R>[], publisher: Publisher): Promise<Published> {
-    if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'no events in the request', { path: 'events' });
-    if (drafts.length > REQUEST_LIMIT_DRAFTS) {
-      throw new RunwireError('TOO_LARGE', `more than ${REQUEST_LIMIT_DRAFTS} events in one request`);
-    }
-    const rows = countRows(drafts);
+    const count = requireDraftCount(drafts);
     const begun = performance.now();
     const { actor, check = draftCheck(publisher) } = publisher;
     const receipts = await this.#checks.run(actor, this.#prepare(drafts, publisher), ({ ready, units }) =>
-      this.#log.append({ actor, drafts: ready, check, cost: ready.length + rows + units }),
+      this.#log.append({ actor, drafts: ready, check, cost: count + units }),
     );
     this.#onPublished(performance.now() - begun);
     const duplicates = receipts.filter((receipt) => receipt.isDuplicate).length;
@@ -198,8 +194,15 @@ export class EventBus<R extends Registry> {
   }
 }
 
-/** Returns the rows that the drafts make besides their events. Throws `TOO_LARGE` with the path of a field. */
-function countRows(drafts: readonly unknown[]): number {
+/**
+ * Returns the number of drafts and of the rows that they make besides their events. Throws `INVALID_INPUT` for no drafts, and
+ * `TOO_LARGE` for more drafts or rows than a request may have.
+ */
+export function requireDraftCount(drafts: readonly unknown[]): number {
+  if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'no events in the request', { path: 'events' });
+  if (drafts.length > REQUEST_LIMIT_DRAFTS) {
+    throw new RunwireError('TOO_LARGE', `more than ${REQUEST_LIMIT_DRAFTS} events in one request`);
+  }
   let rows = 0;
   for (const [index, draft] of drafts.entries()) {
     for (const field of ROW_FIELDS) {
@@ -210,7 +213,7 @@ function countRows(drafts: readonly unknown[]): number {
       throw new RunwireError('TOO_LARGE', message, { path });
     }
   }
-  return rows;
+  return drafts.length + rows;
 }
 
 /**

@@ -1,12 +1,11 @@
 import { RunwireError } from '../../shared/errors.ts';
-import { REQUEST_LIMIT_DRAFTS, ROW_FIELDS, rowsIn } from '../../shared/protocol.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
 import { can, requirePermission } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Limits } from '../limits.ts';
 import type { PhiPolicy } from '../phi/policy.ts';
 import { TokenBuckets } from '../rate-limit.ts';
-import type { EventBus, Published } from './bus.ts';
+import { type EventBus, type Published, requireDraftCount } from './bus.ts';
 
 /**
  * Every publish request from the network passes this gateway before the bus. The gateway checks the principal's
@@ -25,18 +24,15 @@ export class PublishGateway<R extends Registry> {
   /** Publishes a principal's events. Throws `FORBIDDEN`, `RATE_LIMITED`, and the errors of {@link EventBus.publish}. */
   async publish(principal: Principal, events: readonly DraftOf<R>[], onPhi: PhiPolicy | undefined): Promise<Published> {
     requirePermission(principal, 'publish');
-    // A longer request is not checked here, because the bus refuses it.
-    if (events.length <= REQUEST_LIMIT_DRAFTS) {
-      events.forEach((event, index) => {
-        const projectId = (event as { projectId?: unknown } | null)?.projectId;
-        if (typeof projectId !== 'string' || can(principal, 'publish', { projectId })) return;
-        throw new RunwireError('FORBIDDEN', 'not allowed: publish to this project', {
-          path: `events.${index}.projectId`,
-        });
+    // Before the allowance: a request that is refused for its size does not use it up.
+    const count = requireDraftCount(events);
+    events.forEach((event, index) => {
+      const projectId = (event as { projectId?: unknown } | null)?.projectId;
+      if (typeof projectId !== 'string' || can(principal, 'publish', { projectId })) return;
+      throw new RunwireError('FORBIDDEN', 'not allowed: publish to this project', {
+        path: `events.${index}.projectId`,
       });
-    }
-    let count = events.length;
-    for (const event of events) for (const field of ROW_FIELDS) count += rowsIn(event, field);
+    });
     if (!this.takeAllowance(principal, count)) throw new RunwireError('RATE_LIMITED', 'too many events a second');
     const charge = (more: number) => this.#buckets.charge(principal.sub, more);
     return this.bus.publish(events, { actor: principal.sub, onPhi, charge });
