@@ -8,6 +8,7 @@ import { isKeysUrl } from './auth/jwks.ts';
 import { localSecret } from './auth/local-secret.ts';
 import { databasePath } from './event-log/database-url.ts';
 import { isOrigin } from './http/origins.ts';
+import { isNetwork } from './http/trusted-proxies.ts';
 import { defaultLimits, type Limits } from './limits.ts';
 
 /**
@@ -33,6 +34,9 @@ const environmentSchema = z.object({
   ALLOWED_ORIGINS: list
     .refine((origins) => origins.every(isOrigin), { error: 'must be origins such as https://app.example.org' })
     .optional(),
+  TRUSTED_PROXIES: list
+    .refine((proxies) => proxies.every(isNetwork), { error: 'must be IP addresses, or networks such as 10.0.0.0/8' })
+    .optional(),
   RETENTION_DAYS: z.coerce.number().positive().optional(),
   PHI_POLICY: z.enum(['reject', 'redact']).default('reject'),
   PHI_ALLOW: list.optional(),
@@ -55,6 +59,7 @@ export type Config = {
   authIssuer?: string | undefined;
   authAudience?: string | undefined;
   allowedOrigins: string[];
+  trustedProxies: string[];
   retentionDays?: number | undefined;
   phiPolicy: 'reject' | 'redact';
   phi?: { allow: string[] } | undefined;
@@ -99,6 +104,7 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     authIssuer: values.AUTH_ISSUER,
     authAudience: values.AUTH_AUDIENCE,
     allowedOrigins: values.ALLOWED_ORIGINS ?? [],
+    trustedProxies: values.TRUSTED_PROXIES ?? [],
     retentionDays: values.RETENTION_DAYS,
     phiPolicy: values.PHI_POLICY,
     ...(values.PHI_ALLOW === undefined ? {} : { phi: { allow: values.PHI_ALLOW } }),

@@ -28,6 +28,7 @@ import { HttpServer } from './http/http-server.ts';
 import { RequestAuthenticator } from './http/identify.ts';
 import { Origins } from './http/origins.ts';
 import { createRoutes } from './http/routes.ts';
+import { TrustedProxies } from './http/trusted-proxies.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
@@ -59,6 +60,11 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
    * public name.
    */
   onlyLocalHosts?: boolean;
+  /**
+   * Addresses and networks of proxies, such as `127.0.0.1` and `10.0.0.0/8`: the address of a client behind them is taken
+   * from `X-Forwarded-For`. Default: none, so all clients of a proxy count as one address.
+   */
+  trustedProxies?: string[];
   /**
    * What the PHI guard (`phi/guard.ts`) does with an event in which it finds protected health information: `reject`
    * refuses the event, `redact` replaces the findings. Default `reject`.
@@ -144,6 +150,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   requirePositive(options);
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
+  const proxies = new TrustedProxies(options.trustedProxies);
   const guard = options.guard ?? createPhiGuard(registry, options.phi);
   const path = databasePath(options.databaseUrl ?? 'memory:');
   const metrics = new Metrics();
@@ -185,7 +192,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const cookieName = `runwire_${log.epoch}`;
   const authenticator = new RequestAuthenticator({ credentials, origins, cookieName });
   const shared = { ...common, router, authenticator, cookieName, limits };
-  const upgrade = createSockets({ ...shared, connections, origins, compression });
+  const upgrade = createSockets({ ...shared, connections, origins, proxies, compression });
   let isClosing = false;
   // Any read shows whether the log works, so this one searches for a run id that does not exist.
   const isReady = async () =>

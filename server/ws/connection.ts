@@ -8,10 +8,10 @@ import type { Limits } from '../limits.ts';
 import { TokenBucket } from '../rate-limit.ts';
 import type { DirectWebSocket, SocketObserver } from './socket.ts';
 
-/** Counts over all connections of one user. */
-export type User = { principal: Principal; connections: number; subscriptions: number };
-/** Number of connections from one network address. */
-export type Address = { text: string; connections: number };
+/** The connections of one user, and their subscriptions. */
+export type User = { principal: Principal; connections: Connection[]; subscriptions: number };
+/** Connections from one network address: the number of authenticated ones, and the others, oldest first. */
+export type Address = { text: string; connections: number; unidentified: Set<Connection> | undefined };
 
 /** Totals since the server started. */
 export type ConnectionCounts = {
@@ -43,6 +43,8 @@ export interface ConnectionRegistry {
   remove(connection: Connection): void;
 }
 
+/** The part of the heartbeat interval (5 s of 30 s) that {@link Connection.probe} grants for an answer. */
+const PROBE_PART = 1 / 6;
 /** A close frame has room for 123 bytes of reason. */
 const MAX_REASON_BYTES = 123;
 /** tRPC's stock client reconnects at once when it receives this message. */
@@ -54,7 +56,7 @@ const RECONNECT_NOTICE = '{"id":null,"method":"reconnect"}';
  * 1. Opened: the client has `identifyMs` to send a token.
  * 2. Authenticated: the connection counts for its user, and the client may subscribe. `auth.refresh` replaces the
  *    principal.
- * 3. Closing: {@link close} sends the close code, and reads no further message.
+ * 3. Closing: {@link close} sends the close code, and reads no further message. `ws` destroys the socket a second later.
  * 4. Closed: the registry removes the connection.
  */
 export class Connection implements CallerConnection, SocketObserver {
@@ -79,6 +81,8 @@ export class Connection implements CallerConnection, SocketObserver {
   readonly #openedAt: number;
   #receivedAt: number;
   #pingAt: number;
+  /** Time of the first ping since the client last sent something. */
+  #unansweredAt: number | undefined;
   /** Since when the socket has unsent bytes and sends none of them. */
   #stalledAt: number | undefined;
   /** Bytes that the socket had sent at `#stalledAt`. */
@@ -107,26 +111,33 @@ export class Connection implements CallerConnection, SocketObserver {
     return this.#principal !== undefined;
   }
 
+  get isOpen(): boolean {
+    return this.#ws.isOpen;
+  }
+
   setPrincipal(principal: Principal): void {
     this.#principal = principal;
     for (const reader of [...this.#readers]) reader.recheckAccess();
   }
 
-  /** Counts the connection for its user. Closes the connection if the user has too many. */
-  countForUser(user: User): void {
-    this.#user = user;
-    user.connections++;
-    if (user.connections > this.#limits.connectionsPerUser) {
-      this.close(closeCodes.overLimit, 'too many connections of this user');
-    }
+  get user(): User | undefined {
+    return this.#user;
   }
 
-  /** Removes a closed connection from the counts of its user. Returns the user. */
+  /** Counts the connection for its user and its address. */
+  count(user: User): void {
+    this.#user = user;
+    user.connections.push(this);
+    this.address.connections++;
+  }
+
+  /** Removes a closed connection from the counts of its user and its address. Returns the user. */
   uncount(): User | undefined {
     const user = this.#user;
     if (user) {
-      user.connections--;
+      user.connections.splice(user.connections.indexOf(this), 1);
       user.subscriptions -= this.#readers.length;
+      this.address.connections--;
     }
     this.#user = undefined;
     return user;
@@ -134,11 +145,16 @@ export class Connection implements CallerConnection, SocketObserver {
 
   onReceive(isMessage: boolean): void {
     this.#receivedAt = this.#registry.monotonicMs;
+    this.#unansweredAt = undefined;
     if (isMessage) this.countMessage();
   }
 
   onSend(): void {
-    if (this.unsentBytes > this.#limits.unsentBytes) this.close(closeCodes.tooSlow, 'too slow');
+    if (this.#ws.backlogBytes > this.#limits.unsentBytes) this.close(closeCodes.tooSlow, 'too slow');
+  }
+
+  onOverflow(): void {
+    this.close(closeCodes.overLimit, 'too many messages before the token was verified');
   }
 
   onStall(): void {
@@ -212,6 +228,16 @@ export class Connection implements CallerConnection, SocketObserver {
   }
 
   /**
+   * Returns true if the client has not answered a ping for a while. Sends a ping to a silent client, for a later call.
+   */
+  probe(now: number): boolean {
+    const patienceMs = this.#registry.options.heartbeatMs * PROBE_PART;
+    if (this.#unansweredAt !== undefined) return now - this.#unansweredAt >= patienceMs;
+    if (this.#ws.isOpen && now - this.#receivedAt >= patienceMs) this.#ping(now);
+    return false;
+  }
+
+  /**
    * Sends a ping if it is due. Closes the connection if:
    *
    * - the client has sent nothing for two heartbeat intervals,
@@ -221,14 +247,15 @@ export class Connection implements CallerConnection, SocketObserver {
    */
   check(now: number): void {
     const { heartbeatMs, limits } = this.#registry.options;
-    if (now - this.#receivedAt >= 2 * heartbeatMs) {
-      this.terminate();
-      return;
-    }
     if (!this.#ws.isOpen) return;
     if (!this.#principal) {
-      const isLate = !this.isHandshakeRead && now - this.#openedAt >= limits.identifyMs;
-      if (isLate) this.close(closeCodes.unauthenticated, 'no token');
+      // A socket that is paused before its first message is complete will not read the rest.
+      const isLate = this.#ws.isPaused || now - this.#openedAt >= limits.identifyMs;
+      if (!this.isHandshakeRead && isLate) this.close(closeCodes.unauthenticated, 'no token');
+      return;
+    }
+    if (now - this.#receivedAt >= 2 * heartbeatMs) {
+      this.terminate();
       return;
     }
     if (!this.closeIfTokenInvalid()) return;
@@ -239,7 +266,7 @@ export class Connection implements CallerConnection, SocketObserver {
     }
     if (now < this.#pingAt) return;
     this.#pingAt = now + heartbeatMs;
-    this.#ws.ping();
+    this.#ping(now);
   }
 
   get subscriptions(): number {
@@ -269,6 +296,11 @@ export class Connection implements CallerConnection, SocketObserver {
 
   get #limits(): Limits {
     return this.#registry.options.limits;
+  }
+
+  #ping(now: number): void {
+    this.#unansweredAt ??= now;
+    this.#ws.ping();
   }
 
   #isStalled(now: number): boolean {

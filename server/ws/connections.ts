@@ -16,7 +16,12 @@ import type { DirectWebSocket } from './socket.ts';
 /** All open connections: their counts by user and by network address, and one timer that checks each connection. */
 
 /** Time for the client to answer a close frame. Then the server destroys the socket. */
-const GRACE_MS = 1_000;
+export const CLOSE_MS = 1_000;
+/** Sockets of one address that wait for a token or its verification. A further one closes the oldest. */
+const MAX_UNIDENTIFIED = 500;
+/** Unsent bytes of all sockets of a user, and of all users, as multiples of the limit of one socket. */
+const UNSENT_OF_USER = 4;
+const UNSENT_OF_ALL = 32;
 /** Maximum time between two checks of a connection. So a connection outlives its token by at most this time. */
 const SWEEP_MS = 500;
 
@@ -69,43 +74,59 @@ export class Connections implements ConnectionRegistry {
     return totals;
   }
 
-  /** Adds a socket. If its network address has too many connections, closes the socket and returns undefined. */
-  add(ws: DirectWebSocket, tcp: Socket): Connection | undefined {
-    const text = tcp.remoteAddress ?? '';
-    const address = this.#addresses.get(text) ?? { text, connections: 0 };
-    this.#addresses.set(text, address);
-    address.connections++;
+  /**
+   * Adds a socket. If its network address has too many without a verified token, closes the oldest of them: refusing the new
+   * one would let a client that never sends a token keep all others of its address out.
+   */
+  add(ws: DirectWebSocket, tcp: Socket, addressText: string): Connection {
+    const address = this.#addresses.get(addressText) ?? { text: addressText, connections: 0, unidentified: undefined };
+    this.#addresses.set(addressText, address);
     const connection = new Connection(++this.#lastId, ws, address, this);
     ws.open(tcp, connection);
     this.#open.add(connection);
-    if (address.connections <= this.options.limits.connectionsPerAddress) return connection;
-    ws.on('error', () => undefined); // tRPC's handler never sees this socket. Without a listener, an error would end the process.
-    connection.close(closeCodes.overLimit, 'too many connections from this address');
-    return undefined;
+    address.unidentified ??= new Set();
+    address.unidentified.add(connection);
+    const [oldest] = address.unidentified;
+    if (oldest && address.unidentified.size > MAX_UNIDENTIFIED) {
+      address.unidentified.delete(oldest);
+      oldest.close(closeCodes.overLimit, 'too many connections without a token from this address');
+    }
+    return connection;
   }
 
   remove(connection: Connection): void {
     if (!this.#open.delete(connection)) return;
-    const { address } = connection;
-    address.connections--;
-    if (address.connections === 0) this.#addresses.delete(address.text);
     const user = connection.uncount();
-    if (user?.connections === 0) this.#users.delete(user.principal.sub);
+    if (user?.connections.length === 0) this.#users.delete(user.principal.sub);
+    this.#identified(connection);
+    const { address } = connection;
+    const isUnused = address.connections === 0 && !address.unidentified;
+    // A connection that gave way may close after its address was counted from zero again.
+    if (isUnused && this.#addresses.get(address.text) === address) this.#addresses.delete(address.text);
     if (this.#open.size === 0) this.#onEmpty();
   }
 
   /**
-   * Sets the principal of a connection. Returns false if the connection has closed meanwhile, or the token is no longer
-   * valid.
+   * Sets the principal of a connection. Returns false if the connection has closed meanwhile, the token is no longer valid, or
+   * the user or the address has too many connections.
    */
   authenticate(connection: Connection, principal: Principal): boolean {
-    if (!this.#open.has(connection)) return false;
-    const user = this.#users.get(principal.sub) ?? { principal, connections: 0, subscriptions: 0 };
-    this.#users.set(principal.sub, user);
+    if (!connection.isOpen) return false;
+    const user = this.#users.get(principal.sub) ?? { principal, connections: [], subscriptions: 0 };
     // Connections of one user with equal principals share one object, to save memory.
     connection.setPrincipal(isDeepStrictEqual(user.principal, principal) ? user.principal : principal);
-    connection.countForUser(user);
-    return connection.closeIfTokenInvalid();
+    this.#identified(connection);
+    if (!connection.closeIfTokenInvalid()) return false;
+    this.#users.set(principal.sub, user);
+    const { connectionsPerUser, connectionsPerAddress } = this.options.limits;
+    if (user.connections.length >= connectionsPerUser) this.#dropDead(user);
+    connection.count(user);
+    if (user.connections.length > connectionsPerUser) {
+      connection.close(closeCodes.overLimit, 'too many connections of this user');
+    } else if (connection.address.connections > connectionsPerAddress) {
+      connection.close(closeCodes.overLimit, 'too many connections from this address');
+    }
+    return connection.isOpen;
   }
 
   /** Closes the connections with an expired or revoked token. */
@@ -135,7 +156,7 @@ export class Connections implements ConnectionRegistry {
     );
     const grace = setTimeout(() => {
       for (const connection of connections) connection.terminate();
-    }, spreadMs + GRACE_MS);
+    }, spreadMs + CLOSE_MS);
     await new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
       if (this.#open.size === 0) resolve();
@@ -147,7 +168,45 @@ export class Connections implements ConnectionRegistry {
   #sweep(): void {
     this.#sweptMs = this.monotonicMs;
     this.#sweptAt = performance.now();
-    for (const connection of this.#open) connection.check(this.#sweptMs);
+    const slow = new Map<User, Connection[]>();
+    for (const connection of this.#open) {
+      connection.check(this.#sweptMs);
+      const { user } = connection;
+      if (!user || connection.unsentBytes === 0) continue;
+      const ofUser = slow.get(user);
+      if (ofUser) ofUser.push(connection);
+      else slow.set(user, [connection]);
+    }
+    const { unsentBytes } = this.options.limits;
+    for (const ofUser of slow.values()) shed(ofUser, UNSENT_OF_USER * unsentBytes);
+    shed([...slow.values()].flat(), UNSENT_OF_ALL * unsentBytes);
     this.options.onSweep();
+  }
+
+  /** Removes a connection from those without a verified token. */
+  #identified(connection: Connection): void {
+    const { address } = connection;
+    address.unidentified?.delete(connection);
+    if (address.unidentified?.size === 0) address.unidentified = undefined;
+  }
+
+  /** Terminates one connection of the user with a client that does not answer, if there is one. */
+  #dropDead(user: User): void {
+    const now = this.monotonicMs;
+    const [dead] = user.connections.filter((connection) => connection.probe(now)); // Not `find`: all are sent a ping.
+    if (!dead) return;
+    this.remove(dead);
+    dead.terminate();
+  }
+}
+
+/** Closes connections, those with the most unsent bytes first, until the others have at most `maxBytes`. */
+function shed(connections: Connection[], maxBytes: number): void {
+  let bytes = connections.reduce((sum, connection) => sum + connection.unsentBytes, 0);
+  if (bytes <= maxBytes) return;
+  for (const connection of connections.sort((a, b) => b.unsentBytes - a.unsentBytes)) {
+    if (bytes <= maxBytes) break;
+    bytes -= connection.unsentBytes;
+    connection.close(closeCodes.tooSlow, 'too slow');
   }
 }

@@ -2,23 +2,43 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { DirectWebSocket } from './socket.ts';
+import { DirectWebSocket, type SocketObserver } from './socket.ts';
 
-test('[W1] a closing socket keeps no messages back, whatever the client goes on sending', async () => {
-  const server = new WebSocketServer({ host: '127.0.0.1', port: 0, WebSocket: DirectWebSocket });
+const silent: SocketObserver = { onReceive() {}, onOverflow() {}, onSend() {}, onStall() {}, onClose() {} };
+
+/** A server's socket that keeps its messages back, and the client at its other end. */
+async function openPair(observer: Partial<SocketObserver> = {}, perMessageDeflate = false) {
+  const options = { host: '127.0.0.1', port: 0, WebSocket: DirectWebSocket, allowSynchronousEvents: false };
+  const server = new WebSocketServer({ ...options, perMessageDeflate });
   await once(server, 'listening');
   const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  const [socket] = (await once(server, 'connection')) as [DirectWebSocket];
-  await once(client, 'open');
+  const [socket, request] = (await once(server, 'connection')) as [DirectWebSocket, { socket: never }];
+  socket.open(request.socket, { ...silent, ...observer });
+  socket.hold();
   const received: string[] = [];
   socket.on('message', (data: Buffer) => received.push(String(data)));
+  if (client.readyState !== client.OPEN) await once(client, 'open');
+  return {
+    client,
+    socket,
+    received,
+    [Symbol.asyncDispose]: async () => {
+      client.terminate();
+      socket.terminate();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+test('[W1] a closing socket keeps no messages back, whatever the client goes on sending', async () => {
+  let onMessage = () => {};
   const arrived = (count: number) =>
     new Promise<void>((resolve) => {
       let left = count;
-      socket.observer = { onReceive: () => --left === 0 && resolve(), onSend() {}, onStall() {}, onClose() {} };
+      onMessage = () => --left === 0 && resolve();
     });
-
-  socket.hold();
+  await using pair = await openPair({ onReceive: () => onMessage() });
+  const { client, socket, received } = pair;
   const first = arrived(1);
   client.send('before');
   await first;
@@ -32,7 +52,47 @@ test('[W1] a closing socket keeps no messages back, whatever the client goes on 
   await new Promise(setImmediate);
   await new Promise(setImmediate);
   expect(received).toEqual([]);
+});
 
-  client.terminate();
-  await new Promise((resolve) => server.close(resolve));
+test('[W19] a socket reads 64 KiB until the token is verified, and then the rest', async () => {
+  await using pair = await openPair();
+  const { client, socket, received } = pair;
+  const messages = Array.from({ length: 100 }, (_, index) => `${index} `.padEnd(60_000, 'x'));
+  for (const message of messages) client.send(message);
+  await expect.poll(() => socket.isPaused).toBe(true);
+  await new Promise(setImmediate);
+  // One chunk of 64 KiB may come after the limit, and one waits in the receiver of `ws`.
+  expect(socket.tcp.bytesRead).toBeLessThan(256 * 1024);
+  expect(received).toEqual([]);
+  socket.release();
+  await expect.poll(() => received.length).toBe(100);
+  expect(received).toEqual(messages);
+});
+
+test('[W19] a closed socket reads on, so that the client sees the close code', async () => {
+  await using pair = await openPair();
+  const { client, socket } = pair;
+  for (let index = 0; index < 100; index++) client.send('x'.repeat(60_000));
+  await expect.poll(() => socket.isPaused).toBe(true);
+  socket.close(4401, 'no token');
+  expect((await once(client, 'close'))[0]).toBe(4401);
+});
+
+test('[W19] a client that sends too many messages, or too much after decompression, before its token is verified overflows', async () => {
+  for (const [isCompressed, message] of [
+    [false, 'x'],
+    [true, 'x'.repeat(500_000)],
+  ] as const) {
+    let count = 0;
+    let countAtOverflow: number | undefined;
+    const observer = {
+      onReceive: () => void count++,
+      onOverflow: () => {
+        countAtOverflow ??= count;
+      },
+    };
+    await using pair = await openPair(observer, isCompressed);
+    for (let index = 0; index < (isCompressed ? 5 : 3_000); index++) pair.client.send(message);
+    await expect.poll(() => countAtOverflow).toBe(isCompressed ? 3 : 2_049);
+  }
 });

@@ -7,7 +7,7 @@ import type { FrameSink } from '../delivery/transport.ts';
  * The server's WebSocket class. It adds three features to the class of `ws`:
  *
  * - It reports received and sent messages to one observer.
- * - It keeps received messages back while tRPC's handler is not ready for them.
+ * - It keeps received messages back while tRPC's handler is not ready for them, and reads few of them.
  * - It writes ready WebSocket frames, and reports when its unsent bytes have drained ({@link FrameSink}).
  */
 
@@ -18,6 +18,14 @@ const DRAIN_BYTES = 128 * 1024;
  */
 const DRAIN_POLL_MS = 20;
 
+/** Until the token is verified, a socket reads this many bytes. Then TCP holds the client back. */
+const MAX_UNVERIFIED_BYTES = 64 * 1024;
+/** A chunk of fewer bytes counts as this many: each chunk and each buffer has a cost of its own. */
+const MIN_CHUNK_BYTES = 256;
+/** What a socket keeps back. The bytes of a compressed message are counted after its decompression. */
+const MAX_HELD_MESSAGES = 2_048;
+const MAX_HELD_BYTES = 1024 * 1024;
+
 /**
  * Gets all events of a socket. One object, because a listener for each event would cost every idle socket a few hundred
  * bytes.
@@ -25,8 +33,10 @@ const DRAIN_POLL_MS = 20;
 export interface SocketObserver {
   /** A message, ping or pong arrived. */
   onReceive(isMessage: boolean): void;
-  /** A message is about to be sent. */
+  /** A message was sent. */
   onSend(): void;
+  /** The client has sent more than the socket may keep back until the token is verified. */
+  onOverflow(): void;
   /** A reader begins to wait until the socket has drained. */
   onStall(): void;
   onClose(): void;
@@ -40,6 +50,10 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
   isCompressed = false;
   /** Received messages that are kept back; undefined unless {@link hold} was called. */
   #held: unknown[][] | undefined;
+  #heldBytes = 0;
+  #stopMeter: (() => void) | undefined;
+  /** Bytes of the largest message since the socket was last drained. */
+  #largestBytes = 0;
   /** One promise for all readers that wait until the socket has drained. */
   #drained: Promise<void> | undefined;
 
@@ -48,6 +62,13 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
     this.tcp = tcp;
     this.isCompressed = this.extensions !== '';
     this.observer = observer;
+    let bytes = 0;
+    const meter = (chunk: Buffer) => {
+      bytes += Math.max(chunk.length, MIN_CHUNK_BYTES);
+      if (bytes >= MAX_UNVERIFIED_BYTES) this.pause();
+    };
+    tcp.on('data', meter);
+    this.#stopMeter = () => tcp.off('data', meter);
   }
 
   /**
@@ -60,15 +81,19 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
 
   /**
    * Emits the kept messages, each in its own turn of the event loop: a subscription must have started before a message can
-   * stop it.
+   * stop it. Then reads on without a limit.
    */
   release(): void {
     setImmediate(() => {
       const values = this.#held?.shift();
       if (values) {
+        this.#heldBytes -= (values[0] as Buffer).length;
         super.emit('message', ...values);
         this.release();
-      } else this.#held = undefined;
+        return;
+      }
+      this.#held = undefined;
+      this.#readOn();
     });
   }
 
@@ -76,8 +101,7 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
     if (event === 'message' || event === 'ping' || event === 'pong') this.observer?.onReceive(event === 'message');
     else if (event === 'close') this.observer?.onClose();
     if (event === 'message' && this.#held) {
-      // A closing socket may receive messages for another 30 s. Nothing would read them.
-      if (this.isOpen) this.#held.push(values);
+      if (this.isOpen) this.#keep(values);
       return true;
     }
     return super.emit(event, ...values);
@@ -86,12 +110,30 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
   override close(code?: number, reason?: string | Buffer): void {
     if (this.#held) this.#held = [];
     super.close(code, reason);
+    // Unread data would make TCP reset the connection, and the client would not see the close code.
+    this.#readOn();
   }
 
   override send(data: unknown, ...rest: unknown[]): void {
     if (data === nothing) return;
-    this.observer?.onSend();
+    const before = this.unsentBytes;
+    if (this.isDrained) this.#largestBytes = 0;
     super.send(...([data, ...rest] as Parameters<WebSocket['send']>));
+    this.#largestBytes = Math.max(this.#largestBytes, this.unsentBytes - before);
+    this.observer?.onSend();
+  }
+
+  #keep(values: unknown[]): void {
+    const held = this.#held as unknown[][];
+    held.push(values);
+    this.#heldBytes += (values[0] as Buffer).length;
+    if (held.length > MAX_HELD_MESSAGES || this.#heldBytes > MAX_HELD_BYTES) this.observer?.onOverflow();
+  }
+
+  #readOn(): void {
+    this.#stopMeter?.();
+    this.#stopMeter = undefined;
+    if (this.isPaused) this.resume();
   }
 
   get isOpen(): boolean {
@@ -144,6 +186,11 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
     // `ws` queues messages only for compression. Each delivery reads this getter, so it reads the TCP socket alone if
     // possible.
     return this.isCompressed ? this.bufferedAmount : this.tcp.writableLength;
+  }
+
+  /** Unsent bytes without one message, the largest: over a slow line, a large answer takes as long as it needs. */
+  get backlogBytes(): number {
+    return this.unsentBytes - this.#largestBytes;
   }
 
   /** Bytes that the kernel has accepted. */

@@ -16,9 +16,10 @@ import { toRunwireError } from '../errors.ts';
 import type { Upgrade } from '../http/http-server.ts';
 import { cookieOf, refuseSocket } from '../http/messages.ts';
 import { isOrigin, type Origins } from '../http/origins.ts';
+import type { TrustedProxies } from '../http/trusted-proxies.ts';
 import type { Limits } from '../limits.ts';
 import type { Connection } from './connection.ts';
-import type { Connections } from './connections.ts';
+import { CLOSE_MS, type Connections } from './connections.ts';
 import { DirectWebSocket } from './socket.ts';
 
 /**
@@ -35,6 +36,7 @@ export type SocketsOptions<R extends Registry> = {
   access: AccessLogger;
   credentials: Credentials;
   origins: Origins;
+  proxies: TrustedProxies;
   cookieName: string;
   limits: Limits;
   compression: boolean;
@@ -47,18 +49,28 @@ export type SocketsOptions<R extends Registry> = {
  */
 const DEFLATE = { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 256 };
 
+/**
+ * The mean sizes that a message of the maximum size may be split into, by the client into frames and by the network into
+ * chunks. Each part costs a few hundred bytes of memory until the message is complete.
+ */
+const MEAN_FRAGMENT_BYTES = 4096;
+const MEAN_CHUNK_BYTES = 256;
+
 /** At most this many refused origins are logged. */
 const MAX_LOGGED_ORIGINS = 20;
 /** Longer origins are not logged: no host name is longer than this, but a header may have any length. */
 const MAX_LOGGED_ORIGIN_LENGTH = 300;
 
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
-  const { router, connections, origins, limits, compression, logger } = options;
+  const { router, connections, origins, proxies, limits, compression, logger } = options;
   const recordRefusal = refusalRecorder(options.access);
   const isAllowed = originCheck(origins, recordRefusal, logger);
   const wss = new WebSocketServer({
     noServer: true,
     maxPayload: limits.messageBytes,
+    maxFragments: Math.max(256, limits.messageBytes / MEAN_FRAGMENT_BYTES),
+    maxBufferedChunks: Math.max(1024, limits.messageBytes / MEAN_CHUNK_BYTES),
+    ...{ closeTimeout: CLOSE_MS }, // Not in the types yet.
     perMessageDeflate: compression ? DEFLATE : false,
     WebSocket: DirectWebSocket,
     // `ws` then emits each message in its own turn of the event loop. tRPC's handler starts a subscription asynchronously,
@@ -99,8 +111,8 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     }
     wss.handleUpgrade(request, socket, head, (ws) => {
       socket.off('error', destroyThis); // From here on, `ws` handles errors of the socket.
-      const connection = connections.add(ws, request.socket);
-      if (connection) wss.emit('connection', ws, new UpgradeRequest(request, connection));
+      const connection = connections.add(ws, request.socket, proxies.addressOf(request));
+      wss.emit('connection', ws, new UpgradeRequest(request, connection));
     });
   };
 }
