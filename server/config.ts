@@ -9,7 +9,7 @@ import { localSecret } from './auth/local-secret.ts';
 import { databasePath } from './event-log/database-url.ts';
 import { isOrigin } from './http/origins.ts';
 import { isNetwork } from './http/trusted-proxies.ts';
-import { defaultLimits, type Limits } from './limits.ts';
+import { defaultLimits, type Limits, problemOfLimit, problemOfNumber } from './limits.ts';
 
 /**
  * Reads the server's configuration from environment variables and `.env`. Only `main.ts` and the CLI use this module: a
@@ -23,8 +23,17 @@ const list = z.string().transform((value) =>
     .filter((item) => item !== ''),
 );
 
+/** A number of days as text. Blanks are no number: `Number(' ')` is 0. */
+const days = z
+  .string()
+  .transform((value) => (value.trim() === '' ? Number.NaN : Number(value)))
+  .superRefine((value, context) => {
+    const message = problemOfNumber('Days', value);
+    if (message !== undefined) context.addIssue({ code: 'custom', message });
+  });
+
 const environmentSchema = z.object({
-  PORT: z.coerce.number().int().min(0).max(65_535).default(3001),
+  PORT: z.string().trim().min(1).pipe(z.coerce.number<string>().int().min(0).max(65_535)).default(3001),
   HOST: z.string().min(1).default('127.0.0.1'),
   DATABASE_URL: z.string().default('file:./data/runwire.db'),
   AUTH_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
@@ -37,7 +46,8 @@ const environmentSchema = z.object({
   TRUSTED_PROXIES: list
     .refine((proxies) => proxies.every(isNetwork), { error: 'must be IP addresses, or networks such as 10.0.0.0/8' })
     .optional(),
-  RETENTION_DAYS: z.coerce.number().positive().optional(),
+  RETENTION_DAYS: days.optional(),
+  RETENTION_RUNS_DAYS: days.optional(),
   PHI_POLICY: z.enum(['reject', 'redact']).default('reject'),
   PHI_ALLOW: list.optional(),
   // Not in the documentation: only a fallback in case `direct` fails, see `RunServerOptions.delivery`.
@@ -61,6 +71,7 @@ export type Config = {
   allowedOrigins: string[];
   trustedProxies: string[];
   retentionDays?: number | undefined;
+  retentionRunsDays?: number | undefined;
   phiPolicy: 'reject' | 'redact';
   phi?: { allow: string[] } | undefined;
   delivery: 'direct' | 'iterator';
@@ -96,6 +107,10 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     if (environment[name]) throw new RunwireError('INVALID_INPUT', `${name} is not supported yet`, { path: name });
   }
   const values = parsed.data;
+  if (values.RETENTION_RUNS_DAYS !== undefined && values.RETENTION_DAYS === undefined) {
+    const message = 'RETENTION_RUNS_DAYS: needs RETENTION_DAYS, since only runs without events are removed';
+    throw new RunwireError('INVALID_INPUT', message, { path: 'RETENTION_RUNS_DAYS' });
+  }
   return {
     port: values.PORT,
     host: values.HOST,
@@ -106,6 +121,7 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     allowedOrigins: values.ALLOWED_ORIGINS ?? [],
     trustedProxies: values.TRUSTED_PROXIES ?? [],
     retentionDays: values.RETENTION_DAYS,
+    retentionRunsDays: values.RETENTION_RUNS_DAYS,
     phiPolicy: values.PHI_POLICY,
     ...(values.PHI_ALLOW === undefined ? {} : { phi: { allow: values.PHI_ALLOW } }),
     delivery: values.DELIVERY,
@@ -126,11 +142,9 @@ function limitsIn(environment: Record<string, string | undefined>): Partial<Limi
     if (!variable.startsWith('LIMIT_') || !text) continue;
     const name = byVariable.get(variable);
     const value = Number(text);
-    if (!name || !(value > 0)) {
-      const message = name ? 'must be a positive number' : 'unknown limit';
-      throw new RunwireError('INVALID_INPUT', `${variable}: ${message}`, { path: variable });
-    }
-    limits[name] = value;
+    const problem = problemOfLimit(name ?? variable, value);
+    if (problem !== undefined) throw new RunwireError('INVALID_INPUT', `${variable}: ${problem}`, { path: variable });
+    if (name) limits[name] = value;
   }
   return limits;
 }

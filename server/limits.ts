@@ -39,13 +39,26 @@ export const defaultLimits = {
 
 export type Limits = typeof defaultLimits;
 
-/** Adds the defaults. Throws `INVALID_INPUT` for an unknown limit, or one that is not a positive number. */
+/** Longest delay of a timer: Node.js runs a longer one at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+const MAX_DAYS = 36_500;
+
+/** Returns what is wrong with a number, by the unit at the end of its name; undefined if nothing is. */
+export function problemOfNumber(name: string, value: unknown): string | undefined {
+  const max = name.endsWith('Ms') ? MAX_TIMER_MS : name.endsWith('Days') ? MAX_DAYS : Number.MAX_SAFE_INTEGER;
+  if (typeof value !== 'number' || !(value > 0)) return 'must be a positive number';
+  return value > max ? `must be at most ${max}` : undefined;
+}
+
+/** Returns what is wrong with a limit; undefined if nothing is. */
+export const problemOfLimit = (name: string, value: unknown): string | undefined =>
+  name in defaultLimits ? problemOfNumber(name, value) : 'unknown limit';
+
+/** Adds the defaults. Throws `INVALID_INPUT` for an unknown limit, or one that is not a positive number in its range. */
 export function limitsOf(limits: Partial<Limits> = {}): Limits {
   for (const [name, value] of Object.entries(limits)) {
-    const isKnown = name in defaultLimits;
-    if (isKnown && typeof value === 'number' && value > 0) continue;
-    const message = isKnown ? 'must be a positive number' : 'unknown limit';
-    throw new RunwireError('INVALID_INPUT', message, { path: `limits.${name}` });
+    const problem = problemOfLimit(name, value);
+    if (problem !== undefined) throw new RunwireError('INVALID_INPUT', problem, { path: `limits.${name}` });
   }
   return { ...defaultLimits, ...limits };
 }

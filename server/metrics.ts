@@ -21,6 +21,7 @@ export type MetricsParts = {
   };
   access: Pick<AccessLogger, 'failures'>;
   health: Pick<Health, 'states'>;
+  retention: { readonly isPaused: boolean };
 };
 
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
@@ -79,7 +80,7 @@ export class Metrics {
   /**
    * Adds the metrics that these parts count. The constructor cannot: the log uses this object before the parts exist.
    */
-  addSources({ log, bus, delivery, connections, access, health }: MetricsParts): void {
+  addSources({ log, bus, delivery, connections, access, health, retention }: MetricsParts): void {
     const registers = [this.registry];
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
@@ -122,6 +123,9 @@ export class Metrics {
     gauge('unsent_bytes', 'Bytes not yet accepted by WebSocket peers.', () => totals().unsentBytes);
     gauge('log_head', 'Highest position in the log.', () => log.head);
     gauge('log_oldest', 'Lowest position kept in the log.', () => log.oldest);
+    gauge('retention_paused', 'Whether nothing is deleted, because the system clock may be wrong (1) or not (0).', () =>
+      Number(retention.isPaused),
+    );
     counter('published_events_total', 'Events added to the log.', () => bus.published);
     counter('delivered_messages_total', 'Messages sent to readers of all transports.', () => counts.delivered);
     counter('replays_total', 'Subscriptions that started behind the head of the log.', () => counts.replays);

@@ -1,22 +1,40 @@
 import type { Logger } from 'pino';
+import type { Clock } from './clock.ts';
 import type { Log } from './event-log/contract/log.ts';
+import type { EventLog } from './event-log/contract/store.ts';
 
 const DAY_MS = 86_400_000;
 const INTERVAL_MS = 3_600_000;
 
-export type RetentionOptions = { log: Pick<Log, 'trim'>; days: number | undefined; logger: Logger };
+export type RetentionOptions = {
+  log: Pick<Log, 'trim'> & { runs: Pick<EventLog['runs'], 'remove'> };
+  clock: Pick<Clock, 'isRight'>;
+  /** Events older than this are deleted. Default: none. */
+  days: number | undefined;
+  /** Runs that ended before this time, and have no event left, are removed. Default: none. */
+  runsDays: number | undefined;
+  logger: Logger;
+  /** System clock, Unix ms. */
+  now?: () => number;
+};
 
-/** Deletes events older than `days` from the log, at the start and every hour. Without `days` it does nothing. */
+/** Deletes old events and runs, at the start and every hour, while the system clock is right. */
 export class Retention {
   readonly #options: RetentionOptions;
-  readonly #timer: NodeJS.Timeout | undefined;
+  readonly #timer: NodeJS.Timeout;
   #isClosed = false;
+  #isPaused = false;
+  #running: Promise<void> | undefined;
 
   constructor(options: RetentionOptions) {
     this.#options = options;
-    if (options.days === undefined) return;
-    this.#timer = setInterval(() => this.#trim(), INTERVAL_MS).unref();
-    this.#trim();
+    this.#timer = setInterval(() => void this.run(), INTERVAL_MS).unref();
+    void this.run();
+  }
+
+  /** Whether nothing is deleted because the system clock may be wrong. */
+  get isPaused(): boolean {
+    return this.#isPaused;
   }
 
   close(): void {
@@ -24,11 +42,32 @@ export class Retention {
     clearInterval(this.#timer);
   }
 
-  #trim(): void {
-    const { log, days = 0, logger } = this.#options;
-    log.trim(Date.now() - days * DAY_MS).catch((error) => {
-      // At shutdown the log refuses a trim in progress: this is not a failure.
-      if (!this.#isClosed) logger.error({ err: error }, 'cannot trim the event log');
-    });
+  /** Deletes what is old. A call during another one shares its result. */
+  run(): Promise<void> {
+    this.#running ??= this.#run()
+      .catch((error) => {
+        // At shutdown the log refuses a trim in progress: this is not a failure.
+        if (!this.#isClosed) this.#options.logger.error({ err: error }, 'cannot trim the event log');
+      })
+      .finally(() => {
+        this.#running = undefined;
+      });
+    return this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { log, clock, days, runsDays, logger, now = Date.now } = this.#options;
+    const isRight = await clock.isRight(); // Also without a retention: the clock's time is kept for a later one.
+    if (days === undefined) return;
+    this.#isPaused = !isRight;
+    if (!isRight) {
+      logger.warn(
+        'nothing is deleted: the system clock was set ahead by more than 7 days; if it is right, run `runwire clock --now TIME`',
+      );
+      return;
+    }
+    const nowMs = now();
+    await log.trim(nowMs - days * DAY_MS);
+    if (runsDays !== undefined) await log.runs.remove(new Date(nowMs - runsDays * DAY_MS).toISOString());
   }
 }

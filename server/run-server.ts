@@ -16,6 +16,7 @@ import { Audit } from './audit/audit.ts';
 import { type AuthOptions, createAuthenticator } from './auth/authenticator.ts';
 import { Credentials } from './auth/credentials.ts';
 import type { Authenticate, Principal } from './auth/principal.ts';
+import { Clock } from './clock.ts';
 import { Delivery } from './delivery/delivery.ts';
 import { SocketlessTransports } from './delivery/socketless-transports.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
@@ -29,7 +30,7 @@ import { RequestAuthenticator } from './http/identify.ts';
 import { Origins } from './http/origins.ts';
 import { createRoutes } from './http/routes.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
-import { type Limits, limitsOf } from './limits.ts';
+import { type Limits, limitsOf, problemOfNumber } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
 import { Privacy } from './phi/identifiers.ts';
@@ -74,6 +75,11 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   phi?: PhiOptions | undefined;
   /** Events older than this are deleted from the log. Default: no event is deleted. */
   retentionDays?: number | undefined;
+  /**
+   * Runs that ended longer ago than this, and have no event left, are removed. Their approvals stay in `approval.list`.
+   * Needs `retentionDays`. Default: no run is removed.
+   */
+  retentionRunsDays?: number | undefined;
   /** Interval of WebSocket pings. A client silent for two intervals is disconnected. Default 30,000. */
   heartbeatMs?: number;
   /**
@@ -147,7 +153,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const { phiPolicy = 'reject', compression = false } = options;
   const registry = (options.events ?? runwireEvents) as R;
   const authenticate = createAuthenticator(options, logger);
-  requirePositive(options);
+  checkNumbers(options);
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
   const proxies = new TrustedProxies(options.trustedProxies);
@@ -166,7 +172,12 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, health });
-  const audit = new Audit({ log, privacy, tombstone: tombstoneOf(registry), folder: folderOf(path), logger });
+  const clock = new Clock({ log, health });
+  const { retentionDays: days, retentionRunsDays: runsDays } = options;
+  const retention = new Retention({ log, clock, days, runsDays, logger });
+  const onClockConfirmed = () => clock.confirm().then(() => void retention.run());
+  const tombstone = tombstoneOf(registry);
+  const audit = new Audit({ log, privacy, tombstone, folder: folderOf(path), logger, onClockConfirmed });
   // `delivery` serves the subscriptions. It comes first, because a slow observer of the bus must not delay them.
   const observers = [delivery, bus, approvals, expiry, audit];
   const stopCommits = observers.map((part) => log.subscribe((records) => part.committed(records)));
@@ -180,9 +191,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     connections.review();
     streams.review();
   });
-  metrics.addSources({ log, bus, delivery, connections, access, health });
+  metrics.addSources({ log, bus, delivery, connections, access, health, retention });
   const stats = new Stats({ log, bus, delivery, connections });
-  const retention = new Retention({ log, days: options.retentionDays, logger });
 
   const gateway = new PublishGateway(bus, limits);
   const onRejected = (code: ErrorCode) => metrics.rejected(code);
@@ -206,7 +216,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
 
   const shutDown = async (): Promise<void> => {
     isClosing = true;
-    retention.close();
+    for (const part of [clock, retention]) part.close();
     http.stop();
     await connections.close(options.shutdownSpreadMs ?? Math.min(2_000, 2 * connections.count));
     delivery.close(); // Ends server-sent event streams: `http.close()` would wait for them.
@@ -238,13 +248,23 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   };
 }
 
-/** Without this check, `retentionDays: 0` would delete the whole log. */
-function requirePositive(options: { retentionDays?: number | undefined; heartbeatMs?: number | undefined }): void {
-  for (const path of ['retentionDays', 'heartbeatMs'] as const) {
+const numbers = ['retentionDays', 'retentionRunsDays', 'heartbeatMs', 'quietMs', 'shutdownSpreadMs'] as const;
+
+/** Throws `INVALID_INPUT` for a number out of its range: `retentionDays: 0`, for example, would delete the whole log. */
+function checkNumbers(options: Pick<RunServerOptions & InternalOptions, 'port' | (typeof numbers)[number]>): void {
+  const refuse = (path: string, message: string) => {
+    throw new RunwireError('INVALID_INPUT', message, { path });
+  };
+  const { port = 0, shutdownSpreadMs } = options;
+  if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) refuse('port', 'must be a whole number up to 65535');
+  for (const path of numbers) {
     const value = options[path];
-    if (value !== undefined && !(value > 0)) {
-      throw new RunwireError('INVALID_INPUT', 'must be a positive number', { path });
-    }
+    if (value === undefined || (path === 'shutdownSpreadMs' && shutdownSpreadMs === 0)) continue;
+    const problem = problemOfNumber(path, value);
+    if (problem !== undefined) refuse(path, problem);
+  }
+  if (options.retentionRunsDays !== undefined && options.retentionDays === undefined) {
+    refuse('retentionRunsDays', 'needs retentionDays, since only runs without events are removed');
   }
 }
 

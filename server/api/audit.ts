@@ -12,7 +12,7 @@ export type AuditParts = { log: Log; audit: Audit; access: AccessLogger };
 
 const keptCheckpoint = z.strictObject({ seq: z.int().nonnegative(), hash: z.string().regex(/^[0-9a-f]{64}$/) });
 
-/** The procedures `audit.verify`, `audit.checkpoint`, `audit.erase` and `audit.access`. */
+/** The procedures `audit.verify`, `audit.checkpoint`, `audit.erase`, `audit.confirmClock` and `audit.access`. */
 export function auditProcedures(procedure: Procedure, { log, audit, access }: AuditParts) {
   return {
     verify: procedure
@@ -27,6 +27,10 @@ export function auditProcedures(procedure: Procedure, { log, audit, access }: Au
       .meta({ accessLog: 'output' }) // The input has only the event's position; the result has the project and the run.
       .input(z.strictObject({ seq: z.int().positive(), reason: field.message() }))
       .mutation(({ ctx: { principal }, input }) => audit.erase(principal, input)),
+
+    confirmClock: procedure
+      .input(z.strictObject({ now: field.instant() }))
+      .mutation(({ ctx: { principal }, input }) => audit.confirmClock(principal, input)),
 
     /**
      * Returns entries of the access log (`audit/access-logger.ts`) for the projects of the caller's token, newest

@@ -1,9 +1,10 @@
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { RunwireError } from '../../shared/errors.ts';
 import { can, requirePermission } from '../auth/permissions.ts';
-import type { Principal } from '../auth/principal.ts';
-import type { Checkpoint, Erasure, Verdict, VerifyOptions } from '../event-log/contract/integrity.ts';
+import { everyProject, type Principal } from '../auth/principal.ts';
+import type { Checkpoint, ClockRepair, Erasure, Verdict, VerifyOptions } from '../event-log/contract/integrity.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Privacy } from '../phi/identifiers.ts';
@@ -21,6 +22,9 @@ const EVERY_EVENTS = 10_000;
 /** Maximum number of checkpoints in one call of `audit.verify`, so that the message stays below its size limit. */
 export const MAX_CHECKPOINTS = 8_000;
 
+/** Largest difference between the time that a caller of {@link Audit.confirmClock} names and the system clock. */
+const MAX_DIFFERENCE_MS = 5 * 60_000;
+
 export type AuditOptions = {
   log: Log & Pick<EventLog, 'integrity'>;
   privacy: Pick<Privacy, 'guardText'>;
@@ -28,6 +32,8 @@ export type AuditOptions = {
   /** Folder for the file `checkpoints.ndjson`. Undefined for a log in memory: then no file is written. */
   folder: string | undefined;
   logger: Logger;
+  /** Called when an administrator has confirmed that the system clock is right. */
+  onClockConfirmed?: () => Promise<void>;
   /** Interval of checkpoints. Default 10 minutes. */
   everyMs?: number;
   /** Number of events after which a checkpoint is taken. Default 10,000. */
@@ -40,6 +46,7 @@ export class Audit {
   readonly #tombstone: (event: object) => object;
   readonly #folder: string | undefined;
   readonly #logger: Logger;
+  readonly #onClockConfirmed: () => Promise<void>;
   readonly #headAtStart: number;
   readonly #everyEvents: number;
   readonly #timer: NodeJS.Timeout;
@@ -57,6 +64,7 @@ export class Audit {
     this.#tombstone = tombstone;
     this.#folder = folder;
     this.#logger = logger;
+    this.#onClockConfirmed = options.onClockConfirmed ?? (() => Promise.resolve());
     this.#timer = setInterval(() => void this.#takeIfMoved(), everyMs).unref();
     this.#headAtStart = log.head;
     this.#everyEvents = everyEvents;
@@ -91,6 +99,29 @@ export class Audit {
       mayErase: (projectId) => can(principal, 'erase', { projectId }),
       tombstone: this.#tombstone,
     });
+  }
+
+  /**
+   * Confirms that the system clock is right, which the caller shows by naming the present time. If the newest event is ahead
+   * of the clock, `recordedAt` begins again at the present time. Throws `FORBIDDEN`, and `INVALID_INPUT` for another time.
+   */
+  async confirmClock(
+    principal: Principal,
+    { now }: { now: string },
+  ): Promise<{ clock: string; repair: ClockRepair | null }> {
+    requirePermission(principal, 'clock', { projectId: everyProject });
+    const clockMs = Date.now();
+    if (Math.abs(Date.parse(now) - clockMs) > MAX_DIFFERENCE_MS) {
+      const clock = new Date(clockMs).toISOString();
+      throw new RunwireError('INVALID_INPUT', `the server's clock is at ${clock}: set it, or name the present time`, {
+        path: 'now',
+      });
+    }
+    const repair = (await this.#log.integrity.repairClock({ by: principal.sub })) ?? null;
+    await this.#onClockConfirmed();
+    if (repair)
+      this.#logger.warn({ seq: repair.seq, from: repair.from, at: repair.at }, 'the clock of the log was repaired');
+    return { clock: new Date(clockMs).toISOString(), repair };
   }
 
   /** Takes a last checkpoint. Resolves once the checkpoint is in the file. */

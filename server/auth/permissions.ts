@@ -3,8 +3,8 @@ import { everyProject, type Principal, type Role } from './principal.ts';
 
 /**
  * The roles that permit each action; the same table is in SPEC.md (A3). Every action except `stats`, `verify` and
- * `audit` concerns a project. `revoke` requires access to all projects ({@link everyProject}), because a token may be
- * valid in several.
+ * `audit` concerns a project. `revoke` and `clock` require access to all projects ({@link everyProject}): a token may be
+ * valid in several, and all have one clock.
  */
 export const allowed = {
   read: ['viewer', 'approver', 'admin'],
@@ -15,6 +15,7 @@ export const allowed = {
   verify: ['admin'],
   erase: ['admin'],
   audit: ['admin'],
+  clock: ['admin'],
 } as const satisfies Record<string, readonly Role[]>;
 export type Action = keyof typeof allowed;
 

@@ -14,7 +14,7 @@ import { UsageError } from './errors.ts';
 import { lineOf, safeJson } from './format.ts';
 import { type TargetOptions, targetOf } from './target.ts';
 
-/** The commands `verify`, `checkpoint` and `erase`. */
+/** The commands `verify`, `checkpoint`, `erase` and `clock`. */
 
 export type VerifyCommandOptions = TargetOptions & { database?: string; checkpoints?: string; key?: string };
 export type CheckpointCommandOptions = TargetOptions & { publicKey?: boolean };
@@ -25,6 +25,7 @@ export type EraseCommandOptions = TargetOptions & {
   reason: string;
   yes?: boolean;
 };
+export type ClockCommandOptions = TargetOptions & { now: string };
 
 const reasons: Record<BreakReason, string> = {
   payload: 'the event is not the one that was logged',
@@ -182,4 +183,12 @@ function eventOf({ seq, eventId, project: projectId }: Pick<EraseCommandOptions,
   if (seq !== undefined && eventId === undefined) return { seq };
   if (seq === undefined && eventId !== undefined && projectId !== undefined) return { projectId, eventId };
   throw new UsageError('erase needs either --seq, or --event-id and --project');
+}
+
+/** Confirms that the server's clock is right, and prints the repair of the log's clock, if one was needed. */
+export async function confirmClock({ now, ...options }: ClockCommandOptions): Promise<number> {
+  const { clock, repair } = await call(targetOf(options), (client) => client.audit.confirmClock.mutate({ now }));
+  process.stdout.write(`confirmed: the server's clock is at ${clock}\n`);
+  if (repair) process.stdout.write(`repaired: ${safeJson(repair)}\n`);
+  return 0;
 }

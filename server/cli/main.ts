@@ -2,7 +2,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import type { CheckpointCommandOptions, EraseCommandOptions, VerifyCommandOptions } from './audit.ts';
+import type {
+  CheckpointCommandOptions,
+  ClockCommandOptions,
+  EraseCommandOptions,
+  VerifyCommandOptions,
+} from './audit.ts';
 import { describeError, UsageError } from './errors.ts';
 import type { ExecOptions } from './exec.ts';
 import { splitExecArguments } from './exec-arguments.ts';
@@ -34,6 +39,7 @@ async function run(args: readonly string[]): Promise<number> {
   addPublish(program, exitWith);
   addToken(program, exitWith);
   addAudit(program, exitWith);
+  addClock(program, exitWith);
   await program.parseAsync(own, { from: 'user' });
   return code;
 }
@@ -169,6 +175,19 @@ function addAudit(program: Command, exitWith: ExitWith): void {
     .action(async (options: EraseCommandOptions) => {
       const { erase } = await import('./audit.ts');
       exitWith(await erase(options));
+    });
+}
+
+function addClock(program: Command, exitWith: ExitWith): void {
+  program
+    .command('clock')
+    .description("confirm that the server's clock is right, after it was wrong: repairs times, resumes retention")
+    .requiredOption('--now <instant>', 'the present time, such as 2026-11-26T09:00Z, at most 5 minutes off')
+    .addOption(urlOption())
+    .addOption(tokenOption())
+    .action(async (options: ClockCommandOptions) => {
+      const { confirmClock } = await import('./audit.ts');
+      exitWith(await confirmClock(options));
     });
 }
 

@@ -77,6 +77,7 @@ const procedures: Record<string, Entry> = {
   'audit.verify': query('verify', 'server', nothing),
   'audit.checkpoint': query('verify', 'server', nothing),
   'audit.erase': mutation('erase', unerased, erasable),
+  'audit.confirmClock': mutation('clock', 'server', () => ({ now: new Date().toISOString() })),
   'server.stats': query('stats', 'server', nothing),
   'auth.me': query('none', 'server', nothing),
   'auth.refresh': { ...mutation('none', 'server', (_, { token }) => ({ token })), withoutSocket: 'INVALID_INPUT' },
@@ -132,6 +133,7 @@ const rolesFor: Record<Action, Role[]> = {
   audit: ['admin'],
   verify: ['admin'],
   erase: ['admin'],
+  clock: ['admin'],
 };
 type Holder = { role: Role; projects: string[] };
 const holders: Holder[] = allRoles.flatMap((role) =>
@@ -141,7 +143,7 @@ function may({ role, projects }: Holder, needs: Action | 'none', target: Target)
   if (needs === 'none') return true;
   if (!rolesFor[needs].includes(role)) return false;
   if (needs === 'stats' || needs === 'audit' || needs === 'verify') return true;
-  return projects.includes('*') || (needs !== 'revoke' && projects.includes(target.projectId));
+  return projects.includes('*') || (needs !== 'revoke' && needs !== 'clock' && projects.includes(target.projectId));
 }
 
 const drafts = {

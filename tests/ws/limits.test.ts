@@ -284,6 +284,22 @@ test('[W13] a server that refuses its options releases its database', async () =
   expect(server.log.head).toBe(0);
 });
 
+test('[W13] every number among the options is refused outside of its range, which is that of a timer for times', async () => {
+  const times = ['heartbeatMs', 'quietMs', 'shutdownSpreadMs', 'retentionDays'];
+  for (const path of times) {
+    for (const value of [-1, Number.NaN, Number.POSITIVE_INFINITY, '5' as never, 2 ** 31]) {
+      await expect(openServer({ [path]: value }), `${path} ${value}`).rejects.toMatchObject({ path });
+    }
+    if (path !== 'shutdownSpreadMs') await expect(openServer({ [path]: 0 })).rejects.toMatchObject({ path });
+  }
+  for (const port of [-1, 65_536, 80.5, Number.NaN]) {
+    await expect(openServer({ port })).rejects.toMatchObject({ code: 'INVALID_INPUT', path: 'port' });
+  }
+  for (const limits of [{ identifyMs: 2 ** 31 }, { stalledMs: Number.POSITIVE_INFINITY }, { messageBytes: 2 ** 60 }]) {
+    await expect(openServer({ limits })).rejects.toMatchObject({ path: `limits.${Object.keys(limits)[0]}` });
+  }
+});
+
 test('[W13] an unknown limit, and one that is not a positive number, is refused by name, as an option and in the environment', async () => {
   await expect(openServer({ limits: { subscriptionsPerSocket: 0 } })).rejects.toMatchObject({
     code: 'INVALID_INPUT',
@@ -293,12 +309,17 @@ test('[W13] an unknown limit, and one that is not a positive number, is refused 
   for (const days of [0, -1, Number.NaN]) {
     await expect(openServer({ retentionDays: days })).rejects.toMatchObject({ path: 'retentionDays' });
   }
-  await expect(openServer({ heartbeatMs: 0 })).rejects.toMatchObject({ path: 'heartbeatMs' });
   const AUTH_SECRET = 'a secret of the tests, 32 bytes long or more';
   expect(loadConfig({ AUTH_SECRET, LIMIT_MESSAGE_BYTES: '2000' }).limits).toEqual({ messageBytes: 2_000 });
   for (const [name, value] of [
     ['LIMIT_MESSAGE_BYTES', 'many'],
     ['LIMIT_STALLED_MS', '-1'],
+    ['LIMIT_STALLED_MS', '1e12'],
+    ['LIMIT_IDENTIFY_MS', ' '],
+    ['RETENTION_DAYS', ' '],
+    ['RETENTION_DAYS', '1e9'],
+    ['RETENTION_RUNS_DAYS', '5'],
+    ['PORT', ' '],
     ['LIMIT_SOCKETS', '5'],
   ] as const) {
     expect(() => loadConfig({ AUTH_SECRET, [name]: value })).toThrow(expect.objectContaining({ path: name }));

@@ -77,6 +77,42 @@ export function describeIntegrity(openLog: OpenLog): void {
     expect(await log.integrity.verify()).toMatchObject({ ok: true, from: log.oldest, to: log.head });
   });
 
+  test('[L31] after a repair of the clock recordedAt begins again, and searches and trims use times that never decrease', async () => {
+    let now = T0 + 5_000;
+    const log = await openLog({ now: () => now });
+    const entry = { sub: 'ada', action: 'run.get', outcome: 'ok', via: 'http', count: 1 } as const;
+    expect(log.newestMs).toBe(0);
+    expect(await log.integrity.repairClock({ by: 'ada' })).toBeUndefined();
+    await append(log, started());
+    now = T0 + 86_400_000_000; // Ahead.
+    await append(log, started(), started());
+    await log.access.write([{ ...entry, at: new Date(now).toISOString() }]);
+    expect(log.newestMs).toBe(now);
+    now = T0 + 10_000;
+    await append(log, started());
+    expect(await log.positionBeforeTime(now + 1)).toBe(1);
+
+    const repair = await log.integrity.repairClock({ by: 'ada' });
+    expect(repair).toMatchObject({ seq: 4, at: instant(10), from: instant(86_400_000), by: 'ada', epoch: log.epoch });
+    expect(log.newestMs).toBe(now);
+    expect(await log.integrity.repairClock({ by: 'ada' })).toBeUndefined();
+    now = T0 + 20_000;
+    await append(log, started(), started());
+    await log.access.write([{ ...entry, at: new Date(now).toISOString() }]);
+
+    const times = (await readAll(log)).map(({ event }) => (event as { recordedAt: string }).recordedAt);
+    expect(times).toEqual([5, 86_400_000, 86_400_000, 86_400_000, 20, 20].map(instant));
+    const positions = [5_000, 5_001, 10_000, 10_001, 20_000, 20_001].map((ms) => log.positionBeforeTime(T0 + ms));
+    expect(await Promise.all(positions)).toEqual([0, 1, 1, 4, 4, 6]);
+    const { entries } = await log.access.list({ projects: 'all', limit: 9 });
+    expect(entries.map(({ at }) => at)).toEqual([instant(20), instant(10)]);
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, events: 6 });
+    expect(await log.trim(T0 + 10_000)).toEqual({ removed: 1 });
+    expect(await log.trim(T0 + 10_001)).toEqual({ removed: 3 });
+    expect(log.oldest).toBe(5);
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, from: 5 });
+  });
+
   test('[V7] the event loop runs immediates and timers during a verification, and an abort stops the verification', async () => {
     const log = await openLog();
     for (let batch = 0; batch < 20; batch++) await append(log, ...upTo(1_000).map(() => started()));

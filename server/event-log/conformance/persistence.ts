@@ -88,6 +88,27 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     expect(times).toEqual([instant(5), instant(5)]);
   });
 
+  test('[L31] a repair of the clock and the kept time of the clock survive a restart', async () => {
+    const place = await makePlace();
+    let now = T0 + 3_600_000;
+    let log = await place.open({ now: () => now });
+    expect(await log.keptClock()).toBeUndefined();
+    await log.keepClock(T0);
+    await append(log, started());
+    now = T0;
+    await log.integrity.repairClock({ by: 'ada' });
+    await log.close();
+    log = await place.open({ now: () => now });
+    expect({ kept: await log.keptClock(), newest: log.newestMs }).toEqual({ kept: T0, newest: T0 });
+    now = T0 + 1_000;
+    await append(log, started());
+    expect((await readAll(log)).map(({ event }) => (event as RunEvent).recordedAt)).toEqual([
+      instant(3_600),
+      instant(1),
+    ]);
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, events: 2 });
+  });
+
   test('[F10] a run folded across restarts equals the fold of its events in memory', async () => {
     const place = await makePlace();
     const drafts = fc

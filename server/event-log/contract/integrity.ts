@@ -3,7 +3,7 @@ import type { StoredEvent } from './log.ts';
 /**
  * The fault that verification finds at a `seq` (position in the log):
  * - `payload`: the event is not the one that was logged.
- * - `row`: another column differs, or the whole row was rewritten.
+ * - `row`: another column differs, the whole row was rewritten, or its time is earlier than that of the row before.
  * - `order`: the row belongs to another position.
  * - `missing`: there is no row at this position.
  * - `beginning`: the oldest row does not follow the last trimmed row.
@@ -69,6 +69,9 @@ export type Erasure = Signed & {
   altered?: true;
 };
 
+/** Signed statement that the `recordedAt` of events after `seq` begins again at `at`, although it was `from` at `seq`. */
+export type ClockRepair = Signed & { epoch: string; seq: number; from: string; at: string; by: string };
+
 /**
  * Detects changes to logged events by a hash chain over the log and by signed checkpoints. Also erases the text of single
  * events without breaking the chain.
@@ -96,6 +99,13 @@ export interface Integrity {
    * first one. Throws `EVENT_NOT_FOUND`.
    */
   erase(request: EraseRequest): Promise<Erasure>;
+
+  /**
+   * Repairs the times of a log that was written with a clock ahead: `recordedAt` begins again at the present time, and
+   * access entries with a later time get this time. Events with a later `recordedAt` stay as they are, and count as
+   * recorded now. Returns undefined if the newest event is not ahead.
+   */
+  repairClock(request: { by: string }): Promise<ClockRepair | undefined>;
 
   /**
    * Calls the listener with each tombstone, before `erase` resolves, so that caches can drop the text. Returns a function

@@ -109,7 +109,8 @@ export type Page = { records: StoredEvent[]; scannedTo: number };
  * - `seq` (position in the log) MUST be contiguous from 1 over the log, `runSeq` from 1 over a run. No number is used
  *   twice.
  * - Readers MUST NOT see a record before it is durable. They MUST see all records of a batch at once.
- * - `recordedAt` MUST NOT decrease along `seq`, even if the system clock is set back.
+ * - `recordedAt` MUST NOT decrease along `seq`, even if the system clock is set back. Only `Integrity.repairClock` lets it
+ *   begin again at an earlier time.
  */
 export interface Log {
   /**
@@ -131,6 +132,12 @@ export interface Log {
    * servers share a log, a trim by another server must also update it.
    */
   readonly oldest: number;
+
+  /**
+   * Time of the newest event or access entry (Unix ms), after a repair of the clock the time of the repair; 0 if there is
+   * none. Above the present time, the log was written with a clock ahead.
+   */
+  readonly newestMs: number;
 
   /**
    * Logs all drafts of a batch or none, and resolves once they are durable. Batches of one turn of the event loop are
@@ -155,7 +162,13 @@ export interface Log {
 
   /**
    * Deletes the events with a `recordedAt` before an instant (Unix ms), oldest first, and the access entries from before
-   * that instant. It MUST keep the newest event, and the state of every run. Search MUST NOT find a trimmed event.
+   * that instant. It MUST keep the newest event, and the state of every run. Search MUST NOT find a trimmed event. An event
+   * from before a repair of the clock counts as recorded at the time of the repair, if its `recordedAt` is later.
    */
   trim(recordedBeforeMs: number): Promise<{ removed: number }>;
+
+  /** Stores the time of a system clock that was right (Unix ms), for the next start. */
+  keepClock(nowMs: number): Promise<void>;
+  /** Returns the time that `keepClock` stored last; undefined if there is none. */
+  keptClock(): Promise<number | undefined>;
 }

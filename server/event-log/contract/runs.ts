@@ -40,7 +40,7 @@ export type ChangePage = { runs: RunHeader[]; scannedTo: number };
  *
  * - A run's header, stages, artifacts and approvals MUST change in the transaction that logs the event. The cost MUST NOT
  *   grow with the size of the run.
- * - A run MUST stay when its events are trimmed.
+ * - A run MUST stay when its events are trimmed. Only `remove` removes it.
  */
 export interface RunStore {
   /**
@@ -63,4 +63,11 @@ export interface RunStore {
    * store MUST NOT read runs of other projects: otherwise the response time would reveal that such a run exists.
    */
   projectsOf(runId: string, among?: readonly string[]): Promise<string[]>;
+
+  /**
+   * Removes the runs that ended before an instant (ISO 8601 UTC) and have no event left, with their stages and artifacts,
+   * and the erasures of trimmed events from before that instant. A run with a pending approval MUST stay. The approvals
+   * of a removed run MUST stay in `ApprovalStore.list`. A later event of a removed run begins a new run.
+   */
+  remove(endedBefore: string): Promise<{ removed: number }>;
 }

@@ -1,9 +1,9 @@
-import type { Checkpoint, Erasure, Signed } from '../contract/integrity.ts';
+import type { Checkpoint, ClockRepair, Erasure, Signed } from '../contract/integrity.ts';
 import { canonicalJson } from './canonical.ts';
 import type { AuditKeys } from './keys.ts';
 
 /**
- * Signed records about the log: checkpoints, erasures and trims. The signed text is a line with the kind of record and its
+ * Signed records about the log: checkpoints, erasures, trims and repairs of the clock. The signed text is a line with the kind of record and its
  * version, then the record as canonical JSON. So a signature for one kind is invalid for another. Hashes are in
  * hexadecimal.
  */
@@ -11,7 +11,7 @@ import type { AuditKeys } from './keys.ts';
 /** Signed statement that all rows up to `seq` were trimmed, with the hash of the row at `seq`. */
 export type Trimming = Signed & { epoch: string; seq: number; hash: string };
 
-type Kinds = { checkpoint: Checkpoint; erasure: Erasure; trimming: Trimming };
+type Kinds = { checkpoint: Checkpoint; erasure: Erasure; trimming: Trimming; clock: ClockRepair };
 
 const textOf = (kind: keyof Kinds, { signature: _, ...fields }: Partial<Signed>): string =>
   `runwire ${kind} v1\n${canonicalJson(fields)}`;

@@ -3,6 +3,7 @@ import { RunwireError } from '../../../shared/errors.ts';
 import type { BreakReason, Checkpoint, Erasure, Verdict } from '../contract/integrity.ts';
 import { isAttested, type Trimming } from './attestation.ts';
 import { type ChainedRow, GENESIS, payloadHash, rowHash } from './canonical.ts';
+import { isRepair } from './clock.ts';
 import type { AuditKeys } from './keys.ts';
 
 /**
@@ -19,7 +20,14 @@ export type Link = { seq: number; hash: Uint8Array };
 /**
  * A row as found in the store, with its signed records. Another program may have written it: a column may have any type.
  */
-export type StoredRow = ChainedRow & { payload: string; salt: Uint8Array; erasure?: string; checkpoint?: string };
+export type StoredRow = ChainedRow & {
+  payload: string;
+  salt: Uint8Array;
+  erasure?: string;
+  checkpoint?: string;
+  /** Repair of the clock after this row. */
+  repair?: string;
+};
 
 /** The reads that verification needs. All reads inside one `atOnce` MUST see the state of one moment. */
 export interface ChainSource {
@@ -63,7 +71,7 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
   const begun = source.atOnce(() => ({ head: options.head ?? source.head(), extent: source.extent() }));
   const { head } = begun;
   if (!head) return broken(begun.extent?.last ?? 1, 'head');
-  let at: Link = { seq: 0, hash: GENESIS };
+  let at: Link & { recordedAtMs?: number; repair?: string | undefined } = { seq: 0, hash: GENESIS };
   /** Whether `at` is not a stored row: it is the start of the chain, or the last trimmed row. */
   let isTrimmed = true;
   let from = 0;
@@ -103,7 +111,9 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
         if (!isHash(row.prevHash) || !isEqual(row.prevHash, at.hash)) return { row };
         const fault = faultOf(row, source.epoch, keys);
         if (fault) return broken(row.seq, fault);
-        at = { seq: row.seq, hash: rowHash(row) };
+        const isEarlier = row.recordedAtMs < (at.recordedAtMs ?? 0);
+        if (isEarlier && !isRepair(at.repair, at.seq, source.epoch, required(keys))) return broken(row.seq, 'row');
+        at = { seq: row.seq, hash: rowHash(row), recordedAtMs: row.recordedAtMs, repair: row.repair };
         isTrimmed = false;
         events++;
         if (row.erasure !== undefined) erased++;

@@ -34,24 +34,32 @@ type Row = {
 export class SqliteAccess implements AccessLog {
   readonly #parts: SqliteAccessParts;
   readonly #statements: ReturnType<typeof prepareAccess>;
+  #newestMs: number;
 
   constructor(parts: SqliteAccessParts) {
     this.#parts = parts;
     this.#statements = prepareAccess(parts.db);
+    this.#newestMs = (this.#statements.lastMs.get() as { ms: number | null }).ms ?? 0;
+  }
+
+  /** Time of the newest entry; 0 if there is none. */
+  get newestMs(): number {
+    return this.#newestMs;
   }
 
   async write(entries: readonly AccessEntry[]): Promise<void> {
-    const { lastMs, insert } = this.#statements;
+    const { insert } = this.#statements;
     await this.#parts.write(() => {
+      let newestMs = this.#newestMs;
       transact(this.#parts.db, 'NORMAL', () => {
-        const last = lastMs.get() as { ms: number | null };
         for (const { at, sub, action, projectId, runId, outcome, via, detail, count } of entries) {
           // `list` and `trim` search by time, so the time must not decrease, even if the clock was set back.
-          const atMs = Math.max(Date.parse(at), last.ms ?? 0);
-          last.ms = atMs;
+          const atMs = Math.max(Date.parse(at), newestMs);
+          newestMs = atMs;
           insert.run(atMs, sub, action, projectId ?? null, runId ?? null, outcome, via, detail ?? null, count);
         }
       });
+      this.#newestMs = newestMs;
     });
   }
 
@@ -112,6 +120,20 @@ export class SqliteAccess implements AccessLog {
       });
     }
   }
+
+  /** Sets the times of entries that are after an instant to this instant, in slices. New entries continue from there. */
+  async capTimes(ms: number): Promise<void> {
+    for (let changed = TRIM_ROWS; changed === TRIM_ROWS; ) {
+      changed = await this.#parts.write(() => {
+        let changes = 0;
+        transact(this.#parts.db, 'NORMAL', () => {
+          changes = Number(this.#statements.capTimes.run(ms, ms, TRIM_ROWS).changes);
+        });
+        if (changes < TRIM_ROWS) this.#newestMs = Math.min(this.#newestMs, ms);
+        return changes;
+      });
+    }
+  }
 }
 
 function matches(row: Row, { sub, action, runId, outcome }: Pick<AccessQuery, 'sub' | 'action' | 'runId' | 'outcome'>) {
@@ -152,5 +174,8 @@ export function prepareAccess(db: DatabaseSyncInstance) {
     newestOfAll: newest(''),
     newestOfProject: newest('project_id = ? AND'),
     trim: db.prepare('DELETE FROM access WHERE id IN (SELECT id FROM access WHERE at_ms < ? ORDER BY at_ms LIMIT ?)'),
+    capTimes: db.prepare(
+      'UPDATE access SET at_ms = ? WHERE id IN (SELECT id FROM access WHERE at_ms > ? ORDER BY at_ms LIMIT ?)',
+    ),
   };
 }

@@ -1,11 +1,20 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { ChainHead } from '../commit/commit-group.ts';
-import type { Checkpoint, EraseRequest, Erasure, Integrity, Verdict, VerifyOptions } from '../contract/integrity.ts';
+import type {
+  Checkpoint,
+  ClockRepair,
+  EraseRequest,
+  Erasure,
+  Integrity,
+  Verdict,
+  VerifyOptions,
+} from '../contract/integrity.ts';
 import type { StoredEvent } from '../contract/log.ts';
-import { checkpointAt, type Trimming } from '../integrity/attestation.ts';
+import { attest, checkpointAt, type Trimming } from '../integrity/attestation.ts';
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
 import { type ChainSource, type Link, type StoredRow, verifyChain, verifyInSlices } from '../integrity/chain.ts';
-import type { SqliteDatabase } from './database.ts';
+import { ClockRepairs } from '../integrity/clock.ts';
+import { type SqliteDatabase, transact } from './database.ts';
 import type { SqliteErasure } from './erasure.ts';
 import { CHAINED_ROWS, safeInteger } from './schema.ts';
 
@@ -19,6 +28,7 @@ export type LogState = {
    */
   storedHead: Link | undefined;
   oldest: number;
+  repairs: ClockRepairs;
 };
 
 export type SqliteIntegrityParts = {
@@ -26,6 +36,8 @@ export type SqliteIntegrityParts = {
   state: LogState;
   erasure: SqliteErasure;
   now: () => number;
+  /** Sets the times of access entries that are after an instant to this instant. */
+  capAccessTimes: (ms: number) => Promise<void>;
   /** Called when the tombstone of an event has been committed. */
   onErased: (seq: number) => void;
 };
@@ -36,6 +48,7 @@ export class SqliteIntegrity implements Integrity {
   readonly #chain: SqliteChain;
   readonly #lastCheckpoint: StatementSyncInstance;
   readonly #insertCheckpoint: StatementSyncInstance;
+  readonly #insertRepair: StatementSyncInstance;
   readonly #listeners = new Set<(record: StoredEvent) => void>();
 
   constructor(parts: SqliteIntegrityParts) {
@@ -47,6 +60,7 @@ export class SqliteIntegrity implements Integrity {
       'SELECT checkpoint FROM checkpoints WHERE seq = (SELECT max(seq) FROM checkpoints)',
     );
     this.#insertCheckpoint = db.prepare('INSERT OR REPLACE INTO checkpoints (seq, checkpoint) VALUES (?, ?)');
+    this.#insertRepair = db.prepare('INSERT OR REPLACE INTO clock_repairs (seq, at_ms, repair) VALUES (?, ?, ?)');
   }
 
   verify({ checkpoints, signal }: VerifyOptions = {}): Promise<Verdict> {
@@ -80,6 +94,25 @@ export class SqliteIntegrity implements Integrity {
     });
   }
 
+  async repairClock({ by }: { by: string }): Promise<ClockRepair | undefined> {
+    const { database, state, now, capAccessTimes } = this.#parts;
+    const { db, epoch, keys, write } = database;
+    let atMs = 0;
+    const repair = await write(() => {
+      atMs = now();
+      const { head } = state;
+      if (head.recordedAtMs <= atMs) return undefined;
+      const [from, at] = [new Date(head.recordedAtMs).toISOString(), new Date(atMs).toISOString()];
+      const repair = attest(keys, 'clock', { epoch, seq: head.seq, from, at, by });
+      transact(db, 'FULL', () => this.#insertRepair.run(head.seq, atMs, JSON.stringify(repair)));
+      state.head = { ...head, recordedAtMs: atMs };
+      state.repairs.add({ seq: head.seq, atMs });
+      return repair;
+    });
+    await capAccessTimes(atMs);
+    return repair;
+  }
+
   onErased(listener: (record: StoredEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -103,9 +136,10 @@ export class SqliteChain implements ChainSource {
       rows: db.prepare(
         `SELECT e.seq, e.project_id AS projectId, r.run_id AS runId, ${safeInteger('e.run_seq')} AS runSeq, e.type,
            e.event_id AS eventId, e.actor, ${safeInteger('e.recorded_at_ms')} AS recordedAtMs, e.payload, e.salt,
-           e.payload_hash AS payloadHash, e.prev_hash AS prevHash, x.erasure, c.checkpoint
+           e.payload_hash AS payloadHash, e.prev_hash AS prevHash, x.erasure, c.checkpoint, k.repair
          FROM events e LEFT JOIN runs r ON r.row_id = e.run_row AND r.project_id = e.project_id
            LEFT JOIN erasures x ON x.seq = e.seq LEFT JOIN checkpoints c ON c.seq = e.seq
+           LEFT JOIN clock_repairs k ON k.seq = e.seq
          WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?`,
       ),
       prevHash: db.prepare('SELECT prev_hash AS hash FROM events WHERE seq = ?'),
@@ -146,11 +180,12 @@ export class SqliteChain implements ChainSource {
 
   rows(after: number, upTo: number, count: number): StoredRow[] {
     const rows = this.#statements.rows.all(after, upTo, count) as (StoredRow &
-      Record<'erasure' | 'checkpoint', unknown>)[];
-    return rows.map(({ erasure, checkpoint, ...row }) => ({
+      Record<'erasure' | 'checkpoint' | 'repair', unknown>)[];
+    return rows.map(({ erasure, checkpoint, repair, ...row }) => ({
       ...row,
       ...(erasure === null ? {} : { erasure: String(erasure) }),
       ...(checkpoint === null ? {} : { checkpoint: String(checkpoint) }),
+      ...(repair === null ? {} : { repair: String(repair) }),
     }));
   }
 
@@ -188,9 +223,12 @@ export function readState(db: DatabaseSyncInstance, now: number): { state: LogSt
     | ChainedRow
     | undefined;
   const found = { seq: last?.seq ?? 0, hash: last ? rowHash(last) : GENESIS };
-  const recordedAtMs = last?.recordedAtMs ?? 0;
+  const repairs = new ClockRepairs(
+    db.prepare('SELECT seq, at_ms AS atMs FROM clock_repairs').all() as { seq: number; atMs: number }[],
+  );
+  const recordedAtMs = last ? repairs.timeOf(last.seq, last.recordedAtMs) : 0;
   const first = db.prepare('SELECT min(seq) AS seq FROM events').get() as { seq: number | null };
-  const stateOf = (head: ChainHead): LogState => ({ head, storedHead, oldest: first.seq ?? head.seq + 1 });
+  const stateOf = (head: ChainHead): LogState => ({ head, storedHead, oldest: first.seq ?? head.seq + 1, repairs });
   if (storedHead?.seq === found.seq && found.hash.equals(storedHead.hash)) {
     return { state: stateOf({ ...found, recordedAtMs }) };
   }

@@ -16,6 +16,7 @@ import type { EventLog } from '../contract/store.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { prepareAccess } from './access.ts';
 import { openSqliteLog } from './log.ts';
+import { prepareRetention } from './retention.ts';
 import { prepareRowStatements } from './rows.ts';
 import { migrate } from './schema.ts';
 import { prepareSearch } from './search.ts';
@@ -220,7 +221,14 @@ test('[L19] no statement scans a whole table, except one with a LIMIT', () => {
   migrate(db, AuditKeys.make);
   const sources = (value: object): string[] =>
     Object.values(value).flatMap((item) => ('sourceSQL' in item ? [item.sourceSQL] : sources(item)));
-  const prepared = [prepareStatements, prepareRowStatements, prepareBlocks, prepareSearch, prepareAccess];
+  const prepared = [
+    prepareStatements,
+    prepareRowStatements,
+    prepareBlocks,
+    prepareSearch,
+    prepareAccess,
+    prepareRetention,
+  ];
   const statements = sources(prepared.map((prepare) => prepare(db)));
   const scans = statements.filter((sql) => {
     const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...Array(sql.split('?').length - 1).fill(1));

@@ -11,18 +11,18 @@ import {
   StoredEvent,
 } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
-import { attest } from '../integrity/attestation.ts';
-import { type ChainedRow, KeyOrder, rowHash } from '../integrity/canonical.ts';
+import { KeyOrder } from '../integrity/canonical.ts';
 import { SearchIndexer } from '../search/indexer.ts';
 import { BlockSearch } from '../search/search.ts';
 import { SqliteAccess } from './access.ts';
 import { SqliteApprovals } from './approvals.ts';
 import { SqliteCommitTables } from './commit-group.ts';
 import { type Commit, CommitQueue, type CommitQueueParts } from './commit-queue.ts';
-import { asUnavailable, SqliteDatabase, transact } from './database.ts';
+import { asUnavailable, SqliteDatabase } from './database.ts';
 import { SqliteErasure } from './erasure.ts';
 import { type LogState, readState, SqliteIntegrity } from './integrity.ts';
 import { SqliteProducerState } from './producer-state.ts';
+import { SqliteRetention } from './retention.ts';
 import { SqliteRevocations } from './revocations.ts';
 import { prepareRowStatements } from './rows.ts';
 import { SqliteRuns } from './runs.ts';
@@ -35,7 +35,6 @@ import { type LogStatements, prepareStatements } from './statements.ts';
  * the commit, the log first calls its listeners, then settles the promises of `append`.
  */
 
-const TRIM_ROWS = 100;
 /** A page of `read` ends when its events have this much JSON. */
 const PAGE_BYTES = 1 << 20;
 /** Rows that one statement reads: at most 4 MiB, since an event has at most 64 KiB. */
@@ -79,9 +78,10 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     const runs = new SqliteRuns({ statements, rows, slice, head });
     const access = new SqliteAccess({ db, slice, write });
     const producerState = new SqliteProducerState(db, { slice, write });
+    const retention = new SqliteRetention({ database, state, index, beside: [access, producerState] });
     const group = { tables: new SqliteCommitTables(statements, rows), fold, now, order: new KeyOrder() };
     const queue = { database, state, statements, group, health, onCommit, onCommitFailure };
-    const log = new SqliteLog({ ...queue, index, beside: [access, producerState], onFailure });
+    const log = new SqliteLog({ ...queue, index, access, onFailure });
     const oldest = () => state.oldest;
     const positionBeforeTime = (recordedBeforeMs: number) => log.findPositionBeforeTime(recordedBeforeMs);
     const onErased = (seq: number) => {
@@ -90,13 +90,23 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     };
     const opened = database;
     return Object.assign(log, {
-      runs,
+      trim: (recordedBeforeMs: number) => retention.trim(recordedBeforeMs),
+      keepClock: (nowMs: number) => retention.keepClock(nowMs),
+      keptClock: () => retention.keptClock(),
+      runs: Object.assign(runs, { remove: (endedBefore: string) => retention.remove(endedBefore) }),
       access,
       producerState,
       approvals: new SqliteApprovals({ statements, rows, slice }),
       search: new BlockSearch({ tables: new SqliteSearchTables(db), index, slice, head, oldest, positionBeforeTime }),
       revocations: new SqliteRevocations(db, { slice, write }),
-      integrity: new SqliteIntegrity({ database, state, erasure, now, onErased }),
+      integrity: new SqliteIntegrity({
+        database,
+        state,
+        erasure,
+        now,
+        onErased,
+        capAccessTimes: (ms) => access.capTimes(ms),
+      }),
       close: async () => {
         if (opened.isClosed) return;
         opened.refuseSlices();
@@ -126,33 +136,33 @@ type EventRow = {
   payload: string;
 };
 
+type Retained = Pick<Log, 'trim' | 'keepClock' | 'keptClock'>;
+
 type SqliteLogParts = Omit<CommitQueueParts, 'onCommitted'> & {
   index: SearchIndexer;
-  /** Tables beside the log that a trim also shortens. */
-  beside: readonly { trim(beforeMs: number): Promise<void> }[];
+  access: SqliteAccess;
   onFailure: (error: unknown, message?: string) => void;
 };
 
-class SqliteLog implements Log {
+/** The rest of the contract is in `retention.ts`. */
+class SqliteLog implements Omit<Log, keyof Retained> {
   readonly epoch: string;
   readonly secret: string;
   readonly #database: SqliteDatabase;
   readonly #state: LogState;
   readonly #statements: LogStatements;
-  readonly #index: SearchIndexer;
-  readonly #beside: SqliteLogParts['beside'];
+  readonly #access: SqliteAccess;
   readonly #queue: CommitQueue;
   readonly #listeners = new Set<(records: readonly StoredEvent[]) => void>();
 
-  constructor({ index, beside, onFailure, ...queue }: SqliteLogParts) {
+  constructor({ index, access, onFailure, ...queue }: SqliteLogParts) {
     const { database, state, statements } = queue;
     this.epoch = database.epoch;
     this.secret = database.secret;
     this.#database = database;
     this.#state = state;
     this.#statements = statements;
-    this.#index = index;
-    this.#beside = beside;
+    this.#access = access;
     this.#queue = new CommitQueue({
       ...queue,
       onCommitted: (records) => {
@@ -173,6 +183,9 @@ class SqliteLog implements Log {
   }
   get oldest(): number {
     return this.#state.oldest;
+  }
+  get newestMs(): number {
+    return Math.max(this.#state.head.recordedAtMs, this.#access.newestMs);
   }
 
   append(batch: Batch): Promise<Receipt[]> {
@@ -238,8 +251,8 @@ class SqliteLog implements Log {
   }
 
   /**
-   * Like `positionBeforeTime`, for callers inside a slice. A binary search works because `recorded_at_ms` never decreases
-   * along `seq`, and positions are contiguous.
+   * Like `positionBeforeTime`, for callers inside a slice. A binary search works because the times never decrease along
+   * `seq`, and positions are contiguous.
    */
   findPositionBeforeTime(recordedBeforeMs: number): number {
     let low = this.oldest - 1;
@@ -247,45 +260,10 @@ class SqliteLog implements Log {
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
       const row = this.#statements.recordedAt.get(middle) as { ms: number } | undefined;
-      if (row && row.ms < recordedBeforeMs) low = middle;
+      if (row && this.#state.repairs.timeOf(middle, row.ms) < recordedBeforeMs) low = middle;
       else high = middle - 1;
     }
     return low;
-  }
-
-  async trim(recordedBeforeMs: number): Promise<{ removed: number }> {
-    let removed = 0;
-    let isDone = false;
-    while (!isDone) {
-      await this.#database.write(() => {
-        // `recorded_at_ms` never decreases along `seq`: the deleted rows are the oldest ones, and the kept rows stay
-        // contiguous.
-        const last = this.#statements.lastBefore.get(TRIM_ROWS, this.head, recordedBeforeMs) as { seq: number | null };
-        if (last.seq === null) {
-          isDone = true;
-          return;
-        }
-        const { seq } = last;
-        transact(this.#database.db, 'FULL', () => {
-          this.#attestTrimming(seq);
-          this.#statements.trimUsers.run(this.oldest, seq);
-          removed += Number(this.#statements.trimEvents.run(seq).changes);
-          this.#index.trimmed(seq);
-        });
-        this.#state.oldest = seq + 1;
-      });
-    }
-    if (removed > 0) await this.#index.cut(this.oldest);
-    for (const table of this.#beside) await table.trim(recordedBeforeMs);
-    return { removed };
-  }
-
-  /** Signs and stores the hash of the last row to be trimmed: the oldest kept row has this hash as `prevHash`. */
-  #attestTrimming(seq: number): void {
-    const { epoch, keys } = this.#database;
-    const hash = rowHash(this.#statements.chainedRow.get(seq) as ChainedRow).toString('hex');
-    this.#statements.keepTrimming.run(JSON.stringify(attest(keys, 'trimming', { epoch, seq, hash })));
-    this.#statements.trimCheckpoints.run(seq);
   }
 }
 

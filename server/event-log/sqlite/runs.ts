@@ -12,7 +12,8 @@ export type SqliteRunsParts = {
   head: () => number;
 };
 
-export class SqliteRuns implements RunStore {
+/** The rest of the contract is in `retention.ts`. */
+export class SqliteRuns implements Omit<RunStore, 'remove'> {
   readonly #parts: SqliteRunsParts;
   #erasures = 0;
 

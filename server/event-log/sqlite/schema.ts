@@ -137,6 +137,17 @@ export const migrations: readonly Migration[] = [
   ) WITHOUT ROWID;
   CREATE INDEX producer_state_by_time ON producer_state (written_at_ms);
   `,
+  `
+  CREATE TABLE clock_repairs (seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, repair TEXT NOT NULL);
+  -- Runs that retention has removed: the approvals that are kept refer to them.
+  CREATE TABLE removed_runs (
+    row_id INTEGER PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    is_cleared INTEGER NOT NULL DEFAULT 0
+  );
+  CREATE INDEX removed_runs_uncleared ON removed_runs (row_id) WHERE is_cleared = 0;
+  `,
 ];
 
 /**

@@ -1,5 +1,4 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
-import { CHAINED_ROWS } from './schema.ts';
 
 /** Rows that one statement inserts. With a statement for each row, a commit would cost a third more. */
 export const INSERT_ROWS = 10;
@@ -74,7 +73,13 @@ export function prepareStatements(db: DatabaseSyncInstance) {
        ORDER BY created_at DESC, row_id DESC`,
     ),
     pendingApprovals: db.prepare(`SELECT state FROM approvals WHERE run_row = ? AND status = 'pending'`),
-    listApprovals: approvals('a.request_seq < ? ORDER BY a.request_seq DESC'),
+    // Also the approvals of removed runs.
+    listApprovals: db.prepare(
+      `SELECT coalesce(r.project_id, g.project_id) AS project_id, coalesce(r.run_id, g.run_id) AS run_id,
+         coalesce(r.status, 'completed') AS status, a.state
+       FROM approvals a LEFT JOIN runs r ON r.row_id = a.run_row LEFT JOIN removed_runs g ON g.row_id = a.run_row
+       WHERE a.request_seq < ? ORDER BY a.request_seq DESC`,
+    ),
     listPending: approvals(`a.status = 'pending' AND a.request_seq < ? ORDER BY a.request_seq DESC`),
     // One statement for many runs: most runs that end have no approval, and a call costs more than a lookup.
     pendingOfEndedRuns: db.prepare(
@@ -86,15 +91,6 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     expiring: approvals(`a.status = 'pending' AND a.expires_at IS NOT NULL ORDER BY a.expires_at LIMIT ?`),
     changedRuns: db.prepare('SELECT last_seq, project_id, state FROM runs WHERE last_seq > ? ORDER BY last_seq'),
     recordedAt: db.prepare('SELECT recorded_at_ms AS ms FROM events WHERE seq = ?'),
-    lastBefore: db.prepare(
-      `SELECT max(seq) AS seq FROM (SELECT seq, recorded_at_ms FROM events ORDER BY seq LIMIT ?)
-       WHERE seq < ? AND recorded_at_ms < ?`,
-    ),
-    chainedRow: db.prepare(`${CHAINED_ROWS} WHERE seq = ?`),
-    keepTrimming: db.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('trimming', ?)`),
-    trimCheckpoints: db.prepare('DELETE FROM checkpoints WHERE seq <= ? AND seq < (SELECT max(seq) FROM checkpoints)'),
-    trimEvents: db.prepare('DELETE FROM events WHERE seq <= ?'),
-    trimUsers: db.prepare('DELETE FROM event_users WHERE seq BETWEEN ? AND ?'),
   };
 }
 
