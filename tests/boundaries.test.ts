@@ -18,7 +18,7 @@ const floors: string[][] = [
     'client/errors.ts',
   ],
   ['server/event-log'],
-  ['server/auth', 'server/phi'],
+  ['server/auth', 'server/phi', 'server/clock.ts'],
   ['server/delivery', 'server/publishing', 'server/audit', 'server/stats.ts', 'server/retention.ts'],
   ['server/approvals'],
   ['server/api'],
