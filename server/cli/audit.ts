@@ -187,7 +187,7 @@ function eventOf({ seq, eventId, project: projectId }: Pick<EraseCommandOptions,
 
 /** Confirms that the server's clock is right, and prints the repair of the log's clock, if one was needed. */
 export async function confirmClock({ now, ...options }: ClockCommandOptions): Promise<number> {
-  const { clock, repair } = await call(targetOf(options), (client) => client.audit.confirmClock.mutate({ now }));
+  const { clock, repair } = await call(await targetOf(options), (client) => client.audit.confirmClock.mutate({ now }));
   process.stdout.write(`confirmed: the server's clock is at ${clock}\n`);
   if (repair) process.stdout.write(`repaired: ${safeJson(repair)}\n`);
   return 0;
