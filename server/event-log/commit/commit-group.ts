@@ -54,7 +54,7 @@ export interface CommitTables<Tables extends RunTables> {
   ): void;
   openRun(projectId: string, runId: string): Tables;
   /** Inserts the events, in order, and stores the new head. The rows of their runs have been written before. */
-  insertEvents(entries: readonly Entry<Tables>[], head: ChainHead): Generator<void>;
+  insertEvents(entries: readonly Entry<Tables>[], head: ChainHead): Generator<undefined, void>;
 }
 
 export type CommitParts<Tables extends RunTables> = {
@@ -114,7 +114,7 @@ export class CommitGroup<Tables extends RunTables> {
   }
 
   /** Adds a batch. If its check or its fold throws, undoes the batch and throws the error again. */
-  *add(batch: Batch): Generator<void, Receipt[]> {
+  *add(batch: Batch): Generator<undefined, Receipt[]> {
     const { events, rows: touched, runs } = this.#batch;
     const head = this.#head;
     const count = this.#entries.length;
@@ -140,7 +140,7 @@ export class CommitGroup<Tables extends RunTables> {
     }
   }
 
-  *write(): Generator<void> {
+  *write(): Generator<undefined, void> {
     for (const rows of this.#runs.values()) yield* rows.write();
     if (this.#entries.length > 0) yield* this.#parts.tables.insertEvents(this.#entries, this.#head);
   }

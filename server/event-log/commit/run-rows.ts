@@ -33,7 +33,7 @@ export interface RunTables {
   /** Number of stored approvals. */
   approvalCount(): number;
   /** Writes the rows that changed, in the transaction of the commit. */
-  write(changes: Changes): Generator<void>;
+  write(changes: Changes): Generator<undefined, void>;
 }
 
 /** A text that sorts after every start key. */
@@ -185,7 +185,7 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
     for (const rows of [this.#stages, this.#artifacts, this.#approvals]) rows.undo();
   }
 
-  *write(): Generator<void> {
+  *write(): Generator<undefined, void> {
     const header = this.#header;
     if (!header || header === this.tables.header) return;
     yield* this.tables.write({

@@ -30,7 +30,7 @@ export class SqliteCommitTables implements CommitTables<SqliteRunTables> {
     return new SqliteRunTables(this.#rows, projectId, runId);
   }
 
-  *insertEvents(entries: readonly Entry<SqliteRunTables>[], head: ChainHead): Generator<void> {
+  *insertEvents(entries: readonly Entry<SqliteRunTables>[], head: ChainHead): Generator<undefined, void> {
     const { insertEvent, insertEvents, insertUser, moveHead } = this.#statements;
     const together = entries.length - (entries.length % INSERT_ROWS);
     let values: Value[] = [];

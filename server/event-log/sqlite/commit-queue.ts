@@ -32,6 +32,8 @@ import type { LogStatements } from './statements.ts';
 const GROUP_COST = 1_000;
 /** Maximum cost of the waiting batches: at 4 KiB each, 400 MiB. */
 const MAX_WAITING_COST = 100_000;
+/** After more work than this, the wait for the disk has a turn of its own. */
+const BEFORE_DISK_MS = 2;
 /** A shorter wait for the lock is no problem to report. */
 const BUSY_REPORT_MS = 500;
 const PROBE_MS = 1_000;
@@ -58,6 +60,9 @@ type Waiting = {
   reject: (error: unknown) => void;
 };
 
+/** What a commit yields; `disk`: it waits for the disk next. */
+type Step = 'disk' | undefined;
+
 /** Why a transaction has not ended its batches. */
 type Unfinished = { reason: 'busy' | 'divide'; error: unknown };
 
@@ -67,7 +72,7 @@ export class CommitQueue {
   #waitingCost = 0;
   #isScheduled = false;
   /** The commit whose transaction is open. */
-  #running: Generator<void> | undefined;
+  #running: Generator<Step, void> | undefined;
   /** The probe's timer; defined while the condition `commit` has a problem. */
   #probe: NodeJS.Timeout | undefined;
 
@@ -120,10 +125,10 @@ export class CommitQueue {
   }
 
   /** Runs a commit for the time of a slice, and the rest in the next turns. */
-  #run(commit: Generator<void>): void {
-    const until = performance.now() + SLICE_MS;
-    while (!commit.next().done) {
-      if (performance.now() < until) continue;
+  #run(commit: Generator<Step, void>): void {
+    const begun = performance.now();
+    for (let next = commit.next(); !next.done; next = commit.next()) {
+      if (performance.now() - begun < (next.value === 'disk' ? BEFORE_DISK_MS : SLICE_MS)) continue;
       if (!this.#running) this.#parts.database.pauseSlices();
       this.#running = commit;
       setImmediate(this.#continue);
@@ -138,7 +143,7 @@ export class CommitQueue {
     if (this.#running) this.#run(this.#running);
   };
 
-  *#commit(members: Waiting[]): Generator<void> {
+  *#commit(members: Waiting[]): Generator<Step, void> {
     const unfinished = yield* this.#transaction(members);
     if (unfinished?.reason === 'busy') this.#waitForLock(members, unfinished.error);
     if (unfinished?.reason !== 'divide') return;
@@ -148,7 +153,7 @@ export class CommitQueue {
     }
   }
 
-  *#transaction(members: Waiting[]): Generator<void, Unfinished | undefined> {
+  *#transaction(members: Waiting[]): Generator<Step, Unfinished | undefined> {
     const { database, state, statements, onCommit } = this.#parts;
     const { db } = database;
     const group = new CommitGroup(this.#parts.group, state.head);
@@ -172,7 +177,7 @@ export class CommitQueue {
       }
       yield* group.write();
       isWritten = true;
-      yield; // The commit waits for the disk: a turn of its own after a slice.
+      yield 'disk';
       statements.commit.run();
     } catch (error) {
       if (isBusy(error) && !db.isTransaction && !database.isClosed) return { reason: 'busy', error };

@@ -88,7 +88,7 @@ export class SqliteRunTables implements RunTables {
     return row && { startKey: row.start_key, stage: JSON.parse(row.state) as Stage };
   }
 
-  *write({ header, stages, artifacts, approvals }: Changes): Generator<void> {
+  *write({ header, stages, artifacts, approvals }: Changes): Generator<undefined, void> {
     const { insertRun, updateRun, moveRunOn, updateStage, putStage, putArtifact, putApproval } = this.#statements;
     const { status, createdAt, lastSeq } = header;
     const state = JSON.stringify(header);
