@@ -107,7 +107,7 @@ describe('findings', () => {
     ['mrn%3A%2077188312', '[MRN]'],
     ['219&#45;09&#x2d;9999 &#50;19&ndash;09&amp;#45;9999', '[SSN] [SSN]'],
     ['{"a":"SSN:\\n219\\u002d09\\\\u002d9999"}', '[SSN]'],
-    ['Basic amFuZS5kb2VAZXhhbXBsZS5vcmc6cHc=', 'Basic [EMAIL]='],
+    ['body amFuZS5kb2VAZXhhbXBsZS5vcmc6cHc=', 'body [EMAIL]='],
     [`body ${Buffer.from('{"mrn":"77188312","n":1}').toString('base64')}`, 'body [MRN]'],
     [Buffer.from(Buffer.from('SSN 219-09-9999').toString('base64')).toString('base64url'), '[SSN]'],
   ])('[S16] encoded text is decoded before it is scanned: %s', (text, expected) => {

@@ -5,19 +5,20 @@ import type { ReadyDraft } from '../event-log/contract/log.ts';
 import { IDENTIFIER_TYPES, isUuid, kindOfKey } from './key-values.ts';
 import { checkPatterns, findShape, type PhiPattern } from './patterns.ts';
 import type { Guard, PhiPolicy } from './policy.ts';
-import { type Key, type Keys, type Role, type Roles, rolesOf } from './roles.ts';
+import { type Key, type Keys, type Names, nameless, type Role, type Roles, rolesOf } from './roles.ts';
 import { PERSON } from './scanner/classify.ts';
 import { subject } from './scanner/keywords.ts';
 import { merge, Scanner } from './scanner/scanner.ts';
+import { isSecret } from './scanner/secrets.ts';
 import type { Finding } from './scanner/tokens.ts';
 
 /**
  * The PHI guard keeps protected health information (PHI) out of the event log: identifiers of people that have a
- * structure, such as phone numbers. For each draft (an event before it is logged), the guard:
+ * structure, such as phone numbers. It also masks secrets, such as passwords. For each draft (an event before it is logged), the guard:
  *
  * 1. walks the fields, and looks up the role of each field (`roles.ts`), which decides how the field is checked;
  * 2. checks the value against the words of its key, such as `mrn` or `patientName`;
- * 3. scans the text for identifiers (`scanner/`);
+ * 3. scans the text for identifiers and secrets (`scanner/`);
  * 4. refuses the draft or redacts the findings, according to the policy and the role.
  *
  * The guard alone does not make data Safe Harbor compliant: it does not find names, places and bare numbers in free
@@ -26,7 +27,7 @@ import type { Finding } from './scanner/tokens.ts';
 
 export type PhiOptions = {
   /**
-   * Paths of fields that the guard does not check, such as `labels.site` or `stages.*.name`. A prefix limits an entry
+   * Paths of fields in which the guard only masks secrets, such as `labels.site` or `stages.*.name`. A prefix limits an entry
    * to one event type: `artifact.created:uri`. Default: none.
    */
   allow?: readonly string[] | undefined;
@@ -39,7 +40,7 @@ export type PhiOptions = {
 
 const KEYS_LIMIT = 4_096;
 const KEY_LIMIT = 100;
-const longKey: Key = { role: undefined, words: 0, name: '(key)', isDeclared: false, nested: undefined };
+const longKey: Key = { role: undefined, words: 0, secret: 0, name: '(key)', isDeclared: false, nested: undefined };
 const DEPTH_LIMIT = 64;
 const ROUNDS_LIMIT = 8;
 /** A draft with a longer text is refused. The schema of a user-defined event type may have no limit. */
@@ -49,9 +50,12 @@ const SLICE_STEPS = 100_000;
 /** Steps for each field, besides those for its text. */
 const FIELD_STEPS = 16;
 
-/** Creates a guard for a registry of event types. Throws `INVALID_INPUT` for an invalid `allow` entry or pattern. */
-export function createPhiGuard(registry: Registry, options: PhiOptions = {}): Guard {
-  const walker = new Walker(registry, options);
+/**
+ * Creates a guard for a registry of event types. `onlySecrets`: whether it only masks secrets. Default: false. Throws
+ * `INVALID_INPUT` for an invalid `allow` entry or pattern.
+ */
+export function createPhiGuard(registry: Registry, options: PhiOptions = {}, onlySecrets = false): Guard {
+  const walker = new Walker(registry, options, onlySecrets);
   return Object.assign((draft: ReadyDraft, policy: PhiPolicy) => walker.guard(draft, policy) as ReadyDraft, {
     slices: (draft: ReadyDraft, policy: PhiPolicy) =>
       walker.slices(draft, policy) as Generator<undefined, ReadyDraft, undefined>,
@@ -59,19 +63,24 @@ export function createPhiGuard(registry: Registry, options: PhiOptions = {}): Gu
 }
 
 /** The state of one walk through a draft. Other walks may run between its slices. */
-type Walk = { readonly type: string; readonly policy: PhiPolicy; steps: number };
+type Walk = { readonly type: string; readonly policy: PhiPolicy; onlySecrets: boolean; steps: number };
+/** What decides how a value is checked. */
+type Field = Pick<Key, 'role' | 'words' | 'secret' | 'nested'>;
+const freeText: Field = { role: undefined, words: 0, secret: 0, nested: undefined };
+const idField: Field = { ...freeText, role: 'id' };
 
 /** Walks the fields of a draft. Exported for the PHI report and the tests. */
 export class Walker {
   readonly #scanner = new Scanner();
   readonly #allowed: ReadonlySet<string>;
   readonly #patterns: readonly PhiPattern[];
+  readonly #onlySecrets: boolean;
   readonly #roles: Roles;
   /** Cache for keys that no schema declares, such as labels. Cleared when full: clients may send any keys. */
   readonly #undeclared = new Map<string, Key>();
 
-  constructor(registry: Registry, { allow = [], patterns = [] }: PhiOptions = {}) {
-    this.#roles = rolesOf(registry, (key) => this.#wordsOf(key));
+  constructor(registry: Registry, { allow = [], patterns = [] }: PhiOptions = {}, onlySecrets = false) {
+    this.#roles = rolesOf(registry, (key) => this.#scanner.namesOf(key));
     for (const entry of allow) {
       if (!/^(?:[\w.-]+:)?(?:[^\s.:]+\.)*[^\s.:]+$/.test(entry)) {
         const message = 'phi.allow must hold field paths, such as labels.site or artifact.created:uri';
@@ -81,6 +90,7 @@ export class Walker {
     checkPatterns(patterns);
     this.#allowed = new Set(allow);
     this.#patterns = patterns;
+    this.#onlySecrets = onlySecrets;
   }
 
   /** Returns the draft, or a copy with the findings redacted. Throws `PHI_REJECTED`. */
@@ -93,8 +103,9 @@ export class Walker {
 
   /** As {@link guard}, in slices: yields after each one. */
   slices(draft: object, policy: PhiPolicy): Generator<undefined, object, undefined> {
-    const walk: Walk = { type: String((draft as { type?: unknown }).type), policy, steps: 0 };
-    return this.#object(walk, draft as Record<string, unknown>, this.#roles.keysOf(walk.type), '', 0, 0);
+    const type = String((draft as { type?: unknown }).type);
+    const walk: Walk = { type, policy, onlySecrets: this.#onlySecrets, steps: 0 };
+    return this.#object(walk, draft as Record<string, unknown>, this.#roles.keysOf(type), '', 0, 0);
   }
 
   *#object(
@@ -106,28 +117,25 @@ export class Walker {
     outer: number,
   ): Generator<undefined, object, undefined> {
     if (depth > DEPTH_LIMIT) throw refusal(path, 'container', 'depth');
-    if (isPerson(object.resourceType)) throw refusal(at(path, 'resourceType'), 'container', 'shape');
+    const { onlySecrets } = walk;
+    if (!onlySecrets && isPerson(object.resourceType)) throw refusal(at(path, 'resourceType'), 'container', 'shape');
     let copy: Record<string, unknown> | undefined;
-    const paired = depth > 0 && 'value' in object ? this.#sibling(object) : 0;
+    const paired = depth > 0 && 'value' in object ? this.#sibling(object) : undefined;
     for (const key in object) {
       const value = object[key];
       if (value === undefined || value === null || typeof value === 'boolean') continue;
       const known = keys?.get(key) ?? this.#key(key);
-      const { role, words: own } = known;
-      if (role === 'skip') continue;
-      if (this.#allowed.size > 0 && this.#isAllowed(walk, at(path, known.name))) continue;
-      if (role === undefined && depth > 0 && !known.isDeclared) this.#checkKey(walk, key, path);
-      // In `{patient: {name: …}}`, the subject `patient` of the outer key also applies to the name, or to an address.
-      const inherited =
-        (own & (subject.name | subject.address | subject.zip)) === 0 ? 0 : outer & (subject.patient | subject.member);
-      const words = (key === 'value' ? paired | own : own) | inherited;
+      if (known.role === 'skip') continue;
+      if (known.role === undefined && depth > 0 && !known.isDeclared) this.#checkKey(walk, key, path);
+      walk.onlySecrets = onlySecrets || (this.#allowed.size > 0 && this.#isAllowed(walk, at(path, known.name)));
+      const field = fieldOf(known, key === 'value' ? paired : undefined, outer);
       let kept = value;
-      if (typeof value === 'object')
-        kept = yield* this.#container(walk, value, at(path, known.name), known, words, depth);
+      if (typeof value === 'object') kept = yield* this.#container(walk, value, at(path, known.name), field, depth);
       else {
-        const found = this.#findingsOf(walk, value, role, words);
-        if (found.length > 0) kept = yield* this.#masked(walk, value, found, at(path, known.name), role, words);
+        const found = this.#findingsOf(walk, value, field);
+        if (found.length > 0) kept = yield* this.#masked(walk, value, found, at(path, known.name), field);
       }
+      walk.onlySecrets = onlySecrets;
       walk.steps += FIELD_STEPS;
       if (walk.steps >= SLICE_STEPS) yield pause(walk);
       if (kept === value) continue;
@@ -137,18 +145,17 @@ export class Walker {
     return copy ?? object;
   }
 
-  #container(walk: Walk, value: object, path: string, key: Key, words: number, depth: number) {
+  #container(walk: Walk, value: object, path: string, field: Field, depth: number) {
     return Array.isArray(value)
-      ? this.#array(walk, value, path, key, words, depth)
-      : this.#object(walk, value as Record<string, unknown>, key.nested, path, depth + 1, words);
+      ? this.#array(walk, value, path, field, depth)
+      : this.#object(walk, value as Record<string, unknown>, field.nested, path, depth + 1, field.words);
   }
 
   *#array(
     walk: Walk,
     values: unknown[],
     path: string,
-    key: Key,
-    words: number,
+    field: Field,
     depth: number,
   ): Generator<undefined, unknown[], undefined> {
     if (depth > DEPTH_LIMIT) throw refusal(path, 'container', 'depth');
@@ -157,10 +164,10 @@ export class Walker {
       const value = values[i];
       let kept = value;
       if (typeof value === 'object' && value !== null)
-        kept = yield* this.#container(walk, value, `${path}.${i}`, key, words, depth + 1);
+        kept = yield* this.#container(walk, value, `${path}.${i}`, field, depth + 1);
       else {
-        const found = this.#findingsOf(walk, value, key.role, words);
-        if (found.length > 0) kept = yield* this.#masked(walk, value, found, `${path}.${i}`, key.role, words);
+        const found = this.#findingsOf(walk, value, field);
+        if (found.length > 0) kept = yield* this.#masked(walk, value, found, `${path}.${i}`, field);
       }
       walk.steps += FIELD_STEPS;
       if (walk.steps >= SLICE_STEPS) yield pause(walk);
@@ -171,18 +178,18 @@ export class Walker {
     return copy ?? values;
   }
 
-  /** The findings in a value that count in a field with this role. */
-  #findingsOf(walk: Walk, value: unknown, role: Role, words: number): readonly Finding[] {
+  /** The findings in a value that count in its field. */
+  #findingsOf(walk: Walk, value: unknown, field: Field): readonly Finding[] {
     if (typeof value === 'number') {
-      const kind = words === 0 ? undefined : kindOfKey(words, String(value));
+      const kind = field.words === 0 || walk.onlySecrets ? undefined : kindOfKey(field.words, String(value));
       return kind === undefined ? nothing : [{ start: 0, end: 0, kind, rule: 'key', isSoft: false }];
     }
     if (typeof value !== 'string') return nothing;
     if (value.length > TEXT_LIMIT) return tooLong;
-    if (role === 'id' && isUuid(value)) return nothing;
-    const findings = this.find(value, words);
+    if (field.role === 'id' && isUuid(value)) return nothing;
+    const findings = this.find(value, field, walk.onlySecrets);
     walk.steps += this.#scanner.steps;
-    return findings.length === 0 ? nothing : findings.filter((finding) => isCounted(finding, role));
+    return findings.length === 0 ? nothing : findings.filter((finding) => isCounted(finding, field.role));
   }
 
   /**
@@ -194,10 +201,9 @@ export class Walker {
     value: unknown,
     found: readonly Finding[],
     path: string,
-    role: Role,
-    words: number,
+    field: Field,
   ): Generator<undefined, string, undefined> {
-    checkFindings(walk, value, found, path, role);
+    checkFindings(walk, value, found, path, field.role);
     let kept = value as string;
     const limit = TEXT_LIMITS.find((max) => kept.length <= max) ?? kept.length;
     let left = found;
@@ -205,13 +211,17 @@ export class Walker {
       if (round === ROUNDS_LIMIT) throw refusal(path, 'container', 'shape');
       if (walk.steps >= SLICE_STEPS) yield pause(walk);
       kept = redact(kept, left, limit);
-      left = this.#findingsOf(walk, kept, role, words);
+      left = this.#findingsOf(walk, kept, field);
     }
     return kept;
   }
 
-  /** Finds identifiers in a text. `words` has the subject bits of the text's key (`scanner/keywords.ts`). */
-  find(text: string, words = 0): Finding[] {
+  /** Finds identifiers and secrets, or only secrets, in the text of a field. */
+  find(text: string, field: Field = freeText, onlySecrets = false): Finding[] {
+    const { words, secret } = field;
+    if (secret !== 0 && isSecret(this.#scanner.read(text).trim(), secret, true))
+      return [{ start: 0, end: text.length, kind: 'secret', rule: 'key', isSoft: true }];
+    if (onlySecrets) return this.#scanner.scan(text, 0, true);
     const kind = words === 0 ? undefined : kindOfKey(words, this.#scanner.read(text));
     if (kind) return [{ start: 0, end: text.length, kind, rule: 'key', isSoft: false }];
     const findings = this.#scanner.scan(text, words & ~(PERSON | subject.name | subject.address | subject.zip));
@@ -226,36 +236,37 @@ export class Walker {
     if (key.length > KEY_LIMIT) return longKey;
     if (this.#undeclared.size >= KEYS_LIMIT) this.#undeclared.clear();
     const role = this.#roles.roleOfName(key);
-    const words = role === undefined ? this.#wordsOf(key) : 0;
+    const { words, secret } = role === undefined ? this.#scanner.namesOf(key) : nameless;
     const name = SAFE_KEY.test(key) ? key : '(key)';
-    const made = { role, words, name, isDeclared: false, nested: undefined };
+    const made = { role, words, secret, name, isDeclared: false, nested: undefined };
     this.#undeclared.set(key, made);
     return made;
   }
 
-  #wordsOf(key: string): number {
-    return this.#scanner.wordsOf(this.#scanner.read(key));
-  }
-
   /** Refuses a draft with an identifier in a key. Keys are never redacted, because other code refers to them. */
   #checkKey(walk: Walk, key: string, path: string): void {
-    if (this.#findingsOf(walk, key, 'id', 0).length > 0) throw refusal(at(path, '(key)'), 'key', 'shape');
+    if (this.#findingsOf(walk, key, idField).length > 0) throw refusal(at(path, '(key)'), 'key', 'shape');
   }
 
-  /** The subjects of a field `value`, named by a sibling field as in FHIR: `{system: 'phone', value: '…'}`. */
-  #sibling(object: Record<string, unknown>): number {
-    let words = 0;
+  /** What a sibling names a field `value`, as in FHIR: `{system: 'phone', value: '…'}`. */
+  #sibling(object: Record<string, unknown>): Names {
+    const names = { ...nameless };
+    const add = (key: string) => {
+      const { words, secret } = this.#key(key);
+      names.words |= words;
+      names.secret ||= secret;
+    };
     for (const name of ['system', 'type', 'key', 'name', 'label', 'code', 'field']) {
       const sibling = object[name];
-      if (typeof sibling === 'string') words |= this.#key(sibling).words;
+      if (typeof sibling === 'string') add(sibling);
       else if (typeof sibling === 'object' && sibling !== null) {
         const { text, coding } = sibling as { text?: unknown; coding?: { code?: unknown }[] };
-        if (typeof text === 'string') words |= this.#key(text).words;
+        if (typeof text === 'string') add(text);
         const code = Array.isArray(coding) ? coding[0]?.code : undefined;
-        if (typeof code === 'string') words |= this.#key(IDENTIFIER_TYPES[code] ?? code).words;
+        if (typeof code === 'string') add(IDENTIFIER_TYPES[code] ?? code);
       }
     }
-    return words;
+    return names;
   }
 
   #isAllowed({ type }: Walk, path: string): boolean {
@@ -264,8 +275,20 @@ export class Walker {
   }
 }
 
+/** The field of a key, with what its sibling and the key of its object, `outer`, add. */
+function fieldOf(key: Key, paired: Names | undefined, outer: number): Field {
+  // In `{patient: {name: …}}`, the subject `patient` of the outer key also applies to the name, or to an address.
+  const isOfOuter = outer !== 0 && (key.words & (subject.name | subject.address | subject.zip)) !== 0;
+  const inherited = isOfOuter ? outer & (subject.patient | subject.member) : 0;
+  if (paired === undefined && inherited === 0) return key;
+  const words = key.words | inherited | (paired?.words ?? 0);
+  return { role: key.role, words, secret: key.secret || (paired?.secret ?? 0), nested: key.nested };
+}
+
 /** Whether a finding counts. User ids of OpenID are e-mail addresses. Ids and URIs contain dates and IP addresses. */
-function isCounted({ kind, isSoft }: Finding, role: Role): boolean {
+function isCounted({ kind, rule, isSoft }: Finding, role: Role): boolean {
+  // In an id, `token=…` may have any meaning.
+  if (kind === 'secret') return (role !== 'id' && role !== 'userId') || rule === 'shape';
   if (role === 'userId') return kind !== 'email' && !isSoft;
   if (role === 'id' || role === 'uri') return !isSoft || kind === 'email';
   return true;

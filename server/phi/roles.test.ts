@@ -77,7 +77,7 @@ test('[E6] [S6] the role of a field depends on its type: `name` is text in run.c
 });
 
 test('[S6] the fields of the twelve types have these roles', () => {
-  const { keysOf, roleOfName } = rolesOf(runwireEvents, () => 0);
+  const { keysOf, roleOfName } = rolesOf(runwireEvents, () => ({ words: 0, secret: 0 }));
   const named = new Map<Role, Set<string>>();
   for (const type of Object.keys(runwireEvents)) {
     for (const [name, { role, nested }] of keysOf(type)) {

@@ -23,12 +23,16 @@ export type Key = {
   role: Role;
   /** Bits of the subjects (`scanner/keywords.ts`) that words of the key name; 0 for a key with a role. */
   words: number;
+  /** How well the key names a secret (`scanner/secret-words.ts`); 0 for a key with a role, and if it does not. */
+  secret: number;
   /** The key as error messages show it. */
   name: string;
   isDeclared: boolean;
   /** The keys of objects in the value. Undefined if no schema, or more than one, declares them. */
   nested: Keys | undefined;
 };
+/** What the words of a key name. */
+export type Names = Pick<Key, 'words' | 'secret'>;
 export type Keys = ReadonlyMap<string, Key>;
 
 export type Roles = {
@@ -39,10 +43,12 @@ export type Roles = {
 };
 
 const roles: Record<FieldRole, Role> = { id: 'id', userId: 'userId', uri: 'uri', instant: 'skip', digest: 'skip' };
+/** What a key with a role names. */
+export const nameless: Names = { words: 0, secret: 0 };
 const FIXED_TYPES = new Set(['enum', 'literal', 'boolean', 'null', 'undefined']);
 
-/** `wordsOf` returns the bits of the subjects that a key's words name. */
-export function rolesOf(registry: Registry, wordsOf: (key: string) => number): Roles {
+/** `read` returns what the words of a key name. */
+export function rolesOf(registry: Registry, read: (key: string) => Names): Roles {
   const keysOfObject = new Map<z.core.$ZodType, Map<string, Key>>();
 
   const objectKeys = (schema: z.core.$ZodType): Keys => {
@@ -58,11 +64,11 @@ export function rolesOf(registry: Registry, wordsOf: (key: string) => number): R
     const leaves = leavesOf(field);
     const nested = leaves.filter(isObject).map(objectKeys);
     const common = commonRole(leaves);
-    const words = common === undefined ? wordsOf(name) : 0;
+    const { words, secret } = common === undefined ? read(name) : nameless;
     // A number is an identifier only because of the words of its key or, for a key `value`, of a field beside it.
     const isHarmless = words === 0 && name !== 'value' && leaves.length > 0 && leaves.every(isNumber);
     const role = isHarmless ? 'skip' : common;
-    return { role, words, name, isDeclared: true, nested: nested.length === 1 ? nested[0] : undefined };
+    return { role, words, secret, name, isDeclared: true, nested: nested.length === 1 ? nested[0] : undefined };
   };
 
   const byType = new Map(Object.values(registry).map(({ type, event }) => [type, objectKeys(event)]));

@@ -75,7 +75,7 @@ function inCodeUnits(sample: Sample): Sample {
 
 /**
  * A span is found when all its digits are covered, or the whole span if it has no digits. A text without spans is a
- * false alarm when more than its soft spans is touched.
+ * false alarm when more than its soft spans is touched. Masked secrets do not count.
  */
 export function measure(sets: Map<string, readonly Sample[]>): Figures {
   const figures: Figures = { recall: new Map(), alarms: new Map(), missed: [], alarmed: [] };
@@ -95,7 +95,9 @@ export function measure(sets: Map<string, readonly Sample[]>): Figures {
       const soft = sample.soft ?? [];
       const isTouched = sample.json
         ? isRefused(walker, sample.text) || (soft.length === 0 && isAltered(walker, sample.text))
-        : findings.some(({ start, end }) => !soft.some((span) => span.start < end && span.end > start));
+        : findings.some(
+            ({ start, end, kind }) => kind !== 'secret' && !soft.some((span) => span.start < end && span.end > start),
+          );
       count(figures.alarms, name, isTouched);
       if (isTouched) figures.alarmed.push({ name, text: sample.text });
     }
@@ -103,6 +105,7 @@ export function measure(sets: Map<string, readonly Sample[]>): Figures {
   return figures;
 }
 
+const secretsWalker = new Walker(runwireEvents, {}, true);
 const outcomeOf = (walker: Walker, text: string): unknown => {
   try {
     return walker.guard({ data: JSON.parse(text) }, 'redact');
@@ -119,7 +122,7 @@ const isRefused = (walker: Walker, text: string): boolean => {
   }
 };
 const isAltered = (walker: Walker, text: string): boolean =>
-  JSON.stringify(outcomeOf(walker, text)) !== JSON.stringify({ data: JSON.parse(text) });
+  JSON.stringify(outcomeOf(walker, text)) !== JSON.stringify(outcomeOf(secretsWalker, text));
 
 function covers(
   findings: readonly { start: number; end: number }[],

@@ -5,6 +5,8 @@
  * allocates nothing.
  */
 
+import { hook, SECRET_WORDS, TOKEN_SHAPES } from './secret-words.ts';
+
 /** Bits of the subjects that a word can name. A phrase has the union of its words' bits. */
 export const subject = {
   ssn: 1 << 0,
@@ -194,22 +196,31 @@ const SLOTS = 4_096;
 const hashes = new Int32Array(SLOTS);
 const bitsOf = new Int32Array(SLOTS);
 const roleOf = new Uint8Array(SLOTS);
+const hookOf = new Uint8Array(SLOTS);
 const slotOf = (hash: number): number => {
   let slot = (hash ^ (hash >>> 15)) & (SLOTS - 1);
   while (hashes[slot] !== 0 && hashes[slot] !== hash) slot = (slot + 1) & (SLOTS - 1);
   return slot;
 };
+const slotOfWord = (word: string): number => {
+  const hash = hashOf(word);
+  const slot = slotOf(hash);
+  hashes[slot] = hash;
+  return slot;
+};
 for (const [list, bits, kind = role.none] of words) {
   for (const word of list.split(' ')) {
-    const hash = hashOf(word);
-    const slot = slotOf(hash);
-    hashes[slot] = hash;
+    const slot = slotOfWord(word);
     bitsOf[slot] = bits;
     roleOf[slot] = kind;
   }
 }
+for (const [list, kind] of SECRET_WORDS) for (const word of list.split(' ')) hookOf[slotOfWord(word)] = kind;
+for (const word of TOKEN_SHAPES.keys()) hookOf[slotOfWord(word)] = hook.prefix;
 
-/** The index of a hash in the tables below. The entry of an unknown word has no subjects and no role. */
+/** The index of a hash in the tables below. The entry of an unknown word has no subjects, no role and no hook. */
 export const wordAt = slotOf;
 export const wordSubjects = bitsOf;
 export const wordRole = roleOf;
+/** The kind of secret (`secret-words.ts`) that may begin at a word. */
+export const wordHook = hookOf;

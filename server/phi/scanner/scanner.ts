@@ -19,6 +19,7 @@ import {
 } from './numbers.ts';
 import { abbreviation, phrase, title } from './phrases.ts';
 import { CONTAINER, ENCODED, mayContainFinding, mayNeedNormalizing } from './prefilter.ts';
+import { secretOfKey, secrets } from './secrets.ts';
 import { type Finding, Tokens } from './tokens.ts';
 
 /**
@@ -54,18 +55,21 @@ export class Scanner {
     return this.#tokens.steps;
   }
 
-  /** Returns findings in order, without overlaps. `context`: subject bits (`keywords.ts`) of the text's key. */
-  scan(text: string, context = 0): Finding[] {
+  /**
+   * Returns findings in order, without overlaps. `context`: subject bits (`keywords.ts`) of the text's key.
+   * `onlySecrets`: whether other findings are left out.
+   */
+  scan(text: string, context = 0, onlySecrets = false): Finding[] {
     const t = this.#tokens;
     t.steps = text.length;
     if (!mayContainFinding(text)) return nothing;
     t.tokenize(text, context);
-    if ((t.flags & ENCODED) === 0) return this.#scan();
+    if ((t.flags & ENCODED) === 0) return this.#scan(onlySecrets);
     const normalize = this.#normalized.normalize(text);
     t.steps += text.length;
-    if (normalize === text) return this.#scan();
+    if (normalize === text) return this.#scan(onlySecrets);
     t.tokenize(normalize, context);
-    return this.#scan().map((finding) => ({
+    return this.#scan(onlySecrets).map((finding) => ({
       ...finding,
       ...this.#normalized.originalRange(finding.start, finding.end),
     }));
@@ -76,8 +80,11 @@ export class Scanner {
     return mayNeedNormalizing(text) ? this.#normalized.normalize(text) : text;
   }
 
-  #scan(): Finding[] {
+  #scan(onlySecrets: boolean): Finding[] {
     const t = this.#tokens;
+    if (t.hooks.length > 0 || t.atSigns.length > 0) secrets(t);
+    if (onlySecrets) return merge(t.found);
+    const secretCount = t.found.length;
     if ((t.flags & CONTAINER) !== 0 && isContainer(t.text)) {
       return [{ start: 0, end: t.text.length, kind: 'container', rule: 'shape', isSoft: false }];
     }
@@ -97,7 +104,7 @@ export class Scanner {
     }
     for (let i = 0; i < t.base64Runs.length; i += 2)
       this.#encoded(t.base64Runs[i] as number, t.base64Runs[i + 1] as number);
-    return merge(t.found);
+    return merge(secretCount === 0 ? t.found : outsideOf(t.found, secretCount));
   }
 
   /** Reports a whole base64 run if its decoded text has a finding. */
@@ -113,13 +120,19 @@ export class Scanner {
     if (worst) t.found.push({ ...worst, start, end });
   }
 
+  /** What the words of a key name: subjects, and a secret (a kind of `hook`, `secret-words.ts`). */
+  namesOf(key: string): { words: number; secret: number } {
+    const read = this.read(key);
+    this.#tokens.tokenize(read);
+    return { words: this.#wordsOf(read), secret: secretOfKey(this.#tokens) };
+  }
+
   /**
    * Returns the subject bits of a key: the union over the known words at the end of the key. 0 if the last word is
    * unknown, as in `memberCount`.
    */
-  wordsOf(key: string): number {
+  #wordsOf(key: string): number {
     const t = this.#tokens;
-    t.tokenize(key);
     let bits = 0;
     for (let i = t.count - 1; i >= 0; i--) {
       const own = t.subjects[i] as number;
@@ -189,6 +202,18 @@ function isContainer(text: string): boolean {
 /** Levels of base64 inside base64 that are decoded. */
 const ENCODED_LIMIT = 2;
 const nothing: Finding[] = [];
+
+/** Removes the findings that begin inside of a secret, one of the first `count`: a random token may have any number. */
+function outsideOf(found: Finding[], count: number): Finding[] {
+  const hidden = merge(found.slice(0, count));
+  const others = found.slice(count).sort((x, y) => x.start - y.start);
+  let n = 0;
+  const left = others.filter(({ start }) => {
+    while (n < hidden.length && (hidden[n] as Finding).end <= start) n++;
+    return n === hidden.length || start < (hidden[n] as Finding).start;
+  });
+  return merge([...hidden, ...left]);
+}
 
 /** Sorts findings and joins overlapping ones. The result is soft only if all of them are. */
 export function merge(found: Finding[]): Finding[] {

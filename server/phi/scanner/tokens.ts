@@ -11,9 +11,10 @@ import {
   UPPER,
   wideClass,
 } from './char-classes.ts';
-import { hashNext, hashStart, role, wordAt, wordRole, wordSubjects } from './keywords.ts';
+import { hashNext, hashStart, role, wordAt, wordHook, wordRole, wordSubjects } from './keywords.ts';
 import { MIN_BASE64 } from './normalize.ts';
 import { charFlags, ENCODED, flagAt } from './prefilter.ts';
+import { hook, KEY_LENGTHS } from './secret-words.ts';
 
 export type PhiKind =
   | 'ssn'
@@ -31,6 +32,7 @@ export type PhiKind =
   | 'name'
   | 'address'
   | 'zip'
+  | 'secret'
   | 'container';
 
 /** An identifier in a text. Offsets are in UTF-16 code units. */
@@ -45,7 +47,7 @@ export type Finding = {
    */
   rule: 'shape' | 'checksum' | 'keyword' | 'key' | 'pattern' | 'length';
   /**
-   * Whether this kind of identifier is common in operational text: e-mail address, IP address, date. In a text, a soft
+   * Whether this kind is common in operational text: e-mail address, IP address, date, secret. In a text, a soft
    * finding is redacted even under the policy `reject`, which refuses other findings.
    */
   isSoft: boolean;
@@ -68,6 +70,8 @@ export class Tokens {
   roles = new Uint8Array(256);
   /** Positions of `@`. */
   atSigns: number[] = [];
+  /** Tokens at which a secret may begin: the first token and its kind, then the second and its kind, and so on. */
+  hooks: number[] = [];
   /** Union of the prefilter's flags: `CONTAINER`, `ENCODED`. */
   flags = 0;
   /** Runs of possible base64: the start and end of the first run, then of the second, and so on. */
@@ -82,6 +86,7 @@ export class Tokens {
     this.context = context;
     if (this.found.length > 0) this.found = [];
     if (this.atSigns.length > 0) this.atSigns = [];
+    if (this.hooks.length > 0) this.hooks = [];
     if (this.base64Runs.length > 0) this.base64Runs = [];
     let run = 0;
     let seen = 0;
@@ -133,6 +138,9 @@ export class Tokens {
       digitsOf[count] = digits;
       // Letters, and letters before digits such as `mrn123`, may be a keyword. Other tokens are not looked up.
       const slot = lead === 0 || lead + digits !== i - start ? -1 : wordAt(hash);
+      const kindOfHook =
+        i - start === KEY_LENGTHS[0] || i - start === KEY_LENGTHS[1] ? hook.long : slot < 0 ? 0 : wordHook[slot];
+      if (kindOfHook !== 0) this.hooks.push(count, kindOfHook as number);
       // The word of a redaction mark, `[MRN]`, is no keyword: its value is redacted.
       const isMark = charCode === 93 && text.charCodeAt(start - 1) === 91;
       bits[count] = slot < 0 || isMark ? 0 : (wordSubjects[slot] as number);

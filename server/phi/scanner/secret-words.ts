@@ -1,0 +1,85 @@
+/** Words and prefixes at which a secret may begin (`secrets.ts`). The kinds from `password` on may also be keys. */
+export const hook = {
+  none: 0,
+  /** The first word of a token's prefix. */
+  prefix: 1,
+  /** A token with the length of a key. */
+  long: 2,
+  /** The head of a PEM block. */
+  begin: 3,
+  /** A word before credentials and a blank. */
+  scheme: 4,
+  /** A word with a secret after it and an equals sign. */
+  query: 5,
+  /** A word after which any value is a secret. */
+  password: 6,
+  /** A word after which a value with letters and digits is a secret. */
+  token: 7,
+  /** As `token`, after a word of {@link KEY_OWNERS}. */
+  key: 8,
+  authorization: 9,
+} as const;
+
+export const SECRET_WORDS: readonly (readonly [words: string, kind: number])[] = [
+  [
+    'password passwords passwd pwd pw passphrase passcode pgpassword dbpassword dbpass userpassword rootpassword',
+    hook.password,
+  ],
+  ['pass secret secrets token apikey accesskey secretkey accountkey privatekey authkey apitoken', hook.token],
+  ['accesstoken authtoken authtok refreshtoken bearertoken sessiontoken clientsecret sessionid', hook.token],
+  ['sig signature', hook.query],
+  ['credential credentials cookie jsessionid phpsessid sharedaccesskey', hook.token],
+  ['key', hook.key],
+  ['authorization', hook.authorization],
+  ['bearer basic', hook.scheme],
+  ['begin', hook.begin],
+];
+
+/** The first word in `api key`, `access key`. */
+export const KEY_OWNERS: ReadonlySet<string> = new Set(
+  'api access secret private account signing auth shared master client admin subscription functions encryption'.split(
+    ' ',
+  ),
+);
+/** The first word in `page token`, `public signature`. */
+export const NO_SECRETS: ReadonlySet<string> = new Set(
+  'page next continuation sync cancellation cancel unexpected expected syntax invalid start end position resume change fencing lease concurrency idempotency method'.split(
+    ' ',
+  ),
+);
+
+/** Lengths of keys with a prefix that is no word: of AWS, `AKIA…`, and of Databricks, `dapi…`. */
+export const KEY_LENGTHS = [20, 36] as const;
+
+/**
+ * A token begins with `prefix`, has at least `least` letters, digits and `extra` characters after it, and among them as
+ * many letters and digits in a row as `run`.
+ */
+export type TokenShape = { prefix: string; extra: string; least: number; run: number };
+
+const shapes: readonly (readonly [prefixes: string, extra: string, least: number, run: number])[] = [
+  ['ghp_ gho_ ghu_ ghs_ ghr_', '', 30, 30], // GitHub
+  ['github_pat_', '_', 40, 10],
+  ['glpat- gldt- glrt- glcbt- glptt- glft- glsoat- glimt- glagent-', '-_.', 20, 8], // GitLab
+  ['xoxb- xoxp- xoxa- xoxo- xoxs- xoxr- xoxe- xapp-', '-.', 12, 8], // Slack
+  ['sk_live_ sk_test_ rk_live_ rk_test_ whsec_', '', 16, 16], // Stripe
+  ['sk-', '-_', 20, 16], // OpenAI, Anthropic
+  ['npm_ hf_', '', 30, 30],
+  ['pypi-AgE', '-_', 20, 16],
+  ['dckr_pat_ dop_v1_ shpat_ shpss_', '-_', 20, 16], // Docker, DigitalOcean, Shopify
+  ['AIza', '-_', 35, 8], // Google
+  ['GOCSPX-', '-_', 20, 8],
+  ['ya29.', '-_.', 20, 8],
+  ['hvs. hvb.', '-_', 20, 16], // HashiCorp Vault
+  ['SG.', '-_.', 40, 8], // SendGrid
+  ['eyJ', '-_.', 20, 8], // JSON Web Tokens; `secrets.ts` also requires a dot.
+];
+
+/** The shapes, by the first word of their prefixes. */
+export const TOKEN_SHAPES = new Map<string, TokenShape[]>();
+for (const [prefixes, extra, least, run] of shapes) {
+  for (const prefix of prefixes.split(' ')) {
+    const word = (/^[A-Z]*[a-z]*/.exec(prefix) as RegExpExecArray)[0].toLowerCase();
+    TOKEN_SHAPES.set(word, [...(TOKEN_SHAPES.get(word) ?? []), { prefix, extra, least, run }]);
+  }
+}
