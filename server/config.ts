@@ -48,7 +48,7 @@ const environmentSchema = z.object({
     .optional(),
   RETENTION_DAYS: days.optional(),
   RETENTION_RUNS_DAYS: days.optional(),
-  PHI_POLICY: z.enum(['reject', 'redact']).default('reject'),
+  PHI_POLICY: z.enum(['reject', 'redact', 'off']).default('reject'),
   PHI_ALLOW: list.optional(),
   // Not in the documentation: only a fallback in case `direct` fails, see `RunServerOptions.delivery`.
   DELIVERY: z.enum(['direct', 'iterator']).default('direct'),
@@ -72,7 +72,7 @@ export type Config = {
   trustedProxies: string[];
   retentionDays?: number | undefined;
   retentionRunsDays?: number | undefined;
-  phiPolicy: 'reject' | 'redact';
+  phiPolicy: 'reject' | 'redact' | 'off';
   phi?: { allow: string[] } | undefined;
   delivery: 'direct' | 'iterator';
   compression: boolean;

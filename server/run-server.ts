@@ -34,7 +34,7 @@ import { type Limits, limitsOf, problemOfNumber } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
 import { Privacy } from './phi/identifiers.ts';
-import type { Guard, PhiPolicy } from './phi/policy.ts';
+import type { Guard, ServerPolicy } from './phi/policy.ts';
 import { createLineageRoutes } from './producers/openlineage/route.ts';
 import { RunEventBroadcaster } from './publishing/broadcaster.ts';
 import { EventBus } from './publishing/bus.ts';
@@ -68,10 +68,11 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   trustedProxies?: string[];
   /**
    * What the PHI guard (`phi/guard.ts`) does with an event in which it finds protected health information: `reject`
-   * refuses the event, `redact` replaces the findings. Default `reject`.
+   * refuses the event, `redact` replaces the findings, `off` does not check, whatever policy a request names. Secrets
+   * are masked under each of them. Default `reject`.
    */
-  phiPolicy?: PhiPolicy;
-  /** Fields that the PHI guard does not check, and patterns that it searches for in addition to its own. */
+  phiPolicy?: ServerPolicy;
+  /** Fields in which the PHI guard only masks secrets, and patterns that it searches for in addition to its own. */
   phi?: PhiOptions | undefined;
   /** Events older than this are deleted from the log. Default: no event is deleted. */
   retentionDays?: number | undefined;
@@ -157,7 +158,10 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
   const proxies = new TrustedProxies(options.trustedProxies);
-  const guard = options.guard ?? createPhiGuard(registry, options.phi);
+  const onlySecrets = phiPolicy === 'off';
+  if (onlySecrets) logger.warn('PHI_POLICY is off: the guard masks secrets, and does not check for health information');
+  const guard = options.guard ?? createPhiGuard(registry, options.phi, onlySecrets);
+  const policy = onlySecrets ? 'redact' : phiPolicy;
   const path = databasePath(options.databaseUrl ?? 'memory:');
   const metrics = new Metrics();
   const health = new Health(logger);
@@ -165,8 +169,15 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const log = await openLog(path, registry, metrics, health, logger);
   const credentials = await openCredentials(log, authenticate, limits.identifyMs, logger);
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
-  const privacy = new Privacy({ guard, policy: phiPolicy, secret: log.secret, logger });
-  const bus = new EventBus({ registry, log, logger, phiPolicy, guard, onPublished: (ms) => metrics.published(ms) });
+  const privacy = new Privacy({ guard, policy, secret: log.secret, logger });
+  const bus = new EventBus({
+    registry,
+    log,
+    logger,
+    phiPolicy: policy,
+    guard,
+    onPublished: (ms) => metrics.published(ms),
+  });
   // Translates errors of subscriptions: an error thrown during iteration does not pass the router's middleware.
   const translate = (error: unknown) => toTRPCError(toRunwireError(error));
   const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
@@ -192,7 +203,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     streams.review();
   });
   metrics.addSources({ log, bus, delivery, connections, access, health, retention });
-  const stats = new Stats({ log, bus, delivery, connections });
+  const stats = new Stats({ log, bus, delivery, connections, phiPolicy });
 
   const gateway = new PublishGateway(bus, limits);
   const onRejected = (code: ErrorCode) => metrics.rejected(code);

@@ -1,6 +1,7 @@
 import type { ClientStats, ServerStats } from '../shared/server-stats.ts';
 import { coversProjects } from './auth/permissions.ts';
 import type { Principal } from './auth/principal.ts';
+import type { ServerPolicy } from './phi/policy.ts';
 
 /** Computes the statistics that `getStats()` and the procedure `server.stats` return. */
 
@@ -8,6 +9,7 @@ export type StatsParts = {
   log: { readonly epoch: string; readonly head: number; readonly oldest: number };
   bus: { readonly published: number };
   delivery: { readonly counts: { readonly delivered: number } };
+  phiPolicy: ServerPolicy;
   connections: {
     readonly count: number;
     totals(): { subscriptions: number };
@@ -37,7 +39,7 @@ export class Stats {
    * principal's token covers. Default: all connections.
    */
   read(visibleTo?: Principal): ServerStats {
-    const { log, connections } = this.#parts;
+    const { log, connections, phiPolicy } = this.#parts;
     const { published, delivered } = this.#counts();
     const perSecond = this.#perSecond();
     return {
@@ -51,6 +53,7 @@ export class Stats {
       delivered,
       publishedPerSecond: perSecond.published,
       deliveredPerSecond: perSecond.delivered,
+      phiPolicy,
       clients: connections.stats((principal) => visibleTo === undefined || coversProjects(visibleTo, principal)),
     };
   }

@@ -31,6 +31,8 @@ export type ServerStats = {
   /** Averages over the last 10 s. */
   publishedPerSecond: number;
   deliveredPerSecond: number;
+  /** What the guard does with health information. `off`: nothing, it only masks secrets. */
+  phiPolicy: 'reject' | 'redact' | 'off';
   /** `server.stats` returns only the clients with tokens for no other projects than the caller's own. */
   clients: ClientStats[];
 };

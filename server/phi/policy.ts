@@ -6,6 +6,9 @@ import type { ReadyDraft } from '../event-log/contract/log.ts';
 /** `reject` refuses a draft with protected health information; `redact` replaces each finding with a mark. */
 export type PhiPolicy = 'reject' | 'redact';
 
+/** The policy of a server. `off`: only secrets are masked, whatever policy a request names. */
+export type ServerPolicy = PhiPolicy | 'off';
+
 /**
  * Checks a draft that the schemas accept, before it is logged. Returns the draft, or a copy with redacted findings.
  * Refuses the draft with a `RunwireError` that has the `path` of the field. Any other error refuses the draft too.

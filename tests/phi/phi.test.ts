@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { rolesOf } from '../../server/phi/roles.ts';
+import { type Key, type Keys, rolesOf } from '../../server/phi/roles.ts';
 import { type RunEventType, runwireEvents } from '../../shared/events.ts';
 import { isSignal } from '../../shared/protocol.ts';
 import {
@@ -71,6 +71,17 @@ function withText(value: unknown, [step, ...rest]: Path, text: string): unknown 
 }
 /** A user id may be an e-mail address. */
 const isUserId = (type: RunEventType, key: string) => roles.keysOf(type).get(key)?.role === 'userId';
+/** Ids and user ids are never redacted. */
+const isReferred = (type: RunEventType, path: Path) => {
+  let keys: Keys | undefined = roles.keysOf(type);
+  for (const step of path) {
+    if (typeof step === 'number') continue;
+    const key: Key | undefined = keys?.get(step);
+    if (key?.role === 'id' || key?.role === 'userId') return true;
+    keys = key?.nested;
+  }
+  return false;
+};
 const roles = rolesOf(runwireEvents, () => ({ words: 0, secret: 0 }));
 
 describe('the canary', () => {
@@ -104,9 +115,10 @@ describe('the canary', () => {
             .map((path) => withText(draft, path, text));
           if ('labels' in draft) events.push({ ...draft, labels: { [text]: 'v' } });
           for (const [index, event] of events.entries()) {
-            const eventId =
-              (event as typeof ids).eventId === 'e1' ? { eventId: `${type}-${index}-${text.length}` } : {};
-            await post([{ ...(event as object), ...eventId }], index % 2 === 0 ? 'redact' : 'reject');
+            const own = `${type}-${index}-${text.length}`;
+            const eventId = (event as typeof ids).eventId === 'e1' ? { eventId: own } : {};
+            const approvalId = (event as { approvalId?: string }).approvalId === 'p' ? { approvalId: own } : {};
+            await post([{ ...(event as object), ...eventId, ...approvalId }], index % 2 === 0 ? 'redact' : 'reject');
           }
           await post(events, 'reject');
         }
@@ -136,6 +148,57 @@ describe('the canary', () => {
   });
 });
 
+/** Parts of these texts must appear nowhere. The texts are put together: scanners of repositories read this file too. */
+const plantedSecrets = [
+  ['password=hunter2canary', 'hunter2canary'],
+  [`gh${'p_'}a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8`, 'a1B2c3D4e5F6'],
+  ['https://app:s3cr3tcanary@db.internal/x', 's3cr3tcanary'],
+  ['Authorization:Bearer abcdEFGH1234canary', 'abcdEFGH1234canary'],
+  [`AK${'IA'}IOSFODNN7CANARYX`, 'IOSFODNN7CANARYX'],
+] as const;
+
+describe('secrets', () => {
+  test.each(['reject', 'redact', 'off'] as const)(
+    '[S13] [S18] secrets in every text of every type reach no log, file, answer or socket, and refuse no draft: %s',
+    async (phiPolicy) => {
+      using folder = temporaryFolder();
+      const { logger, lines } = keptLog();
+      const answers: string[] = [];
+      {
+        const databaseUrl = `file:${folder.path}/runwire.db`;
+        const limits = { publishedPerSecond: 1_000_000 };
+        await using server = await startServer({ databaseUrl, logger, phiPolicy, limits });
+        const headers = { authorization: `Bearer ${await tokenFor()}`, 'content-type': 'application/json' };
+        const post = async (events: unknown[]) => {
+          const init = { method: 'POST', headers, body: JSON.stringify(events) };
+          const response = await fetch(`${server.url}/api/v1/events`, init);
+          answers.push(await response.text());
+          return response.status;
+        };
+        for (const type of Object.keys(runwireEvents) as RunEventType[]) {
+          const draft = { type, ...ids, ...drafts[type] };
+          const texts = pathsOf(draft).filter((path) => !isReferred(type, path));
+          for (const [index, [text]] of plantedSecrets.entries()) {
+            const events = texts.map((path, at) => ({
+              ...(withText(draft, path, text) as object),
+              runId: `${type}-${index}-${at}`,
+              eventId: `${type}-${index}-${at}`,
+            }));
+            if ('labels' in draft)
+              events.push({ ...draft, labels: { apiKey: 'k3ycanary99' }, runId: `k-${index}` } as never);
+            if (events.length > 0) expect([type, text, await post(events)]).toEqual([type, text, 200]);
+          }
+        }
+      }
+      const files = readdirSync(folder.path).map((name) => readFileSync(join(folder.path, name), 'latin1'));
+      const everything = [...answers, ...lines, ...files].join('\n');
+      expect(everything).toContain('[SECRET]');
+      expect(plantedSecrets.filter(([, needle]) => everything.includes(needle))).toEqual([]);
+      expect(everything).not.toContain('k3ycanary99');
+    },
+  );
+});
+
 describe('on the server', () => {
   const mrn = { ...created('r1'), name: 'Report for MRN 77188312' };
 
@@ -152,6 +215,23 @@ describe('on the server', () => {
       const { items } = await take(await caller.onEvent({ from: 'start' }), (item) => !isSignal(item));
       expect(items).toMatchObject([{ name: 'Report for MRN [MRN]' }]);
     }
+  });
+
+  test('[S19] PHI_POLICY off checks for no identifier, whatever policy a request names, and the server reports it', async () => {
+    const { logger, lines } = keptLog();
+    await using server = await openServer({ phiPolicy: 'off', logger });
+    expect(lines.join()).toContain('PHI_POLICY is off');
+    expect(server.getStats().phiPolicy).toBe('off');
+    for (const onPhi of [undefined, 'reject', 'redact'] as const) {
+      const named = { ...created(`run-${onPhi}`), name: 'Report for MRN 77188312, password=hunter2' };
+      await server.bus.publish([named], { actor: 'ada', onPhi });
+    }
+    await server.bus.publish([created('219-09-9999')], { actor: 'ada', onPhi: 'reject' });
+    const caller = server.router.createCaller({ principal: everyone });
+    const { items } = await take(await caller.onEvent({ from: 'start' }), (item) => !isSignal(item));
+    expect(items).toMatchObject([{ name: 'Report for MRN 77188312, password=[SECRET]' }]);
+    await using usual = await openServer({ logger: keptLog().logger });
+    expect(usual.getStats().phiPolicy).toBe('reject');
   });
 
   test('[S9] [S10] the server passes its `phi` options to the guard', async () => {

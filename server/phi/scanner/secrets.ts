@@ -123,8 +123,10 @@ function credentials(t: Tokens, from: number, least: number): number {
     start++;
   if (start === from) return 0;
   let end = start;
-  while (end < t.text.length && isBody(t.text.charCodeAt(end), '-._~+/=')) end++;
+  while (end < t.text.length && isBody(t.text.charCodeAt(end), '-._~+/')) end++;
+  while (t.text.charCodeAt(end) === EQUALS) end++;
   t.steps += end - from;
+  if (classes[t.code(end)] !== SEPARATOR) return 0; // `key=value`
   while (end > start && t.code(end - 1) === DOT) end--;
   return end - start >= least && isRandom(t.text.slice(start, end)) ? add(t, { start, end }) : 0;
 }
