@@ -158,10 +158,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
   const proxies = new TrustedProxies(options.trustedProxies);
-  const onlySecrets = phiPolicy === 'off';
-  if (onlySecrets) logger.warn('PHI_POLICY is off: the guard masks secrets, and does not check for health information');
-  const guard = options.guard ?? createPhiGuard(registry, options.phi, onlySecrets);
-  const policy = onlySecrets ? 'redact' : phiPolicy;
+  const policy = phiPolicy === 'off' ? 'redact' : phiPolicy;
+  const guard = options.guard ?? guardOf(registry, options, logger);
   const path = databasePath(options.databaseUrl ?? 'memory:');
   const metrics = new Metrics();
   const health = new Health(logger);
@@ -257,6 +255,16 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     listen: () => http.listen(),
     attach: (server) => http.attach(server),
   };
+}
+
+function guardOf(
+  registry: Registry,
+  { phiPolicy, phi }: Pick<RunServerOptions<never>, 'phiPolicy' | 'phi'>,
+  logger: Logger,
+): Guard {
+  const onlySecrets = phiPolicy === 'off';
+  if (onlySecrets) logger.warn('PHI_POLICY is off: the guard masks secrets, and does not check for health information');
+  return createPhiGuard(registry, phi, onlySecrets);
 }
 
 const numbers = ['retentionDays', 'retentionRunsDays', 'heartbeatMs', 'quietMs', 'shutdownSpreadMs'] as const;
