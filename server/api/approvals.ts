@@ -32,7 +32,7 @@ export function approvalProcedures(procedure: Procedure, { log, approvals }: App
       .query(async ({ ctx: { principal }, signal, input: { status, cursor, limit } }) => {
         const page = await approvals.list(principal, {
           status: typeof status === 'string' ? [status] : status,
-          after: positionOf(cursor, log.epoch),
+          after: await positionOf(cursor, log),
           limit,
           signal,
         });
@@ -40,7 +40,7 @@ export function approvalProcedures(procedure: Procedure, { log, approvals }: App
           approvals: page.approvals.map(
             ({ projectId, runId, approval }): ListedApproval => ({ projectId, runId, ...approval }),
           ),
-          ...nextCursor(log.epoch, page.next),
+          ...(await nextCursor(log, page.next)),
         };
       }),
 

@@ -5,7 +5,7 @@ import { type Audit, MAX_CHECKPOINTS } from '../audit/audit.ts';
 import { projectsFor, requirePermission } from '../auth/permissions.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import { msOf, pageInput, periodInput } from './inputs.ts';
-import { nextCursor, positionOf } from './pagination.ts';
+import { cursorOfEntry, entryOf } from './pagination.ts';
 import type { Procedure } from './trpc.ts';
 
 export type AuditParts = { log: Log; audit: Audit; access: AccessLogger };
@@ -57,10 +57,10 @@ export function auditProcedures(procedure: Procedure, { log, audit, access }: Au
           projects: projectsFor(principal, 'audit'),
           sinceMs: msOf(since),
           untilMs: msOf(until),
-          before: positionOf(cursor, log.epoch),
+          before: entryOf(cursor, log),
           signal,
         });
-        return { entries, ...nextCursor(log.epoch, next) };
+        return { entries, ...(next === undefined ? {} : { nextCursor: cursorOfEntry(next, log) }) };
       }),
   };
 }

@@ -91,11 +91,11 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
           types: types && new Set<string>(types),
           sinceMs: msOf(since),
           untilMs: msOf(until),
-          before: positionOf(cursor, log.epoch),
+          before: await positionOf(cursor, log),
           signal,
         });
         const records = page.records.filter((record) => can(principal, 'read', { projectId: record.projectId }));
-        return { events: records.map((record) => record.event as EventOf<R>), ...nextCursor(log.epoch, page.next) };
+        return { events: records.map((record) => record.event as EventOf<R>), ...(await nextCursor(log, page.next)) };
       }),
   };
 }

@@ -1,27 +1,39 @@
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
+import type { Log } from '../event-log/contract/log.ts';
 import type { RunKey } from '../event-log/contract/runs.ts';
-import { decodeCursor, encodeCursor } from '../event-log/cursor.ts';
+import { cursorAt, decodeCursor, encodeCursor, hasPosition } from '../event-log/cursor.ts';
 
 /**
  * Cursors for the pages of queries. A cursor names the last item of a page, and the next page starts after that item.
  * An invalid cursor throws `CURSOR_INVALID`.
  */
 
+const otherLog = () => new RunwireError('CURSOR_INVALID', 'a cursor of another log', { path: 'cursor' });
+
 /**
- * Decodes a cursor to a position in the log. A cursor contains the `epoch` (id) of its log: a cursor of another log is
- * refused. Returns undefined without a cursor, for the first page.
+ * Decodes a cursor to a position in the log. A cursor of another log, or of another history of this log, is refused.
+ * Returns undefined without a cursor, for the first page.
  */
-export function positionOf(text: string | null | undefined, epoch: string): number | undefined {
+export async function positionOf(text: string | null | undefined, log: Log): Promise<number | undefined> {
   if (text == null) return undefined;
   const cursor = decodeCursor(text, 'cursor');
-  if (cursor.epoch !== epoch) throw new RunwireError('CURSOR_INVALID', 'a cursor of another log', { path: 'cursor' });
+  if (cursor.epoch !== log.epoch || !(await hasPosition(log, cursor))) throw otherLog();
   return cursor.seq;
 }
 
 /** The field `nextCursor` of a result. The last page has no such field. */
-export const nextCursor = (epoch: string, next: number | undefined): { nextCursor?: string } =>
-  next === undefined ? {} : { nextCursor: encodeCursor(epoch, next) };
+export const nextCursor = async (log: Log, next: number | undefined): Promise<{ nextCursor?: string }> =>
+  next === undefined ? {} : { nextCursor: await cursorAt(log, next) };
+
+/** Cursors of the access record name an entry, which is not in the hash chain: they have an epoch and no hash prefix. */
+export const entryOf = (text: string | null | undefined, { epoch }: Pick<Log, 'epoch'>): number | undefined => {
+  if (text == null) return undefined;
+  const cursor = decodeCursor(text, 'cursor');
+  if (cursor.epoch !== epoch) throw otherLog();
+  return cursor.seq;
+};
+export const cursorOfEntry = (id: number, { epoch }: Pick<Log, 'epoch'>): string => encodeCursor(epoch, { seq: id });
 
 const runKey = z.tuple([z.string(), z.int()]);
 

@@ -8,7 +8,7 @@ import { can } from '../auth/permissions.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
 import type { Log, Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
-import { encodeCursor } from '../event-log/cursor.ts';
+import { cursorAt } from '../event-log/cursor.ts';
 import { positionOfRunSeq } from '../event-log/run-position.ts';
 import { pageInput, periodInput, runInput, typesInput } from './inputs.ts';
 import { cursorOfRun, nextCursor, positionOf, runKeyOf } from './pagination.ts';
@@ -23,7 +23,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
       const { projectId, runId } = await resolveRun(log.runs, ctx.principal, input);
       const found = await log.runs.get(projectId, runId);
       if (!found) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
-      return { run: found.run, cursor: encodeCursor(log.epoch, found.position) };
+      return { run: found.run, cursor: await cursorAt(log, found.position) };
     }),
 
     list: procedure
@@ -44,7 +44,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
         const { projectId } = query;
         // An unreadable project is not scanned: the time of a scan would show how many runs it has.
         if (projectId !== undefined && !can(principal, 'read', { projectId })) {
-          return { runs: [], position: encodeCursor(log.epoch, log.head) };
+          return { runs: [], position: await cursorAt(log, log.head) };
         }
         const page = await log.runs.list({
           ...query,
@@ -56,7 +56,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
         return {
           runs: page.runs,
           ...(page.next ? { nextCursor: cursorOfRun(page.next) } : {}),
-          position: encodeCursor(log.epoch, page.position),
+          position: await cursorAt(log, page.position),
         };
       }),
 
@@ -76,7 +76,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
       .query(async ({ ctx, signal, input: { cursor, direction: _, types, fromRunSeq, limit, ...run } }) => {
         const scope: Scope = { kind: 'run', ...(await resolveRun(log.runs, ctx.principal, run)) };
         let after =
-          positionOf(cursor, log.epoch) ?? (fromRunSeq === 1 ? 0 : await positionOfRunSeq(log, scope, fromRunSeq));
+          (await positionOf(cursor, log)) ?? (fromRunSeq === 1 ? 0 : await positionOfRunSeq(log, scope, fromRunSeq));
         const events: EventOf<R>[] = [];
         // `log.read` may return fewer events than its limit: read on to a full page, or to the head of the log.
         while (events.length < limit && after < log.head && !signal?.aborted) {
@@ -85,7 +85,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           for (const record of page.records) events.push(record.event as EventOf<R>);
           after = page.scannedTo;
         }
-        return { events, ...nextCursor(log.epoch, events.length < limit ? undefined : after) };
+        return { events, ...(await nextCursor(log, events.length < limit ? undefined : after)) };
       }),
   };
 }

@@ -11,10 +11,13 @@ const MAX_CACHED_PAGES = 16;
 
 export class HeaderMessage implements Message {
   readonly event: RunHeader;
+  /** Of the row of the run's last event, for the cursor. */
+  readonly hashPrefix: string | undefined;
   #json: string | undefined;
 
-  constructor(header: RunHeader) {
+  constructor(header: RunHeader, hashPrefix: string | undefined) {
     this.event = header;
+    this.hashPrefix = hashPrefix;
   }
 
   get json(): string {
@@ -86,9 +89,10 @@ export class ChangedRuns {
   }
 
   async #read(after: number, projectId: string | undefined): Promise<ChangedPage> {
-    const { runs, scannedTo } = await this.#log.runs.changedSince({ after, projectId, limit: PAGE_RUNS });
+    const page = await this.#log.runs.changedSince({ after, projectId, limit: PAGE_RUNS });
+    const { runs, hashPrefixes, scannedTo } = page;
     // A new reader does not wait for a refresh. Its read counts as a refresh, unless one is planned.
     if (scannedTo >= this.#log.head && !this.#timer) this.#refreshedAt = performance.now();
-    return { messages: runs.map((header) => new HeaderMessage(header)), scannedTo };
+    return { messages: runs.map((header, index) => new HeaderMessage(header, hashPrefixes[index])), scannedTo };
   }
 }

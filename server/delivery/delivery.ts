@@ -37,7 +37,7 @@ export class Delivery {
 
   constructor({ log, quietMs = 30_000, translate = (error) => error }: DeliveryOptions) {
     const { counts } = this;
-    const notifier = new Notifier({ epoch: log.epoch, head: log.head, counts });
+    const notifier = new Notifier(log, counts);
     this.#context = { log, notifier, quietMs, translate, counts, erasures: 0 };
     this.#changed = new ChangedRuns(log);
     this.#ticker = setInterval(() => notifier.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));

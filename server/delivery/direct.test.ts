@@ -6,7 +6,7 @@ import { foldOf } from '../../shared/registry.ts';
 import { created, everyone, progress } from '../../tests/support/harness.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ReadyDraft, Scope } from '../event-log/contract/log.ts';
-import { encodeCursor } from '../event-log/cursor.ts';
+import { cursorAt, encodeCursor } from '../event-log/cursor.ts';
 import { openSqliteLog } from '../event-log/sqlite/log.ts';
 import { Delivery } from './delivery.ts';
 import type { DirectSubscription } from './direct.ts';
@@ -236,7 +236,7 @@ describe('fan-out groups', () => {
     while (livesOf(late) === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     for (const line of [early, late]) {
       expect(line.messages.at(-1)?.result).toMatchObject({
-        id: encodeCursor(log.epoch, 2),
+        id: await cursorAt(log, 2),
         data: { data: { type: 'stream.live', seq: 2 } },
       });
     }
@@ -423,7 +423,7 @@ test('[D1] with any joins, ends, stalls and publishes, each reader gets the matc
           const { scope, from } = action;
           const types = action.isFiltered ? new Set(['stage.progress']) : undefined;
           // Only events of this round: all rounds share the log.
-          const lastEventId = from === 'start' ? encodeCursor(log.epoch, begin) : undefined;
+          const lastEventId = from === 'start' ? encodeCursor(log.epoch, { seq: begin }) : undefined;
           const query: Partial<EventQuery> = { scope, types, from, lastEventId };
           const id = ++lastId;
           const { stop } = subscribe(lines[action.line] as Line, query, id);

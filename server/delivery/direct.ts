@@ -136,7 +136,7 @@ export class DirectSubscription
       for (;;) {
         const step = this.reader.advance();
         if (typeof step === 'string' || step instanceof Promise) return step;
-        const suffix = messageSuffix(encodeCursor(log.epoch, step.seq), step.message.json);
+        const suffix = messageSuffix(encodeCursor(log.epoch, step), step.message.json);
         piece.push(suffix);
         length += prefix.length + suffix.length;
         if (length >= PIECE_LENGTH) flush();

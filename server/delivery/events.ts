@@ -68,7 +68,8 @@ export class EventReader extends Reader {
     this.#index++;
     const isLast = this.#index === this.#page.length;
     if (isLast) this.clearBuffer();
-    return { seq: record.seq, scannedTo: isLast ? this.#scannedTo : record.seq, message: record };
+    const { seq, hashPrefix } = record;
+    return { seq, hashPrefix, scannedTo: isLast ? this.#scannedTo : seq, message: record };
   }
 
   protected clearBuffer(): void {

@@ -92,7 +92,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
       else if (step instanceof Promise) await step;
       else {
         counts.delivered++;
-        return { done: false, value: tracked(encodeCursor(log.epoch, step.seq), step.message.event as Item) };
+        return { done: false, value: tracked(encodeCursor(log.epoch, step), step.message.event as Item) };
       }
     }
   }

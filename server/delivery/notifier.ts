@@ -1,4 +1,4 @@
-import type { StoredEvent } from '../event-log/contract/log.ts';
+import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import { encodeCursor } from '../event-log/cursor.ts';
 import { messageSuffix } from './frames.ts';
 import { FanOutGroup, type Subscriber } from './group.ts';
@@ -22,16 +22,16 @@ class Topic {
 }
 
 export class Notifier {
-  readonly #epoch: string;
+  readonly #log: Pick<Log, 'epoch' | 'head' | 'headHashPrefix'>;
   readonly #counts: { delivered: number };
   readonly #topics = new Map<string, Topic>();
   #head: number;
   #isClosed = false;
 
-  /** `head` is the current head of the log. The notifier adds the messages of fan-out groups to `counts.delivered`. */
-  constructor({ epoch, head, counts }: { epoch: string; head: number; counts: { delivered: number } }) {
-    this.#epoch = epoch;
-    this.#head = head;
+  /** The notifier adds the messages of fan-out groups to `counts.delivered`. */
+  constructor(log: Pick<Log, 'epoch' | 'head' | 'headHashPrefix'>, counts: { delivered: number }) {
+    this.#log = log;
+    this.#head = log.head;
     this.#counts = counts;
   }
 
@@ -107,7 +107,9 @@ export class Notifier {
    * behind this head.
    */
   tick(since: number): void {
-    const suffix = messageSuffix(encodeCursor(this.#epoch, this.#head), liveAt(this.#head).json);
+    const { epoch, head, headHashPrefix } = this.#log;
+    if (head !== this.#head) return; // A commit is being delivered: its readers are not quiet.
+    const suffix = messageSuffix(encodeCursor(epoch, { seq: head, hashPrefix: headHashPrefix }), liveAt(head).json);
     let sent = 0;
     for (const { waiters, groups } of [...this.#topics.values()]) {
       for (const waiter of [...waiters]) {
@@ -140,7 +142,7 @@ export class Notifier {
     let suffix: string | undefined;
     for (const group of topic.groups.values()) {
       if (!group.accepts(record)) continue;
-      suffix ??= messageSuffix(encodeCursor(this.#epoch, record.seq), record.json);
+      suffix ??= messageSuffix(encodeCursor(this.#log.epoch, record), record.json);
       group.push(suffix);
       due.set(group, record.seq);
     }

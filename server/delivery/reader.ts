@@ -4,7 +4,7 @@ import { can } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
-import { type Cursor, decodeCursor } from '../event-log/cursor.ts';
+import { type Cursor, decodeCursor, hasPosition, type Position } from '../event-log/cursor.ts';
 import { liveAt, type Message, messageOf } from './messages.ts';
 import type { Notifier } from './notifier.ts';
 import type { Transport } from './transport.ts';
@@ -29,7 +29,7 @@ export type Start = { from: 'now' | 'start'; lastEventId?: string | undefined };
  * A message that was read and not yet sent. `seq` is its position in the log. The events after `seq`, up to `scannedTo`, do
  * not match the filter of the subscription.
  */
-export type Buffered = { seq: number; scannedTo: number; message: Message };
+export type Buffered = Position & { scannedTo: number; message: Message };
 
 /** Totals since the server started. */
 export type DeliveryCounts = {
@@ -64,7 +64,7 @@ export type ReaderContext = {
  * - `ended`: do nothing more,
  * - a promise: wait for a read.
  */
-export type Step = { seq: number; message: Message } | 'blocked' | 'waiting' | 'ended' | Promise<void>;
+export type Step = (Position & { message: Message }) | 'blocked' | 'waiting' | 'ended' | Promise<void>;
 
 /** The reason that the server sends with close code 1012. */
 export const UNAVAILABLE_REASON = 'the event log is unavailable';
@@ -80,7 +80,7 @@ export abstract class Reader implements WaitingReader {
   lastSentAt = performance.now();
   readonly #start: Start;
   /** The gap to report to the client in the next message. */
-  #gap: { reason: GapReason; fromSeq: number; toSeq: number } | undefined;
+  #gap: { reason: GapReason; fromSeq: number; toSeq: number; hashPrefix: string | undefined } | undefined;
   #isStarted = false;
   #isLive = false;
   #isEnded = false;
@@ -133,7 +133,10 @@ export abstract class Reader implements WaitingReader {
   advance(): Step {
     const { log, quietMs } = this.context;
     const { transport } = this;
-    if (!this.#isStarted && !this.#isEnded) this.#begin();
+    if (!this.#isStarted && !this.#isEnded) {
+      const beginning = this.#begin();
+      if (beginning) return beginning;
+    }
     while (!this.#isEnded) {
       if (transport.principal !== this.principal) this.#checkAccess();
       transport.throwIfTokenInvalid?.();
@@ -142,18 +145,18 @@ export abstract class Reader implements WaitingReader {
         return 'blocked';
       }
       if (this.#gap) {
-        const gap = this.#gap;
+        const { hashPrefix, ...gap } = this.#gap;
         this.context.counts.gaps[gap.reason]++;
         this.#gap = undefined;
         this.#isLive = false;
         this.position = gap.toSeq;
-        return this.#emit(gap.toSeq, messageOf({ type: 'stream.gap', ...gap }));
+        return this.#emit({ seq: gap.toSeq, hashPrefix }, messageOf({ type: 'stream.gap', ...gap }));
       }
       if (this.#erasures !== this.context.erasures) this.clearBuffer();
       const buffered = this.nextBuffered();
       if (buffered) {
         this.position = buffered.scannedTo;
-        return this.#emit(buffered.seq, buffered.message);
+        return this.#emit(buffered, buffered.message);
       }
       if (this.lacksAccess) this.position = log.head;
       if (this.position < log.head) {
@@ -164,7 +167,8 @@ export abstract class Reader implements WaitingReader {
       }
       if (!this.#isLive || this.#isQuiet(quietMs)) {
         this.#isLive = true;
-        return this.#emit(this.position, liveAt(this.position));
+        const { position: seq } = this;
+        return this.#emit({ seq, hashPrefix: log.headHashPrefix }, liveAt(seq));
       }
       return 'waiting';
     }
@@ -200,26 +204,41 @@ export abstract class Reader implements WaitingReader {
    * Called by the first `advance`, not by the constructor: tRPC may drop a subscription before its first item, and does not
    * end it then.
    */
-  #begin(): void {
+  #begin(): void | Promise<void> {
     this.#isStarted = true;
     const { log } = this.context;
     const { from, lastEventId } = this.#start;
     this.position = from === 'start' ? this.startPosition : log.head;
-    if (lastEventId !== undefined) this.#resume(decodeCursor(lastEventId));
-    if (this.position < log.head) this.context.counts.replays++;
+    if (lastEventId !== undefined) return this.#resume(decodeCursor(lastEventId));
+    this.#countReplay();
   }
 
-  #resume({ epoch, seq }: Cursor): void {
+  #resume(cursor: Cursor): void | Promise<void> {
     const { log } = this.context;
-    if (epoch !== log.epoch) this.setGap('epoch_changed');
-    else if (seq > log.head) this.setGap('ahead');
-    else this.position = seq;
+    if (cursor.epoch !== log.epoch) this.setGap('epoch_changed');
+    else if (cursor.seq > log.head) this.setGap('ahead');
+    else {
+      const isKnown = hasPosition(log, cursor);
+      if (isKnown instanceof Promise) return isKnown.then((known) => this.#resumeAt(cursor.seq, known));
+      this.#resumeAt(cursor.seq, isKnown);
+    }
   }
 
-  #emit(seq: number, message: Message): Step {
+  #resumeAt(seq: number, isKnown: boolean): void {
+    if (isKnown) {
+      this.position = seq;
+      this.#countReplay();
+    } else this.setGap('epoch_changed');
+  }
+
+  #countReplay(): void {
+    if (this.position < this.context.log.head) this.context.counts.replays++;
+  }
+
+  #emit({ seq, hashPrefix }: Position, message: Message): Step {
     this.lastSentSeq = seq;
     this.lastSentAt = performance.now();
-    return { seq, message };
+    return { seq, hashPrefix, message };
   }
 
   /**
@@ -227,12 +246,12 @@ export abstract class Reader implements WaitingReader {
    * head.
    */
   protected setGap(reason: GapReason): void {
-    const { head, oldest } = this.context.log;
+    const { head, headHashPrefix, oldest } = this.context.log;
     this.clearBuffer();
     this.#gap =
       reason === 'expired'
-        ? { reason, fromSeq: this.position + 1, toSeq: oldest - 1 }
-        : { reason, fromSeq: 1, toSeq: head };
+        ? { reason, fromSeq: this.position + 1, toSeq: oldest - 1, hashPrefix: undefined }
+        : { reason, fromSeq: 1, toSeq: head, hashPrefix: headHashPrefix };
   }
 
   /**

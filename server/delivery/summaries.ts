@@ -46,7 +46,7 @@ export class SummaryReader extends Reader {
     if (!message) return undefined;
     this.#index++;
     const { lastSeq } = message.event;
-    return { seq: lastSeq, scannedTo: lastSeq, message };
+    return { seq: lastSeq, hashPrefix: message.hashPrefix, scannedTo: lastSeq, message };
   }
 
   protected clearBuffer(): void {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Principal } from '../../server/auth/principal.ts';
+import { cursorAt, decodeCursor } from '../../server/event-log/cursor.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import { foldEvent } from '../../shared/events.ts';
 import type { StreamSignal } from '../../shared/protocol.ts';
@@ -56,7 +57,11 @@ describe('a subscription of a run', () => {
     });
     expect(items[0]).toEqual({ type: 'stream.live', seq: 2 });
     expect(seqs(items)).toEqual([3]);
-    expect(cursors).toEqual([`${server.log.epoch}.2`, `${server.log.epoch}.3`]);
+    const { epoch } = server.log;
+    expect(cursors.map((cursor) => decodeCursor(cursor))).toMatchObject([
+      { epoch, seq: 2 },
+      { epoch, seq: 3 },
+    ]);
   });
 
   test('[D2] a subscription from the cursor of any item delivers the rest, without loss or repetition', async () => {
@@ -155,7 +160,7 @@ describe('a subscription of a run', () => {
       next,
     );
     expect(ahead.items[0]).toEqual({ type: 'stream.gap', reason: 'ahead', fromSeq: 1, toSeq: 3 });
-    expect(ahead.cursors[0]).toBe(`${server.log.epoch}.3`);
+    expect(ahead.cursors[0]).toBe(await cursorAt(server.log, 3));
     expect(seqs(ahead.items)).toEqual([4]);
 
     const changed = await take(
@@ -173,6 +178,7 @@ describe('a subscription of a run', () => {
       isLive,
     );
     expect(expired.items[0]).toEqual({ type: 'stream.gap', reason: 'expired', fromSeq: 3, toSeq: 4 });
+    // The row of this position is trimmed: its hash is not compared.
     expect(expired.cursors[0]).toBe(`${server.log.epoch}.4`);
     expect(seqs(expired.items)).toEqual([5, 6]);
     // The fourth, access_changed, needs a socket: see tests/api/subscriptions.test.ts.
@@ -375,7 +381,7 @@ describe('stream.live', () => {
       { type: 'stream.live', seq: 1 },
       { type: 'stream.live', seq: 3 },
     ]);
-    expect(cursors[1]).toBe(`${server.log.epoch}.3`);
+    expect(cursors[1]).toBe(await cursorAt(server.log, 3));
   });
 
   test('[D3] an unchanged head sends no stream.live', async () => {

@@ -7,6 +7,7 @@ import { applyWSSHandler } from '@trpc/server/adapters/ws';
 import { describe, expect, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { AppRouter } from '../../server/api/router.ts';
+import { cursorAt } from '../../server/event-log/cursor.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import { isSignal } from '../../shared/protocol.ts';
@@ -46,7 +47,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       expect(seqs(items)).toEqual(upwards(1, 21));
       expect(stream.messages[0]?.result).toEqual({ type: 'started' });
       for (const { id, data } of stream.tracked) {
-        if (data.type !== 'stream.gap') expect(id).toBe(`${server.log.epoch}.${data.seq}`);
+        if (data.type !== 'stream.gap') expect(id).toBe(await cursorAt(server.log, data.seq));
       }
     });
 

@@ -199,9 +199,9 @@ class Round {
 
   #startCursorOf({ start }: ReaderPlan): string | undefined {
     const { epoch } = this.#log;
-    if (start === 'old') return encodeCursor(epoch, 0);
-    if (start === 'ahead') return encodeCursor(epoch, 1_000_000);
-    return start === 'foreign' ? encodeCursor('f0'.repeat(8), 5) : undefined;
+    if (start === 'old') return encodeCursor(epoch, { seq: 0 });
+    if (start === 'ahead') return encodeCursor(epoch, { seq: 1_000_000 });
+    return start === 'foreign' ? encodeCursor('f0'.repeat(8), { seq: 5 }) : undefined;
   }
 
   #take(step: Step): void {

@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { createTRPCClient, httpBatchLink, httpLink, splitLink } from '@trpc/client';
 import { describe, expect, test } from 'vitest';
 import type { AppRouter } from '../../server/api/router.ts';
+import { cursorAt } from '../../server/event-log/cursor.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import {
   created,
@@ -513,7 +514,8 @@ describe('/trpc', () => {
     const input = encodeURIComponent(JSON.stringify({ runId: 'r1', from: 'start' }));
     const url = `${server.url}/trpc/onRunEvent?input=${input}`;
     const first = await stream(url, headers, isLive);
-    expect(first.map(({ id }) => id)).toEqual([1, 2, 2].map((seq) => `${server.log.epoch}.${seq}`));
+    const cursors = await Promise.all([1, 2, 2].map((seq) => cursorAt(server.log, seq)));
+    expect(first.map(({ id }) => id)).toEqual(cursors);
     expect(first.map(({ data }) => data.type)).toEqual(['run.created', 'stage.progress', 'stream.live']);
 
     await server.bus.publish([progress('r1', 2), progress('r1', 3)], publisher);

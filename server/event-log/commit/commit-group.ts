@@ -1,6 +1,7 @@
 import { RunwireError } from '../../../shared/errors.ts';
 import type { RunHeader, RunRows } from '../../../shared/run.ts';
 import { type Batch, type ReadyDraft, type Receipt, StoredEvent } from '../contract/log.ts';
+import { hashPrefixOf } from '../cursor.ts';
 import {
   type ChainedRow,
   canonicalJson,
@@ -186,7 +187,6 @@ export class CommitGroup<Tables extends RunTables> {
 
     const json = canonicalJson(event);
     const users = usersOf(draft, rows.header());
-    const record = new StoredEvent({ seq, runSeq, projectId, runId, type, json, users, event });
     const salt = newSalt();
     const hashed = payloadHash(salt, json);
     const row = {
@@ -201,8 +201,11 @@ export class CommitGroup<Tables extends RunTables> {
       payloadHash: hashed,
       prevHash: head.hash,
     };
+    const hash = rowHash(row);
+    const hashPrefix = hashPrefixOf(hash);
+    const record = new StoredEvent({ seq, runSeq, projectId, runId, type, json, hashPrefix, users, event });
     this.#entries.push({ record, rows, row, salt });
-    this.#head = { seq, hash: rowHash(row), recordedAtMs };
+    this.#head = { seq, hash, recordedAtMs };
     return record;
   }
 }

@@ -356,6 +356,50 @@ export function describeLog(openLog: OpenLog): void {
     expect(log.oldest).toBe(50_001);
   });
 
+  test('[L30] an event has the same hash prefix at its commit, in each page, and after its erasure', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    const genesis = '00000000';
+    expect([log.headHashPrefix, ...(await log.hashPrefixesAt([0, 1]))]).toEqual([genesis, genesis, undefined]);
+    const committed: (string | undefined)[] = [];
+    log.subscribe((records) => {
+      committed.push(...records.map(({ hashPrefix }) => hashPrefix));
+      expect(log.headHashPrefix).toBe(committed.at(-1));
+    });
+    await append(log, created({ audience: ['ann'] }), started({ runId: 's', audience: ['ann'] }), started());
+    now += 1_000;
+    await append(log, started({ runId: 's' }), created({ projectId: 'q', audience: ['ann'] }));
+    expect(new Set(committed).size).toBe(5);
+    for (const prefix of committed) expect(prefix).toMatch(/^[0-9a-f]{8}$/);
+    const verdict = await log.integrity.verify();
+    expect(verdict.ok && verdict.hash.slice(0, 8)).toBe(committed[4]);
+
+    const prefixesIn = async (scope: Scope) =>
+      (await readAll(log, { scope, limit: 2 })).map(({ seq, hashPrefix }) => [seq, hashPrefix]);
+    const expected = (...seqs: number[]) => seqs.map((seq) => [seq, committed[seq - 1]]);
+    const check = async () => {
+      expect(await prefixesIn({ kind: 'all' })).toEqual(expected(1, 2, 3, 4, 5));
+      expect(await prefixesIn({ kind: 'project', projectId: 'p' })).toEqual(expected(1, 2, 3, 4));
+      expect(await prefixesIn({ kind: 'run', projectId: 'p', runId: 's' })).toEqual(expected(2, 4));
+      expect(await prefixesIn({ kind: 'user', userId: 'ann' })).toEqual(expected(1, 2, 5));
+      const { runs, hashPrefixes } = await log.runs.changedSince({ after: 0, limit: 10 });
+      expect(runs.map(({ lastSeq }, index) => [lastSeq, hashPrefixes[index]])).toEqual(expected(3, 4, 5));
+      expect(await log.hashPrefixesAt([5, 0, 1, 6])).toEqual([committed[4], genesis, committed[0], undefined]);
+    };
+    await check();
+    const erased: (string | undefined)[] = [];
+    log.integrity.onErased(({ hashPrefix }) => erased.push(hashPrefix));
+    await append(log, started());
+    await eraseAt(log, 3);
+    await eraseAt(log, 6);
+    expect(erased).toEqual([committed[2], committed[5]]);
+    expect(await prefixesIn({ kind: 'run', projectId: 'p', runId: 'r' })).toEqual(expected(1, 3, 6));
+
+    await log.trim(now);
+    expect(log.oldest).toBe(4);
+    expect(await log.hashPrefixesAt([2, 4, 6])).toEqual([undefined, committed[3], committed[5]]);
+  });
+
   test('[R1] positionBeforeTime is the last position recorded before an instant', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });

@@ -38,6 +38,8 @@ export class StoredEvent {
   readonly type: string;
   /** The logged event as canonical JSON (with sorted keys). The server sends this text to clients. */
   readonly json: string;
+  /** First 8 hexadecimal digits of the row's hash, for its cursor. Undefined where the store has not read it. */
+  readonly hashPrefix: string | undefined;
   /**
    * Ids of the users that the event is for, fixed when it is logged. Undefined for an event that was read from the store.
    */
@@ -52,6 +54,7 @@ export class StoredEvent {
     runId: string;
     type: string;
     json: string;
+    hashPrefix?: string | undefined;
     users?: readonly string[];
     event?: object;
   }) {
@@ -61,6 +64,7 @@ export class StoredEvent {
     this.runId = fields.runId;
     this.type = fields.type;
     this.json = fields.json;
+    this.hashPrefix = fields.hashPrefix;
     this.users = fields.users;
     this.#event = fields.event;
   }
@@ -114,7 +118,8 @@ export type Page = { records: StoredEvent[]; scannedTo: number };
  */
 export interface Log {
   /**
-   * Random id of the log, constant over restarts. A position with another epoch belongs to another log and is invalid here.
+   * Random id of the log's history, constant over restarts, until `Integrity.renewEpoch`. A position with another epoch
+   * belongs to another history and is invalid here.
    */
   readonly epoch: string;
   /**
@@ -127,6 +132,8 @@ export interface Log {
    * server must also update it.
    */
   readonly head: number;
+  /** First 8 hexadecimal digits of the hash of the row at `head` (of 32 zero bytes for an empty log). Changes with `head`. */
+  readonly headHashPrefix: string;
   /**
    * Lowest `seq` that the log still has, as far as this process knows; `head + 1` for a log without events. If several
    * servers share a log, a trim by another server must also update it.
@@ -152,10 +159,17 @@ export interface Log {
    */
   subscribe(listener: (records: readonly StoredEvent[]) => void): () => void;
 
+  /** The records of a page MUST have their `hashPrefix`, unless the row after them was lost. */
   read(query: ReadQuery): Promise<Page>;
 
   /** Returns the position of the event with an `eventId`; undefined if the project has no such event, or it was trimmed. */
   seqOf(projectId: string, eventId: string): Promise<number | undefined>;
+
+  /**
+   * Returns the hash prefixes (`StoredEvent.hashPrefix`) of the rows at these positions, in their order; undefined for a row
+   * that the log does not have. An erasure MUST NOT change a hash.
+   */
+  hashPrefixesAt(seqs: readonly number[]): Promise<(string | undefined)[]>;
 
   /** Returns the last position with a `recordedAt` before an instant (Unix ms); `oldest - 1` if there is none. */
   positionBeforeTime(recordedBeforeMs: number): Promise<number>;

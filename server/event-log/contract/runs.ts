@@ -33,7 +33,12 @@ export type ChangeQuery = {
  * All runs with `after < lastSeq <= scannedTo`. The next call continues after `scannedTo`, which is the head of the log
  * when the call has reached the end.
  */
-export type ChangePage = { runs: RunHeader[]; scannedTo: number };
+export type ChangePage = {
+  runs: RunHeader[];
+  /** Of the row at `lastSeq` of each run, as `Log.hashPrefixesAt` returns it. */
+  hashPrefixes: (string | undefined)[];
+  scannedTo: number;
+};
 
 /**
  * The state of every run, computed from its events.

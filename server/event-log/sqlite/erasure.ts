@@ -3,9 +3,12 @@ import type { RunRows } from '../../../shared/run.ts';
 import { CommitRows } from '../commit/run-rows.ts';
 import type { EraseRequest, Erasure } from '../contract/integrity.ts';
 import { StoredEvent } from '../contract/log.ts';
+import { hashPrefixOf } from '../cursor.ts';
+import { type ChainedRow, rowHash } from '../integrity/canonical.ts';
 import { type ErasableEvent, eventNotFound, formerUsers, planErasure } from '../integrity/erase.ts';
 import { type SqliteDatabase, transact } from './database.ts';
 import { type RowStatements, SqliteRunTables } from './rows.ts';
+import { CHAINED_ROWS } from './schema.ts';
 
 /**
  * Erases the text of events from the tables, then from the files.
@@ -46,6 +49,7 @@ export class SqliteErasure {
         `SELECT e.seq, e.run_seq AS runSeq, e.project_id AS projectId, r.run_id AS runId, e.type, e.payload, e.salt,
            e.payload_hash AS payloadHash FROM events e JOIN runs r ON r.row_id = e.run_row WHERE e.seq = ?`,
       ),
+      row: db.prepare(`${CHAINED_ROWS} WHERE seq = ?`),
       erasure: db.prepare('SELECT erasure FROM erasures WHERE seq = ?'),
       insertErasure: db.prepare('INSERT INTO erasures (seq, erasure) VALUES (?, ?)'),
       replace: db.prepare(`UPDATE events SET payload = ?, salt = x'' WHERE seq = ?`),
@@ -84,7 +88,8 @@ export class SqliteErasure {
       this.#statements.setDue.run();
     });
     const users = (this.#statements.users.all(seq) as { user: string }[]).map(({ user }) => user);
-    return { erasure, record: new StoredEvent({ seq, runSeq, projectId, runId, type, json, users }) };
+    const hashPrefix = hashPrefixOf(rowHash(this.#statements.row.get(seq) as ChainedRow));
+    return { erasure, record: new StoredEvent({ seq, runSeq, projectId, runId, type, json, hashPrefix, users }) };
   }
 
   /**

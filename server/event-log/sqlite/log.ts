@@ -11,7 +11,9 @@ import {
   StoredEvent,
 } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
+import { hashPrefixOf } from '../cursor.ts';
 import { KeyOrder } from '../integrity/canonical.ts';
+
 import { SearchIndexer } from '../search/indexer.ts';
 import { BlockSearch } from '../search/search.ts';
 import { SqliteAccess } from './access.ts';
@@ -75,13 +77,14 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     const index = new SearchIndexer({ blocks: new SqliteBlocks(db), slice, write, head });
     const erasure = new SqliteErasure({ database, rows, fold, now, onFailure, onErasing: (seq) => index.erasing(seq) });
     erasure.clean(true);
-    const runs = new SqliteRuns({ statements, rows, slice, head });
     const access = new SqliteAccess({ db, slice, write });
     const producerState = new SqliteProducerState(db, { slice, write });
     const retention = new SqliteRetention({ database, state, index, beside: [access, producerState] });
     const group = { tables: new SqliteCommitTables(statements, rows), fold, now, order: new KeyOrder() };
     const queue = { database, state, statements, group, health, onCommit, onCommitFailure };
     const log = new SqliteLog({ ...queue, index, access, onFailure });
+    const hashPrefixesAt = (seqs: readonly number[]) => log.findHashPrefixes(seqs);
+    const runs = new SqliteRuns({ statements, rows, slice, head, hashPrefixesAt });
     const oldest = () => state.oldest;
     const positionBeforeTime = (recordedBeforeMs: number) => log.findPositionBeforeTime(recordedBeforeMs);
     const onErased = (seq: number) => {
@@ -134,6 +137,8 @@ type EventRow = {
   run_id?: string;
   type: string;
   payload: string;
+  /** Empty for the last row. */
+  hash_prefix: string;
 };
 
 type Retained = Pick<Log, 'trim' | 'keepClock' | 'keptClock'>;
@@ -181,6 +186,9 @@ class SqliteLog implements Omit<Log, keyof Retained> {
   get head(): number {
     return this.#state.head.seq;
   }
+  get headHashPrefix(): string {
+    return hashPrefixOf(this.#state.head.hash);
+  }
   get oldest(): number {
     return this.#state.oldest;
   }
@@ -219,7 +227,7 @@ class SqliteLog implements Omit<Log, keyof Retained> {
         for (const row of rows) {
           scannedTo = row.seq;
           if (!types || types.has(row.type)) {
-            records.push(toRecord(row, scope));
+            records.push(this.#toRecord(row, scope));
             bytes += row.payload.length;
           }
           if (records.length >= limit || bytes >= PAGE_BYTES) return { records, scannedTo };
@@ -246,6 +254,17 @@ class SqliteLog implements Omit<Log, keyof Retained> {
     }
   }
 
+  hashPrefixesAt(seqs: readonly number[]): Promise<(string | undefined)[]> {
+    return this.#database.slice(() => this.findHashPrefixes(seqs));
+  }
+
+  /** Like `hashPrefixesAt`, for callers inside a slice. */
+  findHashPrefixes(seqs: readonly number[]): (string | undefined)[] {
+    const rows = this.#statements.hashPrefixes.all(JSON.stringify(seqs)) as { seq: number; hash_prefix: string }[];
+    const found = new Map(rows.map((row) => [row.seq, row.hash_prefix]));
+    return seqs.map((seq) => (seq === this.head ? this.headHashPrefix : found.get(seq)));
+  }
+
   positionBeforeTime(recordedBeforeMs: number): Promise<number> {
     return this.#database.slice(() => this.findPositionBeforeTime(recordedBeforeMs));
   }
@@ -265,17 +284,18 @@ class SqliteLog implements Omit<Log, keyof Retained> {
     }
     return low;
   }
-}
 
-const toRecord = (row: EventRow, scope: Scope): StoredEvent => {
-  const { project_id: projectId, run_id: runId } = row;
-  const run = scope.kind === 'run' ? scope : { projectId: projectId as string, runId: runId as string };
-  return new StoredEvent({
-    seq: row.seq,
-    runSeq: row.run_seq,
-    projectId: run.projectId,
-    runId: run.runId,
-    type: row.type,
-    json: row.payload,
-  });
-};
+  #toRecord(row: EventRow, scope: Scope): StoredEvent {
+    const { seq, project_id: projectId, run_id: runId } = row;
+    const run = scope.kind === 'run' ? scope : { projectId: projectId as string, runId: runId as string };
+    return new StoredEvent({
+      seq,
+      runSeq: row.run_seq,
+      projectId: run.projectId,
+      runId: run.runId,
+      type: row.type,
+      json: row.payload,
+      hashPrefix: row.hash_prefix || (seq === this.head ? this.headHashPrefix : undefined),
+    });
+  }
+}

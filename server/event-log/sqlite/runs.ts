@@ -10,6 +10,7 @@ export type SqliteRunsParts = {
   rows: RowStatements;
   slice: <T>(work: (until: number) => T) => Promise<T>;
   head: () => number;
+  hashPrefixesAt: (seqs: readonly number[]) => (string | undefined)[];
 };
 
 /** The rest of the contract is in `retention.ts`. */
@@ -137,14 +138,19 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
   changedSince({ after, projectId, limit }: ChangeQuery): Promise<ChangePage> {
     return this.#parts.slice((until) => {
       const runs: RunHeader[] = [];
+      const pageTo = (scannedTo: number): ChangePage => ({
+        runs,
+        hashPrefixes: this.#parts.hashPrefixesAt(runs.map(({ lastSeq }) => lastSeq)),
+        scannedTo,
+      });
       let scannedTo = after;
       for (const value of this.#parts.statements.changedRuns.iterate(after)) {
         const row = value as { last_seq: number; project_id: string; state: string };
         scannedTo = row.last_seq;
         if (projectId === undefined || row.project_id === projectId) runs.push(JSON.parse(row.state) as RunHeader);
-        if (runs.length >= limit || performance.now() > until) return { runs, scannedTo };
+        if (runs.length >= limit || performance.now() > until) return pageTo(scannedTo);
       }
-      return { runs, scannedTo: Math.max(after, this.#parts.head()) };
+      return pageTo(Math.max(after, this.#parts.head()));
     });
   }
 }

@@ -6,10 +6,13 @@ export const INSERT_ROWS = 10;
 /** Tables with many rows for each run. */
 export type ChildTable = 'stages' | 'artifacts' | 'approvals';
 
-const EVENT_COLUMNS = `e.seq, e.run_seq, e.project_id, r.run_id, e.type, e.payload FROM events e`;
+/** A row stores the hash of the row before it: the hash prefix of row n is in row n + 1. */
+const HASH_PREFIX = 'lower(hex(substr(n.prev_hash, 1, 4))) AS hash_prefix';
+const JOIN_NEXT = 'LEFT JOIN events n ON n.seq = e.seq + 1';
+const EVENT_COLUMNS = `e.seq, e.run_seq, e.project_id, r.run_id, e.type, e.payload, ${HASH_PREFIX} FROM events e`;
 // Statements with a limit are read with `all`: stepping row by row costs twice as much.
 const IN_ORDER = 'ORDER BY e.seq LIMIT ?';
-const JOIN_RUN = 'CROSS JOIN runs r ON r.row_id = e.run_row';
+const JOIN_RUN = `CROSS JOIN runs r ON r.row_id = e.run_row ${JOIN_NEXT}`;
 
 /** The statements of the log, prepared once for a connection. */
 export function prepareStatements(db: DatabaseSyncInstance) {
@@ -45,12 +48,15 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     readAll: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.seq > ? ${IN_ORDER}`),
     readProject: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.project_id = ? AND e.seq > ? ${IN_ORDER}`),
     readRun: db.prepare(
-      `SELECT e.seq, e.run_seq, e.type, e.payload FROM events e
+      `SELECT e.seq, e.run_seq, e.type, e.payload, ${HASH_PREFIX} FROM events e ${JOIN_NEXT}
        WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) AND e.seq > ? ${IN_ORDER}`,
     ),
     readUser: db.prepare(
       `SELECT ${EVENT_COLUMNS.replace('FROM events e', 'FROM event_users u CROSS JOIN events e ON e.seq = u.seq')}
        ${JOIN_RUN} WHERE u.user_id = ? AND u.seq > ? ORDER BY u.seq LIMIT ?`,
+    ),
+    hashPrefixes: db.prepare(
+      `SELECT ids.value AS seq, ${HASH_PREFIX} FROM json_each(?) AS ids CROSS JOIN events n ON n.seq = ids.value + 1`,
     ),
     hasRun: db.prepare('SELECT 1 FROM runs WHERE project_id = ? AND run_id = ?'),
     projectsOf: db.prepare('SELECT project_id FROM runs WHERE run_id = ? ORDER BY project_id'),
