@@ -23,7 +23,7 @@ import { isOver } from './rules.ts';
 /** Maximum number of approvals that one step of one kind reads and expires. */
 const PAGE = 100;
 /** Maximum number of runs in one query. */
-const RUNS_PAGE = 1_000;
+const RUNS_PAGE = 2_500;
 /** Maximum number of runs that wait for their query. Beyond it, step 3 finds their approvals. */
 const MAX_RUNS = 20_000;
 /** Maximum delay of the timer. A timer ignores changes of the system clock, so the clock is read this often. */

@@ -577,8 +577,8 @@ describe('expiry', () => {
     await isExpired({ ...run, runId: 'last', approvalId: 'of an ended run' });
     queriesUntil.ended = queries;
     expect(queriesUntil.due).toBeLessThan(5);
-    // At most 1,000 runs a query, and all runs before the last one: not one query for each run.
-    expect(queriesUntil.ended).toBeLessThan(250);
+    // At most 2,500 runs a query, and all runs before the last one: not one query for each run.
+    expect(queriesUntil.ended).toBeLessThan(150);
   });
 
   test('[G6] the runs that wait for their check are bounded: beyond the bound, all pending approvals are read', async () => {
