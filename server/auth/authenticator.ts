@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import { jwks } from './jwks.ts';
-import type { Authenticate } from './principal.ts';
-import { hs256, type TokenChecks } from './tokens.ts';
+import { type Authenticate, type Principal, principalSchema } from './principal.ts';
+import { badToken, hs256, type TokenChecks } from './tokens.ts';
 
 /** How a server checks tokens. Exactly one of `authSecret`, `authJwksUrl` and `authenticate` is required. */
 export type AuthOptions = {
@@ -24,23 +24,45 @@ const CLAIM_LOG_INTERVAL_MS = 60_000;
 /** Returns the function that checks tokens. Throws `INVALID_INPUT` for missing or contradictory options. */
 export function createAuthenticator(options: AuthOptions, logger: Logger): Authenticate {
   const { authenticate, authSecret: secret, authJwksUrl: url } = options;
-  if (authenticate) return authenticate;
+  const loggedAt = new Map<string, number>();
+  const warn = (claim: string, message: string) => {
+    if (performance.now() - (loggedAt.get(claim) ?? Number.NEGATIVE_INFINITY) < CLAIM_LOG_INTERVAL_MS) return;
+    loggedAt.set(claim, performance.now());
+    logger.warn({ claim }, message);
+  };
+  if (authenticate) {
+    return async (token) =>
+      checkedPrincipal(await authenticate(token), (claim) =>
+        warn(claim, 'refused a principal that `authenticate` returned: a field is missing or invalid'),
+      );
+  }
   if (secret !== undefined && url !== undefined) {
     throw new RunwireError('INVALID_INPUT', 'set either authSecret or authJwksUrl, not both', { path: 'authJwksUrl' });
   }
-  const loggedAt = new Map<string, number>();
   const checks: TokenChecks = {
     issuer: options.authIssuer,
     audience: options.authAudience,
-    onBadClaim: (claim) => {
-      if (performance.now() - (loggedAt.get(claim) ?? Number.NEGATIVE_INFINITY) < CLAIM_LOG_INTERVAL_MS) return;
-      loggedAt.set(claim, performance.now());
-      logger.warn({ claim }, 'refused a token with a valid signature: a claim is missing or invalid');
-    },
+    onBadClaim: (claim) => warn(claim, 'refused a token with a valid signature: a claim is missing or invalid'),
   };
   if (secret !== undefined) return hs256({ secret, ...checks });
   if (url !== undefined) return jwks({ url, logger, ...checks });
   throw new RunwireError('INVALID_INPUT', 'createRunServer requires authSecret, authJwksUrl or authenticate', {
     path: 'authSecret',
   });
+}
+
+/**
+ * Checks what a custom `authenticate` has returned, as the claims of a token are checked. Throws `INTERNAL` if it is no
+ * principal, which is a defect of `authenticate`, and `UNAUTHENTICATED` if a field is invalid.
+ */
+function checkedPrincipal(value: unknown, onBadClaim: (claim: string) => void): Principal {
+  const { sub, projects, roles } = (value ?? {}) as Partial<Principal>;
+  if (typeof sub !== 'string' || sub === '' || !Array.isArray(projects) || !Array.isArray(roles)) {
+    throw new RunwireError('INTERNAL', 'authenticate did not return a principal');
+  }
+  const parsed = principalSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const claim = String(parsed.error.issues[0]?.path[0]);
+  onBadClaim(claim);
+  throw badToken(claim);
 }

@@ -76,9 +76,7 @@ export class Credentials {
     });
     try {
       // The async function also catches an error that `authenticate` throws before it returns a promise.
-      const principal = await Promise.race([(async () => authenticate(token))(), late]);
-      if (!isPrincipal(principal)) throw new RunwireError('INTERNAL', 'authenticate did not return a principal');
-      return principal;
+      return await Promise.race([(async () => authenticate(token))(), late]);
     } finally {
       clearTimeout(timer);
     }
@@ -134,10 +132,4 @@ export class Credentials {
     }
     await this.#options.revocations.forget(nowMs);
   }
-}
-
-/** A run-time check, because a custom `authenticate` may be plain JavaScript. */
-function isPrincipal(value: unknown): value is Principal {
-  const { sub, projects, roles } = (value ?? {}) as Partial<Principal>;
-  return typeof sub === 'string' && sub !== '' && Array.isArray(projects) && Array.isArray(roles);
 }

@@ -2,7 +2,7 @@ import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors, type JWTVer
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import type { Authenticate } from './principal.ts';
-import { badToken, principalOf, type TokenChecks, verifyOptions } from './tokens.ts';
+import { principalOf, refusalOf, type TokenChecks, verifyOptions } from './tokens.ts';
 
 /**
  * Verifies tokens of an issuer that publishes its keys (`AUTH_JWKS_URL`). The library jose caches the keys, and fetches
@@ -72,7 +72,7 @@ export function jwks({ url, logger, ...checks }: JwksOptions): Authenticate {
     try {
       return principalOf((await jwtVerify(token, keyOf, verifyOptions(ALGORITHMS, checks))).payload, checks);
     } catch (error) {
-      throw error instanceof RunwireError ? error : badToken();
+      throw refusalOf(error, checks);
     }
   };
 }

@@ -1,3 +1,7 @@
+import { z } from 'zod';
+import * as field from '../../shared/fields.ts';
+import { isSameUser } from '../../shared/user-ids.ts';
+
 /** A principal is an authenticated caller, with its user id, projects and roles. */
 export const roles = ['viewer', 'approver', 'producer', 'admin'] as const;
 export type Role = (typeof roles)[number];
@@ -15,12 +19,27 @@ export type Principal = {
   expiresAtMs?: number | undefined;
 };
 
-/** The actors of the server's own events: of server code, and of expiries. No token has such a subject. */
-export const SERVER = 'server';
-export const SYSTEM = 'system';
-
 /** Converts a token to a principal. Throws `UNAUTHENTICATED`, or `UNAVAILABLE` if the token cannot be verified now. */
 export type Authenticate = (token: string) => Promise<Principal>;
 
 /** In a principal: all projects. As the project of a permission check: only such a principal passes. */
 export const everyProject = '*';
+
+/** The actors of the server's own events: of server code, and of expiries. No token has such a subject. */
+export const SERVER = 'server';
+export const SYSTEM = 'system';
+
+/** The end of the year 9999, the last that an instant of an event may have: no number of a token is beyond. */
+export const LATEST_MS = Date.UTC(10_000, 0) - 1;
+const instantMs = z.number().nonnegative().max(LATEST_MS);
+
+/** What a token and a custom `authenticate` may say about a caller. */
+export const principalSchema = z.object({
+  // The `actor` of published events.
+  sub: field.id().refine((sub) => !isSameUser(sub, SERVER) && !isSameUser(sub, SYSTEM), { error: 'is reserved' }),
+  projects: z.array(z.string()),
+  roles: z.array(z.enum(roles)),
+  jti: field.id().optional(),
+  issuedAtMs: instantMs.optional(),
+  expiresAtMs: instantMs.optional(),
+});

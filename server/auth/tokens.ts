@@ -1,17 +1,23 @@
 import { randomUUID } from 'node:crypto';
-import { type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
+import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
-import * as field from '../../shared/fields.ts';
-import { type Authenticate, type Principal, type Role, roles } from './principal.ts';
+import { type Authenticate, LATEST_MS, type Principal, principalSchema, type Role } from './principal.ts';
 
+const { sub, projects, roles, jti } = principalSchema.shape;
+/** Seconds. A larger number, such as one in milliseconds, would be no date, and no integer that a store returns unchanged. */
+const numericDate = z
+  .number()
+  .nonnegative()
+  .max(LATEST_MS / 1000);
 const claimsSchema = z.object({
-  sub: field.id(), // The `actor` of published events.
-  projects: z.array(z.string()),
-  roles: z.array(z.enum(roles)),
-  exp: z.number(),
-  iat: z.number().optional(),
-  jti: field.id().optional(),
+  sub,
+  projects,
+  roles,
+  jti,
+  exp: numericDate,
+  iat: numericDate.optional(),
+  nbf: numericDate.optional(),
 });
 
 /** How far the issuer's clock may be ahead: a token is valid this long before its `nbf`, and never after its `exp`. */
@@ -40,14 +46,23 @@ export function hs256({ secret, ...checks }: TokenOptions): Authenticate {
   return async (token) => {
     try {
       return principalOf((await jwtVerify(token, key, verifyOptions(['HS256'], checks))).payload, checks);
-    } catch {
-      throw badToken();
+    } catch (error) {
+      throw refusalOf(error, checks);
     }
   };
 }
 
-export const badToken = (): RunwireError =>
-  new RunwireError('UNAUTHENTICATED', 'the token is missing, malformed, forged or expired');
+/** `claim` is the name of the invalid claim of a token with a valid signature. */
+export const badToken = (claim?: string): RunwireError =>
+  new RunwireError('UNAUTHENTICATED', 'the token is missing, malformed, forged or expired', { path: claim });
+
+/** Returns the error for a token that did not verify. jose checks the signature first, and the claims after it. */
+export function refusalOf(error: unknown, { onBadClaim }: TokenChecks): RunwireError {
+  if (error instanceof RunwireError) return error;
+  if (!(error instanceof errors.JWTClaimValidationFailed)) return badToken();
+  onBadClaim?.(error.claim);
+  return badToken(error.claim);
+}
 
 export const verifyOptions = (algorithms: string[], { issuer, audience }: TokenChecks): JWTVerifyOptions => ({
   algorithms,
@@ -60,8 +75,9 @@ export const verifyOptions = (algorithms: string[], { issuer, audience }: TokenC
 export function principalOf(payload: JWTPayload, { onBadClaim }: TokenChecks): Principal {
   const parsed = claimsSchema.safeParse(payload);
   if (!parsed.success) {
-    onBadClaim?.(String(parsed.error.issues[0]?.path[0]));
-    throw badToken();
+    const claim = String(parsed.error.issues[0]?.path[0]);
+    onBadClaim?.(claim);
+    throw badToken(claim);
   }
   const { sub, projects, roles, exp, iat, jti } = parsed.data;
   if (exp * 1000 <= Date.now()) throw badToken();

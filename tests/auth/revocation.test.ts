@@ -1,4 +1,5 @@
 import { EventEmitter, once } from 'node:events';
+import { DatabaseSync } from '@photostructure/sqlite';
 import { type JWTPayload, SignJWT } from 'jose';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
@@ -455,6 +456,91 @@ describe('a custom authenticate function', () => {
       // One more fetch for a refused token; for any other failure as many as maxReconnectAttempts.
       expect(sockets.opened).toBe(code === 4401 ? 2 : 4);
       expect(onError).not.toHaveBeenCalled();
+    },
+  );
+});
+
+describe('claims beyond what can be kept', () => {
+  const far = 9_999_999_999_999; // Milliseconds where seconds are meant.
+  const claims: [string, object][] = [
+    ['exp', { exp: far }],
+    ['exp', { exp: Number.MAX_SAFE_INTEGER }],
+    ['exp', { exp: 1e300 }],
+    ['iat', { iat: far }],
+    ['iat', { iat: -1 }],
+    ['nbf', { nbf: far }],
+    ['sub', { sub: 'system' }],
+    ['sub', { sub: 'Server' }],
+    ['sub', { sub: 'a\nb' }],
+  ];
+  test.each(claims)(
+    '[A14] a token with such a claim (%s, %o) is refused everywhere, and the log names the claim',
+    async (claim, more) => {
+      const { logger, lines } = keptLog();
+      await using server = await startServer({ logger });
+      const token = await signed({ jti: 'far', ...more });
+      expect(await trpc(server, 'auth.me', token)).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' });
+      await using wire = await Wire.open(server.url, { token });
+      wire.send({ id: 1, method: 'query', params: { path: 'auth.me' } });
+      expect((await wire.closed).code).toBe(4401);
+      await using open = await Wire.open(server.url, { token: await signed({}) });
+      const refreshed = await open.call('mutation', 'auth.refresh', { token });
+      expect(refreshed.error?.data).toMatchObject({ runwireCode: 'UNAUTHENTICATED', field: claim });
+      expect((await open.call('query', 'auth.me')).result).toBeDefined();
+      expect(lines.filter((line) => line.includes(`"claim":"${claim}"`))).toHaveLength(1);
+    },
+  );
+
+  test('[A10] a server starts with a revocation whose expiry is beyond every date', async () => {
+    using folder = temporaryFolder();
+    const databaseUrl = `file:${folder.path}/runwire.db`;
+    {
+      await using server = await startServer({ databaseUrl });
+      await revoke(server, { jti: 'far' });
+      const token = await signed({ jti: 'far', exp: 9_999_999_999_999 });
+      expect((await trpc(server, 'auth.me', token)).status).toBe(401);
+    }
+    // A row of a release that stored such an expiry.
+    const db = new DatabaseSync(`${folder.path}/runwire.db`);
+    db.exec("INSERT INTO revocations (kind, id, at_ms, until_ms) VALUES ('jti', 'older', 1, 9999999999999000)");
+    db.close();
+    await using server = await startServer({ databaseUrl });
+    for (const jti of ['far', 'older']) {
+      expect((await trpc(server, 'auth.me', await signed({ jti }))).message).toBe('the token has been revoked');
+    }
+  });
+
+  const results: [string, object][] = [
+    ['sub', { sub: 'a\nb\0'.padEnd(1_000, 'x') }],
+    ['sub', { sub: 'system' }],
+    ['projects', { projects: [7] }],
+    ['roles', { roles: ['root'] }],
+    ['jti', { jti: 7 }],
+    ['expiresAtMs', { expiresAtMs: Number.POSITIVE_INFINITY }],
+    ['expiresAtMs', { expiresAtMs: Number.NaN }],
+    ['issuedAtMs', { issuedAtMs: new Date() }],
+  ];
+  test.each(results)(
+    '[A14] a principal of a custom authenticator with such a %s (%o) is refused like a token, and the log names the field',
+    async (field, more) => {
+      const { logger, lines } = keptLog();
+      const authenticate = async () => ({ ...everyone, ...more }) as Principal;
+      await using server = await startServer({ logger, authenticate });
+      for (let round = 0; round < 3; round++) {
+        expect(await trpc(server, 'auth.me', 'any')).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' });
+      }
+      const draft = JSON.stringify(created('r1'));
+      const response = await fetch(`${server.url}/api/v1/events`, {
+        method: 'POST',
+        headers: { authorization: 'Bearer any', 'content-type': 'application/json' },
+        body: draft,
+      });
+      expect(response.status).toBe(401);
+      expect(server.log.head).toBe(0);
+      const logged = lines.filter((line) => line.includes(`"claim":"${field}"`));
+      expect(logged).toHaveLength(1);
+      expect(logged[0]).toContain('authenticate');
+      expect(lines.join()).not.toContain('xxx');
     },
   );
 });

@@ -29,6 +29,15 @@ export function describeRevocations(openLog: OpenLog): void {
     expect(byId(await revocations.all())).toEqual([all[0], all[2]]);
   });
 
+  test('[A10] an untilMs beyond every date is kept as a number that can be read back', async () => {
+    const { revocations } = await openLog();
+    for (const [index, untilMs] of [9_999_999_999_999_000, 1e300, Number.MAX_SAFE_INTEGER].entries()) {
+      await revocations.put({ kind: 'jti', id: `${index}`, atMs: 1, untilMs });
+    }
+    const { MAX_SAFE_INTEGER } = Number;
+    expect((await revocations.all()).map(({ untilMs }) => untilMs)).toEqual(Array(3).fill(MAX_SAFE_INTEGER));
+  });
+
   test('[A10] all revocations are returned, for any number and any ids', async () => {
     const { revocations } = await openLog();
     const ids = [...upTo(2_500).map((n) => `id ${n}`), "'; --", 'é', '😀'];

@@ -16,8 +16,9 @@ export class SqliteRevocations implements Revocations {
   constructor(db: DatabaseSyncInstance, { slice, write }: { slice: Slice; write: Slice }) {
     this.#slice = slice;
     this.#write = write;
+    // Reading an integer beyond 2^53 throws, so one such row would keep the server from starting.
     this.#list = db.prepare(
-      'SELECT kind, id, at_ms, until_ms FROM revocations WHERE (kind, id) > (?, ?) ORDER BY kind, id LIMIT ?',
+      'SELECT kind, id, at_ms, min(until_ms, 9007199254740991) AS until_ms FROM revocations WHERE (kind, id) > (?, ?) ORDER BY kind, id LIMIT ?',
     );
     this.#put = db.prepare(
       `INSERT INTO revocations (kind, id, at_ms, until_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
@@ -38,7 +39,9 @@ export class SqliteRevocations implements Revocations {
 
   /** The statement is its own transaction (synchronous=FULL), so the entry is durable when it has run. */
   async put({ kind, id, atMs, untilMs }: Revocation): Promise<void> {
-    await this.#write(() => this.#put.run(kind, id, atMs, untilMs ?? null));
+    await this.#write(() =>
+      this.#put.run(kind, id, atMs, untilMs === undefined ? null : Math.min(untilMs, Number.MAX_SAFE_INTEGER)),
+    );
   }
 
   async forget(expiredBeforeMs: number): Promise<void> {
