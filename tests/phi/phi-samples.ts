@@ -228,13 +228,14 @@ export const keys: readonly (readonly [key: string, value: string | number])[] =
     .split(' ')
     .map((key) => [key, 'D1234567'] as const),
   ...'vin VIN vehicle_id vehicleIdentificationNumber'.split(' ').map((key) => [key, '1HGCM82633A004352'] as const),
-  ...'deviceSerialNumber device_serial device_id serialNumber imei mac_address'
+  ...'deviceSerialNumber device_serial device_id serialNumber imei'
     .split(' ')
     .map((key) => [key, 'SN12345678'] as const),
   ...'address street_address homeAddress address_line_1 patient_address'
     .split(' ')
     .map((key) => [key, '12 Main Street'] as const),
   ...'zip zip_code zipCode postal_code postalCode'.split(' ').map((key) => [key, '94107'] as const),
+  ['mac_address', '00:1A:2B:3C:4D:5E'],
   ['mrn', 12_345_678],
   ['ssn', 123_456_789],
   ['phone', 4_155_550_132],

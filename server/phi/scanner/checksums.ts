@@ -10,9 +10,14 @@ function luhn(digits: string): boolean {
   return sum % 10 === 0;
 }
 
+/** Prefixes and lengths of the networks: Visa, Mastercard, American Express, Diners, JCB, Discover, UnionPay, Maestro. */
+const NETWORKS =
+  /^(?:4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}|3(?:0[0-59]|[689]\d)\d{11,16}|35(?:2[89]|[3-8]\d)\d{12,15}|(?:1800|2131)\d{11}|6\d{12,18}|5[0678]\d{11,17})$/;
 /** A card number of a known network: 13–19 digits, Luhn. https://en.wikipedia.org/wiki/Payment_card_number */
-export const isCard = (digits: string): boolean =>
-  digits.length >= 13 && digits.length <= 19 && /^[3-6]/.test(digits) && !/^(\d)\1+$/.test(digits) && luhn(digits);
+export const isCard = (digits: string): boolean => NETWORKS.test(digits) && !/^(\d)\1+$/.test(digits) && luhn(digits);
+
+/** A National Provider Identifier: ten digits, Luhn with the prefix 80840. 45 CFR 162.406 */
+export const isNpi = (digits: string): boolean => /^[12]\d{9}$/.test(digits) && luhn(`80840${digits}`);
 
 /**
  * ISO 13616: two letters, two digits, up to 30 more characters. Read as a number, from the fifth character on with the

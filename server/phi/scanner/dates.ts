@@ -1,4 +1,4 @@
-import { COLON, classes, DASH, DIGIT, DOT, hasAny, SLASH, UPPER } from './char-classes.ts';
+import { BLANK, COLON, classes, DASH, DIGIT, DOT, hasAny, SLASH, UPPER } from './char-classes.ts';
 import { role, subject } from './keywords.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -58,9 +58,26 @@ export function year(t: Tokens, i: number): void {
   if (separator !== DASH && separator !== SLASH && separator !== DOT) return;
   if (t.separatorAfter(i + 1) === separator && isDay(t, i + 1, 12) && t.length(i + 2) >= 2) {
     if (t.continues(i, i, separator) && t.separatorAfter(i - 1) === separator) return;
+    // A timestamp, as in `discharge queue drained at 2024-05-02T06:14:27Z`.
+    const isTimestamp = t.length(i + 2) > 2 && !hasAny(t.subjectsNear(i, 8, 0), PERSONS);
+    if (isTimestamp) return;
     addDate(t, i, i + 2, false);
   }
 }
+
+/** Finds a date of eight digits after a word of a stay: `admitted 20230911`. */
+export function compactDate(t: Tokens, i: number): void {
+  const number = t.value(i);
+  const [month, day] = [Math.floor(number / 100) % 100, number % 100];
+  const isDate = number >= 18_800_101 && number < 21_000_000 && month >= 1 && month <= 12 && day >= 1 && day <= 31;
+  if (!isDate || t.separatorAfter(i) === BLANK) {
+    // A word after the number may be its unit.
+    if (!isDate || (t.subjects[i + 1] === 0 && t.roles[i + 1] === role.none)) return;
+  }
+  if (hasAny(t.subjectsNear(i, 3, 0), subject.stay)) t.add(i, i, 'date', 'keyword');
+}
+
+const PERSONS = subject.patient | subject.member | subject.medical | subject.encounter | subject.birth;
 
 /** Finds dates that begin with a number: `5/20/2021`, `21.5.2021`, `5-MAY-2021`, `15th of May, 2021`. */
 export function dayFirst(t: Tokens, i: number): void {

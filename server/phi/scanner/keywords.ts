@@ -62,16 +62,26 @@ export const role = {
   placeholder: 7,
   /** Makes the plan or policy after it technical: a query plan, a backup policy. */
   machine: 8,
+  /** May come between a keyword and its value, and is no name: not found, invalid, changed. */
+  state: 9,
+  /** A number after it is that of a telephone: called, voicemail. */
+  call: 10,
+  /** A filler with a provider's number after it. */
+  provider: 11,
 } as const;
 
 const words: readonly (readonly [string, bits: number, role?: number])[] = [
-  ['ssn ssns soc socialsecurity socialsecuritynumber ssnnumber social itin nino aadhaar nas', subject.ssn],
-  ['ss', subject.ssn | subject.card], // Only with a number sign; see `classify.ts`.
+  [
+    'ssn ssns socialsecurity socialsecuritynumber ssnnumber itin nino aadhaar nas taxid taxpayerid nationalid socialinsurancenumber',
+    subject.ssn,
+  ],
+  // Only with a number sign, a word for number, or nine digits after a colon; see `classify.ts`.
+  ['ss social soc tax taxpayer sin tin', subject.ssn | subject.card],
   [
     'phone phones telephone tel mobile cellphone phonenumber phonenum telephonenumber mobilenumber whatsapp',
     subject.phone,
   ],
-  ['homephone workphone cellnumber phoneno', subject.phone],
+  ['homephone workphone cellnumber phoneno telecom', subject.phone],
   ['cell contact sms callback', subject.contact],
   ['emergencycontact', subject.contact | subject.name, role.person],
   ['fax faxes facsimile faxnumber faxno', subject.fax],
@@ -82,10 +92,12 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['chart', subject.record | subject.encounter],
   ['patient patients', subject.patient],
   ['pt', subject.encounter], // Also a MedDRA preferred term, and physiotherapy. Only with a number sign.
+  ['personid personsourcevalue patientidentifierlist', subject.patient | subject.id],
   ['patientid patientidentifier patientno patientnumber ptid patid', subject.patient | subject.id],
   ['encounter encounters', subject.encounter],
-  ['encounterid', subject.encounter | subject.id],
-  ['member subscriber beneficiary enrollee insured policyholder cardholder', subject.member],
+  ['encounterid csn empi visitid visitnumber visitoccurrenceid', subject.encounter | subject.id],
+  ['visit accession', subject.encounter],
+  ['member members subscriber subscribers beneficiary enrollee insured policyholder cardholder', subject.member],
   [
     'memberid subscriberid beneficiaryid enrolleeid membernumber subscribernumber memberno',
     subject.member | subject.id,
@@ -98,6 +110,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     'insuranceid insurancenumber medicareid medicaidid medicarenumber medicaidnumber mbn nhs',
     subject.insurance | subject.id,
   ],
+  ['groupnumber', subject.insurance | subject.id],
   ['healthplanid healthplannumber healthplanbeneficiarynumber insurancepolicynumber', subject.insurance | subject.id],
   ['plan', subject.plan],
   ['planid plannumber', subject.plan | subject.id],
@@ -110,7 +123,8 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['bankaccount', subject.bank | subject.account],
   ['routingnumber', subject.bank | subject.number],
   ['card visa mastercard amex credit debit creditcard ccnumber cardnumber pan', subject.card],
-  ['license licence lic licenses', subject.licence],
+  ['jcb discover maestro diners unionpay cc ccnum cardno payment payments charged', subject.card],
+  ['license licence lic licenses certification', subject.licence],
   ['licensenumber licencenumber licenseno licno licensenum', subject.licence | subject.number],
   ['licenseid licenceid', subject.licence | subject.id],
   ['driver drivers driving', subject.personal],
@@ -129,14 +143,22 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['deviceserial deviceserialnumber', subject.device | subject.serial],
   ['serial sn', subject.serial],
   ['serialnumber serialno', subject.serial | subject.number],
-  ['imei meid imsi iccid udi udid mac macs macaddress hardware', subject.hardware],
-  ['dob bday birthdate birthday dateofbirth born birth birthdt birthdatetime', subject.birth],
+  ['imei meid imsi iccid udi udid hardware deviceuid udidi', subject.hardware],
+  // Only a value with the form of a MAC address.
+  ['mac macs macaddress', subject.hardware | subject.address],
+  [
+    'dob bday birthdate birthday dateofbirth born birth birthdt birthdatetime birthtime brthdtc brthdt dobdtc',
+    subject.birth,
+  ],
   ['admitted admit discharged discharge deceased died death', subject.stay],
+  ['deceaseddatetime deceaseddate dthdtc deathdatetime admitdatetime dischargedatetime', subject.stay],
   ['admissiondate admitdate dischargedate deathdate dateofdeath dod admissiondt dischargedt', subject.stay],
   ['dateofservice servicedate visitdate dos', subject.stay],
   ['id ids identifier ident identification code identifiers', subject.id],
   ['number numbers no num nr nbr', subject.number],
   ['name names', subject.name],
+  ['patname personname subjectname participantname legalname guardianname nextofkinname', subject.name, role.person],
+  ['emergencycontactname', subject.name, role.person],
   ['patientname ptname subscribername membername insuredname guarantorname', subject.name, role.person],
   [
     'firstname lastname givenname familyname middlename maidenname surname fname lname fullname',
@@ -152,7 +174,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     role.filler,
   ],
   [
-    'text system type use string from issue includes using ending last4 listed claim sec date dt show shows',
+    'text system type use datetime to back string from issue includes using ending last4 listed claim sec date dt show shows',
     0,
     role.filler,
   ],
@@ -163,24 +185,26 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     0,
     role.filler,
   ],
-  [
-    'provider physician doctor parent employee individual responsible party kin next old previous original raw',
-    0,
-    role.filler,
-  ],
+  ['doctor parent employee individual responsible party kin next old previous original raw', 0, role.filler],
   ['src line holder alt alternate main permanent mailing residential', 0, role.filler],
   [
-    'aws gcp azure cloud iam storage service x509 certificate cert tls ssl version build release zone',
+    'aws gcp azure cloud iam arn sts ecr assumed storage service x509 certificate cert tls ssl version build release zone',
     0,
     role.technical,
   ],
+  ['gpu cpu pci usb dimm nic psu bios firmware motherboard board monitor sdk', 0, role.technical],
+  ['provider providers prescriber physician taxonomy', 0, role.provider],
+  ['call called calling dial dialed dialled voicemail texted phoned rang', 0, role.call],
   ['redis disk nvme ssd etcd tenant tag', 0, role.technical],
   ['query execution explain terraform backup retention rollout deployment test', 0, role.machine],
   ['january february april june july august september october november december', 0, role.month],
   ['jan feb mar apr may jun jul aug sep sept oct nov dec march', 0, role.shortMonth],
   ['mr mrs ms dr', 0, role.title],
-  ['null none undefined unknown varchar required missing invalid true false empty nil', 0, role.placeholder],
-  ['redacted masked hidden removed na anonymous deidentified not must cannot column field', 0, role.placeholder],
+  ['null none undefined varchar required true false empty nil', 0, role.placeholder],
+  ['redacted masked hidden removed na anonymous deidentified must cannot column field', 0, role.placeholder],
+  ['not found failed failure fails invalid format mismatch mismatched exists exist existing already', 0, role.state],
+  ['duplicate duplicated duplicates unknown missing lookup validation check detected expected received', 0, role.state],
+  ['rejected malformed incorrect wrong bad unrecognized unmatched match conflict error changed updated', 0, role.state],
 ];
 
 /** The hash of a word, computed character by character. The hash ignores the case of ASCII letters. */

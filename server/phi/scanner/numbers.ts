@@ -11,7 +11,7 @@ import {
   UNDERSCORE,
   UPPER,
 } from './char-classes.ts';
-import { isCard, isIban, isMbi, isVin } from './checksums.ts';
+import { isCard, isIban, isMbi, isNpi, isVin } from './checksums.ts';
 import { role, subject } from './keywords.ts';
 import type { Finding, Tokens } from './tokens.ts';
 
@@ -42,7 +42,11 @@ export function ssn(t: Tokens, i: number): boolean {
 }
 
 export function bareSsn(t: Tokens, i: number): void {
-  if (hasAny(t.subjectsNear(i, 3, 0), subject.ssn)) t.add(i, i, 'ssn', 'keyword');
+  let isNamed = hasAny(t.context, subject.ssn);
+  for (let at = Math.max(0, i - 3); at < i; at++)
+    isNamed ||= ((t.subjects[at] as number) & (subject.ssn | subject.card)) === subject.ssn;
+  t.steps += 3;
+  if (isNamed) t.add(i, i, 'ssn', 'keyword');
 }
 
 export function phone(t: Tokens, i: number): boolean {
@@ -74,9 +78,35 @@ export function phone(t: Tokens, i: number): boolean {
 }
 
 export function barePhone(t: Tokens, i: number): void {
+  if (t.roles[i - 1] === role.technical) return;
+  if (called(t, i)) {
+    t.add(i, i, 'phone', 'keyword');
+    return;
+  }
   const near = t.subjectsNear(i, 2, 0);
   if (!hasAny(near, subject.phone | subject.contact | subject.fax)) return;
   t.add(i, i, hasAny(near, subject.fax) ? 'fax' : 'phone', 'keyword');
+}
+
+/** Whether a number of ten digits comes after a word such as `called`, up to four words back: `call patient back at`. */
+function called(t: Tokens, i: number): boolean {
+  const start = t.starts[i] as number;
+  if (t.length(i) !== 10 || t.code(start) < 50 || t.code(start + 3) < 50) return false;
+  const before = t.roles[i - 1];
+  const isLinked = before === role.filler || before === role.call || hasAny(t.subjects[i - 1] as number, LINKS);
+  if (!isLinked) return false;
+  for (let at = Math.max(0, i - 4); at < i; at++) {
+    t.steps++;
+    if (t.roles[at] === role.call || hasAny(t.subjects[at] as number, subject.contact)) return true;
+  }
+  return false;
+}
+const LINKS = subject.contact | subject.number | subject.patient;
+
+/** Finds the number of a provider: an NPI directly after a word such as `provider`, or `provider id`. */
+export function npi(t: Tokens, i: number): void {
+  const at = hasAny(t.subjects[i - 1] as number, subject.id | subject.number) ? i - 2 : i - 1;
+  if (t.roles[at] === role.provider && isNpi(t.digitsOf(i, i))) t.add(i, i, 'licence', 'checksum');
 }
 
 /** Finds a phone number with `+` and 8 to 15 digits in groups. */
@@ -115,7 +145,8 @@ export function card(t: Tokens, i: number): boolean {
     last = i + 3;
   else return false;
   for (let at = i; at < last; at++) if (t.separatorAfter(at) !== separator) return false;
-  if (separator !== BLANK && t.continues(i, last, separator)) return false;
+  if (t.continues(i, last, separator) && !(separator === BLANK && hasAny(t.subjectsNear(i, 3, 0), subject.card)))
+    return false;
   if (!isCard(t.digitsOf(i, last))) return false;
   t.add(i, last, 'account', 'checksum');
   return true;

@@ -39,13 +39,15 @@ export function title(t: Tokens, i: number): void {
   if (last >= 0 && t.length(i + 1) > 1) t.add(i, last, 'name', 'keyword');
 }
 
+const isPlaceholder = (kind: number): boolean => kind === role.placeholder || kind === role.state;
+
 /** Returns the last of at most `limit` capitalized words from token `i` on; -1 if token `i` is no such word. */
 function lastNameWord(t: Tokens, i: number, limit: number): number {
   let last = -1;
   for (let at = i; at < t.count && at < i + limit; at++) {
     t.steps++;
     if (t.digits[at] !== 0 || classes[t.code(t.starts[at] as number)] !== UPPER) break;
-    if (t.roles[at] === role.placeholder || (t.subjects[at] as number) !== 0) break;
+    if (isPlaceholder(t.roles[at] as number) || (t.subjects[at] as number) !== 0) break;
     if (at > i) {
       const width = (t.starts[at] as number) - (t.ends[at - 1] as number);
       const code = t.code(t.ends[at - 1] as number);
@@ -104,10 +106,12 @@ export function phrase(t: Tokens, i: number): number {
     const own = t.subjects[at] as number;
     const kind = t.roles[at] as number;
     if ((t.digits[at] as number) > 0) break;
-    if (own === 0 && kind !== role.filler && kind !== role.person) break;
+    const isPassed = kind === role.filler || kind === role.person || kind === role.state || kind === role.provider;
+    if (own === 0 && !isPassed) break;
     if (kind === role.technical) return at + 1;
     if (kind === role.person) bits |= PERSON;
     bits |= own;
+    if (hasAny(bits, subject.licence) && isKeyWord(t, at)) return at + 1; // A license key is a product's.
     if (at + 1 >= t.count) return at + 1;
     const end = t.ends[at] as number;
     const next = t.starts[at + 1] as number;
@@ -118,8 +122,12 @@ export function phrase(t: Tokens, i: number): number {
       if (code === HASH) bits |= subject.number;
       else if (code === COLON || code === EQUALS) isAssigned = true;
       else if (code === 34 || code === 39) isQuoted = true;
-      else if (code === 59 || code === 10 || code === 63 || code === 33) return at + 1;
-      else if (code === 44 && !isQuoted) return at + 1;
+      else if (code === 59 || code === 10 || code === 33) return at + 1;
+      else if (code === 63 && next - place > 1)
+        return at + 1; // Not in `/Patient?identifier=`.
+      else if (code === 44 && kind !== role.state) return at + 1;
+      else if (code === 40 && place === end && at > 0 && t.ends[at - 1] === t.starts[at])
+        return at + 1; // `getRec(`
       else if (code === DOT && t.length(at) > 4 && next - place > 1) return at + 1;
     }
     t.steps += next - end;
@@ -136,23 +144,59 @@ export function phrase(t: Tokens, i: number): number {
   if (t.roles[i - 1] === role.machine) bits &= ~(subject.plan | subject.policy);
   // A word after the value may complete the phrase: `record number 4411 (medical)`.
   if (hasAny(bits, subject.record) && hasAny(bits, subject.id | subject.number))
-    bits |= t.subjectsNear(at, 6, 4) & (subject.medical | subject.patient);
+    bits |= t.subjectsNear(at, 6, 4) & (subject.medical | subject.patient | subject.encounter);
+  // A segment of a path, as in `/passport/…`, names a resource. Those of persons count.
+  if (at === i + 1 && t.code((t.starts[i] as number) - 1) === SLASH && t.separatorAfter(i) === SLASH) bits &= IN_PATHS;
   if (!hasAny(bits, STRONG)) return Math.max(at, i + 1);
   // Phone numbers have groups of up to 7 digits.
   const maxDigits = hasAny(bits, subject.phone | subject.fax) ? 7 : 4;
   const last = lastOfValue(t, isPrefix(t, at, bits) ? at + 1 : at, maxDigits);
   const kind = kindOf(t, bits, isAssigned, at, last);
-  if (kind) t.add(at, last, kind, 'keyword');
-  return Math.max(at, i + 1);
+  if (kind === undefined) return Math.max(at, i + 1);
+  t.add(at, last, kind, 'keyword');
+  return Math.max(list(t, at, last, kind), i + 1);
+}
+
+const IN_PATHS = subject.ssn | subject.mrn | subject.patient | subject.member | subject.encounter | subject.medical;
+const isKeyWord = (t: Tokens, i: number): boolean =>
+  t.length(i) === 3 && /^keys?$/i.test(t.text.slice(t.starts[i], t.ends[i]));
+
+/** Reports the values after the first one of a list: `MRNs 8840, 8841 and 8842`, `from 8840 to 8841`. */
+function list(t: Tokens, first: number, firstLast: number, kind: PhiKind): number {
+  const size = digitsIn(t, first, firstLast);
+  let last = firstLast;
+  for (;;) {
+    let at = last + 1;
+    t.steps++;
+    if (at + 1 < t.count && JOINTS.has(t.text.slice(t.starts[at], t.ends[at]))) at++;
+    const gap = at < t.count ? t.text.slice(t.ends[last], t.starts[at]) : '';
+    const isNext = at > last + 1 ? gap.length <= 14 : /^["'\])]{0,2} ?[,|/] ?["'[(]{0,2}$/.test(gap);
+    if (!isNext || (t.digits[at] as number) === 0) return last;
+    const end = lastOfValue(t, at, 0);
+    const digits = digitsIn(t, at, end);
+    if (digits < 4 || digits < size - 2 || digits > size + 2) return last;
+    t.add(at, end, kind, 'keyword');
+    last = end;
+  }
+}
+
+const JOINTS = new Set('and or to into vs versus nor'.split(' '));
+
+function digitsIn(t: Tokens, first: number, last: number): number {
+  let digits = 0;
+  for (let at = first; at <= last; at++) digits += t.digits[at] as number;
+  return digits;
 }
 
 /** Finds a name after its keyword: `patient name: John Smith`, `"lastName":"smith"`. */
 function addName(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuoted: boolean): void {
-  if (!isAssigned || !hasAny(bits, PERSON | subject.patient | subject.member) || t.roles[at] === role.placeholder)
+  if (!isAssigned || !hasAny(bits, PERSON | subject.patient | subject.member) || isPlaceholder(t.roles[at] as number))
     return;
   const last = lastNameWord(t, at, 4);
   // The name of a repository at GitHub, not of a person: `full_name: "owner/repository"`.
-  if (t.code(t.ends[Math.max(at, last)] as number) === SLASH) return;
+  let end = Math.max(at, last);
+  while (end - at < 8 && (t.separatorAfter(end) === DASH || t.separatorAfter(end) === DOT)) end++;
+  if (t.code(t.ends[end] as number) === SLASH) return;
   if (last >= at) t.add(at, last, 'name', 'keyword');
   else if ((isQuoted || t.code((t.starts[at] as number) - 1) === EQUALS) && t.digits[at] === 0) {
     t.add(at, at, 'name', 'keyword');
@@ -173,21 +217,33 @@ function isPrefix(t: Tokens, i: number, bits: number): boolean {
   return (t.digits[i + 1] as number) >= 5 && t.digits[i + 1] === t.length(i + 1);
 }
 
-const NAMED_AFTER = subject.ssn | subject.mrn | subject.phone | subject.fax;
-const LINKING_WORDS = new Set('is was not no a an the valid invalid known unknown existing your our any'.split(' '));
+const NAMED_AFTER = subject.ssn | subject.mrn | subject.phone | subject.fax | subject.patient;
+const LINKING_WORDS = new Set(
+  'is was not no a an the valid invalid known unknown existing your our any value for in of on field column key attribute'.split(
+    ' ',
+  ),
+);
+const FIELD_WORDS = new Set('field column key attribute'.split(' '));
 
 /** Finds a value before its keyword: `219099999 is not a valid SSN`. */
 function valueBefore(t: Tokens, i: number, bits: number): void {
   let hasVerb = false;
+  let isField = false;
   let at = i - 1;
-  for (; at >= 0 && i - at <= 6 && t.digits[at] === 0; at--) {
-    const word = t.text.slice(t.starts[at], t.ends[at]);
+  for (; at >= 0 && i - at <= 9; at--) {
     t.steps++;
+    if ((t.starts[at + 1] as number) - (t.ends[at] as number) > 3) return;
+    if (t.digits[at] !== 0) break;
+    const word = t.text.slice(t.starts[at], t.ends[at]);
     if (!LINKING_WORDS.has(word)) return;
     if (word === 'is' || word === 'was') hasVerb = true;
+    if (at === i - 1) isField = FIELD_WORDS.has(word);
   }
-  if (!hasVerb || at < 0 || t.digits[at] !== t.length(at)) return;
-  const kind = kindOf(t, bits, true, at, at);
+  if (at < 0 || !(hasVerb || isField)) return;
+  const digits = t.digits[at] as number;
+  if (isField ? digits < 6 : digits !== t.length(at)) return;
+  if (t.separatorAfter(at - 1) === DASH || t.separatorAfter(at - 1) === DOT) return;
+  const kind = kindOf(t, bits | (isField ? (t.subjects[i + 1] as number) & subject.id : 0), true, at, at);
   if (kind) t.add(at, at, kind, 'keyword');
 }
 
@@ -227,9 +283,9 @@ function lastOfValue(t: Tokens, i: number, maxDigits: number): number {
 
 /** Returns the kind of a value, according to the keywords of its phrase; undefined if the value is no identifier. */
 function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, last: number): PhiKind | undefined {
-  let digits = 0;
-  for (let at = first; at <= last; at++) digits += t.digits[at] as number;
+  const digits = digitsIn(t, first, last);
   if (digits < 3) return undefined;
+  if (digits === 12 && hasAny(bits, subject.account) && isCloudAccount(t, first, last)) return undefined;
   const start = t.starts[first] as number;
   if ((t.ends[last] as number) - start > VALUE_LIMIT_LENGTH) return undefined;
   const text = t.text.slice(start, t.ends[last]);
@@ -246,8 +302,21 @@ function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, las
   return classify(bits, isAssigned, text, digits, first === last && isCounted(t, last + 1));
 }
 
+/** Whether a cloud word is beside an account number of 12 digits. */
+function isCloudAccount(t: Tokens, first: number, last: number): boolean {
+  t.steps += 10;
+  for (let at = Math.max(0, first - 6); at <= last + 4 && at < t.count; at++) {
+    if (t.roles[at] === role.technical) return true;
+  }
+  return false;
+}
+
 /** Whether token `i` is the unit of a number before it: `12 of 40`, `120000 rows`. */
 const isCounted = (t: Tokens, i: number): boolean =>
   i < t.count && UNITS.has(t.text.slice(t.starts[i], t.ends[i])) && t.separatorAfter(i - 1) === BLANK;
 
-const UNITS = new Set('of rows records events entries messages files items bytes tasks patients times ms'.split(' '));
+const UNITS = new Set(
+  'of rows records events entries messages files items bytes tasks patients times ms requests jobs pods users edges'.split(
+    ' ',
+  ),
+);

@@ -1,7 +1,7 @@
 import { email, hex, ip } from './addresses.ts';
 import { COLON, classes, DASH, DOT, LOWER } from './char-classes.ts';
 import { PERSON } from './classify.ts';
-import { dayFirst, monthFirst, year } from './dates.ts';
+import { compactDate, dayFirst, monthFirst, year } from './dates.ts';
 import { hashNext, hashStart, role, wordAt, wordRole, wordSubjects } from './keywords.ts';
 import { NormalizedText, textOfBase64 } from './normalize.ts';
 import {
@@ -12,6 +12,7 @@ import {
   coded,
   international,
   joined,
+  npi,
   phone,
   spaced,
   ssn,
@@ -167,8 +168,11 @@ export class Scanner {
       else if (length === 4) card(t, i) || year(t, i);
       else if (length <= 2) dayFirst(t, i);
       else if (length === 9) bareSsn(t, i);
-      else if (length === 10 || length === 11) barePhone(t, i);
-      else if (length >= 13 && length <= 19) {
+      else if (length === 8) compactDate(t, i);
+      else if (length === 10 || length === 11) {
+        barePhone(t, i);
+        if (length === 10) npi(t, i);
+      } else if (length >= 13 && length <= 19) {
         bareCard(t, i);
         if (length === 14) udi(t, i);
       }
