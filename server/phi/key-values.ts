@@ -26,6 +26,9 @@ export function kindOfKey(words: number, text: string): PhiKind | undefined {
   if (is(subject.address) && !is(subject.hardware)) {
     return digits > 0 && /^[\dA-Z#][\w.#'-]*(?:,? +[\w.,#'-]+)+$/i.test(value) ? 'address' : undefined;
   }
+  // A key `account` names a cloud account too. Its number has 12 digits.
+  if (is(subject.account) && !is(subject.number | subject.bank | subject.card) && /^\d{12,13}$/.test(value))
+    return undefined;
   if (is(subject.stay) && digits >= 6) return 'date';
   if (is(subject.contact) && digits >= 7 && digits <= 15 && /^[+\d][\d ().-]+$|^\(/.test(value)) return 'phone';
   return digits >= 2 ? classify(words, true, value, digits) : undefined;

@@ -100,7 +100,8 @@ export function classify(
   if (hasAny(bits, subject.device) && isNumbered && digits >= 4) return 'device';
   if (hasAny(bits, subject.account)) {
     // An id of 12 digits is that of a cloud account.
-    const isCloud = /^\d{12,13}$/.test(text) && hasAny(bits, subject.id) && !hasAny(bits, subject.number | subject.bank);
+    const isCloud =
+      /^\d{12,13}$/.test(text) && hasAny(bits, subject.id) && !hasAny(bits, subject.number | subject.bank);
     if (!isCloud && digits >= (isNumbered || isAssigned || hasAny(bits, subject.bank) ? 5 : 6)) return 'account';
   }
   if (
