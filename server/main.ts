@@ -1,11 +1,11 @@
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import pino from 'pino';
 import { collectDefaultMetrics } from 'prom-client';
 import { RunwireError } from '../shared/errors.ts';
 import { roles } from './auth/principal.ts';
 import { signToken, type TokenOptions } from './auth/tokens.ts';
 import { loadConfig, readEnvironment } from './config.ts';
+import { openLogger } from './logger.ts';
 import { createRunServer } from './run-server.ts';
 
 /** The server's process: reads the environment, starts the server, and stops it on a signal. */
@@ -18,7 +18,7 @@ const SHUTDOWN_LIMIT_MS = 9_000;
 /** Runs the server until SIGTERM or SIGINT. Resolves with the exit code of the process. */
 export async function serve(): Promise<number> {
   const config = loadConfig(readEnvironment());
-  const logger = pino({ level: 'info' }, pino.destination(2));
+  const { logger, close: closeLogger } = openLogger();
   const server = await createRunServer({ ...config, onlyLocalHosts: config.isLocalSecret, logger });
   collectDefaultMetrics({ register: server.metrics }); // CPU and memory of the process: no other server is in it.
   const { url } = await server.listen();
@@ -35,10 +35,11 @@ export async function serve(): Promise<number> {
   logger.info({ signal }, 'shutting down');
   const limit = setTimeout(() => {
     logger.error('the shutdown exceeded its time limit');
-    process.exit(1);
+    void closeLogger().then(() => process.exit(1));
   }, SHUTDOWN_LIMIT_MS);
   await server.close();
   clearTimeout(limit);
+  await closeLogger();
   return 0;
 }
 

@@ -25,7 +25,7 @@ const floors: string[][] = [
   ['server/http', 'server/metrics.ts'],
   ['server/ws', 'server/producers'],
   ['server/run-server.ts'],
-  ['server/config.ts', 'server/index.ts'],
+  ['server/config.ts', 'server/index.ts', 'server/logger.ts'],
   ['server/main.ts'],
   ['client/connection'],
   ['client/index.ts', 'client/publisher'],
