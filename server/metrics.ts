@@ -33,6 +33,7 @@ export class Metrics {
   readonly #publish: Histogram;
   readonly #commit: Histogram;
   readonly #batch: Histogram;
+  readonly #files: Gauge<'file'>;
   readonly #commitFailures: Counter;
 
   constructor() {
@@ -56,6 +57,12 @@ export class Metrics {
       help: 'Commits that the event log has refused because of its file, its disk or its lock.',
       registers,
     });
+    this.#files = new Gauge({
+      name: 'runwire_log_file_bytes',
+      help: 'Sizes of the database file and of its WAL.',
+      labelNames: ['file'],
+      registers,
+    });
     this.#batch = histogram('log_commit_events', 'Events in a commit to the event log.', BATCH_EVENTS);
   }
 
@@ -70,6 +77,11 @@ export class Metrics {
 
   published(ms: number): void {
     this.#publish.observe(ms / 1_000);
+  }
+
+  filesMeasured({ databaseBytes, walBytes }: { databaseBytes: number; walBytes: number }): void {
+    this.#files.set({ file: 'database' }, databaseBytes);
+    this.#files.set({ file: 'wal' }, walBytes);
   }
 
   committed({ events, ms }: { events: number; ms: number }): void {

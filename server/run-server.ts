@@ -300,6 +300,7 @@ function openLog(
     fold: foldOf(registry) as never,
     onCommit: (commit) => metrics.committed(commit),
     onCommitFailure: () => metrics.commitFailed(),
+    onSizes: (sizes) => metrics.filesMeasured(sizes),
     onDamage: ({ seq }) =>
       logger.error({ seq }, 'the end of the event log does not match its stored hash: run `runwire verify`'),
   });

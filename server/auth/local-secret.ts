@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { makePrivate } from '../event-log/private-file.ts';
 
 /** Reads the file of the secret that signs tokens. Creates the file, with mode 0600, if it does not exist. */
 export function localSecret(path: string): string {
@@ -10,6 +11,6 @@ export function localSecret(path: string): string {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
-  chmodSync(path, 0o600);
+  makePrivate(path);
   return readFileSync(path, 'utf8').trim();
 }

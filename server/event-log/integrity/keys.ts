@@ -8,8 +8,9 @@ import {
   verify,
 } from 'node:crypto';
 import {
-  chmodSync,
   closeSync,
+  constants,
+  copyFileSync,
   existsSync,
   fsyncSync,
   linkSync,
@@ -21,6 +22,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { RunwireError } from '../../../shared/errors.ts';
+import { makePrivate } from '../private-file.ts';
 
 /**
  * The Ed25519 keys of the log, from one file. The private key signs. A signature by any key of the file is valid: an
@@ -50,7 +52,7 @@ export class AuditKeys {
   static inFile(path: string): AuditKeys {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     if (!existsSync(path)) makeFile(path);
-    chmodSync(path, 0o600);
+    makePrivate(path);
     return new AuditKeys(readFileSync(path, 'utf8'));
   }
 
@@ -92,7 +94,13 @@ function makeFile(path: string): void {
   try {
     writeSync(file, newPem());
     fsyncSync(file);
-    linkSync(temporary, path);
+    try {
+      linkSync(temporary, path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw error;
+      // The file system has no hard links. Here, a crash may leave a part of the file, which the next start refuses.
+      copyFileSync(temporary, path, constants.COPYFILE_EXCL);
+    }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   } finally {

@@ -178,6 +178,7 @@ export class CommitQueue {
       yield* group.write();
       isWritten = true;
       yield 'disk';
+      database.files?.check();
       statements.commit.run();
     } catch (error) {
       if (isBusy(error) && !db.isTransaction && !database.isClosed) return { reason: 'busy', error };

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import { SLICE_MS, Slices } from '../../slices.ts';
 import { AuditKeys } from '../integrity/keys.ts';
+import { DatabaseFiles } from './files.ts';
 import { migrate } from './schema.ts';
 
 /**
@@ -19,6 +19,7 @@ export const PRAGMAS = `
   PRAGMA temp_store = MEMORY;
   PRAGMA cache_size = -65536;
   PRAGMA wal_autocheckpoint = 4000;
+  PRAGMA journal_size_limit = 16777216;
   PRAGMA secure_delete = ON;
 `;
 
@@ -40,7 +41,8 @@ export class SqliteDatabase {
   readonly keys: AuditKeys;
   readonly epoch: string;
   readonly secret: string;
-  readonly #lock: DatabaseSyncInstance | undefined;
+  /** Undefined for a database in memory. */
+  readonly files: DatabaseFiles | undefined;
   readonly #onFailure: (error: unknown) => void;
   readonly #slices = new Slices();
   #isClosed = false;
@@ -49,12 +51,7 @@ export class SqliteDatabase {
   constructor(path: string, onFailure: (error: unknown) => void) {
     this.path = path;
     this.#onFailure = onFailure;
-    if (path !== ':memory:') {
-      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      // Creates both files with mode 0600. SQLite gives its WAL file the same mode.
-      for (const file of [path, `${path}-lock`]) closeSync(openSync(file, 'a', 0o600));
-      this.#lock = lockFile(`${path}-lock`);
-    }
+    this.files = path === ':memory:' ? undefined : new DatabaseFiles(path);
     let db: DatabaseSyncInstance | undefined;
     try {
       db = new DatabaseSync(path, { timeout: BUSY_START_MS });
@@ -67,15 +64,17 @@ export class SqliteDatabase {
       // into that file.
       migrate(db, keysOf);
       db.exec(PRAGMAS);
+      if (this.files) requireWal(db);
       this.db = db;
       this.keys = keysOf();
       this.epoch = readMeta(db, 'epoch', 8);
       this.secret = readMeta(db, 'secret', 32);
       // From here, a statement that finds the file locked fails at once: waiting inside SQLite would hold the event loop.
       db.exec('PRAGMA busy_timeout = 0');
+      this.files?.opened();
     } catch (error) {
       db?.close();
-      this.#lock?.close();
+      this.files?.close();
       throw error;
     }
   }
@@ -134,6 +133,8 @@ export class SqliteDatabase {
   /** Returns the error that the caller gets: always a `RunwireError`. An error of SQLite is also passed to `onFailure`. */
   errorFor(error: unknown): RunwireError {
     if (isSqliteError(error)) this.#onFailure(error);
+    // A retry would find the same damage, so the code is not `UNAVAILABLE`.
+    if (isDamage(error)) return new RunwireError('INTERNAL', 'a part of the log is damaged', { cause: error });
     return refusalFor(error);
   }
 
@@ -144,7 +145,7 @@ export class SqliteDatabase {
 
   close(): void {
     this.db.close();
-    this.#lock?.close();
+    this.files?.close();
   }
 }
 
@@ -197,13 +198,39 @@ export function refusalFor(error: unknown, message = 'the event log failed'): Ru
   return new RunwireError('INTERNAL', 'an internal error', { cause: error });
 }
 
+/** Throws if the file system keeps SQLite from using a WAL: then SQLite goes on in another mode, and says so only here. */
+export function requireWal(db: DatabaseSyncInstance): void {
+  const { journal_mode: mode } = db.prepare('PRAGMA journal_mode').get() as { journal_mode: string };
+  if (mode === 'wal') return;
+  throw new RunwireError('UNAVAILABLE', 'the file system does not support the WAL of SQLite: use a local disk');
+}
+
 export const closedError = () => new RunwireError('UNAVAILABLE', 'the event log is closed');
-export const asUnavailable = (cause: unknown) =>
-  cause instanceof RunwireError ? cause : new RunwireError('UNAVAILABLE', 'the event log failed', { cause });
+/** Returns the error of a log that cannot be opened: its path, and the cause. */
+export function openError(path: string, error: unknown): RunwireError {
+  const code = error instanceof RunwireError ? error.code : 'UNAVAILABLE';
+  const { message, sqliteCodeName } = error as Error & { sqliteCodeName?: string };
+  const cause = sqliteCodeName === undefined ? message : `${causeOf(error)} (${sqliteCodeName}: ${message})`;
+  return new RunwireError(code, `cannot open the event log ${path}: ${cause}`, { cause: error });
+}
+/** Whether pages of the file are damaged. */
+export const isDamage = (error: unknown): boolean => [11, 26].includes(sqliteCode(error) & 0xff);
 /** Whether another connection holds a lock of the file. The low byte of an extended code is the primary code. */
 export const isBusy = (error: unknown): boolean => [5, 6].includes(sqliteCode(error) & 0xff);
 
-const sqliteCode = (error: unknown): number => (error as { errcode?: number } | undefined)?.errcode ?? 0;
+/** SQLite's texts for result codes: errors of the driver's `all` have no code. */
+const codesByText: Record<string, number> = {
+  'database is locked': 5,
+  'disk I/O error': 10,
+  'database disk image is malformed': 11,
+  'database or disk is full': 13,
+  'file is not a database': 26,
+};
+
+function sqliteCode(error: unknown): number {
+  const { errcode, message = '' } = (error ?? {}) as { errcode?: number; message?: string };
+  return errcode ?? codesByText[message] ?? 0;
+}
 
 /** Texts for operators, by SQLite's primary result code. */
 const causes: Record<number, string> = {
@@ -222,26 +249,6 @@ export const causeOf = (error: unknown): string => causes[sqliteCode(error) & 0x
 
 export const isSqliteError = (error: unknown): boolean =>
   ['ERR_SQLITE_ERROR', 'ERR_INVALID_STATE'].includes((error as { code?: string } | undefined)?.code ?? '');
-
-/**
- * Keeps a second server away from the same database: both would give the same positions to different events. The lock is an
- * exclusive transaction on a file beside the database. Rejected: a file with the process id, because it stays when the
- * process is killed. Rejected: SQLite's `locking_mode=EXCLUSIVE`, because it also keeps out `sqlite3` and backups.
- */
-function lockFile(path: string): DatabaseSyncInstance {
-  const lock = new DatabaseSync(path, { timeout: 0 });
-  try {
-    lock.exec('BEGIN EXCLUSIVE');
-  } catch (cause) {
-    lock.close();
-    throw new RunwireError(
-      'UNAVAILABLE',
-      'another runwire server has this database open: stop it first, or give this one its own DATABASE_URL',
-      { cause },
-    );
-  }
-  return lock;
-}
 
 /**
  * Reads a random value of the log. If it is missing (in a new log, or one of an older release), generates and stores it.

@@ -20,8 +20,9 @@ import { SqliteAccess } from './access.ts';
 import { SqliteApprovals } from './approvals.ts';
 import { SqliteCommitTables } from './commit-group.ts';
 import { type Commit, CommitQueue, type CommitQueueParts } from './commit-queue.ts';
-import { asUnavailable, SqliteDatabase } from './database.ts';
+import { causeOf, isDamage, openError, SqliteDatabase } from './database.ts';
 import { SqliteErasure } from './erasure.ts';
+import type { FileSizes } from './files.ts';
 import { type LogState, readState, SqliteIntegrity } from './integrity.ts';
 import { SqliteProducerState } from './producer-state.ts';
 import { SqliteRetention } from './retention.ts';
@@ -37,8 +38,11 @@ import { type LogStatements, prepareStatements } from './statements.ts';
  * the commit, the log first calls its listeners, then settles the promises of `append`.
  */
 
-/** A page of `read` ends when its events have this much JSON. */
-const PAGE_BYTES = 1 << 20;
+/**
+ * A page of `read` ends when its events have this much JSON. A reader with a full socket drops the rest of its page and reads it
+ * again later, so a page is not much larger than what a socket takes at once.
+ */
+const PAGE_BYTES = 1 << 18;
 /** Rows that one statement reads: at most 4 MiB, since an event has at most 64 KiB. */
 const ROWS_AT_ONCE = 64;
 
@@ -55,6 +59,8 @@ export type SqliteOptions = {
   onCommit?: (commit: Commit) => void;
   /** Called after each commit that the store has refused. */
   onCommitFailure?: () => void;
+  /** Called every second with the sizes of the files. */
+  onSizes?: (sizes: FileSizes) => void;
   /** Called when the log is opened, if the last row of the file is not the last row that was logged. */
   onDamage?: (damage: { seq: number }) => void;
 };
@@ -62,8 +68,13 @@ export type SqliteOptions = {
 /** Opens the file, or creates it, and returns the log. Throws `UNAVAILABLE` if the file cannot be opened. */
 export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
   const { path, fold, now = Date.now, onCommit = () => undefined, onCommitFailure = () => undefined } = options;
+  const { onSizes = () => undefined } = options;
   const { health = { report: () => undefined, note: () => undefined } } = options;
-  const onFailure = (err: unknown, message = 'the event log failed') => health.note(message, { path, err });
+  const onFailure = (err: unknown, message = 'the event log failed') => {
+    health.note(message, { path, err });
+    // Until the next start: nothing shows that a page is readable again.
+    if (isDamage(err)) health.report('database_damage', { message: causeOf(err), path, err });
+  };
   let database: SqliteDatabase | undefined;
   try {
     database = new SqliteDatabase(path, onFailure);
@@ -92,6 +103,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       index.erased(seq);
     };
     const opened = database;
+    opened.files?.watch(health, onSizes);
     return Object.assign(log, {
       trim: (recordedBeforeMs: number) => retention.trim(recordedBeforeMs),
       keepClock: (nowMs: number) => retention.keepClock(nowMs),
@@ -125,7 +137,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     });
   } catch (error) {
     database?.close();
-    throw asUnavailable(error);
+    throw openError(path, error);
   }
 }
 

@@ -1,0 +1,222 @@
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite';
+import { expect, onTestFinished, test } from 'vitest';
+import { foldEvent } from '../../../shared/events.ts';
+import { temporaryFolder } from '../../../tests/support/harness.ts';
+import { append, draft, readAll, upTo } from '../conformance/kit.ts';
+import { PRAGMAS, requireWal } from './database.ts';
+import { openSqliteLog, type SqliteOptions } from './log.ts';
+
+function newPath(): string {
+  const folder = temporaryFolder();
+  onTestFinished(() => folder[Symbol.dispose]());
+  return join(folder.path, 'data', 'runwire.db');
+}
+
+/** The problems that a log has reported and not taken back, and a way to wait for them. */
+function keptHealth() {
+  const problems = new Map<string, string>();
+  let changed: () => void = () => undefined;
+  const health: NonNullable<SqliteOptions['health']> = {
+    note: () => undefined,
+    report: (condition, problem) => {
+      if (problem) problems.set(condition, problem.message);
+      else problems.delete(condition);
+      changed();
+    },
+  };
+  const until = async (holds: () => boolean) => {
+    while (!holds()) await new Promise<void>((resolve) => (changed = resolve));
+  };
+  return { health, problems, until };
+}
+
+async function open(path: string, options: Partial<SqliteOptions> = {}) {
+  const log = await openSqliteLog({ path, fold: foldEvent, ...options });
+  onTestFinished(() => log.close());
+  return log;
+}
+
+/** Overwrites the page in which the most events of the file are. */
+function damage(path: string): void {
+  const db = new DatabaseSync(path);
+  const { page } = db
+    .prepare(
+      `SELECT pageno AS page FROM dbstat WHERE name = 'events' AND pagetype = 'leaf' ORDER BY pageno LIMIT 1 OFFSET 5`,
+    )
+    .get() as { page: number };
+  db.close();
+  const file = openSync(path, 'r+');
+  writeSync(file, Buffer.alloc(4_096, 0xff), 0, 4_096, (page - 1) * 4_096);
+  closeSync(file);
+}
+
+test('[L34] a log that cannot be opened is reported with its path and the cause', async () => {
+  const path = newPath();
+  mkdirSync(dirname(path));
+  const [file, folder, garbage, key] = ['file', 'folder', 'garbage.db', 'key'].map((name) =>
+    join(dirname(path), name),
+  ) as [string, string, string, string];
+  writeFileSync(file, '');
+  mkdirSync(folder);
+  writeFileSync(garbage, Buffer.alloc(10_000, 'no database '));
+  mkdirSync(key);
+  writeFileSync(join(key, 'audit.key'), 'nonsense');
+  for (const [place, cause] of [
+    [join(file, 'below.db'), 'EEXIST'],
+    [folder, 'EISDIR'],
+    [garbage, 'SQLITE_NOTADB'],
+    [join(key, 'runwire.db'), 'the key file must contain an Ed25519 key'],
+  ] as const) {
+    const error = (await open(place).catch((error: unknown) => error)) as Error;
+    expect(error.message).toContain(`cannot open the event log ${place}: `);
+    expect(error.message).toContain(cause);
+  }
+});
+
+test('[L34] the process prints the path and the cause of a failed start, and exits with 1', { timeout: 60_000 }, () => {
+  const path = newPath();
+  mkdirSync(path, { recursive: true });
+  const tsx = import.meta.resolve('tsx');
+  const main = new URL('../../main.ts', import.meta.url).pathname;
+  const env = { PATH: process.env.PATH, PORT: '0', AUTH_SECRET: 'a'.repeat(32), DATABASE_URL: `file:${path}` };
+  const { status, stderr } = spawnSync(process.execPath, ['--import', tsx, main], {
+    env,
+    cwd: dirname(path),
+    encoding: 'utf8',
+  });
+  expect(stderr).toContain(`runwire: cannot open the event log ${path}: EISDIR`);
+  expect(status).toBe(1);
+});
+
+test('[L17] a second server is refused by a symbolic link of the database, or of its folder', async () => {
+  const path = newPath();
+  await open(path);
+  const [other, folder] = [join(dirname(path), '..', 'other'), join(dirname(path), '..', 'link')];
+  mkdirSync(other);
+  symlinkSync(path, join(other, 'runwire.db'));
+  symlinkSync(dirname(path), folder);
+  for (const link of [join(other, 'runwire.db'), join(folder, basename(path))]) {
+    await expect(open(link)).rejects.toThrow('another runwire server has this database open');
+  }
+});
+
+test('[L17] a lock whose file was removed is taken again, and one that another server has taken is a problem', async () => {
+  const path = newPath();
+  const { health, problems, until } = keptHealth();
+  const log = await open(path, { health });
+  const before = statSync(`${path}-lock`).ino;
+  unlinkSync(`${path}-lock`);
+  await until(() => statSync(`${path}-lock`, { throwIfNoEntry: false }) !== undefined);
+  expect(statSync(`${path}-lock`).ino === before && problems.size > 0).toBe(false);
+  await expect(open(path)).rejects.toThrow('another runwire server');
+  expect(problems.size).toBe(0);
+
+  unlinkSync(`${path}-lock`);
+  const taken = new DatabaseSync(`${path}-lock`);
+  taken.exec('BEGIN EXCLUSIVE');
+  await until(() => problems.has('database_file'));
+  expect(problems.get('database_file')).toContain('another runwire server');
+  await expect(append(log, draft('run.started'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  taken.close();
+  await until(() => problems.size === 0);
+  expect(await append(log, draft('run.started'))).toMatchObject([{ seq: 1 }]);
+});
+
+test.each(['', '-wal'])(
+  '[L35] with its file %j removed or replaced, a log refuses events until the file is back',
+  async (suffix) => {
+    const path = newPath();
+    const { health, problems, until } = keptHealth();
+    const log = await open(path, { health });
+    await append(log, draft('run.started'));
+    const file = `${path}${suffix}`;
+    renameSync(file, `${file}.away`);
+    const refused = { code: 'UNAVAILABLE', message: expect.stringContaining('was removed or replaced') };
+    for (const _ of upTo(3)) await expect(append(log, draft('run.started'))).rejects.toMatchObject(refused);
+    await until(() => problems.has('database_file'));
+    expect(problems.get('database_file')).not.toContain(path); // `/readyz` shows it without a token.
+    copyFileSync(`${file}.away`, file);
+    await expect(append(log, draft('run.started'))).rejects.toMatchObject(refused);
+    renameSync(`${file}.away`, file);
+    await until(() => problems.size === 0);
+    expect(await append(log, draft('run.started'))).toMatchObject([{ seq: 2 }]);
+  },
+);
+
+test('[L20] the files of a database that was put back are made private', async () => {
+  const path = newPath();
+  const log = await open(path);
+  await append(log, draft('run.started'));
+  await log.close();
+  chmodSync(path, 0o644);
+  await append(await open(path), draft('run.started'));
+  for (const suffix of ['', '-wal', '-shm']) expect(statSync(`${path}${suffix}`).mode & 0o077, suffix).toBe(0);
+});
+
+test('[L36] a damaged page refuses the reads that need it as INTERNAL, is reported, and leaves other reads and commits alone', async () => {
+  const path = newPath();
+  const message = 'm'.repeat(500);
+  let log = await open(path);
+  await append(log, ...upTo(400).map(() => draft('stage.progress', { stageId: 's', message })));
+  await append(log, draft('run.started', { runId: 'good' }));
+  await log.close();
+  damage(path);
+  const { health, problems } = keptHealth();
+  log = await open(path, { health });
+  await expect(readAll(log, { scope: { kind: 'run', projectId: 'p', runId: 'r' } })).rejects.toMatchObject({
+    code: 'INTERNAL',
+    message: 'a part of the log is damaged',
+  });
+  expect([...problems.keys()]).toContain('database_damage');
+  expect(await append(log, draft('run.started', { runId: 'good' }))).toMatchObject([{ runSeq: 2 }]);
+  expect(await readAll(log, { scope: { kind: 'run', projectId: 'p', runId: 'good' }, after: 400 })).toHaveLength(2);
+});
+
+test('[L37] a file system without a WAL is refused', () => {
+  const path = newPath();
+  mkdirSync(dirname(path));
+  const db = new DatabaseSync(`file:${path}?vfs=unix-dotfile`); // Without shared memory, as some network file systems.
+  onTestFinished(() => db.close());
+  db.exec(PRAGMAS);
+  expect(() => requireWal(db as never)).toThrow('does not support the WAL');
+});
+
+test('[L37] a WAL that another reader has let grow is short again after it has left', async () => {
+  const path = newPath();
+  let walBytes = 0;
+  const log = await open(path, { onSizes: (sizes) => ({ walBytes } = sizes) });
+  expect(walBytes).toBeGreaterThan(0);
+  const message = 'm'.repeat(2_000);
+  const fill = async (batches: number) => {
+    for (const _ of upTo(batches)) {
+      await append(log, ...upTo(500).map((n) => draft('stage.progress', { stageId: `s${n}`, message })));
+    }
+  };
+  const reader = new DatabaseSync(path, { readOnly: true });
+  reader.exec('BEGIN');
+  reader.prepare('SELECT count(*) FROM events').get();
+  await fill(20);
+  const size = () => statSync(`${path}-wal`).size;
+  expect(size()).toBeGreaterThan(24 * 1024 * 1024);
+  reader.exec('COMMIT');
+  reader.close();
+  await fill(2);
+  expect(size()).toBeLessThan(20 * 1024 * 1024);
+  expect(readFileSync(path).length).toBeGreaterThan(0);
+});

@@ -1,0 +1,123 @@
+import { closeSync, mkdirSync, openSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
+import { RunwireError } from '../../../shared/errors.ts';
+import type { Health } from '../../health.ts';
+import { makePrivate } from '../private-file.ts';
+
+/**
+ * The files of a database: the file itself, its WAL and shared memory, and the lock file.
+ *
+ * The lock keeps a second server away: both would give the same positions to different events. It is an exclusive transaction
+ * on a file beside the database, by the real path, so that a symbolic link does not lead around it. Rejected: a file with the
+ * process id, because it stays when the process is killed. Rejected: SQLite's `locking_mode=EXCLUSIVE`, because it also keeps
+ * out `sqlite3` and backups.
+ *
+ * SQLite goes on with files that were deleted or replaced: what it writes is lost when the process ends. So the files are
+ * compared with those that were opened, before each commit and every second.
+ */
+
+const CHECK_MS = 1_000;
+const REMOVED =
+  'a file of the database was removed or replaced while the server runs: put it back, or restart the server';
+
+export type FileSizes = { databaseBytes: number; walBytes: number };
+
+export class DatabaseFiles {
+  /** Path of the database file, without symbolic links. */
+  readonly #path: string;
+  #lock: DatabaseSyncInstance;
+  #lockFile: Stats;
+  #opened: { path: string; stats: Stats }[] = [];
+  /** Set while another server holds the lock. */
+  #taken: unknown;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Creates the missing files with mode 0600, and takes the lock. */
+  constructor(path: string) {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    touch(path);
+    this.#path = realpathSync(path);
+    this.#lock = takeLock(`${this.#path}-lock`);
+    this.#lockFile = statSync(`${this.#path}-lock`);
+  }
+
+  /** Called when SQLite has opened the files: the owner alone may access them, also those of a restored backup. */
+  opened(): void {
+    for (const suffix of ['', '-wal', '-shm']) {
+      const path = `${this.#path}${suffix}`;
+      const stats = statOf(path);
+      if (!stats) continue;
+      if ((stats.mode & 0o077) !== 0) makePrivate(path);
+      if (suffix !== '-shm') this.#opened.push({ path, stats });
+    }
+  }
+
+  /** Throws `UNAVAILABLE` if the database file or its WAL is not the one that was opened, or another server has the lock. */
+  check(): void {
+    if (this.#taken) throw this.#taken;
+    for (const { path, stats } of this.#opened) {
+      const now = statOf(path);
+      if (now?.ino !== stats.ino || now.dev !== stats.dev) throw new RunwireError('UNAVAILABLE', REMOVED);
+    }
+  }
+
+  /** Checks the files and the lock every second, and reports the condition `database_file` and the sizes. */
+  watch(health: Pick<Health, 'report'>, onSizes: (sizes: FileSizes) => void): void {
+    const look = () => {
+      try {
+        this.#checkLock();
+        this.check();
+        health.report('database_file', undefined);
+      } catch (error) {
+        health.report('database_file', { message: (error as Error).message, path: this.#path });
+      }
+      const sizeOf = (suffix: string) => statOf(`${this.#path}${suffix}`)?.size ?? 0;
+      onSizes({ databaseBytes: sizeOf(''), walBytes: sizeOf('-wal') });
+    };
+    this.#timer = setInterval(look, CHECK_MS).unref();
+    look();
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#lock.close();
+  }
+
+  /** Takes the lock again if its file was removed: without it, a second server could start. */
+  #checkLock(): void {
+    const path = `${this.#path}-lock`;
+    if (statOf(path)?.ino === this.#lockFile.ino) return;
+    try {
+      const lock = takeLock(path);
+      this.#lock.close();
+      this.#lock = lock;
+      this.#lockFile = statSync(path);
+      this.#taken = undefined;
+    } catch (error) {
+      this.#taken = error;
+    }
+  }
+}
+
+const statOf = (path: string): Stats | undefined => statSync(path, { throwIfNoEntry: false });
+
+/** SQLite gives its WAL the mode of the database file. */
+const touch = (path: string): void => closeSync(openSync(path, 'a', 0o600));
+
+function takeLock(path: string): DatabaseSyncInstance {
+  touch(path);
+  const lock = new DatabaseSync(path, { timeout: 0 });
+  try {
+    lock.exec('BEGIN EXCLUSIVE');
+  } catch (cause) {
+    lock.close();
+    if (((cause as { errcode?: number }).errcode ?? 0) % 256 !== 5) throw cause;
+    throw new RunwireError(
+      'UNAVAILABLE',
+      'another runwire server has this database open: stop it first, or give this one its own DATABASE_URL',
+      { cause },
+    );
+  }
+  return lock;
+}
