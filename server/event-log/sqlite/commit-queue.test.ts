@@ -29,8 +29,7 @@ function newHealth() {
   const notes: string[] = [];
   const health = {
     report: (condition: string, problem: Problem | undefined) => {
-      expect(condition).toBe('commit');
-      problems.push(problem);
+      if (condition === 'commit') problems.push(problem);
     },
     note: (message: string) => notes.push(message),
   };
