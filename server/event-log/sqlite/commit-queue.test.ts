@@ -114,7 +114,7 @@ test('[L23] while another process holds the write lock, writes wait in order, an
   expect(failures()).toBe(0);
 });
 
-test('[L23] [L24] a write that waits too long is UNAVAILABLE; the condition has a problem until a small write succeeds', async () => {
+test('[L23] [L24] a write that waits too long is UNAVAILABLE; the condition has a problem until a trial write succeeds', async () => {
   const { log, path, problems, failures } = await open();
   await append(log, draft('run.started'));
   const other = connect(path);
@@ -146,6 +146,9 @@ test('[L24] a full disk refuses commits and is reported, until there is room aga
   const large = { actor: 'ci', drafts: [draft('run.failed', { error: { message: 'x'.repeat(60_000) } })] };
   await expect(queue.add(large)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   expect(problems).toMatchObject([{ message: expect.stringContaining('the disk is full') }]);
+  // Room for a small write is not enough.
+  await vi.waitFor(() => expect(problems).toHaveLength(2), { timeout: 5_000 });
+  expect(problems[1]?.message).toContain('the disk is full');
   db.exec('PRAGMA max_page_count = 1000000');
   expect(await queue.add(large)).toMatchObject([{ seq: 2 }]);
   expect(problems.at(-1)).toBeUndefined();

@@ -25,7 +25,7 @@ import type { LogStatements } from './statements.ts';
  * - A transaction that takes longer than a slice goes on in the next turns. Slices are kept back meanwhile: they would read
  *   what is not committed.
  * - While another process holds the write lock, the batches wait, and a timer tries again.
- * - After a failure, the condition `commit` has a problem, and a small write every second finds out when it has ended.
+ * - After a failure, the condition `commit` has a problem, and a trial write every second finds out when it has ended.
  */
 
 /** Maximum cost of a transaction. Readers of the store wait for its end, and further batches for the next one. */
@@ -235,7 +235,7 @@ export class CommitQueue {
     this.#parts.health.report('commit', undefined);
   }
 
-  /** Writes the stored head again, as it is, if no commit is due. */
+  /** Writes as much as an event may take and removes it, if no commit is due. */
   readonly #tryWrite = (): void => {
     const { database, statements } = this.#parts;
     const { db } = database;
@@ -245,7 +245,8 @@ export class CommitQueue {
     try {
       endTransaction(db);
       statements.begin.run();
-      statements.rewriteHead.run();
+      statements.insertProbe.run();
+      statements.deleteProbe.run();
       statements.commit.run();
       if (this.#hasForeignEvents()) this.#report(undefined);
       else this.#works();

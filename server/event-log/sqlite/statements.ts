@@ -42,7 +42,9 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     insertEvent: inserts(1),
     insertEvents: inserts(INSERT_ROWS),
     moveHead: db.prepare('UPDATE log_head SET seq = ?, hash = ? WHERE id = 1'),
-    rewriteHead: db.prepare('UPDATE log_head SET seq = seq WHERE id = 1'),
+    // 64 KiB, as the largest event: `secure_delete` writes the pages of the deleted row too.
+    insertProbe: db.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', hex(zeroblob(32768)))`),
+    deleteProbe: db.prepare(`DELETE FROM meta WHERE key = 'probe'`),
     lastSeq: db.prepare(`SELECT max(seq) AS seq FROM events WHERE seq < ${Number.MAX_SAFE_INTEGER}`),
     insertUser: db.prepare('INSERT OR IGNORE INTO event_users (user_id, seq) VALUES (?, ?)'),
     readAll: db.prepare(`SELECT ${EVENT_COLUMNS} ${JOIN_RUN} WHERE e.seq > ? ${IN_ORDER}`),
