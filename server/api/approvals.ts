@@ -29,7 +29,7 @@ export function approvalProcedures(procedure: Procedure, { log, approvals }: App
           })
           .prefault({}),
       )
-      .query(async ({ ctx: { principal }, signal, input: { status, cursor, limit } }) => {
+      .query(async ({ ctx: { principal, signal }, input: { status, cursor, limit } }) => {
         const page = await approvals.list(principal, {
           status: typeof status === 'string' ? [status] : status,
           after: await positionOf(cursor, log),

@@ -17,7 +17,7 @@ export function auditProcedures(procedure: Procedure, { log, audit, access }: Au
   return {
     verify: procedure
       .input(z.strictObject({ checkpoints: z.array(keptCheckpoint).max(MAX_CHECKPOINTS).optional() }).prefault({}))
-      .query(({ ctx: { principal }, signal, input: { checkpoints } }) =>
+      .query(({ ctx: { principal, signal }, input: { checkpoints } }) =>
         audit.verify(principal, { checkpoints, signal }),
       ),
 
@@ -50,7 +50,7 @@ export function auditProcedures(procedure: Procedure, { log, audit, access }: Au
           })
           .prefault({}),
       )
-      .query(async ({ ctx: { principal }, signal, input: { since, until, cursor, direction: _, ...query } }) => {
+      .query(async ({ ctx: { principal, signal }, input: { since, until, cursor, direction: _, ...query } }) => {
         requirePermission(principal, 'audit');
         const { entries, next } = await access.list({
           ...query,

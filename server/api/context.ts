@@ -8,6 +8,8 @@ export type Context = {
   readonly connection?: CallerConnection | undefined;
   /** How a call without a WebSocket arrived. Undefined for a caller in the same process. */
   readonly via?: 'http' | 'sse' | undefined;
+  /** Aborts when the client of the call has left. */
+  readonly signal?: AbortSignal | undefined;
 };
 
 /** The part of a WebSocket connection that procedures use. */

@@ -80,7 +80,7 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
           })
           .prefault({}),
       )
-      .query(async ({ ctx: { principal }, signal, input }) => {
+      .query(async ({ ctx: { principal, signal }, input }) => {
         const { text, projectId, types, since, until, cursor, direction: _, ...query } = input;
         const readable = projectsFor(principal, 'read');
         const isRequested = (id: string) => projectId === undefined || id === projectId;

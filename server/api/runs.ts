@@ -40,7 +40,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           })
           .prefault({}),
       )
-      .query(async ({ ctx: { principal }, signal, input: { cursor, direction: _, needsMyDecision, ...query } }) => {
+      .query(async ({ ctx: { principal, signal }, input: { cursor, direction: _, needsMyDecision, ...query } }) => {
         const { projectId } = query;
         // An unreadable project is not scanned: the time of a scan would show how many runs it has.
         if (projectId !== undefined && !can(principal, 'read', { projectId })) {
@@ -73,13 +73,13 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           ...pageInput,
         }),
       )
-      .query(async ({ ctx, signal, input: { cursor, direction: _, types, fromRunSeq, limit, ...run } }) => {
+      .query(async ({ ctx, input: { cursor, direction: _, types, fromRunSeq, limit, ...run } }) => {
         const scope: Scope = { kind: 'run', ...(await resolveRun(log.runs, ctx.principal, run)) };
         let after =
           (await positionOf(cursor, log)) ?? (fromRunSeq === 1 ? 0 : await positionOfRunSeq(log, scope, fromRunSeq));
         const events: EventOf<R>[] = [];
         // `log.read` may return fewer events than its limit: read on to a full page, or to the head of the log.
-        while (events.length < limit && after < log.head && !signal?.aborted) {
+        while (events.length < limit && after < log.head && !ctx.signal?.aborted) {
           const rest = { scope, after, limit: limit - events.length };
           const page = await log.read(types ? { ...rest, types: new Set<string>(types) } : rest);
           for (const record of page.records) events.push(record.event as EventOf<R>);

@@ -5,13 +5,15 @@ import { SSE_INACTIVITY_MS, SSE_PING_MS } from '../../shared/protocol.ts';
 import { type AccessLogger, aboutOf } from '../audit/access-logger.ts';
 import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
 import { toRunwireError, toTRPCError } from '../errors.ts';
+import { UserCalls } from '../user-calls.ts';
 import type { Context } from './context.ts';
 
 /**
  * Sets up tRPC: the error format, and the base procedure that all procedures extend. Each call passes these steps:
  *
- * 1. The rate limit and the token of the connection are checked.
- * 2. The procedure runs.
+ * 1. The rate limit of the connection is checked. A query or mutation waits for its turn among those of its user, and until
+ *    its socket has drained.
+ * 2. The token is checked, and the procedure runs.
  * 3. The outcome of the call is written to the access log. An error is converted to one of the error table.
  */
 
@@ -81,40 +83,65 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
     access.record({ principal, action, via: connection ? 'ws' : (via ?? 'caller'), outcome, projectId, runId, detail });
   };
 
-  const procedure = t.procedure.use(async ({ next, path, ctx, meta, getRawInput, signal, batchIndex }) => {
+  const calls = new UserCalls();
+
+  /** Waits until a call may run. Resolves with a function that must be called after it. */
+  const begin = async ({ principal, connection }: Context, signal: AbortSignal | undefined): Promise<() => void> => {
+    const end = await calls.begin(principal.sub, signal);
+    try {
+      await connection?.drained();
+      signal?.throwIfAborted();
+    } catch (error) {
+      end();
+      throw error;
+    }
+    // The handler sends the answer after this turn. The call counts until the client has read it.
+    return connection ? () => void setImmediate(() => connection.drained().then(end)) : end;
+  };
+
+  const procedure = t.procedure.use(async ({ next, path, ctx, type, meta, getRawInput, batchIndex, ...call }) => {
     // The connection has counted the message with its first call. The other calls of a batch are counted here.
     if (batchIndex > 0 && ctx.connection?.countMessage() === false) {
       throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
     }
+    const isCounted = type !== 'subscription' && (ctx.connection ?? ctx.via) !== undefined;
+    // The handler of WebSockets aborts the signals of subscriptions alone.
+    const signal = type === 'subscription' ? call.signal : (ctx.signal ?? call.signal);
+    const refusal = (caller: Context, error: unknown) => {
+      // True if the client closed its request or its socket: this is not a failure of the server.
+      const isAborted = signal?.aborted && [error, (error as Error).cause].includes(signal.reason);
+      const known = isAborted
+        ? new RunwireError('INVALID_INPUT', 'the client closed the request')
+        : toRunwireError(error);
+      onRejected(known.code);
+      void record(caller, path, getRawInput, known.code);
+      if (known.code === 'INTERNAL') logger.error({ procedure: path, err: known.cause }, 'a procedure failed');
+      return toTRPCError(known);
+    };
+    const end = isCounted
+      ? await begin(ctx, signal).catch((error: unknown) => {
+          throw refusal(ctx, error);
+        })
+      : undefined;
     // Copied before the call runs, because `auth.refresh` replaces the principal of the connection. The access log must
     // name the principal that made the call.
     const { principal, connection, via } = ctx;
-    const caller = { principal, connection, via };
+    const caller = { principal, connection, via, signal };
     // Closes the connection first: after an error, the client would end the subscription and never resume it.
     connection?.closeIfTokenInvalid();
     const reason = credentials.invalidReasonOf(principal);
     if (reason) {
-      onRejected('UNAUTHENTICATED');
-      void record(caller, path, getRawInput, 'UNAUTHENTICATED');
-      throw toTRPCError(tokenInvalidError(reason));
+      end?.();
+      throw refusal(caller, tokenInvalidError(reason));
     }
-    const result = await next();
-    if (result.ok) {
-      const accessLog = meta?.accessLog ?? 'input';
-      if (accessLog !== 'errors') {
-        void record(caller, path, accessLog === 'output' ? async () => result.data : getRawInput, 'ok');
-      }
-      return result;
+    const result = await next({ ctx: caller });
+    end?.();
+    if (!result.ok) throw refusal(caller, result.error);
+    const accessLog = meta?.accessLog ?? 'input';
+    if (accessLog !== 'errors') {
+      void record(caller, path, accessLog === 'output' ? async () => result.data : getRawInput, 'ok');
     }
-    // True if the client closed its request, which aborted the procedure: this is not a failure of the server.
-    const isAborted = signal?.aborted && result.error.cause === signal.reason;
-    const known = isAborted
-      ? new RunwireError('INVALID_INPUT', 'the client closed the request')
-      : toRunwireError(result.error);
-    onRejected(known.code);
-    void record(caller, path, getRawInput, known.code);
-    if (known.code === 'INTERNAL') logger.error({ procedure: path, err: known.cause }, 'a procedure failed');
-    throw toTRPCError(known);
+    return result;
   });
 
   return { t, procedure, paths };

@@ -83,7 +83,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     router,
     experimental_encoder: directEncoder,
     createContext: ({ req, res, info }) =>
-      createContext(upgradeOf(req), res as DirectWebSocket, info.connectionParams?.token),
+      createContext(upgradeOf(req), res as DirectWebSocket, info.connectionParams?.token, info.signal),
     onError: ({ error, req }) => {
       // If the connection parameters are malformed, the handler does not call `createContext`: the connection is closed
       // here.
@@ -145,9 +145,12 @@ const upgradeOf = (request: IncomingMessage): UpgradeRequest => request as unkno
 /** The tRPC context of all calls over one connection. `auth.refresh` may replace the principal. */
 class ConnectionContext implements Context {
   readonly connection: Connection;
+  /** Aborts when the socket has closed. */
+  readonly signal: AbortSignal;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, signal: AbortSignal) {
     this.connection = connection;
+    this.signal = signal;
   }
 
   get principal(): Principal {
@@ -170,7 +173,12 @@ function contextFactory<R extends Registry>(
   { connections, credentials, cookieName, logger }: SocketsOptions<R>,
   recordRefusal: RecordRefusal,
 ) {
-  return async (request: UpgradeRequest, ws: DirectWebSocket, paramsToken: string | undefined): Promise<Context> => {
+  return async (
+    request: UpgradeRequest,
+    ws: DirectWebSocket,
+    paramsToken: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Context> => {
     const { connection } = request;
     ws.hold();
     connection.isHandshakeRead = true;
@@ -184,7 +192,7 @@ function contextFactory<R extends Registry>(
       const principal = await credentials.verify(token);
       if (connections.authenticate(connection, principal)) {
         ws.release();
-        return new ConnectionContext(connection);
+        return new ConnectionContext(connection, signal);
       }
       if (credentials.invalidReasonOf(principal)) recordRefusal('UNAUTHENTICATED', undefined, principal);
     } catch (error) {
