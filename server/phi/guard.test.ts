@@ -135,6 +135,51 @@ describe('findings', () => {
     expect(message(text)).toEqual({ message: text });
   });
 
+  test.each([
+    // Words of state are passed over.
+    ['Invalid MRN format: 77188312', 'Invalid MRN format: [MRN]'],
+    ['NPI lookup failed: 1245319599', 'NPI lookup failed: [LICENCE]'],
+    ['member id not found: H88190273', 'member id not found: [PLAN]'],
+    ['No patient found for identifier 77188312', 'No patient found for identifier [MRN]'],
+    ['Patient not found: 77188312', 'Patient not found: [MRN]'],
+    // A keyword holds for a list.
+    ['MRNs not found: 77188312, 77188313', 'MRNs not found: [MRN], [MRN]'],
+    ['ssn changed from 219099999 to 219099998', 'ssn changed from [SSN] to [SSN]'],
+    ['mrn in (77188312, 77188313, 77188314)', 'mrn in ([MRN], [MRN], [MRN])'],
+    // The name of a field comes after its value.
+    ["Value '219099999' for field ssn", "Value '[SSN]' for field ssn"],
+    ['77188312 in column mrn', '[MRN] in column mrn'],
+    ['/Patient?identifier=77188312', '/Patient?identifier=[MRN]'],
+    ['record no. 77188312 (chart archived)', 'record no. [MRN] (chart archived)'],
+    ['acct 618318504163 locked', 'acct [ACCOUNT] locked'],
+    ['card 2223003122003222, payment with 4111111111111111', 'card [ACCOUNT], payment with [ACCOUNT]'],
+    ['SMS delivery to 5304594102', 'SMS delivery to [PHONE]'],
+    ['Left voicemail, 5304594102', 'Left voicemail, [PHONE]'],
+    ['admitted 20230911', 'admitted [DATE]'],
+    ['tax id 219099999, SIN: 046 454 286', 'tax id [SSN], SIN: [SSN]'],
+    ['provider id 1245319599', 'provider id [LICENCE]'],
+    ['plate 7ABC123', 'plate [VEHICLE]'],
+  ])('[S3] finds with words of state, in lists, by fields, networks and checksums: %s', (text, expected) => {
+    expect(message(text, 'redact')).toEqual({ message: expected });
+  });
+
+  test.each([
+    'worker mac-mini-m2-48213 ready',
+    '"name": "first_name", "description": "Given name"',
+    '"full_name": "octo-org/octo-repo"',
+    'fan 3552 3534 3375 4530 3515 3479',
+    'Device ID: 0x08a4, Device ID: 10de:2330, Serial Number: 1600x1200, GPU serial number 1325021034567',
+    'GeckoHealthRec( 62204) /passport/pi18030.201005101530.js',
+    'policy id 4481223, subscriber id 48213, license key AB12-CD34-EF56-7890',
+    'billing account 01A2B3-C4D5E6-F7A8B9',
+    'discharge queue drained at 2024-05-02T06:14:27Z',
+    'social graph has 918273645 edges, mobile build 2026010512',
+    'record not found: 77188312, plate id P00000481, tax rate 219099999 units',
+    'accession number SRR1234567, call stack depth 5304594102',
+  ])('[S4] leaves numbers of machines, paths and products alone: %s', (text) => {
+    expect(message(text)).toEqual({ message: text });
+  });
+
   test.each(harmless)('[S4] harmless text is not changed: %s', (text) => {
     expect(message(text)).toEqual({ message: text });
   });

@@ -83,6 +83,11 @@ function withoutCredentials(text: string): string {
   return safe.replace(SECRET_PAIR, '$1***').replace(AUTHORIZATION, '$1 ***') + text.slice(SEARCH_LIMIT);
 }
 
+/** Statements that the words below do not begin. `call` begins one only in capitals, or at the start of a line. */
+const SQL_STATEMENTS = [
+  /\b(?:truncate\s{1,9}table|(?:replace|copy)\s{1,9}into|unload\s{0,9}\(|select\s{1,9}[^\r\n]{1,200}?\sinto|copy\s{1,9}[\w."]{1,100}\s{0,3}(?:\([^)\r\n]{0,200}\)\s{0,3})?(?:from|to)\s{0,3}['"(@]|(?:grant|revoke)\s{1,9}[\w, ]{1,60}\son\s)/i,
+  /\b(?:CALL|EXEC|EXECUTE)\s{1,9}[\w.$"`[\]]{1,100}\s{0,3}[(@']|(?:^|[\r\n])\s{0,9}[Cc]all\s{1,9}[\w.$"`]{1,100}\s{0,3}\(/,
+] as const;
 const SQL_BEGINS =
   /(?:\[?\bSQL:\s{0,9})?\b(?:insert\s{1,9}(?:into|overwrite)\b|delete\s{1,9}from\b|merge\s{1,9}into\b|(?:create|drop|alter)\s{1,9}(?:or\s{1,9}replace\s{1,9})?(?:temp(?:orary)?\s{1,9})?(?:table|view|schema|database)\b|with\s{1,9}\w{1,100}\s{1,9}as\s{0,9}\()/i;
 const SQL_PAIRS = [
@@ -99,7 +104,9 @@ function sqlAt(text: string): number {
     const at = text.search(verb);
     return at >= 0 && clause.test(text.slice(at)) ? at : -1;
   });
-  return [text.search(SQL_BEGINS), ...starts].reduce((a, b) => (a < 0 ? b : b < 0 ? a : Math.min(a, b)));
+  return [text.search(SQL_BEGINS), ...SQL_STATEMENTS.map((statement) => text.search(statement)), ...starts].reduce(
+    (a, b) => (a < 0 ? b : b < 0 ? a : Math.min(a, b)),
+  );
 }
 
 /** Returns a name for a dataset or a job: the text without credentials, or a hash if the text is an SQL query. */

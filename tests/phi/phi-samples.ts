@@ -235,6 +235,14 @@ export const keys: readonly (readonly [key: string, value: string | number])[] =
     .split(' ')
     .map((key) => [key, '12 Main Street'] as const),
   ...'zip zip_code zipCode postal_code postalCode'.split(' ').map((key) => [key, '94107'] as const),
+  ...'BRTHDTC deceasedDateTime DTHDTC birthTime death_datetime'.split(' ').map((key) => [key, '1961-04-12'] as const),
+  ...'csn empi visit_number accession_number person_id visit_occurrence_id'
+    .split(' ')
+    .map((key) => [key, '88401273'] as const),
+  ...'pat_name subject_name participant_name person_name nextOfKinName'
+    .split(' ')
+    .map((key) => [key, 'Jane Doe'] as const),
+  ...'tax_id national_id'.split(' ').map((key) => [key, '219099999'] as const),
   ['mac_address', '00:1A:2B:3C:4D:5E'],
   ['mrn', 12_345_678],
   ['ssn', 123_456_789],

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Walker } from '../../server/phi/guard.ts';
 import { draftsOf, readLineage } from '../../server/producers/openlineage/map.ts';
-import { RunEventDraftSchema } from '../../shared/events.ts';
+import { errorTextOf } from '../../server/producers/sanitize.ts';
+import { RunEventDraftSchema, runwireEvents } from '../../shared/events.ts';
 import { temporaryFolder } from '../support/harness.ts';
 import { at, lineageServer, message, newTree, output, parentOf } from './openlineage.ts';
 
@@ -67,6 +69,37 @@ describe('sanitizing', () => {
     expect(found).toContain('postgres://db:5432/public.t');
     expect(found).toContain('https://storage.example/t.csv');
     expect(found.length).toBe(9);
+  });
+
+  test.each([
+    'TRUNCATE TABLE staging.people; GRANT SELECT ON staging.people TO ann',
+    'GRANT SELECT, INSERT ON staging.people TO ann',
+    "CALL load_people('ann')",
+    "COPY INTO people FROM '@stage/ann.csv'",
+    "copy people (id, name) from 's3://bucket/ann.csv'",
+    "REPLACE INTO people VALUES ('ann')",
+    'select * x into people_copy',
+    "UNLOAD ('ann') TO 's3://bucket/x'",
+  ])('[P8] an error message ends before the statement %s', (statement) => {
+    expect(errorTextOf(`Job failed: ${statement}`, 500)).toBe('Job failed:');
+    expect(errorTextOf(`Job failed\n${statement}`, 500)).toBe('Job failed');
+  });
+
+  test.each([
+    'failed to call open() on the pool',
+    'cannot copy the folder of the job',
+    'could not select a worker',
+    'the executor was truncated; table 4 replaced',
+  ])('[P8] an error message in prose is kept: %s', (text) => {
+    expect(errorTextOf(text, 500)).toBe(text);
+  });
+
+  test('[P8] [S18] secrets in an error message are masked in the log', async () => {
+    const secret = `gh${'p_'}a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8`;
+    const text = errorTextOf(`push failed with ${secret}; AccountName=a;AccountKey=abC1+23/d4E5f6G7==`, 500);
+    const guarded = new Walker(runwireEvents).guard({ type: 'run.failed', error: { message: text } }, 'redact');
+    expect(guarded).toMatchObject({ error: { message: expect.stringContaining('push failed with [SECRET];') } });
+    expect(JSON.stringify(guarded)).not.toMatch(/a1B2c3|abC1/);
   });
 
   test('[P8] the parts of a dataset identity are kept', async () => {
