@@ -171,11 +171,26 @@ describe('drafts', () => {
   test('[E1] projectId, runId and parentRunId are 1 to 200 printable ASCII characters without blanks', () => {
     const printable = Array.from({ length: 0x7e - 0x20 }, (_, index) => String.fromCharCode(0x21 + index)).join('');
     for (const key of ['projectId', 'runId', 'parentRunId']) {
-      for (const value of [printable, '!', '~'.repeat(200)]) {
+      for (const value of [printable, '!', '~'.repeat(200), '...', '.a', '**', '*.']) {
         expect(issuesOf(draftOf('run.created', { [key]: value }))).toEqual([]);
       }
-      for (const value of ['', '~'.repeat(201), 'a b', 'a\n', '\ta', 'ü', 'a\x7f', 'a\0', 7, null]) {
+      for (const value of ['', '~'.repeat(201), 'a b', 'a\n', '\ta', 'ü', 'a\x7f', 'a\0', 7, null, '.', '..', '*']) {
         expect(issuesOf(draftOf('run.created', { [key]: value }))).toHaveLength(1);
+      }
+    }
+  });
+
+  test('[E8] an amount beyond 2^53 - 1 is an error with its path', () => {
+    const most = Number.MAX_SAFE_INTEGER;
+    for (const [type, key] of [
+      ['stage.progress', 'done'],
+      ['stage.progress', 'total'],
+      ['run.completed', 'durationMs'],
+      ['artifact.created', 'sizeBytes'],
+    ] as const) {
+      expect(issuesOf(draftOf(type, { [key]: most }))).toEqual([]);
+      for (const value of [JSON.parse('9007199254740993'), 1e300]) {
+        expect(issuesOf(draftOf(type, { [key]: value }))[0]).toContain(`${key}: `);
       }
     }
   });

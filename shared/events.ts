@@ -32,7 +32,6 @@ const labels = z
       .refine((value) => Object.keys(value).length <= 64, { error: 'must have at most 64 labels' }),
   );
 const attempt = z.int().positive().max(1_000_000);
-const amount = z.number().nonnegative();
 
 export const runwireEvents = {
   'run.created': defineEvent({
@@ -86,8 +85,8 @@ export const runwireEvents = {
       stageId: field.id(),
       progress: z.number().min(0).max(100).optional(),
       message: field.onErase('blanked', field.message()).optional(),
-      done: amount.optional(),
-      total: amount.optional(),
+      done: field.amount().optional(),
+      total: field.amount().optional(),
       attempt: attempt.optional(),
     },
     check: {

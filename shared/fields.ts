@@ -51,11 +51,16 @@ export const text = (max: number, min = 1) => bounded(min, max, isStorable, 'mus
 const shortId = () =>
   bounded(1, 200, (value) => isStorable(value) && !/\p{Cc}/u.test(value), 'must have no control characters');
 
-/** `projectId` and `runId`: 1–200 printable ASCII characters without blanks. */
+/**
+ * `projectId` and `runId`: 1–200 printable ASCII characters without blanks. URLs resolve `.` and `..` as paths, and `*` means
+ * all projects in a token.
+ */
 export const scopeId = () =>
   withRole(
     'id',
-    z.string().regex(/^[\x21-\x7e]{1,200}$/, { error: 'must be 1 to 200 printable ASCII characters without blanks' }),
+    z.string().regex(/^(?!(?:\.{1,2}|\*)$)[\x21-\x7e]{1,200}$/, {
+      error: 'must be 1 to 200 printable ASCII characters without blanks, and not ".", ".." or "*"',
+    }),
   );
 
 /** An id that a producer chooses inside a run: 1–200 characters without control characters. */
@@ -74,8 +79,11 @@ export const sha256 = () =>
 export const name = () => text(200);
 export const message = () => text(2_000);
 
+/** A number from 0 to 2^53 - 1. JSON cannot carry a larger integer: a parser rounds it. */
+export const amount = () => z.number().nonnegative().max(Number.MAX_SAFE_INTEGER);
+
 /** Milliseconds, 0 or more. */
-export const durationMs = () => z.number().nonnegative();
+export const durationMs = amount;
 
 const INSTANT =
   /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,12}))?)?\s?([Zz]|[+-]\d{2}(?::?\d{2})?)$/;

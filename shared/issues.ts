@@ -29,5 +29,26 @@ export function describeIssue(issue: z.core.$ZodIssue): { path: string; message:
   }
 }
 
+/**
+ * Returns the path of a number that is an integer beyond ±(2^53 - 1), anywhere in a JSON value. A parser has rounded such a
+ * number, so it is not the one that the producer wrote. Too deep a value is left to the guard.
+ */
+export function unsafeIntegerIn(value: unknown, depth = 0): string | undefined {
+  if (typeof value !== 'object' || value === null || depth > MAX_DEPTH) return undefined;
+  for (const key in value) {
+    const part: unknown = value[key as never];
+    if (typeof part === 'number') {
+      if (Number.isInteger(part) && !Number.isSafeInteger(part)) return pathStep(key, value);
+    } else if (typeof part === 'object') {
+      const path = unsafeIntegerIn(part, depth + 1);
+      if (path !== undefined) return `${pathStep(key, value)}.${path}`;
+    }
+  }
+  return undefined;
+}
+
+const MAX_DEPTH = 100;
+const pathStep = (key: string, parent: object) => (Array.isArray(parent) ? key : safeKey(key));
+
 /** Returns a key if it looks like an identifier. Any other key may contain protected information and becomes `(key)`. */
 const safeKey = (key: string | undefined) => (key !== undefined && /^[A-Za-z_][\w.-]{0,63}$/.test(key) ? key : '(key)');

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { InvalidArgumentError } from 'commander';
-import { type Role, roles } from '../auth/principal.ts';
+import { scopeId } from '../../shared/fields.ts';
+import { everyProject, type Role, roles } from '../auth/principal.ts';
 import { signToken } from '../auth/tokens.ts';
 import { localSigning } from './target.ts';
 
@@ -21,7 +22,7 @@ export function parseSub(value: string): string {
 
 export function parseProjects(value: string): string[] {
   const projects = value.split(',');
-  if (projects.every((project) => /^[\x21-\x7e]{1,200}$/.test(project))) return projects;
+  if (projects.every((project) => project === everyProject || scopeId().safeParse(project).success)) return projects;
   throw new InvalidArgumentError('Must be comma-separated project ids, or *.');
 }
 

@@ -33,8 +33,9 @@ function idOf(parts: readonly string[]): string {
   return `${head.slice(0, headLimit)}%~${sha256(JSON.stringify(parts))}`;
 }
 
-/** A `projectId` or `runId` for a non-empty text. Different texts give different ids. */
-export const scopeIdOf = (text: string): string => idOf([text]);
+/** A `projectId` or `runId` for a non-empty text. Different texts give different ids. `.`, `..` and `*` are reserved. */
+export const scopeIdOf = (text: string): string =>
+  /^(?:\.{1,2}|\*)$/.test(text) ? text.replaceAll('.', '%2E').replace('*', '%2A') : idOf([text]);
 
 /** An id for a pair of texts. Different pairs give different ids: encoded parts contain no blank, which joins them. */
 export const pairIdOf = (first: string, second: string): string => idOf([first, second]);

@@ -1,10 +1,15 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import pino from 'pino';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
+import { defineEvent, foldOf } from '../../shared/registry.ts';
 import { created, everyone, keptLog, openServer, progress } from '../../tests/support/harness.ts';
+import { openSqliteLog } from '../event-log/sqlite/log.ts';
 import { defaultLimits } from '../limits.ts';
 import type { Guard } from '../phi/policy.ts';
+import { EventBus } from './bus.ts';
 import { PublishGateway } from './gateway.ts';
 
 const producer = { actor: 'ada' };
@@ -49,6 +54,37 @@ describe('publish', () => {
     expect(server.log.head).toBe(0);
     expect(seen).toEqual([]);
     expect(server.getStats().published).toBe(0);
+  });
+
+  test('[E8] an integer beyond 2^53 - 1 in an own type is refused with its path, at any depth', async () => {
+    const measured = defineEvent({
+      type: 'measured',
+      category: 'own',
+      topic: 'own',
+      fields: { value: z.number().optional(), more: z.unknown().optional() },
+    });
+    const log = await openSqliteLog({ path: ':memory:', fold: foldOf({ measured }) as never });
+    onTestFinished(() => log.close());
+    const registry = { measured };
+    const bus = new EventBus({ registry, log, logger: pino({ level: 'silent' }), phiPolicy: 'reject' });
+    const publish = (fields: string) => {
+      const draft = JSON.parse(`{"type":"measured","projectId":"p","runId":"r",${fields}}`);
+      return bus.publish([draft], producer);
+    };
+    const wrong = {
+      '"value":9007199254740993': 'value',
+      '"value":-9007199254740993': 'value',
+      '"value":1e300': 'value',
+      '"more":{"a":[1,{"b":9007199254740992}]}': 'more.a.1.b',
+      '"more":{"Jane Doe":9007199254740992}': 'more.(key)',
+    };
+    for (const [fields, path] of Object.entries(wrong)) {
+      const { code, issues } = await refusal(publish(fields));
+      expect([code, issues[0]?.path]).toEqual(['INVALID_EVENT', path]);
+    }
+    expect(log.head).toBe(0);
+    await publish('"value":9007199254740991,"more":[-9007199254740991,0.1,1.5e-300,null,"9007199254740993"]');
+    expect(log.head).toBe(1);
   });
 
   test('[B1] one draft that the guard refuses makes the whole request fail, with the path', async () => {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type DraftIssue, type ErrorCode, RunwireError } from '../../shared/errors.ts';
-import { describeIssue } from '../../shared/issues.ts';
+import { describeIssue, unsafeIntegerIn } from '../../shared/issues.ts';
 import {
   DRAFT_LIMIT_BYTES,
   REQUEST_LIMIT_DRAFTS,
@@ -163,6 +163,11 @@ export class EventBus<R extends Registry> {
       const parsed = this.#schema.safeParse(draft);
       if (!parsed.success) {
         for (const issue of parsed.error.issues) issues.push({ index, ...describeIssue(issue) });
+        continue;
+      }
+      const unsafe = unsafeIntegerIn(parsed.data);
+      if (unsafe !== undefined) {
+        issues.push({ index, path: unsafe, message: 'must be an integer between -(2^53 - 1) and 2^53 - 1' });
         continue;
       }
       // The schema has returned a copy, which may be changed.

@@ -316,6 +316,34 @@ describe('filters', () => {
 });
 
 describe('scopes', () => {
+  test('[E1] a caller cannot name a run or a project by a path segment, nor all projects by `*`', async () => {
+    await using server = await openServer();
+    const caller = server.router.createCaller({ principal: everyone });
+    for (const id of ['.', '..', '*']) {
+      for (const run of [
+        { projectId: 'demo', runId: id },
+        { projectId: id, runId: 'r1' },
+      ]) {
+        const calls = [
+          caller.run.get(run),
+          caller.run.history(run),
+          caller.event.search(run),
+          caller.approval.grant({ ...run, approvalId: 'a' }),
+          caller.audit.access(run),
+          caller.event.publish({ events: [created(run.runId, run)] }),
+          (async () => {
+            for await (const _ of await caller.onRunEvent(run)) return;
+          })(),
+        ];
+        for (const call of calls) {
+          const error = (await call.catch((reason: unknown) => reason)) as { cause?: { code?: string } };
+          expect(error.cause?.code).toMatch(/^INVALID_(INPUT|EVENT)$/);
+        }
+      }
+    }
+    expect(server.log.head).toBe(0);
+  });
+
   test('[D10] onUserEvent delivers the events of a user: audience, approvers, and own runs', async () => {
     await using server = await callerOf();
     await server.publish(
@@ -333,13 +361,14 @@ describe('scopes', () => {
         approvers: ['ada'],
       },
       created('hidden', { projectId: 'secret', audience: ['ada'] }),
+      created('foisted', { projectId: 'secret', createdBy: 'ada' }),
     );
     const read = async (projects: string[]) => {
       const caller = server.router.createCaller({ principal: { sub: 'ada', projects, roles: allRoles } });
       return seqs((await take(await caller.onUserEvent({ from: 'start' }), isLive)).items);
     };
-    expect(await read(['*'])).toEqual([1, 3, 5, 6, 7]);
-    // The audience routes events. It grants no access.
+    expect(await read(['*'])).toEqual([1, 3, 5, 6, 7, 8]);
+    // The audience and the creator route events. They grant no access.
     expect(await read(['demo'])).toEqual([1, 3, 5, 6]);
     expect(await read([])).toEqual([]);
   });

@@ -474,7 +474,7 @@ describe('claims beyond what can be kept', () => {
     ['sub', { sub: 'a\nb' }],
   ];
   test.each(claims)(
-    '[A14] a token with such a claim (%s, %o) is refused everywhere, and the log names the claim',
+    '[A14] a token with such a claim (%s) is refused everywhere, and the log names the claim',
     async (claim, more) => {
       const { logger, lines } = keptLog();
       await using server = await startServer({ logger });
@@ -521,7 +521,7 @@ describe('claims beyond what can be kept', () => {
     ['issuedAtMs', { issuedAtMs: new Date() }],
   ];
   test.each(results)(
-    '[A14] a principal of a custom authenticator with such a %s (%o) is refused like a token, and the log names the field',
+    '[A14] a principal of a custom authenticator with such a %s is refused like a token, and the log names the field',
     async (field, more) => {
       const { logger, lines } = keptLog();
       const authenticate = async () => ({ ...everyone, ...more }) as Principal;
