@@ -13,6 +13,7 @@ import { Approvals } from './approvals/approvals.ts';
 import { ApprovalExpiry } from './approvals/expiry.ts';
 import { AccessLogger } from './audit/access-logger.ts';
 import { Audit } from './audit/audit.ts';
+import { proveHistory } from './audit/history.ts';
 import { type AuthOptions, createAuthenticator } from './auth/authenticator.ts';
 import { Credentials } from './auth/credentials.ts';
 import type { Authenticate, Principal } from './auth/principal.ts';
@@ -151,7 +152,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   options: RunServerOptions<R> & InternalOptions,
 ): Promise<RunServer<R> & { routes: readonly Route[] }> {
   const { host = '127.0.0.1', port = 3001, heartbeatMs = HEARTBEAT_MS, logger = pino({ level: 'warn' }) } = options;
-  const { phiPolicy = 'reject', compression = false } = options;
+  const { phiPolicy = 'reject', compression = false, retentionDays: days, retentionRunsDays: runsDays } = options;
   const registry = (options.events ?? runwireEvents) as R;
   const authenticate = createAuthenticator(options, logger);
   checkNumbers(options);
@@ -164,7 +165,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const metrics = new Metrics();
   const health = new Health(logger);
   // Opened after all checks of options: a log that stays open keeps its lock, which blocks the next server.
-  const log = await openLog(path, registry, metrics, health, logger);
+  const { log, isProven } = await openLog(path, registry, metrics, health, logger);
   const credentials = await openCredentials(log, authenticate, limits.identifyMs, logger);
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
   const privacy = new Privacy({ guard, policy, secret: log.secret, logger });
@@ -182,7 +183,6 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, health });
   const clock = new Clock({ log, health });
-  const { retentionDays: days, retentionRunsDays: runsDays } = options;
   const retention = new Retention({ log, clock, days, runsDays, logger });
   const onClockConfirmed = () => clock.confirm().then(() => void retention.run());
   const tombstone = tombstoneOf(registry);
@@ -190,6 +190,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   // `delivery` serves the subscriptions. It comes first, because a slow observer of the bus must not delay them.
   const observers = [delivery, bus, approvals, expiry, audit];
   const stopCommits = observers.map((part) => log.subscribe((records) => part.committed(records)));
+  if (!isProven) await audit.begin();
   const stopErasures = log.integrity.onErased((tombstone) => delivery.erased(tombstone));
   const access = new AccessLogger({ log, logger, isRefused: (id) => privacy.isRefused(id) });
   const streams = new SocketlessTransports(invalidReasonOf);
@@ -287,23 +288,36 @@ function checkNumbers(options: Pick<RunServerOptions & InternalOptions, 'port' |
   }
 }
 
-function openLog(
+/** Opens the log, and compares it with its checkpoints. `isProven`: no checkpoint is needed at the start. */
+async function openLog(
   path: string,
   registry: Registry,
   metrics: Metrics,
   health: Health,
   logger: Logger,
-): Promise<EventLog> {
-  return openSqliteLog({
+): Promise<{ log: EventLog; isProven: boolean }> {
+  let isDamaged = false;
+  const log = await openSqliteLog({
     path,
     health,
     fold: foldOf(registry) as never,
     onCommit: (commit) => metrics.committed(commit),
     onCommitFailure: () => metrics.commitFailed(),
     onSizes: (sizes) => metrics.filesMeasured(sizes),
-    onDamage: ({ seq }) =>
-      logger.error({ seq }, 'the end of the event log does not match its stored hash: run `runwire verify`'),
+    onDamage: ({ seq }) => {
+      isDamaged = true;
+      logger.error({ seq }, 'the end of the event log does not match its stored hash: run `runwire verify`');
+    },
   });
+  const folder = folderOf(path);
+  if (folder === undefined) return { log, isProven: true };
+  try {
+    const isProven = await proveHistory({ log, folder, isDamaged, logger });
+    return { log, isProven: isProven || log.head === 0 };
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
 }
 
 /** Loads the token revocations that the log stores. If loading fails, the log is closed. */

@@ -8,6 +8,7 @@ import type { Checkpoint, ClockRepair, Erasure, Verdict, VerifyOptions } from '.
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Privacy } from '../phi/identifiers.ts';
+import { CHECKPOINTS_FILE } from './history.ts';
 
 /**
  * Verification, erasure and signed checkpoints of the event log, for administrators.
@@ -124,6 +125,12 @@ export class Audit {
     return { clock: new Date(clockMs).toISOString(), repair };
   }
 
+  /** Takes a first checkpoint of the present epoch, so that the next start has one to compare with. */
+  async begin(): Promise<void> {
+    await this.#takeIfMoved();
+    await this.#writing;
+  }
+
   /** Takes a last checkpoint. Resolves once the checkpoint is in the file. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
@@ -145,7 +152,7 @@ export class Audit {
     this.#takenAt = this.#log.head;
     const { checkpoint, isNew } = await this.#log.integrity.checkpoint();
     if (this.#folder !== undefined && isNew) {
-      const path = join(this.#folder, 'checkpoints.ndjson');
+      const path = join(this.#folder, CHECKPOINTS_FILE);
       const line = `${JSON.stringify(checkpoint)}\n`;
       this.#writing = this.#writing
         .then(() => appendFile(path, line, { mode: 0o600 }))

@@ -39,6 +39,7 @@ async function run(args: readonly string[]): Promise<number> {
   addPublish(program, exitWith);
   addToken(program, exitWith);
   addAudit(program, exitWith);
+  addBackup(program, exitWith);
   addClock(program, exitWith);
   await program.parseAsync(own, { from: 'user' });
   return code;
@@ -188,6 +189,25 @@ function addClock(program: Command, exitWith: ExitWith): void {
     .action(async (options: ClockCommandOptions) => {
       const { confirmClock } = await import('./audit.ts');
       exitWith(await confirmClock(options));
+    });
+}
+
+function addBackup(program: Command, exitWith: ExitWith): void {
+  program
+    .command('backup')
+    .description('write the log of DATABASE_URL into one file, also while its server runs')
+    .argument('<file>', 'the new file')
+    .action(async (file: string) => {
+      const { backup } = await import('./backup.ts');
+      exitWith(backup(file));
+    });
+  program
+    .command('restore')
+    .description('verify a backup, and put it at DATABASE_URL with a new epoch; no server may run there')
+    .argument('<file>', 'a file that `runwire backup` has written')
+    .action(async (file: string) => {
+      const { restore } = await import('./backup.ts');
+      exitWith(restore(file));
     });
 }
 

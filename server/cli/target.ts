@@ -76,7 +76,7 @@ function signingOptions(environment: Record<string, string>, config: Config): To
 }
 
 // The placeholder keeps `loadConfig` from creating a secret: only a server may create it.
-const localConfig = (environment: Record<string, string>): Config =>
+export const localConfig = (environment: Record<string, string> = readEnvironment()): Config =>
   loadConfig({ AUTH_SECRET: environment.AUTH_JWKS_URL === undefined ? 'x'.repeat(32) : undefined, ...environment });
 
 function readSecret(path: string): string {

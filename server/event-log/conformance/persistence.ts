@@ -59,6 +59,27 @@ export function describePersistence(makePlace: () => Promise<Place>): void {
     expect([log.epoch, log.secret]).toEqual([epoch, secret]);
   });
 
+  test('[L7] [V20] a renewed epoch stays, and signed records of the former one still verify', async () => {
+    const place = await makePlace();
+    let log = await place.open();
+    await append(log, created(), started(), started());
+    await eraseAt(log, 2);
+    const former = log.epoch;
+    const { checkpoint } = await log.integrity.checkpoint();
+    expect(await log.integrity.compare(checkpoint)).toBe('held');
+    expect(await log.integrity.compare({ ...checkpoint, seq: 2 })).toBe('foreign');
+    const epoch = await log.integrity.renewEpoch('test');
+    expect(epoch).not.toBe(former);
+    expect(log.epoch).toBe(epoch);
+    expect(await log.integrity.compare(checkpoint)).toBe('foreign');
+    expect(await log.integrity.checkpoint()).toMatchObject({ isNew: true, checkpoint: { epoch, seq: 3 } });
+    await log.close();
+    log = await place.open();
+    expect(log.epoch).toBe(epoch);
+    await append(log, started());
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, to: 4, erased: 1 });
+  });
+
   test('[A10] revocations survive a restart, and a trim of all events', async () => {
     const place = await makePlace();
     let log = await place.open();

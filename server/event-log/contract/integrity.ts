@@ -94,6 +94,20 @@ export interface Integrity {
   checkpoint(): Promise<{ checkpoint: Checkpoint; isNew: boolean }>;
 
   /**
+   * Compares the log with a checkpoint that was kept outside the store. `held`: the log has this row, or has trimmed it.
+   * `lost`: the log is shorter, or has another row there. `foreign`: the checkpoint is of another epoch, or is not signed by
+   * a key of this log.
+   */
+  compare(checkpoint: Checkpoint): Promise<'held' | 'lost' | 'foreign'>;
+
+  /**
+   * Gives the log a new epoch, durably and with a signed record: every cursor of the present one becomes invalid. Called
+   * before the log is served, when its history is not the one that clients have seen. If several servers share a log, all of
+   * them MUST take the new epoch. Returns it.
+   */
+  renewEpoch(reason: string): Promise<string>;
+
+  /**
    * Replaces an event with its tombstone, and removes the text of the event from its run. The text and the salt of its hash
    * MUST NOT stay in the store's files. A second erasure of the same event changes nothing and returns the record of the
    * first one. Throws `EVENT_NOT_FOUND`.

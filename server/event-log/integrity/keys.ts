@@ -17,6 +17,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
@@ -62,7 +63,25 @@ export class AuditKeys {
   }
   /** Public half of the signing key, as PEM. */
   get publicKey(): string {
-    return this.#first.export({ type: 'spki', format: 'pem' }).toString();
+    return pemOf(this.#first);
+  }
+
+  /** Public halves of all keys of the file, as PEM. */
+  get publicKeys(): string {
+    return [...this.#trusted.values()].map(pemOf).join('');
+  }
+
+  /** Adds the public keys that the file does not have yet, whole or not at all. Returns their ids. */
+  trustInFile(path: string, publicKeys: string): string[] {
+    const added = [...new AuditKeys(publicKeys).#trusted].filter(([id]) => !this.#trusted.has(id));
+    if (added.length === 0) return [];
+    const temporary = `${path}.${process.pid}`;
+    const file = openSync(temporary, 'w', 0o600);
+    writeSync(file, [`${readFileSync(path, 'utf8').trimEnd()}\n`, ...added.map(([, key]) => pemOf(key))].join(''));
+    fsyncSync(file);
+    closeSync(file);
+    renameSync(temporary, path);
+    return added.map(([id]) => id);
   }
 
   /** Returns the signature in base64. Throws `INTERNAL` without a private key. */
@@ -119,6 +138,7 @@ function keyOf(pem: string): KeyObject {
   throw notAKey();
 }
 
+const pemOf = (key: KeyObject): string => key.export({ type: 'spki', format: 'pem' }).toString();
 const publicOf = (key: KeyObject): KeyObject => (key.type === 'private' ? createPublicKey(key) : key);
 const idOf = (key: KeyObject): string =>
   createHash('sha256')

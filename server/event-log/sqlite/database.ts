@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import { SLICE_MS, Slices } from '../../slices.ts';
+import type { Renewal } from '../integrity/attestation.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { DatabaseFiles } from './files.ts';
 import { migrate } from './schema.ts';
@@ -39,7 +40,10 @@ export class SqliteDatabase {
   readonly path: string;
   readonly db: DatabaseSyncInstance;
   readonly keys: AuditKeys;
+  /** Identity of the log in signed records. It never changes. */
   readonly epoch: string;
+  /** Epoch of cursors and checkpoints: `epoch`, until `renewEpoch` has replaced it. */
+  historyEpoch: string;
   readonly secret: string;
   /** Undefined for a database in memory. */
   readonly files: DatabaseFiles | undefined;
@@ -68,6 +72,7 @@ export class SqliteDatabase {
       this.db = db;
       this.keys = keysOf();
       this.epoch = readMeta(db, 'epoch', 8);
+      this.historyEpoch = historyEpochOf(db) ?? this.epoch;
       this.secret = readMeta(db, 'secret', 32);
       // From here, a statement that finds the file locked fails at once: waiting inside SQLite would hold the event loop.
       db.exec('PRAGMA busy_timeout = 0');
@@ -259,4 +264,27 @@ function readMeta(db: DatabaseSyncInstance, key: 'epoch' | 'secret', bytes: numb
   const value = randomBytes(bytes).toString('hex');
   db.prepare('INSERT INTO meta (key, value) VALUES (?, ?)').run(key, value);
   return value;
+}
+
+/** Returns the epoch of the log's history; undefined if it was never renewed. */
+export const historyEpochOf = (db: DatabaseSyncInstance): string | undefined =>
+  (db.prepare(`SELECT value FROM meta WHERE key = 'history_epoch'`).get() as { value: string } | undefined)?.value;
+
+/** Stores a new epoch of the log's history, and the signed record of the change. Call it inside a transaction. */
+export function storeEpoch(db: DatabaseSyncInstance, renewal: Renewal): void {
+  const put = db.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
+  put.run('history_epoch', renewal.epoch);
+  put.run(`renewal ${renewal.at} ${renewal.epoch}`, JSON.stringify(renewal));
+}
+
+/**
+ * Marks the file as complete: in WAL mode, newer events may be in the WAL beside it. `verify` then knows a copy that lacks
+ * the WAL of a running server. Without effect while another process reads the file.
+ */
+export function leaveWalMode(db: DatabaseSyncInstance): void {
+  try {
+    db.exec('PRAGMA journal_mode = DELETE');
+  } catch {
+    // The file stays in WAL mode, with its WAL beside it: it is whole too.
+  }
 }

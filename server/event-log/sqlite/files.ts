@@ -105,7 +105,7 @@ const statOf = (path: string): Stats | undefined => statSync(path, { throwIfNoEn
 /** SQLite gives its WAL the mode of the database file. */
 const touch = (path: string): void => closeSync(openSync(path, 'a', 0o600));
 
-function takeLock(path: string): DatabaseSyncInstance {
+export function takeLock(path: string): DatabaseSyncInstance {
   touch(path);
   const lock = new DatabaseSync(path, { timeout: 0 });
   try {

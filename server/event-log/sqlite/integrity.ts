@@ -10,11 +10,11 @@ import type {
   VerifyOptions,
 } from '../contract/integrity.ts';
 import type { StoredEvent } from '../contract/log.ts';
-import { attest, checkpointAt, type Trimming } from '../integrity/attestation.ts';
+import { attest, checkpointAt, isAttested, renewalOf, type Trimming } from '../integrity/attestation.ts';
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
 import { type ChainSource, type Link, type StoredRow, verifyChain, verifyInSlices } from '../integrity/chain.ts';
 import { ClockRepairs } from '../integrity/clock.ts';
-import { type SqliteDatabase, transact } from './database.ts';
+import { type SqliteDatabase, storeEpoch, transact } from './database.ts';
 import type { SqliteErasure } from './erasure.ts';
 import { CHAINED_ROWS, safeInteger } from './schema.ts';
 
@@ -72,12 +72,34 @@ export class SqliteIntegrity implements Integrity {
   checkpoint(): Promise<{ checkpoint: Checkpoint; isNew: boolean }> {
     const { database, state, now } = this.#parts;
     return database.write(() => {
-      const { epoch, keys } = database;
+      const { historyEpoch: epoch, keys } = database;
       const row = this.#lastCheckpoint.get() as { checkpoint: string } | undefined;
       const last = row && (JSON.parse(row.checkpoint) as Checkpoint);
       const taken = checkpointAt(last, state.head, { epoch, oldest: state.oldest, keys, nowMs: now() });
       if (taken.isNew) this.#insertCheckpoint.run(state.head.seq, JSON.stringify(taken.checkpoint));
       return taken;
+    });
+  }
+
+  compare(checkpoint: Checkpoint): Promise<'held' | 'lost' | 'foreign'> {
+    const { database, state } = this.#parts;
+    return database.slice(() => {
+      const { epoch, seq, hash } = checkpoint;
+      if (epoch !== database.historyEpoch || !isAttested(database.keys, 'checkpoint', checkpoint)) return 'foreign';
+      if (seq < state.oldest - 1) return 'held';
+      const known = seq === state.head.seq ? state.head.hash : this.#chain.prevHash(seq + 1);
+      return known !== undefined && Buffer.from(known).toString('hex') === hash ? 'held' : 'lost';
+    });
+  }
+
+  renewEpoch(reason: string): Promise<string> {
+    const { database, state, now } = this.#parts;
+    return database.write(() => {
+      const { db, keys, historyEpoch } = database;
+      const renewal = renewalOf(historyEpoch, state.head.seq, reason, { keys, nowMs: now() });
+      transact(db, 'FULL', () => storeEpoch(db, renewal));
+      database.historyEpoch = renewal.epoch;
+      return renewal.epoch;
     });
   }
 

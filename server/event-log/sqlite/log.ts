@@ -20,7 +20,7 @@ import { SqliteAccess } from './access.ts';
 import { SqliteApprovals } from './approvals.ts';
 import { SqliteCommitTables } from './commit-group.ts';
 import { type Commit, CommitQueue, type CommitQueueParts } from './commit-queue.ts';
-import { causeOf, isDamage, openError, SqliteDatabase } from './database.ts';
+import { causeOf, isDamage, leaveWalMode, openError, SqliteDatabase } from './database.ts';
 import { SqliteErasure } from './erasure.ts';
 import type { FileSizes } from './files.ts';
 import { type LogState, readState, SqliteIntegrity } from './integrity.ts';
@@ -132,6 +132,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
         // closes, but it keeps the connection until the prepared statements are garbage-collected. If this fails, the WAL
         // stays, and no event is lost.
         erasure.emptyWal();
+        leaveWalMode(db);
         opened.close();
       },
     });
@@ -163,7 +164,6 @@ type SqliteLogParts = Omit<CommitQueueParts, 'onCommitted'> & {
 
 /** The rest of the contract is in `retention.ts`. */
 class SqliteLog implements Omit<Log, keyof Retained> {
-  readonly epoch: string;
   readonly secret: string;
   readonly #database: SqliteDatabase;
   readonly #state: LogState;
@@ -174,7 +174,6 @@ class SqliteLog implements Omit<Log, keyof Retained> {
 
   constructor({ index, access, onFailure, ...queue }: SqliteLogParts) {
     const { database, state, statements } = queue;
-    this.epoch = database.epoch;
     this.secret = database.secret;
     this.#database = database;
     this.#state = state;
@@ -195,6 +194,9 @@ class SqliteLog implements Omit<Log, keyof Retained> {
     });
   }
 
+  get epoch(): string {
+    return this.#database.historyEpoch;
+  }
   get head(): number {
     return this.#state.head.seq;
   }

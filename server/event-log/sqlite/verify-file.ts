@@ -46,7 +46,7 @@ export function verifySqliteFile(path: string, options: FileOptions): Verdict {
 }
 
 /** Opens a file without a WAL as immutable: SQLite then needs no write access to its folder. */
-function openReadOnly(path: string): DatabaseSyncInstance {
+export function openReadOnly(path: string): DatabaseSyncInstance {
   const hasWal = existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0;
   const url = pathToFileURL(path).href;
   return new DatabaseSync(hasWal ? url : `${url}?immutable=1`, { readOnly: true, timeout: 5_000 });

@@ -1,0 +1,33 @@
+import { resolve } from 'node:path';
+import { databasePath } from '../event-log/database-url.ts';
+import { backupSqliteFile, restoreSqliteFile } from '../event-log/sqlite/backup.ts';
+import { UsageError } from './errors.ts';
+import { localConfig } from './target.ts';
+
+/** The commands `backup` and `restore`. They work on the files of the local server, whether it runs or not. */
+
+export function backup(file: string): number {
+  const { checkpoint } = backupSqliteFile(localPath(), resolve(file));
+  const { seq, epoch, hash, keyId } = checkpoint;
+  process.stdout.write(`ok: backup up to seq ${seq}, epoch ${epoch}, head ${hash}, key ${keyId}\n`);
+  return 0;
+}
+
+export function restore(file: string): number {
+  const path = localPath();
+  const { verdict, epoch, addedKeyIds } = restoreSqliteFile(resolve(file), path);
+  process.stdout.write(
+    `ok: restored ${verdict.events} events, seq ${verdict.from} to ${verdict.to}, head ${verdict.hash}, into ${path}\n` +
+      `new epoch ${epoch}: clients get a gap, and load their runs again\n`,
+  );
+  for (const id of addedKeyIds) {
+    process.stdout.write(`audit.key now trusts the key ${id} of the backup: compare it with the key that you kept\n`);
+  }
+  return 0;
+}
+
+function localPath(): string {
+  const path = databasePath(localConfig().databaseUrl);
+  if (path === ':memory:') throw new UsageError('DATABASE_URL: a log in memory has no file');
+  return path;
+}
