@@ -150,7 +150,7 @@ export class Connection implements CallerConnection, SocketObserver {
   }
 
   onSend(): void {
-    if (this.#ws.backlogBytes > this.#limits.unsentBytes) this.close(closeCodes.tooSlow, 'too slow');
+    if (this.backlogBytes > this.#limits.unsentBytes) this.close(closeCodes.tooSlow, 'too slow');
   }
 
   onOverflow(): void {
@@ -275,6 +275,11 @@ export class Connection implements CallerConnection, SocketObserver {
 
   get unsentBytes(): number {
     return this.#ws.unsentBytes;
+  }
+
+  /** Unsent bytes without the largest answer: the number of answers is bounded by user. */
+  get backlogBytes(): number {
+    return this.#ws.backlogBytes;
   }
 
   /** Number of events between the slowest subscription of this connection and the head of the log. */

@@ -178,8 +178,8 @@ export class Connections implements ConnectionRegistry {
       else slow.set(user, [connection]);
     }
     const { unsentBytes } = this.options.limits;
-    for (const ofUser of slow.values()) shed(ofUser, UNSENT_OF_USER * unsentBytes);
-    shed([...slow.values()].flat(), UNSENT_OF_ALL * unsentBytes);
+    for (const ofUser of slow.values()) shed(ofUser, ({ backlogBytes }) => backlogBytes, UNSENT_OF_USER * unsentBytes);
+    shed([...slow.values()].flat(), (connection) => connection.unsentBytes, UNSENT_OF_ALL * unsentBytes);
     this.options.onSweep();
   }
 
@@ -200,13 +200,13 @@ export class Connections implements ConnectionRegistry {
   }
 }
 
-/** Closes connections, those with the most unsent bytes first, until the others have at most `maxBytes`. */
-function shed(connections: Connection[], maxBytes: number): void {
-  let bytes = connections.reduce((sum, connection) => sum + connection.unsentBytes, 0);
+/** Closes connections, those with the most bytes first, until the others have at most `maxBytes`. */
+function shed(connections: Connection[], bytesOf: (connection: Connection) => number, maxBytes: number): void {
+  let bytes = connections.reduce((sum, connection) => sum + bytesOf(connection), 0);
   if (bytes <= maxBytes) return;
-  for (const connection of connections.sort((a, b) => b.unsentBytes - a.unsentBytes)) {
+  for (const connection of connections.sort((a, b) => bytesOf(b) - bytesOf(a))) {
     if (bytes <= maxBytes) break;
-    bytes -= connection.unsentBytes;
+    bytes -= bytesOf(connection);
     connection.close(closeCodes.tooSlow, 'too slow');
   }
 }
