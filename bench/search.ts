@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { DatabaseSync } from '@photostructure/sqlite';
-import pino from 'pino';
 import { AccessLogger } from '../server/audit/access-logger.ts';
 import type { Principal } from '../server/auth/principal.ts';
 import type { ReadyDraft } from '../server/event-log/contract/log.ts';
@@ -123,7 +122,7 @@ for (const format of ['ndjson', 'csv']) {
   );
 }
 
-const recorder = new AccessLogger({ log, logger: pino({ level: 'silent' }), isRefused: () => false });
+const recorder = new AccessLogger({ log, health: { note: () => undefined }, isRefused: () => false });
 const record = (at: number) =>
   recorder.record({
     principal,

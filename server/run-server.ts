@@ -192,7 +192,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const stopCommits = observers.map((part) => log.subscribe((records) => part.committed(records)));
   if (!isProven) await audit.begin();
   const stopErasures = log.integrity.onErased((tombstone) => delivery.erased(tombstone));
-  const access = new AccessLogger({ log, logger, isRefused: (id) => privacy.isRefused(id) });
+  const access = new AccessLogger({ log, health, isRefused: (id) => privacy.isRefused(id) });
   const streams = new SocketlessTransports(invalidReasonOf);
   const isDirect = options.delivery !== 'iterator';
   const onSweep = () => streams.review();

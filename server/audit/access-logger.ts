@@ -1,10 +1,10 @@
-import type { Logger } from 'pino';
 import type { ErrorCode } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
 import { can, readKey, searchableProjects } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { AccessEntry, AccessPage, AccessQuery } from '../event-log/contract/access.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import type { Health } from '../health.ts';
 import { WITHHELD } from '../phi/withhold.ts';
 import { TokenBucket } from '../rate-limit.ts';
 
@@ -44,7 +44,7 @@ type PendingEntry = { entry: AccessEntry; principal: Principal | undefined };
 
 export type AccessLoggerOptions = {
   log: Pick<EventLog, 'access' | 'runs'>;
-  logger: Logger;
+  health: Pick<Health, 'note'>;
   /** Whether the PHI guard refuses an id. A client may request any id, also one that the event log would refuse. */
   isRefused: (id: string) => boolean;
 };
@@ -53,7 +53,7 @@ export class AccessLogger {
   /** Number of writes that failed. */
   failures = 0;
   readonly #log: AccessLoggerOptions['log'];
-  readonly #logger: Logger;
+  readonly #health: AccessLoggerOptions['health'];
   readonly #isRefused: (id: string) => boolean;
   readonly #refusals = new TokenBucket(REFUSALS_PER_SECOND);
   #batch = new Map<string, PendingEntry>();
@@ -62,9 +62,9 @@ export class AccessLogger {
   #writing: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  constructor({ log, logger, isRefused }: AccessLoggerOptions) {
+  constructor({ log, health, isRefused }: AccessLoggerOptions) {
     this.#log = log;
-    this.#logger = logger;
+    this.#health = health;
     this.#isRefused = isRefused;
   }
 
@@ -133,7 +133,7 @@ export class AccessLogger {
       }
     } catch (error) {
       this.failures++;
-      this.#logger.error({ err: error }, 'cannot write the access log; will retry');
+      this.#health.note('cannot write the access log; will retry', { err: error });
       for (const pending of left) this.#add(pending);
     }
   }

@@ -5,6 +5,7 @@ import { WebSocket } from 'ws';
 import { AccessLogger } from '../../server/audit/access-logger.ts';
 import type { Principal } from '../../server/auth/principal.ts';
 import type { AccessEntry } from '../../server/event-log/contract/access.ts';
+import { Health } from '../../server/health.ts';
 import {
   created,
   everyone,
@@ -198,7 +199,7 @@ test('[R15] equal accesses within a batch are one entry with a count, and refusa
   const server = await openServer();
   onTestFinished(() => server.close());
   const { log } = server;
-  const recorder = new AccessLogger({ log, logger: keptLog().logger, isRefused: () => false });
+  const recorder = new AccessLogger({ log, health: new Health(keptLog().logger), isRefused: () => false });
   const record = (fields: Partial<Parameters<AccessLogger['record']>[0]>) =>
     recorder.record({ principal: everyone, action: 'run.get', via: 'http', outcome: 'ok', ...fields });
   for (let index = 0; index < 500; index++) record({ projectId: 'demo' });

@@ -6,6 +6,7 @@ import { AccessLogger } from '../../server/audit/access-logger.ts';
 import type { TokenInvalidReason } from '../../server/auth/credentials.ts';
 import type { Page } from '../../server/event-log/contract/log.ts';
 import type { EventLog } from '../../server/event-log/contract/store.ts';
+import { Health } from '../../server/health.ts';
 import { createExport } from '../../server/http/export.ts';
 import { type RunEvent, type RunEventDraft, runwireEvents } from '../../shared/events.ts';
 import {
@@ -184,7 +185,7 @@ async function bigExport(
     },
   });
   const { logger } = keptLog();
-  const access = new AccessLogger({ log, logger, isRefused: () => false });
+  const access = new AccessLogger({ log, health: new Health(logger), isRefused: () => false });
   const write = createExport({
     registry: runwireEvents,
     log: counted,
