@@ -45,8 +45,8 @@ const DEPTH_LIMIT = 64;
 const ROUNDS_LIMIT = 8;
 /** A draft with a longer text is refused. The schema of a user-defined event type may have no limit. */
 const TEXT_LIMIT = DRAFT_LIMIT_BYTES;
-/** Steps of the scanner (`scanner/scanner.ts`) in one slice, about a millisecond. A longer text is one slice. */
-const SLICE_STEPS = 100_000;
+/** Steps of the scanner (`scanner/scanner.ts`) in one slice, less than a millisecond. A longer text is one slice. */
+const SLICE_STEPS = 20_000;
 /** Steps for each field, besides those for its text. */
 const FIELD_STEPS = 16;
 
