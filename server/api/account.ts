@@ -25,7 +25,7 @@ export function authProcedures(procedure: Procedure, { credentials }: Pick<Accou
 
     refresh: procedure
       .meta({ accessLog: 'errors' })
-      .input(z.strictObject({ token: z.string().max(8_192) }))
+      .input(z.strictObject({ token: z.string() }))
       .mutation(async ({ ctx, input }) => {
         if (!ctx.connection) throw new RunwireError('INVALID_INPUT', 'auth.refresh needs a WebSocket');
         const fresh = await credentials.authenticate(input.token);

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import type { Revocation, Revocations } from '../event-log/contract/revocations.ts';
 import type { Authenticate, Principal } from './principal.ts';
+import { badToken, MAX_TOKEN_CHARS } from './tokens.ts';
 
 /**
  * Verifies tokens, and checks at each request that a verified token is still valid. Revocations are kept in memory: the
@@ -69,6 +70,7 @@ export class Credentials {
    */
   async verify(token: string): Promise<Principal> {
     const { authenticate, timeoutMs } = this.#options;
+    if (token.length > MAX_TOKEN_CHARS) throw badToken();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       const error = () => new RunwireError('UNAVAILABLE', 'the token could not be verified in time');

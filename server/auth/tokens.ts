@@ -20,6 +20,9 @@ const claimsSchema = z.object({
   nbf: numericDate.optional(),
 });
 
+/** Maximum length of a token, whichever way it is sent. Node accepts 16 KiB of HTTP headers together. */
+export const MAX_TOKEN_CHARS = 12_288;
+
 /** How far the issuer's clock may be ahead: a token is valid this long before its `nbf`, and never after its `exp`. */
 const CLOCK_TOLERANCE_SECONDS = 5;
 

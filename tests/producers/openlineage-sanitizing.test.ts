@@ -208,7 +208,12 @@ describe('sanitizing', () => {
       `${'x'.repeat(300)}\ud800`,
       `${'x'.repeat(300)}\ud801`,
       ' ',
+      '.',
       '..',
+      '*',
+      '%2E',
+      '%2E%2E',
+      '%2A',
       '__proto__',
     ];
     await using server = await lineageServer();
