@@ -1,11 +1,11 @@
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { collectDefaultMetrics } from 'prom-client';
 import { RunwireError } from '../shared/errors.ts';
 import { roles } from './auth/principal.ts';
 import { signToken, type TokenOptions } from './auth/tokens.ts';
 import { loadConfig, readEnvironment } from './config.ts';
 import { openLogger } from './logger.ts';
+import { addProcessMetrics } from './metrics.ts';
 import { createRunServer } from './run-server.ts';
 
 /** The server's process: reads the environment, starts the server, and stops it on a signal. */
@@ -20,7 +20,7 @@ export async function serve(): Promise<number> {
   const config = loadConfig(readEnvironment());
   const { logger, close: closeLogger } = openLogger();
   const server = await createRunServer({ ...config, onlyLocalHosts: config.isLocalSecret, logger });
-  collectDefaultMetrics({ register: server.metrics }); // CPU and memory of the process: no other server is in it.
+  addProcessMetrics(server.metrics); // No other server is in this process.
   const { url } = await server.listen();
   process.stdout.write(`Runwire serves ${url}\n`);
   const { authSecret: secret, authIssuer: issuer, authAudience: audience } = config;

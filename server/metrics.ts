@@ -1,4 +1,4 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { AccessLogger } from './audit/access-logger.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import type { Log } from './event-log/contract/log.ts';
@@ -26,6 +26,11 @@ export type MetricsParts = {
 
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 const BATCH_EVENTS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000];
+
+/**
+ * The totals over all connections and their readers are computed at most once in this time: scrapes need no token.
+ */
+const TOTALS_MS = 1_000;
 
 export class Metrics {
   readonly registry = new Registry();
@@ -125,7 +130,12 @@ export class Metrics {
         },
       });
     const { counts } = delivery;
-    const totals = () => connections.totals();
+    let known = { at: Number.NEGATIVE_INFINITY, totals: connections.totals() };
+    const totals = () => {
+      const now = performance.now();
+      if (now - known.at >= TOTALS_MS) known = { at: now, totals: connections.totals() };
+      return known.totals;
+    };
 
     gauge('connections', 'Open WebSocket connections.', () => connections.count);
     gauge('subscriptions', 'Subscriptions on WebSocket connections.', () => totals().subscriptions);
@@ -162,4 +172,10 @@ export class Metrics {
       },
     });
   }
+}
+
+/** Adds CPU and memory of the process, and not the version of Node: scrapes need no token. */
+export function addProcessMetrics(registry: Registry): void {
+  collectDefaultMetrics({ register: registry });
+  registry.removeSingleMetric('nodejs_version_info');
 }

@@ -27,6 +27,9 @@ export const tokenInvalidText: Record<TokenInvalidReason, string> = {
 export const tokenInvalidError = (reason: TokenInvalidReason): RunwireError =>
   new RunwireError('UNAUTHENTICATED', tokenInvalidText[reason]);
 
+/** A request carries a token of this length in its headers: Node reads at most 16 KiB of them. */
+export const MAX_TOKEN_LENGTH = 12_288;
+
 export type CredentialsOptions = {
   authenticate: Authenticate;
   revocations: Revocations;
@@ -69,6 +72,9 @@ export class Credentials {
    * a WebSocket, for example, closes with a special code for a revoked token.
    */
   async verify(token: string): Promise<Principal> {
+    if (token.length > MAX_TOKEN_LENGTH) {
+      throw new RunwireError('UNAUTHENTICATED', `the token has more than ${MAX_TOKEN_LENGTH} characters`);
+    }
     const { authenticate, timeoutMs } = this.#options;
     if (token.length > MAX_TOKEN_CHARS) throw badToken();
     let timer: NodeJS.Timeout | undefined;

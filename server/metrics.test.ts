@@ -1,0 +1,33 @@
+import { Registry } from 'prom-client';
+import { expect, test } from 'vitest';
+import { addProcessMetrics, Metrics, type MetricsParts } from './metrics.ts';
+
+test('[Q13] scrapes compute the totals over all connections at most once a second', async () => {
+  let computed = 0;
+  const metrics = new Metrics();
+  metrics.addSources({
+    log: { head: 0, oldest: 1 },
+    bus: { published: 0 },
+    delivery: { waiting: 0, counts: { delivered: 0, replays: 0, gaps: {}, conflated: 0 } },
+    connections: {
+      count: 0,
+      totals: () => ({ subscriptions: ++computed, unsentBytes: 0, mostLag: 0, slow: 0 }),
+      counts: { stalls: 0, closes: new Map() },
+    },
+    access: { failures: 0 },
+    health: { states: () => [] },
+    retention: { isPaused: false },
+  } as unknown as MetricsParts);
+  const before = computed;
+  const begun = performance.now();
+  for (let scrape = 0; scrape < 20; scrape++) await metrics.registry.metrics();
+  expect(computed - before).toBeLessThanOrEqual(1 + (performance.now() - begun) / 1_000);
+});
+
+test('[Q13] the metrics of the process do not contain the version of Node', async () => {
+  const registry = new Registry();
+  addProcessMetrics(registry);
+  const text = await registry.metrics();
+  expect(text).toContain('process_cpu_seconds_total');
+  expect(text).not.toContain(process.version);
+});
