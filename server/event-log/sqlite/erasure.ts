@@ -1,4 +1,6 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import type { RunRows } from '../../../shared/run.ts';
 import { CommitRows } from '../commit/run-rows.ts';
 import type { EraseRequest, Erasure } from '../contract/integrity.ts';
@@ -19,8 +21,18 @@ import { CHAINED_ROWS } from './schema.ts';
  * in `meta` records that this is due.
  */
 
-/** A larger file is rebuilt at the next start of the server. */
+/**
+ * A larger file is rebuilt after the next start of the server, by a process of its own: the server reads meanwhile, and its
+ * writes wait for the lock, or are refused if that takes longer than they may wait.
+ */
 const MAX_VACUUM_BYTES = 16 * 1024 * 1024;
+const REBUILD = `
+  const [driver, path] = process.argv.slice(1);
+  const { DatabaseSync } = require(driver);
+  const db = new DatabaseSync(path, { timeout: 60_000 });
+  db.exec('PRAGMA secure_delete = ON; PRAGMA temp_store = FILE; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)');
+  db.close();
+`;
 /** Delay before the next try to empty the WAL, if another process was reading it. */
 const RETRY_MS = 1_000;
 
@@ -38,6 +50,8 @@ export class SqliteErasure {
   readonly #parts: Parts;
   readonly #statements;
   #retry: NodeJS.Timeout | undefined;
+  #rebuilder: ChildProcess | undefined;
+  #erasures = 0;
   /** Whether `VACUUM` has rebuilt the file since the last erasure. */
   #isRebuilt = false;
 
@@ -77,6 +91,7 @@ export class SqliteErasure {
     const { projectId, runId, runSeq, type } = found;
     const { original, event, json, erasure } = planErasure(found, request, { epoch, keys, nowMs: now() });
     this.#isRebuilt = false;
+    this.#erasures++;
     transact(database.db, 'FULL', () => {
       this.#statements.replace.run(json, seq);
       this.#statements.insertErasure.run(seq, JSON.stringify(erasure));
@@ -93,14 +108,19 @@ export class SqliteErasure {
   }
 
   /**
-   * Removes erased text from the files, if this is due. `isStart`: no client is waiting, so a large file is rebuilt too.
+   * Removes erased text from the files, if this is due. `isStart`: a large file is rebuilt too.
    */
   clean(isStart = false): void {
     const { database, onFailure } = this.#parts;
     const { db, path } = database;
     if (path === ':memory:' || !this.#statements.isDue.get()) return;
     try {
-      if (!this.#isRebuilt && (isStart || statSync(path).size <= MAX_VACUUM_BYTES)) {
+      const isLarge = statSync(path).size > MAX_VACUUM_BYTES;
+      if (isLarge && isStart) {
+        this.#rebuildBeside();
+        return;
+      }
+      if (!isLarge && !this.#isRebuilt) {
         // VACUUM writes a temporary copy of the database. The copy goes into a file, because a large one does not fit into
         // memory.
         db.exec('PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY');
@@ -115,6 +135,7 @@ export class SqliteErasure {
 
   close(): void {
     clearTimeout(this.#retry);
+    this.#rebuilder?.kill('SIGKILL'); // SQLite discards the unfinished transaction.
   }
 
   /**
@@ -128,6 +149,23 @@ export class SqliteErasure {
     } catch {
       return false;
     }
+  }
+
+  #rebuildBeside(): void {
+    const { database, onFailure } = this.#parts;
+    const driver = createRequire(import.meta.url).resolve('@photostructure/sqlite');
+    const rebuilder = spawn(process.execPath, ['--eval', REBUILD, driver, database.path], { stdio: 'ignore' });
+    this.#rebuilder = rebuilder;
+    const erasures = this.#erasures;
+    rebuilder.once('error', onFailure);
+    rebuilder.once('exit', (code) => {
+      this.#rebuilder = undefined;
+      if (database.isClosed) return;
+      if (code !== 0) return onFailure(new Error('cannot rebuild the database file: the next start tries it again'));
+      this.#isRebuilt = erasures === this.#erasures; // An erasure meanwhile needs another rebuild.
+      this.#cleanAgain();
+    });
+    rebuilder.unref();
   }
 
   #cleanAgain(): void {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
-import { append, draft, eraseAt, readAll, T0 } from '../conformance/kit.ts';
+import { append, draft, eraseAt, readAll, T0, upTo } from '../conformance/kit.ts';
 import type { Checkpoint, Verdict } from '../contract/integrity.ts';
 import { type ChainedRow, canonicalJson, GENESIS, payloadHash, rowHash } from '../integrity/canonical.ts';
 import { verifyChain } from '../integrity/chain.ts';
@@ -612,6 +612,33 @@ describe('files', () => {
     const log = await open(path);
     await eraseAt(log, 2);
     expect(found()).toBe(false);
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
+  });
+
+  test('[V12] a large file is rebuilt after the next start, by another process, while the log is in use', async () => {
+    const path = await newPath();
+    const found = () =>
+      ['', '-wal'].some((end) => existsSync(`${path}${end}`) && readFileSync(`${path}${end}`).includes('SECRET'));
+    const made = await open(path);
+    await append(made, draft('stage.started', { stageId: 'a' }), draft('run.created', { name: 'SECRET' }));
+    const message = 'm'.repeat(2_000);
+    for (let batch = 0; batch < 9; batch++) {
+      await append(made, ...upTo(1_000).map(() => draft('stage.progress', { stageId: 'b', message })));
+    }
+    await made.close();
+    change(path, (db) =>
+      db.exec(`PRAGMA secure_delete = OFF; UPDATE stages SET state = json_set(state, '$.message', '${'x'.repeat(9_000)} SECRET');
+        UPDATE stages SET state = json_remove(state, '$.message')`),
+    );
+    let log = await open(path);
+    await eraseAt(log, 2);
+    await log.close();
+    expect(statSync(path).size).toBeGreaterThan(16 * 1024 * 1024);
+    expect(found()).toBe(true);
+    log = await open(path);
+    await append(log, draft('run.started'));
+    await expect.poll(found, { timeout: 30_000, interval: 200 }).toBe(false);
+    await append(log, draft('run.started'));
     expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
   });
 
