@@ -36,6 +36,8 @@ const reasons: Record<BreakReason, string> = {
   head: 'the end of the log was changed or cut off',
   checkpoint: 'a checkpoint has another hash',
   erasure: 'the event is erased without a valid record, or has a record and is not erased',
+  unreadable: 'the file is damaged',
+  wal: 'the file was in use when it was copied, and its -wal file is missing: later events may be missing too',
 };
 
 /** Verifies the log of a server or of a file. Resolves with the exit code: 0 if the log is intact, otherwise 1. */
@@ -56,7 +58,11 @@ export async function verify(options: VerifyCommandOptions): Promise<number> {
     process.stdout.write(`ok: ${events} events, seq ${from} to ${to}, ${erased} erased, head ${hash}${checked}\n`);
     return 0;
   }
-  process.stdout.write(`broken at seq ${verdict.seq}: ${verdict.reason}: ${reasons[verdict.reason]}\n`);
+  const { seq, to, reason } = verdict;
+  const range = to === undefined ? seq : `${seq} to ${to}`;
+  process.stdout.write(
+    `${reason === 'wal' ? 'unproven from' : 'broken at'} seq ${range}: ${reason}: ${reasons[reason]}\n`,
+  );
   return 1;
 }
 

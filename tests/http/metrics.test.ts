@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { created, isLive, progress, startServer, tokenFor, Wire } from '../support/harness.ts';
 
@@ -64,4 +65,15 @@ test('[Q13] /metrics contains no text of a client and no id', async () => {
   await wire.call('query', 'CANARY', 'CANARY');
   await fetch(`${server.url}/CANARY`);
   expect(await (await fetch(`${server.url}/metrics`)).text()).not.toContain('CANARY');
+});
+
+test('[Q13] every metric that the operations guide names exists', async () => {
+  const guide = readFileSync(new URL('../../docs/guide/operations.md', import.meta.url), 'utf8');
+  const named = new Set(
+    guide.match(/\brunwire_[a-z_]+/g)?.filter((name) => !/^runwire_(sockets|connection)$/.test(name)),
+  );
+  await using server = await startServer();
+  const kept = new Set((await server.metrics.getMetricsAsArray()).map(({ name }) => name));
+  expect(named.size).toBeGreaterThan(5);
+  expect([...named].filter((name) => !kept.has(name.replace(/_bucket$/, '')))).toEqual([]);
 });

@@ -10,15 +10,27 @@ import type { StoredEvent } from './log.ts';
  * - `head`: the last row is not the end of the log that the store recorded at its last commit.
  * - `checkpoint`: a checkpoint has another hash for this row.
  * - `erasure`: the event was erased without a signed record, or a signed record exists for an event that was not erased.
+ * - `unreadable`: the rows from here to `to` cannot be read: the file is damaged there.
+ * - `wal`: the copy of a file that was in use lacks its WAL, so events from here on may be missing.
  */
-export type BreakReason = 'payload' | 'row' | 'order' | 'missing' | 'beginning' | 'head' | 'checkpoint' | 'erasure';
+export type BreakReason =
+  | 'payload'
+  | 'row'
+  | 'order'
+  | 'missing'
+  | 'beginning'
+  | 'head'
+  | 'checkpoint'
+  | 'erasure'
+  | 'unreadable'
+  | 'wal';
 /**
  * Result of a verification. `from` and `to` are the first and the last verified position. `hash` is the hash of the row at
  * `to`, in hexadecimal. For a log without events `from` is `to + 1`.
  */
 export type Verdict =
   | { ok: true; from: number; to: number; hash: string; events: number; erased: number }
-  | { ok: false; seq: number; reason: BreakReason };
+  | { ok: false; seq: number; reason: BreakReason; to?: number };
 export type VerifyOptions = {
   /** Checkpoints of this log that were kept outside the store. The caller must have checked their signatures. */
   checkpoints?: readonly Pick<Checkpoint, 'seq' | 'hash'>[] | undefined;

@@ -44,6 +44,8 @@ export interface ChainSource {
   prevHash(seq: number): Uint8Array | undefined;
   /** Position of the first row from `from` to `upTo` that has this `prevHash`. */
   firstWithPrevHash(hash: Uint8Array, from: number, upTo: number): number | undefined;
+  /** Whether an error of a read means that the stored rows are damaged. */
+  isDamage?(error: unknown): boolean;
   /** Whether an erasure or a checkpoint is stored for a position greater than `seq`. */
   hasSignedAfter(seq: number): boolean;
 }
@@ -96,7 +98,7 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
   };
 
   for (;;) {
-    const verdict = source.atOnce((): Verdict | 'more' | { row: StoredRow } | undefined => {
+    const verdict = source.atOnce((): Verdict | 'more' | 'unreadable' | { row: StoredRow } | undefined => {
       const reason = readTrimming();
       if (reason) return broken(source.extent()?.first ?? at.seq + 1, reason);
       if (isTrimmed) {
@@ -105,7 +107,8 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
         if (first < from) return broken(first, 'beginning');
         if (hasOtherCheckpoint()) return broken(from, 'checkpoint');
       }
-      const rows = source.rows(at.seq, head.seq, ROWS_AT_ONCE);
+      const rows = readableRows(source, at.seq, head.seq);
+      if (rows.length === 0 && at.seq < head.seq && !isReadable(source, at.seq + 1)) return 'unreadable';
       for (const row of rows) {
         if (row.seq !== at.seq + 1) return broken(at.seq + 1, isTrimmed ? 'beginning' : 'missing');
         if (!isHash(row.prevHash) || !isEqual(row.prevHash, at.hash)) return { row };
@@ -121,11 +124,12 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
           return broken(row.seq, 'checkpoint');
         }
       }
-      if (rows.length === ROWS_AT_ONCE) return 'more';
+      if (rows.length === ROWS_AT_ONCE || (rows.length > 0 && at.seq < head.seq)) return 'more';
       if (at.seq < head.seq) return broken(at.seq + 1, isTrimmed ? 'beginning' : 'missing');
       return endOf(source, head, at);
     });
     if (verdict === 'more') yield;
+    else if (verdict === 'unreadable') return yield* unreadableFrom(source, at.seq + 1, head.seq);
     else if (verdict && 'row' in verdict) return yield* findAltered(source, verdict.row, at, isTrimmed, head, keys);
     else if (verdict) return verdict;
     else break;
@@ -133,6 +137,40 @@ export function* verifyChain(source: ChainSource, options: ChainOptions): Genera
   // A checkpoint is left that is after the last row: rows were cut off, or the checkpoint belongs to another log.
   if (checkpoints[0]) return broken(head.seq + 1, 'checkpoint');
   return { ok: true, from, to: at.seq, hash: hex(at.hash), events, erased };
+}
+
+/** Reads the next rows. Where the file is damaged, those before the damage; none if the next row is damaged. */
+function readableRows(source: ChainSource, after: number, upTo: number): StoredRow[] {
+  try {
+    return source.rows(after, upTo, ROWS_AT_ONCE);
+  } catch {
+    const rows: StoredRow[] = [];
+    for (let seq = after + 1; seq <= Math.min(upTo, after + ROWS_AT_ONCE) && isReadable(source, seq); seq++) {
+      rows.push(...source.rows(seq - 1, seq, 1));
+    }
+    return rows;
+  }
+}
+
+/** Whether a row can be read. Throws an error that is not about damage: `SQLITE_CORRUPT` and `SQLITE_NOTADB`. */
+function isReadable(source: ChainSource, seq: number): boolean {
+  try {
+    source.rows(seq - 1, seq, 1);
+    return true;
+  } catch (error) {
+    if (source.isDamage?.(error)) return false;
+    throw error;
+  }
+}
+
+/** Finds the end of a damaged range. */
+function* unreadableFrom(source: ChainSource, from: number, upTo: number): Generator<undefined, Verdict> {
+  let to = from;
+  while (to < upTo && !isReadable(source, to + 1)) {
+    to++;
+    if (to % ROWS_SEARCHED === 0) yield;
+  }
+  return { ok: false, seq: from, reason: 'unreadable', to };
 }
 
 /**

@@ -14,7 +14,7 @@ import { attest, checkpointAt, isAttested, renewalOf, type Trimming } from '../i
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
 import { type ChainSource, type Link, type StoredRow, verifyChain, verifyInSlices } from '../integrity/chain.ts';
 import { ClockRepairs } from '../integrity/clock.ts';
-import { type SqliteDatabase, storeEpoch, transact } from './database.ts';
+import { isDamage, type SqliteDatabase, storeEpoch, transact } from './database.ts';
 import type { SqliteErasure } from './erasure.ts';
 import { CHAINED_ROWS, safeInteger } from './schema.ts';
 
@@ -177,7 +177,7 @@ export class SqliteChain implements ChainSource {
     try {
       return work();
     } finally {
-      this.#db.exec('COMMIT');
+      this.#db.exec('ROLLBACK'); // Nothing was written. COMMIT fails after a damaged page.
     }
   }
 
@@ -209,6 +209,10 @@ export class SqliteChain implements ChainSource {
       ...(checkpoint === null ? {} : { checkpoint: String(checkpoint) }),
       ...(repair === null ? {} : { repair: String(repair) }),
     }));
+  }
+
+  isDamage(error: unknown): boolean {
+    return isDamage(error);
   }
 
   prevHash(seq: number): Uint8Array | undefined {

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
@@ -6,6 +6,7 @@ import { RunwireError } from '../../../shared/errors.ts';
 import type { Verdict } from '../contract/integrity.ts';
 import { type ChainOptions, verifyChain } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
+import { historyEpochOf } from './database.ts';
 import { SqliteChain } from './integrity.ts';
 import { requireNewestSchema } from './schema.ts';
 
@@ -23,6 +24,7 @@ export type FileOptions = Omit<ChainOptions, 'keys' | 'head'> & {
 export function verifySqliteFile(path: string, options: FileOptions): Verdict {
   if (!existsSync(path))
     throw new RunwireError('INVALID_INPUT', 'the database file does not exist', { path: 'database' });
+  const hasWal = existsSync(`${path}-wal`);
   const keyPath = join(dirname(path), 'audit.key');
   const keys = options.keys ?? (existsSync(keyPath) ? new AuditKeys(readFileSync(keyPath, 'utf8')) : undefined);
   try {
@@ -30,11 +32,15 @@ export function verifySqliteFile(path: string, options: FileOptions): Verdict {
     try {
       requireNewestSchema(db);
       const { value: epoch } = db.prepare(`SELECT value FROM meta WHERE key = 'epoch'`).get() as { value: string };
-      options.check?.({ epoch, keys });
+      options.check?.({ epoch: historyEpochOf(db) ?? epoch, keys });
       const verifying = verifyChain(new SqliteChain(db, epoch), { checkpoints: options.checkpoints, keys });
       for (;;) {
         const step = verifying.next();
-        if (step.done) return step.value;
+        if (!step.done) continue;
+        const verdict = step.value;
+        // The server leaves WAL mode when it closes: a file in WAL mode was in use, and the WAL may have newer events.
+        const lacksWal = verdict.ok && !hasWal && isInWalMode(path);
+        return lacksWal ? { ok: false, seq: verdict.to + 1, reason: 'wal' } : verdict;
       }
     } finally {
       db.close();
@@ -43,6 +49,15 @@ export function verifySqliteFile(path: string, options: FileOptions): Verdict {
     if ((error as { code?: string }).code !== 'ERR_SQLITE_ERROR') throw error;
     throw new RunwireError('UNAVAILABLE', 'cannot read the database file', { cause: error });
   }
+}
+
+/** Reads the write version in the header of a SQLite file: 2 is WAL mode. */
+function isInWalMode(path: string): boolean {
+  const header = Buffer.alloc(20);
+  const file = openSync(path, 'r');
+  readSync(file, header, 0, header.length, 0);
+  closeSync(file);
+  return header[18] === 2;
 }
 
 /** Opens a file without a WAL as immutable: SQLite then needs no write access to its folder. */
