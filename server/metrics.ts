@@ -19,6 +19,8 @@ export type MetricsParts = {
     totals(): { subscriptions: number; unsentBytes: number; mostLag: number; slow: number };
     readonly counts: { readonly stalls: number; readonly closes: ReadonlyMap<number, number> };
   };
+  streams: { readonly streams: number };
+  inFlight: { readonly bytes: number };
   access: Pick<AccessLogger, 'failures'>;
   health: Pick<Health, 'states'>;
   retention: { readonly isPaused: boolean };
@@ -97,7 +99,7 @@ export class Metrics {
   /**
    * Adds the metrics that these parts count. The constructor cannot: the log uses this object before the parts exist.
    */
-  addSources({ log, bus, delivery, connections, access, health, retention }: MetricsParts): void {
+  addSources({ log, bus, delivery, connections, streams, inFlight, access, health, retention }: MetricsParts): void {
     const registers = [this.registry];
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
@@ -139,6 +141,8 @@ export class Metrics {
 
     gauge('connections', 'Open WebSocket connections.', () => connections.count);
     gauge('subscriptions', 'Subscriptions on WebSocket connections.', () => totals().subscriptions);
+    gauge('streams', 'Open streams of server-sent events.', () => streams.streams);
+    gauge('in_flight_bytes', 'Bytes of HTTP requests and answers in memory.', () => inFlight.bytes);
     gauge('waiting_readers', 'Readers, of all transports, that wait at the head of the log.', () => delivery.waiting);
     gauge('slow_readers', 'WebSocket connections paused because of unsent data.', () => totals().slow);
     gauge('reader_lag_events', 'Events between the slowest reader and the head of the log.', () => totals().mostLag);

@@ -28,6 +28,7 @@ import { Health } from './health.ts';
 import { createDispatcher, type Route } from './http/dispatch.ts';
 import { HttpServer } from './http/http-server.ts';
 import { RequestAuthenticator } from './http/identify.ts';
+import { InFlight } from './http/in-flight.ts';
 import { Origins } from './http/origins.ts';
 import { createRoutes } from './http/routes.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
@@ -41,6 +42,7 @@ import { RunEventBroadcaster } from './publishing/broadcaster.ts';
 import { EventBus } from './publishing/bus.ts';
 import { PublishGateway } from './publishing/gateway.ts';
 import { Retention } from './retention.ts';
+import { Turns } from './slices.ts';
 import { Stats } from './stats.ts';
 import { Connections } from './ws/connections.ts';
 import { createSockets } from './ws/upgrade.ts';
@@ -179,7 +181,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   });
   // Translates errors of subscriptions: an error thrown during iteration does not pass the router's middleware.
   const translate = (error: unknown) => toTRPCError(toRunwireError(error));
-  const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
+  const turns = new Turns();
+  const delivery = new Delivery({ log, quietMs: options.quietMs, turns, translate });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, health });
   const clock = new Clock({ log, health });
@@ -193,7 +196,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   if (!isProven) await audit.begin();
   const stopErasures = log.integrity.onErased((tombstone) => delivery.erased(tombstone));
   const access = new AccessLogger({ log, health, isRefused: (id) => privacy.isRefused(id) });
-  const streams = new SocketlessTransports(invalidReasonOf);
+  const streams = new SocketlessTransports({ invalidReasonOf, limits });
   const isDirect = options.delivery !== 'iterator';
   const onSweep = () => streams.review();
   const connections = new Connections({ heartbeatMs, isDirect, limits, invalidReasonOf, onSweep });
@@ -201,7 +204,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     connections.review();
     streams.review();
   });
-  metrics.addSources({ log, bus, delivery, connections, access, health, retention });
+  const inFlight = new InFlight();
+  metrics.addSources({ log, bus, delivery, connections, streams, inFlight, access, health, retention });
   const stats = new Stats({ log, bus, delivery, connections, phiPolicy });
 
   const gateway = new PublishGateway(bus, limits);
@@ -211,7 +215,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const router = createRouter({ ...common, delivery, approvals, audit, streams, onRejected, stats: readStats });
   const cookieName = `runwire_${log.epoch}`;
   const authenticator = new RequestAuthenticator({ credentials, origins, cookieName });
-  const shared = { ...common, router, authenticator, cookieName, limits };
+  const shared = { ...common, router, authenticator, cookieName, inFlight, turns, limits };
   const upgrade = createSockets({ ...shared, connections, origins, proxies, compression });
   let isClosing = false;
   // Any read shows whether the log works, so this one searches for a run id that does not exist.
@@ -221,7 +225,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     ...createRoutes({ ...shared, metrics: metrics.registry, health, isReady }),
     ...createLineageRoutes({ gateway, privacy, state: log.producerState, logger }),
   ];
-  const dispatcher = createDispatcher({ routes, origins, authenticator, access, onRejected, logger });
+  const dispatcher = createDispatcher({ ...shared, routes, origins, onRejected });
   const http = new HttpServer({ dispatcher, upgrade, host, port });
 
   const shutDown = async (): Promise<void> => {

@@ -47,3 +47,35 @@ export class Slices {
     this.#schedule();
   };
 }
+
+/**
+ * Shares the event loop between consumers that take one item after the other: bodies being parsed, streams being read.
+ * Their promises would otherwise follow each other without a pause, and timers and sockets would wait. Once the time of a
+ * turn is used up, the consumers queue, and each turn of the loop continues one of them.
+ */
+export class Turns {
+  readonly #queue: (() => void)[] = [];
+  #isOpen = false;
+  #until = 0;
+
+  /** Call before each item. Returns a promise to wait for, or undefined while the turn has time left. */
+  next(): Promise<void> | undefined {
+    if (!this.#isOpen) {
+      this.#isOpen = true;
+      this.#until = performance.now() + SLICE_MS;
+      setImmediate(this.#turn);
+      return undefined;
+    }
+    if (performance.now() < this.#until) return undefined;
+    return new Promise((resolve) => this.#queue.push(resolve));
+  }
+
+  readonly #turn = (): void => {
+    const resume = this.#queue.shift();
+    this.#isOpen = resume !== undefined;
+    if (!resume) return;
+    this.#until = performance.now() + SLICE_MS;
+    setImmediate(this.#turn);
+    resume();
+  };
+}

@@ -40,7 +40,8 @@ export function subscriptionProcedures<R extends Registry>(
     conflate: boolean;
   };
 
-  const transportOf = ({ principal, connection }: Context): Transport => connection ?? streams.transportOf(principal);
+  const transportOf = ({ principal, connection, via }: Context): Transport =>
+    connection ?? streams.transportOf(principal, via);
 
   const typesOf = ({ types, categories: names }: FilterInput): ReadonlySet<string> | undefined =>
     types || names

@@ -1,6 +1,7 @@
 import type { RunHeader } from '../../shared/run.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import { Turns } from '../slices.ts';
 import { ChangedRuns } from './changed-runs.ts';
 import { DirectSubscription } from './direct.ts';
 import { type EventQuery, EventReader } from './events.ts';
@@ -18,6 +19,8 @@ export type DeliveryOptions = {
   log: Log & Pick<EventLog, 'runs'>;
   /** A reader that has sent nothing for this time, while the log grew, sends the head of the log. Default 30,000. */
   quietMs?: number | undefined;
+  /** Default: turns of its own. */
+  turns?: Turns;
   /** Maps an error that ends a subscription to the error that the client receives. Default: the same error. */
   translate?: (error: unknown) => unknown;
 };
@@ -35,10 +38,10 @@ export class Delivery {
   readonly #changed: ChangedRuns;
   readonly #ticker: NodeJS.Timeout;
 
-  constructor({ log, quietMs = 30_000, translate = (error) => error }: DeliveryOptions) {
+  constructor({ log, quietMs = 30_000, turns = new Turns(), translate = (error) => error }: DeliveryOptions) {
     const { counts } = this;
     const notifier = new Notifier(log, counts);
-    this.#context = { log, notifier, quietMs, translate, counts, erasures: 0 };
+    this.#context = { log, notifier, quietMs, turns, translate, counts, erasures: 0 };
     this.#changed = new ChangedRuns(log);
     this.#ticker = setInterval(() => notifier.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));
     this.#ticker.unref();

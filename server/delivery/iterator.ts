@@ -67,8 +67,8 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
   }
 
   async #pull(): Promise<IteratorResult<Tracked<Item>>> {
-    if (!this.#isAttached && !this.#reader.isEnded) this.#attach();
     try {
+      if (!this.#isAttached && !this.#reader.isEnded) this.#attach();
       return await this.#nextItem();
     } catch (error) {
       if (!this.#reader.isInterruption(error)) {
@@ -83,8 +83,10 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
   }
 
   async #nextItem(): Promise<IteratorResult<Tracked<Item>>> {
-    const { log, counts } = this.#context;
+    const { log, counts, turns } = this.#context;
     for (;;) {
+      const pause = turns.next();
+      if (pause) await pause;
       const step = this.#reader.advance();
       if (step === 'ended') return { done: true, value: undefined };
       if (step === 'blocked') await this.#transport.drained();

@@ -5,6 +5,7 @@ import type { Principal } from '../auth/principal.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { type Cursor, decodeCursor, hasPosition, type Position } from '../event-log/cursor.ts';
+import type { Turns } from '../slices.ts';
 import { liveAt, type Message, messageOf } from './messages.ts';
 import type { Notifier } from './notifier.ts';
 import type { Transport } from './transport.ts';
@@ -51,6 +52,8 @@ export type ReaderContext = {
   /** Maps an error that ends a subscription to the error that the client receives. */
   translate: (error: unknown) => unknown;
   counts: DeliveryCounts;
+  /** Shared by the consumers that request item by item. */
+  turns: Turns;
   /** Number of erasures. A reader discards events that it read before the latest one. */
   erasures: number;
 };

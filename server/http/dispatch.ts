@@ -4,15 +4,28 @@ import { type ErrorCode, RunwireError } from '../../shared/errors.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import type { Principal } from '../auth/principal.ts';
 import { toRunwireError } from '../errors.ts';
+import type { Limits } from '../limits.ts';
+import type { Turns } from '../slices.ts';
 import { admitOrigin, type RequestAuthenticator } from './identify.ts';
-import { discardRest, noSuchPath, pathOf, secureByDefault, sendError } from './messages.ts';
+import type { InFlight } from './in-flight.ts';
+import {
+  closeWhenStalled,
+  discardRest,
+  noSuchPath,
+  pathOf,
+  secureByDefault,
+  sendError,
+  whenClosed,
+} from './messages.ts';
 import type { Origins } from './origins.ts';
+import { RequestBody } from './request-body.ts';
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 export type PrincipalHandler = (
   request: IncomingMessage,
   response: ServerResponse,
   principal: Principal,
+  body: RequestBody,
 ) => void | Promise<void>;
 
 /**
@@ -20,11 +33,12 @@ export type PrincipalHandler = (
  *
  * - `none`: no credentials. The response contains nothing from the log.
  * - `link`: a token in the query of the URL. The handler checks the token.
+ * - `page`: no credentials. Changes only the cookies of the browser.
  * - `token-or-cookie`: a bearer token, or the web app's cookie if an allowed page sent the request. The dispatcher
  *   checks it.
  * - `procedure`: the same as `token-or-cookie`, but the tRPC handler checks it, because tRPC has its own error format.
  *
- * For the last two, the dispatcher also refuses requests from pages of other origins, and answers CORS preflights of
+ * For the last three, the dispatcher also refuses requests from pages of other origins, and answers CORS preflights of
  * allowed origins.
  */
 export type Route = {
@@ -35,13 +49,19 @@ export type Route = {
   action?: string;
   /** Whether the route is also served on a server that was passed to `attach()`. Default false. */
   isAttachable?: boolean;
-} & ({ auth: 'none' | 'link' | 'procedure'; handle: Handler } | { auth: 'token-or-cookie'; handle: PrincipalHandler });
+} & (
+  | { auth: 'none' | 'link' | 'page' | 'procedure'; handle: Handler }
+  | { auth: 'token-or-cookie'; handle: PrincipalHandler }
+);
 
 export type DispatcherOptions = {
   routes: readonly Route[];
   origins: Origins;
   authenticator: RequestAuthenticator;
   access: AccessLogger;
+  inFlight: InFlight;
+  turns: Turns;
+  limits: Pick<Limits, 'stalledMs'>;
   /** Called with the code of each error response. */
   onRejected: (code: ErrorCode) => void;
   logger: Logger;
@@ -55,7 +75,7 @@ export type Dispatcher = {
 };
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { routes, origins, authenticator, access, onRejected, logger } = options;
+  const { routes, origins, authenticator, access, inFlight, turns, limits, onRejected, logger } = options;
   const isPrefix = ({ path }: Route) => path.endsWith('*');
   const exact = new Map(routes.filter((route) => !isPrefix(route)).map((route) => [route.path, route]));
   const prefixes = routes
@@ -72,11 +92,17 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       throw new RunwireError('FORBIDDEN', 'the Host is not a name of this server: add its origin to ALLOWED_ORIGINS');
     }
     if (route === undefined) throw noSuchPath();
-    const needsToken = route.auth === 'token-or-cookie' || route.auth === 'procedure';
-    if (needsToken && admitOrigin(origins, request, response) === 'answered') return;
+    const isForPages = route.auth !== 'none' && route.auth !== 'link';
+    if (isForPages && admitOrigin(origins, request, response) === 'answered') return;
     if (route.methods !== 'any' && !route.methods.includes(request.method ?? '')) throw noSuchPath();
     if (route.auth === 'token-or-cookie') {
-      await route.handle(request, response, await authenticator.identify(request));
+      const principal = await authenticator.identify(request);
+      const held = inFlight.hold(principal.sub);
+      try {
+        await route.handle(request, response, principal, new RequestBody(request, held, turns));
+      } finally {
+        whenClosed(response, held.release);
+      }
     } else await route.handle(request, response);
   };
 
@@ -95,13 +121,13 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       access.record({ principal, action: route.action, via: 'http', outcome: known.code, detail });
     }
     if (known.code === 'INTERNAL') logger.error({ err: error }, 'a request failed');
-    await discardRest(request);
-    if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
+    await discardRest(request, response);
     sendError(response, known);
   };
 
   const run = (route: Route | undefined, request: IncomingMessage, response: ServerResponse): void => {
     secureByDefault(response);
+    closeWhenStalled(response, limits.stalledMs);
     serve(route, request, response).catch((error: unknown) => refuse(route, request, response, error));
   };
 

@@ -6,13 +6,13 @@ import type { Registry } from '../../shared/registry.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
 import { can, requirePermission } from '../auth/permissions.ts';
+import type { Principal } from '../auth/principal.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
 import type { Log, Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
-import type { Limits } from '../limits.ts';
 import { csvHeader, csvLine } from './csv.ts';
 import type { PrincipalHandler } from './dispatch.ts';
-import { queryOf } from './messages.ts';
+import { drained, queryOf, whenClosed } from './messages.ts';
 
 /**
  * Handles `GET /api/v1/export`: sends the events that the caller may read, oldest first, up to the head of the log at
@@ -22,6 +22,9 @@ import { queryOf } from './messages.ts';
  */
 
 const PAGE_LIMIT = 500;
+/** Exports at the same time, by user and in all. Each one holds a page, and reads whenever its client does. */
+const MAX_USER_EXPORTS = 4;
+const MAX_EXPORTS = 16;
 const mediaTypes = { ndjson: 'application/x-ndjson; charset=utf-8', csv: 'text/csv; charset=utf-8; header=present' };
 
 export type ExportOptions<R extends Registry> = {
@@ -29,11 +32,25 @@ export type ExportOptions<R extends Registry> = {
   log: Log & Pick<EventLog, 'runs'>;
   access: AccessLogger;
   credentials: Pick<Credentials, 'invalidReasonOf'>;
-  limits: Pick<Limits, 'stalledMs'>;
 };
 
 export function createExport<R extends Registry>(options: ExportOptions<R>): PrincipalHandler {
-  const { registry, log, access, credentials, limits } = options;
+  const { registry, log, access, credentials } = options;
+  const runningOf = new Map<string, number>();
+  let running = 0;
+  const begin = ({ sub }: Principal, response: ServerResponse): void => {
+    const ofUser = runningOf.get(sub) ?? 0;
+    if (ofUser >= MAX_USER_EXPORTS) throw new RunwireError('RATE_LIMITED', 'too many exports of this user');
+    if (running >= MAX_EXPORTS) throw new RunwireError('UNAVAILABLE', 'too many exports');
+    running++;
+    runningOf.set(sub, ofUser + 1);
+    whenClosed(response, () => {
+      running--;
+      const left = (runningOf.get(sub) ?? 0) - 1;
+      if (left > 0) runningOf.set(sub, left);
+      else runningOf.delete(sub);
+    });
+  };
   const types = Object.keys(registry) as [string, ...string[]];
   const schema = z.strictObject({
     projectId: field.scopeId().optional(),
@@ -65,14 +82,11 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
         : projectId !== undefined
           ? { kind: 'project', projectId }
           : { kind: 'all' };
+    begin(principal, response);
     let after = since === undefined ? log.oldest - 1 : await log.positionBeforeTime(Date.parse(since));
     const last = until === undefined ? head : Math.min(head, await log.positionBeforeTime(Date.parse(until)));
     access.record({ principal, action: 'event.export', via: 'http', outcome: 'ok', projectId, runId, detail: format });
 
-    // The timeout also fires while a scan of the log finds no event: then the client is not stalled.
-    response.setTimeout(limits.stalledMs, () => {
-      if (response.writableLength > 0) response.destroy();
-    });
     const send = (text: string): boolean => {
       // The headers are sent with the first page, so that an error before it still gets an error response.
       if (!response.headersSent) {
@@ -120,20 +134,6 @@ function fieldsOf(query: URLSearchParams, known: readonly string[]): Record<stri
     throw new RunwireError('INVALID_INPUT', 'a parameter is repeated');
   }
   return fields;
-}
-
-/** Resolves once the response has drained or closed. */
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      response.off('drain', done);
-      response.off('close', done);
-      resolve();
-    };
-    response.on('drain', done);
-    response.on('close', done);
-    if (response.destroyed) done();
-  });
 }
 
 function fileName(scope: Scope, format: string): string {

@@ -21,6 +21,12 @@ const WS_PATH = '/ws';
 /** Connections that are still open this long after `close` are closed: a slow client must not delay the shutdown. */
 const GRACE_MS = 1_000;
 
+/**
+ * Balancers keep an idle connection for 60 s by default. The server keeps it longer: otherwise a balancer could send a
+ * request on a connection that the server is closing.
+ */
+const KEPT_ALIVE = { keepAliveTimeout: 65_000, headersTimeout: 70_000 };
+
 export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #server: Server;
@@ -29,7 +35,7 @@ export class HttpServer {
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
-    this.#server = createServer(options.dispatcher.all);
+    this.#server = createServer(KEPT_ALIVE, options.dispatcher.all);
     this.#server.on('upgrade', (request, socket, head) => {
       if (this.#stopped) refuseSocket(socket, '503 Service Unavailable');
       else if (pathOf(request) === WS_PATH) options.upgrade(request, socket, head);

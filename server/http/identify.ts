@@ -17,16 +17,16 @@ export class RequestAuthenticator {
   }
 
   /**
-   * Returns the principal of a request. The cookie is accepted only if the browser states that an allowed page sent the
-   * request. Throws `UNAUTHENTICATED`, and `UNAVAILABLE` when the token cannot be checked now.
+   * Returns the principal of a request: of its bearer token, else of `token`, else of the cookie. The cookie is accepted
+   * only if the browser states that an allowed page sent the request. Throws `UNAUTHENTICATED`, and `UNAVAILABLE` when the token cannot be checked now.
    */
-  async identify(request: IncomingMessage): Promise<Principal> {
+  async identify(request: IncomingMessage, token?: string): Promise<Principal> {
     const { credentials, cookieName } = this.#options;
-    const bearer = bearerOf(request);
-    const cookie = bearer === undefined && this.#isFromPage(request) ? cookieOf(request, cookieName) : undefined;
-    const token = bearer ?? cookie;
-    if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is required');
-    const principal = await credentials.verify(token);
+    const explicit = bearerOf(request) ?? token;
+    const cookie = explicit === undefined && this.#isFromPage(request) ? cookieOf(request, cookieName) : undefined;
+    const found = explicit ?? cookie;
+    if (found === undefined) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is required');
+    const principal = await credentials.verify(found);
     this.#identified.set(request, principal);
     const reason = credentials.invalidReasonOf(principal);
     if (reason) throw tokenInvalidError(reason);
@@ -62,14 +62,21 @@ export function admitOrigin(
   if (origin !== undefined) {
     response.setHeader('access-control-allow-origin', origin);
     response.setHeader('access-control-allow-credentials', 'true');
-    response.setHeader('vary', 'origin');
+    response.setHeader('vary', 'origin, access-control-request-headers');
   }
   if (request.method !== 'OPTIONS') return undefined;
   response.writeHead(204, {
     'access-control-allow-methods': 'GET, POST',
-    'access-control-allow-headers': 'authorization, content-encoding, content-type, last-event-id, trpc-accept',
+    // Any header: tracing libraries of the page add their own. Credentials forbid the wildcard.
+    'access-control-allow-headers': requestedHeaders(request),
     'access-control-max-age': '600',
   });
   response.end();
   return 'answered';
+}
+
+/** The names of the headers that a preflight asks for. Browsers send them sorted, in lower case. */
+function requestedHeaders({ headers }: IncomingMessage): string {
+  const names = headers['access-control-request-headers'] ?? '';
+  return /^[\w!#$%&'*+.^`|~-]+(, ?[\w!#$%&'*+.^`|~-]+)*$/.test(names) ? names : 'authorization, content-type';
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { errorTable, RunwireError } from '../../shared/errors.ts';
+import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
 
 /** Helpers for reading HTTP requests and writing responses. */
 
@@ -31,12 +31,17 @@ export function sendJson(response: ServerResponse, status: number, body: unknown
   response.end(text);
 }
 
+/** Sent with `RATE_LIMITED` and `UNAVAILABLE`. Most causes pass within a second. */
+export const RETRY_AFTER_SECONDS = '1';
+export const isTemporary = (code: ErrorCode): boolean => code === 'RATE_LIMITED' || code === 'UNAVAILABLE';
+
 export function sendError(response: ServerResponse, error: RunwireError): void {
   if (response.headersSent) {
     response.destroy();
     return;
   }
   if (error.code === 'UNAUTHENTICATED') response.setHeader('www-authenticate', 'Bearer');
+  if (isTemporary(error.code)) response.setHeader('retry-after', RETRY_AFTER_SECONDS);
   sendJson(response, errorTable[error.code].http, error);
 }
 
@@ -45,9 +50,10 @@ const DISCARD_MS = 1_000;
 
 /**
  * Reads and discards the rest of a refused request, for at most {@link DISCARD_MS}. If a socket is closed with unread
- * data, TCP resets the connection, and the client may lose the response. Never rejects.
+ * data, TCP resets the connection, and the client may lose the response. If more is left, the connection closes with the
+ * response. Never rejects.
  */
-export async function discardRest(request: IncomingMessage): Promise<void> {
+export async function discardRest(request: IncomingMessage, response: ServerResponse): Promise<void> {
   if (request.complete || request.destroyed) return;
   await new Promise<void>((resolve) => {
     const done = () => {
@@ -57,6 +63,35 @@ export async function discardRest(request: IncomingMessage): Promise<void> {
     };
     const timeout = setTimeout(done, DISCARD_MS);
     request.on('end', done).on('close', done).resume();
+  });
+  if (!request.complete && !response.headersSent) response.setHeader('connection', 'close');
+}
+
+/**
+ * Destroys a response when it has unsent bytes and its client has read nothing for `stalledMs`. The timeout of the socket
+ * also passes while the server has nothing to send: then the client is not stalled.
+ */
+export function closeWhenStalled(response: ServerResponse, stalledMs: number): void {
+  response.setTimeout(stalledMs, () => {
+    if (response.writableLength > 0) response.destroy();
+  });
+}
+
+/** Calls `listener` once the response is sent or its connection has closed. */
+export function whenClosed(response: ServerResponse, listener: () => void): void {
+  if (response.closed) listener();
+  else response.once('close', listener);
+}
+
+/** Resolves once the response has drained or closed. */
+export function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done).off('close', done);
+      resolve();
+    };
+    response.on('drain', done).on('close', done);
+    if (response.destroyed || !response.writableNeedDrain) done();
   });
 }
 

@@ -6,7 +6,7 @@ import type { Route } from './dispatch.ts';
 import { createExport, type ExportOptions } from './export.ts';
 import { noSuchPath, sendJson } from './messages.ts';
 import { createPublishEvents } from './publish-events.ts';
-import { createSignIn, type SignInOptions } from './sign-in.ts';
+import { createSignIn, createSignOut, type SignInOptions } from './sign-in.ts';
 import { createTrpc, TRPC_PATH, type TrpcOptions } from './trpc.ts';
 import { openApp } from './web-app.ts';
 
@@ -53,6 +53,7 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>): Rou
       },
     },
     { methods: read, path: '/login', action: 'login', auth: 'link', handle: createSignIn(options) },
+    { methods: ['POST'], path: '/auth/logout', auth: 'page', handle: createSignOut(options) },
     {
       methods: 'any',
       path: `${TRPC_PATH}*`,

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import type { Credentials } from '../auth/credentials.ts';
 import { toRunwireError } from '../errors.ts';
@@ -5,6 +6,9 @@ import type { Handler } from './dispatch.ts';
 import { queryOf } from './messages.ts';
 import { isHttps } from './origins.ts';
 import { acceptsPage } from './web-app.ts';
+
+/** A browser keeps the cookie for at most this time, however long its token is valid. */
+const MAX_COOKIE_LIFE_MS = 24 * 3_600_000;
 
 export type SignInOptions = { credentials: Credentials; access: AccessLogger; cookieName: string };
 
@@ -26,12 +30,21 @@ export function createSignIn({ credentials, access, cookieName }: SignInOptions)
     }
     access.record({ principal, action: 'login', via: 'http', outcome: 'ok' });
     const { expiresAtMs } = principal;
-    const maxAge = expiresAtMs === undefined ? '' : `; Max-Age=${Math.floor((expiresAtMs - Date.now()) / 1000)}`;
-    const secure = isHttps(request) ? '; Secure' : '';
-    response.writeHead(303, {
-      location: '/',
-      'set-cookie': `${cookieName}=${token}; Path=/; HttpOnly; SameSite=Strict${maxAge}${secure}`,
-    });
-    response.end();
+    const lifeMs = Math.min(MAX_COOKIE_LIFE_MS, (expiresAtMs ?? Number.POSITIVE_INFINITY) - Date.now());
+    const cookie = cookieOf(request, cookieName, token, Math.floor(lifeMs / 1000));
+    response.writeHead(303, { location: '/', 'set-cookie': cookie }).end();
   };
 }
+
+/**
+ * Handles `POST /auth/logout`: deletes the cookie in the browser. The token itself stays valid until it expires or is
+ * revoked, because other programs may use it.
+ */
+export function createSignOut({ cookieName }: Pick<SignInOptions, 'cookieName'>): Handler {
+  return (request, response) => {
+    response.writeHead(204, { 'set-cookie': cookieOf(request, cookieName, '', 0) }).end();
+  };
+}
+
+const cookieOf = (request: IncomingMessage, name: string, value: string, maxAgeSeconds: number): string =>
+  `${name}=${value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${maxAgeSeconds}${isHttps(request) ? '; Secure' : ''}`;

@@ -1,4 +1,6 @@
-import { nodeHTTPRequestHandler } from '@trpc/server/adapters/node-http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { incomingMessageToRequest } from '@trpc/server/adapters/node-http';
+import { resolveResponse } from '@trpc/server/http';
 import type { Logger } from 'pino';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Registry } from '../../shared/registry.ts';
@@ -7,16 +9,24 @@ import type { RouterOf } from '../api/router.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import { toRunwireError, toTRPCError } from '../errors.ts';
 import type { Limits } from '../limits.ts';
+import type { Turns } from '../slices.ts';
 import type { Handler } from './dispatch.ts';
 import type { RequestAuthenticator } from './identify.ts';
-import { pathOf } from './messages.ts';
+import type { Held, InFlight } from './in-flight.ts';
+import { discardRest, drained, isTemporary, pathOf, RETRY_AFTER_SECONDS, whenClosed } from './messages.ts';
+import { RequestBody } from './request-body.ts';
 
-/** Serves the tRPC router at `/trpc/` over HTTP, with subscriptions as server-sent events. */
+/**
+ * Serves the tRPC router at `/trpc/` over HTTP, with subscriptions as server-sent events. Not through tRPC's own handler
+ * for Node: that one parses a body in one piece, and ignores how much its clients leave unread.
+ */
 
 export type TrpcOptions<R extends Registry> = {
   router: RouterOf<R>;
   access: AccessLogger;
   authenticator: RequestAuthenticator;
+  inFlight: InFlight;
+  turns: Turns;
   limits: Pick<Limits, 'messageBytes'>;
   logger: Logger;
 };
@@ -27,22 +37,31 @@ const MAX_BATCH_CALLS = 50;
 const METHODS = new Set(['GET', 'HEAD', 'POST']);
 
 export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler {
-  const { router, access, authenticator, limits, logger } = options;
+  const { router, access, authenticator, inFlight, turns, limits, logger } = options;
   return async (request, response) => {
     const path = (pathOf(request) ?? '').slice(TRPC_PATH.length);
     if (!isDecodable(path)) throw new RunwireError('NOT_FOUND', 'no such procedure');
     if (!METHODS.has(request.method ?? '')) {
       throw new RunwireError('INVALID_INPUT', 'the procedure requires another method');
     }
-    await nodeHTTPRequestHandler({
+    let held: Held | undefined;
+    const answer = await resolveResponse({
       router,
-      req: request,
-      res: response,
+      req: requestOf(request, response, async () => {
+        // tRPC calls this after `createContext`, which has failed then.
+        if (!held) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is required');
+        return new RequestBody(request, held, turns).json(limits.messageBytes);
+      }),
       path,
+      error: null,
       createContext: async ({ info }): Promise<Context> => {
         const via = info.type === 'subscription' ? 'sse' : 'http';
         try {
-          return { principal: await authenticator.identify(request), via };
+          // A stock client of server-sent events can send no headers, so its token is in the query.
+          const streamToken = via === 'sse' ? info.connectionParams?.token : undefined;
+          const principal = await authenticator.identify(request, streamToken);
+          held = inFlight.hold(principal.sub);
+          return { principal, via };
         } catch (error) {
           const known = toRunwireError(error);
           access.record({
@@ -54,7 +73,6 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
           throw toTRPCError(known); // tRPC answers 500 to an error that is not a TRPCError.
         }
       },
-      maxBodySize: limits.messageBytes, // The same as for a WebSocket message. `/api/v1/events` accepts more.
       maxBatchSize: MAX_BATCH_CALLS,
       allowMethodOverride: true,
       // Sets the status of the error table. For requests that tRPC itself refuses, tRPC would set other statuses.
@@ -63,13 +81,45 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
         const [status] = statuses;
         const isForAllCalls = statuses.size === 1 && errors.length === (info?.calls.length ?? 1);
         const headers = new Headers({ 'cache-control': 'no-store' }); // tRPC replaces this header for a stream.
+        if (errors.some((error) => isTemporary(toRunwireError(error).code))) {
+          headers.set('retry-after', RETRY_AFTER_SECONDS);
+        }
         return isForAllCalls && status !== undefined ? { status, headers } : { headers };
       },
       onError: ({ error }) => {
         if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: error.cause ?? error }, 'a request failed');
       },
     });
+    await discardRest(request, response);
+    try {
+      await send(response, answer, held);
+    } finally {
+      if (held) whenClosed(response, held.release);
+    }
   };
+}
+
+/** Returns the request as tRPC reads it. `readJson` reads the body when tRPC asks for it: after the authentication. */
+function requestOf(request: IncomingMessage, response: ServerResponse, readJson: () => Promise<unknown>): Request {
+  const bodyless = Object.assign(request, { body: undefined });
+  return Object.assign(incomingMessageToRequest(bodyless, response, { maxBodySize: null }), { json: readJson });
+}
+
+/** Sends an answer as fast as its client reads. Resolves once everything is written, or the client has disconnected. */
+async function send(response: ServerResponse, answer: Response, held: Held | undefined): Promise<void> {
+  response.statusCode = answer.status;
+  for (const [name, value] of answer.headers) response.setHeader(name, value);
+  const isStream = answer.headers.get('content-type') === 'text/event-stream';
+  const reader = answer.body?.getReader();
+  response.once('close', () => void reader?.cancel().catch(() => undefined));
+  for (;;) {
+    const chunk = await reader?.read();
+    if (!chunk?.value || response.destroyed) break;
+    // A stream holds one item at a time: the next one is read once the client has accepted it.
+    if (!isStream) held?.addAnswer(chunk.value.length);
+    if (!response.write(chunk.value)) await drained(response);
+  }
+  response.end();
 }
 
 /**

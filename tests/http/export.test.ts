@@ -8,6 +8,7 @@ import type { Page } from '../../server/event-log/contract/log.ts';
 import type { EventLog } from '../../server/event-log/contract/store.ts';
 import { Health } from '../../server/health.ts';
 import { createExport } from '../../server/http/export.ts';
+import { closeWhenStalled } from '../../server/http/messages.ts';
 import { type RunEvent, type RunEventDraft, runwireEvents } from '../../shared/events.ts';
 import {
   created,
@@ -191,11 +192,11 @@ async function bigExport(
     log: counted,
     access,
     credentials: { invalidReasonOf: invalidReasonOf },
-    limits: { stalledMs },
   });
   const served: { response: ServerResponse; done: Promise<unknown> }[] = [];
   const http = createHttpServer((message: IncomingMessage, response) => {
-    const done = Promise.resolve(write(message, response, everyone)).catch((error: unknown) => {
+    closeWhenStalled(response, stalledMs);
+    const done = Promise.resolve(write(message, response, everyone, undefined as never)).catch((error: unknown) => {
       response.destroy();
       return error;
     });

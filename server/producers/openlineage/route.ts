@@ -5,7 +5,7 @@ import type { Registry } from '../../../shared/registry.ts';
 import { requirePermission } from '../../auth/permissions.ts';
 import type { PrincipalHandler, Route } from '../../http/dispatch.ts';
 import { sendJson } from '../../http/messages.ts';
-import { readJson } from '../../http/request-body.ts';
+import type { RequestBody } from '../../http/request-body.ts';
 import { type Accepted, LineageIntake, type LineageIntakeParts } from './intake.ts';
 import { type IdFor, type LineageEvent, readLineage } from './map.ts';
 
@@ -38,9 +38,9 @@ type Lineage<R extends Registry> = { intake: LineageIntake<R>; idFor: IdFor; log
 const IGNORED: Accepted = { accepted: 0, duplicates: 0 };
 
 function single<R extends Registry>({ intake, idFor, logger }: Lineage<R>): PrincipalHandler {
-  return async (request, response, principal) => {
+  return async (_request, response, principal, content) => {
     requirePermission(principal, 'publish');
-    const body = await readJson(request, LIMIT_BYTES);
+    const body = await read(content);
     const publish = async () => {
       const event = await readLineage(body, idFor);
       intake.admit(principal, [event]);
@@ -60,9 +60,9 @@ function single<R extends Registry>({ intake, idFor, logger }: Lineage<R>): Prin
 }
 
 function batch<R extends Registry>({ intake, idFor, logger }: Lineage<R>): PrincipalHandler {
-  return async (request, response, principal) => {
+  return async (_request, response, principal, content) => {
     requirePermission(principal, 'publish');
-    const bodies = await readJson(request, LIMIT_BYTES);
+    const bodies = await read(content);
     if (!Array.isArray(bodies)) throw new RunwireError('INVALID_INPUT', 'the batch is not an array');
     if (bodies.length > MAX_BATCH_EVENTS) {
       throw new RunwireError('TOO_LARGE', `more than ${MAX_BATCH_EVENTS} events in one batch`);
@@ -109,6 +109,14 @@ function batch<R extends Registry>({ intake, idFor, logger }: Lineage<R>): Princ
       failed_events: failed,
     });
   };
+}
+
+/** Reads a body. More bytes in flight than a user may have are `UNAVAILABLE`: these clients retry nothing else. */
+async function read(content: RequestBody): Promise<unknown> {
+  return content.json(LIMIT_BYTES).catch((error: unknown) => {
+    if (!(error instanceof RunwireError) || error.code !== 'RATE_LIMITED') throw error;
+    throw new RunwireError('UNAVAILABLE', error.message);
+  });
 }
 
 /** Returns the reason why an event can never be accepted. Rethrows `UNAVAILABLE`, because a retry may succeed. */
