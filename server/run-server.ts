@@ -171,14 +171,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const credentials = await openCredentials(log, authenticate, limits.identifyMs, logger);
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
   const privacy = new Privacy({ guard, policy, secret: log.secret, logger });
-  const bus = new EventBus({
-    registry,
-    log,
-    logger,
-    phiPolicy: policy,
-    guard,
-    onPublished: (ms) => metrics.published(ms),
-  });
+  const onPublished = (ms: number) => metrics.published(ms);
+  const bus = new EventBus({ registry, log, logger, phiPolicy: policy, guard, onPublished });
   // Translates errors of subscriptions: an error thrown during iteration does not pass the router's middleware.
   const translate = (error: unknown) => toTRPCError(toRunwireError(error));
   const turns = new Turns();
