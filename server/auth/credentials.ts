@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import type { Revocation, Revocations } from '../event-log/contract/revocations.ts';
 import type { Authenticate, Principal } from './principal.ts';
-import { badToken, MAX_TOKEN_CHARS } from './tokens.ts';
+import { MAX_TOKEN_CHARS } from './tokens.ts';
 
 /**
  * Verifies tokens, and checks at each request that a verified token is still valid. Revocations are kept in memory: the
@@ -26,9 +26,6 @@ export const tokenInvalidText: Record<TokenInvalidReason, string> = {
 
 export const tokenInvalidError = (reason: TokenInvalidReason): RunwireError =>
   new RunwireError('UNAUTHENTICATED', tokenInvalidText[reason]);
-
-/** A request carries a token of this length in its headers: Node reads at most 16 KiB of them. */
-export const MAX_TOKEN_LENGTH = 12_288;
 
 export type CredentialsOptions = {
   authenticate: Authenticate;
@@ -72,11 +69,10 @@ export class Credentials {
    * a WebSocket, for example, closes with a special code for a revoked token.
    */
   async verify(token: string): Promise<Principal> {
-    if (token.length > MAX_TOKEN_LENGTH) {
-      throw new RunwireError('UNAUTHENTICATED', `the token has more than ${MAX_TOKEN_LENGTH} characters`);
+    if (token.length > MAX_TOKEN_CHARS) {
+      throw new RunwireError('UNAUTHENTICATED', `the token has more than ${MAX_TOKEN_CHARS} characters`);
     }
     const { authenticate, timeoutMs } = this.#options;
-    if (token.length > MAX_TOKEN_CHARS) throw badToken();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       const error = () => new RunwireError('UNAVAILABLE', 'the token could not be verified in time');

@@ -1,18 +1,18 @@
 import { expect, test } from 'vitest';
-import { MAX_TOKEN_LENGTH } from '../../server/auth/credentials.ts';
+import { MAX_TOKEN_CHARS } from '../../server/auth/tokens.ts';
 import { startServer, tokenFor, Wire } from '../support/harness.ts';
 
 /** A token with about this many characters. */
 const tokenOf = (length: number) => tokenFor({ projects: ['*', 'p'.repeat(Math.floor((length - 300) * 0.75))] });
 
-test('[A16] every way accepts a token of up to 12,288 characters, and refuses a longer one by its length', async () => {
+test('[A14] every way accepts a token of up to 12,288 characters, and refuses a longer one by its length', async () => {
   await using server = await startServer();
   const cookieName = `runwire_${server.log.epoch}`;
-  const long = await tokenOf(MAX_TOKEN_LENGTH - 50);
-  const tooLong = await tokenOf(MAX_TOKEN_LENGTH + 400);
-  expect(long.length).toBeLessThanOrEqual(MAX_TOKEN_LENGTH);
-  expect(long.length).toBeGreaterThan(MAX_TOKEN_LENGTH - 200);
-  expect(tooLong.length).toBeGreaterThan(MAX_TOKEN_LENGTH);
+  const long = await tokenOf(MAX_TOKEN_CHARS - 50);
+  const tooLong = await tokenOf(MAX_TOKEN_CHARS + 400);
+  expect(long.length).toBeLessThanOrEqual(MAX_TOKEN_CHARS);
+  expect(long.length).toBeGreaterThan(MAX_TOKEN_CHARS - 200);
+  expect(tooLong.length).toBeGreaterThan(MAX_TOKEN_CHARS);
 
   const me = (headers: Record<string, string>) => fetch(`${server.url}/trpc/auth.me`, { headers });
   const page = (token: string) => ({ cookie: `${cookieName}=${token}`, origin: server.url });
@@ -32,6 +32,6 @@ test('[A16] every way accepts a token of up to 12,288 characters, and refuses a 
   await using refused = await Wire.open(server.url, { token: tooLong });
   expect(await refused.closed).toEqual({
     code: 4401,
-    reason: `the token has more than ${MAX_TOKEN_LENGTH} characters`,
+    reason: `the token has more than ${MAX_TOKEN_CHARS} characters`,
   });
 });
