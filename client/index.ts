@@ -26,6 +26,7 @@ export {
   createConnection,
   type WebSocketClass,
 } from './connection/connection.ts';
+export { fetchRun } from './connection/fetch-run.ts';
 export type {
   ConnectionState,
   ConnectionStatus,

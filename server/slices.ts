@@ -1,25 +1,48 @@
 /** Time that synchronous work may hold the event loop. */
 export const SLICE_MS = 5;
 
+/** The caller of work that is done in slices. */
+export type Caller = {
+  /** Id of the user. Users take turns. Work without a user is the server's own. */
+  user?: string | undefined;
+  /** On abort, the call does no further work and rejects with the signal's reason. */
+  signal?: Pick<AbortSignal, 'aborted' | 'reason'> | undefined;
+};
+
+/**
+ * Queues synchronous work, and runs it in a later turn of the event loop. `until`: the `performance.now()` time at which
+ * `work` should return, so that other work gets its turn.
+ */
+export type Slice = <T>(work: (until: number) => T, caller?: Caller) => Promise<T>;
+
 /**
  * Shares the event loop between pieces of synchronous work: each turn of the loop runs queued pieces for about {@link
  * SLICE_MS}, then timers and sockets get their turn. Nothing interrupts a piece of work, so it must check the time and
  * return.
+ *
+ * Users take turns, one piece each: a user with a thousand queued pieces delays a piece of another user by one piece. The
+ * server's own work is a user too.
  */
 export class Slices {
-  readonly #queue: (() => void)[] = [];
+  /** The queued pieces by user. The first user has the next turn. */
+  readonly #queues = new Map<string | undefined, (() => void)[]>();
   #isScheduled = false;
   #isPaused = false;
 
-  run<T>(work: () => T): Promise<T> {
+  /** Queues a piece of work. If the caller's signal aborts first, rejects with its reason and does not run the piece. */
+  run<T>(work: () => T, { user, signal }: Caller = {}): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#queue.push(() => {
+      const piece = () => {
         try {
+          if (signal?.aborted) throw signal.reason;
           resolve(work());
         } catch (error) {
           reject(error);
         }
-      });
+      };
+      const queue = this.#queues.get(user);
+      if (queue) queue.push(piece);
+      else this.#queues.set(user, [piece]);
       this.#schedule();
     });
   }
@@ -35,14 +58,21 @@ export class Slices {
   }
 
   #schedule(): void {
-    if (this.#isScheduled || this.#isPaused || this.#queue.length === 0) return;
+    if (this.#isScheduled || this.#isPaused || this.#queues.size === 0) return;
     this.#isScheduled = true;
     setImmediate(this.#turn);
   }
 
   readonly #turn = (): void => {
     const until = performance.now() + SLICE_MS;
-    while (!this.#isPaused && this.#queue.length > 0 && performance.now() < until) this.#queue.shift()?.();
+    do {
+      const [next] = this.#queues;
+      if (!next || this.#isPaused) break;
+      const [user, queue] = next;
+      queue.shift()?.();
+      this.#queues.delete(user);
+      if (queue.length > 0) this.#queues.set(user, queue);
+    } while (performance.now() < until);
     this.#isScheduled = false;
     this.#schedule();
   };

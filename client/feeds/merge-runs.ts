@@ -45,8 +45,9 @@ export function merge(
     const isSame = runs.length === page.runs.length && runs.every((run, index) => run === page.runs[index]);
     return isSame ? page : { ...page, runs, oldest: oldestOf(page) };
   });
-  const last = pages.at(-1);
-  const oldest = (last?.nextCursor !== undefined && oldestOf(last)) || '';
+  // A page may be empty although there are further runs.
+  const hasNext = pages.at(-1)?.nextCursor !== undefined;
+  const oldest = (hasNext && pages.map(oldestOf).findLast((time) => time !== undefined)) || '';
   const fresh = [...changed.values()].filter(
     (run) => !listed.has(runKeyOf(run)) && matches(run) && run.createdAt >= oldest,
   );

@@ -2,6 +2,7 @@ import type { AppRouter } from '../../server/api/router.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import type { RunView } from '../../shared/run.ts';
 import type { Connection } from '../connection/connection.ts';
+import { fetchRun } from '../connection/fetch-run.ts';
 import type { RunwireClient } from '../index.ts';
 import { FoldedRun, type Snapshot } from './folded-run.ts';
 import { type RunFeedQuery, subscribeTo } from './query.ts';
@@ -193,7 +194,7 @@ export class RunFeed {
     const { runId, projectId, types, categories, from } = this.#query;
     if (runId === undefined || types !== undefined || categories !== undefined) return undefined;
     return new FoldedRun(
-      (signal) => client.run.get.query({ runId, projectId }, { signal }),
+      (signal) => fetchRun(client, { runId, projectId }, signal),
       { isNeeded: resume ? resume.needsSnapshot : from !== 'start', run: resume?.run },
       { onLoaded: () => this.#onSnapshot(), onError: (error) => this.#fail(error) },
     );

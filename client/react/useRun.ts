@@ -3,6 +3,7 @@ import { getQueryKey } from '@trpc/react-query';
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunView } from '../../shared/run.ts';
+import { fetchRun } from '../connection/fetch-run.ts';
 import type { Snapshot } from '../feeds/folded-run.ts';
 import { keyOf } from '../feeds/query.ts';
 import type { RunFeedState } from '../feeds/run-feed.ts';
@@ -50,7 +51,7 @@ export function useRun({ runId, projectId, enabled = true }: UseRunOptions): Use
   // observer causes one render per frame.
   const held = useQuery<Snapshot>({
     queryKey,
-    queryFn: ({ signal }) => client.run.get.query({ runId, projectId }, { signal }),
+    queryFn: ({ signal }) => fetchRun(client, { runId, projectId }, signal),
     enabled: false,
     staleTime: Number.POSITIVE_INFINITY,
     structuralSharing: false, // Structural sharing would compare all stages at each update.

@@ -3,6 +3,7 @@ import { getQueryKey } from '@trpc/react-query';
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
 import type { RunHeader } from '../../shared/run.ts';
 import type { RunFilter } from '../../shared/run-filter.ts';
+import type { RunsPage } from '../feeds/merge-runs.ts';
 import { RunsFeed, type RunsFeedState } from '../feeds/runs-feed.ts';
 import { trpc, useRunwire } from './context.ts';
 
@@ -31,6 +32,8 @@ export type UseRunsReturn = Omit<RunsFeedState, 'overlay'> & {
   reconnect(): void;
 };
 
+/** Runs per page that the server returns without a `limit`. */
+const DEFAULT_LIMIT = 50;
 const nothing: readonly never[] = [];
 
 /**
@@ -80,6 +83,13 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
   const pages = data?.pages ?? nothing;
   const { runs, newCount } = useMemo(() => feed.listOf(pages, state.overlay), [feed, pages, state.overlay]);
   const { fetchNextPage: fetchNext, refetch } = query;
+  // The server looks at a bounded number of runs for a page: a page may be short or empty although there are further runs.
+  const last: RunsPage | undefined = pages.at(-1);
+  const isShort = hasNextPage && last?.oldest === undefined && (last?.runs.length ?? 0) < (limit ?? DEFAULT_LIMIT);
+  const isIncomplete = enabled && isShort && !query.error;
+  useEffect(() => {
+    if (isIncomplete && !isFetchingNextPage) void fetchNext({ cancelRefetch: false });
+  }, [isIncomplete, isFetchingNextPage, fetchNext]);
   const fetchNextPage = useCallback(async () => {
     // cancelRefetch would restart a fetch that is under way.
     if (hasNextPage) await fetchNext({ cancelRefetch: false });
@@ -94,7 +104,7 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
     runs,
     newCount,
     // If the fetch of a further page fails, the loaded pages stay.
-    status: hasList ? 'success' : query.status,
+    status: !hasList ? query.status : runs.length === 0 && isIncomplete ? 'pending' : 'success',
     error: (query.error as Error | null) ?? state.error,
     connectionState: enabled && state.connectionState === 'idle' ? 'connecting' : state.connectionState,
     isConnected: state.connectionState === 'connected',

@@ -58,6 +58,7 @@ export function auditProcedures(procedure: Procedure, { log, audit, access }: Au
           sinceMs: msOf(since),
           untilMs: msOf(until),
           before: entryOf(cursor, log),
+          user: principal.sub,
           signal,
         });
         return { entries, ...(next === undefined ? {} : { nextCursor: cursorOfEntry(next, log) }) };

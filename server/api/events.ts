@@ -92,6 +92,7 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
           sinceMs: msOf(since),
           untilMs: msOf(until),
           before: await positionOf(cursor, log),
+          user: principal.sub,
           signal,
         });
         const records = page.records.filter((record) => can(principal, 'read', { projectId: record.projectId }));

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
+import * as field from '../../shared/fields.ts';
 import type { Log } from '../event-log/contract/log.ts';
-import type { RunKey } from '../event-log/contract/runs.ts';
+import type { RunKey, ViewKey } from '../event-log/contract/runs.ts';
 import { cursorAt, decodeCursor, encodeCursor, hasPosition } from '../event-log/cursor.ts';
 
 /**
@@ -35,7 +36,8 @@ export const entryOf = (text: string | null | undefined, { epoch }: Pick<Log, 'e
 };
 export const cursorOfEntry = (id: number, { epoch }: Pick<Log, 'epoch'>): string => encodeCursor(epoch, { seq: id });
 
-const runKey = z.tuple([z.string(), z.int()]);
+const runKey = z.tuple([field.instant(), field.scopeId(), field.scopeId()]);
+const viewKey = z.tuple([z.enum(['stages', 'artifacts', 'approvals']), z.string(), z.int(), z.int(), z.int()]);
 
 /**
  * Decodes a cursor of `run.list` to the last run of the previous page. `run.list` orders runs by their creation, so
@@ -43,13 +45,29 @@ const runKey = z.tuple([z.string(), z.int()]);
  */
 export function runKeyOf(text: string | null | undefined): RunKey | undefined {
   if (text == null) return undefined;
+  const [createdAt, projectId, runId] = parsed(text, runKey);
+  return { createdAt, projectId, runId };
+}
+
+export const cursorOfRun = ({ createdAt, projectId, runId }: RunKey): string =>
+  textOf([createdAt, projectId, runId] satisfies z.infer<typeof runKey>);
+
+/** Decodes a cursor of `run.get` to the last row of the previous page. */
+export function viewKeyOf(text: string | null | undefined): ViewKey | undefined {
+  if (text == null) return undefined;
+  const [list, id, since, seen, erasures] = parsed(text, viewKey);
+  return { list, id, since, seen, erasures };
+}
+
+export const cursorOfView = ({ list, id, since, seen, erasures }: ViewKey): string =>
+  textOf([list, id, since, seen, erasures] satisfies z.infer<typeof viewKey>);
+
+function parsed<Key>(text: string, schema: z.ZodType<Key>): Key {
   try {
-    const [createdAt, rowId] = runKey.parse(JSON.parse(Buffer.from(text, 'base64url').toString('utf8')));
-    return { createdAt, rowId };
+    return schema.parse(JSON.parse(Buffer.from(text, 'base64url').toString('utf8')));
   } catch {
-    throw new RunwireError('CURSOR_INVALID', 'not a cursor of run.list', { path: 'cursor' });
+    throw new RunwireError('CURSOR_INVALID', 'not a cursor of this procedure', { path: 'cursor' });
   }
 }
 
-export const cursorOfRun = ({ createdAt, rowId }: RunKey): string =>
-  Buffer.from(JSON.stringify([createdAt, rowId])).toString('base64url');
+const textOf = (key: readonly unknown[]): string => Buffer.from(JSON.stringify(key)).toString('base64url');

@@ -4,27 +4,43 @@ import * as field from '../../shared/fields.ts';
 import type { EventOf, Registry } from '../../shared/registry.ts';
 import { runStatuses } from '../../shared/run.ts';
 import { waitsFor } from '../approvals/rules.ts';
-import { can } from '../auth/permissions.ts';
+import { projectsFor } from '../auth/permissions.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
 import type { Log, Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { cursorAt } from '../event-log/cursor.ts';
 import { positionOfRunSeq } from '../event-log/run-position.ts';
-import { pageInput, periodInput, runInput, typesInput } from './inputs.ts';
-import { cursorOfRun, nextCursor, positionOf, runKeyOf } from './pagination.ts';
+import { opaqueCursor, pageInput, periodInput, runInput, typesInput } from './inputs.ts';
+import { cursorOfRun, cursorOfView, nextCursor, positionOf, runKeyOf, viewKeyOf } from './pagination.ts';
 import type { Procedure } from './trpc.ts';
 
 export type RunParts<R extends Registry> = { registry: R; log: Log & Pick<EventLog, 'runs'> };
 
+/** Maximum number of reads of the log for one page of `run.history`. A read takes at most 5 ms. */
+const MAX_READS = 20;
+/** A page of `run.history` ends when its events have this much JSON. */
+const MAX_BYTES = 1 << 20;
+
 /** The procedures `run.get`, `run.list` and `run.history`. */
 export function runProcedures<R extends Registry>(procedure: Procedure, { registry, log }: RunParts<R>) {
   return {
-    get: procedure.input(z.strictObject(runInput)).query(async ({ ctx, input }) => {
-      const { projectId, runId } = await resolveRun(log.runs, ctx.principal, input);
-      const found = await log.runs.get(projectId, runId);
-      if (!found) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
-      return { run: found.run, cursor: await cursorAt(log, found.position) };
-    }),
+    /**
+     * Returns a run. The stages, artifacts and approvals of a large run come in pages: while a page has a `nextCursor`,
+     * the client requests the next one, and merges the pages (`mergeRunPages` of shared/run-pages.ts).
+     */
+    get: procedure
+      .input(z.strictObject({ ...runInput, cursor: opaqueCursor.nullish() }))
+      .query(async ({ ctx: { principal, signal }, input: { cursor, ...run } }) => {
+        const after = viewKeyOf(cursor);
+        const { projectId, runId } = await resolveRun(log.runs, principal, run, signal);
+        const found = await log.runs.get(projectId, runId, { user: principal.sub, signal, after });
+        if (!found) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
+        return {
+          run: found.run,
+          cursor: await cursorAt(log, found.position),
+          ...(found.next ? { nextCursor: cursorOfView(found.next) } : {}),
+        };
+      }),
 
     list: procedure
       .input(
@@ -41,15 +57,11 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           .prefault({}),
       )
       .query(async ({ ctx: { principal, signal }, input: { cursor, direction: _, needsMyDecision, ...query } }) => {
-        const { projectId } = query;
-        // An unreadable project is not scanned: the time of a scan would show how many runs it has.
-        if (projectId !== undefined && !can(principal, 'read', { projectId })) {
-          return { runs: [], position: await cursorAt(log, log.head) };
-        }
         const page = await log.runs.list({
           ...query,
+          user: principal.sub,
           signal,
-          canRead: (projectId) => can(principal, 'read', { projectId }),
+          projects: projectsFor(principal, 'read'),
           after: runKeyOf(cursor),
           hasPending: needsMyDecision ? (approval) => waitsFor(principal, approval) : undefined,
         });
@@ -73,19 +85,32 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           ...pageInput,
         }),
       )
-      .query(async ({ ctx, input: { cursor, direction: _, types, fromRunSeq, limit, ...run } }) => {
-        const scope: Scope = { kind: 'run', ...(await resolveRun(log.runs, ctx.principal, run)) };
-        let after =
-          (await positionOf(cursor, log)) ?? (fromRunSeq === 1 ? 0 : await positionOfRunSeq(log, scope, fromRunSeq));
-        const events: EventOf<R>[] = [];
-        // `log.read` may return fewer events than its limit: read on to a full page, or to the head of the log.
-        while (events.length < limit && after < log.head && !ctx.signal?.aborted) {
-          const rest = { scope, after, limit: limit - events.length };
-          const page = await log.read(types ? { ...rest, types: new Set<string>(types) } : rest);
-          for (const record of page.records) events.push(record.event as EventOf<R>);
-          after = page.scannedTo;
-        }
-        return { events, ...(await nextCursor(log, events.length < limit ? undefined : after)) };
-      }),
+      .query(
+        async ({ ctx: { principal, signal }, input: { cursor, direction: _, types, fromRunSeq, limit, ...run } }) => {
+          const caller = { user: principal.sub, signal };
+          const scope: Scope = { kind: 'run', ...(await resolveRun(log.runs, principal, run, signal)) };
+          let after =
+            (await positionOf(cursor, log)) ??
+            (fromRunSeq === 1 ? 0 : await positionOfRunSeq(log, scope, fromRunSeq, caller));
+          const events: EventOf<R>[] = [];
+          let bytes = 0;
+          // `log.read` may return fewer events than its limit: read on to a full page, to the head of the log, or to the end of
+          // the budget.
+          for (
+            let reads = 0;
+            events.length < limit && after < log.head && reads < MAX_READS && bytes < MAX_BYTES;
+            reads++
+          ) {
+            const rest = { ...caller, scope, after, limit: limit - events.length };
+            const page = await log.read(types ? { ...rest, types: new Set<string>(types) } : rest);
+            for (const record of page.records) {
+              events.push(record.event as EventOf<R>);
+              bytes += record.json.length;
+            }
+            after = page.scannedTo;
+          }
+          return { events, ...(await nextCursor(log, after < log.head ? after : undefined)) };
+        },
+      ),
   };
 }

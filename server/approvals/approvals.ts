@@ -2,7 +2,7 @@ import { afterDecision } from '../../shared/approval-fold.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
 import type { Approval, ApprovalStatus, Decision } from '../../shared/run.ts';
-import { can } from '../auth/permissions.ts';
+import { projectsFor } from '../auth/permissions.ts';
 import { type Principal, SERVER } from '../auth/principal.ts';
 import { projectOfRun } from '../auth/resolve-run.ts';
 import type { ApprovalPage, ApprovalQuery } from '../event-log/contract/approvals.ts';
@@ -76,8 +76,8 @@ export class Approvals {
   }
 
   /** Lists the approvals in projects that a principal may read, newest request first. */
-  list(principal: Principal, query: Omit<ApprovalQuery, 'canRead'>): Promise<ApprovalPage> {
-    return this.#log.approvals.list({ ...query, canRead: (projectId) => can(principal, 'read', { projectId }) });
+  list(principal: Principal, query: Omit<ApprovalQuery, 'projects' | 'user'>): Promise<ApprovalPage> {
+    return this.#log.approvals.list({ ...query, user: principal.sub, projects: projectsFor(principal, 'read') });
   }
 
   /**

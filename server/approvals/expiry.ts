@@ -158,7 +158,7 @@ export class ApprovalExpiry {
   async #expireMissed(): Promise<void> {
     const position = this.#catchUp;
     if (!position) return;
-    const query = { canRead: () => true, status: ['pending'], limit: PAGE, after: position.after } as const;
+    const query = { projects: 'all', status: ['pending'], limit: PAGE, after: position.after } as const;
     const page = await this.#log.approvals.list(query);
     await this.#expire(page.approvals.filter(({ isRunOver }) => isRunOver));
     if (this.#catchUp === position) this.#catchUp = page.next === undefined ? undefined : { after: page.next };

@@ -1,5 +1,6 @@
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunStore } from '../event-log/contract/runs.ts';
+import type { Caller } from '../slices.ts';
 import { searchableProjects } from './permissions.ts';
 import type { Principal } from './principal.ts';
 
@@ -14,8 +15,9 @@ export async function projectOfRun(
   runs: Pick<RunStore, 'projectsOf'>,
   runId: string,
   among: readonly string[] | undefined,
+  caller?: Caller,
 ): Promise<string | undefined> {
-  const projects = await runs.projectsOf(runId, among);
+  const projects = await runs.projectsOf(runId, among, caller);
   if (projects.length > 1) {
     throw new RunwireError('RUN_AMBIGUOUS', 'several projects have a run with this id', { path: 'projectId' });
   }
@@ -27,8 +29,10 @@ export async function resolveRun(
   runs: Pick<RunStore, 'projectsOf'>,
   principal: Principal,
   { runId, projectId }: { runId: string; projectId?: string | undefined },
+  signal?: Caller['signal'],
 ): Promise<{ projectId: string; runId: string }> {
-  const found = await projectOfRun(runs, runId, searchableProjects(principal, projectId));
+  const among = searchableProjects(principal, projectId);
+  const found = await projectOfRun(runs, runId, among, { user: principal.sub, signal });
   if (found === undefined) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
   return { projectId: found, runId };
 }

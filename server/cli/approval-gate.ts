@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { fetchRun } from '../../client/connection/fetch-run.ts';
 import { createRunwireClient } from '../../client/index.ts';
 import type { EventPublisher, PublisherDraft } from '../../client/publisher/index.ts';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
@@ -72,10 +73,7 @@ export async function passGate(options: GateOptions): Promise<Approval> {
     const check = async (): Promise<void> => {
       clearTimeout(retry);
       try {
-        const [{ sub }, { run }] = await Promise.all([
-          client.auth.me.query(),
-          client.run.get.query({ projectId, runId }),
-        ]);
+        const [{ sub }, { run }] = await Promise.all([client.auth.me.query(), fetchRun(client, { projectId, runId })]);
         const approval = run.approvals.find((candidate) => candidate.approvalId === approvalId);
         if (approval && (approval.requestActor !== sub || approval.authority !== 'runwire')) reject(takenError());
         else if (approval && approval.status !== 'pending') resolve(approval);

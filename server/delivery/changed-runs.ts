@@ -1,13 +1,15 @@
 import type { RunHeader } from '../../shared/run.ts';
 import type { Log } from '../event-log/contract/log.ts';
+import type { Projects } from '../event-log/contract/search.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import type { Caller } from '../slices.ts';
 import type { Message } from './messages.ts';
 
 /** Minimum time between two refreshes of a live list of runs, at any rate of events. */
 const REFRESH_MS = 250;
 const PAGE_RUNS = 256;
-/** Maximum number of cached pages. Few are needed: readers that keep up are all at one position, and share a page. */
-const MAX_CACHED_PAGES = 16;
+/** Maximum number of runs in cached pages; an empty page counts as one. Readers of the same projects that keep up share a page. */
+const MAX_CACHED_RUNS = 4_096;
 
 export class HeaderMessage implements Message {
   readonly event: RunHeader;
@@ -37,6 +39,7 @@ export class ChangedRuns {
   readonly #waiting = new Set<() => void>();
   readonly #pages = new Map<string, Promise<ChangedPage>>();
   #pagesHead = -1;
+  #cachedRuns = 0;
   #refreshedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
 
@@ -71,26 +74,29 @@ export class ChangedRuns {
   /** Drops the cached pages. Called after an erasure, which changes headers without moving the head of the log. */
   clear(): void {
     this.#pages.clear();
+    this.#cachedRuns = 0;
   }
 
   /** Returns the headers of runs with a last event after a position. */
-  read(after: number, projectId: string | undefined): Promise<ChangedPage> {
+  read(after: number, projects: Projects, caller: Caller): Promise<ChangedPage> {
     const { head } = this.#log;
-    if (head !== this.#pagesHead || this.#pages.size >= MAX_CACHED_PAGES) this.#pages.clear();
+    if (head !== this.#pagesHead || this.#cachedRuns >= MAX_CACHED_RUNS) this.clear();
     this.#pagesHead = head;
-    const key = JSON.stringify([after, projectId]);
+    const key = JSON.stringify([after, projects]);
     let page = this.#pages.get(key);
     if (!page) {
-      page = this.#read(after, projectId);
+      page = this.#read(after, projects, caller);
       this.#pages.set(key, page);
       page.catch(() => this.#pages.delete(key));
     }
     return page;
   }
 
-  async #read(after: number, projectId: string | undefined): Promise<ChangedPage> {
-    const page = await this.#log.runs.changedSince({ after, projectId, limit: PAGE_RUNS });
+  async #read(after: number, projects: Projects, { user }: Caller): Promise<ChangedPage> {
+    this.#cachedRuns++;
+    const page = await this.#log.runs.changedSince({ after, projects, limit: PAGE_RUNS, user });
     const { runs, hashPrefixes, scannedTo } = page;
+    this.#cachedRuns += runs.length;
     // A new reader does not wait for a refresh. Its read counts as a refresh, unless one is planned.
     if (scannedTo >= this.#log.head && !this.#timer) this.#refreshedAt = performance.now();
     return { messages: runs.map((header, index) => new HeaderMessage(header, hashPrefixes[index])), scannedTo };

@@ -93,7 +93,7 @@ export class EventReader extends Reader {
   async #readLog(scope: Scope): Promise<void> {
     const { log } = this.context;
     const { types } = this.#query;
-    const page = await log.read({ scope, types, after: this.position, limit: MAX_PAGE_RECORDS });
+    const page = await log.read({ ...this.caller, scope, types, after: this.position, limit: MAX_PAGE_RECORDS });
     if (this.isEnded) return;
     // A trim has run during the read: the page may lack trimmed events.
     if (this.position + 1 < log.oldest) this.setGap('expired');
@@ -113,7 +113,7 @@ export class EventReader extends Reader {
     const { runId } = this.#query.scope as { runId: string };
     const { log } = this.context;
     const { head } = log;
-    const projectId = await projectOfRun(log.runs, runId, searchableProjects(this.principal, undefined));
+    const projectId = await projectOfRun(log.runs, runId, searchableProjects(this.principal, undefined), this.caller);
     if (projectId !== undefined) {
       this.#scope = { kind: 'run', projectId, runId };
       return;

@@ -71,6 +71,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
       if (!this.#isAttached && !this.#reader.isEnded) this.#attach();
       return await this.#nextItem();
     } catch (error) {
+      if (this.#reader.isEnded) return { done: true, value: undefined };
       if (!this.#reader.isInterruption(error)) {
         this.#stop();
         throw this.#context.translate(error);

@@ -5,7 +5,7 @@ import type { Principal } from '../auth/principal.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { type Cursor, decodeCursor, hasPosition, type Position } from '../event-log/cursor.ts';
-import type { Turns } from '../slices.ts';
+import type { Caller, Turns } from '../slices.ts';
 import { liveAt, type Message, messageOf } from './messages.ts';
 import type { Notifier } from './notifier.ts';
 import type { Transport } from './transport.ts';
@@ -72,6 +72,9 @@ export type Step = (Position & { message: Message }) | 'blocked' | 'waiting' | '
 /** The reason that the server sends with close code 1012. */
 export const UNAVAILABLE_REASON = 'the event log is unavailable';
 
+/** The reason that rejects a queued read of a reader that has ended. Nobody receives it. */
+const ENDED = new Error('the subscription has ended');
+
 export abstract class Reader implements WaitingReader {
   protected readonly context: ReaderContext;
   protected readonly transport: Transport;
@@ -121,6 +124,20 @@ export abstract class Reader implements WaitingReader {
 
   maySee({ projectId }: StoredEvent): boolean {
     return can(this.principal, 'read', { projectId });
+  }
+
+  /** Reads count for the user. A read that is queued when the reader ends does not run. */
+  protected get caller(): Caller {
+    const isEnded = () => this.#isEnded;
+    return {
+      user: this.principal.sub,
+      signal: {
+        get aborted() {
+          return isEnded();
+        },
+        reason: ENDED,
+      },
+    };
   }
 
   get isEnded(): boolean {

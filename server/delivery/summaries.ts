@@ -1,4 +1,5 @@
-import { can } from '../auth/permissions.ts';
+import { can, searchableProjects } from '../auth/permissions.ts';
+import type { Projects } from '../event-log/contract/search.ts';
 import type { ChangedRuns, HeaderMessage } from './changed-runs.ts';
 import { type Buffered, Reader, type ReaderContext, type Start } from './reader.ts';
 import type { Transport } from './transport.ts';
@@ -57,12 +58,17 @@ export class SummaryReader extends Reader {
   protected async fetch(): Promise<void> {
     if (this.#hasReachedHead) await this.#nextRefresh();
     if (this.isEnded) return;
-    const { messages, scannedTo } = await this.#changed.read(this.position, this.projectId);
+    const { messages, scannedTo } = await this.#changed.read(this.position, this.#projects(), this.caller);
     if (this.isEnded) return;
     this.#hasReachedHead = scannedTo >= this.context.log.head;
     this.#index = 0;
     this.#page = messages.filter(({ event }) => can(this.principal, 'read', { projectId: event.projectId }));
     if (this.#page.length === 0) this.position = scannedTo;
+  }
+
+  /** The projects to read: the wanted project, or all that the caller may read. */
+  #projects(): Projects {
+    return searchableProjects(this.principal, this.projectId) ?? 'all';
   }
 
   /** Resolves at the next refresh, or when the reader ends. */

@@ -6,41 +6,51 @@
 const ROWS_AT_ONCE = 128;
 
 /** Returns at most `limit` rows with a key below `below`, the greatest key first. */
-export type Source<Row> = (below: number, limit: number) => Row[];
+export type Source<Row, Key = number> = (below: Key, limit: number) => Row[];
 
-export class NewestFirst<Row> {
-  readonly #keyOf: (row: Row) => number;
+type Reading<Row, Key> = { read: Source<Row, Key>; below: Key; queue: Row[]; isDone: boolean };
+
+export class NewestFirst<Row, Key extends number | string = number> {
+  readonly #keyOf: (row: Row) => Key;
   readonly #limit: number;
-  readonly #sources: { read: Source<Row>; queue: Row[]; isDone: boolean }[];
+  readonly #sources: Reading<Row, Key>[];
+  #known: Key;
 
-  constructor(sources: readonly Source<Row>[], keyOf: (row: Row) => number, below: number) {
+  constructor(sources: readonly Source<Row, Key>[], keyOf: (row: Row) => Key, below: Key) {
     this.#keyOf = keyOf;
+    this.#known = below;
     // The more sources, the fewer rows each one reads ahead: the total stays about the same.
     this.#limit = Math.max(2, Math.ceil(ROWS_AT_ONCE / Math.max(1, sources.length)));
-    this.#sources = sources.map((read) => {
-      const queue = read(below, this.#limit);
-      return { read, queue, isDone: queue.length < this.#limit };
-    });
+    this.#sources = sources.map((read) => ({ read, below, queue: [], isDone: false }));
   }
 
-  /** Returns the next rows. `known`: all rows with this key or a greater one have been returned; 0 at the end. */
-  next(): { rows: Row[]; known: number } {
+  /**
+   * Returns the next rows. `known`: all rows with this key or a greater one have been returned; undefined at the end. At
+   * `until` (a time of `performance.now()`) it returns without rows if some sources are still unread. `reads`: how many
+   * sources it has read.
+   */
+  next(until = Number.POSITIVE_INFINITY): { rows: Row[]; known: Key | undefined; reads: number } {
     const keyOf = this.#keyOf;
-    const last = ({ queue }: { queue: Row[] }) => {
-      const row = queue.at(-1);
-      return row === undefined ? 0 : keyOf(row);
-    };
+    let reads = 0;
+    for (const source of this.#sources) {
+      if (source.isDone || source.queue.length > 0) continue;
+      if (reads > 0 && performance.now() > until) return { rows: [], known: this.#known, reads };
+      source.queue = source.read(source.below, this.#limit);
+      source.isDone = source.queue.length < this.#limit;
+      source.below = source.queue.length > 0 ? keyOf(source.queue.at(-1) as Row) : source.below;
+      reads++;
+    }
     // A source may have unread rows with keys below its last read key. So all rows below that key wait until the source is
     // read again.
-    const known = Math.max(0, ...this.#sources.map((source) => (source.isDone ? 0 : last(source))));
+    let known: Key | undefined;
+    for (const { isDone, below } of this.#sources) if (!isDone && (known === undefined || below > known)) known = below;
+    if (known !== undefined) this.#known = known;
     const rows: Row[] = [];
     for (const source of this.#sources) {
-      const count = source.queue.filter((row) => keyOf(row) >= known).length;
+      const count =
+        known === undefined ? source.queue.length : source.queue.filter((row) => keyOf(row) >= known).length;
       rows.push(...source.queue.splice(0, count));
-      if (source.queue.length > 0 || source.isDone) continue;
-      source.queue = source.read(known, this.#limit);
-      source.isDone = source.queue.length < this.#limit;
     }
-    return { rows: rows.sort((a, b) => keyOf(b) - keyOf(a)), known };
+    return { rows: rows.sort((a, b) => (keyOf(a) < keyOf(b) ? 1 : -1)), known, reads };
   }
 }

@@ -1,3 +1,4 @@
+import type { Caller } from '../slices.ts';
 import type { Log, Scope, StoredEvent } from './contract/log.ts';
 
 /**
@@ -8,14 +9,14 @@ import type { Log, Scope, StoredEvent } from './contract/log.ts';
  * event. If the log has no other run, the first step finds it. Rejected: a database index. It would find the event in one
  * step, but every publisher would pay for it.
  */
-export async function positionOfRunSeq(log: Log, scope: Scope, runSeq: number): Promise<number> {
+export async function positionOfRunSeq(log: Log, scope: Scope, runSeq: number, caller?: Caller): Promise<number> {
   const { head } = log;
   // The result is from `low` to `high`.
   let low = Math.max(runSeq, log.oldest) - 1;
   let high = head;
   let probe = low;
   while (low < high) {
-    const record = await firstAfter(log, scope, probe, head);
+    const record = await firstAfter(log, { ...caller, scope }, probe, head);
     if (record?.runSeq === runSeq) return probe;
     if (!record || record.runSeq > runSeq) high = probe;
     else low = record.seq + runSeq - record.runSeq - 1;
@@ -24,9 +25,14 @@ export async function positionOfRunSeq(log: Log, scope: Scope, runSeq: number): 
   return low;
 }
 
-async function firstAfter(log: Log, scope: Scope, after: number, head: number): Promise<StoredEvent | undefined> {
+async function firstAfter(
+  log: Log,
+  of: Caller & { scope: Scope },
+  after: number,
+  head: number,
+): Promise<StoredEvent | undefined> {
   for (let from = after; from < head; ) {
-    const { records, scannedTo } = await log.read({ scope, after: from, limit: 1 });
+    const { records, scannedTo } = await log.read({ ...of, after: from, limit: 1 });
     if (records[0]) return records[0];
     from = scannedTo;
   }

@@ -83,8 +83,9 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
           ? { kind: 'project', projectId }
           : { kind: 'all' };
     begin(principal, response);
-    let after = since === undefined ? log.oldest - 1 : await log.positionBeforeTime(Date.parse(since));
-    const last = until === undefined ? head : Math.min(head, await log.positionBeforeTime(Date.parse(until)));
+    const caller = { user: principal.sub };
+    let after = since === undefined ? log.oldest - 1 : await log.positionBeforeTime(Date.parse(since), caller);
+    const last = until === undefined ? head : Math.min(head, await log.positionBeforeTime(Date.parse(until), caller));
     access.record({ principal, action: 'event.export', via: 'http', outcome: 'ok', projectId, runId, detail: format });
 
     const send = (text: string): boolean => {
@@ -103,7 +104,13 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
     let text = format === 'csv' ? csvHeader : '';
     const isReadable = scope.kind === 'all' || can(principal, 'read', { projectId: scope.projectId });
     while (isReadable && after < last && !response.destroyed) {
-      const page = await log.read({ scope, after, types: wanted && new Set(wanted), limit: PAGE_LIMIT });
+      const page = await log.read({
+        user: principal.sub,
+        scope,
+        after,
+        types: wanted && new Set(wanted),
+        limit: PAGE_LIMIT,
+      });
       // Retention has deleted events that the export has not read yet. The export would have a gap.
       if (log.oldest > after + 1) throw new RunwireError('UNAVAILABLE', 'events were trimmed during the export');
       for (const { seq, projectId, json } of page.records) {

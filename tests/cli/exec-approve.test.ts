@@ -25,7 +25,7 @@ async function pendingOf({ log }: Pick<RunServer, 'log'>, runId: string) {
         resolve();
       });
     });
-    const page = await log.approvals.list({ canRead: () => true, status: ['pending'], limit: 100 });
+    const page = await log.approvals.list({ projects: 'all', status: ['pending'], limit: 100 });
     const kept = page.approvals.find((stored) => stored.runId === runId);
     if (kept) return { projectId: 'demo', runId, approvalId: kept.approval.approvalId };
     await asked;

@@ -41,7 +41,7 @@ export async function lineageServer(options: Parameters<typeof startServer>[0] =
     for (const message of messages) expect(await send(message, options)).toMatchObject({ status: 200 });
   };
   const views = async (projectId?: string): Promise<RunView[]> => {
-    const { runs } = await server.log.runs.list({ canRead: () => true, projectId, limit: 1_000 });
+    const { runs } = await server.log.runs.list({ projects: 'all', projectId, limit: 1_000 });
     const found = await Promise.all(
       runs.map(async (run) => (await server.log.runs.get(run.projectId, run.runId))?.run),
     );

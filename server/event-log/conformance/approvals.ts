@@ -46,7 +46,7 @@ export function describeApprovals(openLog: OpenLog): void {
         const found: StoredApproval[] = [];
         let after: number | undefined;
         do {
-          const page = await log.approvals.list({ canRead: (id) => readable.includes(id), status, limit, after });
+          const page = await log.approvals.list({ projects: readable, status, limit, after });
           expect(page.approvals.length).toBeLessThanOrEqual(limit);
           found.push(...page.approvals);
           after = page.next;
@@ -66,7 +66,7 @@ export function describeApprovals(openLog: OpenLog): void {
     const log = await openLog();
     const request = (approvalId: string) => append(log, draft('governance.required', { approvalId, title: 't' }));
     for (const id of ['a', 'b', 'c', 'd']) await request(id);
-    const query = { canRead: () => true, limit: 2 };
+    const query = { projects: 'all' as const, limit: 2 };
     const first = await log.approvals.list(query);
     await request('e');
     const second = await log.approvals.list({ ...query, after: first.next });

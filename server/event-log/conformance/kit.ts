@@ -3,10 +3,12 @@ import fc from 'fast-check';
 import { foldEvent, type RunEvent, type RunEventType, runwireEvents } from '../../../shared/events.ts';
 import type { RunView } from '../../../shared/run.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
+import { mergeRunPages } from '../../../shared/run-pages.ts';
 import { tombstoneOf } from '../../../shared/tombstone.ts';
 import type { Integrity } from '../contract/integrity.ts';
 import type { ReadyDraft, StoredEvent } from '../contract/log.ts';
 import type { Revocation } from '../contract/revocations.ts';
+import type { ViewPage } from '../contract/runs.ts';
 import type { SearchQuery } from '../contract/search.ts';
 import type { EventLog } from '../contract/store.ts';
 import { holdsAll, parseText } from '../search/tokenizer.ts';
@@ -233,6 +235,19 @@ export function folded(records: readonly StoredEvent[]): RunView | undefined {
   const memory = new RunMemory();
   for (const record of records) foldEvent(memory, record.event as RunEvent);
   return memory.view();
+}
+
+/** Reads a run: all pages of its view, merged. */
+export async function viewOf(log: EventLog, projectId: string, runId: string) {
+  let page = await log.runs.get(projectId, runId);
+  if (!page) return undefined;
+  const pages: [ViewPage, ...ViewPage[]] = [page];
+  while (page?.next) {
+    page = (await log.runs.get(projectId, runId, { after: page.next })) as ViewPage;
+    pages.push(page);
+  }
+  const views = pages.map(({ run }) => run) as [RunView, ...RunView[]];
+  return { run: mergeRunPages(views), position: page.position, pages };
 }
 
 /** Counts the immediates and timers that ran during the work. */

@@ -107,7 +107,7 @@ export function describeLog(openLog: OpenLog): void {
         const all = async (log: EventLog) => ({
           events: (await readAll(log, { after: begin })).map((record) => record.json),
           ofAnn: seqs(await readAll(log, { after: begin, scope: { kind: 'user', userId: 'ann' } })),
-          headers: (await log.runs.list({ canRead: (id) => projects.includes(id), limit: 9 })).runs,
+          headers: (await log.runs.list({ projects: projects, limit: 9 })).runs,
           views: await Promise.all(projects.flatMap((id) => [log.runs.get(id, 'r'), log.runs.get(id, 's')])),
         });
         expect(await all(together)).toEqual(await all(alone));
@@ -319,8 +319,8 @@ export function describeLog(openLog: OpenLog): void {
       read: () => log.read({ scope: { kind: 'all' }, after: 0, limit: 1 }),
       projectsOf: () => log.runs.projectsOf('r'),
       run: () => log.runs.get('p', 'r'),
-      runs: () => log.runs.list({ canRead: () => true, limit: 1 }),
-      runsChangedSince: () => log.runs.changedSince({ after: 0, limit: 1 }),
+      runs: () => log.runs.list({ projects: 'all', limit: 1 }),
+      runsChangedSince: () => log.runs.changedSince({ projects: 'all', after: 0, limit: 1 }),
       trim: () => log.trim(0),
       verify: () => log.integrity.verify(),
       checkpoint: () => log.integrity.checkpoint(),
@@ -382,7 +382,7 @@ export function describeLog(openLog: OpenLog): void {
       expect(await prefixesIn({ kind: 'project', projectId: 'p' })).toEqual(expected(1, 2, 3, 4));
       expect(await prefixesIn({ kind: 'run', projectId: 'p', runId: 's' })).toEqual(expected(2, 4));
       expect(await prefixesIn({ kind: 'user', userId: 'ann' })).toEqual(expected(1, 2, 5));
-      const { runs, hashPrefixes } = await log.runs.changedSince({ after: 0, limit: 10 });
+      const { runs, hashPrefixes } = await log.runs.changedSince({ projects: 'all', after: 0, limit: 10 });
       expect(runs.map(({ lastSeq }, index) => [lastSeq, hashPrefixes[index]])).toEqual(expected(3, 4, 5));
       expect(await log.hashPrefixesAt([5, 0, 1, 6])).toEqual([committed[4], genesis, committed[0], undefined]);
     };

@@ -4,6 +4,7 @@ import { foldEvent, type RunEvent } from '../../../shared/events.ts';
 import type { RunView } from '../../../shared/run.ts';
 import { runMatcher } from '../../../shared/run-filter.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
+import { mergeRunPages } from '../../../shared/run-pages.ts';
 import type { RunQuery } from '../contract/runs.ts';
 import {
   append,
@@ -21,6 +22,7 @@ import {
   T0,
   turnsDuring,
   upTo,
+  viewOf,
 } from './kit.ts';
 
 /** Tests of views, lists and changes of runs (contract/runs.ts). */
@@ -56,7 +58,7 @@ export function describeRuns(openLog: OpenLog): void {
             expect(found?.run).toEqual(expected);
             if (found) expect(found.position).toBe(log.head);
           }
-          const { runs } = await log.runs.list({ canRead: () => true, projectId, limit: 9 });
+          const { runs } = await log.runs.list({ projects: 'all', projectId, limit: 9 });
           for (const header of runs) {
             const found = await log.runs.get(projectId, header.runId);
             const { stages, artifacts, approvals, ...rest } = found?.run ?? ({} as RunView);
@@ -122,6 +124,75 @@ export function describeRuns(openLog: OpenLog): void {
     expect(views).toHaveLength(8);
   });
 
+  test('[L28] a large view comes in pages of bounded size, and their merge is the state at the position of the last', async () => {
+    const log = await openLog();
+    const stage = (index: number) => `s${String(index).padStart(5, '0')}`;
+    const message = '"é"'.repeat(300);
+    for (let batch = 0; batch < 4; batch++) {
+      const indices = upTo(1_000).map((index) => batch * 1_000 + index);
+      await append(log, ...indices.map((index) => draft('stage.progress', { stageId: stage(index), message })));
+    }
+    await append(log, ...upTo(10).map((index) => draft('artifact.created', { artifactId: `f${index}`, name: 'n' })));
+    await append(log, draft('governance.required', { approvalId: 'g', title: 't' }));
+    const still = await viewOf(log, 'p', 'r');
+    const records = await readAll(log, { scope: { kind: 'run', projectId: 'p', runId: 'r' } });
+    expect(still?.run).toEqual(folded(records));
+    expect(still?.pages.length).toBeGreaterThan(2);
+    for (const { run } of still?.pages ?? []) expect(JSON.stringify(run).length).toBeLessThan(3 << 20);
+
+    // Events between the pages change rows of every page, and add rows to each list.
+    let page = await log.runs.get('p', 'r');
+    const views: RunView[] = [];
+    for (let round = 0; page; round++) {
+      views.push(page.run);
+      if (!page.next) break;
+      if (round < 4) {
+        const changed = [1, 2_000, 4_000].map((index) => draft('stage.completed', { stageId: stage(index + round) }));
+        const added = draft('artifact.created', { artifactId: `a${round}`, name: 'n' });
+        await append(log, ...changed, added, draft('stage.started', { stageId: `0${round}` }), started({ runId: 'o' }));
+      }
+      page = await log.runs.get('p', 'r', { after: page.next });
+    }
+    expect(page?.position).toBe(log.head);
+    const expected = folded(await readAll(log, { scope: { kind: 'run', projectId: 'p', runId: 'r' } }));
+    expect(mergeRunPages(views as [RunView, ...RunView[]])).toEqual(expected);
+  });
+
+  test('[L12] a page of a list with few matches is short after a bounded amount of work, and the next one goes on', async () => {
+    const log = await openLog();
+    for (let batch = 0; batch < 12; batch++) {
+      await append(
+        log,
+        ...upTo(1_000).map((index) => created({ runId: `r${batch}-${index}`, timestamp: instant(batch) })),
+      );
+    }
+    const query = { projects: ['p', 'q'], text: 'r0-999', limit: 5 };
+    const first = await log.runs.list(query);
+    expect(first).toMatchObject({ runs: [], next: { projectId: 'p' } });
+    const second = await log.runs.list({ ...query, after: first.next });
+    expect(second).toMatchObject({ runs: [{ runId: 'r0-999' }] });
+    expect(second.next).toBeUndefined();
+    const reason = new Error('the client has left');
+    await expect(log.runs.list({ ...query, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  });
+
+  test('[L12] a page of large headers is bounded by its bytes, and each run is still listed once', async () => {
+    const log = await openLog();
+    const labels = Object.fromEntries(upTo(60).map((index) => [`label-${index}`, 'x'.repeat(150)]));
+    await append(log, ...upTo(200).map((index) => created({ runId: `r${index}`, labels })));
+    const sizes: number[] = [];
+    const found: string[] = [];
+    for (let after: RunQuery['after'], isFirst = true; isFirst || after; isFirst = false) {
+      const page = await log.runs.list({ projects: 'all', limit: 500, after });
+      sizes.push(JSON.stringify(page.runs).length);
+      found.push(...page.runs.map(({ runId }) => runId));
+      after = page.next;
+    }
+    expect(Math.max(...sizes)).toBeLessThan(1.2 * (1 << 20));
+    expect(new Set(found).size).toBe(200);
+    expect(found).toHaveLength(200);
+  });
+
   test('[L12] runs are listed newest first, page by page, each one once, with every combination of filters', async () => {
     const log = await openLog();
     const some = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
@@ -181,7 +252,7 @@ export function describeRuns(openLog: OpenLog): void {
         do {
           const page = await log.runs.list({
             ...filters,
-            canRead: (id) => readable.includes(id),
+            projects: readable,
             hasPending: approver === undefined ? undefined : (item) => item.approvers?.includes(approver) ?? false,
             after,
           });
@@ -201,7 +272,7 @@ export function describeRuns(openLog: OpenLog): void {
   test('[L12] runs that are created between two pages make no page repeat or skip an older run', async () => {
     const log = await openLog();
     for (const index of upTo(4)) await append(log, created({ runId: `r${index}`, timestamp: instant(1) }));
-    const query = { canRead: () => true, limit: 2 };
+    const query = { projects: 'all' as const, limit: 2 };
     const first = await log.runs.list(query);
     await append(log, created({ runId: 'newer', timestamp: instant(1) }), created({ runId: 'old' }));
     const second = await log.runs.list({ ...query, after: first.next });
@@ -246,25 +317,25 @@ export function describeRuns(openLog: OpenLog): void {
 
     expect(await log.runs.remove(instant(5))).toEqual({ removed: 0 }); // Every run has events.
     const beforeKept = (await readAll(log, { scope: { kind: 'run', projectId: 'p', runId: 'kept' } }))[1]?.seq ?? 0;
-    const before = await log.approvals.list({ canRead: () => true, limit: 9 });
+    const before = await log.approvals.list({ projects: 'all', limit: 9 });
     await log.trim(T0 + 1);
     expect(await log.runs.remove(instant(1))).toEqual({ removed: 0 }); // None ended before this instant.
     expect(await log.runs.remove(instant(5))).toEqual({ removed: 3 });
     expect(beforeKept).toBeLessThan(log.oldest);
-    const left = (await log.runs.list({ canRead: () => true, limit: 9 })).runs.map(({ runId }) => runId);
+    const left = (await log.runs.list({ projects: 'all', limit: 9 })).runs.map(({ runId }) => runId);
     expect(left.toSorted()).toEqual(['last', 'late', 'open', 'pending']);
     expect(await log.runs.get('p', 'old')).toBeUndefined();
     expect(await log.runs.projectsOf('old')).toEqual([]);
-    expect((await log.runs.changedSince({ after: 0, limit: 9 })).runs).toHaveLength(4);
-    expect(await log.approvals.list({ canRead: () => true, limit: 9 })).toEqual(before);
-    expect(await log.approvals.list({ canRead: () => true, limit: 1 })).toMatchObject({ next: expect.any(Number) });
+    expect((await log.runs.changedSince({ projects: 'all', after: 0, limit: 9 })).runs).toHaveLength(4);
+    expect(await log.approvals.list({ projects: 'all', limit: 9 })).toEqual(before);
+    expect(await log.approvals.list({ projects: 'all', limit: 1 })).toMatchObject({ next: expect.any(Number) });
     expect(await log.approvals.get('p', 'old', 'a')).toBeUndefined();
     expect(await log.runs.remove(instant(5))).toEqual({ removed: 0 });
     expect(await log.integrity.verify()).toMatchObject({ ok: true });
 
     await append(log, started({ runId: 'old', timestamp: instant(9) }), approval('a'), started({ runId: 'new' }));
     expect((await log.runs.get('p', 'old'))?.run).toMatchObject({ lastRunSeq: 1, stages: [], approvals: [] });
-    expect((await log.approvals.list({ canRead: () => true, limit: 9 })).approvals).toHaveLength(3);
+    expect((await log.approvals.list({ projects: 'all', limit: 9 })).approvals).toHaveLength(3);
   });
 
   test('[L32] the event loop runs immediates and timers while runs are removed', async () => {
@@ -303,7 +374,7 @@ export function describeRuns(openLog: OpenLog): void {
               const page = await log.runs.changedSince({
                 after,
                 limit,
-                projectId: ofOneProject ? projects[0] : undefined,
+                projects: ofOneProject ? projects.slice(0, 1) : 'all',
               });
               const changes = page.runs.map((run) => run.lastSeq);
               expect(changes).toEqual(changes.toSorted((a, b) => a - b));
@@ -312,9 +383,10 @@ export function describeRuns(openLog: OpenLog): void {
               for (const run of page.runs) latest.set(`${run.projectId} ${run.runId}`, run);
               after = page.scannedTo;
             }
-            expect(await log.runs.changedSince({ after, limit })).toMatchObject({ runs: [], scannedTo: after });
+            const end = await log.runs.changedSince({ projects: 'all', after, limit });
+            expect(end).toMatchObject({ runs: [], scannedTo: after });
           }
-          const found = await log.runs.list({ canRead: (id) => projects.includes(id), limit: 9 });
+          const found = await log.runs.list({ projects: projects, limit: 9 });
           const expected = found.runs.filter((run) => !ofOneProject || run.projectId === projects[0]);
           expect(latest).toEqual(new Map(expected.map((run) => [`${run.projectId} ${run.runId}`, run])));
         },

@@ -123,7 +123,7 @@ export function describeSearch(openLog: OpenLog): void {
     expect(await searching).toEqual({ records: [], pages: 2 });
     const first = await log.search.find(rare);
     expect(first).toMatchObject({ records: [], next: expect.any(Number) });
-    const aborted = await log.search.find({ ...rare, signal: AbortSignal.abort() });
-    expect(aborted.next).toBe(60_001);
+    const reason = new Error('the client has left');
+    await expect(log.search.find({ ...rare, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
 }

@@ -1,3 +1,4 @@
+import type { Caller } from '../../slices.ts';
 import type { Projects } from './search.ts';
 
 /** One kind of access, allowed or refused. Equal accesses share one entry: `count` is their number. */
@@ -18,7 +19,7 @@ export type AccessEntry = {
   count: number;
 };
 
-export type AccessQuery = {
+export type AccessQuery = Caller & {
   /** Only entries about these projects; `all` also includes entries without a project. */
   projects: Projects;
   sub?: string | undefined;
@@ -32,7 +33,6 @@ export type AccessQuery = {
   /** `next` of the previous page. */
   before?: number | undefined;
   limit: number;
-  signal?: AbortSignal | undefined;
 };
 
 /**

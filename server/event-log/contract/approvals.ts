@@ -1,4 +1,6 @@
 import type { Approval, ApprovalStatus } from '../../../shared/run.ts';
+import type { Caller } from '../../slices.ts';
+import type { Projects } from './search.ts';
 
 export type RunKey = { projectId: string; runId: string };
 
@@ -11,18 +13,16 @@ export type StoredApproval = {
   approval: Approval;
 };
 
-export type ApprovalQuery = {
-  /** Only approvals of projects for which this returns true. */
-  canRead: (projectId: string) => boolean;
+export type ApprovalQuery = Caller & {
+  /** Only approvals of these projects. */
+  projects: Projects;
   status?: readonly ApprovalStatus[] | undefined;
   /** `next` of the previous page: only approvals that were requested at a lower `seq` (position in the log). */
   after?: number | undefined;
   limit: number;
-  /** On abort, the call returns what it has found so far. */
-  signal?: AbortSignal | undefined;
 };
 
-/** `next` is present if and only if there are further matches. */
+/** `next` is absent at the end of the list. A page may be short or empty and still have `next`. */
 export type ApprovalPage = { approvals: StoredApproval[]; next?: number };
 
 /**
@@ -30,11 +30,11 @@ export type ApprovalPage = { approvals: StoredApproval[]; next?: number };
  * event.
  */
 export interface ApprovalStore {
-  get(projectId: string, runId: string, approvalId: string): Promise<Approval | undefined>;
+  get(projectId: string, runId: string, approvalId: string, caller?: Caller): Promise<Approval | undefined>;
 
   /**
    * Lists approvals, the newest request first. An approval that is requested between two pages MUST NOT make the next page
-   * repeat or skip another approval.
+   * repeat or skip another approval. After a bounded amount of work, the store MUST return what it has found.
    */
   list(query: ApprovalQuery): Promise<ApprovalPage>;
 

@@ -1,4 +1,5 @@
 import type { RunRows } from '../../../shared/run.ts';
+import type { Caller } from '../../slices.ts';
 
 /** A draft (an event before it is logged) that is validated and has a `timestamp` and an `eventId`. */
 export type ReadyDraft = {
@@ -91,7 +92,7 @@ export type Scope =
   | { kind: 'run'; projectId: string; runId: string }
   | { kind: 'user'; userId: string };
 
-export type ReadQuery = {
+export type ReadQuery = Caller & {
   scope: Scope;
   /** Position in the log: only events with a greater `seq`. */
   after: number;
@@ -172,7 +173,7 @@ export interface Log {
   hashPrefixesAt(seqs: readonly number[]): Promise<(string | undefined)[]>;
 
   /** Returns the last position with a `recordedAt` before an instant (Unix ms); `oldest - 1` if there is none. */
-  positionBeforeTime(recordedBeforeMs: number): Promise<number>;
+  positionBeforeTime(recordedBeforeMs: number, caller?: Caller): Promise<number>;
 
   /**
    * Deletes the events with a `recordedAt` before an instant (Unix ms), oldest first, and the access entries from before

@@ -1,32 +1,37 @@
 import type { Approval, RunHeader, RunView } from '../../../shared/run.ts';
 import type { RunFilter } from '../../../shared/run-filter.ts';
+import type { Caller } from '../../slices.ts';
+import type { Projects } from './search.ts';
 
-export type RunQuery = RunFilter & {
-  /** Only runs of projects for which this returns true. */
-  canRead: (projectId: string) => boolean;
-  /** Only runs with a pending approval for which this returns true. */
-  hasPending?: ((approval: Approval) => boolean) | undefined;
-  limit: number;
-  /** On abort, the call returns what it has found so far. */
-  signal?: AbortSignal | undefined;
-  /** `next` of the previous page. */
-  after?: RunKey | undefined;
-};
+export type RunQuery = RunFilter &
+  Caller & {
+    /** Only runs of these projects. The store MUST NOT read runs of other projects. */
+    projects: Projects;
+    /** Only runs with a pending approval for which this returns true. */
+    hasPending?: ((approval: Approval) => boolean) | undefined;
+    limit: number;
+    /** `next` of the previous page. */
+    after?: RunKey | undefined;
+  };
 
-/** Position of a run in the list. `rowId` orders runs with the same `createdAt`. */
-export type RunKey = { createdAt: string; rowId: number };
+/** Names the last run of a page, as it was then. */
+export type RunKey = { createdAt: string; projectId: string; runId: string };
+/**
+ * `next` is absent at the end of the list. A page may be short or empty and still have `next`: the call has used up its
+ * budget of work, or the page has enough bytes.
+ */
 export type RunPage = {
   runs: RunHeader[];
-  /** Absent at the end of the list. */
   next?: RunKey;
   /** Head of the log before the page was read: changes after this position may be missing from the page. */
   position: number;
 };
 
-export type ChangeQuery = {
+export type ChangeQuery = Caller & {
+  /** Only runs of these projects. The store MUST NOT read runs of other projects. */
+  projects: Projects;
   /** Position in the log: only runs with a greater `lastSeq` (the position of their last event). */
   after: number;
-  projectId?: string | undefined;
   limit: number;
 };
 /**
@@ -40,6 +45,25 @@ export type ChangePage = {
   scannedTo: number;
 };
 
+/** `after`: `next` of the previous page. */
+export type ViewQuery = Caller & { after?: ViewKey | undefined };
+/**
+ * Position in a view that is read in pages: the last row that was read, of the rows that changed after `since`. `seen` is
+ * the run's `lastSeq` when this pass over the rows began.
+ */
+export type ViewKey = {
+  list: 'stages' | 'artifacts' | 'approvals';
+  id: string;
+  since: number;
+  seen: number;
+  erasures: number;
+};
+/**
+ * A page of a view. A view with few bytes is one page. The pages of a larger view are merged by the ids of their rows: a
+ * later page has rows again that changed meanwhile. The result is the state of the run at the `position` of the last page.
+ */
+export type ViewPage = { run: RunView; position: number; next?: ViewKey };
+
 /**
  * The state of every run, computed from its events.
  *
@@ -52,11 +76,12 @@ export interface RunStore {
    * Returns the state of a run and a position in the log, read at the same moment: the state includes every event up to
    * this position. Undefined for an unknown run.
    */
-  get(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined>;
+  get(projectId: string, runId: string, query?: ViewQuery): Promise<ViewPage | undefined>;
 
   /**
    * Lists headers (runs without their stages, artifacts and approvals), newest `createdAt` first. A run that is created
-   * between two pages MUST NOT make the next page repeat or skip another run.
+   * between two pages MUST NOT make the next page repeat or skip another run. After a bounded amount of work, the store
+   * MUST return what it has found.
    */
   list(query: RunQuery): Promise<RunPage>;
 
@@ -67,7 +92,7 @@ export interface RunStore {
    * Returns the projects that have a run with this id. With `among`, only projects of this list, in its order. Then the
    * store MUST NOT read runs of other projects: otherwise the response time would reveal that such a run exists.
    */
-  projectsOf(runId: string, among?: readonly string[]): Promise<string[]>;
+  projectsOf(runId: string, among?: readonly string[], caller?: Caller): Promise<string[]>;
 
   /**
    * Removes the runs that ended before an instant (ISO 8601 UTC) and have no event left, with their stages and artifacts,

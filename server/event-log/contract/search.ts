@@ -1,10 +1,11 @@
+import type { Caller } from '../../slices.ts';
 import type { StoredEvent } from './log.ts';
 
 /** The projects that the caller may read. */
 export type Projects = readonly string[] | 'all';
 
 /** An event must match every given field. */
-export type SearchQuery = {
+export type SearchQuery = Caller & {
   /**
    * Only events of these projects. The store MUST NOT read events of other projects if the answer or the response time
    * could reveal them.
@@ -21,8 +22,6 @@ export type SearchQuery = {
   /** `next` of the previous page: only events with a lower `seq`. */
   before?: number | undefined;
   limit: number;
-  /** On abort, the search returns what it has found so far. */
-  signal?: AbortSignal | undefined;
 };
 
 /**

@@ -11,9 +11,9 @@ import type { Phrase } from './tokenizer.ts';
 export interface Candidates {
   /**
    * Adds further candidates to `found`, in any order. `known`: all candidates at this position and above have been found; 0
-   * at the end. `cost`: the work of this step, in the unit of `ROW_COST`.
+   * at the end. `cost`: the work of this step, in the unit of `ROW_COST`. `until`: the time at which the step should end.
    */
-  step(found: number[]): { known: number; cost: number };
+  step(found: number[], until: number): { known: number; cost: number };
 }
 
 /** Cost of reading the position of a row, without its payload. This is the unit of costs. */
@@ -44,7 +44,8 @@ export function wantedTerms(
   return [...singles.map((term) => ({ terms: [term], isPrefix: false })), ...wanted.reverse()];
 }
 
-type BlockQueue = { next: (lastSeqBelow: number) => FoundBlock[]; queue: FoundBlock[] };
+/** `queue` is undefined until it is read for the first time. */
+type BlockQueue = { next: (lastSeqBelow: number) => FoundBlock[]; queue: FoundBlock[] | undefined };
 
 /**
  * Candidates from the search index: first from the blocks in memory, then from the stored blocks, the greatest `lastSeq`
@@ -56,6 +57,7 @@ export class IndexCandidates implements Candidates {
   readonly #low: number;
   readonly #open: Block[];
   readonly #queues: BlockQueue[];
+  #filled = 0;
 
   constructor(
     { blocks, openBlocks }: Pick<SearchIndexer, 'blocks' | 'openBlocks'>,
@@ -66,43 +68,58 @@ export class IndexCandidates implements Candidates {
     this.#wanted = wanted;
     this.#before = before;
     this.#low = low;
-    this.#open = openBlocks((projectId) => projects === 'all' || projects.includes(projectId));
+    const wantedProjects = new Set(projects === 'all' ? [] : projects);
+    this.#open = openBlocks((projectId) => projects === 'all' || wantedProjects.has(projectId));
     // Blocks that are stored after this point are not read: they were in memory when the search began, so `#open` has them.
     const newest = blocks.newest();
     const blocksOf = projects === 'all' ? [undefined] : projects;
     const limit = Math.max(1, Math.floor(BLOCKS_AT_ONCE / Math.max(1, blocksOf.length)));
     this.#queues = blocksOf.map((projectId) => {
       const next = (lastSeqBelow: number) => blocks.before(projectId, { before, lastSeqBelow, newest, limit });
-      return { next, queue: next(Number.MAX_SAFE_INTEGER) };
+      return { next, queue: undefined };
     });
   }
 
-  step(found: number[]): { known: number; cost: number } {
+  step(found: number[], until: number): { known: number; cost: number } {
     const open = this.#open.pop();
     if (open) {
       const { seqs, lookups } = intersect(open, this.#wanted);
       found.push(...seqs);
-      return { known: this.#open.length > 0 ? this.#before : this.#known(), cost: LOOKUP_COST * lookups };
+      return { known: this.#before, cost: LOOKUP_COST * lookups };
     }
+    if (this.#filled < this.#queues.length) return this.#fill(until);
     const newest = this.#newest();
-    const block = newest?.queue.shift();
+    const block = newest?.queue?.shift();
     if (!newest || !block) return { known: 0, cost: 0 };
     const { seqs, lookups } = intersect(block.open(), this.#wanted);
     found.push(...seqs);
-    if (newest.queue.length === 0) newest.queue = newest.next(block.lastSeq);
+    if (newest.queue?.length === 0) newest.queue = newest.next(block.lastSeq);
     return { known: this.#known(), cost: LOOKUP_COST * lookups };
+  }
+
+  /** Reads the first blocks of projects until the time is used up. */
+  #fill(until: number): { known: number; cost: number } {
+    const before = this.#filled;
+    do {
+      const queue = this.#queues[this.#filled++] as BlockQueue;
+      queue.queue = queue.next(Number.MAX_SAFE_INTEGER);
+    } while (this.#filled < this.#queues.length && performance.now() < until);
+    const isFilled = this.#filled === this.#queues.length;
+    return { known: isFilled ? this.#known() : this.#before, cost: ROW_COST * (this.#filled - before) };
   }
 
   #newest(): BlockQueue | undefined {
     let newest: BlockQueue | undefined;
+    let newestSeq = -1;
     for (const queue of this.#queues) {
-      if ((queue.queue[0]?.lastSeq ?? -1) > (newest?.queue[0]?.lastSeq ?? -1)) newest = queue;
+      const lastSeq = queue.queue?.[0]?.lastSeq ?? -1;
+      if (lastSeq > newestSeq) [newest, newestSeq] = [queue, lastSeq];
     }
     return newest;
   }
 
   #known(): number {
-    const lastSeq = this.#newest()?.queue[0]?.lastSeq ?? 0;
+    const lastSeq = this.#newest()?.queue?.[0]?.lastSeq ?? 0;
     return lastSeq < this.#low ? 0 : Math.min(this.#before, lastSeq + 1);
   }
 }
@@ -125,11 +142,11 @@ export class TableCandidates implements Candidates {
     this.#rows = new NewestFirst(sources, ({ seq }) => seq, before);
   }
 
-  step(found: number[]): { known: number; cost: number } {
-    const { rows, known } = this.#rows.next();
+  step(found: number[], until: number): { known: number; cost: number } {
+    const { rows, known = 0, reads } = this.#rows.next(until);
     for (const { seq, type, actor } of rows) {
       if (this.#types?.has(type) !== false && (this.#actor === undefined || actor === this.#actor)) found.push(seq);
     }
-    return { known, cost: ROW_COST * rows.length };
+    return { known, cost: ROW_COST * (rows.length + reads) };
   }
 }

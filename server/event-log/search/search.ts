@@ -1,3 +1,4 @@
+import type { Slice } from '../../slices.ts';
 import { StoredEvent } from '../contract/log.ts';
 import type { EventSearch, Projects, SearchPage, SearchQuery } from '../contract/search.ts';
 import type { Source } from '../newest-first.ts';
@@ -19,6 +20,8 @@ const EVENT_COST = 5;
 const PHRASE_COST = 1;
 /** Maximum time that a search waits for the index to include all logged events. Then the search uses the index as it is. */
 const MAX_LAG_MS = 1_000;
+/** A page ends when its events have this much JSON. */
+const PAGE_BYTES = 1 << 20;
 
 export type FoundEvent = {
   seq: number;
@@ -46,7 +49,7 @@ export interface SearchTables {
 export type SearchParts = {
   tables: SearchTables;
   index: SearchIndexer;
-  slice: <T>(work: (until: number) => T) => Promise<T>;
+  slice: Slice;
   head: () => number;
   oldest: () => number;
   positionBeforeTime: (recordedBeforeMs: number) => number;
@@ -61,19 +64,21 @@ export class BlockSearch implements EventSearch {
 
   async find(query: SearchQuery): Promise<SearchPage> {
     const { index, slice, head, oldest } = this.#parts;
-    const { text, limit, signal } = query;
+    const { text, limit } = query;
     const phrases = text === undefined ? undefined : parseText(text);
     if (phrases?.length === 0) return { records: [] };
     if (phrases) await index.reached(head(), MAX_LAG_MS);
 
-    const { candidates, low, high } = await slice(() => this.#begin(query, phrases));
+    const { candidates, low, high } = await slice(() => this.#begin(query, phrases), query);
     const checkCost = EVENT_COST + PHRASE_COST * (phrases?.length ?? 0);
     const records: StoredEvent[] = [];
     let found: number[] = [];
     let known = high;
     let spent = 0;
+    let bytes = 0;
     let next: number | undefined = high;
-    while (next !== undefined && spent < BUDGET && records.length < limit && !signal?.aborted) {
+    const isFull = () => spent >= BUDGET || records.length >= limit || bytes >= PAGE_BYTES;
+    while (next !== undefined && !isFull()) {
       await slice((until) => {
         do {
           const [first] = found;
@@ -81,19 +86,20 @@ export class BlockSearch implements EventSearch {
             found.shift();
             const record = first >= oldest() ? this.#match(first, query, phrases ?? []) : undefined;
             if (record) records.push(record);
+            bytes += record?.json.length ?? 0;
             next = first;
             spent += checkCost;
           } else if (known <= low) {
             next = undefined;
           } else {
-            const step = candidates.step(found);
+            const step = candidates.step(found, until);
             found = found.filter((seq) => seq >= low && seq < high).sort((a, b) => b - a);
             known = Math.max(step.known, low);
             spent += step.cost;
             next = Math.max(known, found[0] === undefined ? 0 : found[0] + 1);
           }
-        } while (next !== undefined && spent < BUDGET && records.length < limit && performance.now() < until);
-      });
+        } while (next !== undefined && !isFull() && performance.now() < until);
+      }, query);
     }
     if (next !== undefined && next <= low) next = undefined;
     return next === undefined ? { records } : { records, next };

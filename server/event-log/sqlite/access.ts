@@ -1,4 +1,5 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
+import type { Slice } from '../../slices.ts';
 import type { AccessEntry, AccessLog, AccessPage, AccessQuery } from '../contract/access.ts';
 import { NewestFirst, type Source } from '../newest-first.ts';
 import { transact } from './database.ts';
@@ -14,7 +15,7 @@ const TRIM_ROWS = 1_000;
 
 export type SqliteAccessParts = {
   db: DatabaseSyncInstance;
-  slice: <T>(work: (until: number) => T) => Promise<T>;
+  slice: Slice;
   write: <T>(work: () => T) => Promise<T>;
 };
 
@@ -64,8 +65,9 @@ export class SqliteAccess implements AccessLog {
   }
 
   /** Reads each wanted project through an index, or the whole table for all projects. */
-  async list({ projects, before, sinceMs, untilMs, limit, signal, ...query }: AccessQuery): Promise<AccessPage> {
+  async list({ projects, before, sinceMs, untilMs, limit, user, signal, ...query }: AccessQuery): Promise<AccessPage> {
     const { firstSince, newestOfAll, newestOfProject } = this.#statements;
+    const caller = { user, signal };
     const wantedProjects =
       query.projectId === undefined
         ? projects
@@ -74,36 +76,37 @@ export class SqliteAccess implements AccessLog {
           : [];
     const entries: AccessEntry[] = [];
     let position = before ?? Number.MAX_SAFE_INTEGER;
-    const rows = await this.#parts.slice(() => {
+    const low = await this.#parts.slice(() => {
       const idOf = (ms: number) => (firstSince.get(ms) as { id: number | null }).id ?? Number.MAX_SAFE_INTEGER;
-      const low = sinceMs === undefined ? 0 : idOf(sinceMs);
       if (untilMs !== undefined) position = Math.min(position, idOf(untilMs));
-      const source = (statement: StatementSyncInstance, ...of: string[]): Source<Row> => {
-        return (below, limit) => statement.all(...of, low, below, limit) as Row[];
-      };
-      const sources =
-        wantedProjects === 'all'
-          ? [source(newestOfAll)]
-          : wantedProjects.map((projectId) => source(newestOfProject, projectId));
-      return new NewestFirst(sources, ({ id }) => id, position);
-    });
+      return sinceMs === undefined ? 0 : idOf(sinceMs);
+    }, caller);
+    const source = (statement: StatementSyncInstance, ...of: string[]): Source<Row> => {
+      return (below, limit) => statement.all(...of, low, below, limit) as Row[];
+    };
+    const sources =
+      wantedProjects === 'all'
+        ? [source(newestOfAll)]
+        : wantedProjects.map((projectId) => source(newestOfProject, projectId));
+    const rows = new NewestFirst(sources, ({ id }) => id, position);
     let read = 0;
     let isDone = false;
-    while (!isDone && entries.length < limit && read < MAX_ROWS && !signal?.aborted) {
+    const isFull = () => entries.length >= limit || read >= MAX_ROWS;
+    while (!isDone && !isFull()) {
       await this.#parts.slice((until) => {
         do {
-          const next = rows.next();
+          const next = rows.next(until);
           for (const row of next.rows) {
-            if (entries.length >= limit) return;
+            if (isFull()) return;
             position = row.id;
             read++;
             if (matches(row, query)) entries.push(toEntry(row));
           }
           // All rows down to `known` have been returned: the next page can begin there.
-          position = Math.min(position, next.known || position);
-          isDone = next.known === 0;
-        } while (!isDone && entries.length < limit && read < MAX_ROWS && performance.now() < until);
-      });
+          position = Math.min(position, next.known ?? position);
+          isDone = next.known === undefined;
+        } while (!isDone && !isFull() && performance.now() < until);
+      }, caller);
     }
     return isDone ? { entries } : { entries, next: position };
   }

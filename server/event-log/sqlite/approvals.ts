@@ -1,12 +1,16 @@
-import type { Approval } from '../../../shared/run.ts';
+import type { Approval, ApprovalStatus } from '../../../shared/run.ts';
+import type { Caller, Slice } from '../../slices.ts';
 import type { ApprovalPage, ApprovalQuery, ApprovalStore, RunKey, StoredApproval } from '../contract/approvals.ts';
 import type { RowStatements } from './rows.ts';
-import type { LogStatements } from './statements.ts';
+import { type LogStatements, PAGE_BYTES } from './statements.ts';
+
+/** Maximum number of approvals that one call of `list` looks at: about 0.1 s of work. */
+const MAX_LISTED = 10_000;
 
 export type SqliteApprovalsParts = {
   statements: LogStatements;
   rows: RowStatements;
-  slice: <T>(work: (until: number) => T) => Promise<T>;
+  slice: Slice;
 };
 
 export class SqliteApprovals implements ApprovalStore {
@@ -16,40 +20,43 @@ export class SqliteApprovals implements ApprovalStore {
     this.#parts = parts;
   }
 
-  get(projectId: string, runId: string, approvalId: string): Promise<Approval | undefined> {
+  get(projectId: string, runId: string, approvalId: string, caller?: Caller): Promise<Approval | undefined> {
     const { findRun, approval } = this.#parts.rows;
     return this.#parts.slice(() => {
       const run = findRun.get(projectId, runId) as { row_id: number } | undefined;
       const row = run && (approval.get(run.row_id, approvalId) as { state: string } | undefined);
       return row && (JSON.parse(row.state) as Approval);
-    });
+    }, caller);
   }
 
-  async list({ canRead, status, after, limit, signal }: ApprovalQuery): Promise<ApprovalPage> {
+  async list({ projects, status, after, limit, ...caller }: ApprovalQuery): Promise<ApprovalPage> {
     const { listPending, listApprovals } = this.#parts.statements;
     const statement = status?.every((wanted) => wanted === 'pending') ? listPending : listApprovals;
+    const wanted = projects === 'all' ? undefined : new Set(projects);
     const approvals: StoredApproval[] = [];
     let position = after ?? Number.MAX_SAFE_INTEGER;
-    let isDone = false;
-    let hasMore = false;
-    while (!isDone && !signal?.aborted) {
+    let looked = 0;
+    let bytes = 0;
+    let end: 'of the page' | 'of the list' | undefined;
+    while (!end) {
       await this.#parts.slice((until) => {
         for (const value of statement.iterate(position)) {
-          const stored = toApproval(value);
-          if (canRead(stored.projectId) && (status?.includes(stored.approval.status) ?? true)) {
-            hasMore = approvals.length === limit;
-            isDone = hasMore;
-            if (isDone) return;
-            approvals.push(stored);
+          const row = value as ApprovalRow;
+          if ((wanted?.has(row.project_id) ?? true) && (status?.includes(row.approval_status) ?? true)) {
+            end = approvals.length === limit ? 'of the page' : undefined;
+            if (end) return;
+            approvals.push(toApproval(row));
+            bytes += row.state.length;
           }
-          position = stored.approval.order.seq;
-          if (performance.now() > until) return;
+          position = row.request_seq;
+          looked++;
+          end = looked >= MAX_LISTED || bytes >= PAGE_BYTES ? 'of the page' : undefined;
+          if (end || performance.now() > until) return;
         }
-        isDone = true;
-      });
+        end = 'of the list';
+      }, caller);
     }
-    const last = approvals.at(-1);
-    return hasMore && last ? { approvals, next: last.approval.order.seq } : { approvals };
+    return end === 'of the page' ? { approvals, next: position } : { approvals };
   }
 
   pending(of: { endedRuns: readonly RunKey[] } | 'expiring', limit: number): Promise<StoredApproval[]> {
@@ -62,8 +69,17 @@ export class SqliteApprovals implements ApprovalStore {
   }
 }
 
+type ApprovalRow = {
+  project_id: string;
+  run_id: string;
+  status: string;
+  approval_status: ApprovalStatus;
+  request_seq: number;
+  state: string;
+};
+
 function toApproval(value: unknown): StoredApproval {
-  const row = value as { project_id: string; run_id: string; status: string; state: string };
+  const row = value as ApprovalRow;
   return {
     projectId: row.project_id,
     runId: row.run_id,

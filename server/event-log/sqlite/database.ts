@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
-import { SLICE_MS, Slices } from '../../slices.ts';
+import { SLICE_MS, type Slice, Slices } from '../../slices.ts';
 import type { Renewal } from '../integrity/attestation.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { DatabaseFiles } from './files.ts';
@@ -88,11 +88,7 @@ export class SqliteDatabase {
     return this.#isClosed;
   }
 
-  /**
-   * Queues synchronous work and runs it in a later turn of the event loop. `until`: the `performance.now()` time at which
-   * `work` should return, so that other work gets its turn.
-   */
-  readonly slice = <T>(work: (until: number) => T): Promise<T> => this.#slices.run(() => this.#attempt(work));
+  readonly slice: Slice = (work, caller) => this.#slices.run(() => this.#attempt(work), caller);
 
   /**
    * Like {@link slice}, for work that writes. While another process holds the write lock, the work is repeated from a

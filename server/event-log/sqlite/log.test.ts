@@ -238,6 +238,15 @@ test('[L19] no statement scans a whole table, except one with a LIMIT', () => {
   expect(scans).toEqual([expect.stringContaining('ORDER BY seq LIMIT ?')]);
 });
 
+test('[L13] [A4] changed runs of a project are read from an index of the project alone', () => {
+  const db = new DatabaseSync(':memory:');
+  onTestFinished(() => db.close());
+  migrate(db, AuditKeys.make);
+  const { sourceSQL } = prepareStatements(db).changedOfProject;
+  const plan = db.prepare(`EXPLAIN QUERY PLAN ${sourceSQL}`).all('p', 1, 1) as { detail: string }[];
+  expect(plan.map(({ detail }) => detail)).toEqual([expect.stringContaining('(project_id=? AND last_seq>?)')]);
+});
+
 test('[L20] only the owner can read the files of a log, under any umask', async () => {
   const folder = join(await newPath(), '..', 'data');
   const before = process.umask(0);
@@ -454,8 +463,8 @@ test('[L16] a failed read is UNAVAILABLE', async () => {
   const unavailable = { name: 'RunwireError', code: 'UNAVAILABLE', message: 'the event log failed' };
   await expect(log.read({ scope: { kind: 'all' }, after: 0, limit: 1 })).rejects.toMatchObject(unavailable);
   await expect(log.runs.get('p', 'r')).rejects.toMatchObject(unavailable);
-  await expect(log.runs.list({ canRead: () => true, limit: 1 })).rejects.toMatchObject(unavailable);
-  await expect(log.runs.changedSince({ after: 0, limit: 1 })).rejects.toMatchObject(unavailable);
+  await expect(log.runs.list({ projects: 'all', limit: 1 })).rejects.toMatchObject(unavailable);
+  await expect(log.runs.changedSince({ projects: 'all', after: 0, limit: 1 })).rejects.toMatchObject(unavailable);
   await expect(log.runs.projectsOf('r')).rejects.toMatchObject(unavailable);
   await expect(log.trim(Date.now())).rejects.toMatchObject(unavailable);
   await expect(append(log, draft('run.started'))).rejects.toMatchObject(unavailable);

@@ -1,6 +1,7 @@
 import type { StatementSyncInstance } from '@photostructure/sqlite';
 import type { RunRows } from '../../../shared/run.ts';
 import type { Health } from '../../health.ts';
+import type { Caller } from '../../slices.ts';
 import {
   type Batch,
   type Log,
@@ -230,7 +231,7 @@ class SqliteLog implements Omit<Log, keyof Retained> {
     return () => this.#listeners.delete(listener);
   }
 
-  read({ scope, after, types, limit }: ReadQuery): Promise<Page> {
+  read({ scope, after, types, limit, ...caller }: ReadQuery): Promise<Page> {
     return this.#database.slice((until) => {
       const records: StoredEvent[] = [];
       let bytes = 0;
@@ -249,7 +250,7 @@ class SqliteLog implements Omit<Log, keyof Retained> {
         if (rows.length < wanted) return { records, scannedTo: Math.max(after, this.head) };
         if (performance.now() > until) return { records, scannedTo };
       }
-    });
+    }, caller);
   }
 
   #rowsOf(scope: Scope, after: number, count: number): EventRow[] {
@@ -279,8 +280,8 @@ class SqliteLog implements Omit<Log, keyof Retained> {
     return seqs.map((seq) => (seq === this.head ? this.headHashPrefix : found.get(seq)));
   }
 
-  positionBeforeTime(recordedBeforeMs: number): Promise<number> {
-    return this.#database.slice(() => this.findPositionBeforeTime(recordedBeforeMs));
+  positionBeforeTime(recordedBeforeMs: number, caller?: Caller): Promise<number> {
+    return this.#database.slice(() => this.findPositionBeforeTime(recordedBeforeMs), caller);
   }
 
   /**

@@ -1,17 +1,40 @@
+import type { StatementSyncInstance } from '@photostructure/sqlite';
 import type { RunHeader, RunView } from '../../../shared/run.ts';
 import { runMatcher } from '../../../shared/run-filter.ts';
 import { compareApprovals, compareArtifacts, compareStages } from '../../../shared/run-order.ts';
-import type { ChangePage, ChangeQuery, RunKey, RunPage, RunQuery, RunStore } from '../contract/runs.ts';
+import { type Caller, SLICE_MS, type Slice } from '../../slices.ts';
+import type {
+  ChangePage,
+  ChangeQuery,
+  RunPage,
+  RunQuery,
+  RunStore,
+  ViewKey,
+  ViewPage,
+  ViewQuery,
+} from '../contract/runs.ts';
+import { NewestFirst, type Source } from '../newest-first.ts';
 import type { RowStatements } from './rows.ts';
-import type { ChildTable, LogStatements } from './statements.ts';
+import { type ChildTable, type LogStatements, PAGE_BYTES } from './statements.ts';
+
+/** Maximum number of runs that one call of `list` looks at: about 0.1 s of work. */
+const MAX_LISTED = 10_000;
+/** A page of a view ends when its rows have this much JSON. */
+const VIEW_BYTES = 2 << 20;
+const TABLES: readonly ChildTable[] = ['stages', 'artifacts', 'approvals'];
 
 export type SqliteRunsParts = {
   statements: LogStatements;
   rows: RowStatements;
-  slice: <T>(work: (until: number) => T) => Promise<T>;
+  slice: Slice;
   head: () => number;
   hashPrefixesAt: (seqs: readonly number[]) => (string | undefined)[];
 };
+
+type RunRow = { row_id: number; created_at: string; project_id: string; run_id: string; state: string };
+type ChangedRow = { last_seq: number; state: string };
+type FoundRun = { rowId: number; header: RunHeader };
+type Rows = { [List in ChildTable]: Map<string, RunView[List][number]> };
 
 /** The rest of the contract is in `retention.ts`. */
 export class SqliteRuns implements Omit<RunStore, 'remove'> {
@@ -27,104 +50,150 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     this.#erasures++;
   }
 
-  projectsOf(runId: string, among?: readonly string[]): Promise<string[]> {
-    const { projectsOf, hasRun } = this.#parts.statements;
-    return this.#parts.slice(() =>
-      among
-        ? among.filter((projectId) => hasRun.get(projectId, runId) !== undefined)
-        : projectsOf.all(runId).map((row) => (row as { project_id: string }).project_id),
-    );
+  async projectsOf(runId: string, among?: readonly string[], caller?: Caller): Promise<string[]> {
+    const { slice, statements } = this.#parts;
+    if (!among) {
+      return slice(() => statements.projectsOf.all(runId).map((row) => (row as RunRow).project_id), caller);
+    }
+    const found: string[] = [];
+    let count = 0;
+    do {
+      await slice((until) => {
+        while (count < among.length) {
+          const projectId = among[count++] as string;
+          if (statements.hasRun.get(projectId, runId)) found.push(projectId);
+          if (performance.now() > until) return;
+        }
+      }, caller);
+    } while (count < among.length);
+    return found;
   }
 
-  async get(projectId: string, runId: string): Promise<{ run: RunView; position: number } | undefined> {
-    const erasures = this.#erasures;
-    const begun = await this.#parts.slice(() => this.#find(projectId, runId));
-    if (!begun) return undefined;
-    // Reading a large run takes several slices (pieces of work of 5 ms), and events may be logged between them. So the last
-    // slice reads the header again, and all rows that changed since the first slice. The result is the state at the moment
-    // of the last slice.
-    const stages = await this.#children<RunView['stages'][number]>('stages', begun.rowId);
-    const artifacts = await this.#children<RunView['artifacts'][number]>('artifacts', begun.rowId);
-    const approvals = await this.#children<RunView['approvals'][number]>('approvals', begun.rowId);
-    const found = await this.#parts.slice(() => {
-      if (erasures !== this.#erasures) return undefined;
-      const now = this.#find(projectId, runId) ?? begun;
-      if (now.header.lastSeq > begun.header.lastSeq) {
-        this.#changedChildren('stages', begun, stages);
-        this.#changedChildren('artifacts', begun, artifacts);
-        this.#changedChildren('approvals', begun, approvals);
-      }
-      const run: RunView = {
-        ...now.header,
-        stages: [...stages.values()].sort(compareStages),
-        artifacts: [...artifacts.values()].sort(compareArtifacts),
-        approvals: [...approvals.values()].sort(compareApprovals),
-      };
-      return { run, position: this.#parts.head() };
-    });
-    // `found` is undefined if an erasure ran between two slices: the rows may still contain the erased text, so they are
-    // read again.
-    return found ?? this.get(projectId, runId);
+  /**
+   * Reads the rows of a run in passes, in several slices (pieces of work of 5 ms) or pages. Events may be logged meanwhile.
+   * So a further pass reads the rows that have changed since the last pass began, until no event was logged during a pass.
+   * The result is the state at that moment.
+   */
+  async get(projectId: string, runId: string, query: ViewQuery = {}): Promise<ViewPage | undefined> {
+    const rows: Rows = { stages: new Map(), artifacts: new Map(), approvals: new Map() };
+    // After an erasure, rows that were read may still contain the erased text, so all are read again.
+    let key = query.after?.erasures === this.#erasures ? query.after : undefined;
+    let bytes = 0;
+    for (;;) {
+      const step = await this.#parts.slice((until) => {
+        const found = this.#find(projectId, runId);
+        if (!found) return undefined;
+        key ??= { list: 'stages', id: '', since: 0, seen: found.header.lastSeq, erasures: this.#erasures };
+        if (key.erasures !== this.#erasures) return 'erased';
+        const read = this.#readRows(found, key, rows, until, VIEW_BYTES - bytes);
+        key = read.next;
+        bytes += read.bytes;
+        const { erasures } = read;
+        return !key || bytes >= VIEW_BYTES ? { ...found, position: this.#parts.head(), erasures } : 'continue';
+      }, query);
+      if (!step) return undefined;
+      if (step === 'erased') return this.get(projectId, runId, query);
+      if (step === 'continue') continue;
+      const next = key;
+      // In a slice of its own, because the caller encodes the page in the same turn of the event loop.
+      const page = await this.#parts.slice(() => {
+        if (step.erasures !== this.#erasures) return undefined;
+        const run: RunView = {
+          ...step.header,
+          stages: [...rows.stages.values()].sort(compareStages),
+          artifacts: [...rows.artifacts.values()].sort(compareArtifacts),
+          approvals: [...rows.approvals.values()].sort(compareApprovals),
+        };
+        return { run, position: step.position, ...(next ? { next } : {}) };
+      }, query);
+      return page ?? this.get(projectId, runId, query);
+    }
   }
 
-  #find(projectId: string, runId: string): { rowId: number; header: RunHeader } | undefined {
+  #find(projectId: string, runId: string): FoundRun | undefined {
     const row = this.#parts.rows.findRun.get(projectId, runId) as { row_id: number; state: string } | undefined;
     return row && { rowId: row.row_id, header: JSON.parse(row.state) as RunHeader };
   }
 
-  async #children<T>(table: ChildTable, runRow: number): Promise<Map<string, T>> {
-    const children = new Map<string, T>();
-    let after = '';
-    let isDone = false;
-    while (!isDone) {
-      await this.#parts.slice((until) => {
-        for (const value of this.#parts.statements.children[table].iterate(runRow, after)) {
+  /**
+   * Reads rows after `key` until the time or the bytes are used up. `next` is undefined once a pass has ended without an
+   * event since its beginning.
+   */
+  #readRows({ rowId, header }: FoundRun, key: ViewKey, into: Rows, until: number, maxBytes: number) {
+    let { list, id, since, seen } = key;
+    let bytes = 0;
+    const next = (): ViewKey => ({ ...key, list, id, since, seen });
+    for (;;) {
+      // A pass after the first reads few rows, and must end within its slice while a publisher keeps logging events.
+      const end = since === 0 ? until : until + SLICE_MS;
+      for (const table of TABLES.slice(TABLES.indexOf(list))) {
+        if (table !== list) id = '';
+        list = table;
+        for (const value of this.#parts.statements.children[table].iterate(rowId, id, since)) {
           const row = value as { id: string; state: string };
-          children.set(row.id, JSON.parse(row.state) as T);
-          after = row.id;
-          if (performance.now() > until) return;
+          (into[table] as Map<string, unknown>).set(row.id, JSON.parse(row.state));
+          id = row.id;
+          bytes += row.state.length;
+          if (bytes >= maxBytes || performance.now() > end) return { next: next(), bytes, erasures: key.erasures };
         }
-        isDone = true;
-      });
-    }
-    return children;
-  }
-
-  #changedChildren<T>(table: ChildTable, begun: { rowId: number; header: RunHeader }, into: Map<string, T>): void {
-    for (const value of this.#parts.statements.changedChildren[table].iterate(begun.rowId, begun.header.lastSeq)) {
-      const row = value as { id: string; state: string };
-      into.set(row.id, JSON.parse(row.state) as T);
+      }
+      if (header.lastSeq === seen) return { next: undefined, bytes, erasures: key.erasures };
+      [list, id, since, seen] = ['stages', '', seen, header.lastSeq];
     }
   }
 
+  /** Reads each wanted project through an index, or the whole table for all projects. */
   async list(query: RunQuery): Promise<RunPage> {
     const position = this.#parts.head();
     const matches = runMatcher(query);
+    const start = await this.#parts.slice(() => this.#start(query), query);
+    const rows = new NewestFirst(this.#sources(query), keyOf, start);
     const runs: RunHeader[] = [];
-    let after: RunKey = query.after ?? { createdAt: '~', rowId: Number.MAX_SAFE_INTEGER };
+    let last: RunRow | undefined;
     let isDone = false;
-    while (!isDone && !query.signal?.aborted) {
+    let looked = 0;
+    let bytes = 0;
+    const isFull = () => runs.length >= query.limit || looked >= MAX_LISTED || bytes >= PAGE_BYTES;
+    while (!isDone && !isFull()) {
       await this.#parts.slice((until) => {
-        const { listProject, listAll } = this.#parts.statements;
-        const found =
-          query.projectId === undefined
-            ? listAll.iterate(after.createdAt, after.rowId)
-            : listProject.iterate(query.projectId, after.createdAt, after.rowId);
-        for (const value of found) {
-          const row = value as { row_id: number; created_at: string; project_id: string; state: string };
-          if (query.since !== undefined && row.created_at < query.since) break;
-          after = { createdAt: row.created_at, rowId: row.row_id };
-          if (query.canRead(row.project_id)) {
+        do {
+          const next = rows.next(until);
+          for (const row of next.rows) {
+            if (isFull()) return;
+            last = row;
+            looked++;
             const header = JSON.parse(row.state) as RunHeader;
-            if (matches(header) && this.#hasPending(row.row_id, header, query.hasPending)) runs.push(header);
+            if (!matches(header) || !this.#hasPending(row.row_id, header, query.hasPending)) continue;
+            runs.push(header);
+            bytes += row.state.length;
           }
-          if (runs.length >= query.limit || performance.now() > until) return;
-        }
-        isDone = true;
-      });
-      if (runs.length >= query.limit) return { runs, next: after, position };
+          isDone = next.known === undefined;
+        } while (!isDone && !isFull() && performance.now() < until);
+      }, query);
     }
-    return { runs, position };
+    if (isDone || !last) return { runs, position };
+    return { runs, next: { createdAt: last.created_at, projectId: last.project_id, runId: last.run_id }, position };
+  }
+
+  /** The key below which the page begins. */
+  #start({ projects, after, until = '~' }: RunQuery): string {
+    if (!after || after.createdAt >= until) return textOf(until, 0);
+    // A cursor may be forged. It must not reveal whether a run exists in a project that the caller may not read.
+    const isReadable = projects === 'all' || projects.includes(after.projectId);
+    const row = isReadable ? this.#parts.rows.findRun.get(after.projectId, after.runId) : undefined;
+    // Without the run, the runs that were created at the same time come again: none may be skipped.
+    return textOf(after.createdAt, (row as RunRow | undefined)?.row_id ?? Number.MAX_SAFE_INTEGER);
+  }
+
+  #sources({ projects, projectId, since = '' }: RunQuery): Source<RunRow, string>[] {
+    const { listProject, listAll } = this.#parts.statements;
+    const source = (statement: StatementSyncInstance, ...of: string[]): Source<RunRow, string> => {
+      return (below, limit) => statement.all(...of, since, ...partsOf(below), limit) as RunRow[];
+    };
+    if (projectId === undefined) {
+      return projects === 'all' ? [source(listAll)] : projects.map((id) => source(listProject, id));
+    }
+    return projects === 'all' || projects.includes(projectId) ? [source(listProject, projectId)] : [];
   }
 
   #hasPending(rowId: number, header: RunHeader, test: RunQuery['hasPending']): boolean {
@@ -135,22 +204,57 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
       .some((row) => test(JSON.parse((row as { state: string }).state)));
   }
 
-  changedSince({ after, projectId, limit }: ChangeQuery): Promise<ChangePage> {
-    return this.#parts.slice((until) => {
-      const runs: RunHeader[] = [];
-      const pageTo = (scannedTo: number): ChangePage => ({
-        runs,
-        hashPrefixes: this.#parts.hashPrefixesAt(runs.map(({ lastSeq }) => lastSeq)),
-        scannedTo,
-      });
-      let scannedTo = after;
-      for (const value of this.#parts.statements.changedRuns.iterate(after)) {
-        const row = value as { last_seq: number; project_id: string; state: string };
-        scannedTo = row.last_seq;
-        if (projectId === undefined || row.project_id === projectId) runs.push(JSON.parse(row.state) as RunHeader);
-        if (runs.length >= limit || performance.now() > until) return pageTo(scannedTo);
-      }
-      return pageTo(Math.max(after, this.#parts.head()));
-    });
+  async changedSince({ after, projects, limit, ...caller }: ChangeQuery): Promise<ChangePage> {
+    const { slice, statements, head } = this.#parts;
+    const { changedRuns, changedOfProject } = statements;
+    if (projects === 'all') {
+      return slice((until) => {
+        const rows = changedRuns.all(after, limit) as ChangedRow[];
+        const end = rows.length < limit ? Math.max(after, head()) : (rows.at(-1) as ChangedRow).last_seq;
+        return this.#changesOf(rows, end, until);
+      }, caller);
+    }
+    const perProject = Math.max(2, Math.ceil(limit / Math.max(1, projects.length)));
+    const found: ChangedRow[] = [];
+    // A run that changes during this call has a `lastSeq` after the head at its start: the next call finds it.
+    let scannedTo = Math.max(after, head());
+    let count = 0;
+    do {
+      await slice((until) => {
+        while (count < projects.length) {
+          const rows = changedOfProject.all(projects[count++] as string, after, perProject) as ChangedRow[];
+          found.push(...rows);
+          // There may be further rows of this project after the last one.
+          if (rows.length === perProject) scannedTo = Math.min(scannedTo, (rows.at(-1) as ChangedRow).last_seq);
+          if (performance.now() > until) return;
+        }
+      }, caller);
+    } while (count < projects.length);
+    const rows = found.filter((row) => row.last_seq <= scannedTo).sort((a, b) => a.last_seq - b.last_seq);
+    const end = rows.length > limit ? (rows[limit - 1] as ChangedRow).last_seq : scannedTo;
+    return slice((until) => this.#changesOf(rows.slice(0, limit), end, until), caller);
+  }
+
+  /** Parses the rows until the time is used up. `end`: the rows are all that changed up to this position. */
+  #changesOf(rows: readonly ChangedRow[], end: number, until: number): ChangePage {
+    const runs: RunHeader[] = [];
+    let scannedTo = end;
+    for (const { state, last_seq } of rows) {
+      runs.push(JSON.parse(state) as RunHeader);
+      if (runs.length === rows.length || performance.now() <= until) continue;
+      scannedTo = last_seq;
+      break;
+    }
+    const hashPrefixes = this.#parts.hashPrefixesAt(runs.map(({ lastSeq }) => lastSeq));
+    return { runs, hashPrefixes, scannedTo };
   }
 }
+
+// Position of a run in the list, as text that sorts by `createdAt` and then by the number of the row.
+const DIGITS = String(Number.MAX_SAFE_INTEGER).length;
+const textOf = (createdAt: string, rowId: number): string => `${createdAt} ${String(rowId).padStart(DIGITS, '0')}`;
+const keyOf = (row: RunRow): string => textOf(row.created_at, row.row_id);
+const partsOf = (key: string): [createdAt: string, rowId: number] => [
+  key.slice(0, -DIGITS - 1),
+  Number(key.slice(-DIGITS)),
+];

@@ -148,6 +148,9 @@ export const migrations: readonly Migration[] = [
   );
   CREATE INDEX removed_runs_uncleared ON removed_runs (row_id) WHERE is_cleared = 0;
   `,
+  `
+  CREATE INDEX runs_by_project_change ON runs (project_id, last_seq);
+  `,
 ];
 
 /**

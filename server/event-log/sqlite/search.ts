@@ -16,7 +16,7 @@ export class SqliteSearchTables implements SearchTables {
   }
 
   sources(projects: Projects, runId: string | undefined, low: number): Source<EventKey>[] {
-    const { newestOfAll, newestOfProject, newestOfRun, runsOf } = this.#statements;
+    const { newestOfAll, newestOfProject, newestOfRun, runsOf, runOf } = this.#statements;
     const source = (statement: StatementSyncInstance, ...of: (string | number)[]): Source<EventKey> => {
       return (below, limit) => statement.all(...of, low, below, limit) as EventKey[];
     };
@@ -25,10 +25,16 @@ export class SqliteSearchTables implements SearchTables {
         ? [source(newestOfAll)]
         : projects.map((projectId) => source(newestOfProject, projectId));
     }
-    const runs = runsOf.all(runId) as { row_id: number; project_id: string }[];
-    return runs
-      .filter(({ project_id }) => projects === 'all' || projects.includes(project_id))
-      .map(({ row_id }) => source(newestOfRun, row_id));
+    const found = (rows: unknown[]) => (rows as { row_id: number }[]).map(({ row_id }) => source(newestOfRun, row_id));
+    if (projects === 'all') return found(runsOf.all(runId));
+    // Each source looks its run up at its first read. Rows of other projects are never read: the time would reveal them.
+    return projects.map((projectId) => {
+      let of: Source<EventKey> | undefined;
+      return (below, limit) => {
+        of ??= found(runOf.all(projectId, runId))[0] ?? (() => []);
+        return of(below, limit);
+      };
+    });
   }
 }
 
@@ -40,7 +46,8 @@ export function prepareSearch(db: DatabaseSyncInstance) {
       `SELECT e.seq, e.run_seq AS runSeq, e.project_id AS projectId, r.run_id AS runId, e.type, e.actor, e.payload
        FROM events e CROSS JOIN runs r ON r.row_id = e.run_row WHERE e.seq = ?`,
     ),
-    runsOf: db.prepare('SELECT row_id, project_id FROM runs WHERE run_id = ?'),
+    runsOf: db.prepare('SELECT row_id FROM runs WHERE run_id = ?'),
+    runOf: db.prepare('SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?'),
     newestOfAll: newest(''),
     newestOfProject: newest('project_id = ? AND'),
     newestOfRun: newest('run_row = ? AND'),

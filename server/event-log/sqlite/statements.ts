@@ -3,9 +3,13 @@ import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 /** Rows that one statement inserts. With a statement for each row, a commit would cost a third more. */
 export const INSERT_ROWS = 10;
 
+/** A page of an answer ends when its items have this much JSON. */
+export const PAGE_BYTES = 1 << 20;
+
 /** Tables with many rows for each run. */
 export type ChildTable = 'stages' | 'artifacts' | 'approvals';
 
+const LISTED = 'row_id, created_at, project_id, run_id, state FROM runs';
 /** A row stores the hash of the row before it: the hash prefix of row n is in row n + 1. */
 const HASH_PREFIX = 'lower(hex(substr(n.prev_hash, 1, 4))) AS hash_prefix';
 const JOIN_NEXT = 'LEFT JOIN events n ON n.seq = e.seq + 1';
@@ -17,12 +21,13 @@ const JOIN_RUN = `CROSS JOIN runs r ON r.row_id = e.run_row ${JOIN_NEXT}`;
 /** The statements of the log, prepared once for a connection. */
 export function prepareStatements(db: DatabaseSyncInstance) {
   const children = (table: ChildTable, id: string) =>
-    db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND ${id} > ? ORDER BY ${id}`);
-  const changed = (table: ChildTable, id: string) =>
-    db.prepare(`SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND last_seq > ?`);
+    db.prepare(
+      `SELECT ${id} AS id, state FROM ${table} WHERE run_row = ? AND ${id} > ? AND last_seq > ? ORDER BY ${id}`,
+    );
   const approvals = (where: string) =>
     db.prepare(
-      `SELECT r.project_id, r.run_id, r.status, a.state FROM approvals a CROSS JOIN runs r ON r.row_id = a.run_row
+      `SELECT r.project_id, r.run_id, r.status, a.status AS approval_status, a.request_seq, a.state
+       FROM approvals a CROSS JOIN runs r ON r.row_id = a.run_row
        WHERE ${where}`,
     );
   const inserts = (rows: number) =>
@@ -67,24 +72,19 @@ export function prepareStatements(db: DatabaseSyncInstance) {
       artifacts: children('artifacts', 'artifact_id'),
       approvals: children('approvals', 'approval_id'),
     },
-    changedChildren: {
-      stages: changed('stages', 'stage_id'),
-      artifacts: changed('artifacts', 'artifact_id'),
-      approvals: changed('approvals', 'approval_id'),
-    },
     listAll: db.prepare(
-      `SELECT row_id, created_at, project_id, state FROM runs WHERE (created_at, row_id) < (?, ?)
-       ORDER BY created_at DESC, row_id DESC`,
+      `SELECT ${LISTED} WHERE created_at >= ? AND (created_at, row_id) < (?, ?)
+       ORDER BY created_at DESC, row_id DESC LIMIT ?`,
     ),
     listProject: db.prepare(
-      `SELECT row_id, created_at, project_id, state FROM runs WHERE project_id = ? AND (created_at, row_id) < (?, ?)
-       ORDER BY created_at DESC, row_id DESC`,
+      `SELECT ${LISTED} WHERE project_id = ? AND created_at >= ? AND (created_at, row_id) < (?, ?)
+       ORDER BY created_at DESC, row_id DESC LIMIT ?`,
     ),
     pendingApprovals: db.prepare(`SELECT state FROM approvals WHERE run_row = ? AND status = 'pending'`),
     // Also the approvals of removed runs.
     listApprovals: db.prepare(
       `SELECT coalesce(r.project_id, g.project_id) AS project_id, coalesce(r.run_id, g.run_id) AS run_id,
-         coalesce(r.status, 'completed') AS status, a.state
+         coalesce(r.status, 'completed') AS status, a.status AS approval_status, a.request_seq, a.state
        FROM approvals a LEFT JOIN runs r ON r.row_id = a.run_row LEFT JOIN removed_runs g ON g.row_id = a.run_row
        WHERE a.request_seq < ? ORDER BY a.request_seq DESC`,
     ),
@@ -97,7 +97,10 @@ export function prepareStatements(db: DatabaseSyncInstance) {
        WHERE a.status = 'pending' AND r.status IN ('completed', 'failed') LIMIT ?`,
     ),
     expiring: approvals(`a.status = 'pending' AND a.expires_at IS NOT NULL ORDER BY a.expires_at LIMIT ?`),
-    changedRuns: db.prepare('SELECT last_seq, project_id, state FROM runs WHERE last_seq > ? ORDER BY last_seq'),
+    changedRuns: db.prepare('SELECT last_seq, state FROM runs WHERE last_seq > ? ORDER BY last_seq LIMIT ?'),
+    changedOfProject: db.prepare(
+      'SELECT last_seq, state FROM runs WHERE project_id = ? AND last_seq > ? ORDER BY last_seq LIMIT ?',
+    ),
     recordedAt: db.prepare('SELECT recorded_at_ms AS ms FROM events WHERE seq = ?'),
   };
 }
