@@ -29,7 +29,7 @@ export type AccessAttempt = {
   /** The ids that the client sent. No other text of the client is recorded. */
   projectId?: string | undefined;
   runId?: string | undefined;
-  detail?: 'resume' | 'origin' | 'ndjson' | 'csv' | undefined;
+  detail?: 'resume' | 'origin' | 'ndjson' | 'csv' | 'limit' | undefined;
 };
 
 const BATCH_MS = 1_000;
@@ -37,6 +37,11 @@ const BATCH_MS = 1_000;
 const BATCH_ENTRIES = 1_000;
 /** Refused attempts per second that keep their ids. Others lose them, so that a client cannot fill the disk. */
 const REFUSALS_PER_SECOND = 10;
+/**
+ * Entries of one user in a day (UTC). Further ones are merged without ids, as one entry for each action, outcome and
+ * transport in a batch, with the detail `limit`: a client could fill the disk otherwise.
+ */
+const USER_ENTRIES_PER_DAY = 50_000;
 /** Entries in one write. A larger write would block the event loop for longer. */
 const WRITE_ENTRIES = 250;
 
@@ -56,6 +61,9 @@ export class AccessLogger {
   readonly #health: AccessLoggerOptions['health'];
   readonly #isRefused: (id: string) => boolean;
   readonly #refusals = new TokenBucket(REFUSALS_PER_SECOND);
+  /** Entries written today, by user. */
+  readonly #written = new Map<string | null, number>();
+  #day = '';
   #batch = new Map<string, PendingEntry>();
   #timer: NodeJS.Timeout | undefined;
   /** The last write, which may be in progress. */
@@ -126,9 +134,11 @@ export class AccessLogger {
     try {
       while (left.length > 0) {
         const some = left.slice(0, WRITE_ENTRIES);
-        await this.#log.access.write(
-          await Promise.all(some.map(async (pending) => this.#withoutRefusedIds(await this.#withProject(pending)))),
+        const entries = await Promise.all(
+          some.map(async (pending) => this.#withoutRefusedIds(await this.#withProject(pending))),
         );
+        const bounded = merged(entries.map((entry) => this.#withinDay(entry)));
+        await this.#log.access.write(bounded);
         left.splice(0, some.length);
       }
     } catch (error) {
@@ -138,14 +148,29 @@ export class AccessLogger {
     }
   }
 
-  /** Adds the project of a run that was requested by its id alone. */
+  /**
+   * Adds the project of a run that was requested by its id alone. A run that does not exist is a refusal: a client can
+   * invent any number of ids, so only some are kept.
+   */
   async #withProject({ entry, principal }: PendingEntry): Promise<AccessEntry> {
-    const { projectId, runId, outcome } = entry;
-    if (!principal || projectId !== undefined || runId === undefined) return entry;
-    const [found, ...others] = await this.#log.runs.projectsOf(runId, searchableProjects(principal, undefined));
+    const { runId, outcome, ...rest } = entry;
+    if (!principal || runId === undefined || (entry.projectId !== undefined && outcome !== 'ok')) return entry;
+    const [found, ...others] = await this.#log.runs.projectsOf(runId, searchableProjects(principal, entry.projectId));
     if (others.length > 0) return entry;
-    if (found === undefined) return { ...entry, outcome: outcome === 'ok' ? 'RUN_NOT_FOUND' : outcome };
-    return { ...entry, projectId: found };
+    if (found !== undefined) return { ...entry, projectId: found };
+    if (outcome !== 'ok') return entry;
+    return { ...rest, ...(this.#refusals.take(1) ? { runId } : {}), outcome: 'RUN_NOT_FOUND' };
+  }
+
+  #withinDay(entry: AccessEntry): AccessEntry {
+    const { at, sub, action, outcome, via, count } = entry;
+    const day = at.slice(0, 10);
+    if (day !== this.#day) this.#written.clear();
+    this.#day = day;
+    const written = this.#written.get(sub) ?? 0;
+    if (written >= USER_ENTRIES_PER_DAY) return { at, sub, action, outcome, via, detail: 'limit', count };
+    this.#written.set(sub, written + 1);
+    return entry;
   }
 
   #withoutRefusedIds(entry: AccessEntry): AccessEntry {
@@ -157,6 +182,17 @@ export class AccessLogger {
       ...(isBad(runId) ? { runId: WITHHELD } : {}),
     };
   }
+}
+
+/** Merges equal entries. */
+function merged(entries: readonly AccessEntry[]): AccessEntry[] {
+  const byKey = new Map<string, AccessEntry>();
+  for (const entry of entries) {
+    const key = keyOf(entry, undefined);
+    const known = byKey.get(key);
+    byKey.set(key, known ? { ...known, count: known.count + entry.count } : entry);
+  }
+  return [...byKey.values()];
 }
 
 /** Returns the valid ids in a procedure's input, and whether the client resumes a subscription. */

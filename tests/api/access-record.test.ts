@@ -219,6 +219,42 @@ test('[R15] equal accesses within a batch are one entry with a count, and refusa
   await recorder.close();
 });
 
+test('[R15] ids that name no run are few in the record, and each access is counted', async () => {
+  const server = await serve();
+  await server.bus.publish([created('r1')], { actor: 'ci' });
+  const caller = server.router.createCaller({ principal: { sub: 'ann', projects: ['demo'], roles: ['viewer'] } });
+  for (let index = 0; index < 900; index++) {
+    const run = index % 2 ? { projectId: 'demo' } : {};
+    await caller.event.search({ ...run, runId: `invented-${index}` });
+  }
+  await caller.event.search({ runId: 'r1' });
+  const entries = await recordOf(server);
+  const invented = entries.filter(({ outcome }) => outcome === 'RUN_NOT_FOUND');
+  expect(invented.reduce((sum, { count }) => sum + count, 0)).toBe(900);
+  expect(invented.length).toBeLessThan(400);
+  expect(entries.at(-1)).toMatchObject({ projectId: 'demo', runId: 'r1', outcome: 'ok' });
+});
+
+test('[R15] a user has a most of entries in a day, and the record has the number of accesses beyond it', async () => {
+  const { log } = await serve();
+  const access = new AccessLogger({ log, health: new Health(keptLog().logger), isRefused: () => false });
+  const ann: Principal = { sub: 'ann', projects: ['demo'], roles: ['viewer'] };
+  const record = (principal: Principal, action: string) =>
+    access.record({ principal, action, via: 'http', outcome: 'ok', projectId: 'demo' });
+  for (let batch = 0; batch < 52; batch++) {
+    for (let index = 0; index < 1_000; index++) record(ann, `a${batch < 50 ? batch * 1_000 + index : index % 10}`);
+    await access.list({ projects: 'all', limit: 1 });
+  }
+  record({ ...ann, sub: 'bob' }, 'run.get');
+  const { entries } = await access.list({ projects: 'all', limit: 100 });
+  expect(entries[0]).toMatchObject({ sub: 'bob', projectId: 'demo' });
+  const beyond = entries.filter(({ detail }) => detail === 'limit');
+  expect(beyond).toHaveLength(20);
+  expect(beyond.reduce((sum, { count }) => sum + count, 0)).toBe(2_000);
+  expect(beyond[0]).toMatchObject({ sub: 'ann', action: expect.any(String) });
+  expect(beyond[0]).not.toHaveProperty('projectId');
+});
+
 test('[R15] accesses are written within about a second, and the rest when the server closes', async () => {
   using folder = temporaryFolder();
   const path = `${folder.path}/runwire.db`;
