@@ -30,8 +30,9 @@ export class DatabaseFiles {
   #lockFile: Stats;
   #opened: { path: string; stats: Stats }[] = [];
   /** Set while another server holds the lock. */
-  #taken: unknown;
+  #taken: Error | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #look: () => void = () => undefined;
 
   /** Creates the missing files with mode 0600, and takes the lock. */
   constructor(path: string) {
@@ -55,28 +56,31 @@ export class DatabaseFiles {
 
   /** Throws `UNAVAILABLE` if the database file or its WAL is not the one that was opened, or another server has the lock. */
   check(): void {
-    if (this.#taken) throw this.#taken;
-    for (const { path, stats } of this.#opened) {
-      const now = statOf(path);
-      if (now?.ino !== stats.ino || now.dev !== stats.dev) throw new RunwireError('UNAVAILABLE', REMOVED);
-    }
+    const problem = this.#problem();
+    if (!problem) return;
+    this.#look();
+    throw problem;
   }
 
   /** Checks the files and the lock every second, and reports the condition `database_file` and the sizes. */
   watch(health: Pick<Health, 'report'>, onSizes: (sizes: FileSizes) => void): void {
-    const look = () => {
-      try {
-        this.#checkLock();
-        this.check();
-        health.report('database_file', undefined);
-      } catch (error) {
-        health.report('database_file', { message: (error as Error).message, path: this.#path });
-      }
+    this.#look = () => {
+      this.#checkLock();
+      const problem = this.#problem();
+      health.report('database_file', problem && { message: problem.message, path: this.#path });
       const sizeOf = (suffix: string) => statOf(`${this.#path}${suffix}`)?.size ?? 0;
       onSizes({ databaseBytes: sizeOf(''), walBytes: sizeOf('-wal') });
     };
-    this.#timer = setInterval(look, CHECK_MS).unref();
-    look();
+    this.#timer = setInterval(() => this.#look(), CHECK_MS).unref();
+    this.#look();
+  }
+
+  #problem(): Error | undefined {
+    const isSame = ({ path, stats }: { path: string; stats: Stats }) => {
+      const now = statOf(path);
+      return now?.ino === stats.ino && now.dev === stats.dev;
+    };
+    return this.#taken ?? (this.#opened.every(isSame) ? undefined : new RunwireError('UNAVAILABLE', REMOVED));
   }
 
   close(): void {
@@ -95,7 +99,7 @@ export class DatabaseFiles {
       this.#lockFile = statSync(path);
       this.#taken = undefined;
     } catch (error) {
-      this.#taken = error;
+      this.#taken = error as Error;
     }
   }
 }

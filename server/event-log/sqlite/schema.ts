@@ -230,7 +230,7 @@ export function migrate(db: DatabaseSyncInstance, keys: () => AuditKeys): void {
       db.exec(`PRAGMA user_version = ${from + 1}`);
       db.exec('COMMIT');
     } catch (error) {
-      db.exec('ROLLBACK');
+      if (db.isTransaction) db.exec('ROLLBACK'); // On a full disk SQLite has already rolled back.
       throw error;
     }
   }
