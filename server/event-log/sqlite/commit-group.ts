@@ -1,5 +1,5 @@
 import type { ChainHead, CommitTables, Entry } from '../commit/commit-group.ts';
-import { type RowStatements, SqliteRunTables } from './rows.ts';
+import { type RowStatements, SqliteRunTables, YIELD_ROWS } from './rows.ts';
 import { INSERT_ROWS, type LogStatements } from './statements.ts';
 
 /**
@@ -41,10 +41,12 @@ export class SqliteCommitTables implements CommitTables<SqliteRunTables> {
       values = [];
       yield;
     }
+    let rows = 0;
     for (const { record } of entries) {
-      const { users = [], seq } = record;
-      for (const user of users) insertUser.run(user, seq);
-      if (users.length > 0) yield;
+      for (const user of record.users ?? []) {
+        insertUser.run(user, record.seq);
+        if (++rows % YIELD_ROWS === 0) yield;
+      }
     }
     moveHead.run(head.seq, head.hash);
   }

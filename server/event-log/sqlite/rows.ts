@@ -42,6 +42,9 @@ export type RowStatements = ReturnType<typeof prepareRowStatements>;
 const parsed = <T>(row: object | undefined): T | undefined =>
   row === undefined ? undefined : (JSON.parse((row as { state: string }).state) as T);
 
+/** Rows that are written between two yields: about a millisecond. */
+export const YIELD_ROWS = 64;
+
 /** The stored rows of one run, inside one transaction. Nothing else may change these rows until `write`. */
 export class SqliteRunTables implements RunTables {
   readonly header: RunHeader | undefined;
@@ -97,22 +100,22 @@ export class SqliteRunTables implements RunTables {
       this.#rowId = inserted.lastInsertRowid;
     } else if (this.header?.createdAt === createdAt) moveRunOn.run(status, lastSeq, state, this.#rowId);
     else updateRun.run(status, createdAt, lastSeq, state, this.#rowId);
-    yield;
     const rowId = this.#rowId;
+    let rows = 0;
     for (const [stageId, stage, stored] of stages) {
       const key = indexedKey(stage);
       const state = JSON.stringify(stage);
       if (stored && indexedKey(stored) === key) updateStage.run(lastSeq, state, rowId, stageId);
       else putStage.run(rowId, stageId, lastSeq, key, state);
-      yield;
+      if (++rows % YIELD_ROWS === 0) yield;
     }
     for (const [artifactId, artifact] of artifacts) {
       putArtifact.run(rowId, artifactId, lastSeq, JSON.stringify(artifact));
-      yield;
+      if (++rows % YIELD_ROWS === 0) yield;
     }
     for (const [approvalId, approval] of approvals) {
       putApproval.run(rowId, approvalId, lastSeq, approval.status, JSON.stringify(approval));
-      yield;
+      if (++rows % YIELD_ROWS === 0) yield;
     }
   }
 }
