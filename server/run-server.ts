@@ -175,8 +175,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const bus = new EventBus({ registry, log, logger, phiPolicy: policy, guard, onPublished });
   // Translates errors of subscriptions: an error thrown during iteration does not pass the router's middleware.
   const translate = (error: unknown) => toTRPCError(toRunwireError(error));
-  const turns = new Turns();
-  const delivery = new Delivery({ log, quietMs: options.quietMs, turns, translate });
+  const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, health });
   const clock = new Clock({ log, health });
@@ -209,7 +208,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const router = createRouter({ ...common, delivery, approvals, audit, streams, onRejected, stats: readStats });
   const cookieName = `runwire_${log.epoch}`;
   const authenticator = new RequestAuthenticator({ credentials, origins, cookieName });
-  const shared = { ...common, router, authenticator, cookieName, inFlight, turns, limits };
+  const shared = { ...common, router, authenticator, cookieName, inFlight, turns: new Turns(), limits };
   const upgrade = createSockets({ ...shared, connections, origins, proxies, compression });
   let isClosing = false;
   // Any read shows whether the log works, so this one searches for a run id that does not exist.

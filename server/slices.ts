@@ -85,11 +85,15 @@ export class Slices {
  */
 export class Turns {
   readonly #queue: (() => void)[] = [];
+  readonly #first: (() => void)[] = [];
   #isOpen = false;
   #until = 0;
 
-  /** Call before each item. Returns a promise to wait for, or undefined while the turn has time left. */
-  next(): Promise<void> | undefined {
+  /**
+   * Call before each item. Returns a promise to wait for, or undefined while the turn has time left. A consumer that
+   * `isFirst` continues before the others: a reader with one new event does not wait for readers of the past.
+   */
+  next(isFirst = false): Promise<void> | undefined {
     if (!this.#isOpen) {
       this.#isOpen = true;
       this.#until = performance.now() + SLICE_MS;
@@ -97,11 +101,11 @@ export class Turns {
       return undefined;
     }
     if (performance.now() < this.#until) return undefined;
-    return new Promise((resolve) => this.#queue.push(resolve));
+    return new Promise((resolve) => (isFirst ? this.#first : this.#queue).push(resolve));
   }
 
   readonly #turn = (): void => {
-    const resume = this.#queue.shift();
+    const resume = this.#first.shift() ?? this.#queue.shift();
     this.#isOpen = resume !== undefined;
     if (!resume) return;
     this.#until = performance.now() + SLICE_MS;

@@ -19,8 +19,6 @@ export type DeliveryOptions = {
   log: Log & Pick<EventLog, 'runs'>;
   /** A reader that has sent nothing for this time, while the log grew, sends the head of the log. Default 30,000. */
   quietMs?: number | undefined;
-  /** Default: turns of its own. */
-  turns?: Turns;
   /** Maps an error that ends a subscription to the error that the client receives. Default: the same error. */
   translate?: (error: unknown) => unknown;
 };
@@ -38,10 +36,10 @@ export class Delivery {
   readonly #changed: ChangedRuns;
   readonly #ticker: NodeJS.Timeout;
 
-  constructor({ log, quietMs = 30_000, turns = new Turns(), translate = (error) => error }: DeliveryOptions) {
+  constructor({ log, quietMs = 30_000, translate = (error) => error }: DeliveryOptions) {
     const { counts } = this;
     const notifier = new Notifier(log, counts);
-    this.#context = { log, notifier, quietMs, turns, translate, counts, erasures: 0 };
+    this.#context = { log, notifier, quietMs, turns: new Turns(), translate, counts, erasures: 0 };
     this.#changed = new ChangedRuns(log);
     this.#ticker = setInterval(() => notifier.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));
     this.#ticker.unref();

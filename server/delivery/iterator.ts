@@ -85,14 +85,17 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
 
   async #nextItem(): Promise<IteratorResult<Tracked<Item>>> {
     const { log, counts, turns } = this.#context;
+    let isWoken = false;
     for (;;) {
-      const pause = turns.next();
+      const pause = turns.next(isWoken);
       if (pause) await pause;
       const step = this.#reader.advance();
       if (step === 'ended') return { done: true, value: undefined };
       if (step === 'blocked') await this.#transport.drained();
-      else if (step === 'waiting') await this.#wait();
-      else if (step instanceof Promise) await step;
+      else if (step === 'waiting') {
+        await this.#wait();
+        isWoken = true;
+      } else if (step instanceof Promise) await step;
       else {
         counts.delivered++;
         return { done: false, value: tracked(encodeCursor(log.epoch, step), step.message.event as Item) };

@@ -61,8 +61,8 @@ export class JsonReader {
     try {
       const text = new DividedText(bytes);
       for (;;) {
-        const pause = this.#turns.next();
-        if (pause) await pause;
+        // A short text does not queue behind long ones.
+        if (bytes.length > PIECE_BYTES) await this.#turns.next();
         const isAtEnd = text.scan(PIECE_BYTES);
         if (this.#values + text.values > MAX_VALUES) return 'too-many-values';
         if (isAtEnd) break;

@@ -9,7 +9,7 @@ export async function notANumberIn(bytes: Buffer, turns: Turns): Promise<string 
   const open: { isArray: boolean; index: number; keyFrom: number }[] = [];
   let textFrom = -1;
   for (let at = 0; at < bytes.length; at++) {
-    if (at % TURN_BYTES === 0) await turns.next();
+    if (at % TURN_BYTES === TURN_BYTES - 1) await turns.next();
     const byte = bytes[at];
     const frame = open.at(-1);
     if (byte === 0x22) {

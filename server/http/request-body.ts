@@ -76,7 +76,7 @@ export class RequestBody {
         from = at + 1;
         isBlank = true;
       }
-      if (at % SCAN_BYTES === 0) await this.#turns.next();
+      if (at % SCAN_BYTES === SCAN_BYTES - 1) await this.#turns.next();
     }
     return lines;
   }
