@@ -14,6 +14,7 @@ const floors: string[][] = [
     'server/health.ts',
     'server/limits.ts',
     'server/rate-limit.ts',
+    'server/user-calls.ts',
     'server/slices.ts',
     'client/errors.ts',
   ],
