@@ -21,6 +21,11 @@ const MAX_READS = 20;
 /** A page of `run.history` ends when its events have this much JSON. */
 const MAX_BYTES = 1 << 20;
 
+/** zod drops the key `__proto__` of a record: the filter would then match every run. No run has such a label. */
+const labelsInput = z
+  .custom<Record<string, string>>((value) => value === null || !Object.hasOwn(Object(value), '__proto__'))
+  .pipe(z.record(z.string().max(100), z.string().max(200)));
+
 /** The procedures `run.get`, `run.list` and `run.history`. */
 export function runProcedures<R extends Registry>(procedure: Procedure, { registry, log }: RunParts<R>) {
   return {
@@ -48,7 +53,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           .strictObject({
             projectId: field.scopeId().optional(),
             status: z.array(z.enum(runStatuses)).max(runStatuses.length).optional(),
-            labels: z.record(z.string().max(100), z.string().max(200)).optional(),
+            labels: labelsInput.optional(),
             text: z.string().max(200).optional(),
             ...periodInput,
             needsMyDecision: z.boolean().optional(),

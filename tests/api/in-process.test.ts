@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Principal } from '../../server/auth/principal.ts';
 import { cursorAt, decodeCursor } from '../../server/event-log/cursor.ts';
 import type { RunEvent } from '../../shared/events.ts';
@@ -602,4 +602,14 @@ describe('snapshots', () => {
     expect(server.log.head).toBe(4);
     await expect(server.caller.event.publish({ events: [] })).rejects.toMatchObject({ cause: expect.anything() });
   });
+});
+
+test('[L12] a filter by a label that no run can have is refused, and does not match every run', async () => {
+  const server = await openServer();
+  onTestFinished(() => server.close());
+  await server.bus.publish([created('r1', { labels: { team: 'ops' } })], { actor: 'ci' });
+  const caller = server.router.createCaller({ principal: everyone });
+  const labels = JSON.parse('{"__proto__":"x"}');
+  await expect(caller.run.list({ labels })).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  expect((await caller.run.list({ labels: { team: 'ops' } })).runs).toHaveLength(1);
 });
