@@ -247,7 +247,8 @@ export function checkLogs(logs: readonly LoggedLog[], acknowledged: readonly Ack
         report(`${seq} was recorded before ${seq - 1}`);
       lastOf.set(run, runSeq);
       ids.set(id, seq);
-      places.set(id, { at: at++, event });
+      // A restored log has the events of its backup once more.
+      if (!places.has(id)) places.set(id, { at: at++, event });
     });
   }
   const latest = new Map<string, number>();

@@ -55,6 +55,9 @@ export type Step = { at: number } & (
   | { do: 'restart'; signal: 'SIGKILL' | 'SIGTERM'; downMs: number; isNewLog: boolean }
   | { do: 'clock'; stepMs: number }
   | { do: 'trim'; share: number }
+  | { do: 'backup' }
+  /** `command`: `runwire restore` into an empty folder. `copy`: the file is put back, beside newer checkpoints. */
+  | { do: 'restore'; how: 'command' | 'copy' }
 );
 
 export type RoundPlan = {
@@ -69,6 +72,7 @@ export type RoundPlan = {
 
 export const users = ['ada', 'bo', 'cy'];
 const HOUR_MS = 3_600_000;
+const YEAR_MS = 365 * 24 * HOUR_MS;
 
 export function planRound(seed: number): RoundPlan {
   const dice = new Dice(seed);
@@ -203,11 +207,21 @@ function planSteps(dice: Dice, total: number): Step[] {
     const directions = [dice.pick([-1, 1]), ...(dice.chance(0.5) ? [-1] : [])];
     const places = directions.map(at).sort((a, b) => a - b);
     directions.forEach((direction, index) => {
-      steps.push({ at: places[index] as number, do: 'clock', stepMs: direction * dice.between(1, 9) * HOUR_MS });
+      const unitMs = dice.chance(0.4) ? YEAR_MS : HOUR_MS;
+      steps.push({ at: places[index] as number, do: 'clock', stepMs: direction * dice.between(1, 9) * unitMs });
     });
   }
   if (dice.chance(0.2))
     steps.push({ at: dice.between(Math.floor(total / 4), total - 1), do: 'trim', share: dice.between(1, 9) / 10 });
+  if (dice.chance(0.25)) {
+    const [backup, restore] = [at(), at()].sort((a, b) => a - b) as [number, number];
+    // The checker knows one list of trims for a log, and a backup belongs to the log of its moment.
+    const isBetween = (step: Step) => step.at >= backup && step.at <= restore;
+    const isInTheWay = (step: Step) => step.do === 'trim' || (step.do === 'restart' && step.isNewLog);
+    if (!steps.some((step) => isBetween(step) && isInTheWay(step))) {
+      steps.push({ at: backup, do: 'backup' }, { at: restore, do: 'restore', how: dice.pick(['command', 'copy']) });
+    }
+  }
   return steps.sort((a, b) => a.at - b.at);
 }
 
