@@ -72,7 +72,7 @@ export type RoundPlan = {
 
 export const users = ['ada', 'bo', 'cy'];
 const HOUR_MS = 3_600_000;
-const YEAR_MS = 365 * 24 * HOUR_MS;
+export const YEAR_MS = 365 * 24 * HOUR_MS;
 
 export function planRound(seed: number): RoundPlan {
   const dice = new Dice(seed);

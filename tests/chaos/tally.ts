@@ -1,4 +1,5 @@
 import { type ProblemKind, problemKinds } from './checker.ts';
+import { YEAR_MS } from './plan.ts';
 import type { RoundResult } from './round.ts';
 
 /** Sums over all rounds. */
@@ -32,7 +33,9 @@ export class Tally {
     for (const step of plan.steps) {
       if (step.do === 'fault') this.#count('faults', step.fault.kind);
       else if (step.do === 'restart') this.#count('restarts', step.isNewLog ? 'with another log' : step.signal);
-      else this.#count('others', step.do === 'clock' ? 'clock steps' : 'trims');
+      else if (step.do === 'restore') this.#count('restores', step.how);
+      else if (step.do === 'clock') this.#count('clock steps', Math.abs(step.stepMs) < YEAR_MS ? 'hours' : 'years');
+      else if (step.do === 'trim') this.#count('others', 'trims');
     }
   }
 
