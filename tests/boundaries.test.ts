@@ -16,6 +16,7 @@ const floors: string[][] = [
     'server/rate-limit.ts',
     'server/user-calls.ts',
     'server/slices.ts',
+    'server/user-calls.ts',
     'client/errors.ts',
   ],
   ['server/event-log'],

@@ -33,6 +33,29 @@ export async function notANumberIn(bytes: Buffer, turns: Turns): Promise<string 
   return undefined;
 }
 
+/** Replaces each `NaN`, `Infinity` and `-Infinity` outside of strings with `null`. */
+export async function withNulls(bytes: Buffer, turns: Turns): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let from = 0;
+  let isText = false;
+  for (let at = 0; at < bytes.length; at++) {
+    if (at % TURN_BYTES === 0) await turns.next();
+    const byte = bytes[at];
+    if (byte === 0x22) isText = !isText;
+    else if (isText) at += byte === 0x5c ? 1 : 0;
+    else if (byte === 0x4e || byte === 0x49) {
+      const word = bytes.toString('latin1', at, at + 8);
+      const length = word === 'Infinity' ? 8 : word.startsWith('NaN') ? 3 : 0;
+      if (length === 0) continue;
+      parts.push(bytes.subarray(from, bytes[at - 1] === 0x2d ? at - 1 : at), NULL);
+      from = at + length;
+      at = from - 1;
+    }
+  }
+  return Buffer.concat([...parts, bytes.subarray(from)]);
+}
+
+const NULL = Buffer.from('null');
 const TURN_BYTES = 64 * 1024;
 const MAX_DEPTH = 500;
 

@@ -5,7 +5,7 @@ import { type DraftIssue, RunwireError } from '../../shared/errors.ts';
 import type { Turns } from '../slices.ts';
 import type { Held } from './in-flight.ts';
 import { JsonReader, MAX_VALUES, type Parsed } from './json.ts';
-import { notANumberIn } from './not-a-number.ts';
+import { notANumberIn, withNulls } from './not-a-number.ts';
 
 /**
  * The body of one request of a known user: as JSON or as lines of JSON, within limits. A handler checks the permission of
@@ -25,11 +25,15 @@ export class RequestBody {
 
   /**
    * Returns the JSON of the body. Throws `TOO_LARGE`; `INVALID_INPUT` for a body that is incomplete, not gzip as
-   * announced, not UTF-8 or not JSON; `RATE_LIMITED` and `UNAVAILABLE` for too many bytes in flight.
+   * announced, not UTF-8 or not JSON; `RATE_LIMITED` and `UNAVAILABLE` for too many bytes in flight. With `null` for
+   * `notANumber`, `NaN` and `Infinity` are read as null; by default they are refused.
    */
-  async json(limitBytes: number): Promise<unknown> {
+  async json(limitBytes: number, { notANumber }: { notANumber?: null } = {}): Promise<unknown> {
     const bytes = await this.#bytes(limitBytes);
-    const parsed = await new JsonReader(this.#turns).parse(bytes);
+    let parsed = await new JsonReader(this.#turns).parse(bytes);
+    if (parsed === 'not-json' && notANumber === null) {
+      parsed = await new JsonReader(this.#turns).parse(await withNulls(bytes, this.#turns));
+    }
     if (typeof parsed === 'object') return parsed.value;
     if (parsed === 'too-many-values') throw tooManyValues();
     const found = await notANumberIn(bytes, this.#turns);

@@ -462,7 +462,7 @@ test('[V6] [V8] verify and checkpoint work on the command line, on a server and 
   expect((await run('verify', '--database', 'file:kept.ndjson')).code).toBe(1);
   expect((await run(...inFile, '--url', server.url)).code).toBe(2);
   const nobody = await runCli(['verify', '--url', 'http://127.0.0.1:1'], { cwd, env });
-  expect(nobody).toMatchObject({ code: 1, stderr: 'runwire: UNAVAILABLE: the server cannot be reached\n' });
+  expect(nobody).toMatchObject({ code: 1, stderr: 'runwire: UNAVAILABLE: the server at http://127.0.0.1:1 cannot be reached\n' });
   const viewer = { ...env, RUNWIRE_TOKEN: await tokenFor({ roles: ['viewer'] }) };
   expect(await runCli(['verify'], { cwd, env: viewer })).toMatchObject({
     code: 1,
@@ -487,14 +487,14 @@ test('[V6] [V8] verify and checkpoint work on the command line, on a server and 
 test('[V10] [V13] erase works on the command line', async () => {
   const { cwd, server, env } = await setUp();
   await server.bus.publish([created('r1', { name: SECRET })], publisher);
-  const run = (...args: string[]) => runCli(['erase', ...args], { cwd, env });
+  const run = (...args: string[]) => runCli(['erase', ...args, '--yes'], { cwd, env });
   const erased = await run('--seq', '1', '--reason', 'asked for');
   expect(JSON.parse(erased.stdout)).toMatchObject({ seq: 1, by: 'ada', reason: 'asked for' });
   expect(erased.code).toBe(0);
   expect((await run('--seq', '1', '--reason', 'again')).stdout).toBe(erased.stdout);
   expect(await run('--seq', '2', '--reason', 'x')).toMatchObject({
     code: 1,
-    stderr: 'runwire: EVENT_NOT_FOUND: no such event\n',
+    stderr: 'runwire: EVENT_NOT_FOUND: no such event, or not readable\n',
   });
   for (const args of [
     ['--seq', '1'],

@@ -65,6 +65,18 @@ describe('answers', () => {
     ]);
   });
 
+  test('[P3] NaN and Infinity are null: without effect in unused fields, and an error of their event in used ones', async () => {
+    await using server = await lineageServer();
+    const text = (body: object) =>
+      JSON.stringify(body).replaceAll('"<NaN>"', 'NaN').replaceAll('"<-Inf>"', '-Infinity');
+    const unused = { ...message('START', 'a "NaN" \\', 0), more: ['<NaN>', '<-Inf>', { deep: '<NaN>' }] };
+    const used = { ...message('START', 'b', 0), eventTime: '<NaN>' };
+    expect((await server.send(text(unused))).status).toBe(200);
+    const answer = await server.send(text([used, { ...unused, eventTime: at(1) }]), { path: '/api/v1/lineage/batch' });
+    expect(answer.body?.failed_events).toMatchObject([{ index: 0, reason: expect.stringContaining('eventTime') }]);
+    expect((await server.views()).map(({ runId }) => runId)).toEqual(['a%20"NaN"%20\\']);
+  });
+
   test('[P3] a missing token is 401, a token without permission 403, another method 404', async () => {
     await using server = await lineageServer();
     const good = message('START', 'r', 0);

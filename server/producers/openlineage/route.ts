@@ -113,7 +113,8 @@ function batch<R extends Registry>({ intake, idFor, logger }: Lineage<R>): Princ
 
 /** Reads a body. More bytes in flight than a user may have are `UNAVAILABLE`: these clients retry nothing else. */
 async function read(content: RequestBody): Promise<unknown> {
-  return content.json(LIMIT_BYTES).catch((error: unknown) => {
+  // Python writes NaN. In a used field, null is then refused with its path; the other events of a batch are stored.
+  return content.json(LIMIT_BYTES, { notANumber: null }).catch((error: unknown) => {
     if (!(error instanceof RunwireError) || error.code !== 'RATE_LIMITED') throw error;
     throw new RunwireError('UNAVAILABLE', error.message);
   });
