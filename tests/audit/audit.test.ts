@@ -462,7 +462,10 @@ test('[V6] [V8] verify and checkpoint work on the command line, on a server and 
   expect((await run('verify', '--database', 'file:kept.ndjson')).code).toBe(1);
   expect((await run(...inFile, '--url', server.url)).code).toBe(2);
   const nobody = await runCli(['verify', '--url', 'http://127.0.0.1:1'], { cwd, env });
-  expect(nobody).toMatchObject({ code: 1, stderr: 'runwire: UNAVAILABLE: the server at http://127.0.0.1:1 cannot be reached\n' });
+  expect(nobody).toMatchObject({
+    code: 1,
+    stderr: 'runwire: UNAVAILABLE: the server at http://127.0.0.1:1 cannot be reached\n',
+  });
   const viewer = { ...env, RUNWIRE_TOKEN: await tokenFor({ roles: ['viewer'] }) };
   expect(await runCli(['verify'], { cwd, env: viewer })).toMatchObject({
     code: 1,
