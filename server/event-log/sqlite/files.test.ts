@@ -159,6 +159,25 @@ test.each(['', '-wal'])(
   },
 );
 
+test('[L35] without the folder of the database, a log refuses events as `UNAVAILABLE` until the folder is back', async () => {
+  const path = newPath();
+  const { health, problems, until } = keptHealth();
+  const log = await open(path, { health });
+  await append(log, draft('run.started'));
+  renameSync(dirname(path), `${dirname(path)}.away`);
+  await until(() => problems.has('database_file'));
+  expect(problems.get('database_file')).toContain('was removed or replaced');
+  for (const _ of upTo(3)) {
+    await expect(append(log, draft('run.started'))).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('was removed or replaced'),
+    });
+  }
+  renameSync(`${dirname(path)}.away`, dirname(path));
+  await until(() => problems.size === 0);
+  expect(await append(log, draft('run.started'))).toMatchObject([{ seq: 2 }]);
+});
+
 test('[L20] the files of a database that was put back are made private', async () => {
   const path = newPath();
   const log = await open(path);

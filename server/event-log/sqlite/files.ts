@@ -29,8 +29,8 @@ export class DatabaseFiles {
   #lock: DatabaseSyncInstance;
   #lockFile: Stats;
   #opened: { path: string; stats: Stats }[] = [];
-  /** Set while another server holds the lock. */
-  #taken: Error | undefined;
+  /** Set while the lock cannot be taken again. */
+  #taken: RunwireError | undefined;
   #timer: NodeJS.Timeout | undefined;
   #look: () => void = () => undefined;
 
@@ -67,7 +67,7 @@ export class DatabaseFiles {
     this.#look = () => {
       this.#checkLock();
       const problem = this.#problem();
-      health.report('database_file', problem && { message: problem.message, path: this.#path });
+      health.report('database_file', problem && { message: problem.message, path: this.#path, err: problem.cause });
       const sizeOf = (suffix: string) => statOf(`${this.#path}${suffix}`)?.size ?? 0;
       onSizes({ databaseBytes: sizeOf(''), walBytes: sizeOf('-wal') });
     };
@@ -75,7 +75,7 @@ export class DatabaseFiles {
     this.#look();
   }
 
-  #problem(): Error | undefined {
+  #problem(): RunwireError | undefined {
     const isSame = ({ path, stats }: { path: string; stats: Stats }) => {
       const now = statOf(path);
       return now?.ino === stats.ino && now.dev === stats.dev;
@@ -91,15 +91,19 @@ export class DatabaseFiles {
   /** Takes the lock again if its file was removed: without it, a second server could start. */
   #checkLock(): void {
     const path = `${this.#path}-lock`;
-    if (statOf(path)?.ino === this.#lockFile.ino) return;
     try {
+      if (statOf(path)?.ino === this.#lockFile.ino) {
+        this.#taken = undefined;
+        return;
+      }
       const lock = takeLock(path);
       this.#lock.close();
       this.#lock = lock;
       this.#lockFile = statSync(path);
       this.#taken = undefined;
     } catch (error) {
-      this.#taken = error as Error;
+      // Also without the folder: then the lock file cannot be made again.
+      this.#taken = error instanceof RunwireError ? error : new RunwireError('UNAVAILABLE', REMOVED, { cause: error });
     }
   }
 }
