@@ -14,6 +14,8 @@ test('[Q13] scrapes compute the totals over all connections at most once a secon
       totals: () => ({ subscriptions: ++computed, unsentBytes: 0, mostLag: 0, slow: 0 }),
       counts: { stalls: 0, closes: new Map() },
     },
+    streams: { streams: 0 },
+    inFlight: { bytes: 0 },
     access: { failures: 0 },
     health: { states: () => [] },
     retention: { isPaused: false },

@@ -78,7 +78,8 @@ export class Connection implements CallerConnection, SocketObserver {
   #principal: Principal | undefined;
   #user: User | undefined;
   // `…At` are times on the registry's monotonic clock.
-  readonly #openedAt: number;
+  /** Time of the registry's monotonic clock. */
+  readonly openedAt: number;
   #receivedAt: number;
   #pingAt: number;
   /** Time of the first ping since the client last sent something. */
@@ -94,9 +95,9 @@ export class Connection implements CallerConnection, SocketObserver {
     this.address = address;
     this.#ws = ws;
     this.#registry = registry;
-    this.#openedAt = registry.monotonicMs;
-    this.#receivedAt = this.#openedAt;
-    this.#pingAt = this.#openedAt + heartbeatMs;
+    this.openedAt = registry.monotonicMs;
+    this.#receivedAt = this.openedAt;
+    this.#pingAt = this.openedAt + heartbeatMs;
     // On a compressed socket, `ws` must build the frames.
     this.sink = isDirect && ws.extensions === '' ? ws : undefined;
   }
@@ -250,7 +251,7 @@ export class Connection implements CallerConnection, SocketObserver {
     if (!this.#ws.isOpen) return;
     if (!this.#principal) {
       // A socket that is paused before its first message is complete will not read the rest.
-      const isLate = this.#ws.isPaused || now - this.#openedAt >= limits.identifyMs;
+      const isLate = this.#ws.isPaused || now - this.openedAt >= limits.identifyMs;
       if (!this.isHandshakeRead && isLate) this.close(closeCodes.unauthenticated, 'no token');
       return;
     }

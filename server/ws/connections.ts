@@ -17,8 +17,14 @@ import type { DirectWebSocket } from './socket.ts';
 
 /** Time for the client to answer a close frame. Then the server destroys the socket. */
 export const CLOSE_MS = 1_000;
-/** Sockets of one address that wait for a token or its verification. A further one closes the oldest. */
+/**
+ * Sockets of one address that wait for a token or its verification. A further one closes the oldest, if that one is older
+ * than {@link PROMPT_MS}: behind a proxy, all clients reconnect from one address at once. Beyond `MAX_BURST`, it closes
+ * the oldest of any age.
+ */
 const MAX_UNIDENTIFIED = 500;
+const MAX_BURST = 5_000;
+const PROMPT_MS = 2_000;
 /** Unsent bytes of all sockets of a user, and of all users, as multiples of the limit of one socket. */
 const UNSENT_OF_USER = 4;
 const UNSENT_OF_ALL = 32;
@@ -87,7 +93,9 @@ export class Connections implements ConnectionRegistry {
     address.unidentified ??= new Set();
     address.unidentified.add(connection);
     const [oldest] = address.unidentified;
-    if (oldest && address.unidentified.size > MAX_UNIDENTIFIED) {
+    const count = address.unidentified.size;
+    const isLate = oldest !== undefined && this.monotonicMs - oldest.openedAt >= PROMPT_MS;
+    if (oldest && (count > MAX_BURST || (count > MAX_UNIDENTIFIED && isLate))) {
       address.unidentified.delete(oldest);
       oldest.close(closeCodes.overLimit, 'too many connections without a token from this address');
     }
