@@ -50,6 +50,21 @@ test.each(Object.entries(texts))(
   },
 );
 
+test.each(['-', '1', '1.', '1e', 'null', '""', '[]', '{}', '[1', ''])(
+  '[Q17] %j beside a container of several pieces is refused exactly when JSON.parse refuses it',
+  async (other) => {
+    const [array, object] = [texts.numbers, texts.keys];
+    const members = [array, object].flatMap((value) => [
+      `${other}${value}`,
+      `${value}${other}`,
+      `${value}${other}${value}`,
+    ]);
+    for (const text of members.flatMap((member) => [`[${member}]`, `{"a":${member}}`])) {
+      expect(JSON.stringify(await parse(text)) === JSON.stringify(native(text))).toBe(true);
+    }
+  },
+);
+
 test('[Q17] a text with too many values or levels is refused', async () => {
   expect(await parse(`[${'[],'.repeat(MAX_VALUES)}0]`)).toBe('too-many-values');
   expect(await parse(`${'['.repeat(501)}${']'.repeat(501)}`)).toBe('not-json');

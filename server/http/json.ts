@@ -123,6 +123,7 @@ class DividedText {
 
   #enter(at: number, isArray: boolean): void {
     this.values++;
+    if (this.#open.at(-1)?.isMemberParsed) throw new NotJson(); // No comma before it.
     const frame = {
       isArray,
       opensAt: at,
@@ -187,7 +188,7 @@ class DividedText {
       (parent.value as unknown[]).push(child.value);
       return;
     }
-    const [key] = Object.keys(JSON.parse(`{${this.#text(parent.memberFrom, child.opensAt)}0}`));
+    const [key] = Object.keys(JSON.parse(`{${this.#text(parent.memberFrom, child.opensAt)}[]}`));
     if (key === undefined) throw new NotJson();
     define(parent.value as object, key, child.value);
   }
