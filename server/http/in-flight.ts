@@ -10,7 +10,10 @@ const MAX_BYTES = 128 * 1024 * 1024;
 
 /** The bytes of one request and its answer. */
 export type Held = {
-  /** Throws `RATE_LIMITED` if the user then has too many bytes in flight, and `UNAVAILABLE` if all users have. */
+  /**
+   * Throws `RATE_LIMITED` if the user then has too many bytes in flight, and `UNAVAILABLE` if all users have. Throws
+   * `INVALID_INPUT` after `release`: nothing would release the bytes of a body that is read after its answer.
+   */
   add(bytes: number): void;
   /** Counts the bytes of an answer. The answer exists already, so the next request is refused instead of this one. */
   addAnswer(bytes: number): void;
@@ -28,6 +31,7 @@ export class InFlight {
   /** Throws as {@link Held.add} does. */
   hold(sub: string): Held {
     let held = 0;
+    let isReleased = false;
     const count = (bytes: number) => {
       held += bytes;
       this.#bytes += bytes;
@@ -38,11 +42,15 @@ export class InFlight {
     this.#check(sub, 0);
     return {
       add: (bytes) => {
+        if (isReleased) throw new RunwireError('INVALID_INPUT', 'the request is answered');
         this.#check(sub, bytes);
         count(bytes);
       },
       addAnswer: count,
-      release: () => count(-held),
+      release: () => {
+        isReleased = true;
+        count(-held);
+      },
     };
   }
 

@@ -86,6 +86,18 @@ test('[Q19] the bytes that a user has in flight are bounded, and other users are
   await expect.poll(() => metric(server.url, 'in_flight_bytes')).toBe(0);
 });
 
+test('[Q19] a body that nobody needs for the answer leaves no bytes in flight', async () => {
+  await using server = await startServer();
+  const headers = { ...json, ...(await bearer()), 'content-encoding': 'gzip' };
+  const body = gzipSync(JSON.stringify('x'.repeat(MiB - 2)));
+  for (let i = 0; i < 5; i++) {
+    const response = await fetch(`${server.url}/trpc/server.stats`, { method: 'POST', headers, body });
+    expect(response.status).toBe(200);
+    await response.text();
+  }
+  await expect.poll(() => metric(server.url, 'in_flight_bytes')).toBe(0);
+});
+
 test('[Q19] an answer that its client does not read counts for its user, and ends after the limit of stalled sockets', async () => {
   await using server = await startServer({ limits: { stalledMs: 500 } });
   const message = 'm'.repeat(2_000);
