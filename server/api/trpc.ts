@@ -95,8 +95,11 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
       end();
       throw error;
     }
-    // The handler sends the answer after this turn. The call counts until the client has read it.
-    return connection ? () => void setImmediate(() => connection.drained().then(end)) : end;
+    if (!connection) return end;
+    // The handler sends the answer after this turn. The call counts until the client has read it. A socket that has closed
+    // does not drain.
+    const endWhenRead = () => (signal?.aborted ? end() : void connection.drained().then(end));
+    return () => void setImmediate(endWhenRead);
   };
 
   const procedure = t.procedure.use(async ({ next, path, ctx, type, meta, getRawInput, batchIndex, ...call }) => {

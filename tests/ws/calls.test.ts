@@ -1,6 +1,7 @@
+import { DatabaseSync } from '@photostructure/sqlite';
 import { expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { created, isLive, progress, startServer, tokenFor, Wire } from '../support/harness.ts';
+import { created, isLive, progress, startServer, temporaryFolder, tokenFor, Wire } from '../support/harness.ts';
 import { publisher, query, upwards } from './setup.ts';
 
 /** Calls in progress, and their answers to slow clients. */
@@ -67,6 +68,27 @@ test('[W22] the calls of a socket end with it', async () => {
   again.send(upwards(1, 256).map((id) => query({ path: 'auth.me' }, id)));
   await again.until(() => again.messages.length === 256);
   expect(again.messages.every(({ result }) => result)).toBe(true);
+});
+
+test('[W22] a call that outlives its socket ends', async () => {
+  using folder = temporaryFolder();
+  const path = `${folder.path}/runwire.db`;
+  await using server = await startServer({ databaseUrl: `file:${path}` });
+  const token = await tokenFor({ sub: 'ann' });
+  const wire = await Wire.open(server.url, { token });
+  await wire.call('query', 'auth.me');
+  using other = new DatabaseSync(path);
+  other.exec('BEGIN IMMEDIATE'); // Publishing waits.
+  for (const id of upwards(101, 116)) {
+    wire.send({ id, method: 'mutation', params: { path: 'event.publish', input: { events: [created(`r${id}`)] } } });
+  }
+  wire.send('PING');
+  await wire.until(() => wire.texts.includes('PONG')); // The calls before it have begun.
+  wire.ws.terminate();
+  await expect.poll(() => server.getStats().connections).toBe(0);
+  other.exec('COMMIT');
+  await using again = await Wire.open(server.url, { token });
+  expect((await again.call('query', 'auth.me')).result).toBeDefined();
 });
 
 test('[W11] an answer larger than the limit of unsent bytes does not close its socket, and neither do the messages after it', async () => {
