@@ -44,10 +44,15 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
           z.strictObject({ projectId: field.scopeId(), eventId: field.id() }),
         ]),
       )
-      .query(async ({ ctx: { principal }, input }) => {
-        const seq = 'seq' in input ? input.seq : await log.seqOf(input.projectId, input.eventId);
+      .query(async ({ ctx: { principal, signal }, input }) => {
+        const seqOf = ({ projectId, eventId }: { projectId: string; eventId: string }) =>
+          can(principal, 'read', { projectId }) ? log.seqOf(projectId, eventId) : undefined;
+        const seq = 'seq' in input ? input.seq : await seqOf(input);
+        const caller = { user: principal.sub, signal };
         const page =
-          seq === undefined ? undefined : await log.read({ scope: { kind: 'all' }, after: seq - 1, limit: 1 });
+          seq === undefined
+            ? undefined
+            : await log.read({ ...caller, scope: { kind: 'all' }, after: seq - 1, limit: 1 });
         const record = page?.records[0];
         if (record?.seq !== seq || !record || !can(principal, 'read', { projectId: record.projectId })) {
           throw new RunwireError('EVENT_NOT_FOUND', 'no such event, or not readable');
