@@ -13,6 +13,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
@@ -116,6 +117,25 @@ test('[L17] a second server is refused by a symbolic link of the database, or of
   }
 });
 
+test('[L17] a second server that is refused leaves the locks of the first one in place', async () => {
+  const path = newPath();
+  await open(path);
+  await expect(open(path)).rejects.toThrow('another runwire server');
+  const attempts = `
+    const { DatabaseSync } = require(process.argv[1]);
+    for (const [file, sql] of [['-lock', 'BEGIN EXCLUSIVE'], ['', 'PRAGMA journal_mode = DELETE']]) {
+      try {
+        new DatabaseSync(process.argv[2] + file, { timeout: 0 }).exec(sql);
+        console.log('not locked: ' + file);
+      } catch (error) {
+        console.log(error.message);
+      }
+    }`;
+  const driver = createRequire(import.meta.url).resolve('@photostructure/sqlite');
+  const { stdout } = spawnSync(process.execPath, ['--eval', attempts, driver, path], { encoding: 'utf8' });
+  expect(stdout).toBe('database is locked\ndatabase is locked\n');
+});
+
 test('[L17] a lock whose file was removed is taken again, and one that another server has taken is a problem', async () => {
   const path = newPath();
   const { health, problems, until } = keptHealth();
@@ -159,24 +179,26 @@ test.each(['', '-wal'])(
   },
 );
 
-test('[L35] without the folder of the database, a log refuses events as `UNAVAILABLE` until the folder is back', async () => {
-  const path = newPath();
-  const { health, problems, until } = keptHealth();
-  const log = await open(path, { health });
-  await append(log, draft('run.started'));
-  renameSync(dirname(path), `${dirname(path)}.away`);
-  await until(() => problems.has('database_file'));
-  expect(problems.get('database_file')).toContain('was removed or replaced');
-  for (const _ of upTo(3)) {
-    await expect(append(log, draft('run.started'))).rejects.toMatchObject({
-      code: 'UNAVAILABLE',
-      message: expect.stringContaining('was removed or replaced'),
-    });
-  }
-  renameSync(`${dirname(path)}.away`, dirname(path));
-  await until(() => problems.size === 0);
-  expect(await append(log, draft('run.started'))).toMatchObject([{ seq: 2 }]);
-});
+test.each(['removed', 'a link to itself'])(
+  '[L35] with the folder of the database %s, a log refuses events as `UNAVAILABLE` until the folder is back',
+  async (kind) => {
+    const path = newPath();
+    const { health, problems, until } = keptHealth();
+    const log = await open(path, { health });
+    await append(log, draft('run.started'));
+    const folder = dirname(path);
+    renameSync(folder, `${folder}.away`);
+    if (kind !== 'removed') symlinkSync(basename(folder), folder);
+    const refused = { code: 'UNAVAILABLE', message: expect.stringContaining('was removed or replaced') };
+    await until(() => problems.has('database_file')); // The lock file has been looked for too.
+    await expect(append(log, draft('run.started'))).rejects.toMatchObject(refused);
+    expect(problems.get('database_file')).not.toContain(folder);
+    if (kind !== 'removed') unlinkSync(folder);
+    renameSync(`${folder}.away`, folder);
+    await until(() => problems.size === 0);
+    expect(await append(log, draft('run.started'))).toMatchObject([{ seq: 2 }]);
+  },
+);
 
 test('[L20] the files of a database that was put back are made private', async () => {
   const path = newPath();

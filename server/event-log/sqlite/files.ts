@@ -108,10 +108,22 @@ export class DatabaseFiles {
   }
 }
 
-const statOf = (path: string): Stats | undefined => statSync(path, { throwIfNoEntry: false });
+/** Returns undefined for a file that is missing, or that cannot be reached. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}
 
-/** SQLite gives its WAL the mode of the database file. */
-const touch = (path: string): void => closeSync(openSync(path, 'a', 0o600));
+/**
+ * Creates a missing file. SQLite gives its WAL the mode of the database file. A file that exists is not opened: to close it
+ * would end the POSIX locks that this process has on it.
+ */
+function touch(path: string): void {
+  if (!statOf(path)?.isFile()) closeSync(openSync(path, 'a', 0o600));
+}
 
 export function takeLock(path: string): DatabaseSyncInstance {
   touch(path);
