@@ -137,8 +137,11 @@ export class AccessLogger {
         const entries = await Promise.all(
           some.map(async (pending) => this.#withoutRefusedIds(await this.#withProject(pending))),
         );
-        const bounded = merged(entries.map((entry) => this.#withinDay(entry)));
-        await this.#log.access.write(bounded);
+        const bounded = entries.map((entry) => this.#withinDay(entry));
+        await this.#log.access.write(merged(bounded)).catch((error) => {
+          for (const entry of bounded) this.#uncount(entry);
+          throw error;
+        });
         left.splice(0, some.length);
       }
     } catch (error) {
@@ -171,6 +174,12 @@ export class AccessLogger {
     if (written >= USER_ENTRIES_PER_DAY) return { at, sub, action, outcome, via, detail: 'limit', count };
     this.#written.set(sub, written + 1);
     return entry;
+  }
+
+  /** Called for an entry that could not be written: the retry counts it again. */
+  #uncount({ sub, detail }: AccessEntry): void {
+    const written = this.#written.get(sub);
+    if (written !== undefined && detail !== 'limit') this.#written.set(sub, written - 1);
   }
 
   #withoutRefusedIds(entry: AccessEntry): AccessEntry {

@@ -255,6 +255,25 @@ test('[R15] a user has a most of entries in a day, and the record has the number
   expect(beyond[0]).not.toHaveProperty('projectId');
 });
 
+test('[R15] a write that is tried again and again counts once against the entries of a day', async () => {
+  using folder = temporaryFolder();
+  const path = `${folder.path}/runwire.db`;
+  const server = await serve({ databaseUrl: `file:${path}` });
+  const access = new AccessLogger({ ...server, health: new Health(keptLog().logger), isRefused: () => false });
+  const ann: Principal = { sub: 'ann', projects: ['demo'], roles: ['viewer'] };
+  const repair = breakRecord(path);
+  for (let index = 0; index < 250; index++) {
+    access.record({ principal: ann, action: `a${index}`, via: 'http', outcome: 'ok', projectId: 'demo' });
+  }
+  for (let attempt = 0; attempt < 201; attempt++) {
+    await expect(access.list({ projects: 'all', limit: 1 })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  }
+  repair();
+  const { entries } = await access.list({ projects: 'all', limit: 500 });
+  expect(entries.filter(({ sub, projectId }) => sub === 'ann' && projectId === 'demo')).toHaveLength(250);
+  await server.close();
+});
+
 test('[R15] accesses are written within about a second, and the rest when the server closes', async () => {
   using folder = temporaryFolder();
   const path = `${folder.path}/runwire.db`;
