@@ -1,12 +1,13 @@
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { runwireEvents } from '../../../shared/events.ts';
 import { foldOf } from '../../../shared/registry.ts';
 import { temporaryFolder } from '../../../tests/support/harness.ts';
 import { append, created, draft, upTo } from '../conformance/kit.ts';
 import { openSqliteLog } from './log.ts';
-import { verifySqliteFile } from './verify-file.ts';
+import { openReadOnly, verifySqliteFile } from './verify-file.ts';
 
 function setUp() {
   const folder = temporaryFolder();
@@ -34,6 +35,23 @@ test('[V21] a file that was copied without the WAL of its server is unproven; a 
   expect(verifySqliteFile(copy, {})).toMatchObject({ ok: true, to: 3 });
   await log.close();
   expect(verifySqliteFile(path, {})).toMatchObject({ ok: true, to: 3 });
+});
+
+test('[X20] [V3] the file of a running server is not read as immutable while its WAL is empty', async () => {
+  const { path, open } = setUp();
+  const log = await open();
+  onTestFinished(() => log.close());
+  await append(log, created());
+  const other = new DatabaseSync(path);
+  other.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  other.close();
+  expect(statSync(`${path}-wal`).size).toBe(0);
+  const db = openReadOnly(path);
+  onTestFinished(() => db.close());
+  const count = db.prepare('SELECT count(*) AS count FROM events');
+  expect(count.get()).toEqual({ count: 1 });
+  await append(log, created());
+  expect(count.get()).toEqual({ count: 2 });
 });
 
 test('[V21] a damaged page is named by the first and the last row that cannot be read', async () => {

@@ -60,9 +60,13 @@ function isInWalMode(path: string): boolean {
   return header[18] === 2;
 }
 
-/** Opens a file without a WAL as immutable: SQLite then needs no write access to its folder. */
+/**
+ * Opens a file without a WAL as immutable: SQLite then needs no write access to its folder. A server may be about to write
+ * into a file with an empty WAL and its shared memory.
+ */
 export function openReadOnly(path: string): DatabaseSyncInstance {
-  const hasWal = existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0;
+  const hasContent = existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0;
+  const isOpen = hasContent || existsSync(`${path}-shm`);
   const url = pathToFileURL(path).href;
-  return new DatabaseSync(hasWal ? url : `${url}?immutable=1`, { readOnly: true, timeout: 5_000 });
+  return new DatabaseSync(isOpen ? url : `${url}?immutable=1`, { readOnly: true, timeout: 5_000 });
 }
