@@ -278,6 +278,7 @@ export const VOCABULARY = [
   'run-17',
   'no space left',
   '東京',
+  'ระบบล้มเหลวguide',
   'readsorted',
   '🚀',
 ];

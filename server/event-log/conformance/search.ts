@@ -33,7 +33,24 @@ export function describeSearch(openLog: OpenLog): void {
       text: fc.option(
         fc
           .array(
-            one(...VOCABULARY, 'n1', 'n19', '"no space"', '"space no"', 'needle', 'emile', 'STAGE', 'ann', 'ali'),
+            one(
+              ...VOCABULARY,
+              'n1',
+              'n19',
+              '"no space"',
+              '"space no"',
+              'needle',
+              'emile',
+              'STAGE',
+              'ann',
+              'ali',
+              'ล้ม',
+              'ว',
+              '"ระบบ"',
+              'หลวgui',
+              'บร',
+              '京',
+            ),
             {
               minLength: 1,
               maxLength: 3,
@@ -74,6 +91,30 @@ export function describeSearch(openLog: OpenLog): void {
       { numRuns: 60 },
     );
   }, 60_000);
+
+  test('[R2] text without spaces between words is found by a word inside a sentence, in new events and in old ones', async () => {
+    const log = await openLog();
+    const sentences = [
+      'ระบบล้มเหลวแล้ว',
+      'ລະບົບລົ້ມເຫຼວແລ້ວ',
+      'ប្រព័ន្ធបានបរាជ័យ',
+      'စနစ်မအောင်မြင်ပါ',
+      '系统处理失败',
+      '処理が失敗した',
+    ];
+    const progress = (message: string) => draft('stage.progress', { stageId: 'a', message });
+    await append(log, ...sentences.map(progress));
+    for (let count = 0; count < 2_000; count += 500) {
+      await append(log, ...upTo(500).map((index) => progress(`step ${count + index}`)));
+    }
+    await append(log, ...sentences.map(progress));
+    const find = async (text: string) => seqs((await searchAll(log, { projects: 'all', text })).records);
+    for (const [index, text] of ['ล้มเหลว', 'ລົ້ມເຫຼວ', 'បរាជ័យ', 'အောင်မြင်', '处理', '失敗'].entries()) {
+      for (const asked of [text, `"${text}"`, `${text} a`])
+        expect(await find(asked)).toEqual([2_007 + index, 1 + index]);
+    }
+    expect(await find('เหลวล้ม')).toEqual([]);
+  });
 
   test('[R2] a text without a word finds nothing', async () => {
     const log = await openLog();

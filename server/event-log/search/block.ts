@@ -1,4 +1,4 @@
-import { isUuid, UUID_PREFIX } from './tokenizer.ts';
+import { isUnspacedLetter, isUuid, UUID_PREFIX } from './tokenizer.ts';
 
 /**
  * A block is the unit of the search index. It covers up to {@link BLOCK_EVENTS} events of one project. It maps each term (a
@@ -10,6 +10,8 @@ import { isUuid, UUID_PREFIX } from './tokenizer.ts';
  */
 
 export const BLOCK_EVENTS = 1_024;
+/** Number of the rules for terms. Increase it when the words of a text or their terms change: stored blocks are renewed. */
+export const TERMS_VERSION = 2;
 /** A block with this many terms is full: storing a larger one would hold the event loop too long. */
 const MAX_TERMS = 4_096;
 const CHUNK_CHARS = 1_900;
@@ -30,6 +32,15 @@ export const fieldTerm = (field: 'actor' | 'run' | 'type', value: string): strin
 export function wordTerm(word: string): string {
   if (isUuid(word)) return UUID + word;
   return word.length > MAX_TERM_CHARS ? word.slice(0, MAX_TERM_CHARS).replace(/[\ud800-\udbff]$/, '') : word;
+}
+
+/**
+ * Returns the term of a word of a text. The term of an unspaced letter has two letters, because single letters would be in
+ * almost every event. So it begins with its letter, and has the letter alone at the end of a run of letters.
+ */
+export function termAt(words: readonly string[], index: number): string {
+  const [word, next] = [words[index] as string, words[index + 1]];
+  return next !== undefined && isUnspacedLetter(word) && isUnspacedLetter(next) ? word + next : wordTerm(word);
 }
 
 /**
@@ -82,15 +93,13 @@ export class Block {
     }
   }
 
-  /** Replaces the terms of an event. */
-  replace(seq: number, terms: ReadonlySet<string>): void {
-    const place = this.seqs.indexOf(seq);
-    if (place === -1) return;
-    this.drop((other) => other === seq);
-    this.#put(place, terms);
+  /** Replaces the terms of events. */
+  replace(termsOf: ReadonlyMap<number, ReadonlySet<string>>): void {
+    this.drop((seq) => termsOf.has(seq));
+    for (const [place, seq] of this.seqs.entries()) this.#put(place, termsOf.get(seq) ?? []);
   }
 
-  #put(place: number, terms: ReadonlySet<string>): void {
+  #put(place: number, terms: Iterable<string>): void {
     for (const term of terms) {
       const places = this.#places.get(term);
       if (places) places.push(place);

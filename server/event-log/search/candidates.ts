@@ -1,8 +1,8 @@
 import type { Projects, SearchQuery } from '../contract/search.ts';
 import { NewestFirst, type Source } from '../newest-first.ts';
-import { type Block, fieldTerm, intersect, prefixTerms, type Wanted, wordTerm } from './block.ts';
+import { type Block, fieldTerm, intersect, prefixTerms, termAt, type Wanted } from './block.ts';
 import type { FoundBlock, SearchIndexer } from './indexer.ts';
-import type { Phrase } from './tokenizer.ts';
+import { isUnspacedLetter, type Phrase } from './tokenizer.ts';
 
 /**
  * The candidates of a search: positions of events that may match, newest first. If the query has a text, they come from the
@@ -32,8 +32,13 @@ export function wantedTerms(
   const wanted: Wanted[] = [];
   for (const { words, isPrefix } of phrases) {
     for (const [index, word] of words.entries()) {
-      if (isPrefix && index === words.length - 1) wanted.push({ terms: prefixTerms(word), isPrefix });
-      else exact.add(wordTerm(word));
+      const isLast = index === words.length - 1;
+      if (isLast && isUnspacedLetter(word)) {
+        // The term of the letter before has this letter too. Without one, the term of this letter may have any second letter.
+        const isCovered = index > 0 && isUnspacedLetter(words[index - 1] as string);
+        if (!isCovered) wanted.push({ terms: [word], isPrefix: true });
+      } else if (isLast && isPrefix) wanted.push({ terms: prefixTerms(word), isPrefix });
+      else exact.add(termAt(words, index));
     }
   }
   if (runId !== undefined) exact.add(fieldTerm('run', runId));

@@ -1,5 +1,5 @@
-import { BLOCK_EVENTS, Block, type Chunk, fieldTerm, type StoredBlock, wordTerm } from './block.ts';
-import { eachText, wordsOf } from './tokenizer.ts';
+import { BLOCK_EVENTS, Block, type Chunk, fieldTerm, type StoredBlock, termAt } from './block.ts';
+import { eachText, isAscii, wordsOf } from './tokenizer.ts';
 
 /**
  * Keeps the search index up to date. The indexer reads committed events from the log, so publishing never waits for it.
@@ -9,6 +9,8 @@ import { eachText, wordsOf } from './tokenizer.ts';
  *    restart the indexer continues from this position.
  * 3. It stores a block that begins far behind the head, even if the block is not full: otherwise a project with few events
  *    would hold back the position.
+ * 4. Blocks that an earlier release stored may have other terms for texts that are not ASCII. It renews them one by one,
+ *    the newest first. Meanwhile a search finds by their old terms.
  *
  * An erasure or a trim changes the events and their stored blocks in one transaction. Why not SQLite's full-text search
  * (FTS5): docs/decisions/009.
@@ -29,6 +31,8 @@ export type IndexedEvent = { seq: number; projectId: string; payload: string };
 export type BlockId = number;
 /** A stored block. `open` gives access to its terms. */
 export type FoundBlock = { lastSeq: number; open: () => StoredBlock };
+/** A stored block with terms by earlier rules. */
+export type OutdatedBlock = { id: BlockId; projectId: string; firstSeq: number; lastSeq: number };
 export type BlockQuery = { before: number; lastSeqBelow: number; newest: BlockId; limit: number };
 
 /** The stored blocks. Calls are synchronous and run inside a slice. */
@@ -36,6 +40,8 @@ export interface BlockStore {
   /** The stored position: every event up to it is in a stored block. */
   position(): number;
   eventsAfter(position: number, limit: number): IndexedEvent[];
+  /** Returns events of a project after one position, up to another. */
+  eventsOf(projectId: string, after: number, upTo: number, limit: number): IndexedEvent[];
   event(seq: number): IndexedEvent | undefined;
   /** Position of the last event of a project that is in a stored block; 0 if there is none. */
   lastSeqOf(projectId: string): number;
@@ -52,6 +58,10 @@ export interface BlockStore {
   rewriteWith(projectId: string, seq: number, change: (block: Block) => void): void;
   /** Rewrites a block in its own transaction, if it still exists. */
   rewrite(id: BlockId, change: (block: Block) => void): void;
+  /** Returns the newest block with terms of an earlier `TERMS_VERSION`. */
+  outdated(): OutdatedBlock | undefined;
+  /** Replaces the terms of events of an outdated block in its own transaction, and marks the block as up to date. */
+  renew(id: BlockId, terms: ReadonlyMap<number, ReadonlySet<string>>): void;
   /** Returns the blocks that have events before a position, and events at this position or after it. */
   across(position: number): BlockId[];
   /** Deletes the blocks without an event after `seq`. Runs inside the caller's transaction. */
@@ -66,6 +76,9 @@ export type IndexerParts = {
   head: () => number;
 };
 
+/** `position`: events up to it have been read. `terms`: the new terms of events, by position. */
+type Renewal = { block: OutdatedBlock; position: number; terms: Map<number, ReadonlySet<string>> };
+
 export class SearchIndexer {
   readonly blocks: BlockStore;
   readonly #slice: IndexerParts['slice'];
@@ -74,6 +87,8 @@ export class SearchIndexer {
   /** The blocks in memory, by project. The oldest block is first. */
   readonly #open = new Map<string, Block>();
   #position: number;
+  /** The block that is being renewed; undefined once all are up to date. */
+  #renewal: Renewal | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isReading = false;
   #isClosed = false;
@@ -85,12 +100,13 @@ export class SearchIndexer {
     this.#write = write;
     this.#head = head;
     this.#position = blocks.position();
+    this.#renewal = this.#nextRenewal();
     this.wake();
   }
 
   /** Schedules the indexing of new events. Called after each commit. */
   wake(): void {
-    if (this.#timer || this.#isReading || this.#isClosed || this.#position >= this.#head()) return;
+    if (this.#timer || this.#isReading || this.#isClosed || !this.#hasWork) return;
     this.#schedule(DELAY_MS);
   }
 
@@ -122,7 +138,9 @@ export class SearchIndexer {
    */
   erasing(seq: number): void {
     const event = this.blocks.event(seq);
-    if (event) this.blocks.rewriteWith(event.projectId, seq, (block) => block.replace(seq, termsOf(event.payload)));
+    if (!event) return;
+    const terms = new Map([[seq, termsOf(event.payload)]]);
+    this.blocks.rewriteWith(event.projectId, seq, (block) => block.replace(terms));
   }
 
   /**
@@ -131,7 +149,9 @@ export class SearchIndexer {
    */
   erased(seq: number): void {
     const event = this.blocks.event(seq);
-    if (event) this.#open.get(event.projectId)?.replace(seq, termsOf(event.payload));
+    if (!event) return;
+    this.#open.get(event.projectId)?.replace(new Map([[seq, termsOf(event.payload)]]));
+    this.#renewal?.terms.delete(seq); // The stored block has the new terms already.
   }
 
   /** Deletes the stored blocks that contain only trimmed events. Called inside the transaction that deletes the events. */
@@ -142,6 +162,7 @@ export class SearchIndexer {
   /** Removes the words of trimmed events from blocks that also contain newer events. */
   async cut(oldest: number): Promise<void> {
     const isGone = (seq: number) => seq < oldest;
+    for (const seq of this.#renewal?.terms.keys() ?? []) if (isGone(seq)) this.#renewal?.terms.delete(seq);
     for (const block of [...this.#open.values()]) {
       if (block.firstSeq < oldest) await this.#slice(() => block.drop(isGone));
     }
@@ -162,6 +183,7 @@ export class SearchIndexer {
     let waitMs = PAUSE_MS;
     try {
       await this.#slice((until) => this.#read(until));
+      if (this.#renewal) await this.#renew(this.#renewal);
     } catch {
       // `slice` has already reported the error. Indexing is tried again after `RETRY_MS`.
       waitMs = RETRY_MS;
@@ -170,7 +192,37 @@ export class SearchIndexer {
     const reached = this.#waiting.filter(({ position }) => position <= this.#position);
     this.#waiting = this.#waiting.filter(({ position }) => position > this.#position);
     for (const { resolve } of reached) resolve();
-    if (!this.#isClosed && this.#position < this.#head()) this.#schedule(waitMs);
+    if (!this.#isClosed && this.#hasWork) this.#schedule(waitMs);
+  }
+
+  get #hasWork(): boolean {
+    return this.#position < this.#head() || this.#renewal !== undefined;
+  }
+
+  #nextRenewal(): Renewal | undefined {
+    const block = this.blocks.outdated();
+    return block && { block, position: block.firstSeq - 1, terms: new Map() };
+  }
+
+  /** Reads events of an outdated block for a slice. After the last event, it stores their terms. */
+  async #renew(renewal: Renewal): Promise<void> {
+    const { projectId, lastSeq, id } = renewal.block;
+    const isRead = await this.#slice((until) => {
+      for (;;) {
+        const events = this.blocks.eventsOf(projectId, renewal.position, lastSeq, ROWS_AT_ONCE);
+        for (const { seq, payload } of events) {
+          if (!isAscii(payload)) renewal.terms.set(seq, termsOf(payload));
+          renewal.position = seq;
+          if (performance.now() > until) return false;
+        }
+        if (events.length < ROWS_AT_ONCE) return true;
+      }
+    });
+    if (!isRead) return;
+    await this.#write(() => {
+      this.blocks.renew(id, renewal.terms);
+      this.#renewal = this.#nextRenewal();
+    });
   }
 
   #read(until: number): void {
@@ -232,7 +284,8 @@ function termsOf(payload: string): Set<string> {
     fieldTerm('actor', event.actor),
   ]);
   eachText(event, (text) => {
-    for (const word of wordsOf(text)) terms.add(wordTerm(word));
+    const words = wordsOf(text);
+    for (let index = 0; index < words.length; index++) terms.add(termAt(words, index));
   });
   return terms;
 }

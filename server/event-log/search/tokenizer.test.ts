@@ -55,6 +55,37 @@ test('[R2] a query matches all words, phrases in quotes, and the last word as a 
   expect(missed.filter(finds)).toEqual([]);
 });
 
+test('[R2] text without spaces between words is found by a word or a phrase inside it', () => {
+  const sentences = {
+    thai: 'การประมวลผลล้มเหลวเพราะพื้นที่ดิสก์ไม่เพียงพอ',
+    lao: 'ການປະມວນຜົນລົ້ມເຫຼວເພາະພື້ນທີ່ດິສກ໌ບໍ່ພຽງພໍ',
+    khmer: 'ដំណើរការ\u200bបាន\u200bបរាជ័យ\u200bព្រោះ\u200bថាស\u200bពេញ',
+    burmese: 'ဒစ်နေရာမလုံလောက်သောကြောင့်လုပ်ဆောင်မှုမအောင်မြင်ပါ',
+    chinese: '由于磁盘空间不足，处理失败',
+    japanese: 'ディスク容量が不足したためサーバーerrorとガイドbookの処理に失敗',
+  };
+  const finds = (sentence: keyof typeof sentences, text: string) =>
+    holdsAll({ message: `stage 3: ${sentences[sentence]}!` }, parseText(text));
+  for (const [sentence, ...texts] of [
+    ['thai', 'ล้มเหลว', 'ดิสก์', '"พื้นที่ดิสก์"', 'ดิสก์ ล้มเหลว stage', 'ล', 'ล้มเห'],
+    ['lao', 'ລົ້ມເຫຼວ', '"ດິສກ໌"', 'ພື້ນທີ່'],
+    ['khmer', 'បរាជ័យ', '"ថាសពេញ"', 'ថាស\u200bពេញ'],
+    ['burmese', 'လုပ်ဆောင်မှု', '"မအောင်မြင်"'],
+    ['chinese', '空间', '"空间不足"', '失败 磁盘'],
+    ['japanese', '容量', 'サーバー', '"サーバー"', 'ガイド', 'error サーバー', '"book"', '処理'],
+  ] as const) {
+    expect(texts.filter((text) => !finds(sentence, text))).toEqual([]);
+  }
+  for (const [sentence, ...texts] of [
+    ['thai', 'เหลวล้ม', '"ดิสก์พื้นที่"', 'ล้มเหลวดิสก์', 'ฮ'],
+    ['khmer', 'ពេញថាស'],
+    ['chinese', '间空', '"不足空间"'],
+    ['japanese', '"erro"', 'erro サーバー', 'ーサ'],
+  ] as const) {
+    expect(texts.filter((text) => finds(sentence, text))).toEqual([]);
+  }
+});
+
 test('[R2] a UUID is found whole and by its first 8 characters, not by fewer', () => {
   const event = { eventId: 'beef0000-e29b-41d4-a716-446655440000' };
   const finds = (text: string) => holdsAll(event, parseText(text));

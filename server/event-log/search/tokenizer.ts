@@ -1,8 +1,8 @@
 /**
  * Defines which words a search finds, for every store: which texts of an event are searched, what a word is, and how a
  * query is parsed. Case, diacritics and compatibility forms are ignored. Any character that is not a letter, mark, number
- * or pictograph separates words. Chinese and Japanese have no spaces between words, so each of their characters is a word.
- * A UUID is one word.
+ * or pictograph separates words. Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces between words, so each of their
+ * characters is a word, and a text is found wherever its characters are adjacent. A UUID is one word.
  */
 
 /** Words of a query that must be adjacent: a quoted text, or words joined by punctuation like `run-17`. */
@@ -17,13 +17,18 @@ const ASCII = /^[\0-\x7f]*$/;
 export const UUID_PREFIX = 8;
 const UUID = '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-z])';
 const ASCII_WORD = new RegExp(`${UUID}|[a-z0-9]+`, 'g');
-const ALONE = '[\\p{sc=Han}\\p{sc=Hira}\\p{sc=Kana}\\p{Extended_Pictographic}]';
-const ANY_WORD = new RegExp(`${UUID}|(?![0-9])${ALONE}|(?:(?!(?![0-9])${ALONE})[\\p{L}\\p{M}\\p{N}])+`, 'gu');
+const LETTER = '[\\p{L}\\p{M}\\p{N}]';
+const UNSPACED = '[\\p{sc=Thai}\\p{sc=Laoo}\\p{sc=Khmr}\\p{sc=Mymr}]';
+// `scx` includes the marks of kana and the long vowel `ー`, which would otherwise join a following Latin word.
+const IDEOGRAPH = '[\\p{sc=Han}\\p{scx=Hira}\\p{scx=Kana}]';
+const ALONE = `(?![0-9])(?:(?=${LETTER})(?:${IDEOGRAPH}|${UNSPACED})|\\p{Extended_Pictographic})`;
+const ANY_WORD = new RegExp(`${UUID}|${ALONE}|(?:(?!${ALONE})${LETTER})+`, 'gu');
+const UNSPACED_LETTER = new RegExp(`^${UNSPACED}$`, 'u');
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/;
 
 /** Returns the words of a text, in order. */
 export function wordsOf(text: string): readonly string[] {
-  if (ASCII.test(text)) return text.toLowerCase().match(ASCII_WORD) ?? [];
+  if (isAscii(text)) return text.toLowerCase().match(ASCII_WORD) ?? [];
   const folded = text
     .normalize('NFKD')
     .toLowerCase()
@@ -31,6 +36,12 @@ export function wordsOf(text: string): readonly string[] {
     .replace(/[\u0300-\u036f]/g, '');
   return folded.match(ANY_WORD) ?? [];
 }
+
+/** Whether a word is a letter of an alphabet without spaces between words. So few letters are in almost every text. */
+export const isUnspacedLetter = (word: string): boolean => word.charCodeAt(0) > 0x7f && UNSPACED_LETTER.test(word);
+
+/** An ASCII text has the same words in every release. */
+export const isAscii = (text: string): boolean => ASCII.test(text);
 
 export const isUuid = (word: string): boolean => word.length === 36 && word[UUID_PREFIX] === '-';
 

@@ -151,6 +151,10 @@ export const migrations: readonly Migration[] = [
   `
   CREATE INDEX runs_by_project_change ON runs (project_id, last_seq);
   `,
+  `
+  ALTER TABLE search_blocks ADD COLUMN terms_version INTEGER NOT NULL DEFAULT 1;
+  CREATE INDEX search_blocks_by_version ON search_blocks (terms_version);
+  `,
 ];
 
 /**

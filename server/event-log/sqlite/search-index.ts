@@ -1,6 +1,6 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
-import { Block, type Chunk, StoredBlock } from '../search/block.ts';
-import type { BlockId, BlockQuery, BlockStore, FoundBlock, IndexedEvent } from '../search/indexer.ts';
+import { Block, type Chunk, StoredBlock, TERMS_VERSION } from '../search/block.ts';
+import type { BlockId, BlockQuery, BlockStore, FoundBlock, IndexedEvent, OutdatedBlock } from '../search/indexer.ts';
 import { transact } from './database.ts';
 
 /**
@@ -39,6 +39,10 @@ export class SqliteBlocks implements BlockStore {
     return this.#statements.eventsAfter.all(position, limit) as IndexedEvent[];
   }
 
+  eventsOf(projectId: string, after: number, upTo: number, limit: number): IndexedEvent[] {
+    return this.#statements.eventsOf.all(projectId, after, upTo, limit) as IndexedEvent[];
+  }
+
   event(seq: number): IndexedEvent | undefined {
     return this.#statements.event.get(seq) as IndexedEvent | undefined;
   }
@@ -51,7 +55,7 @@ export class SqliteBlocks implements BlockStore {
     transact(this.#db, 'NORMAL', () => {
       const isContiguous = lastSeq - firstSeq + 1 === seqs.length;
       const list = isContiguous ? null : JSON.stringify(seqs);
-      const row = this.#statements.insertBlock.run(projectId, firstSeq, lastSeq, list, firstsOf(chunks));
+      const row = this.#statements.insertBlock.run(projectId, firstSeq, lastSeq, list, firstsOf(chunks), TERMS_VERSION);
       this.#insertChunks(Number(row.lastInsertRowid), chunks);
       this.#statements.setPosition.run(String(position));
     });
@@ -81,6 +85,20 @@ export class SqliteBlocks implements BlockStore {
   rewrite(id: BlockId, change: (block: Block) => void): void {
     const row = this.#statements.block.get(id) as BlockRow | undefined;
     if (row) transact(this.#db, 'NORMAL', () => this.#rewrite(row, change));
+  }
+
+  outdated(): OutdatedBlock | undefined {
+    const row = this.#statements.outdated.get(TERMS_VERSION) as BlockRow | undefined;
+    return row && { id: row.block, projectId: row.project_id, firstSeq: row.first_seq, lastSeq: row.last_seq };
+  }
+
+  renew(id: BlockId, terms: ReadonlyMap<number, ReadonlySet<string>>): void {
+    const row = this.#statements.block.get(id) as BlockRow | undefined;
+    if (!row) return;
+    transact(this.#db, 'NORMAL', () => {
+      if (terms.size > 0) this.#rewrite(row, (block) => block.replace(terms));
+      this.#statements.setVersion.run(TERMS_VERSION, id);
+    });
   }
 
   across(position: number): BlockId[] {
@@ -136,13 +154,18 @@ export function prepareBlocks(db: DatabaseSyncInstance) {
     position: db.prepare(`SELECT value FROM meta WHERE key = 'search_position'`),
     setPosition: db.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('search_position', ?)`),
     eventsAfter: db.prepare(`${event} seq > ? ORDER BY seq LIMIT ?`),
+    eventsOf: db.prepare(`${event} project_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`),
     event: db.prepare(`${event} seq = ?`),
     lastOf: db.prepare('SELECT max(last_seq) AS seq FROM search_blocks WHERE project_id = ?'),
     newest: db.prepare('SELECT max(block) AS block FROM search_blocks'),
     insertBlock: db.prepare(
-      'INSERT INTO search_blocks (project_id, first_seq, last_seq, seqs, firsts) VALUES (?, ?, ?, ?, ?)',
+      'INSERT INTO search_blocks (project_id, first_seq, last_seq, seqs, firsts, terms_version) VALUES (?, ?, ?, ?, ?, ?)',
     ),
     setFirsts: db.prepare('UPDATE search_blocks SET firsts = ? WHERE block = ?'),
+    setVersion: db.prepare('UPDATE search_blocks SET terms_version = ? WHERE block = ?'),
+    outdated: db.prepare(
+      'SELECT * FROM search_blocks WHERE terms_version < ? ORDER BY terms_version DESC, block DESC LIMIT 1',
+    ),
     insertChunk: db.prepare('INSERT INTO search_chunks (chunk, lines) VALUES (?, ?)'),
     chunk: db.prepare('SELECT lines FROM search_chunks WHERE chunk = ?'),
     chunks: db.prepare('SELECT lines FROM search_chunks WHERE chunk BETWEEN ? AND ? ORDER BY chunk'),

@@ -145,6 +145,86 @@ test('[R6] the words of trimmed events are neither in the tables of the index no
   await log.close();
 });
 
+/** Changes the stored blocks to those of a release that took a run of letters of any script for one word. */
+function makeOutdated(path: string): void {
+  const db = new DatabaseSync(path);
+  const blocks = new SqliteBlocks(db);
+  const rows = db.prepare('SELECT seq, payload FROM events').all() as { seq: number; payload: string }[];
+  const terms = new Map(rows.map(({ seq, payload }) => [seq, new Set(payload.match(/[\p{L}\p{M}\p{N}]+/gu))]));
+  for (const { block } of db.prepare('SELECT block FROM search_blocks').all() as { block: number }[]) {
+    blocks.rewrite(block, (stored) => stored.replace(terms));
+  }
+  db.exec('UPDATE search_blocks SET terms_version = 1');
+  db.close();
+}
+
+const outdatedIn = (db: DatabaseSyncInstance) =>
+  (db.prepare('SELECT count(*) AS count FROM search_blocks WHERE terms_version < 2').get() as { count: number }).count;
+
+test('[R18] an index of an earlier release is renewed behind the start, and is searched meanwhile', async () => {
+  const path = join(await newFolder(), 'runwire.db');
+  const log = await open(path);
+  await fill(log, 5_000, (index) => (index % 7 === 0 ? `common ระบบล้มเหลว w${index}` : `common w${index}`));
+  await log.close();
+  makeOutdated(path);
+
+  const again = await open(path);
+  const db = new DatabaseSync(path);
+  onTestFinished(() => db.close());
+  const count = async (text: string) => (await searchAll(again, { projects: 'all', text })).records.length;
+  const outdated = outdatedIn(db);
+  expect(outdated).toBeGreaterThan(2);
+  expect([await count('common'), await count('"w17"'), await count('w4999')]).toEqual([5_000, 1, 1]);
+  while (outdatedIn(db) > 0) expect(await count('common')).toBe(5_000);
+  expect([await count('ล้มเหลว'), await count('common'), await count('ร')]).toEqual([715, 5_000, 715]);
+  await again.close();
+  const chunks = JSON.stringify(db.prepare('SELECT lines FROM search_chunks').all());
+  expect(chunks).not.toContain('ระบบล้มเหลว');
+});
+
+test('[R18] a renewal is done in slices, and does not restore erased or trimmed words', async () => {
+  const path = join(await newFolder(), 'runwire.db');
+  const log = await open(path);
+  await fill(log, 3_000, (index) => `ระบบล้มเหลว secret${index}`);
+  await log.close();
+  makeOutdated(path);
+
+  const db = new DatabaseSync(path);
+  onTestFinished(() => db.close());
+  const newest = db.prepare('SELECT first_seq AS first FROM search_blocks ORDER BY block DESC').get();
+  const { first } = newest as { first: number };
+  const outdated = outdatedIn(db);
+  const chunks = () => JSON.stringify(db.prepare('SELECT lines FROM search_chunks').all());
+  let slices = 0;
+  let cutting: Promise<void> | undefined;
+  const index: SearchIndexer = new SearchIndexer({
+    blocks: new SqliteBlocks(db),
+    head: () => 3_000,
+    write: async (work) => work(),
+    slice: async (work) => {
+      // A slice without time reads one event. After ten of them, some events of the block have been read.
+      if (++slices <= 20) return work(0);
+      if (slices === 21) {
+        expect(outdatedIn(db)).toBe(outdated);
+        db.prepare(`UPDATE events SET payload = replace(payload, 'secret', 'erased') WHERE seq = ?`).run(first + 2);
+        index.erasing(first + 2);
+        index.erased(first + 2);
+        db.prepare('DELETE FROM events WHERE seq <= ?').run(first);
+        index.trimmed(first);
+        cutting = index.cut(first + 1);
+      }
+      return work(Number.POSITIVE_INFINITY);
+    },
+  });
+  onTestFinished(() => index.close());
+  const secrets = [first, first + 2].map((seq) => `secret${seq - 1}\\t`);
+  expect(secrets.map((secret) => chunks().includes(secret))).toEqual([true, true]);
+  await expect.poll(() => outdatedIn(db), { timeout: 30_000 }).toBe(0);
+  await cutting;
+  expect(chunks()).toContain(`secret${first}\\t`);
+  expect(secrets.map((secret) => chunks().includes(secret))).toEqual([false, false]);
+});
+
 test('[R5] a quiet project does not hold back the position of the index', async () => {
   const folder = await newFolder();
   const path = join(folder, 'runwire.db');
