@@ -150,14 +150,14 @@ test('[L3] a request with a lost answer is sent again and stored once', async ()
   expect(again).toEqual({ accepted: 1, duplicates: 1, seq: 4 });
 });
 
-test('the publisher retries after 5xx and 429', async () => {
+test('the publisher retries after 5xx, 408 and 429', async () => {
   await using server = await startServer();
-  const fates = [{ status: 503 }, { status: 500 }, { status: 429, retryAfter: '0' }, 'pass'] as const;
+  const fates = [{ status: 503 }, { status: 500 }, { status: 408 }, { status: 429, retryAfter: '0' }, 'pass'] as const;
   let request = 0;
   const proxy = await startProxy(server.port, () => fates[request++] ?? 'pass');
   const publisher = createPublisher({ url: proxy.url, token: await tokenFor(), projectId: 'demo', retryDelayMs: 1 });
   expect(await publisher.publish(progress('r1', 1))).toEqual({ accepted: 1, duplicates: 0, seq: 1 });
-  expect(request).toBe(4);
+  expect(request).toBe(5);
 });
 
 test('flush() retries without further delay', async () => {

@@ -152,6 +152,7 @@ function codeOfStatus(status: number): ErrorCode {
     401: 'UNAUTHENTICATED',
     403: 'FORBIDDEN',
     404: 'NOT_FOUND',
+    408: 'UNAVAILABLE', // A proxy did not receive the request in time.
     413: 'TOO_LARGE',
     429: 'RATE_LIMITED',
   };
