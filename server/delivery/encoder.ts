@@ -1,4 +1,5 @@
 import { type Encoder, jsonEncoder } from '@trpc/server/adapters/ws';
+import { RunwireError } from '../../shared/errors.ts';
 import { DirectSubscription } from './direct.ts';
 
 /**
@@ -14,6 +15,9 @@ export const nothing = new Uint8Array(0);
 /** Maximum length of a request id. The server keeps the id as long as the subscription, and repeats it in each frame. */
 const MAX_ID_LENGTH = 200;
 
+/** Maximum number of values in a message, which is parsed in one turn of the event loop. */
+const MAX_VALUES = 50_000;
+
 export const directEncoder: Encoder = {
   encode: (message) => {
     const { id, jsonrpc, result } = message as { id?: unknown; jsonrpc?: unknown; result?: { data?: unknown } };
@@ -22,6 +26,9 @@ export const directEncoder: Encoder = {
     return nothing;
   },
   decode: (data) => {
+    if (typeof data === 'string' && valuesIn(data) > MAX_VALUES) {
+      throw new RunwireError('TOO_LARGE', `the message has more than ${MAX_VALUES} values`);
+    }
     const message = jsonEncoder.decode(data);
     for (const request of Array.isArray(message) ? message : [message]) {
       const { id } = (request ?? {}) as { id?: unknown };
@@ -30,3 +37,18 @@ export const directEncoder: Encoder = {
     return message;
   },
 };
+
+/** Returns the number of commas and opening brackets outside of strings: about the number of values. */
+function valuesIn(json: string): number {
+  if (json.length <= MAX_VALUES) return 0;
+  let values = 0;
+  for (let at = 0; at < json.length; at++) {
+    const code = json.charCodeAt(at);
+    if (code === 0x2c || code === 0x5b || code === 0x7b) values++;
+    else if (code === 0x22) {
+      at++;
+      while (at < json.length && json.charCodeAt(at) !== 0x22) at += json.charCodeAt(at) === 0x5c ? 2 : 1;
+    }
+  }
+  return values;
+}

@@ -24,6 +24,17 @@ const closesOf = async (url: string) =>
   (await (await fetch(`${url}/metrics`)).text()).match(/^runwire_closes_total.*$/gm)?.join() ?? '';
 
 describe('limits of one client', () => {
+  test('[W25] a message with too many values is answered with TOO_LARGE, and its socket stays open', async () => {
+    await using server = await startServer();
+    await using wire = await Wire.open(server.url);
+    const message = (input: string) => `{"id":9,"method":"query","params":{"path":"auth.me","input":${input}}}`;
+    wire.send(message(`[${'[],'.repeat(30_000)}0]`));
+    await wire.until(() => wire.messages.some(({ error }) => error?.data.runwireCode === 'TOO_LARGE'));
+    // A comma in a string is no value.
+    wire.send(message(JSON.stringify('\\",['.repeat(60_000))));
+    await wire.until(() => wire.messages.some(({ id, result }) => id === 9 && result !== undefined));
+  });
+
   test('[W7] a socket with too many subscriptions closes with 4429', async () => {
     await using server = await startServer({ limits: { subscriptionsPerSocket: 20 } });
     await using wire = await Wire.open(server.url);
