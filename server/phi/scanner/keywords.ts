@@ -68,6 +68,14 @@ export const role = {
   call: 10,
   /** A filler with a provider's number after it. */
   provider: 11,
+  /** Makes the plural after it a count: `total_patients`. */
+  count: 12,
+  /** A keyword in the plural. A number that it has as its value is a count. */
+  plural: 13,
+  /** The number of a field of HL7 v2, as `3` in `PID-3`. */
+  field: 14,
+  /** The name of a segment of HL7 v2 without a digit: `PID`. */
+  segment: 15,
 } as const;
 
 const words: readonly (readonly [string, bits: number, role?: number])[] = [
@@ -81,7 +89,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     'phone phones telephone tel mobile cellphone phonenumber phonenum telephonenumber mobilenumber whatsapp',
     subject.phone,
   ],
-  ['homephone workphone cellnumber phoneno telecom', subject.phone],
+  ['homephone workphone cellnumber phoneno telecom telefon telefonnummer handynummer telefono', subject.phone],
   ['cell contact sms callback', subject.contact],
   ['emergencycontact', subject.contact | subject.name, role.person],
   ['fax faxes facsimile faxnumber faxno', subject.fax],
@@ -90,14 +98,24 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['medical med health healthcare hospital clinic clinical emr ehr', subject.medical],
   ['record records rec', subject.record],
   ['chart', subject.record | subject.encounter],
-  ['patient patients', subject.patient],
+  ['patient', subject.patient],
+  ['patients', subject.patient, role.plural],
+  ['usubjid subjid rsubjid personsourcevalue desynpufid desynpuf beneid patientide', subject.mrn],
+  ['patientsourcevalue', subject.mrn],
   ['pt', subject.encounter], // Also a MedDRA preferred term, and physiotherapy. Only with a number sign.
-  ['personid personsourcevalue patientidentifierlist', subject.patient | subject.id],
-  ['patientid patientidentifier patientno patientnumber ptid patid', subject.patient | subject.id],
-  ['encounter encounters', subject.encounter],
-  ['encounterid csn empi visitid visitnumber visitoccurrenceid', subject.encounter | subject.id],
+  ['personid patientidentifierlist subjectid', subject.patient | subject.id],
+  [
+    'patientid patientidentifier patientno patientnumber ptid patid patientennummer patientennr',
+    subject.patient | subject.id,
+  ],
+  ['encounter', subject.encounter],
+  ['encounters', subject.encounter, role.plural],
+  ['encounterid csn empi visitid visitnumber visitoccurrenceid visitsourcevalue', subject.encounter | subject.id],
+  ['encounteride hadm hadmid icustay icustayid stayid fallnummer', subject.encounter | subject.id],
   ['visit accession', subject.encounter],
-  ['member members subscriber subscribers beneficiary enrollee insured policyholder cardholder', subject.member],
+  ['member subscriber beneficiary enrollee insured policyholder cardholder bene', subject.member],
+  ['members subscribers', subject.member, role.plural],
+  ['clmid claimid versichertennummer krankenversichertennummer', subject.insurance | subject.id],
   [
     'memberid subscriberid beneficiaryid enrolleeid membernumber subscribernumber memberno',
     subject.member | subject.id,
@@ -118,6 +136,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['policynumber policyno policynum policyid', subject.policy | subject.id],
   ['account acct accts', subject.account],
   ['accountnumber acctnumber acctno accountno accountnum acctnum accountnr', subject.account | subject.number],
+  ['kontonummer kontonr', subject.account | subject.number],
   ['accountid acctid', subject.account | subject.id],
   ['bank routing aba checking savings guarantor billing iban swift', subject.bank],
   ['bankaccount', subject.bank | subject.account],
@@ -136,28 +155,37 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     'nationalprovideridentifier driverslicensenumber driverlicensenumber deanumber passportno',
     subject.licence | subject.personal,
   ],
-  ['vin vins vinnumber chassis vehicle vehicleid vehicleidentificationnumber', subject.vin],
-  ['plate plates licenseplate licenceplate platenumber', subject.plate],
+  ['gmc nmc gphc hcpc ahpra lanr rpps upin', subject.licence],
+  ['providersourcevalue', subject.licence | subject.personal],
+  ['vehicle', subject.vin | subject.plate],
+  ['vin vins vinnumber chassis vehicleid vehicleidentificationnumber', subject.vin],
+  ['plate plates', subject.plate],
+  ['licenseplate licenceplate platenumber numberplate vehicleregistration kennzeichen', subject.plate | subject.number],
   ['device devices implant pacemaker pump defibrillator prosthesis glucometer ventilator', subject.device],
   ['deviceid deviceidentifier', subject.device | subject.id],
   ['deviceserial deviceserialnumber', subject.device | subject.serial],
   ['serial sn', subject.serial],
-  ['serialnumber serialno', subject.serial | subject.number],
+  ['serialnumber serialno seriennummer', subject.serial | subject.number],
   ['imei meid imsi iccid udi udid hardware deviceuid udidi', subject.hardware],
   // Only a value with the form of a MAC address.
   ['mac macs macaddress', subject.hardware | subject.address],
   [
-    'dob bday birthdate birthday dateofbirth born birth birthdt birthdatetime birthtime brthdtc brthdt dobdtc',
+    'dob bday birthdate birthday dateofbirth born birth birthdt birthdatetime birthtime brthdtc brthdt dobdtc geburtsdatum geboren',
     subject.birth,
   ],
   ['admitted admit discharged discharge deceased died death', subject.stay],
+  ['rficdtc rfstdtc rfendtc rfxstdtc rfxendtc admittime dischtime deathtime', subject.stay],
   ['deceaseddatetime deceaseddate dthdtc deathdatetime admitdatetime dischargedatetime', subject.stay],
   ['admissiondate admitdate dischargedate deathdate dateofdeath dod admissiondt dischargedt', subject.stay],
   ['dateofservice servicedate visitdate dos', subject.stay],
   ['id ids identifier ident identification code identifiers', subject.id],
   ['number numbers no num nr nbr', subject.number],
   ['name names', subject.name],
-  ['patname personname subjectname participantname legalname guardianname nextofkinname', subject.name, role.person],
+  [
+    'patname invnam personname subjectname participantname legalname guardianname nextofkinname',
+    subject.name,
+    role.person,
+  ],
   ['emergencycontactname', subject.name, role.person],
   ['patientname ptname subscribername membername insuredname guarantorname', subject.name, role.person],
   [
@@ -167,7 +195,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ],
   ['forename nextofkin mothersmaidenname', subject.name, role.person],
   ['address addr street streetaddress addressline homeaddress mailingaddress residence', subject.address],
-  ['zip zipcode postcode postalcode postal', subject.zip],
+  ['zip zipcode postcode postalcode postal zipcd', subject.zip],
   [
     'is was are were the of for her his their its my our your s value with under on in as to a an it and new',
     0,
@@ -178,8 +206,9 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     0,
     role.filler,
   ],
-  ['security associated assigned current eq equals key valued valuestring', 0, role.filler],
-  ['first last given middle maiden family mother mothers father spouse guardian full legal', 0, role.person],
+  ['security associated assigned current eq equals key valued valuestring registration council', 0, role.filler],
+  ['maiden', subject.name, role.person],
+  ['first last given middle family mother mothers father spouse guardian full legal', 0, role.person],
   [
     'home work primary secondary personal preferred emergency daytime evening business customer person client',
     0,
@@ -194,7 +223,9 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ],
   ['gpu cpu pci usb dimm nic psu bios firmware motherboard board monitor sdk', 0, role.technical],
   ['provider providers prescriber physician taxonomy', 0, role.provider],
-  ['call called calling dial dialed dialled voicemail texted phoned rang', 0, role.call],
+  ['total count counts', 0, role.count],
+  ['pid mrg', 0, role.segment],
+  ['me call called calling dial dialed dialled voicemail texted phoned rang', 0, role.call],
   ['redis disk nvme ssd etcd tenant tag', 0, role.technical],
   ['query execution explain terraform backup retention rollout deployment test', 0, role.machine],
   ['january february april june july august september october november december', 0, role.month],
@@ -204,7 +235,11 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['redacted masked hidden removed na anonymous deidentified must cannot column field', 0, role.placeholder],
   ['not found failed failure fails invalid format mismatch mismatched exists exist existing already', 0, role.state],
   ['duplicate duplicated duplicates unknown missing lookup validation check detected expected received', 0, role.state],
-  ['rejected malformed incorrect wrong bad unrecognized unmatched match conflict error changed updated', 0, role.state],
+  [
+    'rejected malformed incorrect wrong bad unrecognized unmatched match conflict error exception changed updated',
+    0,
+    role.state,
+  ],
 ];
 
 /** The hash of a word, computed character by character. The hash ignores the case of ASCII letters. */

@@ -95,6 +95,7 @@ export function abbreviation(t: Tokens, i: number): void {
 export function phrase(t: Tokens, i: number): number {
   if (i > 0 && t.ends[i - 1] === t.starts[i] && (t.digits[i - 1] as number) > 0) return i + 1;
   if (t.roles[i - 1] === role.technical) return i + 1;
+  if (t.roles[i] === role.plural && isCount(t, i)) return i + 1;
   if (i > 1 && hasAny(t.subjects[i] as number, NAMED_AFTER)) valueBefore(t, i, t.subjects[i] as number);
   let bits = 0;
   let isAssigned = false;
@@ -105,7 +106,7 @@ export function phrase(t: Tokens, i: number): number {
     if (at >= t.count || at - i >= PHRASE_LIMIT) return at;
     const own = t.subjects[at] as number;
     const kind = t.roles[at] as number;
-    if ((t.digits[at] as number) > 0) break;
+    if ((t.digits[at] as number) > 0 && kind !== role.field) break;
     const isPassed = kind === role.filler || kind === role.person || kind === role.state || kind === role.provider;
     if (own === 0 && !isPassed) break;
     if (kind === role.technical) return at + 1;
@@ -122,7 +123,7 @@ export function phrase(t: Tokens, i: number): number {
       if (code === HASH) bits |= subject.number;
       else if (code === COLON || code === EQUALS) isAssigned = true;
       else if (code === 34 || code === 39) isQuoted = true;
-      else if (code === 59 || code === 10 || code === 33) return at + 1;
+      else if (code === 59 || code === 10 || code === 33 || code === 125) return at + 1;
       else if (code === 63 && next - place > 1)
         return at + 1; // Not in `/Patient?identifier=`.
       else if (code === 44 && kind !== role.state) return at + 1;
@@ -156,6 +157,11 @@ export function phrase(t: Tokens, i: number): number {
   t.add(at, last, kind, 'keyword');
   return Math.max(list(t, at, last, kind), i + 1);
 }
+
+/** Whether a keyword in the plural has a count as its value: `total patients: 40`, `patients=40`. */
+const isCount = (t: Tokens, i: number): boolean =>
+  t.roles[i - 1] === role.count ||
+  (t.separatorAfter(i) === EQUALS && t.digits[i + 1] === t.length(i + 1) && t.code(t.ends[i + 1] as number) !== 44);
 
 const IN_PATHS = subject.ssn | subject.mrn | subject.patient | subject.member | subject.encounter | subject.medical;
 const isKeyWord = (t: Tokens, i: number): boolean =>

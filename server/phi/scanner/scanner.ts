@@ -1,8 +1,8 @@
 import { email, hex, ip } from './addresses.ts';
-import { COLON, classes, DASH, DOT, LOWER } from './char-classes.ts';
-import { PERSON } from './classify.ts';
+import { COLON, DASH, DOT } from './char-classes.ts';
 import { compactDate, dayFirst, monthFirst, year } from './dates.ts';
-import { hashNext, hashStart, role, wordAt, wordRole, wordSubjects } from './keywords.ts';
+import { hl7Field, keyed, wordsOfKey } from './keys.ts';
+import { role } from './keywords.ts';
 import { NormalizedText, textOfBase64 } from './normalize.ts';
 import {
   bareCard,
@@ -101,8 +101,10 @@ export class Scanner {
       const kind = roles[i] as number;
       if (i >= phraseEnd && (bits !== 0 || kind === role.person)) phraseEnd = phrase(t, i);
       else if (kind === role.title) title(t, i);
+      else if (kind === role.segment) hl7Field(t, i);
       else if (kind === role.month || kind === role.shortMonth) monthFirst(t, i);
     }
+    for (let i = 0; i < t.assigned.length; i++) keyed(t, t.assigned[i] as number);
     for (let i = 0; i < t.base64Runs.length; i += 2)
       this.#encoded(t.base64Runs[i] as number, t.base64Runs[i + 1] as number);
     return merge(secretCount === 0 ? t.found : outsideOf(t.found, secretCount));
@@ -124,37 +126,10 @@ export class Scanner {
   /** What the words of a key name: subjects, and a secret (a kind of `hook`, `secret-words.ts`). */
   namesOf(key: string): { words: number; secret: number } {
     const read = this.read(key);
-    this.#tokens.tokenize(read);
-    return { words: this.#wordsOf(read), secret: secretOfKey(this.#tokens) };
-  }
-
-  /**
-   * Returns the subject bits of a key: the union over the known words at the end of the key. 0 if the last word is
-   * unknown, as in `memberCount`.
-   */
-  #wordsOf(key: string): number {
     const t = this.#tokens;
-    let bits = 0;
-    for (let i = t.count - 1; i >= 0; i--) {
-      const own = t.subjects[i] as number;
-      const kind = t.roles[i] as number;
-      const isNumber = t.digits[i] === t.length(i);
-      if (own === 0 && kind !== role.filler && kind !== role.person && !(isNumber && t.length(i) < 3)) {
-        if (kind === role.technical) return 0;
-        break;
-      }
-      if (kind === role.person) bits |= PERSON;
-      bits |= own;
-    }
-    // The whole key is also looked up as one word: `admissionDate`.
-    let hash = hashStart;
-    for (let i = 0; i < key.length; i++) {
-      const code = key.charCodeAt(i);
-      if (code < 128 && (classes[code] as number) >= LOWER) hash = hashNext(hash, code);
-    }
-    const whole = wordAt(hash);
-    if (wordRole[whole] === role.person) bits |= PERSON;
-    return bits | (wordSubjects[whole] as number);
+    t.tokenize(read);
+    for (let i = 0; i + 1 < t.count; i++) hl7Field(t, i, true);
+    return { words: t.count === 0 ? 0 : wordsOfKey(t, 0, t.count - 1), secret: secretOfKey(t) };
   }
 
   /** Compares a token that has digits with the shapes of identifiers that begin with such a token. */
@@ -182,6 +157,7 @@ export class Scanner {
       } else if (length <= 15 && t.code((t.starts[i] as number) - 1) === 43) international(t, i);
     } else {
       if (length === 17 || length === 11) coded(t, i, length);
+      else if (length === 3 && digits === 1 && (next === DASH || next === DOT)) hl7Field(t, i);
       if (length <= 4 && digits <= 2) dayFirst(t, i);
       spaced(t, i, length, digits);
       joined(t, i, digits);

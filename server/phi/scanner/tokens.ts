@@ -1,8 +1,10 @@
 import {
   BLANK,
+  COLON,
   classes,
   DASH,
   DIGIT,
+  EQUALS,
   LOWER,
   plainSeparator,
   SEPARATOR,
@@ -70,6 +72,8 @@ export class Tokens {
   roles = new Uint8Array(256);
   /** Positions of `@`. */
   atSigns: number[] = [];
+  /** Words before a colon or an equals sign. */
+  assigned: number[] = [];
   /** Tokens at which a secret may begin: the first token and its kind, then the second and its kind, and so on. */
   hooks: number[] = [];
   /** Union of the prefilter's flags: `CONTAINER`, `ENCODED`. */
@@ -87,6 +91,7 @@ export class Tokens {
     if (this.found.length > 0) this.found = [];
     if (this.atSigns.length > 0) this.atSigns = [];
     if (this.hooks.length > 0) this.hooks = [];
+    if (this.assigned.length > 0) this.assigned = [];
     if (this.base64Runs.length > 0) this.base64Runs = [];
     let run = 0;
     let seen = 0;
@@ -102,6 +107,10 @@ export class Tokens {
         if (charCode >= 128 || charFlags[charCode] !== 0) {
           seen |= flagAt(text, i, charCode);
           if (charCode === 64) this.atSigns.push(i);
+          else if ((charCode === COLON || charCode === EQUALS) && count > 0) {
+            const last = count - 1;
+            if (digitsOf[last] !== (ends[last] as number) - (starts[last] as number)) this.assigned.push(last);
+          }
         }
         if (
           charCode === BLANK ||
