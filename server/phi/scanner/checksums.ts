@@ -19,6 +19,21 @@ export const isCard = (digits: string): boolean => NETWORKS.test(digits) && !/^(
 /** A National Provider Identifier: ten digits, Luhn with the prefix 80840. 45 CFR 162.406 */
 export const isNpi = (digits: string): boolean => /^[12]\d{9}$/.test(digits) && luhn(`80840${digits}`);
 
+/** A number of the Drug Enforcement Administration: two letters, seven digits, the last of which checks the others. */
+export function isDea(text: string): boolean {
+  if (!/^[A-HJ-MPRSTUX][A-Z9]\d{7}$/.test(text)) return false;
+  const [a, b, c, d, e, f, check] = [...text.slice(2)].map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  return (a + c + e + 2 * (b + d + f)) % 10 === check;
+}
+
 /**
  * ISO 13616: two letters, two digits, up to 30 more characters. Read as a number, from the fifth character on with the
  * first four at the end, it is 1 modulo 97.

@@ -30,7 +30,7 @@ const ISO_DATE = /^(?:19|20)\d\d-?[01]\d-?[0-3]\d(?:$|[T ]|[._-][a-z])/;
 const LOCAL_MAC = /^[0-9a-f][26ae][:-](?:[0-9a-f]{2}[:-]){4}[0-9a-f]{2}$/i;
 const MAC = /^[0-9a-f]{2}(?:[:-]?[0-9a-f]{2}){5}$/i;
 /** Numbers of computers: hexadecimal ones, identifiers on a bus, resolutions. */
-const MACHINE = /^(?:0x[0-9a-f]+|[0-9a-f]{4}:[0-9a-f]{4}|\d+x\d+)$/i;
+const MACHINE = /^(?:0[xX][0-9A-Fa-f]+|[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}|\d+x\d+)$/;
 /** The billing account of a cloud. */
 const BILLING = /^[0-9A-F]{6}(?:-[0-9A-F]{6}){2}$/;
 /** Accessions of public sequence archives. */
@@ -40,6 +40,7 @@ const MEMBER = /^[A-Z]{1,4}\d{6,12}[A-Z]?$/;
 /** A plate of a car. A letter and many digits, as `P00000481`, is a plate of a laboratory. */
 const PLATE = /^(?=.*\d)(?=.*[A-Z])(?![A-Z]-?\d{5,}$)[A-Z0-9][A-Z0-9 -]{3,8}$/;
 const TICKET = /^[A-Z]{2,6}-\d{1,5}$/;
+const LONG_NUMBER = /^\d{7,12}$/;
 const VERSION = /^v?\d{1,3}(?:\.\d{1,5}){1,3}$/;
 
 /**
@@ -112,7 +113,8 @@ export function classify(
     return 'account';
   if (hasAny(bits, subject.patient) && (isNumbered || hasAny(bits, subject.record))) return 'mrn';
   if (hasAny(bits, subject.medical) && (hasAny(bits, subject.record) || (isNumbered && digits >= 4))) return 'mrn';
-  if (hasAny(bits, subject.encounter) && isNumbered && digits >= 4) return 'mrn';
+  // A longer number is one of a system: `encounter 500192837`, `pt 4401928`.
+  if (hasAny(bits, subject.encounter) && (isNumbered ? digits >= 4 : LONG_NUMBER.test(text))) return 'mrn';
   if (hasAny(bits, subject.patient) && digits >= 5) return 'mrn';
   return undefined;
 }

@@ -44,11 +44,19 @@ function isTimed(t: Tokens, last: number): boolean {
   return t.isNumber(next, 2) && t.separatorAfter(next) === COLON && t.isNumber(next + 1, 2);
 }
 
+/** Whether a version is before the date, which is then that of a release: `openssl 3.0.13 30 Jan 2024`. */
+function isAfterVersion(t: Tokens, first: number): boolean {
+  let parts = 1;
+  if (t.separatorAfter(first - 1) !== BLANK || t.digits[first - 1] === 0) return false;
+  for (let at = first - 2; parts < 4 && t.separatorAfter(at) === DOT && (t.digits[at] as number) > 0; at--) parts++;
+  return parts === 2 || parts === 3;
+}
+
 function addDate(t: Tokens, first: number, last: number, isOrdinary: boolean): void {
   const near = t.subjectsNear(first, 6, last - first + 2);
   if (hasAny(near, subject.birth) || (hasAny(near, subject.stay) && !isTimed(t, last)))
     t.add(first, last, 'date', 'keyword');
-  else if (isOrdinary && !isTimed(t, last)) t.add(first, last, 'date', 'shape', true);
+  else if (isOrdinary && !isTimed(t, last) && !isAfterVersion(t, first)) t.add(first, last, 'date', 'shape', true);
 }
 
 /** Finds an ISO date near a keyword of birth, admission or death. Other ISO dates are ignored. */

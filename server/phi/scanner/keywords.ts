@@ -5,7 +5,7 @@
  * allocates nothing.
  */
 
-import { hook, SECRET_WORDS, TOKEN_SHAPES } from './secret-words.ts';
+import { hook, PLACES, SECRET_WORDS, TOKEN_SHAPES } from './secret-words.ts';
 
 /** Bits of the subjects that a word can name. A phrase has the union of its words' bits. */
 export const subject = {
@@ -275,6 +275,7 @@ for (const [list, bits, kind = role.none] of words) {
   }
 }
 for (const [list, kind] of SECRET_WORDS) for (const word of list.split(' ')) hookOf[slotOfWord(word)] = kind;
+for (const word of PLACES.keys()) hookOf[slotOfWord(word)] = hook.place;
 for (const word of TOKEN_SHAPES.keys()) hookOf[slotOfWord(word)] = hook.prefix;
 
 /** The index of a hash in the tables below. The entry of an unknown word has no subjects, no role and no hook. */

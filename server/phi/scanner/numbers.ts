@@ -5,13 +5,14 @@ import {
   DIGIT,
   DOT,
   hasAny,
+  LOWER,
   plainSeparator,
   SEPARATOR,
   SLASH,
   UNDERSCORE,
   UPPER,
 } from './char-classes.ts';
-import { isCard, isIban, isMbi, isNpi, isVin } from './checksums.ts';
+import { isCard, isDea, isIban, isMbi, isNpi, isVin } from './checksums.ts';
 import { role, subject } from './keywords.ts';
 import type { Finding, Tokens } from './tokens.ts';
 
@@ -105,8 +106,42 @@ const LINKS = subject.contact | subject.number | subject.patient;
 
 /** Finds the number of a provider: an NPI directly after a word such as `provider`, or `provider id`. */
 export function npi(t: Tokens, i: number): void {
-  const at = hasAny(t.subjects[i - 1] as number, subject.id | subject.number) ? i - 2 : i - 1;
-  if (t.roles[at] === role.provider && isNpi(t.digitsOf(i, i))) t.add(i, i, 'licence', 'checksum');
+  if ((isOfProvider(t, i) || isQualified(t, i)) && isNpi(t.digitsOf(i, i))) t.add(i, i, 'licence', 'checksum');
+}
+
+/** Whether `provider` comes before token `i`, up to two words such as `id` back. */
+function isOfProvider(t: Tokens, i: number): boolean {
+  let at = i - 1;
+  while (i - at < 3 && (hasAny(t.subjects[at] as number, subject.id | subject.number) || t.roles[at] === role.state))
+    at--;
+  return t.roles[at] === role.provider;
+}
+
+/** Whether the qualifier of an NPI in X12 comes before token `i`: `XX*`. */
+const isQualified = (t: Tokens, i: number): boolean =>
+  t.separatorAfter(i - 1) === 42 && t.length(i - 1) === 2 && t.text.startsWith('XX', t.starts[i - 1]);
+
+/** Finds the number of a prescriber at the Drug Enforcement Administration. */
+export function dea(t: Tokens, i: number): void {
+  if (isOfProvider(t, i) && isDea(t.text.slice(t.starts[i], t.ends[i]))) t.add(i, i, 'licence', 'checksum');
+}
+
+/** Finds a phone number in groups that begins with a zero, after a word such as `contact`: `01 42 68 53 00`. */
+export function national(t: Tokens, i: number): void {
+  let isNamed = false;
+  for (let at = Math.max(0, i - 4); at < i; at++)
+    isNamed ||=
+      t.roles[at] === role.call || hasAny(t.subjects[at] as number, subject.phone | subject.contact | subject.fax);
+  t.steps += 4;
+  if (!isNamed || (t.digits[i - 1] as number) > 0) return;
+  let digits = t.digits[i] as number;
+  let last = i;
+  while (last - i < 5 && last + 1 < t.count && t.digits[last + 1] === t.length(last + 1)) {
+    const gap = t.text.slice(t.ends[last], t.starts[last + 1]);
+    if (!/^(?:[ ./-]|\) ?| [/-] )$/.test(gap)) break;
+    digits += t.digits[++last] as number;
+  }
+  if (digits >= 9 && digits <= 12) t.add(i, last, 'phone', 'keyword');
 }
 
 /** Finds a phone number with `+` and 8 to 15 digits in groups. */
@@ -203,9 +238,11 @@ export function spaced(t: Tokens, i: number, length: number, digits: number): vo
     }
   }
   if (length < 4 || length > 34) return;
-  const isCountry = classes[t.code(start)] === UPPER && classes[t.code(start + 1)] === UPPER;
-  if (!isCountry || classes[t.code(start + 2)] !== DIGIT || classes[t.code(start + 3)] !== DIGIT) return;
-  let text = t.text.slice(start, t.ends[i]);
+  if (classes[t.code(start + 2)] !== DIGIT || classes[t.code(start + 3)] !== DIGIT) return;
+  if ((classes[t.code(start)] as number) < LOWER || (classes[t.code(start + 1)] as number) < LOWER) return;
+  const isUpper = classes[t.code(start)] === UPPER && classes[t.code(start + 1)] === UPPER;
+  if (!isUpper && !hasAny(t.subjectsNear(i, 2, 0), subject.bank)) return;
+  let text = t.text.slice(start, t.ends[i]).toUpperCase();
   if (isIban(text)) {
     t.add(i, i, 'account', 'checksum');
     return;
@@ -216,7 +253,7 @@ export function spaced(t: Tokens, i: number, length: number, digits: number): vo
   let found = -1;
   for (let last = i + 1; last < t.count && last < i + 9; last++) {
     if (t.separatorAfter(last - 1) !== separator || t.length(last) > 4) break;
-    text += t.text.slice(t.starts[last], t.ends[last]);
+    text += t.text.slice(t.starts[last], t.ends[last]).toUpperCase();
     t.steps++;
     // The longest match wins: one prefix in 97 passes the checksum by chance.
     if (isIban(text)) found = last;

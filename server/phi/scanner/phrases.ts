@@ -26,6 +26,7 @@ const PHRASE_LIMIT = 10;
 const VALUE_LIMIT = 10;
 const VALUE_LIMIT_LENGTH = 40;
 const GAP_LIMIT = 6;
+const CLOSING = 41;
 
 /** Finds a name after a title: `Mr. Smith`, `Dr John L.`. */
 export function title(t: Tokens, i: number): void {
@@ -108,8 +109,12 @@ export function phrase(t: Tokens, i: number): number {
     const kind = t.roles[at] as number;
     if ((t.digits[at] as number) > 0 && kind !== role.field) break;
     const isPassed = kind === role.filler || kind === role.person || kind === role.state || kind === role.provider;
-    if (own === 0 && !isPassed) break;
-    if (kind === role.technical) return at + 1;
+    if (own === 0 && !isPassed && kind !== role.technical) break;
+    if (kind === role.technical) {
+      // `birth certificate no`, `medical certificate number`.
+      if (at === i || !hasAny(bits, CERTIFIED) || !isWord(t, at, /^certificate$/i)) return at + 1;
+      bits = (bits & ~CERTIFIED) | subject.licence;
+    }
     if (kind === role.person) bits |= PERSON;
     bits |= own;
     if (hasAny(bits, subject.licence) && isKeyWord(t, at)) return at + 1; // A license key is a product's.
@@ -146,11 +151,16 @@ export function phrase(t: Tokens, i: number): number {
   // A word after the value may complete the phrase: `record number 4411 (medical)`.
   if (hasAny(bits, subject.record) && hasAny(bits, subject.id | subject.number))
     bits |= t.subjectsNear(at, 6, 4) & (subject.medical | subject.patient | subject.encounter);
+  // `PT` is a term of MedDRA, with a code of eight digits.
+  if (bits === subject.encounter && t.length(i) === 2 && classes[t.code(t.starts[i] as number)] === UPPER) return at;
+  // The payer may be named after the member: `subscriber 771203984 not on file with payer`.
+  if (hasAny(bits, subject.member)) bits |= t.subjectsNear(at, 0, 7) & subject.insurance;
   // A segment of a path, as in `/passport/…`, names a resource. Those of persons count.
   if (at === i + 1 && t.code((t.starts[i] as number) - 1) === SLASH && t.separatorAfter(i) === SLASH) bits &= IN_PATHS;
   if (!hasAny(bits, STRONG)) return Math.max(at, i + 1);
   // Phone numbers have groups of up to 7 digits.
   const maxDigits = hasAny(bits, subject.phone | subject.fax) ? 7 : 4;
+  if (hasAny(bits, subject.plate) && plate(t, at, bits, isAssigned)) return Math.max(at, i + 1);
   const last = lastOfValue(t, isPrefix(t, at, bits) ? at + 1 : at, maxDigits);
   const kind = kindOf(t, bits, isAssigned, at, last);
   if (kind === undefined) return Math.max(at, i + 1);
@@ -164,8 +174,9 @@ const isCount = (t: Tokens, i: number): boolean =>
   (t.separatorAfter(i) === EQUALS && t.digits[i + 1] === t.length(i + 1) && t.code(t.ends[i + 1] as number) !== 44);
 
 const IN_PATHS = subject.ssn | subject.mrn | subject.patient | subject.member | subject.encounter | subject.medical;
-const isKeyWord = (t: Tokens, i: number): boolean =>
-  t.length(i) === 3 && /^keys?$/i.test(t.text.slice(t.starts[i], t.ends[i]));
+const CERTIFIED = subject.birth | subject.stay | subject.medical;
+const isWord = (t: Tokens, i: number, word: RegExp): boolean => word.test(t.text.slice(t.starts[i], t.ends[i]));
+const isKeyWord = (t: Tokens, i: number): boolean => t.length(i) === 3 && isWord(t, i, /^keys?$/i);
 
 /** Reports the values after the first one of a list: `MRNs 8840, 8841 and 8842`, `from 8840 to 8841`. */
 function list(t: Tokens, first: number, firstLast: number, kind: PhiKind): number {
@@ -207,6 +218,26 @@ function addName(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuo
   else if ((isQuoted || t.code((t.starts[at] as number) - 1) === EQUALS) && t.digits[at] === 0) {
     t.add(at, at, 'name', 'keyword');
   }
+}
+
+/** Plates with letters and digits in groups, as of the USA, Britain, Germany, the Netherlands and Italy. */
+const PLATE =
+  /^(?:[A-Z]{1,3}[ -][A-Z]{1,2}[ -]?\d{1,4}|[A-Z]{2}\d{2}[ -]?[A-Z]{3}|[A-Z]{3}[ -]\d{3,4}|\d{3,4}[ -][A-Z]{2,3}|\d[ -]?[A-Z]{3}[ -]?\d{3}|[A-Z]{2}[ -]?\d{3}[ -]?[A-Z]{2}|[A-Z\d]{1,3}-[A-Z\d]{2,3}-[A-Z\d]{1,3})$/;
+
+/** Finds the plate of a car. After `plate` alone, which may be one of a laboratory, only with a dash or a colon. */
+function plate(t: Tokens, i: number, bits: number, isAssigned: boolean): boolean {
+  const isOfCar = hasAny(bits, subject.licence | subject.vin | subject.number);
+  if (!isOfCar && !isAssigned) return false;
+  for (let last = Math.min(i + 2, t.count - 1); last >= i; last--) {
+    t.steps += 10;
+    const isNear = last === i || ((t.starts[last] as number) - (t.ends[last - 1] as number) === 1 && t.length(i) < 5);
+    if (!isNear || (t.ends[last] as number) - (t.starts[i] as number) > 10 || t.separatorAfter(last) === DASH) continue;
+    const text = t.text.slice(t.starts[i], t.ends[last]);
+    if (!PLATE.test(text) || (!isOfCar && !/^[A-Z]{3}-\d{4}$/.test(text))) continue;
+    t.add(i, last, 'vehicle', 'keyword');
+    return true;
+  }
+  return false;
 }
 
 /** Whether token `i` is a prefix of the value, as `MX` in `policy no MX 44120938`. */
@@ -271,7 +302,8 @@ function lastOfValue(t: Tokens, i: number, maxDigits: number): number {
       separator === UNDERSCORE ||
       separator === SLASH ||
       separator === COLON ||
-      separator === DOT;
+      separator === DOT ||
+      (separator === CLOSING && maxDigits === 7);
     const isGroup =
       separator === BLANK &&
       digits >= 2 &&
@@ -298,7 +330,9 @@ function kindOf(t: Tokens, bits: number, isAssigned: boolean, first: number, las
   // `UCSF-12345` is a number with a prefix; `account.dfs.core/2025`, `patient service-12345` are not.
   for (let at = first; t.digits[at] === 0; at++) {
     if (at - first > 1 || t.length(at) > 5) return undefined;
+    const isOfSystem = isAssigned && t.separatorAfter(at) === COLON && /^[A-Z]+$/.test(t.text.slice(start, t.ends[at]));
     if (
+      !isOfSystem &&
       t.separatorAfter(at) !== DASH &&
       !(at === first && t.separatorAfter(at) === BLANK) &&
       t.ends[at] !== t.starts[at + 1]

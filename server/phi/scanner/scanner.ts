@@ -10,8 +10,10 @@ import {
   bareSsn,
   card,
   coded,
+  dea,
   international,
   joined,
+  national,
   npi,
   phone,
   spaced,
@@ -151,6 +153,7 @@ export class Scanner {
         bareCard(t, i);
         if (length === 14) udi(t, i);
       }
+      if (length > 1 && length < 6 && t.text.charCodeAt(t.starts[i] as number) === 48) national(t, i);
       if (length <= 3) {
         if (next === DOT && ip(t, i)) return;
         if (t.code((t.starts[i] as number) - 1) === 43) international(t, i);
@@ -158,6 +161,7 @@ export class Scanner {
     } else {
       if (length === 17 || length === 11) coded(t, i, length);
       else if (length === 3 && digits === 1 && (next === DASH || next === DOT)) hl7Field(t, i);
+      else if (length === 9 && digits >= 7) dea(t, i);
       if (length <= 4 && digits <= 2) dayFirst(t, i);
       spaced(t, i, length, digits);
       joined(t, i, digits);

@@ -18,11 +18,15 @@ export const hook = {
   /** As `token`, after a word of {@link KEY_OWNERS}. */
   key: 8,
   authorization: 9,
+  /** A command, or a part of a URL, with a secret at a fixed place after it: {@link PLACES}. */
+  place: 10,
+  /** The credentials of a registry of images in JSON. */
+  auth: 11,
 } as const;
 
 export const SECRET_WORDS: readonly (readonly [words: string, kind: number])[] = [
   [
-    'password passwords passwd pwd pw passphrase passcode pgpassword dbpassword dbpass userpassword rootpassword',
+    'password passwords passwd pwd pw passphrase passcode passwort kennwort motdepasse contrasena senha pgpassword dbpassword dbpass userpassword rootpassword',
     hook.password,
   ],
   ['pass secret secrets token apikey accesskey secretkey accountkey privatekey authkey apitoken', hook.token],
@@ -32,6 +36,7 @@ export const SECRET_WORDS: readonly (readonly [words: string, kind: number])[] =
   ['key', hook.key],
   ['authorization', hook.authorization],
   ['bearer basic', hook.scheme],
+  ['auth', hook.auth],
   ['begin', hook.begin],
 ];
 
@@ -47,6 +52,23 @@ export const NO_SECRETS: ReadonlySet<string> = new Set(
     ' ',
   ),
 );
+
+/** A secret at a fixed place after a word. The secret is the first group, within {@link PLACE_LIMIT} characters. */
+export const PLACE_LIMIT = 160;
+const login = /^login\b[^\n;|]{0,80}? -p[ =]?["']?([^\s"']{3,64})/d;
+const mysql = /^\w+\b[^\n;|]{0,80}? -p["']?([^\s"']{3,64})/d;
+export const PLACES: ReadonlyMap<string, RegExp> = new Map([
+  ['hooks', /^hooks\.slack(?:-gov)?\.com\/(?:services|workflows|triggers)\/([\w/-]{20,120})/d],
+  ['webhooks', /^webhooks\/(\d{6,24}\/[\w-]{30,100})/d], // Discord
+  ['webhookb', /^webhookb2\/([\w@/-]{40,150})/d], // Teams
+  ['mysql', mysql],
+  ['mysqldump', mysql],
+  ['mysqladmin', mysql],
+  ['mariadb', mysql],
+  ['curl', /^curl\b[^\n;|]{0,80}? (?:-u|--user)[ =]?["']?[^\s:"']{1,40}:([^\s"']{1,64})/d],
+  ['sshpass', /^sshpass -p ?["']?([^\s"']{1,64})/d],
+  ['login', login],
+]);
 
 /** Lengths of keys with a prefix that is no word: of AWS, `AKIA…`, and of Databricks, `dapi…`. */
 export const KEY_LENGTHS = [20, 36] as const;

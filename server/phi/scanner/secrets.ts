@@ -1,5 +1,5 @@
 import { BLANK, COLON, classes, DASH, DOT, EQUALS, SEPARATOR } from './char-classes.ts';
-import { hook, KEY_OWNERS, NO_SECRETS, TOKEN_SHAPES, type TokenShape } from './secret-words.ts';
+import { hook, KEY_OWNERS, NO_SECRETS, PLACE_LIMIT, PLACES, TOKEN_SHAPES, type TokenShape } from './secret-words.ts';
 import type { Finding, Tokens } from './tokens.ts';
 
 /**
@@ -32,6 +32,8 @@ function secretAt(t: Tokens, i: number, kind: number): number {
       return tokenShape(t, i);
     case hook.long:
       return awsKey(t, i);
+    case hook.place:
+      return placed(t, i);
     case hook.begin:
       return pem(t, i);
     case hook.scheme:
@@ -137,12 +139,48 @@ const isRandom = (text: string): boolean => /[\d+=]|[a-z][A-Z]/.test(text.length
 /** Finds a value after its word: `password=…`, `"apiKey": "…"`, `--token …`, `<secret>…`. */
 function assigned(t: Tokens, i: number, kind: number): number {
   if (!namesSecret(t, i, kind) || (kind === hook.query && t.code(t.ends[i] as number) !== EQUALS)) return 0;
-  const value = valueAfter(t, i);
+  const value = valueAfter(t, i) ?? (kind === hook.password ? valueAfterVerb(t, i) : undefined);
   if (value === undefined) return 0;
   const text = t.text.slice(value.start, value.end);
+  if (kind === hook.auth) return value.isEvident && text.length >= 16 && isBase64(text) ? add(t, value) : 0;
   t.steps += text.length;
   return isSecret(text, kind, value.isEvident) ? add(t, value) : 0;
 }
+
+/** Finds the secret of {@link PLACES} at token `i`. */
+function placed(t: Tokens, i: number): number {
+  const start = t.starts[i] as number;
+  const word = t.text.slice(start, t.ends[i]).replace(/\d+$/, '').toLowerCase();
+  const text = t.text.slice(start, start + PLACE_LIMIT);
+  t.steps += text.length / 4;
+  const [from, to] = PLACES.get(word)?.exec(text)?.indices?.[1] ?? [0, 0];
+  if (to === 0 || PLACEHOLDER.test(text.slice(from, to))) return 0;
+  return add(t, { start: start + from, end: start + to });
+}
+
+/** The value in `the new password is Xy12-z`: a word with digits and with capital letters or signs. */
+function valueAfterVerb(t: Tokens, i: number): Value | undefined {
+  const verb = i + 1;
+  if (verb + 1 >= t.count || t.separatorAfter(i) !== BLANK || t.separatorAfter(verb) !== BLANK) return undefined;
+  if (!/^(?:is|was|to)$/.test(t.text.slice(t.starts[verb], t.ends[verb]))) return undefined;
+  const start = t.starts[verb + 1] as number;
+  let end = start;
+  while (
+    end < t.text.length &&
+    end - start < QUOTED_LIMIT &&
+    !isEnd(t.text.charCodeAt(end), t.text.charCodeAt(end + 1))
+  )
+    end++;
+  const text = t.text.slice(start, end);
+  t.steps += text.length;
+  const isMixed = text.length >= 6 && /\d/.test(text) && /[a-z]/i.test(text) && /[A-Z!#$%&*+?@^_~-]/.test(text);
+  return isMixed && !ALGORITHM.test(text) ? { start, end, isEvident: true } : undefined;
+}
+
+const ALGORITHM = /^(?:sha|md\d|bcrypt|argon|pbkdf|scrypt|base\d|utf|hash|aes|hmac|\d+-|v?\d+\.)/i;
+/** Whether a text is base64 of random bytes or of a name, a colon and a password. */
+const isBase64 = (text: string): boolean =>
+  /^[A-Za-z\d+/_-]+=*$/.test(text) && /[a-z]/.test(text) && /[A-Z]/.test(text) && /[\d=]/.test(text);
 
 /** Whether the words at and before token `i` name a secret: `api key`, not `partition key` or `page token`. */
 function namesSecret(t: Tokens, i: number, kind: number): boolean {
@@ -156,7 +194,7 @@ export function secretOfKey(t: Tokens): number {
   const last = t.count - 1;
   const [i, kind = 0] = t.hooks.slice(-2);
   const isLast = i === last || (i === last - 1 && t.digits[last] === t.length(last) && t.length(last) < 3);
-  if (!isLast || kind < hook.password) return 0;
+  if (!isLast || kind < hook.password || kind > hook.authorization) return 0;
   if (kind === hook.authorization) return hook.password;
   return namesSecret(t, i as number, kind) ? kind : 0;
 }
