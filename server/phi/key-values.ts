@@ -24,7 +24,7 @@ export function kindOfKey(words: number, text: string): PhiKind | undefined {
   if (is(subject.email)) return value.includes('@') ? 'email' : undefined;
   // The column `DRIVERS` of Synthea.
   if (is(subject.personal) && !is(subject.licence)) return /^[A-Z]\d{7,12}$/.test(value) ? 'licence' : undefined;
-  if (is(subject.zip)) return /^[A-Z\d][A-Z\d -]{2,9}$/i.test(value) && digits > 0 ? 'zip' : undefined;
+  if (is(subject.zip)) return /^[A-Z\d][A-Z\d -]{2,9}$/i.test(value) && digits > 1 ? 'zip' : undefined;
   if (is(subject.address) && !is(subject.hardware)) {
     return digits > 0 && /^[\dA-Z#][\w.#'-]*(?:,? +[\w.,#'-]+)+$/i.test(value) ? 'address' : undefined;
   }

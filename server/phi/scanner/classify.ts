@@ -114,7 +114,11 @@ export function classify(
   if (hasAny(bits, subject.patient) && (isNumbered || hasAny(bits, subject.record))) return 'mrn';
   if (hasAny(bits, subject.medical) && (hasAny(bits, subject.record) || (isNumbered && digits >= 4))) return 'mrn';
   // A longer number is one of a system: `encounter 500192837`, `pt 4401928`.
-  if (hasAny(bits, subject.encounter) && (isNumbered ? digits >= 4 : LONG_NUMBER.test(text))) return 'mrn';
+  if (
+    hasAny(bits, subject.encounter) &&
+    (isNumbered ? digits >= 4 : !hasAny(bits, subject.record) && LONG_NUMBER.test(text))
+  )
+    return 'mrn';
   if (hasAny(bits, subject.patient) && digits >= 5) return 'mrn';
   return undefined;
 }

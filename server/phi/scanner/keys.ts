@@ -1,7 +1,7 @@
 import { kindOfKey } from '../key-values.ts';
 import { BLANK, COLON, classes, DASH, DOT, EQUALS, hasAny, LOWER, UNDERSCORE } from './char-classes.ts';
 import { classify, PERSON, STRONG } from './classify.ts';
-import { hashNext, hashOf, hashStart, role, subject, wordAt, wordRole, wordSubjects } from './keywords.ts';
+import { hashOf, hashStart, role, subject, wordAt, wordRole, wordSubjects } from './keywords.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Reads keys: those of objects, and those before a value in a text, as in `{"address.line": "…"}` or `person_id=…`. */
@@ -57,7 +57,7 @@ export function hl7Field(t: Tokens, i: number, isKey = false): void {
 
 /**
  * The subject bits of a key: the union over the known words at its end. 0 if the last word is unknown, as in
- * `memberCount`. Its last two or three words, and all of them, are also looked up as one word: `admissionDate`.
+ * `memberCount`. Its last two to four words are also looked up as one word: `admissionDate`.
  */
 export function wordsOfKey(t: Tokens, first: number, last: number): number {
   let bits = 0;
@@ -72,28 +72,38 @@ export function wordsOfKey(t: Tokens, first: number, last: number): number {
     if (kind === role.person) bits |= PERSON;
     bits |= own;
   }
-  for (let from = Math.max(first, last - 2); from < last; from++) bits |= bitsOfWord(t, from, last);
-  if (first < last - 2 || first === last) bits |= bitsOfWord(t, first, last);
+  bits |= joinedWords(t, first, last);
   // A number under `patients` is a count.
-  return t.roles[last] === role.plural && first < last ? bits & ~COUNTED : bits;
+  return t.roles[last] === role.plural ? bits & ~COUNTED : bits;
 }
 
 const COUNTED = subject.patient | subject.member | subject.encounter;
 
-function bitsOfWord(t: Tokens, first: number, last: number): number {
-  let hash = hashStart;
-  for (let at = t.starts[first] as number; at < (t.ends[last] as number); at++) {
-    const code = t.text.charCodeAt(at);
-    if (code < 128 && (classes[code] as number) >= LOWER) hash = hashNext(hash, code);
+/** The subject bits of the last two, three and four words, each time as one word. Computes the hashes from the end. */
+function joinedWords(t: Tokens, first: number, last: number): number {
+  let bits = 0;
+  let sum = 0;
+  let power = 1;
+  const from = Math.max(first, last - 3);
+  for (let i = last; i >= from; i--) {
+    for (let at = (t.ends[i] as number) - 1; at >= (t.starts[i] as number); at--) {
+      const code = t.text.charCodeAt(at);
+      if (code >= 128 || (classes[code] as number) < LOWER) continue;
+      sum = (sum + Math.imul(code | 32, power)) | 0;
+      power = Math.imul(power, 31);
+    }
+    if (i === last && first < last) continue;
+    const slot = wordAt((Math.imul(hashStart, power) + sum) | 0);
+    bits |= (wordSubjects[slot] as number) | (wordRole[slot] === role.person ? PERSON : 0);
   }
-  t.steps += (t.ends[last] as number) - (t.starts[first] as number);
-  const slot = wordAt(hash);
-  return (wordSubjects[slot] as number) | (wordRole[slot] === role.person ? PERSON : 0);
+  t.steps += (t.ends[last] as number) - (t.starts[from] as number);
+  return bits;
 }
 
 /** Finds the value of a key in a text. `last` is the last token before a colon or an equals sign. */
 export function keyed(t: Tokens, last: number): void {
-  const end = t.ends[last] as number;
+  let end = t.ends[last] as number;
+  if (t.code(end) === 92) end++;
   const quote = t.code(end);
   const isQuoted = quote === 34 || quote === 39;
   let first = last;

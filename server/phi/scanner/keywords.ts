@@ -115,7 +115,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
   ['visit accession', subject.encounter],
   ['member subscriber beneficiary enrollee insured policyholder cardholder bene', subject.member],
   ['members subscribers', subject.member, role.plural],
-  ['clmid claimid versichertennummer krankenversichertennummer', subject.insurance | subject.id],
+  ['clmid versichertennummer krankenversichertennummer', subject.insurance | subject.id],
   [
     'memberid subscriberid beneficiaryid enrolleeid membernumber subscribernumber memberno',
     subject.member | subject.id,
@@ -206,7 +206,7 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     0,
     role.filler,
   ],
-  ['security associated assigned current eq equals key valued valuestring registration council', 0, role.filler],
+  ['security associated assigned current eq equals key valued valuestring registration reg council', 0, role.filler],
   ['maiden', subject.name, role.person],
   ['first last given middle family mother mothers father spouse guardian full legal', 0, role.person],
   [

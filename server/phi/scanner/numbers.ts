@@ -136,12 +136,14 @@ export function national(t: Tokens, i: number): void {
   if (!isNamed || (t.digits[i - 1] as number) > 0) return;
   let digits = t.digits[i] as number;
   let last = i;
+  let isSerial = true; // Each group begins with a zero, as in a row of numbers.
   while (last - i < 5 && last + 1 < t.count && t.digits[last + 1] === t.length(last + 1)) {
     const gap = t.text.slice(t.ends[last], t.starts[last + 1]);
     if (!/^(?:[ ./-]|\) ?| [/-] )$/.test(gap)) break;
     digits += t.digits[++last] as number;
+    if (t.code(t.starts[last] as number) !== 48) isSerial = false;
   }
-  if (digits >= 9 && digits <= 12) t.add(i, last, 'phone', 'keyword');
+  if (digits >= 9 && digits <= 12 && !isSerial) t.add(i, last, 'phone', 'keyword');
 }
 
 /** Finds a phone number with `+` and 8 to 15 digits in groups. */
@@ -242,7 +244,9 @@ export function spaced(t: Tokens, i: number, length: number, digits: number): vo
   if ((classes[t.code(start)] as number) < LOWER || (classes[t.code(start + 1)] as number) < LOWER) return;
   const isUpper = classes[t.code(start)] === UPPER && classes[t.code(start + 1)] === UPPER;
   if (!isUpper && !hasAny(t.subjectsNear(i, 2, 0), subject.bank)) return;
-  let text = t.text.slice(start, t.ends[i]).toUpperCase();
+  const part = (first: number, end: number) =>
+    isUpper ? t.text.slice(first, end) : t.text.slice(first, end).toUpperCase();
+  let text = part(start, t.ends[i] as number);
   if (isIban(text)) {
     t.add(i, i, 'account', 'checksum');
     return;
@@ -253,7 +257,7 @@ export function spaced(t: Tokens, i: number, length: number, digits: number): vo
   let found = -1;
   for (let last = i + 1; last < t.count && last < i + 9; last++) {
     if (t.separatorAfter(last - 1) !== separator || t.length(last) > 4) break;
-    text += t.text.slice(t.starts[last], t.ends[last]).toUpperCase();
+    text += part(t.starts[last] as number, t.ends[last] as number);
     t.steps++;
     // The longest match wins: one prefix in 97 passes the checksum by chance.
     if (isIban(text)) found = last;

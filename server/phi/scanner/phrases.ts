@@ -96,7 +96,6 @@ export function abbreviation(t: Tokens, i: number): void {
 export function phrase(t: Tokens, i: number): number {
   if (i > 0 && t.ends[i - 1] === t.starts[i] && (t.digits[i - 1] as number) > 0) return i + 1;
   if (t.roles[i - 1] === role.technical) return i + 1;
-  if (t.roles[i] === role.plural && isCount(t, i)) return i + 1;
   if (i > 1 && hasAny(t.subjects[i] as number, NAMED_AFTER)) valueBefore(t, i, t.subjects[i] as number);
   let bits = 0;
   let isAssigned = false;
@@ -115,6 +114,7 @@ export function phrase(t: Tokens, i: number): number {
       if (at === i || !hasAny(bits, CERTIFIED) || !isWord(t, at, /^certificate$/i)) return at + 1;
       bits = (bits & ~CERTIFIED) | subject.licence;
     }
+    if (kind === role.plural && isCount(t, at)) return at + 1;
     if (kind === role.person) bits |= PERSON;
     bits |= own;
     if (hasAny(bits, subject.licence) && isKeyWord(t, at)) return at + 1; // A license key is a product's.
@@ -151,8 +151,9 @@ export function phrase(t: Tokens, i: number): number {
   // A word after the value may complete the phrase: `record number 4411 (medical)`.
   if (hasAny(bits, subject.record) && hasAny(bits, subject.id | subject.number))
     bits |= t.subjectsNear(at, 6, 4) & (subject.medical | subject.patient | subject.encounter);
-  // `PT` is a term of MedDRA, with a code of eight digits.
-  if (bits === subject.encounter && t.length(i) === 2 && classes[t.code(t.starts[i] as number)] === UPPER) return at;
+  // `PT` is a term of MedDRA, with a code of eight digits; `.pt` a file of a model.
+  const isShort = t.subjects[at - 1] === subject.encounter && t.length(at - 1) === 2;
+  if (isShort && !hasAny(bits, subject.number) && !isPatient(t, at - 1)) return at;
   // The payer may be named after the member: `subscriber 771203984 not on file with payer`.
   if (hasAny(bits, subject.member)) bits |= t.subjectsNear(at, 0, 7) & subject.insurance;
   // A segment of a path, as in `/passport/…`, names a resource. Those of persons count.
@@ -168,12 +169,17 @@ export function phrase(t: Tokens, i: number): number {
   return Math.max(list(t, at, last, kind), i + 1);
 }
 
-/** Whether a keyword in the plural has a count as its value: `total patients: 40`, `patients=40`. */
-const isCount = (t: Tokens, i: number): boolean =>
-  t.roles[i - 1] === role.count ||
-  (t.separatorAfter(i) === EQUALS && t.digits[i + 1] === t.length(i + 1) && t.code(t.ends[i + 1] as number) !== 44);
+/** Whether a keyword in the plural has a count as its value: `total patients: 40`, `"patients": 40`. */
+function isCount(t: Tokens, i: number): boolean {
+  if (t.roles[i - 1] === role.count) return true;
+  if (i + 1 >= t.count || t.digits[i + 1] !== t.length(i + 1)) return false;
+  const end = t.ends[i + 1] as number;
+  return /^["']?[:=] ?$/.test(t.text.slice(t.ends[i], t.starts[i + 1])) && !/^,? ?\d/.test(t.text.slice(end, end + 3));
+}
 
 const IN_PATHS = subject.ssn | subject.mrn | subject.patient | subject.member | subject.encounter | subject.medical;
+const isPatient = (t: Tokens, i: number): boolean =>
+  classes[t.code(t.starts[i] as number)] === LOWER && t.code((t.starts[i] as number) - 1) !== DOT;
 const CERTIFIED = subject.birth | subject.stay | subject.medical;
 const isWord = (t: Tokens, i: number, word: RegExp): boolean => word.test(t.text.slice(t.starts[i], t.ends[i]));
 const isKeyWord = (t: Tokens, i: number): boolean => t.length(i) === 3 && isWord(t, i, /^keys?$/i);
@@ -222,18 +228,21 @@ function addName(t: Tokens, at: number, bits: number, isAssigned: boolean, isQuo
 
 /** Plates with letters and digits in groups, as of the USA, Britain, Germany, the Netherlands and Italy. */
 const PLATE =
-  /^(?:[A-Z]{1,3}[ -][A-Z]{1,2}[ -]?\d{1,4}|[A-Z]{2}\d{2}[ -]?[A-Z]{3}|[A-Z]{3}[ -]\d{3,4}|\d{3,4}[ -][A-Z]{2,3}|\d[ -]?[A-Z]{3}[ -]?\d{3}|[A-Z]{2}[ -]?\d{3}[ -]?[A-Z]{2}|[A-Z\d]{1,3}-[A-Z\d]{2,3}-[A-Z\d]{1,3})$/;
+  /^(?:[A-Z]{1,3}[ -][A-Z]{1,2}[ -]?\d{1,4}|[A-Z]{2}[ -]\d{2}[ -][A-Z]{1,2}[ -]\d{4}|[A-Z]{2}\d{2}[ -]?[A-Z]{3}|[A-Z]{3}[ -]\d{3,4}|\d{3,4}[ -][A-Z]{2,3}|\d[ -]?[A-Z]{3}[ -]?\d{3}|[A-Z]{2}[ -]?\d{3}[ -]?[A-Z]{2}|[A-Z\d]{1,3}-[A-Z\d]{2,3}-[A-Z\d]{1,3})$/;
+
+/** A laboratory also numbers its plates, often from 0001. */
+const PLATE_ALONE = /^(?:(?!LAB|LIB|PLT|PCR|DNA|RNA|SEQ|MTP|PL)[A-Z]{3}-[1-9]\d{3}|[A-Z]{2}-\d{3}-[A-Z]{2})$/;
 
 /** Finds the plate of a car. After `plate` alone, which may be one of a laboratory, only with a dash or a colon. */
 function plate(t: Tokens, i: number, bits: number, isAssigned: boolean): boolean {
   const isOfCar = hasAny(bits, subject.licence | subject.vin | subject.number);
   if (!isOfCar && !isAssigned) return false;
-  for (let last = Math.min(i + 2, t.count - 1); last >= i; last--) {
+  for (let last = Math.min(i + 3, t.count - 1); last >= i; last--) {
     t.steps += 10;
     const isNear = last === i || ((t.starts[last] as number) - (t.ends[last - 1] as number) === 1 && t.length(i) < 5);
-    if (!isNear || (t.ends[last] as number) - (t.starts[i] as number) > 10 || t.separatorAfter(last) === DASH) continue;
+    if (!isNear || (t.ends[last] as number) - (t.starts[i] as number) > 13 || t.separatorAfter(last) === DASH) continue;
     const text = t.text.slice(t.starts[i], t.ends[last]);
-    if (!PLATE.test(text) || (!isOfCar && !/^[A-Z]{3}-\d{4}$/.test(text))) continue;
+    if (!PLATE.test(text) || (!isOfCar && !PLATE_ALONE.test(text))) continue;
     t.add(i, last, 'vehicle', 'keyword');
     return true;
   }

@@ -55,7 +55,7 @@ export const NO_SECRETS: ReadonlySet<string> = new Set(
 
 /** A secret at a fixed place after a word. The secret is the first group, within {@link PLACE_LIMIT} characters. */
 export const PLACE_LIMIT = 160;
-const login = /^login\b[^\n;|]{0,80}? -p[ =]?["']?([^\s"']{3,64})/d;
+const login = /^login\b[^\n;|]{0,80}? -p[ =]?["']?(?=[^\s]{0,64}[A-Za-z])([^\s"':]{3,64})(?!\S)/d;
 const mysql = /^\w+\b[^\n;|]{0,80}? -p["']?([^\s"']{3,64})/d;
 export const PLACES: ReadonlyMap<string, RegExp> = new Map([
   ['hooks', /^hooks\.slack(?:-gov)?\.com\/(?:services|workflows|triggers)\/([\w/-]{20,120})/d],
@@ -68,6 +68,7 @@ export const PLACES: ReadonlyMap<string, RegExp> = new Map([
   ['curl', /^curl\b[^\n;|]{0,80}? (?:-u|--user)[ =]?["']?[^\s:"']{1,40}:([^\s"']{1,64})/d],
   ['sshpass', /^sshpass -p ?["']?([^\s"']{1,64})/d],
   ['login', login],
+  ['redis', /^redis-cli\b[^\n;|]{0,80}? -a ?["']?([^\s"']{3,64})/d],
 ]);
 
 /** Lengths of keys with a prefix that is no word: of AWS, `AKIA…`, and of Databricks, `dapi…`. */
