@@ -86,7 +86,7 @@ describe('sentences', () => {
     ['NM1*DN*1*ROE*JAN****XX*1245319599~', '1245319599'],
     ['prescriber BB1388568 is suspended', 'BB1388568'],
     ['GMC number 4481209', '4481209'],
-    ['medical certificate number CERT-551203', 'CERT-551203'],
+    ['medical certificate number AB-551203', 'AB-551203'],
     ['iban=gb82west12345698765432', 'gb82west12345698765432'],
     ['emergency contact: 01 53 68 42 10', '01 53 68 42 10'],
     ['call me on 07911 123456', '07911 123456'],
