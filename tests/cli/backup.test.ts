@@ -180,6 +180,22 @@ test('[V20] a log that lost events since its newest checkpoint gets a new epoch 
   await server.close();
 });
 
+test('[V20] a log whose last row is not the one that was logged last gets a new epoch at the start', async () => {
+  const { at, open } = setUp();
+  let server = await open();
+  await server.bus.publish(drafts('r1', 10), publisher);
+  const { epoch } = server.log;
+  await server.close();
+  const db = new DatabaseSync(at('data/runwire.db'));
+  db.exec('DELETE FROM events WHERE seq = 10');
+  db.close();
+  server = await open();
+  expect(server.log.epoch).not.toBe(epoch);
+  const caller = server.router.createCaller({ principal: everyone });
+  expect((await caller.audit.access({ action: 'log.epoch' })).entries).toMatchObject([{ detail: 'damaged' }]);
+  await server.close();
+});
+
 test('[V20] a new log beside the checkpoints of another one is reported', async () => {
   const { at, open } = setUp();
   let server = await open();

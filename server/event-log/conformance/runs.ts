@@ -338,6 +338,23 @@ export function describeRuns(openLog: OpenLog): void {
     expect((await log.approvals.list({ projects: 'all', limit: 9 })).approvals).toHaveLength(3);
   });
 
+  test('[L32] a new run has nothing of a removed run, also of the one that was made last', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    await append(log, created({ runId: 'open' }));
+    const request = draft('governance.required', { runId: 'ended', approvalId: 'a', title: 't' });
+    const grant = draft('approval.granted', { runId: 'ended', approvalId: 'a', decidedBy: 'ann' });
+    const stage = draft('stage.started', { runId: 'ended', stageId: 's' });
+    await append(log, stage, request, grant, draft('run.completed', { runId: 'ended', timestamp: instant(1) }));
+    now += 1_000;
+    await append(log, started({ runId: 'open' }));
+    await log.trim(now);
+    await log.runs.remove(instant(5));
+    await append(log, started({ runId: 'new' }));
+    expect((await log.runs.get('p', 'new'))?.run).toMatchObject({ stages: [], approvals: [] });
+    expect(await log.approvals.list({ projects: 'all', limit: 9 })).toMatchObject({ approvals: [{ runId: 'ended' }] });
+  });
+
   test('[L32] the event loop runs immediates and timers while runs are removed', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });

@@ -688,3 +688,29 @@ test('[V1] a log verifies when all its events of the start are trimmed during ve
   expect(step.value).toMatchObject({ ok: true, from: log.oldest });
   db.close();
 });
+
+test('[L31] a row with an earlier time than the row before it is named, unless a signed repair is stored between them', async () => {
+  const path = await newPath();
+  let now = T0 + 60_000;
+  const log = await open(path, { now: () => now });
+  await append(log, draft('run.started'), draft('run.started'));
+  now = T0;
+  await log.integrity.repairClock({ by: 'ada' });
+  await append(log, draft('run.started'));
+  await log.close();
+  expect(verifySqliteFile(path, {})).toMatchObject({ ok: true, events: 3 });
+  for (const sql of [
+    `UPDATE clock_repairs SET repair = json_set(repair, '$.by', 'eve')`,
+    `UPDATE clock_repairs SET repair = json_set(repair, '$.signature', '')`,
+    'UPDATE clock_repairs SET seq = 1',
+    'DELETE FROM clock_repairs',
+  ]) {
+    const copy = await newPath();
+    for (const name of ['runwire.db', 'audit.key']) copyFileSync(join(path, '..', name), join(copy, '..', name));
+    change(copy, (db) => db.exec(sql));
+    expect({ sql, verdict: verifySqliteFile(copy, {}) }).toEqual({
+      sql,
+      verdict: { ok: false, seq: 3, reason: 'row' },
+    });
+  }
+});

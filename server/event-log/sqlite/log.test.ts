@@ -10,7 +10,7 @@ import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import type { RunHeader, RunRows } from '../../../shared/run.ts';
-import { append, arbitraryTurns, attempt, draft, folded, readAll, T0 } from '../conformance/kit.ts';
+import { append, arbitraryTurns, attempt, draft, eraseAt, folded, readAll, T0 } from '../conformance/kit.ts';
 import { describeEventLog } from '../conformance/store.ts';
 import type { EventLog } from '../contract/store.ts';
 import { AuditKeys } from '../integrity/keys.ts';
@@ -587,3 +587,33 @@ function keysInOrder(json: string): boolean {
   const keys = Object.keys(JSON.parse(json));
   return keys.join() === [...keys].sort().join();
 }
+
+test('[L32] a removed run leaves no row in the file, except those of its approvals', async () => {
+  const path = await newPath();
+  let now = T0;
+  const log = await openSqliteLog({ path, fold: foldEvent, now: () => now });
+  onTestFinished(() => log.close());
+  const stage = { stageId: 's', name: 'S' };
+  const run = (runId: string, ...more: Parameters<typeof append>[1][]) =>
+    append(
+      log,
+      draft('run.created', { runId, name: 'n', stages: [stage] }),
+      draft('artifact.created', { runId, artifactId: 'f', name: 'F' }),
+      ...more,
+      draft('run.completed', { runId }),
+    );
+  await run('plain');
+  const request = draft('governance.required', { runId: 'asked', approvalId: 'a', title: 't' });
+  await run('asked', request, draft('approval.granted', { runId: 'asked', approvalId: 'a', decidedBy: 'ann' }));
+  await eraseAt(log, 1);
+  now += 1_000;
+  await append(log, draft('run.started', { runId: 'last' }));
+  await log.trim(now);
+  const db = connect(path);
+  const count = (table: string) =>
+    (db.prepare(`SELECT count(*) AS count FROM ${table}`).get() as { count: number }).count;
+  const counts = () => ['runs', 'stages', 'artifacts', 'approvals', 'erasures', 'removed_runs'].map(count);
+  expect(counts()).toEqual([3, 2, 2, 1, 1, 0]);
+  expect(await log.runs.remove(new Date(Date.now() + 86_400_000).toISOString())).toEqual({ removed: 2 });
+  expect(counts()).toEqual([1, 0, 0, 1, 0, 1]);
+});
