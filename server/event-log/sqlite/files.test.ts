@@ -3,6 +3,7 @@ import {
   chmodSync,
   closeSync,
   copyFileSync,
+  linkSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -134,6 +135,14 @@ test('[L17] a second server that is refused leaves the locks of the first one in
   const driver = createRequire(import.meta.url).resolve('@photostructure/sqlite');
   const { stdout } = spawnSync(process.execPath, ['--eval', attempts, driver, path], { encoding: 'utf8' });
   expect(stdout).toBe('database is locked\ndatabase is locked\n');
+test('[L17] a database file with a second hard link is refused', async () => {
+  const path = newPath();
+  await (await open(path)).close();
+  const link = `${path}.link`;
+  linkSync(path, link);
+  for (const name of [path, link]) await expect(open(name)).rejects.toThrow('has a second hard link');
+  unlinkSync(link);
+  await open(path);
 });
 
 test('[L17] a lock whose file was removed is taken again, and one that another server has taken is a problem', async () => {

@@ -21,6 +21,9 @@ const CHECK_MS = 1_000;
 const REMOVED =
   'a file of the database was removed or replaced while the server runs: put it back, or restart the server';
 
+// By its other name the file would have another lock and another WAL.
+const LINKED = 'the database file has a second hard link: remove the link, or copy the file';
+
 export type FileSizes = { databaseBytes: number; walBytes: number };
 
 export class DatabaseFiles {
@@ -39,6 +42,7 @@ export class DatabaseFiles {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     touch(path);
     this.#path = realpathSync(path);
+    if (statSync(this.#path).nlink > 1) throw new RunwireError('UNAVAILABLE', LINKED);
     this.#lock = takeLock(`${this.#path}-lock`);
     this.#lockFile = statSync(`${this.#path}-lock`);
   }
