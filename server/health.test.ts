@@ -60,3 +60,16 @@ test('[Q8] the problems and the states are by condition', () => {
     ['commit', false],
   ]);
 });
+
+test('[Q8] a failure has one log line a minute for each place in the code, whatever its message', () => {
+  const { lines, clock, health } = newHealth();
+  const failAt = (n: number) => new RangeError(`value ${n}\n    at value:${n}`);
+  for (let n = 0; n < 100; n++)
+    health.note('a request failed', { err: new Error('an internal error', { cause: failAt(n) }) });
+  expect(lines).toHaveLength(1);
+  health.note('a request failed', { err: new TypeError('another place') });
+  expect(lines.map(({ err }) => (err as { type: string }).type)).toEqual(['Error', 'TypeError']);
+  clock.ms = 60_000;
+  health.note('a request failed', { err: failAt(100) });
+  expect(lines.at(-1)).toMatchObject({ reports: 100, msg: 'a request failed' });
+});

@@ -55,9 +55,11 @@ export class Health {
     }
   }
 
-  /** Logs a failure that is no lasting condition, at most once a minute. `message` is a fixed text. */
-  note(message: string, cause: Omit<Problem, 'message'>): void {
-    this.#log(message, cause, message);
+  /**
+   * Logs a failure that is no lasting condition, at most once a minute for each place in the code. `message` is a fixed text.
+   */
+  note(message: string, cause: Omit<Problem, 'message'> & { procedure?: string; type?: string }): void {
+    this.#log(`${message} ${placeOf(cause.err)}`, cause, message);
   }
 
   #log(key: string, cause: object, message: string): void {
@@ -69,4 +71,13 @@ export class Health {
     this.#logger.error({ ...cause, reports: line.reports }, message);
     this.#lines.set(key, { loggedAt: now, reports: 0, isOpen: true });
   }
+}
+
+/** Returns the first place of an error's stack, after its message: places are bounded in number, messages are not. */
+function placeOf(err: unknown): string {
+  let error = err;
+  while (error instanceof Error && error.cause instanceof Error) error = error.cause;
+  if (!(error instanceof Error)) return '';
+  const { message, stack = '' } = error;
+  return stack.slice(stack.indexOf(message) + message.length).match(/^ +at .*/m)?.[0] ?? '';
 }

@@ -172,7 +172,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
   const privacy = new Privacy({ guard, policy, secret: log.secret, logger });
   const onPublished = (ms: number) => metrics.published(ms);
-  const bus = new EventBus({ registry, log, logger, phiPolicy: policy, guard, onPublished });
+  const bus = new EventBus({ registry, log, health, phiPolicy: policy, guard, onPublished });
   // Translates errors of subscriptions: an error thrown during iteration does not pass the router's middleware.
   const translate = (error: unknown) => toTRPCError(toRunwireError(error));
   const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
@@ -203,7 +203,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
 
   const gateway = new PublishGateway(bus, limits);
   const onRejected = (code: ErrorCode) => metrics.rejected(code);
-  const common = { registry, log, gateway, access, credentials, logger };
+  const common = { registry, log, gateway, access, credentials, health, logger };
   const readStats = (visibleTo: Principal) => stats.read(visibleTo);
   const router = createRouter({ ...common, delivery, approvals, audit, streams, onRejected, stats: readStats });
   const cookieName = `runwire_${log.epoch}`;
@@ -215,7 +215,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const isReady = async () =>
     !isClosing && health.problems.size === 0 && (await log.runs.projectsOf('').then(Boolean, () => false));
   const routes = [
-    ...createRoutes({ ...shared, metrics: metrics.registry, health, isReady }),
+    ...createRoutes({ ...shared, metrics: metrics.registry, isReady }),
     ...createLineageRoutes({ gateway, privacy, state: log.producerState, logger }),
   ];
   const dispatcher = createDispatcher({ ...shared, routes, origins, onRejected });

@@ -1,10 +1,10 @@
 import { initTRPC } from '@trpc/server';
-import type { Logger } from 'pino';
 import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
 import { SSE_INACTIVITY_MS, SSE_PING_MS } from '../../shared/protocol.ts';
 import { type AccessLogger, aboutOf } from '../audit/access-logger.ts';
 import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
 import { toRunwireError, toTRPCError } from '../errors.ts';
+import type { Health } from '../health.ts';
 import { UserCalls } from '../user-calls.ts';
 import type { Context } from './context.ts';
 
@@ -22,7 +22,7 @@ export type ApiOptions = {
   credentials: Credentials;
   /** Called with the code of each error that a procedure returns. */
   onRejected: (code: ErrorCode) => void;
-  logger: Logger;
+  health: Pick<Health, 'note'>;
 };
 
 type Meta = {
@@ -40,7 +40,7 @@ type Meta = {
 export type Api = ReturnType<typeof createApi>;
 export type Procedure = Api['procedure'];
 
-export function createApi({ access, credentials, onRejected, logger }: ApiOptions) {
+export function createApi({ access, credentials, onRejected, health }: ApiOptions) {
   /** Paths of all procedures. Any other path in a call is text from the client, and is not sent back. */
   const paths = new Set<string>();
   const t = initTRPC
@@ -118,7 +118,7 @@ export function createApi({ access, credentials, onRejected, logger }: ApiOption
         : toRunwireError(error);
       onRejected(known.code);
       void record(caller, path, getRawInput, known.code);
-      if (known.code === 'INTERNAL') logger.error({ procedure: path, err: known.cause }, 'a procedure failed');
+      if (known.code === 'INTERNAL') health.note('a procedure failed', { procedure: path, err: known.cause });
       return toTRPCError(known);
     };
     const end = isCounted

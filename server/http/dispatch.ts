@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Logger } from 'pino';
 import { type ErrorCode, RunwireError } from '../../shared/errors.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import type { Principal } from '../auth/principal.ts';
 import { toRunwireError } from '../errors.ts';
+import type { Health } from '../health.ts';
 import type { Limits } from '../limits.ts';
 import type { Turns } from '../slices.ts';
 import { admitOrigin, type RequestAuthenticator } from './identify.ts';
@@ -64,7 +64,7 @@ export type DispatcherOptions = {
   limits: Pick<Limits, 'stalledMs'>;
   /** Called with the code of each error response. */
   onRejected: (code: ErrorCode) => void;
-  logger: Logger;
+  health: Pick<Health, 'note'>;
 };
 
 export type Dispatcher = {
@@ -75,7 +75,7 @@ export type Dispatcher = {
 };
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { routes, origins, authenticator, access, inFlight, turns, limits, onRejected, logger } = options;
+  const { routes, origins, authenticator, access, inFlight, turns, limits, onRejected, health } = options;
   const isPrefix = ({ path }: Route) => path.endsWith('*');
   const exact = new Map(routes.filter((route) => !isPrefix(route)).map((route) => [route.path, route]));
   const prefixes = routes
@@ -120,7 +120,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       const detail = known.code === 'FORBIDDEN' && !principal ? 'origin' : undefined;
       access.record({ principal, action: route.action, via: 'http', outcome: known.code, detail });
     }
-    if (known.code === 'INTERNAL') logger.error({ err: error }, 'a request failed');
+    if (known.code === 'INTERNAL') health.note('a request failed', { err: error });
     await discardRest(request, response);
     sendError(response, known);
   };

@@ -1,13 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { incomingMessageToRequest } from '@trpc/server/adapters/node-http';
 import { resolveResponse } from '@trpc/server/http';
-import type { Logger } from 'pino';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Registry } from '../../shared/registry.ts';
 import type { Context } from '../api/context.ts';
 import type { RouterOf } from '../api/router.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import { toRunwireError, toTRPCError } from '../errors.ts';
+import type { Health } from '../health.ts';
 import type { Limits } from '../limits.ts';
 import type { Turns } from '../slices.ts';
 import type { Handler } from './dispatch.ts';
@@ -28,7 +28,7 @@ export type TrpcOptions<R extends Registry> = {
   inFlight: InFlight;
   turns: Turns;
   limits: Pick<Limits, 'messageBytes'>;
-  logger: Logger;
+  health: Pick<Health, 'note'>;
 };
 
 export const TRPC_PATH = '/trpc/';
@@ -37,7 +37,7 @@ const MAX_BATCH_CALLS = 50;
 const METHODS = new Set(['GET', 'HEAD', 'POST']);
 
 export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler {
-  const { router, access, authenticator, inFlight, turns, limits, logger } = options;
+  const { router, access, authenticator, inFlight, turns, limits, health } = options;
   return async (request, response) => {
     const path = (pathOf(request) ?? '').slice(TRPC_PATH.length);
     if (!isDecodable(path)) throw new RunwireError('NOT_FOUND', 'no such procedure');
@@ -87,7 +87,7 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
         return isForAllCalls && status !== undefined ? { status, headers } : { headers };
       },
       onError: ({ error }) => {
-        if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: error.cause ?? error }, 'a request failed');
+        if (toRunwireError(error).code === 'INTERNAL') health.note('a request failed', { err: error.cause ?? error });
       },
     });
     await discardRest(request, response);

@@ -1,5 +1,4 @@
 import fc from 'fast-check';
-import pino from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
@@ -66,7 +65,7 @@ describe('publish', () => {
     const log = await openSqliteLog({ path: ':memory:', fold: foldOf({ measured }) as never });
     onTestFinished(() => log.close());
     const registry = { measured };
-    const bus = new EventBus({ registry, log, logger: pino({ level: 'silent' }), phiPolicy: 'reject' });
+    const bus = new EventBus({ registry, log, health: { note: () => undefined }, phiPolicy: 'reject' });
     const publish = (fields: string) => {
       const draft = JSON.parse(`{"type":"measured","projectId":"p","runId":"r",${fields}}`);
       return bus.publish([draft], producer);
@@ -289,7 +288,7 @@ describe('observers', () => {
     await server.bus.publish([created('r1')], producer);
     await server.bus.publish([created('r2')], producer);
     expect(seen).toEqual([1, 2]);
-    expect(lines.filter((line) => line.includes('an observer of the bus failed'))).toHaveLength(2);
+    expect(lines.filter((line) => line.includes('an observer of the bus failed'))).toHaveLength(1);
   });
 
   test('[B2] an observer cannot change an event', async () => {

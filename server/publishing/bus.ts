@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { Logger } from 'pino';
 import { type DraftIssue, type ErrorCode, RunwireError } from '../../shared/errors.ts';
 import { describeIssue, unsafeIntegerIn } from '../../shared/issues.ts';
 import {
@@ -11,6 +10,7 @@ import {
 } from '../../shared/protocol.ts';
 import { type DraftOf, draftSchemaOf, type EventOf, type Registry } from '../../shared/registry.ts';
 import type { Batch, Log, ReadyDraft, Receipt, StoredEvent } from '../event-log/contract/log.ts';
+import type { Health } from '../health.ts';
 import { type Guard, guardInSlices, guardRefusal, type PhiPolicy } from '../phi/policy.ts';
 import { Checks } from './checks.ts';
 import { draftCheck } from './draft-rules.ts';
@@ -50,7 +50,7 @@ export type BusObserver<Event> = { next(event: Event): void };
 export type EventBusOptions<R extends Registry> = {
   registry: R;
   log: Log;
-  logger: Logger;
+  health: Pick<Health, 'note'>;
   phiPolicy: PhiPolicy;
   guard?: Guard | undefined;
   /** Called for each request with the time until its events were durable and written to waiting subscribers. */
@@ -59,7 +59,7 @@ export type EventBusOptions<R extends Registry> = {
 
 export class EventBus<R extends Registry> {
   readonly #log: Log;
-  readonly #logger: Logger;
+  readonly #health: Pick<Health, 'note'>;
   readonly #schema: ReturnType<typeof draftSchemaOf<R>>;
   readonly #guard: Guard;
   readonly #phiPolicy: PhiPolicy;
@@ -71,13 +71,13 @@ export class EventBus<R extends Registry> {
   constructor({
     registry,
     log,
-    logger,
+    health,
     phiPolicy,
     guard = (draft) => draft,
     onPublished = () => undefined,
   }: EventBusOptions<R>) {
     this.#log = log;
-    this.#logger = logger;
+    this.#health = health;
     this.#schema = draftSchemaOf(registry);
     this.#guard = guard;
     this.#phiPolicy = phiPolicy;
@@ -119,7 +119,7 @@ export class EventBus<R extends Registry> {
     for (const record of records) {
       for (const observer of this.#observers) {
         const failed = (error: unknown) =>
-          this.#logger.error({ err: error, type: record.type }, 'an observer of the bus failed');
+          this.#health.note('an observer of the bus failed', { err: error, type: record.type });
         try {
           // An observer may be async; an unhandled rejection would end the process.
           const result: unknown = observer.next(record.event as EventOf<R>);
@@ -194,7 +194,7 @@ export class EventBus<R extends Registry> {
         guarded.push(yield* guardInSlices(this.#guard, draft, policy));
       } catch (error) {
         const { path, message, isDefect } = guardRefusal(error);
-        if (isDefect) this.#logger.error({ type: draft.type }, 'the PHI guard failed; the draft is refused');
+        if (isDefect) this.#health.note('the PHI guard failed; the draft is refused', { type: draft.type });
         issues.push({ index, path, message });
       }
       if (performance.now() - yieldedAt < YIELD_MS) continue;

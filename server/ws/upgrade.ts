@@ -13,6 +13,7 @@ import type { Credentials } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
 import { directEncoder } from '../delivery/encoder.ts';
 import { toRunwireError } from '../errors.ts';
+import type { Health } from '../health.ts';
 import type { Upgrade } from '../http/http-server.ts';
 import { cookieOf, refuseSocket } from '../http/messages.ts';
 import { isOrigin, type Origins } from '../http/origins.ts';
@@ -40,6 +41,7 @@ export type SocketsOptions<R extends Registry> = {
   cookieName: string;
   limits: Limits;
   compression: boolean;
+  health: Pick<Health, 'note'>;
   logger: Logger;
 };
 
@@ -62,7 +64,7 @@ const MAX_LOGGED_ORIGINS = 20;
 const MAX_LOGGED_ORIGIN_LENGTH = 300;
 
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
-  const { router, connections, origins, proxies, limits, compression, logger } = options;
+  const { router, connections, origins, proxies, limits, compression, health, logger } = options;
   const recordRefusal = refusalRecorder(options.access);
   const isAllowed = originCheck(origins, recordRefusal, logger);
   const wss = new WebSocketServer({
@@ -95,7 +97,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       const cause = error.cause as { code?: unknown } | undefined;
       // Errors of the client or the network are not errors of the server, and must not fill the log.
       if (/^(WS_ERR_|ECONN|EPIPE)/.test(String(cause?.code))) logger.debug({ code: cause?.code }, 'WebSocket aborted');
-      else if (toRunwireError(error).code === 'INTERNAL') logger.error({ err: cause ?? error }, 'WebSocket failed');
+      else if (toRunwireError(error).code === 'INTERNAL') health.note('WebSocket failed', { err: cause ?? error });
     },
   });
 
@@ -170,7 +172,7 @@ const refusalRecorder =
  * connection, and never settles.
  */
 function contextFactory<R extends Registry>(
-  { connections, credentials, cookieName, logger }: SocketsOptions<R>,
+  { connections, credentials, cookieName, health }: SocketsOptions<R>,
   recordRefusal: RecordRefusal,
 ) {
   return async (
@@ -200,7 +202,7 @@ function contextFactory<R extends Registry>(
       // subscriptions.
       const known = toRunwireError(error);
       recordRefusal(known.code);
-      if (known.code === 'INTERNAL') logger.error({ err: error }, 'cannot verify a token');
+      if (known.code === 'INTERNAL') health.note('cannot verify a token', { err: error });
       // The token may still be valid after a retryable error (the issuer cannot be reached, for example): close code 4401
       // would make the client give up.
       if (errorTable[known.code].retryable) connection.close(closeCodes.tryAgain, 'the token cannot be verified now');

@@ -75,7 +75,7 @@ const isDecision = (event: RunEvent) => event.type === 'approval.granted' || eve
 /** An approvals service over its own log, with a clock that the test sets. */
 async function openApprovals(now: () => number = Date.now) {
   const log = await openSqliteLog({ path: ':memory:', fold: foldEvent });
-  const bus = new EventBus({ registry: runwireEvents, log, logger: quiet, phiPolicy: 'reject' });
+  const bus = new EventBus({ registry: runwireEvents, log, health: { note: () => undefined }, phiPolicy: 'reject' });
   const approvals = new Approvals({ log, bus: bus as never, now });
   log.subscribe((records) => approvals.committed(records));
   onTestFinished(async () => {
