@@ -135,6 +135,8 @@ test('[L17] a second server that is refused leaves the locks of the first one in
   const driver = createRequire(import.meta.url).resolve('@photostructure/sqlite');
   const { stdout } = spawnSync(process.execPath, ['--eval', attempts, driver, path], { encoding: 'utf8' });
   expect(stdout).toBe('database is locked\ndatabase is locked\n');
+});
+
 test('[L17] a database file with a second hard link is refused', async () => {
   const path = newPath();
   await (await open(path)).close();
