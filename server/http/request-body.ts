@@ -52,6 +52,7 @@ export class RequestBody {
     const issues: DraftIssue[] = [];
     const values: unknown[] = [];
     for (const [index, line] of lines.entries()) {
+      if (bytes.length > SCAN_BYTES) await this.#turns.next(); // The reader itself does not wait for a short line.
       const parsed: Parsed = await reader.parse(line);
       if (parsed === 'too-many-values') throw tooManyValues();
       if (typeof parsed === 'object') values.push(parsed.value);
