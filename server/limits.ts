@@ -52,7 +52,7 @@ export function problemOfNumber(name: string, value: unknown): string | undefine
 
 /** Returns what is wrong with a limit; undefined if nothing is. */
 export const problemOfLimit = (name: string, value: unknown): string | undefined =>
-  name in defaultLimits ? problemOfNumber(name, value) : 'unknown limit';
+  Object.hasOwn(defaultLimits, name) ? problemOfNumber(name, value) : 'unknown limit';
 
 /** Adds the defaults. Throws `INVALID_INPUT` for an unknown limit, or one that is not a positive number in its range. */
 export function limitsOf(limits: Partial<Limits> = {}): Limits {

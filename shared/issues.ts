@@ -30,18 +30,25 @@ export function describeIssue(issue: z.core.$ZodIssue): { path: string; message:
 }
 
 /**
- * Returns the path of a number that is an integer beyond ±(2^53 - 1), anywhere in a JSON value. A parser has rounded such a
- * number, so it is not the one that the producer wrote. Too deep a value is left to the guard.
+ * Returns the first problem of a JSON value, at any depth:
+ *
+ * - an integer beyond ±(2^53 - 1): a parser has rounded it, so it is not the number that the producer wrote;
+ * - a key `__proto__`: zod drops it from records and loose objects.
+ *
+ * Too deep a value is left to the guard.
  */
-export function unsafeIntegerIn(value: unknown, depth = 0): string | undefined {
+export function jsonProblemIn(value: unknown, depth = 0): { path: string; message: string } | undefined {
   if (typeof value !== 'object' || value === null || depth > MAX_DEPTH) return undefined;
   for (const key in value) {
+    if (key === '__proto__') return { path: key, message: 'is a key that is not allowed' };
     const part: unknown = value[key as never];
     if (typeof part === 'number') {
-      if (Number.isInteger(part) && !Number.isSafeInteger(part)) return pathStep(key, value);
+      if (Number.isInteger(part) && !Number.isSafeInteger(part)) {
+        return { path: pathStep(key, value), message: 'must be an integer between -(2^53 - 1) and 2^53 - 1' };
+      }
     } else if (typeof part === 'object') {
-      const path = unsafeIntegerIn(part, depth + 1);
-      if (path !== undefined) return `${pathStep(key, value)}.${path}`;
+      const problem = jsonProblemIn(part, depth + 1);
+      if (problem) return { ...problem, path: `${pathStep(key, value)}.${problem.path}` };
     }
   }
   return undefined;

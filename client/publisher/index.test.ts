@@ -32,7 +32,7 @@ async function eventsOf({ log }: Pick<RunServer, 'log'>, projectId = 'demo') {
 /** A proxy in front of the server. `next` decides the fate of each request. */
 async function startProxy(
   targetPort: number,
-  next: () => 'pass' | 'drop' | 'lose' | { status: number; retryAfter?: string },
+  next: () => 'pass' | 'drop' | 'lose' | { status: number; retryAfter?: string; body?: string },
 ) {
   const bodies: string[] = [];
   const proxy = createServer((incoming, outgoing) => {
@@ -40,7 +40,7 @@ async function startProxy(
     if (fate === 'drop') return void incoming.socket.destroy();
     if (typeof fate === 'object') {
       const header = fate.retryAfter === undefined ? {} : { 'retry-after': fate.retryAfter };
-      incoming.resume().on('end', () => outgoing.writeHead(fate.status, header).end('<html>busy</html>'));
+      incoming.resume().on('end', () => outgoing.writeHead(fate.status, header).end(fate.body ?? '<html>busy</html>'));
       return;
     }
     const { method, url, headers } = incoming;
@@ -329,4 +329,13 @@ test('a server that is no Runwire server fails the call with NOT_FOUND', async (
   const proxy = await startProxy(0, () => ({ status: 200 }));
   const publisher = createPublisher({ url: proxy.url, token: 'any', projectId: 'demo' });
   expect(await refusal(publisher.publish(progress('r1', 1)))).toMatchObject({ code: 'NOT_FOUND' });
+});
+
+test('an answer with an error code that is no code of Runwire fails by its status', async () => {
+  for (const code of ['valueOf', 'constructor', 'ELSE']) {
+    const proxy = await startProxy(0, () => ({ status: 400, body: JSON.stringify({ error: { code, message: 'm' } }) }));
+    const publisher = createPublisher({ url: proxy.url, token: 'any', projectId: 'demo' });
+    const { message } = await refusal(publisher.publish(progress('r1', 1)));
+    expect(message).toBe('the server answered 400');
+  }
 });

@@ -143,7 +143,7 @@ function errorOf(status: number, text: string): RunwireError {
     errors?: DraftIssue[];
   };
   const message = `the server answered ${status}`;
-  if (!error?.code || !(error.code in errorTable)) return new RunwireError(codeOfStatus(status), message);
+  if (!error?.code || !Object.hasOwn(errorTable, error.code)) return new RunwireError(codeOfStatus(status), message);
   return new RunwireError(error.code, error.message ?? message, { path: error.path, issues: errors ?? [] });
 }
 

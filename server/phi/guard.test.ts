@@ -222,6 +222,11 @@ describe('keys', () => {
     expect(guarded({ data: { type: { coding: [{ code: 'MR' }] }, value: 'K4432' } })).toBe(
       refused('data.value', 'mrn', 'key'),
     );
+    for (const code of ['constructor', 'valueOf', '__proto__']) {
+      expect(guarded({ data: { type: { coding: [{ code }] }, value: 'a&valueOf;b' } })).not.toContain(
+        'could not be checked',
+      );
+    }
     expect(guarded({ data: { patient: { name: 'Ole Kvist' } } })).toBe(refused('data.patient.name', 'name', 'key'));
     expect(guarded({ data: { nextOfKin: 'Bertil Ek' } })).toBe(refused('data.nextOfKin', 'name', 'key'));
   });

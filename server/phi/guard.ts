@@ -263,7 +263,7 @@ export class Walker {
         const { text, coding } = sibling as { text?: unknown; coding?: { code?: unknown }[] };
         if (typeof text === 'string') add(text);
         const code = Array.isArray(coding) ? coding[0]?.code : undefined;
-        if (typeof code === 'string') add(IDENTIFIER_TYPES[code] ?? code);
+        if (typeof code === 'string') add(IDENTIFIER_TYPES.get(code) ?? code);
       }
     }
     return names;

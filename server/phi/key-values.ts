@@ -48,16 +48,18 @@ export function isUuid(text: string): boolean {
 }
 
 /** From identifier types of HL7 v2 to keys: https://terminology.hl7.org/CodeSystem-v2-0203.html */
-export const IDENTIFIER_TYPES: Readonly<Record<string, string>> = {
-  MR: 'mrn',
-  PI: 'patientId',
-  PT: 'patientId',
-  SS: 'ssn',
-  DL: 'driversLicense',
-  PPN: 'passport',
-  MB: 'memberId',
-  SN: 'subscriberNumber',
-  MC: 'medicareId',
-  MA: 'medicaidId',
-  AN: 'accountNumber',
-};
+export const IDENTIFIER_TYPES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    MR: 'mrn',
+    PI: 'patientId',
+    PT: 'patientId',
+    SS: 'ssn',
+    DL: 'driversLicense',
+    PPN: 'passport',
+    MB: 'memberId',
+    SN: 'subscriberNumber',
+    MC: 'medicareId',
+    MA: 'medicaidId',
+    AN: 'accountNumber',
+  }),
+);

@@ -55,12 +55,17 @@ describe('publish', () => {
     expect(server.getStats().published).toBe(0);
   });
 
-  test('[E8] an integer beyond 2^53 - 1 in an own type is refused with its path, at any depth', async () => {
+  test('[E8] an integer beyond 2^53 - 1, or a key __proto__, in an own type is refused with its path, at any depth', async () => {
     const measured = defineEvent({
       type: 'measured',
       category: 'own',
       topic: 'own',
-      fields: { value: z.number().optional(), more: z.unknown().optional() },
+      fields: {
+        value: z.number().optional(),
+        more: z.unknown().optional(),
+        tags: z.record(z.string(), z.string()).optional(),
+        notes: z.array(z.looseObject({ text: z.string() })).optional(),
+      },
     });
     const log = await openSqliteLog({ path: ':memory:', fold: foldOf({ measured }) as never });
     onTestFinished(() => log.close());
@@ -76,6 +81,8 @@ describe('publish', () => {
       '"value":1e300': 'value',
       '"more":{"a":[1,{"b":9007199254740992}]}': 'more.a.1.b',
       '"more":{"Jane Doe":9007199254740992}': 'more.(key)',
+      '"tags":{"a":"b","__proto__":"x"}': 'tags.__proto__',
+      '"notes":[{"text":"a","__proto__":{"b":"x"}}]': 'notes.0.__proto__',
     };
     for (const [fields, path] of Object.entries(wrong)) {
       const { code, issues } = await refusal(publish(fields));
@@ -83,7 +90,8 @@ describe('publish', () => {
     }
     expect(log.head).toBe(0);
     await publish('"value":9007199254740991,"more":[-9007199254740991,0.1,1.5e-300,null,"9007199254740993"]');
-    expect(log.head).toBe(1);
+    await publish('"tags":{"constructor":"x","valueOf":"y"}');
+    expect(log.head).toBe(2);
   });
 
   test('[B1] one draft that the guard refuses makes the whole request fail, with the path', async () => {

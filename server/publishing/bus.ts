@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type DraftIssue, type ErrorCode, RunwireError } from '../../shared/errors.ts';
-import { describeIssue, unsafeIntegerIn } from '../../shared/issues.ts';
+import { describeIssue, jsonProblemIn } from '../../shared/issues.ts';
 import {
   DRAFT_LIMIT_BYTES,
   REQUEST_LIMIT_DRAFTS,
@@ -167,9 +167,10 @@ export class EventBus<R extends Registry> {
         for (const issue of parsed.error.issues) issues.push({ index, ...describeIssue(issue) });
         continue;
       }
-      const unsafe = unsafeIntegerIn(parsed.data);
-      if (unsafe !== undefined) {
-        issues.push({ index, path: unsafe, message: 'must be an integer between -(2^53 - 1) and 2^53 - 1' });
+      // Checked on the draft itself: its copy lacks the keys that the schema has dropped.
+      const problem = jsonProblemIn(draft);
+      if (problem !== undefined) {
+        issues.push({ index, ...problem });
         continue;
       }
       // The schema has returned a copy, which may be changed.

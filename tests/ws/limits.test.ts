@@ -321,6 +321,7 @@ test('[W13] an unknown limit, and one that is not a positive number, is refused 
     path: 'limits.subscriptionsPerSocket',
   });
   await expect(openServer({ limits: { sockets: 5 } as never })).rejects.toMatchObject({ path: 'limits.sockets' });
+  await expect(openServer({ limits: { valueOf: 5 } as never })).rejects.toMatchObject({ path: 'limits.valueOf' });
   for (const days of [0, -1, Number.NaN]) {
     await expect(openServer({ retentionDays: days })).rejects.toMatchObject({ path: 'retentionDays' });
   }

@@ -19,28 +19,31 @@ const SEMICOLON = 59;
 const BACKSLASH = 92;
 /** Maximum characters of an HTML entity after `&`, such as `commat;`. Entities of letters are not decoded. */
 const NAME_LIMIT = 8;
-const ENTITIES: Readonly<Record<string, string>> = {
-  quot: '"',
-  apos: "'",
-  lt: '<',
-  gt: '>',
-  nbsp: ' ',
-  ndash: '-',
-  mdash: '-',
-  hyphen: '-',
-  dash: '-',
-  minus: '-',
-  commat: '@',
-  period: '.',
-  colon: ':',
-  equals: '=',
-  num: '#',
-  lpar: '(',
-  rpar: ')',
-  plus: '+',
-  sol: '/',
-  shy: '',
-};
+// A map: an object would also have `valueOf`.
+const ENTITIES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    quot: '"',
+    apos: "'",
+    lt: '<',
+    gt: '>',
+    nbsp: ' ',
+    ndash: '-',
+    mdash: '-',
+    hyphen: '-',
+    dash: '-',
+    minus: '-',
+    commat: '@',
+    period: '.',
+    colon: ':',
+    equals: '=',
+    num: '#',
+    lpar: '(',
+    rpar: ')',
+    plus: '+',
+    sol: '/',
+    shy: '',
+  }),
+);
 
 export class NormalizedText {
   #codes = new Uint16Array(256);
@@ -187,7 +190,7 @@ export class NormalizedText {
       return end + 1;
     }
     const end = text.slice(start, start + NAME_LIMIT).indexOf(';');
-    const made = end < 0 ? undefined : ENTITIES[text.slice(start, start + end)];
+    const made = end < 0 ? undefined : ENTITIES.get(text.slice(start, start + end));
     if (made === undefined) return 0;
     this.#code = made === '' ? 0xad : made.charCodeAt(0);
     return start + end + 1;
