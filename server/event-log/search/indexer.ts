@@ -60,8 +60,10 @@ export interface BlockStore {
   rewrite(id: BlockId, change: (block: Block) => void): void;
   /** Returns the newest block with terms of an earlier `TERMS_VERSION`. */
   outdated(): OutdatedBlock | undefined;
-  /** Replaces the terms of events of an outdated block in its own transaction, and marks the block as up to date. */
-  renew(id: BlockId, terms: ReadonlyMap<number, ReadonlySet<string>>): void;
+  /** Reads a block, if it still exists. */
+  load(id: BlockId): Block | undefined;
+  /** Marks a block as up to date, and stores new terms if there are any, in one transaction. */
+  renew(id: BlockId, block: Block | undefined): void;
   /** Returns the blocks that have events before a position, and events at this position or after it. */
   across(position: number): BlockId[];
   /** Deletes the blocks without an event after `seq`. Runs inside the caller's transaction. */
@@ -76,8 +78,16 @@ export type IndexerParts = {
   head: () => number;
 };
 
-/** `position`: events up to it have been read. `terms`: the new terms of events, by position. */
-type Renewal = { block: OutdatedBlock; position: number; terms: Map<number, ReadonlySet<string>> };
+/**
+ * `position`: events up to it have been read. `terms`: the new terms of events, by position. `renewed`: the block with these
+ * terms, until it is stored.
+ */
+type Renewal = {
+  outdated: OutdatedBlock;
+  position: number;
+  terms: Map<number, ReadonlySet<string>>;
+  renewed?: Block | undefined;
+};
 
 export class SearchIndexer {
   readonly blocks: BlockStore;
@@ -150,8 +160,10 @@ export class SearchIndexer {
   erased(seq: number): void {
     const event = this.blocks.event(seq);
     if (!event) return;
-    this.#open.get(event.projectId)?.replace(new Map([[seq, termsOf(event.payload)]]));
+    const terms = new Map([[seq, termsOf(event.payload)]]);
+    this.#open.get(event.projectId)?.replace(terms);
     this.#renewal?.terms.delete(seq); // The stored block has the new terms already.
+    this.#renewal?.renewed?.replace(terms);
   }
 
   /** Deletes the stored blocks that contain only trimmed events. Called inside the transaction that deletes the events. */
@@ -162,13 +174,18 @@ export class SearchIndexer {
   /** Removes the words of trimmed events from blocks that also contain newer events. */
   async cut(oldest: number): Promise<void> {
     const isGone = (seq: number) => seq < oldest;
-    for (const seq of this.#renewal?.terms.keys() ?? []) if (isGone(seq)) this.#renewal?.terms.delete(seq);
     for (const block of [...this.#open.values()]) {
       if (block.firstSeq < oldest) await this.#slice(() => block.drop(isGone));
     }
     // Stored blocks come second: a block in memory may have been stored during the loop above.
     for (const id of await this.#slice(() => this.blocks.across(oldest))) {
-      await this.#write(() => this.blocks.rewrite(id, (block) => block.drop(isGone)));
+      await this.#write(() => {
+        this.blocks.rewrite(id, (block) => block.drop(isGone));
+        // A renewal may have read the trimmed events, or the block, before.
+        if (this.#renewal?.outdated.id !== id) return;
+        for (const seq of this.#renewal.terms.keys()) if (isGone(seq)) this.#renewal.terms.delete(seq);
+        this.#renewal.renewed?.drop(isGone);
+      });
     }
   }
 
@@ -200,13 +217,13 @@ export class SearchIndexer {
   }
 
   #nextRenewal(): Renewal | undefined {
-    const block = this.blocks.outdated();
-    return block && { block, position: block.firstSeq - 1, terms: new Map() };
+    const outdated = this.blocks.outdated();
+    return outdated && { outdated, position: outdated.firstSeq - 1, terms: new Map() };
   }
 
-  /** Reads events of an outdated block for a slice. After the last event, it stores their terms. */
+  /** Reads events of an outdated block for a slice. After the last event, it renews the block in two further slices. */
   async #renew(renewal: Renewal): Promise<void> {
-    const { projectId, lastSeq, id } = renewal.block;
+    const { projectId, lastSeq, id } = renewal.outdated;
     const isRead = await this.#slice((until) => {
       for (;;) {
         const events = this.blocks.eventsOf(projectId, renewal.position, lastSeq, ROWS_AT_ONCE);
@@ -219,8 +236,14 @@ export class SearchIndexer {
       }
     });
     if (!isRead) return;
+    if (renewal.terms.size > 0) {
+      await this.#slice(() => {
+        renewal.renewed = this.blocks.load(id);
+        renewal.renewed?.replace(renewal.terms);
+      });
+    }
     await this.#write(() => {
-      this.blocks.renew(id, renewal.terms);
+      this.blocks.renew(id, renewal.renewed);
       this.#renewal = this.#nextRenewal();
     });
   }

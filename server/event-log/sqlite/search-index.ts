@@ -92,12 +92,15 @@ export class SqliteBlocks implements BlockStore {
     return row && { id: row.block, projectId: row.project_id, firstSeq: row.first_seq, lastSeq: row.last_seq };
   }
 
-  renew(id: BlockId, terms: ReadonlyMap<number, ReadonlySet<string>>): void {
+  load(id: BlockId): Block | undefined {
     const row = this.#statements.block.get(id) as BlockRow | undefined;
-    if (!row) return;
+    return row && this.#load(row);
+  }
+
+  renew(id: BlockId, block: Block | undefined): void {
     transact(this.#db, 'NORMAL', () => {
-      if (terms.size > 0) this.#rewrite(row, (block) => block.replace(terms));
-      this.#statements.setVersion.run(TERMS_VERSION, id);
+      const isStored = this.#statements.setVersion.run(TERMS_VERSION, id).changes > 0;
+      if (block && isStored) this.#replace(id, block);
     });
   }
 
@@ -113,14 +116,25 @@ export class SqliteBlocks implements BlockStore {
   }
 
   #rewrite(row: BlockRow, change: (block: Block) => void): void {
-    const range = chunkRange(row.block);
-    const lines = this.#statements.chunks.all(...range).map((chunk) => (chunk as { lines: string }).lines);
-    const block = Block.decode(row.project_id, seqsOf(row), lines);
+    const block = this.#load(row);
     change(block);
+    this.#replace(row.block, block);
+  }
+
+  #load(row: BlockRow): Block {
+    const chunks = this.#statements.chunks.all(...chunkRange(row.block)) as { lines: string }[];
+    return Block.decode(
+      row.project_id,
+      seqsOf(row),
+      chunks.map(({ lines }) => lines),
+    );
+  }
+
+  #replace(id: BlockId, block: Block): void {
     const chunks = block.encode();
-    this.#statements.deleteChunks.run(...range);
-    this.#insertChunks(row.block, chunks);
-    this.#statements.setFirsts.run(firstsOf(chunks), row.block);
+    this.#statements.deleteChunks.run(...chunkRange(id));
+    this.#insertChunks(id, chunks);
+    this.#statements.setFirsts.run(firstsOf(chunks), id);
   }
 
   #insertChunks(block: BlockId, chunks: readonly Chunk[]): void {
