@@ -8,7 +8,7 @@ import { StoredEvent } from '../contract/log.ts';
 import { hashPrefixOf } from '../cursor.ts';
 import { type ChainedRow, rowHash } from '../integrity/canonical.ts';
 import { type ErasableEvent, eventNotFound, formerUsers, planErasure } from '../integrity/erase.ts';
-import { type SqliteDatabase, transact } from './database.ts';
+import { isBusy, type SqliteDatabase, transact } from './database.ts';
 import { type RowStatements, SqliteRunTables } from './rows.ts';
 import { CHAINED_ROWS } from './schema.ts';
 
@@ -33,7 +33,7 @@ const REBUILD = `
   db.exec('PRAGMA secure_delete = ON; PRAGMA temp_store = FILE; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)');
   db.close();
 `;
-/** Delay before the next try to empty the WAL, if another process was reading it. */
+/** Delay before the next try to clean the files, if another process was reading the WAL or held the write lock. */
 const RETRY_MS = 1_000;
 
 type Parts = {
@@ -123,13 +123,19 @@ export class SqliteErasure {
       if (!isLarge && !this.#isRebuilt) {
         // VACUUM writes a temporary copy of the database. The copy goes into a file, because a large one does not fit into
         // memory.
-        db.exec('PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY');
+        db.exec('PRAGMA temp_store = FILE');
+        try {
+          db.exec('VACUUM');
+        } finally {
+          db.exec('PRAGMA temp_store = MEMORY');
+        }
         this.#isRebuilt = true;
       }
-      if (!this.emptyWal()) this.#retry ??= setTimeout(() => this.#cleanAgain(), RETRY_MS).unref();
+      if (!this.emptyWal()) this.#cleanLater();
       else if (this.#isRebuilt) this.#statements.clearDue.run();
     } catch (error) {
-      onFailure(error);
+      if (isBusy(error)) this.#cleanLater();
+      else onFailure(error);
     }
   }
 
@@ -166,6 +172,10 @@ export class SqliteErasure {
       this.#cleanAgain();
     });
     rebuilder.unref();
+  }
+
+  #cleanLater(): void {
+    this.#retry ??= setTimeout(() => this.#cleanAgain(), RETRY_MS).unref();
   }
 
   #cleanAgain(): void {

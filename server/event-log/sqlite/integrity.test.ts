@@ -615,6 +615,28 @@ describe('files', () => {
     expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
   });
 
+  test('[V12] a file that another process has locked is cleaned once the lock is free', async () => {
+    const path = await newPath();
+    const found = () =>
+      ['', '-wal'].some((end) => existsSync(`${path}${end}`) && readFileSync(`${path}${end}`).includes('SECRET'));
+    const made = await open(path);
+    await append(made, draft('stage.started', { stageId: 'a' }), draft('run.created', { name: 'SECRET' }));
+    await made.close();
+    change(path, (db) =>
+      db.exec(`PRAGMA secure_delete = OFF; UPDATE stages SET state = json_set(state, '$.message', '${'x'.repeat(9_000)} SECRET');
+        UPDATE stages SET state = json_remove(state, '$.message')`),
+    );
+    const log = await open(path);
+    const other = new DatabaseSync(path, { timeout: 0 });
+    onTestFinished(() => other.close());
+    log.integrity.onErased(() => other.exec('BEGIN IMMEDIATE')); // Between the transaction and the cleaning.
+    await eraseAt(log, 2);
+    expect(found()).toBe(true);
+    other.exec('ROLLBACK');
+    await expect.poll(found, { timeout: 10_000 }).toBe(false);
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
+  });
+
   test('[V12] a large file is rebuilt after the next start, by another process, while the log is in use', async () => {
     const path = await newPath();
     const found = () =>
