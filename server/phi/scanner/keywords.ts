@@ -206,7 +206,11 @@ const words: readonly (readonly [string, bits: number, role?: number])[] = [
     0,
     role.filler,
   ],
-  ['security associated assigned current eq equals key valued valuestring registration reg council', 0, role.filler],
+  [
+    'security associated assigned current eq equals key valued valuestring registration reg council ide cd',
+    0,
+    role.filler,
+  ],
   ['maiden', subject.name, role.person],
   ['first last given middle family mother mothers father spouse guardian full legal', 0, role.person],
   [

@@ -92,13 +92,16 @@ export class Scanner {
       return [{ start: 0, end: t.text.length, kind: 'container', rule: 'shape', isSoft: false }];
     }
     for (const at of t.atSigns) email(t, at);
-    const { count, digits: digitsOf, subjects: bitsOf, roles } = t;
+    const { count, starts, ends, digits: digitsOf, subjects: bitsOf, roles } = t;
     let phraseEnd = 0;
     for (let i = 0; i < count; i++) {
       const digits = digitsOf[i] as number;
       if (digits > 0) this.#number(i, digits);
-      else if (t.length(i) === 2) hex(t, i);
-      else if (t.length(i) === 1) abbreviation(t, i);
+      else {
+        const length = (ends[i] as number) - (starts[i] as number);
+        if (length === 2) hex(t, i);
+        else if (length === 1) abbreviation(t, i);
+      }
       const bits = bitsOf[i] as number;
       const kind = roles[i] as number;
       if (i >= phraseEnd && (bits !== 0 || kind === role.person)) phraseEnd = phrase(t, i);
@@ -153,7 +156,7 @@ export class Scanner {
         bareCard(t, i);
         if (length === 14) udi(t, i);
       }
-      if (length > 1 && length < 6 && t.text.charCodeAt(t.starts[i] as number) === 48) national(t, i);
+      if (length > 1 && length < 6 && next !== COLON && t.text.charCodeAt(t.starts[i] as number) === 48) national(t, i);
       if (length <= 3) {
         if (next === DOT && ip(t, i)) return;
         if (t.code((t.starts[i] as number) - 1) === 43) international(t, i);
@@ -199,9 +202,15 @@ function outsideOf(found: Finding[], count: number): Finding[] {
   return merge([...hidden, ...left]);
 }
 
+/** Whether findings are in order, without overlaps. */
+function isSorted(found: readonly Finding[]): boolean {
+  for (let i = 1; i < found.length; i++) if ((found[i] as Finding).start < (found[i - 1] as Finding).end) return false;
+  return true;
+}
+
 /** Sorts findings and joins overlapping ones. The result is soft only if all of them are. */
 export function merge(found: Finding[]): Finding[] {
-  if (found.length < 2) return found;
+  if (isSorted(found)) return found;
   found.sort((x, y) => x.start - y.start || y.end - x.end);
   const merged: Finding[] = [];
   for (const finding of found) {

@@ -71,8 +71,9 @@ export const PLACES: ReadonlyMap<string, RegExp> = new Map([
   ['redis', /^redis-cli\b[^\n;|]{0,80}? -a ?["']?([^\s"']{3,64})/d],
 ]);
 
-/** Lengths of keys with a prefix that is no word: of AWS, `AKIA…`, and of Databricks, `dapi…`. */
-export const KEY_LENGTHS = [20, 36] as const;
+/** Lengths of keys with a prefix that is no word: `AKIA…`, `dapi…`. */
+export const AWS_LENGTH = 20;
+export const DATABRICKS_LENGTH = 36;
 
 /**
  * A token begins with `prefix`, has at least `least` letters, digits and `extra` characters after it, and among them as

@@ -16,7 +16,7 @@ import {
 import { hashNext, hashStart, role, wordAt, wordHook, wordRole, wordSubjects } from './keywords.ts';
 import { MIN_BASE64 } from './normalize.ts';
 import { charFlags, ENCODED, flagAt } from './prefilter.ts';
-import { hook, KEY_LENGTHS } from './secret-words.ts';
+import { AWS_LENGTH, DATABRICKS_LENGTH, hook } from './secret-words.ts';
 
 export type PhiKind =
   | 'ssn'
@@ -36,6 +36,8 @@ export type PhiKind =
   | 'zip'
   | 'secret'
   | 'container';
+
+const isQuote = (code: number): boolean => code === 34 || code === 39;
 
 /** An identifier in a text. Offsets are in UTF-16 code units. */
 export type Finding = {
@@ -72,7 +74,7 @@ export class Tokens {
   roles = new Uint8Array(256);
   /** Positions of `@`. */
   atSigns: number[] = [];
-  /** Words before a colon or an equals sign. */
+  /** Words before a colon or an equals sign: known ones, and all that a quote ends. */
   assigned: number[] = [];
   /** Tokens at which a secret may begin: the first token and its kind, then the second and its kind, and so on. */
   hooks: number[] = [];
@@ -109,7 +111,9 @@ export class Tokens {
           if (charCode === 64) this.atSigns.push(i);
           else if ((charCode === COLON || charCode === EQUALS) && count > 0) {
             const last = count - 1;
-            if (digitsOf[last] !== (ends[last] as number) - (starts[last] as number)) this.assigned.push(last);
+            // Most words before a sign are unknown.
+            if (bits[last] !== 0 || roles[last] !== role.none || isQuote(text.charCodeAt(i - 1)))
+              this.assigned.push(last);
           }
         }
         if (
@@ -126,21 +130,27 @@ export class Tokens {
       const start = i;
       let digits = 0;
       let hash = hashStart;
-      let lead = 0;
-      let previous: number;
-      do {
-        if (kind === DIGIT) digits++;
-        else if (digits === 0) {
-          hash = hashNext(hash, charCode);
-          lead++;
-        }
+      let previous = kind;
+      // The letters before the first digit. `camelCase` gives two tokens.
+      while (kind > DIGIT && !(kind === UPPER && previous === LOWER)) {
+        hash = hashNext(hash, charCode);
         previous = kind;
         if (++i === length) break;
         charCode = text.charCodeAt(i);
         kind = charCode < 128 ? (classes[charCode] as number) : wideClass(charCode);
         if (charCode >= 128) seen |= ENCODED;
-        // `camelCase` gives two tokens.
-      } while (kind !== SEPARATOR && !(kind === UPPER && previous === LOWER));
+      }
+      const lead = i - start;
+      if (kind === DIGIT) {
+        do {
+          if (kind === DIGIT) digits++;
+          previous = kind;
+          if (++i === length) break;
+          charCode = text.charCodeAt(i);
+          kind = charCode < 128 ? (classes[charCode] as number) : wideClass(charCode);
+          if (charCode >= 128) seen |= ENCODED;
+        } while (kind !== SEPARATOR && !(kind === UPPER && previous === LOWER));
+      }
       if (kind === UPPER && i < length) seen |= flagAt(text, i, charCode);
       starts[count] = start;
       ends[count] = i;
@@ -148,7 +158,7 @@ export class Tokens {
       // Letters, and letters before digits such as `mrn123`, may be a keyword. Other tokens are not looked up.
       const slot = lead === 0 || lead + digits !== i - start ? -1 : wordAt(hash);
       const kindOfHook =
-        i - start === KEY_LENGTHS[0] || i - start === KEY_LENGTHS[1] ? hook.long : slot < 0 ? 0 : wordHook[slot];
+        i - start === AWS_LENGTH || i - start === DATABRICKS_LENGTH ? hook.long : slot < 0 ? 0 : wordHook[slot];
       if (kindOfHook !== 0) this.hooks.push(count, kindOfHook as number);
       // The word of a redaction mark, `[MRN]`, is no keyword: its value is redacted.
       const isMark = charCode === 93 && text.charCodeAt(start - 1) === 91;
