@@ -149,6 +149,35 @@ test('[R2] own event types are searched too', async () => {
   expect(events).toMatchObject([draft]);
 });
 
+test('[R7] [Q3] pages of event.search and run.history end at 1 MiB of events, and together they have each event once', async () => {
+  const { defineEvent, runwireEvents } = await import('../../shared/index.ts');
+  const { z } = await import('zod');
+  const own = defineEvent({ type: 'noted', category: 'noted', topic: 'jobs', fields: { notes: z.array(z.string()) } });
+  const server = await openServer({ events: { ...runwireEvents, noted: own } } as never);
+  onTestFinished(() => server.close());
+  const notes = Array.from({ length: 30 }, () => 'wide '.repeat(390));
+  const drafts = Array.from({ length: 40 }, () => ({ type: 'noted', projectId: 'demo', runId: 'r1', notes }) as never);
+  await server.bus.publish(drafts, { actor: 'ci' });
+  const { event, run } = server.router.createCaller({ principal: everyone });
+  type Page = (cursor: string | undefined) => Promise<Found>;
+  const pagesOf: Page[] = [
+    (cursor) => event.search({ text: 'wide', limit: 500, cursor }),
+    (cursor) => event.search({ limit: 500, cursor }),
+    (cursor) => run.history({ runId: 'r1', limit: 500, cursor }),
+  ];
+  for (const page of pagesOf) {
+    const seen: number[] = [];
+    let cursor: string | undefined;
+    do {
+      const { events, nextCursor } = await page(cursor);
+      expect(JSON.stringify(events).length).toBeLessThan((1 << 20) + (1 << 18) + (1 << 16));
+      seen.push(...events.map(({ seq }) => seq));
+      cursor = nextCursor;
+    } while (cursor !== undefined);
+    expect(seen.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, index) => index + 1));
+  }
+});
+
 test('[R8] an invalid cursor is CURSOR_INVALID with its path', async () => {
   await using server = await startServer();
   const headers = { authorization: `Bearer ${await tokenFor()}` };

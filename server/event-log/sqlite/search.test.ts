@@ -8,8 +8,10 @@ import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { append, draft, eraseAt, matching, readAll, searchAll, untilIndexed } from '../conformance/kit.ts';
 import type { EventLog } from '../contract/store.ts';
+import { IndexCandidates, TableCandidates } from '../search/candidates.ts';
 import { SearchIndexer } from '../search/indexer.ts';
 import { openSqliteLog } from './log.ts';
+import { SqliteSearchTables } from './search.ts';
 import { SqliteBlocks } from './search-index.ts';
 
 /** Tests of the tables of the index and of the words in its files, which the conformance suite cannot see. */
@@ -234,6 +236,36 @@ test.each(['are read', 'are in memory'])(
     expect(secrets.map((secret) => chunks().includes(secret))).toEqual([false, false]);
   },
 );
+
+test('[R7] a search in many projects reads them over several slices, and misses no event', async () => {
+  const path = join(await newFolder(), 'runwire.db');
+  const log = await open(path);
+  const projects = Array.from({ length: 300 }, (_, index) => `p${index}`);
+  for (const projectId of ['p0', 'p299']) {
+    for (let index = 0; index < 3; index++) {
+      await append(log, ...Array.from({ length: 500 }, () => progress('common', projectId)));
+    }
+  }
+  await untilIndexed(log);
+  await log.close();
+  const db = new DatabaseSync(path);
+  onTestFinished(() => db.close());
+  const index = indexOf(db);
+  await index.reached(3_000, 10_000);
+  const wanted = [{ terms: ['common'], isPrefix: false }];
+  const before = 3_001;
+  for (const candidates of [
+    new IndexCandidates(index, projects, wanted, { low: 1, before }),
+    new TableCandidates(new SqliteSearchTables(db).sources(projects, undefined, 1), {}, before),
+  ]) {
+    const found: number[] = [];
+    let steps = 0;
+    // Each step is without time, so it reads one project, or one block.
+    for (let known = before; known > 0; steps++) ({ known } = candidates.step(found, 0));
+    expect(steps).toBeGreaterThanOrEqual(300);
+    expect(found.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 3_000 }, (_, at) => at + 1));
+  }
+});
 
 test('[R5] a quiet project does not hold back the position of the index', async () => {
   const folder = await newFolder();
