@@ -128,12 +128,13 @@ export function dea(t: Tokens, i: number): void {
 
 /** Finds a phone number in groups that begins with a zero, after a word such as `contact`: `01 42 68 53 00`. */
 export function national(t: Tokens, i: number): void {
+  if (i + 1 >= t.count || t.digits[i + 1] === 0 || (t.digits[i - 1] as number) > 0) return;
   let isNamed = false;
   for (let at = Math.max(0, i - 4); at < i; at++)
     isNamed ||=
       t.roles[at] === role.call || hasAny(t.subjects[at] as number, subject.phone | subject.contact | subject.fax);
   t.steps += 4;
-  if (!isNamed || (t.digits[i - 1] as number) > 0) return;
+  if (!isNamed) return;
   let digits = t.digits[i] as number;
   let last = i;
   let isSerial = true; // Each group begins with a zero, as in a row of numbers.
