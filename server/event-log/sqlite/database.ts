@@ -235,8 +235,8 @@ function sqliteCode(error: unknown): number {
 
 /** Texts for operators, by SQLite's primary result code. */
 const causes: Record<number, string> = {
-  5: 'another process holds the write lock of the database: end its transaction',
-  6: 'another process holds the write lock of the database: end its transaction',
+  5: 'another process holds the write lock of the database: end its transaction (after an erasure, the server itself rebuilds a large file)',
+  6: 'another process holds the write lock of the database: end its transaction (after an erasure, the server itself rebuilds a large file)',
   8: 'the database file is read-only',
   10: 'the database file cannot be read or written: the disk or the file system reports an error',
   11: 'the database file is damaged: stop the server and restore a backup',
