@@ -207,8 +207,9 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const readStats = (visibleTo: Principal) => stats.read(visibleTo);
   const router = createRouter({ ...common, delivery, approvals, audit, streams, onRejected, stats: readStats });
   const cookieName = `runwire_${log.epoch}`;
-  const authenticator = new RequestAuthenticator({ credentials, origins, cookieName });
-  const shared = { ...common, router, authenticator, cookieName, inFlight, turns: new Turns(), limits };
+  const turns = new Turns();
+  const authenticator = new RequestAuthenticator({ credentials, origins, cookieName, turns });
+  const shared = { ...common, router, authenticator, cookieName, inFlight, turns, limits };
   const upgrade = createSockets({ ...shared, connections, origins, proxies, compression });
   let isClosing = false;
   // Any read shows whether the log works, so this one searches for a run id that does not exist.

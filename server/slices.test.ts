@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Slices } from './slices.ts';
+import { SLICE_MS, Slices, Turns } from './slices.ts';
 
 test('[L27] a user with many queued pieces delays a piece of another user by one piece', async () => {
   const slices = new Slices();
@@ -37,4 +37,48 @@ test('[L27] a piece of an aborted call is not run, and rejects with the reason o
   const outcomes = await Promise.allSettled(calls);
   expect(runs).toBe(0);
   expect(outcomes.every((outcome) => outcome.status === 'rejected' && outcome.reason === reason)).toBe(true);
+});
+
+/** Uses up the time of a turn. */
+const work = () => {
+  const until = performance.now() + 2 * SLICE_MS;
+  while (performance.now() < until);
+};
+
+/** Counts the turns of the event loop until all calls have ended. */
+async function turnsOf(calls: Promise<unknown>[]): Promise<number> {
+  let turns = 0;
+  let hasEnded = false;
+  const count = () => {
+    turns++;
+    if (!hasEnded) setImmediate(count);
+  };
+  setImmediate(count);
+  await Promise.all(calls);
+  hasEnded = true;
+  return turns;
+}
+
+test('[L27] the time that a caller takes with the result of a piece counts for the turn', async () => {
+  const slices = new Slices();
+  const call = async () => {
+    await slices.run(() => undefined, { user: 'ann' });
+    await Promise.resolve(); // A caller has further promises between the result and its answer.
+    work();
+  };
+  expect(await turnsOf(Array.from({ length: 10 }, call))).toBeGreaterThan(8);
+});
+
+test('[Q20] consumers that begin together go on in several turns, and users take turns', async () => {
+  const turns = new Turns();
+  const done: string[] = [];
+  const begin = async (user: string) => {
+    await new Promise((resolve) => setImmediate(resolve)); // Each request has a callback of its own, in the same turn.
+    await turns.next({ user });
+    done.push(user);
+    work();
+  };
+  const calls = [...Array.from({ length: 10 }, () => begin('ann')), begin('bob')];
+  expect(await turnsOf(calls)).toBeGreaterThan(8);
+  expect(done.indexOf('bob')).toBeLessThan(4);
 });

@@ -15,6 +15,32 @@ export type Caller = {
  */
 export type Slice = <T>(work: (until: number) => T, caller?: Caller) => Promise<T>;
 
+/** Functions in the order in which they run: users take turns, one function each. */
+class UserQueue {
+  /** The first user has the next turn. */
+  readonly #queues = new Map<string | undefined, (() => void)[]>();
+
+  get isEmpty(): boolean {
+    return this.#queues.size === 0;
+  }
+
+  push(user: string | undefined, work: () => void): void {
+    const queue = this.#queues.get(user);
+    if (queue) queue.push(work);
+    else this.#queues.set(user, [work]);
+  }
+
+  take(): (() => void) | undefined {
+    const [next] = this.#queues;
+    if (!next) return undefined;
+    const [user, queue] = next;
+    const work = queue.shift();
+    this.#queues.delete(user);
+    if (queue.length > 0) this.#queues.set(user, queue);
+    return work;
+  }
+}
+
 /**
  * Shares the event loop between pieces of synchronous work: each turn of the loop runs queued pieces for about {@link
  * SLICE_MS}, then timers and sockets get their turn. Nothing interrupts a piece of work, so it must check the time and
@@ -24,10 +50,10 @@ export type Slice = <T>(work: (until: number) => T, caller?: Caller) => Promise<
  * server's own work is a user too.
  */
 export class Slices {
-  /** The queued pieces by user. The first user has the next turn. */
-  readonly #queues = new Map<string | undefined, (() => void)[]>();
+  readonly #queue = new UserQueue();
   #isScheduled = false;
   #isPaused = false;
+  #until = 0;
 
   /** Queues a piece of work. If the caller's signal aborts first, rejects with its reason and does not run the piece. */
   run<T>(work: () => T, { user, signal }: Caller = {}): Promise<T> {
@@ -40,9 +66,7 @@ export class Slices {
           reject(error);
         }
       };
-      const queue = this.#queues.get(user);
-      if (queue) queue.push(piece);
-      else this.#queues.set(user, [piece]);
+      this.#queue.push(user, piece);
       this.#schedule();
     });
   }
@@ -58,33 +82,43 @@ export class Slices {
   }
 
   #schedule(): void {
-    if (this.#isScheduled || this.#isPaused || this.#queues.size === 0) return;
+    if (this.#isScheduled || this.#isPaused || this.#queue.isEmpty) return;
     this.#isScheduled = true;
     setImmediate(this.#turn);
   }
 
   readonly #turn = (): void => {
-    const until = performance.now() + SLICE_MS;
-    do {
-      const [next] = this.#queues;
-      if (!next || this.#isPaused) break;
-      const [user, queue] = next;
-      queue.shift()?.();
-      this.#queues.delete(user);
-      if (queue.length > 0) this.#queues.set(user, queue);
-    } while (performance.now() < until);
-    this.#isScheduled = false;
-    this.#schedule();
+    this.#until = performance.now() + SLICE_MS;
+    this.#next();
+  };
+
+  readonly #next = (): void => {
+    if (this.#queue.isEmpty || this.#isPaused || performance.now() >= this.#until) {
+      this.#isScheduled = false;
+      this.#schedule();
+      return;
+    }
+    this.#queue.take()?.();
+    afterPromises(this.#next);
   };
 }
 
 /**
- * Shares the event loop between consumers that take one item after the other: bodies being parsed, streams being read.
- * Their promises would otherwise follow each other without a pause, and timers and sockets would wait. Once the time of a
- * turn is used up, the consumers queue, and each turn of the loop continues one of them.
+ * Calls a function in this turn of the event loop, after all promises that can settle now. So the time that a caller
+ * takes with a result, to encode it for example, counts for the turn.
+ */
+function afterPromises(then: () => void): void {
+  // A tick that is queued by a microtask runs after all microtasks.
+  queueMicrotask(() => process.nextTick(then));
+}
+
+/**
+ * Shares the event loop between consumers that take one item after the other: requests that begin, bodies being parsed,
+ * streams being read. Their promises would otherwise follow each other without a pause, and timers and sockets would wait.
+ * Once the time of a turn is used up, the consumers queue, and the next turns of the loop continue them. Users take turns.
  */
 export class Turns {
-  readonly #queue: (() => void)[] = [];
+  readonly #queue = new UserQueue();
   readonly #first: (() => void)[] = [];
   #isOpen = false;
   #until = 0;
@@ -93,7 +127,7 @@ export class Turns {
    * Call before each item. Returns a promise to wait for, or undefined while the turn has time left. A consumer that
    * `isFirst` continues before the others: a reader with one new event does not wait for readers of the past.
    */
-  next(isFirst = false): Promise<void> | undefined {
+  next({ isFirst = false, user }: { isFirst?: boolean; user?: string | undefined } = {}): Promise<void> | undefined {
     if (!this.#isOpen) {
       this.#isOpen = true;
       this.#until = performance.now() + SLICE_MS;
@@ -101,15 +135,25 @@ export class Turns {
       return undefined;
     }
     if (performance.now() < this.#until) return undefined;
-    return new Promise((resolve) => (isFirst ? this.#first : this.#queue).push(resolve));
+    return new Promise((resolve) => {
+      if (isFirst) this.#first.push(resolve);
+      else this.#queue.push(user, resolve);
+    });
   }
 
   readonly #turn = (): void => {
-    const resume = this.#first.shift() ?? this.#queue.shift();
-    this.#isOpen = resume !== undefined;
-    if (!resume) return;
+    this.#isOpen = this.#first.length > 0 || !this.#queue.isEmpty;
+    if (!this.#isOpen) return;
     this.#until = performance.now() + SLICE_MS;
     setImmediate(this.#turn);
+    this.#resumeNext();
+  };
+
+  readonly #resumeNext = (): void => {
+    if (performance.now() >= this.#until) return;
+    const resume = this.#first.shift() ?? this.#queue.take();
+    if (!resume) return;
     resume();
+    afterPromises(this.#resumeNext);
   };
 }

@@ -87,7 +87,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
     const { log, counts, turns } = this.#context;
     let isWoken = false;
     for (;;) {
-      const pause = turns.next(isWoken);
+      const pause = turns.next({ isFirst: isWoken });
       if (pause) await pause;
       const step = this.#reader.advance();
       if (step === 'ended') return { done: true, value: undefined };

@@ -2,10 +2,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RunwireError } from '../../shared/errors.ts';
 import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
+import type { Turns } from '../slices.ts';
 import { bearerOf, cookieOf } from './messages.ts';
 import type { Origins } from './origins.ts';
 
-export type RequestAuthenticatorOptions = { credentials: Credentials; origins: Origins; cookieName: string };
+export type RequestAuthenticatorOptions = {
+  credentials: Credentials;
+  origins: Origins;
+  cookieName: string;
+  turns: Turns;
+};
 
 /** Authenticates requests by bearer token, or by the web app's cookie. */
 export class RequestAuthenticator {
@@ -18,16 +24,18 @@ export class RequestAuthenticator {
 
   /**
    * Returns the principal of a request: of its bearer token, else of `token`, else of the cookie. The cookie is accepted
-   * only if the browser states that an allowed page sent the request. Throws `UNAUTHENTICATED`, and `UNAVAILABLE` when the token cannot be checked now.
+   * only if the browser states that an allowed page sent the request. Resolves when the request may begin: many requests that
+   * arrive together begin in several turns of the event loop. Throws `UNAUTHENTICATED`, and `UNAVAILABLE` when the token cannot be checked now.
    */
   async identify(request: IncomingMessage, token?: string): Promise<Principal> {
-    const { credentials, cookieName } = this.#options;
+    const { credentials, cookieName, turns } = this.#options;
     const explicit = bearerOf(request) ?? token;
     const cookie = explicit === undefined && this.#isFromPage(request) ? cookieOf(request, cookieName) : undefined;
     const found = explicit ?? cookie;
     if (found === undefined) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is required');
     const principal = await credentials.verify(found);
     this.#identified.set(request, principal);
+    await turns.next({ user: principal.sub });
     const reason = credentials.invalidReasonOf(principal);
     if (reason) throw tokenInvalidError(reason);
     return principal;

@@ -106,7 +106,7 @@ export function describeRuns(openLog: OpenLog): void {
     const views: { run: RunView; position: number; headBefore: number }[] = [];
     for (let round = 0; round < 8; round++) {
       const headBefore = log.head;
-      const found = await log.runs.get('p', 'r');
+      const found = await viewOf(log, 'p', 'r');
       if (found) views.push({ ...found, headBefore });
     }
     isDone = true;

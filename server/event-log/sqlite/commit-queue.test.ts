@@ -5,7 +5,7 @@ import { constants, DatabaseSync } from '@photostructure/sqlite';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import type { Problem } from '../../health.ts';
-import { append, draft } from '../conformance/kit.ts';
+import { append, draft, viewOf } from '../conformance/kit.ts';
 import type { StoredEvent } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
 import { KeyOrder } from '../integrity/canonical.ts';
@@ -236,7 +236,7 @@ test('[L25] a large commit is done in slices: the loop turns meanwhile, and read
   expect(turns).toBeGreaterThan(5);
   expect(new Set(heads)).toEqual(new Set([1]));
   await vi.waitFor(() => expect(pages[0]?.length).toBeGreaterThan(1));
-  expect((await log.runs.get('p', 'r'))?.run.stages).toHaveLength(10_000);
+  expect((await viewOf(log, 'p', 'r'))?.run.stages).toHaveLength(10_000);
 });
 
 test('[L26] a run has at most 10,000 stages and 1,000 approvals; a draft that would add one more is refused with its path', async () => {
@@ -267,6 +267,6 @@ test('[L26] a run has at most 10,000 stages and 1,000 approvals; a draft that wo
   });
   await append(log, ...requests(990, 10));
   await expect(append(log, ...requests(1_000, 1))).rejects.toMatchObject({ code: 'TOO_LARGE' });
-  const run = (await log.runs.get('p', 'r'))?.run;
+  const run = (await viewOf(log, 'p', 'r'))?.run;
   expect([run?.stages.length, run?.approvals.length, run?.status]).toEqual([10_000, 1_000, 'completed']);
 });

@@ -20,7 +20,7 @@ import { type ChildTable, type LogStatements, PAGE_BYTES } from './statements.ts
 /** Maximum number of runs that one call of `list` looks at: about 0.1 s of work. */
 const MAX_LISTED = 10_000;
 /** A page of a view ends when its rows have this much JSON. */
-const VIEW_BYTES = 2 << 20;
+const VIEW_BYTES = 256 << 10;
 const TABLES: readonly ChildTable[] = ['stages', 'artifacts', 'approvals'];
 
 export type SqliteRunsParts = {
