@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { incomingMessageToRequest } from '@trpc/server/adapters/node-http';
-import { resolveResponse } from '@trpc/server/http';
+import { resolveResponse, type TRPCRequestInfo } from '@trpc/server/http';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Registry } from '../../shared/registry.ts';
 import type { Context } from '../api/context.ts';
@@ -33,6 +33,7 @@ export type TrpcOptions<R extends Registry> = {
 
 export const TRPC_PATH = '/trpc/';
 const MAX_BATCH_CALLS = 50;
+const OPEN_ARRAY = 0x5b;
 /** Other methods are refused, because tRPC creates a `Request` object, which throws for a method such as TRACE. */
 const METHODS = new Set(['GET', 'HEAD', 'POST']);
 
@@ -45,54 +46,60 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
       throw new RunwireError('INVALID_INPUT', 'the procedure requires another method');
     }
     let held: Held | undefined;
-    const answer = await resolveResponse({
-      router,
-      req: requestOf(request, response, async () => {
-        // tRPC calls this after `createContext`, which has failed then.
-        if (!held) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is required');
-        return new RequestBody(request, held, turns).json(limits.messageBytes);
-      }),
-      path,
-      error: null,
-      createContext: async ({ info }): Promise<Context> => {
-        const via = info.type === 'subscription' ? 'sse' : 'http';
-        try {
-          // A stock client of server-sent events can send no headers, so its token is in the query.
-          const streamToken = via === 'sse' ? info.connectionParams?.token : undefined;
-          const principal = await authenticator.identify(request, streamToken);
-          held = inFlight.hold(principal.sub);
-          return { principal, via };
-        } catch (error) {
-          const known = toRunwireError(error);
-          access.record({
-            principal: authenticator.principalOf(request),
-            action: 'connect',
-            via,
-            outcome: known.code,
-          });
-          throw toTRPCError(known); // tRPC answers 500 to an error that is not a TRPCError.
-        }
-      },
-      maxBatchSize: MAX_BATCH_CALLS,
-      allowMethodOverride: true,
-      // Sets the status of the error table. For requests that tRPC itself refuses, tRPC would set other statuses.
-      responseMeta: ({ errors, info }) => {
-        const statuses = new Set(errors.map((error) => errorTable[toRunwireError(error).code].http));
-        const [status] = statuses;
-        const isForAllCalls = statuses.size === 1 && errors.length === (info?.calls.length ?? 1);
-        const headers = new Headers({ 'cache-control': 'no-store' }); // tRPC replaces this header for a stream.
-        if (errors.some((error) => isTemporary(toRunwireError(error).code))) {
-          headers.set('retry-after', RETRY_AFTER_SECONDS);
-        }
-        return isForAllCalls && status !== undefined ? { status, headers } : { headers };
-      },
-      onError: ({ error }) => {
-        if (toRunwireError(error).code === 'INTERNAL') health.note('a request failed', { err: error.cause ?? error });
-      },
+    let context: Promise<Context> | undefined;
+    const identify = async (info: TRPCRequestInfo): Promise<Context> => {
+      const via = info.type === 'subscription' ? 'sse' : 'http';
+      try {
+        // A stock client of server-sent events can send no headers, so its token is in the query.
+        const streamToken = via === 'sse' ? info.connectionParams?.token : undefined;
+        const principal = await authenticator.identify(request, streamToken);
+        held = inFlight.hold(principal.sub);
+        return { principal, via };
+      } catch (error) {
+        const known = toRunwireError(error);
+        access.record({
+          principal: authenticator.principalOf(request),
+          action: 'connect',
+          via,
+          outcome: known.code,
+        });
+        throw toTRPCError(known); // tRPC answers 500 to an error that is not a TRPCError.
+      }
+    };
+    const whole = requestOf(request, response, async () => {
+      // tRPC calls this after `createContext`, which has failed then.
+      if (!held) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is required');
+      return new RequestBody(request, held, turns).json(limits.messageBytes);
     });
+    const resolve = (call: { path: string; req: Request }) =>
+      resolveResponse({
+        ...call,
+        router,
+        error: null,
+        createContext: ({ info }) => (context ??= identify(info)),
+        maxBatchSize: MAX_BATCH_CALLS,
+        allowMethodOverride: true,
+        // Sets the status of the error table. For requests that tRPC itself refuses, tRPC would set other statuses.
+        responseMeta: ({ errors, info }) => {
+          const statuses = new Set(errors.map((error) => errorTable[toRunwireError(error).code].http));
+          const [status] = statuses;
+          const isForAllCalls = statuses.size === 1 && errors.length === (info?.calls.length ?? 1);
+          const headers = new Headers({ 'cache-control': 'no-store' }); // tRPC replaces this header for a stream.
+          if (errors.some((error) => isTemporary(toRunwireError(error).code))) {
+            headers.set('retry-after', RETRY_AFTER_SECONDS);
+          }
+          return isForAllCalls && status !== undefined ? { status, headers } : { headers };
+        },
+        onError: ({ error }) => {
+          if (toRunwireError(error).code === 'INTERNAL') health.note('a request failed', { err: error.cause ?? error });
+        },
+      });
+    const calls = callsOf(path, whole);
+    const answers = await Promise.all((calls ?? [{ path, req: whole }]).map(resolve));
     await discardRest(request, response);
     try {
-      await send(response, answer, held);
+      if (calls) await sendBatch(response, answers, held);
+      else await send(response, answers[0] as Response, held);
     } finally {
       if (held) whenClosed(response, held.release);
     }
@@ -103,6 +110,66 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
 function requestOf(request: IncomingMessage, response: ServerResponse, readJson: () => Promise<unknown>): Request {
   const bodyless = Object.assign(request, { body: undefined });
   return Object.assign(incomingMessageToRequest(bodyless, response, { maxBodySize: null }), { json: readJson });
+}
+
+/**
+ * Divides a batch into requests with one call each: tRPC encodes the answer of a request in one turn of the event loop.
+ * Returns undefined for what is no batch, and for a batch that tRPC refuses as a whole or answers as a stream.
+ */
+function callsOf(path: string, whole: Request): { path: string; req: Request }[] | undefined {
+  const url = new URL(whole.url);
+  const paths = decodeURIComponent(path).split(',');
+  const isStream = /application\/jsonl/.test(`${whole.headers.get('trpc-accept')} ${whole.headers.get('accept')}`);
+  const isDivisible = url.searchParams.get('batch') === '1' && paths.length > 1 && paths.length <= MAX_BATCH_CALLS;
+  if (!isDivisible || isStream) return undefined;
+  const inQuery = inputsIn(url.searchParams.get('input') ?? '{}');
+  if (!inQuery) return undefined;
+  let body: Promise<unknown> | undefined;
+  return paths.map((procedure, index) => {
+    const own = new URL(url);
+    own.searchParams.set('input', JSON.stringify({ 0: inQuery[index] }));
+    const json = async () => {
+      body ??= whole.json();
+      const inputs = await body;
+      return isObject(inputs) ? { 0: inputs[index] } : inputs;
+    };
+    const { method, headers, signal } = whole;
+    return { path: encodeURIComponent(procedure), req: { url: own.href, method, headers, signal, json } as Request };
+  });
+}
+
+const isObject = (value: unknown): value is Record<number, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function inputsIn(text: string): Record<number, unknown> | undefined {
+  try {
+    const inputs: unknown = JSON.parse(text);
+    return isObject(inputs) ? inputs : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Sends the answers of single calls as the answer of their batch. */
+async function sendBatch(response: ServerResponse, answers: Response[], held: Held | undefined): Promise<void> {
+  const parts = await Promise.all(answers.map(async (answer) => new Uint8Array(await answer.arrayBuffer())));
+  // tRPC answers a batch of one call with an array of one result, and a request that it refuses with an object.
+  const refused = parts.findIndex((part) => part[0] !== OPEN_ARRAY);
+  const [first] = refused < 0 ? answers : answers.slice(refused);
+  const isSame = refused >= 0 || answers.every(({ status }) => status === first?.status);
+  response.statusCode = isSame ? (first as Response).status : 207;
+  for (const { headers } of answers) for (const [name, value] of headers) response.setHeader(name, value);
+  if (refused >= 0) {
+    response.end(parts[refused]);
+    return;
+  }
+  for (const part of parts) held?.addAnswer(part.length);
+  for (const [index, part] of parts.entries()) {
+    response.write(index === 0 ? '[' : ',');
+    if (!response.write(part.subarray(1, -1))) await drained(response);
+    if (response.destroyed) return;
+  }
+  response.end(']');
 }
 
 /** Sends an answer as fast as its client reads. Resolves once everything is written, or the client has disconnected. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { created, progress, startServer, tokenFor } from '../support/harness.ts';
 
 const publisher = { actor: 'ada' };
@@ -121,6 +121,24 @@ test('[Q19] an answer that its client does not read counts for its user, and end
   const after = await fetch(`${server.url}/trpc/run.history?input=${one}`, { headers: { authorization } });
   expect(after.status).toBe(200);
   await after.text();
+});
+
+test('[Q10] the answers of a batch are encoded one by one', async () => {
+  await using server = await startServer();
+  const message = 'm'.repeat(2_000);
+  await server.bus.publish(
+    Array.from({ length: 500 }, (_, n) => progress('r1', n % 100, { message })),
+    publisher,
+  );
+  const inputs = Object.fromEntries(Array.from({ length: 8 }, (_, n) => [n, { runId: 'r1', limit: 500 }]));
+  const address = `/trpc/${Array(8).fill('run.history').join(',')}?batch=1&input=${encodeURIComponent(JSON.stringify(inputs))}`;
+  const stringify = vi.spyOn(JSON, 'stringify');
+  onTestFinished(() => stringify.mockRestore());
+  const response = await fetch(server.url + address, { headers: await bearer({ sub: 'eve' }) });
+  const text = await response.text();
+  const longest = Math.max(...stringify.mock.results.map(({ value }) => String(value).length));
+  expect(longest).toBeLessThan(text.length / 4);
+  expect((JSON.parse(text) as unknown[]).length).toBe(8);
 });
 
 test('[Q19] a user has a bounded number of exports at the same time', async () => {
