@@ -8,9 +8,9 @@ import { RequestBody } from './request-body.ts';
 class CountedTurns extends Turns {
   calls = 0;
 
-  override next(isFirst?: boolean): Promise<void> | undefined {
+  override next(options?: Parameters<Turns['next']>[0]): Promise<void> | undefined {
     this.calls++;
-    return super.next(isFirst);
+    return super.next(options);
   }
 }
 
