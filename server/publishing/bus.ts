@@ -137,18 +137,18 @@ export class EventBus<R extends Registry> {
 
   /** Checks and guards drafts, and yields about once a millisecond. `units`: their size, in units of {@link UNIT_BYTES}. */
   *#prepare(drafts: readonly unknown[], { onPhi, charge }: Publisher) {
-    const size = { bytes: 0, largest: 0 };
+    const size = { bytes: 0 };
     let checked: ReadyDraft[];
     try {
       checked = yield* this.#checked(drafts, size);
     } finally {
       charge?.(Math.floor(size.bytes / UNIT_BYTES));
     }
-    const ready = yield* this.#guarded(checked, onPhi ?? this.#phiPolicy, size.largest);
+    const ready = yield* this.#guarded(checked, onPhi ?? this.#phiPolicy);
     return { ready, units: Math.floor(size.bytes / UNIT_BYTES) };
   }
 
-  *#checked(drafts: readonly unknown[], size: { bytes: number; largest: number }): Generator<undefined, ReadyDraft[]> {
+  *#checked(drafts: readonly unknown[], size: { bytes: number }): Generator<undefined, ReadyDraft[]> {
     const now = new Date().toISOString();
     const issues: DraftIssue[] = [];
     const ready: ReadyDraft[] = [];
@@ -158,7 +158,6 @@ export class EventBus<R extends Registry> {
       // Checked before the schema: the schema's time and number of issues grow with the size of the draft.
       const bytes = sizeOf(draft);
       size.bytes += bytes;
-      size.largest = Math.max(size.largest, bytes);
       if (bytes > DRAFT_LIMIT_BYTES) {
         issues.push({ index, path: '', message: 'the draft is larger than 64 KiB' });
         continue;
@@ -187,16 +186,13 @@ export class EventBus<R extends Registry> {
     return ready;
   }
 
-  /** `largest`: bytes of the largest draft. */
-  *#guarded(drafts: ReadyDraft[], policy: PhiPolicy, largest: number): Generator<undefined, ReadyDraft[]> {
+  *#guarded(drafts: ReadyDraft[], policy: PhiPolicy): Generator<undefined, ReadyDraft[]> {
     const issues: DraftIssue[] = [];
     const guarded: ReadyDraft[] = [];
     let yieldedAt = performance.now();
     for (const [index, draft] of drafts.entries()) {
       try {
-        // Small drafts need no slices, which cost a twentieth of the checks.
-        const isSmall = largest <= UNIT_BYTES;
-        guarded.push(isSmall ? this.#guard(draft, policy) : yield* guardInSlices(this.#guard, draft, policy));
+        guarded.push(yield* guardInSlices(this.#guard, draft, policy));
       } catch (error) {
         const { path, message, isDefect } = guardRefusal(error);
         if (isDefect) this.#health.note('the PHI guard failed; the draft is refused', { type: draft.type });
@@ -222,9 +218,6 @@ export function requireDraftCount(drafts: readonly unknown[]): number {
   }
   let rows = 0;
   for (const [index, draft] of drafts.entries()) {
-    // Most drafts have none of the fields. A lookup by a variable name is slow.
-    const { stages, audience, approvers } = Object(draft) as Partial<Record<string, unknown>>;
-    if ((stages ?? audience ?? approvers) === undefined) continue;
     for (const field of ROW_FIELDS) {
       rows += rowsIn(draft, field);
       if (rows <= REQUEST_LIMIT_ROWS) continue;
