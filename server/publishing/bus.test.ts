@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
@@ -21,6 +21,23 @@ const refusal = (promise: Promise<unknown>): Promise<RunwireError> =>
 const anything = (value: unknown) => value as RunEventDraft;
 
 describe('publish', () => {
+  test('[B8] a draft that is much too large is refused and charged by its size, and is not serialized', async () => {
+    await using server = await openServer();
+    const stringify = vi.spyOn(JSON, 'stringify');
+    onTestFinished(() => stringify.mockRestore());
+    const charges: number[] = [];
+    for (const draft of [
+      { ...created('r1'), name: 'x'.repeat(4_000_000) },
+      { ...created('r1'), labels: [[['y'.repeat(4_000_000)]]] },
+    ]) {
+      const publishing = server.bus.publish([anything(draft)], { ...producer, charge: (units) => charges.push(units) });
+      expect((await refusal(publishing)).issues[0]?.message).toBe('the draft is larger than 64 KiB');
+    }
+    const lengths = stringify.mock.results.map(({ value }) => String(value).length);
+    expect(Math.max(0, ...lengths)).toBeLessThan(100_000);
+    expect(charges.every((units) => units > 900)).toBe(true);
+  });
+
   test('[B1] publish validates, guards, appends and then calls the observers, in this order', async () => {
     const steps: string[] = [];
     const guard: Guard = (draft) => {
