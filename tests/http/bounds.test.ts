@@ -123,6 +123,20 @@ test('[Q19] an answer that its client does not read counts for its user, and end
   await after.text();
 });
 
+test('[B7] a call with too many drafts is TOO_LARGE, and one with none or without a list is INVALID_INPUT', async () => {
+  await using server = await startServer();
+  const headers = { ...(await bearer()), ...json };
+  const call = async (events: unknown) => {
+    const body = JSON.stringify({ events });
+    const response = await fetch(`${server.url}/trpc/event.publish`, { method: 'POST', headers, body });
+    const { error } = (await response.json()) as { error: { data: { runwireCode: string } } };
+    return error.data.runwireCode;
+  };
+  expect(await call(Array(200_000).fill(0))).toBe('TOO_LARGE');
+  expect(await call([])).toBe('INVALID_INPUT');
+  expect(await call({ length: 1 })).toBe('INVALID_INPUT');
+});
+
 test('[Q10] the answers of a batch are encoded one by one', async () => {
   await using server = await startServer();
   const message = 'm'.repeat(2_000);
