@@ -230,17 +230,14 @@ describe('stalled sockets', () => {
   });
 
   test('[W11] a socket that sends requests and does not take the responses closes with 4408', async () => {
-    await using server = await startServer({ limits: { unsentBytes: 500_000 } });
-    // Calls wait while the socket has unsent bytes: the answers of the first 16 must exceed the buffers of the kernel.
-    const name = 'x'.repeat(150);
-    for (const part of upwards(1, 20)) {
-      const stages = upwards(200 * part, 200 * part + 199).map((i) => ({ stageId: `s${i}`, name }));
-      await server.bus.publish([created('r1', { stages })], publisher);
-    }
+    // Calls wait while the socket has 128 KiB unsent, so only a low limit is reached by several small answers.
+    await using server = await startServer({ limits: { unsentBytes: 50_000 } });
+    const stages = upwards(1, 400).map((i) => ({ stageId: `s${i}`, name: 'x'.repeat(100) }));
+    await server.bus.publish([created('r1', { stages })], publisher);
     await using slow = await Wire.open(server.url);
     await slow.call('query', 'auth.me');
     slow.ws.pause();
-    for (const id of upwards(1, 16)) {
+    for (const id of upwards(1, 250)) {
       slow.send({ id: `q${id}`, method: 'query', params: { path: 'run.get', input: { runId: 'r1' } } });
     }
     await expect.poll(() => closesOf(server.url), { timeout: 20_000 }).toContain('{code="4408"} 1');
