@@ -10,7 +10,7 @@ import { cursorAt, encodeCursor } from '../event-log/cursor.ts';
 import { openSqliteLog } from '../event-log/sqlite/log.ts';
 import { Delivery } from './delivery.ts';
 import type { DirectSubscription } from './direct.ts';
-import { directEncoder } from './encoder.ts';
+import { createDirectEncoder } from './encoder.ts';
 import type { EventQuery } from './events.ts';
 import { framesOf } from './frames.ts';
 import type { AttachedReader, FrameSink, Transport } from './transport.ts';
@@ -122,7 +122,7 @@ async function setUp({ quietMs }: { quietMs?: number } = {}) {
       undefined,
     ) as unknown as DirectSubscription;
     const first = subscription.next().then(({ value }) => {
-      directEncoder.encode({ id, result: { type: 'data', data: value } });
+      createDirectEncoder().encode({ id, result: { type: 'data', data: value } });
     });
     return { ended: first.then(() => subscription.next()), stop: () => subscription.return() };
   };

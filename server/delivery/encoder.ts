@@ -18,25 +18,46 @@ const MAX_ID_LENGTH = 200;
 /** Maximum number of values in a message, which is parsed in one turn of the event loop. */
 const MAX_VALUES = 50_000;
 
-export const directEncoder: Encoder = {
-  encode: (message) => {
-    const { id, jsonrpc, result } = message as { id?: unknown; jsonrpc?: unknown; result?: { data?: unknown } };
-    if (!(result?.data instanceof DirectSubscription)) return jsonEncoder.encode(message);
-    result.data.begin({ id, jsonrpc });
-    return nothing;
-  },
-  decode: (data) => {
-    if (typeof data === 'string' && valuesIn(data) > MAX_VALUES) {
-      throw new RunwireError('TOO_LARGE', `the message has more than ${MAX_VALUES} values`);
-    }
-    const message = jsonEncoder.decode(data);
-    for (const request of Array.isArray(message) ? message : [message]) {
-      const { id } = (request ?? {}) as { id?: unknown };
-      if (typeof id === 'string' && id.length > MAX_ID_LENGTH) throw new Error('the id is too long');
-    }
-    return message;
-  },
-};
+export function createDirectEncoder(): Encoder {
+  // tRPC answers a message that `decode` refuses at once, with the id null. The client would wait for its call.
+  let refusedId: unknown;
+  return {
+    encode: (message) => {
+      const { id, jsonrpc, result } = message as { id?: unknown; jsonrpc?: unknown; result?: { data?: unknown } };
+      if (result?.data instanceof DirectSubscription) {
+        result.data.begin({ id, jsonrpc });
+        return nothing;
+      }
+      if (id !== null || refusedId === undefined) return jsonEncoder.encode(message);
+      const answer = { ...(message as object), id: refusedId };
+      refusedId = undefined;
+      return jsonEncoder.encode(answer);
+    },
+    decode: (data) => {
+      refusedId = undefined;
+      if (typeof data === 'string' && valuesIn(data) > MAX_VALUES) {
+        refusedId = idAtStart(data);
+        throw new RunwireError('TOO_LARGE', `the message has more than ${MAX_VALUES} values`);
+      }
+      return decodeMessage(data);
+    },
+  };
+}
+
+function decodeMessage(data: Parameters<Encoder['decode']>[0]): unknown {
+  const message = jsonEncoder.decode(data);
+  for (const request of Array.isArray(message) ? message : [message]) {
+    const { id } = (request ?? {}) as { id?: unknown };
+    if (typeof id === 'string' && id.length > MAX_ID_LENGTH) throw new Error('the id is too long');
+  }
+  return message;
+}
+
+/** Returns the id of a message that begins with it, as tRPC's client writes messages. */
+function idAtStart(json: string): unknown {
+  const [, id] = /^\s*\{\s*"id"\s*:\s*(\d{1,15}|"[^"\\]{0,200}")\s*,/.exec(json.slice(0, 300)) ?? [];
+  return id === undefined ? undefined : JSON.parse(id);
+}
 
 /** Returns the number of commas and opening brackets outside of strings: about the number of values. */
 function valuesIn(json: string): number {

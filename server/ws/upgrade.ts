@@ -11,7 +11,7 @@ import type { RouterOf } from '../api/router.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import type { Credentials } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
-import { directEncoder } from '../delivery/encoder.ts';
+import { createDirectEncoder } from '../delivery/encoder.ts';
 import { toRunwireError } from '../errors.ts';
 import type { Health } from '../health.ts';
 import type { Upgrade } from '../http/http-server.ts';
@@ -83,7 +83,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
   applyWSSHandler({
     wss,
     router,
-    experimental_encoder: directEncoder,
+    experimental_encoder: createDirectEncoder(),
     createContext: ({ req, res, info }) =>
       createContext(upgradeOf(req), res as DirectWebSocket, info.connectionParams?.token, info.signal),
     onError: ({ error, req }) => {

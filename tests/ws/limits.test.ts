@@ -29,7 +29,7 @@ describe('limits of one client', () => {
     await using wire = await Wire.open(server.url);
     const message = (input: string) => `{"id":9,"method":"query","params":{"path":"auth.me","input":${input}}}`;
     wire.send(message(`[${'[],'.repeat(30_000)}0]`));
-    await wire.until(() => wire.messages.some(({ error }) => error?.data.runwireCode === 'TOO_LARGE'));
+    await wire.until(() => wire.messages.some(({ id, error }) => id === 9 && error?.data.runwireCode === 'TOO_LARGE'));
     // A comma in a string is no value.
     wire.send(message(JSON.stringify('\\",['.repeat(60_000))));
     await wire.until(() => wire.messages.some(({ id, result }) => id === 9 && result !== undefined));
