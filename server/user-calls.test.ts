@@ -34,7 +34,7 @@ test('[W22] 16 calls of a user run, 240 wait for them, and the next is refused; 
   expect(calls.size).toBe(0);
 });
 
-test('[W22] a waiting call whose client leaves gives up its place', async () => {
+test('[W22] a waiting call gives up its place when its client leaves', async () => {
   const calls = new UserCalls();
   const leaving = new AbortController();
   const { running } = beginAll(calls, 'ann', 16);

@@ -5,7 +5,7 @@ import { decodeCursor } from '../../server/event-log/cursor.ts';
 import type { StreamSignal } from '../../shared/protocol.ts';
 import { created, everyone, openServer, progress, take, temporaryFolder } from '../support/harness.ts';
 
-/** Cursors against a log whose file was replaced by an older copy. The copy has the same epoch. */
+/** Cursors against a log after its file was replaced by an older copy. The copy has the same epoch. */
 
 const isSignal = (item: object) => 'type' in item && String(item.type).startsWith('stream.');
 const isLive = (item: object) => 'type' in item && item.type === 'stream.live';

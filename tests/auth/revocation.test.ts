@@ -491,7 +491,7 @@ describe('claims beyond what can be kept', () => {
     },
   );
 
-  test('[A10] a server starts with a revocation whose expiry is beyond every date', async () => {
+  test('[A10] a server starts with a revocation that expires beyond every date', async () => {
     using folder = temporaryFolder();
     const databaseUrl = `file:${folder.path}/runwire.db`;
     {

@@ -180,7 +180,7 @@ test('[V20] a log that lost events since its newest checkpoint gets a new epoch 
   await server.close();
 });
 
-test('[V20] a log whose last row is not the one that was logged last gets a new epoch at the start', async () => {
+test('[V20] a log gets a new epoch at the start when its last row is not the one that was logged last', async () => {
   const { at, open } = setUp();
   let server = await open();
   await server.bus.publish(drafts('r1', 10), publisher);

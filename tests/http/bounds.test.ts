@@ -197,7 +197,7 @@ test('[Q20] the streams of a user are bounded as its sockets are, and counted in
   expect((await stream()).text).toContain('stream.live');
 });
 
-test('[Q20] a stream whose client takes nothing for the limit of stalled sockets is closed', async () => {
+test('[Q20] a stream is closed when its client takes nothing for the limit of stalled sockets', async () => {
   await using server = await startServer({ limits: { stalledMs: 500 } });
   const message = 'm'.repeat(2_000);
   for (let i = 0; i < 8; i++) {

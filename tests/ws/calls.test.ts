@@ -10,7 +10,7 @@ const MEGABYTE = 1_000_000;
 type Server = Awaited<ReturnType<typeof startServer>>;
 const history = (id: number) => query({ path: 'run.history', input: { runId: 'r1', limit: 500 } }, id);
 
-/** A server with a run whose pages of `run.history` have about a megabyte. */
+/** A server with a run that has pages of about a megabyte in `run.history`. */
 async function serverWithPages(options: Parameters<typeof startServer>[0] = {}) {
   const server = await startServer(options);
   const message = 'x y '.repeat(490);

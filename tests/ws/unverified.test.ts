@@ -9,7 +9,7 @@ import { upwards } from './setup.ts';
 
 const behind = (address: string) => ({ options: { headers: { 'x-forwarded-for': address } } });
 
-test('[W19] a refused socket whose client does not close is destroyed, whatever it sends', async () => {
+test('[W19] a refused socket is destroyed when its client does not close it, whatever it sends', async () => {
   await using server = await startServer();
   const socket = connect(server.port, '127.0.0.1').on('error', () => undefined);
   socket.write(

@@ -71,7 +71,7 @@ export class CommitQueue {
   #waiting: Waiting[] = [];
   #waitingCost = 0;
   #isScheduled = false;
-  /** The commit whose transaction is open. */
+  /** The commit with the open transaction. */
   #running: Generator<Step, void> | undefined;
   /** The probe's timer; defined while the condition `commit` has a problem. */
   #probe: NodeJS.Timeout | undefined;

@@ -147,7 +147,7 @@ test('[L17] a database file with a second hard link is refused', async () => {
   await open(path);
 });
 
-test('[L17] a lock whose file was removed is taken again, and one that another server has taken is a problem', async () => {
+test('[L17] a lock is taken again after its file was removed, and one that another server has taken is a problem', async () => {
   const path = newPath();
   const { health, problems, until } = keptHealth();
   const log = await open(path, { health });
