@@ -26,7 +26,7 @@ const ISSUE_LIMIT = 100;
 const YIELD_MS = 1;
 /** The size of a draft counts as one further event for each of these units. */
 const UNIT_BYTES = 4_096;
-/** Most bytes of a UTF-16 code unit in JSON: `\\uXXXX`. */
+/** Maximum length of a UTF-16 code unit in JSON, as an escape such as `\u001f`; bytes. */
 const CODE_UNIT_BYTES = 6;
 
 export type Publisher = {
