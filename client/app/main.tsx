@@ -2,7 +2,7 @@ import './lib/zod-jitless.ts';
 import { QueryClient } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
-import { RunwireProvider } from '../react/index.tsx';
+import { RunwireProvider } from '../react/index.ts';
 import { App } from './App.tsx';
 import { isAnswer } from './lib/errors.ts';
 import './styles/base.css';

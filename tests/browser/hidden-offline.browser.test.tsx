@@ -9,7 +9,7 @@ import {
   useRun,
   useRunEvents,
   useRuns,
-} from '../../client/react/index.tsx';
+} from '../../client/react/index.ts';
 import { until } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 

@@ -2,7 +2,7 @@ import type { QueryClient } from '@tanstack/react-query';
 import { type ReactNode, StrictMode } from 'react';
 import { onTestFinished, vi } from 'vitest';
 import { renderHook } from 'vitest-browser-react';
-import { RunwireProvider } from '../../client/react/index.tsx';
+import { RunwireProvider } from '../../client/react/index.ts';
 import type { TestServer } from './servers.ts';
 
 type HookOptions<Props, Result> = {

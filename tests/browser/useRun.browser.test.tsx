@@ -10,7 +10,7 @@ import {
   type UseRunReturn,
   useRun,
   useRunEvents,
-} from '../../client/react/index.tsx';
+} from '../../client/react/index.ts';
 import { mount, until, watchFrames, watchRequests, watchSubscriptions } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 

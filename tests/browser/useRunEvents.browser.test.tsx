@@ -7,7 +7,7 @@ import {
   type UseRunEventsOptions,
   type UseRunEventsReturn,
   useRunEvents,
-} from '../../client/react/index.tsx';
+} from '../../client/react/index.ts';
 import type { RunEvent, RunEventType } from '../../shared/events.ts';
 import { mount, until } from './mount.tsx';
 import { draft, openServer, progress } from './servers.ts';

@@ -9,7 +9,7 @@ import {
   useState,
   useSyncExternalStore,
 } from 'react';
-import { type RunEvent, type RunView, type Stage, trpc, useRunEvents } from '../../../react/index.tsx';
+import { type RunEvent, type RunView, type Stage, trpc, useRunEvents } from '../../../react/index.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
 import { rowsIn, upTo, useViewport } from '../../hooks/useViewport.ts';
 import { formatCount } from '../../lib/format.ts';

@@ -1,4 +1,4 @@
-import { trpc } from '../../../react/index.tsx';
+import { trpc } from '../../../react/index.ts';
 import { Copy } from '../../components/Copy.tsx';
 import { Notice } from '../../components/Notice.tsx';
 import { Link } from '../../lib/navigation.tsx';

@@ -1,5 +1,5 @@
 import { expectTypeOf, test } from 'vitest';
-import { type RunHeader, useRuns } from './index.tsx';
+import { type RunHeader, useRuns } from '../react/index.ts';
 
 /** Only compiled, never run. */
 

@@ -14,7 +14,7 @@ import {
 import type { StreamSignal } from '../../shared/protocol.ts';
 import { defineEvent } from '../../shared/registry.ts';
 import type { RunHeader, RunView } from '../../shared/run.ts';
-import { type ConnectionState, trpc, useRunEvents } from './index.tsx';
+import { type ConnectionState, trpc, useRunEvents } from '../react/index.ts';
 
 /** Only compiled, never run. */
 

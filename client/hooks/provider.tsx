@@ -3,8 +3,6 @@ import { Fragment, type ReactNode, useEffect, useState } from 'react';
 import { RunwireContext, trpc } from './context.ts';
 import { Session, type SessionOptions } from './session.ts';
 
-/** The package entry `runwire/react`: the provider, tRPC's hooks with the server's types, hooks for runs and events. */
-
 export type RunwireProviderProps = SessionOptions & {
   /** The React Query client for the hooks below the provider; default a new client. */
   queryClient?: QueryClient | undefined;
@@ -44,26 +42,3 @@ export function RunwireProvider({ queryClient, children, ...options }: RunwirePr
     </RunwireContext.Provider>
   );
 }
-
-export type { AppRouter } from '../../server/api/router.ts';
-export type { EventCategory, RunEvent, RunEventDraft, RunEventType } from '../../shared/events.ts';
-export {
-  type Approval,
-  type Artifact,
-  type RunHeader,
-  type RunStatus,
-  type RunView,
-  runStatuses,
-  type Stage,
-  type StageStatus,
-} from '../../shared/run.ts';
-export type { ConnectionState } from '../connection/reconnect-policy.ts';
-export type { TokenSource } from '../connection/token-cache.ts';
-export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
-export type { RunFeedScope } from '../feeds/query.ts';
-export type { Gap, RunFeedPhase } from '../feeds/subscription.ts';
-export { trpc } from './context.ts';
-export { type UseConnectionReturn, useConnection } from './useConnection.ts';
-export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';
-export { type UseRunEventsOptions, type UseRunEventsReturn, useRunEvents } from './useRunEvents.ts';
-export { type UseRunsOptions, type UseRunsReturn, useRuns } from './useRuns.ts';

@@ -1,5 +1,5 @@
 import { expectTypeOf, test } from 'vitest';
-import { type ConnectionState, useConnection } from './index.tsx';
+import { type ConnectionState, useConnection } from '../react/index.ts';
 
 /** Only compiled, never run. */
 

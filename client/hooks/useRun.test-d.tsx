@@ -1,5 +1,5 @@
 import { expectTypeOf, test } from 'vitest';
-import { type ConnectionState, type Gap, type RunView, useRun } from './index.tsx';
+import { type ConnectionState, type Gap, type RunView, useRun } from '../react/index.ts';
 
 /** Only compiled, never run. */
 

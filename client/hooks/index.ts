@@ -1,0 +1,24 @@
+/** The package entry `runwire/hooks`: the provider and the hooks for runs and events. */
+
+export type { AppRouter } from '../../server/api/router.ts';
+export type { EventCategory, RunEvent, RunEventDraft, RunEventType } from '../../shared/events.ts';
+export {
+  type Approval,
+  type Artifact,
+  type RunHeader,
+  type RunStatus,
+  type RunView,
+  runStatuses,
+  type Stage,
+  type StageStatus,
+} from '../../shared/run.ts';
+export type { ConnectionState } from '../connection/reconnect-policy.ts';
+export type { TokenSource } from '../connection/token-cache.ts';
+export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
+export type { RunFeedScope } from '../feeds/query.ts';
+export type { Gap, RunFeedPhase } from '../feeds/subscription.ts';
+export { RunwireProvider, type RunwireProviderProps } from './provider.tsx';
+export { type UseConnectionReturn, useConnection } from './useConnection.ts';
+export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';
+export { type UseRunEventsOptions, type UseRunEventsReturn, useRunEvents } from './useRunEvents.ts';
+export { type UseRunsOptions, type UseRunsReturn, useRuns } from './useRuns.ts';
