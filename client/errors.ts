@@ -1,4 +1,32 @@
-import type { ErrorCode } from '../shared/errors.ts';
+import { type DecidedOutcome, type DraftIssue, type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
+
+/** What the server puts into the `data` of a tRPC error. */
+type Answer = {
+  runwireCode?: string;
+  field?: string;
+  issues?: readonly DraftIssue[];
+  outcome?: DecidedOutcome;
+};
+
+/**
+ * Converts an error of a tRPC call to a `RunwireError`. The error's `code` is the code of the server's answer, or
+ * `UNAVAILABLE` without an answer. `cause` is the given error. A `RunwireError` is returned unchanged.
+ */
+export function runwireErrorOf(error: unknown): RunwireError {
+  if (error instanceof RunwireError) return error;
+  const { data, message, cause } = Object(error) as { data?: Answer | null; message?: string; cause?: unknown };
+  if (typeof data?.runwireCode === 'string') {
+    // A newer server may have further codes.
+    const code = Object.hasOwn(errorTable, data.runwireCode) ? (data.runwireCode as ErrorCode) : 'INTERNAL';
+    const { field: path, issues = [], outcome } = data;
+    return new RunwireError(code, message ?? 'the server refused the request', { path, issues, outcome, cause: error });
+  }
+  if (cause instanceof RunwireError) return cause;
+  // The message of the platform is not kept: for an answer that is no JSON, it quotes the answer.
+  return new RunwireError('UNAVAILABLE', 'the server cannot be reached, or a proxy answered in its place', {
+    cause: error,
+  });
+}
 
 /** Returns the code that the server put into a tRPC error; undefined if the error did not come from the server. */
 export function codeOf(error: object): ErrorCode | undefined {

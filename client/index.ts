@@ -20,6 +20,7 @@ export function createRunwireClient(options: ConnectionOptions): {
 }
 
 export type { AppRouter } from '../server/api/router.ts';
+export { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
 export {
   type Connection,
   type ConnectionOptions,
@@ -33,3 +34,4 @@ export type {
   ReconnectOptions,
 } from './connection/reconnect-policy.ts';
 export type { TokenSource } from './connection/token-cache.ts';
+export { runwireErrorOf } from './errors.ts';

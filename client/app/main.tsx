@@ -4,7 +4,7 @@ import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { RunwireProvider } from '../react/index.ts';
 import { App } from './App.tsx';
-import { isAnswer } from './lib/errors.ts';
+import { isRetryable } from './lib/errors.ts';
 import './styles/base.css';
 import './styles/components/shell.css';
 import './styles/components/controls.css';
@@ -26,7 +26,7 @@ const queryClient = new QueryClient({
     queries: {
       staleTime: Number.POSITIVE_INFINITY,
       refetchOnWindowFocus: false,
-      retry: (failures, error) => !isAnswer(error) && failures < 3,
+      retry: (failures, error) => isRetryable(error) && failures < 3,
     },
   },
 });

@@ -110,7 +110,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
           await tokens.get();
           return endpoints.webSocket;
         } catch (error) {
-          policy.onLost(error instanceof Error ? error : new Error('the token source failed'));
+          policy.onLost(tokenError(error));
         }
       }
     },
@@ -138,6 +138,13 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
       await socket.close();
     },
   };
+}
+
+/** Returns the error of a token source as a `RunwireError`. The message is the application's own. */
+function tokenError(error: unknown): RunwireError {
+  if (error instanceof RunwireError) return error;
+  const message = error instanceof Error && error.message ? error.message : 'the token source failed';
+  return new RunwireError('UNAVAILABLE', message, { cause: error });
 }
 
 /**

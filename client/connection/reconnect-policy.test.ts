@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest';
+import { RunwireError } from '../../shared/errors.ts';
 import { backoffMs } from './backoff.ts';
 import { ReconnectPolicy } from './reconnect-policy.ts';
 
@@ -17,7 +18,7 @@ test('[C1] the first attempt has no delay, and each further attempt waits for it
     expect(policy.status).toMatchObject({ state: 'connecting', retryAtMs: null });
 
     for (const delayMs of [1_000, 2_000, 4_000]) {
-      policy.onLost(new Error('refused'));
+      policy.onLost(new RunwireError('UNAVAILABLE', 'refused'));
       const startedAtMs = Date.now();
       const turn = policy.waitForTurn();
       expect(policy.status).toMatchObject({ state: 'reconnecting', retryAtMs: startedAtMs + delayMs });
@@ -38,12 +39,12 @@ test('[C1] only a connection of at least stableMs resets the count of failures',
     for (const attempts of [1, 2, 3]) {
       policy.onConnected();
       vi.advanceTimersByTime(4_999);
-      policy.onLost(new Error('closed'));
+      policy.onLost(new RunwireError('UNAVAILABLE', 'closed'));
       expect(policy.status).toMatchObject({ state: 'reconnecting', attempts });
     }
     policy.onConnected();
     vi.advanceTimersByTime(5_000);
-    policy.onLost(new Error('closed'));
+    policy.onLost(new RunwireError('UNAVAILABLE', 'closed'));
     expect(policy.status).toMatchObject({ state: 'reconnecting', attempts: 1 });
   } finally {
     vi.useRealTimers();
@@ -53,7 +54,7 @@ test('[C1] only a connection of at least stableMs resets the count of failures',
 test('[C2] after the maximum of attempts the state is failed, and no attempt starts until retry()', async () => {
   const policy = new ReconnectPolicy({ maxReconnectAttempts: 2 });
   for (const state of ['reconnecting', 'reconnecting', 'failed']) {
-    policy.onLost(new Error('refused'));
+    policy.onLost(new RunwireError('UNAVAILABLE', 'refused'));
     expect(policy.status.state).toBe(state);
   }
   const turned = vi.fn();
@@ -68,7 +69,7 @@ test('[C2] after the maximum of attempts the state is failed, and no attempt sta
 
 test('[C2] retry() ends the current delay', async () => {
   const policy = new ReconnectPolicy({ reconnectDelayMs: 60_000 });
-  policy.onLost(new Error('refused'));
+  policy.onLost(new RunwireError('UNAVAILABLE', 'refused'));
   const turn = policy.waitForTurn();
   policy.retry();
   await turn;
@@ -77,20 +78,20 @@ test('[C2] retry() ends the current delay', async () => {
 
 test('[C6] a refused token is retried once without delay; a second refusal or a revocation is final', async () => {
   const policy = new ReconnectPolicy({ reconnectDelayMs: 60_000 });
-  policy.onLost(new Error('expired'), 4401);
+  policy.onLost(new RunwireError('UNAVAILABLE', 'expired'), 4401);
   expect(policy.status.state).toBe('reconnecting');
   await policy.waitForTurn();
-  policy.onLost(new Error('expired'), 4401);
+  policy.onLost(new RunwireError('UNAVAILABLE', 'expired'), 4401);
   expect(policy.status.state).toBe('failed');
 
   const revoked = new ReconnectPolicy();
-  revoked.onLost(new Error('revoked'), 4403);
+  revoked.onLost(new RunwireError('UNAVAILABLE', 'revoked'), 4403);
   expect(revoked.status.state).toBe('failed');
 });
 
 test('close() releases a waiting attempt, and the state stays disconnected', async () => {
   const policy = new ReconnectPolicy({ maxReconnectAttempts: 0 });
-  policy.onLost(new Error('refused'));
+  policy.onLost(new RunwireError('UNAVAILABLE', 'refused'));
   const turn = policy.waitForTurn();
   policy.close();
   await turn;

@@ -1,3 +1,4 @@
+import type { RunwireError } from '../../shared/errors.ts';
 import { closeCodes } from '../../shared/protocol.ts';
 import { backoffMs } from './backoff.ts';
 import { Store } from './store.ts';
@@ -23,7 +24,7 @@ export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'reconnectin
 export type ConnectionStatus = {
   state: ConnectionState;
   /** Why the last connection ended, or why the last attempt failed; null while connected. */
-  error: Error | null;
+  error: RunwireError | null;
   /** Number of failures in a row. */
   attempts: number;
   /** Time of the next attempt in Unix ms; null when no attempt is planned. */
@@ -101,7 +102,7 @@ export class ReconnectPolicy {
   }
 
   /** Called when the connection is lost or an attempt fails. `code` is the close code of the socket, if one was open. */
-  onLost(error: Error, code?: number): void {
+  onLost(error: RunwireError, code?: number): void {
     const lastedMs = this.#connectedAtMs === undefined ? 0 : Date.now() - this.#connectedAtMs;
     this.#connectedAtMs = undefined;
     const attempts = (lastedMs >= this.#options.stableMs ? 0 : this.status.attempts) + 1;

@@ -1,7 +1,8 @@
+import type { RunwireError } from '../../shared/errors.ts';
 import { foldEvent, type RunEvent } from '../../shared/events.ts';
 import type { RunView } from '../../shared/run.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
-import { codeOf } from '../errors.ts';
+import { runwireErrorOf } from '../errors.ts';
 import { retryLoading } from './subscription.ts';
 
 /** The state of a run, and the cursor (position) of the last event that the state includes. */
@@ -24,7 +25,7 @@ export class FoldedRun {
   /** True while a snapshot is needed: none is loaded yet, or events after it are missing. */
   isNeeded: boolean;
   readonly #fetch: Fetch;
-  readonly #handlers: { onLoaded(): void; onError(error: Error): void };
+  readonly #handlers: { onLoaded(): void; onError(error: RunwireError): void };
   #run: RunMemory;
   #loading: AbortController | undefined;
   /** Events that have arrived since the request for a snapshot was sent; undefined without a request. */
@@ -34,7 +35,7 @@ export class FoldedRun {
   constructor(
     fetch: Fetch,
     base: { isNeeded: boolean; run: RunView | undefined },
-    handlers: { onLoaded(): void; onError(error: Error): void },
+    handlers: { onLoaded(): void; onError(error: RunwireError): void },
   ) {
     this.#fetch = fetch;
     this.#handlers = handlers;
@@ -96,7 +97,7 @@ export class FoldedRun {
     try {
       run = await retryLoading(() => this.#fetchOrMissing(signal), signal);
     } catch (error) {
-      if (!signal.aborted) this.#handlers.onError(error as Error);
+      if (!signal.aborted) this.#handlers.onError(runwireErrorOf(error));
       return;
     }
     if (!signal.aborted) this.#rebase(run);
@@ -115,7 +116,7 @@ export class FoldedRun {
     try {
       return (await this.#fetch(signal)).run;
     } catch (error) {
-      if (codeOf(error as Error) === 'RUN_NOT_FOUND') return undefined;
+      if (runwireErrorOf(error).code === 'RUN_NOT_FOUND') return undefined;
       // The request failed. The next request returns a snapshot with all events up to now, so these need no buffer.
       if (!signal.aborted) this.#buffer = undefined;
       throw error;

@@ -1,3 +1,4 @@
+import type { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';
 import { Store } from '../connection/store.ts';
@@ -38,7 +39,7 @@ export class RunFeedObserver implements FeedObserver {
   readonly handlers = new Handlers();
   readonly wantsRun: boolean;
   /** Called when the subscription ends with an error, and when the connection becomes `failed`. */
-  onError: ((error: Error) => void) | undefined;
+  onError: ((error: RunwireError) => void) | undefined;
   /** Called with the run and its cursor at each update, before the listeners of the state. */
   onSnapshot: ((snapshot: Snapshot) => void) | undefined;
   snapshot: Snapshot | undefined;
@@ -126,7 +127,7 @@ export class RunFeedObserver implements FeedObserver {
     this.#haveEventsChanged = true;
   }
 
-  failed(error: Error): void {
+  failed(error: RunwireError): void {
     try {
       this.onError?.(error);
     } catch (thrown) {

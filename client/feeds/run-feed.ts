@@ -1,4 +1,5 @@
 import type { AppRouter } from '../../server/api/router.ts';
+import type { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import type { RunView } from '../../shared/run.ts';
 import type { Connection } from '../connection/connection.ts';
@@ -56,7 +57,7 @@ export type FeedObserver = {
   clear(): void;
   /** Called when the state of the feed has changed. */
   changed(): void;
-  failed(error: Error): void;
+  failed(error: RunwireError): void;
 };
 
 /** Minimum number of events kept for observers that join late. Up to twice as many are held. */
@@ -114,7 +115,7 @@ export class RunFeed {
   }
 
   /** Why the subscription ended; null while it is open. */
-  get failure(): Error | null {
+  get failure(): RunwireError | null {
     return this.#subscription.failure;
   }
 
@@ -298,7 +299,7 @@ export class RunFeed {
     this.#onEnd();
   }
 
-  #fail(error: Error): void {
+  #fail(error: RunwireError): void {
     if (this.#isEnded) return;
     this.#subscription.failure = error;
     this.#end();
@@ -306,7 +307,7 @@ export class RunFeed {
     this.#changed();
   }
 
-  #reportFailure(error: Error): void {
+  #reportFailure(error: RunwireError): void {
     for (const observer of [...this.#observers.keys()]) observer.failed(error);
   }
 

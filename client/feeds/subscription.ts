@@ -1,11 +1,11 @@
 import type { TRPCClientErrorLike } from '@trpc/client';
 import type { AppRouter } from '../../server/api/router.ts';
-import { errorTable } from '../../shared/errors.ts';
+import { errorTable, type RunwireError } from '../../shared/errors.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import { backoffMs, pause } from '../connection/backoff.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';
-import { codeOf } from '../errors.ts';
+import { runwireErrorOf } from '../errors.ts';
 
 /**
  * - `replaying`: the subscription delivers events that were logged before, or waits for the connection.
@@ -20,7 +20,7 @@ export type Gap = Pick<Extract<StreamSignal, { type: 'stream.gap' }>, 'reason' |
 export type SubscriptionState = {
   connectionState: ConnectionState;
   /** Why the subscription ended, or why there is no connection; null without an error. */
-  error: Error | null;
+  error: RunwireError | null;
   /** Time of the next attempt to connect in Unix ms; null when no attempt is planned. */
   retryAtMs: number | null;
   phase: RunFeedPhase;
@@ -44,9 +44,9 @@ type SubscriptionCallbacks<Item> = {
   /** Some items could not be delivered. The owner must load a snapshot and then set `isInGap` to false. */
   onGap(gap: Gap, wasInGap: boolean): void;
   /** The server has ended the subscription with an error. */
-  onError?(error: Error): void;
+  onError?(error: RunwireError): void;
   /** The connection makes no further attempts to reconnect. The subscription stays open for a later connection. */
-  onConnectionFailed?(error: Error): void;
+  onConnectionFailed?(error: RunwireError): void;
   /** Called after each of the callbacks above, and when the status of the connection changes. */
   onChange(): void;
 };
@@ -66,7 +66,7 @@ export class FeedSubscription<Item extends object> {
   seq: number | null = null;
   gap: Gap | null = null;
   isInGap = false;
-  failure: Error | null = null;
+  failure: RunwireError | null = null;
 
   readonly #connection: Connection<AppRouter>;
   readonly #handlers: SubscriptionCallbacks<Item>;
@@ -103,7 +103,7 @@ export class FeedSubscription<Item extends object> {
     this.#stream = this.#handlers.open(this.cursor, {
       onData: ({ id, data }) => this.#receive(id, data),
       onError: (error) => {
-        this.failure = error as unknown as Error;
+        this.failure = runwireErrorOf(error);
         this.#stream = undefined;
         this.#handlers.onError?.(this.failure);
         this.#handlers.onChange();
@@ -180,9 +180,9 @@ export async function retryLoading<T>(load: () => Promise<T>, signal: AbortSigna
   for (let attempt = 1; ; attempt++) {
     try {
       return await load();
-    } catch (error) {
-      const code = codeOf(error as Error);
-      if (signal.aborted || (code !== undefined && !errorTable[code].retryable)) throw error;
+    } catch (caught) {
+      const error = runwireErrorOf(caught);
+      if (signal.aborted || !errorTable[error.code].retryable) throw error;
     }
     await pause(backoffMs(attempt, RETRY_MS, MAX_RETRY_MS), signal);
     signal.throwIfAborted();

@@ -1,6 +1,7 @@
 /** The package entry `runwire/hooks`: the provider and the hooks for runs and events. */
 
 export type { AppRouter } from '../../server/api/router.ts';
+export { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
 export type { EventCategory, RunEvent, RunEventDraft, RunEventType } from '../../shared/events.ts';
 export {
   type Approval,
@@ -14,6 +15,7 @@ export {
 } from '../../shared/run.ts';
 export type { ConnectionState } from '../connection/reconnect-policy.ts';
 export type { TokenSource } from '../connection/token-cache.ts';
+export { runwireErrorOf } from '../errors.ts';
 export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
 export type { RunFeedScope } from '../feeds/query.ts';
 export type { Gap, RunFeedPhase } from '../feeds/subscription.ts';

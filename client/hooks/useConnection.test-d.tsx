@@ -1,4 +1,5 @@
 import { expectTypeOf, test } from 'vitest';
+import type { RunwireError } from '../../shared/errors.ts';
 import { type ConnectionState, useConnection } from '../react/index.ts';
 
 /** Only compiled, never run. */
@@ -8,7 +9,7 @@ test('[H1] useConnection takes no options and returns the status of the connecti
   expectTypeOf(connection).toEqualTypeOf<{
     state: ConnectionState;
     isConnected: boolean;
-    error: Error | null;
+    error: RunwireError | null;
     attempts: number;
     retryAt: number | null;
     reconnect(): void;

@@ -1,12 +1,13 @@
 import { useMemo, useSyncExternalStore } from 'react';
+import type { RunwireError } from '../../shared/errors.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';
 import { useRunwire } from './context.ts';
 
 export type UseConnectionReturn = {
   state: ConnectionState;
   isConnected: boolean;
-  /** Why the last connection ended, or why the last attempt failed; null while connected. A `RunwireError` has a `code`. */
-  error: Error | null;
+  /** Why the last connection ended, or why the last attempt failed; null while connected.  */
+  error: RunwireError | null;
   /** Number of failures in a row. */
   attempts: number;
   /** Time of the next attempt in Unix ms; null when no attempt is planned. */

@@ -1,4 +1,5 @@
 import { expectTypeOf, test } from 'vitest';
+import type { RunwireError } from '../../shared/errors.ts';
 import { type ConnectionState, type Gap, type RunView, useRun } from '../react/index.ts';
 
 /** Only compiled, never run. */
@@ -7,7 +8,7 @@ test('[H3] useRun takes a run and returns its view and state', () => {
   const live = useRun({ runId: 'r1', projectId: 'p1', enabled: true });
   expectTypeOf(live.run).toEqualTypeOf<RunView | undefined>();
   expectTypeOf(live.status).toEqualTypeOf<'pending' | 'success' | 'error'>();
-  expectTypeOf(live.error).toEqualTypeOf<Error | null>();
+  expectTypeOf(live.error).toEqualTypeOf<RunwireError | null>();
   expectTypeOf(live.phase).toEqualTypeOf<'replaying' | 'live' | 'gap'>();
   expectTypeOf(live.connectionState).toEqualTypeOf<ConnectionState>();
   expectTypeOf(live.seq).toEqualTypeOf<number | null>();

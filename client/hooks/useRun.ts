@@ -27,7 +27,7 @@ export type UseRunReturn = Pick<RunFeedState, 'phase' | 'connectionState' | 'ret
    * Why there is no run, or why the run is not updated at the moment; null otherwise. `RUN_NOT_FOUND` disappears when the
    * run is created.
    */
-  error: Error | null;
+  error: RunwireError | null;
   isConnected: boolean;
   /** Resumes after an error. Reconnects at once if the connection is down. */
   reconnect(): void;

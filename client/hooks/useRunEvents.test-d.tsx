@@ -2,6 +2,7 @@ import { createTRPCReact } from '@trpc/react-query';
 import { expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
 import type { RouterOf } from '../../server/api/router.ts';
+import type { RunwireError } from '../../shared/errors.ts';
 import {
   type ApprovalDeniedEvent,
   type ApprovalGrantedEvent,
@@ -94,7 +95,7 @@ test('[C4] useRunEvents returns the fields of the original design and more', () 
   expectTypeOf<ConnectionState>().toEqualTypeOf<
     'idle' | 'connecting' | 'connected' | 'reconnecting' | 'disconnected' | 'failed'
   >();
-  expectTypeOf(hook.error).toEqualTypeOf<Error | null>();
+  expectTypeOf(hook.error).toEqualTypeOf<RunwireError | null>();
   expectTypeOf(hook.reconnect).toEqualTypeOf<() => void>();
   expectTypeOf(hook.disconnect).toEqualTypeOf<() => void>();
   expectTypeOf(hook.events).toEqualTypeOf<readonly RunEvent[]>();

@@ -1,4 +1,5 @@
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
+import type { RunwireError } from '../../shared/errors.ts';
 import type { EventCategory, RunEventType } from '../../shared/events.ts';
 import type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
 import { keyOf, type RunFeedQuery } from '../feeds/query.ts';
@@ -11,7 +12,7 @@ export type UseRunEventsOptions = RunFeedQuery & {
   /** Maximum number of events in `events`; default 1,000. */
   limit?: number | undefined;
   /** Called when the subscription ends with an error, and when the connection becomes `failed`. */
-  onError?: ((error: Error) => void) | undefined;
+  onError?: ((error: RunwireError) => void) | undefined;
 };
 
 /** The functions stay the same while the component is mounted. */

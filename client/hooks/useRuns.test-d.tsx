@@ -1,4 +1,5 @@
 import { expectTypeOf, test } from 'vitest';
+import type { RunwireError } from '../../shared/errors.ts';
 import { type RunHeader, useRuns } from '../react/index.ts';
 
 /** Only compiled, never run. */
@@ -18,7 +19,7 @@ test('[H5] useRuns takes a filter and returns headers and the number of waiting 
   expectTypeOf(list.hasNextPage).toEqualTypeOf<boolean>();
   expectTypeOf(list.fetchNextPage).toEqualTypeOf<() => Promise<void>>();
   expectTypeOf(list.status).toEqualTypeOf<'pending' | 'success' | 'error'>();
-  expectTypeOf(list.error).toEqualTypeOf<Error | null>();
+  expectTypeOf(list.error).toEqualTypeOf<RunwireError | null>();
   // @ts-expect-error -- unknown status
   useRuns({ status: ['paused'] });
   // @ts-expect-error -- unknown option

@@ -3,6 +3,7 @@ import { getQueryKey } from '@trpc/react-query';
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
 import type { RunHeader } from '../../shared/run.ts';
 import type { RunFilter } from '../../shared/run-filter.ts';
+import { runwireErrorOf } from '../errors.ts';
 import type { RunsPage } from '../feeds/merge-runs.ts';
 import { RunsFeed, type RunsFeedState } from '../feeds/runs-feed.ts';
 import { trpc, useRunwire } from './context.ts';
@@ -98,6 +99,7 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
     feed.reconnect();
     if (enabled && !hasList) void refetch({ cancelRefetch: false });
   }, [feed, refetch, enabled, hasList]);
+  const listError = useMemo(() => (query.error ? runwireErrorOf(query.error) : null), [query.error]);
   const { overlay: _overlay, ...rest } = state;
   return {
     ...rest,
@@ -105,7 +107,7 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
     newCount,
     // If the fetch of a further page fails, the loaded pages stay.
     status: !hasList ? query.status : runs.length === 0 && isIncomplete ? 'pending' : 'success',
-    error: (query.error as Error | null) ?? state.error,
+    error: listError ?? state.error,
     connectionState: enabled && state.connectionState === 'idle' ? 'connecting' : state.connectionState,
     isConnected: state.connectionState === 'connected',
     showNew: feed.showNew,
