@@ -1,8 +1,8 @@
-import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { Slice } from '../../slices.ts';
 import type { AccessEntry, AccessLog, AccessPage, AccessQuery } from '../contract/access.ts';
 import { NewestFirst, type Source } from '../newest-first.ts';
 import { transact } from './database.ts';
+import type { DatabaseSyncInstance, StatementSyncInstance } from './driver.ts';
 
 /**
  * The access log, in the same database as the events: one row for each entry, in the order of writing. `at_ms` never

@@ -16,13 +16,13 @@ import {
   statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { Checkpoint, Verdict } from '../contract/integrity.ts';
 import { checkpointAt, isAttested, renewalOf } from '../integrity/attestation.ts';
 import { verifyChain } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { historyEpochOf, storeEpoch } from './database.ts';
+import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
 import { takeLock } from './files.ts';
 import { readState, SqliteChain } from './integrity.ts';
 import { migrate, requireNewestSchema } from './schema.ts';
@@ -60,7 +60,7 @@ export function backupSqliteFile(path: string, target: string): BackedUp {
     } finally {
       db.close();
     }
-    const copy = new DatabaseSync(part);
+    const copy = openSqlite(part);
     let checkpoint: Checkpoint;
     try {
       copy.exec('PRAGMA journal_mode = DELETE; BEGIN IMMEDIATE');
@@ -116,7 +116,7 @@ export function restoreSqliteFile(file: string, path: string): Restored {
 
 /** Verifies the copy of a backup, and makes it a log with a new epoch. */
 function prepare(part: string, folder: string): Restored & { checkpoint: Checkpoint } {
-  const db = new DatabaseSync(part);
+  const db = openSqlite(part);
   try {
     db.exec('PRAGMA journal_mode = DELETE');
     const keyPath = join(folder, 'audit.key');

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { constants, DatabaseSync } from '@photostructure/sqlite';
+import { constants } from '@photostructure/sqlite';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import type { Problem } from '../../health.ts';
@@ -12,6 +12,7 @@ import { KeyOrder } from '../integrity/canonical.ts';
 import { SqliteCommitTables } from './commit-group.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { SqliteDatabase, transact } from './database.ts';
+import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
 import { readState } from './integrity.ts';
 import { openSqliteLog } from './log.ts';
 import { prepareRowStatements } from './rows.ts';
@@ -51,8 +52,8 @@ async function open() {
 }
 
 /** Another connection, as another process has it. */
-function connect(path: string): InstanceType<typeof DatabaseSync> {
-  const db = new DatabaseSync(path, { timeout: 0 });
+function connect(path: string): DatabaseSyncInstance {
+  const db = openSqlite(path, { timeout: 0 });
   onTestFinished(() => db.close());
   return db;
 }

@@ -1,13 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DatabaseSync } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { transact } from './database.ts';
+import { openSqlite } from './driver.ts';
 
 test('[L6] after a transaction that could not begin, commits of events wait for the disk as before', () => {
   const folder = mkdtempSync(join(tmpdir(), 'runwire-sqlite-'));
-  const [db, other] = [0, 1].map(() => new DatabaseSync(join(folder, 'log.db'), { timeout: 0 }));
+  const [db, other] = [0, 1].map(() => openSqlite(join(folder, 'log.db'), { timeout: 0 }));
   onTestFinished(() => {
     db?.close();
     other?.close();

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import { SLICE_MS, type Slice, Slices } from '../../slices.ts';
 import type { Renewal } from '../integrity/attestation.ts';
 import { AuditKeys } from '../integrity/keys.ts';
+import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
 import { DatabaseFiles } from './files.ts';
 import { migrate } from './schema.ts';
 
@@ -58,7 +58,7 @@ export class SqliteDatabase {
     this.files = path === ':memory:' ? undefined : new DatabaseFiles(path);
     let db: DatabaseSyncInstance | undefined;
     try {
-      db = new DatabaseSync(path, { timeout: BUSY_START_MS });
+      db = openSqlite(path, { timeout: BUSY_START_MS });
       let keys: AuditKeys | undefined;
       const keysOf = () => {
         keys ??= path === ':memory:' ? AuditKeys.make() : AuditKeys.inFile(join(dirname(path), 'audit.key'));
@@ -210,8 +210,8 @@ export const closedError = () => new RunwireError('UNAVAILABLE', 'the event log 
 /** Returns the error of a log that cannot be opened: its path, and the cause. */
 export function openError(path: string, error: unknown): RunwireError {
   const code = error instanceof RunwireError ? error.code : 'UNAVAILABLE';
-  const { message, sqliteCodeName } = error as Error & { sqliteCodeName?: string };
-  const cause = sqliteCodeName === undefined ? message : `${causeOf(error)} (${sqliteCodeName}: ${message})`;
+  const { message } = error as Error;
+  const cause = isSqliteError(error) ? `${causeOf(error)} (${message})` : message;
   return new RunwireError(code, `cannot open the event log ${path}: ${cause}`, { cause: error });
 }
 /** Whether pages of the file are damaged. */

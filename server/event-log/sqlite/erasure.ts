@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import type { RunRows } from '../../../shared/run.ts';
 import { CommitRows } from '../commit/run-rows.ts';
 import type { EraseRequest, Erasure } from '../contract/integrity.ts';
@@ -9,6 +8,7 @@ import { hashPrefixOf } from '../cursor.ts';
 import { type ChainedRow, rowHash } from '../integrity/canonical.ts';
 import { type ErasableEvent, eventNotFound, formerUsers, planErasure } from '../integrity/erase.ts';
 import { isBusy, type SqliteDatabase, transact } from './database.ts';
+import { sqliteDriver } from './driver.ts';
 import { type RowStatements, SqliteRunTables } from './rows.ts';
 import { CHAINED_ROWS } from './schema.ts';
 
@@ -159,7 +159,7 @@ export class SqliteErasure {
 
   #rebuildBeside(): void {
     const { database, onFailure } = this.#parts;
-    const driver = createRequire(import.meta.url).resolve('@photostructure/sqlite');
+    const driver = sqliteDriver();
     const rebuilder = spawn(process.execPath, ['--eval', REBUILD, driver, database.path], { stdio: 'ignore' });
     this.#rebuilder = rebuilder;
     const erasures = this.#erasures;

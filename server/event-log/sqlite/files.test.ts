@@ -14,14 +14,13 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
-import { DatabaseSync } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { temporaryFolder } from '../../../tests/support/harness.ts';
 import { append, draft, readAll, upTo } from '../conformance/kit.ts';
 import { PRAGMAS, requireWal } from './database.ts';
+import { openSqlite, sqliteDriver } from './driver.ts';
 import { openSqliteLog, type SqliteOptions } from './log.ts';
 
 function newPath(): string {
@@ -56,7 +55,7 @@ async function open(path: string, options: Partial<SqliteOptions> = {}) {
 
 /** Overwrites the page in which the most events of the file are. */
 function damage(path: string): void {
-  const db = new DatabaseSync(path);
+  const db = openSqlite(path);
   const { page } = db
     .prepare(
       `SELECT pageno AS page FROM dbstat WHERE name = 'events' AND pagetype = 'leaf' ORDER BY pageno LIMIT 1 OFFSET 5`,
@@ -82,7 +81,7 @@ test('[L34] a log that cannot be opened is reported with its path and the cause'
   for (const [place, cause] of [
     [join(file, 'below.db'), 'EEXIST'],
     [folder, 'EISDIR'],
-    [garbage, 'SQLITE_NOTADB'],
+    [garbage, 'the database file is damaged: stop the server and restore a backup (file is not a database)'],
     [join(key, 'runwire.db'), 'the key file must contain an Ed25519 key'],
   ] as const) {
     const error = (await open(place).catch((error: unknown) => error)) as Error;
@@ -132,7 +131,7 @@ test('[L17] a second server that is refused leaves the locks of the first one in
         console.log(error.message);
       }
     }`;
-  const driver = createRequire(import.meta.url).resolve('@photostructure/sqlite');
+  const driver = sqliteDriver();
   const { stdout } = spawnSync(process.execPath, ['--eval', attempts, driver, path], { encoding: 'utf8' });
   expect(stdout).toBe('database is locked\ndatabase is locked\n');
 });
@@ -159,7 +158,7 @@ test('[L17] a lock is taken again after its file was removed, and one that anoth
   expect(problems.size).toBe(0);
 
   unlinkSync(`${path}-lock`);
-  const taken = new DatabaseSync(`${path}-lock`);
+  const taken = openSqlite(`${path}-lock`);
   taken.exec('BEGIN EXCLUSIVE');
   await until(() => problems.has('database_file'));
   expect(problems.get('database_file')).toContain('another runwire server');
@@ -243,7 +242,7 @@ test('[L36] a damaged page refuses the reads that need it as INTERNAL, is report
 test('[L37] a file system without a WAL is refused', () => {
   const path = newPath();
   mkdirSync(dirname(path));
-  const db = new DatabaseSync(`file:${path}?vfs=unix-dotfile`); // Without shared memory, as some network file systems.
+  const db = openSqlite(`file:${path}?vfs=unix-dotfile`); // Without shared memory, as some network file systems.
   onTestFinished(() => db.close());
   db.exec(PRAGMAS);
   expect(() => requireWal(db as never)).toThrow('does not support the WAL');
@@ -260,7 +259,7 @@ test('[L37] a WAL that another reader has let grow is short again after it has l
       await append(log, ...upTo(500).map((n) => draft('stage.progress', { stageId: `s${n}`, message })));
     }
   };
-  const reader = new DatabaseSync(path, { readOnly: true });
+  const reader = openSqlite(path, { readOnly: true });
   reader.exec('BEGIN');
   reader.prepare('SELECT count(*) FROM events').get();
   await fill(20);

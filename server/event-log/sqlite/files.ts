@@ -1,9 +1,9 @@
 import { closeSync, mkdirSync, openSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { Health } from '../../health.ts';
 import { makePrivate } from '../private-file.ts';
+import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
 
 /**
  * The files of a database: the file itself, its WAL and shared memory, and the lock file.
@@ -131,7 +131,7 @@ function touch(path: string): void {
 
 export function takeLock(path: string): DatabaseSyncInstance {
   touch(path);
-  const lock = new DatabaseSync(path, { timeout: 0 });
+  const lock = openSqlite(path, { timeout: 0 });
   try {
     lock.exec('BEGIN EXCLUSIVE');
   } catch (cause) {

@@ -2,7 +2,6 @@ import { appendFileSync, copyFileSync, existsSync, readdirSync, readFileSync, rm
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DatabaseSync } from '@photostructure/sqlite';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { append, draft, eraseAt, readAll, T0, upTo } from '../conformance/kit.ts';
@@ -10,6 +9,7 @@ import type { Checkpoint, Verdict } from '../contract/integrity.ts';
 import { type ChainedRow, canonicalJson, GENESIS, payloadHash, rowHash } from '../integrity/canonical.ts';
 import { verifyChain } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
+import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
 import { SqliteChain } from './integrity.ts';
 import { openSqliteLog } from './log.ts';
 import { migrations } from './schema.ts';
@@ -20,7 +20,7 @@ import { verifySqliteFile } from './verify-file.ts';
  * and a server that opens it.
  */
 
-type Db = InstanceType<typeof DatabaseSync>;
+type Db = DatabaseSyncInstance;
 
 async function newPath(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'runwire-verify-'));
@@ -80,7 +80,7 @@ async function makeOnce(isWorn: boolean): Promise<Made> {
 }
 
 function change(path: string, work: (db: Db) => void): void {
-  const db = new DatabaseSync(path);
+  const db = openSqlite(path);
   try {
     work(db);
     db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
@@ -627,7 +627,7 @@ describe('files', () => {
         UPDATE stages SET state = json_remove(state, '$.message')`),
     );
     const log = await open(path);
-    const other = new DatabaseSync(path, { timeout: 0 });
+    const other = openSqlite(path, { timeout: 0 });
     onTestFinished(() => other.close());
     log.integrity.onErased(() => other.exec('BEGIN IMMEDIATE')); // Between the transaction and the cleaning.
     await eraseAt(log, 2);
@@ -670,7 +670,7 @@ describe('files', () => {
     const found = () => readdirSync(folder).filter((name) => readFileSync(join(folder, name)).includes('SECRET'));
     const log = await open(path);
     await append(log, draft('run.created', { name: 'SECRET' }));
-    const reader = new DatabaseSync(path, { readOnly: true });
+    const reader = openSqlite(path, { readOnly: true });
     onTestFinished(() => {
       if (reader.isOpen) reader.close();
     });
@@ -698,7 +698,7 @@ test('[V1] a log verifies when all its events of the start are trimmed during ve
   let now = T0;
   const log = await open(path, { now: () => now });
   await append(log, ...Array.from({ length: 40 }, () => draft('run.started')));
-  const db = new DatabaseSync(path, { readOnly: true });
+  const db = openSqlite(path, { readOnly: true });
   const verifying = verifyChain(new SqliteChain(db, log.epoch), { keys: new AuditKeys(log.integrity.publicKey) });
   expect(verifying.next().done).toBe(false);
   await append(log, draft('run.started'), draft('run.started'));

@@ -1,4 +1,3 @@
-import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { ChainHead } from '../commit/commit-group.ts';
 import type {
   Checkpoint,
@@ -15,6 +14,7 @@ import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
 import { type ChainSource, type Link, type StoredRow, verifyChain, verifyInSlices } from '../integrity/chain.ts';
 import { ClockRepairs } from '../integrity/clock.ts';
 import { isDamage, type SqliteDatabase, storeEpoch, transact } from './database.ts';
+import type { DatabaseSyncInstance, StatementSyncInstance } from './driver.ts';
 import type { SqliteErasure } from './erasure.ts';
 import { CHAINED_ROWS, safeInteger } from './schema.ts';
 

@@ -5,7 +5,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { DatabaseSync } from '@photostructure/sqlite';
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
@@ -15,6 +14,7 @@ import { describeEventLog } from '../conformance/store.ts';
 import type { EventLog } from '../contract/store.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { prepareAccess } from './access.ts';
+import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
 import { openSqliteLog } from './log.ts';
 import { prepareRetention } from './retention.ts';
 import { prepareRowStatements } from './rows.ts';
@@ -47,8 +47,8 @@ async function open(path: string): Promise<EventLog> {
 }
 
 /** Another connection to the file: it sees only committed rows. */
-function connect(path: string): InstanceType<typeof DatabaseSync> {
-  const db = new DatabaseSync(path, { timeout: 0 });
+function connect(path: string): DatabaseSyncInstance {
+  const db = openSqlite(path, { timeout: 0 });
   onTestFinished(() => {
     if (db.isOpen) db.close();
   });
@@ -216,7 +216,7 @@ test('[L8] trimming leaves no row of a trimmed event', async () => {
 });
 
 test('[L19] no statement scans a whole table, except one with a LIMIT', () => {
-  const db = new DatabaseSync(':memory:');
+  const db = openSqlite(':memory:');
   onTestFinished(() => db.close());
   migrate(db, AuditKeys.make);
   const sources = (value: object): string[] =>
@@ -239,7 +239,7 @@ test('[L19] no statement scans a whole table, except one with a LIMIT', () => {
 });
 
 test('[L13] [A4] changed runs of a project are read from an index of the project alone', () => {
-  const db = new DatabaseSync(':memory:');
+  const db = openSqlite(':memory:');
   onTestFinished(() => db.close());
   migrate(db, AuditKeys.make);
   const { sourceSQL } = prepareStatements(db).changedOfProject;
@@ -520,7 +520,7 @@ type RawRow = {
 
 /** The rows, read by a separate connection. */
 function rawRows(path: string): RawRow[] {
-  const db = new DatabaseSync(path, { readOnly: true });
+  const db = openSqlite(path, { readOnly: true });
   try {
     const rows = db
       .prepare('SELECT e.*, r.run_id FROM events e JOIN runs r ON r.row_id = e.run_row ORDER BY seq')

@@ -1,4 +1,3 @@
-import type { StatementSyncInstance } from '@photostructure/sqlite';
 import type { RunRows } from '../../../shared/run.ts';
 import type { Health } from '../../health.ts';
 import type { Caller } from '../../slices.ts';
@@ -14,7 +13,6 @@ import {
 import type { EventLog } from '../contract/store.ts';
 import { hashPrefixOf } from '../cursor.ts';
 import { KeyOrder } from '../integrity/canonical.ts';
-
 import { SearchIndexer } from '../search/indexer.ts';
 import { BlockSearch } from '../search/search.ts';
 import { SqliteAccess } from './access.ts';
@@ -22,6 +20,7 @@ import { SqliteApprovals } from './approvals.ts';
 import { SqliteCommitTables } from './commit-group.ts';
 import { type Commit, CommitQueue, type CommitQueueParts } from './commit-queue.ts';
 import { causeOf, isDamage, leaveWalMode, openError, SqliteDatabase } from './database.ts';
+import type { StatementSyncInstance } from './driver.ts';
 import { SqliteErasure } from './erasure.ts';
 import type { FileSizes } from './files.ts';
 import { type LogState, readState, SqliteIntegrity } from './integrity.ts';

@@ -1,6 +1,6 @@
-import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { ProducerState } from '../contract/producer-state.ts';
 import { transact } from './database.ts';
+import type { DatabaseSyncInstance, StatementSyncInstance } from './driver.ts';
 
 const PAGE_ROWS = 1_000;
 

@@ -1,10 +1,10 @@
-import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import type { Log } from '../contract/log.ts';
 import type { RunStore } from '../contract/runs.ts';
 import { attest } from '../integrity/attestation.ts';
 import { type ChainedRow, rowHash } from '../integrity/canonical.ts';
 import type { SearchIndexer } from '../search/indexer.ts';
 import { type SqliteDatabase, transact } from './database.ts';
+import type { DatabaseSyncInstance } from './driver.ts';
 import type { LogState } from './integrity.ts';
 import { CHAINED_ROWS } from './schema.ts';
 

@@ -1,5 +1,5 @@
-import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { Revocation, Revocations } from '../contract/revocations.ts';
+import type { DatabaseSyncInstance, StatementSyncInstance } from './driver.ts';
 
 /** Rows in one slice. */
 const PAGE_ROWS = 1_000;

@@ -1,7 +1,7 @@
-import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import type { Approval, Artifact, RunHeader, Stage } from '../../../shared/run.ts';
 import { startKey } from '../../../shared/run-order.ts';
 import type { Changes, RunTables } from '../commit/run-rows.ts';
+import type { DatabaseSyncInstance } from './driver.ts';
 
 /** Statements on the rows of runs, prepared once for a connection. */
 export function prepareRowStatements(db: DatabaseSyncInstance) {

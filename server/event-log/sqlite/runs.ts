@@ -1,4 +1,3 @@
-import type { StatementSyncInstance } from '@photostructure/sqlite';
 import type { RunHeader, RunView } from '../../../shared/run.ts';
 import { runMatcher } from '../../../shared/run-filter.ts';
 import { compareApprovals, compareArtifacts, compareStages } from '../../../shared/run-order.ts';
@@ -14,6 +13,7 @@ import type {
   ViewQuery,
 } from '../contract/runs.ts';
 import { NewestFirst, type Source } from '../newest-first.ts';
+import type { StatementSyncInstance } from './driver.ts';
 import type { RowStatements } from './rows.ts';
 import { type ChildTable, type LogStatements, PAGE_BYTES } from './statements.ts';
 

@@ -1,8 +1,8 @@
-import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import { attest } from '../integrity/attestation.ts';
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
 import type { AuditKeys } from '../integrity/keys.ts';
+import type { DatabaseSyncInstance } from './driver.ts';
 
 /** SQL, or a function that gets the connection and the signing keys. */
 type Migration = string | ((db: DatabaseSyncInstance, keys: () => AuditKeys) => void);

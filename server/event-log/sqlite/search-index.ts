@@ -1,7 +1,7 @@
-import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 import { Block, type Chunk, StoredBlock, TERMS_VERSION } from '../search/block.ts';
 import type { BlockId, BlockQuery, BlockStore, FoundBlock, IndexedEvent, OutdatedBlock } from '../search/indexer.ts';
 import { transact } from './database.ts';
+import type { DatabaseSyncInstance } from './driver.ts';
 
 /**
  * Stores the blocks of the search index in two tables: a row for each block, and a row for each of its chunks. These

@@ -3,13 +3,13 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { append, draft, eraseAt, matching, readAll, searchAll, untilIndexed } from '../conformance/kit.ts';
 import type { EventLog } from '../contract/store.ts';
 import { IndexCandidates, TableCandidates } from '../search/candidates.ts';
 import { SearchIndexer } from '../search/indexer.ts';
+import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
 import { openSqliteLog } from './log.ts';
 import { SqliteSearchTables } from './search.ts';
 import { SqliteBlocks } from './search-index.ts';
@@ -74,7 +74,7 @@ test('[R6] the words of an erased event leave the index, both stored blocks and 
   await append(log, progress('common zebrasecret'));
   await log.close();
 
-  const db = new DatabaseSync(path);
+  const db = openSqlite(path);
   const index = indexOf(db);
   await index.reached(2_002, 10_000);
   db.exec('PRAGMA secure_delete = ON');
@@ -113,7 +113,7 @@ test('[R6] a failed erasure changes no search result, and its error contains no 
   });
   await append(log, progress('common zebrasecret'), progress('common lionsecret'));
   await untilIndexed(log);
-  const db = new DatabaseSync(path);
+  const db = openSqlite(path);
   onTestFinished(() => db.close());
   db.exec(`CREATE TRIGGER full BEFORE INSERT ON meta BEGIN SELECT RAISE(ROLLBACK, 'disk full'); END`);
   await expect(eraseAt(log, 1)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
@@ -136,7 +136,7 @@ test('[R6] the words of trimmed events are neither in the tables of the index no
   now = 2_000;
   await fill(log, 2_000, (index) => `common new${index}`);
   await log.trim(2_000);
-  const db = new DatabaseSync(path);
+  const db = openSqlite(path);
   onTestFinished(() => db.close());
   const all = (sql: string) => JSON.stringify(db.prepare(sql).all());
   expect(all('SELECT firsts FROM search_blocks') + all('SELECT lines FROM search_chunks')).toContain('new');
@@ -149,7 +149,7 @@ test('[R6] the words of trimmed events are neither in the tables of the index no
 
 /** Changes the stored blocks to those of a release that took a run of letters of any script for one word. */
 function makeOutdated(path: string): void {
-  const db = new DatabaseSync(path);
+  const db = openSqlite(path);
   const blocks = new SqliteBlocks(db);
   const rows = db.prepare('SELECT seq, payload FROM events').all() as { seq: number; payload: string }[];
   const terms = new Map(rows.map(({ seq, payload }) => [seq, new Set(payload.match(/[\p{L}\p{M}\p{N}]+/gu))]));
@@ -171,7 +171,7 @@ test('[R18] an index of an earlier release is renewed behind the start, and is s
   makeOutdated(path);
 
   const again = await open(path);
-  const db = new DatabaseSync(path);
+  const db = openSqlite(path);
   onTestFinished(() => db.close());
   const count = async (text: string) => (await searchAll(again, { projects: 'all', text })).records.length;
   const outdated = outdatedIn(db);
@@ -193,7 +193,7 @@ test.each(['are read', 'are in memory'])(
     await log.close();
     makeOutdated(path);
 
-    const db = new DatabaseSync(path);
+    const db = openSqlite(path);
     onTestFinished(() => db.close());
     const newest = db.prepare('SELECT first_seq AS first FROM search_blocks ORDER BY block DESC').get();
     const { first } = newest as { first: number };
@@ -248,7 +248,7 @@ test('[R7] a search in many projects reads them over several slices, and misses 
   }
   await untilIndexed(log);
   await log.close();
-  const db = new DatabaseSync(path);
+  const db = openSqlite(path);
   onTestFinished(() => db.close());
   const index = indexOf(db);
   await index.reached(3_000, 10_000);
@@ -273,7 +273,7 @@ test('[R5] a quiet project does not hold back the position of the index', async 
   const log = await open(path);
   await append(log, progress('common quiet', 'quiet'));
   await fill(log, 20_000);
-  const db = new DatabaseSync(path);
+  const db = openSqlite(path);
   onTestFinished(() => db.close());
   const position = db.prepare(`SELECT CAST(value AS INTEGER) AS value FROM meta WHERE key = 'search_position'`).get();
   expect((position as { value: number }).value).toBeGreaterThan(18_000);
@@ -284,7 +284,7 @@ test('[R5] an unreadable event does not keep others from being found', async () 
   const path = join(await newFolder(), 'runwire.db');
   const log = await open(path);
   await append(log, progress('common first'), progress('common last'));
-  const db = new DatabaseSync(path);
+  const db = openSqlite(path);
   db.exec(`UPDATE events SET payload = '{' WHERE seq = 1`);
   db.close();
   expect((await searchAll(log, { projects: 'all', text: 'common' })).records.map(({ seq }) => seq)).toEqual([2]);

@@ -1,8 +1,8 @@
-import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { Projects } from '../contract/search.ts';
 import type { Source } from '../newest-first.ts';
 import type { EventKey } from '../search/candidates.ts';
 import type { FoundEvent, SearchTables } from '../search/search.ts';
+import type { DatabaseSyncInstance, StatementSyncInstance } from './driver.ts';
 
 export class SqliteSearchTables implements SearchTables {
   readonly #statements: ReturnType<typeof prepareSearch>;

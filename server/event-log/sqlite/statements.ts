@@ -1,4 +1,4 @@
-import type { DatabaseSyncInstance } from '@photostructure/sqlite';
+import type { DatabaseSyncInstance } from './driver.ts';
 
 /** Rows that one statement inserts. With a statement for each row, a commit would cost a third more. */
 export const INSERT_ROWS = 10;

@@ -1,11 +1,11 @@
 import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from '@photostructure/sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { runwireEvents } from '../../../shared/events.ts';
 import { foldOf } from '../../../shared/registry.ts';
 import { temporaryFolder } from '../../../tests/support/harness.ts';
 import { append, created, draft, upTo } from '../conformance/kit.ts';
+import { openSqlite } from './driver.ts';
 import { openSqliteLog } from './log.ts';
 import { openReadOnly, verifySqliteFile } from './verify-file.ts';
 
@@ -44,7 +44,7 @@ test('[X20] [V3] the file of a running server is not read as immutable while its
   const log = await open();
   onTestFinished(() => log.close());
   await append(log, created());
-  const other = new DatabaseSync(path);
+  const other = openSqlite(path);
   other.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   other.close();
   expect(statSync(`${path}-wal`).size).toBe(0);

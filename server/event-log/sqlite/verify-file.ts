@@ -1,12 +1,12 @@
 import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { Verdict } from '../contract/integrity.ts';
 import { type ChainOptions, verifyChain } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { historyEpochOf } from './database.ts';
+import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
 import { SqliteChain } from './integrity.ts';
 import { requireNewestSchema } from './schema.ts';
 
@@ -68,5 +68,5 @@ export function openReadOnly(path: string): DatabaseSyncInstance {
   const hasContent = existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0;
   const isOpen = hasContent || existsSync(`${path}-shm`);
   const url = pathToFileURL(path).href;
-  return new DatabaseSync(isOpen ? url : `${url}?immutable=1`, { readOnly: true, timeout: 5_000 });
+  return openSqlite(isOpen ? url : `${url}?immutable=1`, { readOnly: true, timeout: 5_000 });
 }
