@@ -33,3 +33,12 @@ export function codeOf(error: object): ErrorCode | undefined {
   const { data } = error as { data?: { runwireCode?: ErrorCode } | null };
   return data?.runwireCode;
 }
+
+/**
+ * Reports an error of the application's code, so that the caller can continue. Uses `reportError`, or the console where it
+ * does not exist: in Node.js an uncaught error would end the process. Does not throw.
+ */
+export function report(error: unknown): void {
+  if (typeof reportError === 'function') reportError(error);
+  else console.error(error);
+}

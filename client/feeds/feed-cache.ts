@@ -1,14 +1,11 @@
-import type { AppRouter } from '../../server/api/router.ts';
-import type { Connection } from '../connection/connection.ts';
-import type { RunwireClient } from '../index.ts';
-import { FrameScheduler } from './frame-scheduler.ts';
+import { FeedScope } from './feed-scope.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';
 import { type FeedObserver, type Resume, RunFeed } from './run-feed.ts';
 
 /**
- * The feeds of one connection. A feed (`run-feed.ts`) is one subscription with its recent events. Hooks with equal queries
- * share a feed if the feed can deliver everything that a separate subscription would deliver. A hook that joins late, or
- * resumes after a pause, receives the missed events from the feed's recent events.
+ * The feeds of one user on one connection. A feed (`run-feed.ts`) is one subscription with its recent events. Hooks with
+ * equal queries share a feed if the feed can deliver everything that a separate subscription would deliver. A hook that
+ * joins late, or resumes after a pause, receives the missed events from the feed's recent events.
  *
  * In three cases the hook gets a separate feed:
  * - The hook joins with `from: 'start'`, or resumes, and the feed does not hold all missed events any more.
@@ -20,17 +17,8 @@ import { type FeedObserver, type Resume, RunFeed } from './run-feed.ts';
  * Known limit: a hook that joins with `from: 'now'` while the connection is down may receive events that are older than
  * the hook. It receives all events since the feed lost the connection.
  */
-export class FeedCache {
-  readonly client: RunwireClient;
-  readonly connection: Connection<AppRouter>;
-  /** All hooks share one scheduler, so that React renders their changes together, once a frame. */
-  readonly frames = new FrameScheduler();
+export class FeedCache extends FeedScope {
   readonly #feeds = new Map<string, Set<RunFeed>>();
-
-  constructor(client: RunwireClient, connection: Connection<AppRouter>) {
-    this.client = client;
-    this.connection = connection;
-  }
 
   /** Adds an observer (one hook) to a feed that can serve it, or else to a new feed. Returns the feed. */
   join(query: RunFeedQuery, observer: FeedObserver, resume: Resume | undefined): RunFeed {

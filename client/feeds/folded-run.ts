@@ -1,6 +1,6 @@
 import type { RunwireError } from '../../shared/errors.ts';
-import { foldEvent, type RunEvent } from '../../shared/events.ts';
-import type { RunView } from '../../shared/run.ts';
+import type { RunEvent } from '../../shared/events.ts';
+import type { RunRows, RunView } from '../../shared/run.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
 import { runwireErrorOf } from '../errors.ts';
 import { retryLoading } from './subscription.ts';
@@ -9,6 +9,7 @@ import { retryLoading } from './subscription.ts';
 export type Snapshot = { run: RunView; cursor: string };
 
 type Fetch = (signal: AbortSignal) => Promise<Snapshot>;
+type Fold = (rows: RunRows, event: RunEvent) => void;
 
 /** Maximum wait for the first snapshot. After this time the subscription opens without a snapshot. */
 const FIRST_SNAPSHOT_MS = 3_000;
@@ -25,6 +26,7 @@ export class FoldedRun {
   /** True while a snapshot is needed: none is loaded yet, or events after it are missing. */
   isNeeded: boolean;
   readonly #fetch: Fetch;
+  readonly #foldEvent: Fold;
   readonly #handlers: { onLoaded(): void; onError(error: RunwireError): void };
   #run: RunMemory;
   #loading: AbortController | undefined;
@@ -34,10 +36,12 @@ export class FoldedRun {
   /** `handlers.onError` is called when a snapshot cannot be loaded and a retry would not help. */
   constructor(
     fetch: Fetch,
+    foldEvent: Fold,
     base: { isNeeded: boolean; run: RunView | undefined },
     handlers: { onLoaded(): void; onError(error: RunwireError): void },
   ) {
     this.#fetch = fetch;
+    this.#foldEvent = foldEvent;
     this.#handlers = handlers;
     this.isNeeded = base.isNeeded;
     this.#run = new RunMemory(base.run);
@@ -67,7 +71,7 @@ export class FoldedRun {
     this.#buffer?.push(event);
     if (this.isNeeded) return;
     const isNext = event.runSeq <= (this.#run.header()?.lastRunSeq ?? 0) + 1;
-    if (isNext) foldEvent(this.#run, event);
+    if (isNext) this.#foldEvent(this.#run, event);
     else void this.load();
   }
 
@@ -125,7 +129,7 @@ export class FoldedRun {
 
   #rebase(snapshot: RunView | undefined): void {
     this.#run = new RunMemory(snapshot, this.#run.view());
-    for (const event of this.#buffer ?? []) foldEvent(this.#run, event);
+    for (const event of this.#buffer ?? []) this.#foldEvent(this.#run, event);
     this.#buffer = undefined;
     this.#loading = undefined;
     this.isNeeded = false;

@@ -1,3 +1,5 @@
+import { report } from '../errors.ts';
+
 /** Time between two frames in a hidden tab. The browser itself runs no frames there. */
 const HIDDEN_FRAME_MS = 250;
 /** Time between two frames on a platform without `requestAnimationFrame`. */
@@ -19,8 +21,10 @@ function onNextFrame(callback: () => void): () => void {
   };
   const frame = requestAnimationFrame(run);
   // If the tab becomes hidden, the browser does not run the frame, so the timer runs the callback. In a visible tab the
-  // browser runs even a late frame, so the timer only waits again.
-  const check = () => (document.visibilityState === 'hidden' ? run() : wait());
+  // browser runs even a late frame, so the timer only waits again. Workers and React Native have no document: their timer
+  // runs the callback if the frame is late.
+  const isVisible = () => typeof document !== 'undefined' && document.visibilityState !== 'hidden';
+  const check = () => (isVisible() ? wait() : run());
   const wait = () => {
     timer = setTimeout(check, HIDDEN_FRAME_MS);
   };
@@ -39,19 +43,32 @@ export class FrameScheduler {
     this.#due.add(callback);
     this.#cancel ??= onNextFrame(() => {
       this.#cancel = undefined;
-      const due = [...this.#due];
-      this.#due.clear();
-      for (const callback of due) callback();
+      for (const callback of [...this.#due]) {
+        // A callback may cancel a later one of the same frame.
+        if (this.#due.delete(callback)) run(callback);
+      }
     });
   }
 
   /** Cancels a callback. Returns whether it was scheduled. */
   delete(callback: () => void): boolean {
     const wasDue = this.#due.delete(callback);
-    if (this.#due.size === 0) {
-      this.#cancel?.();
-      this.#cancel = undefined;
-    }
+    if (this.#due.size === 0) this.clear();
     return wasDue;
+  }
+
+  /** Cancels all callbacks. */
+  clear(): void {
+    this.#due.clear();
+    this.#cancel?.();
+    this.#cancel = undefined;
+  }
+}
+
+function run(callback: () => void): void {
+  try {
+    callback();
+  } catch (error) {
+    report(error);
   }
 }

@@ -1,11 +1,6 @@
-import {
-  type EventCategory,
-  type RunEvent,
-  type RunEventType,
-  type RunwireEvents,
-  runwireEvents,
-} from '../../shared/events.ts';
+import type { EventCategory, RunEvent, RunEventType, RunwireEvents } from '../../shared/events.ts';
 import type { EventOf } from '../../shared/registry.ts';
+import { report } from '../errors.ts';
 
 /** The TypeScript type of events that a handler for the event type `T` receives. */
 export type EventOfType<T extends RunEventType> = EventOf<RunwireEvents, T>;
@@ -15,12 +10,19 @@ export type EventOfCategory<C extends EventCategory> = EventOf<
   { [T in RunEventType]: RunwireEvents[T]['category'] extends C ? T : never }[RunEventType]
 >;
 
+/** The category of each event type. */
+type Categories = { readonly [type: string]: { readonly category: string } };
 type Handler = (event: never) => void;
 
 /** Event handlers by type and by category. A handler that is already registered is not added twice. */
 export class Handlers {
+  readonly #categories: Categories;
   readonly #byType = new Map<string, Set<Handler>>();
   readonly #byCategory = new Map<string, Set<Handler>>();
+
+  constructor(categories: Categories) {
+    this.#categories = categories;
+  }
 
   readonly subscribe = <T extends RunEventType>(type: T, handler: (event: EventOfType<T>) => void): (() => void) =>
     add(this.#byType, type, handler);
@@ -41,7 +43,7 @@ export class Handlers {
   /** Calls the handlers for an event. If a handler throws, its error is reported and the next handler is called. */
   deliver(event: RunEvent): void {
     // A newer server may send an event type that this client does not have. Its category is then unknown.
-    const category = (runwireEvents[event.type] as { category?: string } | undefined)?.category;
+    const category = this.#categories[event.type]?.category;
     call(this.#byType.get(event.type), event);
     if (category !== undefined) call(this.#byCategory.get(category), event);
   }
@@ -68,13 +70,4 @@ function call(handlers: Set<Handler> | undefined, event: RunEvent): void {
       report(error);
     }
   }
-}
-
-/** Reports an error of the application's code as an uncaught error. Does not throw, so the caller continues. */
-export function report(error: unknown): void {
-  if (typeof reportError === 'function') reportError(error);
-  else
-    queueMicrotask(() => {
-      throw error;
-    });
 }

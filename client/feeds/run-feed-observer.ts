@@ -2,9 +2,10 @@ import type { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';
 import { Store } from '../connection/store.ts';
+import { report } from '../errors.ts';
 import type { FeedCache } from './feed-cache.ts';
 import type { Snapshot } from './folded-run.ts';
-import { Handlers, report } from './handlers.ts';
+import { Handlers } from './handlers.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';
 import type { FeedObserver, Resume, RunFeed, RunFeedState } from './run-feed.ts';
 import { reconnectIfDown } from './subscription.ts';
@@ -36,7 +37,7 @@ export const blankState = (key: string | undefined, connectionState: ConnectionS
  * per frame of the display.
  */
 export class RunFeedObserver implements FeedObserver {
-  readonly handlers = new Handlers();
+  readonly handlers: Handlers;
   readonly wantsRun: boolean;
   /** Called when the subscription ends with an error, and when the connection becomes `failed`. */
   onError: ((error: RunwireError) => void) | undefined;
@@ -58,6 +59,7 @@ export class RunFeedObserver implements FeedObserver {
 
   constructor(feeds: FeedCache, { wantsRun = false } = {}) {
     this.#feeds = feeds;
+    this.handlers = new Handlers(feeds.events);
     this.wantsRun = wantsRun;
   }
 

@@ -1,10 +1,8 @@
-import type { AppRouter } from '../../server/api/router.ts';
 import type { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import type { RunView } from '../../shared/run.ts';
-import type { Connection } from '../connection/connection.ts';
 import { fetchRun } from '../connection/fetch-run.ts';
-import type { RunwireClient } from '../index.ts';
+import type { FeedScope } from './feed-scope.ts';
 import { FoldedRun, type Snapshot } from './folded-run.ts';
 import { type RunFeedQuery, subscribeTo } from './query.ts';
 import { FeedSubscription, type Gap, type SubscriptionState } from './subscription.ts';
@@ -83,16 +81,11 @@ export class RunFeed {
   #isBehind = false;
 
   /** `onEnd` is called when the last observer has left, or after an error. */
-  constructor(
-    { client, connection }: { client: RunwireClient; connection: Connection<AppRouter> },
-    query: RunFeedQuery,
-    resume: Resume | undefined,
-    onEnd: () => void,
-  ) {
+  constructor(scope: FeedScope, query: RunFeedQuery, resume: Resume | undefined, onEnd: () => void) {
     this.#query = query;
     this.#onEnd = onEnd;
-    this.#subscription = new FeedSubscription<RunEvent>(connection, {
-      open: (cursor, observer) => subscribeTo(client, query, cursor, observer),
+    this.#subscription = new FeedSubscription<RunEvent>(scope, {
+      open: (cursor, observer) => subscribeTo(scope.client, query, cursor, observer),
       seqOf: ({ seq }) => seq,
       onItem: (event) => this.#onEvent(event),
       onLive: (wasLive) => this.#onLive(wasLive),
@@ -102,7 +95,7 @@ export class RunFeed {
       onChange: () => this.#changed(),
     });
     const from = resume?.cursor === undefined ? undefined : resume;
-    this.#run = this.#foldedRunOf(client, from);
+    this.#run = this.#foldedRunOf(scope, from);
     this.#recentAfter = query.from === 'start' ? 0 : null;
     if (!from) return;
     this.#subscription.cursor = from.cursor;
@@ -191,11 +184,12 @@ export class RunFeed {
     return run && cursor !== undefined && !this.#run?.isNeeded ? { run, cursor } : undefined;
   }
 
-  #foldedRunOf(client: RunwireClient, resume: Resume | undefined): FoldedRun | undefined {
+  #foldedRunOf({ client, foldEvent }: FeedScope, resume: Resume | undefined): FoldedRun | undefined {
     const { runId, projectId, types, categories, from } = this.#query;
     if (runId === undefined || types !== undefined || categories !== undefined) return undefined;
     return new FoldedRun(
       (signal) => fetchRun(client, { runId, projectId }, signal),
+      foldEvent,
       { isNeeded: resume ? resume.needsSnapshot : from !== 'start', run: resume?.run },
       { onLoaded: () => this.#onSnapshot(), onError: (error) => this.#fail(error) },
     );

@@ -51,7 +51,7 @@ export class RunsFeed {
     this.#queryKey = queryKey;
     this.#matches = runMatcher(filter);
     const { projectId } = filter;
-    this.#subscription = new FeedSubscription<RunHeader>(feeds.connection, {
+    this.#subscription = new FeedSubscription<RunHeader>(feeds, {
       open: (cursor, observer) => {
         const lastEventId = cursor ?? this.#pages?.pages[0]?.position;
         return feeds.client.onRunSummary.subscribe({ projectId, lastEventId }, observer);

@@ -6,6 +6,7 @@ import { backoffMs, pause } from '../connection/backoff.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';
 import { runwireErrorOf } from '../errors.ts';
+import type { FeedScope } from './feed-scope.ts';
 
 /**
  * - `replaying`: the subscription delivers events that were logged before, or waits for the connection.
@@ -68,14 +69,14 @@ export class FeedSubscription<Item extends object> {
   isInGap = false;
   failure: RunwireError | null = null;
 
-  readonly #connection: Connection<AppRouter>;
+  readonly #scope: FeedScope;
   readonly #handlers: SubscriptionCallbacks<Item>;
   #isLive = false;
-  #stream: { unsubscribe(): void } | undefined;
+  #stream: { close(): void } | undefined;
   #stopWatching: (() => void) | undefined;
 
-  constructor(connection: Connection<AppRouter>, handlers: SubscriptionCallbacks<Item>) {
-    this.#connection = connection;
+  constructor(scope: FeedScope, handlers: SubscriptionCallbacks<Item>) {
+    this.#scope = scope;
     this.#handlers = handlers;
   }
 
@@ -85,10 +86,11 @@ export class FeedSubscription<Item extends object> {
 
   /** Starts to call the callbacks when the status of the connection changes. */
   watch(): void {
-    if (this.#stopWatching) return;
-    let { state: before } = this.#connection.getStatus();
-    this.#stopWatching = this.#connection.subscribe(() => {
-      const { state, error } = this.#connection.getStatus();
+    if (this.#stopWatching || this.#scope.isEnded) return;
+    const { connection } = this.#scope;
+    let { state: before } = connection.getStatus();
+    const unsubscribe = connection.subscribe(() => {
+      const { state, error } = connection.getStatus();
       // After a reconnect, the server first replays the missed items. Then it sends `stream.live`, which sets `#isLive`.
       if (state !== 'connected') this.#isLive = false;
       if (state === 'failed' && before !== 'failed' && !this.failure && error) {
@@ -97,12 +99,26 @@ export class FeedSubscription<Item extends object> {
       before = state;
       this.#handlers.onChange();
     });
+    const forget = this.#scope.whenEnded(() => this.end());
+    this.#stopWatching = () => {
+      unsubscribe();
+      forget();
+    };
   }
 
   open(): void {
-    this.#stream = this.#handlers.open(this.cursor, {
-      onData: ({ id, data }) => this.#receive(id, data),
+    if (this.#scope.isEnded) return;
+    let subscription: { unsubscribe(): void } | undefined;
+    const stream = { close: () => subscription?.unsubscribe() };
+    this.#stream = stream;
+    // tRPC's client may still deliver an item during `unsubscribe`, or after it, while the next subscription is open.
+    const isCurrent = () => this.#stream === stream;
+    subscription = this.#handlers.open(this.cursor, {
+      onData: ({ id, data }) => {
+        if (isCurrent()) this.#receive(id, data);
+      },
       onError: (error) => {
+        if (!isCurrent()) return;
         this.failure = runwireErrorOf(error);
         this.#stream = undefined;
         this.#handlers.onError?.(this.failure);
@@ -116,7 +132,7 @@ export class FeedSubscription<Item extends object> {
     const stream = this.#stream;
     this.#stream = undefined;
     this.#isLive = false;
-    stream?.unsubscribe();
+    stream?.close();
   }
 
   /** Closes the tRPC subscription and stops watching the connection. */
@@ -128,7 +144,7 @@ export class FeedSubscription<Item extends object> {
 
   /** Returns the current state. While the owner needs a snapshot (`needsSnapshot`), the phase is never `live`. */
   state({ needsSnapshot = false } = {}): SubscriptionState {
-    const { state, error, retryAtMs } = this.#connection.getStatus();
+    const { state, error, retryAtMs } = this.#scope.connection.getStatus();
     return {
       connectionState: this.failure ? 'failed' : state === 'idle' ? 'connecting' : state,
       error: this.failure ?? error,
@@ -140,7 +156,6 @@ export class FeedSubscription<Item extends object> {
   }
 
   #receive(cursor: string, item: Item | StreamSignal): void {
-    if (!this.isOpen) return; // tRPC's client may still deliver an item during `unsubscribe`.
     this.cursor = cursor;
     if (!isSignal(item)) {
       this.seq = this.#handlers.seqOf(item);
