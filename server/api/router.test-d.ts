@@ -88,7 +88,7 @@ test('[C7] the procedures of approvals are inferred', async () => {
   const decision = await caller.approval.grant({ runId: 'r1', approvalId: 'a1' });
   expectTypeOf(decision.status).toEqualTypeOf<'pending' | 'granted' | 'denied' | 'expired'>();
   const { approvals, nextCursor } = await caller.approval.list({ status: ['pending'] });
-  expectTypeOf(approvals).toEqualTypeOf<(Approval & { projectId: string; runId: string })[]>();
+  expectTypeOf(approvals).toEqualTypeOf<(Approval & { projectId: string; runId: string; canDecide: boolean })[]>();
   expectTypeOf(nextCursor).toEqualTypeOf<string | undefined>();
   // @ts-expect-error a deny has a reason
   caller.approval.deny({ runId: 'r1', approvalId: 'a1' });

@@ -5,11 +5,12 @@ import type { Approval, ApprovalStatus, Decision } from '../../shared/run.ts';
 import { projectsFor } from '../auth/permissions.ts';
 import { type Principal, SERVER } from '../auth/principal.ts';
 import { projectOfRun } from '../auth/resolve-run.ts';
-import type { ApprovalPage, ApprovalQuery } from '../event-log/contract/approvals.ts';
+import type { ApprovalPage, ApprovalQuery, StoredApproval } from '../event-log/contract/approvals.ts';
 import type { Log, ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { EventBus } from '../publishing/bus.ts';
-import { refusalOf } from './rules.ts';
+import type { Caller } from '../slices.ts';
+import { canDecide, refusalOf } from './rules.ts';
 import { DecisionWaiters } from './waiting.ts';
 
 /**
@@ -37,6 +38,11 @@ export type WaitOptions = {
   /** The system that decides. Default `runwire`. */
   authority?: Approval['authority'] | undefined;
   signal?: AbortSignal | undefined;
+};
+
+type ListOptions = Omit<ApprovalQuery, 'projects' | 'user' | 'matches'> & {
+  projectId?: string | undefined;
+  needsMyDecision?: boolean | undefined;
 };
 
 type ApprovalsOptions = {
@@ -75,9 +81,29 @@ export class Approvals {
     return this.#decide(principal, key, { type: 'approval.denied', reason });
   }
 
-  /** Lists the approvals in projects that a principal may read, newest request first. */
-  list(principal: Principal, query: Omit<ApprovalQuery, 'projects' | 'user'>): Promise<ApprovalPage> {
-    return this.#log.approvals.list({ ...query, user: principal.sub, projects: projectsFor(principal, 'read') });
+  /**
+   * Lists the approvals in projects that a principal may read, newest request first. With `projectId`, only those of the
+   * project; with `needsMyDecision`, only those that the principal can decide.
+   */
+  list(principal: Principal, { projectId, needsMyDecision, ...query }: ListOptions): Promise<ApprovalPage> {
+    const readable = projectsFor(principal, 'read');
+    const isReadable = projectId !== undefined && (readable === 'all' || readable.includes(projectId));
+    return this.#log.approvals.list({
+      ...query,
+      user: principal.sub,
+      projects: projectId === undefined ? readable : isReadable ? [projectId] : [],
+      matches: needsMyDecision ? (approval) => this.canDecide(principal, approval) : undefined,
+    });
+  }
+
+  /** Returns an approval; undefined if there is none. The caller must check that the principal may read the run. */
+  get({ projectId, runId, approvalId }: ApprovalKey, caller: Caller): Promise<StoredApproval | undefined> {
+    return this.#log.approvals.get(projectId, runId, approvalId, caller);
+  }
+
+  /** Whether a decision of a principal would be accepted and counted now. */
+  canDecide(principal: Principal, approval: StoredApproval): boolean {
+    return canDecide(principal, approval, this.#now());
   }
 
   /**
@@ -92,8 +118,9 @@ export class Approvals {
     return this.#waiters.wait({ runId, approvalId, signal }, async (): Promise<Outcome | undefined> => {
       // The project, once found, is kept: a later run with the same id in another project must not change the answer.
       project ??= await projectOfRun(this.#log.runs, runId, undefined);
-      const approval = project === undefined ? undefined : await this.#log.approvals.get(project, runId, approvalId);
-      if (!approval) return undefined;
+      const found = project === undefined ? undefined : await this.#log.approvals.get(project, runId, approvalId);
+      if (!found) return undefined;
+      const { approval } = found;
       if (approval.requestActor !== requestActor || approval.authority !== authority) {
         throw new RunwireError('APPROVAL_ID_TAKEN', 'requested by another actor, or with another authority');
       }

@@ -194,7 +194,8 @@ export class ApprovalExpiry {
       // Without a check: another server that shares the log has logged the expiry before.
       if (!receipts.some(({ isDuplicate }) => isDuplicate)) return;
       const known = await this.#log.approvals.get(projectId, runId, approvalId);
-      if (known?.status === 'pending') throw new RunwireError('INTERNAL', 'the event id of an expiry is taken');
+      if (known?.approval.status === 'pending')
+        throw new RunwireError('INTERNAL', 'the event id of an expiry is taken');
     } catch (error) {
       if (error !== decided) throw error;
     }

@@ -4,6 +4,7 @@ import type { Approval, RunHeader } from '../../shared/run.ts';
 import { isSameUser } from '../../shared/user-ids.ts';
 import { can } from '../auth/permissions.ts';
 import { type Principal, SYSTEM } from '../auth/principal.ts';
+import type { StoredApproval } from '../event-log/contract/approvals.ts';
 
 /** The rules of decisions: which principal may decide, until when, and with which error a decision is refused. */
 
@@ -21,10 +22,23 @@ export function waitsFor(principal: Principal, approval: Approval): boolean {
   return mayDecide(principal, approval) && !hasGranted(approval, principal.sub);
 }
 
+/** Whether a decision of a principal would be accepted and counted now. */
+export function canDecide(
+  principal: Principal,
+  { projectId, isRunOver, approval }: StoredApproval,
+  nowMs: number,
+): boolean {
+  const isOpen = approval.status === 'pending' && !isRunOver && !hasExpired(approval, nowMs);
+  return isOpen && mayDecide(principal, approval, projectId) && !hasGranted(approval, principal.sub);
+}
+
+const hasExpired = ({ expiresAt }: Approval, nowMs: number): boolean =>
+  expiresAt !== undefined && Date.parse(expiresAt) <= nowMs;
+
 /** Whether a pending approval is past its `expiresAt`, or its run has ended. */
-export function isOver({ expiresAt }: Approval, header: RunHeader | undefined, nowMs: number): boolean {
+export function isOver(approval: Approval, header: RunHeader | undefined, nowMs: number): boolean {
   const isRunOver = header?.status === 'completed' || header?.status === 'failed';
-  return isRunOver || (expiresAt !== undefined && Date.parse(expiresAt) <= nowMs);
+  return isRunOver || hasExpired(approval, nowMs);
 }
 
 /** Returns the error that refuses a decision; undefined if the decision is allowed. */

@@ -262,7 +262,7 @@ describe('permission to decide', () => {
     for (const decidedBy of ['eve', 'Eve', 'eve\u200b']) {
       await server.bus.publish([{ type: 'approval.granted', ...elsewhere, decidedBy }], { actor: 'ci' });
     }
-    expect((await server.log.approvals.get('demo', 'r1', 'elsewhere'))?.status).toBe('pending');
+    expect((await server.log.approvals.get('demo', 'r1', 'elsewhere'))?.approval.status).toBe('pending');
   });
 
   test('[G2] one denial denies with its reason, also from a user that granted before', async () => {
@@ -388,7 +388,7 @@ describe('permission to decide', () => {
     }
     expect(server.log.head).toBe(1);
     await server.bus.publish([denied], { actor: 'ci' });
-    expect((await server.log.approvals.get('demo', 'r1', 'a1'))?.status).toBe('denied');
+    expect((await server.log.approvals.get('demo', 'r1', 'a1'))?.approval.status).toBe('denied');
   });
 
   test('[G11] a second request of an approval id with other terms, or from another actor, is refused', async () => {
@@ -508,7 +508,7 @@ describe('expiry', () => {
       }
       expect((await waitFor(server, { ...approval, runId: 'ended' })).status).toBe('expired');
       expect((await eventsOf(server)).filter(isExpiry)).toHaveLength(3);
-      expect((await server.log.approvals.get('demo', 'r1', 'open'))?.status).toBe('pending');
+      expect((await server.log.approvals.get('demo', 'r1', 'open'))?.approval.status).toBe('pending');
     }
   });
 
@@ -710,7 +710,7 @@ test('[G1] [G2] [G3] [G7] random sequences of operations end as a simple model o
           expect(answer).toBe(expected(move.sub, move.do === 'grant'));
         }
       }
-      const kept = (await log.approvals.get('demo', key.runId, 'a')) as Approval;
+      const kept = (await log.approvals.get('demo', key.runId, 'a'))?.approval as Approval;
       expect(kept.status).toBe(outcome?.status ?? 'pending');
       const by = (decision: string) =>
         kept.decisions.flatMap((item) => (item.decision === decision ? [item.decidedBy] : []));
@@ -758,6 +758,49 @@ describe('lists and wait', () => {
     });
     for (const cursor of ['CANARY', 'abc.1']) {
       expect(await refusalOf(ann.approval.list({ cursor }))).toMatchObject({ code: 'CURSOR_INVALID', path: 'cursor' });
+    }
+  });
+
+  test('[G12] canDecide is true exactly while a decision of the caller would be accepted, and needsMyDecision lists these', async () => {
+    await using server = await openServer();
+    await ask(server, { approvalId: 'open', requiredApprovals: 2 });
+    await ask(server, { approvalId: 'own', requestedBy: 'ann' });
+    await ask(server, { approvalId: 'of-others', approvers: ['bob'] });
+    await ask(server, { approvalId: 'of-a-role', requiredRole: 'admin' });
+    await ask(server, { approvalId: 'of-the-producer', authority: 'producer' });
+    await ask(server, { approvalId: 'late', expiresAt: soon(60_000) });
+    await ask(server, { approvalId: 'elsewhere', projectId: 'other' });
+    await ask(server, { approvalId: 'decided' });
+    await callerOf(server, approver('bob')).approval.deny({ ...run, approvalId: 'decided', reason: 'no' });
+    const ann = callerOf(server, approver('ann', ['approver'], ['demo', 'other']));
+    const mine = async (query: object = {}) =>
+      (await ann.approval.list({ needsMyDecision: true, ...query })).approvals.map(({ approvalId }) => approvalId);
+
+    const { approvals, position } = await ann.approval.list();
+    const decidable = approvals.filter(({ canDecide }) => canDecide).map(({ approvalId }) => approvalId);
+    expect(decidable).toEqual(['elsewhere', 'late', 'open']);
+    expect(await mine()).toEqual(decidable);
+    expect(await mine({ projectId: 'demo' })).toEqual(['late', 'open']);
+    expect(await mine({ projectId: 'demo', limit: 1 })).toEqual(['late']);
+    expect(await mine({ projectId: 'unknown' })).toEqual([]);
+
+    await ann.approval.grant({ ...run, approvalId: 'open' });
+    expect(await ann.approval.get({ ...run, approvalId: 'open' })).toMatchObject({
+      status: 'pending',
+      canDecide: false,
+    });
+    expect(await ann.approval.get({ ...run, approvalId: 'late' })).toMatchObject({ canDecide: true });
+    await server.bus.publish([{ type: 'run.completed', ...run }], { actor: 'ci' });
+    expect(await mine({ projectId: 'demo' })).toEqual([]);
+    expect(await refusalOf(ann.approval.get({ ...run, approvalId: 'unknown' }))).toMatchObject({
+      code: 'APPROVAL_NOT_FOUND',
+    });
+
+    // The events after `position` are the changes that the first list lacks.
+    const stream = await ann.onProjectEvent({ projectId: 'demo', categories: ['governance'], lastEventId: position });
+    for await (const [, item] of stream) {
+      expect(item).toMatchObject({ type: 'approval.granted', approvalId: 'open' });
+      break;
     }
   });
 

@@ -70,6 +70,7 @@ const procedures: Record<string, Entry> = {
   'event.publish': mutation('publish', 'FORBIDDEN', (target) => ({ events: [drafts.progress(target)] })),
   'event.get': query('read', 'EVENT_NOT_FOUND', readable),
   'approval.list': query('read', 'silence', nothing),
+  'approval.get': query('read', 'RUN_NOT_FOUND', pending),
   'approval.grant': mutation('decide', undecided, pending),
   'approval.deny': mutation('decide', undecided, async (...args) => ({ ...(await pending(...args)), reason: 'no' })),
   'event.search': query('read', 'silence', (target) => ({ projectId: target.projectId, text: canary(target) })),

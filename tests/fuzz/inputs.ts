@@ -129,7 +129,12 @@ const inputs: Record<string, (dice: Dice, world: World) => unknown> = {
     ...(dice.chance(0.2) ? { actor: 'ci', ...period } : {}),
     ...page(dice, world),
   }),
-  'approval.list': (dice, world) => ({ ...(dice.chance(0.5) ? { status: 'pending' } : {}), ...page(dice, world) }),
+  'approval.list': (dice, world) => ({
+    ...(dice.chance(0.5) ? { status: 'pending' } : {}),
+    ...(dice.chance(0.3) ? { needsMyDecision: true } : {}),
+    ...page(dice, world),
+  }),
+  'approval.get': (dice) => approval(dice),
   'approval.grant': (dice) => ({ ...approval(dice), comment: canary }),
   'approval.deny': (dice) => ({ ...approval(dice), reason: canary }),
   'audit.verify': (dice) => {

@@ -56,8 +56,9 @@ export function describeApprovals(openLog: OpenLog): void {
         expect(found).toEqual(expected);
       }),
     );
-    const { projectId, runId, approval } = everything[0] as StoredApproval;
-    expect(await log.approvals.get(projectId, runId, approval.approvalId)).toEqual(approval);
+    const [stored] = everything as [StoredApproval];
+    const { projectId, runId, approval } = stored;
+    expect(await log.approvals.get(projectId, runId, approval.approvalId)).toEqual(stored);
     expect(await log.approvals.get(projectId, runId, 'unknown')).toBeUndefined();
     expect(await log.approvals.get(projectId, 'unknown', approval.approvalId)).toBeUndefined();
   });

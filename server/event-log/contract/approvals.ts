@@ -17,6 +17,8 @@ export type ApprovalQuery = Caller & {
   /** Only approvals of these projects. */
   projects: Projects;
   status?: readonly ApprovalStatus[] | undefined;
+  /** Only approvals for which this function returns true. */
+  matches?: ((approval: StoredApproval) => boolean) | undefined;
   /** `next` of the previous page: only approvals that were requested at a lower `seq` (position in the log). */
   after?: number | undefined;
   limit: number;
@@ -30,7 +32,7 @@ export type ApprovalPage = { approvals: StoredApproval[]; next?: number };
  * event.
  */
 export interface ApprovalStore {
-  get(projectId: string, runId: string, approvalId: string, caller?: Caller): Promise<Approval | undefined>;
+  get(projectId: string, runId: string, approvalId: string, caller?: Caller): Promise<StoredApproval | undefined>;
 
   /**
    * Lists approvals, the newest request first. An approval that is requested between two pages MUST NOT make the next page

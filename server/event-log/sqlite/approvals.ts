@@ -20,16 +20,16 @@ export class SqliteApprovals implements ApprovalStore {
     this.#parts = parts;
   }
 
-  get(projectId: string, runId: string, approvalId: string, caller?: Caller): Promise<Approval | undefined> {
+  get(projectId: string, runId: string, approvalId: string, caller?: Caller): Promise<StoredApproval | undefined> {
     const { findRun, approval } = this.#parts.rows;
     return this.#parts.slice(() => {
-      const run = findRun.get(projectId, runId) as { row_id: number } | undefined;
+      const run = findRun.get(projectId, runId) as { row_id: number; status: string } | undefined;
       const row = run && (approval.get(run.row_id, approvalId) as { state: string } | undefined);
-      return row && (JSON.parse(row.state) as Approval);
+      return row && toApproval({ project_id: projectId, run_id: runId, status: run.status, state: row.state });
     }, caller);
   }
 
-  async list({ projects, status, after, limit, ...caller }: ApprovalQuery): Promise<ApprovalPage> {
+  async list({ projects, status, matches, after, limit, ...caller }: ApprovalQuery): Promise<ApprovalPage> {
     const { listPending, listApprovals } = this.#parts.statements;
     const statement = status?.every((wanted) => wanted === 'pending') ? listPending : listApprovals;
     const wanted = projects === 'all' ? undefined : new Set(projects);
@@ -45,8 +45,11 @@ export class SqliteApprovals implements ApprovalStore {
           if ((wanted?.has(row.project_id) ?? true) && (status?.includes(row.approval_status) ?? true)) {
             end = approvals.length === limit ? 'of the page' : undefined;
             if (end) return;
-            approvals.push(toApproval(row));
-            bytes += row.state.length;
+            const approval = toApproval(row);
+            if (matches?.(approval) ?? true) {
+              approvals.push(approval);
+              bytes += row.state.length;
+            }
           }
           position = row.request_seq;
           looked++;
@@ -69,17 +72,11 @@ export class SqliteApprovals implements ApprovalStore {
   }
 }
 
-type ApprovalRow = {
-  project_id: string;
-  run_id: string;
-  status: string;
-  approval_status: ApprovalStatus;
-  request_seq: number;
-  state: string;
-};
+type RunAndState = { project_id: string; run_id: string; status: string; state: string };
+type ApprovalRow = RunAndState & { approval_status: ApprovalStatus; request_seq: number };
 
 function toApproval(value: unknown): StoredApproval {
-  const row = value as ApprovalRow;
+  const row = value as RunAndState;
   return {
     projectId: row.project_id,
     runId: row.run_id,

@@ -6,7 +6,7 @@ import type { DatabaseSyncInstance } from './driver.ts';
 /** Statements on the rows of runs, prepared once for a connection. */
 export function prepareRowStatements(db: DatabaseSyncInstance) {
   return {
-    findRun: db.prepare('SELECT row_id, state FROM runs WHERE project_id = ? AND run_id = ?'),
+    findRun: db.prepare('SELECT row_id, state, status FROM runs WHERE project_id = ? AND run_id = ?'),
     insertRun: db.prepare(
       'INSERT INTO runs (project_id, run_id, status, created_at, last_seq, state) VALUES (?, ?, ?, ?, ?, ?)',
     ),
