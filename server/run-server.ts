@@ -19,6 +19,7 @@ import { Credentials } from './auth/credentials.ts';
 import type { Authenticate, Principal } from './auth/principal.ts';
 import { Clock } from './clock.ts';
 import { Delivery } from './delivery/delivery.ts';
+import { type DeliveryMode, deliveryMode } from './delivery/mode.ts';
 import { SocketlessTransports } from './delivery/socketless-transports.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/contract/store.ts';
@@ -88,10 +89,11 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   heartbeatMs?: number;
   /**
    * How events are sent to WebSockets. `direct` encodes an event once and writes the frame to all sockets. `iterator`
-   * uses tRPC's own loop, which encodes the event for each subscriber and is several times slower. `iterator` is a
-   * fallback in case an upgrade of tRPC changes the internals that `direct` depends on. Default `direct`.
+   * uses tRPC's own loop, which encodes the event for each subscriber and is several times slower. `direct` depends on
+   * internals of tRPC: on a version of `@trpc/server` that has not been tested, the server logs a warning and uses
+   * `iterator`. Default `direct`.
    */
-  delivery?: 'direct' | 'iterator';
+  delivery?: DeliveryMode;
   /** Limits per client. Default {@link defaultLimits}. */
   limits?: Partial<Limits>;
   /** Whether WebSockets may be compressed, which saves bandwidth at a high cost in CPU time. Default false. */
@@ -190,7 +192,9 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const stopErasures = log.integrity.onErased((tombstone) => delivery.erased(tombstone));
   const access = new AccessLogger({ log, health, isRefused: (id) => privacy.isRefused(id) });
   const streams = new SocketlessTransports({ invalidReasonOf, limits });
-  const isDirect = options.delivery !== 'iterator';
+  const { mode, warning } = deliveryMode(options.delivery);
+  if (warning) logger.warn(warning);
+  const isDirect = mode === 'direct';
   const onSweep = () => streams.review();
   const connections = new Connections({ heartbeatMs, isDirect, limits, invalidReasonOf, onSweep });
   credentials.onRevoked(() => {

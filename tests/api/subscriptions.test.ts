@@ -2,10 +2,8 @@ import { type EventEmitter, once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createTRPCClient, createWSClient, wsLink } from '@trpc/client';
-import { initTRPC } from '@trpc/server';
-import { applyWSSHandler } from '@trpc/server/adapters/ws';
 import { describe, expect, test, vi } from 'vitest';
-import { WebSocket, WebSocketServer } from 'ws';
+import { WebSocket } from 'ws';
 import type { AppRouter } from '../../server/api/router.ts';
 import { cursorAt } from '../../server/event-log/cursor.ts';
 import { RunwireError } from '../../shared/errors.ts';
@@ -420,64 +418,5 @@ describe('direct delivery', () => {
     const sent = sentBytes() - before;
     expect(sent).toBeGreaterThan(0);
     expect(sentWhenCalled).toEqual([sent, sent]);
-  });
-
-  test('[D16] the handler of tRPC behaves as direct delivery assumes', async () => {
-    const changed = (what: string) => `tRPC has changed: ${what}. Set delivery to 'iterator' until direct.ts follows.`;
-    const t = initTRPC.create();
-    const calls: string[] = [];
-    let rest: ((result: IteratorResult<unknown>) => void) | undefined;
-    const item = {};
-    const iterator = {
-      next: () => {
-        calls.push('next');
-        return calls.filter((name) => name === 'next').length === 1
-          ? Promise.resolve({ done: false, value: item })
-          : new Promise<IteratorResult<unknown>>((resolve) => {
-              rest = resolve;
-            });
-      },
-      return: () => {
-        calls.push('return');
-        rest?.({ done: true, value: undefined });
-        return Promise.resolve({ done: true, value: undefined });
-      },
-      [Symbol.asyncIterator]: () => iterator,
-    };
-    const nothing = new Uint8Array(0);
-    class Quiet extends WebSocket {
-      override send(data: unknown, ...rest: unknown[]): void {
-        if (data === nothing) calls.push('dropped');
-        else super.send(...([data, ...rest] as Parameters<WebSocket['send']>));
-      }
-    }
-    const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', WebSocket: Quiet });
-    await once(wss, 'listening');
-    applyWSSHandler({
-      wss,
-      router: t.router({ quiet: t.procedure.subscription(() => iterator as AsyncIterableIterator<unknown>) }),
-      experimental_encoder: {
-        encode: (message) => {
-          const { id, result } = message as { id: unknown; result?: { type?: string; data?: unknown } };
-          if (result?.data !== item) {
-            calls.push(result?.type ?? 'other');
-            return JSON.stringify(message);
-          }
-          calls.push(`item of ${id}`);
-          return nothing;
-        },
-        decode: (text) => JSON.parse(text as string),
-      },
-    });
-    await using wire = new Wire(new WebSocket(`ws://127.0.0.1:${(wss.address() as AddressInfo).port}`));
-    await once(wire.ws, 'open');
-    wire.send({ id: 7, method: 'subscription', params: { path: 'quiet' } });
-    await expect
-      .poll(() => calls, { message: changed('the encoder is not given the first item, after `started`, with the id') })
-      .toEqual(['next', 'started', 'item of 7', 'dropped', 'next']);
-    wire.send({ id: 7, method: 'subscription.stop' });
-    await wire.until(() => wire.messages.length === 2);
-    expect(calls.slice(5, 7), changed('a stop does not return the iterator first')).toEqual(['return', 'stopped']);
-    wss.close();
   });
 });

@@ -1,0 +1,33 @@
+import { appendFileSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { startServing } from '../support/cli-harness.ts';
+import { isLive, secret, temporaryFolder, Wire } from '../support/harness.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Copies the built package into a folder that has a `@trpc/server` with another version number. */
+function installWith(folder: string, version: string) {
+  for (const part of ['dist', 'package.json']) cpSync(`${root}${part}`, `${folder}/${part}`, { recursive: true });
+  mkdirSync(`${folder}/node_modules/@trpc`, { recursive: true });
+  const names = readdirSync(`${root}node_modules`).filter((name) => name !== '@trpc' && !name.startsWith('.'));
+  for (const name of names) symlinkSync(`${root}node_modules/${name}`, `${folder}/node_modules/${name}`);
+  symlinkSync(`${root}node_modules/@trpc/client`, `${folder}/node_modules/@trpc/client`);
+  const server = `${folder}/node_modules/@trpc/server`;
+  cpSync(`${root}node_modules/@trpc/server`, server, { recursive: true });
+  const manifest = JSON.parse(readFileSync(`${server}/package.json`, 'utf8'));
+  writeFileSync(`${server}/package.json`, JSON.stringify({ ...manifest, version }));
+}
+
+test('[D20] a server on a version of tRPC that has not been tested delivers by the iterator, and logs the version', async () => {
+  using folder = temporaryFolder();
+  installWith(folder.path, '11.99.0');
+  // Direct delivery fails in this copy, so an item that arrives has been sent by the iterator.
+  const sabotage = "\nDirectSubscription.prototype.next = () => Promise.reject(new Error('direct delivery'));\n";
+  appendFileSync(`${folder.path}/dist/server/delivery/direct.js`, sabotage);
+  const env = { PORT: '0', AUTH_SECRET: secret };
+  const { child, url } = await startServing(`${folder.path}/dist/server/main.js`, [], { cwd: folder.path, env });
+  await using wire = await Wire.open(url);
+  await wire.subscribe('onEvent', {}).until(isLive);
+  expect(child.stdout() + child.stderr()).toContain('delivery: iterator (tRPC 11.99.0 has not been tested)');
+});
