@@ -1,7 +1,7 @@
 import { createTRPCClient, httpLink, TRPCClientError } from '@trpc/client';
 import { expect, test } from 'vitest';
-import type { AppRouter } from '../server/api/router.ts';
 import { RunwireError } from '../shared/errors.ts';
+import type { AppRouter } from '../shared/router.ts';
 import { runwireErrorOf } from './errors.ts';
 
 const answered = (data: object, message = 'the message of the server') =>

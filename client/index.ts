@@ -1,5 +1,5 @@
 import { createTRPCClient, type TRPCClient } from '@trpc/client';
-import type { AppRouter } from '../server/api/router.ts';
+import type { AppRouter } from '../shared/router.ts';
 import { type Connection, type ConnectionOptions, createConnection } from './connection/connection.ts';
 
 /** The package entry `runwire/client`: a tRPC client typed by the server's router. It needs no UI framework. */
@@ -19,8 +19,8 @@ export function createRunwireClient(options: ConnectionOptions): {
   return { client: createTRPCClient<AppRouter>({ links: connection.links }), connection };
 }
 
-export type { AppRouter } from '../server/api/router.ts';
 export { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
+export type { AppRouter } from '../shared/router.ts';
 export {
   type Connection,
   type ConnectionOptions,

@@ -1,8 +1,9 @@
 /** Entry point of `runwire/server`, the library for Node programs that run a server themselves. */
 export { EventCategories, RunEventDraftSchema } from '../shared/events.ts';
+export type { AppRouter, RouterOf } from '../shared/router.ts';
 export type { ServerStats } from '../shared/server-stats.ts';
 export type { Context } from './api/context.ts';
-export type { AppRouter, RouterOf, ServerRouter } from './api/router.ts';
+export type { ServerRouter } from './api/router.ts';
 export type { Outcome, WaitOptions } from './approvals/approvals.ts';
 export { type Action, can } from './auth/permissions.ts';
 export type { Authenticate, Principal, Role } from './auth/principal.ts';

@@ -158,3 +158,7 @@ export interface RunRows {
   /** Returns the running stage that started last, by `startKey` (`run-order.ts`). */
   lastStarted(): Stage | undefined;
 }
+/** An approval after a grant or a denial. Its status is `pending` while further grants are required. */
+export type Standing = { status: ApprovalStatus; decisions: Decision[] };
+/** An approval, the ids of its project and run, and whether the caller can decide it now. */
+export type ListedApproval = Approval & { projectId: string; runId: string; canDecide: boolean };

@@ -1,5 +1,5 @@
 import type { TRPCClient } from '@trpc/client';
-import type { AppRouter } from '../../server/api/router.ts';
+import type { AppRouter } from '../../shared/router.ts';
 import type { RunView } from '../../shared/run.ts';
 import { mergeRunPages } from '../../shared/run-pages.ts';
 

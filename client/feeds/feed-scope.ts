@@ -1,6 +1,6 @@
-import type { AppRouter } from '../../server/api/router.ts';
 import { runwireEvents } from '../../shared/events.ts';
 import { foldOf, type Registry } from '../../shared/registry.ts';
+import type { AppRouter } from '../../shared/router.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { RunwireClient } from '../index.ts';
 import { FrameScheduler } from './frame-scheduler.ts';

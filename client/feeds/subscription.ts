@@ -1,7 +1,7 @@
 import type { TRPCClientErrorLike } from '@trpc/client';
-import type { AppRouter } from '../../server/api/router.ts';
 import { errorTable, type RunwireError } from '../../shared/errors.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
+import type { AppRouter } from '../../shared/router.ts';
 import { backoffMs, pause } from '../connection/backoff.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';

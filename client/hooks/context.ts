@@ -1,6 +1,6 @@
 import { createTRPCReact } from '@trpc/react-query';
 import { createContext, useContext } from 'react';
-import type { AppRouter } from '../../server/api/router.ts';
+import type { AppRouter } from '../../shared/router.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { FeedCache } from '../feeds/feed-cache.ts';
 import type { RunwireClient } from '../index.ts';

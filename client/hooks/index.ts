@@ -1,8 +1,8 @@
 /** The package entry `runwire/hooks`: the provider and the hooks for runs and events. */
 
-export type { AppRouter } from '../../server/api/router.ts';
 export { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
 export type { EventCategory, RunEvent, RunEventDraft, RunEventType } from '../../shared/events.ts';
+export type { AppRouter } from '../../shared/router.ts';
 export {
   type Approval,
   type Artifact,

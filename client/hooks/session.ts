@@ -1,5 +1,5 @@
 import { createTRPCClient } from '@trpc/client';
-import type { AppRouter } from '../../server/api/router.ts';
+import type { AppRouter } from '../../shared/router.ts';
 import { type Connection, type ConnectionOptions, createConnection } from '../connection/connection.ts';
 import type { TokenSource } from '../connection/token-cache.ts';
 import { FeedCache } from '../feeds/feed-cache.ts';

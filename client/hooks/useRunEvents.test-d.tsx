@@ -1,7 +1,6 @@
 import { createTRPCReact } from '@trpc/react-query';
 import { expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
-import type { RouterOf } from '../../server/api/router.ts';
 import type { RunwireError } from '../../shared/errors.ts';
 import {
   type ApprovalDeniedEvent,
@@ -14,6 +13,7 @@ import {
 } from '../../shared/events.ts';
 import type { StreamSignal } from '../../shared/protocol.ts';
 import { defineEvent } from '../../shared/registry.ts';
+import type { RouterOf } from '../../shared/router.ts';
 import type { RunHeader, RunView } from '../../shared/run.ts';
 import { type ConnectionState, trpc, useRunEvents } from '../react/index.ts';
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
-import { type Approval, approvalStatuses } from '../../shared/run.ts';
+import { approvalStatuses, type ListedApproval } from '../../shared/run.ts';
 import type { Approvals } from '../approvals/approvals.ts';
 import type { Principal } from '../auth/principal.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
@@ -14,9 +14,6 @@ import { nextCursor, positionOf } from './pagination.ts';
 import type { Procedure } from './trpc.ts';
 
 export type ApprovalParts = { log: Log & Pick<EventLog, 'runs'>; approvals: Approvals };
-
-/** An approval, the ids of its project and run, and whether the caller can decide it now. */
-export type ListedApproval = Approval & { projectId: string; runId: string; canDecide: boolean };
 
 const status = z.enum(approvalStatuses);
 const approvalInput = { ...runInput, approvalId: field.id() };

@@ -1,11 +1,21 @@
+import type {
+  AnyTRPCProcedure,
+  inferProcedureInput,
+  inferProcedureOutput,
+  inferRouterError,
+  inferRouterInputs,
+} from '@trpc/server';
 import { expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
-import { type RunEvent, runwireEvents } from '../../shared/events.ts';
+import type { ErrorCode } from '../../shared/errors.ts';
+import { type RunEvent, type RunwireEvents, runwireEvents } from '../../shared/events.ts';
 import type { StreamSignal } from '../../shared/protocol.ts';
 import { defineEvent, type EventOf } from '../../shared/registry.ts';
+import type { AppRouter } from '../../shared/router.ts';
 import type { Approval, Decision, RunHeader, RunView } from '../../shared/run.ts';
 import { everyone } from '../../tests/support/harness.ts';
 import { createRunServer, type RunServer } from '../run-server.ts';
+import type { BuiltRouter } from './router.ts';
 
 declare const server: RunServer;
 const caller = server.router.createCaller({ principal: everyone });
@@ -129,4 +139,19 @@ test('[E6] subscriptions, publishing, filters and observers accept a type added 
   });
   // @ts-expect-error the default registry has no such type
   caller.onEvent({ types: ['metric.sampled'] });
+});
+
+/** The kind of each procedure, and what tRPC's clients infer of it. */
+type Face<Record> = {
+  [Name in keyof Record]: Record[Name] extends AnyTRPCProcedure
+    ? [Record[Name]['_def']['type'], inferProcedureInput<Record[Name]>, inferProcedureOutput<Record[Name]>]
+    : Face<Record[Name]>;
+};
+
+test('[C7] the procedures that the client is typed by are exactly those of the server', () => {
+  type Server = BuiltRouter<RunwireEvents>;
+  expectTypeOf<Face<AppRouter['_def']['record']>>().toEqualTypeOf<Face<Server['_def']['record']>>();
+  expectTypeOf<inferRouterError<AppRouter>>().toEqualTypeOf<inferRouterError<Server>>();
+  expectTypeOf<inferRouterError<AppRouter>['data']['runwireCode']>().toEqualTypeOf<ErrorCode>();
+  expectTypeOf<inferRouterInputs<AppRouter>['run']['get']['runId']>().toEqualTypeOf<string>();
 });

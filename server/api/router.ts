@@ -1,9 +1,10 @@
 import type { TrackedEnvelope } from '@trpc/server';
-import type { RunwireEvents } from '../../shared/events.ts';
 import type { Registry } from '../../shared/registry.ts';
+import type { RouterOf } from '../../shared/router.ts';
 import { type AccountParts, authProcedures, serverProcedures } from './account.ts';
 import { type ApprovalParts, approvalProcedures } from './approvals.ts';
 import { type AuditParts, auditProcedures } from './audit.ts';
+import type { Context } from './context.ts';
 import { type EventParts, eventProcedures } from './events.ts';
 import { type RunParts, runProcedures } from './runs.ts';
 import { type SubscriptionParts, subscriptionProcedures } from './subscriptions.ts';
@@ -34,15 +35,17 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
   return router;
 }
 
-export type RouterOf<R extends Registry> = ReturnType<typeof createRouter<R>>;
-export type AppRouter = RouterOf<RunwireEvents>;
+/** The router as tRPC infers it. `shared/router.ts` declares the same procedures for clients. */
+export type BuiltRouter<R extends Registry> = ReturnType<typeof createRouter<R>>;
 
 /**
  * The router with the types that callers in the same process need. By tRPC's own types, a subscription yields
  * `{id, data}`, as sent over the network. A caller in the same process gets a `TrackedEnvelope` instead.
  */
-export type ServerRouter<R extends Registry> = Omit<RouterOf<R>, 'createCaller'> & {
-  createCaller(...args: Parameters<RouterOf<R>['createCaller']>): InProcess<ReturnType<RouterOf<R>['createCaller']>>;
+export type ServerRouter<R extends Registry> = Omit<RouterOf<R, Context>, 'createCaller'> & {
+  createCaller(
+    ...args: Parameters<RouterOf<R, Context>['createCaller']>
+  ): InProcess<ReturnType<RouterOf<R, Context>['createCaller']>>;
 };
 
 type InProcess<T> = T extends (...args: infer Input) => Promise<AsyncIterable<{ id: string; data: infer Item }>>

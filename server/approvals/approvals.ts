@@ -1,7 +1,7 @@
 import { afterDecision } from '../../shared/approval-fold.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
-import type { Approval, ApprovalStatus, Decision } from '../../shared/run.ts';
+import type { Approval, ApprovalStatus, Decision, Standing } from '../../shared/run.ts';
 import { projectsFor } from '../auth/permissions.ts';
 import { type Principal, SERVER } from '../auth/principal.ts';
 import { projectOfRun } from '../auth/resolve-run.ts';
@@ -21,8 +21,6 @@ import { DecisionWaiters } from './waiting.ts';
  */
 
 export type ApprovalKey = { projectId: string; runId: string; approvalId: string };
-/** An approval after a grant or a denial. Its status is `pending` while further grants are required. */
-export type Standing = { status: ApprovalStatus; decisions: Decision[] };
 export type Outcome = Pick<Approval, 'authority' | 'requestActor'> & {
   status: Exclude<ApprovalStatus, 'pending'>;
   /** `actor` is the publisher of the decision: `decidedBy` itself, or with `authority: 'producer'` the producer. */

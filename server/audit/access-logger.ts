@@ -1,8 +1,9 @@
+import type { AccessEntry } from '../../shared/audit.ts';
 import type { ErrorCode } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
 import { can, readKey, searchableProjects } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
-import type { AccessEntry, AccessPage, AccessQuery } from '../event-log/contract/access.ts';
+import type { AccessPage, AccessQuery } from '../event-log/contract/access.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Health } from '../health.ts';
 import { WITHHELD } from '../phi/withhold.ts';

@@ -1,10 +1,11 @@
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import type { Checkpoint, ClockRepair, Erasure, Verdict } from '../../shared/audit.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { can, requirePermission } from '../auth/permissions.ts';
 import { everyProject, type Principal } from '../auth/principal.ts';
-import type { Checkpoint, ClockRepair, Erasure, Verdict, VerifyOptions } from '../event-log/contract/integrity.ts';
+import type { VerifyOptions } from '../event-log/contract/integrity.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Privacy } from '../phi/identifiers.ts';

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { appendFile, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { Checkpoint } from '../event-log/contract/integrity.ts';
+import type { Checkpoint } from '../../shared/audit.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 

@@ -4,7 +4,7 @@ import { resolveResponse, type TRPCRequestInfo } from '@trpc/server/http';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Registry } from '../../shared/registry.ts';
 import type { Context } from '../api/context.ts';
-import type { RouterOf } from '../api/router.ts';
+import type { BuiltRouter } from '../api/router.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import { toRunwireError, toTRPCError } from '../errors.ts';
 import type { Health } from '../health.ts';
@@ -22,7 +22,7 @@ import { RequestBody } from './request-body.ts';
  */
 
 export type TrpcOptions<R extends Registry> = {
-  router: RouterOf<R>;
+  router: BuiltRouter<R>;
   access: AccessLogger;
   authenticator: RequestAuthenticator;
   inFlight: InFlight;

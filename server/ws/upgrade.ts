@@ -7,7 +7,7 @@ import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts
 import { closeCodes } from '../../shared/protocol.ts';
 import type { Registry } from '../../shared/registry.ts';
 import type { Context } from '../api/context.ts';
-import type { RouterOf } from '../api/router.ts';
+import type { BuiltRouter } from '../api/router.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import type { Credentials } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
@@ -32,7 +32,7 @@ import { DirectWebSocket } from './socket.ts';
  */
 
 export type SocketsOptions<R extends Registry> = {
-  router: RouterOf<R>;
+  router: BuiltRouter<R>;
   connections: Connections;
   access: AccessLogger;
   credentials: Credentials;

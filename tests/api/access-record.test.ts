@@ -4,8 +4,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { AccessLogger } from '../../server/audit/access-logger.ts';
 import type { Principal } from '../../server/auth/principal.ts';
-import type { AccessEntry } from '../../server/event-log/contract/access.ts';
 import { Health } from '../../server/health.ts';
+import type { AccessEntry } from '../../shared/audit.ts';
 import {
   created,
   everyone,

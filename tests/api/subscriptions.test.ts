@@ -4,11 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { createTRPCClient, createWSClient, wsLink } from '@trpc/client';
 import { describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
-import type { AppRouter } from '../../server/api/router.ts';
 import { cursorAt } from '../../server/event-log/cursor.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import { isSignal } from '../../shared/protocol.ts';
+import type { AppRouter } from '../../shared/router.ts';
 import type { RunHeader, RunView } from '../../shared/run.ts';
 import {
   created,

@@ -1,8 +1,8 @@
 import { createTRPCClient, createWSClient, wsLink } from '@trpc/client';
 import { WebSocket } from 'ws';
 import { createRunwireClient, type RunwireClient } from '../../client/index.ts';
-import type { AppRouter } from '../../server/api/router.ts';
 import { isSignal } from '../../shared/protocol.ts';
+import type { AppRouter } from '../../shared/router.ts';
 import type { ReaderPlan } from './plan.ts';
 import type { Item, Transcript } from './transcript.ts';
 

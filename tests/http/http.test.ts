@@ -4,9 +4,9 @@ import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { createTRPCClient, httpBatchLink, httpLink, splitLink } from '@trpc/client';
 import { describe, expect, test } from 'vitest';
-import type { AppRouter } from '../../server/api/router.ts';
 import { cursorAt } from '../../server/event-log/cursor.ts';
 import type { RunEvent } from '../../shared/events.ts';
+import type { AppRouter } from '../../shared/router.ts';
 import {
   created,
   everyone,

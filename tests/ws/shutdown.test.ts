@@ -1,8 +1,8 @@
 import { createTRPCClient, createWSClient, wsLink } from '@trpc/client';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
-import type { AppRouter } from '../../server/api/router.ts';
 import { isSignal } from '../../shared/protocol.ts';
+import type { AppRouter } from '../../shared/router.ts';
 import {
   created,
   isLive,

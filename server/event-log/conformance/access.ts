@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { AccessEntry, AccessQuery } from '../contract/access.ts';
+import type { AccessEntry } from '../../../shared/audit.ts';
+import type { AccessQuery } from '../contract/access.ts';
 import { instant, type OpenLog, one, T0, upTo } from './kit.ts';
 
 /** Tests of the access log (contract/access.ts). */

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { AccessEntry } from '../../../shared/audit.ts';
 import type { RunEvent } from '../../../shared/events.ts';
-import type { AccessEntry } from '../contract/access.ts';
 import type { Revocation } from '../contract/revocations.ts';
 import {
   append,

@@ -1,23 +1,6 @@
+import type { AccessEntry } from '../../../shared/audit.ts';
 import type { Caller } from '../../slices.ts';
 import type { Projects } from './search.ts';
-
-/** One kind of access, allowed or refused. Equal accesses share one entry: `count` is their number. */
-export type AccessEntry = {
-  /** Time of the first access, ISO 8601 UTC. */
-  at: string;
-  /** Id of the user (the token's `sub`); null when the request had no valid token. */
-  sub: string | null;
-  /** Name of the tRPC procedure or of the HTTP route. */
-  action: string;
-  projectId?: string;
-  runId?: string;
-  /** `ok`, or the error code, like `FORBIDDEN`. */
-  outcome: string;
-  via: 'ws' | 'http' | 'sse' | 'caller';
-  /** A word from a fixed list, like `resume`; never text from the client. */
-  detail?: string;
-  count: number;
-};
 
 export type AccessQuery = Caller & {
   /** Only entries about these projects; `all` also includes entries without a project. */

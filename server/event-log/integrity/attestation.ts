@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Checkpoint, ClockRepair, Erasure, Signed } from '../contract/integrity.ts';
+import type { Checkpoint, ClockRepair, Erasure, Signed } from '../../../shared/audit.ts';
 import { canonicalJson } from './canonical.ts';
 import type { AuditKeys } from './keys.ts';
 

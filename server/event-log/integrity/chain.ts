@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
+import type { BreakReason, Checkpoint, Erasure, Verdict } from '../../../shared/audit.ts';
 import { RunwireError } from '../../../shared/errors.ts';
-import type { BreakReason, Checkpoint, Erasure, Verdict } from '../contract/integrity.ts';
 import { isAttested, type Trimming } from './attestation.ts';
 import { type ChainedRow, GENESIS, payloadHash, rowHash } from './canonical.ts';
 import { isRepair } from './clock.ts';

@@ -1,4 +1,4 @@
-import type { ClockRepair } from '../contract/integrity.ts';
+import type { ClockRepair } from '../../../shared/audit.ts';
 import { isAttested } from './attestation.ts';
 import type { AuditKeys } from './keys.ts';
 

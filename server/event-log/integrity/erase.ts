@@ -1,5 +1,6 @@
+import type { Erasure } from '../../../shared/audit.ts';
 import { RunwireError } from '../../../shared/errors.ts';
-import type { EraseRequest, Erasure } from '../contract/integrity.ts';
+import type { EraseRequest } from '../contract/integrity.ts';
 import { attest } from './attestation.ts';
 import { canonicalJson } from './canonical.ts';
 import { isAsLogged, tombstoneHash } from './chain.ts';

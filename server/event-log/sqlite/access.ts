@@ -1,5 +1,6 @@
+import type { AccessEntry } from '../../../shared/audit.ts';
 import type { Slice } from '../../slices.ts';
-import type { AccessEntry, AccessLog, AccessPage, AccessQuery } from '../contract/access.ts';
+import type { AccessLog, AccessPage, AccessQuery } from '../contract/access.ts';
 import { NewestFirst, type Source } from '../newest-first.ts';
 import { transact } from './database.ts';
 import type { DatabaseSyncInstance, StatementSyncInstance } from './driver.ts';

@@ -16,8 +16,8 @@ import {
   statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import type { Checkpoint, Verdict } from '../../../shared/audit.ts';
 import { RunwireError } from '../../../shared/errors.ts';
-import type { Checkpoint, Verdict } from '../contract/integrity.ts';
 import { checkpointAt, isAttested, renewalOf } from '../integrity/attestation.ts';
 import { verifyChain } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';

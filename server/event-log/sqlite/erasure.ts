@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
+import type { Erasure } from '../../../shared/audit.ts';
 import type { RunRows } from '../../../shared/run.ts';
 import { CommitRows } from '../commit/run-rows.ts';
-import type { EraseRequest, Erasure } from '../contract/integrity.ts';
+import type { EraseRequest } from '../contract/integrity.ts';
 import { StoredEvent } from '../contract/log.ts';
 import { hashPrefixOf } from '../cursor.ts';
 import { type ChainedRow, rowHash } from '../integrity/canonical.ts';

@@ -1,13 +1,6 @@
+import type { Checkpoint, ClockRepair, Erasure, Verdict } from '../../../shared/audit.ts';
 import type { ChainHead } from '../commit/commit-group.ts';
-import type {
-  Checkpoint,
-  ClockRepair,
-  EraseRequest,
-  Erasure,
-  Integrity,
-  Verdict,
-  VerifyOptions,
-} from '../contract/integrity.ts';
+import type { EraseRequest, Integrity, VerifyOptions } from '../contract/integrity.ts';
 import type { StoredEvent } from '../contract/log.ts';
 import { attest, checkpointAt, isAttested, renewalOf, type Trimming } from '../integrity/attestation.ts';
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';

@@ -1,8 +1,8 @@
 import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { Verdict } from '../../../shared/audit.ts';
 import { RunwireError } from '../../../shared/errors.ts';
-import type { Verdict } from '../contract/integrity.ts';
 import { type ChainOptions, verifyChain } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { historyEpochOf } from './database.ts';

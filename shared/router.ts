@@ -1,0 +1,177 @@
+import type {
+  TRPC_ERROR_CODE_KEY,
+  TRPC_ERROR_CODE_NUMBER,
+  TRPCBuiltRouter,
+  TRPCMutationProcedure,
+  TRPCQueryProcedure,
+  TRPCSubscriptionProcedure,
+} from '@trpc/server';
+import type { AccessEntry, Checkpoint, ClockRepair, Erasure, Verdict } from './audit.ts';
+import type { DecidedOutcome, DraftIssue, ErrorCode, errorTable } from './errors.ts';
+import type { RunwireEvents } from './events.ts';
+import type { StreamSignal } from './protocol.ts';
+import type { CategoryOf, DraftOf, EventOf, Registry, TypeOf } from './registry.ts';
+import type { ApprovalStatus, ListedApproval, RunHeader, RunStatus, RunView, Standing } from './run.ts';
+import type { ServerStats } from './server-stats.ts';
+
+/**
+ * The type of the server's router: every procedure with its input and its output. The client's types come from here, so
+ * that they name no type of the server or of Node.js. `server/api/` implements the procedures; a type test compares both.
+ */
+
+type RunId = { runId: string; projectId?: string | undefined };
+type Period = { since?: string | undefined; until?: string | undefined };
+type Page = { limit?: number | undefined; cursor?: string | null | undefined; direction?: 'forward' | undefined };
+type Start = { from?: 'now' | 'start' | undefined; lastEventId?: string | null | undefined };
+type Types<R extends Registry> = { types?: TypeOf<R>[] | undefined };
+type Filter<R extends Registry> = Start &
+  Types<R> & { categories?: CategoryOf<R>[] | undefined; conflate?: boolean | undefined };
+
+/** Joins an intersection to one object type. */
+type Joined<T> = { [Name in keyof T]: T[Name] };
+type Query<Input, Output> = TRPCQueryProcedure<{ input: Joined<Input>; output: Output; meta: unknown }>;
+type Mutation<Input, Output> = TRPCMutationProcedure<{ input: Joined<Input>; output: Output; meta: unknown }>;
+/** `id` is the cursor of an item: `lastEventId` of a later subscription. */
+type Tracked<Item> = { id: string; data: Item };
+type Subscription<Input, Item> = TRPCSubscriptionProcedure<{
+  input: Joined<Input>;
+  // biome-ignore lint/suspicious/noExplicitAny: tRPC infers these two types as `any`.
+  output: AsyncIterable<Tracked<Item | StreamSignal>, any, any>;
+  meta: unknown;
+}>;
+
+export type ProceduresOf<R extends Registry> = {
+  /** Events of one run. A run that does not exist, or that the caller may not read, has none until it is created. */
+  onRunEvent: Subscription<RunId & Filter<R>, EventOf<R>>;
+  onProjectEvent: Subscription<{ projectId: string } & Filter<R>, EventOf<R>>;
+  /** Events whose `audience` or `approvers` name the caller, and events of runs that the caller created. */
+  onUserEvent: Subscription<Filter<R> | undefined, EventOf<R>>;
+  /** Every event that the caller may read. */
+  onEvent: Subscription<Filter<R> | undefined, EventOf<R>>;
+  /** Headers of runs that have changed: the latest of each run, at most four times a second. */
+  onRunSummary: Subscription<({ projectId?: string | undefined } & Start) | undefined, RunHeader>;
+  run: {
+    /**
+     * Returns a run, and the cursor that the state belongs to. The stages, artifacts and approvals of a large run come in
+     * pages, while a page has a `nextCursor`; `fetchRun` of `runwire/client` merges them.
+     */
+    get: Query<RunId & { cursor?: string | null | undefined }, { run: RunView; cursor: string; nextCursor?: string }>;
+    /** Returns headers, newest run first. `onRunSummary` continues at `position`. */
+    list: Query<
+      | ({
+          projectId?: string | undefined;
+          status?: RunStatus[] | undefined;
+          labels?: Record<string, string> | undefined;
+          text?: string | undefined;
+          needsMyDecision?: boolean | undefined;
+        } & Period &
+          Page)
+      | undefined,
+      { runs: RunHeader[]; nextCursor?: string; position: string }
+    >;
+    /** Returns the events of a run, oldest first. The first page starts at the event with the number `fromRunSeq`. */
+    history: Query<
+      RunId & Types<R> & { fromRunSeq?: number | undefined } & Page,
+      { events: EventOf<R>[]; nextCursor?: string }
+    >;
+  };
+  event: {
+    /** Publishes 1 to 1,000 drafts, all or none. `seq` is the highest position of them. */
+    publish: Mutation<
+      { events: DraftOf<R>[]; onPhi?: 'reject' | 'redact' | undefined },
+      { accepted: number; duplicates: number; seq: number }
+    >;
+    /** Returns an event by its position or its id. Fails with `EVENT_NOT_FOUND`. */
+    get: Query<{ seq: number } | { projectId: string; eventId: string }, EventOf<R>>;
+    /**
+     * Searches the text of events, newest first. An event must contain all words and quoted phrases of `text`. A page may
+     * have fewer events than `limit`, or none, while it has a `nextCursor`.
+     */
+    search: Query<
+      | ({
+          text?: string | undefined;
+          projectId?: string | undefined;
+          runId?: string | undefined;
+          actor?: string | undefined;
+        } & Types<R> &
+          Period &
+          Page)
+      | undefined,
+      { events: EventOf<R>[]; nextCursor?: string }
+    >;
+  };
+  approval: {
+    /**
+     * Returns the approvals of readable projects, newest request first. The list contains every change up to the cursor
+     * `position`; a subscription after it delivers the later ones.
+     */
+    list: Query<
+      | ({
+          status?: ApprovalStatus | ApprovalStatus[] | undefined;
+          projectId?: string | undefined;
+          needsMyDecision?: boolean | undefined;
+        } & Page)
+      | undefined,
+      { approvals: ListedApproval[]; nextCursor?: string; position: string }
+    >;
+    get: Query<RunId & { approvalId: string }, ListedApproval>;
+    grant: Mutation<RunId & { approvalId: string; comment?: string | undefined }, Standing>;
+    deny: Mutation<RunId & { approvalId: string; reason: string }, Standing>;
+  };
+  audit: {
+    /** Verifies the hash chain of the log. */
+    verify: Query<{ checkpoints?: { seq: number; hash: string }[] | undefined } | undefined, Verdict>;
+    checkpoint: Query<void, { checkpoint: Checkpoint; publicKey: string }>;
+    /** Erases the text of an event. */
+    erase: Mutation<{ seq: number; reason: string }, Erasure>;
+    confirmClock: Mutation<{ now: string }, { clock: string; repair: ClockRepair | null }>;
+    /** Returns entries of the access record, newest first. */
+    access: Query<
+      | ({
+          sub?: string | undefined;
+          action?: string | undefined;
+          projectId?: string | undefined;
+          runId?: string | undefined;
+          outcome?: string | undefined;
+        } & Period &
+          Page)
+      | undefined,
+      { entries: AccessEntry[]; nextCursor?: string }
+    >;
+  };
+  auth: {
+    me: Query<
+      void,
+      { sub: string; projects: string[]; roles: ('viewer' | 'approver' | 'producer' | 'admin')[]; expiresAt?: string }
+    >;
+    /** Replaces the token of the open socket. */
+    refresh: Mutation<{ token: string }, { expiresAt: string | null }>;
+    revoke: Mutation<{ jti: string } | { sub: string }, { revoked: boolean }>;
+  };
+  server: { stats: Query<void, ServerStats> };
+};
+
+/** An error as tRPC sends it. `runwireCode` is the code of the error table (`errorTable`). */
+export type ApiError = {
+  code: TRPC_ERROR_CODE_NUMBER;
+  message: string;
+  data: {
+    code: TRPC_ERROR_CODE_KEY;
+    httpStatus: (typeof errorTable)[ErrorCode]['http'];
+    runwireCode: ErrorCode;
+    /** The procedure. */
+    path?: string;
+    /** The invalid field of the input. */
+    field?: string;
+    issues?: readonly DraftIssue[];
+    outcome?: DecidedOutcome;
+  };
+};
+
+/** The router of a server with the event types `R`. `Context` concerns callers in the server's process only. */
+export type RouterOf<R extends Registry, Context extends object = object> = TRPCBuiltRouter<
+  { ctx: Context; meta: object; errorShape: ApiError; transformer: false },
+  ProceduresOf<R>
+>;
+/** The router of a server with the twelve event types. */
+export type AppRouter = RouterOf<RunwireEvents>;
