@@ -14,8 +14,10 @@ type Options = ConstructorParameters<Driver['DatabaseSync']>[1];
 const require = createRequire(import.meta.url);
 
 /** Opens a database, and loads the driver before the first. Throws `UNAVAILABLE` if there is none. */
-export const openSqlite = (path: string, options: Options = {}): DatabaseSyncInstance =>
-  new (require(sqliteDriver()) as Driver).DatabaseSync(path, options);
+export function openSqlite(path: string, options: Options = {}): DatabaseSyncInstance {
+  const driver: Driver = require(sqliteDriver());
+  return new driver.DatabaseSync(path, options);
+}
 
 /** The module to `require`: the path of the package, or `node:sqlite`. */
 export function sqliteDriver(): string {
