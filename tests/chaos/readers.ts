@@ -84,7 +84,8 @@ type Handlers = {
 };
 function subscribe(client: RunwireClient, transcript: Transcript, handlers: Handlers): { unsubscribe(): void } {
   const { path, input, lastEventId } = requestOf(transcript);
-  return client[path].subscribe({ ...input, ...(lastEventId ? { lastEventId } : {}) } as never, handlers as never);
+  const procedure = client[path] as typeof client.onEvent; // The union of their types has no common signature.
+  return procedure.subscribe({ ...input, ...(lastEventId ? { lastEventId } : {}) } as never, handlers as never);
 }
 
 function readByClient({ url, token }: Surroundings, transcript: Transcript): Session {

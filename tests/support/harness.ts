@@ -236,13 +236,13 @@ export class WireSubscription<T = Item> {
 
 export const isLive = (item: object): boolean => isSignal(item) && item.type === 'stream.live';
 
-/** A TCP proxy to a port. `cut` destroys its open connections. */
-export async function startProxy(port: number) {
+/** A TCP proxy to a port, or to the port that a function returns. `cut` destroys its open connections. */
+export async function startProxy(port: number | (() => number)) {
   const sockets = new Set<Socket>();
   let opened = 0;
   const proxy = createServer((near) => {
     opened++;
-    const far = connect(port, '127.0.0.1');
+    const far = connect(typeof port === 'number' ? port : port(), '127.0.0.1');
     for (const socket of [near, far]) {
       sockets.add(socket);
       socket.on('error', () => undefined);
