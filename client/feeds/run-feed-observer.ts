@@ -57,9 +57,9 @@ export class RunFeedObserver implements FeedObserver {
   #events: RunEvent[] = [];
   #haveEventsChanged = false;
 
-  constructor(feeds: FeedCache, { wantsRun = false } = {}) {
+  constructor(feeds: FeedCache, { wantsRun = false, handlers = new Handlers(feeds.events) } = {}) {
     this.#feeds = feeds;
-    this.handlers = new Handlers(feeds.events);
+    this.handlers = handlers;
     this.wantsRun = wantsRun;
   }
 

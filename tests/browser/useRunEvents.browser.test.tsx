@@ -363,7 +363,7 @@ test('[C4] an error ends the subscription, is reported once, and keeps the event
   hook.result.current.reconnect();
 
   await until(() => expect(hook.result.current.connectionState).toBe('failed'));
-  expect(hook.result.current.error).toMatchObject({ data: { runwireCode: 'RUN_AMBIGUOUS' } });
+  expect(hook.result.current.error).toMatchObject({ code: 'RUN_AMBIGUOUS' });
   expect(onError).toHaveBeenCalledExactlyOnceWith(hook.result.current.error);
   expect(seqsOf(hook.result.current.events)).toEqual([1]);
 

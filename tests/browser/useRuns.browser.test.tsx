@@ -225,7 +225,7 @@ test('[H5] a list that cannot be fetched reports the error, and reconnect() fetc
   const queryClient = new QueryClient({ defaultOptions: { queries: { retry: false } } });
   const hook = await mount(server, { props: {}, use, queryClient });
   await until(() => expect(hook.result.current.status).toBe('error'));
-  expect(hook.result.current.error).toMatchObject({ data: { runwireCode: 'FORBIDDEN' } });
+  expect(hook.result.current.error).toMatchObject({ code: 'FORBIDDEN' });
   window.fetch = realFetch;
   hook.result.current.reconnect();
   await isLive(hook);
