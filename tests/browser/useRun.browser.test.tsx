@@ -8,7 +8,7 @@ import {
   type UseRunReturn,
   useRun,
   useRunEvents,
-} from '../../client/react/index.ts';
+} from '../../client/hooks/index.ts';
 import { mount, until, watchFrames, watchRequests, watchSubscriptions } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 

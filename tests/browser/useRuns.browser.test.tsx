@@ -1,6 +1,6 @@
 import { QueryClient } from '@tanstack/react-query';
 import { expect, onTestFinished, test } from 'vitest';
-import { type UseRunsOptions, type UseRunsReturn, useRuns } from '../../client/react/index.ts';
+import { type UseRunsOptions, type UseRunsReturn, useRuns } from '../../client/hooks/index.ts';
 import { mount, until, watchFrames, watchRequests } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 
