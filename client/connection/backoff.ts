@@ -1,3 +1,5 @@
+import { startTimer } from './timer.ts';
+
 /**
  * Returns the delay before a retry: a random time between half and all of `baseMs · 2^(attempt - 1)`, at most `maxMs`.
  * `attempt` is 1 after the first failure. `random` returns a number in [0, 1).
@@ -7,7 +9,7 @@ export function backoffMs(attempt: number, baseMs: number, maxMs: number, random
   return Math.round(fullMs * (0.5 + random() / 2));
 }
 
-/** Resolves after `ms`, or as soon as `signal` is aborted. */
+/** Resolves after `ms`, or as soon as `signal` is aborted. `Infinity` waits for the signal alone. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
@@ -15,7 +17,7 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
       signal.removeEventListener('abort', done);
       resolve();
     };
-    const timer = setTimeout(done, ms);
+    const timer = startTimer(ms, done);
     signal.addEventListener('abort', done);
   });
 }

@@ -32,15 +32,15 @@ async function eventsOf({ log }: Pick<RunServer, 'log'>, projectId = 'demo') {
 /** A proxy in front of the server. `next` decides the fate of each request. */
 async function startProxy(
   targetPort: number,
-  next: () => 'pass' | 'drop' | 'lose' | { status: number; retryAfter?: string; body?: string },
+  next: () => 'pass' | 'drop' | 'lose' | { status: number; headers?: Record<string, string>; body?: string },
 ) {
   const bodies: string[] = [];
   const proxy = createServer((incoming, outgoing) => {
     const fate = next();
     if (fate === 'drop') return void incoming.socket.destroy();
     if (typeof fate === 'object') {
-      const header = fate.retryAfter === undefined ? {} : { 'retry-after': fate.retryAfter };
-      incoming.resume().on('end', () => outgoing.writeHead(fate.status, header).end(fate.body ?? '<html>busy</html>'));
+      const { status, headers = {}, body = '<html>busy</html>' } = fate;
+      incoming.resume().on('end', () => outgoing.writeHead(status, headers).end(body));
       return;
     }
     const { method, url, headers } = incoming;
@@ -150,14 +150,132 @@ test('[L3] a request with a lost answer is sent again and stored once', async ()
   expect(again).toEqual({ accepted: 1, duplicates: 1, seq: 4 });
 });
 
-test('the publisher retries after 5xx, 408 and 429', async () => {
+test('[P12] every answer that is not of Runwire is repeated', async () => {
   await using server = await startServer();
-  const fates = [{ status: 503 }, { status: 500 }, { status: 408 }, { status: 429, retryAfter: '0' }, 'pass'] as const;
+  const errorOf = (code: string) => JSON.stringify({ error: { code, message: 'm' } });
+  const fates = [
+    ...[408, 425, 429, 500, 502, 503].map((status) => ({ status, headers: { 'retry-after': '0' } })),
+    ...[200, 204, 400, 401, 403, 404, 405, 409, 410, 499].map((status) => ({ status })),
+    ...[301, 302, 303, 307, 308].map((status) => ({ status, headers: { location: `${server.url}/api/v1/events` } })),
+    { status: 200, body: '{"receipts":[]}' },
+    { status: 404, body: errorOf('FORBIDDEN') },
+    ...['valueOf', 'constructor', 'ELSE'].map((code) => ({ status: 400, body: errorOf(code) })),
+  ];
   let request = 0;
   const proxy = await startProxy(server.port, () => fates[request++] ?? 'pass');
-  const publisher = createPublisher({ url: proxy.url, token: await tokenFor(), projectId: 'demo', retryDelayMs: 1 });
+  const publisher = createPublisher({
+    url: proxy.url,
+    token: await tokenFor(),
+    projectId: 'demo',
+    retryDelayMs: 1,
+    maxRetryDelayMs: 2,
+  });
   expect(await publisher.publish(progress('r1', 1))).toEqual({ accepted: 1, duplicates: 0, seq: 1 });
-  expect(request).toBe(5);
+  expect(request).toBe(fates.length + 1);
+});
+
+test('[P12] an ingress without a route loses no event', async () => {
+  await using server = await startServer();
+  let request = 0;
+  const proxy = await startProxy(server.port, () => (request++ < 30 ? { status: 404 } : 'pass'));
+  const publisher = createPublisher({
+    url: proxy.url,
+    token: await tokenFor(),
+    projectId: 'demo',
+    retryDelayMs: 1,
+    maxRetryDelayMs: 3,
+  });
+  const published: Promise<unknown>[] = [];
+  for (let value = 0; value < 99; value++) {
+    published.push(publisher.publish(progress('r1', value)));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await Promise.all(published);
+  expect((await eventsOf(server)).map((event) => event.progress)).toEqual(Array.from({ length: 99 }, (_, at) => at));
+});
+
+test('[P12] a wrong address is reported at once, and fails the call after a minute', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const proxy = await startProxy(0, () => ({ status: 302, headers: { location: '/sign-in?key=secret' } }));
+  const reported: string[] = [];
+  const publisher = createPublisher({
+    url: proxy.url,
+    token: 'any',
+    projectId: 'demo',
+    retryDelayMs: 1,
+    maxRetryDelayMs: 2,
+    onError: ({ code, message }, willRetry) => {
+      reported.push(`${willRetry ? 'retried' : 'failed'}: ${code}: ${message}`);
+      if (willRetry) vi.advanceTimersByTime(59_000);
+      setTimeout(() => vi.advanceTimersByTime(1_000));
+    },
+  });
+  expect(await refusal(publisher.publish(progress('r1', 1)))).toMatchObject({ code: 'NOT_FOUND' });
+  const message = `NOT_FOUND: the address redirects to ${proxy.url}/sign-in`;
+  await vi.waitFor(() => expect(reported).toEqual([`retried: ${message}`, `failed: ${message}`]));
+});
+
+test('[P12] an address that has answered as a Runwire server is retried without limit', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+  await using server = await startServer();
+  let request = 0;
+  const proxy = await startProxy(server.port, () => {
+    request++;
+    if (request === 1 || request > 6) return 'pass';
+    vi.advanceTimersByTime(3_600_000);
+    return { status: 404 };
+  });
+  const options = { projectId: 'demo', retryDelayMs: 1, maxRetryDelayMs: 2 };
+  const publisher = createPublisher({ url: proxy.url, token: await tokenFor(), ...options });
+  await publisher.publish(progress('r1', 1));
+  expect(await publisher.publish(progress('r1', 2))).toMatchObject({ accepted: 1 });
+});
+
+test('[P12] an outage is reported at its third attempt, and again when its cause changes', async () => {
+  await using server = await startServer();
+  const fates = [503, 503, 503, 503, 502, 503].map((status) => ({ status }));
+  let request = 0;
+  const proxy = await startProxy(server.port, () => fates[request++] ?? 'pass');
+  const reported: unknown[] = [];
+  const publisher = createPublisher({
+    url: proxy.url,
+    token: await tokenFor(),
+    projectId: 'demo',
+    retryDelayMs: 1,
+    maxRetryDelayMs: 2,
+    onError: ({ code, message }, willRetry) => reported.push([code, message, willRetry]),
+  });
+  await publisher.publish(progress('r1', 1));
+  expect(reported).toEqual([503, 502, 503].map((status) => ['UNAVAILABLE', `the server answered ${status}`, true]));
+});
+
+test('[P12] a call that a proxy finds too large is sent in halves, and fails alone', async () => {
+  await using server = await startServer();
+  const proxy = await startProxy(server.port, () => 'pass');
+  const small = createServer((incoming, outgoing) => {
+    if (Number(incoming.headers['content-length']) > 1_000) {
+      return void incoming.resume().on('end', () => outgoing.writeHead(413).end('<html>too large</html>'));
+    }
+    incoming.pipe(
+      request(`${proxy.url}${incoming.url}`, { method: 'POST', headers: incoming.headers }, (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+        answer.pipe(outgoing);
+      }),
+    );
+  });
+  await new Promise<void>((resolve) => small.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void small.close());
+  const url = `http://127.0.0.1:${(small.address() as AddressInfo).port}`;
+  const publisher = createPublisher({ url, token: await tokenFor(), projectId: 'demo' });
+  const results = await Promise.allSettled(
+    Array.from({ length: 20 }, (_, at) =>
+      publisher.publish(progress('r1', at, { message: 'x'.repeat(at === 7 ? 1_500 : 9) })),
+    ),
+  );
+  expect(results.flatMap(({ status }, at) => (status === 'rejected' ? [at] : []))).toEqual([7]);
+  expect((await eventsOf(server)).length).toBe(19);
 });
 
 test('flush() retries without further delay', async () => {
@@ -264,6 +382,130 @@ test('[A1] after a refused token the publisher fetches a token once more, then f
   expect(errors.map((error) => error.code)).toEqual(['UNAUTHENTICATED', 'UNAUTHENTICATED']);
 });
 
+test('[P12] a token without the right is fetched once more, then fails the call', async () => {
+  await using server = await startServer();
+  const tokens = [await tokenFor({ roles: ['viewer'] }), await tokenFor()];
+  const widened = createPublisher({ url: server.url, token: () => tokens.shift(), projectId: 'demo' });
+  expect(await widened.publish(progress('r1', 1))).toMatchObject({ accepted: 1 });
+  const viewer = await tokenFor({ roles: ['viewer'] });
+  let fetched = 0;
+  const narrow = createPublisher({
+    url: server.url,
+    token: () => {
+      fetched++;
+      return viewer;
+    },
+    projectId: 'demo',
+  });
+  const errors = await Promise.all([1, 2, 3].map((value) => refusal(narrow.publish(progress('r1', value)))));
+  expect(errors.map((error) => error.code)).toEqual(['FORBIDDEN', 'FORBIDDEN', 'FORBIDDEN']);
+  expect(fetched).toBe(2);
+});
+
+test('[P17] a token source that never answers is asked again after timeoutMs, and one without a token too', async () => {
+  await using server = await startServer();
+  const token = await tokenFor();
+  const answers = [
+    () => new Promise<string>(() => undefined),
+    () => undefined,
+    () => Promise.reject(new Error('no')),
+    () => token,
+  ];
+  let asked = 0;
+  const publisher = createPublisher({
+    url: server.url,
+    token: () => answers[asked++]?.(),
+    projectId: 'demo',
+    timeoutMs: 50,
+    retryDelayMs: 1,
+  });
+  expect(await publisher.publish(progress('r1', 1))).toMatchObject({ accepted: 1 });
+  expect(asked).toBe(4);
+});
+
+test('[P17] Infinity is no limit of time, a time beyond 24 days is not short, and NaN is refused', async () => {
+  const server = await startServer();
+  const token = await tokenFor();
+  for (const more of [{ timeoutMs: Number.POSITIVE_INFINITY }, { timeoutMs: 2 ** 40, retryForMs: 2 ** 40 }]) {
+    const publisher = createPublisher({ url: server.url, token, projectId: 'demo', ...more });
+    expect(await publisher.publish(progress('r1', 1))).toMatchObject({ accepted: 1 });
+    await publisher.close(Number.POSITIVE_INFINITY);
+  }
+  await server.close();
+  const options = { url: server.url, token, projectId: 'demo', retryDelayMs: 1, maxRetryDelayMs: 5 };
+  let outages = 0;
+  const patient = createPublisher({ ...options, onError: () => outages++ });
+  const published = patient.publish(progress('r1', 2));
+  const closed = patient.close(Number.POSITIVE_INFINITY);
+  await vi.waitFor(() => expect(outages).toBe(1));
+  await using _ = await startServer({ port: server.port });
+  expect(await published).toMatchObject({ accepted: 1 });
+  await closed;
+  for (const name of ['timeoutMs', 'retryForMs', 'retryDelayMs', 'maxRetryDelayMs']) {
+    for (const value of [Number.NaN, -1]) {
+      expect(() => createPublisher({ ...options, [name]: value })).toThrow(`${name} must be a number of milliseconds`);
+    }
+  }
+});
+
+test('[P15] the end of a run and events of approvals have room in a full queue, up to twice the limit', async () => {
+  await using server = await startServer();
+  const publisher = createPublisher({ url: server.url, token: await tokenFor(), projectId: 'demo', queueLimit: 3 });
+  const run = { runId: 'r1' };
+  const kept = [
+    publisher.publish([1, 2, 3].map((value) => progress('r1', value))),
+    publisher.publish({ type: 'run.completed', ...run }),
+    publisher.publish({ type: 'governance.required', approvalId: 'a1', title: 'Release', ...run }),
+    publisher.publish({ type: 'run.failed', error: { message: 'm' }, ...run }),
+  ];
+  for (const draft of [progress('r1', 4), { type: 'run.completed', ...run } as const]) {
+    expect(await refusal(publisher.publish(draft))).toMatchObject({ code: 'RATE_LIMITED' });
+  }
+  await Promise.all(kept);
+  expect((await eventsOf(server)).length).toBe(6);
+});
+
+test('[P15] RATE_LIMITED is a full queue alone: a server that limits for longer than retryForMs is UNAVAILABLE', async () => {
+  const body = JSON.stringify({ error: { code: 'RATE_LIMITED', message: 'too fast' } });
+  const proxy = await startProxy(0, () => ({ status: 429, body }));
+  const publisher = createPublisher({
+    url: proxy.url,
+    token: 'any',
+    projectId: 'demo',
+    retryForMs: 20,
+    retryDelayMs: 1,
+  });
+  const error = await refusal(publisher.publish(progress('r1', 1)));
+  expect(error).toMatchObject({ code: 'UNAVAILABLE', message: 'too fast', cause: { code: 'RATE_LIMITED' } });
+});
+
+test('[P16] an onError that throws or rejects changes nothing, and may publish', async () => {
+  await using server = await startServer();
+  const unhandled: unknown[] = [];
+  const note = (error: unknown) => void unhandled.push(error);
+  process.on('unhandledRejection', note).on('uncaughtException', note);
+  onTestFinished(() => void process.off('unhandledRejection', note).off('uncaughtException', note));
+  const reported = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  onTestFinished(() => reported.mockRestore());
+  const options = { url: server.url, token: await tokenFor(), projectId: 'demo', queueLimit: 1 };
+  const throwing = createPublisher({
+    ...options,
+    onError: () => {
+      throw new Error('thrown');
+    },
+  });
+  const rejecting = createPublisher({ ...options, onError: () => Promise.reject(new Error('rejected')) as never });
+  let calls = 0;
+  const republishing = createPublisher({ ...options, onError: () => void (calls++ < 3 && republishing.publish([])) });
+  for (const publisher of [throwing, rejecting, republishing]) {
+    void publisher.publish([]);
+    expect(await publisher.publish(progress('r1', 1))).toMatchObject({ accepted: 1 });
+  }
+  await vi.waitFor(() => expect([reported.mock.calls.length, calls]).toEqual([2, 4]));
+  expect(reported.mock.calls.flat().map((error: Error) => error.message)).toEqual(['thrown', 'rejected']);
+  expect(unhandled).toEqual([]);
+});
+
 test('publish() rejects at once for a full queue, a draft without JSON, no drafts, and after close()', async () => {
   await using server = await startServer();
   const errors: string[] = [];
@@ -323,19 +565,4 @@ test('a call fails after retryForMs or at close(), without an unhandled rejectio
   expect((await stuck).code).toBe('UNAVAILABLE');
   await new Promise((resolve) => setImmediate(resolve));
   expect(unhandled).toEqual([]);
-});
-
-test('a server that is no Runwire server fails the call with NOT_FOUND', async () => {
-  const proxy = await startProxy(0, () => ({ status: 200 }));
-  const publisher = createPublisher({ url: proxy.url, token: 'any', projectId: 'demo' });
-  expect(await refusal(publisher.publish(progress('r1', 1)))).toMatchObject({ code: 'NOT_FOUND' });
-});
-
-test('an answer with an error code that is no code of Runwire fails by its status', async () => {
-  for (const code of ['valueOf', 'constructor', 'ELSE']) {
-    const proxy = await startProxy(0, () => ({ status: 400, body: JSON.stringify({ error: { code, message: 'm' } }) }));
-    const publisher = createPublisher({ url: proxy.url, token: 'any', projectId: 'demo' });
-    const { message } = await refusal(publisher.publish(progress('r1', 1)));
-    expect(message).toBe('the server answered 400');
-  }
 });

@@ -1,7 +1,11 @@
 import { RunwireError } from '../../shared/errors.ts';
+import { startTimer } from '../connection/timer.ts';
+import { report } from '../errors.ts';
+import { watchPage } from './page.ts';
 import type { PublisherDraft } from './parts.ts';
 import { PublishQueue, type PublishResult, type QueueOptions } from './queue.ts';
 import { EventSender, type SenderOptions } from './sender.ts';
+import { SpillFile } from './spill.ts';
 
 /**
  * The package entry `runwire/publisher`: publishes events over HTTP. The server stores each event once and in order, even
@@ -11,13 +15,23 @@ import { EventSender, type SenderOptions } from './sender.ts';
  * id once, so the publisher can repeat a request until the server answers.
  *
  * `queue.ts` puts the drafts of several calls into one request, and finds the calls that caused a refusal. `sender.ts`
- * sends a request and repeats it.
+ * sends a request and repeats it. `answer.ts` distinguishes the server's answers from those of proxies. `spill.ts` keeps
+ * the drafts in a file until the server has answered.
  */
 
 export type PublisherOptions = SenderOptions &
   QueueOptions & {
-    /** Called with the error of each failed call of `publish`, for code that does not await the call. */
-    onError?: ((error: RunwireError) => void) | undefined;
+    /**
+     * A file for the drafts that the server has not answered yet; default none. `publish` writes to it before it returns.
+     * After a crash, the next publisher with this file sends the drafts first. One publisher at a time can use it. For
+     * Node.js, Bun and Deno.
+     */
+    spillPath?: string | undefined;
+    /**
+     * Called with the error of each failed call of `publish`, for code that does not await the call. With `willRetry`, no
+     * event is lost: the publisher reports why it cannot send for now, and goes on trying.
+     */
+    onError?: ((error: RunwireError, willRetry: boolean) => void) | undefined;
   };
 
 export type EventPublisher = {
@@ -29,49 +43,75 @@ export type EventPublisher = {
    * - the server refused a draft: the server's code, with `path` and `issues`. The `index` of an issue counts the drafts
    *   of this call;
    * - the queue is full: `RATE_LIMITED`;
-   * - the server did not answer within `retryForMs`, or the publisher is closed: `UNAVAILABLE`.
+   * - the server refused the token: `UNAUTHENTICATED`;
+   * - the address has answered only as something else than a Runwire server for a minute: `NOT_FOUND`;
+   * - the server did not answer within `retryForMs`, the spill file cannot be written, or the publisher is closed:
+   *   `UNAVAILABLE`.
+   *
+   * With a spill file, the drafts of a call that failed for its token, its address or its time are still sent.
    *
    * Code may ignore the promise: its rejection does not become an unhandled rejection.
    */
   publish(drafts: PublisherDraft | readonly PublisherDraft[]): Promise<PublishResult>;
   /** Ends the delay before a retry. Resolves when all drafts that were published before are stored or have failed. */
   flush(): Promise<void>;
-  /** Refuses further drafts, waits up to `waitMs` (default 10,000) until all drafts are stored, and fails the rest. */
+  /**
+   * Refuses further drafts, waits up to `waitMs` (default 10,000) until all drafts are stored, and fails the rest. With a
+   * spill file, the rest stays in the file.
+   */
   close(waitMs?: number): Promise<void>;
 };
 
-/** Creates a publisher. The publisher sends nothing before the first `publish`. */
+/**
+ * Creates a publisher. It sends nothing before the first `publish`, except for the drafts of its spill file. Throws a
+ * `RunwireError` if the spill file cannot be used: `UNAVAILABLE`, or `INVALID_INPUT` without Node.js.
+ */
 export function createPublisher(options: PublisherOptions): EventPublisher {
-  const { onError } = options;
-  const sender = new EventSender(options);
-  const queue = new PublishQueue(sender, options);
-  const unsettled = new Set<Promise<unknown>>();
-  let isClosed = false;
+  const { spillPath, onError } = options;
+  const notify = (error: RunwireError, willRetry: boolean) =>
+    // Not within `publish`, which the callback may call.
+    queueMicrotask(async () => {
+      try {
+        await onError?.(error, willRetry);
+      } catch (thrown) {
+        report(thrown);
+      }
+    });
+  const sender = new EventSender(options, (error) => notify(error, true));
+  const spill = spillPath === undefined ? undefined : new SpillFile(spillPath, notify);
+  const queue = new PublishQueue({ sender, spill, onFailure: notify }, options);
+  let isLeaving = false;
+  let closing: Promise<void> | undefined;
+  const unwatch = watchPage({
+    onHide: () => queue.sendLast(),
+    onLeave: () => {
+      isLeaving = true;
+    },
+    onReturn: () => {
+      isLeaving = false;
+    },
+  });
 
   const publish = (drafts: PublisherDraft | readonly PublisherDraft[]): Promise<PublishResult> => {
-    const result = isClosed
-      ? Promise.reject<PublishResult>(new RunwireError('UNAVAILABLE', 'the publisher is closed'))
-      : queue.add(Array.isArray(drafts) ? (drafts as readonly PublisherDraft[]) : [drafts as PublisherDraft]);
-    unsettled.add(result);
-    result.then(
-      () => unsettled.delete(result),
-      (error: RunwireError) => {
-        unsettled.delete(result);
-        onError?.(error);
-      },
+    if (closing) return queue.refuse(new RunwireError('UNAVAILABLE', 'the publisher is closed'));
+    const result = queue.add(
+      Array.isArray(drafts) ? (drafts as readonly PublisherDraft[]) : [drafts as PublisherDraft],
     );
+    if (isLeaving) queue.sendLast();
     return result;
   };
 
-  const flush = async (): Promise<void> => {
+  const flush = (): Promise<void> => {
     sender.retryNow();
-    await Promise.allSettled(unsettled);
+    return queue.settled();
   };
 
   const close = async (waitMs = 10_000): Promise<void> => {
-    isClosed = true;
-    const timer = setTimeout(() => sender.giveUp(), waitMs);
-    await flush();
+    const timer = startTimer(waitMs, () => sender.giveUp());
+    closing ??= flush()
+      .then(() => queue.ended())
+      .finally(unwatch);
+    await closing;
     clearTimeout(timer);
   };
 
