@@ -36,9 +36,19 @@ export function codeOf(error: object): ErrorCode | undefined {
 
 /**
  * Reports an error of the application's code, so that the caller can continue. Uses `reportError`, or the console where it
- * does not exist: in Node.js an uncaught error would end the process. Does not throw.
+ * does not exist: in Node.js an uncaught error would end the process.
  */
 export function report(error: unknown): void {
   if (typeof reportError === 'function') reportError(error);
   else console.error(error);
+}
+
+/** Calls a function of the application. If it throws, or its promise rejects, the error is reported. Does not throw. */
+export function callSafely(callback: () => unknown): void {
+  try {
+    const result = callback();
+    if (result instanceof Promise) result.catch(report);
+  } catch (error) {
+    report(error);
+  }
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { foldOf, runwireTable } from './event-table.ts';
+import { foldDecision, foldRequest } from './approval-fold.ts';
 import * as field from './fields.ts';
 import {
   type CategoryOf,
@@ -10,8 +10,10 @@ import {
   draftSchemaOf,
   type EventOf,
   eventSchemaOf,
+  foldOf,
   type TypeOf,
 } from './registry.ts';
+import { foldArtifact, foldCreated, foldEnd, foldStage, foldStarted } from './run-fold.ts';
 
 /**
  * The registry of Runwire's twelve event types. Below the registry, each schema and each TypeScript type has a public
@@ -34,8 +36,9 @@ const attempt = z.int().positive().max(1_000_000);
 export const runwireEvents = {
   'run.created': defineEvent({
     type: 'run.created',
-    ...runwireTable['run.created'],
+    category: 'run',
     topic: 'jobs',
+    fold: foldCreated,
     fields: {
       name: field.name(),
       stages: z
@@ -47,28 +50,26 @@ export const runwireEvents = {
       parentRunId: field.scopeId().optional(),
     },
   }),
-  'run.started': defineEvent({
-    type: 'run.started',
-    ...runwireTable['run.started'],
-    topic: 'jobs',
-    fields: {},
-  }),
+  'run.started': defineEvent({ type: 'run.started', category: 'run', topic: 'jobs', fold: foldStarted, fields: {} }),
   'run.completed': defineEvent({
     type: 'run.completed',
-    ...runwireTable['run.completed'],
+    category: 'run',
     topic: 'jobs',
+    fold: foldEnd,
     fields: { durationMs: field.durationMs().optional(), summary: field.message().optional() },
   }),
   'run.failed': defineEvent({
     type: 'run.failed',
-    ...runwireTable['run.failed'],
+    category: 'run',
     topic: 'jobs',
+    fold: foldEnd,
     fields: { error: failure, durationMs: field.durationMs().optional(), stageId: field.id().optional() },
   }),
   'stage.started': defineEvent({
     type: 'stage.started',
-    ...runwireTable['stage.started'],
+    category: 'stage',
     topic: 'jobs',
+    fold: foldStage,
     fields: {
       stageId: field.id(),
       name: field.onErase('blanked', field.name()).optional(),
@@ -77,8 +78,9 @@ export const runwireEvents = {
   }),
   'stage.progress': defineEvent({
     type: 'stage.progress',
-    ...runwireTable['stage.progress'],
+    category: 'stage',
     topic: 'jobs',
+    fold: foldStage,
     fields: {
       stageId: field.id(),
       progress: z.number().min(0).max(100).optional(),
@@ -95,14 +97,16 @@ export const runwireEvents = {
   }),
   'stage.completed': defineEvent({
     type: 'stage.completed',
-    ...runwireTable['stage.completed'],
+    category: 'stage',
     topic: 'jobs',
+    fold: foldStage,
     fields: { stageId: field.id(), durationMs: field.durationMs().optional(), attempt: attempt.optional() },
   }),
   'stage.failed': defineEvent({
     type: 'stage.failed',
-    ...runwireTable['stage.failed'],
+    category: 'stage',
     topic: 'jobs',
+    fold: foldStage,
     fields: {
       stageId: field.id(),
       error: failure,
@@ -112,8 +116,9 @@ export const runwireEvents = {
   }),
   'artifact.created': defineEvent({
     type: 'artifact.created',
-    ...runwireTable['artifact.created'],
+    category: 'artifact',
     topic: 'jobs',
+    fold: foldArtifact,
     fields: {
       artifactId: field.id(),
       name: field.name(),
@@ -126,8 +131,9 @@ export const runwireEvents = {
   }),
   'governance.required': defineEvent({
     type: 'governance.required',
-    ...runwireTable['governance.required'],
+    category: 'governance',
     topic: 'governance',
+    fold: foldRequest,
     fields: {
       approvalId: field.id(),
       title: field.name(),
@@ -144,14 +150,16 @@ export const runwireEvents = {
   }),
   'approval.granted': defineEvent({
     type: 'approval.granted',
-    ...runwireTable['approval.granted'],
+    category: 'governance',
     topic: 'governance',
+    fold: foldDecision,
     fields: { approvalId: field.id(), decidedBy: field.userId(), comment: field.message().optional() },
   }),
   'approval.denied': defineEvent({
     type: 'approval.denied',
-    ...runwireTable['approval.denied'],
+    category: 'governance',
     topic: 'governance',
+    fold: foldDecision,
     fields: {
       approvalId: field.id(),
       decidedBy: field.userId(),
@@ -159,7 +167,7 @@ export const runwireEvents = {
       expired: z.boolean().optional(),
     },
   }),
-} as const satisfies { [Type in keyof typeof runwireTable]: object };
+} as const;
 
 export type RunwireEvents = typeof runwireEvents;
 

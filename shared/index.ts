@@ -9,7 +9,6 @@ export {
   errorTable,
   RunwireError,
 } from './errors.ts';
-export { foldOf } from './event-table.ts';
 export {
   AnyWebSocketEventSchema,
   type ApprovalDeniedEvent,
@@ -58,6 +57,7 @@ export {
   draftSchemaOf,
   type EventOf,
   eventSchemaOf,
+  foldOf,
   type LoggedEnvelope,
   type Registry,
   type TypeOf,

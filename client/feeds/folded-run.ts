@@ -11,6 +11,14 @@ export type Snapshot = { run: RunView; cursor: string };
 type Fetch = (signal: AbortSignal) => Promise<Snapshot>;
 type Fold = (rows: RunRows, event: RunEvent) => void;
 
+type FoldedRunHandlers = {
+  /** An event does not follow the state: earlier events are missing. The owner calls `load()` once the run is wanted. */
+  onMissing(): void;
+  onLoaded(): void;
+  /** A snapshot cannot be loaded, and a retry would not help. */
+  onError(error: RunwireError): void;
+};
+
 /** Maximum wait for the first snapshot. After this time the subscription opens without a snapshot. */
 const FIRST_SNAPSHOT_MS = 3_000;
 
@@ -25,20 +33,21 @@ const FIRST_SNAPSHOT_MS = 3_000;
 export class FoldedRun {
   /** True while a snapshot is needed: none is loaded yet, or events after it are missing. */
   isNeeded: boolean;
+  /** True once the server has answered a request for a snapshot, if only that there is no run. */
+  wasLoaded = false;
   readonly #fetch: Fetch;
   readonly #foldEvent: Fold;
-  readonly #handlers: { onLoaded(): void; onError(error: RunwireError): void };
+  readonly #handlers: FoldedRunHandlers;
   #run: RunMemory;
   #loading: AbortController | undefined;
   /** Events that have arrived since the request for a snapshot was sent; undefined without a request. */
   #buffer: RunEvent[] | undefined;
 
-  /** `handlers.onError` is called when a snapshot cannot be loaded and a retry would not help. */
   constructor(
     fetch: Fetch,
     foldEvent: Fold,
     base: { isNeeded: boolean; run: RunView | undefined },
-    handlers: { onLoaded(): void; onError(error: RunwireError): void },
+    handlers: FoldedRunHandlers,
   ) {
     this.#fetch = fetch;
     this.#foldEvent = foldEvent;
@@ -66,13 +75,29 @@ export class FoldedRun {
     this.isNeeded = false;
   }
 
-  /** Folds an event into the state. If earlier events are missing, loads a snapshot instead. */
+  /** Takes a later state of the same log. `isComplete`: all events that follow that state will be folded. */
+  advanceTo(run: RunView, isComplete: boolean): void {
+    if (run.lastSeq <= (this.#run.header()?.lastSeq ?? 0) || (!isComplete && !this.isNeeded)) return;
+    this.#run = new RunMemory(run, this.#run.view());
+    if (isComplete) this.isNeeded = false;
+  }
+
+  /** Ends a request for a snapshot: a later one is needed. */
+  invalidate(): void {
+    this.cancel();
+    this.isNeeded = true;
+  }
+
+  /** Folds an event into the state, unless a snapshot is needed. */
   fold(event: RunEvent): void {
     this.#buffer?.push(event);
     if (this.isNeeded) return;
     const isNext = event.runSeq <= (this.#run.header()?.lastRunSeq ?? 0) + 1;
     if (isNext) this.#foldEvent(this.#run, event);
-    else void this.load();
+    else {
+      this.isNeeded = true;
+      this.#handlers.onMissing();
+    }
   }
 
   /**
@@ -133,6 +158,7 @@ export class FoldedRun {
     this.#buffer = undefined;
     this.#loading = undefined;
     this.isNeeded = false;
+    this.wasLoaded = true;
     this.#handlers.onLoaded();
   }
 }

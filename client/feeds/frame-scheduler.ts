@@ -1,4 +1,4 @@
-import { report } from '../errors.ts';
+import { callSafely } from '../errors.ts';
 
 /** Time between two frames in a hidden tab. The browser itself runs no frames there. */
 const HIDDEN_FRAME_MS = 250;
@@ -45,7 +45,7 @@ export class FrameScheduler {
       this.#cancel = undefined;
       for (const callback of [...this.#due]) {
         // A callback may cancel a later one of the same frame.
-        if (this.#due.delete(callback)) run(callback);
+        if (this.#due.delete(callback)) callSafely(callback);
       }
     });
   }
@@ -62,13 +62,5 @@ export class FrameScheduler {
     this.#due.clear();
     this.#cancel?.();
     this.#cancel = undefined;
-  }
-}
-
-function run(callback: () => void): void {
-  try {
-    callback();
-  } catch (error) {
-    report(error);
   }
 }

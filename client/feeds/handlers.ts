@@ -1,6 +1,6 @@
 import type { EventCategory, RunEvent, RunEventType, RunwireEvents } from '../../shared/events.ts';
 import type { EventOf } from '../../shared/registry.ts';
-import { report } from '../errors.ts';
+import { callSafely } from '../errors.ts';
 
 /** The TypeScript type of events that a handler for the event type `T` receives. */
 export type EventOfType<T extends RunEventType> = EventOf<RunwireEvents, T>;
@@ -12,7 +12,7 @@ export type EventOfCategory<C extends EventCategory> = EventOf<
 
 /** The category of each event type. */
 type Categories = { readonly [type: string]: { readonly category: string } };
-type Handler = (event: never) => void;
+type Handler = (event: never) => unknown;
 
 /** Event handlers by type and by category. A handler that is already registered is not added twice. */
 export class Handlers {
@@ -40,12 +40,15 @@ export class Handlers {
     handler: (event: EventOfCategory<C>) => void,
   ): void => remove(this.#byCategory, category, handler);
 
-  /** Calls the handlers for an event. If a handler throws, its error is reported and the next handler is called. */
-  deliver(event: RunEvent): void {
+  /**
+   * Returns the calls of the handlers for an event, one by one. A handler that throws is reported. A handler that was removed
+   * in between is not called.
+   */
+  *calls(event: RunEvent): Generator<() => void, undefined> {
     // A newer server may send an event type that this client does not have. Its category is then unknown.
     const category = this.#categories[event.type]?.category;
-    call(this.#byType.get(event.type), event);
-    if (category !== undefined) call(this.#byCategory.get(category), event);
+    yield* callsOf(this.#byType.get(event.type), event);
+    if (category !== undefined) yield* callsOf(this.#byCategory.get(category), event);
   }
 }
 
@@ -60,14 +63,9 @@ function remove(sets: Map<string, Set<Handler>>, key: string, handler: Handler):
   if (handlers?.delete(handler) && handlers.size === 0) sets.delete(key);
 }
 
-function call(handlers: Set<Handler> | undefined, event: RunEvent): void {
-  if (!handlers) return;
-  for (const handler of [...handlers]) {
-    if (!handlers.has(handler)) continue; // An earlier handler has removed this one.
-    try {
-      handler(event as never);
-    } catch (error) {
-      report(error);
-    }
+function* callsOf(handlers: Set<Handler> | undefined, event: RunEvent): Generator<() => void, undefined> {
+  for (const handler of [...(handlers ?? [])]) {
+    if (!handlers?.has(handler)) continue;
+    yield () => callSafely(() => handler(event as never));
   }
 }

@@ -2,13 +2,13 @@ import type { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';
 import { Store } from '../connection/store.ts';
-import { report } from '../errors.ts';
+import { callSafely } from '../errors.ts';
 import type { FeedCache } from './feed-cache.ts';
 import type { Snapshot } from './folded-run.ts';
 import { Handlers } from './handlers.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';
-import type { FeedObserver, Resume, RunFeed, RunFeedState } from './run-feed.ts';
-import { reconnectIfDown } from './subscription.ts';
+import { type FeedObserver, isOtherLog, type Resume, type RunFeed, type RunFeedState } from './run-feed.ts';
+import { type Gap, reconnectIfDown } from './subscription.ts';
 
 export type RunFeedObserverState = RunFeedState & {
   /** The key ({@link keyOf}) of the query that this state belongs to; undefined before the first query. */
@@ -38,9 +38,13 @@ export const blankState = (key: string | undefined, connectionState: ConnectionS
  */
 export class RunFeedObserver implements FeedObserver {
   readonly handlers: Handlers;
-  readonly wantsRun: boolean;
+  readonly startsAtSnapshot: boolean;
+  /** Called for each event, before the handlers. */
+  onEvent: ((event: RunEvent) => unknown) | undefined;
+  /** Called when the server could not deliver some events to this hook. */
+  onGap: ((gap: Gap) => unknown) | undefined;
   /** Called when the subscription ends with an error, and when the connection becomes `failed`. */
-  onError: ((error: RunwireError) => void) | undefined;
+  onError: ((error: RunwireError) => unknown) | undefined;
   /** Called with the run and its cursor at each update, before the listeners of the state. */
   onSnapshot: ((snapshot: Snapshot) => void) | undefined;
   snapshot: Snapshot | undefined;
@@ -56,11 +60,36 @@ export class RunFeedObserver implements FeedObserver {
   #resume: Resume | undefined;
   #events: RunEvent[] = [];
   #haveEventsChanged = false;
+  #wantsRun: boolean;
+  /** The calls for the last event that are still to be made. */
+  #calls: Iterator<() => void> | undefined;
 
-  constructor(feeds: FeedCache, { wantsRun = false, handlers = new Handlers(feeds.events) } = {}) {
+  /** `startsAtSnapshot`: the run is loaded before the subscription starts. Without it, {@link wantsRun} is false at first. */
+  constructor(feeds: FeedCache, { startsAtSnapshot = false } = {}) {
     this.#feeds = feeds;
-    this.handlers = handlers;
-    this.wantsRun = wantsRun;
+    this.handlers = new Handlers(feeds.events);
+    this.startsAtSnapshot = startsAtSnapshot;
+    this.#wantsRun = startsAtSnapshot;
+  }
+
+  /**
+   * True if the state of the run is used. Without it, `run` in the state is undefined, no snapshot is requested, and the phase
+   * is `live` without one. May be set at any time, also during a render.
+   */
+  get wantsRun(): boolean {
+    return this.#wantsRun;
+  }
+
+  set wantsRun(wantsRun: boolean) {
+    if (wantsRun === this.#wantsRun) return;
+    this.#wantsRun = wantsRun;
+    this.#feed?.runWanted();
+    this.changed();
+  }
+
+  /** The cursor of the last event that this hook was handed; undefined before its first position. */
+  get cursor(): string | undefined {
+    return this.#feed ? this.#feed.cursorOf(this) : this.#resume?.cursor;
   }
 
   /** Returns the state, as the same object until the state changes. */
@@ -76,15 +105,16 @@ export class RunFeedObserver implements FeedObserver {
 
   /**
    * Subscribes to a query until the returned function is called. If the last query was equal, the subscription resumes
-   * after the last event; otherwise the old events are dropped. Delivery starts in a microtask, so that handlers can be
-   * added first.
+   * after the last event; otherwise the old events are dropped, and it starts after the cursor `lastEventId`, if given.
+   * Delivery starts in a microtask, so that handlers can be added first.
    */
-  follow(query: RunFeedQuery): () => void {
+  follow(query: RunFeedQuery, lastEventId?: string): () => void {
     const key = keyOf(query);
     if (key !== this.#key) {
       this.#query = query;
       this.#key = key;
-      this.#resume = undefined;
+      this.#resume = lastEventId === undefined ? undefined : resumeAfter(lastEventId);
+      this.#calls = undefined;
       this.#events = [];
       this.#haveEventsChanged = true;
       this.#store.state = blankState(key, 'connecting');
@@ -121,20 +151,20 @@ export class RunFeedObserver implements FeedObserver {
     this.#events.push(event);
     this.#haveEventsChanged = true;
     if (this.#events.length >= 2 * this.#limit + 64) this.#events = this.#latest();
-    this.handlers.deliver(event);
+    this.#calls = this.#callsFor(event);
+    this.#callHandlers();
   }
 
-  clear(): void {
-    this.#events = [];
-    this.#haveEventsChanged = true;
+  missed(gap: Gap): void {
+    if (isOtherLog(gap)) {
+      this.#events = [];
+      this.#haveEventsChanged = true;
+    }
+    callSafely(() => this.onGap?.(gap));
   }
 
   failed(error: RunwireError): void {
-    try {
-      this.onError?.(error);
-    } catch (thrown) {
-      report(thrown);
-    }
+    callSafely(() => this.onError?.(error));
   }
 
   changed(): void {
@@ -143,14 +173,30 @@ export class RunFeedObserver implements FeedObserver {
 
   #join(): void {
     if (!this.#isFollowing || this.#isDisconnected || this.#feed) return;
+    // A handler may have disconnected the hook while further handlers waited for the same event. They come first.
+    queueMicrotask(() => this.#callHandlers());
     this.#feed = this.#feeds.join(this.#query as RunFeedQuery, this, this.#resume);
   }
 
   #leave(options: { isAtOnce?: boolean } = {}): void {
     if (!this.#feed) return;
-    this.#resume = this.#feed.resume;
-    this.#feed.leave(this, options);
+    this.#resume = this.#feed.leave(this, options);
     this.#feed = undefined;
+  }
+
+  *#callsFor(event: RunEvent): Generator<() => void, undefined> {
+    const { onEvent } = this;
+    if (onEvent) yield () => callSafely(() => onEvent(event));
+    yield* this.handlers.calls(event);
+  }
+
+  /** Makes the remaining calls for the last event, until one of them disconnects the hook. */
+  #callHandlers(): void {
+    while (this.#feed && !this.#feeds.isEnded) {
+      const next = this.#calls?.next();
+      if (!next || next.done) return;
+      next.value();
+    }
   }
 
   #latest(): RunEvent[] {
@@ -160,15 +206,28 @@ export class RunFeedObserver implements FeedObserver {
   readonly #update = (): void => {
     const events = this.#haveEventsChanged ? this.#latest() : this.#store.state.events;
     this.#haveEventsChanged = false;
-    this.#store.state = { ...(this.#feed?.state ?? this.#stateWithoutFeed()), key: this.#key, events };
+    this.#store.state = { ...(this.#feed?.stateOf(this) ?? this.#stateWithoutFeed()), key: this.#key, events };
     const snapshot = this.onSnapshot && this.#feed?.snapshot;
     if (snapshot) this.onSnapshot?.(snapshot);
     this.#store.notify();
   };
 
   #stateWithoutFeed(): RunFeedState {
-    const { run, seq = null, gap = null, isInGap = false } = this.#resume ?? {};
+    const { seq = null, gap = null, isInGap = false } = this.#resume ?? {};
+    const run = this.#wantsRun ? this.#resume?.run : undefined;
+    const phase = isInGap && this.#wantsRun ? 'gap' : 'replaying';
     const connectionState = this.#isFollowing ? 'disconnected' : 'idle';
-    return { connectionState, error: null, retryAtMs: null, run, phase: isInGap ? 'gap' : 'replaying', seq, gap };
+    return { connectionState, error: null, retryAtMs: null, run, phase, seq, gap };
   }
 }
+
+/** The position after a cursor from outside. Nothing else is known of it. */
+const resumeAfter = (cursor: string): Resume => ({
+  cursor,
+  seq: null,
+  run: undefined,
+  needsSnapshot: true,
+  isInGap: false,
+  gap: null,
+  lineage: {},
+});

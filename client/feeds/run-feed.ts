@@ -5,6 +5,7 @@ import { fetchRun } from '../connection/fetch-run.ts';
 import type { FeedScope } from './feed-scope.ts';
 import { FoldedRun, type Snapshot } from './folded-run.ts';
 import { type RunFeedQuery, subscribeTo } from './query.ts';
+import { RecentEvents } from './recent-events.ts';
 import { FeedSubscription, type Gap, type SubscriptionState } from './subscription.ts';
 
 /**
@@ -12,10 +13,15 @@ import { FeedSubscription, type Gap, type SubscriptionState } from './subscripti
  * join late. Each hook is an observer of the feed (`run-feed-observer.ts`). `feed-cache.ts` decides which hooks share a
  * feed.
  *
+ * Each observer has its own position: the last event that it was handed. {@link RunFeed.#deliver} hands it the kept events
+ * after that position, one by one, be they recent or new. So an observer that leaves in between, in a handler of its own or
+ * of another hook, resumes after the last event that it was handed.
+ *
  * Each delivered event is folded once into the state of the run (`shared/run-fold.ts`), so all hooks show the same run. A
  * snapshot is a state that the server returns. The query and the observers decide when the snapshot is loaded:
+ * - No observer wants the run: never.
  * - `from: 'start'`: no snapshot. The state starts empty.
- * - An observer wants the run (`useRun`): the snapshot is loaded first. The subscription starts at the snapshot's cursor.
+ * - An observer starts at a snapshot (`useRun`): the snapshot is loaded first. The subscription starts at its cursor.
  * - Otherwise: the subscription starts first, so that handlers do not wait for a query. The snapshot is loaded at
  *   `stream.live`.
  *
@@ -37,6 +43,7 @@ export type RunFeedState = SubscriptionState & {
 export type Resume = {
   cursor: string | undefined;
   seq: number | null;
+  /** May be ahead of `cursor`: an event that is folded again changes nothing. */
   run: RunView | undefined;
   needsSnapshot: boolean;
   isInGap: boolean;
@@ -46,20 +53,22 @@ export type Resume = {
 
 /** One hook that uses a feed. */
 export type FeedObserver = {
-  /** True if the observer needs the run before its events. A snapshot is then loaded first. */
+  /** True if a snapshot is loaded before the subscription starts. */
+  readonly startsAtSnapshot: boolean;
+  /** True if the observer uses the state of the run. */
   readonly wantsRun: boolean;
   /** A snapshot from the cache, which may be old. */
   readonly snapshot: Snapshot | undefined;
   receive(event: RunEvent): void;
-  /** Drops the events received so far: the server has another log now, and they are not part of it. */
-  clear(): void;
+  /** Called when the server could not deliver some events to the observer. */
+  missed(gap: Gap): void;
   /** Called when the state of the feed has changed. */
   changed(): void;
   failed(error: RunwireError): void;
 };
 
-/** Minimum number of events kept for observers that join late. Up to twice as many are held. */
-const MIN_RECENT_EVENTS = 1_000;
+/** The membership of an observer, and the position of the last event that it was handed. */
+type Place = { cursor: string | undefined; seq: number | null; isStarted: boolean; isBusy: boolean };
 
 export class RunFeed {
   readonly #query: RunFeedQuery;
@@ -67,42 +76,41 @@ export class RunFeed {
   readonly #subscription: FeedSubscription<RunEvent>;
   /** Undefined if the query does not deliver all events of one run. */
   readonly #run: FoldedRun | undefined;
-  /** An observer that is not `joined` yet must first receive the recent events after the position `after`. */
-  readonly #observers = new Map<FeedObserver, { after: number } | 'joined'>();
+  readonly #observers = new Map<FeedObserver, Place>();
+  readonly #recent: RecentEvents;
   #isOpened = false;
   #isEnded = false;
-  #state: RunFeedState | undefined;
-  #recent: RunEvent[] = [];
-  /** `#recent` holds every event after this position; null while the position is unknown. */
-  #recentAfter: number | null;
+  #status: SubscriptionState | undefined;
+  /** True from a gap until the run was loaded again. */
+  #isRunInGap = false;
   /** A new object after each gap. Two positions may be compared only if they have the same lineage object. */
   #lineage: object = {};
   /** True while the next events may be older than an observer that joins now. */
   #isBehind = false;
 
-  /** `onEnd` is called when the last observer has left, or after an error. */
+  /** `onEnd` is called when the last observer has left, after an error, or when the scope ends. */
   constructor(scope: FeedScope, query: RunFeedQuery, resume: Resume | undefined, onEnd: () => void) {
     this.#query = query;
     this.#onEnd = onEnd;
     this.#subscription = new FeedSubscription<RunEvent>(scope, {
       open: (cursor, observer) => subscribeTo(scope.client, query, cursor, observer),
       seqOf: ({ seq }) => seq,
-      onItem: (event) => this.#onEvent(event),
-      onLive: (wasLive) => this.#onLive(wasLive),
+      onItem: (event, cursor) => this.#onEvent(event, cursor),
+      onLive: () => this.#onLive(),
       onGap: (gap) => this.#onGap(gap),
       onError: (error) => this.#fail(error),
       onConnectionFailed: (error) => this.#reportFailure(error),
       onChange: () => this.#changed(),
+      onScopeEnd: () => this.#end(),
     });
     const from = resume?.cursor === undefined ? undefined : resume;
     this.#run = this.#foldedRunOf(scope, from);
-    this.#recentAfter = query.from === 'start' ? 0 : null;
+    this.#recent = new RecentEvents(from ? from.seq : query.from === 'start' ? 0 : null);
     if (!from) return;
     this.#subscription.cursor = from.cursor;
     this.#subscription.seq = from.seq;
     this.#subscription.gap = from.gap;
-    this.#subscription.isInGap = from.isInGap;
-    this.#recentAfter = from.seq;
+    this.#isRunInGap = from.isInGap;
     this.#lineage = from.lineage;
     this.#isBehind = true;
   }
@@ -119,69 +127,101 @@ export class RunFeed {
   /** Returns true if this feed can deliver everything that a separate subscription would deliver to the observer. */
   canServe(observer: FeedObserver, resume: Resume | undefined): boolean {
     if (this.failure || this.#isEnded) return false;
+    const { after } = this.#recent;
     if (resume?.cursor !== undefined) {
-      return resume.lineage === this.#lineage && this.#recentAfter !== null && (resume.seq ?? 0) >= this.#recentAfter;
+      return resume.lineage === this.#lineage && after !== null && resume.seq !== null && resume.seq >= after;
     }
-    if (this.#query.from === 'start') return this.#recentAfter === 0;
+    if (this.#query.from === 'start') return after === 0;
     // With `from: 'now'`, a hook for events must not receive events from before it joined. A hook for the run may.
-    return observer.wantsRun || !this.#isBehind;
+    return observer.startsAtSnapshot || !this.#isBehind;
   }
 
   /** Adds an observer. Delivery starts in a microtask, so that a component can first add handlers in an effect. */
   join(observer: FeedObserver, resume: Resume | undefined): void {
-    const { seq } = this.#subscription;
-    const after = resume?.cursor !== undefined ? resume.seq : this.#query.from === 'start' ? 0 : seq;
-    this.#observers.set(observer, { after: after ?? 0 });
+    const { cursor, seq } = this.#subscription;
+    const from = resume?.cursor === undefined ? undefined : resume;
+    const start = from ?? (this.#query.from === 'start' ? { cursor: undefined, seq: 0 } : { cursor, seq });
+    const place = { cursor: start.cursor, seq: start.seq, isStarted: false, isBusy: false };
+    this.#observers.set(observer, place);
+    // The feed may be behind the observer. The run must not go back.
+    if (from?.run) this.#run?.advanceTo(from.run, !from.needsSnapshot && (from.seq ?? 0) >= (seq ?? 0));
     this.#subscription.watch();
     // React's StrictMode joins, leaves and joins again in one task. Without the microtask, this would open a subscription,
     // close it and open a second one.
     queueMicrotask(() => {
+      if (this.#observers.get(observer) !== place) return;
       this.#open();
-      this.#catchUp(observer);
+      place.isStarted = true;
+      this.#deliver(observer, place);
+      this.runWanted();
+      observer.changed();
     });
   }
 
   /**
-   * Removes an observer. When the last observer has left, the feed ends: with `isAtOnce` immediately, by default in a
-   * microtask, so that another observer can still join in the same task.
+   * Removes an observer. Returns its position. When the last observer has left, the feed ends: with `isAtOnce` immediately,
+   * by default in a microtask, so that another observer can still join in the same task.
    */
-  leave(observer: FeedObserver, { isAtOnce = false } = {}): void {
+  leave(observer: FeedObserver, { isAtOnce = false } = {}): Resume {
+    const { cursor, seq } = this.#observers.get(observer) ?? this.#subscription;
     this.#observers.delete(observer);
     const end = () => {
       if (this.#observers.size === 0) this.#end();
     };
     if (isAtOnce) end();
     else queueMicrotask(end);
+    return {
+      cursor,
+      seq,
+      run: this.#run?.view(),
+      needsSnapshot: this.#run?.isNeeded ?? false,
+      isInGap: this.#isRunInGap,
+      gap: this.#subscription.gap,
+      lineage: this.#lineage,
+    };
   }
 
   /** Closes the subscription and opens a new one after the last delivered event. */
   reopen(): void {
     if (!this.#isOpened || this.#isEnded) return;
-    this.#close();
+    this.#run?.cancel();
+    this.#subscription.close();
     this.#subscription.open();
     this.#changed();
   }
 
-  get resume(): Resume {
-    const { cursor, seq, isInGap, gap } = this.#subscription;
-    const needsSnapshot = this.#run?.isNeeded ?? false;
-    return { cursor, seq, run: this.#run?.view(), needsSnapshot, isInGap, gap, lineage: this.#lineage };
+  /** Call when an observer wants the run. Loads the snapshot if it is needed and the subscription does not load it later. */
+  runWanted(): void {
+    if (this.#isRunInGap || this.#subscription.isLive) this.#loadRun();
   }
 
-  /** Returns the same object until the state changes. */
-  get state(): RunFeedState {
-    this.#state ??= {
-      ...this.#subscription.state({ needsSnapshot: this.#run?.isNeeded ?? false }),
-      run: this.#run?.view(),
+  stateOf(observer: FeedObserver): RunFeedState {
+    this.#status ??= this.#subscription.state();
+    const { cursor, seq } = this.#observers.get(observer) ?? this.#subscription;
+    const state = { ...this.#status, seq: cursor === undefined ? null : seq, run: undefined };
+    if (!this.#run || !observer.wantsRun) return state;
+    const isLoading = this.#run.isNeeded && state.phase === 'live';
+    return {
+      ...state,
+      phase: this.#isRunInGap ? 'gap' : isLoading ? 'replaying' : state.phase,
+      run: this.#run.view(),
     };
-    return this.#state;
+  }
+
+  /** Returns the cursor of the last event that an observer was handed. */
+  cursorOf(observer: FeedObserver): string | undefined {
+    return this.#observers.get(observer)?.cursor;
   }
 
   /** Returns the run and its cursor; undefined while the run lacks events. */
   get snapshot(): Snapshot | undefined {
-    const { run } = this.state;
     const { cursor } = this.#subscription;
-    return run && cursor !== undefined && !this.#run?.isNeeded ? { run, cursor } : undefined;
+    const run = this.#run?.isNeeded ? undefined : this.#run?.view();
+    return run && cursor !== undefined ? { run, cursor } : undefined;
+  }
+
+  get #isRunWanted(): boolean {
+    return [...this.#observers.keys()].some(({ wantsRun }) => wantsRun);
   }
 
   #foldedRunOf({ client, foldEvent }: FeedScope, resume: Resume | undefined): FoldedRun | undefined {
@@ -191,23 +231,27 @@ export class RunFeed {
       (signal) => fetchRun(client, { runId, projectId }, signal),
       foldEvent,
       { isNeeded: resume ? resume.needsSnapshot : from !== 'start', run: resume?.run },
-      { onLoaded: () => this.#onSnapshot(), onError: (error) => this.#fail(error) },
+      {
+        onMissing: () => this.#loadRun(),
+        onLoaded: () => this.#onSnapshot(),
+        onError: (error) => this.#fail(error),
+      },
     );
   }
 
   #open(): void {
-    if (this.#isOpened || this.#isEnded || this.#observers.size === 0) return;
+    if (this.#isOpened || this.#isEnded) return;
     this.#isOpened = true;
     const observers = [...this.#observers.keys()];
-    const isRunWanted = observers.some((observer) => observer.wantsRun);
     const run = this.#run;
-    if (!run?.isNeeded || this.#subscription.cursor !== undefined || !isRunWanted) {
+    const startsAtSnapshot = observers.some((observer) => observer.startsAtSnapshot);
+    if (!run?.isNeeded || this.#subscription.cursor !== undefined || !startsAtSnapshot) {
       this.#subscription.open();
       return;
     }
     // A cached snapshot may be old, and the subscription would then deliver events from before an observer joined. Only
     // hooks for the run accept such events.
-    const cached = observers.every((observer) => observer.wantsRun) && observers[0]?.snapshot;
+    const cached = observers.every((observer) => observer.startsAtSnapshot) && observers[0]?.snapshot;
     if (cached) this.#startFrom(run, cached, true);
     else {
       void run.fetchFirst((snapshot) => {
@@ -222,67 +266,91 @@ export class RunFeed {
     fold.reset(run);
     this.#subscription.cursor = cursor;
     this.#subscription.seq = run.lastSeq;
-    this.#recentAfter = run.lastSeq;
+    this.#recent.after = run.lastSeq;
     this.#isBehind = isBehind;
+    this.#deliverAll();
     this.#subscription.open();
     this.#changed();
   }
 
-  /** Delivers the recent events that a new observer has missed. */
-  #catchUp(observer: FeedObserver): void {
-    const place = this.#observers.get(observer);
-    if (place === undefined || place === 'joined') return;
-    this.#observers.set(observer, 'joined');
-    for (const event of this.#recent.filter(({ seq }) => seq > place.after)) {
-      if (this.#observers.has(observer)) observer.receive(event);
-    }
-    observer.changed();
-  }
-
-  #onEvent(event: RunEvent): void {
-    this.#recentAfter ??= event.seq - 1;
-    this.#keep(event);
+  #onEvent(event: RunEvent, cursor: string): void {
+    this.#recent.add(cursor, event);
     this.#run?.fold(event);
-    for (const [observer, place] of [...this.#observers]) {
-      if (place === 'joined' && this.#observers.has(observer)) observer.receive(event);
-    }
+    this.#deliverAll();
+    if (this.#recent.isFull && [...this.#observers.values()].every(({ seq }) => (seq ?? 0) >= event.seq))
+      this.#recent.trim();
   }
 
-  #onLive(wasLive: boolean): void {
-    this.#recentAfter ??= this.#subscription.seq;
+  #onLive(): void {
+    this.#recent.after ??= this.#subscription.seq;
     this.#isBehind = false;
-    const run = this.#run;
-    if (!run) this.#subscription.isInGap = false;
-    // If no event has arrived, retention may have removed all events of the run. The server may still have its state.
-    else if ((run.isNeeded || (!wasLive && run.isEmpty)) && !run.isLoading) void run.load();
+    this.#subscription.isInGap = false;
+    this.#deliverAll();
+    this.#loadRun();
   }
 
-  #onGap({ reason, toSeq }: Gap): void {
+  #onGap(gap: Gap): void {
+    this.#deliverAll({ isForced: true });
     this.#lineage = {};
-    this.#recent = [];
-    this.#recentAfter = toSeq;
-    // The server now has another log, or an older copy of the log. The same positions hold other events there.
-    if (reason === 'epoch_changed' || reason === 'ahead') {
-      for (const observer of [...this.#observers.keys()]) observer.clear();
+    this.#recent.reset(gap.toSeq);
+    if (this.#run) {
+      this.#isRunInGap = true;
+      this.#run.invalidate();
+      this.#loadRun();
     }
-    void this.#run?.load();
+    const { cursor } = this.#subscription;
+    for (const [observer, place] of [...this.#observers]) {
+      if (this.#observers.get(observer) !== place) continue;
+      // An observer that resumed ahead of the feed may have received the events before they expired.
+      if (!isOtherLog(gap) && (place.seq ?? 0) > gap.toSeq) continue;
+      place.cursor = cursor;
+      place.seq = gap.toSeq;
+      observer.missed(gap);
+    }
   }
 
   #onSnapshot(): void {
+    this.#isRunInGap = false;
     this.#subscription.isInGap = false;
     this.#changed();
   }
 
-  #keep(event: RunEvent): void {
-    this.#recent.push(event);
-    if (this.#recent.length < 2 * MIN_RECENT_EVENTS) return;
-    this.#recentAfter = this.#recent[this.#recent.length - MIN_RECENT_EVENTS - 1]?.seq ?? null;
-    this.#recent = this.#recent.slice(-MIN_RECENT_EVENTS);
+  /**
+   * Hands events to all observers. Observers that have joined in this task get theirs later; with `isForced` they get them
+   * too, because the events will not be kept.
+   */
+  #deliverAll({ isForced = false } = {}): void {
+    // An observer that leaves and joins again in a handler is at the end of the Map then, and its turn comes again.
+    for (const [observer, place] of this.#observers) {
+      if (place.isStarted || isForced) this.#deliver(observer, place);
+    }
   }
 
-  #close(): void {
-    this.#run?.cancel();
-    this.#subscription.close();
+  /** Hands an observer the kept events after its position, until it has them all or leaves. */
+  #deliver(observer: FeedObserver, place: Place): void {
+    if (place.isBusy) return; // A handler has caused this call. The call around it goes on.
+    place.isBusy = true;
+    const isHere = () => this.#observers.get(observer) === place && !this.#isEnded;
+    while (isHere()) {
+      const next = this.#recent.next(place.seq ?? 0);
+      if (!next) break;
+      place.cursor = next.cursor;
+      place.seq = next.event.seq;
+      observer.receive(next.event);
+    }
+    place.isBusy = false;
+    const { cursor, seq } = this.#subscription;
+    if (!isHere() || (seq ?? 0) < (place.seq ?? 0)) return;
+    place.cursor = cursor;
+    place.seq = seq;
+  }
+
+  /** Loads the snapshot if an observer wants the run and the state lacks events. */
+  #loadRun(): void {
+    const run = this.#run;
+    if (!run || run.isLoading || this.#isEnded || !this.#isRunWanted) return;
+    // If no event has arrived, retention may have removed all events of the run. The server may still have its state.
+    if (run.isNeeded || (run.isEmpty && !run.wasLoaded)) void run.load();
   }
 
   #end(): void {
@@ -302,11 +370,16 @@ export class RunFeed {
   }
 
   #reportFailure(error: RunwireError): void {
-    for (const observer of [...this.#observers.keys()]) observer.failed(error);
+    for (const observer of [...this.#observers.keys()]) {
+      if (this.#observers.has(observer)) observer.failed(error);
+    }
   }
 
   #changed(): void {
-    this.#state = undefined;
+    this.#status = undefined;
     for (const observer of this.#observers.keys()) observer.changed();
   }
 }
+
+/** Returns whether the server now has another log, or an older copy of the log. The same positions hold other events there. */
+export const isOtherLog = ({ reason }: Gap): boolean => reason === 'epoch_changed' || reason === 'ahead';

@@ -40,14 +40,16 @@ type SubscriptionCallbacks<Item> = {
   /** Opens the tRPC subscription. It delivers the items after `cursor`. */
   open(cursor: string | undefined, observer: StreamObserver<Item>): { unsubscribe(): void };
   seqOf(item: Item): number;
-  onItem(item: Item): void;
-  onLive?(wasLive: boolean): void;
+  onItem(item: Item, cursor: string): void;
+  onLive?(): void;
   /** Some items could not be delivered. The owner must load a snapshot and then set `isInGap` to false. */
   onGap(gap: Gap, wasInGap: boolean): void;
   /** The server has ended the subscription with an error. */
   onError?(error: RunwireError): void;
   /** The connection makes no further attempts to reconnect. The subscription stays open for a later connection. */
   onConnectionFailed?(error: RunwireError): void;
+  /** The scope has ended, and with it the subscription. */
+  onScopeEnd?(): void;
   /** Called after each of the callbacks above, and when the status of the connection changes. */
   onChange(): void;
 };
@@ -84,6 +86,10 @@ export class FeedSubscription<Item extends object> {
     return this.#stream !== undefined;
   }
 
+  get isLive(): boolean {
+    return this.#isLive;
+  }
+
   /** Starts to call the callbacks when the status of the connection changes. */
   watch(): void {
     if (this.#stopWatching || this.#scope.isEnded) return;
@@ -99,7 +105,10 @@ export class FeedSubscription<Item extends object> {
       before = state;
       this.#handlers.onChange();
     });
-    const forget = this.#scope.whenEnded(() => this.end());
+    const forget = this.#scope.whenEnded(() => {
+      this.end();
+      this.#handlers.onScopeEnd?.();
+    });
     this.#stopWatching = () => {
       unsubscribe();
       forget();
@@ -159,12 +168,11 @@ export class FeedSubscription<Item extends object> {
     this.cursor = cursor;
     if (!isSignal(item)) {
       this.seq = this.#handlers.seqOf(item);
-      this.#handlers.onItem(item);
+      this.#handlers.onItem(item, cursor);
     } else if (item.type === 'stream.live') {
-      const wasLive = this.#isLive;
       this.seq = item.seq;
       this.#isLive = true;
-      this.#handlers.onLive?.(wasLive);
+      this.#handlers.onLive?.();
     } else {
       const { reason, fromSeq, toSeq } = item;
       const wasInGap = this.isInGap;

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import type { RunwireError } from '../../shared/errors.ts';
 import type { EventCategory, RunEventType } from '../../shared/events.ts';
-import { type EventOfCategory, type EventOfType, Handlers } from '../feeds/handlers.ts';
+import type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
 import { keyOf, type RunFeedQuery } from '../feeds/query.ts';
 import { blankState, DEFAULT_LIMIT, RunFeedObserver, type RunFeedObserverState } from '../feeds/run-feed-observer.ts';
 import { useRunwire } from './context.ts';
@@ -43,9 +43,8 @@ export type UseRunEventsReturn = Omit<RunFeedObserverState, 'key'> & {
 export function useRunEvents(options: UseRunEventsOptions): UseRunEventsReturn {
   const { enabled = true, limit = DEFAULT_LIMIT, onError } = options;
   const { feeds } = useRunwire();
-  // Handlers stay registered when another user, and with it another scope, begins.
-  const [handlers] = useState(() => new Handlers(feeds.events));
-  const observer = useMemo(() => new RunFeedObserver(feeds, { handlers }), [feeds, handlers]);
+  const [observer] = useState(() => new RunFeedObserver(feeds));
+  observer.wantsRun = true;
   const key = keyOf(options);
 
   // This hook comes before the effects, so that at unmount React removes the listener before the observer changes its

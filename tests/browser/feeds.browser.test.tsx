@@ -6,7 +6,7 @@ import {
   type UseRunEventsOptions,
   type UseRunEventsReturn,
   useRunEvents,
-} from '../../client/hooks/index.ts';
+} from '../../client/react/index.ts';
 import { until, watchSubscriptions } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 

@@ -9,7 +9,7 @@ import {
   useRun,
   useRunEvents,
   useRuns,
-} from '../../client/hooks/index.ts';
+} from '../../client/react/index.ts';
 import { until } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 

@@ -1,5 +1,4 @@
-import { useQuery } from '@tanstack/react-query';
-import { useRunwire } from '../../../hooks/index.ts';
+import { trpc } from '../../../react/index.ts';
 import { Copy } from '../../components/Copy.tsx';
 import { Notice } from '../../components/Notice.tsx';
 import { Link } from '../../lib/navigation.tsx';
@@ -8,8 +7,7 @@ const READING_ROLES: readonly string[] = ['viewer', 'approver', 'admin'];
 
 /** Shown when there are no runs. Explains how to publish a run, or which role the user needs to see runs. */
 export function FirstRun() {
-  const { client, queryKey } = useRunwire();
-  const { data: me } = useQuery({ queryKey: queryKey('auth.me'), queryFn: () => client.auth.me.query() });
+  const { data: me } = trpc.auth.me.useQuery();
   if (!me) return null;
   if (!me.roles.some((role) => READING_ROLES.includes(role))) {
     return (
