@@ -6,15 +6,15 @@ import { type Connection, type ConnectionOptions, createConnection } from './con
 
 export type RunwireClient = TRPCClient<AppRouter>;
 
+/** A client and its connection. `<RunwireProvider client={runwire}>` shares them with the hooks below it. */
+export type Runwire = { client: RunwireClient; connection: Connection<AppRouter> };
+
 /**
  * Creates a typed client and its connection. Subscriptions share one WebSocket and resume after a lost connection;
  * queries and mutations use HTTP. Throws a `RunwireError` with the code `INVALID_INPUT` if the platform has no WebSocket
  * and `options.WebSocket` is missing.
  */
-export function createRunwireClient(options: ConnectionOptions): {
-  client: RunwireClient;
-  connection: Connection<AppRouter>;
-} {
+export function createRunwireClient(options: ConnectionOptions): Runwire {
   const connection = createConnection<AppRouter>(options);
   return { client: createTRPCClient<AppRouter>({ links: connection.links }), connection };
 }

@@ -1,5 +1,6 @@
 import { assertType, expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
+import { foldOf } from './event-table.ts';
 import {
   EventCategories,
   type EventCategory,
@@ -20,7 +21,6 @@ import {
   draftSchemaOf,
   type EventOf,
   eventSchemaOf,
-  foldOf,
   type TypeOf,
 } from './registry.ts';
 import { RunMemory } from './run-memory.ts';

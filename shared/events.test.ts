@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { foldOf } from './event-table.ts';
 import * as events from './events.ts';
 import {
   AnyWebSocketEventSchema,
@@ -13,7 +14,7 @@ import {
 import { normalizeInstant } from './fields.ts';
 import { describeIssue } from './issues.ts';
 import { isSignal } from './protocol.ts';
-import { categoriesOf, defineEvent, draftSchemaOf, eventSchemaOf, foldOf } from './registry.ts';
+import { categoriesOf, defineEvent, draftSchemaOf, eventSchemaOf } from './registry.ts';
 import type { Approval } from './run.ts';
 import { RunMemory } from './run-memory.ts';
 

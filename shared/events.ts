@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { foldDecision, foldRequest } from './approval-fold.ts';
+import { foldOf, runwireTable } from './event-table.ts';
 import * as field from './fields.ts';
 import {
   type CategoryOf,
@@ -10,10 +10,8 @@ import {
   draftSchemaOf,
   type EventOf,
   eventSchemaOf,
-  foldOf,
   type TypeOf,
 } from './registry.ts';
-import { foldArtifact, foldCreated, foldEnd, foldStage, foldStarted } from './run-fold.ts';
 
 /**
  * The registry of Runwire's twelve event types. Below the registry, each schema and each TypeScript type has a public
@@ -36,9 +34,8 @@ const attempt = z.int().positive().max(1_000_000);
 export const runwireEvents = {
   'run.created': defineEvent({
     type: 'run.created',
-    category: 'run',
+    ...runwireTable['run.created'],
     topic: 'jobs',
-    fold: foldCreated,
     fields: {
       name: field.name(),
       stages: z
@@ -50,26 +47,28 @@ export const runwireEvents = {
       parentRunId: field.scopeId().optional(),
     },
   }),
-  'run.started': defineEvent({ type: 'run.started', category: 'run', topic: 'jobs', fold: foldStarted, fields: {} }),
+  'run.started': defineEvent({
+    type: 'run.started',
+    ...runwireTable['run.started'],
+    topic: 'jobs',
+    fields: {},
+  }),
   'run.completed': defineEvent({
     type: 'run.completed',
-    category: 'run',
+    ...runwireTable['run.completed'],
     topic: 'jobs',
-    fold: foldEnd,
     fields: { durationMs: field.durationMs().optional(), summary: field.message().optional() },
   }),
   'run.failed': defineEvent({
     type: 'run.failed',
-    category: 'run',
+    ...runwireTable['run.failed'],
     topic: 'jobs',
-    fold: foldEnd,
     fields: { error: failure, durationMs: field.durationMs().optional(), stageId: field.id().optional() },
   }),
   'stage.started': defineEvent({
     type: 'stage.started',
-    category: 'stage',
+    ...runwireTable['stage.started'],
     topic: 'jobs',
-    fold: foldStage,
     fields: {
       stageId: field.id(),
       name: field.onErase('blanked', field.name()).optional(),
@@ -78,9 +77,8 @@ export const runwireEvents = {
   }),
   'stage.progress': defineEvent({
     type: 'stage.progress',
-    category: 'stage',
+    ...runwireTable['stage.progress'],
     topic: 'jobs',
-    fold: foldStage,
     fields: {
       stageId: field.id(),
       progress: z.number().min(0).max(100).optional(),
@@ -97,16 +95,14 @@ export const runwireEvents = {
   }),
   'stage.completed': defineEvent({
     type: 'stage.completed',
-    category: 'stage',
+    ...runwireTable['stage.completed'],
     topic: 'jobs',
-    fold: foldStage,
     fields: { stageId: field.id(), durationMs: field.durationMs().optional(), attempt: attempt.optional() },
   }),
   'stage.failed': defineEvent({
     type: 'stage.failed',
-    category: 'stage',
+    ...runwireTable['stage.failed'],
     topic: 'jobs',
-    fold: foldStage,
     fields: {
       stageId: field.id(),
       error: failure,
@@ -116,9 +112,8 @@ export const runwireEvents = {
   }),
   'artifact.created': defineEvent({
     type: 'artifact.created',
-    category: 'artifact',
+    ...runwireTable['artifact.created'],
     topic: 'jobs',
-    fold: foldArtifact,
     fields: {
       artifactId: field.id(),
       name: field.name(),
@@ -131,9 +126,8 @@ export const runwireEvents = {
   }),
   'governance.required': defineEvent({
     type: 'governance.required',
-    category: 'governance',
+    ...runwireTable['governance.required'],
     topic: 'governance',
-    fold: foldRequest,
     fields: {
       approvalId: field.id(),
       title: field.name(),
@@ -150,16 +144,14 @@ export const runwireEvents = {
   }),
   'approval.granted': defineEvent({
     type: 'approval.granted',
-    category: 'governance',
+    ...runwireTable['approval.granted'],
     topic: 'governance',
-    fold: foldDecision,
     fields: { approvalId: field.id(), decidedBy: field.userId(), comment: field.message().optional() },
   }),
   'approval.denied': defineEvent({
     type: 'approval.denied',
-    category: 'governance',
+    ...runwireTable['approval.denied'],
     topic: 'governance',
-    fold: foldDecision,
     fields: {
       approvalId: field.id(),
       decidedBy: field.userId(),
@@ -167,7 +159,7 @@ export const runwireEvents = {
       expired: z.boolean().optional(),
     },
   }),
-} as const;
+} as const satisfies { [Type in keyof typeof runwireTable]: object };
 
 export type RunwireEvents = typeof runwireEvents;
 

@@ -9,6 +9,7 @@ export {
   errorTable,
   RunwireError,
 } from './errors.ts';
+export { foldOf } from './event-table.ts';
 export {
   AnyWebSocketEventSchema,
   type ApprovalDeniedEvent,
@@ -57,7 +58,6 @@ export {
   draftSchemaOf,
   type EventOf,
   eventSchemaOf,
-  foldOf,
   type LoggedEnvelope,
   type Registry,
   type TypeOf,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import * as field from './fields.ts';
 import type { RunRows } from './run.ts';
-import { beginFold, finishFold } from './run-fold.ts';
+import type { Fold } from './run-fold.ts';
 
 /**
  * Event types and registries. {@link defineEvent} declares an event type; a registry is a plain object of event types.
@@ -15,7 +15,6 @@ import { beginFold, finishFold } from './run-fold.ts';
 
 /** The envelope: the fields that every logged event has. */
 export type LoggedEnvelope = z.output<z.ZodObject<typeof eventEnvelope>> & { type: string };
-type Fold = (rows: RunRows, event: never) => void;
 
 /** The envelope of a draft. */
 const draftEnvelope = {
@@ -140,18 +139,4 @@ export function categoriesOf<R extends Registry>(registry: R): { [C in CategoryO
     categories[category].push(type);
   }
   return categories as never;
-}
-
-/**
- * Returns the fold of a registry: a function that applies one logged event to the rows of its run. It accepts every
- * event. An event that was applied before changes nothing. The order of events does not change the result, except for
- * approvals: they depend on `seq`.
- */
-export function foldOf<R extends Registry>(registry: R): (rows: RunRows, event: EventOf<R>) => void {
-  return (rows, event) => {
-    const envelope = event as unknown as LoggedEnvelope;
-    beginFold(rows, envelope);
-    registry[envelope.type]?.fold?.(rows, event as never);
-    finishFold(rows);
-  };
 }

@@ -29,6 +29,9 @@ export type Envelope = {
   erased?: true | undefined;
 };
 
+/** A function that applies an event of one type to the rows of its run. */
+export type Fold = (rows: RunRows, event: never) => void;
+
 /** Returns true for equal keys too: a tombstone has its event's key and must overwrite the text that the event set. */
 const later = (candidate: string, current: string | undefined) => current === undefined || candidate >= current;
 const earliest = (a: string, b: string | undefined) => (b === undefined || a < b ? a : b);

@@ -1,5 +1,5 @@
 import { useEffect, useRef } from 'react';
-import { useConnection } from '../react/index.ts';
+import { useConnection } from '../hooks/index.ts';
 import { Help, openHelp } from './components/Help.tsx';
 import { Notice } from './components/Notice.tsx';
 import { Shell } from './components/Shell.tsx';

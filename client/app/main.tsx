@@ -1,8 +1,7 @@
-import './lib/zod-jitless.ts';
 import { QueryClient } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
-import { RunwireProvider } from '../react/index.ts';
+import { RunwireProvider } from '../hooks/index.ts';
 import { App } from './App.tsx';
 import { isRetryable } from './lib/errors.ts';
 import './styles/base.css';

@@ -5,7 +5,7 @@ import { closeCodes, HEARTBEAT_MS } from '../../shared/protocol.ts';
 import { endpointsOf } from './endpoints.ts';
 import { linksOver, refreshOver } from './links.ts';
 import { type ConnectionStatus, type ReconnectOptions, ReconnectPolicy } from './reconnect-policy.ts';
-import { TokenCache, type TokenSource } from './token-cache.ts';
+import { type Identity, TokenCache, type TokenSource } from './token-cache.ts';
 import { TokenRenewal } from './token-renewal.ts';
 import { type WatchedSocket, watchedSocketOf, whenClosed } from './watched-socket.ts';
 
@@ -13,10 +13,15 @@ import { type WatchedSocket, watchedSocketOf, whenClosed } from './watched-socke
 export type WebSocketClass = new (url: string | URL) => { readonly readyState: number; close(code?: number): void };
 
 export type ConnectionOptions = ReconnectOptions & {
-  /** URL of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`. */
-  url: string;
+  /** URL of the server (`https://host[/prefix]`) or its WebSocket (`wss://host[/prefix]/ws`); default the page's origin. */
+  url?: string | undefined;
   /** A token, or a function that fetches one. Without a token, the browser's session cookie authenticates the user. */
   token?: TokenSource | undefined;
+  /**
+   * The user that the token or the cookie authenticates. Default: the claim `sub` of the token. Required to reuse cached
+   * data of a user whose token is fetched by a function.
+   */
+  identity?: string | undefined;
   /** Default: the platform's class. Node.js before 22 has none: pass the class of the package `ws`. */
   WebSocket?: WebSocketClass | undefined;
   /**
@@ -40,6 +45,10 @@ export type ConnectionOptions = ReconnectOptions & {
 export type Connection<R extends AnyTRPCRouter> = {
   /** Links for a tRPC client: subscriptions use the WebSocket, queries and mutations use HTTP. */
   links: TRPCLink<R>[];
+  /** The `url` of the options; empty for the page's origin. */
+  server: string;
+  /** Returns the user of the connection, as the same object until another user's token arrives. */
+  getIdentity(): Identity;
   /** Returns the status, as the same object until the status changes. */
   getStatus(): ConnectionStatus;
   /** Calls `listener` after each change of the status. Returns a function that removes the listener. */
@@ -63,8 +72,8 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     const message = 'this platform has no WebSocket: pass the class of the package ws';
     throw new RunwireError('INVALID_INPUT', message, { path: 'WebSocket' });
   }
-  const endpoints = endpointsOf(options.url);
-  const tokens = new TokenCache(options.token);
+  const endpoints = endpointsOf(options.url ?? location.origin);
+  const tokens = new TokenCache(options.token, options.identity);
   const policy = new ReconnectPolicy(options);
   let isClosed = false;
   let current: WatchedSocket | undefined;
@@ -124,6 +133,8 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
 
   return {
     links: linksOver<R>(socket, endpoints, tokens, () => isClosed),
+    server: options.url ?? '',
+    getIdentity: () => tokens.identity,
     getStatus: () => policy.status,
     subscribe: policy.subscribe,
     reconnect: () => {

@@ -1,6 +1,12 @@
 /** A token, or a function that fetches one. The function is called again when its token is refused or about to expire. */
 export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
 
+/** The user of a connection. Two objects are two users, or the same user after another one. */
+export type Identity = {
+  /** The user id, empty for a cookie. While the id is unknown, a text that no other connection has. */
+  readonly subject: string;
+};
+
 /** A token is replaced this long before it expires, because timers in a hidden tab may run a minute late. */
 const MARGIN_MS = 90_000;
 /** The margin is at most this fraction of the token's lifetime. */
@@ -13,8 +19,15 @@ export class TokenCache {
   #dueAtMs = Number.POSITIVE_INFINITY;
   #generation = 0;
 
-  constructor(source: TokenSource | undefined) {
+  readonly #identity: Identity;
+
+  constructor(source: TokenSource | undefined, identity?: string) {
     this.#source = source;
+    this.#identity = { subject: identity ?? subjectOf(source) ?? `unknown ${Math.random()}` };
+  }
+
+  get identity(): Identity {
+    return this.#identity;
   }
 
   /** True without a token source. The browser's cookie then authenticates the user. */
@@ -83,7 +96,14 @@ function dueAtOf(token: string | undefined, nowMs: number): number {
   return nowMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs * MAX_MARGIN_FRACTION);
 }
 
-function claimsOf(token: string | undefined): { exp?: unknown; iat?: unknown } {
+/** Returns the user id that a token states; empty for a cookie, undefined if it is not known without a request. */
+export function subjectOf(source: TokenSource | undefined): string | undefined {
+  if (source === undefined) return '';
+  const { sub } = claimsOf(typeof source === 'string' ? source : undefined);
+  return typeof sub === 'string' ? sub : undefined;
+}
+
+function claimsOf(token: string | undefined): { exp?: unknown; iat?: unknown; sub?: unknown } {
   try {
     const payload = (token ?? '').split('.')[1] ?? '';
     return JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')));

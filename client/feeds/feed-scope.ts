@@ -1,5 +1,4 @@
-import { runwireEvents } from '../../shared/events.ts';
-import { foldOf, type Registry } from '../../shared/registry.ts';
+import { type EventTable, foldOf, runwireTable } from '../../shared/event-table.ts';
 import type { AppRouter } from '../../shared/router.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { RunwireClient } from '../index.ts';
@@ -10,14 +9,14 @@ export class FeedScope {
   readonly client: RunwireClient;
   readonly connection: Connection<AppRouter>;
   /** The event types: their categories, for handlers, and their folds, for the state of a run. */
-  readonly events: Registry;
-  readonly foldEvent: ReturnType<typeof foldOf>;
+  readonly events: EventTable;
+  readonly foldEvent: ReturnType<typeof foldOf<EventTable>>;
   /** All hooks share one scheduler, so that React renders their changes together, once a frame. */
   readonly frames = new FrameScheduler();
   readonly #onEnd = new Set<() => void>();
   #isEnded = false;
 
-  constructor(client: RunwireClient, connection: Connection<AppRouter>, events: Registry = runwireEvents) {
+  constructor(client: RunwireClient, connection: Connection<AppRouter>, events: EventTable = runwireTable) {
     this.client = client;
     this.connection = connection;
     this.events = events;

@@ -65,9 +65,9 @@ export class RunFeedObserver implements FeedObserver {
   #calls: Iterator<() => void> | undefined;
 
   /** `startsAtSnapshot`: the run is loaded before the subscription starts. Without it, {@link wantsRun} is false at first. */
-  constructor(feeds: FeedCache, { startsAtSnapshot = false } = {}) {
+  constructor(feeds: FeedCache, { startsAtSnapshot = false, handlers = new Handlers(feeds.events) } = {}) {
     this.#feeds = feeds;
-    this.handlers = new Handlers(feeds.events);
+    this.handlers = handlers;
     this.startsAtSnapshot = startsAtSnapshot;
     this.#wantsRun = startsAtSnapshot;
   }

@@ -1,20 +1,31 @@
-import { createTRPCReact } from '@trpc/react-query';
+import type { QueryClient, QueryKey } from '@tanstack/react-query';
 import { createContext, useContext } from 'react';
+import type { Registry } from '../../shared/registry.ts';
 import type { AppRouter } from '../../shared/router.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { FeedCache } from '../feeds/feed-cache.ts';
 import type { RunwireClient } from '../index.ts';
 
-/** tRPC's React hooks, typed by the server's router: `trpc.run.list.useQuery()`, `trpc.onRunEvent.useSubscription()`. */
-export const trpc = createTRPCReact<AppRouter>();
+/** What the hooks below a `RunwireProvider` share: everything that belongs to one user of one server. */
+export type RunwireScope = {
+  client: RunwireClient;
+  connection: Connection<AppRouter>;
+  feeds: FeedCache;
+  /** The React Query client of the application, or of the provider if there is none above it. */
+  queries: QueryClient;
+  /** Returns a query key that no other user and no other server shares: `['runwire', server, subject, ...parts]`. */
+  queryKey(...parts: readonly unknown[]): QueryKey;
+  /** Same for libraries that build their keys themselves and put a text in front. */
+  keyPrefix: string;
+  /** The event types of the application's registry. */
+  events: Registry;
+};
 
-/** The objects that a `RunwireProvider` shares with the hooks below it. */
-export type Runwire = { client: RunwireClient; connection: Connection<AppRouter>; feeds: FeedCache };
+export const RunwireContext = createContext<RunwireScope | null>(null);
 
-export const RunwireContext = createContext<Runwire | null>(null);
-
-export function useRunwire(): Runwire {
-  const runwire = useContext(RunwireContext);
-  if (!runwire) throw new Error('this component needs a <RunwireProvider> above it');
-  return runwire;
+/** Returns the scope of the nearest `RunwireProvider`. Another user, or another server, is another scope. */
+export function useRunwire(): RunwireScope {
+  const scope = useContext(RunwireContext);
+  if (!scope) throw new Error('this component needs a <RunwireProvider> above it');
+  return scope;
 }

@@ -1,24 +1,52 @@
-import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
-import { Fragment, type ReactNode, useEffect, useState } from 'react';
-import { RunwireContext, trpc } from './context.ts';
+import { QueryClient, QueryClientContext, QueryClientProvider } from '@tanstack/react-query';
+import { type ReactNode, useContext, useEffect, useMemo, useState } from 'react';
+import { runwireEvents } from '../../shared/events.ts';
+import type { Registry } from '../../shared/registry.ts';
+import type { Runwire } from '../index.ts';
+import { RunwireContext } from './context.ts';
+import { createScope } from './scope.ts';
 import { Session, type SessionOptions } from './session.ts';
 
 export type RunwireProviderProps = SessionOptions & {
-  /** The React Query client for the hooks below the provider; default a new client. */
+  /**
+   * A client from `createRunwireClient`, in place of `url`, `token` and the options of the connection. The provider does
+   * not close it.
+   */
+  client?: Runwire | undefined;
+  /** The React Query client for the hooks; default the client of the nearest `QueryClientProvider`, else a new one. */
   queryClient?: QueryClient | undefined;
   children?: ReactNode;
 };
 
 /**
  * Provides one connection for all hooks below it. The first subscription opens the connection; unmounting the provider
- * closes it. The connection is replaced, and the children are mounted again, when `url` or a retry option changes, or when
- * a token is added or removed. The provider renders in a browser only.
+ * closes it. The connection is replaced when `url` or a retry option changes, or when a token is added or removed.
  */
-export function RunwireProvider({ queryClient, children, ...options }: RunwireProviderProps): ReactNode {
+export function RunwireProvider(props: RunwireProviderProps): ReactNode {
+  return <ScopeProvider {...props} events={runwireEvents} />;
+}
+
+/** A `RunwireProvider` for the event types of `events`. */
+export function ScopeProvider({
+  client,
+  queryClient,
+  events,
+  children,
+  ...options
+}: RunwireProviderProps & { events: Registry }): ReactNode {
+  const surrounding = useContext(QueryClientContext);
   const [ownQueries] = useState(() => new QueryClient());
+  const queries = queryClient ?? surrounding ?? ownQueries;
+  const runwire = useSession(options, client);
+  const scope = useMemo(() => createScope(runwire, queries, events), [runwire, queries, events]);
+  const below = <RunwireContext.Provider value={scope}>{children}</RunwireContext.Provider>;
+  // A client of the application stays the client of the components below.
+  return surrounding ? below : <QueryClientProvider client={queries}>{below}</QueryClientProvider>;
+}
+
+/** Returns `given`, or else a client and a connection for these options, which live as long as the component. */
+function useSession(options: SessionOptions, given: Runwire | undefined): Runwire {
   const [session, setSession] = useState(() => new Session(options));
-  // A new session changes the key of the Fragment below. React then mounts the children again, so that no hook keeps state
-  // of the old connection.
   if (!session.isFor(options)) setSession(new Session(options));
 
   useEffect(() => {
@@ -30,15 +58,5 @@ export function RunwireProvider({ queryClient, children, ...options }: RunwirePr
     setSession(new Session(options)); // React had hidden the provider, for example in <Activity>, and shows it again.
     return undefined;
   }, [session]);
-
-  const queries = queryClient ?? ownQueries;
-  return (
-    <RunwireContext.Provider value={session}>
-      <trpc.Provider client={session.client} queryClient={queries}>
-        <QueryClientProvider client={queries}>
-          <Fragment key={session.id}>{children}</Fragment>
-        </QueryClientProvider>
-      </trpc.Provider>
-    </RunwireContext.Provider>
-  );
+  return given ?? session.runwire;
 }

@@ -1,28 +1,15 @@
-import { createTRPCClient } from '@trpc/client';
-import type { AppRouter } from '../../shared/router.ts';
-import { type Connection, type ConnectionOptions, createConnection } from '../connection/connection.ts';
-import type { TokenSource } from '../connection/token-cache.ts';
-import { FeedCache } from '../feeds/feed-cache.ts';
-import type { RunwireClient } from '../index.ts';
+import type { ConnectionOptions } from '../connection/connection.ts';
+import { subjectOf, type TokenSource } from '../connection/token-cache.ts';
+import { createRunwireClient, type Runwire } from '../index.ts';
 
-export type SessionOptions = {
-  /** URL of the server (`https://host[/prefix]`) or its WebSocket (`wss://host[/prefix]/ws`); default the page's origin. */
-  url?: string | undefined;
-  /**
-   * A token, or a function that fetches one. The function is called again when its token is refused or about to expire.
-   * Default: none; the browser's cookie then authenticates the user.
-   */
-  token?: TokenSource | undefined;
-} & Pick<ConnectionOptions, 'maxReconnectAttempts' | 'reconnectDelayMs'>;
+export type SessionOptions = Pick<
+  ConnectionOptions,
+  'url' | 'token' | 'identity' | 'maxReconnectAttempts' | 'reconnectDelayMs'
+>;
 
-let lastId = 0;
-
-/** The connection of a `RunwireProvider`, with its client and its feeds. The first use opens the connection. */
+/** The client and connection that a `RunwireProvider` creates. The first use opens the connection. */
 export class Session {
-  readonly id = ++lastId;
-  readonly client: RunwireClient;
-  readonly connection: Connection<AppRouter>;
-  readonly feeds: FeedCache;
+  readonly runwire: Runwire;
   /** Replaced at each render, because each render of the provider may pass a new function. */
   token: TokenSource | undefined;
   readonly #key: string;
@@ -30,18 +17,11 @@ export class Session {
   #isOver = false;
 
   constructor(options: SessionOptions) {
-    const { url = location.origin, token, maxReconnectAttempts, reconnectDelayMs } = options;
+    const { token, identity = subjectOf(token) } = options;
     this.#key = keyOf(options);
     this.token = token;
     const latest = () => (typeof this.token === 'function' ? this.token() : this.token);
-    this.connection = createConnection<AppRouter>({
-      url,
-      token: token === undefined ? undefined : latest,
-      maxReconnectAttempts,
-      reconnectDelayMs,
-    });
-    this.client = createTRPCClient<AppRouter>({ links: this.connection.links });
-    this.feeds = new FeedCache(this.client, this.connection);
+    this.runwire = createRunwireClient({ ...options, identity, token: token === undefined ? undefined : latest });
   }
 
   /** True once the connection is closed. */
@@ -65,12 +45,12 @@ export class Session {
       queueMicrotask(() => {
         if (this.#holders > 0 || this.#isOver) return;
         this.#isOver = true;
-        void this.connection.close();
+        void this.runwire.connection.close();
       });
     };
   }
 }
 
-const keyOf = ({ url, token, maxReconnectAttempts, reconnectDelayMs }: SessionOptions): string =>
+const keyOf = ({ url, token, identity, maxReconnectAttempts, reconnectDelayMs }: SessionOptions): string =>
   // JSON has no `Infinity`, so the number is converted to text first.
-  JSON.stringify([url, token === undefined, String(maxReconnectAttempts), reconnectDelayMs]);
+  JSON.stringify([url, token === undefined, identity, String(maxReconnectAttempts), reconnectDelayMs]);

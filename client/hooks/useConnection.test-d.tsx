@@ -1,6 +1,6 @@
 import { expectTypeOf, test } from 'vitest';
 import type { RunwireError } from '../../shared/errors.ts';
-import { type ConnectionState, useConnection } from '../react/index.ts';
+import { type ConnectionState, useConnection } from './index.ts';
 
 /** Only compiled, never run. */
 

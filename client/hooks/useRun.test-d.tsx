@@ -1,6 +1,6 @@
 import { expectTypeOf, test } from 'vitest';
 import type { RunwireError } from '../../shared/errors.ts';
-import { type ConnectionState, type Gap, type RunView, useRun } from '../react/index.ts';
+import { type ConnectionState, type Gap, type RunView, useRun } from './index.ts';
 
 /** Only compiled, never run. */
 

@@ -1,6 +1,5 @@
-import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { getQueryKey } from '@trpc/react-query';
-import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
+import { useQuery } from '@tanstack/react-query';
+import { useEffect, useMemo, useSyncExternalStore } from 'react';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunView } from '../../shared/run.ts';
 import { fetchRun } from '../connection/fetch-run.ts';
@@ -8,7 +7,7 @@ import type { Snapshot } from '../feeds/folded-run.ts';
 import { keyOf } from '../feeds/query.ts';
 import type { RunFeedState } from '../feeds/run-feed.ts';
 import { blankState, RunFeedObserver } from '../feeds/run-feed-observer.ts';
-import { trpc, useRunwire } from './context.ts';
+import { useRunwire } from './context.ts';
 
 export type UseRunOptions = {
   runId: string;
@@ -37,26 +36,27 @@ export type UseRunReturn = Pick<RunFeedState, 'phase' | 'connectionState' | 'ret
  * Returns a run and keeps it up to date. The hook loads the current state of the run (`run.get`) and applies the events
  * after it. It renders at most once per frame of the display. Hooks with the same run share one subscription.
  *
- * The entry of `trpc.run.get` in React Query's cache is updated too. It is fetched again only after a gap (events that the
- * server could not deliver).
+ * The run is kept in React Query's cache. It is fetched again only after a gap (events that the server could not deliver).
  */
 export function useRun({ runId, projectId, enabled = true }: UseRunOptions): UseRunReturn {
-  const { client, feeds } = useRunwire();
-  const queries = useQueryClient();
-  const [observer] = useState(() => new RunFeedObserver(feeds, { startsAtSnapshot: true }));
+  const { client, feeds, queries, queryKey: keyFor } = useRunwire();
+  const observer = useMemo(() => new RunFeedObserver(feeds, { startsAtSnapshot: true }), [feeds]);
   const key = keyOf({ runId, projectId });
-  const queryKey = useMemo(() => getQueryKey(trpc.run.get, { runId, projectId }, 'query'), [runId, projectId]);
+  const queryKey = useMemo(() => keyFor('run', { runId, projectId }), [keyFor, runId, projectId]);
 
   // This query only keeps the cache entry while the hook is mounted. Changes of the entry cause no render here: the
   // observer causes one render per frame.
-  const held = useQuery<Snapshot>({
-    queryKey,
-    queryFn: ({ signal }) => fetchRun(client, { runId, projectId }, signal),
-    enabled: false,
-    staleTime: Number.POSITIVE_INFINITY,
-    structuralSharing: false, // Structural sharing would compare all stages at each update.
-    notifyOnChangeProps: [],
-  });
+  const held = useQuery<Snapshot>(
+    {
+      queryKey,
+      queryFn: ({ signal }) => fetchRun(client, { runId, projectId }, signal),
+      enabled: false,
+      staleTime: Number.POSITIVE_INFINITY,
+      structuralSharing: false, // Structural sharing would compare all stages at each update.
+      notifyOnChangeProps: [],
+    },
+    queries,
+  );
   const state = useSyncExternalStore(observer.subscribe, observer.getState, observer.getState);
   useEffect(() => {
     observer.onSnapshot = ({ run, cursor }) => {

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import type { RunwireError } from '../../shared/errors.ts';
 import type { EventCategory, RunEventType } from '../../shared/events.ts';
-import type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
+import { type EventOfCategory, type EventOfType, Handlers } from '../feeds/handlers.ts';
 import { keyOf, type RunFeedQuery } from '../feeds/query.ts';
 import { blankState, DEFAULT_LIMIT, RunFeedObserver, type RunFeedObserverState } from '../feeds/run-feed-observer.ts';
 import { useRunwire } from './context.ts';
@@ -43,7 +43,9 @@ export type UseRunEventsReturn = Omit<RunFeedObserverState, 'key'> & {
 export function useRunEvents(options: UseRunEventsOptions): UseRunEventsReturn {
   const { enabled = true, limit = DEFAULT_LIMIT, onError } = options;
   const { feeds } = useRunwire();
-  const [observer] = useState(() => new RunFeedObserver(feeds));
+  // Handlers stay registered when another user, and with it another scope, begins.
+  const [handlers] = useState(() => new Handlers(feeds.events));
+  const observer = useMemo(() => new RunFeedObserver(feeds, { handlers }), [feeds, handlers]);
   observer.wantsRun = true;
   const key = keyOf(options);
 

@@ -1,6 +1,6 @@
 import { expectTypeOf, test } from 'vitest';
 import type { RunwireError } from '../../shared/errors.ts';
-import { type RunHeader, useRuns } from '../react/index.ts';
+import { type RunHeader, useRuns } from './index.ts';
 
 /** Only compiled, never run. */
 

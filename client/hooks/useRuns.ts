@@ -1,12 +1,12 @@
-import { hashKey, useQueryClient } from '@tanstack/react-query';
-import { getQueryKey } from '@trpc/react-query';
+import { hashKey, useInfiniteQuery } from '@tanstack/react-query';
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
 import type { RunHeader } from '../../shared/run.ts';
 import type { RunFilter } from '../../shared/run-filter.ts';
 import { runwireErrorOf } from '../errors.ts';
 import type { RunsPage } from '../feeds/merge-runs.ts';
 import { RunsFeed, type RunsFeedState } from '../feeds/runs-feed.ts';
-import { trpc, useRunwire } from './context.ts';
+import { useRunwire } from './context.ts';
+import { retryOf } from './retry.ts';
 
 export type UseRunsOptions = Omit<RunFilter, 'since' | 'until'> & {
   /** Runs per page, at most 500; default 50. */
@@ -41,12 +41,11 @@ const nothing: readonly never[] = [];
  * Returns runs, newest first and in pages, and updates them in place. A run that no longer matches the filter is removed
  * from the list. A new run waits for `showNew()`.
  *
- * The pages of `trpc.run.list` in React Query's cache are updated too. They are fetched again only after a gap (changes
- * that the server could not deliver). Each hook has its own subscription to `onRunSummary`.
+ * The pages are kept in React Query's cache. They are fetched again only after a gap (changes that the server could not
+ * deliver). Each hook has its own subscription to `onRunSummary`.
  */
 export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseRunsReturn {
-  const { feeds } = useRunwire();
-  const queries = useQueryClient();
+  const { client, feeds, queries, queryKey: keyFor } = useRunwire();
   const { projectId, status, labels, text, limit } = input;
   const listInput = {
     projectId,
@@ -55,7 +54,7 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
     text: text || undefined,
     ...(limit === undefined ? {} : { limit }),
   };
-  const queryKey = getQueryKey(trpc.run.list, listInput, 'infinite');
+  const queryKey = keyFor('runs', listInput);
   const key = hashKey(queryKey);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key represents the options.
   const feed = useMemo(
@@ -64,15 +63,23 @@ export function useRuns({ enabled = true, ...input }: UseRunsOptions = {}): UseR
   );
 
   // Changes of the cached pages cause no render here: the feed causes one render per frame.
-  const query = trpc.run.list.useInfiniteQuery(listInput, {
-    enabled,
-    getNextPageParam: (page) => page.nextCursor,
-    staleTime: Number.POSITIVE_INFINITY,
-    refetchOnWindowFocus: false,
-    refetchOnReconnect: false,
-    structuralSharing: false,
-    notifyOnChangeProps: ['status', 'error', 'fetchStatus', 'hasNextPage', 'isFetchingNextPage'],
-  });
+  const query = useInfiniteQuery(
+    {
+      queryKey,
+      queryFn: ({ pageParam, signal }) =>
+        client.run.list.query({ ...listInput, ...(pageParam === null ? {} : { cursor: pageParam }) }, { signal }),
+      initialPageParam: null as string | null,
+      getNextPageParam: (page: RunsPage) => page.nextCursor,
+      enabled,
+      retry: retryOf(queries),
+      staleTime: Number.POSITIVE_INFINITY,
+      refetchOnWindowFocus: false,
+      refetchOnReconnect: false,
+      structuralSharing: false,
+      notifyOnChangeProps: ['status', 'error', 'fetchStatus', 'hasNextPage', 'isFetchingNextPage'],
+    },
+    queries,
+  );
   const state = useSyncExternalStore(feed.subscribe, feed.getState, feed.getState);
   const { data, fetchStatus, hasNextPage, isFetchingNextPage } = query;
   const hasList = data !== undefined;

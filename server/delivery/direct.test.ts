@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { foldOf } from '../../shared/event-table.ts';
 import { type RunEvent, runwireEvents } from '../../shared/events.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
-import { foldOf } from '../../shared/registry.ts';
 import { created, everyone, progress } from '../../tests/support/harness.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ReadyDraft, Scope } from '../event-log/contract/log.ts';

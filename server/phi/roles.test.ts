@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import { z } from 'zod';
+import { foldOf } from '../../shared/event-table.ts';
 import { runwireEvents } from '../../shared/events.ts';
 import * as field from '../../shared/fields.ts';
-import { defineEvent, eventSchemaOf, foldOf } from '../../shared/registry.ts';
+import { defineEvent, eventSchemaOf } from '../../shared/registry.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
 import { ERASED, tombstoneOf } from '../../shared/tombstone.ts';
 import { createPhiGuard } from './guard.ts';

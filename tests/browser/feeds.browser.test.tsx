@@ -6,7 +6,7 @@ import {
   type UseRunEventsOptions,
   type UseRunEventsReturn,
   useRunEvents,
-} from '../../client/react/index.ts';
+} from '../../client/hooks/index.ts';
 import { until, watchSubscriptions } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 

@@ -9,7 +9,7 @@ import {
   useRun,
   useRunEvents,
   useRuns,
-} from '../../client/react/index.ts';
+} from '../../client/hooks/index.ts';
 import { until } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 

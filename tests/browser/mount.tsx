@@ -2,7 +2,7 @@ import type { QueryClient } from '@tanstack/react-query';
 import { type ReactNode, StrictMode } from 'react';
 import { onTestFinished, vi } from 'vitest';
 import { renderHook } from 'vitest-browser-react';
-import { RunwireProvider } from '../../client/react/index.ts';
+import { RunwireProvider } from '../../client/hooks/index.ts';
 import type { TestServer } from './servers.ts';
 
 type HookOptions<Props, Result> = {
@@ -10,19 +10,21 @@ type HookOptions<Props, Result> = {
   use: (props: Props) => Result;
   isStrict?: boolean;
   queryClient?: QueryClient;
+  /** Default: the provider of `runwire/hooks`. */
+  Provider?: typeof RunwireProvider;
 };
 
 /** Mounts hooks below a provider, and unmounts them at the end of the test. */
 export async function mount<Props, Result>(
   server: TestServer,
-  { props, use, isStrict = true, queryClient }: HookOptions<Props, Result>,
+  { props, use, isStrict = true, queryClient, Provider = RunwireProvider }: HookOptions<Props, Result>,
 ) {
   const Strict = isStrict ? StrictMode : ({ children }: { children: ReactNode }) => children;
   const hook = await renderHook((given?: Props) => use(given as Props), {
     initialProps: props,
     wrapper: ({ children }) => (
       <Strict>
-        <RunwireProvider
+        <Provider
           url={server.url}
           token={server.token}
           reconnectDelayMs={1}
@@ -30,7 +32,7 @@ export async function mount<Props, Result>(
           queryClient={queryClient}
         >
           {children}
-        </RunwireProvider>
+        </Provider>
       </Strict>
     ),
   });

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { renderHook } from 'vitest-browser-react';
-import { RunwireProvider, useConnection, useRunEvents } from '../../client/react/index.ts';
+import { RunwireProvider, useConnection, useRunEvents } from '../../client/hooks/index.ts';
 import { mount, until } from './mount.tsx';
 import { openServer } from './servers.ts';
 

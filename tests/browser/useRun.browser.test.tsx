@@ -1,16 +1,14 @@
 import { QueryClient } from '@tanstack/react-query';
-import { getQueryKey } from '@trpc/react-query';
-import { Fragment, Suspense } from 'react';
+import { Fragment } from 'react';
 import { expect, onTestFinished, test } from 'vitest';
 import { render } from 'vitest-browser-react';
 import {
   RunwireProvider,
-  trpc,
   type UseRunOptions,
   type UseRunReturn,
   useRun,
   useRunEvents,
-} from '../../client/react/index.ts';
+} from '../../client/hooks/index.ts';
 import { mount, until, watchFrames, watchRequests, watchSubscriptions } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 
@@ -46,11 +44,11 @@ test('[H3] useRun returns the run of the log from one snapshot and one subscript
   expect(subscriptions).toEqual(['onRunEvent']);
 });
 
-test('[H3] the cache entry of run.get is updated with its cursor, and a later mount resumes from it', async () => {
+test('[H3] the cache entry of the run is updated with its cursor, and a later mount resumes from it', async () => {
   const server = await openServer();
   await server.publish(...started('r1', 's1'));
   const queryClient = new QueryClient();
-  const key = getQueryKey(trpc.run.get, { runId: 'r1' }, 'query');
+  const key = ['runwire', server.url, 'ada', 'run', { runId: 'r1' }];
   const hook = await mount(server, { props: { runId: 'r1' }, use, queryClient });
   await isLive(hook);
   await server.publish(progress('r1', 50));
@@ -150,32 +148,6 @@ test('[H3] with enabled: false it sends no request', async () => {
   await hook.rerender({ runId: 'r1', enabled: false });
   await until(() => expect(hook.result.current.connectionState).toBe('idle'));
   expect(hook.result.current).toMatchObject({ status: 'success', run: { lastSeq: 1 } });
-  expect(requests.count).toBe(1);
-});
-
-test('[H3] beside a suspense query of the same run only one snapshot is fetched', async () => {
-  const server = await openServer();
-  await server.publish(...started('r1', 's1'));
-  const requests = watchRequests('run.get');
-  let shown: UseRunReturn | undefined;
-  const Run = () => {
-    const [{ run }] = trpc.run.get.useSuspenseQuery({ runId: 'r1' }, { staleTime: Number.POSITIVE_INFINITY });
-    const live = useRun({ runId: 'r1' });
-    expect(live.run ?? run).toBe(run);
-    shown = live;
-    return <p>{live.run?.lastSeq}</p>;
-  };
-  const page = await render(
-    <RunwireProvider url={server.url} token={server.token}>
-      <Suspense fallback={<p>wait</p>}>
-        <Run />
-      </Suspense>
-    </RunwireProvider>,
-  );
-  onTestFinished(() => page.unmount());
-  await until(() => expect(shown).toMatchObject({ phase: 'live', status: 'success' }));
-  await server.publish(progress('r1', 50));
-  await until(() => expect(page.container.textContent).toBe('3'));
   expect(requests.count).toBe(1);
 });
 

@@ -3,11 +3,10 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { renderHook } from 'vitest-browser-react';
 import {
   RunwireProvider,
-  trpc,
   type UseRunEventsOptions,
   type UseRunEventsReturn,
   useRunEvents,
-} from '../../client/react/index.ts';
+} from '../../client/hooks/index.ts';
 import type { RunEvent, RunEventType } from '../../shared/events.ts';
 import { mount, until } from './mount.tsx';
 import { draft, openServer, progress } from './servers.ts';
@@ -463,25 +462,4 @@ test('[C4] after unmounting no connection, listener or handler is left', async (
   expect(added.size).toBe(0);
   await server.publish(progress('r1', 1));
   expect(handler).not.toHaveBeenCalled();
-});
-
-test('[C7] the stock useSubscription and queries share the connection of the provider', async () => {
-  const server = await openServer();
-  const received: string[] = [];
-  const hook = await mount(server, {
-    props: undefined,
-    isStrict: false,
-    use: () => {
-      trpc.onRunEvent.useSubscription(
-        { runId: 'r1', from: 'start' },
-        { onData: ({ data }) => void received.push(data.type) },
-      );
-      return { me: trpc.auth.me.useQuery(), events: useRunEvents({ runId: 'r1' }) };
-    },
-  });
-  await until(() => expect(hook.result.current.me.data?.sub).toBe('ada'));
-  await until(() => expect(received).toEqual(['stream.live']));
-  await server.publish(draft('run.started', 'r1', {}));
-  await until(() => expect(received).toEqual(['stream.live', 'run.started']));
-  expect(await server.stats()).toMatchObject({ connections: 1, subscriptions: 2 });
 });

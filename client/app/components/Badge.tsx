@@ -1,4 +1,4 @@
-import type { UseRunReturn } from '../../react/index.ts';
+import type { UseRunReturn } from '../../hooks/index.ts';
 import { useNow } from '../hooks/useNow.ts';
 import { isSignedOut } from '../lib/errors.ts';
 import { formatCount, formatTime } from '../lib/format.ts';

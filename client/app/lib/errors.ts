@@ -1,4 +1,4 @@
-import { errorTable, runwireErrorOf } from '../../react/index.ts';
+import { errorTable, runwireErrorOf } from '../../hooks/index.ts';
 
 export const codeOf = (error: unknown) => (error ? runwireErrorOf(error).code : undefined);
 

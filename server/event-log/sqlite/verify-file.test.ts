@@ -1,8 +1,8 @@
 import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { foldOf } from '../../../shared/event-table.ts';
 import { runwireEvents } from '../../../shared/events.ts';
-import { foldOf } from '../../../shared/registry.ts';
 import { temporaryFolder } from '../../../tests/support/harness.ts';
 import { append, created, draft, upTo } from '../conformance/kit.ts';
 import { openSqlite } from './driver.ts';

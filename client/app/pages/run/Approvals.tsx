@@ -1,4 +1,4 @@
-import type { Approval, Artifact, RunView } from '../../../react/index.ts';
+import type { Approval, Artifact, RunView } from '../../../hooks/index.ts';
 import { None, Status } from '../../components/Status.tsx';
 import { formatCount, formatDateTime } from '../../lib/format.ts';
 import { ArtifactName } from './Artifacts.tsx';

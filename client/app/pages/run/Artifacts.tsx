@@ -1,5 +1,5 @@
 import { memo, useState } from 'react';
-import type { Artifact, Stage } from '../../../react/index.ts';
+import type { Artifact, Stage } from '../../../hooks/index.ts';
 import { Copy } from '../../components/Copy.tsx';
 import { None } from '../../components/Status.tsx';
 import { formatBytes, formatCount } from '../../lib/format.ts';

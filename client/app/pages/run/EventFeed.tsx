@@ -9,7 +9,7 @@ import {
   useState,
   useSyncExternalStore,
 } from 'react';
-import { type RunEvent, type RunView, type Stage, trpc, useRunEvents } from '../../../react/index.ts';
+import { type RunEvent, type RunView, type Stage, useRunEvents, useRunwire } from '../../../hooks/index.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
 import { rowsIn, upTo, useViewport } from '../../hooks/useViewport.ts';
 import { formatCount } from '../../lib/format.ts';
@@ -212,7 +212,7 @@ function eventAt(live: readonly RunEvent[], runSeq: number): RunEvent | undefine
 }
 
 function usePages(projectId: string, runId: string): EventPages {
-  const { client } = trpc.useUtils();
+  const { client } = useRunwire();
   const pages = useMemo(
     () =>
       new EventPages(async (fromRunSeq, limit) => {

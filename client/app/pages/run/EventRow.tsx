@@ -1,5 +1,5 @@
 import { memo } from 'react';
-import type { RunEvent } from '../../../react/index.ts';
+import type { RunEvent } from '../../../hooks/index.ts';
 import { Copy } from '../../components/Copy.tsx';
 import { formatClock, formatCount, formatDateTime, formatDuration } from '../../lib/format.ts';
 import { ParamLink } from '../../lib/navigation.tsx';

@@ -1,5 +1,5 @@
 import { useState } from 'react';
-import { type RunView, type UseRunReturn, useRun } from '../../../react/index.ts';
+import { type RunView, type UseRunReturn, useRun } from '../../../hooks/index.ts';
 import { Notice, Problem, Skeleton } from '../../components/Notice.tsx';
 import { Shell } from '../../components/Shell.tsx';
 import { useKeys } from '../../hooks/useKeys.ts';

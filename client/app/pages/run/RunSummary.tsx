@@ -1,4 +1,4 @@
-import type { RunView } from '../../../react/index.ts';
+import type { RunView } from '../../../hooks/index.ts';
 import { Copy } from '../../components/Copy.tsx';
 import { Duration, Progress, Status } from '../../components/Status.tsx';
 import { useNow } from '../../hooks/useNow.ts';

@@ -1,4 +1,4 @@
-import type { RunView, Stage } from '../../../react/index.ts';
+import type { RunView, Stage } from '../../../hooks/index.ts';
 import { Duration, None, Status } from '../../components/Status.tsx';
 import { formatDateTime, formatPercent } from '../../lib/format.ts';
 import { ArtifactRows } from './Artifacts.tsx';

@@ -1,5 +1,5 @@
 import { memo } from 'react';
-import type { Approval, Stage } from '../../../react/index.ts';
+import type { Approval, Stage } from '../../../hooks/index.ts';
 import { Status, toneOf } from '../../components/Status.tsx';
 import { steppable } from '../../hooks/useKeys.ts';
 import { formatDuration, formatPercent } from '../../lib/format.ts';

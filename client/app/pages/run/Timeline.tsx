@@ -1,5 +1,5 @@
 import { type CSSProperties, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import type { RunView, Stage } from '../../../react/index.ts';
+import type { RunView, Stage } from '../../../hooks/index.ts';
 import { useKeys } from '../../hooks/useKeys.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
 import { useNow } from '../../hooks/useNow.ts';

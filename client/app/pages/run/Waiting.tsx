@@ -1,4 +1,4 @@
-import type { Approval, RunView } from '../../../react/index.ts';
+import type { Approval, RunView } from '../../../hooks/index.ts';
 import { Duration } from '../../components/Status.tsx';
 import { formatCount, formatDateTime } from '../../lib/format.ts';
 import { ParamLink } from '../../lib/navigation.tsx';

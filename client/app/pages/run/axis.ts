@@ -1,4 +1,4 @@
-import type { Approval, RunView, Stage } from '../../../react/index.ts';
+import type { Approval, RunView, Stage } from '../../../hooks/index.ts';
 import type { Shown } from '../../components/Status.tsx';
 
 /** Calculations for the timeline, without components: the time span, its ticks, and the statuses to show. */

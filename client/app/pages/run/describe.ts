@@ -1,4 +1,4 @@
-import type { RunEvent } from '../../../react/index.ts';
+import type { RunEvent } from '../../../hooks/index.ts';
 import { formatCount, formatPercent } from '../../lib/format.ts';
 
 /** Returns the content of an event in one line. The row shows the type beside it. */

@@ -1,4 +1,4 @@
-import type { RunEvent } from '../../../react/index.ts';
+import type { RunEvent } from '../../../hooks/index.ts';
 import { isRetryable } from '../../lib/errors.ts';
 
 /**

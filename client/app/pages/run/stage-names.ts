@@ -1,4 +1,4 @@
-import type { Stage } from '../../../react/index.ts';
+import type { Stage } from '../../../hooks/index.ts';
 
 /**
  * Finds the name of a stage in a list that is replaced up to 60 times a second. An index holds the positions of the stages

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'react';
-import { runStatuses } from '../../../react/index.ts';
+import { runStatuses } from '../../../hooks/index.ts';
 import { Status } from '../../components/Status.tsx';
 import { Link, ParamLink, setParams } from '../../lib/navigation.tsx';
 import { paramsOf, type RunsFilter } from './filters.ts';

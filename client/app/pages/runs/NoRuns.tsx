@@ -1,4 +1,5 @@
-import { trpc } from '../../../react/index.ts';
+import { useQuery } from '@tanstack/react-query';
+import { useRunwire } from '../../../hooks/index.ts';
 import { Copy } from '../../components/Copy.tsx';
 import { Notice } from '../../components/Notice.tsx';
 import { Link } from '../../lib/navigation.tsx';
@@ -7,7 +8,8 @@ const READING_ROLES: readonly string[] = ['viewer', 'approver', 'admin'];
 
 /** Shown when there are no runs. Explains how to publish a run, or which role the user needs to see runs. */
 export function FirstRun() {
-  const { data: me } = trpc.auth.me.useQuery();
+  const { client, queryKey } = useRunwire();
+  const { data: me } = useQuery({ queryKey: queryKey('auth.me'), queryFn: () => client.auth.me.query() });
   if (!me) return null;
   if (!me.roles.some((role) => READING_ROLES.includes(role))) {
     return (

@@ -1,5 +1,5 @@
 import { type CSSProperties, memo, useEffect, useRef, useState } from 'react';
-import type { RunHeader, UseRunsReturn } from '../../../react/index.ts';
+import type { RunHeader, UseRunsReturn } from '../../../hooks/index.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
 import { rowsIn, upTo, useViewport } from '../../hooks/useViewport.ts';
 import { columns, columnWidths } from './columns.tsx';

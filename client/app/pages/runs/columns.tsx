@@ -1,5 +1,5 @@
 import type { ReactNode } from 'react';
-import type { RunHeader } from '../../../react/index.ts';
+import type { RunHeader } from '../../../hooks/index.ts';
 import { Duration, None, Progress, Status } from '../../components/Status.tsx';
 import { steppable } from '../../hooks/useKeys.ts';
 import { formatCount, formatDateTime } from '../../lib/format.ts';

@@ -1,5 +1,5 @@
 import { useMemo } from 'react';
-import { type RunStatus, runStatuses, type UseRunsOptions } from '../../../react/index.ts';
+import { type RunStatus, runStatuses, type UseRunsOptions } from '../../../hooks/index.ts';
 import { type ParamChanges, useParams } from '../../lib/navigation.tsx';
 
 /** The filter of the runs list. The query of the URL holds the filter, so that a link and a reload keep it. */

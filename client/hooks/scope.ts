@@ -1,0 +1,20 @@
+import type { QueryClient } from '@tanstack/react-query';
+import type { Registry } from '../../shared/registry.ts';
+import { FeedCache } from '../feeds/feed-cache.ts';
+import type { Runwire } from '../index.ts';
+import type { RunwireScope } from './context.ts';
+
+/** Creates the scope of a connection's present user. */
+export function createScope(runwire: Runwire, queries: QueryClient, events: Registry): RunwireScope {
+  const { client, connection } = runwire;
+  const { subject } = connection.getIdentity();
+  return {
+    client,
+    connection,
+    feeds: new FeedCache(client, connection, events),
+    queries,
+    queryKey: (...parts) => ['runwire', connection.server, subject, ...parts],
+    keyPrefix: JSON.stringify(['runwire', connection.server, subject]),
+    events,
+  };
+}

@@ -1,0 +1,57 @@
+import { foldDecision, foldRequest } from './approval-fold.ts';
+import type { EventOf, Registry } from './registry.ts';
+import type { RunRows } from './run.ts';
+import {
+  beginFold,
+  type Envelope,
+  type Fold,
+  finishFold,
+  foldArtifact,
+  foldCreated,
+  foldEnd,
+  foldStage,
+  foldStarted,
+} from './run-fold.ts';
+
+/**
+ * The category and the fold of each event type, without schemas: a client that only receives events needs no zod.
+ * `events.ts` builds the registry of the twelve types over this table. A registry is such a table too.
+ */
+
+export type EventTable = { readonly [type: string]: { readonly category: string; readonly fold?: Fold | undefined } };
+
+const run = { category: 'run' } as const;
+const stage = { category: 'stage', fold: foldStage } as const;
+const governance = { category: 'governance' } as const;
+
+/** The twelve event types of Runwire. */
+export const runwireTable = {
+  'run.created': { ...run, fold: foldCreated },
+  'run.started': { ...run, fold: foldStarted },
+  'run.completed': { ...run, fold: foldEnd },
+  'run.failed': { ...run, fold: foldEnd },
+  'stage.started': stage,
+  'stage.progress': stage,
+  'stage.completed': stage,
+  'stage.failed': stage,
+  'artifact.created': { category: 'artifact', fold: foldArtifact },
+  'governance.required': { ...governance, fold: foldRequest },
+  'approval.granted': { ...governance, fold: foldDecision },
+  'approval.denied': { ...governance, fold: foldDecision },
+} as const satisfies EventTable;
+
+/**
+ * Returns the fold of a registry: a function that applies one logged event to the rows of its run. It accepts every
+ * event. An event that was applied before changes nothing. The order of events does not change the result, except for
+ * approvals: they depend on `seq`.
+ */
+export function foldOf<T extends EventTable>(
+  table: T,
+): (rows: RunRows, event: T extends Registry ? EventOf<T> : Envelope) => void {
+  return (rows, event) => {
+    const envelope = event as Envelope;
+    beginFold(rows, envelope);
+    table[envelope.type]?.fold?.(rows, event as never);
+    finishFold(rows);
+  };
+}
