@@ -11,7 +11,7 @@ import type { DecidedOutcome, DraftIssue, ErrorCode, errorTable } from './errors
 import type { RunwireEvents } from './events.ts';
 import type { StreamSignal } from './protocol.ts';
 import type { CategoryOf, DraftOf, EventOf, Registry, TypeOf } from './registry.ts';
-import type { ApprovalStatus, ListedApproval, RunHeader, RunStatus, RunView, Standing } from './run.ts';
+import type { ApprovalStatus, ListedApproval, RunHeader, RunStatus, RunSummary, RunView, Standing } from './run.ts';
 import type { ServerStats } from './server-stats.ts';
 
 /**
@@ -49,7 +49,10 @@ export type ProceduresOf<R extends Registry> = {
   /** Every event that the caller may read. */
   onEvent: Subscription<Filter<R> | undefined, EventOf<R>>;
   /** Headers of runs that have changed: the latest of each run, at most four times a second. */
-  onRunSummary: Subscription<({ projectId?: string | undefined } & Start) | undefined, RunHeader>;
+  onRunSummary: Subscription<
+    ({ projectId?: string | undefined; needsMyDecision?: boolean | undefined } & Start) | undefined,
+    RunSummary
+  >;
   run: {
     /**
      * Returns a run, and the cursor that the state belongs to. The stages, artifacts and approvals of a large run come in

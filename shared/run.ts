@@ -44,6 +44,12 @@ export type RunHeader = {
   order: HeaderOrder;
 };
 
+/** An item of `onRunSummary`. */
+export type RunSummary = RunHeader & {
+  /** Whether an approval of the run waits for the caller's decision. Set if the subscription asks for it. */
+  needsMyDecision?: boolean;
+};
+
 export type Stage = {
   stageId: string;
   name: string;

@@ -12,7 +12,7 @@ import { type RunEvent, type RunwireEvents, runwireEvents } from '../../shared/e
 import type { StreamSignal } from '../../shared/protocol.ts';
 import { defineEvent, type EventOf } from '../../shared/registry.ts';
 import type { AppRouter } from '../../shared/router.ts';
-import type { Approval, Decision, RunHeader, RunView } from '../../shared/run.ts';
+import type { Approval, Decision, RunSummary, RunView } from '../../shared/run.ts';
 import { everyone } from '../../tests/support/harness.ts';
 import { createRunServer, type RunServer } from '../run-server.ts';
 import type { BuiltRouter } from './router.ts';
@@ -35,7 +35,7 @@ test('[C7] the items of a subscription are inferred, and narrow by `type`', asyn
     item.type === 'run.crated';
   }
   for await (const [, item] of await caller.onRunSummary()) {
-    expectTypeOf(item).toEqualTypeOf<RunHeader | StreamSignal>();
+    expectTypeOf(item).toEqualTypeOf<RunSummary | StreamSignal>();
   }
   expectTypeOf((await caller.run.get({ runId: 'r1' })).run).toEqualTypeOf<RunView>();
 });

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import * as field from '../../shared/fields.ts';
 import { type CategoryOf, categoriesOf, type EventOf, type Registry, type TypeOf } from '../../shared/registry.ts';
-import type { RunHeader } from '../../shared/run.ts';
+import type { RunSummary } from '../../shared/run.ts';
+import { waitsFor } from '../approvals/rules.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { EventQuery } from '../delivery/events.ts';
 import type { Tracked } from '../delivery/iterator.ts';
@@ -80,10 +81,25 @@ export function subscriptionProcedures<R extends Registry>(
       .input(z.strictObject(filterInput).prefault({}))
       .subscription(({ ctx, input, signal }) => subscribe(ctx, { kind: 'all' }, input, signal)),
     onRunSummary: procedure
-      .input(z.strictObject({ projectId: field.scopeId().optional(), ...startInput }).prefault({}))
-      .subscription(({ ctx, input: { projectId, from, lastEventId }, signal }): AsyncIterable<Tracked<RunHeader>> => {
-        const query = { projectId, from, lastEventId: lastEventId ?? undefined };
-        return delivery.summaries(transportOf(ctx), query, signal);
-      }),
+      .input(
+        z
+          .strictObject({
+            projectId: field.scopeId().optional(),
+            needsMyDecision: z.boolean().optional(),
+            ...startInput,
+          })
+          .prefault({}),
+      )
+      .subscription(
+        ({
+          ctx,
+          input: { projectId, needsMyDecision, from, lastEventId },
+          signal,
+        }): AsyncIterable<Tracked<RunSummary>> => {
+          const hasPending = needsMyDecision ? waitsFor : undefined;
+          const query = { projectId, hasPending, from, lastEventId: lastEventId ?? undefined };
+          return delivery.summaries(transportOf(ctx), query, signal);
+        },
+      ),
   };
 }

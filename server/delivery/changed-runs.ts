@@ -1,4 +1,4 @@
-import type { RunHeader } from '../../shared/run.ts';
+import type { Approval, RunSummary } from '../../shared/run.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { Projects } from '../event-log/contract/search.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
@@ -12,12 +12,12 @@ const PAGE_RUNS = 256;
 const MAX_CACHED_RUNS = 4_096;
 
 export class HeaderMessage implements Message {
-  readonly event: RunHeader;
+  readonly event: RunSummary;
   /** Of the row of the run's last event, for the cursor. */
   readonly hashPrefix: string | undefined;
   #json: string | undefined;
 
-  constructor(header: RunHeader, hashPrefix: string | undefined) {
+  constructor(header: RunSummary, hashPrefix: string | undefined) {
     this.event = header;
     this.hashPrefix = hashPrefix;
   }
@@ -28,6 +28,7 @@ export class HeaderMessage implements Message {
   }
 }
 
+export type HasPending = (approval: Approval) => boolean;
 export type ChangedPage = { messages: readonly HeaderMessage[]; scannedTo: number };
 
 /**
@@ -77,8 +78,9 @@ export class ChangedRuns {
     this.#cachedRuns = 0;
   }
 
-  /** Returns the headers of runs with a last event after a position. */
-  read(after: number, projects: Projects, caller: Caller): Promise<ChangedPage> {
+  /** Returns the headers of runs with a last event after a position. With `hasPending`, the page is the caller's own. */
+  read(after: number, projects: Projects, caller: Caller, hasPending?: HasPending): Promise<ChangedPage> {
+    if (hasPending) return this.#read(after, projects, caller, hasPending);
     const { head } = this.#log;
     if (head !== this.#pagesHead || this.#cachedRuns >= MAX_CACHED_RUNS) this.clear();
     this.#pagesHead = head;
@@ -92,13 +94,17 @@ export class ChangedRuns {
     return page;
   }
 
-  async #read(after: number, projects: Projects, { user }: Caller): Promise<ChangedPage> {
-    this.#cachedRuns++;
-    const page = await this.#log.runs.changedSince({ after, projects, limit: PAGE_RUNS, user });
+  async #read(after: number, projects: Projects, { user }: Caller, hasPending?: HasPending): Promise<ChangedPage> {
+    if (!hasPending) this.#cachedRuns++;
+    const page = await this.#log.runs.changedSince({ after, projects, limit: PAGE_RUNS, user, hasPending });
     const { runs, hashPrefixes, scannedTo } = page;
-    this.#cachedRuns += runs.length;
+    if (!hasPending) this.#cachedRuns += runs.length;
     // A new reader does not wait for a refresh. Its read counts as a refresh, unless one is planned.
     if (scannedTo >= this.#log.head && !this.#timer) this.#refreshedAt = performance.now();
-    return { messages: runs.map((header, index) => new HeaderMessage(header, hashPrefixes[index])), scannedTo };
+    const messages = runs.map((header, index) => {
+      const summary = page.hasPending ? { ...header, needsMyDecision: page.hasPending[index] === true } : header;
+      return new HeaderMessage(summary, hashPrefixes[index]);
+    });
+    return { messages, scannedTo };
   }
 }

@@ -1,4 +1,4 @@
-import type { RunHeader } from '../../shared/run.ts';
+import type { RunSummary } from '../../shared/run.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { Turns } from '../slices.ts';
@@ -72,7 +72,7 @@ export class Delivery {
     return this.#subscriptionOf(transport, new EventReader(this.#context, transport, this.#window, query), signal);
   }
 
-  summaries(transport: Transport, query: SummaryQuery, signal: AbortSignal | undefined): Subscription<RunHeader> {
+  summaries(transport: Transport, query: SummaryQuery, signal: AbortSignal | undefined): Subscription<RunSummary> {
     return this.#subscriptionOf(transport, new SummaryReader(this.#context, transport, this.#changed, query), signal);
   }
 

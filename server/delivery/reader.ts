@@ -282,6 +282,11 @@ export abstract class Reader implements WaitingReader {
     return this.position > this.lastSentSeq && performance.now() - this.lastSentAt >= quietMs;
   }
 
+  /** Whether the messages depend on the roles of the principal. A change of the roles is then a gap. */
+  protected get dependsOnRoles(): boolean {
+    return false;
+  }
+
   protected get lacksAccess(): boolean {
     return !can(this.principal, 'read', { projectId: this.projectId });
   }
@@ -296,7 +301,9 @@ export abstract class Reader implements WaitingReader {
     if (couldRead && !canRead) throw new RunwireError('FORBIDDEN', 'the caller may no longer read this');
     const isWider =
       canRead && (!couldRead || (projectId === undefined && after.projects.some((id) => !covers(before.projects, id))));
-    if (isWider) this.setGap('access_changed');
+    const hasOtherRoles =
+      canRead && this.dependsOnRoles && before.roles.toSorted().join() !== after.roles.toSorted().join();
+    if (isWider || hasOtherRoles) this.setGap('access_changed');
     else this.clearBuffer(); // The buffer was filled with the old rights.
   }
 }

@@ -1,11 +1,17 @@
+import type { Approval } from '../../shared/run.ts';
 import { can, searchableProjects } from '../auth/permissions.ts';
+import type { Principal } from '../auth/principal.ts';
 import type { Projects } from '../event-log/contract/search.ts';
 import type { ChangedRuns, HeaderMessage } from './changed-runs.ts';
 import { type Buffered, Reader, type ReaderContext, type Start } from './reader.ts';
 import type { Transport } from './transport.ts';
 import { topicOf } from './waiting.ts';
 
-export type SummaryQuery = Start & { projectId?: string | undefined };
+export type SummaryQuery = Start & {
+  projectId?: string | undefined;
+  /** If given, each header states whether the run has a pending approval for which this returns true. */
+  hasPending?: ((principal: Principal, approval: Approval) => boolean) | undefined;
+};
 
 /**
  * Reads the headers of changed runs. It reads no events: the store finds headers by `lastSeq`, the position of a run's last
@@ -17,6 +23,7 @@ export class SummaryReader extends Reader {
   readonly filter = undefined;
   protected readonly projectId: string | undefined;
   readonly #changed: ChangedRuns;
+  readonly #hasPending: SummaryQuery['hasPending'];
   #page: HeaderMessage[] = [];
   #index = 0;
   #hasReachedHead = false;
@@ -26,6 +33,7 @@ export class SummaryReader extends Reader {
     super(context, transport, query);
     this.#changed = changed;
     this.projectId = query.projectId;
+    this.#hasPending = query.hasPending;
   }
 
   override end(): void {
@@ -50,6 +58,10 @@ export class SummaryReader extends Reader {
     return { seq: lastSeq, hashPrefix: message.hashPrefix, scannedTo: lastSeq, message };
   }
 
+  protected override get dependsOnRoles(): boolean {
+    return this.#hasPending !== undefined;
+  }
+
   protected clearBuffer(): void {
     this.#page = [];
     this.#index = 0;
@@ -58,7 +70,12 @@ export class SummaryReader extends Reader {
   protected async fetch(): Promise<void> {
     if (this.#hasReachedHead) await this.#nextRefresh();
     if (this.isEnded) return;
-    const { messages, scannedTo } = await this.#changed.read(this.position, this.#projects(), this.caller);
+    const { messages, scannedTo } = await this.#changed.read(
+      this.position,
+      this.#projects(),
+      this.caller,
+      this.#hasPending && ((approval) => this.#hasPending?.(this.principal, approval) ?? false),
+    );
     if (this.isEnded) return;
     this.#hasReachedHead = scannedTo >= this.context.log.head;
     this.#index = 0;

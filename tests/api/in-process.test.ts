@@ -516,6 +516,42 @@ describe('snapshots', () => {
     expect(await list({ sub: 'ada', projects: ['*'], roles: allRoles })).toEqual([]); // the requester may not decide
   });
 
+  test('[G3] onRunSummary with needsMyDecision states for each run whether it waits for the caller', async () => {
+    await using server = await callerOf();
+    const request = (runId: string, more: object = {}) => ({
+      type: 'governance.required' as const,
+      projectId: 'demo',
+      runId,
+      approvalId: 'g',
+      title: 'Go',
+      ...more,
+    });
+    await server.publish(request('any', { requiredApprovals: 2 }), request('other', { approvers: ['bob'] }));
+    await server.publish(created('plain'));
+    const eve = { sub: 'eve', projects: ['*'], roles: ['approver'] } satisfies Principal;
+    const caller = server.router.createCaller({ principal: eve });
+    const summaries = async (input: object = {}) => {
+      const { items } = await take(
+        await caller.onRunSummary({ from: 'start', needsMyDecision: true, ...input }),
+        isLive,
+      );
+      return items.flatMap((item) => ('runId' in item ? [[item.runId, item.needsMyDecision]] : []));
+    };
+    const expected = [
+      ['any', true],
+      ['other', false],
+      ['plain', false],
+    ];
+    expect(await summaries()).toEqual(expected);
+    expect(await summaries({ projectId: 'demo' })).toEqual(expected);
+    expect((await summaries({ needsMyDecision: false })).map(([, isMine]) => isMine)).toEqual(
+      expected.map(() => undefined),
+    );
+    // One of two grants: the run still waits, and no longer for this caller.
+    await caller.approval.grant({ runId: 'any', approvalId: 'g' });
+    expect(Object.fromEntries(await summaries())).toMatchObject({ any: false });
+  });
+
   test('[Q3] run.history pages the events oldest first, each once', async () => {
     await using server = await callerOf();
     for (let i = 0; i < 25; i++) await server.publish(progress('r1', i), created(`noise${i}`));

@@ -114,6 +114,21 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       expect(seqs(all.items)).toEqual([2, 3, 4]);
     });
 
+    test('[G3] auth.refresh with other roles sends access_changed to a reader of the decisions that wait for the caller', async () => {
+      await using server = await startServer();
+      await server.bus.publish([created('r1')], publisher);
+      await using wire = await Wire.open(server.url, { token: await tokenFor({ roles: ['viewer'] }) });
+      const mine = wire.subscribe('onRunSummary', { needsMyDecision: true });
+      const all = wire.subscribe('onRunSummary');
+      for (const stream of [mine, all]) await stream.until(isLive);
+      await wire.call('mutation', 'auth.refresh', { token: await tokenFor({ roles: ['viewer', 'approver'] }) });
+      const items = await mine.until((item) => item.type === 'stream.gap');
+      expect(items.at(-1)).toMatchObject({ reason: 'access_changed' });
+      await server.bus.publish([created('r2')], publisher);
+      await all.until((item) => 'runId' in item && item.runId === 'r2');
+      expect(all.items.map((item) => item.type)).not.toContain('stream.gap');
+    });
+
     test('[D4] auth.refresh with fewer rights ends only the subscriptions that need the lost ones', async () => {
       await using server = await startServer();
       await server.bus.publish([created('r1'), created('r2', { projectId: 'second' })], publisher);

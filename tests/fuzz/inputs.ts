@@ -110,7 +110,11 @@ const inputs: Record<string, (dice: Dice, world: World) => unknown> = {
   onProjectEvent: (dice, world) => ({ projectId: projectId(dice), ...filter(dice, world) }),
   onUserEvent: filter,
   onEvent: filter,
-  onRunSummary: (dice, world) => ({ ...(dice.chance(0.5) ? { projectId: 'demo' } : {}), ...start(dice, world) }),
+  onRunSummary: (dice, world) => ({
+    ...(dice.chance(0.5) ? { projectId: 'demo' } : {}),
+    ...(dice.chance(0.3) ? { needsMyDecision: true } : {}),
+    ...start(dice, world),
+  }),
   'run.get': run,
   'run.list': (dice, world) => ({
     ...(dice.chance(0.3) ? { status: ['running', 'failed'] } : {}),

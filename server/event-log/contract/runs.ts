@@ -33,6 +33,8 @@ export type ChangeQuery = Caller & {
   /** Position in the log: only runs with a greater `lastSeq` (the position of their last event). */
   after: number;
   limit: number;
+  /** If given, the page states for each run whether it has a pending approval for which this returns true. */
+  hasPending?: ((approval: Approval) => boolean) | undefined;
 };
 /**
  * All runs with `after < lastSeq <= scannedTo`. The next call continues after `scannedTo`, which is the head of the log
@@ -42,6 +44,8 @@ export type ChangePage = {
   runs: RunHeader[];
   /** Of the row at `lastSeq` of each run, as `Log.hashPrefixesAt` returns it. */
   hashPrefixes: (string | undefined)[];
+  /** The answers to `hasPending`, as of the moment of the page. */
+  hasPending?: boolean[];
   scannedTo: number;
 };
 

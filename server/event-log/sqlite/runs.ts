@@ -32,7 +32,7 @@ export type SqliteRunsParts = {
 };
 
 type RunRow = { row_id: number; created_at: string; project_id: string; run_id: string; state: string };
-type ChangedRow = { last_seq: number; state: string };
+type ChangedRow = { row_id: number; last_seq: number; state: string };
 type FoundRun = { rowId: number; header: RunHeader };
 type Rows = { [List in ChildTable]: Map<string, RunView[List][number]> };
 
@@ -204,14 +204,14 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
       .some((row) => test(JSON.parse((row as { state: string }).state)));
   }
 
-  async changedSince({ after, projects, limit, ...caller }: ChangeQuery): Promise<ChangePage> {
+  async changedSince({ after, projects, limit, hasPending, ...caller }: ChangeQuery): Promise<ChangePage> {
     const { slice, statements, head } = this.#parts;
     const { changedRuns, changedOfProject } = statements;
     if (projects === 'all') {
       return slice((until) => {
         const rows = changedRuns.all(after, limit) as ChangedRow[];
         const end = rows.length < limit ? Math.max(after, head()) : (rows.at(-1) as ChangedRow).last_seq;
-        return this.#changesOf(rows, end, until);
+        return this.#changesOf(rows, end, until, hasPending);
       }, caller);
     }
     const perProject = Math.max(2, Math.ceil(limit / Math.max(1, projects.length)));
@@ -232,21 +232,24 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     } while (count < projects.length);
     const rows = found.filter((row) => row.last_seq <= scannedTo).sort((a, b) => a.last_seq - b.last_seq);
     const end = rows.length > limit ? (rows[limit - 1] as ChangedRow).last_seq : scannedTo;
-    return slice((until) => this.#changesOf(rows.slice(0, limit), end, until), caller);
+    return slice((until) => this.#changesOf(rows.slice(0, limit), end, until, hasPending), caller);
   }
 
   /** Parses the rows until the time is used up. `end`: the rows are all that changed up to this position. */
-  #changesOf(rows: readonly ChangedRow[], end: number, until: number): ChangePage {
+  #changesOf(rows: readonly ChangedRow[], end: number, until: number, test: ChangeQuery['hasPending']): ChangePage {
     const runs: RunHeader[] = [];
+    const hasPending: boolean[] = [];
     let scannedTo = end;
-    for (const { state, last_seq } of rows) {
-      runs.push(JSON.parse(state) as RunHeader);
+    for (const { row_id, state, last_seq } of rows) {
+      const header = JSON.parse(state) as RunHeader;
+      runs.push(header);
+      if (test) hasPending.push(this.#hasPending(row_id, header, test));
       if (runs.length === rows.length || performance.now() <= until) continue;
       scannedTo = last_seq;
       break;
     }
     const hashPrefixes = this.#parts.hashPrefixesAt(runs.map(({ lastSeq }) => lastSeq));
-    return { runs, hashPrefixes, scannedTo };
+    return { runs, hashPrefixes, ...(test ? { hasPending } : {}), scannedTo };
   }
 }
 

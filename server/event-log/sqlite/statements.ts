@@ -97,9 +97,9 @@ export function prepareStatements(db: DatabaseSyncInstance) {
        WHERE a.status = 'pending' AND r.status IN ('completed', 'failed') LIMIT ?`,
     ),
     expiring: approvals(`a.status = 'pending' AND a.expires_at IS NOT NULL ORDER BY a.expires_at LIMIT ?`),
-    changedRuns: db.prepare('SELECT last_seq, state FROM runs WHERE last_seq > ? ORDER BY last_seq LIMIT ?'),
+    changedRuns: db.prepare('SELECT row_id, last_seq, state FROM runs WHERE last_seq > ? ORDER BY last_seq LIMIT ?'),
     changedOfProject: db.prepare(
-      'SELECT last_seq, state FROM runs WHERE project_id = ? AND last_seq > ? ORDER BY last_seq LIMIT ?',
+      'SELECT row_id, last_seq, state FROM runs WHERE project_id = ? AND last_seq > ? ORDER BY last_seq LIMIT ?',
     ),
     recordedAt: db.prepare('SELECT recorded_at_ms AS ms FROM events WHERE seq = ?'),
   };
