@@ -1,5 +1,5 @@
 import type { InfiniteData } from '@tanstack/react-query';
-import type { RunHeader } from '../../shared/run.ts';
+import type { RunHeader, RunSummary } from '../../shared/run.ts';
 
 export type RunsPage = {
   runs: RunHeader[];
@@ -10,26 +10,24 @@ export type RunsPage = {
 };
 
 export type RunsPages = InfiniteData<RunsPage, string | null>;
-/** Run headers that have changed since the pages were fetched, and the keys of the new runs that the list may show. */
-export type Overlay = { changed: ReadonlyMap<string, RunHeader>; shown: ReadonlySet<string> };
-export const emptyOverlay: Overlay = { changed: new Map(), shown: new Set() };
 
 export const runKeyOf = ({ projectId, runId }: RunHeader) => `${projectId} ${runId}`;
 
 /**
- * Combines the fetched pages of a list of runs with an overlay of changed headers. Returns the combined pages, and the new
- * runs that wait until the user wants to see them (`showNew`).
+ * Combines the fetched pages of a list of runs with the headers that have changed since. Returns the combined pages, and
+ * the new runs that wait until the user wants to see them (`showNew`).
  *
  * - A listed run keeps its place. It is removed if it no longer matches the filter.
- * - A new run is inserted by its creation time if it is in `shown`, otherwise it waits.
+ * - A new run is inserted by its creation time if its key is in `shown`, otherwise it waits.
  * - A run that is older than the last listed run is ignored if there is a next page: the run belongs to that page.
  *
  * Unchanged pages and runs are the same objects as before.
  */
 export function merge(
   pages: readonly RunsPage[],
-  { changed, shown }: Overlay,
-  matches: (run: RunHeader) => boolean,
+  changed: ReadonlyMap<string, RunSummary>,
+  shown: ReadonlySet<string>,
+  matches: (run: RunSummary) => boolean,
 ): { pages: readonly RunsPage[]; waiting: RunHeader[] } {
   if (changed.size === 0) return { pages, waiting: [] };
   const listed = new Set<string>();
@@ -51,20 +49,29 @@ export function merge(
   const fresh = [...changed.values()].filter(
     (run) => !listed.has(runKeyOf(run)) && matches(run) && run.createdAt >= oldest,
   );
-  for (const run of fresh) if (shown.has(runKeyOf(run))) merged = withRun(merged, run);
+  const isShown = (run: RunHeader) => shown.has(runKeyOf(run));
+  if (shown.size > 0) merged = insert(merged, fresh.filter(isShown));
   const isSame = merged.every((page, index) => page === pages[index]);
-  return { pages: isSame ? pages : merged, waiting: fresh.filter((run) => !shown.has(runKeyOf(run))) };
+  return { pages: isSame ? pages : merged, waiting: fresh.filter((run) => !isShown(run)) };
 }
 
 const oldestOf = ({ oldest, runs }: RunsPage) => oldest ?? runs.at(-1)?.createdAt;
 
-function withRun(pages: RunsPage[], run: RunHeader): RunsPage[] {
-  const isOlder = (other: RunHeader) => other.createdAt <= run.createdAt;
-  const found = pages.findIndex(({ runs }) => runs.some(isOlder));
-  const place = found === -1 ? pages.length - 1 : found;
+/** Inserts each run before the first older run, or at the end of the last page. The time is linear in all runs. */
+function insert(pages: RunsPage[], added: RunHeader[]): RunsPage[] {
+  const newestFirst = added.toSorted((a, b) => (a.createdAt < b.createdAt ? 1 : a.createdAt > b.createdAt ? -1 : 0));
+  let next = 0;
   return pages.map((page, index) => {
-    if (index !== place) return page;
-    const before = page.runs.findIndex(isOlder);
-    return { ...page, runs: page.runs.toSpliced(before === -1 ? page.runs.length : before, 0, run) };
+    const start = next;
+    const runs: RunHeader[] = [];
+    for (const run of page.runs) {
+      for (let other = newestFirst[next]; other && other.createdAt >= run.createdAt; other = newestFirst[++next]) {
+        runs.push(other);
+      }
+      runs.push(run);
+    }
+    if (index === pages.length - 1) runs.push(...newestFirst.slice(next));
+    const isSame = next === start && runs.length === page.runs.length;
+    return isSame ? page : { ...page, runs };
   });
 }

@@ -1,92 +1,133 @@
-import type { QueryClient, QueryKey } from '@tanstack/react-query';
-import type { RunHeader } from '../../shared/run.ts';
+import { InfiniteQueryObserver, type QueryClient, type QueryKey } from '@tanstack/react-query';
+import { errorTable } from '../../shared/errors.ts';
+import type { RunHeader, RunSummary } from '../../shared/run.ts';
 import { type RunFilter, runMatcher } from '../../shared/run-filter.ts';
+import { backoffMs } from '../connection/backoff.ts';
 import { Store } from '../connection/store.ts';
+import { runwireErrorOf } from '../errors.ts';
 import type { FeedCache } from './feed-cache.ts';
-import { emptyOverlay, merge, type Overlay, type RunsPage, type RunsPages, runKeyOf } from './merge-runs.ts';
-import { FeedSubscription, reconnectIfDown, retryLoading, type SubscriptionState } from './subscription.ts';
+import { merge, type RunsPage, type RunsPages, runKeyOf } from './merge-runs.ts';
+import { FeedSubscription, reconnectIfDown, type SubscriptionState } from './subscription.ts';
 
 /**
  * A list of runs that stays up to date. React Query's cache holds the pages of the procedure `run.list`. The subscription
  * `onRunSummary` delivers the header of each run that changes after the first page's `position` (in the log).
  *
- * Once a frame, the changed headers are written into the cached pages. During a fetch this is not enough:
- * - the result of the fetch replaces the cached pages, and with them the headers that were written meanwhile;
- * - the result may contain older headers than the subscription has delivered.
+ * Once a frame, the changed headers are merged into the pages, and the result is written into the cache. During a fetch
+ * nothing is written: the result of the fetch replaces the cached pages, and may contain older headers than the
+ * subscription has delivered. So the changed headers are kept until the end of the fetch and merged into its result: of two
+ * headers of a run, the header with the higher `lastSeq` wins. New runs are kept beside the pages until `showNew()`.
  *
- * So during a fetch all changed headers are also kept in an overlay. `merge` combines pages and overlay at each read: of
- * two headers of a run, the header with the higher `lastSeq` wins. After the fetch the overlay keeps only the new runs
- * that wait until the user wants to see them (`showNew()`).
+ * After a gap the cache entry is invalidated until the list has been fetched again. So a list that is shown again before
+ * that, by this feed or another, is not taken for complete.
  */
 
-export type RunsFeedState = SubscriptionState & { overlay: Overlay };
+export type RunsQuery = RunFilter & {
+  /** Only runs with an approval that the user may decide and has not decided. */
+  needsMyDecision?: boolean | undefined;
+  /** Runs per page; default {@link DEFAULT_LIMIT}, which is the server's. */
+  limit?: number | undefined;
+};
+
+export type RunsFeedState = SubscriptionState & {
+  runs: readonly RunHeader[];
+  status: 'pending' | 'success' | 'error';
+  /** Number of new runs that wait for `showNew()`. */
+  newCount: number;
+  hasNextPage: boolean;
+  isFetchingNextPage: boolean;
+};
+
+const DEFAULT_LIMIT = 50;
+const RETRY_MS = 1_000;
+const MAX_RETRY_MS = 30_000;
+/** After this number of failures in a row, the status is `error`. Requests are tried further. */
+const MAX_PENDING_FAILURES = 4;
+const nothing: readonly never[] = [];
 
 export class RunsFeed {
   readonly #feeds: FeedCache;
   readonly #queries: QueryClient;
   readonly #queryKey: QueryKey;
-  readonly #matches: (run: RunHeader) => boolean;
-  readonly #subscription: FeedSubscription<RunHeader>;
-  readonly #store = new Store<RunsFeedState>({
-    overlay: emptyOverlay,
-    connectionState: 'idle',
-    error: null,
-    retryAtMs: null,
-    phase: 'replaying',
-    seq: null,
-    gap: null,
-  });
+  readonly #limit: number;
+  readonly #matches: (run: RunSummary) => boolean;
+  readonly #query: InfiniteQueryObserver<RunsPage, Error, RunsPages, QueryKey, string | null>;
+  readonly #subscription: FeedSubscription<RunSummary>;
+  readonly #store: Store<RunsFeedState>;
   #observerCount = 0;
-  /** Aborted when the last hook has stopped following the list. */
-  #following: AbortController | undefined;
-  #changed = new Map<string, RunHeader>();
-  #shown = new Set<string>();
-  /** Copies of `#changed` and `#shown`. Each change sets `emptyOverlay`; {@link #currentOverlay} then makes new copies. */
-  #overlay = emptyOverlay;
-  #runs: readonly RunHeader[] = [];
+  #stopQuery: (() => void) | undefined;
+  /** The list must be fetched again before it is complete: there was a gap, now or in the time of an earlier feed. */
+  #isStale = false;
+  /** Headers that are not merged into the cached pages yet. */
+  readonly #changed = new Map<string, RunSummary>();
+  readonly #waiting = new Map<string, RunHeader>();
+  readonly #shown = new Set<string>();
+  /** The cached pages at the last merge. */
+  #cached: RunsPages | undefined;
+  #pages: readonly RunsPage[] = nothing;
+  #runs: readonly RunHeader[] = nothing;
 
-  constructor(feeds: FeedCache, queries: QueryClient, queryKey: QueryKey, filter: RunFilter) {
+  constructor(
+    feeds: FeedCache,
+    queries: QueryClient,
+    queryKey: QueryKey,
+    { limit, needsMyDecision, ...filter }: RunsQuery,
+  ) {
+    const { client } = feeds;
     this.#feeds = feeds;
     this.#queries = queries;
     this.#queryKey = queryKey;
-    this.#matches = runMatcher(filter);
-    const { projectId } = filter;
-    this.#subscription = new FeedSubscription<RunHeader>(feeds, {
+    this.#limit = limit ?? DEFAULT_LIMIT;
+    const matches = runMatcher(filter);
+    this.#matches = (run) => matches(run) && (!needsMyDecision || run.needsMyDecision === true);
+    const { status, ...rest } = filter;
+    const input = { ...rest, needsMyDecision, ...(status ? { status: [...status] } : {}), limit: this.#limit };
+    this.#query = new InfiniteQueryObserver<RunsPage, Error, RunsPages, QueryKey, string | null>(queries, {
+      queryKey,
+      queryFn: ({ pageParam, signal }) => client.run.list.query({ ...input, cursor: pageParam }, { signal }),
+      initialPageParam: null,
+      getNextPageParam: (page) => page.nextCursor,
+      // Without a network the browser may still reach the server, for example over a VPN.
+      networkMode: 'always',
+      retry: (_count, error) => errorTable[runwireErrorOf(error).code].retryable,
+      retryDelay: (count) => backoffMs(count + 1, RETRY_MS, MAX_RETRY_MS),
+      staleTime: Number.POSITIVE_INFINITY,
+      refetchOnMount: true, // React Query fetches an invalidated list again.
+      refetchOnWindowFocus: false,
+      refetchOnReconnect: false,
+      structuralSharing: false,
+      // Without `data`, which the feed itself writes.
+      notifyOnChangeProps: ['status', 'error', 'failureCount', 'fetchStatus', 'hasNextPage', 'isFetchingNextPage'],
+    });
+    this.#subscription = new FeedSubscription<RunSummary>(feeds, {
       open: (cursor, observer) => {
-        const lastEventId = cursor ?? this.#pages?.pages[0]?.position;
-        return feeds.client.onRunSummary.subscribe({ projectId, lastEventId }, observer);
+        const lastEventId = cursor ?? this.#data?.pages[0]?.position;
+        return client.onRunSummary.subscribe({ projectId: filter.projectId, needsMyDecision, lastEventId }, observer);
       },
       seqOf: ({ lastSeq }) => lastSeq,
-      onItem: (run) => {
-        this.#changed.set(runKeyOf(run), run);
-        this.#overlay = emptyOverlay;
-      },
-      onGap: (_gap, wasInGap) => {
-        this.#changed = new Map();
-        this.#overlay = emptyOverlay;
-        if (!wasInGap) void this.#refetch();
+      onItem: (run) => this.#changed.set(runKeyOf(run), run),
+      onGap: () => {
+        this.#changed.clear();
+        this.#waiting.clear();
+        this.#isStale = true;
+        void this.#queries.invalidateQueries({ queryKey, exact: true });
       },
       onChange: () => this.changed(),
     });
+    this.#merge();
+    this.#store = new Store(this.#stateNow());
   }
 
   /** Returns the state, as the same object until the state changes. */
-  readonly getState = this.#store.getState;
-  readonly subscribe = this.#store.subscribe;
+  readonly getState = (): RunsFeedState => this.#store.state;
+  readonly subscribe = (listener: () => void): (() => void) => this.#store.subscribe(listener);
 
-  /** Returns the runs to show (the same array until a run changes), and the number of new runs that wait. */
-  listOf(pages: readonly RunsPage[], overlay: Overlay): { runs: readonly RunHeader[]; newCount: number } {
-    const merged = merge(pages, overlay, this.#matches);
-    const runs = merged.pages.flatMap((page) => page.runs);
-    const isSame = runs.length === this.#runs.length && runs.every((run, index) => run === this.#runs[index]);
-    if (!isSame) this.#runs = runs;
-    return { runs: this.#runs, newCount: merged.waiting.length };
-  }
-
-  /** Keeps the list up to date until the returned function is called. The first page must be in the cache. */
+  /** Fetches the list, unless it is in the cache, and keeps it up to date until the returned function is called. */
   follow(): () => void {
     this.#observerCount++;
+    this.#stopQuery ??= this.#watchQuery();
     this.#subscription.watch();
+    // React's StrictMode follows, leaves and follows again in one task.
     queueMicrotask(() => this.#open());
     this.changed();
     return () => {
@@ -99,98 +140,145 @@ export class RunsFeed {
 
   /** Adds the waiting runs to the list. */
   readonly showNew = (): void => {
-    const pages = this.#pages;
-    if (!pages) return;
-    for (const run of merge(pages.pages, this.#currentOverlay(), this.#matches).waiting) this.#shown.add(runKeyOf(run));
-    this.#overlay = emptyOverlay;
+    for (const [key, run] of this.#waiting) {
+      this.#changed.set(key, this.#changed.get(key) ?? run);
+      this.#shown.add(key);
+    }
     this.changed();
   };
 
+  /** Loads the next page. Does nothing without a next page. If a fetch is under way, waits for that fetch instead. */
+  readonly fetchNextPage = async (): Promise<void> => {
+    // `cancelRefetch` would restart a fetch that is under way.
+    if (this.#query.getCurrentResult().hasNextPage) await this.#query.fetchNextPage({ cancelRefetch: false });
+  };
+
+  /** Resumes after an error, and tries at once what waits to be tried again. */
   readonly reconnect = (): void => {
     reconnectIfDown(this.#feeds.connection);
     this.#subscription.failure = null;
+    const isFailed = this.#query.getCurrentResult().failureCount > 0;
+    if (isFailed && this.#observerCount > 0) {
+      const key = { queryKey: this.#queryKey, exact: true };
+      void this.#queries.cancelQueries(key).then(() => this.#queries.refetchQueries(key));
+    }
     this.#open();
     this.changed();
   };
 
-  /** Schedules an update for the next frame. Call it after a change of the cached pages or of their fetch status. */
-  changed(): void {
-    this.#feeds.frames.add(this.#update);
-  }
+  /** Schedules an update for the next frame. */
+  readonly changed = (): void => this.#feeds.frames.add(this.#update);
 
-  get #pages(): RunsPages | undefined {
+  get #data(): RunsPages | undefined {
     return this.#queries.getQueryData<RunsPages>(this.#queryKey);
   }
 
+  #watchQuery(): () => void {
+    const unsubscribe = this.#query.subscribe(() => {
+      this.#open();
+      this.changed();
+    });
+    const forget = this.#feeds.whenEnded(unsubscribe);
+    return () => {
+      forget();
+      unsubscribe();
+    };
+  }
+
   #open(): void {
-    if (this.#observerCount === 0 || this.#subscription.isOpen || this.#subscription.failure) return;
-    this.#following ??= new AbortController();
+    const { isOpen, failure } = this.#subscription;
+    if (this.#observerCount === 0 || isOpen || failure || !this.#data) return;
+    if (this.#queries.getQueryState(this.#queryKey)?.isInvalidated) this.#isStale = true;
     this.#subscription.open();
   }
 
   #close(): void {
-    this.#following?.abort();
-    this.#following = undefined;
+    this.#feeds.frames.delete(this.#update);
     this.#subscription.end();
     this.#subscription.failure = null;
     // The next subscription starts at the `position` in the cache. So all changes received so far go into the cache first.
-    if (this.#feeds.frames.delete(this.#update)) this.#update();
+    this.#update();
     this.#subscription.cursor = undefined;
-  }
-
-  /** Fetches the list again, until the server answers, and ends the gap. */
-  async #refetch(): Promise<void> {
-    const signal = this.#following?.signal;
-    if (!signal) return;
-    const refetch = async () => {
-      await this.#queries.refetchQueries({ queryKey: this.#queryKey, exact: true });
-      const error = this.#queries.getQueryState(this.#queryKey)?.error;
-      if (error) throw error;
-    };
-    await retryLoading(refetch, signal).catch(() => undefined); // React Query keeps the error for the hook.
-    this.#subscription.isInGap = false;
-    this.changed();
-  }
-
-  #currentOverlay(): Overlay {
-    if (this.#overlay === emptyOverlay && this.#changed.size > 0) {
-      this.#overlay = { changed: new Map(this.#changed), shown: new Set(this.#shown) };
-    }
-    return this.#overlay;
+    this.#stopQuery?.();
+    this.#stopQuery = undefined;
   }
 
   readonly #update = (): void => {
-    this.#patch();
-    const overlay = this.#currentOverlay();
-    const state = this.#subscription.state();
-    const isIdle = this.#observerCount === 0;
-    this.#store.state = isIdle
-      ? { ...state, overlay, connectionState: 'idle', error: null, retryAtMs: null }
-      : { ...state, overlay };
+    this.#merge();
+    this.#store.state = this.#stateNow();
     this.#store.notify();
+    const { fetchStatus, error } = this.#query.getCurrentResult();
+    if (this.#isIncomplete && !error && fetchStatus === 'idle' && this.#observerCount > 0) void this.fetchNextPage();
   };
 
-  /** Writes changed headers into the cached pages, and removes headers from the overlay that the pages now contain. */
-  #patch(): void {
-    const data = this.#pages;
+  /** Merges the changed headers into the pages, and writes the result into the cache unless a fetch is to replace it. */
+  #merge(): void {
+    const data = this.#data;
     if (!data) return;
-    const { pages, waiting } = merge(data.pages, this.#currentOverlay(), this.#matches);
-    const [first, ...rest] = pages;
+    const query = this.#queries.getQueryState(this.#queryKey);
+    const isFetching = query?.fetchStatus !== 'idle';
+    if (this.#isStale && !isFetching && !query?.isInvalidated) {
+      this.#isStale = false;
+      this.#subscription.isInGap = false;
+    }
+    if (data !== this.#cached) {
+      // The waiting runs may be in the new pages. Otherwise they need no look: a merge costs what has changed.
+      for (const [key, run] of this.#waiting) this.#changed.set(key, this.#changed.get(key) ?? run);
+    }
+    const { pages, waiting } = merge(data.pages, this.#changed, this.#shown, this.#matches);
+    for (const key of this.#changed.keys()) this.#waiting.delete(key);
+    for (const run of waiting) this.#waiting.set(runKeyOf(run), run);
+    this.#cached = data;
+    this.#setPages(pages);
+    // A write would end the invalidation of the entry.
+    if (isFetching || this.#isStale || this.#feeds.isEnded) return;
+    this.#write(data);
+    this.#changed.clear();
+    this.#shown.clear();
+  }
+
+  #write(data: RunsPages): void {
+    const [first, ...rest] = this.#pages;
     if (!first) return;
-    const isFetching = this.#queries.getQueryState(this.#queryKey)?.fetchStatus !== 'idle';
-    const isBusy = this.#subscription.isInGap || isFetching;
     // Runs that wait for `showNew` are in no page. If `position` moved past them, a later subscription would not deliver
     // them again.
-    const isComplete = !isBusy && waiting.length === 0;
-    const position = isComplete ? (this.#subscription.cursor ?? first.position) : first.position;
-    const isSame = pages === data.pages && position === first.position;
-    if (!isSame) {
-      const patched = position === first.position ? pages : [{ ...first, position }, ...rest];
-      this.#queries.setQueryData<RunsPages>(this.#queryKey, { ...data, pages: [...patched] });
-    }
-    if (isBusy || this.#changed.size === waiting.length) return;
-    this.#changed = new Map(waiting.map((run) => [runKeyOf(run), run]));
-    this.#shown = new Set();
-    this.#overlay = emptyOverlay;
+    const position = this.#waiting.size === 0 ? (this.#subscription.cursor ?? first.position) : first.position;
+    if (position === first.position && this.#pages === data.pages) return;
+    const pages = position === first.position ? [...this.#pages] : [{ ...first, position }, ...rest];
+    this.#cached = this.#queries.setQueryData<RunsPages>(this.#queryKey, { ...data, pages });
+    this.#setPages(pages);
+  }
+
+  #setPages(pages: readonly RunsPage[]): void {
+    if (pages === this.#pages) return;
+    this.#pages = pages;
+    const runs = pages.flatMap((page) => page.runs);
+    const isSame = runs.length === this.#runs.length && runs.every((run, index) => run === this.#runs[index]);
+    if (!isSame) this.#runs = runs;
+  }
+
+  /** The server looks at a bounded number of runs for a page: a page may be short or empty although there are further runs. */
+  get #isIncomplete(): boolean {
+    const last = this.#pages.at(-1);
+    return last?.nextCursor !== undefined && last.oldest === undefined && last.runs.length < this.#limit;
+  }
+
+  #stateNow(): RunsFeedState {
+    const { status, error, failureReason, failureCount, hasNextPage, isFetchingNextPage } =
+      this.#query.getCurrentResult();
+    const failure = error ?? failureReason;
+    const state = this.#subscription.state({ needsSnapshot: this.#isStale });
+    const hasList = this.#cached !== undefined;
+    const isSearching = this.#runs.length === 0 && this.#isIncomplete && !failure;
+    return {
+      ...state,
+      ...(this.#observerCount === 0 ? { connectionState: 'idle', retryAtMs: null } : {}),
+      runs: this.#runs,
+      status: hasList ? (isSearching ? 'pending' : 'success') : failureCount >= MAX_PENDING_FAILURES ? 'error' : status,
+      error: this.#observerCount === 0 ? null : failure ? runwireErrorOf(failure) : state.error,
+      newCount: this.#waiting.size,
+      hasNextPage,
+      isFetchingNextPage,
+    };
   }
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestProject } from 'vitest/node';
+import type { Role } from '../../server/auth/principal.ts';
 import type { RunEventDraft } from '../../shared/events.ts';
 import type { ServerStats } from '../../shared/server-stats.ts';
 import { tokenFor } from '../support/harness.ts';
@@ -14,6 +15,8 @@ type Served = Awaited<ReturnType<typeof startCuttableServer>>;
 export type Actions = {
   /** Starts a server that accepts requests from pages of `origin`. */
   open(input: { origin: string }): Promise<{ port: number; url: string; token: string; cookieName: string }>;
+  /** Creates a token. Default: of `ada`, with all roles, for all projects. */
+  token(input: { sub?: string; roles?: Role[]; projects?: string[] }): Promise<string>;
   /** Destroys all connections of a server. */
   cut(input: { port: number }): Promise<void>;
   /** Replaces a server with one with an empty log at the same address. */
@@ -47,6 +50,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
       const cookieName = `runwire_${server.log.epoch}`;
       return { port: Number(port), url: server.url, token: await tokenFor(), cookieName };
     },
+    token: (input) => tokenFor(input),
     cut: async ({ port }) => serverAt(port).server.cut(),
     replace: async ({ port }) => {
       const { server, origin } = serverAt(port);

@@ -39,6 +39,7 @@ export async function openServer() {
       } while (cursor !== undefined);
       return events;
     },
+    tokenOf: (sub: string, more: Omit<Parameters<Actions['token']>[0], 'sub'> = {}) => ask('token', { sub, ...more }),
     cut: () => ask('cut', { port }),
     replace: () => ask('replace', { port }),
     freeze: () => ask('freeze', { port }),

@@ -1,6 +1,7 @@
-import { QueryClient } from '@tanstack/react-query';
-import { expect, onTestFinished, test } from 'vitest';
+import { QueryClient, skipToken } from '@tanstack/react-query';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { type UseRunsOptions, type UseRunsReturn, useRuns } from '../../client/hooks/index.ts';
+import { createRunwireClient } from '../../client/index.ts';
 import { mount, until, watchFrames, watchRequests } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 
@@ -231,4 +232,238 @@ test('[H5] a list that cannot be fetched reports the error, and reconnect() fetc
   await isLive(hook);
   expect(hook.result.current.error).toBeNull();
   expect(idsOf(hook)).toEqual(['r1']);
+});
+
+const request = (runId: string, approvalId: string, more: object = {}) =>
+  draft('governance.required', runId, { approvalId, title: 'Go', ...more });
+
+/** Mounts the list as `eve`, who did not publish the requests and may decide them. */
+async function mountAsEve(server: TestServer, props: UseRunsOptions) {
+  const token = await server.tokenOf('eve', { roles: ['approver', 'viewer'] });
+  const { client, connection } = createRunwireClient({ url: server.url, token });
+  onTestFinished(() => connection.close());
+  const hook = await mount({ ...server, token }, { props, use });
+  await isLive(hook);
+  return { hook, eve: client };
+}
+
+test('[H5] with needsMyDecision, a run enters when it begins to wait for the user and leaves when it no longer does', async () => {
+  const server = await openServer();
+  await server.publish(
+    created(1),
+    request('r1', 'a'),
+    created(2),
+    request('r2', 'a', { approvers: ['bob'] }),
+    created(3),
+    request('r3', 'quorum', { requiredApprovals: 2 }),
+    created(4),
+  );
+  const { hook, eve } = await mountAsEve(server, { needsMyDecision: true });
+  expect(idsOf(hook)).toEqual(['r3', 'r1']);
+
+  // A pending approval of somebody else, and progress of a run that waits, change nothing.
+  await server.publish(request('r4', 'a', { approvers: ['bob'] }), progress('r1', 5));
+  await until(() => expect(hook.result.current.runs[1]).toMatchObject({ counts: { stages: 1 } }));
+  expect(hook.result.current.newCount).toBe(0);
+  await server.publish(request('r4', 'mine'));
+  await until(() => expect(hook.result.current.newCount).toBe(1));
+  hook.result.current.showNew();
+  await until(() => expect(idsOf(hook)).toEqual(['r4', 'r3', 'r1']));
+
+  // After the first of two grants the header still counts a pending approval, and the run does not wait for eve.
+  await eve.approval.grant.mutate({ runId: 'r3', approvalId: 'quorum' });
+  await until(() => expect(idsOf(hook)).toEqual(['r4', 'r1']));
+  await eve.approval.deny.mutate({ runId: 'r1', approvalId: 'a', reason: 'no' });
+  await server.publish(draft('run.failed', 'r4', { error: { message: 'x' } }));
+  await until(() => expect(idsOf(hook)).toEqual([]));
+  expect((await eve.run.list.query({ needsMyDecision: true })).runs).toEqual([]);
+});
+
+test('[H5] since and until select runs by their creation', async () => {
+  const server = await openServer();
+  await server.publish(...upTo(4).map((number) => created(number)));
+  const props = { since: at(2).timestamp, until: at(4).timestamp };
+  const hook = await mount(server, { props, use });
+  await isLive(hook);
+  expect(idsOf(hook)).toEqual(['r3', 'r2']);
+  await server.publish(
+    draft('run.created', 'early', { name: 'early', ...at(1) }),
+    draft('run.created', 'within', { name: 'within', timestamp: '2026-01-01T00:02:30Z' }),
+    draft('run.created', 'late', { name: 'late', ...at(4) }),
+    draft('run.started', 'r2', {}),
+  );
+  await until(() => expect(hook.result.current.runs[1]?.status).toBe('running'));
+  expect(hook.result.current.newCount).toBe(1);
+  hook.result.current.showNew();
+  await until(() => expect(idsOf(hook)).toEqual(['r3', 'within', 'r2']));
+  expect(hook.result.current.runs).toEqual(await listOf(server, props));
+});
+
+test('[H5] with skipToken or enabled: false the hook is idle, before and after it was live', async () => {
+  const server = await openServer();
+  await server.publish(created(1));
+  const requests = watchRequests('run.list');
+  const hook = await mount(server, {
+    props: skipToken as UseRunsOptions | typeof skipToken,
+    use: (options) => useRuns(options),
+  });
+  const idle = { connectionState: 'idle', phase: 'replaying', isConnected: false, error: null };
+  expect(hook.result.current).toMatchObject({ ...idle, status: 'pending', runs: [] });
+  expect(requests.count).toBe(0);
+  await hook.rerender({});
+  await isLive(hook);
+  await hook.rerender({ enabled: false });
+  expect(hook.result.current).toMatchObject({ ...idle, status: 'success', runs: [{ runId: 'r1' }] });
+  await until(async () => expect(await server.stats()).toMatchObject({ subscriptions: 0 }));
+  expect(hook.result.current).toMatchObject(idle);
+  await hook.rerender(skipToken);
+  expect(hook.result.current).toMatchObject({ ...idle, status: 'pending', runs: [], newCount: 0 });
+  await hook.rerender({});
+  await isLive(hook);
+  expect(requests.count).toBe(1);
+});
+
+test('[H5] a list that is left during its refetch after a gap is fetched again before it is live', async () => {
+  const server = await openServer();
+  await server.publish(created(1), created(2));
+  const queryClient = new QueryClient();
+  const props: UseRunsOptions = {};
+  for (const isMountedAnew of [false, true]) {
+    const hook = await mount(server, { props, use, queryClient });
+    await isLive(hook);
+    const realFetch = window.fetch;
+    const asked = vi.fn();
+    window.fetch = async (input, init) => {
+      if (!String(input).includes('/run.list')) return realFetch(input, init);
+      asked();
+      throw new TypeError('Failed to fetch');
+    };
+    await server.replace();
+    await until(() => expect(hook.result.current.phase).toBe('gap'));
+    await until(() => expect(asked).toHaveBeenCalled());
+    await server.publish(created(8));
+    const phases: string[] = [];
+    if (isMountedAnew) await hook.unmount();
+    else await hook.rerender({ enabled: false });
+    window.fetch = realFetch;
+    const again = isMountedAnew ? await mount(server, { props, use, queryClient }) : hook;
+    if (!isMountedAnew) await hook.rerender({});
+    await until(() => {
+      const { phase, runs } = again.result.current;
+      phases.push(`${phase} ${runs.map(({ runId }) => runId)}`);
+      expect(phase).toBe('live');
+    });
+    expect(phases.at(-1)).toMatch(/^live (r8)?$/);
+    again.result.current.showNew();
+    await until(() => expect(idsOf(again)).toEqual(['r8']));
+    await again.unmount();
+  }
+});
+
+test('[H5] an offline event does not keep the list from being fetched while the server answers', async () => {
+  const server = await openServer();
+  await server.publish(created(1));
+  const hook = await mount(server, { props: {}, use });
+  await isLive(hook);
+  window.dispatchEvent(new Event('offline'));
+  onTestFinished(() => void window.dispatchEvent(new Event('online')));
+  await server.replace();
+  await server.publish(created(8));
+  await isLive(hook);
+  hook.result.current.showNew();
+  await until(() => expect(idsOf(hook)).toEqual(['r8']));
+});
+
+test('[H5] an answer of the server is not requested again; a request without an answer is, and the error is reported meanwhile', async () => {
+  const server = await openServer();
+  await server.publish(created(1));
+  const requests = watchRequests('run.list');
+  const refused = await mount(server, { props: { limit: 501 }, use });
+  await until(() =>
+    expect(refused.result.current).toMatchObject({ status: 'error', error: { code: 'INVALID_INPUT' } }),
+  );
+  expect(requests.count).toBe(1);
+
+  const realFetch = window.fetch;
+  let isAway = true;
+  window.fetch = async (input, init) => {
+    if (isAway && String(input).includes('/run.list')) throw new TypeError('Failed to fetch');
+    return realFetch(input, init);
+  };
+  onTestFinished(() => {
+    window.fetch = realFetch;
+  });
+  const hook = await mount(server, { props: {}, use });
+  await until(() => expect(hook.result.current).toMatchObject({ status: 'pending', error: { code: 'UNAVAILABLE' } }));
+  await until(() => expect(hook.result.current.status).toBe('error'));
+  isAway = false;
+  await isLive(hook);
+  expect(hook.result.current).toMatchObject({ error: null, runs: [{ runId: 'r1' }] });
+});
+
+test('[H5] a change costs the same with any number of waiting runs', async () => {
+  const server = await openServer();
+  const ops = { labels: { team: 'ops' } };
+  const hook = await mount(server, { props: { ...ops }, use });
+  await isLive(hook);
+  await server.publish(...upTo(600).map((number) => created(number, ops)));
+  await until(() => expect(hook.result.current.newCount).toBe(600));
+  // The filter looks at the labels of each header that is matched.
+  const matched = vi.spyOn(Object, 'hasOwn');
+  onTestFinished(() => matched.mockRestore());
+  await server.publish(created(601, ops));
+  await until(() => expect(hook.result.current.newCount).toBe(601));
+  expect(matched.mock.calls.length).toBeLessThan(50);
+  hook.result.current.showNew();
+  await until(() =>
+    expect(idsOf(hook)).toEqual(
+      upTo(601)
+        .reverse()
+        .map((number) => `r${number}`),
+    ),
+  );
+});
+
+test('[H15] a component renders only after a change of a field that it reads', async () => {
+  const server = await openServer();
+  await server.publish(created(1));
+  const renders = { functions: 0, count: 0, all: 0 };
+  const hook = await mount(server, {
+    props: {},
+    isStrict: false,
+    use: () => useRuns(),
+  });
+  const functions = await mount(server, {
+    props: {},
+    isStrict: false,
+    use: () => {
+      renders.functions++;
+      return useRuns().showNew;
+    },
+  });
+  const count = await mount(server, {
+    props: {},
+    isStrict: false,
+    use: () => {
+      renders.count++;
+      return useRuns().newCount;
+    },
+  });
+  const all = await mount(server, {
+    props: {},
+    isStrict: false,
+    use: () => {
+      renders.all++;
+      const { runs, ...rest } = useRuns();
+      return { runs, ...rest };
+    },
+  });
+  await isLive(hook);
+  await isLive(all);
+  for (const value of upTo(5)) await server.publish(progress('r1', value));
+  await server.publish(created(2));
+  await until(() => expect([count.result.current, all.result.current.newCount]).toEqual([1, 1]));
+  expect(functions.result.current).toBeTypeOf('function');
+  expect(renders).toMatchObject({ functions: 1, count: 2 });
+  expect(renders.all).toBeGreaterThan(2);
 });
