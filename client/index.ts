@@ -11,8 +11,7 @@ export type Runwire = { client: RunwireClient; connection: Connection<AppRouter>
 
 /**
  * Creates a typed client and its connection. Subscriptions share one WebSocket and resume after a lost connection;
- * queries and mutations use HTTP. Throws a `RunwireError` with the code `INVALID_INPUT` if the platform has no WebSocket
- * and `options.WebSocket` is missing.
+ * queries and mutations use HTTP. Throws a `RunwireError` with the code `INVALID_INPUT` for an invalid URL.
  */
 export function createRunwireClient(options: ConnectionOptions): Runwire {
   const connection = createConnection<AppRouter>(options);
@@ -25,7 +24,6 @@ export {
   type Connection,
   type ConnectionOptions,
   createConnection,
-  type WebSocketClass,
 } from './connection/connection.ts';
 export { fetchRun } from './connection/fetch-run.ts';
 export type {
@@ -34,4 +32,5 @@ export type {
   ReconnectOptions,
 } from './connection/reconnect-policy.ts';
 export type { TokenSource } from './connection/token-cache.ts';
+export type { WebSocketClass } from './connection/watched-socket.ts';
 export { runwireErrorOf } from './errors.ts';

@@ -5,7 +5,7 @@ import { startTimer } from './timer.ts';
  * `attempt` is 1 after the first failure. `random` returns a number in [0, 1).
  */
 export function backoffMs(attempt: number, baseMs: number, maxMs: number, random: () => number = Math.random): number {
-  const fullMs = Math.min(maxMs, baseMs * 2 ** (attempt - 1));
+  const fullMs = Math.min(maxMs, baseMs * 2 ** Math.min(attempt - 1, 31));
   return Math.round(fullMs * (0.5 + random() / 2));
 }
 

@@ -2,18 +2,19 @@ import { createWSClient, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { RunwireError } from '../../shared/errors.ts';
 import { closeCodes, HEARTBEAT_MS } from '../../shared/protocol.ts';
-import { endpointsOf } from './endpoints.ts';
+import { type Endpoints, endpointsOf } from './endpoints.ts';
 import { linksOver, refreshOver } from './links.ts';
 import { type ConnectionStatus, type ReconnectOptions, ReconnectPolicy } from './reconnect-policy.ts';
+import { MAX_TIMER_MS } from './timer.ts';
 import { type Identity, TokenCache, type TokenSource } from './token-cache.ts';
 import { TokenRenewal } from './token-renewal.ts';
-import { type WatchedSocket, watchedSocketOf, whenClosed } from './watched-socket.ts';
-
-/** The platform's WebSocket class, or the class of the npm package `ws`. */
-export type WebSocketClass = new (url: string | URL) => { readonly readyState: number; close(code?: number): void };
+import { WatchedSocket, type WebSocketClass, whenClosed } from './watched-socket.ts';
 
 export type ConnectionOptions = ReconnectOptions & {
-  /** URL of the server (`https://host[/prefix]`) or its WebSocket (`wss://host[/prefix]/ws`); default the page's origin. */
+  /**
+   * URL of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`. In a page or worker also
+   * `/prefix`, on its own host. Default: the page's own host.
+   */
   url?: string | undefined;
   /** A token, or a function that fetches one. Without a token, the browser's session cookie authenticates the user. */
   token?: TokenSource | undefined;
@@ -25,8 +26,9 @@ export type ConnectionOptions = ReconnectOptions & {
   /** Default: the platform's class. Node.js before 22 has none: pass the class of the package `ws`. */
   WebSocket?: WebSocketClass | undefined;
   /**
-   * The connection sends a ping after this time without a message. It closes the socket if the same time passes again
-   * without a message. Default 30,000.
+   * The connection sends a ping after this time without a message. It gives the socket up if the same time passes again
+   * without a message. A socket that does not open, or is not answered at all, has 10 s instead, if that is shorter.
+   * Default 30,000. As for each of these times, `Infinity` means never.
    */
   heartbeatMs?: number | undefined;
   /** Time from the end of the last subscription until the socket is closed; default 2,000. */
@@ -60,79 +62,94 @@ export type Connection<R extends AnyTRPCRouter> = {
 };
 
 /**
- * Creates a connection. The connection opens no socket and starts no timer until its first use.
+ * Creates a connection. The connection opens no socket and starts no timer until its first use. On a platform without
+ * WebSocket it becomes `failed` at the first subscription.
  *
- * Throws a `RunwireError` with the code `INVALID_INPUT` if the platform has no WebSocket and `options.WebSocket` is
- * missing.
+ * Throws a `RunwireError` with the code `INVALID_INPUT` for an invalid URL or a negative time.
  */
 export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOptions): Connection<R> {
   const { heartbeatMs = HEARTBEAT_MS, idleMs = 2_000, probeMs = 3_000 } = options;
-  const Base = (options.WebSocket ?? globalThis.WebSocket) as typeof WebSocket | undefined;
-  if (!Base) {
-    const message = 'this platform has no WebSocket: pass the class of the package ws';
-    throw new RunwireError('INVALID_INPUT', message, { path: 'WebSocket' });
-  }
-  const endpoints = endpointsOf(options.url ?? location.origin);
+  const endpoints = endpointsFor(options);
   const tokens = new TokenCache(options.token, options.identity);
   const policy = new ReconnectPolicy(options);
   let isClosed = false;
   let current: WatchedSocket | undefined;
+  let lastRequestAt = 0;
+  let token: string | undefined;
+  /** Ends the wait for a token. */
+  let endTokenWait = () => {};
 
   const observer = {
     onCreated: (socket: WatchedSocket) => {
       current = socket;
     },
     onAnswered: (socket: WatchedSocket) => {
+      if (current !== socket) return;
       policy.onConnected();
-      if (tokens.isRenewable && current === socket) renewal.start();
+      if (tokens.isRenewable) renewal.start();
     },
     onClosed: (socket: WatchedSocket, code: number, loss: RunwireError | undefined) => {
-      if (current === socket) {
-        current = undefined;
-        renewal.stop();
-      }
       if (code === closeCodes.unauthenticated || code === closeCodes.revoked) tokens.forget();
-      if (isClosed) return;
+      if (current !== socket) return;
+      current = undefined;
+      renewal.stop();
       if (loss) policy.onLost(loss, code);
-      else if (current === undefined) policy.onReleased();
+      else policy.onReleased();
     },
     onDead: () => policy.retry(),
+    lastRequestAt: () => lastRequestAt,
   };
+  const socketOptions = { WebSocket: options.WebSocket, observer, heartbeatMs };
 
   const onPageReturn = () => {
     const { state } = policy.status;
     if (state === 'failed' || state === 'reconnecting') policy.retry();
-    current?.probe();
+    current?.probe(probeMs);
     renewal.check();
   };
   let stopWatchingPage: (() => void) | undefined;
 
-  const socket = createWSClient({
+  const client = createWSClient({
     // tRPC's WebSocket client calls this function before each attempt to connect. No other hook can delay an attempt.
     url: async () => {
       stopWatchingPage ??= watchPage(onPageReturn);
       await whenClosed(current); // The close code of the old socket decides when the next socket may open.
       for (;;) {
         await policy.waitForTurn();
-        if (isClosed) throw new Error('the connection has been closed');
         try {
-          await tokens.get();
-          return endpoints.webSocket;
+          if (isClosed) throw new Error('the connection has been closed');
+          token = await new Promise((resolve, reject) => {
+            endTokenWait = () => reject(new Error('the connection has been closed'));
+            tokens.get().then(resolve, reject);
+          });
+          if (policy.hasSubscriptions) return endpoints().webSocket;
+          policy.onReleased();
         } catch (error) {
+          if (isClosed) throw error;
           policy.onLost(tokenError(error));
         }
       }
     },
     retryDelayMs: () => 0,
-    ...(options.token === undefined ? {} : { connectionParams: async () => ({ token: (await tokens.get()) ?? '' }) }),
-    WebSocket: watchedSocketOf(Base, observer, probeMs) as unknown as typeof WebSocket,
-    lazy: { enabled: true, closeMs: idleMs },
-    keepAlive: { enabled: true, intervalMs: heartbeatMs, pongTimeoutMs: heartbeatMs },
+    ...(options.token === undefined ? {} : { connectionParams: () => ({ token: token ?? '' }) }),
+    WebSocket: class extends WatchedSocket {
+      constructor(url: string | URL) {
+        super(url, socketOptions);
+      }
+    } as unknown as typeof WebSocket,
+    lazy: { enabled: true, closeMs: Math.min(idleMs, MAX_TIMER_MS) },
+    keepAlive: { enabled: false },
   });
-  const renewal = new TokenRenewal(tokens, refreshOver<R>(socket));
+  const renewal = new TokenRenewal(tokens, refreshOver<R>(client));
 
   return {
-    links: linksOver<R>(socket, endpoints, tokens, () => isClosed),
+    links: linksOver<R>(client, endpoints, tokens, {
+      isClosed: () => isClosed,
+      onSubscribe: () => policy.addSubscription(),
+      onRequest: () => {
+        lastRequestAt = performance.now();
+      },
+    }),
     server: options.url ?? '',
     getIdentity: () => tokens.identity,
     getStatus: () => policy.status,
@@ -143,12 +160,29 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     },
     close: async () => {
       isClosed = true;
+      endTokenWait();
       stopWatchingPage?.();
       policy.close();
       renewal.stop();
-      await socket.close();
+      if (current?.readyState === WatchedSocket.CONNECTING) current.abandon();
+      await client.close();
     },
   };
+}
+
+/** Returns a function that derives the URLs, once. They are checked here, except a relative URL outside of a page. */
+function endpointsFor({ url = '/', ...options }: ConnectionOptions): () => Endpoints {
+  for (const [name, value] of Object.entries(options)) {
+    const isNumber = typeof value === 'number';
+    if (isNumber && !(value >= 0)) throw new RunwireError('INVALID_INPUT', `${name} must be 0 or more`, { path: name });
+  }
+  let endpoints: Endpoints | undefined;
+  const derive = () => {
+    endpoints ??= endpointsOf(url);
+    return endpoints;
+  };
+  if (!url.startsWith('/') || typeof location !== 'undefined') derive();
+  return derive;
 }
 
 /** Returns the error of a token source as a `RunwireError`. The message is the application's own. */
@@ -159,18 +193,20 @@ function tokenError(error: unknown): RunwireError {
 }
 
 /**
- * Calls `onReturn` when the network comes back or the tab becomes visible. Does nothing outside a browser. Returns a
- * function that ends the calls.
+ * Calls `onReturn` when the network comes back or the tab becomes visible. Does nothing on a platform without these events.
+ * Returns a function that ends the calls.
  */
 function watchPage(onReturn: () => void): () => void {
-  if (typeof window === 'undefined' || typeof document === 'undefined') return () => undefined;
+  // A worker has no window, and React Native has a window without events.
+  const network = (typeof window === 'undefined' ? globalThis : window) as Partial<EventTarget>;
+  const page = (typeof document === 'undefined' ? {} : document) as Partial<Document>;
   const onVisible = () => {
-    if (document.visibilityState === 'visible') onReturn();
+    if (page.visibilityState === 'visible') onReturn();
   };
-  window.addEventListener('online', onReturn);
-  document.addEventListener('visibilitychange', onVisible);
+  network.addEventListener?.('online', onReturn);
+  page.addEventListener?.('visibilitychange', onVisible);
   return () => {
-    window.removeEventListener('online', onReturn);
-    document.removeEventListener('visibilitychange', onVisible);
+    network.removeEventListener?.('online', onReturn);
+    page.removeEventListener?.('visibilitychange', onVisible);
   };
 }

@@ -1,7 +1,7 @@
 import { httpBatchLink, splitLink, type TRPCLink, type TRPCWebSocketClient, wsLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
-import { codeOf } from '../errors.ts';
+import { callSafely, codeOf } from '../errors.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { TokenCache } from './token-cache.ts';
 
@@ -38,19 +38,48 @@ export function dedupeLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
 type Item = { type?: string; seq?: number; runSeq?: number; toSeq?: number };
 
 /**
+ * Reports an error that a callback of the application throws. Thrown into tRPC's client, it would end the delivery to all
+ * subscriptions of the socket. The subscription itself continues.
+ */
+function callbackLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
+  return () =>
+    ({ next, op }) => {
+      if (op.type !== 'subscription') return next(op);
+      return observable((observer) =>
+        next(op).subscribe({
+          next: (envelope) => callSafely(() => observer.next(envelope)),
+          error: (error) => callSafely(() => observer.error(error)),
+          complete: () => callSafely(() => observer.complete()),
+        }),
+      );
+    };
+}
+
+/** The part of a connection that its subscriptions use. */
+export type SubscriptionHost = {
+  isClosed(): boolean;
+  /** Called when a subscription begins. Returns a function that is called when it ends. */
+  onSubscribe(): () => void;
+  /** Called before each request to tRPC's WebSocket client. */
+  onRequest(): void;
+};
+
+/**
  * Requests a subscription again if the socket closed before the request was sent. Without this link, tRPC's WebSocket
  * client would end such a subscription with an error. The reconnect policy decides when the next socket opens. An error
  * that the server sent (`error.shape` is set) ends the subscription.
  */
-function resubscribeLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPCLink<R> {
+function resubscribeLink<R extends AnyTRPCRouter>(host: SubscriptionHost): TRPCLink<R> {
   return () =>
     ({ next, op }) => {
       if (op.type !== 'subscription') return next(op);
       return observable((observer) => {
+        const onEnd = host.onSubscribe();
         let current: { unsubscribe(): void } | undefined;
         let isDone = false;
         const request = () => {
-          if (isDone || isClosed()) return observer.complete();
+          if (isDone || host.isClosed()) return observer.complete();
+          host.onRequest();
           current = next(op).subscribe({
             ...observer,
             error: (error) => (error.shape === undefined ? queueMicrotask(request) : observer.error(error)),
@@ -60,6 +89,7 @@ function resubscribeLink<R extends AnyTRPCRouter>(isClosed: () => boolean): TRPC
         return () => {
           isDone = true;
           current?.unsubscribe();
+          onEnd();
         };
       });
     };
@@ -91,34 +121,45 @@ function retryWithFreshTokenLink<R extends AnyTRPCRouter>(tokens: TokenCache): T
 /** Returns links that send subscriptions and `auth.refresh` over the socket, and all other requests over HTTP. */
 export function linksOver<R extends AnyTRPCRouter>(
   socket: TRPCWebSocketClient,
-  endpoints: Endpoints,
+  endpoints: () => Endpoints,
   tokens: TokenCache,
-  isClosed: () => boolean,
+  host: SubscriptionHost,
 ): TRPCLink<R>[] {
   // The type of these options depends on the router's transformer. TypeScript cannot resolve this type for a generic R, so
   // both calls need a cast.
   const ws = wsLink({ client: socket } as unknown as Parameters<typeof wsLink<R>>[0]);
-  const http = httpBatchLink({
-    url: endpoints.trpc,
-    // A GET request puts search text into the URL, and URLs into access logs. The text may be protected information.
-    methodOverride: 'POST',
-    maxItems: 50,
-    headers: async () => {
-      const token = await tokens.get();
-      return token === undefined ? {} : { authorization: `Bearer ${token}` };
-    },
-    // To another origin, a browser sends its cookies with a WebSocket by default, but with `fetch` only by this option.
-    ...(tokens.isAbsent ? { fetch: withCookie } : {}),
-  } as unknown as Parameters<typeof httpBatchLink<R>>[0]);
   return [
+    callbackLink<R>(),
     dedupeLink<R>(),
-    resubscribeLink<R>(isClosed),
+    resubscribeLink<R>(host),
     splitLink<R>({
       condition: (op) => op.type === 'subscription' || op.path === 'auth.refresh',
       true: ws,
-      false: [retryWithFreshTokenLink<R>(tokens), http],
+      false: [retryWithFreshTokenLink<R>(tokens), httpLinkTo<R>(endpoints, tokens)],
     }),
   ];
+}
+
+/** The URL is read at the first request: a relative URL has no host while a page is rendered on a server. */
+function httpLinkTo<R extends AnyTRPCRouter>(endpoints: () => Endpoints, tokens: TokenCache): TRPCLink<R> {
+  return (runtime) => {
+    let link: ReturnType<TRPCLink<R>> | undefined;
+    return (operation) => {
+      link ??= httpBatchLink<R>({
+        url: endpoints().trpc,
+        // A GET request puts search text into the URL, and URLs into access logs. The text may be protected information.
+        methodOverride: 'POST',
+        maxItems: 50,
+        headers: async () => {
+          const token = await tokens.get();
+          return token === undefined ? {} : { authorization: `Bearer ${token}` };
+        },
+        // To another origin, a browser sends its cookies with a WebSocket by default, but with `fetch` only by this option.
+        ...(tokens.isAbsent ? { fetch: withCookie } : {}),
+      } as unknown as Parameters<typeof httpBatchLink<R>>[0])(runtime);
+      return link(operation);
+    };
+  };
 }
 
 /**

@@ -1,7 +1,7 @@
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { RunwireError } from '../../shared/errors.ts';
 import { backoffMs } from './backoff.ts';
-import { ReconnectPolicy } from './reconnect-policy.ts';
+import { type ReconnectOptions, ReconnectPolicy } from './reconnect-policy.ts';
 
 test('[C1] delays double up to the maximum, with jitter of up to half', () => {
   const delays = (random: number) =>
@@ -10,57 +10,102 @@ test('[C1] delays double up to the maximum, with jitter of up to half', () => {
   expect(delays(0.999_999)).toEqual([1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
 });
 
+const refused = () => new RunwireError('UNAVAILABLE', 'refused');
+
+/** A policy with one subscription, which `end` ends. */
+function subscribed(options: ReconnectOptions = {}) {
+  const policy = new ReconnectPolicy({ random: () => 0.999_999, ...options });
+  return { policy, end: policy.addSubscription() };
+}
+
+function stopClock(): void {
+  vi.useFakeTimers({ now: 0 });
+  onTestFinished(() => void vi.useRealTimers());
+}
+
 test('[C1] the first attempt has no delay, and each further attempt waits for its delay', async () => {
-  vi.useFakeTimers({ now: 0 });
-  try {
-    const policy = new ReconnectPolicy({ reconnectDelayMs: 1_000, random: () => 0.999_999 });
-    await policy.waitForTurn();
-    expect(policy.status).toMatchObject({ state: 'connecting', retryAtMs: null });
+  stopClock();
+  const { policy } = subscribed({ reconnectDelayMs: 1_000 });
+  await policy.waitForTurn();
+  expect(policy.status).toMatchObject({ state: 'connecting', retryAtMs: null });
 
-    for (const delayMs of [1_000, 2_000, 4_000]) {
-      policy.onLost(new RunwireError('UNAVAILABLE', 'refused'));
-      const startedAtMs = Date.now();
-      const turn = policy.waitForTurn();
-      expect(policy.status).toMatchObject({ state: 'reconnecting', retryAtMs: startedAtMs + delayMs });
-      await vi.advanceTimersByTimeAsync(delayMs);
-      await turn;
-      expect(Date.now()).toBe(startedAtMs + delayMs);
-      expect(policy.status).toMatchObject({ state: 'reconnecting', retryAtMs: null });
-    }
-  } finally {
-    vi.useRealTimers();
+  for (const delayMs of [1_000, 2_000, 4_000]) {
+    policy.onLost(refused());
+    const startedAtMs = Date.now();
+    const turn = policy.waitForTurn();
+    expect(policy.status).toMatchObject({ state: 'reconnecting', retryAtMs: startedAtMs + delayMs });
+    await vi.advanceTimersByTimeAsync(delayMs);
+    await turn;
+    expect(Date.now()).toBe(startedAtMs + delayMs);
+    expect(policy.status).toMatchObject({ state: 'reconnecting', retryAtMs: null });
   }
 });
 
-test('[C1] only a connection of at least stableMs resets the count of failures', () => {
-  vi.useFakeTimers({ now: 0 });
-  try {
-    const policy = new ReconnectPolicy({ stableMs: 5_000 });
-    for (const attempts of [1, 2, 3]) {
-      policy.onConnected();
-      vi.advanceTimersByTime(4_999);
-      policy.onLost(new RunwireError('UNAVAILABLE', 'closed'));
-      expect(policy.status).toMatchObject({ state: 'reconnecting', attempts });
-    }
+test('[C1] delays grow until a connection lasts for stableMs, or for as long as the delay before it', async () => {
+  stopClock();
+  const { policy } = subscribed({ reconnectDelayMs: 1_000, stableMs: 5_000 });
+  /** Connects for `lastedMs`, and returns the delay that follows. */
+  const delayAfter = async (lastedMs: number) => {
     policy.onConnected();
-    vi.advanceTimersByTime(5_000);
-    policy.onLost(new RunwireError('UNAVAILABLE', 'closed'));
-    expect(policy.status).toMatchObject({ state: 'reconnecting', attempts: 1 });
-  } finally {
-    vi.useRealTimers();
-  }
+    await vi.advanceTimersByTimeAsync(lastedMs);
+    policy.onLost(refused());
+    const turn = policy.waitForTurn();
+    const delayMs = (policy.status.retryAtMs as number) - Date.now();
+    await vi.advanceTimersByTimeAsync(delayMs);
+    await turn;
+    return delayMs;
+  };
+  await policy.waitForTurn();
+  const delays: number[] = [];
+  for (const lastedMs of [0, 999, 1_999, 3_999, 4_999, 5_000, 1_000, 1_000, 500])
+    delays.push(await delayAfter(lastedMs));
+  expect(delays).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 1_000, 1_000, 1_000, 2_000]);
 });
 
-test('[C2] after the maximum of attempts the state is failed, and no attempt starts until retry()', async () => {
-  const policy = new ReconnectPolicy({ maxReconnectAttempts: 2 });
+test('[C2] only failures in a row count: an answer of the server ends the row', async () => {
+  const { policy } = subscribed({ maxReconnectAttempts: 2 });
+  for (let round = 0; round < 10; round++) {
+    policy.onLost(refused());
+    policy.onLost(refused());
+    expect(policy.status).toMatchObject({ state: 'reconnecting', attempts: 2 });
+    policy.onConnected();
+    expect(policy.status).toMatchObject({ state: 'connected', attempts: 0, error: null });
+    policy.onLost(refused());
+    expect(policy.status).toMatchObject({ state: 'reconnecting', attempts: 1 });
+    policy.onConnected();
+  }
   for (const state of ['reconnecting', 'reconnecting', 'failed']) {
-    policy.onLost(new RunwireError('UNAVAILABLE', 'refused'));
+    policy.onLost(refused());
     expect(policy.status.state).toBe(state);
   }
-  const turned = vi.fn();
-  const turn = policy.waitForTurn().then(turned);
-  await Promise.resolve();
-  expect(turned).not.toHaveBeenCalled();
+});
+
+test('[C2] in the state failed an attempt follows every maxReconnectDelayMs, and only a connection ends the state', async () => {
+  stopClock();
+  const { policy } = subscribed({ maxReconnectAttempts: 0 });
+  await policy.waitForTurn();
+  for (const attempts of [1, 2, 3]) {
+    policy.onLost(refused());
+    const turn = policy.waitForTurn();
+    expect(policy.status).toMatchObject({ state: 'failed', attempts, retryAtMs: Date.now() + 30_000 });
+    await vi.advanceTimersByTimeAsync(30_000);
+    await turn;
+    expect(policy.status).toMatchObject({ state: 'failed', retryAtMs: null, error: { message: 'refused' } });
+  }
+  policy.onConnected();
+  expect(policy.status).toMatchObject({ state: 'connected', attempts: 0, error: null });
+});
+
+test('[C2] with afterFailed: stop no attempt follows until retry()', async () => {
+  stopClock();
+  const { policy } = subscribed({ maxReconnectAttempts: 2, afterFailed: 'stop' });
+  for (const state of ['reconnecting', 'reconnecting', 'failed']) {
+    policy.onLost(refused());
+    expect(policy.status.state).toBe(state);
+  }
+  const turn = policy.waitForTurn();
+  expect(vi.getTimerCount()).toBe(0);
+  expect(policy.status).toMatchObject({ state: 'failed', retryAtMs: null });
 
   policy.retry();
   await turn;
@@ -68,30 +113,99 @@ test('[C2] after the maximum of attempts the state is failed, and no attempt sta
 });
 
 test('[C2] retry() ends the current delay', async () => {
-  const policy = new ReconnectPolicy({ reconnectDelayMs: 60_000 });
-  policy.onLost(new RunwireError('UNAVAILABLE', 'refused'));
+  const { policy } = subscribed({ reconnectDelayMs: 60_000 });
+  policy.onLost(refused());
   const turn = policy.waitForTurn();
   policy.retry();
   await turn;
   expect(policy.status).toMatchObject({ attempts: 0, retryAtMs: null });
 });
 
+test('[C1] a delay of Infinity never elapses, and a longer delay than timers allow does not elapse at once', async () => {
+  stopClock();
+  for (const [delayMs, timers] of [
+    [Number.POSITIVE_INFINITY, 0],
+    [2 ** 40, 1],
+  ] as const) {
+    const { policy } = subscribed({ reconnectDelayMs: delayMs, maxReconnectDelayMs: Number.POSITIVE_INFINITY });
+    policy.onLost(refused());
+    const turned = vi.fn();
+    void policy.waitForTurn().then(turned);
+    expect(vi.getTimerCount()).toBe(timers);
+    await vi.advanceTimersByTimeAsync(1_000_000_000);
+    expect(turned).not.toHaveBeenCalled();
+  }
+});
+
+test('[C11] the end of the last subscription ends the attempts, and the next subscription starts without a delay', async () => {
+  stopClock();
+  const { policy, end } = subscribed();
+  policy.onLost(refused());
+  const turned = vi.fn();
+  void policy.waitForTurn().then(turned);
+  end();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(policy.status).toEqual({ state: 'idle', error: null, attempts: 0, retryAtMs: null });
+  expect(vi.getTimerCount()).toBe(0);
+  await vi.advanceTimersByTimeAsync(1_000_000);
+  expect(turned).not.toHaveBeenCalled();
+
+  policy.addSubscription();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(turned).toHaveBeenCalled();
+  expect(policy.status.state).toBe('connecting');
+});
+
+test('[C11] a subscription that replaces the last one in the same task changes neither the state nor the delay', async () => {
+  stopClock();
+  const { policy, end } = subscribed();
+  policy.onLost(refused());
+  const turn = policy.waitForTurn();
+  const { status } = policy;
+  await vi.advanceTimersByTimeAsync(300);
+  end();
+  policy.addSubscription();
+  await vi.advanceTimersByTimeAsync(699);
+  expect(policy.status).toBe(status);
+  await vi.advanceTimersByTimeAsync(1);
+  await turn;
+  expect(Date.now()).toBe(1_000);
+});
+
+test('[C11] an attempt that fails when the last subscription has ended leaves the state idle, without an error', async () => {
+  const { policy, end } = subscribed();
+  await policy.waitForTurn();
+  end();
+  policy.onLost(refused());
+  expect(policy.status).toEqual({ state: 'idle', error: null, attempts: 0, retryAtMs: null });
+});
+
 test('[C6] a refused token is retried once without delay; a second refusal or a revocation is final', async () => {
-  const policy = new ReconnectPolicy({ reconnectDelayMs: 60_000 });
-  policy.onLost(new RunwireError('UNAVAILABLE', 'expired'), 4401);
+  stopClock();
+  const expired = new RunwireError('UNAUTHENTICATED', 'expired');
+  const { policy, end } = subscribed({ reconnectDelayMs: 60_000 });
+  policy.onLost(expired, 4401);
   expect(policy.status.state).toBe('reconnecting');
   await policy.waitForTurn();
-  policy.onLost(new RunwireError('UNAVAILABLE', 'expired'), 4401);
+  policy.onLost(expired, 4401);
   expect(policy.status.state).toBe('failed');
+  void policy.waitForTurn();
+  expect(vi.getTimerCount()).toBe(0);
+  end();
+  policy.addSubscription();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(policy.status).toMatchObject({ state: 'failed', error: expired });
 
-  const revoked = new ReconnectPolicy();
-  revoked.onLost(new RunwireError('UNAVAILABLE', 'revoked'), 4403);
-  expect(revoked.status.state).toBe('failed');
+  const { policy: revoked } = subscribed();
+  revoked.onLost(new RunwireError('UNAUTHENTICATED', 'revoked'), 4403);
+  void revoked.waitForTurn();
+  expect(revoked.status).toMatchObject({ state: 'failed', retryAtMs: null });
+  expect(vi.getTimerCount()).toBe(0);
 });
 
 test('close() releases a waiting attempt, and the state stays disconnected', async () => {
-  const policy = new ReconnectPolicy({ maxReconnectAttempts: 0 });
-  policy.onLost(new RunwireError('UNAVAILABLE', 'refused'));
+  const { policy } = subscribed({ maxReconnectAttempts: 0 });
+  policy.onLost(refused());
   const turn = policy.waitForTurn();
   policy.close();
   await turn;

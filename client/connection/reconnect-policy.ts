@@ -2,13 +2,19 @@ import type { RunwireError } from '../../shared/errors.ts';
 import { closeCodes } from '../../shared/protocol.ts';
 import { backoffMs } from './backoff.ts';
 import { Store } from './store.ts';
+import { startTimer } from './timer.ts';
 
 /**
  * Decides when the next socket may open.
  *
  * tRPC's WebSocket client alone would retry at once, without jitter, and would reset its count of failures whenever a
- * socket opens. It would flood a server that accepts sockets and then closes them. This policy resets the count only
- * after a connection that lasted `stableMs`.
+ * socket opens. It would flood a server that accepts sockets and then closes them. Here, two counts decide:
+ *
+ * - `attempts`, the failures in a row, ends the fast retries. An answer of the server ends the row.
+ * - The delays grow with each failure, until a connection lasts: a server that answers and then fails is not flooded, and
+ *   a network that drops now and then has short delays.
+ *
+ * Without a subscription there are no attempts.
  */
 
 /**
@@ -16,7 +22,8 @@ import { Store } from './store.ts';
  * - `connecting`: the first attempt to connect is under way.
  * - `connected`: the server has sent a message on the socket.
  * - `reconnecting`: after a lost connection or a failed attempt, the next attempt is planned or under way.
- * - `failed`: no further attempt until `reconnect()` is called, or until the network or the tab comes back.
+ * - `failed`: too many failures in a row. The next attempt is at `retryAtMs`. If that is null, there is no further attempt
+ *   until `reconnect()` is called, or until the network or the tab comes back.
  * - `disconnected`: `close()` was called.
  */
 export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'reconnecting' | 'disconnected' | 'failed';
@@ -34,11 +41,16 @@ export type ConnectionStatus = {
 export type ReconnectOptions = {
   /** The connection becomes `failed` after more failures in a row than this; default 5. `Infinity` sets no limit. */
   maxReconnectAttempts?: number | undefined;
+  /**
+   * In the state `failed`, `retry` (the default) makes an attempt every `maxReconnectDelayMs`, and `stop` makes none. A
+   * refused token stops the attempts in both cases.
+   */
+  afterFailed?: 'retry' | 'stop' | undefined;
   /** Delay before the first retry; default 1,000. Each further failure doubles the delay. Jitter cuts up to half of it. */
   reconnectDelayMs?: number | undefined;
   /** Upper limit of the delay; default 30,000. */
   maxReconnectDelayMs?: number | undefined;
-  /** A connection that lasts this long resets the count of failures; default 5,000. */
+  /** A connection that lasts this long, or as long as the delay before it, ends the growth of the delays; default 5,000. */
   stableMs?: number | undefined;
   /** Returns a random number in [0, 1) for the jitter; default `Math.random`. */
   random?: (() => number) | undefined;
@@ -47,8 +59,20 @@ export type ReconnectOptions = {
 export class ReconnectPolicy {
   readonly #options: { [K in keyof ReconnectOptions]-?: NonNullable<ReconnectOptions[K]> };
   readonly #store = new Store<ConnectionStatus>({ state: 'idle', error: null, attempts: 0, retryAtMs: null });
+  /** Number of open subscriptions. */
+  #subscriptions = 0;
   /** Ends the wait in {@link #gate}; undefined while no attempt waits. */
   #release: (() => void) | undefined;
+  /** True from the start of an attempt until it succeeds or fails. */
+  #isTrying = false;
+  /** True while {@link waitForTurn} waits for a subscription. */
+  #isParked = false;
+  /** True if no attempt can succeed before {@link retry} is called. */
+  #isFinal = false;
+  /** Failures since a connection has lasted. */
+  #failures = 0;
+  #lastDelayMs = 0;
+  /** Refused tokens in a row. */
   #refusals = 0;
   #connectedAtMs: number | undefined;
   #skipsDelay = false;
@@ -57,6 +81,7 @@ export class ReconnectPolicy {
   constructor(options: ReconnectOptions = {}) {
     this.#options = {
       maxReconnectAttempts: options.maxReconnectAttempts ?? 5,
+      afterFailed: options.afterFailed ?? 'retry',
       reconnectDelayMs: options.reconnectDelayMs ?? 1_000,
       maxReconnectDelayMs: options.maxReconnectDelayMs ?? 30_000,
       stableMs: options.stableMs ?? 5_000,
@@ -71,53 +96,82 @@ export class ReconnectPolicy {
     return this.#store.state;
   }
 
-  /** Resolves when the next socket may open. In the state `failed` it first waits for a call of {@link retry}. */
+  get hasSubscriptions(): boolean {
+    return this.#subscriptions > 0;
+  }
+
+  /** Counts a subscription: attempts start. Returns a function that must be called once, when the subscription ends. */
+  addSubscription(): () => void {
+    this.#subscriptions++;
+    if (this.#isParked) this.#release?.();
+    return () => {
+      this.#subscriptions--;
+      // In a later task: a page may end its subscriptions and open others in one task.
+      if (this.#subscriptions === 0) setTimeout(() => this.#rest());
+    };
+  }
+
+  /**
+   * Resolves when the next socket may open: after the delay, or once {@link retry} is called. Without subscriptions it waits
+   * for one.
+   */
   async waitForTurn(): Promise<void> {
-    if (this.status.state === 'failed') await this.#gate();
-    const { attempts } = this.status;
-    if (attempts > 0 && !this.#skipsDelay) {
-      const { reconnectDelayMs, maxReconnectDelayMs, random } = this.#options;
-      const delayMs = backoffMs(attempts, reconnectDelayMs, maxReconnectDelayMs, random);
-      this.#set({ state: 'reconnecting', retryAtMs: Date.now() + delayMs });
-      const timer = setTimeout(() => this.#release?.(), delayMs);
-      await this.#gate();
-      clearTimeout(timer);
+    while (!this.#isClosed) {
+      this.#isParked = this.#subscriptions === 0;
+      const delayMs = this.#isParked ? Number.POSITIVE_INFINITY : this.#delayMs();
+      if (delayMs === 0) break;
+      if (!this.#isParked) this.#planAttempt(delayMs);
+      if (await this.#gate(delayMs)) break;
     }
+    this.#isParked = false;
     this.#skipsDelay = false;
-    const isFirst = this.status.state === 'idle' || this.status.state === 'connecting';
-    this.#set({ state: isFirst ? 'connecting' : 'reconnecting', retryAtMs: null });
+    this.#isTrying = true;
+    this.#set({ state: this.status.state === 'idle' ? 'connecting' : this.status.state, retryAtMs: null });
   }
 
   /** Called when the server has sent the first message on a socket. */
   onConnected(): void {
-    this.#connectedAtMs = Date.now();
+    this.#isTrying = false;
+    this.#connectedAtMs = performance.now();
     this.#refusals = 0;
-    this.#set({ state: 'connected', error: null, retryAtMs: null });
+    this.#set({ state: 'connected', error: null, attempts: 0, retryAtMs: null });
   }
 
   /** Called when the client has closed its socket and opens no other. */
   onReleased(): void {
+    this.#isTrying = false;
     this.#connectedAtMs = undefined;
-    if (this.status.state === 'connected') this.#set({ state: 'idle', error: null, retryAtMs: null });
+    if (this.status.state === 'connected') {
+      this.#set({ state: this.hasSubscriptions ? 'connecting' : 'idle', error: null, retryAtMs: null });
+    } else {
+      this.#rest();
+    }
   }
 
   /** Called when the connection is lost or an attempt fails. `code` is the close code of the socket, if one was open. */
   onLost(error: RunwireError, code?: number): void {
-    const lastedMs = this.#connectedAtMs === undefined ? 0 : Date.now() - this.#connectedAtMs;
+    const { stableMs, maxReconnectAttempts } = this.#options;
+    const lastedMs = this.#connectedAtMs === undefined ? -1 : performance.now() - this.#connectedAtMs;
+    this.#isTrying = false;
     this.#connectedAtMs = undefined;
-    const attempts = (lastedMs >= this.#options.stableMs ? 0 : this.status.attempts) + 1;
+    if (lastedMs >= Math.min(stableMs, this.#lastDelayMs)) this.#failures = 0;
+    this.#failures++;
+    const attempts = this.status.attempts + 1;
     const isRefused = code === closeCodes.unauthenticated;
     if (isRefused) this.#refusals++;
-    const isFinal = code === closeCodes.revoked || this.#refusals > 1 || attempts > this.#options.maxReconnectAttempts;
+    // No later attempt could succeed with the same token, or on a platform without WebSocket.
+    this.#isFinal = code === closeCodes.revoked || this.#refusals > 1 || error.code === 'INVALID_INPUT';
+    const isFailed = this.#isFinal || attempts > maxReconnectAttempts;
     // After a refused token, and after a close because the client read too slowly, the first retry has no delay. If that
     // retry fails too, the next one has the usual delay.
-    this.#skipsDelay = (isRefused || code === closeCodes.tooSlow) && attempts === 1;
-    this.#set({ state: isFinal ? 'failed' : 'reconnecting', error, attempts, retryAtMs: null });
+    this.#skipsDelay = (isRefused || code === closeCodes.tooSlow) && this.#failures === 1;
+    this.#set({ state: isFailed ? 'failed' : 'reconnecting', error, attempts, retryAtMs: null });
+    this.#rest();
   }
 
-  /** Resets the count of failures. An attempt that waits for its delay starts at once. */
+  /** Forgets the failures. An attempt that waits for its delay starts at once. */
   retry(): void {
-    this.#refusals = 0;
+    this.#reset();
     this.#skipsDelay = true;
     const { state } = this.status;
     this.#set({ attempts: 0, ...(state === 'failed' ? { state: 'reconnecting' as const } : {}) });
@@ -131,12 +185,47 @@ export class ReconnectPolicy {
     this.#release?.();
   }
 
-  #gate(): Promise<void> {
+  #reset(): void {
+    this.#isFinal = false;
+    this.#failures = 0;
+    this.#refusals = 0;
+    this.#lastDelayMs = 0;
+  }
+
+  /** Without a subscription nothing is tried, and the next subscription starts at once. A refused token stays refused. */
+  #rest(): void {
+    const { state } = this.status;
+    if (this.#subscriptions > 0 || this.#isTrying || this.#isFinal || state === 'connected') return;
+    this.#reset();
+    this.#set({ state: 'idle', error: null, attempts: 0, retryAtMs: null });
+    this.#release?.();
+  }
+
+  /** Returns the delay before the next attempt. */
+  #delayMs(): number {
+    if (this.#isFinal) return Number.POSITIVE_INFINITY;
+    if (this.#failures === 0 || this.#skipsDelay) return 0;
+    const { reconnectDelayMs, maxReconnectDelayMs, afterFailed, random } = this.#options;
+    if (this.status.state === 'failed') return afterFailed === 'stop' ? Number.POSITIVE_INFINITY : maxReconnectDelayMs;
+    return backoffMs(this.#failures, reconnectDelayMs, maxReconnectDelayMs, random);
+  }
+
+  #planAttempt(delayMs: number): void {
+    this.#lastDelayMs = delayMs;
+    const retryAtMs = delayMs === Number.POSITIVE_INFINITY ? null : Date.now() + delayMs;
+    this.#set({ state: this.status.state === 'failed' ? 'failed' : 'reconnecting', retryAtMs });
+  }
+
+  /** Waits for `ms`, or until {@link #release} is called. Returns true if the time has passed. */
+  #gate(ms: number): Promise<boolean> {
     return new Promise((resolve) => {
-      this.#release = () => {
+      const pass = (hasElapsed: boolean) => {
+        clearTimeout(timer);
         this.#release = undefined;
-        resolve();
+        resolve(hasElapsed);
       };
+      const timer = startTimer(ms, () => pass(true));
+      this.#release = () => pass(false);
     });
   }
 

@@ -1,3 +1,5 @@
+import { callSafely } from '../errors.ts';
+
 /** Holds a state and calls listeners after a change. The methods fit React's `useSyncExternalStore`. */
 export class Store<T> {
   /** To change the state, assign a new object and call {@link notify}: an assignment alone calls no listener. */
@@ -22,6 +24,6 @@ export class Store<T> {
 
   notify(): void {
     // A copy, because listeners may add and remove listeners. A removed listener is not called.
-    for (const listener of [...this.#listeners]) if (this.#listeners.has(listener)) listener();
+    for (const listener of [...this.#listeners]) if (this.#listeners.has(listener)) callSafely(listener);
   }
 }

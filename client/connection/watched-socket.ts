@@ -1,25 +1,231 @@
 import { RunwireError } from '../../shared/errors.ts';
 import { closeCodes } from '../../shared/protocol.ts';
+import { report } from '../errors.ts';
+import { startTimer } from './timer.ts';
 
 /**
  * A WebSocket that reports its first message and its end to a {@link SocketObserver}. tRPC's WebSocket client opens the
- * sockets and does not report why a socket ended. So tRPC's client is given this subclass of the platform's WebSocket
- * class, which it uses for every socket.
+ * sockets and does not report why a socket ended. So tRPC's client is given this class in place of the platform's class.
  *
- * A socket ends in one of three ways:
+ * It holds the platform's socket and creates all events itself, because platforms differ: a constructor may throw, an
+ * `error` may come without a `close`, and `CloseEvent` may be missing. Here, each socket ends with one `close`, after an
+ * `error` if it has never opened.
+ *
+ * A socket ends in one of two ways:
  * - released: the client closed it;
- * - lost: the server or the network closed it;
- * - abandoned: the client treats it as closed, although the platform has not closed it yet. On a dead network the
- *   platform takes a minute to close a socket.
+ * - lost: anything else, a socket without an answer included. On a dead network the platform takes minutes to close a
+ *   socket, so the client does not wait for it.
  */
-export type WatchedSocket = WebSocket & {
+export class WatchedSocket {
+  static readonly CONNECTING = 0;
+  static readonly OPEN = 1;
+  static readonly CLOSING = 2;
+  static readonly CLOSED = 3;
+
+  readyState: number = WatchedSocket.CONNECTING;
+  readonly #observer: SocketObserver;
+  readonly #heartbeatMs: number;
+  readonly #socket: PlatformSocket | undefined;
+  readonly #listeners = new Map<string, Set<Listener>>();
+  /** For each `PING` without an answer, whether {@link #ping} sent it. */
+  readonly #pings: boolean[] = [];
+  readonly #createdAt = performance.now();
+  #openedAt: number | undefined;
+  /** When the last message arrived; undefined before the first one. */
+  #heardAt: number | undefined;
+  #isReleased = false;
+  #isEnded = false;
+  #timer: ReturnType<typeof startTimer>;
+  /** Until when the answer to a ping is awaited; undefined without a ping. */
+  #answerDueAt: number | undefined;
+
+  constructor(url: string | URL, options: WatchedSocketOptions) {
+    this.#observer = options.observer;
+    this.#heartbeatMs = options.heartbeatMs;
+    this.#observer.onCreated(this);
+    try {
+      this.#socket = this.#openPlatformSocket(url, options.WebSocket);
+      this.#startTimer(this.#maxSilenceMs, () => this.#checkSilence());
+    } catch (error) {
+      // tRPC's client adds its listeners after the constructor has returned.
+      this.#startTimer(0, () => this.#end(refusalOf(error)));
+    }
+  }
+
+  set binaryType(type: BinaryType) {
+    if (this.#socket) this.#socket.binaryType = type;
+  }
+
+  addEventListener(type: string, listener: Listener): void {
+    const listeners = this.#listeners.get(type);
+    if (listeners) listeners.add(listener);
+    else this.#listeners.set(type, new Set([listener]));
+  }
+
+  removeEventListener(type: string, listener: Listener): void {
+    this.#listeners.get(type)?.delete(listener);
+  }
+
+  /** Sends `text` if the platform's socket is open. */
+  send(text: string): void {
+    if (this.#socket?.readyState !== WatchedSocket.OPEN) return;
+    if (text === 'PING') this.#pings.push(false);
+    this.#socket.send(text);
+  }
+
+  /** Releases the socket: the client needs it no longer. */
+  close(): void {
+    if (this.#isEnded || this.#isReleased) return;
+    this.#isReleased = true;
+    this.readyState = WatchedSocket.CLOSING;
+    this.#socket?.close();
+    this.#expectClose();
+  }
+
   /** Ends the socket at once, without waiting for the server. With `loss` the socket counts as lost, else as released. */
-  abandon(loss?: RunwireError): void;
+  abandon(loss?: RunwireError): void {
+    if (this.#isEnded) return;
+    if (!loss) this.#isReleased = true;
+    this.#end(loss);
+    if (this.#socket && 'terminate' in this.#socket)
+      (this.#socket.terminate as () => void)(); // The package `ws`.
+    else this.#socket?.close();
+  }
+
   /**
-   * Sends a ping on an open socket, and abandons the socket if no message arrives within `probeMs`. After sleep or a change
-   * of network, a dead socket may still look open.
+   * Sends a ping on an open socket, and ends the socket if no message arrives within `answerMs`: after sleep or a change of
+   * network, a dead socket may still look open. Ends a socket that has been connecting for longer than `answerMs`.
    */
-  probe(): void;
+  probe(answerMs: number): void {
+    if (this.#isEnded) return;
+    if (this.readyState === WatchedSocket.OPEN) this.#ping(answerMs, true);
+    const isLate = performance.now() - this.#createdAt > answerMs;
+    if (this.readyState === WatchedSocket.CONNECTING && isLate) this.#giveUp(true);
+  }
+
+  #openPlatformSocket(url: string | URL, given: WebSocketClass | undefined): PlatformSocket {
+    const Platform = given ?? (globalThis.WebSocket as WebSocketClass | undefined);
+    if (!Platform) {
+      const message = 'this platform has no WebSocket: pass the class of the package ws';
+      throw new RunwireError('INVALID_INPUT', message, { path: 'WebSocket' });
+    }
+    const socket = new Platform(url) as PlatformSocket;
+    socket.addEventListener('open', () => this.#open());
+    socket.addEventListener('message', ({ data }) => this.#receive(data));
+    socket.addEventListener('error', () => this.#expectClose());
+    socket.addEventListener('close', ({ code = NO_CLOSE_FRAME, reason = '' }) => this.#end(lossOf(code, reason), code));
+    return socket;
+  }
+
+  #open(): void {
+    if (this.#isEnded || this.readyState !== WatchedSocket.CONNECTING) return;
+    this.readyState = WatchedSocket.OPEN;
+    this.#openedAt = performance.now();
+    this.#emit({ type: 'open' });
+  }
+
+  #receive(data: unknown): void {
+    if (this.#isEnded) return;
+    const isFirst = this.#heardAt === undefined;
+    this.#heardAt = performance.now();
+    if (isFirst) this.#observer.onAnswered(this);
+    const isAnswerToOwnPing = data === 'PONG' && this.#pings.shift() === true;
+    if (!isAnswerToOwnPing) this.#emit({ type: 'message', data });
+  }
+
+  get #maxSilenceMs(): number {
+    return this.#heardAt === undefined ? Math.min(CONNECT_MS, this.#heartbeatMs) : this.#heartbeatMs;
+  }
+
+  /** Ends a socket that does not open in time. Sends a ping after a time without a message. */
+  #checkSilence(): void {
+    const leftMs = (this.#heardAt ?? this.#createdAt) + this.#maxSilenceMs - performance.now();
+    if (leftMs > 0) this.#startTimer(leftMs, () => this.#checkSilence());
+    else if (this.readyState === WatchedSocket.CONNECTING) this.#giveUp(false);
+    else this.#ping(this.#maxSilenceMs, false);
+  }
+
+  #ping(answerMs: number, isUrgent: boolean): void {
+    const pingedAt = performance.now();
+    if (this.#answerDueAt !== undefined && this.#answerDueAt <= pingedAt + answerMs) return;
+    this.#answerDueAt = pingedAt + answerMs;
+    if (this.#socket?.readyState === WatchedSocket.OPEN) {
+      this.#pings.push(true);
+      this.#socket.send('PING');
+    }
+    this.#startTimer(answerMs, () => {
+      this.#answerDueAt = undefined;
+      if ((this.#heardAt ?? 0) < pingedAt) this.#giveUp(isUrgent);
+      else this.#checkSilence();
+    });
+  }
+
+  #giveUp(isUrgent: boolean): void {
+    const message = this.#heardAt === undefined ? 'the server did not answer' : 'the connection stopped responding';
+    this.abandon(new RunwireError('UNAVAILABLE', message));
+    if (isUrgent) this.#observer.onDead();
+  }
+
+  #startTimer(ms: number, onElapsed: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = startTimer(ms, onElapsed);
+  }
+
+  /** After an error or a release, a socket that the platform does not close is ended here. */
+  #expectClose(): void {
+    if (this.#isEnded) return;
+    // A browser closes a socket before its `error` event. If a policy of the page forbids the socket, no `close` follows.
+    const isClosed = this.#socket === undefined || this.#socket.readyState === WatchedSocket.CLOSED;
+    this.#startTimer(isClosed ? 0 : CLOSING_MS, () =>
+      this.abandon(isClosed ? refusalOf() : lossOf(NO_CLOSE_FRAME, '')),
+    );
+  }
+
+  #end(loss: RunwireError | undefined, code = NO_CLOSE_FRAME): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    clearTimeout(this.#timer);
+    this.#observer.onClosed(this, code, this.#isReleased ? undefined : loss);
+    this.#emitClose(code);
+  }
+
+  /**
+   * tRPC's client sends a new request in a later task. If the socket closed in between, it would keep requests that it
+   * never sends. So the socket seems open to it for that time, and what it sends is sent again on the next socket.
+   */
+  #emitClose(code: number): void {
+    const settledAt = Math.max(this.#openedAt ?? 0, this.#observer.lastRequestAt()) + SETTLE_MS;
+    const waitMs = this.readyState === WatchedSocket.OPEN ? settledAt - performance.now() : 0;
+    if (waitMs > 0) {
+      this.#startTimer(waitMs, () => this.#emitClose(code));
+      return;
+    }
+    this.readyState = WatchedSocket.CLOSED;
+    if (this.#openedAt === undefined) this.#emit({ type: 'error' });
+    this.#emit({ type: 'close', code });
+  }
+
+  /** An error of one listener is reported. It must not end the platform's delivery of events. */
+  #emit(event: SocketEvent): void {
+    for (const listener of [...(this.#listeners.get(event.type) ?? [])]) {
+      try {
+        listener.call(this, event);
+      } catch (error) {
+        report(error);
+      }
+    }
+  }
+}
+
+/** The platform's WebSocket class, or the class of the npm package `ws`. */
+export type WebSocketClass = new (url: string | URL) => { readonly readyState: number; close(code?: number): void };
+
+type SocketEvent = { type: string; data?: unknown; code?: number; reason?: string };
+type Listener = (this: WatchedSocket, event: SocketEvent) => void;
+type PlatformSocket = InstanceType<WebSocketClass> & {
+  binaryType: string;
+  send(text: string): void;
+  addEventListener(type: string, listener: (event: Omit<SocketEvent, 'type'>) => void): void;
 };
 
 export type SocketObserver = {
@@ -31,96 +237,40 @@ export type SocketObserver = {
   onAnswered(socket: WatchedSocket): void;
   /** `loss` is undefined when the socket was released. */
   onClosed(socket: WatchedSocket, code: number, loss: RunwireError | undefined): void;
-  /** A probe had no answer, and the socket has been abandoned. */
+  /** A {@link WatchedSocket.probe} had no answer, and the socket has ended. */
   onDead(): void;
+  /** When tRPC's client was last given a request, by `performance.now()`. */
+  lastRequestAt(): number;
 };
 
-/** A released socket that has not closed after this time is abandoned. */
+export type WatchedSocketOptions = {
+  WebSocket: WebSocketClass | undefined;
+  observer: SocketObserver;
+  heartbeatMs: number;
+};
+
+/** Close code of a socket that ended without a close frame. */
+const NO_CLOSE_FRAME = 1006;
+/** A socket that has not answered after this time is checked, and ended after the same time again. */
+const CONNECT_MS = 10_000;
+/** A released socket that has not closed after this time is ended. */
 const CLOSING_MS = 2_000;
-
-/** Returns a subclass of the WebSocket class `Base`. A probe waits `probeMs` for a message. */
-export function watchedSocketOf(
-  Base: typeof WebSocket,
-  observer: SocketObserver,
-  probeMs: number,
-): new (
-  url: string | URL,
-) => WatchedSocket {
-  return class extends Base {
-    #isReleased = false;
-    #isAbandoned = false;
-    #loss: RunwireError | undefined;
-    #closing: ReturnType<typeof setTimeout> | undefined;
-    #probing: ReturnType<typeof setTimeout> | undefined;
-    readonly #createdAt = performance.now();
-
-    constructor(url: string | URL) {
-      super(url);
-      observer.onCreated(this);
-      for (const type of ['open', 'message', 'error', 'close']) {
-        // This must be the first listener: it hides the events of an abandoned socket from all other listeners.
-        this.addEventListener(type, (event) => {
-          if (this.#isAbandoned) event.stopImmediatePropagation();
-        });
-      }
-      this.addEventListener('message', () => observer.onAnswered(this), { once: true });
-      this.addEventListener('message', () => this.#stopProbing());
-      this.addEventListener('close', ({ code, reason }) => {
-        clearTimeout(this.#closing);
-        this.#stopProbing();
-        observer.onClosed(this, code, this.#isReleased ? undefined : (this.#loss ?? lossOf(code, reason)));
-      });
-    }
-
-    override close(code?: number, reason?: string): void {
-      // tRPC's client calls `close` without a code. The package `ws` calls it with a code after a close frame of the
-      // server: then the socket counts as lost, not as released.
-      if (code === undefined) {
-        this.#isReleased = true;
-        if (this.readyState < this.CLOSED) this.#closing ??= setTimeout(() => this.abandon(), CLOSING_MS);
-      }
-      super.close(code, reason);
-    }
-
-    abandon(loss?: RunwireError): void {
-      if (this.#isAbandoned || this.readyState === this.CLOSED) return;
-      const wasConnecting = this.readyState === this.CONNECTING;
-      if (loss && !this.#isReleased) this.#loss = loss;
-      else this.#isReleased = true;
-      if ('terminate' in this) {
-        (this.terminate as () => void)(); // Only the class of the package `ws` has this method.
-        return;
-      }
-      super.close();
-      if (wasConnecting) this.dispatchEvent(new Event('error'));
-      this.dispatchEvent(new CloseEvent('close', { code: 1006 }));
-      this.#isAbandoned = true;
-    }
-
-    probe(): void {
-      if (this.#probing !== undefined) return;
-      if (this.readyState === this.CONNECTING && performance.now() - this.#createdAt > probeMs) this.#giveUp();
-      if (this.readyState !== this.OPEN) return;
-      this.#probing = setTimeout(() => this.#giveUp(), probeMs);
-      this.send('PING');
-    }
-
-    #giveUp(): void {
-      this.abandon(new RunwireError('UNAVAILABLE', 'the connection stopped responding'));
-      observer.onDead();
-    }
-
-    #stopProbing(): void {
-      clearTimeout(this.#probing);
-      this.#probing = undefined;
-    }
-  };
-}
+/** Time in which tRPC's client sends a request that it was given: a few tasks. */
+const SETTLE_MS = 20;
 
 /** Resolves once a closing socket has closed. Resolves at once for a socket in any other state. */
-export async function whenClosed(socket: WebSocket | undefined): Promise<void> {
-  if (!socket || socket.readyState < socket.CLOSING) return;
-  await new Promise((resolve) => socket.addEventListener('close', resolve));
+export async function whenClosed(socket: WatchedSocket | undefined): Promise<void> {
+  if (socket?.readyState !== WatchedSocket.CLOSING) return;
+  await new Promise<void>((resolve) => socket.addEventListener('close', () => resolve()));
+}
+
+/** The loss of a socket that the platform did not open: its constructor threw `error`, or it gave no reason. */
+function refusalOf(error?: unknown): RunwireError {
+  if (error instanceof RunwireError) return error;
+  const hint =
+    typeof document === 'undefined' ? '' : '; the Content-Security-Policy of a page must allow it (connect-src)';
+  const message = error instanceof Error ? error.message : `the platform gave no reason${hint}`;
+  return new RunwireError('UNAVAILABLE', `the connection was refused: ${message}`, { cause: error });
 }
 
 function lossOf(code: number, reason: string): RunwireError {
@@ -129,7 +279,6 @@ function lossOf(code: number, reason: string): RunwireError {
   }
   if (code === closeCodes.overLimit)
     return new RunwireError('RATE_LIMITED', reason || 'a limit of the server was exceeded');
-  // The platform uses 1006 when no close frame arrived, so the number would add nothing to the message.
-  const suffix = code === 1006 ? '' : ` (${code})`;
+  const suffix = code === NO_CLOSE_FRAME ? '' : ` (${code})`;
   return new RunwireError('UNAVAILABLE', reason || `the connection was lost${suffix}`);
 }

@@ -4,7 +4,7 @@ import { createRunwireClient, type Runwire } from '../index.ts';
 
 export type SessionOptions = Pick<
   ConnectionOptions,
-  'url' | 'token' | 'identity' | 'maxReconnectAttempts' | 'reconnectDelayMs'
+  'url' | 'token' | 'identity' | 'maxReconnectAttempts' | 'reconnectDelayMs' | 'afterFailed'
 >;
 
 /** The client and connection that a `RunwireProvider` creates. The first use opens the connection. */
@@ -51,6 +51,6 @@ export class Session {
   }
 }
 
-const keyOf = ({ url, token, identity, maxReconnectAttempts, reconnectDelayMs }: SessionOptions): string =>
+const keyOf = ({ url, token, identity, maxReconnectAttempts, reconnectDelayMs, afterFailed }: SessionOptions): string =>
   // JSON has no `Infinity`, so the number is converted to text first.
-  JSON.stringify([url, token === undefined, identity, String(maxReconnectAttempts), reconnectDelayMs]);
+  JSON.stringify([url, token === undefined, identity, String(maxReconnectAttempts), reconnectDelayMs, afterFailed]);
