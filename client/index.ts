@@ -1,25 +1,31 @@
 import { createTRPCClient, type TRPCClient } from '@trpc/client';
-import type { AppRouter } from '../shared/router.ts';
+import type { RunwireEvents } from '../shared/events.ts';
+import type { Registry } from '../shared/registry.ts';
+import type { RouterOf } from '../shared/router.ts';
 import { type Connection, type ConnectionOptions, createConnection } from './connection/connection.ts';
 
 /** The package entry `runwire/client`: a tRPC client typed by the server's router. It needs no UI framework. */
 
-export type RunwireClient = TRPCClient<AppRouter>;
+export type RunwireClient<R extends Registry = RunwireEvents> = TRPCClient<RouterOf<R>>;
 
 /** A client and its connection. `<RunwireProvider client={runwire}>` shares them with the hooks below it. */
-export type Runwire = { client: RunwireClient; connection: Connection<AppRouter> };
+export type Runwire<R extends Registry = RunwireEvents> = {
+  client: RunwireClient<R>;
+  connection: Connection<RouterOf<R>>;
+};
 
 /**
  * Creates a typed client and its connection. Subscriptions share one WebSocket and resume after a lost connection;
- * queries and mutations use HTTP. Throws a `RunwireError` with the code `INVALID_INPUT` for an invalid URL.
+ * queries and mutations use HTTP. `createRunwireClient<typeof events>` is typed by the registry of an application. Throws a
+ * `RunwireError` with the code `INVALID_INPUT` for an invalid URL.
  */
-export function createRunwireClient(options: ConnectionOptions): Runwire {
-  const connection = createConnection<AppRouter>(options);
-  return { client: createTRPCClient<AppRouter>({ links: connection.links }), connection };
+export function createRunwireClient<R extends Registry = RunwireEvents>(options: ConnectionOptions): Runwire<R> {
+  const connection = createConnection<RouterOf<R>>(options);
+  return { client: createTRPCClient<RouterOf<R>>({ links: connection.links }), connection };
 }
 
 export { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
-export type { AppRouter } from '../shared/router.ts';
+export type { AppRouter, RouterOf } from '../shared/router.ts';
 export {
   type Connection,
   type ConnectionOptions,

@@ -1,4 +1,5 @@
 import { foldDecision, foldRequest } from './approval-fold.ts';
+import { RunwireError } from './errors.ts';
 import type { EventOf, Registry } from './registry.ts';
 import type { RunRows } from './run.ts';
 import {
@@ -19,6 +20,10 @@ import {
  */
 
 export type EventTable = { readonly [type: string]: { readonly category: string; readonly fold?: Fold | undefined } };
+/** The table of the types of a registry. */
+export type TableOf<R extends Registry> = {
+  readonly [T in keyof R]: { readonly category: R[T]['category']; readonly fold?: Fold | undefined };
+};
 
 const run = { category: 'run' } as const;
 const stage = { category: 'stage', fold: foldStage } as const;
@@ -54,4 +59,16 @@ export function foldOf<T extends EventTable>(
     table[envelope.type]?.fold?.(rows, event as never);
     finishFold(rows);
   };
+}
+
+/** Throws a `RunwireError` with the code `INVALID_INPUT` and the path of the entry that no registry may have. */
+export function checkTable(table: object): void {
+  for (const [key, { type = key }] of Object.entries<{ type?: string }>({ ...table })) {
+    if (type !== key) refuse(key, `the key must be the type of its entry, ${type}`);
+    if (key.startsWith('stream.')) refuse(key, 'the signals of subscriptions have the types that begin with "stream."');
+  }
+}
+
+function refuse(path: string, message: string): never {
+  throw new RunwireError('INVALID_INPUT', `${path}: ${message}`, { path });
 }

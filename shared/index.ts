@@ -9,7 +9,7 @@ export {
   errorTable,
   RunwireError,
 } from './errors.ts';
-export { foldOf } from './event-table.ts';
+export { type EventTable, foldOf, runwireTable, type TableOf } from './event-table.ts';
 export {
   AnyWebSocketEventSchema,
   type ApprovalDeniedEvent,
@@ -60,6 +60,7 @@ export {
   eventSchemaOf,
   type LoggedEnvelope,
   type Registry,
+  type TypeIn,
   type TypeOf,
 } from './registry.ts';
 export type {

@@ -116,6 +116,10 @@ export type CheckedDraftOf<R extends Registry, T extends keyof R = keyof R> = T 
   : never;
 export type TypeOf<R extends Registry> = keyof R & string;
 export type CategoryOf<R extends Registry> = R[keyof R]['category'];
+/** The event types of a category. */
+export type TypeIn<R extends Registry, C extends CategoryOf<R>> = {
+  [T in TypeOf<R>]: R[T]['category'] extends C ? T : never;
+}[TypeOf<R>];
 
 type Discriminable = z.core.$ZodTypeDiscriminable;
 const union = (schemas: z.ZodType[]) =>

@@ -1,14 +1,11 @@
 import type { EventCategory, RunEvent, RunEventType, RunwireEvents } from '../../shared/events.ts';
-import type { EventOf } from '../../shared/registry.ts';
+import type { EventOf, TypeIn } from '../../shared/registry.ts';
 import { callSafely } from '../errors.ts';
 
 /** The TypeScript type of events that a handler for the event type `T` receives. */
 export type EventOfType<T extends RunEventType> = EventOf<RunwireEvents, T>;
 /** The TypeScript type of events that a handler for the category `C` receives. */
-export type EventOfCategory<C extends EventCategory> = EventOf<
-  RunwireEvents,
-  { [T in RunEventType]: RunwireEvents[T]['category'] extends C ? T : never }[RunEventType]
->;
+export type EventOfCategory<C extends EventCategory> = EventOf<RunwireEvents, TypeIn<RunwireEvents, C>>;
 
 /** The category of each event type. */
 type Categories = { readonly [type: string]: { readonly category: string } };

@@ -1,6 +1,6 @@
 import type { QueryClient, QueryKey } from '@tanstack/react-query';
 import { createContext, useContext } from 'react';
-import type { Registry } from '../../shared/registry.ts';
+import type { EventTable } from '../../shared/event-table.ts';
 import type { AppRouter } from '../../shared/router.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { FeedCache } from '../feeds/feed-cache.ts';
@@ -18,7 +18,7 @@ export type RunwireScope = {
   /** Same for libraries that build their keys themselves and put a text in front. */
   keyPrefix: string;
   /** The event types of the application's registry. */
-  events: Registry;
+  events: EventTable;
 };
 
 export const RunwireContext = createContext<RunwireScope | null>(null);

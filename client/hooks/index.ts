@@ -20,6 +20,7 @@ export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
 export type { RunFeedScope } from '../feeds/query.ts';
 export type { Gap, RunFeedPhase } from '../feeds/subscription.ts';
 export { type RunwireScope, useRunwire } from './context.ts';
+export { createRunwireHooks, type RunwireHooks } from './create-hooks.tsx';
 export { RunwireProvider, type RunwireProviderProps } from './provider.tsx';
 export { type UseConnectionReturn, useConnection } from './useConnection.ts';
 export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';

@@ -1,7 +1,6 @@
 import { QueryClient, QueryClientContext, QueryClientProvider } from '@tanstack/react-query';
 import { type ReactNode, useContext, useEffect, useMemo, useState } from 'react';
-import { runwireEvents } from '../../shared/events.ts';
-import type { Registry } from '../../shared/registry.ts';
+import { type EventTable, runwireTable } from '../../shared/event-table.ts';
 import type { Runwire } from '../index.ts';
 import { RunwireContext } from './context.ts';
 import { createScope } from './scope.ts';
@@ -23,7 +22,7 @@ export type RunwireProviderProps = SessionOptions & {
  * closes it. The connection is replaced when `url` or a retry option changes, or when a token is added or removed.
  */
 export function RunwireProvider(props: RunwireProviderProps): ReactNode {
-  return <ScopeProvider {...props} events={runwireEvents} />;
+  return <ScopeProvider {...props} events={runwireTable} />;
 }
 
 /** A `RunwireProvider` for the event types of `events`. */
@@ -33,7 +32,7 @@ export function ScopeProvider({
   events,
   children,
   ...options
-}: RunwireProviderProps & { events: Registry }): ReactNode {
+}: RunwireProviderProps & { events: EventTable }): ReactNode {
   const surrounding = useContext(QueryClientContext);
   const [ownQueries] = useState(() => new QueryClient());
   const queries = queryClient ?? surrounding ?? ownQueries;

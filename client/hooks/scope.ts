@@ -1,11 +1,11 @@
 import type { QueryClient } from '@tanstack/react-query';
-import type { Registry } from '../../shared/registry.ts';
+import type { EventTable } from '../../shared/event-table.ts';
 import { FeedCache } from '../feeds/feed-cache.ts';
 import type { Runwire } from '../index.ts';
 import type { RunwireScope } from './context.ts';
 
 /** Creates the scope of a connection's present user. */
-export function createScope(runwire: Runwire, queries: QueryClient, events: Registry): RunwireScope {
+export function createScope(runwire: Runwire, queries: QueryClient, events: EventTable): RunwireScope {
   const { client, connection } = runwire;
   const { subject } = connection.getIdentity();
   return {

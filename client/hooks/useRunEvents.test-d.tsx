@@ -2,20 +2,25 @@ import { createTRPCReact } from '@trpc/react-query';
 import { expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
 import type { RunwireError } from '../../shared/errors.ts';
+import { runwireTable } from '../../shared/event-table.ts';
 import {
   type ApprovalDeniedEvent,
   type ApprovalGrantedEvent,
+  type ArtifactCreatedEvent,
   type GovernanceRequiredEvent,
   type RunEvent,
   type RunEventType,
+  type RunFailedEvent,
   runwireEvents,
+  type StageFailedEvent,
   type StageProgressEvent,
 } from '../../shared/events.ts';
 import type { StreamSignal } from '../../shared/protocol.ts';
-import { defineEvent } from '../../shared/registry.ts';
+import { defineEvent, type EventOf } from '../../shared/registry.ts';
 import type { RouterOf } from '../../shared/router.ts';
 import type { RunHeader, RunView } from '../../shared/run.ts';
-import { type ConnectionState, trpc, useRunEvents } from '../react/index.ts';
+import { ownEvents } from '../../tests/support/own-events.ts';
+import { type ConnectionState, createRunwireHooks, createRunwireReact, trpc, useRunEvents } from '../react/index.ts';
 
 /** Only compiled, never run. */
 
@@ -141,4 +146,49 @@ test('[C7] [E6] an event type added to the registry is inferred through its rout
   own.event.publish.useMutation().mutate({
     events: [{ type: 'stage.paused', projectId: 'p', runId: 'r', stageId: 's' }],
   });
+});
+
+test('[C4] `types` and `categories` narrow the events and the handlers', () => {
+  const failed = useRunEvents({ runId: 'r1', types: ['stage.failed', 'run.failed'] });
+  expectTypeOf(failed.events).toEqualTypeOf<readonly (StageFailedEvent | RunFailedEvent)[]>();
+  failed.subscribe('run.failed', (event) => expectTypeOf(event).toEqualTypeOf<RunFailedEvent>());
+  failed.subscribe_category('stage', (event) => expectTypeOf(event).toEqualTypeOf<StageFailedEvent>());
+  // @ts-expect-error -- the filter lets no such event pass
+  failed.subscribe('run.started', () => undefined);
+
+  const either = useRunEvents({ scope: 'all', types: ['run.failed'], categories: ['artifact'] });
+  expectTypeOf(either.events).toEqualTypeOf<readonly (RunFailedEvent | ArtifactCreatedEvent)[]>();
+  const category = useRunEvents({ scope: 'all', categories: ['artifact'] });
+  expectTypeOf(category.events).toEqualTypeOf<readonly ArtifactCreatedEvent[]>();
+  const maybe = useRunEvents({ scope: 'all', types: Math.random() > 0.5 ? ['run.failed'] : undefined });
+  expectTypeOf(maybe.events).toEqualTypeOf<readonly RunEvent[]>();
+  const none = useRunEvents({ scope: 'all', types: [] });
+  expectTypeOf(none.events).toEqualTypeOf<readonly never[]>();
+  const some: RunEventType[] = ['run.failed'];
+  expectTypeOf(useRunEvents({ scope: 'all', types: some }).events).toEqualTypeOf<readonly RunEvent[]>();
+});
+
+test('[E6] the hooks of createRunwireReact are typed by the registry', () => {
+  const own = createRunwireReact(ownEvents);
+  const hook = own.useRunEvents({ runId: 'r1' });
+  expectTypeOf(hook.events).toEqualTypeOf<readonly EventOf<typeof ownEvents>[]>();
+  hook.subscribe('metric.sampled', (event) => expectTypeOf(event.value).toEqualTypeOf<number>());
+  hook.subscribe_category('metric', (event) => expectTypeOf(event.type).toEqualTypeOf<'metric.sampled'>());
+  expectTypeOf(own.useRunEvents({ runId: 'r1', categories: ['metric'] }).events).toEqualTypeOf<
+    readonly EventOf<typeof ownEvents, 'metric.sampled'>[]
+  >();
+  own.trpc.onRunEvent.useSubscription({ runId: 'r1', types: ['metric.sampled'] });
+  own.useRunwire().client.run.history.query({ runId: 'r1', types: ['metric.sampled'] });
+  // @ts-expect-error -- no registry has this type
+  hook.subscribe('metric.lost', () => undefined);
+  // @ts-expect-error -- no such category
+  own.useRunEvents({ runId: 'r1', categories: ['metrics'] });
+  // @ts-expect-error -- the twelve do not have this type
+  useRunEvents({ runId: 'r1', types: ['metric.sampled'] });
+
+  createRunwireHooks<typeof ownEvents>({ ...runwireTable, 'metric.sampled': { category: 'metric' } });
+  // @ts-expect-error -- the table lacks the own type
+  createRunwireHooks<typeof ownEvents>(runwireTable);
+  // @ts-expect-error -- the own type has another category
+  createRunwireHooks<typeof ownEvents>({ ...runwireTable, 'metric.sampled': { category: 'run' } });
 });

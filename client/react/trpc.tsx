@@ -1,8 +1,11 @@
 import { hashKey, QueryClient } from '@tanstack/react-query';
-import { createTRPCReact } from '@trpc/react-query';
+import { type CreateTRPCReact, createTRPCReact } from '@trpc/react-query';
 import { createContext, type ReactNode, useMemo } from 'react';
-import type { AppRouter } from '../../shared/router.ts';
+import type { TableOf } from '../../shared/event-table.ts';
+import type { Registry } from '../../shared/registry.ts';
+import type { AppRouter, RouterOf } from '../../shared/router.ts';
 import { type RunwireScope, useRunwire } from '../hooks/context.ts';
+import { createRunwireHooks, type RunwireHooks } from '../hooks/create-hooks.tsx';
 import { RunwireProvider as HooksProvider, type RunwireProviderProps } from '../hooks/provider.tsx';
 
 /** tRPC's default context is one for the whole page: it belongs to the application's own tRPC. */
@@ -10,6 +13,20 @@ const context = createContext<unknown>(null);
 
 /** tRPC's React hooks, typed by the server's router: `trpc.run.list.useQuery()`, `trpc.onRunEvent.useSubscription()`. */
 export const trpc = createTRPCReact<AppRouter>({ context });
+
+/** What `createRunwireHooks` returns, and the hooks of `trpc`, typed by the registry. */
+export type RunwireReact<R extends Registry> = RunwireHooks<R> & { trpc: CreateTRPCReact<RouterOf<R>, unknown> };
+
+/** As `createRunwireHooks` of `runwire/hooks`, with the provider and the hooks of `trpc`. */
+export function createRunwireReact<R extends Registry>(events: R | TableOf<R>): RunwireReact<R> {
+  const hooks = createRunwireHooks<R>(events);
+  const RunwireProvider: typeof hooks.RunwireProvider = ({ children, ...props }) => (
+    <hooks.RunwireProvider {...props}>
+      <ProvideTRPC>{children}</ProvideTRPC>
+    </hooks.RunwireProvider>
+  );
+  return { ...hooks, RunwireProvider, trpc: trpc as unknown as CreateTRPCReact<RouterOf<R>, unknown> };
+}
 
 /** The provider of `runwire/hooks`, which also provides the client for the hooks of `trpc`. */
 export function RunwireProvider({ children, ...props }: RunwireProviderProps): ReactNode {

@@ -1,4 +1,4 @@
-import { createRunwireClient, type RunwireClient } from '../../client/index.ts';
+import { createRunwireClient, type Runwire, type RunwireClient } from '../../client/index.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
@@ -41,7 +41,7 @@ export async function tail(options: TailOptions): Promise<number> {
   return code;
 }
 
-type TailContext = ReturnType<typeof createRunwireClient> & {
+type TailContext = Runwire & {
   options: TailOptions;
   url: string;
   output: BackpressureSocket;

@@ -3,9 +3,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestProject } from 'vitest/node';
 import type { Role } from '../../server/auth/principal.ts';
-import type { RunEventDraft } from '../../shared/events.ts';
+import { type RunEventDraft, type RunwireEvents, runwireEvents } from '../../shared/events.ts';
 import type { ServerStats } from '../../shared/server-stats.ts';
 import { tokenFor } from '../support/harness.ts';
+import { ownEvents } from '../support/own-events.ts';
 import { startCuttableServer } from './server.ts';
 
 /** Runs real servers for tests in a browser. The tests control them over HTTP: `POST /<action>` with JSON. */
@@ -13,8 +14,11 @@ import { startCuttableServer } from './server.ts';
 type Served = Awaited<ReturnType<typeof startCuttableServer>>;
 
 export type Actions = {
-  /** Starts a server that accepts requests from pages of `origin`. */
-  open(input: { origin: string }): Promise<{ port: number; url: string; token: string; cookieName: string }>;
+  /** Starts a server that accepts requests from pages of `origin`. `hasOwnTypes`: with the registry `ownEvents`. */
+  open(input: {
+    origin: string;
+    hasOwnTypes?: boolean;
+  }): Promise<{ port: number; url: string; token: string; cookieName: string }>;
   /** Creates a token. Default: of `ada`, with all roles, for all projects. */
   token(input: { sub?: string; roles?: Role[]; projects?: string[] }): Promise<string>;
   /** Destroys all connections of a server. */
@@ -43,8 +47,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
     return found;
   };
   const actions: Actions = {
-    open: async ({ origin }) => {
-      const server = await startCuttableServer({ allowedOrigins: [origin] });
+    open: async ({ origin, hasOwnTypes }) => {
+      const events = (hasOwnTypes ? ownEvents : runwireEvents) as RunwireEvents;
+      const server = await startCuttableServer({ allowedOrigins: [origin], events });
       const { port } = new URL(server.url);
       servers.set(Number(port), { server, origin });
       const cookieName = `runwire_${server.log.epoch}`;

@@ -15,8 +15,8 @@ async function ask<Name extends keyof Actions>(
 }
 
 /** Starts a server for one test. The test controls it without the page's connection. */
-export async function openServer() {
-  const { port, url, token, cookieName } = await ask('open', { origin: location.origin });
+export async function openServer(options: { hasOwnTypes?: boolean } = {}) {
+  const { port, url, token, cookieName } = await ask('open', { origin: location.origin, ...options });
   const { client, connection } = createRunwireClient({ url, token });
   onTestFinished(async () => {
     await connection.close();
