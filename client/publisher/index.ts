@@ -1,4 +1,6 @@
 import { RunwireError } from '../../shared/errors.ts';
+import type { RunwireEvents } from '../../shared/events.ts';
+import type { Registry } from '../../shared/registry.ts';
 import { startTimer } from '../connection/timer.ts';
 import { report } from '../errors.ts';
 import { watchPage } from './page.ts';
@@ -34,7 +36,7 @@ export type PublisherOptions = SenderOptions &
     onError?: ((error: RunwireError, willRetry: boolean) => void) | undefined;
   };
 
-export type EventPublisher = {
+export type EventPublisher<R extends Registry = RunwireEvents> = {
   /**
    * Publishes drafts. Resolves once all of them are durable. A call with up to 1,000 drafts and 1 MB is stored as a whole
    * or not at all. A larger call is sent in several requests; after a refused request the rest is not sent.
@@ -52,7 +54,7 @@ export type EventPublisher = {
    *
    * Code may ignore the promise: its rejection does not become an unhandled rejection.
    */
-  publish(drafts: PublisherDraft | readonly PublisherDraft[]): Promise<PublishResult>;
+  publish(drafts: PublisherDraft<R> | readonly PublisherDraft<R>[]): Promise<PublishResult>;
   /** Ends the delay before a retry. Resolves when all drafts that were published before are stored or have failed. */
   flush(): Promise<void>;
   /**
@@ -63,10 +65,10 @@ export type EventPublisher = {
 };
 
 /**
- * Creates a publisher. It sends nothing before the first `publish`, except for the drafts of its spill file. Throws a
+ * Creates a publisher. `createPublisher<typeof events>` accepts the event types of an application's registry. It sends nothing before the first `publish`, except for the drafts of its spill file. Throws a
  * `RunwireError` if the spill file cannot be used: `UNAVAILABLE`, or `INVALID_INPUT` without Node.js.
  */
-export function createPublisher(options: PublisherOptions): EventPublisher {
+export function createPublisher<R extends Registry = RunwireEvents>(options: PublisherOptions): EventPublisher<R> {
   const { spillPath, onError } = options;
   const notify = (error: RunwireError, willRetry: boolean) =>
     // Not within `publish`, which the callback may call.
@@ -92,11 +94,9 @@ export function createPublisher(options: PublisherOptions): EventPublisher {
     },
   });
 
-  const publish = (drafts: PublisherDraft | readonly PublisherDraft[]): Promise<PublishResult> => {
+  const publish: EventPublisher<R>['publish'] = (drafts) => {
     if (closing) return queue.refuse(new RunwireError('UNAVAILABLE', 'the publisher is closed'));
-    const result = queue.add(
-      Array.isArray(drafts) ? (drafts as readonly PublisherDraft[]) : [drafts as PublisherDraft],
-    );
+    const result = queue.add((Array.isArray(drafts) ? drafts : [drafts]) as readonly PublisherDraft[]);
     if (isLeaving) queue.sendLast();
     return result;
   };

@@ -1,6 +1,7 @@
 import { RunwireError } from '../../shared/errors.ts';
-import type { RunEventDraft } from '../../shared/events.ts';
+import type { RunwireEvents } from '../../shared/events.ts';
 import { REQUEST_LIMIT_DRAFTS, REQUEST_LIMIT_ROWS, ROW_FIELDS, rowsIn } from '../../shared/protocol.ts';
+import type { DraftOf, Registry } from '../../shared/registry.ts';
 
 /** Maximum size of a request, unless a single draft is larger. The server accepts requests of up to 8 MiB. */
 const REQUEST_LIMIT_BYTES = 1_000_000;
@@ -9,7 +10,7 @@ const encoder = new TextEncoder();
 
 type WithoutProject<Draft> = Draft extends unknown ? Omit<Draft, 'projectId'> & { projectId?: string } : never;
 /** A draft (an event before the server stores it). The publisher adds its own `projectId` to a draft without one. */
-export type PublisherDraft = WithoutProject<RunEventDraft>;
+export type PublisherDraft<R extends Registry = RunwireEvents> = WithoutProject<DraftOf<R>>;
 
 /** The drafts of one call of `publish`, or some of them if one request cannot hold them all. */
 export type Part<Call> = {
