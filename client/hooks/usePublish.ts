@@ -1,0 +1,79 @@
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { RunwireError } from '../../shared/errors.ts';
+import type { RunEventDraft } from '../../shared/events.ts';
+import { randomId } from '../../shared/random-id.ts';
+import { runwireErrorOf } from '../errors.ts';
+import { retryLoading } from '../feeds/subscription.ts';
+import { useRunwire } from './context.ts';
+
+export type UsePublishReturn<Draft = RunEventDraft> = {
+  /**
+   * Publishes 1 to 1,000 drafts, all or none, after the drafts of earlier calls. Resolves once they are durable. Without an
+   * answer of the server, the request is repeated; the server stores each draft once. Rejects with a `RunwireError` if the
+   * server refuses a draft, and with `UNAVAILABLE` if the user changes or the provider is unmounted before.
+   *
+   * Code may ignore the promise: `error` then has the error.
+   */
+  publish(drafts: Draft | readonly Draft[]): Promise<{ accepted: number; duplicates: number; seq: number }>;
+  /** True while drafts wait for the server's answer. */
+  isPublishing: boolean;
+  /** Why the last finished call failed; null if it succeeded. */
+  error: RunwireError | null;
+};
+
+/**
+ * Returns a function that publishes events as the signed-in user, who needs the role `producer`. For a service that
+ * publishes much, `createPublisher` of `runwire/publisher` puts many calls into one request.
+ */
+export function usePublish(): UsePublishReturn {
+  const { client, feeds } = useRunwire();
+  const last = useRef<Promise<unknown>>(Promise.resolve());
+  const [waiting, setWaiting] = useState(0);
+  const [error, setError] = useState<RunwireError | null>(null);
+  const isMounted = useRef(false);
+  useEffect(() => {
+    isMounted.current = true;
+    return () => {
+      isMounted.current = false;
+    };
+  }, []);
+
+  const publish = useCallback<UsePublishReturn['publish']>(
+    (drafts) => {
+      const timestamp = new Date().toISOString();
+      const events = (Array.isArray(drafts) ? drafts : [drafts]).map((draft: RunEventDraft) => ({
+        timestamp,
+        eventId: randomId(),
+        ...draft,
+      }));
+      const send = async () => {
+        const ended = new AbortController();
+        const forget = feeds.whenEnded(() => ended.abort());
+        try {
+          if (feeds.isEnded) ended.abort();
+          ended.signal.throwIfAborted();
+          const { signal } = ended;
+          return await retryLoading(() => client.event.publish.mutate({ events }, { signal }), signal);
+        } catch (caught) {
+          throw ended.signal.aborted
+            ? new RunwireError('UNAVAILABLE', 'the user changed, or the provider was unmounted, before an answer')
+            : runwireErrorOf(caught);
+        } finally {
+          forget();
+        }
+      };
+      setWaiting((count) => count + 1);
+      const result = last.current.then(send, send);
+      last.current = result;
+      const settle = (failure: RunwireError | null) => {
+        if (!isMounted.current) return;
+        setWaiting((count) => count - 1);
+        setError(failure);
+      };
+      result.then(() => settle(null), settle);
+      return result;
+    },
+    [client, feeds],
+  );
+  return useMemo(() => ({ publish, isPublishing: waiting > 0, error }), [publish, waiting, error]);
+}

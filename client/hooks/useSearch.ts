@@ -1,0 +1,98 @@
+import { keepPreviousData, type SkipToken, skipToken, useInfiniteQuery } from '@tanstack/react-query';
+import { useCallback, useEffect, useMemo } from 'react';
+import type { RunwireError } from '../../shared/errors.ts';
+import type { RunEvent, RunEventType } from '../../shared/events.ts';
+import { runwireErrorOf } from '../errors.ts';
+import type { EventOfType } from '../feeds/handlers.ts';
+import { useRunwire } from './context.ts';
+import { retryOf } from './retry.ts';
+
+export type UseSearchOptions<T extends RunEventType = RunEventType> = {
+  /** Words and quoted phrases. An event must contain all of them. The last word also matches longer words. */
+  text?: string | undefined;
+  projectId?: string | undefined;
+  runId?: string | undefined;
+  types?: readonly T[] | undefined;
+  /** The publisher of the event. */
+  actor?: string | undefined;
+  /** Instants (ISO 8601) that `recordedAt` is compared with: from `since`, before `until`. */
+  since?: string | undefined;
+  until?: string | undefined;
+  /** Events per page, at most 500; default 50. */
+  limit?: number | undefined;
+  /** `false` sends no query; default true. */
+  enabled?: boolean | undefined;
+};
+
+export type UseSearchReturn<E> = {
+  /** The events found, newest first. While a new search is loading, these are the events of the previous one. */
+  events: readonly E[];
+  /** `pending`: no result yet. `success`: `events` is a result. `error`: `error` states why there is none. */
+  status: 'pending' | 'success' | 'error';
+  error: RunwireError | null;
+  isFetching: boolean;
+  /** True while `events` belongs to the previous options. */
+  isPrevious: boolean;
+  hasNextPage: boolean;
+  isFetchingNextPage: boolean;
+  /** Loads the next page. Does nothing without a next page. */
+  fetchNextPage(): Promise<void>;
+  /** Searches again. */
+  refetch(): Promise<void>;
+};
+
+const DEFAULT_LIMIT = 50;
+/** A result is kept without a new request for this long. The index may lag the log by a second. */
+const STALE_MS = 5_000;
+
+/**
+ * Searches the text of events, newest first and in pages. The server scans a bounded part of the log for a page, so the
+ * hook requests pages until it has `limit` events or the log ends.
+ */
+export function useSearch<const T extends RunEventType = RunEventType>(
+  options: UseSearchOptions<T> | SkipToken,
+): UseSearchReturn<EventOfType<T>> {
+  const isSkipped = options === skipToken;
+  const { enabled = true, types, limit, ...filter } = (isSkipped ? { enabled: false } : options) as UseSearchOptions<T>;
+  const { client, queries, queryKey } = useRunwire();
+  const input = { ...filter, types: types && [...types], limit };
+  const query = useInfiniteQuery(
+    {
+      queryKey: queryKey('search', input),
+      queryFn: ({ pageParam, signal }) => client.event.search.query({ ...input, cursor: pageParam }, { signal }),
+      initialPageParam: null as string | null,
+      getNextPageParam: (page) => page.nextCursor,
+      enabled,
+      staleTime: STALE_MS,
+      placeholderData: keepPreviousData,
+      networkMode: 'always',
+      retry: retryOf(queries),
+    },
+    queries,
+  );
+  const { data, hasNextPage, isFetching, isFetchingNextPage, isPlaceholderData, fetchNextPage: fetchNext } = query;
+  const events = useMemo(() => data?.pages.flatMap((page) => page.events as RunEvent[]) ?? [], [data]);
+  const count = data?.pages.length ?? 0;
+  const isShort = enabled && hasNextPage && !isPlaceholderData && events.length < count * (limit ?? DEFAULT_LIMIT);
+  const isFirstShort = isShort && events.length < (limit ?? DEFAULT_LIMIT) && !query.error;
+  useEffect(() => {
+    if (isFirstShort && !isFetching) void fetchNext({ cancelRefetch: false });
+  }, [isFirstShort, isFetching, fetchNext]);
+  const error = useMemo(() => (query.error ? runwireErrorOf(query.error) : null), [query.error]);
+  const fetchNextPage = useCallback(async () => {
+    if (hasNextPage) await fetchNext({ cancelRefetch: false });
+  }, [fetchNext, hasNextPage]);
+  const { refetch: again } = query;
+  const refetch = useCallback(async () => void (await again()), [again]);
+  return {
+    events: events as unknown as EventOfType<T>[],
+    status: query.status === 'success' && isFirstShort && events.length === 0 ? 'pending' : query.status,
+    error,
+    isFetching,
+    isPrevious: isPlaceholderData,
+    hasNextPage,
+    isFetchingNextPage,
+    fetchNextPage,
+    refetch,
+  };
+}
