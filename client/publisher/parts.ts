@@ -1,6 +1,7 @@
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunwireEvents } from '../../shared/events.ts';
 import { REQUEST_LIMIT_DRAFTS, REQUEST_LIMIT_ROWS, ROW_FIELDS, rowsIn } from '../../shared/protocol.ts';
+import { randomId } from '../../shared/random-id.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
 
 /** Maximum size of a request, unless a single draft is larger. The server accepts requests of up to 8 MiB. */
@@ -148,13 +149,4 @@ function jsonOf(defaults: Record<string, string | undefined>, draft: unknown, in
     const issues = [{ index, path: '', message: 'cannot be converted to JSON' }];
     throw new RunwireError('INVALID_EVENT', `events.${index}: cannot be converted to JSON`, { issues, cause });
   }
-}
-
-/** Returns a random UUID. `crypto.randomUUID` does not exist on pages without HTTPS. */
-function randomId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40;
-  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
