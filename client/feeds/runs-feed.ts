@@ -1,13 +1,17 @@
 import { InfiniteQueryObserver, type QueryClient, type QueryKey } from '@tanstack/react-query';
-import { errorTable } from '../../shared/errors.ts';
 import type { RunHeader, RunSummary } from '../../shared/run.ts';
 import { type RunFilter, runMatcher } from '../../shared/run-filter.ts';
-import { backoffMs } from '../connection/backoff.ts';
 import { Store } from '../connection/store.ts';
 import { runwireErrorOf } from '../errors.ts';
 import type { FeedCache } from './feed-cache.ts';
 import { merge, type RunsPage, type RunsPages, runKeyOf } from './merge-runs.ts';
-import { FeedSubscription, reconnectIfDown, type SubscriptionState } from './subscription.ts';
+import {
+  FeedSubscription,
+  MAX_PENDING_FAILURES,
+  reconnectIfDown,
+  retryOptions,
+  type SubscriptionState,
+} from './subscription.ts';
 
 /**
  * A list of runs that stays up to date. React Query's cache holds the pages of the procedure `run.list`. The subscription
@@ -39,10 +43,6 @@ export type RunsFeedState = SubscriptionState & {
 };
 
 const DEFAULT_LIMIT = 50;
-const RETRY_MS = 1_000;
-const MAX_RETRY_MS = 30_000;
-/** After this number of failures in a row, the status is `error`. Requests are tried further. */
-const MAX_PENDING_FAILURES = 4;
 const nothing: readonly never[] = [];
 
 export class RunsFeed {
@@ -87,10 +87,7 @@ export class RunsFeed {
       queryFn: ({ pageParam, signal }) => client.run.list.query({ ...input, cursor: pageParam }, { signal }),
       initialPageParam: null,
       getNextPageParam: (page) => page.nextCursor,
-      // Without a network the browser may still reach the server, for example over a VPN.
-      networkMode: 'always',
-      retry: (_count, error) => errorTable[runwireErrorOf(error).code].retryable,
-      retryDelay: (count) => backoffMs(count + 1, RETRY_MS, MAX_RETRY_MS),
+      ...retryOptions,
       staleTime: Number.POSITIVE_INFINITY,
       refetchOnMount: true, // React Query fetches an invalidated list again.
       refetchOnWindowFocus: false,

@@ -195,6 +195,19 @@ export function reconnectIfDown(connection: Connection<AppRouter>): void {
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 
+/** Options of React Query for a query that is requested again as {@link retryLoading} does. */
+export const retryOptions = {
+  // Without a network the browser may still reach the server, for example over a VPN.
+  networkMode: 'always',
+  retry: (_count: number, error: Error) => isRetryable(error),
+  retryDelay: (count: number) => backoffMs(count + 1, RETRY_MS, MAX_RETRY_MS),
+} as const;
+
+export const isRetryable = (error: unknown): boolean => errorTable[runwireErrorOf(error).code].retryable;
+
+/** After this number of failures in a row, a hook that loads has the status `error`. Requests are tried further. */
+export const MAX_PENDING_FAILURES = 4;
+
 /**
  * Calls `load` until it succeeds, with a growing delay after each failure. Rejects if the server answers with an error
  * that is not retryable, or if `signal` is aborted before a call succeeds.
@@ -204,8 +217,7 @@ export async function retryLoading<T>(load: () => Promise<T>, signal: AbortSigna
     try {
       return await load();
     } catch (caught) {
-      const error = runwireErrorOf(caught);
-      if (signal.aborted || !errorTable[error.code].retryable) throw error;
+      if (signal.aborted || !isRetryable(caught)) throw runwireErrorOf(caught);
     }
     await pause(backoffMs(attempt, RETRY_MS, MAX_RETRY_MS), signal);
     signal.throwIfAborted();

@@ -11,8 +11,8 @@ import {
   approvalKeyOf,
   type DecisionInput,
 } from '../feeds/approvals-feed.ts';
+import { MAX_PENDING_FAILURES, retryOptions } from '../feeds/subscription.ts';
 import { useRunwire } from './context.ts';
-import { retryOf } from './retry.ts';
 
 export type UseApprovalsOptions = {
   /** Default: all projects that the user may read. */
@@ -83,8 +83,7 @@ export function useApprovals(options: UseApprovalsOptions | SkipToken = {}): Use
       refetchOnWindowFocus: false,
       refetchOnReconnect: false,
       structuralSharing: false,
-      networkMode: 'always',
-      retry: retryOf(queries),
+      ...retryOptions,
     },
     queries,
   );
@@ -96,7 +95,8 @@ export function useApprovals(options: UseApprovalsOptions | SkipToken = {}): Use
   useEffect(() => feed.changed(), [feed, fetchStatus]);
 
   const approvals = useInbox(data as ApprovalsPages | undefined, state.deciding);
-  const listError = useMemo(() => (query.error ? runwireErrorOf(query.error) : null), [query.error]);
+  const failure = query.error ?? (query.failureCount >= MAX_PENDING_FAILURES ? query.failureReason : null);
+  const listError = useMemo(() => (failure ? runwireErrorOf(failure) : null), [failure]);
   const fetchNextPage = useCallback(async () => {
     if (hasNextPage) await fetchNext({ cancelRefetch: false });
   }, [fetchNext, hasNextPage]);
@@ -113,7 +113,7 @@ export function useApprovals(options: UseApprovalsOptions | SkipToken = {}): Use
   return {
     ...rest,
     approvals,
-    status: !hasList ? query.status : isIncomplete ? 'pending' : 'success',
+    status: !hasList ? (listError ? 'error' : 'pending') : isIncomplete ? 'pending' : 'success',
     error: listError ?? state.error,
     connectionState: enabled && state.connectionState === 'idle' ? 'connecting' : state.connectionState,
     isConnected: state.connectionState === 'connected',

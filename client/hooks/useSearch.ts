@@ -4,8 +4,8 @@ import type { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent, RunEventType } from '../../shared/events.ts';
 import { runwireErrorOf } from '../errors.ts';
 import type { EventOfType } from '../feeds/handlers.ts';
+import { isRetryable, retryOptions } from '../feeds/subscription.ts';
 import { useRunwire } from './context.ts';
-import { retryOf } from './retry.ts';
 
 export type UseSearchOptions<T extends RunEventType = RunEventType> = {
   /** Words and quoted phrases. An event must contain all of them. The last word also matches longer words. */
@@ -42,6 +42,7 @@ export type UseSearchReturn<E> = {
 };
 
 const DEFAULT_LIMIT = 50;
+const MAX_RETRIES = 3;
 /** A result is kept without a new request for this long. The index may lag the log by a second. */
 const STALE_MS = 5_000;
 
@@ -65,8 +66,8 @@ export function useSearch<const T extends RunEventType = RunEventType>(
       enabled,
       staleTime: STALE_MS,
       placeholderData: keepPreviousData,
-      networkMode: 'always',
-      retry: retryOf(queries),
+      ...retryOptions,
+      retry: (count, error) => count < MAX_RETRIES && isRetryable(error),
     },
     queries,
   );
