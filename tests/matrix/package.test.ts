@@ -1,0 +1,66 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compilers, reactSets, serverPackages, sqlitePackage, trpcSets } from './cells.ts';
+import { output, Project, packTo, root } from './project.ts';
+
+/** A sample of the matrix. `npm run test:matrix` runs all of it. */
+
+const TIMEOUT_MS = 300_000;
+const folder = mkdtempSync(join(tmpdir(), 'runwire-package-'));
+let tarball = '';
+
+beforeAll(async () => {
+  tarball = await packTo(folder);
+}, TIMEOUT_MS);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const [classic, , newest] = trpcSets as [(typeof trpcSets)[0], (typeof trpcSets)[0], (typeof trpcSets)[0]];
+const [react18, react19] = reactSets as [(typeof reactSets)[0], (typeof reactSets)[0]];
+const [typescript5, typescript7] = compilers;
+const hasSqlite = process.versions.node.split('.')[0] !== '20';
+
+describe.each([
+  { trpc: classic, react: react19, bundler: typescript7, node16: typescript5 },
+  { trpc: newest, react: react18, bundler: typescript5, node16: typescript7 },
+])('beside tRPC $trpc.name and React $react.name', ({ trpc, react, bundler, node16 }) => {
+  let project: Project;
+  beforeAll(async () => {
+    project = new Project(join(folder, react.name));
+    await project.fill(tarball, trpc, react);
+  }, TIMEOUT_MS);
+
+  test('[K1] each peer is installed once, with the versions of the app', { timeout: TIMEOUT_MS }, async () => {
+    expect(await project.doublePeers()).toEqual([]);
+  });
+
+  test('[K2] nothing native is installed with the package', () => {
+    expect(project.copiesOf('@photostructure/sqlite')).toEqual([]);
+    expect(project.copiesOf('node-gyp-build')).toEqual([]);
+    expect(project.copiesOf('@types/node')).toEqual([]);
+  });
+
+  test('[K3] the faces for browsers compile, and wrong uses do not', { timeout: TIMEOUT_MS }, async () => {
+    expect(await project.compileForBrowser(bundler, 'bundler')).toEqual([]);
+    expect(await project.compileForBrowser(node16, 'node16')).toEqual([]);
+  });
+
+  test('[K4] a consumer misses nothing over cuts, and renders on a server', { timeout: TIMEOUT_MS }, async () => {
+    await project.install(serverPackages);
+    expect(await project.compileAll(typescript7, 'node16')).toEqual([]);
+    expect(await project.run(process.execPath, 'render.js')).toContain('no status');
+    if (!hasSqlite) {
+      // [K2] The start names the missing package.
+      await expect(project.run(process.execPath, 'run.js')).rejects.toThrow('npm install @photostructure/sqlite');
+      await project.install([sqlitePackage]);
+    }
+    expect(JSON.parse(await project.run(process.execPath, 'run.js'))).toMatchObject({ cuts: 3, events: 161 });
+  });
+});
+
+test('[K5] publint and attw find nothing in the package', { timeout: TIMEOUT_MS }, async () => {
+  const bin = (name: string) => join(root, 'node_modules/.bin', name);
+  expect(await output(bin('publint'), [tarball, '--strict'], root)).toContain('All good');
+  expect(await output(bin('attw'), [tarball, '--profile', 'esm-only', '--no-emoji'], root)).not.toContain('💥');
+});
