@@ -10,6 +10,7 @@ const inBrowser: TestProjectInlineConfiguration = {
       '@tanstack/react-query',
       '@trpc/client',
       '@trpc/react-query',
+      '@trpc/tanstack-react-query',
       '@trpc/server/observable',
       'react',
       'react-dom',

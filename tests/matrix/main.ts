@@ -86,7 +86,7 @@ for (const trpc of trpcSets) {
     rmSync(project.folder, { recursive: true });
   }
 }
-rmSync(folder, { recursive: true });
+rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 for (const failure of failures) console.log(`\n${failure}`);
 console.log(failures.length === 0 ? '\nevery cell is right' : `\n${failures.length} failures`);
 process.exitCode = failures.length === 0 ? 0 : 1;

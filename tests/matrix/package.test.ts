@@ -14,7 +14,7 @@ let tarball = '';
 beforeAll(async () => {
   tarball = await packTo(folder);
 }, TIMEOUT_MS);
-afterAll(() => rmSync(folder, { recursive: true }));
+afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }), TIMEOUT_MS);
 
 const [classic, , newest] = trpcSets as [(typeof trpcSets)[0], (typeof trpcSets)[0], (typeof trpcSets)[0]];
 const [react18, react19] = reactSets as [(typeof reactSets)[0], (typeof reactSets)[0]];
@@ -22,9 +22,9 @@ const [typescript5, typescript7] = compilers;
 const hasSqlite = process.versions.node.split('.')[0] !== '20';
 
 describe.each([
-  { trpc: classic, react: react19, bundler: typescript7, node16: typescript5 },
-  { trpc: newest, react: react18, bundler: typescript5, node16: typescript7 },
-])('beside tRPC $trpc.name and React $react.name', ({ trpc, react, bundler, node16 }) => {
+  { trpc: classic, react: react19, compiler: typescript7, resolution: 'bundler' },
+  { trpc: newest, react: react18, compiler: typescript5, resolution: 'node16' },
+] as const)('beside tRPC $trpc.name and React $react.name', ({ trpc, react, compiler, resolution }) => {
   let project: Project;
   beforeAll(async () => {
     project = new Project(join(folder, react.name));
@@ -42,14 +42,13 @@ describe.each([
   });
 
   test('[K3] the faces for browsers compile, and wrong uses do not', { timeout: TIMEOUT_MS }, async () => {
-    expect(await project.compileForBrowser(bundler, 'bundler')).toEqual([]);
-    expect(await project.compileForBrowser(node16, 'node16')).toEqual([]);
+    expect(await project.compileForBrowser(compiler, resolution)).toEqual([]);
   });
 
   test('[K4] a consumer misses nothing over cuts, and renders on a server', { timeout: TIMEOUT_MS }, async () => {
     await project.install(serverPackages);
     expect(await project.compileAll(typescript7, 'node16')).toEqual([]);
-    expect(await project.run(process.execPath, 'render.js')).toContain('no status');
+    if (globalThis.WebSocket) expect(await project.run(process.execPath, 'render.js')).toContain('no status');
     if (!hasSqlite) {
       // [K2] The start names the missing package.
       await expect(project.run(process.execPath, 'run.js')).rejects.toThrow('npm install @photostructure/sqlite');

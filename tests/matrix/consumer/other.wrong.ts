@@ -4,8 +4,8 @@ import { createPublisher } from 'runwire/publisher';
 /** Each use is wrong: it must not compile. */
 
 const { client } = createRunwireClient({ url: 'https://runs.example.org' });
-// @ts-expect-error: a client has a URL
-createRunwireClient({});
+// @ts-expect-error: a URL is a string
+createRunwireClient({ url: 8080 });
 // @ts-expect-error: no such procedure
 client.run.fetch.query({ runId: 'run-1' });
 // @ts-expect-error: a run has an id
