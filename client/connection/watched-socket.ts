@@ -21,6 +21,8 @@ export class WatchedSocket {
   static readonly OPEN = 1;
   static readonly CLOSING = 2;
   static readonly CLOSED = 3;
+  /** tRPC's client since 11.25 reads this constant from the socket. */
+  readonly OPEN = WatchedSocket.OPEN;
 
   readyState: number = WatchedSocket.CONNECTING;
   readonly #observer: SocketObserver;
