@@ -15,6 +15,7 @@ const inBrowser: TestProjectInlineConfiguration = {
       'react',
       'react-dom',
       'react-dom/client',
+      'react-dom/server',
       'react/jsx-dev-runtime',
       'react/jsx-runtime',
       'vitest-browser-react',

@@ -1,7 +1,7 @@
 import { type EventTable, foldOf, runwireTable } from '../../shared/event-table.ts';
 import type { AppRouter } from '../../shared/router.ts';
 import type { Connection } from '../connection/connection.ts';
-import type { RunwireClient } from '../index.ts';
+import type { RunwireClient } from '../connection/runwire.ts';
 import { FrameScheduler } from './frame-scheduler.ts';
 
 /** What all feeds of one user on one connection share. */

@@ -1,5 +1,5 @@
 import type { EventCategory, RunEvent, RunEventType } from '../../shared/events.ts';
-import type { RunwireClient } from '../index.ts';
+import type { RunwireClient } from '../connection/runwire.ts';
 import type { StreamObserver } from './subscription.ts';
 
 export type RunFeedScope =

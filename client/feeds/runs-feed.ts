@@ -1,10 +1,11 @@
 import { InfiniteQueryObserver, type QueryClient, type QueryKey } from '@tanstack/react-query';
 import type { RunHeader, RunSummary } from '../../shared/run.ts';
-import { type RunFilter, runMatcher } from '../../shared/run-filter.ts';
+import { runMatcher } from '../../shared/run-filter.ts';
 import { Store } from '../connection/store.ts';
 import { runwireErrorOf } from '../errors.ts';
 import type { FeedCache } from './feed-cache.ts';
 import { merge, type RunsPage, type RunsPages, runKeyOf } from './merge-runs.ts';
+import { type RunsQuery, runsInputOf } from './runs-query.ts';
 import {
   FeedSubscription,
   MAX_PENDING_FAILURES,
@@ -26,13 +27,6 @@ import {
  * that, by this feed or another, is not taken for complete.
  */
 
-export type RunsQuery = RunFilter & {
-  /** Only runs with an approval that the user may decide and has not decided. */
-  needsMyDecision?: boolean | undefined;
-  /** Runs per page; default {@link DEFAULT_LIMIT}, which is the server's. */
-  limit?: number | undefined;
-};
-
 export type RunsFeedState = SubscriptionState & {
   runs: readonly RunHeader[];
   status: 'pending' | 'success' | 'error';
@@ -42,7 +36,6 @@ export type RunsFeedState = SubscriptionState & {
   isFetchingNextPage: boolean;
 };
 
-const DEFAULT_LIMIT = 50;
 const nothing: readonly never[] = [];
 
 export class RunsFeed {
@@ -67,21 +60,16 @@ export class RunsFeed {
   #pages: readonly RunsPage[] = nothing;
   #runs: readonly RunHeader[] = nothing;
 
-  constructor(
-    feeds: FeedCache,
-    queries: QueryClient,
-    queryKey: QueryKey,
-    { limit, needsMyDecision, ...filter }: RunsQuery,
-  ) {
+  constructor(feeds: FeedCache, queries: QueryClient, queryKey: QueryKey, query: RunsQuery) {
     const { client } = feeds;
     this.#feeds = feeds;
     this.#queries = queries;
     this.#queryKey = queryKey;
-    this.#limit = limit ?? DEFAULT_LIMIT;
+    const input = runsInputOf(query);
+    this.#limit = input.limit;
+    const { needsMyDecision, limit: _, ...filter } = query;
     const matches = runMatcher(filter);
     this.#matches = (run) => matches(run) && (!needsMyDecision || run.needsMyDecision === true);
-    const { status, ...rest } = filter;
-    const input = { ...rest, needsMyDecision, ...(status ? { status: [...status] } : {}), limit: this.#limit };
     this.#query = new InfiniteQueryObserver<RunsPage, Error, RunsPages, QueryKey, string | null>(queries, {
       queryKey,
       queryFn: ({ pageParam, signal }) => client.run.list.query({ ...input, cursor: pageParam }, { signal }),

@@ -3,8 +3,8 @@ import { createContext, useContext } from 'react';
 import type { EventTable } from '../../shared/event-table.ts';
 import type { AppRouter } from '../../shared/router.ts';
 import type { Connection } from '../connection/connection.ts';
+import type { RunwireClient } from '../connection/runwire.ts';
 import type { FeedCache } from '../feeds/feed-cache.ts';
-import type { RunwireClient } from '../index.ts';
 
 /** What the hooks below a `RunwireProvider` share: everything that belongs to one user of one server. */
 export type RunwireScope = {

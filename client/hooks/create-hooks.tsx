@@ -1,7 +1,7 @@
 import type { ReactNode } from 'react';
 import { checkTable, type TableOf } from '../../shared/event-table.ts';
 import type { Registry } from '../../shared/registry.ts';
-import type { Runwire, RunwireClient } from '../index.ts';
+import type { Runwire, RunwireClient } from '../connection/runwire.ts';
 import { type RunwireScope, useRunwire } from './context.ts';
 import { type RunwireProviderProps, ScopeProvider } from './provider.tsx';
 import { useConnection } from './useConnection.ts';

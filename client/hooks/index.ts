@@ -35,3 +35,5 @@ export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';
 export { type UseRunEventsOptions, type UseRunEventsReturn, useRunEvents } from './useRunEvents.ts';
 export { type UseRunsOptions, type UseRunsReturn, useRuns } from './useRuns.ts';
 export { type UseSearchOptions, type UseSearchReturn, useSearch } from './useSearch.ts';
+export { useSuspenseRun } from './useSuspenseRun.ts';
+export { useSuspenseRuns } from './useSuspenseRuns.ts';

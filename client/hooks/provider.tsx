@@ -1,7 +1,7 @@
 import { QueryClient, QueryClientContext, QueryClientProvider } from '@tanstack/react-query';
 import { type ReactNode, useContext, useEffect, useMemo, useState } from 'react';
 import { type EventTable, runwireTable } from '../../shared/event-table.ts';
-import type { Runwire } from '../index.ts';
+import type { Runwire } from '../connection/runwire.ts';
 import { RunwireContext } from './context.ts';
 import { createScope } from './scope.ts';
 import { Session, type SessionOptions } from './session.ts';

@@ -1,7 +1,8 @@
 import type { QueryClient } from '@tanstack/react-query';
 import type { EventTable } from '../../shared/event-table.ts';
+import { queryKeyOf } from '../connection/query-key.ts';
+import type { Runwire } from '../connection/runwire.ts';
 import { FeedCache } from '../feeds/feed-cache.ts';
-import type { Runwire } from '../index.ts';
 import type { RunwireScope } from './context.ts';
 
 /** Creates the scope of a connection's present user. */
@@ -13,8 +14,8 @@ export function createScope(runwire: Runwire, queries: QueryClient, events: Even
     connection,
     feeds: new FeedCache(client, connection, events),
     queries,
-    queryKey: (...parts) => ['runwire', connection.server, subject, ...parts],
-    keyPrefix: JSON.stringify(['runwire', connection.server, subject]),
+    queryKey: (...parts) => queryKeyOf(connection.server, subject, ...parts),
+    keyPrefix: JSON.stringify(queryKeyOf(connection.server, subject)),
     events,
   };
 }

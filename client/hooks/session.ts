@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from '../connection/connection.ts';
+import { createRunwireClient, type Runwire } from '../connection/runwire.ts';
 import { subjectOf, type TokenSource } from '../connection/token-cache.ts';
-import { createRunwireClient, type Runwire } from '../index.ts';
 
 export type SessionOptions = Pick<
   ConnectionOptions,

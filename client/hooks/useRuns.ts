@@ -2,7 +2,8 @@ import { hashKey, type SkipToken, skipToken } from '@tanstack/react-query';
 import { useCallback, useEffect, useMemo } from 'react';
 import type { RunwireError } from '../../shared/errors.ts';
 import type { RunHeader } from '../../shared/run.ts';
-import { RunsFeed, type RunsFeedState, type RunsQuery } from '../feeds/runs-feed.ts';
+import { RunsFeed, type RunsFeedState } from '../feeds/runs-feed.ts';
+import { type RunsQuery, runsInputOf } from '../feeds/runs-query.ts';
 import { useRunwire } from './context.ts';
 import { useTracked } from './useTracked.ts';
 
@@ -46,7 +47,7 @@ export function useRuns(options: UseRunsOptions | SkipToken = {}): UseRunsReturn
   const isSkipped = options === skipToken;
   const { enabled = !isSkipped, ...query } = isSkipped ? ({} as UseRunsOptions) : options;
   const { feeds, queries, queryKey: keyFor } = useRunwire();
-  const queryKey = keyFor('runs', { ...query, text: query.text || undefined });
+  const queryKey = keyFor('runs', runsInputOf(query));
   const key = hashKey(queryKey);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key represents the options.
   const feed = useMemo(() => new RunsFeed(feeds, queries, queryKey, query), [feeds, queries, key]);

@@ -47,7 +47,7 @@ export const until = <T,>(check: () => T | Promise<T>) => vi.waitFor(check, { ti
 export function watchRequests(path: string) {
   const realFetch = window.fetch;
   let held: Promise<void> | undefined;
-  const watched = { count: 0, answered: 0, hold: (): (() => void) => () => undefined };
+  const watched = { count: 0, answered: 0, paths: [] as string[], hold: (): (() => void) => () => undefined };
   watched.hold = () => {
     let release = () => {};
     held = new Promise((resolve) => {
@@ -61,6 +61,7 @@ export function watchRequests(path: string) {
   vi.stubGlobal('fetch', async (input: RequestInfo | URL, init?: RequestInit) => {
     if (!String(input instanceof Request ? input.url : input).includes(`/${path}`)) return realFetch(input, init);
     watched.count++;
+    watched.paths.push(new URL(String(input instanceof Request ? input.url : input), location.href).pathname);
     const response = await realFetch(input, init);
     watched.answered++;
     await held;

@@ -1,0 +1,38 @@
+import { fetchRun } from '../connection/fetch-run.ts';
+import { queryKeyOf } from '../connection/query-key.ts';
+import type { Runwire } from '../connection/runwire.ts';
+import type { RunsPages } from './merge-runs.ts';
+import { type RunsQuery, runsInputOf } from './runs-query.ts';
+
+/** The method of React Query's `QueryClient` that fills its cache. */
+type QueryCache = { setQueryData(queryKey: readonly unknown[], data: unknown): unknown };
+
+/**
+ * Fetches a run into React Query's cache, for a loader or a server component. `useRun` then shows it at its first render, and
+ * subscribes after its cursor, so no event is missed. Rejects with an error of tRPC, for example `RUN_NOT_FOUND`.
+ *
+ * The `url` and the user of `runwire` must be those of the `RunwireProvider`: a string token states its user, and otherwise
+ * the option `identity` does.
+ */
+export async function prefetchRun(
+  queryClient: QueryCache,
+  { client, connection }: Runwire,
+  { runId, projectId }: { runId: string; projectId?: string | undefined },
+): Promise<void> {
+  const snapshot = await fetchRun(client, { runId, projectId });
+  const { subject } = connection.getIdentity();
+  queryClient.setQueryData(queryKeyOf(connection.server, subject, 'run', { runId, projectId }), snapshot);
+}
+
+/** Fetches the first page of `useRuns(query)` into React Query's cache, as {@link prefetchRun} does for a run. */
+export async function prefetchRuns(
+  queryClient: QueryCache,
+  { client, connection }: Runwire,
+  query: RunsQuery = {},
+): Promise<void> {
+  const input = runsInputOf(query);
+  const page = await client.run.list.query(input);
+  const { subject } = connection.getIdentity();
+  const pages: RunsPages = { pages: [page], pageParams: [null] };
+  queryClient.setQueryData(queryKeyOf(connection.server, subject, 'runs', input), pages);
+}
