@@ -176,10 +176,10 @@ export class WatchedSocket {
   /** After an error or a release, a socket that the platform does not close is ended here. */
   #expectClose(): void {
     if (this.#isEnded) return;
-    // A browser closes a socket before its `error` event. If a policy of the page forbids the socket, no `close` follows.
-    const isClosed = this.#socket === undefined || this.#socket.readyState === WatchedSocket.CLOSED;
-    this.#startTimer(isClosed ? 0 : CLOSING_MS, () =>
-      this.abandon(isClosed ? refusalOf() : lossOf(NO_CLOSE_FRAME, '')),
+    // Browsers emit no `close` if a policy of the page forbids the socket, and Node.js 22 none if nothing listens.
+    const isRefused = this.readyState === WatchedSocket.CONNECTING || this.#socket === undefined;
+    this.#startTimer(isRefused ? 0 : CLOSING_MS, () =>
+      this.abandon(isRefused ? refusalOf() : lossOf(NO_CLOSE_FRAME, '')),
     );
   }
 
