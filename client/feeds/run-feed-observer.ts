@@ -1,5 +1,6 @@
 import type { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
+import type { RunView } from '../../shared/run.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';
 import { Store } from '../connection/store.ts';
 import { callSafely } from '../errors.ts';
@@ -15,7 +16,15 @@ export type RunFeedObserverState = RunFeedState & {
   key: string | undefined;
   /** The latest events, oldest first, at most `limit`. */
   events: readonly RunEvent[];
+  /**
+   * The position after the last event that the hook was handed; null before its first position. A later hook continues there
+   * with `lastEventId`, also after a reload of the page.
+   */
+  cursor: string | null;
 };
+
+/** An event that ends a run. */
+export type RunEndEvent = Extract<RunEvent, { type: 'run.completed' | 'run.failed' }>;
 
 export const DEFAULT_LIMIT = 1_000;
 
@@ -29,6 +38,7 @@ export const blankState = (key: string | undefined, connectionState: ConnectionS
   phase: 'replaying',
   seq: null,
   gap: null,
+  cursor: null,
 });
 
 /**
@@ -41,6 +51,8 @@ export class RunFeedObserver implements FeedObserver {
   readonly startsAtSnapshot: boolean;
   /** Called for each event, before the handlers. */
   onEvent: ((event: RunEvent) => unknown) | undefined;
+  /** Called for each event that ends the run, after the handlers. */
+  onEnd: ((event: RunEndEvent) => unknown) | undefined;
   /** Called when the server could not deliver some events to this hook. */
   onGap: ((gap: Gap) => unknown) | undefined;
   /** Called when the subscription ends with an error, and when the connection becomes `failed`. */
@@ -56,6 +68,10 @@ export class RunFeedObserver implements FeedObserver {
   #key: string | undefined;
   #isFollowing = false;
   #isDisconnected = false;
+  #isPaused = false;
+  #isStopped = false;
+  #stopsOnEnd = false;
+  #hasEnded = false;
   #feed: RunFeed | undefined;
   #resume: Resume | undefined;
   #events: RunEvent[] = [];
@@ -84,6 +100,24 @@ export class RunFeedObserver implements FeedObserver {
     if (wantsRun === this.#wantsRun) return;
     this.#wantsRun = wantsRun;
     this.#feed?.runWanted();
+    if (this.#key !== undefined) this.changed();
+  }
+
+  /**
+   * True to end the subscription once the run has ended and everything up to now was delivered. The run is then wanted, since
+   * it may have ended before the first event.
+   */
+  set stopsOnEnd(stopsOnEnd: boolean) {
+    this.#stopsOnEnd = stopsOnEnd;
+    if (stopsOnEnd) this.wantsRun = true;
+  }
+
+  /** True to end the subscription for a while. It keeps its position. */
+  set isPaused(isPaused: boolean) {
+    if (isPaused === this.#isPaused) return;
+    this.#isPaused = isPaused;
+    if (isPaused) this.#leave();
+    else this.#join();
     this.changed();
   }
 
@@ -115,6 +149,8 @@ export class RunFeedObserver implements FeedObserver {
       this.#key = key;
       this.#resume = lastEventId === undefined ? undefined : resumeAfter(lastEventId);
       this.#calls = undefined;
+      this.#isStopped = false;
+      this.#hasEnded = false;
       this.#events = [];
       this.#haveEventsChanged = true;
       this.#store.state = blankState(key, 'connecting');
@@ -140,6 +176,7 @@ export class RunFeedObserver implements FeedObserver {
   /** Resumes after `disconnect()` or an error. An open subscription is opened again, unless other hooks share it. */
   readonly reconnect = (): void => {
     this.#isDisconnected = false;
+    this.#isStopped = false;
     reconnectIfDown(this.#feeds.connection);
     if (this.#feed?.failure) this.#leave();
     if (this.#feed && !this.#feed.isShared) this.#feed.reopen();
@@ -151,6 +188,7 @@ export class RunFeedObserver implements FeedObserver {
     this.#events.push(event);
     this.#haveEventsChanged = true;
     if (this.#events.length >= 2 * this.#limit + 64) this.#events = this.#latest();
+    if (isEnd(event)) this.#hasEnded = true;
     this.#calls = this.#callsFor(event);
     this.#callHandlers();
   }
@@ -172,7 +210,8 @@ export class RunFeedObserver implements FeedObserver {
   }
 
   #join(): void {
-    if (!this.#isFollowing || this.#isDisconnected || this.#feed) return;
+    const isOff = this.#isDisconnected || this.#isPaused || this.#isStopped;
+    if (!this.#isFollowing || isOff || this.#feed) return;
     // A handler may have disconnected the hook while further handlers waited for the same event. They come first.
     queueMicrotask(() => this.#callHandlers());
     this.#feed = this.#feeds.join(this.#query as RunFeedQuery, this, this.#resume);
@@ -185,9 +224,10 @@ export class RunFeedObserver implements FeedObserver {
   }
 
   *#callsFor(event: RunEvent): Generator<() => void, undefined> {
-    const { onEvent } = this;
+    const { onEvent, onEnd } = this;
     if (onEvent) yield () => callSafely(() => onEvent(event));
     yield* this.handlers.calls(event);
+    if (onEnd && isEnd(event) && this.#query?.runId !== undefined) yield () => callSafely(() => onEnd(event));
   }
 
   /** Makes the remaining calls for the last event, until one of them disconnects the hook. */
@@ -206,11 +246,21 @@ export class RunFeedObserver implements FeedObserver {
   readonly #update = (): void => {
     const events = this.#haveEventsChanged ? this.#latest() : this.#store.state.events;
     this.#haveEventsChanged = false;
-    this.#store.state = { ...(this.#feed?.stateOf(this) ?? this.#stateWithoutFeed()), key: this.#key, events };
     const snapshot = this.onSnapshot && this.#feed?.snapshot;
     if (snapshot) this.onSnapshot?.(snapshot);
+    this.#stopAtEnd();
+    const state = this.#feed?.stateOf(this) ?? this.#stateWithoutFeed();
+    this.#store.state = { ...state, key: this.#key, events, cursor: this.cursor ?? null };
     this.#store.notify();
   };
+
+  #stopAtEnd(): void {
+    if (!this.#stopsOnEnd || this.#query?.runId === undefined) return;
+    const state = this.#feed?.stateOf(this);
+    if (state?.phase !== 'live' || !(this.#hasEnded || isOver(state.run))) return;
+    this.#isStopped = true;
+    this.#leave();
+  }
 
   #stateWithoutFeed(): RunFeedState {
     const { seq = null, gap = null, isInGap = false } = this.#resume ?? {};
@@ -220,6 +270,10 @@ export class RunFeedObserver implements FeedObserver {
     return { connectionState, error: null, retryAtMs: null, run, phase, seq, gap };
   }
 }
+
+const isEnd = (event: RunEvent): event is RunEndEvent => event.type === 'run.completed' || event.type === 'run.failed';
+
+const isOver = (run: RunView | undefined) => run?.status === 'completed' || run?.status === 'failed';
 
 /** The position after a cursor from outside. Nothing else is known of it. */
 const resumeAfter = (cursor: string): Resume => ({

@@ -1,25 +1,34 @@
-import { useQuery } from '@tanstack/react-query';
-import { useEffect, useMemo, useSyncExternalStore } from 'react';
+import { type SkipToken, skipToken, useQuery } from '@tanstack/react-query';
+import { useCallback, useEffect, useMemo, useState } from 'react';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunView } from '../../shared/run.ts';
 import { fetchRun } from '../connection/fetch-run.ts';
 import type { Snapshot } from '../feeds/folded-run.ts';
 import { keyOf } from '../feeds/query.ts';
 import type { RunFeedState } from '../feeds/run-feed.ts';
-import { blankState, RunFeedObserver } from '../feeds/run-feed-observer.ts';
+import { blankState, RunFeedObserver, type RunFeedObserverState } from '../feeds/run-feed-observer.ts';
 import { useRunwire } from './context.ts';
+import { type FollowingOptions, useFollowing } from './useFollowing.ts';
+import { once, useSelection } from './useSelection.ts';
+import { useTracked } from './useTracked.ts';
 
-export type UseRunOptions = {
+export type UseRunOptions<Selected = RunView> = FollowingOptions & {
   runId: string;
   /** Project of the run. Required only if the user may read several projects that have a run with this id. */
   projectId?: string | undefined;
-  /** `false` stops the query and the subscription; default true. */
-  enabled?: boolean | undefined;
+  /**
+   * Selects what the component uses of the run: `run` in the result is what `select` returns. The component renders when that
+   * changes, compared field by field. Needs no memoisation.
+   */
+  select?: ((run: RunView) => Selected) | undefined;
 };
 
-export type UseRunReturn = Pick<RunFeedState, 'phase' | 'connectionState' | 'retryAtMs' | 'seq' | 'gap'> & {
-  /** The run after its last event. Parts that did not change are the same objects as before. */
-  run: RunView | undefined;
+export type UseRunReturn<Selected = RunView> = Pick<
+  RunFeedState,
+  'phase' | 'connectionState' | 'retryAtMs' | 'seq' | 'gap'
+> & {
+  /** The run after its last event, or what `select` returns for it. Parts that did not change are the same objects as before. */
+  run: Selected | undefined;
   /** `pending`: the run is loading. `success`: `run` is set. `error`: there is no run; `error` states why. */
   status: 'pending' | 'success' | 'error';
   /**
@@ -34,22 +43,35 @@ export type UseRunReturn = Pick<RunFeedState, 'phase' | 'connectionState' | 'ret
 
 /**
  * Returns a run and keeps it up to date. The hook loads the current state of the run (`run.get`) and applies the events
- * after it. It renders at most once per frame of the display. Hooks with the same run share one subscription.
+ * after it. It renders at most once per frame of the display, and only after a change of a field that the component reads.
+ * Hooks with the same run share one subscription. With `skipToken` in place of the options, the hook is idle.
  *
  * The run is kept in React Query's cache. It is fetched again only after a gap (events that the server could not deliver).
  */
-export function useRun({ runId, projectId, enabled = true }: UseRunOptions): UseRunReturn {
+export function useRun<Selected = RunView>(options: UseRunOptions<Selected> | SkipToken): UseRunReturn<Selected> {
+  const isSkipped = options === skipToken;
+  const {
+    runId = '',
+    projectId,
+    select,
+    ...following
+  } = isSkipped ? ({} as Partial<UseRunOptions<Selected>>) : options;
+  const isEnabled = !isSkipped && (following.enabled ?? true);
   const { client, feeds, queries, queryKey: keyFor } = useRunwire();
   const observer = useMemo(() => new RunFeedObserver(feeds, { startsAtSnapshot: true }), [feeds]);
-  const key = keyOf({ runId, projectId });
-  const queryKey = useMemo(() => keyFor('run', { runId, projectId }), [keyFor, runId, projectId]);
+  const [missing] = useState(
+    () => new RunwireError('RUN_NOT_FOUND', 'the run does not exist, or the user may not read it'),
+  );
+  const query = useMemo(() => ({ runId, projectId }), [runId, projectId]);
+  const queryKey = useMemo(() => keyFor('run', query), [keyFor, query]);
+  const selectRun = useSelection(select);
 
   // This query only keeps the cache entry while the hook is mounted. Changes of the entry cause no render here: the
   // observer causes one render per frame.
-  const held = useQuery<Snapshot>(
+  useQuery<Snapshot>(
     {
       queryKey,
-      queryFn: ({ signal }) => fetchRun(client, { runId, projectId }, signal),
+      queryFn: ({ signal }) => fetchRun(client, query, signal),
       enabled: false,
       staleTime: Number.POSITIVE_INFINITY,
       structuralSharing: false, // Structural sharing would compare all stages at each update.
@@ -57,34 +79,42 @@ export function useRun({ runId, projectId, enabled = true }: UseRunOptions): Use
     },
     queries,
   );
-  const state = useSyncExternalStore(observer.subscribe, observer.getState, observer.getState);
+  const resultOf = useCallback(
+    (state: RunFeedObserverState): UseRunReturn<Selected> => {
+      const key = keyOf(query);
+      const current = state.key === key && !isSkipped ? state : blankState(key, isEnabled ? 'connecting' : 'idle');
+      const { phase, connectionState, retryAtMs, seq, gap } = current;
+      // Before the server's first message, the hook returns the run from the cache.
+      const cached = seq === null && !isSkipped ? queries.getQueryData<Snapshot>(queryKey)?.run : undefined;
+      const view = current.run ?? cached;
+      const isMissing = view === undefined && phase === 'live';
+      const run = once(() => selectRun(view));
+      return {
+        get run() {
+          return run();
+        },
+        status: view ? 'success' : isMissing || connectionState === 'failed' ? 'error' : 'pending',
+        error: current.error ?? (isMissing ? missing : null),
+        phase,
+        connectionState,
+        isConnected: connectionState === 'connected',
+        retryAtMs,
+        seq,
+        gap,
+        reconnect: observer.reconnect,
+      };
+    },
+    [observer, queries, query, queryKey, isEnabled, isSkipped, selectRun, missing],
+  );
+  const result = useTracked(observer, resultOf);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a hook that is enabled again starts from the latest snapshot.
   useEffect(() => {
     observer.onSnapshot = ({ run, cursor }) => {
       const before = queries.getQueryData<Snapshot>(queryKey);
       if (before?.run !== run || before.cursor !== cursor) queries.setQueryData<Snapshot>(queryKey, { run, cursor });
     };
-  }, [observer, queries, queryKey]);
-  useEffect(() => {
-    if (!enabled) return;
     observer.snapshot = queries.getQueryData<Snapshot>(queryKey);
-    return observer.follow({ runId, projectId });
-  }, [observer, queries, queryKey, enabled, runId, projectId]);
-
-  const current = state.key === key ? state : blankState(key, enabled ? 'connecting' : 'idle');
-  // Before the server's first message, the hook returns the run from the cache.
-  const run = current.run ?? (current.seq === null ? held.data?.run : undefined);
-  const { phase, connectionState, retryAtMs, seq, gap } = current;
-  const isMissing = run === undefined && phase === 'live';
-  const error = useMemo(
-    () =>
-      current.error ??
-      (isMissing ? new RunwireError('RUN_NOT_FOUND', 'the run does not exist, or the user may not read it') : null),
-    [current.error, isMissing],
-  );
-  const status = run ? 'success' : isMissing || connectionState === 'failed' ? 'error' : 'pending';
-  return useMemo(() => {
-    const { reconnect } = observer;
-    const isConnected = connectionState === 'connected';
-    return { run, status, error, phase, connectionState, isConnected, retryAtMs, seq, gap, reconnect };
-  }, [observer, run, status, error, phase, connectionState, retryAtMs, seq, gap]);
+  }, [observer, queries, queryKey, isEnabled]);
+  useFollowing(observer, isEnabled ? query : undefined, following);
+  return result;
 }

@@ -1,3 +1,4 @@
+import { skipToken } from '@tanstack/react-query';
 import { createTRPCReact } from '@trpc/react-query';
 import { expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
@@ -191,4 +192,31 @@ test('[E6] the hooks of createRunwireReact are typed by the registry', () => {
   createRunwireHooks<typeof ownEvents>(runwireTable);
   // @ts-expect-error -- the own type has another category
   createRunwireHooks<typeof ownEvents>({ ...runwireTable, 'metric.sampled': { category: 'run' } });
+});
+
+test('[H15] [H16] [H17] callbacks are typed by the filter, and `select` by what it returns', () => {
+  const hook = useRunEvents({
+    runId: 'r1',
+    types: ['stage.failed', 'run.failed'],
+    lastEventId: sessionStorage.getItem('cursor'),
+    onEvent: (event) => expectTypeOf(event).toEqualTypeOf<StageFailedEvent | RunFailedEvent>(),
+    onEnd: (event) => expectTypeOf(event.type).toEqualTypeOf<'run.completed' | 'run.failed'>(),
+    onGap: (gap) => expectTypeOf(gap.reason).toEqualTypeOf<'expired' | 'epoch_changed' | 'ahead' | 'access_changed'>(),
+    stopOnEnd: true,
+    pauseWhenHidden: true,
+  });
+  expectTypeOf(hook.cursor).toEqualTypeOf<string | null>();
+  const selected = useRunEvents({ runId: 'r1', select: ({ status, progress }) => ({ status, progress }) });
+  expectTypeOf(selected.run).toEqualTypeOf<Pick<RunView, 'status' | 'progress'> | undefined>();
+  const maybe = useRunEvents(Math.random() > 0.5 ? { runId: 'r1', types: ['run.failed'] } : skipToken);
+  expectTypeOf(maybe.events).toEqualTypeOf<readonly RunFailedEvent[]>();
+  // @ts-expect-error -- the filter lets no such event pass
+  useRunEvents({ runId: 'r1', types: ['run.failed'], onEvent: (event: StageProgressEvent) => event });
+
+  const own = createRunwireReact(ownEvents);
+  own.useRunEvents({
+    runId: 'r1',
+    categories: ['metric'],
+    onEvent: (event) => expectTypeOf(event.value).toEqualTypeOf<number>(),
+  });
 });

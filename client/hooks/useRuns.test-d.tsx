@@ -1,3 +1,4 @@
+import { skipToken } from '@tanstack/react-query';
 import { expectTypeOf, test } from 'vitest';
 import type { RunwireError } from '../../shared/errors.ts';
 import { type RunHeader, useRuns } from './index.ts';
@@ -26,4 +27,11 @@ test('[H5] useRuns takes a filter and returns headers and the number of waiting 
   useRuns({ runId: 'r1' });
   // @ts-expect-error -- headers have no lists
   list.runs[0]?.stages;
+});
+
+test('[H5] [H20] useRuns takes a period, needsMyDecision and skipToken', () => {
+  useRuns({ since: '2026-01-01T00:00:00Z', until: '2026-02-01T00:00:00Z', needsMyDecision: true });
+  expectTypeOf(useRuns(skipToken).runs).toEqualTypeOf<readonly RunHeader[]>();
+  // @ts-expect-error -- an instant is a text
+  useRuns({ since: new Date() });
 });

@@ -46,6 +46,7 @@ class Tracker<State, Result extends object> {
     this.#resultOf = resultOf;
     this.#read = read;
     this.#onRead = onRead;
+    for (const field of read) onRead?.(field); // Of an earlier source.
     this.#state = source.getState();
     this.#result = resultOf(this.#state);
   }

@@ -151,7 +151,7 @@ test('[H4] an error ends a shared subscription for all its hooks; reconnect() re
   const server = await openServer();
   await server.publish(progress('r1', 1), draft('run.created', 'r1', { projectId: 'another', name: 'of the same id' }));
   const errors: string[] = [];
-  const failing = (name: string): UseRunEventsOptions => ({ ...now, onError: () => void errors.push(name) });
+  const failing = (name: string): UseRunEventsOptions => ({ ...start, onError: () => void errors.push(name) });
   const subscriptions = watchSubscriptions();
   const page = await openPage(server, { one: failing('one'), other: failing('other') });
   await until(() => expect(page.hook('other').connectionState).toBe('failed'));

@@ -191,7 +191,11 @@ test('[C4] events that arrive during the request for a snapshot are folded onto 
     return response;
   });
   onTestFinished(() => void vi.unstubAllGlobals());
-  const hook = await mount(server, { props: { runId: 'r1' } as UseRunEventsOptions, use: useEvents });
+  const hook = await mount(server, {
+    props: { runId: 'r1' } as UseRunEventsOptions,
+    // The snapshot is requested for a component that reads the run.
+    use: (options) => ({ ...useRunEvents(options) }),
+  });
   await until(() => expect(answered).toHaveBeenCalled());
   await server.publish(progress('r1', 40), draft('stage.completed', 'r1', { stageId: 's1' }));
   await until(() => expect(seqsOf(hook.result.current.events)).toEqual([3, 4]));
@@ -317,7 +321,8 @@ test('[C5] disconnect() and reconnect() act on one hook, and it keeps its cursor
   one().reconnect();
   await until(() => expect(seqsOf(one().events)).toEqual([1, 2, 3]));
   expect(one()).toMatchObject({ connectionState: 'connected', phase: 'live' });
-  expect(one().run).toEqual(other().run);
+  await until(() => expect(one().run).toMatchObject({ lastSeq: 3 }));
+  await until(() => expect(one().run).toEqual(other().run));
   // The socket is the same as before.
   expect((await server.stats()).clients.map(({ id }) => id)).toEqual([before?.id]);
 });

@@ -2,7 +2,6 @@ import { useEffect, useLayoutEffect, useRef } from 'react';
 import { useRuns } from '../../../hooks/index.ts';
 import { Problem, Skeleton } from '../../components/Notice.tsx';
 import { Shell } from '../../components/Shell.tsx';
-import { isRetryable } from '../../lib/errors.ts';
 import { formatCount } from '../../lib/format.ts';
 import { ParamLink } from '../../lib/navigation.tsx';
 import { Filters } from './Filters.tsx';
@@ -11,8 +10,6 @@ import { FilteredEmpty, FirstRun } from './NoRuns.tsx';
 import { RunsTable } from './RunsTable.tsx';
 
 const PAGE_RUNS = 100;
-/** Delay before the list is loaded again when the server could not be reached. */
-const RETRY_MS = 10_000;
 
 /** True if the page is scrolled to the top and the list has no focus, pointer or selection. Rows may then move. */
 function isUntouched(): boolean {
@@ -42,12 +39,6 @@ export function RunsPage() {
     // While the user works in the list, new runs wait: a row must not move while the user reads it or points at it.
     if (newCount > 0 && (isEmpty || isUntouched())) showNew();
   }, [isEmpty, newCount, showNew]);
-  const willRetry = status === 'error' && isRetryable(error);
-  useEffect(() => {
-    if (!willRetry) return;
-    const timer = setTimeout(reconnect, RETRY_MS);
-    return () => clearTimeout(timer);
-  }, [willRetry, reconnect]);
   const goToNew = () => {
     showNew();
     window.scrollTo(0, 0);
