@@ -1,13 +1,18 @@
 import type { ReactNode } from 'react';
 import { checkTable, type TableOf } from '../../shared/event-table.ts';
-import type { Registry } from '../../shared/registry.ts';
+import type { DraftOf, Registry } from '../../shared/registry.ts';
 import type { Runwire, RunwireClient } from '../connection/runwire.ts';
 import { type RunwireScope, useRunwire } from './context.ts';
 import { type RunwireProviderProps, ScopeProvider } from './provider.tsx';
+import { useApprovals } from './useApprovals.ts';
 import { useConnection } from './useConnection.ts';
+import { type UsePublishReturn, usePublish } from './usePublish.ts';
 import { useRun } from './useRun.ts';
 import { type UseRunEvents, useRunEvents } from './useRunEvents.ts';
 import { useRuns } from './useRuns.ts';
+import { type UseSearch, useSearch } from './useSearch.ts';
+import { useSuspenseRun } from './useSuspenseRun.ts';
+import { useSuspenseRuns } from './useSuspenseRuns.ts';
 
 export type ProviderPropsOf<R extends Registry> = Omit<RunwireProviderProps, 'client'> & {
   /** See {@link RunwireProviderProps}. */
@@ -21,6 +26,11 @@ export type RunwireHooks<R extends Registry> = {
   useRunEvents: UseRunEvents<R>;
   useRun: typeof useRun;
   useRuns: typeof useRuns;
+  useSuspenseRun: typeof useSuspenseRun;
+  useSuspenseRuns: typeof useSuspenseRuns;
+  useApprovals: typeof useApprovals;
+  useSearch: UseSearch<R>;
+  usePublish(): UsePublishReturn<DraftOf<R>>;
   useConnection: typeof useConnection;
 };
 
@@ -36,6 +46,18 @@ export type RunwireHooks<R extends Registry> = {
 export function createRunwireHooks<R extends Registry>(events: R | TableOf<R>): RunwireHooks<R> {
   checkTable(events);
   const RunwireProvider = (props: RunwireProviderProps) => <ScopeProvider {...props} events={events} />;
-  const hooks = { RunwireProvider, useRunwire, useRunEvents, useRun, useRuns, useConnection };
+  const hooks = {
+    RunwireProvider,
+    useRunwire,
+    useRunEvents,
+    useRun,
+    useRuns,
+    useSuspenseRun,
+    useSuspenseRuns,
+    useApprovals,
+    useSearch,
+    usePublish,
+    useConnection,
+  };
   return hooks as unknown as RunwireHooks<R>;
 }

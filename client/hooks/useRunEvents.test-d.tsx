@@ -17,11 +17,18 @@ import {
   type StageProgressEvent,
 } from '../../shared/events.ts';
 import type { StreamSignal } from '../../shared/protocol.ts';
-import { defineEvent, type EventOf } from '../../shared/registry.ts';
+import { type DraftOf, defineEvent, type EventOf } from '../../shared/registry.ts';
 import type { RouterOf } from '../../shared/router.ts';
 import type { RunHeader, RunView } from '../../shared/run.ts';
 import { ownEvents } from '../../tests/support/own-events.ts';
-import { type ConnectionState, createRunwireHooks, createRunwireReact, trpc, useRunEvents } from '../react/index.ts';
+import {
+  type ConnectionState,
+  createRunwireHooks,
+  createRunwireReact,
+  trpc,
+  usePublish,
+  useRunEvents,
+} from '../react/index.ts';
 
 /** Only compiled, never run. */
 
@@ -180,6 +187,16 @@ test('[E6] the hooks of createRunwireReact are typed by the registry', () => {
   >();
   own.trpc.onRunEvent.useSubscription({ runId: 'r1', types: ['metric.sampled'] });
   own.useRunwire().client.run.history.query({ runId: 'r1', types: ['metric.sampled'] });
+  const found = own.useSearch({ text: 'x', types: ['metric.sampled'] });
+  expectTypeOf(found.events).toEqualTypeOf<readonly EventOf<typeof ownEvents, 'metric.sampled'>[]>();
+  own
+    .usePublish()
+    .publish({ type: 'metric.sampled', projectId: 'p', runId: 'r', value: 1 } as DraftOf<
+      typeof ownEvents,
+      'metric.sampled'
+    >);
+  // @ts-expect-error -- the twelve do not have this type
+  usePublish().publish({ type: 'metric.sampled', projectId: 'p', runId: 'r', value: 1 });
   // @ts-expect-error -- no registry has this type
   hook.subscribe('metric.lost', () => undefined);
   // @ts-expect-error -- no such category

@@ -1,13 +1,13 @@
 import { keepPreviousData, type SkipToken, skipToken, useInfiniteQuery } from '@tanstack/react-query';
 import { useCallback, useEffect, useMemo } from 'react';
 import type { RunwireError } from '../../shared/errors.ts';
-import type { RunEvent, RunEventType } from '../../shared/events.ts';
+import type { RunEvent, RunwireEvents } from '../../shared/events.ts';
+import type { EventOf, Registry, TypeOf } from '../../shared/registry.ts';
 import { runwireErrorOf } from '../errors.ts';
-import type { EventOfType } from '../feeds/handlers.ts';
 import { isRetryable, retryOptions } from '../feeds/subscription.ts';
 import { useRunwire } from './context.ts';
 
-export type UseSearchOptions<T extends RunEventType = RunEventType> = {
+export type UseSearchOptions<T extends string = TypeOf<RunwireEvents>> = {
   /** Words and quoted phrases. An event must contain all of them. The last word also matches longer words. */
   text?: string | undefined;
   projectId?: string | undefined;
@@ -24,7 +24,7 @@ export type UseSearchOptions<T extends RunEventType = RunEventType> = {
   enabled?: boolean | undefined;
 };
 
-export type UseSearchReturn<E> = {
+export type UseSearchReturn<E = RunEvent> = {
   /** The events found, newest first. While a new search is loading, these are the events of the previous one. */
   events: readonly E[];
   /** `pending`: no result yet. `success`: `events` is a result. `error`: `error` states why there is none. */
@@ -46,15 +46,18 @@ const MAX_RETRIES = 3;
 /** A result is kept without a new request for this long. The index may lag the log by a second. */
 const STALE_MS = 5_000;
 
+/** `useSearch` for the event types of a registry. */
+export type UseSearch<R extends Registry> = <const T extends TypeOf<R> = TypeOf<R>>(
+  options: UseSearchOptions<T> | SkipToken,
+) => UseSearchReturn<EventOf<R, T>>;
+
 /**
  * Searches the text of events, newest first and in pages. The server scans a bounded part of the log for a page, so the
  * hook requests pages until it has `limit` events or the log ends.
  */
-export function useSearch<const T extends RunEventType = RunEventType>(
-  options: UseSearchOptions<T> | SkipToken,
-): UseSearchReturn<EventOfType<T>> {
+export const useSearch: UseSearch<RunwireEvents> = (options) => {
   const isSkipped = options === skipToken;
-  const { enabled = true, types, limit, ...filter } = (isSkipped ? { enabled: false } : options) as UseSearchOptions<T>;
+  const { enabled = true, types, limit, ...filter } = (isSkipped ? { enabled: false } : options) as UseSearchOptions;
   const { client, queries, queryKey } = useRunwire();
   const input = { ...filter, types: types && [...types], limit };
   const query = useInfiniteQuery(
@@ -86,7 +89,7 @@ export function useSearch<const T extends RunEventType = RunEventType>(
   const { refetch: again } = query;
   const refetch = useCallback(async () => void (await again()), [again]);
   return {
-    events: events as unknown as EventOfType<T>[],
+    events: events as never[],
     status: query.status === 'success' && isFirstShort && events.length === 0 ? 'pending' : query.status,
     error,
     isFetching,
@@ -96,4 +99,4 @@ export function useSearch<const T extends RunEventType = RunEventType>(
     fetchNextPage,
     refetch,
   };
-}
+};
