@@ -1,30 +1,18 @@
 import { z } from 'zod';
+import { type FieldRole, marked } from './zod-definition.ts';
 
 /**
  * Builders for the schemas of event fields. Every string has a maximum length. Strings with NUL or lone surrogates are
  * refused, because neither SQLite nor PostgreSQL returns them unchanged.
  *
- * A builder stores a role in the metadata of its schema. Two modules derive their rules from the roles, so a new event
+ * A builder notes a role on its schema (`zod-definition.ts`). Two modules derive their rules from the roles, so a new event
  * type needs no list of field names:
  * - The PHI guard (`server/phi/`) checks events for protected health information before the server logs them. It
  *   refuses an event, or redacts the text that it found.
  * - `tombstone.ts` makes the tombstone of an erased event: the event without its text.
  */
 
-/** The role of a string field. A string without a role is free text. */
-export type FieldRole =
-  /** An id that other events refer to. The guard may refuse the event, but never redacts the id; a tombstone keeps it. */
-  | 'id'
-  /** As `id`, but the guard accepts e-mail addresses. */
-  | 'userId'
-  /** Free text in which the guard accepts IP addresses and dates. */
-  | 'uri'
-  /** A point in time with a fixed form. The guard does not check it; a tombstone keeps it. */
-  | 'instant'
-  /** A hash with a fixed form. The guard does not check it; a tombstone removes it. */
-  | 'digest';
-
-const withRole = <S extends z.ZodType>(role: FieldRole, schema: S): S => schema.meta({ role }) as S;
+const withRole = <S extends z.ZodType>(role: FieldRole, schema: S): S => marked(schema, { role });
 
 /**
  * Changes what a tombstone does with a text field. By default a tombstone removes the text.
@@ -32,7 +20,7 @@ const withRole = <S extends z.ZodType>(role: FieldRole, schema: S): S => schema.
  * - `blanked`: a placeholder replaces the text, for optional text that a fold or a check requires to be present.
  */
 export const onErase = <S extends z.ZodType>(action: 'kept' | 'blanked', schema: S): S =>
-  schema.meta({ onErase: action }) as S;
+  marked(schema, { onErase: action });
 
 const isStorable = (text: string) => !text.includes('\0') && text.isWellFormed();
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { envelopeSchema, type Registry } from './registry.ts';
-import { type Definition, definitionOf, roleOf, unwrapped } from './zod-definition.ts';
+import { type Definition, definitionOf, marksOf, unwrapped } from './zod-definition.ts';
 
 /**
  * Makes tombstones. A tombstone takes the place of an erased event in the log. It keeps the event's type and ids, but not
@@ -45,11 +45,11 @@ type Rest = { value: unknown; isBlank: boolean };
 
 function erase(schema: z.core.$ZodType, value: unknown, keepsBlanks: boolean): Rest {
   const definition = definitionOf(schema);
-  const { onErase } = z.globalRegistry.get(schema) ?? {};
+  const { onErase, role } = marksOf(schema);
   if (value === null || onErase === 'kept') return { value, isBlank: false };
   if (onErase === 'blanked') return { value: ERASED, isBlank: false };
-  if (keptRoles.has(roleOf(schema))) return { value, isBlank: false };
-  const inner = innerOf(definition, value);
+  if (keptRoles.has(role)) return { value, isBlank: false };
+  const inner = innerOf(schema, value);
   if (inner) return erase(inner, value, keepsBlanks);
   switch (definition.type) {
     case 'number':
@@ -61,7 +61,9 @@ function erase(schema: z.core.$ZodType, value: unknown, keepsBlanks: boolean): R
     case 'date':
       return { value, isBlank: false };
     case 'record':
-      return { value: {}, isBlank: true };
+      return eraseEntries(definition, value as object, keepsBlanks);
+    case 'intersection':
+      return eraseBoth([definition.left, definition.right], value, keepsBlanks);
     case 'array':
     case 'tuple': {
       if (!Array.isArray(value)) break;
@@ -96,9 +98,29 @@ function eraseFields(shape: Record<string, z.core.$ZodType>, value: object, keep
   return { value: left, isBlank };
 }
 
+/** Keeps the entries of a map with keys and values that are no text. */
+function eraseEntries({ keyType, valueType }: Definition, value: object, keepsBlanks: boolean): Rest {
+  const left: Record<string, unknown> = {};
+  for (const [key, part] of Object.entries(value)) {
+    if (!keyType || !valueType || erase(keyType, key, keepsBlanks).isBlank) continue;
+    const rest = erase(valueType, part, keepsBlanks);
+    if (!rest.isBlank || keepsBlanks) left[key] = rest.value;
+  }
+  return { value: left, isBlank: Object.keys(left).length === 0 };
+}
+
+/** Erases by both schemas of an intersection. Each keeps the fields of an object that it declares. */
+function eraseBoth(schemas: (z.core.$ZodType | undefined)[], value: unknown, keepsBlanks: boolean): Rest {
+  const rests = schemas.filter((schema) => schema !== undefined).map((schema) => erase(schema, value, keepsBlanks));
+  const kept = rests.filter(({ isBlank }) => !isBlank);
+  if (typeof value !== 'object' || Array.isArray(value)) return kept[0] ?? BLANK;
+  return { value: Object.assign({}, ...rests.map((rest) => rest.value)), isBlank: kept.length === 0 };
+}
+
 /** Returns the schema inside a wrapper, or the option of a union that accepts the value; undefined for other schemas. */
-function innerOf(definition: Definition, value: unknown) {
+function innerOf(schema: z.core.$ZodType, value: unknown) {
+  const definition = definitionOf(schema);
   if (definition.type === 'array') return undefined;
   if (definition.type === 'union') return definition.options?.find((option) => z.safeParse(option, value).success);
-  return unwrapped(definition);
+  return unwrapped(schema);
 }

@@ -62,6 +62,12 @@ export function createPhiGuard(registry: Registry, options: PhiOptions = {}, onl
   });
 }
 
+/** The key of a value in a record. */
+const withOther = (key: Key, other: Keys['other']): Key => {
+  if (!other) return key;
+  return { ...key, ...(other.role === undefined ? {} : { ...nameless, role: other.role }), nested: other.nested };
+};
+
 /** The state of one walk through a draft. Other walks may run between its slices. */
 type Walk = { readonly type: string; readonly policy: PhiPolicy; onlySecrets: boolean; steps: number };
 /** What decides how a value is checked. */
@@ -123,10 +129,10 @@ export class Walker {
     const paired = depth > 0 && 'value' in object ? this.#sibling(object) : undefined;
     for (const key in object) {
       const value = object[key];
-      if (value === undefined || value === null || typeof value === 'boolean') continue;
-      const known = keys?.get(key) ?? this.#key(key);
-      if (known.role === 'skip') continue;
-      if (known.role === undefined && depth > 0 && !known.isDeclared) this.#checkKey(walk, key, path);
+      if (value === undefined) continue;
+      const known = keys?.get(key) ?? withOther(this.#key(key), keys?.other);
+      if (depth > 0 && !known.isDeclared) this.#checkKey(walk, key, path);
+      if (value === null || typeof value === 'boolean' || known.role === 'skip') continue;
       walk.onlySecrets = onlySecrets || (this.#allowed.size > 0 && this.#isAllowed(walk, at(path, known.name)));
       const field = fieldOf(known, key === 'value' ? paired : undefined, outer);
       let kept = value;
@@ -238,7 +244,8 @@ export class Walker {
     const role = this.#roles.roleOfName(key);
     const { words, secret } = role === undefined ? this.#scanner.namesOf(key) : nameless;
     const name = SAFE_KEY.test(key) ? key : '(key)';
-    const made = { role, words, secret, name, isDeclared: false, nested: undefined };
+    // A name that a schema declares elsewhere identifies nobody.
+    const made = { role, words, secret, name, isDeclared: role !== undefined, nested: undefined };
     this.#undeclared.set(key, made);
     return made;
   }

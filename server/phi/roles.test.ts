@@ -72,6 +72,73 @@ test('[E6] [S6] so it does with fields inside arrays, tuples, unions and lazy sc
   expect(guarded({ deep: { parts: ['p', { mrn: 8_812_345 }] } })).toBe('deep.parts.1.mrn');
 });
 
+/** An own type with one field. */
+const typeWith = (schema: z.ZodType) => ({
+  probed: defineEvent({ type: 'probed', category: 'probe', topic: 'jobs', fields: { field: schema } }),
+});
+const id = field.id();
+const kinds = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('one'), id, note: field.message() }),
+  z.strictObject({ kind: z.literal('two'), id, text: field.message() }),
+]);
+
+test.each<[string, z.ZodType, (value: string) => unknown, string]>([
+  [
+    'a schema that min, refine and describe derive',
+    id
+      .min(2)
+      .refine(() => true)
+      .describe('d'),
+    (v) => v,
+    'field',
+  ],
+  ['a schema with metadata of the application', id.meta({ role: 'admin' }), (v) => v, 'field'],
+  ['a pipe', id.pipe(z.string().max(50)), (v) => v, 'field'],
+  ['a pipe of an optional', id.optional().pipe(z.string().max(50).optional()), (v) => v, 'field'],
+  ['a union with an object', z.union([id, z.strictObject({ a: field.message() })]), (v) => v, 'field'],
+  ['an intersection', z.intersection(z.object({ a: id }), z.object({ b: id })), (v) => ({ a: 'a', b: v }), 'field.b'],
+  ['the values of a record', z.record(field.id(), id), (v) => ({ a: v }), 'field.a'],
+  ['objects in a record', z.record(id, z.strictObject({ id })), (v) => ({ a: { id: v } }), 'field.a.id'],
+  ['a union of objects', kinds, (v) => ({ kind: 'two', id: v, text: 't' }), 'field.id'],
+])('[E6] [S6] [V15] an id in %s is not redacted, and an erasure keeps it', (_name, schema, fieldOf, path) => {
+  const probe = (value: string) => ({
+    ...draft,
+    sampleId: undefined,
+    note: undefined,
+    type: 'probed',
+    field: fieldOf(value),
+  });
+  expect(() => createPhiGuard(typeWith(schema))(probe(SSN), 'redact')).toThrow(expect.objectContaining({ path }));
+  const erased = tombstoneOf(typeWith(schema))(probe('id-1')) as { field: unknown };
+  expect(JSON.stringify(erased.field)).toContain('id-1');
+});
+
+test('[E6] [S6] an id in the rest of a loose object is not redacted, and an erasure removes it with its key', () => {
+  const events = typeWith(z.object({ a: id }).catchall(id));
+  const probe = { ...draft, type: 'probed', field: { a: 'a', b: SSN } };
+  expect(() => createPhiGuard(events)(probe, 'redact')).toThrow(expect.objectContaining({ path: 'field.b' }));
+  expect(tombstoneOf(events)(probe)).toMatchObject({ field: { a: 'a' } });
+});
+
+test('[S1] a key of a record is checked, whatever its values are', () => {
+  for (const [values, value] of [
+    [field.instant(), draft.timestamp],
+    [id, 'a'],
+    [z.boolean(), true],
+  ] as const) {
+    const guard = createPhiGuard(typeWith(z.record(z.string(), values)));
+    const probe = (key: string) => ({
+      ...draft,
+      sampleId: undefined,
+      note: undefined,
+      type: 'probed',
+      field: { [key]: value },
+    });
+    expect(() => guard(probe(`SSN ${SSN}`), 'redact')).toThrow(expect.objectContaining({ path: 'field.(key)' }));
+    expect(guard(probe('site'), 'reject')).toMatchObject({ field: { site: value } });
+  }
+});
+
 test('[E6] [S6] the role of a field depends on its type: `name` is text in run.created', () => {
   const created = { ...draft, type: 'run.created', name: `SSN ${SSN}` };
   expect(createPhiGuard(events)(created, 'redact')).toMatchObject({ name: 'SSN [SSN]' });

@@ -1,13 +1,12 @@
 import type { z } from 'zod';
-import type { FieldRole } from '../../shared/fields.ts';
 import { envelopeSchema, type Registry } from '../../shared/registry.ts';
-import { definitionOf, roleOf, unwrapped } from '../../shared/zod-definition.ts';
+import { definitionOf, type FieldRole, roleOf, unwrapped } from '../../shared/zod-definition.ts';
 
 /**
  * Derives from the schemas of all event types how the PHI guard treats each field. This happens once for each guard,
  * not for each event.
  *
- * 1. Each object schema becomes a map from key to {@link Key}, nested objects included.
+ * 1. Each object schema becomes a map from key to {@link Key}, nested objects included. The objects of a union become one map.
  * 2. The role of a key is the one that `shared/fields.ts` set when it built the field. The guard skips values with a
  *    form that the schema fixes: instants, digests, enumerations, literals, and numbers with a key that names no
  *    identifier. Everything else is text.
@@ -28,12 +27,17 @@ export type Key = {
   /** The key as error messages show it. */
   name: string;
   isDeclared: boolean;
-  /** The keys of objects in the value. Undefined if no schema, or more than one, declares them. */
+  /** The keys of objects in the value. Undefined if no schema declares them. */
   nested: Keys | undefined;
 };
 /** What the words of a key name. */
 export type Names = Pick<Key, 'words' | 'secret'>;
-export type Keys = ReadonlyMap<string, Key>;
+export type Keys = ReadonlyMap<string, Key> & {
+  /** How to treat values of keys that no schema declares by name, as in a record. */
+  other?: Pick<Key, 'role' | 'nested'>;
+};
+
+type KeyMap = Map<string, Key> & Keys;
 
 export type Roles = {
   /** The keys of an event type. For an unknown type, the keys that every event has (the envelope). */
@@ -49,32 +53,49 @@ const FIXED_TYPES = new Set(['enum', 'literal', 'boolean', 'null', 'undefined'])
 
 /** `read` returns what the words of a key name. */
 export function rolesOf(registry: Registry, read: (key: string) => Names): Roles {
-  const keysOfObject = new Map<z.core.$ZodType, Map<string, Key>>();
+  const known = new Map<string, KeyMap>();
+  const numbers = new Map<z.core.$ZodType, number>();
+  const numberOf = (schema: z.core.$ZodType): number => {
+    if (!numbers.has(schema)) numbers.set(schema, numbers.size);
+    return numbers.get(schema) as number;
+  };
 
-  const objectKeys = (schema: z.core.$ZodType): Keys => {
-    const known = keysOfObject.get(schema);
-    if (known) return known;
-    const keys = new Map<string, Key>();
-    keysOfObject.set(schema, keys); // Stored before its fields are read: a schema may contain itself.
-    for (const [name, field] of Object.entries(definitionOf(schema).shape ?? {})) keys.set(name, keyOf(name, field));
+  /** The keys of an object with one of these schemas. */
+  const keysIn = (schemas: z.core.$ZodType[]): KeyMap => {
+    const id = schemas.map(numberOf).join();
+    const before = known.get(id);
+    if (before) return before;
+    const keys: KeyMap = new Map();
+    known.set(id, keys); // Stored before its fields are read: a schema may contain itself.
+    const fields = new Map<string, z.core.$ZodType[]>();
+    const others: z.core.$ZodType[] = [];
+    for (const { shape = {}, valueType, catchall } of schemas.map(definitionOf)) {
+      for (const [name, field] of Object.entries(shape)) fields.set(name, [...(fields.get(name) ?? []), field]);
+      for (const other of [valueType, catchall]) if (other) others.push(other);
+    }
+    for (const [name, schemasOfField] of fields) keys.set(name, keyOf(name, schemasOfField));
+    const { role, nested } = keyOf('', others);
+    if (role !== undefined || nested !== undefined) keys.other = { role, nested };
     return keys;
   };
 
-  const keyOf = (name: string, field: z.core.$ZodType): Key => {
-    const leaves = leavesOf(field);
-    const nested = leaves.filter(isObject).map(objectKeys);
-    const common = commonRole(leaves);
-    const { words, secret } = common === undefined ? read(name) : nameless;
+  const keyOf = (name: string, fields: z.core.$ZodType[]): Key => {
+    const leaves = fields.flatMap((field) => leavesOf(field));
+    const containers = leaves.filter(isContainer);
+    const nested = containers.length > 0 ? keysIn(containers) : undefined;
+    const common = commonRole(leaves.filter((leaf) => !isContainer(leaf)));
+    const declared = common === 'skip' && nested ? undefined : common;
+    const { words, secret } = declared === undefined ? read(name) : nameless;
     // A number is an identifier only because of the words of its key or, for a key `value`, of a field beside it.
-    const isHarmless = words === 0 && name !== 'value' && leaves.length > 0 && leaves.every(isNumber);
-    const role = isHarmless ? 'skip' : common;
-    return { role, words, secret, name, isDeclared: true, nested: nested.length === 1 ? nested[0] : undefined };
+    const isHarmless = words === 0 && name !== 'value' && name !== '' && leaves.length > 0 && leaves.every(isNumber);
+    const role = isHarmless ? 'skip' : declared;
+    return { role, words, secret, name, isDeclared: true, nested };
   };
 
-  const byType = new Map(Object.values(registry).map(({ type, event }) => [type, objectKeys(event)]));
-  const envelope = objectKeys(envelopeSchema);
+  const byType = new Map(Object.values(registry).map(({ type, event }) => [type, keysIn([event])]));
+  const envelope = keysIn([envelopeSchema]);
   const byName = new Map<string, Role>();
-  for (const keys of keysOfObject.values()) {
+  for (const keys of known.values()) {
     for (const [name, { role }] of keys) {
       if (role === undefined || role === 'skip') continue;
       // Fields of the same name with different roles: values are checked as text, the strictest treatment.
@@ -91,21 +112,20 @@ export function rolesOf(registry: Registry, read: (key: string) => Names): Roles
 function leavesOf(schema: z.core.$ZodType, seen = new Set<z.core.$ZodType>()): z.core.$ZodType[] {
   if (seen.has(schema)) return [];
   seen.add(schema);
-  const definition = definitionOf(schema);
-  const { type, element, items, options, left, right } = definition;
+  const { type, element, items, options, left, right } = definitionOf(schema);
   const inner =
     (type === 'array' && element && [element]) ||
     (type === 'tuple' && items) ||
     (type === 'union' && options) ||
     (type === 'intersection' && left && right && [left, right]) ||
-    [unwrapped(definition)].filter((wrapped) => wrapped !== undefined);
+    [unwrapped(schema)].filter((wrapped) => wrapped !== undefined);
   // The wrapper may have the role, not the inner schema.
   if (inner.length === 0 || roleOf(schema) !== undefined) return [schema];
   return inner.flatMap((one) => leavesOf(one, seen));
 }
 
 const isNumber = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'number';
-const isObject = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'object';
+const isContainer = (schema: z.core.$ZodType): boolean => ['object', 'record'].includes(definitionOf(schema).type);
 
 /** The common role of all schemas; undefined if roles differ. The role `skip` is left out if there are others. */
 function commonRole(leaves: z.core.$ZodType[]): Role {

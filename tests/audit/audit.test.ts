@@ -13,6 +13,7 @@ import type { Checkpoint } from '../../shared/audit.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { foldOf } from '../../shared/event-table.ts';
 import { foldEvent, isValidWebSocketEvent, type RunEvent, runwireEvents } from '../../shared/events.ts';
+import * as field from '../../shared/fields.ts';
 import { defineEvent } from '../../shared/registry.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
 import { ERASED, tombstoneOf } from '../../shared/tombstone.ts';
@@ -343,7 +344,7 @@ test('[V15] an erasure removes every text that the schema of an own type does no
       fields: {
         note: z.string(),
         more: z.string().optional(),
-        sampleId: z.string().meta({ onErase: 'kept' }),
+        sampleId: field.onErase('kept', z.string()),
         kind: z.enum(['blood', 'swab']),
         volume: z.number(),
         isUrgent: z.boolean().default(false),
