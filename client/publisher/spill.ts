@@ -124,7 +124,7 @@ export class SpillFile {
     const lines = text.split('\n');
     const torn = lines.pop(); // A whole file ends with a newline.
     const entries: (readonly object[] | undefined)[] = [];
-    let damaged = torn === '' ? 0 : 1;
+    let damaged = 0;
     for (const line of lines) {
       if (line.startsWith('-')) {
         for (const number of line.slice(1).split(','))
@@ -135,13 +135,10 @@ export class SpillFile {
       if (!drafts) damaged++;
       entries.push(drafts);
     }
-    if (damaged > 0) {
-      const what = damaged === 1 ? 'a damaged line' : `${damaged} damaged lines`;
-      this.#onError(
-        unavailable(`${what} of the spill file ${this.#path} cannot be read; the other lines are sent`),
-        false,
-      );
-    }
+    const report = (what: string) => this.#onError(unavailable(`the spill file ${this.#path} has ${what}`), false);
+    if (damaged > 0) report(`lines that cannot be read (${damaged}); the others are sent`);
+    // The call of `publish` had not returned, or the machine has crashed.
+    if (torn !== '') report('an incomplete last line, which is not sent');
     return entries.filter((drafts) => drafts !== undefined);
   }
 
