@@ -4,4 +4,4 @@
  */
 
 export * from '../hooks/index.ts';
-export { RunwireProvider, useTRPC, useTRPCClient } from './trpc.tsx';
+export { createRunwireTanstack, RunwireProvider, type RunwireTanstack, useTRPC, useTRPCClient } from './trpc.tsx';

@@ -4,7 +4,15 @@ import { createTRPCContext, useSubscription } from '@trpc/tanstack-react-query';
 import { type ReactNode, StrictMode } from 'react';
 import { expect, onTestFinished, test } from 'vitest';
 import { renderHook } from 'vitest-browser-react';
-import { type AppRouter, RunwireProvider, useRun, useTRPC, useTRPCClient } from '../../client/tanstack/index.ts';
+import {
+  type AppRouter,
+  createRunwireTanstack,
+  RunwireProvider,
+  useRun,
+  useTRPC,
+  useTRPCClient,
+} from '../../client/tanstack/index.ts';
+import { ownEvents } from '../support/own-events.ts';
 import { until } from './mount.tsx';
 import { draft, openServer, progress, type TestServer } from './servers.ts';
 
@@ -118,6 +126,38 @@ test('[K6] the tRPC and the QueryClient of the application stay its own, with eq
     await until(() => expect(hook.result.current.theirs.data?.run.name).toBe('a run of the application'));
     expect(hook.result.current.queries).toBe(queryClient);
   }
+});
+
+test('[K6] createRunwireTanstack types procedures by the registry of the application', async () => {
+  const server = await openServer({ hasOwnTypes: true });
+  const own = createRunwireTanstack(ownEvents);
+  const run = { projectId: 'demo', runId: 'r1' };
+  const values: number[] = [];
+  const hook = await mount(
+    () => {
+      const trpc = own.useTRPC();
+      const input = { runId: 'r1', types: ['metric.sampled' as const], from: 'start' as const };
+      const onData = ({ data }: { data: { type: string; value?: number } }) =>
+        void (data.type === 'metric.sampled' && values.push(data.value ?? -1));
+      useSubscription(trpc.onRunEvent.subscriptionOptions(input, { onData }));
+      return useMutation(trpc.event.publish.mutationOptions());
+    },
+    ({ children }) => (
+      <own.RunwireProvider url={server.url} token={server.token}>
+        {children}
+      </own.RunwireProvider>
+    ),
+  );
+  await hook.result.current.mutateAsync({
+    events: [
+      { type: 'run.created', ...run, name: 'One' },
+      { type: 'metric.sampled', ...run, metricId: 'loss', unit: '%', value: 7 },
+    ],
+  });
+  await until(() => expect(values).toContain(7));
+  // @ts-expect-error -- a metric has a value
+  const wrong: Parameters<typeof hook.result.current.mutate>[0] = { events: [{ type: 'metric.sampled', ...run }] };
+  expect(wrong.events).toHaveLength(1);
 });
 
 test('[K6] useTRPC outside of a provider names the provider', async () => {
