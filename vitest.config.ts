@@ -11,6 +11,7 @@ const inBrowser: TestProjectInlineConfiguration = {
       '@trpc/client',
       '@trpc/react-query',
       '@trpc/tanstack-react-query',
+      '@trpc/server',
       '@trpc/server/observable',
       'react',
       'react-dom',

@@ -122,6 +122,18 @@ test('[C8] the web app imports only the public entry of the library, as any othe
   expect(wrong.map(({ from, to }) => `${from} → ${to}`)).toEqual([]);
 });
 
+test('[H33] the built entries with hooks are client modules, and have every export of runwire/hooks by name', async () => {
+  const exportsOf = async (name: string) => Object.keys(await import(join(root, `dist/client/${name}/index.js`)));
+  const hooks = await exportsOf('hooks');
+  for (const name of ['hooks', 'react', 'tanstack']) {
+    const code = readFileSync(join(root, `dist/client/${name}/index.js`), 'utf8');
+    expect(code).toMatch(/^'use client';\n/);
+    expect(code).not.toMatch(/^export \*/m);
+    expect(await exportsOf(name)).toEqual(expect.arrayContaining(hooks));
+  }
+  expect(readFileSync(join(root, 'dist/client/index.js'), 'utf8')).not.toContain('use client');
+});
+
 test('[C8] the built web app contains no server code', () => {
   const assets = join(root, 'dist/app/assets');
   expect(existsSync(assets), 'run npm run build first').toBe(true);

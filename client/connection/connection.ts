@@ -47,14 +47,22 @@ export type ConnectionOptions = ReconnectOptions & {
 export type Connection<R extends AnyTRPCRouter> = {
   /** Links for a tRPC client: subscriptions use the WebSocket, queries and mutations use HTTP. */
   links: TRPCLink<R>[];
+  /** Links for a client of the present user alone. Its requests end with `signal`, and with that user. */
+  linksUntil(signal: AbortSignal): TRPCLink<R>[];
   /** The `url` of the options; empty for the page's origin. */
   server: string;
   /** Returns the user of the connection, as the same object until another user's token arrives. */
   getIdentity(): Identity;
   /** Returns the status, as the same object until the status changes. */
   getStatus(): ConnectionStatus;
-  /** Calls `listener` after each change of the status. Returns a function that removes the listener. */
+  /** Calls `listener` after each change of the status or of the user. Returns a function that removes the listener. */
   subscribe(listener: () => void): () => void;
+  /**
+   * Asks the token source again, because it may have another token now, for example after a sign-in. The token of the same
+   * user is sent over the open socket. With another user's token, all subscriptions and requests end. Not urgent: only
+   * after some time, or before the next mutation.
+   */
+  refreshToken(options?: { isUrgent?: boolean }): void;
   /** Opens a new socket now and resets the count of failures. Subscriptions resume from their cursors. */
   reconnect(): void;
   /** Ends all subscriptions and the socket. The connection cannot be used again. */
@@ -70,14 +78,25 @@ export type Connection<R extends AnyTRPCRouter> = {
 export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOptions): Connection<R> {
   const { heartbeatMs = HEARTBEAT_MS, idleMs = 2_000, probeMs = 3_000 } = options;
   const endpoints = endpointsFor(options);
-  const tokens = new TokenCache(options.token, options.identity);
+  const tokens = new TokenCache(options.token, {
+    identity: options.identity,
+    fetchSubject: (token, signal) => fetchSubject(endpoints().trpc, token, signal),
+    onToken: (isOtherUser) => {
+      if (isOtherUser) {
+        renewal.stop();
+        current?.abandon();
+        policy.retry(); // Calls the listeners too.
+      }
+      renewal.renew();
+    },
+    onDue: () => refreshToken(),
+  });
   const policy = new ReconnectPolicy(options);
   let isClosed = false;
   let current: WatchedSocket | undefined;
   let lastRequestAt = 0;
-  let token: string | undefined;
-  /** Ends the wait for a token. */
-  let endTokenWait = () => {};
+  let lastId = 0;
+  const nextId = () => ++lastId;
 
   const observer = {
     onCreated: (socket: WatchedSocket) => {
@@ -118,10 +137,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
         await policy.waitForTurn();
         try {
           if (isClosed) throw new Error('the connection has been closed');
-          token = await new Promise((resolve, reject) => {
-            endTokenWait = () => reject(new Error('the connection has been closed'));
-            tokens.get().then(resolve, reject);
-          });
+          await tokens.get();
           if (policy.hasSubscriptions) return endpoints().webSocket;
           policy.onReleased();
         } catch (error) {
@@ -131,7 +147,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
       }
     },
     retryDelayMs: () => 0,
-    ...(options.token === undefined ? {} : { connectionParams: () => ({ token: token ?? '' }) }),
+    ...(options.token === undefined ? {} : { connectionParams: () => ({ token: tokens.last ?? '' }) }),
     WebSocket: class extends WatchedSocket {
       constructor(url: string | URL) {
         super(url, socketOptions);
@@ -140,27 +156,41 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     lazy: { enabled: true, closeMs: Math.min(idleMs, MAX_TIMER_MS) },
     keepAlive: { enabled: false },
   });
-  const renewal = new TokenRenewal(tokens, refreshOver<R>(client));
+  const renewal = new TokenRenewal(tokens, refreshOver<R>(client, nextId));
+  const host = {
+    isClosed: () => isClosed,
+    nextId,
+    onSubscribe: () => policy.addSubscription(),
+    onRequest: () => {
+      lastRequestAt = performance.now();
+    },
+  };
+  const refreshToken = () => {
+    tokens.forget();
+    if (policy.status.state === 'failed') policy.retry();
+    if (!renewal.renew()) tokens.get().catch(() => undefined); // The next request fetches it again.
+  };
 
   return {
-    links: linksOver<R>(client, endpoints, tokens, {
-      isClosed: () => isClosed,
-      onSubscribe: () => policy.addSubscription(),
-      onRequest: () => {
-        lastRequestAt = performance.now();
-      },
-    }),
+    links: linksOver<R>(client, endpoints, tokens, host),
+    linksUntil: (signal) => linksOver<R>(client, endpoints, tokens, host, { identity: tokens.identity, signal }),
     server: options.url ?? '',
     getIdentity: () => tokens.identity,
     getStatus: () => policy.status,
     subscribe: policy.subscribe,
+    refreshToken: ({ isUrgent = true } = {}) => {
+      if (tokens.isAbsent) return;
+      if (isUrgent) refreshToken();
+      else tokens.doubt();
+    },
     reconnect: () => {
+      tokens.retry();
       policy.retry();
       current?.abandon();
     },
     close: async () => {
       isClosed = true;
-      endTokenWait();
+      tokens.close();
       stopWatchingPage?.();
       policy.close();
       renewal.stop();
@@ -183,6 +213,16 @@ function endpointsFor({ url = '/', ...options }: ConnectionOptions): () => Endpo
   };
   if (!url.startsWith('/') || typeof location !== 'undefined') derive();
   return derive;
+}
+
+/** Asks the server for the user id of a token. Returns undefined if the server refuses the token. */
+async function fetchSubject(url: string, token: string, signal: AbortSignal): Promise<string | undefined> {
+  const response = await fetch(`${url}/auth.me`, { headers: { authorization: `Bearer ${token}` }, signal });
+  if (response.status === 401) return undefined;
+  const answer = (await response.json()) as { result?: { data?: { sub?: string } } };
+  const sub = answer.result?.data?.sub;
+  if (sub === undefined) throw new RunwireError('UNAVAILABLE', 'the server did not state the user of the token');
+  return sub;
 }
 
 /** Returns the error of a token source as a `RunwireError`. The message is the application's own. */

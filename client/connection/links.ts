@@ -1,9 +1,18 @@
-import { httpBatchLink, splitLink, type TRPCLink, type TRPCWebSocketClient, wsLink } from '@trpc/client';
+import {
+  httpBatchLink,
+  type Operation,
+  splitLink,
+  TRPCClientError,
+  type TRPCLink,
+  type TRPCWebSocketClient,
+  wsLink,
+} from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
+import { RunwireError } from '../../shared/errors.ts';
 import { callSafely, codeOf } from '../errors.ts';
 import type { Endpoints } from './endpoints.ts';
-import type { TokenCache } from './token-cache.ts';
+import type { Identity, TokenCache } from './token-cache.ts';
 
 /** The tRPC links of a connection. A link is a middleware of a tRPC client: it forwards, changes or repeats requests. */
 
@@ -55,9 +64,48 @@ function callbackLink<R extends AnyTRPCRouter>(): TRPCLink<R> {
     };
 }
 
-/** The part of a connection that its subscriptions use. */
-export type SubscriptionHost = {
+/**
+ * Ends a request when its user is replaced. An answer to the former user is not delivered, and a request of the former user
+ * is not sent with another user's token. A request belongs to `scope.identity`, or else to the user at its start.
+ *
+ * The link also gives requests their ids: two tRPC clients on one socket would use the same ones.
+ */
+function userLink<R extends AnyTRPCRouter>(tokens: TokenCache, host: Host, scope: LinkScope | undefined): TRPCLink<R> {
+  return () =>
+    ({ next, op }) =>
+      observable((observer) => {
+        const identity = scope?.identity ?? tokens.identity;
+        const signals = scope ? [identity.signal, scope.signal] : [identity.signal];
+        const end = () => {
+          stop();
+          // The hooks of a scope begin their subscriptions again.
+          if (scope && op.type === 'subscription') observer.complete();
+          else observer.error(TRPCClientError.from(new RunwireError('UNAUTHENTICATED', 'another user has signed in')));
+        };
+        let current: { unsubscribe(): void } | undefined;
+        const stop = () => {
+          for (const signal of signals) signal.removeEventListener('abort', end);
+          current?.unsubscribe();
+        };
+        if (signals.some(({ aborted }) => aborted)) return end();
+        for (const signal of signals) signal.addEventListener('abort', end);
+        const context = { ...op.context, [userKey]: identity };
+        current = next({ ...op, id: host.nextId(), context }).subscribe(observer);
+        return stop;
+      });
+}
+
+/** Key of the user in the context of a request. */
+const userKey = 'runwire.user';
+
+/** The user of a scope, and the end of the scope. */
+export type LinkScope = { identity: Identity; signal: AbortSignal };
+
+/** The part of a connection that its links use. */
+export type Host = {
   isClosed(): boolean;
+  /** Returns a request id that no other client of the connection uses. */
+  nextId(): number;
   /** Called when a subscription begins. Returns a function that is called when it ends. */
   onSubscribe(): () => void;
   /** Called before each request to tRPC's WebSocket client. */
@@ -69,7 +117,7 @@ export type SubscriptionHost = {
  * client would end such a subscription with an error. The reconnect policy decides when the next socket opens. An error
  * that the server sent (`error.shape` is set) ends the subscription.
  */
-function resubscribeLink<R extends AnyTRPCRouter>(host: SubscriptionHost): TRPCLink<R> {
+function resubscribeLink<R extends AnyTRPCRouter>(host: Host): TRPCLink<R> {
   return () =>
     ({ next, op }) => {
       if (op.type !== 'subscription') return next(op);
@@ -123,13 +171,15 @@ export function linksOver<R extends AnyTRPCRouter>(
   socket: TRPCWebSocketClient,
   endpoints: () => Endpoints,
   tokens: TokenCache,
-  host: SubscriptionHost,
+  host: Host,
+  scope?: LinkScope,
 ): TRPCLink<R>[] {
   // The type of these options depends on the router's transformer. TypeScript cannot resolve this type for a generic R, so
   // both calls need a cast.
   const ws = wsLink({ client: socket } as unknown as Parameters<typeof wsLink<R>>[0]);
   return [
     callbackLink<R>(),
+    userLink<R>(tokens, host, scope),
     dedupeLink<R>(),
     resubscribeLink<R>(host),
     splitLink<R>({
@@ -140,40 +190,47 @@ export function linksOver<R extends AnyTRPCRouter>(
   ];
 }
 
-/** The URL is read at the first request: a relative URL has no host while a page is rendered on a server. */
+/**
+ * Each user has an HTTP link: a batch never has requests of two users. The URL is read at the first request: a relative URL
+ * has no host while a page is rendered on a server.
+ */
 function httpLinkTo<R extends AnyTRPCRouter>(endpoints: () => Endpoints, tokens: TokenCache): TRPCLink<R> {
   return (runtime) => {
-    let link: ReturnType<TRPCLink<R>> | undefined;
+    const links = new WeakMap<Identity, ReturnType<TRPCLink<R>>>();
     return (operation) => {
-      link ??= httpBatchLink<R>({
-        url: endpoints().trpc,
-        // A GET request puts search text into the URL, and URLs into access logs. The text may be protected information.
-        methodOverride: 'POST',
-        maxItems: 50,
-        headers: async () => {
-          const token = await tokens.get();
-          return token === undefined ? {} : { authorization: `Bearer ${token}` };
-        },
-        // To another origin, a browser sends its cookies with a WebSocket by default, but with `fetch` only by this option.
-        ...(tokens.isAbsent ? { fetch: withCookie } : {}),
-      } as unknown as Parameters<typeof httpBatchLink<R>>[0])(runtime);
+      const identity = operation.op.context[userKey] as Identity;
+      const link = links.get(identity) ?? httpLinkOf<R>(endpoints().trpc, tokens, identity)(runtime);
+      links.set(identity, link);
       return link(operation);
     };
   };
 }
 
-/**
- * Returns a function that sends a new token over the open socket with the procedure `auth.refresh`. The function builds
- * the request itself, with a negative request id. A second tRPC client on the socket would use the same ids as the
- * application's client, and would receive the messages of the application's subscriptions.
- */
+function httpLinkOf<R extends AnyTRPCRouter>(url: string, tokens: TokenCache, identity: Identity): TRPCLink<R> {
+  return httpBatchLink<R>({
+    url,
+    // A GET request puts search text into the URL, and URLs into access logs. The text may be protected information.
+    methodOverride: 'POST',
+    maxItems: 50,
+    headers: async ({ opList }: { opList: readonly Operation[] }) => {
+      if (opList.some(({ type }) => type === 'mutation')) tokens.settleDoubt();
+      const token = await tokens.get();
+      if (identity.signal.aborted) throw new RunwireError('UNAUTHENTICATED', 'another user has signed in');
+      return token === undefined ? {} : { authorization: `Bearer ${token}` };
+    },
+    // To another origin, a browser sends its cookies with a WebSocket by default, but with `fetch` only by this option.
+    ...(tokens.isAbsent ? { fetch: withCookie } : {}),
+  } as unknown as Parameters<typeof httpBatchLink<R>>[0]);
+}
+
+/** Returns a function that sends a new token over the open socket with the procedure `auth.refresh`. */
 export function refreshOver<R extends AnyTRPCRouter>(
   socket: TRPCWebSocketClient,
+  nextId: () => number,
 ): (token: string, signal: AbortSignal) => Promise<unknown> {
   const link = wsLink({ client: socket } as unknown as Parameters<typeof wsLink<R>>[0])({});
-  let lastId = 0;
   return (token, signal) => {
-    const op = { id: --lastId, type: 'mutation', path: 'auth.refresh', input: { token }, context: {}, signal } as const;
+    const op = { id: nextId(), type: 'mutation', path: 'auth.refresh', input: { token }, context: {}, signal } as const;
     return new Promise((resolve, reject) => {
       link({ op, next: () => observable(() => undefined) }).subscribe({
         next: resolve,

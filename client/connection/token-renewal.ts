@@ -44,6 +44,14 @@ export class TokenRenewal {
     this.#socket = undefined;
   }
 
+  /** Sends the present token of the source over the current socket now. Returns false if there is no socket. */
+  renew(): boolean {
+    if (this.#socket === undefined) return false;
+    clearTimeout(this.#timer);
+    if (!this.#isRenewing) void this.#renew(this.#socket.signal);
+    return true;
+  }
+
   /** Renews the token if it is due, otherwise restarts the timer. Call this after sleep: timers may have stopped. */
   check(): void {
     if (this.#socket === undefined || this.#isRenewing) return;

@@ -1,3 +1,5 @@
+'use client';
+
 /** The package entry `runwire/hooks`: the provider and the hooks for runs and events. */
 
 export { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';

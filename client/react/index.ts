@@ -1,4 +1,24 @@
+'use client';
+
 /** The package entry `runwire/react`: the hooks of `runwire/hooks`, and tRPC's React hooks typed by the server's router. */
 
-export * from '../hooks/index.ts';
+export type * from '../hooks/index.ts';
+// Next.js allows no `export *` of values in a client module.
+export {
+  createRunwireHooks,
+  errorTable,
+  RunwireError,
+  runStatuses,
+  runwireErrorOf,
+  useApprovals,
+  useConnection,
+  usePublish,
+  useRun,
+  useRunEvents,
+  useRuns,
+  useRunwire,
+  useSearch,
+  useSuspenseRun,
+  useSuspenseRuns,
+} from '../hooks/index.ts';
 export { createRunwireReact, RunwireProvider, type RunwireReact, trpc } from './trpc.tsx';

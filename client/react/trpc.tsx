@@ -1,4 +1,4 @@
-import { hashKey, QueryClient } from '@tanstack/react-query';
+import { hashKey, type Query, QueryCache, QueryClient } from '@tanstack/react-query';
 import { type CreateTRPCReact, createTRPCReact } from '@trpc/react-query';
 import { createContext, type ReactNode, useMemo } from 'react';
 import type { TableOf } from '../../shared/event-table.ts';
@@ -49,13 +49,34 @@ function ProvideTRPC({ children }: { children: ReactNode }): ReactNode {
 
 /**
  * Returns a QueryClient over the caches of the application's. tRPC's keys name neither server nor user, so this client puts
- * both into the hash of each key.
+ * both into the hash of each key, and finds no other queries.
  */
-function queryClientOf({ queries, queryKey }: RunwireScope): QueryClient {
+function queryClientOf({ queries, queryKey, keyPrefix }: RunwireScope): QueryClient {
   const { queries: options, ...others } = queries.getDefaultOptions();
   return new QueryClient({
-    queryCache: queries.getQueryCache(),
+    queryCache: new CacheOfScope(queries.getQueryCache(), `${keyPrefix.slice(0, -1)},`),
     mutationCache: queries.getMutationCache(),
     defaultOptions: { ...others, queries: { ...options, queryKeyHashFn: (key) => hashKey(queryKey(...key)) } },
   });
+}
+
+/** The queries in a cache that have a prefix in their hash. `utils.invalidate()` leaves all other queries alone. */
+class CacheOfScope extends QueryCache {
+  readonly #cache: QueryCache;
+  readonly #prefix: string;
+
+  constructor(cache: QueryCache, prefix: string) {
+    super(cache.config);
+    this.#cache = cache;
+    this.#prefix = prefix;
+  }
+
+  override getAll(): Query[] {
+    return this.#cache.getAll().filter(({ queryHash }) => queryHash.startsWith(this.#prefix));
+  }
+  override get: QueryCache['get'] = (hash) => this.#cache.get(hash);
+  override add: QueryCache['add'] = (query) => this.#cache.add(query);
+  override remove: QueryCache['remove'] = (query) => this.#cache.remove(query);
+  override notify: QueryCache['notify'] = (event) => this.#cache.notify(event);
+  override subscribe: QueryCache['subscribe'] = (listener) => this.#cache.subscribe(listener);
 }
