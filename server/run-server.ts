@@ -4,7 +4,7 @@ import pino, { type Logger } from 'pino';
 import type { Registry as PrometheusRegistry } from 'prom-client';
 import { type ErrorCode, RunwireError } from '../shared/errors.ts';
 import { foldOf } from '../shared/event-table.ts';
-import { type RunwireEvents, runwireEvents } from '../shared/events.ts';
+import { checkRegistry, type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { HEARTBEAT_MS } from '../shared/protocol.ts';
 import type { Registry } from '../shared/registry.ts';
 import type { ServerStats } from '../shared/server-stats.ts';
@@ -161,6 +161,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const registry = (options.events ?? runwireEvents) as R;
   const authenticate = createAuthenticator(options, logger);
   checkNumbers(options);
+  checkRegistry(registry);
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
   const proxies = new TrustedProxies(options.trustedProxies);

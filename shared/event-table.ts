@@ -1,5 +1,5 @@
 import { foldDecision, foldRequest } from './approval-fold.ts';
-import { RunwireError } from './errors.ts';
+import { checkType, refuse } from './event-names.ts';
 import type { EventOf, Registry } from './registry.ts';
 import type { RunRows } from './run.ts';
 import {
@@ -61,14 +61,18 @@ export function foldOf<T extends EventTable>(
   };
 }
 
-/** Throws a `RunwireError` with the code `INVALID_INPUT` and the path of the entry that no registry may have. */
-export function checkTable(table: object): void {
-  for (const [key, { type = key }] of Object.entries<{ type?: string }>({ ...table })) {
+/**
+ * Throws a `RunwireError` with the code `INVALID_INPUT` and the path of an entry that no table may have: its key is not its
+ * type, or it is one of the twelve types with another category or fold.
+ */
+export function checkTable(table: EventTable): void {
+  for (const [key, entry] of Object.entries(table)) {
+    const { type = key } = entry as { type?: string };
     if (type !== key) refuse(key, `the key must be the type of its entry, ${type}`);
-    if (key.startsWith('stream.')) refuse(key, 'the signals of subscriptions have the types that begin with "stream."');
+    checkType(key);
+    const own = (runwireTable as EventTable)[key];
+    if (own && (entry.category !== own.category || entry.fold !== own.fold)) {
+      refuse(key, 'is a type of Runwire: define a type of another name');
+    }
   }
-}
-
-function refuse(path: string, message: string): never {
-  throw new RunwireError('INVALID_INPUT', `${path}: ${message}`, { path });
 }

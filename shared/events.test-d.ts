@@ -1,5 +1,6 @@
 import { assertType, expectTypeOf, test } from 'vitest';
 import { z } from 'zod';
+import { z as z3 } from 'zod/v3';
 import { foldOf } from './event-table.ts';
 import {
   EventCategories,
@@ -148,4 +149,19 @@ test('isSignal narrows an item to a signal or an event', () => {
   else expectTypeOf(item).toEqualTypeOf<RunEvent>();
   // @ts-expect-error: not a reason for a gap.
   assertType<StreamSignal>({ type: 'stream.gap', reason: 'slow', fromSeq: 1, toSeq: 2 });
+});
+
+test('[E9] a definition with a reserved name, or with values that JSON cannot carry, does not compile', () => {
+  const own = { category: 'c', topic: 't' } as const;
+  // @ts-expect-error: a type of the signals.
+  defineEvent({ ...own, type: 'stream.own', fields: {} });
+  // @ts-expect-error: a field of the envelope.
+  defineEvent({ ...own, type: 'own', fields: { runId: z.string() } });
+  // @ts-expect-error: JSON has no dates.
+  defineEvent({ ...own, type: 'own', fields: { at: z.date().optional() } });
+  // @ts-expect-error: JSON has no big integers.
+  defineEvent({ ...own, type: 'own', fields: { size: z.bigint() } });
+  // @ts-expect-error: a schema of zod 3.
+  defineEvent({ ...own, type: 'own', fields: { old: z3.string() } });
+  defineEvent({ ...own, type: 'own', fields: { any: z.any(), unknown: z.unknown(), json: z.json().optional() } });
 });

@@ -1,10 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { foldOf } from './event-table.ts';
+import * as mini from 'zod/mini';
+import { z as z3 } from 'zod/v3';
+import { createRunwireHooks } from '../client/hooks/create-hooks.tsx';
+import { createRunServer } from '../server/run-server.ts';
+import { foldOf, runwireTable } from './event-table.ts';
 import * as events from './events.ts';
 import {
   AnyWebSocketEventSchema,
+  checkRegistry,
   EventCategories,
   isValidWebSocketEvent,
   RunEventDraftSchema,
@@ -440,6 +445,77 @@ describe('the registry', () => {
     foldOf(registry)(memory, logged.parse({ ...without(event, 'celsius'), type: 'instrument.silent', seq: 8 }));
     expect(memory.view()).toMatchObject({ labels: { celsius: '4' }, status: 'created', lastSeq: 8 });
     expect(isValidWebSocketEvent(event)).toBe(false);
+  });
+
+  const define = (type: string, fields: object) =>
+    defineEvent({ type, category: 'c', topic: 't', fields: fields as Record<string, z.ZodType> } as never);
+
+  test.each<[string, object, string]>([
+    ['stream.paused', {}, 'stream.paused'],
+    ['', {}, 'type'],
+    ['a\nb', {}, 'type'],
+    ['own', { runId: z.string() }, 'own.runId'],
+    ['own', { type: z.string() }, 'own.type'],
+    ['own', { erased: z.boolean() }, 'own.erased'],
+    ['own', { old: z3.string() }, 'own.old'],
+    ['own', { list: z.array(z.strictObject({ old: z3.string() as never })) }, 'own.list.old'],
+    ['own', { none: undefined }, 'own.none'],
+    ['own', { at: z.date() }, 'own.at'],
+    ['own', { at: z.coerce.date().optional() }, 'own.at'],
+    ['own', { size: z.bigint() }, 'own.size'],
+    ['own', { size: z.literal([1n, 2n]) }, 'own.size'],
+    ['own', { tags: z.map(z.string(), z.string()) }, 'own.tags'],
+    ['own', { tags: z.set(z.string()).optional() }, 'own.tags'],
+    ['own', { text: z.string().transform((text) => text.length) }, 'own.text'],
+    ['own', { text: z.preprocess(String, z.string()) }, 'own.text'],
+    ['own', { flag: z.stringbool() }, 'own.flag'],
+    ['own', { deep: z.strictObject({ a: z.union([z.string(), z.record(z.string(), z.nan())]) }) }, 'own.deep.a'],
+    ['own', { deep: z.lazy(() => z.tuple([z.string()]).rest(z.symbol())) }, 'own.deep'],
+    ['own', { deep: z.intersection(z.object({ a: z.string() }), z.object({ b: z.date() })) }, 'own.deep.b'],
+  ])('[E9] the definition of `%s` is refused with the path of what is wrong', (type, fields, path) => {
+    expect(() => define(type, fields)).toThrow(expect.objectContaining({ code: 'INVALID_INPUT', path }));
+  });
+
+  test('[E9] schemas of values that JSON carries are accepted, and recursive ones too', () => {
+    type Tree = { name: string; children: Tree[] };
+    const tree: z.ZodType<Tree> = z.lazy(() => z.strictObject({ name: z.string(), children: z.array(tree) }));
+    const fields = {
+      ...{
+        tree,
+        email: z.email(),
+        uuid: z.uuid(),
+        at: z.iso.datetime(),
+        any: z.any(),
+        json: z.json(),
+        n: z.number().nullable(),
+      },
+      ...{
+        kind: z.enum(['a', 'b']).default('a'),
+        trimmed: z.string().trim(),
+        mini: mini.string(),
+        piped: z.string().pipe(z.email()),
+      },
+    };
+    expect(Object.keys(define('own', fields).draft.shape)).toEqual(expect.arrayContaining(Object.keys(fields)));
+  });
+
+  test('[E9] a registry is refused for a key that is not its type, and for another definition of a type of Runwire', async () => {
+    const own = define('own', {});
+    const fold = () => undefined;
+    for (const [registry, path] of [
+      [{ ...runwireEvents, other: own }, 'other'],
+      [{ ...runwireEvents, 'run.created': define('run.created', {}) }, 'run.created'],
+      [{ ...runwireEvents, 'run.created': { ...runwireEvents['run.created'], fold } }, 'run.created'],
+    ] as const) {
+      const refusal = expect.objectContaining({ code: 'INVALID_INPUT', path });
+      await expect(createRunServer({ events: registry as never, authSecret: 'x'.repeat(32) })).rejects.toEqual(refusal);
+    }
+    expect(() => createRunwireHooks({ ...runwireEvents, other: own } as never)).toThrow('other');
+    expect(() => createRunwireHooks({ ...runwireTable, 'run.created': { category: 'run', fold } } as never)).toThrow(
+      'run.created',
+    );
+    expect(() => createRunwireHooks({ 'stream.own': { category: 'c' } } as never)).toThrow('stream.own');
+    expect(() => checkRegistry({ ...runwireEvents, own })).not.toThrow();
   });
 
   test('the categories contain each of the twelve types once', () => {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { foldOf, runwireTable } from './event-table.ts';
+import { refuse } from './event-names.ts';
+import { checkTable, foldOf, runwireTable } from './event-table.ts';
 import * as field from './fields.ts';
 import {
   type CategoryOf,
@@ -10,6 +11,7 @@ import {
   draftSchemaOf,
   type EventOf,
   eventSchemaOf,
+  type Registry,
   type TypeOf,
 } from './registry.ts';
 
@@ -211,3 +213,16 @@ export function isValidWebSocketEvent(value: unknown): value is RunEvent {
 
 /** Applies one logged event of the twelve types to the rows of its run, as `run-fold.ts` explains. */
 export const foldEvent = foldOf(runwireEvents);
+
+/**
+ * Throws a `RunwireError` with the code `INVALID_INPUT` and a path: for an event type under a key that is not its type, and for
+ * one of the twelve types with another definition, because the server publishes these types itself.
+ */
+export function checkRegistry(registry: Registry): void {
+  checkTable(registry);
+  for (const [type, definition] of Object.entries<object>(runwireEvents)) {
+    if (Object.hasOwn(registry, type) && registry[type] !== definition) {
+      refuse(type, 'is a type of Runwire: define a type of another name');
+    }
+  }
+}

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isStorable, UNSTORABLE } from './issues.ts';
 import { type FieldRole, marked } from './zod-definition.ts';
 
 /**
@@ -22,8 +23,6 @@ const withRole = <S extends z.ZodType>(role: FieldRole, schema: S): S => marked(
 export const onErase = <S extends z.ZodType>(action: 'kept' | 'blanked', schema: S): S =>
   marked(schema, { onErase: action });
 
-const isStorable = (text: string) => !text.includes('\0') && text.isWellFormed();
-
 /** Combines three comparisons in one check, because each further check of zod would cost as much as a comparison. */
 const bounded = (min: number, max: number, isAllowed: (text: string) => boolean, message: string) =>
   z.string().check(({ value, issues }) => {
@@ -34,7 +33,7 @@ const bounded = (min: number, max: number, isAllowed: (text: string) => boolean,
   });
 
 /** Text of `min` (default 1) to `max` UTF-16 code units. */
-export const text = (max: number, min = 1) => bounded(min, max, isStorable, 'must have no NUL and no lone surrogate');
+export const text = (max: number, min = 1) => bounded(min, max, isStorable, UNSTORABLE);
 
 const shortId = () =>
   bounded(1, 200, (value) => isStorable(value) && !/\p{Cc}/u.test(value), 'must have no control characters');

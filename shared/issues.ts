@@ -33,7 +33,8 @@ export function describeIssue(issue: z.core.$ZodIssue): { path: string; message:
  * Returns the first problem of a JSON value, at any depth:
  *
  * - an integer beyond ±(2^53 - 1): a parser has rounded it, so it is not the number that the producer wrote;
- * - a key `__proto__`: zod drops it from records and loose objects.
+ * - a key `__proto__`: zod drops it from records and loose objects;
+ * - a text with NUL or a lone surrogate, in fields that no builder of `fields.ts` made.
  *
  * Too deep a value is left to the guard.
  */
@@ -41,11 +42,14 @@ export function jsonProblemIn(value: unknown, depth = 0): { path: string; messag
   if (typeof value !== 'object' || value === null || depth > MAX_DEPTH) return undefined;
   for (const key in value) {
     if (key === '__proto__') return { path: key, message: 'is a key that is not allowed' };
+    if (!isStorable(key)) return { path: '(key)', message: UNSTORABLE };
     const part: unknown = value[key as never];
     if (typeof part === 'number') {
       if (Number.isInteger(part) && !Number.isSafeInteger(part)) {
         return { path: pathStep(key, value), message: 'must be an integer between -(2^53 - 1) and 2^53 - 1' };
       }
+    } else if (typeof part === 'string') {
+      if (!isStorable(part)) return { path: pathStep(key, value), message: UNSTORABLE };
     } else if (typeof part === 'object') {
       const problem = jsonProblemIn(part, depth + 1);
       if (problem) return { ...problem, path: `${pathStep(key, value)}.${problem.path}` };
@@ -54,6 +58,8 @@ export function jsonProblemIn(value: unknown, depth = 0): { path: string; messag
   return undefined;
 }
 
+export const UNSTORABLE = 'must have no NUL and no lone surrogate';
+export const isStorable = (text: string) => !text.includes('\0') && text.isWellFormed();
 const MAX_DEPTH = 100;
 const pathStep = (key: string, parent: object) => (Array.isArray(parent) ? key : safeKey(key));
 

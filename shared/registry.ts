@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { checkType } from './event-names.ts';
+import { checkFields } from './field-check.ts';
 import * as field from './fields.ts';
 import type { RunRows } from './run.ts';
 import type { Fold } from './run-fold.ts';
@@ -67,20 +69,45 @@ type Definition<T extends string, C extends string, P extends string, F extends 
   fold?: (rows: RunRows, event: z.output<z.ZodObject<typeof eventEnvelope & { type: z.ZodLiteral<T> } & F>>) => void;
 };
 
+/** `T`, unless it is a type of the signals. */
+type TypeName<T extends string> = T extends `stream.${string}` ? never : T;
+type NotJson =
+  | Date
+  | bigint
+  | symbol
+  | ReadonlyMap<unknown, unknown>
+  | ReadonlySet<unknown>
+  | ((...args: never) => unknown);
+/** Fields with names that the envelope does not have, and with values that JSON can carry. */
+type OwnFields<F extends z.ZodRawShape> = {
+  [Name in keyof F]: Name extends keyof LoggedEnvelope
+    ? never
+    : HasNotJson<z.output<F[Name]>> extends true
+      ? never
+      : F[Name];
+};
+type HasNotJson<T> = 0 extends 1 & T ? false : true extends (T extends NotJson ? true : false) ? true : false;
+
 function strict<S extends z.ZodRawShape>(shape: S, check: Check | undefined): z.ZodObject<S, z.core.$strict> {
   const schema = z.strictObject(shape);
   if (!check) return schema;
   return schema.refine((event) => check.holds(event), { path: [check.path], error: check.message });
 }
 
-/** Declares an event type and builds its schemas. */
+/**
+ * Declares an event type and builds its schemas. Throws a `RunwireError` with the code `INVALID_INPUT` and a path: for a type
+ * that begins with `stream.`, a field with the name of one of the envelope, a schema of zod 3, and a schema that converts
+ * values or accepts values without a form in JSON (dates, big integers, maps).
+ */
 export function defineEvent<
   const T extends string,
   const C extends string,
   const P extends string,
   F extends z.ZodRawShape,
->(definition: Definition<T, C, P, F>) {
+>(definition: Definition<T, C, P, F> & { type: TypeName<T>; fields: OwnFields<F> }) {
   const { type, category, topic, fields, check, fold } = definition;
+  checkType(type);
+  checkFields(type, fields, eventEnvelope);
   return {
     type,
     category,

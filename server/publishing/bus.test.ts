@@ -73,7 +73,7 @@ describe('publish', () => {
     expect(server.getStats().published).toBe(0);
   });
 
-  test('[E8] an integer beyond 2^53 - 1, or a key __proto__, in an own type is refused with its path, at any depth', async () => {
+  test('[E4] [E8] a text with NUL, an integer beyond 2^53 - 1, or a key __proto__, in an own type is refused with its path, at any depth', async () => {
     const measured = defineEvent({
       type: 'measured',
       category: 'own',
@@ -97,6 +97,9 @@ describe('publish', () => {
       '"value":9007199254740993': 'value',
       '"value":-9007199254740993': 'value',
       '"value":1e300': 'value',
+      '"more":{"a":["x\\u0000"]}': 'more.a.0',
+      '"more":{"a\\ud800":1}': 'more.(key)',
+      '"tags":{"a":"\\udc00"}': 'tags.a',
       '"more":{"a":[1,{"b":9007199254740992}]}': 'more.a.1.b',
       '"more":{"Jane Doe":9007199254740992}': 'more.(key)',
       '"tags":{"a":"b","__proto__":"x"}': 'tags.__proto__',
