@@ -481,6 +481,19 @@ describe('/trpc', () => {
     expect((await batch(51)).status).toBe(400);
   });
 
+  test('[Q10] the body of a call, alone or in a batch, is read up to the limit', async () => {
+    await using server = await withToken({ limits: { messageBytes: 10_000 } });
+    const headers = { authorization: server.authorization, 'content-type': 'application/json' };
+    const call = async (path: string, body: string) => {
+      const response = await fetch(`${server.url}/trpc/${path}`, { method: 'POST', headers, body });
+      return [response.status, await response.text()];
+    };
+    const large = JSON.stringify({ events: [created('r1', { name: 'x'.repeat(20_000) })] });
+    expect(await call('event.publish', large)).toMatchObject([413, expect.stringContaining('TOO_LARGE')]);
+    const batch = await call('event.publish,event.publish?batch=1', `{"0":${large},"1":{"events":[]}}`);
+    expect(batch).toMatchObject([413, expect.stringContaining('TOO_LARGE')]);
+  });
+
   /** Reads server-sent events until one passes. Node.js has no EventSource. */
   async function stream(url: string, headers: Record<string, string>, passes: (item: Item) => boolean) {
     const controller = new AbortController();
