@@ -251,3 +251,25 @@ test('[C6] the full reason of a refusal reaches the client', async () => {
   const { error } = await until(({ state }) => state === 'failed');
   expect(error?.message).toBe('the token is missing, malformed, forged or expired');
 });
+
+test('[C30] the answer of a call does not wait for the answer of another call of the same tick', async () => {
+  await using server = await startServer();
+  await server.bus.publish([created('r1')], { actor: 'ada' });
+  const realFetch = fetch;
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  vi.stubGlobal('fetch', async (input: string, init?: RequestInit) => {
+    const response = await realFetch(input, init);
+    if (input.includes('audit.verify')) await held;
+    return response;
+  });
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const { client } = open({ url: server.url, token: await tokenFor() });
+  const slow = client.audit.verify.query({});
+  const { run } = await client.run.get.query({ runId: 'r1' });
+  expect(run.runId).toBe('r1');
+  release();
+  expect(await slow).toMatchObject({ ok: true });
+});

@@ -1,5 +1,5 @@
 import {
-  httpBatchLink,
+  httpLink,
   type Operation,
   splitLink,
   TRPCClientError,
@@ -191,36 +191,30 @@ export function linksOver<R extends AnyTRPCRouter>(
 }
 
 /**
- * Each user has an HTTP link: a batch never has requests of two users. The URL is read at the first request: a relative URL
- * has no host while a page is rendered on a server.
+ * Each call is a request of its own: a batch would answer none of its calls before the slowest. The URL is read at the first
+ * request: a relative URL has no host while a page is rendered on a server.
  */
 function httpLinkTo<R extends AnyTRPCRouter>(endpoints: () => Endpoints, tokens: TokenCache): TRPCLink<R> {
   return (runtime) => {
-    const links = new WeakMap<Identity, ReturnType<TRPCLink<R>>>();
+    let link: ReturnType<TRPCLink<R>> | undefined;
     return (operation) => {
-      const identity = operation.op.context[userKey] as Identity;
-      const link = links.get(identity) ?? httpLinkOf<R>(endpoints().trpc, tokens, identity)(runtime);
-      links.set(identity, link);
+      link ??= httpLink<R>({
+        url: endpoints().trpc,
+        // A GET request puts search text into the URL, and URLs into access logs. The text may be protected information.
+        methodOverride: 'POST',
+        headers: async ({ op }: { op: Operation }) => {
+          if (op.type === 'mutation') tokens.settleDoubt();
+          const token = await tokens.get();
+          const { signal } = op.context[userKey] as Identity;
+          if (signal.aborted) throw new RunwireError('UNAUTHENTICATED', 'another user has signed in');
+          return token === undefined ? {} : { authorization: `Bearer ${token}` };
+        },
+        // To another origin, a browser sends its cookies with a WebSocket by default, but with `fetch` only by this option.
+        ...(tokens.isAbsent ? { fetch: withCookie } : {}),
+      } as unknown as Parameters<typeof httpLink<R>>[0])(runtime);
       return link(operation);
     };
   };
-}
-
-function httpLinkOf<R extends AnyTRPCRouter>(url: string, tokens: TokenCache, identity: Identity): TRPCLink<R> {
-  return httpBatchLink<R>({
-    url,
-    // A GET request puts search text into the URL, and URLs into access logs. The text may be protected information.
-    methodOverride: 'POST',
-    maxItems: 50,
-    headers: async ({ opList }: { opList: readonly Operation[] }) => {
-      if (opList.some(({ type }) => type === 'mutation')) tokens.settleDoubt();
-      const token = await tokens.get();
-      if (identity.signal.aborted) throw new RunwireError('UNAUTHENTICATED', 'another user has signed in');
-      return token === undefined ? {} : { authorization: `Bearer ${token}` };
-    },
-    // To another origin, a browser sends its cookies with a WebSocket by default, but with `fetch` only by this option.
-    ...(tokens.isAbsent ? { fetch: withCookie } : {}),
-  } as unknown as Parameters<typeof httpBatchLink<R>>[0]);
 }
 
 /** Returns a function that sends a new token over the open socket with the procedure `auth.refresh`. */

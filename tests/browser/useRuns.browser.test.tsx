@@ -219,7 +219,7 @@ test('[H5] a list that cannot be fetched reports the error, and reconnect() fetc
   await server.publish(created(1));
   const realFetch = window.fetch;
   window.fetch = async () =>
-    Response.json([{ error: { code: -32600, message: 'no', data: { runwireCode: 'FORBIDDEN' } } }]);
+    Response.json({ error: { code: -32600, message: 'no', data: { runwireCode: 'FORBIDDEN' } } });
   onTestFinished(() => {
     window.fetch = realFetch;
   });
