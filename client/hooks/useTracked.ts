@@ -75,19 +75,23 @@ class Tracker<State, Result extends object> {
 
   track(result: Result): Result {
     const tracked = {} as Result;
+    const late: Partial<Result> = {};
     for (const field of Object.keys(result) as (keyof Result)[]) {
-      Object.defineProperty(tracked, field, { enumerable: true, get: () => this.#get(result, field) });
+      Object.defineProperty(tracked, field, { enumerable: true, get: () => this.#get(result, late, field) });
     }
     return tracked;
   }
 
-  #get<Field extends keyof Result>(result: Result, field: Field): Result[Field] {
+  #get<Field extends keyof Result>(result: Result, late: Partial<Result>, field: Field): Result[Field] {
+    if (field in late) return late[field] as Result[Field];
     if (this.#read.has(field)) return result[field];
     this.#read.add(field);
     this.#onRead?.(field);
     const latest = this.#resultOf(this.#source.getState())[field];
-    // The field may have changed without a render. A later read of `result` must not return the old value for good.
-    if (!Object.is(latest, result[field])) this.#source.changed();
+    // The field may have changed without a render. The old value must not come back, and a later result needs a render.
+    if (Object.is(latest, result[field])) return latest;
+    late[field] = latest;
+    this.#source.changed();
     return latest;
   }
 }
