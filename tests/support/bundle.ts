@@ -1,5 +1,5 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build, type Rolldown } from 'vite';
@@ -14,8 +14,30 @@ const entries: Record<string, string> = {
   'runwire/tanstack': 'client/tanstack/index.ts',
 };
 
-/** Paths of the modules in a bundle, relative to the repository, and the gzipped size of each package in it, in bytes. */
-export type Bundle = { modules: string[]; gzipBytes: Map<string, number> };
+const page = (entry: string, hook: string) => `
+  import { createElement } from 'react';
+  import { createRoot } from 'react-dom/client';
+  import { RunwireProvider, ${hook} as useHook } from '${entry}';
+  const Page = () => String(useHook({ runId: 'r1' }));
+  createRoot(document.body).render(createElement(RunwireProvider, {}, createElement(Page)));`;
+
+/** Small apps, by what they use. */
+export const pages: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    ['hooks', 'tanstack', 'react'].flatMap((entry) =>
+      ['useRunEvents', 'useRun', 'useRuns'].map((hook) => [
+        `${hook} of runwire/${entry}`,
+        page(`runwire/${entry}`, hook),
+      ]),
+    ),
+  ),
+  'runwire/client': `import { createRunwireClient } from 'runwire/client'; createRunwireClient({ url: '/' });`,
+  'runwire/publisher': `import { createPublisher } from 'runwire/publisher'; createPublisher({ url: '/' });`,
+  'RunwireError of runwire/events': `import { RunwireError } from 'runwire/events'; console.log(RunwireError);`,
+};
+
+/** Paths of the modules in a bundle, relative to the repository, its gzipped size, and that of each package in it. */
+export type Bundle = { modules: string[]; wholeBytes: number; packageBytes: Map<string, number> };
 
 /** Bundles the source of an app for production, as Vite does. Modules and packages without code in the result are left out. */
 export async function bundleOf(app: string): Promise<Bundle> {
@@ -23,37 +45,41 @@ export async function bundleOf(app: string): Promise<Bundle> {
   try {
     const input = join(folder, 'app.ts');
     await writeFile(input, app);
-    const alias = Object.entries(entries).map(([find, path]) => ({ find, replacement: join(root, path) }));
-    const output = (await build({
-      root: folder,
-      configFile: false,
-      logLevel: 'error',
-      resolve: { alias },
-      define: { 'process.env.NODE_ENV': '"production"' },
-      build: {
-        write: false,
-        target: 'es2022',
-        modulePreload: false,
-        rolldownOptions: {
-          input,
-          output: { codeSplitting: { includeDependenciesRecursively: false, groups: [{ name: packageOf }] } },
-        },
-      },
-    })) as Rolldown.RolldownOutput;
-    const modules: string[] = [];
-    const gzipBytes = new Map<string, number>();
-    for (const chunk of output.output) {
-      if (chunk.type !== 'chunk') continue;
-      const used = Object.entries(chunk.modules).filter(([, { renderedLength }]) => renderedLength > 0);
-      modules.push(...used.map(([path]) => relative(root, path)));
-      const [path] = used[0] ?? [];
-      if (path) gzipBytes.set(packageOf(path), (gzipBytes.get(packageOf(path)) ?? 0) + gzipSync(chunk.code).length);
+    const [whole, split] = [await chunksOf(input, {}), await chunksOf(input, byPackage)];
+    const packageBytes = new Map<string, number>();
+    for (const { code, modules } of split) {
+      const [path] = usedOf(modules);
+      if (path) packageBytes.set(packageOf(path), (packageBytes.get(packageOf(path)) ?? 0) + gzipSync(code).length);
     }
-    return { modules, gzipBytes };
+    return {
+      modules: whole.flatMap(({ modules }) => usedOf(modules).map((path) => relative(root, path))),
+      wholeBytes: whole.reduce((sum, { code }) => sum + gzipSync(code).length, 0),
+      packageBytes,
+    };
   } finally {
     await rm(folder, { recursive: true });
   }
 }
+
+const byPackage: Rolldown.OutputOptions = {
+  codeSplitting: { includeDependenciesRecursively: false, groups: [{ name: (path) => packageOf(path) }] },
+};
+
+async function chunksOf(input: string, output: Rolldown.OutputOptions): Promise<Rolldown.OutputChunk[]> {
+  const alias = Object.entries(entries).map(([find, path]) => ({ find, replacement: join(root, path) }));
+  const built = (await build({
+    root: dirname(input),
+    configFile: false,
+    logLevel: 'error',
+    resolve: { alias },
+    define: { 'process.env.NODE_ENV': '"production"' }, // Otherwise tests would bundle React's development build.
+    build: { write: false, target: 'es2022', modulePreload: false, rolldownOptions: { input, output } },
+  })) as Rolldown.RolldownOutput;
+  return built.output.filter((each) => each.type === 'chunk');
+}
+
+const usedOf = (modules: Rolldown.OutputChunk['modules']): string[] =>
+  Object.entries(modules).flatMap(([path, { renderedLength }]) => (renderedLength > 0 ? [path] : []));
 
 /** The packages of React and those of tRPC count as one each. */
 function packageOf(path: string): string {
