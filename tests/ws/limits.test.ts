@@ -6,6 +6,8 @@ import { WebSocket } from 'ws';
 import { loadConfig } from '../../server/config.ts';
 import { defaultLimits } from '../../server/limits.ts';
 import { isSignal } from '../../shared/protocol.ts';
+import { startCuttableServer } from '../browser/server.ts';
+import { follow, open } from '../support/client.ts';
 import {
   created,
   isLive,
@@ -338,4 +340,20 @@ test('[W13] an unknown limit, and one that is not a positive number, is refused 
     expect(() => loadConfig({ AUTH_SECRET, [name]: value })).toThrow(expect.objectContaining({ path: name }));
   }
   expect(Object.keys(defaultLimits).length).toBe(10);
+});
+
+test('[W8] clients whose network fell silent come back by themselves, though their dead sockets fill the limit of the user', async () => {
+  // The server's heartbeat would keep the dead sockets for 12 s.
+  await using server = await startCuttableServer({ heartbeatMs: 6_000, limits: { connectionsPerUser: 2 } });
+  const token = await tokenFor();
+  const clients = [1, 2].map(() => open({ url: server.url, token, heartbeatMs: 200, reconnectDelayMs: 100 }));
+  const runs = clients.map(({ client }) => follow(client, 'r1'));
+  await Promise.all(clients.map(({ reaches }) => reaches('connected')));
+  server.freeze();
+  await server.bus.publish([created('r1')], { actor: 'ada' });
+  await Promise.all(runs.map((run) => run.until(() => run.seqs().length === 1)));
+  const statuses = clients.flatMap((client) => client.statuses);
+  expect(statuses.map(({ error }) => error?.code)).toContain('RATE_LIMITED');
+  expect(statuses.map(({ state }) => state)).not.toContain('failed');
+  expect(server.getStats().connections).toBe(2);
 });
