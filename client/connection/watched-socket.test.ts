@@ -118,22 +118,29 @@ test('[C12] close() waits neither for an answer of the network nor for a token',
 });
 
 test('[C12] all subscriptions get their data after sockets that closed before their requests were sent', async () => {
-  // The server accepts each socket and closes it in the same write, so the close frame arrives with the handshake.
-  const refusing = await startRefusingServer(1012);
   await using server = await startServer();
-  const urls = [refusing.url, refusing.url, refusing.url];
+  // Each socket closes as soon as it is open, and the next one is of the real server.
+  const closing = new WebSocketServer({ server: createServer() });
+  closing.on('connection', (socket) => socket.terminate());
+  const targets = [await listen(closing.options.server as Server)];
   class Redirected extends WebSocket {
     constructor(url: string | URL) {
       const target = new URL(url);
-      target.host = new URL(urls.shift() ?? server.url).host;
+      target.host = new URL(targets.shift() ?? server.url).host;
       super(target);
     }
   }
-  const { client } = open({ url: server.url, token: await tokenFor(), WebSocket: Redirected });
+  const { client, reaches } = open({ url: server.url, token: await tokenFor(), WebSocket: Redirected, idleMs: 0 });
   await server.bus.publish([created('r1')], { actor: 'ada' });
-  const runs = Array.from({ length: 20 }, () => follow(client, 'r1'));
-  await Promise.all(runs.map((run) => run.until(() => run.seqs().length === 1)));
-  expect(urls).toEqual([]);
+  for (let round = 0; round < 10; round++) {
+    const runs = Array.from({ length: 4 }, () => follow(client, 'r1'));
+    await Promise.all(runs.map((run) => run.until(() => run.seqs().length === 1)));
+    for (const run of runs) run.unsubscribe();
+    await reaches('idle');
+    targets.push(
+      new URL(`http://${(closing.address() as AddressInfo).address}:${(closing.address() as AddressInfo).port}`).href,
+    );
+  }
 });
 
 test('[C11] without subscriptions nothing is tried, and a later subscription gets its data', async () => {
@@ -195,12 +202,12 @@ test('[C13] an error that a callback throws is reported, and all subscriptions o
       logged.mockRestore();
     });
     const runId = `r-${hasReportError}`;
-    const { client, connection, reaches } = open({ url: server.url, token: await tokenFor() });
-    const stop = connection.subscribe(() => {
+    const { client, connection, reaches } = open({ url: server.url, token: await tokenFor(), idleMs: 0 });
+    const removeListener = connection.subscribe(() => {
       throw new Error('of a listener');
     });
     const throwing: string[] = [];
-    client.onRunEvent.subscribe(
+    const subscription = client.onRunEvent.subscribe(
       { runId, from: 'start' },
       {
         onStarted: () => {
@@ -223,9 +230,13 @@ test('[C13] an error that a callback throws is reported, and all subscriptions o
     await run.until(() => run.seqs().length === 3);
     await expect.poll(() => throwing.filter((type) => type === 'stage.progress').length).toBe(3);
     expect(connection.getStatus().state).toBe('connected');
-    stop();
+    removeListener();
     const messages = new Set(reported.map((error) => (error as Error).message));
     expect(messages).toEqual(new Set(['of a listener', 'of onStarted', 'of onData', 'of onError']));
+    // The subscription that failed has ended, so the socket closes after the other two.
+    subscription.unsubscribe();
+    run.unsubscribe();
+    await reaches('idle');
   }
 });
 
