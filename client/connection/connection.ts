@@ -94,7 +94,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
   const policy = new ReconnectPolicy(options);
   let isClosed = false;
   let current: WatchedSocket | undefined;
-  let lastRequestAt = 0;
+  let requestCount = 0;
   let lastId = 0;
   const nextId = () => ++lastId;
 
@@ -116,7 +116,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
       else policy.onReleased();
     },
     onDead: () => policy.retry(),
-    lastRequestAt: () => lastRequestAt,
+    requestCount: () => requestCount,
   };
   const socketOptions = { WebSocket: options.WebSocket, observer, heartbeatMs };
 
@@ -162,7 +162,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     nextId,
     onSubscribe: () => policy.addSubscription(),
     onRequest: () => {
-      lastRequestAt = performance.now();
+      requestCount++;
     },
   };
   const refreshToken = () => {

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { startCuttableServer } from '../../tests/browser/server.ts';
-import { follow, open, startRefusingServer } from '../../tests/support/client.ts';
+import { follow, open } from '../../tests/support/client.ts';
 import { created, progress, startServer, tokenFor } from '../../tests/support/harness.ts';
 import { createRunwireClient, type WebSocketClass } from '../index.ts';
 

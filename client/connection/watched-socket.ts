@@ -32,7 +32,7 @@ export class WatchedSocket {
   /** For each `PING` without an answer, whether {@link #ping} sent it. */
   readonly #pings: boolean[] = [];
   readonly #createdAt = performance.now();
-  #openedAt: number | undefined;
+  #hasOpened = false;
   /** When the last message arrived; undefined before the first one. */
   #heardAt: number | undefined;
   #isReleased = false;
@@ -122,7 +122,7 @@ export class WatchedSocket {
   #open(): void {
     if (this.#isEnded || this.readyState !== WatchedSocket.CONNECTING) return;
     this.readyState = WatchedSocket.OPEN;
-    this.#openedAt = performance.now();
+    this.#hasOpened = true;
     this.#emit({ type: 'open' });
   }
 
@@ -192,19 +192,19 @@ export class WatchedSocket {
   }
 
   /**
-   * tRPC's client sends a new request in a later task. If the socket closed in between, it would keep requests that it
-   * never sends. So the socket seems open to it for that time, and what it sends is sent again on the next socket.
+   * tRPC's client sends a new request in a timer of 0 ms. If the socket closed before, it would keep requests that it never
+   * sends. So the socket seems open to it until such timers have run, and what it sends is sent again on the next socket.
    */
   #emitClose(code: number): void {
-    const settledAt = Math.max(this.#openedAt ?? 0, this.#observer.lastRequestAt()) + SETTLE_MS;
-    const waitMs = this.readyState === WatchedSocket.OPEN ? settledAt - performance.now() : 0;
-    if (waitMs > 0) {
-      this.#startTimer(waitMs, () => this.#emitClose(code));
-      return;
-    }
-    this.readyState = WatchedSocket.CLOSED;
-    if (this.#openedAt === undefined) this.#emit({ type: 'error' });
-    this.#emit({ type: 'close', code });
+    const requests = this.#observer.requestCount();
+    const close = () => {
+      this.readyState = WatchedSocket.CLOSED;
+      if (!this.#hasOpened) this.#emit({ type: 'error' });
+      this.#emit({ type: 'close', code });
+    };
+    if (this.readyState !== WatchedSocket.OPEN) close();
+    else
+      this.#startTimer(SETTLE_MS, () => (this.#observer.requestCount() === requests ? close() : this.#emitClose(code)));
   }
 
   /** An error of one listener is reported. It must not end the platform's delivery of events. */
@@ -241,8 +241,8 @@ export type SocketObserver = {
   onClosed(socket: WatchedSocket, code: number, loss: RunwireError | undefined): void;
   /** A {@link WatchedSocket.probe} had no answer, and the socket has ended. */
   onDead(): void;
-  /** When tRPC's client was last given a request, by `performance.now()`. */
-  lastRequestAt(): number;
+  /** How many requests tRPC's client has been given. */
+  requestCount(): number;
 };
 
 export type WatchedSocketOptions = {
@@ -257,8 +257,8 @@ const NO_CLOSE_FRAME = 1006;
 const CONNECT_MS = 10_000;
 /** A released socket that has not closed after this time is ended. */
 const CLOSING_MS = 2_000;
-/** Time in which tRPC's client sends a request that it was given: a few tasks. */
-const SETTLE_MS = 20;
+/** Longer than the timers in which tRPC's client sends a request. Timers run in the order of their times. */
+const SETTLE_MS = 10;
 
 /** Resolves once a closing socket has closed. Resolves at once for a socket in any other state. */
 export async function whenClosed(socket: WatchedSocket | undefined): Promise<void> {
