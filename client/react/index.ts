@@ -1,5 +1,3 @@
-'use client';
-
 /** The package entry `runwire/react`: the hooks of `runwire/hooks`, and tRPC's React hooks typed by the server's router. */
 
 export type * from '../hooks/index.ts';

@@ -1,3 +1,5 @@
+'use client';
+
 import { hashKey, type Query, QueryCache, QueryClient } from '@tanstack/react-query';
 import { type CreateTRPCReact, createTRPCReact } from '@trpc/react-query';
 import { createContext, type ReactNode, useMemo } from 'react';

@@ -1,5 +1,3 @@
-'use client';
-
 /**
  * The package entry `runwire/tanstack`: the hooks of `runwire/hooks`, and tRPC's integration with TanStack Query typed by
  * the server's router.

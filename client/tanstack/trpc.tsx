@@ -1,3 +1,5 @@
+'use client';
+
 import type { AnyTRPCRouter } from '@trpc/server';
 import { createTRPCContext } from '@trpc/tanstack-react-query';
 import type { ReactNode } from 'react';

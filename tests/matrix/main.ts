@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compilers, nodeVersions, reactSets, resolutions, serverPackages, sqlitePackage, trpcSets } from './cells.ts';
+import { tryNext } from './next-app.ts';
 import { nodeOf, Project, packTo } from './project.ts';
 
 /**
@@ -10,13 +11,16 @@ import { nodeOf, Project, packTo } from './project.ts';
  */
 
 type Outcome = { isRight: boolean; text: string };
+/** Lines of an error that are printed. */
+const SHOWN_LINES = 20;
 const failures: string[] = [];
 
 async function attempt(name: string, work: () => Promise<string>): Promise<Outcome> {
   try {
     return { isRight: true, text: await work() };
   } catch (error) {
-    failures.push(`${name}: ${(error as Error).message}`);
+    const lines = (error as Error).message.split('\n');
+    failures.push(`${name}: ${lines.slice(0, SHOWN_LINES).join('\n')}`);
     return { isRight: false, text: 'FAILED' };
   }
 }
@@ -85,6 +89,11 @@ for (const trpc of trpcSets) {
     }
     rmSync(project.folder, { recursive: true });
   }
+}
+for (const trpc of trpcSets.filter(({ faces }) => faces.includes('react'))) {
+  const name = `tRPC ${trpc.name}, Next.js`;
+  const outcome = await attempt(name, () => tryNext(join(folder, 'next'), tarball, trpc));
+  console.log(`\n${name}: ${outcome.text}`);
 }
 rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 for (const failure of failures) console.log(`\n${failure}`);

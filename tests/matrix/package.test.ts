@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -48,7 +48,7 @@ describe.each([
   test('[K4] a consumer misses nothing over cuts, and renders on a server', { timeout: TIMEOUT_MS }, async () => {
     await project.install(serverPackages);
     expect(await project.compileAll(typescript7, 'node16')).toEqual([]);
-    if (globalThis.WebSocket) expect(await project.run(process.execPath, 'render.js')).toContain('no status');
+    expect(await project.run(process.execPath, 'render.js')).toContain('no status');
     if (!hasSqlite) {
       // [K2] The start names the missing package.
       await expect(project.run(process.execPath, 'run.js')).rejects.toThrow('npm install @photostructure/sqlite');
@@ -56,6 +56,28 @@ describe.each([
     }
     expect(JSON.parse(await project.run(process.execPath, 'run.js'))).toMatchObject({ cuts: 3, events: 161 });
   });
+});
+
+test('[K7] the hooks are behind a client boundary that webpack and Turbopack accept', () => {
+  const client = join(root, 'dist/client');
+  const files = readdirSync(client, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'));
+  const sources = new Map(files.map((file) => [file, readFileSync(join(client, file), 'utf8')]));
+  const boundaries = files.filter((file) => /^'use client'/.test(sources.get(file) ?? ''));
+  expect(boundaries.sort()).toEqual(['hooks/index.js', 'react/trpc.js', 'tanstack/trpc.js']);
+  // webpack refuses the statement in a boundary.
+  expect(boundaries.filter((file) => /^export \*/m.test(sources.get(file) ?? ''))).toEqual([]);
+  // What a server component loads besides the boundaries has no React.
+  const loaded = new Set<string>();
+  const load = (file: string) => {
+    if (loaded.has(file) || boundaries.includes(file)) return;
+    loaded.add(file);
+    for (const [, name = ''] of (sources.get(file) ?? '').matchAll(/(?:from|import) '([^']+)'/g)) {
+      if (name.startsWith('.')) load(join(file, '..', name));
+      else expect(`${file} imports ${name}`).not.toMatch(/ (react|react-dom|@tanstack\/.*)$/);
+    }
+  };
+  for (const entry of ['index.js', 'react/index.js', 'tanstack/index.js']) load(entry);
+  expect(loaded.size).toBeGreaterThan(5);
 });
 
 test('[K5] publint and attw find nothing in the package', { timeout: TIMEOUT_MS }, async () => {

@@ -20,7 +20,8 @@ const execute = promisify(execFile);
 export async function output(command: string, args: string[], cwd: string): Promise<string> {
   try {
     // `npm test` sets variables that are options of npm, and Vitest sets NODE_ENV.
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_|^NODE_ENV$/i.test(name)));
+    const kept = Object.entries(process.env).filter(([name]) => !/^npm_|^NODE_ENV$/i.test(name));
+    const env = { ...Object.fromEntries(kept), NEXT_TELEMETRY_DISABLED: '1' };
     const { stdout } = await execute(command, args, { cwd, env, maxBuffer: 64 * 1024 * 1024 });
     return stdout;
   } catch (error) {
