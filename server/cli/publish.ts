@@ -20,7 +20,14 @@ export async function publish(file: string, options: TargetOptions): Promise<num
   const drafts = parse(await read(file));
   if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'the input contains no events');
   const total = { accepted: 0, duplicates: 0, seq: 0 };
-  const publisher = createPublisher({ url: target.url, token: target.token, retryForMs: RETRY_FOR_MS });
+  const publisher = createPublisher({
+    url: target.url,
+    token: target.token,
+    retryForMs: RETRY_FOR_MS,
+    onError: ({ message }, willRetry) => {
+      if (willRetry) process.stderr.write(`runwire: ${message}; trying again\n`);
+    },
+  });
   let sent = 0;
   try {
     for (const chunk of chunksOf(drafts)) {

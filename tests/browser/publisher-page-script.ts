@@ -18,6 +18,7 @@ const ways: Record<string, () => Promise<unknown>> = {
   /** Publishes more than a request may carry that outlives its page, and the end of the run. */
   async tooMuch() {
     for (let at = 0; at < 200; at++) void publisher.publish(draftOf(`${at} ${'x'.repeat(1_000)}`));
+    for (let at = 0; at < 20; at++) void publisher.publish(draftOf('small'));
     void publisher.publish({ type: 'run.completed', runId: 'r1' });
   },
   /** Has no Node.js. */

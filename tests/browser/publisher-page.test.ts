@@ -90,8 +90,9 @@ test('[P14] of more than 64 KiB, the end of the run is sent first, then the olde
   await vi.waitFor(() => expect(server.log.head).toBeGreaterThan(0), 10_000);
   const names = await namesOf(server);
   expect(names.at(-1)).toBe('');
-  expect(names.slice(0, -1)).toEqual(names.slice(0, -1).map((_, at) => String(at)));
-  expect(names.length).toBeGreaterThan(40);
+  const large = names.slice(0, -1).filter((name) => name !== 'small');
+  expect(large).toEqual(large.map((_, at) => String(at)));
+  expect(large.length).toBeGreaterThan(40);
   expect(bodies.map((body) => body.length > 50_000 && body.length <= 64 * 1024)).toEqual([true]);
 });
 

@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { runCli } from '../support/cli-harness.ts';
 import { created, progress, tokenFor } from '../support/harness.ts';
 import { eventsOf, setUp } from './setup.ts';
@@ -57,4 +59,32 @@ test('[X3] publish exits 1 when it is refused, and prints the paths without the 
   const token = await tokenFor({ roles: ['viewer'] });
   const forbidden = await runCli(['publish', '-', '--token', token], { cwd, env, input: '[{}]' });
   expect(forbidden).toMatchObject({ code: 1, stderr: 'runwire: FORBIDDEN: not allowed: publish\n' });
+});
+
+test('[P12] publish reports once what answers in place of the server, and goes on trying', async () => {
+  const { server, cwd, env } = await setUp();
+  let requests = 0;
+  const ingress = createServer((incoming, outgoing) => {
+    if (++requests < 3) {
+      return void incoming.resume().on('end', () => outgoing.writeHead(404).end('<html>no route</html>'));
+    }
+    const { method, url: path, headers } = incoming;
+    const onward = request({ port: server.port, host: '127.0.0.1', method, path, headers }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+      answer.pipe(outgoing);
+    });
+    incoming.pipe(onward);
+  });
+  await new Promise<void>((resolve) => ingress.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    ingress.close();
+    ingress.closeAllConnections();
+  });
+  const url = `http://127.0.0.1:${(ingress.address() as AddressInfo).port}`;
+  const input = JSON.stringify(created('r1'));
+  expect(await runCli(['publish', '-', '--url', url], { cwd, env, input })).toMatchObject({
+    code: 0,
+    stdout: '{"accepted":1,"duplicates":0,"seq":1}\n',
+    stderr: 'runwire: the address does not answer as a Runwire server (status 404); trying again\n',
+  });
 });
