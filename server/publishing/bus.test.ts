@@ -4,6 +4,8 @@ import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
 import { foldOf } from '../../shared/event-table.ts';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
+import { runwireEvents } from '../../shared/events.ts';
+import * as field from '../../shared/fields.ts';
 import { defineEvent } from '../../shared/registry.ts';
 import { created, everyone, keptLog, openServer, progress } from '../../tests/support/harness.ts';
 import { openSqliteLog } from '../event-log/sqlite/log.ts';
@@ -113,6 +115,23 @@ describe('publish', () => {
     await publish('"value":9007199254740991,"more":[-9007199254740991,0.1,1.5e-300,null,"9007199254740993"]');
     await publish('"tags":{"constructor":"x","valueOf":"y"}');
     expect(log.head).toBe(2);
+  });
+
+  test('[S14] a draft is refused if the schema of a field allows no redacted text', async () => {
+    const fields = { contact: z.email(), note: field.message().optional() };
+    const own = defineEvent({ type: 'own', category: 'own', topic: 'own', fields });
+    await using server = await openServer({ events: { ...runwireEvents, own } as never });
+    const draft = { type: 'own', projectId: 'p', runId: 'r', contact: 'ann@example.org' } as never;
+    for (const onPhi of ['reject', 'redact'] as const) {
+      const { code, issues } = await refusal(server.bus.publish([draft], { ...producer, onPhi }));
+      expect([code, issues[0]?.path]).toEqual(['PHI_REJECTED', 'contact']);
+    }
+    await using allowing = await openServer({
+      events: { ...runwireEvents, own } as never,
+      phi: { allow: ['own:contact'] },
+    });
+    await allowing.bus.publish([draft], producer);
+    expect(allowing.log.head).toBe(1);
   });
 
   test('[B1] one draft that the guard refuses makes the whole request fail, with the path', async () => {

@@ -24,6 +24,8 @@ import { draftCheck } from './draft-rules.ts';
 /** Maximum number of issues in one error. */
 const ISSUE_LIMIT = 100;
 const YIELD_MS = 1;
+const UNREDACTABLE =
+  'has an identifier, and the schema of the field allows no redacted text: allow the field, or use field.userId()';
 /** The size of a draft counts as one further event for each of these units. */
 const UNIT_BYTES = 4_096;
 /** Maximum length of a UTF-16 code unit in JSON, as an escape such as `\u001f`; bytes. */
@@ -192,7 +194,11 @@ export class EventBus<R extends Registry> {
     let yieldedAt = performance.now();
     for (const [index, draft] of drafts.entries()) {
       try {
-        guarded.push(yield* guardInSlices(this.#guard, draft, policy));
+        const kept = yield* guardInSlices(this.#guard, draft, policy);
+        // The schema of an own type may refuse a redacted text, as `z.email()` does.
+        const issue = kept === draft ? undefined : this.#schema.safeParse(kept).error?.issues[0];
+        if (issue) issues.push({ index, path: describeIssue(issue).path, message: UNREDACTABLE });
+        else guarded.push(kept);
       } catch (error) {
         const { path, message, isDefect } = guardRefusal(error);
         if (isDefect) this.#health.note('the PHI guard failed; the draft is refused', { type: draft.type });
