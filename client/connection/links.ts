@@ -77,10 +77,10 @@ function userLink<R extends AnyTRPCRouter>(tokens: TokenCache, host: Host, scope
         const identity = scope?.identity ?? tokens.identity;
         const signals = scope ? [identity.signal, scope.signal] : [identity.signal];
         const end = () => {
-          stop();
-          // The hooks of a scope begin their subscriptions again.
+          // Before `stop`, which makes tRPC's WebSocket client complete the subscription. The hooks of a scope begin again.
           if (scope && op.type === 'subscription') observer.complete();
           else observer.error(TRPCClientError.from(new RunwireError('UNAUTHENTICATED', 'another user has signed in')));
+          stop();
         };
         let current: { unsubscribe(): void } | undefined;
         const stop = () => {

@@ -17,6 +17,8 @@ export type RunwireScope = {
   queryKey(...parts: readonly unknown[]): QueryKey;
   /** Same for libraries that build their keys themselves and put a text in front. */
   keyPrefix: string;
+  /** True for a query in React Query's cache that belongs to this scope. */
+  has(query: { queryKey: QueryKey; queryHash: string }): boolean;
   /** The event types of the application's registry. */
   events: EventTable;
 };

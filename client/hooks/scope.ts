@@ -24,6 +24,12 @@ export function createScope(runwire: Runwire, queries: QueryClient, events: Even
   const client = createTRPCClient<AppRouter>({ links: connection.linksUntil(ended.signal) });
   const feeds = new FeedCache(client, connection, events);
   const keyPrefix = JSON.stringify(queryKeyOf(server, subject));
+  // Own hooks begin their keys with the prefix, and `runwire/react` its hashes. `runwire/tanstack` makes it the first part.
+  const hash = `${keyPrefix.slice(0, -1)},`;
+  const has: RunwireScope['has'] = ({ queryKey, queryHash }) =>
+    queryHash.startsWith(hash) ||
+    JSON.stringify(queryKey.slice(0, 3)) === keyPrefix ||
+    (Array.isArray(queryKey[0]) && queryKey[0][0] === keyPrefix);
   return {
     client,
     connection,
@@ -31,19 +37,13 @@ export function createScope(runwire: Runwire, queries: QueryClient, events: Even
     queries,
     queryKey: (...parts) => queryKeyOf(server, subject, ...parts),
     keyPrefix,
+    has,
     events,
     end: (next) => {
       feeds.end();
       ended.abort();
       if (!next || (next.queries === queries && next.keyPrefix === keyPrefix)) return;
-      // Own hooks begin their keys with the prefix, and `runwire/react` its hashes. `runwire/tanstack` makes it the first part.
-      const hash = `${keyPrefix.slice(0, -1)},`;
-      queries.removeQueries({
-        predicate: ({ queryKey, queryHash }) =>
-          queryHash.startsWith(hash) ||
-          JSON.stringify(queryKey.slice(0, 3)) === keyPrefix ||
-          (Array.isArray(queryKey[0]) && queryKey[0][0] === keyPrefix),
-      });
+      queries.removeQueries({ predicate: has });
     },
   };
 }

@@ -1,4 +1,4 @@
-import { keepPreviousData, type SkipToken, skipToken, useInfiniteQuery } from '@tanstack/react-query';
+import { type SkipToken, skipToken, useInfiniteQuery } from '@tanstack/react-query';
 import { useCallback, useEffect, useMemo } from 'react';
 import type { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent, RunwireEvents } from '../../shared/events.ts';
@@ -58,7 +58,7 @@ export type UseSearch<R extends Registry> = <const T extends TypeOf<R> = TypeOf<
 export const useSearch: UseSearch<RunwireEvents> = (options) => {
   const isSkipped = options === skipToken;
   const { enabled = true, types, limit, ...filter } = (isSkipped ? { enabled: false } : options) as UseSearchOptions;
-  const { client, queries, queryKey } = useRunwire();
+  const { client, queries, queryKey, has } = useRunwire();
   const input = { ...filter, types: types && [...types], limit };
   const query = useInfiniteQuery(
     {
@@ -68,7 +68,7 @@ export const useSearch: UseSearch<RunwireEvents> = (options) => {
       getNextPageParam: (page) => page.nextCursor,
       enabled,
       staleTime: STALE_MS,
-      placeholderData: keepPreviousData,
+      placeholderData: (previous, query) => (query && has(query) ? previous : undefined), // Not another user's.
       ...retryOptions,
       retry: (count, error) => count < MAX_RETRIES && isRetryable(error),
     },

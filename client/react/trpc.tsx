@@ -41,7 +41,7 @@ export function RunwireProvider({ children, ...props }: RunwireProviderProps): R
 
 function ProvideTRPC({ children }: { children: ReactNode }): ReactNode {
   const scope = useRunwire();
-  const queries = useMemo(() => queryClientOf(scope), [scope]);
+  const queries = useMemo(() => new ClientOfScope(scope), [scope]);
   return (
     <trpc.Provider client={scope.client} queryClient={queries}>
       {children}
@@ -50,31 +50,48 @@ function ProvideTRPC({ children }: { children: ReactNode }): ReactNode {
 }
 
 /**
- * Returns a QueryClient over the caches of the application's. tRPC's keys name neither server nor user, so this client puts
- * both into the hash of each key, and finds no other queries.
+ * A QueryClient over the caches of the application's. tRPC's keys name neither server nor user, so this client puts both into
+ * the hash of each key, and finds no other queries.
  */
-function queryClientOf({ queries, queryKey, keyPrefix }: RunwireScope): QueryClient {
-  const { queries: options, ...others } = queries.getDefaultOptions();
-  return new QueryClient({
-    queryCache: new CacheOfScope(queries.getQueryCache(), `${keyPrefix.slice(0, -1)},`),
-    mutationCache: queries.getMutationCache(),
-    defaultOptions: { ...others, queries: { ...options, queryKeyHashFn: (key) => hashKey(queryKey(...key)) } },
-  });
+class ClientOfScope extends QueryClient {
+  readonly #scope: RunwireScope;
+
+  constructor(scope: RunwireScope) {
+    const { queries, queryKey } = scope;
+    const { queries: options, ...others } = queries.getDefaultOptions();
+    super({
+      queryCache: new CacheOfScope(scope),
+      mutationCache: queries.getMutationCache(),
+      defaultOptions: { ...others, queries: { ...options, queryKeyHashFn: (key) => hashKey(queryKey(...key)) } },
+    });
+    this.#scope = scope;
+  }
+
+  /** Options such as `keepPreviousData` show data of the query before, which may be another user's. */
+  override defaultQueryOptions: QueryClient['defaultQueryOptions'] = (options) => {
+    const all = super.defaultQueryOptions(options);
+    const show = all.placeholderData as ((data: unknown, query: Query | undefined) => unknown) | undefined;
+    if (options._defaulted || typeof show !== 'function') return all;
+    const placeholderData = (data: unknown, query: Query | undefined) =>
+      query && this.#scope.has(query) ? show(data, query) : show(undefined, undefined);
+    return { ...all, placeholderData } as typeof all;
+  };
 }
 
-/** The queries in a cache that have a prefix in their hash. `utils.invalidate()` leaves all other queries alone. */
+/** The queries of a scope in the cache of the application. `utils.invalidate()` leaves all other queries alone. */
 class CacheOfScope extends QueryCache {
   readonly #cache: QueryCache;
-  readonly #prefix: string;
+  readonly #has: RunwireScope['has'];
 
-  constructor(cache: QueryCache, prefix: string) {
+  constructor({ queries, has }: RunwireScope) {
+    const cache = queries.getQueryCache();
     super(cache.config);
     this.#cache = cache;
-    this.#prefix = prefix;
+    this.#has = has;
   }
 
   override getAll(): Query[] {
-    return this.#cache.getAll().filter(({ queryHash }) => queryHash.startsWith(this.#prefix));
+    return this.#cache.getAll().filter(this.#has);
   }
   override get: QueryCache['get'] = (hash) => this.#cache.get(hash);
   override add: QueryCache['add'] = (query) => this.#cache.add(query);

@@ -1,4 +1,4 @@
-import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
+import { keepPreviousData, QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { type ReactNode, useEffect } from 'react';
 import { expect, onTestFinished, test } from 'vitest';
 import { render } from 'vitest-browser-react';
@@ -9,6 +9,7 @@ import {
   useRun,
   useRunEvents,
   useRuns,
+  useSearch,
 } from '../../client/react/index.ts';
 import { until } from './mount.tsx';
 import { draft, openServer } from './servers.ts';
@@ -53,6 +54,8 @@ function Everything() {
   const { run } = useRun({ runId: 'r' });
   const { subscribe, events, phase } = useRunEvents({ runId: 'r', from: 'start' });
   const me = trpc.auth.me.useQuery();
+  const kept = trpc.run.list.useQuery({}, { placeholderData: keepPreviousData });
+  const found = useSearch({ runId: 'r' });
   const last = trpc.onRunEvent.useSubscription({ runId: 'r', from: 'start' }, {});
   useEffect(() => {
     mounts++;
@@ -68,6 +71,7 @@ function Everything() {
       <input />
       <p>{`me: ${me.data?.sub}. run: ${run?.name}. events: ${events.map((event) => event.projectId)} ${phase}.`}</p>
       <p>{`last: ${lastProject}.`}</p>
+      <p>{`kept: ${kept.data?.runs.map((each) => each.name)}. found: ${found.events.map((event) => event.projectId)}.`}</p>
       <Runs />
     </>
   );
@@ -102,6 +106,7 @@ const isOf = (project: 'a' | 'b') => {
   return (text: string) => {
     expect(text).toContain(`me: ${sub}. run: run of ${project}. events: ${project},${project} live.`);
     expect(text).toContain(`runs: run of ${project} live.`);
+    expect(text).toMatch(new RegExp(`kept: run of ${project}. found: ${project},${project}`));
     expect(text).not.toContain(`of ${other}`);
   };
 };
