@@ -54,7 +54,7 @@ function ProvideTRPC({ children }: { children: ReactNode }): ReactNode {
  * the hash of each key, and finds no other queries.
  */
 class ClientOfScope extends QueryClient {
-  readonly #scope: RunwireScope;
+  readonly #has: ReturnType<typeof finderOf>;
 
   constructor(scope: RunwireScope) {
     const { queries, queryKey } = scope;
@@ -62,9 +62,12 @@ class ClientOfScope extends QueryClient {
     super({
       queryCache: new CacheOfScope(scope),
       mutationCache: queries.getMutationCache(),
-      defaultOptions: { ...others, queries: { ...options, queryKeyHashFn: (key) => hashKey(queryKey(...key)) } },
+      defaultOptions: {
+        ...others,
+        queries: { ...options, queryKeyHashFn: (key) => hashKey(queryKey('trpc', ...key)) },
+      },
     });
-    this.#scope = scope;
+    this.#has = finderOf(scope);
   }
 
   /** Options such as `keepPreviousData` show data of the query before, which may be another user's. */
@@ -73,21 +76,27 @@ class ClientOfScope extends QueryClient {
     const show = all.placeholderData as ((data: unknown, query: Query | undefined) => unknown) | undefined;
     if (options._defaulted || typeof show !== 'function') return all;
     const placeholderData = (data: unknown, query: Query | undefined) =>
-      query && this.#scope.has(query) ? show(data, query) : show(undefined, undefined);
+      query && this.#has(query) ? show(data, query) : show(undefined, undefined);
     return { ...all, placeholderData } as typeof all;
   };
 }
 
-/** The queries of a scope in the cache of the application. `utils.invalidate()` leaves all other queries alone. */
+/** Returns a function that finds the queries of tRPC's hooks in this scope. */
+function finderOf({ queryKey }: RunwireScope): (query: { queryHash: string }) => boolean {
+  const prefix = `${hashKey(queryKey('trpc')).slice(0, -1)},`;
+  return ({ queryHash }) => queryHash.startsWith(prefix);
+}
+
+/** The queries of tRPC's hooks in the cache of the application. `utils.invalidate()` leaves all other queries alone. */
 class CacheOfScope extends QueryCache {
   readonly #cache: QueryCache;
-  readonly #has: RunwireScope['has'];
+  readonly #has: ReturnType<typeof finderOf>;
 
-  constructor({ queries, has }: RunwireScope) {
-    const cache = queries.getQueryCache();
+  constructor(scope: RunwireScope) {
+    const cache = scope.queries.getQueryCache();
     super(cache.config);
     this.#cache = cache;
-    this.#has = has;
+    this.#has = finderOf(scope);
   }
 
   override getAll(): Query[] {
