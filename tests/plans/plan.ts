@@ -66,15 +66,30 @@ function actOf(dice: Dice): Act {
 }
 
 function actsOf(dice: Dice): Act[] {
-  // Each hook that is away comes back in the same task.
-  if (dice.chance(0.2)) return slots.map((slot) => ({ act: 'reconnect', slot }));
+  // All hooks leave, or come back, in the same task.
+  if (dice.chance(0.3)) return onAll(dice, dice.pick(['disconnect', 'reconnect', 'reconnect']));
   return dice.list(dice.between(1, 3), () => actOf(dice));
+}
+
+function onAll(dice: Dice, act: 'disconnect' | 'reconnect'): Act[] {
+  const order = slots.map((slot) => ({ slot, at: dice.between(1, 1_000) })).sort((one, other) => one.at - other.at);
+  return order.map(({ slot }) => ({ act, slot }));
+}
+
+/** All hooks leave at different events and come back together. */
+function pausesOf(dice: Dice): Step[] {
+  const pauses = onAll(dice, 'disconnect').flatMap((act): Step[] => [
+    { step: 'acts', acts: [act], isFlushed: false },
+    { step: 'publish', run: 'r1', count: dice.between(1, 4) },
+    { step: 'frame' },
+  ]);
+  return [{ step: 'settle' }, ...pauses, { step: 'acts', acts: onAll(dice, 'reconnect'), isFlushed: false }];
 }
 
 function stepOf(dice: Dice): Step {
   const number = dice.between(1, 100);
   const isFlushed = dice.chance(0.5);
-  if (number <= 30) return { step: 'acts', acts: actsOf(dice), isFlushed };
+  if (number <= 25) return { step: 'acts', acts: actsOf(dice), isFlushed };
   if (number <= 50) {
     const [slot, handler] = [dice.pick(slots), dice.pick(['type', 'category'] as const)];
     return { step: 'arm', slot, handler, after: dice.between(1, 4), acts: actsOf(dice), isFlushed };
@@ -96,6 +111,6 @@ export function planOf(seed: number, { isOneUser = false } = {}): Plan {
   const mounts: Act[] = slots.map((slot) => ({ act: 'show', slot, query: dice.pick(queryNames) }));
   const first: Step[] = [{ step: 'acts', acts: mounts, isFlushed: false }, { step: 'settle' }];
   const isStrict = dice.chance(0.5);
-  const steps = [...first, ...dice.list(STEPS, () => stepOf(dice))];
+  const steps = [...first, ...dice.list(STEPS, () => (dice.chance(0.04) ? pausesOf(dice) : [stepOf(dice)])).flat()];
   return { seed, isStrict, steps: isOneUser ? steps.filter(({ step }) => step !== 'user') : steps };
 }
