@@ -194,3 +194,32 @@ test.each(kinds)(
     expect(granted.map((event) => event.actor)).toEqual(kind === 'a text' ? ['bob'] : []);
   },
 );
+
+test.each(kinds)(
+  '[H32] providers of two users with one QueryClient, token as %s, share nothing, one after the other and side by side',
+  async (_kind, source) => {
+    const { server, ann, bob } = await openWithUsers();
+    const queryClient = new QueryClient();
+    const Page = ({ tokens }: { tokens: string[] }) => (
+      <QueryClientProvider client={queryClient}>
+        {tokens.map((token) => (
+          <section key={token}>
+            <RunwireProvider url={server.url} token={source(token)}>
+              <Everything />
+            </RunwireProvider>
+          </section>
+        ))}
+      </QueryClientProvider>
+    );
+    const page = await render(<Page tokens={[ann]} />);
+    onTestFinished(() => page.unmount());
+    const texts = () => [...page.container.querySelectorAll('section')].map((each) => each.textContent ?? '');
+    await until(() => isAnns(texts()[0] ?? ''));
+    await page.rerender(<Page tokens={[bob]} />);
+    expect(texts()[0]).not.toMatch(/ann|of a|: a[,.]/);
+    await until(() => isBobs(texts()[0] ?? ''));
+    await page.rerender(<Page tokens={[ann, bob]} />);
+    await until(() => isAnns(texts()[0] ?? ''));
+    isBobs(texts()[1] ?? '');
+  },
+);
