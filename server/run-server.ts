@@ -6,7 +6,7 @@ import { type ErrorCode, RunwireError } from '../shared/errors.ts';
 import { foldOf } from '../shared/event-table.ts';
 import { checkRegistry, type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { HEARTBEAT_MS } from '../shared/protocol.ts';
-import type { Registry } from '../shared/registry.ts';
+import type { KeyedByType, Registry } from '../shared/registry.ts';
 import type { ServerStats } from '../shared/server-stats.ts';
 import { tombstoneOf } from '../shared/tombstone.ts';
 import { createRouter, type ServerRouter } from './api/router.ts';
@@ -100,7 +100,7 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   /** Whether WebSockets may be compressed, which saves bandwidth at a high cost in CPU time. Default false. */
   compression?: boolean;
   /** Registry of the event types. Default: Runwire's twelve types. */
-  events?: R;
+  events?: R & KeyedByType<R>;
   /** Default: a logger that writes warnings and errors to stdout as JSON. */
   logger?: Logger;
 };
@@ -149,7 +149,7 @@ export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
 export function createRunServer<R extends Registry = RunwireEvents>(
   options: RunServerOptions<R> = {},
 ): Promise<RunServer<R>> {
-  return openRunServer(options);
+  return openRunServer<R>(options);
 }
 
 /** {@link createRunServer} for tests and benchmarks: accepts internal options, and also returns the route table. */

@@ -132,6 +132,9 @@ type AnyDefinition = {
 /** Event types. The key of an entry is its `type`. */
 export type Registry = { readonly [type: string]: AnyDefinition };
 
+/** Refuses, at compile time, an entry with a key that is not its type. */
+export type KeyedByType<R extends Registry> = { readonly [T in keyof R]: { readonly type: T } };
+
 export type EventOf<R extends Registry, T extends keyof R = keyof R> = T extends keyof R
   ? z.output<R[T]['event']>
   : never;

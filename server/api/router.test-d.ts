@@ -137,6 +137,8 @@ test('[E6] subscriptions, publishing, filters and observers accept a type added 
       if (event.type === 'metric.sampled') expectTypeOf(event.metric).toEqualTypeOf<string>();
     },
   });
+  // @ts-expect-error the key is not the type
+  createRunServer({ events: { ...runwireEvents, metric: events['metric.sampled'] } });
   // @ts-expect-error the default registry has no such type
   caller.onEvent({ types: ['metric.sampled'] });
 });
