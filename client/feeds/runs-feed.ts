@@ -142,10 +142,11 @@ export class RunsFeed {
   readonly reconnect = (): void => {
     reconnectIfDown(this.#feeds.connection);
     this.#subscription.failure = null;
-    const isFailed = this.#query.getCurrentResult().failureCount > 0;
-    if (isFailed && this.#observerCount > 0) {
+    const { failureCount, isFetchingNextPage } = this.#query.getCurrentResult();
+    if (failureCount > 0 && this.#observerCount > 0) {
       const key = { queryKey: this.#queryKey, exact: true };
-      void this.#queries.cancelQueries(key).then(() => this.#queries.refetchQueries(key));
+      const repeat = () => (isFetchingNextPage ? this.fetchNextPage() : this.#queries.refetchQueries(key));
+      void this.#queries.cancelQueries(key).then(repeat);
     }
     this.#open();
     this.changed();

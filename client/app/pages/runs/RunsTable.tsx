@@ -12,7 +12,10 @@ const AHEAD_RUNS = 30;
 
 const tableStyle = { '--columns': columnWidths } as CSSProperties;
 
-type Paging = Pick<UseRunsReturn, 'hasNextPage' | 'isFetchingNextPage' | 'fetchNextPage' | 'error' | 'isConnected'>;
+type Paging = Pick<
+  UseRunsReturn,
+  'hasNextPage' | 'isFetchingNextPage' | 'fetchNextPage' | 'reconnect' | 'error' | 'isConnected'
+>;
 type Props = Pick<UseRunsReturn, 'runs'> &
   Paging & {
     isBusy: boolean;
@@ -66,11 +69,14 @@ export function RunsTable({ runs, isBusy, filter, ...paging }: Props) {
   );
 }
 
-/** Fetches the next page while `isWanted` is true. After a failure, waits for the user or for a new connection. */
+/**
+ * Fetches the next page while `isWanted` is true. The hook repeats a request that failed; after a refusal, this waits for the
+ * user or for a new connection.
+ */
 function useNextPage(
   isWanted: boolean,
   filter: RunsFilter,
-  { hasNextPage, isFetchingNextPage, fetchNextPage, error, isConnected }: Paging,
+  { hasNextPage, isFetchingNextPage, fetchNextPage, reconnect, error, isConnected }: Paging,
 ): { hasFailed: boolean; tryAgain(): void } {
   const [hasFailed, setHasFailed] = useState(false);
   const wasFetching = useRef(false);
@@ -82,7 +88,8 @@ function useNextPage(
     if (hasEnded && error) setHasFailed(true);
     else if (isWanted && hasNextPage && !isFetchingNextPage && !hasFailed) void fetchNextPage();
   }, [isWanted, hasNextPage, isFetchingNextPage, fetchNextPage, error, hasFailed]);
-  return { hasFailed, tryAgain: () => setHasFailed(false) };
+  const isRepeated = isFetchingNextPage && error !== null;
+  return { hasFailed: hasFailed || isRepeated, tryAgain: isRepeated ? reconnect : () => setHasFailed(false) };
 }
 
 type RowProps = { run: RunHeader; index: number; topPx: number; filter: RunsFilter };
