@@ -22,11 +22,16 @@ class Mounted {
 
   /** Call in an effect after the hook's own effect. */
   follow(runner: Runner, slot: Slot, query: QueryName, user: User): () => void {
-    const { unit } = this;
-    if (unit && unit.user !== user) this.#isDisconnected = false; // Another user is another scope.
-    if (unit?.query !== query || unit.user !== user) this.unit = runner.journal.begin(slot, query, user);
+    if (this.unit?.query !== query) this.unit = runner.journal.begin(slot, query, user);
     this.#update({ isFollowing: true });
     return () => this.#update({ isFollowing: false });
+  }
+
+  /** Call when another user takes over: the hook starts over. */
+  forget(): void {
+    this.#isDisconnected = false;
+    this.#update({ isFollowing: false });
+    this.unit = undefined;
   }
 
   disconnect(): void {
@@ -63,6 +68,8 @@ function openPage(runner: Runner, server: TestServer, tokens: Map<User, string>,
     const { phase, events, disconnect, reconnect, subscribe, subscribe_category } = hook;
     // Two of the hooks do not use the run.
     const run = slot < 'c' ? hook.run : undefined;
+    // biome-ignore lint/correctness/useExhaustiveDependencies: it runs when the user changes.
+    useEffect(() => () => own.forget(), [own, user]);
     useEffect(
       () => (isEnabled ? own.follow(runner, slot, query, user) : undefined),
       [own, slot, query, user, isEnabled],
@@ -110,7 +117,7 @@ function openPage(runner: Runner, server: TestServer, tokens: Map<User, string>,
 }
 
 async function runSeed(seed: number) {
-  const plan = planOf(seed, { isOneUser: true });
+  const plan = planOf(seed);
   const runner = new Runner(plan);
   const server = await openServer();
   const tokens = new Map<User, string>();
@@ -183,7 +190,9 @@ test.for(seeds)(
     const { problems, delivered, plan } = await runSeed(seed);
     if (problems.length > 0) {
       const steps = plan.steps.map((step) => JSON.stringify(step)).join('\n');
-      console.error(`VITE_PLANS=1 VITE_PLAN_FROM=${seed}, isStrict: ${plan.isStrict}\n${steps}`);
+      console.error(
+        `VITE_PLANS=1 VITE_PLAN_FROM=${seed}, isStrict: ${plan.isStrict}\n${problems.join('\n')}\n${steps}`,
+      );
     }
     expect(problems).toEqual([]);
     expect(delivered).toBeGreaterThan(0);
