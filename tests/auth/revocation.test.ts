@@ -445,6 +445,7 @@ describe('a custom authenticate function', () => {
       const { client, connection } = createRunwireClient({
         url: server.url,
         token: () => 'any',
+        identity: 'ada', // Without it, the client asks the server for the user before it opens a socket.
         WebSocket: sockets.WebSocket,
         reconnectDelayMs: 1,
         maxReconnectAttempts: 3,

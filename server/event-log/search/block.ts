@@ -11,7 +11,7 @@ import { isUnspacedLetter, isUuid, UUID_PREFIX } from './tokenizer.ts';
 
 export const BLOCK_EVENTS = 1_024;
 /** Number of the rules for terms. Increase it when the words of a text or their terms change: stored blocks are renewed. */
-export const TERMS_VERSION = 2;
+export const TERMS_VERSION = 3;
 /** A block with this many terms is full: storing a larger one would hold the event loop too long. */
 const MAX_TERMS = 4_096;
 const CHUNK_CHARS = 1_900;

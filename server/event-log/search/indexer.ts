@@ -9,8 +9,8 @@ import { eachText, isAscii, wordsOf } from './tokenizer.ts';
  *    restart the indexer continues from this position.
  * 3. It stores a block that begins far behind the head, even if the block is not full: otherwise a project with few events
  *    would hold back the position.
- * 4. Blocks that an earlier release stored may have other terms for texts that are not ASCII. It renews them one by one,
- *    the newest first. Meanwhile a search finds by their old terms.
+ * 4. Blocks that an earlier release stored may have other terms for texts that are not ASCII or begin with a time. It renews
+ *    them one by one, the newest first. Meanwhile a search finds by their old terms.
  *
  * An erasure or a trim changes the events and their stored blocks in one transaction. Why not SQLite's full-text search
  * (FTS5): docs/decisions/009.
@@ -228,7 +228,7 @@ export class SearchIndexer {
       for (;;) {
         const events = this.blocks.eventsOf(projectId, renewal.position, lastSeq, ROWS_AT_ONCE);
         for (const { seq, payload } of events) {
-          if (!isAscii(payload)) renewal.terms.set(seq, termsOf(payload));
+          if (!isAscii(payload) || TIMED_TEXT.test(payload)) renewal.terms.set(seq, termsOf(payload));
           renewal.position = seq;
           if (performance.now() > until) return false;
         }
@@ -290,6 +290,9 @@ export class SearchIndexer {
     this.#open.delete(block.projectId);
   }
 }
+
+/** A text that begins with a time. Earlier releases did not index it. */
+const TIMED_TEXT = /"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?!\.\d{3}Z")/;
 
 /**
  * Returns the terms of an event. An unreadable payload has no terms: an error would keep all later events out of the index.

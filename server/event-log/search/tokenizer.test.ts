@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { holdsAll, parseText, wordsOf } from './tokenizer.ts';
+import { eachText, holdsAll, parseText, wordsOf } from './tokenizer.ts';
 
 test('[R2] words are split in any script, and case and diacritics are ignored', () => {
   const uuid = '550e8400-e29b-41d4-a716-446655440000';
@@ -93,4 +93,12 @@ test('[R2] a UUID is found whole and by its first 8 characters, not by fewer', (
     ['beef0000-e29b-41d4-a716-446655440000', 'BEEF0000', '"beef0000-e29b-41d4-a716-446655440000"'].filter(finds),
   ).toHaveLength(3);
   expect(['b', 'beef', 'beef000', 'e29b'].filter(finds)).toEqual([]);
+});
+
+test('[R2] an instant is not searched, and a text that begins with a time is', () => {
+  const found: string[] = [];
+  eachText({ at: '2026-11-26T10:00:00.000Z', message: '2026-11-26T10:00:00.000Z the disk is full' }, (text) => {
+    found.push(text);
+  });
+  expect(found).toEqual(['2026-11-26T10:00:00.000Z the disk is full']);
 });

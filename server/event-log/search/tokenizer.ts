@@ -24,7 +24,8 @@ const IDEOGRAPH = '[\\p{sc=Han}\\p{scx=Hira}\\p{scx=Kana}]';
 const ALONE = `(?![0-9])(?:(?=${LETTER})(?:${IDEOGRAPH}|${UNSPACED})|\\p{Extended_Pictographic})`;
 const ANY_WORD = new RegExp(`${UUID}|${ALONE}|(?:(?!${ALONE})${LETTER})+`, 'gu');
 const UNSPACED_LETTER = new RegExp(`^${UNSPACED}$`, 'u');
-const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/;
+/** An instant as the log stores it. Longer text that begins with a time, such as a line of a log, is searched. */
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 /** Returns the words of a text, in order. */
 export function wordsOf(text: string): readonly string[] {

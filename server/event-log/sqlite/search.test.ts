@@ -147,12 +147,17 @@ test('[R6] the words of trimmed events are neither in the tables of the index no
   await log.close();
 });
 
-/** Changes the stored blocks to those of a release that took a run of letters of any script for one word. */
+/** Changes the stored blocks to those of a release with other words: runs of letters of any script, and no text after a time. */
 function makeOutdated(path: string): void {
   const db = openSqlite(path);
   const blocks = new SqliteBlocks(db);
   const rows = db.prepare('SELECT seq, payload FROM events').all() as { seq: number; payload: string }[];
-  const terms = new Map(rows.map(({ seq, payload }) => [seq, new Set(payload.match(/[\p{L}\p{M}\p{N}]+/gu))]));
+  const terms = new Map(
+    rows.map(({ seq, payload }) => [
+      seq,
+      new Set(payload.replace(/"\d{4}-\d\d-\d\dT[^"]*"/g, '').match(/[\p{L}\p{M}\p{N}]+/gu)),
+    ]),
+  );
   for (const { block } of db.prepare('SELECT block FROM search_blocks').all() as { block: number }[]) {
     blocks.rewrite(block, (stored) => stored.replace(terms));
   }
@@ -161,12 +166,15 @@ function makeOutdated(path: string): void {
 }
 
 const outdatedIn = (db: DatabaseSyncInstance) =>
-  (db.prepare('SELECT count(*) AS count FROM search_blocks WHERE terms_version < 2').get() as { count: number }).count;
+  (db.prepare('SELECT count(*) AS count FROM search_blocks WHERE terms_version < 3').get() as { count: number }).count;
 
 test('[R18] an index of an earlier release is renewed behind the start, and is searched meanwhile', async () => {
   const path = join(await newFolder(), 'runwire.db');
   const log = await open(path);
-  await fill(log, 5_000, (index) => (index % 7 === 0 ? `common ระบบล้มเหลว w${index}` : `common w${index}`));
+  await fill(log, 5_000, (index) => {
+    if (index === 11) return '2026-11-26T10:00:00Z disk-full';
+    return index % 7 === 0 ? `common ระบบล้มเหลว w${index}` : `common w${index}`;
+  });
   await log.close();
   makeOutdated(path);
 
@@ -176,9 +184,10 @@ test('[R18] an index of an earlier release is renewed behind the start, and is s
   const count = async (text: string) => (await searchAll(again, { projects: 'all', text })).records.length;
   const outdated = outdatedIn(db);
   expect(outdated).toBeGreaterThan(2);
-  expect([await count('common'), await count('"w17"'), await count('w4999')]).toEqual([5_000, 1, 1]);
-  while (outdatedIn(db) > 0) expect(await count('common')).toBe(5_000);
-  expect([await count('ล้มเหลว'), await count('common'), await count('ร')]).toEqual([715, 5_000, 715]);
+  expect([await count('common'), await count('"w17"'), await count('w4999')]).toEqual([4_999, 1, 1]);
+  while (outdatedIn(db) > 0) expect(await count('common')).toBe(4_999);
+  expect([await count('ล้มเหลว'), await count('common'), await count('ร')]).toEqual([715, 4_999, 715]);
+  expect(await count('disk full')).toBe(1);
   await again.close();
   const chunks = JSON.stringify(db.prepare('SELECT lines FROM search_chunks').all());
   expect(chunks).not.toContain('ระบบล้มเหลว');
