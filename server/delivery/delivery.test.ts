@@ -269,7 +269,7 @@ describe('readers', () => {
     await expect(losing).rejects.toMatchObject({ code: 'FORBIDDEN' });
     const narrowed = next(all);
     await set.append(created('r4'), created('r5', { projectId: 'second' }));
-    expect(await narrowed).toMatchObject({ type: 'stream.live', seq: 3 });
+    expect(await narrowed).toMatchObject({ reason: 'access_changed', toSeq: 3 });
     expect(await next(all)).toMatchObject({ seq: 5 });
     await all.return?.();
     expect(set.delivery.waiting).toBe(0);
@@ -282,7 +282,9 @@ describe('readers', () => {
     const reader = set.read();
     expect(seqs([await next(reader), await next(reader), await next(reader)])).toEqual([1, 2, 3]);
     set.pipe.identify({ sub: 'ada', projects: ['a'], roles: ['viewer'] });
-    expect(seqs(await upTo(reader, isLive))).toEqual([5, 7, 9, 11, 13, 15, 17, 19]);
+    const rest = await upTo(reader, isLive);
+    expect(seqs(rest)).toEqual([5, 7, 9, 11, 13, 15, 17, 19]);
+    expect(rest.at(-2)).toEqual({ type: 'stream.gap', reason: 'access_changed', fromSeq: 1, toSeq: 20 });
     await reader.return?.();
   });
 

@@ -1,4 +1,5 @@
 import { can, readKey, searchableProjects } from '../auth/permissions.ts';
+import type { Principal } from '../auth/principal.ts';
 import { projectOfRun } from '../auth/resolve-run.ts';
 import type { Page, Scope, StoredEvent } from '../event-log/contract/log.ts';
 import { conflated } from './conflate.ts';
@@ -24,6 +25,8 @@ export class EventReader extends Reader {
   readonly #query: EventQuery;
   /** Undefined until the project of the run is known. */
   #scope: Scope | undefined;
+  /** The rights with which the project of the run was last searched. */
+  #searchedAs: Principal | undefined;
   #page: StoredEvent[] = [];
   #index = 0;
   /** The position up to which the buffered page was scanned. It may be greater than the position of the last match. */
@@ -60,6 +63,16 @@ export class EventReader extends Reader {
 
   protected get startPosition(): number {
     return this.context.log.oldest - 1;
+  }
+
+  /** The search reports an ambiguous run, whether or not the log grows. */
+  protected override get mustFetch(): boolean {
+    return !this.#scope && this.#searchedAs !== this.principal;
+  }
+
+  /** Whether the caller can decide an approval depends on its roles. */
+  protected override get dependsOnRoles(): boolean {
+    return this.#query.scope.kind !== 'run';
   }
 
   protected nextBuffered(): Buffered | undefined {
@@ -113,6 +126,7 @@ export class EventReader extends Reader {
     const { runId } = this.#query.scope as { runId: string };
     const { log } = this.context;
     const { head } = log;
+    this.#searchedAs = this.principal;
     const projectId = await projectOfRun(log.runs, runId, searchableProjects(this.principal, undefined), this.caller);
     if (projectId !== undefined) {
       this.#scope = { kind: 'run', projectId, runId };

@@ -1,6 +1,6 @@
 import { RunwireError } from '../../shared/errors.ts';
 import type { GapReason } from '../../shared/protocol.ts';
-import { can } from '../auth/permissions.ts';
+import { can, coversProjects } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
@@ -89,6 +89,8 @@ export abstract class Reader implements WaitingReader {
   #gap: { reason: GapReason; fromSeq: number; toSeq: number; hashPrefix: string | undefined } | undefined;
   #isStarted = false;
   #isLive = false;
+  /** The rights have changed so that earlier messages may not hold: the client gets a gap once it has all messages. */
+  #mustReload = false;
   #isEnded = false;
   /** The value of `context.erasures` when the buffer was filled. */
   #erasures = 0;
@@ -116,6 +118,10 @@ export abstract class Reader implements WaitingReader {
   protected abstract readonly startPosition: number;
   /** The project of the reader's scope; undefined if the scope has several, or the project is not yet known. */
   protected abstract readonly projectId: string | undefined;
+  /** Whether to `fetch` at the head of the log too. */
+  protected get mustFetch(): boolean {
+    return false;
+  }
 
   /** Without access, a topic without events: a scope that the caller may not read behaves like one that does not exist. */
   get topic(): string {
@@ -179,10 +185,15 @@ export abstract class Reader implements WaitingReader {
         return this.#emit(buffered, buffered.message);
       }
       if (this.lacksAccess) this.position = log.head;
-      if (this.position < log.head) {
+      if (this.position < log.head || this.mustFetch) {
         this.#erasures = this.context.erasures;
         const reading = this.fetch();
         if (reading) return reading;
+        continue;
+      }
+      if (this.#mustReload) {
+        this.#mustReload = false;
+        this.setGap('access_changed');
         continue;
       }
       if (!this.#isLive || this.#isQuiet(quietMs)) {
@@ -299,14 +310,15 @@ export abstract class Reader implements WaitingReader {
     const couldRead = can(before, 'read', { projectId });
     const canRead = can(after, 'read', { projectId });
     if (couldRead && !canRead) throw new RunwireError('FORBIDDEN', 'the caller may no longer read this');
-    const isWider =
-      canRead && (!couldRead || (projectId === undefined && after.projects.some((id) => !covers(before.projects, id))));
+    const isOfAll = projectId === undefined;
+    const isWider = canRead && (!couldRead || (isOfAll && !coversProjects(before, after)));
+    const isNarrower = isOfAll && !coversProjects(after, before);
     const hasOtherRoles =
       canRead && this.dependsOnRoles && before.roles.toSorted().join() !== after.roles.toSorted().join();
-    if (isWider || hasOtherRoles) this.setGap('access_changed');
-    else this.clearBuffer(); // The buffer was filled with the old rights.
+    if (isWider) this.setGap('access_changed');
+    else {
+      this.clearBuffer(); // The buffer was filled with the old rights.
+      this.#mustReload ||= isNarrower || hasOtherRoles;
+    }
   }
 }
-
-const covers = (projects: readonly string[], projectId: string) =>
-  projects.includes('*') || projects.includes(projectId);

@@ -87,6 +87,24 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       expect(error.data).toMatchObject({ runwireCode: 'RUN_AMBIGUOUS', field: 'projectId' });
     });
 
+    test('[D9] at the head of the log, RUN_AMBIGUOUS is sent without a further event', async () => {
+      await using server = await startServer();
+      await server.bus.publish([created('r1'), created('r1', { projectId: 'second' })], publisher);
+      await using wire = await Wire.open(server.url, { token: await tokenFor({ projects: ['demo'] }) });
+      await using other = await Wire.open(server.url);
+      const cursor = await cursorAt(server.log, 2);
+      const one = wire.subscribe('onRunEvent', { runId: 'r1' });
+      const none = wire.subscribe('onRunEvent', { runId: 'r2' });
+      for (const stream of [one, none]) await stream.until(isLive);
+      for (const input of [{}, { from: 'now' }, { lastEventId: cursor }, { lastEventId: `${server.log.epoch}.9` }]) {
+        const error = await other.subscribe('onRunEvent', { runId: 'r1', ...input }).error();
+        expect(error.data).toMatchObject({ runwireCode: 'RUN_AMBIGUOUS', field: 'projectId' });
+      }
+      await server.bus.publish([progress('r1', 1), created('r2')], publisher);
+      for (const stream of [one, none]) await stream.until((item) => 'runId' in item);
+      expect([one, none].map(({ items }) => seqs(items))).toEqual([[3], [4]]);
+    });
+
     test('[D4] auth.refresh with more rights sends access_changed, and newly readable events follow', async () => {
       await using server = await startServer();
       await server.bus.publish([created('r1', { projectId: 'second' }), created('r2')], publisher);
@@ -127,6 +145,34 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       await server.bus.publish([created('r2')], publisher);
       await all.until((item) => 'runId' in item && item.runId === 'r2');
       expect(all.items.map((item) => item.type)).not.toContain('stream.gap');
+    });
+
+    test('[D4] auth.refresh with fewer projects sends access_changed to readers of all projects, after what they may still read', async () => {
+      await using server = await startServer();
+      await server.bus.publish([created('r1'), created('r2', { projectId: 'second' })], publisher);
+      await using wire = await Wire.open(server.url, { token: await tokenFor({ projects: ['demo', 'second'] }) });
+      const [events, runs] = [wire.subscribe('onEvent'), wire.subscribe('onRunSummary')];
+      const own = wire.subscribe('onProjectEvent', { projectId: 'demo' });
+      for (const stream of [events, runs, own]) await stream.until(isLive);
+      await wire.call('mutation', 'auth.refresh', { token: await tokenFor({ projects: ['demo'] }) });
+      for (const stream of [events, runs]) {
+        const items = await stream.until((item) => item.type === 'stream.gap');
+        const gap = items.find((item) => item.type === 'stream.gap');
+        expect(gap).toEqual({ type: 'stream.gap', reason: 'access_changed', fromSeq: 1, toSeq: 2 });
+      }
+      await server.bus.publish([progress('r2', 1, { projectId: 'second' }), progress('r1', 1)], publisher);
+      for (const stream of [events, runs, own]) await stream.until((item) => 'runId' in item && item.runId === 'r1');
+      expect([events, own].map(({ items }) => seqs(items))).toEqual([[4], [4]]);
+      expect(own.items.map((item) => item.type)).not.toContain('stream.gap');
+    });
+
+    test('[D4] auth.refresh with other roles sends access_changed to readers of events of projects', async () => {
+      await using server = await startServer();
+      await using wire = await Wire.open(server.url, { token: await tokenFor({ roles: ['viewer'] }) });
+      const streams = [wire.subscribe('onEvent'), wire.subscribe('onProjectEvent', { projectId: 'demo' })];
+      for (const stream of streams) await stream.until(isLive);
+      await wire.call('mutation', 'auth.refresh', { token: await tokenFor({ roles: ['viewer', 'approver'] }) });
+      for (const stream of streams) await stream.until((item) => item.type === 'stream.gap');
     });
 
     test('[D4] auth.refresh with fewer rights ends only the subscriptions that need the lost ones', async () => {
