@@ -11,3 +11,9 @@ describe('[C8] an app that only receives or publishes events has no zod in its b
     expect(wholeBytes).toBeLessThan(115 * 1024);
   });
 });
+
+test('[C8] a publisher in a browser has no code of the spill file', async () => {
+  const { modules } = await bundleOf(pages['runwire/publisher'] as string);
+  expect(modules).toContain('client/publisher/queue.ts');
+  expect(modules.filter((path) => /spill|node\.ts/.test(path))).toEqual([]);
+});

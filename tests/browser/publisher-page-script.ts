@@ -1,4 +1,5 @@
-import { createPublisher, type PublisherDraft } from '../../client/publisher/index.ts';
+import { createPublisher } from '../../client/publisher/browser.ts';
+import type { PublisherDraft } from '../../client/publisher/index.ts';
 
 /** A page that publishes, for tests. The address has the token, and what the page does. */
 

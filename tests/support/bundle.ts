@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -5,14 +6,14 @@ import { gzipSync } from 'node:zlib';
 import { build, type Rolldown } from 'vite';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const entries: Record<string, string> = {
-  'runwire/client': 'client/index.ts',
-  'runwire/events': 'shared/index.ts',
-  'runwire/hooks': 'client/hooks/index.ts',
-  'runwire/publisher': 'client/publisher/index.ts',
-  'runwire/react': 'client/react/index.ts',
-  'runwire/tanstack': 'client/tanstack/index.ts',
+const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  exports: Record<string, { browser?: string; default?: string }>;
 };
+/** The source of each entry of the package, as bundlers for browsers find it. */
+const entries = Object.entries(exports).flatMap(([name, { browser, default: other }]) => {
+  const path = (browser ?? other)?.replace(/^\.\/dist\//, '').replace(/\.js$/, '.ts');
+  return path ? [{ find: name.replace('.', 'runwire'), replacement: join(root, path) }] : [];
+});
 
 const page = (entry: string, hook: string) => `
   import { createElement } from 'react';
@@ -66,12 +67,11 @@ const byPackage: Rolldown.OutputOptions = {
 };
 
 async function chunksOf(input: string, output: Rolldown.OutputOptions): Promise<Rolldown.OutputChunk[]> {
-  const alias = Object.entries(entries).map(([find, path]) => ({ find, replacement: join(root, path) }));
   const built = (await build({
     root: dirname(input),
     configFile: false,
     logLevel: 'error',
-    resolve: { alias },
+    resolve: { alias: entries },
     define: { 'process.env.NODE_ENV': '"production"' }, // Otherwise tests would bundle React's development build.
     build: { write: false, target: 'es2022', modulePreload: false, rolldownOptions: { input, output } },
   })) as Rolldown.RolldownOutput;
