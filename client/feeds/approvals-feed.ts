@@ -1,102 +1,111 @@
-import type { InfiniteData, QueryClient, QueryKey } from '@tanstack/react-query';
+import type { QueryClient, QueryKey } from '@tanstack/react-query';
 import type { RunEvent } from '../../shared/events.ts';
 import type { ApprovalStatus, Decision, ListedApproval } from '../../shared/run.ts';
 import { Store } from '../connection/store.ts';
 import { runwireErrorOf } from '../errors.ts';
 import type { FeedScope } from './feed-scope.ts';
+import { type ListPage, ListQuery, type ListState } from './list-query.ts';
 import { subscribeTo } from './query.ts';
-import { FeedSubscription, reconnectIfDown, retryLoading, type SubscriptionState } from './subscription.ts';
+import { FeedSubscription, reconnectIfDown, retryLoading } from './subscription.ts';
 
 /**
  * A list of approvals that stays up to date. React Query's cache holds the pages of the procedure `approval.list`. A
  * subscription delivers the governance events after the first page's `position` (in the log).
  *
  * The server alone knows whether the user can decide an approval. So after an event, the feed requests the approval of the
- * event (`approval.get`), and writes it into the pages. After many events at once, it fetches the pages again instead.
+ * event (`approval.get`), and writes it into the pages. After many events at once, and after a gap, it fetches the pages
+ * again instead. An answer that arrives during a fetch is requested again after it: the fetch replaces the pages.
  */
 
 export type ApprovalKey = { projectId: string; runId: string; approvalId: string };
 export type DecisionInput =
   | { decision: 'granted'; comment?: string | undefined }
   | { decision: 'denied'; reason: string };
-export type ApprovalFilter = {
+export type ApprovalsQuery = {
+  /** Default: all projects that the user may read. */
   projectId?: string | undefined;
-  status?: readonly ApprovalStatus[] | undefined;
+  /** Default `pending`. */
+  status?: ApprovalStatus | readonly ApprovalStatus[] | undefined;
+  /** Lists only approvals that the user can decide now. Default false. */
   needsMyDecision?: boolean | undefined;
-};
-export type ApprovalsPage = { approvals: ListedApproval[]; nextCursor?: string; position: string };
-export type ApprovalsPages = InfiniteData<ApprovalsPage, string | null>;
-
-export type ApprovalsFeedState = SubscriptionState & {
-  /** Decisions that the user has sent and that the server has not answered, by {@link approvalKeyOf}. */
-  deciding: ReadonlyMap<string, Decision['decision']>;
+  /** Approvals per page, at most 500; default 50. */
+  limit?: number | undefined;
 };
 
-export const approvalKeyOf = ({ projectId, runId, approvalId }: ApprovalKey) =>
-  JSON.stringify([projectId, runId, approvalId]);
+export type InboxApproval = ListedApproval & {
+  /** Number of grants so far. `requiredApprovals` grants decide. */
+  grantsGiven: number;
+  /** The decision that the user has sent and that the server has not answered; undefined without one. */
+  deciding: Decision['decision'] | undefined;
+};
+
+export type ApprovalsFeedState = ListState & { approvals: readonly InboxApproval[] };
+
+/** Returns the input of `approval.list`. It is also the part of the query key that names the list. */
+export const approvalsInputOf = ({ status = 'pending', ...rest }: ApprovalsQuery) => ({
+  ...rest,
+  status: typeof status === 'string' ? [status] : [...status],
+});
+
+type ApprovalsPage = ListPage & { approvals: ListedApproval[] };
+
+const keyOf = ({ projectId, runId, approvalId }: ApprovalKey) => JSON.stringify([projectId, runId, approvalId]);
 
 /** Above this number of changed approvals, the feed fetches the pages again. */
 const MAX_SINGLE_REQUESTS = 20;
 
 export class ApprovalsFeed {
   readonly #feeds: FeedScope;
-  readonly #queries: QueryClient;
-  readonly #queryKey: QueryKey;
-  readonly #filter: ApprovalFilter;
+  readonly #list: ListQuery<ApprovalsPage>;
+  readonly #matches: (approval: ListedApproval) => boolean;
   readonly #subscription: FeedSubscription<RunEvent>;
   readonly #store: Store<ApprovalsFeedState>;
   #observerCount = 0;
-  /** Aborted when the last hook has stopped following the list. */
-  #following: AbortController | undefined;
   /** Approvals that have changed since the pages were fetched or since they were requested. */
-  #changed = new Map<string, ApprovalKey>();
-  /** True after a gap, until the pages have been fetched again. */
-  #needsAll = false;
-  #isLoading = false;
-  #deciding = new Map<string, Decision['decision']>();
+  readonly #changed = new Map<string, ApprovalKey>();
+  /** Aborts the requests of changed approvals. */
+  #requests: AbortController | undefined;
+  /** The list must be fetched again before it is complete. */
+  #isStale = false;
+  readonly #deciding = new Map<string, Decision['decision']>();
+  readonly #made = new WeakMap<ListedApproval, InboxApproval>();
+  #approvals: readonly InboxApproval[] = [];
 
-  constructor(feeds: FeedScope, queries: QueryClient, queryKey: QueryKey, filter: ApprovalFilter) {
+  constructor(feeds: FeedScope, queries: QueryClient, queryKey: QueryKey, query: ApprovalsQuery) {
     this.#feeds = feeds;
-    this.#queries = queries;
-    this.#queryKey = queryKey;
-    this.#filter = filter;
-    const { projectId } = filter;
-    const query = {
-      ...(projectId === undefined ? { scope: 'all' as const } : { projectId }),
-      categories: ['governance' as const],
-    };
+    const input = approvalsInputOf(query);
+    const { projectId, status, needsMyDecision } = input;
+    this.#matches = (approval) => status.includes(approval.status) && (!needsMyDecision || approval.canDecide);
+    this.#list = new ListQuery<ApprovalsPage>(feeds, queries, queryKey, (cursor, signal) =>
+      feeds.client.approval.list.query({ ...input, cursor }, { signal }),
+    );
+    const scope = projectId === undefined ? { scope: 'all' as const } : { projectId };
     this.#subscription = new FeedSubscription<RunEvent>(feeds, {
       open: (cursor, observer) => {
-        return subscribeTo(feeds.client, query, cursor ?? this.#pages?.pages[0]?.position, observer);
+        const lastEventId = cursor ?? this.#list.data?.pages[0]?.position;
+        return subscribeTo(feeds.client, { ...scope, categories: ['governance'] }, lastEventId, observer);
       },
       seqOf: ({ seq }) => seq,
-      onItem: (event) => {
-        const { projectId, runId, approvalId } = event as RunEvent & ApprovalKey;
-        const key = { projectId, runId, approvalId };
-        this.#changed.set(approvalKeyOf(key), key);
-        void this.#load();
-      },
-      onGap: () => {
-        this.#needsAll = true;
-        void this.#load();
-      },
+      onItem: (event) => this.#note(event as RunEvent & ApprovalKey),
+      onGap: () => this.#refetch(),
       onChange: () => this.changed(),
     });
-    this.#store = new Store<ApprovalsFeedState>({
-      ...this.#subscription.state(),
-      connectionState: 'idle',
-      deciding: this.#deciding,
-    });
+    this.#store = new Store(this.#stateNow());
   }
 
   /** Returns the state, as the same object until the state changes. */
-  readonly getState = (): ApprovalsFeedState => this.#store.getState();
+  readonly getState = (): ApprovalsFeedState => this.#store.state;
   readonly subscribe = (listener: () => void): (() => void) => this.#store.subscribe(listener);
 
-  /** Keeps the list up to date until the returned function is called. The first page must be in the cache. */
+  /** Fetches the list, unless it is in the cache, and keeps it up to date until the returned function is called. */
   follow(): () => void {
     this.#observerCount++;
+    this.#list.follow(() => {
+      this.#open();
+      this.changed();
+    });
     this.#subscription.watch();
+    // React's StrictMode follows, leaves and follows again in one task.
     queueMicrotask(() => this.#open());
     this.changed();
     return () => {
@@ -107,131 +116,136 @@ export class ApprovalsFeed {
     };
   }
 
+  readonly fetchNextPage = (): Promise<void> => this.#list.fetchNextPage();
+
+  /** Resumes after an error, and tries at once what waits to be tried again. */
   readonly reconnect = (): void => {
     reconnectIfDown(this.#feeds.connection);
     this.#subscription.failure = null;
+    this.#list.retry();
     this.#open();
     this.changed();
   };
 
   /**
-   * Sends a decision. Until the server answers, the state has it in `deciding`. Then the list shows the answer. Rejects with
-   * a `RunwireError`; the list then shows the approval as the server has it.
+   * Sends a decision. Until the server answers, the approval has it as `deciding`. Then the list shows the answer. Rejects
+   * with a `RunwireError`; the list then shows the approval as the server has it.
    */
-  readonly decide = async (approval: ApprovalKey, input: DecisionInput): Promise<void> => {
-    const { projectId, runId, approvalId } = approval;
+  readonly decide = async ({ projectId, runId, approvalId }: ApprovalKey, input: DecisionInput): Promise<void> => {
     const key = { projectId, runId, approvalId };
-    const id = approvalKeyOf(key);
-    this.#setDeciding(id, input.decision);
+    const id = keyOf(key);
+    this.#deciding.set(id, input.decision);
+    this.changed();
     try {
       const { client } = this.#feeds;
       const standing =
         input.decision === 'granted'
           ? await client.approval.grant.mutate({ ...key, comment: input.comment })
           : await client.approval.deny.mutate({ ...key, reason: input.reason });
-      this.#patch(id, (before) => before && { ...before, ...standing, canDecide: false });
+      const isWritten = this.#patch(id, (before) => before && { ...before, ...standing, canDecide: false });
+      if (!isWritten) this.#note(key);
     } catch (error) {
-      this.#changed.set(id, key);
-      void this.#load();
+      this.#note(key);
       throw runwireErrorOf(error);
     } finally {
-      this.#setDeciding(id, undefined);
+      this.#deciding.delete(id);
+      this.changed();
     }
   };
 
-  /** Schedules an update for the next frame. Call it after a change of the cached pages or of their fetch status. */
-  changed(): void {
-    this.#feeds.frames.add(this.#update);
-  }
+  /** Schedules an update for the next frame. */
+  readonly changed = (): void => this.#feeds.frames.add(this.#update);
 
-  get #pages(): ApprovalsPages | undefined {
-    return this.#queries.getQueryData<ApprovalsPages>(this.#queryKey);
-  }
-
-  get #isFetching(): boolean {
-    return this.#queries.getQueryState(this.#queryKey)?.fetchStatus === 'fetching';
+  #note({ projectId, runId, approvalId }: ApprovalKey): void {
+    const key = { projectId, runId, approvalId };
+    this.#changed.set(keyOf(key), key);
+    this.changed();
   }
 
   #open(): void {
-    if (this.#observerCount === 0 || this.#subscription.isOpen || this.#subscription.failure) return;
-    if (this.#feeds.isEnded) return;
-    this.#following ??= new AbortController();
+    const { isOpen, failure } = this.#subscription;
+    if (this.#observerCount === 0 || isOpen || failure || !this.#list.data) return;
+    if (this.#list.isInvalidated) this.#isStale = true;
     this.#subscription.open();
-    void this.#load();
   }
 
   #close(): void {
-    this.#following?.abort();
-    this.#following = undefined;
+    this.#feeds.frames.delete(this.#update);
     this.#subscription.end();
     this.#subscription.failure = null;
-    this.#feeds.frames.delete(this.#update);
     // The next subscription starts at the `position` in the cache, which is not past an approval that must be requested.
-    this.#changed.clear();
+    this.#dropRequests();
     this.#subscription.cursor = undefined;
+    this.#list.stop();
+    this.#store.state = this.#stateNow();
+    this.#store.notify();
   }
 
-  /** Requests the changed approvals, or fetches the pages again, until nothing has changed meanwhile. */
-  async #load(): Promise<void> {
-    const signal = this.#following?.signal;
-    if (this.#isLoading || !signal) return;
-    this.#isLoading = true;
-    try {
-      await Promise.resolve(); // Events of one message are handled together.
-      while (!signal.aborted && (this.#needsAll || (this.#changed.size > 0 && !this.#isFetching))) {
-        if (this.#changed.size > MAX_SINGLE_REQUESTS) this.#needsAll = true;
-        if (this.#needsAll) await retryLoading(() => this.#fetchAll(), signal);
-        else await Promise.all([...this.#changed].map(([id, key]) => this.#request(id, key, signal)));
-      }
-    } catch {
-      // The signal was aborted; or the server refused, and React Query keeps that error for the hook.
-    } finally {
-      this.#isLoading = false;
-      this.changed();
-      // The last hook may have left, and another one may have come, while the last request was under way.
-      if (signal.aborted) void this.#load();
-    }
-  }
-
-  async #fetchAll(): Promise<void> {
-    this.#needsAll = false;
+  #dropRequests(): void {
+    this.#requests?.abort();
+    this.#requests = undefined;
     this.#changed.clear();
-    await this.#queries.refetchQueries({ queryKey: this.#queryKey, exact: true });
-    const state = this.#queries.getQueryState(this.#queryKey);
-    if (state?.status === 'success' && state.fetchStatus === 'idle' && !this.#needsAll) {
-      this.#subscription.isInGap = false;
-      return;
+  }
+
+  /** Fetches the pages again, which then have all changes so far. */
+  #refetch(): void {
+    this.#dropRequests();
+    this.#isStale = true;
+    this.#list.invalidate();
+  }
+
+  /** Requests the changed approvals, one batch at a time. */
+  async #request(): Promise<void> {
+    if (this.#changed.size > MAX_SINGLE_REQUESTS) return this.#refetch();
+    const requests = new AbortController();
+    this.#requests = requests;
+    const batch = [...this.#changed];
+    this.#changed.clear();
+    await Promise.all(batch.map(([id, key]) => this.#requestOne(id, key, requests.signal)));
+    if (this.#requests !== requests) return;
+    this.#requests = undefined;
+    this.changed();
+  }
+
+  async #requestOne(id: string, key: ApprovalKey, signal: AbortSignal): Promise<void> {
+    try {
+      const approval = await retryLoading(async () => {
+        try {
+          return await this.#feeds.client.approval.get.query(key, { signal });
+        } catch (error) {
+          const { code } = runwireErrorOf(error);
+          if (code === 'RUN_NOT_FOUND' || code === 'APPROVAL_NOT_FOUND') return undefined;
+          throw error;
+        }
+      }, signal);
+      if (signal.aborted || this.#changed.has(id)) return;
+      if (!this.#patch(id, () => approval)) this.#note(key);
+    } catch {
+      if (!signal.aborted) this.#refetch(); // The list then has the error, or an answer.
     }
-    this.#needsAll = true;
-    throw state?.error ?? new Error('the fetch was cancelled');
   }
 
-  async #request(id: string, key: ApprovalKey, signal: AbortSignal): Promise<void> {
-    this.#changed.delete(id);
-    const approval = await retryLoading(async () => {
-      try {
-        return await this.#feeds.client.approval.get.query(key, { signal });
-      } catch (error) {
-        const { code } = runwireErrorOf(error);
-        if (code === 'RUN_NOT_FOUND' || code === 'APPROVAL_NOT_FOUND') return undefined;
-        throw error;
-      }
-    }, signal);
-    if (!signal.aborted && !this.#changed.has(id)) this.#patch(id, () => approval);
-  }
-
-  /** Writes an approval into the pages, or removes it from them. The newest request is first. */
-  #patch(id: string, change: (before: ListedApproval | undefined) => ListedApproval | undefined): void {
-    const data = this.#pages;
-    if (!data) return;
-    const before = data.pages.flatMap((page) => page.approvals).find((approval) => approvalKeyOf(approval) === id);
+  /**
+   * Writes an approval into the pages, or removes it from them. The newest request is first. Returns false if the pages
+   * cannot be written now.
+   */
+  #patch(id: string, change: (before: ListedApproval | undefined) => ListedApproval | undefined): boolean {
+    const { data, isWritable } = this.#list;
+    if (!data || !isWritable) return false;
+    const all = data.pages.flatMap((page) => page.approvals);
+    const before = all.find((approval) => keyOf(approval) === id);
     const after = change(before);
     const listed = after && this.#matches(after) ? after : undefined;
-    if (before === listed) return;
+    if (before === listed) return true;
+    // Without another approval, the place of a new one between the pages is unknown.
+    if (!before && all.length === 0 && data.pages.at(-1)?.nextCursor !== undefined) {
+      this.#refetch();
+      return true;
+    }
     let rest = listed;
     const pages = data.pages.map((page, index) => {
       const approvals = page.approvals.flatMap((approval) => {
-        if (approvalKeyOf(approval) === id) {
+        if (keyOf(approval) === id) {
           const kept = rest;
           rest = undefined;
           return kept ? [kept] : [];
@@ -246,42 +260,62 @@ export class ApprovalsFeed {
       if (rest && isLast) approvals.push(rest);
       return { ...page, approvals };
     });
-    this.#queries.setQueryData<ApprovalsPages>(this.#queryKey, { ...data, pages });
+    this.#list.write({ ...data, pages });
     this.changed();
-  }
-
-  #matches({ status, canDecide }: ListedApproval): boolean {
-    const { status: wanted, needsMyDecision } = this.#filter;
-    return (wanted === undefined || wanted.includes(status)) && (!needsMyDecision || canDecide);
-  }
-
-  #setDeciding(id: string, decision: Decision['decision'] | undefined): void {
-    this.#deciding = new Map(this.#deciding);
-    if (decision === undefined) this.#deciding.delete(id);
-    else this.#deciding.set(id, decision);
-    this.changed();
+    return true;
   }
 
   readonly #update = (): void => {
-    if (this.#changed.size > 0 && !this.#isFetching) void this.#load();
+    const isFollowed = this.#observerCount > 0;
+    if (this.#isStale && !this.#list.isFetching && !this.#list.isInvalidated) {
+      this.#isStale = false;
+      this.#subscription.isInGap = false;
+    }
+    const { isWritable } = this.#list;
+    if (isFollowed && isWritable && this.#changed.size > 0 && !this.#requests) void this.#request();
     this.#advance();
-    const needsSnapshot = this.#changed.size > 0 || this.#isLoading;
-    const state = { ...this.#subscription.state({ needsSnapshot }), deciding: this.#deciding };
-    const isIdle = this.#observerCount === 0;
-    this.#store.state = isIdle ? { ...state, connectionState: 'idle', error: null, retryAtMs: null } : state;
+    this.#store.state = this.#stateNow();
     this.#store.notify();
+    if (isFollowed && this.#isSearching && isWritable && !this.#list.error) void this.fetchNextPage();
   };
 
   /** Moves the `position` of the pages up to the subscription, once the pages contain every change up to there. */
   #advance(): void {
-    const data = this.#pages;
-    const { cursor, isInGap } = this.#subscription;
+    const { data, isWritable } = this.#list;
+    const { cursor } = this.#subscription;
     const [first, ...rest] = data?.pages ?? [];
-    const isComplete = !isInGap && !this.#needsAll && !this.#isLoading && !this.#isFetching && this.#changed.size === 0;
+    const isComplete = isWritable && !this.#isStale && !this.#requests && this.#changed.size === 0;
     if (!data || !first || cursor === undefined || !isComplete || first.position === cursor) return;
-    this.#queries.setQueryData<ApprovalsPages>(this.#queryKey, {
-      ...data,
-      pages: [{ ...first, position: cursor }, ...rest],
+    this.#list.write({ ...data, pages: [{ ...first, position: cursor }, ...rest] });
+  }
+
+  /** A page may be empty although there are further approvals. */
+  get #isSearching(): boolean {
+    return this.#list.hasNextPage && (this.#list.data?.pages.every((page) => page.approvals.length === 0) ?? false);
+  }
+
+  #stateNow(): ApprovalsFeedState {
+    const needsSnapshot = this.#isStale || this.#changed.size > 0 || this.#requests !== undefined;
+    return {
+      ...this.#list.state(this.#subscription.state({ needsSnapshot }), this.#isSearching),
+      approvals: this.#inbox(),
+    };
+  }
+
+  /** Returns the approvals of all pages. An approval that did not change is the same object as before, and so is the list. */
+  #inbox(): readonly InboxApproval[] {
+    const listed = this.#list.data?.pages.flatMap(({ approvals }) => approvals) ?? [];
+    const inbox = listed.map((approval) => {
+      const deciding = this.#deciding.get(keyOf(approval));
+      const before = this.#made.get(approval);
+      if (before && before.deciding === deciding) return before;
+      const grantsGiven = approval.decisions.filter(({ decision }) => decision === 'granted').length;
+      const after = { ...approval, grantsGiven, deciding };
+      this.#made.set(approval, after);
+      return after;
     });
+    const isSame = inbox.length === this.#approvals.length && inbox.every((each, at) => each === this.#approvals[at]);
+    if (!isSame) this.#approvals = inbox;
+    return this.#approvals;
   }
 }

@@ -1,18 +1,12 @@
-import { InfiniteQueryObserver, type QueryClient, type QueryKey } from '@tanstack/react-query';
+import type { QueryClient, QueryKey } from '@tanstack/react-query';
 import type { RunHeader, RunSummary } from '../../shared/run.ts';
 import { runMatcher } from '../../shared/run-filter.ts';
 import { Store } from '../connection/store.ts';
-import { runwireErrorOf } from '../errors.ts';
 import type { FeedCache } from './feed-cache.ts';
+import { ListQuery, type ListState } from './list-query.ts';
 import { merge, type RunsPage, type RunsPages, runKeyOf } from './merge-runs.ts';
 import { type RunsQuery, runsInputOf } from './runs-query.ts';
-import {
-  FeedSubscription,
-  MAX_PENDING_FAILURES,
-  reconnectIfDown,
-  retryOptions,
-  type SubscriptionState,
-} from './subscription.ts';
+import { FeedSubscription, reconnectIfDown } from './subscription.ts';
 
 /**
  * A list of runs that stays up to date. React Query's cache holds the pages of the procedure `run.list`. The subscription
@@ -27,28 +21,22 @@ import {
  * that, by this feed or another, is not taken for complete.
  */
 
-export type RunsFeedState = SubscriptionState & {
+export type RunsFeedState = ListState & {
   runs: readonly RunHeader[];
-  status: 'pending' | 'success' | 'error';
   /** Number of new runs that wait for `showNew()`. */
   newCount: number;
-  hasNextPage: boolean;
-  isFetchingNextPage: boolean;
 };
 
 const nothing: readonly never[] = [];
 
 export class RunsFeed {
   readonly #feeds: FeedCache;
-  readonly #queries: QueryClient;
-  readonly #queryKey: QueryKey;
   readonly #limit: number;
   readonly #matches: (run: RunSummary) => boolean;
-  readonly #query: InfiniteQueryObserver<RunsPage, Error, RunsPages, QueryKey, string | null>;
+  readonly #list: ListQuery<RunsPage>;
   readonly #subscription: FeedSubscription<RunSummary>;
   readonly #store: Store<RunsFeedState>;
   #observerCount = 0;
-  #stopQuery: (() => void) | undefined;
   /** The list must be fetched again before it is complete: there was a gap, now or in the time of an earlier feed. */
   #isStale = false;
   /** Headers that are not merged into the cached pages yet. */
@@ -63,30 +51,17 @@ export class RunsFeed {
   constructor(feeds: FeedCache, queries: QueryClient, queryKey: QueryKey, query: RunsQuery) {
     const { client } = feeds;
     this.#feeds = feeds;
-    this.#queries = queries;
-    this.#queryKey = queryKey;
     const input = runsInputOf(query);
     this.#limit = input.limit;
     const { needsMyDecision, limit: _, ...filter } = query;
     const matches = runMatcher(filter);
     this.#matches = (run) => matches(run) && (!needsMyDecision || run.needsMyDecision === true);
-    this.#query = new InfiniteQueryObserver<RunsPage, Error, RunsPages, QueryKey, string | null>(queries, {
-      queryKey,
-      queryFn: ({ pageParam, signal }) => client.run.list.query({ ...input, cursor: pageParam }, { signal }),
-      initialPageParam: null,
-      getNextPageParam: (page) => page.nextCursor,
-      ...retryOptions,
-      staleTime: Number.POSITIVE_INFINITY,
-      refetchOnMount: true, // React Query fetches an invalidated list again.
-      refetchOnWindowFocus: false,
-      refetchOnReconnect: false,
-      structuralSharing: false,
-      // Without `data`, which the feed itself writes.
-      notifyOnChangeProps: ['status', 'error', 'failureCount', 'fetchStatus', 'hasNextPage', 'isFetchingNextPage'],
-    });
+    this.#list = new ListQuery<RunsPage>(feeds, queries, queryKey, (cursor, signal) =>
+      client.run.list.query({ ...input, cursor }, { signal }),
+    );
     this.#subscription = new FeedSubscription<RunSummary>(feeds, {
       open: (cursor, observer) => {
-        const lastEventId = cursor ?? this.#data?.pages[0]?.position;
+        const lastEventId = cursor ?? this.#list.data?.pages[0]?.position;
         return client.onRunSummary.subscribe({ projectId: filter.projectId, needsMyDecision, lastEventId }, observer);
       },
       seqOf: ({ lastSeq }) => lastSeq,
@@ -95,7 +70,7 @@ export class RunsFeed {
         this.#changed.clear();
         this.#waiting.clear();
         this.#isStale = true;
-        void this.#queries.invalidateQueries({ queryKey, exact: true });
+        this.#list.invalidate();
       },
       onChange: () => this.changed(),
     });
@@ -110,7 +85,10 @@ export class RunsFeed {
   /** Fetches the list, unless it is in the cache, and keeps it up to date until the returned function is called. */
   follow(): () => void {
     this.#observerCount++;
-    this.#stopQuery ??= this.#watchQuery();
+    this.#list.follow(() => {
+      this.#open();
+      this.changed();
+    });
     this.#subscription.watch();
     // React's StrictMode follows, leaves and follows again in one task.
     queueMicrotask(() => this.#open());
@@ -133,21 +111,13 @@ export class RunsFeed {
   };
 
   /** Loads the next page. Does nothing without a next page. If a fetch is under way, waits for that fetch instead. */
-  readonly fetchNextPage = async (): Promise<void> => {
-    // `cancelRefetch` would restart a fetch that is under way.
-    if (this.#query.getCurrentResult().hasNextPage) await this.#query.fetchNextPage({ cancelRefetch: false });
-  };
+  readonly fetchNextPage = (): Promise<void> => this.#list.fetchNextPage();
 
   /** Resumes after an error, and tries at once what waits to be tried again. */
   readonly reconnect = (): void => {
     reconnectIfDown(this.#feeds.connection);
     this.#subscription.failure = null;
-    const { failureCount, isFetchingNextPage } = this.#query.getCurrentResult();
-    if (failureCount > 0 && this.#observerCount > 0) {
-      const key = { queryKey: this.#queryKey, exact: true };
-      const repeat = () => (isFetchingNextPage ? this.fetchNextPage() : this.#queries.refetchQueries(key));
-      void this.#queries.cancelQueries(key).then(repeat);
-    }
+    this.#list.retry();
     this.#open();
     this.changed();
   };
@@ -155,26 +125,10 @@ export class RunsFeed {
   /** Schedules an update for the next frame. */
   readonly changed = (): void => this.#feeds.frames.add(this.#update);
 
-  get #data(): RunsPages | undefined {
-    return this.#queries.getQueryData<RunsPages>(this.#queryKey);
-  }
-
-  #watchQuery(): () => void {
-    const unsubscribe = this.#query.subscribe(() => {
-      this.#open();
-      this.changed();
-    });
-    const forget = this.#feeds.whenEnded(unsubscribe);
-    return () => {
-      forget();
-      unsubscribe();
-    };
-  }
-
   #open(): void {
     const { isOpen, failure } = this.#subscription;
-    if (this.#observerCount === 0 || isOpen || failure || !this.#data) return;
-    if (this.#queries.getQueryState(this.#queryKey)?.isInvalidated) this.#isStale = true;
+    if (this.#observerCount === 0 || isOpen || failure || !this.#list.data) return;
+    if (this.#list.isInvalidated) this.#isStale = true;
     this.#subscription.open();
   }
 
@@ -182,28 +136,25 @@ export class RunsFeed {
     this.#feeds.frames.delete(this.#update);
     this.#subscription.end();
     this.#subscription.failure = null;
+    this.#list.stop();
     // The next subscription starts at the `position` in the cache. So all changes received so far go into the cache first.
     this.#update();
     this.#subscription.cursor = undefined;
-    this.#stopQuery?.();
-    this.#stopQuery = undefined;
   }
 
   readonly #update = (): void => {
     this.#merge();
     this.#store.state = this.#stateNow();
     this.#store.notify();
-    const { fetchStatus, error } = this.#query.getCurrentResult();
-    if (this.#isIncomplete && !error && fetchStatus === 'idle' && this.#observerCount > 0) void this.fetchNextPage();
+    const { error, isFetching } = this.#list;
+    if (this.#isIncomplete && !error && !isFetching && this.#observerCount > 0) void this.fetchNextPage();
   };
 
   /** Merges the changed headers into the pages, and writes the result into the cache unless a fetch is to replace it. */
   #merge(): void {
-    const data = this.#data;
+    const { data, isFetching, isInvalidated } = this.#list;
     if (!data) return;
-    const query = this.#queries.getQueryState(this.#queryKey);
-    const isFetching = query?.fetchStatus !== 'idle';
-    if (this.#isStale && !isFetching && !query?.isInvalidated) {
+    if (this.#isStale && !isFetching && !isInvalidated) {
       this.#isStale = false;
       this.#subscription.isInGap = false;
     }
@@ -216,7 +167,6 @@ export class RunsFeed {
     for (const run of waiting) this.#waiting.set(runKeyOf(run), run);
     this.#cached = data;
     this.#setPages(pages);
-    // A write would end the invalidation of the entry.
     if (isFetching || this.#isStale || this.#feeds.isEnded) return;
     this.#write(data);
     this.#changed.clear();
@@ -231,7 +181,7 @@ export class RunsFeed {
     const position = this.#waiting.size === 0 ? (this.#subscription.cursor ?? first.position) : first.position;
     if (position === first.position && this.#pages === data.pages) return;
     const pages = position === first.position ? [...this.#pages] : [{ ...first, position }, ...rest];
-    this.#cached = this.#queries.setQueryData<RunsPages>(this.#queryKey, { ...data, pages });
+    this.#cached = this.#list.write({ ...data, pages });
     this.#setPages(pages);
   }
 
@@ -250,21 +200,11 @@ export class RunsFeed {
   }
 
   #stateNow(): RunsFeedState {
-    const { status, error, failureReason, failureCount, hasNextPage, isFetchingNextPage } =
-      this.#query.getCurrentResult();
-    const failure = error ?? failureReason;
     const state = this.#subscription.state({ needsSnapshot: this.#isStale });
-    const hasList = this.#cached !== undefined;
-    const isSearching = this.#runs.length === 0 && this.#isIncomplete && !failure;
     return {
-      ...state,
-      ...(this.#observerCount === 0 ? { connectionState: 'idle', retryAtMs: null } : {}),
+      ...this.#list.state(state, this.#runs.length === 0 && this.#isIncomplete),
       runs: this.#runs,
-      status: hasList ? (isSearching ? 'pending' : 'success') : failureCount >= MAX_PENDING_FAILURES ? 'error' : status,
-      error: this.#observerCount === 0 ? null : failure ? runwireErrorOf(failure) : state.error,
       newCount: this.#waiting.size,
-      hasNextPage,
-      isFetchingNextPage,
     };
   }
 }

@@ -18,19 +18,14 @@ export {
 export type { ConnectionState } from '../connection/reconnect-policy.ts';
 export type { TokenSource } from '../connection/token-cache.ts';
 export { runwireErrorOf } from '../errors.ts';
-export type { ApprovalKey, DecisionInput } from '../feeds/approvals-feed.ts';
+export type { ApprovalKey, DecisionInput, InboxApproval } from '../feeds/approvals-feed.ts';
 export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
 export type { RunFeedScope } from '../feeds/query.ts';
 export type { Gap, RunFeedPhase } from '../feeds/subscription.ts';
 export { type RunwireScope, useRunwire } from './context.ts';
 export { createRunwireHooks, type RunwireHooks } from './create-hooks.tsx';
 export { RunwireProvider, type RunwireProviderProps } from './provider.tsx';
-export {
-  type InboxApproval,
-  type UseApprovalsOptions,
-  type UseApprovalsReturn,
-  useApprovals,
-} from './useApprovals.ts';
+export { type UseApprovalsOptions, type UseApprovalsReturn, useApprovals } from './useApprovals.ts';
 export { type UseConnectionReturn, useConnection } from './useConnection.ts';
 export { type UsePublishReturn, usePublish } from './usePublish.ts';
 export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';

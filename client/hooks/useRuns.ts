@@ -5,6 +5,7 @@ import type { RunHeader } from '../../shared/run.ts';
 import { RunsFeed, type RunsFeedState } from '../feeds/runs-feed.ts';
 import { type RunsQuery, runsInputOf } from '../feeds/runs-query.ts';
 import { useRunwire } from './context.ts';
+import { listStateOf } from './list-state.ts';
 import { useTracked } from './useTracked.ts';
 
 export type UseRunsOptions = RunsQuery & {
@@ -55,21 +56,8 @@ export function useRuns(options: UseRunsOptions | SkipToken = {}): UseRunsReturn
   const resultOf = useCallback(
     (state: RunsFeedState): UseRunsReturn => {
       const { showNew, fetchNextPage, reconnect } = feed;
-      const idle = { connectionState: 'idle', phase: 'replaying', error: null, retryAtMs: null } as const;
-      const current: RunsFeedState = {
-        ...state,
-        ...(enabled ? {} : idle),
-        ...(isSkipped ? noRuns : {}),
-      };
-      const isStarting = enabled && current.connectionState === 'idle';
-      return {
-        ...current,
-        connectionState: isStarting ? 'connecting' : current.connectionState,
-        isConnected: current.connectionState === 'connected',
-        showNew,
-        fetchNextPage,
-        reconnect,
-      };
+      const shown = isSkipped ? { ...state, ...noRuns } : state;
+      return { ...listStateOf(shown, enabled), showNew, fetchNextPage, reconnect };
     },
     [feed, enabled, isSkipped],
   );

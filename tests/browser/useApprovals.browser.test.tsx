@@ -165,3 +165,92 @@ test('[H25] pages follow each other, and skipToken and enabled: false send nothi
   await hook.result.current.fetchNextPage();
   await until(() => expect(idsOf(hook)).toEqual(['a4', 'a2', 'a1', 'a0']));
 });
+
+test('[H25] a change whose answer arrives while the next page is loading is not lost', async () => {
+  const server = await openServer();
+  const [bob, cy] = [await otherUser(server), await otherUser(server, 'cy')];
+  await bob.publish(...Array.from({ length: 3 }, (_, index) => ask(`a${index}`, { requiredApprovals: 2 })));
+  const hook = await mount(server, { props: { limit: 2 }, use });
+  await isLive(hook);
+  const single = watchRequests('approval.get');
+  const answer = single.hold();
+  await cy.grant('a2');
+  await until(() => expect(single.answered).toBe(1));
+  const list = watchRequests('approval.list');
+  const page = list.hold();
+  const next = hook.result.current.fetchNextPage();
+  await until(() => expect(list.answered).toBe(1));
+  answer();
+  await until(() => expect(single.answered).toBeGreaterThanOrEqual(1));
+  await new Promise((resolve) => requestAnimationFrame(resolve)); // The answer is handled before the page.
+  page();
+  await next;
+  await isLive(hook);
+  expect(hook.result.current.approvals[0]).toMatchObject({ approvalId: 'a2', grantsGiven: 1 });
+  await agrees(hook, server);
+});
+
+test('[H25] a request that follows the last decision of a page at once is listed', async () => {
+  const server = await openServer();
+  const authority = 'producer';
+  await server.publishInside(ask('a1', { authority }), ask('a2', { authority }));
+  const hook = await mount(server, { props: { limit: 1 }, use });
+  await isLive(hook);
+  await server.away();
+  await server.publishInside(
+    draft('approval.denied', 'r1', { approvalId: 'a2', decidedBy: 'cy', reason: 'not ready' }),
+    ask('a3'),
+  );
+  await server.back();
+  await until(() => expect(idsOf(hook)).toContain('a3'));
+});
+
+test('[H15] [H26] a component that only decides does not render for changes of the list', async () => {
+  const server = await openServer();
+  const bob = await otherUser(server);
+  await bob.publish(ask('a1'));
+  const renders = { decide: 0, granted: 0 };
+  const hook = await mount(server, { props: {}, use, isStrict: false });
+  const decider = await mount(server, {
+    props: {},
+    isStrict: false,
+    use: () => {
+      renders.decide++;
+      return useApprovals().decide;
+    },
+  });
+  const granted = await mount(server, {
+    props: { status: 'granted' as const, projectId: 'demo' },
+    isStrict: false,
+    use: (options) => {
+      renders.granted++;
+      return useApprovals(options).approvals;
+    },
+  });
+  await isLive(hook);
+  await bob.publish(ask('a2'), ask('a3'));
+  await until(() => expect(idsOf(hook)).toEqual(['a3', 'a2', 'a1']));
+  expect(renders.decide).toBe(1);
+  const rendersBefore = renders.granted;
+  await bob.publish(ask('a4'));
+  await until(() => expect(idsOf(hook)).toHaveLength(4));
+  expect(renders.granted).toBe(rendersBefore); // Its list has no pending approvals.
+  await decider.result.current({ ...run, approvalId: 'a1' }, { decision: 'granted' });
+  await until(() => expect(granted.result.current).toHaveLength(1));
+  expect(renders.decide).toBe(1);
+});
+
+test('[H26] a decision without a network fails at once, and can be repeated', async () => {
+  const server = await openServer();
+  await (await otherUser(server)).publish(ask('a1'));
+  const hook = await mount(server, { props: {}, use });
+  await isLive(hook);
+  await server.away();
+  const decision = hook.result.current.decide({ ...run, approvalId: 'a1' }, { decision: 'granted' });
+  await expect(decision).rejects.toMatchObject({ name: 'RunwireError', code: 'UNAVAILABLE' });
+  await until(() => expect(hook.result.current.approvals[0]).toMatchObject({ approvalId: 'a1', deciding: undefined }));
+  await server.back();
+  await isLive(hook);
+  await hook.result.current.decide({ ...run, approvalId: 'a1' }, { decision: 'granted' });
+  await until(() => expect(idsOf(hook)).toEqual([]));
+});
