@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { useCallback, useMemo, useRef, useState } from 'react';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEventDraft } from '../../shared/events.ts';
 import { randomId } from '../../shared/random-id.ts';
@@ -30,23 +30,12 @@ export function usePublish(): UsePublishReturn {
   const last = useRef<Promise<unknown>>(Promise.resolve());
   const [waiting, setWaiting] = useState(0);
   const [error, setError] = useState<RunwireError | null>(null);
-  const isMounted = useRef(false);
-  useEffect(() => {
-    isMounted.current = true;
-    return () => {
-      isMounted.current = false;
-    };
-  }, []);
 
   const publish = useCallback<UsePublishReturn['publish']>(
     (drafts) => {
-      const timestamp = new Date().toISOString();
-      const events = (Array.isArray(drafts) ? drafts : [drafts]).map((draft: RunEventDraft) => ({
-        timestamp,
-        eventId: randomId(),
-        ...draft,
-      }));
+      const events = eventsOf(Array.isArray(drafts) ? drafts : [drafts]);
       const send = async () => {
+        if (events instanceof RunwireError) throw events;
         const ended = new AbortController();
         const forget = feeds.whenEnded(() => ended.abort());
         try {
@@ -66,7 +55,6 @@ export function usePublish(): UsePublishReturn {
       const result = last.current.then(send, send);
       last.current = result;
       const settle = (failure: RunwireError | null) => {
-        if (!isMounted.current) return;
         setWaiting((count) => count - 1);
         setError(failure);
       };
@@ -76,4 +64,15 @@ export function usePublish(): UsePublishReturn {
     [client, feeds],
   );
   return useMemo(() => ({ publish, isPublishing: waiting > 0, error }), [publish, waiting, error]);
+}
+
+/** Returns copies of drafts with a time and an id, or the refusal of drafts that JSON cannot represent. */
+function eventsOf(drafts: readonly unknown[]): RunEventDraft[] | RunwireError {
+  const timestamp = new Date().toISOString();
+  try {
+    const copies: unknown[] = JSON.parse(JSON.stringify(drafts));
+    return copies.map((draft) => ({ timestamp, eventId: randomId(), ...Object(draft) }));
+  } catch (cause) {
+    return new RunwireError('INVALID_EVENT', 'events: cannot be converted to JSON', { path: 'events', cause });
+  }
 }

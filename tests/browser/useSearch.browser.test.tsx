@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { type UseSearchOptions, usePublish, useSearch } from '../../client/react/index.ts';
 import { mount, until, watchRequests } from './mount.tsx';
 import { draft, openServer } from './servers.ts';
@@ -56,4 +56,40 @@ test('[H28] a refused draft rejects the call, and is the error of the hook', asy
   await until(() => expect(hook.result.current.error).toMatchObject({ code: 'INVALID_EVENT' }));
   await hook.result.current.publish(draft('run.created', 'r1', { name: 'Run' }));
   await until(() => expect(hook.result.current.error).toBe(null));
+});
+
+test('[H28] a draft that is no JSON is refused, and holds up no other', async () => {
+  const server = await openServer();
+  const hook = await mount(server, { props: {}, use: () => usePublish() });
+  const { publish } = hook.result.current;
+  const circular: Record<string, unknown> = { ...draft('run.created', 'r1', { name: 'Run' }) };
+  circular.self = circular;
+  for (const wrong of [circular, { ...circular, self: 1n }, null, 'text', [[]]]) {
+    await expect(publish(wrong as never)).rejects.toMatchObject({ name: 'RunwireError', code: 'INVALID_EVENT' });
+  }
+  await expect(publish([])).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  const many = Array.from({ length: 1_001 }, (_, index) => failed(index, 'a'));
+  await expect(publish(many)).rejects.toMatchObject({ code: 'TOO_LARGE' });
+  await publish(draft('run.created', 'r1', { name: 'Run' }));
+  await until(() => expect(hook.result.current).toMatchObject({ isPublishing: false, error: null }));
+  expect(await server.history('r1')).toHaveLength(1);
+});
+
+test('[H28] a draft is stored once, as it was at the call, if the answer is lost', async () => {
+  const server = await openServer();
+  const hook = await mount(server, { props: {}, use: () => usePublish() });
+  const realFetch = window.fetch;
+  let lost = 0;
+  vi.stubGlobal('fetch', async (...request: Parameters<typeof fetch>) => {
+    const response = await realFetch(...request);
+    if (String(request[0]).includes('event.publish') && ++lost === 1) throw new TypeError('Failed to fetch');
+    return response;
+  });
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const error = { message: 'a' };
+  const published = hook.result.current.publish({ ...failed(1, ''), error, eventId: undefined } as never);
+  error.message = 'changed';
+  await published;
+  expect(lost).toBe(2);
+  expect(await server.history('r1')).toMatchObject([{ error: { message: 'a' } }]);
 });
