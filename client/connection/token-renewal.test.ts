@@ -128,4 +128,31 @@ describe('the token of an open socket', () => {
     expect(put).toHaveLength(1);
     renewal.stop();
   });
+
+  test('[C9] that replaces another one during a renewal is sent after it, and is renewed in time', async () => {
+    let name = 'first';
+    const { tokens, put, refresh, renewal } = setUp(() => tokenOf({ iat: nowS(), exp: nowS() + 60, name }));
+    const last = () => JSON.parse(atob(put.at(-1)?.token.split('.')[1] ?? '')).name;
+    await tokens.get();
+    renewal.start();
+    let answer = () => {};
+    refresh.mockImplementationOnce(
+      () =>
+        new Promise((resolve) => {
+          answer = resolve;
+        }),
+    );
+    await vi.advanceTimersByTimeAsync(41_000);
+    expect(refresh).toHaveBeenCalledOnce();
+    name = 'second';
+    tokens.forget(); // As `refreshToken()` does.
+    renewal.renew();
+    answer();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(last()).toBe('second');
+    name = 'third';
+    await vi.advanceTimersByTimeAsync(41_000);
+    expect(last()).toBe('third');
+    renewal.stop();
+  });
 });

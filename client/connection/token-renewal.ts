@@ -69,11 +69,13 @@ export class TokenRenewal {
     this.#isRenewing = true;
     let dueAtMs = Date.now() + RETRY_MS;
     try {
-      const token = await this.#tokens.get(); // The cached token is due, so the cache fetches a new one.
-      if (token !== undefined && !signal.aborted) {
-        await this.#refresh(token, signal);
-        dueAtMs = Math.max(this.#tokens.dueAtMs, Date.now() + MIN_WAIT_MS);
-      }
+      let generation: number;
+      do {
+        const token = await this.#tokens.get(); // The cached token is due, so the cache fetches a new one.
+        generation = this.#tokens.generation;
+        if (token !== undefined && !signal.aborted) await this.#refresh(token, signal);
+      } while (generation !== this.#tokens.generation && !signal.aborted); // Another token is needed meanwhile.
+      dueAtMs = Math.max(this.#tokens.dueAtMs, Date.now() + MIN_WAIT_MS);
     } catch {
       // If the source failed, the next attempt follows after RETRY_MS. If the server refused the token, it closes the
       // socket.
