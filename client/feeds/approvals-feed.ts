@@ -266,6 +266,7 @@ export class ApprovalsFeed {
   }
 
   readonly #update = (): void => {
+    this.#list.fetchIfRemoved();
     const isFollowed = this.#observerCount > 0;
     if (this.#isStale && !this.#list.isFetching && !this.#list.isInvalidated) {
       this.#isStale = false;

@@ -100,6 +100,12 @@ export class ListQuery<Page extends ListPage> {
     void this.#queries.invalidateQueries(this.#key);
   }
 
+  /** Fetches the list again if the application has removed it from the cache, for example by `queryClient.clear()`. */
+  fetchIfRemoved(): void {
+    if (!this.#stop || this.#feeds.isEnded || this.#queries.getQueryState(this.#key.queryKey)) return;
+    this.#observer.setOptions(this.#observer.options as never); // The observer still has the removed entry.
+  }
+
   /** Loads the next page. Does nothing without a next page. If a fetch is under way, waits for that fetch instead. */
   async fetchNextPage(): Promise<void> {
     // `cancelRefetch` would restart a fetch that is under way.

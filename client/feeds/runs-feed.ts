@@ -143,6 +143,7 @@ export class RunsFeed {
   }
 
   readonly #update = (): void => {
+    this.#list.fetchIfRemoved();
     this.#merge();
     this.#store.state = this.#stateNow();
     this.#store.notify();

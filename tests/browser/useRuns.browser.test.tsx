@@ -401,6 +401,23 @@ test('[H5] an answer of the server is not requested again; a request without an 
   expect(hook.result.current).toMatchObject({ error: null, runs: [{ runId: 'r1' }] });
 });
 
+test('[H5] a list stays up to date after the application has emptied the cache of React Query', async () => {
+  const server = await openServer();
+  await server.publish(created(1), created(2), created(3));
+  const queryClient = new QueryClient();
+  const hook = await mount(server, { props: { limit: 2 }, use, queryClient });
+  await isLive(hook);
+  queryClient.clear();
+  await server.publish(draft('run.started', 'r3', {}), created(4));
+  await until(() => expect(idsOf(hook)).toEqual(['r4', 'r3']));
+  expect(hook.result.current).toMatchObject({ status: 'success', runs: [{}, { status: 'running' }] });
+  await hook.result.current.fetchNextPage();
+  await until(() => expect(idsOf(hook)).toEqual(['r4', 'r3', 'r2', 'r1']));
+  await server.publish(progress('r2', 10));
+  await until(() => expect(hook.result.current.runs[2]).toMatchObject({ progress: 10 }));
+  expect(hook.result.current.runs).toEqual(await listOf(server));
+});
+
 test('[H5] a change costs the same with any number of waiting runs', async () => {
   const server = await openServer();
   const ops = { labels: { team: 'ops' } };
