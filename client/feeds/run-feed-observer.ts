@@ -108,8 +108,14 @@ export class RunFeedObserver implements FeedObserver {
    * it may have ended before the first event.
    */
   set stopsOnEnd(stopsOnEnd: boolean) {
+    if (stopsOnEnd === this.#stopsOnEnd) return;
     this.#stopsOnEnd = stopsOnEnd;
     if (stopsOnEnd) this.wantsRun = true;
+    else if (this.#isStopped) {
+      this.#isStopped = false;
+      this.#join();
+    }
+    if (this.#key !== undefined) this.changed();
   }
 
   /** True to end the subscription for a while. It keeps its position. */

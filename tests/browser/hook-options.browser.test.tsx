@@ -143,6 +143,25 @@ test('[H18] with stopOnEnd a hook on a run that has already ended receives what 
   }
 });
 
+test('[H18] stopOnEnd can be turned on and off while the hook follows an ended run', async () => {
+  const server = await openServer();
+  await server.publish(progress('r1', 5), completed);
+  const props: UseRunEventsOptions = { runId: 'r1', from: 'start' };
+  const hook = await mount(server, {
+    props,
+    use: (options) => ({ events: useRunEvents(options), run: useRun({ runId: 'r1', stopOnEnd: options.stopOnEnd }) }),
+  });
+  const reaches = (connectionState: string) =>
+    until(() => expect(hook.result.current).toMatchObject({ events: { connectionState }, run: { connectionState } }));
+  await reaches('connected');
+  await hook.rerender({ ...props, stopOnEnd: true });
+  await reaches('disconnected');
+  await hook.rerender(props);
+  await reaches('connected');
+  await server.publish(draft('artifact.created', 'r1', { artifactId: 'late', name: 'late' }));
+  await until(() => expect(seqsOf(hook.result.current.events.events)).toEqual(upTo(3)));
+});
+
 test('[H19] with pauseWhenHidden a hidden tab has no subscription, and a visible one receives what it missed', async () => {
   const server = await openServer();
   let visibility: DocumentVisibilityState = 'visible';
