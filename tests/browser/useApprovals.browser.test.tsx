@@ -155,7 +155,7 @@ test('[H25] pages follow each other, and skipToken and enabled: false send nothi
     expect(idle.result.current).toMatchObject({ status: 'pending', connectionState: 'idle', approvals: [] });
   }
   expect([paths.length, requests.count]).toEqual([0, 0]);
-  const hook = await mount(server, { props: { limit: 2 }, use });
+  const hook = await mount(server, { props: { limit: 2 } as UseApprovalsOptions, use });
   await isLive(hook);
   expect(hook.result.current.hasNextPage).toBe(true);
   await hook.result.current.fetchNextPage();
@@ -164,6 +164,11 @@ test('[H25] pages follow each other, and skipToken and enabled: false send nothi
   await until(() => expect(idsOf(hook)).toEqual(['a4', 'a2', 'a1']));
   await hook.result.current.fetchNextPage();
   await until(() => expect(idsOf(hook)).toEqual(['a4', 'a2', 'a1', 'a0']));
+  const idle = { connectionState: 'idle', isConnected: false, phase: 'replaying', error: null };
+  await hook.rerender({ limit: 2, enabled: false });
+  expect(hook.result.current).toMatchObject({ ...idle, status: 'success' });
+  await until(async () => expect(await server.stats()).toMatchObject({ subscriptions: 0 }));
+  expect(hook.result.current).toMatchObject(idle);
 });
 
 test('[H25] a change whose answer arrives while the next page is loading is not lost', async () => {
