@@ -1,8 +1,8 @@
 import { createTRPCClient, httpLink, TRPCClientError } from '@trpc/client';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { RunwireError } from '../shared/errors.ts';
 import type { AppRouter } from '../shared/router.ts';
-import { runwireErrorOf } from './errors.ts';
+import { report, runwireErrorOf } from './errors.ts';
 
 const answered = (data: object, message = 'the message of the server') =>
   TRPCClientError.from({ error: { code: -32_004, message, data } } as never);
@@ -39,4 +39,19 @@ test('[C10] a request without an answer becomes UNAVAILABLE, and the message quo
   const html = await failureOf({ fetch: async () => new Response('<html>Ada Example</html>', { status: 502 }) });
   expect(html.code).toBe('UNAVAILABLE');
   expect(html.message).not.toContain('html');
+});
+
+test('[H11] an error goes to reportError in browsers alone: the one of Deno ends the process', () => {
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const [reported, logged] = [vi.fn(), vi.spyOn(console, 'error').mockImplementation(() => undefined)];
+  onTestFinished(() => logged.mockRestore());
+  vi.stubGlobal('reportError', reported);
+  for (const userAgent of ['Deno/2.5.6', 'Bun/1.3.0', undefined]) {
+    vi.stubGlobal('navigator', userAgent && { userAgent });
+    report(new Error('of a handler'));
+  }
+  expect([reported.mock.calls.length, logged.mock.calls.length]).toEqual([0, 3]);
+  vi.stubGlobal('navigator', { userAgent: 'Mozilla/5.0 (X11; Linux x86_64)' });
+  report(new Error('of a handler'));
+  expect([reported.mock.calls.length, logged.mock.calls.length]).toEqual([1, 3]);
 });

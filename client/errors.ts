@@ -28,6 +28,13 @@ export function runwireErrorOf(error: unknown): RunwireError {
   });
 }
 
+/** The error of each request of a closed connection. The same request cannot succeed later. */
+export class ConnectionClosedError extends RunwireError {
+  constructor() {
+    super('UNAVAILABLE', 'the connection has been closed');
+  }
+}
+
 /** Returns the code that the server put into a tRPC error; undefined if the error did not come from the server. */
 export function codeOf(error: object): ErrorCode | undefined {
   const { data } = error as { data?: { runwireCode?: ErrorCode } | null };
@@ -35,11 +42,12 @@ export function codeOf(error: object): ErrorCode | undefined {
 }
 
 /**
- * Reports an error of the application's code, so that the caller can continue. Uses `reportError`, or the console where it
- * does not exist: in Node.js an uncaught error would end the process.
+ * Reports an error of the application's code, so that the caller can continue. Uses `reportError` in a browser, and the
+ * console elsewhere: the `reportError` of Deno ends the process.
  */
 export function report(error: unknown): void {
-  if (typeof reportError === 'function') reportError(error);
+  const isBrowser = globalThis.navigator?.userAgent?.startsWith('Mozilla/');
+  if (isBrowser && typeof reportError === 'function') reportError(error);
   else console.error(error);
 }
 

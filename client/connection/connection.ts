@@ -2,6 +2,7 @@ import { createWSClient, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
 import { RunwireError } from '../../shared/errors.ts';
 import { closeCodes, HEARTBEAT_MS } from '../../shared/protocol.ts';
+import { ConnectionClosedError } from '../errors.ts';
 import { type Endpoints, endpointsOf } from './endpoints.ts';
 import { linksOver, refreshOver } from './links.ts';
 import { type ConnectionStatus, type ReconnectOptions, ReconnectPolicy } from './reconnect-policy.ts';
@@ -136,7 +137,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
       for (;;) {
         await policy.waitForTurn();
         try {
-          if (isClosed) throw new Error('the connection has been closed');
+          if (isClosed) throw new ConnectionClosedError();
           await tokens.get();
           if (policy.hasSubscriptions) return endpoints().webSocket;
           policy.onReleased();
@@ -219,7 +220,8 @@ function endpointsFor({ url = '/', ...options }: ConnectionOptions): () => Endpo
 async function fetchSubject(url: string, token: string, signal: AbortSignal): Promise<string | undefined> {
   const response = await fetch(`${url}/auth.me`, { headers: { authorization: `Bearer ${token}` }, signal });
   if (response.status === 401) return undefined;
-  const answer = (await response.json()) as { result?: { data?: { sub?: string } } };
+  // The error of a text that is no JSON quotes the text.
+  const answer: { result?: { data?: { sub?: string } } } = await response.json().catch(() => ({}));
   const sub = answer.result?.data?.sub;
   if (sub === undefined) throw new RunwireError('UNAVAILABLE', 'the server did not state the user of the token');
   return sub;

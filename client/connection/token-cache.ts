@@ -1,4 +1,5 @@
 import { RunwireError } from '../../shared/errors.ts';
+import { ConnectionClosedError } from '../errors.ts';
 import { backoffMs, pause } from './backoff.ts';
 
 type Token = string | null | undefined;
@@ -112,7 +113,7 @@ export class TokenCache {
    * `close`. The next call then fetches again.
    */
   async get(): Promise<string | undefined> {
-    if (this.#isClosed) throw closedError();
+    if (this.#isClosed) throw new ConnectionClosedError();
     if (this.isAbsent) return undefined;
     if (this.#isCached && Date.now() < this.#dueAtMs) return this.#lastToken;
     if (this.#isCached) this.forget();
@@ -154,7 +155,7 @@ export class TokenCache {
   close(): void {
     this.#isClosed = true;
     this.#drop();
-    this.#settle(({ reject }) => reject(closedError()));
+    this.#settle(({ reject }) => reject(new ConnectionClosedError()));
   }
 
   #drop(): void {
@@ -237,8 +238,6 @@ export class TokenCache {
   }
 }
 
-const closedError = () => new RunwireError('UNAVAILABLE', 'the connection has been closed');
-
 /** Calls `work`, whose signal is aborted with `signal` and after `ms`. Rejects after `ms`, also if `work` never settles. */
 async function within<T>(ms: number, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const limit = new AbortController();
@@ -251,7 +250,7 @@ async function within<T>(ms: number, signal: AbortSignal, work: (signal: AbortSi
       new Promise<never>((_resolve, reject) => {
         const message = `the token source gave no answer within ${ms / 1000} s`;
         timer = setTimeout(() => reject(new RunwireError('UNAVAILABLE', message)), ms);
-        limit.signal.addEventListener('abort', () => reject(closedError()));
+        limit.signal.addEventListener('abort', () => reject(new ConnectionClosedError()));
       }),
     ]);
   } finally {

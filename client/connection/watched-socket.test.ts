@@ -195,6 +195,7 @@ test('[C13] an error that a callback throws is reported, and all subscriptions o
   for (const hasReportError of [true, false]) {
     const reported: unknown[] = [];
     const keep = (error: unknown) => void reported.push(error);
+    vi.stubGlobal('navigator', { userAgent: 'Mozilla/5.0' });
     vi.stubGlobal('reportError', hasReportError ? keep : undefined);
     const logged = vi.spyOn(console, 'error').mockImplementation(keep);
     onTestFinished(() => {

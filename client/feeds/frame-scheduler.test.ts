@@ -31,6 +31,7 @@ test('[H6] without a document, a frame that the platform does not run is run by 
 test('[H6] a callback that throws is reported, and the other callbacks of the frame run', () => {
   const { paint } = withoutDocument();
   const reported = vi.fn();
+  vi.stubGlobal('navigator', { userAgent: 'Mozilla/5.0' });
   vi.stubGlobal('reportError', reported);
   const scheduler = new FrameScheduler();
   const calls: string[] = [];

@@ -5,7 +5,7 @@ import type { AppRouter } from '../../shared/router.ts';
 import { backoffMs, pause } from '../connection/backoff.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { ConnectionState } from '../connection/reconnect-policy.ts';
-import { runwireErrorOf } from '../errors.ts';
+import { ConnectionClosedError, runwireErrorOf } from '../errors.ts';
 import type { FeedScope } from './feed-scope.ts';
 
 /**
@@ -203,7 +203,10 @@ export const retryOptions = {
   retryDelay: (count: number) => backoffMs(count + 1, RETRY_MS, MAX_RETRY_MS),
 } as const;
 
-export const isRetryable = (error: unknown): boolean => errorTable[runwireErrorOf(error).code].retryable;
+export function isRetryable(error: unknown): boolean {
+  const converted = runwireErrorOf(error);
+  return errorTable[converted.code].retryable && !(converted instanceof ConnectionClosedError);
+}
 
 /** After this number of failures in a row, a hook that loads has the status `error`. Requests are tried further. */
 export const MAX_PENDING_FAILURES = 4;
@@ -217,9 +220,10 @@ export async function retryLoading<T>(load: () => Promise<T>, signal: AbortSigna
     try {
       return await load();
     } catch (caught) {
-      if (signal.aborted || !isRetryable(caught)) throw runwireErrorOf(caught);
+      const error = runwireErrorOf(caught);
+      if (!signal.aborted && isRetryable(error)) await pause(backoffMs(attempt, RETRY_MS, MAX_RETRY_MS), signal);
+      else throw error;
+      if (signal.aborted) throw error;
     }
-    await pause(backoffMs(attempt, RETRY_MS, MAX_RETRY_MS), signal);
-    signal.throwIfAborted();
   }
 }

@@ -10,7 +10,8 @@ export type UsePublishReturn<Draft = RunEventDraft> = {
   /**
    * Publishes 1 to 1,000 drafts, all or none, after the drafts of earlier calls. Resolves once they are durable. Without an
    * answer of the server, the request is repeated; the server stores each draft once. Rejects with a `RunwireError` if the
-   * server refuses a draft, and with `UNAVAILABLE` if the user changes or the provider is unmounted before.
+   * server refuses a draft, and with `UNAVAILABLE` if the user changes or the connection is closed before. A provider closes
+   * the connection that it created when it is unmounted.
    *
    * Code may ignore the promise: `error` then has the error.
    */
@@ -39,12 +40,11 @@ export function usePublish(): UsePublishReturn {
         const ended = new AbortController();
         const forget = feeds.whenEnded(() => ended.abort());
         try {
-          if (feeds.isEnded) ended.abort();
-          ended.signal.throwIfAborted();
           const { signal } = ended;
+          // The requests of an ended scope fail without being sent.
           return await retryLoading(() => client.event.publish.mutate({ events }, { signal }), signal);
         } catch (caught) {
-          throw ended.signal.aborted
+          throw feeds.isEnded
             ? new RunwireError('UNAVAILABLE', 'the user changed, or the provider was unmounted, before an answer')
             : runwireErrorOf(caught);
         } finally {

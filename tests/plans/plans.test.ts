@@ -169,6 +169,7 @@ async function runSeed(seed: number) {
     subscriptionCount: async () => server.getStats().subscriptions,
   };
   const reported: unknown[] = [];
+  vi.stubGlobal('navigator', { userAgent: 'Mozilla/5.0' });
   vi.stubGlobal('reportError', (error: unknown) => void (isPlanned(error) || reported.push(error)));
   try {
     const problems = await runner.run(world);
