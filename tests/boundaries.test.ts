@@ -160,6 +160,33 @@ test('[C8] the built web app contains no server code', () => {
   }
 });
 
+test('[C31] the client uses no more than ES2022 and old functions of the platform', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'runwire-floor-'));
+  try {
+    const faces = ['client/index', 'client/react/index', 'client/tanstack/index', 'client/publisher/index'];
+    // The validation of events (`runwire/events`) needs `isWellFormed`. A client validates none.
+    const lib = ['ES2022', 'ES2024.String', 'DOM', 'DOM.Iterable'];
+    const config = {
+      extends: join(root, 'tsconfig.json'),
+      compilerOptions: { target: 'ES2022', lib, types: [] },
+      files: faces.map((face) => join(root, `${face}.ts`)),
+      include: [],
+      exclude: [],
+    };
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config));
+    const lines = compile(folder);
+    expect(lines.filter((line) => line.includes('error TS'))).toEqual([]);
+    const sources = lines.map((path) => relative(root, path)).filter((path) => /^(client|shared)\//.test(path));
+    expect(sources).toContain('client/feeds/merge-runs.ts');
+    // `lib` has no versions of the DOM.
+    const young =
+      /throwIfAborted|AbortSignal\.(any|timeout)|structuredClone|randomUUID\(|requestIdleCallback|URL\.(parse|canParse)/;
+    expect(sources.filter((path) => young.test(readFileSync(join(root, path), 'utf8')))).toEqual([]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test('[C8] the declarations of the client compile without the types of Node.js and without `skipLibCheck`', () => {
   const folder = mkdtempSync(join(tmpdir(), 'runwire-types-'));
   try {

@@ -45,7 +45,8 @@ export function merge(
   });
   // A page may be empty although there are further runs.
   const hasNext = pages.at(-1)?.nextCursor !== undefined;
-  const oldest = (hasNext && pages.map(oldestOf).findLast((time) => time !== undefined)) || '';
+  const times = pages.map(oldestOf).filter((time) => time !== undefined);
+  const oldest = (hasNext && times.at(-1)) || '';
   const fresh = [...changed.values()].filter(
     (run) => !listed.has(runKeyOf(run)) && matches(run) && run.createdAt >= oldest,
   );
@@ -59,7 +60,7 @@ const oldestOf = ({ oldest, runs }: RunsPage) => oldest ?? runs.at(-1)?.createdA
 
 /** Inserts each run before the first older run, or at the end of the last page. The time is linear in all runs. */
 function insert(pages: RunsPage[], added: RunHeader[]): RunsPage[] {
-  const newestFirst = added.toSorted((a, b) => (a.createdAt < b.createdAt ? 1 : a.createdAt > b.createdAt ? -1 : 0));
+  const newestFirst = [...added].sort((a, b) => (a.createdAt < b.createdAt ? 1 : a.createdAt > b.createdAt ? -1 : 0));
   let next = 0;
   return pages.map((page, index) => {
     const start = next;

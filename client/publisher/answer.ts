@@ -49,9 +49,12 @@ export async function readAnswer(response: Response, count: number): Promise<Ans
 /** Returns the target of a redirect without its query, which may contain credentials. */
 function targetOf(response: Response): string {
   const target = response.headers.get('location');
-  if (target === null || !URL.canParse(target, response.url)) return '';
-  const { origin, pathname } = new URL(target, response.url);
-  return ` to ${origin}${pathname}`;
+  try {
+    const { origin, pathname } = new URL(target ?? '', response.url);
+    return target === null ? '' : ` to ${origin}${pathname}`;
+  } catch {
+    return '';
+  }
 }
 
 function parsed(text: string): object {

@@ -164,7 +164,7 @@ export class EventSender {
   }
 
   async #tokenBefore(signal: AbortSignal): Promise<string | undefined> {
-    signal.throwIfAborted();
+    if (signal.aborted) throw signal.reason;
     const aborted = new Promise<never>((_, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason), { once: true });
     });
