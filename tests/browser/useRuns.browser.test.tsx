@@ -303,9 +303,14 @@ test('[H5] with skipToken or enabled: false the hook is idle, before and after i
   const server = await openServer();
   await server.publish(created(1));
   const requests = watchRequests('run.list');
+  const stopped = new Set<string>(); // In every render.
   const hook = await mount(server, {
     props: skipToken as UseRunsOptions | typeof skipToken,
-    use: (options) => useRuns(options),
+    use: (options) => {
+      const result = useRuns(options);
+      if (options === skipToken || options.enabled === false) stopped.add(`${result.connectionState} ${result.phase}`);
+      return result;
+    },
   });
   const idle = { connectionState: 'idle', phase: 'replaying', isConnected: false, error: null };
   expect(hook.result.current).toMatchObject({ ...idle, status: 'pending', runs: [] });
