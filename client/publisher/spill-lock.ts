@@ -3,9 +3,6 @@ import type { Fs, Node } from './node.ts';
 
 const encoder = new TextEncoder();
 
-/** Attempts to take a lock that other processes take at the same time. */
-const MAX_ATTEMPTS = 10;
-
 /**
  * Locks a file for this process by a second file, `<path>.lock`, which names the process. Returns the function that
  * unlocks it. Throws `UNAVAILABLE` while a running process has the lock.
@@ -21,22 +18,33 @@ export function lockFile(node: Node, path: string): () => void {
   const draft = `${lock}.${pid}.${Math.random().toString(36).slice(2)}`;
   fs.writeFileSync(draft, encoder.encode(mine), { mode: 0o600 });
   try {
-    for (let attempt = 1; ; attempt++) {
-      // A link is made with its content in one step, and fails if the name exists.
-      if (tryTo(() => fs.linkSync(draft, lock), 'EEXIST')) return () => unlock(fs, lock, mine);
-      const held = read(fs, lock);
-      if (attempt > MAX_ATTEMPTS || (held !== undefined && isRunning(node, held))) {
-        const holder = held?.split(' ', 1)[0] ?? 'unknown';
-        throw new RunwireError('UNAVAILABLE', `the spill file ${path} is in use by process ${holder}`);
-      }
-      // Another process may replace the same lock. The rename moves one lock, and a lock that was not read goes back.
-      const moved = `${draft}.old`;
-      if (held === undefined || !tryTo(() => fs.renameSync(lock, moved), 'ENOENT')) continue;
-      if (read(fs, moved) !== held) tryTo(() => fs.linkSync(moved, lock), 'EEXIST');
-      fs.rmSync(moved, { force: true });
-    }
+    const holder = holderAfter(node, draft, lock);
+    if (holder === undefined) return () => unlock(fs, lock, mine);
+    throw new RunwireError('UNAVAILABLE', `the spill file ${path} is in use by process ${holder}`);
   } finally {
     fs.rmSync(draft, { force: true });
+  }
+}
+
+/**
+ * Tries to take a lock. Returns undefined, or the process that has it. To replace the lock of an ended process is the right of
+ * the holder of `<lock>.next`, a lock too: otherwise a process that has read the old lock could remove the new one.
+ */
+function holderAfter(node: Node, draft: string, lock: string): string | undefined {
+  const { fs } = node;
+  for (;;) {
+    // A link is made with its content in one step, and fails if the name exists.
+    if (tryTo(() => fs.linkSync(draft, lock), 'EEXIST')) return undefined;
+    const held = read(fs, lock);
+    if (held === undefined) continue; // It has just been released.
+    const next = `${lock}.next`;
+    const holder = isRunning(node, held) ? held.split(' ', 1)[0] : holderAfter(node, draft, next);
+    if (holder !== undefined) return holder;
+    if (read(fs, lock) === held) {
+      fs.renameSync(next, lock);
+      return undefined;
+    }
+    fs.rmSync(next, { force: true }); // Another process has replaced the lock meanwhile.
   }
 }
 
