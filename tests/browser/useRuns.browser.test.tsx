@@ -326,6 +326,7 @@ test('[H5] with skipToken or enabled: false the hook is idle, before and after i
   await hook.rerender({});
   await isLive(hook);
   expect(requests.count).toBe(1);
+  expect([...stopped]).toEqual(['idle replaying']);
 });
 
 test('[H5] a list that is left during its refetch after a gap is fetched again before it is live', async () => {
