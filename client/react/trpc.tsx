@@ -1,6 +1,6 @@
 'use client';
 
-import { hashKey, type Query, QueryCache, QueryClient } from '@tanstack/react-query';
+import { hashKey, MutationCache, type Query, QueryCache, QueryClient } from '@tanstack/react-query';
 import { type CreateTRPCReact, createTRPCReact } from '@trpc/react-query';
 import { createContext, type ReactNode, useMemo } from 'react';
 import type { TableOf } from '../../shared/event-table.ts';
@@ -61,7 +61,7 @@ class ClientOfScope extends QueryClient {
     const { queries: options, ...others } = queries.getDefaultOptions();
     super({
       queryCache: new CacheOfScope(scope),
-      mutationCache: queries.getMutationCache(),
+      mutationCache: new MutationsOfScope(queries.getMutationCache()),
       defaultOptions: {
         ...others,
         queries: { ...options, queryKeyHashFn: (key) => hashKey(queryKey('trpc', ...key)) },
@@ -107,4 +107,28 @@ class CacheOfScope extends QueryCache {
   override remove: QueryCache['remove'] = (query) => this.#cache.remove(query);
   override notify: QueryCache['notify'] = (event) => this.#cache.notify(event);
   override subscribe: QueryCache['subscribe'] = (listener) => this.#cache.subscribe(listener);
+}
+
+/**
+ * The mutations of the application. A hook gives its latest options to a mutation that waits, for example for the network.
+ * After a change of the user, these would send it in the name of the next user.
+ */
+class MutationsOfScope extends MutationCache {
+  readonly #cache: MutationCache;
+
+  constructor(cache: MutationCache) {
+    super(cache.config);
+    this.#cache = cache;
+  }
+
+  override build: MutationCache['build'] = (client, options, state) => {
+    const mutation = this.#cache.build(client, options, state);
+    const { mutationFn } = mutation.options;
+    const setOptions = mutation.setOptions.bind(mutation);
+    mutation.setOptions = (latest) => setOptions(mutationFn ? { ...latest, mutationFn } : latest);
+    return mutation;
+  };
+  override getAll: MutationCache['getAll'] = () => this.#cache.getAll();
+  override subscribe: MutationCache['subscribe'] = (listener) => this.#cache.subscribe(listener);
+  override resumePausedMutations: MutationCache['resumePausedMutations'] = () => this.#cache.resumePausedMutations();
 }

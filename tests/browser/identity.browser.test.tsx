@@ -1,4 +1,4 @@
-import { keepPreviousData, QueryClient, QueryClientProvider } from '@tanstack/react-query';
+import { keepPreviousData, onlineManager, QueryClient, QueryClientProvider, useMutation } from '@tanstack/react-query';
 import { type ReactNode, useEffect } from 'react';
 import { expect, onTestFinished, test } from 'vitest';
 import { render } from 'vitest-browser-react';
@@ -11,6 +11,7 @@ import {
   useRuns,
   useSearch,
 } from '../../client/react/index.ts';
+import { RunwireProvider as RunwireTanstackProvider, useTRPC } from '../../client/tanstack/index.ts';
 import { until } from './mount.tsx';
 import { draft, openServer } from './servers.ts';
 
@@ -192,6 +193,51 @@ test.each(kinds)(
     await until(() => expect(page.container.textContent).toMatch(/success|error/));
     const granted = (await server.history('g')).filter(({ type }) => type === 'approval.granted');
     expect(granted.map((event) => event.actor)).toEqual(kind === 'a text' ? ['bob'] : []);
+  },
+);
+
+const hooksForGrant = {
+  trpc: [RunwireProvider, () => trpc.approval.grant.useMutation({ retry: 3, retryDelay: 1 })],
+  useTRPC: [
+    RunwireTanstackProvider,
+    () => useMutation(useTRPC().approval.grant.mutationOptions({ retry: 3, retryDelay: 1 })),
+  ],
+} as const;
+
+test.each(Object.entries(hooksForGrant))(
+  '[H31] a decision that waits for the network, by the hooks of %s, fails when another user takes over',
+  async (_name, [Provider, useGrant]) => {
+    const server = await openServer();
+    const [ann, bob] = [
+      await server.tokenOf('ann', { projects: ['demo'] }),
+      await server.tokenOf('bob', { projects: ['demo'] }),
+    ];
+    await server.publish(draft('governance.required', 'g', { approvalId: 'x', title: 'x' }));
+    const queryClient = new QueryClient();
+    let decide = () => {};
+    const Decide = () => {
+      const { mutate } = useGrant();
+      decide = () => mutate({ runId: 'g', approvalId: 'x' });
+      return null;
+    };
+    const Page = ({ token }: { token: string }) => (
+      <Provider url={server.url} token={token} queryClient={queryClient}>
+        <Decide />
+      </Provider>
+    );
+    const page = await render(<Page token={ann} />);
+    onTestFinished(() => page.unmount());
+    onTestFinished(() => onlineManager.setOnline(true));
+    onlineManager.setOnline(false);
+    decide();
+    const decision = () => queryClient.getMutationCache().getAll()[0]?.state;
+    await until(() => expect(decision()).toMatchObject({ isPaused: true }));
+    await page.rerender(<Page token={bob} />);
+    onlineManager.setOnline(true);
+    await until(() => expect(decision()?.status).toMatch(/success|error/));
+    expect(await server.history('g')).toHaveLength(1);
+    decide(); // Bob's own.
+    await until(async () => expect(await server.history('g')).toMatchObject([{}, { actor: 'bob' }]));
   },
 );
 
