@@ -51,6 +51,9 @@ export const SSE_PING_MS = 15_000;
 /** A client of server-sent events reconnects when it has received nothing for this time. */
 export const SSE_INACTIVITY_MS = 45_000;
 
+/** Header of an answer over HTTP: the server's time, in Unix ms. */
+export const TIME_HEADER = 'runwire-time';
+
 /** Maximum size of a draft (an event before the server logs it) as JSON. */
 export const DRAFT_LIMIT_BYTES = 64 * 1024;
 /** Maximum number of drafts in a publish request. */

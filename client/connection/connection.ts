@@ -162,9 +162,8 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     isClosed: () => isClosed,
     nextId,
     onSubscribe: () => policy.addSubscription(),
-    onRequest: () => {
-      requestCount++;
-    },
+    onRequest: () => void requestCount++,
+    onAnswer: policy.onServerTime,
   };
   const refreshToken = () => {
     tokens.forget();

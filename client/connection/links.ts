@@ -10,6 +10,7 @@ import {
 import type { AnyTRPCRouter } from '@trpc/server';
 import { observable } from '@trpc/server/observable';
 import { RunwireError } from '../../shared/errors.ts';
+import { TIME_HEADER } from '../../shared/protocol.ts';
 import { callSafely, codeOf } from '../errors.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { Identity, TokenCache } from './token-cache.ts';
@@ -110,6 +111,8 @@ export type Host = {
   onSubscribe(): () => void;
   /** Called before each request to tRPC's WebSocket client. */
   onRequest(): void;
+  /** Called with each answer over HTTP: when it was requested by this clock, and when it was made by the server's. */
+  onAnswer(sentAtMs: number, serverMs: number): void;
 };
 
 /**
@@ -185,7 +188,7 @@ export function linksOver<R extends AnyTRPCRouter>(
     splitLink<R>({
       condition: (op) => op.type === 'subscription' || op.path === 'auth.refresh',
       true: ws,
-      false: [retryWithFreshTokenLink<R>(tokens), httpLinkTo<R>(endpoints, tokens)],
+      false: [retryWithFreshTokenLink<R>(tokens), httpLinkTo<R>(endpoints, tokens, host)],
     }),
   ];
 }
@@ -194,7 +197,16 @@ export function linksOver<R extends AnyTRPCRouter>(
  * Each call is a request of its own: a batch would answer none of its calls before the slowest. The URL is read at the first
  * request: a relative URL has no host while a page is rendered on a server.
  */
-function httpLinkTo<R extends AnyTRPCRouter>(endpoints: () => Endpoints, tokens: TokenCache): TRPCLink<R> {
+function httpLinkTo<R extends AnyTRPCRouter>(endpoints: () => Endpoints, tokens: TokenCache, host: Host): TRPCLink<R> {
+  // To another origin, a browser sends its cookies with a WebSocket by default, but with `fetch` only by this option.
+  const credentials = tokens.isAbsent ? { credentials: 'include' as const } : {};
+  const fetchTimed: typeof fetch = async (input, init) => {
+    const sentAtMs = Date.now();
+    const response = await fetch(input, { ...init, ...credentials });
+    const serverMs = Number(response.headers.get(TIME_HEADER));
+    if (serverMs > 0) host.onAnswer(sentAtMs, serverMs);
+    return response;
+  };
   return (runtime) => {
     let link: ReturnType<TRPCLink<R>> | undefined;
     return (operation) => {
@@ -209,8 +221,7 @@ function httpLinkTo<R extends AnyTRPCRouter>(endpoints: () => Endpoints, tokens:
           if (signal.aborted) throw new RunwireError('UNAUTHENTICATED', 'another user has signed in');
           return token === undefined ? {} : { authorization: `Bearer ${token}` };
         },
-        // To another origin, a browser sends its cookies with a WebSocket by default, but with `fetch` only by this option.
-        ...(tokens.isAbsent ? { fetch: withCookie } : {}),
+        fetch: fetchTimed,
       } as unknown as Parameters<typeof httpLink<R>>[0])(runtime);
       return link(operation);
     };
@@ -234,5 +245,3 @@ export function refreshOver<R extends AnyTRPCRouter>(
     });
   };
 }
-
-const withCookie: typeof fetch = (input, init) => fetch(input, { ...init, credentials: 'include' });

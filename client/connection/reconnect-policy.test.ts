@@ -145,7 +145,7 @@ test('[C11] the end of the last subscription ends the attempts, and the next sub
   void policy.waitForTurn().then(turned);
   end();
   await vi.advanceTimersByTimeAsync(0);
-  expect(policy.status).toEqual({ state: 'idle', error: null, attempts: 0, retryAtMs: null });
+  expect(policy.status).toMatchObject({ state: 'idle', error: null, attempts: 0, retryAtMs: null });
   expect(vi.getTimerCount()).toBe(0);
   await vi.advanceTimersByTimeAsync(1_000_000);
   expect(turned).not.toHaveBeenCalled();
@@ -177,7 +177,7 @@ test('[C11] an attempt that fails when the last subscription has ended leaves th
   await policy.waitForTurn();
   end();
   policy.onLost(refused());
-  expect(policy.status).toEqual({ state: 'idle', error: null, attempts: 0, retryAtMs: null });
+  expect(policy.status).toMatchObject({ state: 'idle', error: null, attempts: 0, retryAtMs: null });
 });
 
 test('[C6] a refused token is retried once without delay; a second refusal or a revocation is final', async () => {
@@ -211,4 +211,25 @@ test('close() releases a waiting attempt, and the state stays disconnected', asy
   await turn;
   policy.retry();
   expect(policy.status.state).toBe('disconnected');
+});
+
+test('[H34] the offset of the server moves only as far as the bounds of an answer require', () => {
+  const policy = new ReconnectPolicy();
+  const now = vi.spyOn(Date, 'now');
+  onTestFinished(() => now.mockRestore());
+  /** An answer to a request of this clock's `sent` to `received`, made at `server`. Returns the offset after it. */
+  const answer = (sent: number, server: number, received: number) => {
+    now.mockReturnValue(received);
+    policy.onServerTime(sent, server);
+    return policy.status.serverTimeOffsetMs;
+  };
+  const before = policy.status;
+  expect(answer(1_000, 1_040, 1_090)).toBe(0);
+  expect(policy.status).toBe(before);
+  expect(answer(2_000, 500, 2_100)).toBe(-1_500);
+  expect(answer(3_000, 1_430, 3_010)).toBe(-1_570);
+  // An answer that took long, and a clock that was set back meanwhile, show nothing.
+  expect(answer(4_000, 5_000, 9_000)).toBe(-1_570);
+  expect(answer(9_000, 9_500, 5_000)).toBe(-1_570);
+  expect(answer(6_000, 9_001, 6_002)).toBe(2_999);
 });

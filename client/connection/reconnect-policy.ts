@@ -36,6 +36,8 @@ export type ConnectionStatus = {
   attempts: number;
   /** Time of the next attempt in Unix ms; null when no attempt is planned. */
   retryAtMs: number | null;
+  /** How far the server's clock is ahead of this one. 0 until an answer shows that they differ. */
+  serverTimeOffsetMs: number;
 };
 
 export type ReconnectOptions = {
@@ -58,7 +60,13 @@ export type ReconnectOptions = {
 
 export class ReconnectPolicy {
   readonly #options: { [K in keyof ReconnectOptions]-?: NonNullable<ReconnectOptions[K]> };
-  readonly #store = new Store<ConnectionStatus>({ state: 'idle', error: null, attempts: 0, retryAtMs: null });
+  readonly #store = new Store<ConnectionStatus>({
+    state: 'idle',
+    error: null,
+    attempts: 0,
+    retryAtMs: null,
+    serverTimeOffsetMs: 0,
+  });
   /** Number of open subscriptions. */
   #subscriptions = 0;
   /** Ends the wait in {@link #gate}; undefined while no attempt waits. */
@@ -228,6 +236,20 @@ export class ReconnectPolicy {
       this.#release = () => pass(false);
     });
   }
+
+  /**
+   * Takes the server's time from an answer to a request that was sent at `sentAtMs`. The server read its clock between the
+   * request and the answer. So the offset has two bounds, and moves only as far as these require: an answer that took long
+   * does not spoil it.
+   */
+  readonly onServerTime = (sentAtMs: number, serverMs: number): void => {
+    const least = serverMs - Date.now();
+    const most = serverMs - sentAtMs;
+    const { serverTimeOffsetMs: before } = this.status;
+    const serverTimeOffsetMs = Math.max(least, Math.min(before, most));
+    // This clock may have been set back while the request was under way.
+    if (least <= most && serverTimeOffsetMs !== before) this.#set({ serverTimeOffsetMs });
+  };
 
   #set(changes: Partial<ConnectionStatus>): void {
     if (this.#isClosed) return;

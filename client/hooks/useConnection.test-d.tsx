@@ -12,6 +12,7 @@ test('[H1] useConnection takes no options and returns the status of the connecti
     error: RunwireError | null;
     attempts: number;
     retryAt: number | null;
+    serverTimeOffsetMs: number;
     reconnect(): void;
   }>();
   // @ts-expect-error -- the connection is the provider's

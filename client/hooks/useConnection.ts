@@ -12,6 +12,11 @@ export type UseConnectionReturn = {
   attempts: number;
   /** Time of the next attempt in Unix ms; null when no attempt is planned. */
   retryAt: number | null;
+  /**
+   * How far the server's clock is ahead of this device's, in ms, as answers over HTTP state it. 0 until an answer shows that the
+   * clocks differ. The server's time is `Date.now() + serverTimeOffsetMs`.
+   */
+  serverTimeOffsetMs: number;
   /** Opens a new socket now and resets the count of failures. Subscriptions resume after their last event. */
   reconnect(): void;
 };
@@ -21,8 +26,9 @@ export function useConnection(): UseConnectionReturn {
   const { connection } = useRunwire();
   const status = useSyncExternalStore(connection.subscribe, connection.getStatus, connection.getStatus);
   return useMemo(() => {
-    const { state, error, attempts, retryAtMs } = status;
+    const { state, error, attempts, retryAtMs, serverTimeOffsetMs } = status;
     const { reconnect } = connection;
-    return { state, isConnected: state === 'connected', error, attempts, retryAt: retryAtMs, reconnect };
+    const isConnected = state === 'connected';
+    return { state, isConnected, error, attempts, retryAt: retryAtMs, serverTimeOffsetMs, reconnect };
   }, [connection, status]);
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RunwireError } from '../../shared/errors.ts';
+import { TIME_HEADER } from '../../shared/protocol.ts';
 import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Turns } from '../slices.ts';
@@ -70,6 +71,7 @@ export function admitOrigin(
   if (origin !== undefined) {
     response.setHeader('access-control-allow-origin', origin);
     response.setHeader('access-control-allow-credentials', 'true');
+    response.setHeader('access-control-expose-headers', TIME_HEADER);
     response.setHeader('vary', 'origin, access-control-request-headers');
   }
   if (request.method !== 'OPTIONS') return undefined;

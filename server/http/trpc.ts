@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { incomingMessageToRequest } from '@trpc/server/adapters/node-http';
 import { resolveResponse, type TRPCRequestInfo } from '@trpc/server/http';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
+import { TIME_HEADER } from '../../shared/protocol.ts';
 import type { Registry } from '../../shared/registry.ts';
 import type { Context } from '../api/context.ts';
 import type { BuiltRouter } from '../api/router.ts';
@@ -40,6 +41,7 @@ const METHODS = new Set(['GET', 'HEAD', 'POST']);
 export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler {
   const { router, access, authenticator, inFlight, turns, limits, health } = options;
   return async (request, response) => {
+    response.setHeader(TIME_HEADER, Date.now());
     const path = (pathOf(request) ?? '').slice(TRPC_PATH.length);
     if (!isDecodable(path)) throw new RunwireError('NOT_FOUND', 'no such procedure');
     if (!METHODS.has(request.method ?? '')) {

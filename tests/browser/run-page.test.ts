@@ -82,6 +82,30 @@ test('[U5] stages are bars on one axis, which grows while the run is running', a
   await rowOf(page, 'Test').getByText('1 of 214 failed').waitFor();
 });
 
+test.each([3, -3])(
+  '[U12] with a browser clock that is %s days ahead, running and queued times are right',
+  async (days) => {
+    const { page, publish, open } = await openApp();
+    await page.addInitScript((aheadMs) => {
+      const { now } = Date;
+      Date.now = () => now() + aheadMs;
+    }, days * 86_400_000);
+    await publish(
+      of('run.created', { name: 'Nightly', ...ago(150) }),
+      of('run.started', ago(100)),
+      of('stage.started', { stageId: 'build', name: 'Build', ...ago(100) }),
+      draft('r2', 'run.created', { name: 'Later', ...ago(100) }),
+    );
+    await open('/runs/demo/r1');
+    await page.getByText('Live', { exact: true }).waitFor();
+    const isShort = async (text: () => Promise<string | null>) => expect.poll(text).toMatch(/^[1-5] min \d+ s$/);
+    await isShort(() => page.locator('.clock', { hasText: 'Running' }).locator('dd').textContent());
+    await isShort(() => rowOf(page, 'Build').locator('.note').textContent());
+    await open('/runs/demo/r2');
+    await isShort(() => page.locator('.clock', { hasText: 'Queued' }).locator('dd').textContent());
+  },
+);
+
 test('[U2] [U5] the selected stage and the filter for failed stages are in the address', async () => {
   const { page, publish, open } = await openApp();
   const artifact = {

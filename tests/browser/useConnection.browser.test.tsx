@@ -1,8 +1,8 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { renderHook } from 'vitest-browser-react';
-import { RunwireProvider, useConnection, useRunEvents } from '../../client/hooks/index.ts';
+import { RunwireProvider, useConnection, useRunEvents, useSearch } from '../../client/hooks/index.ts';
 import { mount, until } from './mount.tsx';
-import { openServer } from './servers.ts';
+import { draft, openServer } from './servers.ts';
 
 test('[H1] useConnection opens no connection and returns the status of the one that other hooks use', async () => {
   const server = await openServer();
@@ -63,4 +63,26 @@ test('[H1] a lost connection reports the error, the attempts and the next attemp
   await server.back();
   hook.result.current.reconnect();
   await until(() => expect(hook.result.current).toMatchObject({ state: 'connected', error: null, attempts: 0 }));
+});
+
+test('[H34] serverTimeOffsetMs is learned from an answer over HTTP, and follows a change of the clock', async () => {
+  const server = await openServer();
+  await server.publish(draft('run.created', 'r1', { name: 'Nightly' }));
+  const hook = await mount(server, {
+    props: {},
+    use: () => {
+      const { refetch } = useSearch({ runId: 'r1' });
+      return { refetch, ...useConnection() };
+    },
+  });
+  const day = 86_400_000;
+  const realNow = Date.now;
+  onTestFinished(() => void vi.restoreAllMocks());
+  const isBehindBy = async (days: number) => {
+    vi.spyOn(Date, 'now').mockImplementation(() => realNow() + days * day);
+    await hook.result.current.refetch();
+    await until(() => expect(hook.result.current.serverTimeOffsetMs / day).toBeCloseTo(-days, 1));
+  };
+  expect(Math.abs(hook.result.current.serverTimeOffsetMs)).toBeLessThan(day / 2);
+  for (const days of [0, 3, -400, 0]) await isBehindBy(days);
 });

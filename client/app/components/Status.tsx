@@ -1,5 +1,5 @@
 import type { ReactNode } from 'react';
-import { useNow } from '../hooks/useNow.ts';
+import { useServerNow } from '../hooks/useNow.ts';
 import { formatDuration, formatPercent } from '../lib/format.ts';
 
 /** A status of a run, a stage or an approval, in the word that the pages show. */
@@ -118,7 +118,7 @@ type Span = { startedAt?: string | undefined; endedAt?: string | undefined; dura
 /** Shows a duration. With a start but no end, it counts up every second. */
 export function Duration({ startedAt, endedAt, durationMs }: Span) {
   const isRunning = startedAt !== undefined && endedAt === undefined && durationMs === undefined;
-  const now = useNow(isRunning);
+  const now = useServerNow(isRunning);
   if (durationMs !== undefined) return formatDuration(durationMs);
   if (startedAt === undefined) return <None />;
   const endMs = endedAt === undefined ? now : Date.parse(endedAt);

@@ -1,4 +1,5 @@
 import { createContext, useContext, useSyncExternalStore } from 'react';
+import { useConnection } from '../../hooks/index.ts';
 
 /** One timer for all clocks of the page, so that they change in one render per second. */
 class Clock {
@@ -37,9 +38,14 @@ const Held = createContext<number | null>(null);
  */
 export const HeldNow = Held.Provider;
 
-/** Returns the time in Unix ms. The time changes every second if `isTicking`, unless `HeldNow` stops the clock. */
+/** Returns the time of this device in Unix ms. The time changes every second if `isTicking`, unless `HeldNow` stops the clock. */
 export function useNow(isTicking: boolean): number {
   const heldMs = useContext(Held);
   const nowMs = useSyncExternalStore(isTicking && heldMs === null ? clock.subscribe : never, clock.get);
   return heldMs ?? nowMs;
+}
+
+/** As {@link useNow}, by the server's clock. Times of runs must be compared with this one. */
+export function useServerNow(isTicking: boolean): number {
+  return useNow(isTicking) + useConnection().serverTimeOffsetMs;
 }

@@ -1,7 +1,7 @@
 import type { RunView } from '../../../hooks/index.ts';
 import { Copy } from '../../components/Copy.tsx';
 import { Duration, Progress, Status } from '../../components/Status.tsx';
-import { useNow } from '../../hooks/useNow.ts';
+import { useServerNow } from '../../hooks/useNow.ts';
 import { formatDateTime, formatDuration } from '../../lib/format.ts';
 import { Link, ParamLink, runPath } from '../../lib/navigation.tsx';
 
@@ -91,8 +91,8 @@ function FailedIn({ run }: { run: RunView }) {
 function Clock({ run }: { run: RunView }) {
   const { createdAt, startedAt, endedAt } = run;
   const isQueued = startedAt === undefined && endedAt === undefined;
-  const now = useNow(isQueued);
-  const queuedMs = (startedAt === undefined ? now : Date.parse(startedAt)) - Date.parse(createdAt);
+  const now = useServerNow(isQueued);
+  const queuedMs = Math.max(0, (startedAt === undefined ? now : Date.parse(startedAt)) - Date.parse(createdAt));
   const begun = startedAt ?? createdAt;
   return (
     <>

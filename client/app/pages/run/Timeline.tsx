@@ -2,7 +2,7 @@ import { type CSSProperties, useEffect, useLayoutEffect, useMemo, useRef, useSta
 import type { RunView, Stage } from '../../../hooks/index.ts';
 import { useKeys } from '../../hooks/useKeys.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
-import { useNow } from '../../hooks/useNow.ts';
+import { useServerNow } from '../../hooks/useNow.ts';
 import { rowsIn, upTo, useViewport } from '../../hooks/useViewport.ts';
 import { formatCount } from '../../lib/format.ts';
 import { setParams, useParams } from '../../lib/navigation.tsx';
@@ -40,7 +40,7 @@ function Stages({ run }: { run: RunView }) {
   const body = useRef<HTMLTableSectionElement>(null);
   const view = useViewport(body, { scroller });
   const isRunning = run.endedAt === undefined;
-  const now = useNow(isRunning);
+  const now = useServerNow(isRunning);
 
   const onlyFailed = params.get('show') === 'errors';
   const { stages } = run;
