@@ -70,14 +70,32 @@ async function openPage(server: TestServer, options: RunwireProviderProps = {}) 
 function pretendVisibility() {
   let state: DocumentVisibilityState = 'visible';
   vi.spyOn(document, 'visibilityState', 'get').mockImplementation(() => state);
-  const { requestAnimationFrame: real } = window;
-  vi.stubGlobal('requestAnimationFrame', (callback: FrameRequestCallback) => (state === 'hidden' ? 0 : real(callback)));
+  const { requestAnimationFrame: real, cancelAnimationFrame: cancel } = window;
+  const held = new Map<number, FrameRequestCallback>();
+  const painted = new Map<number, number>();
+  let lastId = 0;
+  vi.stubGlobal('requestAnimationFrame', (callback: FrameRequestCallback) => {
+    if (state === 'visible') return real(callback);
+    lastId--;
+    const id = lastId;
+    held.set(id, callback);
+    return id;
+  });
+  vi.stubGlobal('cancelAnimationFrame', (id: number) => {
+    held.delete(id);
+    cancel(painted.get(id) ?? id);
+  });
   onTestFinished(() => {
     vi.restoreAllMocks();
     vi.unstubAllGlobals();
   });
   return (next: DocumentVisibilityState) => {
     state = next;
+    if (next === 'visible') {
+      // Frames that were requested in a hidden page are painted once it is visible.
+      for (const [id, callback] of held) painted.set(id, real(callback));
+      held.clear();
+    }
     document.dispatchEvent(new Event('visibilitychange'));
   };
 }
