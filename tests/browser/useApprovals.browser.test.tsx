@@ -1,5 +1,5 @@
 import { skipToken } from '@tanstack/react-query';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { createRunwireClient } from '../../client/index.ts';
 import { type UseApprovalsOptions, type UseApprovalsReturn, useApprovals } from '../../client/react/index.ts';
 import { mount, until, watchRequests, watchSubscriptions } from './mount.tsx';
@@ -258,4 +258,25 @@ test('[H26] a decision without a network fails at once, and can be repeated', as
   await isLive(hook);
   await hook.result.current.decide({ ...run, approvalId: 'a1' }, { decision: 'granted' });
   await until(() => expect(idsOf(hook)).toEqual([]));
+});
+
+test('[H25] if the request of one approval is refused, the list is fetched again', async () => {
+  const server = await openServer();
+  const bob = await otherUser(server);
+  await bob.publish(ask('a1'));
+  const [hook, same] = [await mount(server, { props: {}, use }), await mount(server, { props: {}, use })];
+  await isLive(hook);
+  await isLive(same);
+  const realFetch = window.fetch;
+  let refused = 0;
+  vi.stubGlobal('fetch', (input: RequestInfo | URL, init?: RequestInit) => {
+    if (!String(input).includes('approval.get')) return realFetch(input, init);
+    refused++;
+    return realFetch(String(input).replace(/input=.*/, 'input=%7B%7D'), init);
+  });
+  onTestFinished(() => void vi.unstubAllGlobals());
+  await bob.publish(ask('a2'));
+  for (const each of [hook, same]) await until(() => expect(idsOf(each)).toEqual(['a2', 'a1']));
+  await isLive(hook);
+  expect(refused).toBeGreaterThan(0);
 });
