@@ -76,12 +76,11 @@ export const useSearch: UseSearch<RunwireEvents> = (options) => {
   );
   const { data, hasNextPage, isFetching, isFetchingNextPage, isPlaceholderData, fetchNextPage: fetchNext } = query;
   const events = useMemo(() => data?.pages.flatMap((page) => page.events as RunEvent[]) ?? [], [data]);
-  const count = data?.pages.length ?? 0;
-  const isShort = enabled && hasNextPage && !isPlaceholderData && events.length < count * (limit ?? DEFAULT_LIMIT);
-  const isFirstShort = isShort && events.length < (limit ?? DEFAULT_LIMIT) && !query.error;
+  const hasMore = enabled && hasNextPage && !isPlaceholderData && !query.error;
+  const isShort = hasMore && events.length < (limit ?? DEFAULT_LIMIT);
   useEffect(() => {
-    if (isFirstShort && !isFetching) void fetchNext({ cancelRefetch: false });
-  }, [isFirstShort, isFetching, fetchNext]);
+    if (isShort && !isFetching) void fetchNext({ cancelRefetch: false });
+  }, [isShort, isFetching, fetchNext]);
   const error = useMemo(() => (query.error ? runwireErrorOf(query.error) : null), [query.error]);
   const fetchNextPage = useCallback(async () => {
     if (hasNextPage) await fetchNext({ cancelRefetch: false });
@@ -90,7 +89,7 @@ export const useSearch: UseSearch<RunwireEvents> = (options) => {
   const refetch = useCallback(async () => void (await again()), [again]);
   return {
     events: events as never[],
-    status: query.status === 'success' && isFirstShort && events.length === 0 ? 'pending' : query.status,
+    status: query.status === 'success' && isShort && events.length === 0 ? 'pending' : query.status,
     error,
     isFetching,
     isPrevious: isPlaceholderData,

@@ -25,17 +25,19 @@ export async function readAnswer(response: Response, count: number): Promise<Ans
   }
   const { status } = response;
   const body = parsed(await response.text()) as {
-    receipts?: Receipt[];
+    receipts?: unknown;
     error?: { code?: ErrorCode; message?: string; path?: string };
-    errors?: DraftIssue[];
+    errors?: unknown;
   };
-  if (response.ok && Array.isArray(body.receipts) && body.receipts.length === count) {
+  if (response.ok && isListOf<Receipt>(body.receipts, 'seq') && body.receipts.length === count) {
     return { kind: 'stored', receipts: body.receipts };
   }
   const { code, message = `the server answered ${status}`, path } = body.error ?? {};
+  const issues = body.errors ?? [];
   // Other programs have errors of this form too. The status of the code makes a mistake unlikely.
-  if (code !== undefined && Object.hasOwn(errorTable, code) && errorTable[code].http === status) {
-    const error = new RunwireError(code, message, { path, issues: body.errors ?? [] });
+  const isOwn = code !== undefined && Object.hasOwn(errorTable, code) && errorTable[code].http === status;
+  if (isOwn && isListOf<DraftIssue>(issues, 'index')) {
+    const error = new RunwireError(code, message, { path, issues });
     return { kind: errorTable[code].retryable ? 'unavailable' : 'refused', error };
   }
   if (status === 413) return { kind: 'refused', error: new RunwireError('TOO_LARGE', 'a proxy answered 413') };
@@ -56,6 +58,10 @@ function targetOf(response: Response): string {
     return '';
   }
 }
+
+/** Whether a value is a list of objects with a number in the field `name`. */
+const isListOf = <T>(value: unknown, name: keyof T): value is T[] =>
+  Array.isArray(value) && value.every((each) => typeof (each as T | null)?.[name] === 'number');
 
 function parsed(text: string): object {
   try {

@@ -157,7 +157,8 @@ test('[P12] every answer that is not of Runwire is repeated', async () => {
     ...[408, 425, 429, 500, 502, 503].map((status) => ({ status, headers: { 'retry-after': '0' } })),
     ...[200, 204, 400, 401, 403, 404, 405, 409, 410, 499].map((status) => ({ status })),
     ...[301, 302, 303, 307, 308].map((status) => ({ status, headers: { location: `${server.url}/api/v1/events` } })),
-    { status: 200, body: '{"receipts":[]}' },
+    ...['[]', '[null]', '[{}]'].map((receipts) => ({ status: 200, body: `{"receipts":${receipts}}` })),
+    ...['{}', '[null]'].map((errors) => ({ status: 404, body: `{"error":{"code":"NOT_FOUND"},"errors":${errors}}` })),
     { status: 404, body: errorOf('FORBIDDEN') },
     ...['valueOf', 'constructor', 'ELSE'].map((code) => ({ status: 400, body: errorOf(code) })),
   ];
