@@ -1,6 +1,6 @@
-import { RunwireError } from '../../shared/errors.ts';
 import { ConnectionClosedError } from '../errors.ts';
 import { backoffMs, pause } from './backoff.ts';
+import { within } from './timer.ts';
 
 type Token = string | null | undefined;
 
@@ -180,7 +180,7 @@ export class TokenCache {
     this.#fetching = fetching;
     try {
       for (let attempt = 1; ; attempt++) {
-        const found = await within(MAX_FETCH_MS, fetching.signal, (signal) => this.#ask(signal));
+        const found = await within(MAX_FETCH_MS, 'the token source', fetching.signal, (signal) => this.#ask(signal));
         if (fetching.signal.aborted) return;
         if (found) {
           this.#accept(found.token, found.subject);
@@ -235,28 +235,6 @@ export class TokenCache {
     const callers = [...this.#callers];
     this.#callers.clear();
     for (const caller of callers) settle(caller);
-  }
-}
-
-/** Calls `work`, whose signal is aborted with `signal` and after `ms`. Rejects after `ms`, also if `work` never settles. */
-async function within<T>(ms: number, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const limit = new AbortController();
-  const stop = () => limit.abort();
-  signal.addEventListener('abort', stop);
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  try {
-    return await Promise.race([
-      work(limit.signal),
-      new Promise<never>((_resolve, reject) => {
-        const message = `the token source gave no answer within ${ms / 1000} s`;
-        timer = setTimeout(() => reject(new RunwireError('UNAVAILABLE', message)), ms);
-        limit.signal.addEventListener('abort', () => reject(new ConnectionClosedError()));
-      }),
-    ]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', stop);
-    limit.abort();
   }
 }
 

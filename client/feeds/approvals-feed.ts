@@ -2,6 +2,7 @@ import type { QueryClient, QueryKey } from '@tanstack/react-query';
 import type { RunEvent } from '../../shared/events.ts';
 import type { ApprovalStatus, Decision, ListedApproval } from '../../shared/run.ts';
 import { Store } from '../connection/store.ts';
+import { MAX_ANSWER_MS, within } from '../connection/timer.ts';
 import { runwireErrorOf } from '../errors.ts';
 import type { FeedScope } from './feed-scope.ts';
 import { type ListPage, ListQuery, type ListState } from './list-query.ts';
@@ -211,7 +212,9 @@ export class ApprovalsFeed {
     try {
       const approval = await retryLoading(async () => {
         try {
-          return await this.#feeds.client.approval.get.query(key, { signal });
+          return await within(MAX_ANSWER_MS, 'the server', signal, (limited) =>
+            this.#feeds.client.approval.get.query(key, { signal: limited }),
+          );
         } catch (error) {
           const { code } = runwireErrorOf(error);
           if (code === 'RUN_NOT_FOUND' || code === 'APPROVAL_NOT_FOUND') return undefined;

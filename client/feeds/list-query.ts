@@ -1,4 +1,5 @@
 import { type InfiniteData, InfiniteQueryObserver, type QueryClient, type QueryKey } from '@tanstack/react-query';
+import { MAX_ANSWER_MS, within } from '../connection/timer.ts';
 import { runwireErrorOf } from '../errors.ts';
 import type { FeedScope } from './feed-scope.ts';
 import { MAX_PENDING_FAILURES, retryOptions, type SubscriptionState } from './subscription.ts';
@@ -35,7 +36,8 @@ export class ListQuery<Page extends ListPage> {
     this.#key = { queryKey, exact: true };
     this.#observer = new InfiniteQueryObserver(queries, {
       queryKey,
-      queryFn: ({ pageParam, signal }) => fetchPage(pageParam, signal),
+      queryFn: ({ pageParam, signal }) =>
+        within(MAX_ANSWER_MS, 'the server', signal, (limited) => fetchPage(pageParam, limited)),
       initialPageParam: null as string | null,
       getNextPageParam: (page) => page.nextCursor,
       ...retryOptions,
