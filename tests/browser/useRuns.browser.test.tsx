@@ -329,6 +329,23 @@ test('[H5] with skipToken or enabled: false the hook is idle, before and after i
   expect([...stopped]).toEqual(['idle replaying']);
 });
 
+test('[H5] a list in the cache that is invalid is not live before it has been fetched again', async () => {
+  const server = await openServer();
+  await server.publish(created(1));
+  const queryClient = new QueryClient();
+  const props: UseRunsOptions = {};
+  const before = await mount(server, { props, use, queryClient });
+  await isLive(before);
+  await before.unmount();
+  await queryClient.invalidateQueries();
+  const release = watchRequests('run.list').hold();
+  const { result } = await mount(server, { props, use, queryClient });
+  await until(() => expect(result.current).toMatchObject({ connectionState: 'connected', seq: 1 }));
+  expect(result.current).toMatchObject({ phase: 'replaying', runs: [{ runId: 'r1' }] });
+  release();
+  await until(() => expect(result.current.phase).toBe('live'));
+});
+
 test('[H5] a list that is left during its refetch after a gap is fetched again before it is live', async () => {
   const server = await openServer();
   await server.publish(created(1), created(2));
