@@ -4,12 +4,16 @@ import type { Runwire } from '../connection/runwire.ts';
 import type { RunsPages } from './merge-runs.ts';
 import { type RunsQuery, runsInputOf } from './runs-query.ts';
 
-/** The method of React Query's `QueryClient` that fills its cache. */
-type QueryCache = { setQueryData(queryKey: readonly unknown[], data: unknown): unknown };
+/** The methods of React Query's `QueryClient` that fill its cache. */
+type QueryCache = {
+  getQueryData(queryKey: readonly unknown[]): unknown;
+  setQueryData(queryKey: readonly unknown[], data: unknown, options: { updatedAt: number }): unknown;
+};
 
 /**
  * Fetches a run into React Query's cache, for a loader or a server component. `useRun` then shows it at its first render, and
- * subscribes after its cursor, so no event is missed. Rejects with an error of tRPC, for example `RUN_NOT_FOUND`.
+ * subscribes after its cursor, so no event is missed. Data that is in the cache already stays: a hook may have it up to date.
+ * Rejects with an error of tRPC, for example `RUN_NOT_FOUND`.
  *
  * The `url` and the user of `runwire` must be those of the `RunwireProvider`: a string token states its user, and otherwise
  * the option `identity` does.
@@ -21,7 +25,7 @@ export async function prefetchRun(
 ): Promise<void> {
   const snapshot = await fetchRun(client, { runId, projectId });
   const { subject } = connection.getIdentity();
-  queryClient.setQueryData(queryKeyOf(connection.server, subject, 'run', { runId, projectId }), snapshot);
+  fill(queryClient, queryKeyOf(connection.server, subject, 'run', { runId, projectId }), snapshot);
 }
 
 /** Fetches the first page of `useRuns(query)` into React Query's cache, as {@link prefetchRun} does for a run. */
@@ -34,5 +38,15 @@ export async function prefetchRuns(
   const page = await client.run.list.query(input);
   const { subject } = connection.getIdentity();
   const pages: RunsPages = { pages: [page], pageParams: [null] };
-  queryClient.setQueryData(queryKeyOf(connection.server, subject, 'runs', input), pages);
+  fill(queryClient, queryKeyOf(connection.server, subject, 'runs', input), pages);
+}
+
+/**
+ * `HydrationBoundary` replaces data that is older by the clock. The clock of a server may be ahead, so with its own time,
+ * a refresh of the page would replace what a hook has received since. With this time, it only fills empty entries.
+ */
+const OLDEST_MS = 1;
+
+function fill(queries: QueryCache, queryKey: readonly unknown[], data: unknown): void {
+  if (queries.getQueryData(queryKey) === undefined) queries.setQueryData(queryKey, data, { updatedAt: OLDEST_MS });
 }

@@ -17,6 +17,11 @@ export type RunwireScope = {
   queryKey(...parts: readonly unknown[]): QueryKey;
   /** Same for libraries that build their keys themselves and put a text in front. */
   keyPrefix: string;
+  /**
+   * Returns the data that a server has rendered: that of the query at the first call, which is at the first hydration. Parts
+   * of a page are hydrated at different times, and the hooks of earlier parts keep the data up to date.
+   */
+  renderedData(queryKey: QueryKey): unknown;
   /** True for a query in React Query's cache that belongs to this scope. */
   has(query: { queryKey: QueryKey; queryHash: string }): boolean;
   /** The event types of the application's registry. */

@@ -1,4 +1,4 @@
-import type { QueryClient } from '@tanstack/react-query';
+import type { Query, QueryClient } from '@tanstack/react-query';
 import { createTRPCClient } from '@trpc/client';
 import type { EventTable } from '../../shared/event-table.ts';
 import type { AppRouter } from '../../shared/router.ts';
@@ -30,6 +30,7 @@ export function createScope(runwire: Runwire, queries: QueryClient, events: Even
     queryHash.startsWith(hash) ||
     JSON.stringify(queryKey.slice(0, 3)) === keyPrefix ||
     (Array.isArray(queryKey[0]) && queryKey[0][0] === keyPrefix);
+  const rendered = new WeakMap<Query, unknown>();
   return {
     client,
     connection,
@@ -37,6 +38,11 @@ export function createScope(runwire: Runwire, queries: QueryClient, events: Even
     queries,
     queryKey: (...parts) => queryKeyOf(server, subject, ...parts),
     keyPrefix,
+    renderedData: (queryKey) => {
+      const query = queries.getQueryCache().find({ queryKey, exact: true });
+      if (query && !rendered.has(query)) rendered.set(query, query.state.data);
+      return query && rendered.get(query);
+    },
     has,
     events,
     end: (next) => {

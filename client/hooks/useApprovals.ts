@@ -51,7 +51,7 @@ const noApprovals = { approvals: [], status: 'pending', hasNextPage: false } as 
 export function useApprovals(options: UseApprovalsOptions | SkipToken = {}): UseApprovalsReturn {
   const isSkipped = options === skipToken;
   const { enabled = !isSkipped, ...query } = isSkipped ? ({} as UseApprovalsOptions) : options;
-  const { feeds, queries, queryKey: keyFor } = useRunwire();
+  const { feeds, queries, queryKey: keyFor, renderedData } = useRunwire();
   const queryKey = keyFor('approvals', approvalsInputOf(query));
   const key = hashKey(queryKey);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key represents the options.
@@ -65,7 +65,13 @@ export function useApprovals(options: UseApprovalsOptions | SkipToken = {}): Use
     },
     [feed, enabled, isSkipped],
   );
-  const result = useTracked(feed, resultOf);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the key represents the query key.
+  const renderedResult = useCallback(() => {
+    // No function fetches approvals in advance: a server renders the loading state.
+    const isLoaded = renderedData(queryKey) === undefined && queries.getQueryData(queryKey) !== undefined;
+    return isLoaded ? resultOf({ ...feed.getState(), ...noApprovals }) : undefined;
+  }, [feed, queries, key, renderedData, resultOf]);
+  const result = useTracked(feed, resultOf, undefined, renderedResult);
   // This effect comes after the subscription of the state, so that at unmount React removes the listener first.
   useEffect(() => (enabled ? feed.follow() : undefined), [feed, enabled]);
   return result;

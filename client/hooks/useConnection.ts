@@ -1,6 +1,6 @@
 import { useMemo, useSyncExternalStore } from 'react';
 import type { RunwireError } from '../../shared/errors.ts';
-import type { ConnectionState } from '../connection/reconnect-policy.ts';
+import type { ConnectionState, ConnectionStatus } from '../connection/reconnect-policy.ts';
 import { useRunwire } from './context.ts';
 
 export type UseConnectionReturn = {
@@ -21,10 +21,15 @@ export type UseConnectionReturn = {
   reconnect(): void;
 };
 
+const idle: ConnectionStatus = { state: 'idle', error: null, attempts: 0, retryAtMs: null };
+/** A server renders an idle connection. A part of a page may be hydrated when the connection of the page is in use. */
+const renderedOf = ({ getStatus }: { getStatus(): ConnectionStatus }) =>
+  getStatus().state === 'idle' ? getStatus() : idle;
+
 /** Returns the status of the connection that all hooks below the provider share. The hook itself opens no connection. */
 export function useConnection(): UseConnectionReturn {
   const { connection } = useRunwire();
-  const status = useSyncExternalStore(connection.subscribe, connection.getStatus, connection.getStatus);
+  const status = useSyncExternalStore(connection.subscribe, connection.getStatus, () => renderedOf(connection));
   return useMemo(() => {
     const { state, error, attempts, retryAtMs, serverTimeOffsetMs } = status;
     const { reconnect } = connection;

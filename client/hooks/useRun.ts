@@ -57,7 +57,7 @@ export function useRun<Selected = RunView>(options: UseRunOptions<Selected> | Sk
     ...following
   } = isSkipped ? ({} as Partial<UseRunOptions<Selected>>) : options;
   const isEnabled = !isSkipped && (following.enabled ?? true);
-  const { client, feeds, queries, queryKey: keyFor } = useRunwire();
+  const { client, feeds, queries, queryKey: keyFor, renderedData } = useRunwire();
   const observer = useMemo(() => new RunFeedObserver(feeds, { startsAtSnapshot: true }), [feeds]);
   const [missing] = useState(
     () => new RunwireError('RUN_NOT_FOUND', 'the run does not exist, or the user may not read it'),
@@ -80,12 +80,14 @@ export function useRun<Selected = RunView>(options: UseRunOptions<Selected> | Sk
     queries,
   );
   const resultOf = useCallback(
-    (state: RunFeedObserverState): UseRunReturn<Selected> => {
+    (state: RunFeedObserverState, snapshot?: Snapshot | null): UseRunReturn<Selected> => {
       const key = keyOf(query);
       const current = state.key === key && !isSkipped ? state : blankState(key, isEnabled ? 'connecting' : 'idle');
       const { phase, connectionState, retryAtMs, seq, gap } = current;
       // Before the server's first message, the hook returns the run from the cache.
-      const cached = seq === null && !isSkipped ? queries.getQueryData<Snapshot>(queryKey)?.run : undefined;
+      const isFromCache = seq === null && !isSkipped;
+      const kept = isFromCache && snapshot === undefined ? queries.getQueryData<Snapshot>(queryKey) : snapshot;
+      const cached = isFromCache ? kept?.run : undefined;
       const view = current.run ?? cached;
       const isMissing = view === undefined && phase === 'live';
       const run = once(() => selectRun(view));
@@ -106,7 +108,12 @@ export function useRun<Selected = RunView>(options: UseRunOptions<Selected> | Sk
     },
     [observer, queries, query, queryKey, isEnabled, isSkipped, selectRun, missing],
   );
-  const result = useTracked(observer, resultOf);
+  const renderedResult = useCallback(() => {
+    const rendered = renderedData(queryKey) as Snapshot | undefined;
+    const isPresent = rendered === queries.getQueryData(queryKey);
+    return isPresent ? undefined : resultOf(observer.getState(), rendered ?? null);
+  }, [observer, queries, queryKey, renderedData, resultOf]);
+  const result = useTracked(observer, resultOf, undefined, renderedResult);
   // biome-ignore lint/correctness/useExhaustiveDependencies: a hook that is enabled again starts from the latest snapshot.
   useEffect(() => {
     observer.onSnapshot = ({ run, cursor }) => {

@@ -2,6 +2,7 @@ import { hashKey, type SkipToken, skipToken } from '@tanstack/react-query';
 import { useCallback, useEffect, useMemo } from 'react';
 import type { RunwireError } from '../../shared/errors.ts';
 import type { RunHeader } from '../../shared/run.ts';
+import type { RunsPages } from '../feeds/merge-runs.ts';
 import { RunsFeed, type RunsFeedState } from '../feeds/runs-feed.ts';
 import { type RunsQuery, runsInputOf } from '../feeds/runs-query.ts';
 import { useRunwire } from './context.ts';
@@ -36,6 +37,12 @@ export type UseRunsReturn = Omit<RunsFeedState, 'runs' | 'error' | 'status' | 'n
 
 const noRuns = { runs: [], newCount: 0, status: 'pending', hasNextPage: false } as const;
 
+const listOf = ({ pages }: RunsPages) => ({
+  runs: pages.flatMap((page) => page.runs),
+  status: 'success' as const,
+  hasNextPage: pages.at(-1)?.nextCursor !== undefined,
+});
+
 /**
  * Returns runs, newest first and in pages, and updates them in place. A run that no longer matches the filter is removed
  * from the list. A new run waits for `showNew()`. With `skipToken` in place of the options, the hook is idle.
@@ -47,7 +54,7 @@ const noRuns = { runs: [], newCount: 0, status: 'pending', hasNextPage: false } 
 export function useRuns(options: UseRunsOptions | SkipToken = {}): UseRunsReturn {
   const isSkipped = options === skipToken;
   const { enabled = !isSkipped, ...query } = isSkipped ? ({} as UseRunsOptions) : options;
-  const { feeds, queries, queryKey: keyFor } = useRunwire();
+  const { feeds, queries, queryKey: keyFor, renderedData } = useRunwire();
   const queryKey = keyFor('runs', runsInputOf(query));
   const key = hashKey(queryKey);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key represents the options.
@@ -61,7 +68,13 @@ export function useRuns(options: UseRunsOptions | SkipToken = {}): UseRunsReturn
     },
     [feed, enabled, isSkipped],
   );
-  const result = useTracked(feed, resultOf);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the key represents the query key.
+  const renderedResult = useCallback(() => {
+    const rendered = renderedData(queryKey) as RunsPages | undefined;
+    if (rendered === queries.getQueryData(queryKey)) return undefined;
+    return resultOf({ ...feed.getState(), ...(rendered ? listOf(rendered) : noRuns) });
+  }, [feed, queries, key, renderedData, resultOf]);
+  const result = useTracked(feed, resultOf, undefined, renderedResult);
   // This effect comes after the subscription of the state, so that at unmount React removes the listener first.
   useEffect(() => (enabled ? feed.follow() : undefined), [feed, enabled]);
   return result;

@@ -14,17 +14,22 @@ export type Source<State> = {
  * works too.
  *
  * `resultOf` must be memoised. A field of its result may itself be a getter, and is then computed only if it is read.
- * `onRead` is called at the first read of a field.
+ * `onRead` is called at the first read of a field. `renderedResult` returns what a server has rendered, if that is not the
+ * present result.
  */
 export function useTracked<State, Result extends object>(
   source: Source<State>,
   resultOf: (state: State) => Result,
   onRead?: (field: keyof Result) => void,
+  renderedResult?: () => Result | undefined,
 ): Result {
   const [read] = useState(() => new Set<keyof Result>());
-  const tracker = useMemo(() => new Tracker(source, resultOf, read, onRead), [source, resultOf, read, onRead]);
+  const tracker = useMemo(
+    () => new Tracker(source, resultOf, read, onRead, renderedResult),
+    [source, resultOf, read, onRead, renderedResult],
+  );
   tracker.refresh(); // A render for another reason returns the latest values, also of fields that were not read before.
-  const result = useSyncExternalStore(source.subscribe, tracker.getResult, tracker.getResult);
+  const result = useSyncExternalStore(source.subscribe, tracker.getResult, tracker.getRendered);
   return useMemo(() => tracker.track(result), [tracker, result]);
 }
 
@@ -33,6 +38,8 @@ class Tracker<State, Result extends object> {
   readonly #resultOf: (state: State) => Result;
   readonly #read: Set<keyof Result>;
   readonly #onRead: ((field: keyof Result) => void) | undefined;
+  readonly #renderedResult: (() => Result | undefined) | undefined;
+  #rendered: Result | undefined;
   #state: State;
   #result: Result;
 
@@ -41,11 +48,13 @@ class Tracker<State, Result extends object> {
     resultOf: (state: State) => Result,
     read: Set<keyof Result>,
     onRead?: (field: keyof Result) => void,
+    renderedResult?: () => Result | undefined,
   ) {
     this.#source = source;
     this.#resultOf = resultOf;
     this.#read = read;
     this.#onRead = onRead;
+    this.#renderedResult = renderedResult;
     for (const field of read) onRead?.(field); // Of an earlier source.
     this.#state = source.getState();
     this.#result = resultOf(this.#state);
@@ -73,6 +82,12 @@ class Tracker<State, Result extends object> {
     return this.#result;
   };
 
+  /** Returns the result for the first render of a hydration. React renders again if the present result is another. */
+  readonly getRendered = (): Result => {
+    this.#rendered ??= this.#renderedResult?.();
+    return this.#rendered ?? this.#result;
+  };
+
   track(result: Result): Result {
     const tracked = {} as Result;
     const late: Partial<Result> = {};
@@ -87,6 +102,7 @@ class Tracker<State, Result extends object> {
     if (this.#read.has(field)) return result[field];
     this.#read.add(field);
     this.#onRead?.(field);
+    if (result === this.#rendered) return result[field];
     const latest = this.#resultOf(this.#source.getState())[field];
     // The field may have changed without a render. The old value must not come back, and a later result needs a render.
     if (Object.is(latest, result[field])) return latest;

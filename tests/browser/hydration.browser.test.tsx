@@ -1,5 +1,5 @@
 import { dehydrate, HydrationBoundary, hydrate, QueryClient, QueryClientProvider } from '@tanstack/react-query';
-import { Component, type ReactNode, Suspense, useEffect } from 'react';
+import { Component, type ReactNode, Suspense, use, useEffect } from 'react';
 import { hydrateRoot } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -7,6 +7,8 @@ import { render } from 'vitest-browser-react';
 import { createRunwireClient, prefetchRun, prefetchRuns } from '../../client/index.ts';
 import {
   RunwireProvider,
+  useApprovals,
+  useConnection,
   useRun,
   useRunEvents,
   useRuns,
@@ -18,6 +20,7 @@ import { draft, openServer, progress, type TestServer } from './servers.ts';
 
 /** The page of a guest: a run, the list of runs, and a listener that begins where the run was fetched. */
 function Page({ received }: { received: number[] }) {
+  useApprovals();
   const { run, phase } = useRun({ runId: 'r1' });
   const { runs } = useRuns({ projectId: 'demo' });
   const { subscribe } = useRunEvents({ runId: 'r1', from: 'start' });
@@ -118,6 +121,117 @@ test('[H29] HydrationBoundary fills the cache for the hooks below it', async () 
   expect(page.container.textContent).toContain('Import: 10');
   await until(() => expect(page.container.textContent).toContain('Import: 10 (live), r1 10'));
   expect(requests.count).toBe(0);
+});
+
+/** A part of the page that is hydrated once `code` has arrived. */
+function LatePart({ code }: { code: Promise<void> | undefined }) {
+  if (code) use(code);
+  const { run, phase } = useRun({ runId: 'r1' });
+  const { runs, hasNextPage } = useRuns({ projectId: 'demo' });
+  const { state } = useConnection();
+  return <b>{`${run?.progress} ${phase}, ${runs.map(({ progress }) => progress).join()} ${hasNextPage}, ${state}`}</b>;
+}
+
+for (const isPrefetched of [true, false]) {
+  test(`[H29] a part that is hydrated later differs in nothing from the server's: ${isPrefetched ? 'with' : 'without'} data`, async () => {
+    const server = await openServer();
+    await server.publish(draft('run.created', 'r1', { name: 'Import' }), progress('r1', 10));
+    const runwire = createRunwireClient({ url: server.url, token: server.token });
+    const prefetched = new QueryClient();
+    if (isPrefetched) await prefetchRun(prefetched, runwire, { runId: 'r1' });
+    if (isPrefetched) await prefetchRuns(prefetched, runwire, { projectId: 'demo' });
+    await runwire.connection.close();
+    const state = dehydrate(prefetched);
+    const page = (queries: QueryClient, code?: Promise<void>) => (
+      <App server={server} queries={queries}>
+        <Page received={[]} />
+        <Suspense fallback="loading">
+          <LatePart code={code} />
+        </Suspense>
+      </App>
+    );
+    const container = document.createElement('div');
+    container.innerHTML = renderToString(page(prefetched));
+    const late = () => container.querySelector('b')?.textContent;
+    const rendered = late();
+    expect(rendered).toBe(
+      isPrefetched ? 'pending 10 replaying, 10 false, idle' : 'pending undefined replaying,  false, idle',
+    );
+    document.body.append(container);
+
+    const errors: unknown[] = [];
+    const queries = new QueryClient();
+    hydrate(queries, JSON.parse(JSON.stringify(state)));
+    let arrive = () => {};
+    const code = new Promise<void>((resolve) => {
+      arrive = resolve;
+    });
+    const root = hydrateRoot(container, page(queries, code), { onRecoverableError: (error) => errors.push(error) });
+    onTestFinished(() => {
+      root.unmount();
+      container.remove();
+    });
+    await until(() => expect(container.textContent).toContain('Import: 10 (live)'));
+    await server.publish(progress('r1', 20));
+    await until(() => expect(container.textContent).toContain('Import: 20 (live), r1 20'));
+    expect(late()).toBe(rendered);
+    arrive();
+    await until(() => expect(late()).toBe('success 20 live, 20 false, connected'));
+    expect(errors).toEqual([]);
+  });
+}
+
+test('[H29] a refresh of the page replaces nothing that a hook has received since: the clock of the server is ahead', async () => {
+  const server = await openServer();
+  await server.publish(draft('run.created', 'r1', { name: 'Import' }), progress('r1', 10));
+  await server.publish(draft('run.created', 'r2', { name: 'Export' }));
+  vi.setSystemTime(Date.now() + 3_600_000);
+  const { state } = await renderOnServer(server, async () => undefined);
+  vi.useRealTimers();
+  const queries = new QueryClient();
+  const page = await render(
+    <App server={server} queries={queries}>
+      <Page received={[]} />
+    </App>,
+  );
+  await until(() => expect(page.container.textContent).toContain('Import: 10 (live), r2 0, r1 10'));
+  await server.publish(progress('r1', 20));
+  await until(() => expect(page.container.textContent).toContain('Import: 20 (live), r2 0, r1 20'));
+  hydrate(queries, JSON.parse(state));
+  await server.publish(progress('r2', 70));
+  await until(() => expect(page.container.textContent).toContain('r2 70'));
+  expect(page.container.textContent).toContain('Import: 20 (live), r2 70, r1 20');
+});
+
+test('[H29] a loader replaces nothing that a hook has received since', async () => {
+  const server = await openServer();
+  await server.publish(draft('run.created', 'r1', { name: 'Import' }), progress('r1', 10));
+  await server.publish(draft('run.created', 'r2', { name: 'Export' }));
+  const queries = new QueryClient();
+  const page = await render(
+    <App server={server} queries={queries}>
+      <Page received={[]} />
+    </App>,
+  );
+  await until(() => expect(page.container.textContent).toContain('Import: 10 (live), r2 0, r1 10'));
+  const runwire = createRunwireClient({ url: server.url, token: server.token });
+  onTestFinished(() => runwire.connection.close());
+  // The answer reaches the loader after an event that it does not contain.
+  const sent = fetch;
+  let lists = 0;
+  vi.stubGlobal('fetch', async (...request: Parameters<typeof fetch>) => {
+    const answer = await sent(...request);
+    if (!String(request[0]).includes('run.list') || ++lists > 1) return answer;
+    await server.publishInside(progress('r1', 20));
+    await until(() => expect(page.container.textContent).toContain('Import: 20 (live), r2 0, r1 20'));
+    return answer;
+  });
+  onTestFinished(() => void vi.unstubAllGlobals());
+  await prefetchRuns(queries, runwire, { projectId: 'demo' });
+  expect(lists).toBe(1);
+  await server.publish(progress('r2', 70));
+  await until(() => expect(page.container.textContent).toContain('r2 70'));
+  expect(page.container.textContent).toContain('Import: 20 (live), r2 70, r1 20');
 });
 
 class Catch extends Component<{ children: ReactNode }, { error: Error | null }> {
