@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { compilers, nodeVersions, reactSets, resolutions, serverPackages, sqlitePackage, trpcSets } from './cells.ts';
 import { tryNext } from './next-app.ts';
 import { nodeOf, Project, packTo } from './project.ts';
+import { tryVite } from './vite-app.ts';
 
 /**
  * `npm run test:matrix`: every cell of the matrix, from the packed package in projects that plain npm has filled. Prints a
@@ -93,6 +94,14 @@ for (const trpc of trpcSets) {
 for (const trpc of trpcSets.filter(({ faces }) => faces.includes('react'))) {
   const name = `tRPC ${trpc.name}, Next.js`;
   const outcome = await attempt(name, () => tryNext(join(folder, 'next'), tarball, trpc));
+  console.log(`\n${name}: ${outcome.text}`);
+}
+for (const [index, react] of reactSets.entries()) {
+  const [trpc] = trpcSets.slice(index ? 0 : -1);
+  const name = `tRPC ${trpc?.name}, React ${react.name}, Vite`;
+  const outcome = await attempt(name, () =>
+    tryVite(join(folder, `vite-${index}`), tarball, trpc as (typeof trpcSets)[0], react),
+  );
   console.log(`\n${name}: ${outcome.text}`);
 }
 rmSync(folder, { recursive: true, force: true, maxRetries: 3 });

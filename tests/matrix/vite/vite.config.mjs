@@ -1,0 +1,4 @@
+export default ({ isSsrBuild }) => ({
+  logLevel: 'warn',
+  build: isSsrBuild ? {} : { rollupOptions: { input: 'entry-client.tsx' } },
+});
