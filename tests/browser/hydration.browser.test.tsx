@@ -129,7 +129,10 @@ function LatePart({ code }: { code: Promise<void> | undefined }) {
   const { run, phase } = useRun({ runId: 'r1' });
   const { runs, hasNextPage } = useRuns({ projectId: 'demo' });
   const { state } = useConnection();
-  return <b>{`${run?.progress} ${phase}, ${runs.map(({ progress }) => progress).join()} ${hasNextPage}, ${state}`}</b>;
+  const { status } = useApprovals();
+  return (
+    <b>{`${status} ${run?.progress} ${phase}, ${runs.map(({ progress }) => progress).join()} ${hasNextPage}, ${state}`}</b>
+  );
 }
 
 for (const isPrefetched of [true, false]) {
