@@ -21,15 +21,17 @@ export type UseConnectionReturn = {
   reconnect(): void;
 };
 
-const idle: ConnectionStatus = { state: 'idle', error: null, attempts: 0, retryAtMs: null };
+const idle: ConnectionStatus = { state: 'idle', error: null, attempts: 0, retryAtMs: null, serverTimeOffsetMs: 0 };
 /** A server renders an idle connection. A part of a page may be hydrated when the connection of the page is in use. */
-const renderedOf = ({ getStatus }: { getStatus(): ConnectionStatus }) =>
-  getStatus().state === 'idle' ? getStatus() : idle;
+const renderedOf = (status: ConnectionStatus) =>
+  status.state === 'idle' && status.serverTimeOffsetMs === 0 ? status : idle;
 
 /** Returns the status of the connection that all hooks below the provider share. The hook itself opens no connection. */
 export function useConnection(): UseConnectionReturn {
   const { connection } = useRunwire();
-  const status = useSyncExternalStore(connection.subscribe, connection.getStatus, () => renderedOf(connection));
+  const status = useSyncExternalStore(connection.subscribe, connection.getStatus, () =>
+    renderedOf(connection.getStatus()),
+  );
   return useMemo(() => {
     const { state, error, attempts, retryAtMs, serverTimeOffsetMs } = status;
     const { reconnect } = connection;

@@ -241,7 +241,6 @@ export async function followStreamedPage(tools: Tools, addressOf: (runId: string
       await run.untilWhole(page);
     });
     await page.goto(addressOf(run.runId), { waitUntil: 'commit' });
-    await untilText(page, 'late', ` ${run.value()} `);
     await until(name, async () => {
       const [late, whole] = [await textOf(page, 'late'), `${await textOf(page, 'run')}, ${await textOf(page, 'runs')}`];
       return run.value() === 2 && late === whole ? undefined : `the late part shows ${late}, the rest ${whole}`;
