@@ -62,10 +62,11 @@ export function createPhiGuard(registry: Registry, options: PhiOptions = {}, onl
   });
 }
 
-/** The key of a value in a record. */
+/** The key of a value in a record. A value is text if its key names an identifier or a secret, whatever its schema. */
 const withOther = (key: Key, other: Keys['other']): Key => {
   if (!other) return key;
-  return { ...key, ...(other.role === undefined ? {} : { ...nameless, role: other.role }), nested: other.nested };
+  const isNamed = key.words !== 0 || key.secret !== 0;
+  return { ...key, role: isNamed ? key.role : (other.role ?? key.role), nested: other.nested };
 };
 
 /** The state of one walk through a draft. Other walks may run between its slices. */

@@ -120,6 +120,33 @@ test('[E6] [S6] an id in the rest of a loose object is not redacted, and an eras
   expect(tombstoneOf(events)(probe)).toMatchObject({ field: { a: 'a' } });
 });
 
+test('[E6] [S1] a key that only one schema of a union declares is checked as text, if another one takes it', () => {
+  const fixed = [z.literal('x'), field.instant(), z.number()];
+  const schemas = fixed.flatMap((a) => [
+    z.union([z.object({ a }), z.looseObject({ b: field.message() })]),
+    z.union([z.object({ a }), z.record(z.string(), z.union([z.string(), a]))]),
+    z.union([z.strictObject({ a }), z.unknown()]),
+  ]);
+  for (const schema of schemas) {
+    const value = { a: `SSN ${SSN}`, b: 'b' };
+    const probe = { ...draft, sampleId: undefined, note: undefined, type: 'probed', field: value };
+    const guarded = createPhiGuard(typeWith(schema))(probe, 'redact');
+    expect(guarded).toMatchObject({ field: { a: 'SSN [SSN]' } });
+  }
+});
+
+test('[S1] [S18] a value is text if its key, which no schema declares, names an identifier or a secret', () => {
+  for (const schema of [z.record(z.string(), id), z.object({ a: id.optional() }).catchall(id)]) {
+    const guard = createPhiGuard(typeWith(schema));
+    const guarded = (field: object) => {
+      const probe = { ...draft, sampleId: undefined, note: undefined, type: 'probed', field };
+      return guard(probe, 'redact');
+    };
+    const named = guarded({ mrn: '8812345', password: 'hunter2hunter2', site: '8812345' });
+    expect(named).toMatchObject({ field: { mrn: '[MRN]', password: '[SECRET]', site: '8812345' } });
+  }
+});
+
 test('[S1] a key of a record is checked, whatever its values are', () => {
   for (const [values, value] of [
     [field.instant(), draft.timestamp],

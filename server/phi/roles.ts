@@ -69,9 +69,16 @@ export function rolesOf(registry: Registry, read: (key: string) => Names): Roles
     known.set(id, keys); // Stored before its fields are read: a schema may contain itself.
     const fields = new Map<string, z.core.$ZodType[]>();
     const others: z.core.$ZodType[] = [];
-    for (const { shape = {}, valueType, catchall } of schemas.map(definitionOf)) {
-      for (const [name, field] of Object.entries(shape)) fields.set(name, [...(fields.get(name) ?? []), field]);
-      for (const other of [valueType, catchall]) if (other) others.push(other);
+    const objects = schemas.map(definitionOf);
+    const names = new Set(objects.flatMap(({ shape = {} }) => Object.keys(shape)));
+    for (const { shape = {}, valueType, catchall } of objects) {
+      const other = valueType ?? catchall;
+      if (other) others.push(other);
+      // A key that one object declares may have any value that another one takes for its other keys.
+      for (const name of names) {
+        const field = Object.hasOwn(shape, name) ? shape[name] : other;
+        if (field) fields.set(name, [...(fields.get(name) ?? []), field]);
+      }
     }
     for (const [name, schemasOfField] of fields) keys.set(name, keyOf(name, schemasOfField));
     const { role, nested } = keyOf('', others);
@@ -82,7 +89,7 @@ export function rolesOf(registry: Registry, read: (key: string) => Names): Roles
   const keyOf = (name: string, fields: z.core.$ZodType[]): Key => {
     const leaves = fields.flatMap((field) => leavesOf(field));
     const containers = leaves.filter(isContainer);
-    const nested = containers.length > 0 ? keysIn(containers) : undefined;
+    const nested = containers.length > 0 && !leaves.some(isOpen) ? keysIn(containers) : undefined;
     const common = commonRole(leaves.filter((leaf) => !isContainer(leaf)));
     const declared = common === 'skip' && nested ? undefined : common;
     const { words, secret } = declared === undefined ? read(name) : nameless;
@@ -126,6 +133,9 @@ function leavesOf(schema: z.core.$ZodType, seen = new Set<z.core.$ZodType>()): z
 
 const isNumber = (schema: z.core.$ZodType): boolean => definitionOf(schema).type === 'number';
 const isContainer = (schema: z.core.$ZodType): boolean => ['object', 'record'].includes(definitionOf(schema).type);
+
+/** Whether a schema takes objects without declaring their keys. */
+const isOpen = (schema: z.core.$ZodType): boolean => ['any', 'unknown', 'custom'].includes(definitionOf(schema).type);
 
 /** The common role of all schemas; undefined if roles differ. The role `skip` is left out if there are others. */
 function commonRole(leaves: z.core.$ZodType[]): Role {
