@@ -580,8 +580,8 @@ function shareOfGreater(some: number[], others: number[]): number {
   return greater / (some.length * others.length);
 }
 
-/** Status, headers and body, without the date. */
+/** Status, headers and body, without the headers that state the time. */
 async function wholeOf(response: Response): Promise<string> {
-  const headers = [...response.headers].filter(([name]) => name !== 'date');
+  const headers = [...response.headers].filter(([name]) => name !== 'date' && name !== 'runwire-time');
   return JSON.stringify([response.status, headers, await response.text()]);
 }
