@@ -50,7 +50,7 @@ export class RunFeedObserver implements FeedObserver {
   readonly handlers: Handlers;
   readonly startsAtSnapshot: boolean;
   /** Called for each event, before the handlers. */
-  onEvent: ((event: RunEvent) => unknown) | undefined;
+  onEvent: ((event: RunEvent, cursor: string) => unknown) | undefined;
   /** Called for each event that ends the run, after the handlers. */
   onEnd: ((event: RunEndEvent) => unknown) | undefined;
   /** Called when the server could not deliver some events to this hook. */
@@ -231,7 +231,8 @@ export class RunFeedObserver implements FeedObserver {
 
   *#callsFor(event: RunEvent): Generator<() => void, undefined> {
     const { onEvent, onEnd } = this;
-    if (onEvent) yield () => callSafely(() => onEvent(event));
+    const { cursor = '' } = this; // Set before an event is received.
+    if (onEvent) yield () => callSafely(() => onEvent(event, cursor));
     yield* this.handlers.calls(event);
     if (onEnd && isEnd(event) && this.#query?.runId !== undefined) yield () => callSafely(() => onEnd(event));
   }

@@ -49,7 +49,7 @@ export type UseRunEventsOptions<
     select?: ((run: RunView) => Selected) | undefined;
     // The callbacks need no memoisation: the hook calls those of the latest render. If one throws, the error is reported.
     /** Called for each event, once and in order, before the handlers. */
-    onEvent?: ((event: EventOf<R, SelectedType<R, Types, Categories>>) => void) | undefined;
+    onEvent?: ((event: EventOf<R, SelectedType<R, Types, Categories>>, cursor: string) => void) | undefined;
     /** Called when the server could not deliver some events. */
     onGap?: ((gap: Gap) => void) | undefined;
     /** With `runId`: called after the delivery of the event that ends the run. Not called if a filter excludes that event. */

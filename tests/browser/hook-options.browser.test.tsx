@@ -88,6 +88,33 @@ test('[H17] a page that keeps the cursor receives each event once over a reload'
   expect(subscriptions).toEqual([]);
 });
 
+test('[H17] onEvent gets the cursor of each event, so a page that ends between two events receives none twice', async () => {
+  const server = await openServer();
+  await server.publish(...upTo(5).map((value) => progress('r1', value)));
+  let kept: string | null = null;
+  const received: number[] = [];
+  const page = (props: Partial<UseRunEventsOptions>) =>
+    mount(server, {
+      props: {
+        runId: 'r1',
+        from: 'start',
+        lastEventId: kept,
+        onEvent: ({ seq }, cursor) => {
+          if (received.length === 3 && props.limit === 1) return; // The page has ended before the fourth event.
+          received.push(seq);
+          kept = cursor;
+        },
+        ...props,
+      } as UseRunEventsOptions,
+      use,
+    });
+  const first = await page({ limit: 1 });
+  await until(() => expect(received).toEqual([1, 2, 3]));
+  await first.unmount();
+  await page({});
+  await until(() => expect(received).toEqual([1, 2, 3, 4, 5]));
+});
+
 test('[H17] a cursor of another log is a gap, and text that is no cursor is an error with its code', async () => {
   const server = await openServer();
   const other = await openServer();
