@@ -44,7 +44,7 @@ export type ProceduresOf<R extends Registry> = {
   /** Events of one run. A run that does not exist, or that the caller may not read, has none until it is created. */
   onRunEvent: Subscription<RunId & Filter<R>, EventOf<R>>;
   onProjectEvent: Subscription<{ projectId: string } & Filter<R>, EventOf<R>>;
-  /** Events whose `audience` or `approvers` name the caller, and events of runs that the caller created. */
+  /** Events with the caller in `audience` or `approvers`, and events of runs that the caller created. */
   onUserEvent: Subscription<Filter<R> | undefined, EventOf<R>>;
   /** Every event that the caller may read. */
   onEvent: Subscription<Filter<R> | undefined, EventOf<R>>;

@@ -20,8 +20,8 @@ export type ConnectionOptions = ReconnectOptions & {
   /** A token, or a function that fetches one. Without a token, the browser's session cookie authenticates the user. */
   token?: TokenSource | undefined;
   /**
-   * The user that the token or the cookie authenticates. Default: the claim `sub` of the token. Required to reuse cached
-   * data of a user whose token is fetched by a function.
+   * The user that the token or the cookie authenticates. Default: the claim `sub` of the token. With a token function, cached
+   * data of the user is found again only if this is set.
    */
   identity?: string | undefined;
   /** Default: the platform's class. Node.js before 22 has none: pass the class of the package `ws`. */

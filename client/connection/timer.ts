@@ -9,7 +9,7 @@ export function startTimer(ms: number, callback: () => void): ReturnType<typeof 
 }
 
 /**
- * Calls `work`, whose signal is aborted with `signal` and after `ms`. Rejects after `ms`, also if `work` never settles;
+ * Calls `work` with a signal that is aborted with `signal` and after `ms`. Rejects after `ms`, also if `work` never settles;
  * `subject` is the subject of the message.
  */
 export async function within<T>(
