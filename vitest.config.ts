@@ -55,7 +55,7 @@ export default defineConfig({
             '**/*.browser.test.*',
             '**/*.long.test.ts',
             '**/node_modules/**',
-            ...(hasChromium ? [] : ['tests/browser/*page.test.ts']),
+            ...(hasChromium ? [] : ['tests/browser/!(chromium).test.ts']),
           ],
           testTimeout: 20_000,
           typecheck: { enabled: true, include: ['**/*.test-d.ts', '**/*.test-d.tsx'], tsconfig: './tsconfig.json' },
