@@ -13,6 +13,7 @@ import './styles/components/notice.css';
 import './styles/components/help.css';
 import './styles/pages/runs.css';
 import './styles/pages/run.css';
+import './styles/pages/overview.css';
 import './styles/pages/timeline.css';
 import './styles/pages/feed.css';
 import { showStoredTheme } from './hooks/useTheme.ts';

@@ -158,7 +158,7 @@ test('[U3] [U5] [U10] of 900 stages, fewer than 100 rows are in the page; a link
   for (let presses = 0; presses < 3; presses++) await page.keyboard.press('+');
   // Zooming keeps the middle of the axis in view, and the names stay at the left.
   const timeline = page.getByRole('region', { name: 'Timeline' });
-  await expect.poll(() => timeline.evaluate((box) => box.scrollLeft)).toBeGreaterThan(1_000);
+  await expect.poll(() => timeline.evaluate((box) => box.scrollLeft)).toBeGreaterThan(300);
   const name = () =>
     timeline.evaluate((box) => {
       const cell = box.querySelector('.stage-row.selected .stage-name');
@@ -167,6 +167,56 @@ test('[U3] [U5] [U10] of 900 stages, fewer than 100 rows are in the page; a link
   expect(Math.abs(await name())).toBeLessThan(3);
   await page.keyboard.press('0');
   await expect.poll(async () => (await barOf(page, 'Stage 880.')).width / width).toBeCloseTo(1, 1);
+});
+
+test('[U40] events are beside the timeline in a wide window, below it in another, and in place of it in a narrow one', async () => {
+  const { page, publish, open } = await openApp({ viewport: { width: 1440, height: 900 } });
+  await publish(
+    of('run.created', { name: 'Nightly', ...ago(100) }),
+    of('stage.started', { stageId: 's1', name: 'Build', ...ago(90) }),
+  );
+  await open('/runs/demo/r1');
+  const stages = page.getByRole('region', { name: 'Stages' });
+  const events = page.getByRole('region', { name: 'Events' });
+  const boxOf = async (of: typeof stages) => (await of.boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
+  const share = async () => {
+    const [left, right] = [await boxOf(stages), await boxOf(events)];
+    expect(left.y).toBe(right.y);
+    return Math.round((100 * left.width) / (left.width + right.width));
+  };
+  await stages.waitFor();
+  expect(await share()).toBe(58);
+  const separator = page.getByRole('separator', { name: 'Width of the timeline' });
+  await separator.press('ArrowLeft');
+  expect(await separator.getAttribute('aria-valuenow')).toBe('56');
+  await expect.poll(share).toBe(56);
+  for (const [key, bound] of [
+    ['End', 75],
+    ['Home', 30],
+  ] as const) {
+    await separator.press(key);
+    await expect.poll(share).toBe(bound);
+  }
+  const { x, y, width } = await boxOf(separator);
+  await page.mouse.move(x + width / 2, y + 200);
+  await page.mouse.down();
+  await page.mouse.move(700, y + 200);
+  await page.mouse.up();
+  await expect.poll(async () => Math.abs((await boxOf(separator)).x - 700)).toBeLessThan(30);
+  const kept = await share();
+  await page.reload();
+  await expect.poll(share).toBe(kept);
+
+  await page.setViewportSize({ width: 900, height: 900 });
+  await separator.waitFor({ state: 'detached' });
+  const [above, below] = [await boxOf(stages), await boxOf(events)];
+  expect(below.y).toBeGreaterThan(above.y + above.height);
+
+  await page.setViewportSize({ width: 390, height: 844 });
+  await events.waitFor({ state: 'detached' });
+  await page.getByRole('link', { name: /^Events/ }).click();
+  await events.waitFor();
+  await stages.waitFor({ state: 'detached' });
 });
 
 test('[U5] [U9] a run without stages shows a note in place of the axis', async () => {
@@ -293,7 +343,8 @@ test('[U2] [U3] [U6] a link leads to any event of a long run, which opens as JSO
 });
 
 test('[U2] [U6] a link to an event scrolls to it, or the page states that the run has no such event', async () => {
-  const { page, publish, open } = await openApp();
+  // In a window of this width the events are below the timeline.
+  const { page, publish, open } = await openApp({ viewport: { width: 1100, height: 640 } });
   await publish(
     draft('other', 'run.created', { name: 'Other' }),
     of('run.created', { name: 'Nightly' }),

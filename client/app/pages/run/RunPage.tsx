@@ -5,13 +5,13 @@ import { Shell } from '../../components/Shell.tsx';
 import { useKeys } from '../../hooks/useKeys.ts';
 import { codeOf } from '../../lib/errors.ts';
 import { Link, ParamLink, setParams, useParams } from '../../lib/navigation.tsx';
-import { Approvals } from './Approvals.tsx';
-import { Artifacts } from './Artifacts.tsx';
 import { EventFeed } from './EventFeed.tsx';
+import { Overview } from './Overview.tsx';
+import { RunApprovals } from './RunApprovals.tsx';
 import { RunSummary } from './RunSummary.tsx';
+import { RunTabs } from './RunTabs.tsx';
 import { StagePanel } from './StagePanel.tsx';
 import { Timeline } from './Timeline.tsx';
-import { Waiting } from './Waiting.tsx';
 
 export function RunPage({ projectId, runId }: { projectId: string; runId: string }) {
   const live = useRun({ projectId, runId });
@@ -64,24 +64,28 @@ function Run({ run, logCount }: { run: RunView; logCount: number }) {
     setParams({ stage: undefined });
   };
   useKeys(stage ? { Escape: close } : {});
+  const panel = stage ? (
+    <StagePanel run={run} stage={stage} onClose={close} />
+  ) : stageId === null ? null : (
+    <p className="stage-panel" role="status">
+      There is no stage “{stageId}” in this run. <ParamLink params={{ stage: undefined }}>Clear</ParamLink>
+    </p>
+  );
   return (
     <div className="run-page">
       <RunSummary run={run} />
-      <Waiting run={run} />
-      <div className="panes">
-        <div className="pane">
-          <Timeline run={run} />
-          {stageId !== null && !stage && (
-            <p role="status">
-              There is no stage “{stageId}” in this run. <ParamLink params={{ stage: undefined }}>Clear</ParamLink>
-            </p>
-          )}
-          {stage && <StagePanel run={run} stage={stage} onClose={close} />}
-          {run.approvals.length > 0 && <Approvals run={run} />}
-          {run.artifacts.length > 0 && <Artifacts artifacts={run.artifacts} stages={run.stages} />}
-        </div>
-        <EventFeed key={logCount} run={run} />
-      </div>
+      <RunApprovals run={run} />
+      <RunTabs
+        run={run}
+        overview={
+          <Overview
+            run={run}
+            timeline={<Timeline run={run} />}
+            panel={panel}
+            events={<EventFeed key={logCount} run={run} />}
+          />
+        }
+      />
     </div>
   );
 }

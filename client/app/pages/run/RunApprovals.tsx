@@ -5,7 +5,7 @@ import { ParamLink } from '../../lib/navigation.tsx';
 import { Evidence } from './Approvals.tsx';
 
 /** The pending approvals of a run: reason, deciders, waiting time, expiry and evidence. */
-export function Waiting({ run }: { run: RunView }) {
+export function RunApprovals({ run }: { run: RunView }) {
   if (run.counts.approvalsPending === 0 || run.endedAt !== undefined) return null;
   const pending = run.approvals.filter(({ status }) => status === 'pending');
   return (
