@@ -11,11 +11,6 @@ import './styles/components/badge.css';
 import './styles/components/status.css';
 import './styles/components/notice.css';
 import './styles/components/help.css';
-import './styles/pages/runs.css';
-import './styles/pages/run.css';
-import './styles/pages/overview.css';
-import './styles/pages/timeline.css';
-import './styles/pages/feed.css';
 import { showStoredTheme } from './hooks/useTheme.ts';
 
 showStoredTheme();

@@ -31,6 +31,8 @@ const CONTENT_SECURITY_POLICY = [
  */
 const HEADERS = { 'cache-control': 'no-cache', 'cross-origin-opener-policy': 'same-origin' };
 const DOCUMENT = '/index.html';
+/** Paths of the app's pages. An id in them may look like the name of a file. */
+const PAGES = /^\/(?:$|runs\/|settings\/|(?:approvals|search|operations|sign-in)$)/;
 
 /**
  * Serves the files of a folder. Each page URL of the app returns the same HTML document, and the app's script shows the
@@ -39,7 +41,7 @@ const DOCUMENT = '/index.html';
 export function serveApp(folder: string): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async (request, response) => {
     const path = pathOf(request) ?? '';
-    const isPage = path === '/' || path.startsWith('/runs/');
+    const isPage = PAGES.test(path);
     try {
       await sendFile(folder, isPage ? DOCUMENT : path, request, response);
     } catch (error) {

@@ -148,7 +148,7 @@ test('[U4] [U7] clocks stop while the connection is lost, also on the next page,
   expect(held).toHaveLength(2);
   await page.clock.runFor(60_000);
   expect(await clocks()).toEqual(held);
-  await page.getByRole('link', { name: 'All runs' }).click();
+  await page.getByRole('link', { name: 'Runs', exact: true }).click();
   await rowOf(page, 'Long run').waitFor();
   await page.clock.runFor(60_000);
   expect(await rowOf(page, 'Long run').locator('.duration').textContent()).toBe(held[0]);

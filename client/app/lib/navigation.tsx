@@ -1,31 +1,23 @@
-import { type AnchorHTMLAttributes, type MouseEvent, type ReactNode, useMemo, useSyncExternalStore } from 'react';
+import { type AnchorHTMLAttributes, type MouseEvent, type ReactNode, useMemo } from 'react';
+import { navigate as go, usePathname, useSearch } from 'wouter/use-browser-location';
 
-// The app's router. Rejected: the library wouter. It has 1.6 kB (gzip) against 0.7 kB here, and it would not replace
-// `setParams` and `ParamLink`. It also applies `decodeURI` to paths and queries, which changes ids with a `%`.
+/**
+ * Addresses of the app over wouter's hooks for the browser's location. The app matches paths itself: wouter's router applies
+ * `decodeURI` to them, which changes ids with a `%`.
+ */
 
-const NAVIGATED = 'runwire:navigated';
-
-function subscribe(listener: () => void): () => void {
-  window.addEventListener('popstate', listener);
-  window.addEventListener(NAVIGATED, listener);
-  return () => {
-    window.removeEventListener('popstate', listener);
-    window.removeEventListener(NAVIGATED, listener);
-  };
-}
-
-export const usePath = (): string => useSyncExternalStore(subscribe, () => window.location.pathname);
+export const usePath = (): string => usePathname();
 
 /** Returns the query parameters of the URL, as the same object until they change. */
 export function useParams(): URLSearchParams {
-  const search = useSyncExternalStore(subscribe, () => window.location.search);
+  const search = useSearch();
   return useMemo(() => new URLSearchParams(search), [search]);
 }
 
 /** New values of query parameters by name. Undefined removes a parameter; a list sets it several times. */
 export type ParamChanges = { [name: string]: string | readonly string[] | undefined };
 
-function hrefWith(changes: ParamChanges): string {
+export function hrefWith(changes: ParamChanges): string {
   const params = new URLSearchParams(window.location.search);
   for (const [name, value] of Object.entries(changes)) {
     params.delete(name);
@@ -35,16 +27,17 @@ function hrefWith(changes: ParamChanges): string {
   return `${window.location.pathname}${search && `?${search}`}`;
 }
 
-export function navigate(href: string): void {
-  window.history.pushState(null, '', href);
+/** Opens a page of the app. With `replace`, the Back button skips the page that is left. */
+export function navigate(href: string, { replace = false }: { replace?: boolean } = {}): void {
+  go(href, { replace });
   window.scrollTo(0, 0);
-  window.dispatchEvent(new Event(NAVIGATED));
 }
 
-/** Changes query parameters without an entry in the browser's history: the Back button skips the change. */
-export function setParams(changes: ParamChanges): void {
-  window.history.replaceState(null, '', hrefWith(changes));
-  window.dispatchEvent(new Event(NAVIGATED));
+/**
+ * Changes query parameters of this page. By default the Back button skips the change; with `push` it undoes the change.
+ */
+export function setParams(changes: ParamChanges, { push = false }: { push?: boolean | undefined } = {}): void {
+  go(hrefWith(changes), { replace: !push, state: push ? null : window.history.state });
 }
 
 export const runPath = ({ projectId, runId }: { projectId: string; runId: string }): string =>
@@ -52,10 +45,17 @@ export const runPath = ({ projectId, runId }: { projectId: string; runId: string
 
 /** Returns the run of a path; undefined for any other path. */
 export function runOfPath(path: string): { projectId: string; runId: string } | undefined {
-  const [, projectId, runId] = /^\/runs\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
-  if (projectId === undefined || runId === undefined) return undefined;
+  const [projectId, runId] = /^\/runs\/([^/]+)\/([^/]+)$/.exec(path)?.slice(1).map(decode) ?? [];
+  return projectId === undefined || runId === undefined ? undefined : { projectId, runId };
+}
+
+/** Returns the webhook of the path of its page; undefined for any other path. */
+export const webhookOfPath = (path: string): string | undefined =>
+  decode(/^\/settings\/webhooks\/([^/]+)$/.exec(path)?.[1]);
+
+function decode(part: string | undefined): string | undefined {
   try {
-    return { projectId: decodeURIComponent(projectId), runId: decodeURIComponent(runId) };
+    return part === undefined ? undefined : decodeURIComponent(part);
   } catch {
     return undefined; // The percent-encoding is invalid.
   }
@@ -64,8 +64,10 @@ export function runOfPath(path: string): { projectId: string; runId: string } | 
 type LinkProps = { children: ReactNode } & AnchorHTMLAttributes<HTMLAnchorElement>;
 
 /** Returns a click handler that calls `act` for a plain click. The browser handles other clicks, such as Ctrl+click. */
-function onPlainClick(act: () => void) {
-  return (event: MouseEvent) => {
+function onPlainClick(act: () => void, before: LinkProps['onClick']) {
+  return (event: MouseEvent<HTMLAnchorElement>) => {
+    before?.(event);
+    if (event.defaultPrevented) return;
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     act();
@@ -73,11 +75,11 @@ function onPlainClick(act: () => void) {
 }
 
 /** A link to another page of the app. */
-export const Link = ({ href, ...rest }: LinkProps & { href: string }) => (
-  <a href={href} onClick={onPlainClick(() => navigate(href))} {...rest} />
+export const Link = ({ href, onClick, ...rest }: LinkProps & { href: string }) => (
+  <a href={href} {...rest} onClick={onPlainClick(() => navigate(href), onClick)} />
 );
 
 /** A link that changes query parameters of this page. A click keeps the other parameters that the URL then has. */
-export const ParamLink = ({ params, ...rest }: LinkProps & { params: ParamChanges }) => (
-  <a href={hrefWith(params)} onClick={onPlainClick(() => setParams(params))} {...rest} />
+export const ParamLink = ({ params, push, onClick, ...rest }: LinkProps & { params: ParamChanges; push?: boolean }) => (
+  <a href={hrefWith(params)} {...rest} onClick={onPlainClick(() => setParams(params, { push }), onClick)} />
 );

@@ -12,6 +12,10 @@ import { RunSummary } from './RunSummary.tsx';
 import { RunTabs } from './RunTabs.tsx';
 import { StagePanel } from './StagePanel.tsx';
 import { Timeline } from './Timeline.tsx';
+import '../../styles/pages/run.css';
+import '../../styles/pages/overview.css';
+import '../../styles/pages/timeline.css';
+import '../../styles/pages/feed.css';
 
 export function RunPage({ projectId, runId }: { projectId: string; runId: string }) {
   const live = useRun({ projectId, runId });

@@ -8,6 +8,7 @@ import { Filters } from './Filters.tsx';
 import { paramsOf, useRunsFilter } from './filters.ts';
 import { FilteredEmpty, FirstRun } from './NoRuns.tsx';
 import { RunsTable } from './RunsTable.tsx';
+import '../../styles/pages/runs.css';
 
 const PAGE_RUNS = 100;
 
@@ -47,7 +48,7 @@ export function RunsPage() {
   };
   const waiting = runs.filter((run) => run.status === 'waiting').length;
   return (
-    <Shell title="Runs" isTop continuity={list}>
+    <Shell title="Runs" continuity={list}>
       <div className="title">
         <h1>Runs</h1>
         {waiting > 0 && (
