@@ -1,5 +1,6 @@
+import { compact, type Envelope } from './fold-registers.ts';
 import type { Approval, Decision, RunRows } from './run.ts';
-import { addToCounts, compact, type Envelope, required } from './run-fold.ts';
+import { addToCounts, required } from './run-fold.ts';
 import { isSameUser } from './user-ids.ts';
 
 /** The fold of approvals. Unlike the rest of the fold (`run-fold.ts`), it depends on the order of `seq`. */

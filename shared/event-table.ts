@@ -1,10 +1,10 @@
 import { foldDecision, foldRequest } from './approval-fold.ts';
 import { checkType, refuse } from './event-names.ts';
+import type { Envelope } from './fold-registers.ts';
 import type { EventOf, Registry } from './registry.ts';
 import type { RunRows } from './run.ts';
 import {
   beginFold,
-  type Envelope,
   type Fold,
   finishFold,
   foldArtifact,

@@ -67,6 +67,7 @@ export type {
   Approval,
   ApprovalStatus,
   Artifact,
+  Attempt,
   Decision,
   Failure,
   RunHeader,

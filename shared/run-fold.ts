@@ -1,5 +1,7 @@
+import { compact, type Envelope, earliest, later, setField, timeKey } from './fold-registers.ts';
 import type { Artifact, Failure, RunHeader, RunRows, Stage, StageStatus } from './run.ts';
 import { startKey } from './run-order.ts';
+import { blankStage, mergeStage, type StageEvent } from './stage-fold.ts';
 
 /**
  * The fold: computes the state of a run from its events. The state consists of rows (`run.ts`): one header, and one row
@@ -17,38 +19,8 @@ import { startKey } from './run-order.ts';
  * is erased, its tombstone (`tombstone.ts`: the same event without its text) is folded as well.
  */
 
-export type Envelope = {
-  type: string;
-  projectId: string;
-  runId: string;
-  timestamp: string;
-  eventId: string;
-  actor: string;
-  seq: number;
-  runSeq: number;
-  erased?: true | undefined;
-};
-
 /** A function that applies an event of one type to the rows of its run. */
 export type Fold = (rows: RunRows, event: never) => void;
-
-/** Returns true for equal keys too: a tombstone has its event's key and must overwrite the text that the event set. */
-const later = (candidate: string, current: string | undefined) => current === undefined || candidate >= current;
-const earliest = (a: string, b: string | undefined) => (b === undefined || a < b ? a : b);
-const timeKey = (event: Envelope) => `${event.timestamp} ${event.eventId}`;
-/** Returns a copy without undefined values. JSON drops them, and rows in memory must equal rows stored as JSON. */
-export function compact<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
-  const copy: Partial<T> = {};
-  for (const key of Object.keys(value) as (keyof T)[])
-    if (value[key] !== undefined) copy[key] = value[key] as T[keyof T];
-  return copy as T;
-}
-
-/** Sets a field of a row. An undefined value deletes the field. */
-function setField<T extends object, K extends keyof T>(row: T, key: K, value: T[K] | undefined): void {
-  if (value !== undefined) row[key] = value;
-  else if (key in row) delete row[key];
-}
 
 /**
  * Begins the fold of an event. Creates the run's header at its first event; at later events, updates the header's last `seq`
@@ -78,7 +50,7 @@ export function beginFold(rows: RunRows, event: Envelope): void {
   header.order.first = earliest(event.timestamp, header.order.first);
 }
 
-/** Computes the header fields that depend on other fields: status, times and progress. */
+/** Computes the header fields that depend on other fields: status, times, progress and the error of the failed stage. */
 export function finishFold(rows: RunRows): void {
   const header = required(rows.header());
   const { order, counts } = header;
@@ -89,6 +61,17 @@ export function finishFold(rows: RunRows): void {
   if (startedAt !== undefined) header.startedAt = startedAt;
   header.progress =
     order.ended === 'completed' ? 100 : counts.stages === 0 ? 0 : Math.round(order.progressSum / counts.stages) / 1000;
+  if (order.ended) setField(header, 'stageError', order.ended === 'failed' ? stageErrorOf(rows, header) : undefined);
+}
+
+/** Returns the error of the stage that the end of the run names; else, of the last stage that failed for good. */
+function stageErrorOf(rows: RunRows, { error, order }: RunHeader): Failure | undefined {
+  for (const stageId of [error?.stageId, order.failed?.[1]]) {
+    const stage = stageId === undefined ? undefined : rows.stage(stageId);
+    if (stage?.error && stage.status !== 'completed')
+      return compact<Failure>({ ...stage.error, stageId: stage.stageId });
+  }
+  return undefined;
 }
 
 export const required = (header: RunHeader | undefined): RunHeader => {
@@ -162,89 +145,15 @@ export function foldEnd(rows: RunRows, event: EndEvent): void {
   setField(header, 'error', event.error && compact({ ...event.error, stageId: event.stageId }));
 }
 
-type StageEvent = Envelope & {
-  /** No other type: each needs its rank and its effect on the status in {@link mergeStage}. */
-  type: keyof typeof stageRank;
-  stageId: string;
-  attempt?: number | undefined;
-  name?: string | undefined;
-  progress?: number | undefined;
-  message?: string | undefined;
-  done?: number | undefined;
-  total?: number | undefined;
-  durationMs?: number | undefined;
-  error?: Failure | undefined;
-  willRetry?: boolean | undefined;
-};
-
-const stageRank = { 'stage.started': 0, 'stage.progress': 1, 'stage.completed': 2, 'stage.failed': 3 };
-
-const blankStage = (stageId: string): Stage => ({
-  stageId,
-  name: stageId,
-  status: 'pending',
-  attempt: 1,
-  progress: 0,
-  order: {},
-});
-
-/** The four stage events. A stage shows its highest attempt, but keeps its name and its place in the plan. */
+/** The four stage events. A stage shows its highest attempt, and lists the attempts before. */
 export function foldStage(rows: RunRows, event: StageEvent): void {
   const before = rows.stage(event.stageId);
   replaceStage(rows, before, mergeStage(before ?? blankStage(event.stageId), event));
   const { order } = required(rows.header());
   order.active = earliest(event.timestamp, order.active);
-}
-
-function mergeStage(before: Stage, event: StageEvent): Stage {
-  const attempt = event.attempt ?? 1;
-  let stage = before;
-  const named = timeKey(event);
-  if (event.type === 'stage.started' && event.name !== undefined && later(named, stage.order.name)) {
-    stage = { ...stage, name: event.name, order: { ...stage.order, name: named } };
-  }
-  if (attempt < stage.attempt) return stage;
-  if (attempt > stage.attempt) {
-    const { name, plan } = stage.order;
-    stage = { ...blankStage(stage.stageId), name: stage.name, attempt, order: compact({ name, plan }) };
-  }
-
-  const isEnd = event.type === 'stage.completed' || event.type === 'stage.failed';
-  const key = `${isEnd ? 1 : 0} ${event.timestamp} ${stageRank[event.type]} ${event.eventId}`;
-  const order = { ...stage.order };
-  const next: Stage = { ...stage, order };
-  if (!isEnd) order.started = earliest(event.timestamp, order.started);
-  if (event.type === 'stage.progress') {
-    const value = event.progress ?? shareDone(event.done, event.total);
-    if (value !== undefined && later(named, order.progress?.[0])) order.progress = [named, value];
-    if (event.message !== undefined && later(named, order.message)) {
-      order.message = named;
-      next.message = event.message;
-    }
-  }
-  if (later(key, order.status)) {
-    order.status = key;
-    const retried = event.type === 'stage.failed' && event.willRetry === true;
-    next.status = !isEnd || retried ? 'running' : event.type === 'stage.failed' ? 'failed' : 'completed';
-    setField(next, 'endedAt', isEnd && !retried ? event.timestamp : undefined);
-    setField(next, 'durationMs', event.durationMs);
-    setField(next, 'error', event.error);
-  }
-  next.progress = next.status === 'completed' ? 100 : (order.progress?.[1] ?? 0);
-  setField(next, 'startedAt', order.started ?? startFromDuration(next));
-  return next;
-}
-
-function shareDone(done: number | undefined, total: number | undefined): number | undefined {
-  if (done === undefined || total === undefined || total <= 0) return undefined;
-  return Math.min(100, (100 * done) / total);
-}
-
-/** Returns the start of a stage without a start event: the stage's end minus its duration. */
-function startFromDuration(stage: Stage): string | undefined {
-  if (stage.endedAt === undefined || stage.durationMs === undefined) return undefined;
-  const at = Date.parse(stage.endedAt) - stage.durationMs;
-  return at >= 0 ? new Date(at).toISOString() : undefined;
+  if (event.type !== 'stage.failed' || event.willRetry) return;
+  const key = timeKey(event);
+  if (later(key, order.failed?.[0])) order.failed = [key, event.stageId];
 }
 
 const thousandths = (stage: Stage) => Math.round(stage.progress * 1000);

@@ -186,7 +186,7 @@ export class RunMemory implements RunRows {
       approvals: this.#approvals.list() as Approval[],
     };
     if (before) {
-      for (const name of ['labels', 'counts', 'error', 'order'] as const) {
+      for (const name of ['labels', 'counts', 'error', 'stageError', 'order'] as const) {
         if (view[name] !== undefined && isSame(before[name], view[name])) Object.assign(view, { [name]: before[name] });
       }
       if (isSameShallow(before, view)) return before;

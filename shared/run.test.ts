@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { arbitraryDraft, T0 } from '../server/event-log/conformance/kit.ts';
-import { AnyWebSocketEventSchema, foldEvent, type RunEvent } from './events.ts';
+import { AnyWebSocketEventSchema, foldEvent, type RunEvent, runwireEvents } from './events.ts';
 import type { Approval, RunView } from './run.ts';
 import { RunMemory } from './run-memory.ts';
+import { tombstoneOf } from './tombstone.ts';
 
 const numRuns = 3_000;
 const LENGTH = 24;
@@ -36,6 +37,7 @@ function fold(events: readonly RunEvent[], memory = new RunMemory()): RunMemory 
 const viewOf = (events: readonly RunEvent[]): RunView => fold(events).view() as RunView;
 const stageOf = (events: readonly RunEvent[], stageId = 'a') =>
   viewOf(events).stages.find((stage) => stage.stageId === stageId);
+const tombstone = tombstoneOf(runwireEvents) as (event: RunEvent) => RunEvent;
 const throughJson = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 
 function deepFreeze<T>(value: T): T {
@@ -204,11 +206,14 @@ describe('the fold', () => {
 });
 
 describe('stages', () => {
-  test('[F4] a stage equals that of a simple model of the contract, for random events in any order', () => {
+  test('[F4] [F11] a stage equals that of a simple model of the contract, for random events in any order', () => {
     fc.assert(
       fc.property(loggedEvents, shuffle, (events, keys) => {
         const view = fold(rearranged(events, keys)).view();
-        const stages = (view?.stages ?? []).map(({ order: _, ...stage }) => stage);
+        const stages = (view?.stages ?? []).map(({ order: _, attempts, ...stage }) => ({
+          ...stage,
+          ...(attempts && { attempts: attempts.map(({ order: _, ...attempt }) => attempt) }),
+        }));
         const byId = (a: { stageId: string }, b: { stageId: string }) => (a.stageId < b.stageId ? -1 : 1);
         expect(stages.sort(byId)).toEqual(stagesByTheContract(events).sort(byId));
       }),
@@ -248,14 +253,79 @@ describe('stages', () => {
     expect(stageOf(twoFailures)?.error?.message).toBe('of b');
   });
 
-  test('[F4] a new attempt resets everything but the name', () => {
+  test('[F11] earlier attempts are listed with their times, ends and errors, in any order of arrival', () => {
+    const events = history(
+      { type: 'run.created', name: 'n', stages: [{ stageId: 'a', name: 'A' }] },
+      { type: 'stage.started', stageId: 'a' },
+      { type: 'stage.failed', stageId: 'a', error: { message: 'x'.repeat(300), code: 'E' }, willRetry: true },
+      { type: 'stage.started', stageId: 'a', attempt: 2 },
+      { type: 'stage.started', stageId: 'a', attempt: 3 },
+      { type: 'stage.failed', stageId: 'a', attempt: 3, error: { message: 'z' }, willRetry: true },
+    );
+    const attempts = [
+      {
+        attempt: 1,
+        status: 'failed',
+        startedAt: instant(1),
+        endedAt: instant(2),
+        error: { message: 'x'.repeat(200), code: 'E' },
+      },
+      { attempt: 2, status: 'running', startedAt: instant(3) },
+    ];
+    for (const order of permutations(events)) {
+      const stage = stageOf(order);
+      expect(stage).toMatchObject({ attempt: 3, startedAt: instant(4), failedAt: instant(5), attempts });
+    }
+    const ended = fold(history(...events, { type: 'stage.completed', stageId: 'a', attempt: 3 })).view();
+    expect(ended?.stages[0]).not.toHaveProperty('failedAt');
+  });
+
+  test('[F11] of many attempts, the 20 before the last are kept, whatever the order of arrival', () => {
+    const attempts = fc.shuffledSubarray(
+      Array.from({ length: 40 }, (_, index) => index + 1),
+      { minLength: 22 },
+    );
+    fc.assert(
+      fc.property(attempts, (numbers) => {
+        const events = history(
+          ...numbers.map((attempt) => ({
+            type: 'stage.started' as const,
+            stageId: 'a',
+            attempt,
+            timestamp: instant(attempt),
+          })),
+        );
+        const stage = stageOf(events);
+        const sorted = [...numbers].sort((a, b) => a - b);
+        expect(stage?.attempts?.map(({ attempt }) => attempt)).toEqual(sorted.slice(-21, -1));
+        expect(stage?.attempts?.every(({ attempt, startedAt }) => startedAt === instant(attempt))).toBe(true);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('[F11] the tombstone of an earlier failure removes its text from the list of attempts', () => {
+    const events = history(
+      { type: 'stage.started', stageId: 'a' },
+      { type: 'stage.failed', stageId: 'a', error: { message: 'CANARY' }, willRetry: true },
+      { type: 'stage.started', stageId: 'a', attempt: 2 },
+      { type: 'run.failed', error: { message: 'y' }, stageId: 'a' },
+    );
+    const erased = fold(events);
+    foldEvent(erased, tombstone(events[1] as RunEvent));
+    expect(JSON.stringify(erased.view())).not.toContain('CANARY');
+    expect(erased.view()?.stages[0]?.attempts).toMatchObject([{ attempt: 1, status: 'failed', endedAt: instant(1) }]);
+  });
+
+  test('[F4] a new attempt resets everything but the name and the attempts before', () => {
     const events = history(
       { type: 'stage.started', stageId: 'a', name: 'Align' },
       { type: 'stage.progress', stageId: 'a', progress: 80, message: 'nearly' },
       { type: 'stage.failed', stageId: 'a', error: { message: 'x' } },
       { type: 'stage.started', stageId: 'a', attempt: 2 },
     );
-    const { order: _, ...stage } = stageOf(events) as NonNullable<ReturnType<typeof stageOf>>;
+    const { order: _, attempts, ...stage } = stageOf(events) as NonNullable<ReturnType<typeof stageOf>>;
+    expect(attempts).toHaveLength(1);
     expect(stage).toEqual({
       stageId: 'a',
       name: 'Align',
@@ -310,12 +380,13 @@ describe('stages', () => {
 });
 
 describe('the header', () => {
-  test('[F6] [F7] [F8] status, progress and current stage equal those of a simple model of the contract', () => {
+  test('[F6] [F7] [F8] [F12] status, progress, current stage and error equal those of a simple model of the contract', () => {
     fc.assert(
       fc.property(loggedEvents, shuffle, (events, keys) => {
         const view = viewOf(rearranged(events, keys));
         const expected = headerByTheContract(events);
         expect(view).toMatchObject(expected.exact);
+        expect(view.stageError).toEqual(expected.stageError);
         expect(Math.abs(view.progress - expected.progress)).toBeLessThan(0.001);
         if (expected.currentStageIds.length === 0) expect(view).not.toHaveProperty('currentStageId');
         else expect(expected.currentStageIds).toContain(view.currentStageId);
@@ -325,6 +396,26 @@ describe('the header', () => {
       }),
       { numRuns },
     );
+  });
+
+  test('[F12] a failed run has the error of the stage that it names; else, of the last stage that failed for good', () => {
+    const events = history(
+      { type: 'stage.failed', stageId: 'a', error: { message: 'of a', code: 'A' } },
+      { type: 'stage.failed', stageId: 'b', error: { message: 'of b' } },
+      { type: 'stage.failed', stageId: 'c', error: { message: 'of c' }, willRetry: true },
+      { type: 'run.failed', stageId: 'a', error: { message: 'stage a failed' } },
+    );
+    expect(viewOf(events.slice(0, 3))).not.toHaveProperty('stageError');
+    for (const order of permutations(events)) {
+      expect(viewOf(order).stageError).toEqual({ message: 'of a', code: 'A', stageId: 'a' });
+    }
+    const unnamed = [...events.slice(0, 3), ...history({ type: 'run.failed', error: { message: 'x' } }).slice(-1)];
+    expect(viewOf(unnamed).stageError).toEqual({ message: 'of b', stageId: 'b' });
+    const erased = fold(events);
+    foldEvent(erased, tombstone(events[0] as RunEvent));
+    expect(erased.view()?.stageError).toMatchObject({ message: '[erased]' });
+    const completed = history(...events, { type: 'run.completed' });
+    expect(viewOf(completed)).not.toHaveProperty('stageError');
   });
 
   test('[F6] an ended run is not reopened, and the later of two ends counts', () => {
@@ -496,6 +587,7 @@ const canonical = (value: unknown) =>
       ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
       : item,
   );
+type Failed = Extract<RunEvent, { type: 'stage.failed' }>;
 
 // A simple model of the contract's section 3: it computes each field from all events of a run, without state.
 
@@ -522,14 +614,13 @@ function stagesByTheContract(events: readonly RunEvent[]) {
   const stageIds = [...new Set([...planned, ...own].map(({ stageId }) => stageId))];
   return stageIds.map((stageId) => {
     const ofStage = own.filter((event) => event.stageId === stageId);
-    const attempt = Math.max(1, ...ofStage.map((event) => event.attempt ?? 1));
+    const attempts = [...new Set(ofStage.map((event) => event.attempt ?? 1))].sort((a, b) => a - b);
+    const attempt = attempts.at(-1) ?? 1;
     const ofAttempt = ofStage.filter((event) => (event.attempt ?? 1) === attempt);
-    const isEnd = ({ type }: StageEvent) => type === 'stage.completed' || type === 'stage.failed';
-    const ranks = ['stage.started', 'stage.progress', 'stage.completed', 'stage.failed'];
-    const rank = (event: StageEvent) => ranks.indexOf(event.type);
-    const last = greatest(ofAttempt, (event) => Number(isEnd(event)), at, rank, id);
+    const { last, begun } = lastAndFirst(ofAttempt);
 
-    const ended = last && isEnd(last) && !(last.type === 'stage.failed' && last.willRetry) ? last : undefined;
+    const isRetried = last?.type === 'stage.failed' && last.willRetry === true;
+    const ended = last && isEnd(last) && !isRetried ? last : undefined;
     const status = ended ? (ended.type === 'stage.failed' ? 'failed' : 'completed') : last ? 'running' : 'pending';
     const progresses = ofAttempt.filter((event) => event.type === 'stage.progress');
     const share = ({ progress, done, total }: (typeof progresses)[number]) =>
@@ -544,12 +635,12 @@ function stagesByTheContract(events: readonly RunEvent[]) {
       at,
       id,
     );
-    const begun = greatest(
-      ofAttempt.filter((event) => !isEnd(event)),
-      (event) => -Date.parse(event.timestamp),
+    const counted = greatest(
+      progresses.filter((event) => event.done !== undefined),
+      at,
+      id,
     );
     const durationMs = ended?.type === 'stage.completed' ? ended.durationMs : undefined;
-    const worked = ended && durationMs !== undefined ? Date.parse(ended.timestamp) - durationMs : undefined;
     const named = greatest(
       ofStage.filter((event) => event.type === 'stage.started' && event.name !== undefined),
       at,
@@ -567,11 +658,51 @@ function stagesByTheContract(events: readonly RunEvent[]) {
       attempt,
       progress: status === 'completed' ? 100 : ((reported && share(reported)) ?? 0),
       message: spoken?.message,
-      startedAt: begun?.timestamp ?? (worked === undefined ? undefined : new Date(worked).toISOString()),
+      done: counted?.done,
+      total: counted?.total,
+      startedAt: begun?.timestamp ?? startOf(ended),
       endedAt: ended?.timestamp,
+      failedAt: isRetried ? last.timestamp : undefined,
       durationMs,
       error: last?.type === 'stage.failed' ? last.error : undefined,
-    }) as { stageId: string; status: string; progress: number; startedAt?: string };
+      attempts:
+        attempts.length < 2
+          ? undefined
+          : attempts.slice(0, -1).map((number) => ({
+              attempt: number,
+              ...attemptByTheContract(ofStage.filter((event) => (event.attempt ?? 1) === number)),
+            })),
+    }) as { stageId: string; status: string; progress: number; startedAt?: string; error?: object };
+  });
+}
+
+const isEnd = ({ type }: StageEvent) => type === 'stage.completed' || type === 'stage.failed';
+const ranks = ['stage.started', 'stage.progress', 'stage.completed', 'stage.failed'];
+const rank = (event: StageEvent) => ranks.indexOf(event.type);
+
+/** The event that decides the status of an attempt, and the first event that is no end. */
+const lastAndFirst = (ofAttempt: readonly StageEvent[]) => ({
+  last: greatest(ofAttempt, (event) => Number(isEnd(event)), at, rank, id),
+  begun: greatest(
+    ofAttempt.filter((event) => !isEnd(event)),
+    (event) => -Date.parse(event.timestamp),
+  ),
+});
+
+function startOf(end: StageEvent | undefined): string | undefined {
+  if (end?.type !== 'stage.completed' || end.durationMs === undefined) return undefined;
+  return new Date(Date.parse(end.timestamp) - end.durationMs).toISOString();
+}
+
+function attemptByTheContract(ofAttempt: readonly StageEvent[]) {
+  const { last, begun } = lastAndFirst(ofAttempt);
+  const end = last && isEnd(last) ? last : undefined;
+  return present({
+    status: end ? end.type.slice('stage.'.length) : 'running',
+    startedAt: begun?.timestamp ?? startOf(end),
+    endedAt: end?.timestamp,
+    durationMs: end?.type === 'stage.completed' ? end.durationMs : undefined,
+    error: end?.type === 'stage.failed' ? end.error : undefined,
   });
 }
 
@@ -602,8 +733,19 @@ function headerByTheContract(events: readonly RunEvent[]) {
   return {
     exact,
     progress: end?.type === 'run.completed' ? 100 : mean,
+    stageError: end?.type === 'run.failed' ? stageErrorByTheContract(events, end.stageId) : undefined,
     currentStageIds: running.filter((stage) => stage.startedAt === latestStart).map((stage) => stage.stageId),
   };
+}
+
+function stageErrorByTheContract(events: readonly RunEvent[], named: string | undefined) {
+  const failed = events.filter((event): event is Failed => event.type === 'stage.failed' && !event.willRetry);
+  const stages = stagesByTheContract(events);
+  for (const stageId of [named, greatest(failed, at, id)?.stageId]) {
+    const stage = stages.find((one) => one.stageId === stageId);
+    if (stage?.error && stage.status !== 'completed') return { ...stage.error, stageId };
+  }
+  return undefined;
 }
 
 function approvalsByTheContract(events: readonly RunEvent[]) {

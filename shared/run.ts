@@ -28,7 +28,13 @@ export type RunHeader = {
   currentStageId?: string;
   /** The name of the current stage. It equals `currentStageId` until an event sets the name. */
   currentStageName?: string;
+  /** The error of `run.failed`: the words of the run. */
   error?: Failure;
+  /**
+   * Of a failed run: the error of the stage that `error` names; else, of the last stage that failed for good. Absent if no
+   * stage failed.
+   */
+  stageError?: Failure;
   summary?: string;
   /** Greatest `seq` of the folded events: a position in the log. */
   lastSeq: number;
@@ -57,11 +63,30 @@ export type Stage = {
   attempt: number;
   progress: number;
   message?: string;
+  /** The last reported amounts of `stage.progress`. */
+  done?: number;
+  total?: number;
   startedAt?: string;
   endedAt?: string;
   durationMs?: number;
   error?: Failure;
+  /** When this attempt failed, if a further attempt will follow: the stage is still running. */
+  failedAt?: string;
+  /** The attempts before this one, by number: at most 20, those with the highest numbers. */
+  attempts?: Attempt[];
   order: StageOrder;
+};
+
+/** An earlier attempt of a stage. `running`: it has no end, and another attempt began. */
+export type Attempt = {
+  attempt: number;
+  status: 'running' | 'completed' | 'failed';
+  startedAt?: string;
+  endedAt?: string;
+  durationMs?: number;
+  /** The first 200 characters of the message. */
+  error?: Failure;
+  order: Pick<StageOrder, 'status' | 'started'>;
 };
 
 export type Artifact = {
@@ -130,6 +155,8 @@ type HeaderOrder = {
   /** Key of the event that ended the run. */
   end?: string;
   ended?: 'completed' | 'failed';
+  /** Key of the last `stage.failed` that is not retried, and its stage. */
+  failed?: [key: string, stageId: string];
   /** The `startKey` (`run-order.ts`) of the current stage. */
   current?: string;
   /** Sum of the progress of all stages, in 1/1000 %. An integer, because a sum of fractions depends on the order. */
@@ -142,6 +169,7 @@ type StageOrder = {
   started?: string;
   progress?: [key: string, value: number];
   message?: string;
+  done?: string;
   name?: string;
   plan?: [key: string, index: number];
 };

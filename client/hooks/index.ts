@@ -8,6 +8,7 @@ export type { AppRouter } from '../../shared/router.ts';
 export {
   type Approval,
   type Artifact,
+  type Attempt,
   type RunHeader,
   type RunStatus,
   type RunView,
