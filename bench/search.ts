@@ -99,7 +99,7 @@ await search('common word in one run', { runId: 'run-1', text: 'alpha' });
 await search('2,000 characters', { text: 'alpha needle '.repeat(153) });
 await search('no text', {});
 await search('no text, absent type', { types: new Set(['run.failed']) });
-await search('no text, absent actor, one run', { runId: 'run-1', actor: 'nobody' });
+await search('no text, absent actor, one run', { runId: 'run-1', actors: new Set(['nobody']) });
 await search('common word, 500 per page', { text: '"alpha"', limit: 500 });
 
 for (const format of ['ndjson', 'csv']) {

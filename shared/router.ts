@@ -12,6 +12,8 @@ import type { RunwireEvents } from './events.ts';
 import type { StreamSignal } from './protocol.ts';
 import type { CategoryOf, DraftOf, EventOf, Registry, TypeOf } from './registry.ts';
 import type { ApprovalStatus, ListedApproval, RunHeader, RunStatus, RunSummary, RunView, Standing } from './run.ts';
+import type { RunActivity } from './run-activity.ts';
+import type { SearchFacets } from './search-facets.ts';
 import type { ServerStats } from './server-stats.ts';
 
 /**
@@ -24,6 +26,14 @@ type Period = { since?: string | undefined; until?: string | undefined };
 type Page = { limit?: number | undefined; cursor?: string | null | undefined; direction?: 'forward' | undefined };
 type Start = { from?: 'now' | 'start' | undefined; lastEventId?: string | null | undefined };
 type Types<R extends Registry> = { types?: TypeOf<R>[] | undefined };
+/** Of several projects, or several publishers, an event must have one. */
+type SearchFilter<R extends Registry> = {
+  text?: string | undefined;
+  projectId?: string | string[] | undefined;
+  runId?: string | undefined;
+  actor?: string | string[] | undefined;
+} & Types<R> &
+  Period;
 type Filter<R extends Registry> = Start &
   Types<R> & { categories?: CategoryOf<R>[] | undefined; conflate?: boolean | undefined };
 
@@ -64,6 +74,7 @@ export type ProceduresOf<R extends Registry> = {
       | ({
           projectId?: string | undefined;
           status?: RunStatus[] | undefined;
+          cancelled?: boolean | undefined;
           labels?: Record<string, string> | undefined;
           text?: string | undefined;
           needsMyDecision?: boolean | undefined;
@@ -71,6 +82,11 @@ export type ProceduresOf<R extends Registry> = {
           Page)
       | undefined,
       { runs: RunHeader[]; nextCursor?: string; position: string }
+    >;
+    /** Counts runs by status: of a period, in equal parts, and those that have not ended. `until` defaults to now. */
+    activity: Query<
+      { projectId?: string | undefined; since: string; until?: string | undefined; buckets: number },
+      RunActivity
     >;
     /** Returns the events of a run, oldest first. The first page starts at the event with the number `fromRunSeq`. */
     history: Query<
@@ -88,19 +104,20 @@ export type ProceduresOf<R extends Registry> = {
     get: Query<{ seq: number } | { projectId: string; eventId: string }, EventOf<R>>;
     /**
      * Searches the text of events, newest first. An event must contain all words and quoted phrases of `text`. A page may
-     * have fewer events than `limit`, or none, while it has a `nextCursor`.
+     * have fewer events than `limit`, or none, while it has a `nextCursor`. `searchedTo` is then the time, in whole minutes,
+     * that the search has come to.
      */
     search: Query<
-      | ({
-          text?: string | undefined;
-          projectId?: string | undefined;
-          runId?: string | undefined;
-          actor?: string | undefined;
-        } & Types<R> &
-          Period &
-          Page)
-      | undefined,
-      { events: EventOf<R>[]; nextCursor?: string }
+      (SearchFilter<R> & Page) | undefined,
+      { events: EventOf<R>[]; nextCursor?: string; searchedTo?: string }
+    >;
+    /**
+     * Counts the events that `search` finds with the same filter. An answer counts at most 10,000 events. The sum of all
+     * answers, up to the one without a `nextCursor`, counts every event once.
+     */
+    facets: Query<
+      (SearchFilter<R> & { cursor?: string | null | undefined }) | undefined,
+      Joined<SearchFacets & { nextCursor?: string }>
     >;
   };
   approval: {

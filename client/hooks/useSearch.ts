@@ -10,11 +10,12 @@ import { useRunwire } from './context.ts';
 export type UseSearchOptions<T extends string = TypeOf<RunwireEvents>> = {
   /** Words and quoted phrases. An event must contain all of them. The last word also matches longer words. */
   text?: string | undefined;
-  projectId?: string | undefined;
+  /** A project, or several of which an event has one. */
+  projectId?: string | readonly string[] | undefined;
   runId?: string | undefined;
   types?: readonly T[] | undefined;
-  /** The publisher of the event. */
-  actor?: string | undefined;
+  /** The publisher of the event, or several. */
+  actor?: string | readonly string[] | undefined;
   /** Instants (ISO 8601) that `recordedAt` is compared with: from `since`, before `until`. */
   since?: string | undefined;
   until?: string | undefined;
@@ -34,6 +35,8 @@ export type UseSearchReturn<E = RunEvent> = {
   /** True while `events` belongs to the previous options. */
   isPrevious: boolean;
   hasNextPage: boolean;
+  /** While there is a next page: the instant that the search has come to, in whole minutes. */
+  searchedTo: string | null;
   isFetchingNextPage: boolean;
   /** Loads the next page. Does nothing without a next page. */
   fetchNextPage(): Promise<void>;
@@ -57,9 +60,16 @@ export type UseSearch<R extends Registry> = <const T extends TypeOf<R> = TypeOf<
  */
 export const useSearch: UseSearch<RunwireEvents> = (options) => {
   const isSkipped = options === skipToken;
-  const { enabled = true, types, limit, ...filter } = (isSkipped ? { enabled: false } : options) as UseSearchOptions;
+  const {
+    enabled = true,
+    types,
+    projectId,
+    actor,
+    limit,
+    ...filter
+  } = (isSkipped ? { enabled: false } : options) as UseSearchOptions;
   const { client, queries, queryKey, has } = useRunwire();
-  const input = { ...filter, types: types && [...types], limit };
+  const input = { ...filter, types: types && [...types], projectId: copied(projectId), actor: copied(actor), limit };
   const query = useInfiniteQuery(
     {
       queryKey: queryKey('search', input),
@@ -94,8 +104,11 @@ export const useSearch: UseSearch<RunwireEvents> = (options) => {
     isFetching,
     isPrevious: isPlaceholderData,
     hasNextPage,
+    searchedTo: data?.pages.at(-1)?.searchedTo ?? null,
     isFetchingNextPage,
     fetchNextPage,
     refetch,
   };
 };
+
+const copied = (values: string | readonly string[] | undefined) => (typeof values === 'object' ? [...values] : values);

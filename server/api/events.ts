@@ -2,12 +2,14 @@ import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
 import type { DraftOf, EventOf, Registry } from '../../shared/registry.ts';
-import { can, projectsFor } from '../auth/permissions.ts';
+import { can } from '../auth/permissions.ts';
+
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { PublishGateway } from '../publishing/gateway.ts';
-import { msOf, pageInput, periodInput, typesInput } from './inputs.ts';
+import { pageInput } from './inputs.ts';
 import { nextCursor, positionOf } from './pagination.ts';
+import { searchFilter, searchQueryOf } from './search-filter.ts';
 import type { Procedure } from './trpc.ts';
 
 export type EventParts<R extends Registry> = {
@@ -16,8 +18,9 @@ export type EventParts<R extends Registry> = {
   gateway: PublishGateway<R>;
 };
 
-/** The procedures `event.publish`, `event.get` and `event.search`. */
+/** The procedures `event.publish`, `event.get`, `event.search` and `event.facets`. */
 export function eventProcedures<R extends Registry>(procedure: Procedure, { registry, log, gateway }: EventParts<R>) {
+  const filter = searchFilter(registry);
   return {
     publish: procedure
       .meta({ accessLog: 'errors' })
@@ -69,40 +72,52 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
      * - `since` and `until` compare with `recordedAt`, the time at which the server logged the event.
      * - The search index may be 1 s behind the log.
      * - Each page scans a bounded part of the index, so a page may have fewer events than `limit`, or none. The client
-     *   continues while the result has a `nextCursor`.
+     *   continues while the result has a `nextCursor`. `searchedTo` is then the time that the search has come to.
      * - A project that does not exist, or that the caller may not read, gives no events and no error.
      */
     search: procedure
-      .input(
-        z
-          .strictObject({
-            text: z.string().max(2_000).optional(),
-            projectId: field.scopeId().optional(),
-            runId: field.scopeId().optional(),
-            types: typesInput(registry),
-            actor: field.id().optional(),
-            ...periodInput,
-            ...pageInput,
-          })
-          .prefault({}),
-      )
-      .query(async ({ ctx: { principal, signal }, input }) => {
-        const { text, projectId, types, since, until, cursor, direction: _, ...query } = input;
-        const readable = projectsFor(principal, 'read');
-        const isRequested = (id: string) => projectId === undefined || id === projectId;
-        const page = await log.search.find({
-          ...query,
-          ...(text?.trim() ? { text } : {}),
-          projects: readable === 'all' ? (projectId === undefined ? 'all' : [projectId]) : readable.filter(isRequested),
-          types: types && new Set<string>(types),
-          sinceMs: msOf(since),
-          untilMs: msOf(until),
-          before: await positionOf(cursor, log),
-          user: principal.sub,
-          signal,
-        });
+      .input(z.strictObject({ ...filter, ...pageInput }).prefault({}))
+      .query(async ({ ctx: { principal, signal }, input: { cursor, direction: _, limit, ...input } }) => {
+        const query = searchQueryOf(principal, input);
+        const page = await log.search.find({ ...query, limit, before: await positionOf(cursor, log), signal });
         const records = page.records.filter((record) => can(principal, 'read', { projectId: record.projectId }));
-        return { events: records.map((record) => record.event as EventOf<R>), ...(await nextCursor(log, page.next)) };
+        const searchedTo: { searchedTo?: string } =
+          page.searchedToMs === undefined ? {} : { searchedTo: new Date(page.searchedToMs).toISOString() };
+        return {
+          events: records.map((record) => record.event as EventOf<R>),
+          ...(await nextCursor(log, page.next)),
+          ...searchedTo,
+        };
+      }),
+
+    /**
+     * Counts the events that `event.search` finds with the same filter, by type, project, publisher and hour. An answer counts
+     * at most 10,000 events, and a bounded part of the index. The sum of all answers, up to the one without a `nextCursor`,
+     * counts every event once.
+     */
+    facets: procedure
+      .input(z.strictObject({ ...filter, cursor: pageInput.cursor }).prefault({}))
+      .query(async ({ ctx: { principal, signal }, input: { cursor, ...input } }) => {
+        const query = searchQueryOf(principal, input);
+        const before = await positionOf(cursor, log);
+        const { tally, next } = await log.search.count({ ...query, limit: MAX_COUNTED, before, signal });
+        const hours = [...tally.hours].sort(([a], [b]) => a - b);
+        return {
+          total: tally.total,
+          types: mostFirst(tally.types),
+          projects: mostFirst(tally.projects),
+          actors: mostFirst(tally.actors),
+          hours: hours.map(([atMs, count]) => ({ at: new Date(atMs).toISOString(), count })),
+          ...(await nextCursor(log, next)),
+        };
       }),
   };
 }
+
+/** Maximum number of events that an answer of `event.facets` counts. */
+const MAX_COUNTED = 10_000;
+
+const mostFirst = (counts: ReadonlyMap<string, number>) =>
+  [...counts]
+    .map(([value, count]) => ({ value, count }))
+    .sort((a, b) => b.count - a.count || (a.value < b.value ? -1 : 1));

@@ -4,7 +4,7 @@ import * as field from '../../shared/fields.ts';
 import type { EventOf, Registry } from '../../shared/registry.ts';
 import { runStatuses } from '../../shared/run.ts';
 import { waitsFor } from '../approvals/rules.ts';
-import { projectsFor } from '../auth/permissions.ts';
+import { projectsFor, searchableProjects } from '../auth/permissions.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
 import type { Log, Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
@@ -18,6 +18,7 @@ export type RunParts<R extends Registry> = { registry: R; log: Log & Pick<EventL
 
 /** Maximum number of reads of the log for one page of `run.history`. A read takes at most 5 ms. */
 const MAX_READS = 20;
+const MAX_BUCKETS = 500;
 /** A page of `run.history` ends when its events have this much JSON. */
 const MAX_BYTES = 1 << 20;
 
@@ -26,7 +27,7 @@ const labelsInput = z
   .custom<Record<string, string>>((value) => value === null || !Object.hasOwn(Object(value), '__proto__'))
   .pipe(z.record(z.string().max(100), z.string().max(200)));
 
-/** The procedures `run.get`, `run.list` and `run.history`. */
+/** The procedures `run.get`, `run.list`, `run.activity` and `run.history`. */
 export function runProcedures<R extends Registry>(procedure: Procedure, { registry, log }: RunParts<R>) {
   return {
     /**
@@ -53,6 +54,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           .strictObject({
             projectId: field.scopeId().optional(),
             status: z.array(z.enum(runStatuses)).max(runStatuses.length).optional(),
+            cancelled: z.boolean().optional(),
             labels: labelsInput.optional(),
             text: z.string().max(200).optional(),
             ...periodInput,
@@ -76,6 +78,30 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           position: await cursorAt(log, page.position),
         };
       }),
+
+    /**
+     * Counts runs by status: those created in a period, in equal parts of it, and all that have not ended. It counts at most
+     * 20,000 runs of the period, the newest, and 10,000 open runs of a project.
+     */
+    activity: procedure
+      .input(
+        z.strictObject({
+          projectId: field.scopeId().optional(),
+          since: field.instant(),
+          until: field.instant().optional(),
+          buckets: z.int().positive().max(MAX_BUCKETS),
+        }),
+      )
+      .query(({ ctx: { principal, signal }, input: { projectId, since, until, buckets } }) =>
+        log.runs.activity({
+          projects: searchableProjects(principal, projectId) ?? 'all',
+          since,
+          until: until ?? new Date().toISOString(),
+          buckets,
+          user: principal.sub,
+          signal,
+        }),
+      ),
 
     history: procedure
       .input(

@@ -34,6 +34,8 @@ type Entry = {
   denied: ErrorCode | 'silence' | 'server' | ((mayRead: boolean, role: Role) => ErrorCode);
   /** The response over transports that have no socket. */
   withoutSocket?: ErrorCode;
+  /** Text of a permitted response, and of no other, in place of the text of the project. */
+  shows?: string;
 };
 
 const query = (needs: Entry['needs'], denied: Entry['denied'], input: Input): Entry => {
@@ -73,6 +75,11 @@ const procedures: Record<string, Entry> = {
   'approval.get': query('read', 'RUN_NOT_FOUND', pending),
   'approval.grant': mutation('decide', undecided, pending),
   'approval.deny': mutation('decide', undecided, async (...args) => ({ ...(await pending(...args)), reason: 'no' })),
+  'run.activity': {
+    ...query('read', 'silence', ({ projectId }) => ({ projectId, since: '2000-01-01T00:00:00Z', buckets: 3 })),
+    shows: '"open":{"',
+  },
+  'event.facets': query('read', 'silence', ({ projectId }) => ({ projectId })),
   'event.search': query('read', 'silence', (target) => ({ projectId: target.projectId, text: canary(target) })),
   'audit.access': query('audit', 'server', nothing),
   'audit.verify': query('verify', 'server', nothing),
@@ -349,7 +356,8 @@ describe.each(Object.keys(faces))('over %s', (name) => {
           else if (typeof entry.denied === 'string') expect(code, where).toBe(entry.denied);
           else expect(code, where).toBe(entry.denied(may(holder, 'read', target), role));
           // A permitted caller sees the text of the project; no other response contains it, replayed or live.
-          if (is && entry.needs === 'read') expect(text, where).toContain(canary(target));
+          if (is && entry.needs === 'read') expect(text, where).toContain(entry.shows ?? canary(target));
+          if (!is && entry.shows) expect(text, where).not.toContain(entry.shows);
           for (const project of [mine, theirs]) {
             const isStats =
               entry.needs === 'stats' && is && (projects.includes('*') || projects.includes(project.projectId));

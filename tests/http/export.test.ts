@@ -71,6 +71,30 @@ test('[R9] NDJSON contains exactly the logged events, oldest first, and every fi
   expect(await of('?projectId=unknown')).toEqual([]);
 });
 
+test('[R24] an export of a search has what event.search finds, newest first, up to its limit', async () => {
+  const server = await serve();
+  await publishTo(server, [
+    ...Array.from({ length: 1_200 }, (_, at) => progress('r1', 1, { message: at % 2 ? 'disk full' : 'all well' })),
+    created('r1', { projectId: 'other', name: 'Disk' }),
+  ]);
+  const of = async (query: string) => eventsOf(await (await server.get(query)).text()).map(({ seq }) => seq);
+  const odd = Array.from({ length: 600 }, (_, index) => 1_200 - 2 * index);
+  expect(await of('?text=disk')).toEqual([1_201, ...odd]);
+  expect(await of('?text=disk&projectId=demo&actor=ci&actor=nobody')).toEqual(odd);
+  expect(await of('?text=disk&limit=3')).toEqual([1_201, 1_200, 1_198]);
+  expect(await of('?limit=2')).toEqual([1_201, 1_200]);
+  expect(await of('?actor=nobody')).toEqual([]);
+  expect(await of('?projectId=demo&projectId=other&types=run.created')).toEqual([1_201]);
+  expect(await of('?runId=r1&projectId=other&text=disk')).toEqual([1_201]);
+  const csv = await (await server.get('?text=disk&limit=1&format=csv')).text();
+  expect(csv).toMatch(/^seq,[^\r\n]*\r\n1201,[^\r\n]*\r\n$/);
+  const viewer = { authorization: `Bearer ${await tokenFor({ projects: ['other'], roles: ['viewer'] })}` };
+  const found = await (await server.get('?text=disk&projectId=demo&projectId=other', viewer)).text();
+  expect(eventsOf(found).map(({ seq }) => seq)).toEqual([1_201]);
+  expect((await server.get('?limit=100001')).status).toBe(400);
+  expect((await server.get('?text=a&text=b')).status).toBe(400);
+});
+
 test('[R10] CSV has a header and one line per event', async () => {
   const server = await serve();
   await publishTo(server, [created('r1', { name: '=HYPERLINK("x")' })]);

@@ -217,7 +217,7 @@ export function matching(records: readonly StoredEvent[], query: Omit<SearchQuer
         (query.projects === 'all' || query.projects.includes(projectId)) &&
         (query.runId === undefined || runId === query.runId) &&
         (query.types?.has(type) ?? true) &&
-        (query.actor === undefined || actor === query.actor) &&
+        (query.actors?.has(actor) ?? true) &&
         (query.sinceMs === undefined || Date.parse(recordedAt) >= query.sinceMs) &&
         (query.untilMs === undefined || Date.parse(recordedAt) < query.untilMs) &&
         (query.before === undefined || seq < query.before) &&

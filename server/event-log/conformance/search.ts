@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { RunEvent } from '../../../shared/events.ts';
 import type { SearchQuery } from '../contract/search.ts';
 import {
   append,
@@ -63,7 +64,7 @@ export function describeSearch(openLog: OpenLog): void {
       types: fc.option(one(new Set(['stage.started']), new Set(['stage.started', 'stage.progress'])), {
         nil: undefined,
       }),
-      actor: fc.option(one('ann', 'bob', 'nobody'), { nil: undefined }),
+      actors: fc.option(one(new Set(['ann']), new Set(['ann', 'bob']), new Set(['nobody'])), { nil: undefined }),
       sinceMs: fc.option(fc.integer({ min: -1, max: 205 }), { nil: undefined, freq: 2 }),
       untilMs: fc.option(fc.integer({ min: -1, max: 205 }), { nil: undefined, freq: 2 }),
       before: fc.option(fc.integer({ min: 1, max: 20_001 }), { nil: undefined, freq: 2 }),
@@ -89,6 +90,48 @@ export function describeSearch(openLog: OpenLog): void {
         expect(found.records.map(({ json }) => json)).toEqual(matching(records, asked).map(({ json }) => json));
       }),
       { numRuns: 60 },
+    );
+  }, 60_000);
+
+  test('[R23] a count equals the counts of what a search finds, summed over its pages', async () => {
+    let now = T0;
+    const log = await openLog({ now: () => now });
+    await fillForSearch(log, 5_000, () => {
+      now += 600_000;
+    });
+    const query = fc.record({
+      projects: one<SearchQuery['projects']>('all', ['p'], ['q', 'z'], [], ['none', 'z']),
+      text: fc.option(one('fail', 'needle', 'sta', '"no space"', '--'), { nil: undefined }),
+      types: fc.option(one(new Set(['stage.started']), new Set(['stage.started', 'stage.progress'])), {
+        nil: undefined,
+      }),
+      actors: fc.option(one(new Set(['ann']), new Set(['ann', 'bob'])), { nil: undefined }),
+      limit: one(1_000, 10_000),
+    });
+    await fc.assert(
+      fc.asyncProperty(query, async (asked) => {
+        const { records } = await searchAll(log, asked);
+        const sum: Record<string, number> = {};
+        let before: number | undefined;
+        do {
+          const { tally, next } = await log.search.count({ ...asked, before });
+          expect(tally.total).toBeLessThanOrEqual(asked.limit);
+          for (const [field, counts] of Object.entries({ ...tally, total: new Map([['', tally.total]]) })) {
+            for (const [value, count] of counts) sum[`${field} ${value}`] = (sum[`${field} ${value}`] ?? 0) + count;
+          }
+          before = next;
+        } while (before !== undefined);
+        const expected: Record<string, number> = { 'total ': 0 };
+        for (const { event } of records) {
+          const { type, projectId, actor, recordedAt } = event as RunEvent;
+          const hour = Date.parse(recordedAt) - (Date.parse(recordedAt) % 3_600_000);
+          for (const key of ['total ', `types ${type}`, `projects ${projectId}`, `actors ${actor}`, `hours ${hour}`]) {
+            expected[key] = (expected[key] ?? 0) + 1;
+          }
+        }
+        expect(sum).toEqual(expected);
+      }),
+      { numRuns: 40 },
     );
   }, 60_000);
 

@@ -1,4 +1,5 @@
 import type { Approval, RunHeader, RunView } from '../../../shared/run.ts';
+import type { RunActivity } from '../../../shared/run-activity.ts';
 import type { RunFilter } from '../../../shared/run-filter.ts';
 import type { Caller } from '../../slices.ts';
 import type { Projects } from './search.ts';
@@ -25,6 +26,15 @@ export type RunPage = {
   next?: RunKey;
   /** Head of the log before the page was read: changes after this position may be missing from the page. */
   position: number;
+};
+
+/** `since`, `until`: ISO 8601 UTC. */
+export type ActivityQuery = Caller & {
+  /** Only runs of these projects. The store MUST NOT read runs of other projects. */
+  projects: Projects;
+  since: string;
+  until: string;
+  buckets: number;
 };
 
 export type ChangeQuery = Caller & {
@@ -88,6 +98,9 @@ export interface RunStore {
    * MUST return what it has found.
    */
   list(query: RunQuery): Promise<RunPage>;
+
+  /** Counts the runs of a period, and those that have not ended, in a bounded amount of work. */
+  activity(query: ActivityQuery): Promise<RunActivity>;
 
   /** Returns the headers of the runs that changed after a position, in the order of their last event. */
   changedSince(query: ChangeQuery): Promise<ChangePage>;

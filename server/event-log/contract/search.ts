@@ -13,7 +13,8 @@ export type SearchQuery = Caller & {
   projects: Projects;
   runId?: string | undefined;
   types?: ReadonlySet<string> | undefined;
-  actor?: string | undefined;
+  /** The publisher is one of these. */
+  actors?: ReadonlySet<string> | undefined;
   /** Any text, parsed by `parseText` of search/tokenizer.ts. A text without a word MUST find nothing. */
   text?: string | undefined;
   /** Range of `recordedAt` in Unix ms: `sinceMs` inclusive, `untilMs` exclusive. */
@@ -26,9 +27,20 @@ export type SearchQuery = Caller & {
 
 /**
  * Events, newest first. `next` is absent at the end of the results. A page may be short or empty and still have `next`: the
- * search has used up its budget of work.
+ * search has used up its budget of work. `searchedToMs`: about the `recordedAt` of the event at `next`.
  */
-export type SearchPage = { records: StoredEvent[]; next?: number };
+export type SearchPage = { records: StoredEvent[]; next?: number; searchedToMs?: number };
+
+/** How many events have each value of a field. `hours`: by the Unix ms at which the hour of `recordedAt` begins. */
+export type Tally = {
+  total: number;
+  types: Map<string, number>;
+  projects: Map<string, number>;
+  actors: Map<string, number>;
+  hours: Map<number, number>;
+};
+/** Counts of the events between `before` and `next`. Absent `next`: of all that match. */
+export type TallyPage = { tally: Tally; next?: number };
 
 /** Search for events by text and by fields. */
 export interface EventSearch {
@@ -38,4 +50,7 @@ export interface EventSearch {
    * text MUST NOT be found.
    */
   find(query: SearchQuery): Promise<SearchPage>;
+
+  /** Counts events that `find` finds with the same query, newest first, until `limit` are counted. It has the same bounds. */
+  count(query: SearchQuery): Promise<TallyPage>;
 }

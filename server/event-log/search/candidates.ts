@@ -26,7 +26,7 @@ const BLOCKS_AT_ONCE = 16;
 /** Returns the terms that an event must have to be a candidate. */
 export function wantedTerms(
   phrases: readonly Phrase[],
-  { runId, types, actor }: Pick<SearchQuery, 'runId' | 'types' | 'actor'>,
+  { runId, types, actors }: Pick<SearchQuery, 'runId' | 'types' | 'actors'>,
 ): Wanted[] {
   const exact = new Set<string>();
   const wanted: Wanted[] = [];
@@ -42,8 +42,11 @@ export function wantedTerms(
     }
   }
   if (runId !== undefined) exact.add(fieldTerm('run', runId));
-  if (actor !== undefined) exact.add(fieldTerm('actor', actor));
-  if (types) wanted.push({ terms: [...types].map((type) => fieldTerm('type', type)), isPrefix: false });
+  const anyOf = (field: 'actor' | 'type', values: ReadonlySet<string> | undefined) => {
+    if (values) wanted.push({ terms: [...values].map((value) => fieldTerm(field, value)), isPrefix: false });
+  };
+  anyOf('type', types);
+  anyOf('actor', actors);
   // Long words first: they are rare, and the lookup in a block ends at the first missing term. Prefixes last.
   const singles = [...exact].sort((a, b) => b.length - a.length);
   return [...singles.map((term) => ({ terms: [term], isPrefix: false })), ...wanted.reverse()];
@@ -134,23 +137,23 @@ export type EventKey = { seq: number; type: string; actor: string };
 /** Candidates from the events table, for a query without a text. */
 export class TableCandidates implements Candidates {
   readonly #types: ReadonlySet<string> | undefined;
-  readonly #actor: string | undefined;
+  readonly #actors: ReadonlySet<string> | undefined;
   readonly #rows: NewestFirst<EventKey>;
 
   constructor(
     sources: readonly Source<EventKey>[],
-    { types, actor }: Pick<SearchQuery, 'types' | 'actor'>,
+    { types, actors }: Pick<SearchQuery, 'types' | 'actors'>,
     before: number,
   ) {
     this.#types = types;
-    this.#actor = actor;
+    this.#actors = actors;
     this.#rows = new NewestFirst(sources, ({ seq }) => seq, before);
   }
 
   step(found: number[], until: number): { known: number; cost: number } {
     const { rows, known = 0, reads } = this.#rows.next(until);
     for (const { seq, type, actor } of rows) {
-      if (this.#types?.has(type) !== false && (this.#actor === undefined || actor === this.#actor)) found.push(seq);
+      if (this.#types?.has(type) !== false && this.#actors?.has(actor) !== false) found.push(seq);
     }
     return { known, cost: ROW_COST * (rows.length + reads) };
   }

@@ -1,6 +1,6 @@
 import type { Slice } from '../../slices.ts';
 import { StoredEvent } from '../contract/log.ts';
-import type { EventSearch, Projects, SearchPage, SearchQuery } from '../contract/search.ts';
+import type { EventSearch, Projects, SearchPage, SearchQuery, Tally, TallyPage } from '../contract/search.ts';
 import type { Source } from '../newest-first.ts';
 import { type Candidates, type EventKey, IndexCandidates, TableCandidates, wantedTerms } from './candidates.ts';
 import type { SearchIndexer } from './indexer.ts';
@@ -22,6 +22,10 @@ const PHRASE_COST = 1;
 const MAX_LAG_MS = 1_000;
 /** A page ends when its events have this much JSON. */
 const PAGE_BYTES = 1 << 20;
+/** Counting ends when the values of its fields have this many characters. */
+const TALLY_CHARS = 1 << 18;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
 
 export type FoundEvent = {
   seq: number;
@@ -31,6 +35,7 @@ export type FoundEvent = {
   type: string;
   actor: string;
   payload: string;
+  recordedAtMs: number;
 };
 
 /**
@@ -63,30 +68,63 @@ export class BlockSearch implements EventSearch {
   }
 
   async find(query: SearchQuery): Promise<SearchPage> {
+    const records: StoredEvent[] = [];
+    let bytes = 0;
+    const take = ({ payload, recordedAtMs: _, actor: __, event, ...record }: Match) => {
+      records.push(new StoredEvent({ ...record, json: payload, ...(event ? { event } : {}) }));
+      bytes += payload.length;
+    };
+    const next = await this.#walk(query, take, () => records.length >= query.limit || bytes >= PAGE_BYTES);
+    if (next === undefined) return { records };
+    // In whole minutes: the event may be of a project that the caller may not read.
+    const atMs = await this.#parts.slice(() => this.#parts.tables.event(next)?.recordedAtMs, query);
+    return { records, next, ...(atMs === undefined ? {} : { searchedToMs: atMs - (atMs % MINUTE_MS) }) };
+  }
+
+  async count(query: SearchQuery): Promise<TallyPage> {
+    const tally: Tally = { total: 0, types: new Map(), projects: new Map(), actors: new Map(), hours: new Map() };
+    let chars = 0;
+    const add = <Value extends string | number>(counts: Map<Value, number>, value: Value) => {
+      const count = counts.get(value) ?? 0;
+      if (count === 0) chars += String(value).length;
+      counts.set(value, count + 1);
+    };
+    const take = ({ type, projectId, actor, recordedAtMs }: Match) => {
+      tally.total++;
+      add(tally.types, type);
+      add(tally.projects, projectId);
+      add(tally.actors, actor);
+      add(tally.hours, recordedAtMs - (recordedAtMs % HOUR_MS));
+    };
+    const next = await this.#walk(query, take, () => tally.total >= query.limit || chars >= TALLY_CHARS);
+    return next === undefined ? { tally } : { tally, next };
+  }
+
+  /**
+   * Calls `take` with each event that matches, newest first, until `isFull` or the end of the budget. Returns the `before` of
+   * the next call; undefined at the end.
+   */
+  async #walk(query: SearchQuery, take: (match: Match) => void, isFull: () => boolean): Promise<number | undefined> {
     const { index, slice, head, oldest } = this.#parts;
-    const { text, limit } = query;
-    const phrases = text === undefined ? undefined : parseText(text);
-    if (phrases?.length === 0) return { records: [] };
+    const phrases = query.text === undefined ? undefined : parseText(query.text);
+    if (phrases?.length === 0) return undefined;
     if (phrases) await index.reached(head(), MAX_LAG_MS);
 
     const { candidates, low, high } = await slice(() => this.#begin(query, phrases), query);
     const checkCost = EVENT_COST + PHRASE_COST * (phrases?.length ?? 0);
-    const records: StoredEvent[] = [];
     let found: number[] = [];
     let known = high;
     let spent = 0;
-    let bytes = 0;
     let next: number | undefined = high;
-    const isFull = () => spent >= BUDGET || records.length >= limit || bytes >= PAGE_BYTES;
-    while (next !== undefined && !isFull()) {
+    const isOver = () => spent >= BUDGET || isFull();
+    while (next !== undefined && !isOver()) {
       await slice((until) => {
         do {
           const [first] = found;
           if (first !== undefined && first >= known) {
             found.shift();
-            const record = first >= oldest() ? this.#match(first, query, phrases ?? []) : undefined;
-            if (record) records.push(record);
-            bytes += record?.json.length ?? 0;
+            const match = first >= oldest() ? this.#match(first, query, phrases ?? []) : undefined;
+            if (match) take(match);
             next = first;
             spent += checkCost;
           } else if (known <= low) {
@@ -98,11 +136,10 @@ export class BlockSearch implements EventSearch {
             spent += step.cost;
             next = Math.max(known, found[0] === undefined ? 0 : found[0] + 1);
           }
-        } while (next !== undefined && !isFull() && performance.now() < until);
+        } while (next !== undefined && !isOver() && performance.now() < until);
       }, query);
     }
-    if (next !== undefined && next <= low) next = undefined;
-    return next === undefined ? { records } : { records, next };
+    return next !== undefined && next <= low ? undefined : next;
   }
 
   #begin(
@@ -121,15 +158,16 @@ export class BlockSearch implements EventSearch {
   }
 
   /** Reads the event at a position. Returns it if it matches the query. */
-  #match(seq: number, { projects, runId, types, actor }: SearchQuery, phrases: readonly Phrase[]) {
+  #match(seq: number, { projects, runId, types, actors }: SearchQuery, phrases: readonly Phrase[]): Match | undefined {
     const found = this.#parts.tables.event(seq);
     if (!found) return undefined;
-    const { payload, actor: foundActor, ...record } = found;
-    if (projects !== 'all' && !projects.includes(record.projectId)) return undefined;
-    if (runId !== undefined && record.runId !== runId) return undefined;
-    if (types?.has(record.type) === false || (actor !== undefined && foundActor !== actor)) return undefined;
-    const event = phrases.length === 0 ? undefined : (JSON.parse(payload) as object);
+    if (projects !== 'all' && !projects.includes(found.projectId)) return undefined;
+    if (runId !== undefined && found.runId !== runId) return undefined;
+    if (types?.has(found.type) === false || actors?.has(found.actor) === false) return undefined;
+    const event = phrases.length === 0 ? undefined : (JSON.parse(found.payload) as object);
     if (event && !holdsAll(event, phrases)) return undefined;
-    return new StoredEvent({ ...record, json: payload, ...(event ? { event } : {}) });
+    return event ? { ...found, event } : found;
   }
 }
+
+type Match = FoundEvent & { event?: object };

@@ -1,8 +1,10 @@
 import type { RunHeader, RunView } from '../../../shared/run.ts';
+import type { RunActivity } from '../../../shared/run-activity.ts';
 import { runMatcher } from '../../../shared/run-filter.ts';
 import { compareApprovals, compareArtifacts, compareStages } from '../../../shared/run-order.ts';
 import { type Caller, SLICE_MS, type Slice } from '../../slices.ts';
 import type {
+  ActivityQuery,
   ChangePage,
   ChangeQuery,
   RunPage,
@@ -13,6 +15,7 @@ import type {
   ViewQuery,
 } from '../contract/runs.ts';
 import { NewestFirst, type Source } from '../newest-first.ts';
+import { activityOf } from './activity.ts';
 import type { StatementSyncInstance } from './driver.ts';
 import type { RowStatements } from './rows.ts';
 import { type ChildTable, type LogStatements, PAGE_BYTES } from './statements.ts';
@@ -202,6 +205,10 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     return this.#parts.statements.pendingApprovals
       .all(rowId)
       .some((row) => test(JSON.parse((row as { state: string }).state)));
+  }
+
+  activity(query: ActivityQuery): Promise<RunActivity> {
+    return activityOf(this.#parts, query);
   }
 
   async changedSince({ after, projects, limit, hasPending, ...caller }: ChangeQuery): Promise<ChangePage> {

@@ -155,6 +155,9 @@ export const migrations: readonly Migration[] = [
   ALTER TABLE search_blocks ADD COLUMN terms_version INTEGER NOT NULL DEFAULT 1;
   CREATE INDEX search_blocks_by_version ON search_blocks (terms_version);
   `,
+  `
+  CREATE INDEX runs_open ON runs (project_id, status) WHERE status NOT IN ('completed', 'failed');
+  `,
 ];
 
 /**

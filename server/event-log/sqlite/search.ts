@@ -43,7 +43,8 @@ export function prepareSearch(db: DatabaseSyncInstance) {
     db.prepare(`SELECT seq, type, actor FROM events WHERE ${where} seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?`);
   return {
     event: db.prepare(
-      `SELECT e.seq, e.run_seq AS runSeq, e.project_id AS projectId, r.run_id AS runId, e.type, e.actor, e.payload
+      `SELECT e.seq, e.run_seq AS runSeq, e.project_id AS projectId, r.run_id AS runId, e.type, e.actor, e.payload,
+         e.recorded_at_ms AS recordedAtMs
        FROM events e CROSS JOIN runs r ON r.row_id = e.run_row WHERE e.seq = ?`,
     ),
     runsOf: db.prepare('SELECT row_id FROM runs WHERE run_id = ?'),

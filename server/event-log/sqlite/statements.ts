@@ -10,6 +10,10 @@ export const PAGE_BYTES = 1 << 20;
 export type ChildTable = 'stages' | 'artifacts' | 'approvals';
 
 const LISTED = 'row_id, created_at, project_id, run_id, state FROM runs';
+const COUNTED = `row_id, created_at, status,
+  status = 'failed' AND coalesce(state ->> '$.error.code', '') = 'CANCELLED' AS is_cancelled FROM runs`;
+const open = (where: string) =>
+  `SELECT status FROM runs INDEXED BY runs_open WHERE status NOT IN ('completed', 'failed') AND project_id ${where} LIMIT ?`;
 /** A row stores the hash of the row before it: the hash prefix of row n is in row n + 1. */
 const HASH_PREFIX = 'lower(hex(substr(n.prev_hash, 1, 4))) AS hash_prefix';
 const JOIN_NEXT = 'LEFT JOIN events n ON n.seq = e.seq + 1';
@@ -80,6 +84,16 @@ export function prepareStatements(db: DatabaseSyncInstance) {
       `SELECT ${LISTED} WHERE project_id = ? AND created_at >= ? AND (created_at, row_id) < (?, ?)
        ORDER BY created_at DESC, row_id DESC LIMIT ?`,
     ),
+    countAll: db.prepare(
+      `SELECT ${COUNTED} WHERE created_at >= ? AND (created_at, row_id) < (?, ?)
+       ORDER BY created_at DESC, row_id DESC LIMIT ?`,
+    ),
+    countProject: db.prepare(
+      `SELECT ${COUNTED} WHERE project_id = ? AND created_at >= ? AND (created_at, row_id) < (?, ?)
+       ORDER BY created_at DESC, row_id DESC LIMIT ?`,
+    ),
+    openOfAll: db.prepare(open("> ''")),
+    openOfProject: db.prepare(open('= ?')),
     pendingApprovals: db.prepare(`SELECT state FROM approvals WHERE run_row = ? AND status = 'pending'`),
     // Also the approvals of removed runs.
     listApprovals: db.prepare(
