@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vite';
@@ -7,7 +8,10 @@ const server = 'http://127.0.0.1:3001';
 
 const pathOf = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 
+const { version } = JSON.parse(readFileSync(pathOf('./package.json'), 'utf8')) as { version: string };
+
 export default defineConfig({
+  define: { 'import.meta.env.APP_VERSION': JSON.stringify(version) },
   root: pathOf('./client/app'),
   envDir: pathOf('.'),
   base: '/',

@@ -1,12 +1,16 @@
-import { Suspense, useEffect, useRef } from 'react';
+import { Suspense, useEffect, useRef, useState } from 'react';
 import { useConnection } from '../hooks/index.ts';
 import { Frame } from './components/Frame.tsx';
-import { Help, openHelp } from './components/Help.tsx';
+import { LiveRegions } from './components/LiveRegions.tsx';
 import { Notice, Skeleton } from './components/Notice.tsx';
 import { PageErrors } from './components/PageErrors.tsx';
 import { Shell } from './components/Shell.tsx';
-import { step, useKeys } from './hooks/useKeys.ts';
+import { Toasts } from './components/Toast.tsx';
+import { WaitingForMe } from './components/WaitingForMe.tsx';
+import { KeysProvider, step, useKeys } from './hooks/useKeys.tsx';
+import { stepList } from './hooks/useListFocus.ts';
 import { LostAt, useSince } from './hooks/useStaleSince.ts';
+import { COMMANDED, type Command, command } from './lib/commands.ts';
 import { lazily } from './lib/lazily.tsx';
 import { Link, navigate, runOfPath, usePath, webhookOfPath } from './lib/navigation.tsx';
 import { RunsPage } from './pages/runs/RunsPage.tsx';
@@ -21,52 +25,99 @@ const WebhooksPage = lazily(() => import('./pages/webhooks/WebhooksPage.tsx').th
 const WebhookPage = lazily(() => import('./pages/webhooks/WebhookPage.tsx').then((page) => page.WebhookPage));
 const SignInPage = lazily(() => import('./pages/sign-in/SignInPage.tsx').then((page) => page.SignInPage));
 
+const Help = lazily(() => import('./components/Help.tsx').then((part) => part.Help));
+
 export function App() {
   const path = usePath();
+  const lostAt = useSince(useConnection().isConnected);
+  usePrefetch();
+  if (path === '/sign-in') return <Content path={path} />;
+  return (
+    <KeysProvider>
+      <WaitingForMe>
+        <LostAt value={lostAt}>
+          <Frame>
+            <Content path={path} />
+          </Frame>
+          <PageKeys path={path} />
+          <Dialogs />
+          <Toasts />
+          <LiveRegions />
+        </LostAt>
+      </WaitingForMe>
+    </KeysProvider>
+  );
+}
+
+const Content = ({ path }: { path: string }) => (
+  <PageErrors of={path}>
+    <Suspense fallback={<Skeleton>Loading the page</Skeleton>}>
+      <Page path={path} />
+    </Suspense>
+  </PageErrors>
+);
+
+/** The keys that work on every page, and the focus after a change of page. */
+function PageKeys({ path }: { path: string }) {
   const lastPath = useRef(path);
   const wantsSearch = useRef(false);
+  const lastList = useRef<HTMLElement | null>(null);
   useEffect(() => {
     // Screen readers read from the focused element. So a change of page moves the focus to the new page, as a page load
-    // does.
-    if (lastPath.current !== path) {
+    // does. A list to which the Back button leads has the focus on its row already.
+    if (lastPath.current !== path && !document.activeElement?.closest('main [data-row]')) {
       const target = wantsSearch.current ? searchOfPage() : null;
       (target ?? document.querySelector('main'))?.focus({ preventScroll: true });
     }
     lastPath.current = path;
     wantsSearch.current = false;
   }, [path]);
+  useEffect(() => {
+    const onFocusIn = ({ target }: FocusEvent) => {
+      const list = target instanceof Element ? target.closest<HTMLElement>('[data-list]') : null;
+      if (list) lastList.current = list;
+    };
+    document.addEventListener('focusin', onFocusIn);
+    return () => document.removeEventListener('focusin', onFocusIn);
+  }, []);
   const search = () => {
-    if (path === '/') return searchOfPage()?.focus();
+    const field = searchOfPage();
+    if (field) return field.focus();
     wantsSearch.current = true;
     navigate('/');
   };
-  useKeys({ j: () => step(1), k: () => step(-1), '/': search, 'g r': () => navigate('/'), '?': openHelp });
-  usePrefetch();
-  const lostAt = useSince(useConnection().isConnected);
-  if (path === '/sign-in') {
-    return (
-      <PageErrors of={path}>
-        <Suspense>
-          <SignInPage />
-        </Suspense>
-      </PageErrors>
-    );
-  }
-  return (
-    <LostAt value={lostAt}>
-      <Frame>
-        <PageErrors of={path}>
-          <Suspense fallback={<Skeleton>Loading</Skeleton>}>
-            <Page path={path} />
-          </Suspense>
-        </PageErrors>
-      </Frame>
-      <Help />
-    </LostAt>
+  const move = (by: 1 | -1) => stepList(lastList.current, by) || step(by);
+  const rows = 'Next, previous row';
+  useKeys(
+    {
+      j: { does: rows, act: () => move(1) },
+      k: { does: rows, act: () => move(-1) },
+      '/': { does: 'Search field of the page', act: search },
+      'g r': { does: 'Go to Runs', act: () => navigate('/') },
+      'g a': { does: 'Go to Approvals', act: () => navigate('/approvals') },
+      'g s': { does: 'Go to Search', act: () => navigate('/search') },
+      'g o': { does: 'Go to Operations', act: () => navigate('/operations') },
+      p: { does: 'Project menu', act: () => document.querySelector<HTMLElement>('.project-menu')?.click() },
+      '?': { does: 'Keyboard shortcuts', act: () => command('help') },
+    },
+    'everywhere',
   );
+  return null;
 }
 
-const searchOfPage = () => document.querySelector<HTMLElement>('input[type="search"]');
+const searchOfPage = () => document.querySelector<HTMLElement>('main input[type="search"]');
+
+/** Dialogs that keys and menus open from any page. */
+function Dialogs() {
+  const [opened, setOpened] = useState<Command | null>(null);
+  useEffect(() => {
+    const onCommand = (event: Event) => setOpened((event as CustomEvent<Command>).detail);
+    window.addEventListener(COMMANDED, onCommand);
+    return () => window.removeEventListener(COMMANDED, onCommand);
+  }, []);
+  const close = () => setOpened(null);
+  return <Suspense>{opened === 'help' && <Help onClose={close} />}</Suspense>;
+}
 
 const pages: { readonly [path: string]: ReturnType<typeof lazily<object>> } = {
   '/approvals': ApprovalsPage,

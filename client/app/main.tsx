@@ -10,10 +10,9 @@ import './styles/components/controls.css';
 import './styles/components/badge.css';
 import './styles/components/status.css';
 import './styles/components/notice.css';
-import './styles/components/help.css';
-import { showStoredTheme } from './hooks/useTheme.ts';
+import { applyStoredSettings } from './hooks/useSetting.ts';
 
-showStoredTheme();
+applyStoredSettings();
 
 // Subscriptions keep loaded data up to date. So no query is repeated because of its age or a focus of the window.
 const queryClient = new QueryClient({

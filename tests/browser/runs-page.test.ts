@@ -232,14 +232,15 @@ test('[U10] keys move through the list, open a run, search and open the help', a
   await page.keyboard.press('Escape');
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
 
-  // The search key works from any page. A button opens the keyboard shortcuts too.
+  // The search key works from any page. The user's menu opens the keyboard shortcuts too.
   await page.getByRole('link', { name: 'Run 2.' }).click();
   await page.getByRole('heading', { level: 1, name: 'Run 2.' }).waitFor();
   await page.keyboard.press('/');
   await page.getByRole('searchbox').waitFor();
   await page.keyboard.type('Run 3');
   await page.getByText('Run 2.').waitFor({ state: 'detached' });
-  await page.getByRole('button', { name: 'Keyboard shortcuts ?' }).click();
+  await page.getByRole('button', { name: 'Menu of ada' }).click();
+  await page.getByRole('button', { name: 'Keyboard shortcuts' }).click();
   await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor();
 });
 
@@ -248,14 +249,17 @@ test('[U11] the theme follows the system until the user chooses another', async 
   await page.getByText('No runs yet').waitFor();
   const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   const dark = await background();
-  await page.getByRole('button', { name: 'Theme: System' }).click();
-  await page.getByRole('button', { name: 'Theme: Light' }).waitFor();
+  const choose = async (theme: string) => {
+    await page.getByRole('button', { name: 'Menu of ada' }).click();
+    await page.getByRole('radio', { name: theme }).click();
+    await page.keyboard.press('Escape');
+  };
+  await choose('Light');
   const light = await background();
   expect(light).not.toBe(dark);
   await open('/nowhere');
   expect(await background()).toBe(light);
-  await page.getByRole('button', { name: 'Theme: Light' }).click();
-  await page.getByRole('button', { name: 'Theme: Dark' }).waitFor();
+  await choose('Dark');
   expect(await background()).toBe(dark);
 });
 

@@ -1,7 +1,10 @@
 import type { UseRunReturn } from '../../hooks/index.ts';
+import { NARROW, useMedia } from '../hooks/useMedia.ts';
 import { useNow } from '../hooks/useNow.ts';
 import { isSignedOut } from '../lib/errors.ts';
 import { formatCount, formatTime } from '../lib/format.ts';
+import { Link } from '../lib/navigation.tsx';
+import { Popover } from './Popover.tsx';
 
 /** The fields of `useRun` and `useRuns` that state whether the hook's data is complete and up to date. */
 export type Continuity = Pick<
@@ -12,21 +15,48 @@ export type Continuity = Pick<
 /** Shows whether the page is up to date. `staleSince`: Unix ms of the last update; null while the page is live. */
 export function Badge({ staleSince, ...props }: Continuity & { staleSince: number | null }) {
   const { error, retryAtMs, reconnect } = props;
+  const isNarrow = useMedia(NARROW);
   const now = useNow(retryAtMs !== null);
-  const { tone, word, detail, hover, action } = wordingOf(props, now, staleSince);
+  const { tone, word, detail, hover, action, isSignIn } = wordingOf(props, now, staleSince);
+  const button = action && (
+    <button type="button" onClick={reconnect}>
+      {action}
+    </button>
+  );
+  const signIn = isSignIn && <SignInLink />;
   return (
     <div className={`badge ${tone}`} title={error?.message ?? hover}>
       <span className="dot" aria-hidden="true" />
       {/* Screen readers announce the word only: positions and countdowns change all the time. */}
       <span role="status">{word}</span>
-      <span className="detail">{detail}</span>
-      {action && (
-        <button type="button" onClick={reconnect}>
-          {action}
-        </button>
+      {isNarrow ? (
+        <Popover
+          label="Connection"
+          align="end"
+          trigger={<button type="button" className="whole" aria-label={`${word}${detail}`} />}
+        >
+          <p>
+            {word}
+            {detail}
+            {hover !== undefined && `. ${hover}`}
+          </p>
+          {button}
+          {signIn}
+        </Popover>
+      ) : (
+        <>
+          <span className="detail">{detail}</span>
+          {button}
+          {signIn}
+        </>
       )}
     </div>
   );
+}
+
+function SignInLink() {
+  const { pathname, search } = window.location;
+  return <Link href={`/sign-in?return=${encodeURIComponent(pathname + search)}`}>Sign in</Link>;
 }
 
 type Wording = {
@@ -36,6 +66,8 @@ type Wording = {
   hover?: string | undefined;
   /** Label of the button that reconnects at once. */
   action?: 'Try now' | 'Try again';
+  /** A link leads to the sign-in page. */
+  isSignIn?: boolean;
 };
 
 function wordingOf(
@@ -48,8 +80,7 @@ function wordingOf(
   const since = staleSince === null ? '' : `since ${formatTime(staleSince)}`;
   if (isSignedOut(error)) {
     // If the page has no data, the page itself explains how to sign in, so the badge does not.
-    const detail = since && ` ${since} · open the link that the server printed`;
-    return { tone: 'bad', word: 'Signed out', detail };
+    return { tone: 'bad', word: 'Signed out', detail: since && ` ${since}`, isSignIn: since !== '' };
   }
   switch (connectionState) {
     case 'idle':
@@ -72,7 +103,11 @@ function wordingOf(
       return { tone: 'bad', word: 'Not connected', detail: why, action: 'Try again' };
     case 'connected': {
       if (phase === 'gap') {
-        return { tone: 'bad', word: 'Gap', detail: `: ${missed && `events ${missed} were missed, `}reloading…` };
+        return {
+          tone: 'bad',
+          word: 'Gap',
+          detail: missed ? ` · events ${missed} were missed: reloading…` : ' · reloading…',
+        };
       }
       const event = seq === null ? undefined : `event ${formatCount(seq)} of the log`;
       if (phase === 'replaying') return { tone: 'busy', word: 'Catching up', detail: event ? ` · ${event}` : '' };

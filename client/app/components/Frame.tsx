@@ -1,10 +1,13 @@
-import { createContext, type ReactNode, use, useState } from 'react';
+import { createContext, type MouseEvent, type ReactNode, use, useState } from 'react';
+import { NARROW, useMedia } from '../hooks/useMedia.ts';
 import { useSession } from '../hooks/useSession.ts';
-import { type Theme, useTheme } from '../hooks/useTheme.ts';
-import { Link, usePath } from '../lib/navigation.tsx';
-import { openHelp } from './Help.tsx';
+import { lazily } from '../lib/lazily.tsx';
+import { Link, runOfPath, usePath } from '../lib/navigation.tsx';
+import { Popover } from './Popover.tsx';
+import { Toolbar } from './Toolbar.tsx';
+import { countText, useWaitingForMe } from './WaitingForMe.tsx';
 
-const themeNames: Record<Theme, string> = { auto: 'System', light: 'Light', dark: 'Dark' };
+const UserMenu = lazily(() => import('./UserMenu.tsx').then((part) => part.UserMenu));
 
 /** The element of the bar that holds the badge of the page. */
 const BadgeSlot = createContext<HTMLElement | null>(null);
@@ -13,50 +16,118 @@ export const useBadgeSlot = (): HTMLElement | null => use(BadgeSlot);
 /** The bar with the navigation, and the element `main` with the page. The frame stays when the page changes. */
 export function Frame({ children }: { children: ReactNode }) {
   const [slot, setSlot] = useState<HTMLElement | null>(null);
-  const { theme, next } = useTheme();
   return (
     <BadgeSlot value={slot}>
+      <SkipLink />
       <header className="bar">
-        <Link href="/" className="brand">
+        {/* The link to Runs in the navigation is the same, so this one is no tab stop. */}
+        <Link href="/" className="brand" tabIndex={-1}>
           <img src="/icon.svg" alt="" width="22" height="22" />
           <span>Runwire</span>
         </Link>
         <Navigation />
         <span className="grow" />
         <span ref={setSlot} className="badge-slot" />
-        <button type="button" className="keys-hint" onClick={openHelp} title="Keyboard shortcuts (press ?)">
-          <span className="unseen">Keyboard shortcuts </span>
-          <kbd>?</kbd>
-        </button>
-        <button type="button" className="theme" onClick={next} title="Theme: system, light or dark">
-          <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
-            <circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" strokeWidth="1.5" />
-            <path d="M8 2 A6 6 0 0 1 8 14 Z" fill="currentColor" />
-          </svg>
-          <span className="unseen">Theme: </span>
-          {themeNames[theme]}
-        </button>
+        <User />
       </header>
-      <main tabIndex={-1}>{children}</main>
+      <main tabIndex={-1} id="main">
+        {children}
+      </main>
     </BadgeSlot>
+  );
+}
+
+function SkipLink() {
+  const path = usePath();
+  const skip = (event: MouseEvent) => {
+    event.preventDefault();
+    const row = path === '/' ? document.querySelector('main [data-row][tabindex="0"]') : null;
+    const target = row ?? document.querySelector('main');
+    if (target instanceof HTMLElement) target.focus();
+  };
+  return (
+    // biome-ignore lint/a11y/useValidAnchor: a link to a place in the page; the script moves the focus to the row there.
+    <a href="#main" className="skip" onClick={skip}>
+      {path === '/' ? 'To the runs' : runOfPath(path) ? 'To the run' : 'To the content'}
+    </a>
   );
 }
 
 function Navigation() {
   const path = usePath();
+  const isNarrow = useMedia(NARROW);
   const { isAdmin } = useSession();
-  const item = (href: string, name: string) => (
-    <Link href={href} aria-current={path === href ? 'page' : undefined}>
-      {name}
-    </Link>
+  const waiting = useWaitingForMe().length;
+  const item = (href: string, name: ReactNode) => {
+    const isHere = href === '/' ? path === '/' : path.startsWith(href);
+    return (
+      <Link href={href} aria-current={isHere ? 'page' : undefined}>
+        {name}
+      </Link>
+    );
+  };
+  const forAdmins = isAdmin && (
+    <>
+      {item('/operations', 'Operations')}
+      {item('/settings/webhooks', 'Settings')}
+    </>
   );
   return (
-    <nav aria-label="Main">
+    <Toolbar as="nav" label="Main">
       {item('/', 'Runs')}
-      {item('/approvals', 'Approvals')}
+      {item(
+        '/approvals',
+        waiting === 0 ? (
+          'Approvals'
+        ) : (
+          <>
+            Approvals<span className="unseen">, {countText(waiting)} wait for you</span>
+            <span className="count" aria-hidden="true">
+              {countText(waiting)}
+            </span>
+          </>
+        ),
+      )}
       {item('/search', 'Search')}
-      {isAdmin && item('/operations', 'Operations')}
-      {isAdmin && item('/settings/webhooks', 'Settings')}
-    </nav>
+      {!isNarrow && forAdmins}
+      {isNarrow && isAdmin && (
+        <Popover label="More pages" align="end" trigger={<button type="button">More</button>}>
+          {(close) => (
+            // biome-ignore lint/a11y/noStaticElementInteractions lint/a11y/useKeyWithClickEvents: the links in it are operable.
+            <div className="more-pages" onClick={close}>
+              {forAdmins}
+            </div>
+          )}
+        </Popover>
+      )}
+    </Toolbar>
   );
+}
+
+function User() {
+  const { me } = useSession();
+  const name = me?.sub ?? '';
+  return (
+    <Popover
+      label="You"
+      align="end"
+      onPreload={() => void UserMenu.preload()}
+      trigger={
+        <button type="button" className="user" aria-label={name === '' ? 'Menu' : `Menu of ${name}`}>
+          {initialsOf(name) || '☰'}
+        </button>
+      }
+    >
+      {(close) => <UserMenu onClose={close} />}
+    </Popover>
+  );
+}
+
+/** `AB` for `ann.berg`, `A` for `ada`. */
+function initialsOf(name: string): string {
+  const words = name.split(/[^\p{L}\p{N}]+/u).filter((word) => word !== '');
+  return words
+    .slice(0, 2)
+    .map((word) => [...word][0]?.toUpperCase() ?? '')
+    .join('');
 }

@@ -1,39 +1,68 @@
-const ID = 'help';
+import { useKeyLines } from '../hooks/useKeys.tsx';
+import { useSetting } from '../hooks/useSetting.ts';
+import { Dialog } from './Dialog.tsx';
+import '../styles/components/help.css';
 
-const keys: readonly (readonly [keys: readonly string[], effect: string])[] = [
-  [['j', 'k'], 'Next, previous row'],
-  [['Enter'], 'Open'],
-  [['/'], 'Search runs'],
-  [['e'], 'Show failed stages only, or all'],
-  [['+', '−', '0'], 'Zoom in, zoom out, fit'],
-  [['Esc'], 'Close'],
-  [['g', 'r'], 'Go to Runs'],
-  [['?'], 'Keyboard shortcuts'],
+const names: { readonly [key: string]: string } = {
+  Escape: 'Esc',
+  ArrowUp: '↑',
+  ArrowDown: '↓',
+  ArrowLeft: '←',
+  ArrowRight: '→',
+  '-': '−',
+};
+/** Keys of every list and of the navigation, which no component registers. */
+const inLists = [
+  { does: 'Open', keys: ['Enter'] },
+  { does: 'Links and buttons of a row; links of the navigation', keys: ['ArrowLeft', 'ArrowRight'] },
+  { does: 'First, last row', keys: ['Home', 'End'] },
 ];
 
-export const openHelp = (): void => {
-  const dialog = document.getElementById(ID);
-  if (dialog instanceof HTMLDialogElement && !dialog.open) dialog.showModal();
-};
+/** The keys that work now: those of the page as it is, and those that work everywhere. */
+export function Help({ onClose }: { onClose: () => void }) {
+  const lines = useKeyLines();
+  const [shortcuts, setShortcuts] = useSetting('shortcuts');
+  const here = lines.filter(({ scope }) => scope === 'page');
+  const everywhere = [...lines.filter(({ scope }) => scope === 'everywhere'), ...inLists];
+  return (
+    <Dialog open onOpenChange={(open) => open || onClose()} title="Keyboard shortcuts">
+      {shortcuts === 'off' && (
+        <p>
+          Single-key shortcuts are off.{' '}
+          <button type="button" onClick={() => setShortcuts('on')}>
+            Turn on
+          </button>
+        </p>
+      )}
+      {here.length > 0 && <Group title="This page" lines={here} />}
+      <Group title="Everywhere" lines={everywhere} />
+      <div className="dialog-buttons">
+        <button type="button" data-autofocus="" onClick={onClose}>
+          Close
+        </button>
+      </div>
+    </Dialog>
+  );
+}
 
-/** A native dialog element: the browser itself moves the focus into the dialog and back, and closes the dialog on Esc. */
-export const Help = () => (
-  <dialog id={ID} aria-labelledby="help-title">
-    <h2 id="help-title">Keyboard shortcuts</h2>
+const Group = ({ title, lines }: { title: string; lines: readonly { does: string; keys: readonly string[] }[] }) => (
+  <section>
+    <h3>{title}</h3>
     <dl className="keys">
-      {keys.map(([pressed, effect]) => (
-        <div key={effect}>
+      {lines.map(({ does, keys }) => (
+        <div key={does}>
           <dt>
-            {pressed.map((key) => (
-              <kbd key={key}>{key}</kbd>
+            {keys.map((key) => (
+              <span key={key}>
+                {key.split(' ').map((one) => (
+                  <kbd key={one}>{names[one] ?? one}</kbd>
+                ))}
+              </span>
             ))}
           </dt>
-          <dd>{effect}</dd>
+          <dd>{does}</dd>
         </div>
       ))}
     </dl>
-    <form method="dialog">
-      <button type="submit">Close</button>
-    </form>
-  </dialog>
+  </section>
 );

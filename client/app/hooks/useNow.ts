@@ -49,3 +49,15 @@ export function useNow(isTicking: boolean): number {
 export function useServerNow(isTicking: boolean): number {
   return useNow(isTicking) + useConnection().serverTimeOffsetMs;
 }
+
+/**
+ * Returns a text or number that depends on the server's time (Unix ms). The component renders when the value changes, and not
+ * every second.
+ */
+export function useFromNow<Value extends string | number>(of: (nowMs: number) => Value): Value {
+  const heldMs = useContext(Held);
+  const { serverTimeOffsetMs } = useConnection();
+  return useSyncExternalStore(heldMs === null ? clock.subscribe : never, () =>
+    of((heldMs ?? clock.get()) + serverTimeOffsetMs),
+  );
+}

@@ -37,3 +37,74 @@ export const formatClock = (instant: string): string => clock.format(new Date(in
 
 /** Formats a progress of 0–100 as `64.4 %`. Rounds down, so that only complete progress shows 100 %. */
 export const formatPercent = (value: number): string => `${Math.floor(value * 10) / 10} %`;
+
+/** Instants in the zone of the reader or in UTC. The order is day, month, year, and the clock of events has 24 hours. */
+
+const part = (options: Intl.DateTimeFormatOptions) => {
+  const [local, utc] = [undefined, 'UTC'].map((timeZone) => new Intl.DateTimeFormat('en', { ...options, timeZone }));
+  return (ms: number, isUtc: boolean) => ((isUtc ? utc : local) as Intl.DateTimeFormat).format(ms);
+};
+const weekday = part({ weekday: 'short' });
+const month = part({ month: 'short' });
+const dayOfMonth = part({ day: 'numeric' });
+const year = part({ year: 'numeric' });
+const [minuteLocal, minuteUtc] = [undefined, 'UTC'].map(
+  (timeZone) => new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit', timeZone }),
+);
+const minuteOf = (ms: number, isUtc: boolean) => ((isUtc ? minuteUtc : minuteLocal) as Intl.DateTimeFormat).format(ms);
+const DAY_MS = 86_400_000;
+
+/** Number of a day: the same for all instants of one day in the zone. */
+export function dayOf(ms: number, isUtc: boolean): number {
+  const offsetMs = isUtc ? 0 : new Date(ms).getTimezoneOffset() * 60_000;
+  return Math.floor((ms - offsetMs) / DAY_MS);
+}
+
+/** `13:04:15.120`, as in a log. */
+export function formatEventClock(ms: number, isUtc: boolean): string {
+  const local = isUtc ? ms : ms - new Date(ms).getTimezoneOffset() * 60_000;
+  return Number.isNaN(ms) ? '–' : new Date(local).toISOString().slice(11, 23);
+}
+
+/** `Thu 26 Nov`, with the year if it is not that of `nowMs`. */
+export function formatDay(ms: number, isUtc: boolean, nowMs: number): string {
+  const date = `${weekday(ms, isUtc)} ${dayOfMonth(ms, isUtc)} ${month(ms, isUtc)}`;
+  return year(ms, isUtc) === year(nowMs, isUtc) ? date : `${date} ${year(ms, isUtc)}`;
+}
+
+/** `UTC+1`: the zone at an instant. */
+export function zoneAt(ms: number, isUtc: boolean): string {
+  const minutes = isUtc ? 0 : -new Date(ms).getTimezoneOffset();
+  if (minutes === 0) return 'UTC';
+  const rest = Math.abs(minutes) % 60;
+  return `UTC${minutes < 0 ? '−' : '+'}${Math.floor(Math.abs(minutes) / 60)}${rest === 0 ? '' : `:${two(rest)}`}`;
+}
+
+/** `4:01 AM` of the day of `nowMs`; `Yesterday 4:01 AM`; `24 Nov 4:01 AM`; the year if it is another. */
+export function formatShort(ms: number, isUtc: boolean, nowMs: number): string {
+  const days = dayOf(nowMs, isUtc) - dayOf(ms, isUtc);
+  const time = minuteOf(ms, isUtc);
+  if (days === 0) return time;
+  if (days === 1) return `Yesterday ${time}`;
+  const date = `${dayOfMonth(ms, isUtc)} ${month(ms, isUtc)}`;
+  return year(ms, isUtc) === year(nowMs, isUtc) ? `${date} ${time}` : `${date} ${year(ms, isUtc)} ${time}`;
+}
+
+/** `25 Nov 2026, 13:01:15.120 UTC+1`. */
+export const formatFull = (ms: number, isUtc: boolean): string =>
+  `${dayOfMonth(ms, isUtc)} ${month(ms, isUtc)} ${year(ms, isUtc)}, ${formatEventClock(ms, isUtc)} ${zoneAt(ms, isUtc)}`;
+
+/** `16 min ago`, `in 44 min`, `now`. */
+export function formatAgo(ms: number, nowMs: number): string {
+  const seconds = Math.abs(nowMs - ms) / 1_000;
+  const units = [
+    [86_400 * 2, 86_400, 'd'],
+    [3_600, 3_600, 'h'],
+    [60, 60, 'min'],
+    [1, 1, 's'],
+  ] as const;
+  const [, unit, name] = units.find(([from]) => seconds >= from) ?? [0, 1, ''];
+  if (name === '') return 'now';
+  const text = `${Math.floor(seconds / unit)} ${name}`;
+  return ms > nowMs ? `in ${text}` : `${text} ago`;
+}

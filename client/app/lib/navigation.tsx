@@ -27,8 +27,22 @@ export function hrefWith(changes: ParamChanges): string {
   return `${window.location.pathname}${search && `?${search}`}`;
 }
 
+export type FocusedRow = { list: string; key: string; index: number };
+
+/** The row that had the focus when this entry of the history was left; see `useListFocus`. */
+export const focusedRow = (): FocusedRow | undefined => (window.history.state as { row?: FocusedRow } | null)?.row;
+
+function keepFocusedRow(): void {
+  const row = document.activeElement?.closest<HTMLElement>('[data-row]');
+  const list = row?.closest<HTMLElement>('[data-list]')?.dataset.list;
+  if (list === undefined) return;
+  const kept: FocusedRow = { list, key: row?.dataset.row ?? '', index: Number(row?.dataset.index) };
+  go(window.location.href, { replace: true, state: { ...window.history.state, row: kept } });
+}
+
 /** Opens a page of the app. With `replace`, the Back button skips the page that is left. */
 export function navigate(href: string, { replace = false }: { replace?: boolean } = {}): void {
+  if (!replace) keepFocusedRow();
   go(href, { replace });
   window.scrollTo(0, 0);
 }

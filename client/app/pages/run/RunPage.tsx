@@ -2,7 +2,7 @@ import { useState } from 'react';
 import { type RunView, type UseRunReturn, useRun } from '../../../hooks/index.ts';
 import { Notice, Problem, Skeleton } from '../../components/Notice.tsx';
 import { Shell } from '../../components/Shell.tsx';
-import { useKeys } from '../../hooks/useKeys.ts';
+import { useKeys } from '../../hooks/useKeys.tsx';
 import { codeOf } from '../../lib/errors.ts';
 import { Link, ParamLink, setParams, useParams } from '../../lib/navigation.tsx';
 import { EventFeed } from './EventFeed.tsx';
@@ -67,7 +67,7 @@ function Run({ run, logCount }: { run: RunView; logCount: number }) {
     if (row instanceof HTMLElement) row.focus();
     setParams({ stage: undefined });
   };
-  useKeys(stage ? { Escape: close } : {});
+  useKeys(stage ? { Escape: { does: 'Close the stage', act: close } } : {});
   const panel = stage ? (
     <StagePanel run={run} stage={stage} onClose={close} />
   ) : stageId === null ? null : (

@@ -1,7 +1,7 @@
 import { memo } from 'react';
 import type { Approval, Stage } from '../../../hooks/index.ts';
 import { Status, toneOf } from '../../components/Status.tsx';
-import { steppable } from '../../hooks/useKeys.ts';
+import { steppable } from '../../hooks/useKeys.tsx';
 import { formatDuration, formatPercent } from '../../lib/format.ts';
 import { ParamLink } from '../../lib/navigation.tsx';
 import { shownOutcome, shownStatus } from './axis.ts';

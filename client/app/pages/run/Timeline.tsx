@@ -1,6 +1,6 @@
 import { type CSSProperties, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import type { RunView, Stage } from '../../../hooks/index.ts';
-import { useKeys } from '../../hooks/useKeys.ts';
+import { useKeys } from '../../hooks/useKeys.tsx';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
 import { useServerNow } from '../../hooks/useNow.ts';
 import { rowsIn, upTo, useViewport } from '../../hooks/useViewport.ts';
@@ -57,7 +57,12 @@ function Stages({ run }: { run: RunView }) {
   const { stepMs, ticks } = ticksOf(pxPerMs, view.leftPx, Math.min(trackPx, view.leftPx + 2 * view.widthPx));
 
   const toggleFailed = () => setParams({ show: onlyFailed ? undefined : 'errors' });
-  useKeys({ e: toggleFailed, '+': () => zoomBy(2), '-': () => zoomBy(0.5), '0': fit });
+  useKeys({
+    e: { does: 'Show failed stages only, or all', act: toggleFailed },
+    '+': { does: 'Zoom in, zoom out, fit', act: () => zoomBy(2) },
+    '-': { does: 'Zoom in, zoom out, fit', act: () => zoomBy(0.5) },
+    '0': { does: 'Zoom in, zoom out, fit', act: fit },
+  });
   const selected = params.get('stage');
   useScrollTo(scroller, selected, listed);
 

@@ -1,7 +1,7 @@
 import type { ReactNode } from 'react';
 import type { RunHeader } from '../../../hooks/index.ts';
 import { Duration, None, Progress, Status } from '../../components/Status.tsx';
-import { steppable } from '../../hooks/useKeys.ts';
+import { steppable } from '../../hooks/useKeys.tsx';
 import { formatCount, formatDateTime } from '../../lib/format.ts';
 import { Link, runPath, setParams } from '../../lib/navigation.tsx';
 import { paramsOf, type RunsFilter } from './filters.ts';

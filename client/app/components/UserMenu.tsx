@@ -1,0 +1,112 @@
+import { useState } from 'react';
+import { useSession } from '../hooks/useSession.ts';
+import { type Setting, type SettingName, useSetting } from '../hooks/useSetting.ts';
+import { command } from '../lib/commands.ts';
+import { Name } from './Name.tsx';
+import { Time } from './Time.tsx';
+import '../styles/components/user-menu.css';
+
+const SHOWN_PROJECTS = 5;
+
+/** The menu of the user: name, rights, choices, and the way out. */
+export function UserMenu({ onClose }: { onClose: () => void }) {
+  const run = (name: 'help' | 'notifications') => () => {
+    onClose();
+    command(name);
+  };
+  return (
+    <div className="user-menu">
+      <Identity />
+      <Choice name="theme" label="Theme" options={{ auto: 'System', light: 'Light', dark: 'Dark' }} />
+      <Choice name="density" label="Density" options={{ comfortable: 'Comfortable', compact: 'Compact' }} />
+      <Choice name="times" label="Times" options={{ local: 'Local', utc: 'UTC' }} />
+      <Choice name="shortcuts" label="Single-key shortcuts" options={{ on: 'On', off: 'Off' }} />
+      <div className="actions">
+        <button type="button" onClick={run('help')}>
+          Keyboard shortcuts <kbd>?</kbd>
+        </button>
+        <SignOut />
+      </div>
+      <p className="soft version">Runwire {import.meta.env.APP_VERSION}</p>
+    </div>
+  );
+}
+
+function Identity() {
+  const { me } = useSession();
+  if (!me) return null;
+  const isEverywhere = me.projects.includes('*');
+  const more = me.projects.length - SHOWN_PROJECTS;
+  return (
+    <div className="identity">
+      <strong>
+        <Name>{me.sub}</Name>
+      </strong>
+      <p>
+        {me.roles.map((role) => (
+          <span className="role" key={role}>
+            {role}
+          </span>
+        ))}
+        {me.roles.length === 0 && 'no role'}
+      </p>
+      <p className="soft">
+        {isEverywhere ? (
+          'All projects'
+        ) : (
+          <>
+            {me.projects.slice(0, SHOWN_PROJECTS).map((project) => (
+              <span className="project" key={project}>
+                <Name>{project}</Name>
+              </span>
+            ))}
+            {more > 0 && `+${more}`}
+            {me.projects.length === 0 && 'No project'}
+          </>
+        )}
+      </p>
+      {me.expiresAt !== undefined && (
+        <p className="soft">
+          Signed in until <Time at={me.expiresAt} form="short" />
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Choice<Of extends SettingName>(props: {
+  name: Of;
+  label: string;
+  options: { readonly [Value in Setting<Of>]: string };
+}) {
+  const { name, label, options } = props;
+  const [value, change] = useSetting(name);
+  return (
+    <fieldset className="choice">
+      <legend>{label}</legend>
+      {(Object.entries(options) as [Setting<Of>, string][]).map(([option, text]) => (
+        <label key={option}>
+          <input type="radio" name={name} checked={option === value} onChange={() => change(option)} />
+          <span>{text}</span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+function SignOut() {
+  const [hasFailed, setHasFailed] = useState(false);
+  const signOut = async () => {
+    const response = await fetch('/auth/logout', { method: 'POST' }).catch(() => undefined);
+    if (response?.ok) window.location.assign('/sign-in');
+    else setHasFailed(true);
+  };
+  return (
+    <>
+      <button type="button" onClick={() => void signOut()}>
+        Sign out
+      </button>
+      {hasFailed && <span role="alert">The server did not answer. You are still signed in.</span>}
+    </>
+  );
+}
