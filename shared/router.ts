@@ -69,6 +69,15 @@ export type ProceduresOf<R extends Registry> = {
      * pages, while a page has a `nextCursor`; `fetchRun` of `runwire/client` merges them.
      */
     get: Query<RunId & { cursor?: string | null | undefined }, { run: RunView; cursor: string; nextCursor?: string }>;
+    /**
+     * Returns a run as it was just after its event with the number `runSeq`, in pages as `get`. `firstRunSeq` is 1, or the
+     * number of the oldest event that retention has kept; the state then lacks the events before it. Fails with
+     * `EVENT_NOT_FOUND`.
+     */
+    at: Query<
+      RunId & { runSeq: number; cursor?: string | null | undefined },
+      { run: RunView; firstRunSeq: number; nextCursor?: string }
+    >;
     /** Returns headers, newest run first. `onRunSummary` continues at `position`. */
     list: Query<
       | ({

@@ -8,6 +8,7 @@ import { useApprovals } from './useApprovals.ts';
 import { useConnection } from './useConnection.ts';
 import { type UsePublishReturn, usePublish } from './usePublish.ts';
 import { useRun } from './useRun.ts';
+import { useRunAt } from './useRunAt.ts';
 import { type UseRunEvents, useRunEvents } from './useRunEvents.ts';
 import { useRuns } from './useRuns.ts';
 import { type UseSearch, useSearch } from './useSearch.ts';
@@ -25,6 +26,7 @@ export type RunwireHooks<R extends Registry> = {
   useRunwire(): Omit<RunwireScope, 'client'> & { client: RunwireClient<R> };
   useRunEvents: UseRunEvents<R>;
   useRun: typeof useRun;
+  useRunAt: typeof useRunAt;
   useRuns: typeof useRuns;
   useSuspenseRun: typeof useSuspenseRun;
   useSuspenseRuns: typeof useSuspenseRuns;
@@ -51,6 +53,7 @@ export function createRunwireHooks<R extends Registry>(events: R | TableOf<R>): 
     useRunwire,
     useRunEvents,
     useRun,
+    useRunAt,
     useRuns,
     useSuspenseRun,
     useSuspenseRuns,

@@ -30,6 +30,7 @@ export { type UseApprovalsOptions, type UseApprovalsReturn, useApprovals } from 
 export { type UseConnectionReturn, useConnection } from './useConnection.ts';
 export { type UsePublishReturn, usePublish } from './usePublish.ts';
 export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';
+export { type UseRunAtOptions, type UseRunAtReturn, useRunAt } from './useRunAt.ts';
 export { type UseRunEventsOptions, type UseRunEventsReturn, useRunEvents } from './useRunEvents.ts';
 export { type UseRunsOptions, type UseRunsReturn, useRuns } from './useRuns.ts';
 export { type UseSearchOptions, type UseSearchReturn, useSearch } from './useSearch.ts';

@@ -12,6 +12,7 @@ export {
   useConnection,
   usePublish,
   useRun,
+  useRunAt,
   useRunEvents,
   useRuns,
   useRunwire,

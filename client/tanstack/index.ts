@@ -15,6 +15,7 @@ export {
   useConnection,
   usePublish,
   useRun,
+  useRunAt,
   useRunEvents,
   useRuns,
   useRunwire,

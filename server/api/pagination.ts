@@ -62,6 +62,11 @@ export function viewKeyOf(text: string | null | undefined): ViewKey | undefined 
 export const cursorOfView = ({ list, id, since, seen, erasures }: ViewKey): string =>
   textOf([list, id, since, seen, erasures] satisfies z.infer<typeof viewKey>);
 
+/** Decodes a cursor of `run.at` to the index of the next row. */
+export const rowOf = (text: string | null | undefined): number =>
+  text == null ? 0 : parsed(text, z.int().nonnegative());
+export const cursorOfRow = (index: number): string => textOf(index);
+
 function parsed<Key>(text: string, schema: z.ZodType<Key>): Key {
   try {
     return schema.parse(JSON.parse(Buffer.from(text, 'base64url').toString('utf8')));
@@ -70,4 +75,4 @@ function parsed<Key>(text: string, schema: z.ZodType<Key>): Key {
   }
 }
 
-const textOf = (key: readonly unknown[]): string => Buffer.from(JSON.stringify(key)).toString('base64url');
+const textOf = (key: number | readonly unknown[]): string => Buffer.from(JSON.stringify(key)).toString('base64url');

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
+import { foldOf } from '../../shared/event-table.ts';
 import * as field from '../../shared/fields.ts';
 import type { EventOf, Registry } from '../../shared/registry.ts';
 import { runStatuses } from '../../shared/run.ts';
@@ -11,10 +12,20 @@ import type { EventLog } from '../event-log/contract/store.ts';
 import { cursorAt } from '../event-log/cursor.ts';
 import { positionOfRunSeq } from '../event-log/run-position.ts';
 import { opaqueCursor, pageInput, periodInput, runInput, typesInput } from './inputs.ts';
-import { cursorOfRun, cursorOfView, nextCursor, positionOf, runKeyOf, viewKeyOf } from './pagination.ts';
+import {
+  cursorOfRow,
+  cursorOfRun,
+  cursorOfView,
+  nextCursor,
+  positionOf,
+  rowOf,
+  runKeyOf,
+  viewKeyOf,
+} from './pagination.ts';
+import { PastRuns } from './past-runs.ts';
 import type { Procedure } from './trpc.ts';
 
-export type RunParts<R extends Registry> = { registry: R; log: Log & Pick<EventLog, 'runs'> };
+export type RunParts<R extends Registry> = { registry: R; log: Log & Pick<EventLog, 'runs' | 'integrity'> };
 
 /** Maximum number of reads of the log for one page of `run.history`. A read takes at most 5 ms. */
 const MAX_READS = 20;
@@ -27,8 +38,9 @@ const labelsInput = z
   .custom<Record<string, string>>((value) => value === null || !Object.hasOwn(Object(value), '__proto__'))
   .pipe(z.record(z.string().max(100), z.string().max(200)));
 
-/** The procedures `run.get`, `run.list`, `run.activity` and `run.history`. */
+/** The procedures of `run`. */
 export function runProcedures<R extends Registry>(procedure: Procedure, { registry, log }: RunParts<R>) {
+  const pastRuns = new PastRuns(log, foldOf(registry) as never);
   return {
     /**
      * Returns a run. The stages, artifacts and approvals of a large run come in pages: while a page has a `nextCursor`,
@@ -46,6 +58,16 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           cursor: await cursorAt(log, found.position),
           ...(found.next ? { nextCursor: cursorOfView(found.next) } : {}),
         };
+      }),
+
+    /** Returns a run as it was just after one of its events, in pages as `get`. */
+    at: procedure
+      .input(z.strictObject({ ...runInput, runSeq: z.int().positive(), cursor: opaqueCursor.nullish() }))
+      .query(async ({ ctx: { principal, signal }, input: { cursor, runSeq, ...named } }) => {
+        const run = await resolveRun(log.runs, principal, named, signal);
+        const caller = { user: principal.sub, signal };
+        const { next, ...page } = await pastRuns.at(run, runSeq, rowOf(cursor), caller);
+        return { ...page, ...(next === undefined ? {} : { nextCursor: cursorOfRow(next) }) };
       }),
 
     list: procedure

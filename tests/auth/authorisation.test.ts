@@ -67,6 +67,7 @@ const procedures: Record<string, Entry> = {
   onEvent: stream(() => ({ from: 'start' })),
   onRunSummary: stream(({ projectId }) => ({ projectId, from: 'start' })),
   'run.get': query('read', 'RUN_NOT_FOUND', (target) => target),
+  'run.at': query('read', 'RUN_NOT_FOUND', (target) => ({ ...target, runSeq: 1 })),
   'run.list': query('read', 'silence', ({ projectId }) => ({ projectId })),
   'run.history': query('read', 'RUN_NOT_FOUND', (target) => target),
   'event.publish': mutation('publish', 'FORBIDDEN', (target) => ({ events: [drafts.progress(target)] })),
