@@ -6,6 +6,7 @@ import { type ApprovalParts, approvalProcedures } from './approvals.ts';
 import { type AuditParts, auditProcedures } from './audit.ts';
 import type { Context } from './context.ts';
 import { type EventParts, eventProcedures } from './events.ts';
+import { runStateProcedures } from './run-states.ts';
 import { type RunParts, runProcedures } from './runs.ts';
 import { type SubscriptionParts, subscriptionProcedures } from './subscriptions.ts';
 import { type ApiOptions, createApi } from './trpc.ts';
@@ -24,7 +25,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
   const { t, procedure, paths } = createApi(options);
   const router = t.router({
     ...subscriptionProcedures<R>(procedure, options),
-    run: runProcedures<R>(procedure, options),
+    run: { ...runStateProcedures<R>(procedure, options), ...runProcedures<R>(procedure, options) },
     event: eventProcedures<R>(procedure, options),
     approval: approvalProcedures(procedure, options),
     audit: auditProcedures(procedure, options),

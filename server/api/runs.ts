@@ -1,6 +1,4 @@
 import { z } from 'zod';
-import { RunwireError } from '../../shared/errors.ts';
-import { foldOf } from '../../shared/event-table.ts';
 import * as field from '../../shared/fields.ts';
 import type { EventOf, Registry } from '../../shared/registry.ts';
 import { runStatuses } from '../../shared/run.ts';
@@ -11,18 +9,8 @@ import type { Log, Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { cursorAt } from '../event-log/cursor.ts';
 import { positionOfRunSeq } from '../event-log/run-position.ts';
-import { opaqueCursor, pageInput, periodInput, runInput, typesInput } from './inputs.ts';
-import {
-  cursorOfRow,
-  cursorOfRun,
-  cursorOfView,
-  nextCursor,
-  positionOf,
-  rowOf,
-  runKeyOf,
-  viewKeyOf,
-} from './pagination.ts';
-import { PastRuns } from './past-runs.ts';
+import { pageInput, periodInput, runInput, typesInput } from './inputs.ts';
+import { cursorOfRun, nextCursor, positionOf, runKeyOf } from './pagination.ts';
 import type { Procedure } from './trpc.ts';
 
 export type RunParts<R extends Registry> = { registry: R; log: Log & Pick<EventLog, 'runs' | 'integrity'> };
@@ -38,38 +26,9 @@ const labelsInput = z
   .custom<Record<string, string>>((value) => value === null || !Object.hasOwn(Object(value), '__proto__'))
   .pipe(z.record(z.string().max(100), z.string().max(200)));
 
-/** The procedures of `run`. */
+/** The procedures of `run` that return lists: of runs, of events, of numbers. */
 export function runProcedures<R extends Registry>(procedure: Procedure, { registry, log }: RunParts<R>) {
-  const pastRuns = new PastRuns(log, foldOf(registry) as never);
   return {
-    /**
-     * Returns a run. The stages, artifacts and approvals of a large run come in pages: while a page has a `nextCursor`,
-     * the client requests the next one, and merges the pages (`mergeRunPages` of shared/run-pages.ts).
-     */
-    get: procedure
-      .input(z.strictObject({ ...runInput, cursor: opaqueCursor.nullish() }))
-      .query(async ({ ctx: { principal, signal }, input: { cursor, ...run } }) => {
-        const after = viewKeyOf(cursor);
-        const { projectId, runId } = await resolveRun(log.runs, principal, run, signal);
-        const found = await log.runs.get(projectId, runId, { user: principal.sub, signal, after });
-        if (!found) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
-        return {
-          run: found.run,
-          cursor: await cursorAt(log, found.position),
-          ...(found.next ? { nextCursor: cursorOfView(found.next) } : {}),
-        };
-      }),
-
-    /** Returns a run as it was just after one of its events, in pages as `get`. */
-    at: procedure
-      .input(z.strictObject({ ...runInput, runSeq: z.int().positive(), cursor: opaqueCursor.nullish() }))
-      .query(async ({ ctx: { principal, signal }, input: { cursor, runSeq, ...named } }) => {
-        const run = await resolveRun(log.runs, principal, named, signal);
-        const caller = { user: principal.sub, signal };
-        const { next, ...page } = await pastRuns.at(run, runSeq, rowOf(cursor), caller);
-        return { ...page, ...(next === undefined ? {} : { nextCursor: cursorOfRow(next) }) };
-      }),
-
     list: procedure
       .input(
         z
