@@ -73,7 +73,7 @@ export const errorTable = {
     trpc: 'PAYLOAD_TOO_LARGE',
     retryable: false,
     advice:
-      'Send less at once: at most 64 KiB in a draft; 1,000 drafts, 8 MiB and 10,000 planned stages, users and approvers in a request; a run has limits too.',
+      'Send less at once: at most 64 KiB in a draft without its plan; 1,000 drafts, 8 MiB and 10,000 planned stages, users and approvers in a request; a run has limits too.',
   },
   RATE_LIMITED: { http: 429, trpc: 'TOO_MANY_REQUESTS', retryable: true, advice: 'Wait, then send again more slowly.' },
   EVENT_NOT_FOUND: {

@@ -44,6 +44,8 @@ export const runwireEvents = {
         .array(z.strictObject({ stageId: field.id(), name: field.name() }))
         .max(10_000)
         .optional(),
+      /** Place of the first of `stages` in the plan. With it, the event adds stages to the plan, and changes nothing else. */
+      stagesFrom: z.int().positive().max(10_000).optional(),
       createdBy: field.userId().optional(),
       labels: labels.optional(),
       parentRunId: field.scopeId().optional(),

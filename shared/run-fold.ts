@@ -82,6 +82,7 @@ export const required = (header: RunHeader | undefined): RunHeader => {
 type CreatedEvent = Envelope & {
   name: string;
   stages?: { stageId: string; name: string }[] | undefined;
+  stagesFrom?: number | undefined;
   createdBy?: string | undefined;
   labels?: Record<string, string> | undefined;
   parentRunId?: string | undefined;
@@ -93,14 +94,15 @@ export function foldCreated(rows: RunRows, event: CreatedEvent): void {
   const { order } = header;
   const key = timeKey(event);
   order.created = earliest(event.timestamp, order.created);
-  if (later(key, order.named)) {
+  if (event.stagesFrom === undefined && later(key, order.named)) {
     order.named = key;
     header.name = event.name;
     header.labels = event.labels ?? {};
     setField(header, 'createdBy', event.createdBy);
     setField(header, 'parentRunId', event.parentRunId);
   }
-  event.stages?.forEach(({ stageId, name }, index) => {
+  event.stages?.forEach(({ stageId, name }, indexInEvent) => {
+    const index = indexInEvent + (event.stagesFrom ?? 0);
     const stage = rows.stage(stageId);
     const [plannedBy, place] = stage?.order.plan ?? [];
     // If a plan contains a stage twice, the stage keeps its first place.

@@ -114,6 +114,22 @@ describe('the fold', () => {
     expect(views.size).toBe(1);
   });
 
+  test('[F13] a plan in parts equals the plan in one event, in any order of arrival', () => {
+    const stages = ['a', 'b', 'c', 'd', 'e'].map((stageId) => ({ stageId, name: stageId.toUpperCase() }));
+    const whole = history({ type: 'run.created', name: 'n', labels: { k: 'v' }, stages });
+    const parts = history(
+      { type: 'run.created', name: 'n', labels: { k: 'v' }, stages: stages.slice(0, 2) },
+      { type: 'run.created', name: 'n', stages: stages.slice(2, 4), stagesFrom: 2 },
+      { type: 'run.created', name: 'n', stages: stages.slice(4), stagesFrom: 4 },
+    );
+    const planOf = ({ name, labels, stages: rows }: RunView) => ({
+      name,
+      labels,
+      rows: rows.map(({ order: _, ...row }) => row),
+    });
+    for (const order of permutations(parts)) expect(planOf(viewOf(order))).toEqual(planOf(viewOf(whole)));
+  });
+
   test('[F2] the fold throws for no events in any order, and changes neither events nor snapshots', () => {
     fc.assert(
       fc.property(loggedEvents, shuffle, cut, (events, keys, at) => {

@@ -8,6 +8,7 @@ import { runwireEvents } from '../../shared/events.ts';
 import * as field from '../../shared/fields.ts';
 import { defineEvent } from '../../shared/registry.ts';
 import { created, everyone, keptLog, openServer, progress } from '../../tests/support/harness.ts';
+import { viewOf } from '../event-log/conformance/kit.ts';
 import { openSqliteLog } from '../event-log/sqlite/log.ts';
 import { defaultLimits } from '../limits.ts';
 import type { Guard } from '../phi/policy.ts';
@@ -214,6 +215,82 @@ describe('publish', () => {
     await all;
     expect(order).toEqual(['other actor', 'large', 'same actor', 'same actor, again']);
     expect(turns).toBeGreaterThan(10);
+  });
+
+  const plan = (count: number, name = (index: number) => `warehouse.marts.finance.revenue_v${index} (incremental)`) =>
+    Array.from({ length: count }, (_, index) => ({
+      stageId: `warehouse.marts.finance.line_${index}`,
+      name: name(index),
+    }));
+
+  test('[B9] a plan of 10,000 named stages is stored in parts of less than 64 KiB, in turns, once, and is whole in the run', async () => {
+    await using server = await openServer();
+    const stages = plan(10_000);
+    const draft = { ...created('r1'), name: 'Big', labels: { a: 'b' }, createdBy: 'eve', eventId: 'e1', stages };
+    expect(JSON.stringify(draft).length).toBeGreaterThan(1_000_000);
+    let turns = 0;
+    let isPublished = false;
+    const publishing = server.bus.publish([progress('r2', 1), draft, progress('r2', 2)], producer).finally(() => {
+      isPublished = true;
+    });
+    while (!isPublished) {
+      turns++;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const { accepted, receipts, seq } = await publishing;
+    expect(turns).toBeGreaterThan(10);
+    expect(accepted).toBe(3);
+    expect(receipts[1]).toMatchObject({ eventId: 'e1', seq: seq - 1, isDuplicate: false });
+    for (let after = 0; after < seq; ) {
+      const page = await server.log.read({ scope: { kind: 'all' }, after, limit: 1_000 });
+      expect(Math.max(...page.records.map(({ json }) => json.length))).toBeLessThan(64 * 1024);
+      after = page.scannedTo;
+    }
+    const view = await viewOf(server.log, 'demo', 'r1');
+    expect(view?.run).toMatchObject({ name: 'Big', labels: { a: 'b' }, createdBy: 'eve', counts: { stages: 10_000 } });
+    expect(view?.run.stages.map(({ stageId, name }) => ({ stageId, name }))).toEqual(stages);
+
+    const again = await server.bus.publish([draft], producer);
+    expect(again).toMatchObject({ accepted: 0, duplicates: 1, receipts: [{ eventId: 'e1', seq: seq - 1 }] });
+    expect(server.log.head).toBe(seq);
+  });
+
+  test('[B9] an error in a plan that is too large for one event has its path in the whole plan, and nothing is stored', async () => {
+    await using server = await openServer();
+    const wrong = (index: number, stage: object) =>
+      refusal(
+        server.bus.publish(
+          [progress('r1', 1), anything({ ...created('r1'), stages: Object.assign(plan(2_000), { [index]: stage }) })],
+          producer,
+        ),
+      );
+    const path = 'stages.1900.name';
+    expect((await wrong(1_900, { stageId: 'x', name: '' })).issues).toMatchObject([{ index: 1, path }]);
+    expect((await wrong(1_900, { stageId: 'x', name: 7 })).issues[0]).toMatchObject({ index: 1, path: '' });
+    const secret = await openServer({ phi: {} } as never);
+    onTestFinished(() => secret.close());
+    const found = refusal(
+      secret.bus.publish(
+        [
+          anything({
+            ...created('r1'),
+            stages: plan(2_000, (index) => (index === 1_900 ? 'SSN 123-45-6789' : 'a stage')),
+          }),
+        ],
+        { ...producer, onPhi: 'reject' },
+      ),
+    );
+    expect((await found).issues).toMatchObject([{ index: 0, path }]);
+    expect(server.log.head).toBe(0);
+    await server.bus.publish([anything({ ...created('r1'), stages: plan(9_000) })], producer);
+    const full = anything({
+      ...created('r1'),
+      stages: plan(1_001).map(({ name }, index) => ({ stageId: `s${index}`, name })),
+    });
+    expect(await refusal(server.bus.publish([progress('r1', 1), full], producer))).toMatchObject({
+      code: 'TOO_LARGE',
+      path: 'events.1.stages',
+    });
   });
 
   test('[B8] a large request that is refused does not hold up the next one of its actor', async () => {

@@ -14,6 +14,8 @@ import type { Health } from '../health.ts';
 import { type Guard, guardInSlices, guardRefusal, type PhiPolicy } from '../phi/policy.ts';
 import { Checks } from './checks.ts';
 import { draftCheck } from './draft-rules.ts';
+import { sizeOf } from './draft-size.ts';
+import { partsOfPlan, pathInPlan } from './plan-parts.ts';
 
 /**
  * The event bus publishes drafts (events before they are logged). `publish` checks the drafts against the schemas,
@@ -28,8 +30,6 @@ const UNREDACTABLE =
   'has an identifier, and the schema of the field allows no redacted text: allow the field, or use field.userId()';
 /** The size of a draft counts as one further event for each of these units. */
 const UNIT_BYTES = 4_096;
-/** Maximum length of a UTF-16 code unit in JSON, as an escape such as `\u001f`; bytes. */
-const CODE_UNIT_BYTES = 6;
 
 export type Publisher = {
   /** The user id that the events contain as `actor`. */
@@ -100,9 +100,15 @@ export class EventBus<R extends Registry> {
     const count = requireDraftCount(drafts);
     const begun = performance.now();
     const { actor, check = draftCheck(publisher) } = publisher;
-    const receipts = await this.#checks.run(actor, this.#prepare(drafts, publisher), ({ ready, units }) =>
-      this.#log.append({ actor, drafts: ready, check, cost: count + units }),
-    );
+    const receipts = await this.#checks.run(actor, this.#prepare(drafts, publisher), ({ ready, units }) => {
+      const appending = this.#log.append({
+        actor,
+        drafts: ready.map(({ draft }) => draft),
+        check,
+        cost: count + units,
+      });
+      return ready.length === drafts.length ? appending : receiptsOfWhole(appending, ready);
+    });
     this.#onPublished(performance.now() - begun);
     const duplicates = receipts.filter((receipt) => receipt.isDuplicate).length;
     const seq = receipts.reduce((highest, receipt) => Math.max(highest, receipt.seq), 0);
@@ -140,7 +146,7 @@ export class EventBus<R extends Registry> {
   /** Checks and guards drafts, and yields about once a millisecond. `units`: their size, in units of {@link UNIT_BYTES}. */
   *#prepare(drafts: readonly unknown[], { onPhi, charge }: Publisher) {
     const size = { bytes: 0 };
-    let checked: ReadyDraft[];
+    let checked: Checked[];
     try {
       checked = yield* this.#checked(drafts, size);
     } finally {
@@ -150,59 +156,63 @@ export class EventBus<R extends Registry> {
     return { ready, units: Math.floor(size.bytes / UNIT_BYTES) };
   }
 
-  *#checked(drafts: readonly unknown[], size: { bytes: number }): Generator<undefined, ReadyDraft[]> {
+  *#checked(drafts: readonly unknown[], size: { bytes: number }): Generator<undefined, Checked[]> {
     const now = new Date().toISOString();
     const issues: DraftIssue[] = [];
-    const ready: ReadyDraft[] = [];
+    const ready: Checked[] = [];
     let yieldedAt = performance.now();
-    for (const [index, draft] of drafts.entries()) {
+    for (const [index, whole] of drafts.entries()) {
       if (issues.length >= ISSUE_LIMIT) break;
-      // Checked before the schema: the schema's time and number of issues grow with the size of the draft.
-      const bytes = sizeOf(draft);
-      size.bytes += bytes;
-      if (bytes > DRAFT_LIMIT_BYTES) {
-        issues.push({ index, path: '', message: 'the draft is larger than 64 KiB' });
-        continue;
+      for (const { draft, stagesFrom } of yield* partsOfPlan(whole)) {
+        // Checked before the schema: the schema's time and number of issues grow with the size of the draft.
+        const bytes = sizeOf(draft);
+        size.bytes += bytes;
+        const checked = this.#check(draft, bytes, now);
+        if ('issues' in checked) {
+          for (const issue of checked.issues)
+            issues.push({ index, ...issue, path: pathInPlan(issue.path, stagesFrom) });
+          break;
+        }
+        ready.push({ draft: checked, index, stagesFrom });
+        if (performance.now() - yieldedAt < YIELD_MS) continue;
+        yield;
+        yieldedAt = performance.now();
       }
-      const parsed = this.#schema.safeParse(draft);
-      if (!parsed.success) {
-        for (const issue of parsed.error.issues) issues.push({ index, ...describeIssue(issue) });
-        continue;
-      }
-      // Checked on the draft itself: its copy lacks the keys that the schema has dropped.
-      const problem = jsonProblemIn(draft);
-      if (problem !== undefined) {
-        issues.push({ index, ...problem });
-        continue;
-      }
-      // The schema has returned a copy, which may be changed.
-      const checked = parsed.data as unknown as ReadyDraft & Partial<Pick<ReadyDraft, 'timestamp' | 'eventId'>>;
-      checked.timestamp ??= now;
-      checked.eventId ??= randomUUID();
-      ready.push(checked);
-      if (performance.now() - yieldedAt < YIELD_MS) continue;
-      yield;
-      yieldedAt = performance.now();
     }
     if (issues.length > 0) throw refusal('INVALID_EVENT', issues);
     return ready;
   }
 
-  *#guarded(drafts: ReadyDraft[], policy: PhiPolicy): Generator<undefined, ReadyDraft[]> {
+  #check(draft: unknown, bytes: number, now: string): ReadyDraft | { issues: Omit<DraftIssue, 'index'>[] } {
+    if (bytes > DRAFT_LIMIT_BYTES) return { issues: [{ path: '', message: 'the draft is larger than 64 KiB' }] };
+    const parsed = this.#schema.safeParse(draft);
+    if (!parsed.success) return { issues: parsed.error.issues.map(describeIssue) };
+    // Checked on the draft itself: its copy lacks the keys that the schema has dropped.
+    const problem = jsonProblemIn(draft);
+    if (problem !== undefined) return { issues: [problem] };
+    // The schema has returned a copy, which may be changed.
+    const checked = parsed.data as unknown as ReadyDraft & Partial<Pick<ReadyDraft, 'timestamp' | 'eventId'>>;
+    checked.timestamp ??= now;
+    checked.eventId ??= randomUUID();
+    return checked;
+  }
+
+  *#guarded(drafts: Checked[], policy: PhiPolicy): Generator<undefined, Checked[]> {
     const issues: DraftIssue[] = [];
-    const guarded: ReadyDraft[] = [];
+    const guarded: Checked[] = [];
     let yieldedAt = performance.now();
-    for (const [index, draft] of drafts.entries()) {
+    for (const { draft, index, stagesFrom } of drafts) {
       try {
         const kept = yield* guardInSlices(this.#guard, draft, policy);
         // The schema of an own type may refuse a redacted text, as `z.email()` does.
         const issue = kept === draft ? undefined : this.#schema.safeParse(kept).error?.issues[0];
-        if (issue) issues.push({ index, path: describeIssue(issue).path, message: UNREDACTABLE });
-        else guarded.push(kept);
+        if (issue) {
+          issues.push({ index, path: pathInPlan(describeIssue(issue).path, stagesFrom), message: UNREDACTABLE });
+        } else guarded.push({ draft: kept, index, stagesFrom });
       } catch (error) {
         const { path, message, isDefect } = guardRefusal(error);
         if (isDefect) this.#health.note('the PHI guard failed; the draft is refused', { type: draft.type });
-        issues.push({ index, path, message });
+        issues.push({ index, path: pathInPlan(path, stagesFrom), message });
       }
       if (performance.now() - yieldedAt < YIELD_MS) continue;
       yield;
@@ -212,6 +222,25 @@ export class EventBus<R extends Registry> {
     return guarded;
   }
 }
+
+/** Returns a receipt for each draft: of a draft in parts, the position of its last part, at which the plan is whole. */
+async function receiptsOfWhole(appending: Promise<Receipt[]>, ready: readonly Checked[]): Promise<Receipt[]> {
+  const receipts: Receipt[] = [];
+  try {
+    for (const [at, receipt] of (await appending).entries()) {
+      const { index } = ready[at] as Checked;
+      receipts[index] = { ...receipt, eventId: receipts[index]?.eventId ?? receipt.eventId };
+    }
+    return receipts;
+  } catch (error) {
+    if (!(error instanceof RunwireError) || error.path === undefined) throw error;
+    const inRequest = (text: string) => text.replace(/^events\.(\d+)/, (_, at) => `events.${ready[Number(at)]?.index}`);
+    throw new RunwireError(error.code, inRequest(error.message), { path: inRequest(error.path) });
+  }
+}
+
+/** A draft that the schema has accepted, with its index in the request. A large plan has several. */
+type Checked = { draft: ReadyDraft; index: number; stagesFrom: number };
 
 /**
  * Returns the number of drafts and of the rows that they make besides their events. Throws `INVALID_INPUT` for no drafts, and
@@ -233,53 +262,6 @@ export function requireDraftCount(drafts: readonly unknown[]): number {
     }
   }
   return drafts.length + rows;
-}
-
-/**
- * Returns the bytes of a draft as JSON, or a lower estimate for a draft that is certainly within the limit. Returns 0 for a
- * draft that JSON cannot represent: the schema refuses such a draft.
- */
-function sizeOf(draft: unknown): number {
-  const bound = boundOf(draft);
-  if (bound <= DRAFT_LIMIT_BYTES) return bound / CODE_UNIT_BYTES;
-  try {
-    // A draft that is much too large is not serialized: that takes up to 0.1 s.
-    const atLeast = leastSizeOf(draft, 0);
-    if (atLeast > DRAFT_LIMIT_BYTES) return atLeast;
-    return Buffer.byteLength(JSON.stringify(draft) ?? '');
-  } catch {
-    return 0;
-  }
-}
-
-/** Returns a lower bound for the bytes of a value as JSON, added to `size`. */
-function leastSizeOf(value: unknown, size: number): number {
-  if (typeof value === 'string') return size + value.length;
-  // An object with a `toJSON` may be smaller than its members.
-  if (typeof value !== 'object' || value === null || 'toJSON' in value) return size + 1;
-  let least = size + 2;
-  if (Array.isArray(value)) for (const member of value) least = leastSizeOf(member, least);
-  else {
-    for (const key in value) {
-      const member: unknown = value[key as never];
-      const isWritten = member !== undefined && typeof member !== 'function' && Object.hasOwn(value, key);
-      if (isWritten) least = leastSizeOf(member, least + key.length);
-    }
-  }
-  return least;
-}
-
-/** Returns an upper bound for a flat object's bytes as JSON, without serializing it; infinity for anything else. */
-function boundOf(draft: unknown): number {
-  if (typeof draft !== 'object' || draft === null) return Number.POSITIVE_INFINITY;
-  let bound = 2;
-  for (const key in draft) {
-    const value: unknown = draft[key as never];
-    if (typeof value === 'object' && value !== null) return Number.POSITIVE_INFINITY;
-    // A number takes at most 25 bytes.
-    bound += CODE_UNIT_BYTES * key.length + 4 + (typeof value === 'string' ? CODE_UNIT_BYTES * value.length + 2 : 25);
-  }
-  return bound;
 }
 
 function refusal(code: ErrorCode, issues: DraftIssue[]): RunwireError {

@@ -4,8 +4,11 @@ import { formatCount, formatPercent } from '../../lib/format.ts';
 /** Returns the content of an event in one line. The row shows the type beside it. */
 export function describe(event: RunEvent, stageName = ''): string {
   switch (event.type) {
-    case 'run.created':
-      return event.name;
+    case 'run.created': {
+      const { name, stages = [], stagesFrom } = event;
+      if (stagesFrom === undefined) return name;
+      return `stages ${formatCount(stagesFrom + 1)} to ${formatCount(stagesFrom + stages.length)} of the plan`;
+    }
     case 'run.started':
       return '';
     case 'run.completed':
