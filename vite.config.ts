@@ -15,6 +15,8 @@ export default defineConfig({
   root: pathOf('./client/app'),
   envDir: pathOf('.'),
   base: '/',
+  // React has had this hook since version 18.
+  resolve: { alias: { 'use-sync-external-store/shim/index.js': 'react', 'use-sync-external-store/shim': 'react' } },
   plugins: [react()],
   build: { outDir: pathOf('./dist/app'), emptyOutDir: true },
   server: {

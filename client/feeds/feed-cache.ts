@@ -1,6 +1,6 @@
 import { FeedScope } from './feed-scope.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';
-import { type FeedObserver, type Resume, RunFeed } from './run-feed.ts';
+import type { FeedObserver, Resume, RunFeed } from './run-feed.ts';
 
 /**
  * The feeds of one user on one connection. A feed (`run-feed.ts`) is one subscription with its recent events. Hooks with
@@ -20,14 +20,17 @@ import { type FeedObserver, type Resume, RunFeed } from './run-feed.ts';
 export class FeedCache extends FeedScope {
   readonly #feeds = new Map<string, Set<RunFeed>>();
 
-  /** Adds an observer (one hook) to a feed that can serve it, or else to a new feed. Returns the feed. */
-  join(query: RunFeedQuery, observer: FeedObserver, resume: Resume | undefined): RunFeed {
+  /**
+   * Adds an observer (one hook) to a feed that can serve it, or else to a new feed. Returns the feed. The class comes from the
+   * caller: a page without such hooks does not load its code.
+   */
+  join(Feed: typeof RunFeed, query: RunFeedQuery, observer: FeedObserver, resume: Resume | undefined): RunFeed {
     const key = keyOf(query);
     const feeds = this.#feeds.get(key) ?? new Set();
     this.#feeds.set(key, feeds);
     let feed = [...feeds].find((candidate) => candidate.canServe(observer, resume));
     if (!feed) {
-      const own: RunFeed = new RunFeed(this, query, resume, () => {
+      const own: RunFeed = new Feed(this, query, resume, () => {
         feeds.delete(own);
         if (feeds.size === 0 && this.#feeds.get(key) === feeds) this.#feeds.delete(key);
       });

@@ -8,7 +8,7 @@ import type { FeedCache } from './feed-cache.ts';
 import type { Snapshot } from './folded-run.ts';
 import { Handlers } from './handlers.ts';
 import { keyOf, type RunFeedQuery } from './query.ts';
-import { type FeedObserver, isOtherLog, type Resume, type RunFeed, type RunFeedState } from './run-feed.ts';
+import { type FeedObserver, isOtherLog, type Resume, RunFeed, type RunFeedState } from './run-feed.ts';
 import { type Gap, reconnectIfDown } from './subscription.ts';
 
 export type RunFeedObserverState = RunFeedState & {
@@ -220,7 +220,7 @@ export class RunFeedObserver implements FeedObserver {
     if (!this.#isFollowing || isOff || this.#feed) return;
     // A handler may have disconnected the hook while further handlers waited for the same event. They come first.
     queueMicrotask(() => this.#callHandlers());
-    this.#feed = this.#feeds.join(this.#query as RunFeedQuery, this, this.#resume);
+    this.#feed = this.#feeds.join(RunFeed, this.#query as RunFeedQuery, this, this.#resume);
   }
 
   #leave(options: { isAtOnce?: boolean } = {}): void {
