@@ -18,7 +18,8 @@ export default defineConfig({
   // React has had this hook since version 18.
   resolve: { alias: { 'use-sync-external-store/shim/index.js': 'react', 'use-sync-external-store/shim': 'react' } },
   plugins: [react()],
-  build: { outDir: pathOf('./dist/app'), emptyOutDir: true },
+  // Every browser that knows the app's style sheets (`light-dark`) preloads modules by itself.
+  build: { outDir: pathOf('./dist/app'), emptyOutDir: true, modulePreload: { polyfill: false } },
   server: {
     proxy: { '/trpc': server, '/api': server, '/login': server, '/ws': { target: server, ws: true } },
   },

@@ -1,4 +1,4 @@
-import { bundleOf, pages } from '../tests/support/bundle.ts';
+import { appBundle, bundleOf, pages } from '../tests/support/bundle.ts';
 
 /**
  * Prints the sizes of bundles of small apps: minified by Vite, gzipped, in KiB. The whole is of one file; the packages are files of
@@ -15,3 +15,6 @@ for (const [name, app] of Object.entries(pages)) {
   const cells = packages.map((each) => (packageBytes.has(each) ? kib(packageBytes.get(each) ?? 0) : '–'));
   console.log(`| ${name} | ${cells.join(' | ')} | ${kib(wholeBytes)} |`);
 }
+
+const { firstBytes, allBytes } = await appBundle();
+console.log(`\nWeb app: ${kib(firstBytes)} for the first page (at most 117.2), ${kib(allBytes)} with all other pages.`);

@@ -1,4 +1,5 @@
 import { foldDecision, foldRequest } from './approval-fold.ts';
+import { runwireCategories } from './event-categories.ts';
 import { checkType, refuse } from './event-names.ts';
 import type { Envelope } from './fold-registers.ts';
 import type { EventOf, Registry } from './registry.ts';
@@ -25,25 +26,24 @@ export type TableOf<R extends Registry> = {
   readonly [T in keyof R]: { readonly category: R[T]['category']; readonly fold?: Fold | undefined };
 };
 
-const run = { category: 'run' } as const;
-const stage = { category: 'stage', fold: foldStage } as const;
-const governance = { category: 'governance' } as const;
+const categories = runwireCategories;
+const stage = { ...categories['stage.started'], fold: foldStage } as const;
 
 /** The twelve event types of Runwire. */
 export const runwireTable = {
-  'run.created': { ...run, fold: foldCreated },
-  'run.started': { ...run, fold: foldStarted },
-  'run.completed': { ...run, fold: foldEnd },
-  'run.failed': { ...run, fold: foldEnd },
+  'run.created': { ...categories['run.created'], fold: foldCreated },
+  'run.started': { ...categories['run.started'], fold: foldStarted },
+  'run.completed': { ...categories['run.completed'], fold: foldEnd },
+  'run.failed': { ...categories['run.failed'], fold: foldEnd },
   'stage.started': stage,
   'stage.progress': stage,
   'stage.completed': stage,
   'stage.failed': stage,
-  'artifact.created': { category: 'artifact', fold: foldArtifact },
-  'governance.required': { ...governance, fold: foldRequest },
-  'approval.granted': { ...governance, fold: foldDecision },
-  'approval.denied': { ...governance, fold: foldDecision },
-} as const satisfies EventTable;
+  'artifact.created': { ...categories['artifact.created'], fold: foldArtifact },
+  'governance.required': { ...categories['governance.required'], fold: foldRequest },
+  'approval.granted': { ...categories['approval.granted'], fold: foldDecision },
+  'approval.denied': { ...categories['approval.denied'], fold: foldDecision },
+} as const satisfies { [Type in keyof typeof runwireCategories]: EventTable[string] };
 
 /**
  * Returns the fold of a registry: a function that applies one logged event to the rows of its run. It accepts every

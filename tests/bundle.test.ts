@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bundleOf, pages } from './support/bundle.ts';
+import { appBundle, bundleOf, pages } from './support/bundle.ts';
 
 describe('[C8] an app that only receives or publishes events has no zod in its bundle', () => {
   test.each(Object.entries(pages))('%s', { timeout: 60_000 }, async (_name, app) => {
@@ -16,4 +16,14 @@ test('[C8] a publisher in a browser has no code of the spill file', async () => 
   const { modules } = await bundleOf(pages['runwire/publisher'] as string);
   expect(modules).toContain('client/publisher/queue.ts');
   expect(modules.filter((path) => /spill|node\.ts/.test(path))).toEqual([]);
+});
+
+test('[U20] the first page of the web app loads at most 120,000 bytes of JavaScript, and no code of other pages', {
+  timeout: 60_000,
+}, async () => {
+  const { firstBytes, firstModules } = await appBundle();
+  expect(firstModules).toContain('client/app/pages/runs/RunsPage.tsx');
+  const others = /^client\/app\/pages\/(?!runs\/)|@radix-ui|uplot|\/zod\/|^client\/feeds\/run-feed|^shared\/run-fold/;
+  expect(firstModules.filter((path) => others.test(path))).toEqual([]);
+  expect(firstBytes).toBeLessThanOrEqual(120_000);
 });

@@ -1,4 +1,5 @@
-import { type EventTable, foldOf, runwireTable } from '../../shared/event-table.ts';
+import { runwireCategories } from '../../shared/event-categories.ts';
+import type { EventTable } from '../../shared/event-table.ts';
 import type { AppRouter } from '../../shared/router.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { RunwireClient } from '../connection/runwire.ts';
@@ -8,19 +9,17 @@ import { FrameScheduler } from './frame-scheduler.ts';
 export class FeedScope {
   readonly client: RunwireClient;
   readonly connection: Connection<AppRouter>;
-  /** The event types: their categories, for handlers, and their folds, for the state of a run. */
+  /** The event types: their categories, for handlers, and the folds of own types, for the state of a run. */
   readonly events: EventTable;
-  readonly foldEvent: ReturnType<typeof foldOf<EventTable>>;
   /** All hooks share one scheduler, so that React renders their changes together, once a frame. */
   readonly frames = new FrameScheduler();
   readonly #onEnd = new Set<() => void>();
   #isEnded = false;
 
-  constructor(client: RunwireClient, connection: Connection<AppRouter>, events: EventTable = runwireTable) {
+  constructor(client: RunwireClient, connection: Connection<AppRouter>, events: EventTable = runwireCategories) {
     this.client = client;
     this.connection = connection;
     this.events = events;
-    this.foldEvent = foldOf(events);
   }
 
   get isEnded(): boolean {

@@ -5,6 +5,7 @@ import { fetchRunAt } from '../connection/fetch-run.ts';
 import { MAX_ANSWER_MS, within } from '../connection/timer.ts';
 import { runwireErrorOf } from '../errors.ts';
 import type { FeedScope } from './feed-scope.ts';
+import { foldFor } from './fold.ts';
 
 /** A run as it was just after one of its events. */
 export type PastState = {
@@ -29,10 +30,12 @@ type Page = { base: RunView | undefined; firstRunSeq: number; events: readonly R
 export class PastRun {
   readonly #feeds: FeedScope;
   readonly #run: { runId: string; projectId?: string | undefined };
+  readonly #foldEvent: ReturnType<typeof foldFor>;
   readonly #pages = new Map<number, Page>();
 
   constructor(feeds: FeedScope, run: { runId: string; projectId?: string | undefined }) {
     this.#feeds = feeds;
+    this.#foldEvent = foldFor(feeds.events);
     this.#run = run;
   }
 
@@ -52,7 +55,7 @@ export class PastRun {
     let last: RunEvent | undefined;
     for (const event of page.events) {
       if (event.runSeq > runSeq) break;
-      this.#feeds.foldEvent(rows, event);
+      this.#foldEvent(rows, event);
       last = event;
     }
     return { run: rows.view() as RunView, event: last as RunEvent, firstRunSeq: page.firstRunSeq };

@@ -3,6 +3,7 @@ import type { RunEvent } from '../../shared/events.ts';
 import type { RunView } from '../../shared/run.ts';
 import { fetchRun } from '../connection/fetch-run.ts';
 import type { FeedScope } from './feed-scope.ts';
+import { foldFor } from './fold.ts';
 import { FoldedRun, type Snapshot } from './folded-run.ts';
 import { type RunFeedQuery, subscribeTo } from './query.ts';
 import { RecentEvents } from './recent-events.ts';
@@ -224,12 +225,12 @@ export class RunFeed {
     return [...this.#observers.keys()].some(({ wantsRun }) => wantsRun);
   }
 
-  #foldedRunOf({ client, foldEvent }: FeedScope, resume: Resume | undefined): FoldedRun | undefined {
+  #foldedRunOf({ client, events }: FeedScope, resume: Resume | undefined): FoldedRun | undefined {
     const { runId, projectId, types, categories, from } = this.#query;
     if (runId === undefined || types !== undefined || categories !== undefined) return undefined;
     return new FoldedRun(
       (signal) => fetchRun(client, { runId, projectId }, signal),
-      foldEvent,
+      foldFor(events),
       { isNeeded: resume ? resume.needsSnapshot : from !== 'start', run: resume?.run },
       {
         onMissing: () => this.#loadRun(),

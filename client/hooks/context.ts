@@ -24,7 +24,7 @@ export type RunwireScope = {
   renderedData(queryKey: QueryKey): unknown;
   /** True for a query in React Query's cache that belongs to this scope. */
   has(query: { queryKey: QueryKey; queryHash: string }): boolean;
-  /** The event types of the application's registry. */
+  /** The event types of the application's registry; by default the twelve types with their categories alone. */
   events: EventTable;
 };
 

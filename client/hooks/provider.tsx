@@ -11,7 +11,8 @@ import {
   useState,
   useSyncExternalStore,
 } from 'react';
-import { type EventTable, runwireTable } from '../../shared/event-table.ts';
+import { runwireCategories } from '../../shared/event-categories.ts';
+import type { EventTable } from '../../shared/event-table.ts';
 import type { Runwire } from '../connection/runwire.ts';
 import { subjectOf } from '../connection/token-cache.ts';
 import { RunwireContext, type RunwireScope } from './context.ts';
@@ -44,7 +45,7 @@ export function RunwireProvider(props: RunwireProviderProps): ReactNode {
 export function ScopeProvider({
   client,
   queryClient,
-  events = runwireTable,
+  events = runwireCategories,
   children,
   ...options
 }: RunwireProviderProps & { events?: EventTable | undefined }): ReactNode {

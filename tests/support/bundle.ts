@@ -87,3 +87,30 @@ function packageOf(path: string): string {
   if (/^(react|react-dom|scheduler)$/.test(name)) return 'react';
   return name.replace(/^(@trpc|@tanstack)\/.*/, '$1');
 }
+
+/** Gzipped sizes of the scripts that the web app loads for its first page (`/`), and of all its scripts, in bytes. */
+export async function appBundle(): Promise<{ firstBytes: number; allBytes: number; firstModules: string[] }> {
+  const { NODE_ENV } = process.env;
+  process.env.NODE_ENV = 'production'; // Otherwise tests would bundle React's development build.
+  const built = (await build({
+    configFile: join(root, 'vite.config.ts'),
+    logLevel: 'error',
+    build: { write: false },
+  }).finally(() => {
+    process.env.NODE_ENV = NODE_ENV;
+  })) as Rolldown.RolldownOutput;
+  const chunks = built.output.filter((each) => each.type === 'chunk');
+  const entry = chunks.find(({ isEntry }) => isEntry) as Rolldown.OutputChunk;
+  const first = new Set([entry]);
+  // A set that grows while it is iterated yields the new items too.
+  for (const { imports } of first) {
+    for (const chunk of chunks) if (imports.includes(chunk.fileName)) first.add(chunk);
+  }
+  const sizeOf = (some: Iterable<Rolldown.OutputChunk>) =>
+    [...some].reduce((sum, { code }) => sum + gzipSync(code).length, 0);
+  return {
+    firstBytes: sizeOf(first),
+    allBytes: sizeOf(chunks),
+    firstModules: [...first].flatMap(({ modules }) => usedOf(modules).map((path) => relative(root, path))),
+  };
+}
