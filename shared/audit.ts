@@ -29,6 +29,13 @@ export type BreakReason =
 export type Verdict =
   | { ok: true; from: number; to: number; hash: string; events: number; erased: number }
   | { ok: false; seq: number; reason: BreakReason; to?: number };
+/** The user `by` has had the log verified. */
+export type Verification = { at: string; by: string; verdict: Verdict };
+/**
+ * The end of the hash chain: position, and the first 8 hexadecimal digits of the hash. `verified`: the last verification since
+ * the server's start.
+ */
+export type RecordState = { seq: number; oldest: number; hashPrefix: string; verified?: Verification };
 export type Signed = { keyId: string; signature: string };
 /**
  * Signed statement that the row at `seq` had this hash, which also covers all earlier rows. Keep checkpoints outside the

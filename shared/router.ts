@@ -6,8 +6,10 @@ import type {
   TRPCQueryProcedure,
   TRPCSubscriptionProcedure,
 } from '@trpc/server';
-import type { AccessEntry, Checkpoint, ClockRepair, Erasure, Verdict } from './audit.ts';
+import type { AccessEntry, Checkpoint, ClockRepair, Erasure, RecordState, Verdict } from './audit.ts';
 import type { DecidedOutcome, DraftIssue, ErrorCode, errorTable } from './errors.ts';
+import type { EventFilter } from './event-filter.ts';
+import type { EventCounts, EventPositions } from './event-positions.ts';
 import type { RunwireEvents } from './events.ts';
 import type { StreamSignal } from './protocol.ts';
 import type { CategoryOf, DraftOf, EventOf, Registry, TypeOf } from './registry.ts';
@@ -34,6 +36,8 @@ type SearchFilter<R extends Registry> = {
   actor?: string | string[] | undefined;
 } & Types<R> &
   Period;
+/** See `EventFilter` of shared/event-filter.ts. */
+type RunEventFilter<R extends Registry> = Types<R> & Omit<EventFilter, 'types'>;
 type Filter<R extends Registry> = Start &
   Types<R> & { categories?: CategoryOf<R>[] | undefined; conflate?: boolean | undefined };
 
@@ -97,11 +101,21 @@ export type ProceduresOf<R extends Registry> = {
       { projectId?: string | undefined; since: string; until?: string | undefined; buckets: number },
       RunActivity
     >;
-    /** Returns the events of a run, oldest first. The first page starts at the event with the number `fromRunSeq`. */
+    /**
+     * Returns the events of a run that match a filter, oldest first. The first page starts at the event with the number
+     * `fromRunSeq`. With a filter, a page may have fewer events than `limit`, or none, while it has a `nextCursor`.
+     */
     history: Query<
-      RunId & Types<R> & { fromRunSeq?: number | undefined } & Page,
+      RunId & RunEventFilter<R> & { fromRunSeq?: number | undefined } & Page,
       { events: EventOf<R>[]; nextCursor?: string }
     >;
+    /** Returns the positions (`runSeq`) of the events that match a filter, from `fromRunSeq` to `toRunSeq`. */
+    positions: Query<
+      RunId & RunEventFilter<R> & { fromRunSeq?: number | undefined; toRunSeq?: number | undefined },
+      EventPositions
+    >;
+    /** Returns the numbers of events by type, stage and publisher, from `fromRunSeq`. */
+    counts: Query<RunId & { fromRunSeq?: number | undefined }, EventCounts>;
   };
   event: {
     /** Publishes 1 to 1,000 drafts, all or none. `seq` is the highest position of them. */
@@ -150,6 +164,14 @@ export type ProceduresOf<R extends Registry> = {
   audit: {
     /** Verifies the hash chain of the log. */
     verify: Query<{ checkpoints?: { seq: number; hash: string }[] | undefined } | undefined, Verdict>;
+    /**
+     * Returns the state of the record, and the erasures in a run, oldest first. A page may have none while it has a
+     * `nextCursor`.
+     */
+    run: Query<
+      RunId & { cursor?: string | null | undefined },
+      { record: RecordState; erasures: Erasure[]; nextCursor?: string }
+    >;
     checkpoint: Query<void, { checkpoint: Checkpoint; publicKey: string }>;
     /** Erases the text of an event. */
     erase: Mutation<{ seq: number; reason: string }, Erasure>;

@@ -3,16 +3,21 @@ import * as field from '../../shared/fields.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import { type Audit, MAX_CHECKPOINTS } from '../audit/audit.ts';
 import { projectsFor, requirePermission } from '../auth/permissions.ts';
+import { resolveRun } from '../auth/resolve-run.ts';
 import type { Log } from '../event-log/contract/log.ts';
-import { msOf, pageInput, periodInput } from './inputs.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
+import { msOf, opaqueCursor, pageInput, periodInput, runInput } from './inputs.ts';
 import { cursorOfEntry, entryOf } from './pagination.ts';
 import type { Procedure } from './trpc.ts';
 
-export type AuditParts = { log: Log; audit: Audit; access: AccessLogger };
+export type AuditParts = { log: Log & Pick<EventLog, 'runs' | 'integrity'>; audit: Audit; access: AccessLogger };
+
+/** Records of erasures that one call looks at: about 2 ms of work. */
+const MAX_ERASURES = 500;
 
 const keptCheckpoint = z.strictObject({ seq: z.int().nonnegative(), hash: z.string().regex(/^[0-9a-f]{64}$/) });
 
-/** The procedures `audit.verify`, `audit.checkpoint`, `audit.erase`, `audit.confirmClock` and `audit.access`. */
+/** The procedures of `audit`. */
 export function auditProcedures(procedure: Procedure, { log, audit, access }: AuditParts) {
   return {
     verify: procedure
@@ -20,6 +25,21 @@ export function auditProcedures(procedure: Procedure, { log, audit, access }: Au
       .query(({ ctx: { principal, signal }, input: { checkpoints } }) =>
         audit.verify(principal, { checkpoints, signal }),
       ),
+
+    /** For every reader of the run. */
+    run: procedure
+      .input(z.strictObject({ ...runInput, cursor: opaqueCursor.nullish() }))
+      .query(async ({ ctx: { principal, signal }, input: { cursor, ...named } }) => {
+        const caller = { user: principal.sub, signal };
+        const run = await resolveRun(log.runs, principal, named, signal);
+        const after = entryOf(cursor, log) ?? 0;
+        const { erasures, next } = await log.integrity.erasuresOf({ ...caller, ...run, after, limit: MAX_ERASURES });
+        return {
+          record: audit.state(),
+          erasures,
+          ...(next === undefined ? {} : { nextCursor: cursorOfEntry(next, log) }),
+        };
+      }),
 
     checkpoint: procedure.query(({ ctx: { principal } }) => audit.checkpoint(principal)),
 

@@ -1,25 +1,20 @@
 import { z } from 'zod';
 import * as field from '../../shared/fields.ts';
-import type { EventOf, Registry } from '../../shared/registry.ts';
+import type { Registry } from '../../shared/registry.ts';
 import { runStatuses } from '../../shared/run.ts';
 import { waitsFor } from '../approvals/rules.ts';
 import { projectsFor, searchableProjects } from '../auth/permissions.ts';
-import { resolveRun } from '../auth/resolve-run.ts';
-import type { Log, Scope } from '../event-log/contract/log.ts';
+import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { cursorAt } from '../event-log/cursor.ts';
-import { positionOfRunSeq } from '../event-log/run-position.ts';
-import { pageInput, periodInput, runInput, typesInput } from './inputs.ts';
-import { cursorOfRun, nextCursor, positionOf, runKeyOf } from './pagination.ts';
+import { pageInput, periodInput } from './inputs.ts';
+import { cursorOfRun, runKeyOf } from './pagination.ts';
+import { runEventProcedures } from './run-events.ts';
 import type { Procedure } from './trpc.ts';
 
 export type RunParts<R extends Registry> = { registry: R; log: Log & Pick<EventLog, 'runs' | 'integrity'> };
 
-/** Maximum number of reads of the log for one page of `run.history`. A read takes at most 5 ms. */
-const MAX_READS = 20;
 const MAX_BUCKETS = 500;
-/** A page of `run.history` ends when its events have this much JSON. */
-const MAX_BYTES = 1 << 20;
 
 /** zod drops the key `__proto__` of a record: the filter would then match every run. No run has such a label. */
 const labelsInput = z
@@ -84,45 +79,6 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
         }),
       ),
 
-    history: procedure
-      .input(
-        z.strictObject({
-          ...runInput,
-          types: typesInput(registry),
-          /**
-           * The number (`runSeq`) of the event with which the first page starts; 1 is the first event of the run. Later
-           * pages start at their cursor.
-           */
-          fromRunSeq: z.int().positive().default(1),
-          ...pageInput,
-        }),
-      )
-      .query(
-        async ({ ctx: { principal, signal }, input: { cursor, direction: _, types, fromRunSeq, limit, ...run } }) => {
-          const caller = { user: principal.sub, signal };
-          const scope: Scope = { kind: 'run', ...(await resolveRun(log.runs, principal, run, signal)) };
-          let after =
-            (await positionOf(cursor, log)) ??
-            (fromRunSeq === 1 ? 0 : await positionOfRunSeq(log, scope, fromRunSeq, caller));
-          const events: EventOf<R>[] = [];
-          let bytes = 0;
-          // `log.read` may return fewer events than its limit: read on to a full page, to the head of the log, or to the end of
-          // the budget.
-          for (
-            let reads = 0;
-            events.length < limit && after < log.head && reads < MAX_READS && bytes < MAX_BYTES;
-            reads++
-          ) {
-            const rest = { ...caller, scope, after, limit: limit - events.length };
-            const page = await log.read(types ? { ...rest, types: new Set<string>(types) } : rest);
-            for (const record of page.records) {
-              events.push(record.event as EventOf<R>);
-              bytes += record.json.length;
-            }
-            after = page.scannedTo;
-          }
-          return { events, ...(await nextCursor(log, after < log.head ? after : undefined)) };
-        },
-      ),
+    ...runEventProcedures(procedure, { registry, log }),
   };
 }

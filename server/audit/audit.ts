@@ -1,7 +1,7 @@
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { Checkpoint, ClockRepair, Erasure, Verdict } from '../../shared/audit.ts';
+import type { Checkpoint, ClockRepair, Erasure, RecordState, Verdict, Verification } from '../../shared/audit.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { can, requirePermission } from '../auth/permissions.ts';
 import { everyProject, type Principal } from '../auth/principal.ts';
@@ -56,6 +56,7 @@ export class Audit {
   #takenAt = -1;
   /** The last write to the file. Each write waits for the one before it, so that the lines are in order. */
   #writing: Promise<void> = Promise.resolve();
+  #verification: Verification | undefined;
   /** The last verification. Verifications run one at a time, because each uses all spare time of the event loop. */
   #verifying: Promise<unknown> = Promise.resolve();
 
@@ -80,9 +81,19 @@ export class Audit {
   /** Verifies the hash chain of the log. Throws `FORBIDDEN`. */
   async verify(principal: Principal, options: VerifyOptions = {}): Promise<Verdict> {
     requirePermission(principal, 'verify');
-    const verdict = this.#verifying.then(() => this.#log.integrity.verify(options));
+    const verdict = this.#verifying.then(async () => {
+      const found = await this.#log.integrity.verify(options);
+      this.#verification = { at: new Date().toISOString(), by: principal.sub, verdict: found };
+      return found;
+    });
     this.#verifying = verdict.catch(() => undefined);
     return verdict;
+  }
+
+  /** Returns the head of the log, and the last verification since the start of the server. */
+  state(): RecordState {
+    const { head, oldest, headHashPrefix: hashPrefix } = this.#log;
+    return { seq: head, oldest, hashPrefix, ...(this.#verification ? { verified: this.#verification } : {}) };
   }
 
   /** Returns a checkpoint of the current head, and the public key that verifies its signature. Throws `FORBIDDEN`. */

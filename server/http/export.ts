@@ -1,6 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
+import { jsonTest } from '../../shared/event-filter.ts';
+import * as field from '../../shared/fields.ts';
 import type { Registry } from '../../shared/registry.ts';
 import { searchFilter, searchQueryOf } from '../api/search-filter.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
@@ -65,6 +67,8 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
     types: z.preprocess((lists) => (lists as string[] | undefined)?.flatMap((list) => list.split(',')), types),
     projectId,
     actor,
+    stageId: field.id().optional(),
+    attempt: z.coerce.number().pipe(z.int().positive()).optional(),
     limit: z.coerce.number().int().positive().max(MAX_FOUND).optional(),
     format: z.enum(['ndjson', 'csv']).default('ndjson'),
   });
@@ -72,10 +76,14 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
   return async (request, response, principal) => {
     requirePermission(principal, 'read');
     const input = schema.parse(fieldsOf(queryOf(request), Object.keys(schema.shape), LISTS));
-    const { text, runId, actor, limit, format } = input;
+    const { text, runId, actor, limit, format, stageId, attempt } = input;
     const projects = input.projectId === undefined ? undefined : [...new Set([input.projectId].flat())];
     const projectId = projects?.length === 1 ? projects[0] : undefined;
-    const isSearch = [text, actor, limit].some((value) => value !== undefined) || (projects?.length ?? 0) > 1;
+    const isSearch =
+      [runId === undefined ? text : undefined, actor, limit].some((value) => value !== undefined) ||
+      (projects?.length ?? 0) > 1;
+    const tested = { text: isSearch ? undefined : text, stageId, attempt };
+    const matches = Object.values(tested).some((value) => value !== undefined) ? jsonTest(tested) : () => true;
     const scope: Scope =
       runId !== undefined && !isSearch
         ? { kind: 'run', ...(await resolveRun(log.runs, principal, { runId, projectId })) }
@@ -105,7 +113,7 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
     for await (const records of pages) {
       if (response.destroyed) return;
       for (const { projectId, json } of records) {
-        if (can(principal, 'read', { projectId })) content += lineOf(json);
+        if (can(principal, 'read', { projectId }) && matches(json)) content += lineOf(json);
       }
       const reason = credentials.invalidReasonOf(principal);
       if (reason) throw tokenInvalidError(reason);

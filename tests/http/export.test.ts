@@ -44,6 +44,24 @@ const eventsOf = (text: string) =>
     .slice(0, -1)
     .map((line) => JSON.parse(line) as RunEvent);
 
+test('[R9] [R20] an export selects by stage, attempt and text', async () => {
+  const server = await serve();
+  const failed = (attempt: number, message: string) =>
+    ({ projectId: 'demo', runId: 'r1', type: 'stage.failed', stageId: 's1', attempt, error: { message } }) as const;
+  await publishTo(server, [created('r1'), progress('r1', 5), failed(1, 'out of memory'), failed(2, 'no memory')]);
+  const of = async (query: string) => {
+    const answer = await server.get(query);
+    expect(answer.status).toBe(200);
+    return eventsOf(await answer.text()).map(({ runSeq }) => runSeq);
+  };
+  expect(await of('?stageId=s1')).toEqual([2, 3, 4]);
+  expect(await of('?runId=r1&stageId=s1&attempt=2')).toEqual([4]);
+  expect(await of('?runId=r1&text=MEMO')).toEqual([3, 4]);
+  expect(await of('?runId=r1&text=%22of+memory%22&types=stage.failed')).toEqual([3]);
+  expect(await of('?stageId=none')).toEqual([]);
+  expect((await server.get('?attempt=x')).status).toBe(400);
+});
+
 test('[R9] NDJSON contains exactly the logged events, oldest first, and every filter narrows', async () => {
   const server = await serve();
   await publishTo(server, [

@@ -54,6 +54,27 @@ export function describeIntegrity(openLog: OpenLog): void {
     expect(log.oldest).toBeGreaterThan(1);
   });
 
+  test('[V13] the erasures of a run are listed in order, page by page, and those of no other run', async () => {
+    const log = await openLog();
+    const texts = Array.from({ length: 12 }, (_, at) =>
+      draft('stage.progress', { stageId: 's', message: `m${at}`, runId: at % 3 === 0 ? 'r' : 'other' }),
+    );
+    await append(log, ...texts);
+    for (let seq = 1; seq <= 12; seq++) await eraseAt(log, seq, { reason: `of ${seq}` });
+    const found: { seq: number; by: string; reason: string }[] = [];
+    let after: number | undefined = 0;
+    while (after !== undefined) {
+      const page = await log.integrity.erasuresOf({ projectId: 'p', runId: 'r', after, limit: 4 });
+      found.push(...page.erasures);
+      after = page.next;
+    }
+    const expected = upTo(12).filter((seq) => seq % 3 === 1);
+    expect(found).toMatchObject(expected.map((seq) => ({ seq, runId: 'r', by: 'ada', reason: `of ${seq}` })));
+    expect(await log.integrity.erasuresOf({ projectId: 'q', runId: 'r', after: 0, limit: 99 })).toMatchObject({
+      erasures: [],
+    });
+  });
+
   test('[V1] a log verifies during appends, a trim and erasures', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });

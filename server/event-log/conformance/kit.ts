@@ -4,6 +4,7 @@ import { foldEvent, type RunEvent, type RunEventType, runwireEvents } from '../.
 import type { RunView } from '../../../shared/run.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
 import { mergeRunPages } from '../../../shared/run-pages.ts';
+import { holdsAll, parseText } from '../../../shared/search-text.ts';
 import { tombstoneOf } from '../../../shared/tombstone.ts';
 import type { Integrity } from '../contract/integrity.ts';
 import type { ReadyDraft, StoredEvent } from '../contract/log.ts';
@@ -11,7 +12,6 @@ import type { Revocation } from '../contract/revocations.ts';
 import type { ViewPage } from '../contract/runs.ts';
 import type { SearchQuery } from '../contract/search.ts';
 import type { EventLog } from '../contract/store.ts';
-import { holdsAll, parseText } from '../search/tokenizer.ts';
 
 /** Helpers of the conformance suite: drafts of every type, and functions that fill and read a log. */
 

@@ -191,6 +191,59 @@ export function describeLog(openLog: OpenLog): void {
     expect(commits).toBe(0);
   });
 
+  test('[L5] a scan visits every event of the run between after and scannedTo, in order, until visit returns false', async () => {
+    const log = await openLog();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(arbitraryDraft(), { minLength: 1, maxLength: 100 }),
+        fc.integer({ min: 1, max: 7 }),
+        async (drafts, atOnce) => {
+          const round = log.head;
+          const run = { projectId: `p${round}`, runId: 'r' };
+          await append(log, ...drafts.map((item) => ({ ...item, projectId: `${item.projectId}${round}` })));
+          const expected = await readAll(log, { scope: { kind: 'run', ...run } });
+          const visited: string[] = [];
+          let after = round;
+          while (after < log.head) {
+            let count = 0;
+            const visit = (json: string) => {
+              visited.push(json);
+              return ++count < atOnce;
+            };
+            const { scannedTo } = await log.scan({ ...run, after, visit });
+            expect(count).toBeLessThanOrEqual(atOnce);
+            expect(visited).toEqual(expected.filter(({ seq }) => seq <= scannedTo).map(({ json }) => json));
+            expect(scannedTo).toBeGreaterThan(after);
+            after = scannedTo;
+          }
+          expect(visited).toHaveLength(expected.length);
+          expect(await log.scan({ ...run, after, visit: () => true })).toEqual({ scannedTo: log.head });
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+
+  test('[L19] a scan ends with its slice, however long the run is, and rejects with an error of visit', async () => {
+    const log = await openLog();
+    await append(log, ...Array.from({ length: 100 }, () => started()));
+    let [scans, visited] = [0, 0];
+    for (let after = 0; after < log.head; scans++) {
+      const visit = () => {
+        const until = performance.now() + 1;
+        while (performance.now() < until);
+        return ++visited > 0;
+      };
+      ({ scannedTo: after } = await log.scan({ projectId: 'p', runId: 'r', after, visit }));
+    }
+    expect(visited).toBe(100);
+    expect(scans).toBeGreaterThan(5);
+    const visit = () => {
+      throw new Error('no');
+    };
+    await expect(log.scan({ projectId: 'p', runId: 'r', after: 0, visit })).rejects.toThrow();
+  });
+
   test('[L5] a page contains every match between after and scannedTo, in order, for every scope and filter of types', async () => {
     const log = await openLog();
     await fc.assert(

@@ -1,4 +1,5 @@
 import type { Checkpoint, ClockRepair, Erasure, Verdict } from '../../../shared/audit.ts';
+import type { Caller } from '../../slices.ts';
 import type { StoredEvent } from './log.ts';
 
 export type VerifyOptions = {
@@ -17,6 +18,8 @@ export type EraseRequest = {
   /** Returns the tombstone of a logged event: the event without its text, which replaces it. */
   tombstone: (event: object) => object;
 };
+
+export type ErasuresQuery = Caller & { projectId: string; runId: string; after: number; limit: number };
 
 /**
  * Detects changes to logged events by a hash chain over the log and by signed checkpoints. Also erases the text of single
@@ -59,6 +62,12 @@ export interface Integrity {
    * first one. Throws `EVENT_NOT_FOUND`.
    */
   erase(request: EraseRequest): Promise<Erasure>;
+
+  /**
+   * Returns the records of erasures in a run with a `seq` greater than `after`, in order. Looks at `limit` records, also of
+   * other runs: `next` is the `after` of the next call, and absent at the end.
+   */
+  erasuresOf(query: ErasuresQuery): Promise<{ erasures: Erasure[]; next?: number }>;
 
   /**
    * Repairs the times of a log that was written with a clock ahead: `recordedAt` begins again at the present time, and

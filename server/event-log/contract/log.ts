@@ -108,6 +108,15 @@ export type ReadQuery = Caller & {
  */
 export type Page = { records: StoredEvent[]; scannedTo: number };
 
+export type ScanQuery = Caller & {
+  projectId: string;
+  runId: string;
+  /** Position in the log: only events with a greater `seq`. */
+  after: number;
+  /** Called with the JSON of each event, in order. If it returns false, the scan ends after this event. */
+  visit: (json: string) => boolean;
+};
+
 /**
  * A durable, ordered log of events.
  *
@@ -162,6 +171,12 @@ export interface Log {
 
   /** The records of a page MUST have their `hashPrefix`, unless the row after them was lost. */
   read(query: ReadQuery): Promise<Page>;
+
+  /**
+   * Visits the events of a run with `after < seq <= scannedTo`, for one slice. The next scan continues after `scannedTo`,
+   * which is the head of the log when the scan has reached the end.
+   */
+  scan(query: ScanQuery): Promise<{ scannedTo: number }>;
 
   /** Returns the position of the event with an `eventId`; undefined if the project has no such event, or it was trimmed. */
   seqOf(projectId: string, eventId: string): Promise<number | undefined>;

@@ -15,7 +15,7 @@ export type SearchQuery = Caller & {
   types?: ReadonlySet<string> | undefined;
   /** The publisher is one of these. */
   actors?: ReadonlySet<string> | undefined;
-  /** Any text, parsed by `parseText` of search/tokenizer.ts. A text without a word MUST find nothing. */
+  /** Any text, parsed by `parseText` of shared/search-text.ts. A text without a word MUST find nothing. */
   text?: string | undefined;
   /** Range of `recordedAt` in Unix ms: `sinceMs` inclusive, `untilMs` exclusive. */
   sinceMs?: number | undefined;

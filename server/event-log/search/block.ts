@@ -1,4 +1,4 @@
-import { isUnspacedLetter, isUuid, UUID_PREFIX } from './tokenizer.ts';
+import { isUnspacedLetter, isUuid, UUID_PREFIX } from '../../../shared/search-text.ts';
 
 /**
  * A block is the unit of the search index. It covers up to {@link BLOCK_EVENTS} events of one project. It maps each term (a

@@ -1,8 +1,8 @@
+import { isUnspacedLetter, type Phrase } from '../../../shared/search-text.ts';
 import type { Projects, SearchQuery } from '../contract/search.ts';
 import { NewestFirst, type Source } from '../newest-first.ts';
 import { type Block, fieldTerm, intersect, prefixTerms, termAt, type Wanted } from './block.ts';
 import type { FoundBlock, SearchIndexer } from './indexer.ts';
-import { isUnspacedLetter, type Phrase } from './tokenizer.ts';
 
 /**
  * The candidates of a search: positions of events that may match, newest first. If the query has a text, they come from the

@@ -1,5 +1,5 @@
+import { eachText, isAscii, wordsOf } from '../../../shared/search-text.ts';
 import { BLOCK_EVENTS, Block, type Chunk, fieldTerm, type StoredBlock, termAt } from './block.ts';
-import { eachText, isAscii, wordsOf } from './tokenizer.ts';
 
 /**
  * Keeps the search index up to date. The indexer reads committed events from the log, so publishing never waits for it.

@@ -1,10 +1,10 @@
+import { holdsAll, type Phrase, parseText } from '../../../shared/search-text.ts';
 import type { Slice } from '../../slices.ts';
 import { StoredEvent } from '../contract/log.ts';
 import type { EventSearch, Projects, SearchPage, SearchQuery, Tally, TallyPage } from '../contract/search.ts';
 import type { Source } from '../newest-first.ts';
 import { type Candidates, type EventKey, IndexCandidates, TableCandidates, wantedTerms } from './candidates.ts';
 import type { SearchIndexer } from './indexer.ts';
-import { holdsAll, type Phrase, parseText } from './tokenizer.ts';
 
 /**
  * Search for events: the part without SQL, for any store. A search takes candidates (positions that may match), newest

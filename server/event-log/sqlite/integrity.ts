@@ -1,6 +1,6 @@
 import type { Checkpoint, ClockRepair, Erasure, Verdict } from '../../../shared/audit.ts';
 import type { ChainHead } from '../commit/commit-group.ts';
-import type { EraseRequest, Integrity, VerifyOptions } from '../contract/integrity.ts';
+import type { EraseRequest, ErasuresQuery, Integrity, VerifyOptions } from '../contract/integrity.ts';
 import type { StoredEvent } from '../contract/log.ts';
 import { attest, checkpointAt, isAttested, renewalOf, type Trimming } from '../integrity/attestation.ts';
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
@@ -42,6 +42,7 @@ export class SqliteIntegrity implements Integrity {
   readonly #lastCheckpoint: StatementSyncInstance;
   readonly #insertCheckpoint: StatementSyncInstance;
   readonly #insertRepair: StatementSyncInstance;
+  readonly #erasures: StatementSyncInstance;
   readonly #listeners = new Set<(record: StoredEvent) => void>();
 
   constructor(parts: SqliteIntegrityParts) {
@@ -53,6 +54,7 @@ export class SqliteIntegrity implements Integrity {
       'SELECT checkpoint FROM checkpoints WHERE seq = (SELECT max(seq) FROM checkpoints)',
     );
     this.#insertCheckpoint = db.prepare('INSERT OR REPLACE INTO checkpoints (seq, checkpoint) VALUES (?, ?)');
+    this.#erasures = db.prepare('SELECT seq, erasure FROM erasures WHERE seq > ? ORDER BY seq LIMIT ?');
     this.#insertRepair = db.prepare('INSERT OR REPLACE INTO clock_repairs (seq, at_ms, repair) VALUES (?, ?, ?)');
   }
 
@@ -60,6 +62,22 @@ export class SqliteIntegrity implements Integrity {
     const { database, state } = this.#parts;
     const steps = verifyChain(this.#chain, { head: state.storedHead, keys: database.keys, checkpoints });
     return verifyInSlices(steps, database.slice, signal);
+  }
+
+  erasuresOf({
+    projectId,
+    runId,
+    after,
+    limit,
+    ...caller
+  }: ErasuresQuery): Promise<{ erasures: Erasure[]; next?: number }> {
+    return this.#parts.database.slice(() => {
+      const rows = this.#erasures.all(after, limit) as { seq: number; erasure: string }[];
+      const all = rows.map((row) => JSON.parse(row.erasure) as Erasure);
+      const erasures = all.filter((erasure) => erasure.projectId === projectId && erasure.runId === runId);
+      const last = rows.at(-1)?.seq;
+      return rows.length < limit || last === undefined ? { erasures } : { erasures, next: last };
+    }, caller);
   }
 
   checkpoint(): Promise<{ checkpoint: Checkpoint; isNew: boolean }> {

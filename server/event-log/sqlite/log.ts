@@ -7,6 +7,7 @@ import {
   type Page,
   type ReadQuery,
   type Receipt,
+  type ScanQuery,
   type Scope,
   StoredEvent,
 } from '../contract/log.ts';
@@ -154,6 +155,8 @@ type EventRow = {
   hash_prefix: string;
 };
 
+type ScannedRow = { seq: number; payload: string };
+
 type Retained = Pick<Log, 'trim' | 'keepClock' | 'keptClock'>;
 
 type SqliteLogParts = Omit<CommitQueueParts, 'onCommitted'> & {
@@ -248,6 +251,21 @@ class SqliteLog implements Omit<Log, keyof Retained> {
         }
         if (rows.length < wanted) return { records, scannedTo: Math.max(after, this.head) };
         if (performance.now() > until) return { records, scannedTo };
+      }
+    }, caller);
+  }
+
+  scan({ projectId, runId, after, visit, ...caller }: ScanQuery): Promise<{ scannedTo: number }> {
+    return this.#database.slice((until) => {
+      let scannedTo = after;
+      for (;;) {
+        const rows = this.#statements.scanRun.all(projectId, runId, scannedTo, ROWS_AT_ONCE) as ScannedRow[];
+        for (const { seq, payload } of rows) {
+          scannedTo = seq;
+          if (!visit(payload)) return { scannedTo };
+          if (performance.now() > until) return { scannedTo };
+        }
+        if (rows.length < ROWS_AT_ONCE) return { scannedTo: Math.max(after, this.head) };
       }
     }, caller);
   }

@@ -62,6 +62,10 @@ export function prepareStatements(db: DatabaseSyncInstance) {
       `SELECT e.seq, e.run_seq, e.type, e.payload, ${HASH_PREFIX} FROM events e ${JOIN_NEXT}
        WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) AND e.seq > ? ${IN_ORDER}`,
     ),
+    scanRun: db.prepare(
+      `SELECT seq, payload FROM events
+       WHERE run_row = (SELECT row_id FROM runs WHERE project_id = ? AND run_id = ?) AND seq > ? ORDER BY seq LIMIT ?`,
+    ),
     readUser: db.prepare(
       `SELECT ${EVENT_COLUMNS.replace('FROM events e', 'FROM event_users u CROSS JOIN events e ON e.seq = u.seq')}
        ${JOIN_RUN} WHERE u.user_id = ? AND u.seq > ? ORDER BY u.seq LIMIT ?`,

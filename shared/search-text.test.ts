@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { eachText, holdsAll, parseText, wordsOf } from './tokenizer.ts';
+import { eachText, holdsAll, parseText, wordsOf } from './search-text.ts';
 
 test('[R2] words are split in any script, and case and diacritics are ignored', () => {
   const uuid = '550e8400-e29b-41d4-a716-446655440000';
