@@ -1,9 +1,12 @@
-import { useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import { type RunView, type UseRunReturn, useRun } from '../../../hooks/index.ts';
 import { Notice, Problem, Skeleton } from '../../components/Notice.tsx';
+import { Past } from '../../components/Past.tsx';
 import { Shell } from '../../components/Shell.tsx';
 import { useKeys } from '../../hooks/useKeys.tsx';
+import { HeldNow } from '../../hooks/useNow.ts';
 import { codeOf } from '../../lib/errors.ts';
+import { formatCount } from '../../lib/format.ts';
 import { Link, ParamLink, setParams, useParams } from '../../lib/navigation.tsx';
 import { EventFeed } from './EventFeed.tsx';
 import { Overview } from './Overview.tsx';
@@ -12,6 +15,8 @@ import { RunSummary } from './RunSummary.tsx';
 import { RunTabs } from './RunTabs.tsx';
 import { StagePanel } from './StagePanel.tsx';
 import { Timeline } from './Timeline.tsx';
+import { TravelBar } from './travel/TravelBar.tsx';
+import { type Travel, useTravel } from './travel/useTravel.ts';
 import '../../styles/pages/run.css';
 import '../../styles/pages/overview.css';
 import '../../styles/pages/timeline.css';
@@ -21,10 +26,13 @@ export function RunPage({ projectId, runId }: { projectId: string; runId: string
   const live = useRun({ projectId, runId });
   const { run, status, error, reconnect } = live;
   const logCount = useLogCount(live);
+  const { travel, enter } = useTravel(run, { projectId, runId });
+  useKeys(run && !travel ? { t: { does: 'Time travel', act: enter } } : {});
+  if (run && travel) return <PastRun live={run} travel={travel} />;
   return (
     <Shell title={run ? `${run.name} · ${run.status}` : runId} continuity={live}>
       {run ? (
-        <Run run={run} logCount={logCount} />
+        <Run run={run} logCount={logCount} actions={<TravelButton onClick={enter} />} />
       ) : status === 'pending' && !error ? (
         <Skeleton>Loading the run</Skeleton>
       ) : codeOf(error) === 'RUN_NOT_FOUND' || !error ? (
@@ -37,6 +45,41 @@ export function RunPage({ projectId, runId }: { projectId: string; runId: string
       ) : (
         <Problem error={error} onRetry={reconnect} />
       )}
+    </Shell>
+  );
+}
+
+const TravelButton = ({ onClick }: { onClick: () => void }) => (
+  <button type="button" onClick={onClick} title="The run as of an earlier event (t)">
+    Time travel
+  </button>
+);
+
+/** The page as of an earlier event. The clocks stop at the time of that event. */
+function PastRun({ live, travel }: { live: RunView; travel: Travel }) {
+  const { at, run, heldNowMs, error, leave } = travel;
+  const where = `event ${formatCount(at)}`;
+  const past = `${where} of ${formatCount(live.lastRunSeq)}`;
+  return (
+    <Shell title={`As of ${where} · ${live.name}`} past={past}>
+      <Past value={true}>
+        <TravelBar live={live} travel={travel} />
+        <HeldNow value={heldNowMs}>
+          {run ? (
+            <Run run={run} logCount={0} actions={null} />
+          ) : error ? (
+            <Notice title={`There is no state at ${where}`}>
+              <p>
+                <button type="button" onClick={leave}>
+                  Return to live
+                </button>
+              </p>
+            </Notice>
+          ) : (
+            <Skeleton>Loading the run as of {where}</Skeleton>
+          )}
+        </HeldNow>
+      </Past>
     </Shell>
   );
 }
@@ -57,7 +100,7 @@ function useLogCount({ gap, phase }: UseRunReturn): number {
   return counted.count;
 }
 
-function Run({ run, logCount }: { run: RunView; logCount: number }) {
+function Run({ run, logCount, actions }: { run: RunView; logCount: number; actions: ReactNode }) {
   const stageId = useParams().get('stage');
   const stage = stageId === null ? undefined : run.stages.find((one) => one.stageId === stageId);
   const close = () => {
@@ -77,6 +120,7 @@ function Run({ run, logCount }: { run: RunView; logCount: number }) {
   );
   return (
     <div className="run-page">
+      {actions && <div className="run-actions">{actions}</div>}
       <RunSummary run={run} />
       <RunApprovals run={run} />
       <RunTabs
