@@ -1,4 +1,11 @@
-import { type DecidedOutcome, type DraftIssue, type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
+import {
+  type DecidedOutcome,
+  type DraftIssue,
+  type ErrorCode,
+  type EvidenceChange,
+  errorTable,
+  RunwireError,
+} from '../shared/errors.ts';
 
 /** What the server puts into the `data` of a tRPC error. */
 type Answer = {
@@ -6,6 +13,7 @@ type Answer = {
   field?: string;
   issues?: readonly DraftIssue[];
   outcome?: DecidedOutcome;
+  changes?: readonly EvidenceChange[];
 };
 
 /**
@@ -18,8 +26,9 @@ export function runwireErrorOf(error: unknown): RunwireError {
   if (typeof data?.runwireCode === 'string') {
     // A newer server may have further codes.
     const code = Object.hasOwn(errorTable, data.runwireCode) ? (data.runwireCode as ErrorCode) : 'INTERNAL';
-    const { field: path, issues = [], outcome } = data;
-    return new RunwireError(code, message ?? 'the server refused the request', { path, issues, outcome, cause: error });
+    const { field: path, issues = [], outcome, changes = [] } = data;
+    const text = message ?? 'the server refused the request';
+    return new RunwireError(code, text, { path, issues, outcome, changes, cause: error });
   }
   if (cause instanceof RunwireError) return cause;
   // The message of the platform is not kept: for an answer that is no JSON, it quotes the answer.

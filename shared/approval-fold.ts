@@ -65,6 +65,8 @@ type DecisionFields = {
   comment?: string | undefined;
   reason?: string | undefined;
   expired?: boolean | undefined;
+  seenSeq?: number | undefined;
+  seenRunSeq?: number | undefined;
 };
 
 /**
@@ -90,9 +92,11 @@ export function foldDecision(rows: RunRows, event: DecisionEvent): void {
   if (after.status !== 'pending') addToCounts(required(rows.header()), { approvalsPending: -1 });
 }
 
-function decisionOf({ type, actor, decidedBy, comment, reason, timestamp: at }: DecisionFields): Decision {
+function decisionOf({ type, actor, timestamp: at, ...event }: DecisionFields): Decision {
+  const { decidedBy, comment, reason, seenSeq, seenRunSeq } = event;
   const decision = type === 'approval.granted' ? 'granted' : 'denied';
-  return compact({ decidedBy, actor: actor === decidedBy ? undefined : actor, decision, at, comment, reason });
+  const publisher = actor === decidedBy ? undefined : actor;
+  return compact({ decidedBy, actor: publisher, decision, at, comment, reason, seenSeq, seenRunSeq });
 }
 
 /** Whether a user has granted a pending approval. */

@@ -106,6 +106,12 @@ export const errorTable = {
     retryable: false,
     advice: 'The approval has expired; the producer must request a new one.',
   },
+  EVIDENCE_CHANGED: {
+    http: 409,
+    trpc: 'CONFLICT',
+    retryable: false,
+    advice: 'Look at the changes, then decide again with the position up to which you have seen the log.',
+  },
   NOT_ALLOWED_TO_DECIDE: {
     http: 403,
     trpc: 'FORBIDDEN',
@@ -138,11 +144,30 @@ export type DraftIssue = { index: number; path: string; message: string };
 /** The outcome of a decided approval, without free text. A client that decides too late receives it with the error. */
 export type DecidedOutcome = { status: 'granted' | 'denied' | 'expired'; decidedBy: string[] };
 
+/** What a decider can compare of an artifact. */
+export type EvidenceState = {
+  name: string;
+  kind?: string | undefined;
+  uri?: string | undefined;
+  sizeBytes?: number | undefined;
+  sha256?: string | undefined;
+};
+
+/**
+ * One change of what a decision is about, after the `seenSeq` of the decider. `seq` is the position of the event that made
+ * the change. `request`: the approval itself was requested after it. `before` is absent for an artifact that did not exist
+ * then, or whose events retention has removed.
+ */
+export type EvidenceChange =
+  | { type: 'request'; seq: number }
+  | { type: 'artifact'; seq: number; artifactId: string; before?: EvidenceState | undefined; after: EvidenceState };
+
 /**
  * The only error class of Runwire: a code of {@link errorTable} and a message. Some codes set a further field:
  * - `path`: the invalid field;
  * - `issues`: all errors of a refused publish request;
- * - `outcome`: the result of an approval that is already decided.
+ * - `outcome`: the result of an approval that is already decided;
+ * - `changes`: what `EVIDENCE_CHANGED` is about.
  */
 export class RunwireError extends Error {
   override readonly name = 'RunwireError';
@@ -150,6 +175,7 @@ export class RunwireError extends Error {
   readonly path: string | undefined;
   readonly issues: readonly DraftIssue[];
   readonly outcome: DecidedOutcome | undefined;
+  readonly changes: readonly EvidenceChange[];
 
   constructor(
     code: ErrorCode,
@@ -158,6 +184,7 @@ export class RunwireError extends Error {
       path?: string | undefined;
       issues?: readonly DraftIssue[];
       outcome?: DecidedOutcome | undefined;
+      changes?: readonly EvidenceChange[];
       cause?: unknown;
     } = {},
   ) {
@@ -166,6 +193,7 @@ export class RunwireError extends Error {
     this.path = options.path;
     this.issues = options.issues ?? [];
     this.outcome = options.outcome;
+    this.changes = options.changes ?? [];
   }
 
   /** Returns the HTTP response body: `{error: {code, message, path?}}`. A refused publish request adds `errors`. */

@@ -32,6 +32,8 @@ const labels = z
       .refine((value) => Object.keys(value).length <= 64, { error: 'must have at most 64 labels' }),
   );
 const attempt = z.int().positive().max(1_000_000);
+/** What the decider of an approval had seen: a position in the log, and the number of the run's last event up to it. */
+const seen = { seenSeq: z.int().nonnegative().optional(), seenRunSeq: z.int().nonnegative().optional() };
 
 export const runwireEvents = {
   'run.created': defineEvent({
@@ -150,7 +152,12 @@ export const runwireEvents = {
     type: 'approval.granted',
     ...runwireTable['approval.granted'],
     topic: 'governance',
-    fields: { approvalId: field.id(), decidedBy: field.userId(), comment: field.message().optional() },
+    fields: {
+      approvalId: field.id(),
+      decidedBy: field.userId(),
+      comment: field.message().optional(),
+      ...seen,
+    },
   }),
   'approval.denied': defineEvent({
     type: 'approval.denied',
@@ -161,6 +168,7 @@ export const runwireEvents = {
       decidedBy: field.userId(),
       reason: field.message(),
       expired: z.boolean().optional(),
+      ...seen,
     },
   }),
 } as const satisfies { [Type in keyof typeof runwireTable]: object };

@@ -6,6 +6,8 @@ export {
   type DecidedOutcome,
   type DraftIssue,
   type ErrorCode,
+  type EvidenceChange,
+  type EvidenceState,
   errorTable,
   RunwireError,
 } from './errors.ts';

@@ -7,13 +7,23 @@ import type {
   TRPCSubscriptionProcedure,
 } from '@trpc/server';
 import type { AccessEntry, Checkpoint, ClockRepair, Erasure, RecordState, Verdict } from './audit.ts';
-import type { DecidedOutcome, DraftIssue, ErrorCode, errorTable } from './errors.ts';
+import type { DecidedOutcome, DraftIssue, ErrorCode, EvidenceChange, errorTable } from './errors.ts';
 import type { EventFilter } from './event-filter.ts';
 import type { EventCounts, EventPositions } from './event-positions.ts';
 import type { RunwireEvents } from './events.ts';
 import type { StreamSignal } from './protocol.ts';
 import type { CategoryOf, DraftOf, EventOf, Registry, TypeOf } from './registry.ts';
-import type { ApprovalStatus, ListedApproval, RunHeader, RunStatus, RunSummary, RunView, Standing } from './run.ts';
+import type {
+  ApprovalBox,
+  ApprovalCounts,
+  ApprovalStatus,
+  ListedApproval,
+  RunHeader,
+  RunStatus,
+  RunSummary,
+  RunView,
+  Standing,
+} from './run.ts';
 import type { RunActivity } from './run-activity.ts';
 import type { SearchFacets } from './search-facets.ts';
 import type { ServerStats } from './server-stats.ts';
@@ -145,21 +155,34 @@ export type ProceduresOf<R extends Registry> = {
   };
   approval: {
     /**
-     * Returns the approvals of readable projects, newest request first. The list contains every change up to the cursor
-     * `position`; a subscription after it delivers the later ones.
+     * Returns the approvals of readable projects, newest request first, or of a box:
+     *
+     * - `mine`: what the caller can decide now. The soonest `expiresAt` first, then those without one; oldest request first.
+     * - `asked`: what the caller asked for, as `requestedBy` or as the publisher of the request. Newest request first.
+     * - `decided`: granted and denied. `expired`. Newest decision first.
+     *
+     * The first page of a box has the `counts` of all boxes, each at most 1,000. The list contains every change up to the
+     * cursor `position`; a subscription after it delivers the later ones. `status` and `box` exclude each other.
      */
     list: Query<
       | ({
+          box?: ApprovalBox | undefined;
           status?: ApprovalStatus | ApprovalStatus[] | undefined;
           projectId?: string | undefined;
-          needsMyDecision?: boolean | undefined;
         } & Page)
       | undefined,
-      { approvals: ListedApproval[]; nextCursor?: string; position: string }
+      { approvals: ListedApproval[]; nextCursor?: string; position: string; counts?: ApprovalCounts }
     >;
     get: Query<RunId & { approvalId: string }, ListedApproval>;
-    grant: Mutation<RunId & { approvalId: string; comment?: string | undefined }, Standing>;
-    deny: Mutation<RunId & { approvalId: string; reason: string }, Standing>;
+    /**
+     * `seenSeq`: position in the log up to which the decider's view was complete. If the request or an artifact of its
+     * evidence changed after it, the decision fails with `EVIDENCE_CHANGED` and the `changes`.
+     */
+    grant: Mutation<
+      RunId & { approvalId: string; comment?: string | undefined; seenSeq?: number | undefined },
+      Standing
+    >;
+    deny: Mutation<RunId & { approvalId: string; reason: string; seenSeq?: number | undefined }, Standing>;
   };
   audit: {
     /** Verifies the hash chain of the log. */
@@ -216,6 +239,7 @@ export type ApiError = {
     field?: string;
     issues?: readonly DraftIssue[];
     outcome?: DecidedOutcome;
+    changes?: readonly EvidenceChange[];
   };
 };
 

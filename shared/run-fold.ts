@@ -204,8 +204,10 @@ export function foldArtifact(rows: RunRows, event: ArtifactEvent): void {
   const before = rows.artifact(event.artifactId);
   const key = timeKey(event);
   if (before && !later(key, before.order.key)) return;
-  const { artifactId, name, stageId, kind, uri, sizeBytes, sha256, timestamp: createdAt } = event;
-  rows.putArtifact(compact({ artifactId, name, stageId, kind, uri, sizeBytes, sha256, createdAt, order: { key } }));
+  const { artifactId, name, stageId, kind, uri, sizeBytes, sha256, timestamp: createdAt, seq } = event;
+  rows.putArtifact(
+    compact({ artifactId, name, stageId, kind, uri, sizeBytes, sha256, createdAt, order: { key, seq } }),
+  );
   if (!before) addToCounts(required(rows.header()), { artifacts: 1 });
 }
 

@@ -98,7 +98,8 @@ export type Artifact = {
   sizeBytes?: number | undefined;
   sha256?: string | undefined;
   createdAt: string;
-  order: { key: string };
+  /** `seq`: position in the log of the event that set the row. */
+  order: { key: string; seq: number };
 };
 
 export type Decision = {
@@ -109,6 +110,10 @@ export type Decision = {
   at: string;
   comment?: string | undefined;
   reason?: string | undefined;
+  /** Position in the log up to which the decider's view was complete; undefined if the decider stated none. */
+  seenSeq?: number | undefined;
+  /** Number of the last event of the run at or before `seenSeq`. */
+  seenRunSeq?: number | undefined;
 };
 
 export type Approval = {
@@ -194,5 +199,41 @@ export interface RunRows {
 }
 /** An approval after a grant or a denial. Its status is `pending` while further grants are required. */
 export type Standing = { status: ApprovalStatus; decisions: Decision[] };
-/** An approval, the ids of its project and run, and whether the caller can decide it now. */
-export type ListedApproval = Approval & { projectId: string; runId: string; canDecide: boolean };
+/** The boxes of `approval.list`: what waits for the caller, what the caller asked for, what is decided, what has expired. */
+export const approvalBoxes = ['mine', 'asked', 'decided', 'expired'] as const;
+export type ApprovalBox = (typeof approvalBoxes)[number];
+export type ApprovalCounts = Record<ApprovalBox, number>;
+
+/**
+ * Why a decision of the caller would not be accepted and counted now:
+ *
+ * - `decided`, `expired`, `run_over`: the approval is not open any more. `run_over`: the run ended first.
+ * - `producer`: the producer decides it, not Runwire.
+ * - `asked_by_you`: the caller is `requestedBy`, or published the request.
+ * - `not_named`: the request names approvers, and the caller is none of them.
+ * - `role`: the caller lacks `requiredRole`.
+ * - `already_approved`: the caller has granted it, and further grants are required. A denial would still count.
+ */
+export type CannotDecide =
+  | 'decided'
+  | 'expired'
+  | 'run_over'
+  | 'producer'
+  | 'asked_by_you'
+  | 'not_named'
+  | 'role'
+  | 'already_approved';
+
+/** An approval as `approval.list` and `approval.get` return it. */
+export type ListedApproval = Approval & {
+  projectId: string;
+  runId: string;
+  /** Whether a decision of the caller would be accepted and counted now. */
+  canDecide: boolean;
+  /** Present exactly if `canDecide` is false. */
+  cannotDecide?: CannotDecide;
+  /** The artifacts that `evidence` names, in its order. An artifact that the run does not have is left out. */
+  artifacts: Artifact[];
+  /** Position of the last event that changed the request or an artifact: a decision must have a `seenSeq` of at least this. */
+  seq: number;
+};

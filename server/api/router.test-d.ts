@@ -12,7 +12,7 @@ import { type RunEvent, type RunwireEvents, runwireEvents } from '../../shared/e
 import type { StreamSignal } from '../../shared/protocol.ts';
 import { defineEvent, type EventOf } from '../../shared/registry.ts';
 import type { AppRouter } from '../../shared/router.ts';
-import type { Approval, Decision, RunSummary, RunView } from '../../shared/run.ts';
+import type { Decision, ListedApproval, RunSummary, RunView } from '../../shared/run.ts';
 import { everyone } from '../../tests/support/harness.ts';
 import { createRunServer, type RunServer } from '../run-server.ts';
 import type { BuiltRouter } from './router.ts';
@@ -98,7 +98,7 @@ test('[C7] the procedures of approvals are inferred', async () => {
   const decision = await caller.approval.grant({ runId: 'r1', approvalId: 'a1' });
   expectTypeOf(decision.status).toEqualTypeOf<'pending' | 'granted' | 'denied' | 'expired'>();
   const { approvals, nextCursor } = await caller.approval.list({ status: ['pending'] });
-  expectTypeOf(approvals).toEqualTypeOf<(Approval & { projectId: string; runId: string; canDecide: boolean })[]>();
+  expectTypeOf(approvals).toEqualTypeOf<ListedApproval[]>();
   expectTypeOf(nextCursor).toEqualTypeOf<string | undefined>();
   // @ts-expect-error a deny has a reason
   caller.approval.deny({ runId: 'r1', approvalId: 'a1' });

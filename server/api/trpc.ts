@@ -63,6 +63,7 @@ export function createApi({ access, credentials, onRejected, health }: ApiOption
             ...(known.path === undefined ? {} : { field: known.path }),
             ...(known.issues.length > 0 ? { issues: known.issues } : {}),
             ...(known.outcome === undefined ? {} : { outcome: known.outcome }),
+            ...(known.changes.length > 0 ? { changes: known.changes } : {}),
           },
         };
       },

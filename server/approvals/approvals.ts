@@ -1,16 +1,26 @@
 import { afterDecision } from '../../shared/approval-fold.ts';
-import { RunwireError } from '../../shared/errors.ts';
+import { type EvidenceChange, RunwireError } from '../../shared/errors.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
-import type { Approval, ApprovalStatus, Decision, Standing } from '../../shared/run.ts';
+import type {
+  Approval,
+  ApprovalBox,
+  ApprovalCounts,
+  ApprovalStatus,
+  Decision,
+  ListedApproval,
+  Standing,
+} from '../../shared/run.ts';
 import { projectsFor } from '../auth/permissions.ts';
 import { type Principal, SERVER } from '../auth/principal.ts';
 import { projectOfRun } from '../auth/resolve-run.ts';
-import type { ApprovalPage, ApprovalQuery, StoredApproval } from '../event-log/contract/approvals.ts';
+import type { ApprovalPage, ApprovalQuery, ApprovalWithEvidence } from '../event-log/contract/approvals.ts';
 import type { Log, ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import { runSeqAt } from '../event-log/run-position.ts';
 import type { EventBus } from '../publishing/bus.ts';
 import type { Caller } from '../slices.ts';
-import { canDecide, refusalOf } from './rules.ts';
+import { changesAfter, evidenceChanged, evidenceSeq } from './evidence.ts';
+import { cannotDecide, refusalOf } from './rules.ts';
 import { DecisionWaiters } from './waiting.ts';
 
 /**
@@ -38,10 +48,15 @@ export type WaitOptions = {
   signal?: AbortSignal | undefined;
 };
 
-type ListOptions = Omit<ApprovalQuery, 'projects' | 'user' | 'matches'> & {
+type ListOptions = Omit<ApprovalQuery, 'projects' | 'user' | 'matches' | 'order'> & {
   projectId?: string | undefined;
-  needsMyDecision?: boolean | undefined;
+  box?: ApprovalBox | undefined;
 };
+/** The words of a decider, and the position up to which the decider's view was complete. */
+type Seen = { seenSeq?: number | undefined };
+
+/** A box counts at most so many approvals. */
+const MAX_COUNT = 1_000;
 
 type ApprovalsOptions = {
   log: Log & Pick<EventLog, 'approvals' | 'runs'>;
@@ -69,39 +84,71 @@ export class Approvals {
    * - `APPROVAL_NOT_FOUND`, `NOT_ALLOWED_TO_DECIDE`, and `PHI_REJECTED` for the comment
    * - `FORBIDDEN` if the producer decides this approval
    * - `APPROVAL_ALREADY_DECIDED` and `APPROVAL_EXPIRED`, with the `outcome`
+   * - `INVALID_INPUT` for a `seenSeq` above the head of the log
+   * - `EVIDENCE_CHANGED`, with the `changes`, if the request or an artifact of its evidence changed after `seenSeq`
    */
-  grant(principal: Principal, key: ApprovalKey, comment?: string): Promise<Standing> {
-    return this.#decide(principal, key, { type: 'approval.granted', ...(comment === undefined ? {} : { comment }) });
+  grant(principal: Principal, key: ApprovalKey, { comment, seenSeq }: Seen & { comment?: string | undefined } = {}) {
+    return this.#decide(principal, key, seenSeq, { type: 'approval.granted', ...defined({ comment }) });
   }
 
   /** Denies an approval, which decides it at once. Throws the same errors as {@link grant}. */
-  deny(principal: Principal, key: ApprovalKey, reason: string): Promise<Standing> {
-    return this.#decide(principal, key, { type: 'approval.denied', reason });
+  deny(principal: Principal, key: ApprovalKey, { reason, seenSeq }: Seen & { reason: string }) {
+    return this.#decide(principal, key, seenSeq, { type: 'approval.denied', reason });
   }
 
   /**
-   * Lists the approvals in projects that a principal may read, newest request first. With `projectId`, only those of the
-   * project; with `needsMyDecision`, only those that the principal can decide.
+   * Lists the approvals in projects that a principal may read: those of a box, or all. With `projectId`, only those of the
+   * project.
    */
-  list(principal: Principal, { projectId, needsMyDecision, ...query }: ListOptions): Promise<ApprovalPage> {
-    const readable = projectsFor(principal, 'read');
-    const isReadable = projectId !== undefined && (readable === 'all' || readable.includes(projectId));
+  list(principal: Principal, { projectId, box, ...query }: ListOptions): Promise<ApprovalPage> {
     return this.#log.approvals.list({
       ...query,
-      user: principal.sub,
-      projects: projectId === undefined ? readable : isReadable ? [projectId] : [],
-      matches: needsMyDecision ? (approval) => this.canDecide(principal, approval) : undefined,
+      ...this.#scopeOf(principal, projectId),
+      ...this.#boxOf(principal, box),
     });
   }
 
+  /** Counts the approvals of each box, up to {@link MAX_COUNT}. */
+  async counts(
+    principal: Principal,
+    { projectId, signal }: Pick<ListOptions, 'projectId' | 'signal'>,
+  ): Promise<ApprovalCounts> {
+    const scope = { ...this.#scopeOf(principal, projectId), signal, limit: MAX_COUNT };
+    const count = (box: ApprovalBox) => this.#log.approvals.count({ ...scope, ...this.#boxOf(principal, box) });
+    const [mine, asked, decided, expired] = await Promise.all([
+      count('mine'),
+      count('asked'),
+      count('decided'),
+      count('expired'),
+    ]);
+    return { mine, asked, decided, expired };
+  }
+
   /** Returns an approval; undefined if there is none. The caller must check that the principal may read the run. */
-  get({ projectId, runId, approvalId }: ApprovalKey, caller: Caller): Promise<StoredApproval | undefined> {
+  get({ projectId, runId, approvalId }: ApprovalKey, caller: Caller): Promise<ApprovalWithEvidence | undefined> {
     return this.#log.approvals.get(projectId, runId, approvalId, caller);
   }
 
-  /** Whether a decision of a principal would be accepted and counted now. */
-  canDecide(principal: Principal, approval: StoredApproval): boolean {
-    return canDecide(principal, approval, this.#now());
+  /** Returns an approval as a principal sees it. */
+  listed(principal: Principal, stored: ApprovalWithEvidence): ListedApproval {
+    const { projectId, runId, approval, artifacts } = stored;
+    const reason = cannotDecide(principal, stored, this.#now());
+    const answer = reason ? { canDecide: false, cannotDecide: reason } : { canDecide: true };
+    return { projectId, runId, ...approval, ...answer, artifacts, seq: evidenceSeq(approval, artifacts) };
+  }
+
+  #scopeOf(principal: Principal, projectId: string | undefined): Pick<ApprovalQuery, 'projects' | 'user'> {
+    const readable = projectsFor(principal, 'read');
+    const isReadable = projectId !== undefined && (readable === 'all' || readable.includes(projectId));
+    const projects = projectId === undefined ? readable : isReadable ? [projectId] : [];
+    return { user: principal.sub, projects };
+  }
+
+  #boxOf(principal: Principal, box: ApprovalBox | undefined): Pick<ApprovalQuery, 'order' | 'matches'> {
+    if (box === undefined) return {};
+    if (box === 'asked') return { order: { askedBy: principal.sub } };
+    if (box !== 'mine') return { order: box };
+    return { order: 'due', matches: (stored) => cannotDecide(principal, stored, this.#now()) === undefined };
   }
 
   /**
@@ -144,9 +191,18 @@ export class Approvals {
   async #decide(
     principal: Principal,
     key: ApprovalKey,
-    decision: { type: string; comment?: string; reason?: string },
+    seenSeq: number | undefined,
+    decision: { type: string; comment?: string | undefined; reason?: string },
   ): Promise<Standing> {
-    const draft = { ...decision, ...key, decidedBy: principal.sub } as DraftOf<Registry>;
+    if (seenSeq !== undefined && seenSeq > this.#log.head) {
+      throw new RunwireError('INVALID_INPUT', 'seenSeq: above the head of the log', { path: 'seenSeq' });
+    }
+    const caller = { user: principal.sub };
+    const seenRunSeq = seenSeq === undefined ? undefined : await runSeqAt(this.#log, key, seenSeq, caller);
+    const seen = defined({ seenSeq, seenRunSeq });
+    const draft = { ...decision, ...key, decidedBy: principal.sub, ...seen } as DraftOf<Registry>;
+    let changes: readonly EvidenceChange[] = [];
+    const changed = new RunwireError('EVIDENCE_CHANGED', 'changed');
     const alreadyCounted = new RunwireError('APPROVAL_ALREADY_DECIDED', 'granted by the same user before');
     let standing: Standing | undefined;
     try {
@@ -162,9 +218,12 @@ export class Approvals {
           });
           standing = { status: after.status, decisions: after.decisions };
           if (after === approval) throw alreadyCounted;
+          changes = seenSeq === undefined ? [] : changesAfter(approval, rows, seenSeq);
+          if (changes.length > 0) throw changed;
         },
       });
     } catch (error) {
+      if (error === changed) throw await evidenceChanged(this.#log, key, changes, seenSeq ?? 0, caller);
       if (error !== alreadyCounted) throw withoutDraftIndex(error);
     }
     if (!standing) throw new RunwireError('INTERNAL', 'a decision was logged without its check');
@@ -181,3 +240,7 @@ function withoutDraftIndex(error: unknown): unknown {
   const [issue] = error.issues;
   return issue ? new RunwireError(error.code, `${issue.path}: ${issue.message}`, { path: issue.path }) : error;
 }
+
+/** Returns the fields that have a value. */
+const defined = <T extends object>(fields: T): T =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;

@@ -1,6 +1,6 @@
 import { hasGranted } from '../../shared/approval-fold.ts';
 import { type DecidedOutcome, RunwireError } from '../../shared/errors.ts';
-import type { Approval, RunHeader } from '../../shared/run.ts';
+import type { Approval, CannotDecide, RunHeader } from '../../shared/run.ts';
 import { isSameUser } from '../../shared/user-ids.ts';
 import { can } from '../auth/permissions.ts';
 import { type Principal, SYSTEM } from '../auth/principal.ts';
@@ -8,28 +8,41 @@ import type { StoredApproval } from '../event-log/contract/approvals.ts';
 
 /** The rules of decisions: which principal may decide, until when, and with which error a decision is refused. */
 
-/** Whether a principal may decide a pending approval. With `projectId`, the principal's projects are checked too. */
-function mayDecide({ sub, ...principal }: Principal, approval: Approval, projectId?: string): boolean {
-  const { requestedBy, requestActor, approvers, requiredRole } = approval;
-  if (approval.authority !== 'runwire') return false;
-  if ([requestedBy, requestActor, SYSTEM].some((user) => user !== undefined && isSameUser(user, sub))) return false;
-  if (approvers && !approvers.includes(sub)) return false;
-  return can({ sub, ...principal }, 'decide', { requiredRole, ...(projectId === undefined ? {} : { projectId }) });
+/** Why a principal may not decide an approval, whether or not it is open. With `projectId`, its projects are checked too. */
+function missingRight(
+  { sub, ...principal }: Principal,
+  { authority, requestedBy, requestActor, approvers, requiredRole }: Approval,
+  projectId?: string,
+): Extract<CannotDecide, 'producer' | 'asked_by_you' | 'not_named' | 'role'> | undefined {
+  if (authority !== 'runwire') return 'producer';
+  if (isAsker({ requestedBy, requestActor }, sub)) return 'asked_by_you';
+  if (approvers && !approvers.includes(sub)) return 'not_named';
+  const resource = { requiredRole, ...(projectId === undefined ? {} : { projectId }) };
+  return isSameUser(sub, SYSTEM) || !can({ sub, ...principal }, 'decide', resource) ? 'role' : undefined;
 }
+
+const isAsker = ({ requestedBy, requestActor }: Pick<Approval, 'requestedBy' | 'requestActor'>, sub: string) =>
+  isSameUser(requestActor, sub) || (requestedBy !== undefined && isSameUser(requestedBy, sub));
 
 /** Whether a pending approval waits for a principal: the principal may decide it, and has not decided it yet. */
 export function waitsFor(principal: Principal, approval: Approval): boolean {
-  return mayDecide(principal, approval) && !hasGranted(approval, principal.sub);
+  return missingRight(principal, approval) === undefined && !hasGranted(approval, principal.sub);
 }
 
-/** Whether a decision of a principal would be accepted and counted now. */
-export function canDecide(
+/** Why a decision of a principal would not be accepted and counted now; undefined if it would be. */
+export function cannotDecide(
   principal: Principal,
   { projectId, isRunOver, approval }: StoredApproval,
   nowMs: number,
-): boolean {
-  const isOpen = approval.status === 'pending' && !isRunOver && !hasExpired(approval, nowMs);
-  return isOpen && mayDecide(principal, approval, projectId) && !hasGranted(approval, principal.sub);
+): CannotDecide | undefined {
+  const { status, decidedAt } = approval;
+  if (status === 'granted' || status === 'denied') return 'decided';
+  const overAtMs = status === 'expired' && decidedAt !== undefined ? Date.parse(decidedAt) : nowMs;
+  if (hasExpired(approval, overAtMs)) return 'expired';
+  if (isRunOver) return 'run_over';
+  if (status === 'expired') return 'expired';
+  const right = missingRight(principal, approval, projectId);
+  return right ?? (hasGranted(approval, principal.sub) ? 'already_approved' : undefined);
 }
 
 const hasExpired = ({ expiresAt }: Approval, nowMs: number): boolean =>
@@ -50,12 +63,11 @@ export function refusalOf(
   nowMs: number,
 ): RunwireError | undefined {
   if (!approval) return new RunwireError('APPROVAL_NOT_FOUND', 'no such approval');
-  if (approval.authority === 'producer') {
+  const right = missingRight(principal, approval, projectId);
+  if (right === 'producer') {
     return new RunwireError('FORBIDDEN', 'this approval is decided by its producer, not in Runwire');
   }
-  if (!mayDecide(principal, approval, projectId)) {
-    return new RunwireError('NOT_ALLOWED_TO_DECIDE', 'you may not decide this approval');
-  }
+  if (right) return new RunwireError('NOT_ALLOWED_TO_DECIDE', 'you may not decide this approval');
   const { status } = approval;
   if (status === 'expired' || (status === 'pending' && isOver(approval, header, nowMs))) {
     return new RunwireError('APPROVAL_EXPIRED', 'the approval has expired', { outcome: outcomeOf(approval) });

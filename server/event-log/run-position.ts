@@ -1,5 +1,6 @@
 import type { Caller } from '../slices.ts';
 import type { Log, Scope, StoredEvent } from './contract/log.ts';
+import type { EventLog } from './contract/store.ts';
 
 /**
  * Returns the position (`seq`) just before the event with this `runSeq` (its number in the run). For a trimmed event: the
@@ -23,6 +24,21 @@ export async function positionOfRunSeq(log: Log, scope: Scope, runSeq: number, c
     probe = Math.floor((low + high) / 2);
   }
   return low;
+}
+
+/** Returns the number of the run's last event at or before a position; 0 if there is none. */
+export async function runSeqAt(
+  log: Log & Pick<EventLog, 'runs'>,
+  run: { projectId: string; runId: string },
+  seq: number,
+  caller?: Caller,
+): Promise<number> {
+  // Read first: if the run has a later event, it is in the log by now.
+  const header = await log.runs.header(run.projectId, run.runId, caller);
+  if (!header) return 0;
+  if (header.lastSeq <= seq) return header.lastRunSeq;
+  const next = await firstAfter(log, { ...caller, scope: { kind: 'run', ...run } }, seq, header.lastSeq);
+  return next ? next.runSeq - 1 : header.lastRunSeq;
 }
 
 async function firstAfter(

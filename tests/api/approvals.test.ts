@@ -702,7 +702,8 @@ test('[G1] [G2] [G3] [G7] random sequences of operations end as a simple model o
           await bus.publish([{ type: 'run.completed', projectId: 'demo', runId: key.runId }], { actor: 'ci' });
         } else {
           const principal = approver(move.sub, roleOf(move.sub));
-          const attempt = move.do === 'grant' ? approvals.grant(principal, key) : approvals.deny(principal, key, 'no');
+          const attempt =
+            move.do === 'grant' ? approvals.grant(principal, key) : approvals.deny(principal, key, { reason: 'no' });
           const answer = await attempt.then(
             ({ status }) => status,
             ({ code, outcome }: RunwireError) => (outcome ? `${code} ${JSON.stringify(outcome)}` : code),
@@ -761,7 +762,7 @@ describe('lists and wait', () => {
     }
   });
 
-  test('[G12] canDecide is true exactly while a decision of the caller would be accepted, and needsMyDecision lists these', async () => {
+  test('[G12] canDecide is true exactly while a decision of the caller would be accepted, and the box mine lists these', async () => {
     await using server = await openServer();
     await ask(server, { approvalId: 'open', requiredApprovals: 2 });
     await ask(server, { approvalId: 'own', requestedBy: 'ann' });
@@ -774,12 +775,12 @@ describe('lists and wait', () => {
     await callerOf(server, approver('bob')).approval.deny({ ...run, approvalId: 'decided', reason: 'no' });
     const ann = callerOf(server, approver('ann', ['approver'], ['demo', 'other']));
     const mine = async (query: object = {}) =>
-      (await ann.approval.list({ needsMyDecision: true, ...query })).approvals.map(({ approvalId }) => approvalId);
+      (await ann.approval.list({ box: 'mine', ...query })).approvals.map(({ approvalId }) => approvalId);
 
     const { approvals, position } = await ann.approval.list();
     const decidable = approvals.filter(({ canDecide }) => canDecide).map(({ approvalId }) => approvalId);
     expect(decidable).toEqual(['elsewhere', 'late', 'open']);
-    expect(await mine()).toEqual(decidable);
+    expect(await mine()).toEqual(['late', 'open', 'elsewhere']); // The soonest expiry, then the oldest request.
     expect(await mine({ projectId: 'demo' })).toEqual(['late', 'open']);
     expect(await mine({ projectId: 'demo', limit: 1 })).toEqual(['late']);
     expect(await mine({ projectId: 'unknown' })).toEqual([]);

@@ -134,12 +134,12 @@ const inputs: Record<string, (dice: Dice, world: World) => unknown> = {
     ...page(dice, world),
   }),
   'approval.list': (dice, world) => ({
-    ...(dice.chance(0.5) ? { status: 'pending' } : {}),
-    ...(dice.chance(0.3) ? { needsMyDecision: true } : {}),
+    ...(dice.chance(0.3) ? { status: 'pending' } : {}),
+    ...(dice.chance(0.5) ? { box: dice.pick(['mine', 'asked', 'decided', 'expired', canary]) } : {}),
     ...page(dice, world),
   }),
   'approval.get': (dice) => approval(dice),
-  'approval.grant': (dice) => ({ ...approval(dice), comment: canary }),
+  'approval.grant': (dice) => ({ ...approval(dice), comment: canary, seenSeq: dice.between(0, 50) }),
   'approval.deny': (dice) => ({ ...approval(dice), reason: canary }),
   'audit.verify': (dice) => {
     const checkpoint = { seq: dice.between(1, 500), hash: 'ab'.repeat(32) };

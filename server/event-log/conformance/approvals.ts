@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { ApprovalStore, StoredApproval } from '../contract/approvals.ts';
+import type { ApprovalStore, ApprovalWithEvidence } from '../contract/approvals.ts';
 import { append, draft, instant, type OpenLog, upTo } from './kit.ts';
 
 /** Tests of the stored approvals (contract/approvals.ts). */
@@ -20,12 +20,12 @@ export function describeApprovals(openLog: OpenLog): void {
       if (index % 4 === 3) await append(log, draft('approval.denied', { ...decision, expired: true }));
     }
     await append(log, draft('run.completed', { projectId: 'p', runId: 'run3' }));
-    const everything: StoredApproval[] = [];
+    const everything: ApprovalWithEvidence[] = [];
     for (const projectId of ['p', 'q', 'z']) {
       for (const index of upTo(7)) {
         const { run } = (await log.runs.get(projectId, `run${index - 1}`)) ?? {};
         const kept = run?.approvals.map((approval) => {
-          return { projectId, runId: run.runId, isRunOver: run.status === 'completed', approval };
+          return { projectId, runId: run.runId, isRunOver: run.status === 'completed', approval, artifacts: [] };
         });
         everything.push(...(kept ?? []));
       }
@@ -43,7 +43,7 @@ export function describeApprovals(openLog: OpenLog): void {
         const expected = everything.filter(
           (kept) => readable.includes(kept.projectId) && (status?.includes(kept.approval.status) ?? true),
         );
-        const found: StoredApproval[] = [];
+        const found: ApprovalWithEvidence[] = [];
         let after: number | undefined;
         do {
           const page = await log.approvals.list({ projects: readable, status, limit, after });
@@ -54,9 +54,10 @@ export function describeApprovals(openLog: OpenLog): void {
           expect(after !== undefined).toBe(found.length < expected.length);
         } while (after !== undefined);
         expect(found).toEqual(expected);
+        expect(await log.approvals.count({ projects: readable, status, limit })).toBe(Math.min(limit, expected.length));
       }),
     );
-    const [stored] = everything as [StoredApproval];
+    const [stored] = everything as [ApprovalWithEvidence];
     const { projectId, runId, approval } = stored;
     expect(await log.approvals.get(projectId, runId, approval.approvalId)).toEqual(stored);
     expect(await log.approvals.get(projectId, runId, 'unknown')).toBeUndefined();

@@ -92,6 +92,9 @@ export interface RunStore {
    */
   get(projectId: string, runId: string, query?: ViewQuery): Promise<ViewPage | undefined>;
 
+  /** Returns the header of a run; undefined for an unknown run. */
+  header(projectId: string, runId: string, caller?: Caller): Promise<RunHeader | undefined>;
+
   /**
    * Lists headers (runs without their stages, artifacts and approvals), newest `createdAt` first. A run that is created
    * between two pages MUST NOT make the next page repeat or skip another run. After a bounded amount of work, the store

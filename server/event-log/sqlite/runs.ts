@@ -113,6 +113,10 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     }
   }
 
+  header(projectId: string, runId: string, caller?: Caller): Promise<RunHeader | undefined> {
+    return this.#parts.slice(() => this.#find(projectId, runId)?.header, caller);
+  }
+
   #find(projectId: string, runId: string): FoundRun | undefined {
     const row = this.#parts.rows.findRun.get(projectId, runId) as { row_id: number; state: string } | undefined;
     return row && { rowId: row.row_id, header: JSON.parse(row.state) as RunHeader };

@@ -158,6 +158,26 @@ export const migrations: readonly Migration[] = [
   `
   CREATE INDEX runs_open ON runs (project_id, status) WHERE status NOT IN ('completed', 'failed');
   `,
+  `
+  ALTER TABLE approvals ADD COLUMN request_actor TEXT
+    GENERATED ALWAYS AS (json_extract(state, '$.requestActor')) VIRTUAL;
+  ALTER TABLE approvals ADD COLUMN requested_by TEXT GENERATED ALWAYS AS (json_extract(state, '$.requestedBy')) VIRTUAL;
+  ALTER TABLE approvals ADD COLUMN decided_at TEXT GENERATED ALWAYS AS (json_extract(state, '$.decidedAt')) VIRTUAL;
+  -- '~' sorts after every instant.
+  ALTER TABLE approvals ADD COLUMN due_at TEXT
+    GENERATED ALWAYS AS (coalesce(json_extract(state, '$.expiresAt'), '~')) VIRTUAL;
+  CREATE INDEX approvals_by_actor ON approvals (request_actor, request_seq);
+  CREATE INDEX approvals_by_requester ON approvals (requested_by, request_seq) WHERE requested_by IS NOT NULL;
+  CREATE INDEX approvals_due ON approvals (due_at, request_seq) WHERE status = 'pending';
+  CREATE INDEX approvals_decided ON approvals (decided_at, request_seq) WHERE status IN ('granted', 'denied');
+  CREATE INDEX approvals_expired ON approvals (decided_at, request_seq) WHERE status = 'expired';
+  -- The position of the event that set an artifact: 0 if retention has removed the event.
+  UPDATE artifacts SET state = json_set(state, '$.order.seq', coalesce((
+    SELECT e.seq FROM runs r CROSS JOIN events e ON e.project_id = r.project_id
+    WHERE r.row_id = artifacts.run_row
+      AND e.event_id = substr(json_extract(state, '$.order.key'), instr(json_extract(state, '$.order.key'), ' ') + 1)
+  ), 0));
+  `,
 ];
 
 /**

@@ -14,6 +14,11 @@ const COUNTED = `row_id, created_at, status,
   status = 'failed' AND coalesce(state ->> '$.error.code', '') = 'CANCELLED' AS is_cancelled FROM runs`;
 const open = (where: string) =>
   `SELECT status FROM runs INDEXED BY runs_open WHERE status NOT IN ('completed', 'failed') AND project_id ${where} LIMIT ?`;
+/** Also the approvals of removed runs. */
+const LISTED_APPROVALS = `SELECT coalesce(r.project_id, g.project_id) AS project_id, coalesce(r.run_id, g.run_id) AS run_id,
+    coalesce(r.status, 'completed') AS status, a.run_row, a.status AS approval_status, a.request_seq,
+    a.due_at, a.decided_at, a.state
+  FROM approvals a LEFT JOIN runs r ON r.row_id = a.run_row LEFT JOIN removed_runs g ON g.row_id = a.run_row`;
 /** A row stores the hash of the row before it: the hash prefix of row n is in row n + 1. */
 const HASH_PREFIX = 'lower(hex(substr(n.prev_hash, 1, 4))) AS hash_prefix';
 const JOIN_NEXT = 'LEFT JOIN events n ON n.seq = e.seq + 1';
@@ -30,10 +35,12 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     );
   const approvals = (where: string) =>
     db.prepare(
-      `SELECT r.project_id, r.run_id, r.status, a.status AS approval_status, a.request_seq, a.state
-       FROM approvals a CROSS JOIN runs r ON r.row_id = a.run_row
+      `SELECT r.project_id, r.run_id, r.status, a.state FROM approvals a CROSS JOIN runs r ON r.row_id = a.run_row
        WHERE ${where}`,
     );
+  const listed = (where: string) => db.prepare(`${LISTED_APPROVALS} WHERE ${where}`);
+  const newest = (where: string) =>
+    `${where} AND (a.decided_at, a.request_seq) < (?, ?) ORDER BY a.decided_at DESC, a.request_seq DESC`;
   const inserts = (rows: number) =>
     db.prepare(
       `INSERT INTO events (seq, run_row, run_seq, project_id, type, event_id, actor, recorded_at_ms, payload, salt,
@@ -99,14 +106,20 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     openOfAll: db.prepare(open("> ''")),
     openOfProject: db.prepare(open('= ?')),
     pendingApprovals: db.prepare(`SELECT state FROM approvals WHERE run_row = ? AND status = 'pending'`),
-    // Also the approvals of removed runs.
-    listApprovals: db.prepare(
-      `SELECT coalesce(r.project_id, g.project_id) AS project_id, coalesce(r.run_id, g.run_id) AS run_id,
-         coalesce(r.status, 'completed') AS status, a.status AS approval_status, a.request_seq, a.state
-       FROM approvals a LEFT JOIN runs r ON r.row_id = a.run_row LEFT JOIN removed_runs g ON g.row_id = a.run_row
-       WHERE a.request_seq < ? ORDER BY a.request_seq DESC`,
+    // Each lists the approvals after a row of its order, given by the columns of the order.
+    listApprovals: listed('a.request_seq < ? ORDER BY a.request_seq DESC'),
+    listPending: listed(`a.status = 'pending' AND a.request_seq < ? ORDER BY a.request_seq DESC`),
+    listDue: listed(`a.status = 'pending' AND (a.due_at, a.request_seq) > (?, ?) ORDER BY a.due_at, a.request_seq`),
+    listDecided: listed(newest(`a.status IN ('granted', 'denied')`)),
+    listExpired: listed(newest(`a.status = 'expired'`)),
+    // SQLite merges two sorted lists.
+    listAsked: db.prepare(
+      `${LISTED_APPROVALS} WHERE a.request_actor = ? AND a.request_seq < ?
+       UNION ALL
+       ${LISTED_APPROVALS} WHERE a.requested_by = ? AND a.request_actor IS NOT a.requested_by AND a.request_seq < ?
+       ORDER BY request_seq DESC`,
     ),
-    listPending: approvals(`a.status = 'pending' AND a.request_seq < ? ORDER BY a.request_seq DESC`),
+    placeOfApproval: db.prepare('SELECT due_at, decided_at FROM approvals WHERE request_seq = ?'),
     // One statement for many runs: most runs that end have no approval, and a call costs more than a lookup.
     pendingOfEndedRuns: db.prepare(
       `SELECT r.project_id, r.run_id, r.status, a.state FROM json_each(?) AS ids
