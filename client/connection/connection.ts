@@ -3,6 +3,7 @@ import type { AnyTRPCRouter } from '@trpc/server';
 import { RunwireError } from '../../shared/errors.ts';
 import { closeCodes, HEARTBEAT_MS } from '../../shared/protocol.ts';
 import { ConnectionClosedError } from '../errors.ts';
+import { Checks } from './checks.ts';
 import { type Endpoints, endpointsOf } from './endpoints.ts';
 import { linksOver, refreshOver } from './links.ts';
 import { type ConnectionStatus, type ReconnectOptions, ReconnectPolicy } from './reconnect-policy.ts';
@@ -58,6 +59,8 @@ export type Connection<R extends AnyTRPCRouter> = {
   getStatus(): ConnectionStatus;
   /** Calls `listener` after each change of the status or of the user. Returns a function that removes the listener. */
   subscribe(listener: () => void): () => void;
+  /** Checks that the server answers over the open socket. */
+  checks: Pick<Checks, 'getStatus' | 'subscribe' | 'check' | 'every'>;
   /**
    * Asks the token source again, because it may have another token now, for example after a sign-in. The token of the same
    * user is sent over the open socket. With another user's token, all subscriptions and requests end. Not urgent: only
@@ -119,14 +122,13 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     onDead: () => policy.retry(),
     requestCount: () => requestCount,
   };
-  const socketOptions = { WebSocket: options.WebSocket, observer, heartbeatMs };
 
   const onPageReturn = () => {
-    const { state } = policy.status;
-    if (state === 'failed' || state === 'reconnecting') policy.retry();
+    if (policy.status.state === 'failed' || policy.status.state === 'reconnecting') policy.retry();
     current?.probe(probeMs);
     renewal.check();
   };
+  const checks = new Checks(() => current, policy);
   let stopWatchingPage: (() => void) | undefined;
 
   const client = createWSClient({
@@ -151,7 +153,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     ...(options.token === undefined ? {} : { connectionParams: () => ({ token: tokens.last ?? '' }) }),
     WebSocket: class extends WatchedSocket {
       constructor(url: string | URL) {
-        super(url, socketOptions);
+        super(url, { WebSocket: options.WebSocket, observer, heartbeatMs });
       }
     } as unknown as typeof WebSocket,
     lazy: { enabled: true, closeMs: Math.min(idleMs, MAX_TIMER_MS) },
@@ -178,10 +180,9 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
     getIdentity: () => tokens.identity,
     getStatus: () => policy.status,
     subscribe: policy.subscribe,
+    checks,
     refreshToken: ({ isUrgent = true } = {}) => {
-      if (tokens.isAbsent) return;
-      if (isUrgent) refreshToken();
-      else tokens.doubt();
+      if (!tokens.isAbsent) isUrgent ? refreshToken() : tokens.doubt();
     },
     reconnect: () => {
       tokens.retry();
@@ -194,6 +195,7 @@ export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOpt
       stopWatchingPage?.();
       policy.close();
       renewal.stop();
+      checks.stop();
       if (current?.readyState === WatchedSocket.CONNECTING) current.abandon();
       await client.close();
     },

@@ -29,8 +29,8 @@ export class WatchedSocket {
   readonly #heartbeatMs: number;
   readonly #socket: PlatformSocket | undefined;
   readonly #listeners = new Map<string, Set<Listener>>();
-  /** For each `PING` without an answer, whether {@link #ping} sent it. */
-  readonly #pings: boolean[] = [];
+  /** For each `PING` without an answer, the function to call at the answer; undefined if tRPC's client sent it. */
+  readonly #pings: ((() => void) | undefined)[] = [];
   readonly #createdAt = performance.now();
   #hasOpened = false;
   /** When the last message arrived; undefined before the first one. */
@@ -71,7 +71,7 @@ export class WatchedSocket {
   /** Sends `text` if the platform's socket is open. */
   send(text: string): void {
     if (this.#socket?.readyState !== WatchedSocket.OPEN) return;
-    if (text === 'PING') this.#pings.push(false);
+    if (text === 'PING') this.#pings.push(undefined);
     this.#socket.send(text);
   }
 
@@ -105,6 +105,22 @@ export class WatchedSocket {
     if (this.readyState === WatchedSocket.CONNECTING && isLate) this.#giveUp(true);
   }
 
+  /**
+   * Sends a ping. Resolves with true once it is answered, with false after `answerMs` or without an open socket. A socket
+   * without an answer stays: its silence ends it later.
+   */
+  check(answerMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      if (this.#isEnded || this.#socket?.readyState !== WatchedSocket.OPEN) return resolve(false);
+      const timer = startTimer(answerMs, () => resolve(false));
+      this.#pings.push(() => {
+        clearTimeout(timer);
+        resolve(true);
+      });
+      this.#socket.send('PING');
+    });
+  }
+
   #openPlatformSocket(url: string | URL, given: WebSocketClass | undefined): PlatformSocket {
     const Platform = given ?? (globalThis.WebSocket as WebSocketClass | undefined);
     if (!Platform) {
@@ -131,8 +147,9 @@ export class WatchedSocket {
     const isFirst = this.#heardAt === undefined;
     this.#heardAt = performance.now();
     if (isFirst) this.#observer.onAnswered(this);
-    const isAnswerToOwnPing = data === 'PONG' && this.#pings.shift() === true;
-    if (!isAnswerToOwnPing) this.#emit({ type: 'message', data });
+    const onAnswer = data === 'PONG' ? this.#pings.shift() : undefined;
+    if (onAnswer) onAnswer();
+    else this.#emit({ type: 'message', data });
   }
 
   get #maxSilenceMs(): number {
@@ -152,7 +169,7 @@ export class WatchedSocket {
     if (this.#answerDueAt !== undefined && this.#answerDueAt <= pingedAt + answerMs) return;
     this.#answerDueAt = pingedAt + answerMs;
     if (this.#socket?.readyState === WatchedSocket.OPEN) {
-      this.#pings.push(true);
+      this.#pings.push(() => undefined);
       this.#socket.send('PING');
     }
     this.#startTimer(answerMs, () => {

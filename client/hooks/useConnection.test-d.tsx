@@ -4,7 +4,7 @@ import { type ConnectionState, useConnection } from './index.ts';
 
 /** Only compiled, never run. */
 
-test('[H1] useConnection takes no options and returns the status of the connection', () => {
+test('[H1] [H41] useConnection takes the interval of checks and returns the status of the connection', () => {
   const connection = useConnection();
   expectTypeOf(connection).toEqualTypeOf<{
     state: ConnectionState;
@@ -13,8 +13,12 @@ test('[H1] useConnection takes no options and returns the status of the connecti
     attempts: number;
     retryAt: number | null;
     serverTimeOffsetMs: number;
+    isChecked: boolean;
+    checkedAt: number | null;
+    check(): Promise<boolean>;
     reconnect(): void;
   }>();
+  useConnection({ checkEveryMs: 5_000 });
   // @ts-expect-error -- the connection is the provider's
   useConnection({ url: 'https://example.org' });
   // @ts-expect-error -- unknown state
