@@ -1,9 +1,20 @@
 import type { QueryClient, QueryKey } from '@tanstack/react-query';
 import type { RunEvent } from '../../shared/events.ts';
-import type { ApprovalStatus, Decision, ListedApproval } from '../../shared/run.ts';
+import type { ApprovalBox, ApprovalCounts, ApprovalStatus, Decision, ListedApproval } from '../../shared/run.ts';
 import { Store } from '../connection/store.ts';
 import { MAX_ANSWER_MS, within } from '../connection/timer.ts';
 import { runwireErrorOf } from '../errors.ts';
+import {
+  type ApprovalKey,
+  compareIn,
+  type DecisionInput,
+  decided,
+  type InboxApproval,
+  inboxApprovalOf,
+  isInBox,
+  keyOf,
+  sendDecision,
+} from './decisions.ts';
 import type { FeedScope } from './feed-scope.ts';
 import { type ListPage, ListQuery, type ListState } from './list-query.ts';
 import { subscribeTo } from './query.ts';
@@ -18,56 +29,57 @@ import { FeedSubscription, reconnectIfDown, retryLoading } from './subscription.
  * again instead. An answer that arrives during a fetch is requested again after it: the fetch replaces the pages.
  */
 
-export type ApprovalKey = { projectId: string; runId: string; approvalId: string };
-export type DecisionInput =
-  | { decision: 'granted'; comment?: string | undefined }
-  | { decision: 'denied'; reason: string };
 export type ApprovalsQuery = {
   /** Default: all projects that the user may read. */
   projectId?: string | undefined;
-  /** Default `pending`. */
+  /**
+   * `mine`: what the user can decide now, the soonest `expiresAt` first. `asked`: what the user asked for, newest request
+   * first. `decided` and `expired`: newest decision first. Without a box, approvals are listed by `status`.
+   */
+  box?: ApprovalBox | undefined;
+  /** Default `pending`. Not used with a box. */
   status?: ApprovalStatus | readonly ApprovalStatus[] | undefined;
-  /** Lists only approvals that the user can decide now. Default false. */
-  needsMyDecision?: boolean | undefined;
   /** Approvals per page, at most 500; default 50. */
   limit?: number | undefined;
 };
 
-export type InboxApproval = ListedApproval & {
-  /** Number of grants so far. `requiredApprovals` grants decide. */
-  grantsGiven: number;
-  /** The decision that the user has sent and that the server has not answered; undefined without one. */
-  deciding: Decision['decision'] | undefined;
+export type ApprovalsFeedState = ListState & {
+  approvals: readonly InboxApproval[];
+  /** Number of approvals in each box, at most 1,000. Only with a box. */
+  counts: ApprovalCounts | undefined;
 };
 
-export type ApprovalsFeedState = ListState & { approvals: readonly InboxApproval[] };
-
 /** Returns the input of `approval.list`. It is also the part of the query key that names the list. */
-export const approvalsInputOf = ({ status = 'pending', ...rest }: ApprovalsQuery) => ({
-  ...rest,
-  status: typeof status === 'string' ? [status] : [...status],
-});
+export const approvalsInputOf = ({ status = 'pending', ...rest }: ApprovalsQuery) => {
+  if (rest.box !== undefined) return rest;
+  return { ...rest, status: typeof status === 'string' ? [status] : [...status] };
+};
 
-type ApprovalsPage = ListPage & { approvals: ListedApproval[] };
-
-const keyOf = ({ projectId, runId, approvalId }: ApprovalKey) => JSON.stringify([projectId, runId, approvalId]);
+type ApprovalsPage = ListPage & { approvals: ListedApproval[]; counts?: ApprovalCounts };
+/** `isRequest`: the approval may be new to the list. */
+type Changed = ApprovalKey & { isRequest: boolean };
 
 /** Above this number of changed approvals, the feed fetches the pages again. */
 const MAX_SINGLE_REQUESTS = 20;
+/** Shortest time between two requests of the counts. */
+const COUNT_MS = 500;
 
 export class ApprovalsFeed {
   readonly #feeds: FeedScope;
   readonly #list: ListQuery<ApprovalsPage>;
-  readonly #matches: (approval: ListedApproval) => boolean;
+  readonly #query: ApprovalsQuery;
   readonly #subscription: FeedSubscription<RunEvent>;
   readonly #store: Store<ApprovalsFeedState>;
   #observerCount = 0;
   /** Approvals that have changed since the pages were fetched or since they were requested. */
-  readonly #changed = new Map<string, ApprovalKey>();
+  readonly #changed = new Map<string, Changed>();
   /** Aborts the requests of changed approvals. */
   #requests: AbortController | undefined;
   /** The list must be fetched again before it is complete. */
   #isStale = false;
+  /** Set from the time when the counts are to be requested until their answer. */
+  #countTimer: ReturnType<typeof setTimeout> | undefined;
+  #counting = new AbortController();
   readonly #deciding = new Map<string, Decision['decision']>();
   readonly #made = new WeakMap<ListedApproval, InboxApproval>();
   #approvals: readonly InboxApproval[] = [];
@@ -75,8 +87,8 @@ export class ApprovalsFeed {
   constructor(feeds: FeedScope, queries: QueryClient, queryKey: QueryKey, query: ApprovalsQuery) {
     this.#feeds = feeds;
     const input = approvalsInputOf(query);
-    const { projectId, status, needsMyDecision } = input;
-    this.#matches = (approval) => status.includes(approval.status) && (!needsMyDecision || approval.canDecide);
+    const { projectId } = query;
+    this.#query = query;
     this.#list = new ListQuery<ApprovalsPage>(feeds, queries, queryKey, (cursor, signal) =>
       feeds.client.approval.list.query({ ...input, cursor }, { signal }),
     );
@@ -87,7 +99,7 @@ export class ApprovalsFeed {
         return subscribeTo(feeds.client, { ...scope, categories: ['governance'] }, lastEventId, observer);
       },
       seqOf: ({ seq }) => seq,
-      onItem: (event) => this.#note(event as RunEvent & ApprovalKey),
+      onItem: (event) => this.#note(event as RunEvent & ApprovalKey, event.type === 'governance.required'),
       onGap: () => this.#refetch(),
       onChange: () => this.changed(),
     });
@@ -138,13 +150,10 @@ export class ApprovalsFeed {
     this.#deciding.set(id, input.decision);
     this.changed();
     try {
-      const { client } = this.#feeds;
-      const standing =
-        input.decision === 'granted'
-          ? await client.approval.grant.mutate({ ...key, comment: input.comment })
-          : await client.approval.deny.mutate({ ...key, reason: input.reason });
-      const isWritten = this.#patch(id, (before) => before && { ...before, ...standing, canDecide: false });
-      if (!isWritten) this.#note(key);
+      const standing = await sendDecision(this.#feeds.client, key, input);
+      const isWritten = this.#patch(id, (before) => before && decided(before, standing));
+      if (isWritten) this.#recount();
+      else this.#note(key);
     } catch (error) {
       this.#note(key);
       throw runwireErrorOf(error);
@@ -157,10 +166,38 @@ export class ApprovalsFeed {
   /** Schedules an update for the next frame. */
   readonly changed = (): void => this.#feeds.frames.add(this.#update);
 
-  #note({ projectId, runId, approvalId }: ApprovalKey): void {
+  #note({ projectId, runId, approvalId }: ApprovalKey, isRequest = false): void {
     const key = { projectId, runId, approvalId };
-    this.#changed.set(keyOf(key), key);
+    const id = keyOf(key);
+    this.#changed.set(id, { ...key, isRequest: isRequest || this.#changed.get(id)?.isRequest === true });
+    this.#recount();
     this.changed();
+  }
+
+  /** Requests the counts, which concern approvals that the list does not have. Many changes are one request. */
+  #recount(): void {
+    if (this.#query.box === undefined || this.#observerCount === 0) return;
+    this.#countTimer ??= setTimeout(() => void this.#count(), COUNT_MS * (0.5 + Math.random() / 2));
+  }
+
+  async #count(): Promise<void> {
+    const { box, projectId } = this.#query;
+    const { signal } = this.#counting;
+    try {
+      const { counts } = await within(MAX_ANSWER_MS, 'the server', signal, (limited) =>
+        this.#feeds.client.approval.list.query({ box, projectId, limit: 1 }, { signal: limited }),
+      );
+      this.#countTimer = undefined;
+      if (signal.aborted) return;
+      const { data, isWritable } = this.#list;
+      const [first, ...rest] = data?.pages ?? [];
+      if (!data || !first || !isWritable) return this.#recount();
+      this.#list.write({ ...data, pages: [{ ...first, ...(counts ? { counts } : {}) }, ...rest] });
+      this.changed();
+    } catch {
+      this.#countTimer = undefined;
+      if (!signal.aborted) this.#recount();
+    }
   }
 
   #open(): void {
@@ -174,6 +211,10 @@ export class ApprovalsFeed {
     this.#feeds.frames.delete(this.#update);
     this.#subscription.end();
     this.#subscription.failure = null;
+    clearTimeout(this.#countTimer);
+    this.#countTimer = undefined;
+    this.#counting.abort();
+    this.#counting = new AbortController();
     // The next subscription starts at the `position` in the cache, which is not past an approval that must be requested.
     this.#dropRequests();
     this.#subscription.cursor = undefined;
@@ -208,7 +249,7 @@ export class ApprovalsFeed {
     this.changed();
   }
 
-  async #requestOne(id: string, key: ApprovalKey, signal: AbortSignal): Promise<void> {
+  async #requestOne(id: string, { isRequest, ...key }: Changed, signal: AbortSignal): Promise<void> {
     try {
       const approval = await retryLoading(async () => {
         try {
@@ -222,14 +263,17 @@ export class ApprovalsFeed {
         }
       }, signal);
       if (signal.aborted || this.#changed.has(id)) return;
-      if (!this.#patch(id, () => approval)) this.#note(key);
+      // Of an approval that is not open, the answer does not state whether the user asked for it.
+      const isUnknown = this.#query.box === 'asked' && isRequest && approval && !isOpen(approval);
+      if (isUnknown) this.#refetch();
+      else if (!this.#patch(id, () => approval)) this.#note(key, isRequest);
     } catch {
       if (!signal.aborted) this.#refetch(); // The list then has the error, or an answer.
     }
   }
 
   /**
-   * Writes an approval into the pages, or removes it from them. The newest request is first. Returns false if the pages
+   * Writes an approval into the pages, or removes it from them. Returns false if the pages
    * cannot be written now.
    */
   #patch(id: string, change: (before: ListedApproval | undefined) => ListedApproval | undefined): boolean {
@@ -238,7 +282,8 @@ export class ApprovalsFeed {
     const all = data.pages.flatMap((page) => page.approvals);
     const before = all.find((approval) => keyOf(approval) === id);
     const after = change(before);
-    const listed = after && this.#matches(after) ? after : undefined;
+    const listed = after && this.#matches(after, before !== undefined) ? after : undefined;
+    const compare = compareIn(this.#query.box);
     if (before === listed) return true;
     // Without another approval, the place of a new one between the pages is unknown.
     if (!before && all.length === 0 && data.pages.at(-1)?.nextCursor !== undefined) {
@@ -253,7 +298,7 @@ export class ApprovalsFeed {
           rest = undefined;
           return kept ? [kept] : [];
         }
-        if (before || !rest || rest.order.seq < approval.order.seq) return [approval];
+        if (before || !rest || compare(rest, approval) > 0) return [approval];
         const inserted = rest;
         rest = undefined;
         return [inserted, approval];
@@ -266,6 +311,13 @@ export class ApprovalsFeed {
     this.#list.write({ ...data, pages });
     this.changed();
     return true;
+  }
+
+  /** `wasListed`: of the box `asked`, no approval leaves. */
+  #matches(approval: ListedApproval, wasListed: boolean): boolean {
+    const { box, status = 'pending' } = this.#query;
+    if (box !== undefined) return isInBox(approval, box) || (box === 'asked' && wasListed);
+    return status === approval.status || (typeof status !== 'string' && status.includes(approval.status));
   }
 
   readonly #update = (): void => {
@@ -303,6 +355,7 @@ export class ApprovalsFeed {
     return {
       ...this.#list.state(this.#subscription.state({ needsSnapshot }), this.#isSearching),
       approvals: this.#inbox(),
+      counts: this.#list.data?.pages[0]?.counts,
     };
   }
 
@@ -313,8 +366,7 @@ export class ApprovalsFeed {
       const deciding = this.#deciding.get(keyOf(approval));
       const before = this.#made.get(approval);
       if (before && before.deciding === deciding) return before;
-      const grantsGiven = approval.decisions.filter(({ decision }) => decision === 'granted').length;
-      const after = { ...approval, grantsGiven, deciding };
+      const after = inboxApprovalOf(approval, deciding);
       this.#made.set(approval, after);
       return after;
     });
@@ -323,3 +375,6 @@ export class ApprovalsFeed {
     return this.#approvals;
   }
 }
+
+const isOpen = ({ canDecide, cannotDecide }: ListedApproval) =>
+  canDecide || !['decided', 'expired', 'run_over', 'producer'].includes(cannotDecide ?? '');

@@ -4,6 +4,7 @@ import type { DraftOf, Registry } from '../../shared/registry.ts';
 import type { Runwire, RunwireClient } from '../connection/runwire.ts';
 import { type RunwireScope, useRunwire } from './context.ts';
 import { type RunwireProviderProps, ScopeProvider } from './provider.tsx';
+import { useApproval } from './useApproval.ts';
 import { useApprovals } from './useApprovals.ts';
 import { useConnection } from './useConnection.ts';
 import { type UsePublishReturn, usePublish } from './usePublish.ts';
@@ -30,6 +31,7 @@ export type RunwireHooks<R extends Registry> = {
   useRuns: typeof useRuns;
   useSuspenseRun: typeof useSuspenseRun;
   useSuspenseRuns: typeof useSuspenseRuns;
+  useApproval: typeof useApproval;
   useApprovals: typeof useApprovals;
   useSearch: UseSearch<R>;
   usePublish(): UsePublishReturn<DraftOf<R>>;
@@ -57,6 +59,7 @@ export function createRunwireHooks<R extends Registry>(events: R | TableOf<R>): 
     useRuns,
     useSuspenseRun,
     useSuspenseRuns,
+    useApproval,
     useApprovals,
     useSearch,
     usePublish,

@@ -2,13 +2,22 @@
 
 /** The package entry `runwire/hooks`: the provider and the hooks for runs and events. */
 
-export { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
+export {
+  type ErrorCode,
+  type EvidenceChange,
+  type EvidenceState,
+  errorTable,
+  RunwireError,
+} from '../../shared/errors.ts';
 export type { EventCategory, RunEvent, RunEventDraft, RunEventType } from '../../shared/events.ts';
 export type { AppRouter } from '../../shared/router.ts';
 export {
   type Approval,
+  type ApprovalBox,
+  type ApprovalCounts,
   type Artifact,
   type Attempt,
+  type CannotDecide,
   type RunHeader,
   type RunStatus,
   type RunView,
@@ -19,15 +28,16 @@ export {
 export type { ConnectionState } from '../connection/reconnect-policy.ts';
 export type { TokenSource } from '../connection/token-cache.ts';
 export { runwireErrorOf } from '../errors.ts';
-export type { ApprovalKey, DecisionInput, InboxApproval } from '../feeds/approvals-feed.ts';
+export type { ApprovalKey, DecisionInput, InboxApproval } from '../feeds/decisions.ts';
 export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
 export type { RunFeedScope } from '../feeds/query.ts';
 export type { Gap, RunFeedPhase } from '../feeds/subscription.ts';
 export { type RunwireScope, useRunwire } from './context.ts';
 export { createRunwireHooks, type RunwireHooks } from './create-hooks.tsx';
 export { RunwireProvider, type RunwireProviderProps } from './provider.tsx';
+export { type UseApprovalReturn, useApproval } from './useApproval.ts';
 export { type UseApprovalsOptions, type UseApprovalsReturn, useApprovals } from './useApprovals.ts';
-export { type UseConnectionReturn, useConnection } from './useConnection.ts';
+export { type UseConnectionOptions, type UseConnectionReturn, useConnection } from './useConnection.ts';
 export { type UsePublishReturn, usePublish } from './usePublish.ts';
 export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';
 export { type UseRunAtOptions, type UseRunAtReturn, useRunAt } from './useRunAt.ts';

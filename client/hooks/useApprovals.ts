@@ -2,14 +2,12 @@ import { hashKey, type SkipToken, skipToken } from '@tanstack/react-query';
 import { useCallback, useEffect, useMemo } from 'react';
 import type { RunwireError } from '../../shared/errors.ts';
 import {
-  type ApprovalKey,
   ApprovalsFeed,
   type ApprovalsFeedState,
   type ApprovalsQuery,
   approvalsInputOf,
-  type DecisionInput,
-  type InboxApproval,
 } from '../feeds/approvals-feed.ts';
+import type { ApprovalKey, DecisionInput, InboxApproval } from '../feeds/decisions.ts';
 import { useRunwire } from './context.ts';
 import { listStateOf } from './list-state.ts';
 import { useTracked } from './useTracked.ts';
@@ -20,7 +18,7 @@ export type UseApprovalsOptions = ApprovalsQuery & {
 };
 
 export type UseApprovalsReturn = Omit<ApprovalsFeedState, 'approvals' | 'status' | 'error'> & {
-  /** The approvals, newest request first. An unchanged approval is the same object as before. */
+  /** The approvals, in the order of the box or newest request first. An unchanged approval is the same object as before. */
   approvals: readonly InboxApproval[];
   /**
    * `pending`: the list is loading. `success`: `approvals` is loaded. `error`: there is no list; `error` states why. A
@@ -32,7 +30,8 @@ export type UseApprovalsReturn = Omit<ApprovalsFeedState, 'approvals' | 'status'
   isConnected: boolean;
   /**
    * Sends the user's decision. The approval shows it in `deciding` at once. Rejects with a `RunwireError`; if another decision
-   * came first, its code is `APPROVAL_ALREADY_DECIDED` and `outcome` states the result.
+   * came first, its code is `APPROVAL_ALREADY_DECIDED` and `outcome` states the result. If the request or its evidence changed
+   * after `seenSeq`, its code is `EVIDENCE_CHANGED` and `changes` states what.
    */
   decide(approval: ApprovalKey, decision: DecisionInput): Promise<void>;
   /** Loads the next page. Does nothing without a next page. If a fetch is under way, waits for that fetch instead. */
@@ -41,11 +40,13 @@ export type UseApprovalsReturn = Omit<ApprovalsFeedState, 'approvals' | 'status'
   reconnect(): void;
 };
 
-const noApprovals = { approvals: [], status: 'pending', hasNextPage: false } as const;
+const noApprovals = { approvals: [], counts: undefined, status: 'pending', hasNextPage: false } as const;
 
 /**
- * Returns approvals, newest request first and in pages, and keeps them up to date: an inbox. By default these are the
- * pending approvals of all projects that the user may read. `canDecide` states whether the user can decide an approval now.
+ * Returns approvals in pages, and keeps them up to date: an inbox. With `box`, these are what waits for the user, what the
+ * user asked for, what is decided, or what has expired, with the counts of all boxes; else the pending approvals, newest
+ * request first. `canDecide` states whether the user can decide an approval now, and `cannotDecide` why not. The artifacts of
+ * the evidence are as they were when the approval last changed: `useApproval` follows them.
  * The component renders only after a change of a field that it reads.
  */
 export function useApprovals(options: UseApprovalsOptions | SkipToken = {}): UseApprovalsReturn {

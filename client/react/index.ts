@@ -8,6 +8,7 @@ export {
   RunwireError,
   runStatuses,
   runwireErrorOf,
+  useApproval,
   useApprovals,
   useConnection,
   usePublish,

@@ -11,6 +11,7 @@ export {
   RunwireError,
   runStatuses,
   runwireErrorOf,
+  useApproval,
   useApprovals,
   useConnection,
   usePublish,

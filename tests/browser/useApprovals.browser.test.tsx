@@ -56,7 +56,7 @@ test('[H25] the inbox follows requests, decisions, expiries and the end of runs 
   await agrees(hook, server);
 });
 
-test('[H25] with needsMyDecision an approval leaves when the user has granted, and a project or a status narrows the list', async () => {
+test('[H25] [H40] in the box mine an approval leaves when the user has granted, and a project or a status narrows the list', async () => {
   const server = await openServer();
   const bob = await otherUser(server);
   await bob.publish(
@@ -64,7 +64,7 @@ test('[H25] with needsMyDecision an approval leaves when the user has granted, a
     ask('a2', { approvers: ['cy'] }),
     ask('a3', { projectId: 'p2' }),
   );
-  const mine = await mount(server, { props: { needsMyDecision: true, projectId: 'demo' }, use });
+  const mine = await mount(server, { props: { box: 'mine' as const, projectId: 'demo' }, use });
   const decided = await mount(server, { props: { status: ['granted', 'denied'] as const }, use });
   await isLive(mine);
   await isLive(decided);

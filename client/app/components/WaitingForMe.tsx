@@ -17,9 +17,7 @@ export const countText = (count: number): string => (count > MAX_COUNTED ? `${MA
 /** Follows the approvals that the user can decide now, for the count beside the word Approvals and in the title. */
 export function WaitingForMe({ children }: { children: ReactNode }) {
   const { can } = useSession();
-  const { approvals, status } = useApprovals(
-    can('approver') ? { needsMyDecision: true, limit: MAX_COUNTED + 1 } : skipToken,
-  );
+  const { approvals, status } = useApprovals(can('approver') ? { box: 'mine', limit: MAX_COUNTED + 1 } : skipToken);
   const known = useRef<ReadonlySet<string> | null>(null);
   useEffect(() => {
     if (status !== 'success') return;
