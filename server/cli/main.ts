@@ -1,6 +1,7 @@
 #!/usr/bin/env node
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { version } from '../version.ts';
 import type {
   CheckpointCommandOptions,
   ClockCommandOptions,
@@ -12,7 +13,7 @@ import type { ExecOptions } from './exec.ts';
 import { splitExecArguments } from './exec-arguments.ts';
 import type { RevokeOptions } from './revoke.ts';
 import type { TailOptions } from './tail.ts';
-import { type TargetOptions, tokenOption, urlOption } from './target.ts';
+import { tokenOption, urlOption } from './target.ts';
 import { parseProjects, parseRoles, parseSub, parseTtl, type TokenCommandOptions, token } from './token.ts';
 
 /**
@@ -37,7 +38,6 @@ async function run(args: readonly string[]): Promise<number> {
   addTail(program, exitWith);
   addPublish(program, exitWith);
   addToken(program, exitWith);
-  addLogin(program, exitWith);
   addAudit(program, exitWith);
   addBackup(program, exitWith);
   addClock(program, exitWith);
@@ -140,17 +140,6 @@ function addToken(program: Command, exitWith: ExitWith): void {
     });
 }
 
-function addLogin(program: Command, exitWith: ExitWith): void {
-  program
-    .command('login')
-    .description('print a new link that signs in to the web app of the local server, for a day')
-    .addOption(urlOption())
-    .action(async (options: Pick<TargetOptions, 'url'>) => {
-      const { login } = await import('./login.ts');
-      exitWith(await login(options));
-    });
-}
-
 function addAudit(program: Command, exitWith: ExitWith): void {
   program
     .command('verify')
@@ -234,6 +223,14 @@ function parseSeq(value: string): number {
 }
 
 const append = (value: string, values: string[] = []): string[] => [...values, value];
+
+/** Reads the version of the package. The built file is one folder further away from package.json. */
+function version(): string {
+  const [path] = ['../../package.json', '../../../package.json']
+    .map((relative) => fileURLToPath(new URL(relative, import.meta.url)))
+    .filter((candidate) => existsSync(candidate));
+  return path === undefined ? 'unknown' : (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
+}
 
 async function main(): Promise<number> {
   try {

@@ -21,7 +21,7 @@ test('[U4] [U5] the printed link opens the app, which lists runs and updates the
     { stageId: 'test', name: 'Test' },
   ];
   await server.publish(draft('ci.1', 'run.created', { name: 'Nightly', stages: plan }));
-  await rowOf(page, 'Nightly').getByText('created').waitFor();
+  await rowOf(page, 'Nightly').getByText('queued', { exact: true }).waitFor();
   await server.publish(draft('ci.1', 'run.started'), draft('ci.1', 'stage.started', { stageId: 'build' }));
   await rowOf(page, 'Nightly').getByText('running').waitFor();
 

@@ -5,6 +5,7 @@ import { formatDuration, formatPercent } from '../lib/format.ts';
 /** A status of a run, a stage or an approval, in the word that the pages show. */
 export type Shown =
   | 'created'
+  | 'queued'
   | 'pending'
   | 'running'
   | 'waiting'
@@ -54,6 +55,7 @@ const dash = <path d="M3.5 8h9" stroke="currentColor" strokeWidth="1.8" strokeLi
 /** One shape per status, so that no information depends on colour alone. */
 const shapes: Record<Shown, ReactNode> = {
   created: ring,
+  queued: ring,
   pending: <circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" strokeWidth="1.6" strokeDasharray="2.4 2.3" />,
   running: (
     <>
@@ -83,12 +85,17 @@ const shapes: Record<Shown, ReactNode> = {
   'run ended first': dash,
 };
 
+/** The shape of a status. */
+export const Glyph = ({ value }: { value: Shown }) => (
+  <svg className="glyph" viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
+    {shapes[value]}
+  </svg>
+);
+
 /** A status as a word, a shape and a colour. */
 export const Status = ({ value }: { value: Shown }) => (
   <span className={`status ${toneOf(value)}`}>
-    <svg className="glyph" viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
-      {shapes[value]}
-    </svg>
+    <Glyph value={value} />
     <span className="word">{value}</span>
   </span>
 );

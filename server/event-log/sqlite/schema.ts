@@ -178,9 +178,6 @@ export const migrations: readonly Migration[] = [
       AND e.event_id = substr(json_extract(state, '$.order.key'), instr(json_extract(state, '$.order.key'), ' ') + 1)
   ), 0));
   `,
-  `
-  CREATE TABLE sessions (id TEXT PRIMARY KEY, sealed TEXT NOT NULL, ends_at_ms INTEGER NOT NULL) WITHOUT ROWID;
-  `,
 ];
 
 /**

@@ -1,27 +1,24 @@
-import { useQuery } from '@tanstack/react-query';
-import { useRunwire } from '../../../hooks/index.ts';
 import { Copy } from '../../components/Copy.tsx';
 import { Notice } from '../../components/Notice.tsx';
-import { Link } from '../../lib/navigation.tsx';
+import type { Me } from '../../hooks/useSession.ts';
+import { ParamLink } from '../../lib/navigation.tsx';
+import { noFilter } from './filters.ts';
 
-const READING_ROLES: readonly string[] = ['viewer', 'approver', 'admin'];
+const ofProject = (projectId: string | undefined) => (projectId === undefined ? '' : ` in ${projectId}`);
 
-/** Shown when there are no runs. Explains how to publish a run, or which role the user needs to see runs. */
-export function FirstRun() {
-  const { client, queryKey } = useRunwire();
-  const { data: me } = useQuery({ queryKey: queryKey('auth.me'), queryFn: () => client.auth.me.query() });
-  if (!me) return null;
-  if (!me.roles.some((role) => READING_ROLES.includes(role))) {
+/** Shown when there are no runs: how to publish one, for users who can, and otherwise that they appear by themselves. */
+export function NoRuns({ me, projectId }: { me: Me; projectId: string | undefined }) {
+  const [first = 'demo'] = me.projects;
+  if (!me.roles.some((role) => role === 'producer' || role === 'admin')) {
+    const only = projectId ?? (me.projects.length === 1 && first !== '*' ? first : undefined);
     return (
-      <Notice title={me.roles.includes('producer') ? 'You can publish, but not read' : 'You cannot read runs'}>
-        <p>
-          Reading runs needs the role <code>viewer</code>. You have: {me.roles.join(', ') || 'no role'}.
-        </p>
+      <Notice title="No runs yet">
+        <p>No runs yet{ofProject(only)}. They appear here by themselves.</p>
+        {only === undefined && first !== '*' && <p className="soft">You can see runs of: {listOf(me)}.</p>}
       </Notice>
     );
   }
-  const [first = 'demo'] = me.projects;
-  const project = first === '*' ? 'demo' : first;
+  const project = projectId ?? (first === '*' ? 'demo' : first);
   const command = `npm run -s runwire -- exec --url ${window.location.origin} --project ${project} --name "First run" -- npm --version`;
   return (
     <Notice title="No runs yet">
@@ -35,7 +32,34 @@ export function FirstRun() {
         </pre>
         <Copy text={command} what="the command" />
       </div>
-      {first !== '*' && <p className="soft">You can see runs of: {me.projects.join(', ') || 'no project'}.</p>}
+      {first !== '*' && <p className="soft">You can see runs of: {listOf(me)}.</p>}
+    </Notice>
+  );
+}
+
+const listOf = ({ projects }: Me) => projects.join(', ') || 'no project';
+
+/** Shown when the user may not read the runs of the address. It depends on the user's own rights alone. */
+export function NotYours(props: { me: Me; projectId: string | undefined; canRead: boolean }) {
+  const { me, projectId, canRead } = props;
+  if (!canRead) {
+    return (
+      <Notice title={me.roles.includes('producer') ? 'You can publish, but not read' : 'You cannot read runs'}>
+        <p>
+          Reading runs needs the role <code>viewer</code>. You have: {me.roles.join(', ') || 'no role'}.
+        </p>
+      </Notice>
+    );
+  }
+  return (
+    <Notice title={`You cannot see project “${projectId}”`}>
+      <p>
+        You are signed in as {me.sub} and can see: {listOf(me)}. Ask an administrator of Runwire for access to{' '}
+        {projectId}.
+      </p>
+      <p>
+        <ParamLink params={{ project: undefined }}>Show runs of all your projects</ParamLink>
+      </p>
     </Notice>
   );
 }
@@ -43,7 +67,7 @@ export function FirstRun() {
 export const FilteredEmpty = () => (
   <Notice title="No runs match">
     <p>
-      Remove a filter, or <Link href="/">clear all filters</Link>.
+      Remove a filter, or <ParamLink params={noFilter}>Clear all filters</ParamLink>.
     </p>
   </Notice>
 );

@@ -1,16 +1,26 @@
-import { useEffect, useLayoutEffect, useRef } from 'react';
-import { useRuns } from '../../../hooks/index.ts';
+import { useCallback, useEffect, useLayoutEffect, useRef } from 'react';
+import { type RunHeader, useRuns } from '../../../hooks/index.ts';
 import { Problem, Skeleton } from '../../components/Notice.tsx';
 import { Shell } from '../../components/Shell.tsx';
+import { Toolbar } from '../../components/Toolbar.tsx';
+import { countText, useWaitingForMe } from '../../components/WaitingForMe.tsx';
+import { useSession } from '../../hooks/useSession.ts';
+import { announce } from '../../lib/announce.ts';
 import { formatCount } from '../../lib/format.ts';
-import { ParamLink } from '../../lib/navigation.tsx';
-import { Filters } from './Filters.tsx';
-import { paramsOf, useRunsFilter } from './filters.ts';
-import { FilteredEmpty, FirstRun } from './NoRuns.tsx';
-import { RunsTable } from './RunsTable.tsx';
+import { Link } from '../../lib/navigation.tsx';
 import '../../styles/pages/runs.css';
+import { ActivityPlot } from './ActivityPlot.tsx';
+import { Filters } from './Filters.tsx';
+import { useRunsFilter } from './filters.ts';
+import { FilteredEmpty, NoRuns, NotYours } from './NoRuns.tsx';
+import { RunsTable } from './RunsTable.tsx';
+import { useActivity } from './useActivity.ts';
+import { usePending } from './usePending.ts';
+import { useThrottled } from './useThrottled.ts';
 
 const PAGE_RUNS = 100;
+/** Runs change in the page at most four times a second. */
+const PATCH_MS = 250;
 
 /** True if the page is scrolled to the top and the list has no focus, pointer or selection. Rows may then move. */
 function isUntouched(): boolean {
@@ -26,7 +36,10 @@ function isSelectedIn(list: Element): boolean {
 
 export function RunsPage() {
   const { filter, isFiltered, options } = useRunsFilter();
-  const list = useRuns({ ...options, limit: PAGE_RUNS });
+  const { projectId } = filter;
+  const { me, canRead, reads } = useReading();
+  const isForbidden = me !== undefined && (!canRead || (projectId !== undefined && !reads(projectId)));
+  const list = useRuns({ ...options, limit: PAGE_RUNS, enabled: !isForbidden });
   const { status, newCount, showNew, error, reconnect } = list;
   // While the runs for a new filter are loading, the old runs stay: an empty page in between would flicker.
   const before = useRef(list.runs);
@@ -34,54 +47,115 @@ export function RunsPage() {
     if (status === 'success') before.current = list.runs;
   });
   const isLoading = status === 'pending';
-  const runs = isLoading ? before.current : list.runs;
+  const runs = useThrottled(isLoading ? before.current : list.runs, PATCH_MS);
   const isEmpty = status === 'success' && list.runs.length === 0;
   useLayoutEffect(() => {
     // While the user works in the list, new runs wait: a row must not move while the user reads it or points at it.
     if (newCount > 0 && (isEmpty || isUntouched())) showNew();
   }, [isEmpty, newCount, showNew]);
+  useEffect(() => {
+    if (newCount > 0) announce(newRuns(newCount));
+  }, [newCount]);
   const goToNew = () => {
     showNew();
     window.scrollTo(0, 0);
     // Removing the button would lose the focus, so the focus moves to the page first.
     document.querySelector('main')?.focus({ preventScroll: true });
   };
-  const waiting = runs.filter((run) => run.status === 'waiting').length;
+  const pendingOf = usePending(projectId, runs);
+  const activity = useActivity(projectId, list.seq, !isForbidden);
+  // With other filters, the counts would not be those of the list.
+  const { labels, text, since, until, needsMe } = filter;
+  const isCounted = labels.length === 0 && text === '' && !since && !until && !needsMe;
+  const latest = useRef(runs);
+  latest.current = runs;
+  const knownLabels = useCallback(() => labelsOf(latest.current), []);
+  const { hasNextPage, isFetchingNextPage, fetchNextPage, isConnected } = list;
+  if (isForbidden) {
+    return (
+      <Shell title="Runs">
+        <h1>Runs</h1>
+        <NotYours me={me} projectId={projectId} canRead={canRead} />
+      </Shell>
+    );
+  }
   return (
     <Shell title="Runs" continuity={list}>
       <div className="title">
         <h1>Runs</h1>
-        {waiting > 0 && (
-          <ParamLink params={paramsOf({ status: ['waiting'] })} className="required">
-            <strong>
-              {formatCount(waiting)}
-              {list.hasNextPage && '+'}
-            </strong>{' '}
-            {waiting === 1 ? 'run waits' : 'runs wait'} for approval
-          </ParamLink>
-        )}
+        <WaitsForYou />
+        {activity && !isEmpty && <ActivityPlot activity={activity} filter={filter} />}
       </div>
-      {(isFiltered || !isEmpty) && <Filters filter={filter} isFiltered={isFiltered} />}
+      {(isFiltered || projectId !== undefined || !isEmpty) && (
+        <Toolbar label="Filters" className="filters">
+          <Filters
+            filter={filter}
+            isFiltered={isFiltered}
+            counts={isCounted ? activity?.counts : undefined}
+            knownLabels={knownLabels}
+          />
+        </Toolbar>
+      )}
       {status === 'error' && error ? (
         <Problem error={error} onRetry={reconnect} />
       ) : runs.length > 0 ? (
-        <>
-          <p className="new-runs">
-            {newCount > 0 && (
+        <div className="list">
+          {newCount > 0 && (
+            <p className="new-runs">
               <button type="button" className="new" onClick={goToNew}>
-                {formatCount(newCount)} new {newCount === 1 ? 'run' : 'runs'}
+                {newRuns(newCount)}
               </button>
-            )}
-          </p>
-          <RunsTable {...list} runs={runs} isBusy={isLoading} filter={filter} />
-        </>
+            </p>
+          )}
+          <RunsTable
+            runs={runs}
+            isBusy={isLoading}
+            filter={filter}
+            pendingOf={pendingOf}
+            hasNextPage={hasNextPage}
+            isFetchingNextPage={isFetchingNextPage}
+            fetchNextPage={fetchNextPage}
+            reconnect={reconnect}
+            error={error}
+            isConnected={isConnected}
+          />
+        </div>
       ) : isLoading ? (
         <Skeleton>Loading runs</Skeleton>
       ) : isFiltered ? (
         <FilteredEmpty />
       ) : (
-        <FirstRun />
+        me && <NoRuns me={me} projectId={projectId} />
       )}
     </Shell>
   );
+}
+
+const newRuns = (count: number) => `${formatCount(count)} new ${count === 1 ? 'run' : 'runs'}`;
+
+/** Returns the user, and which projects the user may read. */
+function useReading() {
+  const { me, canRead } = useSession();
+  const reads = (projectId: string) => me?.projects.some((id) => id === '*' || id === projectId) ?? true;
+  return { me, canRead, reads };
+}
+
+function WaitsForYou() {
+  const count = useWaitingForMe().length;
+  if (count === 0) return null;
+  return (
+    <Link href="/approvals" className="required">
+      <strong>{countText(count)}</strong> {count === 1 ? 'approval waits' : 'approvals wait'} for you
+    </Link>
+  );
+}
+
+function labelsOf(runs: readonly RunHeader[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { labels } of runs) {
+    for (const [name, value] of Object.entries(labels)) {
+      counts.set(`${name}=${value}`, (counts.get(`${name}=${value}`) ?? 0) + 1);
+    }
+  }
+  return [...counts].sort(([, a], [, b]) => b - a).map(([label]) => label);
 }

@@ -1,16 +1,19 @@
-import { type CSSProperties, memo, useEffect, useRef, useState } from 'react';
-import type { RunHeader, UseRunsReturn } from '../../../hooks/index.ts';
+import { type CSSProperties, type MouseEvent, memo, useCallback, useEffect, useRef, useState } from 'react';
+import type { InboxApproval, RunHeader, UseRunsReturn } from '../../../hooks/index.ts';
+import { useListFocus } from '../../hooks/useListFocus.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
-import { rowsIn, upTo, useViewport } from '../../hooks/useViewport.ts';
+import { useSetting } from '../../hooks/useSetting.ts';
+import { rowsIn, useViewport } from '../../hooks/useViewport.ts';
+import { navigate, runPath } from '../../lib/navigation.tsx';
 import { columns, columnWidths } from './columns.tsx';
 import type { RunsFilter } from './filters.ts';
+import type { PendingOf } from './usePending.ts';
 
-const ROW_PX = 58;
-const NARROW_ROW_PX = 104;
+const ROW_PX = 44;
+const COMPACT_ROW_PX = 32;
+const NARROW_ROW_PX = 84;
 /** The next page is fetched when fewer runs than this are left below the visible rows. */
 const AHEAD_RUNS = 30;
-
-const tableStyle = { '--columns': columnWidths } as CSSProperties;
 
 type Paging = Pick<
   UseRunsReturn,
@@ -20,19 +23,46 @@ type Props = Pick<UseRunsReturn, 'runs'> &
   Paging & {
     isBusy: boolean;
     filter: RunsFilter;
+    pendingOf: PendingOf;
   };
 
+export const runKey = ({ projectId, runId }: RunHeader) => `${projectId} ${runId}`;
+
 /** Renders only rows near the visible part. Column widths do not depend on the cells, so scrolling does not change them. */
-export function RunsTable({ runs, isBusy, filter, ...paging }: Props) {
+export const RunsTable = memo(function RunsTable({ runs, isBusy, filter, pendingOf, ...paging }: Props) {
   const { hasNextPage } = paging;
   const rows = useRef<HTMLTableSectionElement>(null);
-  const rowPx = useMedia(NARROW) ? NARROW_ROW_PX : ROW_PX;
+  const isCompact = useSetting('density')[0] === 'compact';
+  const rowPx = useMedia(NARROW) ? NARROW_ROW_PX : isCompact ? COMPACT_ROW_PX : ROW_PX;
   const shown = rowsIn(useViewport(rows), runs.length, rowPx);
   const isEndNear = shown.end > runs.length - AHEAD_RUNS;
   const { hasFailed, tryAgain } = useNextPage(isEndNear, filter, paging);
+  const reveal = useCallback(
+    (index: number) => {
+      const { current: body } = rows;
+      if (body) scrollToRow(body, index * rowPx, rowPx);
+    },
+    [rowPx],
+  );
+  const focus = useListFocus<HTMLTableElement>({
+    name: 'runs',
+    count: runs.length,
+    keyOf: (index) => runKey(runs[index] as RunHeader),
+    open: (index) => navigate(runPath(runs[index] as RunHeader)),
+    reveal,
+    pageRows: Math.max(1, Math.floor(window.innerHeight / rowPx) - 4),
+  });
   return (
     <>
-      <table className="runs" style={tableStyle} aria-rowcount={hasNextPage ? -1 : runs.length + 1} aria-busy={isBusy}>
+      <table
+        className="runs"
+        // biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: the keyboard moves between the rows.
+        role="grid"
+        style={{ '--columns': columnWidths, '--row': `${rowPx}px` } as CSSProperties}
+        aria-rowcount={hasNextPage ? -1 : runs.length + 1}
+        aria-busy={isBusy}
+        {...focus.listProps}
+      >
         <caption className="unseen">Runs, newest first. Rows update in place.</caption>
         <thead>
           <tr>
@@ -44,10 +74,20 @@ export function RunsTable({ runs, isBusy, filter, ...paging }: Props) {
           </tr>
         </thead>
         <tbody ref={rows} style={{ height: runs.length * rowPx }}>
-          {upTo(shown).map((index) => {
+          {focus.rows(shown).map((index) => {
             const run = runs[index] as RunHeader;
-            const key = `${run.projectId} ${run.runId}`;
-            return <Row key={key} run={run} index={index} topPx={index * rowPx} filter={filter} />;
+            const { tabIndex } = focus.rowProps(index);
+            return (
+              <Row
+                key={runKey(run)}
+                run={run}
+                index={index}
+                topPx={index * rowPx}
+                filter={filter}
+                pending={pendingOf(run)}
+                tabIndex={tabIndex}
+              />
+            );
           })}
         </tbody>
       </table>
@@ -67,6 +107,15 @@ export function RunsTable({ runs, isBusy, filter, ...paging }: Props) {
       )}
     </>
   );
+});
+
+/** Scrolls the page as little as needed to show a row below the bar and the head of the table. */
+function scrollToRow(body: HTMLElement, topPx: number, rowPx: number): void {
+  const top = body.getBoundingClientRect().top + topPx;
+  const barPx = document.querySelector('.bar')?.getBoundingClientRect().bottom ?? 0;
+  const bottomPx = window.innerHeight - (document.querySelector('.bar nav')?.clientHeight ?? 0);
+  if (top < barPx) window.scrollBy(0, top - barPx - rowPx);
+  else if (top + rowPx > bottomPx) window.scrollBy(0, top + 2 * rowPx - bottomPx);
 }
 
 /**
@@ -92,19 +141,44 @@ function useNextPage(
   return { hasFailed: hasFailed || isRepeated, tryAgain: isRepeated ? reconnect : () => setHasFailed(false) };
 }
 
-type RowProps = { run: RunHeader; index: number; topPx: number; filter: RunsFilter };
+type RowProps = {
+  run: RunHeader;
+  index: number;
+  topPx: number;
+  filter: RunsFilter;
+  pending: readonly InboxApproval[];
+  tabIndex: 0 | -1;
+};
 
-const Row = memo(function Row({ run, index, topPx, filter }: RowProps) {
+/** The whole row is the area of the link to the run. Links and buttons in it keep their own effect. */
+const Row = memo(function Row({ run, index, topPx, filter, pending, tabIndex }: RowProps) {
+  const open = (event: MouseEvent<HTMLElement>) => {
+    if (event.defaultPrevented || (event.target as Element).closest('a, button')) return;
+    if (event.button > 1 || document.getSelection()?.isCollapsed === false) return;
+    const href = runPath(run);
+    if (event.button === 1 || event.ctrlKey || event.metaKey || event.shiftKey) window.open(href);
+    else navigate(href);
+  };
+  const isFailed = run.status === 'failed';
   return (
-    <tr aria-rowindex={index + 2} style={{ transform: `translateY(${topPx}px)` }}>
+    <tr
+      aria-rowindex={index + 2}
+      data-row={runKey(run)}
+      data-index={index}
+      tabIndex={tabIndex}
+      className={isFailed ? 'failed' : undefined}
+      style={{ transform: `translateY(${topPx}px)` }}
+      onClick={open}
+      onAuxClick={open}
+    >
       {columns.map(({ className, isRowHeader, cell }) =>
         isRowHeader ? (
           <th scope="row" key={className} className={className}>
-            {cell(run, filter)}
+            {cell(run, { filter, pending })}
           </th>
         ) : (
           <td key={className} className={className}>
-            {cell(run, filter)}
+            {cell(run, { filter, pending })}
           </td>
         ),
       )}

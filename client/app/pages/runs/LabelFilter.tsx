@@ -1,0 +1,48 @@
+import { useState } from 'react';
+import { Name } from '../../components/Name.tsx';
+import { setParams } from '../../lib/navigation.tsx';
+import { paramsOf } from './filters.ts';
+
+const MAX_SHOWN = 30;
+
+type Props = { labels: readonly string[]; known: readonly string[]; onClose: () => void };
+
+/** Adds a label to the filter: one of the runs in the list, or one that is typed. */
+export function LabelFilter({ labels, known, onClose }: Props) {
+  const [typed, setTyped] = useState('');
+  const add = (label: string) => {
+    setParams(paramsOf({ labels: [...labels, label] }));
+    onClose();
+  };
+  const isLabel = /^[^=]+=/.test(typed);
+  const offered = known.filter((label) => !labels.includes(label) && label.toLowerCase().includes(typed.toLowerCase()));
+  return (
+    <div className="choices">
+      <form
+        className="period"
+        onSubmit={(event) => {
+          event.preventDefault();
+          const [only] = offered;
+          if (isLabel) add(typed);
+          else if (only !== undefined && offered.length === 1) add(only);
+        }}
+      >
+        <input
+          type="text"
+          aria-label="Label, as name=value"
+          placeholder="name=value"
+          maxLength={301}
+          value={typed}
+          onChange={(event) => setTyped(event.target.value)}
+        />
+        <button type="submit">Add</button>
+      </form>
+      {offered.slice(0, MAX_SHOWN).map((label) => (
+        <button type="button" key={label} onClick={() => add(label)}>
+          <Name>{label}</Name>
+        </button>
+      ))}
+      {offered.length === 0 && typed === '' && <p className="soft">The runs in the list have no further labels.</p>}
+    </div>
+  );
+}
