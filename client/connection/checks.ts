@@ -60,6 +60,7 @@ export class Checks {
     return () => {
       this.#intervals.delete(id);
       if (this.#intervals.size === 0) this.stop();
+      else this.#schedule();
     };
   }
 

@@ -77,6 +77,8 @@ export class ApprovalsFeed {
   #requests: AbortController | undefined;
   /** The list must be fetched again before it is complete. */
   #isStale = false;
+  /** Whether the counts are used: else they are not requested again. */
+  needsCounts = false;
   /** Set from the time when the counts are to be requested until their answer. */
   #countTimer: ReturnType<typeof setTimeout> | undefined;
   #counting = new AbortController();
@@ -176,7 +178,7 @@ export class ApprovalsFeed {
 
   /** Requests the counts, which concern approvals that the list does not have. Many changes are one request. */
   #recount(): void {
-    if (this.#query.box === undefined || this.#observerCount === 0) return;
+    if (this.#query.box === undefined || this.#observerCount === 0 || !this.needsCounts) return;
     this.#countTimer ??= setTimeout(() => void this.#count(), COUNT_MS * (0.5 + Math.random() / 2));
   }
 

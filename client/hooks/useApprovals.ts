@@ -72,7 +72,13 @@ export function useApprovals(options: UseApprovalsOptions | SkipToken = {}): Use
     const isLoaded = renderedData(queryKey) === undefined && queries.getQueryData(queryKey) !== undefined;
     return isLoaded ? resultOf({ ...feed.getState(), ...noApprovals }) : undefined;
   }, [feed, queries, key, renderedData, resultOf]);
-  const result = useTracked(feed, resultOf, undefined, renderedResult);
+  const onRead = useCallback(
+    (field: keyof UseApprovalsReturn) => {
+      if (field === 'counts') feed.needsCounts = true;
+    },
+    [feed],
+  );
+  const result = useTracked(feed, resultOf, onRead, renderedResult);
   // This effect comes after the subscription of the state, so that at unmount React removes the listener first.
   useEffect(() => (enabled ? feed.follow() : undefined), [feed, enabled]);
   return result;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { ApprovalStore, ApprovalWithEvidence } from '../contract/approvals.ts';
+import type { ApprovalOrder, ApprovalStore, ApprovalWithEvidence, StoredApproval } from '../contract/approvals.ts';
 import { append, draft, instant, type OpenLog, upTo } from './kit.ts';
 
 /** Tests of the stored approvals (contract/approvals.ts). */
@@ -77,6 +77,87 @@ export function describeApprovals(openLog: OpenLog): void {
       ['b', 'a'],
     ]);
     expect(second.next).toBeUndefined();
+  });
+
+  test('[G20] each order lists its approvals page by page, each one once, and counts them', async () => {
+    const log = await openLog();
+    const request = (approvalId: string, more: object = {}) =>
+      append(log, draft('governance.required', { approvalId, title: 't', ...more }));
+    const decide = (approvalId: string, second: number, more: object = {}) =>
+      append(
+        log,
+        draft('approval.denied', { approvalId, decidedBy: 'ann', reason: 'no', timestamp: instant(second), ...more }),
+      );
+    await request('never');
+    await request('late', { expiresAt: instant(30), requestedBy: 'bob' });
+    await request('also late', { expiresAt: instant(30) });
+    await request('soon', { expiresAt: instant(10), projectId: 'q' });
+    for (const id of ['d1', 'd2', 'd3']) await request(id, { requestedBy: 'bob' });
+    for (const id of ['e1', 'e2']) await request(id);
+    for (const [id, second] of [
+      ['d2', 7],
+      ['d1', 5],
+      ['d3', 5],
+    ] as const)
+      await decide(id, second);
+    for (const [id, second] of [
+      ['e1', 3],
+      ['e2', 4],
+    ] as const)
+      await decide(id, second, { expired: true });
+    const [actor] = (await log.approvals.list({ projects: 'all', limit: 1 })).approvals;
+    const orders: [ApprovalOrder, string[]][] = [
+      ['due', ['soon', 'late', 'also late', 'never']],
+      ['decided', ['d2', 'd3', 'd1']],
+      ['expired', ['e2', 'e1']],
+      [{ askedBy: 'bob' }, ['d3', 'd2', 'd1', 'late']],
+      [
+        { askedBy: actor?.approval.requestActor ?? '' },
+        ['e2', 'e1', 'd3', 'd2', 'd1', 'soon', 'also late', 'late', 'never'],
+      ],
+      [{ askedBy: 'nobody' }, []],
+    ];
+    for (const [order, ids] of orders) {
+      for (const limit of [1, 2, 100]) {
+        const found: string[] = [];
+        let after: number | undefined;
+        do {
+          const page = await log.approvals.list({ projects: 'all', order, limit, after });
+          found.push(...page.approvals.map(({ approval }) => approval.approvalId));
+          after = page.next;
+        } while (after !== undefined);
+        expect(found).toEqual(ids);
+        expect(await log.approvals.count({ projects: 'all', order, limit })).toBe(Math.min(limit, ids.length));
+      }
+    }
+    const due = { projects: ['p'], order: 'due', limit: 9 } as const;
+    expect((await log.approvals.list(due)).approvals.map(({ approval }) => approval.approvalId)).not.toContain('soon');
+    const isNever = ({ approval }: StoredApproval) => approval.approvalId === 'never';
+    expect(await log.approvals.count({ ...due, matches: isNever })).toBe(1);
+  });
+
+  test('[G21] an approval is listed with the artifacts that its evidence names, as the run has them', async () => {
+    const log = await openLog();
+    const artifact = (artifactId: string, more: object = {}) =>
+      draft('artifact.created', { artifactId, name: 'n', ...more });
+    await append(log, artifact('a', { timestamp: instant(1) }));
+    await append(
+      log,
+      draft('governance.required', { approvalId: 'x', title: 't', evidence: ['b', 'a', 'missing', 'a'] }),
+    );
+    await append(
+      log,
+      artifact('b', { sizeBytes: 1 }),
+      artifact('a', { sizeBytes: 2, timestamp: instant(2) }),
+      artifact('c'),
+    );
+    await append(log, artifact('a', { sizeBytes: 3, timestamp: instant(0) })); // Older than the present one.
+    const stored = await log.approvals.get('p', 'r', 'x');
+    expect(stored?.artifacts).toMatchObject([
+      { artifactId: 'b', sizeBytes: 1, order: { seq: 3 } },
+      { artifactId: 'a', sizeBytes: 2, order: { seq: 4 } },
+    ]);
+    expect((await log.approvals.list({ projects: 'all', limit: 9 })).approvals).toEqual([stored]);
   });
 
   test('[L22] pending approvals are listed for ended runs, and for all runs with the earliest expiry first', async () => {

@@ -27,6 +27,14 @@ import {
 
 /** Tests of views, lists and changes of runs (contract/runs.ts). */
 export function describeRuns(openLog: OpenLog): void {
+  test('[L10] the header of a run is that of its view', async () => {
+    const log = await openLog();
+    await append(log, draft('run.created', { name: 'R', stages: [{ stageId: 's', name: 'S' }] }), draft('run.started'));
+    const { stages: _, artifacts: __, approvals: ___, ...header } = (await log.runs.get('p', 'r'))?.run ?? {};
+    expect(await log.runs.header('p', 'r')).toEqual(header);
+    expect(await log.runs.header('q', 'r')).toBeUndefined();
+  });
+
   test('[L10] a run that is read while events arrive includes all events up to its position', async () => {
     const log = await openLog();
     const readings: Promise<unknown>[] = [];

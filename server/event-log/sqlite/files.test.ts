@@ -22,6 +22,7 @@ import { append, draft, readAll, upTo } from '../conformance/kit.ts';
 import { PRAGMAS, requireWal } from './database.ts';
 import { openSqlite, sqliteDriver } from './driver.ts';
 import { openSqliteLog, type SqliteOptions } from './log.ts';
+import { migrations } from './schema.ts';
 
 function newPath(): string {
   const folder = temporaryFolder();
@@ -270,4 +271,28 @@ test('[L37] a WAL that another reader has let grow is short again after it has l
   await fill(2);
   expect(size()).toBeLessThan(20 * 1024 * 1024);
   expect(readFileSync(path).length).toBeGreaterThan(0);
+});
+
+test('[G23] rows of artifacts in a file of an older release get the position of the event that set them', async () => {
+  const path = newPath();
+  const log = await openSqliteLog({ path, fold: foldEvent });
+  const artifact = (artifactId: string, second: number, eventId: string) =>
+    draft('artifact.created', { artifactId, name: 'n', eventId, timestamp: new Date(second * 1_000).toISOString() });
+  await append(log, artifact('a', 1, 'e 1'), artifact('b', 1, 'e 2'), artifact('a', 2, 'e 3'), artifact('b', 0, 'e 4'));
+  const seqs = async (of: typeof log) =>
+    (await of.runs.get('p', 'r'))?.run.artifacts.map(({ artifactId, order }) => [artifactId, order.seq]).sort();
+  const before = await seqs(log);
+  expect(before).toEqual([
+    ['a', 3],
+    ['b', 2],
+  ]);
+  await log.close();
+  const db = openSqlite(path);
+  db.exec(`UPDATE artifacts SET state = json_remove(state, '$.order.seq')`);
+  for (const migration of migrations) {
+    const update = typeof migration === 'string' ? migration.indexOf('UPDATE artifacts') : -1;
+    if (update >= 0) db.exec((migration as string).slice(update));
+  }
+  db.close();
+  expect(await seqs(await open(path))).toEqual(before);
 });

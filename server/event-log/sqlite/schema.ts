@@ -175,7 +175,7 @@ export const migrations: readonly Migration[] = [
   UPDATE artifacts SET state = json_set(state, '$.order.seq', coalesce((
     SELECT e.seq FROM runs r CROSS JOIN events e ON e.project_id = r.project_id
     WHERE r.row_id = artifacts.run_row
-      AND e.event_id = substr(json_extract(state, '$.order.key'), instr(json_extract(state, '$.order.key'), ' ') + 1)
+      AND e.event_id = substr(artifacts.state ->> '$.order.key', instr(artifacts.state ->> '$.order.key', ' ') + 1)
   ), 0));
   `,
 ];
