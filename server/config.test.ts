@@ -54,6 +54,26 @@ describe('the secret', () => {
     expect(() => loadConfig({ AUTH_JWKS_URL: 'https://id.example.org', AUTH_SECRET: secret })).toThrow(/not both/);
   });
 
+  test('[A27] with OpenID Connect no secret is created, with any HOST, and tokens of programs are possible beside it', () => {
+    using folder = temporaryFolder();
+    const databaseUrl = `file:${folder.path}/runwire.db`;
+    const oidc = { OIDC_ISSUER: 'https://id.example.org', OIDC_CLIENT_ID: 'app', OIDC_CLIENT_SECRET: 's' };
+    for (const more of [{}, { NODE_ENV: 'production' }, { HOST: '0.0.0.0' }]) {
+      const config = loadConfig({ DATABASE_URL: databaseUrl, ...oidc, ...more });
+      expect(config).toMatchObject({ oidcIssuer: oidc.OIDC_ISSUER, oidcClientId: 'app', isLocalSecret: false });
+      expect(config.authSecret).toBeUndefined();
+    }
+    expect(() => statSync(secretPath(databaseUrl))).toThrow();
+    expect(loadConfig({ ...oidc, AUTH_SECRET: secret })).toMatchObject({ authSecret: secret, oidcClientId: 'app' });
+    expect(loadConfig({ ...oidc, OIDC_ROLES_CLAIM: 'realm_access.roles' }).oidcRolesClaim).toBe('realm_access.roles');
+    for (const name of Object.keys(oidc)) {
+      expect(() => loadConfig({ AUTH_SECRET: secret, ...oidc, [name]: undefined })).toThrow(
+        expect.objectContaining({ code: 'INVALID_INPUT', path: name }),
+      );
+    }
+    expect(() => loadConfig({ AUTH_SECRET: secret, OIDC_PROJECTS_CLAIM: 'x' })).toThrow(/^OIDC_ISSUER: /);
+  });
+
   test('[A7] a short AUTH_SECRET is refused with its name and without its value', () => {
     expect(() => loadConfig({ AUTH_SECRET: 'CANARY' })).toThrow(/^AUTH_SECRET: must be at least 32$/);
   });
@@ -87,6 +107,10 @@ describe('the environment', () => {
     ['AUTH_JWKS_URL', 'file:///CANARY'],
     ['AUTH_JWKS_URL', 'https://ada:CANARY@keys.example.org'],
     ['AUTH_JWKS_URL', 'CANARY'],
+    ['OIDC_ISSUER', 'http://CANARY.example.org'],
+    ['OIDC_ISSUER', 'https://ada:CANARY@id.example.org'],
+    ['OIDC_ISSUER', 'CANARY'],
+    ['OIDC_SCOPES', 'CANARY'],
   ])('[A7] %s=%s is refused with its name and without its value', (name, value) => {
     expect(() => loadConfig({ AUTH_SECRET: secret, [name]: value })).toThrow(
       expect.objectContaining({ code: 'INVALID_INPUT', path: name, message: expect.not.stringContaining('CANARY') }),

@@ -6,6 +6,7 @@ import { RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/issues.ts';
 import { isKeysUrl } from './auth/jwks.ts';
 import { localSecret } from './auth/local-secret.ts';
+import { isIssuerUrl, isScopes, type OidcOptions } from './auth/oidc-options.ts';
 import { databasePath } from './event-log/database-url.ts';
 import { isOrigin } from './http/origins.ts';
 import { isNetwork } from './http/trusted-proxies.ts';
@@ -40,6 +41,17 @@ const environmentSchema = z.object({
   AUTH_JWKS_URL: z.string().refine(isKeysUrl, { error: 'must be an http or https URL without credentials' }).optional(),
   AUTH_ISSUER: z.string().optional(),
   AUTH_AUDIENCE: z.string().optional(),
+  OIDC_ISSUER: z
+    .string()
+    .refine(isIssuerUrl, {
+      error: 'must be an https URL without credentials, query and fragment; http on this machine',
+    })
+    .optional(),
+  OIDC_CLIENT_ID: z.string().optional(),
+  OIDC_CLIENT_SECRET: z.string().optional(),
+  OIDC_PROJECTS_CLAIM: z.string().optional(),
+  OIDC_ROLES_CLAIM: z.string().optional(),
+  OIDC_SCOPES: z.string().refine(isScopes, { error: 'must have the scope openid' }).optional(),
   ALLOWED_ORIGINS: list
     .refine((origins) => origins.every(isOrigin), { error: 'must be origins such as https://app.example.org' })
     .optional(),
@@ -59,11 +71,11 @@ const environmentSchema = z.object({
   NODE_ENV: z.string().optional(),
 });
 
-export type Config = {
+export type Config = OidcOptions & {
   port: number;
   host: string;
   databaseUrl: string;
-  /** Exactly one of `authSecret` and `authJwksUrl` is set. */
+  /** One of `authSecret` and `authJwksUrl` is set, or with `oidcIssuer` possibly none. */
   authSecret?: string | undefined;
   authJwksUrl?: string | undefined;
   authIssuer?: string | undefined;
@@ -116,6 +128,7 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     host: values.HOST,
     databaseUrl: values.DATABASE_URL,
     ...trustOf(values),
+    ...oidcOf(values),
     authIssuer: values.AUTH_ISSUER,
     authAudience: values.AUTH_AUDIENCE,
     allowedOrigins: values.ALLOWED_ORIGINS ?? [],
@@ -162,11 +175,34 @@ function trustOf(
   }
   if (authSecret !== undefined) return { authSecret, isLocalSecret: false };
   if (authJwksUrl !== undefined) return { authJwksUrl, isLocalSecret: false };
+  // Users sign in at the provider: no secret on the disk, and no link with every right.
+  if (values.OIDC_ISSUER !== undefined) return { isLocalSecret: false };
   if (values.NODE_ENV === 'production' || !isLoopback(values.HOST)) {
-    const message = 'AUTH_SECRET or AUTH_JWKS_URL is required in production, and with a HOST other than loopback';
+    const message =
+      'AUTH_SECRET or AUTH_JWKS_URL is required in production, and with a HOST other than loopback, unless OIDC_ISSUER is set';
     throw new RunwireError('INVALID_INPUT', message, { path: 'AUTH_SECRET' });
   }
   return { authSecret: localSecret(secretPath(values.DATABASE_URL)), isLocalSecret: true };
+}
+
+const oidcVariables = ['OIDC_ISSUER', 'OIDC_CLIENT_ID', 'OIDC_CLIENT_SECRET'] as const;
+
+function oidcOf(values: z.output<typeof environmentSchema>): OidcOptions {
+  const isSet = Object.entries(values).some(([name, value]) => name.startsWith('OIDC_') && value !== undefined);
+  const missing = oidcVariables.find((name) => values[name] === undefined);
+  if (!isSet) return {};
+  if (missing !== undefined) {
+    const message = `${missing}: ${oidcVariables.join(', ')} belong together, and the other OIDC_ variables need them`;
+    throw new RunwireError('INVALID_INPUT', message, { path: missing });
+  }
+  return {
+    oidcIssuer: values.OIDC_ISSUER,
+    oidcClientId: values.OIDC_CLIENT_ID,
+    oidcClientSecret: values.OIDC_CLIENT_SECRET,
+    oidcProjectsClaim: values.OIDC_PROJECTS_CLAIM,
+    oidcRolesClaim: values.OIDC_ROLES_CLAIM,
+    oidcScopes: values.OIDC_SCOPES,
+  };
 }
 
 export const isLoopback = (host: string): boolean =>

@@ -1,8 +1,7 @@
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { RunwireError } from '../shared/errors.ts';
-import { roles } from './auth/principal.ts';
-import { signToken, type TokenOptions } from './auth/tokens.ts';
+import { signInLink } from './auth/sign-in-link.ts';
 import { loadConfig, readEnvironment } from './config.ts';
 import { openLogger } from './logger.ts';
 import { addProcessMetrics } from './metrics.ts';
@@ -10,8 +9,6 @@ import { createRunServer } from './run-server.ts';
 
 /** The server's process: reads the environment, starts the server, and stops it on a signal. */
 
-/** Lifetime of the token in the printed sign-in link. */
-const LINK_SECONDS = 24 * 3_600;
 /** A longer shutdown ends with exit code 1. The limit is below the 10 s after which supervisors kill a process. */
 const SHUTDOWN_LIMIT_MS = 9_000;
 
@@ -41,11 +38,6 @@ export async function serve(): Promise<number> {
   clearTimeout(limit);
   await closeLogger();
   return 0;
-}
-
-async function signInLink(url: string, options: TokenOptions): Promise<string> {
-  const token = await signToken(options, { sub: 'local', projects: ['*'], roles, ttlSeconds: LINK_SECONDS });
-  return `${url}/login?token=${token}`;
 }
 
 const describe = ({ message, path }: RunwireError): string =>

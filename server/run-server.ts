@@ -16,7 +16,7 @@ import { AccessLogger } from './audit/access-logger.ts';
 import { Audit } from './audit/audit.ts';
 import { proveHistory } from './audit/history.ts';
 import { type AuthOptions, createAuthenticator } from './auth/authenticator.ts';
-import { Credentials } from './auth/credentials.ts';
+import { type Identity, type IdentityOptions, openIdentity } from './auth/identity.ts';
 import type { Authenticate, Principal } from './auth/principal.ts';
 import { Clock } from './clock.ts';
 import { Delivery } from './delivery/delivery.ts';
@@ -107,6 +107,8 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
 
 /** For tests and benchmarks. Not part of the public API. */
 export type InternalOptions = {
+  /** Whether `authSecret` is the server's own, with which it has printed a sign-in link. */
+  isLocalSecret?: boolean;
   /** Replaces the PHI guard. */
   guard?: Guard;
   /**
@@ -172,8 +174,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const health = new Health(logger);
   // Opened after all checks of options: a log that stays open keeps its lock, which blocks the next server.
   const { log, isProven } = await openLog(path, registry, metrics, health, logger);
-  const credentials = await openCredentials(log, authenticate, limits.identifyMs, logger);
-  const invalidReasonOf = (principal: Principal) => credentials.invalidReasonOf(principal);
+  const identity = await openCallers(log, authenticate, options, limits.identifyMs, logger);
+  const { credentials, oidc, invalidReasonOf } = identity;
   const privacy = new Privacy({ guard, policy, secret: log.secret, logger });
   const onPublished = (ms: number) => metrics.published(ms);
   const bus = new EventBus({ registry, log, health, phiPolicy: policy, guard, onPublished });
@@ -196,9 +198,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const streams = new SocketlessTransports({ invalidReasonOf, limits });
   const { mode, warning } = deliveryMode(options.delivery);
   if (warning) logger.warn(warning);
-  const isDirect = mode === 'direct';
   const onSweep = () => streams.review();
-  const connections = new Connections({ heartbeatMs, isDirect, limits, invalidReasonOf, onSweep });
+  const connections = new Connections({ heartbeatMs, isDirect: mode === 'direct', limits, invalidReasonOf, onSweep });
   credentials.onRevoked(() => {
     connections.review();
     streams.review();
@@ -209,14 +210,15 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
 
   const gateway = new PublishGateway(bus, limits);
   const onRejected = (code: ErrorCode) => metrics.rejected(code);
-  const common = { registry, log, gateway, access, credentials, health, logger };
+  const common = { registry, log, gateway, access, credentials, identity, health, logger };
   const readStats = (visibleTo: Principal) => stats.read(visibleTo);
   const router = createRouter({ ...common, delivery, approvals, audit, streams, onRejected, stats: readStats });
   const cookieName = `runwire_${log.epoch}`;
   const turns = new Turns();
   const authenticator = new RequestAuthenticator({ credentials, origins, cookieName, turns });
-  const shared = { ...common, router, authenticator, cookieName, inFlight, turns, limits };
-  const upgrade = createSockets({ ...shared, connections, origins, proxies, compression });
+  const onRenewed = (principal: Principal) => connections.renewed(principal);
+  const shared = { ...common, router, authenticator, cookieName, inFlight, turns, limits, oidc, proxies, onRenewed };
+  const upgrade = createSockets({ ...shared, connections, origins, compression });
   let isClosing = false;
   // Any read shows whether the log works, so this one searches for a run id that does not exist.
   const isReady = async () =>
@@ -240,11 +242,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     for (const part of [stats, expiry, approvals, bus]) part.close();
     for (const part of [audit, access, log]) await part.close();
   };
-  let closing: Promise<void> | undefined;
-  const close = () => {
-    closing ??= shutDown();
-    return closing;
-  };
+  const close = once(shutDown);
 
   return {
     bus,
@@ -259,6 +257,15 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     metrics: metrics.registry,
     listen: () => http.listen(),
     attach: (server) => http.attach(server),
+  };
+}
+
+/** Returns a function that calls `work` once, and returns the same promise at each call. */
+function once(work: () => Promise<void>): () => Promise<void> {
+  let begun: Promise<void> | undefined;
+  return () => {
+    begun ??= work();
+    return begun;
   };
 }
 
@@ -324,10 +331,16 @@ async function openLog(
   }
 }
 
-/** Loads the token revocations that the log stores. If loading fails, the log is closed. */
-async function openCredentials(log: EventLog, authenticate: Authenticate, timeoutMs: number, logger: Logger) {
+/** Loads the revocations and sessions that the log stores. If loading fails, the log is closed. */
+async function openCallers(
+  log: EventLog,
+  authenticate: Authenticate,
+  options: IdentityOptions,
+  timeoutMs: number,
+  logger: Logger,
+): Promise<Identity> {
   try {
-    return await Credentials.open({ authenticate, revocations: log.revocations, timeoutMs, logger });
+    return await openIdentity(log, authenticate, options, { timeoutMs, logger });
   } catch (error) {
     await log.close();
     throw error;

@@ -51,6 +51,16 @@ export const SSE_PING_MS = 15_000;
 /** A client of server-sent events reconnects when it has received nothing for this time. */
 export const SSE_INACTIVITY_MS = 45_000;
 
+/**
+ * How a user signs in:
+ * - `link`: with the link that a server with a secret of its own has printed;
+ * - `secret`: with a token that an administrator has signed;
+ * - `issuer`: with a token of an issuer (`AUTH_JWKS_URL`);
+ * - `oidc`: at an identity provider, by OpenID Connect;
+ * - `host`: in the application that the server is part of.
+ */
+export type AuthMode = 'link' | 'secret' | 'issuer' | 'oidc' | 'host';
+
 /** Header of an answer over HTTP: the server's time, in Unix ms. */
 export const TIME_HEADER = 'runwire-time';
 

@@ -11,7 +11,7 @@ import type { DecidedOutcome, DraftIssue, ErrorCode, EvidenceChange, errorTable 
 import type { EventFilter } from './event-filter.ts';
 import type { EventCounts, EventPositions } from './event-positions.ts';
 import type { RunwireEvents } from './events.ts';
-import type { StreamSignal } from './protocol.ts';
+import type { AuthMode, StreamSignal } from './protocol.ts';
 import type { CategoryOf, DraftOf, EventOf, Registry, TypeOf } from './registry.ts';
 import type {
   ApprovalBox,
@@ -216,7 +216,28 @@ export type ProceduresOf<R extends Registry> = {
   auth: {
     me: Query<
       void,
-      { sub: string; projects: string[]; roles: ('viewer' | 'approver' | 'producer' | 'admin')[]; expiresAt?: string }
+      {
+        sub: string;
+        /** Name of the user, to be shown. */
+        name?: string;
+        projects: string[];
+        roles: ('viewer' | 'approver' | 'producer' | 'admin')[];
+        /** How the caller has signed in. */
+        mode: AuthMode;
+        expiresAt?: string;
+      }
+    >;
+    /** Returns the ways to sign in, the usual one first. Needs no token. */
+    modes: Query<
+      void,
+      {
+        modes: AuthMode[];
+        /** Host of the identity provider. */
+        provider?: string;
+        /** Page where the user can sign out at the provider. */
+        signOutUrl?: string;
+        version: string;
+      }
     >;
     /** Replaces the token of the open socket. */
     refresh: Mutation<{ token: string }, { expiresAt: string | null }>;

@@ -3,23 +3,39 @@ import { RunwireError } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
 import type { ServerStats } from '../../shared/server-stats.ts';
 import type { Credentials } from '../auth/credentials.ts';
+import type { Identity } from '../auth/identity.ts';
 import { requirePermission } from '../auth/permissions.ts';
 import { everyProject, type Principal } from '../auth/principal.ts';
+import { version } from '../version.ts';
 import type { Procedure } from './trpc.ts';
 
 export type AccountParts = {
   credentials: Credentials;
+  identity: Pick<Identity, 'modes' | 'modeOf' | 'oidc'>;
   /** Returns the statistics. `clients` lists only connections with projects that the token of `visibleTo` covers. */
   stats: (visibleTo: Principal) => ServerStats;
 };
 
-/** The procedures `auth.me`, `auth.refresh` and `auth.revoke`. */
-export function authProcedures(procedure: Procedure, { credentials }: Pick<AccountParts, 'credentials'>) {
+/** The procedures `auth.me`, `auth.modes`, `auth.refresh` and `auth.revoke`. */
+export function authProcedures(
+  procedure: Procedure,
+  { credentials, identity }: Pick<AccountParts, 'credentials' | 'identity'>,
+) {
+  const { modes, oidc } = identity;
   return {
+    modes: procedure.meta({ accessLog: 'errors' }).query(() => ({
+      modes: [...modes],
+      version: version(),
+      ...(oidc ? { provider: oidc.provider.host } : {}),
+      ...(oidc?.provider.signOutUrl === undefined ? {} : { signOutUrl: oidc.provider.signOutUrl }),
+    })),
+
     me: procedure.meta({ accessLog: 'errors' }).query(({ ctx: { principal } }) => ({
       sub: principal.sub,
       projects: [...principal.projects],
       roles: [...principal.roles],
+      mode: identity.modeOf(principal),
+      ...(principal.name === undefined ? {} : { name: principal.name }),
       ...(principal.expiresAtMs === undefined ? {} : { expiresAt: new Date(principal.expiresAtMs).toISOString() }),
     })),
 

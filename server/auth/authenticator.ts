@@ -1,11 +1,15 @@
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import { jwks } from './jwks.ts';
+import { type OidcOptions, oidcSettingsOf } from './oidc-options.ts';
 import { type Authenticate, type Principal, principalSchema } from './principal.ts';
 import { badToken, hs256, type TokenChecks } from './tokens.ts';
 
-/** How a server checks tokens. Exactly one of `authSecret`, `authJwksUrl` and `authenticate` is required. */
-export type AuthOptions = {
+/**
+ * How a server checks tokens, and how users sign in. Exactly one of `authSecret`, `authJwksUrl` and `authenticate` is required.
+ * With OpenID Connect it may be one of the first two, for tokens of programs, or none.
+ */
+export type AuthOptions = OidcOptions & {
   /** Secret that signs the tokens (HS256), at least 32 bytes. */
   authSecret?: string | undefined;
   /** URL of the issuer's public keys (JWKS). */
@@ -24,6 +28,11 @@ const CLAIM_LOG_INTERVAL_MS = 60_000;
 /** Returns the function that checks tokens. Throws `INVALID_INPUT` for missing or contradictory options. */
 export function createAuthenticator(options: AuthOptions, logger: Logger): Authenticate {
   const { authenticate, authSecret: secret, authJwksUrl: url } = options;
+  const isOidc = oidcSettingsOf(options) !== undefined;
+  if (isOidc && authenticate) {
+    const message = 'not together with authenticate: the application that checks the tokens signs its users in';
+    throw new RunwireError('INVALID_INPUT', message, { path: 'oidcIssuer' });
+  }
   const loggedAt = new Map<string, number>();
   const warn = (claim: string, message: string) => {
     if (performance.now() - (loggedAt.get(claim) ?? Number.NEGATIVE_INFINITY) < CLAIM_LOG_INTERVAL_MS) return;
@@ -46,6 +55,12 @@ export function createAuthenticator(options: AuthOptions, logger: Logger): Authe
   };
   if (secret !== undefined) return hs256({ secret, ...checks });
   if (url !== undefined) return jwks({ url, logger, ...checks });
+  if (isOidc) {
+    logger.warn('neither AUTH_SECRET nor AUTH_JWKS_URL is set: users can sign in, and no program can send a token');
+    return async () => {
+      throw badToken();
+    };
+  }
   throw new RunwireError('INVALID_INPUT', 'createRunServer requires authSecret, authJwksUrl or authenticate', {
     path: 'authSecret',
   });

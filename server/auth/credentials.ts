@@ -102,15 +102,18 @@ export class Credentials {
   /**
    * Revokes the token with an id, or all tokens of a subject that were issued until now. The revocation takes effect at
    * once. Resolves once the revocation is durable. Throws `UNAVAILABLE` if storing fails: the revocation then ends when
-   * the server restarts.
+   * the server restarts. `untilMs`: when the token expires at the latest, if that is known.
    */
-  async revoke(which: { jti: string } | { sub: string }): Promise<void> {
+  async revoke(which: { jti: string; untilMs?: number } | { sub: string }): Promise<void> {
     const atMs = Date.now();
     const revocation: Revocation =
-      'jti' in which ? { kind: 'jti', id: which.jti, atMs } : { kind: 'sub', id: which.sub, atMs };
+      'jti' in which
+        ? { kind: 'jti', id: which.jti, atMs, untilMs: which.untilMs }
+        : { kind: 'sub', id: which.sub, atMs };
     const known = this.#byId[revocation.kind].get(revocation.id);
     // The later of the old and the new time: if the clock was set back, revoked tokens must not become valid.
-    const kept = { ...revocation, untilMs: known?.untilMs, atMs: Math.max(atMs, known?.atMs ?? 0) };
+    const untilMs = revocation.untilMs ?? known?.untilMs;
+    const kept = { ...revocation, untilMs, atMs: Math.max(atMs, known?.atMs ?? 0) };
     this.#byId[kept.kind].set(kept.id, kept);
     for (const listener of this.#listeners) listener();
     await this.#options.revocations.put(kept);

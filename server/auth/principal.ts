@@ -11,6 +11,8 @@ export type Principal = {
   /** Project ids, or `['*']` for all. */
   projects: readonly string[];
   roles: readonly Role[];
+  /** Name of the user, to be shown. Permissions and events have `sub`. */
+  name?: string | undefined;
   /** Id of the token, with which `auth.revoke` can revoke it. */
   jti?: string | undefined;
   /** When the token was issued, in Unix ms. Without it, every revocation of the subject applies to the token. */
@@ -39,6 +41,7 @@ export const principalSchema = z.object({
   sub: field.id().refine((sub) => !isSameUser(sub, SERVER) && !isSameUser(sub, SYSTEM), { error: 'is reserved' }),
   projects: z.array(z.string()),
   roles: z.array(z.enum(roles)),
+  name: z.string().max(200).optional(),
   jti: field.id().optional(),
   issuedAtMs: instantMs.optional(),
   expiresAtMs: instantMs.optional(),

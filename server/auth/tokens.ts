@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
+import { nameOf } from './oidc-claims.ts';
 import { type Authenticate, LATEST_MS, type Principal, principalSchema, type Role } from './principal.ts';
 
 const { sub, projects, roles, jti } = principalSchema.shape;
@@ -55,13 +56,20 @@ export function hs256({ secret, ...checks }: TokenOptions): Authenticate {
   };
 }
 
-/** `claim` is the name of the invalid claim of a token with a valid signature. */
-export const badToken = (claim?: string): RunwireError =>
-  new RunwireError('UNAUTHENTICATED', 'the token is missing, malformed, forged or expired', { path: claim });
+/** `claim` is the name of the invalid claim of a token with a valid signature; `cause` that it has expired. */
+export const badToken = (claim?: string, cause?: errors.JWTExpired): RunwireError =>
+  new RunwireError('UNAUTHENTICATED', 'the token is missing, malformed, forged or expired', { path: claim, cause });
+
+/** When the token of an error with a valid signature expired, in Unix ms; undefined if it was refused for another reason. */
+export function expiredAtMs(error: unknown): number | undefined {
+  const cause = error instanceof RunwireError ? error.cause : undefined;
+  return cause instanceof errors.JWTExpired && cause.payload.exp !== undefined ? cause.payload.exp * 1000 : undefined;
+}
 
 /** Returns the error for a token that did not verify. jose checks the signature first, and the claims after it. */
 export function refusalOf(error: unknown, { onBadClaim }: TokenChecks): RunwireError {
   if (error instanceof RunwireError) return error;
+  if (error instanceof errors.JWTExpired) return badToken(undefined, error);
   if (!(error instanceof errors.JWTClaimValidationFailed)) return badToken();
   onBadClaim?.(error.claim);
   return badToken(error.claim);
@@ -83,11 +91,13 @@ export function principalOf(payload: JWTPayload, { onBadClaim }: TokenChecks): P
     throw badToken(claim);
   }
   const { sub, projects, roles, exp, iat, jti } = parsed.data;
+  const name = nameOf(payload);
   if (exp * 1000 <= Date.now()) throw badToken();
   return {
     sub,
     projects,
     roles,
+    ...(name === undefined ? {} : { name }),
     expiresAtMs: exp * 1000,
     ...(jti === undefined ? {} : { jti }),
     ...(iat === undefined ? {} : { issuedAtMs: iat * 1000 }),

@@ -1,7 +1,6 @@
 #!/usr/bin/env node
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { version } from '../version.ts';
 import type {
   CheckpointCommandOptions,
   ClockCommandOptions,
@@ -13,7 +12,7 @@ import type { ExecOptions } from './exec.ts';
 import { splitExecArguments } from './exec-arguments.ts';
 import type { RevokeOptions } from './revoke.ts';
 import type { TailOptions } from './tail.ts';
-import { tokenOption, urlOption } from './target.ts';
+import { type TargetOptions, tokenOption, urlOption } from './target.ts';
 import { parseProjects, parseRoles, parseSub, parseTtl, type TokenCommandOptions, token } from './token.ts';
 
 /**
@@ -38,6 +37,7 @@ async function run(args: readonly string[]): Promise<number> {
   addTail(program, exitWith);
   addPublish(program, exitWith);
   addToken(program, exitWith);
+  addLogin(program, exitWith);
   addAudit(program, exitWith);
   addBackup(program, exitWith);
   addClock(program, exitWith);
@@ -140,6 +140,17 @@ function addToken(program: Command, exitWith: ExitWith): void {
     });
 }
 
+function addLogin(program: Command, exitWith: ExitWith): void {
+  program
+    .command('login')
+    .description('print a new link that signs in to the web app of the local server, for a day')
+    .addOption(urlOption())
+    .action(async (options: Pick<TargetOptions, 'url'>) => {
+      const { login } = await import('./login.ts');
+      exitWith(await login(options));
+    });
+}
+
 function addAudit(program: Command, exitWith: ExitWith): void {
   program
     .command('verify')
@@ -223,14 +234,6 @@ function parseSeq(value: string): number {
 }
 
 const append = (value: string, values: string[] = []): string[] => [...values, value];
-
-/** Reads the version of the package. The built file is one folder further away from package.json. */
-function version(): string {
-  const [path] = ['../../package.json', '../../../package.json']
-    .map((relative) => fileURLToPath(new URL(relative, import.meta.url)))
-    .filter((candidate) => existsSync(candidate));
-  return path === undefined ? 'unknown' : (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
-}
 
 async function main(): Promise<number> {
   try {

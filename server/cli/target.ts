@@ -34,9 +34,8 @@ export async function targetOf(options: TargetOptions): Promise<Target> {
 
 function findTarget(options: TargetOptions): Pick<Target, 'url' | 'token'> {
   const environment = readEnvironment();
-  const named = options.url ?? environment.RUNWIRE_URL;
   const token = options.token ?? environment.RUNWIRE_TOKEN;
-  const url = named === undefined ? localUrl(localConfig(environment)) : namedUrl(named);
+  const url = urlOf(options, environment);
   if (token !== undefined) return { url, token };
   // A locally signed token has every role in every project: it must not leave this machine.
   if (!isLoopback(new URL(url).hostname.replace(/^\[|\]$/g, ''))) {
@@ -57,6 +56,15 @@ function findTarget(options: TargetOptions): Pick<Target, 'url' | 'token'> {
   };
 }
 
+/** Returns the URL of the server: of the options, of the environment, or of the local server. */
+export function urlOf({ url }: Pick<TargetOptions, 'url'>, environment = readEnvironment()): string {
+  const named = url ?? environment.RUNWIRE_URL;
+  return named === undefined ? localUrl(localConfig(environment)) : namedUrl(named);
+}
+
+/** Returns the URL for a browser: without `/ws`, and with the scheme of HTTP. */
+export const httpUrlOf = (url: string): string => url.replace(/^ws/, 'http').replace(/(?:\/ws)?\/*$/, '');
+
 /** Returns the secret, issuer and audience of the local server. Throws `UNAUTHENTICATED` if it has no secret yet. */
 export function localSigning(): TokenOptions {
   const environment = readEnvironment();
@@ -66,6 +74,10 @@ export function localSigning(): TokenOptions {
 function signingOptions(environment: Record<string, string>, config: Config): TokenOptions {
   if (config.authJwksUrl !== undefined) {
     const message = 'AUTH_JWKS_URL is set, so the issuer signs the tokens: pass one with --token or RUNWIRE_TOKEN';
+    throw new RunwireError('UNAUTHENTICATED', message);
+  }
+  if (config.oidcIssuer !== undefined && environment.AUTH_SECRET === undefined) {
+    const message = 'OIDC_ISSUER is set without AUTH_SECRET, so the server accepts no signed token: set AUTH_SECRET';
     throw new RunwireError('UNAUTHENTICATED', message);
   }
   return {

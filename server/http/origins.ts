@@ -61,6 +61,10 @@ export function isHttps({ headers, socket }: Request): boolean {
   return forwarded.split(',', 1)[0]?.trim().toLowerCase() === 'https';
 }
 
+/** The origin at which the client sent a request; undefined for an invalid `Host`. */
+export const ownOrigin = (request: Request): string | undefined =>
+  originOf(isHttps(request) ? 'https' : 'http', request.headers.host);
+
 /**
  * Whether an origin is that of the requested host. An `https` origin is accepted even if the proxy does not report TLS:
  * a network attacker cannot forge an `https` page. An `http` origin is refused if the client used TLS: a network

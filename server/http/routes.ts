@@ -5,15 +5,16 @@ import type { PublishGateway } from '../publishing/gateway.ts';
 import type { Route } from './dispatch.ts';
 import { createExport, type ExportOptions } from './export.ts';
 import { noSuchPath, sendJson } from './messages.ts';
+import { createOidcHandlers, type OidcRoutesOptions } from './oidc.ts';
 import { createPublishEvents } from './publish-events.ts';
-import { createSignIn, createSignOut, type SignInOptions } from './sign-in.ts';
+import { createSignIn, createSignOut, createTokenSignIn } from './sign-in.ts';
 import { createTrpc, TRPC_PATH, type TrpcOptions } from './trpc.ts';
 import { openApp } from './web-app.ts';
 
 /** The route table. `run-server.ts` adds the routes of the producers (`producers/`) to it. */
 
 export type RoutesOptions<R extends Registry> = TrpcOptions<R> &
-  SignInOptions &
+  OidcRoutesOptions &
   ExportOptions<R> & {
     gateway: PublishGateway<R>;
     metrics: PrometheusRegistry;
@@ -25,6 +26,8 @@ export type RoutesOptions<R extends Registry> = TrpcOptions<R> &
 export function createRoutes<R extends Registry>(options: RoutesOptions<R>): Route[] {
   const { gateway, metrics, health, isReady } = options;
   const read = ['GET', 'HEAD'];
+  const oidc = createOidcHandlers(options);
+  const provider = options.oidc?.provider;
   return [
     {
       methods: read,
@@ -53,6 +56,10 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>): Rou
       },
     },
     { methods: read, path: '/login', action: 'login', auth: 'link', handle: createSignIn(options) },
+    { methods: ['GET'], path: '/auth/login', auth: 'none', handle: oidc.login },
+    { methods: ['GET'], path: '/auth/callback', auth: 'none', handle: oidc.callback },
+    { methods: ['POST'], path: '/auth/renew', auth: 'page', handle: oidc.renew },
+    { methods: ['POST'], path: '/auth/token', action: 'login', auth: 'page', handle: createTokenSignIn(options) },
     { methods: ['POST'], path: '/auth/logout', auth: 'page', handle: createSignOut(options) },
     {
       methods: 'any',
@@ -87,6 +94,6 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>): Rou
         throw noSuchPath();
       },
     },
-    { methods: read, path: '/*', auth: 'none', handle: openApp() },
+    { methods: read, path: '/*', auth: 'none', handle: openApp(provider && (() => provider.pageOrigin)) },
   ];
 }

@@ -33,6 +33,11 @@ export type TrpcOptions<R extends Registry> = {
 };
 
 export const TRPC_PATH = '/trpc/';
+/** The only procedure that a caller without a token may call. */
+const PUBLIC_PROCEDURE = 'auth.modes';
+const asNobody: Context = { principal: { sub: '', projects: [], roles: [] }, via: 'http' };
+const isPublic = ({ calls }: TRPCRequestInfo) =>
+  calls.length > 0 && calls.every(({ path }) => path === PUBLIC_PROCEDURE);
 const MAX_BATCH_CALLS = 50;
 const OPEN_ARRAY = 0x5b;
 /** Other methods are refused, because tRPC creates a `Request` object, which throws for a method such as TRACE. */
@@ -68,6 +73,11 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
         throw toTRPCError(known); // tRPC answers 500 to an error that is not a TRPCError.
       }
     };
+    const contextOf = async (info: TRPCRequestInfo): Promise<Context> => {
+      if (isPublic(info)) return asNobody; // Not the context of the batch: its other calls need a token.
+      context ??= identify(info);
+      return context;
+    };
     const whole = requestOf(request, response, async () => {
       // tRPC calls this after `createContext`, which has failed then.
       if (!held) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is required');
@@ -78,7 +88,7 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
         ...call,
         router,
         error: null,
-        createContext: ({ info }) => (context ??= identify(info)),
+        createContext: ({ info }) => contextOf(info),
         maxBatchSize: MAX_BATCH_CALLS,
         allowMethodOverride: true,
         // Sets the status of the error table. For requests that tRPC itself refuses, tRPC would set other statuses.

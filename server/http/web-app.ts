@@ -38,31 +38,48 @@ const PAGES = /^\/(?:$|runs\/|settings\/|(?:approvals|search|operations|sign-in)
  * Serves the files of a folder. Each page URL of the app returns the same HTML document, and the app's script shows the
  * page. Rejects with `NOT_FOUND`, and with `UNAVAILABLE` for a file that exists but cannot be read.
  */
-export function serveApp(folder: string): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+export function serveApp(
+  folder: string,
+  providerOrigin?: () => string,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  const sendOwn = (path: string, request: IncomingMessage, response: ServerResponse) =>
+    sendFile(folder, path, policyFor(request, providerOrigin?.()), request, response);
   return async (request, response) => {
     const path = pathOf(request) ?? '';
     const isPage = PAGES.test(path);
     try {
-      await sendFile(folder, isPage ? DOCUMENT : path, request, response);
+      await sendOwn(isPage ? DOCUMENT : path, request, response);
     } catch (error) {
       // For an unknown page, a browser gets the app, which shows an error page. Other clients must get an error.
       const isUnknownPage =
         error instanceof RunwireError && error.code === 'NOT_FOUND' && !isPage && acceptsPage(request);
       if (!isUnknownPage) throw error;
-      await sendFile(folder, DOCUMENT, request, response);
+      await sendOwn(DOCUMENT, request, response);
     }
   };
 }
 
 export const acceptsPage = (request: IncomingMessage): boolean => /\btext\/html\b/.test(request.headers.accept ?? '');
-function sendFile(root: string, path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+
+/** The app renews a session without a refresh token in a hidden frame, which the provider answers. */
+function policyFor({ headers: { host = '' } }: IncomingMessage, providerOrigin: string | undefined): string {
+  const sockets = /^[\w.:[\]-]+$/.test(host) ? `ws://${host} wss://${host}` : '';
+  const frames = providerOrigin === undefined ? '' : `; frame-src 'self' ${providerOrigin}`;
+  return CONTENT_SECURITY_POLICY.replace('SOCKETS', sockets) + frames;
+}
+
+function sendFile(
+  root: string,
+  path: string,
+  policy: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     send(request, path, { root, index: false, dotfiles: 'ignore', cacheControl: false })
       .on('headers', (_response: ServerResponse) => {
-        const { host = '' } = request.headers;
-        const sockets = /^[\w.:[\]-]+$/.test(host) ? `ws://${host} wss://${host}` : '';
         for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
-        response.setHeader('content-security-policy', CONTENT_SECURITY_POLICY.replace('SOCKETS', sockets));
+        response.setHeader('content-security-policy', policy);
       })
       .on('directory', () => reject(noSuchPath()))
       .on('error', (error: { status?: number }) => {
@@ -77,11 +94,11 @@ function sendFile(root: string, path: string, request: IncomingMessage, response
 }
 
 /** Serves the built app. Every path gives `NOT_FOUND` if the app was not built. */
-export function openApp(): Handler {
+export function openApp(providerOrigin: (() => string) | undefined): Handler {
   const folder = ['../../app', '../../dist/app']
     .map((path) => fileURLToPath(new URL(path, import.meta.url)))
     .find((path) => existsSync(`${path}/index.html`));
-  if (folder !== undefined) return serveApp(folder);
+  if (folder !== undefined) return serveApp(folder, providerOrigin);
   return () => {
     throw noSuchPath();
   };

@@ -137,6 +137,13 @@ export class Connections implements ConnectionRegistry {
     return connection.isOpen;
   }
 
+  /** Replaces the principal of the connections with the same token or session (`jti`): it was renewed. */
+  renewed(principal: Principal): void {
+    for (const connection of this.#open) {
+      if (connection.isAuthenticated && connection.principal.jti === principal.jti) connection.setPrincipal(principal);
+    }
+  }
+
   /** Closes the connections with an expired or revoked token. */
   review(): void {
     for (const connection of this.#open) connection.closeIfTokenInvalid();

@@ -85,7 +85,11 @@ describe('tokens', () => {
     const token = await tokenFor({ ttlSeconds: -60 });
     const options = { redirect: 'manual', headers: { accept: 'text/html,*/*' } } as const;
     const { status, headers } = await fetch(`${server.url}/login?token=${token}`, options);
-    expect([status, headers.get('location'), headers.get('set-cookie')]).toEqual([303, '/', null]);
+    expect([status, headers.get('location'), headers.get('set-cookie')]).toEqual([
+      303,
+      expect.stringMatching(/^\/sign-in\?reason=expired&at=\d+$/),
+      null,
+    ]);
   });
 
   test('[A1] a missing token gets 401 with a challenge, and 4401', async () => {

@@ -10,6 +10,7 @@ import { describeProducerState } from './producer-state.ts';
 import { describeRevocations } from './revocations.ts';
 import { describeRuns } from './runs.ts';
 import { describeSearch } from './search.ts';
+import { describeSessions } from './sessions.ts';
 
 /**
  * The suite that every store must pass: it tests each MUST of `contract/`, with one file for each contract. A store's own
@@ -41,6 +42,7 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
     describeSearch(openLog);
     describeAccess(openLog);
     describeRevocations(openLog);
+    describeSessions(openLog);
     describeProducerState(openLog);
     describeIntegrity(openLog);
     if (isPersistent) describePersistence(makePlace);

@@ -6,10 +6,11 @@ import type { ProducerState } from './producer-state.ts';
 import type { Revocations } from './revocations.ts';
 import type { RunStore } from './runs.ts';
 import type { EventSearch } from './search.ts';
+import type { SessionStore } from './sessions.ts';
 
 /**
  * A store: the event log, the data computed from it (runs, approvals, search index), and the data beside it (access log,
- * revocations). Each contract is one file of this folder; its tests are in the file of the same name in `conformance/`. Why
+ * revocations, sessions). Each contract is one file of this folder; its tests are in the file of the same name in `conformance/`. Why
  * members and not one flat interface: docs/decisions/010.
  *
  * - No method may hold the event loop for long: a store splits its work into slices of at most 5 ms.
@@ -23,6 +24,7 @@ export interface EventLog extends Log {
   readonly search: EventSearch;
   readonly access: AccessLog;
   readonly revocations: Revocations;
+  readonly sessions: SessionStore;
   readonly integrity: Integrity;
   readonly producerState: ProducerState;
 

@@ -32,6 +32,7 @@ import { prepareRowStatements } from './rows.ts';
 import { SqliteRuns } from './runs.ts';
 import { SqliteSearchTables } from './search.ts';
 import { SqliteBlocks } from './search-index.ts';
+import { SqliteSessions } from './sessions.ts';
 import { type LogStatements, prepareStatements } from './statements.ts';
 
 /**
@@ -115,6 +116,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       approvals: new SqliteApprovals({ statements, rows, slice }),
       search: new BlockSearch({ tables: new SqliteSearchTables(db), index, slice, head, oldest, positionBeforeTime }),
       revocations: new SqliteRevocations(db, { slice, write }),
+      sessions: new SqliteSessions(db, { slice, write }),
       integrity: new SqliteIntegrity({
         database,
         state,

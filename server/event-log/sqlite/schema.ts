@@ -178,6 +178,9 @@ export const migrations: readonly Migration[] = [
       AND e.event_id = substr(artifacts.state ->> '$.order.key', instr(artifacts.state ->> '$.order.key', ' ') + 1)
   ), 0));
   `,
+  `
+  CREATE TABLE sessions (id TEXT PRIMARY KEY, sealed TEXT NOT NULL, ends_at_ms INTEGER NOT NULL) WITHOUT ROWID;
+  `,
 ];
 
 /**
