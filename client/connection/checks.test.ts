@@ -133,6 +133,11 @@ test('[H41] the shortest interval counts, a connection is checked at once, and t
   expect(pings).toHaveLength(3);
   await vi.advanceTimersByTimeAsync(1_000);
   expect(pings).toHaveLength(4);
+  await answer(true);
+  vi.setSystemTime(Date.now() + 60_000); // The device sleeps.
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(pings).toHaveLength(5);
+  expect(checks.getStatus().isChecked).toBe(false);
   become('reconnecting');
   expect(checks.getStatus().isChecked).toBe(false);
   await answer(true); // Of the connection that was lost.

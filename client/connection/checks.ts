@@ -55,7 +55,7 @@ export class Checks {
   every(ms: number): () => void {
     const id = Symbol();
     this.#intervals.set(id, ms);
-    this.#stopWatching ??= watchPage(() => this.#shown());
+    this.#stopWatching ??= watchPage(() => this.#turned());
     this.#schedule();
     return () => {
       this.#intervals.delete(id);
@@ -99,7 +99,12 @@ export class Checks {
     if (this.#intervals.size === 0 || this.#current || !this.#isConnected || isHidden()) return;
     const waitMs = this.#lastAt + Math.min(...this.#intervals.values()) - performance.now();
     // In a task of its own, because a component that leaves in the same task needs no check.
-    this.#timer = setTimeout(() => void this.check(), Math.max(0, waitMs));
+    const dueAtMs = Date.now() + Math.max(0, waitMs);
+    this.#timer = setTimeout(() => {
+      // The device was asleep: the last answer is of the time before.
+      if (Date.now() > dueAtMs + CHECK_MS) this.#set({ isChecked: false });
+      void this.check();
+    }, dueAtMs - Date.now());
   }
 
   #set(change: Partial<CheckStatus>): void {
@@ -110,8 +115,9 @@ export class Checks {
     this.#store.notify();
   }
 
-  #shown(): void {
-    if (!isHidden()) this.#lastAt = Number.NEGATIVE_INFINITY; // What was checked before may be long ago.
+  #turned(): void {
+    this.#set({ isChecked: false }); // When the page is shown, the last answer may be long ago.
+    this.#lastAt = Number.NEGATIVE_INFINITY;
     this.#schedule();
   }
 }

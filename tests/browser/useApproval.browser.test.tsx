@@ -1,5 +1,5 @@
 import { skipToken } from '@tanstack/react-query';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { createRunwireClient } from '../../client/index.ts';
 import {
   type ApprovalKey,
@@ -217,4 +217,23 @@ test('[H41] checks state that the server answers, and end with the last componen
   await until(() => expect(hook.result.current.connection).toMatchObject({ isConnected: true, isChecked: true }));
   await hook.rerender({ checkEveryMs: undefined });
   expect(await hook.result.current.connection.check()).toBe(true);
+});
+
+test('[H41] a hidden page makes no checks, and one that is shown makes one at once', async () => {
+  const server = await openServer();
+  await server.publishInside(ask('a1'));
+  const hook = await mount(server, {
+    props: { checkEveryMs: 3_600_000 },
+    use: (options) => ({ approval: useApproval(key), connection: useConnection(options) }),
+  });
+  await until(() => expect(hook.result.current.connection.isChecked).toBe(true));
+  const { checkedAt } = hook.result.current.connection;
+  const visibility = vi.spyOn(document, 'visibilityState', 'get').mockReturnValue('hidden');
+  onTestFinished(() => visibility.mockRestore());
+  document.dispatchEvent(new Event('visibilitychange'));
+  await until(() => expect(hook.result.current.connection).toMatchObject({ isChecked: false, checkedAt }));
+  visibility.mockReturnValue('visible');
+  document.dispatchEvent(new Event('visibilitychange'));
+  await until(() => expect(hook.result.current.connection.isChecked).toBe(true));
+  expect(hook.result.current.connection.checkedAt).toBeGreaterThan(checkedAt ?? 0);
 });
