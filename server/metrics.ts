@@ -34,6 +34,11 @@ const BATCH_EVENTS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000];
  */
 const TOTALS_MS = 1_000;
 
+/** Maximum number of times that are kept for the quantiles of one second. */
+const MAX_TIMES = 10_000;
+type Second = { publishMs: number[]; commitMs: number[]; refused: { [code: string]: number } };
+const emptySecond = (): Second => ({ publishMs: [], commitMs: [], refused: {} });
+
 export class Metrics {
   readonly registry = new Registry();
   readonly #rejections: Counter<'reason'>;
@@ -42,6 +47,8 @@ export class Metrics {
   readonly #batch: Histogram;
   readonly #files: Gauge<'file'>;
   readonly #commitFailures: Counter;
+  #second = emptySecond();
+  #sizes = { databaseBytes: 0, walBytes: 0 };
 
   constructor() {
     const registers = [this.registry];
@@ -80,19 +87,30 @@ export class Metrics {
   /** Counts an error response. `reason` is its code in the error table. */
   rejected(reason: string): void {
     this.#rejections.inc({ reason });
+    this.#second.refused[reason] = (this.#second.refused[reason] ?? 0) + 1;
   }
 
   published(ms: number): void {
     this.#publish.observe(ms / 1_000);
+    if (this.#second.publishMs.length < MAX_TIMES) this.#second.publishMs.push(ms);
+  }
+
+  /** Returns what was measured since the last call, and the sizes of the files. */
+  takeSecond(): Second & { databaseBytes: number; walBytes: number } {
+    const second = this.#second;
+    this.#second = emptySecond();
+    return { ...second, ...this.#sizes };
   }
 
   filesMeasured({ databaseBytes, walBytes }: { databaseBytes: number; walBytes: number }): void {
+    this.#sizes = { databaseBytes, walBytes };
     this.#files.set({ file: 'database' }, databaseBytes);
     this.#files.set({ file: 'wal' }, walBytes);
   }
 
   committed({ events, ms }: { events: number; ms: number }): void {
     this.#commit.observe(ms / 1_000);
+    if (this.#second.commitMs.length < MAX_TIMES) this.#second.commitMs.push(ms);
     this.#batch.observe(events);
   }
 

@@ -206,13 +206,12 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   });
   const inFlight = new InFlight();
   metrics.addSources({ log, bus, delivery, connections, streams, inFlight, access, health, retention });
-  const stats = new Stats({ log, bus, delivery, connections, phiPolicy });
+  const stats = new Stats({ log, bus, delivery, connections, metrics, phiPolicy });
 
   const gateway = new PublishGateway(bus, limits);
   const onRejected = (code: ErrorCode) => metrics.rejected(code);
   const common = { registry, log, gateway, access, credentials, identity, health, logger };
-  const readStats = (visibleTo: Principal) => stats.read(visibleTo);
-  const router = createRouter({ ...common, delivery, approvals, audit, streams, onRejected, stats: readStats });
+  const router = createRouter({ ...common, delivery, approvals, audit, streams, onRejected, stats, connections });
   const cookieName = `runwire_${log.epoch}`;
   const turns = new Turns();
   const authenticator = new RequestAuthenticator({ credentials, origins, cookieName, turns });

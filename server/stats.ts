@@ -1,18 +1,15 @@
-import type { ClientStats, ServerStats } from '../shared/server-stats.ts';
+import type { ClientStats, ServerStats, StatsSample } from '../shared/server-stats.ts';
 import { coversProjects } from './auth/permissions.ts';
 import type { Principal } from './auth/principal.ts';
 import type { ServerPolicy } from './phi/policy.ts';
+import { StatsHistory, type StatsHistoryParts } from './stats-history.ts';
 
-/** Computes the statistics that `getStats()` and the procedure `server.stats` return. */
+/** Computes the statistics that `getStats()` and the procedures `server.stats` and `server.history` return. */
 
-export type StatsParts = {
+export type StatsParts = StatsHistoryParts & {
   log: { readonly epoch: string; readonly head: number; readonly oldest: number };
-  bus: { readonly published: number };
-  delivery: { readonly counts: { readonly delivered: number } };
   phiPolicy: ServerPolicy;
   connections: {
-    readonly count: number;
-    totals(): { subscriptions: number };
     stats(includes: (principal: Principal | undefined) => boolean): ClientStats[];
   };
 };
@@ -26,10 +23,12 @@ export class Stats {
   readonly #parts: StatsParts;
   readonly #startedAt = performance.now();
   readonly #samples: (Counts & { at: number })[] = [];
+  readonly #history: StatsHistory;
   readonly #timer: NodeJS.Timeout;
 
   constructor(parts: StatsParts) {
     this.#parts = parts;
+    this.#history = new StatsHistory(parts);
     this.#sample();
     this.#timer = setInterval(() => this.#sample(), SAMPLE_MS).unref();
   }
@@ -58,8 +57,14 @@ export class Stats {
     };
   }
 
+  /** Returns one sample for each second after a time (Unix ms), of the last hour at most. */
+  history(since: number): StatsSample[] {
+    return this.#history.since(since);
+  }
+
   close(): void {
     clearInterval(this.#timer);
+    this.#history.close();
   }
 
   #counts(): Counts {
@@ -82,5 +87,6 @@ export class Stats {
   #sample(): void {
     this.#samples.push({ at: performance.now(), ...this.#counts() });
     if (this.#samples.length > RATE_SAMPLES) this.#samples.shift();
+    if (this.#samples.length > 1) this.#history.sample();
   }
 }

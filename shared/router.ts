@@ -26,7 +26,7 @@ import type {
 } from './run.ts';
 import type { RunActivity } from './run-activity.ts';
 import type { SearchFacets } from './search-facets.ts';
-import type { ServerStats } from './server-stats.ts';
+import type { ServerStats, StatsSample } from './server-stats.ts';
 
 /**
  * The type of the server's router: every procedure with its input and its output. The client's types come from here, so
@@ -243,7 +243,15 @@ export type ProceduresOf<R extends Registry> = {
     refresh: Mutation<{ token: string }, { expiresAt: string | null }>;
     revoke: Mutation<{ jti: string } | { sub: string }, { revoked: boolean }>;
   };
-  server: { stats: Query<void, ServerStats> };
+  server: {
+    stats: Query<void, ServerStats>;
+    /** Returns one sample for each second after `since` (Unix ms), of the last hour at most. */
+    history: Query<{ since?: number | undefined } | undefined, { samples: StatsSample[] }>;
+    /** Asks a client to connect again: it resumes all subscriptions on a new socket. `id` is that of `stats`. */
+    drain: Mutation<{ id: number }, { drained: boolean }>;
+    /** Closes a client's socket. With `revoke`, all tokens of its user are revoked first: the client does not come back. */
+    disconnect: Mutation<{ id: number; revoke?: boolean | undefined }, { disconnected: boolean }>;
+  };
 };
 
 /** An error as tRPC sends it. `runwireCode` is the code of the error table (`errorTable`). */

@@ -4,6 +4,12 @@ export type ClientStats = {
   id: number;
   /** User id; undefined until the client has authenticated. */
   sub?: string;
+  /** Projects of the client's token; undefined until it has authenticated. `*` means every project. */
+  projects?: string[];
+  /** Network address. Behind a proxy that the server trusts, the address that the proxy states. */
+  address: string;
+  /** `slow`: the socket has not taken everything yet. `draining`: the client was asked to connect again. */
+  state: 'keeping up' | 'slow' | 'draining';
   connectedAt: string;
   subscriptions: number;
   /** Number of events between the client's slowest subscription and the end of the log. */
@@ -35,4 +41,32 @@ export type ServerStats = {
   phiPolicy: 'reject' | 'redact' | 'off';
   /** `server.stats` returns only the clients with tokens for no other projects than the caller's own. */
   clients: ClientStats[];
+};
+
+/** One second of a running server. Numbers of things that happened are of that second. */
+export type StatsSample = {
+  /** The end of the second, Unix ms by the server's clock. */
+  at: number;
+  connections: number;
+  subscriptions: number;
+  published: number;
+  delivered: number;
+  /** Time from a publish call to the write to the sockets of waiting readers, in ms; null without a publish. */
+  publishP50Ms: number | null;
+  publishP99Ms: number | null;
+  /** Time of a commit to the log, in ms; null without a commit. */
+  commitP99Ms: number | null;
+  gaps: number;
+  replays: number;
+  /** Requests answered with an error, by error code. */
+  refused: { [code: string]: number };
+  /** The longest time that the event loop was held, in ms. */
+  loopDelayMs: number;
+  memoryBytes: number;
+  unsentBytes: number;
+  /** Events between the slowest reader and the head of the log. */
+  mostLag: number;
+  /** Sizes of the database file and of its WAL; 0 for a log in memory. */
+  databaseBytes: number;
+  walBytes: number;
 };

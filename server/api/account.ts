@@ -1,26 +1,20 @@
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
-import type { ServerStats } from '../../shared/server-stats.ts';
 import type { Credentials } from '../auth/credentials.ts';
 import type { Identity } from '../auth/identity.ts';
 import { requirePermission } from '../auth/permissions.ts';
-import { everyProject, type Principal } from '../auth/principal.ts';
+import { everyProject } from '../auth/principal.ts';
 import { version } from '../version.ts';
 import type { Procedure } from './trpc.ts';
 
 export type AccountParts = {
   credentials: Credentials;
   identity: Pick<Identity, 'modes' | 'modeOf' | 'oidc'>;
-  /** Returns the statistics. `clients` lists only connections with projects that the token of `visibleTo` covers. */
-  stats: (visibleTo: Principal) => ServerStats;
 };
 
 /** The procedures `auth.me`, `auth.modes`, `auth.refresh` and `auth.revoke`. */
-export function authProcedures(
-  procedure: Procedure,
-  { credentials, identity }: Pick<AccountParts, 'credentials' | 'identity'>,
-) {
+export function authProcedures(procedure: Procedure, { credentials, identity }: AccountParts) {
   const { modes, oidc } = identity;
   return {
     modes: procedure.meta({ accessLog: 'errors' }).query(() => ({
@@ -57,15 +51,5 @@ export function authProcedures(
         await credentials.revoke(input);
         return { revoked: true };
       }),
-  };
-}
-
-/** The procedure `server.stats`. */
-export function serverProcedures(procedure: Procedure, { stats }: Pick<AccountParts, 'stats'>) {
-  return {
-    stats: procedure.query(({ ctx }) => {
-      requirePermission(ctx.principal, 'stats');
-      return stats(ctx.principal);
-    }),
   };
 }

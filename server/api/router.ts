@@ -1,13 +1,14 @@
 import type { TrackedEnvelope } from '@trpc/server';
 import type { Registry } from '../../shared/registry.ts';
 import type { RouterOf } from '../../shared/router.ts';
-import { type AccountParts, authProcedures, serverProcedures } from './account.ts';
+import { type AccountParts, authProcedures } from './account.ts';
 import { type ApprovalParts, approvalProcedures } from './approvals.ts';
 import { type AuditParts, auditProcedures } from './audit.ts';
 import type { Context } from './context.ts';
 import { type EventParts, eventProcedures } from './events.ts';
 import { runStateProcedures } from './run-states.ts';
 import { type RunParts, runProcedures } from './runs.ts';
+import { type ServerParts, serverProcedures } from './server.ts';
 import { type SubscriptionParts, subscriptionProcedures } from './subscriptions.ts';
 import { type ApiOptions, createApi } from './trpc.ts';
 
@@ -19,7 +20,8 @@ export type RouterOptions<R extends Registry> = ApiOptions &
   EventParts<R> &
   ApprovalParts &
   AuditParts &
-  AccountParts;
+  AccountParts &
+  ServerParts;
 
 export function createRouter<R extends Registry>(options: RouterOptions<R>) {
   const { t, procedure, paths } = createApi(options);

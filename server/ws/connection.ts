@@ -86,6 +86,7 @@ export class Connection implements CallerConnection, SocketObserver {
   #unansweredAt: number | undefined;
   /** Since when the socket has unsent bytes and sends none of them. */
   #stalledAt: number | undefined;
+  #isDraining = false;
   /** Bytes that the socket had sent at `#stalledAt`. */
   #stalledSentBytes = 0;
 
@@ -288,10 +289,20 @@ export class Connection implements CallerConnection, SocketObserver {
     return this.#readers.reduce((most, reader) => Math.max(most, reader.lag), 0);
   }
 
+  /** Asks the client to connect again: tRPC's client opens a new socket, resumes its subscriptions, and closes this one. */
+  drain(): void {
+    if (!this.#ws.isOpen) return;
+    this.#isDraining = true;
+    this.#ws.send(RECONNECT_NOTICE);
+  }
+
   stats(): ClientStats {
+    const { sub, projects } = this.#principal ?? {};
     return {
       id: this.id,
-      ...(this.#principal ? { sub: this.#principal.sub } : {}),
+      ...(sub === undefined || projects === undefined ? {} : { sub, projects: [...projects] }),
+      address: this.address.text,
+      state: this.#isDraining ? 'draining' : this.isDrained ? 'keeping up' : 'slow',
       connectedAt: new Date(this.connectedAtMs).toISOString(),
       subscriptions: this.subscriptions,
       lag: this.lag,

@@ -149,6 +149,12 @@ export class Connections implements ConnectionRegistry {
     for (const connection of this.#open) connection.closeIfTokenInvalid();
   }
 
+  /** Returns the open connection with an id. */
+  find(id: number): Connection | undefined {
+    for (const connection of this.#open) if (connection.id === id) return connection;
+    return undefined;
+  }
+
   /**
    * Returns statistics of the connections for which `passes` returns true. `passes` gets the principal; undefined before
    * authentication.

@@ -66,6 +66,9 @@ const readable: Input = async (target, { bus }) => {
   return { projectId: target.projectId, eventId };
 };
 const unerased = (_: boolean, role: Role) => (role === 'admin' ? 'EVENT_NOT_FOUND' : 'FORBIDDEN');
+/** The connection of a user of the target's project, made for the case. */
+const connected: Input = async (target, world) => ({ id: await world.join(target) });
+const unconnected = (_: boolean, role: Role) => (role === 'admin' ? 'NOT_FOUND' : 'FORBIDDEN');
 const undecided = (mayRead: boolean) => (mayRead ? 'NOT_ALLOWED_TO_DECIDE' : 'RUN_NOT_FOUND');
 
 const procedures: Record<string, Entry> = {
@@ -99,6 +102,9 @@ const procedures: Record<string, Entry> = {
   'audit.erase': mutation('erase', unerased, erasable),
   'audit.confirmClock': mutation('clock', 'server', () => ({ now: new Date().toISOString() })),
   'server.stats': query('stats', 'server', nothing),
+  'server.history': query('stats', 'server', nothing),
+  'server.drain': mutation('erase', unconnected, connected),
+  'server.disconnect': mutation('erase', unconnected, connected),
   'auth.me': query('none', 'server', nothing),
   'auth.modes': query('everyone', 'server', nothing),
   'auth.refresh': { ...mutation('none', 'server', (_, { token }) => ({ token })), withoutSocket: 'INVALID_INPUT' },
@@ -208,6 +214,15 @@ async function openWorld() {
       const approvalId = randomUUID();
       if (target !== absent) await server.bus.publish([drafts.required(target, approvalId)], { actor: 'ci' });
       return approvalId;
+    },
+    /** Connects a user of the target's project, and returns the id of the connection. */
+    join: async (target: Target): Promise<number> => {
+      if (target === absent) return 1_000_000_000;
+      const sub = randomUUID();
+      const wire = await Wire.open(server.url, { token: await tokenFor({ sub, projects: [target.projectId] }) });
+      wires.push(wire);
+      await wire.call('query', 'auth.me');
+      return server.getStats().clients.find((client) => client.sub === sub)?.id ?? 0;
     },
     /** Publishes to both projects; resolves with the head. */
     stir: async (): Promise<number> => {
