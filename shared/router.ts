@@ -127,6 +127,10 @@ export type ProceduresOf<R extends Registry> = {
     /** Returns the numbers of events by type, stage and publisher, from `fromRunSeq`. */
     counts: Query<RunId & { fromRunSeq?: number | undefined }, EventCounts>;
   };
+  project: {
+    /** Returns the readable projects that have runs, by their ids, with the number of running runs: at most 1,000. */
+    list: Query<void, { projects: { projectId: string; running: number }[] }>;
+  };
   event: {
     /** Publishes 1 to 1,000 drafts, all or none. `seq` is the highest position of them. */
     publish: Mutation<

@@ -6,6 +6,7 @@ import { type ApprovalParts, approvalProcedures } from './approvals.ts';
 import { type AuditParts, auditProcedures } from './audit.ts';
 import type { Context } from './context.ts';
 import { type EventParts, eventProcedures } from './events.ts';
+import { type ProjectParts, projectProcedures } from './projects.ts';
 import { runStateProcedures } from './run-states.ts';
 import { type RunParts, runProcedures } from './runs.ts';
 import { type ServerParts, serverProcedures } from './server.ts';
@@ -17,6 +18,7 @@ import { type ApiOptions, createApi } from './trpc.ts';
 export type RouterOptions<R extends Registry> = ApiOptions &
   SubscriptionParts<R> &
   RunParts<R> &
+  ProjectParts &
   EventParts<R> &
   ApprovalParts &
   AuditParts &
@@ -28,6 +30,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
   const router = t.router({
     ...subscriptionProcedures<R>(procedure, options),
     run: { ...runStateProcedures<R>(procedure, options), ...runProcedures<R>(procedure, options) },
+    project: projectProcedures(procedure, options),
     event: eventProcedures<R>(procedure, options),
     approval: approvalProcedures(procedure, options),
     audit: auditProcedures(procedure, options),

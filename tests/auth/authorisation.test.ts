@@ -93,6 +93,7 @@ const procedures: Record<string, Entry> = {
     ...query('read', 'silence', ({ projectId }) => ({ projectId, since: '2000-01-01T00:00:00Z', buckets: 3 })),
     shows: '"open":{"',
   },
+  'project.list': query('read', 'silence', nothing, withoutText),
   'event.facets': query('read', 'silence', ({ projectId }) => ({ projectId })),
   'event.search': query('read', 'silence', (target) => ({ projectId: target.projectId, text: canary(target) })),
   'audit.access': query('audit', 'server', nothing),

@@ -2,11 +2,13 @@ import { createContext, type MouseEvent, type ReactNode, use, useState } from 'r
 import { NARROW, useMedia } from '../hooks/useMedia.ts';
 import { useSession } from '../hooks/useSession.ts';
 import { lazily } from '../lib/lazily.tsx';
-import { Link, runOfPath, usePath } from '../lib/navigation.tsx';
+import { Link, runOfPath, useParams, usePath } from '../lib/navigation.tsx';
 import { Popover } from './Popover.tsx';
+import { ProjectName } from './ProjectName.tsx';
 import { Toolbar } from './Toolbar.tsx';
 import { countText, useWaitingForMe } from './WaitingForMe.tsx';
 
+const ProjectMenu = lazily(() => import('./ProjectMenu.tsx').then((part) => part.ProjectMenu));
 const UserMenu = lazily(() => import('./UserMenu.tsx').then((part) => part.UserMenu));
 
 /** The element of the bar that holds the badge of the page. */
@@ -25,6 +27,7 @@ export function Frame({ children }: { children: ReactNode }) {
           <img src="/icon.svg" alt="" width="22" height="22" />
           <span>Runwire</span>
         </Link>
+        <Project />
         <Navigation />
         <span className="grow" />
         <span ref={setSlot} className="badge-slot" />
@@ -53,15 +56,48 @@ function SkipLink() {
   );
 }
 
+/** The project of the page. A user of one project has no menu. */
+function Project() {
+  const path = usePath();
+  const { me } = useSession();
+  const chosen = useParams().get('project') ?? runOfPath(path)?.projectId;
+  if (!me || me.projects.length === 0) return null;
+  const [only] = me.projects;
+  if (me.projects.length === 1 && only !== undefined && only !== '*') {
+    return (
+      <span className="project-menu">
+        <ProjectName projectId={only} />
+      </span>
+    );
+  }
+  return (
+    <Popover
+      label="Project"
+      onPreload={() => void ProjectMenu.preload()}
+      trigger={
+        <button type="button" className="project-menu">
+          <span className="unseen">Project: </span>
+          <span className="text">{chosen === undefined ? 'All projects' : <ProjectName projectId={chosen} />}</span>
+          <span aria-hidden="true">▾</span>
+        </button>
+      }
+    >
+      {(close) => <ProjectMenu chosen={chosen} onClose={close} />}
+    </Popover>
+  );
+}
+
 function Navigation() {
   const path = usePath();
   const isNarrow = useMedia(NARROW);
   const { isAdmin } = useSession();
   const waiting = useWaitingForMe().length;
-  const item = (href: string, name: ReactNode) => {
+  const project = useParams().get('project') ?? undefined;
+  const item = (href: string, name: ReactNode, isOfProject = false) => {
     const isHere = href === '/' ? path === '/' : path.startsWith(href);
+    const of = isOfProject && project !== undefined ? `?project=${encodeURIComponent(project)}` : '';
     return (
-      <Link href={href} aria-current={isHere ? 'page' : undefined}>
+      <Link href={href + of} aria-current={isHere ? 'page' : undefined}>
         {name}
       </Link>
     );
@@ -74,7 +110,7 @@ function Navigation() {
   );
   return (
     <Toolbar as="nav" label="Main">
-      {item('/', 'Runs')}
+      {item('/', 'Runs', true)}
       {item(
         '/approvals',
         waiting === 0 ? (
@@ -87,8 +123,9 @@ function Navigation() {
             </span>
           </>
         ),
+        true,
       )}
-      {item('/search', 'Search')}
+      {item('/search', 'Search', true)}
       {!isNarrow && forAdmins}
       {isNarrow && isAdmin && (
         <Popover label="More pages" align="end" trigger={<button type="button">More</button>}>

@@ -37,6 +37,9 @@ export type ActivityQuery = Caller & {
   buckets: number;
 };
 
+/** A project with runs. `running` stops at 10,000. */
+export type ProjectRuns = { projectId: string; running: number };
+
 export type ChangeQuery = Caller & {
   /** Only runs of these projects. The store MUST NOT read runs of other projects. */
   projects: Projects;
@@ -104,6 +107,12 @@ export interface RunStore {
 
   /** Counts the runs of a period, and those that have not ended, in a bounded amount of work. */
   activity(query: ActivityQuery): Promise<RunActivity>;
+
+  /**
+   * Returns the projects that have runs, in the order of their ids, with the number of their running runs: at most `limit`.
+   * The store MUST NOT read runs of other projects than `projects`.
+   */
+  projects(query: Caller & { projects: Projects; limit: number }): Promise<ProjectRuns[]>;
 
   /** Returns the headers of the runs that changed after a position, in the order of their last event. */
   changedSince(query: ChangeQuery): Promise<ChangePage>;

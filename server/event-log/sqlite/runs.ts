@@ -7,6 +7,7 @@ import type {
   ActivityQuery,
   ChangePage,
   ChangeQuery,
+  ProjectRuns,
   RunPage,
   RunQuery,
   RunStore,
@@ -17,6 +18,7 @@ import type {
 import { NewestFirst, type Source } from '../newest-first.ts';
 import { activityOf } from './activity.ts';
 import type { StatementSyncInstance } from './driver.ts';
+import { projectsWithRuns } from './projects.ts';
 import type { RowStatements } from './rows.ts';
 import { type ChildTable, type LogStatements, PAGE_BYTES } from './statements.ts';
 
@@ -209,6 +211,10 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     return this.#parts.statements.pendingApprovals
       .all(rowId)
       .some((row) => test(JSON.parse((row as { state: string }).state)));
+  }
+
+  projects(query: Parameters<RunStore['projects']>[0]): Promise<ProjectRuns[]> {
+    return projectsWithRuns(this.#parts, query);
   }
 
   activity(query: ActivityQuery): Promise<RunActivity> {

@@ -105,6 +105,12 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     ),
     openOfAll: db.prepare(open("> ''")),
     openOfProject: db.prepare(open('= ?')),
+    nextProject: db.prepare('SELECT min(project_id) AS project_id FROM runs WHERE project_id > ?'),
+    hasRuns: db.prepare('SELECT 1 FROM runs WHERE project_id = ? LIMIT 1'),
+    countRunning: db.prepare(
+      `SELECT count(*) AS running FROM (
+         SELECT 1 FROM runs WHERE project_id = ? AND status NOT IN ('completed', 'failed') AND status = 'running' LIMIT ?)`,
+    ),
     pendingApprovals: db.prepare(`SELECT state FROM approvals WHERE run_row = ? AND status = 'pending'`),
     // Each lists the approvals after a row of its order, given by the columns of the order.
     listApprovals: listed('a.request_seq < ? ORDER BY a.request_seq DESC'),
