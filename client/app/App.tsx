@@ -1,5 +1,6 @@
 import { Suspense, useEffect, useRef, useState } from 'react';
 import { useConnection } from '../hooks/index.ts';
+import { Access } from './components/Access.tsx';
 import { Frame } from './components/Frame.tsx';
 import { LiveRegions } from './components/LiveRegions.tsx';
 import { Notice, Skeleton } from './components/Notice.tsx';
@@ -37,7 +38,9 @@ export function App() {
       <WaitingForMe>
         <LostAt value={lostAt}>
           <Frame>
-            <Content path={path} />
+            <Access path={path}>
+              <Content path={path} />
+            </Access>
           </Frame>
           <PageKeys path={path} />
           <Dialogs />

@@ -91,14 +91,16 @@ function Navigation() {
   const path = usePath();
   const isNarrow = useMedia(NARROW);
   const { isAdmin } = useSession();
-  const waiting = useWaitingForMe().length;
+  const waiting = useWaitingForMe();
   const project = useParams().get('project') ?? undefined;
-  const item = (href: string, name: ReactNode, isOfProject = false) => {
+  const item = (href: string, name: string, { isOfProject = false, count = 0 } = {}) => {
     const isHere = href === '/' ? path === '/' : path.startsWith(href);
     const of = isOfProject && project !== undefined ? `?project=${encodeURIComponent(project)}` : '';
+    const label = count > 0 ? `${name}, ${countText(count)} wait for you` : undefined;
     return (
-      <Link href={href + of} aria-current={isHere ? 'page' : undefined}>
+      <Link href={href + of} aria-current={isHere ? 'page' : undefined} aria-label={label}>
         {name}
+        {count > 0 && <span className="count">{countText(count)}</span>}
       </Link>
     );
   };
@@ -110,22 +112,9 @@ function Navigation() {
   );
   return (
     <Toolbar as="nav" label="Main">
-      {item('/', 'Runs', true)}
-      {item(
-        '/approvals',
-        waiting === 0 ? (
-          'Approvals'
-        ) : (
-          <>
-            Approvals<span className="unseen">, {countText(waiting)} wait for you</span>
-            <span className="count" aria-hidden="true">
-              {countText(waiting)}
-            </span>
-          </>
-        ),
-        true,
-      )}
-      {item('/search', 'Search', true)}
+      {item('/', 'Runs', { isOfProject: true })}
+      {item('/approvals', 'Approvals', { isOfProject: true, count: waiting })}
+      {item('/search', 'Search', { isOfProject: true })}
       {!isNarrow && forAdmins}
       {isNarrow && isAdmin && (
         <Popover label="More pages" align="end" trigger={<button type="button">More</button>}>

@@ -1,8 +1,8 @@
-import type { ReactNode } from 'react';
+import { type ReactNode, useEffect, useState } from 'react';
 import { codeOf, isSignedOut } from '../lib/errors.ts';
 
 /** Shown in place of content: states what is missing, why, and what to do. */
-export const Notice = ({ title, children }: { title: string; children: ReactNode }) => (
+export const Notice = ({ title, children }: { title: ReactNode; children: ReactNode }) => (
   <section className="notice">
     <h1>{title}</h1>
     {children}
@@ -25,7 +25,7 @@ export function Problem({ error, onRetry }: { error: Error; onRetry: () => void 
   if (code === 'FORBIDDEN') {
     return (
       <Notice title="You do not have access">
-        <p>Your token does not cover this project, or lacks a role. Ask an administrator of Runwire for access.</p>
+        <p>Your project or role does not allow this. Ask an administrator of Runwire for access.</p>
       </Notice>
     );
   }
@@ -45,12 +45,41 @@ export function Problem({ error, onRetry }: { error: Error; onRetry: () => void 
   );
 }
 
-/** Placeholder rows while data is loading. They appear after 150 ms, so that a fast answer causes no flicker. */
-export const Skeleton = ({ children }: { children: ReactNode }) => (
-  <div className="skeleton" role="status">
-    <span className="unseen">{children}</span>
-    {[...'abcdef'].map((row) => (
-      <span className="row" key={row} aria-hidden="true" />
-    ))}
-  </div>
-);
+/** After this time the placeholder says that it still waits, and offers to try again. */
+const LATE_MS = 10_000;
+
+/**
+ * Placeholder rows while data is loading. They appear after 150 ms, so that a fast answer causes no flicker. After 10 s a button
+ * tries again: `onRetry`, or a reload of the page.
+ */
+export function Skeleton({ children, onRetry }: { children: ReactNode; onRetry?: (() => void) | undefined }) {
+  const [isLate, setIsLate] = useState(false);
+  useEffect(() => {
+    if (isLate) return;
+    const timer = setTimeout(() => setIsLate(true), LATE_MS);
+    return () => clearTimeout(timer);
+  }, [isLate]);
+  const retry = () => {
+    setIsLate(false);
+    if (onRetry) onRetry();
+    else window.location.reload();
+  };
+  return (
+    <div className="skeleton">
+      <span className="unseen" role="status">
+        {children}
+      </span>
+      {isLate && (
+        <p className="late">
+          Still loading…{' '}
+          <button type="button" onClick={retry}>
+            Try again
+          </button>
+        </p>
+      )}
+      {[...'abcdef'].map((row) => (
+        <span className="row" key={row} aria-hidden="true" />
+      ))}
+    </div>
+  );
+}

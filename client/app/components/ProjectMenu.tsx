@@ -70,7 +70,9 @@ export function ProjectMenu({ chosen, onClose }: { chosen: string | undefined; o
             onClick={() => choose(choice)}
             {...list.rowProps(index)}
           >
-            {choice.projectId === undefined ? 'All projects' : <Name>{decodedName(choice.projectId)}</Name>}
+            <span className="name">
+              {choice.projectId === undefined ? 'All projects' : <Name>{decodedName(choice.projectId)}</Name>}
+            </span>
             {choice.running !== undefined && choice.running > 0 && (
               <span className="soft">{formatCount(choice.running)} running</span>
             )}

@@ -18,7 +18,7 @@ type ShellProps = {
 export function Shell({ title, continuity, past, children }: ShellProps) {
   const slot = useBadgeSlot();
   const staleSince = useStaleSince(continuity);
-  const waiting = useWaitingForMe().length;
+  const waiting = useWaitingForMe();
   useEffect(() => {
     document.title = `${waiting > 0 ? `(${countText(waiting)}) ` : ''}${title} · Runwire`;
   }, [title, waiting]);

@@ -7,17 +7,18 @@ import { announce } from '../lib/announce.ts';
 /** Above this number the count is `99+`. */
 const MAX_COUNTED = 99;
 
-const Context = createContext<readonly InboxApproval[]>([]);
+const Count = createContext(0);
 
-/** Returns the approvals that wait for the user: at most one more than the count shows. */
-export const useWaitingForMe = (): readonly InboxApproval[] => use(Context);
+/** Returns how many approvals wait for the user. */
+export const useWaitingForMe = (): number => use(Count);
 
 export const countText = (count: number): string => (count > MAX_COUNTED ? `${MAX_COUNTED}+` : String(count));
 
 /** Follows the approvals that the user can decide now, for the count beside the word Approvals and in the title. */
 export function WaitingForMe({ children }: { children: ReactNode }) {
   const { can } = useSession();
-  const { approvals, status } = useApprovals(can('approver') ? { box: 'mine', limit: MAX_COUNTED + 1 } : skipToken);
+  // The inbox has the same query, and so the same subscription.
+  const { approvals, counts, status } = useApprovals(can('approver') ? { box: 'mine' } : skipToken);
   const known = useRef<ReadonlySet<string> | null>(null);
   useEffect(() => {
     if (status !== 'success') return;
@@ -26,7 +27,7 @@ export function WaitingForMe({ children }: { children: ReactNode }) {
     const fresh = before ? approvals.find((approval) => !before.has(keyOf(approval))) : undefined;
     if (fresh) announce(`New approval: ${fresh.title}`);
   }, [approvals, status]);
-  return <Context value={approvals}>{children}</Context>;
+  return <Count value={counts?.mine ?? approvals.length}>{children}</Count>;
 }
 
 const keyOf = ({ projectId, runId, approvalId }: InboxApproval) => JSON.stringify([projectId, runId, approvalId]);

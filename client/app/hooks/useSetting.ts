@@ -76,3 +76,6 @@ export function useSetting<Name extends SettingName>(name: Name): [Setting<Name>
   );
   return [value, change];
 }
+
+/** Height of a row of a list, in px. Lists need it in code, since they compute the places of their rows. */
+export const useRowPx = (): 32 | 44 => (useSetting('density')[0] === 'compact' ? 32 : 44);

@@ -141,7 +141,7 @@ function useReading() {
 }
 
 function WaitsForYou() {
-  const count = useWaitingForMe().length;
+  const count = useWaitingForMe();
   if (count === 0) return null;
   return (
     <Link href="/approvals" className="required">
