@@ -11,6 +11,7 @@ import { describeRevocations } from './revocations.ts';
 import { describeRuns } from './runs.ts';
 import { describeSearch } from './search.ts';
 import { describeSessions } from './sessions.ts';
+import { describeWebhooks } from './webhooks.ts';
 
 /**
  * The suite that every store must pass: it tests each MUST of `contract/`, with one file for each contract. A store's own
@@ -44,6 +45,7 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
     describeRevocations(openLog);
     describeSessions(openLog);
     describeProducerState(openLog);
+    describeWebhooks(openLog);
     describeIntegrity(openLog);
     if (isPersistent) describePersistence(makePlace);
   });

@@ -117,6 +117,9 @@ export interface RunStore {
   /** Returns the headers of the runs that changed after a position, in the order of their last event. */
   changedSince(query: ChangeQuery): Promise<ChangePage>;
 
+  /** Returns the headers of runs, in their order; undefined for an unknown run. */
+  headers(runs: readonly { projectId: string; runId: string }[], caller?: Caller): Promise<(RunHeader | undefined)[]>;
+
   /**
    * Returns the projects that have a run with this id. With `among`, only projects of this list, in its order. Then the
    * store MUST NOT read runs of other projects: otherwise the response time would reveal that such a run exists.

@@ -7,6 +7,7 @@ import type { Revocations } from './revocations.ts';
 import type { RunStore } from './runs.ts';
 import type { EventSearch } from './search.ts';
 import type { SessionStore } from './sessions.ts';
+import type { WebhookStore } from './webhooks.ts';
 
 /**
  * A store: the event log, the data computed from it (runs, approvals, search index), and the data beside it (access log,
@@ -27,6 +28,7 @@ export interface EventLog extends Log {
   readonly sessions: SessionStore;
   readonly integrity: Integrity;
   readonly producerState: ProducerState;
+  readonly webhooks: WebhookStore;
 
   /**
    * Commits all batches that `append` was called with, then releases every resource. Later calls MUST reject with

@@ -34,6 +34,7 @@ import { SqliteSearchTables } from './search.ts';
 import { SqliteBlocks } from './search-index.ts';
 import { SqliteSessions } from './sessions.ts';
 import { type LogStatements, prepareStatements } from './statements.ts';
+import { SqliteWebhooks } from './webhooks.ts';
 
 /**
  * The event log in one SQLite file. One connection reads and writes. `append` only queues a batch ({@link CommitQueue}). After
@@ -88,11 +89,16 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     const head = () => state.head.seq;
 
     const index = new SearchIndexer({ blocks: new SqliteBlocks(db), slice, write, head });
-    const erasure = new SqliteErasure({ database, rows, fold, now, onFailure, onErasing: (seq) => index.erasing(seq) });
+    const webhooks = new SqliteWebhooks({ db, slice, write });
+    const onErasing = (seq: number) => {
+      index.erasing(seq);
+      webhooks.erasing(seq);
+    };
+    const erasure = new SqliteErasure({ database, rows, fold, now, onFailure, onErasing });
     erasure.clean(true);
     const access = new SqliteAccess({ db, slice, write });
     const producerState = new SqliteProducerState(db, { slice, write });
-    const retention = new SqliteRetention({ database, state, index, beside: [access, producerState] });
+    const retention = new SqliteRetention({ database, state, index, beside: [access, producerState, webhooks] });
     const group = { tables: new SqliteCommitTables(statements, rows), fold, now, order: new KeyOrder() };
     const queue = { database, state, statements, group, health, onCommit, onCommitFailure };
     const log = new SqliteLog({ ...queue, index, access, onFailure });
@@ -113,6 +119,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       runs: Object.assign(runs, { remove: (endedBefore: string) => retention.remove(endedBefore) }),
       access,
       producerState,
+      webhooks,
       approvals: new SqliteApprovals({ statements, rows, slice }),
       search: new BlockSearch({ tables: new SqliteSearchTables(db), index, slice, head, oldest, positionBeforeTime }),
       revocations: new SqliteRevocations(db, { slice, write }),

@@ -74,6 +74,19 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     return found;
   }
 
+  async headers(runs: readonly { projectId: string; runId: string }[], caller?: Caller) {
+    const headers: (RunHeader | undefined)[] = [];
+    while (headers.length < runs.length) {
+      await this.#parts.slice((until) => {
+        for (const { projectId, runId } of runs.slice(headers.length)) {
+          headers.push(this.#find(projectId, runId)?.header);
+          if (performance.now() > until) return;
+        }
+      }, caller);
+    }
+    return headers;
+  }
+
   /**
    * Reads the rows of a run in passes, in several slices (pieces of work of 5 ms) or pages. Events may be logged meanwhile.
    * So a further pass reads the rows that have changed since the last pass began, until no event was logged during a pass.

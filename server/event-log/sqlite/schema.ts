@@ -181,6 +181,40 @@ export const migrations: readonly Migration[] = [
   `
   CREATE TABLE sessions (id TEXT PRIMARY KEY, sealed TEXT NOT NULL, ends_at_ms INTEGER NOT NULL) WITHOUT ROWID;
   `,
+  `
+  -- AUTOINCREMENT: rows of a removed webhook never belong to a new one.
+  CREATE TABLE webhooks (
+    row_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    record TEXT NOT NULL,
+    position TEXT NOT NULL
+  );
+  CREATE TABLE webhook_pending (
+    webhook INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (webhook, seq, kind)
+  ) WITHOUT ROWID;
+  CREATE TABLE webhook_dead_letters (
+    webhook INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (webhook, seq, kind)
+  ) WITHOUT ROWID;
+  CREATE TABLE webhook_tries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    webhook INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    answer TEXT NOT NULL
+  );
+  CREATE INDEX webhook_tries_by_webhook ON webhook_tries (webhook);
+  CREATE INDEX webhook_tries_by_seq ON webhook_tries (seq);
+  CREATE INDEX webhook_tries_by_time ON webhook_tries (at_ms);
+  `,
 ];
 
 /**
