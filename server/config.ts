@@ -11,6 +11,7 @@ import { databasePath } from './event-log/database-url.ts';
 import { isOrigin } from './http/origins.ts';
 import { isNetwork } from './http/trusted-proxies.ts';
 import { defaultLimits, type Limits, problemOfLimit, problemOfNumber } from './limits.ts';
+import { isAllowEntry } from './webhooks/addresses.ts';
 
 /**
  * Reads the server's configuration from environment variables and `.env`. Only `main.ts` and the CLI use this module: a
@@ -32,6 +33,13 @@ const days = z
     const message = problemOfNumber('Days', value);
     if (message !== undefined) context.addIssue({ code: 'custom', message });
   });
+
+/** Whether a text is an http or https URL without credentials, query and fragment. */
+function isWebAddress(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password, search, hash } = new URL(text);
+  return /^https?:$/.test(protocol) && [username, password, search, hash].every((part) => part === '');
+}
 
 const environmentSchema = z.object({
   PORT: z.string().trim().min(1).pipe(z.coerce.number<string>().int().min(0).max(65_535)).default(3001),
@@ -58,6 +66,15 @@ const environmentSchema = z.object({
   TRUSTED_PROXIES: list
     .refine((proxies) => proxies.every(isNetwork), { error: 'must be IP addresses, or networks such as 10.0.0.0/8' })
     .optional(),
+  PUBLIC_URL: z
+    .string()
+    .refine(isWebAddress, { error: 'must be an address such as https://runs.example.org' })
+    .optional(),
+  WEBHOOK_ALLOW: list
+    .refine((entries) => entries.every(isAllowEntry), {
+      error: 'must be host names, IP addresses, or networks such as 10.0.0.0/8',
+    })
+    .optional(),
   RETENTION_DAYS: days.optional(),
   RETENTION_RUNS_DAYS: days.optional(),
   PHI_POLICY: z.enum(['reject', 'redact', 'off']).default('reject'),
@@ -82,6 +99,8 @@ export type Config = OidcOptions & {
   authAudience?: string | undefined;
   allowedOrigins: string[];
   trustedProxies: string[];
+  publicUrl?: string | undefined;
+  webhookAllow: string[];
   retentionDays?: number | undefined;
   retentionRunsDays?: number | undefined;
   phiPolicy: 'reject' | 'redact' | 'off';
@@ -133,6 +152,8 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     authAudience: values.AUTH_AUDIENCE,
     allowedOrigins: values.ALLOWED_ORIGINS ?? [],
     trustedProxies: values.TRUSTED_PROXIES ?? [],
+    publicUrl: values.PUBLIC_URL,
+    webhookAllow: values.WEBHOOK_ALLOW ?? [],
     retentionDays: values.RETENTION_DAYS,
     retentionRunsDays: values.RETENTION_RUNS_DAYS,
     phiPolicy: values.PHI_POLICY,

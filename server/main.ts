@@ -1,5 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { getProxyForUrl } from 'proxy-from-env';
 import { RunwireError } from '../shared/errors.ts';
 import { signInLink } from './auth/sign-in-link.ts';
 import { loadConfig, readEnvironment } from './config.ts';
@@ -16,7 +17,8 @@ const SHUTDOWN_LIMIT_MS = 9_000;
 export async function serve(): Promise<number> {
   const config = loadConfig(readEnvironment());
   const { logger, close: closeLogger } = openLogger();
-  const server = await createRunServer({ ...config, onlyLocalHosts: config.isLocalSecret, logger });
+  const options = { ...config, onlyLocalHosts: config.isLocalSecret, webhookProxy: getProxyForUrl };
+  const server = await createRunServer({ ...options, logger });
   addProcessMetrics(server.metrics); // No other server is in this process.
   const { url } = await server.listen();
   process.stdout.write(`Runwire serves ${url}\n`);

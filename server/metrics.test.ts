@@ -19,6 +19,7 @@ test('[Q13] scrapes compute the totals over all connections at most once a secon
     access: { failures: 0 },
     health: { states: () => [] },
     retention: { isPaused: false },
+    webhooks: { count: 0, pending: 0, counts: { sent: 0, failed: 0, deadLetters: 0 } },
   } as unknown as MetricsParts);
   const before = computed;
   const begun = performance.now();

@@ -24,6 +24,11 @@ export type MetricsParts = {
   access: Pick<AccessLogger, 'failures'>;
   health: Pick<Health, 'states'>;
   retention: { readonly isPaused: boolean };
+  webhooks: {
+    readonly count: number;
+    readonly pending: number;
+    readonly counts: { readonly sent: number; readonly failed: number; readonly deadLetters: number };
+  };
 };
 
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
@@ -117,7 +122,18 @@ export class Metrics {
   /**
    * Adds the metrics that these parts count. The constructor cannot: the log uses this object before the parts exist.
    */
-  addSources({ log, bus, delivery, connections, streams, inFlight, access, health, retention }: MetricsParts): void {
+  addSources({
+    log,
+    bus,
+    delivery,
+    connections,
+    streams,
+    inFlight,
+    access,
+    health,
+    retention,
+    webhooks,
+  }: MetricsParts): void {
     const registers = [this.registry];
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
@@ -179,6 +195,15 @@ export class Metrics {
       'access_record_failures_total',
       'Failed writes to the access log; each batch is retried.',
       () => access.failures,
+    );
+    gauge('webhooks', 'Webhooks, with those that are paused.', () => webhooks.count);
+    gauge('webhook_pending', 'Messages of webhooks that wait for a try.', () => webhooks.pending);
+    counter('webhook_messages_total', 'Messages that receivers of webhooks have taken.', () => webhooks.counts.sent);
+    counter('webhook_failures_total', 'Failed tries to send a message of a webhook.', () => webhooks.counts.failed);
+    counter(
+      'webhook_dead_letters_total',
+      'Messages of webhooks that the server has given up.',
+      () => webhooks.counts.deadLetters,
     );
     labelled('gaps_total', 'Gaps reported to readers, by reason.', 'reason', () => Object.entries(counts.gaps));
     labelled('closes_total', 'WebSocket connections closed by the server, by close code.', 'code', () =>

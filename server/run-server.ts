@@ -6,7 +6,7 @@ import { type ErrorCode, RunwireError } from '../shared/errors.ts';
 import { foldOf } from '../shared/event-table.ts';
 import { checkRegistry, type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { HEARTBEAT_MS } from '../shared/protocol.ts';
-import type { KeyedByType, Registry } from '../shared/registry.ts';
+import { categoriesOf, type KeyedByType, type Registry } from '../shared/registry.ts';
 import type { ServerStats } from '../shared/server-stats.ts';
 import { tombstoneOf } from '../shared/tombstone.ts';
 import { createRouter, type ServerRouter } from './api/router.ts';
@@ -17,7 +17,7 @@ import { Audit } from './audit/audit.ts';
 import { proveHistory } from './audit/history.ts';
 import { type AuthOptions, createAuthenticator } from './auth/authenticator.ts';
 import { type Identity, type IdentityOptions, openIdentity } from './auth/identity.ts';
-import type { Authenticate, Principal } from './auth/principal.ts';
+import { type Authenticate, type Principal, SERVER } from './auth/principal.ts';
 import { Clock } from './clock.ts';
 import { Delivery } from './delivery/delivery.ts';
 import { type DeliveryMode, deliveryMode } from './delivery/mode.ts';
@@ -46,6 +46,9 @@ import { PublishGateway } from './publishing/gateway.ts';
 import { Retention } from './retention.ts';
 import { Turns } from './slices.ts';
 import { Stats } from './stats.ts';
+import { WebhookAddresses } from './webhooks/addresses.ts';
+import type { RetryOptions } from './webhooks/retries.ts';
+import { Webhooks } from './webhooks/webhooks.ts';
 import { Connections } from './ws/connections.ts';
 import { createSockets } from './ws/upgrade.ts';
 
@@ -79,6 +82,18 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   phiPolicy?: ServerPolicy;
   /** Fields in which the PHI guard only masks secrets, and patterns that it searches for in addition to its own. */
   phi?: PhiOptions | undefined;
+  /**
+   * Address of the web app for people, such as `https://runs.example.org`: the links in messages of webhooks begin with it.
+   * Default: none, and messages have no links.
+   */
+  publicUrl?: string | undefined;
+  /**
+   * Hosts, addresses and networks inside the server's network to which webhooks may connect, such as `hooks.internal`,
+   * `127.0.0.1` and `10.0.0.0/8`. Default: none, only public addresses.
+   */
+  webhookAllow?: readonly string[];
+  /** Returns the address of the proxy for the requests of webhooks to a URL. Default: no proxy. */
+  webhookProxy?: (url: string) => string | undefined;
   /** Events older than this are deleted from the log. Default: no event is deleted. */
   retentionDays?: number | undefined;
   /**
@@ -121,6 +136,8 @@ export type InternalOptions = {
    * 2 ms for each client, at most 2,000 ms.
    */
   shutdownSpreadMs?: number;
+  /** Times and numbers of the tries of webhooks. */
+  webhookRetries?: Partial<RetryOptions>;
 };
 
 export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
@@ -169,6 +186,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const proxies = new TrustedProxies(options.trustedProxies);
   const policy = phiPolicy === 'off' ? 'redact' : phiPolicy;
   const guard = options.guard ?? guardOf(registry, options, logger);
+  const addresses = new WebhookAddresses(options.webhookAllow);
   const path = databasePath(options.databaseUrl ?? 'memory:');
   const metrics = new Metrics();
   const health = new Health(logger);
@@ -182,6 +200,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   // Translates errors of subscriptions: an error thrown during iteration does not pass the router's middleware.
   const translate = (error: unknown) => toTRPCError(toRunwireError(error));
   const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
+  const access = new AccessLogger({ log, health, isRefused: (id) => privacy.isRefused(id) });
+  const webhooks = await openWebhooks(options, { log, delivery, registry, addresses, privacy, access, health });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, health });
   const clock = new Clock({ log, health });
@@ -190,11 +210,10 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const tombstone = tombstoneOf(registry);
   const audit = new Audit({ log, privacy, tombstone, folder: folderOf(path), logger, onClockConfirmed });
   // `delivery` serves the subscriptions. It comes first, because a slow observer of the bus must not delay them.
-  const observers = [delivery, bus, approvals, expiry, audit];
+  const observers = [delivery, bus, approvals, expiry, audit, webhooks];
   const stopCommits = observers.map((part) => log.subscribe((records) => part.committed(records)));
   if (!isProven) await audit.begin();
   const stopErasures = log.integrity.onErased((tombstone) => delivery.erased(tombstone));
-  const access = new AccessLogger({ log, health, isRefused: (id) => privacy.isRefused(id) });
   const streams = new SocketlessTransports({ invalidReasonOf, limits });
   const { mode, warning } = deliveryMode(options.delivery);
   if (warning) logger.warn(warning);
@@ -205,13 +224,14 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     streams.review();
   });
   const inFlight = new InFlight();
-  metrics.addSources({ log, bus, delivery, connections, streams, inFlight, access, health, retention });
+  metrics.addSources({ log, bus, delivery, connections, streams, inFlight, access, health, retention, webhooks });
   const stats = new Stats({ log, bus, delivery, connections, metrics, phiPolicy });
 
   const gateway = new PublishGateway(bus, limits);
   const onRejected = (code: ErrorCode) => metrics.rejected(code);
   const common = { registry, log, gateway, access, credentials, identity, health, logger };
-  const router = createRouter({ ...common, delivery, approvals, audit, streams, onRejected, stats, connections });
+  const own = { delivery, approvals, audit, webhooks, streams };
+  const router = createRouter({ ...common, ...own, onRejected, stats, connections });
   const cookieName = `runwire_${log.epoch}`;
   const turns = new Turns();
   const authenticator = new RequestAuthenticator({ credentials, origins, cookieName, turns });
@@ -236,10 +256,9 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     await connections.close(options.shutdownSpreadMs ?? Math.min(2_000, 2 * connections.count));
     delivery.close(); // Ends server-sent event streams: `http.close()` would wait for them.
     await http.close();
-    for (const stop of stopCommits) stop();
-    stopErasures();
+    for (const stop of [...stopCommits, stopErasures]) stop();
     for (const part of [stats, expiry, approvals, bus]) part.close();
-    for (const part of [audit, access, log]) await part.close();
+    for (const part of [webhooks, audit, access, log]) await part.close();
   };
   const close = once(shutDown);
 
@@ -340,6 +359,48 @@ async function openCallers(
 ): Promise<Identity> {
   try {
     return await openIdentity(log, authenticate, options, { timeoutMs, logger });
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+}
+
+/** Loads the webhooks, which begin to send. If loading fails, the log is closed. */
+async function openWebhooks(
+  {
+    publicUrl,
+    webhookProxy: proxyOf,
+    webhookRetries: retries,
+  }: Pick<RunServerOptions & InternalOptions, 'publicUrl' | 'webhookProxy' | 'webhookRetries'>,
+  parts: {
+    log: EventLog;
+    delivery: Delivery;
+    registry: Registry;
+    addresses: WebhookAddresses;
+    privacy: Privacy;
+    access: AccessLogger;
+    health: Health;
+  },
+): Promise<Webhooks> {
+  const { log, delivery, registry, privacy, access, ...rest } = parts;
+  const categories: { [category: string]: readonly string[] } = categoriesOf(registry);
+  const principal = { sub: SERVER, projects: [], roles: [] };
+  try {
+    return await Webhooks.open({
+      ...{ ...rest, log, publicUrl, proxyOf, retries, recent: delivery.recent },
+      typesOf: (category) => categories[category] ?? [],
+      redact: (text) => privacy.redactText('answer', text),
+      guardText: (field, text) => privacy.guardText(field, text),
+      onFailedTry: ({ projectId, runId }) =>
+        access.record({
+          principal,
+          action: 'webhook.deliver',
+          via: 'caller',
+          outcome: 'UNAVAILABLE',
+          projectId,
+          runId,
+        }),
+    });
   } catch (error) {
     await log.close();
     throw error;

@@ -118,6 +118,12 @@ export const errorTable = {
     retryable: false,
     advice: 'Only the approvers of the request may decide, and not its requester.',
   },
+  WEBHOOK_NOT_FOUND: {
+    http: 404,
+    trpc: 'NOT_FOUND',
+    retryable: false,
+    advice: 'Check the id of the webhook, and that your token covers its projects.',
+  },
   NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false, advice: 'Check the address and the method.' },
   UNAVAILABLE: {
     http: 503,

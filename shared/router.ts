@@ -27,6 +27,16 @@ import type {
 import type { RunActivity } from './run-activity.ts';
 import type { SearchFacets } from './search-facets.ts';
 import type { ServerStats, StatsSample } from './server-stats.ts';
+import type {
+  DeadLetter,
+  Webhook,
+  WebhookPreview,
+  WebhookShape,
+  WebhookSummary,
+  WebhookTestResult,
+  WebhookTry,
+  WebhookTryDetail,
+} from './webhooks.ts';
 
 /**
  * The type of the server's router: every procedure with its input and its output. The client's types come from here, so
@@ -50,6 +60,15 @@ type SearchFilter<R extends Registry> = {
 type RunEventFilter<R extends Registry> = Types<R> & Omit<EventFilter, 'types'>;
 type Filter<R extends Registry> = Start &
   Types<R> & { categories?: CategoryOf<R>[] | undefined; conflate?: boolean | undefined };
+
+type WebhookFilterInput<R extends Registry> = {
+  projects?: string[] | undefined;
+  types?: TypeOf<R>[] | undefined;
+  categories?: CategoryOf<R>[] | undefined;
+  labels?: Record<string, string> | undefined;
+};
+type WebhookInput<R extends Registry> = { name: string; url: string; filter: WebhookFilterInput<R> };
+type WhichDelivery = { id: string; seq: number; kind?: 'event' | 'gap' | undefined } | { id: string; all: true };
 
 /** Joins an intersection to one object type. */
 type Joined<T> = { [Name in keyof T]: T[Name] };
@@ -246,6 +265,49 @@ export type ProceduresOf<R extends Registry> = {
     /** Replaces the token of the open socket. */
     refresh: Mutation<{ token: string }, { expiresAt: string | null }>;
     revoke: Mutation<{ jti: string } | { sub: string }, { revoked: boolean }>;
+  };
+  /** For administrators. A webhook with a project that the token lacks is `WEBHOOK_NOT_FOUND`. */
+  webhook: {
+    list: Query<void, { webhooks: WebhookSummary[] }>;
+    get: Query<{ id: string }, { webhook: Webhook }>;
+    /** Begins with the next event, or at `fromSeq`. `secret` cannot be read again. */
+    create: Mutation<
+      WebhookInput<R> & { shape?: WebhookShape | undefined; fromSeq?: number | undefined },
+      { webhook: Webhook; secret: string }
+    >;
+    update: Mutation<
+      { id: string; shape?: WebhookShape | undefined } & {
+        [Name in keyof WebhookInput<R>]?: WebhookInput<R>[Name] | undefined;
+      },
+      { webhook: Webhook }
+    >;
+    delete: Mutation<{ id: string }, { deleted: boolean }>;
+    pause: Mutation<{ id: string }, { webhook: Webhook }>;
+    resume: Mutation<{ id: string }, { webhook: Webhook }>;
+    /** Makes a new secret. The former one is valid until `validUntil`, 24 h from now. */
+    rotateSecret: Mutation<{ id: string }, { secret: string; validUntil: string }>;
+    /** Sends a message of the type `webhook.test`, and returns the answer. */
+    test: Mutation<{ id: string } | { url: string; shape: WebhookShape }, WebhookTestResult>;
+    /** Counts the events that a filter matches: from a position or an instant on, by default of the last 24 h. */
+    preview: Query<
+      {
+        filter: WebhookFilterInput<R>;
+        shape?: WebhookShape | undefined;
+        fromSeq?: number | undefined;
+        since?: string | undefined;
+      },
+      WebhookPreview
+    >;
+    /** Returns the latest tries, newest first. */
+    deliveries: Query<{ id: string } & Page, { deliveries: WebhookTry[]; nextCursor?: string }>;
+    delivery: Query<{ id: string; deliveryId: number }, { delivery: WebhookTryDetail }>;
+    deadLetters: Query<{ id: string } & Page, { deadLetters: DeadLetter[]; nextCursor?: string }>;
+    /** Sends an event or a dead letter again, or all dead letters, under the same ids. */
+    redeliver: Mutation<WhichDelivery, { messages: number }>;
+    /** Removes a dead letter, or all. */
+    drop: Mutation<WhichDelivery, { dropped: number }>;
+    /** Sends the events from a position or an instant on again, under the same ids. */
+    replay: Mutation<{ id: string; fromSeq: number } | { id: string; since: string }, { fromSeq: number }>;
   };
   server: {
     stats: Query<void, ServerStats>;

@@ -23,7 +23,7 @@ const floors: string[][] = [
   ],
   ['server/event-log'],
   ['server/auth', 'server/phi', 'server/clock.ts'],
-  ['server/delivery', 'server/publishing', 'server/audit', 'server/stats.ts', 'server/retention.ts'],
+  ['server/delivery', 'server/publishing', 'server/audit', 'server/webhooks', 'server/stats.ts', 'server/retention.ts'],
   ['server/approvals'],
   ['server/api'],
   ['server/http', 'server/metrics.ts'],

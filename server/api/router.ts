@@ -12,6 +12,7 @@ import { type RunParts, runProcedures } from './runs.ts';
 import { type ServerParts, serverProcedures } from './server.ts';
 import { type SubscriptionParts, subscriptionProcedures } from './subscriptions.ts';
 import { type ApiOptions, createApi } from './trpc.ts';
+import { type WebhookParts, webhookProcedures } from './webhooks.ts';
 
 /** Joins the namespaces of procedures to one router. A new procedure belongs in the file of its namespace. */
 
@@ -22,6 +23,7 @@ export type RouterOptions<R extends Registry> = ApiOptions &
   EventParts<R> &
   ApprovalParts &
   AuditParts &
+  WebhookParts<R> &
   AccountParts &
   ServerParts;
 
@@ -34,6 +36,7 @@ export function createRouter<R extends Registry>(options: RouterOptions<R>) {
     event: eventProcedures<R>(procedure, options),
     approval: approvalProcedures(procedure, options),
     audit: auditProcedures(procedure, options),
+    webhook: webhookProcedures<R>(procedure, options),
     auth: authProcedures(procedure, options),
     server: serverProcedures(procedure, options),
   });

@@ -2,8 +2,8 @@ import { RunwireError } from '../../shared/errors.ts';
 import { everyProject, type Principal, type Role } from './principal.ts';
 
 /**
- * The roles that permit each action; the same table is in SPEC.md (A3). Every action except `stats`, `verify` and
- * `audit` concerns a project. `revoke` and `clock` require access to all projects ({@link everyProject}): a token may be
+ * The roles that permit each action; the same table is in SPEC.md (A3). Every action except `stats`, `verify`,
+ * `audit` and `webhooks` concerns a project. `revoke` and `clock` require access to all projects ({@link everyProject}): a token may be
  * valid in several, and all have one clock.
  */
 export const allowed = {
@@ -16,6 +16,7 @@ export const allowed = {
   erase: ['admin'],
   audit: ['admin'],
   clock: ['admin'],
+  webhooks: ['admin'],
 } as const satisfies Record<string, readonly Role[]>;
 export type Action = keyof typeof allowed;
 

@@ -63,6 +63,11 @@ export class Delivery {
     this.#context.erasures++;
   }
 
+  /** The latest events in memory. */
+  get recent(): Pick<Window, 'covers' | 'read'> {
+    return this.#window;
+  }
+
   /** Number of readers that wait at the head of the log. */
   get waiting(): number {
     return this.#context.notifier.waiting;

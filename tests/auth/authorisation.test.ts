@@ -32,6 +32,8 @@ type Entry = {
    * `server`: the procedure concerns no project.
    */
   denied: ErrorCode | 'silence' | 'server' | ((mayRead: boolean, role: Role) => ErrorCode);
+  /** Whether the permission also needs the project, where the action alone does not. */
+  isOfProject?: true;
   /** The response over transports that have no socket. */
   withoutSocket?: ErrorCode;
   /** Text of a permitted response, and of no other, in place of the text of the project. */
@@ -71,6 +73,18 @@ const connected: Input = async (target, world) => ({ id: await world.join(target
 const unconnected = (_: boolean, role: Role) => (role === 'admin' ? 'NOT_FOUND' : 'FORBIDDEN');
 const undecided = (mayRead: boolean) => (mayRead ? 'NOT_ALLOWED_TO_DECIDE' : 'RUN_NOT_FOUND');
 
+const unmanaged = (_: boolean, role: Role) => (role === 'admin' ? 'WEBHOOK_NOT_FOUND' : 'FORBIDDEN');
+const settingsOf = ({ projectId }: Target) => ({
+  name: `webhook of ${canary({ projectId, runId: '' })}`,
+  url: 'https://127.0.0.1:9/',
+  filter: { projects: [projectId], types: ['run.completed' as const] },
+});
+/** A procedure on a webhook of the project. */
+const onWebhook = (type: 'query' | 'mutation', more: object = {}): Entry => ({
+  ...{ type, needs: 'webhooks', denied: unmanaged, isOfProject: true },
+  input: async (target, world) => ({ id: await world.webhookOf(target), ...more }),
+});
+
 const procedures: Record<string, Entry> = {
   onRunEvent: stream((target) => ({ ...target, from: 'start' })),
   onProjectEvent: stream(({ projectId }) => ({ projectId, from: 'start' })),
@@ -102,6 +116,32 @@ const procedures: Record<string, Entry> = {
   'audit.checkpoint': query('verify', 'server', nothing),
   'audit.erase': mutation('erase', unerased, erasable),
   'audit.confirmClock': mutation('clock', 'server', () => ({ now: new Date().toISOString() })),
+  'webhook.list': query('webhooks', 'server', nothing),
+  'webhook.get': onWebhook('query'),
+  'webhook.create': { ...mutation('webhooks', 'server', settingsOf), isOfProject: true },
+  'webhook.update': onWebhook('mutation', { name: 'Another' }),
+  'webhook.delete': onWebhook('mutation'),
+  'webhook.pause': onWebhook('mutation'),
+  'webhook.resume': onWebhook('mutation'),
+  'webhook.rotateSecret': onWebhook('mutation'),
+  'webhook.test': onWebhook('mutation'),
+  'webhook.preview': {
+    ...query('webhooks', 'server', (target) => ({ filter: settingsOf(target).filter })),
+    isOfProject: true,
+  },
+  'webhook.deliveries': onWebhook('query'),
+  'webhook.delivery': {
+    ...onWebhook('query'),
+    input: async (target, world) => {
+      const id = await world.webhookOf(target);
+      const [attempt] = (await world.log.webhooks.tries(id, { limit: 1 })).items;
+      return { id, deliveryId: attempt?.id ?? 1_000_000_000 };
+    },
+  },
+  'webhook.deadLetters': onWebhook('query'),
+  'webhook.redeliver': onWebhook('mutation', { all: true }),
+  'webhook.drop': onWebhook('mutation', { all: true }),
+  'webhook.replay': onWebhook('mutation', { fromSeq: 1 }),
   'server.stats': query('stats', 'server', nothing),
   'server.history': query('stats', 'server', nothing),
   'server.drain': mutation('erase', unconnected, connected),
@@ -168,6 +208,7 @@ const rolesFor: Record<Action, Role[]> = {
   verify: ['admin'],
   erase: ['admin'],
   clock: ['admin'],
+  webhooks: ['admin'],
 };
 type Holder = { role: Role; projects: string[] };
 const holders: Holder[] = allRoles.flatMap((role) =>
@@ -176,7 +217,7 @@ const holders: Holder[] = allRoles.flatMap((role) =>
 function may({ role, projects }: Holder, needs: Entry['needs'], target: Target): boolean {
   if (needs === 'none' || needs === 'everyone') return true;
   if (!rolesFor[needs].includes(role)) return false;
-  if (needs === 'stats' || needs === 'audit' || needs === 'verify') return true;
+  if (needs === 'stats' || needs === 'audit' || needs === 'verify' || needs === 'webhooks') return true;
   return projects.includes('*') || (needs !== 'revoke' && needs !== 'clock' && projects.includes(target.projectId));
 }
 
@@ -205,7 +246,8 @@ const drafts = {
 
 /** A server with two projects of equal content, and a connected user of each. */
 async function openWorld() {
-  const server = await startServer({ quietMs: 50, limits: { publishedPerSecond: 1_000_000 } });
+  const limits = { publishedPerSecond: 1_000_000 };
+  const server = await startServer({ quietMs: 50, webhookAllow: ['127.0.0.1'], limits });
   const token = await tokenFor({ sub: 'ada' });
   const world = {
     ...server,
@@ -224,6 +266,16 @@ async function openWorld() {
       wires.push(wire);
       await wire.call('query', 'auth.me');
       return server.getStats().clients.find((client) => client.sub === sub)?.id ?? 0;
+    },
+    /** Creates a webhook with one try, and returns its id. */
+    webhookOf: async (target: Target): Promise<string> => {
+      const { webhook } = server.router.createCaller({ principal: everyone });
+      const { id } = (await webhook.create(settingsOf(target))).webhook;
+      const about = { kind: 'event', seq: 1, messageId: 'msg_1', type: 'run.created', attempt: 1 } as const;
+      const attempt = { ...about, at: new Date().toISOString(), ms: 1, answer: canary(target) };
+      const position = { epoch: server.log.epoch, scannedTo: server.log.head };
+      await server.log.webhooks.advance(id, { position, tries: [attempt] });
+      return id;
     },
     /** Publishes to both projects; resolves with the head. */
     stir: async (): Promise<number> => {
@@ -381,7 +433,8 @@ describe.each(Object.keys(faces))('over %s', (name) => {
         asked.map(async ({ path, entry, target }) => {
           const input = await entry.input(target, { ...world, token });
           const { code, text } = await face(path, entry, input);
-          const is = may(holder, entry.needs, target);
+          const covers = projects.includes('*') || projects.includes(target.projectId);
+          const is = may(holder, entry.needs, target) && (covers || !entry.isOfProject);
           const where = `${path} on ${target.projectId}`;
           if (entry.withoutSocket && name !== 'WebSocket') expect(code, where).toBe(entry.withoutSocket);
           else if (is) expect(code, where).toBe('ok');

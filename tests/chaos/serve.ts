@@ -1,13 +1,13 @@
 import pino from 'pino';
 import type { StoredEvent } from '../../server/event-log/contract/log.ts';
-import { openRunServer } from '../../server/run-server.ts';
+import { type InternalOptions, openRunServer, type RunServerOptions } from '../../server/run-server.ts';
 import { type Census, census } from './census.ts';
 import { setClock } from './clock.ts'; // First: the modules below must see its Date.
 import { type Sabotage, sabotage } from './sabotage.ts';
 
 /** A server in its own process. The parent sends its requests over IPC. */
 
-export type ServeOptions = {
+export type ServeOptions = Pick<RunServerOptions & InternalOptions, 'webhookAllow' | 'webhookRetries'> & {
   path: string;
   port: number;
   secret: string;
