@@ -45,7 +45,8 @@ test('[U4] [U5] the printed link opens the app, which lists runs and updates the
   );
   await rowOf(page, 'Build').getByText('1 min 05 s').waitFor();
   await rowOf(page, 'Test').getByText('1 of 214 failed').waitFor();
-  await page.getByText('Failed in Test: test failed').waitFor();
+  const failure = page.getByRole('region', { name: 'Failed in Test' });
+  expect(await failure.locator('p').allTextContents()).toEqual(['1 of 214 failed', 'test failed ', expect.any(String)]);
   await completeUpTo(page, 10);
   expect(await eventsShown(page)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   // The page shows an address that would run a script as text, without a link.

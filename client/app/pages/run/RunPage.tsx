@@ -11,6 +11,7 @@ import { Link, ParamLink, setParams, useParams } from '../../lib/navigation.tsx'
 import { EventFeed } from './EventFeed.tsx';
 import { Overview } from './Overview.tsx';
 import { RunApprovals } from './RunApprovals.tsx';
+import { RunBanner } from './RunBanner.tsx';
 import { RunSummary } from './RunSummary.tsx';
 import { RunTabs } from './RunTabs.tsx';
 import { StagePanel } from './StagePanel.tsx';
@@ -106,22 +107,23 @@ function Run({ run, logCount, actions }: { run: RunView; logCount: number; actio
   const close = () => {
     // Removing the panel would lose the focus. So a focus in the panel first moves to the row of the stage.
     const panel = document.activeElement?.closest('.stage-panel');
-    const row = panel && (document.querySelector('.selected a') ?? document.querySelector('.timeline'));
+    const row = panel && (document.querySelector('.selected[data-row]') ?? document.querySelector('main'));
     if (row instanceof HTMLElement) row.focus();
-    setParams({ stage: undefined });
+    setParams({ stage: undefined, attempt: undefined });
   };
   useKeys(stage ? { Escape: { does: 'Close the stage', act: close } } : {});
   const panel = stage ? (
     <StagePanel run={run} stage={stage} onClose={close} />
   ) : stageId === null ? null : (
     <p className="stage-panel" role="status">
-      There is no stage “{stageId}” in this run. <ParamLink params={{ stage: undefined }}>Clear</ParamLink>
+      There is no stage “{stageId}” in this run.{' '}
+      <ParamLink params={{ stage: undefined, attempt: undefined }}>Clear</ParamLink>
     </p>
   );
   return (
     <div className="run-page">
-      {actions && <div className="run-actions">{actions}</div>}
-      <RunSummary run={run} />
+      <RunSummary run={run} actions={actions && <span className="run-actions">{actions}</span>} />
+      <RunBanner run={run} />
       <RunApprovals run={run} />
       <RunTabs
         run={run}

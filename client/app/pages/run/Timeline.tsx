@@ -75,7 +75,7 @@ function Stages({ run }: { run: RunView }) {
   });
   const grid = useGrid({ rows, indexOf, scroller, toggleGroup: list.toggleGroup, stopFollowing: follow.stop });
   useScrollToSelected(scroller, selected.stageId, indexOf);
-  const textOf = useNameText(rows, list.prefix, namePx);
+  const textOf = useNameText({ rows, names: list.names, prefix: list.prefix, namePx });
   const { tip, tipProps } = useTip();
   const { hair, ...hairProps } = useHair(scale, namePx, axis.pointer, isUtc);
 

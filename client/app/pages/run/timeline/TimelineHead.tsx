@@ -54,7 +54,7 @@ export function TimelineHead(props: Props) {
           .filter((one) => one === 'all' || one === show || counts[one] > 0 || one === 'running' || one === 'failed')
           .map((one) => (
             <button key={one} type="button" className="chip" aria-pressed={one === show} onClick={() => showOnly(one)}>
-              {names[one]} <b>{formatCount(counts[one])}</b>
+              {names[one]} <span className="count">{formatCount(counts[one])}</span>
             </button>
           ))}
       </fieldset>

@@ -28,30 +28,46 @@ export function commonPrefix(names: readonly string[]): string {
   return prefix.length >= MIN_LENGTH ? prefix : '';
 }
 
-/** The common prefix of a list whose names seldom change. */
-export class CommonPrefix {
+/** What the names of a list have in common. Names seldom change, so all is computed once. */
+export class NameList {
   #names: string[] = [];
   #prefix = '';
+  #differences: Map<string, number> | undefined;
 
-  of(rows: readonly { name: string }[]): string {
+  /** The common prefix of the rows. */
+  prefixOf(rows: readonly { name: string }[]): string {
     const isSame = rows.length === this.#names.length && rows.every(({ name }, index) => name === this.#names[index]);
     if (isSame) return this.#prefix;
     this.#names = rows.map(({ name }) => name);
     this.#prefix = commonPrefix(this.#names);
+    this.#differences = undefined;
     return this.#prefix;
+  }
+
+  /** The first letter that tells a name from all others. */
+  differsAt(name: string): number {
+    this.#differences ??= differencesOf(this.#names);
+    return this.#differences.get(name) ?? 0;
   }
 }
 
+/** In sorted order, the names most like a name are beside it. */
+function differencesOf(names: readonly string[]): Map<string, number> {
+  const sorted = [...new Set(names)].sort();
+  const shared = sorted.map((name, index) => sharedStart(name, sorted[index + 1]));
+  return new Map(sorted.map((name, index) => [name, Math.max(shared[index] ?? 0, shared[index - 1] ?? 0)]));
+}
+
 /** Number of letters that two names have in common at their start. */
-export function sharedStart(a: string, b: string | undefined): number {
+function sharedStart(a: string, b: string | undefined): number {
   let length = 0;
   while (b !== undefined && length < a.length && a[length] === b[length]) length++;
   return length;
 }
 
 /**
- * Cuts a name to `limit` letters in the middle: `warehouse.…_line_v37`. The letter at `at`, which tells the name from its
- * neighbours, stays.
+ * Cuts a name to `limit` letters in the middle: `warehouse.…_line_v37`. The letter at `at`, which tells the name from
+ * others, stays.
  */
 export function cutMiddle(name: string, limit: number, at = name.length - 1): string {
   const letters = [...name];

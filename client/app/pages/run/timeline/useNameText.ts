@@ -1,11 +1,12 @@
 import { useMemo, useState } from 'react';
-import { cutMiddle, sharedStart } from './names.ts';
+import { cutMiddle, type NameList } from './names.ts';
 import type { Row } from './rows.ts';
 
 /** Left of the name: the glyph and the padding; right of it: the padding. */
 const BESIDE_PX = 52;
 const ATTEMPT_PX = 34;
 const INNER_PX = 16;
+const MIN_LETTERS = 6;
 const MAX_MEASURED = 5_000;
 
 /** Measures texts in the font of the page. */
@@ -30,25 +31,28 @@ class Measure {
   }
 }
 
+type Parts = { rows: readonly Row[]; names: NameList; prefix: string; namePx: number };
+
 /** Returns a function that gives the text of a stage in the column: without the common prefix, and cut to its width. */
-export function useNameText(rows: readonly Row[], prefix: string, namePx: number): (index: number) => string {
+export function useNameText({ rows, names, prefix, namePx }: Parts): (index: number) => string {
   const [measure] = useState(() => new Measure());
-  return useMemo(() => {
-    const bare = (row: Row | undefined) => {
-      if (row?.kind !== 'stage') return undefined;
-      const { name } = row.stage;
-      return prefix !== '' && name.startsWith(prefix) ? name.slice(prefix.length) : name;
-    };
-    return (index) => {
+  return useMemo(
+    () => (index) => {
       const row = rows[index];
-      const text = bare(row) ?? '';
-      if (row?.kind !== 'stage') return text;
-      const room = namePx - BESIDE_PX - (row.stage.attempt > 1 ? ATTEMPT_PX : 0) - (row.isInGroup ? INNER_PX : 0);
+      if (row?.kind !== 'stage') return '';
+      const { name, attempt } = row.stage;
+      const from = prefix !== '' && name.startsWith(prefix) ? prefix.length : 0;
+      const text = name.slice(from);
+      const room = namePx - BESIDE_PX - (attempt > 1 ? ATTEMPT_PX : 0) - (row.isInGroup ? INNER_PX : 0);
       const width = measure.widthOf(text);
       if (width <= room) return text;
-      const limit = Math.max(6, Math.floor((text.length * room) / width) - 1);
-      const at = Math.max(sharedStart(text, bare(rows[index - 1])), sharedStart(text, bare(rows[index + 1])));
-      return cutMiddle(text, limit, at > 0 ? at : undefined);
-    };
-  }, [rows, prefix, namePx, measure]);
+      const at = names.differsAt(name) - from;
+      let limit = Math.floor((text.length * room) / width);
+      let cut = text;
+      do cut = cutMiddle(text, limit, at > 0 ? at : undefined);
+      while (measure.widthOf(cut) > room && limit-- > MIN_LETTERS);
+      return cut;
+    },
+    [rows, names, prefix, namePx, measure],
+  );
 }

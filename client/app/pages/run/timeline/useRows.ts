@@ -1,7 +1,7 @@
 import { useMemo, useState } from 'react';
 import type { RunView } from '../../../../hooks/index.ts';
 import { useParams } from '../../../lib/navigation.tsx';
-import { CommonPrefix } from './names.ts';
+import { NameList } from './names.ts';
 import { listStages, orders, rowsOf, shows } from './rows.ts';
 
 /** A run with fewer stages has no groups and no map of its axis. */
@@ -10,14 +10,14 @@ export const MANY_STAGES = 60;
 /** The rows of the timeline, by the filters in the address. */
 export function useRows(run: RunView) {
   const params = useParams();
-  const [names] = useState(() => new CommonPrefix());
+  const [names] = useState(() => new NameList());
   const [toggled, setToggled] = useState<ReadonlySet<string>>(new Set());
   const show = shows.find((one) => one === params.get('show')) ?? 'all';
   const order = orders.find((one) => one === params.get('order')) ?? 'plan';
   const text = params.get('stages') ?? '';
   const canGroup = run.stages.length >= MANY_STAGES;
   const isGrouped = canGroup && params.get('group') === '1';
-  const prefix = names.of(run.stages);
+  const prefix = names.prefixOf(run.stages);
   const listed = useMemo(() => listStages(run, { show, text, order }), [run, show, text, order]);
   const rows = useMemo(
     () => rowsOf(run, listed.stages, isGrouped ? { prefix, toggled } : undefined),
@@ -39,7 +39,7 @@ export function useRows(run: RunView) {
     rows,
     indexOf,
     toggleGroup,
-    ...{ listed, prefix, show, order, text },
+    ...{ listed, names, prefix, show, order, text },
     isGrouped: canGroup ? isGrouped : undefined,
   };
 }
