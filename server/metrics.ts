@@ -107,6 +107,10 @@ export class Metrics {
     return { ...second, ...this.#sizes };
   }
 
+  get sizes(): { databaseBytes: number; walBytes: number } {
+    return this.#sizes;
+  }
+
   filesMeasured({ databaseBytes, walBytes }: { databaseBytes: number; walBytes: number }): void {
     this.#sizes = { databaseBytes, walBytes };
     this.#files.set({ file: 'database' }, databaseBytes);

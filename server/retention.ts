@@ -32,6 +32,14 @@ export class Retention {
     void this.run();
   }
 
+  get days(): number | undefined {
+    return this.#options.days;
+  }
+
+  get runsDays(): number | undefined {
+    return this.#options.runsDays;
+  }
+
   /** Whether nothing is deleted because the system clock may be wrong. */
   get isPaused(): boolean {
     return this.#isPaused;

@@ -225,7 +225,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   });
   const inFlight = new InFlight();
   metrics.addSources({ log, bus, delivery, connections, streams, inFlight, access, health, retention, webhooks });
-  const stats = new Stats({ log, bus, delivery, connections, metrics, phiPolicy });
+  const stats = new Stats({ log, bus, delivery, connections, metrics, phiPolicy, audit, retention });
 
   const gateway = new PublishGateway(bus, limits);
   const onRejected = (code: ErrorCode) => metrics.rejected(code);

@@ -1,13 +1,21 @@
-import type { ClientStats, ServerStats, StatsSample } from '../shared/server-stats.ts';
+import type { RecordState } from '../shared/audit.ts';
+import type { ClientStats, RecordStats, ServerStats, StatsSample } from '../shared/server-stats.ts';
 import { coversProjects } from './auth/permissions.ts';
 import type { Principal } from './auth/principal.ts';
+import type { EventLog } from './event-log/contract/store.ts';
+import type { Metrics } from './metrics.ts';
 import type { ServerPolicy } from './phi/policy.ts';
+import type { Retention } from './retention.ts';
 import { StatsHistory, type StatsHistoryParts } from './stats-history.ts';
+import { version } from './version.ts';
 
-/** Computes the statistics that `getStats()` and the procedures `server.stats` and `server.history` return. */
+/** Computes the statistics that `getStats()` and the procedures `server.stats`, `server.history` and `server.record` return. */
 
 export type StatsParts = StatsHistoryParts & {
-  log: { readonly epoch: string; readonly head: number; readonly oldest: number };
+  log: Pick<EventLog, 'epoch' | 'head' | 'oldest' | 'integrity' | 'search'>;
+  audit: { state(): RecordState };
+  retention: Pick<Retention, 'days' | 'runsDays' | 'isPaused'>;
+  metrics: Pick<Metrics, 'takeSecond' | 'sizes'>;
   phiPolicy: ServerPolicy;
   connections: {
     stats(includes: (principal: Principal | undefined) => boolean): ClientStats[];
@@ -45,7 +53,7 @@ export class Stats {
       epoch: log.epoch,
       head: log.head,
       oldest: log.oldest,
-      uptimeMs: Math.round(performance.now() - this.#startedAt),
+      uptimeMs: this.#uptimeMs,
       connections: connections.count,
       subscriptions: connections.totals().subscriptions,
       published,
@@ -60,6 +68,29 @@ export class Stats {
   /** Returns one sample for each second after a time (Unix ms), of the last hour at most. */
   history(since: number): StatsSample[] {
     return this.#history.since(since);
+  }
+
+  /** Returns the state of the log and of its record. */
+  async record(): Promise<RecordStats> {
+    const { log, audit, retention, metrics } = this.#parts;
+    const { checkpoint, erasures } = await log.integrity.signed();
+    return {
+      epoch: log.epoch,
+      record: audit.state(),
+      ...(checkpoint ? { checkpoint: { seq: checkpoint.seq, at: checkpoint.at } } : {}),
+      erasures,
+      retentionDays: retention.days ?? null,
+      retentionRunsDays: retention.runsDays ?? null,
+      isRetentionPaused: retention.isPaused,
+      searchLag: log.search.lag,
+      ...metrics.sizes,
+      version: version(),
+      uptimeMs: this.#uptimeMs,
+    };
+  }
+
+  get #uptimeMs(): number {
+    return Math.round(performance.now() - this.#startedAt);
   }
 
   close(): void {

@@ -26,7 +26,7 @@ import type {
 } from './run.ts';
 import type { RunActivity } from './run-activity.ts';
 import type { SearchFacets } from './search-facets.ts';
-import type { ServerStats, StatsSample } from './server-stats.ts';
+import type { RecordStats, ServerStats, StatsSample } from './server-stats.ts';
 import type {
   DeadLetter,
   Webhook,
@@ -313,6 +313,8 @@ export type ProceduresOf<R extends Registry> = {
     stats: Query<void, ServerStats>;
     /** Returns one sample for each second after `since` (Unix ms), of the last hour at most. */
     history: Query<{ since?: number | undefined } | undefined, { samples: StatsSample[] }>;
+    /** Returns the state of the log: its record, checkpoint, erasures, retention, search index and sizes. */
+    record: Query<void, RecordStats>;
     /** Asks a client to connect again: it resumes all subscriptions on a new socket. `id` is that of `stats`. */
     drain: Mutation<{ id: number }, { drained: boolean }>;
     /** Closes a client's socket. With `revoke`, all tokens of its user are revoked first: the client does not come back. */

@@ -1,3 +1,5 @@
+import type { RecordState } from './audit.ts';
+
 /** Statistics of a running server. Sizes are in bytes, rates per second. */
 
 export type ClientStats = {
@@ -41,6 +43,29 @@ export type ServerStats = {
   phiPolicy: 'reject' | 'redact' | 'off';
   /** `server.stats` returns only the clients with tokens for no other projects than the caller's own. */
   clients: ClientStats[];
+};
+
+/** The log and its record, as `server.record` returns them. */
+export type RecordStats = {
+  epoch: string;
+  record: RecordState;
+  /** The last signed checkpoint; absent before the first. */
+  checkpoint?: { seq: number; at: string };
+  /** Number of events with an erased text. */
+  erasures: number;
+  /** Events older than this are removed; null: none. */
+  retentionDays: number | null;
+  /** Runs without events that ended longer ago than this are removed; null: none. */
+  retentionRunsDays: number | null;
+  /** Nothing is removed, because the system clock may be wrong. */
+  isRetentionPaused: boolean;
+  /** Number of positions between the last event in the search index and the head of the log. */
+  searchLag: number;
+  /** Sizes of the database file and of its WAL; 0 for a log in memory. */
+  databaseBytes: number;
+  walBytes: number;
+  version: string;
+  uptimeMs: number;
 };
 
 /** One second of a running server. Numbers of things that happened are of that second. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
 import { closeCodes } from '../../shared/protocol.ts';
-import type { ServerStats, StatsSample } from '../../shared/server-stats.ts';
+import type { RecordStats, ServerStats, StatsSample } from '../../shared/server-stats.ts';
 import type { Credentials } from '../auth/credentials.ts';
 import { coversProjects, requirePermission } from '../auth/permissions.ts';
 import { everyProject, type Principal } from '../auth/principal.ts';
@@ -13,6 +13,7 @@ export type ServerParts = {
     /** `clients` lists only connections with projects that the token of `visibleTo` covers. */
     read(visibleTo: Principal): ServerStats;
     history(since: number): StatsSample[];
+    record(): Promise<RecordStats>;
   };
   connections: { find(id: number): ClientConnection | undefined };
 };
@@ -37,7 +38,7 @@ export function serverProcedures(procedure: Procedure, { credentials, stats, con
     return found;
   };
   return {
-    stats: procedure.query(({ ctx: { principal } }) => {
+    stats: procedure.meta({ accessLog: 'errors' }).query(({ ctx: { principal } }) => {
       requirePermission(principal, 'stats');
       return stats.read(principal);
     }),
@@ -49,6 +50,11 @@ export function serverProcedures(procedure: Procedure, { credentials, stats, con
         requirePermission(principal, 'stats');
         return { samples: stats.history(since) };
       }),
+
+    record: procedure.meta({ accessLog: 'errors' }).query(({ ctx: { principal } }) => {
+      requirePermission(principal, 'stats');
+      return stats.record();
+    }),
 
     drain: procedure.input(z.strictObject(input)).mutation(({ ctx: { principal }, input: { id } }) => {
       find(principal, id).drain();

@@ -144,6 +144,7 @@ const procedures: Record<string, Entry> = {
   'webhook.replay': onWebhook('mutation', { fromSeq: 1 }),
   'server.stats': query('stats', 'server', nothing),
   'server.history': query('stats', 'server', nothing),
+  'server.record': query('stats', 'server', nothing),
   'server.drain': mutation('erase', unconnected, connected),
   'server.disconnect': mutation('erase', unconnected, connected),
   'auth.me': query('none', 'server', nothing),

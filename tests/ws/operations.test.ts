@@ -29,6 +29,32 @@ test('[R28] server.history has a sample for each second, with rates, times and r
   expect((await caller.server.history({ since: last?.at as number })).samples.length).toBeLessThan(samples.length);
 });
 
+test('[R28] server.record states the head, the last checkpoint and verification, erasures, retention and the lag of the index', async () => {
+  await using server = await startServer({ retentionDays: 30 });
+  const caller = callerOf(server);
+  expect(await caller.server.record()).toMatchObject({
+    record: { seq: 0, oldest: 1 },
+    erasures: 0,
+    retentionDays: 30,
+    retentionRunsDays: null,
+    isRetentionPaused: false,
+  });
+  await server.bus.publish([progress('r1', 1), progress('r1', 2), progress('r1', 3)], publisher);
+  expect((await caller.server.record()).searchLag).toBe(3); // The index is filled after a pause.
+  await caller.event.search({ text: 'r1' });
+  expect((await caller.server.record()).searchLag).toBe(0);
+  const { checkpoint } = await caller.audit.checkpoint();
+  await caller.audit.erase({ seq: 2, reason: 'asked for' });
+  await caller.audit.verify();
+  expect(await caller.server.record()).toMatchObject({
+    epoch: server.log.epoch,
+    record: { seq: 3, oldest: 1, verified: { by: 'ada', verdict: { ok: true, events: 3, erased: 1 } } },
+    checkpoint: { seq: 3, at: checkpoint.at },
+    erasures: 1,
+    version: expect.stringMatching(/^\d/),
+  });
+});
+
 test('[R29] a drained client connects again by itself and misses nothing', async () => {
   await using server = await startServer();
   const caller = callerOf(server);

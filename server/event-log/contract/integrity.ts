@@ -69,6 +69,9 @@ export interface Integrity {
    */
   erasuresOf(query: ErasuresQuery): Promise<{ erasures: Erasure[]; next?: number }>;
 
+  /** Returns the last checkpoint (undefined: none was taken), and the number of erasures. */
+  signed(): Promise<{ checkpoint: Checkpoint | undefined; erasures: number }>;
+
   /**
    * Repairs the times of a log that was written with a clock ahead: `recordedAt` begins again at the present time, and
    * access entries with a later time get this time. Events with a later `recordedAt` stay as they are, and count as

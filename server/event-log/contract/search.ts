@@ -44,6 +44,9 @@ export type TallyPage = { tally: Tally; next?: number };
 
 /** Search for events by text and by fields. */
 export interface EventSearch {
+  /** Number of positions between the last indexed event and the head of the log. */
+  readonly lag: number;
+
   /**
    * Finds events, newest first. The index may be 1 s behind the log. A page MUST NOT skip a match that was indexed before
    * the search began. After a bounded amount of work, a search MUST return what it has found. Trimmed events and erased

@@ -120,6 +120,11 @@ export class SearchIndexer {
     this.#schedule(DELAY_MS);
   }
 
+  /** Number of positions between the last indexed event and the head of the log. */
+  get lag(): number {
+    return Math.max(0, this.#head() - this.#position);
+  }
+
   /** Resolves once all events up to a position are indexed, or after `timeoutMs`. */
   async reached(position: number, timeoutMs: number): Promise<void> {
     if (this.#position >= position) return;

@@ -67,6 +67,10 @@ export class BlockSearch implements EventSearch {
     this.#parts = parts;
   }
 
+  get lag(): number {
+    return this.#parts.index.lag;
+  }
+
   async find(query: SearchQuery): Promise<SearchPage> {
     const records: StoredEvent[] = [];
     let bytes = 0;

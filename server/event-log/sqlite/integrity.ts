@@ -43,6 +43,7 @@ export class SqliteIntegrity implements Integrity {
   readonly #insertCheckpoint: StatementSyncInstance;
   readonly #insertRepair: StatementSyncInstance;
   readonly #erasures: StatementSyncInstance;
+  readonly #erasureCount: StatementSyncInstance;
   readonly #listeners = new Set<(record: StoredEvent) => void>();
 
   constructor(parts: SqliteIntegrityParts) {
@@ -55,6 +56,7 @@ export class SqliteIntegrity implements Integrity {
     );
     this.#insertCheckpoint = db.prepare('INSERT OR REPLACE INTO checkpoints (seq, checkpoint) VALUES (?, ?)');
     this.#erasures = db.prepare('SELECT seq, erasure FROM erasures WHERE seq > ? ORDER BY seq LIMIT ?');
+    this.#erasureCount = db.prepare('SELECT count(*) AS count FROM erasures');
     this.#insertRepair = db.prepare('INSERT OR REPLACE INTO clock_repairs (seq, at_ms, repair) VALUES (?, ?, ?)');
   }
 
@@ -84,12 +86,22 @@ export class SqliteIntegrity implements Integrity {
     const { database, state, now } = this.#parts;
     return database.write(() => {
       const { historyEpoch: epoch, keys } = database;
-      const row = this.#lastCheckpoint.get() as { checkpoint: string } | undefined;
-      const last = row && (JSON.parse(row.checkpoint) as Checkpoint);
-      const taken = checkpointAt(last, state.head, { epoch, oldest: state.oldest, keys, nowMs: now() });
+      const taken = checkpointAt(this.#last(), state.head, { epoch, oldest: state.oldest, keys, nowMs: now() });
       if (taken.isNew) this.#insertCheckpoint.run(state.head.seq, JSON.stringify(taken.checkpoint));
       return taken;
     });
+  }
+
+  signed(): Promise<{ checkpoint: Checkpoint | undefined; erasures: number }> {
+    return this.#parts.database.slice(() => {
+      const { count } = this.#erasureCount.get() as { count: number };
+      return { checkpoint: this.#last(), erasures: count };
+    });
+  }
+
+  #last(): Checkpoint | undefined {
+    const row = this.#lastCheckpoint.get() as { checkpoint: string } | undefined;
+    return row && (JSON.parse(row.checkpoint) as Checkpoint);
   }
 
   compare(checkpoint: Checkpoint): Promise<'held' | 'lost' | 'foreign'> {
