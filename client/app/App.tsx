@@ -6,7 +6,7 @@ import { LiveRegions } from './components/LiveRegions.tsx';
 import { Notice, Skeleton } from './components/Notice.tsx';
 import { PageErrors } from './components/PageErrors.tsx';
 import { Shell } from './components/Shell.tsx';
-import { Toasts } from './components/Toast.tsx';
+import { TOASTED } from './components/Toast.tsx';
 import { WaitingForMe } from './components/WaitingForMe.tsx';
 import { KeysProvider, step, useKeys } from './hooks/useKeys.tsx';
 import { stepList } from './hooks/useListFocus.ts';
@@ -26,6 +26,7 @@ const WebhooksPage = lazily(() => import('./pages/webhooks/WebhooksPage.tsx').th
 const WebhookPage = lazily(() => import('./pages/webhooks/WebhookPage.tsx').then((page) => page.WebhookPage));
 const SignInPage = lazily(() => import('./pages/sign-in/SignInPage.tsx').then((page) => page.SignInPage));
 
+const ToastBox = lazily(() => import('./components/ToastBox.tsx').then((part) => part.ToastBox));
 const Help = lazily(() => import('./components/Help.tsx').then((part) => part.Help));
 
 export function App() {
@@ -44,7 +45,6 @@ export function App() {
           </Frame>
           <PageKeys path={path} />
           <Dialogs />
-          <Toasts />
           <LiveRegions />
         </LostAt>
       </WaitingForMe>
@@ -110,7 +110,7 @@ function PageKeys({ path }: { path: string }) {
 
 const searchOfPage = () => document.querySelector<HTMLElement>('main input[type="search"]');
 
-/** Dialogs that keys and menus open from any page. */
+/** Dialogs that keys and menus open from any page, and toasts. */
 function Dialogs() {
   const [opened, setOpened] = useState<Command | null>(null);
   useEffect(() => {
@@ -118,8 +118,19 @@ function Dialogs() {
     window.addEventListener(COMMANDED, onCommand);
     return () => window.removeEventListener(COMMANDED, onCommand);
   }, []);
+  const [toast, setToast] = useState<string | null>(null);
+  useEffect(() => {
+    const onToast = (event: Event) => setToast((event as CustomEvent<string>).detail);
+    window.addEventListener(TOASTED, onToast);
+    return () => window.removeEventListener(TOASTED, onToast);
+  }, []);
   const close = () => setOpened(null);
-  return <Suspense>{opened === 'help' && <Help onClose={close} />}</Suspense>;
+  return (
+    <>
+      <Suspense>{opened === 'help' && <Help onClose={close} />}</Suspense>
+      <Suspense>{toast !== null && <ToastBox text={toast} onClose={() => setToast(null)} />}</Suspense>
+    </>
+  );
 }
 
 const pages: { readonly [path: string]: ReturnType<typeof lazily<object>> } = {

@@ -1,15 +1,10 @@
-import type { ReactNode } from 'react';
-import { covers, useSession } from '../hooks/useSession.ts';
+import { type ReactNode, Suspense } from 'react';
+import { covers, type Me, useSession } from '../hooks/useSession.ts';
+import { lazily } from '../lib/lazily.tsx';
 import { runOfPath, useParams } from '../lib/navigation.tsx';
-import { Name } from './Name.tsx';
-import { Notice } from './Notice.tsx';
-import { ProjectName } from './ProjectName.tsx';
-import { Shell } from './Shell.tsx';
+import type { Lacking } from './Forbidden.tsx';
 
-const forAdmins: readonly (readonly [start: string, title: string])[] = [
-  ['/operations', 'Operations is for administrators'],
-  ['/settings/', 'Settings are for administrators'],
-];
+const Forbidden = lazily(() => import('./Forbidden.tsx').then((part) => part.Forbidden));
 
 /**
  * Shows the page if the user's rights cover its address, and otherwise states which right is missing. This depends on the user
@@ -17,45 +12,23 @@ const forAdmins: readonly (readonly [start: string, title: string])[] = [
  */
 export function Access({ path, children }: { path: string; children: ReactNode }) {
   const { me, isAdmin, canRead } = useSession();
-  const params = useParams();
+  const project = useParams().get('project');
   if (!me) return children;
-  const [, title] = forAdmins.find(([start]) => path.startsWith(start)) ?? [];
-  if (title !== undefined && !isAdmin) {
-    return (
-      <Forbidden title={title}>
-        You are <Name>{me.sub}</Name> ({me.roles.join(', ') || 'no role'}).
-      </Forbidden>
-    );
-  }
-  if (title !== undefined) return children;
-  if (!canRead) {
-    const canPublish = me.roles.includes('producer');
-    return (
-      <Forbidden title={canPublish ? 'You can publish, but not read' : 'You cannot read runs'}>
-        Reading runs needs the role viewer. You have: {me.roles.join(', ') || 'no role'}.
-      </Forbidden>
-    );
-  }
-  const projectId = runOfPath(path)?.projectId ?? params.get('project') ?? undefined;
-  if (projectId === undefined || covers(me.projects, projectId)) return children;
+  const lacking = lackingFor(me, path, { project, isAdmin, canRead });
+  if (!lacking) return children;
   return (
-    <Forbidden
-      title={
-        <>
-          You cannot see project “<ProjectName projectId={projectId} />”
-        </>
-      }
-    >
-      You are signed in as <Name>{me.sub}</Name> and can see: {me.projects.join(', ') || 'no project'}. Ask an
-      administrator of Runwire for access to <ProjectName projectId={projectId} />.
-    </Forbidden>
+    <Suspense>
+      <Forbidden me={me} lacking={lacking} />
+    </Suspense>
   );
 }
 
-const Forbidden = ({ title, children }: { title: ReactNode; children: ReactNode }) => (
-  <Shell title="No access">
-    <Notice title={title}>
-      <p>{children}</p>
-    </Notice>
-  </Shell>
-);
+type Rights = { project: string | null; isAdmin: boolean; canRead: boolean };
+
+function lackingFor(me: Me, path: string, { project, isAdmin, canRead }: Rights): Lacking | undefined {
+  if (path === '/operations') return isAdmin ? undefined : { admin: 'Operations is for administrators' };
+  if (path.startsWith('/settings/')) return isAdmin ? undefined : { admin: 'Settings are for administrators' };
+  if (!canRead) return { reading: true };
+  const projectId = runOfPath(path)?.projectId ?? project;
+  return projectId === null || covers(me.projects, projectId) ? undefined : { projectId };
+}

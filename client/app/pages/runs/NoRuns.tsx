@@ -39,31 +39,6 @@ export function NoRuns({ me, projectId }: { me: Me; projectId: string | undefine
 
 const listOf = ({ projects }: Me) => projects.join(', ') || 'no project';
 
-/** Shown when the user may not read the runs of the address. It depends on the user's own rights alone. */
-export function NotYours(props: { me: Me; projectId: string | undefined; canRead: boolean }) {
-  const { me, projectId, canRead } = props;
-  if (!canRead) {
-    return (
-      <Notice title={me.roles.includes('producer') ? 'You can publish, but not read' : 'You cannot read runs'}>
-        <p>
-          Reading runs needs the role <code>viewer</code>. You have: {me.roles.join(', ') || 'no role'}.
-        </p>
-      </Notice>
-    );
-  }
-  return (
-    <Notice title={`You cannot see project “${projectId}”`}>
-      <p>
-        You are signed in as {me.sub} and can see: {listOf(me)}. Ask an administrator of Runwire for access to{' '}
-        {projectId}.
-      </p>
-      <p>
-        <ParamLink params={{ project: undefined }}>Show runs of all your projects</ParamLink>
-      </p>
-    </Notice>
-  );
-}
-
 export const FilteredEmpty = () => (
   <Notice title="No runs match">
     <p>

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useLayoutEffect, useRef } from 'react';
+import { Suspense, useCallback, useEffect, useLayoutEffect, useRef } from 'react';
 import { type RunHeader, useRuns } from '../../../hooks/index.ts';
 import { Problem, Skeleton } from '../../components/Notice.tsx';
 import { Shell } from '../../components/Shell.tsx';
@@ -7,12 +7,12 @@ import { countText, useWaitingForMe } from '../../components/WaitingForMe.tsx';
 import { useSession } from '../../hooks/useSession.ts';
 import { announce } from '../../lib/announce.ts';
 import { formatCount } from '../../lib/format.ts';
+import { lazily } from '../../lib/lazily.tsx';
 import { Link } from '../../lib/navigation.tsx';
 import '../../styles/pages/runs.css';
 import { ActivityPlot } from './ActivityPlot.tsx';
 import { Filters } from './Filters.tsx';
 import { useRunsFilter } from './filters.ts';
-import { FilteredEmpty, NoRuns, NotYours } from './NoRuns.tsx';
 import { RunsTable } from './RunsTable.tsx';
 import { useActivity } from './useActivity.ts';
 import { usePending } from './usePending.ts';
@@ -21,6 +21,9 @@ import { useThrottled } from './useThrottled.ts';
 const PAGE_RUNS = 100;
 /** Runs change in the page at most four times a second. */
 const PATCH_MS = 250;
+
+const NoRuns = lazily(() => import('./NoRuns.tsx').then((part) => part.NoRuns));
+const FilteredEmpty = lazily(() => import('./NoRuns.tsx').then((part) => part.FilteredEmpty));
 
 /** True if the page is scrolled to the top and the list has no focus, pointer or selection. Rows may then move. */
 function isUntouched(): boolean {
@@ -37,9 +40,8 @@ function isSelectedIn(list: Element): boolean {
 export function RunsPage() {
   const { filter, isFiltered, options } = useRunsFilter();
   const { projectId } = filter;
-  const { me, canRead, reads } = useReading();
-  const isForbidden = me !== undefined && (!canRead || (projectId !== undefined && !reads(projectId)));
-  const list = useRuns({ ...options, limit: PAGE_RUNS, enabled: !isForbidden });
+  const { me } = useSession();
+  const list = useRuns({ ...options, limit: PAGE_RUNS });
   const { status, newCount, showNew, error, reconnect } = list;
   // While the runs for a new filter are loading, the old runs stay: an empty page in between would flicker.
   const before = useRef(list.runs);
@@ -63,7 +65,7 @@ export function RunsPage() {
     document.querySelector('main')?.focus({ preventScroll: true });
   };
   const pendingOf = usePending(projectId, runs);
-  const activity = useActivity(projectId, list.seq, !isForbidden);
+  const activity = useActivity(projectId, list.seq);
   // With other filters, the counts would not be those of the list.
   const { labels, text, since, until, needsMe } = filter;
   const isCounted = labels.length === 0 && text === '' && !since && !until && !needsMe;
@@ -71,14 +73,6 @@ export function RunsPage() {
   latest.current = runs;
   const knownLabels = useCallback(() => labelsOf(latest.current), []);
   const { hasNextPage, isFetchingNextPage, fetchNextPage, isConnected } = list;
-  if (isForbidden) {
-    return (
-      <Shell title="Runs">
-        <h1>Runs</h1>
-        <NotYours me={me} projectId={projectId} canRead={canRead} />
-      </Shell>
-    );
-  }
   return (
     <Shell title="Runs" continuity={list}>
       <div className="title">
@@ -122,23 +116,14 @@ export function RunsPage() {
         </div>
       ) : isLoading ? (
         <Skeleton>Loading runs</Skeleton>
-      ) : isFiltered ? (
-        <FilteredEmpty />
       ) : (
-        me && <NoRuns me={me} projectId={projectId} />
+        <Suspense>{isFiltered ? <FilteredEmpty /> : me && <NoRuns me={me} projectId={projectId} />}</Suspense>
       )}
     </Shell>
   );
 }
 
 const newRuns = (count: number) => `${formatCount(count)} new ${count === 1 ? 'run' : 'runs'}`;
-
-/** Returns the user, and which projects the user may read. */
-function useReading() {
-  const { me, canRead } = useSession();
-  const reads = (projectId: string) => me?.projects.some((id) => id === '*' || id === projectId) ?? true;
-  return { me, canRead, reads };
-}
 
 function WaitsForYou() {
   const count = useWaitingForMe();

@@ -22,7 +22,7 @@ export type Activity = {
  * Returns the activity of the last 24 hours. It is requested again after a change (`seq`) of a run: at most every 2 s, and the
  * server works on it for at most a twentieth of the time.
  */
-export function useActivity(projectId: string | undefined, seq: number | null, enabled: boolean): Activity | undefined {
+export function useActivity(projectId: string | undefined, seq: number | null): Activity | undefined {
   const { client, queryKey } = useRunwire();
   const bar = useFromNow((nowMs) => Math.floor(nowMs / BAR_MS));
   const sinceMs = (bar + 1 - BARS) * BAR_MS;
@@ -37,13 +37,12 @@ export function useActivity(projectId: string | undefined, seq: number | null, e
       tookMs.current = performance.now() - begin;
       return { sinceMs, bars: buckets, counts: countsOf(buckets, open), isComplete };
     },
-    enabled,
     placeholderData: keepPreviousData,
   });
   const isWaiting = useRef(false);
   const known = useRef(seq);
   useEffect(() => {
-    if (!enabled || seq === null || seq === known.current) return;
+    if (seq === null || seq === known.current) return;
     const isFirst = known.current === null;
     known.current = seq;
     if (isFirst || isWaiting.current) return;
@@ -55,7 +54,7 @@ export function useActivity(projectId: string | undefined, seq: number | null, e
       },
       Math.min(60_000, PAUSE_MS + 20 * tookMs.current),
     );
-  }, [seq, enabled, refetch]);
+  }, [seq, refetch]);
   return data;
 }
 

@@ -1,0 +1,44 @@
+import type { ReactNode } from 'react';
+import type { Me } from '../hooks/useSession.ts';
+import { Link } from '../lib/navigation.tsx';
+import { Name } from './Name.tsx';
+import { Notice } from './Notice.tsx';
+import { ProjectName } from './ProjectName.tsx';
+import { Shell } from './Shell.tsx';
+
+/** A right that the user lacks: the role of an administrator (for what), a role that reads, or the project. */
+export type Lacking = { admin: string } | { reading: true } | { projectId: string };
+
+/** Shown in place of a page that the user's rights do not cover. */
+export function Forbidden({ me, lacking }: { me: Me; lacking: Lacking }) {
+  const roles = me.roles.join(', ') || 'no role';
+  if ('admin' in lacking) {
+    return (
+      <Page title={lacking.admin}>
+        You are <Name>{me.sub}</Name> ({roles}).
+      </Page>
+    );
+  }
+  if ('reading' in lacking) {
+    return (
+      <Page title={me.roles.includes('producer') ? 'You can publish, but not read' : 'You cannot read runs'}>
+        Reading runs needs the role viewer. You have: {roles}.
+      </Page>
+    );
+  }
+  const project = <ProjectName projectId={lacking.projectId} />;
+  return (
+    <Page title={<>You cannot see project “{project}”</>}>
+      You are signed in as <Name>{me.sub}</Name> and can see: {me.projects.join(', ') || 'no project'}. Ask an
+      administrator of Runwire for access to {project}, or <Link href="/">show the runs of all your projects</Link>.
+    </Page>
+  );
+}
+
+const Page = ({ title, children }: { title: ReactNode; children: ReactNode }) => (
+  <Shell title="No access">
+    <Notice title={title}>
+      <p>{children}</p>
+    </Notice>
+  </Shell>
+);

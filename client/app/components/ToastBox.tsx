@@ -1,0 +1,34 @@
+import { useEffect, useRef, useState } from 'react';
+
+const SHOWN_MS = 8_000;
+
+/** A text that stays for 8 s, or while the pointer or the focus is on it. Esc closes it. */
+export function ToastBox({ text, onClose }: { text: string; onClose: () => void }) {
+  const [isHeld, setIsHeld] = useState(false);
+  const close = useRef(onClose);
+  useEffect(() => {
+    close.current = onClose;
+  });
+  useEffect(() => {
+    const onKeyDown = (event: KeyboardEvent) => event.key === 'Escape' && !event.defaultPrevented && close.current();
+    window.addEventListener('keydown', onKeyDown);
+    return () => window.removeEventListener('keydown', onKeyDown);
+  }, []);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another text has the whole time again.
+  useEffect(() => {
+    if (isHeld) return;
+    const timer = setTimeout(() => close.current(), SHOWN_MS);
+    return () => clearTimeout(timer);
+  }, [text, isHeld]);
+  const hold = () => setIsHeld(true);
+  const release = () => setIsHeld(false);
+  return (
+    // biome-ignore lint/a11y/noStaticElementInteractions: the pointer and the focus only keep the text.
+    <div className="toast" onPointerEnter={hold} onPointerLeave={release} onFocus={hold} onBlur={release}>
+      <span>{text}</span>
+      <button type="button" className="icon" aria-label="Close the message" onClick={onClose}>
+        ×
+      </button>
+    </div>
+  );
+}
