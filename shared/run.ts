@@ -228,6 +228,8 @@ export type CannotDecide =
 export type ListedApproval = Approval & {
   projectId: string;
   runId: string;
+  /** Name of the run; its id if retention has removed the run. */
+  runName: string;
   /** Whether a decision of the caller would be accepted and counted now. */
   canDecide: boolean;
   /** Present exactly if `canDecide` is false. */

@@ -131,10 +131,10 @@ export class Approvals {
 
   /** Returns an approval as a principal sees it. */
   listed(principal: Principal, stored: ApprovalWithEvidence): ListedApproval {
-    const { projectId, runId, approval, artifacts } = stored;
+    const { projectId, runId, runName, approval, artifacts } = stored;
     const reason = cannotDecide(principal, stored, this.#now());
     const answer = reason ? { canDecide: false, cannotDecide: reason } : { canDecide: true };
-    return { projectId, runId, ...approval, ...answer, artifacts, seq: evidenceSeq(approval, artifacts) };
+    return { projectId, runId, runName, ...approval, ...answer, artifacts, seq: evidenceSeq(approval, artifacts) };
   }
 
   #scopeOf(principal: Principal, projectId: string | undefined): Pick<ApprovalQuery, 'projects' | 'user'> {

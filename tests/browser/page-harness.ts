@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -88,7 +88,12 @@ export async function startProcess() {
     const response = await fetch(`${origin}/trpc/run.history?input=${input}`, { headers });
     return ((await response.json()) as { result: { data: { events: RunEvent[] } } }).result.data.events;
   };
-  return { link, origin, publish, history, start, kill, backUp, restore };
+  /** Sends a signal to the process: SIGSTOP freezes the server, and its sockets stay open. */
+  const signal = (name: NodeJS.Signals) => void child?.kill(name);
+  /** Signs a token of another user. */
+  const signToken = (claims: Parameters<typeof tokenFor>[0]) =>
+    tokenFor({ ...claims, secret: readFileSync(join(data, 'auth-secret'), 'utf8').trim() });
+  return { link, origin, publish, history, start, kill, signal, tokenFor: signToken, backUp, restore };
 }
 
 type TabOptions = { expectedErrors?: RegExp } & BrowserContextOptions;

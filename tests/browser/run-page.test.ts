@@ -421,13 +421,14 @@ test('[U4] the page shows the time in the queue, the reason and the approvers of
   expect(await fact('Queued').textContent()).toBe('30 s');
   await expect.poll(() => fact('Running').textContent()).toMatch(/^1 min \d\d s$/);
   expect(await page.getByRole('link', { name: 'season' }).getAttribute('href')).toBe('/runs/demo/season');
-  const waiting = page.getByRole('region', { name: 'Waiting for approval' });
-  for (const text of ['Release it', 'Two checks are missing.', 'ada, lin', '1 of 2', 'Release']) {
+  const waiting = page.getByRole('region', { name: 'Release it' });
+  for (const text of ['Waiting for approval', 'Two checks are missing.', 'ada, lin', '1 of 2', 'Release']) {
     await waiting.getByText(text).first().waitFor();
   }
   await publish(of('run.failed', { stageId: 's1', error: { message: 'nobody came', code: 'E_TIME' } }));
   await page.getByRole('region', { name: 'Failed in Release E_TIME' }).getByText('nobody came').waitFor();
-  await waiting.waitFor({ state: 'detached' });
+  await waiting.getByText(/The run ended first \(failed/).waitFor();
+  expect(await waiting.getByText('Waiting for approval').count()).toBe(0);
 });
 
 test('[U4] each approval shows its decisions with user and comment, its evidence, and its expiry', async () => {
@@ -445,29 +446,30 @@ test('[U4] each approval shows its decisions with user and comment, its evidence
     of('approval.denied', { approvalId: 'test', decidedBy: 'grace', reason: 'Too early.' }),
   );
   await open('/runs/demo/r1');
-  const approvals = page.getByRole('region', { name: /^Approvals/ });
-  const row = (name: string) => approvals.getByRole('row').filter({ hasText: name });
-  for (const [name, outcome, text] of [
-    ['May it build?', 'approved', 'Approved by lin'],
-    ['May it build?', 'approved', 'Checked twice.'],
-    ['May it test?', 'denied', 'Denied by grace'],
-    ['May it test?', 'denied', 'Too early.'],
-  ] as const) {
-    await row(name).locator('.status').getByText(outcome).waitFor();
-    await row(name).getByText(text).waitFor();
-  }
-  await row('May it ship?').getByText('waiting').waitFor();
-  await page.getByText('This app cannot approve or deny yet').waitFor();
-  const evidence = row('May it build?').locator('.evidence');
-  expect(await evidence.locator('li').allTextContents()).toEqual(['Report', 'Trap', 'a3 · not published yet']);
-  expect(await evidence.getByRole('link').allTextContents()).toEqual(['Report']);
+  const approvals = page.locator('#approval');
+  const line = (name: string) => approvals.locator('summary').filter({ hasText: name });
+  await line('May it build?')
+    .getByText(/Approved by lin,.*\(1 of 1\)/)
+    .waitFor();
+  await line('May it test?')
+    .getByText(/Denied by grace,.*Too early\./)
+    .waitFor();
+  await line('May it build?').click();
+  const built = page.getByRole('region', { name: 'May it build?' });
+  await built.getByText('Checked twice.').waitFor();
+  const evidence = built.locator('.evidence-list');
+  await evidence.getByText('a3 not published yet').waitFor();
+  expect(await evidence.getByRole('link').allTextContents()).toEqual(['example.org ↗']);
+  const ship = page.getByRole('region', { name: 'May it ship?' });
+  await ship.getByText('Waiting for approval').waitFor();
   await publish(
     of('approval.denied', { approvalId: 'ship', decidedBy: 'system', reason: 'expired', expired: true }),
     of('run.completed'),
   );
-  await row('May it ship?').locator('.status').getByText('expired').waitFor();
-  await row('May it ship?').getByText('Expired: nobody decided in time').waitFor();
-  await row('May it build?').getByText('Approved by lin').waitFor();
+  await ship.getByText(/The run ended first/).waitFor();
+  await line('May it build?')
+    .getByText(/Approved by lin/)
+    .waitFor();
 });
 
 test('[U8] text of a producer is never markup, and no link runs a script', async () => {

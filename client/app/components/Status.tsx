@@ -92,11 +92,11 @@ export const Glyph = ({ value }: { value: Shown }) => (
   </svg>
 );
 
-/** A status as a word, a shape and a colour. */
-export const Status = ({ value }: { value: Shown }) => (
+/** A status as a word (or another text), a shape and a colour. */
+export const Status = ({ value, children = value }: { value: Shown; children?: string }) => (
   <span className={`status ${toneOf(value)}`}>
     <Glyph value={value} />
-    <span className="word">{value}</span>
+    <span className="word">{children}</span>
   </span>
 );
 

@@ -25,7 +25,14 @@ export function describeApprovals(openLog: OpenLog): void {
       for (const index of upTo(7)) {
         const { run } = (await log.runs.get(projectId, `run${index - 1}`)) ?? {};
         const kept = run?.approvals.map((approval) => {
-          return { projectId, runId: run.runId, isRunOver: run.status === 'completed', approval, artifacts: [] };
+          return {
+            projectId,
+            runId: run.runId,
+            isRunOver: run.status === 'completed',
+            approval,
+            artifacts: [],
+            runName: run.name,
+          };
         });
         everything.push(...(kept ?? []));
       }

@@ -336,7 +336,9 @@ export function describeRuns(openLog: OpenLog): void {
     expect(await log.runs.get('p', 'old')).toBeUndefined();
     expect(await log.runs.projectsOf('old')).toEqual([]);
     expect((await log.runs.changedSince({ projects: 'all', after: 0, limit: 9 })).runs).toHaveLength(4);
-    expect(await log.approvals.list({ projects: 'all', limit: 9 })).toEqual(before);
+    // The name of a run is removed with the run.
+    const named = before.approvals.map((one) => (one.runId === 'old' ? { ...one, runName: 'old' } : one));
+    expect(await log.approvals.list({ projects: 'all', limit: 9 })).toEqual({ approvals: named });
     expect(await log.approvals.list({ projects: 'all', limit: 1 })).toMatchObject({ next: expect.any(Number) });
     expect(await log.approvals.get('p', 'old', 'a')).toBeUndefined();
     expect(await log.runs.remove(instant(5))).toEqual({ removed: 0 });

@@ -14,7 +14,11 @@ export type StoredApproval = {
 };
 
 /** An approval with the artifacts that its `evidence` names, in that order, of the same moment. */
-export type ApprovalWithEvidence = StoredApproval & { artifacts: Artifact[] };
+export type ApprovalWithEvidence = StoredApproval & {
+  artifacts: Artifact[];
+  /** Name of the run; its id if retention has removed the run. */
+  runName: string;
+};
 
 /**
  * Which approvals are listed, and in which order:

@@ -126,7 +126,8 @@ export class SqliteApprovals implements ApprovalStore {
       const found = this.#parts.rows.artifact.get(row.run_row, artifactId) as { state: string } | undefined;
       return found ? [JSON.parse(found.state) as Artifact] : [];
     });
-    return { ...stored, artifacts };
+    const run = this.#parts.statements.nameOfRun.get(row.run_row) as { name: string } | undefined;
+    return { ...stored, artifacts, runName: run?.name ?? row.run_id };
   }
 
   pending(of: { endedRuns: readonly RunKey[] } | 'expiring', limit: number): Promise<StoredApproval[]> {

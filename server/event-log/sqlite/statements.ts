@@ -125,6 +125,7 @@ export function prepareStatements(db: DatabaseSyncInstance) {
        ${LISTED_APPROVALS} WHERE a.requested_by = ? AND a.request_actor IS NOT a.requested_by AND a.request_seq < ?
        ORDER BY request_seq DESC`,
     ),
+    nameOfRun: db.prepare("SELECT state ->> '$.name' AS name FROM runs WHERE row_id = ?"),
     placeOfApproval: db.prepare('SELECT due_at, decided_at FROM approvals WHERE request_seq = ?'),
     // One statement for many runs: most runs that end have no approval, and a call costs more than a lookup.
     pendingOfEndedRuns: db.prepare(
