@@ -11,7 +11,8 @@ import { chromium as launchOptions } from '../tests/browser/chromium.ts';
  * - the JavaScript that the first page loads,
  * - the time until a run of 10,000 stages and 100,000 events is visible,
  * - the longest task and the longest pause between frames while that run changes 500 times a second,
- * - the same for a list of 1,000 live runs.
+ * - the time to travel to an event in the middle of that run, the first time and again, and to step from there,
+ * - the longest task for a list of 1,000 live runs.
  *
  * `npm run bench:page -- memory` follows the long run for ten minutes instead, and prints the used heap of each minute.
  */
@@ -210,6 +211,31 @@ async function measureFirstPage(browser: Browser): Promise<void> {
   await page.context().close();
 }
 
+/** Prints the time from a key until the page shows the run as of the event. */
+async function measureTravel(page: Page): Promise<void> {
+  const bar = page.getByRole('region', { name: 'Time travel' });
+  const field = bar.getByRole('spinbutton');
+  const shows = async (at: number, act: () => Promise<void>): Promise<number> => {
+    const begun = performance.now();
+    await act();
+    await page.locator(`.travel[aria-busy="false"] input[type="number"][value="${at}"]`).waitFor();
+    return performance.now() - begun;
+  };
+  await page.keyboard.press('t');
+  await bar.waitFor();
+  const first = await shows(EVENTS / 2, () => field.fill(String(EVENTS / 2)));
+  await shows(EVENTS / 4, () => field.fill(String(EVENTS / 4)));
+  const again = await shows(EVENTS / 2 - 700, () => field.fill(String(EVENTS / 2 - 700)));
+  const steps: number[] = [];
+  await page.locator('main').focus();
+  for (let step = 1; step <= 20; step++) {
+    steps.push(await shows(EVENTS / 2 - 700 + step, () => page.keyboard.press('.')));
+  }
+  print(`time travel: ${ms(first)} to event ${EVENTS / 2}, ${ms(again)} near it again, ${ms(median(steps))} a step`);
+  await page.keyboard.press('Escape');
+  await bar.waitFor({ state: 'detached' });
+}
+
 /** Follows the long run, and prints the heap in use after a garbage collection, once a minute. */
 async function measureMemory(page: Page): Promise<void> {
   const session = await page.context().newCDPSession(page);
@@ -246,6 +272,7 @@ print(
 );
 await page.getByText('up to date').waitFor();
 printTasks((await takeFound(page)).tasks, await takeLongestCpu(browser));
+await measureTravel(page);
 await follow(page, 'following it', (index) => progress('long', stageIdOf(STAGES - 100 + (index % 100)), index % 100));
 
 await publish(
