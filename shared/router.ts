@@ -165,7 +165,13 @@ export type ProceduresOf<R extends Registry> = {
      */
     search: Query<
       (SearchFilter<R> & Page) | undefined,
-      { events: EventOf<R>[]; nextCursor?: string; searchedTo?: string }
+      {
+        events: EventOf<R>[];
+        /** The runs of the events, where there are any. */
+        runs?: { projectId: string; runId: string; name: string }[];
+        nextCursor?: string;
+        searchedTo?: string;
+      }
     >;
     /**
      * Counts the events that `search` finds with the same filter. An answer counts at most 10,000 events. The sum of all

@@ -28,6 +28,8 @@ export type UseSearchOptions<T extends string = TypeOf<RunwireEvents>> = {
 export type UseSearchReturn<E = RunEvent> = {
   /** The events found, newest first. While a new search is loading, these are the events of the previous one. */
   events: readonly E[];
+  /** Returns the name of the run of an event found. */
+  runNameOf(event: { projectId: string; runId: string }): string;
   /** `pending`: no result yet. `success`: `events` is a result. `error`: `error` states why there is none. */
   status: 'pending' | 'success' | 'error';
   error: RunwireError | null;
@@ -86,6 +88,14 @@ export const useSearch: UseSearch<RunwireEvents> = (options) => {
   );
   const { data, hasNextPage, isFetching, isFetchingNextPage, isPlaceholderData, fetchNextPage: fetchNext } = query;
   const events = useMemo(() => data?.pages.flatMap((page) => page.events as RunEvent[]) ?? [], [data]);
+  const names = useMemo(() => {
+    const runs = data?.pages.flatMap((page) => page.runs ?? []) ?? [];
+    return new Map(runs.map(({ projectId, runId, name }) => [`${projectId} ${runId}`, name]));
+  }, [data]);
+  const runNameOf = useCallback(
+    ({ projectId, runId }: { projectId: string; runId: string }) => names.get(`${projectId} ${runId}`) ?? runId,
+    [names],
+  );
   const hasMore = enabled && hasNextPage && !isPlaceholderData && !query.error;
   const isShort = hasMore && events.length < (limit ?? DEFAULT_LIMIT);
   useEffect(() => {
@@ -99,6 +109,7 @@ export const useSearch: UseSearch<RunwireEvents> = (options) => {
   const refetch = useCallback(async () => void (await again()), [again]);
   return {
     events: events as never[],
+    runNameOf,
     status: query.status === 'success' && isShort && events.length === 0 ? 'pending' : query.status,
     error,
     isFetching,

@@ -14,7 +14,7 @@ import type { Procedure } from './trpc.ts';
 
 export type EventParts<R extends Registry> = {
   registry: R;
-  log: Log & Pick<EventLog, 'search'>;
+  log: Log & Pick<EventLog, 'search' | 'runs'>;
   gateway: PublishGateway<R>;
 };
 
@@ -73,6 +73,7 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
      * - The search index may be 1 s behind the log.
      * - Each page scans a bounded part of the index, so a page may have fewer events than `limit`, or none. The client
      *   continues while the result has a `nextCursor`. `searchedTo` is then the time that the search has come to.
+     * - `runs` has the names of the runs of the events.
      * - A project that does not exist, or that the caller may not read, gives no events and no error.
      */
     search: procedure
@@ -83,8 +84,14 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
         const records = page.records.filter((record) => can(principal, 'read', { projectId: record.projectId }));
         const searchedTo: { searchedTo?: string } =
           page.searchedToMs === undefined ? {} : { searchedTo: new Date(page.searchedToMs).toISOString() };
+        const keys = new Map(records.map(({ projectId, runId }) => [`${projectId} ${runId}`, { projectId, runId }]));
+        const found = [...keys.values()];
+        const names = await log.runs.namesOf(found, { user: principal.sub, signal });
+        const runs: { runs?: { projectId: string; runId: string; name: string }[] } =
+          found.length === 0 ? {} : { runs: found.map((run, index) => ({ ...run, name: names[index] ?? run.runId })) };
         return {
           events: records.map((record) => record.event as EventOf<R>),
+          ...runs,
           ...(await nextCursor(log, page.next)),
           ...searchedTo,
         };

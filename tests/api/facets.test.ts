@@ -112,6 +112,15 @@ test('[R23] [R4] facets count readable events only, and show nothing of others',
   expect(await producer.event.facets({})).toEqual(nothing);
 });
 
+test('[R1] a search states the names of the runs that it found events of', async () => {
+  const { bus, caller } = await serve();
+  await bus.publish([created('r1', { name: 'Nightly' }), progress('r1', 5), progress('r2', 5)], { actor: 'ci' });
+  expect((await caller.event.search({})).runs).toEqual([
+    { projectId: 'demo', runId: 'r2', name: 'r2' },
+    { projectId: 'demo', runId: 'r1', name: 'Nightly' },
+  ]);
+});
+
 test('[R1] several projects and several publishers of a search are alternatives', async () => {
   const { bus, caller } = await serve();
   for (const [index, projectId] of ['a', 'b', 'c'].entries()) {

@@ -105,6 +105,9 @@ export interface RunStore {
    */
   list(query: RunQuery): Promise<RunPage>;
 
+  /** Returns the names of runs, in their order; undefined for an unknown run. */
+  namesOf(runs: readonly { projectId: string; runId: string }[], caller?: Caller): Promise<(string | undefined)[]>;
+
   /** Counts the runs of a period, and those that have not ended, in a bounded amount of work. */
   activity(query: ActivityQuery): Promise<RunActivity>;
 

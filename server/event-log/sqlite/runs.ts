@@ -230,6 +230,12 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     return projectsWithRuns(this.#parts, query);
   }
 
+  namesOf(runs: readonly { projectId: string; runId: string }[], caller?: Caller): Promise<(string | undefined)[]> {
+    const nameOf = ({ projectId, runId }: { projectId: string; runId: string }) =>
+      (this.#parts.statements.nameOf.get(projectId, runId) as { name: string } | undefined)?.name;
+    return this.#parts.slice(() => runs.map(nameOf), caller);
+  }
+
   activity(query: ActivityQuery): Promise<RunActivity> {
     return activityOf(this.#parts, query);
   }

@@ -80,6 +80,7 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     hashPrefixes: db.prepare(
       `SELECT ids.value AS seq, ${HASH_PREFIX} FROM json_each(?) AS ids CROSS JOIN events n ON n.seq = ids.value + 1`,
     ),
+    nameOf: db.prepare(`SELECT state ->> '$.name' AS name FROM runs WHERE project_id = ? AND run_id = ?`),
     hasRun: db.prepare('SELECT 1 FROM runs WHERE project_id = ? AND run_id = ?'),
     projectsOf: db.prepare('SELECT project_id FROM runs WHERE run_id = ? ORDER BY project_id'),
     children: {
