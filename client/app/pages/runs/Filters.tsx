@@ -2,19 +2,19 @@ import { useEffect, useState } from 'react';
 import { Name } from '../../components/Name.tsx';
 import { Popover } from '../../components/Popover.tsx';
 import { Glyph, toneOf } from '../../components/Status.tsx';
+import { Trigger } from '../../components/Trigger.tsx';
 import { useSetting } from '../../hooks/useSetting.ts';
 import { formatCount, formatShort } from '../../lib/format.ts';
 import { lazily } from '../../lib/lazily.tsx';
 import { navigate, ParamLink, setParams } from '../../lib/navigation.tsx';
-import { spanName } from '../../lib/period.ts';
+import { spanName, spans } from '../../lib/period.ts';
 import { noFilter, paramsOf, type RunsFilter, type ShownStatus, shownStatuses } from './filters.ts';
-import { Trigger } from './Trigger.tsx';
 import type { Counts } from './useActivity.ts';
 import { Views } from './Views.tsx';
 import { statusWords } from './words.ts';
 
 const LabelFilter = lazily(() => import('./LabelFilter.tsx').then((part) => part.LabelFilter));
-const SinceFilter = lazily(() => import('./SinceFilter.tsx').then((part) => part.SinceFilter));
+const PeriodChoice = lazily(() => import('../../components/PeriodChoice.tsx').then((part) => part.PeriodChoice));
 
 /** Pause after the last key press before the search starts. */
 const TYPING_MS = 200;
@@ -61,7 +61,17 @@ export function Filters({ filter, isFiltered, counts, knownLabels }: Props) {
           Needs my approval
         </button>
         <Popover label="Created since" trigger={<Trigger>Since</Trigger>}>
-          {(close) => <SinceFilter filter={filter} onClose={close} />}
+          {(close) => (
+            <PeriodChoice
+              spans={spans}
+              since={filter.since}
+              until={filter.until}
+              onChoose={(since, until) => {
+                setParams(paramsOf({ since, until }));
+                close();
+              }}
+            />
+          )}
         </Popover>
         <Popover label="Labels" trigger={<Trigger>Label</Trigger>}>
           {(close) => <LabelFilter labels={labels} known={knownLabels()} onClose={close} />}

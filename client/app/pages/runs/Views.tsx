@@ -1,8 +1,8 @@
 import { useEffect, useState } from 'react';
 import { Name } from '../../components/Name.tsx';
 import { Popover } from '../../components/Popover.tsx';
+import { Trigger } from '../../components/Trigger.tsx';
 import { Link, navigate, setParams, useParams } from '../../lib/navigation.tsx';
-import { Trigger } from './Trigger.tsx';
 import { filterSearch, MAX_NAME_CHARS, useViews } from './views.ts';
 
 const hrefOf = ({ name, search }: { name: string; search: string }): string => {

@@ -1,6 +1,7 @@
 import type { ReactNode } from 'react';
 import type { InboxApproval, RunHeader } from '../../../hooks/index.ts';
 import { Name } from '../../components/Name.tsx';
+import { decodedName } from '../../components/ProjectName.tsx';
 import { Duration, Glyph, None, Progress, Status } from '../../components/Status.tsx';
 import { Time } from '../../components/Time.tsx';
 import { useServerNow } from '../../hooks/useNow.ts';
@@ -83,7 +84,7 @@ function nameCell(run: RunHeader): ReactNode {
           title={`Show only project ${projectId}`}
           onClick={() => setParams(paramsOf({ projectId }))}
         >
-          {decoded(projectId)}
+          {decodedName(projectId)}
         </button>
         <span className="id" title={runId}>
           / {runId}
@@ -91,15 +92,6 @@ function nameCell(run: RunHeader): ReactNode {
       </span>
     </>
   );
-}
-
-/** Other programs' names can be percent-encoded in ids of projects. */
-export function decoded(id: string): string {
-  try {
-    return decodeURIComponent(id);
-  } catch {
-    return id;
-  }
 }
 
 /** Shows what the run is doing, what it waits for, or why it failed. */

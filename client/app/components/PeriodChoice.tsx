@@ -1,16 +1,17 @@
 import { useState } from 'react';
-import { setParams } from '../../lib/navigation.tsx';
-import { spans } from '../../lib/period.ts';
-import { paramsOf, type RunsFilter } from './filters.ts';
 
-/** Chooses the period in which the runs were created. */
-export function SinceFilter({ filter: { since, until }, onClose }: { filter: RunsFilter; onClose: () => void }) {
+type Props = {
+  /** Names of the spans that are offered, by their text in addresses. */
+  spans: readonly (readonly [span: string, name: string])[];
+  since: string | undefined;
+  until: string | undefined;
+  onChoose: (since: string | undefined, until: string | undefined) => void;
+};
+
+/** Chooses a period: a span up to now, or two instants in local time. */
+export function PeriodChoice({ spans, since, until, onChoose }: Props) {
   const [from, setFrom] = useState(fieldOf(since));
   const [to, setTo] = useState(fieldOf(until));
-  const choose = (changes: { since: string | undefined; until: string | undefined }) => {
-    setParams(paramsOf(changes));
-    onClose();
-  };
   return (
     <div className="choices">
       {spans.map(([span, name]) => (
@@ -18,7 +19,7 @@ export function SinceFilter({ filter: { since, until }, onClose }: { filter: Run
           type="button"
           key={span}
           aria-pressed={since === span}
-          onClick={() => choose({ since: since === span ? undefined : span, until: undefined })}
+          onClick={() => onChoose(since === span ? undefined : span, undefined)}
         >
           {name}
         </button>
@@ -27,7 +28,7 @@ export function SinceFilter({ filter: { since, until }, onClose }: { filter: Run
         className="period"
         onSubmit={(event) => {
           event.preventDefault();
-          choose({ since: instantOf(from), until: instantOf(to) });
+          onChoose(instantOf(from), instantOf(to));
         }}
       >
         <label>
