@@ -23,7 +23,7 @@ export function Frame({ children }: { children: ReactNode }) {
       <SkipLink />
       <header className="bar">
         {/* The link to Runs in the navigation is the same, so this one is no tab stop. */}
-        <Link href="/" className="brand" tabIndex={-1}>
+        <Link href="/" className="brand" tabIndex={-1} aria-label="Runwire">
           <img src="/icon.svg" alt="" width="22" height="22" />
           <span>Runwire</span>
         </Link>

@@ -106,6 +106,7 @@ function Pane({ inbox, isAlone }: { inbox: Inbox; isAlone: boolean }) {
   const note = useRef<HTMLButtonElement>(null);
   return (
     <div className="inbox-pane">
+      {isAlone && <h1 className="unseen">Approvals</h1>}
       {isAlone && (
         <nav aria-label="Approvals" className="pane-nav">
           <ParamLink params={{ a: undefined }}>

@@ -62,7 +62,7 @@ export function CardFacts({ run, approval, evidence, sub, isInInbox }: FactsProp
         <div className="wide">
           <dt>{status === 'pending' ? 'Approvals' : 'Decisions'}</dt>
           <dd>
-            {grants.length} of {requiredApprovals}
+            {status !== 'denied' && `${grants.length} of ${requiredApprovals}`}
             {status === 'pending' && grants.length > 0 && (
               <span className="soft"> · {missing === 1 ? 'one' : missing} more needed</span>
             )}
