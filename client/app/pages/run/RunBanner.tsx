@@ -97,7 +97,7 @@ function ShowEvent({ run, stageId }: { run: RunView; stageId: string | undefined
       const { runSeqs } = await client.run.positions.query({ projectId, runId, ...filter });
       const runSeq = runSeqs.at(-1);
       if (runSeq === undefined) showToast('The event was removed by retention');
-      else setParams({ event: String(runSeq), tab: undefined });
+      else setParams({ event: String(runSeq), tab: undefined, pane: undefined });
     } catch {
       showToast('Could not find the event. Try again');
     } finally {

@@ -106,8 +106,7 @@ function Stages({ run }: { run: RunView }) {
         <section className="timeline" ref={scroller} aria-label="Timeline" {...hairProps}>
           <div className="sheet" style={{ width: namePx + trackPx }} {...tipProps}>
             <AxisLines ticks={ticks} scale={scale} namePx={namePx} />
-            {/* biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: its rows take the focus. */}
-            <table role="grid" aria-rowcount={rows.length + 1} {...grid.listProps}>
+            <table role={list.isGrouped ? 'treegrid' : 'grid'} aria-rowcount={rows.length + 1} {...grid.listProps}>
               <caption className="unseen">Stages on a time axis, by {list.order}</caption>
               <thead>
                 <tr>

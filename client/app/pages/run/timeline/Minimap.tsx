@@ -1,4 +1,4 @@
-import { type PointerEvent, type RefObject, useEffect, useMemo, useRef } from 'react';
+import { type PointerEvent, type RefObject, useEffect, useRef, useState } from 'react';
 import type { Stage } from '../../../../hooks/index.ts';
 import type { Scale } from './scale.ts';
 import { timesOf } from './times.ts';
@@ -19,7 +19,7 @@ type Props = {
 
 /** The whole axis in 24 px: how many stages ran when, failures as red ticks, and the visible part as a frame. */
 export function Minimap({ stages, scale, endMs, scroller, wholePx, visiblePx }: Props) {
-  const { path, failures } = useMemo(() => densityOf(stages, scale, endMs), [stages, scale, endMs]);
+  const { path, failures } = useDensity(stages, scale, endMs);
   const map = useRef<HTMLDivElement>(null);
   const frame = useRef<HTMLSpanElement>(null);
   const share = Math.min(1, visiblePx / Math.max(1, wholePx));
@@ -60,16 +60,47 @@ export function Minimap({ stages, scale, endMs, scroller, wholePx, visiblePx }: 
   );
 }
 
+type Density = { path: string; failures: number[] };
+const EVERY_MS = 1_000;
+
+/** Computed once a second, and not in the task that shows the timeline for the first time. */
+function useDensity(stages: readonly Stage[], scale: Scale, endMs: number): Density {
+  const [density, setDensity] = useState<Density>({ path: '', failures: [] });
+  const latest = useRef({ stages, scale, endMs });
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  const isFirst = useRef(true);
+  useEffect(() => {
+    latest.current = { stages, scale, endMs };
+    timer.current ??= setTimeout(
+      () => {
+        timer.current = undefined;
+        isFirst.current = false;
+        const { stages: all, scale: on, endMs: until } = latest.current;
+        setDensity(densityOf(all, on, until));
+      },
+      isFirst.current ? 0 : EVERY_MS,
+    );
+  }, [stages, scale, endMs]);
+  useEffect(
+    () => () => {
+      clearTimeout(timer.current);
+      timer.current = undefined;
+    },
+    [],
+  );
+  return density;
+}
+
 /** Counts the running stages of each part of the axis, in one pass. */
-function densityOf(stages: readonly Stage[], scale: Scale, endMs: number): { path: string; failures: number[] } {
+function densityOf(stages: readonly Stage[], scale: Scale, endMs: number): Density {
   const changes = new Int32Array(BUCKETS + 1);
   const failed = new Set<number>();
   const width = scale.widthPx || 1;
   const bucketOf = (ms: number) => Math.max(0, Math.min(BUCKETS - 1, Math.floor((BUCKETS * scale.xOf(ms)) / width)));
   for (const stage of stages) {
     for (const { fromMs, toMs = endMs, status } of timesOf(stage).attempts) {
-      const last = bucketOf(toMs);
-      changes[bucketOf(fromMs)] = (changes[bucketOf(fromMs)] ?? 0) + 1;
+      const [first, last] = [bucketOf(fromMs), bucketOf(toMs)];
+      changes[first] = (changes[first] ?? 0) + 1;
       changes[last + 1] = (changes[last + 1] ?? 0) - 1;
       if (status === 'failed') failed.add(last);
     }

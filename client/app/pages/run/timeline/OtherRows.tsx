@@ -75,15 +75,12 @@ export function GroupRow(props: GroupProps) {
         <bdi className="name" dir="auto">
           {name}
         </bdi>
-        <small>{formatCount(stages.length)}</small>
+        <small title={words.join(' · ')}>{words.join(' · ')}</small>
       </th>
       <td className="track">
         {toMs >= fromMs && (
           <span className={`envelope ${tone}`} style={{ left, width: Math.max(3, scale.xOf(toMs) - left) }} />
         )}
-        <span className="note" style={{ left: toMs >= fromMs ? scale.xOf(toMs) : 0 }}>
-          {words.join(' · ')}
-        </span>
       </td>
     </tr>
   );

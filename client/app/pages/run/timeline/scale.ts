@@ -40,17 +40,16 @@ export function spanOf(run: RunView, nowMs: number): Span {
  * the run; open attempts reach to it.
  */
 export function idleOf(stages: readonly Stage[], approvals: readonly Approval[], { startMs, endMs }: Span): Idle[] {
-  const busy: [fromMs: number, toMs: number][] = [];
+  const busy = new Stretches();
   const waits = approvals.map(waitOf);
   const ofStage = groupWaits(waits);
   for (const stage of stages) {
     const own = ofStage.get(stage.stageId);
     for (const { fromMs, toMs = endMs } of timesOf(stage).attempts) {
       if (own) addWithout(busy, fromMs, toMs, own, endMs);
-      else busy.push([fromMs, toMs]);
+      else busy.add(fromMs, toMs);
     }
   }
-  busy.sort(([a], [b]) => a - b);
   const idle: Idle[] = [];
   let untilMs = startMs;
   const add = (toMs: number) => {
@@ -58,12 +57,38 @@ export function idleOf(stages: readonly Stage[], approvals: readonly Approval[],
     const isApproval = waits.some((wait) => wait.fromMs < toMs && (wait.toMs ?? endMs) > untilMs);
     idle.push({ fromMs: untilMs, toMs, isApproval });
   };
-  for (const [fromMs, toMs] of busy) {
+  busy.visit((fromMs, toMs) => {
     if (fromMs > untilMs) add(fromMs);
     if (toMs > untilMs) untilMs = toMs;
-  }
-  if (busy.length > 0) add(endMs);
+  });
+  if (busy.count > 0) add(endMs);
   return longOf(idle, endMs - startMs);
+}
+
+/** Stretches of time, in order of their starts. Most are added in this order: then nothing is sorted. */
+class Stretches {
+  readonly #from: number[] = [];
+  readonly #to: number[] = [];
+  #isSorted = true;
+
+  get count(): number {
+    return this.#from.length;
+  }
+
+  add(fromMs: number, toMs: number): void {
+    this.#isSorted &&= fromMs >= (this.#from.at(-1) ?? Number.NEGATIVE_INFINITY);
+    this.#from.push(fromMs);
+    this.#to.push(toMs);
+  }
+
+  visit(each: (fromMs: number, toMs: number) => void): void {
+    const order = this.#isSorted ? undefined : Uint32Array.from(this.#from.keys());
+    order?.sort((a, b) => (this.#from[a] ?? 0) - (this.#from[b] ?? 0));
+    for (let at = 0; at < this.count; at++) {
+      const index = order?.[at] ?? at;
+      each(this.#from[index] ?? 0, this.#to[index] ?? 0);
+    }
+  }
 }
 
 /** The stretches that are long beside what is not folded: the longest one first, since its fold shortens the span. */
@@ -87,20 +112,14 @@ function groupWaits(waits: readonly Wait[]): Map<string | undefined, Wait[]> {
 }
 
 /** Adds the parts of a stretch in which none of the approvals was pending. */
-function addWithout(
-  busy: [number, number][],
-  fromMs: number,
-  toMs: number,
-  waits: readonly Wait[],
-  endMs: number,
-): void {
+function addWithout(busy: Stretches, fromMs: number, toMs: number, waits: readonly Wait[], endMs: number): void {
   let at = fromMs;
   for (const wait of [...waits].sort((a, b) => a.fromMs - b.fromMs)) {
-    if (wait.fromMs > at) busy.push([at, Math.min(wait.fromMs, toMs)]);
+    if (wait.fromMs > at) busy.add(at, Math.min(wait.fromMs, toMs));
     at = Math.max(at, wait.toMs ?? endMs);
     if (at >= toMs) return;
   }
-  busy.push([at, toMs]);
+  busy.add(at, toMs);
 }
 
 /** Maps instants to px. It is linear between the folds, which must be in order. */
