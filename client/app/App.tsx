@@ -14,6 +14,7 @@ import { LostAt, useSince } from './hooks/useStaleSince.ts';
 import { COMMANDED, type Command, command } from './lib/commands.ts';
 import { lazily } from './lib/lazily.tsx';
 import { Link, navigate, runOfPath, usePath, webhookOfPath } from './lib/navigation.tsx';
+import { useNotifies } from './notifications/enabled.ts';
 import { RunsPage } from './pages/runs/RunsPage.tsx';
 
 const RunPage = lazily(() => import('./pages/run/RunPage.tsx').then((page) => page.RunPage));
@@ -27,6 +28,10 @@ const WebhookPage = lazily(() => import('./pages/webhooks/WebhookPage.tsx').then
 const SignInPage = lazily(() => import('./pages/sign-in/SignInPage.tsx').then((page) => page.SignInPage));
 
 const ToastBox = lazily(() => import('./components/ToastBox.tsx').then((part) => part.ToastBox));
+const NotificationsDialog = lazily(() =>
+  import('./notifications/NotificationsDialog.tsx').then((part) => part.NotificationsDialog),
+);
+const Notifications = lazily(() => import('./notifications/Notifications.tsx').then((part) => part.Notifications));
 const Help = lazily(() => import('./components/Help.tsx').then((part) => part.Help));
 
 export function App() {
@@ -124,10 +129,15 @@ function Dialogs() {
     window.addEventListener(TOASTED, onToast);
     return () => window.removeEventListener(TOASTED, onToast);
   }, []);
+  const notifies = useNotifies();
   const close = () => setOpened(null);
   return (
     <>
-      <Suspense>{opened === 'help' && <Help onClose={close} />}</Suspense>
+      <Suspense>
+        {opened === 'help' && <Help onClose={close} />}
+        {opened === 'notifications' && <NotificationsDialog onClose={close} />}
+      </Suspense>
+      <Suspense>{notifies && <Notifications />}</Suspense>
       <Suspense>{toast !== null && <ToastBox text={toast} onClose={() => setToast(null)} />}</Suspense>
     </>
   );

@@ -22,6 +22,9 @@ export function UserMenu({ onClose }: { onClose: () => void }) {
       <Choice name="times" label="Times" options={{ local: 'Local', utc: 'UTC' }} />
       <Choice name="shortcuts" label="Single-key shortcuts" options={{ on: 'On', off: 'Off' }} />
       <div className="actions">
+        <button type="button" onClick={run('notifications')}>
+          Notifications…
+        </button>
         <button type="button" onClick={run('help')}>
           Keyboard shortcuts <kbd>?</kbd>
         </button>

@@ -8,6 +8,7 @@ import { HeldNow } from '../../hooks/useNow.ts';
 import { codeOf } from '../../lib/errors.ts';
 import { formatCount } from '../../lib/format.ts';
 import { Link, ParamLink, setParams, useParams } from '../../lib/navigation.tsx';
+import { TellMe } from '../../notifications/TellMe.tsx';
 import { RunApprovals } from '../approvals/RunApprovals.tsx';
 import { EventFeed } from './EventFeed.tsx';
 import { Overview } from './Overview.tsx';
@@ -33,7 +34,7 @@ export function RunPage({ projectId, runId }: { projectId: string; runId: string
   return (
     <Shell title={run ? `${run.name} · ${run.status}` : runId} continuity={live}>
       {run ? (
-        <Run run={run} logCount={logCount} actions={<TravelButton onClick={enter} />} />
+        <Run run={run} logCount={logCount} actions={<Actions run={run} onTravel={enter} />} />
       ) : status === 'pending' && !error ? (
         <Skeleton>Loading the run</Skeleton>
       ) : codeOf(error) === 'RUN_NOT_FOUND' || !error ? (
@@ -49,6 +50,13 @@ export function RunPage({ projectId, runId }: { projectId: string; runId: string
     </Shell>
   );
 }
+
+const Actions = ({ run, onTravel }: { run: RunView; onTravel: () => void }) => (
+  <>
+    <TellMe run={run} />
+    <TravelButton onClick={onTravel} />
+  </>
+);
 
 const TravelButton = ({ onClick }: { onClick: () => void }) => (
   <button type="button" onClick={onClick} title="The run as of an earlier event (t)">

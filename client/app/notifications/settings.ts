@@ -1,0 +1,68 @@
+import { useCallback, useMemo, useSyncExternalStore } from 'react';
+import { readStored, writeStored } from '../lib/storage.ts';
+import { CHANGED, type Permission, permission, subscribe, TOPICS_KEY } from './enabled.ts';
+
+/** What this browser notifies about. Nothing is on until the user has allowed notifications once. */
+export type Topic = 'approvals' | 'decided' | 'ended' | 'front' | 'details';
+
+const FOLLOWED_KEY = 'runwire:followed';
+const MAX_FOLLOWED = 20;
+
+/** Texts of producers may be on a lock screen, so they are off by default, except on the developer's own machine. */
+const isLocal = () => /^(localhost|127\.0\.0\.1|\[::1\])$/.test(window.location.hostname);
+export const usualTopics = (): Topic[] => ['approvals', 'decided', 'ended', ...(isLocal() ? ['details' as const] : [])];
+
+function useStored(key: string): [readonly string[], (values: readonly string[]) => void] {
+  const text = useSyncExternalStore(subscribe, () => JSON.stringify(readStored(key)));
+  const values = useMemo(() => JSON.parse(text) as string[], [text]);
+  const change = useCallback(
+    (next: readonly string[]) => {
+      writeStored(key, next);
+      window.dispatchEvent(new Event(CHANGED));
+    },
+    [key],
+  );
+  return [values, change];
+}
+
+export const useTopics = () => useStored(TOPICS_KEY) as [readonly Topic[], (topics: readonly Topic[]) => void];
+
+export type Followed = { projectId: string; runId: string };
+const textOf = ({ projectId, runId }: Followed) => JSON.stringify([projectId, runId]);
+
+/** The runs whose end this browser reports, newest first. */
+export function useFollowed() {
+  const [texts, change] = useStored(FOLLOWED_KEY);
+  const followed = useMemo(() => texts.flatMap(followedOf), [texts]);
+  const has = (run: Followed) => texts.includes(textOf(run));
+  const set = (run: Followed, isFollowed: boolean) => {
+    const others = texts.filter((text) => text !== textOf(run));
+    change(isFollowed ? [textOf(run), ...others].slice(0, MAX_FOLLOWED) : others);
+  };
+  return { followed, has, set };
+}
+
+function followedOf(text: string): Followed[] {
+  try {
+    const [projectId, runId] = JSON.parse(text) as unknown[];
+    return typeof projectId === 'string' && typeof runId === 'string' ? [{ projectId, runId }] : [];
+  } catch {
+    return [];
+  }
+}
+
+/** The permission of the browser. It changes in `ask`, and in the browser's settings. */
+export function usePermission(): { permission: Permission; ask: () => Promise<Permission> } {
+  const current = useSyncExternalStore(subscribe, permission);
+  const ask = useCallback(async () => {
+    if (permission() === 'default') await Notification.requestPermission();
+    const answer = permission();
+    if (answer === 'granted' && readStored(TOPICS_KEY).length === 0) writeStored(TOPICS_KEY, usualTopics());
+    window.dispatchEvent(new Event(CHANGED));
+    return answer;
+  }, []);
+  return { permission: current, ask };
+}
+
+export const refusedText = (): string =>
+  `Blocked by your browser. Allow notifications for ${window.location.host} in its settings.`;
