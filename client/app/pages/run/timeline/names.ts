@@ -66,12 +66,13 @@ function sharedStart(a: string, b: string | undefined): number {
 }
 
 /**
- * Cuts a name to `limit` letters in the middle: `warehouse.…_line_v37`. The letter at `at`, which tells the name from
+ * Cuts a name to `limit` letters in the middle: `warehouse.…_line_v37`. The letter at `atUnit` (UTF-16 units), which tells the name from
  * others, stays.
  */
-export function cutMiddle(name: string, limit: number, at = name.length - 1): string {
+export function cutMiddle(name: string, limit: number, atUnit = name.length - 1): string {
   const letters = [...name];
   if (letters.length <= limit) return name;
+  const at = [...name.slice(0, atUnit)].length;
   const room = Math.max(4, limit - 1);
   const head = Math.ceil(room * 0.4);
   const tail = room - head;
