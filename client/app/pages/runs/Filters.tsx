@@ -76,7 +76,7 @@ export function Filters({ filter, isFiltered, counts, knownLabels }: Props) {
         <Popover label="Labels" trigger={<Trigger>Label</Trigger>}>
           {(close) => <LabelFilter labels={labels} known={knownLabels()} onClose={close} />}
         </Popover>
-        <Views isFiltered={isFiltered} />
+        <Views />
       </div>
       <Chosen filter={filter} isFiltered={isFiltered} />
     </>

@@ -78,7 +78,7 @@ export function RunsPage() {
       <div className="title">
         <h1>Runs</h1>
         <WaitsForYou />
-        {activity && !isEmpty && <ActivityPlot activity={activity} filter={filter} />}
+        {!isEmpty && (activity ? <ActivityPlot activity={activity} filter={filter} /> : <span className="activity" />)}
       </div>
       {(isFiltered || projectId !== undefined || !isEmpty) && (
         <Toolbar label="Filters" className="filters">

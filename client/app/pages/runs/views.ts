@@ -67,3 +67,10 @@ export function filterSearch(params: URLSearchParams): string {
   const kept = [...params].filter(([name]) => (FILTER_PARAMS as readonly string[]).includes(name));
   return new URLSearchParams(kept).toString();
 }
+
+/** The address of a view: its filter and its name. */
+export function hrefOf({ name, search }: SavedView): string {
+  const params = new URLSearchParams(search);
+  params.set('view', name);
+  return `/?${params}`;
+}
