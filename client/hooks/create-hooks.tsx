@@ -10,6 +10,7 @@ import { useConnection } from './useConnection.ts';
 import { type UsePublishReturn, usePublish } from './usePublish.ts';
 import { useRun } from './useRun.ts';
 import { useRunAt } from './useRunAt.ts';
+import { useRunCounts } from './useRunCounts.ts';
 import { type UseRunEvents, useRunEvents } from './useRunEvents.ts';
 import { useRuns } from './useRuns.ts';
 import { type UseSearch, useSearch } from './useSearch.ts';
@@ -28,6 +29,7 @@ export type RunwireHooks<R extends Registry> = {
   useRunEvents: UseRunEvents<R>;
   useRun: typeof useRun;
   useRunAt: typeof useRunAt;
+  useRunCounts: typeof useRunCounts;
   useRuns: typeof useRuns;
   useSuspenseRun: typeof useSuspenseRun;
   useSuspenseRuns: typeof useSuspenseRuns;
@@ -56,6 +58,7 @@ export function createRunwireHooks<R extends Registry>(events: R | TableOf<R>): 
     useRunEvents,
     useRun,
     useRunAt,
+    useRunCounts,
     useRuns,
     useSuspenseRun,
     useSuspenseRuns,

@@ -9,6 +9,8 @@ export {
   errorTable,
   RunwireError,
 } from '../../shared/errors.ts';
+export { type EventFilter, eventMatcher } from '../../shared/event-filter.ts';
+export { type EventPositions, EventPositionsBuilder, type ProgressStretch } from '../../shared/event-positions.ts';
 export type { EventCategory, RunEvent, RunEventDraft, RunEventType } from '../../shared/events.ts';
 export type { AppRouter } from '../../shared/router.ts';
 export {
@@ -31,6 +33,7 @@ export { runwireErrorOf } from '../errors.ts';
 export type { ApprovalKey, DecisionInput, InboxApproval } from '../feeds/decisions.ts';
 export type { EventOfCategory, EventOfType } from '../feeds/handlers.ts';
 export type { RunFeedScope } from '../feeds/query.ts';
+export type { RunCounts } from '../feeds/run-counts.ts';
 export type { Gap, RunFeedPhase } from '../feeds/subscription.ts';
 export { type RunwireScope, useRunwire } from './context.ts';
 export { createRunwireHooks, type RunwireHooks } from './create-hooks.tsx';
@@ -41,6 +44,7 @@ export { type UseConnectionOptions, type UseConnectionReturn, useConnection } fr
 export { type UsePublishReturn, usePublish } from './usePublish.ts';
 export { type UseRunOptions, type UseRunReturn, useRun } from './useRun.ts';
 export { type UseRunAtOptions, type UseRunAtReturn, useRunAt } from './useRunAt.ts';
+export { type UseRunCountsOptions, type UseRunCountsReturn, useRunCounts } from './useRunCounts.ts';
 export { type UseRunEventsOptions, type UseRunEventsReturn, useRunEvents } from './useRunEvents.ts';
 export { type UseRunsOptions, type UseRunsReturn, useRuns } from './useRuns.ts';
 export { type UseSearchOptions, type UseSearchReturn, useSearch } from './useSearch.ts';

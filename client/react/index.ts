@@ -4,7 +4,9 @@ export type * from '../hooks/index.ts';
 // Next.js allows no `export *` of values in a client module.
 export {
   createRunwireHooks,
+  EventPositionsBuilder,
   errorTable,
+  eventMatcher,
   RunwireError,
   runStatuses,
   runwireErrorOf,
@@ -14,6 +16,7 @@ export {
   usePublish,
   useRun,
   useRunAt,
+  useRunCounts,
   useRunEvents,
   useRuns,
   useRunwire,

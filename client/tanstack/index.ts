@@ -7,7 +7,9 @@ export type * from '../hooks/index.ts';
 // Next.js allows no `export *` of values in a client module.
 export {
   createRunwireHooks,
+  EventPositionsBuilder,
   errorTable,
+  eventMatcher,
   RunwireError,
   runStatuses,
   runwireErrorOf,
@@ -17,6 +19,7 @@ export {
   usePublish,
   useRun,
   useRunAt,
+  useRunCounts,
   useRunEvents,
   useRuns,
   useRunwire,

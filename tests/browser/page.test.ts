@@ -50,10 +50,12 @@ test('[U4] [U5] the printed link opens the app, which lists runs and updates the
   await completeUpTo(page, 10);
   expect(await eventsShown(page)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   // The page shows an address that would run a script as text, without a link.
+  await page.getByRole('tab', { name: 'Artifacts 2' }).click();
   await page.getByRole('link', { name: 'report' }).waitFor();
   expect(await page.getByRole('link', { name: 'trap' }).count()).toBe(0);
 
   // The address of a run works after a reload, also with a dot in the id.
+  await page.getByRole('tab', { name: 'Overview' }).click();
   await page.reload();
   await rowOf(page, 'Test').getByText('1 of 214 failed').waitFor();
   await page.goBack();
@@ -69,6 +71,7 @@ test('[C3] [U7] two tabs of one run equal the log after the server is killed and
   for (const tab of tabs) {
     await tab.goto(server.link);
     await tab.getByRole('link', { name: 'Long run' }).click();
+    await tab.getByRole('button', { name: 'All events' }).click();
     await completeUpTo(tab, 1);
   }
   const publishSome = async (from: number) => {
@@ -102,6 +105,7 @@ test('[D4] [U6] after the log is restored from a backup, the page shows the even
   const page = await openTab({ expectedErrors: serverDown });
   await page.goto(server.link);
   await page.getByRole('link', { name: 'Nightly' }).click();
+  await page.getByRole('button', { name: 'All events' }).click();
   await page.locator('.event[aria-posinset="300"] .what').waitFor();
   await server.kill();
   server.restore();

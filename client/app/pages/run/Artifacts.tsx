@@ -1,6 +1,7 @@
 import { memo, useState } from 'react';
 import type { Artifact, Stage } from '../../../hooks/index.ts';
 import { Copy } from '../../components/Copy.tsx';
+import { Name } from '../../components/Name.tsx';
 import { None } from '../../components/Status.tsx';
 import { formatBytes, formatCount } from '../../lib/format.ts';
 import { StageNames } from './stage-names.ts';
@@ -78,7 +79,7 @@ const Row = memo(function Row({ artifact, stageName }: RowProps) {
     <tr>
       <th scope="row">
         <ArtifactName name={name} uri={uri} />
-        {!isSafeLink(uri) && <span className="ids">{uri}</span>}
+        {uri !== undefined && <span className="ids">{isSafeLink(uri) ? `${new URL(uri).host} ↗` : uri}</span>}
       </th>
       <td className="kind">{kind ?? <None />}</td>
       {stageName !== undefined && <td className="of-stage">{stageName ?? <None />}</td>}
@@ -99,10 +100,10 @@ const Row = memo(function Row({ artifact, stageName }: RowProps) {
 
 /** The name of an artifact. The name is a link if the artifact's URI is safe to open. */
 export function ArtifactName({ name, uri }: Pick<Artifact, 'name' | 'uri'>) {
-  if (!isSafeLink(uri)) return name;
+  if (!isSafeLink(uri)) return <Name>{name}</Name>;
   return (
     <a href={uri} target="_blank" rel="noreferrer noopener">
-      {name}
+      <Name>{name}</Name>
     </a>
   );
 }

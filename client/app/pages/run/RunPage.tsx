@@ -10,9 +10,10 @@ import { formatCount } from '../../lib/format.ts';
 import { Link, ParamLink, setParams, useParams } from '../../lib/navigation.tsx';
 import { TellMe } from '../../notifications/TellMe.tsx';
 import { RunApprovals } from '../approvals/RunApprovals.tsx';
-import { EventFeed } from './EventFeed.tsx';
+import { EventFeed } from './events/EventFeed.tsx';
 import { Overview } from './Overview.tsx';
 import { RunBanner } from './RunBanner.tsx';
+import { RunMenus } from './RunMenus.tsx';
 import { RunSummary } from './RunSummary.tsx';
 import { RunTabs } from './RunTabs.tsx';
 import { StagePanel } from './StagePanel.tsx';
@@ -22,7 +23,6 @@ import { type Travel, useTravel } from './travel/useTravel.ts';
 import '../../styles/pages/run.css';
 import '../../styles/pages/overview.css';
 import '../../styles/pages/timeline.css';
-import '../../styles/pages/feed.css';
 
 export function RunPage({ projectId, runId }: { projectId: string; runId: string }) {
   const live = useRun({ projectId, runId });
@@ -130,7 +130,15 @@ function Run({ run, logCount, actions }: { run: RunView; logCount: number; actio
   );
   return (
     <div className="run-page">
-      <RunSummary run={run} actions={actions && <span className="run-actions">{actions}</span>} />
+      <RunSummary
+        run={run}
+        actions={
+          <span className="run-actions">
+            <RunMenus run={run} />
+            {actions}
+          </span>
+        }
+      />
       <RunBanner run={run} />
       <RunApprovals run={run} />
       <RunTabs

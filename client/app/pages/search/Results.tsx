@@ -8,7 +8,7 @@ import { useListFocus } from '../../hooks/useListFocus.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
 import { rowsIn, useViewport } from '../../hooks/useViewport.ts';
 import { Link, navigate, runPath } from '../../lib/navigation.tsx';
-import { describe, isFailure } from '../run/describe.ts';
+import { describe, toneOf } from '../run/describe.ts';
 import { highlighter, otherHit, type Part } from './highlight.ts';
 
 const ROW_PX = 56;
@@ -99,10 +99,12 @@ type ResultProps = {
   tabIndex: 0 | -1;
 };
 
+const stageOf = (event: RunEvent) => ('stageId' in event ? event.stageId : undefined);
+
 const Result = memo(function Result(props: ResultProps) {
   const { event, index, topPx, heightPx, isNarrow, runName, parts, tabIndex } = props;
   const { type, projectId } = event;
-  const sentence = parts(describe(event, 'stageId' in event ? event.stageId : undefined));
+  const sentence = parts([stageOf(event), describe(event)].filter((part) => part).join(' · '));
   const other = sentence.some(({ isHit }) => isHit) ? undefined : otherHit(event, parts);
   return (
     // biome-ignore lint/a11y/useSemanticElements: a table would need columns.
@@ -124,7 +126,7 @@ const Result = memo(function Result(props: ResultProps) {
       <div role="gridcell" className="found">
         <span className="facts">
           <Time at={event.recordedAt} form={isNarrow ? 'short' : 'full'} />
-          <span className={`type${isFailure(event) ? ' bad' : ''}`} title={type}>
+          <span className={`type${toneOf(event) === 'bad' ? ' bad' : ''}`} title={type}>
             {type.replace('.', ' ')}
           </span>
           <Link href={eventHref(event)} className="run">

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { RunEvent } from '../../../../shared/events.ts';
+import type { RunEvent } from '../../../../../shared/events.ts';
 import { EventPages } from './event-pages.ts';
 
 const event = (runSeq: number) => ({ type: 'run.started', runSeq }) as RunEvent;
@@ -22,14 +22,16 @@ function pagesByHand() {
   return { pages, requested, reply };
 }
 
+const upTo = (from: number, to: number) => [run(from, to).map(({ runSeq }) => runSeq)];
+
 test('[U6] dragging through a long run sends one request at a time, and the last one is for the visible rows', async () => {
   const { pages, requested, reply } = pagesByHand();
-  pages.want(1_000, 1_030);
-  for (let first = 2_000; first <= 90_000; first += 1_000) pages.want(first, first + 30);
-  expect(requested).toEqual([900]);
-  await reply(run(900, 1_099));
-  expect(requested).toEqual([900, 89_900]);
-  await reply(run(89_900, 90_099));
+  pages.want(upTo(1_000, 1_030));
+  for (let first = 2_000; first <= 90_000; first += 1_000) pages.want(upTo(first, first + 30));
+  expect(requested).toEqual([1_000]);
+  await reply(run(1_000, 1_030));
+  expect(requested).toEqual([1_000, 90_000]);
+  await reply(run(90_000, 90_030));
   expect(requested).toHaveLength(2);
   expect(pages.get(90_030)).toEqual(event(90_030));
 });
@@ -37,32 +39,46 @@ test('[U6] dragging through a long run sends one request at a time, and the last
 test('[U6] live events are not fetched', async () => {
   const { pages, requested, reply } = pagesByHand();
   pages.put(run(51, 80));
-  pages.want(60, 80);
+  pages.want(upTo(60, 80));
   expect(requested).toEqual([]);
   pages.put(run(51, 100));
-  pages.want(45, 100);
-  expect(requested).toEqual([1]);
-  await reply(run(1, 200));
-  expect(requested).toEqual([1]);
+  pages.want(upTo(45, 100));
+  expect(requested).toEqual([45]);
+  await reply(run(45, 100));
+  expect(requested).toEqual([45]);
 });
 
-test('[U6] an event counts as removed only when the history begins after it', async () => {
+test('[U6] [U51] the segments of a list with gaps are fetched one by one, each from its first missing event', async () => {
   const { pages, requested, reply } = pagesByHand();
-  pages.want(150, 180);
-  await reply(run(50, 249));
-  expect([pages.isRemoved(49), pages.isRemoved(150)]).toEqual([false, false]);
-  pages.want(40, 70);
-  await reply(run(45, 244));
+  pages.want([
+    [3, 9, 27],
+    [400, 410],
+  ]);
+  await reply([event(3), event(9)]);
+  await reply([event(27)]);
+  await reply([event(400), event(410)]);
+  expect(requested).toEqual([3, 27, 400]);
+  expect(pages.isRemoved(27)).toBe(false);
+});
+
+test('[U6] an event counts as removed when an answer goes on after it, and is not requested again', async () => {
+  const { pages, requested, reply } = pagesByHand();
+  pages.want(upTo(40, 70));
+  await reply(run(45, 75));
   expect([pages.isRemoved(44), pages.isRemoved(45)]).toEqual([true, false]);
-  pages.want(1, 30);
-  expect(requested).toEqual([50, 1]);
+  pages.want(upTo(40, 70));
+  pages.want(upTo(30, 35));
+  await reply([]);
+  expect(pages.isRemoved(30)).toBe(true);
+  pages.want(upTo(30, 70));
+  expect(requested).toEqual([40, 30, 36]);
 });
 
 test('[U6] fetched events far from the visible rows are removed from memory', async () => {
   const { pages, reply } = pagesByHand();
-  for (let first = 101; first < 40_000; first += 200) {
-    pages.want(first, first + 30);
-    await reply(run(first - 100, first + 99));
+  for (let first = 1; first < 40_000; first += 200) {
+    pages.want(upTo(first, first + 199));
+    await reply(run(first, first + 199));
   }
   expect(pages.get(1)).toBeUndefined();
   expect(pages.get(39_901)).toBeDefined();
@@ -72,28 +88,8 @@ test('[U6] live events far from the visible rows are removed from memory', () =>
   const { pages } = pagesByHand();
   for (let last = 500; last <= 40_000; last += 500) {
     pages.put(run(last - 499, last));
-    pages.want(last - 30, last);
+    pages.want(upTo(last - 30, last));
   }
   expect(pages.get(1)).toBeUndefined();
   expect(pages.get(40_000)).toBeDefined();
-});
-
-test('[U6] an event that the server does not have is requested once', async () => {
-  const requested: number[] = [];
-  const pages = new EventPages(async (fromRunSeq) => {
-    if (requested.push(fromRunSeq) > 10) throw new Error('requested more than once');
-    return run(1, 10);
-  });
-  pages.want(70, 90);
-  await new Promise((resolve) => setTimeout(resolve));
-  expect(requested).toEqual([1]);
-});
-
-test('[U6] an answer marks only events that were wanted at its request as removed', async () => {
-  const { pages, requested, reply } = pagesByHand();
-  pages.want(150, 180);
-  pages.want(400, 430);
-  await reply([]);
-  expect([pages.isRemoved(180), pages.isRemoved(181)]).toEqual([true, false]);
-  expect(requested).toEqual([50, 300]);
 });

@@ -1,9 +1,9 @@
-import type { RunEvent } from '../../../hooks/index.ts';
-import { isRetryable } from '../../lib/errors.ts';
+import type { RunEvent } from '../../../../hooks/index.ts';
+import { isRetryable } from '../../../lib/errors.ts';
 
 /**
- * Holds events of one run by `runSeq` (position in the run). `runSeq` counts from 1 without gaps, so the event list can
- * place 100,000 rows without their events. Only the events of visible rows are fetched.
+ * Holds events of one run by `runSeq` (position in the run). Only the events of visible rows, and of rows near them, are
+ * fetched.
  *
  * One request runs at a time. After its answer, the next request is for the rows that are visible then. So a user who drags
  * the scrollbar through a long run does not load the whole run.
@@ -18,15 +18,19 @@ const MAX_EVENTS = 20_000;
 /** Delay before the next attempt when the server cannot be reached. */
 const RETRY_MS = 3_000;
 
+/** Fetches events of the list from a `runSeq` on. */
 export type FetchEvents = (fromRunSeq: number, limit: number) => Promise<readonly RunEvent[]>;
+
+/** Positions that follow each other in the list: one request has their events. */
+export type Segment = readonly number[];
 
 export class EventPages {
   readonly #fetch: FetchEvents;
   readonly #listeners = new Set<() => void>();
   readonly #events = new Map<number, RunEvent>();
-  /** The server has no events before this `runSeq`: retention has removed them. 1 until an answer shows it. */
-  #oldest = 1;
-  #wanted: { first: number; last: number } | undefined;
+  /** Events that the server no longer has: retention has removed them since their positions were fetched. */
+  readonly #removed = new Set<number>();
+  #wanted: readonly Segment[] = [];
   #isFetching = false;
   #version = 0;
 
@@ -44,9 +48,8 @@ export class EventPages {
   get(runSeq: number): RunEvent | undefined {
     return this.#events.get(runSeq);
   }
-  /** True when retention has removed the event. */
   isRemoved(runSeq: number): boolean {
-    return runSeq < this.#oldest;
+    return this.#removed.has(runSeq);
   }
 
   /** Adds events of the subscription, the latest last. Calls no listeners: the caller is rendering these events already. */
@@ -59,21 +62,19 @@ export class EventPages {
     this.#evict();
   }
 
-  /** Fetches the missing events of the visible rows, `first` to `last` inclusive. */
-  want(first: number, last: number): void {
-    this.#wanted = { first, last };
+  /** Fetches the missing events of these rows, those of the first segments first. */
+  want(segments: readonly Segment[]): void {
+    this.#wanted = segments;
     if (!this.#isFetching) void this.#fill();
   }
 
   async #fill(): Promise<void> {
     this.#isFetching = true;
     try {
-      let requested: number | undefined;
-      // If a position is still missing after its request, the server does not have the event, and the loop stops.
-      for (let from = this.#missing(); from !== undefined && from !== requested; from = this.#missing()) {
-        const last = this.#wanted?.last ?? from;
-        this.#add(from, last, await this.#fetch(from, PAGE_EVENTS));
-        requested = from;
+      for (let missing = this.#missing(); missing; missing = this.#missing()) {
+        const from = missing[0] as number;
+        const limit = Math.min(PAGE_EVENTS, missing.length);
+        this.#add(missing, await this.#fetch(from, limit));
       }
     } catch (error) {
       if (isRetryable(error)) setTimeout(this.#retry, RETRY_MS);
@@ -85,35 +86,31 @@ export class EventPages {
     if (!this.#isFetching && this.#listeners.size > 0) void this.#fill();
   };
 
-  /**
-   * Returns the position to fetch from; undefined if no event is missing. If the first visible row is missing, the user is
-   * probably scrolling up, so rows above it are fetched too.
-   */
-  #missing(): number | undefined {
-    if (!this.#wanted) return undefined;
-    const { last } = this.#wanted;
-    const first = Math.max(this.#wanted.first, this.#oldest);
-    for (let runSeq = first; runSeq <= last; runSeq++) {
-      if (this.#events.has(runSeq)) continue;
-      return runSeq === first ? Math.max(this.#oldest, first - PAGE_EVENTS / 2) : runSeq;
+  /** Returns the first segment with a missing event, from that event on. */
+  #missing(): Segment | undefined {
+    for (const segment of this.#wanted) {
+      const index = segment.findIndex((runSeq) => !this.#events.has(runSeq) && !this.#removed.has(runSeq));
+      if (index !== -1) return segment.slice(index);
     }
     return undefined;
   }
 
-  /** Stores an answer. `last` is the last visible row at the time of the request. */
-  #add(from: number, last: number, events: readonly RunEvent[]): void {
+  #add(requested: Segment, events: readonly RunEvent[]): void {
     for (const event of events) this.#events.set(event.runSeq, event);
-    const [first] = events;
-    // The run had an event at each requested position. If events are missing at the start, retention has removed them.
-    if ((first?.runSeq ?? last + 1) > from) this.#oldest = first?.runSeq ?? last + 1;
+    // The list has an event at each requested position, in this order.
+    const last = events.at(-1)?.runSeq ?? Number.MAX_SAFE_INTEGER;
+    for (const runSeq of requested) {
+      if (runSeq > last) break;
+      if (!this.#events.has(runSeq)) this.#removed.add(runSeq);
+    }
     this.#evict();
     this.#version++;
     for (const listener of [...this.#listeners]) listener();
   }
 
   #evict(): void {
-    if (!this.#wanted || this.#events.size <= MAX_EVENTS) return;
-    const { first, last } = this.#wanted;
+    const [first, last] = [this.#wanted[0]?.[0], this.#wanted.at(-1)?.at(-1)];
+    if (first === undefined || last === undefined || this.#events.size <= MAX_EVENTS) return;
     for (const runSeq of this.#events.keys()) {
       if (runSeq < first - MAX_EVENTS / 4 || runSeq > last + MAX_EVENTS / 4) this.#events.delete(runSeq);
     }
