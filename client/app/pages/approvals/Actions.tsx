@@ -6,6 +6,7 @@ import { showToast } from '../../components/Toast.tsx';
 import { addressOf } from './boxes.ts';
 import { CanApprove } from './CardFacts.tsx';
 import { type CardState, commandOf, grantsOf, mayDeny, type Rights } from './card-state.ts';
+import { Place } from './Evidence.tsx';
 import { LockNote } from './Notes.tsx';
 import type { Guard } from './useLock.ts';
 
@@ -95,7 +96,8 @@ function StateText({ state, approval, run, rights, sub }: ActionsProps) {
     case 'elsewhere':
       return (
         <p>
-          Decided in <Name>{approval.requestActor}</Name>, not here.
+          Decided in <Name>{approval.requestActor}</Name>, not here.{' '}
+          <Place name="the place of the decision" uri={/https?:\/\/[^\s<>"')]+/.exec(approval.reason ?? '')?.[0]} />
         </p>
       );
     case 'past':

@@ -2,7 +2,6 @@ import { skipToken } from '@tanstack/react-query';
 import { type RefObject, useEffect, useId, useRef, useState } from 'react';
 import { type Approval, type DecisionInput, type RunView, useApproval } from '../../../hooks/index.ts';
 import type { Continuity } from '../../components/Badge.tsx';
-import { Name } from '../../components/Name.tsx';
 import { useIsPast } from '../../components/Past.tsx';
 import { Status } from '../../components/Status.tsx';
 import { showToast } from '../../components/Toast.tsx';
@@ -20,6 +19,7 @@ import { OutcomeLine } from './Outcome.tsx';
 import type { Intent } from './useCardKeys.ts';
 import { useGuard } from './useLock.ts';
 import { useSeen } from './useSeen.ts';
+import { Words } from './Words.tsx';
 import '../../styles/pages/approvals.css';
 
 export type CardProps = {
@@ -97,7 +97,7 @@ export function ApprovalCard(props: CardProps) {
         </div>
       )}
       <h2 id={titleId} ref={heading} tabIndex={-1}>
-        <Name>{title}</Name>
+        <Words>{title}</Words>
       </h2>
       {!isOpenState(state) && (
         <p className="outcome-line">

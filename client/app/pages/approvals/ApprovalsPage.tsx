@@ -2,6 +2,7 @@ import { useRef } from 'react';
 import { type ApprovalCounts, useApprovals } from '../../../hooks/index.ts';
 import { Problem, Skeleton } from '../../components/Notice.tsx';
 import { Shell } from '../../components/Shell.tsx';
+import { useAnswered } from '../../hooks/useAnswered.ts';
 import { useMedia } from '../../hooks/useMedia.ts';
 import { useSession } from '../../hooks/useSession.ts';
 import { formatCount } from '../../lib/format.ts';
@@ -25,12 +26,13 @@ export function ApprovalsPage() {
   const projectId = params.get('project') ?? undefined;
   const text = params.get('q') ?? '';
   const list = useApprovals({ box, projectId, limit: PAGE_APPROVALS });
+  const answered = useAnswered(list);
   const { status, error, approvals, counts, reconnect } = list;
   const inbox = useInbox(box, approvals, text);
   const isWide = useMedia(WIDE);
   const isAlone = !isWide && inbox.selected !== undefined;
   return (
-    <Shell title="Approvals" continuity={list}>
+    <Shell title="Approvals" continuity={answered}>
       <div ref={inbox.page} className="inbox-page">
         {!isAlone && (
           <div className="inbox-head">

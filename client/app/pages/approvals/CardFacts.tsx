@@ -6,6 +6,7 @@ import { Link, ParamLink, runPath } from '../../lib/navigation.tsx';
 import { type Evidence, grantsOf } from './card-state.ts';
 import { EvidenceList } from './Evidence.tsx';
 import { Decisions } from './Outcome.tsx';
+import { Words } from './Words.tsx';
 
 type FactsProps = {
   run: RunView;
@@ -135,7 +136,7 @@ function Reason({ text }: { text: string }) {
   return (
     <>
       <p id={id} ref={box} className={isOpen ? 'reason' : 'reason clamped'}>
-        <Name>{text}</Name>
+        <Words>{text}</Words>
       </p>
       {(isLong || isOpen) && (
         <button

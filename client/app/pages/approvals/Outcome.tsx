@@ -5,6 +5,7 @@ import { Time } from '../../components/Time.tsx';
 
 import { Link, runPath } from '../../lib/navigation.tsx';
 import { type CardState, grantsOf, quorumOf } from './card-state.ts';
+import { Words } from './Words.tsx';
 
 type Decision = Approval['decisions'][number];
 
@@ -67,7 +68,7 @@ export function OutcomeLine({ approval, run, state, sub }: OutcomeProps) {
         <>
           {': '}
           <q>
-            <Name>{reason}</Name>
+            <Words>{reason}</Words>
           </q>
         </>
       )}
@@ -109,7 +110,7 @@ function DecisionText({ decision: { comment, reason } }: { decision: Decision })
     <>
       {' '}
       <q>
-        <Name>{text}</Name>
+        <Words>{text}</Words>
       </q>
     </>
   );

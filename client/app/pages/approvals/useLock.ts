@@ -1,4 +1,4 @@
-import { useContext } from 'react';
+import { useContext, useEffect } from 'react';
 import { useConnection } from '../../../hooks/index.ts';
 import type { Continuity } from '../../components/Badge.tsx';
 import { LostAt } from '../../hooks/useStaleSince.ts';
@@ -29,6 +29,12 @@ export type Guard = {
 export function useGuard(live: Continuity, mayDecide: boolean): Guard {
   const { isChecked, checkedAt, check } = useConnection({ checkEveryMs: mayDecide ? CHECK_MS : undefined });
   const lostAt = useContext(LostAt);
+  useEffect(() => {
+    // The browser knows at once that it is offline; the socket stays open for a while.
+    const onOffline = () => void check();
+    window.addEventListener('offline', onOffline);
+    return () => window.removeEventListener('offline', onOffline);
+  }, [check]);
   const retry = () => {
     live.reconnect();
     void check();

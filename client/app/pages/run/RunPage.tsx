@@ -3,6 +3,7 @@ import { type RunView, type UseRunReturn, useRun } from '../../../hooks/index.ts
 import { Notice, Problem, Skeleton } from '../../components/Notice.tsx';
 import { Past } from '../../components/Past.tsx';
 import { Shell } from '../../components/Shell.tsx';
+import { useAnswered } from '../../hooks/useAnswered.ts';
 import { useKeys } from '../../hooks/useKeys.tsx';
 import { HeldNow } from '../../hooks/useNow.ts';
 import { codeOf } from '../../lib/errors.ts';
@@ -27,12 +28,13 @@ import '../../styles/pages/timeline.css';
 export function RunPage({ projectId, runId }: { projectId: string; runId: string }) {
   const live = useRun({ projectId, runId });
   const { run, status, error, reconnect } = live;
+  const answered = useAnswered(live);
   const logCount = useLogCount(live);
   const { travel, enter } = useTravel(run, { projectId, runId });
   useKeys(run && !travel ? { t: { does: 'Time travel', act: enter } } : {});
   if (run && travel) return <PastRun live={run} travel={travel} />;
   return (
-    <Shell title={run ? `${run.name} · ${run.status}` : runId} continuity={live}>
+    <Shell title={run ? `${run.name} · ${run.status}` : runId} continuity={answered}>
       {run ? (
         <Run run={run} logCount={logCount} actions={<Actions run={run} onTravel={enter} />} />
       ) : status === 'pending' && !error ? (
