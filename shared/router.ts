@@ -265,7 +265,6 @@ export type ProceduresOf<R extends Registry> = {
         provider?: string;
         /** Page where the user can sign out at the provider. */
         signOutUrl?: string;
-        version: string;
       }
     >;
     /** Replaces the token of the open socket. */

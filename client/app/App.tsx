@@ -2,7 +2,6 @@ import { Suspense, useEffect, useRef, useState } from 'react';
 import { useConnection } from '../hooks/index.ts';
 import { Access } from './components/Access.tsx';
 import { Frame } from './components/Frame.tsx';
-import { LiveRegions } from './components/LiveRegions.tsx';
 import { Notice, Skeleton } from './components/Notice.tsx';
 import { PageErrors } from './components/PageErrors.tsx';
 import { Shell } from './components/Shell.tsx';
@@ -10,6 +9,7 @@ import { TOASTED } from './components/Toast.tsx';
 import { WaitingForMe } from './components/WaitingForMe.tsx';
 import { KeysProvider, step, useKeys } from './hooks/useKeys.tsx';
 import { stepList } from './hooks/useListFocus.ts';
+import { useSession } from './hooks/useSession.ts';
 import { LostAt, useSince } from './hooks/useStaleSince.ts';
 import { COMMANDED, type Command, command } from './lib/commands.ts';
 import { lazily } from './lib/lazily.tsx';
@@ -32,13 +32,27 @@ const NotificationsDialog = lazily(() =>
   import('./notifications/NotificationsDialog.tsx').then((part) => part.NotificationsDialog),
 );
 const Notifications = lazily(() => import('./notifications/Notifications.tsx').then((part) => part.Notifications));
+const LiveRegions = lazily(() => import('./components/LiveRegions.tsx').then((part) => part.LiveRegions));
+const SessionKeeper = lazily(() => import('./session/SessionKeeper.tsx').then((part) => part.SessionKeeper));
 const Help = lazily(() => import('./components/Help.tsx').then((part) => part.Help));
 
 export function App() {
   const path = usePath();
-  const lostAt = useSince(useConnection().isConnected);
   usePrefetch();
-  if (path === '/sign-in') return <Content path={path} />;
+  const { me, isRefused } = useSession();
+  const isSigningIn = path === '/sign-in' || isRefused || (me && !(me.roles[0] && me.projects[0]));
+  return (
+    <>
+      <Suspense>
+        <SessionKeeper hasPage={!isSigningIn} />
+      </Suspense>
+      {isSigningIn ? <Content path="/sign-in" /> : <Pages path={path} />}
+    </>
+  );
+}
+
+function Pages({ path }: { path: string }) {
+  const lostAt = useSince(useConnection().isConnected);
   return (
     <KeysProvider>
       <WaitingForMe>
@@ -50,7 +64,9 @@ export function App() {
           </Frame>
           <PageKeys path={path} />
           <Dialogs />
-          <LiveRegions />
+          <Suspense>
+            <LiveRegions />
+          </Suspense>
         </LostAt>
       </WaitingForMe>
     </KeysProvider>

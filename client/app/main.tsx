@@ -1,9 +1,9 @@
 import { QueryClient } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
-import { RunwireProvider } from '../hooks/index.ts';
 import { App } from './App.tsx';
 import { isRetryable } from './lib/errors.ts';
+import { SessionProvider } from './session/SessionProvider.tsx';
 import './styles/base.css';
 import './styles/components/shell.css';
 import './styles/components/controls.css';
@@ -29,13 +29,8 @@ const root = document.getElementById('root');
 if (!root) throw new Error('index.html has no #root');
 createRoot(root).render(
   <StrictMode>
-    {/* Attempts to reconnect have no limit: a display on a wall has no user to press "Try again". */}
-    <RunwireProvider
-      url={import.meta.env.VITE_WEBSOCKET_URL || undefined}
-      maxReconnectAttempts={Number.POSITIVE_INFINITY}
-      queryClient={queryClient}
-    >
+    <SessionProvider url={import.meta.env.VITE_WEBSOCKET_URL || undefined} queryClient={queryClient}>
       <App />
-    </RunwireProvider>
+    </SessionProvider>
   </StrictMode>,
 );

@@ -5,7 +5,6 @@ import type { Credentials } from '../auth/credentials.ts';
 import type { Identity } from '../auth/identity.ts';
 import { requirePermission } from '../auth/permissions.ts';
 import { everyProject } from '../auth/principal.ts';
-import { version } from '../version.ts';
 import type { Procedure } from './trpc.ts';
 
 export type AccountParts = {
@@ -19,7 +18,6 @@ export function authProcedures(procedure: Procedure, { credentials, identity }: 
   return {
     modes: procedure.meta({ accessLog: 'errors' }).query(() => ({
       modes: [...modes],
-      version: version(),
       ...(oidc ? { provider: oidc.provider.host } : {}),
       ...(oidc?.provider.signOutUrl === undefined ? {} : { signOutUrl: oidc.provider.signOutUrl }),
     })),

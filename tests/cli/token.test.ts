@@ -32,6 +32,26 @@ test('[X4] token prints a token that the local server accepts; without one, comm
   expect([tail.code, tail.stdout.trim().split('\n').length]).toEqual([0, 5]);
 });
 
+test('[X4] login prints a link that signs in to the local server, and says why it cannot', async () => {
+  using folder = temporaryFolder();
+  const cwd = folder.path;
+  const none = await runCli(['login'], { cwd });
+  expect([none.code, none.stdout]).toEqual([1, '']);
+  expect(none.stderr).toMatch(/no secret at .*auth-secret: start the server there/);
+  const { url } = await startServing(cliPath, ['serve'], { cwd, env: { PORT: '0' } });
+  const { code, stdout } = await runCli(['login'], { cwd, env: { PORT: new URL(url).port } });
+  expect(code).toBe(0);
+  expect(stdout.startsWith(`${url}/login?token=`)).toBe(true);
+  const opened = await fetch(stdout.trim(), { redirect: 'manual', headers: { accept: 'text/html' } });
+  expect([opened.status, opened.headers.get('location')]).toEqual([303, '/']);
+  expect(opened.headers.get('set-cookie')).toMatch(/^runwire_/);
+  const elsewhere = await runCli(['login', '--url', 'wss://runs.example.org/ws'], { cwd });
+  expect(elsewhere.stdout).toMatch(/^https:\/\/runs\.example\.org\/login\?token=/);
+  const oidc = { OIDC_ISSUER: 'https://id.example.org', OIDC_CLIENT_ID: 'a', OIDC_CLIENT_SECRET: 'b' };
+  const refused = await runCli(['login'], { cwd, env: oidc });
+  expect([refused.code, refused.stderr.includes('set AUTH_SECRET')]).toEqual([1, true]);
+});
+
 test('[A11] token revoke makes the server refuse a token by its id, or all of a subject; also after a restart', async () => {
   using folder = temporaryFolder();
   const cwd = folder.path;

@@ -72,6 +72,7 @@ export async function startProvider(options: ProviderOptions = {}) {
   http.on('request', async (request, response) => {
     requests.push(`${request.method} ${request.url?.split('?')[0]}`);
     if (isDown || !provider) return response.destroy();
+    if (request.url === '/favicon.ico') return response.writeHead(204).end(); // Every browser asks for it.
     const uid = /^\/interaction\/([\w-]+)/.exec(request.url ?? '')?.[1];
     if (uid === undefined) return provider.callback()(request, response);
     // Its errors are pages: an interaction of another browser, for example.

@@ -3,7 +3,6 @@ import { NARROW, useMedia } from '../hooks/useMedia.ts';
 import { useNow } from '../hooks/useNow.ts';
 import { isSignedOut } from '../lib/errors.ts';
 import { formatCount, formatTime } from '../lib/format.ts';
-import { Link } from '../lib/navigation.tsx';
 import { Popover } from './Popover.tsx';
 
 /** The fields of `useRun` and `useRuns` that state whether the hook's data is complete and up to date. */
@@ -17,13 +16,12 @@ export function Badge({ staleSince, ...props }: Continuity & { staleSince: numbe
   const { error, retryAtMs, reconnect } = props;
   const isNarrow = useMedia(NARROW);
   const now = useNow(retryAtMs !== null);
-  const { tone, word, detail, hover, action, isSignIn } = wordingOf(props, now, staleSince);
+  const { tone, word, detail, hover, action } = wordingOf(props, now, staleSince);
   const button = action && (
     <button type="button" onClick={reconnect}>
       {action}
     </button>
   );
-  const signIn = isSignIn && <SignInLink />;
   return (
     <div className={`badge ${tone}`} title={error?.message ?? hover}>
       <span className="dot" aria-hidden="true" />
@@ -41,22 +39,15 @@ export function Badge({ staleSince, ...props }: Continuity & { staleSince: numbe
             {hover !== undefined && `. ${hover}`}
           </p>
           {button}
-          {signIn}
         </Popover>
       ) : (
         <>
           <span className="detail">{detail}</span>
           {button}
-          {signIn}
         </>
       )}
     </div>
   );
-}
-
-function SignInLink() {
-  const { pathname, search } = window.location;
-  return <Link href={`/sign-in?return=${encodeURIComponent(pathname + search)}`}>Sign in</Link>;
 }
 
 type Wording = {
@@ -66,8 +57,6 @@ type Wording = {
   hover?: string | undefined;
   /** Label of the button that reconnects at once. */
   action?: 'Try now' | 'Try again';
-  /** A link leads to the sign-in page. */
-  isSignIn?: boolean;
 };
 
 function wordingOf(
@@ -79,8 +68,8 @@ function wordingOf(
   const missed = gap && gap.fromSeq <= gap.toSeq ? `${formatCount(gap.fromSeq)}–${formatCount(gap.toSeq)}` : '';
   const since = staleSince === null ? '' : `since ${formatTime(staleSince)}`;
   if (isSignedOut(error)) {
-    // If the page has no data, the page itself explains how to sign in, so the badge does not.
-    return { tone: 'bad', word: 'Signed out', detail: since && ` ${since}`, isSignIn: since !== '' };
+    // The band above the page offers the sign-in.
+    return { tone: 'bad', word: 'Signed out', detail: since && ` ${since}` };
   }
   switch (connectionState) {
     case 'idle':

@@ -1,5 +1,5 @@
 import { type ReactNode, useEffect, useState } from 'react';
-import { codeOf, isSignedOut } from '../lib/errors.ts';
+import { codeOf } from '../lib/errors.ts';
 
 /** Shown in place of content: states what is missing, why, and what to do. */
 export const Notice = ({ title, children }: { title: ReactNode; children: ReactNode }) => (
@@ -12,16 +12,8 @@ export const Notice = ({ title, children }: { title: ReactNode; children: ReactN
 /** Shown when a page failed to load. */
 export function Problem({ error, onRetry }: { error: Error; onRetry: () => void }) {
   const code = codeOf(error);
-  if (isSignedOut(error)) {
-    return (
-      <Notice title="You are signed out">
-        <p>
-          Open the link that the server printed when it started (<code>…/login?token=…</code>). It signs you in for a
-          day. A restarted server prints a new link.
-        </p>
-      </Notice>
-    );
-  }
+  // The sign-in page takes the place of the frame, or the band above it offers the sign-in.
+  if (code === 'UNAUTHENTICATED') return null;
   if (code === 'FORBIDDEN') {
     return (
       <Notice title="You do not have access">

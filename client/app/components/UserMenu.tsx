@@ -2,6 +2,8 @@ import { useState } from 'react';
 import { useSession } from '../hooks/useSession.ts';
 import { type Setting, type SettingName, useSetting } from '../hooks/useSetting.ts';
 import { command } from '../lib/commands.ts';
+import { useAccount } from '../session/SessionProvider.tsx';
+import { signOut } from '../session/sign-out.ts';
 import { Name } from './Name.tsx';
 import { Time } from './Time.tsx';
 import '../styles/components/user-menu.css';
@@ -43,8 +45,13 @@ function Identity() {
   return (
     <div className="identity">
       <strong>
-        <Name>{me.sub}</Name>
+        <Name>{me.name ?? me.sub}</Name>
       </strong>
+      {me.name !== undefined && (
+        <p className="soft">
+          <Name>{me.sub}</Name>
+        </p>
+      )}
       <p>
         {me.roles.map((role) => (
           <span className="role" key={role}>
@@ -70,7 +77,8 @@ function Identity() {
       </p>
       {me.expiresAt !== undefined && (
         <p className="soft">
-          Signed in until <Time at={me.expiresAt} form="short" />
+          {me.mode === 'link' ? 'Link valid' : 'Signed in'} until <Time at={me.expiresAt} form="short" />
+          {me.mode === 'oidc' && ' · renews by itself'}
         </p>
       )}
     </div>
@@ -99,14 +107,11 @@ function Choice<Of extends SettingName>(props: {
 
 function SignOut() {
   const [hasFailed, setHasFailed] = useState(false);
-  const signOut = async () => {
-    const response = await fetch('/auth/logout', { method: 'POST' }).catch(() => undefined);
-    if (response?.ok) window.location.assign('/sign-in');
-    else setHasFailed(true);
-  };
+  const account = useAccount();
+  const leave = async () => setHasFailed(!(await signOut(account)));
   return (
     <>
-      <button type="button" onClick={() => void signOut()}>
+      <button type="button" onClick={() => void leave()}>
         Sign out
       </button>
       {hasFailed && <span role="alert">The server did not answer. You are still signed in.</span>}

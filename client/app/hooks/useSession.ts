@@ -1,6 +1,8 @@
 import { useQuery } from '@tanstack/react-query';
 import { useCallback, useMemo } from 'react';
 import { useRunwire } from '../../hooks/index.ts';
+import { isSignedOut } from '../lib/errors.ts';
+import { useAccount } from '../session/SessionProvider.tsx';
 
 export type Me = Awaited<ReturnType<ReturnType<typeof useRunwire>['client']['auth']['me']['query']>>;
 export type Role = 'viewer' | 'approver' | 'producer' | 'admin';
@@ -10,6 +12,8 @@ const reading: readonly string[] = ['viewer', 'approver', 'admin'] satisfies Rol
 export type UserSession = {
   /** The signed-in user, as the server states it; undefined while it is loading, and without a user. */
   me: Me | undefined;
+  /** True if there is no user: the browser has no valid cookie. */
+  isRefused: boolean;
   isAdmin: boolean;
   /** True if the user has a role that may read runs. */
   canRead: boolean;
@@ -20,7 +24,14 @@ export type UserSession = {
 /** Returns the signed-in user and the user's rights. The rights only decide what the page offers: the server checks each call. */
 export function useSession(): UserSession {
   const { client, queryKey } = useRunwire();
-  const { data: me } = useQuery({ queryKey: queryKey('auth.me'), queryFn: () => client.auth.me.query() });
+  const { isOut } = useAccount();
+  const { data: me, error } = useQuery({
+    queryKey: queryKey('auth.me'),
+    queryFn: () => client.auth.me.query(),
+    enabled: !isOut,
+    retryOnMount: false, // Many components use this hook: each would ask again after a refusal.
+  });
+  const isRefused = isOut || (!me && isSignedOut(error));
   const can = useCallback(
     (role: Role, projectId?: string) =>
       me?.roles.includes(role) === true && (projectId === undefined || covers(me.projects, projectId)),
@@ -29,11 +40,12 @@ export function useSession(): UserSession {
   return useMemo(
     () => ({
       me,
+      isRefused,
       isAdmin: can('admin'),
       canRead: me?.roles.some((role) => reading.includes(role)) ?? false,
       can,
     }),
-    [me, can],
+    [me, isRefused, can],
   );
 }
 

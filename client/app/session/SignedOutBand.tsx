@@ -1,0 +1,18 @@
+import { formatTime } from '../lib/format.ts';
+import { openSignIn } from './renew.ts';
+import { useSignInModes } from './useSignInModes.ts';
+import '../styles/components/signed-out.css';
+
+/** Above a page whose session has ended. The page stays, with what it shows. */
+export function SignedOutBand({ at }: { at: number }) {
+  const { data } = useSignInModes();
+  const isOidc = data?.modes[0] === 'oidc';
+  return (
+    <div className="signed-out">
+      <p>You were signed out at {formatTime(at)}. What you see is of then.</p>
+      <button type="button" onClick={() => openSignIn(isOidc)}>
+        Sign in again
+      </button>
+    </div>
+  );
+}
