@@ -190,7 +190,7 @@ function createRenew({ provider, sessions, credentials, access, cookieName, onRe
     } catch (error) {
       const { code: outcome } = toRunwireError(error);
       access.record({ principal: session && principalOf(session), action: 'session.renew', via: 'http', outcome });
-      if (outcome === 'UNAUTHENTICATED') response.setHeader('set-cookie', cookieFor(request, cookieName, '', 0));
+      // The cookie is not deleted: another tab may have signed in meanwhile, and replaced it.
       throw error;
     }
   };
