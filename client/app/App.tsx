@@ -7,7 +7,7 @@ import { PageErrors } from './components/PageErrors.tsx';
 import { Shell } from './components/Shell.tsx';
 import { TOASTED } from './components/Toast.tsx';
 import { WaitingForMe } from './components/WaitingForMe.tsx';
-import { KeysProvider, step, useKeys } from './hooks/useKeys.tsx';
+import { KeysProvider, useKeys } from './hooks/useKeys.tsx';
 import { stepList } from './hooks/useListFocus.ts';
 import { useSession } from './hooks/useSession.ts';
 import { LostAt, useSince } from './hooks/useStaleSince.ts';
@@ -110,7 +110,7 @@ function PageKeys({ path }: { path: string }) {
     wantsSearch.current = true;
     navigate('/');
   };
-  const move = (by: 1 | -1) => stepList(lastList.current, by) || step(by);
+  const move = (by: 1 | -1) => stepList(lastList.current, by);
   const rows = 'Next, previous row';
   useKeys(
     {

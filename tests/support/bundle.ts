@@ -100,8 +100,8 @@ export async function appBundle(): Promise<{ firstBytes: number; allBytes: numbe
     process.env.NODE_ENV = NODE_ENV;
   })) as Rolldown.RolldownOutput;
   const chunks = built.output.filter((each) => each.type === 'chunk');
-  const entry = chunks.find(({ isEntry }) => isEntry) as Rolldown.OutputChunk;
-  const first = new Set([entry]);
+  const page = built.output.find(({ fileName }) => fileName === 'index.html') as Rolldown.OutputAsset;
+  const first = new Set(chunks.filter(({ fileName }) => String(page.source).includes(`/${fileName}"`)));
   // A set that grows while it is iterated yields the new items too.
   for (const { imports } of first) {
     for (const chunk of chunks) if (imports.includes(chunk.fileName)) first.add(chunk);

@@ -130,14 +130,3 @@ const isTyping = (target: EventTarget | null): boolean =>
   (target.isContentEditable ||
     target.closest('input:not([type="checkbox"], [type="radio"]), textarea, select, [role="dialog"], [role="menu"]') !==
       null);
-
-/** The attribute of rows outside of `useListFocus` that the keys `j` and `k` move the focus to. */
-export const steppable = { 'data-step': '' } as const;
-
-/** Moves the focus to the next or previous steppable element. The browser scrolls there, which renders further rows. */
-export function step(by: 1 | -1): void {
-  const rows = [...document.querySelectorAll<HTMLElement>('[data-step]')];
-  const at = rows.indexOf(document.activeElement as HTMLElement);
-  const firstVisible = rows.findIndex((row) => row.getBoundingClientRect().top > 0);
-  rows[at === -1 ? firstVisible : at + by]?.focus();
-}

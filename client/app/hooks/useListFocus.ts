@@ -133,12 +133,11 @@ export function useListFocus<Element extends HTMLElement>(options: ListFocusOpti
   };
 }
 
-/** Moves the focus by a row in the list that has or last had it, or else in the page's first list. False without a list. */
-export function stepList(last: HTMLElement | null, by: 1 | -1): boolean {
+/** Moves the focus by a row in the list that has or last had it, or else in the page's first list. */
+export function stepList(last: HTMLElement | null, by: 1 | -1): void {
   const list = last?.isConnected ? last : document.querySelector<HTMLElement>('[data-list]');
   const key = by === 1 ? 'ArrowDown' : 'ArrowUp';
   list?.dispatchEvent(new window.KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
-  return list !== null;
 }
 
 function restored(name: string): Active | null {
