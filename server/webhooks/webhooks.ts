@@ -115,7 +115,12 @@ export class Webhooks {
   async list(principal: Principal): Promise<WebhookSummary[]> {
     requirePermission(principal, 'webhooks');
     const visible = [...this.#consumers.values()].filter(({ record }) => mayManage(principal, record.settings.filter));
-    return Promise.all(visible.map((consumer) => this.#summaryOf(consumer)));
+    const summaries: WebhookSummary[] = [];
+    for (const consumer of visible) {
+      await this.#parts.source.turn(consumer.record.id); // A summary looks at each delivery that waits.
+      summaries.push(await this.#summaryOf(consumer));
+    }
+    return summaries;
   }
 
   async get(principal: Principal, id: string): Promise<Webhook> {
