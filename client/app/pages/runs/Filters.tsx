@@ -1,8 +1,9 @@
-import { useEffect, useState } from 'react';
+import { memo, useEffect, useState } from 'react';
 import { Name } from '../../components/Name.tsx';
 import { Popover } from '../../components/Popover.tsx';
 import { Glyph, toneOf } from '../../components/Status.tsx';
 import { Trigger } from '../../components/Trigger.tsx';
+import { NARROW, useMedia } from '../../hooks/useMedia.ts';
 import { useSetting } from '../../hooks/useSetting.ts';
 import { formatCount, formatShort } from '../../lib/format.ts';
 import { lazily } from '../../lib/lazily.tsx';
@@ -28,12 +29,14 @@ type Props = {
   knownLabels: () => readonly string[];
 };
 
-export function Filters({ filter, isFiltered, counts, knownLabels }: Props) {
+export const Filters = memo(function Filters({ filter, isFiltered, counts, knownLabels }: Props) {
+  const isNarrow = useMedia(NARROW);
   const { status, labels, needsMe } = filter;
   return (
     <>
       <Search filter={filter} />
-      <div className="chips">
+      {/* In a narrow window it scrolls, so the keyboard must reach it. */}
+      <div className="chips" tabIndex={isNarrow ? 0 : undefined}>
         <fieldset className="statuses">
           <legend className="unseen">Status</legend>
           {shownStatuses.map((one) => {
@@ -81,7 +84,7 @@ export function Filters({ filter, isFiltered, counts, knownLabels }: Props) {
       <Chosen filter={filter} isFiltered={isFiltered} />
     </>
   );
-}
+});
 
 const ENDED: readonly ShownStatus[] = ['completed', 'failed', 'cancelled'];
 
