@@ -9,6 +9,8 @@ import type { Caller } from '../slices.ts';
 /** The state of a run after one of its events. `seq` and `runSeq` are that event's; `firstRunSeq` is the first event folded. */
 type Keyframe = { seq: number; runSeq: number; firstRunSeq: number; view: RunView };
 
+type PastLog = Log & Pick<EventLog, 'integrity' | 'runs'>;
+
 /** A run is kept after every so many events of a fold, so that a later fold begins there. */
 const KEYFRAME_EVENTS = 2_000;
 /** Rows (stages, artifacts, approvals) that all keyframes may list together. The keyframes used longest ago are dropped. */
@@ -23,14 +25,14 @@ const PAGE_BYTES = 256 << 10;
  * in memory. A state is immutable, but an erasure removes text from it, so an erasure drops all states.
  */
 export class PastRuns {
-  readonly #log: Log;
+  readonly #log: PastLog;
   readonly #fold: (rows: RunRows, event: never) => void;
   /** By run and `runSeq`. The state used last is at the end. */
   readonly #keyframes = new Map<string, Keyframe>();
   #rows = 0;
   #erasures = 0;
 
-  constructor(log: Log & Pick<EventLog, 'integrity'>, fold: (rows: RunRows, event: never) => void) {
+  constructor(log: PastLog, fold: (rows: RunRows, event: never) => void) {
     this.#log = log;
     this.#fold = fold;
     log.integrity.onErased(() => {
@@ -56,6 +58,9 @@ export class PastRuns {
     const erasures = this.#erasures;
     const scope: Scope = { kind: 'run', ...run };
     const key = JSON.stringify([run.projectId, run.runId]);
+    // Checked first: the search for a state and the fold take as many steps as `runSeq` is large.
+    const header = await this.#log.runs.header(run.projectId, run.runId, caller);
+    if (!header || header.lastRunSeq < runSeq) throw notFound();
     const base = this.#nearest(key, runSeq);
     if (base?.runSeq === runSeq) return base;
     const rows = new RunMemory(base?.view);
