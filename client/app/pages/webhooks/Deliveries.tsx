@@ -137,9 +137,8 @@ function Detail({ webhookId, delivery, isLocked }: { webhookId: string; delivery
 
 export const Block = ({ title, text }: { title: string; text: string }) => (
   <section className="block">
-    <h3>{title}</h3>
-    {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls needs the focus for its keys. */}
-    <pre tabIndex={0}>
+    <h2>{title}</h2>
+    <pre>
       <code>{text}</code>
     </pre>
   </section>
