@@ -4,6 +4,7 @@ import { Access } from './components/Access.tsx';
 import { Frame } from './components/Frame.tsx';
 import { Notice, Skeleton } from './components/Notice.tsx';
 import { PageErrors } from './components/PageErrors.tsx';
+import { PartErrors } from './components/PartErrors.tsx';
 import { Shell } from './components/Shell.tsx';
 import { TOASTED } from './components/Toast.tsx';
 import { WaitingForMe } from './components/WaitingForMe.tsx';
@@ -43,10 +44,18 @@ export function App() {
   const isSigningIn = path === '/sign-in' || isRefused || (me && !(me.roles[0] && me.projects[0]));
   return (
     <>
-      <Suspense>
-        <SessionKeeper hasPage={!isSigningIn} />
-      </Suspense>
-      {isSigningIn ? <Content path="/sign-in" /> : <Pages path={path} />}
+      <PartErrors>
+        <Suspense>
+          <SessionKeeper hasPage={!isSigningIn} />
+        </Suspense>
+      </PartErrors>
+      {isSigningIn ? (
+        <PageErrors of={path}>
+          <Content path="/sign-in" />
+        </PageErrors>
+      ) : (
+        <Pages path={path} />
+      )}
     </>
   );
 }
@@ -58,15 +67,19 @@ function Pages({ path }: { path: string }) {
       <WaitingForMe>
         <LostAt value={lostAt}>
           <Frame>
-            <Access path={path}>
-              <Content path={path} />
-            </Access>
+            <PageErrors of={path}>
+              <Access path={path}>
+                <Content path={path} />
+              </Access>
+            </PageErrors>
           </Frame>
           <PageKeys path={path} />
           <Dialogs />
-          <Suspense>
-            <LiveRegions />
-          </Suspense>
+          <PartErrors>
+            <Suspense>
+              <LiveRegions />
+            </Suspense>
+          </PartErrors>
         </LostAt>
       </WaitingForMe>
     </KeysProvider>
@@ -74,11 +87,9 @@ function Pages({ path }: { path: string }) {
 }
 
 const Content = ({ path }: { path: string }) => (
-  <PageErrors of={path}>
-    <Suspense fallback={<Skeleton>Loading the page</Skeleton>}>
-      <Page path={path} />
-    </Suspense>
-  </PageErrors>
+  <Suspense fallback={<Skeleton>Loading the page</Skeleton>}>
+    <Page path={path} />
+  </Suspense>
 );
 
 /** The keys that work on every page, and the focus after a change of page. */
@@ -141,6 +152,7 @@ function Dialogs() {
   }, []);
   const [toast, setToast] = useState<string | null>(null);
   useEffect(() => {
+    void ToastBox.preload(); // A toast also states that the server does not answer.
     const onToast = (event: Event) => setToast((event as CustomEvent<string>).detail);
     window.addEventListener(TOASTED, onToast);
     return () => window.removeEventListener(TOASTED, onToast);
@@ -149,12 +161,17 @@ function Dialogs() {
   const close = () => setOpened(null);
   return (
     <>
-      <Suspense>
-        {opened === 'help' && <Help onClose={close} />}
-        {opened === 'notifications' && <NotificationsDialog onClose={close} />}
-      </Suspense>
-      <Suspense>{notifies && <Notifications />}</Suspense>
-      <Suspense>{toast !== null && <ToastBox text={toast} onClose={() => setToast(null)} />}</Suspense>
+      {opened && (
+        <PartErrors onClose={close}>
+          <Suspense>{opened === 'help' ? <Help onClose={close} /> : <NotificationsDialog onClose={close} />}</Suspense>
+        </PartErrors>
+      )}
+      <PartErrors>
+        <Suspense>{notifies && <Notifications />}</Suspense>
+      </PartErrors>
+      <PartErrors>
+        <Suspense>{toast !== null && <ToastBox text={toast} onClose={() => setToast(null)} />}</Suspense>
+      </PartErrors>
     </>
   );
 }

@@ -46,6 +46,24 @@ test('[U20] a page whose code does not load states it, and loads when the user t
   await page.getByRole('heading', { level: 1, name: 'Search' }).waitFor();
 });
 
+test('[U20] a menu whose code does not load leaves the page as it is, and opens at the next click', async () => {
+  const { page, publish } = await openApp({
+    expectedErrors: /ERR_FAILED|could not be loaded|dynamically imported/,
+  });
+  await publish(created(1));
+  await rowOf(page, 'Run 1.').waitFor();
+  let isDown = true;
+  await page.route(/(UserMenu|Help|PopoverPanel).*\.js/, (route) => (isDown ? route.abort() : route.continue()));
+  await page.getByRole('button', { name: 'Menu of' }).click();
+  await page.locator('.toast', { hasText: 'The server did not send this part of the page.' }).waitFor();
+  await page.keyboard.press('?');
+  await expect.poll(() => spoken(page, 'polite')).toMatch(/did not send this part/);
+  expect(await rowOf(page, 'Run 1.').isVisible()).toBe(true);
+  isDown = false;
+  await page.getByRole('button', { name: 'Menu of' }).click();
+  await page.getByRole('button', { name: 'Sign out' }).waitFor();
+});
+
 test('[U20] the title and the navigation count the approvals that wait for the user', async () => {
   const { page, publish, server } = await openApp();
   await publish(created(1));

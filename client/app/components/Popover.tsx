@@ -10,6 +10,7 @@ import {
   useState,
 } from 'react';
 import { lazily } from '../lib/lazily.tsx';
+import { PartErrors } from './PartErrors.tsx';
 
 const Panel = lazily(() => import('./PopoverPanel.tsx').then((part) => part.PopoverPanel));
 
@@ -56,11 +57,13 @@ export function Popover({ label, trigger, align = 'start', onPreload, children }
         },
       })}
       {open && (
-        <Suspense>
-          <Panel id={id} label={label} anchor={button} align={align} onClose={close}>
-            {typeof children === 'function' ? children(close) : children}
-          </Panel>
-        </Suspense>
+        <PartErrors onClose={close}>
+          <Suspense>
+            <Panel id={id} label={label} anchor={button} align={align} onClose={close}>
+              {typeof children === 'function' ? children(close) : children}
+            </Panel>
+          </Suspense>
+        </PartErrors>
       )}
     </>
   );
