@@ -136,7 +136,7 @@ test('[U22] the menu of the user states who is signed in with which rights, keep
   for (const text of ['viewer', 'approver', 'producer', 'admin', 'a', 'demo']) {
     await menu.getByText(text, { exact: true }).waitFor();
   }
-  await menu.getByText(/Signed in until/).waitFor();
+  await menu.getByText(/(?:Signed in|Link valid) until/).waitFor();
   await menu.getByText(/^Runwire \d+\.\d+\.\d+$/).waitFor();
   await menu.getByRole('radio', { name: 'Compact' }).click();
   await menu.getByRole('radio', { name: 'UTC' }).click();
