@@ -271,6 +271,7 @@ test('[U85] a client that is drained or disconnected from the page comes back an
   await act(/^Disconnect/);
   const dialog = page.getByRole('dialog', { name: 'Disconnect vera (127.0.0.1)?' });
   await dialog.getByText('It will reconnect unless its token is revoked.').waitFor();
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Cancel');
   expect(await dialog.getByRole('checkbox', { name: 'and revoke its sessions' }).isChecked()).toBe(false);
   await dialog.getByRole('button', { name: 'Disconnect' }).click();
   await page.getByText('Disconnected vera').first().waitFor();

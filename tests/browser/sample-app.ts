@@ -50,9 +50,9 @@ export const views: readonly View[] = [
   { name: 'search', path: '/search', shown: /Search/ },
   { name: 'search-results', path: '/search?q=memory', shown: /out of/ },
   { name: 'search-nothing', path: '/search?q=zzzzqqq', shown: /No events match/ },
-  { name: 'operations', path: '/operations', shown: /Operations/ },
-  { name: 'operations-clients', path: '/operations?tab=clients', shown: /Clients/ },
-  { name: 'operations-record', path: '/operations?tab=record', shown: /Record/ },
+  { name: 'operations', path: '/operations', shown: /delivered/ },
+  { name: 'operations-clients', path: '/operations?tab=clients', shown: /worst lag first/ },
+  { name: 'operations-record', path: '/operations?tab=record', shown: /One node/ },
   { name: 'webhooks', path: '/settings/webhooks', shown: /Webhooks/ },
   { name: 'not-found', path: '/no/such/page', shown: /Page not found/ },
 ];

@@ -32,9 +32,9 @@ export function Dialog({ open, onOpenChange, title, description, describedBy, is
           aria-describedby={description === undefined ? describedBy : undefined}
           onOpenAutoFocus={(event) => {
             before.current = document.activeElement;
-            const first = (event.target as Element | null)?.querySelector<HTMLElement>(
-              '[data-autofocus], textarea, input',
-            );
+            const content = event.target as Element | null;
+            const wanted = content?.querySelector<HTMLElement>('[data-autofocus]');
+            const first = wanted ?? content?.querySelector<HTMLElement>('textarea, input');
             if (!first) return;
             event.preventDefault();
             first.focus();
