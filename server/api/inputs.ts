@@ -18,6 +18,12 @@ export const periodInput = { since: field.instant().optional(), until: field.ins
 /** Names a run. Without `projectId`, the run is the only one with this id that the caller may read. */
 export const runInput = { runId: field.scopeId(), projectId: field.scopeId().optional() };
 
+/** zod drops the key `__proto__` of a record: the filter would then match every run. No run has such a label. */
+export const labelsInput = (key: z.ZodString, value: z.ZodString) =>
+  z
+    .custom<Record<string, string>>((labels) => labels === null || !Object.hasOwn(Object(labels), '__proto__'))
+    .pipe(z.record(key, value));
+
 /** A list of event types, at most as long as the list of all types. */
 export function typesInput<R extends Registry>(registry: R) {
   const types = Object.keys(registry) as [TypeOf<R>, ...TypeOf<R>[]];

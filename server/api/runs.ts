@@ -7,7 +7,7 @@ import { projectsFor, searchableProjects } from '../auth/permissions.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { cursorAt } from '../event-log/cursor.ts';
-import { pageInput, periodInput } from './inputs.ts';
+import { labelsInput, pageInput, periodInput } from './inputs.ts';
 import { cursorOfRun, runKeyOf } from './pagination.ts';
 import { runEventProcedures } from './run-events.ts';
 import type { Procedure } from './trpc.ts';
@@ -15,11 +15,6 @@ import type { Procedure } from './trpc.ts';
 export type RunParts<R extends Registry> = { registry: R; log: Log & Pick<EventLog, 'runs' | 'integrity'> };
 
 const MAX_BUCKETS = 500;
-
-/** zod drops the key `__proto__` of a record: the filter would then match every run. No run has such a label. */
-const labelsInput = z
-  .custom<Record<string, string>>((value) => value === null || !Object.hasOwn(Object(value), '__proto__'))
-  .pipe(z.record(z.string().max(100), z.string().max(200)));
 
 /** The procedures of `run` that return lists: of runs, of events, of numbers. */
 export function runProcedures<R extends Registry>(procedure: Procedure, { registry, log }: RunParts<R>) {
@@ -31,7 +26,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
             projectId: field.scopeId().optional(),
             status: z.array(z.enum(runStatuses)).max(runStatuses.length).optional(),
             cancelled: z.boolean().optional(),
-            labels: labelsInput.optional(),
+            labels: labelsInput(z.string().max(100), z.string().max(200)).optional(),
             text: z.string().max(200).optional(),
             ...periodInput,
             needsMyDecision: z.boolean().optional(),

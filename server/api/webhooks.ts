@@ -4,7 +4,7 @@ import { type CategoryOf, categoriesOf, type Registry } from '../../shared/regis
 import { webhookShapes } from '../../shared/webhooks.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { Webhooks } from '../webhooks/webhooks.ts';
-import { pageInput, typesInput } from './inputs.ts';
+import { labelsInput, pageInput, typesInput } from './inputs.ts';
 import { cursorOfEntry, entryOf } from './pagination.ts';
 import type { Procedure } from './trpc.ts';
 
@@ -26,8 +26,7 @@ export function webhookProcedures<R extends Registry>(
     projects: z.array(field.scopeId()).min(1).max(MAX_PROJECTS).optional(),
     types: typesInput(registry),
     categories: z.array(z.enum(categoryNames)).max(categoryNames.length).optional(),
-    labels: z
-      .record(field.text(100), field.text(200, 0))
+    labels: labelsInput(field.text(100), field.text(200, 0))
       .refine((value) => Object.keys(value).length <= MAX_LABELS, { error: `must have at most ${MAX_LABELS} labels` })
       .optional(),
   });

@@ -2,11 +2,13 @@ import { RunwireError } from '../../shared/errors.ts';
 import type {
   DeadLetter,
   WebhookFilter,
+  WebhookMessage,
   WebhookPreview,
   WebhookShape,
   WebhookTry,
   WebhookTryDetail,
 } from '../../shared/webhooks.ts';
+import { can } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
@@ -42,14 +44,15 @@ export class WebhookDeliveries {
   /** The latest tries. */
   async list(principal: Principal, id: string, query: WebhookPageQuery): Promise<WebhookPage<WebhookTry>> {
     this.#options.find(principal, id);
-    return this.#options.log.webhooks.tries(id, query);
+    return visiblePage(principal, await this.#options.log.webhooks.tries(id, query));
   }
 
   /** Returns a try with the message as it would be sent now. */
   async get(principal: Principal, id: string, tryId: number): Promise<WebhookTryDetail> {
     const { record } = this.#options.find(principal, id);
     const found = await this.#options.log.webhooks.try(id, tryId);
-    if (!found) throw new RunwireError('EVENT_NOT_FOUND', 'no such delivery', { path: 'deliveryId' });
+    if (!found || !isVisible(principal, found))
+      throw new RunwireError('EVENT_NOT_FOUND', 'no such delivery', { path: 'deliveryId' });
     const { source, matcherOf } = this.#options.parts;
     const message = found.kind === 'event' ? await source.build(record, matcherOf(record), found) : 'gone';
     const { messageId } = found;
@@ -63,7 +66,7 @@ export class WebhookDeliveries {
 
   async deadLetters(principal: Principal, id: string, query: WebhookPageQuery): Promise<WebhookPage<DeadLetter>> {
     this.#options.find(principal, id);
-    return this.#options.log.webhooks.deadLetters(id, query);
+    return visiblePage(principal, await this.#options.log.webhooks.deadLetters(id, query));
   }
 
   /** Sends an event or a dead letter again under the same id, or all dead letters. Returns the number of messages. */
@@ -160,6 +163,18 @@ export class WebhookDeliveries {
     return items.find((letter) => letter.kind === kind && letter.seq === seq);
   }
 }
+
+/** The filter may have had more projects at the time of a delivery, which the caller's token does not cover. */
+const isVisible = (principal: Principal, { projectId }: WebhookMessage): boolean =>
+  can(principal, 'webhooks', { projectId });
+
+const visiblePage = <Item extends WebhookMessage>(
+  principal: Principal,
+  page: WebhookPage<Item>,
+): WebhookPage<Item> => ({
+  ...page,
+  items: page.items.filter((item) => isVisible(principal, item)),
+});
 
 const keyOf = ({ kind, seq, projectId = '', runId = '', gap }: DeadLetter) => ({ kind, seq, projectId, runId, gap });
 

@@ -1,4 +1,3 @@
-import type { RunHeader } from '../../shared/run.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { PendingDelivery, WebhookRecord } from '../event-log/contract/webhooks.ts';
@@ -45,11 +44,7 @@ export class WebhookSource {
     const page = recent.covers(after)
       ? recent.read(after, PAGE_EVENTS, matches)
       : await log.read({ scope: { kind: 'all' }, after, types, limit: PAGE_EVENTS, user });
-    let records = page.records.filter(matches);
-    if (matchesRun && records.length > 0) {
-      const headers = await log.runs.headers(records, { user });
-      records = records.filter((_, index) => matchesRun(headers[index] as RunHeader));
-    }
+    const records = await this.#ofRuns(page.records.filter(matches), matchesRun, id);
     return { records, scannedTo: page.scannedTo };
   }
 
@@ -58,7 +53,7 @@ export class WebhookSource {
    */
   async build(
     { id, settings }: WebhookRecord,
-    { matches }: WebhookMatcher,
+    { matches, matchesRun }: WebhookMatcher,
     { kind, seq, gap }: Pick<PendingDelivery, 'kind' | 'seq' | 'gap'>,
   ): Promise<Built | 'gone'> {
     const { log, messages } = this.#parts;
@@ -66,6 +61,7 @@ export class WebhookSource {
     if (kind === 'gap') return gap ? messages.ofGap(target, gap, log.epoch) : 'gone';
     const record = await this.eventAt(id, seq);
     if (!record || !matches(record)) return 'gone';
+    if ((await this.#ofRuns([record], matchesRun, id)).length === 0) return 'gone';
     return this.bodyOf(target, record);
   }
 
@@ -83,6 +79,15 @@ export class WebhookSource {
       : await log.read({ scope: { kind: 'all' }, after, limit: 1, user: userOf(id) });
     const [record] = page.records;
     return record?.seq === seq ? record : undefined;
+  }
+
+  async #ofRuns(records: StoredEvent[], matchesRun: WebhookMatcher['matchesRun'], id: string): Promise<StoredEvent[]> {
+    if (!matchesRun || records.length === 0) return records;
+    const headers = await this.#parts.log.runs.headers(records, { user: userOf(id) });
+    return records.filter((_, index) => {
+      const header = headers[index];
+      return header !== undefined && matchesRun(header);
+    });
   }
 
   /** Waits for the webhook's turn, if the event loop has been busy. */

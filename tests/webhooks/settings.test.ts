@@ -41,25 +41,35 @@ test('[O7] types or categories, labels and projects must match, and a webhook se
   ]);
 });
 
-test('[O7] a delivery that waits is not sent once its project has left the filter', async () => {
+test('[O7] a delivery that waits is not sent once its project or its label has left the filter', async () => {
   await using server = await openWithWebhooks();
   await using receiver = await Receiver.open();
   const { webhook } = await webhookTo(server.api, receiver);
   const { id } = webhook;
   await receiver.stop();
-  await server.bus.publish([created('r1'), { ...created('r2'), projectId: 'other' }], { actor: 'ci' });
+  const labels = { team: 'ml' };
+  const other = (runId: string, more: object) => ({ ...created(runId, more), projectId: 'other' });
+  const drafts = [created('r1', { labels }), other('r2', { labels: { team: 'web' } }), other('r3', { labels })];
+  await server.bus.publish(drafts, { actor: 'ci' });
   await eventually(
     async () => (await server.api.get({ id })).webhook,
     ({ state }) => state !== 'delivering',
   );
-  await server.api.update({ id, filter: { projects: ['other'] } });
+  await server.api.update({ id, filter: { projects: ['other'], labels } });
   await receiver.start();
   await receiver.untilTaken(1);
   await eventually(
     async () => (await server.api.get({ id })).webhook,
     ({ behind }) => behind === 0,
   );
-  expect(receiver.taken.map(({ body }) => body.data.projectId)).toEqual(['other']);
+  expect(receiver.taken.map(({ body }) => body.data.runId)).toEqual(['r3']);
+});
+
+test('[O7] a label that no run can have is refused, and never left out of the filter', async () => {
+  await using server = await openWithWebhooks();
+  const filter = { labels: JSON.parse('{"__proto__":"ml"}') };
+  await expect(server.api.create({ ...https, filter })).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  await expect(server.api.preview({ filter })).rejects.toMatchObject({ code: 'BAD_REQUEST' });
 });
 
 test('[O8] a webhook begins with the next event, or at a position; a preview counts what a filter matches', async () => {
@@ -158,6 +168,33 @@ test('[O14] an administrator of some projects has the webhooks of these projects
   }
   await admin(['b', 'a']).delete({ id });
   expect((await admin(['*']).list()).webhooks).toEqual([]);
+});
+
+test('[O14] after a filter has lost a project, administrators of the others do not see its deliveries', async () => {
+  await using server = await openWithWebhooks();
+  await using receiver = await Receiver.open(() => 404);
+  const filter = { projects: ['demo', 'other'] };
+  const { webhook } = await webhookTo(server.api, receiver, { filter });
+  const { id } = webhook;
+  await server.bus.publish([created('r1'), { ...created('r2'), projectId: 'other' }], { actor: 'ci' });
+  await eventually(
+    async () => (await server.api.get({ id })).webhook,
+    ({ deadLetters }) => deadLetters === 2,
+  );
+  await server.api.update({ id, filter: { projects: ['demo'] } });
+  const bo = server.router.createCaller({ principal: { sub: 'bo', projects: ['demo'], roles: ['admin'] } }).webhook;
+  for (const [api, projects] of [
+    [bo, ['demo']],
+    [server.api, ['demo', 'other']],
+  ] as const) {
+    const { deliveries } = await api.deliveries({ id, limit: 100 });
+    expect([...new Set(deliveries.map(({ projectId }) => projectId))].sort()).toEqual(projects);
+    const { deadLetters } = await api.deadLetters({ id });
+    expect(deadLetters.map(({ projectId }) => projectId).sort()).toEqual(projects);
+  }
+  const { deliveries } = await server.api.deliveries({ id, limit: 100 });
+  const hidden = deliveries.find(({ projectId }) => projectId === 'other');
+  await expect(bo.delivery({ id, deliveryId: hidden?.id as number })).rejects.toThrow('no such delivery');
 });
 
 test('[O14] a server has at most 50 webhooks; each change and each failed try is in the access record', async () => {
