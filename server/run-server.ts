@@ -1,9 +1,7 @@
 import type { Server } from 'node:http';
-import { dirname } from 'node:path';
 import pino, { type Logger } from 'pino';
 import type { Registry as PrometheusRegistry } from 'prom-client';
 import { type ErrorCode, RunwireError } from '../shared/errors.ts';
-import { foldOf } from '../shared/event-table.ts';
 import { checkRegistry, type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { HEARTBEAT_MS } from '../shared/protocol.ts';
 import { categoriesOf, type KeyedByType, type Registry } from '../shared/registry.ts';
@@ -14,7 +12,6 @@ import { Approvals } from './approvals/approvals.ts';
 import { ApprovalExpiry } from './approvals/expiry.ts';
 import { AccessLogger } from './audit/access-logger.ts';
 import { Audit } from './audit/audit.ts';
-import { proveHistory } from './audit/history.ts';
 import { type AuthOptions, createAuthenticator } from './auth/authenticator.ts';
 import { type Identity, type IdentityOptions, openIdentity } from './auth/identity.ts';
 import { type Authenticate, type Principal, SERVER } from './auth/principal.ts';
@@ -25,7 +22,6 @@ import { SocketlessTransports } from './delivery/socketless-transports.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/contract/store.ts';
 import { databasePath } from './event-log/database-url.ts';
-import { openSqliteLog } from './event-log/sqlite/log.ts';
 import { Health } from './health.ts';
 import { createDispatcher, type Route } from './http/dispatch.ts';
 import { HttpServer } from './http/http-server.ts';
@@ -36,6 +32,7 @@ import { createRoutes } from './http/routes.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
 import { type Limits, limitsOf, problemOfNumber } from './limits.ts';
 import { Metrics } from './metrics.ts';
+import { folderOf, openLog } from './open-log.ts';
 import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
 import { Privacy } from './phi/identifiers.ts';
 import type { Guard, ServerPolicy } from './phi/policy.ts';
@@ -317,38 +314,6 @@ function checkNumbers(options: Pick<RunServerOptions & InternalOptions, 'port' |
   }
 }
 
-/** Opens the log, and compares it with its checkpoints. `isProven`: no checkpoint is needed at the start. */
-async function openLog(
-  path: string,
-  registry: Registry,
-  metrics: Metrics,
-  health: Health,
-  logger: Logger,
-): Promise<{ log: EventLog; isProven: boolean }> {
-  let isDamaged = false;
-  const log = await openSqliteLog({
-    path,
-    health,
-    fold: foldOf(registry) as never,
-    onCommit: (commit) => metrics.committed(commit),
-    onCommitFailure: () => metrics.commitFailed(),
-    onSizes: (sizes) => metrics.filesMeasured(sizes),
-    onDamage: ({ seq }) => {
-      isDamaged = true;
-      logger.error({ seq }, 'the end of the event log does not match its stored hash: run `runwire verify`');
-    },
-  });
-  const folder = folderOf(path);
-  if (folder === undefined) return { log, isProven: true };
-  try {
-    const isProven = await proveHistory({ log, folder, isDamaged, logger });
-    return { log, isProven: isProven || log.head === 0 };
-  } catch (error) {
-    await log.close();
-    throw error;
-  }
-}
-
 /** Loads the revocations and sessions that the log stores. If loading fails, the log is closed. */
 async function openCallers(
   log: EventLog,
@@ -406,5 +371,3 @@ async function openWebhooks(
     throw error;
   }
 }
-
-const folderOf = (path: string): string | undefined => (path === ':memory:' ? undefined : dirname(path));

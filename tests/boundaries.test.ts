@@ -27,7 +27,7 @@ const floors: string[][] = [
   ['server/approvals'],
   ['server/api'],
   ['server/http', 'server/metrics.ts'],
-  ['server/ws', 'server/producers'],
+  ['server/ws', 'server/producers', 'server/open-log.ts'],
   ['server/run-server.ts'],
   ['server/config.ts', 'server/index.ts', 'server/logger.ts'],
   ['server/main.ts'],
