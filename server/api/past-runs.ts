@@ -13,8 +13,10 @@ type PastLog = Log & Pick<EventLog, 'integrity' | 'runs'>;
 
 /** A run is kept after every so many events of a fold, so that a later fold begins there. */
 const KEYFRAME_EVENTS = 2_000;
-/** Rows (stages, artifacts, approvals) that all keyframes may list together. The keyframes used longest ago are dropped. */
-const MAX_ROWS = 400_000;
+/** Characters of JSON that all keyframes may have together, estimated. The keyframes used longest ago are dropped. */
+const MAX_CHARACTERS = 128 << 20;
+/** Rows of a state from which its size is estimated: the JSON of all takes too long. */
+const SAMPLED_ROWS = 50;
 /** Events that are folded in one turn of the event loop. */
 const EVENTS_PER_READ = 200;
 /** A page of a state ends when its rows have this much JSON. */
@@ -28,17 +30,19 @@ export class PastRuns {
   readonly #log: PastLog;
   readonly #fold: (rows: RunRows, event: never) => void;
   /** By run and `runSeq`. The state used last is at the end. */
-  readonly #keyframes = new Map<string, Keyframe>();
-  #rows = 0;
+  readonly #keyframes = new Map<string, Keyframe & { size: number }>();
+  readonly #maxCharacters: number;
+  #characters = 0;
   #erasures = 0;
 
-  constructor(log: PastLog, fold: (rows: RunRows, event: never) => void) {
+  constructor(log: PastLog, fold: (rows: RunRows, event: never) => void, maxCharacters = MAX_CHARACTERS) {
+    this.#maxCharacters = maxCharacters;
     this.#log = log;
     this.#fold = fold;
     log.integrity.onErased(() => {
       this.#erasures++;
       this.#keyframes.clear();
-      this.#rows = 0;
+      this.#characters = 0;
     });
   }
 
@@ -105,12 +109,13 @@ export class PastRuns {
   #keep(key: string, keyframe: Keyframe): void {
     const id = `${key} ${keyframe.runSeq}`;
     if (this.#keyframes.has(id)) return;
-    this.#keyframes.set(id, keyframe);
-    this.#rows += rowsOf(keyframe);
+    const size = sizeOf(keyframe.view);
+    this.#keyframes.set(id, { ...keyframe, size });
+    this.#characters += size;
     for (const [oldest, dropped] of this.#keyframes) {
-      if (this.#rows <= MAX_ROWS || oldest === id) break;
+      if (this.#characters <= this.#maxCharacters || oldest === id) break;
       this.#keyframes.delete(oldest);
-      this.#rows -= rowsOf(dropped);
+      this.#characters -= dropped.size;
     }
   }
 }
@@ -118,7 +123,20 @@ export class PastRuns {
 const notFound = () =>
   new RunwireError('EVENT_NOT_FOUND', 'the run has no such event, or it was removed', { path: 'runSeq' });
 
-const rowsOf = ({ view }: Keyframe): number => 1 + view.stages.length + view.artifacts.length + view.approvals.length;
+/** Returns the characters of a state as JSON, estimated from rows at random places, so that no producer knows them. */
+function sizeOf(view: RunView): number {
+  let size = JSON.stringify({ ...view, stages: [], artifacts: [], approvals: [] }).length;
+  for (const rows of [view.stages, view.artifacts, view.approvals]) {
+    const count = Math.min(SAMPLED_ROWS, rows.length);
+    let sampled = 0;
+    for (let n = 0; n < count; n++) {
+      const at = Math.floor(((n + Math.random()) * rows.length) / count);
+      sampled += JSON.stringify(rows[at]).length;
+    }
+    if (count > 0) size += Math.ceil((sampled * rows.length) / count);
+  }
+  return size;
+}
 
 function pageOf(view: RunView, from: number): { run: RunView; next?: number } {
   const { stages, artifacts, approvals } = view;

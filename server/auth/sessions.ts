@@ -151,11 +151,14 @@ export class Sessions {
   }
 
   async #makeRoom(sub: string, credentials: Credentials): Promise<void> {
-    const over = [...this.#byId.values()].filter(({ endsAtMs }) => endsAtMs <= Date.now());
+    // Deleted in one write, as these may be all sessions of the day before. They have expired, so nothing is revoked.
+    const over = [...this.#byId.values()].filter(({ endsAtMs }) => endsAtMs <= Date.now()).map(({ id }) => id);
+    for (const id of over) this.#byId.delete(id);
+    await this.#store.remove(over);
     const ofUser = [...this.#byId.values()].filter(({ user }) => user.sub === sub);
     const most = ofUser.slice(0, Math.max(0, ofUser.length + 1 - MAX_OF_USER));
     const all = [...this.#byId.values()].slice(0, Math.max(0, this.#byId.size + 1 - MAX_SESSIONS));
-    for (const session of new Set([...over, ...most, ...all])) await this.end(session, credentials);
+    for (const session of new Set([...most, ...all])) await this.end(session, credentials);
   }
 }
 

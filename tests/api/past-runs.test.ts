@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { fetchRunAt } from '../../client/connection/fetch-run.ts';
+import { PastRuns } from '../../server/api/past-runs.ts';
 import { foldOf, runwireTable } from '../../shared/event-table.ts';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
 import type { RunView } from '../../shared/run.ts';
@@ -101,6 +102,28 @@ test('[R26] a large state comes in pages, and a far event costs a fold from the 
   };
   await stateAt(server, 2_100);
   expect(reads).toBeLessThanOrEqual(2); // 100 events after the state at 2,000.
+});
+
+test('[R26] states in memory have a bounded amount of text, whatever the number of their rows', async () => {
+  await using server = await openServer();
+  for (const runId of ['r1', 'r2']) {
+    const stages = Array.from({ length: 400 }, (_, index) =>
+      progress(runId, 1, { stageId: `stage-${index}`, message: 'x'.repeat(2_000) }),
+    );
+    await server.bus.publish(stages, publisher);
+  }
+  const folds = async (maxCharacters: number) => {
+    let folded = 0;
+    const fold = (...args: Parameters<ReturnType<typeof foldOf>>) => {
+      folded++;
+      foldOf(runwireTable)(...args);
+    };
+    const pastRuns = new PastRuns(server.log, fold as never, maxCharacters);
+    for (const runId of ['r1', 'r2', 'r1']) await pastRuns.at({ ...run, runId }, 400, 0, { user: 'ada' });
+    return folded;
+  };
+  expect(await folds(4_000_000)).toBe(800);
+  expect(await folds(1_500_000)).toBe(1_200); // The state of the first run gave way.
 });
 
 test('[R26] after an erasure no state has the erased text', async () => {
