@@ -75,6 +75,17 @@ export function describeIntegrity(openLog: OpenLog): void {
     });
   });
 
+  test('[R28] a store returns its last checkpoint and the number of its erasures', async () => {
+    const log = await openLog();
+    expect(await log.integrity.signed()).toEqual({ checkpoint: undefined, erasures: 0 });
+    await append(log, started(), started({ stageId: 't' }));
+    const { checkpoint } = await log.integrity.checkpoint();
+    await append(log, started({ stageId: 'u' }));
+    await eraseAt(log, 1);
+    await eraseAt(log, 1);
+    expect(await log.integrity.signed()).toEqual({ checkpoint, erasures: 1 });
+  });
+
   test('[V1] a log verifies during appends, a trim and erasures', async () => {
     let now = T0;
     const log = await openLog({ now: () => now });
