@@ -57,7 +57,7 @@ export class Webhooks {
   readonly #messages: WebhookMessages;
   readonly #consumers = new Map<string, WebhookConsumer>();
   readonly deliveries: WebhookDeliveries;
-  #saving: Promise<void> = Promise.resolve();
+  #changing: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
   private constructor(options: WebhooksOptions) {
@@ -133,6 +133,14 @@ export class Webhooks {
     { fromSeq, ...settings }: WebhookSettings & { fromSeq?: number | undefined },
   ): Promise<{ webhook: Webhook; secret: string }> {
     const checked = this.#checkSettings(principal, settings);
+    return this.#inTurn(() => this.#create(principal, checked, fromSeq));
+  }
+
+  async #create(
+    { sub: createdBy }: Principal,
+    settings: WebhookSettings,
+    fromSeq: number | undefined,
+  ): Promise<{ webhook: Webhook; secret: string }> {
     if (this.#consumers.size >= MAX_WEBHOOKS) {
       throw new RunwireError('TOO_LARGE', `a server has at most ${MAX_WEBHOOKS} webhooks`);
     }
@@ -141,9 +149,9 @@ export class Webhooks {
     const now = new Date().toISOString();
     const record: WebhookRecord = {
       id: `wh_${randomUUID().replaceAll('-', '')}`,
-      settings: checked,
+      settings,
       createdAt: now,
-      createdBy: principal.sub,
+      createdBy,
       updatedAt: now,
       secrets: [{ secret, createdAt: now }],
     };
@@ -156,16 +164,15 @@ export class Webhooks {
   }
 
   async update(principal: Principal, id: string, changes: Changes): Promise<Webhook> {
-    const consumer = this.#find(principal, id);
-    const { name, url, shape, filter } = consumer.record.settings;
-    const settings = this.#checkSettings(principal, {
-      name: changes.name ?? name,
-      url: changes.url ?? url,
-      shape: changes.shape ?? shape,
-      filter: changes.filter ?? filter,
+    return this.#change(principal, id, ({ settings: { name, url, shape, filter } }) => {
+      const settings = this.#checkSettings(principal, {
+        name: changes.name ?? name,
+        url: changes.url ?? url,
+        shape: changes.shape ?? shape,
+        filter: changes.filter ?? filter,
+      });
+      return { settings, updatedAt: new Date().toISOString() };
     });
-    await this.#save(consumer, { settings, updatedAt: new Date().toISOString() });
-    return this.#viewOf(consumer);
   }
 
   async remove(principal: Principal, id: string): Promise<void> {
@@ -176,31 +183,29 @@ export class Webhooks {
   }
 
   async pause(principal: Principal, id: string): Promise<Webhook> {
-    const consumer = this.#find(principal, id);
-    await this.#save(consumer, { pausedFor: 'asked' });
-    return this.#viewOf(consumer);
+    return this.#change(principal, id, () => ({ pausedFor: 'asked' }));
   }
 
   /** Continues. Failed deliveries begin afresh. */
   async resume(principal: Principal, id: string): Promise<Webhook> {
-    const consumer = this.#find(principal, id);
-    await this.#save(consumer, { pausedFor: undefined });
-    return this.#viewOf(consumer);
+    return this.#change(principal, id, () => ({ pausedFor: undefined }));
   }
 
   /** Makes a new secret, and returns it. The present one signs too for 24 h. */
   async rotateSecret(principal: Principal, id: string): Promise<{ secret: string; validUntil: string }> {
-    const consumer = this.#find(principal, id);
     const nowMs = Date.now();
     const createdAt = new Date(nowMs).toISOString();
     const validUntil = new Date(nowMs + ROTATION_MS).toISOString();
-    const valid = consumer.record.secrets.filter(({ validUntil: until }) => until === undefined || until > createdAt);
-    if (valid.length >= MAX_SECRETS) {
-      throw new RunwireError('RATE_LIMITED', `at most ${MAX_SECRETS} secrets are valid at a time: wait for the oldest`);
-    }
     const secret = newSecret();
-    const former = valid.map((each) => ({ ...each, validUntil: each.validUntil ?? validUntil }));
-    await this.#save(consumer, { secrets: [{ secret, createdAt }, ...former] });
+    await this.#change(principal, id, ({ secrets }) => {
+      const valid = secrets.filter(({ validUntil: until }) => until === undefined || until > createdAt);
+      if (valid.length >= MAX_SECRETS) {
+        const message = `at most ${MAX_SECRETS} secrets are valid at a time: wait for the oldest`;
+        throw new RunwireError('RATE_LIMITED', message);
+      }
+      const former = valid.map((each) => ({ ...each, validUntil: each.validUntil ?? validUntil }));
+      return { secrets: [{ secret, createdAt }, ...former] };
+    });
     return { secret, validUntil };
   }
 
@@ -242,21 +247,36 @@ export class Webhooks {
     return { ...settings, name: this.#options.guardText('name', settings.name) };
   }
 
-  /** Writes one change after the other: each begins with the record that the one before has left. */
-  #save(consumer: WebhookConsumer, changes: Partial<WebhookRecord>): Promise<void> {
-    const saved = this.#saving.then(async () => {
-      await this.#options.log.webhooks.put({ ...consumer.record, ...changes });
-      consumer.update({ ...consumer.record, ...changes });
+  /** Changes the record that the change before has left. The rights are checked on it, since its filter may be another. */
+  #change(
+    principal: Principal,
+    id: string,
+    changesOf: (record: WebhookRecord) => Partial<WebhookRecord>,
+  ): Promise<Webhook> {
+    return this.#inTurn(async () => {
+      const consumer = this.#find(principal, id);
+      await this.#save(consumer, changesOf(consumer.record));
+      return this.#viewOf(consumer);
     });
-    this.#saving = saved.catch(() => undefined);
-    return saved;
+  }
+
+  async #save(consumer: WebhookConsumer, changes: Partial<WebhookRecord>): Promise<void> {
+    await this.#options.log.webhooks.put({ ...consumer.record, ...changes });
+    consumer.update({ ...consumer.record, ...changes });
+  }
+
+  /** Runs one change after the other. */
+  #inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
+    const changed = this.#changing.then(change);
+    this.#changing = changed.catch(() => undefined);
+    return changed;
   }
 
   #pauseItself(id: string, pausedFor: PauseReason): void {
     const consumer = this.#consumers.get(id);
     if (!consumer || consumer.record.pausedFor !== undefined) return;
     consumer.update({ ...consumer.record, pausedFor }); // At once: nothing more is sent.
-    this.#save(consumer, { pausedFor }).catch(this.#parts.onError);
+    this.#inTurn(() => this.#save(consumer, { pausedFor })).catch(this.#parts.onError);
   }
 
   async #summaryOf(consumer: WebhookConsumer): Promise<WebhookSummary> {

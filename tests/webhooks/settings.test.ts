@@ -197,6 +197,30 @@ test('[O14] after a filter has lost a project, administrators of the others do n
   await expect(bo.delivery({ id, deliveryId: hidden?.id as number })).rejects.toThrow('no such delivery');
 });
 
+test('[O14] changes at the same time keep each other, the limit of 50 and the rights of each caller', async () => {
+  await using server = await openServer();
+  const admin = (projects: string[]) =>
+    server.router.createCaller({ principal: { sub: 'bo', projects, roles: ['admin'] } }).webhook;
+  const all = admin(['*']);
+  const creations = Array.from({ length: 55 }, () => all.create({ ...https, filter: { projects: ['a'] } }));
+  const results = await Promise.allSettled(creations);
+  expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(50);
+  const { id } = (await all.list()).webhooks[0] as { id: string };
+  const [, renamed] = await Promise.all([
+    all.update({ id, filter: { projects: ['a', 'b'] } }),
+    all.update({ id, name: 'Two' }),
+  ]);
+  expect(renamed.webhook).toMatchObject({ name: 'Two', filter: { projects: ['a', 'b'] } });
+  await all.update({ id, filter: { projects: ['a'] } });
+  const widened = all.update({ id, filter: { projects: ['a', 'b'] } });
+  await expect(admin(['a']).update({ id, url: 'https://other.example.org/' })).rejects.toThrow('no such webhook');
+  await widened;
+  await Promise.all([all.rotateSecret({ id }), all.rotateSecret({ id })]);
+  const { webhook } = await all.get({ id });
+  expect(webhook).toMatchObject({ url: https.url, filter: { projects: ['a', 'b'] } });
+  expect(webhook.secrets).toHaveLength(3);
+});
+
 test('[O14] a server has at most 50 webhooks; each change and each failed try is in the access record', async () => {
   await using server = await openWithWebhooks();
   await using receiver = await Receiver.open(() => 500);
