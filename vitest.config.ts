@@ -3,6 +3,9 @@ import { playwright } from '@vitest/browser-playwright';
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 import { chromium, hasChromium } from './tests/browser/chromium.ts';
 
+/** Bounds for a test that hangs. They are long, because tests run beside others on machines with few cores. */
+const bounds = { testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 10_000 } } };
+
 const inBrowser: TestProjectInlineConfiguration = {
   // Listed in advance: vite reloads the page when it discovers a dependency during a test.
   optimizeDeps: {
@@ -27,7 +30,7 @@ const inBrowser: TestProjectInlineConfiguration = {
     name: 'browser',
     include: ['{client,tests}/**/*.browser.test.tsx'],
     globalSetup: './tests/browser/control.ts',
-    testTimeout: 20_000,
+    ...bounds,
     browser: {
       enabled: true,
       headless: true,
@@ -57,12 +60,12 @@ export default defineConfig({
             '**/node_modules/**',
             ...(hasChromium ? [] : ['tests/browser/!(chromium).test.ts']),
           ],
-          testTimeout: 20_000,
+          ...bounds,
           typecheck: { enabled: true, include: ['**/*.test-d.ts', '**/*.test-d.tsx'], tsconfig: './tsconfig.json' },
         },
       },
       ...(hasChromium ? [inBrowser] : []),
-      { test: { name: 'long', include: ['{server,client,tests}/**/*.long.test.ts'], testTimeout: 120_000 } },
+      { test: { name: 'long', include: ['{server,client,tests}/**/*.long.test.ts'], ...bounds, testTimeout: 120_000 } },
     ],
   },
 });

@@ -231,7 +231,7 @@ describe('keys of an issuer', () => {
     issuer.publish(second);
     step(11 * 60_000);
     const [gone, stays] = [await sign(first, ours), await sign(second, ours)];
-    await vi.waitFor(async () => expect(await statusOf(server, gone)).toBe(401));
+    await vi.waitFor(async () => expect(await statusOf(server, gone)).toBe(401), 10_000);
     expect(await statusOf(server, stays)).toBe(200);
     expect(issuer.requests).toBe(3);
   });

@@ -556,7 +556,7 @@ describe('/trpc', () => {
     const headers = { authorization: server.authorization };
     const publishing = (async () => {
       // The first delivered item shows that the stream is open.
-      await expect.poll(() => server.getStats().delivered, { timeout: 5_000 }).toBe(1);
+      await expect.poll(() => server.getStats().delivered, { timeout: 10_000 }).toBe(1);
       for (const i of upwards(1, 50)) await server.bus.publish([progress('r1', i)], publisher);
     })();
     const events = await stream(

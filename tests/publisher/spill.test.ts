@@ -140,7 +140,7 @@ describe('[P13] the file', () => {
     const late = open({ retryForMs: 30 });
     await expect(late.publish(progress(1))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     const server = await start();
-    await vi.waitFor(async () => expect(await namesOf(server)).toEqual(['1']));
+    await vi.waitFor(async () => expect(await namesOf(server)).toEqual(['1']), 10_000);
     await late.close();
     let token = 'forged';
     const refused = open({ token: () => token });

@@ -148,7 +148,7 @@ test('[L24] a full disk refuses commits and is reported, until there is room aga
   await expect(queue.add(large)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   expect(problems).toMatchObject([{ message: expect.stringContaining('the disk is full') }]);
   // Room for a small write is not enough.
-  await vi.waitFor(() => expect(problems).toHaveLength(2), { timeout: 5_000 });
+  await vi.waitFor(() => expect(problems).toHaveLength(2), { timeout: 10_000 });
   expect(problems[1]?.message).toContain('the disk is full');
   db.exec('PRAGMA max_page_count = 1000000');
   expect(await queue.add(large)).toMatchObject([{ seq: 2 }]);
@@ -236,7 +236,7 @@ test('[L25] a large commit is done in slices: the loop turns meanwhile, and read
   await Promise.all([large, small]);
   expect(turns).toBeGreaterThan(5);
   expect(new Set(heads)).toEqual(new Set([1]));
-  await vi.waitFor(() => expect(pages[0]?.length).toBeGreaterThan(1));
+  await vi.waitFor(() => expect(pages[0]?.length).toBeGreaterThan(1), 10_000);
   expect((await viewOf(log, 'p', 'r'))?.run.stages).toHaveLength(10_000);
 });
 
