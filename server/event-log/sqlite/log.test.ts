@@ -232,7 +232,8 @@ test('[L19] no statement scans a whole table, except one with a LIMIT', () => {
   const statements = sources(prepared.map((prepare) => prepare(db)));
   const scans = statements.filter((sql) => {
     const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...Array(sql.split('?').length - 1).fill(1));
-    return plan.some((step) => /^SCAN (?!ids |\d+-ROW VALUES )/.test((step as { detail: string }).detail));
+    // The rows of a subquery are not a table: its own steps say how it finds them.
+    return plan.some((step) => /^SCAN (?!ids |\d+-ROW VALUES |\(subquery-)/.test((step as { detail: string }).detail));
   });
   expect(statements.length).toBeGreaterThan(55);
   expect(scans).toEqual([expect.stringContaining('ORDER BY seq LIMIT ?')]);
