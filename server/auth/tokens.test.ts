@@ -85,7 +85,7 @@ describe('permissions', () => {
 
   test('[A3] the table in SPEC.md has every role and every action', () => {
     expect([...roles]).toEqual(columns);
-    const actions = ['read', 'publish', 'decide', 'revoke', 'stats', 'verify', 'erase', 'audit', 'clock'];
+    const actions = ['read', 'publish', 'decide', 'revoke', 'stats', 'verify', 'erase', 'audit', 'clock', 'webhooks'];
     expect(table.map(({ action }) => action)).toEqual(actions);
   });
 
