@@ -269,7 +269,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
 
   test('[D12] the server reads nothing for a closing socket', async () => {
     await using server = await startServer({ heartbeatMs: 2_000 });
-    const token = await tokenFor({ sub: 'leaver', ttlSeconds: 2 });
+    const token = await tokenFor({ sub: 'leaver', ttlSeconds: 6 });
     await using leaver = await Wire.open(server.url, { token });
     const stream = leaver.subscribe('onEvent', {});
     await stream.until(isLive);

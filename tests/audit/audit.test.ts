@@ -32,7 +32,7 @@ import {
   Wire,
 } from '../support/harness.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 const publisher = { actor: 'ci' };
 const SECRET = 'Jane Doe, bed 7';

@@ -6,7 +6,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { cliPath, runCli } from '../support/cli-harness.ts';
 import { created, everyone, openServer, progress, take, temporaryFolder } from '../support/harness.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 const publisher = { actor: 'ci' };
 const isSignal = (item: object) => 'type' in item && String(item.type).startsWith('stream.');

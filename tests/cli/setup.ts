@@ -5,7 +5,7 @@ import { startServer, temporaryFolder, tokenFor } from '../support/harness.ts';
 
 /** Shared by the tests of the command line, which run the built `runwire` as child processes. */
 
-vi.setConfig({ testTimeout: 60_000 }); // Many processes, also on slow machines.
+vi.setConfig({ testTimeout: 180_000 }); // Many processes, also on slow machines.
 
 export type Event = RunEvent & { stageId?: string; message?: string; error?: { message: string; code?: string } };
 
