@@ -37,12 +37,20 @@ type Listed = { type: string; runSeq: number; timestamp: string; stageId?: unkno
 
 const QUARTER_MS = 15 * 60_000;
 
-/** Builds lists of positions, event by event and from other lists. */
+/**
+ * Builds lists of positions, event by event and from other lists. It keeps stretches of at least `minStretch` events, and the
+ * shorter ones at the ends, which another list may continue.
+ */
 export class EventPositionsBuilder {
   runSeqs: number[] = [];
   times: [index: number, at: number][] = [];
   progress: ProgressStretch[] = [];
+  readonly #minStretch: number;
   #lastAt = Number.NaN;
+
+  constructor(minStretch = 2) {
+    this.#minStretch = minStretch;
+  }
 
   /** Adds an event at the end. */
   add(event: object): void {
@@ -66,7 +74,7 @@ export class EventPositionsBuilder {
   list(): PositionList {
     const end = this.runSeqs.length;
     const isAtEnd = ({ index, count }: ProgressStretch) => index === 0 || index + count === end;
-    const progress = this.progress.filter((stretch) => stretch.count > 1 || isAtEnd(stretch));
+    const progress = this.progress.filter((stretch) => stretch.count >= this.#minStretch || isAtEnd(stretch));
     return { runSeqs: this.runSeqs, times: this.times, progress };
   }
 
@@ -78,8 +86,11 @@ export class EventPositionsBuilder {
   #addStretch(stretch: ProgressStretch): void {
     const before = this.progress.at(-1);
     const isNext = before?.stageId === stretch.stageId && before.index + before.count === stretch.index;
-    if (!before || !isNext) this.progress.push(stretch);
-    else {
+    if (!before || !isNext) {
+      // No later event continues the stretch before.
+      if (before && before.index > 0 && before.count < this.#minStretch) this.progress.pop();
+      this.progress.push(stretch);
+    } else {
       const count = before.count + stretch.count;
       this.progress[this.progress.length - 1] = { ...before, count, last: stretch.last };
     }

@@ -157,3 +157,21 @@ test('[U6] events that retention has removed are no rows, and the list knows the
   await settled(rows);
   expect([rows.count, rows.oldest]).toEqual([8, 13]);
 });
+
+test('[U53] stretches that are not folded are not kept, however many stages alternate', () => {
+  const found = new EventPositionsBuilder(5);
+  const add = (count: number, stageOf: (at: number) => string) => {
+    const made = Array.from({ length: count }, (_, at) => ({ stage: stageOf(at), isProgress: true, minutes: 0 }));
+    const part = new EventPositionsBuilder();
+    for (const event of eventsOf(made)) part.add(event);
+    found.append(part.list());
+    for (const event of eventsOf(made)) found.add(event);
+  };
+  add(1_000, (at) => `${at % 7}`);
+  add(1_000, (at) => `${(at >> 1) % 7}`);
+  expect(found.runSeqs).toHaveLength(4_000);
+  // The first, the last, and none between.
+  expect(found.progress).toHaveLength(2);
+  add(10, () => 'a');
+  expect(found.progress.map(({ count }) => count)).toEqual([1, 20]);
+});

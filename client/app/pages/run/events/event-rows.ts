@@ -36,14 +36,16 @@ export type EventRowsOptions = {
   dayOf: (at: number) => number;
 };
 
-const [EVENT, PROGRESS, DAY] = [0, 1, 2];
+/** Kinds of rows, in the order of the rows that begin at the same event. */
+const [DAY, PROGRESS, EVENT] = [0, 1, 2];
+const KINDS = 4;
 
 export class EventRows {
   readonly #fetch: FetchPositions;
   readonly #options: EventRowsOptions;
   readonly #matches: (event: RunEvent) => boolean;
   readonly #listeners = new Set<() => void>();
-  #found = new EventPositionsBuilder();
+  #found = new EventPositionsBuilder(MIN_FOLDED);
   /** Every event from `#low` to `#high` was looked at. */
   #low = 1;
   #high = 0;
@@ -54,11 +56,8 @@ export class EventRows {
   #live: readonly RunEvent[] = [];
   /** A stretch with one of these positions is open. */
   readonly #opened = new Set<number>();
-  /** Rows: the kind, and the index of the event, of the stretch, or of the day's first event. */
-  #kinds: number[] = [];
-  #indexes: number[] = [];
-  /** Index of the first event of each row. */
-  #starts: number[] = [];
+  /** Rows, in order: `KINDS` × the index of the row's first event + the kind. */
+  #rows: number[] = [];
   #isFetching = false;
   #error: unknown;
   #version = 0;
@@ -85,7 +84,7 @@ export class EventRows {
     return this.#generation;
   }
   get count(): number {
-    return this.#starts.length;
+    return this.#rows.length;
   }
   /** Number of events that match, of those that were looked at. */
   get found(): number {
@@ -111,7 +110,7 @@ export class EventRows {
   /** Number of rows with events up to a position. */
   countUpTo(runSeq: number): number {
     const end = lowerBound(this.#found.runSeqs, runSeq + 1);
-    return lowerBound(this.#starts, end);
+    return lowerBound(this.#rows, end * KINDS);
   }
 
   /** Number of matching events up to a position. */
@@ -120,14 +119,15 @@ export class EventRows {
   }
 
   at(row: number): Row | undefined {
-    const start = this.#starts[row];
-    if (start === undefined) return undefined;
-    const { runSeqs, progress } = this.#found;
-    const runSeq = runSeqs[start] as number;
-    const index = this.#indexes[row] as number;
-    if (this.#kinds[row] === EVENT) return { kind: 'event', runSeq };
-    if (this.#kinds[row] === DAY) return { kind: 'day', at: index, runSeq };
-    const stretch = progress[index] as ProgressStretch;
+    const packed = this.#rows[row];
+    if (packed === undefined) return undefined;
+    const { runSeqs, times, progress } = this.#found;
+    const index = Math.floor(packed / KINDS);
+    const runSeq = runSeqs[index] as number;
+    const kind = packed % KINDS;
+    if (kind === EVENT) return { kind: 'event', runSeq };
+    if (kind === DAY) return { kind: 'day', at: (times[lastAtMost(times, index, ([at]) => at)] ?? [0, 0])[1], runSeq };
+    const stretch = progress[lastAtMost(progress, index, (one) => one.index)] as ProgressStretch;
     const lastRunSeq = runSeqs[stretch.index + stretch.count - 1] as number;
     return { kind: 'progress', runSeq, lastRunSeq, stretch, isOpen: this.#isOpen(stretch) };
   }
@@ -141,7 +141,7 @@ export class EventRows {
   /** Row of an event, or of the folded stretch that it is in; −1 if it does not match, or is not known yet. */
   rowOf(runSeq: number): number {
     const index = this.indexOf(runSeq);
-    return index === -1 ? -1 : lowerBound(this.#starts, index + 1) - 1;
+    return index === -1 ? -1 : lowerBound(this.#rows, (index + 1) * KINDS) - 1;
   }
 
   /** Opens or folds the stretch with an event. */
@@ -186,7 +186,7 @@ export class EventRows {
     try {
       for (let range = this.#missing(); range; range = this.#missing()) {
         const [from, to] = range;
-        const part = new EventPositionsBuilder();
+        const part = new EventPositionsBuilder(MIN_FOLDED);
         let oldest = from;
         for (let next = from; next <= to; ) {
           const page = await this.#fetch(next, to);
@@ -256,11 +256,7 @@ export class EventRows {
     const start = before && before.index + before.count > from ? before.index : from;
     if (!before || before.index < start) nextStretch++;
     if (from === 0) this.#generation++;
-    while (this.#starts.length > 0 && (this.#starts.at(-1) as number) >= start) {
-      this.#starts.pop();
-      this.#kinds.pop();
-      this.#indexes.pop();
-    }
+    this.#rows.length = lowerBound(this.#rows, start * KINDS);
     let nextTime = Math.max(
       0,
       lastAtMost(times, start, ([index]) => index),
@@ -269,23 +265,21 @@ export class EventRows {
       while (nextTime < times.length && (times[nextTime] as [number, number])[0] < index) nextTime++;
       const time = times[nextTime];
       const earlier = times[nextTime - 1];
-      if (time && earlier && time[0] === index && dayOf(time[1]) !== dayOf(earlier[1])) this.#push(DAY, time[1], index);
+      if (time && earlier && time[0] === index && dayOf(time[1]) !== dayOf(earlier[1])) this.#push(DAY, index);
       while (nextStretch < progress.length && (progress[nextStretch] as ProgressStretch).index < index) nextStretch++;
       const stretch = progress[nextStretch];
       const isStretch = isFolding && stretch?.index === index && stretch.count >= MIN_FOLDED;
-      if (isStretch) this.#push(PROGRESS, nextStretch, index);
+      if (isStretch) this.#push(PROGRESS, index);
       if (isStretch && !this.#isOpen(stretch)) index += stretch.count;
       else {
         const end = isStretch ? index + stretch.count : index + 1;
-        for (; index < end; index++) this.#push(EVENT, index, index);
+        for (; index < end; index++) this.#push(EVENT, index);
       }
     }
   }
 
-  #push(kind: number, index: number, start: number): void {
-    this.#kinds.push(kind);
-    this.#indexes.push(index);
-    this.#starts.push(start);
+  #push(kind: number, index: number): void {
+    this.#rows.push(index * KINDS + kind);
   }
 
   #stretchOf(runSeq: number): ProgressStretch | undefined {
