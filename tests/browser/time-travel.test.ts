@@ -4,6 +4,7 @@ import { foldOf, runwireTable } from '../../shared/event-table.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import type { RunView } from '../../shared/run.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
+import { Dice } from '../chaos/random.ts';
 import { everyone } from '../support/harness.ts';
 import { draft, openApp, withBrowser } from './page-harness.ts';
 import { fillWithSamples } from './sample-app.ts';
@@ -19,13 +20,17 @@ async function openSamples(at = '', expectedErrors = /^$/) {
   const app = await openApp({ expectedErrors });
   await fillWithSamples(app.server);
   const { events } = await app.server.router.createCaller({ principal: everyone }).run.history({ ...run, limit: 500 });
+  await app.open(path + at);
+  return { ...app, events: events as RunEvent[], folds: foldsOf(events as RunEvent[]) };
+}
+
+/** The run as of each of its events. */
+function foldsOf(events: readonly RunEvent[]): RunView[] {
   const rows = new RunMemory();
-  const folds = (events as RunEvent[]).map((event) => {
+  return events.map((event) => {
     foldOf(runwireTable)(rows, event as never);
     return rows.view() as RunView;
   });
-  await app.open(path + at);
-  return { ...app, events: events as RunEvent[], folds };
 }
 
 const bar = (page: Page) => page.getByRole('region', { name: 'Time travel' });
@@ -129,4 +134,154 @@ test('[U73] a mark leads to an approval, and `<` and `>` move between marks', as
   }
   await page.keyboard.press('<');
   await isAt(page, (marked[1] as RunEvent).runSeq, events.length);
+});
+
+/** Publishes a run of about 60 events in a random order, with late events, retries, repeated artifacts and decisions. */
+async function randomRun(
+  { server, publish }: Pick<Awaited<ReturnType<typeof openApp>>, 'server' | 'publish'>,
+  seed: number,
+) {
+  const dice = new Dice(seed);
+  const stages = dice.list(5, (n) => ({ stageId: `s${n}`, name: `Stage ${n}` }));
+  const startMs = Date.now() - 3_600_000;
+  const event = (at: number, type: Parameters<typeof draft>[1], fields: object = {}) =>
+    draft('random', type, {
+      ...fields,
+      // Some events are published late.
+      timestamp: new Date(startMs + (at - (dice.chance(0.2) ? dice.between(1, 10) : 0)) * 20_000).toISOString(),
+    });
+  const open = new Set<string>();
+  let asked = 0;
+  let progress = 0;
+  await publish(event(0, 'run.created', { name: 'Random run', ...(dice.chance(0.7) ? { stages } : {}) }));
+  for (let at = 1; at < 58; at++) {
+    const stage = { stageId: dice.pick(stages).stageId, attempt: dice.between(1, 3) };
+    const kind = dice.between(1, 100);
+    const approvalId = dice.pick([...open, '']);
+    if (kind <= 15 && approvalId !== '') {
+      const by = server.router.createCaller({
+        principal: { ...everyone, sub: dice.pick(['bo', 'cy', 'di']) },
+      }).approval;
+      const key = { projectId: 'demo', runId: 'random', approvalId };
+      await (dice.chance(0.7) ? by.grant(key) : by.deny({ ...key, reason: 'wrong cohort' })).catch(() => undefined);
+      const stored = await server.log.approvals.get('demo', 'random', approvalId);
+      if (stored?.approval.status !== 'pending') open.delete(approvalId);
+    } else if (kind <= 30 && asked < 3) {
+      const id = `a${++asked}`;
+      open.add(id);
+      const ofStage = dice.chance(0.5) ? { stageId: stage.stageId } : {};
+      const requiredApprovals = dice.between(1, 2);
+      await publish(
+        event(at, 'governance.required', { approvalId: id, title: `Approval ${id}`, requiredApprovals, ...ofStage }),
+      );
+    } else if (kind <= 40) {
+      const artifactId = `f${dice.between(1, 4)}`;
+      const sha256 = dice.pick(['a', 'b', 'c']).repeat(64);
+      await publish(event(at, 'artifact.created', { artifactId, name: `${artifactId}-${at}.csv`, sha256 }));
+    } else if (kind <= 55 && progress++ < 12) {
+      await publish(event(at, 'stage.progress', { ...stage, progress: dice.between(0, 100) }));
+    } else {
+      const type = dice.pick(['stage.started', 'stage.completed', 'stage.failed', 'run.started'] as const);
+      const error = { error: { message: `broken at ${at}` }, willRetry: dice.chance(0.4) };
+      await publish(
+        event(at, type, type === 'run.started' ? {} : { ...stage, ...(type === 'stage.failed' ? error : {}) }),
+      );
+    }
+  }
+  const ends = dice.chance(0.5);
+  await publish(
+    event(58, ends ? 'run.completed' : 'run.failed', ends ? { summary: 'done' } : { error: { message: 'broken' } }),
+  );
+  // The server ends the approvals that are still open, with an event each.
+  for (const id of open) {
+    const statusOf = async () => (await server.log.approvals.get('demo', 'random', id))?.approval.status;
+    await expect.poll(statusOf, { timeout: 10_000 }).toBe('expired');
+  }
+  return { projectId: 'demo', runId: 'random' };
+}
+
+/** What the page shows of a run on its first tab. Rows that are out of view are not rendered: the window must be high. */
+const shownOf = (page: Page) =>
+  page.evaluate(() => {
+    const text = (element: Element | null | undefined) => element?.textContent?.trim() ?? '';
+    const all = (selector: string) => [...document.querySelectorAll<HTMLElement>(selector)];
+    const summary = document.querySelector('.summary .headline');
+    return {
+      status: text(summary?.querySelector('.status')),
+      stages: all('tr[data-row^="s "]').map((row) => [
+        row.querySelector('bdi')?.title,
+        text(row.querySelector('.status')),
+        Number(/\d+/.exec(text(row.querySelector('.attempt .unseen')))?.[0] ?? 1),
+      ]),
+      approvals: Object.fromEntries(
+        all('#approval [data-approval]').map((card) => [
+          card.dataset.approval,
+          card.classList.contains('open')
+            ? text(card.querySelector('.quorum'))
+            : (/^(Approved|Denied|Expired|The run ended first)/.exec(text(card.querySelector('.outcome-line')))?.[0] ??
+              ''),
+        ]),
+      ),
+      artifacts: Number(/\d+/.exec(text(all('[role="tab"]').find((tab) => text(tab).startsWith('Artifacts'))))?.[0]),
+      events: all('[role="log"] .event').map((row) => [
+        Number(row.getAttribute('aria-posinset')),
+        row.querySelector<HTMLElement>('.type')?.title,
+      ]),
+    };
+  });
+
+/** What it should show: the fold of the events up to one. */
+function expectedOf({ status, endedAt, stages, approvals, artifacts }: RunView, events: readonly RunEvent[]) {
+  const unended = { running: 'unfinished', pending: 'not run' } as { [status: string]: string };
+  const isOver = endedAt !== undefined;
+  return {
+    status,
+    stages: stages.map((stage) => {
+      const shown = isOver ? (unended[stage.status] ?? stage.status) : stage.status;
+      return [`${stage.name} (${stage.stageId})`, shown, stage.attempt];
+    }),
+    approvals: Object.fromEntries(
+      approvals.map(({ approvalId, status: outcome, decisions, requiredApprovals }) => {
+        const quorum = requiredApprovals > 1 ? `${decisions.length} of ${requiredApprovals} approvals` : '';
+        const words = { granted: 'Approved', denied: 'Denied', expired: 'The run ended first' };
+        return [approvalId, outcome !== 'pending' ? words[outcome] : isOver ? words.expired : quorum];
+      }),
+    ),
+    artifacts: artifacts.length,
+    events: events.map(({ runSeq, type }) => [runSeq, type]),
+  };
+}
+
+const artifactsShown = (page: Page) =>
+  page
+    .locator('.artifacts tbody tr')
+    .evaluateAll((rows) =>
+      rows.map((row) => [row.querySelector('bdi')?.textContent, row.querySelector('code')?.title]),
+    );
+
+test('[U70] of a random run, the page shows at each event exactly the fold up to it', {
+  timeout: 180_000,
+}, async () => {
+  const seed = Date.now() % 2 ** 31;
+  const app = await openApp({ viewport: { width: 1440, height: 4_000 } });
+  const { page, server, open } = app;
+  const key = await randomRun(app, seed);
+  const caller = server.router.createCaller({ principal: everyone });
+  const events = (await caller.run.history({ ...key, limit: 500 })).events as RunEvent[];
+  const folds = foldsOf(events);
+  const total = events.length;
+  await open(`/runs/demo/random?at=${total}`);
+  for (let at = total; at >= 1; at--) {
+    await isAt(page, at, total);
+    const expected = expectedOf(folds[at - 1] as RunView, events.slice(0, at));
+    await expect.poll(() => shownOf(page), { message: `seed ${seed}, event ${at}`, timeout: 10_000 }).toEqual(expected);
+    if (at > 1) await bar(page).getByRole('button', { name: 'Previous event' }).click();
+  }
+  await open('/runs/demo/random?at=1&tab=artifacts');
+  for (let at = 1; at <= total; at++) {
+    await isAt(page, at, total);
+    const expected = (folds[at - 1] as RunView).artifacts.map(({ name, sha256 }) => [name, sha256]);
+    await expect.poll(() => artifactsShown(page), { message: `seed ${seed}, event ${at}` }).toEqual(expected);
+    if (at < total) await bar(page).getByRole('button', { name: 'Next event' }).click();
+  }
 });
