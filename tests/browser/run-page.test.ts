@@ -536,3 +536,34 @@ test('[U2] ids with any characters have an address', async () => {
   await page.goto(`${server.url}/runs/${encodeURIComponent(projectId)}/${encodeURIComponent(runId)}?event=1`);
   await page.locator('.event.marked').waitFor();
 });
+
+test('[U94] an open event shows the run as of it, and Back is live again', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(of('run.created', { name: 'Nightly' }), of('run.started'), progress(10), progress(20));
+  await open('/runs/demo/r1?event=2');
+  await page.getByRole('button', { name: 'run started' }).click();
+  await page.getByRole('button', { name: 'See the run at this event' }).click();
+  await page.getByText('event 2 of 4').first().waitFor();
+  expect(new URL(page.url()).searchParams.get('at')).toBe('2');
+  await page.goBack();
+  await page.getByText('Live', { exact: true }).waitFor();
+});
+
+test.each([
+  ['run.completed', {}, 'Run completed'],
+  ['run.failed', { error: { message: 'no disk' } }, 'Run failed: no disk'],
+] as const)(
+  '[U94] the page of a run announces %s, and not the end that it was opened after',
+  async (type, fields, text) => {
+    const { page, publish, open } = await openApp();
+    await publish(of('run.created', { name: 'Nightly' }), of('run.started'));
+    await open('/runs/demo/r1');
+    await completeUpTo(page, 2);
+    await publish(of(type, fields));
+    const polite = page.locator('[data-live="polite"]');
+    await polite.filter({ hasText: text }).waitFor({ state: 'attached' });
+    await page.reload();
+    await completeUpTo(page, 3);
+    expect(await polite.textContent()).toBe('');
+  },
+);

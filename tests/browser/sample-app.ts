@@ -22,7 +22,18 @@ export async function fillWithSamples(server: object, nowMs = Date.now()): Promi
   await as('bo.lindqvist').approval.deny({ ...audit, reason: 'the cohort is missing site 7; rerun the extract' });
 }
 
-export type View = { name: string; path: string /** Resolves when the page shows its content. */; shown: RegExp };
+export type View = {
+  name: string;
+  path: string;
+  /** The page shows its content when it has this text. */
+  shown: RegExp;
+  /** What a user does on the page to come to the state. */
+  act?: (page: Page) => Promise<unknown>;
+  /** Undoes what outlives the page. */
+  leave?: (page: Page) => Promise<unknown>;
+};
+
+const button = (name: string | RegExp) => (page: Page) => page.getByRole('button', { name }).first().click();
 
 export const views: readonly View[] = [
   { name: 'runs', path: '/', shown: /Release cohort/ },
@@ -54,13 +65,36 @@ export const views: readonly View[] = [
   { name: 'operations-clients', path: '/operations?tab=clients', shown: /worst lag first/ },
   { name: 'operations-record', path: '/operations?tab=record', shown: /One node/ },
   { name: 'webhooks', path: '/settings/webhooks', shown: /Webhooks/ },
+  { name: 'webhook-new', path: '/settings/webhooks/new', shown: /Shape/ },
+  { name: 'help', path: '/', shown: /Release cohort/, act: (page) => page.keyboard.press('?') },
+  { name: 'user-menu', path: '/', shown: /Release cohort/, act: button(/^Menu of/) },
+  { name: 'project-menu', path: '/', shown: /Release cohort/, act: button(/^Project/) },
+  {
+    name: 'approval-dialog',
+    path: '/approvals?box=mine&a=trials%2Frelease-2026-11%2Frelease',
+    shown: /Release the results/,
+    act: button('Approve…'),
+  },
+  {
+    name: 'offline',
+    path: '/runs/demo/backfill-39',
+    shown: /Transform/,
+    act: async (page) => {
+      await page.context().setOffline(true);
+      await page.getByText('Connection lost').first().waitFor();
+    },
+    leave: (page) => page.context().setOffline(false),
+  },
   { name: 'not-found', path: '/no/such/page', shown: /Page not found/ },
 ];
 
 /** Opens a view and waits for its content. */
-export async function openView(page: Page, origin: string, { path, shown }: View): Promise<void> {
+export async function openView(page: Page, origin: string, { path, shown, act }: View): Promise<void> {
   await page.goto(origin + path);
   await page.locator('body').filter({ hasText: shown }).waitFor({ timeout: 10_000 });
   // Lazily loaded parts and the first live state have arrived.
   await page.locator('[aria-busy="true"], .skeleton').first().waitFor({ state: 'detached', timeout: 10_000 });
+  if (!act) return;
+  await act(page);
+  await page.locator('[role="dialog"], [role="menu"], .badge').last().waitFor({ timeout: 10_000 });
 }

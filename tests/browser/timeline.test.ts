@@ -419,3 +419,20 @@ test('[U42] the timeline is one tab stop; arrows move, Enter opens the panel at 
   await panel.waitFor({ state: 'detached' });
   expect(new URL(page.url()).search).toBe('');
 });
+
+test('[U93] the note of a retried stage stands right of its last attempt', async () => {
+  const { page, publish, open } = await openApp(wide);
+  await publish(
+    of('run.created', { name: 'Nightly', ...ago(600) }),
+    ...ran('s0', 600, 300),
+    of('stage.started', { stageId: 's1', name: 'Build', ...ago(300) }),
+    of('stage.failed', { stageId: 's1', error: { message: 'deadlock' }, willRetry: true, ...ago(200) }),
+    of('stage.started', { stageId: 's1', attempt: 2, ...ago(150) }),
+    of('stage.failed', { stageId: 's1', attempt: 2, error: { message: 'no disk is left for it' }, ...ago(1) }),
+    of('run.failed', { error: { message: 'no disk is left for it' } }),
+  );
+  await open(path);
+  const last = await barsOf(page, 'Build').last().boundingBox();
+  const note = await rowOf(page, 'Build').locator('.note').boundingBox();
+  expect(note?.x).toBeGreaterThanOrEqual((last?.x ?? 0) + (last?.width ?? 0) - 1);
+});

@@ -30,8 +30,10 @@ export function Frame({ children }: { children: ReactNode }) {
         <Project />
         <Navigation />
         <span className="grow" />
-        <span ref={setSlot} className="badge-slot" />
-        <User />
+        <Toolbar label="Connection and user" className="bar-end">
+          <span ref={setSlot} className="badge-slot" />
+          <User />
+        </Toolbar>
       </header>
       <main tabIndex={-1} id="main">
         {children}

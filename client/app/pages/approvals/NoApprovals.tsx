@@ -1,6 +1,8 @@
 import { Notice } from '../../components/Notice.tsx';
 import { useSession } from '../../hooks/useSession.ts';
+import { command } from '../../lib/commands.ts';
 import { ParamLink } from '../../lib/navigation.tsx';
+import { permission, useNotifies } from '../../notifications/enabled.ts';
 import type { Box } from './boxes.ts';
 import { listed } from './card-state.ts';
 
@@ -21,6 +23,7 @@ export function NoApprovals({
   projectId: string | null;
 }) {
   const { me } = useSession();
+  const canNotify = !useNotifies() && permission() !== 'unsupported';
   if (isFiltered) {
     return (
       <Notice title="No approvals match">
@@ -43,8 +46,13 @@ export function NoApprovals({
     <Notice title="Nothing waits for you">
       <p>
         You decide for: {listed(projectId === null ? projects : [projectId])} (approver). New requests appear here by
-        themselves.
+        themselves{canNotify && ' and, if you allow it, as notifications'}.
       </p>
+      {canNotify && (
+        <button type="button" onClick={() => command('notifications')}>
+          Turn on notifications
+        </button>
+      )}
     </Notice>
   );
 }

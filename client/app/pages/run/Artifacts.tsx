@@ -3,6 +3,7 @@ import type { Artifact, Stage } from '../../../hooks/index.ts';
 import { Copy } from '../../components/Copy.tsx';
 import { Name } from '../../components/Name.tsx';
 import { None } from '../../components/Status.tsx';
+import { TableBox } from '../../components/TableBox.tsx';
 import { formatBytes, formatCount } from '../../lib/format.ts';
 import { StageNames } from './stage-names.ts';
 
@@ -36,7 +37,7 @@ type RowsProps = { artifacts: readonly Artifact[]; nameOf?: (stageId: string) =>
 
 /** With `nameOf`, the table has a column for the stage. */
 export const ArtifactRows = ({ artifacts, nameOf, caption }: RowsProps) => (
-  <div className="table-box">
+  <TableBox>
     <table>
       <caption className="unseen">{caption}</caption>
       <thead>
@@ -66,7 +67,7 @@ export const ArtifactRows = ({ artifacts, nameOf, caption }: RowsProps) => (
         ))}
       </tbody>
     </table>
-  </div>
+  </TableBox>
 );
 
 /** `stageName` is null if the artifact has no stage, and undefined if the table has no column for the stage. */

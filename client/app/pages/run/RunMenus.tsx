@@ -54,10 +54,11 @@ const escaped = (text: string): string => text.replace(/[\\`*_{}[\]()<>#|!~]/g, 
 function ExportMenu({ run }: { run: RunView }) {
   const filter = useEventFilter(run);
   const isPast = useIsPast();
+  const later = isPast ? `, also after event ${run.lastRunSeq}` : '';
   return (
     <Menu label="Export" trigger={<button type="button">Export ▾</button>}>
-      <Events run={run} name="All events" />
-      {filter.isActive && <Events run={run} filter={filter} name="Events as filtered" />}
+      <Events run={run} name={`All events${later}`} />
+      {filter.isActive && <Events run={run} filter={filter} name={`Events as filtered${later}`} />}
       <MenuSeparator />
       <MenuItem onSelect={() => saveFile(`${fileNameOf(run)}.json`, 'application/json', JSON.stringify(run, null, 2))}>
         Run as JSON{isPast ? `, as of event ${run.lastRunSeq}` : ''}

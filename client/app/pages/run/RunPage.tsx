@@ -1,4 +1,4 @@
-import { type ReactNode, useState } from 'react';
+import { type ReactNode, useEffect, useRef, useState } from 'react';
 import { type RunView, type UseRunReturn, useRun } from '../../../hooks/index.ts';
 import { Notice, Problem, Skeleton } from '../../components/Notice.tsx';
 import { Past } from '../../components/Past.tsx';
@@ -6,6 +6,7 @@ import { Shell } from '../../components/Shell.tsx';
 import { useAnswered } from '../../hooks/useAnswered.ts';
 import { useKeys } from '../../hooks/useKeys.tsx';
 import { HeldNow } from '../../hooks/useNow.ts';
+import { announce } from '../../lib/announce.ts';
 import { codeOf } from '../../lib/errors.ts';
 import { formatCount } from '../../lib/format.ts';
 import { Link, ParamLink, setParams, useParams } from '../../lib/navigation.tsx';
@@ -30,6 +31,7 @@ export function RunPage({ projectId, runId }: { projectId: string; runId: string
   const { run, status, error, reconnect } = live;
   const answered = useAnswered(live);
   const logCount = useLogCount(live);
+  useAnnouncedEnd(run);
   const { travel, enter } = useTravel(run, { projectId, runId });
   useKeys(run && !travel ? { t: { does: 'Time travel', act: enter } } : {});
   if (run && travel) return <PastRun live={run} travel={travel} />;
@@ -51,6 +53,27 @@ export function RunPage({ projectId, runId }: { projectId: string; runId: string
       )}
     </Shell>
   );
+}
+
+/** Announces the end of a run that the page has shown before it ended. */
+function useAnnouncedEnd(run: RunView | undefined): void {
+  const open = useRef<string>(undefined);
+  const key = run && JSON.stringify([run.projectId, run.runId]);
+  const isOpen = run?.endedAt === undefined;
+  const text = run && endOf(run);
+  useEffect(() => {
+    if (isOpen) open.current = key;
+    else if (open.current === key && text !== undefined) {
+      open.current = undefined;
+      announce(text);
+    }
+  }, [key, isOpen, text]);
+}
+
+function endOf({ status, error }: RunView): string {
+  if (status === 'completed') return 'Run completed';
+  if (error?.code === 'CANCELLED') return 'Run cancelled';
+  return `Run failed${error ? `: ${error.message}` : ''}`;
 }
 
 const Actions = ({ run, onTravel }: { run: RunView; onTravel: () => void }) => (

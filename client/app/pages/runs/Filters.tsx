@@ -3,7 +3,6 @@ import { Name } from '../../components/Name.tsx';
 import { Popover } from '../../components/Popover.tsx';
 import { Glyph, toneOf } from '../../components/Status.tsx';
 import { Trigger } from '../../components/Trigger.tsx';
-import { NARROW, useMedia } from '../../hooks/useMedia.ts';
 import { useSetting } from '../../hooks/useSetting.ts';
 import { formatCount, formatShort } from '../../lib/format.ts';
 import { lazily } from '../../lib/lazily.tsx';
@@ -30,13 +29,11 @@ type Props = {
 };
 
 export const Filters = memo(function Filters({ filter, isFiltered, counts, knownLabels }: Props) {
-  const isNarrow = useMedia(NARROW);
   const { status, labels, needsMe } = filter;
   return (
     <>
-      <Search filter={filter} />
-      {/* In a narrow window it scrolls, so the keyboard must reach it. */}
-      <div className="chips" tabIndex={isNarrow ? 0 : undefined}>
+      <div className="chips">
+        <Search filter={filter} />
         <fieldset className="statuses">
           <legend className="unseen">Status</legend>
           {shownStatuses.map((one) => {

@@ -129,7 +129,8 @@ function WaitsForYou() {
   const count = useWaitingForMe();
   if (count === 0) return null;
   return (
-    <Link href="/approvals" className="required">
+    // The link to Approvals in the navigation leads there too, so this one is no tab stop.
+    <Link href="/approvals" className="required" tabIndex={-1}>
       <strong>{countText(count)}</strong> {count === 1 ? 'approval waits' : 'approvals wait'} for you
     </Link>
   );

@@ -2,6 +2,7 @@ import { useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useRunwire } from '../../../../hooks/index.ts';
 import { Name } from '../../../components/Name.tsx';
+import { TableBox } from '../../../components/TableBox.tsx';
 import { Time } from '../../../components/Time.tsx';
 import { formatCount } from '../../../lib/format.ts';
 
@@ -65,7 +66,7 @@ export function AccessTable({ projectId, runId }: { projectId: string; runId: st
           </button>
         </p>
       )}
-      <div className="table-box">
+      <TableBox>
         <table>
           <caption className="unseen">Accesses, newest first</caption>
           <thead>
@@ -99,7 +100,7 @@ export function AccessTable({ projectId, runId }: { projectId: string; runId: st
             ))}
           </tbody>
         </table>
-      </div>
+      </TableBox>
       <p role="status" className="soft">
         {isFetching
           ? 'Loading…'

@@ -4,6 +4,7 @@ import { Copy } from '../../../components/Copy.tsx';
 import { Name } from '../../../components/Name.tsx';
 import { Problem, Skeleton } from '../../../components/Notice.tsx';
 import { useIsPast } from '../../../components/Past.tsx';
+import { TableBox } from '../../../components/TableBox.tsx';
 import { Time } from '../../../components/Time.tsx';
 import { useSession } from '../../../hooks/useSession.ts';
 import { formatCount } from '../../../lib/format.ts';
@@ -146,7 +147,7 @@ function Integrity({ run, canVerify }: { run: RunView; canVerify: boolean }) {
       {erasures.length === 0 ? (
         <p className="soft">None in this run.</p>
       ) : (
-        <div className="table-box">
+        <TableBox>
           <table>
             <caption className="unseen">Erased events</caption>
             <thead>
@@ -174,7 +175,7 @@ function Integrity({ run, canVerify }: { run: RunView; canVerify: boolean }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </TableBox>
       )}
     </section>
   );

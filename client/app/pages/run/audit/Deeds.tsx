@@ -1,5 +1,6 @@
 import { type RunView, useRunCounts } from '../../../../hooks/index.ts';
 import { Name } from '../../../components/Name.tsx';
+import { TableBox } from '../../../components/TableBox.tsx';
 import { Time } from '../../../components/Time.tsx';
 import { formatCount } from '../../../lib/format.ts';
 
@@ -13,7 +14,7 @@ export function Deeds({ run }: { run: RunView }) {
   return (
     <section aria-labelledby="did">
       <h2 id="did">Who did what</h2>
-      <div className="table-box">
+      <TableBox>
         <table>
           <caption className="unseen">Decisions and publishers</caption>
           <thead>
@@ -59,7 +60,7 @@ export function Deeds({ run }: { run: RunView }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </TableBox>
       {!counts && <p role="status">{error ? `The events could not be counted: ${error.message}` : 'Counting…'}</p>}
     </section>
   );

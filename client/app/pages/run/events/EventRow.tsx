@@ -6,7 +6,7 @@ import { Time } from '../../../components/Time.tsx';
 import { useFromNow } from '../../../hooks/useNow.ts';
 import { useSetting } from '../../../hooks/useSetting.ts';
 import { formatCount, formatDay, formatDuration, formatPercent } from '../../../lib/format.ts';
-import { ParamLink } from '../../../lib/navigation.tsx';
+import { ParamLink, setParams } from '../../../lib/navigation.tsx';
 import { describe, fieldsOf, toneOf, wordOf } from '../describe.ts';
 
 type RowProps = { 'data-row': string; 'data-index': number; tabIndex: 0 | -1; topPx: number };
@@ -166,6 +166,15 @@ export const EventDetails = memo(function EventDetails({ event, topPx, heightPx 
           <button type="button" className="chip" aria-pressed={isJson} onClick={() => setIsJson(true)}>
             JSON
           </button>
+          {event && (
+            <button
+              type="button"
+              className="chip"
+              onClick={() => setParams({ at: String(event.runSeq) }, { push: true })}
+            >
+              See the run at this event
+            </button>
+          )}
           <Copy text={json} what="the event as JSON" />
         </span>
       </div>

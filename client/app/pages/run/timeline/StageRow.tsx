@@ -10,8 +10,10 @@ import { type Attempt, timesOf, waitOf } from './times.ts';
 const MIN_BAR_PX = 3;
 /** Width of a bar that has room for the mark of a failure. */
 const MARK_PX = 14;
-/** A note with less room is put on the left of its bar. */
-const NOTE_PX = 150;
+/** A message with less room is put on the left of its bar, if that is the only one of the row and it has the room. */
+const MESSAGE_PX = 150;
+/** Room for the duration. */
+const DURATION_PX = 72;
 
 export type RowProps = {
   scale: Scale;
@@ -178,7 +180,9 @@ function Note(props: Props) {
   const duration = formatDuration(stage.durationMs ?? Math.max(last.fromMs, last.toMs ?? endedMs) - last.fromMs);
   const isRunning = stage.status === 'running';
   const message = stage.error?.message ?? (isRunning ? stage.message : undefined);
-  const isLeft = trackPx - right < NOTE_PX && left > trackPx - right && left > NOTE_PX / 2;
+  // Left of an earlier attempt, the note would seem to belong to something else.
+  const neededPx = message === undefined ? DURATION_PX : MESSAGE_PX;
+  const isLeft = attempts.length === 1 && trackPx - right < neededPx && left > neededPx;
   const style = isLeft ? { left: 0, width: left } : { left: right };
   return (
     <span className={isLeft ? 'note before' : 'note'} style={style}>

@@ -1,0 +1,49 @@
+import { AxeBuilder } from '@axe-core/playwright';
+import type { Page } from 'playwright';
+import { onTestFinished } from 'vitest';
+import { startServer, tokenFor } from '../support/harness.ts';
+import { openTab } from './page-harness.ts';
+import { fillWithSamples, openView, views } from './sample-app.ts';
+
+/** Checks of every page and state of the app, for `whole-pages.test.ts` and `whole-pages.long.test.ts`. */
+
+const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+
+export async function startFilled() {
+  const server = await startServer();
+  onTestFinished(() => server.close());
+  await fillWithSamples(server);
+  return server;
+}
+
+/** Returns what is wrong with the views, by name of the view: nothing, if all are right. */
+export async function findingsOfAll(width: number, colorScheme: 'light' | 'dark') {
+  const server = await startFilled();
+  const size = { width, height: 800 };
+  const page = await openTab({ viewport: size, colorScheme, expectedErrors: /4\d\d|WebSocket|ERR_/ });
+  await page.goto(`${server.url}/login?token=${await tokenFor()}`);
+  const found: { [view: string]: string[] } = {};
+  for (const view of views) {
+    await page.setViewportSize(size);
+    const here = await openView(page, server.url, view).then(
+      () => findingsOf(page),
+      () => ['the page does not show its content'],
+    );
+    if (here.length > 0) found[view.name] = here;
+    await view.leave?.(page);
+  }
+  return found;
+}
+
+async function findingsOf(page: Page): Promise<string[]> {
+  const { width, height, isWide } = await page.evaluate(() => ({
+    width: window.innerWidth,
+    height: document.documentElement.scrollHeight,
+    isWide: document.documentElement.scrollWidth > window.innerWidth,
+  }));
+  // In a window as high as the page, no bar that stays in view covers a part of it.
+  await page.setViewportSize({ width, height: Math.min(3_000, Math.max(800, height)) });
+  const { violations } = await new AxeBuilder({ page }).withTags(rules).analyze();
+  const found = violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target.join(' ')}`));
+  return isWide ? [...found, 'the page scrolls sideways'] : found;
+}
