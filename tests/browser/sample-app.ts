@@ -77,11 +77,14 @@ export const views: readonly View[] = [
   },
   {
     name: 'offline',
-    path: '/runs/demo/backfill-39',
-    shown: /Transform/,
+    path: '/approvals?box=mine&a=trials%2Frelease-2026-11%2Frelease',
+    shown: /Release the results/,
     act: async (page) => {
       await page.context().setOffline(true);
-      await page.getByText('Connection lost').first().waitFor();
+      await page
+        .getByText(/Locked: this page is not up to date/)
+        .first()
+        .waitFor();
     },
     leave: (page) => page.context().setOffline(false),
   },
