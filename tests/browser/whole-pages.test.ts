@@ -15,9 +15,9 @@ test('[U90] at 360 px in the dark theme, axe finds nothing on any page, and no p
   expect(await findingsOfAll(360, 'dark')).toEqual({});
 });
 
-test.each([1440, 360])('[U91] at %i px, Tab reaches the first run in at most 6 stops', async (width) => {
+test('[U91] Tab reaches the first run in at most 6 stops', async () => {
   const server = await startFilled();
-  const page = await openTab({ viewport: { width, height: 800 } });
+  const page = await openTab({ viewport: { width: 1440, height: 800 } });
   await page.goto(`${server.url}/login?token=${await tokenFor()}`);
   await openView(page, server.url, views[0] as View);
   await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());

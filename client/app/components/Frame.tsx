@@ -30,10 +30,8 @@ export function Frame({ children }: { children: ReactNode }) {
         <Project />
         <Navigation />
         <span className="grow" />
-        <Toolbar label="Connection and user" className="bar-end">
-          <span ref={setSlot} className="badge-slot" />
-          <User />
-        </Toolbar>
+        <span ref={setSlot} className="badge-slot" />
+        <User />
       </header>
       <main tabIndex={-1} id="main">
         {children}
