@@ -81,7 +81,7 @@ test('[U30] the inbox lists what waits for the user, soonest expiry first, acros
   await expect
     .poll(() => rows.locator('a').allTextContents())
     .toEqual(['Release the results', 'Use 400 GPU hours', 'No hurry']);
-  expect(await rows.nth(0).textContent()).toMatch(/trials · Backfill.*expires in [34] min.*asked by ada/);
+  expect(await rows.nth(0).textContent()).toMatch(/trials · Backfill.*expires in [34] min.*requested by ada/);
   expect(await rows.nth(1).textContent()).toMatch(/demo · Nightly.*0 of 2.*(39|40) min/);
   await page.getByRole('link', { name: 'Waiting for me 3' }).waitFor();
   // The first one is shown. A row that comes before it does not change the selection.

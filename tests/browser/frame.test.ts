@@ -251,6 +251,16 @@ test('[U24] a new approval is announced once; of several texts in 5 s the newest
   expect(await spoken(page, 'assertive')).toBe('');
 });
 
+test('[U24] the page of a run announces its end', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(created(1), draft('r1', 'run.started'));
+  await open('/runs/demo/r1');
+  await page.getByRole('heading', { level: 1, name: 'Run 1.' }).waitFor();
+  await page.getByText('Live').waitFor();
+  await publish(draft('r1', 'run.failed', { error: { message: 'out of memory' } }));
+  await expect.poll(() => spoken(page, 'polite')).toBe('Run failed: out of memory');
+});
+
 test('[U25] bars and dots are drawn in forced colours', async () => {
   const { page, publish, open } = await openApp({ forcedColors: 'active' });
   await publish(created(1), draft('r1', 'stage.started', { stageId: 's1' }));

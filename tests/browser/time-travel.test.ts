@@ -56,6 +56,22 @@ async function showsFold(page: Page, fold: RunView): Promise<void> {
     .toBe(fold.lastRunSeq);
 }
 
+test('[U71] Back just after a step leaves the past for good', async () => {
+  const { page, folds } = await openSamples();
+  await page.getByText('up to date').waitFor();
+  await page.keyboard.press('t');
+  await isAt(page, folds.length, folds.length);
+  // The address has not followed the step yet.
+  await page.evaluate(() => {
+    window.dispatchEvent(new KeyboardEvent('keydown', { key: ',', bubbles: true, cancelable: true }));
+    window.history.back();
+  });
+  await bar(page).waitFor({ state: 'hidden' });
+  await page.waitForTimeout(400);
+  expect(new URL(page.url()).search).toBe('');
+  expect(await bar(page).isVisible()).toBe(false);
+});
+
 test('[U70] the page shows the run as of each of its events', { timeout: 60_000 }, async () => {
   const { page, folds } = await openSamples();
   await page.getByText('up to date').waitFor();

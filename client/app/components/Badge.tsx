@@ -1,8 +1,9 @@
 import type { UseRunReturn } from '../../hooks/index.ts';
 import { NARROW, useMedia } from '../hooks/useMedia.ts';
 import { useNow } from '../hooks/useNow.ts';
+import { useSetting } from '../hooks/useSetting.ts';
 import { isSignedOut } from '../lib/errors.ts';
-import { formatCount, formatTime } from '../lib/format.ts';
+import { formatCount, formatShort } from '../lib/format.ts';
 import { Popover } from './Popover.tsx';
 
 /** The fields of `useRun` and `useRuns` that state whether the hook's data is complete and up to date. */
@@ -16,7 +17,9 @@ export function Badge({ staleSince, ...props }: Continuity & { staleSince: numbe
   const { error, retryAtMs, reconnect } = props;
   const isNarrow = useMedia(NARROW);
   const now = useNow(retryAtMs !== null);
-  const { tone, word, detail, hover, action } = wordingOf(props, now, staleSince);
+  const isUtc = useSetting('times')[0] === 'utc';
+  const since = staleSince === null ? '' : `since ${formatShort(staleSince, isUtc, now)}`;
+  const { tone, word, detail, hover, action } = wordingOf(props, now, since);
   const button = action && (
     <button type="button" onClick={reconnect}>
       {action}
@@ -62,11 +65,10 @@ type Wording = {
 function wordingOf(
   { status, connectionState, error, retryAtMs, phase, seq, gap }: Continuity,
   now: number,
-  staleSince: number | null,
+  since: string,
 ): Wording {
   const why = error ? ` (${error.message})` : '';
   const missed = gap && gap.fromSeq <= gap.toSeq ? `${formatCount(gap.fromSeq)}–${formatCount(gap.toSeq)}` : '';
-  const since = staleSince === null ? '' : `since ${formatTime(staleSince)}`;
   if (isSignedOut(error)) {
     // The band above the page offers the sign-in.
     return { tone: 'bad', word: 'Signed out', detail: since && ` ${since}` };

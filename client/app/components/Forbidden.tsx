@@ -1,4 +1,4 @@
-import type { ReactNode } from 'react';
+import { Fragment, type ReactNode } from 'react';
 import type { Me } from '../hooks/useSession.ts';
 import { Link } from '../lib/navigation.tsx';
 import { Name } from './Name.tsx';
@@ -29,11 +29,20 @@ export function Forbidden({ me, lacking }: { me: Me; lacking: Lacking }) {
   const project = <ProjectName projectId={lacking.projectId} />;
   return (
     <Page title={<>You cannot see project “{project}”</>}>
-      You are signed in as <Name>{me.sub}</Name> and can see: {me.projects.join(', ') || 'no project'}. Ask an
-      administrator of Runwire for access to {project}, or <Link href="/">show the runs of all your projects</Link>.
+      You are signed in as <Name>{me.sub}</Name> and can see:{' '}
+      {me.projects.length > 0 ? namesOf(me.projects) : 'no project'}. Ask an administrator of Runwire for access to{' '}
+      {project}, or <Link href="/">show the runs of all your projects</Link>.
     </Page>
   );
 }
+
+const namesOf = (projects: readonly string[]) =>
+  projects.map((projectId, index) => (
+    <Fragment key={projectId}>
+      {index > 0 && ', '}
+      <ProjectName projectId={projectId} />
+    </Fragment>
+  ));
 
 const Page = ({ title, children }: { title: ReactNode; children: ReactNode }) => (
   <Shell title="No access">

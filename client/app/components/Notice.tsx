@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect, useState } from 'react';
 import { codeOf } from '../lib/errors.ts';
+import { Copy } from './Copy.tsx';
 
 /** Shown in place of content: states what is missing, why, and what to do. */
 export const Notice = ({ title, children }: { title: ReactNode; children: ReactNode }) => (
@@ -28,10 +29,11 @@ export function Problem({ error, onRetry }: { error: Error; onRetry: () => void 
       <p>
         {error.message} {code !== undefined && <code>{code}</code>}
       </p>
-      <p>
+      <p className="tools">
         <button type="button" onClick={onRetry}>
           Try again
         </button>
+        <Copy text={[window.location.pathname, code, error.message].filter(Boolean).join('\n')} what="details" />
       </p>
     </Notice>
   );

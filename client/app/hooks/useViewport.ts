@@ -67,3 +67,14 @@ export function rowsIn({ topPx, heightPx }: Viewport, count: number, rowPx: numb
 
 export const upTo = ({ first, end }: { first: number; end: number }): number[] =>
   Array.from({ length: end - first }, (_, index) => first + index);
+
+/** Scrolls the page as little as needed to show a row of a list between the bar at the top and the one at the bottom. */
+export function scrollToRow(list: HTMLElement | null, index: number, rowPx: number): void {
+  if (!list) return;
+  const top = list.getBoundingClientRect().top + index * rowPx;
+  const barPx = document.querySelector('.bar')?.getBoundingClientRect().bottom ?? 0;
+  const nav = document.querySelector('.bar nav');
+  const bottomPx = window.innerHeight - (nav && getComputedStyle(nav).position === 'fixed' ? nav.clientHeight : 0);
+  if (top < barPx) window.scrollBy(0, top - barPx - rowPx);
+  else if (top + rowPx > bottomPx) window.scrollBy(0, top + 2 * rowPx - bottomPx);
+}

@@ -28,13 +28,6 @@ export function formatBytes(bytes: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
-const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
-const minute = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
-export const formatTime = (ms: number): string => minute.format(ms);
-export const formatDateTime = (instant: string): string => dateTime.format(new Date(instant));
-export const formatClock = (instant: string): string => clock.format(new Date(instant));
-
 /** Formats a progress of 0–100 as `64.4 %`. Rounds down, so that only complete progress shows 100 %. */
 export const formatPercent = (value: number): string => `${Math.floor(value * 10) / 10} %`;
 

@@ -1,4 +1,4 @@
-import { formatTime } from '../lib/format.ts';
+import { Time } from '../components/Time.tsx';
 import { openSignIn } from './renew.ts';
 import { useSignInModes } from './useSignInModes.ts';
 import '../styles/components/signed-out.css';
@@ -9,7 +9,9 @@ export function SignedOutBand({ at }: { at: number }) {
   const isOidc = data?.modes[0] === 'oidc';
   return (
     <div className="signed-out">
-      <p>You were signed out at {formatTime(at)}. What you see is of then.</p>
+      <p>
+        You were signed out at <Time at={at} form="short" />. What you see is of then.
+      </p>
       <button type="button" onClick={() => openSignIn(isOidc)}>
         Sign in again
       </button>

@@ -1,8 +1,8 @@
-import { useId } from 'react';
+import { useEffect, useId, useState } from 'react';
 import type { Approval, DecisionInput, RunView } from '../../../hooks/index.ts';
 import { Name } from '../../components/Name.tsx';
 import { Time } from '../../components/Time.tsx';
-import { showToast } from '../../components/Toast.tsx';
+import { copyText } from '../../lib/copy.ts';
 import { addressOf } from './boxes.ts';
 import { CanApprove } from './CardFacts.tsx';
 import { type CardState, commandOf, grantsOf, mayDeny, type Rights } from './card-state.ts';
@@ -24,12 +24,22 @@ type ActionsProps = {
   onDecide: (decision: DecisionInput['decision']) => void;
 };
 
+/** The first check of the connection is answered before this time. */
+const START_MS = 1_000;
+
 /** The buttons of a card, or the reason why there are none. */
 export function Actions(props: ActionsProps) {
   const { state, guard, canOpen, onDecide } = props;
   const noteId = useId();
+  const mayDecide = mayDeny(state);
+  const [isStarted, setIsStarted] = useState(false);
+  useEffect(() => {
+    if (!mayDecide) return;
+    const timer = setTimeout(() => setIsStarted(true), START_MS);
+    return () => clearTimeout(timer);
+  }, [mayDecide]);
   // A page that has just been opened is not up to date for a moment.
-  const isStarting = !props.hasSeen && ['connecting', 'catching up'].includes(guard.lock?.why ?? '');
+  const isStarting = !(isStarted && props.hasSeen) && ['connecting', 'catching up'].includes(guard.lock?.why ?? '');
   const button = (decision: DecisionInput['decision'], name: string, act: string) => (
     <button
       type="button"
@@ -44,11 +54,11 @@ export function Actions(props: ActionsProps) {
   );
   return (
     <div className="card-actions">
-      {mayDeny(state) && guard.lock && !isStarting && <LockNote id={noteId} lock={guard.lock} onRetry={guard.retry} />}
+      {mayDecide && guard.lock && !isStarting && <LockNote id={noteId} lock={guard.lock} onRetry={guard.retry} />}
       <StateText {...props} />
       <div className="card-buttons">
         {state === 'open' && button('granted', 'Approve…', 'approve')}
-        {mayDeny(state) && button('denied', 'Deny…', 'deny')}
+        {mayDecide && button('denied', 'Deny…', 'deny')}
       </div>
     </div>
   );
@@ -143,13 +153,8 @@ type CopyProps = { label: string; done: string; text: () => string };
 /** A button that copies a text and says so. Browsers allow copying over HTTPS and on localhost only. */
 export function CopyText({ label, done, text }: CopyProps) {
   if (!window.isSecureContext) return null;
-  const copy = () =>
-    navigator.clipboard.writeText(text()).then(
-      () => showToast(done),
-      () => showToast('Could not copy'),
-    );
   return (
-    <button type="button" className="quiet" onClick={() => void copy()}>
+    <button type="button" className="quiet" onClick={() => copyText(text(), done)}>
       {label}
     </button>
   );

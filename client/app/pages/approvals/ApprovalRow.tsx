@@ -1,5 +1,6 @@
 // biome-ignore-all lint/a11y/useSemanticElements: a grid of one column needs no table.
 import { Name } from '../../components/Name.tsx';
+import { decodedName } from '../../components/ProjectName.tsx';
 import { Status } from '../../components/Status.tsx';
 import { Time } from '../../components/Time.tsx';
 import { ParamLink } from '../../lib/navigation.tsx';
@@ -49,7 +50,7 @@ export function ApprovalRow({ row, box, isSelected, outcome, sub, rowProps, onSe
         </ParamLink>
         <span className="row-facts">
           <span className="row-run">
-            <Name>{decoded(projectId)}</Name> · <Name>{runName ?? runId}</Name>
+            <Name>{decodedName(projectId)}</Name> · <Name>{runName ?? runId}</Name>
           </span>
           {requiredApprovals > 1 && (
             <span>
@@ -70,7 +71,7 @@ export function ApprovalRow({ row, box, isSelected, outcome, sub, rowProps, onSe
             </>
           ) : isPending ? (
             <span>
-              asked by <Name>{requestedBy ?? requestActor}</Name> <Time at={requestedAt} form="ago" />
+              requested by <Name>{requestedBy ?? requestActor}</Name> <Time at={requestedAt} form="ago" />
             </span>
           ) : (
             <Outcome row={row} sub={sub} />
@@ -94,13 +95,4 @@ function Outcome({ row: { approval }, sub }: { row: Row; sub: string | undefined
       </span>
     </>
   );
-}
-
-/** Project ids of some producers are percent-encoded. */
-function decoded(projectId: string): string {
-  try {
-    return decodeURIComponent(projectId);
-  } catch {
-    return projectId;
-  }
 }

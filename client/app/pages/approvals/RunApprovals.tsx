@@ -157,16 +157,18 @@ function Folded(props: Pick<CardProps, 'run' | 'approval' | 'live'>) {
 function useAnnouncements(run: RunView): void {
   const known = useRef<ReadonlyMap<string, Approval['status']> | undefined>(undefined);
   const { approvals } = run;
+  // The frame announces those that wait for the user.
+  const isAnnounced = useSession().can('approver');
   useEffect(() => {
     const before = known.current;
     known.current = new Map(approvals.map(({ approvalId, status }) => [approvalId, status]));
     if (!before) return;
     for (const approval of approvals) {
       const old = before.get(approval.approvalId);
-      if (old === undefined) announce(`New approval: ${approval.title}`, 'polite');
-      else if (old !== approval.status) announce(announcementOf(approval), 'polite');
+      if (old === undefined && !isAnnounced) announce(`New approval: ${approval.title}`);
+      else if (old !== undefined && old !== approval.status) announce(announcementOf(approval));
     }
-  }, [approvals]);
+  }, [approvals, isAnnounced]);
 }
 
 function announcementOf({ status, decisions, title }: Approval): string {

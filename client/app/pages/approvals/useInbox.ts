@@ -2,7 +2,6 @@ import { useCallback, useEffect, useRef, useState } from 'react';
 import type { InboxApproval } from '../../../hooks/index.ts';
 import { useKeys } from '../../hooks/useKeys.tsx';
 import { useMedia } from '../../hooks/useMedia.ts';
-import { announce } from '../../lib/announce.ts';
 import { setParams, useParams } from '../../lib/navigation.tsx';
 import { addressOf, type Box, keyOfAddress, matches } from './boxes.ts';
 import { useCardKeys } from './useCardKeys.ts';
@@ -32,7 +31,6 @@ export function useInbox(box: Box, approvals: readonly InboxApproval[], text: st
   const firstAddress = rows.find(({ hasLeft }) => !hasLeft)?.address;
   if (isWide && !linkedKey && pinned === undefined && firstAddress !== undefined)
     setFirst({ box, address: firstAddress });
-  useNewRows(box, all);
 
   const at = rows.findIndex(({ address }) => address === selected);
   const next = nextOf(rows, at, outcomes);
@@ -123,19 +121,4 @@ function useHeadingFocus() {
     setTimeout(onShown);
   };
   return { want, onShown };
-}
-
-/** Announces approvals that arrive while the inbox is open. */
-function useNewRows(box: Box, rows: readonly Row[]): void {
-  const known = useRef<{ box: Box; addresses: ReadonlySet<string> } | undefined>(undefined);
-  useEffect(() => {
-    const before = known.current;
-    const isLoading = rows.length === 0 && before === undefined;
-    if (isLoading) return;
-    known.current = { box, addresses: new Set(rows.map(({ address }) => address)) };
-    if (box !== 'mine' || before?.box !== box) return;
-    const added = rows.filter(({ address }) => !before.addresses.has(address));
-    if (added[0])
-      announce(added.length === 1 ? `New approval: ${added[0].approval.title}` : `${added.length} new approvals`);
-  }, [box, rows]);
 }

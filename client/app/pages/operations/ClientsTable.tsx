@@ -7,16 +7,15 @@ import { showToast } from '../../components/Toast.tsx';
 import { useListFocus } from '../../hooks/useListFocus.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
 import { useSession } from '../../hooks/useSession.ts';
-import { useSetting } from '../../hooks/useSetting.ts';
-import { rowsIn, useViewport } from '../../hooks/useViewport.ts';
+import { useRowPx } from '../../hooks/useSetting.ts';
+import { rowsIn, scrollToRow, useViewport } from '../../hooks/useViewport.ts';
+import { copyText } from '../../lib/copy.ts';
 import { formatBytes, formatCount } from '../../lib/format.ts';
 import { Disconnect } from './Disconnect.tsx';
 import { useHold } from './useHold.ts';
 import { type ClientRow, nameOf, useOrder } from './useOrder.ts';
 import type { Clients } from './usePolls.ts';
 
-const ROW_PX = 44;
-const COMPACT_ROW_PX = 32;
 const NARROW_ROW_PX = 68;
 
 type Props = { data: Clients; isOffline: boolean; onChanged: () => void };
@@ -29,10 +28,10 @@ export function ClientsTable({ data, isOffline, onChanged }: Props) {
   const [closing, setClosing] = useState<ClientRow | null>(null);
   const rows = useOrder(data, isHeld || closing !== null);
   const body = useRef<HTMLTableSectionElement>(null);
-  const isCompact = useSetting('density')[0] === 'compact';
-  const rowPx = useMedia(NARROW) ? NARROW_ROW_PX : isCompact ? COMPACT_ROW_PX : ROW_PX;
+  const wideRowPx = useRowPx();
+  const rowPx = useMedia(NARROW) ? NARROW_ROW_PX : wideRowPx;
   const shown = rowsIn(useViewport(body), rows.length, rowPx);
-  const reveal = useCallback((index: number) => revealRow(body.current, index * rowPx, rowPx), [rowPx]);
+  const reveal = useCallback((index: number) => scrollToRow(body.current, index, rowPx), [rowPx]);
   const focus = useListFocus<HTMLTableElement>({
     name: 'clients',
     count: rows.length,
@@ -200,27 +199,12 @@ const Row = memo(function Row({ row, index, topPx, tabIndex, isYou, isLocked, ..
           <MenuItem disabled={isDisabled} onSelect={() => acts.onDisconnect(row)}>
             Disconnect…
           </MenuItem>
-          <MenuItem onSelect={() => void copyId(row.id)}>Copy id</MenuItem>
+          <MenuItem onSelect={() => copyText(String(row.id), 'Id copied')}>Copy id</MenuItem>
         </Menu>
       </td>
     </tr>
   );
 });
-
-const copyId = (id: number): Promise<void> =>
-  navigator.clipboard.writeText(String(id)).then(
-    () => showToast('Id copied'),
-    () => showToast('Could not copy: the browser denies access to the clipboard'),
-  );
-
-/** Scrolls the page as little as needed to show a row. */
-function revealRow(body: HTMLElement | null, topPx: number, rowPx: number): void {
-  if (!body) return;
-  const top = body.getBoundingClientRect().top + topPx;
-  const barPx = document.querySelector('.bar')?.getBoundingClientRect().bottom ?? 0;
-  if (top < barPx) window.scrollBy(0, top - barPx - rowPx);
-  else if (top + rowPx > window.innerHeight) window.scrollBy(0, top + 2 * rowPx - window.innerHeight);
-}
 
 /** Enter on a row opens its menu. Radix opens it for a key on the button. */
 function openMenuOf(body: HTMLElement | null, index: number): void {

@@ -1,6 +1,6 @@
 import { memo, useRef } from 'react';
-import { showToast } from '../../components/Toast.tsx';
 import { useSetting } from '../../hooks/useSetting.ts';
+import { copyText } from '../../lib/copy.ts';
 import { formatEventClock } from '../../lib/format.ts';
 import { csvOf, type Line, type PlotOf, type Rows } from './series.ts';
 import { useHold } from './useHold.ts';
@@ -14,15 +14,10 @@ export function PlotTable({ plot: { title, lines }, rows }: { plot: PlotOf; rows
   if (!isHeld) held.current = rows;
   const { times, samples } = held.current;
   const lineKey = lines.map(({ name }) => name).join();
-  const copy = () =>
-    navigator.clipboard.writeText(csvOf(held.current, lines)).then(
-      () => showToast(`Copied: ${title}`),
-      () => showToast('Could not copy: the browser denies access to the clipboard'),
-    );
   return (
     <div className="plot-table" {...holdProps}>
       {window.isSecureContext && (
-        <button type="button" onClick={() => void copy()}>
+        <button type="button" onClick={() => copyText(csvOf(held.current, lines), `Copied: ${title}`)}>
           Copy as CSV
         </button>
       )}

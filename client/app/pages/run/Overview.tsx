@@ -1,6 +1,7 @@
 import { type CSSProperties, type ReactNode, useRef } from 'react';
 import type { RunView } from '../../../hooks/index.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
+import { formatCount } from '../../lib/format.ts';
 import { ParamLink, useParams } from '../../lib/navigation.tsx';
 import { MAX_SHARE, MIN_SHARE, useShare } from './useShare.ts';
 
@@ -47,7 +48,7 @@ export function Overview({ run, timeline, panel, events }: Props) {
 }
 
 const countOf = (run: RunView, pane: 'stages' | 'events') =>
-  (pane === 'stages' ? run.counts.stages : run.lastRunSeq).toLocaleString();
+  formatCount(pane === 'stages' ? run.counts.stages : run.lastRunSeq);
 
 type SeparatorProps = { share: number; onMove(share: number): void; widthOf(): number };
 

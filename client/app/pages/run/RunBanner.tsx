@@ -45,7 +45,7 @@ function Failure({ run }: { run: RunView }) {
       <Lines>{cause.message}</Lines>
       {hasOwnWords && (
         <p className="own-words">
-          {error.message} {error.code !== undefined && !isCancelled && <code>{error.code}</code>}
+          <bdi dir="auto">{error.message}</bdi> {error.code !== undefined && !isCancelled && <code>{error.code}</code>}
         </p>
       )}
       <p className="tools">

@@ -2,6 +2,7 @@ import type { RunView } from '../../../hooks/index.ts';
 import { Menu, MenuItem, MenuLink, MenuSeparator } from '../../components/Menu.tsx';
 import { useIsPast } from '../../components/Past.tsx';
 import { showToast } from '../../components/Toast.tsx';
+import { copyText } from '../../lib/copy.ts';
 import { formatDuration } from '../../lib/format.ts';
 import { hrefWith, runPath } from '../../lib/navigation.tsx';
 import { type ListedFilter, useEventFilter } from './events/event-filter.ts';
@@ -16,11 +17,6 @@ export const RunMenus = ({ run }: { run: RunView }) => (
   </>
 );
 
-const copy = (text: string, done: string) =>
-  void Promise.resolve(navigator.clipboard?.writeText(text) ?? Promise.reject(new Error('no clipboard'))).then(
-    () => showToast(done),
-    () => showToast('Could not copy: the browser denies access to the clipboard'),
-  );
 const addressOf = (href: string) => new URL(href, window.location.href).href;
 
 function ShareMenu({ run }: { run: RunView }) {
@@ -28,12 +24,12 @@ function ShareMenu({ run }: { run: RunView }) {
   const here = () => addressOf(hrefWith({}));
   return (
     <Menu label="Share" trigger={<button type="button">Share ▾</button>}>
-      <MenuItem onSelect={() => copy(here(), 'Link copied')}>Copy link, as seen</MenuItem>
-      <MenuItem onSelect={() => copy(addressOf(hrefWith({ at: String(run.lastRunSeq) })), 'Link copied')}>
+      <MenuItem onSelect={() => copyText(here(), 'Link copied')}>Copy link, as seen</MenuItem>
+      <MenuItem onSelect={() => copyText(addressOf(hrefWith({ at: String(run.lastRunSeq) })), 'Link copied')}>
         Copy link to this moment{isPast ? '' : ' (now)'}
       </MenuItem>
-      <MenuItem onSelect={() => copy(run.runId, 'Run id copied')}>Copy run id</MenuItem>
-      <MenuItem onSelect={() => copy(markdownOf(run), 'Copied as Markdown')}>Copy as Markdown</MenuItem>
+      <MenuItem onSelect={() => copyText(run.runId, 'Run id copied')}>Copy run id</MenuItem>
+      <MenuItem onSelect={() => copyText(markdownOf(run), 'Copied as Markdown')}>Copy as Markdown</MenuItem>
     </Menu>
   );
 }
@@ -73,7 +69,7 @@ function ExportMenu({ run }: { run: RunView }) {
       >
         Timeline as PNG
       </MenuItem>
-      <MenuItem onSelect={() => copy(curlOf(run, filter), 'Command copied')}>Copy as curl command</MenuItem>
+      <MenuItem onSelect={() => copyText(curlOf(run, filter), 'Command copied')}>Copy as curl command</MenuItem>
     </Menu>
   );
 }

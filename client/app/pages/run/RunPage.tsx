@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect, useRef, useState } from 'react';
 import { type RunView, type UseRunReturn, useRun } from '../../../hooks/index.ts';
+import { Name } from '../../components/Name.tsx';
 import { Notice, Problem, Skeleton } from '../../components/Notice.tsx';
 import { Past } from '../../components/Past.tsx';
 import { Shell } from '../../components/Shell.tsx';
@@ -42,10 +43,16 @@ export function RunPage({ projectId, runId }: { projectId: string; runId: string
       ) : status === 'pending' && !error ? (
         <Skeleton>Loading the run</Skeleton>
       ) : codeOf(error) === 'RUN_NOT_FOUND' || !error ? (
-        <Notice title={`Run “${runId}” has not started`}>
+        <Notice
+          title={
+            <>
+              Run “<Name>{runId}</Name>” has not started
+            </>
+          }
+        >
           <p>
-            This page fills by itself as soon as the first event of the run arrives. If you followed a link, check that
-            it is complete and that your token covers project “{projectId}”, or <Link href="/">go to Runs</Link>.
+            This page fills by itself as soon as its first event arrives. If you followed a link, check that it is
+            complete, or <Link href="/">go to Runs</Link>.
           </p>
         </Notice>
       ) : (
@@ -70,10 +77,11 @@ function useAnnouncedEnd(run: RunView | undefined): void {
   }, [key, isOpen, text]);
 }
 
-function endOf({ status, error }: RunView): string {
+function endOf({ status, error, stageError }: RunView): string {
   if (status === 'completed') return 'Run completed';
   if (error?.code === 'CANCELLED') return 'Run cancelled';
-  return `Run failed${error ? `: ${error.message}` : ''}`;
+  const cause = stageError ?? error;
+  return `Run failed${cause ? `: ${cause.message}` : ''}`;
 }
 
 const Actions = ({ run, onTravel }: { run: RunView; onTravel: () => void }) => (

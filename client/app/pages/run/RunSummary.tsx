@@ -3,6 +3,7 @@ import type { RunView } from '../../../hooks/index.ts';
 import { Copy } from '../../components/Copy.tsx';
 import { Name } from '../../components/Name.tsx';
 import { Popover } from '../../components/Popover.tsx';
+import { ProjectName } from '../../components/ProjectName.tsx';
 import { Progress, Status } from '../../components/Status.tsx';
 import { Time } from '../../components/Time.tsx';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
@@ -28,9 +29,13 @@ export function RunSummary({ run, actions }: { run: RunView; actions?: ReactNode
             Runs
           </Link>
           <span aria-hidden="true"> / </span>
-          <Link href={`/?project=${encodeURIComponent(projectId)}`}>{projectId}</Link>
+          <Link href={`/?project=${encodeURIComponent(projectId)}`}>
+            <ProjectName projectId={projectId} />
+          </Link>
           <span aria-hidden="true"> / </span>
-          <span className="id">{runId}</span>
+          <span className="id">
+            <Name>{runId}</Name>
+          </span>
           <Copy text={runId} what="the run id" />
           <span className="grow" />
           {actions}
@@ -73,13 +78,19 @@ export function RunSummary({ run, actions }: { run: RunView; actions?: ReactNode
             <div>
               <dt>Parent run</dt>
               <dd>
-                <Link href={runPath({ projectId, runId: parentRunId })}>{parentRunId}</Link>
+                <Link href={runPath({ projectId, runId: parentRunId })}>
+                  <Name>{parentRunId}</Name>
+                </Link>
               </dd>
             </div>
           )}
           <Labels labels={run.labels} />
         </dl>
-        {summary !== undefined && <p className="outcome">{summary}</p>}
+        {summary !== undefined && (
+          <p className="outcome" dir="auto">
+            {summary}
+          </p>
+        )}
       </section>
     </>
   );
@@ -93,7 +104,9 @@ function RunLine({ run }: { run: RunView }) {
   const { approvalsPending } = run.counts;
   return (
     <div className="line">
-      <strong>{run.name}</strong>
+      <strong>
+        <Name>{run.name}</Name>
+      </strong>
       <Status value={statusOf(run)} />
       {growing && (
         <span>

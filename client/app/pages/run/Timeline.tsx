@@ -5,6 +5,7 @@ import { useListFocus } from '../../hooks/useListFocus.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
 import { useServerNow } from '../../hooks/useNow.ts';
 import { useSetting } from '../../hooks/useSetting.ts';
+import { useThrottled } from '../../hooks/useThrottled.ts';
 import { rowsIn, useViewport } from '../../hooks/useViewport.ts';
 import { setParams } from '../../lib/navigation.tsx';
 import { approvalsByStage } from './axis.ts';
@@ -23,7 +24,6 @@ import { useHair } from './timeline/useHair.ts';
 import { useNameText } from './timeline/useNameText.ts';
 import { useNameWidth } from './timeline/useNameWidth.ts';
 import { MANY_STAGES, useRows, useSelected } from './timeline/useRows.ts';
-import { useThrottled } from './timeline/useThrottled.ts';
 
 const ROW_PX = 28;
 const AXIS_PX = 30;

@@ -165,7 +165,7 @@ function Search({ filter: { text, projectId } }: { filter: RunsFilter }) {
       <input
         type="search"
         aria-label={isInEvents ? 'Search in events' : 'Search runs by name or id'}
-        placeholder={isInEvents ? 'Search in events, press Enter' : 'Search by name or id'}
+        placeholder={isInEvents ? 'Search in events, press Enter' : 'Name or id'}
         maxLength={200}
         value={typed}
         onChange={(event) => setTyped(event.target.value)}

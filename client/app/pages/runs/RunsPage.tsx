@@ -5,6 +5,7 @@ import { Shell } from '../../components/Shell.tsx';
 import { Toolbar } from '../../components/Toolbar.tsx';
 import { countText, useWaitingForMe } from '../../components/WaitingForMe.tsx';
 import { useSession } from '../../hooks/useSession.ts';
+import { useThrottled } from '../../hooks/useThrottled.ts';
 import { announce } from '../../lib/announce.ts';
 import { formatCount } from '../../lib/format.ts';
 import { lazily } from '../../lib/lazily.tsx';
@@ -16,7 +17,6 @@ import { useRunsFilter } from './filters.ts';
 import { RunsTable } from './RunsTable.tsx';
 import { useActivity } from './useActivity.ts';
 import { usePending } from './usePending.ts';
-import { useThrottled } from './useThrottled.ts';
 
 const PAGE_RUNS = 100;
 /** Runs change in the page at most four times a second. */

@@ -2,15 +2,13 @@ import { type CSSProperties, type MouseEvent, memo, useCallback, useEffect, useR
 import type { InboxApproval, RunHeader, UseRunsReturn } from '../../../hooks/index.ts';
 import { useListFocus } from '../../hooks/useListFocus.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
-import { useSetting } from '../../hooks/useSetting.ts';
-import { rowsIn, useViewport } from '../../hooks/useViewport.ts';
+import { useRowPx } from '../../hooks/useSetting.ts';
+import { rowsIn, scrollToRow, useViewport } from '../../hooks/useViewport.ts';
 import { navigate, runPath } from '../../lib/navigation.tsx';
 import { columns, columnWidths } from './columns.tsx';
 import type { RunsFilter } from './filters.ts';
 import type { PendingOf } from './usePending.ts';
 
-const ROW_PX = 44;
-const COMPACT_ROW_PX = 32;
 const NARROW_ROW_PX = 84;
 /** The next page is fetched when fewer runs than this are left below the visible rows. */
 const AHEAD_RUNS = 30;
@@ -32,18 +30,12 @@ export const runKey = ({ projectId, runId }: RunHeader) => `${projectId} ${runId
 export const RunsTable = memo(function RunsTable({ runs, isBusy, filter, pendingOf, ...paging }: Props) {
   const { hasNextPage } = paging;
   const rows = useRef<HTMLTableSectionElement>(null);
-  const isCompact = useSetting('density')[0] === 'compact';
-  const rowPx = useMedia(NARROW) ? NARROW_ROW_PX : isCompact ? COMPACT_ROW_PX : ROW_PX;
+  const wideRowPx = useRowPx();
+  const rowPx = useMedia(NARROW) ? NARROW_ROW_PX : wideRowPx;
   const shown = rowsIn(useViewport(rows), runs.length, rowPx);
   const isEndNear = shown.end > runs.length - AHEAD_RUNS;
   const { hasFailed, tryAgain } = useNextPage(isEndNear, filter, paging);
-  const reveal = useCallback(
-    (index: number) => {
-      const { current: body } = rows;
-      if (body) scrollToRow(body, index * rowPx, rowPx);
-    },
-    [rowPx],
-  );
+  const reveal = useCallback((index: number) => scrollToRow(rows.current, index, rowPx), [rowPx]);
   const focus = useListFocus<HTMLTableElement>({
     name: 'runs',
     count: runs.length,
@@ -108,15 +100,6 @@ export const RunsTable = memo(function RunsTable({ runs, isBusy, filter, pending
     </>
   );
 });
-
-/** Scrolls the page as little as needed to show a row below the bar and the head of the table. */
-function scrollToRow(body: HTMLElement, topPx: number, rowPx: number): void {
-  const top = body.getBoundingClientRect().top + topPx;
-  const barPx = document.querySelector('.bar')?.getBoundingClientRect().bottom ?? 0;
-  const bottomPx = window.innerHeight - (document.querySelector('.bar nav')?.clientHeight ?? 0);
-  if (top < barPx) window.scrollBy(0, top - barPx - rowPx);
-  else if (top + rowPx > bottomPx) window.scrollBy(0, top + 2 * rowPx - bottomPx);
-}
 
 /**
  * Fetches the next page while `isWanted` is true. The hook repeats a request that failed; after a refusal, this waits for the

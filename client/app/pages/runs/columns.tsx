@@ -84,10 +84,10 @@ function nameCell(run: RunHeader): ReactNode {
           title={`Show only project ${projectId}`}
           onClick={() => setParams(paramsOf({ projectId }))}
         >
-          {decodedName(projectId)}
+          <Name>{decodedName(projectId)}</Name>
         </button>
         <span className="id" title={runId}>
-          / {runId}
+          / <Name>{runId}</Name>
         </span>
       </span>
     </>

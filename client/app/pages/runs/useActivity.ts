@@ -39,22 +39,28 @@ export function useActivity(projectId: string | undefined, seq: number | null): 
     },
     placeholderData: keepPreviousData,
   });
-  const isWaiting = useRef(false);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   const known = useRef(seq);
   useEffect(() => {
     if (seq === null || seq === known.current) return;
     const isFirst = known.current === null;
     known.current = seq;
-    if (isFirst || isWaiting.current) return;
-    isWaiting.current = true;
-    setTimeout(
+    if (isFirst || timer.current !== undefined) return;
+    timer.current = setTimeout(
       () => {
-        isWaiting.current = false;
+        timer.current = undefined;
         void refetch({ cancelRefetch: false });
       },
       Math.min(60_000, PAUSE_MS + 20 * tookMs.current),
     );
   }, [seq, refetch]);
+  useEffect(
+    () => () => {
+      clearTimeout(timer.current);
+      timer.current = undefined;
+    },
+    [],
+  );
   return data;
 }
 

@@ -6,7 +6,7 @@ import { Time } from '../../components/Time.tsx';
 import { useKeys } from '../../hooks/useKeys.tsx';
 import { useListFocus } from '../../hooks/useListFocus.ts';
 import { NARROW, useMedia } from '../../hooks/useMedia.ts';
-import { rowsIn, useViewport } from '../../hooks/useViewport.ts';
+import { rowsIn, scrollToRow, useViewport } from '../../hooks/useViewport.ts';
 import { Link, navigate, runPath } from '../../lib/navigation.tsx';
 import { describe, toneOf } from '../run/describe.ts';
 import { highlighter, otherHit, type Part } from './highlight.ts';
@@ -37,16 +37,7 @@ export function Results({ events, runNameOf, isPrevious, text, isNextWanted, fet
   useEffect(() => {
     if (isEndNear && isNextWanted) fetchNextPage();
   }, [isEndNear, isNextWanted, fetchNextPage]);
-  const reveal = useCallback(
-    (index: number) => {
-      const top = (box.current?.getBoundingClientRect().top ?? 0) + index * rowPx;
-      const barPx = document.querySelector('.bar')?.getBoundingClientRect().bottom ?? 0;
-      const bottomPx = window.innerHeight - (document.querySelector('.bar nav')?.clientHeight ?? 0);
-      if (top < barPx) window.scrollBy(0, top - barPx - rowPx);
-      else if (top + rowPx > bottomPx) window.scrollBy(0, top + 2 * rowPx - bottomPx);
-    },
-    [rowPx],
-  );
+  const reveal = useCallback((index: number) => scrollToRow(box.current, index, rowPx), [rowPx]);
   const eventAt = (index: number) => events[index] as RunEvent;
   const focus = useListFocus<HTMLDivElement>({
     name: 'results',

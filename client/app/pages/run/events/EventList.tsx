@@ -1,10 +1,10 @@
 import { type RefObject, useCallback, useEffect, useState } from 'react';
 import type { RunEvent, RunView, Stage } from '../../../../hooks/index.ts';
 import { useIsPast } from '../../../components/Past.tsx';
-import { showToast } from '../../../components/Toast.tsx';
 import { useKeys } from '../../../hooks/useKeys.tsx';
 import { useListFocus } from '../../../hooks/useListFocus.ts';
 import { useSetting } from '../../../hooks/useSetting.ts';
+import { copyText } from '../../../lib/copy.ts';
 import { formatCount, zoneAt } from '../../../lib/format.ts';
 import { hrefWith, ParamLink, setParams } from '../../../lib/navigation.tsx';
 import { StageNames } from '../stage-names.ts';
@@ -156,7 +156,7 @@ function Rows({ run, listed, filter, linked, box, count, following, opened, onOp
             runSeq={runSeq}
             event={event}
             isRemoved={pages.isRemoved(runSeq)}
-            stageName={stageOf(event, nameOf)}
+            stageName={filter.stageId === undefined ? stageOf(event, nameOf) : undefined}
             isMarked={runSeq === linked}
             isOpen={isOpen}
             onToggle={toggle}
@@ -237,12 +237,9 @@ function Pill({ following, end, isLinked, scroller }: PillProps) {
 /** The key `l` copies the link to the event of the row that has or last had the focus. */
 function useLinkKey(row: Row | undefined): void {
   const copy = () => {
-    if (!row || !window.isSecureContext) return;
+    if (!row) return;
     const href = new URL(hrefWith({ event: String(row.runSeq) }), window.location.href).href;
-    navigator.clipboard.writeText(href).then(
-      () => showToast(`Link to event ${formatCount(row.runSeq)} copied`),
-      () => showToast('Could not copy the link'),
-    );
+    copyText(href, `Link to event ${formatCount(row.runSeq)} copied`);
   };
   useKeys(row ? { l: { does: 'Copy the link to the event', act: copy } } : {});
 }

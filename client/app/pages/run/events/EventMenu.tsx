@@ -1,6 +1,7 @@
 import type { RunView } from '../../../../hooks/index.ts';
 import { Menu, MenuItem, MenuLink } from '../../../components/Menu.tsx';
 import { showToast } from '../../../components/Toast.tsx';
+import { formatCount } from '../../../lib/format.ts';
 import type { ListedFilter } from './event-filter.ts';
 import { exportUrl, fileNameOf, saveFile } from './export-url.ts';
 
@@ -22,7 +23,7 @@ export function EventMenu({ run, filter }: { run: RunView; filter: ListedFilter 
   const copy = async () => {
     const all = await events();
     await navigator.clipboard.writeText(all.map((event) => JSON.stringify(event)).join('\n'));
-    showToast(`${all.length.toLocaleString()} events copied`);
+    showToast(`${formatCount(all.length)} events copied`);
   };
   return (
     <Menu

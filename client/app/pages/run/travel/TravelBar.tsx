@@ -35,6 +35,8 @@ export function TravelBar({ live, travel }: { live: RunView; travel: Travel }) {
     t: { does: 'Return to live', act: leave },
     Escape: { does: 'Return to live', act: leave },
   });
+  /** The text of the field while it has the focus: also one that is no position. */
+  const [typed, setTyped] = useState<string | null>(null);
   const newer = lastRunSeq - at;
   const seenBy = deciderOf(live, at);
   return (
@@ -74,10 +76,12 @@ export function TravelBar({ live, travel }: { live: RunView; travel: Travel }) {
             type="number"
             min={firstRunSeq}
             max={lastRunSeq}
-            value={at}
+            value={typed ?? at}
             onChange={({ target }) => {
+              setTyped(target.value);
               if (target.value !== '' && target.validity.valid) go(target.valueAsNumber);
             }}
+            onBlur={() => setTyped(null)}
           />
         </label>
       </div>

@@ -29,6 +29,8 @@ export function useTravel(live: RunView | undefined, run: { projectId: string; r
   const at = inAddress === null ? null : (ahead ?? inAddress);
   const { serverTimeOffsetMs } = useConnection();
   const past = useRunAt({ ...run, runSeq: at });
+  // The Back button has left the past: a position that waits for the address must not return to it.
+  if (inAddress === null && ahead !== null) setAhead(null);
   useEffect(() => {
     if (ahead === null) return;
     const timer = setTimeout(() => {

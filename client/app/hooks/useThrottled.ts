@@ -1,13 +1,13 @@
 import { useEffect, useRef, useState } from 'react';
 
-/** Returns a value that changes at most every `ms`: at once after a pause, and otherwise at the end of the time. */
+/** Returns a value that changes at most every `ms`: at once after a pause, and otherwise at the end of the time. With 0, the value. */
 export function useThrottled<Value>(value: Value, ms: number): Value {
   const [shown, setShown] = useState(value);
   const changedAt = useRef(0);
   const waitMs = changedAt.current + ms - performance.now();
-  const isDue = value !== shown && waitMs <= 0;
+  const isDue = ms === 0 || (value !== shown && waitMs <= 0);
   useEffect(() => {
-    if (value === shown) return;
+    if (ms === 0 || value === shown) return;
     const show = () => {
       changedAt.current = performance.now();
       setShown(value);
