@@ -149,7 +149,7 @@ test('[U22] the menu of the user states who is signed in with which rights, keep
   });
   await button.click();
   await menu.getByRole('button', { name: 'Sign out' }).click();
-  await page.waitForURL(/\/sign-in/);
+  await page.getByRole('heading', { name: 'You are signed out' }).waitFor();
   expect(await page.context().cookies()).toEqual([]);
 });
 
