@@ -3,16 +3,27 @@ import { InvalidArgumentError } from 'commander';
 import { scopeId } from '../../shared/fields.ts';
 import { everyProject, type Role, roles } from '../auth/principal.ts';
 import { signToken } from '../auth/tokens.ts';
-import { localSigning } from './target.ts';
+import { UsageError } from './errors.ts';
+import { httpUrlOf, localSigning, urlOf } from './target.ts';
 
 export type TokenCommandOptions = { sub: string; projects: string[]; roles: Role[]; ttl: number };
 
-/** Prints a token for the local server on stdout, and its id, for a revocation, on stderr. */
+/** Prints a token for the local server on stdout; on stderr its id, for a revocation, and the form of its sign-in link. */
 export async function token({ sub, projects, roles, ttl }: TokenCommandOptions): Promise<number> {
   const jti = randomUUID();
   process.stdout.write(`${await signToken(localSigning(), { sub, projects, roles, ttlSeconds: ttl, jti })}\n`);
   process.stderr.write(`runwire: the id of this token (jti) is ${jti}\n`);
+  process.stderr.write(`runwire: for a person, the sign-in link is ${addressOf()}/login?token=<this token>\n`);
   return 0;
+}
+
+function addressOf(): string {
+  try {
+    return httpUrlOf(urlOf({}));
+  } catch (error) {
+    if (error instanceof UsageError) return '<address of the app>'; // PORT is 0.
+    throw error;
+  }
 }
 
 export function parseSub(value: string): string {

@@ -26,10 +26,14 @@ export class RequestBody {
   /**
    * Returns the JSON of the body. Throws `TOO_LARGE`; `INVALID_INPUT` for a body that is incomplete, not gzip as
    * announced, not UTF-8 or not JSON; `RATE_LIMITED` and `UNAVAILABLE` for too many bytes in flight. With `null` for
-   * `notANumber`, `NaN` and `Infinity` are read as null; by default they are refused.
+   * `notANumber`, `NaN` and `Infinity` are read as null; by default they are refused. With `isOptional`, an empty body is undefined.
    */
-  async json(limitBytes: number, { notANumber }: { notANumber?: null } = {}): Promise<unknown> {
+  async json(
+    limitBytes: number,
+    { notANumber, isOptional = false }: { notANumber?: null; isOptional?: boolean } = {},
+  ): Promise<unknown> {
     const bytes = await this.#bytes(limitBytes);
+    if (isOptional && bytes.length === 0) return undefined;
     let parsed = await new JsonReader(this.#turns).parse(bytes);
     if (parsed === 'not-json' && notANumber === null) {
       parsed = await new JsonReader(this.#turns).parse(await withNulls(bytes, this.#turns));

@@ -81,7 +81,8 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
     const whole = requestOf(request, response, async () => {
       // tRPC calls this after `createContext`, which has failed then.
       if (!held) throw new RunwireError('UNAUTHENTICATED', 'a bearer token is required');
-      return new RequestBody(request, held, turns).json(limits.messageBytes);
+      // A client sends a query without an input as an empty body.
+      return new RequestBody(request, held, turns).json(limits.messageBytes, { isOptional: true });
     });
     const resolve = (call: { path: string; req: Request }) =>
       resolveResponse({
@@ -127,7 +128,7 @@ function requestOf(request: IncomingMessage, response: ServerResponse, readJson:
   return Object.assign(incomingMessageToRequest(bodyless, response, { maxBodySize: null }), bodyOf(readJson));
 }
 
-const bodyOf = (json: () => Promise<unknown>) => ({ json, text: async () => JSON.stringify(await json()) });
+const bodyOf = (json: () => Promise<unknown>) => ({ json, text: async () => JSON.stringify(await json()) ?? '' });
 
 /**
  * Divides a batch into requests with one call each: tRPC encodes the answer of a request in one turn of the event loop.

@@ -280,6 +280,8 @@ test('[A29] [U100] a link that has expired, and one of another server, say so ab
   await page.getByText('Open the link that the server printed when it started. It is valid for a day.').waitFor();
   await page.getByText("Lost it? Run runwire login in the server's folder.").waitFor();
   await page.getByRole('button', { name: 'Copy the command' }).waitFor();
+  await page.getByText('Paste a token, or ask the person who runs Runwire for a link.').waitFor();
+  expect(await page.getByLabel('Token').getAttribute('type')).toBe('password');
   await page.goto(`${server.origin}/sign-in?reason=expired&at=${Date.UTC(2025, 10, 25, 14, 2)}`);
   await page.getByText(/This link has expired \(.*25.*\)\. Links are valid for a day\./).waitFor();
   // The right link, opened in another tab, brings this one in too.

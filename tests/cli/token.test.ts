@@ -19,7 +19,11 @@ test('[X4] token prints a token that the local server accepts; without one, comm
   const args = ['token', '--sub', 'bo', '--projects', 'demo,p2', '--roles', 'viewer,producer', '--ttl', '90s'];
   const { code, stdout, stderr } = await runCli(args, { cwd });
   expect(code).toBe(0);
-  expect(stderr).toMatch(/^runwire: the id of this token \(jti\) is [-0-9a-f]{36}\n$/);
+  expect(stderr.split('\n')).toEqual([
+    expect.stringMatching(/^runwire: the id of this token \(jti\) is [-0-9a-f]{36}$/),
+    'runwire: for a person, the sign-in link is http://127.0.0.1:3001/login?token=<this token>',
+    '',
+  ]);
   const answer = await fetch(`${url}/trpc/auth.me`, { headers: { authorization: `Bearer ${stdout.trim()}` } });
   const { result } = (await answer.json()) as { result: { data: { expiresAt: string } } };
   expect(result.data).toMatchObject({ sub: 'bo', projects: ['demo', 'p2'], roles: ['viewer', 'producer'] });
@@ -59,7 +63,7 @@ test('[A11] token revoke makes the server refuse a token by its id, or all of a 
   const local = { cwd, env: { PORT: new URL(url).port } };
   const make = async (sub: string) => {
     const { stdout, stderr } = await runCli(['token', '--sub', sub, '--projects', '*', '--roles', 'admin'], { cwd });
-    return { token: stdout.trim(), jti: /is (\S+)\n$/.exec(stderr)?.[1] ?? '' };
+    return { token: stdout.trim(), jti: /\(jti\) is (\S+)/.exec(stderr)?.[1] ?? '' };
   };
   const statusOf = async ({ token }: { token: string }) =>
     (await fetch(`${url}/trpc/auth.me`, { headers: { authorization: `Bearer ${token}` } })).status;

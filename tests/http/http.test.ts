@@ -472,6 +472,26 @@ describe('/trpc', () => {
     expect(list).toMatchObject({ status: 'fulfilled', value: { runs: [{}, {}] } });
   });
 
+  test('[Q10] a POST with an empty body is a call without an input', async () => {
+    await using server = await withToken();
+    const links = [
+      httpLink({
+        url: `${server.url}/trpc`,
+        headers: { authorization: server.authorization },
+        methodOverride: 'POST',
+      }),
+    ];
+    const client = createTRPCClient<AppRouter>({ links });
+    expect(await client.auth.me.query()).toMatchObject({ sub: expect.any(String) });
+    expect(await client.run.list.query()).toMatchObject({ runs: [] });
+    await expect(client.run.get.query(undefined as never)).rejects.toMatchObject({ data: { httpStatus: 400 } });
+    const headers = { authorization: server.authorization, 'content-type': 'application/json' };
+    const batch = await fetch(`${server.url}/trpc/run.list,run.list?batch=1`, { method: 'POST', headers, body: '' });
+    expect([batch.status, ((await batch.json()) as unknown[]).length]).toEqual([200, 2]);
+    const broken = await fetch(`${server.url}/trpc/run.list`, { method: 'POST', headers, body: '{' });
+    expect(broken.status).toBe(400);
+  });
+
   test('[Q10] a batch of more than fifty calls is refused', async () => {
     await using server = await withToken();
     const headers = { authorization: server.authorization };

@@ -196,6 +196,8 @@ const WithLink = () => (
     <p>
       Lost it? Run <code>{COMMAND}</code> in the server's folder. <Copy text={COMMAND} what="the command" />
     </p>
+    <p>Not your server? Paste a token, or ask the person who runs Runwire for a link.</p>
+    <TokenForm />
   </>
 );
 
