@@ -60,6 +60,10 @@ export type WebhookSummary = {
   head: number;
   /** Number of positions between `position` and `head`. */
   behind: number;
+  /** Messages that wait for a try or are in flight. Events after them may not have been looked at yet. */
+  waiting: number;
+  /** When the next failed delivery is tried again. */
+  nextTryAt?: string;
   /** When the oldest event that waits was logged. */
   oldestWaitingAt?: string;
   lastSuccessAt?: string;
@@ -119,6 +123,8 @@ export type DeadLetter = WebhookMessage & {
   tries: number;
   firstTryAt: string;
   lastTryAt: string;
+  /** The first 500 characters of the last answer, while the server keeps that try. */
+  answer?: string;
 };
 
 /** The result of a test: the answer of the receiver. */

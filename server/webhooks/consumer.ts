@@ -104,9 +104,12 @@ export class WebhookConsumer {
     for (const { kind, seq } of this.#queue.values()) if (kind === 'event') position = Math.min(position, seq - 1);
     const retries = this.#retrying.size;
     const sinceMs = Math.min(...[...this.#retrying].map(({ firstTryMs = 0 }) => firstTryMs));
+    const dueMs = Math.min(...[...this.#retrying].map(({ nextTryMs = 0 }) => nextTryMs));
     return {
       position,
       retries,
+      waiting: this.#queue.size,
+      nextTryAt: retries > 0 ? instantOf(Math.max(Date.now(), this.#receiver.retryMs(dueMs))) : undefined,
       isFailing: this.#receiver.isFailing,
       retryingSince: retries > 0 ? instantOf(sinceMs) : undefined,
       failure: retries > 0 ? (this.#receiver.lastFailure ?? [...this.#retrying][0]?.failure) : undefined,
@@ -131,6 +134,12 @@ export class WebhookConsumer {
     this.#record = record;
     this.#matcher = this.#parts.matcherOf(record);
     if (isResumed || hasMoved) this.#beginAfresh();
+    this.wake();
+  }
+
+  /** Tries all failed deliveries now. */
+  tryNow(): void {
+    this.#beginAfresh();
     this.wake();
   }
 
@@ -345,7 +354,8 @@ export class WebhookConsumer {
     counts.sent++;
     this.#lastSuccessAt = instantOf(nowMs);
     this.#done(delivery);
-    if (this.#receiver.isFailing) this.#queue.hasten();
+    // A message that was refused before is taken: the receiver was at fault, not the message.
+    if (this.#receiver.isFailing || delivery.refusals > 0) this.#queue.hasten();
     this.#receiver.succeeded();
   }
 

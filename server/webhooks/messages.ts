@@ -65,6 +65,8 @@ export class WebhookMessages {
   }
 }
 
+const LINK = 'Open in Runwire';
+
 type Context = { about: string; link: string | undefined; at: string };
 
 /** The id of the message about an event. Every log in which the event is has the same. */
@@ -78,21 +80,21 @@ const digest = (parts: readonly string[]): string =>
  * Texts of producers are `plain_text`, in which Slack reads no links, mentions or formatting. `text` is for notifications and
  * has the three characters escaped that begin them.
  */
-function slackOf({ title, detail }: Words, { about, link, at }: Context): object {
+function slackOf({ title, detail, facts, link: linkText = LINK }: Words, { about, link, at }: Context): object {
   const plain = (text: string) => ({ type: 'plain_text', text, emoji: false });
   const blocks: object[] = [{ type: 'header', text: plain(title) }];
-  if (detail !== undefined) blocks.push({ type: 'section', text: plain(detail) });
+  for (const text of [detail, facts]) if (text !== undefined) blocks.push({ type: 'section', text: plain(text) });
   blocks.push({ type: 'context', elements: [plain(cut(`${about} · ${at}`, 300))] });
   if (link !== undefined) {
-    blocks.push({ type: 'section', text: { type: 'mrkdwn', text: `<${escaped(link)}|Open in Runwire>` } });
+    blocks.push({ type: 'section', text: { type: 'mrkdwn', text: `<${escaped(link)}|${linkText}>` } });
   }
-  return { text: escaped(cut([title, detail, about].filter(Boolean).join(' · '), 300)), blocks };
+  return { text: escaped(cut([title, facts, detail, about].filter(Boolean).join(' · '), 300)), blocks };
 }
 
 const escaped = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
 
 /** Texts of producers are text runs: in a `TextBlock`, Teams would read Markdown. */
-function teamsOf({ title, detail }: Words, { about, link, at }: Context): object {
+function teamsOf({ title, detail, facts, link: linkText = LINK }: Words, { about, link, at }: Context): object {
   const line = (text: string, more: object = {}) => ({
     type: 'RichTextBlock',
     inlines: [{ type: 'TextRun', text, ...more }],
@@ -103,10 +105,10 @@ function teamsOf({ title, detail }: Words, { about, link, at }: Context): object
     version: '1.4',
     body: [
       line(title, { weight: 'bolder', size: 'medium' }),
-      ...(detail === undefined ? [] : [line(detail)]),
+      ...[detail, facts].filter((text) => text !== undefined).map((text) => line(text)),
       line(cut(`${about} · ${at}`, 300), { isSubtle: true }),
     ],
-    ...(link === undefined ? {} : { actions: [{ type: 'Action.OpenUrl', title: 'Open in Runwire', url: link }] }),
+    ...(link === undefined ? {} : { actions: [{ type: 'Action.OpenUrl', title: linkText, url: link }] }),
   };
   const attachment = { contentType: 'application/vnd.microsoft.card.adaptive', contentUrl: null, content };
   return { type: 'message', attachments: [attachment] };

@@ -50,6 +50,11 @@ export class ReceiverState {
     return nextMs === undefined ? undefined : Math.max(nextMs, this.#quietUntilMs);
   }
 
+  /** Returns when a failed delivery is tried again, if it is due at `dueMs`. */
+  retryMs(dueMs: number): number {
+    return Math.max(this.isFailing ? this.#nextProbeMs : dueMs, this.#quietUntilMs);
+  }
+
   /** Returns the shortest wait before the same delivery is tried again. */
   failed(failure: Failure, answer: Answer, nowMs: number): number {
     const { maxRetryAfterMs, maxProbeMs } = this.#retries;

@@ -186,8 +186,10 @@ export class Webhooks {
     return this.#change(principal, id, () => ({ pausedFor: 'asked' }));
   }
 
-  /** Continues. Failed deliveries begin afresh. */
+  /** Continues a paused webhook. Failed deliveries begin afresh, also of one that is not paused: they are tried now. */
   async resume(principal: Principal, id: string): Promise<Webhook> {
+    const consumer = this.#find(principal, id);
+    if (consumer.record.pausedFor === undefined) consumer.tryNow();
     return this.#change(principal, id, () => ({ pausedFor: undefined }));
   }
 
@@ -282,7 +284,7 @@ export class Webhooks {
   async #summaryOf(consumer: WebhookConsumer): Promise<WebhookSummary> {
     const { id, settings, pausedFor } = consumer.record;
     const { name, url, shape, filter } = settings;
-    const { isFailing, position, lastSuccessAt, failure, gap, retryingSince, ...status } = consumer.status();
+    const { isFailing, position, lastSuccessAt, failure, gap, retryingSince, nextTryAt, ...status } = consumer.status();
     const { head } = this.#options.log;
     const behind = Math.max(0, head - position);
     const waiting = behind > 0 ? await this.#parts.source.eventAt(id, position + 1) : undefined;
@@ -300,6 +302,7 @@ export class Webhooks {
       ...status,
       ...(pausedFor === undefined ? {} : { pausedFor }),
       ...(retryingSince === undefined ? {} : { retryingSince }),
+      ...(nextTryAt === undefined || pausedFor !== undefined ? {} : { nextTryAt }),
       ...(failure === undefined ? {} : { failure }),
       ...(lastSuccessAt === undefined ? {} : { lastSuccessAt }),
       ...(gap === undefined ? {} : { gap }),

@@ -1,6 +1,7 @@
 /** The sentences about events in the messages of the shapes Slack and Teams. */
 
-export type Words = { title: string; detail?: string | undefined };
+/** `facts`: a line below the detail. `link`: text of the link. */
+export type Words = { title: string; detail?: string | undefined; facts?: string | undefined; link?: string };
 
 const MAX_DETAIL = 1_000;
 
@@ -16,6 +17,10 @@ type Fields = {
   progress?: number;
   decidedBy?: string;
   expired?: boolean;
+  actor?: string;
+  requestedBy?: string;
+  requiredApprovals?: number;
+  expiresAt?: string;
   fromSeq?: number;
   toSeq?: number;
   error?: { message?: string };
@@ -34,7 +39,12 @@ const sentences: Record<string, (event: Fields) => Words> = {
   'stage.completed': ({ stageId }) => ({ title: `Stage completed: ${stageId}` }),
   'stage.failed': ({ stageId, error }) => ({ title: `Stage failed: ${stageId}`, detail: error?.message }),
   'artifact.created': ({ name }) => ({ title: `Artifact: ${name}` }),
-  'governance.required': ({ title, reason }) => ({ title: `Approval needed: ${title}`, detail: reason }),
+  'governance.required': (event) => ({
+    title: `Approval needed: ${event.title}`,
+    detail: event.reason,
+    facts: termsOf(event),
+    link: 'Review',
+  }),
   'approval.granted': ({ decidedBy, comment }) => ({ title: `Approved by ${decidedBy}`, detail: comment }),
   'approval.denied': ({ decidedBy, reason, expired }) =>
     expired
@@ -53,8 +63,15 @@ const sentences: Record<string, (event: Fields) => Words> = {
 export function wordsOf(event: object): Words {
   const fields = event as Fields;
   const sentence = Object.hasOwn(sentences, fields.type) ? sentences[fields.type] : undefined;
-  const { title, detail } = sentence?.(fields) ?? { title: fields.type };
-  return { title: cut(title, 150), detail: detail === undefined ? undefined : cut(detail, MAX_DETAIL) };
+  const { title, detail, ...more } = sentence?.(fields) ?? { title: fields.type };
+  return { ...more, title: cut(title, 150), detail: detail === undefined ? undefined : cut(detail, MAX_DETAIL) };
+}
+
+/** The requester, the number of approvals, and the expiry of a request. */
+function termsOf({ actor, requestedBy = actor, requiredApprovals = 1, expiresAt }: Fields): string {
+  const count = requiredApprovals === 1 ? '1 approval' : `${requiredApprovals} approvals`;
+  const expiry = expiresAt === undefined ? 'no expiry' : `expires ${expiresAt.slice(0, 16).replace('T', ' ')} UTC`;
+  return `Asked by ${requestedBy} · needs ${count} · ${expiry}`;
 }
 
 /** Cuts a text at a number of UTF-16 units, and never inside a character. */

@@ -82,6 +82,7 @@ test('[O16] dead letters are sent again or dropped, and a replay states how many
   await page.getByRole('link', { name: 'Open the webhook' }).click();
   await publish('r1', 'r2', 'r3');
   await page.getByRole('tab', { name: 'Dead letters 3' }).click();
+  await page.getByText('Answer: answer').first().waitFor();
   await expectNoFinding(page);
   await button(page, 'Drop…').first().click();
   await dialog(page).getByText('Drop this dead letter?').waitFor();

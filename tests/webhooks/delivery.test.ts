@@ -108,6 +108,42 @@ test('[O4] a receiver that was away gets everything once it is back, in order', 
   expect(await eventually(read, ({ behind }) => behind === 0)).toMatchObject({ state: 'delivering', retries: 0 });
 });
 
+test('[O4] a message that is taken after it was refused releases the others at once', async () => {
+  await using server = await openWithWebhooks({ webhookRetries: { ...quick, maxRefusals: 1_000_000 } });
+  let isBroken = true;
+  await using receiver = await Receiver.open(({ body }, response) => {
+    if (!isBroken) return 200;
+    response.writeHead(404, body.data.runId === 'late' ? { 'retry-after': '3600' } : {}).end();
+    return 'own';
+  });
+  const { webhook } = await webhookTo(server.api, receiver);
+  await server.bus.publish([created('late'), created('soon')], { actor: 'ci' });
+  const read = async () => (await server.api.get({ id: webhook.id })).webhook;
+  await eventually(read, ({ retries }) => retries === 2);
+  isBroken = false;
+  await receiver.untilTaken(2);
+  expect(await eventually(read, ({ behind }) => behind === 0)).toMatchObject({ state: 'delivering', retries: 0 });
+});
+
+test('[O15] [O16] a webhook states what waits and when it is tried next, and `resume` tries it now', async () => {
+  const slow = { ...quick, firstMs: 3_600_000, maxMs: 3_600_000 };
+  await using server = await openWithWebhooks({ webhookRetries: slow });
+  let isBroken = true;
+  await using receiver = await Receiver.open(() => (isBroken ? 404 : 200));
+  const { webhook } = await webhookTo(server.api, receiver, { filter: { types: ['run.created'] } });
+  await server.bus.publish([created('r1'), created('r2'), progress('r1', 1), progress('r1', 2)], { actor: 'ci' });
+  const read = async () => (await server.api.get({ id: webhook.id })).webhook;
+  const waits = await eventually(read, ({ retries }) => retries === 2);
+  expect(waits).toMatchObject({ state: 'retrying', waiting: 2, behind: 4, failure: { status: 404 } });
+  expect(Date.parse(waits.nextTryAt ?? '')).toBeGreaterThan(Date.now() + 1_000_000);
+  isBroken = false;
+  await server.api.resume({ id: webhook.id });
+  await receiver.untilTaken(2);
+  const done = await eventually(read, ({ behind }) => behind === 0);
+  expect(done).toMatchObject({ state: 'delivering', waiting: 0 });
+  expect(done.nextTryAt).toBeUndefined();
+});
+
 test('[O4] a Retry-After is followed by all deliveries of the webhook', async () => {
   await using server = await openWithWebhooks();
   const at: number[] = [];

@@ -22,6 +22,7 @@ test('[O5] a refused message is a dead letter with its reason, and later events 
       reason: 'status',
       status: 400,
       tries: quick.maxRefusals,
+      answer: 'answer',
     },
   ]);
   expect(receiver.received.filter(({ body }) => body.type === 'run.created')).toHaveLength(quick.maxRefusals);

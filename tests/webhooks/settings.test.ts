@@ -299,6 +299,39 @@ test('[O11] behind a proxy, messages go through it, and a name of a refused addr
   proxy.close();
 });
 
+test('[O13] a request for an approval states the requester, the reason, the quorum and the expiry, with a link to review', async () => {
+  await using server = await openWithWebhooks({ publicUrl: 'https://runs.example.org/' });
+  await using slack = await Receiver.open();
+  await using teams = await Receiver.open();
+  const filter = { types: ['governance.required'] };
+  await webhookTo(server.api, slack, { shape: 'slack', filter });
+  await webhookTo(server.api, teams, { shape: 'teams', filter });
+  const request = { title: 'Unblind arm B', reason: 'Safety board', requestedBy: 'rosa', requiredApprovals: 2 };
+  await server.bus.publish(
+    [
+      created('r1'),
+      {
+        type: 'governance.required',
+        projectId: 'demo',
+        runId: 'r1',
+        approvalId: 'a1',
+        ...request,
+        expiresAt: '2099-11-26T15:52:00.000Z',
+      },
+    ],
+    { actor: 'ci' },
+  );
+  await slack.untilTaken(1);
+  await teams.untilTaken(1);
+  for (const { text } of [...slack.received, ...teams.received]) {
+    expect(text).toContain('Approval needed: Unblind arm B');
+    expect(text).toContain('Safety board');
+    expect(text).toContain('Asked by rosa · needs 2 approvals · expires 2099-11-26 15:52 UTC');
+    expect(text).toContain('Review');
+    expect(text).not.toContain('Open in Runwire');
+  }
+});
+
 test('[O13] Slack and Teams get a sentence with a link, and no text of an event is markup there', async () => {
   await using server = await openWithWebhooks({ publicUrl: 'https://runs.example.org/' });
   await using slack = await Receiver.open();

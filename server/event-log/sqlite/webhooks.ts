@@ -131,9 +131,15 @@ export class SqliteWebhooks implements WebhookStore {
     const rows = await this.#parts.slice(() => {
       const row = this.#findRow(id);
       if (row === undefined) return [];
-      return this.#statements.deadLetters.all(row, cursor ?? -1, limit + 1) as { state: string }[];
+      return this.#statements.deadLetters.all(row, cursor ?? -1, limit + 1) as {
+        state: string;
+        answer: string | null;
+      }[];
     });
-    const letters = rows.map(({ state }) => JSON.parse(state) as DeadLetter);
+    const letters = rows.map(({ state, answer }) => ({
+      ...(JSON.parse(state) as DeadLetter),
+      ...(answer ? { answer } : {}),
+    }));
     return pageOf(letters, limit, ({ seq, kind }) => 2 * seq + Number(kind === 'gap'));
   }
 
@@ -191,7 +197,9 @@ function prepare(db: DatabaseSyncInstance) {
     putDead: put('webhook_dead_letters'),
     deleteDead: deleteFrom('webhook_dead_letters'),
     deadLetters: db.prepare(
-      `SELECT state FROM webhook_dead_letters WHERE webhook = ? AND 2 * seq + (kind = 'gap') > ? ORDER BY seq, kind LIMIT ?`,
+      `SELECT state, (SELECT answer FROM webhook_tries AS try WHERE try.seq = letter.seq AND try.webhook = letter.webhook
+         AND json_extract(try.state, '$.kind') = letter.kind ORDER BY try.id DESC LIMIT 1) AS answer
+       FROM webhook_dead_letters AS letter WHERE webhook = ? AND 2 * seq + (kind = 'gap') > ? ORDER BY seq, kind LIMIT ?`,
     ),
     insertTry: db.prepare('INSERT INTO webhook_tries (webhook, seq, at_ms, state, answer) VALUES (?, ?, ?, ?, ?)'),
     tries: db.prepare('SELECT * FROM webhook_tries WHERE webhook = ? AND id < ? ORDER BY id DESC LIMIT ?'),

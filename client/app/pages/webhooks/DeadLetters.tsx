@@ -46,11 +46,17 @@ export function DeadLetters({
         {data.deadLetters.map((letter) => (
           <li key={`${letter.kind} ${letter.seq}`}>
             <span className="letter-what">
-              <strong>{letter.type}</strong> <span className="cut">{letter.runId ?? ''}</span>
+              <strong>{letter.type}</strong>{' '}
+              <span className="cut">{[letter.runId, letter.projectId].filter(Boolean).join(' · ')}</span>
               <small>
                 seq {formatCount(letter.seq)} · {letter.tries} tries · first{' '}
                 <Time at={letter.firstTryAt} form="short" />, last <Time at={letter.lastTryAt} form="short" />
               </small>
+              {letter.answer !== undefined && (
+                <small className="cut" title={letter.answer}>
+                  Answer: {letter.answer.split('\n', 1)[0]}
+                </small>
+              )}
             </span>
             <span className="status failed">
               <span className="glyph" aria-hidden="true">

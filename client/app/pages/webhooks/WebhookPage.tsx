@@ -14,7 +14,7 @@ import { DeleteDialog, ReplayDialog } from './Dialogs.tsx';
 import { messageOf, useAction, useWebhook, type Webhook } from './data.ts';
 import { GapNote, State } from './State.tsx';
 import { WebhookForm } from './WebhookForm.tsx';
-import { filterText, shapes } from './words.ts';
+import { filterText, shapes, waitingText } from './words.ts';
 import '../../styles/pages/webhooks.css';
 
 const Crumbs = ({ children }: { children: ReactNode }) => (
@@ -87,10 +87,13 @@ function Existing({ id }: { id: string }) {
 }
 
 function Head({ webhook, isLocked }: { webhook: Webhook; isLocked: boolean }) {
-  const { id, name, host, shape, filter, state, position, head, behind, oldestWaitingAt, gap } = webhook;
+  const { id, name, host, shape, filter, state, position, head, oldestWaitingAt, nextTryAt, gap } = webhook;
   const [dialog, setDialog] = useState<'replay' | 'delete' | null>(null);
   const isPaused = state === 'paused';
   const toggle = useAction((client) => (isPaused ? client.resume : client.pause).mutate({ id }));
+  const retry = useAction((client) => client.resume.mutate({ id }));
+  const tryNow = () =>
+    retry.mutate(undefined, { onError: (error) => showToast(`Could not try now: ${messageOf(error)}`) });
   const change = () =>
     toggle.mutate(undefined, {
       onSuccess: () => showToast(isPaused ? 'Webhook resumed' : 'Webhook paused'),
@@ -118,12 +121,20 @@ function Head({ webhook, isLocked }: { webhook: Webhook; isLocked: boolean }) {
         {shapes[shape]} to {host} · {filterText(filter)}
       </p>
       <p>
-        At seq {formatCount(position)} of {formatCount(head)} ·{' '}
-        {behind === 0 ? 'up to date' : `${formatCount(behind)} behind`}
+        At seq {formatCount(position)} of {formatCount(head)} · {waitingText(webhook)}
         {oldestWaitingAt !== undefined && (
           <>
             {' '}
             · oldest <Time at={oldestWaitingAt} form="ago" />
+          </>
+        )}
+        {nextTryAt !== undefined && (
+          <>
+            {' '}
+            · next try at <Time at={nextTryAt} form="clock" />{' '}
+            <button type="button" disabled={isLocked || retry.isPending} onClick={tryNow}>
+              Try now
+            </button>
           </>
         )}
       </p>

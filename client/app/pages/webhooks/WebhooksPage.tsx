@@ -7,7 +7,7 @@ import { formatCount } from '../../lib/format.ts';
 import { Link, navigate } from '../../lib/navigation.tsx';
 import { useWebhooks, type WebhookSummary } from './data.ts';
 import { GapNote, State } from './State.tsx';
-import { filterText, presets } from './words.ts';
+import { filterText, presets, waitingText } from './words.ts';
 import '../../styles/pages/webhooks.css';
 
 const hrefOf = (id: string) => `/settings/webhooks/${encodeURIComponent(id)}`;
@@ -72,7 +72,7 @@ function List({ webhooks }: { webhooks: readonly WebhookSummary[] }) {
   return (
     <div className="webhook-list">
       <div className="webhook-row head" aria-hidden="true">
-        {['Name', 'Sends', 'State', 'Behind', 'Last success', 'Dead letters'].map((name) => (
+        {['Name', 'Sends', 'State', 'Waiting', 'Last success', 'Dead letters'].map((name) => (
           <span key={name}>{name}</span>
         ))}
       </div>
@@ -86,7 +86,7 @@ function List({ webhooks }: { webhooks: readonly WebhookSummary[] }) {
 }
 
 function Row({ webhook, props }: { webhook: WebhookSummary; props: object }) {
-  const { id, name, host, filter, behind, oldestWaitingAt, lastSuccessAt, deadLetters, gap } = webhook;
+  const { id, name, host, filter, oldestWaitingAt, lastSuccessAt, deadLetters, gap } = webhook;
   return (
     <li className="webhook-row" {...props}>
       <span className="who">
@@ -101,8 +101,8 @@ function Row({ webhook, props }: { webhook: WebhookSummary; props: object }) {
         {gap && <GapNote gap={gap} />}
       </span>
       <span>
-        <span className="cell-name">Behind: </span>
-        {behind === 0 ? 'up to date' : `${formatCount(behind)} events`}
+        <span className="cell-name">Waiting: </span>
+        {waitingText(webhook)}
         {oldestWaitingAt !== undefined && (
           <small>
             oldest <Time at={oldestWaitingAt} form="ago" />

@@ -72,6 +72,13 @@ export function stateOf({ state, pausedFor, retries, failure }: WebhookSummary):
   return { text: 'delivering', look: 'completed' };
 }
 
+/** What is still to be sent: messages that wait, else events that the server has not looked at. */
+export function waitingText({ waiting, behind }: Pick<WebhookSummary, 'waiting' | 'behind'>): string {
+  if (waiting > 0) return waiting === 1 ? '1 message waits' : `${formatCount(waiting)} messages wait`;
+  if (behind === 0) return 'up to date';
+  return `${formatCount(behind)} ${behind === 1 ? 'event' : 'events'} of the log not looked at yet`;
+}
+
 /** `team=ml, env=prod` to labels; undefined for a text that is no list of pairs. */
 export function labelsOf(text: string): Record<string, string> | undefined {
   const labels: Record<string, string> = {};
