@@ -336,6 +336,8 @@ test('[U48] a denied or expired approval is stated below the header until a stag
   await open(path);
   const banner = page.getByRole('region', { name: 'Outcome of the last approval' });
   await banner.getByText(/^Denied by bo, .*: site 7 is missing$/).waitFor();
+  await banner.getByText('The run goes on until its producer ends it.').waitFor();
+  expect(await page.locator('.folded-approval').count()).toBe(0);
   await publish(of('stage.started', { stageId: 's1', timestamp: new Date(Date.now() + 5_000).toISOString() }));
   await banner.waitFor({ state: 'detached' });
   const later = { timestamp: new Date(Date.now() + 10_000).toISOString() };

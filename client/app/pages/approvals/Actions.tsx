@@ -64,8 +64,13 @@ export function Actions(props: ActionsProps) {
   );
 }
 
+type CopiesProps = Pick<ActionsProps, 'approval' | 'run' | 'state'> & {
+  /** What the reader has seen; undefined until the page was complete once. */
+  seenSeq: number | undefined;
+};
+
 /** Copies a link to an approval, and a command that approves. */
-export function Copies({ approval, run, state }: Pick<ActionsProps, 'approval' | 'run' | 'state'>) {
+export function Copies({ approval, run, state, seenSeq }: CopiesProps) {
   return (
     <div className="card-copies">
       <CopyText
@@ -73,11 +78,11 @@ export function Copies({ approval, run, state }: Pick<ActionsProps, 'approval' |
         done="Link copied"
         text={linkOf(run, approval)}
       />
-      {mayDeny(state) && (
+      {state === 'open' && seenSeq !== undefined && (
         <CopyText
           label="Copy as command"
           done="Command copied"
-          text={() => commandOf(window.location.origin, { ...run, approvalId: approval.approvalId })}
+          text={() => commandOf(window.location.origin, { ...run, approvalId: approval.approvalId }, seenSeq)}
         />
       )}
     </div>

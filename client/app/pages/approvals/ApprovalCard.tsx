@@ -16,6 +16,7 @@ import { dropDraft, readDraft } from './drafts.ts';
 import { Expiry } from './Expiry.tsx';
 import { Changes, SeenNote } from './Notes.tsx';
 import { OutcomeLine } from './Outcome.tsx';
+import { GoesOn } from './OutcomeBanner.tsx';
 import type { Intent } from './useCardKeys.ts';
 import { useGuard } from './useLock.ts';
 import { useSeen } from './useSeen.ts';
@@ -30,6 +31,8 @@ export type CardProps = {
   live: Continuity;
   /** The card is in the inbox, so it names its run. */
   isInInbox?: boolean;
+  /** A banner around the card states the outcome. */
+  isInBanner?: boolean;
   /** A press of a key that this card answers. */
   intent?: Intent | undefined;
   onIntentDone?: (() => void) | undefined;
@@ -39,7 +42,7 @@ export type CardProps = {
 
 /** One approval: what is asked, why, its evidence, who has decided, and the buttons to decide. */
 export function ApprovalCard(props: CardProps) {
-  const { run, approval, live, isInInbox = false, intent, onIntentDone, onDecided } = props;
+  const { run, approval, live, isInInbox = false, isInBanner = false, intent, onIntentDone, onDecided } = props;
   const { projectId, runId } = run;
   const { approvalId, title } = approval;
   const isPast = useIsPast();
@@ -99,11 +102,12 @@ export function ApprovalCard(props: CardProps) {
       <h2 id={titleId} ref={heading} tabIndex={-1}>
         <Words>{title}</Words>
       </h2>
-      {!isOpenState(state) && (
+      {!isOpenState(state) && !isInBanner && (
         <p className="outcome-line">
           <OutcomeLine approval={approval} run={run} state={state} sub={sub} />
         </p>
       )}
+      {state === 'decided' && !isInBanner && <GoesOn run={run} approval={approval} />}
       <CardFacts run={run} approval={approval} evidence={shown.evidence} sub={sub} isInInbox={isInInbox} />
       {mayDeny(state) && changes.length > 0 && !dialog.decision && <Changes changes={changes} isLoaded onSeen={see} />}
       {mayDeny(state) && seen && (
@@ -117,7 +121,7 @@ export function ApprovalCard(props: CardProps) {
           hasSeen={seen !== undefined}
           onDecide={open}
         />
-        <Copies approval={approval} run={run} state={state} />
+        <Copies approval={approval} run={run} state={state} seenSeq={(isChanged ? seen : shown)?.seq} />
       </div>
       {dialog.decision && seen && (
         <DecisionDialog

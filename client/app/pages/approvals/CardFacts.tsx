@@ -97,6 +97,7 @@ export function CanApprove({ approval }: { approval: Approval }) {
   const { approvers, requiredRole, requestedBy, requestActor } = approval;
   const asked = requestedBy ?? requestActor;
   const shown = isOpen ? approvers : approvers?.slice(0, NAMES);
+  const isAmong = !approvers || approvers.some((user) => user.toLowerCase() === asked.toLowerCase());
   const rest = (approvers?.length ?? 0) - (shown?.length ?? 0);
   return (
     <>
@@ -113,13 +114,17 @@ export function CanApprove({ approval }: { approval: Approval }) {
           +{rest}
         </button>
       )}
-      , except <Name>{asked}</Name> (who asked)
+      {isAmong && (
+        <>
+          , except <Name>{asked}</Name> (who asked)
+        </>
+      )}
     </>
   );
 }
 
 /** A text of at most four lines, with a button for the rest. */
-function Reason({ text }: { text: string }) {
+export function Reason({ text }: { text: string }) {
   const id = useId();
   const box = useRef<HTMLParagraphElement>(null);
   const [isLong, setIsLong] = useState(false);

@@ -5,6 +5,7 @@ import { Name } from '../../components/Name.tsx';
 import { announce } from '../../lib/announce.ts';
 import { isSignedOut } from '../../lib/errors.ts';
 import { formatCount } from '../../lib/format.ts';
+import { Reason } from './CardFacts.tsx';
 import { Closed } from './Closed.tsx';
 import {
   type CardState,
@@ -176,6 +177,7 @@ function Form(props: FormProps) {
         <Expiry expiresAt={approval.expiresAt} />
       </p>
       <p>{consequenceOf(approval, isGrant)}</p>
+      {approval.reason !== undefined && <Reason text={approval.reason} />}
       {evidence.length > 0 && <EvidenceList evidence={evidence} />}
       {(changes.length > 0 || isStale) && (
         <Changes ref={band} changes={changes} isLoaded={isNewer} onSeen={props.acknowledge} />

@@ -10,6 +10,7 @@ import { ParamLink } from '../../lib/navigation.tsx';
 import { ApprovalCard, type CardProps } from './ApprovalCard.tsx';
 import { isOpenState, stateOf } from './card-state.ts';
 import { OutcomeLine } from './Outcome.tsx';
+import { lastOutcome, OutcomeBanner } from './OutcomeBanner.tsx';
 import { useCardKeys } from './useCardKeys.ts';
 
 /** Number of cards before the reader asks for more. */
@@ -62,6 +63,7 @@ function useSplit(run: RunView): { open: Approval[]; closed: Approval[] } {
 function Cards({ run }: { run: RunView }) {
   const isPast = useIsPast();
   const { projectId, runId } = run;
+  const sub = useSession().me?.sub;
   const live = useRun({ projectId, runId });
   const box = useRef<HTMLElement>(null);
   const { open, closed } = useSplit(run);
@@ -70,7 +72,10 @@ function Cards({ run }: { run: RunView }) {
   const unread = useUnread(openIds, box);
   const isCard = ({ approvalId }: Approval) => openIds.has(approvalId) || unread.has(approvalId);
   const cards = run.approvals.filter(isCard);
-  const folded = closed.filter((approval) => !isCard(approval));
+  const last = lastOutcome(run);
+  // A card states the outcome itself.
+  const banner = last && !isCard(last) ? last : undefined;
+  const folded = closed.filter((approval) => !isCard(approval) && approval !== banner);
   const { intent, onIntentDone } = useCardKeys(box, !isPast);
   const intentOf = ({ approvalId }: Approval) =>
     intent && (intent.approvalId ?? open[0]?.approvalId) === approvalId ? intent : undefined;
@@ -78,6 +83,11 @@ function Cards({ run }: { run: RunView }) {
   useAnchor(box);
   return (
     <section ref={box} id="approval" className="run-approvals" aria-label="Approvals">
+      {banner && (
+        <OutcomeBanner run={run} approval={banner} sub={sub}>
+          <ApprovalCard run={run} approval={banner} live={live} isInBanner />
+        </OutcomeBanner>
+      )}
       {(isAll ? cards : cards.slice(0, MAX_CARDS)).map((approval) => (
         <ApprovalCard
           key={approval.approvalId}

@@ -97,10 +97,10 @@ test('[U30] the address of an approval holds ids with any characters', () => {
 
 test('[U39] a shell passes the ids of the copied command on unchanged', () => {
   const key = { projectId: 'demo', runId: 'it\'s $(id) `id` \\ "x"', approvalId: 'a1' };
-  const command = commandOf('https://runs.example.org', key).replace(/^curl/, 'printf "%s\\n"');
+  const command = commandOf('https://runs.example.org', key, 7).replace(/^curl/, 'printf "%s\\n"');
   const lines = execFileSync('sh', ['-c', command], { encoding: 'utf8' }).trimEnd().split('\n');
   expect(lines[2]).toBe('https://runs.example.org/trpc/approval.grant');
-  expect(JSON.parse(lines.at(-1) ?? '')).toEqual(key);
+  expect(JSON.parse(lines.at(-1) ?? '')).toEqual({ ...key, seenSeq: 7 });
 });
 
 test('[U31] remaining times count seconds below a minute', () => {

@@ -197,10 +197,14 @@ export function formatLeft(ms: number): string {
   return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} d`;
 }
 
-/** Returns a shell command that approves, for a terminal with a token. Ids are quoted: they may hold any ASCII character. */
-export function commandOf(origin: string, key: { projectId: string; runId: string; approvalId: string }): string {
-  const { projectId, runId, approvalId } = key;
+type CommandKey = { projectId: string; runId: string; approvalId: string };
+
+/**
+ * Returns a shell command that approves what the reader has seen, for a terminal with a token. Ids are quoted: they may hold
+ * any ASCII character.
+ */
+export function commandOf(origin: string, { projectId, runId, approvalId }: CommandKey, seenSeq: number): string {
   const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
-  const body = JSON.stringify({ projectId, runId, approvalId });
+  const body = JSON.stringify({ projectId, runId, approvalId, seenSeq });
   return `curl -X POST ${quoted(`${origin}/trpc/approval.grant`)} -H "Authorization: Bearer $RUNWIRE_TOKEN" -H 'Content-Type: application/json' -d ${quoted(body)}`;
 }

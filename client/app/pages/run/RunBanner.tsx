@@ -1,21 +1,12 @@
-import { type ReactNode, useState } from 'react';
-import { type Approval, type RunView, useRunwire } from '../../../hooks/index.ts';
+import { useState } from 'react';
+import { type RunView, useRunwire } from '../../../hooks/index.ts';
 import { Copy } from '../../components/Copy.tsx';
 import { Name } from '../../components/Name.tsx';
-import { Time } from '../../components/Time.tsx';
 import { showToast } from '../../components/Toast.tsx';
-import { formatCount } from '../../lib/format.ts';
 import { ParamLink, setParams } from '../../lib/navigation.tsx';
 
-/** Why the run failed, or how its last approval ended while the run has not gone on past it. */
-export const RunBanner = ({ run }: { run: RunView }) => (
-  <>
-    <Failure run={run} />
-    <Outcome run={run} />
-  </>
-);
-
-function Failure({ run }: { run: RunView }) {
+/** Why the run failed. */
+export function RunBanner({ run }: { run: RunView }) {
   const { error, stageError, stages } = run;
   if (!error) return null;
   const cause = stageError ?? error;
@@ -109,57 +100,4 @@ function ShowEvent({ run, stageId }: { run: RunView; stageId: string | undefined
       Show the event
     </button>
   );
-}
-
-function Outcome({ run }: { run: RunView }) {
-  const approval = lastOutcome(run);
-  if (!approval) return null;
-  const { title, status, decisions, decidedAt, requiredApprovals } = approval;
-  const denial = decisions.find(({ decision }) => decision === 'denied');
-  const granted = decisions.filter(({ decision }) => decision === 'granted').length;
-  const at = decidedAt === undefined ? null : <Time at={decidedAt} form="short" />;
-  return (
-    <Banner title={title}>
-      {status === 'denied' ? (
-        <>
-          Denied by <Name>{denial?.decidedBy ?? 'somebody'}</Name>, {at}
-          {denial?.reason !== undefined && (
-            <>
-              : <bdi dir="auto">{denial.reason}</bdi>
-            </>
-          )}
-        </>
-      ) : (
-        <>
-          Nobody decided in time. Expired {at} with {formatCount(granted)} of {formatCount(requiredApprovals)}{' '}
-          {requiredApprovals === 1 ? 'approval' : 'approvals'}
-        </>
-      )}
-    </Banner>
-  );
-}
-
-const Banner = ({ title, children }: { title: string; children: ReactNode }) => (
-  <section className="outcome-banner" aria-label="Outcome of the last approval">
-    <h2>
-      <Name>{title}</Name>
-    </h2>
-    <p>{children}</p>
-  </section>
-);
-
-/** Returns the approval that was denied or expired last, unless a stage has begun or ended since. */
-function lastOutcome({ approvals, stages }: RunView): Approval | undefined {
-  let last: Approval | undefined;
-  for (const approval of approvals) {
-    if (approval.decidedAt === undefined) continue;
-    if (last === undefined || approval.decidedAt >= (last.decidedAt ?? '')) last = approval;
-  }
-  if (last?.status !== 'denied' && last?.status !== 'expired') return undefined;
-  const at = last.decidedAt ?? '';
-  // All instants have one format and compare as text.
-  const isPast = stages.some(
-    ({ startedAt = '', endedAt = '', failedAt = '' }) => startedAt > at || endedAt > at || failedAt > at,
-  );
-  return isPast ? undefined : last;
 }

@@ -194,7 +194,7 @@ function Slider({ travel: { at, event, go }, live: { lastRunSeq }, firstRunSeq, 
       {spread(marks, lastRunSeq).map(({ runSeq, kind, text }) => (
         <span
           key={runSeq}
-          className={`mark ${kind}`}
+          className={`mark mark-${kind}`}
           style={{ left: `${placeOf(runSeq)}%` }}
           title={`Event ${runSeq}: ${text}`}
           aria-hidden="true"
