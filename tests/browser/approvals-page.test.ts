@@ -282,12 +282,13 @@ test('[U32] two presses in a row never decide two approvals', async () => {
   expect((await storedOf(app, 'a2'))?.status).toBe('pending');
 });
 
-test('[U32] the row of a decided approval stays for a while, then the next one is selected at its heading', async () => {
+test('[U32] the row of a decided approval leaves, its card stays, and Next leads to the heading of the soonest expiry', async () => {
   const { page, publish, open } = await openAs('vera');
   await publish(
     of('run.created', { name: 'Nightly' }),
-    asked('a1', 'First', { expiresAt: inMs(600_000) }),
-    asked('a2', 'Second', { expiresAt: inMs(900_000) }),
+    asked('a0', 'Soonest', { expiresAt: inMs(600_000) }),
+    asked('a1', 'First', { expiresAt: inMs(900_000), requiredApprovals: 2 }),
+    asked('a2', 'Last'),
   );
   await open('/approvals');
   await page.getByRole('row', { name: 'First' }).click();
@@ -299,10 +300,36 @@ test('[U32] the row of a decided approval stays for a while, then the next one i
   await page.keyboard.type('wrong cohort');
   await deny(page).click();
   await page.getByRole('row', { name: 'First' }).getByText('Denied').waitFor();
-  await page.getByRole('button', { name: 'Next: Second' }).waitFor();
+  await page.getByRole('button', { name: 'Next: Soonest' }).waitFor();
   await page.getByRole('row', { name: 'First' }).waitFor({ state: 'detached', timeout: 20_000 });
-  await cardOf(page, 'Second').waitFor();
-  await expect.poll(() => focused(page)).toBe('Second');
+  await cardOf(page, 'First').waitFor();
+  await page.evaluate(() => {
+    const lost = () =>
+      setTimeout(() => document.activeElement === document.body && document.body.classList.add('lost'));
+    document.addEventListener('focusout', lost);
+  });
+  await page.keyboard.press('Enter');
+  await cardOf(page, 'Soonest').waitFor();
+  await expect.poll(() => focused(page)).toBe('Soonest');
+  expect(await page.locator('body.lost').count()).toBe(0);
+});
+
+test('[U34] decisions of users are no change: the own one is no notice, another one is a line', async () => {
+  const app = await openAs('vera');
+  const { page, publish, open } = app;
+  await publish(of('run.created', { name: 'Nightly' }), asked('a1', 'Release', { requiredApprovals: 3 }));
+  await open('/approvals');
+  await approveOf(page, 'Release').waitFor();
+  await decideAs(app, 'bo', 'grant', 'a1');
+  await cardOf(page, 'Release').getByText('bo approved meanwhile').waitFor();
+  await approveOf(page, 'Release').click();
+  await approve(page).click();
+  await page.getByRole('row', { name: 'Release' }).getByText('2 of 3').waitFor();
+  await cardOf(page, 'Release')
+    .getByText(/You approved .*One more approval is needed\./)
+    .waitFor();
+  expect(await page.locator('.changes').count()).toBe(0);
+  expect(await cardOf(page, 'Release').getByText('approved meanwhile').count()).toBe(0);
 });
 
 test('[U33] a frozen server locks the buttons within 10 s, and they unlock when it answers', async () => {

@@ -119,6 +119,22 @@ test('[U72] in the past nothing can be decided, and new events are counted', asy
   await isAt(page, folds.length, folds.length + 1);
 });
 
+test('[U72] a link to what a user saw shows the approval below both bars', async () => {
+  const { page, folds, open } = await openSamples();
+  const at = folds.findIndex(({ approvals }) => approvals.length > 0) + 1;
+  for (const width of [1_280, 360]) {
+    await page.setViewportSize({ width, height: 700 });
+    await open(`${path}?at=${at}#approval`);
+    await isAt(page, at, folds.length);
+    await expect
+      .poll(async () => {
+        const [above, heading] = [await bar(page).boundingBox(), await page.locator('.approval-card h2').boundingBox()];
+        return above !== null && heading !== null && heading.y >= above.y + above.height && heading.y < 700;
+      })
+      .toBe(true);
+  }
+});
+
 test('[U73] the slider, the field and playing move through the run', async () => {
   const { page, folds } = await openSamples('?at=1');
   const total = folds.length;

@@ -2,6 +2,7 @@ import { skipToken } from '@tanstack/react-query';
 import { type RefObject, useEffect, useId, useRef, useState } from 'react';
 import { type Approval, type DecisionInput, type RunView, useApproval } from '../../../hooks/index.ts';
 import type { Continuity } from '../../components/Badge.tsx';
+import { Name } from '../../components/Name.tsx';
 import { useIsPast } from '../../components/Past.tsx';
 import { Status } from '../../components/Status.tsx';
 import { showToast } from '../../components/Toast.tsx';
@@ -10,7 +11,7 @@ import { useSession } from '../../hooks/useSession.ts';
 import { formatCount } from '../../lib/format.ts';
 import { Actions, Copies } from './Actions.tsx';
 import { CardFacts } from './CardFacts.tsx';
-import { evidenceOf, isOpenState, mayDeny, stateOf } from './card-state.ts';
+import { approvedSince, evidenceOf, isOpenState, listed, mayDeny, stateOf } from './card-state.ts';
 import { DecisionDialog } from './DecisionDialog.tsx';
 import { dropDraft, readDraft } from './drafts.ts';
 import { Expiry } from './Expiry.tsx';
@@ -65,7 +66,8 @@ export function ApprovalCard(props: CardProps) {
   };
   const seenState = useSeen(shown, guard.lock === null && live.seq !== null);
   const { seen, changes, isNewer, see } = seenState;
-  const isChanged = changes.some(({ isBinding }) => isBinding);
+  const isChanged = changes.length > 0;
+  const others = seen ? approvedSince(seen, shown, sub) : [];
   const dialog = useDialog({ projectId, runId, approvalId }, sub, seen !== undefined && mayDeny(state));
   const open = (decision: DecisionInput['decision']) => {
     see();
@@ -109,10 +111,16 @@ export function ApprovalCard(props: CardProps) {
       )}
       {state === 'decided' && !isInBanner && <GoesOn run={run} approval={approval} />}
       <CardFacts run={run} approval={approval} evidence={shown.evidence} sub={sub} isInInbox={isInInbox} />
-      {mayDeny(state) && changes.length > 0 && !dialog.decision && <Changes changes={changes} isLoaded onSeen={see} />}
+      {mayDeny(state) && isChanged && !dialog.decision && <Changes changes={changes} isLoaded onSeen={see} />}
       {mayDeny(state) && seen && (
         <SeenNote runSeq={shown.runSeq} seq={shown.seq}>
-          {changes.length === 0 && ' · nothing has changed since you opened this'}
+          {!isChanged && ' · nothing has changed since you opened this'}
+          {others.length > 0 && (
+            <>
+              {' · '}
+              <Name>{listed(others)}</Name> approved meanwhile
+            </>
+          )}
         </SeenNote>
       )}
       <div className="card-foot">

@@ -14,7 +14,7 @@ type ListProps = {
 
 /** The rows of a box. While the pointer or the focus is in the list, no row moves. */
 export function ApprovalList({ inbox, box, list, sub }: ListProps) {
-  const { rows, selected, outcomes, select, setIsTouched } = inbox;
+  const { rows, selected, decisions, outcomes, select, setIsTouched } = inbox;
   const addressAt = (index: number) => rows[index]?.address ?? '';
   const { listProps, rowProps } = useListFocus<HTMLDivElement>({
     name: 'approvals',
@@ -47,6 +47,7 @@ export function ApprovalList({ inbox, box, list, sub }: ListProps) {
             row={row}
             box={box}
             isSelected={row.address === selected}
+            decisions={decisions.get(row.address)}
             outcome={outcomes.get(row.address)}
             sub={sub}
             rowProps={rowProps(index)}

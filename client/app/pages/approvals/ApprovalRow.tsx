@@ -1,4 +1,5 @@
 // biome-ignore-all lint/a11y/useSemanticElements: a grid of one column needs no table.
+import type { Approval } from '../../../hooks/index.ts';
 import { Name } from '../../components/Name.tsx';
 import { decodedName } from '../../components/ProjectName.tsx';
 import { Status } from '../../components/Status.tsx';
@@ -14,6 +15,8 @@ type RowProps = {
   row: Row;
   box: Box;
   isSelected: boolean;
+  /** The decisions as the card has them: a row that has left its box is no longer updated. */
+  decisions: Approval['decisions'] | undefined;
   /** The outcome of the user's decision, while the row stays. */
   outcome: string | undefined;
   sub: string | undefined;
@@ -22,7 +25,7 @@ type RowProps = {
 };
 
 /** A row of the inbox: title, run, quorum, requester, and the time until it expires or its outcome. */
-export function ApprovalRow({ row, box, isSelected, outcome, sub, rowProps, onSelect }: RowProps) {
+export function ApprovalRow({ row, box, isSelected, decisions, outcome, sub, rowProps, onSelect }: RowProps) {
   const { approval, address, hasLeft } = row;
   const { title, projectId, runId, runName, requiredApprovals, requestedBy, requestActor, requestedAt, status } =
     approval;
@@ -54,7 +57,7 @@ export function ApprovalRow({ row, box, isSelected, outcome, sub, rowProps, onSe
           </span>
           {requiredApprovals > 1 && (
             <span>
-              {grantsOf(approval).length} of {requiredApprovals}
+              {grantsOf(hasLeft && decisions ? { decisions } : approval).length} of {requiredApprovals}
             </span>
           )}
           {isPending && <Expiry expiresAt={approval.expiresAt} isShort />}

@@ -107,7 +107,7 @@ function Pane({ inbox, isAlone }: { inbox: Inbox; isAlone: boolean }) {
   const outcome = selected === undefined ? undefined : outcomes.get(selected);
   const note = useRef<HTMLButtonElement>(null);
   return (
-    <div className="inbox-pane">
+    <div className="inbox-pane" data-address={selected} tabIndex={-1}>
       {isAlone && <h1 className="unseen">Approvals</h1>}
       {isAlone && (
         <nav aria-label="Approvals" className="pane-nav">
@@ -138,7 +138,7 @@ function Pane({ inbox, isAlone }: { inbox: Inbox; isAlone: boolean }) {
           approvalKey={key}
           intent={intent}
           onIntentDone={onIntentDone}
-          onShown={inbox.heading.onShown}
+          onShown={inbox.onShown}
           onDecided={(decision) => {
             decided(selected, decision);
             setTimeout(() => note.current?.focus(), 50);

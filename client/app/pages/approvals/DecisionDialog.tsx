@@ -65,7 +65,7 @@ export function DecisionDialog(props: DialogProps) {
   });
   const refusal = sending.is === 'refused' ? sending.error : undefined;
   const isStale = refusal?.code === 'EVIDENCE_CHANGED';
-  const isChanged = isStale || props.changes.some(({ isBinding }) => isBinding);
+  const isChanged = isStale || props.changes.length > 0;
   const isBusy = sending.is === 'probing' || sending.is === 'sending' || sending.is === 'unanswered';
   const isClosed = !isBusy && ((state !== 'loading' && !mayDeny(state)) || isFinal(sending));
   const canSend = !isBusy && !isClosed && guard.lock === null && !isChanged && (isGrant || text.trim() !== '');

@@ -1,5 +1,5 @@
 import { useEffect } from 'react';
-import { type ApprovalKey, useRun } from '../../../hooks/index.ts';
+import { type Approval, type ApprovalKey, useRun } from '../../../hooks/index.ts';
 import { Notice, Problem, Skeleton } from '../../components/Notice.tsx';
 import { HeldNow } from '../../hooks/useNow.ts';
 import { codeOf } from '../../lib/errors.ts';
@@ -7,7 +7,8 @@ import { ApprovalCard, type CardProps } from './ApprovalCard.tsx';
 
 type InboxCardProps = Pick<CardProps, 'onDecided' | 'intent' | 'onIntentDone'> & {
   approvalKey: ApprovalKey;
-  onShown: () => void;
+  /** Called once the card is shown, and when its approval changes. */
+  onShown: (approval: Approval) => void;
 };
 
 /** The card of the selected approval, with its run. */
@@ -16,10 +17,9 @@ export function InboxCard({ approvalKey, onShown, ...props }: InboxCardProps) {
   const live = useRun({ projectId, runId });
   const { run, status, error, reconnect, phase } = live;
   const approval = run?.approvals.find((one) => one.approvalId === approvalId);
-  const isShown = approval !== undefined;
   useEffect(() => {
-    if (isShown) onShown();
-  }, [isShown, onShown]);
+    if (approval) onShown(approval);
+  }, [approval, onShown]);
   if (run && approval) {
     return (
       <HeldNow value={null}>

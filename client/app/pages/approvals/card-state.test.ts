@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import type { Approval, Artifact } from '../../../hooks/index.ts';
 import { addressOf, keyOfAddress } from './boxes.ts';
 import {
+  approvedSince,
   type CardState,
   changesBetween,
   commandOf,
@@ -65,7 +66,7 @@ test('[U31] a card is in exactly one state, and the server states who may decide
   expect(isOpenState('run over')).toBe(false);
 });
 
-test('[U34] changes name both versions; only evidence and terms hold a decision back', () => {
+test('[U34] changes of evidence and terms name both versions; a decision of a user is no change', () => {
   const evidence = evidenceOf(approval, [artifact]);
   const seen = { approval, evidence, seq: 1, runSeq: 1 };
   expect(changesBetween(seen, { approval, evidence: evidenceOf(approval, [{ ...artifact }]) })).toEqual([]);
@@ -79,12 +80,13 @@ test('[U34] changes name both versions; only evidence and terms hold a decision 
     decisions: [{ decidedBy: 'bo', decision: 'granted' as const, at: at(7) }],
   };
   const changes = changesBetween(seen, { approval: granted, evidence: evidenceOf(granted, changed) });
-  expect(changes.map(({ what, before, after, isBinding }) => [what, before, after, isBinding])).toEqual([
-    ['report.html', 'sha256 abababababab…', 'sha256 cdcdcdcdcdcd…', true],
-    ['later.csv', 'not published yet', '1,000 B · no hash', true],
-    ['Reason', 'none', '[erased]', true],
-    ['Approvals', '0 of 2 approvals', '1 of 2 approvals', false],
+  expect(changes.map(({ what, before, after }) => [what, before, after])).toEqual([
+    ['report.html', 'sha256 abababababab…', 'sha256 cdcdcdcdcdcd…'],
+    ['later.csv', 'not published yet', '1,000 B · no hash'],
+    ['Reason', 'none', '[erased]'],
   ]);
+  expect(approvedSince(seen, { approval: granted }, 'vera')).toEqual(['bo']);
+  expect(approvedSince(seen, { approval: granted }, 'bo')).toEqual([]);
   const again = evidenceOf(approval, [{ ...artifact, createdAt: at(9) }]);
   expect(changesBetween(seen, { approval, evidence: again })).toMatchObject([{ after: 'published again' }]);
 });

@@ -69,7 +69,7 @@ export const isOpenState = (state: CardState): boolean => !['decided', 'expired'
 /** True if the user may deny: one denial denies, also after the own approval. */
 export const mayDeny = (state: CardState): boolean => state === 'open' || state === 'you approved';
 
-export const grantsOf = ({ decisions }: Approval): Approval['decisions'] =>
+export const grantsOf = ({ decisions }: Pick<Approval, 'decisions'>): Approval['decisions'] =>
   decisions.filter(({ decision }) => decision === 'granted');
 
 /** `1 of 2 approvals`. */
@@ -101,27 +101,29 @@ export type Change = {
   after: string;
   /** The URI of changed evidence. */
   uri?: string | undefined;
-  /** Evidence, reason or terms. Without: the count of approvals, which no decision is refused for. */
-  isBinding: boolean;
 };
 
-/** Lists what changed in an approval and in its evidence. */
+/** Lists what changed in the terms of an approval and in its evidence. */
 export function changesBetween(before: Seen, after: Pick<Seen, 'approval' | 'evidence'>): Change[] {
   const terms = (['title', 'reason', 'requiredApprovals', 'expiresAt', 'requiredRole'] as const).flatMap((name) => {
     const [old, now] = [before.approval[name], after.approval[name]].map((value) => String(value ?? 'none'));
-    return old === now ? [] : [{ what: termNames[name], before: `${old}`, after: `${now}`, isBinding: true }];
+    return old === now ? [] : [{ what: termNames[name], before: `${old}`, after: `${now}` }];
   });
   const evidence = after.evidence.flatMap((now): Change[] => {
     const old = before.evidence.find(({ artifactId }) => artifactId === now.artifactId);
     if (old && contentOf(old) === contentOf(now)) return [];
     const [was, is] = describeChange(old?.artifact, now.artifact);
     const what = now.artifact?.name ?? now.artifactId;
-    return [{ what, before: was, after: is, uri: now.artifact?.uri, isBinding: true }];
+    return [{ what, before: was, after: is, uri: now.artifact?.uri }];
   });
-  const [old, now] = [quorumOf(before.approval), quorumOf(after.approval)];
-  const quorum = old === now ? [] : [{ what: 'Approvals', before: old, after: now, isBinding: false }];
-  return [...evidence, ...terms, ...quorum];
+  return [...evidence, ...terms];
 }
+
+/** The other users that have approved since. A decision of a user is no change of what is asked. */
+export const approvedSince = (before: Seen, after: Pick<Seen, 'approval'>, sub: string | undefined): string[] =>
+  grantsOf(after.approval)
+    .map(({ decidedBy }) => decidedBy)
+    .filter((user) => user !== sub && !grantsOf(before.approval).some(({ decidedBy }) => decidedBy === user));
 
 const termNames = {
   title: 'Title',

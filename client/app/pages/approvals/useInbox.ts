@@ -1,9 +1,9 @@
 import { useCallback, useEffect, useRef, useState } from 'react';
-import type { InboxApproval } from '../../../hooks/index.ts';
+import type { Approval, InboxApproval } from '../../../hooks/index.ts';
 import { useKeys } from '../../hooks/useKeys.tsx';
 import { useMedia } from '../../hooks/useMedia.ts';
 import { setParams, useParams } from '../../lib/navigation.tsx';
-import { addressOf, type Box, keyOfAddress, matches } from './boxes.ts';
+import { addressOf, type Box, keyOfAddress, matches, sorted } from './boxes.ts';
 import { useCardKeys } from './useCardKeys.ts';
 import { type Row, STAY_MS, useRows } from './useRows.ts';
 
@@ -21,31 +21,35 @@ export function useInbox(box: Box, approvals: readonly InboxApproval[], text: st
   const [outcomes, setOutcomes] = useState<ReadonlyMap<string, string>>(new Map());
   const linked = useParams().get('a');
   const linkedKey = keyOfAddress(linked);
+  /** Addresses of decided approvals whose rows have stayed long enough. The card stays until the user moves on. */
+  const [over, setOver] = useState<ReadonlySet<string>>(new Set());
+  /** The decisions as the cards have shown them, by address. */
+  const [decisions, setDecisions] = useState<ReadonlyMap<string, Approval['decisions']>>(new Map());
   /** In a wide window the first row is selected until another one is. It stays selected when rows come before it. */
   const [first, setFirst] = useState<{ box: Box; address: string }>();
   const pinned = isWide && first?.box === box ? first.address : undefined;
   const selected = linkedKey ? addressOf(linkedKey) : pinned;
-  const staying = new Set([...outcomes.keys(), ...(selected === undefined ? [] : [selected])]);
+  const staying = new Set(
+    [...outcomes.keys(), ...(selected === undefined ? [] : [selected])].filter((address) => !over.has(address)),
+  );
   const all = useRows({ box, approvals, staying, isTouched });
   const rows = text === '' ? all : all.filter(({ approval }) => matches(approval, text));
-  const firstAddress = rows.find(({ hasLeft }) => !hasLeft)?.address;
+  const firstAddress = rows.find(({ address, hasLeft }) => !hasLeft && !outcomes.has(address))?.address;
   if (isWide && !linkedKey && pinned === undefined && firstAddress !== undefined)
     setFirst({ box, address: firstAddress });
 
   const at = rows.findIndex(({ address }) => address === selected);
-  const next = nextOf(rows, at, outcomes);
+  const next = nextOf(box, rows, selected, outcomes);
   const heading = useHeadingFocus();
   const select = (address: string | undefined) => {
-    if (address !== undefined) heading.want();
+    heading.want(address);
     setParams({ a: address }, { push: !isWide && selected === undefined });
   };
-  const leave = (address: string) => setOutcomes((before) => new Map([...before].filter(([one]) => one !== address)));
   const goOn = () => {
-    if (selected !== undefined) leave(selected);
     setFirst(undefined);
     select(next?.address);
   };
-  useLeaving(outcomes, selected, { leave, goOn });
+  useLeaving(outcomes, setOver);
   const step = (by: 1 | -1) => () => {
     if (by === 1 && selected !== undefined && outcomes.has(selected)) return goOn();
     const row = rows[at + by];
@@ -53,6 +57,14 @@ export function useInbox(box: Box, approvals: readonly InboxApproval[], text: st
   };
   useKeys({ ']': { does: 'Next approval', act: step(1) }, '[': { does: 'Previous approval', act: step(-1) } });
   const { intent, onIntentDone } = useCardKeys(page, true);
+  const { onHeading } = heading;
+  const onShown = useCallback(
+    (approval: Approval) => {
+      onHeading();
+      if (selected !== undefined) setDecisions((before) => new Map(before).set(selected, approval.decisions));
+    },
+    [selected, onHeading],
+  );
   const decided = (address: string, decision: 'granted' | 'denied') =>
     setOutcomes((before) => new Map(before).set(address, decision === 'granted' ? 'Approved' : 'Denied'));
   return {
@@ -64,61 +76,65 @@ export function useInbox(box: Box, approvals: readonly InboxApproval[], text: st
     select,
     step,
     goOn,
+    decisions,
     outcomes,
     decided,
     setIsTouched,
-    heading,
+    onShown,
     intent,
     onIntentDone,
   };
 }
 
-/** The row after the selected one that still waits, else the one before it. */
-function nextOf(rows: readonly Row[], at: number, outcomes: ReadonlyMap<string, string>): Row | undefined {
-  const isWaiting = ({ address, hasLeft }: Row) => !hasLeft && !outcomes.has(address);
-  return rows.slice(at + 1).find(isWaiting) ?? rows.slice(0, Math.max(0, at)).findLast(isWaiting);
+/** The row that waits and expires first, except the selected one. */
+function nextOf(
+  box: Box,
+  rows: readonly Row[],
+  selected: string | undefined,
+  outcomes: ReadonlyMap<string, string>,
+): Row | undefined {
+  const waiting = rows.filter(({ address, hasLeft }) => !hasLeft && address !== selected && !outcomes.has(address));
+  const [first] = sorted(
+    box,
+    waiting.map(({ approval }) => approval),
+  );
+  return waiting.find(({ approval }) => approval === first);
 }
 
-/** Lets the row of a decided approval leave after a while. If the user still looks at it, the next one is selected. */
+/** Lets the row of a decided approval leave after a while. */
 function useLeaving(
   outcomes: ReadonlyMap<string, string>,
-  selected: string | undefined,
-  { leave, goOn }: { leave: (address: string) => void; goOn: () => void },
+  setOver: (change: (before: ReadonlySet<string>) => ReadonlySet<string>) => void,
 ): void {
-  const latest = useRef({ selected, leave, goOn });
   useEffect(() => {
-    latest.current = { selected, leave, goOn };
-  });
-  const addresses = [...outcomes.keys()].join(' ');
-  useEffect(() => {
-    const timers = (addresses === '' ? [] : addresses.split(' ')).map((address) =>
-      setTimeout(() => {
-        const { selected, leave, goOn } = latest.current;
-        if (address === selected) goOn();
-        else leave(address);
-      }, STAY_MS),
+    const timers = [...outcomes.keys()].map((address) =>
+      setTimeout(() => setOver((before) => new Set(before).add(address)), STAY_MS),
     );
     return () => {
       for (const timer of timers) clearTimeout(timer);
     };
-  }, [addresses]);
+  }, [outcomes, setOver]);
 }
 
 /**
  * Moves the focus to the heading of the selected card once it is shown: to no button, so that two presses never decide two
- * approvals.
+ * approvals. Until then the pane has the focus.
  */
 function useHeadingFocus() {
-  const isWanted = useRef(false);
-  const onShown = useCallback(() => {
-    if (!isWanted.current) return;
-    isWanted.current = false;
-    document.querySelector<HTMLElement>('.inbox-pane h2')?.focus();
+  const wanted = useRef<string | undefined>(undefined);
+  const onHeading = useCallback(() => {
+    const pane = document.querySelector<HTMLElement>('.inbox-pane');
+    if (wanted.current === undefined || pane?.dataset.address !== wanted.current) return;
+    const heading = pane.querySelector<HTMLElement>('.approval-card h2');
+    if (heading) wanted.current = undefined;
+    (heading ?? pane).focus();
   }, []);
-  const want = () => {
-    isWanted.current = true;
-    // The card of the same approval is shown already.
-    setTimeout(onShown);
+  const want = (address: string | undefined) => {
+    wanted.current = address;
+    setTimeout(() => {
+      onHeading();
+      if (document.activeElement === document.body) document.querySelector('main')?.focus();
+    });
   };
-  return { want, onShown };
+  return { want, onHeading };
 }

@@ -1,4 +1,4 @@
-import { type CSSProperties, useEffect, useState } from 'react';
+import { type CSSProperties, type RefObject, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import type { RunEvent, RunView } from '../../../../hooks/index.ts';
 import { Name } from '../../../components/Name.tsx';
 import { Time } from '../../../components/Time.tsx';
@@ -37,10 +37,12 @@ export function TravelBar({ live, travel }: { live: RunView; travel: Travel }) {
   });
   /** The text of the field while it has the focus: also one that is no position. */
   const [typed, setTyped] = useState<string | null>(null);
+  const box = useRef<HTMLElement>(null);
+  useHeights(box);
   const newer = lastRunSeq - at;
   const seenBy = deciderOf(live, at);
   return (
-    <section className="travel" aria-label="Time travel" aria-busy={isLoading}>
+    <section ref={box} className="travel" aria-label="Time travel" aria-busy={isLoading}>
       <p className="where">
         <strong>Time travel</strong>
         <span>
@@ -87,6 +89,26 @@ export function TravelBar({ live, travel }: { live: RunView; travel: Travel }) {
       </div>
     </section>
   );
+}
+
+/** Gives the heights of both bars to the styles, so that what is scrolled into view is not below them. */
+function useHeights(box: RefObject<HTMLElement | null>): void {
+  const { style } = document.documentElement;
+  const measure = useRef(() => {
+    const bar = document.querySelector('.bar');
+    style.setProperty('--bar-height', `${bar?.getBoundingClientRect().height ?? 0}px`);
+    style.setProperty('--travel-height', `${box.current?.getBoundingClientRect().height ?? 0}px`);
+  }).current;
+  // An effect of another part may scroll after the same render, before the observer is called.
+  useLayoutEffect(measure);
+  useEffect(() => {
+    const observer = new ResizeObserver(measure);
+    for (const each of [box.current, document.querySelector('.bar')]) if (each) observer.observe(each);
+    return () => {
+      observer.disconnect();
+      for (const name of ['--bar-height', '--travel-height']) style.removeProperty(name);
+    };
+  }, [box, measure, style]);
 }
 
 const problemOf = (at: number, code: string, message: string): string =>
