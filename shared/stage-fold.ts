@@ -64,7 +64,8 @@ const isEnd = ({ type }: StageEvent) => type === 'stage.completed' || type === '
 function applyTo(attempt: Stage | Attempt, event: StageEvent): boolean {
   const { order } = attempt;
   if (!isEnd(event)) order.started = earliest(event.timestamp, order.started);
-  const key = `${isEnd(event) ? 1 : 0} ${event.timestamp} ${stageRank[event.type]} ${event.eventId}`;
+  // Events that leave the attempt running are equal: none of them sets a field that another sets otherwise.
+  const key = isEnd(event) ? `1 ${event.timestamp} ${stageRank[event.type]} ${event.eventId}` : '0';
   if (!later(key, order.status)) return false;
   order.status = key;
   setField(attempt, 'endedAt', isEnd(event) ? event.timestamp : undefined);
