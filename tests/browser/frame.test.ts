@@ -215,13 +215,13 @@ test('[U23] the help lists the keys of the page, and single keys can be switched
   const help = page.getByRole('dialog', { name: 'Keyboard shortcuts' });
   await page.keyboard.press('?');
   await help.getByText('Go to Approvals').waitFor();
-  expect(await help.getByText('Zoom in, out, fit').count()).toBe(0);
+  expect(await help.getByText('Zoom in, out').count()).toBe(0);
   await page.keyboard.press('Escape');
   await help.waitFor({ state: 'hidden' });
   await page.getByRole('link', { name: 'Run 1.' }).click();
   await page.getByRole('heading', { level: 1, name: 'Run 1.' }).waitFor();
   await page.keyboard.press('?');
-  await help.getByText('Zoom in, out, fit').waitFor();
+  await help.getByText('Zoom in, out').waitFor();
   await page.keyboard.press('Escape');
   await help.waitFor({ state: 'hidden' });
 

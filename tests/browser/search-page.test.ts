@@ -108,6 +108,30 @@ test('[U69] a result opens the run at its event, and Back returns to the same ro
   await expect.poll(() => new URL(page.url()).search).toBe('?event=39');
 });
 
+test('[U69] Enter leads to the first result, and Esc leaves the field with its text; t on the run begins at its event', async () => {
+  const { page, open } = await openSearch();
+  await open('/search');
+  const field = page.getByRole('searchbox');
+  const focused = () => page.evaluate(() => document.activeElement?.getAttribute('data-row'));
+  await field.fill('memory');
+  await field.press('Enter');
+  await expect.poll(focused).toBe('4');
+  await field.press('Escape');
+  expect([await field.inputValue(), await field.evaluate((one) => one === document.activeElement)]).toEqual([
+    'memory',
+    false,
+  ]);
+  await field.press('ArrowDown');
+  await expect.poll(focused).toBe('4');
+  await page.keyboard.press('j');
+  await page.keyboard.press('j');
+  await expect.poll(focused).toBe('2');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { level: 1, name: 'Train risk model' }).waitFor();
+  await page.keyboard.press('t');
+  await expect.poll(() => new URL(page.url()).search).toBe('?event=2&at=2');
+});
+
 test('[U67] an empty search offers recent ones and examples; nothing found offers all time and fewer filters', async () => {
   const { page, open } = await openSearch();
   await open('/search');

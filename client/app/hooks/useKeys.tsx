@@ -125,6 +125,12 @@ const never = () => () => undefined;
 const noLines: readonly KeyLine[] = [];
 const none = () => noLines;
 
+/** For Escape in a search field: leaves it. The browser would also delete its text. */
+export function leaveField(event: { preventDefault(): void; currentTarget: HTMLElement }): void {
+  event.preventDefault();
+  event.currentTarget.blur();
+}
+
 const isTyping = (target: EventTarget | null): boolean =>
   target instanceof HTMLElement &&
   (target.isContentEditable ||

@@ -44,7 +44,9 @@ const year = part({ year: 'numeric' });
 const [minuteLocal, minuteUtc] = [undefined, 'UTC'].map(
   (timeZone) => new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit', timeZone }),
 );
-const minuteOf = (ms: number, isUtc: boolean) => ((isUtc ? minuteUtc : minuteLocal) as Intl.DateTimeFormat).format(ms);
+/** `4:01 AM`. */
+const formatTime = (ms: number, isUtc: boolean): string =>
+  ((isUtc ? minuteUtc : minuteLocal) as Intl.DateTimeFormat).format(ms);
 const DAY_MS = 86_400_000;
 
 /** Number of a day: the same for all instants of one day in the zone. */
@@ -76,7 +78,7 @@ export function zoneAt(ms: number, isUtc: boolean): string {
 /** `4:01 AM` of the day of `nowMs`; `Yesterday 4:01 AM`; `24 Nov 4:01 AM`; the year if it is another. */
 export function formatShort(ms: number, isUtc: boolean, nowMs: number): string {
   const days = dayOf(nowMs, isUtc) - dayOf(ms, isUtc);
-  const time = minuteOf(ms, isUtc);
+  const time = formatTime(ms, isUtc);
   if (days === 0) return time;
   if (days === 1) return `Yesterday ${time}`;
   const date = `${dayOfMonth(ms, isUtc)} ${month(ms, isUtc)}`;

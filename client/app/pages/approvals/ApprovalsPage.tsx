@@ -3,6 +3,7 @@ import { type ApprovalCounts, useApprovals } from '../../../hooks/index.ts';
 import { Problem, Skeleton } from '../../components/Notice.tsx';
 import { Shell } from '../../components/Shell.tsx';
 import { useAnswered } from '../../hooks/useAnswered.ts';
+import { leaveField } from '../../hooks/useKeys.tsx';
 import { useMedia } from '../../hooks/useMedia.ts';
 import { useSession } from '../../hooks/useSession.ts';
 import { formatCount } from '../../lib/format.ts';
@@ -95,7 +96,7 @@ const Search = ({ text }: { text: string }) => (
     value={text}
     onChange={(event) => setParams({ q: event.target.value || undefined })}
     onKeyDown={(event) => {
-      if (event.key === 'Escape') event.currentTarget.blur();
+      if (event.key === 'Escape') leaveField(event);
     }}
   />
 );

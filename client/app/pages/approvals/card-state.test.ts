@@ -106,12 +106,13 @@ test('[U39] a shell passes the ids of the copied command on unchanged', () => {
 });
 
 test('[U31] remaining times count seconds below a minute', () => {
-  expect([0, 41_200, 59_999, 60_000, 44 * 60_000, 14 * 3_600_000, 49 * 3_600_000].map(formatLeft)).toEqual([
+  expect([0, 41_200, 59_999, 60_000, 44 * 60_000, 7_199_000, 14 * 3_600_000, 49 * 3_600_000].map(formatLeft)).toEqual([
     '0 s',
     '42 s',
     '1 min',
     '1 min',
     '44 min',
+    '1 h 59 min',
     '14 h',
     '2 d',
   ]);

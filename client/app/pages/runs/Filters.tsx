@@ -3,6 +3,7 @@ import { Name } from '../../components/Name.tsx';
 import { Popover } from '../../components/Popover.tsx';
 import { Glyph, toneOf } from '../../components/Status.tsx';
 import { Trigger } from '../../components/Trigger.tsx';
+import { leaveField } from '../../hooks/useKeys.tsx';
 import { useSetting } from '../../hooks/useSetting.ts';
 import { formatCount, formatShort } from '../../lib/format.ts';
 import { lazily } from '../../lib/lazily.tsx';
@@ -170,7 +171,7 @@ function Search({ filter: { text, projectId } }: { filter: RunsFilter }) {
         value={typed}
         onChange={(event) => setTyped(event.target.value)}
         onKeyDown={(event) => {
-          if (event.key === 'Escape') event.currentTarget.blur();
+          if (event.key === 'Escape') leaveField(event);
           if (event.key === 'Enter' && isInEvents) searchEvents();
         }}
       />

@@ -20,6 +20,9 @@ type Props = Pick<UseSearchReturn, 'events' | 'runNameOf' | 'isPrevious'> & {
   text: string;
   isNextWanted: boolean;
   fetchNextPage: () => void;
+  /** The focus moves from the search field to the first row. */
+  isLeaving: boolean;
+  onLeft: () => void;
 };
 
 /** The run as it is now, at the event. */
@@ -27,7 +30,8 @@ const eventHref = (event: RunEvent) => `${runPath(event)}?event=${event.runSeq}`
 /** The run as it was after the event. */
 const thenHref = (event: RunEvent) => `${runPath(event)}?at=${event.runSeq}`;
 
-export function Results({ events, runNameOf, isPrevious, text, isNextWanted, fetchNextPage }: Props) {
+export function Results(props: Props) {
+  const { events, runNameOf, isPrevious, text, isNextWanted, fetchNextPage, isLeaving, onLeft } = props;
   const box = useRef<HTMLDivElement>(null);
   const isNarrow = useMedia(NARROW);
   const rowPx = isNarrow ? NARROW_ROW_PX : ROW_PX;
@@ -47,6 +51,14 @@ export function Results({ events, runNameOf, isPrevious, text, isNextWanted, fet
     reveal,
   });
   const { activeIndex } = focus;
+  // The search of the last key press may not have answered yet, and the reader may have gone elsewhere meanwhile.
+  const isFirstWanted = isLeaving && !isPrevious && events.length > 0;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `focus` is another object at each render.
+  useEffect(() => {
+    if (!isFirstWanted) return;
+    if (document.activeElement?.closest('search')) focus.focus(0);
+    onLeft();
+  }, [isFirstWanted, onLeft]);
   useKeys({
     t: {
       does: 'See the run as it was at the event',
@@ -116,7 +128,7 @@ const Result = memo(function Result(props: ResultProps) {
       {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: the row has the focus. */}
       <div role="gridcell" className="found">
         <span className="facts">
-          <Time at={event.recordedAt} form={isNarrow ? 'short' : 'full'} />
+          <Time at={event.timestamp} form={isNarrow ? 'short' : 'full'} />
           <span className={`type${toneOf(event) === 'bad' ? ' bad' : ''}`} title={type}>
             {type.replace('.', ' ')}
           </span>

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from 'react';
 import { useRunwire } from '../../../hooks/index.ts';
 import { Popover } from '../../components/Popover.tsx';
+import { leaveField } from '../../hooks/useKeys.tsx';
 import { setParams } from '../../lib/navigation.tsx';
 import { paramsOf, type SearchFilter, withoutOperators } from './filter.ts';
 
@@ -13,8 +14,14 @@ export const examples: readonly (readonly [text: string, finds: string])[] = [
   ['type:stage.failed who:ci-bot', 'failed stages that ci-bot has published; also project:'],
 ];
 
-/** The text of the search. Operators in it, such as `type:stage.failed`, set the facets. */
-export function SearchField({ filter }: { filter: SearchFilter }) {
+/** The text of the search. Enter and the arrow down lead to the events found. Operators in it, such as `type:stage.failed`, set the facets. */
+type Props = {
+  filter: SearchFilter;
+  /** The focus moves to the first event found, once the search has answered. */
+  onLeave: () => void;
+};
+
+export function SearchField({ filter, onLeave }: Props) {
   const { events } = useRunwire();
   const { text } = filter;
   const [typed, setTyped] = useState(text);
@@ -60,10 +67,12 @@ export function SearchField({ filter }: { filter: SearchFilter }) {
           timer.current = setTimeout(() => search(value, false), TYPING_MS);
         }}
         onKeyDown={(event) => {
-          if (event.key === 'Escape') event.currentTarget.blur();
-          if (event.key !== 'Enter') return;
+          if (event.key === 'Escape') leaveField(event);
+          if (event.key !== 'Enter' && event.key !== 'ArrowDown') return;
+          event.preventDefault();
           clearTimeout(timer.current);
           search(typed, true);
+          onLeave();
         }}
       />
       <Popover

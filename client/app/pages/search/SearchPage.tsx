@@ -29,11 +29,13 @@ const RECENT_MS = 1_000;
 export function SearchPage() {
   const { filter, isSearch, options } = useSearchFilter();
   const { isAdmin } = useSession();
+  const [isLeaving, setIsLeaving] = useState(false);
+  const onLeft = useCallback(() => setIsLeaving(false), []);
   return (
     <Shell title={filter.text === '' ? 'Search' : `${filter.text} · Search`}>
       <div className="search-head">
         <h1>Search</h1>
-        <SearchField filter={filter} />
+        <SearchField filter={filter} onLeave={() => setIsLeaving(true)} />
         <Period filter={filter} />
         {isSearch && <ExportFound options={options} />}
         {isAdmin && <VerifyRecord />}
@@ -44,7 +46,7 @@ export function SearchPage() {
           <ParamLink params={paramsOf({ types: filter.types })}>Remove</ParamLink>
         </p>
       )}
-      {isSearch ? <Found filter={filter} options={options} /> : <EmptySearch />}
+      {isSearch ? <Found filter={filter} options={options} isLeaving={isLeaving} onLeft={onLeft} /> : <EmptySearch />}
     </Shell>
   );
 }
@@ -68,7 +70,15 @@ function Period({ filter: { since, until } }: { filter: SearchFilter }) {
   );
 }
 
-function Found({ filter, options }: { filter: SearchFilter; options: UseSearchOptions }) {
+type FoundProps = {
+  filter: SearchFilter;
+  options: UseSearchOptions;
+  /** The focus moves from the search field to the first event found. */
+  isLeaving: boolean;
+  onLeft: () => void;
+};
+
+function Found({ filter, options, isLeaving, onLeft }: FoundProps) {
   // Another search starts over.
   const [stopped, setStopped] = useState<UseSearchOptions | null>(null);
   const isStopped = stopped === options;
@@ -108,6 +118,8 @@ function Found({ filter, options }: { filter: SearchFilter; options: UseSearchOp
             text={text}
             isNextWanted={hasNextPage && !isFetchingNextPage && !error && !isStopped}
             fetchNextPage={fetchNext}
+            isLeaving={isLeaving}
+            onLeft={onLeft}
           />
         ) : status === 'success' && !isFetching ? (
           <NothingFound filter={filter} />

@@ -41,9 +41,9 @@ export function TimelineHead(props: Props) {
   useKeys({
     f: { does: 'Search stages', act: () => search.current?.focus() },
     e: { does: 'Failed stages only', act: () => showOnly('failed') },
-    '+': { does: 'Zoom in, out, fit', act: () => zoomBy(2) },
-    '-': { does: 'Zoom in, out, fit', act: () => zoomBy(0.5) },
-    '0': { does: 'Zoom in, out, fit', act: fit },
+    '+': { does: 'Zoom in, out', act: () => zoomBy(2) },
+    '-': { does: 'Zoom in, out', act: () => zoomBy(0.5) },
+    '0': { does: 'Zoom to the whole run', act: fit },
   });
   return (
     <div className="section-title timeline-head">

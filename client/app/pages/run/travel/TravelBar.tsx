@@ -3,6 +3,7 @@ import type { RunEvent, RunView } from '../../../../hooks/index.ts';
 import { Name } from '../../../components/Name.tsx';
 import { Time } from '../../../components/Time.tsx';
 import { useKeys } from '../../../hooks/useKeys.tsx';
+import { useSetting } from '../../../hooks/useSetting.ts';
 import { formatCount, formatEventClock } from '../../../lib/format.ts';
 import { type Mark, markSigns, spread, useMarks } from './marks.ts';
 import type { Travel } from './useTravel.ts';
@@ -197,10 +198,11 @@ function Slider({ travel: { at, event, go }, live: { lastRunSeq }, firstRunSeq, 
     }, REST_MS);
     return () => clearTimeout(timer);
   }, [moved, go]);
+  const isUtc = useSetting('times')[0] === 'utc';
   const value = moved ?? at;
   const placeOf = (runSeq: number) => (lastRunSeq === 1 ? 0 : ((runSeq - 1) / (lastRunSeq - 1)) * 100);
   const mark = marks.find(({ runSeq }) => runSeq === value);
-  const clock = event && event.runSeq === value ? `, ${formatEventClock(Date.parse(event.timestamp), false)}` : '';
+  const clock = event && event.runSeq === value ? `, ${formatEventClock(Date.parse(event.timestamp), isUtc)}` : '';
   return (
     <div className="slider" style={{ '--removed': `${placeOf(firstRunSeq)}%` } as CSSProperties}>
       <span className="removed" aria-hidden="true" />

@@ -20,10 +20,12 @@ const positionOf = (text: string | null): number | null =>
 
 /**
  * Shows a run as of one of its events, which `at` in the address names. Returns null while the page is live. `enter` begins at
- * the latest event.
+ * the event that `event` in the address names, or at the latest one.
  */
 export function useTravel(live: RunView | undefined, run: { projectId: string; runId: string }) {
-  const inAddress = positionOf(useParams().get('at'));
+  const params = useParams();
+  const inAddress = positionOf(params.get('at'));
+  const linked = positionOf(params.get('event'));
   /** A position that the address does not have yet. */
   const [ahead, setAhead] = useState<number | null>(null);
   const at = inAddress === null ? null : (ahead ?? inAddress);
@@ -42,9 +44,10 @@ export function useTravel(live: RunView | undefined, run: { projectId: string; r
   const lastRunSeq = live?.lastRunSeq;
   const enter = useCallback(() => {
     if (lastRunSeq === undefined) return;
-    setParams({ at: String(lastRunSeq) }, { push: true });
-    announce(`Time travel: event ${lastRunSeq} of ${lastRunSeq}`);
-  }, [lastRunSeq]);
+    const first = linked !== null && linked <= lastRunSeq ? linked : lastRunSeq;
+    setParams({ at: String(first) }, { push: true });
+    announce(`Time travel: event ${first} of ${lastRunSeq}`);
+  }, [lastRunSeq, linked]);
   const go = useCallback(
     (runSeq: number) => setAhead(Math.min(Math.max(1, runSeq), lastRunSeq ?? runSeq)),
     [lastRunSeq],
