@@ -16,7 +16,7 @@ import { DecisionDialog } from './DecisionDialog.tsx';
 import { dropDraft, readDraft } from './drafts.ts';
 import { Expiry } from './Expiry.tsx';
 import { Changes, SeenNote } from './Notes.tsx';
-import { OutcomeLine } from './Outcome.tsx';
+import { OutcomeLine, OutcomeStatus } from './Outcome.tsx';
 import { GoesOn } from './OutcomeBanner.tsx';
 import type { Intent } from './useCardKeys.ts';
 import { useGuard } from './useLock.ts';
@@ -104,9 +104,13 @@ export function ApprovalCard(props: CardProps) {
       <h2 id={titleId} ref={heading} tabIndex={-1}>
         <Words>{title}</Words>
       </h2>
-      {!isOpenState(state) && !isInBanner && (
+      {!isOpenState(state) && (
         <p className="outcome-line">
-          <OutcomeLine approval={approval} run={run} state={state} sub={sub} />
+          {isInBanner ? (
+            <OutcomeStatus approval={approval} state={state} />
+          ) : (
+            <OutcomeLine approval={approval} run={run} state={state} sub={sub} />
+          )}
         </p>
       )}
       {state === 'decided' && !isInBanner && <GoesOn run={run} approval={approval} />}

@@ -25,22 +25,29 @@ export function Deciders({ users, sub }: { users: readonly string[]; sub: string
   });
 }
 
+/** The outcome of an approval in a word or two. */
+export function OutcomeStatus({ approval, state }: Pick<OutcomeProps, 'approval' | 'state'>) {
+  if (state === 'run over') return <Status value="run ended first">The run ended first</Status>;
+  if (state === 'expired') return <Status value="expired">Expired</Status>;
+  const isGranted = approval.status === 'granted';
+  return <Status value={isGranted ? 'approved' : 'denied'}>{isGranted ? 'Approved' : 'Denied'}</Status>;
+}
+
 /** The outcome of an approval in one line. */
 export function OutcomeLine({ approval, run, state, sub }: OutcomeProps) {
   const { status, decidedAt, decisions, expiresAt } = approval;
   if (state === 'expired') {
     return (
       <>
-        <Status value="expired">Expired</Status> <Time at={decidedAt ?? expiresAt ?? ''} form="short" />: nobody decided
-        in time ({quorumOf(approval)}).
+        <OutcomeStatus approval={approval} state={state} /> <Time at={decidedAt ?? expiresAt ?? ''} form="short" />:
+        nobody decided in time ({quorumOf(approval)}).
       </>
     );
   }
   if (state === 'run over') {
     return (
       <>
-        <Status value="run ended first">The run ended first</Status> (
-        {run.status === 'completed' ? 'completed' : 'failed'}
+        <OutcomeStatus approval={approval} state={state} /> ({run.status === 'completed' ? 'completed' : 'failed'}
         {run.endedAt !== undefined && (
           <>
             {' '}
@@ -56,7 +63,7 @@ export function OutcomeLine({ approval, run, state, sub }: OutcomeProps) {
   const reason = isGranted ? undefined : deciding.at(-1)?.reason;
   return (
     <>
-      <Status value={isGranted ? 'approved' : 'denied'}>{isGranted ? 'Approved' : 'Denied'}</Status> by{' '}
+      <OutcomeStatus approval={approval} state={state} /> by{' '}
       <Deciders users={deciding.map(({ decidedBy }) => decidedBy)} sub={sub} />
       {decidedAt !== undefined && (
         <>
