@@ -451,9 +451,10 @@ test('[U4] each approval shows its decisions with user and comment, its evidence
   await line('May it build?')
     .getByText(/Approved by lin,.*\(1 of 1\)/)
     .waitFor();
-  await line('May it test?')
-    .getByText(/Denied by grace,.*Too early\./)
-    .waitFor();
+  // The last denial is in the banner, until a stage goes on.
+  const banner = page.getByRole('region', { name: 'Outcome of the last approval' });
+  await banner.getByText(/Denied by grace,.*Too early\./).waitFor();
+  await banner.getByRole('heading', { name: 'May it test?' }).waitFor();
   await line('May it build?').click();
   const built = page.getByRole('region', { name: 'May it build?' });
   await built.getByText('Checked twice.').waitFor();

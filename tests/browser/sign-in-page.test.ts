@@ -124,7 +124,8 @@ test('[A23] [U101] a session is renewed unseen while the page is open, and no ev
   const renewals = () => world.provider.requests.filter((request) => request === 'POST /token').length;
   let count = 0;
   while (renewals() < 4) {
-    await world.publish(draft('r1', 'stage.progress', { stageId: 's1', progress: count++ % 100 }));
+    // Of two stages in turn: the list folds the progress of one.
+    await world.publish(draft('r1', 'stage.progress', { stageId: `s${count % 2}`, progress: count++ % 100 }));
     await page.waitForTimeout(100);
   }
   await completeUpTo(page, world.server.log.head);

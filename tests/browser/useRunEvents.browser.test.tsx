@@ -320,7 +320,7 @@ test('[C5] disconnect() and reconnect() act on one hook, and it keeps its cursor
   const [before] = (await server.stats()).clients;
   one().reconnect();
   await until(() => expect(seqsOf(one().events)).toEqual([1, 2, 3]));
-  expect(one()).toMatchObject({ connectionState: 'connected', phase: 'live' });
+  await until(() => expect(one()).toMatchObject({ connectionState: 'connected', phase: 'live' }));
   await until(() => expect(one().run).toMatchObject({ lastSeq: 3 }));
   await until(() => expect(one().run).toEqual(other().run));
   // The socket is the same as before.
