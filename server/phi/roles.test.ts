@@ -189,8 +189,8 @@ test('[S6] the fields of the twelve types have these roles', () => {
   expect(of('userId')).toBe('actor approvers audience createdBy decidedBy requestedBy');
   expect(of('uri')).toBe('uri');
   expect(of('skip')).toBe(
-    'attempt authority done durationMs erased expired expiresAt progress recordedAt requiredApprovals runSeq seq sha256 ' +
-      'sizeBytes timestamp total type willRetry',
+    'attempt authority done durationMs erased expired expiresAt progress recordedAt requiredApprovals runSeq ' +
+      'seenRunSeq seenSeq seq sha256 sizeBytes stagesFrom timestamp total type willRetry',
   );
   expect(of(undefined)).toBe('code comment error kind labels message name reason requiredRole stages summary title');
   expect([roleOfName('stageId'), roleOfName('createdBy'), roleOfName('type')]).toEqual(['id', 'userId', undefined]);
