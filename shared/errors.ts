@@ -162,7 +162,7 @@ export type EvidenceState = {
 /**
  * One change of what a decision is about, after the `seenSeq` of the decider. `seq` is the position of the event that made
  * the change. `request`: the approval itself was requested after it. `before` is absent for an artifact that did not exist
- * then, or whose events retention has removed.
+ * then, or that retention has removed the events of.
  */
 export type EvidenceChange =
   | { type: 'request'; seq: number }

@@ -3,7 +3,7 @@ import { DRAFT_LIMIT_BYTES } from '../../shared/protocol.ts';
 import { sizeOf } from './draft-size.ts';
 
 /**
- * Divides a `run.created` whose plan makes it larger than an event may be. Each part is a `run.created` with some of the
+ * Divides a `run.created` that its plan makes larger than an event may be. Each part is a `run.created` with some of the
  * stages; all but the first have `stagesFrom`, the place of their first stage in the plan. A part is small, because it is
  * checked, folded and hashed in one turn of the event loop.
  */

@@ -18,7 +18,7 @@ const PRIVATE_V4 = [
 const UNICAST_V6 = '2000::/3';
 const PRIVATE_V6 = ['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20'];
 
-/** The error of a lookup whose addresses are all refused. */
+/** The error of a lookup that found refused addresses only. */
 export const ADDRESS_REFUSED = 'RUNWIRE_ADDRESS_REFUSED';
 
 export type Resolver = (

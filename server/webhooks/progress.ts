@@ -12,7 +12,7 @@ import type { Delivery } from './queue.ts';
 /**
  * Writes how far a webhook has come. The stored position is the last event that is done, or the last event that was looked
  * at if none waits. The events before it that are not done are rows of their own; those after it are found again by reading
- * the log. So in the usual case a delivery costs one update, and a crash repeats only deliveries whose outcome was not written.
+ * the log. So in the usual case a delivery costs one update, and a crash repeats only deliveries without a written outcome.
  */
 
 const RETRY_MS = 1_000;
@@ -30,7 +30,7 @@ export class WebhookProgress {
   #changes = noChanges();
   /** Deliveries that were found in the log and are in no row, in its order. */
   #found: Delivery[] = [];
-  /** Deliveries whose row must be written, wherever they are. */
+  /** Deliveries with a row that must be written, wherever they are. */
   readonly #changed = new Set<Delivery>();
   /** Position of the last delivery that is done. */
   #doneTo: number;

@@ -68,7 +68,7 @@ export class WebhookSender {
       retryAfterMs = retryAfterOf(response.headers['retry-after']);
       answer = await beginningOf(response.body);
     } catch (error) {
-      // An answer whose body breaks off has a status, which decides.
+      // The body of an answer may break off. Its status decides.
       if (status === undefined) {
         return { failure: deadline.aborted ? 'timeout' : failureOf(error), ms: ms(), answer: '' };
       }

@@ -12,7 +12,7 @@ import '../styles/components/project-menu.css';
 
 const RECENT = 'runwire:recent-projects';
 const MAX_RECENT = 5;
-/** Pages whose address has the project; another page leads to the runs of the project. */
+/** Pages with the project in their address; another page leads to the runs of the project. */
 const OF_PROJECT: readonly string[] = ['/', '/approvals', '/search'];
 
 type Choice = { projectId: string | undefined; running?: number | undefined };

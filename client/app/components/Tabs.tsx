@@ -6,7 +6,7 @@ import '../styles/components/tabs.css';
 
 export type Tab = { id: string; name: string; count?: number | undefined; content: ReactNode };
 
-/** Tabs whose choice is in the address (`?tab=`). The first tab is the default. Only the chosen one is mounted. */
+/** Tabs. The choice is in the address (`?tab=`). The first tab is the default. Only the chosen one is mounted. */
 export function Tabs({ label, tabs }: { label: string; tabs: readonly Tab[] }) {
   const wanted = useParams().get('tab');
   const [usual] = tabs;

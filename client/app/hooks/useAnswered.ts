@@ -8,7 +8,7 @@ const CHECK_MS = 5_000;
 const SETTLED_MS = 500;
 
 /**
- * Returns the continuity of a page whose parts check that the server answers. While it does not, the page is not live, although
+ * Returns the continuity of a page with parts that check that the server answers. While it does not, the page is not live, although
  * the socket is open. A page without such parts is as its subscription states.
  */
 export function useAnswered<Live extends Continuity>(live: Live): Live {

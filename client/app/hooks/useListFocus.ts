@@ -18,7 +18,7 @@ export type ListFocusOptions = {
   indexOf?: ((key: string) => number) | undefined;
   /** Enter on a row. */
   open?: ((index: number) => void) | undefined;
-  /** Scrolls to a row of a list whose rows are at computed places. Default: the browser scrolls to the focused row. */
+  /** Scrolls to a row of a list with rows at computed places. Default: the browser scrolls to the focused row. */
   reveal?: ((index: number) => void) | undefined;
   /** The focus has moved to a row. */
   onMove?: ((index: number) => void) | undefined;

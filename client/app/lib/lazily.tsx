@@ -16,7 +16,7 @@ export class PartNotLoaded extends Error {
 }
 
 /**
- * Returns a component whose code is loaded at the first render, or before by `preload`. Unlike `React.lazy`, it renders code
+ * Returns a component. Its code is loaded at the first render, or before by `preload`. Unlike `React.lazy`, it renders code
  * that is loaded already without suspending, so the Back button finds the page at its full height, and a failure is not
  * final.
  */

@@ -30,7 +30,7 @@ export const useTopics = () => useStored(TOPICS_KEY) as [readonly Topic[], (topi
 export type Followed = { projectId: string; runId: string };
 const textOf = ({ projectId, runId }: Followed) => JSON.stringify([projectId, runId]);
 
-/** The runs whose end this browser reports, newest first. */
+/** The runs that this browser reports the end of, newest first. */
 export function useFollowed() {
   const [texts, change] = useStored(FOLLOWED_KEY);
   const followed = useMemo(() => texts.flatMap(followedOf), [texts]);

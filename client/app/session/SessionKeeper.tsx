@@ -26,7 +26,7 @@ export function SessionKeeper({ hasPage }: { hasPage: boolean }) {
   const isOver = state === 'failed' && isSignedOut(error);
   const sub = me?.sub;
 
-  /** Asks who has the cookie now. Returns true if it is still the user of this page, whose rights and expiry are then updated. */
+  /** Asks who has the cookie now. Returns true if it is still the user of this page, and then updates the rights and the expiry. */
   const refresh = useCallback(async () => {
     const now = await client.auth.me.query().catch(() => undefined);
     if (now === undefined) return false;

@@ -3,7 +3,7 @@ import { openSignIn } from './renew.ts';
 import { useSignInModes } from './useSignInModes.ts';
 import '../styles/components/signed-out.css';
 
-/** Above a page whose session has ended. The page stays, with what it shows. */
+/** Shown above a page after the end of its session. The page stays, with what it shows. */
 export function SignedOutBand({ at }: { at: number }) {
   const { data } = useSignInModes();
   const isOidc = data?.modes[0] === 'oidc';

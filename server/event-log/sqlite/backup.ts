@@ -65,7 +65,7 @@ export function backupSqliteFile(path: string, target: string): BackedUp {
     try {
       copy.exec('PRAGMA journal_mode = DELETE; BEGIN IMMEDIATE');
       checkpoint = signHead(copy, keys);
-      copy.exec('DELETE FROM sessions'); // A restored copy must not sign in again whoever has signed out since.
+      copy.exec('DELETE FROM sessions'); // A restored copy must not bring back sessions that have ended since.
       putMeta(copy, 'backup', JSON.stringify({ at: checkpoint.at, publicKeys: keys.publicKeys }));
       copy.exec('COMMIT');
     } finally {

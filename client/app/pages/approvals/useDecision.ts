@@ -39,7 +39,7 @@ type Options = {
 export function useDecision({ approval, sub, decide, check, onDecided }: Options) {
   const { client } = useRunwire();
   const [sending, setSending] = useState<Sending>({ is: 'writing' });
-  /** The request whose answer counts; 0 without one. */
+  /** The request that the answer is awaited of; 0 without one. */
   const current = useRef(0);
   const isDone = useRef(false);
   const kind = useRef<DecisionInput['decision']>('granted');

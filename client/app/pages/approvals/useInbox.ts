@@ -17,11 +17,11 @@ export function useInbox(box: Box, approvals: readonly InboxApproval[], text: st
   const page = useRef<HTMLDivElement>(null);
   const isWide = useMedia(WIDE);
   const [isTouched, setIsTouched] = useState(false);
-  /** Outcomes of the user's decisions whose rows still stay, by address. */
+  /** Outcomes of the user's decisions while their rows still stay, by address. */
   const [outcomes, setOutcomes] = useState<ReadonlyMap<string, string>>(new Map());
   const linked = useParams().get('a');
   const linkedKey = keyOfAddress(linked);
-  /** Addresses of decided approvals whose rows have stayed long enough. The card stays until the user moves on. */
+  /** Addresses of decided approvals with rows that have stayed long enough. The card stays until the user moves on. */
   const [over, setOver] = useState<ReadonlySet<string>>(new Set());
   /** The decisions as the cards have shown them, by address. */
   const [decisions, setDecisions] = useState<ReadonlyMap<string, Approval['decisions']>>(new Map());

@@ -22,7 +22,7 @@ type Options = {
 };
 
 /**
- * Returns the rows of a box. A row whose approval has left the box leaves once the list is untouched, so that nothing moves
+ * Returns the rows of a box. The row of an approval that has left the box leaves once the list is untouched, so that nothing moves
  * under the pointer. Until then, new rows are at the end.
  */
 export function useRows({ box, approvals, staying, isTouched }: Options): readonly Row[] {

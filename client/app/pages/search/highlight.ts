@@ -61,7 +61,7 @@ const MAX_CONTEXT_CHARS = 40;
 const SHOWN = new Set(['type', 'projectId', 'timestamp', 'recordedAt', 'seq', 'runSeq']);
 
 /**
- * Returns the text of an event with its first hit, as `name: …text…`, for an event whose sentence has none.
+ * Returns the text of an event with its first hit, as `name: …text…`, for an event without a hit in its sentence.
  */
 export function otherHit(event: object, parts: (text: string) => Part[]): string | undefined {
   let found: string | undefined;

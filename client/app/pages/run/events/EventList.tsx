@@ -69,7 +69,7 @@ type RowsProps = Props & {
   box: ListBox;
   count: number;
   following: Following;
-  /** The event whose details are open. */
+  /** The event with open details. */
   opened: number | undefined;
   onOpen: (runSeq: number | undefined) => void;
 };

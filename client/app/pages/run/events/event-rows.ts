@@ -316,7 +316,7 @@ function lowerBound(numbers: readonly number[], value: number): number {
   return low;
 }
 
-/** Index of the last item whose number is at most `value`; −1 if there is none. */
+/** Index of the last item with a number of at most `value`; −1 if there is none. */
 function lastAtMost<T>(items: readonly T[], value: number, numberOf: (item: T) => number): number {
   let [low, high] = [0, items.length];
   while (low < high) {

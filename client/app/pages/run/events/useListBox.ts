@@ -24,7 +24,7 @@ export type ListBox = {
   keepPlace(): void;
 };
 
-/** Places the rows of a scrolling box. `openRow`: the row whose details are open; −1 if none. */
+/** Places the rows of a scrolling box. `openRow`: the row with open details; −1 if none. */
 export function useListBox(rows: EventRows, count: number, openRow: number, following: Following): ListBox {
   const { isFollowing, pause } = following;
   const scroller = useRef<HTMLDivElement>(null);

@@ -185,7 +185,7 @@ const PADDING_PX = 14;
 const FOLD_TEXT_PX = 44;
 
 /**
- * Returns the visible ticks. A tick whose text would reach into a fold or beyond `endPx` has no text. Texts are times since the
+ * Returns the visible ticks. A tick has no text if the text would reach into a fold or beyond `endPx`. Texts are times since the
  * start.
  */
 export function ticksOf(scale: Scale, fromPx: number, toPx: number, endPx: number): Tick[] {

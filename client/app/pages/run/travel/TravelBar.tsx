@@ -115,7 +115,7 @@ function useHeights(box: RefObject<HTMLElement | null>): void {
 const problemOf = (at: number, code: string, message: string): string =>
   code === 'EVENT_NOT_FOUND' ? `The run has no event ${formatCount(at)}, or retention has removed it.` : message;
 
-/** The decider of an approval whose screen was complete up to this event. */
+/** The decider of an approval with a screen that was complete up to this event. */
 function deciderOf(live: RunView, at: number): string | undefined {
   const decisions = live.approvals.flatMap((approval) => approval.decisions);
   return decisions.find((decision) => (decision as { seenRunSeq?: number }).seenRunSeq === at)?.decidedBy;
