@@ -85,7 +85,7 @@ test('[H41] a check calls no procedure and is in no record of access', async () 
 
 afterEach(() => void vi.useRealTimers());
 
-/** Checks over a socket whose answers the test gives. */
+/** Checks over a socket. The test gives its answers. */
 function controlled() {
   vi.useFakeTimers();
   const policy = new Store<{ state: 'connected' | 'reconnecting' }>({ state: 'reconnecting' });

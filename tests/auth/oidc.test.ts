@@ -328,7 +328,7 @@ test('[A20] while the provider cannot be reached, the sign-in returns to the pag
   await signIn(world);
 });
 
-test('[A23] a user whose grant was revoked at the provider is signed out everywhere at the next renewal', async () => {
+test('[A23] after the provider has revoked a grant, the next renewal signs the user out everywhere', async () => {
   const world = await openWorld({ lifeSeconds: 2 });
   const { browser } = await signIn(world);
   await using wire = await openSocket(world, browser);

@@ -147,7 +147,7 @@ test('[U30] an empty box states why, and a viewer has no box of own decisions', 
   await cardOf(page, 'Release').waitFor();
 });
 
-test('[U31] the card states what is asked, why, by whom, the quorum, the evidence, and until when', async () => {
+test('[U31] the card states the request, its reason, requester, quorum, evidence and expiry', async () => {
   const { page, publish, open } = await openAs('vera');
   const reason = Array.from({ length: 12 }, (_, n) => `Line ${n}`).join('\n');
   await publish(

@@ -32,7 +32,7 @@ test('[U20] the code of a page is loaded when the pointer or the focus comes to 
   await page.getByRole('heading', { level: 1, name: 'Search' }).waitFor();
 });
 
-test('[U20] a page whose code does not load states it, and loads when the user tries again', async () => {
+test('[U20] a page that fails to load its code states it, and loads when the user tries again', async () => {
   const { page } = await openApp({ expectedErrors: /ERR_FAILED|could not be loaded|dynamically imported/ });
   await page.getByText('No runs yet').waitFor();
   let isDown = true;
@@ -46,7 +46,7 @@ test('[U20] a page whose code does not load states it, and loads when the user t
   await page.getByRole('heading', { level: 1, name: 'Search' }).waitFor();
 });
 
-test('[U20] a menu whose code does not load leaves the page as it is, and opens at the next click', async () => {
+test('[U20] a menu that fails to load its code leaves the page as it is, and opens at the next click', async () => {
   const { page, publish } = await openApp({
     expectedErrors: /ERR_FAILED|could not be loaded|dynamically imported/,
   });
