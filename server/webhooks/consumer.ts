@@ -8,7 +8,7 @@ import { WebhookProgress } from './progress.ts';
 import { type Delivery, DeliveryQueue } from './queue.ts';
 import { ReceiverState } from './receiver.ts';
 import { backoffMs, isGivenUp, isRefusal, type RetryOptions } from './retries.ts';
-import { type Answer, MAX_CONNECTIONS, type WebhookSender } from './sender.ts';
+import { type Answer, MAX_CONNECTIONS, secretsOf, type WebhookSender } from './sender.ts';
 import type { WebhookSource } from './source.ts';
 
 /** Deliveries that wait, of one webhook: their positions and runs are in memory, not their events. */
@@ -398,9 +398,3 @@ export class WebhookConsumer {
 }
 
 const instantOf = (ms: number): string => new Date(ms).toISOString();
-
-/** The secrets that sign a message at a time. */
-export const secretsOf = ({ secrets }: WebhookRecord, nowMs: number): string[] =>
-  secrets
-    .filter(({ validUntil }) => validUntil === undefined || Date.parse(validUntil) > nowMs)
-    .map(({ secret }) => secret);

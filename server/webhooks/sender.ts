@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { Webhook as Signer } from 'standardwebhooks';
 import { Agent, type Dispatcher, ProxyAgent, request } from 'undici';
 import type { WebhookFailure } from '../../shared/webhooks.ts';
+import type { WebhookRecord } from '../event-log/contract/webhooks.ts';
 import { ADDRESS_REFUSED, hostOf, refused, type WebhookAddresses } from './addresses.ts';
 
 /**
@@ -170,3 +171,9 @@ function failureOf(error: unknown): WebhookFailure {
   if (some(/^(E[A-Z]+|UND_ERR_SOCKET|UND_ERR_.*|HPE_.*)$/)) return 'connection';
   return 'internal';
 }
+
+/** The secrets that sign a message at a time. */
+export const secretsOf = ({ secrets }: WebhookRecord, nowMs: number): string[] =>
+  secrets
+    .filter(({ validUntil }) => validUntil === undefined || Date.parse(validUntil) > nowMs)
+    .map(({ secret }) => secret);

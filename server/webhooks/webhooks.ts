@@ -16,12 +16,12 @@ import type { WebhookRecord } from '../event-log/contract/webhooks.ts';
 import type { Health } from '../health.ts';
 import { Turns } from '../slices.ts';
 import type { WebhookAddresses } from './addresses.ts';
-import { type ConsumerParts, secretsOf, WebhookConsumer } from './consumer.ts';
+import { type ConsumerParts, WebhookConsumer } from './consumer.ts';
 import { positionBefore, WebhookDeliveries } from './deliveries.ts';
 import { mayManage, requireProjects, WebhookMatcher } from './filter.ts';
 import { type Built, WebhookMessages } from './messages.ts';
 import { defaultRetries, type RetryOptions } from './retries.ts';
-import { type Answer, WebhookSender } from './sender.ts';
+import { type Answer, secretsOf, WebhookSender } from './sender.ts';
 import { type RecentEvents, WebhookSource } from './source.ts';
 
 export const MAX_WEBHOOKS = 50;

@@ -130,8 +130,8 @@ test('[O12] after a rotation the new secret and for 24 h the former one verify a
   await expect(server.api.rotateSecret({ id })).rejects.toThrow('at most 5 secrets');
 });
 
-test('[O12] a secret whose 24 h are over signs no more', async () => {
-  const { secretsOf } = await import('../../server/webhooks/consumer.ts');
+test('[O12] a replaced secret signs no more after 24 h', async () => {
+  const { secretsOf } = await import('../../server/webhooks/sender.ts');
   const at = '2026-01-01T00:00:00.000Z';
   const secrets = [
     { secret: 'new', createdAt: at },
