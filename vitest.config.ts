@@ -6,6 +6,13 @@ import { chromium, hasChromium } from './tests/browser/chromium.ts';
 /** Bounds for a test that hangs. They are long, because tests run beside others on machines with few cores. */
 const bounds = { testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 10_000 } } };
 
+/** Tests that need the servers of `tests/cluster/servers.ts`. */
+const onServers = [
+  'server/event-log/postgres/**/*.test.ts',
+  'server/backplane/**/*.test.ts',
+  'tests/cluster/**/*.test.ts',
+];
+
 const inBrowser: TestProjectInlineConfiguration = {
   // Listed in advance: vite reloads the page when it discovers a dependency during a test.
   optimizeDeps: {
@@ -42,7 +49,7 @@ const inBrowser: TestProjectInlineConfiguration = {
 };
 
 /**
- * Three projects: `node` and `browser` are `npm test`; `long` holds soaks and repetitions in files named `*.long.test.ts`,
+ * Four projects: `node`, `cluster` (with real PostgreSQL and Redis servers) and `browser` are `npm test`; `long` holds soaks and repetitions in files named `*.long.test.ts`,
  * run by `npm run test:long`.
  */
 export default defineConfig({
@@ -58,14 +65,32 @@ export default defineConfig({
             '**/*.browser.test.*',
             '**/*.long.test.ts',
             '**/node_modules/**',
+            ...onServers,
             ...(hasChromium ? [] : ['tests/browser/!(chromium).test.ts']),
           ],
           ...bounds,
           typecheck: { enabled: true, include: ['**/*.test-d.ts', '**/*.test-d.tsx'], tsconfig: './tsconfig.json' },
         },
       },
+      {
+        test: {
+          name: 'cluster',
+          include: onServers,
+          exclude: ['**/*.long.test.ts'],
+          globalSetup: './tests/cluster/servers.ts',
+          ...bounds,
+        },
+      },
       ...(hasChromium ? [inBrowser] : []),
-      { test: { name: 'long', include: ['{server,client,tests}/**/*.long.test.ts'], ...bounds, testTimeout: 120_000 } },
+      {
+        test: {
+          name: 'long',
+          include: ['{server,client,tests}/**/*.long.test.ts'],
+          globalSetup: './tests/cluster/servers.ts',
+          ...bounds,
+          testTimeout: 120_000,
+        },
+      },
     ],
   },
 });

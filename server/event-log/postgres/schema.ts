@@ -1,0 +1,146 @@
+/**
+ * The tables of the event log in PostgreSQL. Ids are compared by their bytes (collation "C"), as in SQLite. Logged events
+ * and rows of runs are JSON in `text` columns: `jsonb` would reorder keys, and the hash chain covers the exact bytes.
+ *
+ * Positions (`seq`) are given inside the database, so no JSON of a run's rows contains one: `RunHeader.lastSeq`,
+ * `Artifact.order.seq` and `Approval.order.seq` are columns (`last_seq`, `seq`, `request_seq`), and reads put them back.
+ */
+
+/** SQL of each migration. Item n migrates a database from version n to version n + 1. Never edit a released migration. */
+export const migrations: readonly string[] = [
+  `
+  CREATE TABLE meta (key text COLLATE "C" PRIMARY KEY, value text NOT NULL);
+  INSERT INTO meta (key, value) VALUES ('schema_version', '0');
+
+  -- One row. Every transaction that gives positions, or removes or replaces events, locks it first.
+  -- erasures: the number of erasures; cached texts of before an erasure are dropped when it changes.
+  CREATE TABLE head (
+    id integer PRIMARY KEY CHECK (id = 1),
+    epoch text NOT NULL,
+    seq bigint NOT NULL,
+    hash bytea NOT NULL,
+    recorded_at_ms bigint NOT NULL,
+    oldest bigint NOT NULL,
+    erasures bigint NOT NULL
+  ) WITH (fillfactor = 10);
+
+  -- One row for each kind of data that nodes keep in memory; the trigger or the writer counts its changes.
+  CREATE TABLE revisions (name text COLLATE "C" PRIMARY KEY, revision bigint NOT NULL) WITH (fillfactor = 10);
+
+  CREATE TABLE runs (
+    row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    project_id text COLLATE "C" NOT NULL,
+    run_id text COLLATE "C" NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    created_at text COLLATE "C" NOT NULL,
+    last_seq bigint NOT NULL,
+    -- The version of the run's rows: nodes compare it with the version on which they have folded.
+    last_run_seq bigint NOT NULL,
+    state text NOT NULL,
+    UNIQUE (project_id, run_id)
+  ) WITH (fillfactor = 70);
+  -- No index has last_seq: it would make each update of a run write every index.
+  CREATE INDEX runs_by_id ON runs (run_id);
+  CREATE INDEX runs_by_created ON runs (created_at, project_id, run_id);
+  CREATE INDEX runs_by_project ON runs (project_id, created_at, run_id);
+  CREATE INDEX runs_open ON runs (project_id, status) WHERE status NOT IN ('completed', 'failed');
+
+  CREATE TABLE stages (
+    run_row bigint NOT NULL,
+    stage_id text COLLATE "C" NOT NULL,
+    last_seq bigint NOT NULL,
+    start_key text COLLATE "C",
+    state text NOT NULL,
+    PRIMARY KEY (run_row, stage_id)
+  ) WITH (fillfactor = 70);
+  CREATE INDEX stages_running ON stages (run_row, start_key) WHERE start_key IS NOT NULL;
+
+  CREATE TABLE artifacts (
+    run_row bigint NOT NULL,
+    artifact_id text COLLATE "C" NOT NULL,
+    -- Position of the event that set the artifact; 0 if retention has removed the event.
+    seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    state text NOT NULL,
+    PRIMARY KEY (run_row, artifact_id)
+  );
+
+  -- The approvals of removed runs stay: project_id and run_id are of the row itself.
+  CREATE TABLE approvals (
+    run_row bigint NOT NULL,
+    approval_id text COLLATE "C" NOT NULL,
+    project_id text COLLATE "C" NOT NULL,
+    run_id text COLLATE "C" NOT NULL,
+    -- Position of the request.
+    request_seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    expires_at text COLLATE "C",
+    decided_at text COLLATE "C",
+    request_actor text COLLATE "C",
+    requested_by text COLLATE "C",
+    state text NOT NULL,
+    PRIMARY KEY (run_row, approval_id)
+  ) WITH (fillfactor = 70);
+  CREATE INDEX approvals_by_request ON approvals (request_seq);
+  CREATE INDEX approvals_pending ON approvals (run_row) WHERE status = 'pending';
+  CREATE INDEX approvals_pending_by_request ON approvals (request_seq) WHERE status = 'pending';
+  -- '~' sorts after every instant.
+  CREATE INDEX approvals_due ON approvals (coalesce(expires_at, '~'), request_seq) WHERE status = 'pending';
+  CREATE INDEX approvals_by_actor ON approvals (request_actor, request_seq);
+  CREATE INDEX approvals_by_requester ON approvals (requested_by, request_seq) WHERE requested_by IS NOT NULL;
+  CREATE INDEX approvals_decided ON approvals (decided_at, request_seq) WHERE status IN ('granted', 'denied');
+  CREATE INDEX approvals_expired ON approvals (decided_at, request_seq) WHERE status = 'expired';
+
+  CREATE TABLE events (
+    seq bigint PRIMARY KEY,
+    run_row bigint NOT NULL,
+    run_seq bigint NOT NULL,
+    project_id text COLLATE "C" NOT NULL,
+    run_id text COLLATE "C" NOT NULL,
+    type text COLLATE "C" NOT NULL,
+    event_id text COLLATE "C" NOT NULL,
+    actor text COLLATE "C" NOT NULL,
+    recorded_at_ms bigint NOT NULL,
+    payload text NOT NULL,
+    -- Absent once the event is erased.
+    salt bytea,
+    payload_hash bytea NOT NULL,
+    prev_hash bytea NOT NULL
+  );
+  CREATE INDEX events_by_run ON events (run_row, seq);
+  CREATE INDEX events_by_project ON events (project_id, seq);
+  -- A table of its own: a unique index on events would keep the table from being partitioned by position.
+  CREATE TABLE event_ids (
+    project_id text COLLATE "C" NOT NULL,
+    event_id text COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    run_seq bigint NOT NULL,
+    PRIMARY KEY (project_id, event_id)
+  );
+  CREATE INDEX event_ids_by_seq ON event_ids (seq);
+  CREATE TABLE event_users (
+    user_id text COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    PRIMARY KEY (user_id, seq)
+  );
+  CREATE INDEX event_users_by_seq ON event_users (seq);
+
+  -- The servers that share the log. lease_until: when the other servers may take this one for gone.
+  -- A commit reads the row of its server FOR SHARE and compares the generation: raising it fences commits in doubt.
+  CREATE TABLE nodes (
+    node_id text COLLATE "C" PRIMARY KEY,
+    generation bigint NOT NULL,
+    lease_until timestamptz NOT NULL,
+    -- The value of head.erasures that the node has applied to its memory.
+    erasures bigint NOT NULL,
+    state text NOT NULL
+  ) WITH (fillfactor = 20);
+  -- Work that one node does for all: the holder renews until.
+  CREATE TABLE leases (
+    name text COLLATE "C" PRIMARY KEY,
+    node_id text COLLATE "C" NOT NULL,
+    lease_until timestamptz NOT NULL
+  ) WITH (fillfactor = 20);
+  `,
+];
