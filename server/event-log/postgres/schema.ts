@@ -17,6 +17,8 @@ export const migrations: readonly string[] = [
   CREATE TABLE head (
     id integer PRIMARY KEY CHECK (id = 1),
     epoch text NOT NULL,
+    -- Position at which the epoch began: later rows belong to it.
+    epoch_seq bigint NOT NULL,
     seq bigint NOT NULL,
     hash bytea NOT NULL,
     recorded_at_ms bigint NOT NULL,
@@ -127,14 +129,16 @@ export const migrations: readonly string[] = [
   CREATE INDEX event_users_by_seq ON event_users (seq);
 
   -- The servers that share the log. lease_until: when the other servers may take this one for gone.
-  -- A commit reads the row of its server FOR SHARE and compares the generation: raising it fences commits in doubt.
+  -- A commit reads the row of its server FOR KEY SHARE and compares the generation: raising it fences commits in doubt.
+  -- The unique key makes such a raise wait for commits, while a renewal of the lease does not.
   CREATE TABLE nodes (
     node_id text COLLATE "C" PRIMARY KEY,
     generation bigint NOT NULL,
     lease_until timestamptz NOT NULL,
     -- The value of head.erasures that the node has applied to its memory.
     erasures bigint NOT NULL,
-    state text NOT NULL
+    state text NOT NULL,
+    UNIQUE (node_id, generation)
   ) WITH (fillfactor = 20);
   -- Work that one node does for all: the holder renews until.
   CREATE TABLE leases (
