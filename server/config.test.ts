@@ -1,9 +1,10 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { secret, temporaryFolder } from '../tests/support/harness.ts';
 import { isLoopback, loadConfig, readEnvironment, secretPath } from './config.ts';
-import { databasePath } from './event-log/database-url.ts';
+import { databasePath, logPlaceOf } from './event-log/database-url.ts';
 
 describe('the secret', () => {
   test('[A7] on loopback the server creates its own secret, beside the database', () => {
@@ -84,6 +85,47 @@ describe('the secret', () => {
   });
 });
 
+describe('a log in PostgreSQL', () => {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  const postgres = { DATABASE_URL: 'postgres://ada:CANARY@db.example.org/runs', AUTH_SECRET: secret };
+  const refused = (path: string) =>
+    expect.objectContaining({ code: 'INVALID_INPUT', path, message: expect.not.stringContaining('CANARY') });
+
+  test('[M40] DATABASE_URL, REDIS_URL and AUDIT_KEY name the log, the backplane and the signing key', () => {
+    const config = loadConfig({ ...postgres, REDIS_URL: 'rediss://:pw@r.example.org:6379', AUDIT_KEY: key });
+    expect(config).toMatchObject({ redisUrl: 'rediss://:pw@r.example.org:6379', auditKey: key, isLocalSecret: false });
+    expect(loadConfig({ ...postgres, AUDIT_KEY: key.replaceAll('\n', '\\n') }).auditKey).toBe(key);
+    for (const scheme of ['postgres', 'postgresql']) {
+      const url = `${scheme}://ada@db.example.org/runs`;
+      expect(logPlaceOf(url)).toEqual({ kind: 'postgres', url });
+    }
+  });
+
+  test('[M40] AUTH_SECRET is required: the servers share it, and none of them makes a file with one', () => {
+    const { DATABASE_URL } = postgres;
+    expect(() => loadConfig({ DATABASE_URL })).toThrow(refused('AUTH_SECRET'));
+    expect(loadConfig({ DATABASE_URL, AUTH_JWKS_URL: 'https://id.example.org/keys' }).authSecret).toBeUndefined();
+  });
+
+  test.each([
+    ['REDIS_URL', 'http://CANARY.example.org'],
+    ['REDIS_URL', 'redis://'],
+    ['REDIS_URL', 'CANARY'],
+    ['AUDIT_KEY', 'CANARY'],
+    ['AUDIT_KEY', publicKey.export({ type: 'spki', format: 'pem' }).toString()],
+  ])('[M40] %s=%j is refused with its name and without its value', (name, value) => {
+    expect(() => loadConfig({ ...postgres, [name]: value })).toThrow(refused(name));
+  });
+
+  test.each([
+    ['REDIS_URL', 'redis://CANARY'],
+    ['AUDIT_KEY', key],
+  ])('[M40] %s with a SQLite file is refused, as it would have no effect', (name, value) => {
+    expect(() => loadConfig({ AUTH_SECRET: secret, [name]: value })).toThrow(refused(name));
+  });
+});
+
 describe('the environment', () => {
   test('[A7] process.env overrides the .env of the folder, and empty values are absent', () => {
     using folder = temporaryFolder();
@@ -117,8 +159,8 @@ describe('the environment', () => {
     );
   });
 
-  test.each(['postgres://CANARY:CANARY@db/runs', 'CANARY', ''])(
-    '[A7] the database URL %j is refused without its value',
+  test.each(['postgres://CANARY:CANARY@db:x/runs', 'mysql://ada:CANARY@db/runs', 'CANARY', ''])(
+    '[A7] [M40] the database URL %j is refused without its value',
     (url) => {
       expect(() => databasePath(url)).toThrow(
         expect.objectContaining({ path: 'DATABASE_URL', message: expect.not.stringContaining('CANARY') }),

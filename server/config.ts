@@ -7,7 +7,8 @@ import { describeIssue } from '../shared/issues.ts';
 import { isKeysUrl } from './auth/jwks.ts';
 import { localSecret } from './auth/local-secret.ts';
 import { isIssuerUrl, isScopes, type OidcOptions } from './auth/oidc-options.ts';
-import { databasePath } from './event-log/database-url.ts';
+import { databasePath, isPostgresUrl } from './event-log/database-url.ts';
+import { AuditKeys } from './event-log/integrity/keys.ts';
 import { isOrigin } from './http/origins.ts';
 import { isNetwork } from './http/trusted-proxies.ts';
 import { defaultLimits, type Limits, problemOfLimit, problemOfNumber } from './limits.ts';
@@ -34,6 +35,19 @@ const days = z
     if (message !== undefined) context.addIssue({ code: 'custom', message });
   });
 
+/** Whether a text is a URL of Redis. */
+const isRedisUrl = (text: string): boolean =>
+  URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol) && new URL(text).hostname !== '';
+
+/** Whether a text has a private key in PEM. */
+function isPrivateKey(text: string): boolean {
+  try {
+    return new AuditKeys(text).canSign;
+  } catch {
+    return false;
+  }
+}
+
 /** Whether a text is an http or https URL without credentials, query and fragment. */
 function isWebAddress(text: string): boolean {
   if (!URL.canParse(text)) return false;
@@ -45,6 +59,16 @@ const environmentSchema = z.object({
   PORT: z.string().trim().min(1).pipe(z.coerce.number<string>().int().min(0).max(65_535)).default(3001),
   HOST: z.string().min(1).default('127.0.0.1'),
   DATABASE_URL: z.string().default('file:./data/runwire.db'),
+  REDIS_URL: z
+    .string()
+    .refine(isRedisUrl, { error: 'must be a URL such as redis://host:6379 or rediss://user:password@host:6379' })
+    .optional(),
+  AUDIT_KEY: z
+    .string()
+    // Files of environment variables hold a key of several lines as one line.
+    .transform((value) => value.replaceAll('\\n', '\n'))
+    .refine(isPrivateKey, { error: 'must be an Ed25519 private key in PEM' })
+    .optional(),
   AUTH_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
   AUTH_JWKS_URL: z.string().refine(isKeysUrl, { error: 'must be an http or https URL without credentials' }).optional(),
   AUTH_ISSUER: z.string().optional(),
@@ -92,6 +116,8 @@ export type Config = OidcOptions & {
   port: number;
   host: string;
   databaseUrl: string;
+  redisUrl?: string | undefined;
+  auditKey?: string | undefined;
   /** One of `authSecret` and `authJwksUrl` is set, or with `oidcIssuer` possibly none. */
   authSecret?: string | undefined;
   authJwksUrl?: string | undefined;
@@ -115,8 +141,8 @@ export type Config = OidcOptions & {
   isLocalSecret: boolean;
 };
 
-/** Variables of later versions. Setting one is an error: otherwise the operator would assume that it works. */
-const unsupported = ['REDIS_URL'] as const;
+/** Variables that only a log in PostgreSQL uses. Elsewhere they are an error: the operator would assume that they work. */
+const ofManyServers = ['REDIS_URL', 'AUDIT_KEY'] as const;
 
 /** Returns the variables of `process.env` and, if not set there, of the folder's `.env`. Leaves out empty values. */
 export function readEnvironment(folder = process.cwd()): Record<string, string> {
@@ -134,10 +160,12 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     const { path, message } = first ? describeIssue(first) : { path: '', message: 'invalid' };
     throw new RunwireError('INVALID_INPUT', `${path}: ${message}`, { path });
   }
-  for (const name of unsupported) {
-    if (environment[name]) throw new RunwireError('INVALID_INPUT', `${name} is not supported yet`, { path: name });
-  }
   const values = parsed.data;
+  const unused = isPostgresUrl(values.DATABASE_URL) ? undefined : ofManyServers.find((name) => values[name]);
+  if (unused !== undefined) {
+    const message = `${unused}: needs a DATABASE_URL that begins with postgres://`;
+    throw new RunwireError('INVALID_INPUT', message, { path: unused });
+  }
   if (values.RETENTION_RUNS_DAYS !== undefined && values.RETENTION_DAYS === undefined) {
     const message = 'RETENTION_RUNS_DAYS: needs RETENTION_DAYS, since only runs without events are removed';
     throw new RunwireError('INVALID_INPUT', message, { path: 'RETENTION_RUNS_DAYS' });
@@ -146,6 +174,8 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     port: values.PORT,
     host: values.HOST,
     databaseUrl: values.DATABASE_URL,
+    redisUrl: values.REDIS_URL,
+    auditKey: values.AUDIT_KEY,
     ...trustOf(values),
     ...oidcOf(values),
     authIssuer: values.AUTH_ISSUER,
@@ -198,6 +228,11 @@ function trustOf(
   if (authJwksUrl !== undefined) return { authJwksUrl, isLocalSecret: false };
   // Users sign in at the provider: no secret on the disk, and no link with every right.
   if (values.OIDC_ISSUER !== undefined) return { isLocalSecret: false };
+  if (isPostgresUrl(values.DATABASE_URL)) {
+    const message =
+      'AUTH_SECRET or AUTH_JWKS_URL is required with a log in PostgreSQL, unless OIDC_ISSUER is set: the servers that share the log must share it, and a secret file is of one machine';
+    throw new RunwireError('INVALID_INPUT', message, { path: 'AUTH_SECRET' });
+  }
   if (values.NODE_ENV === 'production' || !isLoopback(values.HOST)) {
     const message =
       'AUTH_SECRET or AUTH_JWKS_URL is required in production, and with a HOST other than loopback, unless OIDC_ISSUER is set';

@@ -5,7 +5,7 @@ import type { RunwireClient } from '../../client/index.ts';
 import type { BreakReason, Checkpoint, Verdict } from '../../shared/audit.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { MAX_CHECKPOINTS } from '../audit/audit.ts';
-import { databasePath } from '../event-log/database-url.ts';
+import { databasePath, isPostgresUrl } from '../event-log/database-url.ts';
 import { isAttested } from '../event-log/integrity/attestation.ts';
 import { AuditKeys } from '../event-log/integrity/keys.ts';
 import { verifySqliteFile } from '../event-log/sqlite/verify-file.ts';
@@ -84,6 +84,7 @@ async function verifyServer(client: RunwireClient, kept: Kept[], keys: AuditKeys
 }
 
 function verifyFile(database: string, kept: Kept[], given: AuditKeys | undefined): Verdict {
+  if (isPostgresUrl(database)) throw new UsageError('--database: a server verifies a log in PostgreSQL: use --url');
   if (!database.startsWith('file:')) throw new UsageError('--database: must begin with file:');
   const path = databasePath(database);
   try {

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { databasePath } from '../event-log/database-url.ts';
+import { logPlaceOf } from '../event-log/database-url.ts';
 import { backupSqliteFile, restoreSqliteFile } from '../event-log/sqlite/backup.ts';
 import { UsageError } from './errors.ts';
 import { localConfig } from './target.ts';
@@ -27,7 +27,11 @@ export function restore(file: string): number {
 }
 
 function localPath(): string {
-  const path = databasePath(localConfig().databaseUrl);
+  const place = logPlaceOf(localConfig().databaseUrl);
+  if (place.kind === 'postgres') {
+    throw new UsageError('DATABASE_URL: back up PostgreSQL with pg_basebackup and its WAL (docs/guide/operations.md)');
+  }
+  const { path } = place;
   if (path === ':memory:') throw new UsageError('DATABASE_URL: a log in memory has no file');
   return path;
 }

@@ -45,10 +45,20 @@ async function run(args: readonly string[]): Promise<number> {
   return code;
 }
 
+const SERVE_HELP = `
+Environment (all variables: docs/guide/configuration.md):
+  DATABASE_URL  file:PATH, one server (default file:./data/runwire.db), or
+                postgres://USER:PASSWORD@HOST:5432/DATABASE, any number of servers
+  REDIS_URL     redis://HOST:6379, connects the servers of a PostgreSQL log
+                (default: they use LISTEN and NOTIFY of PostgreSQL)
+  AUTH_SECRET   secret of the tokens, at least 32 characters; the same on all servers
+  HOST, PORT    where the server listens (default 127.0.0.1, 3001)`;
+
 function addServe(program: Command, exitWith: ExitWith): void {
   program
     .command('serve')
     .description('run the server until SIGTERM or SIGINT; configured by the environment and .env')
+    .addHelpText('after', SERVE_HELP)
     .action(async () => {
       const { serve } = await import('../main.ts');
       exitWith(await serve());
@@ -206,7 +216,7 @@ function addClock(program: Command, exitWith: ExitWith): void {
 function addBackup(program: Command, exitWith: ExitWith): void {
   program
     .command('backup')
-    .description('write the log of DATABASE_URL into one file, also while its server runs')
+    .description('write the log in the SQLite file of DATABASE_URL into one file, also while its server runs')
     .argument('<file>', 'the new file')
     .action(async (file: string) => {
       const { backup } = await import('./backup.ts');
@@ -214,7 +224,7 @@ function addBackup(program: Command, exitWith: ExitWith): void {
     });
   program
     .command('restore')
-    .description('verify a backup, and put it at DATABASE_URL with a new epoch; no server may run there')
+    .description('verify a backup, and put it at the file of DATABASE_URL with a new epoch; no server may run there')
     .argument('<file>', 'a file that `runwire backup` has written')
     .action(async (file: string) => {
       const { restore } = await import('./backup.ts');

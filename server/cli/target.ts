@@ -6,6 +6,7 @@ import { RunwireError } from '../../shared/errors.ts';
 import { roles } from '../auth/principal.ts';
 import { signToken, type TokenOptions } from '../auth/tokens.ts';
 import { type Config, isLoopback, loadConfig, readEnvironment, secretPath } from '../config.ts';
+import { isPostgresUrl } from '../event-log/database-url.ts';
 import { UsageError } from './errors.ts';
 import { routeThroughProxy } from './proxy.ts';
 
@@ -81,7 +82,7 @@ function signingOptions(environment: Record<string, string>, config: Config): To
     throw new RunwireError('UNAUTHENTICATED', message);
   }
   return {
-    secret: environment.AUTH_SECRET ?? readSecret(secretPath(config.databaseUrl)),
+    secret: environment.AUTH_SECRET ?? readSecret(config.databaseUrl),
     issuer: config.authIssuer,
     audience: config.authAudience,
   };
@@ -91,7 +92,12 @@ function signingOptions(environment: Record<string, string>, config: Config): To
 export const localConfig = (environment: Record<string, string> = readEnvironment()): Config =>
   loadConfig({ AUTH_SECRET: environment.AUTH_JWKS_URL === undefined ? 'x'.repeat(32) : undefined, ...environment });
 
-function readSecret(path: string): string {
+function readSecret(databaseUrl: string): string {
+  if (isPostgresUrl(databaseUrl)) {
+    const message = 'DATABASE_URL is a PostgreSQL database, and its servers have no secret of this machine';
+    throw new RunwireError('UNAUTHENTICATED', `${message}: set AUTH_SECRET or RUNWIRE_TOKEN`);
+  }
+  const path = secretPath(databaseUrl);
   if (existsSync(path)) return readFileSync(path, 'utf8').trim();
   throw new RunwireError(
     'UNAUTHENTICATED',

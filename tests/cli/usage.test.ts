@@ -71,3 +71,24 @@ test('[X5] help and version exit 0', async () => {
   for (const name of ['serve', 'exec', 'tail', 'publish', 'token'])
     expect(results[0]?.stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
 });
+
+test('[M40] commands for files name what a log in PostgreSQL uses instead, and not its URL', async () => {
+  using folder = temporaryFolder();
+  const DATABASE_URL = 'postgres://ada:CANARY@127.0.0.1:1/runs';
+  const options = { cwd: folder.path, env: { DATABASE_URL } };
+  const [backup, restore, verify, token, help] = await Promise.all([
+    runCli(['backup', 'b'], options),
+    runCli(['restore', 'b'], options),
+    runCli(['verify', '--database', DATABASE_URL], options),
+    runCli(['token', '--sub', 'a', '--projects', 'p', '--roles', 'viewer'], options),
+    runCli(['serve', '--help'], options),
+  ]);
+  expect([backup.code, restore.code, verify.code, token.code, help.code]).toEqual([2, 2, 2, 1, 0]);
+  expect(backup.stderr).toContain('pg_basebackup');
+  expect(restore.stderr).toContain('pg_basebackup');
+  expect(verify.stderr).toContain('use --url');
+  expect(token.stderr).toContain('set AUTH_SECRET or RUNWIRE_TOKEN');
+  expect(help.stdout).toContain('REDIS_URL');
+  for (const { stdout, stderr } of [backup, restore, verify, token, help])
+    expect(stdout + stderr).not.toContain('CANARY');
+});

@@ -57,6 +57,11 @@ export class AuditKeys {
     return new AuditKeys(readFileSync(path, 'utf8'));
   }
 
+  /** Whether there is a private key. */
+  get canSign(): boolean {
+    return this.#privateKey !== undefined;
+  }
+
   /** Id of the signing key: the first 16 hex digits of the SHA-256 of its public key (SPKI). */
   get keyId(): string {
     return idOf(this.#first);
