@@ -128,6 +128,68 @@ export const migrations: readonly string[] = [
   );
   CREATE INDEX event_users_by_seq ON event_users (seq);
 
+  -- The index of words (search-index.ts). One row: each event up to position is in a stored block. A transaction that
+  -- inserts, rewrites or deletes blocks locks the row (after the head's, if it locks both). version: counts insertions.
+  -- indexed: the position up to which the server that feeds the index has read, about once a second.
+  CREATE TABLE search_index (
+    id integer PRIMARY KEY CHECK (id = 1),
+    position bigint NOT NULL,
+    version bigint NOT NULL,
+    indexed bigint NOT NULL
+  ) WITH (fillfactor = 20);
+  INSERT INTO search_index (id, position, version, indexed) VALUES (1, 0, 0, 0);
+  -- seqs: JSON of the positions, absent if they are contiguous. firsts: JSON of the first term of each chunk.
+  CREATE TABLE search_blocks (
+    block bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    project_id text COLLATE "C" NOT NULL,
+    first_seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    seqs text,
+    firsts text NOT NULL,
+    terms_version integer NOT NULL
+  );
+  CREATE UNIQUE INDEX search_blocks_by_project ON search_blocks (project_id, last_seq);
+  CREATE INDEX search_blocks_by_seq ON search_blocks (last_seq);
+  CREATE INDEX search_blocks_by_version ON search_blocks (terms_version, block);
+  CREATE TABLE search_chunks (
+    block bigint NOT NULL,
+    chunk integer NOT NULL,
+    lines text NOT NULL,
+    PRIMARY KEY (block, chunk)
+  );
+
+  -- Access entries. A write locks the row of access_head, so ids are contiguous in the order of the commits, and times
+  -- never decrease along the ids.
+  CREATE TABLE access_head (
+    id integer PRIMARY KEY CHECK (id = 1),
+    last_id bigint NOT NULL,
+    at_ms bigint NOT NULL
+  ) WITH (fillfactor = 20);
+  INSERT INTO access_head (id, last_id, at_ms) VALUES (1, 0, 0);
+  CREATE TABLE access (
+    id bigint PRIMARY KEY,
+    at_ms bigint NOT NULL,
+    sub text COLLATE "C",
+    action text COLLATE "C" NOT NULL,
+    project_id text COLLATE "C",
+    run_id text COLLATE "C",
+    outcome text COLLATE "C" NOT NULL,
+    via text COLLATE "C" NOT NULL,
+    detail text COLLATE "C",
+    count integer NOT NULL
+  );
+  CREATE INDEX access_by_time ON access (at_ms, id);
+  CREATE INDEX access_by_project ON access (project_id, id) WHERE project_id IS NOT NULL;
+
+  CREATE TABLE producer_state (
+    scope text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    value text NOT NULL,
+    written_at_ms bigint NOT NULL,
+    PRIMARY KEY (scope, key)
+  );
+  CREATE INDEX producer_state_by_time ON producer_state (written_at_ms);
+
   -- The servers that share the log. lease_until: when the other servers may take this one for gone.
   -- A commit reads the row of its server FOR KEY SHARE and compares the generation: raising it fences commits in doubt.
   -- The unique key makes such a raise wait for commits, while a renewal of the lease does not.
