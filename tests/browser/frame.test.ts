@@ -141,7 +141,9 @@ test('[U22] the menu of the user states who is signed in with which rights, keep
   await menu.getByRole('radio', { name: 'Compact' }).click();
   await menu.getByRole('radio', { name: 'UTC' }).click();
   await page.keyboard.press('Escape');
-  expect(await page.evaluate(() => document.activeElement?.getAttribute('aria-label'))).toBe('Menu of ann.berg');
+  await expect
+    .poll(() => page.evaluate(() => document.activeElement?.getAttribute('aria-label')))
+    .toBe('Menu of ann.berg');
   await page.reload();
   expect(await page.evaluate(() => ({ ...document.documentElement.dataset }))).toEqual({
     density: 'compact',

@@ -270,7 +270,8 @@ function expectedOf({ status, endedAt, stages, approvals, artifacts }: RunView, 
     status,
     stages: stages.map((stage) => {
       const shown = isOver ? (unended[stage.status] ?? stage.status) : stage.status;
-      return [`${stage.name} (${stage.stageId})`, shown, stage.attempt];
+      const name = stage.name === stage.stageId ? stage.name : `${stage.name} (${stage.stageId})`;
+      return [name, shown, stage.attempt];
     }),
     approvals: Object.fromEntries(
       approvals.map(({ approvalId, status: outcome, decisions, requiredApprovals }) => {
