@@ -1,3 +1,5 @@
+import { POSITION_BEFORE } from './functions.ts';
+
 /**
  * The tables of the event log in PostgreSQL. Ids are compared by their bytes (collation "C"), as in SQLite. Logged events
  * and rows of runs are JSON in `text` columns: `jsonb` would reorder keys, and the hash chain covers the exact bytes.
@@ -112,7 +114,8 @@ export const migrations: readonly string[] = [
   );
   CREATE INDEX events_by_run ON events (run_row, seq);
   CREATE INDEX events_by_project ON events (project_id, seq);
-  -- A table of its own: a unique index on events would keep the table from being partitioned by position.
+  -- A table of its own: a unique index on events would keep the table from being partitioned by position. It has no index
+  -- by position, for the speed of commits: retention finds the ids of the events that it removes in events.
   CREATE TABLE event_ids (
     project_id text COLLATE "C" NOT NULL,
     event_id text COLLATE "C" NOT NULL,
@@ -120,7 +123,9 @@ export const migrations: readonly string[] = [
     run_seq bigint NOT NULL,
     PRIMARY KEY (project_id, event_id)
   );
-  CREATE INDEX event_ids_by_seq ON event_ids (seq);
+  -- Signed repairs of the clock: an event at or before seq counts as recorded at at_ms at the latest.
+  CREATE TABLE clock_repairs (seq bigint PRIMARY KEY, at_ms bigint NOT NULL, repair text NOT NULL);
+
   CREATE TABLE event_users (
     user_id text COLLATE "C" NOT NULL,
     seq bigint NOT NULL,
@@ -208,5 +213,6 @@ export const migrations: readonly string[] = [
     node_id text COLLATE "C" NOT NULL,
     lease_until timestamptz NOT NULL
   ) WITH (fillfactor = 20);
+  ${POSITION_BEFORE}
   `,
 ];

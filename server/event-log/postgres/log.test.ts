@@ -1,0 +1,90 @@
+import { Client } from 'pg';
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { foldEvent } from '../../../shared/events.ts';
+import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
+import type { EventLog } from '../contract/store.ts';
+import { openPostgresLog, type PostgresOptions } from './log.ts';
+import { migrations } from './schema.ts';
+
+const server = inject('postgres') as string;
+
+/** Creates an empty database, which is removed after the test. */
+async function newDatabase(): Promise<string> {
+  const url = await createDatabase(server);
+  onTestFinished(() => dropDatabase(server, url));
+  return url;
+}
+
+async function open(url: string, options: Partial<PostgresOptions> = {}): Promise<EventLog> {
+  const log = await openPostgresLog({ url, fold: foldEvent, ...options });
+  onTestFinished(() => log.close());
+  return log;
+}
+
+/** Another connection to the database. */
+async function connect(url: string): Promise<Client> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  onTestFinished(() => client.end());
+  return client;
+}
+
+describe.skipIf(server === undefined)('the log in PostgreSQL', () => {
+  test('[L50] servers that open an empty database at once share one log', async () => {
+    const url = await newDatabase();
+    const logs = await Promise.all([1, 2, 3, 4].map(() => open(url)));
+    expect(new Set(logs.map(({ epoch }) => epoch)).size).toBe(1);
+    expect(new Set(logs.map(({ secret }) => secret)).size).toBe(1);
+    expect(logs.map(({ head, headHashPrefix }) => [head, headHashPrefix])).toEqual(logs.map(() => [0, '00000000']));
+    const [first] = logs as [EventLog];
+    expect([first.epoch, first.secret]).toEqual([
+      expect.stringMatching(/^[0-9a-f]{16}$/),
+      expect.stringMatching(/^[0-9a-f]{64}$/),
+    ]);
+  });
+
+  test('[L18] a database with a newer schema is refused and not changed', async () => {
+    const url = await newDatabase();
+    await (await open(url)).close();
+    const client = await connect(url);
+    const newer = migrations.length + 1;
+    await client.query(`UPDATE meta SET value = '${newer}' WHERE key = 'schema_version'`);
+    const error = await open(url).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining(`of version ${newer}`) });
+    const { rows } = await client.query(`SELECT value FROM meta WHERE key = 'schema_version'`);
+    expect(rows).toEqual([{ value: String(newer) }]);
+  });
+
+  test('[L18] a schema with a table of another program is refused and not changed, other tables of the user stay', async () => {
+    const url = await newDatabase();
+    const client = await connect(url);
+    await client.query('CREATE TABLE orders (id int); CREATE TABLE runs (id int)');
+    const error = await open(url).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('a table runs of another') });
+    const tables = `SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY relname`;
+    expect((await client.query(tables)).rows).toEqual([{ relname: 'orders' }, { relname: 'runs' }]);
+    await client.query('DROP TABLE runs');
+    expect((await open(url)).head).toBe(0);
+    expect((await client.query('SELECT * FROM orders')).rows).toEqual([]);
+  });
+
+  test('[L18] a database that is not in UTF-8 is refused', async () => {
+    const url = await newDatabase();
+    const client = await connect(url);
+    const name = `${new URL(url).pathname.slice(1)}_latin`;
+    await client.query(`CREATE DATABASE ${name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`);
+    const latin = url.replace(/[^/]+$/, name);
+    onTestFinished(() => dropDatabase(server, latin));
+    const error = await open(latin).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('LATIN1') });
+  });
+
+  test('[L34] a database that cannot be reached is reported with its place and the cause, without the password', async () => {
+    const url = 'postgres://ann:geheim@127.0.0.1:1/gone';
+    const error = (await open(url).catch((reason: unknown) => reason)) as Error;
+    expect(error).toMatchObject({ code: 'UNAVAILABLE' });
+    expect(error.message).toContain('postgres://127.0.0.1:1/gone');
+    expect(error.message).toContain('ECONNREFUSED');
+    expect(error.message).not.toContain('geheim');
+  });
+});

@@ -1,0 +1,161 @@
+import { randomUUID } from 'node:crypto';
+import { RunwireError } from '../../../shared/errors.ts';
+import type { RunRows } from '../../../shared/run.ts';
+import type { Health } from '../../health.ts';
+import type { Log, StoredEvent } from '../contract/log.ts';
+import type { EventLog } from '../contract/store.ts';
+import { hashPrefixOf } from '../cursor.ts';
+import type { Backplane } from './backplane.ts';
+import { CommitQueue } from './commit-queue.ts';
+import { PostgresDatabase, type Query } from './database.ts';
+import { Feed, type LogState, readState } from './feed.ts';
+import { migrate } from './migrate.ts';
+import { PostgresReads } from './reads.ts';
+
+/**
+ * The event log in PostgreSQL, shared by several servers (nodes). Each node commits over one connection of its own
+ * ({@link CommitQueue}) and gives every record of the log, whichever node wrote it, to its listeners ({@link Feed}).
+ */
+
+export type PostgresOptions = {
+  /** `postgres://…`, with password and TLS options of `pg`. */
+  url: string;
+  /** Folds a logged event into its run. */
+  fold: (rows: RunRows, event: never) => void;
+  /** Unix ms, for tests. Default: the clock of the database. `recordedAt` does not go back even if the clock does. */
+  now?: () => number;
+  /** Receives the problem of the condition `commit`, and a note of each other failure. Default: nothing is reported. */
+  health?: Pick<Health, 'report' | 'note'>;
+  /** Called after each commit with the number of its events and its duration. */
+  onCommit?: (commit: { events: number; ms: number }) => void;
+  /** Called after each commit that the store has refused. */
+  onCommitFailure?: () => void;
+  /** Called when the log is opened, if its last row is not the last row that was logged. */
+  onDamage?: (damage: { seq: number }) => void;
+  /** Carries messages between the nodes. Default: LISTEN and NOTIFY. */
+  backplane?: Backplane;
+  /** Signing key of the audit record, as PEM. Default: a key in the database. */
+  auditKey?: string;
+};
+
+/** Connects, creates or migrates the tables, and returns the log. Throws `UNAVAILABLE` if that fails. */
+export async function openPostgresLog(options: PostgresOptions): Promise<EventLog> {
+  const { url, fold, now, onCommit = () => undefined, onCommitFailure = () => undefined } = options;
+  const { health = { report: () => undefined, note: () => undefined } } = options;
+  const path = placeOf(url);
+  const onFailure = (err: unknown, message = 'the event log failed') => health.note(message, { path, err });
+  const database = new PostgresDatabase(url, onFailure);
+  try {
+    await migrate(database.options);
+    const { state, secret, nodeId } = await join(database);
+    const feed = new Feed(state, onFailure);
+    const queue = new CommitQueue({
+      ...{ database, state, feed, nodeId, fold, now, path },
+      ...{ health, onCommit, onCommitFailure },
+    });
+    const log = new PostgresLog({ database, state, feed, queue, secret });
+    return Object.assign(log, {
+      ...notBuilt('trim', 'keepClock', 'keptClock'),
+      runs: stub<EventLog['runs']>(),
+      approvals: stub<EventLog['approvals']>(),
+      search: stub<EventLog['search']>(),
+      access: stub<EventLog['access']>(),
+      revocations: stub<EventLog['revocations']>(),
+      sessions: stub<EventLog['sessions']>(),
+      integrity: stub<EventLog['integrity']>(),
+      producerState: stub<EventLog['producerState']>(),
+      webhooks: stub<EventLog['webhooks']>(),
+      close: async () => {
+        await queue.close();
+        await database.close();
+      },
+    });
+  } catch (error) {
+    await database.close();
+    throw openError(path, error);
+  }
+}
+
+/** Adds this process to the nodes, and reads what the log is. */
+async function join(database: PostgresDatabase): Promise<{ state: LogState; secret: string; nodeId: string }> {
+  const nodeId = randomUUID();
+  return database.write(async (query: Query) => {
+    const state = await readState(query);
+    const [row] = await query<{ value: string }>({ text: `SELECT value FROM meta WHERE key = 'secret'` });
+    await query({
+      text: `INSERT INTO nodes (node_id, generation, lease_until, erasures, state)
+        VALUES ($1, 0, clock_timestamp() + interval '10 seconds', $2, '{}')`,
+      values: [nodeId, state.erasures],
+    });
+    return { state, secret: row?.value ?? '', nodeId };
+  });
+}
+
+type PostgresLogParts = {
+  database: PostgresDatabase;
+  state: LogState;
+  feed: Feed;
+  queue: CommitQueue;
+  secret: string;
+};
+type Beside = 'trim' | 'keepClock' | 'keptClock' | 'newestMs';
+
+/** Retention is in `retention.ts`. */
+class PostgresLog extends PostgresReads implements Omit<Log, Beside> {
+  readonly secret: string;
+  readonly #state: LogState;
+  readonly #feed: Feed;
+  readonly #queue: CommitQueue;
+
+  constructor({ database, state, feed, queue, secret }: PostgresLogParts) {
+    super(database, state);
+    this.secret = secret;
+    this.#state = state;
+    this.#feed = feed;
+    this.#queue = queue;
+  }
+
+  get epoch(): string {
+    return this.#state.epoch;
+  }
+  get head(): number {
+    return this.#state.head.seq;
+  }
+  get headHashPrefix(): string {
+    return hashPrefixOf(this.#state.head.hash);
+  }
+  get oldest(): number {
+    return this.#state.oldest;
+  }
+  get newestMs(): number {
+    return this.#state.head.recordedAtMs;
+  }
+
+  append: Log['append'] = (batch) => this.#queue.add(batch);
+
+  subscribe(listener: (records: readonly StoredEvent[]) => void): () => void {
+    return this.#feed.subscribe(listener);
+  }
+}
+
+/** Host, port and name of the database: no user and no password. */
+function placeOf(url: string): string {
+  try {
+    const { protocol, host, pathname } = new URL(url);
+    return `${protocol}//${host}${pathname}`;
+  } catch {
+    return 'postgres:';
+  }
+}
+
+function openError(path: string, error: unknown): RunwireError {
+  const { message } = error as Error;
+  return new RunwireError('UNAVAILABLE', `cannot open the event log ${path}: ${message}`, { cause: error });
+}
+
+/** Placeholders of members that have no implementation yet. Replace them one by one. */
+const rejects = () => Promise.reject(new RunwireError('UNAVAILABLE', 'not built yet'));
+const stub = <T extends object>(): T =>
+  new Proxy({}, { get: (_, name) => (/^on[A-Z]/.test(String(name)) ? () => () => undefined : rejects) }) as T;
+const notBuilt = <Name extends keyof Log>(...names: Name[]) =>
+  Object.fromEntries(names.map((name) => [name, rejects])) as unknown as Pick<Log, Name>;

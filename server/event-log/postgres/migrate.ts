@@ -1,0 +1,88 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { RunwireError } from '../../../shared/errors.ts';
+import { GENESIS } from '../integrity/canonical.ts';
+import { type Query, queryOf } from './database.ts';
+import { migrations } from './schema.ts';
+
+/** Key of the advisory lock under which one server at a time migrates a database. */
+const LOCK = 0x72756e77;
+
+/**
+ * Brings the tables to the present schema, in one transaction, and creates them in an empty database. Servers that start
+ * together wait for each other. Throws `UNAVAILABLE` for a newer schema, for tables of another program, and for a database
+ * with another encoding than UTF-8: nothing is changed then.
+ */
+export async function migrate(options: pg.ClientConfig): Promise<void> {
+  // A migration may take long, and the other servers wait for it.
+  const client = new pg.Client({ ...options, statement_timeout: 0, query_timeout: 0 });
+  client.on('error', () => undefined); // The statement that fails reports it.
+  await client.connect();
+  try {
+    const query = queryOf(client);
+    await query({ text: 'BEGIN' });
+    await query({ text: `SELECT pg_advisory_xact_lock(${LOCK})` });
+    const isNew = await migrateAlone(query);
+    if (isNew) await fill(query);
+    await query({ text: 'COMMIT' });
+  } finally {
+    await client.end();
+  }
+}
+
+/** Returns whether the database was empty. */
+async function migrateAlone(query: Query): Promise<boolean> {
+  const [server] = await query<{ encoding: string }>({ text: `SELECT current_setting('server_encoding') AS encoding` });
+  if (server?.encoding !== 'UTF8') throw refusal(`its encoding is ${server?.encoding}: create it with ENCODING 'UTF8'`);
+  const version = await storedVersion(query);
+  if (version > migrations.length) {
+    throw refusal(
+      `its schema is of version ${version}, and this release knows up to ${migrations.length}: update Runwire`,
+    );
+  }
+  for (const migration of migrations.slice(version)) await query({ text: migration });
+  if (version < migrations.length) {
+    const text = `UPDATE meta SET value = $1 WHERE key = 'schema_version'`;
+    await query({ text, values: [String(migrations.length)] });
+  }
+  return version === 0;
+}
+
+/** Returns 0 for a schema of the database without tables of Runwire. */
+async function storedVersion(query: Query): Promise<number> {
+  const tables = await query<{ name: string }>({
+    text: 'SELECT relname::text AS name FROM pg_class WHERE relnamespace = current_schema()::regnamespace',
+  });
+  const ours = new Set(
+    migrations.flatMap((sql) => [...sql.matchAll(/^\s*CREATE TABLE (\w+)/gm)].map(([, name]) => name)),
+  );
+  const taken = tables.map(({ name }) => name).filter((name) => ours.has(name));
+  if (taken.length === 0) return 0;
+  const columns = await query({
+    text: `SELECT 1 FROM information_schema.columns
+      WHERE table_schema = current_schema() AND table_name = 'meta' AND column_name IN ('key', 'value')`,
+  });
+  const stored =
+    columns.length === 2
+      ? await query<{ value: string }>({
+          text: `SELECT value::text AS value FROM meta WHERE key::text = 'schema_version'`,
+        })
+      : [];
+  const version = Number(stored[0]?.value);
+  if (Number.isSafeInteger(version) && version > 0) return version;
+  throw refusal(
+    `it has a table ${taken[0]} of another program: give Runwire a database, or a schema with ?options=-csearch_path%3DNAME`,
+  );
+}
+
+/** Writes the first rows: a random epoch and secret, and the head of a log without events. */
+async function fill(query: Query): Promise<void> {
+  await query({
+    text: `INSERT INTO head (id, epoch, seq, hash, recorded_at_ms, oldest, erasures) VALUES (1, $1, 0, $2, 0, 1, 0)`,
+    values: [randomBytes(8).toString('hex'), GENESIS],
+  });
+  const text = `INSERT INTO meta (key, value) VALUES ('secret', $1)`;
+  await query({ text, values: [randomBytes(32).toString('hex')] });
+}
+
+const refusal = (cause: string) => new RunwireError('UNAVAILABLE', cause);

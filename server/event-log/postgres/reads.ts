@@ -1,0 +1,158 @@
+import { isStorable } from '../../../shared/issues.ts';
+import type { Caller } from '../../slices.ts';
+import { SLICE_MS } from '../../slices.ts';
+import { type Log, type Page, type ReadQuery, type ScanQuery, type Scope, StoredEvent } from '../contract/log.ts';
+import { hashPrefixOf } from '../cursor.ts';
+import type { PostgresDatabase, Statement } from './database.ts';
+import type { LogState } from './feed.ts';
+
+/** The reads of events. Every statement follows an index, and has at most 4 MiB of rows. */
+
+/** A page ends when its events have this much JSON: not much more than a socket takes at once. */
+const PAGE_BYTES = 1 << 18;
+/** An event has at most 64 KiB. */
+const ROWS_AT_ONCE = 64;
+
+// A row stores the hash of the row before it: the hash prefix of row n is in row n + 1.
+const PREFIX = `encode(substr(n.prev_hash, 1, 4), 'hex') AS hash_prefix`;
+const NEXT = 'LEFT JOIN events n ON n.seq = e.seq + 1';
+const COLUMNS = `e.seq, e.run_seq, e.project_id, e.run_id, e.type, e.payload, ${PREFIX}`;
+const BETWEEN = 'e.seq > $1 AND e.seq <= $2';
+const ORDER = 'ORDER BY e.seq LIMIT $3';
+
+/** `$1`: after this position. `$2`: up to this one. `$3`: number of rows. */
+export const READ_STATEMENTS = {
+  all: `SELECT ${COLUMNS} FROM events e ${NEXT} WHERE ${BETWEEN} ${ORDER}`,
+  project: `SELECT ${COLUMNS} FROM events e ${NEXT} WHERE e.project_id = $4 AND ${BETWEEN} ${ORDER}`,
+  run: `SELECT ${COLUMNS} FROM events e ${NEXT}
+    WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = $4 AND run_id = $5) AND ${BETWEEN} ${ORDER}`,
+  user: `SELECT ${COLUMNS} FROM event_users u JOIN events e ON e.seq = u.seq ${NEXT}
+    WHERE u.user_id = $4 AND u.seq > $1 AND u.seq <= $2 ORDER BY u.seq LIMIT $3`,
+  scan: `SELECT e.seq, e.payload FROM events e
+    WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = $4 AND run_id = $5) AND ${BETWEEN} ${ORDER}`,
+  seqOf: 'SELECT seq FROM event_ids WHERE project_id = $1 AND event_id = $2',
+  hashPrefixes: `SELECT n.seq - 1 AS seq, ${PREFIX} FROM events n WHERE n.seq = ANY ($1)`,
+};
+
+type EventRow = {
+  seq: number;
+  run_seq: number;
+  project_id: string;
+  run_id: string;
+  type: string;
+  payload: string;
+  /** Absent for the last row. */
+  hash_prefix: string | null;
+};
+
+export class PostgresReads implements Pick<Log, 'read' | 'scan' | 'seqOf' | 'hashPrefixesAt' | 'positionBeforeTime'> {
+  readonly #database: PostgresDatabase;
+  readonly #state: LogState;
+
+  constructor(database: PostgresDatabase, state: LogState) {
+    this.#database = database;
+    this.#state = state;
+  }
+
+  async read({ scope, after, types, limit, ...caller }: ReadQuery): Promise<Page> {
+    const { head } = this.#state;
+    const until = performance.now() + SLICE_MS;
+    const records: StoredEvent[] = [];
+    let bytes = 0;
+    let scannedTo = after;
+    for (;;) {
+      const wanted = types ? ROWS_AT_ONCE : Math.min(ROWS_AT_ONCE, limit - records.length);
+      const rows = await this.#rows<EventRow>(scope, { after: scannedTo, upTo: head.seq, limit: wanted }, caller);
+      for (const row of rows) {
+        scannedTo = row.seq;
+        if (!types || types.has(row.type)) {
+          records.push(toRecord(row, row.seq === head.seq ? hashPrefixOf(head.hash) : undefined));
+          bytes += row.payload.length;
+        }
+        if (records.length >= limit || bytes >= PAGE_BYTES) return { records, scannedTo };
+      }
+      if (rows.length < wanted) return { records, scannedTo: Math.max(after, head.seq) };
+      if (performance.now() > until) return { records, scannedTo };
+    }
+  }
+
+  async scan({ projectId, runId, after, visit, ...caller }: ScanQuery): Promise<{ scannedTo: number }> {
+    const upTo = this.#state.head.seq;
+    const of = { kind: 'run', projectId, runId } as const;
+    const rows = await this.#rows<EventRow>(of, { after, upTo, limit: ROWS_AT_ONCE }, caller, 'scan');
+    const until = performance.now() + SLICE_MS;
+    try {
+      for (const { seq, payload } of rows) {
+        if (!visit(payload) || performance.now() > until) return { scannedTo: seq };
+      }
+    } catch (error) {
+      throw this.#database.errorFor(error);
+    }
+    const last = rows.at(-1);
+    return { scannedTo: rows.length === ROWS_AT_ONCE && last ? last.seq : Math.max(after, upTo) };
+  }
+
+  async seqOf(projectId: string, eventId: string): Promise<number | undefined> {
+    if (![projectId, eventId].every(isStorable)) return undefined;
+    const values = [projectId, eventId];
+    const [row] = await this.#database.read<{ seq: number }>({ name: 'seqOf', text: READ_STATEMENTS.seqOf, values });
+    return row?.seq;
+  }
+
+  async hashPrefixesAt(seqs: readonly number[]): Promise<(string | undefined)[]> {
+    const { head } = this.#state;
+    const text = READ_STATEMENTS.hashPrefixes;
+    const values = [seqs.map((seq) => seq + 1)];
+    const rows = await this.#database.read<{ seq: number; hash_prefix: string }>({
+      name: 'hashPrefixes',
+      text,
+      values,
+    });
+    const found = new Map(rows.map((row) => [row.seq, row.hash_prefix]));
+    return seqs.map((seq) => (seq === head.seq ? hashPrefixOf(head.hash) : found.get(seq)));
+  }
+
+  async positionBeforeTime(recordedBeforeMs: number, caller?: Caller): Promise<number> {
+    const { oldest, head } = this.#state;
+    const values = [recordedBeforeMs, oldest - 1, head.seq];
+    const text = 'SELECT runwire_position_before($1, $2, $3) AS seq';
+    const [row] = await this.#database.read<{ seq: number }>({ name: 'positionBeforeTime', text, values }, caller);
+    return row?.seq ?? oldest - 1;
+  }
+
+  #rows<Row extends object>(
+    scope: Scope,
+    { after, upTo, limit }: { after: number; upTo: number; limit: number },
+    caller: Caller,
+    name: keyof typeof READ_STATEMENTS = scope.kind,
+  ): Promise<Row[]> {
+    const ids = idsOf(scope);
+    if (!ids.every(isStorable)) return Promise.resolve([]);
+    const statement: Statement = { name, text: READ_STATEMENTS[name], values: [after, upTo, limit, ...ids] };
+    return this.#database.read<Row>(statement, caller);
+  }
+}
+
+function idsOf(scope: Scope): string[] {
+  switch (scope.kind) {
+    case 'all':
+      return [];
+    case 'project':
+      return [scope.projectId];
+    case 'run':
+      return [scope.projectId, scope.runId];
+    case 'user':
+      return [scope.userId];
+  }
+}
+
+const toRecord = (row: EventRow, headPrefix: string | undefined): StoredEvent =>
+  new StoredEvent({
+    seq: row.seq,
+    runSeq: row.run_seq,
+    projectId: row.project_id,
+    runId: row.run_id,
+    type: row.type,
+    json: row.payload,
+    hashPrefix: row.hash_prefix ?? headPrefix,
+  });
