@@ -2,8 +2,7 @@ import { z } from 'zod';
 import * as field from '../../shared/fields.ts';
 import type { Registry } from '../../shared/registry.ts';
 import { runStatuses } from '../../shared/run.ts';
-import { waitsFor } from '../approvals/rules.ts';
-import { projectsFor, searchableProjects } from '../auth/permissions.ts';
+import { deciderOf, projectsFor, searchableProjects } from '../auth/permissions.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { cursorAt } from '../event-log/cursor.ts';
@@ -41,7 +40,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           signal,
           projects: projectsFor(principal, 'read'),
           after: runKeyOf(cursor),
-          hasPending: needsMyDecision ? (approval) => waitsFor(principal, approval) : undefined,
+          decider: needsMyDecision ? deciderOf(principal, Date.now()) : undefined,
         });
         return {
           runs: page.runs,

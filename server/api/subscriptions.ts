@@ -2,7 +2,6 @@ import { z } from 'zod';
 import * as field from '../../shared/fields.ts';
 import { type CategoryOf, categoriesOf, type EventOf, type Registry, type TypeOf } from '../../shared/registry.ts';
 import type { RunSummary } from '../../shared/run.ts';
-import { waitsFor } from '../approvals/rules.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { EventQuery } from '../delivery/events.ts';
 import type { Tracked } from '../delivery/iterator.ts';
@@ -96,8 +95,7 @@ export function subscriptionProcedures<R extends Registry>(
           input: { projectId, needsMyDecision, from, lastEventId },
           signal,
         }): AsyncIterable<Tracked<RunSummary>> => {
-          const hasPending = needsMyDecision ? waitsFor : undefined;
-          const query = { projectId, hasPending, from, lastEventId: lastEventId ?? undefined };
+          const query = { projectId, needsMyDecision, from, lastEventId: lastEventId ?? undefined };
           return delivery.summaries(transportOf(ctx), query, signal);
         },
       ),

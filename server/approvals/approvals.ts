@@ -10,17 +10,18 @@ import type {
   ListedApproval,
   Standing,
 } from '../../shared/run.ts';
-import { projectsFor } from '../auth/permissions.ts';
+import { deciderOf, projectsFor } from '../auth/permissions.ts';
 import { type Principal, SERVER } from '../auth/principal.ts';
 import { projectOfRun } from '../auth/resolve-run.ts';
 import type { ApprovalPage, ApprovalQuery, ApprovalWithEvidence } from '../event-log/contract/approvals.ts';
 import type { Log, ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import { cannotDecide } from '../event-log/decidable.ts';
 import { runSeqAt } from '../event-log/run-position.ts';
 import type { EventBus } from '../publishing/bus.ts';
 import type { Caller } from '../slices.ts';
 import { changesAfter, evidenceChanged, evidenceSeq } from './evidence.ts';
-import { cannotDecide, refusalOf } from './rules.ts';
+import { refusalOf } from './rules.ts';
 import { DecisionWaiters } from './waiting.ts';
 
 /**
@@ -48,7 +49,7 @@ export type WaitOptions = {
   signal?: AbortSignal | undefined;
 };
 
-type ListOptions = Omit<ApprovalQuery, 'projects' | 'user' | 'matches' | 'order'> & {
+type ListOptions = Omit<ApprovalQuery, 'projects' | 'user' | 'decider' | 'order'> & {
   projectId?: string | undefined;
   box?: ApprovalBox | undefined;
 };
@@ -132,7 +133,7 @@ export class Approvals {
   /** Returns an approval as a principal sees it. */
   listed(principal: Principal, stored: ApprovalWithEvidence): ListedApproval {
     const { projectId, runId, runName, approval, artifacts } = stored;
-    const reason = cannotDecide(principal, stored, this.#now());
+    const reason = cannotDecide(deciderOf(principal, this.#now()), stored);
     const answer = reason ? { canDecide: false, cannotDecide: reason } : { canDecide: true };
     return { projectId, runId, runName, ...approval, ...answer, artifacts, seq: evidenceSeq(approval, artifacts) };
   }
@@ -144,11 +145,11 @@ export class Approvals {
     return { user: principal.sub, projects };
   }
 
-  #boxOf(principal: Principal, box: ApprovalBox | undefined): Pick<ApprovalQuery, 'order' | 'matches'> {
+  #boxOf(principal: Principal, box: ApprovalBox | undefined): Pick<ApprovalQuery, 'order' | 'decider'> {
     if (box === undefined) return {};
     if (box === 'asked') return { order: { askedBy: principal.sub } };
     if (box !== 'mine') return { order: box };
-    return { order: 'due', matches: (stored) => cannotDecide(principal, stored, this.#now()) === undefined };
+    return { order: 'due', decider: deciderOf(principal, this.#now()) };
   }
 
   /**
@@ -210,7 +211,7 @@ export class Approvals {
         actor: principal.sub,
         check: (rows, ready) => {
           const approval = rows.approval(key.approvalId);
-          const refusal = refusalOf(principal, key.projectId, approval, rows.header(), this.#now());
+          const refusal = refusalOf(deciderOf(principal, this.#now()), key.projectId, approval, rows.header());
           if (refusal || !approval) throw refusal;
           const after = afterDecision(approval, {
             ...(ready as ReadyDraft & { decidedBy: string }),

@@ -1,5 +1,7 @@
 import { RunwireError } from '../../shared/errors.ts';
-import { everyProject, type Principal, type Role } from './principal.ts';
+import { isSameUser } from '../../shared/user-ids.ts';
+import type { Decider } from '../event-log/contract/decider.ts';
+import { everyProject, type Principal, type Role, SYSTEM } from './principal.ts';
 
 /**
  * The roles that permit each action; the same table is in SPEC.md (A3). Every action except `stats`, `verify`,
@@ -30,6 +32,18 @@ export function can(principal: Principal, action: Action, resource: Resource = {
     action === 'decide' && requiredRole !== undefined ? [requiredRole] : allowed[action];
   if (!principal.roles.some((role) => sufficient.includes(role))) return false;
   return projectId === undefined || principal.projects.includes(everyProject) || principal.projects.includes(projectId);
+}
+
+/** Returns a principal as the rules of decisions see it at an instant (Unix ms). */
+export function deciderOf(principal: Principal, nowMs: number): Decider {
+  const { sub, roles, projects } = principal;
+  return {
+    sub,
+    // Expiries are the decisions of this actor: a principal of server code with the same name decides nothing.
+    roles: isSameUser(sub, SYSTEM) ? [] : roles.filter((requiredRole) => can(principal, 'decide', { requiredRole })),
+    projects: projects.includes(everyProject) ? 'all' : projects,
+    nowMs,
+  };
 }
 
 /**

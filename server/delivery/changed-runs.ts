@@ -1,4 +1,5 @@
-import type { Approval, RunSummary } from '../../shared/run.ts';
+import type { RunSummary } from '../../shared/run.ts';
+import type { Decider } from '../event-log/contract/decider.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { Projects } from '../event-log/contract/search.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
@@ -28,7 +29,6 @@ export class HeaderMessage implements Message {
   }
 }
 
-export type HasPending = (approval: Approval) => boolean;
 export type ChangedPage = { messages: readonly HeaderMessage[]; scannedTo: number };
 
 /**
@@ -78,9 +78,9 @@ export class ChangedRuns {
     this.#cachedRuns = 0;
   }
 
-  /** Returns the headers of runs with a last event after a position. With `hasPending`, the page is the caller's own. */
-  read(after: number, projects: Projects, caller: Caller, hasPending?: HasPending): Promise<ChangedPage> {
-    if (hasPending) return this.#read(after, projects, caller, hasPending);
+  /** Returns the headers of runs with a last event after a position. With `decider`, the page is the caller's own. */
+  read(after: number, projects: Projects, caller: Caller, decider?: Decider): Promise<ChangedPage> {
+    if (decider) return this.#read(after, projects, caller, decider);
     const { head } = this.#log;
     if (head !== this.#pagesHead || this.#cachedRuns >= MAX_CACHED_RUNS) this.clear();
     this.#pagesHead = head;
@@ -94,15 +94,15 @@ export class ChangedRuns {
     return page;
   }
 
-  async #read(after: number, projects: Projects, { user }: Caller, hasPending?: HasPending): Promise<ChangedPage> {
-    if (!hasPending) this.#cachedRuns++;
-    const page = await this.#log.runs.changedSince({ after, projects, limit: PAGE_RUNS, user, hasPending });
+  async #read(after: number, projects: Projects, { user }: Caller, decider?: Decider): Promise<ChangedPage> {
+    if (!decider) this.#cachedRuns++;
+    const page = await this.#log.runs.changedSince({ after, projects, limit: PAGE_RUNS, user, decider });
     const { runs, hashPrefixes, scannedTo } = page;
-    if (!hasPending) this.#cachedRuns += runs.length;
+    if (!decider) this.#cachedRuns += runs.length;
     // A new reader does not wait for a refresh. Its read counts as a refresh, unless one is planned.
     if (scannedTo >= this.#log.head && !this.#timer) this.#refreshedAt = performance.now();
     const messages = runs.map((header, index) => {
-      const summary = page.hasPending ? { ...header, needsMyDecision: page.hasPending[index] === true } : header;
+      const summary = page.isAwaited ? { ...header, needsMyDecision: page.isAwaited[index] === true } : header;
       return new HeaderMessage(summary, hashPrefixes[index]);
     });
     return { messages, scannedTo };

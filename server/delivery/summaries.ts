@@ -1,6 +1,4 @@
-import type { Approval } from '../../shared/run.ts';
-import { can, searchableProjects } from '../auth/permissions.ts';
-import type { Principal } from '../auth/principal.ts';
+import { can, deciderOf, searchableProjects } from '../auth/permissions.ts';
 import type { Projects } from '../event-log/contract/search.ts';
 import type { ChangedRuns, HeaderMessage } from './changed-runs.ts';
 import { type Buffered, Reader, type ReaderContext, type Start } from './reader.ts';
@@ -9,8 +7,8 @@ import { topicOf } from './waiting.ts';
 
 export type SummaryQuery = Start & {
   projectId?: string | undefined;
-  /** If given, each header states whether the run has a pending approval for which this returns true. */
-  hasPending?: ((principal: Principal, approval: Approval) => boolean) | undefined;
+  /** If true, each header states whether an approval of the run waits for the caller. */
+  needsMyDecision?: boolean | undefined;
 };
 
 /**
@@ -23,7 +21,7 @@ export class SummaryReader extends Reader {
   readonly filter = undefined;
   protected readonly projectId: string | undefined;
   readonly #changed: ChangedRuns;
-  readonly #hasPending: SummaryQuery['hasPending'];
+  readonly #needsMyDecision: boolean;
   #page: HeaderMessage[] = [];
   #index = 0;
   #hasReachedHead = false;
@@ -33,7 +31,7 @@ export class SummaryReader extends Reader {
     super(context, transport, query);
     this.#changed = changed;
     this.projectId = query.projectId;
-    this.#hasPending = query.hasPending;
+    this.#needsMyDecision = query.needsMyDecision ?? false;
   }
 
   override end(): void {
@@ -59,7 +57,7 @@ export class SummaryReader extends Reader {
   }
 
   protected override get dependsOnRoles(): boolean {
-    return this.#hasPending !== undefined;
+    return this.#needsMyDecision;
   }
 
   protected clearBuffer(): void {
@@ -74,7 +72,7 @@ export class SummaryReader extends Reader {
       this.position,
       this.#projects(),
       this.caller,
-      this.#hasPending && ((approval) => this.#hasPending?.(this.principal, approval) ?? false),
+      this.#needsMyDecision ? deciderOf(this.principal, Date.now()) : undefined,
     );
     if (this.isEnded) return;
     this.#hasReachedHead = scannedTo >= this.context.log.head;

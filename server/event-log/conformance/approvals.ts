@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { ApprovalOrder, ApprovalStore, ApprovalWithEvidence, StoredApproval } from '../contract/approvals.ts';
-import { append, draft, instant, type OpenLog, upTo } from './kit.ts';
+import type { ApprovalOrder, ApprovalStore, ApprovalWithEvidence } from '../contract/approvals.ts';
+import { cannotDecide } from '../decidable.ts';
+import { append, decider, draft, instant, type OpenLog, T0, upTo } from './kit.ts';
 
 /** Tests of the stored approvals (contract/approvals.ts). */
 export function describeApprovals(openLog: OpenLog): void {
@@ -139,8 +140,46 @@ export function describeApprovals(openLog: OpenLog): void {
     }
     const due = { projects: ['p'], order: 'due', limit: 9 } as const;
     expect((await log.approvals.list(due)).approvals.map(({ approval }) => approval.approvalId)).not.toContain('soon');
-    const isNever = ({ approval }: StoredApproval) => approval.approvalId === 'never';
-    expect(await log.approvals.count({ ...due, matches: isNever })).toBe(1);
+    const after30s = decider({ sub: 'bob', nowMs: T0 + 30_000 });
+    expect(await log.approvals.count({ ...due, decider: after30s })).toBe(1);
+  });
+
+  test('[G12] with a decider, exactly the approvals that the user can decide are listed and counted', async () => {
+    const log = await openLog();
+    const request = (approvalId: string, more: object = {}) =>
+      append(log, draft('governance.required', { approvalId, title: 't', ...more }));
+    const grant = (approvalId: string, decidedBy: string) =>
+      append(log, draft('approval.granted', { approvalId, decidedBy }));
+    await request('any');
+    await request('named', { approvers: ['ann'], expiresAt: instant(10) });
+    await request('of the admins', { requiredRole: 'admin' });
+    await request('of bob', { requestedBy: 'bob' });
+    await request('of the producer', { authority: 'producer' });
+    await request('of two', { requiredApprovals: 2 });
+    await grant('of two', 'ann');
+    await request('granted');
+    await grant('granted', 'eve');
+    await request('elsewhere', { projectId: 'q' });
+    await request('late', { runId: 'ended' });
+    await append(log, draft('run.completed', { runId: 'ended' }));
+    const cases: [Parameters<typeof decider>[0], string[]][] = [
+      [{ sub: 'ann' }, ['named', 'any', 'of bob', 'elsewhere']],
+      [{ sub: 'ann', nowMs: T0 + 10_000 }, ['any', 'of bob', 'elsewhere']],
+      [{ sub: 'ann', projects: ['q'] }, ['elsewhere']],
+      [{ sub: 'BOB', roles: ['approver', 'admin'] }, ['any', 'of the admins', 'of two', 'elsewhere']],
+      [{ sub: 'eve', roles: ['admin'] }, ['of the admins']],
+      [{ sub: 'ci' }, []],
+      [{ sub: 'eve', roles: [] }, []],
+    ];
+    for (const [fields, expected] of cases) {
+      const query = { projects: 'all', order: 'due', decider: decider(fields) } as const;
+      const { approvals } = await log.approvals.list({ ...query, limit: 20 });
+      expect(approvals.map(({ approval }) => approval.approvalId)).toEqual(expected);
+      for (const { approval, ...stored } of approvals) {
+        expect(cannotDecide(query.decider, { ...stored, approval })).toBeUndefined();
+      }
+      expect(await log.approvals.count({ ...query, limit: 20 })).toBe(expected.length);
+    }
   });
 
   test('[G21] an approval is listed with the artifacts that its evidence names, as the run has them', async () => {

@@ -6,6 +6,7 @@ import { RunMemory } from '../../../shared/run-memory.ts';
 import { mergeRunPages } from '../../../shared/run-pages.ts';
 import { holdsAll, parseText } from '../../../shared/search-text.ts';
 import { tombstoneOf } from '../../../shared/tombstone.ts';
+import type { Decider } from '../contract/decider.ts';
 import type { Integrity } from '../contract/integrity.ts';
 import type { ReadyDraft, StoredEvent } from '../contract/log.ts';
 import type { Revocation } from '../contract/revocations.ts';
@@ -135,6 +136,15 @@ export function draft(type: RunEvent['type'], fields: { [key: string]: unknown }
 
 export const created = (fields: { [key: string]: unknown } = {}) => draft('run.created', { name: 'n', ...fields });
 export const started = (fields: { [key: string]: unknown } = {}) => draft('run.started', fields);
+
+/** A user who may decide approvals, at the instant `T0`. */
+export const decider = (fields: Partial<Decider> = {}): Decider => ({
+  sub: 'eve',
+  roles: ['approver'],
+  projects: 'all',
+  nowMs: T0,
+  ...fields,
+});
 
 export const append = (log: EventLog, ...drafts: Draft[]) => log.append({ actor: 'ci', drafts });
 

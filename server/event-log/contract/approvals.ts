@@ -1,5 +1,6 @@
 import type { Approval, ApprovalStatus, Artifact } from '../../../shared/run.ts';
 import type { Caller } from '../../slices.ts';
+import type { Decider } from './decider.ts';
 import type { Projects } from './search.ts';
 
 export type RunKey = { projectId: string; runId: string };
@@ -36,8 +37,8 @@ export type ApprovalQuery = Caller & {
   /** Default `requested`. */
   order?: ApprovalOrder | undefined;
   status?: readonly ApprovalStatus[] | undefined;
-  /** Only approvals for which this function returns true. */
-  matches?: ((approval: StoredApproval) => boolean) | undefined;
+  /** Only approvals that this user can decide: `cannotDecide` of `decidable.ts` returns no reason. */
+  decider?: Decider | undefined;
   /** `next` of the previous page. It is the `seq` (position in the log) of a request, whatever the order. */
   after?: number | undefined;
   limit: number;

@@ -1,15 +1,16 @@
-import type { Approval, RunHeader, RunView } from '../../../shared/run.ts';
+import type { RunHeader, RunView } from '../../../shared/run.ts';
 import type { RunActivity } from '../../../shared/run-activity.ts';
 import type { RunFilter } from '../../../shared/run-filter.ts';
 import type { Caller } from '../../slices.ts';
+import type { Decider } from './decider.ts';
 import type { Projects } from './search.ts';
 
 export type RunQuery = RunFilter &
   Caller & {
     /** Only runs of these projects. The store MUST NOT read runs of other projects. */
     projects: Projects;
-    /** Only runs with a pending approval for which this returns true. */
-    hasPending?: ((approval: Approval) => boolean) | undefined;
+    /** Only runs with a pending approval that waits for this user: `waitsFor` of `decidable.ts`. */
+    decider?: Decider | undefined;
     limit: number;
     /** `next` of the previous page. */
     after?: RunKey | undefined;
@@ -46,8 +47,8 @@ export type ChangeQuery = Caller & {
   /** Position in the log: only runs with a greater `lastSeq` (the position of their last event). */
   after: number;
   limit: number;
-  /** If given, the page states for each run whether it has a pending approval for which this returns true. */
-  hasPending?: ((approval: Approval) => boolean) | undefined;
+  /** If given, the page states for each run whether it has a pending approval that waits for this user. */
+  decider?: Decider | undefined;
 };
 /**
  * All runs with `after < lastSeq <= scannedTo`. The next call continues after `scannedTo`, which is the head of the log
@@ -57,8 +58,8 @@ export type ChangePage = {
   runs: RunHeader[];
   /** Of the row at `lastSeq` of each run, as `Log.hashPrefixesAt` returns it. */
   hashPrefixes: (string | undefined)[];
-  /** The answers to `hasPending`, as of the moment of the page. */
-  hasPending?: boolean[];
+  /** For each run, whether an approval waits for the `decider`, as of the moment of the page. */
+  isAwaited?: boolean[];
   scannedTo: number;
 };
 

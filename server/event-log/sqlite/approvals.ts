@@ -9,6 +9,7 @@ import type {
   RunKey,
   StoredApproval,
 } from '../contract/approvals.ts';
+import { cannotDecide } from '../decidable.ts';
 import type { RowStatements } from './rows.ts';
 import { type LogStatements, PAGE_BYTES } from './statements.ts';
 
@@ -50,7 +51,7 @@ export class SqliteApprovals implements ApprovalStore {
     const next = await this.#walk(query, (row) => {
       if (approvals.length === query.limit || bytes >= PAGE_BYTES) return 'before it';
       const approval = this.#withEvidence(row);
-      if (query.matches && !query.matches(approval)) return undefined;
+      if (query.decider && cannotDecide(query.decider, approval)) return undefined;
       approvals.push(approval);
       bytes += row.state.length + JSON.stringify(approval.artifacts).length;
       return undefined;
@@ -62,7 +63,7 @@ export class SqliteApprovals implements ApprovalStore {
     let count = 0;
     await this.#walk(query, (row) => {
       if (count === query.limit) return 'before it';
-      if (query.matches?.(toApproval(row)) ?? true) count++;
+      if (!query.decider || !cannotDecide(query.decider, toApproval(row))) count++;
       return undefined;
     });
     return count;

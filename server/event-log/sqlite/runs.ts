@@ -3,6 +3,7 @@ import type { RunActivity } from '../../../shared/run-activity.ts';
 import { runMatcher } from '../../../shared/run-filter.ts';
 import { compareApprovals, compareArtifacts, compareStages } from '../../../shared/run-order.ts';
 import { type Caller, SLICE_MS, type Slice } from '../../slices.ts';
+import type { Decider } from '../contract/decider.ts';
 import type {
   ActivityQuery,
   ChangePage,
@@ -15,6 +16,7 @@ import type {
   ViewPage,
   ViewQuery,
 } from '../contract/runs.ts';
+import { waitsFor } from '../decidable.ts';
 import { NewestFirst, type Source } from '../newest-first.ts';
 import { activityOf } from './activity.ts';
 import type { StatementSyncInstance } from './driver.ts';
@@ -185,7 +187,7 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
             last = row;
             looked++;
             const header = JSON.parse(row.state) as RunHeader;
-            if (!matches(header) || !this.#hasPending(row.row_id, header, query.hasPending)) continue;
+            if (!matches(header) || !this.#awaits(row.row_id, header, query.decider)) continue;
             runs.push(header);
             bytes += row.state.length;
           }
@@ -218,12 +220,13 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     return projects === 'all' || projects.includes(projectId) ? [source(listProject, projectId)] : [];
   }
 
-  #hasPending(rowId: number, header: RunHeader, test: RunQuery['hasPending']): boolean {
-    if (!test) return true;
+  /** Whether an approval of a run waits for a user. Without a user, true. */
+  #awaits(rowId: number, header: RunHeader, decider: Decider | undefined): boolean {
+    if (!decider) return true;
     if (header.counts.approvalsPending === 0) return false;
     return this.#parts.statements.pendingApprovals
       .all(rowId)
-      .some((row) => test(JSON.parse((row as { state: string }).state)));
+      .some((row) => waitsFor(decider, JSON.parse((row as { state: string }).state)));
   }
 
   projects(query: Parameters<RunStore['projects']>[0]): Promise<ProjectRuns[]> {
@@ -240,14 +243,14 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     return activityOf(this.#parts, query);
   }
 
-  async changedSince({ after, projects, limit, hasPending, ...caller }: ChangeQuery): Promise<ChangePage> {
+  async changedSince({ after, projects, limit, decider, ...caller }: ChangeQuery): Promise<ChangePage> {
     const { slice, statements, head } = this.#parts;
     const { changedRuns, changedOfProject } = statements;
     if (projects === 'all') {
       return slice((until) => {
         const rows = changedRuns.all(after, limit) as ChangedRow[];
         const end = rows.length < limit ? Math.max(after, head()) : (rows.at(-1) as ChangedRow).last_seq;
-        return this.#changesOf(rows, end, until, hasPending);
+        return this.#changesOf(rows, end, until, decider);
       }, caller);
     }
     const perProject = Math.max(2, Math.ceil(limit / Math.max(1, projects.length)));
@@ -268,24 +271,24 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     } while (count < projects.length);
     const rows = found.filter((row) => row.last_seq <= scannedTo).sort((a, b) => a.last_seq - b.last_seq);
     const end = rows.length > limit ? (rows[limit - 1] as ChangedRow).last_seq : scannedTo;
-    return slice((until) => this.#changesOf(rows.slice(0, limit), end, until, hasPending), caller);
+    return slice((until) => this.#changesOf(rows.slice(0, limit), end, until, decider), caller);
   }
 
   /** Parses the rows until the time is used up. `end`: the rows are all that changed up to this position. */
-  #changesOf(rows: readonly ChangedRow[], end: number, until: number, test: ChangeQuery['hasPending']): ChangePage {
+  #changesOf(rows: readonly ChangedRow[], end: number, until: number, decider?: Decider): ChangePage {
     const runs: RunHeader[] = [];
-    const hasPending: boolean[] = [];
+    const isAwaited: boolean[] = [];
     let scannedTo = end;
     for (const { row_id, state, last_seq } of rows) {
       const header = JSON.parse(state) as RunHeader;
       runs.push(header);
-      if (test) hasPending.push(this.#hasPending(row_id, header, test));
+      if (decider) isAwaited.push(this.#awaits(row_id, header, decider));
       if (runs.length === rows.length || performance.now() <= until) continue;
       scannedTo = last_seq;
       break;
     }
     const hashPrefixes = this.#parts.hashPrefixesAt(runs.map(({ lastSeq }) => lastSeq));
-    return { runs, hashPrefixes, ...(test ? { hasPending } : {}), scannedTo };
+    return { runs, hashPrefixes, ...(decider ? { isAwaited } : {}), scannedTo };
   }
 }
 
