@@ -113,7 +113,7 @@ export class EventReader extends Reader {
     else this.#buffer({ ...page, records: page.records.filter((record) => this.maySee(record)) });
   }
 
-  #buffer({ records, scannedTo }: Page): void {
+  #buffer({ records, scannedTo }: Pick<Page, 'records' | 'scannedTo'>): void {
     this.#page = this.#query.conflate ? conflated(records) : records;
     this.context.counts.conflated += records.length - this.#page.length;
     this.#index = 0;

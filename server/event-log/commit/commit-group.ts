@@ -158,11 +158,11 @@ export class CommitGroup<Tables extends RunTables> {
     const known = this.#known.get(eventKey);
     if (known) return { seq: known.seq, runSeq: known.runSeq, eventId, isDuplicate: true };
     const rows = this.#rowsOf(projectId, runId);
-    check?.(rows, draft);
+    const checked = check?.(rows, draft);
     const before = rows.header()?.counts;
     const { seq, runSeq } = this.#take(draft, actor, rows);
     checkSize(rows, before, draft, index);
-    const receipt = { seq, runSeq, eventId, isDuplicate: false };
+    const receipt = { seq, runSeq, eventId, isDuplicate: false, ...(checked === undefined ? {} : { checked }) };
     this.#known.set(eventKey, receipt);
     this.#batch.events.push(eventKey);
     return receipt;

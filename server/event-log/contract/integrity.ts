@@ -51,15 +51,16 @@ export interface Integrity {
 
   /**
    * Gives the log a new epoch, durably and with a signed record: every cursor of the present one becomes invalid. Called
-   * before the log is served, when its history is not the one that clients have seen. If several servers share a log, all of
-   * them MUST take the new epoch. Returns it.
+   * before the log is served, when its history is not the one that clients have seen. Every node MUST take the new epoch, and
+   * call the listeners of `Log.onEpoch`. Returns it.
    */
   renewEpoch(reason: string): Promise<string>;
 
   /**
    * Replaces an event with its tombstone, and removes the text of the event from its run. The text and the salt of its hash
    * MUST NOT stay in the store's files. A second erasure of the same event changes nothing and returns the record of the
-   * first one. Throws `EVENT_NOT_FOUND`.
+   * first one. Resolves once every node has called its listeners of `onErased`, or is not current any more: then no node
+   * answers with the text. Throws `EVENT_NOT_FOUND`.
    */
   erase(request: EraseRequest): Promise<Erasure>;
 
@@ -80,8 +81,8 @@ export interface Integrity {
   repairClock(request: { by: string }): Promise<ClockRepair | undefined>;
 
   /**
-   * Calls the listener with each tombstone, before `erase` resolves, so that caches can drop the text. Returns a function
-   * that removes the listener.
+   * Calls the listener with the tombstone of each erasure of any node, with its `users`, before `erase` resolves, so that
+   * caches can drop the text. Returns a function that removes the listener.
    */
   onErased(listener: (record: StoredEvent) => void): () => void;
 }

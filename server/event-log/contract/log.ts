@@ -18,17 +18,25 @@ export type Batch = {
   /** At least 1, in the order in which the log stores them. */
   drafts: readonly ReadyDraft[];
   /**
-   * Called inside the transaction for each draft that is not a duplicate. `rows` is the state of the run just before the
-   * draft. If `check` throws, the log refuses the whole batch. `check` MUST NOT keep `rows`. If the store repeats the
-   * transaction, it calls `check` again.
+   * Called for each draft that is not a duplicate. `rows` is the state of the run just before the draft, which MUST still
+   * hold in the transaction that logs the draft. If `check` throws, the log refuses the whole batch. `check` MUST NOT keep
+   * `rows`, and MUST NOT have effects: a store may call it several times for one draft, and only the call of the
+   * transaction that logs the draft counts. Its result is in the receipt; a refusal is recognised by its code.
    */
-  check?: (rows: RunRows, draft: ReadyDraft) => void;
+  check?: (rows: RunRows, draft: ReadyDraft) => unknown;
   /** Estimate of the work of logging the batch, in units of a small event. Default: the number of drafts. */
   cost?: number;
 };
 
 /** Where a draft is stored. For a duplicate: where the first event with this `eventId` is stored. */
-export type Receipt = { seq: number; runSeq: number; eventId: string; isDuplicate: boolean };
+export type Receipt = {
+  seq: number;
+  runSeq: number;
+  eventId: string;
+  isDuplicate: boolean;
+  /** What `check` returned for this draft in the transaction that logged it. Absent without `check` and for a duplicate. */
+  checked?: unknown;
+};
 
 /** A logged event as the store has it. All readers share the object: do not change it. */
 export class StoredEvent {
@@ -42,7 +50,8 @@ export class StoredEvent {
   /** First 8 hexadecimal digits of the row's hash, for its cursor. Undefined where the store has not read it. */
   readonly hashPrefix: string | undefined;
   /**
-   * Ids of the users that the event is for, fixed when it is logged. Undefined for an event that was read from the store.
+   * Ids of the users that the event is for, fixed when it is logged. Undefined for an event that was read by `read`, `scan`
+   * or a search.
    */
   readonly users: readonly string[] | undefined;
   #event: object | undefined;
@@ -102,11 +111,30 @@ export type ReadQuery = Caller & {
   limit: number;
 };
 
+/** State of the log at the moment of a read: the snapshot that the records of a page are from. */
+export type Snapshot = {
+  /** Whether the read has reached the end: `scannedTo` is at least the `Log.head` of that moment. */
+  isExhausted: boolean;
+  /**
+   * Lowest `seq` that the log still had. If it is above `after + 1`, retention has removed events before the read, and the
+   * page lacks them.
+   */
+  oldest: number;
+  /**
+   * Number of erasures whose text the page no longer has. If it is below `Log.erasures`, the page may have the text of an
+   * event that was erased meanwhile: read it again.
+   */
+  erasures: number;
+};
+
 /**
- * All matching events with `after < seq <= scannedTo`, in order. The next read continues after `scannedTo`, which is the
- * head of the log when the read has reached the end.
+ * All matching events with `after < seq <= scannedTo`, in order, all from one snapshot. The next read continues after
+ * `scannedTo`, which is `Log.head` at the end. A page MUST NOT go beyond `Log.head`, even if the store has later events.
+ * With `after` at or beyond `Log.head`, the page is empty and `scannedTo` is `after`.
  */
-export type Page = { records: StoredEvent[]; scannedTo: number };
+export type Page = Snapshot & { records: StoredEvent[]; scannedTo: number };
+/** A position, and the hash prefix of its row. */
+export type LogHead = { seq: number; hashPrefix: string };
 
 export type ScanQuery = Caller & {
   projectId: string;
@@ -118,18 +146,25 @@ export type ScanQuery = Caller & {
 };
 
 /**
- * A durable, ordered log of events.
+ * A durable, ordered log of events. Several nodes (servers) may share it. Each has an object of this type, and the members
+ * without a promise are the log as this node knows it.
  *
  * - `seq` (position in the log) MUST be contiguous from 1 over the log, `runSeq` from 1 over a run. No number is used
  *   twice.
  * - Readers MUST NOT see a record before it is durable. They MUST see all records of a batch at once.
+ * - Two batches with the same `eventId`, or about the same run, that two nodes append at the same time MUST have the result
+ *   of one after the other.
  * - `recordedAt` MUST NOT decrease along `seq`, even if the system clock is set back. Only `Integrity.repairClock` lets it
  *   begin again at an earlier time.
  */
 export interface Log {
   /**
-   * Random id of the log's history, constant over restarts, until `Integrity.renewEpoch`. A position with another epoch
-   * belongs to another history and is invalid here.
+   * Random id of the log, constant for ever, also over `Integrity.renewEpoch`. A copy of the log (a backup) has the same id.
+   */
+  readonly id: string;
+  /**
+   * Random id of the log's history, constant over restarts, until `Integrity.renewEpoch`, or until the store has lost the
+   * end of its history. A position with another epoch belongs to another history and is invalid here.
    */
   readonly epoch: string;
   /**
@@ -138,17 +173,25 @@ export interface Log {
    */
   readonly secret: string;
   /**
-   * Greatest durable `seq` that this process knows; 0 for an empty log. If several servers share a log, a commit of another
-   * server must also update it.
+   * Position up to which this node has read the log without a hole and called the listeners of `subscribe`; 0 for an empty
+   * log. Inside a listener it already includes the records of the call. Within one epoch it never decreases. If the node is
+   * current, it is at most 1 s behind `durableHead`.
    */
   readonly head: number;
   /** First 8 hexadecimal digits of the hash of the row at `head` (of 32 zero bytes for an empty log). Changes with `head`. */
   readonly headHashPrefix: string;
-  /**
-   * Lowest `seq` that the log still has, as far as this process knows; `head + 1` for a log without events. If several
-   * servers share a log, a trim by another server must also update it.
-   */
+  /** Lowest `seq` that the log still has, as far as this node knows; `head + 1` for a log without events. */
   readonly oldest: number;
+  /**
+   * Number of erasures that this node has applied to its memory. Increases just before the listeners of
+   * `Integrity.onErased` are called, in the same turn of the event loop.
+   */
+  readonly erasures: number;
+  /**
+   * Whether this node knows the state that the store had 1 s ago: positions, erasures, revocations. While false, a
+   * revocation or an erasure may be unknown here, so the server MUST answer no call and deliver nothing.
+   */
+  readonly isCurrent: boolean;
 
   /**
    * Time of the newest event or access entry (Unix ms), after a repair of the clock the time of the repair; 0 if there is
@@ -156,27 +199,48 @@ export interface Log {
    */
   readonly newestMs: number;
 
+  /** Asks the store for its last durable position. Every event that any node has acknowledged before the call is up to it. */
+  durableHead(caller?: Caller): Promise<LogHead>;
+
   /**
-   * Logs all drafts of a batch or none, and resolves once they are durable. Batches of one turn of the event loop are
-   * committed together, in the order of the calls. A refused batch MUST NOT affect the other batches. A draft is a
-   * duplicate if its project already has an event with its `eventId`: it is not stored again.
+   * Resolves to true once `head >= seq`, at once if it is. Resolves to false if the store has no such position, or at the
+   * timeout. Never resolves before the listeners of `subscribe` have the record.
+   */
+  reached(seq: number, timeoutMs: number): Promise<boolean>;
+
+  /**
+   * Logs all drafts of a batch or none, and resolves once they are durable and this node has given them to its listeners.
+   * Batches of one turn of the event loop of a node are committed together, in the order of the calls. A refused batch MUST
+   * NOT affect the other batches. A draft is a duplicate if its project already has an event with its `eventId`: it is not
+   * stored again. If the connection to the store is lost during a commit, the log looks up whether the batch is stored
+   * before it answers. It rejects with `UNAVAILABLE` only if the batch is not stored and never will be, or if the store
+   * cannot be asked for 30 s: a caller that then sends the batch again MUST use the same event ids.
    */
   append(batch: Batch): Promise<Receipt[]>;
 
   /**
-   * Calls the listener after each commit with its records, in order, before `append` resolves. A listener that throws
-   * disturbs neither other listeners nor publishers. Returns a function that removes the listener.
+   * Calls the listener with the records of every commit of every node, with their `users`: each record once, in order, and
+   * contiguous: the first one is at the `head` of the time of `subscribe` plus 1, or after a change of the epoch at the new
+   * `head` plus 1. The records of a batch are in one call. A listener that throws disturbs neither other listeners nor
+   * publishers. Returns a function that removes the listener.
    */
   subscribe(listener: (records: readonly StoredEvent[]) => void): () => void;
+
+  /**
+   * Calls the listener when the log has got a new `epoch` while it was open: by `Integrity.renewEpoch`, or because the store
+   * lost the end of its history (a fail-over to a replica that was behind). `epoch`, `head` and `headHashPrefix` are already
+   * those of the new history, and `head` may be lower than before. Returns a function that removes the listener.
+   */
+  onEpoch(listener: () => void): () => void;
 
   /** The records of a page MUST have their `hashPrefix`, unless the row after them was lost. */
   read(query: ReadQuery): Promise<Page>;
 
   /**
    * Visits the events of a run with `after < seq <= scannedTo`, for one slice. The next scan continues after `scannedTo`,
-   * which is the head of the log when the scan has reached the end.
+   * which is `head` at the end. A scan MUST NOT go beyond `head`.
    */
-  scan(query: ScanQuery): Promise<{ scannedTo: number }>;
+  scan(query: ScanQuery): Promise<Snapshot & { scannedTo: number }>;
 
   /** Returns the position of the event with an `eventId`; undefined if the project has no such event, or it was trimmed. */
   seqOf(projectId: string, eventId: string): Promise<number | undefined>;

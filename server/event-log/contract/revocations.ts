@@ -13,7 +13,7 @@ export type Revocation = {
 
 /**
  * The stored revocations. The server checks them at every call. Since there are few, it reads all of them at its start and
- * keeps them in memory.
+ * after each change by another node, and keeps them in memory.
  */
 export interface Revocations {
   all(): Promise<Revocation[]>;
@@ -27,4 +27,10 @@ export interface Revocations {
    * delete entries.
    */
   forget(expiredBeforeMs: number): Promise<void>;
+  /**
+   * Calls the listener after another node has changed the entries: `all` then has the change. Called within 250 ms of the
+   * change while the node is current, and also if a change may have been missed. Returns a function that removes the
+   * listener.
+   */
+  onChange(listener: () => void): () => void;
 }

@@ -51,8 +51,8 @@ export type ChangeQuery = Caller & {
   decider?: Decider | undefined;
 };
 /**
- * All runs with `after < lastSeq <= scannedTo`. The next call continues after `scannedTo`, which is the head of the log
- * when the call has reached the end.
+ * All runs with `after < lastSeq <= scannedTo`. The next call continues after `scannedTo`, which is `Log.head` when the
+ * call has reached the end, and never beyond it.
  */
 export type ChangePage = {
   runs: RunHeader[];
@@ -61,6 +61,8 @@ export type ChangePage = {
   /** For each run, whether an approval waits for the `decider`, as of the moment of the page. */
   isAwaited?: boolean[];
   scannedTo: number;
+  /** Number of erasures whose text the page no longer has, as `Page.erasures`. */
+  erasures: number;
 };
 
 /** `after`: `next` of the previous page. */

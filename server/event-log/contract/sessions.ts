@@ -8,11 +8,16 @@ export type StoredSession = {
   endsAtMs: number;
 };
 
-/** The stored sessions. The server reads all of them at its start, and keeps them in memory. */
+/**
+ * The stored sessions. The server reads all of them at its start and after each change by another node, and keeps them in
+ * memory.
+ */
 export interface SessionStore {
   all(): Promise<StoredSession[]>;
   /** Stores a session, or replaces the one with this id. MUST be durable once the promise has resolved. */
   put(session: StoredSession): Promise<void>;
   /** Deletes the sessions with these ids. MUST be durable once the promise has resolved. */
   remove(ids: readonly string[]): Promise<void>;
+  /** As `Revocations.onChange`. */
+  onChange(listener: () => void): () => void;
 }

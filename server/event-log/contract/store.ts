@@ -2,6 +2,7 @@ import type { AccessLog } from './access.ts';
 import type { ApprovalStore } from './approvals.ts';
 import type { Integrity } from './integrity.ts';
 import type { Log } from './log.ts';
+import type { Nodes } from './nodes.ts';
 import type { ProducerState } from './producer-state.ts';
 import type { Revocations } from './revocations.ts';
 import type { RunStore } from './runs.ts';
@@ -11,7 +12,7 @@ import type { WebhookStore } from './webhooks.ts';
 
 /**
  * A store: the event log, the data computed from it (runs, approvals, search index), and the data beside it (access log,
- * revocations, sessions). Each contract is one file of this folder; its tests are in the file of the same name in `conformance/`. Why
+ * revocations, sessions), and the nodes that share it. Each contract is one file of this folder; its tests are in the file of the same name in `conformance/`. Why
  * members and not one flat interface: docs/decisions/010.
  *
  * - No method may hold the event loop for long: a store splits its work into slices of at most 5 ms.
@@ -29,10 +30,11 @@ export interface EventLog extends Log {
   readonly integrity: Integrity;
   readonly producerState: ProducerState;
   readonly webhooks: WebhookStore;
+  readonly nodes: Nodes;
 
   /**
-   * Commits all batches that `append` was called with, then releases every resource. Later calls MUST reject with
-   * `UNAVAILABLE`.
+   * Commits all batches that `append` was called with, then releases every resource, and every lease of this node. Later
+   * calls MUST reject with `UNAVAILABLE`.
    */
   close(): Promise<void>;
 }

@@ -76,7 +76,8 @@ export type WebhookPage<Item> = { items: Item[]; next?: number };
 export type WebhookPageQuery = { cursor?: number | undefined; limit: number };
 
 /**
- * Webhooks, and how far each has come. The server reads all of them at its start. `Log.trim` also deletes tries from before
+ * Webhooks, and how far each has come. The server reads all of them at its start. One node at a time advances them, by a
+ * lease; every node may create, change and remove them. `Log.trim` also deletes tries from before
  * the instant of the trim. An erasure MUST remove the answers to the erased event.
  */
 export interface WebhookStore {
@@ -95,4 +96,6 @@ export interface WebhookStore {
   try(id: string, tryId: number): Promise<(WebhookTry & { answer: string }) | undefined>;
   /** The dead letters of a webhook, lowest position first. */
   deadLetters(id: string, query: WebhookPageQuery): Promise<WebhookPage<DeadLetter>>;
+  /** As `Revocations.onChange`, after another node has called `put` or `remove`. `advance` does not count as a change. */
+  onChange(listener: () => void): () => void;
 }

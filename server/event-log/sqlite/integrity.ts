@@ -6,6 +6,7 @@ import { attest, checkpointAt, isAttested, renewalOf, type Trimming } from '../i
 import { type ChainedRow, GENESIS, rowHash } from '../integrity/canonical.ts';
 import { type ChainSource, type Link, type StoredRow, verifyChain, verifyInSlices } from '../integrity/chain.ts';
 import { ClockRepairs } from '../integrity/clock.ts';
+import { Listeners } from '../listeners.ts';
 import { isDamage, type SqliteDatabase, storeEpoch, transact } from './database.ts';
 import type { DatabaseSyncInstance, StatementSyncInstance } from './driver.ts';
 import type { SqliteErasure } from './erasure.ts';
@@ -21,6 +22,8 @@ export type LogState = {
    */
   storedHead: Link | undefined;
   oldest: number;
+  /** Number of erasures since the log was opened. */
+  erasures: number;
   repairs: ClockRepairs;
 };
 
@@ -33,6 +36,9 @@ export type SqliteIntegrityParts = {
   capAccessTimes: (ms: number) => Promise<void>;
   /** Called when the tombstone of an event has been committed. */
   onErased: (seq: number) => void;
+  /** Called when the log has a new epoch. */
+  onEpoch: () => void;
+  onFailure: (error: unknown, message?: string) => void;
 };
 
 export class SqliteIntegrity implements Integrity {
@@ -44,12 +50,15 @@ export class SqliteIntegrity implements Integrity {
   readonly #insertRepair: StatementSyncInstance;
   readonly #erasures: StatementSyncInstance;
   readonly #erasureCount: StatementSyncInstance;
-  readonly #listeners = new Set<(record: StoredEvent) => void>();
+  readonly #erased: Listeners<[record: StoredEvent]>;
+  readonly onErased: Integrity['onErased'];
 
   constructor(parts: SqliteIntegrityParts) {
     const { db, epoch, keys } = parts.database;
     this.publicKey = keys.publicKey;
     this.#parts = parts;
+    this.#erased = new Listeners((error) => parts.onFailure(error, 'a listener of erasures failed'));
+    this.onErased = this.#erased.add;
     this.#chain = new SqliteChain(db, epoch);
     this.#lastCheckpoint = db.prepare(
       'SELECT checkpoint FROM checkpoints WHERE seq = (SELECT max(seq) FROM checkpoints)',
@@ -116,12 +125,13 @@ export class SqliteIntegrity implements Integrity {
   }
 
   renewEpoch(reason: string): Promise<string> {
-    const { database, state, now } = this.#parts;
+    const { database, state, now, onEpoch } = this.#parts;
     return database.write(() => {
       const { db, keys, historyEpoch } = database;
       const renewal = renewalOf(historyEpoch, state.head.seq, reason, { keys, nowMs: now() });
       transact(db, 'FULL', () => storeEpoch(db, renewal));
       database.historyEpoch = renewal.epoch;
+      onEpoch();
       return renewal.epoch;
     });
   }
@@ -132,7 +142,7 @@ export class SqliteIntegrity implements Integrity {
       const { erasure, record } = files.erase(request);
       if (record) {
         onErased(record.seq);
-        for (const listener of this.#listeners) listener(record);
+        this.#erased.call(record);
       }
       files.clean();
       return erasure;
@@ -156,11 +166,6 @@ export class SqliteIntegrity implements Integrity {
     });
     await capAccessTimes(atMs);
     return repair;
-  }
-
-  onErased(listener: (record: StoredEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
   }
 }
 
@@ -277,7 +282,13 @@ export function readState(db: DatabaseSyncInstance, now: number): { state: LogSt
   );
   const recordedAtMs = last ? repairs.timeOf(last.seq, last.recordedAtMs) : 0;
   const first = db.prepare('SELECT min(seq) AS seq FROM events').get() as { seq: number | null };
-  const stateOf = (head: ChainHead): LogState => ({ head, storedHead, oldest: first.seq ?? head.seq + 1, repairs });
+  const stateOf = (head: ChainHead): LogState => ({
+    head,
+    storedHead,
+    oldest: first.seq ?? head.seq + 1,
+    erasures: 0,
+    repairs,
+  });
   if (storedHead?.seq === found.seq && found.hash.equals(storedHead.hash)) {
     return { state: stateOf({ ...found, recordedAtMs }) };
   }

@@ -4,16 +4,19 @@ import type { Caller } from '../../slices.ts';
 import {
   type Batch,
   type Log,
+  type LogHead,
   type Page,
   type ReadQuery,
   type Receipt,
   type ScanQuery,
   type Scope,
+  type Snapshot,
   StoredEvent,
 } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
 import { hashPrefixOf } from '../cursor.ts';
 import { KeyOrder } from '../integrity/canonical.ts';
+import { Listeners } from '../listeners.ts';
 import { SearchIndexer } from '../search/indexer.ts';
 import { BlockSearch } from '../search/search.ts';
 import { SqliteAccess } from './access.ts';
@@ -25,6 +28,7 @@ import type { StatementSyncInstance } from './driver.ts';
 import { SqliteErasure } from './erasure.ts';
 import type { FileSizes } from './files.ts';
 import { type LogState, readState, SqliteIntegrity } from './integrity.ts';
+import { OnlyNode } from './nodes.ts';
 import { SqliteProducerState } from './producer-state.ts';
 import { SqliteRetention } from './retention.ts';
 import { SqliteRevocations } from './revocations.ts';
@@ -103,11 +107,13 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     const queue = { database, state, statements, group, health, onCommit, onCommitFailure };
     const log = new SqliteLog({ ...queue, index, access, onFailure });
     const hashPrefixesAt = (seqs: readonly number[]) => log.findHashPrefixes(seqs);
-    const runs = new SqliteRuns({ statements, rows, slice, head, hashPrefixesAt });
+    const erasures = () => state.erasures;
+    const runs = new SqliteRuns({ statements, rows, slice, head, erasures, hashPrefixesAt });
+    const nodes = new OnlyNode();
     const oldest = () => state.oldest;
     const positionBeforeTime = (recordedBeforeMs: number) => log.findPositionBeforeTime(recordedBeforeMs);
     const onErased = (seq: number) => {
-      runs.erased();
+      state.erasures++;
       index.erased(seq);
     };
     const opened = database;
@@ -118,6 +124,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       keptClock: () => retention.keptClock(),
       runs: Object.assign(runs, { remove: (endedBefore: string) => retention.remove(endedBefore) }),
       access,
+      nodes,
       producerState,
       webhooks,
       approvals: new SqliteApprovals({ statements, rows, slice }),
@@ -130,12 +137,15 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
         erasure,
         now,
         onErased,
+        onEpoch: () => log.renewed(),
+        onFailure,
         capAccessTimes: (ms) => access.capTimes(ms),
       }),
       close: async () => {
         if (opened.isClosed) return;
         opened.refuseSlices();
         index.close();
+        nodes.close();
         log.commitAll();
         erasure.close();
         // Empties the WAL, so that the database file alone has all events. SQLite empties the WAL when its last connection
@@ -176,31 +186,38 @@ type SqliteLogParts = Omit<CommitQueueParts, 'onCommitted'> & {
 
 /** The rest of the contract is in `retention.ts`. */
 class SqliteLog implements Omit<Log, keyof Retained> {
+  readonly id: string;
   readonly secret: string;
+  /** Nothing happens to the log that this process does not do. */
+  readonly isCurrent = true;
+  readonly subscribe: Log['subscribe'];
+  readonly onEpoch: Log['onEpoch'];
+  /** Calls the listeners of `onEpoch`. */
+  readonly renewed: () => void;
   readonly #database: SqliteDatabase;
   readonly #state: LogState;
   readonly #statements: LogStatements;
   readonly #access: SqliteAccess;
   readonly #queue: CommitQueue;
-  readonly #listeners = new Set<(records: readonly StoredEvent[]) => void>();
 
   constructor({ index, access, onFailure, ...queue }: SqliteLogParts) {
     const { database, state, statements } = queue;
+    this.id = database.epoch;
     this.secret = database.secret;
     this.#database = database;
     this.#state = state;
     this.#statements = statements;
     this.#access = access;
+    const onThrow = (error: unknown) => onFailure(error, 'a listener of the event log failed');
+    const committed = new Listeners<[records: readonly StoredEvent[]]>(onThrow);
+    const renewed = new Listeners(onThrow);
+    this.subscribe = committed.add;
+    this.onEpoch = renewed.add;
+    this.renewed = () => renewed.call();
     this.#queue = new CommitQueue({
       ...queue,
       onCommitted: (records) => {
-        for (const listener of records.length > 0 ? this.#listeners : []) {
-          try {
-            listener(records);
-          } catch (error) {
-            onFailure(error, 'a listener of the event log failed');
-          }
-        }
+        if (records.length > 0) committed.call(records);
         index.wake();
       },
     });
@@ -218,8 +235,19 @@ class SqliteLog implements Omit<Log, keyof Retained> {
   get oldest(): number {
     return this.#state.oldest;
   }
+  get erasures(): number {
+    return this.#state.erasures;
+  }
   get newestMs(): number {
     return Math.max(this.#state.head.recordedAtMs, this.#access.newestMs);
+  }
+
+  durableHead(caller?: Caller): Promise<LogHead> {
+    return this.#database.slice(() => ({ seq: this.head, hashPrefix: this.headHashPrefix }), caller);
+  }
+
+  async reached(seq: number): Promise<boolean> {
+    return seq <= this.head;
   }
 
   append(batch: Batch): Promise<Receipt[]> {
@@ -237,11 +265,6 @@ class SqliteLog implements Omit<Log, keyof Retained> {
     );
   }
 
-  subscribe(listener: (records: readonly StoredEvent[]) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
   read({ scope, after, types, limit, ...caller }: ReadQuery): Promise<Page> {
     return this.#database.slice((until) => {
       const records: StoredEvent[] = [];
@@ -256,27 +279,31 @@ class SqliteLog implements Omit<Log, keyof Retained> {
             records.push(this.#toRecord(row, scope));
             bytes += row.payload.length;
           }
-          if (records.length >= limit || bytes >= PAGE_BYTES) return { records, scannedTo };
+          if (records.length >= limit || bytes >= PAGE_BYTES) return { records, ...this.#upTo(scannedTo) };
         }
-        if (rows.length < wanted) return { records, scannedTo: Math.max(after, this.head) };
-        if (performance.now() > until) return { records, scannedTo };
+        if (rows.length < wanted) return { records, ...this.#upTo(Math.max(after, this.head)) };
+        if (performance.now() > until) return { records, ...this.#upTo(scannedTo) };
       }
     }, caller);
   }
 
-  scan({ projectId, runId, after, visit, ...caller }: ScanQuery): Promise<{ scannedTo: number }> {
+  scan({ projectId, runId, after, visit, ...caller }: ScanQuery): Promise<Snapshot & { scannedTo: number }> {
     return this.#database.slice((until) => {
       let scannedTo = after;
       for (;;) {
         const rows = this.#statements.scanRun.all(projectId, runId, scannedTo, ROWS_AT_ONCE) as ScannedRow[];
         for (const { seq, payload } of rows) {
           scannedTo = seq;
-          if (!visit(payload)) return { scannedTo };
-          if (performance.now() > until) return { scannedTo };
+          if (!visit(payload) || performance.now() > until) return this.#upTo(scannedTo);
         }
-        if (rows.length < ROWS_AT_ONCE) return { scannedTo: Math.max(after, this.head) };
+        if (rows.length < ROWS_AT_ONCE) return this.#upTo(Math.max(after, this.head));
       }
     }, caller);
+  }
+
+  #upTo(scannedTo: number): Snapshot & { scannedTo: number } {
+    const { head, oldest, erasures } = this;
+    return { scannedTo, isExhausted: scannedTo >= head, oldest, erasures };
   }
 
   #rowsOf(scope: Scope, after: number, count: number): EventRow[] {

@@ -47,6 +47,11 @@ export class SqliteRevocations implements Revocations {
   async forget(expiredBeforeMs: number): Promise<void> {
     await this.#write(() => this.#forget.run(expiredBeforeMs));
   }
+
+  /** No other node has the file open. */
+  onChange(): () => void {
+    return () => undefined;
+  }
 }
 
 function toRevocation(value: unknown): Revocation {

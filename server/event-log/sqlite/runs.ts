@@ -35,6 +35,8 @@ export type SqliteRunsParts = {
   rows: RowStatements;
   slice: Slice;
   head: () => number;
+  /** An erasure changes rows without a new event, so `get` cannot detect it by `lastSeq`. */
+  erasures: () => number;
   hashPrefixesAt: (seqs: readonly number[]) => (string | undefined)[];
 };
 
@@ -46,15 +48,13 @@ type Rows = { [List in ChildTable]: Map<string, RunView[List][number]> };
 /** The rest of the contract is in `retention.ts`. */
 export class SqliteRuns implements Omit<RunStore, 'remove'> {
   readonly #parts: SqliteRunsParts;
-  #erasures = 0;
 
   constructor(parts: SqliteRunsParts) {
     this.#parts = parts;
   }
 
-  /** Called after an erasure. An erasure changes rows without a new event, so `get` cannot detect it by `lastSeq`. */
-  erased(): void {
-    this.#erasures++;
+  get #erasures(): number {
+    return this.#parts.erasures();
   }
 
   async projectsOf(runId: string, among?: readonly string[], caller?: Caller): Promise<string[]> {
@@ -250,11 +250,12 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
       return slice((until) => {
         const rows = changedRuns.all(after, limit) as ChangedRow[];
         const end = rows.length < limit ? Math.max(after, head()) : (rows.at(-1) as ChangedRow).last_seq;
-        return this.#changesOf(rows, end, until, decider);
+        return { ...this.#changesOf(rows, end, until, decider), erasures: this.#erasures };
       }, caller);
     }
     const perProject = Math.max(2, Math.ceil(limit / Math.max(1, projects.length)));
     const found: ChangedRow[] = [];
+    const erasures = this.#erasures;
     // A run that changes during this call has a `lastSeq` after the head at its start: the next call finds it.
     let scannedTo = Math.max(after, head());
     let count = 0;
@@ -271,11 +272,18 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     } while (count < projects.length);
     const rows = found.filter((row) => row.last_seq <= scannedTo).sort((a, b) => a.last_seq - b.last_seq);
     const end = rows.length > limit ? (rows[limit - 1] as ChangedRow).last_seq : scannedTo;
-    return slice((until) => this.#changesOf(rows.slice(0, limit), end, until, decider), caller);
+    return slice((until) => {
+      return { ...this.#changesOf(rows.slice(0, limit), end, until, decider), erasures };
+    }, caller);
   }
 
   /** Parses the rows until the time is used up. `end`: the rows are all that changed up to this position. */
-  #changesOf(rows: readonly ChangedRow[], end: number, until: number, decider?: Decider): ChangePage {
+  #changesOf(
+    rows: readonly ChangedRow[],
+    end: number,
+    until: number,
+    decider: Decider | undefined,
+  ): Omit<ChangePage, 'erasures'> {
     const runs: RunHeader[] = [];
     const isAwaited: boolean[] = [];
     let scannedTo = end;

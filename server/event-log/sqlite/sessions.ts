@@ -48,4 +48,9 @@ export class SqliteSessions implements SessionStore {
       );
     }
   }
+
+  /** No other node has the file open. */
+  onChange(): () => void {
+    return () => undefined;
+  }
 }

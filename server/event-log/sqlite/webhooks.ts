@@ -55,6 +55,11 @@ export class SqliteWebhooks implements WebhookStore {
     return loaded;
   }
 
+  /** No other node has the file open. */
+  onChange(): () => void {
+    return () => undefined;
+  }
+
   async put(record: WebhookRecord, position?: WebhookPosition): Promise<void> {
     const { insert, update } = this.#statements;
     const text = JSON.stringify(record);
