@@ -47,15 +47,16 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
   const database = new PostgresDatabase(url, onFailure);
   try {
     await migrate(database.options);
-    const { state, secret, nodeId } = await join(database);
+    const { state, id, secret, nodeId } = await join(database);
     const feed = new Feed(state, onFailure);
     const queue = new CommitQueue({
       ...{ database, state, feed, nodeId, fold, now, path },
       ...{ health, onCommit, onCommitFailure },
     });
-    const log = new PostgresLog({ database, state, feed, queue, secret });
+    const log = new PostgresLog({ database, state, feed, queue, id, secret });
     return Object.assign(log, {
-      ...notBuilt('trim', 'keepClock', 'keptClock'),
+      ...notBuilt('trim', 'keepClock', 'keptClock', 'durableHead', 'reached'),
+      nodes: stub<EventLog['nodes']>(),
       runs: stub<EventLog['runs']>(),
       approvals: stub<EventLog['approvals']>(),
       search: stub<EventLog['search']>(),
@@ -77,17 +78,20 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
 }
 
 /** Adds this process to the nodes, and reads what the log is. */
-async function join(database: PostgresDatabase): Promise<{ state: LogState; secret: string; nodeId: string }> {
+async function join(database: PostgresDatabase) {
   const nodeId = randomUUID();
   return database.write(async (query: Query) => {
     const state = await readState(query);
-    const [row] = await query<{ value: string }>({ text: `SELECT value FROM meta WHERE key = 'secret'` });
+    const rows = await query<{ key: string; value: string }>({
+      text: `SELECT key, value FROM meta WHERE key IN ('id', 'secret')`,
+    });
+    const { id = '', secret = '' } = Object.fromEntries(rows.map(({ key, value }) => [key, value]));
     await query({
       text: `INSERT INTO nodes (node_id, generation, lease_until, erasures, state)
         VALUES ($1, 0, clock_timestamp() + interval '10 seconds', $2, '{}')`,
       values: [nodeId, state.erasures],
     });
-    return { state, secret: row?.value ?? '', nodeId };
+    return { state, id, secret, nodeId };
   });
 }
 
@@ -96,19 +100,23 @@ type PostgresLogParts = {
   state: LogState;
   feed: Feed;
   queue: CommitQueue;
+  id: string;
   secret: string;
 };
-type Beside = 'trim' | 'keepClock' | 'keptClock' | 'newestMs';
+type Beside = 'trim' | 'keepClock' | 'keptClock' | 'newestMs' | 'durableHead' | 'reached';
 
 /** Retention is in `retention.ts`. */
 class PostgresLog extends PostgresReads implements Omit<Log, Beside> {
+  readonly id: string;
   readonly secret: string;
+  readonly isCurrent = true;
   readonly #state: LogState;
   readonly #feed: Feed;
   readonly #queue: CommitQueue;
 
-  constructor({ database, state, feed, queue, secret }: PostgresLogParts) {
+  constructor({ database, state, feed, queue, id, secret }: PostgresLogParts) {
     super(database, state);
+    this.id = id;
     this.secret = secret;
     this.#state = state;
     this.#feed = feed;
@@ -127,6 +135,9 @@ class PostgresLog extends PostgresReads implements Omit<Log, Beside> {
   get oldest(): number {
     return this.#state.oldest;
   }
+  get erasures(): number {
+    return this.#state.erasures;
+  }
   get newestMs(): number {
     return this.#state.head.recordedAtMs;
   }
@@ -135,6 +146,10 @@ class PostgresLog extends PostgresReads implements Omit<Log, Beside> {
 
   subscribe(listener: (records: readonly StoredEvent[]) => void): () => void {
     return this.#feed.subscribe(listener);
+  }
+
+  onEpoch(): () => void {
+    return () => undefined;
   }
 }
 

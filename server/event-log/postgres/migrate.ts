@@ -75,14 +75,15 @@ async function storedVersion(query: Query): Promise<number> {
   );
 }
 
-/** Writes the first rows: a random epoch and secret, and the head of a log without events. */
+/** Writes the first rows: a random epoch, which is also the id of the log, a random secret, and the head of a log without events. */
 async function fill(query: Query): Promise<void> {
+  const id = randomBytes(8).toString('hex');
   await query({
     text: `INSERT INTO head (id, epoch, seq, hash, recorded_at_ms, oldest, erasures) VALUES (1, $1, 0, $2, 0, 1, 0)`,
-    values: [randomBytes(8).toString('hex'), GENESIS],
+    values: [id, GENESIS],
   });
-  const text = `INSERT INTO meta (key, value) VALUES ('secret', $1)`;
-  await query({ text, values: [randomBytes(32).toString('hex')] });
+  const text = `INSERT INTO meta (key, value) VALUES ('id', $1), ('secret', $2)`;
+  await query({ text, values: [id, randomBytes(32).toString('hex')] });
 }
 
 const refusal = (cause: string) => new RunwireError('UNAVAILABLE', cause);

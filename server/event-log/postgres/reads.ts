@@ -1,7 +1,15 @@
 import { isStorable } from '../../../shared/issues.ts';
 import type { Caller } from '../../slices.ts';
 import { SLICE_MS } from '../../slices.ts';
-import { type Log, type Page, type ReadQuery, type ScanQuery, type Scope, StoredEvent } from '../contract/log.ts';
+import {
+  type Log,
+  type Page,
+  type ReadQuery,
+  type ScanQuery,
+  type Scope,
+  type Snapshot,
+  StoredEvent,
+} from '../contract/log.ts';
 import { hashPrefixOf } from '../cursor.ts';
 import type { PostgresDatabase, Statement } from './database.ts';
 import type { LogState } from './feed.ts';
@@ -56,6 +64,7 @@ export class PostgresReads implements Pick<Log, 'read' | 'scan' | 'seqOf' | 'has
 
   async read({ scope, after, types, limit, ...caller }: ReadQuery): Promise<Page> {
     const { head } = this.#state;
+    const upTo = this.#snapshot();
     const until = performance.now() + SLICE_MS;
     const records: StoredEvent[] = [];
     let bytes = 0;
@@ -69,27 +78,28 @@ export class PostgresReads implements Pick<Log, 'read' | 'scan' | 'seqOf' | 'has
           records.push(toRecord(row, row.seq === head.seq ? hashPrefixOf(head.hash) : undefined));
           bytes += row.payload.length;
         }
-        if (records.length >= limit || bytes >= PAGE_BYTES) return { records, scannedTo };
+        if (records.length >= limit || bytes >= PAGE_BYTES) return { records, ...upTo(scannedTo) };
       }
-      if (rows.length < wanted) return { records, scannedTo: Math.max(after, head.seq) };
-      if (performance.now() > until) return { records, scannedTo };
+      if (rows.length < wanted) return { records, ...upTo(Math.max(after, head.seq)) };
+      if (performance.now() > until) return { records, ...upTo(scannedTo) };
     }
   }
 
-  async scan({ projectId, runId, after, visit, ...caller }: ScanQuery): Promise<{ scannedTo: number }> {
+  async scan({ projectId, runId, after, visit, ...caller }: ScanQuery): Promise<Snapshot & { scannedTo: number }> {
+    const snapshot = this.#snapshot();
     const upTo = this.#state.head.seq;
     const of = { kind: 'run', projectId, runId } as const;
     const rows = await this.#rows<EventRow>(of, { after, upTo, limit: ROWS_AT_ONCE }, caller, 'scan');
     const until = performance.now() + SLICE_MS;
     try {
       for (const { seq, payload } of rows) {
-        if (!visit(payload) || performance.now() > until) return { scannedTo: seq };
+        if (!visit(payload) || performance.now() > until) return snapshot(seq);
       }
     } catch (error) {
       throw this.#database.errorFor(error);
     }
     const last = rows.at(-1);
-    return { scannedTo: rows.length === ROWS_AT_ONCE && last ? last.seq : Math.max(after, upTo) };
+    return snapshot(rows.length === ROWS_AT_ONCE && last ? last.seq : Math.max(after, upTo));
   }
 
   async seqOf(projectId: string, eventId: string): Promise<number | undefined> {
@@ -118,6 +128,12 @@ export class PostgresReads implements Pick<Log, 'read' | 'scan' | 'seqOf' | 'has
     const text = 'SELECT runwire_position_before($1, $2, $3) AS seq';
     const [row] = await this.#database.read<{ seq: number }>({ name: 'positionBeforeTime', text, values }, caller);
     return row?.seq ?? oldest - 1;
+  }
+
+  /** The state of the log before a read, for its page. */
+  #snapshot() {
+    const { head, oldest, erasures } = this.#state;
+    return (scannedTo: number) => ({ scannedTo, isExhausted: scannedTo >= head.seq, oldest, erasures });
   }
 
   #rows<Row extends object>(
