@@ -187,9 +187,28 @@ function announcementOf({ status, decisions, title }: Approval): string {
   return `${status === 'granted' ? 'Approved' : 'Denied'} by ${by}: ${title}`;
 }
 
-/** A link to what somebody saw ends with `#approval`. */
+const USER_EVENTS = ['wheel', 'touchstart', 'pointerdown', 'keydown'] as const;
+
+/**
+ * A link to what a user saw ends with `#approval`. Rows and bars above the approval may get their height later, so each change
+ * of the page's height scrolls again, until the user acts.
+ */
 function useAnchor(box: { current: HTMLElement | null }): void {
   useEffect(() => {
-    if (window.location.hash === '#approval') box.current?.scrollIntoView({ block: 'start' });
+    if (window.location.hash !== '#approval') return;
+    let frame = 0;
+    const observer = new ResizeObserver(() => {
+      cancelAnimationFrame(frame);
+      // In the next frame: the bars measure themselves in this one.
+      frame = requestAnimationFrame(() => box.current?.scrollIntoView({ block: 'start' }));
+    });
+    observer.observe(document.body);
+    const stop = () => {
+      cancelAnimationFrame(frame);
+      observer.disconnect();
+      for (const name of USER_EVENTS) removeEventListener(name, stop);
+    };
+    for (const name of USER_EVENTS) addEventListener(name, stop, { passive: true });
+    return stop;
   }, [box]);
 }
