@@ -144,7 +144,22 @@ export class Block {
   }
 }
 
-/** A stored block. A lookup reads only the chunks that it needs. */
+/** Returns the range of the chunks, by the first term of each one, that can have a term (`isPrefix`: that begins with it). */
+export function chunksWith(firsts: readonly string[], term: string, isPrefix: boolean): { from: number; to: number } {
+  let low = 0;
+  let high = firsts.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((firsts[middle] as string) <= term) low = middle + 1;
+    else high = middle;
+  }
+  const from = Math.max(0, low - 1);
+  let to = Math.min(from + 1, firsts.length);
+  while (isPrefix && firsts[to]?.startsWith(term)) to++;
+  return { from, to };
+}
+
+/** A stored block. A lookup reads only the chunks that it needs ({@link chunksWith}). */
 export class StoredBlock {
   readonly seqs: readonly number[];
   readonly #firsts: readonly string[];
@@ -157,11 +172,10 @@ export class StoredBlock {
   }
 
   find({ terms, isPrefix }: Wanted, found: (places: readonly number[]) => void): void {
-    if (this.#firsts.length === 0) return;
     for (const term of terms) {
-      let index = Math.max(0, this.#chunksUpTo(term) - 1);
       const sought = isPrefix ? `\n${term}` : `\n${term}\t`;
-      do {
+      const { from, to } = chunksWith(this.#firsts, term, isPrefix);
+      for (let index = from; index < to; index++) {
         const lines = this.#chunk(index);
         let at = lines.indexOf(sought);
         while (at !== -1) {
@@ -170,21 +184,8 @@ export class StoredBlock {
           found(decodePlaces(lines, tab + 1, end, this.seqs.length));
           at = isPrefix ? lines.indexOf(sought, end) : -1;
         }
-        index++;
-      } while (isPrefix && this.#firsts[index]?.startsWith(term));
+      }
     }
-  }
-
-  /** Returns the number of chunks with a first term equal to or before a term. */
-  #chunksUpTo(term: string): number {
-    let low = 0;
-    let high = this.#firsts.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.#firsts[middle] as string) <= term) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }
 

@@ -1,8 +1,8 @@
 import { isUnspacedLetter, type Phrase } from '../../../shared/search-text.ts';
 import type { Projects, SearchQuery } from '../contract/search.ts';
-import { NewestFirst, type Source } from '../newest-first.ts';
-import { type Block, fieldTerm, intersect, prefixTerms, termAt, type Wanted } from './block.ts';
-import type { FoundBlock, SearchIndexer } from './indexer.ts';
+import { NewestFirstSteps, type Sources } from '../newest-first.ts';
+import { type Awaitable, resultOf, type Steps } from '../steps.ts';
+import { type Block, fieldTerm, intersect, prefixTerms, type StoredBlock, termAt, type Wanted } from './block.ts';
 
 /**
  * The candidates of a search: positions of events that may match, newest first. If the query has a text, they come from the
@@ -10,11 +10,30 @@ import type { FoundBlock, SearchIndexer } from './indexer.ts';
  */
 export interface Candidates {
   /**
-   * Adds further candidates to `found`, in any order. `known`: all candidates at this position and above have been found; 0
-   * at the end. `cost`: the work of this step, in the unit of `ROW_COST`. `until`: the time at which the step should end.
+   * Adds further candidates to `found`, in any order, some perhaps twice. `known`: all candidates at this position and above
+   * have been found; 0 at the end. `cost`: the work of this step, in the unit of `ROW_COST`.
    */
-  step(found: number[], until: number): { known: number; cost: number };
+  step(found: number[]): Steps<{ known: number; cost: number }>;
 }
+
+/** A stored block. `open` gives access to the terms that are wanted. */
+export type FoundBlock = { lastSeq: number; open: (wanted: readonly Wanted[]) => Awaitable<StoredBlock> };
+/** The blocks of a project (undefined: of all) with a `lastSeq` below a position. */
+export type BlocksOf = { projectId: string | undefined; lastSeqBelow: number };
+
+/** The reads of stored blocks that a search needs. */
+export interface BlockReader {
+  /** Number of queries that one call of `before` takes. */
+  readonly queriesAtOnce: number;
+  /** Returns at most `limit` blocks for each query, the greatest `lastSeq` first. Each has an event before `before`. */
+  before(of: readonly BlocksOf[], query: { before: number; limit: number }): Awaitable<FoundBlock[][]>;
+}
+
+/**
+ * The events that are in no stored block yet: blocks in memory, and sources of the others. Each event that was logged
+ * when the search began is in a block in memory, in a source, or in a stored block that is read later; some are in two.
+ */
+export type RecentEvents = { open: Block[]; others?: Sources<EventKey> };
 
 /** Cost of reading the position of a row, without its payload. This is the unit of costs. */
 const ROW_COST = 1;
@@ -52,83 +71,102 @@ export function wantedTerms(
   return [...singles.map((term) => ({ terms: [term], isPrefix: false })), ...wanted.reverse()];
 }
 
-/** `queue` is undefined until it is read for the first time. */
-type BlockQueue = { next: (lastSeqBelow: number) => FoundBlock[]; queue: FoundBlock[] | undefined };
+type BlockQueue = { projectId: string | undefined; blocks: FoundBlock[] };
 
 /**
- * Candidates from the search index: first from the blocks in memory, then from the stored blocks, the greatest `lastSeq`
- * first.
+ * Candidates for a query with a text: from the blocks in memory, then from the stored blocks, the greatest `lastSeq` first.
+ * Each event that is in no block is a candidate.
  */
 export class IndexCandidates implements Candidates {
+  readonly #blocks: BlockReader;
   readonly #wanted: readonly Wanted[];
   readonly #before: number;
   readonly #low: number;
   readonly #open: Block[];
+  readonly #limit: number;
   readonly #queues: BlockQueue[];
-  #filled = 0;
+  #isFilled = false;
+  readonly #others: NewestFirstSteps<EventKey> | undefined;
+  /** All other events at this position and above have been found. */
+  #knownOthers: number;
 
   constructor(
-    { blocks, openBlocks }: Pick<SearchIndexer, 'blocks' | 'openBlocks'>,
+    blocks: BlockReader,
+    recent: RecentEvents,
     projects: Projects,
     wanted: readonly Wanted[],
     { low, before }: { low: number; before: number },
   ) {
+    this.#blocks = blocks;
     this.#wanted = wanted;
     this.#before = before;
     this.#low = low;
-    const wantedProjects = new Set(projects === 'all' ? [] : projects);
-    this.#open = openBlocks((projectId) => projects === 'all' || wantedProjects.has(projectId));
-    // Blocks that are stored after this point are not read: they were in memory when the search began, so `#open` has them.
-    const newest = blocks.newest();
+    this.#open = [...recent.open];
     const blocksOf = projects === 'all' ? [undefined] : projects;
-    const limit = Math.max(1, Math.floor(BLOCKS_AT_ONCE / Math.max(1, blocksOf.length)));
-    this.#queues = blocksOf.map((projectId) => {
-      const next = (lastSeqBelow: number) => blocks.before(projectId, { before, lastSeqBelow, newest, limit });
-      return { next, queue: undefined };
-    });
+    this.#limit = Math.max(1, Math.floor(BLOCKS_AT_ONCE / Math.max(1, blocksOf.length)));
+    this.#queues = blocksOf.map((projectId) => ({ projectId, blocks: [] }));
+    this.#others = recent.others && new NewestFirstSteps(recent.others, ({ seq }) => seq, before);
+    this.#knownOthers = this.#others ? before : 0;
   }
 
-  step(found: number[], until: number): { known: number; cost: number } {
+  *step(found: number[]): Steps<{ known: number; cost: number }> {
     const open = this.#open.pop();
     if (open) {
       const { seqs, lookups } = intersect(open, this.#wanted);
       found.push(...seqs);
       return { known: this.#before, cost: LOOKUP_COST * lookups };
     }
-    if (this.#filled < this.#queues.length) return this.#fill(until);
+    if (!this.#isFilled) {
+      yield* this.#fill(this.#queues, Number.MAX_SAFE_INTEGER);
+      this.#isFilled = true;
+      return { known: this.#known(), cost: ROW_COST * this.#queues.length };
+    }
     const newest = this.#newest();
-    const block = newest?.queue?.shift();
+    const [block] = newest?.blocks ?? [];
+    if (this.#others && this.#knownOthers > (block?.lastSeq ?? 0)) return yield* this.#readOthers(this.#others, found);
     if (!newest || !block) return { known: 0, cost: 0 };
-    const { seqs, lookups } = intersect(block.open(), this.#wanted);
+    newest.blocks.shift();
+    const { seqs, lookups } = intersect(yield* resultOf(block.open(this.#wanted)), this.#wanted);
     found.push(...seqs);
-    if (newest.queue?.length === 0) newest.queue = newest.next(block.lastSeq);
+    if (newest.blocks.length === 0) yield* this.#fill([newest], block.lastSeq);
     return { known: this.#known(), cost: LOOKUP_COST * lookups };
   }
 
-  /** Reads the first blocks of projects until the time is used up. */
-  #fill(until: number): { known: number; cost: number } {
-    const before = this.#filled;
-    do {
-      const queue = this.#queues[this.#filled++] as BlockQueue;
-      queue.queue = queue.next(Number.MAX_SAFE_INTEGER);
-    } while (this.#filled < this.#queues.length && performance.now() < until);
-    const isFilled = this.#filled === this.#queues.length;
-    return { known: isFilled ? this.#known() : this.#before, cost: ROW_COST * (this.#filled - before) };
+  *#fill(queues: readonly BlockQueue[], lastSeqBelow: number): Steps<void> {
+    const { queriesAtOnce } = this.#blocks;
+    const query = { before: this.#before, limit: this.#limit };
+    for (let from = 0; from < queues.length; from += queriesAtOnce) {
+      const some = queues.slice(from, from + queriesAtOnce);
+      const of = some.map(({ projectId }) => ({ projectId, lastSeqBelow }));
+      const blocks = yield* resultOf(this.#blocks.before(of, query));
+      for (const [index, queue] of some.entries()) queue.blocks = blocks[index] as FoundBlock[];
+    }
+  }
+
+  *#readOthers(others: NewestFirstSteps<EventKey>, found: number[]): Steps<{ known: number; cost: number }> {
+    const { rows, known = 0, reads } = yield* others.next();
+    for (const { seq } of rows) found.push(seq);
+    this.#knownOthers = known;
+    return { known: this.#known(), cost: ROW_COST * (rows.length + reads) };
   }
 
   #newest(): BlockQueue | undefined {
     let newest: BlockQueue | undefined;
     let newestSeq = -1;
     for (const queue of this.#queues) {
-      const lastSeq = queue.queue?.[0]?.lastSeq ?? -1;
-      if (lastSeq > newestSeq) [newest, newestSeq] = [queue, lastSeq];
+      const lastSeq = queue.blocks[0]?.lastSeq ?? -1;
+      if (lastSeq > newestSeq) {
+        newest = queue;
+        newestSeq = lastSeq;
+      }
     }
     return newest;
   }
 
   #known(): number {
-    const lastSeq = this.#newest()?.queue?.[0]?.lastSeq ?? 0;
-    return lastSeq < this.#low ? 0 : Math.min(this.#before, lastSeq + 1);
+    const lastSeq = this.#newest()?.blocks[0]?.lastSeq ?? 0;
+    const known = Math.max(lastSeq < this.#low ? 0 : lastSeq + 1, this.#knownOthers);
+    return Math.min(this.#before, known);
   }
 }
 
@@ -138,20 +176,16 @@ export type EventKey = { seq: number; type: string; actor: string };
 export class TableCandidates implements Candidates {
   readonly #types: ReadonlySet<string> | undefined;
   readonly #actors: ReadonlySet<string> | undefined;
-  readonly #rows: NewestFirst<EventKey>;
+  readonly #rows: NewestFirstSteps<EventKey>;
 
-  constructor(
-    sources: readonly Source<EventKey>[],
-    { types, actors }: Pick<SearchQuery, 'types' | 'actors'>,
-    before: number,
-  ) {
+  constructor(sources: Sources<EventKey>, { types, actors }: Pick<SearchQuery, 'types' | 'actors'>, before: number) {
     this.#types = types;
     this.#actors = actors;
-    this.#rows = new NewestFirst(sources, ({ seq }) => seq, before);
+    this.#rows = new NewestFirstSteps(sources, ({ seq }) => seq, before);
   }
 
-  step(found: number[], until: number): { known: number; cost: number } {
-    const { rows, known = 0, reads } = this.#rows.next(until);
+  *step(found: number[]): Steps<{ known: number; cost: number }> {
+    const { rows, known = 0, reads } = yield* this.#rows.next();
     for (const { seq, type, actor } of rows) {
       if (this.#types?.has(type) !== false && this.#actors?.has(actor) !== false) found.push(seq);
     }

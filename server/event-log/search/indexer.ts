@@ -1,5 +1,8 @@
 import { eachText, isAscii, wordsOf } from '../../../shared/search-text.ts';
-import { BLOCK_EVENTS, Block, type Chunk, fieldTerm, type StoredBlock, termAt } from './block.ts';
+import type { Projects } from '../contract/search.ts';
+import { BLOCK_EVENTS, Block, type Chunk, fieldTerm, termAt } from './block.ts';
+import type { BlockReader, RecentEvents } from './candidates.ts';
+import type { SearchIndex } from './search.ts';
 
 /**
  * Keeps the search index up to date. The indexer reads committed events from the log, so publishing never waits for it.
@@ -21,6 +24,8 @@ const DELAY_MS = 400;
 /** Pause between two slices of work (5 ms each), so that two thirds of the time are left to other work. */
 const PAUSE_MS = 10;
 const RETRY_MS = 1_000;
+/** Maximum time that a search waits for the index to include all logged events. Then the search uses the index as it is. */
+const MAX_LAG_MS = 1_000;
 const ROWS_AT_ONCE = 32;
 /** Time to store a full block. Storing begins only if this much time of the slice is left. */
 const INSERT_MS = 4;
@@ -29,14 +34,11 @@ const MAX_SPAN = 16_384;
 
 export type IndexedEvent = { seq: number; projectId: string; payload: string };
 export type BlockId = number;
-/** A stored block. `open` gives access to its terms. */
-export type FoundBlock = { lastSeq: number; open: () => StoredBlock };
 /** A stored block with terms by earlier rules. */
 export type OutdatedBlock = { id: BlockId; projectId: string; firstSeq: number; lastSeq: number };
-export type BlockQuery = { before: number; lastSeqBelow: number; newest: BlockId; limit: number };
 
 /** The stored blocks. Calls are synchronous and run inside a slice. */
-export interface BlockStore {
+export interface BlockStore extends BlockReader {
   /** The stored position: every event up to it is in a stored block. */
   position(): number;
   eventsAfter(position: number, limit: number): IndexedEvent[];
@@ -47,13 +49,6 @@ export interface BlockStore {
   lastSeqOf(projectId: string): number;
   /** Inserts a block and stores the new position, in one transaction. */
   insert(block: Block, chunks: readonly Chunk[], position: number): void;
-  /** The greatest block id. A new block gets a greater id than all others. */
-  newest(): BlockId;
-  /**
-   * Returns at most `limit` blocks of one project (undefined: of all), the greatest `lastSeq` first. Each has an event
-   * before `before`, a `lastSeq` below `lastSeqBelow`, and an id up to `newest`.
-   */
-  before(projectId: string | undefined, query: BlockQuery): FoundBlock[];
   /** Rewrites the stored block that contains an event, if there is one. Runs inside the caller's transaction. */
   rewriteWith(projectId: string, seq: number, change: (block: Block) => void): void;
   /** Rewrites a block in its own transaction, if it still exists. */
@@ -89,7 +84,7 @@ type Renewal = {
   renewed?: Block | undefined;
 };
 
-export class SearchIndexer {
+export class SearchIndexer implements SearchIndex {
   readonly blocks: BlockStore;
   readonly #slice: IndexerParts['slice'];
   readonly #write: IndexerParts['write'];
@@ -143,9 +138,13 @@ export class SearchIndexer {
     for (const { resolve } of this.#waiting) resolve();
   }
 
-  /** Returns the blocks in memory of the wanted projects. */
-  readonly openBlocks = (isWanted: (projectId: string) => boolean): Block[] =>
-    [...this.#open.values()].filter(({ projectId }) => isWanted(projectId));
+  /** Waits for the index, at most {@link MAX_LAG_MS}, and returns the blocks in memory of the wanted projects. */
+  async recent(projects: Projects): Promise<RecentEvents> {
+    await this.reached(this.#head(), MAX_LAG_MS);
+    const wanted = new Set(projects === 'all' ? [] : projects);
+    const open = [...this.#open.values()];
+    return { open: projects === 'all' ? open : open.filter(({ projectId }) => wanted.has(projectId)) };
+  }
 
   /**
    * Removes the old words of an erased event from its stored block. Called inside the transaction that replaces the
@@ -302,7 +301,7 @@ const TIMED_TEXT = /"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?!\.\d{3}Z")/;
 /**
  * Returns the terms of an event. An unreadable payload has no terms: an error would keep all later events out of the index.
  */
-function termsOf(payload: string): Set<string> {
+export function termsOf(payload: string): Set<string> {
   let event: { type: string; runId: string; actor: string };
   try {
     event = JSON.parse(payload);

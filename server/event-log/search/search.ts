@@ -1,10 +1,18 @@
 import { holdsAll, type Phrase, parseText } from '../../../shared/search-text.ts';
-import type { Slice } from '../../slices.ts';
+import type { Caller } from '../../slices.ts';
 import { StoredEvent } from '../contract/log.ts';
 import type { EventSearch, Projects, SearchPage, SearchQuery, Tally, TallyPage } from '../contract/search.ts';
-import type { Source } from '../newest-first.ts';
-import { type Candidates, type EventKey, IndexCandidates, TableCandidates, wantedTerms } from './candidates.ts';
-import type { SearchIndexer } from './indexer.ts';
+import type { Sources } from '../newest-first.ts';
+import { type Awaitable, type RunSteps, resultOf, type Steps } from '../steps.ts';
+import {
+  type BlockReader,
+  type Candidates,
+  type EventKey,
+  IndexCandidates,
+  type RecentEvents,
+  TableCandidates,
+  wantedTerms,
+} from './candidates.ts';
 
 /**
  * Search for events: the part without SQL, for any store. A search takes candidates (positions that may match), newest
@@ -18,8 +26,6 @@ const BUDGET = 50_000;
 /** Cost of reading the event of a candidate, and of comparing its text with a phrase. */
 const EVENT_COST = 5;
 const PHRASE_COST = 1;
-/** Maximum time that a search waits for the index to include all logged events. Then the search uses the index as it is. */
-const MAX_LAG_MS = 1_000;
 /** A page ends when its events have this much JSON. */
 const PAGE_BYTES = 1 << 20;
 /** Counting ends when the values of its fields have this many characters. */
@@ -38,26 +44,34 @@ export type FoundEvent = {
   recordedAtMs: number;
 };
 
-/**
- * The reads that search needs from a store, except for the search index. Calls are synchronous and run inside a slice (5 ms
- * of work).
- */
+/** The reads of events that a search needs from a store. */
 export interface SearchTables {
-  event(seq: number): FoundEvent | undefined;
+  /** Number of positions that one call of `events` takes. */
+  readonly eventsAtOnce: number;
+  /** Returns the events at these positions that exist, in any order. */
+  events(seqs: readonly number[]): Awaitable<FoundEvent[]>;
   /**
    * Returns sources of the events with `seq >= low`, each from the narrowest index: of the run, of a project, or of the
    * whole table.
    */
-  sources(projects: Projects, runId: string | undefined, low: number): Source<EventKey>[];
+  sources(projects: Projects, runId: string | undefined, low: number): Awaitable<Sources<EventKey>>;
+}
+
+/** The index of words, as a search needs it. */
+export interface SearchIndex {
+  readonly lag: number;
+  readonly blocks: BlockReader;
+  /** Returns the events of the projects that are in no stored block yet. */
+  recent(projects: Projects, query: Caller): Promise<RecentEvents>;
 }
 
 export type SearchParts = {
   tables: SearchTables;
-  index: SearchIndexer;
-  slice: Slice;
+  index: SearchIndex;
+  run: RunSteps;
   head: () => number;
   oldest: () => number;
-  positionBeforeTime: (recordedBeforeMs: number) => number;
+  positionBeforeTime: (recordedBeforeMs: number) => Awaitable<number>;
 };
 
 export class BlockSearch implements EventSearch {
@@ -81,7 +95,8 @@ export class BlockSearch implements EventSearch {
     const next = await this.#walk(query, take, () => records.length >= query.limit || bytes >= PAGE_BYTES);
     if (next === undefined) return { records };
     // In whole minutes: the event may be of a project that the caller may not read.
-    const atMs = await this.#parts.slice(() => this.#parts.tables.event(next)?.recordedAtMs, query);
+    const [event] = await this.#parts.run(() => resultOf(this.#parts.tables.events([next])), query);
+    const atMs = event?.recordedAtMs;
     return { records, next, ...(atMs === undefined ? {} : { searchedToMs: atMs - (atMs % MINUTE_MS) }) };
   }
 
@@ -109,69 +124,87 @@ export class BlockSearch implements EventSearch {
    * the next call; undefined at the end.
    */
   async #walk(query: SearchQuery, take: (match: Match) => void, isFull: () => boolean): Promise<number | undefined> {
-    const { index, slice, head, oldest } = this.#parts;
     const phrases = query.text === undefined ? undefined : parseText(query.text);
     if (phrases?.length === 0) return undefined;
-    if (phrases) await index.reached(head(), MAX_LAG_MS);
+    const high = this.#parts.head() + 1;
+    const recent = phrases && (await this.#parts.index.recent(query.projects, query));
+    return this.#parts.run(() => this.#steps({ query, phrases, high, recent }, take, isFull), query);
+  }
 
-    const { candidates, low, high } = await slice(() => this.#begin(query, phrases), query);
-    const checkCost = EVENT_COST + PHRASE_COST * (phrases?.length ?? 0);
+  *#steps(walk: Walk, take: (match: Match) => void, isFull: () => boolean): Steps<number | undefined> {
+    const { query, phrases = [] } = walk;
+    const { tables, oldest } = this.#parts;
+    const { candidates, low, high } = yield* this.#begin(walk);
+    const checkCost = EVENT_COST + PHRASE_COST * phrases.length;
+    const atOnce = Math.min(tables.eventsAtOnce, query.limit);
     let found: number[] = [];
     let known = high;
     let spent = 0;
-    let next: number | undefined = high;
+    let next = high;
     const isOver = () => spent >= BUDGET || isFull();
-    while (next !== undefined && !isOver()) {
-      await slice((until) => {
-        do {
-          const [first] = found;
-          if (first !== undefined && first >= known) {
-            found.shift();
-            const match = first >= oldest() ? this.#match(first, query, phrases ?? []) : undefined;
-            if (match) take(match);
-            next = first;
-            spent += checkCost;
-          } else if (known <= low) {
-            next = undefined;
-          } else {
-            const step = candidates.step(found, until);
-            found = found.filter((seq) => seq >= low && seq < high).sort((a, b) => b - a);
-            known = Math.max(step.known, low);
-            spent += step.cost;
-            next = Math.max(known, found[0] === undefined ? 0 : found[0] + 1);
-          }
-        } while (next !== undefined && !isOver() && performance.now() < until);
-      }, query);
+    while (!isOver()) {
+      const ready = found.slice(0, atOnce).filter((seq) => seq >= known);
+      if (ready.length > 0) {
+        const events = new Map((yield* resultOf(tables.events(ready))).map((event) => [event.seq, event]));
+        for (const seq of ready) {
+          if (isOver()) break;
+          const match = seq >= oldest() ? matchOf(events.get(seq), query, phrases) : undefined;
+          if (match) take(match);
+          found.shift();
+          next = seq;
+          spent += checkCost;
+          yield;
+        }
+      } else if (known <= low) {
+        return undefined;
+      } else {
+        const step = yield* candidates.step(found);
+        const wanted = new Set(found.filter((seq) => seq >= low && seq < high));
+        found = [...wanted].sort((a, b) => b - a);
+        known = Math.max(step.known, low);
+        spent += step.cost;
+        next = Math.max(known, found[0] === undefined ? 0 : found[0] + 1);
+      }
     }
-    return next !== undefined && next <= low ? undefined : next;
+    return next <= low ? undefined : next;
   }
 
-  #begin(
-    query: SearchQuery,
-    phrases: readonly Phrase[] | undefined,
-  ): { low: number; high: number; candidates: Candidates } {
-    const { tables, index, head, oldest, positionBeforeTime } = this.#parts;
+  *#begin({ query, phrases, high: end, recent }: Walk): Steps<{ low: number; high: number; candidates: Candidates }> {
+    const { tables, index, oldest, positionBeforeTime } = this.#parts;
     const { projects, runId, before, sinceMs, untilMs } = query;
-    const low = Math.max(oldest(), sinceMs === undefined ? 0 : positionBeforeTime(sinceMs) + 1);
-    const ends = [head(), untilMs === undefined ? Number.MAX_SAFE_INTEGER : positionBeforeTime(untilMs)];
-    const high = Math.min(before ?? Number.MAX_SAFE_INTEGER, ...ends.map((end) => end + 1));
-    const candidates = phrases
-      ? new IndexCandidates(index, projects, wantedTerms(phrases, query), { low, before: high })
-      : new TableCandidates(tables.sources(projects, runId, low), query, high);
+    const since = sinceMs === undefined ? 0 : (yield* resultOf(positionBeforeTime(sinceMs))) + 1;
+    const until = untilMs === undefined ? end : (yield* resultOf(positionBeforeTime(untilMs))) + 1;
+    const low = Math.max(oldest(), since);
+    const high = Math.min(before ?? end, until, end);
+    const candidates =
+      phrases && recent
+        ? new IndexCandidates(index.blocks, recent, projects, wantedTerms(phrases, query), { low, before: high })
+        : new TableCandidates(yield* resultOf(tables.sources(projects, runId, low)), query, high);
     return { low, high, candidates };
   }
+}
 
-  /** Reads the event at a position. Returns it if it matches the query. */
-  #match(seq: number, { projects, runId, types, actors }: SearchQuery, phrases: readonly Phrase[]): Match | undefined {
-    const found = this.#parts.tables.event(seq);
-    if (!found) return undefined;
-    if (projects !== 'all' && !projects.includes(found.projectId)) return undefined;
-    if (runId !== undefined && found.runId !== runId) return undefined;
-    if (types?.has(found.type) === false || actors?.has(found.actor) === false) return undefined;
-    const event = phrases.length === 0 ? undefined : (JSON.parse(found.payload) as object);
-    if (event && !holdsAll(event, phrases)) return undefined;
-    return event ? { ...found, event } : found;
-  }
+/** `high`: only events before this position. */
+type Walk = {
+  query: SearchQuery;
+  phrases: readonly Phrase[] | undefined;
+  high: number;
+  recent: RecentEvents | undefined;
+};
+
+/** Returns an event if it matches the query. */
+function matchOf(
+  found: FoundEvent | undefined,
+  { projects, runId, types, actors }: SearchQuery,
+  phrases: readonly Phrase[],
+): Match | undefined {
+  if (!found) return undefined;
+  if (projects !== 'all' && !projects.includes(found.projectId)) return undefined;
+  if (runId !== undefined && found.runId !== runId) return undefined;
+  if (types?.has(found.type) === false || actors?.has(found.actor) === false) return undefined;
+  const event = phrases.length === 0 ? undefined : (JSON.parse(found.payload) as object);
+  if (event && !holdsAll(event, phrases)) return undefined;
+  return event ? { ...found, event } : found;
 }
 
 type Match = FoundEvent & { event?: object };

@@ -19,6 +19,7 @@ import { KeyOrder } from '../integrity/canonical.ts';
 import { Listeners } from '../listeners.ts';
 import { SearchIndexer } from '../search/indexer.ts';
 import { BlockSearch } from '../search/search.ts';
+import { inSlices } from '../steps.ts';
 import { SqliteAccess } from './access.ts';
 import { SqliteApprovals } from './approvals.ts';
 import { SqliteCommitTables } from './commit-group.ts';
@@ -110,6 +111,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     const erasures = () => state.erasures;
     const runs = new SqliteRuns({ statements, rows, slice, head, erasures, hashPrefixesAt });
     const nodes = new OnlyNode();
+    const tables = new SqliteSearchTables(db);
     const oldest = () => state.oldest;
     const positionBeforeTime = (recordedBeforeMs: number) => log.findPositionBeforeTime(recordedBeforeMs);
     const onErased = (seq: number) => {
@@ -128,7 +130,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       producerState,
       webhooks,
       approvals: new SqliteApprovals({ statements, rows, slice }),
-      search: new BlockSearch({ tables: new SqliteSearchTables(db), index, slice, head, oldest, positionBeforeTime }),
+      search: new BlockSearch({ tables, index, run: inSlices(slice), head, oldest, positionBeforeTime }),
       revocations: new SqliteRevocations(db, { slice, write }),
       sessions: new SqliteSessions(db, { slice, write }),
       integrity: new SqliteIntegrity({

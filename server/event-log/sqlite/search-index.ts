@@ -1,5 +1,6 @@
 import { Block, type Chunk, StoredBlock, TERMS_VERSION } from '../search/block.ts';
-import type { BlockId, BlockQuery, BlockStore, FoundBlock, IndexedEvent, OutdatedBlock } from '../search/indexer.ts';
+import type { BlocksOf, FoundBlock } from '../search/candidates.ts';
+import type { BlockId, BlockStore, IndexedEvent, OutdatedBlock } from '../search/indexer.ts';
 import { transact } from './database.ts';
 import type { DatabaseSyncInstance } from './driver.ts';
 
@@ -22,6 +23,7 @@ type BlockRow = {
 };
 
 export class SqliteBlocks implements BlockStore {
+  readonly queriesAtOnce = 1;
   readonly #db: DatabaseSyncInstance;
   readonly #statements: ReturnType<typeof prepareBlocks>;
 
@@ -61,20 +63,18 @@ export class SqliteBlocks implements BlockStore {
     });
   }
 
-  newest(): BlockId {
-    return (this.#statements.newest.get() as { block: BlockId | null }).block ?? 0;
-  }
-
-  before(projectId: string | undefined, { before, lastSeqBelow, newest, limit }: BlockQuery): FoundBlock[] {
+  before(of: readonly BlocksOf[], { before, limit }: { before: number; limit: number }): FoundBlock[][] {
     const { beforeOfAll, beforeOf } = this.#statements;
-    const rows =
-      projectId === undefined
-        ? beforeOfAll.all(lastSeqBelow, before, newest, limit)
-        : beforeOf.all(projectId, lastSeqBelow, before, newest, limit);
-    return (rows as BlockRow[]).map((row) => ({
-      lastSeq: row.last_seq,
-      open: () => new StoredBlock(seqsOf(row), JSON.parse(row.firsts), (index) => this.#chunk(row.block, index)),
-    }));
+    return of.map(({ projectId, lastSeqBelow }) => {
+      const rows =
+        projectId === undefined
+          ? beforeOfAll.all(lastSeqBelow, before, limit)
+          : beforeOf.all(projectId, lastSeqBelow, before, limit);
+      return (rows as BlockRow[]).map((row) => ({
+        lastSeq: row.last_seq,
+        open: () => new StoredBlock(seqsOf(row), JSON.parse(row.firsts), (index) => this.#chunk(row.block, index)),
+      }));
+    });
   }
 
   rewriteWith(projectId: string, seq: number, change: (block: Block) => void): void {
@@ -162,7 +162,7 @@ function seqsOf({ seqs, first_seq, last_seq }: BlockRow): number[] {
 }
 
 export function prepareBlocks(db: DatabaseSyncInstance) {
-  const inOrder = 'AND block <= ? ORDER BY last_seq DESC LIMIT ?';
+  const inOrder = 'ORDER BY last_seq DESC LIMIT ?';
   const event = 'SELECT seq, project_id AS projectId, payload FROM events WHERE';
   return {
     position: db.prepare(`SELECT value FROM meta WHERE key = 'search_position'`),
@@ -171,7 +171,6 @@ export function prepareBlocks(db: DatabaseSyncInstance) {
     eventsOf: db.prepare(`${event} project_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`),
     event: db.prepare(`${event} seq = ?`),
     lastOf: db.prepare('SELECT max(last_seq) AS seq FROM search_blocks WHERE project_id = ?'),
-    newest: db.prepare('SELECT max(block) AS block FROM search_blocks'),
     insertBlock: db.prepare(
       'INSERT INTO search_blocks (project_id, first_seq, last_seq, seqs, firsts, terms_version) VALUES (?, ?, ?, ?, ?, ?)',
     ),

@@ -9,6 +9,7 @@ import { append, draft, eraseAt, matching, readAll, searchAll, untilIndexed } fr
 import type { EventLog } from '../contract/store.ts';
 import { IndexCandidates, TableCandidates } from '../search/candidates.ts';
 import { SearchIndexer } from '../search/indexer.ts';
+import { inSlices } from '../steps.ts';
 import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
 import { openSqliteLog } from './log.ts';
 import { SqliteSearchTables } from './search.ts';
@@ -89,7 +90,8 @@ test('[R6] the words of an erased event leave the index, both stored blocks and 
     index.erased(seq);
   }
   db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
-  const inMemory = index.openBlocks(() => true).flatMap((block) => block.encode().map(({ lines }) => lines));
+  const { open: blocks } = await index.recent('all');
+  const inMemory = blocks.flatMap((block) => block.encode().map(({ lines }) => lines));
   expect(inMemory.join()).toContain('erased');
   expect(inMemory.join()).not.toContain('zebrasecret');
   expect(await tablesWith(db, path, 'zebrasecret')).toEqual([]);
@@ -264,14 +266,18 @@ test('[R7] a search in many projects reads them over several slices, and misses 
   const wanted = [{ terms: ['common'], isPrefix: false }];
   const before = 3_001;
   for (const candidates of [
-    new IndexCandidates(index, projects, wanted, { low: 1, before }),
+    new IndexCandidates(index.blocks, await index.recent(projects), projects, wanted, { low: 1, before }),
     new TableCandidates(new SqliteSearchTables(db).sources(projects, undefined, 1), {}, before),
   ]) {
     const found: number[] = [];
-    let steps = 0;
-    // Each step is without time, so it reads one project, or one block.
-    for (let known = before; known > 0; steps++) ({ known } = candidates.step(found, 0));
-    expect(steps).toBeGreaterThanOrEqual(300);
+    let slices = 0;
+    // Each slice is without time, so it reads one project, or one block.
+    const run = inSlices(async (work) => {
+      slices++;
+      return work(0);
+    });
+    for (let known = before; known > 0; ) ({ known } = await run(() => candidates.step(found)));
+    expect(slices).toBeGreaterThanOrEqual(300);
     expect(found.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 3_000 }, (_, at) => at + 1));
   }
 });

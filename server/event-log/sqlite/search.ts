@@ -1,21 +1,26 @@
 import type { Projects } from '../contract/search.ts';
-import type { Source } from '../newest-first.ts';
+import { type Source, type Sources, sourcesOf } from '../newest-first.ts';
 import type { EventKey } from '../search/candidates.ts';
 import type { FoundEvent, SearchTables } from '../search/search.ts';
 import type { DatabaseSyncInstance, StatementSyncInstance } from './driver.ts';
 
 export class SqliteSearchTables implements SearchTables {
+  readonly eventsAtOnce = 1;
   readonly #statements: ReturnType<typeof prepareSearch>;
 
   constructor(db: DatabaseSyncInstance) {
     this.#statements = prepareSearch(db);
   }
 
-  event(seq: number): FoundEvent | undefined {
-    return this.#statements.event.get(seq) as FoundEvent | undefined;
+  events(seqs: readonly number[]): FoundEvent[] {
+    return seqs.flatMap((seq) => (this.#statements.event.get(seq) as FoundEvent | undefined) ?? []);
   }
 
-  sources(projects: Projects, runId: string | undefined, low: number): Source<EventKey>[] {
+  sources(projects: Projects, runId: string | undefined, low: number): Sources<EventKey> {
+    return sourcesOf(this.#sources(projects, runId, low));
+  }
+
+  #sources(projects: Projects, runId: string | undefined, low: number): Source<EventKey>[] {
     const { newestOfAll, newestOfProject, newestOfRun, runsOf, runOf } = this.#statements;
     const source = (statement: StatementSyncInstance, ...of: (string | number)[]): Source<EventKey> => {
       return (below, limit) => statement.all(...of, low, below, limit) as EventKey[];
