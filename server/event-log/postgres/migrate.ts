@@ -79,7 +79,8 @@ async function storedVersion(query: Query): Promise<number> {
 async function fill(query: Query): Promise<void> {
   const id = randomBytes(8).toString('hex');
   await query({
-    text: `INSERT INTO head (id, epoch, seq, hash, recorded_at_ms, oldest, erasures) VALUES (1, $1, 0, $2, 0, 1, 0)`,
+    text: `INSERT INTO head (id, epoch, epoch_seq, seq, hash, recorded_at_ms, oldest, erasures)
+      VALUES (1, $1, 0, 0, $2, 0, 1, 0)`,
     values: [id, GENESIS],
   });
   const text = `INSERT INTO meta (key, value) VALUES ('id', $1), ('secret', $2)`;
