@@ -57,8 +57,8 @@ test('[L33] with a clock two years ahead nothing is deleted, and with a confirme
   time.wall += 730 * DAY_MS;
   const clock = start();
   const retention = new Retention({ log, clock, days: 365, runsDays: 365, logger, now: () => time.wall });
-  await retention.run();
-  expect({ oldest: log.oldest, isPaused: retention.isPaused }).toEqual({ oldest: 1, isPaused: true });
+  await expect.poll(() => retention.isPaused).toBe(true);
+  expect(log.oldest).toBe(1);
   expect(lines.filter((line) => line.includes('nothing is deleted'))).toHaveLength(1);
   await clock.confirm();
   await retention.run();

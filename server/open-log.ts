@@ -4,21 +4,30 @@ import { foldOf } from '../shared/event-table.ts';
 import type { Registry } from '../shared/registry.ts';
 import { proveHistory } from './audit/history.ts';
 import type { EventLog } from './event-log/contract/store.ts';
+import type { LogPlace } from './event-log/database-url.ts';
 import { openSqliteLog } from './event-log/sqlite/log.ts';
 import type { Health } from './health.ts';
 import type { Metrics } from './metrics.ts';
+import type { InternalOptions, RunServerOptions } from './options.ts';
 
-/** The folder of a database file; undefined for a log in memory. */
-export const folderOf = (path: string): string | undefined => (path === ':memory:' ? undefined : dirname(path));
+type Parts = { registry: Registry; metrics: Metrics; health: Health; logger: Logger };
 
-/** Opens the log, and compares it with its checkpoints. `isProven`: no checkpoint is needed at the start. */
-export async function openLog(
-  path: string,
-  registry: Registry,
-  metrics: Metrics,
-  health: Health,
-  logger: Logger,
-): Promise<{ log: EventLog; isProven: boolean }> {
+/**
+ * `isProven`: no checkpoint is needed at the start. `folder`: the place of the file with the checkpoints; undefined for a log
+ * without one.
+ */
+type Opened = { log: EventLog; isProven: boolean; folder: string | undefined };
+
+/** Opens the log. A log in a file is compared with its checkpoints. */
+export function openLog(
+  place: LogPlace,
+  options: Pick<RunServerOptions & InternalOptions, 'auditKey' | 'backplane'>,
+  parts: Parts,
+): Promise<Opened> {
+  return place.kind === 'sqlite' ? openFile(place.path, parts) : openShared(place.url, options, parts);
+}
+
+async function openFile(path: string, { registry, metrics, health, logger }: Parts): Promise<Opened> {
   let isDamaged = false;
   const log = await openSqliteLog({
     path,
@@ -32,13 +41,34 @@ export async function openLog(
       logger.error({ seq }, 'the end of the event log does not match its stored hash: run `runwire verify`');
     },
   });
-  const folder = folderOf(path);
-  if (folder === undefined) return { log, isProven: true };
+  if (path === ':memory:') return { log, isProven: true, folder: undefined };
+  const folder = dirname(path);
   try {
     const isProven = await proveHistory({ log, folder, isDamaged, logger });
-    return { log, isProven: isProven || log.head === 0 };
+    return { log, isProven: isProven || log.head === 0, folder };
   } catch (error) {
     await log.close();
     throw error;
   }
+}
+
+/** Opens a log in PostgreSQL. Its code and its drivers are loaded for such a log only. */
+async function openShared(
+  url: string,
+  { auditKey, backplane: given }: Pick<RunServerOptions & InternalOptions, 'auditKey' | 'backplane'>,
+  { registry, metrics, health, logger }: Parts,
+): Promise<Opened> {
+  const { openPostgresLog } = await import('./event-log/postgres/log.ts');
+  const log = await openPostgresLog({
+    url,
+    health,
+    fold: foldOf(registry) as never,
+    ...(given ? { backplane: given } : {}),
+    ...(auditKey === undefined ? {} : { auditKey }),
+    onCommit: (commit) => metrics.committed(commit),
+    onCommitFailure: () => metrics.commitFailed(),
+    onDamage: ({ seq }) =>
+      logger.error({ seq }, 'the end of the event log does not match its stored hash: run `runwire verify`'),
+  });
+  return { log, isProven: true, folder: undefined };
 }

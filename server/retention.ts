@@ -1,13 +1,14 @@
 import type { Logger } from 'pino';
 import type { Clock } from './clock.ts';
 import type { Log } from './event-log/contract/log.ts';
+import type { Lease } from './event-log/contract/nodes.ts';
 import type { EventLog } from './event-log/contract/store.ts';
 
 const DAY_MS = 86_400_000;
 const INTERVAL_MS = 3_600_000;
 
 export type RetentionOptions = {
-  log: Pick<Log, 'trim'> & { runs: Pick<EventLog['runs'], 'remove'> };
+  log: Pick<Log, 'trim'> & Pick<EventLog, 'nodes'> & { runs: Pick<EventLog['runs'], 'remove'> };
   clock: Pick<Clock, 'isRight'>;
   /** Events older than this are deleted. Default: none. */
   days: number | undefined;
@@ -18,10 +19,14 @@ export type RetentionOptions = {
   now?: () => number;
 };
 
-/** Deletes old events and runs, at the start and every hour, while the system clock is right. */
+/**
+ * Deletes old events and runs, every hour, while the system clock is right. Of the nodes that share a log, the one with the
+ * lease does it: when it gets the lease, and from then on.
+ */
 export class Retention {
   readonly #options: RetentionOptions;
   readonly #timer: NodeJS.Timeout;
+  readonly #lease: Lease;
   #isClosed = false;
   #isPaused = false;
   #running: Promise<void> | undefined;
@@ -29,7 +34,10 @@ export class Retention {
   constructor(options: RetentionOptions) {
     this.#options = options;
     this.#timer = setInterval(() => void this.run(), INTERVAL_MS).unref();
-    void this.run();
+    this.#lease = options.log.nodes.lease('retention', (isHeld) => {
+      this.#isPaused = false;
+      if (isHeld) void this.run();
+    });
   }
 
   get days(): number | undefined {
@@ -48,10 +56,12 @@ export class Retention {
   close(): void {
     this.#isClosed = true;
     clearInterval(this.#timer);
+    void this.#lease.release();
   }
 
-  /** Deletes what is old. A call during another one shares its result. */
-  run(): Promise<void> {
+  /** Deletes what is old, on the node with the lease. A call during another one shares its result. */
+  async run(): Promise<void> {
+    if (!this.#lease.isHeld) return;
     this.#running ??= this.#run()
       .catch((error) => {
         // At shutdown the log refuses a trim in progress: this is not a failure.
@@ -60,7 +70,7 @@ export class Retention {
       .finally(() => {
         this.#running = undefined;
       });
-    return this.#running;
+    await this.#running;
   }
 
   async #run(): Promise<void> {
@@ -76,6 +86,6 @@ export class Retention {
     }
     const nowMs = now();
     await log.trim(nowMs - days * DAY_MS);
-    if (runsDays !== undefined) await log.runs.remove(new Date(nowMs - runsDays * DAY_MS).toISOString());
+    if (runsDays !== undefined && this.#lease.isHeld) await log.runs.remove(new Date(nowMs - runsDays * DAY_MS).toISOString());
   }
 }

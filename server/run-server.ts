@@ -1,10 +1,10 @@
 import type { Server } from 'node:http';
 import pino, { type Logger } from 'pino';
 import type { Registry as PrometheusRegistry } from 'prom-client';
-import { type ErrorCode, RunwireError } from '../shared/errors.ts';
+import type { ErrorCode } from '../shared/errors.ts';
 import { checkRegistry, type RunwireEvents, runwireEvents } from '../shared/events.ts';
 import { HEARTBEAT_MS } from '../shared/protocol.ts';
-import { categoriesOf, type KeyedByType, type Registry } from '../shared/registry.ts';
+import { categoriesOf, type Registry } from '../shared/registry.ts';
 import type { ServerStats } from '../shared/server-stats.ts';
 import { tombstoneOf } from '../shared/tombstone.ts';
 import { createRouter, type ServerRouter } from './api/router.ts';
@@ -12,16 +12,16 @@ import { Approvals } from './approvals/approvals.ts';
 import { ApprovalExpiry } from './approvals/expiry.ts';
 import { AccessLogger } from './audit/access-logger.ts';
 import { Audit } from './audit/audit.ts';
-import { type AuthOptions, createAuthenticator } from './auth/authenticator.ts';
+import { createAuthenticator } from './auth/authenticator.ts';
 import { type Identity, type IdentityOptions, openIdentity } from './auth/identity.ts';
 import { type Authenticate, type Principal, SERVER } from './auth/principal.ts';
 import { Clock } from './clock.ts';
 import { Delivery } from './delivery/delivery.ts';
-import { type DeliveryMode, deliveryMode } from './delivery/mode.ts';
+import { deliveryMode } from './delivery/mode.ts';
 import { SocketlessTransports } from './delivery/socketless-transports.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
 import type { EventLog } from './event-log/contract/store.ts';
-import { databasePath } from './event-log/database-url.ts';
+import { logPlaceOf } from './event-log/database-url.ts';
 import { Health } from './health.ts';
 import { createDispatcher, type Route } from './http/dispatch.ts';
 import { HttpServer } from './http/http-server.ts';
@@ -30,12 +30,13 @@ import { InFlight } from './http/in-flight.ts';
 import { Origins } from './http/origins.ts';
 import { createRoutes } from './http/routes.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
-import { type Limits, limitsOf, problemOfNumber } from './limits.ts';
+import { limitsOf } from './limits.ts';
 import { Metrics } from './metrics.ts';
-import { folderOf, openLog } from './open-log.ts';
-import { createPhiGuard, type PhiOptions } from './phi/guard.ts';
+import { openLog } from './open-log.ts';
+import { checkOptions, type InternalOptions, type RunServerOptions } from './options.ts';
+import { createPhiGuard } from './phi/guard.ts';
 import { Privacy } from './phi/identifiers.ts';
-import type { Guard, ServerPolicy } from './phi/policy.ts';
+import type { Guard } from './phi/policy.ts';
 import { createLineageRoutes } from './producers/openlineage/route.ts';
 import { RunEventBroadcaster } from './publishing/broadcaster.ts';
 import { EventBus } from './publishing/bus.ts';
@@ -44,98 +45,13 @@ import { Retention } from './retention.ts';
 import { Turns } from './slices.ts';
 import { Stats } from './stats.ts';
 import { WebhookAddresses } from './webhooks/addresses.ts';
-import type { RetryOptions } from './webhooks/retries.ts';
 import { Webhooks } from './webhooks/webhooks.ts';
 import { Connections } from './ws/connections.ts';
 import { createSockets } from './ws/upgrade.ts';
 
 /** Creates the parts of a server, connects them, and closes them in order at shutdown. */
 
-export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions & {
-  /** Place of the event log: `file:PATH` for a SQLite file, or `memory:`. Default `memory:`. */
-  databaseUrl?: string;
-  /** Name or IP address to listen on. Default `127.0.0.1`. */
-  host?: string;
-  /** Port to listen on; 0 selects a free port. Default 3001. */
-  port?: number;
-  /** Other origins with pages that may call the server from a browser, such as `https://app.example.org`. */
-  allowedOrigins?: string[];
-  /**
-   * Refuses requests with a `Host` header that is neither a local name nor the host of an allowed origin. This protects
-   * a server on a developer's machine from DNS rebinding. Default false, because behind a proxy the `Host` is any
-   * public name.
-   */
-  onlyLocalHosts?: boolean;
-  /**
-   * Addresses and networks of proxies, such as `127.0.0.1` and `10.0.0.0/8`: the address of a client behind them is taken
-   * from `X-Forwarded-For`. Default: none, so all clients of a proxy count as one address.
-   */
-  trustedProxies?: string[];
-  /**
-   * What the PHI guard (`phi/guard.ts`) does with an event in which it finds protected health information: `reject`
-   * refuses the event, `redact` replaces the findings, `off` does not check, whatever policy a request names. Secrets
-   * are masked under each of them. Default `reject`.
-   */
-  phiPolicy?: ServerPolicy;
-  /** Fields in which the PHI guard only masks secrets, and patterns that it searches for in addition to its own. */
-  phi?: PhiOptions | undefined;
-  /**
-   * Address of the web app for people, such as `https://runs.example.org`: the links in messages of webhooks begin with it.
-   * Default: none, and messages have no links.
-   */
-  publicUrl?: string | undefined;
-  /**
-   * Hosts, addresses and networks inside the server's network to which webhooks may connect, such as `hooks.internal`,
-   * `127.0.0.1` and `10.0.0.0/8`. Default: none, only public addresses.
-   */
-  webhookAllow?: readonly string[];
-  /** Returns the address of the proxy for the requests of webhooks to a URL. Default: no proxy. */
-  webhookProxy?: (url: string) => string | undefined;
-  /** Events older than this are deleted from the log. Default: no event is deleted. */
-  retentionDays?: number | undefined;
-  /**
-   * Runs that ended longer ago than this, and have no event left, are removed. Their approvals stay in `approval.list`.
-   * Needs `retentionDays`. Default: no run is removed.
-   */
-  retentionRunsDays?: number | undefined;
-  /** Interval of WebSocket pings. A client silent for two intervals is disconnected. Default 30,000. */
-  heartbeatMs?: number;
-  /**
-   * How events are sent to WebSockets. `direct` encodes an event once and writes the frame to all sockets. `iterator`
-   * uses tRPC's own loop, which encodes the event for each subscriber and is several times slower. `direct` depends on
-   * internals of tRPC: on a version of `@trpc/server` that has not been tested, the server logs a warning and uses
-   * `iterator`. Default `direct`.
-   */
-  delivery?: DeliveryMode;
-  /** Limits per client. Default {@link defaultLimits}. */
-  limits?: Partial<Limits>;
-  /** Whether WebSockets may be compressed, which saves bandwidth at a high cost in CPU time. Default false. */
-  compression?: boolean;
-  /** Registry of the event types. Default: Runwire's twelve types. */
-  events?: R & KeyedByType<R>;
-  /** Default: a logger that writes warnings and errors to stdout as JSON. */
-  logger?: Logger;
-};
-
-/** For tests and benchmarks. Not part of the public API. */
-export type InternalOptions = {
-  /** Whether `authSecret` is the server's own, with which it has printed a sign-in link. */
-  isLocalSecret?: boolean;
-  /** Replaces the PHI guard. */
-  guard?: Guard;
-  /**
-   * A subscription without a matching event for this time is sent a `stream.live` with the current head of the log, so
-   * that its client can resume from there. Default 30,000.
-   */
-  quietMs?: number;
-  /**
-   * At shutdown, clients are disconnected one by one over this time, so that they do not all reconnect at once. Default
-   * 2 ms for each client, at most 2,000 ms.
-   */
-  shutdownSpreadMs?: number;
-  /** Times and numbers of the tries of webhooks. */
-  webhookRetries?: Partial<RetryOptions>;
-};
+export type { InternalOptions, RunServerOptions } from './options.ts';
 
 export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
   router: ServerRouter<R>;
@@ -176,7 +92,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const { phiPolicy = 'reject', compression = false, retentionDays: days, retentionRunsDays: runsDays } = options;
   const registry = (options.events ?? runwireEvents) as R;
   const authenticate = createAuthenticator(options, logger);
-  checkNumbers(options);
+  checkOptions(options);
   checkRegistry(registry);
   const limits = limitsOf(options.limits);
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
@@ -184,11 +100,11 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const policy = phiPolicy === 'off' ? 'redact' : phiPolicy;
   const guard = options.guard ?? guardOf(registry, options, logger);
   const addresses = new WebhookAddresses(options.webhookAllow);
-  const path = databasePath(options.databaseUrl ?? 'memory:');
+  const place = logPlaceOf(options.databaseUrl ?? 'memory:');
   const metrics = new Metrics();
   const health = new Health(logger);
   // Opened after all checks of options: a log that stays open keeps its lock, which blocks the next server.
-  const { log, isProven } = await openLog(path, registry, metrics, health, logger);
+  const { log, isProven, folder } = await openLog(place, options, { registry, metrics, health, logger });
   const identity = await openCallers(log, authenticate, options, limits.identifyMs, logger);
   const { credentials, oidc, invalidReasonOf } = identity;
   const privacy = new Privacy({ guard, policy, secret: log.secret, logger });
@@ -205,7 +121,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const retention = new Retention({ log, clock, days, runsDays, logger });
   const onClockConfirmed = () => clock.confirm().then(() => void retention.run());
   const tombstone = tombstoneOf(registry);
-  const audit = new Audit({ log, privacy, tombstone, folder: folderOf(path), logger, onClockConfirmed });
+  const audit = new Audit({ log, privacy, tombstone, folder, logger, onClockConfirmed });
   // `delivery` serves the subscriptions. It comes first, because a slow observer of the bus must not delay them.
   const observers = [delivery, bus, approvals, expiry, audit, webhooks];
   const stopCommits = observers.map((part) => log.subscribe((records) => part.committed(records)));
@@ -229,7 +145,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const common = { registry, log, gateway, access, credentials, identity, health, logger };
   const own = { delivery, approvals, audit, webhooks, streams };
   const router = createRouter({ ...common, ...own, onRejected, stats, connections });
-  const cookieName = `runwire_${log.epoch}`;
+  const cookieName = `runwire_${log.id}`;
   const turns = new Turns();
   const authenticator = new RequestAuthenticator({ credentials, origins, cookieName, turns });
   const onRenewed = (principal: Principal) => connections.renewed(principal);
@@ -292,26 +208,6 @@ function guardOf(
   const onlySecrets = phiPolicy === 'off';
   if (onlySecrets) logger.warn('PHI_POLICY is off: the guard masks secrets, and does not check for health information');
   return createPhiGuard(registry, phi, onlySecrets);
-}
-
-const numbers = ['retentionDays', 'retentionRunsDays', 'heartbeatMs', 'quietMs', 'shutdownSpreadMs'] as const;
-
-/** Throws `INVALID_INPUT` for a number out of its range: `retentionDays: 0`, for example, would delete the whole log. */
-function checkNumbers(options: Pick<RunServerOptions & InternalOptions, 'port' | (typeof numbers)[number]>): void {
-  const refuse = (path: string, message: string) => {
-    throw new RunwireError('INVALID_INPUT', message, { path });
-  };
-  const { port = 0, shutdownSpreadMs } = options;
-  if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) refuse('port', 'must be a whole number up to 65535');
-  for (const path of numbers) {
-    const value = options[path];
-    if (value === undefined || (path === 'shutdownSpreadMs' && shutdownSpreadMs === 0)) continue;
-    const problem = problemOfNumber(path, value);
-    if (problem !== undefined) refuse(path, problem);
-  }
-  if (options.retentionRunsDays !== undefined && options.retentionDays === undefined) {
-    refuse('retentionRunsDays', 'needs retentionDays, since only runs without events are removed');
-  }
 }
 
 /** Loads the revocations and sessions that the log stores. If loading fails, the log is closed. */

@@ -4,20 +4,22 @@ import { RESERVED_ID } from '../../shared/protocol.ts';
 import { SYSTEM } from '../auth/principal.ts';
 import type { RunKey, StoredApproval } from '../event-log/contract/approvals.ts';
 import type { Log, ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
+import type { Lease } from '../event-log/contract/nodes.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Health } from '../health.ts';
 import { isOver } from './rules.ts';
 
 /**
- * Expires pending approvals: at their `expiresAt` by this server's clock, or when their run has ended. Each step reads and
- * expires at most one page of each kind, so that no kind delays another:
+ * Expires pending approvals: at their `expiresAt` by this server's clock, or when their run has ended. Of the nodes that
+ * share a log, the one with the lease does it. Each step reads and expires at most one page of each kind, so that no kind
+ * delays another:
  *
  * 1. The approvals that are past their `expiresAt`. One timer waits for the next one.
  * 2. The approvals of runs that ended or requested an approval in the commits since.
- * 3. At the start, the approvals of all runs that ended while no server ran.
+ * 3. When it gets the lease, the approvals of all runs that ended before.
  *
- * Each step reads the log, so a server that was down at an `expiresAt` expires the approval at its next start. Servers that
- * share a log expire an approval once, by the event id.
+ * Each step reads the log, so a server that was down at an `expiresAt` expires the approval at its next start. An approval
+ * expires once, by the event id, also while the lease changes hands.
  */
 
 /** Maximum number of approvals that one step of one kind reads and expires. */
@@ -29,8 +31,10 @@ const MAX_RUNS = 20_000;
 /** Maximum delay of the timer. A timer ignores changes of the system clock, so the clock is read this often. */
 const MAX_WAIT_MS = 60_000;
 
+type ExpiryLog = Log & Pick<EventLog, 'approvals' | 'nodes'>;
+
 type ExpiryOptions = {
-  log: Log & Pick<EventLog, 'approvals'>;
+  log: ExpiryLog;
   health: Health;
   /** The current time in Unix ms. Default `Date.now`. */
   now?: () => number;
@@ -39,7 +43,8 @@ type ExpiryOptions = {
 };
 
 export class ApprovalExpiry {
-  readonly #log: Log & Pick<EventLog, 'approvals'>;
+  readonly #log: ExpiryLog;
+  readonly #lease: Lease;
   readonly #health: Health;
   readonly #now: () => number;
   readonly #retryMs: number;
@@ -55,17 +60,24 @@ export class ApprovalExpiry {
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
 
-  /** Starts the first check. */
+  /** Asks for the lease, with which the first check starts. */
   constructor({ log, health, now = Date.now, retryMs = 5_000 }: ExpiryOptions) {
     this.#log = log;
     this.#health = health;
     this.#now = now;
     this.#retryMs = retryMs;
-    void this.#check();
+    this.#lease = log.nodes.lease('approval_expiry', (isHeld) => {
+      this.#runs.clear();
+      this.#catchUp = { after: undefined };
+      this.#nextMs = undefined;
+      if (isHeld) void this.#check();
+      else clearTimeout(this.#timer);
+    });
   }
 
   /** Checks the runs that ended or requested an approval in these events. Called after each commit. */
   committed(records: readonly StoredEvent[]): void {
+    if (!this.#lease.isHeld) return;
     for (const { type, projectId, runId } of records) {
       if (type === 'governance.required') this.#nextMs = undefined;
       // A new approval may be due at once: its run may have ended.
@@ -83,6 +95,11 @@ export class ApprovalExpiry {
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
+    void this.#lease.release();
+  }
+
+  get #isActive(): boolean {
+    return this.#lease.isHeld && !this.#isClosed;
   }
 
   async #check(): Promise<void> {
@@ -91,15 +108,15 @@ export class ApprovalExpiry {
     this.#isChecking = true;
     clearTimeout(this.#timer);
     let waitMs: number | undefined;
-    while (this.#isStale && !this.#isClosed) {
+    while (this.#isStale && this.#isActive) {
       this.#isStale = false;
       waitMs = await this.#step().catch((err) => {
-        if (!this.#isClosed) this.#health.report('approval_expiry', { message: 'approvals cannot expire', err });
+        if (this.#isActive) this.#health.report('approval_expiry', { message: 'approvals cannot expire', err });
         return this.#retryMs;
       });
     }
     this.#isChecking = false;
-    if (waitMs === undefined || this.#isClosed) return;
+    if (waitMs === undefined || !this.#isActive) return;
     const wake = () => {
       this.#nextMs = undefined; // Another server may have logged a request.
       void this.#check();
@@ -181,14 +198,15 @@ export class ApprovalExpiry {
       reason: 'expired',
       expired: true,
     } satisfies ReadyDraft & Record<string, unknown>;
-    const decided = new RunwireError('APPROVAL_ALREADY_DECIDED', 'decided before it expired');
+    if (!this.#isActive) return;
     try {
       const receipts = await this.#log.append({
         actor: SYSTEM,
         drafts: [draft],
         check: (rows) => {
           const approval = rows.approval(approvalId);
-          if (approval?.status !== 'pending' || !isOver(approval, rows.header(), this.#now())) throw decided;
+          if (approval?.status === 'pending' && isOver(approval, rows.header(), this.#now())) return;
+          throw new RunwireError('APPROVAL_ALREADY_DECIDED', 'decided before it expired');
         },
       });
       // Without a check: another server that shares the log has logged the expiry before.
@@ -197,7 +215,7 @@ export class ApprovalExpiry {
       if (known?.approval.status === 'pending')
         throw new RunwireError('INTERNAL', 'the event id of an expiry is taken');
     } catch (error) {
-      if (error !== decided) throw error;
+      if (!(error instanceof RunwireError && error.code === 'APPROVAL_ALREADY_DECIDED')) throw error;
     }
   }
 }

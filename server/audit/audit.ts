@@ -7,6 +7,7 @@ import { can, requirePermission } from '../auth/permissions.ts';
 import { everyProject, type Principal } from '../auth/principal.ts';
 import type { VerifyOptions } from '../event-log/contract/integrity.ts';
 import type { Log } from '../event-log/contract/log.ts';
+import type { Lease } from '../event-log/contract/nodes.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Privacy } from '../phi/identifiers.ts';
 import { CHECKPOINTS_FILE } from './history.ts';
@@ -15,7 +16,7 @@ import { CHECKPOINTS_FILE } from './history.ts';
  * Verification, erasure and signed checkpoints of the event log, for administrators.
  *
  * A checkpoint is the signed hash of the log up to its head. A checkpoint is taken every 10 minutes, after 10,000
- * events, on request, and at shutdown. An attacker with write access to the database can recompute the whole
+ * events, and at shutdown, of the nodes that share a log by the one with the lease, and on request by any. An attacker with write access to the database can recompute the whole
  * hash chain. The result then differs from a checkpoint that was copied to another machine.
  */
 
@@ -28,7 +29,7 @@ export const MAX_CHECKPOINTS = 8_000;
 const MAX_DIFFERENCE_MS = 5 * 60_000;
 
 export type AuditOptions = {
-  log: Log & Pick<EventLog, 'integrity'>;
+  log: Log & Pick<EventLog, 'integrity' | 'nodes'>;
   privacy: Pick<Privacy, 'guardText'>;
   tombstone: (event: object) => object;
   /** Folder for the file `checkpoints.ndjson`. Undefined for a log in memory: then no file is written. */
@@ -49,7 +50,8 @@ export class Audit {
   readonly #folder: string | undefined;
   readonly #logger: Logger;
   readonly #onClockConfirmed: () => Promise<void>;
-  readonly #headAtStart: number;
+  readonly #lease: Lease;
+  #headAtStart: number;
   readonly #everyEvents: number;
   readonly #timer: NodeJS.Timeout;
   /** Head of the log at the last checkpoint. That checkpoint may still be in progress. */
@@ -68,14 +70,20 @@ export class Audit {
     this.#folder = folder;
     this.#logger = logger;
     this.#onClockConfirmed = options.onClockConfirmed ?? (() => Promise.resolve());
-    this.#timer = setInterval(() => void this.#takeIfMoved(), everyMs).unref();
+    this.#timer = setInterval(() => {
+      if (this.#lease.isHeld) void this.#takeIfMoved();
+    }, everyMs).unref();
     this.#headAtStart = log.head;
     this.#everyEvents = everyEvents;
+    this.#lease = log.nodes.lease('checkpoints', () => {
+      this.#headAtStart = this.#log.head;
+    });
   }
 
   /** Takes a checkpoint if enough events were logged since the last one. Called after each commit. */
   committed(): void {
-    if (this.#log.head - Math.max(this.#takenAt, this.#headAtStart) >= this.#everyEvents) void this.#takeIfMoved();
+    const isDue = this.#log.head - Math.max(this.#takenAt, this.#headAtStart) >= this.#everyEvents;
+    if (isDue && this.#lease.isHeld) void this.#takeIfMoved();
   }
 
   /** Verifies the hash chain of the log. Throws `FORBIDDEN`. */
@@ -143,11 +151,12 @@ export class Audit {
     await this.#writing;
   }
 
-  /** Takes a last checkpoint. Resolves once the checkpoint is in the file. */
+  /** Takes a last checkpoint, with the lease. Resolves once the checkpoint is in the file. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#takeIfMoved();
+    if (this.#lease.isHeld) await this.#takeIfMoved();
     await this.#writing;
+    await this.#lease.release();
   }
 
   /** Takes a checkpoint if events were logged since the last one. Publishers do not wait for it. */

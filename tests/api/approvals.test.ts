@@ -90,6 +90,7 @@ const quiet = pino({ level: 'silent' });
 const withPending = (log: EventLog, pending: EventLog['approvals']['pending']): EventLog =>
   ({
     append: (batch: Batch) => log.append(batch),
+    nodes: log.nodes,
     approvals: { pending, list: (query: ApprovalQuery) => log.approvals.list(query) },
   }) as Partial<EventLog> as EventLog;
 
@@ -592,6 +593,7 @@ describe('expiry', () => {
     };
     const expiry = new ApprovalExpiry({ log: withPending(log, pending), health: new Health(quiet), retryMs: 10 });
     onTestFinished(() => expiry.close());
+    await new Promise((resolve) => setImmediate(resolve)); // The lease.
     const ended = (runId: string) => ({ type: 'run.completed', projectId: 'demo', runId }) as StoredEvent;
     expiry.committed([ended('r1'), ...Array.from({ length: 100_000 }, (_, index) => ended(`${index}`))]);
     isFailing = false;
