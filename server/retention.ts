@@ -86,6 +86,7 @@ export class Retention {
     }
     const nowMs = now();
     await log.trim(nowMs - days * DAY_MS);
-    if (runsDays !== undefined && this.#lease.isHeld) await log.runs.remove(new Date(nowMs - runsDays * DAY_MS).toISOString());
+    if (runsDays !== undefined && this.#lease.isHeld)
+      await log.runs.remove(new Date(nowMs - runsDays * DAY_MS).toISOString());
   }
 }
