@@ -116,7 +116,9 @@ export class Credentials {
     const kept = { ...revocation, untilMs, atMs: Math.max(atMs, known?.atMs ?? 0) };
     this.#byId[kept.kind].set(kept.id, kept);
     for (const listener of this.#listeners) listener();
-    await this.#options.revocations.put(kept);
+    // The store's clock may be later than this one: a token of another server may be issued later than `atMs`.
+    const stored = await this.#options.revocations.put({ ...kept, atMs: undefined });
+    this.#byId[kept.kind].set(kept.id, { ...stored, atMs: Math.max(stored.atMs, kept.atMs) });
     await this.#forgetExpired(atMs);
   }
 

@@ -11,6 +11,9 @@ export type Revocation = {
   untilMs?: number | undefined;
 };
 
+/** `atMs`: default the present time, by the clock of the node or of the store, whichever is later. */
+export type PutRevocation = Omit<Revocation, 'atMs'> & { atMs?: number | undefined };
+
 /**
  * The stored revocations. The server checks them at every call. Since there are few, it reads all of them at its start and
  * after each change by another node, and keeps them in memory.
@@ -19,9 +22,9 @@ export interface Revocations {
   all(): Promise<Revocation[]>;
   /**
    * The entry MUST be durable once the promise has resolved. A second `put` with the same `kind` and `id` MUST keep the
-   * later `atMs`, and MUST NOT remove a known `untilMs`.
+   * later `atMs`, and MUST NOT remove a known `untilMs`. Returns the entry as it is stored.
    */
-  put(revocation: Revocation): Promise<void>;
+  put(revocation: PutRevocation): Promise<Revocation>;
   /**
    * Deletes the entries with an `untilMs` before an instant (Unix ms): their tokens have expired. `Log.trim` MUST NOT
    * delete entries.

@@ -3,6 +3,7 @@ import {
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
+  hkdfSync,
   type KeyObject,
   sign,
   verify,
@@ -30,7 +31,8 @@ import { makePrivate } from '../private-file.ts';
  * operator that replaces the private key keeps the old public key in the file.
  */
 export class AuditKeys {
-  readonly #privateKey: KeyObject | undefined;
+  /** The first one signs. */
+  readonly #privateKeys: readonly KeyObject[];
   readonly #trusted: ReadonlyMap<string, KeyObject>;
   readonly #first: KeyObject;
 
@@ -39,14 +41,30 @@ export class AuditKeys {
     const keys = (pem.match(/-----BEGIN ([A-Z ]+)-----[^-]*-----END \1-----/g) ?? []).map(keyOf);
     const [first] = keys;
     if (!first) throw notAKey();
-    this.#privateKey = keys.find((key) => key.type === 'private');
-    this.#first = publicOf(this.#privateKey ?? first);
+    this.#privateKeys = keys.filter((key) => key.type === 'private');
+    this.#first = publicOf(this.#privateKeys[0] ?? first);
     this.#trusted = new Map(keys.map((key) => [idOf(publicOf(key)), publicOf(key)]));
   }
 
   /** Generates a key, for a log in memory. */
   static make(): AuditKeys {
-    return new AuditKeys(newPem());
+    return new AuditKeys(AuditKeys.newPem());
+  }
+
+  static newPem(): string {
+    return generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  }
+
+  /** Reads the keys from a text: the keys in PEM, or the path of a file with them. Throws `INVALID_INPUT`. */
+  static inText(text: string): AuditKeys {
+    if (text.includes('-----BEGIN')) return new AuditKeys(text);
+    let pem: string;
+    try {
+      pem = readFileSync(text, 'utf8');
+    } catch {
+      throw new RunwireError('INVALID_INPUT', 'the audit key is neither PEM nor the path of a readable file');
+    }
+    return new AuditKeys(pem);
   }
 
   /** Reads the keys from a file. If the file is missing, creates it with a new key and mode 0600. */
@@ -59,7 +77,23 @@ export class AuditKeys {
 
   /** Whether there is a private key. */
   get canSign(): boolean {
-    return this.#privateKey !== undefined;
+    return this.#privateKeys.length > 0;
+  }
+
+  /** Whether a signature of the key with this id is valid. */
+  trusts(keyId: string): boolean {
+    return this.#trusted.has(keyId);
+  }
+
+  /**
+   * Returns a secret of 32 bytes for each private key, in hexadecimal: a function of the key and of `salt`. It does not
+   * reveal the key.
+   */
+  secretsOf(salt: string): string[] {
+    return this.#privateKeys.map((key) => {
+      const bytes = key.export({ type: 'pkcs8', format: 'der' });
+      return Buffer.from(hkdfSync('sha256', bytes, salt, 'runwire ids v1', 32)).toString('hex');
+    });
   }
 
   /** Id of the signing key: the first 16 hex digits of the SHA-256 of its public key (SPKI). */
@@ -91,8 +125,9 @@ export class AuditKeys {
 
   /** Returns the signature in base64. Throws `INTERNAL` without a private key. */
   sign(text: string): string {
-    if (!this.#privateKey) throw new RunwireError('INTERNAL', 'no private key to sign with');
-    return sign(null, Buffer.from(text), this.#privateKey).toString('base64');
+    const [key] = this.#privateKeys;
+    if (!key) throw new RunwireError('INTERNAL', 'no private key to sign with');
+    return sign(null, Buffer.from(text), key).toString('base64');
   }
 
   hasSigned(text: string, keyId: string, signature: string): boolean {
@@ -105,9 +140,6 @@ export class AuditKeys {
   }
 }
 
-const newPem = (): string =>
-  generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-
 /**
  * Creates the file with its full content or not at all, even on a crash: without its key, a signature is worthless. If
  * another process has created the file first (`EEXIST`), that file stays.
@@ -116,7 +148,7 @@ function makeFile(path: string): void {
   const temporary = `${path}.${process.pid}`;
   const file = openSync(temporary, 'w', 0o600);
   try {
-    writeSync(file, newPem());
+    writeSync(file, AuditKeys.newPem());
     fsyncSync(file);
     try {
       linkSync(temporary, path);

@@ -207,6 +207,58 @@ export const migrations: readonly string[] = [
   );
   CREATE INDEX producer_state_by_time ON producer_state (written_at_ms);
 
+  -- Signed records. A checkpoint is signed once for a position of an epoch.
+  CREATE TABLE checkpoints (seq bigint PRIMARY KEY, epoch text COLLATE "C" NOT NULL, checkpoint text NOT NULL);
+  -- generation: head.erasures after the erasure. The nodes apply the erasures in this order.
+  CREATE TABLE erasures (seq bigint PRIMARY KEY, generation bigint NOT NULL, erasure text NOT NULL);
+  CREATE UNIQUE INDEX erasures_by_generation ON erasures (generation);
+  CREATE TABLE clock_repairs (seq bigint PRIMARY KEY, at_ms bigint NOT NULL, repair text NOT NULL);
+
+  -- Runs that retention has removed, and whose stages and artifacts it has not deleted yet.
+  CREATE TABLE removed_runs (row_id bigint PRIMARY KEY);
+
+  CREATE TABLE revocations (
+    kind text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    at_ms bigint NOT NULL,
+    until_ms bigint,
+    PRIMARY KEY (kind, id)
+  );
+  CREATE TABLE sessions (id text COLLATE "C" PRIMARY KEY, sealed text NOT NULL, ends_at_ms bigint NOT NULL);
+
+  CREATE TABLE webhooks (
+    row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text COLLATE "C" NOT NULL UNIQUE,
+    record text NOT NULL,
+    position text NOT NULL
+  ) WITH (fillfactor = 50);
+  CREATE TABLE webhook_pending (
+    webhook bigint NOT NULL,
+    seq bigint NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    state text NOT NULL,
+    PRIMARY KEY (webhook, seq, kind)
+  );
+  CREATE TABLE webhook_dead_letters (
+    webhook bigint NOT NULL,
+    seq bigint NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    state text NOT NULL,
+    PRIMARY KEY (webhook, seq, kind)
+  );
+  CREATE TABLE webhook_tries (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    webhook bigint NOT NULL,
+    seq bigint NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    at_ms bigint NOT NULL,
+    state text NOT NULL,
+    answer text NOT NULL
+  );
+  CREATE INDEX webhook_tries_by_webhook ON webhook_tries (webhook, id);
+  CREATE INDEX webhook_tries_by_seq ON webhook_tries (seq, webhook);
+  CREATE INDEX webhook_tries_by_time ON webhook_tries (at_ms);
+
   -- The servers that share the log. lease_until: when the other servers may take this one for gone.
   -- A commit reads the row of its server FOR KEY SHARE and compares the generation: raising it fences commits in doubt.
   -- The unique key makes such a raise wait for commits, while a renewal of the lease does not.

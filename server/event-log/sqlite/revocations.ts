@@ -1,4 +1,4 @@
-import type { Revocation, Revocations } from '../contract/revocations.ts';
+import type { PutRevocation, Revocation, Revocations } from '../contract/revocations.ts';
 import type { DatabaseSyncInstance, StatementSyncInstance } from './driver.ts';
 
 /** Rows in one slice. */
@@ -22,7 +22,8 @@ export class SqliteRevocations implements Revocations {
     );
     this.#put = db.prepare(
       `INSERT INTO revocations (kind, id, at_ms, until_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
-       SET at_ms = max(at_ms, excluded.at_ms), until_ms = coalesce(excluded.until_ms, until_ms)`,
+       SET at_ms = max(at_ms, excluded.at_ms), until_ms = coalesce(excluded.until_ms, until_ms)
+       RETURNING kind, id, at_ms, min(until_ms, 9007199254740991) AS until_ms`,
     );
     this.#forget = db.prepare('DELETE FROM revocations WHERE until_ms < ?');
   }
@@ -38,10 +39,9 @@ export class SqliteRevocations implements Revocations {
   }
 
   /** The statement is its own transaction (synchronous=FULL), so the entry is durable when it has run. */
-  async put({ kind, id, atMs, untilMs }: Revocation): Promise<void> {
-    await this.#write(() =>
-      this.#put.run(kind, id, atMs, untilMs === undefined ? null : Math.min(untilMs, Number.MAX_SAFE_INTEGER)),
-    );
+  put({ kind, id, atMs = Date.now(), untilMs }: PutRevocation): Promise<Revocation> {
+    const until = untilMs === undefined ? null : Math.min(untilMs, Number.MAX_SAFE_INTEGER);
+    return this.#write(() => toRevocation(this.#put.all(kind, id, atMs, until)[0]));
   }
 
   async forget(expiredBeforeMs: number): Promise<void> {

@@ -10,16 +10,12 @@ import type {
   WebhookRecord,
   WebhookStore,
 } from '../contract/webhooks.ts';
+import { MAX_TRIES, pageOf, SPARE_TRIES, type TryRow, tryOf } from '../webhook-pages.ts';
 import { transact } from './database.ts';
 import type { DatabaseSyncInstance } from './driver.ts';
 
 const PAGE_ROWS = 1_000;
-/** Tries that are kept of each webhook, and how many more there may be before the older ones are deleted. */
-const MAX_TRIES = 1_000;
-const SPARE_TRIES = 100;
-
 type Parts = { db: DatabaseSyncInstance; slice: Slice; write: Slice };
-type TryRow = { id: number; state: string; answer: string };
 
 export class SqliteWebhooks implements WebhookStore {
   readonly #parts: Parts;
@@ -167,15 +163,6 @@ export class SqliteWebhooks implements WebhookStore {
   #rowOf(id: string): Promise<number | undefined> {
     return this.#parts.slice(() => this.#findRow(id));
   }
-}
-
-const tryOf = ({ id, state }: TryRow): WebhookTry => ({ id, ...(JSON.parse(state) as Omit<WebhookTry, 'id'>) });
-
-/** A page of rows that were read with one row more than the page has. */
-function pageOf<Item>(items: Item[], limit: number, keyOf: (item: Item) => number): WebhookPage<Item> {
-  const page = items.slice(0, limit);
-  const last = page.at(-1);
-  return items.length > limit && last ? { items: page, next: keyOf(last) } : { items: page };
 }
 
 function prepare(db: DatabaseSyncInstance) {

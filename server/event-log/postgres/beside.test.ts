@@ -1,0 +1,80 @@
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
+import { describeRevocations } from '../conformance/revocations.ts';
+import { describeSessions } from '../conformance/sessions.ts';
+import type { EventLog } from '../contract/store.ts';
+import { PostgresDatabase } from './database.ts';
+import { PostgresRevocations } from './revocations.ts';
+import { migrations } from './schema.ts';
+import { PostgresSessions } from './sessions.ts';
+import { PostgresWebhooks } from './webhooks.ts';
+
+const server = inject('postgres');
+
+describe.skipIf(server === undefined)('data beside the log in PostgreSQL', () => {
+  async function open() {
+    const url = await createDatabase(server as string);
+    const database = new PostgresDatabase(url, () => undefined);
+    onTestFinished(async () => {
+      await database.close();
+      await dropDatabase(server as string, url);
+    });
+    await database.write((query) => query({ text: migrations[0] as string }));
+    const changed: string[] = [];
+    const parts = { database, changed: (name: string) => changed.push(name), onChange: () => () => undefined };
+    const revisions = async () => {
+      const rows = await database.read<{ name: string; revision: number }>({ text: 'SELECT * FROM revisions' });
+      return Object.fromEntries(rows.map(({ name, revision }) => [name, revision]));
+    };
+    const stores = {
+      revocations: new PostgresRevocations(parts),
+      sessions: new PostgresSessions(parts),
+      webhooks: new PostgresWebhooks(parts),
+    };
+    return { ...stores, changed, revisions };
+  }
+  const openLog = async () => (await open()) as unknown as EventLog;
+  describeRevocations(openLog);
+  describeSessions(openLog);
+
+  test('[V30] each change that other nodes keep in memory raises the revision of its kind, and is announced', async () => {
+    const { revocations, sessions, webhooks, changed, revisions } = await open();
+    await revocations.put({ kind: 'jti', id: 'a', atMs: 1, untilMs: 2 });
+    await sessions.put({ id: 'a', sealed: 's', endsAtMs: 9 });
+    await sessions.remove(['a']);
+    const at = '2026-01-01T00:00:00.000Z';
+    const settings = { name: 'a', url: 'https://example.org', shape: 'json', filter: {} } as const;
+    const record = { id: 'a', settings, createdAt: at, createdBy: 'ada', updatedAt: at, secrets: [] };
+    await webhooks.put(record, { epoch: 'e', scannedTo: 0 });
+    await webhooks.advance('a', { position: { epoch: 'e', scannedTo: 1 } });
+    await webhooks.remove('a');
+    expect(changed).toEqual(['revocations', 'sessions', 'sessions', 'webhooks', 'webhooks']);
+    expect(await revisions()).toEqual({ revocations: 1, sessions: 2, webhooks: 2 });
+    await revocations.forget(3);
+    expect(await revocations.all()).toEqual([]);
+    expect(await revisions()).toMatchObject({ revocations: 1 });
+  });
+
+  test('[V30] an answer with a NUL character is stored', async () => {
+    const { webhooks } = await open();
+    const at = '2026-01-01T00:00:00.000Z';
+    const settings = { name: 'a', url: 'https://example.org', shape: 'json', filter: {} } as const;
+    await webhooks.put(
+      { id: 'a', settings, createdAt: at, createdBy: 'ada', updatedAt: at, secrets: [] },
+      { epoch: 'e', scannedTo: 0 },
+    );
+    const tried = {
+      kind: 'event',
+      seq: 1,
+      messageId: 'm',
+      type: 'run.created',
+      at,
+      attempt: 1,
+      ms: 3,
+      status: 200,
+    } as const;
+    await webhooks.advance('a', { position: { epoch: 'e', scannedTo: 1 }, tries: [{ ...tried, answer: 'a\0b' }] });
+    const { items } = await webhooks.tries('a', { limit: 9 });
+    expect(await webhooks.try('a', items[0]?.id as number)).toMatchObject({ answer: 'a\uFFFDb' });
+  });
+});
