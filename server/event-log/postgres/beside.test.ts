@@ -4,8 +4,8 @@ import { describeRevocations } from '../conformance/revocations.ts';
 import { describeSessions } from '../conformance/sessions.ts';
 import type { EventLog } from '../contract/store.ts';
 import { PostgresDatabase } from './database.ts';
+import { migrate } from './migrate.ts';
 import { PostgresRevocations } from './revocations.ts';
-import { migrations } from './schema.ts';
 import { PostgresSessions } from './sessions.ts';
 import { PostgresWebhooks } from './webhooks.ts';
 
@@ -19,7 +19,7 @@ describe.skipIf(server === undefined)('data beside the log in PostgreSQL', () =>
       await database.close();
       await dropDatabase(server as string, url);
     });
-    await database.write((query) => query({ text: migrations[0] as string }));
+    await migrate(database.options);
     const changed: string[] = [];
     const parts = { database, changed: (name: string) => changed.push(name), onChange: () => () => undefined };
     const revisions = async () => {

@@ -6,7 +6,7 @@ import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts
 import { AuditKeys } from '../integrity/keys.ts';
 import { PostgresDatabase } from './database.ts';
 import { openKeys } from './keys.ts';
-import { migrations } from './schema.ts';
+import { migrate } from './migrate.ts';
 
 const server = inject('postgres');
 
@@ -19,11 +19,10 @@ describe.skipIf(server === undefined)('the signing key of a log in PostgreSQL', 
       await dropDatabase(server as string, url);
     });
     const sql = (text: string) => database.write((query) => query({ text }));
-    await sql(migrations[0] as string);
-    await sql(`INSERT INTO head VALUES (1, 'e1', 0, decode(repeat('00', 32), 'hex'), 0, 1, 0) ON CONFLICT DO NOTHING`);
+    await migrate(database.options);
     const open = async (auditKey?: string) => {
-      const { keys, secret, epoch } = await database.write((query) => openKeys(query, auditKey));
-      return { keyId: keys.keyId, secret, epoch };
+      const { keys, secret, id } = await database.write((query) => openKeys(query, auditKey));
+      return { keyId: keys.keyId, secret, id };
     };
     const texts = async () => JSON.stringify(await database.read({ text: 'SELECT * FROM meta' }));
     return { open, sql, texts };
@@ -71,7 +70,8 @@ describe.skipIf(server === undefined)('the signing key of a log in PostgreSQL', 
     await expect(open(`${next}${new AuditKeys(former).publicKey}`)).rejects.toMatchObject(
       refused('AUDIT_KEY lacks the private key'),
     );
-    await sql(`INSERT INTO nodes VALUES ('n', 1, clock_timestamp() + interval '1 minute', 0, '{}')`);
+    await sql(`INSERT INTO nodes (node_id, generation, lease_until, erasures, state)
+      VALUES ('n', 1, clock_timestamp() + interval '1 minute', 0, '{}')`);
     await expect(open(next + former)).rejects.toMatchObject(refused('running servers'));
     await sql('DELETE FROM nodes');
     expect(await open(next + former)).toMatchObject({ secret, keyId: new AuditKeys(next).keyId });

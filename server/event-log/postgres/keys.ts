@@ -15,11 +15,12 @@ export type LogKeys = {
   keys: AuditKeys;
   /** See `Log.secret`. */
   secret: string;
-  /** Epoch of signed records. It stays when the history gets a new epoch. */
-  epoch: string;
+  /** Id of the log: the epoch in signed records. It stays when the history gets a new epoch. */
+  id: string;
 };
 
 /** Rows of `meta`. */
+const ID = 'id';
 const KEY = 'audit_key';
 /** JSON of the ids of the keys that have signed; the last one signs now. */
 const KEY_IDS = 'audit_key_ids';
@@ -29,10 +30,9 @@ const SECRET_DIGEST = 'secret_digest';
 /** Opens or makes the keys, in one transaction, when `head` has its row. Throws `INVALID_INPUT` for the wrong `AUDIT_KEY`. */
 export async function openKeys(query: Query, auditKey: string | undefined): Promise<LogKeys> {
   await lockHead(query); // Two nodes that start at once would make two keys.
-  await query({ text: `INSERT INTO meta SELECT 'epoch', epoch FROM head ON CONFLICT DO NOTHING` });
   const rows = await query<{ key: string; value: string }>({
     text: 'SELECT key, value FROM meta WHERE key = ANY ($1)',
-    values: [['epoch', KEY, KEY_IDS, SECRET, SECRET_DIGEST]],
+    values: [[ID, KEY, KEY_IDS, SECRET, SECRET_DIGEST]],
   });
   const meta = new Map(rows.map(({ key, value }) => [key, value]));
   const put = async (key: string, value: string) => {
@@ -40,7 +40,7 @@ export async function openKeys(query: Query, auditKey: string | undefined): Prom
     const text = 'INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value';
     await query({ text, values: [key, value] });
   };
-  const epoch = meta.get('epoch') as string;
+  const id = meta.get(ID) as string;
   const former = JSON.parse(meta.get(KEY_IDS) ?? '[]') as string[];
 
   if (auditKey === undefined) {
@@ -74,15 +74,15 @@ export async function openKeys(query: Query, auditKey: string | undefined): Prom
   if (auditKey !== undefined) await query({ text: 'DELETE FROM meta WHERE key = $1', values: [KEY] });
 
   const stored = meta.get(SECRET);
-  if (stored !== undefined) return { keys, secret: stored, epoch };
-  const secrets = keys.secretsOf(epoch);
+  if (stored !== undefined) return { keys, secret: stored, id };
+  const secrets = keys.secretsOf(id);
   const known = meta.get(SECRET_DIGEST);
   const secret = known === undefined ? secrets[0] : secrets.find((each) => digestOf(each) === known);
   if (secret === undefined) {
     throw refusal('lacks the private key with which ids were replaced in this log: add that key after the new one');
   }
   if (known === undefined) await put(SECRET_DIGEST, digestOf(secret));
-  return { keys, secret, epoch };
+  return { keys, secret, id };
 }
 
 const digestOf = (secret: string): string => createHash('sha256').update(secret).digest('hex');

@@ -9,8 +9,12 @@ import type { Backplane } from './backplane.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { PostgresDatabase, type Query } from './database.ts';
 import { Feed, type LogState, readState } from './feed.ts';
+import { openKeys } from './keys.ts';
 import { migrate } from './migrate.ts';
 import { PostgresReads } from './reads.ts';
+import { PostgresRevocations } from './revocations.ts';
+import { PostgresSessions } from './sessions.ts';
+import { PostgresWebhooks } from './webhooks.ts';
 
 /**
  * The event log in PostgreSQL, shared by several servers (nodes). Each node commits over one connection of its own
@@ -34,8 +38,8 @@ export type PostgresOptions = {
   onDamage?: (damage: { seq: number }) => void;
   /** Carries messages between the nodes. Default: LISTEN and NOTIFY. */
   backplane?: Backplane;
-  /** Signing key of the audit record, as PEM. Default: a key in the database. */
-  auditKey?: string;
+  /** Signing key of the audit record, as PEM or the path of its file. Default: a key in the database. */
+  auditKey?: string | undefined;
 };
 
 /** Connects, creates or migrates the tables, and returns the log. Throws `UNAVAILABLE` if that fails. */
@@ -47,13 +51,14 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
   const database = new PostgresDatabase(url, onFailure);
   try {
     await migrate(database.options);
-    const { state, id, secret, nodeId } = await join(database);
+    const { state, id, secret, nodeId } = await join(database, options.auditKey);
     const feed = new Feed(state, onFailure);
     const queue = new CommitQueue({
       ...{ database, state, feed, nodeId, fold, now, path },
       ...{ health, onCommit, onCommitFailure },
     });
     const log = new PostgresLog({ database, state, feed, queue, id, secret });
+    const kept = { database, changed: () => undefined, onChange: () => () => undefined };
     return Object.assign(log, {
       ...notBuilt('trim', 'keepClock', 'keptClock', 'durableHead', 'reached'),
       nodes: stub<EventLog['nodes']>(),
@@ -61,11 +66,11 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
       approvals: stub<EventLog['approvals']>(),
       search: stub<EventLog['search']>(),
       access: stub<EventLog['access']>(),
-      revocations: stub<EventLog['revocations']>(),
-      sessions: stub<EventLog['sessions']>(),
+      revocations: new PostgresRevocations(kept),
+      sessions: new PostgresSessions(kept),
       integrity: stub<EventLog['integrity']>(),
       producerState: stub<EventLog['producerState']>(),
-      webhooks: stub<EventLog['webhooks']>(),
+      webhooks: new PostgresWebhooks(kept),
       close: async () => {
         await queue.close();
         await database.close();
@@ -78,20 +83,17 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
 }
 
 /** Adds this process to the nodes, and reads what the log is. */
-async function join(database: PostgresDatabase) {
+async function join(database: PostgresDatabase, auditKey: string | undefined) {
   const nodeId = randomUUID();
   return database.write(async (query: Query) => {
+    const keys = await openKeys(query, auditKey);
     const state = await readState(query);
-    const rows = await query<{ key: string; value: string }>({
-      text: `SELECT key, value FROM meta WHERE key IN ('id', 'secret')`,
-    });
-    const { id = '', secret = '' } = Object.fromEntries(rows.map(({ key, value }) => [key, value]));
     await query({
       text: `INSERT INTO nodes (node_id, generation, lease_until, erasures, state)
         VALUES ($1, 0, clock_timestamp() + interval '10 seconds', $2, '{}')`,
       values: [nodeId, state.erasures],
     });
-    return { state, id, secret, nodeId };
+    return { ...keys, state, nodeId };
   });
 }
 
@@ -165,7 +167,8 @@ function placeOf(url: string): string {
 
 function openError(path: string, error: unknown): RunwireError {
   const { message } = error as Error;
-  return new RunwireError('UNAVAILABLE', `cannot open the event log ${path}: ${message}`, { cause: error });
+  const code = error instanceof RunwireError ? error.code : 'UNAVAILABLE';
+  return new RunwireError(code, `cannot open the event log ${path}: ${message}`, { cause: error });
 }
 
 /** Placeholders of members that have no implementation yet. Replace them one by one. */

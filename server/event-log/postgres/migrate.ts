@@ -75,7 +75,7 @@ async function storedVersion(query: Query): Promise<number> {
   );
 }
 
-/** Writes the first rows: a random epoch, which is also the id of the log, a random secret, and the head of a log without events. */
+/** Writes the first rows: a random epoch, which is also the id of the log, and the head of a log without events. */
 async function fill(query: Query): Promise<void> {
   const id = randomBytes(8).toString('hex');
   await query({
@@ -83,8 +83,7 @@ async function fill(query: Query): Promise<void> {
       VALUES (1, $1, 0, 0, $2, 0, 1, 0)`,
     values: [id, GENESIS],
   });
-  const text = `INSERT INTO meta (key, value) VALUES ('id', $1), ('secret', $2)`;
-  await query({ text, values: [id, randomBytes(32).toString('hex')] });
+  await query({ text: `INSERT INTO meta (key, value) VALUES ('id', $1)`, values: [id] });
 }
 
 const refusal = (cause: string) => new RunwireError('UNAVAILABLE', cause);

@@ -212,7 +212,6 @@ export const migrations: readonly string[] = [
   -- generation: head.erasures after the erasure. The nodes apply the erasures in this order.
   CREATE TABLE erasures (seq bigint PRIMARY KEY, generation bigint NOT NULL, erasure text NOT NULL);
   CREATE UNIQUE INDEX erasures_by_generation ON erasures (generation);
-  CREATE TABLE clock_repairs (seq bigint PRIMARY KEY, at_ms bigint NOT NULL, repair text NOT NULL);
 
   -- Runs that retention has removed, and whose stages and artifacts it has not deleted yet.
   CREATE TABLE removed_runs (row_id bigint PRIMARY KEY);
