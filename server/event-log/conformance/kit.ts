@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import fc from 'fast-check';
 import { foldEvent, type RunEvent, type RunEventType, runwireEvents } from '../../../shared/events.ts';
 import type { RunView } from '../../../shared/run.ts';
@@ -16,7 +17,10 @@ import type { EventLog } from '../contract/store.ts';
 
 /** Helpers of the conformance suite: drafts of every type, and functions that fill and read a log. */
 
-/** Storage of one log. `open` after a close returns the same log, if the store is persistent. */
+/**
+ * Storage of one log. `open` after a close returns the same log, if the store is persistent. A store that allows several
+ * nodes returns another node of the same log at each call.
+ */
 export type Place = {
   open(options?: { now?: () => number }): Promise<EventLog>;
   remove(): Promise<void>;
@@ -170,26 +174,36 @@ export const byId = (revocations: Revocation[]) =>
 
 /** Appends a batch. Returns its receipts, or the error code. */
 export async function attempt(log: EventLog, { drafts, failsAt }: Attempt): Promise<unknown> {
-  let checked = 0;
-  const check = () => {
-    if (checked++ === failsAt) throw new Error('no');
+  const failing = failsAt === null ? undefined : drafts[failsAt];
+  const check = (_: unknown, draft: ReadyDraft) => {
+    if (draft === failing) throw new Error('no');
   };
   return log.append({ actor: 'ci', drafts, check }).catch((error: { code: string }) => error.code);
 }
 
-/** Reads all records of a scope, page by page. */
+/** Resolves once a node has a position. */
+export async function untilReached(log: EventLog, seq: number): Promise<void> {
+  while (!(await log.reached(seq, 10_000)));
+}
+
+/** Resolves once a condition holds. It has no time limit, because the machine may be busy. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await setTimeout(5);
+}
+
+/** Reads all records of a scope that any node has acknowledged, page by page. */
 export async function readAll(
   log: EventLog,
   { scope = { kind: 'all' }, types, limit = 1_000, after = 0 }: Partial<Parameters<EventLog['read']>[0]> = {},
 ): Promise<StoredEvent[]> {
   const all: StoredEvent[] = [];
-  let position = after;
-  while (position < log.head) {
+  await untilReached(log, (await log.durableHead()).seq);
+  for (let position = after; ; ) {
     const page = await log.read({ scope, types, limit, after: position });
     all.push(...page.records);
+    if (page.isExhausted) return all;
     position = page.scannedTo;
   }
-  return all;
 }
 
 export const tombstone = tombstoneOf(runwireEvents);

@@ -5,9 +5,14 @@ import { describeApprovals } from './approvals.ts';
 import { describeIntegrity } from './integrity.ts';
 import type { OpenLog, Place } from './kit.ts';
 import { describeLog } from './log.ts';
+import { describeNodeTasks } from './node-tasks.ts';
+import { describeNodes } from './nodes.ts';
+import { describeOneNode } from './one-node.ts';
 import { describePersistence } from './persistence.ts';
 import { describeProducerState } from './producer-state.ts';
+import { describeReads } from './reads.ts';
 import { describeRevocations } from './revocations.ts';
+import { describeRunRemoval } from './run-removal.ts';
 import { describeRuns } from './runs.ts';
 import { describeSearch } from './search.ts';
 import { describeSessions } from './sessions.ts';
@@ -15,9 +20,14 @@ import { describeWebhooks } from './webhooks.ts';
 
 /**
  * The suite that every store must pass: it tests each MUST of `contract/`, with one file for each contract. A store's own
- * test file calls this function. `newPlace` must return a place for a new, empty log at each call.
+ * test file calls this function. `newPlace` must return a place for a new, empty log at each call. `hasNodes`: each
+ * `open` of a place returns another node of its log.
  */
-export function describeEventLog(name: string, newPlace: () => Promise<Place>, { isPersistent = true } = {}): void {
+export function describeEventLog(
+  name: string,
+  newPlace: () => Promise<Place>,
+  { isPersistent = true, hasNodes = false } = {},
+): void {
   async function makePlace(): Promise<Place> {
     const place = await newPlace();
     const open: EventLog[] = [];
@@ -38,7 +48,9 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
 
   describe(name, () => {
     describeLog(openLog);
+    describeReads(openLog);
     describeRuns(openLog);
+    describeRunRemoval(openLog);
     describeApprovals(openLog);
     describeSearch(openLog);
     describeAccess(openLog);
@@ -47,6 +59,11 @@ export function describeEventLog(name: string, newPlace: () => Promise<Place>, {
     describeProducerState(openLog);
     describeWebhooks(openLog);
     describeIntegrity(openLog);
+    describeOneNode(openLog);
+    if (hasNodes) {
+      describeNodes(makePlace);
+      describeNodeTasks(makePlace);
+    }
     if (isPersistent) describePersistence(makePlace);
   });
 }
