@@ -58,7 +58,7 @@ export class Health {
   /**
    * Logs a failure that is no lasting condition, at most once a minute for each place in the code. `message` is a fixed text.
    */
-  note(message: string, cause: Omit<Problem, 'message'> & { procedure?: string; type?: string }): void {
+  note(message: string, cause: Omit<Problem, 'message'> & { procedure?: string; type?: string; code?: string }): void {
     this.#log(`${message} ${placeOf(cause.err)}`, cause, message);
   }
 

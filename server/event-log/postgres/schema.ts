@@ -1,4 +1,5 @@
 import { POSITION_BEFORE } from './functions.ts';
+import { outboxTables } from './outbox-schema.ts';
 
 /**
  * The tables of the event log in PostgreSQL. Ids are compared by their bytes (collation "C"), as in SQLite. Logged events
@@ -277,5 +278,6 @@ export const migrations: readonly string[] = [
     lease_until timestamptz NOT NULL
   ) WITH (fillfactor = 20);
   ${POSITION_BEFORE}
+  ${outboxTables}
   `,
 ];
