@@ -1,11 +1,10 @@
 import { Client } from 'pg';
-import pino from 'pino';
 import { afterEach, describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { StoredEvent } from '../../server/event-log/contract/log.ts';
+import type { Outbox } from '../../server/event-log/contract/outbox.ts';
 import { PostgresDatabase } from '../../server/event-log/postgres/database.ts';
-import { eraseFromOutbox, PostgresOutbox } from '../../server/event-log/postgres/outbox.ts';
-import { migrations } from '../../server/event-log/postgres/schema.ts';
-import { openSqliteLog } from '../../server/event-log/sqlite/log.ts';
+import { openPostgresLog } from '../../server/event-log/postgres/log.ts';
+import { eraseFromOutbox } from '../../server/event-log/postgres/outbox.ts';
 import { Health } from '../../server/health.ts';
 import { createPhiGuard } from '../../server/phi/guard.ts';
 import { EventBus } from '../../server/publishing/bus.ts';
@@ -50,17 +49,12 @@ async function place() {
     closers.push(() => client.end());
     return client;
   };
-  const admin = await connect();
-  for (const migration of migrations) await admin.query(migration);
+  const log = await openPostgresLog({ url, fold: foldOf(runwireEvents) as never });
+  closers.push(() => log.close());
+  const outbox = log.outbox as Outbox;
   const database = new PostgresDatabase(url, () => undefined);
   closers.push(() => database.close());
-  const outbox = new PostgresOutbox(database);
-  const log = await openSqliteLog({
-    path: ':memory:',
-    fold: foldOf(runwireEvents) as never,
-    health: new Health(pino({ level: 'silent' })),
-  });
-  closers.push(() => log.close());
+  const admin = await connect();
   const { logger, lines } = keptLog();
   const health = new Health(logger);
   const bus = new EventBus({
@@ -102,7 +96,7 @@ describe.skipIf(postgres === undefined)('the outbox in PostgreSQL', () => {
     expect(own).toBe('own-1');
     expect(logged.map(({ event }) => (event as { eventId: string }).eventId)).toEqual(['own-1', ...ids]);
     expect(logged.map(({ event }) => (event as { actor: string }).actor)).toEqual(Array(3).fill('postgres:runwire'));
-    const { timestamp } = logged[0]?.event as { timestamp: string };
+    const [timestamp = ''] = logged.map(({ event }) => (event as { timestamp: string }).timestamp);
     expect(Math.abs(Date.parse(timestamp) - Date.now())).toBeLessThan(600_000);
   });
 

@@ -3,6 +3,7 @@ import type { ApprovalStore } from './approvals.ts';
 import type { Integrity } from './integrity.ts';
 import type { Log } from './log.ts';
 import type { Nodes } from './nodes.ts';
+import type { Outbox } from './outbox.ts';
 import type { ProducerState } from './producer-state.ts';
 import type { Revocations } from './revocations.ts';
 import type { RunStore } from './runs.ts';
@@ -31,6 +32,8 @@ export interface EventLog extends Log {
   readonly producerState: ProducerState;
   readonly webhooks: WebhookStore;
   readonly nodes: Nodes;
+  /** Absent where programs have no transactions of their own in the store. */
+  readonly outbox?: Outbox | undefined;
 
   /**
    * Commits all batches that `append` was called with, then releases every resource, and every lease of this node. Later

@@ -11,6 +11,7 @@ import { PostgresDatabase, type Query } from './database.ts';
 import { Feed, type LogState, readState } from './feed.ts';
 import { openKeys } from './keys.ts';
 import { migrate } from './migrate.ts';
+import { PostgresOutbox } from './outbox.ts';
 import { PostgresReads } from './reads.ts';
 import { PostgresRevocations } from './revocations.ts';
 import { PostgresSessions } from './sessions.ts';
@@ -71,6 +72,7 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
       integrity: stub<EventLog['integrity']>(),
       producerState: stub<EventLog['producerState']>(),
       webhooks: new PostgresWebhooks(kept),
+      outbox: new PostgresOutbox(database),
       close: async () => {
         await queue.close();
         await database.close();
