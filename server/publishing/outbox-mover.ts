@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { errorTable, RunwireError } from '../../shared/errors.ts';
+import type { Lease, Nodes } from '../event-log/contract/nodes.ts';
 import type { Outbox, OutboxDraft, OutboxRefusal } from '../event-log/contract/outbox.ts';
 import type { Health } from '../health.ts';
 import type { EventBus } from './bus.ts';
@@ -24,17 +25,12 @@ const INTERNAL_TRIES = 3;
 const YIELD_MS = 5;
 const REFUSED = 'a draft of the outbox is refused: see the table outbox_refused';
 
-/** A task that one node does at a time. */
-type Leases = {
-  lease(name: string, onChange: (isHeld: boolean) => void): { readonly isHeld: boolean; release(): Promise<void> };
-};
-
 type Parsed = OutboxDraft & { draft: unknown };
 
 export type OutboxMoverOptions = {
   outbox: Outbox;
   bus: Pick<EventBus<never>, 'publish'>;
-  nodes: Leases;
+  nodes: Pick<Nodes, 'lease'>;
   health: Pick<Health, 'note'>;
 };
 
@@ -42,7 +38,7 @@ export class OutboxMover {
   readonly #outbox: Outbox;
   readonly #bus: Pick<EventBus<never>, 'publish'>;
   readonly #health: Pick<Health, 'note'>;
-  readonly #lease: ReturnType<Leases['lease']>;
+  readonly #lease: Lease;
   readonly #counts = { moved: 0, refused: 0 };
   #waitingMs = 0;
   #forgetAt = 0;
