@@ -5,7 +5,7 @@ import type { KeyedByType, Registry } from '../shared/registry.ts';
 import type { AuthOptions } from './auth/authenticator.ts';
 import type { DeliveryMode } from './delivery/mode.ts';
 import { isPostgresUrl } from './event-log/database-url.ts';
-import type { Backplane } from './event-log/postgres/backplane.ts';
+import type { OpenBackplane } from './event-log/postgres/backplane.ts';
 import { type Limits, problemOfNumber } from './limits.ts';
 import type { PhiOptions } from './phi/guard.ts';
 import type { Guard, ServerPolicy } from './phi/policy.ts';
@@ -97,7 +97,7 @@ export type InternalOptions = {
   /** Whether `authSecret` is the server's own, with which it has printed a sign-in link. */
   isLocalSecret?: boolean;
   /** Replaces Redis, and LISTEN and NOTIFY. */
-  backplane?: Backplane;
+  backplane?: OpenBackplane;
   /** Replaces the PHI guard. */
   guard?: Guard;
   /**

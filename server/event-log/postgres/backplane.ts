@@ -1,11 +1,26 @@
-/** Carries messages between the nodes. A message may be lost, repeated or reordered: the log is the truth. */
+/**
+ * Carries messages between the nodes that share a log. The log is the truth: a backplane may lose, repeat or reorder
+ * messages, and may be unreachable. Then nodes learn of changes by their pulse, and only latency suffers.
+ */
 export interface Backplane {
-  /** MUST NOT throw or wait. */
+  /** Sends a message to every node, this one included. MUST NOT throw or wait: without a connection, the message is lost. */
   send(message: string): void;
-  /** Calls the listener with the messages of the other nodes, and perhaps with those of this one. */
-  receive(listener: (message: string) => void): () => void;
+  /** Sets the function that receives the messages of every node. */
+  receive(listener: (message: string) => void): void;
   readonly isConnected: boolean;
-  /** Maximum length of a message, in bytes of UTF-8. */
+  /** UTF-8 bytes up to which a message is cheap. A node replaces longer records of a commit with their range. */
   readonly maxBytes: number;
   close(): Promise<void>;
 }
+
+/** Opens the backplane of one log. Logs with different channels never receive messages of each other. */
+export type OpenBackplane = (channel: string) => Backplane;
+
+/** Sends nothing: nodes learn of changes by their pulse alone. */
+export const silentBackplane: OpenBackplane = () => ({
+  send: () => undefined,
+  receive: () => undefined,
+  isConnected: false,
+  maxBytes: 0,
+  close: async () => undefined,
+});

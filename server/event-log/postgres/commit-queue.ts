@@ -3,12 +3,13 @@ import type { Health } from '../../health.ts';
 import type { Batch, Receipt } from '../contract/log.ts';
 import { closedError, type PostgresDatabase } from './database.ts';
 import type { Feed, LogState } from './feed.ts';
+import type { PostgresNodes } from './nodes.ts';
 
 export type CommitQueueParts = {
   database: PostgresDatabase;
   state: LogState;
   feed: Feed;
-  nodeId: string;
+  nodes: Pick<PostgresNodes, 'id' | 'generation' | 'raise'>;
   fold: (rows: RunRows, event: never) => void;
   now: (() => number) | undefined;
   /** Where the database is, for operators. */

@@ -1,14 +1,13 @@
-import { randomUUID } from 'node:crypto';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { RunRows } from '../../../shared/run.ts';
 import type { Health } from '../../health.ts';
-import type { Log, StoredEvent } from '../contract/log.ts';
+import type { Caller } from '../../slices.ts';
+import type { Log, LogHead, StoredEvent } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
-import { hashPrefixOf } from '../cursor.ts';
-import type { Backplane } from './backplane.ts';
+import { type OpenBackplane, silentBackplane } from './backplane.ts';
+import { type Cluster, joinCluster } from './cluster.ts';
 import { CommitQueue } from './commit-queue.ts';
-import { PostgresDatabase, type Query } from './database.ts';
-import { Feed, type LogState, readState } from './feed.ts';
+import { PostgresDatabase } from './database.ts';
 import { openKeys } from './keys.ts';
 import { migrate } from './migrate.ts';
 import { PostgresOutbox } from './outbox.ts';
@@ -38,7 +37,7 @@ export type PostgresOptions = {
   /** Called when the log is opened, if its last row is not the last row that was logged. */
   onDamage?: (damage: { seq: number }) => void;
   /** Carries messages between the nodes. Default: LISTEN and NOTIFY. */
-  backplane?: Backplane;
+  backplane?: OpenBackplane;
   /** Signing key of the audit record, as PEM or the path of its file. Default: a key in the database. */
   auditKey?: string | undefined;
 };
@@ -50,19 +49,30 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
   const path = placeOf(url);
   const onFailure = (err: unknown, message = 'the event log failed') => health.note(message, { path, err });
   const database = new PostgresDatabase(url, onFailure);
+  let cluster: Cluster | undefined;
   try {
     await migrate(database.options);
-    const { state, id, secret, nodeId } = await join(database, options.auditKey);
-    const feed = new Feed(state, onFailure);
+    const { id, secret } = await database.write((query) => openKeys(query, options.auditKey));
+    cluster = await joinCluster({
+      database,
+      backplane: (options.backplane ?? silentBackplane)(id),
+      secret,
+      // Replaced by the record of erasures and of epochs.
+      tombstonesAfter: async () => [],
+      renewEpoch: rejects,
+      onFailure,
+    });
+    const { feed, nodes, log: state } = cluster;
     const queue = new CommitQueue({
-      ...{ database, state, feed, nodeId, fold, now, path },
+      ...{ database, state, feed, nodes, fold, now, path },
       ...{ health, onCommit, onCommitFailure },
     });
-    const log = new PostgresLog({ database, state, feed, queue, id, secret });
-    const kept = { database, changed: () => undefined, onChange: () => () => undefined };
+    const joined = cluster;
+    const kept = { database, changed: () => joined.changed(), onChange: joined.onChange.bind(joined) };
+    const log = new PostgresLog({ database, cluster, queue, id, secret });
     return Object.assign(log, {
-      ...notBuilt('trim', 'keepClock', 'keptClock', 'durableHead', 'reached'),
-      nodes: stub<EventLog['nodes']>(),
+      ...notBuilt('trim', 'keepClock', 'keptClock'),
+      nodes,
       runs: stub<EventLog['runs']>(),
       approvals: stub<EventLog['approvals']>(),
       search: stub<EventLog['search']>(),
@@ -75,85 +85,77 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
       outbox: new PostgresOutbox(database),
       close: async () => {
         await queue.close();
+        await joined.close();
         await database.close();
       },
     });
   } catch (error) {
+    await cluster?.close();
     await database.close();
     throw openError(path, error);
   }
 }
 
-/** Adds this process to the nodes, and reads what the log is. */
-async function join(database: PostgresDatabase, auditKey: string | undefined) {
-  const nodeId = randomUUID();
-  return database.write(async (query: Query) => {
-    const keys = await openKeys(query, auditKey);
-    const state = await readState(query);
-    await query({
-      text: `INSERT INTO nodes (node_id, generation, lease_until, erasures, state)
-        VALUES ($1, 0, clock_timestamp() + interval '10 seconds', $2, '{}')`,
-      values: [nodeId, state.erasures],
-    });
-    return { ...keys, state, nodeId };
-  });
-}
-
 type PostgresLogParts = {
   database: PostgresDatabase;
-  state: LogState;
-  feed: Feed;
+  cluster: Cluster;
   queue: CommitQueue;
   id: string;
   secret: string;
 };
-type Beside = 'trim' | 'keepClock' | 'keptClock' | 'newestMs' | 'durableHead' | 'reached';
+type Beside = 'trim' | 'keepClock' | 'keptClock' | 'newestMs';
 
 /** Retention is in `retention.ts`. */
 class PostgresLog extends PostgresReads implements Omit<Log, Beside> {
   readonly id: string;
   readonly secret: string;
-  readonly isCurrent = true;
-  readonly #state: LogState;
-  readonly #feed: Feed;
+  readonly #cluster: Cluster;
   readonly #queue: CommitQueue;
 
-  constructor({ database, state, feed, queue, id, secret }: PostgresLogParts) {
-    super(database, state);
+  constructor({ database, cluster, queue, id, secret }: PostgresLogParts) {
+    super(database, cluster.log);
     this.id = id;
     this.secret = secret;
-    this.#state = state;
-    this.#feed = feed;
+    this.#cluster = cluster;
     this.#queue = queue;
   }
 
   get epoch(): string {
-    return this.#state.epoch;
+    return this.#cluster.log.epoch;
   }
   get head(): number {
-    return this.#state.head.seq;
+    return this.#cluster.log.head.seq;
   }
   get headHashPrefix(): string {
-    return hashPrefixOf(this.#state.head.hash);
+    return this.#cluster.log.head.hashPrefix;
   }
   get oldest(): number {
-    return this.#state.oldest;
+    return this.#cluster.log.oldest;
   }
   get erasures(): number {
-    return this.#state.erasures;
+    return this.#cluster.log.erasures;
   }
   get newestMs(): number {
-    return this.#state.head.recordedAtMs;
+    return this.#cluster.log.recordedAtMs;
+  }
+
+  get isCurrent(): boolean {
+    return this.#cluster.isCurrent;
   }
 
   append: Log['append'] = (batch) => this.#queue.add(batch);
 
   subscribe(listener: (records: readonly StoredEvent[]) => void): () => void {
-    return this.#feed.subscribe(listener);
+    return this.#cluster.feed.subscribe(listener);
   }
-
-  onEpoch(): () => void {
-    return () => undefined;
+  onEpoch(listener: () => void): () => void {
+    return this.#cluster.feed.onEpoch(listener);
+  }
+  durableHead(caller?: Caller): Promise<LogHead> {
+    return this.#cluster.durableHead(caller);
+  }
+  reached(seq: number, timeoutMs: number): Promise<boolean> {
+    return this.#cluster.feed.reached(seq, timeoutMs);
   }
 }
 

@@ -10,7 +10,6 @@ import {
   type Snapshot,
   StoredEvent,
 } from '../contract/log.ts';
-import { hashPrefixOf } from '../cursor.ts';
 import type { PostgresDatabase, Statement } from './database.ts';
 import type { LogState } from './feed.ts';
 
@@ -75,7 +74,7 @@ export class PostgresReads implements Pick<Log, 'read' | 'scan' | 'seqOf' | 'has
       for (const row of rows) {
         scannedTo = row.seq;
         if (!types || types.has(row.type)) {
-          records.push(toRecord(row, row.seq === head.seq ? hashPrefixOf(head.hash) : undefined));
+          records.push(toRecord(row, row.seq === head.seq ? head.hashPrefix : undefined));
           bytes += row.payload.length;
         }
         if (records.length >= limit || bytes >= PAGE_BYTES) return { records, ...upTo(scannedTo) };
@@ -119,7 +118,7 @@ export class PostgresReads implements Pick<Log, 'read' | 'scan' | 'seqOf' | 'has
       values,
     });
     const found = new Map(rows.map((row) => [row.seq, row.hash_prefix]));
-    return seqs.map((seq) => (seq === head.seq ? hashPrefixOf(head.hash) : found.get(seq)));
+    return seqs.map((seq) => (seq === head.seq ? head.hashPrefix : found.get(seq)));
   }
 
   async positionBeforeTime(recordedBeforeMs: number, caller?: Caller): Promise<number> {
