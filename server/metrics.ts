@@ -29,6 +29,10 @@ export type MetricsParts = {
     readonly pending: number;
     readonly counts: { readonly sent: number; readonly failed: number; readonly deadLetters: number };
   };
+  /** Absent where the store has no outbox. */
+  outbox?:
+    | { readonly waitingMs: number; readonly counts: { readonly moved: number; readonly refused: number } }
+    | undefined;
 };
 
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
@@ -137,6 +141,7 @@ export class Metrics {
     health,
     retention,
     webhooks,
+    outbox,
   }: MetricsParts): void {
     const registers = [this.registry];
     const gauge = (name: string, help: string, read: () => number) =>
@@ -209,6 +214,15 @@ export class Metrics {
       'Messages of webhooks that the server has given up.',
       () => webhooks.counts.deadLetters,
     );
+    if (outbox) {
+      counter('outbox_moved_total', 'Drafts of runwire_publish that are logged.', () => outbox.counts.moved);
+      counter('outbox_refused_total', 'Drafts of runwire_publish that are refused.', () => outbox.counts.refused);
+      gauge(
+        'outbox_waiting_seconds',
+        'Age of the first draft of runwire_publish that waits; 0 on servers that do not move drafts.',
+        () => outbox.waitingMs / 1_000,
+      );
+    }
     labelled('gaps_total', 'Gaps reported to readers, by reason.', 'reason', () => Object.entries(counts.gaps));
     labelled('closes_total', 'WebSocket connections closed by the server, by close code.', 'code', () =>
       [...connections.counts.closes].map(([code, count]) => [String(code), count] as const),

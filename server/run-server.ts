@@ -41,6 +41,7 @@ import { createLineageRoutes } from './producers/openlineage/route.ts';
 import { RunEventBroadcaster } from './publishing/broadcaster.ts';
 import { EventBus } from './publishing/bus.ts';
 import { PublishGateway } from './publishing/gateway.ts';
+import { OutboxMover } from './publishing/outbox-mover.ts';
 import { Retention } from './retention.ts';
 import { Turns } from './slices.ts';
 import { Stats } from './stats.ts';
@@ -137,7 +138,9 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     streams.review();
   });
   const inFlight = new InFlight();
-  metrics.addSources({ log, bus, delivery, connections, streams, inFlight, access, health, retention, webhooks });
+  const outbox = log.outbox && new OutboxMover({ outbox: log.outbox, bus: bus as never, nodes: log.nodes, health });
+  const counted = { log, bus, delivery, connections, streams, inFlight };
+  metrics.addSources({ ...counted, access, health, retention, webhooks, outbox });
   const stats = new Stats({ log, bus, delivery, connections, metrics, phiPolicy, audit, retention });
 
   const gateway = new PublishGateway(bus, limits);
@@ -171,7 +174,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     await http.close();
     for (const stop of [...stopCommits, stopErasures]) stop();
     for (const part of [stats, expiry, approvals, bus]) part.close();
-    for (const part of [webhooks, audit, access, log]) await part.close();
+    for (const part of [outbox, webhooks, audit, access, log]) await part?.close();
   };
   const close = once(shutDown);
 
