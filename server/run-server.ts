@@ -20,6 +20,7 @@ import { Delivery } from './delivery/delivery.ts';
 import { deliveryMode } from './delivery/mode.ts';
 import { SocketlessTransports } from './delivery/socketless-transports.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
+import type { StoredEvent } from './event-log/contract/log.ts';
 import type { EventLog } from './event-log/contract/store.ts';
 import { logPlaceOf } from './event-log/database-url.ts';
 import { Health } from './health.ts';
@@ -124,10 +125,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const tombstone = tombstoneOf(registry);
   const audit = new Audit({ log, privacy, tombstone, folder, logger, onClockConfirmed });
   // `delivery` serves the subscriptions. It comes first, because a slow observer of the bus must not delay them.
-  const observers = [delivery, bus, approvals, expiry, audit, webhooks];
-  const stopCommits = observers.map((part) => log.subscribe((records) => part.committed(records)));
+  const stops = follow(log, delivery, [delivery, bus, approvals, expiry, audit, webhooks]);
   if (!isProven) await audit.begin();
-  const stopErasures = log.integrity.onErased((tombstone) => delivery.erased(tombstone));
   const streams = new SocketlessTransports({ invalidReasonOf, limits });
   const { mode, warning } = deliveryMode(options.delivery);
   if (warning) logger.warn(warning);
@@ -172,7 +171,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     await connections.close(options.shutdownSpreadMs ?? Math.min(2_000, 2 * connections.count));
     delivery.close(); // Ends server-sent event streams: `http.close()` would wait for them.
     await http.close();
-    for (const stop of [...stopCommits, stopErasures]) stop();
+    for (const stop of stops) stop();
     for (const part of [stats, expiry, approvals, bus]) part.close();
     for (const part of [outbox, webhooks, audit, access, log]) await part?.close();
   };
@@ -192,6 +191,19 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
     listen: () => http.listen(),
     attach: (server) => http.attach(server),
   };
+}
+
+/** Gives the commits to the parts of the server, in their order. Returns the functions that end this. */
+function follow(
+  log: EventLog,
+  delivery: Delivery,
+  parts: readonly { committed(records: readonly StoredEvent[]): void }[],
+): (() => void)[] {
+  return [
+    ...parts.map((part) => log.subscribe((records) => part.committed(records))),
+    log.integrity.onErased((tombstone) => delivery.erased(tombstone)),
+    log.onEpoch(() => delivery.renewed()),
+  ];
 }
 
 /** Returns a function that calls `work` once, and returns the same promise at each call. */

@@ -29,7 +29,7 @@ export class HeaderMessage implements Message {
   }
 }
 
-export type ChangedPage = { messages: readonly HeaderMessage[]; scannedTo: number };
+export type ChangedPage = { messages: readonly HeaderMessage[]; scannedTo: number; erasures: number };
 
 /**
  * Reads the headers of changed runs for all readers. Readers refresh at the same moments, so all readers that keep up need
@@ -97,7 +97,7 @@ export class ChangedRuns {
   async #read(after: number, projects: Projects, { user }: Caller, decider?: Decider): Promise<ChangedPage> {
     if (!decider) this.#cachedRuns++;
     const page = await this.#log.runs.changedSince({ after, projects, limit: PAGE_RUNS, user, decider });
-    const { runs, hashPrefixes, scannedTo } = page;
+    const { runs, hashPrefixes, scannedTo, erasures } = page;
     if (!decider) this.#cachedRuns += runs.length;
     // A new reader does not wait for a refresh. Its read counts as a refresh, unless one is planned.
     if (scannedTo >= this.#log.head && !this.#timer) this.#refreshedAt = performance.now();
@@ -105,6 +105,6 @@ export class ChangedRuns {
       const summary = page.isAwaited ? { ...header, needsMyDecision: page.isAwaited[index] === true } : header;
       return new HeaderMessage(summary, hashPrefixes[index]);
     });
-    return { messages, scannedTo };
+    return { messages, scannedTo, erasures };
   }
 }

@@ -1,6 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { RunSummary } from '../../shared/run.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import { notCurrentError } from '../event-log/not-current.ts';
 import { Turns } from '../slices.ts';
 import { ChangedRuns } from './changed-runs.ts';
 import { DirectSubscription } from './direct.ts';
@@ -11,6 +13,13 @@ import type { DeliveryCounts, Reader, ReaderContext } from './reader.ts';
 import { type SummaryQuery, SummaryReader } from './summaries.ts';
 import type { Transport } from './transport.ts';
 import { Window, type WindowLimits } from './window.ts';
+
+/**
+ * How long readers wait for a log that is not current. Then their sockets close, and the clients reconnect: another node may
+ * be current.
+ */
+const MAX_STALE_MS = 10_000;
+const STALE_POLL_MS = 50;
 
 /** Limits of the shared window; bytes are UTF-16 units of JSON. */
 const WINDOW_LIMITS: WindowLimits = { records: 4_096, bytes: 16 * 1024 * 1024 };
@@ -35,11 +44,12 @@ export class Delivery {
   readonly #window = new Window(WINDOW_LIMITS);
   readonly #changed: ChangedRuns;
   readonly #ticker: NodeJS.Timeout;
+  #current: Promise<void> | undefined;
 
   constructor({ log, quietMs = 30_000, translate = (error) => error }: DeliveryOptions) {
     const { counts } = this;
     const notifier = new Notifier(log, counts);
-    this.#context = { log, notifier, quietMs, turns: new Turns(), translate, counts, erasures: 0 };
+    this.#context = { log, notifier, quietMs, turns: new Turns(), translate, counts, untilCurrent: this.#untilCurrent };
     this.#changed = new ChangedRuns(log);
     this.#ticker = setInterval(() => notifier.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));
     this.#ticker.unref();
@@ -60,7 +70,13 @@ export class Delivery {
   erased(tombstone: StoredEvent): void {
     this.#window.replace(tombstone);
     this.#changed.clear();
-    this.#context.erasures++;
+  }
+
+  /** Takes over the new history of the log: every reader yields a gap. Call it when the log has a new epoch. */
+  renewed(): void {
+    this.#window.clear();
+    this.#changed.clear();
+    this.#context.notifier.renew();
   }
 
   /** The latest events in memory. */
@@ -89,6 +105,23 @@ export class Delivery {
     this.#window.clear(); // The log may still grow, and the window would lack its new events.
     clearInterval(this.#ticker);
     this.#context.notifier.close();
+  }
+
+  /** One promise for all readers that wait for it. */
+  readonly #untilCurrent = (): Promise<void> => {
+    this.#current ??= this.#waitUntilCurrent().finally(() => {
+      this.#current = undefined;
+    });
+    return this.#current;
+  };
+
+  async #waitUntilCurrent(): Promise<void> {
+    const { log, notifier } = this.#context;
+    const end = performance.now() + MAX_STALE_MS;
+    while (!log.isCurrent) {
+      if (notifier.isClosed || performance.now() > end) throw notCurrentError();
+      await delay(STALE_POLL_MS, undefined, { ref: false });
+    }
   }
 
   #subscriptionOf<Item>(transport: Transport, reader: Reader, signal: AbortSignal | undefined): Subscription<Item> {

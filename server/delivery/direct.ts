@@ -121,7 +121,7 @@ export class DirectSubscription
 
   /** Sends messages, and returns the first step that is not a message. */
   #sendPieces(): Exclude<Step, { seq: number }> {
-    const { log, counts } = this.#context;
+    const { notifier, counts } = this.#context;
     const prefix = this.#prefix as string;
     let piece: string[] = [];
     let length = 0;
@@ -136,7 +136,7 @@ export class DirectSubscription
       for (;;) {
         const step = this.reader.advance();
         if (typeof step === 'string' || step instanceof Promise) return step;
-        const suffix = messageSuffix(encodeCursor(log.epoch, step), step.message.json);
+        const suffix = messageSuffix(encodeCursor(notifier.history.epoch, step), step.message.json);
         piece.push(suffix);
         length += prefix.length + suffix.length;
         if (length >= PIECE_LENGTH) flush();

@@ -93,13 +93,14 @@ export class EventReader extends Reader {
   protected fetch(): void | Promise<void> {
     const scope = this.#scope;
     if (!scope) return this.#findRun();
-    if (this.position + 1 < this.context.log.oldest) this.setGap('expired');
+    const { log } = this.context;
+    if (this.position + 1 < log.oldest) this.setExpired(log.oldest);
     else if (!this.#window.covers(this.position)) return this.#readLog(scope);
     else {
       const { types } = this.#query;
       const matches = (record: StoredEvent) =>
         isIn(scope, record) && (!types || types.has(record.type)) && this.maySee(record);
-      this.#buffer(this.#window.read(this.position, MAX_PAGE_RECORDS, matches));
+      this.#buffer({ ...this.#window.read(this.position, MAX_PAGE_RECORDS, matches), erasures: log.erasures });
     }
   }
 
@@ -108,24 +109,25 @@ export class EventReader extends Reader {
     const { types } = this.#query;
     const page = await log.read({ ...this.caller, scope, types, after: this.position, limit: MAX_PAGE_RECORDS });
     if (this.isEnded) return;
-    // A trim has run during the read: the page may lack trimmed events.
-    if (this.position + 1 < log.oldest) this.setGap('expired');
+    if (this.position + 1 < page.oldest) this.setExpired(page.oldest);
     else this.#buffer({ ...page, records: page.records.filter((record) => this.maySee(record)) });
   }
 
-  #buffer({ records, scannedTo }: Pick<Page, 'records' | 'scannedTo'>): void {
+  #buffer({ scannedTo, erasures, ...page }: Pick<Page, 'records' | 'scannedTo' | 'erasures'>): void {
+    const records = scannedTo > this.head ? page.records.filter(({ seq }) => seq <= this.head) : page.records;
     this.#page = this.#query.conflate ? conflated(records) : records;
     this.context.counts.conflated += records.length - this.#page.length;
     this.#index = 0;
-    this.#scannedTo = scannedTo;
-    if (records.length === 0) this.position = scannedTo;
+    this.#scannedTo = Math.min(scannedTo, this.head);
+    this.bufferedErasures = erasures;
+    if (records.length === 0) this.position = this.#scannedTo;
   }
 
   /** Finds the project of a run that the client named without a project. */
   async #findRun(): Promise<void> {
     const { runId } = this.#query.scope as { runId: string };
     const { log } = this.context;
-    const { head } = log;
+    const { head } = this;
     this.#searchedAs = this.principal;
     const projectId = await projectOfRun(log.runs, runId, searchableProjects(this.principal, undefined), this.caller);
     if (projectId !== undefined) {

@@ -84,7 +84,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
   }
 
   async #nextItem(): Promise<IteratorResult<Tracked<Item>>> {
-    const { log, counts, turns } = this.#context;
+    const { notifier, counts, turns } = this.#context;
     let isWoken = false;
     for (;;) {
       const pause = turns.next({ isFirst: isWoken });
@@ -98,7 +98,7 @@ export class ReaderIterator<Item> implements AsyncIterableIterator<Tracked<Item>
       } else if (step instanceof Promise) await step;
       else {
         counts.delivered++;
-        return { done: false, value: tracked(encodeCursor(log.epoch, step), step.message.event as Item) };
+        return { done: false, value: tracked(encodeCursor(notifier.history.epoch, step), step.message.event as Item) };
       }
     }
   }

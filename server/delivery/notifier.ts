@@ -1,5 +1,5 @@
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
-import { encodeCursor } from '../event-log/cursor.ts';
+import { encodeCursor, type Position } from '../event-log/cursor.ts';
 import { messageSuffix } from './frames.ts';
 import { FanOutGroup, type Subscriber } from './group.ts';
 import { liveAt } from './messages.ts';
@@ -15,6 +15,12 @@ import { type Filter, topicOf, type Waiter, type Wake } from './waiting.ts';
  * 3. At the end, the subscribers that left their group continue: each one may join a group again at once.
  */
 
+type NotifiedLog = Pick<Log, 'epoch' | 'head' | 'headHashPrefix' | 'isCurrent'>;
+export type History = Position & { epoch: string };
+const historyOf = ({ epoch, head: seq, headHashPrefix: hashPrefix }: NotifiedLog): History => {
+  return { epoch, seq, hashPrefix };
+};
+
 /** The readers that wait for one topic. */
 class Topic {
   readonly waiters = new Set<Waiter>();
@@ -22,17 +28,25 @@ class Topic {
 }
 
 export class Notifier {
-  readonly #log: Pick<Log, 'epoch' | 'head' | 'headHashPrefix'>;
+  readonly #log: NotifiedLog;
   readonly #counts: { delivered: number };
   readonly #topics = new Map<string, Topic>();
-  #head: number;
+  #history: History;
   #isClosed = false;
 
   /** The notifier adds the messages of fan-out groups to `counts.delivered`. */
-  constructor(log: Pick<Log, 'epoch' | 'head' | 'headHashPrefix'>, counts: { delivered: number }) {
+  constructor(log: NotifiedLog, counts: { delivered: number }) {
     this.#log = log;
-    this.#head = log.head;
+    this.#history = historyOf(log);
     this.#counts = counts;
+  }
+
+  /**
+   * The epoch of the log, and the position up to which waiting readers have been woken. No reader goes beyond it: the next
+   * call of `notify` would send an event again. A closed notifier calls nobody, so it has the head of the log.
+   */
+  get history(): History {
+    return this.#isClosed ? historyOf(this.#log) : this.#history;
   }
 
   /** A closed notifier wakes no reader any more. */
@@ -81,13 +95,15 @@ export class Notifier {
   leave(group: FanOutGroup, subscriber: Subscriber): void {
     group.remove(subscriber);
     this.#deleteGroupIfEmpty(group);
-    subscriber.leftGroup(this.#head);
+    subscriber.leftGroup(this.#history.seq);
   }
 
   /** Delivers the records of a commit. Each call must continue where the previous one ended. */
   notify(records: readonly StoredEvent[]): void {
-    const before = this.#head;
-    this.#head = records.at(-1)?.seq ?? before;
+    const before = this.#history.seq;
+    if (!this.#log.isCurrent) this.#wakeAll(); // The readers wait until it is: an erasure may be unknown.
+    const { seq = before, hashPrefix } = records.at(-1) ?? {};
+    this.#history = { epoch: this.#history.epoch, seq, hashPrefix };
     /** The groups that an event was pushed to, each with the position of its last pushed event. */
     const due = new Map<FanOutGroup, number>();
     for (const record of records) {
@@ -107,16 +123,16 @@ export class Notifier {
    * behind this head.
    */
   tick(since: number): void {
-    const { epoch, head, headHashPrefix } = this.#log;
-    if (head !== this.#head) return; // A commit is being delivered: its readers are not quiet.
-    const suffix = messageSuffix(encodeCursor(epoch, { seq: head, hashPrefix: headHashPrefix }), liveAt(head).json);
+    if (!this.#log.isCurrent) return;
+    const { epoch, ...head } = this.#history;
+    const suffix = messageSuffix(encodeCursor(epoch, head), liveAt(head.seq).json);
     let sent = 0;
     for (const { waiters, groups } of [...this.#topics.values()]) {
       for (const waiter of [...waiters]) {
         const { lastSentSeq, lastSentAt } = waiter.reader;
-        if (lastSentSeq < this.#head && lastSentAt <= since) this.wake(waiter, 'tick');
+        if (lastSentSeq < head.seq && lastSentAt <= since) this.wake(waiter, 'tick');
       }
-      for (const group of groups.values()) sent += group.sendQuiet(suffix, this.#head, since);
+      for (const group of groups.values()) sent += group.sendQuiet(suffix, head.seq, since);
     }
     this.#counts.delivered += sent;
   }
@@ -124,6 +140,17 @@ export class Notifier {
   /** Wakes every reader a last time. */
   close(): void {
     this.#isClosed = true;
+    this.#wakeAll();
+  }
+
+  /** Takes over the new history of the log. Every reader sees it at its next step. */
+  renew(): void {
+    if (this.#isClosed) return;
+    this.#history = historyOf(this.#log);
+    this.#wakeAll();
+  }
+
+  #wakeAll(): void {
     for (const { waiters, groups } of [...this.#topics.values()]) {
       for (const waiter of [...waiters]) this.wake(waiter, 'access');
       for (const { subscribers } of [...groups.values()]) {
@@ -142,7 +169,7 @@ export class Notifier {
     let suffix: string | undefined;
     for (const group of topic.groups.values()) {
       if (!group.accepts(record)) continue;
-      suffix ??= messageSuffix(encodeCursor(this.#log.epoch, record), record.json);
+      suffix ??= messageSuffix(encodeCursor(this.#history.epoch, record), record.json);
       group.push(suffix);
       due.set(group, record.seq);
     }

@@ -54,8 +54,8 @@ export type ReaderContext = {
   counts: DeliveryCounts;
   /** Shared by the consumers that request item by item. */
   turns: Turns;
-  /** Number of erasures. A reader discards events that it read before the latest one. */
-  erasures: number;
+  /** Resolves once the log is current. Rejects with `UNAVAILABLE` if that takes too long. */
+  untilCurrent: () => Promise<void>;
 };
 
 /**
@@ -71,6 +71,9 @@ export type Step = (Position & { message: Message }) | 'blocked' | 'waiting' | '
 
 /** The reason that the server sends with close code 1012. */
 export const UNAVAILABLE_REASON = 'the event log is unavailable';
+
+/** How long a reader waits for a position that another node has given to its client. */
+const MAX_AHEAD_MS = 5_000;
 
 /** The reason that rejects a queued read of a reader that has ended. Nobody receives it. */
 const ENDED = new Error('the subscription has ended');
@@ -92,8 +95,8 @@ export abstract class Reader implements WaitingReader {
   /** The rights have changed so that earlier messages may not hold: the client gets a gap once it has all messages. */
   #mustReload = false;
   #isEnded = false;
-  /** The value of `context.erasures` when the buffer was filled. */
-  #erasures = 0;
+  /** The epoch of `position`. */
+  #epoch = '';
 
   constructor(context: ReaderContext, transport: Transport, start: Start) {
     this.context = context;
@@ -112,7 +115,11 @@ export abstract class Reader implements WaitingReader {
   protected abstract nextBuffered(): Buffered | undefined;
   /** Empties the buffer. The reader will read from `position` again. */
   protected abstract clearBuffer(): void;
-  /** Reads from `position` into the buffer. Moves `position` past events that do not match. */
+  /** Number of erasures whose text is not in the buffer. */
+  protected bufferedErasures = 0;
+  /**
+   * Reads from `position` into the buffer, not beyond {@link head}. Moves `position` past events that do not match.
+   */
   protected abstract fetch(): void | Promise<void>;
   /** The position at which a subscription with `from: 'start'` begins. */
   protected abstract readonly startPosition: number;
@@ -152,13 +159,19 @@ export abstract class Reader implements WaitingReader {
 
   /** Number of events between the reader's position and the head of the log. */
   get behind(): number {
-    return Math.max(0, this.context.log.head - this.position);
+    return Math.max(0, this.head - this.position);
+  }
+
+  /** The position up to which the notifier has woken the readers. The log may be ahead of it. */
+  protected get head(): number {
+    return this.context.notifier.history.seq;
   }
 
   /** Returns the next step. Throws the error that ends the subscription. */
   advance(): Step {
-    const { log, quietMs } = this.context;
+    const { log, notifier, quietMs, untilCurrent } = this.context;
     const { transport } = this;
+    if (!log.isCurrent && !this.#isEnded) return untilCurrent();
     if (!this.#isStarted && !this.#isEnded) {
       const beginning = this.#begin();
       if (beginning) return beginning;
@@ -166,6 +179,10 @@ export abstract class Reader implements WaitingReader {
     while (!this.#isEnded) {
       if (transport.principal !== this.principal) this.#checkAccess();
       transport.throwIfTokenInvalid?.();
+      if (this.#epoch !== notifier.history.epoch) {
+        this.#epoch = notifier.history.epoch;
+        this.setGap('epoch_changed');
+      }
       if (!transport.isDrained) {
         this.clearBuffer();
         return 'blocked';
@@ -178,15 +195,14 @@ export abstract class Reader implements WaitingReader {
         this.position = gap.toSeq;
         return this.#emit({ seq: gap.toSeq, hashPrefix }, messageOf({ type: 'stream.gap', ...gap }));
       }
-      if (this.#erasures !== this.context.erasures) this.clearBuffer();
+      if (this.bufferedErasures < log.erasures) this.clearBuffer();
       const buffered = this.nextBuffered();
       if (buffered) {
         this.position = buffered.scannedTo;
         return this.#emit(buffered, buffered.message);
       }
-      if (this.lacksAccess) this.position = log.head;
-      if (this.position < log.head || this.mustFetch) {
-        this.#erasures = this.context.erasures;
+      if (this.lacksAccess) this.position = this.head;
+      if (this.position < this.head || this.mustFetch) {
         const reading = this.fetch();
         if (reading) return reading;
         continue;
@@ -199,7 +215,7 @@ export abstract class Reader implements WaitingReader {
       if (!this.#isLive || this.#isQuiet(quietMs)) {
         this.#isLive = true;
         const { position: seq } = this;
-        return this.#emit({ seq, hashPrefix: log.headHashPrefix }, liveAt(seq));
+        return this.#emit({ seq, hashPrefix: notifier.history.hashPrefix }, liveAt(seq));
       }
       return 'waiting';
     }
@@ -209,7 +225,7 @@ export abstract class Reader implements WaitingReader {
   /** Called when a waiting reader is woken. Moves its position. */
   wake(wake: Wake): void {
     // No event up to here matches: the notifier would have woken the reader for it.
-    if (wake === 'tick') this.advanceTo(this.context.log.head);
+    if (wake === 'tick') this.advanceTo(this.head);
     else if (wake !== 'access') this.advanceTo(wake.seq - 1);
   }
 
@@ -237,22 +253,29 @@ export abstract class Reader implements WaitingReader {
    */
   #begin(): void | Promise<void> {
     this.#isStarted = true;
-    const { log } = this.context;
     const { from, lastEventId } = this.#start;
-    this.position = from === 'start' ? this.startPosition : log.head;
+    this.#epoch = this.context.notifier.history.epoch;
+    this.position = from === 'start' ? Math.min(this.startPosition, this.head) : this.head;
     if (lastEventId !== undefined) return this.#resume(decodeCursor(lastEventId));
     this.#countReplay();
   }
 
   #resume(cursor: Cursor): void | Promise<void> {
     const { log } = this.context;
-    if (cursor.epoch !== log.epoch) this.setGap('epoch_changed');
-    else if (cursor.seq > log.head) this.setGap('ahead');
+    if (cursor.epoch !== this.#epoch) this.setGap('epoch_changed');
+    else if (cursor.seq > this.head) return this.#resumeAhead(cursor);
     else {
       const isKnown = hasPosition(log, cursor);
       if (isKnown instanceof Promise) return isKnown.then((known) => this.#resumeAt(cursor.seq, known));
       this.#resumeAt(cursor.seq, isKnown);
     }
+  }
+
+  /** Resumes at a position that this node does not know yet: the client has it from another node. */
+  async #resumeAhead(cursor: Cursor): Promise<void> {
+    if (!(await this.context.log.reached(cursor.seq, MAX_AHEAD_MS))) this.setGap('ahead');
+    else if (cursor.seq <= this.head) await this.#resume(cursor);
+    // Otherwise the epoch has changed meanwhile, which `advance` sees.
   }
 
   #resumeAt(seq: number, isKnown: boolean): void {
@@ -263,7 +286,7 @@ export abstract class Reader implements WaitingReader {
   }
 
   #countReplay(): void {
-    if (this.position < this.context.log.head) this.context.counts.replays++;
+    if (this.position < this.head) this.context.counts.replays++;
   }
 
   #emit({ seq, hashPrefix }: Position, message: Message): Step {
@@ -276,13 +299,17 @@ export abstract class Reader implements WaitingReader {
    * Makes the gap the next message. Then the reader continues at the oldest event after an expired cursor, otherwise at the
    * head.
    */
-  protected setGap(reason: GapReason): void {
-    const { head, headHashPrefix, oldest } = this.context.log;
+  protected setGap(reason: Exclude<GapReason, 'expired'>): void {
+    const { seq: toSeq, hashPrefix } = this.context.notifier.history;
     this.clearBuffer();
-    this.#gap =
-      reason === 'expired'
-        ? { reason, fromSeq: this.position + 1, toSeq: oldest - 1, hashPrefix: undefined }
-        : { reason, fromSeq: 1, toSeq: head, hashPrefix: headHashPrefix };
+    this.#gap = { reason, fromSeq: 1, toSeq, hashPrefix };
+  }
+
+  /** Makes an `expired` gap the next message. `oldest`: position of the oldest event that the log still has. */
+  protected setExpired(oldest: number): void {
+    this.clearBuffer();
+    const toSeq = Math.min(oldest - 1, this.head);
+    this.#gap = { reason: 'expired', fromSeq: this.position + 1, toSeq, hashPrefix: undefined };
   }
 
   /**

@@ -68,17 +68,20 @@ export class SummaryReader extends Reader {
   protected async fetch(): Promise<void> {
     if (this.#hasReachedHead) await this.#nextRefresh();
     if (this.isEnded) return;
-    const { messages, scannedTo } = await this.#changed.read(
+    const { messages, scannedTo, erasures } = await this.#changed.read(
       this.position,
       this.#projects(),
       this.caller,
       this.#needsMyDecision ? deciderOf(this.principal, Date.now()) : undefined,
     );
     if (this.isEnded) return;
-    this.#hasReachedHead = scannedTo >= this.context.log.head;
+    this.#hasReachedHead = scannedTo >= this.head;
+    this.bufferedErasures = erasures;
     this.#index = 0;
-    this.#page = messages.filter(({ event }) => can(this.principal, 'read', { projectId: event.projectId }));
-    if (this.#page.length === 0) this.position = scannedTo;
+    this.#page = messages.filter(
+      ({ event }) => event.lastSeq <= this.head && can(this.principal, 'read', { projectId: event.projectId }),
+    );
+    if (this.#page.length === 0) this.position = Math.min(scannedTo, this.head);
   }
 
   /** The projects to read: the wanted project, or all that the caller may read. */

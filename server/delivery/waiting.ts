@@ -23,7 +23,7 @@ export type Filter = { key: string; accepts: (record: StoredEvent) => boolean };
 
 /**
  * Why a reader is woken: `seq` is the position of the first event for the reader, `tick` ends the quiet interval, `access`
- * makes the reader check its access again.
+ * makes the reader check its access and its epoch again.
  */
 export type Wake = { seq: number } | 'tick' | 'access';
 

@@ -203,8 +203,8 @@ export interface Log {
   durableHead(caller?: Caller): Promise<LogHead>;
 
   /**
-   * Resolves to true once `head >= seq`, at once if it is. Resolves to false if the store has no such position, or at the
-   * timeout. Never resolves before the listeners of `subscribe` have the record.
+   * Resolves to true once `head >= seq`, at once if it is. Resolves to false if the store has no such position, at a change
+   * of the epoch, or at the timeout. Never resolves before the listeners of `subscribe` have the record.
    */
   reached(seq: number, timeoutMs: number): Promise<boolean>;
 
