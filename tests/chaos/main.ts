@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { problemKinds } from './checker.ts';
+import { crashOutbox } from './outbox.ts';
 import { seedOf } from './random.ts';
 import { type RoundResult, runRound } from './round.ts';
 import { type Sabotage, sabotages } from './sabotage.ts';
@@ -14,6 +15,7 @@ import { Tally } from './tally.ts';
  *     npm run chaos -- --seed 12345 --rounds 1       # replays a round
  *     npm run chaos -- --sabotage skip --rounds 10   # breaks the server on purpose; must report problems
  *     npm run chaos -- --soak
+ *     npm run chaos -- --outbox 500                  # crashes between COMMIT and delivery, on PostgreSQL
  *
  * A seed determines the plan of a round: publishers, readers, and which fault follows after how many events. The bytes
  * that a fault hits depend on timing, so a failure may need several replays.
@@ -26,12 +28,13 @@ const { values } = parseArgs({
     parallel: { type: 'string', default: '4' },
     sabotage: { type: 'string' },
     soak: { type: 'boolean', default: false },
+    outbox: { type: 'string' },
     connects: { type: 'string', default: '10000' },
   },
 });
 
 const say = (text: string) => process.stdout.write(`${text}\n`);
-const numberOf = (name: 'rounds' | 'parallel' | 'connects' | 'seed', fallback = 0): number => {
+const numberOf = (name: 'rounds' | 'parallel' | 'connects' | 'seed' | 'outbox', fallback = 0): number => {
   const value = Number(values[name] ?? fallback);
   if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} must be a non-negative integer`);
   return value;
@@ -67,4 +70,18 @@ function describe({ plan, problems, transcripts }: RoundResult, sabotage: Sabota
   for (const transcript of sabotage ? [] : transcripts.slice(0, 3)) say(`  ${transcript}`);
 }
 
-process.exitCode = (await (values.soak ? runSoak(numberOf('connects'), say) : runRounds())) ? 0 : 1;
+async function runOutbox(): Promise<boolean> {
+  const seed = numberOf('seed', Math.floor(Math.random() * 2 ** 31));
+  say(`seed ${seed}`);
+  const { problems, ...result } = await crashOutbox({ crashes: numberOf('outbox'), seed, say });
+  say(JSON.stringify(result, undefined, 2));
+  for (const problem of problems.slice(0, 20)) say(problem);
+  say(`${problems.length} problems`);
+  return problems.length === 0;
+}
+
+const run = () => {
+  if (values.outbox !== undefined) return runOutbox();
+  return values.soak ? runSoak(numberOf('connects'), say) : runRounds();
+};
+process.exitCode = (await run()) ? 0 : 1;

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 import type { Answers, Asked, Ready, ServeOptions } from './serve.ts';
@@ -15,19 +15,19 @@ const STOP_MS = 20_000;
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * Bundles `serve.ts` into one file, which starts several times faster than a hundred modules. The file is placed where
+ * Bundles `serve.ts`, or another script, into one file, which starts several times faster than a hundred modules. The file is placed where
  * the server finds the built web app.
  */
-export async function bundleServer(): Promise<Disposable & { path: string }> {
+export async function bundleServer(entry = 'tests/chaos/serve.ts'): Promise<Disposable & { path: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'runwire-chaos-'));
   for (const name of ['node_modules', 'dist']) symlinkSync(join(root, name), join(folder, name));
   await build({
     configFile: false,
     root,
     logLevel: 'error',
-    ssr: { noExternal: true, external: ['@photostructure/sqlite'] },
+    ssr: { noExternal: true, external: ['@photostructure/sqlite', 'pg', 'redis'] },
     build: {
-      ssr: 'tests/chaos/serve.ts',
+      ssr: entry,
       outDir: join(folder, 'server', 'http'),
       emptyOutDir: false,
       minify: false,
@@ -35,7 +35,7 @@ export async function bundleServer(): Promise<Disposable & { path: string }> {
     },
   });
   return {
-    path: join(folder, 'server', 'http', 'serve.js'),
+    path: join(folder, 'server', 'http', basename(entry).replace(/\.ts$/, '.js')),
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
