@@ -4,6 +4,7 @@ import type { Health } from '../../health.ts';
 import type { Caller } from '../../slices.ts';
 import type { Log, LogHead, StoredEvent } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
+import { PostgresApprovals } from './approvals.ts';
 import { type OpenBackplane, silentBackplane } from './backplane.ts';
 import { type Cluster, joinCluster } from './cluster.ts';
 import { CommitQueue } from './commit-queue.ts';
@@ -13,6 +14,7 @@ import { migrate } from './migrate.ts';
 import { PostgresOutbox } from './outbox.ts';
 import { PostgresReads } from './reads.ts';
 import { PostgresRevocations } from './revocations.ts';
+import { PostgresRuns } from './runs.ts';
 import { PostgresSessions } from './sessions.ts';
 import { PostgresWebhooks } from './webhooks.ts';
 
@@ -73,8 +75,8 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
     return Object.assign(log, {
       ...notBuilt('trim', 'keepClock', 'keptClock'),
       nodes,
-      runs: stub<EventLog['runs']>(),
-      approvals: stub<EventLog['approvals']>(),
+      runs: Object.assign(new PostgresRuns({ database, log }), { remove: rejects }),
+      approvals: new PostgresApprovals(database),
       search: stub<EventLog['search']>(),
       access: stub<EventLog['access']>(),
       revocations: new PostgresRevocations(kept),

@@ -47,11 +47,12 @@ export const migrations: readonly string[] = [
     state text NOT NULL,
     UNIQUE (project_id, run_id)
   ) WITH (fillfactor = 70);
-  CREATE INDEX runs_by_id ON runs (run_id);
+  -- Indexes for all projects are on expressions: a statement on one project must not follow them (keyset.ts).
+  CREATE INDEX runs_by_id ON runs (run_id, project_id);
   -- Row ids grow with the positions of the first events.
-  CREATE INDEX runs_by_created ON runs (created_at, row_id);
+  CREATE INDEX runs_by_created ON runs ((created_at || ''), row_id);
   CREATE INDEX runs_by_project ON runs (project_id, created_at, row_id);
-  CREATE INDEX runs_by_change ON runs (last_era);
+  CREATE INDEX runs_by_change ON runs ((last_era + 0));
   CREATE INDEX runs_by_project_change ON runs (project_id, last_era);
   CREATE INDEX runs_open ON runs (project_id, status) WHERE status NOT IN ('completed', 'failed');
 
@@ -96,17 +97,17 @@ export const migrations: readonly string[] = [
   CREATE INDEX approvals_by_actor ON approvals (request_actor, request_seq);
   CREATE INDEX approvals_by_requester ON approvals (requested_by, request_seq) WHERE requested_by IS NOT NULL;
   -- Two indexes for each order of a list: of all projects, and of one. '~' sorts after every instant.
-  CREATE INDEX approvals_by_request ON approvals (request_seq);
+  CREATE INDEX approvals_by_request ON approvals ((request_seq + 0));
   CREATE INDEX approvals_by_project ON approvals (project_id, request_seq);
-  CREATE INDEX approvals_open ON approvals (request_seq) WHERE status = 'pending';
+  CREATE INDEX approvals_open ON approvals ((request_seq + 0)) WHERE status = 'pending';
   CREATE INDEX approvals_open_of_project ON approvals (project_id, request_seq) WHERE status = 'pending';
-  CREATE INDEX approvals_due ON approvals (coalesce(expires_at, '~'), request_seq) WHERE status = 'pending';
+  CREATE INDEX approvals_due ON approvals ((coalesce(expires_at, '~') || ''), request_seq) WHERE status = 'pending';
   CREATE INDEX approvals_due_of_project ON approvals (project_id, coalesce(expires_at, '~'), request_seq)
     WHERE status = 'pending';
-  CREATE INDEX approvals_decided ON approvals (decided_at, request_seq) WHERE status IN ('granted', 'denied');
+  CREATE INDEX approvals_decided ON approvals ((decided_at || ''), request_seq) WHERE status IN ('granted', 'denied');
   CREATE INDEX approvals_decided_of_project ON approvals (project_id, decided_at, request_seq)
     WHERE status IN ('granted', 'denied');
-  CREATE INDEX approvals_expired ON approvals (decided_at, request_seq) WHERE status = 'expired';
+  CREATE INDEX approvals_expired ON approvals ((decided_at || ''), request_seq) WHERE status = 'expired';
   CREATE INDEX approvals_expired_of_project ON approvals (project_id, decided_at, request_seq) WHERE status = 'expired';
 
   CREATE TABLE events (

@@ -1,15 +1,12 @@
 import type { RunStatus } from '../../../shared/run.ts';
-import type { RunActivity, StatusCounts } from '../../../shared/run-activity.ts';
+import type { RunActivity } from '../../../shared/run-activity.ts';
 import type { Slice } from '../../slices.ts';
+import { ActivityCounts } from '../activity-counts.ts';
+import { MAX_COUNTED, MAX_OPEN } from '../bounds.ts';
 import type { ActivityQuery } from '../contract/runs.ts';
 import { NewestFirst, type Source } from '../newest-first.ts';
 import type { StatementSyncInstance } from './driver.ts';
 import type { LogStatements } from './statements.ts';
-
-/** Maximum number of runs of a period that one call counts: about 0.1 s of work. */
-const MAX_COUNTED = 20_000;
-/** Maximum count of open runs, by project. */
-const MAX_OPEN = 10_000;
 
 type CountedRow = { row_id: number; created_at: string; status: RunStatus; is_cancelled: number };
 type OpenRow = { status: RunStatus };
@@ -19,9 +16,8 @@ export async function activityOf(
   { statements, slice }: { statements: LogStatements; slice: Slice },
   query: ActivityQuery,
 ): Promise<RunActivity> {
-  const { projects, since, until, buckets: count } = query;
-  const [sinceMs, untilMs] = [Date.parse(since), Date.parse(until)];
-  const buckets: StatusCounts[] = Array.from({ length: count }, () => ({}));
+  const { projects, since, until } = query;
+  const counts = new ActivityCounts(query);
   const source = (statement: StatementSyncInstance, ...of: string[]): Source<CountedRow, string> => {
     return (below, limit) =>
       statement.all(...of, since, below.slice(0, 24), Number(below.slice(24)), limit) as CountedRow[];
@@ -30,36 +26,30 @@ export async function activityOf(
   const sources = projects === 'all' ? [source(countAll)] : projects.map((id) => source(countProject, id));
   const rows = new NewestFirst(sources, keyOf, keyOf({ created_at: until, row_id: 0 }));
   let counted = 0;
-  let isDone = untilMs <= sinceMs;
+  let isDone = counts.isEmpty;
   while (!isDone && counted < MAX_COUNTED) {
     await slice((deadline) => {
       do {
         const next = rows.next(deadline);
         counted += next.rows.length;
         for (const { created_at, status, is_cancelled } of next.rows) {
-          const at = Math.floor(((Date.parse(created_at) - sinceMs) * count) / (untilMs - sinceMs));
-          add(buckets[Math.min(count - 1, Math.max(0, at))] as StatusCounts, is_cancelled ? 'cancelled' : status);
+          counts.addCreated(created_at, is_cancelled ? 'cancelled' : status);
         }
         isDone = next.known === undefined;
       } while (!isDone && counted < MAX_COUNTED && performance.now() < deadline);
     }, query);
   }
-  const open: StatusCounts = {};
   let read = 0;
   const reads =
     projects === 'all' ? [() => openOfAll.all(MAX_OPEN)] : projects.map((id) => () => openOfProject.all(id, MAX_OPEN));
   while (read < reads.length) {
     await slice((deadline) => {
       do {
-        for (const { status } of (reads[read++] as () => unknown[])() as OpenRow[]) add(open, status);
+        for (const { status } of (reads[read++] as () => unknown[])() as OpenRow[]) counts.addOpen(status);
       } while (read < reads.length && performance.now() < deadline);
     }, query);
   }
-  return { buckets, open, isComplete: isDone };
-}
-
-function add(counts: StatusCounts, status: keyof StatusCounts): void {
-  counts[status] = (counts[status] ?? 0) + 1;
+  return counts.result(isDone);
 }
 
 const DIGITS = String(Number.MAX_SAFE_INTEGER).length;

@@ -1,5 +1,6 @@
 import type { Approval, ApprovalStatus, Artifact } from '../../../shared/run.ts';
 import type { Caller, Slice } from '../../slices.ts';
+import { MAX_LISTED, PAGE_BYTES } from '../bounds.ts';
 import type {
   ApprovalOrder,
   ApprovalPage,
@@ -11,10 +12,7 @@ import type {
 } from '../contract/approvals.ts';
 import { cannotDecide } from '../decidable.ts';
 import type { RowStatements } from './rows.ts';
-import { type LogStatements, PAGE_BYTES } from './statements.ts';
-
-/** Maximum number of approvals that one call of `list` looks at: about 0.1 s of work. */
-const MAX_LISTED = 10_000;
+import type { LogStatements } from './statements.ts';
 
 export type SqliteApprovalsParts = {
   statements: LogStatements;

@@ -3,6 +3,7 @@ import type { RunActivity } from '../../../shared/run-activity.ts';
 import { runMatcher } from '../../../shared/run-filter.ts';
 import { compareApprovals, compareArtifacts, compareStages } from '../../../shared/run-order.ts';
 import { type Caller, SLICE_MS, type Slice } from '../../slices.ts';
+import { MAX_LISTED, PAGE_BYTES, VIEW_BYTES } from '../bounds.ts';
 import type { Decider } from '../contract/decider.ts';
 import type {
   ActivityQuery,
@@ -22,12 +23,8 @@ import { activityOf } from './activity.ts';
 import type { StatementSyncInstance } from './driver.ts';
 import { projectsWithRuns } from './projects.ts';
 import type { RowStatements } from './rows.ts';
-import { type ChildTable, type LogStatements, PAGE_BYTES } from './statements.ts';
+import type { ChildTable, LogStatements } from './statements.ts';
 
-/** Maximum number of runs that one call of `list` looks at: about 0.1 s of work. */
-const MAX_LISTED = 10_000;
-/** A page of a view ends when its rows have this much JSON. */
-const VIEW_BYTES = 256 << 10;
 const TABLES: readonly ChildTable[] = ['stages', 'artifacts', 'approvals'];
 
 export type SqliteRunsParts = {

@@ -3,9 +3,6 @@ import type { DatabaseSyncInstance } from './driver.ts';
 /** Rows that one statement inserts. With a statement for each row, a commit would cost a third more. */
 export const INSERT_ROWS = 10;
 
-/** A page of an answer ends when its items have this much JSON. */
-export const PAGE_BYTES = 1 << 20;
-
 /** Tables with many rows for each run. */
 export type ChildTable = 'stages' | 'artifacts' | 'approvals';
 
