@@ -29,25 +29,45 @@ export type StoredRow = ChainedRow & {
   repair?: string;
 };
 
-/** The reads that verification needs. All reads inside one `atOnce` MUST see the state of one moment. */
-export interface ChainSource {
+type Or<Promises extends boolean, T> = Promises extends true ? Promise<T> : T;
+
+/** The reads that verification needs. `Promises`: whether they are asynchronous. */
+export interface ChainReads<Promises extends boolean = boolean> {
+  /** The epoch of signed records. */
   readonly epoch: string;
-  atOnce<T>(work: () => T): T;
+  /** Rows that one read returns: at most 1 MiB of payload, since an event has at most 64 KiB. */
+  readonly rowsAtOnce: number;
   /** Position and hash of the last row, as the last commit stored them; undefined if the store has none. */
-  head(): Link | undefined;
+  head(): Or<Promises, Link | undefined>;
   /** The signed record of the last trim; undefined if there is none. */
-  trimming(): Trimming | undefined;
+  trimming(): Or<Promises, Trimming | undefined>;
   /** Positions of the first and the last row; undefined without rows. */
-  extent(): { first: number; last: number } | undefined;
-  /** At most `count` rows with `after < seq <= upTo`, in order. */
-  rows(after: number, upTo: number, count: number): StoredRow[];
-  prevHash(seq: number): Uint8Array | undefined;
+  extent(): Or<Promises, { first: number; last: number } | undefined>;
+  /** At most `count` rows with `after < seq <= upTo`, in order; fewer if they are large, but at least one if there is one. */
+  rows(after: number, upTo: number, count: number): Or<Promises, StoredRow[]>;
+  prevHash(seq: number): Or<Promises, Uint8Array | undefined>;
   /** Position of the first row from `from` to `upTo` that has this `prevHash`. */
-  firstWithPrevHash(hash: Uint8Array, from: number, upTo: number): number | undefined;
-  /** Whether an error of a read means that the stored rows are damaged. */
-  isDamage?(error: unknown): boolean;
+  firstWithPrevHash(hash: Uint8Array, from: number, upTo: number): Or<Promises, number | undefined>;
   /** Whether an erasure or a checkpoint is stored for a position greater than `seq`. */
-  hasSignedAfter(seq: number): boolean;
+  hasSignedAfter(seq: number): Or<Promises, boolean>;
+  /** Whether an error of a read means that the stored rows are damaged. */
+  isDamage(error: unknown): boolean;
+}
+
+/** All reads inside one `atOnce` MUST see the state of one moment. */
+export interface ChainSource extends ChainReads<false> {
+  atOnce<T>(work: () => T): T;
+}
+
+/**
+ * A verification. It yields each read that it needs, and gets the result. Reads between two `undefined` MUST see the state of
+ * one moment; after an `undefined`, other work may run.
+ */
+export type Verifying<T = Verdict> = Generator<((reads: ChainReads) => unknown) | undefined, T, unknown>;
+
+/** Asks for one read. */
+function* ask<T>(read: (reads: ChainReads) => T): Verifying<Awaited<T>> {
+  return (yield read) as Awaited<T>;
 }
 
 export type ChainOptions = {
@@ -58,138 +78,200 @@ export type ChainOptions = {
   checkpoints?: readonly Pick<Checkpoint, 'seq' | 'hash'>[] | undefined;
 };
 
-/** At most 1 MiB of payload, since an event has at most 64 KiB. */
-const ROWS_AT_ONCE = 16;
 const ROWS_SEARCHED = 1_000;
 
 const hex = (hash: Uint8Array): string => Buffer.from(hash).toString('hex');
 const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 const broken = (seq: number, reason: BreakReason): Verdict => ({ ok: false, seq, reason });
 
-/** Yields after each piece of work, so that the caller can let other work run. */
-export function* verifyChain(source: ChainSource, options: ChainOptions): Generator<undefined, Verdict> {
-  const { keys } = options;
-  const checkpoints = [...(options.checkpoints ?? [])].sort((a, b) => a.seq - b.seq);
-  const begun = source.atOnce(() => ({ head: options.head ?? source.head(), extent: source.extent() }));
-  const { head } = begun;
-  if (!head) return broken(begun.extent?.last ?? 1, 'head');
-  let at: Link & { recordedAtMs?: number; repair?: string | undefined } = { seq: 0, hash: GENESIS };
+/** Where a verification is: the last verified row, or the last trimmed one. */
+type Progress = {
+  at: Link & { recordedAtMs?: number; repair?: string | undefined };
   /** Whether `at` is not a stored row: it is the start of the chain, or the last trimmed row. */
-  let isTrimmed = true;
-  let from = 0;
-  let events = 0;
-  let erased = 0;
+  isTrimmed: boolean;
+  from: number;
+  events: number;
+  erased: number;
+  /** The checkpoints that are not passed yet, in order. */
+  checkpoints: Pick<Checkpoint, 'seq' | 'hash'>[];
+};
 
-  const readTrimming = (): BreakReason | undefined => {
-    const trimming = source.trimming();
-    if (trimming && !Number.isSafeInteger(trimming.seq)) return 'beginning';
-    // A trim may run between two pieces of work. Verification then continues after the last trimmed row.
-    if (trimming && trimming.seq > at.seq) {
-      if (!isAttested(required(keys), 'trimming', trimming) || trimming.epoch !== source.epoch) return 'beginning';
-      at = { seq: trimming.seq, hash: Buffer.from(trimming.hash, 'hex') };
-      isTrimmed = true;
-    }
-    return undefined;
+export function* verifyChain(options: ChainOptions): Verifying {
+  const { keys } = options;
+  const progress: Progress = {
+    at: { seq: 0, hash: GENESIS },
+    isTrimmed: true,
+    ...{ from: 0, events: 0, erased: 0 },
+    checkpoints: [...(options.checkpoints ?? [])].sort((a, b) => a.seq - b.seq),
   };
-  const hasOtherCheckpoint = (): boolean => {
-    while (checkpoints[0] && checkpoints[0].seq < at.seq) checkpoints.shift();
-    while (checkpoints[0]?.seq === at.seq) if (checkpoints.shift()?.hash !== hex(at.hash)) return true;
-    return false;
-  };
-
-  for (;;) {
-    const verdict = source.atOnce((): Verdict | 'more' | 'unreadable' | { row: StoredRow } | undefined => {
-      const reason = readTrimming();
-      if (reason) return broken(source.extent()?.first ?? at.seq + 1, reason);
-      if (isTrimmed) {
-        from = at.seq + 1;
-        const { first = from } = source.extent() ?? {};
-        if (first < from) return broken(first, 'beginning');
-        if (hasOtherCheckpoint()) return broken(from, 'checkpoint');
-      }
-      const rows = readableRows(source, at.seq, head.seq);
-      if (rows.length === 0 && at.seq < head.seq && !isReadable(source, at.seq + 1)) return 'unreadable';
-      for (const row of rows) {
-        if (row.seq !== at.seq + 1) return broken(at.seq + 1, isTrimmed ? 'beginning' : 'missing');
-        if (!isHash(row.prevHash) || !isEqual(row.prevHash, at.hash)) return { row };
-        const fault = faultOf(row, source.epoch, keys);
-        if (fault) return broken(row.seq, fault);
-        const isEarlier = row.recordedAtMs < (at.recordedAtMs ?? 0);
-        if (isEarlier && !isRepair(at.repair, at.seq, source.epoch, required(keys))) return broken(row.seq, 'row');
-        at = { seq: row.seq, hash: rowHash(row), recordedAtMs: row.recordedAtMs, repair: row.repair };
-        isTrimmed = false;
-        events++;
-        if (row.erasure !== undefined) erased++;
-        if (hasOtherCheckpoint() || (row.checkpoint !== undefined && hashIn(row.checkpoint) !== hex(at.hash))) {
-          return broken(row.seq, 'checkpoint');
-        }
-      }
-      if (rows.length === ROWS_AT_ONCE || (rows.length > 0 && at.seq < head.seq)) return 'more';
-      if (at.seq < head.seq) return broken(at.seq + 1, isTrimmed ? 'beginning' : 'missing');
-      return endOf(source, head, at);
-    });
-    if (verdict === 'more') yield;
-    else if (verdict === 'unreadable') return yield* unreadableFrom(source, at.seq + 1, head.seq);
-    else if (verdict && 'row' in verdict) return yield* findAltered(source, verdict.row, at, isTrimmed, head, keys);
-    else if (verdict) return verdict;
-    else break;
-  }
+  const head = options.head ?? (yield* ask((reads) => reads.head()));
+  if (!head) return broken((yield* ask((reads) => reads.extent()))?.last ?? 1, 'head');
+  const verdict = yield* verifyRows(progress, head, keys);
+  if (verdict) return verdict;
+  const { at, from, events, erased, checkpoints } = progress;
   // A checkpoint is left that is after the last row: rows were cut off, or the checkpoint belongs to another log.
   if (checkpoints[0]) return broken(head.seq + 1, 'checkpoint');
   return { ok: true, from, to: at.seq, hash: hex(at.hash), events, erased };
 }
 
-/** Reads the next rows. Where the file is damaged, those before the damage; none if the next row is damaged. */
-function readableRows(source: ChainSource, after: number, upTo: number): StoredRow[] {
-  try {
-    return source.rows(after, upTo, ROWS_AT_ONCE);
-  } catch {
-    const rows: StoredRow[] = [];
-    for (let seq = after + 1; seq <= Math.min(upTo, after + ROWS_AT_ONCE) && isReadable(source, seq); seq++) {
-      rows.push(...source.rows(seq - 1, seq, 1));
+/** Verifies all rows up to the head. Returns the first fault. */
+function* verifyRows(progress: Progress, head: Link, keys: AuditKeys | undefined): Verifying<Verdict | undefined> {
+  /** Rows are read one by one up to this position, because some of them are damaged. */
+  let singlyUpTo = 0;
+  for (;;) {
+    yield;
+    const beginning = yield* verifyBeginning(progress, keys);
+    if (beginning) return beginning;
+    const { at } = progress;
+    let rows: StoredRow[];
+    try {
+      rows = yield* ask((reads) => reads.rows(at.seq, head.seq, at.seq < singlyUpTo ? 1 : reads.rowsAtOnce));
+    } catch (error) {
+      const [isDamage, rowsAtOnce] = yield* ask((reads) => [reads.isDamage(error), reads.rowsAtOnce] as const);
+      if (!isDamage) throw error;
+      if (at.seq < singlyUpTo) return yield* unreadableFrom(at.seq + 1, head.seq);
+      singlyUpTo = at.seq + rowsAtOnce;
+      continue;
     }
-    return rows;
+    for (const row of rows) {
+      const fault = verifyRow(progress, row, yield* ask((reads) => reads.epoch), keys);
+      if (fault === 'link') return yield* findAltered(row, progress, head, keys);
+      if (fault) return fault;
+    }
+    if (rows.length > 0 && progress.at.seq < head.seq) continue;
+    if (progress.at.seq < head.seq) return broken(at.seq + 1, progress.isTrimmed ? 'beginning' : 'missing');
+    return yield* verifyEnd(head, progress.at);
   }
 }
 
-/** Whether a row can be read. Throws an error that is not about damage: `SQLITE_CORRUPT` and `SQLITE_NOTADB`. */
-function isReadable(source: ChainSource, seq: number): boolean {
-  try {
-    source.rows(seq - 1, seq, 1);
-    return true;
-  } catch (error) {
-    if (source.isDamage?.(error)) return false;
-    throw error;
+/** Continues after the last trimmed row, if rows were trimmed that are not verified yet. */
+function* verifyBeginning(progress: Progress, keys: AuditKeys | undefined): Verifying<Verdict | undefined> {
+  const trimming = yield* ask((reads) => reads.trimming());
+  const isPosition = trimming === undefined || Number.isSafeInteger(trimming.seq);
+  const isNew = trimming !== undefined && isPosition && trimming.seq > progress.at.seq;
+  if (!isPosition || (isNew && !(yield* isOfLog(trimming, keys)))) {
+    return broken((yield* ask((reads) => reads.extent()))?.first ?? progress.at.seq + 1, 'beginning');
   }
+  if (isNew) {
+    progress.at = { seq: trimming.seq, hash: Buffer.from(trimming.hash, 'hex') };
+    progress.isTrimmed = true;
+  }
+  if (!progress.isTrimmed) return undefined;
+  const from = progress.at.seq + 1;
+  progress.from = from;
+  const { first = from } = (yield* ask((reads) => reads.extent())) ?? {};
+  if (first < from) return broken(first, 'beginning');
+  return hasOtherCheckpoint(progress) ? broken(from, 'checkpoint') : undefined;
+}
+
+function* isOfLog(trimming: Trimming, keys: AuditKeys | undefined): Verifying<boolean> {
+  return isAttested(required(keys), 'trimming', trimming) && trimming.epoch === (yield* ask((reads) => reads.epoch));
+}
+
+/** Verifies the next row, and goes on to it. `link`: its `prevHash` is not the hash of the row before it. */
+function verifyRow(
+  progress: Progress,
+  row: StoredRow,
+  epoch: string,
+  keys: AuditKeys | undefined,
+): Verdict | 'link' | undefined {
+  const { at } = progress;
+  if (row.seq !== at.seq + 1) return broken(at.seq + 1, progress.isTrimmed ? 'beginning' : 'missing');
+  if (!isHash(row.prevHash) || !isEqual(row.prevHash, at.hash)) return 'link';
+  const fault = faultOf(row, epoch, keys);
+  if (fault) return broken(row.seq, fault);
+  const isEarlier = row.recordedAtMs < (at.recordedAtMs ?? 0);
+  if (isEarlier && !isRepair(at.repair, at.seq, epoch, required(keys))) return broken(row.seq, 'row');
+  progress.at = { seq: row.seq, hash: rowHash(row), recordedAtMs: row.recordedAtMs, repair: row.repair };
+  progress.isTrimmed = false;
+  progress.events++;
+  if (row.erasure !== undefined) progress.erased++;
+  const isOther = row.checkpoint !== undefined && hashIn(row.checkpoint) !== hex(progress.at.hash);
+  return hasOtherCheckpoint(progress) || isOther ? broken(row.seq, 'checkpoint') : undefined;
+}
+
+/** Drops the checkpoints up to the last verified row. Returns whether one of this row has another hash. */
+function hasOtherCheckpoint({ at, checkpoints }: Progress): boolean {
+  while (checkpoints[0] && checkpoints[0].seq < at.seq) checkpoints.shift();
+  while (checkpoints[0]?.seq === at.seq) if (checkpoints.shift()?.hash !== hex(at.hash)) return true;
+  return false;
 }
 
 /** Finds the end of a damaged range. */
-function* unreadableFrom(source: ChainSource, from: number, upTo: number): Generator<undefined, Verdict> {
+function* unreadableFrom(from: number, upTo: number): Verifying {
   let to = from;
-  while (to < upTo && !isReadable(source, to + 1)) {
-    to++;
-    if (to % ROWS_SEARCHED === 0) yield;
+  for (; to < upTo; to++) {
+    yield; // After an error, a store may refuse all further reads of the same moment.
+    try {
+      yield* ask((reads) => reads.rows(to, to + 1, 1));
+      break;
+    } catch (error) {
+      if (!(yield* ask((reads) => reads.isDamage(error)))) throw error;
+    }
   }
   return { ok: false, seq: from, reason: 'unreadable', to };
 }
 
+/** Does the reads up to the next pause, all of one moment. Returns the verdict if the verification has ended. */
+export function verifyStep(verifying: Verifying, source: ChainSource): Verdict | undefined {
+  return source.atOnce(() => {
+    let step = verifying.next();
+    while (!step.done && step.value) {
+      let value: unknown;
+      try {
+        value = step.value(source);
+      } catch (error) {
+        step = verifying.throw(error);
+        continue;
+      }
+      step = verifying.next(value);
+    }
+    return step.done ? step.value : undefined;
+  });
+}
+
+/** Verifies a log without a pause. */
+export function verifyNow(source: ChainSource, options: ChainOptions): Verdict {
+  const verifying = verifyChain(options);
+  for (;;) {
+    const verdict = verifyStep(verifying, source);
+    if (verdict) return verdict;
+  }
+}
+
+/** As {@link verifyStep}, for a store with asynchronous reads. */
+export async function verifyStepAsync(verifying: Verifying, reads: ChainReads<true>): Promise<Verdict | undefined> {
+  let step = verifying.next();
+  while (!step.done && step.value) {
+    let value: unknown;
+    try {
+      value = await step.value(reads);
+    } catch (error) {
+      step = verifying.throw(error);
+      continue;
+    }
+    step = verifying.next(value);
+  }
+  return step.done ? step.value : undefined;
+}
+
 /**
- * Runs {@link verifyChain} in slices (short pieces of work between which the event loop is free). On abort, rejects with
- * the signal's reason.
+ * Runs a verification in slices (short pieces of work between which the event loop is free). On abort, rejects with the
+ * signal's reason.
  */
 export async function verifyInSlices(
-  steps: Generator<undefined, Verdict>,
+  verifying: Verifying,
+  source: ChainSource,
   slice: <T>(work: (until: number) => T) => Promise<T>,
   signal: AbortSignal | undefined,
 ): Promise<Verdict> {
   for (;;) {
     signal?.throwIfAborted();
     const verdict = await slice((until) => {
-      do {
-        const step = steps.next();
-        if (step.done) return step.value;
-      } while (performance.now() < until);
-      return undefined;
+      for (;;) {
+        const verdict = verifyStep(verifying, source);
+        if (verdict || performance.now() >= until) return verdict;
+      }
     });
     if (verdict) return verdict;
   }
@@ -198,49 +280,48 @@ export async function verifyInSlices(
 /**
  * Compares `at`, the last verified row, with the stored head. New events may have been logged since the verification began.
  */
-function endOf(source: ChainSource, head: Link, at: Link): Verdict | undefined {
-  const now = source.head();
-  const last = source.extent()?.last ?? 0;
+function* verifyEnd(head: Link, at: Link): Verifying<Verdict | undefined> {
+  const now = yield* ask((reads) => reads.head());
+  const last = (yield* ask((reads) => reads.extent()))?.last ?? 0;
   // `at` is after `head` if a trim has deleted rows that were not yet verified. The signed record of the trim covers these
   // rows.
   const isEnd = at.seq > head.seq || isEqual(at.hash, head.hash);
   if (!isEnd || !now || now.seq < Math.max(head.seq, at.seq)) return broken(Math.max(1, head.seq), 'head');
   if (now.seq === head.seq && !isEqual(now.hash, head.hash)) return broken(Math.max(1, head.seq), 'head');
   if (last > now.seq) return broken(now.seq + 1, 'head');
-  return source.hasSignedAfter(now.seq) ? broken(now.seq + 1, 'checkpoint') : undefined;
+  return (yield* ask((reads) => reads.hasSignedAfter(now.seq))) ? broken(now.seq + 1, 'checkpoint') : undefined;
 }
 
 /** Called if the `prevHash` of `row` is not the hash of the row before it. Finds out which of the two was altered. */
 function* findAltered(
-  source: ChainSource,
   row: StoredRow,
-  before: Link,
-  isBeforeTrimmed: boolean,
+  { at: before, isTrimmed: isBeforeTrimmed }: Progress,
   head: Link,
   keys: AuditKeys | undefined,
-): Generator<undefined, Verdict> {
+): Verifying {
   const { seq } = row;
-  const next = seq === head.seq ? head.hash : source.prevHash(seq + 1);
+  const next = seq === head.seq ? head.hash : yield* ask((reads) => reads.prevHash(seq + 1));
   const matchesNext = (other: StoredRow) => isHash(other.prevHash) && next && isEqual(rowHash(other), next);
   if (matchesNext(row)) {
     if (isBeforeTrimmed) return broken(seq, 'beginning');
     // Rows may have been inserted before `row`. The first of them has the same `prevHash` as `row`.
-    const inserted = yield* findPrevHash(source, row.prevHash, before.seq);
+    const inserted = yield* findPrevHash(row.prevHash, before.seq);
     return broken(inserted ?? before.seq, 'row');
   }
   if (matchesNext({ ...row, prevHash: before.hash })) return broken(seq, 'row');
-  const fault = faultOf(row, source.epoch, keys);
+  const fault = faultOf(row, yield* ask((reads) => reads.epoch), keys);
   if (fault) return broken(seq, fault);
   // If another row has the predecessor's hash as its `prevHash`, the predecessor is intact, and that other row was moved
   // away.
-  if ((yield* findPrevHash(source, before.hash, head.seq)) !== undefined) return broken(seq, 'order');
+  if ((yield* findPrevHash(before.hash, head.seq)) !== undefined) return broken(seq, 'order');
   return isBeforeTrimmed ? broken(seq, 'beginning') : broken(before.seq, 'row');
 }
 
-function* findPrevHash(source: ChainSource, hash: Uint8Array, upTo: number): Generator<undefined, number | undefined> {
-  const first = source.extent()?.first ?? 1;
+function* findPrevHash(hash: Uint8Array, upTo: number): Verifying<number | undefined> {
+  const first = (yield* ask((reads) => reads.extent()))?.first ?? 1;
   for (let from = first; from <= upTo; from += ROWS_SEARCHED) {
-    const found = source.firstWithPrevHash(hash, from, Math.min(upTo, from + ROWS_SEARCHED - 1));
+    const to = Math.min(upTo, from + ROWS_SEARCHED - 1);
+    const found = yield* ask((reads) => reads.firstWithPrevHash(hash, from, to));
     if (found !== undefined) return found;
     yield;
   }

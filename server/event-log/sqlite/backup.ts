@@ -19,7 +19,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Checkpoint, Verdict } from '../../../shared/audit.ts';
 import { RunwireError } from '../../../shared/errors.ts';
 import { checkpointAt, isAttested, renewalOf } from '../integrity/attestation.ts';
-import { verifyChain } from '../integrity/chain.ts';
+import { verifyNow } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { historyEpochOf, storeEpoch } from './database.ts';
 import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
@@ -152,13 +152,9 @@ function verify(db: DatabaseSyncInstance, keys: AuditKeys): Restored['verdict'] 
     throw fail('the backup does not verify: its checkpoint is not signed by its key');
   }
   const { value: epoch } = db.prepare(`SELECT value FROM meta WHERE key = 'epoch'`).get() as { value: string };
-  const steps = verifyChain(new SqliteChain(db, epoch), { keys, checkpoints: [checkpoint] });
-  for (;;) {
-    const { done, value: verdict } = steps.next();
-    if (!done) continue;
-    if (verdict.ok) return verdict;
-    throw fail(`the backup does not verify: broken at seq ${verdict.seq}: ${verdict.reason}`);
-  }
+  const verdict = verifyNow(new SqliteChain(db, epoch), { keys, checkpoints: [checkpoint] });
+  if (verdict.ok) return verdict;
+  throw fail(`the backup does not verify: broken at seq ${verdict.seq}: ${verdict.reason}`);
 }
 
 function signHead(db: DatabaseSyncInstance, keys: AuditKeys): Checkpoint {

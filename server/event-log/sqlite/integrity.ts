@@ -71,8 +71,8 @@ export class SqliteIntegrity implements Integrity {
 
   verify({ checkpoints, signal }: VerifyOptions = {}): Promise<Verdict> {
     const { database, state } = this.#parts;
-    const steps = verifyChain(this.#chain, { head: state.storedHead, keys: database.keys, checkpoints });
-    return verifyInSlices(steps, database.slice, signal);
+    const verifying = verifyChain({ head: state.storedHead, keys: database.keys, checkpoints });
+    return verifyInSlices(verifying, this.#chain, database.slice, signal);
   }
 
   erasuresOf({
@@ -172,6 +172,7 @@ export class SqliteIntegrity implements Integrity {
 /** Reads the rows for verification. Another program may have written to the file, so a column may have any value. */
 export class SqliteChain implements ChainSource {
   readonly epoch: string;
+  readonly rowsAtOnce = 16;
   readonly #db: DatabaseSyncInstance;
   readonly #statements;
 

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Verdict } from '../../../shared/audit.ts';
 import { RunwireError } from '../../../shared/errors.ts';
-import { type ChainOptions, verifyChain } from '../integrity/chain.ts';
+import { type ChainOptions, verifyNow } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { historyEpochOf } from './database.ts';
 import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
@@ -33,15 +33,10 @@ export function verifySqliteFile(path: string, options: FileOptions): Verdict {
       requireNewestSchema(db);
       const { value: epoch } = db.prepare(`SELECT value FROM meta WHERE key = 'epoch'`).get() as { value: string };
       options.check?.({ epoch: historyEpochOf(db) ?? epoch, keys });
-      const verifying = verifyChain(new SqliteChain(db, epoch), { checkpoints: options.checkpoints, keys });
-      for (;;) {
-        const step = verifying.next();
-        if (!step.done) continue;
-        const verdict = step.value;
-        // The server leaves WAL mode when it closes: a file in WAL mode was in use, and the WAL may have newer events.
-        const lacksWal = verdict.ok && !hasWal && isInWalMode(path);
-        return lacksWal ? { ok: false, seq: verdict.to + 1, reason: 'wal' } : verdict;
-      }
+      const verdict = verifyNow(new SqliteChain(db, epoch), { checkpoints: options.checkpoints, keys });
+      // The server leaves WAL mode when it closes: a file in WAL mode was in use, and the WAL may have newer events.
+      const lacksWal = verdict.ok && !hasWal && isInWalMode(path);
+      return lacksWal ? { ok: false, seq: verdict.to + 1, reason: 'wal' } : verdict;
     } finally {
       db.close();
     }
