@@ -32,7 +32,7 @@ export type AuditOptions = {
   log: Log & Pick<EventLog, 'integrity' | 'nodes'>;
   privacy: Pick<Privacy, 'guardText'>;
   tombstone: (event: object) => object;
-  /** Folder for the file `checkpoints.ndjson`. Undefined for a log in memory: then no file is written. */
+  /** Folder for the file `checkpoints.ndjson`. Undefined: each checkpoint is a line of the server's log instead. */
   folder: string | undefined;
   logger: Logger;
   /** Called when an administrator has confirmed that the system clock is right. */
@@ -172,13 +172,20 @@ export class Audit {
   async #take(): Promise<Checkpoint> {
     this.#takenAt = this.#log.head;
     const { checkpoint, isNew } = await this.#log.integrity.checkpoint();
-    if (this.#folder !== undefined && isNew) {
-      const path = join(this.#folder, CHECKPOINTS_FILE);
-      const line = `${JSON.stringify(checkpoint)}\n`;
-      this.#writing = this.#writing
-        .then(() => appendFile(path, line, { mode: 0o600 }))
-        .catch((error) => this.#logger.error({ err: error }, 'cannot write a checkpoint to checkpoints.ndjson'));
-    }
+    if (isNew) this.#keep(checkpoint);
     return checkpoint;
+  }
+  /** Writes a new checkpoint into the file; without a folder, into the server's log, which operators keep elsewhere. */
+  #keep(checkpoint: Checkpoint): void {
+    const { seq, hash } = checkpoint;
+    if (this.#folder === undefined) {
+      this.#logger.info({ seq, hash, checkpoint: JSON.stringify(checkpoint) }, 'checkpoint of the event log');
+      return;
+    }
+    const path = join(this.#folder, CHECKPOINTS_FILE);
+    const line = `${JSON.stringify(checkpoint)}\n`;
+    this.#writing = this.#writing
+      .then(() => appendFile(path, line, { mode: 0o600 }))
+      .catch((error) => this.#logger.error({ err: error }, 'cannot write a checkpoint to checkpoints.ndjson'));
   }
 }

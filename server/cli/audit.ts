@@ -5,6 +5,7 @@ import type { RunwireClient } from '../../client/index.ts';
 import type { BreakReason, Checkpoint, Verdict } from '../../shared/audit.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { MAX_CHECKPOINTS } from '../audit/audit.ts';
+import { readEnvironment } from '../config.ts';
 import { databasePath, isPostgresUrl } from '../event-log/database-url.ts';
 import { isAttested } from '../event-log/integrity/attestation.ts';
 import { AuditKeys } from '../event-log/integrity/keys.ts';
@@ -51,7 +52,7 @@ export async function verify(options: VerifyCommandOptions): Promise<number> {
   const verdict =
     database === undefined
       ? await call(await targetOf(options), (client) => verifyServer(client, kept, keys))
-      : verifyFile(database, kept, keys);
+      : await verifyDatabase(database, kept, keys);
   if (verdict.ok) {
     const { from, to, hash, events, erased } = verdict;
     const checked = kept.length === 0 ? '' : `, ${kept.length} checkpoint${kept.length === 1 ? ' matches' : 's match'}`;
@@ -83,21 +84,22 @@ async function verifyServer(client: RunwireClient, kept: Kept[], keys: AuditKeys
   return verdict;
 }
 
-function verifyFile(database: string, kept: Kept[], given: AuditKeys | undefined): Verdict {
-  if (isPostgresUrl(database)) throw new UsageError('--database: a server verifies a log in PostgreSQL: use --url');
-  if (!database.startsWith('file:')) throw new UsageError('--database: must begin with file:');
-  const path = databasePath(database);
+async function verifyDatabase(database: string, kept: Kept[], given: AuditKeys | undefined): Promise<Verdict> {
+  const checkpoints = kept.map(({ checkpoint }) => checkpoint);
+  const check = ({ epoch, keys }: { epoch: string; keys: AuditKeys | undefined }) => {
+    if (kept.length === 0) return;
+    if (!keys) throw new UsageError('--key is required: the key is neither in the database nor beside it');
+    requireSigned(kept, epoch, keys);
+  };
   try {
-    const checkpoints = kept.map(({ checkpoint }) => checkpoint);
-    return verifySqliteFile(path, {
-      keys: given,
-      checkpoints,
-      check: ({ epoch, keys }) => {
-        if (kept.length === 0) return;
-        if (!keys) throw new UsageError('--key is required: there is no audit.key beside the database');
-        requireSigned(kept, epoch, keys);
-      },
-    });
+    if (!isPostgresUrl(database)) {
+      if (!database.startsWith('file:')) throw new UsageError('--database: must begin with file: or postgres://');
+      return verifySqliteFile(databasePath(database), { keys: given, checkpoints, check });
+    }
+    const { verifyPostgresDatabase } = await import('../event-log/postgres/verify-database.ts');
+    const { AUDIT_KEY } = readEnvironment();
+    const keys = given ?? (AUDIT_KEY === undefined ? undefined : AuditKeys.inText(AUDIT_KEY));
+    return await verifyPostgresDatabase(database, { keys, checkpoints, check });
   } catch (error) {
     if (error instanceof RunwireError && error.code === 'INVALID_INPUT') throw new UsageError(error.message);
     throw error;

@@ -6,13 +6,17 @@ import type { Log, LogHead, StoredEvent } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
 import { PostgresApprovals } from './approvals.ts';
 import { type OpenBackplane, silentBackplane } from './backplane.ts';
+import { clockOf } from './clock.ts';
 import { type Cluster, joinCluster } from './cluster.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { PostgresDatabase } from './database.ts';
+import { findDamage } from './head.ts';
+import { type ErasureStore, PostgresIntegrity, renewEpochIn, tombstonesAfter } from './integrity.ts';
 import { openKeys } from './keys.ts';
 import { migrate } from './migrate.ts';
 import { PostgresOutbox } from './outbox.ts';
 import { PostgresReads } from './reads.ts';
+import { PostgresRetention } from './retention.ts';
 import { PostgresRevocations } from './revocations.ts';
 import { PostgresRuns } from './runs.ts';
 import { PostgresSessions } from './sessions.ts';
@@ -54,14 +58,16 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
   let cluster: Cluster | undefined;
   try {
     await migrate(database.options);
-    const { id, secret } = await database.write((query) => openKeys(query, options.auditKey));
+    const { id, secret, keys } = await database.write((query) => openKeys(query, options.auditKey));
+    const damage = await database.write(findDamage);
+    if (damage) options.onDamage?.(damage);
+    const signing = { keys, id, clock: clockOf(now) };
     cluster = await joinCluster({
       database,
       backplane: (options.backplane ?? silentBackplane)(id),
       secret,
-      // Replaced by the record of erasures and of epochs.
-      tombstonesAfter: async () => [],
-      renewEpoch: rejects,
+      tombstonesAfter: (generation) => tombstonesAfter(database, generation),
+      renewEpoch: (query, reason) => renewEpochIn(query, reason, signing),
       onFailure,
     });
     const { feed, nodes, log: state } = cluster;
@@ -71,9 +77,23 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
     });
     const joined = cluster;
     const kept = { database, changed: () => joined.changed(), onChange: joined.onChange.bind(joined) };
+    const webhooks = new PostgresWebhooks(kept);
+    const index = { trimmed: async () => undefined, cut: async () => undefined };
+    const retention = new PostgresRetention({
+      ...{ ...signing, database, index, beside: [webhooks] },
+      changed: () => {
+        joined.changed();
+        return joined.look();
+      },
+    });
+    const erasure: ErasureStore = { erase: rejects, clean: rejects };
+    const capAccessTimes = async () => undefined;
+    const integrity = new PostgresIntegrity({ ...signing, database, cluster, erasure, capAccessTimes });
     const log = new PostgresLog({ database, cluster, queue, id, secret });
     return Object.assign(log, {
-      ...notBuilt('trim', 'keepClock', 'keptClock'),
+      trim: (recordedBeforeMs: number) => retention.trim(recordedBeforeMs),
+      keepClock: (nowMs: number) => retention.keepClock(nowMs),
+      keptClock: () => retention.keptClock(),
       nodes,
       runs: Object.assign(new PostgresRuns({ database, log }), { remove: rejects }),
       approvals: new PostgresApprovals(database),
@@ -81,9 +101,9 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
       access: stub<EventLog['access']>(),
       revocations: new PostgresRevocations(kept),
       sessions: new PostgresSessions(kept),
-      integrity: stub<EventLog['integrity']>(),
+      integrity,
       producerState: stub<EventLog['producerState']>(),
-      webhooks: new PostgresWebhooks(kept),
+      webhooks,
       outbox: new PostgresOutbox(database),
       close: async () => {
         await queue.close();
@@ -181,5 +201,3 @@ function openError(path: string, error: unknown): RunwireError {
 const rejects = () => Promise.reject(new RunwireError('UNAVAILABLE', 'not built yet'));
 const stub = <T extends object>(): T =>
   new Proxy({}, { get: (_, name) => (/^on[A-Z]/.test(String(name)) ? () => () => undefined : rejects) }) as T;
-const notBuilt = <Name extends keyof Log>(...names: Name[]) =>
-  Object.fromEntries(names.map((name) => [name, rejects])) as unknown as Pick<Log, Name>;
