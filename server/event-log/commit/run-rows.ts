@@ -3,7 +3,7 @@ import { startsAfter } from '../../../shared/run-order.ts';
 
 /**
  * The rows of one run during one commit: its header, stages, artifacts and approvals. Each row is read at its first use,
- * and written once, by `write`, even if several batches change it. A journal keeps the values from before the current
+ * and written once, by the store, even if several batches change it. A journal keeps the values from before the current
  * batch, so that a refused batch is undone in memory.
  */
 
@@ -32,8 +32,6 @@ export interface RunTables {
   lastStarted(before: string): { startKey: string; stage: Stage } | undefined;
   /** Number of stored approvals. */
   approvalCount(): number;
-  /** Writes the rows that changed, in the transaction of the commit. */
-  write(changes: Changes): Generator<undefined, void>;
 }
 
 /** A text that sorts after every start key. */
@@ -185,15 +183,16 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
     for (const rows of [this.#stages, this.#artifacts, this.#approvals]) rows.undo();
   }
 
-  *write(): Generator<undefined, void> {
+  /** The rows that changed; undefined if none did. */
+  changes(): Changes | undefined {
     const header = this.#header;
-    if (!header || header === this.tables.header) return;
-    yield* this.tables.write({
+    if (!header || header === this.tables.header) return undefined;
+    return {
       header,
       stages: this.#stages.changed(),
       artifacts: this.#artifacts.changed(),
       approvals: this.#approvals.changed(),
-    });
+    };
   }
 
   /**

@@ -1,4 +1,5 @@
-import type { ChainHead, CommitTables, Entry } from '../commit/commit-group.ts';
+import type { ChainHead } from '../commit/commit-fold.ts';
+import type { CommitTables, Entry } from '../commit/commit-group.ts';
 import { type RowStatements, SqliteRunTables, YIELD_ROWS } from './rows.ts';
 import { INSERT_ROWS, type LogStatements } from './statements.ts';
 

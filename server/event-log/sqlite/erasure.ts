@@ -98,7 +98,8 @@ export class SqliteErasure {
       this.#statements.insertErasure.run(seq, JSON.stringify(erasure));
       const ofRun = new CommitRows(new SqliteRunTables(rows, projectId, runId));
       fold(ofRun, event as never);
-      for (const _ of ofRun.write());
+      const changes = ofRun.changes();
+      if (changes) for (const _ of ofRun.tables.write(changes));
       for (const user of formerUsers(original, ofRun.header()?.createdBy)) this.#statements.deleteUser.run(user, seq);
       onErasing(seq);
       this.#statements.setDue.run();

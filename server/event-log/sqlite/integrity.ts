@@ -1,5 +1,5 @@
 import type { Checkpoint, ClockRepair, Erasure, Verdict } from '../../../shared/audit.ts';
-import type { ChainHead } from '../commit/commit-group.ts';
+import type { ChainHead } from '../commit/commit-fold.ts';
 import type { EraseRequest, ErasuresQuery, Integrity, VerifyOptions } from '../contract/integrity.ts';
 import type { StoredEvent } from '../contract/log.ts';
 import { attest, checkpointAt, isAttested, renewalOf, type Trimming } from '../integrity/attestation.ts';

@@ -1,6 +1,7 @@
 import type { Approval, Artifact, RunHeader, Stage } from '../../../shared/run.ts';
 import { startKey } from '../../../shared/run-order.ts';
-import type { Changes, RunTables } from '../commit/run-rows.ts';
+import type { WritableTables } from '../commit/commit-group.ts';
+import type { Changes } from '../commit/run-rows.ts';
 import type { DatabaseSyncInstance } from './driver.ts';
 
 /** Statements on the rows of runs, prepared once for a connection. */
@@ -46,7 +47,7 @@ const parsed = <T>(row: object | undefined): T | undefined =>
 export const YIELD_ROWS = 64;
 
 /** The stored rows of one run, inside one transaction. Nothing else may change these rows until `write`. */
-export class SqliteRunTables implements RunTables {
+export class SqliteRunTables implements WritableTables {
   readonly header: RunHeader | undefined;
   readonly #statements: RowStatements;
   readonly #projectId: string;
