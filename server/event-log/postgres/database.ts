@@ -163,3 +163,24 @@ async function transact<T>(pool: pg.Pool, begin: string, work: (query: Query) =>
       );
   }
 }
+
+const CAUSES: { readonly [code: string]: string } = {
+  '25006': 'the database is read-only',
+  '28': 'the database refuses the user',
+  '3D000': 'the database does not exist',
+  '53100': 'the disk of the database is full',
+  '53300': 'the database has no free connection',
+  '57P01': 'the database is shutting down',
+  '57P03': 'the database is starting',
+  '57014': 'the database took too long',
+  '55P03': 'the database took too long',
+};
+
+/** A fixed text for operators. */
+export function causeOf(error: unknown): string {
+  const { code = '' } = (error ?? {}) as { code?: string };
+  const isServer = error instanceof pg.DatabaseError;
+  return (
+    CAUSES[code] ?? CAUSES[code.slice(0, 2)] ?? (isServer ? 'the event log failed' : 'the database cannot be reached')
+  );
+}

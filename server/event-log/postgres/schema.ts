@@ -1,4 +1,4 @@
-import { POSITION_BEFORE } from './functions.ts';
+import { COMMIT, POSITION_BEFORE, ROWS } from './functions.ts';
 import { outboxTables } from './outbox-schema.ts';
 
 /**
@@ -279,6 +279,8 @@ export const migrations: readonly string[] = [
     lease_until timestamptz NOT NULL
   ) WITH (fillfactor = 20);
   ${POSITION_BEFORE}
+  ${COMMIT}
+  ${ROWS}
   ${outboxTables}
   `,
 ];

@@ -1,0 +1,173 @@
+import type { Approval, Artifact, RunHeader, Stage } from '../../../shared/run.ts';
+import { startKey } from '../../../shared/run-order.ts';
+import { Missing, type MissingRow, type RowKind } from '../commit/commit-fold.ts';
+import type { RunTables } from '../commit/run-rows.ts';
+
+/** The rows of runs that this node has folded on, for the next commits. A commit compares the versions of its runs. */
+
+/** About 64 MiB in memory. */
+const MAX_CACHED_LENGTH = 16 * 1024 * 1024;
+/** Length that an entry counts besides its text. */
+const ENTRY_LENGTH = 128;
+
+export type RunRow = { rowId: number; version: number; header: RunHeader };
+type Running = { startKey: string; stage: Stage };
+type Rows = { stage: Stage; artifact: Artifact; approval: Approval };
+
+/** The rows of one run that are in memory. A read of another row throws {@link Missing}. */
+export class CachedRun implements RunTables {
+  readonly projectId: string;
+  readonly runId: string;
+  /** Undefined for a run without events. */
+  readonly row: RunRow | undefined;
+  /** Approximate length of the rows as text. */
+  length: number;
+  readonly #rows: { [Kind in RowKind]: Map<string, Rows[Kind] | undefined> };
+  /** Number of rows in memory. A run with as many rows has no others. */
+  readonly #count: { [Kind in RowKind]: number };
+  /** The running stages with a start key of at least `#runningFrom`, the last started first. */
+  readonly #running: Running[];
+  #runningFrom: string | undefined;
+  #approvals: number | undefined;
+
+  /** `before`: the run in an earlier version, whose rows are taken over. */
+  constructor(projectId: string, runId: string, row?: RunRow, before?: CachedRun) {
+    this.projectId = projectId;
+    this.runId = runId;
+    this.row = row;
+    this.length = before?.length ?? ENTRY_LENGTH;
+    this.#rows = before ? before.#rows : { stage: new Map(), artifact: new Map(), approval: new Map() };
+    this.#count = before ? before.#count : { stage: 0, artifact: 0, approval: 0 };
+    this.#running = before ? before.#running : [];
+    // A run without events has no rows.
+    const isNew = before !== undefined && !before.row;
+    this.#runningFrom = isNew ? '' : before ? before.#runningFrom : undefined;
+    this.#approvals = isNew ? 0 : before ? before.#approvals : undefined;
+  }
+
+  get header(): RunHeader | undefined {
+    return this.row?.header;
+  }
+  stage(id: string): Stage | undefined {
+    return this.#get('stage', id);
+  }
+  artifact(id: string): Artifact | undefined {
+    return this.#get('artifact', id);
+  }
+  approval(id: string): Approval | undefined {
+    return this.#get('approval', id);
+  }
+
+  lastStarted(before: string): Running | undefined {
+    if (!this.row) return undefined;
+    const found = this.#running.find((running) => running.startKey < before);
+    if (found || this.#runningFrom === '') return found;
+    throw this.#missing('running', this.#runningFrom ?? before);
+  }
+
+  approvalCount(): number {
+    if (!this.row) return 0;
+    if (this.#approvals === undefined) throw this.#missing('approvals', '');
+    return this.#approvals;
+  }
+
+  /** Whether a read of this row does not throw. */
+  has(kind: MissingRow['kind'], id: string): boolean {
+    if (!this.row) return true;
+    if (kind === 'running') return this.#runningFrom !== undefined && this.#runningFrom < id;
+    if (kind === 'approvals') return this.#approvals !== undefined;
+    return this.#rows[kind].has(id) || this.#hasAll(kind);
+  }
+
+  put<Kind extends RowKind>(kind: Kind, id: string, row: Rows[Kind] | undefined, length = 0): void {
+    this.length += length + ENTRY_LENGTH;
+    const rows = this.#rows[kind] as Map<string, Rows[Kind] | undefined>;
+    if (kind === 'stage') this.#putRunning(id, row as Stage | undefined);
+    this.#count[kind] += Number(row !== undefined) - Number(rows.get(id) !== undefined);
+    rows.set(id, row);
+  }
+
+  /** Adds running stages that follow the present ones. `from`: the start key of the last one; empty if there are no more. */
+  putRunning(stages: readonly Stage[], from: string): void {
+    for (const stage of stages) this.#running.push({ startKey: startKey(stage), stage });
+    this.#runningFrom = from;
+    this.length += ENTRY_LENGTH;
+  }
+
+  putApprovals(count: number): void {
+    this.#approvals = count;
+  }
+
+  /** Counts an approval that a commit has added. */
+  addApproval(): void {
+    if (this.#approvals !== undefined) this.#approvals++;
+  }
+
+  #putRunning(stageId: string, stage: Stage | undefined): void {
+    if (this.#runningFrom === undefined) return;
+    const known = this.#running.findIndex((running) => running.stage.stageId === stageId);
+    if (known >= 0) this.#running.splice(known, 1);
+    if (stage?.status !== 'running') return;
+    const key = startKey(stage);
+    if (key < this.#runningFrom) return;
+    const index = this.#running.findIndex((running) => running.startKey < key);
+    this.#running.splice(index < 0 ? this.#running.length : index, 0, { startKey: key, stage });
+  }
+
+  #hasAll(kind: RowKind): boolean {
+    const { stages, artifacts } = this.row?.header.counts ?? { stages: 0, artifacts: 0 };
+    const counts = { stage: stages, artifact: artifacts, approval: this.#approvals };
+    return this.#count[kind] === counts[kind];
+  }
+
+  #get<Kind extends RowKind>(kind: Kind, id: string): Rows[Kind] | undefined {
+    const rows = this.#rows[kind] as Map<string, Rows[Kind] | undefined>;
+    const row = rows.get(id);
+    if (row !== undefined || !this.row || rows.has(id) || this.#hasAll(kind)) return row;
+    throw this.#missing(kind, id);
+  }
+
+  #missing(kind: MissingRow['kind'], id: string): Missing {
+    return new Missing({ projectId: this.projectId, runId: this.runId, kind, id });
+  }
+}
+
+export const runKey = (projectId: string, runId: string): string => `${projectId} ${runId}`;
+
+/** The runs that were committed last, up to a bounded length. */
+export class RunCache {
+  readonly #runs = new Map<string, CachedRun>();
+  #length = 0;
+
+  get(key: string): CachedRun | undefined {
+    return this.#runs.get(key);
+  }
+
+  put(key: string, run: CachedRun): void {
+    this.delete(key);
+    this.#runs.set(key, run);
+    this.#lengths.set(run, run.length);
+    this.#length += run.length;
+    for (const [oldest] of this.#runs) {
+      if (this.#length <= MAX_CACHED_LENGTH) break;
+      this.delete(oldest);
+    }
+  }
+
+  delete(key: string): void {
+    const run = this.#runs.get(key);
+    if (!run) return;
+    this.#runs.delete(key);
+    this.#length -= this.#lengths.get(run) ?? 0;
+    this.#lengths.delete(run);
+  }
+
+  clear(): void {
+    this.#runs.clear();
+    this.#lengths.clear();
+    this.#length = 0;
+  }
+
+  /** Lengths as they were counted: a run grows while it is used. */
+  readonly #lengths = new Map<CachedRun, number>();
+}
