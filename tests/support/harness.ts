@@ -24,9 +24,16 @@ export function tokenFor(
   return signToken({ secret: claims.secret ?? secret }, { sub, projects, roles, ttlSeconds });
 }
 
+/** The project `cluster` replaces it: a server in memory is then three servers on one log (`nodes.ts`). */
+export const opening = {
+  inMemory: (options: RunServerOptions & InternalOptions) => openRunServer({ databaseUrl: 'memory:', ...options }),
+};
+
 /** Starts a server without a port, for callers in this process. */
-export const openServer = (options: RunServerOptions & InternalOptions = {}) =>
-  openRunServer({ databaseUrl: 'memory:', authSecret: secret, port: 0, shutdownSpreadMs: 0, ...options });
+export const openServer = ({ databaseUrl = 'memory:', ...more }: RunServerOptions & InternalOptions = {}) => {
+  const options = { authSecret: secret, port: 0, shutdownSpreadMs: 0, ...more };
+  return databaseUrl === 'memory:' ? opening.inMemory(options) : openRunServer({ databaseUrl, ...options });
+};
 
 /** Starts a server on a free port. */
 export async function startServer(options: RunServerOptions & InternalOptions = {}) {
