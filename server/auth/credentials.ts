@@ -44,9 +44,8 @@ export class Credentials {
   static async open(options: CredentialsOptions): Promise<Credentials> {
     const credentials = new Credentials(options);
     await options.revocations.forget(Date.now());
-    for (const revocation of await options.revocations.all()) {
-      credentials.#byId[revocation.kind].set(revocation.id, revocation);
-    }
+    options.revocations.onChange(() => credentials.#read());
+    await credentials.#read();
     return credentials;
   }
 
@@ -122,7 +121,17 @@ export class Credentials {
     await this.#forgetExpired(atMs);
   }
 
-  /** Calls `listener` at each revocation, before the revocation is durable. */
+  /** Reads the stored revocations. Those in memory stay: they may not be durable yet. */
+  async #read(): Promise<void> {
+    for (const revocation of await this.#options.revocations.all()) {
+      const known = this.#byId[revocation.kind].get(revocation.id);
+      const atMs = Math.max(revocation.atMs, known?.atMs ?? 0);
+      this.#byId[revocation.kind].set(revocation.id, { ...revocation, atMs });
+    }
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Calls `listener` at each revocation, before the revocation is durable, and after a revocation by another node. */
   onRevoked(listener: () => void): void {
     this.#listeners.add(listener);
   }

@@ -9,6 +9,7 @@ test('[A22] a sign-in deletes all sessions that are over with one write', async 
   const removed: (readonly string[])[] = [];
   const counted = {
     all: () => store.all(),
+    get: (id: string) => store.get(id),
     onChange: store.onChange,
     put: (session: Parameters<typeof store.put>[0]) => store.put(session),
     remove: (ids: readonly string[]) => {

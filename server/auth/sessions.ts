@@ -1,6 +1,6 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { RunwireError } from '../../shared/errors.ts';
-import type { SessionStore } from '../event-log/contract/sessions.ts';
+import type { SessionStore, StoredSession } from '../event-log/contract/sessions.ts';
 import type { Credentials } from './credentials.ts';
 import type { OidcUser } from './oidc-claims.ts';
 import type { Principal } from './principal.ts';
@@ -57,19 +57,27 @@ export class Sessions {
   readonly #sealer: Sealer;
   /** In the order of their sign-ins. */
   readonly #byId = new Map<string, Session>();
+  /** Number of times that another node has changed sessions. */
+  #changes = 0;
+  /** The value of `#changes` at which a session was read; those with a lower one may have another state by now. */
+  readonly #readAt = new WeakMap<Session, number>();
+  /** Sessions that this node writes now: the store has not their present state yet. */
+  readonly #writing = new Set<string>();
 
   /** Resolves once the stored sessions are loaded. Sessions of another provider or client cannot be opened, and are deleted. */
   static async open(store: SessionStore, sealer: Sealer): Promise<Sessions> {
     const sessions = new Sessions(store, sealer);
+    store.onChange(() => {
+      sessions.#changes++;
+    });
     const over: string[] = [];
     const opened: Session[] = [];
     for (const { id, sealed, endsAtMs } of await store.all()) {
-      const text = endsAtMs > Date.now() ? sealer.open(sealed) : undefined;
-      if (text === undefined) over.push(id);
-      else opened.push({ ...JSON.parse(text), id });
+      const session = sessions.#opened({ id, sealed, endsAtMs });
+      if (session) opened.push(session);
+      else over.push(id);
     }
-    for (const session of opened.sort((a, b) => a.signedInAtMs - b.signedInAtMs))
-      sessions.#byId.set(session.id, session);
+    for (const session of opened.sort((a, b) => a.signedInAtMs - b.signedInAtMs)) sessions.#keep(session);
     await store.remove(over);
     return sessions;
   }
@@ -84,18 +92,22 @@ export class Sessions {
   }
 
   /** Returns the session of a cookie, also an expired one; undefined if there is none. */
-  find(secret: string): Session | undefined {
-    const session = isSessionSecret(secret) ? this.#byId.get(idOf(secret)) : undefined;
+  async find(secret: string): Promise<Session | undefined> {
+    return isSessionSecret(secret) ? this.get(idOf(secret)) : undefined;
+  }
+
+  /** Asks the store about a session that this node does not know, or that another node may have changed. */
+  async get(id: string): Promise<Session | undefined> {
+    const known = this.#byId.get(id);
+    const isPresent = known !== undefined && this.#readAt.get(known) === this.#changes;
+    if (!isPresent && !this.#writing.has(id)) await this.#refresh(id);
+    const session = this.#byId.get(id);
     return session && session.endsAtMs > Date.now() ? session : undefined;
   }
 
-  get(id: string): Session | undefined {
-    return this.#byId.get(id);
-  }
-
   /** Returns the principal of a cookie. Throws `UNAUTHENTICATED`. */
-  authenticate(secret: string): Principal {
-    const session = this.find(secret);
+  async authenticate(secret: string): Promise<Principal> {
+    const session = await this.find(secret);
     if (!session) throw new RunwireError('UNAUTHENTICATED', 'the session has ended');
     return principalOf(session);
   }
@@ -139,15 +151,47 @@ export class Sessions {
 
   async #remove({ id }: Session): Promise<void> {
     this.#byId.delete(id);
-    await this.#store.remove([id]);
+    await this.#write(id, () => this.#store.remove([id]));
   }
 
   async #put(session: Session): Promise<void> {
     const { id, ...rest } = session;
-    this.#byId.set(id, session);
-    await this.#store.put({ id, sealed: this.#sealer.seal(JSON.stringify(rest)), endsAtMs: session.endsAtMs });
+    this.#keep(session);
+    const sealed = this.#sealer.seal(JSON.stringify(rest));
+    await this.#write(id, () => this.#store.put({ id, sealed, endsAtMs: session.endsAtMs }));
     // A sign-out while the store wrote.
     if (!this.#byId.has(id)) await this.#store.remove([id]);
+  }
+
+  async #write(id: string, write: () => Promise<void>): Promise<void> {
+    this.#writing.add(id);
+    try {
+      await write();
+    } finally {
+      this.#writing.delete(id);
+    }
+  }
+
+  async #refresh(id: string): Promise<void> {
+    const changes = this.#changes;
+    const known = this.#byId.get(id);
+    const stored = await this.#store.get(id);
+    // This node has written it meanwhile.
+    if (this.#byId.get(id) !== known || this.#writing.has(id)) return;
+    const session = stored && this.#opened(stored);
+    if (session) this.#keep(session, changes);
+    else this.#byId.delete(id);
+  }
+
+  #keep(session: Session, changes = this.#changes): void {
+    this.#byId.set(session.id, session);
+    this.#readAt.set(session, changes);
+  }
+
+  /** Returns a stored session; undefined if it is over, or sealed for another provider. */
+  #opened({ id, sealed, endsAtMs }: StoredSession): Session | undefined {
+    const text = endsAtMs > Date.now() ? this.#sealer.open(sealed) : undefined;
+    return text === undefined ? undefined : { ...JSON.parse(text), id };
   }
 
   async #makeRoom(sub: string, credentials: Credentials): Promise<void> {

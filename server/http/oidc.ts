@@ -85,7 +85,7 @@ async function begin(parts: Parts, request: IncomingMessage, response: ServerRes
     returnPath: returnPathOf(query.get('return')),
     isSilent: query.get('silent') === '1',
     atMs: Date.now(),
-    sessionId: sessions.find(cookieOf(request, cookieName) ?? '')?.id,
+    sessionId: (await sessions.find(cookieOf(request, cookieName) ?? ''))?.id,
   };
   try {
     const { url, checks } = await provider.begin(signIn.redirectUri, signIn.isSilent);
@@ -133,7 +133,7 @@ async function start(
   signIn: SignIn,
   grant: Grant,
 ): Promise<void> {
-  const former = signIn.sessionId === undefined ? undefined : sessions.get(signIn.sessionId);
+  const former = signIn.sessionId === undefined ? undefined : await sessions.get(signIn.sessionId);
   if (former?.user.sub === grant.user.sub && signIn.isSilent) {
     const renewed = await sessions.renewed(former.id, grant);
     if (renewed) onRenewed(principalOf(renewed));
@@ -157,6 +157,9 @@ function createRenew({ provider, sessions, credentials, access, cookieName, onRe
       return await sessions.renewed(session.id, await provider.refresh(refreshToken, session.user));
     } catch (error) {
       if (!(error instanceof SignInRefused)) throw error;
+      // Another node has used the refresh token.
+      const present = await sessions.get(session.id);
+      if (present && present.renewedAtMs > session.renewedAtMs) return present;
       await sessions.end(session, credentials);
       return undefined;
     }
@@ -181,7 +184,7 @@ function createRenew({ provider, sessions, credentials, access, cookieName, onRe
   };
 
   return async (request, response) => {
-    const session = sessions.find(cookieOf(request, cookieName) ?? '');
+    const session = await sessions.find(cookieOf(request, cookieName) ?? '');
     try {
       if (!session) throw new RunwireError('UNAUTHENTICATED', 'the session has ended');
       const { expiresAtMs, refreshToken } = await renew(session);

@@ -85,7 +85,7 @@ export function createTokenSignIn({ credentials, access, cookieName, inFlight, t
  */
 export function createSignOut({ access, cookieName, credentials, oidc }: SignInOptions): Handler {
   return async (request, response) => {
-    const session = oidc?.sessions.find(cookieOf(request, cookieName) ?? '');
+    const session = await oidc?.sessions.find(cookieOf(request, cookieName) ?? '');
     response.setHeader('set-cookie', cookieFor(request, cookieName, '', 0));
     if (session) {
       access.record({ principal: principalOf(session), action: 'logout', via: 'http', outcome: 'ok' });

@@ -13,6 +13,8 @@ export function describeSessions(openLog: OpenLog): void {
     const all = await sessions.all();
     expect(all).toHaveLength(2_500);
     expect(all.find(({ id }) => id === 's1')).toEqual({ id: 's1', sealed: "'; --", endsAtMs: 9_999_999_999_999 });
+    expect(await sessions.get('s1')).toEqual(all.find(({ id }) => id === 's1'));
+    expect(await sessions.get('none')).toBeUndefined();
     await sessions.remove(stored.slice(1).map(({ id }) => id));
     await sessions.remove(['none']);
     expect(await sessions.all()).toHaveLength(1);

@@ -14,6 +14,8 @@ export type StoredSession = {
  */
 export interface SessionStore {
   all(): Promise<StoredSession[]>;
+  /** Returns the session with an id; undefined if there is none. */
+  get(id: string): Promise<StoredSession | undefined>;
   /** Stores a session, or replaces the one with this id. MUST be durable once the promise has resolved. */
   put(session: StoredSession): Promise<void>;
   /** Deletes the sessions with these ids. MUST be durable once the promise has resolved. */

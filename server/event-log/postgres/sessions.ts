@@ -5,6 +5,7 @@ import { counted, type KeptParts } from './revisions.ts';
 const PAGE_ROWS = 1_000;
 
 const LIST = `SELECT id, sealed, ends_at_ms AS "endsAtMs" FROM sessions WHERE id > $1 ORDER BY id LIMIT ${PAGE_ROWS}`;
+const GET = 'SELECT id, sealed, ends_at_ms AS "endsAtMs" FROM sessions WHERE id = $1';
 const PUT = counted(
   'sessions',
   `INSERT INTO sessions (id, sealed, ends_at_ms) VALUES ($1, $2, $3)
@@ -31,6 +32,11 @@ export class PostgresSessions implements SessionStore {
       sessions.push(...page);
       if (page.length < PAGE_ROWS) return sessions;
     }
+  }
+
+  async get(id: string): Promise<StoredSession | undefined> {
+    const [session] = await this.#parts.database.read<StoredSession>({ name: 'get-session', text: GET, values: [id] });
+    return session;
   }
 
   put({ id, sealed, endsAtMs }: StoredSession): Promise<void> {

@@ -12,6 +12,7 @@ export class SqliteSessions implements SessionStore {
   readonly #slice: Slice;
   readonly #write: Slice;
   readonly #list: StatementSyncInstance;
+  readonly #get: StatementSyncInstance;
   readonly #put: StatementSyncInstance;
   readonly #remove: StatementSyncInstance;
 
@@ -20,6 +21,7 @@ export class SqliteSessions implements SessionStore {
     this.#slice = slice;
     this.#write = write;
     this.#list = db.prepare('SELECT id, sealed, ends_at_ms AS endsAtMs FROM sessions WHERE id > ? ORDER BY id LIMIT ?');
+    this.#get = db.prepare('SELECT id, sealed, ends_at_ms AS endsAtMs FROM sessions WHERE id = ?');
     this.#put = db.prepare('INSERT OR REPLACE INTO sessions (id, sealed, ends_at_ms) VALUES (?, ?, ?)');
     this.#remove = db.prepare('DELETE FROM sessions WHERE id = ?');
   }
@@ -32,6 +34,10 @@ export class SqliteSessions implements SessionStore {
       sessions.push(...page);
       if (page.length < PAGE_ROWS) return sessions;
     }
+  }
+
+  get(id: string): Promise<StoredSession | undefined> {
+    return this.#slice(() => this.#get.get(id) as StoredSession | undefined);
   }
 
   async put({ id, sealed, endsAtMs }: StoredSession): Promise<void> {
