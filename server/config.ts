@@ -8,7 +8,6 @@ import { isKeysUrl } from './auth/jwks.ts';
 import { localSecret } from './auth/local-secret.ts';
 import { isIssuerUrl, isScopes, type OidcOptions } from './auth/oidc-options.ts';
 import { databasePath, isPostgresUrl } from './event-log/database-url.ts';
-import { AuditKeys } from './event-log/integrity/keys.ts';
 import { isOrigin } from './http/origins.ts';
 import { isNetwork } from './http/trusted-proxies.ts';
 import { defaultLimits, type Limits, problemOfLimit, problemOfNumber } from './limits.ts';
@@ -39,15 +38,6 @@ const days = z
 const isRedisUrl = (text: string): boolean =>
   URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol) && new URL(text).hostname !== '';
 
-/** Whether a text has a private key in PEM. */
-function isPrivateKey(text: string): boolean {
-  try {
-    return new AuditKeys(text).canSign;
-  } catch {
-    return false;
-  }
-}
-
 /** Whether a text is an http or https URL without credentials, query and fragment. */
 function isWebAddress(text: string): boolean {
   if (!URL.canParse(text)) return false;
@@ -67,7 +57,6 @@ const environmentSchema = z.object({
     .string()
     // Files of environment variables hold a key of several lines as one line.
     .transform((value) => value.replaceAll('\\n', '\n'))
-    .refine(isPrivateKey, { error: 'must be an Ed25519 private key in PEM' })
     .optional(),
   AUTH_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
   AUTH_JWKS_URL: z.string().refine(isKeysUrl, { error: 'must be an http or https URL without credentials' }).optional(),

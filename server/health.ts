@@ -1,7 +1,10 @@
 import type { Logger } from 'pino';
 
-/** What does not work: the text for operators, without a value of a client, and the file and the error for the log. */
-export type Problem = { message: string; path?: string | undefined; err?: unknown };
+/**
+ * What does not work: the text for operators, without a value of a client, and the file and the error for the log.
+ * `isWarning`: the server works without it, and is ready.
+ */
+export type Problem = { message: string; path?: string | undefined; err?: unknown; isWarning?: boolean };
 
 /**
  * `reports`: the reports since the line. `isOpen`: the line is about the present problem. A problem without a line gets none at
@@ -14,7 +17,7 @@ const LOG_INTERVAL_MS = 60_000;
 
 /**
  * The conditions that the server needs in order to work, by short fixed names (`commit`, `clock`, …). `/readyz` answers 503
- * while one has a problem. The log gets a line at the first report, at most one line a minute while the problem lasts, and a
+ * while one has a problem other than a warning. The log gets a line at the first report, at most one line a minute while the problem lasts, and a
  * line when it has ended.
  */
 export class Health {
@@ -30,10 +33,10 @@ export class Health {
     this.#now = now;
   }
 
-  /** The present problems: condition and message. */
+  /** The present problems other than warnings: condition and message. */
   get problems(): ReadonlyMap<string, string> {
     const problems = new Map<string, string>();
-    for (const [name, problem] of this.#states) if (problem) problems.set(name, problem.message);
+    for (const [name, problem] of this.#states) if (problem && !problem.isWarning) problems.set(name, problem.message);
     return problems;
   }
 
@@ -47,7 +50,7 @@ export class Health {
     const before = this.#states.get(condition);
     this.#states.set(condition, problem);
     if (problem) {
-      const { message, ...cause } = problem;
+      const { message, isWarning: _, ...cause } = problem;
       this.#log(condition, { condition, ...cause }, message);
     } else if (before && this.#lines.get(condition)?.isOpen) {
       (this.#lines.get(condition) as Line).isOpen = false;

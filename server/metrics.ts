@@ -229,7 +229,7 @@ export class Metrics {
     );
     new Gauge({
       name: 'runwire_unhealthy',
-      help: 'Whether a condition has a problem (1) or not (0); /readyz answers 503 while any has one.',
+      help: 'Whether a condition has a problem (1) or not (0); /readyz answers 503 while any but backplane has one.',
       labelNames: ['condition'],
       registers,
       collect() {

@@ -25,7 +25,7 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
    */
   redisUrl?: string | undefined;
   /**
-   * Ed25519 private key in PEM that signs the record of a log in PostgreSQL; all its servers have the same one. Default: a key
+   * Ed25519 private key in PEM, or the path of its file, that signs the record of a log in PostgreSQL; all its servers have the same one. Default: a key
    * in the database.
    */
   auditKey?: string | undefined;

@@ -156,7 +156,10 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   let isClosing = false;
   // Any read shows whether the log works, so this one searches for a run id that does not exist.
   const isReady = async () =>
-    !isClosing && health.problems.size === 0 && (await log.runs.projectsOf('').then(Boolean, () => false));
+    !isClosing &&
+    health.problems.size === 0 &&
+    log.isCurrent &&
+    (await log.runs.projectsOf('').then(Boolean, () => false));
   const routes = [
     ...createRoutes({ ...shared, metrics: metrics.registry, isReady }),
     ...createLineageRoutes({ gateway, privacy, state: log.producerState, logger }),

@@ -11,6 +11,8 @@ export type StatsHistoryParts = {
   };
   metrics: Pick<Metrics, 'takeSecond'>;
 };
+/** `samplesElsewhere`: the last sample of each other server of the log. */
+type Parts = StatsHistoryParts & { samplesElsewhere: () => readonly StatsSample[] };
 
 type Totals = Pick<StatsSample, 'published' | 'delivered' | 'gaps' | 'replays'>;
 
@@ -18,14 +20,15 @@ type Totals = Pick<StatsSample, 'published' | 'delivered' | 'gaps' | 'replays'>;
 const MAX_SAMPLES = 3_600;
 const LOOP_RESOLUTION_MS = 10;
 
-/** Keeps one sample of the server for each second of the last hour, in memory. */
+/** Keeps one sample of all servers of the log for each second of the last hour, in memory. */
 export class StatsHistory {
-  readonly #parts: StatsHistoryParts;
+  readonly #parts: Parts;
   readonly #samples: StatsSample[] = [];
   readonly #loop = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
   #before: Totals;
+  #own: StatsSample | undefined;
 
-  constructor(parts: StatsHistoryParts) {
+  constructor(parts: Parts) {
     this.#parts = parts;
     this.#before = this.#totals();
     this.#loop.enable();
@@ -33,6 +36,11 @@ export class StatsHistory {
 
   close(): void {
     this.#loop.disable();
+  }
+
+  /** The last sample of this server alone. */
+  get own(): StatsSample | undefined {
+    return this.#own;
   }
 
   /** Takes a sample. Call it once a second. */
@@ -43,7 +51,7 @@ export class StatsHistory {
     const now = this.#totals();
     const before = this.#before;
     this.#before = now;
-    this.#samples.push({
+    const own: StatsSample = {
       at: Date.now(),
       connections: connections.count,
       subscriptions,
@@ -61,7 +69,9 @@ export class StatsHistory {
       mostLag,
       databaseBytes,
       walBytes,
-    });
+    };
+    this.#own = own;
+    this.#samples.push(this.#parts.samplesElsewhere().reduce(merged, own));
     this.#loop.reset();
     if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
   }
@@ -82,6 +92,31 @@ export class StatsHistory {
       gaps: Object.values(gaps).reduce((sum, one) => sum + one, 0),
     };
   }
+}
+
+/** Returns the sample of two servers: their sums, and of times, delays and lags the larger one. */
+function merged(a: StatsSample, b: StatsSample): StatsSample {
+  const sums = [
+    'connections',
+    'subscriptions',
+    'published',
+    'delivered',
+    'gaps',
+    'replays',
+    'memoryBytes',
+    'unsentBytes',
+  ];
+  const result: StatsSample = { ...a, refused: { ...a.refused } };
+  for (const [name, value] of Object.entries(b) as [keyof StatsSample, StatsSample[keyof StatsSample]][]) {
+    if (name === 'at' || name === 'refused') continue;
+    const [one, other] = [a[name] as number | null, value as number | null];
+    const isSum = sums.includes(name);
+    Object.assign(result, {
+      [name]: one === null || other === null ? (one ?? other) : isSum ? one + other : Math.max(one, other),
+    });
+  }
+  for (const [code, count] of Object.entries(b.refused)) result.refused[code] = (result.refused[code] ?? 0) + count;
+  return result;
 }
 
 /** Returns the value below which the given part of the numbers lies, rounded to 0.1; null without numbers. */

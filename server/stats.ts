@@ -1,9 +1,10 @@
 import type { RecordState } from '../shared/audit.ts';
-import type { ClientStats, RecordStats, ServerStats, StatsSample } from '../shared/server-stats.ts';
+import type { ClientStats, NodeStats, RecordStats, ServerStats, StatsSample } from '../shared/server-stats.ts';
 import { coversProjects } from './auth/permissions.ts';
 import type { Principal } from './auth/principal.ts';
 import type { EventLog } from './event-log/contract/store.ts';
 import type { Metrics } from './metrics.ts';
+import type { Peers } from './peers.ts';
 import type { ServerPolicy } from './phi/policy.ts';
 import type { Retention } from './retention.ts';
 import { StatsHistory, type StatsHistoryParts } from './stats-history.ts';
@@ -17,12 +18,18 @@ export type StatsParts = StatsHistoryParts & {
   retention: Pick<Retention, 'days' | 'runsDays' | 'isPaused'>;
   metrics: Pick<Metrics, 'takeSecond' | 'sizes'>;
   phiPolicy: ServerPolicy;
+  peers: Pick<Peers, 'id' | 'publish' | 'partsOf'>;
   connections: {
     stats(includes: (principal: Principal | undefined) => boolean): ClientStats[];
   };
 };
 
 type Counts = { published: number; delivered: number };
+/** What a server publishes for the statistics of the others. */
+type Published = { node: NodeStats; clients: ClientStats[]; sample: StatsSample | undefined };
+
+/** Size of the clients in the state of a server, as JSON. */
+const MAX_CLIENTS_CHARS = 24 * 1024;
 
 const RATE_SAMPLES = 10;
 const SAMPLE_MS = 1_000;
@@ -36,7 +43,11 @@ export class Stats {
 
   constructor(parts: StatsParts) {
     this.#parts = parts;
-    this.#history = new StatsHistory(parts);
+    const samples = () => [...this.#published().values()].flatMap(({ sample }) => sample ?? []);
+    this.#history = new StatsHistory({ ...parts, samplesElsewhere: samples });
+    parts.peers.publish('stats', (): Published => {
+      return { node: this.#ownNode(), clients: this.#mostLagging(), sample: this.#history.own };
+    });
     this.#sample();
     this.#timer = setInterval(() => this.#sample(), SAMPLE_MS).unref();
   }
@@ -46,23 +57,60 @@ export class Stats {
    * principal's token covers. Default: all connections.
    */
   read(visibleTo?: Principal): ServerStats {
-    const { log, connections, phiPolicy } = this.#parts;
-    const { published, delivered } = this.#counts();
-    const perSecond = this.#perSecond();
+    const { log, connections, phiPolicy, peers } = this.#parts;
+    const passes = (principal: Pick<Principal, 'projects'> | undefined) =>
+      visibleTo === undefined || coversProjects(visibleTo, principal);
+    const others = [...this.#published().values()];
+    const nodes = [this.#ownNode(), ...others.map(({ node }) => node)];
+    const sum = (field: Exclude<keyof NodeStats, 'id'>) => nodes.reduce((total, node) => total + node[field], 0);
+    const own = connections.stats(passes);
+    const far = others.flatMap(({ node, clients }) =>
+      clients.filter(({ projects }) => passes(projects && { projects })).map((one) => ({ ...one, node: node.id })),
+    );
     return {
       epoch: log.epoch,
       head: log.head,
       oldest: log.oldest,
       uptimeMs: this.#uptimeMs,
+      connections: sum('connections'),
+      subscriptions: sum('subscriptions'),
+      published: sum('published'),
+      delivered: sum('delivered'),
+      publishedPerSecond: sum('publishedPerSecond'),
+      deliveredPerSecond: sum('deliveredPerSecond'),
+      phiPolicy,
+      clients: others.length === 0 ? own : [...own.map((one) => ({ ...one, node: peers.id })), ...far],
+      nodes,
+    };
+  }
+
+  #published(): Map<string, Published> {
+    return this.#parts.peers.partsOf<Published>('stats');
+  }
+
+  #ownNode(): NodeStats {
+    const { log, connections, peers } = this.#parts;
+    const perSecond = this.#perSecond();
+    return {
+      id: peers.id,
+      uptimeMs: this.#uptimeMs,
+      head: log.head,
       connections: connections.count,
       subscriptions: connections.totals().subscriptions,
-      published,
-      delivered,
+      ...this.#counts(),
       publishedPerSecond: perSecond.published,
       deliveredPerSecond: perSecond.delivered,
-      phiPolicy,
-      clients: connections.stats((principal) => visibleTo === undefined || coversProjects(visibleTo, principal)),
     };
+  }
+
+  /** Returns the clients with the most lag, as many as fit into the state of the server. */
+  #mostLagging(): ClientStats[] {
+    let chars = 0;
+    const sorted = this.#parts.connections.stats(() => true).sort((a, b) => b.lag - a.lag);
+    return sorted.filter((client) => {
+      chars += JSON.stringify(client).length;
+      return chars <= MAX_CLIENTS_CHARS;
+    });
   }
 
   /** Returns one sample for each second after a time (Unix ms), of the last hour at most. */

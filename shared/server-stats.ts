@@ -3,7 +3,10 @@ import type { RecordState } from './audit.ts';
 /** Statistics of a running server. Sizes are in bytes, rates per second. */
 
 export type ClientStats = {
+  /** Unique among the servers of a log. */
   id: number;
+  /** Id of the server to which the client is connected, if several share the log. */
+  node?: string;
   /** User id; undefined until the client has authenticated. */
   sub?: string;
   /** Projects of the client's token; undefined until it has authenticated. `*` means every project. */
@@ -22,7 +25,22 @@ export type ClientStats = {
   sentBytes: number;
 };
 
-/** The result of `getStats()` and `server.stats`. */
+/** Figures of one of the servers that share a log. */
+export type NodeStats = {
+  /** Random, another one at each start. */
+  id: string;
+  uptimeMs: number;
+  /** Last position of the log that the server has delivered. */
+  head: number;
+  connections: number;
+  subscriptions: number;
+  published: number;
+  delivered: number;
+  publishedPerSecond: number;
+  deliveredPerSecond: number;
+};
+
+/** The result of `getStats()` and `server.stats`. Counts and rates are sums over all servers that share the log. */
 export type ServerStats = {
   /** Identity of the log. Another log has another epoch. */
   epoch: string;
@@ -41,8 +59,13 @@ export type ServerStats = {
   deliveredPerSecond: number;
   /** What the guard does with health information. `off`: nothing, it only masks secrets. */
   phiPolicy: 'reject' | 'redact' | 'off';
-  /** `server.stats` returns only the clients with tokens for no other projects than the caller's own. */
+  /**
+   * `server.stats` returns only the clients with tokens for no other projects than the caller's own. Of another server, those
+   * with the most lag, about 100, as of at most 2 s ago.
+   */
   clients: ClientStats[];
+  /** The servers that share the log, this one first. Those of others are at most 2 s old. */
+  nodes: NodeStats[];
 };
 
 /** The log and its record, as `server.record` returns them. */

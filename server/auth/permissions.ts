@@ -50,7 +50,7 @@ export function deciderOf(principal: Principal, nowMs: number): Decider {
  * Whether the projects of a principal include all projects of another one. `other` is undefined for an unauthenticated
  * connection, which only `['*']` covers.
  */
-export function coversProjects({ projects }: Principal, other: Principal | undefined): boolean {
+export function coversProjects({ projects }: Principal, other: Pick<Principal, 'projects'> | undefined): boolean {
   return projects.includes(everyProject) || (other?.projects.every((id) => projects.includes(id)) ?? false);
 }
 

@@ -15,10 +15,17 @@ export class PublishGateway<R extends Registry> {
   readonly bus: EventBus<R>;
   /** Rate limits by user id (`sub`). */
   readonly #buckets: TokenBuckets;
+  readonly #onTook: (user: string, events: number) => void;
 
-  constructor(bus: EventBus<R>, { publishedPerSecond }: Limits) {
+  /** `onTook`: called with the events that users publish here, for the other servers of the log. */
+  constructor(
+    bus: EventBus<R>,
+    { publishedPerSecond }: Limits,
+    onTook: (user: string, events: number) => void = () => undefined,
+  ) {
     this.bus = bus;
     this.#buckets = new TokenBuckets(publishedPerSecond);
+    this.#onTook = onTook;
   }
 
   /** Publishes a principal's events. Throws `FORBIDDEN`, `RATE_LIMITED`, and the errors of {@link EventBus.publish}. */
@@ -34,12 +41,23 @@ export class PublishGateway<R extends Registry> {
       });
     });
     if (!this.takeAllowance(principal, count)) throw new RunwireError('RATE_LIMITED', 'too many events a second');
-    const charge = (more: number) => this.#buckets.charge(principal.sub, more);
+    const charge = (more: number) => {
+      if (more === 0) return;
+      this.#buckets.charge(principal.sub, more);
+      this.#onTook(principal.sub, more);
+    };
     return this.bus.publish(events, { actor: principal.sub, onPhi, charge });
   }
 
   /** Counts events against a principal's rate limit. Returns false, and counts nothing, if they exceed the limit. */
   takeAllowance({ sub }: Principal, events: number): boolean {
-    return this.#buckets.take(sub, events);
+    if (!this.#buckets.take(sub, events)) return false;
+    this.#onTook(sub, events);
+    return true;
+  }
+
+  /** Counts events that a user has published on another server of the log. */
+  tookElsewhere(user: string, events: number): void {
+    this.#buckets.charge(user, events);
   }
 }

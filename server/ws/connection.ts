@@ -26,6 +26,10 @@ export type ConnectionsOptions = {
   /** Whether readers write WebSocket frames to the sockets. If not, tRPC's handler sends the messages. */
   isDirect: boolean;
   limits: Limits;
+  /** Connections have the ids above this number. Default 0. */
+  lastId?: number;
+  /** Returns what a user has open on the other servers of the log. Default: nothing. */
+  elsewhere?: (user: string) => { connections: number; subscriptions: number };
   /** Returns why a token is no longer valid, or undefined if it is valid. */
   invalidReasonOf: (principal: Principal) => TokenInvalidReason | undefined;
   /**
@@ -188,9 +192,13 @@ export class Connection implements CallerConnection, SocketObserver {
     if (this.#user) this.#user.subscriptions++;
     if (this.#readers.length > subscriptionsPerSocket) {
       this.close(closeCodes.overLimit, 'too many subscriptions on this socket');
-    } else if (this.#user && this.#user.subscriptions > subscriptionsPerUser) {
+    } else if (this.#user && this.#subscriptionsOf(this.#user) > subscriptionsPerUser) {
       this.close(closeCodes.overLimit, 'too many subscriptions of this user');
     }
+  }
+
+  #subscriptionsOf({ principal, subscriptions }: User): number {
+    return subscriptions + (this.#registry.options.elsewhere?.(principal.sub).subscriptions ?? 0);
   }
 
   detach(reader: AttachedReader): void {

@@ -43,13 +43,14 @@ export class Connections implements ConnectionRegistry {
   #sweptAt = performance.now();
   /** `monotonicMs` of the last sweep. */
   #sweptMs = 0;
-  #lastId = 0;
+  #lastId: number;
   /** Called when the last connection has closed. */
   #onEmpty = () => {};
 
   constructor(options: ConnectionsOptions) {
     this.options = options;
     const { heartbeatMs, limits } = options;
+    this.#lastId = options.lastId ?? 0;
     this.#sweepMs = Math.min(SWEEP_MS, heartbeatMs / 4, limits.identifyMs / 4, limits.stalledMs / 4);
     this.#sweepTimer = setInterval(() => this.#sweep(), this.#sweepMs);
     this.#sweepTimer.unref();
@@ -127,9 +128,10 @@ export class Connections implements ConnectionRegistry {
     if (!connection.closeIfTokenInvalid()) return false;
     this.#users.set(principal.sub, user);
     const { connectionsPerUser, connectionsPerAddress } = this.options.limits;
-    if (user.connections.length >= connectionsPerUser) this.#dropDead(user);
+    const elsewhere = this.options.elsewhere?.(principal.sub).connections ?? 0;
+    if (user.connections.length + elsewhere >= connectionsPerUser) this.#dropDead(user);
     connection.count(user);
-    if (user.connections.length > connectionsPerUser) {
+    if (user.connections.length + elsewhere > connectionsPerUser) {
       connection.close(closeCodes.overLimit, 'too many connections of this user');
     } else if (connection.address.connections > connectionsPerAddress) {
       connection.close(closeCodes.overLimit, 'too many connections from this address');
@@ -147,6 +149,13 @@ export class Connections implements ConnectionRegistry {
   /** Closes the connections with an expired or revoked token. */
   review(): void {
     for (const connection of this.#open) connection.closeIfTokenInvalid();
+  }
+
+  /** The open connections and subscriptions of each user. */
+  *users(): Iterable<readonly [user: string, counts: { connections: number; subscriptions: number }]> {
+    for (const [sub, { connections, subscriptions }] of this.#users) {
+      yield [sub, { connections: connections.length, subscriptions }];
+    }
   }
 
   /** Returns the open connection with an id. */

@@ -24,7 +24,7 @@ export function tokenFor(
   return signToken({ secret: claims.secret ?? secret }, { sub, projects, roles, ttlSeconds });
 }
 
-/** The project `cluster` replaces it: a server in memory is then three servers on one log (`nodes.ts`). */
+/** The project `cluster` replaces it: a server in memory is then three servers on one log (`shared-log.ts`). */
 export const opening = {
   inMemory: (options: RunServerOptions & InternalOptions) => openRunServer({ databaseUrl: 'memory:', ...options }),
 };

@@ -1,6 +1,6 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { inject } from 'vitest';
-import type { Backplane } from '../../server/event-log/postgres/backplane.ts';
+import { silentBackplane } from '../../server/event-log/postgres/backplane.ts';
 import { type InternalOptions, openRunServer, type RunServerOptions } from '../../server/run-server.ts';
 import type { RunwireEvents } from '../../shared/events.ts';
 import { createDatabase, dropDatabase } from './postgres.ts';
@@ -13,15 +13,6 @@ type Options = RunServerOptions & InternalOptions;
 
 /** Long enough for any node to follow; a node that does not follow fails the test. */
 const REACH_MS = 20_000;
-
-/** A backplane that carries nothing: the nodes look at the store every 250 ms. */
-export const noBackplane = (): Backplane => ({
-  isConnected: false,
-  maxBytes: 0,
-  send: () => undefined,
-  receive: () => () => undefined,
-  close: async () => undefined,
-});
 
 export type Nodes = AsyncDisposable & {
   readonly databaseUrl: string;
@@ -47,7 +38,7 @@ export async function openNodes(
     const node = await openRunServer({
       port: 0,
       shutdownSpreadMs: 0,
-      ...(backplane === 'none' ? { backplane: noBackplane() } : {}),
+      ...(backplane === 'none' ? { backplane: silentBackplane } : {}),
       ...(backplane === 'redis' ? { redisUrl } : {}),
       ...options,
       ...more,
