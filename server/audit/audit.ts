@@ -9,6 +9,7 @@ import type { VerifyOptions } from '../event-log/contract/integrity.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { Lease } from '../event-log/contract/nodes.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import type { Peers } from '../peers.ts';
 import type { Privacy } from '../phi/identifiers.ts';
 import { CHECKPOINTS_FILE } from './history.ts';
 
@@ -35,6 +36,8 @@ export type AuditOptions = {
   /** Folder for the file `checkpoints.ndjson`. Undefined: each checkpoint is a line of the server's log instead. */
   folder: string | undefined;
   logger: Logger;
+  /** The other servers of the log. Default: none. */
+  peers?: Pick<Peers, 'publish' | 'partsOf'>;
   /** Called when an administrator has confirmed that the system clock is right. */
   onClockConfirmed?: () => Promise<void>;
   /** Interval of checkpoints. Default 10 minutes. */
@@ -50,6 +53,7 @@ export class Audit {
   readonly #folder: string | undefined;
   readonly #logger: Logger;
   readonly #onClockConfirmed: () => Promise<void>;
+  readonly #peers: Pick<Peers, 'publish' | 'partsOf'> | undefined;
   readonly #lease: Lease;
   #headAtStart: number;
   readonly #everyEvents: number;
@@ -69,6 +73,8 @@ export class Audit {
     this.#tombstone = tombstone;
     this.#folder = folder;
     this.#logger = logger;
+    this.#peers = options.peers;
+    options.peers?.publish('verified', () => this.#verification);
     this.#onClockConfirmed = options.onClockConfirmed ?? (() => Promise.resolve());
     this.#timer = setInterval(() => {
       if (this.#lease.isHeld) void this.#takeIfMoved();
@@ -98,10 +104,13 @@ export class Audit {
     return verdict;
   }
 
-  /** Returns the head of the log, and the last verification since the start of the server. */
+  /** Returns the head of the log, and the last verification by any server that runs. */
   state(): RecordState {
     const { head, oldest, headHashPrefix: hashPrefix } = this.#log;
-    return { seq: head, oldest, hashPrefix, ...(this.#verification ? { verified: this.#verification } : {}) };
+    const elsewhere = this.#peers?.partsOf<Verification>('verified').values() ?? [];
+    const all = [...elsewhere, ...(this.#verification ? [this.#verification] : [])];
+    const verified = all.sort((a, b) => b.at.localeCompare(a.at))[0];
+    return { seq: head, oldest, hashPrefix, ...(verified ? { verified } : {}) };
   }
 
   /** Returns a checkpoint of the current head, and the public key that verifies its signature. Throws `FORBIDDEN`. */
