@@ -24,3 +24,10 @@ export const silentBackplane: OpenBackplane = () => ({
   maxBytes: 0,
   close: async () => undefined,
 });
+
+const FIRST_DELAY_MS = 100;
+const MAX_DELAY_MS = 5_000;
+
+/** Time before the next try to connect after a number of failures: doubled up to 5 s, with jitter, so that nodes do not come at once. */
+export const backoffMs = (failures: number): number =>
+  Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures, 16)) * (0.5 + Math.random() / 2);
