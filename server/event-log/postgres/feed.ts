@@ -32,7 +32,7 @@ const PAGE = `
       SELECT seq, run_seq AS "runSeq", project_id AS "projectId", run_id AS "runId", type, payload, recorded_at_ms AS "atMs",
         encode(substr(prev_hash, 1, 4), 'hex') AS prev, encode(substr(lead(prev_hash) OVER w, 1, 4), 'hex') AS hash,
         sum(octet_length(payload)) OVER w - octet_length(payload) AS before
-      FROM events WHERE seq > $1 AND seq <= $2 + 1 WINDOW w AS (ORDER BY seq) ORDER BY seq LIMIT ${PAGE_ROWS + 1}
+      FROM events WHERE seq > $1 AND seq <= $2 + 1 WINDOW w AS (ORDER BY seq) ORDER BY seq LIMIT ${PAGE_ROWS}
     ) p WHERE p.before < ${PAGE_BYTES}
   ) r ON true ORDER BY r.seq`;
 
