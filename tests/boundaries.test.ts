@@ -22,7 +22,7 @@ const floors: string[][] = [
     'client/errors.ts',
   ],
   ['server/event-log'],
-  ['server/auth', 'server/phi', 'server/clock.ts', 'server/peers.ts', 'server/shared-usage.ts'],
+  ['server/auth', 'server/phi', 'server/backplane', 'server/clock.ts', 'server/peers.ts', 'server/shared-usage.ts'],
   ['server/delivery', 'server/publishing', 'server/audit', 'server/webhooks', 'server/retention.ts'],
   ['server/approvals'],
   ['server/api'],

@@ -5,7 +5,7 @@ import type { Caller } from '../../slices.ts';
 import type { Log, LogHead, StoredEvent } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
 import { PostgresApprovals } from './approvals.ts';
-import { type OpenBackplane, silentBackplane } from './backplane.ts';
+import type { OpenBackplane } from './backplane.ts';
 import { clockOf } from './clock.ts';
 import { type Cluster, joinCluster } from './cluster.ts';
 import { CommitQueue } from './commit-queue.ts';
@@ -14,6 +14,7 @@ import { findDamage } from './head.ts';
 import { type ErasureStore, PostgresIntegrity, renewEpochIn, tombstonesAfter } from './integrity.ts';
 import { openKeys } from './keys.ts';
 import { migrate } from './migrate.ts';
+import { NotifyBackplane } from './notify.ts';
 import { PostgresOutbox } from './outbox.ts';
 import { PostgresReads } from './reads.ts';
 import { PostgresRetention } from './retention.ts';
@@ -64,7 +65,7 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
     const signing = { keys, id, clock: clockOf(now) };
     cluster = await joinCluster({
       database,
-      backplane: (options.backplane ?? silentBackplane)(id),
+      backplane: options.backplane?.(id) ?? new NotifyBackplane({ options: database.options, channel: id, health }),
       secret,
       tombstonesAfter: (generation) => tombstonesAfter(database, generation),
       renewEpoch: (query, reason) => renewEpochIn(query, reason, signing),
