@@ -1,7 +1,9 @@
 import type { AccessEntry } from '../../../shared/audit.ts';
 import type { Slice } from '../../slices.ts';
+import { type AccessRow, type AccessTables, listAccess } from '../access-list.ts';
 import type { AccessLog, AccessPage, AccessQuery } from '../contract/access.ts';
-import { NewestFirst, type Source } from '../newest-first.ts';
+import { type Source, sourcesOf } from '../newest-first.ts';
+import { inSlices, type RunSteps } from '../steps.ts';
 import { transact } from './database.ts';
 import type { DatabaseSyncInstance, StatementSyncInstance } from './driver.ts';
 
@@ -10,8 +12,6 @@ import type { DatabaseSyncInstance, StatementSyncInstance } from './driver.ts';
  * decreases along this order.
  */
 
-/** Maximum number of rows that one call of `list` reads. */
-const MAX_ROWS = 50_000;
 const TRIM_ROWS = 1_000;
 
 export type SqliteAccessParts = {
@@ -20,26 +20,15 @@ export type SqliteAccessParts = {
   write: <T>(work: () => T) => Promise<T>;
 };
 
-type Row = {
-  id: number;
-  at_ms: number;
-  sub: string | null;
-  action: string;
-  project_id: string | null;
-  run_id: string | null;
-  outcome: string;
-  via: AccessEntry['via'];
-  detail: string | null;
-  count: number;
-};
-
 export class SqliteAccess implements AccessLog {
   readonly #parts: SqliteAccessParts;
   readonly #statements: ReturnType<typeof prepareAccess>;
+  readonly #run: RunSteps;
   #newestMs: number;
 
   constructor(parts: SqliteAccessParts) {
     this.#parts = parts;
+    this.#run = inSlices(parts.slice);
     this.#statements = prepareAccess(parts.db);
     this.#newestMs = (this.#statements.lastMs.get() as { ms: number | null }).ms ?? 0;
   }
@@ -65,51 +54,22 @@ export class SqliteAccess implements AccessLog {
     });
   }
 
-  /** Reads each wanted project through an index, or the whole table for all projects. */
-  async list({ projects, before, sinceMs, untilMs, limit, user, signal, ...query }: AccessQuery): Promise<AccessPage> {
+  list(query: AccessQuery): Promise<AccessPage> {
+    return this.#run(() => listAccess(this.#tables(), query), query);
+  }
+
+  #tables(): AccessTables {
     const { firstSince, newestOfAll, newestOfProject } = this.#statements;
-    const caller = { user, signal };
-    const wantedProjects =
-      query.projectId === undefined
-        ? projects
-        : projects === 'all' || projects.includes(query.projectId)
-          ? [query.projectId]
-          : [];
-    const entries: AccessEntry[] = [];
-    let position = before ?? Number.MAX_SAFE_INTEGER;
-    const low = await this.#parts.slice(() => {
-      const idOf = (ms: number) => (firstSince.get(ms) as { id: number | null }).id ?? Number.MAX_SAFE_INTEGER;
-      if (untilMs !== undefined) position = Math.min(position, idOf(untilMs));
-      return sinceMs === undefined ? 0 : idOf(sinceMs);
-    }, caller);
-    const source = (statement: StatementSyncInstance, ...of: string[]): Source<Row> => {
-      return (below, limit) => statement.all(...of, low, below, limit) as Row[];
+    const source = (statement: StatementSyncInstance, low: number, ...of: string[]): Source<AccessRow> => {
+      return (below, limit) => statement.all(...of, low, below, limit) as AccessRow[];
     };
-    const sources =
-      wantedProjects === 'all'
-        ? [source(newestOfAll)]
-        : wantedProjects.map((projectId) => source(newestOfProject, projectId));
-    const rows = new NewestFirst(sources, ({ id }) => id, position);
-    let read = 0;
-    let isDone = false;
-    const isFull = () => entries.length >= limit || read >= MAX_ROWS;
-    while (!isDone && !isFull()) {
-      await this.#parts.slice((until) => {
-        do {
-          const next = rows.next(until);
-          for (const row of next.rows) {
-            if (isFull()) return;
-            position = row.id;
-            read++;
-            if (matches(row, query)) entries.push(toEntry(row));
-          }
-          // All rows down to `known` have been returned: the next page can begin there.
-          position = Math.min(position, next.known ?? position);
-          isDone = next.known === undefined;
-        } while (!isDone && !isFull() && performance.now() < until);
-      }, caller);
-    }
-    return isDone ? { entries } : { entries, next: position };
+    return {
+      firstSince: (ms) => (firstSince.get(ms) as { id: number | null }).id ?? undefined,
+      sources: (projects, low) =>
+        sourcesOf(
+          projects === 'all' ? [source(newestOfAll, low)] : projects.map((id) => source(newestOfProject, low, id)),
+        ),
+    };
   }
 
   /** Deletes entries before an instant (Unix ms), in slices. */
@@ -138,29 +98,6 @@ export class SqliteAccess implements AccessLog {
       });
     }
   }
-}
-
-function matches(row: Row, { sub, action, runId, outcome }: Pick<AccessQuery, 'sub' | 'action' | 'runId' | 'outcome'>) {
-  return (
-    (sub === undefined || row.sub === sub) &&
-    (action === undefined || row.action === action) &&
-    (runId === undefined || row.run_id === runId) &&
-    (outcome === undefined || row.outcome === outcome)
-  );
-}
-
-function toEntry({ at_ms, sub, action, project_id, run_id, outcome, via, detail, count }: Row): AccessEntry {
-  return {
-    at: new Date(at_ms).toISOString(),
-    sub,
-    action,
-    ...(project_id === null ? {} : { projectId: project_id }),
-    ...(run_id === null ? {} : { runId: run_id }),
-    outcome,
-    via,
-    ...(detail === null ? {} : { detail }),
-    count,
-  };
 }
 
 export function prepareAccess(db: DatabaseSyncInstance) {
