@@ -1,9 +1,12 @@
 import { RunwireError } from '../../../shared/errors.ts';
 import type { RunRows } from '../../../shared/run.ts';
 import type { Health } from '../../health.ts';
-import type { Caller } from '../../slices.ts';
+import { type Caller, Turns } from '../../slices.ts';
 import type { Log, LogHead, StoredEvent } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
+import { BlockSearch } from '../search/search.ts';
+import { inTurns } from '../steps.ts';
+import { PostgresAccess } from './access.ts';
 import { PostgresApprovals } from './approvals.ts';
 import type { OpenBackplane } from './backplane.ts';
 import { clockOf } from './clock.ts';
@@ -16,10 +19,13 @@ import { openKeys } from './keys.ts';
 import { migrate } from './migrate.ts';
 import { NotifyBackplane } from './notify.ts';
 import { PostgresOutbox } from './outbox.ts';
+import { PostgresProducerState } from './producer-state.ts';
 import { PostgresReads } from './reads.ts';
 import { PostgresRetention } from './retention.ts';
 import { PostgresRevocations } from './revocations.ts';
 import { PostgresRuns } from './runs.ts';
+import { searchReads } from './search.ts';
+import { PostgresSearchIndex } from './search-index.ts';
 import { PostgresSessions } from './sessions.ts';
 import { PostgresWebhooks } from './webhooks.ts';
 
@@ -79,18 +85,24 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
     const joined = cluster;
     const kept = { database, changed: () => joined.changed(), onChange: joined.onChange.bind(joined) };
     const webhooks = new PostgresWebhooks(kept);
-    const index = { trimmed: async () => undefined, cut: async () => undefined };
+    const access = new PostgresAccess({ database, clock: now ? undefined : Date.now });
+    await access.load();
+    const producerState = new PostgresProducerState(database);
+    const index = new PostgresSearchIndex({ database, nodes, head: () => state.head.seq });
     const retention = new PostgresRetention({
-      ...{ ...signing, database, index, beside: [webhooks] },
+      ...{ ...signing, database, index, beside: [access, producerState, webhooks] },
       changed: () => {
         joined.changed();
         return joined.look();
       },
     });
     const erasure: ErasureStore = { erase: rejects, clean: rejects };
-    const capAccessTimes = async () => undefined;
+    const capAccessTimes = (ms: number) => access.capTimes(ms);
     const integrity = new PostgresIntegrity({ ...signing, database, cluster, erasure, capAccessTimes });
-    const log = new PostgresLog({ database, cluster, queue, id, secret });
+    const log = new PostgresLog({ database, cluster, queue, access, id, secret });
+    log.subscribe(() => index.wake());
+    log.onEpoch(() => index.forget());
+    feed.onErased((record) => index.erased(record));
     return Object.assign(log, {
       trim: (recordedBeforeMs: number) => retention.trim(recordedBeforeMs),
       keepClock: (nowMs: number) => retention.keepClock(nowMs),
@@ -98,16 +110,20 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
       nodes,
       runs: Object.assign(new PostgresRuns({ database, log }), { remove: rejects }),
       approvals: new PostgresApprovals(database),
-      search: stub<EventLog['search']>(),
-      access: stub<EventLog['access']>(),
+      search: new BlockSearch({
+        ...{ reads: searchReads(database), index, run: inTurns(new Turns()), head: () => log.head },
+        ...{ oldest: () => log.oldest, positionBeforeTime: (ms) => log.positionBeforeTime(ms) },
+      }),
+      access,
       revocations: new PostgresRevocations(kept),
       sessions: new PostgresSessions(kept),
       integrity,
-      producerState: stub<EventLog['producerState']>(),
+      producerState,
       webhooks,
       outbox: new PostgresOutbox(database),
       close: async () => {
         await queue.close();
+        await index.close();
         await joined.close();
         await database.close();
       },
@@ -123,6 +139,7 @@ type PostgresLogParts = {
   database: PostgresDatabase;
   cluster: Cluster;
   queue: CommitQueue;
+  access: PostgresAccess;
   id: string;
   secret: string;
 };
@@ -134,13 +151,15 @@ class PostgresLog extends PostgresReads implements Omit<Log, Beside> {
   readonly secret: string;
   readonly #cluster: Cluster;
   readonly #queue: CommitQueue;
+  readonly #access: PostgresAccess;
 
-  constructor({ database, cluster, queue, id, secret }: PostgresLogParts) {
+  constructor({ database, cluster, queue, access, id, secret }: PostgresLogParts) {
     super(database, cluster.log);
     this.id = id;
     this.secret = secret;
     this.#cluster = cluster;
     this.#queue = queue;
+    this.#access = access;
   }
 
   get epoch(): string {
@@ -159,7 +178,7 @@ class PostgresLog extends PostgresReads implements Omit<Log, Beside> {
     return this.#cluster.log.erasures;
   }
   get newestMs(): number {
-    return this.#cluster.log.recordedAtMs;
+    return Math.max(this.#cluster.log.recordedAtMs, this.#access.newestMs);
   }
 
   get isCurrent(): boolean {
@@ -200,5 +219,3 @@ function openError(path: string, error: unknown): RunwireError {
 
 /** Placeholders of members that have no implementation yet. Replace them one by one. */
 const rejects = () => Promise.reject(new RunwireError('UNAVAILABLE', 'not built yet'));
-const stub = <T extends object>(): T =>
-  new Proxy({}, { get: (_, name) => (/^on[A-Z]/.test(String(name)) ? () => () => undefined : rejects) }) as T;

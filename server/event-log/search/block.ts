@@ -56,7 +56,7 @@ const digitsOf = Array.from({ length: BLOCK_EVENTS }, (_, place) => place.toStri
 
 export type Chunk = { first: string; lines: string };
 
-export class Block {
+export class Block implements BlockTerms {
   readonly projectId: string;
   readonly seqs: number[];
   readonly #places: Map<string, number[]>;
@@ -160,7 +160,7 @@ export function chunksWith(firsts: readonly string[], term: string, isPrefix: bo
 }
 
 /** A stored block. A lookup reads only the chunks that it needs ({@link chunksWith}). */
-export class StoredBlock {
+export class StoredBlock implements BlockTerms {
   readonly seqs: readonly number[];
   readonly #firsts: readonly string[];
   readonly #chunk: (index: number) => string;
@@ -189,8 +189,14 @@ export class StoredBlock {
   }
 }
 
+/** The terms of a block, as a search needs them. `find` calls `found` with places of events, as {@link Block.find}. */
+export type BlockTerms = {
+  readonly seqs: readonly number[];
+  find(wanted: Wanted, found: (places: readonly number[]) => void): void;
+};
+
 /** Returns the positions of the events that satisfy all conditions, in order, and the number of lookups done. */
-export function intersect(block: Block | StoredBlock, wanted: readonly Wanted[]): { seqs: number[]; lookups: number } {
+export function intersect(block: BlockTerms, wanted: readonly Wanted[]): { seqs: number[]; lookups: number } {
   const had = new Uint16Array(block.seqs.length);
   for (const [index, each] of wanted.entries()) {
     let count = 0;

@@ -2,7 +2,7 @@ import { isUnspacedLetter, type Phrase } from '../../../shared/search-text.ts';
 import type { Projects, SearchQuery } from '../contract/search.ts';
 import { NewestFirstSteps, type Sources } from '../newest-first.ts';
 import { type Awaitable, resultOf, type Steps } from '../steps.ts';
-import { type Block, fieldTerm, intersect, prefixTerms, type StoredBlock, termAt, type Wanted } from './block.ts';
+import { type Block, type BlockTerms, fieldTerm, intersect, prefixTerms, termAt, type Wanted } from './block.ts';
 
 /**
  * The candidates of a search: positions of events that may match, newest first. If the query has a text, they come from the
@@ -17,7 +17,7 @@ export interface Candidates {
 }
 
 /** A stored block. `open` gives access to the terms that are wanted. */
-export type FoundBlock = { lastSeq: number; open: (wanted: readonly Wanted[]) => Awaitable<StoredBlock> };
+export type FoundBlock = { lastSeq: number; open: (wanted: readonly Wanted[]) => Awaitable<BlockTerms> };
 /** The blocks of a project (undefined: of all) with a `lastSeq` below a position. */
 export type BlocksOf = { projectId: string | undefined; lastSeqBelow: number };
 

@@ -60,13 +60,13 @@ export interface SearchTables {
 /** The index of words, as a search needs it. */
 export interface SearchIndex {
   readonly lag: number;
-  readonly blocks: BlockReader;
   /** Returns the events of the projects that are in no stored block yet. */
-  recent(projects: Projects, query: Caller): Promise<RecentEvents>;
+  recent(projects: Projects, caller: Caller): Promise<RecentEvents>;
 }
 
 export type SearchParts = {
-  tables: SearchTables;
+  /** Returns the reads of a search. */
+  reads: (caller: Caller) => { tables: SearchTables; blocks: BlockReader };
   index: SearchIndex;
   run: RunSteps;
   head: () => number;
@@ -95,7 +95,8 @@ export class BlockSearch implements EventSearch {
     const next = await this.#walk(query, take, () => records.length >= query.limit || bytes >= PAGE_BYTES);
     if (next === undefined) return { records };
     // In whole minutes: the event may be of a project that the caller may not read.
-    const [event] = await this.#parts.run(() => resultOf(this.#parts.tables.events([next])), query);
+    const { run, reads } = this.#parts;
+    const [event] = await run(() => resultOf(reads(query).tables.events([next])), query);
     const atMs = event?.recordedAtMs;
     return { records, next, ...(atMs === undefined ? {} : { searchedToMs: atMs - (atMs % MINUTE_MS) }) };
   }
@@ -133,7 +134,8 @@ export class BlockSearch implements EventSearch {
 
   *#steps(walk: Walk, take: (match: Match) => void, isFull: () => boolean): Steps<number | undefined> {
     const { query, phrases = [] } = walk;
-    const { tables, oldest } = this.#parts;
+    const { oldest } = this.#parts;
+    const { tables } = this.#parts.reads(query);
     const { candidates, low, high } = yield* this.#begin(walk);
     const checkCost = EVENT_COST + PHRASE_COST * phrases.length;
     const atOnce = Math.min(tables.eventsAtOnce, query.limit);
@@ -170,7 +172,8 @@ export class BlockSearch implements EventSearch {
   }
 
   *#begin({ query, phrases, high: end, recent }: Walk): Steps<{ low: number; high: number; candidates: Candidates }> {
-    const { tables, index, oldest, positionBeforeTime } = this.#parts;
+    const { reads, oldest, positionBeforeTime } = this.#parts;
+    const { tables, blocks } = reads(query);
     const { projects, runId, before, sinceMs, untilMs } = query;
     const since = sinceMs === undefined ? 0 : (yield* resultOf(positionBeforeTime(sinceMs))) + 1;
     const until = untilMs === undefined ? end : (yield* resultOf(positionBeforeTime(untilMs))) + 1;
@@ -178,7 +181,7 @@ export class BlockSearch implements EventSearch {
     const high = Math.min(before ?? end, until, end);
     const candidates =
       phrases && recent
-        ? new IndexCandidates(index.blocks, recent, projects, wantedTerms(phrases, query), { low, before: high })
+        ? new IndexCandidates(blocks, recent, projects, wantedTerms(phrases, query), { low, before: high })
         : new TableCandidates(yield* resultOf(tables.sources(projects, runId, low)), query, high);
     return { low, high, candidates };
   }

@@ -111,7 +111,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     const erasures = () => state.erasures;
     const runs = new SqliteRuns({ statements, rows, slice, head, erasures, hashPrefixesAt });
     const nodes = new OnlyNode();
-    const tables = new SqliteSearchTables(db);
+    const reads = { tables: new SqliteSearchTables(db), blocks: index.blocks };
     const oldest = () => state.oldest;
     const positionBeforeTime = (recordedBeforeMs: number) => log.findPositionBeforeTime(recordedBeforeMs);
     const onErased = (seq: number) => {
@@ -130,7 +130,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       producerState,
       webhooks,
       approvals: new SqliteApprovals({ statements, rows, slice }),
-      search: new BlockSearch({ tables, index, run: inSlices(slice), head, oldest, positionBeforeTime }),
+      search: new BlockSearch({ reads: () => reads, index, run: inSlices(slice), head, oldest, positionBeforeTime }),
       revocations: new SqliteRevocations(db, { slice, write }),
       sessions: new SqliteSessions(db, { slice, write }),
       integrity: new SqliteIntegrity({
