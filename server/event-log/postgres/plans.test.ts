@@ -7,6 +7,7 @@ import { CHANGE_STATEMENTS } from './changed-runs.ts';
 import { keysetText, type Order } from './keyset.ts';
 import { migrate } from './migrate.ts';
 import { PROJECT_STATEMENTS } from './projects.ts';
+import { READ_STATEMENTS } from './reads.ts';
 import { RUN_ROW_STATEMENTS } from './run-rows.ts';
 import { LISTED, RUN_STATEMENTS } from './runs.ts';
 import { VIEW_TEXT } from './view.ts';
@@ -40,8 +41,10 @@ const FILL = `
     FROM generate_series(1, 50000) AS i;
   INSERT INTO events (seq, run_row, run_seq, project_id, run_id, type, event_id, actor, recorded_at_ms, payload,
       payload_hash, prev_hash)
-    SELECT i, i / 4, 1, 'p' || (i / 4) % ${PROJECTS}, 'r' || i / 4, 't', i::text, 'a', i, '{}', '', '\\x00000000'
+    SELECT i, 1 + (i % 1000 = 0)::int, 1, CASE WHEN i % 1000 > 0 THEN 'large' ELSE 'p7' END, 'r', 't', i::text, 'a', i, '{}', '', '\\x00000000'
     FROM generate_series(${LAST_SEQ - 50_000}, ${LAST_SEQ}) AS i;
+  INSERT INTO event_users (user_id, seq)
+    SELECT CASE WHEN i % 1000 > 0 THEN 'ann' ELSE 'bob' END, i FROM generate_series(${LAST_SEQ - 50_000}, ${LAST_SEQ}) AS i;
   INSERT INTO head (id, epoch, epoch_seq, seq, hash, recorded_at_ms, oldest, erasures)
     VALUES (1, 'e', 0, ${LAST_SEQ}, '\\x00000000', 0, 1, 0)
     ON CONFLICT (id) DO UPDATE SET seq = ${LAST_SEQ};
@@ -74,7 +77,7 @@ function ofOrder(order: Order, start: { at: string; num: number }, ...values: un
 const LAST = { at: '~', num: Number.MAX_SAFE_INTEGER };
 const NEWEST = LAST_SEQ - 100;
 const ids = Array.from({ length: 100 }, (_, index) => index + 1);
-const projectIds = ids.map((id) => `p${id}`);
+const projectIds = ids.map((id) => (id % 7 > 0 ? 'large' : `p${id}`));
 const runIds = ids.map((id) => `r${id}`);
 
 const cases: Case[] = [
@@ -84,12 +87,24 @@ const cases: Case[] = [
   ...[ORDERS.requested, ORDERS.open, ORDERS.decided, ORDERS.expired].flatMap((order) => ofOrder(order, LAST)),
   ...ofOrder(ORDERS.due, { at: '', num: 0 }),
   { ...(ofOrder(ORDERS.asked, LAST, 'user4')[0] as Case), mayRead: 600 },
+  { name: 'events', text: READ_STATEMENTS.all, values: [0, LAST_SEQ, 64], mayRead: 128 },
+  { name: 'events of a small project', text: READ_STATEMENTS.project, values: [0, LAST_SEQ, 64, 'p7'], mayRead: 128 },
+  {
+    name: 'events of a large project',
+    text: READ_STATEMENTS.project,
+    values: [0, LAST_SEQ, 64, 'large'],
+    mayRead: 128,
+  },
+  { name: 'events of a small run', text: READ_STATEMENTS.run, values: [0, LAST_SEQ, 64, 'large', 'r2'], mayRead: 129 },
+  { name: 'events of a large run', text: READ_STATEMENTS.run, values: [0, LAST_SEQ, 64, 'large', 'r1'], mayRead: 130 },
+  { name: 'scan of a small run', text: READ_STATEMENTS.scan, values: [0, LAST_SEQ, 64, 'large', 'r2'], mayRead: 65 },
+  { name: 'events of a user', text: READ_STATEMENTS.user, values: [0, LAST_SEQ, 64, 'bob'], mayRead: 192 },
   { name: 'open runs', text: OPEN_STATEMENTS.all, values: [100], mayRead: 100 },
   { name: 'open runs of projects', text: OPEN_STATEMENTS.ofProjects, values: [10, allProjects], mayRead: 10_000 },
   { name: 'projects', text: PROJECT_STATEMENTS.next, values: ['', 100], mayRead: 300 },
   { name: 'projects among', text: PROJECT_STATEMENTS.among, values: [allProjects, 100], mayRead: 300 },
-  { name: 'running', text: PROJECT_STATEMENTS.running, values: [projectIds, 100], mayRead: 4_000 },
-  { name: 'run', text: RUN_STATEMENTS.rowId, values: ['p1', 'r1'], mayRead: 1 },
+  { name: 'running', text: PROJECT_STATEMENTS.running, values: [projectIds, 100], mayRead: 10_000 },
+  { name: 'run', text: RUN_STATEMENTS.rowId, values: ['large', 'r1'], mayRead: 1 },
   { name: 'projects of a run', text: RUN_STATEMENTS.projectsOf, values: ['r1'], mayRead: 2 },
   { name: 'projects of a run among', text: RUN_STATEMENTS.projectsAmong, values: ['r1', allProjects], mayRead: 2 },
   { name: 'headers', text: RUN_STATEMENTS.headers, values: [projectIds, runIds], mayRead: 100 },
@@ -101,14 +116,14 @@ const cases: Case[] = [
   { name: 'changed of one', text: CHANGE_STATEMENTS.ofProjects, values: [NEWEST, 256, ['p0']], mayRead: 100 },
   { name: 'changed of 1,000', text: CHANGE_STATEMENTS.ofProjects, values: [NEWEST, 2, allProjects], mayRead: 4_096 },
   { name: 'hash prefixes', text: CHANGE_STATEMENTS.hashPrefixes, values: [ids], mayRead: 100 },
-  { name: 'view', text: VIEW_TEXT, values: ['p1', 'r1', '', '', '', 0, 1_000, 1 << 18], mayRead: 1_100 },
+  { name: 'view', text: VIEW_TEXT, values: ['large', 'r1', '', '', '', 0, 1_000, 1 << 18], mayRead: 1_100 },
   {
     name: 'view after a stage',
     text: VIEW_TEXT,
-    values: ['p1', 'r1', 's009000', '', '', 0, 1_000, 1 << 18],
+    values: ['large', 'r1', 's009000', '', '', 0, 1_000, 1 << 18],
     mayRead: 1_100,
   },
-  { name: 'approval', text: APPROVAL_STATEMENTS.one, values: ['p1', 'r1', 'a'], mayRead: 3 },
+  { name: 'approval', text: APPROVAL_STATEMENTS.one, values: ['large', 'r1', 'a'], mayRead: 3 },
   { name: 'approvals', text: APPROVAL_STATEMENTS.some, values: [ids, ids.map(() => 'a'), 1 << 20], mayRead: 200 },
   { name: 'artifacts', text: APPROVAL_STATEMENTS.artifacts, values: [ids, ids.map(() => 'a')], mayRead: 100 },
   { name: 'place', text: APPROVAL_STATEMENTS.place, values: [39], mayRead: 1 },

@@ -24,19 +24,19 @@ const ROWS_AT_ONCE = 64;
 const PREFIX = `encode(substr(n.prev_hash, 1, 4), 'hex') AS hash_prefix`;
 const NEXT = 'LEFT JOIN events n ON n.seq = e.seq + 1';
 const COLUMNS = `e.seq, e.run_seq, e.project_id, e.run_id, e.type, e.payload, ${PREFIX}`;
-const BETWEEN = 'e.seq > $1 AND e.seq <= $2';
-const ORDER = 'ORDER BY e.seq LIMIT $3';
+const RUN_ROW = '(SELECT row_id FROM runs WHERE project_id = $4 AND run_id = $5)';
+// The project, run or user is a part of the order, which only its own index has. With `project_id = …`, PostgreSQL may
+// follow the primary key instead, and read the events of all other projects, if it takes the project for one with many.
+const within = (of: string, seq: string, value: string) =>
+  `WHERE (${of}, ${seq}) > (${value}, $1) AND (${of}, ${seq}) <= (${value}, $2) ORDER BY ${of}, ${seq} LIMIT $3`;
 
 /** `$1`: after this position. `$2`: up to this one. `$3`: number of rows. */
 export const READ_STATEMENTS = {
-  all: `SELECT ${COLUMNS} FROM events e ${NEXT} WHERE ${BETWEEN} ${ORDER}`,
-  project: `SELECT ${COLUMNS} FROM events e ${NEXT} WHERE e.project_id = $4 AND ${BETWEEN} ${ORDER}`,
-  run: `SELECT ${COLUMNS} FROM events e ${NEXT}
-    WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = $4 AND run_id = $5) AND ${BETWEEN} ${ORDER}`,
-  user: `SELECT ${COLUMNS} FROM event_users u JOIN events e ON e.seq = u.seq ${NEXT}
-    WHERE u.user_id = $4 AND u.seq > $1 AND u.seq <= $2 ORDER BY u.seq LIMIT $3`,
-  scan: `SELECT e.seq, e.payload FROM events e
-    WHERE e.run_row = (SELECT row_id FROM runs WHERE project_id = $4 AND run_id = $5) AND ${BETWEEN} ${ORDER}`,
+  all: `SELECT ${COLUMNS} FROM events e ${NEXT} WHERE e.seq > $1 AND e.seq <= $2 ORDER BY e.seq LIMIT $3`,
+  project: `SELECT ${COLUMNS} FROM events e ${NEXT} ${within('e.project_id', 'e.seq', '$4')}`,
+  run: `SELECT ${COLUMNS} FROM events e ${NEXT} ${within('e.run_row', 'e.seq', RUN_ROW)}`,
+  user: `SELECT ${COLUMNS} FROM event_users u JOIN events e ON e.seq = u.seq ${NEXT} ${within('u.user_id', 'u.seq', '$4')}`,
+  scan: `SELECT e.seq, e.payload FROM events e ${within('e.run_row', 'e.seq', RUN_ROW)}`,
   seqOf: 'SELECT seq FROM event_ids WHERE project_id = $1 AND event_id = $2',
   hashPrefixes: `SELECT n.seq - 1 AS seq, ${PREFIX} FROM events n WHERE n.seq = ANY ($1)`,
 };
