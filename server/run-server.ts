@@ -104,7 +104,7 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const stats = new Stats({ ...services, connections });
   const onRejected = (code: ErrorCode) => metrics.rejected(code);
   const common = { registry, log, gateway, access, credentials, identity, health, logger };
-  const own = { delivery, approvals, audit, webhooks, streams, peers };
+  const own = { delivery, approvals, audit, webhooks: webhooks.calls, streams, peers };
   const router = createRouter({ ...common, ...own, onRejected, stats, connections });
   const cookieName = `runwire_${log.id}`;
   const turns = new Turns();

@@ -28,7 +28,7 @@ import { EventBus } from './publishing/bus.ts';
 import { OutboxMover } from './publishing/outbox-mover.ts';
 import { Retention } from './retention.ts';
 import { WebhookAddresses } from './webhooks/addresses.ts';
-import { Webhooks } from './webhooks/webhooks.ts';
+import { SharedWebhooks } from './webhooks/shared.ts';
 
 /** The parts of a server that work on the log, without those that clients connect to. */
 
@@ -62,7 +62,7 @@ export async function openServices<R extends Registry = RunwireEvents>(
   const translate = (error: unknown) => toTRPCError(toRunwireError(error));
   const delivery = new Delivery({ log, quietMs: options.quietMs, translate });
   const access = new AccessLogger({ log, health, isRefused: (id) => privacy.isRefused(id) });
-  const webhooks = await openWebhooks(options, { log, delivery, registry, addresses, privacy, access, health });
+  const webhooks = await openWebhooks(options, { log, delivery, registry, addresses, privacy, access, health, peers });
   const approvals = new Approvals({ log, bus: bus as never });
   const expiry = new ApprovalExpiry({ log, health });
   const clock = new Clock({ log, health });
@@ -126,7 +126,7 @@ async function openCallers(
   }
 }
 
-/** Loads the webhooks, which begin to send. If loading fails, the log is closed. */
+/** Loads the webhooks. If loading fails, the log is closed. */
 async function openWebhooks(
   {
     publicUrl,
@@ -141,13 +141,14 @@ async function openWebhooks(
     privacy: Privacy;
     access: AccessLogger;
     health: Health;
+    peers: Peers;
   },
-): Promise<Webhooks> {
+): Promise<SharedWebhooks> {
   const { log, delivery, registry, privacy, access, ...rest } = parts;
   const categories: { [category: string]: readonly string[] } = categoriesOf(registry);
   const principal = { sub: SERVER, projects: [], roles: [] };
   try {
-    return await Webhooks.open({
+    return await SharedWebhooks.open({
       ...{ ...rest, log, publicUrl, proxyOf, retries, recent: delivery.recent },
       typesOf: (category) => categories[category] ?? [],
       redact: (text) => privacy.redactText('answer', text),

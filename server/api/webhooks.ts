@@ -3,12 +3,12 @@ import * as field from '../../shared/fields.ts';
 import { type CategoryOf, categoriesOf, type Registry } from '../../shared/registry.ts';
 import { webhookShapes } from '../../shared/webhooks.ts';
 import type { Log } from '../event-log/contract/log.ts';
-import type { Webhooks } from '../webhooks/webhooks.ts';
+import type { WebhookCalls } from '../webhooks/shared.ts';
 import { labelsInput, pageInput, typesInput } from './inputs.ts';
 import { cursorOfEntry, entryOf } from './pagination.ts';
 import type { Procedure } from './trpc.ts';
 
-export type WebhookParts<R extends Registry> = { registry: R; log: Log; webhooks: Webhooks };
+export type WebhookParts<R extends Registry> = { registry: R; log: Log; webhooks: WebhookCalls };
 
 const MAX_PROJECTS = 100;
 const MAX_LABELS = 16;

@@ -86,7 +86,7 @@ export class EventBus<R extends Registry> {
     this.#onPublished = onPublished;
   }
 
-  /** Number of events logged since the server started. */
+  /** Number of events that this server has published since it started. */
   get published(): number {
     return this.#published;
   }
@@ -111,6 +111,7 @@ export class EventBus<R extends Registry> {
     });
     this.#onPublished(performance.now() - begun);
     const duplicates = receipts.filter((receipt) => receipt.isDuplicate).length;
+    this.#published += receipts.length - duplicates;
     const seq = receipts.reduce((highest, receipt) => Math.max(highest, receipt.seq), 0);
     return { accepted: receipts.length - duplicates, duplicates, seq, receipts };
   }
@@ -123,7 +124,6 @@ export class EventBus<R extends Registry> {
 
   /** Calls the observers with the events of a commit, after these were written to waiting subscribers. */
   committed(records: readonly StoredEvent[]): void {
-    this.#published += records.length;
     for (const record of records) {
       for (const observer of this.#observers) {
         const failed = (error: unknown) =>

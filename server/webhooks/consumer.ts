@@ -193,11 +193,11 @@ export class WebhookConsumer {
     await this.write();
   }
 
-  /** Ends at once, after the webhook was removed. */
-  remove(): void {
+  /** Ends at once, and writes nothing more: the webhook was removed, or another server sends it now. */
+  abandon(): void {
     this.#stop();
     this.#closing.abort();
-    this.#progress.close();
+    this.#progress.abandon();
   }
 
   #stop(): void {

@@ -35,6 +35,7 @@ export class WebhookProgress {
   /** Position of the last delivery that is done. */
   #doneTo: number;
   #isClosed = false;
+  #isAbandoned = false;
   #writing: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
@@ -100,6 +101,11 @@ export class WebhookProgress {
     this.#isClosed = true;
   }
 
+  /** From now on, nothing is written. */
+  abandon(): void {
+    this.#isAbandoned = true;
+  }
+
   async #write(read: () => { position: WebhookPosition; isEmpty: boolean }): Promise<void> {
     const { position, isEmpty } = read();
     const doneTo = Math.min(position.scannedTo, Math.max(this.#stored.scannedTo, this.#doneTo));
@@ -138,10 +144,11 @@ export class WebhookProgress {
   async #advance(progress: Parameters<WebhookStore['advance']>[1]): Promise<void> {
     const { id, store, onFailure } = this.#parts;
     for (;;) {
+      if (this.#isAbandoned) return;
       try {
         return await store.advance(id, progress);
       } catch (error) {
-        if (this.#isClosed) return;
+        if (this.#isClosed || this.#isAbandoned) return;
         onFailure(error);
         await setTimeout(RETRY_MS, undefined, { ref: false });
       }

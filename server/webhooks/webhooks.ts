@@ -45,20 +45,21 @@ export type WebhooksOptions = {
   /** Called after each failed try, for the access record. */
   onFailedTry: (message: Built, answer: Answer) => void;
   retries?: Partial<RetryOptions> | undefined;
+  /** Counts since the server started. */
+  counts: ConsumerParts['counts'];
 };
 
 type Changes = { [Name in keyof WebhookSettings]?: WebhookSettings[Name] | undefined };
 
-/** The webhooks of a server: what administrators may do with them, and their deliveries. docs/guide/webhooks.md. */
+/** The stored webhooks: what administrators may do with them, and their deliveries. docs/guide/webhooks.md. */
 export class Webhooks {
-  readonly counts = { sent: 0, failed: 0, deadLetters: 0 };
   readonly #options: WebhooksOptions;
   readonly #parts: ConsumerParts;
   readonly #messages: WebhookMessages;
   readonly #consumers = new Map<string, WebhookConsumer>();
   readonly deliveries: WebhookDeliveries;
   #changing: Promise<unknown> = Promise.resolve();
-  #isClosed = false;
+  #isStarted = false;
 
   private constructor(options: WebhooksOptions) {
     this.#options = options;
@@ -76,24 +77,28 @@ export class Webhooks {
       onFailedTry,
       onPaused: (id, reason) => this.#pauseItself(id, reason),
       onError: (err) => health.note('a webhook cannot read or write the log; will retry', { err }),
-      counts: this.counts,
+      counts: options.counts,
     };
     this.deliveries = new WebhookDeliveries({ ...options, parts: this.#parts, find: this.#find });
   }
 
-  /** Loads the webhooks, which begin to send. */
+  /** Loads the webhooks. They begin to send with {@link start}. */
   static async open(options: WebhooksOptions): Promise<Webhooks> {
     const webhooks = new Webhooks(options);
     for (const loaded of await options.log.webhooks.load()) {
       webhooks.#consumers.set(loaded.record.id, new WebhookConsumer(webhooks.#parts, loaded));
     }
-    webhooks.committed();
     return webhooks;
+  }
+
+  start(): void {
+    this.#isStarted = true;
+    this.committed();
   }
 
   /** Called after each commit of the log. */
   committed(): void {
-    if (this.#isClosed) return;
+    if (!this.#isStarted) return;
     for (const consumer of this.#consumers.values()) consumer.wake();
   }
 
@@ -107,9 +112,22 @@ export class Webhooks {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    await Promise.all([...this.#consumers.values()].map((consumer) => consumer.close()));
+    const isStarted = this.#isStarted;
+    this.#isStarted = false;
+    if (isStarted) await Promise.all([...this.#consumers.values()].map((consumer) => consumer.close()));
     await this.#parts.sender.close();
+  }
+
+  /** Ends at once, and writes nothing more: another server sends now. */
+  abandon(): void {
+    this.#isStarted = false;
+    for (const consumer of this.#consumers.values()) consumer.abandon();
+    void this.#parts.sender.close();
+  }
+
+  /** Returns the secret that signs now. */
+  newestSecretOf(id: string): string {
+    return this.#consumers.get(id)?.record.secrets[0]?.secret ?? '';
   }
 
   async list(principal: Principal): Promise<WebhookSummary[]> {
@@ -178,7 +196,7 @@ export class Webhooks {
   async remove(principal: Principal, id: string): Promise<void> {
     const consumer = this.#find(principal, id);
     this.#consumers.delete(id);
-    consumer.remove();
+    consumer.abandon();
     await this.#options.log.webhooks.remove(id);
   }
 
@@ -276,7 +294,7 @@ export class Webhooks {
 
   #pauseItself(id: string, pausedFor: PauseReason): void {
     const consumer = this.#consumers.get(id);
-    if (!consumer || consumer.record.pausedFor !== undefined) return;
+    if (!consumer || consumer.record.pausedFor !== undefined || !this.#isStarted) return;
     consumer.update({ ...consumer.record, pausedFor }); // At once: nothing more is sent.
     this.#inTurn(() => this.#save(consumer, { pausedFor })).catch(this.#parts.onError);
   }
