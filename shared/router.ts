@@ -101,7 +101,10 @@ export type ProceduresOf<R extends Registry> = {
      * Returns a run, and the cursor that the state belongs to. The stages, artifacts and approvals of a large run come in
      * pages, while a page has a `nextCursor`; `fetchRun` of `runwire/client` merges them.
      */
-    get: Query<RunId & { cursor?: string | null | undefined }, { run: RunView; cursor: string; nextCursor?: string }>;
+    get: Query<
+      RunId & { atLeast?: string | undefined; cursor?: string | null | undefined },
+      { run: RunView; cursor: string; nextCursor?: string }
+    >;
     /**
      * Returns a run as it was just after its event with the number `runSeq`, in pages as `get`. `firstRunSeq` is 1, or the
      * number of the oldest event that retention has kept; the state then lacks the events before it. Fails with

@@ -7,10 +7,17 @@ import { MAX_ANSWER_MS, within } from './timer.ts';
 type Run = { runId: string; projectId?: string | undefined };
 type Client = TRPCClient<AppRouter>;
 
-/** Fetches a run with `run.get`: all its pages, if it is large. */
-export async function fetchRun(client: Client, run: Run, signal?: AbortSignal) {
+/**
+ * Fetches a run with `run.get`: all its pages, if it is large. With `atLeast`, the cursor of a received item, the run includes
+ * every event up to this item, whichever server answers.
+ */
+export async function fetchRun(
+  client: Client,
+  { atLeast, ...run }: Run & { atLeast?: string | undefined },
+  signal?: AbortSignal,
+) {
   const { run: view, last } = await fetchPages(run, signal, (input, limited) =>
-    client.run.get.query(input, { signal: limited }),
+    client.run.get.query(atLeast === undefined ? input : { ...input, atLeast }, { signal: limited }),
   );
   return { run: view, cursor: last.cursor };
 }

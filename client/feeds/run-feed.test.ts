@@ -1,8 +1,10 @@
+import { setImmediate } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
 import { startCuttableServer } from '../../tests/browser/server.ts';
 import { created, progress, tokenFor } from '../../tests/support/harness.ts';
+import { lag } from '../../tests/support/node-of-log.ts';
 import { createRunwireClient } from '../index.ts';
 import { FeedCache } from './feed-cache.ts';
 import type { RunFeedQuery } from './query.ts';
@@ -49,6 +51,22 @@ const upTo = (count: number) => Array.from({ length: count }, (_, index) => inde
 const events = (count: number) => upTo(count).map(() => progress('r1', 1));
 const now: RunFeedQuery = { runId: 'r1' };
 const start: RunFeedQuery = { runId: 'r1', from: 'start' };
+
+test('[D37] a snapshot for an open subscription waits until the server that answers has what the subscription has delivered', async () => {
+  const { server, feeds, fetched, publish } = await open();
+  await publish(created('r1'), ...events(4));
+  const hook = follow(feeds, now);
+  await isLive(hook);
+  const caught = lag(server.log, 1);
+  hook.observer.wantsRun = true;
+  await until(() => expect(fetched).toHaveBeenCalledTimes(1));
+  expect(fetched.mock.calls[0]?.[1]?.body).toContain(hook.observer.getState().cursor ?? 'a cursor');
+  for (let turn = 0; turn < 50; turn++) await setImmediate();
+  expect(hook.observer.getState().run).toBeUndefined();
+  caught();
+  await until(() => expect(hook.observer.getState().run).toMatchObject({ lastSeq: 5 }));
+  expect(fetched).toHaveBeenCalledTimes(1);
+});
 
 test('[H12] a hook that a handler of another hook disconnects resumes after its own last event', async () => {
   const { feeds, publish } = await open();

@@ -229,7 +229,8 @@ export class RunFeed {
     const { runId, projectId, types, categories, from } = this.#query;
     if (runId === undefined || types !== undefined || categories !== undefined) return undefined;
     return new FoldedRun(
-      (signal) => fetchRun(client, { runId, projectId }, signal),
+      // The snapshot may come from a server that is behind the one of the socket.
+      (signal) => fetchRun(client, { runId, projectId, atLeast: this.#subscription.cursor }, signal),
       foldFor(events),
       { isNeeded: resume ? resume.needsSnapshot : from !== 'start', run: resume?.run },
       {

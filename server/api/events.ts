@@ -6,6 +6,7 @@ import { can } from '../auth/permissions.ts';
 
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import { hasReached } from '../event-log/current.ts';
 import type { PublishGateway } from '../publishing/gateway.ts';
 import { pageInput } from './inputs.ts';
 import { nextCursor, positionOf } from './pagination.ts';
@@ -53,10 +54,10 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
           can(principal, 'read', { projectId }) ? log.seqOf(projectId, eventId) : undefined;
         const seq = 'seq' in input ? input.seq : await seqOf(input);
         const caller = { user: principal.sub, signal };
-        const page =
-          seq === undefined
-            ? undefined
-            : await log.read({ ...caller, scope: { kind: 'all' }, after: seq - 1, limit: 1 });
+        const isThere = seq !== undefined && (await hasReached(log, seq));
+        const read = () => log.read({ ...caller, scope: { kind: 'all' }, after: (seq ?? 0) - 1, limit: 1 });
+        let page = isThere ? await read() : undefined;
+        while (page && page.erasures < log.erasures) page = await read();
         const record = page?.records[0];
         if (record?.seq !== seq || !record || !can(principal, 'read', { projectId: record.projectId })) {
           throw new RunwireError('EVENT_NOT_FOUND', 'no such event, or not readable');

@@ -3,6 +3,7 @@ import { RunwireError } from '../../shared/errors.ts';
 import * as field from '../../shared/fields.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { RunKey, ViewKey } from '../event-log/contract/runs.ts';
+import { hasReached } from '../event-log/current.ts';
 import { cursorAt, decodeCursor, encodeCursor, hasPosition } from '../event-log/cursor.ts';
 
 /**
@@ -13,13 +14,14 @@ import { cursorAt, decodeCursor, encodeCursor, hasPosition } from '../event-log/
 const otherLog = () => new RunwireError('CURSOR_INVALID', 'a cursor of another log', { path: 'cursor' });
 
 /**
- * Decodes a cursor to a position in the log. A cursor of another log, or of another history of this log, is refused.
+ * Decodes a cursor to a position in the log, and waits until this node has it. A cursor of another log, or of another history of this log, is refused.
  * Returns undefined without a cursor, for the first page.
  */
 export async function positionOf(text: string | null | undefined, log: Log): Promise<number | undefined> {
   if (text == null) return undefined;
   const cursor = decodeCursor(text, 'cursor');
-  if (cursor.epoch !== log.epoch || !(await hasPosition(log, cursor))) throw otherLog();
+  const isKnown = cursor.epoch === log.epoch && (await hasReached(log, cursor.seq)) && (await hasPosition(log, cursor));
+  if (!isKnown) throw otherLog();
   return cursor.seq;
 }
 

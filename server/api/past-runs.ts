@@ -3,6 +3,7 @@ import type { RunRows, RunView } from '../../shared/run.ts';
 import { RunMemory } from '../../shared/run-memory.ts';
 import type { Log, Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import { hasReached } from '../event-log/current.ts';
 import { positionOfRunSeq } from '../event-log/run-position.ts';
 import type { Caller } from '../slices.ts';
 
@@ -64,14 +65,14 @@ export class PastRuns {
     const key = JSON.stringify([run.projectId, run.runId]);
     // Checked first: the search for a state and the fold take as many steps as `runSeq` is large.
     const header = await this.#log.runs.header(run.projectId, run.runId, caller);
-    if (!header || header.lastRunSeq < runSeq) throw notFound();
+    if (!header || header.lastRunSeq < runSeq || !(await hasReached(this.#log, header.lastSeq))) throw notFound();
     const base = this.#nearest(key, runSeq);
     if (base?.runSeq === runSeq) return base;
     const rows = new RunMemory(base?.view);
     let firstRunSeq = base?.firstRunSeq;
     let last = base?.runSeq ?? 0;
     let after = base?.seq ?? (await positionOfRunSeq(this.#log, scope, 1, caller));
-    while (last < runSeq && after < this.#log.head) {
+    for (let isExhausted = false; last < runSeq && !isExhausted; ) {
       const page = await this.#log.read({ ...caller, scope, after, limit: Math.min(EVENTS_PER_READ, runSeq - last) });
       for (const record of page.records) {
         firstRunSeq ??= record.runSeq;
@@ -83,6 +84,7 @@ export class PastRuns {
         this.#keep(key, { seq: record.seq, runSeq: last, firstRunSeq, view: rows.view() as RunView });
       }
       after = page.scannedTo;
+      isExhausted = page.isExhausted;
     }
     // The fold may have read text that has been erased meanwhile.
     if (this.#erasures !== erasures) return this.#stateAt(run, runSeq, caller);

@@ -7,6 +7,7 @@ import type { Principal } from '../auth/principal.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
 import type { Log, Scope } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import { acknowledgedHead } from '../event-log/current.ts';
 import { positionOfRunSeq } from '../event-log/run-position.ts';
 import { pageInput, runInput, typesInput } from './inputs.ts';
 import { nextCursor, positionOf } from './pagination.ts';
@@ -41,11 +42,14 @@ export function runEventProcedures<R extends Registry>(procedure: Procedure, { r
       .input(z.strictObject({ ...runInput, ...filterInput(registry), fromRunSeq, ...pageInput }))
       .query(async ({ ctx, input: { runId, projectId, fromRunSeq: from, limit, cursor, direction: _, ...filter } }) => {
         const scan = await beginScan(log, ctx, { runId, projectId }, (await positionOf(cursor, log)) ?? { from });
-        const { events, after } =
-          filter.stageId === undefined && filter.attempt === undefined && !filter.text
+        const isTyped = filter.stageId === undefined && filter.attempt === undefined && !filter.text;
+        for (;;) {
+          const { events, after, isExhausted, erasures } = isTyped
             ? await readPage<R>(log, scan, filter.types, limit)
             : await scanPage<R>(log, scan, filter, limit);
-        return { events, ...(await nextCursor(log, after < log.head ? after : undefined)) };
+          if (erasures < log.erasures) continue;
+          return { events, ...(await nextCursor(log, isExhausted ? undefined : after)) };
+        }
       }),
 
     positions: procedure
@@ -70,7 +74,7 @@ export function runEventProcedures<R extends Registry>(procedure: Procedure, { r
         const scan = await beginScan(log, ctx, { runId, projectId }, { from });
         const [types, stages, actors] = [new Counter(), new Counter(), new Counter()];
         let through = from - 1;
-        const { isAtEnd } = await visitAll(log, scan, (json) => {
+        const { isExhausted } = await visitAll(log, scan, (json) => {
           const { type, stageId, actor, runSeq } = JSON.parse(json) as Fields;
           types.add(type);
           if (typeof stageId === 'string') stages.add(stageId);
@@ -78,7 +82,7 @@ export function runEventProcedures<R extends Registry>(procedure: Procedure, { r
           through = runSeq;
           return true;
         });
-        return { types: types.result, stages: stages.result, actors: actors.result, through, isComplete: isAtEnd };
+        return { types: types.result, stages: stages.result, actors: actors.result, through, isComplete: isExhausted };
       }),
   };
 }
@@ -96,6 +100,7 @@ async function beginScan(
 ): Promise<Scan> {
   const caller: Caller = { user: principal.sub, signal };
   const run = await resolveRun(log.runs, principal, named, signal);
+  await acknowledgedHead(log, caller);
   const scope: Scope = { kind: 'run', ...run };
   const positionBefore = (from: number) => (from === 1 ? 0 : positionOfRunSeq(log, scope, from, caller));
   return { ...run, ...caller, after: typeof start === 'number' ? start : await positionBefore(start.from) };
@@ -106,16 +111,19 @@ async function beginScan(
  * budget.
  */
 async function visitAll(log: Log, scan: Scan, visit: (json: string) => boolean) {
-  let { after } = scan;
+  let end = { scannedTo: scan.after, isExhausted: false };
+  let erasures = Number.POSITIVE_INFINITY;
   let isStopped = false;
   const visitOne = (json: string) => {
     isStopped = !visit(json);
     return !isStopped;
   };
-  for (let reads = 0; !isStopped && after < log.head && reads < MAX_READS; reads++) {
-    after = (await log.scan({ ...scan, after, visit: visitOne })).scannedTo;
+  for (let reads = 0; !isStopped && !end.isExhausted && reads < MAX_READS; reads++) {
+    const page = await log.scan({ ...scan, after: end.scannedTo, visit: visitOne });
+    erasures = Math.min(erasures, page.erasures);
+    end = page;
   }
-  return { after, isAtEnd: after >= log.head };
+  return { after: end.scannedTo, isExhausted: end.isExhausted, erasures };
 }
 
 async function readPage<R extends Registry>(
@@ -128,7 +136,9 @@ async function readPage<R extends Registry>(
   const events: EventOf<R>[] = [];
   let { after } = rest;
   let bytes = 0;
-  for (let reads = 0; events.length < limit && after < log.head && reads < MAX_READS && bytes < MAX_BYTES; reads++) {
+  let isExhausted = false;
+  let erasures = Number.POSITIVE_INFINITY;
+  for (let reads = 0; events.length < limit && !isExhausted && reads < MAX_READS && bytes < MAX_BYTES; reads++) {
     const query = { ...rest, scope, after, limit: limit - events.length };
     const page = await log.read(types ? { ...query, types: new Set(types) } : query);
     for (const record of page.records) {
@@ -136,22 +146,24 @@ async function readPage<R extends Registry>(
       bytes += record.json.length;
     }
     after = page.scannedTo;
+    isExhausted = page.isExhausted;
+    erasures = Math.min(erasures, page.erasures);
   }
-  return { events, after };
+  return { events, after, isExhausted, erasures };
 }
 
 async function scanPage<R extends Registry>(log: Log, scan: Scan, filter: EventFilter, limit: number) {
   const events: EventOf<R>[] = [];
   const matching = jsonTest(filter);
   let bytes = 0;
-  const { after } = await visitAll(log, scan, (json) => {
+  const end = await visitAll(log, scan, (json) => {
     const event = matching(json);
     if (!event) return true;
     events.push(event as EventOf<R>);
     bytes += json.length;
     return events.length < limit && bytes < MAX_BYTES;
   });
-  return { events, after };
+  return { events, ...end };
 }
 
 /** Collects the answer of `run.positions`. */

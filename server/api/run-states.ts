@@ -3,7 +3,8 @@ import { RunwireError } from '../../shared/errors.ts';
 import { foldOf } from '../../shared/event-table.ts';
 import type { Registry } from '../../shared/registry.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
-import { cursorAt } from '../event-log/cursor.ts';
+import { hasReached } from '../event-log/current.ts';
+import { cursorAt, decodeCursor } from '../event-log/cursor.ts';
 import { opaqueCursor, runInput } from './inputs.ts';
 import { cursorOfRow, cursorOfView, rowOf, viewKeyOf } from './pagination.ts';
 import { PastRuns } from './past-runs.ts';
@@ -17,11 +18,19 @@ export function runStateProcedures<R extends Registry>(procedure: Procedure, { r
     /**
      * Returns a run. The stages, artifacts and approvals of a large run come in pages: while a page has a `nextCursor`,
      * the client requests the next one, and merges the pages (`mergeRunPages` of shared/run-pages.ts).
+     *
+     * With `atLeast`, a cursor of a subscription, the run includes every event up to it: the call waits if another node has
+     * given the cursor. Throws `UNAVAILABLE` if this takes too long, or the log has no such position.
      */
     get: procedure
-      .input(z.strictObject({ ...runInput, cursor: opaqueCursor.nullish() }))
-      .query(async ({ ctx: { principal, signal }, input: { cursor, ...run } }) => {
+      .input(z.strictObject({ ...runInput, atLeast: opaqueCursor.optional(), cursor: opaqueCursor.nullish() }))
+      .query(async ({ ctx: { principal, signal }, input: { cursor, atLeast, ...run } }) => {
         const after = viewKeyOf(cursor);
+        if (atLeast !== undefined) {
+          const { epoch, seq } = decodeCursor(atLeast, 'atLeast');
+          const isReached = epoch === log.epoch && (await hasReached(log, seq));
+          if (!isReached) throw new RunwireError('UNAVAILABLE', 'this server does not have the position of `atLeast`');
+        }
         const { projectId, runId } = await resolveRun(log.runs, principal, run, signal);
         const found = await log.runs.get(projectId, runId, { user: principal.sub, signal, after });
         if (!found) throw new RunwireError('RUN_NOT_FOUND', 'no such run');

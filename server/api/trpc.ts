@@ -4,6 +4,8 @@ import { SSE_INACTIVITY_MS, SSE_PING_MS } from '../../shared/protocol.ts';
 import { type AccessLogger, aboutOf } from '../audit/access-logger.ts';
 import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
 import { toRunwireError, toTRPCError } from '../errors.ts';
+import type { Log } from '../event-log/contract/log.ts';
+import { notCurrentError } from '../event-log/current.ts';
 import type { Health } from '../health.ts';
 import { UserCalls } from '../user-calls.ts';
 import type { Context } from './context.ts';
@@ -13,11 +15,12 @@ import type { Context } from './context.ts';
  *
  * 1. The rate limit of the connection is checked. A query or mutation waits for its turn among those of its user, and until
  *    its socket has drained.
- * 2. The token is checked, and the procedure runs.
+ * 2. The token is checked, and that the server reaches its log. The procedure runs.
  * 3. The outcome of the call is written to the access log. An error is converted to one of the error table.
  */
 
 export type ApiOptions = {
+  log: Pick<Log, 'isCurrent'>;
   access: AccessLogger;
   credentials: Credentials;
   /** Called with the code of each error that a procedure returns. */
@@ -40,7 +43,7 @@ type Meta = {
 export type Api = ReturnType<typeof createApi>;
 export type Procedure = Api['procedure'];
 
-export function createApi({ access, credentials, onRejected, health }: ApiOptions) {
+export function createApi({ log, access, credentials, onRejected, health }: ApiOptions) {
   /** Paths of all procedures. Any other path in a call is text from the client, and is not sent back. */
   const paths = new Set<string>();
   const t = initTRPC
@@ -134,9 +137,11 @@ export function createApi({ access, credentials, onRejected, health }: ApiOption
     // Closes the connection first: after an error, the client would end the subscription and never resume it.
     connection?.closeIfTokenInvalid();
     const reason = credentials.invalidReasonOf(principal);
-    if (reason) {
+    // A subscription stays open: its reader waits (delivery/delivery.ts).
+    const isStale = type !== 'subscription' && !log.isCurrent;
+    if (reason || isStale) {
       end?.();
-      throw refusal(caller, tokenInvalidError(reason));
+      throw refusal(caller, reason ? tokenInvalidError(reason) : notCurrentError());
     }
     const result = await next({ ctx: caller });
     end?.();

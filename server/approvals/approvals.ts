@@ -1,5 +1,5 @@
 import { afterDecision } from '../../shared/approval-fold.ts';
-import { type EvidenceChange, RunwireError } from '../../shared/errors.ts';
+import { RunwireError } from '../../shared/errors.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
 import type {
   Approval,
@@ -16,6 +16,7 @@ import { projectOfRun } from '../auth/resolve-run.ts';
 import type { ApprovalPage, ApprovalQuery, ApprovalWithEvidence } from '../event-log/contract/approvals.ts';
 import type { Log, ReadyDraft, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import { hasReached } from '../event-log/current.ts';
 import { cannotDecide } from '../event-log/decidable.ts';
 import { runSeqAt } from '../event-log/run-position.ts';
 import type { EventBus } from '../publishing/bus.ts';
@@ -195,19 +196,15 @@ export class Approvals {
     seenSeq: number | undefined,
     decision: { type: string; comment?: string | undefined; reason?: string },
   ): Promise<Standing> {
-    if (seenSeq !== undefined && seenSeq > this.#log.head) {
+    if (seenSeq !== undefined && !(await hasReached(this.#log, seenSeq))) {
       throw new RunwireError('INVALID_INPUT', 'seenSeq: above the head of the log', { path: 'seenSeq' });
     }
     const caller = { user: principal.sub };
     const seenRunSeq = seenSeq === undefined ? undefined : await runSeqAt(this.#log, key, seenSeq, caller);
     const seen = defined({ seenSeq, seenRunSeq });
     const draft = { ...decision, ...key, decidedBy: principal.sub, ...seen } as DraftOf<Registry>;
-    let changes: readonly EvidenceChange[] = [];
-    const changed = new RunwireError('EVIDENCE_CHANGED', 'changed');
-    const alreadyCounted = new RunwireError('APPROVAL_ALREADY_DECIDED', 'granted by the same user before');
-    let standing: Standing | undefined;
     try {
-      await this.#bus.publish([draft], {
+      const { receipts } = await this.#bus.publish([draft], {
         actor: principal.sub,
         check: (rows, ready) => {
           const approval = rows.approval(key.approvalId);
@@ -217,18 +214,31 @@ export class Approvals {
             ...(ready as ReadyDraft & { decidedBy: string }),
             actor: principal.sub,
           });
-          standing = { status: after.status, decisions: after.decisions };
-          if (after === approval) throw alreadyCounted;
-          changes = seenSeq === undefined ? [] : changesAfter(approval, rows, seenSeq);
-          if (changes.length > 0) throw changed;
+          const standing: Standing = { status: after.status, decisions: after.decisions };
+          if (after === approval) throw new CountedBefore(standing);
+          const changes = seenSeq === undefined ? [] : changesAfter(approval, rows, seenSeq);
+          if (changes.length > 0) throw new RunwireError('EVIDENCE_CHANGED', 'changed', { changes });
+          return standing;
         },
       });
+      return receipts[0]?.checked as Standing;
     } catch (error) {
-      if (error === changed) throw await evidenceChanged(this.#log, key, changes, seenSeq ?? 0, caller);
-      if (error !== alreadyCounted) throw withoutDraftIndex(error);
+      if (error instanceof CountedBefore) return error.standing;
+      if (error instanceof RunwireError && error.code === 'EVIDENCE_CHANGED') {
+        throw await evidenceChanged(this.#log, key, error.changes, seenSeq ?? 0, caller);
+      }
+      throw withoutDraftIndex(error);
     }
-    if (!standing) throw new RunwireError('INTERNAL', 'a decision was logged without its check');
-    return standing;
+  }
+}
+
+/** Refuses a grant that changes nothing: the same user has granted before. */
+class CountedBefore extends RunwireError {
+  readonly standing: Standing;
+
+  constructor(standing: Standing) {
+    super('APPROVAL_ALREADY_DECIDED', 'granted by the same user before');
+    this.standing = standing;
   }
 }
 

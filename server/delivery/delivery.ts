@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { RunSummary } from '../../shared/run.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
-import { notCurrentError } from '../event-log/not-current.ts';
+import { notCurrentError } from '../event-log/current.ts';
 import { Turns } from '../slices.ts';
 import { ChangedRuns } from './changed-runs.ts';
 import { DirectSubscription } from './direct.ts';

@@ -4,6 +4,7 @@ import { can, coversProjects } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import { hasReached } from '../event-log/current.ts';
 import { type Cursor, decodeCursor, hasPosition, type Position } from '../event-log/cursor.ts';
 import type { Caller, Turns } from '../slices.ts';
 import { liveAt, type Message, messageOf } from './messages.ts';
@@ -71,9 +72,6 @@ export type Step = (Position & { message: Message }) | 'blocked' | 'waiting' | '
 
 /** The reason that the server sends with close code 1012. */
 export const UNAVAILABLE_REASON = 'the event log is unavailable';
-
-/** How long a reader waits for a position that another node has given to its client. */
-const MAX_AHEAD_MS = 5_000;
 
 /** The reason that rejects a queued read of a reader that has ended. Nobody receives it. */
 const ENDED = new Error('the subscription has ended');
@@ -273,7 +271,7 @@ export abstract class Reader implements WaitingReader {
 
   /** Resumes at a position that this node does not know yet: the client has it from another node. */
   async #resumeAhead(cursor: Cursor): Promise<void> {
-    if (!(await this.context.log.reached(cursor.seq, MAX_AHEAD_MS))) this.setGap('ahead');
+    if (!(await hasReached(this.context.log, cursor.seq))) this.setGap('ahead');
     else if (cursor.seq <= this.head) await this.#resume(cursor);
     // Otherwise the epoch has changed meanwhile, which `advance` sees.
   }

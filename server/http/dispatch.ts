@@ -3,6 +3,8 @@ import { type ErrorCode, RunwireError } from '../../shared/errors.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import type { Principal } from '../auth/principal.ts';
 import { toRunwireError } from '../errors.ts';
+import type { Log } from '../event-log/contract/log.ts';
+import { requireCurrent } from '../event-log/current.ts';
 import type { Health } from '../health.ts';
 import type { Limits } from '../limits.ts';
 import type { Turns } from '../slices.ts';
@@ -55,6 +57,7 @@ export type Route = {
 );
 
 export type DispatcherOptions = {
+  log: Pick<Log, 'isCurrent'>;
   routes: readonly Route[];
   origins: Origins;
   authenticator: RequestAuthenticator;
@@ -75,7 +78,7 @@ export type Dispatcher = {
 };
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { routes, origins, authenticator, access, inFlight, turns, limits, onRejected, health } = options;
+  const { log, routes, origins, authenticator, access, inFlight, turns, limits, onRejected, health } = options;
   const isPrefix = ({ path }: Route) => path.endsWith('*');
   const exact = new Map(routes.filter((route) => !isPrefix(route)).map((route) => [route.path, route]));
   const prefixes = routes
@@ -96,6 +99,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     if (isForPages && admitOrigin(origins, request, response) === 'answered') return;
     if (route.methods !== 'any' && !route.methods.includes(request.method ?? '')) throw noSuchPath();
     if (route.auth === 'token-or-cookie') {
+      requireCurrent(log);
       const principal = await authenticator.identify(request);
       const held = inFlight.hold(principal.sub);
       try {

@@ -13,13 +13,14 @@ import { resolveRun } from '../auth/resolve-run.ts';
 import type { Log, Scope, StoredEvent } from '../event-log/contract/log.ts';
 import type { SearchQuery } from '../event-log/contract/search.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
+import { acknowledgedHead, requireCurrent } from '../event-log/current.ts';
 import { csvHeader, csvLine } from './csv.ts';
 import type { PrincipalHandler } from './dispatch.ts';
 import { drained, queryOf, whenClosed } from './messages.ts';
 
 /**
- * Handles `GET /api/v1/export`: sends the events that the caller may read, oldest first, up to the head of the log at
- * the time of the request. Each page is read from the log once the socket has drained, so memory use does not grow with
+ * Handles `GET /api/v1/export`: sends the events that the caller may read, oldest first, up to the last one that any node
+ * has acknowledged before the request. Each page is read from the log once the socket has drained, so memory use does not grow with
  * the log. Reading stops when the client disconnects. If reading fails after the first page, the connection is closed
  * in the middle of the response, so a response that ends normally is complete.
  *
@@ -117,6 +118,7 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
       }
       const reason = credentials.invalidReasonOf(principal);
       if (reason) throw tokenInvalidError(reason);
+      requireCurrent(log);
       if (content !== '' && !send()) await drained(response);
       content = '';
     }
@@ -131,22 +133,23 @@ type LoggedQuery = {
   until?: string | undefined;
 };
 
-/** Reads the events of a scope, oldest first, up to the head at the time of the call. */
+/** Reads the events of a scope, oldest first, up to the last one that was acknowledged before the call. */
 async function* pagesLogged(
   log: Log,
   principal: Principal,
   scope: Scope,
   { types, since, until }: LoggedQuery,
 ): AsyncGenerator<StoredEvent[]> {
-  const { head } = log;
   const caller = { user: principal.sub };
+  const head = await acknowledgedHead(log, caller);
   let after = since === undefined ? log.oldest - 1 : await log.positionBeforeTime(Date.parse(since), caller);
   const last = until === undefined ? head : Math.min(head, await log.positionBeforeTime(Date.parse(until), caller));
   if (scope.kind !== 'all' && !('projectId' in scope && can(principal, 'read', scope))) return;
   while (after < last) {
     const page = await log.read({ ...caller, scope, after, types: types && new Set(types), limit: PAGE_LIMIT });
     // Retention has deleted events that the export has not read yet. The export would have a gap.
-    if (log.oldest > after + 1) throw new RunwireError('UNAVAILABLE', 'events were trimmed during the export');
+    if (page.oldest > after + 1) throw new RunwireError('UNAVAILABLE', 'events were trimmed during the export');
+    if (page.erasures < log.erasures) continue;
     yield page.records.filter(({ seq }) => seq <= last);
     after = page.scannedTo;
   }

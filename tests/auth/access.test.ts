@@ -2,7 +2,17 @@ import { SignJWT, UnsecuredJWT } from 'jose';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { RunwireError } from '../../shared/errors.ts';
-import { created, isLive, keptLog, progress, secret, startServer, tokenFor, Wire } from '../support/harness.ts';
+import {
+  created,
+  isLive,
+  keptLog,
+  progress,
+  secret,
+  startServer,
+  temporaryFolder,
+  tokenFor,
+  Wire,
+} from '../support/harness.ts';
 
 const publisher = { actor: 'ada' };
 type Server = Awaited<ReturnType<typeof startServer>>;
@@ -171,6 +181,22 @@ describe('origins', () => {
     }
     expect(server.log.head).toBe(isIn ? 1 : 0);
     if (!isIn) expect(await asked.json()).toMatchObject({ error: { code: 'FORBIDDEN' } });
+  });
+
+  test('[D39] the cookie stays valid when the log gets a new epoch, also after a restart', async () => {
+    using folder = temporaryFolder();
+    const options = { databaseUrl: `file:${folder.path}/runwire.db` };
+    let server = await startServer(options);
+    const login = await fetch(`${server.url}/login?token=${await tokenFor()}`, { redirect: 'manual' });
+    const cookie = login.headers.get('set-cookie')?.split(';', 1)[0] as string;
+    const ask = () => fetch(`${server.url}/trpc/auth.me`, { headers: { cookie, origin: server.url } });
+    expect((await ask()).status).toBe(200);
+    await server.log.integrity.renewEpoch('a fail-over');
+    expect((await ask()).status).toBe(200);
+    await server.close();
+    server = await startServer(options);
+    expect((await ask()).status).toBe(200);
+    await server.close();
   });
 
   test('[A5] the cookie works with the own or an allowed origin and for a GET of the own page, and never without', async () => {

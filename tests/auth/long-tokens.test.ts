@@ -7,7 +7,7 @@ const tokenOf = (length: number) => tokenFor({ projects: ['*', 'p'.repeat(Math.f
 
 test('[A14] every way accepts a token of up to 12,288 characters, and refuses a longer one by its length', async () => {
   await using server = await startServer();
-  const cookieName = `runwire_${server.log.epoch}`;
+  const cookieName = `runwire_${server.log.id}`;
   const long = await tokenOf(MAX_TOKEN_CHARS - 50);
   const tooLong = await tokenOf(MAX_TOKEN_CHARS + 400);
   expect(long.length).toBeLessThanOrEqual(MAX_TOKEN_CHARS);

@@ -20,6 +20,7 @@ import {
   temporaryFolder,
   tokenFor,
 } from '../support/harness.ts';
+import { type NodeOfLog, nodeOf, withMembers } from '../support/node-of-log.ts';
 
 async function serve(options: Parameters<typeof startServer>[0] = {}) {
   const server = await startServer(options);
@@ -207,6 +208,7 @@ async function bigExport(
   read: (log: EventLog, reads: number) => Promise<void> = async () => undefined,
   invalidReasonOf: () => TokenInvalidReason | undefined = () => undefined,
   stalledMs = 60_000,
+  logFor = (log: EventLog) => log,
 ) {
   const folder = temporaryFolder();
   const server = await openServer({ databaseUrl: `file:${folder.path}/runwire.db`, retentionDays: 1 });
@@ -215,23 +217,18 @@ async function bigExport(
     Array.from({ length: 20_000 }, (_, at) => progress('r1', at % 100, { message: 'm'.repeat(500) })),
   );
   const { log } = server;
-  const counted = Object.create(log) as EventLog;
   let reads = 0;
-  Object.defineProperties(counted, {
-    head: { get: () => log.head },
-    oldest: { get: () => log.oldest },
-    read: {
-      value: async (query: Parameters<EventLog['read']>[0]) => {
-        await read(log, ++reads);
-        return log.read(query);
-      },
+  const counted = withMembers(log, {
+    read: async (query) => {
+      await read(log, ++reads);
+      return log.read(query);
     },
   });
   const { logger } = keptLog();
   const access = new AccessLogger({ log, health: new Health(logger), isRefused: () => false });
   const write = createExport({
     registry: runwireEvents,
-    log: counted,
+    log: logFor(counted),
     access,
     credentials: { invalidReasonOf: invalidReasonOf },
   });
@@ -338,6 +335,21 @@ test('[R11] an export ends at the head of its start, and breaks off when unread 
   });
   await expect(fetch(`http://127.0.0.1:${broken.port}/`).then((cut) => cut.text())).rejects.toThrow('terminated');
   expect(await broken.served[0]?.done).toMatchObject({ code: 'UNAVAILABLE' });
+});
+
+test('[D38] an export on a node that is behind has every event that was acknowledged before it', async () => {
+  let node: NodeOfLog | undefined;
+  const behind = await bigExport(undefined, undefined, undefined, (log) => {
+    node = nodeOf(log); // It has none of the events, and cannot read beyond its head.
+    node.known.head = 10;
+    return node;
+  });
+  const answer = fetch(`http://127.0.0.1:${behind.port}/`).then((response) => response.text());
+  await until(() => behind.served.length > 0);
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+  expect(behind.reads()).toBe(0);
+  node?.catchUp();
+  expect(eventsOf(await answer)).toHaveLength(20_000);
 });
 
 test('[R11] a failure before the first page is an error with its status; a later failure resets the connection', async () => {

@@ -48,7 +48,7 @@ export function nodeOf(log: EventLog): NodeOfLog {
     },
     reached: async (seq, timeoutMs) => {
       const { epoch } = known;
-      for (const end = performance.now() + timeoutMs; seq > head; await setTimeout(5)) {
+      for (const end = performance.now() + timeoutMs; seq > (known.head ?? head); await setTimeout(5)) {
         if (seq > log.head || known.epoch !== epoch || performance.now() > end) return false;
       }
       return true;
@@ -67,16 +67,13 @@ export function nodeOf(log: EventLog): NodeOfLog {
       return upTo(await log.scan({ ...query, visit: within }), after);
     },
   };
-  const runs = new Proxy(log.runs, {
-    get: (target, name) =>
-      name === 'changedSince'
-        ? async (query: Parameters<EventLog['runs']['changedSince']>[0]) => {
-            const page = await target.changedSince(query);
-            const kept = page.runs.flatMap(({ lastSeq }, index) => (lastSeq <= head ? [index] : []));
-            const of = <T>(list: readonly T[]) => kept.map((index) => list[index] as T);
-            return { ...upTo(page, query.after), runs: of(page.runs), hashPrefixes: of(page.hashPrefixes) };
-          }
-        : bound(target, name),
+  const runs = withMembers(log.runs, {
+    changedSince: async (query) => {
+      const page = await log.runs.changedSince(query);
+      const kept = page.runs.flatMap(({ lastSeq }, index) => (lastSeq <= head ? [index] : []));
+      const of = <T>(list: readonly T[]) => kept.map((index) => list[index] as T);
+      return { ...upTo(page, query.after), runs: of(page.runs), hashPrefixes: of(page.hashPrefixes) };
+    },
   });
   return new Proxy(log as NodeOfLog, {
     get: (target, name) => {
@@ -88,6 +85,32 @@ export function nodeOf(log: EventLog): NodeOfLog {
     },
   });
 }
+
+/** Makes the calls of a server wait for what is beyond a head, until the returned function is called. */
+export function lag(log: EventLog, head: number): () => void {
+  let isBehind = true;
+  let waiting: (() => void)[] = [];
+  const { reached, head: last } = log;
+  const end = () => {
+    isBehind = false;
+    for (const name of ['head', 'reached', 'durableHead']) Reflect.deleteProperty(log, name);
+    for (const resume of waiting) resume();
+    waiting = [];
+  };
+  Object.defineProperty(log, 'head', { configurable: true, get: () => head });
+  log.durableHead = async () => ({ seq: last, hashPrefix: log.headHashPrefix });
+  log.reached = async (seq, timeoutMs) => {
+    if (isBehind && seq > head && seq <= last) await new Promise<void>((resolve) => waiting.push(resolve));
+    return isBehind ? seq <= head : reached.call(log, seq, timeoutMs);
+  };
+  return end;
+}
+
+/** A log, or a part of it, with some of its members replaced. */
+export const withMembers = <T extends object>(part: T, members: Partial<T>): T =>
+  new Proxy(part, {
+    get: (target, name) => (name in members ? members[name as keyof T] : bound(target, name)),
+  });
 
 function bound(target: object, name: string | symbol): unknown {
   const value: unknown = Reflect.get(target, name, target);

@@ -34,7 +34,10 @@ export type Receipt = {
   runSeq: number;
   eventId: string;
   isDuplicate: boolean;
-  /** What `check` returned for this draft in the transaction that logged it. Absent without `check` and for a duplicate. */
+  /**
+   * What `check` returned for this draft in the transaction that logged it, also if the log had to look up whether the
+   * transaction was committed. Absent without `check` and for a duplicate.
+   */
   checked?: unknown;
 };
 
