@@ -5,7 +5,7 @@ import type { Health } from '../../health.ts';
 import type { Batch, Receipt } from '../contract/log.ts';
 import { type CommitResult, Committer, InDoubt } from './commit.ts';
 import { CommitConnection, isStatementError } from './commit-connection.ts';
-import { causeOf, closedError, isOutage, type PostgresDatabase } from './database.ts';
+import { causeOf, closedError, isOutage, type PostgresDatabase, withoutValues } from './database.ts';
 import type { Feed, LogState } from './feed.ts';
 import type { PostgresNodes } from './nodes.ts';
 
@@ -24,7 +24,7 @@ const MAX_WAITING_COST = 100_000;
 /** A batch that could not be sent is refused after this time. */
 const WAIT_LIMIT_MS = 2_500;
 /** The answer to a batch whose commit is in doubt is `UNAVAILABLE` after this time; less once the log closes. */
-const DOUBT_LIMIT_MS = 60_000;
+const DOUBT_LIMIT_MS = 10_000;
 const CLOSING_LIMIT_MS = 5_000;
 const RETRY_MS = 50;
 const PROBE_MS = 1_000;
@@ -70,7 +70,8 @@ export class CommitQueue {
       onOpen: () => this.#committer.forget(),
     });
     const { epoch, erasures } = state;
-    this.#committer = new Committer({ connection: this.#connection, node: nodes, fold, now, epoch, erasures });
+    const onDoubt = (error: unknown) => this.#fails(error);
+    this.#committer = new Committer({ connection: this.#connection, node: nodes, fold, now, epoch, erasures, onDoubt });
   }
 
   add(batch: Batch): Promise<Receipt[]> {
@@ -151,7 +152,7 @@ export class CommitQueue {
       );
     } catch (error) {
       if (!(error instanceof InDoubt)) return error ?? new Error('unknown');
-      this.#fails(error.cause);
+      this.#report(error.cause);
       for (const { reject } of members) reject(this.#parts.database.errorFor(error));
       return undefined;
     }
@@ -179,7 +180,7 @@ export class CommitQueue {
 
   #report(error: unknown): void {
     const { health, path } = this.#parts;
-    health.report('commit', { message: causeOf(error), path, err: error });
+    health.report('commit', { message: causeOf(error), path, err: withoutValues(error) });
     if (!this.#isClosing) this.#probe ??= setTimeout(this.#tryWrite, PROBE_MS).unref();
   }
 

@@ -58,6 +58,8 @@ export type CommitterParts = {
   now: (() => number) | undefined;
   epoch: string;
   erasures: number;
+  /** Called when the connection fails during a commit. */
+  onDoubt: (error: unknown) => void;
 };
 
 /** Batches that are folded and not written. `base`: the provisional position before their first event. */
@@ -272,6 +274,7 @@ export class Committer {
       results = await this.#parts.connection.send(statements);
     } catch (error) {
       if (isStatementError(error)) throw error;
+      this.#parts.onDoubt(error);
       const given = await this.#settle(group.items, giveUpAt);
       if (!given) throw error;
       return { given };

@@ -94,12 +94,13 @@ export class PostgresDatabase {
   /** Returns the error that the caller gets: always a `RunwireError`. An error of the server is also passed to `onFailure`. */
   errorFor(error: unknown): RunwireError {
     if (error instanceof RunwireError) return error;
+    const cause = withoutValues(error);
     if (isOutage(error)) {
-      this.#onFailure(error);
-      return new RunwireError('UNAVAILABLE', 'the event log failed', { cause: error });
+      this.#onFailure(cause);
+      return new RunwireError('UNAVAILABLE', 'the event log failed', { cause });
     }
-    if (error instanceof pg.DatabaseError) this.#onFailure(error);
-    return new RunwireError('INTERNAL', 'an internal error', { cause: error });
+    if (error instanceof pg.DatabaseError) this.#onFailure(cause);
+    return new RunwireError('INTERNAL', 'an internal error', { cause });
   }
 
   async #attempt<T>(work: () => Promise<T>): Promise<T> {
@@ -162,6 +163,15 @@ async function transact<T>(pool: pg.Pool, begin: string, work: (query: Query) =>
         (error: Error) => client.release(error),
       );
   }
+}
+
+/** An error of the server quotes values of rows and parameters, in its message too. Returns it without them, for the log. */
+export function withoutValues(error: unknown): unknown {
+  if (!(error instanceof pg.DatabaseError)) return error;
+  const { code, routine, table, constraint } = error;
+  const safe = new Error(`${causeOf(error)} (PostgreSQL ${code})`);
+  if (error.stack) safe.stack = error.stack.replace(error.message, safe.message);
+  return Object.assign(safe, { code, routine, table, constraint });
 }
 
 const CAUSES: { readonly [code: string]: string } = {
