@@ -286,7 +286,11 @@ function* verifyEnd(head: Link, at: Link): Verifying<Verdict | undefined> {
   // `at` is after `head` if a trim has deleted rows that were not yet verified. The signed record of the trim covers these
   // rows.
   const isEnd = at.seq > head.seq || isEqual(at.hash, head.hash);
-  if (!isEnd || !now || now.seq < Math.max(head.seq, at.seq)) return broken(Math.max(1, head.seq), 'head');
+  if (!isEnd || !now || now.seq < Math.max(head.seq, at.seq)) {
+    // The first of the rows that were added after the head.
+    const added = isEnd || isEqual(head.hash, GENESIS) ? undefined : yield* findPrevHash(head.hash, head.seq);
+    return broken(added ?? Math.max(1, head.seq), 'head');
+  }
   if (now.seq === head.seq && !isEqual(now.hash, head.hash)) return broken(Math.max(1, head.seq), 'head');
   if (last > now.seq) return broken(now.seq + 1, 'head');
   return (yield* ask((reads) => reads.hasSignedAfter(now.seq))) ? broken(now.seq + 1, 'checkpoint') : undefined;

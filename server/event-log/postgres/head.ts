@@ -23,7 +23,7 @@ export const CHAINED_COLUMNS = `e.seq, e.project_id AS "projectId", e.run_seq AS
 
 const LAST = `SELECT ${CHAINED_COLUMNS} FROM events e WHERE e.seq < ${Number.MAX_SAFE_INTEGER} ORDER BY e.seq DESC LIMIT 1`;
 const RESTORE = `INSERT INTO head (id, epoch, epoch_seq, seq, hash, recorded_at_ms, oldest, erasures)
-  SELECT 1, $1, $2, $2, $3, $4, coalesce((SELECT min(seq) FROM events), $2 + 1),
+  SELECT 1, $1, $2::bigint, $2::bigint, $3, $4, coalesce((SELECT min(seq) FROM events), $2::bigint + 1),
     coalesce((SELECT max(generation) FROM erasures), 0)`;
 
 export async function readHead(query: Query): Promise<HeadRow> {
@@ -48,7 +48,10 @@ export async function findDamage(query: Query): Promise<{ seq: number } | undefi
   }
   const { seq, hash } = head;
   if (seq === found.seq && found.hash.equals(hash)) return undefined;
-  const next = Number.isSafeInteger(seq) ? Math.max(seq, found.seq) : found.seq;
-  if (next !== seq) await query({ text: 'UPDATE head SET seq = $1', values: [next] });
+  const isPosition = Number.isSafeInteger(seq);
+  const next = isPosition ? Math.max(seq, found.seq) : found.seq;
+  if (next !== seq) {
+    await query({ text: 'UPDATE head SET seq = $1, hash = $2', values: [next, isPosition ? hash : GENESIS] });
+  }
   return { seq: next };
 }

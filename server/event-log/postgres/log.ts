@@ -13,8 +13,9 @@ import { clockOf } from './clock.ts';
 import { type Cluster, joinCluster } from './cluster.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { PostgresDatabase } from './database.ts';
+import { PostgresErasure } from './erasure.ts';
 import { findDamage } from './head.ts';
-import { type ErasureStore, PostgresIntegrity, renewEpochIn, tombstonesAfter } from './integrity.ts';
+import { PostgresIntegrity, renewEpochIn, tombstonesAfter } from './integrity.ts';
 import { openKeys } from './keys.ts';
 import { migrate } from './migrate.ts';
 import { NotifyBackplane } from './notify.ts';
@@ -89,6 +90,7 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
     await access.load();
     const producerState = new PostgresProducerState(database);
     const index = new PostgresSearchIndex({ database, nodes, head: () => state.head.seq });
+    const outbox = new PostgresOutbox(database);
     const retention = new PostgresRetention({
       ...{ ...signing, database, index, beside: [access, producerState, webhooks] },
       changed: () => {
@@ -96,7 +98,7 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
         return joined.look();
       },
     });
-    const erasure: ErasureStore = { erase: rejects, clean: rejects };
+    const erasure = new PostgresErasure({ ...signing, database, fold, beside: [index, webhooks], onFailure });
     const capAccessTimes = (ms: number) => access.capTimes(ms);
     const integrity = new PostgresIntegrity({ ...signing, database, cluster, erasure, capAccessTimes });
     const log = new PostgresLog({ database, cluster, queue, access, id, secret });
@@ -108,7 +110,9 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
       keepClock: (nowMs: number) => retention.keepClock(nowMs),
       keptClock: () => retention.keptClock(),
       nodes,
-      runs: Object.assign(new PostgresRuns({ database, log }), { remove: rejects }),
+      runs: Object.assign(new PostgresRuns({ database, log }), {
+        remove: (endedBefore: string) => retention.remove(endedBefore),
+      }),
       approvals: new PostgresApprovals(database),
       search: new BlockSearch({
         ...{ reads: searchReads(database), index, run: inTurns(new Turns()), head: () => log.head },
@@ -120,8 +124,9 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
       integrity,
       producerState,
       webhooks,
-      outbox: new PostgresOutbox(database),
+      outbox,
       close: async () => {
+        erasure.close();
         await queue.close();
         await index.close();
         await joined.close();
@@ -216,6 +221,3 @@ function openError(path: string, error: unknown): RunwireError {
   const code = error instanceof RunwireError ? error.code : 'UNAVAILABLE';
   return new RunwireError(code, `cannot open the event log ${path}: ${message}`, { cause: error });
 }
-
-/** Placeholders of members that have no implementation yet. Replace them one by one. */
-const rejects = () => Promise.reject(new RunwireError('UNAVAILABLE', 'not built yet'));
