@@ -30,7 +30,7 @@ export interface Integrity {
   readonly publicKey: string;
 
   /**
-   * Recomputes every hash, from the oldest row to the last row at the time of the call, and returns the first invalid
+   * Recomputes every hash, from the oldest row at least to the last row of the time of the call, and returns the first invalid
    * `seq`. If several neighbouring rows were rewritten together, the result may be the row before them, or the last one of
    * them.
    */
