@@ -240,8 +240,7 @@ export class WebhookConsumer {
   }
 
   /** Retention has removed events: those that wait cannot be sent any more. */
-  #dropTrimmed(): void {
-    const { oldest } = this.#parts.log;
+  #dropTrimmed(oldest = this.#parts.log.oldest): void {
     this.#oldest = oldest;
     const gone = this.#remove(({ kind, seq }) => kind === 'event' && seq < oldest);
     const isBehind = this.#scannedTo + 1 < oldest;
@@ -262,8 +261,13 @@ export class WebhookConsumer {
         const from = this.#scannedTo;
         const matcher = this.#matcher;
         const page = await source.read(this.#record.id, matcher, from);
-        // A replay or new settings have come meanwhile, or a trim has removed a part of what was read.
-        if (this.#scannedTo !== from || this.#matcher !== matcher || from + 1 < log.oldest) continue;
+        // A replay or new settings have come meanwhile.
+        if (this.#scannedTo !== from || this.#matcher !== matcher) continue;
+        // A trim has removed a part of what was read.
+        if (from + 1 < page.oldest) {
+          this.#dropTrimmed(page.oldest);
+          continue;
+        }
         for (const { seq, projectId, runId } of page.records) {
           const delivery = begun({ kind: 'event', seq, projectId, runId });
           if (this.#queue.add(delivery)) this.#progress.found(delivery);

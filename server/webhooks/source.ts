@@ -1,6 +1,7 @@
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { PendingDelivery, WebhookRecord } from '../event-log/contract/webhooks.ts';
+import { requireCurrent } from '../event-log/current.ts';
 import type { Turns } from '../slices.ts';
 import type { WebhookMatcher } from './filter.ts';
 import type { Built, WebhookMessages } from './messages.ts';
@@ -37,15 +38,15 @@ export class WebhookSource {
     id: string,
     { matches, types, matchesRun }: WebhookMatcher,
     after: number,
-  ): Promise<{ records: StoredEvent[]; scannedTo: number }> {
+  ): Promise<{ records: StoredEvent[]; scannedTo: number; oldest: number }> {
     const { log, recent } = this.#parts;
     const user = userOf(id);
     await this.turn(id);
-    const page = recent.covers(after)
-      ? recent.read(after, PAGE_EVENTS, matches)
+    const { oldest, ...page } = recent.covers(after)
+      ? { ...recent.read(after, PAGE_EVENTS, matches), oldest: log.oldest }
       : await log.read({ scope: { kind: 'all' }, after, types, limit: PAGE_EVENTS, user });
     const records = await this.#ofRuns(page.records.filter(matches), matchesRun, id);
-    return { records, scannedTo: page.scannedTo };
+    return { records, scannedTo: page.scannedTo, oldest: Math.min(oldest, log.head + 1) };
   }
 
   /**
@@ -67,6 +68,7 @@ export class WebhookSource {
 
   async bodyOf(target: Parameters<WebhookMessages['ofEvent']>[0], record: StoredEvent): Promise<Built> {
     const { log, messages } = this.#parts;
+    requireCurrent(log);
     const [run] = target.shape === 'json' ? [] : await log.runs.headers([record], { user: userOf(target.id) });
     return messages.ofEvent(target, record, run);
   }
@@ -74,11 +76,12 @@ export class WebhookSource {
   async eventAt(id: string, seq: number): Promise<StoredEvent | undefined> {
     const { log, recent } = this.#parts;
     const after = seq - 1;
-    const page = recent.covers(after)
-      ? recent.read(after, 1, () => true)
-      : await log.read({ scope: { kind: 'all' }, after, limit: 1, user: userOf(id) });
-    const [record] = page.records;
-    return record?.seq === seq ? record : undefined;
+    for (;;) {
+      const { records, erasures } = recent.covers(after)
+        ? { ...recent.read(after, 1, () => true), erasures: log.erasures }
+        : await log.read({ scope: { kind: 'all' }, after, limit: 1, user: userOf(id) });
+      if (erasures >= log.erasures) return records.find((record) => record.seq === seq);
+    }
   }
 
   async #ofRuns(records: StoredEvent[], matchesRun: WebhookMatcher['matchesRun'], id: string): Promise<StoredEvent[]> {

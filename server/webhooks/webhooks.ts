@@ -13,6 +13,7 @@ import type { Principal } from '../auth/principal.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { WebhookRecord } from '../event-log/contract/webhooks.ts';
+import { hasReached } from '../event-log/current.ts';
 import type { Health } from '../health.ts';
 import { Turns } from '../slices.ts';
 import type { WebhookAddresses } from './addresses.ts';
@@ -85,7 +86,11 @@ export class Webhooks {
   /** Loads the webhooks. They begin to send with {@link start}. */
   static async open(options: WebhooksOptions): Promise<Webhooks> {
     const webhooks = new Webhooks(options);
-    for (const loaded of await options.log.webhooks.load()) {
+    const { log } = options;
+    for (const loaded of await log.webhooks.load()) {
+      const { epoch, scannedTo } = loaded.position;
+      // Another node may have scanned what this one does not have yet, and it must not be sent again.
+      if (epoch === log.epoch) await hasReached(log, scannedTo);
       webhooks.#consumers.set(loaded.record.id, new WebhookConsumer(webhooks.#parts, loaded));
     }
     return webhooks;
