@@ -1,10 +1,11 @@
 import { resolve } from 'node:path';
+import { copyToPostgres } from '../event-log/copy.ts';
 import { logPlaceOf } from '../event-log/database-url.ts';
 import { backupSqliteFile, restoreSqliteFile } from '../event-log/sqlite/backup.ts';
 import { UsageError } from './errors.ts';
 import { localConfig } from './target.ts';
 
-/** The commands `backup` and `restore`. They work on the files of the local server, whether it runs or not. */
+/** The commands `backup`, `restore` and `copy`. They work on the files of the local server, whether it runs or not. */
 
 export function backup(file: string): number {
   const { checkpoint } = backupSqliteFile(localPath(), resolve(file));
@@ -23,6 +24,25 @@ export function restore(file: string): number {
   for (const id of addedKeyIds) {
     process.stdout.write(`audit.key now trusts the key ${id} of the backup: compare it with the key that you kept\n`);
   }
+  return 0;
+}
+
+export async function copy({ from, to }: { from: string; to: string }): Promise<number> {
+  const source = logPlaceOf(from);
+  const target = logPlaceOf(to);
+  if (source.kind !== 'sqlite' || source.path === ':memory:' || target.kind !== 'postgres') {
+    throw new UsageError('copy goes --from file:PATH --to postgres://…');
+  }
+  const {
+    events,
+    from: first,
+    to: last,
+    hash,
+    epoch,
+  } = await copyToPostgres(source.path, target.url, (table, rows) => {
+    process.stderr.write(`${table}: ${rows} rows\n`);
+  });
+  process.stdout.write(`ok: copied ${events} events, seq ${first} to ${last}, head ${hash}, epoch ${epoch}\n`);
   return 0;
 }
 

@@ -40,6 +40,7 @@ async function run(args: readonly string[]): Promise<number> {
   addLogin(program, exitWith);
   addAudit(program, exitWith);
   addBackup(program, exitWith);
+  addCopy(program, exitWith);
   addClock(program, exitWith);
   await program.parseAsync(own, { from: 'user' });
   return code;
@@ -229,6 +230,20 @@ function addBackup(program: Command, exitWith: ExitWith): void {
     .action(async (file: string) => {
       const { restore } = await import('./backup.ts');
       exitWith(restore(file));
+    });
+}
+
+function addCopy(program: Command, exitWith: ExitWith): void {
+  program
+    .command('copy')
+    .description(
+      'copy the log of a file into an empty PostgreSQL database, with positions, chain and epoch; no server may run',
+    )
+    .requiredOption('--from <url>', 'file:PATH of the database')
+    .requiredOption('--to <url>', 'postgres://… of the empty database')
+    .action(async (options: { from: string; to: string }) => {
+      const { copy } = await import('./backup.ts');
+      exitWith(await copy(options));
     });
 }
 

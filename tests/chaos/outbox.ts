@@ -47,7 +47,7 @@ export async function crashOutbox({
     const url = await server.createDatabase();
     const startNode = async (at: number): Promise<void> => {
       while (!isEnding) {
-        const child = fork(bundle.path, [url], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+        const child = fork(bundle.path, [url], { execArgv: [], stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
         nodes[at] = child;
         const [event] = await Promise.race([once(child, 'message'), once(child, 'exit').then(() => [])]);
         if (event === 'ready') {

@@ -29,7 +29,7 @@ type Row = Omit<StoredRow, 'erasure' | 'checkpoint' | 'repair'> &
   Record<'erasure' | 'checkpoint' | 'repair', string | null>;
 
 /** The reads of a verification, inside one snapshot. Another program may have written the rows. */
-class PostgresChain implements ChainReads<true> {
+export class PostgresChain implements ChainReads<true> {
   readonly epoch: string;
   readonly rowsAtOnce = 256;
   /** Whether a statement has failed: the transaction then refuses all others. */

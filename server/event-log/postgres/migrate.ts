@@ -7,13 +7,15 @@ import { migrations } from './schema.ts';
 
 /** Key of the advisory lock under which one server at a time migrates a database. */
 const LOCK = 0x72756e77;
+/** Row of `meta`, while the tables are being copied from another store (`copy.ts`). */
+export const COPYING = 'copying';
 
 /**
  * Brings the tables to the present schema, in one transaction, and creates them in an empty database. Servers that start
  * together wait for each other. Throws `UNAVAILABLE` for a newer schema, for tables of another program, and for a database
- * with another encoding than UTF-8: nothing is changed then.
+ * with another encoding than UTF-8: nothing is changed then. So does an unfinished copy, unless `isCopy`.
  */
-export async function migrate(options: pg.ClientConfig): Promise<void> {
+export async function migrate(options: pg.ClientConfig, { isCopy = false } = {}): Promise<void> {
   // A migration may take long, and the other servers wait for it.
   const client = new pg.Client({ ...options, statement_timeout: 0, query_timeout: 0 });
   client.on('error', () => undefined); // The statement that fails reports it.
@@ -24,6 +26,8 @@ export async function migrate(options: pg.ClientConfig): Promise<void> {
     await query({ text: `SELECT pg_advisory_xact_lock(${LOCK})` });
     const isNew = await migrateAlone(query);
     if (isNew) await fill(query);
+    const copying = await query({ text: `SELECT 1 FROM meta WHERE key = '${COPYING}'` });
+    if (copying.length > 0 && !isCopy) throw refusal('a copy into it was not finished: run `runwire copy` again');
     await query({ text: 'COMMIT' });
   } finally {
     await client.end();
