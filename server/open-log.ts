@@ -5,11 +5,13 @@ import type { Registry } from '../shared/registry.ts';
 import { proveHistory } from './audit/history.ts';
 import type { EventLog } from './event-log/contract/store.ts';
 import type { LogPlace } from './event-log/database-url.ts';
+import type { OpenBackplane } from './event-log/postgres/backplane.ts';
 import { openSqliteLog } from './event-log/sqlite/log.ts';
 import type { Health } from './health.ts';
 import type { Metrics } from './metrics.ts';
 import type { InternalOptions, RunServerOptions } from './options.ts';
 
+type PlaceOptions = Pick<RunServerOptions & InternalOptions, 'redisUrl' | 'auditKey' | 'backplane'>;
 type Parts = { registry: Registry; metrics: Metrics; health: Health; logger: Logger };
 
 /**
@@ -19,11 +21,7 @@ type Parts = { registry: Registry; metrics: Metrics; health: Health; logger: Log
 type Opened = { log: EventLog; isProven: boolean; folder: string | undefined };
 
 /** Opens the log. A log in a file is compared with its checkpoints. */
-export function openLog(
-  place: LogPlace,
-  options: Pick<RunServerOptions & InternalOptions, 'auditKey' | 'backplane'>,
-  parts: Parts,
-): Promise<Opened> {
+export function openLog(place: LogPlace, options: PlaceOptions, parts: Parts): Promise<Opened> {
   return place.kind === 'sqlite' ? openFile(place.path, parts) : openShared(place.url, options, parts);
 }
 
@@ -55,15 +53,17 @@ async function openFile(path: string, { registry, metrics, health, logger }: Par
 /** Opens a log in PostgreSQL. Its code and its drivers are loaded for such a log only. */
 async function openShared(
   url: string,
-  { auditKey, backplane: given }: Pick<RunServerOptions & InternalOptions, 'auditKey' | 'backplane'>,
+  options: PlaceOptions,
   { registry, metrics, health, logger }: Parts,
 ): Promise<Opened> {
   const { openPostgresLog } = await import('./event-log/postgres/log.ts');
+  const { auditKey } = options;
+  const backplane = options.backplane ?? (await redisBackplane(options.redisUrl, health));
   const log = await openPostgresLog({
     url,
     health,
     fold: foldOf(registry) as never,
-    ...(given ? { backplane: given } : {}),
+    ...(backplane ? { backplane } : {}),
     ...(auditKey === undefined ? {} : { auditKey }),
     onCommit: (commit) => metrics.committed(commit),
     onCommitFailure: () => metrics.commitFailed(),
@@ -71,4 +71,10 @@ async function openShared(
       logger.error({ seq }, 'the end of the event log does not match its stored hash: run `runwire verify`'),
   });
   return { log, isProven: true, folder: undefined };
+}
+
+async function redisBackplane(url: string | undefined, health: Health): Promise<OpenBackplane | undefined> {
+  if (url === undefined) return undefined;
+  const { RedisBackplane } = await import('./backplane/redis.ts');
+  return (channel) => new RedisBackplane(url, channel, health);
 }

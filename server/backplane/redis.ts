@@ -81,7 +81,7 @@ export class RedisBackplane implements Backplane {
     if (this.#isClosed) return;
     const message = 'Redis carries no messages between the nodes: events of other nodes arrive up to 250 ms later';
     if (this.isConnected) this.#health.report('backplane', undefined);
-    else if (err !== undefined) this.#health.report('backplane', { message, err });
+    else if (err !== undefined) this.#health.report('backplane', { message, err, isWarning: true });
   }
 }
 

@@ -71,7 +71,7 @@ export class NotifyBackplane implements Backplane {
       if (signal.aborted) return;
       const message =
         'PostgreSQL carries no messages between the nodes: events of other nodes arrive up to 250 ms later';
-      this.#parts.health.report('backplane', { message, err: cause });
+      this.#parts.health.report('backplane', { message, err: cause, isWarning: true });
       await sleep(backoffMs(failures), undefined, { signal }).catch(() => undefined);
     }
   }
