@@ -35,7 +35,7 @@ export async function activityOf(database: PostgresDatabase, query: ActivityQuer
   const keys = new Keyset<Key & { status: RunStatus; is_cancelled: boolean }>({
     ...{ database, order: COUNTED, projects, caller },
     start: { at: until, num: 0 },
-    rowsAtOnce: 2_048,
+    firstRows: 1_024,
   });
   let counted = 0;
   let isDone = counts.isEmpty;

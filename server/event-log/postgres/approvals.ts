@@ -14,10 +14,12 @@ import { cannotDecide } from '../decidable.ts';
 import type { PostgresDatabase, Query } from './database.ts';
 import { type Key, Keyset, type Order, type Visitor } from './keyset.ts';
 import { approvalOf, artifactOf } from './rows.ts';
-import { rowsRead } from './run-rows.ts';
+import { rowsRead, STATEMENT_BYTES } from './run-rows.ts';
 
-/** Approvals or artifacts that one statement reads at most: the largest have a few KiB. */
+/** Artifacts that one statement reads at most: the largest have a few KiB. */
 const ROWS_AT_ONCE = 128;
+/** Approvals that one statement reads at most, besides {@link STATEMENT_BYTES}. */
+const APPROVALS_AT_ONCE = 256;
 
 const order = (name: string, where: string, at?: string, isAscending = false): Order => ({
   ...{ name, table: 'approvals', where, num: 'request_seq', isAscending },
@@ -50,10 +52,8 @@ export const ORDERS = {
 const FIRST: Key = { at: '', num: 0 };
 const LAST: Key = { at: '~', num: Number.MAX_SAFE_INTEGER };
 
-const COLUMNS = `a.project_id, a.run_id, a.run_row, a.request_seq, a.state, r.status, r.name`;
-const RUN = `LEFT JOIN LATERAL (
-    SELECT status, state::json ->> 'name' AS name FROM runs WHERE row_id = a.run_row LIMIT 1
-  ) r ON true`;
+const COLUMNS = `a.project_id, a.run_id, a.run_row, a.request_seq, a.state, r.status`;
+const RUN = 'LEFT JOIN LATERAL (SELECT status FROM runs WHERE row_id = a.run_row LIMIT 1) r ON true';
 
 export const APPROVAL_STATEMENTS = {
   one: `SELECT ${COLUMNS} FROM runs o JOIN approvals a ON a.run_row = o.row_id AND a.approval_id = $3 ${RUN}
@@ -70,6 +70,8 @@ export const APPROVAL_STATEMENTS = {
     CROSS JOIN LATERAL (
       SELECT seq, state FROM artifacts WHERE run_row = i.run_row AND artifact_id = i.artifact_id LIMIT 1
     ) a`,
+  names: `SELECT i.n, r.name FROM unnest($1::bigint[]) WITH ORDINALITY AS i (run_row, n)
+    CROSS JOIN LATERAL (SELECT state::json ->> 'name' AS name FROM runs WHERE row_id = i.run_row LIMIT 1) r`,
   place: `SELECT coalesce(expires_at, '~') AS due_at, decided_at FROM approvals WHERE request_seq + 0 = $1 LIMIT 1`,
   expiring: `SELECT ${COLUMNS} FROM (
       SELECT * FROM approvals WHERE status = 'pending' AND coalesce(expires_at, '~') || '' < '~'
@@ -93,7 +95,6 @@ type ApprovalRow = {
   state: string;
   /** Of the run; null if retention has removed it. */
   status: string | null;
-  name: string | null;
 };
 type Found = { approval: ApprovalWithEvidence; bytes: number };
 
@@ -204,7 +205,7 @@ export class PostgresApprovals implements ApprovalStore {
       projects: projects === 'all' || askedBy !== undefined ? 'all' : projects.filter(isStorable),
       start: after === undefined ? (name === 'due' ? FIRST : LAST) : await this.#placeOf(after, name, caller),
       values: askedBy === undefined ? [] : [askedBy],
-      rowsAtOnce: ROWS_AT_ONCE,
+      firstRows: ROWS_AT_ONCE,
     });
     const isListed = (key: ListedKey) =>
       (wanted?.has(key.project_id) ?? true) && (status?.includes(key.status) ?? true);
@@ -230,17 +231,25 @@ function isListed(row: ApprovalRow, { order, status, decider }: ApprovalQuery): 
   return isOfOrder && (status?.includes(approval.status) ?? true) && !(decider && cannotDecide(decider, stored));
 }
 
-/** Reads the first of these rows, up to about {@link PAGE_BYTES}. `passed`: the keys of which rows were read or are gone. */
+/** Reads the first of these rows, up to about {@link STATEMENT_BYTES}. `passed`: the keys of which rows were read or are gone. */
 async function readRows(query: Query, keys: readonly ListedKey[]) {
-  const some = keys.slice(0, ROWS_AT_ONCE);
-  const values = [some.map((key) => key.run_row), some.map((key) => key.approval_id), PAGE_BYTES];
+  const some = keys.slice(0, APPROVALS_AT_ONCE);
+  const values = [some.map((key) => key.run_row), some.map((key) => key.approval_id), STATEMENT_BYTES];
   const rows = await query<ApprovalRow>({ name: 'approvals', text: APPROVAL_STATEMENTS.some, values });
   return { rows, passed: some.slice(0, rowsRead(rows, some.length)) };
 }
 
-/** Adds the artifacts to the first of these approvals, up to about {@link PAGE_BYTES}. */
+/** Adds the name of the run and the artifacts to the first of these approvals, up to about {@link PAGE_BYTES}. */
 async function withEvidence(query: Query, rows: readonly ApprovalRow[]): Promise<Found[]> {
   const found: Found[] = [];
+  if (rows.length === 0) return found;
+  const values = [rows.map((row) => row.run_row)];
+  const named = await query<{ n: number; name: string }>({
+    name: 'namesOfApprovals',
+    text: APPROVAL_STATEMENTS.names,
+    values,
+  });
+  const names = new Map(named.map(({ n, name }) => [n, name]));
   let bytes = 0;
   while (found.length < rows.length && bytes < PAGE_BYTES) {
     const some: { row: ApprovalRow; stored: StoredApproval; evidence: string[] }[] = [];
@@ -258,7 +267,7 @@ async function withEvidence(query: Query, rows: readonly ApprovalRow[]): Promise
       const ofOne = artifacts.slice(at, at + evidence.length).filter((artifact) => artifact !== undefined);
       at += evidence.length;
       const size = ofOne.reduce((sum, artifact) => sum + artifact.bytes, row.state.length);
-      const runName = row.name ?? row.run_id;
+      const runName = names.get(found.length + 1) ?? row.run_id;
       found.push({ approval: { ...stored, artifacts: ofOne.map(({ artifact }) => artifact), runName }, bytes: size });
       bytes += size;
     }

@@ -9,7 +9,7 @@ import type { PostgresDatabase } from './database.ts';
  */
 
 /** Rows that one statement returns at most. */
-const MAX_ROWS = 4_096;
+const MAX_ROWS = 1_024;
 const MIN_TAKE = 2;
 
 /** Place of a row in an order: by `at`, then by `num`. */
@@ -52,6 +52,8 @@ export function keysetText(order: Order, isOfProjects: boolean): string {
 
 type Source<Row> = { projectId: string; after: Key; take: number; queue: Row[]; isDone: boolean };
 
+const isUnread = <Row>({ isDone, queue }: Source<Row>): boolean => !isDone && queue.length === 0;
+
 type KeysetOptions = {
   database: PostgresDatabase;
   order: Order;
@@ -61,8 +63,8 @@ type KeysetOptions = {
   start: Key;
   /** Values of the parameters from $5 on. */
   values?: readonly unknown[];
-  /** About how many rows are read at once. */
-  rowsAtOnce: number;
+  /** About how many rows the first statement reads. */
+  firstRows: number;
   caller: Caller;
 };
 
@@ -85,31 +87,36 @@ export class Keyset<Row extends Key> {
   readonly #sign: 1 | -1;
 
   constructor(options: KeysetOptions) {
-    const { projects, order, start: after, rowsAtOnce } = options;
+    const { projects, order, start: after, firstRows } = options;
     this.#options = options;
     this.#sign = order.isAscending ? 1 : -1;
     const ids = projects === 'all' ? [''] : [...new Set(projects)];
-    const take = Math.max(MIN_TAKE, Math.ceil(rowsAtOnce / Math.max(1, ids.length)));
+    const take = Math.max(MIN_TAKE, Math.ceil(firstRows / Math.max(1, ids.length)));
     this.#sources = ids.map((projectId) => ({ projectId, after, take, queue: [], isDone: false }));
   }
 
   /** Returns the next rows, in order; undefined at the end. */
   async next(): Promise<Row[] | undefined> {
     for (;;) {
-      const unread = this.#sources.filter(({ isDone, queue }) => !isDone && queue.length === 0);
-      for (let from = 0; from < unread.length; ) {
-        const some: Source<Row>[] = [];
-        for (let rows = 0; from < unread.length && rows < MAX_ROWS; from++) {
-          const source = unread[from] as Source<Row>;
-          rows += source.take;
-          some.push(source);
-        }
-        await this.#read(some);
-      }
+      while (this.#sources.some(isUnread)) await this.#read(this.#nearest());
       const rows = this.#known();
       if (rows.length > 0) return rows;
       if (this.#sources.every(({ isDone }) => isDone)) return undefined;
     }
+  }
+
+  /**
+   * The sources that one statement reads: those without a row in memory, then those whose rows in memory end first. The
+   * next rows would otherwise take a statement for each source.
+   */
+  #nearest(): Source<Row>[] {
+    const open = this.#sources.filter(({ isDone }) => !isDone);
+    open.sort((a, b) => Number(isUnread(b)) - Number(isUnread(a)) || this.#compare(a.after, b.after));
+    let rows = 0;
+    return open.filter(({ take }, index) => {
+      rows += take;
+      return index === 0 || rows <= MAX_ROWS;
+    });
   }
 
   /**
@@ -140,7 +147,7 @@ export class Keyset<Row extends Key> {
   }
 
   async #read(sources: Source<Row>[]): Promise<void> {
-    const { database, order, projects, values = [], rowsAtOnce, caller } = this.#options;
+    const { database, order, projects, values = [], caller } = this.#options;
     const isOfProjects = projects !== 'all';
     const rows = await database.read<Row & { n: number }>(
       {
@@ -156,13 +163,15 @@ export class Keyset<Row extends Key> {
       },
       caller,
     );
-    for (const row of rows) (sources[row.n - 1] as Source<Row>).queue.push(row);
-    for (const source of sources) {
-      source.queue.sort(this.#compare);
-      source.isDone = source.queue.length < source.take;
-      source.after = source.queue.at(-1) ?? source.after;
+    const read = sources.map((): Row[] => []);
+    for (const row of rows) read[row.n - 1]?.push(row);
+    for (const [index, source] of sources.entries()) {
+      const next = (read[index] as Row[]).sort(this.#compare);
+      source.queue.push(...next);
+      source.isDone = next.length < source.take;
+      source.after = next.at(-1) ?? source.after;
       // A source with many of the next rows is read in fewer statements.
-      source.take = Math.min(Math.max(source.take, rowsAtOnce), source.take * 2);
+      source.take = Math.min(MAX_ROWS, source.take * 2);
     }
   }
 

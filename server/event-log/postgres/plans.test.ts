@@ -1,15 +1,17 @@
 import { Client } from 'pg';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
+import type { Projects } from '../contract/search.ts';
 import { COUNTED, OPEN_STATEMENTS } from './activity.ts';
 import { APPROVAL_STATEMENTS, ORDERS } from './approvals.ts';
 import { CHANGE_STATEMENTS } from './changed-runs.ts';
+import { PostgresDatabase } from './database.ts';
 import { keysetText, type Order } from './keyset.ts';
 import { migrate } from './migrate.ts';
 import { PROJECT_STATEMENTS } from './projects.ts';
 import { READ_STATEMENTS } from './reads.ts';
 import { RUN_ROW_STATEMENTS } from './run-rows.ts';
-import { LISTED, RUN_STATEMENTS } from './runs.ts';
+import { LISTED, PostgresRuns, RUN_STATEMENTS } from './runs.ts';
 import { VIEW_TEXT } from './view.ts';
 
 const server = inject('postgres') as string;
@@ -110,7 +112,7 @@ const cases: Case[] = [
   { name: 'headers', text: RUN_STATEMENTS.headers, values: [projectIds, runIds], mayRead: 100 },
   { name: 'names', text: RUN_STATEMENTS.names, values: [projectIds, runIds], mayRead: 100 },
   { name: 'headers of rows', text: RUN_ROW_STATEMENTS.headers, values: [ids, 1 << 20], mayRead: 100 },
-  { name: 'pending of runs', text: RUN_ROW_STATEMENTS.pending, values: [ids, '', 100], mayRead: 100 },
+  { name: 'pending of runs', text: RUN_ROW_STATEMENTS.pending, values: [ids, '', 100, 1 << 18], mayRead: 100 },
   { name: 'changed', text: CHANGE_STATEMENTS.all, values: [NEWEST, 256], mayRead: 4_096 },
   { name: 'changed since the beginning', text: CHANGE_STATEMENTS.all, values: [0, 256], mayRead: 2 * 4_096 },
   { name: 'changed of one', text: CHANGE_STATEMENTS.ofProjects, values: [NEWEST, 256, ['p0']], mayRead: 100 },
@@ -126,6 +128,7 @@ const cases: Case[] = [
   { name: 'approval', text: APPROVAL_STATEMENTS.one, values: ['large', 'r1', 'a'], mayRead: 3 },
   { name: 'approvals', text: APPROVAL_STATEMENTS.some, values: [ids, ids.map(() => 'a'), 1 << 20], mayRead: 200 },
   { name: 'artifacts', text: APPROVAL_STATEMENTS.artifacts, values: [ids, ids.map(() => 'a')], mayRead: 100 },
+  { name: 'names of approvals', text: APPROVAL_STATEMENTS.names, values: [ids], mayRead: 100 },
   { name: 'place', text: APPROVAL_STATEMENTS.place, values: [39], mayRead: 1 },
   { name: 'expiring', text: APPROVAL_STATEMENTS.expiring, values: [100], mayRead: 200 },
   { name: 'of ended runs', text: APPROVAL_STATEMENTS.ofEndedRuns, values: [100, projectIds, runIds], mayRead: 400 },
@@ -191,6 +194,29 @@ describe.skipIf(server === undefined)('statements on the rows of runs in Postgre
       expect(found).toEqual({});
     },
   );
+
+  test('[L60] a list over 1,000 projects reads the same runs as one over all, and takes few statements', async () => {
+    class Counted extends PostgresDatabase {
+      statements = 0;
+      override read: PostgresDatabase['read'] = (statement, caller) => {
+        this.statements++;
+        return PostgresDatabase.prototype.read.call(this, statement, caller) as never;
+      };
+    }
+    const database = new Counted(url, () => undefined);
+    onTestFinished(() => database.close());
+    const runs = new PostgresRuns({ database, log: { head: LAST_SEQ, reached: async () => true } });
+    const walk = async (projects: Projects) => {
+      database.statements = 0;
+      const page = await runs.list({ projects, status: ['failed'], limit: 50 });
+      return { next: page.next, statements: database.statements };
+    };
+    const ofAll = await walk('all');
+    const ofProjects = await walk([...allProjects, 'large']);
+    expect(ofProjects.next).toEqual(ofAll.next);
+    expect(ofAll.statements).toBeLessThan(20);
+    expect(ofProjects.statements).toBeLessThan(40);
+  });
 
   test('[L61] events of a run write no index of runs until its status, or the era of its position, changes', async () => {
     const update = async (lastSeq: number, status: string) => {

@@ -1,5 +1,4 @@
 import type { Approval, RunHeader } from '../../../shared/run.ts';
-import { PAGE_BYTES } from '../bounds.ts';
 import type { Decider } from '../contract/decider.ts';
 import { waitsFor } from '../decidable.ts';
 import type { Query } from './database.ts';
@@ -7,6 +6,8 @@ import { approvalOf, headerOf } from './rows.ts';
 
 /** Reads of the rows of several runs, by their row ids. Each statement follows a primary key and has bounded bytes. */
 
+/** Bytes that one statement sends, plus one row: parsing them is one turn of the event loop. */
+export const STATEMENT_BYTES = 256 << 10;
 const HEADERS_AT_ONCE = 256;
 const APPROVALS_AT_ONCE = 128;
 
@@ -19,18 +20,22 @@ export const RUN_ROW_STATEMENTS = {
       CROSS JOIN LATERAL (SELECT row_id, last_seq, state FROM runs WHERE row_id = i.row_id LIMIT 1) r
     ) t WHERE t.bytes < $2 ORDER BY t.n`,
   // The pending approvals of runs: of the first run those after an id.
-  pending: `SELECT i.n, a.approval_id, a.request_seq, a.state FROM unnest($1::bigint[]) WITH ORDINALITY AS i (run_row, n)
-    CROSS JOIN LATERAL (
-      SELECT approval_id, request_seq, state FROM approvals
-      WHERE run_row = i.run_row AND status = 'pending' AND (i.n > 1 OR approval_id > $2)
-      ORDER BY approval_id LIMIT $3
-    ) a ORDER BY i.n, a.approval_id LIMIT $3`,
+  pending: `SELECT t.n, t.approval_id, t.request_seq, t.state FROM (
+      SELECT i.n, a.*,
+        sum(octet_length(a.state)) OVER (ORDER BY i.n, a.approval_id ROWS UNBOUNDED PRECEDING) - octet_length(a.state) AS bytes
+      FROM unnest($1::bigint[]) WITH ORDINALITY AS i (run_row, n)
+      CROSS JOIN LATERAL (
+        SELECT approval_id, request_seq, state FROM approvals
+        WHERE run_row = i.run_row AND status = 'pending' AND (i.n > 1 OR approval_id > $2)
+        ORDER BY approval_id LIMIT $3
+      ) a
+    ) t WHERE t.bytes < $4 ORDER BY t.n, t.approval_id LIMIT $3`,
 };
 
 export type FoundHeader = { rowId: number; header: RunHeader; bytes: number };
 
 /**
- * Returns the headers of the first of these rows, up to about {@link PAGE_BYTES}. `read`: how many of the rows these are,
+ * Returns the headers of the first of these rows, up to about {@link STATEMENT_BYTES}. `read`: how many of the rows these are,
  * including rows that retention has removed.
  */
 export async function readHeaders(
@@ -42,21 +47,23 @@ export async function readHeaders(
   const rows = await query<{ n: number; row_id: number; last_seq: number; state: string }>({
     name: 'headersOfRows',
     text: RUN_ROW_STATEMENTS.headers,
-    values: [some, PAGE_BYTES],
+    values: [some, STATEMENT_BYTES],
   });
   const found = rows.map((row) => ({ rowId: row.row_id, header: headerOf(row), bytes: row.state.length }));
   return { found, read: rowsRead(rows, some.length) };
 }
 
 /**
- * Returns how many ids a statement has passed that sends rows up to {@link PAGE_BYTES}. `n`: number of the id. An id
+ * Returns how many ids a statement has passed that sends rows up to {@link STATEMENT_BYTES}. `n`: number of the id. An id
  * without a row is passed too.
  */
 export function rowsRead(rows: readonly { n: number; state: string }[], ids: number): number {
-  const length = rows.reduce((sum, { state }) => sum + state.length, 0);
-  // A character has at most three bytes for each unit of length: with fewer, the statement has left no row out.
-  return length < PAGE_BYTES / 3 ? ids : (rows.at(-1)?.n ?? ids);
+  return isWhole(rows) ? ids : (rows.at(-1)?.n ?? ids);
 }
+
+/** Whether a statement has left no row out. A character has at most three bytes for each unit of its length. */
+const isWhole = (rows: readonly { state: string }[]): boolean =>
+  rows.reduce((sum, { state }) => sum + state.length, 0) < STATEMENT_BYTES / 3;
 
 /** Returns those of the runs that have a pending approval which waits for a user. */
 export async function awaitedRuns(query: Query, rowIds: readonly number[], decider: Decider): Promise<Set<number>> {
@@ -68,14 +75,14 @@ export async function awaitedRuns(query: Query, rowIds: readonly number[], decid
     const rows = await query<{ n: number; approval_id: string; request_seq: number; state: string }>({
       name: 'pendingOfRuns',
       text: RUN_ROW_STATEMENTS.pending,
-      values: [some, after, APPROVALS_AT_ONCE],
+      values: [some, after, APPROVALS_AT_ONCE, STATEMENT_BYTES],
     });
     for (const row of rows) {
       const rowId = some[row.n - 1] as number;
       if (!awaited.has(rowId) && waitsFor(decider, approvalOf(row) as Approval)) awaited.add(rowId);
     }
     const last = rows.at(-1);
-    if (!last || rows.length < APPROVALS_AT_ONCE) {
+    if (!last || (rows.length < APPROVALS_AT_ONCE && isWhole(rows))) {
       left = left.slice(some.length);
       after = '';
       continue;

@@ -117,7 +117,7 @@ export class PostgresRuns implements Omit<RunStore, 'remove'> {
       projects: projectsIn(query),
       start: await this.#start(query),
       values: [status ?? null, decider !== undefined],
-      rowsAtOnce: 128,
+      firstRows: 128,
       caller: query,
     });
     const runs: RunHeader[] = [];
