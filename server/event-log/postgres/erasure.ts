@@ -24,7 +24,7 @@ import { RunCache } from './run-cache.ts';
  */
 
 const VACUUM = `VACUUM events, event_users, runs, stages, artifacts, approvals, search_blocks, search_chunks,
-  webhook_tries, outbox`;
+  webhook_tries, outbox, outbox_refused`;
 const AGAIN_MS = 60_000;
 
 const EVENT = `SELECT e.seq, e.run_seq AS "runSeq", e.run_row AS "runRow", e.project_id AS "projectId", e.run_id AS "runId",
