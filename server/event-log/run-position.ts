@@ -1,6 +1,8 @@
+import { RunwireError } from '../../shared/errors.ts';
 import type { Caller } from '../slices.ts';
 import type { Log, Scope, StoredEvent } from './contract/log.ts';
 import type { EventLog } from './contract/store.ts';
+import { hasReached } from './current.ts';
 
 /**
  * Returns the position (`seq`) just before the event with this `runSeq` (its number in the run). For a trimmed event: the
@@ -47,6 +49,8 @@ async function firstAfter(
   after: number,
   head: number,
 ): Promise<StoredEvent | undefined> {
+  // `head` may be of a header that another node has just written. Pages end at the head of this node.
+  if (!(await hasReached(log, head))) throw new RunwireError('UNAVAILABLE', 'this node is behind the event log');
   for (let from = after; from < head; ) {
     const { records, scannedTo } = await log.read({ ...of, after: from, limit: 1 });
     if (records[0]) return records[0];

@@ -1,9 +1,7 @@
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
-import { describeApprovals } from '../conformance/approvals.ts';
 import { append, created, draft, started, upTo } from '../conformance/kit.ts';
-import { describeRuns } from '../conformance/runs.ts';
 import { openPostgresLog } from './log.ts';
 
 const server = inject('postgres') as string;
@@ -14,15 +12,11 @@ describe.skipIf(server === undefined)('runs and approvals in PostgreSQL', () => 
     onTestFinished(() => dropDatabase(server, url));
     return url;
   };
-  const open = async (url: string, options: { now?: () => number } = {}) => {
-    const log = await openPostgresLog({ url, fold: foldEvent, ...options });
+  const open = async (url: string) => {
+    const log = await openPostgresLog({ url, fold: foldEvent });
     onTestFinished(() => log.close());
     return log;
   };
-  const openLog = async (options: { now?: () => number } = {}) => open(await newDatabase(), options);
-  describeRuns(openLog);
-  describeApprovals(openLog);
-
   test('[L42] changed runs that another node has logged are in a page, which never goes beyond the head of its node', async () => {
     const url = await newDatabase();
     const [writer, reader] = [await open(url), await open(url)];
@@ -41,7 +35,7 @@ describe.skipIf(server === undefined)('runs and approvals in PostgreSQL', () => 
   });
 
   test('[L60] a page of changed runs reaches the head, however many events of few runs there are', async () => {
-    const log = await openLog();
+    const log = await open(await newDatabase());
     await append(log, created({ runId: 'quiet' }));
     for (const index of upTo(12)) {
       await append(

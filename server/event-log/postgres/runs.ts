@@ -18,6 +18,7 @@ import type {
   ViewQuery,
 } from '../contract/runs.ts';
 import type { Projects } from '../contract/search.ts';
+import { hasReached } from '../current.ts';
 import { activityOf } from './activity.ts';
 import { changedSince } from './changed-runs.ts';
 import type { PostgresDatabase, Query } from './database.ts';
@@ -28,8 +29,6 @@ import { awaitedRuns, type FoundHeader, readHeaders } from './run-rows.ts';
 import { readView } from './view.ts';
 
 const RUNS_AT_ONCE = 100;
-/** A server that is current is at most 1 s behind the store. */
-const REACHED_MS = 2_000;
 
 export type PostgresRunsParts = {
   database: PostgresDatabase;
@@ -183,8 +182,8 @@ export class PostgresRuns implements Omit<RunStore, 'remove'> {
   async changedSince(query: ChangeQuery): Promise<ChangePage> {
     const page = await changedSince(this.#parts.database, query);
     // The page may contain events of other servers that this one has not given to its listeners yet.
-    if (await this.#parts.log.reached(page.scannedTo, REACHED_MS)) return page;
-    throw new RunwireError('UNAVAILABLE', 'this server is behind the event log');
+    if (await hasReached(this.#parts.log, page.scannedTo)) return page;
+    throw new RunwireError('UNAVAILABLE', 'this node is behind the event log');
   }
 
   /** Reads one value for each run, in the order of the runs. */
