@@ -117,6 +117,13 @@ export class PostgresDatabase {
 /** Locks the row of the head until the end of the transaction. */
 export const lockHead = (query: Query): Promise<unknown> => query({ text: 'SELECT 1 FROM head FOR UPDATE' });
 
+/** Stores a value in `meta`. */
+export const putMeta = (query: Query, key: string, value: string): Promise<unknown> =>
+  query({
+    text: 'INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
+    values: [key, value],
+  });
+
 export const closedError = () => new RunwireError('UNAVAILABLE', 'the event log is closed');
 
 /** Classes of SQLSTATE after which a later attempt may succeed. */

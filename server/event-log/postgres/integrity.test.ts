@@ -5,6 +5,7 @@ import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts
 import { describeIntegrity } from '../conformance/integrity.ts';
 import { append, created, draft, eraseAt, type OpenLog, started, T0, upTo } from '../conformance/kit.ts';
 import { type AlteredLog, describeTampering, fillLog } from '../conformance/tampering.ts';
+import type { EventLog } from '../contract/store.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { PostgresDatabase } from './database.ts';
 import { openPostgresLog, type PostgresOptions } from './log.ts';
@@ -18,11 +19,15 @@ async function newDatabase(template?: string): Promise<string> {
   return url;
 }
 
+/** The logs that a test has opened. */
+const opened: EventLog[] = [];
+
 async function open(url: string, options: Partial<PostgresOptions> = {}) {
   const damage: { seq: number }[] = [];
   const onDamage = (found: { seq: number }) => damage.push(found);
   const log = await openPostgresLog({ url, fold: foldEvent, onDamage, ...options });
   onTestFinished(() => log.close());
+  opened.push(log);
   return Object.assign(log, { damage });
 }
 
@@ -202,5 +207,26 @@ describe.skipIf(server === undefined)('the record in PostgreSQL', () => {
     expect([renewed[1], a.epoch, b.epoch]).toEqual([renewed[0], renewed[0], renewed[0]]);
     await append(b, started());
     expect(await a.integrity.verify()).toMatchObject({ ok: true, to: 2 });
+  });
+
+  test('[V37] a database that was restored while no server ran gets a new epoch, once, with an entry of access', async () => {
+    const url = await newDatabase();
+    let log = await open(url);
+    await append(log, created());
+    const { epoch } = log;
+    const database = new PostgresDatabase(url, () => undefined);
+    onTestFinished(() => database.close());
+    // As after a restore: PostgreSQL is on another timeline than the one that the last start has noted.
+    const restore = () => database.run({ text: `UPDATE meta SET value = '1/00000001' WHERE key = 'history'` });
+    await restore();
+    expect((await open(url)).epoch).toBe(epoch); // Another node runs, and has compared the history.
+    await restore();
+    for (const each of opened.splice(0)) await each.close();
+    log = await open(url);
+    expect(log.epoch).not.toBe(epoch);
+    expect((await open(url)).epoch).toBe(log.epoch);
+    const { entries } = await log.access.list({ projects: 'all', limit: 9 });
+    expect(entries).toMatchObject([{ action: 'log.epoch', detail: 'restored' }]);
+    expect(await log.integrity.verify()).toMatchObject({ ok: true, to: 1 });
   });
 });

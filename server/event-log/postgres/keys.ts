@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { RunwireError } from '../../../shared/errors.ts';
 import { AuditKeys } from '../integrity/keys.ts';
-import { lockHead, type Query } from './database.ts';
+import { lockHead, putMeta, type Query } from './database.ts';
 
 /**
  * The key that signs the records of the log, the same one on all nodes, and the secret that replaces ids.
@@ -37,8 +37,7 @@ export async function openKeys(query: Query, auditKey: string | undefined): Prom
   const meta = new Map(rows.map(({ key, value }) => [key, value]));
   const put = async (key: string, value: string) => {
     meta.set(key, value);
-    const text = 'INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value';
-    await query({ text, values: [key, value] });
+    await putMeta(query, key, value);
   };
   const id = meta.get(ID) as string;
   const former = JSON.parse(meta.get(KEY_IDS) ?? '[]') as string[];

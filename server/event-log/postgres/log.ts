@@ -14,7 +14,7 @@ import { type Cluster, joinCluster } from './cluster.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { PostgresDatabase } from './database.ts';
 import { PostgresErasure } from './erasure.ts';
-import { findDamage } from './head.ts';
+import { type Proof, proveHistory } from './history.ts';
 import { PostgresIntegrity, renewEpochIn, tombstonesAfter } from './integrity.ts';
 import { openKeys } from './keys.ts';
 import { migrate } from './migrate.ts';
@@ -67,9 +67,9 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
   try {
     await migrate(database.options);
     const { id, secret, keys } = await database.write((query) => openKeys(query, options.auditKey));
-    const damage = await database.write(findDamage);
-    if (damage) options.onDamage?.(damage);
     const signing = { keys, id, clock: clockOf(now) };
+    const { damage, renewed } = await proveHistory(database, signing);
+    if (damage) options.onDamage?.(damage);
     cluster = await joinCluster({
       database,
       backplane: options.backplane?.(id) ?? new NotifyBackplane({ options: database.options, channel: id, health }),
@@ -88,6 +88,7 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
     const webhooks = new PostgresWebhooks(kept);
     const access = new PostgresAccess({ database, clock: now ? undefined : Date.now });
     await access.load();
+    if (renewed) await recordEpoch(access, renewed, health, path);
     const producerState = new PostgresProducerState(database);
     const index = new PostgresSearchIndex({ database, nodes, head: () => state.head.seq });
     const outbox = new PostgresOutbox(database);
@@ -204,6 +205,22 @@ class PostgresLog extends PostgresReads implements Omit<Log, Beside> {
   reached(seq: number, timeoutMs: number): Promise<boolean> {
     return this.#cluster.feed.reached(seq, timeoutMs);
   }
+}
+
+/** Reports a new epoch that the start has given. */
+async function recordEpoch(
+  access: PostgresAccess,
+  { reason, before, epoch }: NonNullable<Proof['renewed']>,
+  health: Pick<Health, 'note'>,
+  path: string,
+): Promise<void> {
+  const err = new Error(`the epoch was ${before} and is ${epoch}: ${reason}`);
+  health.note('the event log may lack events that clients have seen: it has a new epoch, and they get a gap', {
+    path,
+    err,
+  });
+  const entry = { sub: null, action: 'log.epoch', outcome: 'ok', via: 'caller', detail: reason, count: 1 } as const;
+  await access.write([{ at: new Date().toISOString(), ...entry }]);
 }
 
 /** Host, port and name of the database: no user and no password. */

@@ -2,7 +2,7 @@ import type { Log } from '../contract/log.ts';
 import type { RunStore } from '../contract/runs.ts';
 import { attest } from '../integrity/attestation.ts';
 import { type ChainedRow, rowHash } from '../integrity/canonical.ts';
-import { lockHead, type PostgresDatabase, type Query } from './database.ts';
+import { lockHead, type PostgresDatabase, putMeta, type Query } from './database.ts';
 import { CHAINED_COLUMNS, readHead } from './head.ts';
 import type { Signing } from './integrity.ts';
 
@@ -27,7 +27,6 @@ const LAST_BEFORE = `SELECT max(seq) AS seq FROM (
     FROM events e WHERE e.seq >= $1 AND e.seq < $2 ORDER BY e.seq LIMIT ${EVENTS_AT_ONCE}) e
   WHERE at_ms < $3`;
 const CHAINED_ROW = `SELECT ${CHAINED_COLUMNS} FROM events e WHERE e.seq = $1`;
-const PUT_META = `INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value`;
 const TRIM = [
   'DELETE FROM event_ids WHERE seq <= $1',
   'DELETE FROM checkpoints WHERE seq <= $1 AND seq < (SELECT max(seq) FROM checkpoints)',
@@ -65,7 +64,7 @@ export class PostgresRetention implements Pick<Log, 'trim' | 'keepClock' | 'kept
   }
 
   async keepClock(nowMs: number): Promise<void> {
-    await this.#parts.database.run({ text: PUT_META, values: ['clock', String(nowMs)] });
+    await putMeta((statement) => this.#parts.database.run(statement), 'clock', String(nowMs));
   }
 
   async keptClock(): Promise<number | undefined> {
@@ -113,7 +112,7 @@ export class PostgresRetention implements Pick<Log, 'trim' | 'keepClock' | 'kept
     const { keys, id: epoch } = this.#parts;
     const [row] = await query<ChainedRow>({ text: CHAINED_ROW, values: [seq] });
     const trimming = attest(keys, 'trimming', { epoch, seq, hash: rowHash(row as ChainedRow).toString('hex') });
-    await query({ text: PUT_META, values: ['trimming', JSON.stringify(trimming)] });
+    await putMeta(query, 'trimming', JSON.stringify(trimming));
   }
 
   async remove(endedBefore: string): Promise<{ removed: number }> {
