@@ -166,7 +166,7 @@ function addAudit(program: Command, exitWith: ExitWith): void {
   program
     .command('verify')
     .description('check that the log is what was logged: on the server, or in a file with --database')
-    .option('--database <url>', 'file:PATH of a database, read without a server and not changed')
+    .option('--database <url>', 'file:PATH or postgres://… of a database, read without a server and not changed')
     .option('--checkpoints <file>', 'kept checkpoints, one a line, that the log must agree with')
     .option('--key <file>', "public key in PEM (default: the server's, or audit.key beside the database)")
     .addOption(urlOption())
