@@ -57,6 +57,10 @@ export const SEARCH_STATEMENTS = {
       ORDER BY project_id DESC, last_seq DESC LIMIT 1
     ) b ON true`,
   position: 'SELECT position FROM search_index',
+  // A project's blocks have all its events up to the last one.
+  newestUnstored: `SELECT 0 AS source, seq, type, actor FROM events e WHERE seq >= $1 AND seq < $2 AND NOT EXISTS (
+      SELECT FROM search_blocks b WHERE b.project_id = e.project_id AND b.last_seq >= e.seq)
+    ORDER BY seq DESC LIMIT $3`,
 };
 
 type EventRow = {
@@ -117,8 +121,9 @@ export class PostgresSearchTables implements SearchTables, BlockReader {
   /** Returns sources of the events of the projects that are in no stored block, or of those after a position. */
   async unstored(projects: Projects, indexedTo?: number): Promise<Sources<EventKey>> {
     if (projects === 'all') {
-      const [row] = indexedTo === undefined ? await this.#rows<{ position: number }>('position', []) : [];
-      return this.#all((indexedTo ?? row?.position ?? 0) + 1);
+      if (indexedTo !== undefined) return this.#all(indexedTo + 1);
+      const [row] = await this.#rows<{ position: number }>('position', []);
+      return this.#all((row?.position ?? 0) + 1, 'newestUnstored');
     }
     if (indexedTo !== undefined) return this.#projects(projects.map((id) => [id, indexedTo + 1]));
     const rows = await this.#rows<{ project_id: string; seq: number }>('unstored', [projects.filter(isStorable)]);
@@ -176,11 +181,11 @@ export class PostgresSearchTables implements SearchTables, BlockReader {
     });
   }
 
-  #all(low: number): Sources<EventKey> {
+  #all(low: number, name: 'newestOfAll' | 'newestUnstored' = 'newestOfAll'): Sources<EventKey> {
     return {
       count: 1,
       atOnce: 1,
-      read: async ([first], limit) => [await this.#rows<EventKey>('newestOfAll', [low, first?.below, limit])],
+      read: async ([first], limit) => [await this.#rows<EventKey>(name, [low, first?.below, limit])],
     };
   }
 
