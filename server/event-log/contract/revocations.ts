@@ -31,8 +31,8 @@ export interface Revocations {
    */
   forget(expiredBeforeMs: number): Promise<void>;
   /**
-   * Calls the listener after another node has changed the entries: `all` then has the change. Called within 250 ms of the
-   * change while the node is current, and also if a change may have been missed. Returns a function that removes the
+   * Calls the listener after another node has called `put`: `all` then has the entry. `forget` does not count, since the
+   * tokens of its entries have expired. Called within 250 ms of the change while the node is current, and also if a change may have been missed. Returns a function that removes the
    * listener.
    */
   onChange(listener: () => void): () => void;
