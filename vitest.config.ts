@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 import { chromium, hasChromium } from './tests/browser/chromium.ts';
+import { postgresPrograms } from './tests/support/postgres.ts';
 
 /** Bounds for a test that hangs. They are long, because tests run beside others on machines with few cores. */
 const bounds = { testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 10_000 } } };
@@ -11,6 +12,13 @@ const onServers = [
   'server/event-log/postgres/**/*.test.ts',
   'server/backplane/**/*.test.ts',
   'tests/cluster/**/*.test.ts',
+];
+
+/** Suites of delivery, governance and audit that run on one server, and in the project `cluster` on three that share a log. */
+const onThreeServers = [
+  'tests/api/{subscriptions,approvals}.test.ts',
+  'tests/audit/*.test.ts',
+  'tests/auth/revocation.test.ts',
 ];
 
 const inBrowser: TestProjectInlineConfiguration = {
@@ -75,9 +83,10 @@ export default defineConfig({
       {
         test: {
           name: 'cluster',
-          include: onServers,
+          include: [...onServers, ...(postgresPrograms === undefined ? [] : onThreeServers)],
           exclude: ['**/*.long.test.ts'],
           globalSetup: './tests/cluster/servers.ts',
+          setupFiles: './tests/cluster/as-one.setup.ts',
           ...bounds,
         },
       },

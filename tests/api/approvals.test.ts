@@ -18,6 +18,7 @@ import type { Approval } from '../../shared/run.ts';
 import {
   allRoles,
   created,
+  isOnThree,
   keptLog,
   openServer,
   startServer,
@@ -434,27 +435,30 @@ describe('permission to decide', () => {
     expect(server.log.head).toBe(1);
   });
 
-  test('[G10] the guard checks comment and reason: a rejected text decides nothing, and the error names its field', async () => {
-    const guard: Guard = (draft, policy) => {
-      const field = ['comment', 'reason'].find((name) => String(draft[name as never]).includes('PATIENT'));
-      if (field === undefined) return draft;
-      if (policy === 'redact') return { ...draft, [field]: '[redacted]' };
-      throw new RunwireError('PHI_REJECTED', 'looks like a name', { path: field });
-    };
-    await using server = await openServer({ guard });
-    await ask(server, { requiredApprovals: 2 });
-    const { approval: procedures } = callerOf(server, approver('ann'));
-    const grant = await refusalOf(procedures.grant({ ...approval, comment: 'PATIENT' }));
-    expect(grant).toMatchObject({ code: 'PHI_REJECTED', path: 'comment' });
-    const deny = await refusalOf(procedures.deny({ ...approval, reason: 'PATIENT' }));
-    expect(deny).toMatchObject({ code: 'PHI_REJECTED', path: 'reason' });
-    expect(server.log.head).toBe(1);
+  test.skipIf(isOnThree)(
+    '[G10] the guard checks comment and reason: a rejected text decides nothing, and the error names its field',
+    async () => {
+      const guard: Guard = (draft, policy) => {
+        const field = ['comment', 'reason'].find((name) => String(draft[name as never]).includes('PATIENT'));
+        if (field === undefined) return draft;
+        if (policy === 'redact') return { ...draft, [field]: '[redacted]' };
+        throw new RunwireError('PHI_REJECTED', 'looks like a name', { path: field });
+      };
+      await using server = await openServer({ guard });
+      await ask(server, { requiredApprovals: 2 });
+      const { approval: procedures } = callerOf(server, approver('ann'));
+      const grant = await refusalOf(procedures.grant({ ...approval, comment: 'PATIENT' }));
+      expect(grant).toMatchObject({ code: 'PHI_REJECTED', path: 'comment' });
+      const deny = await refusalOf(procedures.deny({ ...approval, reason: 'PATIENT' }));
+      expect(deny).toMatchObject({ code: 'PHI_REJECTED', path: 'reason' });
+      expect(server.log.head).toBe(1);
 
-    await using milder = await openServer({ guard, phiPolicy: 'redact' });
-    await ask(milder);
-    await callerOf(milder, approver('ann')).approval.grant({ ...approval, comment: 'PATIENT' });
-    expect((await eventsOf(milder)).at(-1)).toMatchObject({ comment: '[redacted]' });
-  });
+      await using milder = await openServer({ guard, phiPolicy: 'redact' });
+      await ask(milder);
+      await callerOf(milder, approver('ann')).approval.grant({ ...approval, comment: 'PATIENT' });
+      expect((await eventsOf(milder)).at(-1)).toMatchObject({ comment: '[redacted]' });
+    },
+  );
 });
 
 describe('expiry', () => {

@@ -15,6 +15,7 @@ import {
   everyone,
   type Item,
   isLive,
+  isOnThree,
   openServer,
   progress,
   startServer as start,
@@ -267,7 +268,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
     http.close();
   });
 
-  test('[D12] the server reads nothing for a closing socket', async () => {
+  test.skipIf(isOnThree)('[D12] the server reads nothing for a closing socket', async () => {
     await using server = await startServer({ heartbeatMs: 2_000 });
     const token = await tokenFor({ sub: 'leaver', ttlSeconds: 6 });
     await using leaver = await Wire.open(server.url, { token });
@@ -301,7 +302,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
       return { timeouts: counts.get('Timeout') ?? 0, sockets: counts.get('TCPSocketWrap') ?? 0 };
     };
 
-    test('[D13] 1,000 subscriptions, ended in every way, leave nothing behind', async () => {
+    test.skipIf(isOnThree)('[D13] 1,000 subscriptions, ended in every way, leave nothing behind', async () => {
       await using server = await startServer();
       await server.bus.publish([created('r1'), created('r2', { projectId: 'second' })], publisher);
       const before = resources();

@@ -1,6 +1,9 @@
 import { inject } from 'vitest';
-import { opening } from '../support/harness.ts';
-import { openAsOne } from '../support/shared-log.ts';
 
 /** Suites that were written for one server run on three servers in the project `cluster`. */
-if (inject('postgres') !== undefined) opening.inMemory = openAsOne;
+if (inject('postgres') !== undefined) {
+  Object.assign(globalThis, { runwireServers: 3 }); // Before the harness reads it.
+  const { opening } = await import('../support/harness.ts');
+  const { openAsOne } = await import('../support/shared-log.ts');
+  opening.inMemory = openAsOne;
+}

@@ -29,6 +29,9 @@ export const opening = {
   inMemory: (options: RunServerOptions & InternalOptions) => openRunServer({ databaseUrl: 'memory:', ...options }),
 };
 
+/** Whether a server of a test is three. Tests that look into the server which a client uses are skipped then. */
+export const isOnThree = 'runwireServers' in globalThis;
+
 /** Starts a server without a port, for callers in this process. */
 export const openServer = ({ databaseUrl = 'memory:', ...more }: RunServerOptions & InternalOptions = {}) => {
   const options = { authSecret: secret, port: 0, shutdownSpreadMs: 0, ...more };
