@@ -4,6 +4,7 @@ import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts
 import {
   append,
   draft,
+  eraseAt,
   fillForSearch,
   matching,
   type OpenLog,
@@ -59,6 +60,25 @@ describe.skipIf(server === undefined)('search in PostgreSQL', () => {
     }
     await expect.poll(() => logs[2].search.lag, { timeout: 30_000 }).toBe(0);
   }, 120_000);
+
+  test('[R6] [R67] once erase has resolved on one node, no node finds the text, and each finds the tombstone', async () => {
+    const url = await newDatabase();
+    const logs = [await open(url), await open(url), await open(url)] as [EventLog, EventLog, EventLog];
+    await fillForSearch(logs[0], 3_000, () => undefined);
+    const [receipt] = await append(logs[1], draft('stage.progress', { stageId: 'a', message: 'zebrasecret' }));
+    const seq = receipt?.seq as number;
+    for (const log of logs) {
+      await log.reached(seq, 10_000);
+      expect(seqs((await searchAll(log, { projects: 'all', text: 'zebrasecret' })).records)).toEqual([seq]);
+    }
+    await expect.poll(() => logs.map(({ search }) => search.lag), { timeout: 30_000 }).toEqual([0, 0, 0]);
+    await eraseAt(logs[2], seq);
+    await eraseAt(logs[2], 17);
+    for (const log of logs) {
+      expect((await searchAll(log, { projects: 'all', text: 'zebrasecret' })).records).toEqual([]);
+      expect(seqs((await searchAll(log, { projects: 'all', text: 'erased' })).records)).toEqual([seq, 17]);
+    }
+  }, 60_000);
 
   test('[R6] [R67] a trim by one node is a trim of the search of every node', async () => {
     const url = await newDatabase();
