@@ -22,6 +22,7 @@ import type { EventLog } from '../contract/store.ts';
 import { GENESIS, payloadHash, rowHash } from '../integrity/canonical.ts';
 import { openSqliteLog } from '../sqlite/log.ts';
 import { openPostgresLog, type PostgresOptions } from './log.ts';
+import { READ_STATEMENTS } from './reads.ts';
 import { approvalOf, artifactOf, headerOf } from './rows.ts';
 
 const server = inject('postgres') as string;
@@ -139,6 +140,92 @@ describe.skipIf(server === undefined)('commits in PostgreSQL', () => {
       { numRuns: 40, endOnFailure: true },
     );
     await checkChain(url);
+  });
+
+  test('[L2] [L51] a batch that takes several statements is logged whole or not at all', async () => {
+    const url = await newDatabase();
+    const [log, other] = [await open(url), await open(url)];
+    const stages = upTo(10_000).map((index) => ({ stageId: `stage-${index}`, name: 'x'.repeat(200) }));
+    await append(log, created({ stages }), draft('stage.started', { stageId: 'stage-9999' }));
+    expect((await log.runs.get('p', 'r'))?.run.counts.stages).toBe(10_000);
+    const large = upTo(120).map((index) => started({ runId: `r${index % 3}`, padding: 'ü'.repeat(30_000) }));
+    const receipts = await append(other, created({ runId: 'r0' }), ...large);
+    expect(seqs(receipts)).toEqual(upTo(121).map((seq) => seq + 2));
+    const refused = other.append({
+      actor: 'ci',
+      drafts: [...upTo(120).map(() => started({ padding: 'ü'.repeat(30_000) })), started({ eventId: 'last' })],
+      check: (_, { eventId }) => {
+        if (eventId === 'last') throw new Error('no');
+      },
+    });
+    await expect(refused).rejects.toMatchObject({ code: 'INTERNAL' });
+    expect(await append(log, started({ runId: 'r0' }))).toMatchObject([{ seq: 124, runSeq: 42 }]);
+    expect(await checkChain(url)).toBe(124);
+  });
+
+  test('[L51] nodes that write to the same runs at once log every event once, in one chain', async () => {
+    const url = await newDatabase();
+    const nodes = await Promise.all(upTo(3).map(() => open(url)));
+    const repeated = started({ eventId: 'repeated' });
+    const receipts = await Promise.all(
+      nodes.flatMap((node, index) =>
+        upTo(40).map(async (batch) => {
+          const drafts = upTo(5).map((at) =>
+            draft('stage.progress', { runId: `r${at % 2}`, stageId: `s${at}`, done: batch }),
+          );
+          await append(node, started({ runId: `own${index}` }));
+          return append(node, ...drafts, repeated);
+        }),
+      ),
+    );
+    const all = receipts.flat().filter(({ eventId }) => eventId !== 'repeated');
+    expect(new Set(seqs(all)).size).toBe(600);
+    const copies = receipts.flat().filter(({ eventId }) => eventId === 'repeated');
+    expect(new Set(seqs(copies)).size).toBe(1);
+    expect(copies.filter(({ isDuplicate }) => !isDuplicate)).toHaveLength(1);
+    expect(await checkChain(url)).toBe(721);
+    for (const run of ['r0', 'r1']) {
+      const records = await readAll(nodes[0] as EventLog, { scope: { kind: 'run', projectId: 'p', runId: run } });
+      expect(await rowsOf(url, 'p', run)).toEqual(byIds(folded(records)));
+    }
+  });
+
+  test('[L54] the reads of events follow indexes', async () => {
+    const url = await newDatabase();
+    const log = await open(url);
+    for (let batch = 0; batch < 20; batch++) {
+      await append(log, ...upTo(250).map((index) => started({ runId: `r${index}`, audience: [`user-${index}`] })));
+    }
+    const client = await connect(url);
+    await client.query('ANALYZE');
+    const ids = { all: [], project: ['p'], run: ['p', 'r1'], user: ['user-1'], scan: ['p', 'r1'] };
+    const statements: [string, unknown[]][] = [
+      ...Object.entries(ids).map(([name, of]): [string, unknown[]] => [
+        READ_STATEMENTS[name as keyof typeof READ_STATEMENTS],
+        [2_000, 5_000, 64, ...of],
+      ]),
+      [READ_STATEMENTS.seqOf, ['p', 'x']],
+      [READ_STATEMENTS.hashPrefixes, [[3, 4_000]]],
+    ];
+    for (const [text, values] of statements) {
+      for (const mode of ['force_generic_plan', 'force_custom_plan']) {
+        await client.query(`SET plan_cache_mode = ${mode}`);
+        const name = `${mode} ${text.length}`;
+        const { rows } = await client.query({ name, text: `EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, values });
+        const plan = JSON.stringify(rows);
+        expect(plan, text).not.toContain('Seq Scan');
+        // No node reads many more rows than a page has.
+        const read = [...plan.matchAll(/"Actual Rows":(\d+),"Actual Loops":(\d+)/g)];
+        expect(Math.max(...read.map(([, rowCount, loops]) => Number(rowCount) * Number(loops))), text).toBeLessThan(
+          130,
+        );
+        const removed = [...plan.matchAll(/"Rows Removed by (?:Filter|Index Recheck)":(\d+)/g)];
+        expect(
+          removed.every(([, count]) => Number(count) < 130),
+          text,
+        ).toBe(true);
+      }
+    }
   });
 });
 
