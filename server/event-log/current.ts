@@ -26,6 +26,11 @@ export async function acknowledgedHead(
   caller: Caller,
 ): Promise<number> {
   const { seq } = await log.durableHead(caller);
-  if (!(await hasReached(log, seq))) throw new RunwireError('UNAVAILABLE', 'this server is behind the event log');
+  await requireReached(log, seq);
   return seq;
+}
+
+/** Waits until this node has a position that the store has. Throws `UNAVAILABLE` if this takes too long. */
+export async function requireReached(log: Pick<Log, 'head' | 'reached'>, seq: number): Promise<void> {
+  if (!(await hasReached(log, seq))) throw new RunwireError('UNAVAILABLE', 'this server is behind the event log');
 }

@@ -2,7 +2,7 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { Caller } from '../slices.ts';
 import type { Log, Scope, StoredEvent } from './contract/log.ts';
 import type { EventLog } from './contract/store.ts';
-import { hasReached } from './current.ts';
+import { hasReached, requireReached } from './current.ts';
 
 /**
  * Returns the position (`seq`) just before the event with this `runSeq` (its number in the run). For a trimmed event: the
@@ -39,6 +39,7 @@ export async function runSeqAt(
   const header = await log.runs.header(run.projectId, run.runId, caller);
   if (!header) return 0;
   if (header.lastSeq <= seq) return header.lastRunSeq;
+  await requireReached(log, header.lastSeq);
   const next = await firstAfter(log, { ...caller, scope: { kind: 'run', ...run } }, seq, header.lastSeq);
   return next ? next.runSeq - 1 : header.lastRunSeq;
 }

@@ -93,6 +93,23 @@ describe('[D30] on a node that is behind', () => {
     await expect(caller.event.get({ seq: 5 })).rejects.toMatchObject({ cause: { code: 'EVENT_NOT_FOUND' } });
   });
 
+  test('a decision waits for the last event of its run, from which the number of the seen event follows', async () => {
+    await using server = await withEvents();
+    const request = {
+      type: 'governance.required',
+      projectId: 'demo',
+      runId: 'r1',
+      approvalId: 'a',
+      title: 't',
+    } as const;
+    await server.bus.publish([request, progress('r1', 4)], { actor: 'ci', isTrusted: true });
+    const caught = lag(server.log, 5);
+    const grant = callerOf(server).approval.grant({ runId: 'r1', approvalId: 'a', seenSeq: 5 });
+    expect(await isPending(grant)).toBe(true);
+    caught();
+    expect(await grant).toMatchObject({ status: 'granted', decisions: [{ seenSeq: 5, seenRunSeq: 5 }] });
+  });
+
   test('a decision waits for the position that its decider has seen', async () => {
     await using server = await withEvents();
     const request = {
