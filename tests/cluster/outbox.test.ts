@@ -373,4 +373,28 @@ describe.skipIf(postgres === undefined)('the outbox in PostgreSQL', () => {
     expect(runsOf(logged)).toEqual(['last']);
     expect(await count('outbox_refused')).toBe(strange.length);
   });
+
+  test('[M39] a draft on which the log fails is refused after some tries, and drafts that are too many together are logged', async () => {
+    const { admin, bus, startMover, settled, logged } = await place();
+    let tries = 0;
+    const failing: Pick<typeof bus, 'publish'> = {
+      publish: (drafts, publisher) => {
+        if (!drafts.some(({ runId }) => runId === 'poison')) return bus.publish(drafts, publisher);
+        if (drafts.length === 1) tries++;
+        return Promise.reject(new TypeError('a defect'));
+      },
+    };
+    const plan = (runId: string) => {
+      const stages = Array.from({ length: 6_000 }, (_, at) => ({ stageId: `s${at}`, name: 's' }));
+      return { type: 'run.created', projectId: 'demo', runId, name: runId, stages };
+    };
+    await publish(admin, [started('r1'), started('poison'), started('r2')]);
+    await publish(admin, [plan('p1'), plan('p2')]);
+    startMover({ bus: failing as never });
+    await expect.poll(() => new Set(runsOf(logged)), { timeout: 30_000 }).toEqual(new Set(['r1', 'r2', 'p1', 'p2']));
+    await settled();
+    expect(tries).toBe(3);
+    const { rows } = await admin.query(`SELECT code, message, draft ->> 'runId' AS run FROM outbox_refused`);
+    expect(rows).toEqual([{ code: 'INTERNAL', message: 'an internal error', run: 'poison' }]);
+  });
 });
