@@ -150,6 +150,10 @@ export function queryOf(client: Pick<pg.ClientBase, 'query'> | pg.Pool): Query {
 
 async function transact<T>(pool: pg.Pool, begin: string, work: (query: Query) => Promise<T>): Promise<T> {
   const client = await pool.connect();
+  // The pool listens to idle connections only, and the statement in flight reports the error. Without a listener, it ends
+  // the process.
+  const ignore = () => undefined;
+  client.on('error', ignore);
   let failure: unknown;
   try {
     const query = queryOf(client);
@@ -163,14 +167,13 @@ async function transact<T>(pool: pg.Pool, begin: string, work: (query: Query) =>
     failure = error;
     throw error;
   } finally {
-    if (failure === undefined) client.release();
-    else
-      await client.query('ROLLBACK').then(
-        () => client.release(),
-        (error: Error) => client.release(error),
-      );
+    const broken = failure === undefined ? undefined : await client.query('ROLLBACK').then(() => undefined, toError);
+    client.release(broken);
+    client.off('error', ignore);
   }
 }
+
+const toError = (error: Error): Error => error;
 
 /** An error of the server quotes values of rows and parameters, in its message too. Returns it without them, for the log. */
 export function withoutValues(error: unknown): unknown {
