@@ -1,8 +1,7 @@
-import { RunwireError } from '../../shared/errors.ts';
 import type { Caller } from '../slices.ts';
 import type { Log, Scope, StoredEvent } from './contract/log.ts';
 import type { EventLog } from './contract/store.ts';
-import { hasReached, requireReached } from './current.ts';
+import { requireReached } from './current.ts';
 
 /**
  * Returns the position (`seq`) just before the event with this `runSeq` (its number in the run). For a trimmed event: the
@@ -39,7 +38,6 @@ export async function runSeqAt(
   const header = await log.runs.header(run.projectId, run.runId, caller);
   if (!header) return 0;
   if (header.lastSeq <= seq) return header.lastRunSeq;
-  await requireReached(log, header.lastSeq);
   const next = await firstAfter(log, { ...caller, scope: { kind: 'run', ...run } }, seq, header.lastSeq);
   return next ? next.runSeq - 1 : header.lastRunSeq;
 }
@@ -51,7 +49,7 @@ async function firstAfter(
   head: number,
 ): Promise<StoredEvent | undefined> {
   // `head` may be of a header that another node has just written. Pages end at the head of this node.
-  if (!(await hasReached(log, head))) throw new RunwireError('UNAVAILABLE', 'this node is behind the event log');
+  await requireReached(log, head);
   for (let from = after; from < head; ) {
     const { records, scannedTo } = await log.read({ ...of, after: from, limit: 1 });
     if (records[0]) return records[0];
