@@ -11,6 +11,7 @@ import { Bench } from './lines.ts';
 import { compileLoad } from './load.ts';
 import { growth, manyRuns } from './many-runs.ts';
 import { idle, stalled } from './memory.ts';
+import { postgres } from './postgres.ts';
 import { pinning } from './processes.ts';
 import { publishing } from './publishing.ts';
 import { runSize } from './run-size.ts';
@@ -33,6 +34,7 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
   compression,
   'catch-up': catchUp,
   publishing,
+  postgres,
   'run-size': runSize,
 };
 
