@@ -2,6 +2,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { Principal } from '../../server/auth/principal.ts';
+import { Sealer } from '../../server/auth/sealer.ts';
+import { Sessions } from '../../server/auth/sessions.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import { isSignal } from '../../shared/protocol.ts';
@@ -90,6 +92,20 @@ describe.skipIf(!isAvailable)('three servers on one log (needs PostgreSQL)', () 
       expect(answer.status).toBe(401);
     }
     expect(bystander.ws.readyState).toBe(bystander.ws.OPEN);
+  });
+
+  test('[M42] a session that begins on one server is known on the next at once, and its end within a second', async () => {
+    const { a, b } = await open({}, { count: 2 });
+    const openSessions = (node: Node) =>
+      Sessions.open(node.log.sessions, new Sealer('a secret of the client', 'sessions'));
+    const [here, there] = [await openSessions(a), await openSessions(b)];
+    const grant = { user: { sub: 'eve', projects: ['demo'], roles: [] }, lifeMs: 60_000 };
+    const credentials = { revoke: async () => undefined, invalidReasonOf: () => undefined } as never;
+    const { secret: cookie, session } = await here.begin(grant, credentials);
+    expect((await there.find(cookie))?.user.sub).toBe('eve');
+    await here.end(session, credentials);
+    await expect.poll(() => there.find(cookie)).toBeUndefined();
+    expect(await here.find(cookie)).toBeUndefined();
   });
 
   test('[M43] connections of a user on all servers count for the limit of the user', async () => {
