@@ -13,8 +13,9 @@ export type PublisherPlan = {
   /** `publisher`: `runwire/publisher`. `http`: plain requests. `trpc`: the mutation. Each retries until it is answered. */
   kind: 'publisher' | 'http' | 'trpc';
   name: string;
-  batches: { drafts: Draft[]; pauseMs: number; isSentTwice: boolean }[];
+  batches: Batch[];
 };
+export type Batch = { drafts: Draft[]; pauseMs: number; isSentTwice: boolean };
 
 export type ReaderScope =
   | { kind: 'run'; runId: string; projectId?: string }

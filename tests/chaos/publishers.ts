@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { createRunwireClient } from '../../client/index.ts';
 import { createPublisher } from '../../client/publisher/index.ts';
-import type { Draft, PublisherPlan } from './plan.ts';
+import type { Batch, Draft, PublisherPlan } from './plan.ts';
 import type { Surroundings } from './readers.ts';
 
 /** Publishers: each sends its drafts in order, and retries each until it is answered. */
@@ -27,12 +27,17 @@ const claims = { sub: 'producer', projects: ['*'] };
 
 type Answer = { accepted: number; duplicates: number };
 
-export async function publishAll({ kind, name, batches }: PublisherPlan, hooks: PublisherHooks): Promise<void> {
+type Batches = { batches: Iterable<Batch> | AsyncIterable<Batch> };
+
+export async function publishAll(
+  { kind, name, batches }: Omit<PublisherPlan, 'batches'> & Batches,
+  hooks: PublisherHooks,
+): Promise<void> {
   const { url, token, signal, onAcknowledged, onRefused } = hooks;
   await using ways = openWays(url, () => token(claims), signal);
   let isFirst = true;
   const under = new Set<Promise<void>>();
-  for (const { drafts, pauseMs, isSentTwice } of batches) {
+  for await (const { drafts, pauseMs, isSentTwice } of batches) {
     const sent = ways[kind](drafts).then(
       () => onAcknowledged({ publisher: name, drafts }),
       (error: unknown) => onRefused(name, String(error)),

@@ -12,12 +12,13 @@ export type Surroundings = {
   /** The address of the proxy. */
   url: string;
   token(of: { sub: string; projects: string[] }): Promise<string>;
+  /** A connection without a message for this long counts as dead. Default: {@link SILENCE_MS}. */
+  silenceMs?: number;
 };
 
 /** Reads until it is stopped, and records nothing afterwards. */
 type Session = { end(): Promise<void> | void };
 
-/** A connection without a message for this long counts as dead. */
 export const SILENCE_MS = 800;
 const RETRY_MS = 25;
 
@@ -88,7 +89,7 @@ function subscribe(client: RunwireClient, transcript: Transcript, handlers: Hand
   return procedure.subscribe({ ...input, ...(lastEventId ? { lastEventId } : {}) } as never, handlers as never);
 }
 
-function readByClient({ url, token }: Surroundings, transcript: Transcript): Session {
+function readByClient({ url, token, silenceMs = SILENCE_MS }: Surroundings, transcript: Transcript): Session {
   const isSlow = transcript.plan.kind === 'slow';
   const { client, connection } = createRunwireClient({
     url,
@@ -97,7 +98,7 @@ function readByClient({ url, token }: Surroundings, transcript: Transcript): Ses
     maxReconnectAttempts: Number.POSITIVE_INFINITY,
     reconnectDelayMs: RETRY_MS,
     maxReconnectDelayMs: 200,
-    heartbeatMs: isSlow ? 3 * SILENCE_MS : SILENCE_MS,
+    heartbeatMs: isSlow ? 3 * silenceMs : silenceMs,
   });
   let isOver = false;
   connection.subscribe(() => {
@@ -136,13 +137,13 @@ class FitfulWebSocket extends WebSocket {
 }
 
 /** The stock client of tRPC. A dying socket may repeat items: repetitions are dropped by `seq`. */
-function readByStock({ url, token }: Surroundings, transcript: Transcript): Session {
+function readByStock({ url, token, silenceMs = SILENCE_MS }: Surroundings, transcript: Transcript): Session {
   const socket = createWSClient({
     url: `${url.replace(/^http/, 'ws')}/ws`,
     connectionParams: async () => ({ token: await token(transcript.plan) }),
     WebSocket: WebSocket as never,
     retryDelayMs: () => RETRY_MS,
-    keepAlive: { enabled: true, intervalMs: SILENCE_MS, pongTimeoutMs: SILENCE_MS },
+    keepAlive: { enabled: true, intervalMs: silenceMs, pongTimeoutMs: silenceMs },
   });
   const client = createTRPCClient<AppRouter>({ links: [wsLink<AppRouter>({ client: socket })] });
   let isOver = false;
@@ -175,7 +176,7 @@ function readByStock({ url, token }: Surroundings, transcript: Transcript): Sess
 }
 
 /** Raw messages over a new socket each time, from the cursor of the last item: no item may be repeated. */
-function readByWire({ url, token }: Surroundings, transcripts: Transcript[]): Session {
+function readByWire({ url, token, silenceMs = SILENCE_MS }: Surroundings, transcripts: Transcript[]): Session {
   let isOver = false;
   let current: WebSocket | undefined;
   const open = async (): Promise<void> => {
@@ -183,10 +184,10 @@ function readByWire({ url, token }: Surroundings, transcripts: Transcript[]): Se
     const said = await token(plan);
     if (isOver) return;
     const ws = new WebSocket(`${url.replace(/^http/, 'ws')}/ws?connectionParams=1`, {
-      handshakeTimeout: 2 * SILENCE_MS,
+      handshakeTimeout: 2 * silenceMs,
     });
     current = ws;
-    const silence = setTimeout(() => ws.terminate(), 4 * SILENCE_MS);
+    const silence = setTimeout(() => ws.terminate(), 4 * silenceMs);
     ws.on('error', () => undefined);
     ws.on('ping', () => silence.refresh());
     ws.once('open', () => {
@@ -197,7 +198,7 @@ function readByWire({ url, token }: Surroundings, transcripts: Transcript[]): Se
       });
       if (plan.kind !== 'pile') return;
       ws.pause();
-      setTimeout(() => ws.resume(), SILENCE_MS / 4);
+      setTimeout(() => ws.resume(), silenceMs / 4);
     });
     ws.on('message', (data) => {
       silence.refresh();
@@ -227,14 +228,14 @@ function readByWire({ url, token }: Surroundings, transcripts: Transcript[]): Se
 }
 
 /** Server-sent events. An item that a disconnection truncates is dropped. */
-function readBySse({ url, token }: Surroundings, transcript: Transcript): Session {
+function readBySse({ url, token, silenceMs = SILENCE_MS }: Surroundings, transcript: Transcript): Session {
   const ending = new AbortController();
   const read = async (): Promise<void> => {
     const { path, input, lastEventId } = requestOf(transcript);
     const address = new URL(`${url}/trpc/${path}`);
     address.searchParams.set('input', JSON.stringify({ ...input, ...(lastEventId ? { lastEventId } : {}) }));
     const silent = new AbortController();
-    const silence = setTimeout(() => silent.abort(), 3 * SILENCE_MS);
+    const silence = setTimeout(() => silent.abort(), 3 * silenceMs);
     try {
       const response = await fetch(address, {
         headers: { accept: 'text/event-stream', authorization: `Bearer ${await token(transcript.plan)}` },

@@ -7,7 +7,11 @@ import { type Sabotage, sabotage } from './sabotage.ts';
 
 /** A server in its own process. The parent sends its requests over IPC. */
 
-export type ServeOptions = Pick<RunServerOptions & InternalOptions, 'webhookAllow' | 'webhookRetries'> & {
+export type ServeOptions = Pick<
+  RunServerOptions & InternalOptions,
+  'webhookAllow' | 'webhookRetries' | 'databaseUrl' | 'redisUrl'
+> & {
+  /** Of the database, unless `databaseUrl` is set. */
   path: string;
   port: number;
   secret: string;
@@ -34,8 +38,8 @@ if (options.sabotage) sabotage(options.sabotage.kind, options.sabotage.seed);
 
 const { path, secret, ...rest } = options;
 const server = await openRunServer({
-  ...rest,
   databaseUrl: `file:${path}`,
+  ...rest,
   authSecret: secret,
   logger: pino({ level: 'warn' }, pino.destination(2)),
 });

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 import type { Answers, Asked, Ready, ServeOptions } from './serve.ts';
@@ -73,7 +74,7 @@ export class ServerProcess {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.#child = child;
-    child.stderr?.on('data', (chunk: Buffer) => this.#complain(chunk.toString()));
+    if (child.stderr) createInterface(child.stderr).on('line', (line) => this.#complain(line));
     const started = new Promise<Ready>((resolve, reject) => {
       child.on('message', (message: { ready: Ready } | { id: number; answer: never }) => {
         if ('ready' in message) resolve(message.ready);
@@ -103,6 +104,11 @@ export class ServerProcess {
     if (signal === 'SIGTERM' && code !== 0) this.complaints.push(`the server ended with ${code} at SIGTERM`);
   }
 
+  /** Stops the process where it is, or lets it go on. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#child?.kill(signal);
+  }
+
   async ask<K extends keyof Answers>(asked: Extract<Asked, Record<K, unknown>>): Promise<Answers[K]> {
     const id = ++this.#lastId;
     const answer = new Promise<Answers[K]>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
@@ -117,7 +123,7 @@ export class ServerProcess {
     await this.ask<'clockMs'>({ clockMs });
   }
 
-  #complain(text: string): void {
-    for (const line of text.split('\n')) if (line.trim() !== '') this.complaints.push(line.slice(0, 500));
+  #complain(line: string): void {
+    if (line.trim() !== '') this.complaints.push(line.slice(0, 4_000));
   }
 }

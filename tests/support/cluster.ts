@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
 import { serverPath } from './cli-harness.ts';
 import { freePort } from './nginx.ts';
@@ -133,7 +134,8 @@ const isReady = (url: string): Promise<boolean> =>
     () => false,
   );
 
-async function startHaproxy(folder: string, ports: readonly number[]) {
+/** A HAProxy that gives each connection and each request to the next server that is ready. */
+export async function startHaproxy(folder: string, ports: readonly number[]) {
   const port = await freePort();
   const path = join(folder, 'haproxy.cfg');
   const servers = ports.map((each, index) => `  server node${index} 127.0.0.1:${each} check inter 200ms fall 1 rise 1`);
@@ -141,6 +143,7 @@ async function startHaproxy(folder: string, ports: readonly number[]) {
     path,
     `global
   maxconn 4000
+  stats socket ${folder}/haproxy.sock
 defaults
   mode http
   timeout connect 2s
@@ -181,5 +184,12 @@ ${servers.join('\n')}
     }
     await setTimeout(50);
   }
-  return { port, stop };
+  /** Number of connections that clients have opened so far. */
+  const opened = async () => {
+    const socket = connect(`${folder}/haproxy.sock`);
+    socket.end('show stat\n');
+    const line = (await text(socket)).split('\n').find((each) => each.startsWith('public,FRONTEND,')) ?? '';
+    return Number(line.split(',')[7]);
+  };
+  return { port, opened, stop };
 }
