@@ -24,18 +24,22 @@ export function tokenFor(
   return signToken({ secret: claims.secret ?? secret }, { sub, projects, roles, ttlSeconds });
 }
 
-/** The project `cluster` replaces it: a server in memory is then three servers on one log (`shared-log.ts`). */
-export const opening = {
-  inMemory: (options: RunServerOptions & InternalOptions) => openRunServer({ databaseUrl: 'memory:', ...options }),
-};
-
-/** Whether a server of a test is three. Tests that look into the server which a client uses are skipped then. */
+/**
+ * Whether a server in memory is three servers on one log (`shared-log.ts`), as in the project `cluster`. Tests that look into
+ * the server which a client uses are skipped then.
+ */
 export const isOnThree = 'runwireServers' in globalThis;
+
+async function openInMemory(options: RunServerOptions & InternalOptions) {
+  if (!isOnThree) return openRunServer({ databaseUrl: 'memory:', ...options });
+  const { openAsOne } = await import('./shared-log.ts');
+  return openAsOne(options);
+}
 
 /** Starts a server without a port, for callers in this process. */
 export const openServer = ({ databaseUrl = 'memory:', ...more }: RunServerOptions & InternalOptions = {}) => {
   const options = { authSecret: secret, port: 0, shutdownSpreadMs: 0, ...more };
-  return databaseUrl === 'memory:' ? opening.inMemory(options) : openRunServer({ databaseUrl, ...options });
+  return databaseUrl === 'memory:' ? openInMemory(options) : openRunServer({ databaseUrl, ...options });
 };
 
 /** Starts a server on a free port. */

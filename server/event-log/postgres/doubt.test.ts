@@ -203,7 +203,8 @@ describe.skipIf(server === undefined)('commits in doubt in PostgreSQL', () => {
     const url = await newDatabase();
     const notes: unknown[] = [];
     const note = (...all: unknown[]) => notes.push(all);
-    const log = await open(url, { health: { report: note, note } });
+    const report = (condition: string, problem: unknown) => problem && notes.push([condition, problem]);
+    const log = await open(url, { health: { report, note } });
     const client = await connect(url);
     await client.query(`ALTER TABLE event_ids ADD CHECK (event_id <> 'geheim')`);
     const error = (await append(log, started({ eventId: 'geheim' })).catch((reason: unknown) => reason)) as Error;
