@@ -1,13 +1,9 @@
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { AccessEntry } from '../../../shared/audit.ts';
-import { foldEvent } from '../../../shared/events.ts';
 import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
-import { describeAccess } from '../conformance/access.ts';
-import { type OpenLog, T0 } from '../conformance/kit.ts';
-import { describeProducerState } from '../conformance/producer-state.ts';
+import { T0 } from '../conformance/kit.ts';
 import { PostgresAccess } from './access.ts';
 import { PostgresDatabase } from './database.ts';
-import { openPostgresLog } from './log.ts';
 import { migrate } from './migrate.ts';
 
 const server = inject('postgres') as string;
@@ -44,18 +40,6 @@ async function listAll(access: PostgresAccess, limit = 7): Promise<AccessEntry[]
 }
 
 describe.skipIf(server === undefined)('the access log in PostgreSQL', () => {
-  const openLog: OpenLog = async (options) => {
-    const url = await createDatabase(server);
-    const log = await openPostgresLog({ url, fold: foldEvent, ...options });
-    onTestFinished(async () => {
-      await log.close();
-      await dropDatabase(server, url);
-    });
-    return log;
-  };
-  describeAccess(openLog);
-  describeProducerState(openLog);
-
   test('[R16] pages skip no entry and repeat none while several nodes write', async () => {
     const database = await newDatabase();
     const nodes = [1, 2, 3].map(() => new PostgresAccess({ database, clock: Date.now }));

@@ -1,8 +1,5 @@
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
-import { describeRevocations } from '../conformance/revocations.ts';
-import { describeSessions } from '../conformance/sessions.ts';
-import type { EventLog } from '../contract/store.ts';
 import { PostgresDatabase } from './database.ts';
 import { migrate } from './migrate.ts';
 import { PostgresRevocations } from './revocations.ts';
@@ -33,10 +30,6 @@ describe.skipIf(server === undefined)('data beside the log in PostgreSQL', () =>
     };
     return { ...stores, changed, revisions };
   }
-  const openLog = async () => (await open()) as unknown as EventLog;
-  describeRevocations(openLog);
-  describeSessions(openLog);
-
   test('[V30] each change that other nodes keep in memory raises the revision of its kind, and is announced', async () => {
     const { revocations, sessions, webhooks, changed, revisions } = await open();
     await revocations.put({ kind: 'jti', id: 'a', atMs: 1, untilMs: 2 });

@@ -2,8 +2,7 @@ import { afterAll, describe, expect, inject, onTestFinished, test } from 'vitest
 import type { Checkpoint } from '../../../shared/audit.ts';
 import { foldEvent } from '../../../shared/events.ts';
 import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
-import { describeIntegrity } from '../conformance/integrity.ts';
-import { append, created, draft, eraseAt, type OpenLog, started, T0, upTo } from '../conformance/kit.ts';
+import { append, created, draft, eraseAt, started, T0, upTo } from '../conformance/kit.ts';
 import { type AlteredLog, describeTampering, fillLog } from '../conformance/tampering.ts';
 import type { EventLog } from '../contract/store.ts';
 import { AuditKeys } from '../integrity/keys.ts';
@@ -30,8 +29,6 @@ async function open(url: string, options: Partial<PostgresOptions> = {}) {
   opened.push(log);
   return Object.assign(log, { damage });
 }
-
-const openLog: OpenLog = async (options) => open(await newDatabase(), options);
 
 const COLUMNS = [
   'run_row',
@@ -90,7 +87,6 @@ describe.skipIf(server === undefined)('the record in PostgreSQL', () => {
   }
 
   describeTampering(COLUMNS, makeAltered);
-  describeIntegrity(openLog);
 
   test('[V33] a verification beside appends and a trim by other nodes ends with the head of its begin or later', async () => {
     const url = await newDatabase();

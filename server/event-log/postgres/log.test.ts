@@ -2,10 +2,6 @@ import { Client } from 'pg';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
-import { describeApprovals } from '../conformance/approvals.ts';
-import { describeLog } from '../conformance/log.ts';
-import { describeReads } from '../conformance/reads.ts';
-import { describeRuns } from '../conformance/runs.ts';
 import type { EventLog } from '../contract/store.ts';
 import { openPostgresLog, type PostgresOptions } from './log.ts';
 import { migrations } from './schema.ts';
@@ -32,24 +28,6 @@ async function connect(url: string): Promise<Client> {
   onTestFinished(() => client.end());
   return client;
 }
-
-/** A place for a log, in a database of its own that is removed after the test. */
-async function openLog(options?: { now?: () => number }): Promise<EventLog> {
-  const url = await createDatabase(server);
-  const log = await openPostgresLog({ url, fold: foldEvent, ...options });
-  onTestFinished(async () => {
-    await log.close();
-    await dropDatabase(server, url);
-  });
-  return log;
-}
-
-describe.skipIf(server === undefined)('PostgreSQL', () => {
-  describeLog(openLog);
-  describeReads(openLog);
-  describeRuns(openLog);
-  describeApprovals(openLog);
-});
 
 describe.skipIf(server === undefined)('the log in PostgreSQL', () => {
   test('[L50] servers that open an empty database at once share one log', async () => {

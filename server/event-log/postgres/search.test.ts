@@ -1,19 +1,7 @@
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
-import {
-  append,
-  draft,
-  eraseAt,
-  fillForSearch,
-  matching,
-  type OpenLog,
-  readAll,
-  searchAll,
-  seqs,
-  T0,
-} from '../conformance/kit.ts';
-import { describeSearch } from '../conformance/search.ts';
+import { append, draft, eraseAt, fillForSearch, matching, readAll, searchAll, seqs, T0 } from '../conformance/kit.ts';
 import type { EventLog } from '../contract/store.ts';
 import { openPostgresLog } from './log.ts';
 
@@ -34,9 +22,6 @@ async function open(url: string, options: { now?: () => number } = {}): Promise<
 }
 
 describe.skipIf(server === undefined)('search in PostgreSQL', () => {
-  const openLog: OpenLog = async (options) => open(await newDatabase(), options);
-  describeSearch(openLog);
-
   test('[R65] [R66] every node finds every event while nodes with the lease of the index close', async () => {
     const url = await newDatabase();
     const logs = [await open(url), await open(url), await open(url)] as [EventLog, EventLog, EventLog];
