@@ -90,7 +90,14 @@ export async function startPostgres({
     child.kill(mode === 'fast' ? 'SIGINT' : 'SIGQUIT');
     await exit;
   };
+  // At the exit of a process that did not remove the server, as after SIGTERM.
+  const removeAtExit = () => {
+    child?.kill('SIGQUIT');
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  };
+  process.once('exit', removeAtExit);
   const remove = async () => {
+    process.off('exit', removeAtExit);
     await stop('immediate');
     rmSync(folder, { recursive: true, force: true });
   };

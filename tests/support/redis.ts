@@ -47,7 +47,14 @@ export async function startRedis(settings: readonly string[] = []): Promise<Redi
     child.kill('SIGKILL');
     await exit;
   };
+  // At the exit of a process that did not remove the server, as after SIGTERM.
+  const removeAtExit = () => {
+    child?.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.once('exit', removeAtExit);
   const remove = async () => {
+    process.off('exit', removeAtExit);
     await stop();
     rmSync(folder, { recursive: true, force: true });
   };

@@ -278,7 +278,7 @@ export function describeIntegrity(openLog: OpenLog): void {
           }
         },
       ),
-      { numRuns: 100 },
+      { numRuns: 50 },
     );
     expect(await log.integrity.verify()).toMatchObject({ ok: true });
     // Hundreds of erasures take long: each one waits for the disk several times.

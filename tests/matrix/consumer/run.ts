@@ -1,6 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as ws from 'ws';
 import { follow } from './client.js';
@@ -51,7 +50,7 @@ async function startProxy(target: number) {
   return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, cut, close };
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'runwire-consumer-'));
+const folder = mkdtempSync('data-'); // In the folder of the project, which is removed after a failure too.
 const { runs, url, token } = await startServer(`file:${join(folder, 'runwire.db')}`);
 const proxy = await startProxy(Number(new URL(url).port));
 const publisher = open(url, token);
