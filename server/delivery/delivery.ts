@@ -58,9 +58,16 @@ export class Delivery {
   /** Sends the records of a commit to waiting readers. Call it first after a commit, before slower work. */
   committed(records: readonly StoredEvent[]): void {
     // After `close` the window stays empty: it would miss later events, and a reader would wait for them in a busy loop.
-    if (this.#context.notifier.isClosed) return;
+    const { notifier } = this.#context;
+    if (notifier.isClosed) return;
+    const [first] = records;
+    // Retention has removed the records before, while this node did not reach the store.
+    if (first && first.seq > notifier.history.seq + 1) {
+      this.#window.clear();
+      notifier.skipTo(first.seq - 1);
+    }
     this.#window.push(records);
-    this.#context.notifier.notify(records);
+    notifier.notify(records);
   }
 
   /**

@@ -14,7 +14,6 @@ export interface Subscriber {
   readonly reader: WaitingReader;
   /** Called after the subscriber has left the group. All events up to `position` have been sent or do not match. */
   leftGroup(position: number): void;
-  recheckAccess(): void;
 }
 
 /**

@@ -216,6 +216,29 @@ describe.each(kinds)('with %s', (_, line) => {
     ]);
   });
 
+  test('[D40] after records that the node never had, a waiting reader gets a gap and then every record', async () => {
+    const { log, node, append, subscribe, waiting } = await setUp();
+    await append(created('r1'), progress('r1', 1));
+    node.catchUp();
+    const reader = subscribe(line());
+    await waiting(1);
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 60_000 });
+    onTestFinished(() => void vi.useRealTimers());
+    await append(progress('r1', 2), progress('r1', 3), progress('r1', 4));
+    await log.trim(Date.now() - 1_000);
+    node.skip(4);
+    node.catchUp();
+    await reader.until((items) => items.some((item) => !isSignal(item) && item.seq === 5));
+    await append(progress('r1', 5), progress('r1', 6));
+    node.catchUp();
+    await reader.until((items) => items.some((item) => !isSignal(item) && item.seq === 7));
+    expect(reader.gaps).toMatchObject([{ reason: 'expired', fromSeq: 3, toSeq: 4 }]);
+    expect(reader.seqs).toEqual([5, 6, 7]);
+    const other = subscribe(line(), { lastEventId: encodeCursor(log.epoch, { seq: 5 }) });
+    await other.until(live);
+    expect(other.seqs).toEqual([6, 7]);
+  });
+
   test('[D33] a page from before an erasure is read again', async () => {
     const { node, log, append, erase, subscribe, restart } = await setUp();
     await append(created('r1'), progress('r1', 1, { message: 'Jane Doe' }), progress('r1', 2));

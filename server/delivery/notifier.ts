@@ -93,9 +93,13 @@ export class Notifier {
 
   /** Removes a subscriber from its group. The subscriber continues from the head. */
   leave(group: FanOutGroup, subscriber: Subscriber): void {
+    this.#leave(group, subscriber, this.#history.seq);
+  }
+
+  #leave(group: FanOutGroup, subscriber: Subscriber, position: number): void {
     group.remove(subscriber);
     this.#deleteGroupIfEmpty(group);
-    subscriber.leftGroup(this.#history.seq);
+    subscriber.leftGroup(position);
   }
 
   /** Delivers the records of a commit. Each call must continue where the previous one ended. */
@@ -143,6 +147,13 @@ export class Notifier {
     this.#wakeAll();
   }
 
+  /** Goes on after a position whose records this node never had. Every reader reads from its own position, and finds the gap. */
+  skipTo(seq: number): void {
+    const before = this.#history.seq;
+    this.#history = { epoch: this.#history.epoch, seq, hashPrefix: undefined };
+    this.#wakeAll(before);
+  }
+
   /** Takes over the new history of the log. Every reader sees it at its next step. */
   renew(): void {
     if (this.#isClosed) return;
@@ -150,11 +161,12 @@ export class Notifier {
     this.#wakeAll();
   }
 
-  #wakeAll(): void {
+  /** `position`: up to it, the subscribers of groups have all events. */
+  #wakeAll(position = this.#history.seq): void {
     for (const { waiters, groups } of [...this.#topics.values()]) {
       for (const waiter of [...waiters]) this.wake(waiter, 'access');
-      for (const { subscribers } of [...groups.values()]) {
-        for (const subscriber of [...subscribers]) subscriber.recheckAccess();
+      for (const group of [...groups.values()]) {
+        for (const subscriber of [...group.subscribers]) this.#leave(group, subscriber, position);
       }
     }
   }

@@ -10,6 +10,8 @@ import { Listeners } from '../../server/event-log/listeners.ts';
 export type NodeOfLog = EventLog & {
   /** Gives the listeners the records up to a position; default: all. */
   catchUp(seq?: number): void;
+  /** Moves the head without the records before it, as after a trim while the node did not reach the store. */
+  skip(seq: number): void;
   /** What the node knows; undefined: what the log itself knows. */
   known: { isCurrent?: boolean; head?: number; oldest?: number; erasures?: number; epoch?: string };
   /** Calls the listeners of `onEpoch`. The history ends at `head`. */
@@ -40,6 +42,9 @@ export function nodeOf(log: EventLog): NodeOfLog {
       head = Math.max(head, seq);
       delete known.head;
       if (given.length > 0) listeners.call(given);
+    },
+    skip: (seq) => {
+      head = seq;
     },
     renew: (epoch, end) => {
       known.epoch = epoch;
