@@ -95,7 +95,6 @@ describe('a log in PostgreSQL', () => {
   test('[M40] DATABASE_URL, REDIS_URL and AUDIT_KEY name the log, the backplane and the signing key', () => {
     const config = loadConfig({ ...postgres, REDIS_URL: 'rediss://:pw@r.example.org:6379', AUDIT_KEY: key });
     expect(config).toMatchObject({ redisUrl: 'rediss://:pw@r.example.org:6379', auditKey: key, isLocalSecret: false });
-    expect(loadConfig({ ...postgres, AUDIT_KEY: key.replaceAll('\n', '\\n') }).auditKey).toBe(key);
     for (const scheme of ['postgres', 'postgresql']) {
       const url = `${scheme}://ada@db.example.org/runs`;
       expect(logPlaceOf(url)).toEqual({ kind: 'postgres', url });

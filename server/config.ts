@@ -53,11 +53,7 @@ const environmentSchema = z.object({
     .string()
     .refine(isRedisUrl, { error: 'must be a URL such as redis://host:6379 or rediss://user:password@host:6379' })
     .optional(),
-  AUDIT_KEY: z
-    .string()
-    // Files of environment variables hold a key of several lines as one line.
-    .transform((value) => value.replaceAll('\\n', '\n'))
-    .optional(),
+  AUDIT_KEY: z.string().optional(),
   AUTH_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
   AUTH_JWKS_URL: z.string().refine(isKeysUrl, { error: 'must be an http or https URL without credentials' }).optional(),
   AUTH_ISSUER: z.string().optional(),

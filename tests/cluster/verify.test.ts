@@ -37,7 +37,7 @@ describe.skipIf(server === undefined)('runwire verify on PostgreSQL', () => {
     expect(await verify({ database: url, checkpoints, key })).toBe(0);
     expect(output).toMatch(/^ok: 3 events, seq 1 to 3, 1 erased, head [0-9a-f]{64}, 1 checkpoint matches\n$/);
     await expect(verify({ database: url })).rejects.toThrow('without the public key');
-    vi.stubEnv('AUDIT_KEY', auditKey);
+    vi.stubEnv('AUDIT_KEY', auditKey.replaceAll('\n', '\\n')); // As in a file of environment variables.
     onTestFinished(() => void vi.unstubAllEnvs());
     output = '';
     const database = new PostgresDatabase(url, () => undefined);

@@ -57,7 +57,8 @@ export class AuditKeys {
 
   /** Reads the keys from a text: the keys in PEM, or the path of a file with them. Throws `INVALID_INPUT`. */
   static inText(text: string): AuditKeys {
-    if (text.includes('-----BEGIN')) return new AuditKeys(text);
+    // Files of environment variables hold a key of several lines as one line.
+    if (text.includes('-----BEGIN')) return new AuditKeys(text.replaceAll('\\n', '\n'));
     let pem: string;
     try {
       pem = readFileSync(text, 'utf8');
