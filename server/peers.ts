@@ -13,8 +13,8 @@ import type { Health } from './health.ts';
 
 const READ_MS = 1_000;
 const RETRY_MS = 250;
-/** Time for which answers stay in the state, and for which a call that comes again is recognised. */
-const KEPT_MS = 15_000;
+/** Time for which answers stay in the state, and for which an answered call is recognised: longer than any call waits. */
+const KEPT_MS = 30_000;
 /** Size of the calls and answers in the state. Those that do not fit wait for others to leave. */
 const MAX_CALL_BYTES = 24 * 1024;
 
@@ -161,7 +161,7 @@ export class Peers {
     } finally {
       this.#isReading = false;
       const nowMs = performance.now();
-      for (const [id, { atMs }] of this.#given) if (nowMs - atMs > KEPT_MS) this.#given.delete(id);
+      for (const [id, { atMs, answer }] of this.#given) if (answer && nowMs - atMs > KEPT_MS) this.#given.delete(id);
     }
   }
 

@@ -42,6 +42,9 @@ export class SharedWebhooks {
   readonly #stops: (() => void)[];
   #active: Webhooks | undefined;
   #view: Webhooks | undefined;
+  /** Number of loads of the view that have begun, and the one that gave the present view. */
+  #loads = 0;
+  #viewOf = 0;
   /** Increases whenever the lease changes hands. */
   #turn = 0;
   #activating: Promise<void> = Promise.resolve();
@@ -65,11 +68,13 @@ export class SharedWebhooks {
       this.#turn++;
       this.#leave();
       if (isHeld) this.#begin(this.#turn);
-      else void this.#loadView().catch(() => undefined);
+      else this.#refreshView();
     });
-    const changed = () => (this.#active ? undefined : this.#loadView());
     this.#stops = [
-      log.webhooks.onChange(changed),
+      // Not awaited: the node would not be current until all that waits is read.
+      log.webhooks.onChange(() => {
+        if (!this.#active) this.#refreshView();
+      }),
       // The positions are of another history: each webhook reports a gap.
       log.onEpoch(() => {
         if (!this.#active) return;
@@ -112,7 +117,7 @@ export class SharedWebhooks {
   }
 
   async #activate(turn: number): Promise<void> {
-    const webhooks = await Webhooks.open({ ...this.#options, counts: this.counts });
+    const webhooks = await Webhooks.open({ ...this.#options, counts: this.counts }, { isSending: true });
     if (turn !== this.#turn) {
       webhooks.abandon();
       return;
@@ -127,9 +132,20 @@ export class SharedWebhooks {
     this.#active = undefined;
   }
 
+  /** Without a view, the next call loads it. */
+  #refreshView(): void {
+    this.#loadView().catch((err) => {
+      this.#view = undefined;
+      if (!this.#isClosed) this.#options.health.note('cannot load the webhooks; the next call tries again', { err });
+    });
+  }
+
   async #loadView(): Promise<Webhooks> {
+    const load = ++this.#loads;
     const view = await Webhooks.open({ ...this.#options, counts: this.counts });
-    if (this.#isClosed) return view;
+    // A later load has newer rows.
+    if (this.#isClosed || load < this.#viewOf) return view;
+    this.#viewOf = load;
     void this.#view?.close();
     this.#view = view;
     return view;

@@ -83,14 +83,14 @@ export class Webhooks {
     this.deliveries = new WebhookDeliveries({ ...options, parts: this.#parts, find: this.#find });
   }
 
-  /** Loads the webhooks. They begin to send with {@link start}. */
-  static async open(options: WebhooksOptions): Promise<Webhooks> {
+  /** Loads the webhooks. With `isSending`, they may begin to send with {@link start}. */
+  static async open(options: WebhooksOptions, { isSending = false } = {}): Promise<Webhooks> {
     const webhooks = new Webhooks(options);
     const { log } = options;
     for (const loaded of await log.webhooks.load()) {
       const { epoch, scannedTo } = loaded.position;
       // Another node may have scanned what this one does not have yet, and it must not be sent again.
-      if (epoch === log.epoch) await hasReached(log, scannedTo);
+      if (isSending && epoch === log.epoch) await hasReached(log, scannedTo);
       webhooks.#consumers.set(loaded.record.id, new WebhookConsumer(webhooks.#parts, loaded));
     }
     return webhooks;

@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 import type { Principal } from '../../server/auth/principal.ts';
 import { Sealer } from '../../server/auth/sealer.ts';
 import { Sessions } from '../../server/auth/sessions.ts';
@@ -180,6 +180,19 @@ describe.skipIf(!isAvailable)('three servers on one log (needs PostgreSQL)', () 
     expect(events).toHaveLength(2);
   });
 
+  test('[M50] an approval is open until its `expiresAt` by the clock of the database, whatever the clocks of the nodes', async () => {
+    const expiresAt = new Date(Date.now() + 300_000).toISOString();
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 600_000 });
+    onTestFinished(() => void vi.useRealTimers());
+    const { a, b } = await open({}, { count: 2 });
+    const key = { projectId: 'demo', runId: 'r1', approvalId: 'a1' };
+    await a.bus.publish([{ type: 'governance.required', ...key, title: 'Release', expiresAt }], publisher);
+    const approver: Principal = { sub: 'eve', projects: ['demo'], roles: ['approver'] };
+    const { approvals } = await callerOf(b, approver).approval.list({ box: 'mine' });
+    expect(approvals).toMatchObject([{ approvalId: 'a1', canDecide: true }]);
+    expect(await codeOf(callerOf(b, approver).approval.grant(key))).toBe('ok');
+  });
+
   test('[M46] of racing grants and denials over three servers one outcome each', async () => {
     const { nodes, a } = await open();
     const races = Number(process.env.RUNWIRE_REPETITIONS ?? 100);
@@ -224,6 +237,25 @@ describe.skipIf(!isAvailable)('three servers on one log (needs PostgreSQL)', () 
     await expect.poll(metrics).toContain('runwire_unhealthy{condition="backplane"} 1');
     expect((await fetch(`${urls[0]}/readyz`)).status).toBe(200);
     expect(await metrics()).not.toContain('CANARY');
+  });
+
+  test('[M48] a node that loads the webhooks slowly still follows its log', async () => {
+    const { a, b, urls } = await open({}, { count: 2 });
+    const { load } = b.log.webhooks;
+    const loading = new Promise<void>((resolve) => {
+      b.log.webhooks.load = () => {
+        resolve();
+        return new Promise(() => undefined);
+      };
+    });
+    onTestFinished(() => void Object.assign(b.log.webhooks, { load }));
+    const filter = { projects: ['demo'] };
+    await callerOf(a).webhook.create({ name: 'one', url: 'https://hooks.example.org/', filter } as never);
+    await loading;
+    await callerOf(a).auth.revoke({ sub: 'eve' });
+    const headers = { authorization: `Bearer ${await tokenFor({ sub: 'eve' })}` };
+    await expect.poll(async () => (await fetch(`${urls[1]}/trpc/auth.me`, { headers })).status).toBe(401);
+    expect(b.log.isCurrent).toBe(true);
   });
 
   test('[M48] a webhook is managed at any server, and each event is sent once, also when the sending server has left', async () => {
