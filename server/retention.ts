@@ -8,14 +8,14 @@ const DAY_MS = 86_400_000;
 const INTERVAL_MS = 3_600_000;
 
 export type RetentionOptions = {
-  log: Pick<Log, 'trim'> & Pick<EventLog, 'nodes'> & { runs: Pick<EventLog['runs'], 'remove'> };
+  log: Pick<Log, 'trim' | 'now'> & Pick<EventLog, 'nodes'> & { runs: Pick<EventLog['runs'], 'remove'> };
   clock: Pick<Clock, 'isRight'>;
   /** Events older than this are deleted. Default: none. */
   days: number | undefined;
   /** Runs that ended before this time, and have no event left, are removed. Default: none. */
   runsDays: number | undefined;
   logger: Logger;
-  /** System clock, Unix ms. */
+  /** The current time in Unix ms. Default: that of the log. */
   now?: () => number;
 };
 
@@ -74,7 +74,7 @@ export class Retention {
   }
 
   async #run(): Promise<void> {
-    const { log, clock, days, runsDays, logger, now = Date.now } = this.#options;
+    const { log, clock, days, runsDays, logger, now = () => log.now() } = this.#options;
     const isRight = await clock.isRight(); // Also without a retention: the clock's time is kept for a later one.
     if (days === undefined) return;
     this.#isPaused = !isRight;

@@ -40,7 +40,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           signal,
           projects: projectsFor(principal, 'read'),
           after: runKeyOf(cursor),
-          decider: needsMyDecision ? deciderOf(principal, Date.now()) : undefined,
+          decider: needsMyDecision ? deciderOf(principal, log.now()) : undefined,
         });
         return {
           runs: page.runs,

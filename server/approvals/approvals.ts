@@ -63,7 +63,7 @@ const MAX_COUNT = 1_000;
 type ApprovalsOptions = {
   log: Log & Pick<EventLog, 'approvals' | 'runs'>;
   bus: Pick<EventBus<Registry>, 'publish'>;
-  /** The current time in Unix ms. Default `Date.now`. */
+  /** The current time in Unix ms. Default: that of the log. */
   now?: () => number;
 };
 
@@ -73,7 +73,7 @@ export class Approvals {
   readonly #now: () => number;
   readonly #waiters = new DecisionWaiters();
 
-  constructor({ log, bus, now = Date.now }: ApprovalsOptions) {
+  constructor({ log, bus, now = () => log.now() }: ApprovalsOptions) {
     this.#log = log;
     this.#bus = bus;
     this.#now = now;

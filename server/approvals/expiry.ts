@@ -10,7 +10,7 @@ import type { Health } from '../health.ts';
 import { isOver } from './rules.ts';
 
 /**
- * Expires pending approvals: at their `expiresAt` by this server's clock, or when their run has ended. Of the nodes that
+ * Expires pending approvals: at their `expiresAt` by the clock of the log, or when their run has ended. Of the nodes that
  * share a log, the one with the lease does it. Each step reads and expires at most one page of each kind, so that no kind
  * delays another:
  *
@@ -36,7 +36,7 @@ type ExpiryLog = Log & Pick<EventLog, 'approvals' | 'nodes'>;
 type ExpiryOptions = {
   log: ExpiryLog;
   health: Health;
-  /** The current time in Unix ms. Default `Date.now`. */
+  /** The current time in Unix ms. Default: that of the log. */
   now?: () => number;
   /** Delay before the next attempt after a failure; default 5,000. */
   retryMs?: number;
@@ -61,7 +61,7 @@ export class ApprovalExpiry {
   #timer: NodeJS.Timeout | undefined;
 
   /** Asks for the lease, with which the first check starts. */
-  constructor({ log, health, now = Date.now, retryMs = 5_000 }: ExpiryOptions) {
+  constructor({ log, health, now = () => log.now(), retryMs = 5_000 }: ExpiryOptions) {
     this.#log = log;
     this.#health = health;
     this.#now = now;

@@ -72,7 +72,7 @@ export class SummaryReader extends Reader {
       this.position,
       this.#projects(),
       this.caller,
-      this.#needsMyDecision ? deciderOf(this.principal, Date.now()) : undefined,
+      this.#needsMyDecision ? deciderOf(this.principal, this.context.log.now()) : undefined,
     );
     if (this.isEnded) return;
     this.#hasReachedHead = scannedTo >= this.head;

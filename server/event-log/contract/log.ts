@@ -202,6 +202,12 @@ export interface Log {
    */
   readonly newestMs: number;
 
+  /**
+   * Returns the present time (Unix ms) by the clock that the nodes share, the store's. It is off by at most half the time that
+   * the store takes to answer.
+   */
+  now(): number;
+
   /** Asks the store for its last durable position. Every event that any node has acknowledged before the call is up to it. */
   durableHead(caller?: Caller): Promise<LogHead>;
 

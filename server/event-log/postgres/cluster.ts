@@ -70,6 +70,8 @@ export class Cluster {
   #log!: LogState;
   /** Erasures that every node with a lease has confirmed, as of the last pulse. */
   #confirmed: number | null = null;
+  /** The clock of the database, less the monotonic clock of this node. */
+  #clockMs = 0;
   #isClosed = false;
 
   constructor(parts: Parts) {
@@ -88,9 +90,9 @@ export class Cluster {
   }
 
   async join(): Promise<void> {
-    const { pulse, reads, messages, tombstonesAfter, onFailure } = this.#parts;
+    const { reads, messages, tombstonesAfter, onFailure } = this.#parts;
     await this.nodes.join({ leases: this.#leases, messages });
-    const state = await readStoreState(pulse.query, 0, this.nodes.id);
+    const state = await this.#readState(0);
     this.#log = logStateOf(state);
     this.#revisions = state.revisions ?? {};
     this.#feed = new Feed({
@@ -121,6 +123,11 @@ export class Cluster {
   }
   get isCurrent(): boolean {
     return this.#pulse.isCurrent && this.nodes.hasLease;
+  }
+
+  /** `Log.now`. */
+  nowMs(): number {
+    return Math.floor(this.#clockMs + performance.now());
   }
 
   /** Resolves once this node knows what the store had before the call; false if the store could not be asked. */
@@ -174,10 +181,16 @@ export class Cluster {
     await Promise.all([pulse.close(), reads.close(), backplane.close()]);
   }
 
+  async #readState(head: number): Promise<StoreState> {
+    const sentAt = performance.now();
+    const state = await readStoreState(this.#parts.pulse.query, head, this.nodes.id);
+    this.#clockMs = state.clockMs - (sentAt + performance.now()) / 2;
+    return state;
+  }
+
   async #beat(): Promise<void> {
-    const { pulse } = this.#parts;
     const { head } = this.#log;
-    const state = await readStoreState(pulse.query, head.seq, this.nodes.id);
+    const state = await this.#readState(head.seq);
     await this.#compare(state, head);
     this.#log.oldest = state.oldest;
     this.#log.recordedAtMs = state.recordedAtMs;

@@ -110,6 +110,7 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
       trim: (recordedBeforeMs: number) => retention.trim(recordedBeforeMs),
       keepClock: (nowMs: number) => retention.keepClock(nowMs),
       keptClock: () => retention.keptClock(),
+      now: now ?? (() => joined.nowMs()),
       nodes,
       runs: Object.assign(new PostgresRuns({ database, log }), {
         remove: (endedBefore: string) => retention.remove(endedBefore),
@@ -149,7 +150,7 @@ type PostgresLogParts = {
   id: string;
   secret: string;
 };
-type Beside = 'trim' | 'keepClock' | 'keptClock' | 'newestMs';
+type Beside = 'now' | 'trim' | 'keepClock' | 'keptClock' | 'newestMs';
 
 /** Retention is in `retention.ts`. */
 class PostgresLog extends PostgresReads implements Omit<Log, Beside> {

@@ -1,4 +1,5 @@
 import type { LogHead } from '../contract/log.ts';
+import { CLOCK_MS } from './clock.ts';
 import type { Query } from './database.ts';
 import { elapsedMs, type Instant, instant } from './elapsed.ts';
 import type { LogState } from './feed.ts';
@@ -17,7 +18,7 @@ const CURRENT_MS = 1_000;
 /** $1: head of this node. $2: its id. One statement, so all of it is of one moment. */
 const STATE = `
   SELECT h.epoch, h.epoch_seq AS "epochSeq", h.seq, encode(substr(h.hash, 1, 4), 'hex') AS "hashPrefix",
-    h.recorded_at_ms AS "recordedAtMs", h.oldest, h.erasures,
+    h.recorded_at_ms AS "recordedAtMs", h.oldest, h.erasures, ${CLOCK_MS} AS "clockMs",
     (SELECT encode(substr(e.prev_hash, 1, 4), 'hex') FROM events e WHERE e.seq = $1::bigint + 1) AS "hashPrefixAtHead",
     (SELECT json_object_agg(r.name, r.revision) FROM revisions r) AS revisions,
     (SELECT json_agg(l.name) FROM leases l WHERE l.lease_until > clock_timestamp()) AS leases,
@@ -35,6 +36,8 @@ export type StoreState = {
   recordedAtMs: number;
   oldest: number;
   erasures: number;
+  /** The clock of the database. */
+  clockMs: number;
   /** Hash of the row at the head of this node, if a row follows it. */
   hashPrefixAtHead: string | null;
   revisions: Record<string, number> | null;

@@ -124,6 +124,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       trim: (recordedBeforeMs: number) => retention.trim(recordedBeforeMs),
       keepClock: (nowMs: number) => retention.keepClock(nowMs),
       keptClock: () => retention.keptClock(),
+      now,
       runs: Object.assign(runs, { remove: (endedBefore: string) => retention.remove(endedBefore) }),
       access,
       nodes,
@@ -178,7 +179,7 @@ type EventRow = {
 
 type ScannedRow = { seq: number; payload: string };
 
-type Retained = Pick<Log, 'trim' | 'keepClock' | 'keptClock'>;
+type Retained = Pick<Log, 'now' | 'trim' | 'keepClock' | 'keptClock'>;
 
 type SqliteLogParts = Omit<CommitQueueParts, 'onCommitted'> & {
   index: SearchIndexer;
