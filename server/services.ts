@@ -32,8 +32,6 @@ import { SharedWebhooks } from './webhooks/shared.ts';
 
 /** The parts of a server that work on the log, without those that clients connect to. */
 
-export type Services<R extends Registry> = Awaited<ReturnType<typeof openServices<R>>>;
-
 /** Opens the log and the parts that follow it. Throws `INVALID_INPUT` for invalid options. */
 export async function openServices<R extends Registry = RunwireEvents>(
   options: RunServerOptions<R> & InternalOptions,

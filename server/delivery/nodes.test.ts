@@ -16,7 +16,7 @@ import { createDirectEncoder } from './encoder.ts';
 import type { EventQuery } from './events.ts';
 import type { AttachedReader, FrameSink, Transport } from './transport.ts';
 
-/** Delivery on a node that is behind its log, or whose log changes under it. */
+/** Delivery on a node that is behind its log, or after a change of the log's history. */
 
 type Item = RunEvent | StreamSignal;
 

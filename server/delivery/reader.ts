@@ -113,7 +113,7 @@ export abstract class Reader implements WaitingReader {
   protected abstract nextBuffered(): Buffered | undefined;
   /** Empties the buffer. The reader will read from `position` again. */
   protected abstract clearBuffer(): void;
-  /** Number of erasures whose text is not in the buffer. */
+  /** Number of erasures that have removed their text from the buffer. */
   protected bufferedErasures = 0;
   /**
    * Reads from `position` into the buffer, not beyond {@link head}. Moves `position` past events that do not match.

@@ -4,7 +4,7 @@ import type { Projects } from './contract/search.ts';
 import { NewestFirstSteps, type Sources } from './newest-first.ts';
 import { type Awaitable, resultOf, type Steps } from './steps.ts';
 
-/** The list of access entries, for any store whose entries have ids in the order of writing and times that never decrease. */
+/** The list of access entries, for any store with ids in the order of writing and times that never decrease. */
 
 /** Maximum number of rows that one call reads. */
 const MAX_ROWS = 50_000;

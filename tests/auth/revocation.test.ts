@@ -221,7 +221,7 @@ describe('a revoked token', () => {
     await revoke(server, { sub: 'eve' });
     at(Date.now() + 2_000);
     const after = await tokenFor({ sub: 'eve' });
-    // A server whose clock has jumped is UNAVAILABLE until it has read the state of the log.
+    // After a jump of its clock, a server is UNAVAILABLE until it has read the state of the log.
     await expect
       .poll(async () => {
         const answers = await Promise.all([before, undated, after].map((token) => trpc(server, 'auth.me', token)));

@@ -91,7 +91,7 @@ describe.skipIf(!isAvailable)('server processes behind HAProxy (needs PostgreSQL
   });
 
   test.skipIf(!hasRedis)(
-    '[M49] servers whose Redis is gone and comes back lose and repeat nothing, and stay ready',
+    '[M49] servers lose and repeat nothing, and stay ready, while their Redis is gone and when it comes back',
     { timeout: 240_000 },
     async () => {
       const redis = await startRedis();

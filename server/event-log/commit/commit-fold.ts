@@ -12,7 +12,7 @@ import { CommitRows, type RunTables } from './run-rows.ts';
  *
  * Rejected: a SAVEPOINT for each batch. Every batch would pay for it, and would read and write the rows of its run again.
  *
- * The reads of `RunTables` are synchronous. A store whose reads are not throws {@link Missing} from them: `add` undoes the
+ * The reads of `RunTables` are synchronous. A store with asynchronous reads throws {@link Missing} from them: `add` undoes the
  * batch, the store loads the row, and calls `add` again.
  */
 

@@ -141,7 +141,7 @@ export function draft(type: RunEvent['type'], fields: { [key: string]: unknown }
 export const created = (fields: { [key: string]: unknown } = {}) => draft('run.created', { name: 'n', ...fields });
 export const started = (fields: { [key: string]: unknown } = {}) => draft('run.started', fields);
 
-/** A user who may decide approvals, at the instant `T0`. */
+/** A user that may decide approvals, at the instant `T0`. */
 export const decider = (fields: Partial<Decider> = {}): Decider => ({
   sub: 'eve',
   roles: ['approver'],

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { StoredEvent } from '../contract/log.ts';
 import { append, created, eraseAt, type OpenLog, started, T0, until } from './kit.ts';
 
-/** Tests of what a log tells of itself to its own node (contract/log.ts, contract/nodes.ts). `nodes.ts` tests several. */
+/** Tests of the state of a log on one node (contract/log.ts, contract/nodes.ts). `nodes.ts` tests several. */
 export function describeOneNode(openLog: OpenLog): void {
   test('[L40] the head is known and durable inside the listeners, and a position beyond it is not reached', async () => {
     const log = await openLog();

@@ -124,7 +124,7 @@ export type Snapshot = {
    */
   oldest: number;
   /**
-   * Number of erasures whose text the page no longer has. If it is below `Log.erasures`, the page may have the text of an
+   * Number of erasures that have removed their text from the page. If it is below `Log.erasures`, the page may have the text of an
    * event that was erased meanwhile: read it again.
    */
   erasures: number;

@@ -26,7 +26,7 @@ export interface Outbox {
    */
   next(): Promise<OutboxPage>;
   /**
-   * Removes calls whose drafts are in the log, and keeps the refused drafts with their reason. Does nothing for a call that
+   * Removes calls with drafts that are in the log, and keeps the refused drafts with their reason. Does nothing for a call that
    * another server has settled.
    */
   settle(callIds: readonly number[], refused: readonly OutboxRefusal[]): Promise<void>;

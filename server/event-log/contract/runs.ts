@@ -61,7 +61,7 @@ export type ChangePage = {
   /** For each run, whether an approval waits for the `decider`, as of the moment of the page. */
   isAwaited?: boolean[];
   scannedTo: number;
-  /** Number of erasures whose text the page no longer has, as `Page.erasures`. */
+  /** Number of erasures that have removed their text from the page, as `Page.erasures`. */
   erasures: number;
 };
 

@@ -12,10 +12,10 @@ import type { PostgresDatabase, Query } from './database.ts';
  * The access log in PostgreSQL. A write locks the row `access_head` until its commit, so ids are given in the order of the
  * commits, and no page skips an entry of a node that commits late. Each node writes once a second, so nodes rarely wait.
  *
- * Times never decrease along the ids. An entry of a node whose clock differs from the clock of the database gets the
+ * Times never decrease along the ids. An entry of a node with another clock than that of the database gets the
  * database's time, so a clock ahead does not carry the times of the other nodes with it.
  *
- * A write whose outcome is unknown may be written again by its caller: then its entries are there twice.
+ * A write with an unknown outcome may be written again by its caller: then its entries are there twice.
  */
 
 const TRIM_ROWS = 1_000;

@@ -23,7 +23,7 @@ const GROUP_COST = 1_000;
 const MAX_WAITING_COST = 100_000;
 /** A batch that could not be sent is refused after this time. */
 const WAIT_LIMIT_MS = 2_500;
-/** The answer to a batch whose commit is in doubt is `UNAVAILABLE` after this time; less once the log closes. */
+/** The answer to a batch with a commit in doubt is `UNAVAILABLE` after this time; less once the log closes. */
 const DOUBT_LIMIT_MS = 10_000;
 const CLOSING_LIMIT_MS = 5_000;
 const RETRY_MS = 50;

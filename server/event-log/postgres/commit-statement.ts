@@ -52,7 +52,7 @@ export type Given = {
   rowIds: readonly number[] | undefined;
 };
 
-/** Who commits, and on which state of the log the rows were read. */
+/** The node that commits, and the state of the log on which the rows were read. */
 export type Basis = { nodeId: string; generation: number; epoch: string; erasures: number; nowMs: number | undefined };
 
 type Changed =

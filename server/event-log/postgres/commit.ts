@@ -17,7 +17,7 @@ import { type CachedRun, RunCache, runKey } from './run-cache.ts';
  *
  * - `once`: folds on the rows in the cache, then sends one statement. The database compares the versions of the runs and
  *   looks for known event ids. If another node has changed a run, nothing is written.
- * - `locked`: locks the head, reads the rows whose version has changed or that are not in the cache, folds, sends the same
+ * - `locked`: locks the head, reads the rows that have changed or are not in the cache, folds, sends the same
  *   statement, and commits. It follows a `once` that has written nothing, and replaces some of the next ones: nodes that
  *   write to the same runs would mostly fold in vain.
  *

@@ -5,7 +5,7 @@ import { PostgresDatabase } from './database.ts';
 const server = inject('postgres') as string;
 
 describe.skipIf(server === undefined)('connections (PostgreSQL)', () => {
-  test('[L16] a transaction whose connection is ended, at a statement or between two, is UNAVAILABLE and the next one succeeds', async () => {
+  test('[L16] a transaction is UNAVAILABLE if its connection ends, at a statement or between two, and the next one succeeds', async () => {
     const { url, sql } = await newLog(server);
     const database = new PostgresDatabase(url, () => undefined);
     onTestFinished(() => database.close());

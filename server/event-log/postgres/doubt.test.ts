@@ -10,7 +10,7 @@ import { append, created, readAll, seqs, started, upTo } from '../conformance/ki
 import type { EventLog } from '../contract/store.ts';
 import { openPostgresLog, type PostgresOptions } from './log.ts';
 
-/** Commits whose connection fails: the statement may or may not have taken effect. */
+/** Commits with a connection that fails: the statement may or may not have taken effect. */
 
 const server = inject('postgres') as string;
 

@@ -216,7 +216,7 @@ describe.skipIf(server === undefined)('the records of every node (PostgreSQL)', 
     expect(feed.earlyLength).toBe(0);
   });
 
-  test('[M13] records of another epoch, or whose row before is another one, are not used', async () => {
+  test('[M13] records of another epoch, or after another row than the head of the node, are not used', async () => {
     const { url, sql } = await newLog(server);
     const { open, received, suspicions } = openFeed(url);
     const feed = await open();

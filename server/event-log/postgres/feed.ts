@@ -379,7 +379,7 @@ export class Feed {
   }
 }
 
-/** Returns the records of a page whose hash is known, up to the end of a commit where the page has one. */
+/** Returns the records of a page with a known hash, up to the end of a commit where the page has one. */
 function toRecords(rows: readonly PageRow[], upTo: number): StoredEvent[] {
   const records: StoredEvent[] = [];
   let whole = 0;

@@ -106,7 +106,7 @@ export class Keyset<Row extends Key> {
   }
 
   /**
-   * The sources that one statement reads: those without a row in memory, then those whose rows in memory end first. The
+   * The sources that one statement reads: those without a row in memory, then those with rows in memory that end first. The
    * next rows would otherwise take a statement for each source.
    */
   #nearest(): Source<Row>[] {

@@ -98,7 +98,7 @@ export class LoadedRuns {
     this.#runs.get(runKey(projectId, runId))?.keys.set(`${kind} ${id}`, { kind, id });
   }
 
-  /** Reads the runs whose version has changed, and the rows that are not loaded. */
+  /** Reads the runs with a changed version, and the rows that are not loaded. */
   statement(): Statement {
     const [rowIds, versions, runs, cached]: [number[], number[], number[], boolean[]] = [[], [], [], []];
     const [projectIds, runIds, kinds, ids]: [string[], string[], string[], string[]] = [[], [], [], []];

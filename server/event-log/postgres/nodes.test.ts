@@ -132,7 +132,7 @@ describe.skipIf(server === undefined)('nodes and leases (PostgreSQL)', () => {
     expect(() => a.nodes.send('news', 'x'.repeat(70_000))).toThrow(expect.objectContaining({ code: 'TOO_LARGE' }));
   });
 
-  test('[M27] a node whose row was removed gets one of a later generation, and a raise fences the earlier ones', async () => {
+  test('[M27] a node without a row gets one of a later generation, and a raise fences the earlier ones', async () => {
     const { url, sql } = await newLog(server);
     const a = await joinNode(url);
     expect(await a.nodes.raise()).toBe(2);

@@ -11,7 +11,7 @@ import type { Messages } from './messages.ts';
  * nothing, so the others need not wait for it.
  */
 
-export const RENEWAL_MS = 1_000;
+const RENEWAL_MS = 1_000;
 
 /** The row of a new node has applied all erasures: nothing is in its memory yet. */
 const JOIN = `INSERT INTO nodes (node_id, generation, lease_until, erasures, state)

@@ -16,7 +16,7 @@ export const outboxTables = `
     called_at timestamptz NOT NULL,
     draft_count integer NOT NULL,
     bytes integer NOT NULL,
-    -- An array of objects; null in place of a draft whose event was erased.
+    -- An array of objects; null in place of the draft of an erased event.
     drafts jsonb NOT NULL
   ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
   CREATE INDEX outbox_in_order ON outbox (position NULLS FIRST, id);

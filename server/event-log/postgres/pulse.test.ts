@@ -122,7 +122,7 @@ describe.skipIf(server === undefined)('the pulse (PostgreSQL)', () => {
     ]);
   });
 
-  test('[M22] a node whose lease is over is not waited for', async () => {
+  test('[M22] a node without a lease is not waited for', async () => {
     const { url, sql } = await newLog(server);
     const a = await joinNode(url);
     await sql.query(`INSERT INTO nodes VALUES ('gone', 1, clock_timestamp() + interval '1 hour', 0, '{}')`);
@@ -184,7 +184,7 @@ describe.skipIf(server === undefined)('the pulse (PostgreSQL)', () => {
     }
   });
 
-  test('[M23] a node whose head the store still has takes the new epoch and misses nothing', async () => {
+  test('[M23] a node takes the new epoch and misses nothing if the store still has its head', async () => {
     const { url, sql } = await newLog(server);
     const a = await joinNode(url);
     await commit(sql, 4);

@@ -46,7 +46,7 @@ export type StoreState = {
   /** Erasures that every node with a lease has confirmed; null without such a node. */
   confirmed: number | null;
   isMember: boolean;
-  /** Whether a node is gone whose row can be removed. */
+  /** Whether a node is gone, so that its row can be removed. */
   hasGone: boolean;
 };
 

@@ -160,7 +160,7 @@ export class PostgresRetention implements Pick<Log, 'trim' | 'keepClock' | 'kept
     }
   }
 
-  /** Deletes the records of erasures from before an instant whose events are trimmed. */
+  /** Deletes the records of erasures of trimmed events from before an instant. */
   async #removeErasures(before: string): Promise<void> {
     const { database } = this.#parts;
     const { oldest } = await readHead((statement) => database.read(statement));

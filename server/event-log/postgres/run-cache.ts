@@ -30,7 +30,7 @@ export class CachedRun implements RunTables {
   #runningFrom: string | undefined;
   #approvals: number | undefined;
 
-  /** `before`: the run in an earlier version, whose rows are taken over. */
+  /** `before`: the run in an earlier version; its rows are taken over. */
   constructor(projectId: string, runId: string, row?: RunRow, before?: CachedRun) {
     this.projectId = projectId;
     this.runId = runId;

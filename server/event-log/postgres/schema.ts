@@ -215,7 +215,7 @@ export const migrations: readonly string[] = [
   CREATE TABLE erasures (seq bigint PRIMARY KEY, generation bigint NOT NULL, erasure text NOT NULL);
   CREATE UNIQUE INDEX erasures_by_generation ON erasures (generation);
 
-  -- Runs that retention has removed, and whose stages and artifacts it has not deleted yet.
+  -- Runs that retention has removed, until it has deleted their stages and artifacts.
   CREATE TABLE removed_runs (row_id bigint PRIMARY KEY);
 
   CREATE TABLE revocations (

@@ -15,7 +15,7 @@ import { migrate } from './migrate.ts';
 import { searchReads } from './search.ts';
 import { PostgresSearchIndex } from './search-index.ts';
 
-/** Tests of the feeder and of the tables of the index, with nodes whose leases the test gives and takes. */
+/** Tests of the feeder and of the tables of the index, with nodes that get and lose their leases from the test. */
 
 const server = inject('postgres') as string;
 

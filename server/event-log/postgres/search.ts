@@ -15,7 +15,7 @@ import type { PostgresDatabase } from './database.ts';
 const SOURCES_AT_ONCE = 64;
 /** An event has at most 64 KiB. */
 const EVENTS_AT_ONCE = 32;
-/** Stored blocks whose chunks one statement reads. */
+/** Stored blocks with chunks that one statement reads. */
 const BLOCKS_AT_ONCE = 4;
 
 /** `$1`: numbers of the sources; `$2`, `$3`: their keys and lowest positions; `$4`: below these positions; `$5`: rows of each. */
@@ -28,7 +28,7 @@ const newestBy = (key: string, type: string) => `
     ORDER BY ${key} DESC, seq DESC LIMIT $5
   ) e`;
 
-export const SEARCH_STATEMENTS = {
+const SEARCH_STATEMENTS = {
   newestOfProjects: newestBy('project_id', 'text'),
   newestOfRuns: newestBy('run_row', 'bigint'),
   newestOfAll: `SELECT 0 AS source, seq, type, actor FROM events WHERE seq >= $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`,

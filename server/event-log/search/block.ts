@@ -29,7 +29,7 @@ const FIELD = '\u0001';
 /** First character of a term for a UUID. No word contains it. */
 const UUID = '\u0002';
 export const fieldTerm = (field: 'actor' | 'run' | 'type', value: string): string => `${FIELD}${field} ${value}`;
-export function wordTerm(word: string): string {
+function wordTerm(word: string): string {
   if (isUuid(word)) return UUID + word;
   return word.length > MAX_TERM_CHARS ? word.slice(0, MAX_TERM_CHARS).replace(/[\ud800-\udbff]$/, '') : word;
 }
