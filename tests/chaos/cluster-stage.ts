@@ -7,16 +7,16 @@ import { startHaproxy } from '../support/cluster.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { type ClusterFault, type ClusterPlan, NODES } from './cluster-plan.ts';
-import { FaultProxy } from './proxy.ts';
-import { Dice } from './random.ts';
+import { ProxyProcess } from './proxy-process.ts';
 import type { Sabotage } from './sabotage.ts';
 import { ServerProcess } from './server.ts';
 
 /** The processes of a round with several nodes, and what its faults do to them. */
 
 const secret = 'a secret of the rounds, 32 bytes long or more';
-/** A connection that is silent for this long is dead for its client: a second would not do on a busy machine. */
-export const SILENCE_MS = 2_000;
+/** A connection that is silent for this long is dead for its client: less would not do on a busy machine. */
+export const SILENCE_MS = 5_000;
+export const RETRY_MS = 200;
 
 export type ClusterOptions = {
   script: string;
@@ -27,11 +27,12 @@ export type ClusterOptions = {
   say?: (line: string) => void;
 };
 
-export type Node = { server: ServerProcess; toPostgres: FaultProxy; toRedis: FaultProxy; url: string };
+export type Node = { server: ServerProcess; url: string };
 export type Stage = {
   nodes: readonly Node[];
   postgres: PostgresServer;
   redis: RedisServer;
+  proxies: ProxyProcess;
   databaseUrl: string;
   haproxy: Awaited<ReturnType<typeof startHaproxy>>;
   say: ((line: string) => void) | undefined;
@@ -51,26 +52,28 @@ export async function setStage(
   atEnd(() => redis.remove());
   const databaseUrl = await postgres.createDatabase();
   const nodes: Node[] = [];
+  // Two proxies for each node: to PostgreSQL, and to Redis.
+  const targets = Array.from({ length: NODES }, () => [postgres.port, redis.port]).flat();
+  const proxies = await ProxyProcess.start(targets);
+  atEnd(() => proxies.stop());
   for (let at = 0; at < NODES; at++) {
-    const toPostgres = await FaultProxy.open(postgres.port, new Dice(at));
-    const toRedis = await FaultProxy.open(redis.port, new Dice(at));
-    for (const proxy of [toPostgres, toRedis]) atEnd(() => proxy[Symbol.asyncDispose]());
+    const [toPostgres, toRedis] = proxies.ports.slice(2 * at);
     const server = new ServerProcess(script, {
       path: join(folder, `${at}`, 'log.db'),
       ...{ port: 0, secret, delivery: plan.seed % 2 ? 'direct' : 'iterator', clockMs: 0 },
       ...{ heartbeatMs: SILENCE_MS, quietMs: SILENCE_MS / 2 },
-      databaseUrl: databaseUrl.replace(`:${postgres.port}/`, `:${toPostgres.port}/`),
-      redisUrl: `redis://127.0.0.1:${toRedis.port}`,
+      databaseUrl: databaseUrl.replace(`:${postgres.port}/`, `:${toPostgres}/`),
+      redisUrl: `redis://127.0.0.1:${toRedis}`,
       ...(sabotage && at === 0 ? { sabotage: { kind: sabotage, seed: plan.seed } } : {}),
     });
     atEnd(() => server.stop('SIGKILL'));
     await server.start();
-    nodes.push({ server, toPostgres, toRedis, url: `http://127.0.0.1:${server.ready.port}` });
+    nodes.push({ server, url: `http://127.0.0.1:${server.ready.port}` });
   }
   const ports = nodes.map(({ server }) => server.ready.port);
   const haproxy = await startHaproxy(folder, ports);
   atEnd(() => haproxy.stop());
-  return { nodes, postgres, redis, databaseUrl, haproxy, say };
+  return { nodes, postgres, redis, proxies, databaseUrl, haproxy, say };
 }
 
 export const producer = { sub: 'producer', projects: ['*'] };
@@ -78,8 +81,8 @@ export const token = ({ sub, projects }: { sub: string; projects: string[] }): P
   signToken({ secret }, { sub, projects, roles: ['viewer', 'producer'], ttlSeconds: 36_000 });
 
 /** Resolves once the fault has ended. */
-export async function inject(fault: ClusterFault, { postgres, redis, nodes }: Stage): Promise<void> {
-  const { server, toPostgres, toRedis } = nodes['node' in fault ? fault.node : 0] as Node;
+export async function inject(fault: ClusterFault, { postgres, redis, proxies, nodes }: Stage): Promise<void> {
+  const { server } = nodes['node' in fault ? fault.node : 0] as Node;
   switch (fault.kind) {
     case 'kill -9':
       await server.stop('SIGKILL');
@@ -107,17 +110,17 @@ export async function inject(fault: ClusterFault, { postgres, redis, nodes }: St
       await postgres.start();
       return;
     default:
-      await cutOff(fault.kind === 'no Redis' ? toRedis : toPostgres, fault);
+      cutOff(proxies, 2 * fault.node + (fault.kind === 'no Redis' ? 1 : 0), fault);
+      await delay(fault.ms);
   }
 }
 
-async function cutOff(proxy: FaultProxy, { how, ms }: { how: 'stall' | 'drop'; ms: number }): Promise<void> {
-  if (how === 'stall') proxy.apply({ kind: 'stall', direction: 'both', ms }, 1);
+function cutOff(proxies: ProxyProcess, at: number, { how, ms }: { how: 'stall' | 'drop'; ms: number }): void {
+  if (how === 'stall') proxies.apply(at, { kind: 'stall', direction: 'both', ms });
   else {
-    proxy.apply({ kind: 'half-open', ms }, 1);
-    proxy.apply({ kind: 'cut' }, 1);
+    proxies.apply(at, { kind: 'half-open', ms });
+    proxies.apply(at, { kind: 'cut' });
   }
-  await delay(ms);
 }
 
 /** Counts the connections that a proxy accepts, for each second. */

@@ -11,6 +11,7 @@ import {
   inject,
   type Node,
   producer,
+  RETRY_MS,
   SILENCE_MS,
   type Stage,
   setStage,
@@ -85,7 +86,7 @@ class Round {
   }
 
   get #surroundings() {
-    return { url: `http://127.0.0.1:${this.#stage.haproxy.port}`, token, silenceMs: SILENCE_MS };
+    return { url: `http://127.0.0.1:${this.#stage.haproxy.port}`, token, silenceMs: SILENCE_MS, retryMs: RETRY_MS };
   }
 
   async play(): Promise<ClusterResult> {

@@ -3,7 +3,7 @@ import { WebSocket } from 'ws';
 import { createRunwireClient } from '../../client/index.ts';
 import { createPublisher } from '../../client/publisher/index.ts';
 import type { Batch, Draft, PublisherPlan } from './plan.ts';
-import type { Surroundings } from './readers.ts';
+import { SILENCE_MS, type Surroundings } from './readers.ts';
 
 /** Publishers: each sends its drafts in order, and retries each until it is answered. */
 
@@ -33,8 +33,8 @@ export async function publishAll(
   { kind, name, batches }: Omit<PublisherPlan, 'batches'> & Batches,
   hooks: PublisherHooks,
 ): Promise<void> {
-  const { url, token, signal, onAcknowledged, onRefused } = hooks;
-  await using ways = openWays(url, () => token(claims), signal);
+  const { signal, onAcknowledged, onRefused } = hooks;
+  await using ways = openWays(hooks);
   let isFirst = true;
   const under = new Set<Promise<void>>();
   for await (const { drafts, pauseMs, isSentTwice } of batches) {
@@ -59,7 +59,8 @@ export async function publishAll(
   await Promise.all(under);
 }
 
-function openWays(url: string, token: () => Promise<string>, givingUp: AbortSignal) {
+function openWays({ url, token: tokenOf, silenceMs = SILENCE_MS, signal: givingUp }: PublisherHooks) {
+  const token = () => tokenOf(claims);
   const publisher = createPublisher({
     url,
     token,
@@ -68,7 +69,7 @@ function openWays(url: string, token: () => Promise<string>, givingUp: AbortSign
     maxRetryDelayMs: 100,
   });
   givingUp.addEventListener('abort', () => void publisher.close(0));
-  const { client, connection } = createRunwireClient({ url, token, WebSocket });
+  const { client, connection } = createRunwireClient({ url, token, WebSocket, heartbeatMs: silenceMs });
 
   /** Sends until it is answered. A permanent refusal is an answer. */
   const untilAnswered = async (send: (signal: AbortSignal) => Promise<Answer>): Promise<Answer> => {

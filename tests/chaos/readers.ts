@@ -14,6 +14,8 @@ export type Surroundings = {
   token(of: { sub: string; projects: string[] }): Promise<string>;
   /** A connection without a message for this long counts as dead. Default: {@link SILENCE_MS}. */
   silenceMs?: number;
+  /** Time before a further connection. Default: {@link RETRY_MS}. */
+  retryMs?: number;
 };
 
 /** Reads until it is stopped, and records nothing afterwards. */
@@ -89,15 +91,18 @@ function subscribe(client: RunwireClient, transcript: Transcript, handlers: Hand
   return procedure.subscribe({ ...input, ...(lastEventId ? { lastEventId } : {}) } as never, handlers as never);
 }
 
-function readByClient({ url, token, silenceMs = SILENCE_MS }: Surroundings, transcript: Transcript): Session {
+function readByClient(
+  { url, token, silenceMs = SILENCE_MS, retryMs = RETRY_MS }: Surroundings,
+  transcript: Transcript,
+): Session {
   const isSlow = transcript.plan.kind === 'slow';
   const { client, connection } = createRunwireClient({
     url,
     token: () => token(transcript.plan),
     WebSocket: isSlow ? FitfulWebSocket : WebSocket,
     maxReconnectAttempts: Number.POSITIVE_INFINITY,
-    reconnectDelayMs: RETRY_MS,
-    maxReconnectDelayMs: 200,
+    reconnectDelayMs: retryMs,
+    maxReconnectDelayMs: 8 * retryMs,
     heartbeatMs: isSlow ? 3 * silenceMs : silenceMs,
   });
   let isOver = false;
@@ -137,12 +142,15 @@ class FitfulWebSocket extends WebSocket {
 }
 
 /** The stock client of tRPC. A dying socket may repeat items: repetitions are dropped by `seq`. */
-function readByStock({ url, token, silenceMs = SILENCE_MS }: Surroundings, transcript: Transcript): Session {
+function readByStock(
+  { url, token, silenceMs = SILENCE_MS, retryMs = RETRY_MS }: Surroundings,
+  transcript: Transcript,
+): Session {
   const socket = createWSClient({
     url: `${url.replace(/^http/, 'ws')}/ws`,
     connectionParams: async () => ({ token: await token(transcript.plan) }),
     WebSocket: WebSocket as never,
-    retryDelayMs: () => RETRY_MS,
+    retryDelayMs: () => retryMs,
     keepAlive: { enabled: true, intervalMs: silenceMs, pongTimeoutMs: silenceMs },
   });
   const client = createTRPCClient<AppRouter>({ links: [wsLink<AppRouter>({ client: socket })] });
@@ -161,7 +169,7 @@ function readByStock({ url, token, silenceMs = SILENCE_MS }: Surroundings, trans
       },
       onError: (error) => {
         // It drops a subscription when the socket closes before the request was sent: subscribe again.
-        if (error.shape === undefined) setTimeout(ask, RETRY_MS);
+        if (error.shape === undefined) setTimeout(ask, retryMs);
         else if (!isOver) transcript.failure = error.message;
       },
     });
@@ -176,7 +184,10 @@ function readByStock({ url, token, silenceMs = SILENCE_MS }: Surroundings, trans
 }
 
 /** Raw messages over a new socket each time, from the cursor of the last item: no item may be repeated. */
-function readByWire({ url, token, silenceMs = SILENCE_MS }: Surroundings, transcripts: Transcript[]): Session {
+function readByWire(
+  { url, token, silenceMs = SILENCE_MS, retryMs = RETRY_MS }: Surroundings,
+  transcripts: Transcript[],
+): Session {
   let isOver = false;
   let current: WebSocket | undefined;
   const open = async (): Promise<void> => {
@@ -215,7 +226,7 @@ function readByWire({ url, token, silenceMs = SILENCE_MS }: Surroundings, transc
     });
     ws.once('close', () => {
       clearTimeout(silence);
-      if (!isOver) setTimeout(open, RETRY_MS);
+      if (!isOver) setTimeout(open, retryMs);
     });
   };
   void open();
@@ -228,7 +239,10 @@ function readByWire({ url, token, silenceMs = SILENCE_MS }: Surroundings, transc
 }
 
 /** Server-sent events. An item that a disconnection truncates is dropped. */
-function readBySse({ url, token, silenceMs = SILENCE_MS }: Surroundings, transcript: Transcript): Session {
+function readBySse(
+  { url, token, silenceMs = SILENCE_MS, retryMs = RETRY_MS }: Surroundings,
+  transcript: Transcript,
+): Session {
   const ending = new AbortController();
   const read = async (): Promise<void> => {
     const { path, input, lastEventId } = requestOf(transcript);
@@ -258,7 +272,7 @@ function readBySse({ url, token, silenceMs = SILENCE_MS }: Surroundings, transcr
   void (async () => {
     while (!ending.signal.aborted) {
       await read();
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      await new Promise((resolve) => setTimeout(resolve, retryMs));
     }
   })();
   return { end: () => ending.abort() };

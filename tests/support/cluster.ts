@@ -147,6 +147,7 @@ export async function startHaproxy(folder: string, ports: readonly number[]) {
 defaults
   mode http
   timeout connect 2s
+  timeout check 2s
   timeout client 60s
   timeout server 60s
   timeout tunnel 1h
