@@ -469,10 +469,10 @@ describe('expiry', () => {
 
   test('[G6] pending approvals expire at expiresAt, soonest first, and at the end of their run', async () => {
     await using server = await openServer();
-    await ask(server, { approvalId: 'later', expiresAt: soon(500) });
+    await ask(server, { approvalId: 'later', expiresAt: soon(3_100) });
     await ask(server, { approvalId: 'never' });
-    await ask(server, { approvalId: 'sooner', expiresAt: soon(410) });
-    await ask(server, { approvalId: 'granted', expiresAt: soon(400) });
+    await ask(server, { approvalId: 'sooner', expiresAt: soon(3_010) });
+    await ask(server, { approvalId: 'granted', expiresAt: soon(3_000) });
     await ask(server, { approvalId: 'past', expiresAt: soon(-1_000) });
     await callerOf(server, approver('ann')).approval.grant({ ...approval, approvalId: 'granted' });
     const { decisions } = await waitFor(server, { ...approval, approvalId: 'later' });
