@@ -15,12 +15,13 @@ import type { Context } from './context.ts';
  *
  * 1. The rate limit of the connection is checked. A query or mutation waits for its turn among those of its user, and until
  *    its socket has drained.
- * 2. The token is checked, and that the server reaches its log. The procedure runs.
+ * 2. The token is checked, and that the server reaches its log. The procedure runs, and a query again if an event was erased
+ *    meanwhile.
  * 3. The outcome of the call is written to the access log. An error is converted to one of the error table.
  */
 
 export type ApiOptions = {
-  log: Pick<Log, 'isCurrent'>;
+  log: Pick<Log, 'isCurrent' | 'erasures'>;
   access: AccessLogger;
   credentials: Credentials;
   /** Called with the code of each error that a procedure returns. */
@@ -143,9 +144,12 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
       end?.();
       throw refusal(caller, reason ? tokenInvalidError(reason) : notCurrentError());
     }
-    const result = await next({ ctx: caller });
+    const run = () => next({ ctx: caller });
+    const result = await (type === 'query' ? unerased(log, run) : run());
     end?.();
     if (!result.ok) throw refusal(caller, result.error);
+    // A process that was stopped meanwhile: the others have not waited for it to apply an erasure.
+    if (type === 'query' && !log.isCurrent) throw refusal(caller, notCurrentError());
     const accessLog = meta?.accessLog ?? 'input';
     if (accessLog !== 'errors') {
       void record(caller, path, accessLog === 'output' ? async () => result.data : getRawInput, 'ok');
@@ -154,4 +158,16 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
   });
 
   return { t, procedure, paths };
+}
+
+/** Runs a query, and again if an event was erased meanwhile: what it has read before may have the erased text. */
+async function unerased<Result extends { ok: boolean }>(
+  log: Pick<Log, 'isCurrent' | 'erasures'>,
+  run: () => Promise<Result>,
+): Promise<Result> {
+  for (;;) {
+    const { erasures } = log;
+    const result = await run();
+    if (!result.ok || !log.isCurrent || log.erasures === erasures) return result;
+  }
 }

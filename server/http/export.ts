@@ -11,7 +11,7 @@ import { can, requirePermission } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import { resolveRun } from '../auth/resolve-run.ts';
 import type { Log, Scope, StoredEvent } from '../event-log/contract/log.ts';
-import type { SearchQuery } from '../event-log/contract/search.ts';
+import type { SearchPage, SearchQuery } from '../event-log/contract/search.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { acknowledgedHead, requireCurrent } from '../event-log/current.ts';
 import { csvHeader, csvLine } from './csv.ts';
@@ -157,14 +157,19 @@ async function* pagesLogged(
 
 /** Searches, newest first, up to a number of events. */
 async function* pagesFound(
-  { search }: Pick<EventLog, 'search'>,
+  log: Pick<EventLog, 'search' | 'erasures'>,
   query: Omit<SearchQuery, 'limit'>,
   limit: number,
 ): AsyncGenerator<StoredEvent[]> {
   let left = limit;
   let before: number | undefined;
   do {
-    const page = await search.find({ ...query, before, limit: Math.min(left, PAGE_LIMIT) });
+    let erasures: number;
+    let page: SearchPage;
+    do {
+      erasures = log.erasures;
+      page = await log.search.find({ ...query, before, limit: Math.min(left, PAGE_LIMIT) });
+    } while (log.erasures !== erasures);
     yield page.records;
     left -= page.records.length;
     before = page.next;

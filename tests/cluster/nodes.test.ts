@@ -4,48 +4,12 @@ import { describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 import type { Principal } from '../../server/auth/principal.ts';
 import { Sealer } from '../../server/auth/sealer.ts';
 import { Sessions } from '../../server/auth/sessions.ts';
-import { RunwireError } from '../../shared/errors.ts';
-import type { RunEvent } from '../../shared/events.ts';
 import { isSignal } from '../../shared/protocol.ts';
-import { created, everyone, type Item, isLive, progress, secret, tokenFor, Wire } from '../support/harness.ts';
-import { type Node, type Nodes, openNodes } from '../support/shared-log.ts';
+import { created, everyone, isLive, progress, tokenFor, Wire } from '../support/harness.ts';
+import type { Node } from '../support/shared-log.ts';
+import { callerOf, codeOf, isAvailable, open, publisher, seqsOf, upwards, wireTo } from './open.ts';
 
 /** Three servers in this process, on one log in PostgreSQL. */
-
-const isAvailable = inject('postgres') !== undefined;
-const publisher = { actor: 'ci' };
-const callerOf = ({ router }: Pick<Node, 'router'>, principal: Principal = everyone) =>
-  router.createCaller({ principal });
-const seqsOf = (items: readonly Item[]) =>
-  items.filter((item): item is RunEvent => !isSignal(item)).map(({ seq }) => seq);
-const upwards = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
-const codeOf = async (promise: Promise<unknown>): Promise<string> => {
-  const error = await promise.then(
-    () => undefined,
-    (reason: { cause?: unknown }) => (reason instanceof RunwireError ? reason : reason.cause),
-  );
-  return error instanceof RunwireError ? error.code : 'ok';
-};
-
-type Opened = Nodes & { urls: string[]; a: Node; b: Node; c: Node };
-
-async function open(
-  options: Parameters<typeof openNodes>[1] = {},
-  of: Parameters<typeof openNodes>[0] = {},
-): Promise<Opened> {
-  const cluster = await openNodes(of, { authSecret: secret, ...options });
-  onTestFinished(() => cluster[Symbol.asyncDispose]());
-  const urls: string[] = [];
-  for (const node of cluster.nodes) urls.push((await node.listen()).url);
-  const [a, b, c] = cluster.nodes as [Node, Node, Node];
-  return { ...cluster, urls, a, b, c };
-}
-
-async function wireTo(url: string | undefined, sub = 'ada'): Promise<Wire> {
-  const wire = await Wire.open(url as string, { token: await tokenFor({ sub }) });
-  onTestFinished(() => wire[Symbol.asyncDispose]());
-  return wire;
-}
 
 describe.skipIf(!isAvailable)('three servers on one log (needs PostgreSQL)', () => {
   test.each(['notify', 'redis', 'none'] as const)(
