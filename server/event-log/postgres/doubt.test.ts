@@ -192,8 +192,9 @@ describe.skipIf(server === undefined)('commits in doubt in PostgreSQL', () => {
     await client.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
     await client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [name]);
     await expect(append(log, started())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-    expect(new Set(reports).size).toBe(1);
-    expect(reports[0]).toEqual(expect.any(String));
+    // The reasons may differ: the connection ended, or the database accepts none.
+    expect(reports.length).toBeGreaterThan(0);
+    expect(reports).not.toContain(undefined);
     await client.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS true`);
     await expect.poll(() => reports.at(-1)).toBeUndefined();
     expect(await append(log, started())).toMatchObject([{ seq: 2 }]);
