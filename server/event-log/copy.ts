@@ -213,7 +213,10 @@ async function copyTable(
     batch = [];
     bytes = 0;
   };
-  for (const row of db.prepare(select).iterate() as Iterable<Row>) {
+  // The iterator does not keep its statement from the garbage collector, and cannot go on without it.
+  const statement = db.prepare(select);
+  const held = new Set([statement]);
+  for (const row of statement.iterate() as Iterable<Row>) {
     columns ||= Object.keys(row).join();
     const text = JSON.stringify(change(row), (_, value) =>
       value instanceof Uint8Array ? `\\x${Buffer.from(value).toString('hex')}` : value,
@@ -223,6 +226,7 @@ async function copyTable(
     if (batch.length >= BATCH_ROWS || bytes >= BATCH_BYTES) await flush();
   }
   if (batch.length > 0) await flush();
+  held.delete(statement);
 }
 
 /** The keys of `audit.key`, and their ids with the one that signs as the last. */

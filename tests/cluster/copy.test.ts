@@ -1,4 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { Client } from 'pg';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
@@ -137,6 +139,21 @@ describe.skipIf(postgres === undefined)('runwire copy, to PostgreSQL', () => {
       4,
       'stream.live',
     ]);
+  });
+
+  test('[X30] a table of many batches is copied while the garbage collector runs', async () => {
+    const { path, url } = await place();
+    const source = await openServer({ databaseUrl: `file:${path}` });
+    for (let batch = 0; batch < 5; batch++) {
+      await source.bus.publish(
+        Array.from({ length: 1_000 }, (_, i) => progress('r1', i % 100)),
+        { actor: 'ci' },
+      );
+    }
+    await source.close();
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    expect(await copyToPostgres(path, url, collect)).toMatchObject({ events: 5_000 });
   });
 
   test('[X31] a source that is in use and a target that has a log are refused, and not changed', async () => {
