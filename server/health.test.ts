@@ -31,7 +31,7 @@ test('[Q8] a problem has one log line at its first report, at most one a minute,
   health.report('commit', undefined);
   expect(lines.slice(1)).toMatchObject([
     { level: 50, reports: 101, msg: 'the disk is full' },
-    { level: 40, condition: 'commit', path: '/data/runwire.db', msg: 'works again: the disk is full' },
+    { level: 40, condition: 'commit', path: '/data/runwire.db', msg: 'the problem is over: the disk is full' },
   ]);
 });
 
@@ -41,7 +41,7 @@ test('[Q8] a problem that comes and goes has one line a minute', () => {
     health.report('commit', { message: 'locked' });
     health.report('commit', undefined);
   }
-  expect(lines.map(({ msg }) => msg)).toEqual(['locked', 'works again: locked']);
+  expect(lines.map(({ msg }) => msg)).toEqual(['locked', 'the problem is over: locked']);
   clock.ms = 60_000;
   health.report('commit', { message: 'locked' });
   expect(lines.at(-1)).toMatchObject({ msg: 'locked', reports: 100 });

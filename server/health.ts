@@ -54,7 +54,7 @@ export class Health {
       this.#log(condition, { condition, ...cause }, message);
     } else if (before && this.#lines.get(condition)?.isOpen) {
       (this.#lines.get(condition) as Line).isOpen = false;
-      this.#logger.warn({ condition, path: before.path }, `works again: ${before.message}`);
+      this.#logger.warn({ condition, path: before.path }, `the problem is over: ${before.message}`);
     }
   }
 

@@ -18,6 +18,8 @@ type Client = ReturnType<typeof connectionTo>;
 export class RedisBackplane implements Backplane {
   readonly maxBytes = MAX_BYTES;
   readonly #channel: string;
+  /** The address without user and password, for the log. */
+  readonly #path: string;
   readonly #health: Pick<Health, 'report'>;
   readonly #publisher: Client;
   readonly #subscriber: Client;
@@ -31,6 +33,7 @@ export class RedisBackplane implements Backplane {
     this.#channel = `runwire:${channel}`;
     this.#health = health;
     this.#publisher = connectionTo(url);
+    this.#path = placeOf(url);
     this.#subscriber = connectionTo(url);
     for (const client of [this.#publisher, this.#subscriber]) {
       client.on('error', (err: unknown) => this.#report(err));
@@ -81,8 +84,13 @@ export class RedisBackplane implements Backplane {
     if (this.#isClosed) return;
     const message = 'Redis carries no messages between the nodes: events of other nodes arrive up to 250 ms later';
     if (this.isConnected) this.#health.report('backplane', undefined);
-    else if (err !== undefined) this.#health.report('backplane', { message, err, isWarning: true });
+    else if (err !== undefined) this.#health.report('backplane', { message, path: this.#path, err, isWarning: true });
   }
+}
+
+function placeOf(url: string): string {
+  const { protocol, host } = new URL(url);
+  return `${protocol}//${host}`;
 }
 
 function connectionTo(url: string) {

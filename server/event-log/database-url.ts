@@ -12,9 +12,13 @@ export function logPlaceOf(databaseUrl: string): LogPlace {
   if (databaseUrl.startsWith('file:')) {
     return { kind: 'sqlite', path: resolve(databaseUrl.slice('file:'.length).replace(/^\/\/(?=\/)/, '')) };
   }
-  if (!isPostgresUrl(databaseUrl)) throw refusal('must begin with file: or postgres://, or be memory:');
+  if (!isPostgresUrl(databaseUrl)) throw refusal('DATABASE_URL: must begin with file: or postgres://, or be memory:');
   // The driver would name the whole value in its error.
-  if (!URL.canParse(databaseUrl)) throw refusal('must be a URL such as postgres://user:password@host:5432/database');
+  if (!URL.canParse(databaseUrl)) {
+    throw refusal(
+      'DATABASE_URL: must be a URL such as postgres://user:password@host:5432/database, with / # ? @ % in the password percent-encoded',
+    );
+  }
   return { kind: 'postgres', url: databaseUrl };
 }
 
@@ -24,5 +28,5 @@ export const isPostgresUrl = (databaseUrl: string): boolean => /^postgres(ql)?:\
 export function databasePath(databaseUrl: string): string {
   const place = logPlaceOf(databaseUrl);
   if (place.kind === 'sqlite') return place.path;
-  throw refusal('is a PostgreSQL database, which has no file');
+  throw refusal('DATABASE_URL: is a PostgreSQL database, which has no file');
 }

@@ -45,6 +45,10 @@ describe.skipIf(server === undefined)('runwire verify on PostgreSQL', () => {
     await database.run({ text: `UPDATE events SET actor = 'eve' WHERE seq = 3` });
     expect(await verify({ database: url })).toBe(1);
     expect(output).toBe('broken at seq 3: row: the row was changed\n');
+    const unreachable = Object.assign(new URL(url), { port: '1' }).href;
+    await expect(verify({ database: unreachable })).rejects.toThrow(/^the database cannot be read: .*ECONNREFUSED/);
+    const other = Object.assign(new URL(url), { pathname: '/template1' }).href;
+    await expect(verify({ database: other })).rejects.toThrow('the database has no event log');
     await expect(verify({ database: 'mysql://x' })).rejects.toThrow('must begin with file: or postgres://');
   });
 });

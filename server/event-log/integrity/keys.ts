@@ -63,7 +63,7 @@ export class AuditKeys {
     try {
       pem = readFileSync(text, 'utf8');
     } catch {
-      throw new RunwireError('INVALID_INPUT', 'the audit key is neither PEM nor the path of a readable file');
+      throw new RunwireError('INVALID_INPUT', 'AUDIT_KEY is neither PEM nor the path of a readable file');
     }
     return new AuditKeys(pem);
   }

@@ -191,7 +191,7 @@ const CAUSES: { readonly [code: string]: string } = {
   '53100': 'the disk of the database is full',
   '53300': 'the database has no free connection',
   '57P01': 'the database is shutting down',
-  '57P03': 'the database is starting',
+  '57P03': 'the database is starting or stopping',
   '57014': 'the database took too long',
   '55P03': 'the database took too long',
 };

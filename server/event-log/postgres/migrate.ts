@@ -9,6 +9,7 @@ import { migrations } from './schema.ts';
 const LOCK = 0x72756e77;
 /** Row of `meta`, while the tables are being copied from another store (`copy.ts`). */
 export const COPYING = 'copying';
+const INSUFFICIENT_PRIVILEGE = '42501';
 
 /**
  * Brings the tables to the present schema, in one transaction, and creates them in an empty database. Servers that start
@@ -29,6 +30,10 @@ export async function migrate(options: pg.ClientConfig, { isCopy = false } = {})
     const copying = await query({ text: `SELECT 1 FROM meta WHERE key = '${COPYING}'` });
     if (copying.length > 0 && !isCopy) throw refusal('a copy into it was not finished: run `runwire copy` again');
     await query({ text: 'COMMIT' });
+  } catch (error) {
+    const { code, message } = error as pg.DatabaseError;
+    if (code !== INSUFFICIENT_PRIVILEGE) throw error;
+    throw refusal(`${message}: connect as the role that owns the database and the tables of Runwire`);
   } finally {
     await client.end();
   }
@@ -63,8 +68,9 @@ async function storedVersion(query: Query): Promise<number> {
   const taken = tables.map(({ name }) => name).filter((name) => ours.has(name));
   if (taken.length === 0) return 0;
   const columns = await query({
-    text: `SELECT 1 FROM information_schema.columns
-      WHERE table_schema = current_schema() AND table_name = 'meta' AND column_name IN ('key', 'value')`,
+    // information_schema lists only columns that the role may use.
+    text: `SELECT 1 FROM pg_attribute WHERE attname IN ('key', 'value') AND NOT attisdropped AND attrelid = (
+      SELECT oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = 'meta')`,
   });
   const stored =
     columns.length === 2

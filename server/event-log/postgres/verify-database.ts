@@ -18,6 +18,9 @@ const META = `SELECT (SELECT value FROM meta WHERE key = 'id') AS id,
   (SELECT value FROM meta WHERE key = 'schema_version') AS version, (SELECT epoch FROM head) AS epoch`;
 type Meta = { id: string | null; auditKey: string | null; version: string | null; epoch: string | null };
 
+const UNDEFINED_TABLE = '42P01';
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
 /**
  * Verifies the log in a database with a connection of its own, in read-only transactions; servers may be running on it. Throws
  * `UNAVAILABLE` for a database that cannot be read, or is not a log of this release.
@@ -37,8 +40,13 @@ export async function verifyPostgresDatabase(url: string, options: DatabaseOptio
     options.check?.({ epoch: epoch ?? id, keys });
     return await verifyPostgres(database, id, { keys, checkpoints: options.checkpoints });
   } catch (error) {
-    if (error instanceof RunwireError && error.code !== 'INTERNAL') throw error;
-    throw new RunwireError('UNAVAILABLE', 'the database has no event log, or it cannot be read', { cause: error });
+    const { cause } = error as Error;
+    if (error instanceof RunwireError && cause === undefined) throw error;
+    const isEmpty = (cause as { code?: string } | undefined)?.code === UNDEFINED_TABLE;
+    const message = isEmpty
+      ? 'the database has no event log'
+      : `the database cannot be read: ${messageOf(cause ?? error)}`;
+    throw new RunwireError('UNAVAILABLE', message, { cause: error });
   } finally {
     await database.close();
   }
