@@ -41,8 +41,9 @@ export function createRoutes<R extends Registry>(options: RoutesOptions<R>): Rou
       auth: 'none',
       handle: async (_request, response) => {
         if (await isReady()) return sendJson(response, 200, { status: 'ready' });
-        const { problems } = health;
-        const body = problems.size === 0 ? {} : { problems: Object.fromEntries(problems) };
+        const problems = Object.fromEntries(health.problems);
+        if (!options.log.isCurrent) problems.log = 'this server has not reached the database for a second';
+        const body = Object.keys(problems).length === 0 ? {} : { problems };
         sendJson(response, 503, { status: 'unavailable', ...body });
       },
     },

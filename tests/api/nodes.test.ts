@@ -179,7 +179,7 @@ test('[D33] a list of events that was read before an erasure is read again', asy
   }
 });
 
-describe('[D35] while the node is not current', () => {
+describe('[D35] [M49] while the node is not current', () => {
   test('every call is UNAVAILABLE over HTTP and WebSocket, and works again afterwards', async () => {
     await using server = await startServer();
     await server.bus.publish([created('r1')], publisher);
@@ -198,6 +198,8 @@ describe('[D35] while the node is not current', () => {
     for (const answer of await calls()) {
       expect([answer.status, await answer.text()]).toEqual([503, expect.stringContaining('UNAVAILABLE')]);
     }
+    const ready = await fetch(`${server.url}/readyz`);
+    expect([ready.status, await ready.json()]).toMatchObject([503, { problems: { log: expect.any(String) } }]);
     const refused = await wire.call('query', 'run.get', { runId: 'r1' });
     expect(refused.error?.data).toMatchObject({ runwireCode: 'UNAVAILABLE' });
     await expect(callerOf(server).auth.me()).rejects.toMatchObject({ cause: { code: 'UNAVAILABLE' } });
