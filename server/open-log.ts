@@ -67,6 +67,7 @@ async function openShared(
     ...(auditKey === undefined ? {} : { auditKey }),
     onCommit: (commit) => metrics.committed(commit),
     onCommitFailure: () => metrics.commitFailed(),
+    onSizes: (sizes) => metrics.filesMeasured(sizes),
     onDamage: ({ seq }) =>
       logger.error({ seq }, 'the end of the event log does not match its stored hash: run `runwire verify`'),
   });

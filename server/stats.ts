@@ -61,7 +61,7 @@ export class Stats {
     const passes = (principal: Pick<Principal, 'projects'> | undefined) =>
       visibleTo === undefined || coversProjects(visibleTo, principal);
     const others = [...this.#published().values()];
-    const nodes = [this.#ownNode(), ...others.map(({ node }) => node)];
+    const nodes = this.#nodes();
     const sum = (field: Exclude<keyof NodeStats, 'id'>) => nodes.reduce((total, node) => total + node[field], 0);
     const own = connections.stats(passes);
     const far = others.flatMap(({ node, clients }) =>
@@ -82,6 +82,10 @@ export class Stats {
       clients: others.length === 0 ? own : [...own.map((one) => ({ ...one, node: peers.id })), ...far],
       nodes,
     };
+  }
+
+  #nodes(): NodeStats[] {
+    return [this.#ownNode(), ...[...this.#published().values()].map(({ node }) => node)];
   }
 
   #published(): Map<string, Published> {
@@ -134,6 +138,7 @@ export class Stats {
       ...metrics.sizes,
       version: version(),
       uptimeMs: this.#uptimeMs,
+      nodes: this.#nodes(),
     };
   }
 

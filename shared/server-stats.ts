@@ -84,11 +84,13 @@ export type RecordStats = {
   isRetentionPaused: boolean;
   /** Number of positions between the last event in the search index and the head of the log. */
   searchLag: number;
-  /** Sizes of the database file and of its WAL; 0 for a log in memory. */
+  /** Sizes of the database and of the WAL of its file; 0 for a log in memory. */
   databaseBytes: number;
   walBytes: number;
   version: string;
   uptimeMs: number;
+  /** The servers that share the log, this one first. */
+  nodes: NodeStats[];
 };
 
 /** One second of a running server. Numbers of things that happened are of that second. */
@@ -114,7 +116,7 @@ export type StatsSample = {
   unsentBytes: number;
   /** Events between the slowest reader and the head of the log. */
   mostLag: number;
-  /** Sizes of the database file and of its WAL; 0 for a log in memory. */
+  /** Sizes of the database and of the WAL of its file; 0 for a log in memory. */
   databaseBytes: number;
   walBytes: number;
 };

@@ -188,7 +188,7 @@ test('[U83] the window and the tab are in the address', async () => {
   await tile(page, 'Gaps').getByText('in 10 min').waitFor();
   expect(new URL(page.url()).search).toBe('');
   await page.getByRole('tab', { name: 'Record' }).click();
-  await page.getByText('One node: no backplane.').waitFor();
+  await page.getByText('One node.').waitFor();
   expect(new URL(page.url()).search).toBe('?tab=record');
 });
 
@@ -315,7 +315,7 @@ test('[U86] the record states the log and its proof, and is verified from the pa
     .waitFor();
   await fact('Erasures').getByText('1 event without their text').waitFor();
   await fact('Retention').getByText('events are kept for good').waitFor();
-  await fact('Nodes').getByText('One node: no backplane.').waitFor();
+  await fact('Nodes').getByText('One node.').waitFor();
   await page.getByRole('button', { name: 'Verify now' }).click();
   await fact('Last verification')
     .getByText(/^Intact: 3 events, head [0-9a-f]{8}…$/)
@@ -342,12 +342,12 @@ test('[U87] without an answer of the server the numbers stay, the badge states i
   const page = await openTab({ expectedErrors: /ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|WebSocket/ });
   await page.goto(link);
   await page.goto(new URL('/operations?tab=record', link).href);
-  await page.getByText('One node: no backplane.').waitFor();
+  await page.getByText('One node.').waitFor();
   const verify = page.getByRole('button', { name: 'Verify now' });
   expect(await verify.isEnabled()).toBe(true);
   await kill();
   await page.getByText('Connection lost').waitFor({ timeout: 15_000 });
-  await page.getByText('One node: no backplane.').waitFor();
+  await page.getByText('One node.').waitFor();
   expect(await verify.isDisabled()).toBe(true);
   await start();
   await page.getByText('Live', { exact: true }).waitFor({ timeout: 15_000 });

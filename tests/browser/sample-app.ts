@@ -63,7 +63,7 @@ export const views: readonly View[] = [
   { name: 'search-nothing', path: '/search?q=zzzzqqq', shown: /No events match/ },
   { name: 'operations', path: '/operations', shown: /delivered/ },
   { name: 'operations-clients', path: '/operations?tab=clients', shown: /worst lag first/ },
-  { name: 'operations-record', path: '/operations?tab=record', shown: /One node/ },
+  { name: 'operations-record', path: '/operations?tab=record', shown: /One node\./ },
   { name: 'webhooks', path: '/settings/webhooks', shown: /Webhooks/ },
   { name: 'webhook-new', path: '/settings/webhooks/new', shown: /Shape/ },
   { name: 'help', path: '/', shown: /Release cohort/, act: (page) => page.keyboard.press('?') },

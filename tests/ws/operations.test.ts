@@ -51,6 +51,7 @@ test('[R28] server.record states the head, the last checkpoint and verification,
     record: { seq: 3, oldest: 1, verified: { by: 'ada', verdict: { ok: true, events: 3, erased: 1 } } },
     checkpoint: { seq: 3, at: checkpoint.at },
     erasures: 1,
+    nodes: [{ head: 3, connections: 0 }],
     version: expect.stringMatching(/^\d/),
   });
 });

@@ -79,6 +79,29 @@ describe.skipIf(server === undefined)('the log in PostgreSQL', () => {
     expect(error).toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('LATIN1') });
   });
 
+  test('[L34] a role that does not own the database is refused with what to do, on an empty database and on a log', async () => {
+    const url = await newDatabase();
+    const client = await connect(url);
+    const name = `guest_${new URL(url).pathname.slice(1)}`;
+    await client.query(`CREATE ROLE ${name} LOGIN PASSWORD 'x'; REVOKE CREATE ON SCHEMA public FROM PUBLIC`);
+    onTestFinished(async () => {
+      const admin = await connect(server);
+      await admin.query(`DROP ROLE ${name}`);
+    });
+    const guest = Object.assign(new URL(url), { username: name, password: 'x' }).href;
+    const refused = expect.objectContaining({ message: expect.stringContaining('connect as the role that owns') });
+    await expect(open(guest)).rejects.toEqual(refused);
+    await (await open(url)).close();
+    await expect(open(guest)).rejects.toEqual(refused);
+  });
+
+  test('[L34] the size of the database is measured', async () => {
+    const sizes: number[] = [];
+    await open(await newDatabase(), { onSizes: ({ databaseBytes }) => sizes.push(databaseBytes) });
+    await expect.poll(() => sizes.length).toBeGreaterThan(0);
+    expect(sizes[0]).toBeGreaterThan(100_000);
+  });
+
   test('[L34] a database that cannot be reached is reported with its place and the cause, without the password', async () => {
     const url = 'postgres://ann:geheim@127.0.0.1:1/gone';
     const error = (await open(url).catch((reason: unknown) => reason)) as Error;

@@ -50,11 +50,15 @@ export type PostgresOptions = {
   onCommitFailure?: () => void;
   /** Called when the log is opened, if its last row is not the last row that was logged. */
   onDamage?: (damage: { seq: number }) => void;
+  /** Called at once and every 10 s with the size of the database. Default: it is not measured. */
+  onSizes?: (sizes: { databaseBytes: number; walBytes: number }) => void;
   /** Carries messages between the nodes. Default: LISTEN and NOTIFY. */
   backplane?: OpenBackplane;
   /** Signing key of the audit record, as PEM or the path of its file. Default: a key in the database. */
   auditKey?: string | undefined;
 };
+
+const SIZE_INTERVAL_MS = 10_000;
 
 /** Connects, creates or migrates the tables, and returns the log. Throws `UNAVAILABLE` if that fails. */
 export async function openPostgresLog(options: PostgresOptions): Promise<EventLog> {
@@ -102,6 +106,7 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
     const erasure = new PostgresErasure({ ...signing, database, fold, beside: [index, webhooks], onFailure });
     const capAccessTimes = (ms: number) => access.capTimes(ms);
     const integrity = new PostgresIntegrity({ ...signing, database, cluster, erasure, capAccessTimes });
+    const stopMeasuring = options.onSizes ? measure(database, options.onSizes) : () => undefined;
     const log = new PostgresLog({ database, cluster, queue, access, id, secret });
     log.subscribe(() => index.wake());
     log.onEpoch(() => index.forget());
@@ -128,6 +133,7 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
       webhooks,
       outbox,
       close: async () => {
+        stopMeasuring();
         erasure.close();
         await queue.close();
         await index.close();
@@ -140,6 +146,19 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
     await database.close();
     throw openError(path, error);
   }
+}
+
+/** A failed measurement is left out: the pulse reports the outage. Returns a function that ends the measuring. */
+function measure(database: PostgresDatabase, onSizes: NonNullable<PostgresOptions['onSizes']>): () => void {
+  const text = 'SELECT pg_database_size(current_database())::float8 AS bytes';
+  const look = () =>
+    database.read<{ bytes: number }>({ text }).then(
+      ([row]) => onSizes({ databaseBytes: row?.bytes ?? 0, walBytes: 0 }),
+      () => undefined,
+    );
+  void look();
+  const timer = setInterval(look, SIZE_INTERVAL_MS).unref();
+  return () => clearInterval(timer);
 }
 
 type PostgresLogParts = {

@@ -30,7 +30,7 @@ export function Record({ data, isOffline, onChanged }: Props) {
       <Fact name="Size">
         {databaseBytes === 0
           ? 'in memory: lost when the server stops'
-          : `${formatBytes(databaseBytes)}, WAL ${formatBytes(walBytes)}`}
+          : `${formatBytes(databaseBytes)}${walBytes === 0 ? '' : `, WAL ${formatBytes(walBytes)}`}`}
       </Fact>
       <Fact name="Retention">
         {retentionDays === null ? 'events are kept for good' : `events: ${days(retentionDays)}`}
@@ -57,7 +57,15 @@ export function Record({ data, isOffline, onChanged }: Props) {
       <Fact name="Erasures">{erasures === 0 ? 'none' : `${events(erasures)} without their text`}</Fact>
       <Fact name="Search index">{data.searchLag === 0 ? 'up to date' : `${events(data.searchLag)} behind`}</Fact>
       <Fact name="Nodes">
-        <span className="block">One node: no backplane.</span>
+        {data.nodes.length === 1 && <span className="block">One node.</span>}
+        {data.nodes.length > 1 &&
+          data.nodes.map(({ id, head, connections, uptimeMs }, index) => (
+            <span className="block" key={id}>
+              <code>{id.slice(0, 8)}</code>
+              {index === 0 && ', this one'}: event {formatCount(head)}, {formatCount(connections)}{' '}
+              {connections === 1 ? 'connection' : 'connections'}, up for {formatDuration(uptimeMs)}
+            </span>
+          ))}
         <span className="block soft">
           Runwire {data.version}, up for {formatDuration(data.uptimeMs)}
         </span>
