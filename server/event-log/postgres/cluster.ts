@@ -1,7 +1,7 @@
 import type { Caller } from '../../slices.ts';
 import type { LogHead } from '../contract/log.ts';
 import type { Backplane } from './backplane.ts';
-import { closedError, lockHead, type PostgresDatabase, type Query } from './database.ts';
+import { closedError, lockHead, type PostgresDatabase, type Query, READ_COMMITTED } from './database.ts';
 import { Feed, type LogState, type Tombstone } from './feed.ts';
 import { Leases } from './leases.ts';
 import { Messages } from './messages.ts';
@@ -43,7 +43,7 @@ type ClusterParts = {
 export async function joinCluster(parts: ClusterParts): Promise<Cluster> {
   const { database, onFailure } = parts;
   // A lost renewal of a lease is repeated: it need not wait for the disk.
-  const pulse = openSession(database.options, PULSE_TIMEOUT_MS, 'SET synchronous_commit = off');
+  const pulse = openSession(database.options, PULSE_TIMEOUT_MS, `${READ_COMMITTED}; SET synchronous_commit = off`);
   const reads = openSession(database.options, READ_TIMEOUT_MS);
   try {
     const nodes = new PostgresNodes({ database, query: pulse.query, onFailure });

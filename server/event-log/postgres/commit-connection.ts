@@ -1,5 +1,5 @@
 import pg from 'pg';
-import type { Statement } from './database.ts';
+import { READ_COMMITTED, type Statement } from './database.ts';
 
 /**
  * The connection over which this node commits. Statements of one call are sent together. A further connection first
@@ -7,7 +7,7 @@ import type { Statement } from './database.ts';
  */
 
 /** The statements of a commit must follow indexes, also before the tables have statistics, and are planned once. */
-const SETTINGS = `
+const SETTINGS = `${READ_COMMITTED};
   SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
   SET plan_cache_mode = force_generic_plan`;
 

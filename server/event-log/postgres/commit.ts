@@ -211,6 +211,8 @@ export class Committer {
   #take(runs: LoadedRuns, rows: readonly LoadedRow[]): void {
     for (const { o_kind, o_seq } of rows) if (o_kind === 'run') this.#seen = Math.max(this.#seen, o_seq);
     runs.load(rows);
+    // Pages of running stages of two versions may be mixed.
+    if (runs.isChanged) return;
     for (const run of runs.all()) if (run.row) this.#cache.put(runKey(run.projectId, run.runId), run);
   }
 

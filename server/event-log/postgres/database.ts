@@ -16,6 +16,12 @@ const STATEMENT_TIMEOUT_MS = 30_000;
 /** The client gives up later than the server, so that usually the outcome is known. */
 const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 5_000;
 
+/**
+ * For each connection that writes. A statement after a lock must see what was committed while it waited, also where the
+ * database or the role has another default.
+ */
+export const READ_COMMITTED = `SET default_transaction_isolation = 'read committed'`;
+
 /** A statement. With a `name`, each connection prepares it once. */
 export type Statement = { name?: string; text: string; values?: readonly unknown[] };
 export type Query = <Row extends object = Record<string, unknown>>(statement: Statement) => Promise<Row[]>;
@@ -50,7 +56,8 @@ export class PostgresDatabase {
       types,
     };
     this.#reads = new pg.Pool({ ...this.options, max: READ_CONNECTIONS });
-    this.#writes = new pg.Pool({ ...this.options, max: WRITE_CONNECTIONS });
+    const onConnect = async (client: pg.ClientBase) => void (await client.query(READ_COMMITTED));
+    this.#writes = new pg.Pool({ ...this.options, max: WRITE_CONNECTIONS, onConnect });
     // An idle connection that breaks: the pool replaces it, and the next query reports a lasting failure.
     for (const pool of [this.#reads, this.#writes]) pool.on('error', () => undefined);
   }

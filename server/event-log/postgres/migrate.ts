@@ -23,7 +23,7 @@ export async function migrate(options: pg.ClientConfig, { isCopy = false } = {})
   await client.connect();
   try {
     const query = queryOf(client);
-    await query({ text: 'BEGIN' });
+    await query({ text: 'BEGIN ISOLATION LEVEL READ COMMITTED' });
     await query({ text: `SELECT pg_advisory_xact_lock(${LOCK})` });
     const isNew = await migrateAlone(query);
     if (isNew) await fill(query);

@@ -30,17 +30,24 @@ const RUN_ROW = '(SELECT row_id FROM runs WHERE project_id = $4 AND run_id = $5)
 const within = (of: string, seq: string, value: string) =>
   `WHERE (${of}, ${seq}) > (${value}, $1) AND (${of}, ${seq}) <= (${value}, $2) ORDER BY ${of}, ${seq} LIMIT $3`;
 
+// With the oldest position of the same moment: another node may remove rows at any time. Without rows, it comes alone.
+const withOldest = (rows: string) =>
+  `SELECT h.oldest, r.* FROM head h LEFT JOIN LATERAL (${rows}) r ON true ORDER BY r.seq`;
+
 /** `$1`: after this position. `$2`: up to this one. `$3`: number of rows. */
 export const READ_STATEMENTS = {
-  all: `SELECT ${COLUMNS} FROM events e ${NEXT} WHERE e.seq > $1 AND e.seq <= $2 ORDER BY e.seq LIMIT $3`,
-  project: `SELECT ${COLUMNS} FROM events e ${NEXT} ${within('e.project_id', 'e.seq', '$4')}`,
-  run: `SELECT ${COLUMNS} FROM events e ${NEXT} ${within('e.run_row', 'e.seq', RUN_ROW)}`,
-  user: `SELECT ${COLUMNS} FROM event_users u JOIN events e ON e.seq = u.seq ${NEXT} ${within('u.user_id', 'u.seq', '$4')}`,
-  scan: `SELECT e.seq, e.payload FROM events e ${within('e.run_row', 'e.seq', RUN_ROW)}`,
+  all: withOldest(`SELECT ${COLUMNS} FROM events e ${NEXT} WHERE e.seq > $1 AND e.seq <= $2 ORDER BY e.seq LIMIT $3`),
+  project: withOldest(`SELECT ${COLUMNS} FROM events e ${NEXT} ${within('e.project_id', 'e.seq', '$4')}`),
+  run: withOldest(`SELECT ${COLUMNS} FROM events e ${NEXT} ${within('e.run_row', 'e.seq', RUN_ROW)}`),
+  user: withOldest(
+    `SELECT ${COLUMNS} FROM event_users u JOIN events e ON e.seq = u.seq ${NEXT} ${within('u.user_id', 'u.seq', '$4')}`,
+  ),
+  scan: withOldest(`SELECT e.seq, e.payload FROM events e ${within('e.run_row', 'e.seq', RUN_ROW)}`),
   seqOf: 'SELECT seq FROM event_ids WHERE project_id = $1 AND event_id = $2',
   hashPrefixes: `SELECT n.seq - 1 AS seq, ${PREFIX} FROM events n WHERE n.seq = ANY ($1)`,
 };
 
+type ScanRow = { seq: number; payload: string };
 type EventRow = {
   seq: number;
   run_seq: number;
@@ -63,24 +70,29 @@ export class PostgresReads implements Pick<Log, 'read' | 'scan' | 'seqOf' | 'has
 
   async read({ scope, after, types, limit, ...caller }: ReadQuery): Promise<Page> {
     const { head } = this.#state;
-    const upTo = this.#snapshot();
+    const snapshot = this.#snapshot();
     const until = performance.now() + SLICE_MS;
     const records: StoredEvent[] = [];
     let bytes = 0;
     let scannedTo = after;
     for (;;) {
       const wanted = types ? ROWS_AT_ONCE : Math.min(ROWS_AT_ONCE, limit - records.length);
-      const rows = await this.#rows<EventRow>(scope, { after: scannedTo, upTo: head.seq, limit: wanted }, caller);
+      const rows = await this.#rows<EventRow>(
+        scope,
+        { after: scannedTo, upTo: head.seq, limit: wanted },
+        snapshot,
+        caller,
+      );
       for (const row of rows) {
         scannedTo = row.seq;
         if (!types || types.has(row.type)) {
           records.push(toRecord(row, row.seq === head.seq ? head.hashPrefix : undefined));
           bytes += row.payload.length;
         }
-        if (records.length >= limit || bytes >= PAGE_BYTES) return { records, ...upTo(scannedTo) };
+        if (records.length >= limit || bytes >= PAGE_BYTES) return { records, ...snapshot.upTo(scannedTo) };
       }
-      if (rows.length < wanted) return { records, ...upTo(Math.max(after, head.seq)) };
-      if (performance.now() > until) return { records, ...upTo(scannedTo) };
+      if (rows.length < wanted) return { records, ...snapshot.upTo(Math.max(after, head.seq)) };
+      if (performance.now() > until) return { records, ...snapshot.upTo(scannedTo) };
     }
   }
 
@@ -88,17 +100,17 @@ export class PostgresReads implements Pick<Log, 'read' | 'scan' | 'seqOf' | 'has
     const snapshot = this.#snapshot();
     const upTo = this.#state.head.seq;
     const of = { kind: 'run', projectId, runId } as const;
-    const rows = await this.#rows<EventRow>(of, { after, upTo, limit: ROWS_AT_ONCE }, caller, 'scan');
+    const rows = await this.#rows<ScanRow>(of, { after, upTo, limit: ROWS_AT_ONCE }, snapshot, caller, 'scan');
     const until = performance.now() + SLICE_MS;
     try {
       for (const { seq, payload } of rows) {
-        if (!visit(payload) || performance.now() > until) return snapshot(seq);
+        if (!visit(payload) || performance.now() > until) return snapshot.upTo(seq);
       }
     } catch (error) {
       throw this.#database.errorFor(error);
     }
     const last = rows.at(-1);
-    return snapshot(rows.length === ROWS_AT_ONCE && last ? last.seq : Math.max(after, upTo));
+    return snapshot.upTo(rows.length === ROWS_AT_ONCE && last ? last.seq : Math.max(after, upTo));
   }
 
   async seqOf(projectId: string, eventId: string): Promise<number | undefined> {
@@ -129,22 +141,30 @@ export class PostgresReads implements Pick<Log, 'read' | 'scan' | 'seqOf' | 'has
     return row?.seq ?? oldest - 1;
   }
 
-  /** The state of the log before a read, for its page. */
+  /** The state of the log before a read, for its page. Each statement adds the oldest position of its moment. */
   #snapshot() {
     const { head, oldest, erasures } = this.#state;
-    return (scannedTo: number) => ({ scannedTo, isExhausted: scannedTo >= head.seq, oldest, erasures });
+    return {
+      oldest,
+      upTo(scannedTo: number): Snapshot & { scannedTo: number } {
+        return { scannedTo, isExhausted: scannedTo >= head.seq, oldest: this.oldest, erasures };
+      },
+    };
   }
 
-  #rows<Row extends object>(
+  async #rows<Row extends { seq: number }>(
     scope: Scope,
     { after, upTo, limit }: { after: number; upTo: number; limit: number },
+    snapshot: { oldest: number },
     caller: Caller,
     name: keyof typeof READ_STATEMENTS = scope.kind,
   ): Promise<Row[]> {
     const ids = idsOf(scope);
-    if (!ids.every(isStorable)) return Promise.resolve([]);
+    if (!ids.every(isStorable)) return [];
     const statement: Statement = { name, text: READ_STATEMENTS[name], values: [after, upTo, limit, ...ids] };
-    return this.#database.read<Row>(statement, caller);
+    const rows = await this.#database.read<{ oldest: number; seq: number | null }>(statement, caller);
+    for (const { oldest } of rows) snapshot.oldest = Math.max(snapshot.oldest, oldest);
+    return rows.filter(({ seq }) => seq !== null) as unknown as Row[];
   }
 }
 

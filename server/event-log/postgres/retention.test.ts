@@ -1,0 +1,70 @@
+import { Client } from 'pg';
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { foldEvent } from '../../../shared/events.ts';
+import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
+import { append, started, T0, until, upTo } from '../conformance/kit.ts';
+import { silentBackplane } from './backplane.ts';
+import { openPostgresLog } from './log.ts';
+import { TRIM_STATEMENTS } from './retention.ts';
+
+const server = inject('postgres') as string;
+
+describe.skipIf(server === undefined)('retention in PostgreSQL', () => {
+  test('[V36] a trim follows indexes, and removes the ids of its events alone', async () => {
+    const url = await createDatabase(server);
+    onTestFinished(() => dropDatabase(server, url));
+    let nowMs = T0;
+    const log = await openPostgresLog({ url, fold: foldEvent, now: () => nowMs });
+    onTestFinished(() => log.close());
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    onTestFinished(() => client.end());
+
+    await append(log, ...upTo(50).map((index) => started({ eventId: `e${index}` })));
+    nowMs += 1_000;
+    await append(log, started({ eventId: 'kept' }));
+    await client.query(`INSERT INTO event_ids (project_id, event_id, seq, run_seq)
+      SELECT 'p', 'other ' || n, 1000 + n, 1 FROM generate_series(1, 20000) n`);
+    await client.query('ANALYZE');
+    for (const text of TRIM_STATEMENTS) {
+      const { rows } = await client.query({ text: `EXPLAIN (FORMAT JSON) ${text}`, values: [50] });
+      expect(JSON.stringify(rows), text).not.toMatch(/"Seq Scan"[^{}]*?"Relation Name":"event_ids"/);
+    }
+    await log.trim(nowMs);
+    const { rows } = await client.query(`SELECT event_id FROM event_ids WHERE event_id NOT LIKE 'other %'`);
+    expect(rows).toEqual([{ event_id: 'kept' }]);
+  });
+
+  test('[L42] a page that lacks trimmed events has the oldest position of its moment', async () => {
+    const url = await createDatabase(server);
+    onTestFinished(() => dropDatabase(server, url));
+    let nowMs = T0;
+    const open = async () => {
+      const log = await openPostgresLog({ url, fold: foldEvent, now: () => nowMs, backplane: silentBackplane });
+      onTestFinished(() => log.close());
+      return log;
+    };
+    const [a, b] = [await open(), await open()];
+    await append(a, ...upTo(20).map(() => started()));
+    nowMs += 1_000;
+    await append(a, started());
+    await until(() => b.head === 21);
+    let isTrimmed = false;
+    const trimmed = a.trim(nowMs).then(() => {
+      isTrimmed = true;
+    });
+    // Some of these pages are read before the pulse of this node.
+    const scope = { kind: 'run', projectId: 'p', runId: 'r' } as const;
+    while (!isTrimmed || b.oldest === 1) {
+      const { records, oldest } = await b.read({ scope, after: 0, limit: 100 });
+      expect(oldest).toBe(records[0]?.seq);
+      let first: number | undefined;
+      const visit = (json: string) => {
+        first ??= (JSON.parse(json) as { seq: number }).seq;
+        return true;
+      };
+      expect((await b.scan({ projectId: 'p', runId: 'r', after: 0, visit })).oldest).toBe(first);
+    }
+    await trimmed;
+  });
+});
