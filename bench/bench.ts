@@ -11,7 +11,7 @@ import { Bench } from './lines.ts';
 import { compileLoad } from './load.ts';
 import { growth, manyRuns } from './many-runs.ts';
 import { idle, stalled } from './memory.ts';
-import { postgres } from './postgres.ts';
+import { postgresPublishing } from './postgres.ts';
 import { pinning } from './processes.ts';
 import { publishing } from './publishing.ts';
 import { runSize } from './run-size.ts';
@@ -34,7 +34,7 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
   compression,
   'catch-up': catchUp,
   publishing,
-  postgres,
+  postgres: postgresPublishing,
   'run-size': runSize,
 };
 
@@ -75,7 +75,7 @@ function surroundings() {
     readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
   ) as Manifest;
   const pinned: Record<string, string> = { ...devDependencies, ...dependencies };
-  const packages = ['@trpc/server', 'ws', 'socket.io', 'graphql-ws', 'graphql', '@photostructure/sqlite'];
+  const packages = ['@trpc/server', 'ws', 'socket.io', 'graphql-ws', 'graphql', '@photostructure/sqlite', 'pg'];
   return {
     machine: {
       processor: cpus()[0]?.model ?? 'unknown',

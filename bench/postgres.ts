@@ -1,112 +1,158 @@
-import { randomUUID } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import pg from 'pg';
-import type { ReadyDraft } from '../server/event-log/contract/log.ts';
-import type { EventLog } from '../server/event-log/contract/store.ts';
-import { openPostgresLog } from '../server/event-log/postgres/log.ts';
-import { foldEvent } from '../shared/events.ts';
-import { postgresPrograms, startPostgres } from '../tests/support/postgres.ts';
+import { type PostgresServer, postgresPrograms, startPostgres } from '../tests/support/postgres.ts';
+import type { Contender } from './contender.ts';
 import { figureOf } from './figures.ts';
-import { type Bench, ratio } from './lines.ts';
+import type { Bench } from './lines.ts';
+import { LOAD_CORE } from './load.ts';
+import { pin } from './processes.ts';
+import type { Insert, Publish, Taken } from './servers/postgres.ts';
 
 /**
- * Durable publishing in PostgreSQL, in batches of 100, beside bare batched inserts into a table of the same shape in the same
- * database. The nodes are in one process, so their work is not in parallel: the ratios of three nodes are lower bounds.
+ * Durable publishing on PostgreSQL, by one node and by three, next to bare inserts of as many rows a statement into a table
+ * of the same shape (key and two indexes), in the same database.
  */
 
-const SIZE = 100;
-const COLUMNS = `seq, run_row, run_seq, project_id, run_id, type, event_id, actor, recorded_at_ms, payload, salt, payload_hash,
-  prev_hash`;
-const VALUES = Array.from(
-  { length: SIZE },
-  (_, row) => `(${Array.from({ length: 13 }, (_, column) => `$${row * 13 + column + 1}`).join(', ')})`,
+type Way = { nodes: number; size: number } & (
+  | { insert: true }
+  | { runs: 'own' | 'same'; spread: number; publishers?: number }
 );
+type Sample = { rate: number; node: number; postgres: number };
 
-let drafted = 0;
-function draftOf(run: string): ReadyDraft & { [key: string]: unknown } {
-  const index = drafted++;
-  const timestamp = new Date().toISOString();
-  const envelope = { projectId: 'p', runId: `${run}-${index % 10}`, timestamp, eventId: randomUUID() };
-  const stage = {
-    stageId: `stage-${index % 7}`,
-    progress: index % 100,
-    message: `aligned ${index} reads of the sample`,
-  };
-  return { type: 'stage.progress', ...envelope, ...stage };
-}
+const ways: Record<string, Way> = {
+  '1 node, batches of 100 of one run': { nodes: 1, size: 100, runs: 'own', spread: 1 },
+  '1 node, batches of 100 of 100 runs': { nodes: 1, size: 100, runs: 'own', spread: 100 },
+  '  bare inserts, 100 a statement': { nodes: 1, size: 100, insert: true },
+  '3 nodes, batches of 100, runs of their own': { nodes: 3, size: 100, runs: 'own', spread: 1 },
+  '3 nodes, batches of 100 of the same 10 runs': { nodes: 3, size: 100, runs: 'same', spread: 10 },
+  '  3 connections, bare inserts, 100 a statement': { nodes: 3, size: 100, insert: true },
+  '1 node, batches of 10': { nodes: 1, size: 10, runs: 'own', spread: 1 },
+  '  bare inserts, 10 a statement': { nodes: 1, size: 10, insert: true },
+  '1 node, one at a time': { nodes: 1, size: 1, runs: 'own', spread: 1 },
+  '1 node, 100 publishers, one at a time each': { nodes: 1, size: 1, runs: 'own', spread: 1, publishers: 100 },
+  '  bare inserts, one a statement': { nodes: 1, size: 1, insert: true },
+};
 
-const append = (log: EventLog, run: string) =>
-  log.append({ actor: 'bench', drafts: Array.from({ length: SIZE }, () => draftOf(run)) });
-
-/** Returns a function that inserts one batch into a table like `events`, with its key and its indexes. */
-async function bareInserts(client: pg.Client): Promise<() => Promise<unknown>> {
-  await client.query('CREATE TABLE bare (LIKE events); ALTER TABLE bare ADD PRIMARY KEY (seq)');
-  await client.query('CREATE INDEX ON bare (run_row, seq); CREATE INDEX ON bare (project_id, seq)');
-  const [salt, hash] = [Buffer.alloc(16, 1), Buffer.alloc(32, 2)];
-  let seq = 0;
-  return () => {
-    const values = Array.from({ length: SIZE }, () => {
-      const { projectId, runId, type, eventId, ...draft } = draftOf('bare');
-      const event = {
-        ...draft,
-        projectId,
-        runId,
-        type,
-        eventId,
-        actor: 'bench',
-        recordedAt: draft.timestamp,
-        seq: ++seq,
-      };
-      const ids = [seq, seq % 10, seq, projectId, runId, type, eventId, 'bench', Date.now()];
-      return [...ids, JSON.stringify(event), salt, hash, hash];
-    }).flat();
-    return client.query({ name: 'bare', text: `INSERT INTO bare (${COLUMNS}) VALUES ${VALUES.join(', ')}`, values });
-  };
-}
-
-export async function postgres(bench: Bench): Promise<void> {
-  bench.report.line('Durable publishing in PostgreSQL (synchronous_commit=on), batches of 100');
-  if (postgresPrograms === undefined) return bench.report.note('PostgreSQL is not installed: not measured');
+export async function postgresPublishing(bench: Bench): Promise<void> {
+  bench.report.line('Durable publishing (PostgreSQL, synchronous_commit=on)');
+  if (postgresPrograms === undefined) return bench.report.note('PostgreSQL is not installed');
   const server = await startPostgres({ isDurable: true });
   try {
-    const url = await server.createDatabase();
-    const logs = await Promise.all([1, 2, 3].map(() => openPostgresLog({ url, fold: foldEvent })));
-    const client = new pg.Client({ connectionString: url });
-    await client.connect();
-    const insert = await bareInserts(client);
-    const batches = bench.isQuick ? 12 : 60;
-    const perSecond = async (work: (batch: number) => Promise<unknown>) => {
-      const begun = performance.now();
-      for (let batch = 0; batch < batches; batch++) await work(batch);
-      return ((batches * SIZE) / (performance.now() - begun)) * 1_000;
-    };
-    const byThree = (runOf: (node: number) => string) => async () => {
-      const begun = performance.now();
-      await Promise.all(
-        logs.map(async (log, node) => {
-          for (let batch = 0; batch < batches / 3; batch++) await append(log, runOf(node));
-        }),
-      );
-      return ((batches * SIZE) / (performance.now() - begun)) * 1_000;
-    };
-    const samples = await bench.inTurn(
-      new Map([
-        ['bare inserts', () => perSecond(insert)],
-        ['one node', () => perSecond(() => append(logs[0] as EventLog, 'one'))],
-        ['three nodes, runs of their own', byThree((node) => `own-${node}`)],
-        ['three nodes, the same runs', byThree(() => 'same')],
-      ]),
-      (rate) => rate(),
-    );
-    for (const [name, of] of samples) bench.report.row(name, 'events/s', of);
-    const figure = (name: string) => figureOf(samples.get(name) ?? []);
-    const against = (name: string, atLeast: number) =>
-      bench.report.check(`${name}, against bare inserts`, ratio(figure(name), figure('bare inserts')), { atLeast });
-    against('one node', 0.4);
-    against('three nodes, runs of their own', 0.4);
-    against('three nodes, the same runs', 0.25);
-    for (const log of logs) await log.close();
-    await client.end();
+    pin(LOAD_CORE, postmasterOf(server));
+    await publishing(bench, server);
   } finally {
     await server.remove();
   }
+}
+
+async function publishing(bench: Bench, server: PostgresServer): Promise<void> {
+  const url = await server.createDatabase();
+  const nodes: Contender[] = [];
+  for (let number = 1; number <= 3; number++) nodes.push(await bench.start('postgres', { url, number }));
+  const [first] = nodes as [Contender];
+  const warm: Publish = { batches: 20, size: 100, runs: 'warm', spread: 1, publishers: 1 };
+  await first.askAlso('prepare', warm);
+  await first.askAlso('publish', warm);
+  await createBare(url);
+  for (const node of nodes) await node.askAlso('readRows', null);
+  const samples = await bench.inTurn(new Map(Object.entries(ways)), (way) =>
+    sampleOf(way, nodes, server, bench.isQuick),
+  );
+  for (const [name, of] of samples) {
+    bench.report.row(
+      name,
+      'events/s',
+      of.map(({ rate }) => rate),
+    );
+    bench.report.row(
+      '',
+      'µs of CPU each, node',
+      of.map(({ node }) => node),
+    );
+    bench.report.row(
+      '',
+      'µs of CPU each, PostgreSQL',
+      of.map(({ postgres }) => postgres),
+    );
+  }
+  const against = (name: string, bare: string, bound: number) => {
+    const [ours, theirs] = [name, bare].map(
+      (each) => figureOf((samples.get(each) ?? []).map(({ rate }) => rate)).median,
+    );
+    bench.report.check(`${name}, against bare inserts`, (ours as number) / (theirs as number), { atLeast: bound });
+  };
+  const [one, spread, bare, own, same, bareOfThree] = Object.keys(ways) as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
+  against(one, bare, 0.4);
+  against(spread, bare, 0.4);
+  against(own, bareOfThree, 0.4);
+  against(same, bareOfThree, 0.25);
+  await Promise.all(nodes.map((node) => node.stop()));
+}
+
+async function createBare(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(`
+    CREATE TABLE bare (LIKE events, PRIMARY KEY (seq));
+    CREATE INDEX ON bare (run_row, seq);
+    CREATE INDEX ON bare (project_id, seq);`);
+  await client.end();
+}
+
+async function sampleOf(
+  way: Way,
+  all: readonly Contender[],
+  server: PostgresServer,
+  isQuick: boolean,
+): Promise<Sample> {
+  const nodes = all.slice(0, way.nodes);
+  const { size } = way;
+  const publishers = 'insert' in way ? 1 : (way.publishers ?? 1);
+  const events = (size * publishers >= 100 ? 6_000 : size === 10 ? 2_000 : 300) / (isQuick ? 4 : 1);
+  const batches = Math.ceil(events / size / nodes.length);
+  const asks = nodes.map((node, index) => {
+    if ('insert' in way) return { node, kind: 'insert', argument: { batches, size } satisfies Insert };
+    const runs = way.runs === 'own' ? `own-${index}` : 'same';
+    return {
+      node,
+      kind: 'publish',
+      argument: { batches, size, runs, spread: way.spread, publishers } satisfies Publish,
+    };
+  });
+  for (const { node, kind, argument } of asks) if (kind === 'publish') await node.askAlso('prepare', argument);
+  const cpuBefore = cpuMicrosOf(server);
+  const begun = performance.now();
+  const taken = await Promise.all(asks.map(({ node, kind, argument }) => node.askAlso<Taken>(kind, argument)));
+  const seconds = (performance.now() - begun) / 1_000;
+  const count = batches * size * nodes.length;
+  return {
+    rate: count / seconds,
+    node: taken.reduce((sum, { cpuMicros }) => sum + cpuMicros, 0) / count,
+    postgres: (cpuMicrosOf(server) - cpuBefore) / count,
+  };
+}
+
+const postmasterOf = ({ folder }: PostgresServer) =>
+  Number(readFileSync(join(folder, 'data/postmaster.pid'), 'utf8').split('\n')[0]);
+
+/** CPU time of all processes of the server. */
+function cpuMicrosOf(server: PostgresServer): number {
+  const postmaster = postmasterOf(server);
+  let ticks = 0;
+  for (const pid of readdirSync('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    try {
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+      if (Number(fields[1]) === postmaster) ticks += Number(fields[11]) + Number(fields[12]);
+    } catch {} // It has ended.
+  }
+  return ticks * 10_000;
 }

@@ -12,3 +12,8 @@ export const pinning = canPin
 export function pinned(core: number, command: string, args: string[]): [string, string[]] {
   return canPin ? ['taskset', ['-c', String(core), command, ...args]] : [command, args];
 }
+
+/** Pins a process that runs already, and those that it starts afterwards. */
+export function pin(core: number, pid: number): void {
+  if (canPin) spawnSync('taskset', ['-cp', String(core), String(pid)]);
+}
