@@ -11,6 +11,7 @@ import { Bench } from './lines.ts';
 import { compileLoad } from './load.ts';
 import { growth, manyRuns } from './many-runs.ts';
 import { idle, stalled } from './memory.ts';
+import { betweenNodes } from './nodes.ts';
 import { postgresPublishing } from './postgres.ts';
 import { pinning } from './processes.ts';
 import { publishing } from './publishing.ts';
@@ -35,11 +36,12 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
   'catch-up': catchUp,
   publishing,
   postgres: postgresPublishing,
+  nodes: betweenNodes,
   'run-size': runSize,
 };
 
 /** Lines that `--quick` omits unless they are named. */
-const longLines = ['growth', 'compression', 'run-size'];
+const longLines = ['growth', 'compression', 'nodes', 'run-size'];
 
 const usage = `npm run bench -- [options]
   --quick            less of everything, under a minute; without ${longLines.join(', ')}

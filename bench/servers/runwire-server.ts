@@ -1,4 +1,5 @@
 import { signToken } from '../../server/auth/tokens.ts';
+import type { OpenBackplane } from '../../server/event-log/postgres/backplane.ts';
 import { openRunServer } from '../../server/run-server.ts';
 import type { BenchEvent } from './event.ts';
 import type { ContenderServer } from './face.ts';
@@ -16,6 +17,8 @@ const limits = {
 
 export type RunwireOptions = {
   databaseUrl?: string;
+  redisUrl?: string;
+  backplane?: OpenBackplane;
   from?: 'now' | 'start';
   delivery?: 'direct' | 'iterator';
   compression?: boolean;
@@ -29,9 +32,10 @@ export async function runwire({
   delivery = 'direct',
   compression = false,
   isGuarded = true,
+  ...shared
 }: RunwireOptions) {
   const server = await openRunServer({
-    ...{ databaseUrl, delivery, compression, limits },
+    ...{ databaseUrl, delivery, compression, limits, ...shared },
     authSecret: secret,
     port: 0,
     heartbeatMs: 600_000,
