@@ -86,11 +86,24 @@ export const COMMIT = `
         CROSS JOIN LATERAL (SELECT 1 FROM runs x WHERE x.project_id = u.project_id AND x.run_id = u.run_id LIMIT 1) y
         WHERE u.row_id = 0 LIMIT 1;
       IF FOUND THEN o_outcome := 'stale'; RETURN; END IF;
-      PERFORM 1 FROM unnest(e_run || k_run, event_ids || ${texts('k_event')}) u(run, event_id)
-        CROSS JOIN LATERAL (
-          SELECT 1 FROM event_ids x WHERE x.project_id = projects[u.run] AND x.event_id = u.event_id LIMIT 1) y
-        LIMIT 1;
-      IF FOUND THEN o_outcome := 'known'; RETURN; END IF;
+      IF cardinality(k_run) > 0 THEN
+        PERFORM 1 FROM unnest(k_run, ${texts('k_event')}) u(run, event_id)
+          CROSS JOIN LATERAL (
+            SELECT 1 FROM event_ids x WHERE x.project_id = projects[u.run] AND x.event_id = u.event_id LIMIT 1) y
+          LIMIT 1;
+        IF FOUND THEN o_outcome := 'known'; RETURN; END IF;
+      END IF;
+    END IF;
+    IF events > 0 THEN
+      -- The key finds the known ids: a look-up before would descend its tree once more for each event.
+      BEGIN
+        INSERT INTO event_ids (project_id, event_id, seq, run_seq)
+          SELECT projects[u.run], u.event_id, before_seq + u.i, u.run_seq
+          FROM unnest(e_run, event_ids, e_run_seq) WITH ORDINALITY u(run, event_id, run_seq, i);
+      EXCEPTION WHEN unique_violation THEN
+        o_outcome := 'known';
+        RETURN;
+      END;
     END IF;
 
     o_outcome := 'done';
@@ -131,9 +144,6 @@ export const COMMIT = `
           u.payload, substr(e_salt, u.i::int * 16 - 15, 16), u.hashed, u.previous
         FROM unnest(e_run, e_run_seq, ${texts('e_type')}, event_ids, ${texts('e_actor')}, payloads, hashed, previous)
           WITH ORDINALITY u(run, run_seq, type, event_id, actor, payload, hashed, previous, i);
-      INSERT INTO event_ids (project_id, event_id, seq, run_seq)
-        SELECT projects[u.run], u.event_id, before_seq + u.i, u.run_seq
-        FROM unnest(e_run, event_ids, e_run_seq) WITH ORDINALITY u(run, event_id, run_seq, i);
       UPDATE head h SET seq = before_seq + events, hash = o_hash, recorded_at_ms = o_at WHERE h.id = 1;
     END IF;
     IF cardinality(u_event) > 0 THEN
