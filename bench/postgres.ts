@@ -2,7 +2,6 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { type PostgresServer, postgresPrograms, startPostgres } from '../tests/support/postgres.ts';
-import { hasRedis, startRedis } from '../tests/support/redis.ts';
 import type { Contender } from './contender.ts';
 import { figureOf } from './figures.ts';
 import type { Bench } from './lines.ts';
@@ -12,7 +11,7 @@ import type { Insert, Publish, Taken } from './servers/postgres.ts';
 
 /**
  * Durable publishing on PostgreSQL, by one node and by three, next to bare inserts of as many rows a statement into a table
- * of the same shape (key and two indexes), in the same database. The nodes send their events to each other over Redis, where it is installed.
+ * of the same shape (key and two indexes), in the same database. The nodes use NOTIFY.
  */
 
 type Way = { nodes: number; size: number } & (
@@ -39,19 +38,18 @@ export async function postgresPublishing(bench: Bench): Promise<void> {
   bench.report.line('Durable publishing (PostgreSQL, synchronous_commit=on)');
   if (postgresPrograms === undefined) return bench.report.note('PostgreSQL is not installed');
   const server = await startPostgres({ isDurable: true });
-  const redis = hasRedis ? await startRedis() : undefined;
   try {
     pin(LOAD_CORE, postmasterOf(server));
-    await publishing(bench, server, redis?.url);
+    await publishing(bench, server);
   } finally {
-    await Promise.all([server.remove(), redis?.remove()]);
+    await server.remove();
   }
 }
 
-async function publishing(bench: Bench, server: PostgresServer, redisUrl: string | undefined): Promise<void> {
+async function publishing(bench: Bench, server: PostgresServer): Promise<void> {
   const url = await server.createDatabase();
   const nodes: Contender[] = [];
-  for (let number = 1; number <= 3; number++) nodes.push(await bench.start('postgres', { url, redisUrl, number }));
+  for (let number = 1; number <= 3; number++) nodes.push(await bench.start('postgres', { url, number }));
   const [first] = nodes as [Contender];
   const warm: Publish = { batches: 20, size: 100, runs: 'warm', spread: 1, publishers: 1 };
   await first.askAlso('prepare', warm);

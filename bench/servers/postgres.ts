@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-import { RedisBackplane } from '../../server/backplane/redis.ts';
 import { openPostgresLog } from '../../server/event-log/postgres/log.ts';
 import { foldEvent } from '../../shared/events.ts';
 import { eventOf } from './event.ts';
@@ -17,13 +16,8 @@ const RUNS = 100;
 /** Events of a stage: it starts, makes progress, and completes. */
 const STAGE_EVENTS = 20;
 
-const { url, redisUrl, number } = optionsOf<{ url: string; redisUrl?: string; number: number }>();
-const health = { report: () => undefined, note: () => undefined };
-const log = await openPostgresLog({
-  url,
-  fold: foldEvent,
-  ...(redisUrl === undefined ? {} : { backplane: (channel) => new RedisBackplane(redisUrl, channel, health) }),
-});
+const { url, number } = optionsOf<{ url: string; number: number }>();
+const log = await openPostgresLog({ url, fold: foldEvent });
 const client = new pg.Client({ connectionString: url });
 await client.connect();
 
