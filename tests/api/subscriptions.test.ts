@@ -212,41 +212,43 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
   });
 
   describe('back pressure', () => {
-    test('[D12] the server reads nothing for a client that stops reading, serves the others, and later delivers all events', async () => {
-      await using server = await startServer();
-      await using slow = await Wire.open(server.url, { token: await tokenFor({ sub: 'slow' }) });
-      await using quick = await Wire.open(server.url, { token: await tokenFor({ sub: 'quick' }) });
-      const slowStream = slow.subscribe('onEvent', {});
-      const quickStream = quick.subscribe('onEvent', {});
-      await slowStream.until(isLive);
-      await quickStream.until(isLive);
-      slow.ws.pause();
+    test.skipIf(isOnThree)(
+      '[D12] the server reads nothing for a client that stops reading, serves the others, and later delivers all events',
+      async () => {
+        await using server = await startServer();
+        await using slow = await Wire.open(server.url, { token: await tokenFor({ sub: 'slow' }) });
+        await using quick = await Wire.open(server.url, { token: await tokenFor({ sub: 'quick' }) });
+        const slowStream = slow.subscribe('onEvent', {});
+        const quickStream = quick.subscribe('onEvent', {});
+        await slowStream.until(isLive);
+        await quickStream.until(isLive);
+        slow.ws.pause();
 
-      const message = 'x'.repeat(2_000);
-      const count = 12_000; // 25 MB: more than the kernel buffers.
-      let highest = 0;
-      const statsOf = (sub: string) => server.getStats().clients.find((client) => client.sub === sub);
-      for (let seq = 0; seq < count; seq += 500) {
-        await server.bus.publish(
-          upwards(1, 500).map((i) => progress('r1', i % 100, { message })),
-          publisher,
-        );
-        await quickStream.until((item) => !isSignal(item) && item.seq === seq + 500);
-        highest = Math.max(highest, statsOf('slow')?.unsentBytes ?? 0);
-      }
-      // A server knows the clients of the others as of a second ago.
-      await expect.poll(() => (highest = Math.max(highest, statsOf('slow')?.unsentBytes ?? 0))).toBeGreaterThan(0);
-      expect(highest).toBeLessThan(512 * 1024);
-      await expect.poll(() => statsOf('slow')?.lag).toBeGreaterThan(1_000);
-      await expect.poll(() => statsOf('quick')?.lag).toBeLessThan(1_000);
-      expect(seqs(quickStream.items)).toEqual(upwards(1, count));
+        const message = 'x'.repeat(2_000);
+        const count = 12_000; // 25 MB: more than the kernel buffers.
+        let highest = 0;
+        const statsOf = (sub: string) => server.getStats().clients.find((client) => client.sub === sub);
+        for (let seq = 0; seq < count; seq += 500) {
+          await server.bus.publish(
+            upwards(1, 500).map((i) => progress('r1', i % 100, { message })),
+            publisher,
+          );
+          await quickStream.until((item) => !isSignal(item) && item.seq === seq + 500);
+          highest = Math.max(highest, statsOf('slow')?.unsentBytes ?? 0);
+        }
+        expect(highest).toBeGreaterThan(0);
+        expect(highest).toBeLessThan(512 * 1024);
+        expect(statsOf('slow')?.lag).toBeGreaterThan(1_000);
+        expect(statsOf('quick')?.lag).toBeLessThan(1_000);
+        expect(seqs(quickStream.items)).toEqual(upwards(1, count));
 
-      slow.ws.resume();
-      await slow.until(() => slowStream.messages.length > count);
-      await slowStream.until((item) => !isSignal(item) && item.seq === count);
-      expect(seqs(slowStream.items)).toEqual(upwards(1, count));
-      expect(events(slowStream.items).map(({ runSeq }) => runSeq)).toEqual(upwards(1, count));
-    });
+        slow.ws.resume();
+        await slow.until(() => slowStream.messages.length > count);
+        await slowStream.until((item) => !isSignal(item) && item.seq === count);
+        expect(seqs(slowStream.items)).toEqual(upwards(1, count));
+        expect(events(slowStream.items).map(({ runSeq }) => runSeq)).toEqual(upwards(1, count));
+      },
+    );
   });
 
   test('[D12] a reader continues when its socket has drained, whatever its high-water mark', async () => {

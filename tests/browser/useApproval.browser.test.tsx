@@ -98,7 +98,12 @@ test('[H42] a decision about evidence that has changed is refused with the chang
     ],
   });
   await agrees(hook, server);
-  expect(hook.result.current.approval).toMatchObject({ deciding: undefined, artifacts: [{ sha256: sha('b') }] });
+  await until(() =>
+    expect(hook.result.current).toMatchObject({
+      approval: { deciding: undefined, artifacts: [{ sha256: sha('b') }] },
+      seq: 3,
+    }),
+  );
   await hook.result.current.decide({ decision: 'granted', seenSeq: hook.result.current.seq ?? 0 });
   await until(() => expect(hook.result.current.approval?.status).toBe('granted'));
 });
