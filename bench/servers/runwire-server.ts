@@ -57,7 +57,8 @@ export async function runwire({
       // `started`, and `stream.live` unless it reads the log first.
       ...(from === 'now' ? [2] : []),
     ],
-    subscribed: () => server.getStats().subscriptions,
+    // Of this server alone: other servers may share its log.
+    subscribed: () => server.getStats().nodes[0]?.subscriptions ?? 0,
   };
   return { server, face };
 }
