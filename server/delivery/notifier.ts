@@ -147,7 +147,7 @@ export class Notifier {
     this.#wakeAll();
   }
 
-  /** Goes on after a position whose records this node never had. Every reader reads from its own position, and finds the gap. */
+  /** Goes on after records that this node never had. Every reader reads from its own position, and finds the gap. */
   skipTo(seq: number): void {
     const before = this.#history.seq;
     this.#history = { epoch: this.#history.epoch, seq, hashPrefix: undefined };

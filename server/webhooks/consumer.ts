@@ -28,7 +28,6 @@ export type ConsumerParts = {
   sender: WebhookSender;
   retries: RetryOptions;
   matcherOf: (record: WebhookRecord) => WebhookMatcher;
-  /** Called after each failed try. */
   onFailedTry: (message: Built, answer: Answer) => void;
   /** Called when the webhook must pause. */
   onPaused: (webhookId: string, reason: PauseReason) => void;
@@ -47,8 +46,7 @@ const begun = (key: Begun): Delivery => ({ ...key, tries: 0, refusals: 0, isStor
  *
  * 1. `#scan` reads the log after `#scannedTo`, and puts matching events into the queue, up to a bound.
  * 2. `#pump` sends the first delivery of each run, several at once; while every try fails, one at a time.
- * 3. After each try its outcome is written, then the next delivery of this run may go: a crash repeats at most the
- *    deliveries in flight.
+ * 3. The outcome of a try is written before the next delivery of its run: a crash repeats only what is in flight.
  */
 export class WebhookConsumer {
   readonly #parts: ConsumerParts;
@@ -202,8 +200,7 @@ export class WebhookConsumer {
 
   #stop(): void {
     this.#isStopped = true;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#idleTimer);
+    for (const timer of [this.#timer, this.#idleTimer]) clearTimeout(timer);
   }
 
   get #isRunning(): boolean {
@@ -370,21 +367,20 @@ export class WebhookConsumer {
     nowMs: number,
   ): void {
     const { retries, counts, onPaused } = this.#parts;
-    const { id } = this.#record;
     const { status, failure: reason, ms } = answer;
     const failure = { reason, ...(status === undefined ? {} : { status }) };
     const waitMs = this.#receiver.failed(failure, answer, nowMs);
     const { firstTryMs = nowMs - ms } = delivery;
     Object.assign(delivery, { tries: delivery.tries + 1, firstTryMs, lastTryMs: nowMs, failure });
     if (isRefusal(answer)) delivery.refusals++;
-    if (status === 410) onPaused(id, 'gone');
+    if (status === 410) onPaused(this.#record.id, 'gone');
     else if (isGivenUp(delivery, nowMs, retries)) {
       const times = { firstTryAt: instantOf(firstTryMs), lastTryAt: instantOf(nowMs) };
-      const gap = delivery.gap === undefined ? {} : { gap: delivery.gap };
+      const gap = delivery.gap && { gap: delivery.gap };
       this.#done(delivery, { ...about, ...gap, ...failure, tries: delivery.tries, ...times });
       counts.deadLetters++;
       this.#deadLetters++;
-      if (this.#deadLetters >= MAX_DEAD_LETTERS) onPaused(id, 'dead_letters');
+      if (this.#deadLetters >= MAX_DEAD_LETTERS) onPaused(this.#record.id, 'dead_letters');
       return;
     }
     delivery.nextTryMs = nowMs + Math.max(waitMs, backoffMs(delivery.tries, retries, retries.maxMs));

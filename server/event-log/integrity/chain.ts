@@ -17,9 +17,7 @@ import type { AuditKeys } from './keys.ts';
 /** A position in the log, and the hash of the row at this position. */
 export type Link = { seq: number; hash: Uint8Array };
 
-/**
- * A row as found in the store, with its signed records. Another program may have written it: a column may have any type.
- */
+/** A row as the store has it, with its signed records. Another program may have written a column of any type. */
 export type StoredRow = ChainedRow & {
   payload: string;
   salt: Uint8Array;
@@ -255,10 +253,7 @@ export async function verifyStepAsync(verifying: Verifying, reads: ChainReads<tr
   return step.done ? step.value : undefined;
 }
 
-/**
- * Runs a verification in slices (short pieces of work between which the event loop is free). On abort, rejects with the
- * signal's reason.
- */
+/** Runs a verification in slices, between which the event loop is free. On abort, rejects with the signal's reason. */
 export async function verifyInSlices(
   verifying: Verifying,
   source: ChainSource,

@@ -144,7 +144,7 @@ describe.skipIf(server === undefined)('commits in PostgreSQL', () => {
     await checkChain(url);
   });
 
-  /** A log with `count` running stages in the run `r`, whose last four the node has in memory, and has changed. */
+  /** A log with `count` running stages in the run `r`. The node has the last four in memory, and has changed them. */
   async function withStages(url: string, count: number) {
     const [log, other] = [await open(url), await open(url)];
     const at = (index: number) => ({ stageId: `s${index}`, timestamp: instant(index) });
