@@ -5,7 +5,7 @@ import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import type { RunView } from '../../../shared/run.ts';
 import { startKey } from '../../../shared/run-order.ts';
-import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
+import { connect, newDatabase, open } from '../../../tests/support/postgres-log.ts';
 import {
   append,
   arbitraryTurns,
@@ -23,31 +23,10 @@ import {
 import type { EventLog } from '../contract/store.ts';
 import { GENESIS, payloadHash, rowHash } from '../integrity/canonical.ts';
 import { openSqliteLog } from '../sqlite/log.ts';
-import { openPostgresLog, type PostgresOptions } from './log.ts';
 import { READ_STATEMENTS } from './reads.ts';
 import { approvalOf, artifactOf, headerOf } from './rows.ts';
 
 const server = inject('postgres') as string;
-
-/** Creates an empty database, which is removed after the test. */
-async function newDatabase(): Promise<string> {
-  const url = await createDatabase(server);
-  onTestFinished(() => dropDatabase(server, url));
-  return url;
-}
-
-async function open(url: string, options: Partial<PostgresOptions> = {}): Promise<EventLog> {
-  const log = await openPostgresLog({ url, fold: foldEvent, ...options });
-  onTestFinished(() => log.close());
-  return log;
-}
-
-async function connect(url: string): Promise<Client> {
-  const client = new Client({ connectionString: url });
-  await client.connect();
-  onTestFinished(() => client.end());
-  return client;
-}
 
 /** Recomputes every hash and compares positions, times and JSON. */
 async function checkChain(url: string): Promise<number> {

@@ -1,14 +1,10 @@
 import { once } from 'node:events';
 import { connect as connectTo, createServer, type Socket } from 'node:net';
 import { inspect } from 'node:util';
-import { Client } from 'pg';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { RunwireError } from '../../../shared/errors.ts';
-import { foldEvent } from '../../../shared/events.ts';
-import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
+import { connect, newDatabase, open } from '../../../tests/support/postgres-log.ts';
 import { append, created, readAll, seqs, started, upTo } from '../conformance/kit.ts';
-import type { EventLog } from '../contract/store.ts';
-import { openPostgresLog, type PostgresOptions } from './log.ts';
 
 /** Commits with a connection that fails: the statement may or may not have taken effect. */
 
@@ -89,25 +85,6 @@ function allowOnce(): () => void {
   return () => {
     if (calls++ > 0) throw new RunwireError('NOT_ALLOWED_TO_DECIDE', 'no');
   };
-}
-
-async function newDatabase(): Promise<string> {
-  const url = await createDatabase(server);
-  onTestFinished(() => dropDatabase(server, url));
-  return url;
-}
-
-async function open(url: string, options: Partial<PostgresOptions> = {}): Promise<EventLog> {
-  const log = await openPostgresLog({ url, fold: foldEvent, ...options });
-  onTestFinished(() => log.close());
-  return log;
-}
-
-async function connect(url: string): Promise<Client> {
-  const client = new Client({ connectionString: url });
-  await client.connect();
-  onTestFinished(() => client.end());
-  return client;
 }
 
 describe.skipIf(server === undefined)('commits in doubt in PostgreSQL', () => {

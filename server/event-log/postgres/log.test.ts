@@ -1,33 +1,10 @@
-import { Client } from 'pg';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { foldEvent } from '../../../shared/events.ts';
-import { createDatabase, dropDatabase } from '../../../tests/support/postgres.ts';
+import { dropDatabase } from '../../../tests/support/postgres.ts';
+import { connect, newDatabase, open } from '../../../tests/support/postgres-log.ts';
 import type { EventLog } from '../contract/store.ts';
-import { openPostgresLog, type PostgresOptions } from './log.ts';
 import { migrations } from './schema.ts';
 
 const server = inject('postgres') as string;
-
-/** Creates an empty database, which is removed after the test. */
-async function newDatabase(): Promise<string> {
-  const url = await createDatabase(server);
-  onTestFinished(() => dropDatabase(server, url));
-  return url;
-}
-
-async function open(url: string, options: Partial<PostgresOptions> = {}): Promise<EventLog> {
-  const log = await openPostgresLog({ url, fold: foldEvent, ...options });
-  onTestFinished(() => log.close());
-  return log;
-}
-
-/** Another connection to the database. */
-async function connect(url: string): Promise<Client> {
-  const client = new Client({ connectionString: url });
-  await client.connect();
-  onTestFinished(() => client.end());
-  return client;
-}
 
 describe.skipIf(server === undefined)('the log in PostgreSQL', () => {
   test('[L50] servers that open an empty database at once share one log', async () => {
