@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 import type { Approval, Artifact, Stage } from '../../../shared/run.ts';
 import { startKey } from '../../../shared/run-order.ts';
 import type { Folded } from '../commit/commit-fold.ts';
+import { CachedRun, type RunRow, runKey } from '../commit/run-cache.ts';
 import type { CommitRows } from '../commit/run-rows.ts';
 import { type ReadyDraft, StoredEvent } from '../contract/log.ts';
 import { canonicalJson, newSalt } from '../integrity/canonical.ts';
 import type { Statement } from './database.ts';
 import { approvalState, artifactState, headerState } from './rows.ts';
-import { CachedRun, type RunRow, runKey } from './run-cache.ts';
 
 /** The parameters of `runwire_commit` (functions.ts), and what follows from its answer. */
 

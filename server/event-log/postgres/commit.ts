@@ -3,6 +3,7 @@ import { RunwireError } from '../../../shared/errors.ts';
 import type { RunRows } from '../../../shared/run.ts';
 import { SLICE_MS } from '../../slices.ts';
 import { CommitFold, Missing } from '../commit/commit-fold.ts';
+import { type CachedRun, RunCache, runKey } from '../commit/run-cache.ts';
 import type { Batch, Receipt } from '../contract/log.ts';
 import { GENESIS, KeyOrder } from '../integrity/canonical.ts';
 import { type CommitConnection, isStatementError } from './commit-connection.ts';
@@ -10,7 +11,6 @@ import { type Basis, CommitStatement, type Given, type Item, type Refused, seal 
 import type { Statement } from './database.ts';
 import type { Committed } from './feed.ts';
 import { type LoadedRow, LoadedRuns } from './loaded-runs.ts';
-import { type CachedRun, RunCache, runKey } from './run-cache.ts';
 
 /**
  * Commits batches, in one of two ways:

@@ -3,6 +3,7 @@ import { RunwireError } from '../../../shared/errors.ts';
 import type { RunRows } from '../../../shared/run.ts';
 import { startKey } from '../../../shared/run-order.ts';
 import { Missing } from '../commit/commit-fold.ts';
+import { RunCache } from '../commit/run-cache.ts';
 import { type Changes, CommitRows } from '../commit/run-rows.ts';
 import type { EraseRequest } from '../contract/integrity.ts';
 import type { ReadyDraft } from '../contract/log.ts';
@@ -13,7 +14,6 @@ import type { ErasureStore, Signing } from './integrity.ts';
 import { type LoadedRow, LoadedRuns } from './loaded-runs.ts';
 import { eraseFromOutbox } from './outbox.ts';
 import { approvalState, artifactState, headerState } from './rows.ts';
-import { RunCache } from './run-cache.ts';
 
 /**
  * Erases the text of events from the tables, in a transaction that locks the head. It raises `head.erasures`: every node then

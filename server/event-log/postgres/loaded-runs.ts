@@ -1,9 +1,9 @@
 import type { Stage } from '../../../shared/run.ts';
 import type { MissingRow } from '../commit/commit-fold.ts';
+import { CachedRun, type RunCache, runKey } from '../commit/run-cache.ts';
 import type { Batch, ReadyDraft } from '../contract/log.ts';
 import type { Statement } from './database.ts';
 import { approvalOf, artifactOf, headerOf } from './rows.ts';
-import { CachedRun, type RunCache, runKey } from './run-cache.ts';
 
 /** The runs of one commit, with the rows that its fold needs: from the cache, the others from `runwire_rows`. */
 

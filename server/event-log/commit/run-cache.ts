@@ -1,7 +1,7 @@
 import type { Approval, Artifact, RunHeader, Stage } from '../../../shared/run.ts';
 import { startKey } from '../../../shared/run-order.ts';
-import { Missing, type MissingRow, type RowKind } from '../commit/commit-fold.ts';
-import type { RunTables } from '../commit/run-rows.ts';
+import { Missing, type MissingRow, type RowKind } from './commit-fold.ts';
+import type { RunTables } from './run-rows.ts';
 
 /** The rows of runs that this node has folded on, for the next commits. A commit compares the versions of its runs. */
 
