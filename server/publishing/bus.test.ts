@@ -118,6 +118,21 @@ describe('publish', () => {
     expect(log.head).toBe(2);
   });
 
+  test('[L3] the log is asked to look up the ids of a batch, unless the bus made each of them', async () => {
+    const log = await openSqliteLog({ path: ':memory:', fold: foldOf(runwireEvents) });
+    onTestFinished(() => log.close());
+    const append = vi.spyOn(log, 'append');
+    const parts = { registry: runwireEvents, log, health: { note: () => undefined }, phiPolicy: 'reject' } as const;
+    const bus = new EventBus(parts);
+    const renaming = new EventBus({ ...parts, guard: (draft) => ({ ...draft, eventId: 'theirs' }) });
+    const theirs = progress('r1', 1, { eventId: crypto.randomUUID() });
+    await bus.publish([created('r1'), progress('r1', 1)], producer);
+    await bus.publish([progress('r1', 1), theirs], producer);
+    await renaming.publish([progress('r1', 1)], producer);
+    expect(append.mock.calls.map(([batch]) => batch.hasNewIds)).toEqual([true, false, false]);
+    expect(await bus.publish([theirs, progress('r1', 2)], producer)).toMatchObject({ accepted: 1, duplicates: 1 });
+  });
+
   test('[S14] a draft is refused if the schema of a field allows no redacted text', async () => {
     const fields = { contact: z.email(), note: field.message().optional() };
     const own = defineEvent({ type: 'own', category: 'own', topic: 'own', fields });

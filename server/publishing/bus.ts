@@ -104,6 +104,7 @@ export class EventBus<R extends Registry> {
       const appending = this.#log.append({
         actor,
         drafts: ready.map(({ draft }) => draft),
+        hasNewIds: ready.every(({ isNewId }) => isNewId),
         check,
         cost: count + units,
       });
@@ -173,7 +174,8 @@ export class EventBus<R extends Registry> {
             issues.push({ index, ...issue, path: pathInPlan(issue.path, stagesFrom) });
           break;
         }
-        ready.push({ draft: checked, index, stagesFrom });
+        const isNewId = (draft as { eventId?: unknown }).eventId === undefined;
+        ready.push({ draft: checked, index, stagesFrom, isNewId });
         if (performance.now() - yieldedAt < YIELD_MS) continue;
         yield;
         yieldedAt = performance.now();
@@ -201,14 +203,14 @@ export class EventBus<R extends Registry> {
     const issues: DraftIssue[] = [];
     const guarded: Checked[] = [];
     let yieldedAt = performance.now();
-    for (const { draft, index, stagesFrom } of drafts) {
+    for (const { draft, index, stagesFrom, isNewId } of drafts) {
       try {
         const kept = yield* guardInSlices(this.#guard, draft, policy);
         // The schema of an own type may refuse a redacted text, as `z.email()` does.
         const issue = kept === draft ? undefined : this.#schema.safeParse(kept).error?.issues[0];
         if (issue) {
           issues.push({ index, path: pathInPlan(describeIssue(issue).path, stagesFrom), message: UNREDACTABLE });
-        } else guarded.push({ draft: kept, index, stagesFrom });
+        } else guarded.push({ draft: kept, index, stagesFrom, isNewId: isNewId && kept.eventId === draft.eventId });
       } catch (error) {
         const { path, message, isDefect } = guardRefusal(error);
         if (isDefect) this.#health.note('the PHI guard failed; the draft is refused', { type: draft.type });
@@ -239,8 +241,11 @@ async function receiptsOfWhole(appending: Promise<Receipt[]>, ready: readonly Ch
   }
 }
 
-/** A draft that the schema has accepted, with its index in the request. A large plan has several. */
-type Checked = { draft: ReadyDraft; index: number; stagesFrom: number };
+/**
+ * A draft that the schema has accepted, with its index in the request. A large plan has several. `isNewId`: the bus has made
+ * its `eventId`.
+ */
+type Checked = { draft: ReadyDraft; index: number; stagesFrom: number; isNewId: boolean };
 
 /**
  * Returns the number of drafts and of the rows that they make besides their events. Throws `INVALID_INPUT` for no drafts, and

@@ -18,6 +18,11 @@ export type Batch = {
   /** At least 1, in the order in which the log stores them. */
   drafts: readonly ReadyDraft[];
   /**
+   * Whether the server has made each `eventId` of the drafts for this call, as a random UUID: no stored event has one of
+   * them, so the store need not look them up. It MUST still refuse to store an `eventId` twice. Default: false.
+   */
+  hasNewIds?: boolean;
+  /**
    * Called for each draft that is not a duplicate. `rows` is the state of the run just before the draft, which MUST still
    * hold in the transaction that logs the draft. If `check` throws, the log refuses the whole batch. `check` MUST NOT keep
    * `rows`, and MUST NOT have effects: a store may call it several times for one draft, and only the call of the
