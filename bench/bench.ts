@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -47,6 +47,8 @@ const usage = `npm run bench -- [options]
   --quick            less of everything, under a minute; without ${longLines.join(', ')}
   --only LINE,…      of: ${Object.keys(lines).join(', ')}
   --rounds N         rounds of each, 3 at the least; default 5, with --quick 3
+  --old FOLDER       measure another Runwire too, such as an older checkout that \`npm run build\` has built
+  --node PATH        run the lines of publishing on another Node.js too
   --json             one JSON document on stdout; the rest goes to stderr
   --profile FOLDER   write CPU profiles of the servers
 `;
@@ -59,6 +61,8 @@ function optionsOf() {
       only: { type: 'string' },
       rounds: { type: 'string' },
       profile: { type: 'string' },
+      old: { type: 'string' },
+      node: { type: 'string' },
     },
   });
   const wanted = values.only?.split(',');
@@ -67,7 +71,9 @@ function optionsOf() {
   const rounds = Number(values.rounds ?? (values.quick ? 3 : 5));
   if (!Number.isInteger(rounds) || rounds < 3) throw new Error('--rounds must be an integer of at least 3');
   const isWanted = (name: string) => wanted?.includes(name) ?? !(values.quick && longLines.includes(name));
-  return { ...values, names: Object.keys(lines).filter(isWanted), rounds };
+  const old = values.old === undefined ? undefined : join(resolve(values.old), 'dist/server/index.js');
+  if (old !== undefined && !existsSync(old)) throw new Error(`--old has no ${old}: npm ci && npm run build`);
+  return { ...values, old, names: Object.keys(lines).filter(isWanted), rounds };
 }
 
 type Manifest = { version: string; dependencies: Record<string, string>; devDependencies: Record<string, string> };
@@ -97,7 +103,7 @@ function surroundings() {
 }
 
 async function main(): Promise<void> {
-  const { quick, json, names, rounds, profile } = optionsOf();
+  const { quick, json, names, rounds, profile, old, node } = optionsOf();
   const say = (text: string) => (json ? process.stderr : process.stdout).write(`${text}\n`);
   const { machine, versions } = surroundings();
   say(`${machine.cores} × ${machine.processor}, ${machine.memoryGiB} GiB, ${machine.system}; ${machine.pinning}`);
@@ -116,12 +122,12 @@ async function main(): Promise<void> {
     const servers = join(folder, 'servers');
     compileServers(servers);
     const load = compileLoad(folder);
-    const start = async (name: string, options: object = {}) => {
-      const contender = await Contender.start({ name, servers, load, profiles, options });
+    const start = async (name: string, options?: object, node?: string) => {
+      const contender = await Contender.start({ name, node, servers, load, profiles, options });
       running.push(contender);
       return contender;
     };
-    const bench = new Bench({ report, rounds, isQuick: quick, folder, start });
+    const bench = new Bench({ report, rounds, isQuick: quick, folder, old, node, start });
     for (const name of names) await lines[name]?.(bench);
     await bench.stop();
   } finally {

@@ -20,7 +20,7 @@ export async function catchUp(bench: Bench): Promise<void> {
     const { load, started } = contender;
     await load.every(events);
     const acked = contender.ask('acked', undefined);
-    const begunNs = await load.open(started, 1, 1);
+    const { endedNs: begunNs } = await load.open(started, 1, 1);
     const seconds = Number(BigInt(await acked) - begunNs) / 1e9;
     await load.close();
     return events / seconds;

@@ -4,21 +4,28 @@ import { symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Load } from './load.ts';
+import { type Latencies, Load } from './load.ts';
 import { pinned } from './processes.ts';
-import type { Ask, Face, Measured, Memory, Paced, PacedShape, Shape, Started } from './servers/face.ts';
+import type { Ask, Begins, Face, Measured, Memory, PacedShape, Shape, Started } from './servers/face.ts';
 
 /** A contender: a server in its own process on one core, and its load in another process on another core. */
 
 export const peers = {
   runwire: 'Runwire',
+  old: 'Runwire, old',
   ws: 'plain ws, one ready string to each',
   socketio: 'Socket.IO, room',
   'graphql-ws': 'graphql-ws, async iterator',
   trpc: 'tRPC as documented',
+  'trpc-iterator': 'tRPC, hand-written iterator',
 } as const;
 export type PeerName = keyof typeof peers;
-export const peerNames = Object.keys(peers) as PeerName[];
+
+/** Contenders that run the server of another name, with these options. */
+const variants: Partial<Record<string, { script: string; options: object }>> = {
+  old: { script: 'runwire', options: {} },
+  'trpc-iterator': { script: 'trpc', options: { isIterator: true } },
+};
 
 const SERVER_CORE = 0;
 /** Time limit: a contender that takes longer is stuck. */
@@ -49,21 +56,22 @@ export class Contender {
     this.started = started;
   }
 
-  /** `profiles`: folder for a CPU profile of the process. */
+  /** `node`: the program; default that of the bench. `profiles`: folder for a CPU profile of the process. */
   static async start(options: {
     name: string;
+    node?: string | undefined;
     servers: string;
     load: string;
     profiles?: string | undefined;
-    options?: object;
+    options?: object | undefined;
   }): Promise<Contender> {
-    const { name, servers, load, profiles } = options;
+    const { name, servers, load, profiles, node = process.execPath } = options;
     const flags = ['--expose-gc', ...(profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}/${name}`] : [])];
-    const script = join(servers, `bench/servers/${name}.js`);
-    const [command, args] = pinned(SERVER_CORE, process.execPath, [
+    const { script, options: of } = variants[name] ?? { script: name, options: {} };
+    const [command, args] = pinned(SERVER_CORE, node, [
       ...flags,
-      script,
-      JSON.stringify(options.options ?? {}),
+      join(servers, `bench/servers/${script}.js`),
+      JSON.stringify({ ...of, ...options.options }),
     ]);
     const env = { ...process.env, NODE_ENV: 'production' };
     const server = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env });
@@ -99,14 +107,23 @@ export class Contender {
     return this.ask('measure', shape);
   }
 
-  /** Latencies in ms. */
-  async paced(shape: PacedShape): Promise<{ p50: number; p90: number; p99: number; cpuShare: number }> {
+  /** Begins to send events at an interval. `paced` ends it. */
+  async pace(shape: PacedShape): Promise<void> {
     await this.#load.every(0);
     await this.#load.record();
-    const { begins, cpuShare }: Paced = await this.ask('paced', shape);
-    const { frames, ...latencies } = await this.#load.latencies(begins);
-    if (frames !== shape.events * this.#readers) throw new Error(`only ${frames} frames arrived in time`);
-    return { ...latencies, cpuShare };
+    await this.ask('pace', shape);
+  }
+
+  /** `ofCall`, `ofCommit`: latencies in ms since the call, and since the end of its commit. */
+  async paced(): Promise<{ ofCall: Latencies; ofCommit: Latencies | undefined; cpuShare: number }> {
+    const { calls, commits, cpuShare } = await this.ask('paced', undefined);
+    const since = async (begins: Begins) => {
+      const { frames, ...latencies } = await this.#load.latencies(begins);
+      if (frames !== calls.length * this.#readers) throw new Error(`only ${frames} frames arrived in time`);
+      return latencies;
+    };
+    const ofCall = await since(calls);
+    return { ofCall, ofCommit: commits && (await since(commits)), cpuShare };
   }
 
   memory(): Promise<Memory> {

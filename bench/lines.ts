@@ -1,5 +1,8 @@
-import { type Contender, type PeerName, peerNames } from './contender.ts';
+import type { Contender, PeerName } from './contender.ts';
 import type { Figure, Report } from './figures.ts';
+
+/** `node`: the program that runs the server; default that of the bench. */
+type Start = (name: string, options?: object, node?: string) => Promise<Contender>;
 
 /** The environment of a line of the bench. */
 export class Bench {
@@ -10,7 +13,11 @@ export class Bench {
   readonly isQuick: boolean;
   /** Folder for databases. */
   readonly folder: string;
-  readonly #start: (name: string, options?: object) => Promise<Contender>;
+  /** Entry point of an older Runwire, to measure beside this one. */
+  readonly old: string | undefined;
+  /** Another Node.js, for the lines of publishing. */
+  readonly node: string | undefined;
+  readonly #start: Start;
   readonly #kept = new Map<PeerName, Contender>();
 
   constructor(options: {
@@ -18,25 +25,34 @@ export class Bench {
     rounds: number;
     isQuick: boolean;
     folder: string;
-    start: (name: string, options?: object) => Promise<Contender>;
+    old: string | undefined;
+    node: string | undefined;
+    start: Start;
   }) {
     this.report = options.report;
     this.rounds = options.rounds;
     this.isQuick = options.isQuick;
     this.folder = options.folder;
+    this.old = options.old;
+    this.node = options.node;
     this.#start = options.start;
   }
 
   /** Starts a contender for one line, which must stop it. */
-  start(name: string, options?: object): Promise<Contender> {
-    return this.#start(name, options);
+  start(name: string, options: object = {}, node?: string): Promise<Contender> {
+    return this.#start(name, name === 'old' ? { ...options, product: this.old } : options, node);
+  }
+
+  /** Those of the names that can run: `old` is left out without an older Runwire. */
+  among<Name extends string>(...names: Name[]): Name[] {
+    return names.filter((name) => name !== 'old' || this.old !== undefined);
   }
 
   /** The shared contenders of the delivery lines, each with the given number of readers. */
-  async contenders(readers: number, runs: number): Promise<Map<PeerName, Contender>> {
+  async contenders(names: readonly PeerName[], readers: number, runs: number): Promise<Map<PeerName, Contender>> {
     const found = await Promise.all(
-      peerNames.map(async (name) => {
-        const contender = this.#kept.get(name) ?? (await this.#start(name));
+      this.among(...names).map(async (name) => {
+        const contender = this.#kept.get(name) ?? (await this.start(name));
         this.#kept.set(name, contender);
         await contender.open(readers, runs);
         return [name, contender] as const;

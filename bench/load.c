@@ -4,8 +4,10 @@
  *
  * Commands are lines on stdin; each gets one response line on stdout. `load.ts` is the other side.
  *
- *   say TEXT | wait N        append to the script of greetings; `$RUN` in TEXT is the connection's run
- *   open N PORT CONTROL RUNS PROTOCOL PATH   -> opened NS      connection i reads run i * RUNS / N; PROTOCOL may be `-`
+ *   token TEXT               append to the tokens
+ *   say TEXT | wait N        append to the script of greetings; in TEXT `$RUN` is the connection's run, `$ID` is
+ *                            1 + i % 50, and `$TOKEN` is token i modulo their number
+ *   open N PORT CONTROL RUNS PROTOCOL PATH   -> opened BEGUN NS   connection i reads run i * RUNS / N; PROTOCOL may be `-`
  *   every N                  after every N data frames, write the time of the last one to the control connection
  *   record | base INDEX NS | latencies   -> latencies FRAMES P50 P90 P99 MAX, in ns since the base of the frame's index
  *   pause I | resume I       stop reading connection I; read it again
@@ -33,7 +35,7 @@
 #include <unistd.h>
 
 enum { CONNECTING, UPGRADING, GREETING, READY };
-enum { BUFFER_BYTES = 1 << 18, DATA_BYTES = 200, IN_FLIGHT = 64, STEPS = 16 };
+enum { BUFFER_BYTES = 1 << 18, DATA_BYTES = 200, IN_FLIGHT = 64, STEPS = 16, TOKENS = 1 << 14, IDS = 50 };
 #define STDIN_TAG UINT32_MAX
 #define CONTROL_TAG (UINT32_MAX - 1)
 
@@ -58,6 +60,9 @@ static int port;
 static char protocol[64], path[256];
 static Step script[STEPS];
 static int steps;
+static char *tokens[TOKENS];
+static uint32_t token_count;
+static uint64_t begun_at;
 static uint64_t frames, disordered, every, counted;
 static Arrival *arrivals;
 static size_t arrived, arrivals_size;
@@ -139,6 +144,28 @@ static void begin_more(void) {
   }
 }
 
+/* Writes a greeting with the values of a connection for its marks. */
+static void fill_in(char *text, size_t size, const char *greeting, uint32_t number) {
+  size_t used = 0;
+  while (*greeting) {
+    char *to = text + used;
+    size_t room = size - used;
+    int count;
+    if (strncmp(greeting, "$RUN", 4) == 0) {
+      count = snprintf(to, room, "run-%u", (unsigned)((uint64_t)number * runs / wanted));
+      greeting += 4;
+    } else if (strncmp(greeting, "$ID", 3) == 0) {
+      count = snprintf(to, room, "%u", 1 + number % IDS);
+      greeting += 3;
+    } else if (strncmp(greeting, "$TOKEN", 6) == 0 && token_count > 0) {
+      count = snprintf(to, room, "%s", tokens[number % token_count]);
+      greeting += 6;
+    } else count = snprintf(to, room, "%c", *greeting++);
+    used += (size_t)count;
+    if (used >= size) fail("a greeting of more than %zu bytes", size);
+  }
+}
+
 static void greet(Connection *connection) {
   uint32_t number = (uint32_t)(connection - connections);
   for (; connection->step < steps; connection->step++) {
@@ -149,18 +176,13 @@ static void greet(Connection *connection) {
       continue;
     }
     char text[4000];
-    char *mark = strstr(step->text, "$RUN");
-    if (mark)
-      snprintf(text, sizeof text, "%.*srun-%u%s", (int)(mark - step->text), step->text,
-               (unsigned)((uint64_t)number * runs / wanted), mark + 4);
-    else
-      snprintf(text, sizeof text, "%s", step->text);
+    fill_in(text, sizeof text, step->text, number);
     put_frame(connection->fd, 1, text, strlen(text));
   }
   connection->state = READY;
   opened++;
   begin_more();
-  if (opened == wanted) tell("opened %" PRIu64, now());
+  if (opened == wanted) tell("opened %" PRIu64 " %" PRIu64, begun_at, now());
 }
 
 static void tick(uint64_t at) {
@@ -295,7 +317,6 @@ static void tell_latencies(void) {
   tell("latencies %zu %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, arrived, AT(0.5), AT(0.9), AT(0.99), AT(1.0));
   free(times);
   is_recording = 0;
-  arrived = 0;
 }
 
 static void close_all(void) {
@@ -306,6 +327,7 @@ static void close_all(void) {
   if (control >= 0) close(control);
   free(connections);
   for (int at = 0; at < steps; at++) free(script[at].text);
+  while (token_count > 0) free(tokens[--token_count]);
   tell("closed %" PRIu64 " %" PRIu64, frames, disordered);
   connections = NULL;
   control = -1;
@@ -321,10 +343,15 @@ static void obey(char *line) {
     if (steps == STEPS) fail("more than %d greetings", STEPS);
     script[steps++] = *line == 's' ? (Step){strdup(line + 4), 0} : (Step){NULL, atoi(line + 5)};
     tell("ok");
+  } else if (strncmp(line, "token ", 6) == 0) {
+    if (token_count == TOKENS) fail("more than %d tokens", TOKENS);
+    tokens[token_count++] = strdup(line + 6);
+    tell("ok");
   } else if (sscanf(line, "open %u %d %d %u %63s %255s", &wanted, &port, &control_port, &runs, protocol, path) == 6) {
     connections = calloc(wanted, sizeof *connections);
     control = dial(control_port, 1);
     watch(EPOLL_CTL_ADD, control, EPOLLIN, CONTROL_TAG);
+    begun_at = now();
     begin_more();
   } else if (sscanf(line, "every %" SCNu64, &every) == 1) {
     counted = 0;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { pinned } from './processes.ts';
-import type { Started } from './servers/face.ts';
+import type { Begins, Started } from './servers/face.ts';
 
 /** Controls the load generator, `load.c`. */
 
@@ -26,6 +26,9 @@ export function compileLoad(folder: string): string {
   }
   return path;
 }
+
+/** In ms. */
+export type Latencies = { p50: number; p90: number; p99: number };
 
 export class Load {
   readonly #child: ChildProcess;
@@ -50,17 +53,19 @@ export class Load {
     this.failed.catch(() => undefined);
   }
 
-  /** Opens connections and sends the greetings; returns the time of the last greeting in ns. */
+  /** Opens connections and sends the greetings; returns the times of the first and the last of these steps in ns. */
   async open(
-    { port, controlPort, path, protocol, greetings }: Started,
+    { port, controlPort, path, protocol, greetings, tokens = [] }: Started,
     readers: number,
     runs: number,
-  ): Promise<bigint> {
+  ): Promise<{ begunNs: bigint; endedNs: bigint }> {
+    for (const token of tokens) await this.#ask(`token ${token}`);
     for (const greeting of greetings) {
       await this.#ask(typeof greeting === 'number' ? `wait ${greeting}` : `say ${greeting}`);
     }
-    const [ns] = await this.#ask(`open ${readers} ${port} ${controlPort} ${runs} ${protocol ?? '-'} ${path}`);
-    return BigInt(ns as string);
+    const times = await this.#ask(`open ${readers} ${port} ${controlPort} ${runs} ${protocol ?? '-'} ${path}`);
+    const [begunNs, endedNs] = times.map(BigInt) as [bigint, bigint];
+    return { begunNs, endedNs };
   }
 
   /** Sets the number of frames after which the generator notifies the contender. */
@@ -73,7 +78,7 @@ export class Load {
   }
 
   /** From the begin of each event to the arrival of each frame, in ms. */
-  async latencies(begins: [number, string][]): Promise<{ frames: number; p50: number; p90: number; p99: number }> {
+  async latencies(begins: Begins): Promise<Latencies & { frames: number }> {
     for (const [index, ns] of begins) await this.#ask(`base ${index} ${ns}`);
     const [frames, ...times] = (await this.#ask('latencies')).map(Number);
     const [p50, p90, p99] = times.map((ns) => ns / 1e6) as [number, number, number];

@@ -1,4 +1,4 @@
-import { type PeerName, peerNames, peers } from './contender.ts';
+import { type PeerName, peers } from './contender.ts';
 import type { Figure } from './figures.ts';
 import type { Bench } from './lines.ts';
 
@@ -7,13 +7,14 @@ import type { Bench } from './lines.ts';
 const KIB = 1024;
 const MB = 1e6;
 /** Bytes vary less than times. */
+const peerNames = ['runwire', 'ws', 'socketio', 'graphql-ws', 'trpc'] as const;
 const samplesOf = ({ isQuick }: Bench) => (isQuick ? 1 : 3);
 
 export async function idle(bench: Bench): Promise<void> {
   const connections = bench.isQuick ? 500 : 5_000;
   bench.report.line(`An idle connection with one subscription (${connections.toLocaleString('en-US')}, 5 to a run)`);
-  const heap = new Map<PeerName, number[]>(peerNames.map((name) => [name, []]));
-  const resident = new Map<PeerName, number[]>(peerNames.map((name) => [name, []]));
+  const heap = new Map<PeerName, number[]>(peerNames.map((name): [PeerName, number[]] => [name, []]));
+  const resident = new Map<PeerName, number[]>(peerNames.map((name): [PeerName, number[]] => [name, []]));
   // Memory does not depend on the load of the machine: all contenders run at once, each in a new process.
   for (let round = 0; round < samplesOf(bench); round++) {
     await Promise.all(

@@ -7,7 +7,8 @@ import { figureOf } from './figures.ts';
 import type { Bench } from './lines.ts';
 import { LOAD_CORE } from './load.ts';
 import { pin } from './processes.ts';
-import type { Insert, Publish, Taken } from './servers/postgres.ts';
+import type { Cost } from './servers/cost.ts';
+import type { Insert, Publish } from './servers/postgres.ts';
 
 /**
  * Durable publishing on PostgreSQL, by one node and by three, next to bare inserts of as many rows a statement into a table
@@ -130,7 +131,7 @@ async function sampleOf(
   for (const { node, kind, argument } of asks) if (kind === 'publish') await node.askAlso('prepare', argument);
   const cpuBefore = cpuMicrosOf(server);
   const begun = performance.now();
-  const taken = await Promise.all(asks.map(({ node, kind, argument }) => node.askAlso<Taken>(kind, argument)));
+  const taken = await Promise.all(asks.map(({ node, kind, argument }) => node.askAlso<Cost>(kind, argument)));
   const seconds = (performance.now() - begun) / 1_000;
   const count = batches * size * nodes.length;
   return {

@@ -14,7 +14,17 @@ type Emit = NonNullable<ContenderServer['emit']>;
 /** Commits events, then delivers them. `prepare` runs before the commit, and returns the function that delivers. */
 type EmitBy = (prepare: (events: BenchEvent[]) => () => void) => Emit;
 
-export const committing = async (): Promise<EmitBy> => emitterOf((await runwire({})).server);
+/** `send` and `emit` of a contender that keeps nothing itself. */
+export function peer(prepare: (events: BenchEvent[]) => () => void): Pick<ContenderServer, 'send' | 'emit'> {
+  let emit: Promise<Emit> | undefined;
+  return {
+    send: (events) => prepare(events)(),
+    async emit(events, begin) {
+      emit ??= runwire({}).then(({ server }) => emitterOf(server)(prepare));
+      await (await emit)(events, begin);
+    },
+  };
+}
 
 export function emitterOf(server: RunServer): EmitBy {
   // The clock begins at the end of the commit. Observers of the bus come too late for it: the server delivers to readers
@@ -26,12 +36,13 @@ export function emitterOf(server: RunServer): EmitBy {
   const observe = commits.observe.bind(commits) as (seconds: number) => void;
   commits.observe = (seconds: unknown) => {
     observe(seconds as number);
+    if (!onCommitted) return;
     if (!isChecked && server.getStats().delivered !== deliveredBefore) {
       process.stderr.write('events are delivered before the commit is reported: the clock would begin too late\n');
       process.exit(1);
     }
     isChecked = true;
-    onCommitted?.();
+    onCommitted();
     onCommitted = undefined;
   };
   return (prepare) => async (events, begin) => {

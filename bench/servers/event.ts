@@ -1,6 +1,10 @@
 /** The event of every contender: a `stage.progress` of about 400 bytes, as stored in the log of Runwire. */
 export type BenchEvent = ReturnType<typeof eventOf>;
 
+/** The runs and stages of the lines of publishing. */
+export const RUNS = 100;
+export const STAGES = 97;
+
 export const runOf = (index: number): string => `run-${index}`;
 
 /** The message starts with the index, by which the load generator tells events apart. */

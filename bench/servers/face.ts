@@ -1,11 +1,13 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { cpuMicros } from './cost.ts';
 import { type BenchEvent, eventOf, runOf } from './event.ts';
 
 /**
- * The interface of each contender process to the parent, and its measurements. The clock and the CPU account of a
- * delivery start when the contender calls `begin`, at the end of the commit. They stop when the load generator reports
- * the last frame and the process could send the next event: work that a server defers until after its last write is
- * part of the cost.
+ * The interface of each contender process to the parent, and its measurements. The clock and the CPU account stop when
+ * the load generator reports the last frame and the process could send the next event: work that a server defers until
+ * after its last write is part of the cost. They start with the call that sends or publishes the event. With `afterCommit`
+ * they start when the contender calls `begin`, at the end of the commit, and every contender commits.
  */
 
 export type ContenderServer = {
@@ -13,11 +15,20 @@ export type ContenderServer = {
   path: string;
   /** WebSocket subprotocol, or an offered extension. */
   protocol?: string;
-  /** Messages of each reader, `$RUN` replaced by its run; a number waits for this many server messages. */
+  /**
+   * Messages of each reader; a number waits for this many server messages. `$RUN`: its run. `$ID`: 1 to 50, by its number,
+   * as the ids of subscriptions of clients that have several. `$TOKEN`: its token.
+   */
   greetings: (string | number)[];
+  /** Reader n has token n, modulo their number. */
+  tokens?: string[];
   /** Readers that would receive an event. */
   subscribed(): number;
-  /** Sends the events of one tick to the readers of their runs. Call `begin` when the delivery starts. */
+  /** Sends the events of one tick to the readers of their runs. */
+  send?(events: BenchEvent[]): unknown;
+  /** Resolves once the contender has done the work that `send` has put off. */
+  settled?(): Promise<void>;
+  /** As `send`, after a commit. Call `begin` when the delivery starts. */
   emit?(events: BenchEvent[], begin: () => void): void | Promise<void>;
   /** Further requests of the parent. */
   also?: Record<string, (argument: never) => unknown>;
@@ -32,20 +43,30 @@ export type Shape = {
   /** Events go to these runs at random. */
   runs: number;
   readersPerRun: number;
+  /** Whether the clock starts at the end of the commit. */
+  afterCommit?: boolean;
 };
 export type Measured = { deliveries: number; seconds: number; cpuMicros: number };
 
-export type PacedShape = { events: number; intervalMs: number };
-/** `begins`: the start of each delivery by event index, in ns. `cpuShare`: of one core. */
-export type Paced = { begins: [number, string][]; cpuShare: number };
+/** `hasCommits`: whether the ends of the commits are also noted. */
+export type PacedShape = { intervalMs: number; hasCommits?: boolean };
+/** Times in ns by event index. */
+export type Begins = [number, string][];
+/** `cpuShare`: of one core. */
+export type Paced = { calls: Begins; commits: Begins | undefined; cpuShare: number };
 
 export type Memory = { heapUsed: number; external: number; rss: number };
-export type Started = Omit<ContenderServer, 'emit' | 'subscribed' | 'also'> & { controlPort: number };
+export type Started = Omit<ContenderServer, 'send' | 'settled' | 'emit' | 'subscribed' | 'also'> & {
+  controlPort: number;
+};
 
 /** Requests of the parent, and their responses. */
 export type Face = {
   measure(shape: Shape): Measured;
-  paced(shape: PacedShape): Paced;
+  pace(shape: PacedShape): null;
+  paced(): Paced;
+  /** The longest turn of the event loop since the previous request, in ms. */
+  longestTurn(): number;
   /** The time at which the load generator reports everything as received, in ns. */
   acked(): string;
   subscribed(): number;
@@ -53,18 +74,16 @@ export type Face = {
 };
 export type Ask = { kind: string; argument: unknown };
 
-const cpuMicros = () => {
-  const { user, system } = process.cpuUsage();
-  return user + system;
-};
 /** Reading the CPU time takes a few µs: twice per tick, once within the account. */
 const now = () => ({ ns: process.hrtime.bigint(), cpu: cpuMicros() });
 type Moment = ReturnType<typeof now>;
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Serves the parent until it disconnects. */
-export async function serve({ emit, subscribed, also, ...contender }: ContenderServer): Promise<void> {
+export async function serve({ send, settled, emit, subscribed, also, ...contender }: ContenderServer): Promise<void> {
   const acks = new Acks();
+  let pacer: Pacer | undefined;
+  let delays: IntervalHistogram | undefined;
   let index = 0;
   let seed = 1;
   const nextEvent = (runs: number) => {
@@ -81,47 +100,76 @@ export async function serve({ emit, subscribed, also, ...contender }: ContenderS
     return begun;
   };
 
-  const face: { [K in keyof Face]: (argument: Parameters<Face[K]>[0]) => Promise<ReturnType<Face[K]>> } = {
-    async measure({ events, perTick = 1, ticksPerAck = 1, runs, readersPerRun }) {
-      let ns = 0n;
-      let cpu = 0;
-      for (let left = events; left > 0; ) {
-        const acked = readersPerRun > 0 ? acks.next() : undefined;
-        const start = now();
-        let before = start;
-        for (let tick = 0; tick < ticksPerAck && left > 0; tick++) {
-          const count = Math.min(perTick, left);
-          left -= count;
-          const begun = await emitTick(Array.from({ length: count }, () => nextEvent(runs)));
-          // Before the delivery, events were created and committed.
-          ns -= begun.ns - before.ns;
-          cpu -= begun.cpu - before.cpu;
-          await turn();
-          before = now();
-        }
-        await acked;
-        const ended = now();
-        ns += ended.ns - start.ns;
-        cpu += ended.cpu - start.cpu;
+  /** Sends the events of a number of ticks, and waits until all readers have them. */
+  const measure = async ({ events, perTick = 1, ticksPerAck = 1, runs, readersPerRun }: Shape): Promise<Measured> => {
+    const all = Array.from({ length: events }, () => nextEvent(runs));
+    const start = now();
+    for (let at = 0; at < events; ) {
+      const acked = readersPerRun > 0 ? acks.next() : undefined;
+      for (let tick = 0; tick < ticksPerAck; tick++) {
+        await send?.(all.slice(at, at + perTick));
+        at += perTick;
+        await turn();
       }
-      return { deliveries: events * readersPerRun, seconds: Number(ns) / 1e9, cpuMicros: cpu };
+      await acked;
+    }
+    const { ns } = now();
+    await settled?.();
+    const spent = cpuMicros() - start.cpu;
+    return { deliveries: events * readersPerRun, seconds: Number(ns - start.ns) / 1e9, cpuMicros: spent };
+  };
+
+  const measureAfterCommit = async (shape: Shape): Promise<Measured> => {
+    const { events, perTick = 1, ticksPerAck = 1, runs, readersPerRun } = shape;
+    let ns = 0n;
+    let cpu = 0;
+    for (let left = events; left > 0; ) {
+      const acked = readersPerRun > 0 ? acks.next() : undefined;
+      const start = now();
+      let before = start;
+      for (let tick = 0; tick < ticksPerAck; tick++) {
+        left -= perTick;
+        const begun = await emitTick(Array.from({ length: perTick }, () => nextEvent(runs)));
+        // Before the delivery, events were created and committed.
+        ns -= begun.ns - before.ns;
+        cpu -= begun.cpu - before.cpu;
+        await turn();
+        before = now();
+      }
+      await acked;
+      const ended = now();
+      ns += ended.ns - start.ns;
+      cpu += ended.cpu - start.cpu;
+    }
+    return { deliveries: events * readersPerRun, seconds: Number(ns) / 1e9, cpuMicros: cpu };
+  };
+
+  const face: { [K in keyof Face]: (argument: Parameters<Face[K]>[0]) => Promise<ReturnType<Face[K]>> } = {
+    measure: (shape) => (shape.afterCommit ? measureAfterCommit(shape) : measure(shape)),
+
+    async pace({ intervalMs, hasCommits = false }) {
+      pacer = new Pacer(intervalMs, async (noteCall, noteCommit) => {
+        const event = nextEvent(1);
+        noteCall(index);
+        const of = index;
+        if (hasCommits) await emit?.([event], () => noteCommit(of));
+        else await send?.([event]);
+      });
+      return null;
     },
 
-    async paced({ events, intervalMs }) {
-      const begins: [number, string][] = [];
-      const begun = now();
-      await new Promise<void>((resolve) => {
-        const timer = setInterval(async () => {
-          const event = nextEvent(1);
-          if (begins.length + 1 >= events) clearInterval(timer);
-          const { ns } = await emitTick([event]);
-          begins.push([index, String(ns)]);
-          if (begins.length >= events) resolve();
-        }, intervalMs);
-      });
-      await new Promise((resolve) => setTimeout(resolve, intervalMs));
-      const ended = now();
-      return { begins, cpuShare: ((ended.cpu - begun.cpu) * 1_000) / Number(ended.ns - begun.ns) };
+    async paced() {
+      const paced = await (pacer as Pacer).stop();
+      pacer = undefined;
+      return paced;
+    },
+
+    async longestTurn() {
+      delays ??= monitorEventLoopDelay({ resolution: 1 });
+      delays.enable();
+      const { max } = delays;
+      delays.reset();
+      return max / 1e6;
     },
 
     acked: async () => String(await acks.next()),
@@ -143,6 +191,39 @@ export async function serve({ emit, subscribed, also, ...contender }: ContenderS
   });
   process.on('disconnect', () => process.exit(0));
   process.send?.({ ...contender, controlPort: await acks.listen() } satisfies Started);
+}
+
+/** Sends an event at each interval, and notes the time of the call and, if the work does, of the end of its commit. */
+class Pacer {
+  readonly #calls: Begins = [];
+  readonly #commits: Begins = [];
+  readonly #begun = now();
+  readonly #intervalMs: number;
+  readonly #timer: NodeJS.Timeout;
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(
+    intervalMs: number,
+    work: (noteCall: (index: number) => void, noteCommit: (index: number) => void) => Promise<void>,
+  ) {
+    this.#intervalMs = intervalMs;
+    const noteIn = (begins: Begins) => (index: number) => void begins.push([index, String(process.hrtime.bigint())]);
+    this.#timer = setInterval(() => {
+      const running = work(noteIn(this.#calls), noteIn(this.#commits)).finally(() => this.#running.delete(running));
+      this.#running.add(running);
+    }, intervalMs);
+  }
+
+  async stop(): Promise<Paced> {
+    clearInterval(this.#timer);
+    await Promise.all(this.#running);
+    // Until the last event has arrived.
+    await new Promise((resolve) => setTimeout(resolve, this.#intervalMs));
+    const ended = now();
+    const [calls, commits] = [this.#calls, this.#commits.length > 0 ? this.#commits : undefined];
+    const cpuShare = ((ended.cpu - this.#begun.cpu) * 1_000) / Number(ended.ns - this.#begun.ns);
+    return { calls, commits, cpuShare };
+  }
 }
 
 /** A connection on which the load generator reports the time of the last frame, in ns. */

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { GraphQLNonNull, GraphQLObjectType, GraphQLScalarType, GraphQLSchema, GraphQLString } from 'graphql';
 import { useServer as serveGraphql } from 'graphql-ws/use/ws';
 import { WebSocketServer } from 'ws';
-import { committing } from './committed.ts';
+import { peer } from './committed.ts';
 import type { BenchEvent } from './event.ts';
 import { serve } from './face.ts';
 
@@ -34,7 +34,6 @@ serveGraphql({ schema }, wss, 600_000);
 http.listen(0, '127.0.0.1');
 await once(http, 'listening');
 
-const emitBy = await committing();
 await serve({
   port: (http.address() as AddressInfo).port,
   path: '/graphql',
@@ -43,14 +42,14 @@ await serve({
     '{"type":"connection_init"}',
     1,
     JSON.stringify({
-      id: '1',
+      id: '$ID',
       type: 'subscribe',
       payload: { query: 'subscription ($run: String!) { event(run: $run) }', variables: { run: '$RUN' } },
     }),
   ],
   // Each `on()` also listens to errors.
   subscribed: () => emitter.listenerCount('error'),
-  emit: emitBy((events) => () => {
+  ...peer((events) => () => {
     for (const event of events) emitter.emit(event.runId, event);
   }),
 });

@@ -1,4 +1,5 @@
 import { silentBackplane } from '../../server/event-log/postgres/backplane.ts';
+import { cpuMicros } from './cost.ts';
 import { eventOf, runOf } from './event.ts';
 import { optionsOf, serve } from './face.ts';
 import { draftOf, runwire } from './runwire-server.ts';
@@ -29,10 +30,5 @@ async function send({ events, perSecond, runs }: Send): Promise<Sent> {
   await Promise.all(published);
   return { begins };
 }
-
-const cpuMicros = () => {
-  const { user, system } = process.cpuUsage();
-  return user + system;
-};
 
 await serve({ ...face, also: { send, cpuMicros } });

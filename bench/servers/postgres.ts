@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { openPostgresLog } from '../../server/event-log/postgres/log.ts';
 import { foldEvent } from '../../shared/events.ts';
+import { type Cost, costOf } from './cost.ts';
 import { eventOf } from './event.ts';
 import { optionsOf, serve } from './face.ts';
 
@@ -10,7 +11,6 @@ import { optionsOf, serve } from './face.ts';
 /** `runs`: prefix of the run ids. `spread`: number of runs in a batch. */
 export type Publish = { batches: number; size: number; runs: string; spread: number; publishers: number };
 export type Insert = { batches: number; size: number };
-export type Taken = { cpuMicros: number };
 
 const RUNS = 100;
 /** Events of a stage: it starts, makes progress, and completes. */
@@ -46,14 +46,6 @@ const draftsOf = ({ size, runs, spread }: Publish) => {
   return Array.from({ length: size }, (_, index) => draftOf(`${runs}-${(first + (index % spread)) % RUNS}`));
 };
 
-/** Measures the CPU time of `work`. */
-async function taken(work: () => Promise<unknown>): Promise<Taken> {
-  const before = process.cpuUsage();
-  await work();
-  const { user, system } = process.cpuUsage(before);
-  return { cpuMicros: user + system };
-}
-
 /** The drafts are made here, off the clock: `publish` uses them. */
 let ready: ReturnType<typeof draftsOf>[] = [];
 function prepare(options: Publish): null {
@@ -61,12 +53,12 @@ function prepare(options: Publish): null {
   return null;
 }
 
-function publish({ publishers }: Publish): Promise<Taken> {
+function publish({ publishers }: Publish): Promise<Cost> {
   const batches = ready.values();
   const publishAll = async () => {
     for (const drafts of batches) await log.append({ actor: 'bench', drafts });
   };
-  return taken(() => Promise.all(Array.from({ length: publishers }, publishAll)));
+  return costOf(() => Promise.all(Array.from({ length: publishers }, publishAll)));
 }
 
 /** Rows that the log has written, as the driver takes them. */
@@ -83,7 +75,7 @@ async function readRows(): Promise<null> {
   return null;
 }
 
-function insert({ batches, size }: Insert): Promise<Taken> {
+function insert({ batches, size }: Insert): Promise<Cost> {
   const [seqAt, idAt] = [columns.indexOf('seq'), columns.indexOf('event_id')];
   let parameter = 0;
   const places = Array.from({ length: size }, () => `(${columns.map(() => `$${++parameter}`).join(', ')})`);
@@ -97,7 +89,7 @@ function insert({ batches, size }: Insert): Promise<Taken> {
       return row;
     }).flat();
   });
-  return taken(async () => {
+  return costOf(async () => {
     for (const values of all) await client.query({ name: `insert-${size}`, text, values });
   });
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Server } from 'socket.io';
-import { committing } from './committed.ts';
+import { peer } from './committed.ts';
 import { serve } from './face.ts';
 
 /** Socket.IO: a room per run, WebSocket transport from the start. */
@@ -15,13 +15,12 @@ io.on('connection', (socket) => {
 http.listen(0, '127.0.0.1');
 await once(http, 'listening');
 
-const emitBy = await committing();
 await serve({
   port: (http.address() as AddressInfo).port,
   path: '/socket.io/?EIO=4&transport=websocket',
   greetings: [1, '40{"run":"$RUN"}', 1],
   subscribed: () => io.sockets.sockets.size,
-  emit: emitBy((events) => () => {
+  ...peer((events) => () => {
     for (const event of events) io.to(event.runId).emit('event', event);
   }),
 });

@@ -2,17 +2,10 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { committing } from './committed.ts';
-import type { BenchEvent } from './event.ts';
-import type { ContenderServer } from './face.ts';
-import { optionsOf, serve } from './face.ts';
+import { peer } from './committed.ts';
+import { serve } from './face.ts';
 
-/**
- * Plain `ws`: one prepared string, sent to each reader of the run. A reader sends its run first. `isBare`: skips the
- * commit, and so sends from warm caches.
- */
-
-const { isBare = false } = optionsOf<{ isBare?: boolean }>();
+/** Plain `ws`: one string, sent to each reader of the run. A reader sends its run first, and gets a response. */
 
 const http = createServer();
 const wss = new WebSocketServer({ server: http, perMessageDeflate: false });
@@ -23,28 +16,22 @@ wss.on('connection', (ws) => {
     const run = String(data);
     const readers = readersOf.get(run) ?? new Set();
     readersOf.set(run, readers.add(ws));
+    ws.send('started');
     ws.once('close', () => readers.delete(ws));
   });
 });
 http.listen(0, '127.0.0.1');
 await once(http, 'listening');
 
-const prepare = (events: BenchEvent[]) => {
-  const ready = events.map((event) => ({ runId: event.runId, text: JSON.stringify(event) }));
-  return () => {
-    for (const { runId, text } of ready) for (const reader of readersOf.get(runId) ?? []) reader.send(text);
-  };
-};
-const emitBare: NonNullable<ContenderServer['emit']> = (events, begin) => {
-  const deliver = prepare(events);
-  begin();
-  deliver();
-};
-
 await serve({
   port: (http.address() as AddressInfo).port,
   path: '/',
-  greetings: ['$RUN'],
+  greetings: ['$RUN', 1],
   subscribed: () => [...readersOf.values()].reduce((sum, readers) => sum + readers.size, 0),
-  emit: isBare ? emitBare : (await committing())(prepare),
+  ...peer((events) => {
+    const ready = events.map((event) => ({ runId: event.runId, text: JSON.stringify(event) }));
+    return () => {
+      for (const { runId, text } of ready) for (const reader of readersOf.get(runId) ?? []) reader.send(text);
+    };
+  }),
 });
