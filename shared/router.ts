@@ -254,6 +254,8 @@ export type ProceduresOf<R extends Registry> = {
         name?: string;
         projects: string[];
         roles: ('viewer' | 'approver' | 'producer' | 'admin')[];
+        /** The only run that the caller may see and act on. */
+        runId?: string;
         /** How the caller has signed in. */
         mode: AuthMode;
         expiresAt?: string;

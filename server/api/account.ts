@@ -26,6 +26,7 @@ export function authProcedures(procedure: Procedure, { credentials, identity }: 
       sub: principal.sub,
       projects: [...principal.projects],
       roles: [...principal.roles],
+      ...(principal.runId === undefined ? {} : { runId: principal.runId }),
       mode: identity.modeOf(principal),
       ...(principal.name === undefined ? {} : { name: principal.name }),
       ...(principal.expiresAtMs === undefined ? {} : { expiresAt: new Date(principal.expiresAtMs).toISOString() }),

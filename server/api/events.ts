@@ -51,7 +51,8 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
       )
       .query(async ({ ctx: { principal, signal }, input }) => {
         const seqOf = ({ projectId, eventId }: { projectId: string; eventId: string }) =>
-          can(principal, 'read', { projectId }) ? log.seqOf(projectId, eventId) : undefined;
+          // A principal of one run looks in its project: the run of the event is checked below.
+          can(principal, 'read', { projectId, runId: principal.runId }) ? log.seqOf(projectId, eventId) : undefined;
         const seq = 'seq' in input ? input.seq : await seqOf(input);
         const caller = { user: principal.sub, signal };
         const isThere = seq !== undefined && (await hasReached(log, seq));
@@ -59,7 +60,7 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
         let page = isThere ? await read() : undefined;
         while (page && page.erasures < log.erasures) page = await read();
         const record = page?.records[0];
-        if (record?.seq !== seq || !record || !can(principal, 'read', { projectId: record.projectId })) {
+        if (record?.seq !== seq || !record || !can(principal, 'read', record)) {
           throw new RunwireError('EVENT_NOT_FOUND', 'no such event, or not readable');
         }
         return record.event as EventOf<R>;
@@ -82,7 +83,7 @@ export function eventProcedures<R extends Registry>(procedure: Procedure, { regi
       .query(async ({ ctx: { principal, signal }, input: { cursor, direction: _, limit, ...input } }) => {
         const query = searchQueryOf(principal, input);
         const page = await log.search.find({ ...query, limit, before: await positionOf(cursor, log), signal });
-        const records = page.records.filter((record) => can(principal, 'read', { projectId: record.projectId }));
+        const records = page.records.filter((record) => can(principal, 'read', record));
         const searchedTo: { searchedTo?: string } =
           page.searchedToMs === undefined ? {} : { searchedTo: new Date(page.searchedToMs).toISOString() };
         const keys = new Map(records.map(({ projectId, runId }) => [`${projectId} ${runId}`, { projectId, runId }]));

@@ -64,7 +64,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
       )
       .query(({ ctx: { principal, signal }, input: { projectId, since, until, buckets } }) =>
         log.runs.activity({
-          projects: searchableProjects(principal, projectId) ?? 'all',
+          projects: searchableProjects(principal, { projectId }) ?? 'all',
           since,
           until: until ?? new Date().toISOString(),
           buckets,

@@ -34,10 +34,10 @@ type SearchInput = {
   until?: string | undefined;
 };
 
-/** Returns the query of a filter, in the projects that the caller may read. */
+/** Returns the query of a filter, in the projects, or in the run, that the caller may read. */
 export function searchQueryOf(principal: Principal, input: SearchInput): Omit<SearchQuery, 'limit'> {
-  const { text, projectId, runId, types, actor, since, until } = input;
-  const readable = projectsFor(principal, 'read');
+  const { text, projectId, runId = principal.runId, types, actor, since, until } = input;
+  const readable = projectsFor(principal, 'read', runId);
   const wanted = projectId === undefined ? undefined : [...new Set([projectId].flat())];
   return {
     ...(text?.trim() ? { text } : {}),

@@ -208,7 +208,7 @@ export class Approvals {
         actor: principal.sub,
         check: (rows, ready) => {
           const approval = rows.approval(key.approvalId);
-          const refusal = refusalOf(deciderOf(principal, this.#now()), key.projectId, approval, rows.header());
+          const refusal = refusalOf(deciderOf(principal, this.#now()), key, approval, rows.header());
           if (refusal || !approval) throw refusal;
           const after = afterDecision(approval, {
             ...(ready as ReadyDraft & { decidedBy: string }),

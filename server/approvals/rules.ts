@@ -14,12 +14,12 @@ export function isOver(approval: Approval, header: RunHeader | undefined, nowMs:
 /** Returns the error that refuses a decision; undefined if the decision is allowed. */
 export function refusalOf(
   decider: Decider,
-  projectId: string,
+  run: { projectId: string; runId: string },
   approval: Approval | undefined,
   header: RunHeader | undefined,
 ): RunwireError | undefined {
   if (!approval) return new RunwireError('APPROVAL_NOT_FOUND', 'no such approval');
-  const right = missingRight(decider, approval, projectId);
+  const right = missingRight(decider, approval, run);
   if (right === 'producer') {
     return new RunwireError('FORBIDDEN', 'this approval is decided by its producer, not in Runwire');
   }

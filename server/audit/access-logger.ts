@@ -81,7 +81,8 @@ export class AccessLogger {
   record({ principal, action, via, outcome, projectId, runId, detail }: AccessAttempt): void {
     if (this.#isClosed) return;
     // A principal that may not read a project gets an empty answer, not an error. The access log records a refusal.
-    const isHidden = outcome === 'ok' && projectId !== undefined && principal && !can(principal, 'read', { projectId });
+    const isNamed = projectId !== undefined;
+    const isHidden = outcome === 'ok' && isNamed && principal && !can(principal, 'read', { projectId, runId });
     const attempt = { sub: principal?.sub ?? null, action, via, outcome: isHidden ? 'FORBIDDEN' : outcome, detail };
     if (this.#count(keyOf({ ...attempt, projectId, runId }, principal), 1)) return;
     const isBare = (projectId ?? runId) === undefined;
@@ -159,7 +160,8 @@ export class AccessLogger {
   async #withProject({ entry, principal }: PendingEntry): Promise<AccessEntry> {
     const { runId, outcome, ...rest } = entry;
     if (!principal || runId === undefined || (entry.projectId !== undefined && outcome !== 'ok')) return entry;
-    const [found, ...others] = await this.#log.runs.projectsOf(runId, searchableProjects(principal, entry.projectId));
+    const among = searchableProjects(principal, { projectId: entry.projectId, runId });
+    const [found, ...others] = await this.#log.runs.projectsOf(runId, among);
     if (others.length > 0) return entry;
     if (found !== undefined) return { ...entry, projectId: found };
     if (outcome !== 'ok') return entry;

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import * as field from '../../shared/fields.ts';
 import { isSameUser } from '../../shared/user-ids.ts';
 
-/** A principal is an authenticated caller, with its user id, projects and roles. */
+/** A principal is an authenticated caller, with its user id, its projects, or one run, and its roles. */
 export const roles = ['viewer', 'approver', 'producer', 'admin'] as const;
 export type Role = (typeof roles)[number];
 export type Principal = {
@@ -11,6 +11,8 @@ export type Principal = {
   /** Project ids, or `['*']` for all. */
   projects: readonly string[];
   roles: readonly Role[];
+  /** The only run that the principal may see and act on, in its only project. Undefined: all runs of `projects`. */
+  runId?: string | undefined;
   /** Name of the user, to be shown. Permissions and events have `sub`. */
   name?: string | undefined;
   /** Id of the token, with which `auth.revoke` can revoke it. */
@@ -35,14 +37,21 @@ export const SYSTEM = 'system';
 export const LATEST_MS = Date.UTC(10_000, 0) - 1;
 const instantMs = z.number().nonnegative().max(LATEST_MS);
 
+/** Whether the projects fit the run: a run is the pair of a project and a `runId`, so a `runId` needs exactly one project. */
+export const fitsRun = ({ projects, runId }: Pick<Principal, 'projects' | 'runId'>): boolean =>
+  runId === undefined || (projects.length === 1 && projects[0] !== everyProject);
+
 /** What a token and a custom `authenticate` may say about a caller. */
-export const principalSchema = z.object({
-  // The `actor` of published events.
-  sub: field.id().refine((sub) => !isSameUser(sub, SERVER) && !isSameUser(sub, SYSTEM), { error: 'is reserved' }),
-  projects: z.array(z.string()),
-  roles: z.array(z.enum(roles)),
-  name: z.string().max(200).optional(),
-  jti: field.id().optional(),
-  issuedAtMs: instantMs.optional(),
-  expiresAtMs: instantMs.optional(),
-});
+export const principalSchema = z
+  .object({
+    // The `actor` of published events.
+    sub: field.id().refine((sub) => !isSameUser(sub, SERVER) && !isSameUser(sub, SYSTEM), { error: 'is reserved' }),
+    projects: z.array(z.string()),
+    roles: z.array(z.enum(roles)),
+    runId: field.scopeId().optional(),
+    name: z.string().max(200).optional(),
+    jti: field.id().optional(),
+    issuedAtMs: instantMs.optional(),
+    expiresAtMs: instantMs.optional(),
+  })
+  .refine(fitsRun, { path: ['runId'] });

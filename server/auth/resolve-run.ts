@@ -31,7 +31,7 @@ export async function resolveRun(
   { runId, projectId }: { runId: string; projectId?: string | undefined },
   signal?: Caller['signal'],
 ): Promise<{ projectId: string; runId: string }> {
-  const among = searchableProjects(principal, projectId);
+  const among = searchableProjects(principal, { projectId, runId });
   const found = await projectOfRun(runs, runId, among, { user: principal.sub, signal });
   if (found === undefined) throw new RunwireError('RUN_NOT_FOUND', 'no such run');
   return { projectId: found, runId };

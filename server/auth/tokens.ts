@@ -3,23 +3,26 @@ import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } fr
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
 import { nameOf } from './oidc-claims.ts';
-import { type Authenticate, LATEST_MS, type Principal, principalSchema, type Role } from './principal.ts';
+import { type Authenticate, fitsRun, LATEST_MS, type Principal, principalSchema, type Role } from './principal.ts';
 
-const { sub, projects, roles, jti } = principalSchema.shape;
+const { sub, projects, roles, runId, jti } = principalSchema.shape;
 /** Seconds. A larger number, such as one in milliseconds, would be no date, and no integer that a store returns unchanged. */
 const numericDate = z
   .number()
   .nonnegative()
   .max(LATEST_MS / 1000);
-const claimsSchema = z.object({
-  sub,
-  projects,
-  roles,
-  jti,
-  exp: numericDate,
-  iat: numericDate.optional(),
-  nbf: numericDate.optional(),
-});
+const claimsSchema = z
+  .object({
+    sub,
+    projects,
+    roles,
+    runId,
+    jti,
+    exp: numericDate,
+    iat: numericDate.optional(),
+    nbf: numericDate.optional(),
+  })
+  .refine(fitsRun, { path: ['runId'] });
 
 /** Maximum length of a token, whichever way it is sent. Node accepts 16 KiB of HTTP headers together. */
 export const MAX_TOKEN_CHARS = 12_288;
@@ -40,6 +43,8 @@ export type Claims = {
   projects: readonly string[];
   roles: readonly Role[];
   ttlSeconds: number;
+  /** The only run that the token is for, in its only project. Default: all runs of `projects`. */
+  runId?: string;
   /** Id of the token. Default: a random UUID. */
   jti?: string;
 };
@@ -90,13 +95,14 @@ export function principalOf(payload: JWTPayload, { onBadClaim }: TokenChecks): P
     onBadClaim?.(claim);
     throw badToken(claim);
   }
-  const { sub, projects, roles, exp, iat, jti } = parsed.data;
+  const { sub, projects, roles, runId, exp, iat, jti } = parsed.data;
   const name = nameOf(payload);
   if (exp * 1000 <= Date.now()) throw badToken();
   return {
     sub,
     projects,
     roles,
+    ...(runId === undefined ? {} : { runId }),
     ...(name === undefined ? {} : { name }),
     expiresAtMs: exp * 1000,
     ...(jti === undefined ? {} : { jti }),
@@ -104,9 +110,14 @@ export function principalOf(payload: JWTPayload, { onBadClaim }: TokenChecks): P
   };
 }
 
-/** Signs an HS256 token. {@link hs256} with the same options accepts it. */
-export function signToken({ secret, issuer, audience }: TokenOptions, claims: Claims): Promise<string> {
-  const token = new SignJWT({ projects: [...claims.projects], roles: [...claims.roles] })
+/**
+ * Signs an HS256 token. {@link hs256} with the same options accepts it. Rejects with `INVALID_INPUT` for a `runId` with several
+ * projects, with none or with all.
+ */
+export async function signToken({ secret, issuer, audience }: TokenOptions, claims: Claims): Promise<string> {
+  const { projects, roles, runId } = claims;
+  if (!fitsRun(claims)) throw new RunwireError('INVALID_INPUT', 'runId needs exactly one project', { path: 'runId' });
+  const token = new SignJWT({ projects: [...projects], roles: [...roles], ...(runId === undefined ? {} : { runId }) })
     .setProtectedHeader({ alg: 'HS256' })
     .setSubject(claims.sub)
     .setJti(claims.jti ?? randomUUID())

@@ -5,7 +5,7 @@ import type { EventPublisher, PublisherDraft } from '../../client/publisher/inde
 import { errorTable, RunwireError } from '../../shared/errors.ts';
 import type { Approval } from '../../shared/run.ts';
 import { can } from '../auth/permissions.ts';
-import { webSocketOf } from './call.ts';
+import { callerOf, webSocketOf } from './call.ts';
 import { serverErrorOf } from './errors.ts';
 import { idOrFallback, slugOf } from './ids.ts';
 import { toMessage } from './output-lines.ts';
@@ -41,12 +41,12 @@ export const requestOf = ({ runId, stage, title }: Pick<GateOptions, 'runId' | '
   return { type: 'governance.required', runId, approvalId, title, stageId: stage.stageId };
 };
 
-/** Throws if the token may not read the project, and so no decision. Passes if the server does not answer. */
-export async function requireReadable(target: Target, projectId: string): Promise<void> {
+/** Throws if the token may not read the run, and so no decision. Passes if the server does not answer. */
+export async function requireReadable(target: Target, run: { projectId: string; runId: string }): Promise<void> {
   const { client, connection } = clientOf(target);
   try {
-    const { sub, projects, roles } = await client.auth.me.query(undefined, { signal: AbortSignal.timeout(CHECK_MS) });
-    if (can({ sub, projects, roles }, 'read', { projectId })) return;
+    const me = await client.auth.me.query(undefined, { signal: AbortSignal.timeout(CHECK_MS) });
+    if (can(callerOf(me), 'read', run)) return;
   } catch (error) {
     const known = serverErrorOf(error);
     if (errorTable[known.code].retryable) return;

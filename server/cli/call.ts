@@ -3,6 +3,7 @@ import { WebSocket } from 'ws';
 import { createRunwireClient, type RunwireClient } from '../../client/index.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { can } from '../auth/permissions.ts';
+import type { Principal } from '../auth/principal.ts';
 import { describeError, serverErrorOf } from './errors.ts';
 import type { Target } from './target.ts';
 
@@ -34,14 +35,24 @@ export async function call<T>(target: Target, procedure: (client: RunwireClient)
   }
 }
 
-/** Describes why events for a project cannot be published now; undefined if they can. */
-export async function serverProblem(target: Target, projectId: string): Promise<string | undefined> {
+/** Describes why events of a run cannot be published now; undefined if they can. */
+export async function serverProblem(
+  target: Target,
+  { projectId, runId }: { projectId: string; runId: string },
+): Promise<string | undefined> {
   try {
     const signal = AbortSignal.timeout(CHECK_MS);
-    const { sub, projects, roles } = await call(target, (client) => client.auth.me.query(undefined, { signal }));
-    if (can({ sub, projects, roles }, 'publish', { projectId })) return undefined;
-    return `FORBIDDEN: the token may not publish to the project ${projectId}`;
+    const me = await call(target, (client) => client.auth.me.query(undefined, { signal }));
+    if (can(callerOf(me), 'publish', { projectId, runId })) return undefined;
+    return me.runId === undefined
+      ? `FORBIDDEN: the token may not publish to the project ${projectId}`
+      : `FORBIDDEN: the token is for the run ${me.runId} of ${me.projects[0]} alone; name it with --run`;
   } catch (error) {
     return describeError(error);
   }
+}
+
+/** The rights that `auth.me` has answered. */
+export function callerOf({ sub, projects, roles, runId }: Principal): Principal {
+  return { sub, projects, roles, runId };
 }

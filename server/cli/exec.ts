@@ -59,7 +59,7 @@ export async function exec(options: ExecOptions, steps: readonly Step[]): Promis
   requireValid({ ...created, projectId });
   const target = await targetOf(options);
   await checkApprovals(stages, target, projectId, runId);
-  await checkServer(target, projectId, options.requireServer ?? false);
+  await checkServer(target, { projectId, runId }, options.requireServer ?? false);
 
   const publisher = createPublisher({
     url: target.url,
@@ -225,15 +225,19 @@ async function checkApprovals(stages: readonly Stage[], target: Target, projectI
   if (gates.length === 0) return;
   const { requestOf, requireReadable } = await import('./approval-gate.ts');
   for (const gate of gates) requireValid({ ...requestOf({ ...gate, runId }), projectId });
-  await requireReadable(target, projectId);
+  await requireReadable(target, { projectId, runId });
 }
 
 /**
  * Reports at once when the server cannot be reached or refuses the token. If the server is required, waits for the
  * answer and throws; otherwise the commands do not wait.
  */
-async function checkServer(target: Target, projectId: string, isRequired: boolean): Promise<void> {
-  const check = import('./call.ts').then(({ serverProblem }) => serverProblem(target, projectId));
+async function checkServer(
+  target: Target,
+  run: { projectId: string; runId: string },
+  isRequired: boolean,
+): Promise<void> {
+  const check = import('./call.ts').then(({ serverProblem }) => serverProblem(target, run));
   if (isRequired) {
     const problem = await check;
     if (problem !== undefined) throw new Error(problem);

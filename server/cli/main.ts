@@ -13,7 +13,7 @@ import { splitExecArguments } from './exec-arguments.ts';
 import type { RevokeOptions } from './revoke.ts';
 import type { TailOptions } from './tail.ts';
 import { type TargetOptions, tokenOption, urlOption } from './target.ts';
-import { parseProjects, parseRoles, parseSub, parseTtl, type TokenCommandOptions, token } from './token.ts';
+import { parseProjects, parseRoles, parseRun, parseSub, parseTtl, type TokenCommandOptions, token } from './token.ts';
 
 /**
  * The command `runwire`. Exit codes: 0 success, 1 failure, 2 wrong usage. Each subcommand imports its module when it is
@@ -134,6 +134,7 @@ function addToken(program: Command, exitWith: ExitWith): void {
     .requiredOption('--sub <id>', 'subject: the user or program that holds the token', parseSub)
     .requiredOption('--projects <ids>', 'comma-separated project ids, or *', parseProjects)
     .requiredOption('--roles <roles>', 'comma-separated: viewer, approver, producer, admin', parseRoles)
+    .option('--run <id>', 'only this run of the project: the holder sees and does nothing else', parseRun)
     .option('--ttl <time>', 'lifetime, such as 90s, 15m, 1h, 30d', parseTtl, 3_600)
     .action(async (options: TokenCommandOptions) => {
       exitWith(await token(options));

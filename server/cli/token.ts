@@ -1,19 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import { InvalidArgumentError } from 'commander';
 import { scopeId } from '../../shared/fields.ts';
-import { everyProject, type Role, roles } from '../auth/principal.ts';
+import { everyProject, fitsRun, type Role, roles } from '../auth/principal.ts';
 import { signToken } from '../auth/tokens.ts';
 import { UsageError } from './errors.ts';
 import { httpUrlOf, localSigning, urlOf } from './target.ts';
 
-export type TokenCommandOptions = { sub: string; projects: string[]; roles: Role[]; ttl: number };
+export type TokenCommandOptions = { sub: string; projects: string[]; roles: Role[]; run?: string; ttl: number };
 
 /** Prints a token for the local server on stdout; on stderr its id, for a revocation, and the form of its sign-in link. */
-export async function token({ sub, projects, roles, ttl }: TokenCommandOptions): Promise<number> {
+export async function token({ sub, projects, roles, run, ttl }: TokenCommandOptions): Promise<number> {
   const jti = randomUUID();
-  process.stdout.write(`${await signToken(localSigning(), { sub, projects, roles, ttlSeconds: ttl, jti })}\n`);
+  const ofRun = run === undefined ? {} : { runId: run };
+  if (!fitsRun({ projects, ...ofRun }))
+    throw new UsageError('--run needs exactly one project in --projects, and not *');
+  const claims = { sub, projects, roles, ...ofRun, ttlSeconds: ttl, jti };
+  process.stdout.write(`${await signToken(localSigning(), claims)}\n`);
   process.stderr.write(`runwire: the id of this token (jti) is ${jti}\n`);
-  process.stderr.write(`runwire: for a person, the sign-in link is ${addressOf()}/login?token=<this token>\n`);
+  const page =
+    run === undefined
+      ? ''
+      : `&return=${encodeURIComponent(`/runs/${[...projects, run].map(encodeURIComponent).join('/')}`)}`;
+  process.stderr.write(`runwire: for a person, the sign-in link is ${addressOf()}/login?token=<this token>${page}\n`);
   return 0;
 }
 
@@ -35,6 +43,11 @@ export function parseProjects(value: string): string[] {
   const projects = value.split(',');
   if (projects.every((project) => project === everyProject || scopeId().safeParse(project).success)) return projects;
   throw new InvalidArgumentError('Must be comma-separated project ids, or *.');
+}
+
+export function parseRun(value: string): string {
+  if (scopeId().safeParse(value).success) return value;
+  throw new InvalidArgumentError('Must be a run id.');
 }
 
 export function parseRoles(value: string): Role[] {

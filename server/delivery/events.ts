@@ -1,4 +1,4 @@
-import { can, readKey, searchableProjects } from '../auth/permissions.ts';
+import { can, type Resource, readKey, searchableProjects } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import { projectOfRun } from '../auth/resolve-run.ts';
 import type { Page, Scope, StoredEvent } from '../event-log/contract/log.ts';
@@ -52,13 +52,12 @@ export class EventReader extends Reader {
     const { types } = this.#query;
     return {
       key: JSON.stringify([types && [...types].sort(), readKey(principal)]),
-      accepts: (record) =>
-        (!types || types.has(record.type)) && can(principal, 'read', { projectId: record.projectId }),
+      accepts: (record) => (!types || types.has(record.type)) && can(principal, 'read', record),
     };
   }
 
-  protected get projectId(): string | undefined {
-    return this.#scope && 'projectId' in this.#scope ? this.#scope.projectId : undefined;
+  protected get readable(): Pick<Resource, 'projectId' | 'runId'> {
+    return this.#scope && 'projectId' in this.#scope ? this.#scope : {};
   }
 
   protected get startPosition(): number {
@@ -129,7 +128,8 @@ export class EventReader extends Reader {
     const { log } = this.context;
     const { head } = this;
     this.#searchedAs = this.principal;
-    const projectId = await projectOfRun(log.runs, runId, searchableProjects(this.principal, undefined), this.caller);
+    const among = searchableProjects(this.principal, { runId });
+    const projectId = await projectOfRun(log.runs, runId, among, this.caller);
     if (projectId !== undefined) {
       this.#scope = { kind: 'run', projectId, runId };
       return;

@@ -1,6 +1,6 @@
 import { RunwireError } from '../../shared/errors.ts';
 import type { GapReason } from '../../shared/protocol.ts';
-import { can, coversProjects } from '../auth/permissions.ts';
+import { can, coversProjects, type Resource } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
@@ -121,8 +121,8 @@ export abstract class Reader implements WaitingReader {
   protected abstract fetch(): void | Promise<void>;
   /** The position at which a subscription with `from: 'start'` begins. */
   protected abstract readonly startPosition: number;
-  /** The project of the reader's scope; undefined if the scope has several, or the project is not yet known. */
-  protected abstract readonly projectId: string | undefined;
+  /** The project or run of the reader's scope, which the caller must be able to read. Empty if the scope has several, or the project is not yet known. */
+  protected abstract readonly readable: Pick<Resource, 'projectId' | 'runId'>;
   /** Whether to `fetch` at the head of the log too. */
   protected get mustFetch(): boolean {
     return false;
@@ -133,8 +133,8 @@ export abstract class Reader implements WaitingReader {
     return this.lacksAccess ? topicOf.nothing : this.wantedTopic;
   }
 
-  maySee({ projectId }: StoredEvent): boolean {
-    return can(this.principal, 'read', { projectId });
+  maySee({ projectId, runId }: StoredEvent): boolean {
+    return can(this.principal, 'read', { projectId, runId });
   }
 
   /** Reads count for the user. A read that is queued when the reader ends does not run. */
@@ -324,18 +324,18 @@ export abstract class Reader implements WaitingReader {
   }
 
   protected get lacksAccess(): boolean {
-    return !can(this.principal, 'read', { projectId: this.projectId });
+    return !can(this.principal, 'read', this.readable);
   }
 
   #checkAccess(): void {
     const before = this.principal;
     const after = this.transport.principal;
     this.principal = after;
-    const { projectId } = this;
-    const couldRead = can(before, 'read', { projectId });
-    const canRead = can(after, 'read', { projectId });
+    const { readable } = this;
+    const couldRead = can(before, 'read', readable);
+    const canRead = can(after, 'read', readable);
     if (couldRead && !canRead) throw new RunwireError('FORBIDDEN', 'the caller may no longer read this');
-    const isOfAll = projectId === undefined;
+    const isOfAll = readable.projectId === undefined;
     const isWider = canRead && (!couldRead || (isOfAll && !coversProjects(before, after)));
     const isNarrower = isOfAll && !coversProjects(after, before);
     const hasOtherRoles =

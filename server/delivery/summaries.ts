@@ -1,4 +1,4 @@
-import { can, deciderOf, searchableProjects } from '../auth/permissions.ts';
+import { can, deciderOf, type Resource, searchableProjects } from '../auth/permissions.ts';
 import type { Projects } from '../event-log/contract/search.ts';
 import type { ChangedRuns, HeaderMessage } from './changed-runs.ts';
 import { type Buffered, Reader, type ReaderContext, type Start } from './reader.ts';
@@ -19,7 +19,7 @@ export type SummaryQuery = Start & {
 export class SummaryReader extends Reader {
   /** Undefined, because a fan-out group sends events, and this reader sends headers: the notifier wakes it. */
   readonly filter = undefined;
-  protected readonly projectId: string | undefined;
+  protected readonly readable: Pick<Resource, 'projectId'>;
   readonly #changed: ChangedRuns;
   readonly #needsMyDecision: boolean;
   #page: HeaderMessage[] = [];
@@ -30,7 +30,7 @@ export class SummaryReader extends Reader {
   constructor(context: ReaderContext, transport: Transport, changed: ChangedRuns, query: SummaryQuery) {
     super(context, transport, query);
     this.#changed = changed;
-    this.projectId = query.projectId;
+    this.readable = { projectId: query.projectId };
     this.#needsMyDecision = query.needsMyDecision ?? false;
   }
 
@@ -40,7 +40,7 @@ export class SummaryReader extends Reader {
   }
 
   protected get wantedTopic(): string {
-    const { projectId } = this;
+    const { projectId } = this.readable;
     return topicOf.scope(projectId === undefined ? { kind: 'all' } : { kind: 'project', projectId });
   }
 
@@ -78,15 +78,13 @@ export class SummaryReader extends Reader {
     this.#hasReachedHead = scannedTo >= this.head;
     this.bufferedErasures = erasures;
     this.#index = 0;
-    this.#page = messages.filter(
-      ({ event }) => event.lastSeq <= this.head && can(this.principal, 'read', { projectId: event.projectId }),
-    );
+    this.#page = messages.filter(({ event }) => event.lastSeq <= this.head && can(this.principal, 'read', event));
     if (this.#page.length === 0) this.position = Math.min(scannedTo, this.head);
   }
 
   /** The projects to read: the wanted project, or all that the caller may read. */
   #projects(): Projects {
-    return searchableProjects(this.principal, this.projectId) ?? 'all';
+    return searchableProjects(this.principal, this.readable) ?? 'all';
   }
 
   /** Resolves at the next refresh, or when the reader ends. */

@@ -113,8 +113,8 @@ export function createExport<R extends Registry>(options: ExportOptions<R>): Pri
     };
     for await (const records of pages) {
       if (response.destroyed) return;
-      for (const { projectId, json } of records) {
-        if (can(principal, 'read', { projectId }) && matches(json)) content += lineOf(json);
+      for (const { projectId, runId, json } of records) {
+        if (can(principal, 'read', { projectId, runId }) && matches(json)) content += lineOf(json);
       }
       const reason = credentials.invalidReasonOf(principal);
       if (reason) throw tokenInvalidError(reason);

@@ -34,11 +34,12 @@ export class PublishGateway<R extends Registry> {
     // Before the allowance: a request that is refused for its size does not use it up.
     const count = requireDraftCount(events);
     events.forEach((event, index) => {
-      const projectId = (event as { projectId?: unknown } | null)?.projectId;
-      if (typeof projectId !== 'string' || can(principal, 'publish', { projectId })) return;
-      throw new RunwireError('FORBIDDEN', 'not allowed: publish to this project', {
-        path: `events.${index}.projectId`,
-      });
+      const { projectId, runId } = (event ?? {}) as { projectId?: unknown; runId?: unknown };
+      if (typeof projectId !== 'string') return; // Refused by the schema.
+      if (can(principal, 'publish', { projectId, runId: typeof runId === 'string' ? runId : undefined })) return;
+      const isOfRun = principal.runId !== undefined && principal.projects.includes(projectId);
+      const [name, what] = isOfRun ? ['runId', 'run'] : ['projectId', 'project'];
+      throw new RunwireError('FORBIDDEN', `not allowed: publish to this ${what}`, { path: `events.${index}.${name}` });
     });
     if (!this.takeAllowance(principal, count)) throw new RunwireError('RATE_LIMITED', 'too many events a second');
     const charge = (more: number) => {

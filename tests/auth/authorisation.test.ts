@@ -15,10 +15,12 @@ import { allRoles, everyone, startServer, tokenFor, Wire } from '../support/harn
 type Target = { projectId: string; runId: string };
 const mine: Target = { projectId: 'mine', runId: 'run-mine' };
 const theirs: Target = { projectId: 'theirs', runId: 'run-theirs' };
+/** Another run of the same project. */
+const sibling: Target = { projectId: 'mine', runId: 'run-sibling' };
 /** As long as `theirs`, and absent. */
 const absent: Target = { projectId: 'absent', runId: 'run-absent' };
 /** Part of every text of a project, and of no other text. */
-const canary = ({ projectId }: Target) => `CANARY-${projectId}`;
+const canary = ({ projectId, runId }: Target) => `CANARY-${projectId}${runId === sibling.runId ? '-sibling' : ''}`;
 
 type World = Awaited<ReturnType<typeof openWorld>>;
 type Input = (target: Target, world: World) => object | undefined | Promise<object | undefined>;
@@ -34,6 +36,8 @@ type Entry = {
   denied: ErrorCode | 'silence' | 'server' | ((mayRead: boolean, role: Role) => ErrorCode);
   /** Whether the permission also needs the project, where the action alone does not. */
   isOfProject?: true;
+  /** It reads more than one run: nothing for a token of one run. */
+  isOfAllRuns?: true;
   /** The response over transports that have no socket. */
   withoutSocket?: ErrorCode;
   /** Text of a permitted response, and of no other, in place of the text of the project. */
@@ -55,6 +59,7 @@ const mutation = (needs: Entry['needs'], denied: Entry['denied'], input: Input):
   return { type: 'mutation', needs, denied, input };
 };
 const stream = (input: Input): Entry => ({ type: 'subscription', needs: 'read', denied: 'silence', input });
+const isOfAllRuns = { isOfAllRuns: true } as const;
 const nothing = () => undefined;
 const pending: Input = async (target, world) => ({ ...target, approvalId: await world.ask(target) });
 /** Erases an event made for it, because other cases need theirs. */
@@ -87,27 +92,28 @@ const onWebhook = (type: 'query' | 'mutation', more: object = {}): Entry => ({
 
 const procedures: Record<string, Entry> = {
   onRunEvent: stream((target) => ({ ...target, from: 'start' })),
-  onProjectEvent: stream(({ projectId }) => ({ projectId, from: 'start' })),
+  onProjectEvent: { ...stream(({ projectId }) => ({ projectId, from: 'start' })), ...isOfAllRuns },
   onUserEvent: stream(() => ({ from: 'start' })),
   onEvent: stream(() => ({ from: 'start' })),
-  onRunSummary: stream(({ projectId }) => ({ projectId, from: 'start' })),
+  onRunSummary: { ...stream(({ projectId }) => ({ projectId, from: 'start' })), ...isOfAllRuns },
   'run.get': query('read', 'RUN_NOT_FOUND', (target) => target),
   'run.at': query('read', 'RUN_NOT_FOUND', (target) => ({ ...target, runSeq: 1 })),
-  'run.list': query('read', 'silence', ({ projectId }) => ({ projectId })),
+  'run.list': { ...query('read', 'silence', ({ projectId }) => ({ projectId })), ...isOfAllRuns },
   'run.history': query('read', 'RUN_NOT_FOUND', (target) => target),
   'run.positions': query('read', 'RUN_NOT_FOUND', (target) => target, withoutText),
   'run.counts': query('read', 'RUN_NOT_FOUND', (target) => target, withoutText),
   'event.publish': mutation('publish', 'FORBIDDEN', (target) => ({ events: [drafts.progress(target)] })),
   'event.get': query('read', 'EVENT_NOT_FOUND', readable),
-  'approval.list': query('read', 'silence', nothing),
+  'approval.list': { ...query('read', 'silence', nothing), ...isOfAllRuns },
   'approval.get': query('read', 'RUN_NOT_FOUND', pending),
   'approval.grant': mutation('decide', undecided, pending),
   'approval.deny': mutation('decide', undecided, async (...args) => ({ ...(await pending(...args)), reason: 'no' })),
   'run.activity': {
     ...query('read', 'silence', ({ projectId }) => ({ projectId, since: '2000-01-01T00:00:00Z', buckets: 3 })),
     shows: '"open":{"',
+    ...isOfAllRuns,
   },
-  'project.list': query('read', 'silence', nothing, withoutText),
+  'project.list': { ...query('read', 'silence', nothing, withoutText), ...isOfAllRuns },
   'event.facets': query('read', 'silence', ({ projectId }) => ({ projectId })),
   'event.search': query('read', 'silence', (target) => ({ projectId: target.projectId, text: canary(target) })),
   'audit.access': query('audit', 'server', nothing),
@@ -280,7 +286,7 @@ async function openWorld() {
     },
     /** Publishes to both projects; resolves with the head. */
     stir: async (): Promise<number> => {
-      await server.bus.publish([drafts.progress(theirs), drafts.progress(mine)], { actor: 'ci' });
+      await server.bus.publish([theirs, sibling, mine].map(drafts.progress), { actor: 'ci' });
       return server.log.head;
     },
     [Symbol.asyncDispose]: async () => {
@@ -289,9 +295,10 @@ async function openWorld() {
     },
   };
   const wires: Wire[] = [];
-  for (const target of [mine, theirs]) {
+  for (const target of [mine, theirs, sibling]) {
     await server.bus.publish([drafts.created(target), drafts.progress(target)], { actor: canary(target) });
     await world.ask(target);
+    if (target === sibling) continue;
     const user = await tokenFor({ sub: canary(target), projects: [target.projectId] });
     const wire = await Wire.open(server.url, { token: user });
     wires.push(wire);
@@ -459,7 +466,83 @@ describe.each(Object.keys(faces))('over %s', (name) => {
   );
 });
 
+/** What a token of the run `mine` may do, by role: the actions of the run alone. */
+const rolesOfRun: Partial<Record<Entry['needs'], Role[]>> = {
+  read: rolesFor.read,
+  publish: rolesFor.publish,
+  decide: rolesFor.decide,
+};
+
+describe.each(Object.keys(faces))('over %s', (name) => {
+  test.concurrent.each(allRoles)(
+    '[A50] %s with a token of one run: every procedure gives that run, and nothing of another run of the project',
+    async (role) => {
+      await using world = await openWorld();
+      const claims = { sub: 'ada', projects: ['mine'], roles: [role], runId: mine.runId };
+      const token = await tokenFor(claims);
+      await using face = await (faces[name] as (typeof faces)[string])(world, token, claims);
+      const asked = Object.entries(procedures).flatMap(([path, entry]) =>
+        [mine, sibling, theirs].map((target) => ({ path, entry, target })),
+      );
+      await Promise.all(
+        asked.map(async ({ path, entry, target }) => {
+          const { needs, denied } = entry;
+          const { code, text } = await face(path, entry, await entry.input(target, { ...world, token }));
+          const mayRead = target === mine && rolesFor.read.includes(role);
+          const isOpen = needs === 'none' || needs === 'everyone';
+          const is = isOpen || (target === mine && !entry.isOfAllRuns && rolesOfRun[needs]?.includes(role) === true);
+          const where = `${path} on ${target.runId}`;
+          if (entry.withoutSocket && name !== 'WebSocket') expect(code, where).toBe(entry.withoutSocket);
+          else if (is || denied === 'silence') expect(code, where).toBe('ok');
+          else if (!rolesOfRun[needs] || denied === 'server') expect(code, where).toBe('FORBIDDEN');
+          else expect(code, where).toBe(typeof denied === 'string' ? denied : denied(mayRead, role));
+          if (is && needs === 'read' && !entry.hasNoText) expect(text, where).toContain(canary(mine));
+          if (entry.isOfAllRuns || !mayRead) expect(text, where).not.toContain(entry.shows ?? canary(target));
+          for (const other of [sibling, theirs]) {
+            expect(text, where).not.toContain(canary(other));
+            expect(text, where).not.toContain(other.runId);
+          }
+        }),
+      );
+    },
+  );
+});
+
 describe('routes', () => {
+  test.each(allRoles)(
+    '[A50] %s with a token of one run: every route gives that run, and nothing of another run of the project',
+    async (role) => {
+      await using world = await openWorld();
+      const token = await tokenFor({ projects: ['mine'], roles: [role], runId: mine.runId });
+      const headers = { authorization: `Bearer ${token}` };
+      for (const [path, route] of Object.entries(routes)) {
+        for (const target of [mine, sibling, theirs]) {
+          const where = `${path} on ${target.runId}`;
+          const ofRun = route.needs === 'read' ? { ...route, search: searchOf } : route;
+          const { head: after } = world.log;
+          const { status, text } = await request(world, path, ofRun, target, headers);
+          const isAllowed = route.needs === 'everyone' || rolesOfRun[route.needs]?.includes(role) === true;
+          // The run of an OpenLineage message is another one here.
+          const is = isAllowed && (route.needs === 'everyone' || (target === mine && !route.isOfOnlyProject));
+          if (is) expect(status, where).toBe(route.status);
+          else if (path.endsWith('/batch') && status === 200) expect(text, where).toContain('"successful":0');
+          else if (route.needs === 'read' && isAllowed) expect(status, where).toBe(404);
+          else expect(status, where).toBe(403);
+          if (is && route.needs === 'read') expect(text, where).toContain(canary(mine));
+          const { records } = await world.log.read({ scope: { kind: 'all' }, after, limit: 100 });
+          expect(records.length > 0, where).toBe(is && route.needs === 'publish');
+          for (const other of [sibling, theirs]) expect(text, where).not.toContain(canary(other));
+        }
+      }
+      for (const search of ['', '?projectId=mine', '?limit=1000', '?projectId=mine&limit=1000']) {
+        const text = await (await fetch(`${world.url}/api/v1/export${search}`, { headers })).text();
+        for (const other of [sibling, theirs]) expect(text, search).not.toContain(canary(other));
+        const isNarrowed = rolesFor.read.includes(role) && search !== '?projectId=mine';
+        expect(text.includes(canary(mine)), search).toBe(isNarrowed);
+      }
+    },
+  );
+
   test.each(holders)(
     '[A15] $role of $projects: every route gives the expected response on a readable and on a foreign project',
     async (holder) => {
@@ -490,6 +573,8 @@ describe('routes', () => {
     },
   );
 });
+
+const searchOf = ({ projectId, runId }: Target) => `?projectId=${projectId}&runId=${runId}`;
 
 async function request(world: World, path: string, route: Route, target: Target, headers: Record<string, string>) {
   const { method = 'GET', body, search } = route;

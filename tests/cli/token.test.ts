@@ -36,6 +36,27 @@ test('[X4] token prints a token that the local server accepts; without one, comm
   expect([tail.code, tail.stdout.trim().split('\n').length]).toEqual([0, 5]);
 });
 
+test('[A51] token --run prints a token of one run and a link to its page, and needs exactly one project', async () => {
+  using folder = temporaryFolder();
+  const cwd = folder.path;
+  const { url } = await startServing(cliPath, ['serve'], { cwd, env: { PORT: '0' } });
+  const args = (projects: string, run: string) => {
+    return ['token', '--sub', 'bo', '--projects', projects, '--roles', 'viewer', '--run', run];
+  };
+  const { code, stdout, stderr } = await runCli(args('demo', 'r/1'), { cwd });
+  expect([code, stderr.includes('&return=%2Fruns%2Fdemo%2Fr%252F1\n')]).toEqual([0, true]);
+  const answer = await fetch(`${url}/trpc/auth.me`, { headers: { authorization: `Bearer ${stdout.trim()}` } });
+  expect(await answer.json()).toMatchObject({ result: { data: { projects: ['demo'], runId: 'r/1' } } });
+  for (const [projects, run] of [
+    ['demo,trials', 'r1'],
+    ['*', 'r1'],
+    ['demo', '*'],
+  ] as const) {
+    const refused = await runCli(args(projects, run), { cwd });
+    expect([refused.code, refused.stdout], `${projects} ${run}`).toEqual([2, '']);
+  }
+});
+
 test('[X4] login prints a link that signs in to the local server, and says why it cannot', async () => {
   using folder = temporaryFolder();
   const cwd = folder.path;

@@ -18,10 +18,17 @@ export const allRoles: Role[] = ['viewer', 'approver', 'producer', 'admin'];
 export const everyone: Principal = { sub: 'ada', projects: ['*'], roles: allRoles };
 
 export function tokenFor(
-  claims: { sub?: string; projects?: string[]; roles?: Role[]; ttlSeconds?: number; secret?: string } = {},
+  claims: {
+    sub?: string;
+    projects?: string[];
+    roles?: Role[];
+    runId?: string;
+    ttlSeconds?: number;
+    secret?: string;
+  } = {},
 ): Promise<string> {
-  const { sub = 'ada', projects = ['*'], roles = allRoles, ttlSeconds = 3_600 } = claims;
-  return signToken({ secret: claims.secret ?? secret }, { sub, projects, roles, ttlSeconds });
+  const { secret: key = secret, sub = 'ada', projects = ['*'], roles = allRoles, ttlSeconds = 3_600, ...rest } = claims;
+  return signToken({ secret: key }, { sub, projects, roles, ttlSeconds, ...rest });
 }
 
 /**

@@ -6,6 +6,8 @@ export type Decider = {
   /** The roles with which the user may decide. */
   roles: readonly string[];
   projects: Projects;
+  /** The only run on which the user may decide, in its only project. Undefined: all runs of `projects`. */
+  runId?: string | undefined;
   /** The moment for which `expiresAt` is checked; Unix ms. */
   nowMs: number;
 };

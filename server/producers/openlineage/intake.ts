@@ -63,7 +63,9 @@ export class LineageIntake<R extends Registry> {
   /** Publishes one message. Rejects with `FORBIDDEN`, `PHI_REJECTED`, `UNAVAILABLE`. */
   publish(principal: Principal, event: LineageEvent): Promise<Accepted> {
     // With a single scope, a caller could change the place of another caller's run.
-    const scope = `openlineage ${sha256(JSON.stringify([...principal.projects].sort()))}`;
+    const { projects, runId } = principal;
+    const among = [...projects].sort();
+    const scope = `openlineage ${sha256(JSON.stringify(runId === undefined ? among : { among, runId }))}`;
     return new Promise((resolve, reject) => {
       const job = { principal, event, resolve, reject };
       const queue = this.#queues.get(scope);

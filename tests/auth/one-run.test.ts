@@ -1,0 +1,108 @@
+import { expect, test } from 'vitest';
+import { Approvals } from '../../server/approvals/approvals.ts';
+import type { Principal } from '../../server/auth/principal.ts';
+import { signToken } from '../../server/auth/tokens.ts';
+import type { RunEventDraft } from '../../shared/events.ts';
+import { created, everyone, isLive, progress, secret, startServer, tokenFor, Wire } from '../support/harness.ts';
+
+/** Tokens of one run. tests/auth/authorisation.test.ts has every procedure and route. */
+
+const ofRun = { projects: ['demo'], runId: 'r1' };
+const publisher = { actor: 'ci' };
+const required = (runId: string): RunEventDraft => ({
+  type: 'governance.required',
+  projectId: 'demo',
+  runId,
+  approvalId: 'a1',
+  title: 'Release',
+});
+
+test('[A51] runId needs exactly one project: other claims are refused, by signToken too, and auth.me states it', async () => {
+  await using server = await startServer();
+  const me = async (token: string) => {
+    const answer = await fetch(`${server.url}/trpc/auth.me`, { headers: { authorization: `Bearer ${token}` } });
+    return { status: answer.status, text: await answer.text() };
+  };
+  const one = await me(await tokenFor(ofRun));
+  expect(JSON.parse(one.text)).toMatchObject({ result: { data: { sub: 'ada', projects: ['demo'], runId: 'r1' } } });
+  const whole = await me(await tokenFor({ projects: ['demo'] }));
+  expect(whole.text).not.toContain('runId');
+  for (const projects of [[], ['*'], ['demo', 'trials']]) {
+    const claims = { sub: 'ada', projects, roles: ['viewer' as const], ttlSeconds: 60, runId: 'r1' };
+    await expect(signToken({ secret }, claims)).rejects.toMatchObject({ code: 'INVALID_INPUT', path: 'runId' });
+  }
+  const made: object[] = [
+    { ...everyone, runId: 'r1' },
+    { ...everyone, projects: ['demo'], runId: '*' },
+  ];
+  await using own = await startServer({
+    authSecret: undefined,
+    authenticate: async (token) => made[Number(token)] as Principal,
+  });
+  for (const token of made.keys()) {
+    const headers = { authorization: `Bearer ${token}` };
+    expect((await fetch(`${own.url}/trpc/auth.me`, { headers })).status).toBe(401);
+  }
+});
+
+test('[A52] readers of one socket group receive each what their own token covers', async () => {
+  await using server = await startServer();
+  await using whole = await Wire.open(server.url, { token: await tokenFor({ projects: ['demo'] }) });
+  await using one = await Wire.open(server.url, { token: await tokenFor(ofRun) });
+  const asked = [whole, one].map((wire) => wire.subscribe('onEvent'));
+  for (const reader of asked) await reader.until(isLive);
+  await server.bus.publish([created('r2'), created('r1')], publisher);
+  for (const reader of asked) await reader.until((item) => 'runId' in item && item.runId === 'r1');
+  const runs = asked.map(({ items }) => items.flatMap((item) => ('runId' in item ? [item.runId] : [])));
+  expect(runs).toEqual([['r2', 'r1'], ['r1']]);
+});
+
+test('[A52] a token of one run that replaces a wider one ends subscriptions to other runs and is a gap for all events', async () => {
+  await using server = await startServer();
+  await server.bus.publish([created('r1'), created('r2')], publisher);
+  await using wire = await Wire.open(server.url, { token: await tokenFor({ projects: ['demo'] }) });
+  const all = wire.subscribe('onEvent', { from: 'start' });
+  const other = wire.subscribe('onRunEvent', { projectId: 'demo', runId: 'r2' });
+  const same = wire.subscribe('onRunEvent', { projectId: 'demo', runId: 'r1' });
+  for (const reader of [all, other, same]) await reader.until(isLive);
+  await wire.call('mutation', 'auth.refresh', { token: await tokenFor(ofRun) });
+  await all.until((item) => item.type === 'stream.gap');
+  expect((await other.error()).data.runwireCode).toBe('FORBIDDEN');
+  await server.bus.publish([progress('r2', 1), progress('r1', 2)], publisher);
+  for (const reader of [all, same]) {
+    const items = await reader.until((item) => item.type === 'stage.progress');
+    expect(items.filter(({ type }) => type === 'stage.progress')).toMatchObject([{ runId: 'r1' }]);
+  }
+  expect(same.items.some(({ type }) => type === 'stream.gap')).toBe(false);
+  // A wider token is a gap: earlier events are readable now.
+  await wire.call('mutation', 'auth.refresh', { token: await tokenFor({ projects: ['demo'] }) });
+  await wire.until(() => all.items.filter(({ type }) => type === 'stream.gap').length === 2);
+});
+
+test('[A52] a decision is refused in another run, whichever way it is made', async () => {
+  await using server = await startServer();
+  await server.bus.publish([created('r1'), created('r2'), required('r1'), required('r2')], publisher);
+  const principal: Principal = { sub: 'bo', roles: ['approver'], ...ofRun };
+  const key = (runId: string) => ({ projectId: 'demo', runId, approvalId: 'a1' });
+  const approvals = new Approvals({ log: server.log, bus: server.bus });
+  await expect(approvals.grant(principal, key('r2'))).rejects.toMatchObject({ code: 'NOT_ALLOWED_TO_DECIDE' });
+  const { approval } = server.router.createCaller({ principal });
+  await expect(approval.grant(key('r2'))).rejects.toMatchObject({ cause: { code: 'RUN_NOT_FOUND' } });
+  expect(await approval.grant(key('r1'))).toMatchObject({ status: 'granted' });
+});
+
+test('[A52] an event of another run cannot be read by its id or position, nor published to', async () => {
+  await using server = await startServer();
+  const drafts = ['r1', 'r2'].map((runId) => ({ ...created(runId), eventId: `event-${runId}` }) as RunEventDraft);
+  await server.bus.publish(drafts, publisher);
+  const { event } = server.router.createCaller({ principal: { sub: 'bo', roles: ['viewer', 'producer'], ...ofRun } });
+  for (const input of [{ seq: 1 }, { projectId: 'demo', eventId: 'event-r1' }]) {
+    expect(await event.get(input)).toMatchObject({ runId: 'r1' });
+  }
+  for (const input of [{ seq: 2 }, { projectId: 'demo', eventId: 'event-r2' }]) {
+    await expect(event.get(input)).rejects.toMatchObject({ cause: { code: 'EVENT_NOT_FOUND' } });
+  }
+  const mixed = event.publish({ events: [progress('r1', 1), progress('r2', 1)] });
+  await expect(mixed).rejects.toMatchObject({ cause: { code: 'FORBIDDEN', path: 'events.1.runId' } });
+  expect(server.log.head).toBe(2);
+});
