@@ -4,18 +4,19 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { catchUp } from './catch-up.ts';
 import { compression } from './compression.ts';
+import { connect, tenThousand } from './connecting.ts';
 import { Contender, compileServers } from './contender.ts';
 import { burst, fanOut, largeFanOut, paced } from './fan-out.ts';
 import { Report, show } from './figures.ts';
 import { Bench } from './lines.ts';
 import { compileLoad } from './load.ts';
 import { growth, manyRuns } from './many-runs.ts';
-import { idle, stalled } from './memory.ts';
 import { betweenNodes } from './nodes.ts';
 import { postgresPublishing } from './postgres.ts';
 import { pinning } from './processes.ts';
 import { publishing } from './publishing.ts';
 import { runSize } from './run-size.ts';
+import { stalled } from './stalled.ts';
 
 /**
  * `npm run bench`: delivery, catch-up, memory and the log, each beside its peers in the same run on the same machine.
@@ -30,7 +31,8 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
   'fan-out-large': largeFanOut,
   'many-runs': manyRuns,
   growth,
-  idle,
+  connect,
+  'ten-thousand': tenThousand,
   stalled,
   compression,
   'catch-up': catchUp,
@@ -41,7 +43,7 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
 };
 
 /** Lines that `--quick` omits unless they are named. */
-const longLines = ['growth', 'compression', 'nodes', 'run-size'];
+const longLines = ['growth', 'ten-thousand', 'compression', 'nodes', 'run-size'];
 
 const usage = `npm run bench -- [options]
   --quick            less of everything, under a minute; without ${longLines.join(', ')}

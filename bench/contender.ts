@@ -6,6 +6,7 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Latencies, Load } from './load.ts';
 import { pinned } from './processes.ts';
+import type { Cost } from './servers/cost.ts';
 import type { Ask, Begins, Face, Measured, Memory, PacedShape, Shape, Started } from './servers/face.ts';
 
 /** A contender: a server in its own process on one core, and its load in another process on another core. */
@@ -41,19 +42,33 @@ export function compileServers(folder: string): void {
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
 }
 
+/** Starts the process of a server; `options` are added to its own. */
+type Launch = (options: object) => ChildProcess;
+
 export class Contender {
   readonly name: string;
-  readonly #server: ChildProcess;
+  readonly #launch: Launch;
+  #server: ChildProcess;
   readonly #load: Load;
-  readonly started: Started;
+  readonly #program: string;
+  #started: Started;
   #readers = 0;
   #runs = 0;
 
-  private constructor(name: string, server: ChildProcess, load: Load, started: Started) {
+  private constructor(
+    name: string,
+    launch: Launch,
+    program: string,
+    server: ChildProcess,
+    load: Load,
+    started: Started,
+  ) {
     this.name = name;
+    this.#program = program;
+    this.#launch = launch;
     this.#server = server;
     this.#load = load;
-    this.started = started;
+    this.#started = started;
   }
 
   /** `node`: the program; default that of the bench. `profiles`: folder for a CPU profile of the process. */
@@ -68,29 +83,47 @@ export class Contender {
     const { name, servers, load, profiles, node = process.execPath } = options;
     const flags = ['--expose-gc', ...(profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}/${name}`] : [])];
     const { script, options: of } = variants[name] ?? { script: name, options: {} };
-    const [command, args] = pinned(SERVER_CORE, node, [
-      ...flags,
-      join(servers, `bench/servers/${script}.js`),
-      JSON.stringify({ ...of, ...options.options }),
-    ]);
-    const env = { ...process.env, NODE_ENV: 'production' };
-    const server = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env });
+    const launch = (more: object) => {
+      const [command, args] = pinned(SERVER_CORE, node, [
+        ...flags,
+        join(servers, `bench/servers/${script}.js`),
+        JSON.stringify({ ...of, ...options.options, ...more }),
+      ]);
+      const env = { ...process.env, NODE_ENV: 'production' };
+      return spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env });
+    };
+    const server = launch({});
     const reader = new Load(load);
-    return new Contender(name, server, reader, await answerOf<Started>(name, server, reader));
+    return new Contender(name, launch, load, server, reader, await answerOf<Started>(name, server, reader));
   }
 
   get load(): Load {
     return this.#load;
+  }
+  /** Another load generator. The caller ends it. */
+  anotherLoad(): Load {
+    return new Load(this.#program);
+  }
+  get started(): Started {
+    return this.#started;
   }
 
   /** Replaces the readers by `readers` new ones, equally many per run; waits until each is subscribed. */
   async open(readers: number, runs: number): Promise<void> {
     if (this.#readers === readers && this.#runs === runs) return;
     await this.close();
-    await this.#load.open(this.started, readers, runs);
+    await this.connect(readers, runs);
+    await this.#untilSubscribed(readers);
+  }
+
+  /** Opens connections; `differently` replaces what the server has stated. */
+  async connect(readers: number, runs: number, differently: Partial<Started> = {}): Promise<Cost> {
     this.#readers = readers;
     this.#runs = runs;
-    await this.#untilSubscribed(readers);
+    const before = await this.ask('cpuMicros', undefined);
+    const { begunNs, endedNs } = await this.#load.open({ ...this.#started, ...differently }, readers, runs);
+    const cpuMicros = (await this.ask('cpuMicros', undefined)) - before;
+    return { seconds: Number(endedNs - begunNs) / 1e9, cpuMicros };
   }
 
   async close(): Promise<void> {
@@ -98,6 +131,18 @@ export class Contender {
     this.#readers = 0;
     await this.#load.close();
     await this.#untilSubscribed(0);
+  }
+
+  /** Kills the server, and starts it again on the same port. Its clients stay away. */
+  async restart(): Promise<void> {
+    await this.#load.leave();
+    const exited = once(this.#server, 'exit');
+    this.#server.kill('SIGKILL');
+    await exited;
+    this.#readers = 0;
+    await this.#load.close();
+    this.#server = this.#launch({ port: this.#started.port });
+    this.#started = await answerOf<Started>(this.name, this.#server, this.#load);
   }
 
   async measure(shape: Shape): Promise<Measured> {
@@ -108,18 +153,21 @@ export class Contender {
   }
 
   /** Begins to send events at an interval. `paced` ends it. */
-  async pace(shape: PacedShape): Promise<void> {
-    await this.#load.every(0);
-    await this.#load.record();
+  async pace(shape: PacedShape, load = this.#load): Promise<void> {
+    await load.every(0);
+    await load.record();
     await this.ask('pace', shape);
   }
 
   /** `ofCall`, `ofCommit`: latencies in ms since the call, and since the end of its commit. */
-  async paced(): Promise<{ ofCall: Latencies; ofCommit: Latencies | undefined; cpuShare: number }> {
+  async paced(
+    load = this.#load,
+    readers = this.#readers,
+  ): Promise<{ ofCall: Latencies; ofCommit: Latencies | undefined; cpuShare: number }> {
     const { calls, commits, cpuShare } = await this.ask('paced', undefined);
     const since = async (begins: Begins) => {
-      const { frames, ...latencies } = await this.#load.latencies(begins);
-      if (frames !== calls.length * this.#readers) throw new Error(`only ${frames} frames arrived in time`);
+      const { frames, ...latencies } = await load.latencies(begins);
+      if (frames !== calls.length * readers) throw new Error(`only ${frames} frames arrived in time`);
       return latencies;
     };
     const ofCall = await since(calls);

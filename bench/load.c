@@ -7,11 +7,13 @@
  *   token TEXT               append to the tokens
  *   say TEXT | wait N        append to the script of greetings; in TEXT `$RUN` is the connection's run, `$ID` is
  *                            1 + i % 50, and `$TOKEN` is token i modulo their number
+ *   flight N                 connections that are opened at a time; at first 64
  *   open N PORT CONTROL RUNS PROTOCOL PATH   -> opened BEGUN NS   connection i reads run i * RUNS / N; PROTOCOL may be `-`
  *   every N                  after every N data frames, write the time of the last one to the control connection
  *   record | base INDEX NS | latencies   -> latencies FRAMES P50 P90 P99 MAX, in ns since the base of the frame's index
  *   pause I | resume I       stop reading connection I; read it again
  *   reader I                 -> reader FRAMES FIRST LAST, counted since `open`
+ *   leave                    from now on the server may end connections; `close` must follow
  *   close                    -> closed FRAMES DISORDERED
  *
  * The control connection goes to the contender process, so that the parent sleeps during a measurement.
@@ -35,7 +37,7 @@
 #include <unistd.h>
 
 enum { CONNECTING, UPGRADING, GREETING, READY };
-enum { BUFFER_BYTES = 1 << 18, DATA_BYTES = 200, IN_FLIGHT = 64, STEPS = 16, TOKENS = 1 << 14, IDS = 50 };
+enum { BUFFER_BYTES = 1 << 18, DATA_BYTES = 200, STEPS = 16, TOKENS = 1 << 14, IDS = 50 };
 #define STDIN_TAG UINT32_MAX
 #define CONTROL_TAG (UINT32_MAX - 1)
 
@@ -55,7 +57,8 @@ typedef struct {
 
 static int poller, control = -1;
 static Connection *connections;
-static uint32_t wanted, begun, opened, runs;
+static uint32_t wanted, begun, opened, runs, flight = 64;
+static int is_leaving;
 static int port;
 static char protocol[64], path[256];
 static Step script[STEPS];
@@ -137,7 +140,7 @@ static void put_frame(int fd, int opcode, const char *payload, size_t count) {
 }
 
 static void begin_more(void) {
-  while (begun < wanted && begun - opened < IN_FLIGHT) {
+  while (begun < wanted && begun - opened < flight) {
     Connection *connection = &connections[begun];
     connection->fd = dial(port, 0);
     watch(EPOLL_CTL_ADD, connection->fd, EPOLLOUT, begun++);
@@ -220,6 +223,7 @@ static void take_frame(Connection *connection, int opcode, const char *payload, 
   if (opcode != 1 && opcode != 2) return;
   if (count >= DATA_BYTES) take_data(connection, payload, count, at);
   else if (count == 1 && *payload == '2') put_frame(connection->fd, 1, "3", 1); /* A ping of Engine.IO. */
+  else if (count == 4 && memcmp(payload, "PING", 4) == 0) put_frame(connection->fd, 1, "PONG", 4); /* Of tRPC. */
   else {
     connection->seen++;
     if (connection->state == GREETING) greet(connection);
@@ -258,6 +262,10 @@ static void read_from(Connection *connection) {
   if (before > 0) memcpy(buffer, connection->rest, before);
   ssize_t received = recv(connection->fd, buffer + before, BUFFER_BYTES, 0);
   if (received < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (received <= 0 && is_leaving) {
+    watch(EPOLL_CTL_DEL, connection->fd, 0, 0);
+    return;
+  }
   if (received <= 0) fail("connection %u was lost", (unsigned)(connection - connections));
   uint64_t at = now();
   size_t count = before + (size_t)received, taken = 0;
@@ -334,6 +342,7 @@ static void close_all(void) {
   wanted = begun = opened = 0;
   steps = 0;
   frames = disordered = every = counted = 0;
+  is_leaving = 0;
 }
 
 static void obey(char *line) {
@@ -380,6 +389,12 @@ static void obey(char *line) {
   } else if (sscanf(line, "reader %" SCNu64, &index) == 1) {
     Connection *connection = &connections[index];
     tell("reader %" PRIu64 " %" PRIu64 " %" PRIu64, connection->frames, connection->first, connection->last);
+  } else if (sscanf(line, "flight %u", &flight) == 1) {
+    tell("ok");
+  } else if (strcmp(line, "leave") == 0) {
+    is_leaving = 1;
+    watch(EPOLL_CTL_DEL, control, 0, 0);
+    tell("ok");
   } else if (strcmp(line, "close") == 0) {
     close_all();
   } else {

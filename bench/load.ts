@@ -59,7 +59,7 @@ export class Load {
     readers: number,
     runs: number,
   ): Promise<{ begunNs: bigint; endedNs: bigint }> {
-    for (const token of tokens) await this.#ask(`token ${token}`);
+    await Promise.all(tokens.map((token) => this.#ask(`token ${token}`)));
     for (const greeting of greetings) {
       await this.#ask(typeof greeting === 'number' ? `wait ${greeting}` : `say ${greeting}`);
     }
@@ -96,6 +96,16 @@ export class Load {
   async reader(connection: number): Promise<{ frames: number; first: number; last: number }> {
     const [frames, first, last] = (await this.#ask(`reader ${connection}`)).map(Number) as [number, number, number];
     return { frames, first, last };
+  }
+
+  /** Sets the number of connections that are opened at a time. */
+  async flight(connections: number): Promise<void> {
+    await this.#ask(`flight ${connections}`);
+  }
+
+  /** From now on the server may end connections. `close` must follow. */
+  async leave(): Promise<void> {
+    await this.#ask('leave');
   }
 
   /** Closes all connections. Throws if one of them received events twice or out of order. */

@@ -71,7 +71,7 @@ async function measure(
 type Sample = { p50: number; p99: number; cpuMicros: number };
 
 async function sampleOf(from: Contender, nodes: readonly Contender[], events: number): Promise<Sample> {
-  const cpuOf = () => Promise.all(nodes.map((node) => node.askAlso<number>('cpuMicros', null)));
+  const cpuOf = () => Promise.all(nodes.map((node) => node.ask('cpuMicros', undefined)));
   for (const { load } of nodes) {
     await load.every(0);
     await load.record();

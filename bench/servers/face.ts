@@ -65,6 +65,7 @@ export type Face = {
   measure(shape: Shape): Measured;
   pace(shape: PacedShape): null;
   paced(): Paced;
+  cpuMicros(): number;
   /** The longest turn of the event loop since the previous request, in ms. */
   longestTurn(): number;
   /** The time at which the load generator reports everything as received, in ns. */
@@ -163,6 +164,8 @@ export async function serve({ send, settled, emit, subscribed, also, ...contende
       pacer = undefined;
       return paced;
     },
+
+    cpuMicros: async () => cpuMicros(),
 
     async longestTurn() {
       delays ??= monitorEventLoopDelay({ resolution: 1 });

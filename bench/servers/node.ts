@@ -1,5 +1,4 @@
 import { silentBackplane } from '../../server/event-log/postgres/backplane.ts';
-import { cpuMicros } from './cost.ts';
 import { eventOf, runOf } from './event.ts';
 import { optionsOf, serve } from './face.ts';
 import { draftOf, runwire } from './runwire-server.ts';
@@ -31,4 +30,4 @@ async function send({ events, perSecond, runs }: Send): Promise<Sent> {
   return { begins };
 }
 
-await serve({ ...face, also: { send, cpuMicros } });
+await serve({ ...face, also: { send } });

@@ -33,6 +33,7 @@ export async function runwire({ product, from = 'now', ...options }: RunwireOpti
     ...options,
   });
   const { port } = await server.listen();
+  let signed = 0;
   const sign = (sub: string) => signToken({ secret }, { sub, projects: ['*'], roles: ['viewer'], ttlSeconds: 86_400 });
   const face: Omit<ContenderServer, 'send' | 'emit'> = {
     port,
@@ -52,7 +53,7 @@ export async function runwire({ product, from = 'now', ...options }: RunwireOpti
     // Of this server alone: other servers may share its log.
     subscribed: () => subscriptionsOf(server.getStats()),
     also: {
-      tokens: (count: number) => Promise.all(Array.from({ length: count }, (_, index) => sign(`bench-${index}`))),
+      tokens: (count: number) => Promise.all(Array.from({ length: count }, () => sign(`bench-${++signed}`))),
     },
   };
   return { server, face };

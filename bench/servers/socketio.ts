@@ -3,12 +3,13 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Server } from 'socket.io';
 import { peer } from './committed.ts';
-import { serve } from './face.ts';
+import { optionsOf, serve } from './face.ts';
 
 /** Socket.IO: a room per run, WebSocket transport from the start. */
 
 const http = createServer();
-const io = new Server(http, { transports: ['websocket'], pingInterval: 600_000 });
+const { heartbeatMs = 600_000 } = optionsOf<{ heartbeatMs?: number }>();
+const io = new Server(http, { transports: ['websocket'], pingInterval: heartbeatMs });
 io.on('connection', (socket) => {
   void socket.join(String(socket.handshake.auth.run));
 });

@@ -17,7 +17,15 @@ import { optionsOf, serve } from './face.ts';
  * `isIterator`: an async iterator written by hand instead, without the promises of a generator and the queues of `on`.
  */
 
-const { isIterator = false } = optionsOf<{ isIterator?: boolean }>();
+const {
+  isIterator = false,
+  port = 0,
+  heartbeatMs,
+} = optionsOf<{
+  isIterator?: boolean;
+  port?: number;
+  heartbeatMs?: number;
+}>();
 
 const emitter = new EventEmitter();
 emitter.setMaxListeners(0);
@@ -72,8 +80,8 @@ const router = t.router({
 });
 const http = createServer();
 const wss = new WebSocketServer({ server: http, perMessageDeflate: false });
-applyWSSHandler({ wss, router });
-http.listen(0, '127.0.0.1');
+applyWSSHandler({ wss, router, keepAlive: { enabled: heartbeatMs !== undefined, pingMs: heartbeatMs ?? 0 } });
+http.listen(port, '127.0.0.1');
 await once(http, 'listening');
 
 await serve({

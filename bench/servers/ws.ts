@@ -3,10 +3,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { peer } from './committed.ts';
-import { serve } from './face.ts';
+import { optionsOf, serve } from './face.ts';
 
 /** Plain `ws`: one string, sent to each reader of the run. A reader sends its run first, and gets a response. */
 
+const { port = 0, heartbeatMs } = optionsOf<{ port?: number; heartbeatMs?: number }>();
 const http = createServer();
 const wss = new WebSocketServer({ server: http, perMessageDeflate: false });
 const readersOf = new Map<string, Set<WebSocket>>();
@@ -20,7 +21,11 @@ wss.on('connection', (ws) => {
     ws.once('close', () => readers.delete(ws));
   });
 });
-http.listen(0, '127.0.0.1');
+const pingAll = () => {
+  for (const ws of wss.clients) ws.ping();
+};
+if (heartbeatMs) setInterval(pingAll, heartbeatMs);
+http.listen(port, '127.0.0.1');
 await once(http, 'listening');
 
 await serve({

@@ -1,44 +1,11 @@
-import { type PeerName, peers } from './contender.ts';
-import type { Figure } from './figures.ts';
+import { peers } from './contender.ts';
 import type { Bench } from './lines.ts';
 
-/** Memory per reader: for an idle one, and for one that has stopped reading. */
+/** Memory for a reader that has stopped reading. */
 
-const KIB = 1024;
 const MB = 1e6;
 /** Bytes vary less than times. */
-const peerNames = ['runwire', 'ws', 'socketio', 'graphql-ws', 'trpc'] as const;
 const samplesOf = ({ isQuick }: Bench) => (isQuick ? 1 : 3);
-
-export async function idle(bench: Bench): Promise<void> {
-  const connections = bench.isQuick ? 500 : 5_000;
-  bench.report.line(`An idle connection with one subscription (${connections.toLocaleString('en-US')}, 5 to a run)`);
-  const heap = new Map<PeerName, number[]>(peerNames.map((name): [PeerName, number[]] => [name, []]));
-  const resident = new Map<PeerName, number[]>(peerNames.map((name): [PeerName, number[]] => [name, []]));
-  // Memory does not depend on the load of the machine: all contenders run at once, each in a new process.
-  for (let round = 0; round < samplesOf(bench); round++) {
-    await Promise.all(
-      peerNames.map(async (name) => {
-        const contender = await bench.start(name);
-        await contender.open(200, 40);
-        await contender.close();
-        const before = await contender.memory();
-        await contender.open(connections, connections / 5);
-        const after = await contender.memory();
-        heap.get(name)?.push((after.heapUsed - before.heapUsed) / connections / KIB);
-        resident.get(name)?.push((after.rss - before.rss) / connections / KIB);
-        await contender.stop();
-      }),
-    );
-  }
-  const found = new Map<PeerName, Figure>();
-  for (const name of peerNames) {
-    found.set(name, bench.report.row(peers[name], 'KiB of heap', heap.get(name) ?? []));
-    bench.report.row('', 'KiB resident', resident.get(name) ?? []);
-  }
-  const above = (found.get('runwire')?.median ?? Number.NaN) - (found.get('ws')?.median ?? Number.NaN);
-  bench.report.check('heap above plain ws', above, { atMost: 10 }, 'KiB');
-}
 
 /** Ten readers of a run; after a while one stops reading, and the other nine continue. */
 export async function stalled(bench: Bench): Promise<void> {
