@@ -24,7 +24,7 @@ export type ApiOptions = {
   log: Pick<Log, 'isCurrent' | 'erasures'>;
   access: AccessLogger;
   credentials: Credentials;
-  /** Called with the code of each error that a procedure returns. */
+  /** Called with the code of each error that a procedure returns to a client that waits for it. */
   onRejected: (code: ErrorCode) => void;
   health: Pick<Health, 'note'>;
 };
@@ -121,7 +121,8 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
       const known = isAborted
         ? new RunwireError('INVALID_INPUT', 'the client closed the request')
         : toRunwireError(error);
-      onRejected(known.code);
+      // A client that has left gets no answer. The access record still has its call.
+      if (!signal?.aborted) onRejected(known.code);
       void record(caller, path, getRawInput, known.code);
       if (known.code === 'INTERNAL') health.note('a procedure failed', { procedure: path, err: known.cause });
       return toTRPCError(known);

@@ -65,7 +65,7 @@ export type DispatcherOptions = {
   inFlight: InFlight;
   turns: Turns;
   limits: Pick<Limits, 'stalledMs'>;
-  /** Called with the code of each error response. */
+  /** Called with the code of each error response. A client that has left gets none. */
   onRejected: (code: ErrorCode) => void;
   health: Pick<Health, 'note'>;
 };
@@ -117,7 +117,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     error: unknown,
   ) => {
     const known = toRunwireError(error);
-    onRejected(known.code);
+    if (!response.destroyed) onRejected(known.code);
     if (route?.action !== undefined) {
       const principal = authenticator.principalOf(request);
       // `FORBIDDEN` without a principal means that the host or the origin was refused, before authentication.

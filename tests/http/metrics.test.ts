@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { expect, test } from 'vitest';
-import { created, isLive, progress, startServer, tokenFor, Wire } from '../support/harness.ts';
+import { created, everyone, isLive, progress, startServer, tokenFor, Wire } from '../support/harness.ts';
 
 const publisher = { actor: 'ada' };
 const metricsOf = async (url: string): Promise<Map<string, number>> => {
@@ -55,6 +57,32 @@ test('[Q13] /metrics counts published, delivered, refused and replayed events, g
     runwire_log_commit_seconds_count: 2,
     runwire_log_commit_events_sum: 6,
   });
+});
+
+test('[Q13] a request that its client closes is not counted as a refusal', async () => {
+  await using server = await startServer();
+  const authorization = `Bearer ${await tokenFor()}`;
+  const left: Promise<unknown>[] = [];
+  const leave = (path: string) => {
+    const socket = connect(server.port, '127.0.0.1');
+    left.push(once(socket, 'close'));
+    const head = `POST ${path} HTTP/1.1\r\nhost: ${server.host}\r\nauthorization: ${authorization}\r\ncontent-type: application/json\r\n`;
+    socket.write(`${head}content-length: 100\r\n\r\n{"json"`, () => setImmediate(() => socket.destroy()));
+  };
+  for (let count = 0; count < 20; count++) {
+    leave('/trpc/run.get');
+    leave('/api/v1/events');
+  }
+  await Promise.all(left);
+  // The access record has each of them.
+  const { audit } = server.router.createCaller({ principal: everyone });
+  const recorded = async () => {
+    const entries = (await audit.access({})).entries.filter(({ outcome }) => outcome === 'INVALID_INPUT');
+    return entries.reduce((sum, { count }) => sum + count, 0);
+  };
+  await expect.poll(recorded).toBe(40);
+  const metrics = await metricsOf(server.url);
+  expect([...metrics.keys()].filter((name) => name.startsWith('runwire_rejections_total'))).toEqual([]);
 });
 
 test('[Q13] /metrics contains no text of a client and no id', async () => {

@@ -343,10 +343,11 @@ test('[W13] an unknown limit, and one that is not a positive number, is refused 
 });
 
 test('[W8] clients whose network fell silent come back by themselves, though their dead sockets fill the limit of the user', async () => {
-  // The server's heartbeat would keep the dead sockets for 12 s.
-  await using server = await startCuttableServer({ heartbeatMs: 6_000, limits: { connectionsPerUser: 2 } });
+  // The server's heartbeat would keep the dead sockets for 16 s, and a probe needs 1.3 s: shorter than the silence after
+  // which the clients reconnect, as with the default times. The clients have five attempts, the last one at least 7.6 s after the silence began.
+  await using server = await startCuttableServer({ heartbeatMs: 8_000, limits: { connectionsPerUser: 2 } });
   const token = await tokenFor();
-  const clients = [1, 2].map(() => open({ url: server.url, token, heartbeatMs: 200, reconnectDelayMs: 100 }));
+  const clients = [1, 2].map(() => open({ url: server.url, token, heartbeatMs: 1_500, reconnectDelayMs: 300 }));
   const runs = clients.map(({ client }) => follow(client, 'r1'));
   await Promise.all(clients.map(({ reaches }) => reaches('connected')));
   server.freeze();
