@@ -7,6 +7,7 @@ import type { Principal } from '../auth/principal.ts';
 import type { Sealer } from '../auth/sealer.ts';
 import { type Grant, principalOf, type Session } from '../auth/sessions.ts';
 import { toRunwireError } from '../errors.ts';
+import type { EventLog } from '../event-log/contract/store.ts';
 import { TokenBuckets } from '../rate-limit.ts';
 import type { Handler } from './dispatch.ts';
 import { cookieOf, noSuchPath, queryOf, sendJson } from './messages.ts';
@@ -25,6 +26,7 @@ import type { TrustedProxies } from './trusted-proxies.ts';
 
 export type OidcRoutesOptions = SignInOptions & {
   proxies: TrustedProxies;
+  log: Pick<EventLog, 'nodes'>;
   /** Called after a renewal: open sockets of the session get the new rights and expiry. */
   onRenewed: (principal: Principal) => void;
 };
@@ -38,6 +40,8 @@ const CALLBACK = '/auth/callback';
 const COOKIE = 'runwire_signin_';
 /** A renewal sooner than this after the one before, as a part of the session's life, is not asked for: other tabs ask too. */
 const FRESH_PART = 0.2;
+/** Time for another node to receive the answer of the provider and to store the renewed session. */
+const ELSEWHERE_MS = 2_000;
 
 /** One sign-in, as its cookie has it. */
 type SignIn = {
@@ -148,7 +152,7 @@ async function start(
   response.writeHead(303, { location: signIn.returnPath }).end();
 }
 
-function createRenew({ provider, sessions, credentials, access, cookieName, onRenewed }: Parts): Handler {
+function createRenew({ provider, sessions, credentials, access, cookieName, onRenewed, log }: Parts): Handler {
   /** Renewals that are under way: a refresh token may be used once, and several tabs ask at the same time. */
   const renewing = new Map<string, Promise<Session | undefined>>();
 
@@ -157,11 +161,21 @@ function createRenew({ provider, sessions, credentials, access, cookieName, onRe
       return await sessions.renewed(session.id, await provider.refresh(refreshToken, session.user));
     } catch (error) {
       if (!(error instanceof SignInRefused)) throw error;
-      // Another node has used the refresh token.
+      const present = await renewedElsewhere(session);
+      if (!present) await sessions.end(session, credentials);
+      return present;
+    }
+  };
+
+  /** Another node may have used the refresh token, and not have stored the renewed session yet. */
+  const renewedElsewhere = async (session: Session): Promise<Session | undefined> => {
+    const deadline = performance.now() + ELSEWHERE_MS;
+    const isAlone = (await log.nodes.list()).length === 1;
+    for (;;) {
       const present = await sessions.get(session.id);
-      if (present && present.renewedAtMs > session.renewedAtMs) return present;
-      await sessions.end(session, credentials);
-      return undefined;
+      if (present?.renewedAtMs !== session.renewedAtMs) return present;
+      if (isAlone || performance.now() >= deadline) return undefined;
+      await new Promise((resolve) => setTimeout(resolve, ELSEWHERE_MS / 20));
     }
   };
 

@@ -69,9 +69,16 @@ export async function startProvider(options: ProviderOptions = {}) {
   const requests: string[] = [];
   const grants = new Set<string>();
   let isDown = false;
+  let hold: { isTaken: boolean; released: Promise<void> } | undefined;
   http.on('request', async (request, response) => {
     requests.push(`${request.method} ${request.url?.split('?')[0]}`);
     if (isDown || !provider) return response.destroy();
+    if (hold && request.url === '/token') {
+      if (hold.isTaken)
+        return response.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"invalid_grant"}');
+      hold.isTaken = true;
+      await hold.released;
+    }
     if (request.url === '/favicon.ico') return response.writeHead(204).end(); // Every browser asks for it.
     const uid = /^\/interaction\/([\w-]+)/.exec(request.url ?? '')?.[1];
     if (uid === undefined) return provider.callback()(request, response);
@@ -93,6 +100,15 @@ export async function startProvider(options: ProviderOptions = {}) {
     /** Refuses connections until it is called with false. */
     setDown: (value: boolean) => {
       isDown = value;
+    },
+    /**
+     * Answers the next request for tokens only once the returned function is called, and refuses all others: a provider
+     * refuses the second use of a refresh token.
+     */
+    holdToken: () => {
+      let release = () => {};
+      hold = { isTaken: false, released: new Promise((resolve) => (release = resolve)) };
+      return release;
     },
     /** Deletes what the user has granted, so that refresh tokens are refused. */
     revokeGrants: async () => {
