@@ -21,6 +21,7 @@ export type StatsParts = StatsHistoryParts & {
   peers: Pick<Peers, 'id' | 'publish' | 'partsOf'>;
   connections: {
     stats(includes: (principal: Principal | undefined) => boolean): ClientStats[];
+    mostLagging(count: number): ClientStats[];
   };
 };
 
@@ -28,7 +29,8 @@ type Counts = { published: number; delivered: number };
 /** What a server publishes for the statistics of the others. */
 type Published = { node: NodeStats; clients: ClientStats[]; sample: StatsSample | undefined };
 
-/** Size of the clients in the state of a server, as JSON. */
+/** Number and size, as JSON, of the clients in the state of a server. */
+const MAX_CLIENTS = 128;
 const MAX_CLIENTS_CHARS = 24 * 1024;
 
 const RATE_SAMPLES = 10;
@@ -110,8 +112,7 @@ export class Stats {
   /** Returns the clients with the most lag, as many as fit into the state of the server. */
   #mostLagging(): ClientStats[] {
     let chars = 0;
-    const sorted = this.#parts.connections.stats(() => true).sort((a, b) => b.lag - a.lag);
-    return sorted.filter((client) => {
+    return this.#parts.connections.mostLagging(MAX_CLIENTS).filter((client) => {
       chars += JSON.stringify(client).length;
       return chars <= MAX_CLIENTS_CHARS;
     });

@@ -175,6 +175,19 @@ export class Connections implements ConnectionRegistry {
     return passing.map((connection) => connection.stats());
   }
 
+  /** Returns statistics of the connections with the most lag. Those of all would take a turn of many milliseconds. */
+  mostLagging(count: number): ClientStats[] {
+    const behind: { connection: Connection; lag: number }[] = [];
+    const others: { connection: Connection }[] = [];
+    for (const connection of this.#open) {
+      const { lag } = connection;
+      if (lag > 0) behind.push({ connection, lag });
+      else if (others.length < count) others.push({ connection });
+    }
+    const first = [...behind.sort((a, b) => b.lag - a.lag), ...others].slice(0, count);
+    return first.map(({ connection }) => connection.stats());
+  }
+
   /**
    * Closes all connections, each at a random time within `spreadMs`: otherwise all clients would reconnect at the same
    * time.

@@ -99,8 +99,14 @@ export function describeOneNode(openLog: OpenLog): void {
     const { nodes } = await openLog();
     expect(await nodes.list()).toEqual([{ id: nodes.id, isSelf: true, state: {} }]);
     let readers = 1;
-    nodes.publishState(() => ({ readers }));
+    let reads = 0;
+    nodes.publishState(() => {
+      reads++;
+      return { readers };
+    });
     readers = 2;
+    await nodes.list();
+    expect(reads).toBe(0); // Nobody has looked at the state.
     expect(await nodes.list()).toEqual([{ id: nodes.id, isSelf: true, state: { readers: 2 } }]);
     const received: unknown[] = [];
     nodes.receive('presence', (message) => received.push(message));

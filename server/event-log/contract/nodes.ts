@@ -3,7 +3,7 @@ export type NodeEntry = {
   id: string;
   isSelf: boolean;
   /** What `read` of its `publishState` last returned; an empty object if it has published nothing. */
-  state: object;
+  readonly state: object;
 };
 
 /** A task that only one node does at a time. */
@@ -34,7 +34,8 @@ export interface Nodes {
   lease(name: string, onChange: (isHeld: boolean) => void): Lease;
 
   /**
-   * Publishes the state of this node: `read` is called about once a second, and at once by `list` on this node. It returns
+   * Publishes the state of this node: `read` is called about once a second where others read the state, and by each access
+   * to the state of this node in its own list. It returns
    * at most 64 KiB as JSON. A later call replaces `read`.
    */
   publishState(read: () => object): void;

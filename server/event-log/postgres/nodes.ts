@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Lease, NodeEntry, Nodes } from '../contract/nodes.ts';
-import { nodeText } from '../node-text.ts';
+import { nodeText, ownEntry } from '../node-text.ts';
 import type { PostgresDatabase, Query } from './database.ts';
 import { elapsedMs, type Instant, instant } from './elapsed.ts';
 import { HOLD_MS, LEASE_MS, type Leases } from './leases.ts';
@@ -117,7 +117,7 @@ export class PostgresNodes implements Nodes {
     const rows = await this.#parts.database.read<{ id: string; state: string }>({ name: 'list-nodes', text: LIST });
     const others = rows.filter(({ id }) => id !== this.id);
     return [
-      { id: this.id, isSelf: true, state: JSON.parse(nodeText(this.#readState())) as object },
+      ownEntry(this.id, this.#readState),
       ...others.map(({ id, state }) => ({ id, isSelf: false, state: JSON.parse(state) as object })),
     ];
   }

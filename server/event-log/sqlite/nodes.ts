@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Lease, NodeEntry, Nodes } from '../contract/nodes.ts';
-import { nodeText } from '../node-text.ts';
+import { nodeText, ownEntry } from '../node-text.ts';
 
 /** The nodes of a log in a file: the server that has the file open. It holds each lease that it asks for. */
 export class OnlyNode implements Nodes {
@@ -25,7 +25,7 @@ export class OnlyNode implements Nodes {
   }
 
   async list(): Promise<NodeEntry[]> {
-    return [{ id: this.id, isSelf: true, state: JSON.parse(nodeText(this.#read())) as object }];
+    return [ownEntry(this.id, this.#read)];
   }
 
   send(_topic: string, message: unknown): void {
