@@ -56,12 +56,14 @@ export class FanOutGroup {
 
   add(subscriber: Subscriber): void {
     this.#subscribers.add(subscriber);
+    subscriber.sink.groups++;
   }
 
   /** Removes a subscriber. Copies the position and the time of the group's last message to its reader. */
   remove(subscriber: Subscriber): void {
     if (!this.#subscribers.delete(subscriber)) return;
-    const { reader } = subscriber;
+    const { reader, sink } = subscriber;
+    sink.groups--;
     reader.lastSentSeq = Math.max(reader.lastSentSeq, this.#sentSeq);
     reader.lastSentAt = Math.max(reader.lastSentAt, this.#sentAt);
   }
@@ -75,7 +77,7 @@ export class FanOutGroup {
   /**
    * Sends the pushed messages to each subscriber. `seq` is the position of the last one. Returns the number of messages
    * sent. Removes the subscribers with a full socket, and adds them to `left`. If several groups send in this turn, pass
-   * `corked`: `send` corks each socket once and adds it, and the caller must uncork it.
+   * `corked`: `send` corks each socket of several groups once and adds it, and the caller must uncork it.
    */
   send(seq: number, left: Subscriber[], corked: Set<FrameSink> | undefined): number {
     const due = this.#due;
@@ -90,7 +92,8 @@ export class FanOutGroup {
         left.push(subscriber);
         continue;
       }
-      if (corked && !corked.has(sink)) {
+      // Node keeps the writes of a corked socket in a list: for a single write that costs more than the rest of this loop.
+      if (corked && sink.groups > 1 && !corked.has(sink)) {
         corked.add(sink);
         sink.cork();
       }

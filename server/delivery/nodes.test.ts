@@ -69,7 +69,7 @@ function directLine(): Line {
       line.received.push([result.data.id, result.data.data]);
     }
   };
-  const sink = { write, cork: () => undefined, uncork: () => undefined };
+  const sink = { write, groups: 0, cork: () => undefined, uncork: () => undefined };
   line.sink = Object.defineProperty(sink as never as FrameSink, 'isDrained', { get: () => line.isDrained });
   return line;
 }

@@ -23,6 +23,8 @@ export interface Transport {
 /** Writes whole WebSocket frames to a socket. The caller must check `isDrained` before each write. */
 export interface FrameSink {
   readonly isDrained: boolean;
+  /** Number of fan-out groups that write to this socket. The groups count themselves. */
+  groups: number;
   write(frames: Buffer): void;
   /** Data written between `cork` and `uncork` is sent in one packet. */
   cork(): void;

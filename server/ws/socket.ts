@@ -48,6 +48,7 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
   /** The TCP or TLS socket that carries this WebSocket. */
   tcp!: Socket;
   isCompressed = false;
+  groups = 0;
   /** Received messages that are kept back; undefined unless {@link hold} was called. */
   #held: unknown[][] | undefined;
   #heldBytes = 0;
