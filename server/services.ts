@@ -8,7 +8,7 @@ import { AccessLogger } from './audit/access-logger.ts';
 import { Audit } from './audit/audit.ts';
 import { createAuthenticator } from './auth/authenticator.ts';
 import { type Identity, type IdentityOptions, openIdentity } from './auth/identity.ts';
-import { type Authenticate, SERVER } from './auth/principal.ts';
+import { SERVER, type Verify } from './auth/principal.ts';
 import { Clock } from './clock.ts';
 import { Delivery } from './delivery/delivery.ts';
 import { toRunwireError, toTRPCError } from './errors.ts';
@@ -111,7 +111,7 @@ function guardOf(
 /** Loads the revocations and sessions that the log stores. If loading fails, the log is closed. */
 async function openCallers(
   log: EventLog,
-  authenticate: Authenticate,
+  authenticate: Verify,
   options: IdentityOptions,
   timeoutMs: number,
   logger: Logger,

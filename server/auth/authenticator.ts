@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import { jwks } from './jwks.ts';
 import { type OidcOptions, oidcSettingsOf } from './oidc-options.ts';
-import { type Authenticate, type Principal, principalSchema } from './principal.ts';
+import { type Authenticate, type Principal, principalSchema, type Verify } from './principal.ts';
 import { badToken, hs256, type TokenChecks } from './tokens.ts';
 
 /**
@@ -26,7 +26,7 @@ export type AuthOptions = OidcOptions & {
 const CLAIM_LOG_INTERVAL_MS = 60_000;
 
 /** Returns the function that checks tokens. Throws `INVALID_INPUT` for missing or contradictory options. */
-export function createAuthenticator(options: AuthOptions, logger: Logger): Authenticate {
+export function createAuthenticator(options: AuthOptions, logger: Logger): Verify {
   const { authenticate, authSecret: secret, authJwksUrl: url } = options;
   const isOidc = oidcSettingsOf(options) !== undefined;
   if (isOidc && authenticate) {

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
 import type { Revocation, Revocations } from '../event-log/contract/revocations.ts';
-import type { Authenticate, Principal } from './principal.ts';
+import type { Principal, Verify } from './principal.ts';
 import { MAX_TOKEN_CHARS } from './tokens.ts';
 
 /**
@@ -28,7 +28,7 @@ export const tokenInvalidError = (reason: TokenInvalidReason): RunwireError =>
   new RunwireError('UNAUTHENTICATED', tokenInvalidText[reason]);
 
 export type CredentialsOptions = {
-  authenticate: Authenticate;
+  authenticate: Verify;
   revocations: Revocations;
   /** Time limit for verifying a token. */
   timeoutMs: number;
@@ -65,21 +65,26 @@ export class Credentials {
 
   /**
    * Does the same as {@link authenticate}, but also accepts a revoked token. The caller checks {@link invalidReasonOf}:
-   * a WebSocket, for example, closes with a special code for a revoked token.
+   * a WebSocket, for example, closes with a special code for a revoked token. Returns the principal itself if it is known at
+   * once. Otherwise it returns a promise.
    */
-  async verify(token: string): Promise<Principal> {
+  verify(token: string): Principal | Promise<Principal> {
     if (token.length > MAX_TOKEN_CHARS) {
       throw new RunwireError('UNAUTHENTICATED', `the token has more than ${MAX_TOKEN_CHARS} characters`);
     }
-    const { authenticate, timeoutMs } = this.#options;
+    const found = this.#options.authenticate(token);
+    return found instanceof Promise ? this.#inTime(found) : found;
+  }
+
+  async #inTime(verifying: Promise<Principal>): Promise<Principal> {
+    const { timeoutMs } = this.#options;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       const error = () => new RunwireError('UNAVAILABLE', 'the token could not be verified in time');
       timer = setTimeout(() => reject(error()), timeoutMs);
     });
     try {
-      // The async function also catches an error that `authenticate` throws before it returns a promise.
-      return await Promise.race([(async () => authenticate(token))(), late]);
+      return await Promise.race([verifying, late]);
     } finally {
       clearTimeout(timer);
     }

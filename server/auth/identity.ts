@@ -5,7 +5,7 @@ import type { AuthOptions } from './authenticator.ts';
 import { Credentials } from './credentials.ts';
 import { oidcSettingsOf } from './oidc-options.ts';
 import { OidcProvider } from './oidc-provider.ts';
-import type { Authenticate, Principal } from './principal.ts';
+import type { Principal, Verify } from './principal.ts';
 import { Sealer } from './sealer.ts';
 import { isSessionJti, isSessionSecret, Sessions } from './sessions.ts';
 
@@ -27,14 +27,14 @@ export type Identity = {
 /** Loads the revocations and the sessions that the log stores. `authenticate` checks tokens. */
 export async function openIdentity(
   log: Pick<EventLog, 'revocations' | 'sessions'>,
-  authenticate: Authenticate,
+  authenticate: Verify,
   options: IdentityOptions,
   { timeoutMs, logger }: { timeoutMs: number; logger: Logger },
 ): Promise<Identity> {
   const oidc = await openOidc(log, options, logger);
   const tokenMode = tokenModeOf(options);
-  const checked: Authenticate = oidc
-    ? async (token) => (isSessionSecret(token) ? oidc.sessions.authenticate(token) : authenticate(token))
+  const checked: Verify = oidc
+    ? (token) => (isSessionSecret(token) ? oidc.sessions.authenticate(token) : authenticate(token))
     : authenticate;
   const { revocations } = log;
   const modes: AuthMode[] = [...(oidc ? (['oidc'] as const) : []), ...(tokenMode ? [tokenMode] : [])];

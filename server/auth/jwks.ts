@@ -1,8 +1,18 @@
-import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  customFetch,
+  errors,
+  type JWKSCacheInput,
+  type JWTVerifyGetKey,
+  jwksCache,
+  jwtVerify,
+} from 'jose';
 import type { Logger } from 'pino';
 import { RunwireError } from '../../shared/errors.ts';
-import type { Authenticate } from './principal.ts';
+import type { Verify } from './principal.ts';
 import { principalOf, refusalOf, type TokenChecks, verifyOptions } from './tokens.ts';
+import { verifiedOnce } from './verified-tokens.ts';
 
 /**
  * Verifies tokens of an issuer that publishes its keys (`AUTH_JWKS_URL`). The library jose caches the keys, and fetches
@@ -42,7 +52,7 @@ export function isKeysUrl(text: string): boolean {
  * Returns a function that verifies tokens with the keys of an issuer. The function throws `UNAUTHENTICATED`, and
  * `UNAVAILABLE` if it needs to fetch a key and cannot. Nothing is fetched before the first token.
  */
-export function jwks({ url, logger, ...checks }: JwksOptions): Authenticate {
+export function jwks({ url, logger, ...checks }: JwksOptions): Verify {
   if (!isKeysUrl(url)) {
     throw new RunwireError('INVALID_INPUT', 'must be an http or https URL without credentials', {
       path: 'authJwksUrl',
@@ -52,15 +62,21 @@ export function jwks({ url, logger, ...checks }: JwksOptions): Authenticate {
     logger.warn('AUTH_AUDIENCE is not set: tokens that the issuer signed for other services are accepted too');
   }
   const source = new KeySource(logger);
+  /** jose puts each set of keys that it has fetched here, in the step in which it takes the set into use. */
+  const fetched: JWKSCacheInput = {};
   const keys = createRemoteJWKSet(new URL(url), {
     timeoutDuration: TIMEOUT_MS,
     cooldownDuration: COOLDOWN_MS,
     cacheMaxAge: Number.POSITIVE_INFINITY, // With a maximum age, jose drops its keys while the issuer is down.
     [customFetch]: (address, init) => source.fetch(address, init),
+    [jwksCache]: fetched,
   });
-  const keyOf: JWTVerifyGetKey = async (header, token) => {
+  const refreshOld = () => {
     // A failure needs no handling: KeySource logs it, and the cached keys stay in use.
     if (source.isOld) keys.reload().catch(() => undefined);
+  };
+  const keyOf: JWTVerifyGetKey = async (header, token) => {
+    refreshOld();
     try {
       return await keys(header, token);
     } catch (error) {
@@ -68,12 +84,20 @@ export function jwks({ url, logger, ...checks }: JwksOptions): Authenticate {
       throw new RunwireError('UNAVAILABLE', 'cannot fetch the keys of the issuer', { cause: error });
     }
   };
-  return async (token) => {
+  const options = verifyOptions(ALGORITHMS, checks);
+  const verify = async (token: string) => {
     try {
-      return principalOf((await jwtVerify(token, keyOf, verifyOptions(ALGORITHMS, checks))).payload, checks);
+      return principalOf((await jwtVerify(token, keyOf, options)).payload, checks);
     } catch (error) {
       throw refusalOf(error, checks);
     }
+  };
+  // Each fetch returns another set, so every token is then verified again.
+  const verified = verifiedOnce(verify, () => fetched.jwks);
+  return (token) => {
+    const found = verified(token);
+    if (!(found instanceof Promise)) refreshOld();
+    return found;
   };
 }
 

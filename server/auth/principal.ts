@@ -25,6 +25,8 @@ export type Principal = {
 
 /** Converts a token to a principal. Throws `UNAUTHENTICATED`, or `UNAVAILABLE` if the token cannot be verified now. */
 export type Authenticate = (token: string) => Promise<Principal>;
+/** As {@link Authenticate}. Returns the principal itself if it is known at once. */
+export type Verify = (token: string) => Principal | Promise<Principal>;
 
 /** In a principal: all projects. As the project of a permission check: only such a principal passes. */
 export const everyProject = '*';

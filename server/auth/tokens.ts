@@ -1,9 +1,10 @@
-import { randomUUID } from 'node:crypto';
+import { randomUUID, webcrypto } from 'node:crypto';
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
 import { nameOf } from './oidc-claims.ts';
-import { type Authenticate, fitsRun, LATEST_MS, type Principal, principalSchema, type Role } from './principal.ts';
+import { fitsRun, LATEST_MS, type Principal, principalSchema, type Role, type Verify } from './principal.ts';
+import { verifiedOnce } from './verified-tokens.ts';
 
 const { sub, projects, roles, runId, jti } = principalSchema.shape;
 /** Seconds. A larger number, such as one in milliseconds, would be no date, and no integer that a store returns unchanged. */
@@ -26,6 +27,8 @@ const claimsSchema = z
 
 /** Maximum length of a token, whichever way it is sent. Node accepts 16 KiB of HTTP headers together. */
 export const MAX_TOKEN_CHARS = 12_288;
+
+const HS256 = { name: 'HMAC', hash: 'SHA-256' };
 
 /** How far the issuer's clock may be ahead: a token is valid this long before its `nbf`, and never after its `exp`. */
 const CLOCK_TOLERANCE_SECONDS = 5;
@@ -50,15 +53,18 @@ export type Claims = {
 };
 
 /** Returns a function that verifies HS256 tokens: signature, expiry and claims, and if set, issuer and audience. */
-export function hs256({ secret, ...checks }: TokenOptions): Authenticate {
-  const key = secretKey(secret);
-  return async (token) => {
+export function hs256({ secret, ...checks }: TokenOptions): Verify {
+  // Imported once: jose would import bytes again for each token.
+  const importing = webcrypto.subtle.importKey('raw', secretKey(secret), HS256, false, ['verify']);
+  const options = verifyOptions(['HS256'], checks);
+  const verify = async (token: string) => {
     try {
-      return principalOf((await jwtVerify(token, key, verifyOptions(['HS256'], checks))).payload, checks);
+      return principalOf((await jwtVerify(token, await importing, options)).payload, checks);
     } catch (error) {
       throw refusalOf(error, checks);
     }
   };
+  return verifiedOnce(verify, () => importing);
 }
 
 /** `claim` is the name of the invalid claim of a token with a valid signature; `cause` that it has expired. */

@@ -236,6 +236,19 @@ describe('keys of an issuer', () => {
     expect(issuer.requests).toBe(3);
   });
 
+  test('[A40] (b) a token that was valid with a key is refused once the issuer has removed the key', async () => {
+    const [first, second] = [await newKey('k1'), await newKey('k2')];
+    const issuer = await startIssuer(first, second);
+    await using server = await serve(issuer);
+    const token = await sign(first, { ...ours, exp: nowSeconds() + 24 * 3_600 });
+    for (let round = 0; round < 3; round++) expect(await statusOf(server, token)).toBe(200);
+    expect(issuer.requests).toBe(1);
+    issuer.publish(second);
+    step(11 * 60_000); // Only uses of the known token cause the fetch.
+    await vi.waitFor(async () => expect(await statusOf(server, token)).toBe(401), 10_000);
+    expect(issuer.requests).toBe(2);
+  });
+
   test('[A9] tokens with unknown key ids cause one request in five seconds', async () => {
     const key = await newKey('k1');
     const issuer = await startIssuer(key);
