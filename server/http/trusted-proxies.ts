@@ -8,9 +8,11 @@ import { RunwireError } from '../../shared/errors.ts';
  */
 export class TrustedProxies {
   readonly #trusted = new BlockList();
+  readonly #hasAny: boolean;
 
   /** Takes addresses and networks, such as `127.0.0.1` and `10.0.0.0/8`. Throws `INVALID_INPUT` for anything else. */
   constructor(proxies: readonly string[] = []) {
+    this.#hasAny = proxies.length > 0;
     proxies.forEach((proxy, index) => {
       if (!isNetwork(proxy)) {
         const message = 'must be an IP address, or a network such as 10.0.0.0/8';
@@ -28,16 +30,19 @@ export class TrustedProxies {
    */
   addressOf({ socket, headers }: Pick<IncomingMessage, 'socket' | 'headers'>): string {
     let address = socket.remoteAddress ?? '';
-    const forwarded = [headers['x-forwarded-for'] ?? []].flat().join(',').split(',');
-    while (this.#trusts(address)) {
-      const next = forwarded.pop()?.trim() ?? '';
-      if (!isIP(next)) break;
-      address = next;
+    if (this.#trusts(address)) {
+      const forwarded = [headers['x-forwarded-for'] ?? []].flat().join(',').split(',');
+      while (this.#trusts(address)) {
+        const next = forwarded.pop()?.trim() ?? '';
+        if (!isIP(next)) break;
+        address = next;
+      }
     }
     return isIP(address) === 6 ? networkOf(address) : address;
   }
 
   #trusts(address: string): boolean {
+    if (!this.#hasAny) return false;
     const family = isIP(address);
     return family !== 0 && this.#trusted.check(address, family === 6 ? 'ipv6' : 'ipv4');
   }
