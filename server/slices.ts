@@ -107,7 +107,7 @@ export class Slices {
  * Calls a function in this turn of the event loop, after all promises that can settle now. So the time that a caller
  * takes with a result, to encode it for example, counts for the turn.
  */
-function afterPromises(then: () => void): void {
+export function afterPromises(then: () => void): void {
   // A tick that is queued by a microtask runs after all microtasks.
   queueMicrotask(() => process.nextTick(then));
 }

@@ -1,7 +1,9 @@
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import { nothing } from '../delivery/encoder.ts';
+import { framesOf } from '../delivery/frames.ts';
 import type { FrameSink } from '../delivery/transport.ts';
+import { afterPromises } from '../slices.ts';
 
 /**
  * The server's WebSocket class. It adds three features to the class of `ws`:
@@ -81,15 +83,19 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
   }
 
   /**
-   * Emits the kept messages, each in its own turn of the event loop: a subscription must have started before a message can
-   * stop it. Then reads on without a limit.
+   * Reads on without a limit. Before that, emits the kept messages, each in its own turn of the event loop: a subscription must have started before a message can
+   * stop it.
    */
   release(): void {
+    if (!this.#held) {
+      this.#readOn();
+      return;
+    }
     setImmediate(() => {
       const values = this.#held?.shift();
       if (values) {
         this.#heldBytes -= (values[0] as Buffer).length;
-        super.emit('message', ...values);
+        this.#emitMessage(values);
         this.release();
         return;
       }
@@ -105,7 +111,14 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
       if (this.isOpen) this.#keep(values);
       return true;
     }
-    return super.emit(event, ...values);
+    return event === 'message' ? this.#emitMessage(values) : super.emit(event, ...values);
+  }
+
+  /** What the handler sends at once leaves in one write: the start of a subscription and its first messages, for example. */
+  #emitMessage(values: unknown[]): boolean {
+    this.cork();
+    afterPromises(() => this.uncork());
+    return super.emit('message', ...values);
   }
 
   override close(code?: number, reason?: string | Buffer): void {
@@ -119,7 +132,9 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
     if (data === nothing) return;
     const before = this.unsentBytes;
     if (this.isDrained) this.#largestBytes = 0;
-    super.send(...([data, ...rest] as Parameters<WebSocket['send']>));
+    // On a socket without compression, `ws` keeps nothing back, and would write the head of the frame by itself.
+    if (typeof data === 'string' && rest.length === 0 && !this.isCompressed) this.write(framesOf('', [data]));
+    else super.send(...([data, ...rest] as Parameters<WebSocket['send']>));
     this.#largestBytes = Math.max(this.#largestBytes, this.unsentBytes - before);
     this.observer?.onSend();
   }

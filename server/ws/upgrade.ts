@@ -69,6 +69,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
   const isAllowed = originCheck(origins, recordRefusal, logger);
   const wss = new WebSocketServer({
     noServer: true,
+    clientTracking: false, // `Connections` has them all.
     maxPayload: limits.messageBytes,
     maxFragments: Math.max(256, limits.messageBytes / MEAN_FRAGMENT_BYTES),
     maxBufferedChunks: Math.max(1024, limits.messageBytes / MEAN_CHUNK_BYTES),
@@ -168,21 +169,40 @@ const refusalRecorder =
     access.record({ principal, action: 'connect', via: 'ws', outcome, detail });
 
 /**
- * Returns tRPC's `createContext`. It resolves with a context once the token is verified. Otherwise it closes the
- * connection, and never settles.
+ * Returns tRPC's `createContext`. It returns a context if the token was verified before, and otherwise resolves with one once
+ * the token is verified. If the token is refused, it closes the connection, and never settles.
  */
 function contextFactory<R extends Registry>(
   { connections, credentials, cookieName, health }: SocketsOptions<R>,
   recordRefusal: RecordRefusal,
 ) {
-  return async (
+  const accept = (connection: Connection, ws: DirectWebSocket, signal: AbortSignal, principal: Principal) => {
+    if (connections.authenticate(connection, principal)) {
+      ws.release();
+      return new ConnectionContext(connection, signal);
+    }
+    if (credentials.invalidReasonOf(principal)) recordRefusal('UNAUTHENTICATED', undefined, principal);
+    return never();
+  };
+  const refuse = (connection: Connection, error: unknown): Promise<never> => {
+    // The error is not thrown: the handler would answer each subscription with an error, and the client would end its
+    // subscriptions.
+    const known = toRunwireError(error);
+    recordRefusal(known.code);
+    if (known.code === 'INTERNAL') health.note('cannot verify a token', { err: error });
+    // The token may still be valid after a retryable error (the issuer cannot be reached, for example): close code 4401
+    // would make the client give up.
+    if (errorTable[known.code].retryable) connection.close(closeCodes.tryAgain, 'the token cannot be verified now');
+    else connection.close(closeCodes.unauthenticated, known.message);
+    return never();
+  };
+  return (
     request: UpgradeRequest,
     ws: DirectWebSocket,
     paramsToken: string | undefined,
     signal: AbortSignal,
-  ): Promise<Context> => {
+  ): Context | Promise<Context> => {
     const { connection } = request;
-    ws.hold();
     connection.isHandshakeRead = true;
     // The origin was checked at the upgrade. A request without an origin does not come from a browser, so its cookie is
     // ignored.
@@ -191,26 +211,21 @@ function contextFactory<R extends Registry>(
     request.release();
     try {
       if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
-      const principal = await credentials.verify(token);
-      if (connections.authenticate(connection, principal)) {
-        ws.release();
-        return new ConnectionContext(connection, signal);
-      }
-      if (credentials.invalidReasonOf(principal)) recordRefusal('UNAUTHENTICATED', undefined, principal);
+      const found = credentials.verify(token);
+      // The handler then has its context before the next message, which arrives in a later turn of the event loop.
+      if (!(found instanceof Promise)) return accept(connection, ws, signal, found);
+      ws.hold();
+      return found
+        .then((principal) => accept(connection, ws, signal, principal))
+        .catch((error: unknown) => refuse(connection, error));
     } catch (error) {
-      // The error is not thrown: the handler would answer each subscription with an error, and the client would end its
-      // subscriptions.
-      const known = toRunwireError(error);
-      recordRefusal(known.code);
-      if (known.code === 'INTERNAL') health.note('cannot verify a token', { err: error });
-      // The token may still be valid after a retryable error (the issuer cannot be reached, for example): close code 4401
-      // would make the client give up.
-      if (errorTable[known.code].retryable) connection.close(closeCodes.tryAgain, 'the token cannot be verified now');
-      else connection.close(closeCodes.unauthenticated, known.message);
+      return refuse(connection, error);
     }
-    return new Promise<never>(() => undefined);
   };
 }
+
+/** A promise of its own each time: a shared one would keep everything that waits for it. */
+const never = (): Promise<never> => new Promise(() => undefined);
 
 /** Returns a function that checks the host and the origin of a request, and logs each refused origin once. */
 function originCheck(origins: Origins, recordRefusal: RecordRefusal, logger: Logger) {
