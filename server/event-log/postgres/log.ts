@@ -108,7 +108,7 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
     const integrity = new PostgresIntegrity({ ...signing, database, cluster, erasure, capAccessTimes });
     const stopMeasuring = options.onSizes ? measure(database, options.onSizes) : () => undefined;
     const log = new PostgresLog({ database, cluster, queue, access, id, secret });
-    log.subscribe(() => index.wake());
+    log.subscribe((records) => index.add(records));
     log.onEpoch(() => index.forget());
     feed.onErased((record) => index.erased(record));
     return Object.assign(log, {

@@ -1,5 +1,5 @@
-import { Block, TERMS_VERSION } from '../search/block.ts';
-import { termsOf } from '../search/indexer.ts';
+import { Block } from '../search/block.ts';
+import { TERMS_VERSION, termsOf } from '../search/terms.ts';
 import type { Query } from './database.ts';
 import { type BlockRow, seqsOf } from './search.ts';
 

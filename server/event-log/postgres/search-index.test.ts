@@ -89,7 +89,7 @@ class Place {
     return node;
   }
 
-  /** Logs events as a commit does, and wakes the nodes. */
+  /** Logs events as a commit does, and gives them to the nodes. */
   async log(
     events: readonly {
       projectId?: string;
@@ -135,7 +135,8 @@ class Place {
         });
       });
     }
-    for (const { index } of this.#nodes) index.wake();
+    const added = this.records.slice(-events.length);
+    for (const { index } of this.#nodes) index.add(added);
   }
 
   /** Replaces the text of an event, as an erasure by `node` does. */

@@ -4,10 +4,11 @@ import { type Caller, Turns } from '../../slices.ts';
 import type { StoredEvent } from '../contract/log.ts';
 import type { Lease, Nodes } from '../contract/nodes.ts';
 import type { Projects } from '../contract/search.ts';
-import { Block, TERMS_VERSION } from '../search/block.ts';
+import { Block } from '../search/block.ts';
 import type { RecentEvents } from '../search/candidates.ts';
-import { termsOf } from '../search/indexer.ts';
+import { type CommittedEvent, CommittedEvents } from '../search/committed.ts';
 import type { SearchIndex } from '../search/search.ts';
+import { TERMS_VERSION, termsOf } from '../search/terms.ts';
 import type { PostgresDatabase, Query } from './database.ts';
 import { type BlockRow, PostgresSearchTables } from './search.ts';
 import {
@@ -24,7 +25,7 @@ import {
 /**
  * The index of words in PostgreSQL: the blocks of `search/block.ts` in two tables.
  *
- * One node feeds it (the lease `search-index`): it reads new events into blocks in memory, and stores full ones, each with
+ * One node feeds it (the lease `search-index`): it adds new events to blocks in memory, and stores full ones, each with
  * the position up to which every event is in a stored block. The next feeder begins at this position. Two feeders at once do
  * no harm: the version of the row `search_index` lets only one of them store, and the other one begins again.
  *
@@ -91,6 +92,7 @@ export class PostgresSearchIndex implements SearchIndex {
   readonly #parts: PostgresSearchIndexParts;
   readonly #turns = new Turns();
   readonly #lease: Lease;
+  readonly #committed = new CommittedEvents();
   #tail: Tail | undefined;
   #isFeeding = false;
   #isClosed = false;
@@ -116,8 +118,9 @@ export class PostgresSearchIndex implements SearchIndex {
     return Math.max(0, this.#parts.head() - (own ?? this.#indexed));
   }
 
-  /** Called after each commit of any node. */
-  wake(): void {
+  /** Takes the events of a commit of any node. */
+  add(records: readonly CommittedEvent[]): void {
+    if (this.#tail) this.#committed.add(records);
     this.#wake?.();
   }
 
@@ -142,7 +145,7 @@ export class PostgresSearchIndex implements SearchIndex {
 
   /** Removes the old words of an event from the memory of this node. Called on each node, with the tombstone. */
   erased({ seq, projectId, json }: StoredEvent): void {
-    this.#changes++;
+    this.#changed();
     this.#tail?.blocks.get(projectId)?.replace(new Map([[seq, termsOf(json)]]));
   }
 
@@ -154,7 +157,7 @@ export class PostgresSearchIndex implements SearchIndex {
 
   /** Removes the words of trimmed events from blocks that also have newer events. Called after a trim. */
   async cut(oldest: number): Promise<void> {
-    this.#changes++;
+    this.#changed();
     const isGone = (seq: number) => seq < oldest;
     for (const block of this.#tail?.blocks.values() ?? []) {
       if (block.firstSeq < oldest) block.drop(isGone);
@@ -173,7 +176,13 @@ export class PostgresSearchIndex implements SearchIndex {
   /** Drops the blocks in memory: this node feeds no more, or the history was replaced. */
   forget(): void {
     this.#tail = undefined;
+    this.#changed();
+  }
+
+  /** Events that were read or taken before may have words that the store no longer has. */
+  #changed(): void {
     this.#changes++;
+    this.#committed.clear();
   }
 
   async close(): Promise<void> {
@@ -220,22 +229,28 @@ export class PostgresSearchIndex implements SearchIndex {
     const head = this.#parts.head();
     if (tail.position >= head) return false;
     const changes = this.#changes;
-    const values = [tail.position, head];
-    const rows = await this.#parts.database.read<EventRow>({ text: INDEX_STATEMENTS.eventsAfter, values });
+    const events = this.#committed.after(tail.position, ROWS_AT_ONCE) ?? (await this.#stored(tail.position, head));
     const began = performance.now();
-    for (const { seq, project_id: projectId, payload } of rows) {
+    for (const { seq, projectId, json } of events) {
       for (let due = dueBlock(tail, projectId, seq); due; due = dueBlock(tail, projectId, seq)) {
         await this.#store(tail, due);
       }
       const isStored = seq <= tail.stored && (await this.#lastSeqOf(tail, projectId)) >= seq;
-      await this.#turns.next();
-      // The rows may have words that have been erased since they were read.
+      const turn = this.#turns.next();
+      if (turn) await turn;
+      // The events may have words that have been erased since they were read.
       if (changes !== this.#changes) return true;
-      if (!isStored) addTo(tail, projectId, seq, payload);
+      if (!isStored) addTo(tail, projectId, seq, json);
       tail.position = seq;
     }
     await pause(Math.min(MAX_REST_MS, REST * (performance.now() - began)));
-    return rows.length > 0;
+    return events.length > 0;
+  }
+
+  async #stored(position: number, head: number): Promise<CommittedEvent[]> {
+    const statement = { text: INDEX_STATEMENTS.eventsAfter, values: [position, head] };
+    const rows = await this.#parts.database.read<EventRow>(statement);
+    return rows.map(({ seq, project_id: projectId, payload: json }) => ({ seq, projectId, json }));
   }
 
   async #lastSeqOf(tail: Tail, projectId: string): Promise<number> {
@@ -335,13 +350,13 @@ function dueBlock({ blocks }: Tail, projectId: string, seq: number): Block | und
   return block?.isFull ? block : undefined;
 }
 
-function addTo({ blocks }: Tail, projectId: string, seq: number, payload: string): void {
+function addTo({ blocks }: Tail, projectId: string, seq: number, json: string): void {
   let block = blocks.get(projectId);
   if (!block) {
     block = new Block(projectId);
     blocks.set(projectId, block);
   }
-  block.add(seq, termsOf(payload));
+  block.add(seq, json);
 }
 
 /** A pause that does not keep the process alive. */

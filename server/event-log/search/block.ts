@@ -1,4 +1,4 @@
-import { isUnspacedLetter, isUuid, UUID_PREFIX } from '../../../shared/search-text.ts';
+import { eachTerm } from './terms.ts';
 
 /**
  * A block is the unit of the search index. It covers up to {@link BLOCK_EVENTS} events of one project. It maps each term (a
@@ -10,48 +10,20 @@ import { isUnspacedLetter, isUuid, UUID_PREFIX } from '../../../shared/search-te
  */
 
 export const BLOCK_EVENTS = 1_024;
-/** Number of the rules for terms. Increase it when the words of a text or their terms change: stored blocks are renewed. */
-export const TERMS_VERSION = 3;
 /** A block with this many terms is full: storing a larger one would hold the event loop too long. */
 const MAX_TERMS = 4_096;
 const CHUNK_CHARS = 1_900;
-/**
- * Longer words are cut, so two long words may have the same term. A search checks each event itself, so it returns no false
- * match.
- */
-const MAX_TERM_CHARS = 64;
 
 /** Condition on an event: it has one of these terms; with `isPrefix`, a term that begins with one of these texts. */
 export type Wanted = { terms: readonly string[]; isPrefix: boolean };
 
-/** First character of a term for the value of a field. No word contains it. */
-const FIELD = '\u0001';
-/** First character of a term for a UUID. No word contains it. */
-const UUID = '\u0002';
-export const fieldTerm = (field: 'actor' | 'run' | 'type', value: string): string => `${FIELD}${field} ${value}`;
-function wordTerm(word: string): string {
-  if (isUuid(word)) return UUID + word;
-  return word.length > MAX_TERM_CHARS ? word.slice(0, MAX_TERM_CHARS).replace(/[\ud800-\udbff]$/, '') : word;
-}
-
-/**
- * Returns the term of a word of a text. The term of an unspaced letter has two letters, because single letters would be in
- * almost every event. So it begins with its letter, and has the letter alone at the end of a run of letters.
- */
-export function termAt(words: readonly string[], index: number): string {
-  const [word, next] = [words[index] as string, words[index + 1]];
-  return next !== undefined && isUnspacedLetter(word) && isUnspacedLetter(next) ? word + next : wordTerm(word);
-}
-
-/**
- * Returns the texts that a matching term begins with. A prefix of at least 8 characters also matches UUIDs, which have
- * terms of their own.
- */
-export const prefixTerms = (word: string): string[] =>
-  word.length < UUID_PREFIX ? [wordTerm(word)] : [wordTerm(word), UUID + word];
+/** From this length on, V8 makes a part of a text without copying it: the part keeps the whole text in memory. */
+const UNCOPIED_CHARS = 13;
 
 /** A place is stored as two digits in base 32. */
 const DIGITS = 32;
+const DIGIT_BITS = 5;
+const digitCodes = Uint8Array.from({ length: DIGITS }, (_, digit) => digit.toString(DIGITS).charCodeAt(0));
 const digitsOf = Array.from({ length: BLOCK_EVENTS }, (_, place) => place.toString(DIGITS).padStart(2, '0'));
 
 export type Chunk = { first: string; lines: string };
@@ -77,10 +49,10 @@ export class Block implements BlockTerms {
     return this.seqs.length >= BLOCK_EVENTS || this.#places.size >= MAX_TERMS;
   }
 
-  /** Adds an event. Its `seq` must be greater than the `seq` of each event in the block. */
-  add(seq: number, terms: ReadonlySet<string>): void {
+  /** Adds an event, by its JSON. Its `seq` must be greater than the `seq` of each event in the block. */
+  add(seq: number, json: string): void {
     const place = this.seqs.push(seq) - 1;
-    this.#put(place, terms);
+    eachTerm(json, (term) => this.#put(place, term));
   }
 
   /** Removes all terms of some events. The events keep their places, because the terms of other events refer to places. */
@@ -96,15 +68,15 @@ export class Block implements BlockTerms {
   /** Replaces the terms of events. */
   replace(termsOf: ReadonlyMap<number, ReadonlySet<string>>): void {
     this.drop((seq) => termsOf.has(seq));
-    for (const [place, seq] of this.seqs.entries()) this.#put(place, termsOf.get(seq) ?? []);
+    for (const [place, seq] of this.seqs.entries()) {
+      for (const term of termsOf.get(seq) ?? []) this.#put(place, term);
+    }
   }
 
-  #put(place: number, terms: Iterable<string>): void {
-    for (const term of terms) {
-      const places = this.#places.get(term);
-      if (places) places.push(place);
-      else this.#places.set(term, [place]);
-    }
+  #put(place: number, term: string): void {
+    const places = this.#places.get(term);
+    if (!places) this.#places.set(copyOf(term), [place]);
+    else if (places[places.length - 1] !== place) places.push(place);
   }
 
   /** Calls `found` with the places of each term that satisfies the condition. */
@@ -120,9 +92,10 @@ export class Block implements BlockTerms {
   encode(): Chunk[] {
     const chunks: Chunk[] = [];
     let chunk: Chunk | undefined;
+    const digits = Buffer.allocUnsafe(2 * this.seqs.length);
     // `sort` compares UTF-16 code units, like `<=` in `StoredBlock`.
     for (const term of [...this.#places.keys()].sort()) {
-      const line = `${term}\t${encodePlaces(this.#places.get(term) as number[], this.seqs.length)}\n`;
+      const line = `${term}\t${encodePlaces(this.#places.get(term) as number[], this.seqs.length, digits)}\n`;
       if (!chunk || chunk.lines.length + line.length > CHUNK_CHARS) {
         chunk = { first: term, lines: '\n' };
         chunks.push(chunk);
@@ -212,16 +185,32 @@ export function intersect(block: BlockTerms, wanted: readonly Wanted[]): { seqs:
   return { seqs: block.seqs.filter((_, place) => had[place] === wanted.length), lookups: wanted.length };
 }
 
-function encodePlaces(places: readonly number[], count: number): string {
-  if (places.length * 2 <= count) return digits(places);
-  const having = new Set(places);
-  return `-${digits(Array.from({ length: count }, (_, place) => place).filter((place) => !having.has(place)))}`;
+/** Returns a term that does not keep the JSON of its event in memory. */
+function copyOf(term: string): string {
+  if (term.length < UNCOPIED_CHARS) return term;
+  const joined = `\n${term}`;
+  joined.charCodeAt(0); // Makes V8 copy the characters of both parts.
+  return joined.slice(1);
 }
 
-function digits(places: readonly number[]): string {
-  let text = '';
-  for (const place of places) text += digitsOf[place];
-  return text;
+function encodePlaces(places: readonly number[], count: number, digits: Buffer): string {
+  if (places.length === 1 && count > 1) return digitsOf[places[0] as number] as string;
+  if (places.length * 2 <= count) return encodeDigits(places, digits);
+  const lacking: number[] = [];
+  const having = new Uint8Array(count);
+  for (const place of places) having[place] = 1;
+  for (let place = 0; place < count; place++) if (having[place] === 0) lacking.push(place);
+  return `-${encodeDigits(lacking, digits)}`;
+}
+
+/** One call of Buffer costs less than a text that grows by two characters for each place. */
+function encodeDigits(places: readonly number[], digits: Buffer): string {
+  let length = 0;
+  for (const place of places) {
+    digits[length++] = digitCodes[place >> DIGIT_BITS] as number;
+    digits[length++] = digitCodes[place & (DIGITS - 1)] as number;
+  }
+  return digits.toString('latin1', 0, length);
 }
 
 function decodePlaces(text: string, from: number, to: number, count: number): number[] {

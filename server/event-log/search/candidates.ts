@@ -2,7 +2,8 @@ import { isUnspacedLetter, type Phrase } from '../../../shared/search-text.ts';
 import type { Projects, SearchQuery } from '../contract/search.ts';
 import { NewestFirstSteps, type Sources } from '../newest-first.ts';
 import { type Awaitable, resultOf, type Steps } from '../steps.ts';
-import { type Block, type BlockTerms, fieldTerm, intersect, prefixTerms, termAt, type Wanted } from './block.ts';
+import { type Block, type BlockTerms, intersect, type Wanted } from './block.ts';
+import { fieldTerm, prefixTerms, termAt } from './terms.ts';
 
 /**
  * The candidates of a search: positions of events that may match, newest first. If the query has a text, they come from the

@@ -1,13 +1,17 @@
-import { eachText, isAscii, wordsOf } from '../../../shared/search-text.ts';
+import { isAscii } from '../../../shared/search-text.ts';
 import type { Projects } from '../contract/search.ts';
-import { BLOCK_EVENTS, Block, type Chunk, fieldTerm, termAt } from './block.ts';
+import { BLOCK_EVENTS, Block, type Chunk } from './block.ts';
 import type { BlockReader, RecentEvents } from './candidates.ts';
+import { type CommittedEvent, CommittedEvents } from './committed.ts';
 import type { SearchIndex } from './search.ts';
+import { termsOf } from './terms.ts';
 
 /**
- * Keeps the search index up to date. The indexer reads committed events from the log, so publishing never waits for it.
+ * Keeps the search index up to date. Publishing never waits for it.
  *
- * 1. Shortly after a commit it reads the new events, and adds each event to the open block of its project, in memory.
+ * 1. Shortly after a commit the indexer adds each new event to the open block of its project, in memory. The log has given it
+ *    the events ({@link CommittedEvents}); it reads from the store those that did not fit into memory, and those before a
+ *    start.
  * 2. It stores a full block. The same transaction stores a position: every event up to it is in a stored block. After a
  *    restart the indexer continues from this position.
  * 3. It stores a block that begins far behind the head, even if the block is not full: otherwise a project with few events
@@ -91,6 +95,7 @@ export class SearchIndexer implements SearchIndex {
   readonly #head: () => number;
   /** The blocks in memory, by project. The oldest block is first. */
   readonly #open = new Map<string, Block>();
+  readonly #committed = new CommittedEvents();
   #position: number;
   /** The block that is being renewed; undefined once all are up to date. */
   #renewal: Renewal | undefined;
@@ -106,11 +111,18 @@ export class SearchIndexer implements SearchIndex {
     this.#head = head;
     this.#position = blocks.position();
     this.#renewal = this.#nextRenewal();
-    this.wake();
+    this.#wake();
   }
 
-  /** Schedules the indexing of new events. Called after each commit. */
-  wake(): void {
+  /** Takes the events of a commit. */
+  add(records: readonly CommittedEvent[]): void {
+    if (this.#isClosed) return;
+    this.#committed.add(records);
+    this.#wake();
+  }
+
+  /** Schedules the indexing of new events. */
+  #wake(): void {
     if (this.#timer || this.#isReading || this.#isClosed || !this.#hasWork) return;
     this.#schedule(DELAY_MS);
   }
@@ -134,6 +146,7 @@ export class SearchIndexer implements SearchIndex {
 
   close(): void {
     this.#isClosed = true;
+    this.#committed.clear();
     clearTimeout(this.#timer);
     for (const { resolve } of this.#waiting) resolve();
   }
@@ -158,10 +171,11 @@ export class SearchIndexer implements SearchIndex {
   }
 
   /**
-   * Removes the old words of an erased event from its block in memory. Called after the transaction: a rollback would not
-   * undo it.
+   * Removes the old words of an erased event from its block in memory. Called after the transaction, in the same turn: a
+   * rollback would not undo it.
    */
   erased(seq: number): void {
+    this.#committed.clear();
     const event = this.blocks.event(seq);
     if (!event) return;
     const terms = new Map([[seq, termsOf(event.payload)]]);
@@ -172,6 +186,7 @@ export class SearchIndexer implements SearchIndex {
 
   /** Deletes the stored blocks that contain only trimmed events. Called inside the transaction that deletes the events. */
   trimmed(seq: number): void {
+    this.#committed.clear();
     this.blocks.deleteUpTo(seq);
   }
 
@@ -254,7 +269,7 @@ export class SearchIndexer implements SearchIndex {
 
   #read(until: number): void {
     for (;;) {
-      const events = this.blocks.eventsAfter(this.#position, ROWS_AT_ONCE);
+      const events = this.#nextEvents();
       for (const event of events) {
         for (let due = this.#due(event); due; due = this.#due(event)) {
           if (performance.now() > until - INSERT_MS * (due.seqs.length / BLOCK_EVENTS)) return;
@@ -263,19 +278,26 @@ export class SearchIndexer implements SearchIndex {
         this.#add(event);
         if (performance.now() > until) return;
       }
-      if (events.length < ROWS_AT_ONCE) return;
+      if (events.length === 0) return;
     }
   }
 
+  #nextEvents(): readonly CommittedEvent[] {
+    const committed = this.#committed.after(this.#position, ROWS_AT_ONCE);
+    if (committed) return committed;
+    const stored = this.blocks.eventsAfter(this.#position, ROWS_AT_ONCE);
+    return stored.map(({ seq, projectId, payload: json }) => ({ seq, projectId, json }));
+  }
+
   /** Returns a block that must be stored before the event can be added. */
-  #due({ seq, projectId }: IndexedEvent): Block | undefined {
+  #due({ seq, projectId }: CommittedEvent): Block | undefined {
     const [oldest] = this.#open.values();
     if (oldest && oldest.firstSeq + MAX_SPAN <= seq) return oldest;
     const block = this.#open.get(projectId);
     return block?.isFull ? block : undefined;
   }
 
-  #add({ seq, projectId, payload }: IndexedEvent): void {
+  #add({ seq, projectId, json }: CommittedEvent): void {
     let block = this.#open.get(projectId);
     // After a restart, indexing begins at the stored position. A later event may already be in a stored block; it is
     // skipped.
@@ -283,7 +305,7 @@ export class SearchIndexer implements SearchIndex {
       block = new Block(projectId);
       this.#open.set(projectId, block);
     }
-    block?.add(seq, termsOf(payload));
+    block?.add(seq, json);
     this.#position = seq;
   }
 
@@ -297,25 +319,3 @@ export class SearchIndexer implements SearchIndex {
 
 /** A text that begins with a time. Earlier releases did not index it. */
 const TIMED_TEXT = /"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?!\.\d{3}Z")/;
-
-/**
- * Returns the terms of an event. An unreadable payload has no terms: an error would keep all later events out of the index.
- */
-export function termsOf(payload: string): Set<string> {
-  let event: { type: string; runId: string; actor: string };
-  try {
-    event = JSON.parse(payload);
-  } catch {
-    return new Set();
-  }
-  const terms = new Set([
-    fieldTerm('type', event.type),
-    fieldTerm('run', event.runId),
-    fieldTerm('actor', event.actor),
-  ]);
-  eachText(event, (text) => {
-    const words = wordsOf(text);
-    for (let index = 0; index < words.length; index++) terms.add(termAt(words, index));
-  });
-  return terms;
-}

@@ -205,9 +205,18 @@ function matchOf(
   if (projects !== 'all' && !projects.includes(found.projectId)) return undefined;
   if (runId !== undefined && found.runId !== runId) return undefined;
   if (types?.has(found.type) === false || actors?.has(found.actor) === false) return undefined;
-  const event = phrases.length === 0 ? undefined : (JSON.parse(found.payload) as object);
-  if (event && !holdsAll(event, phrases)) return undefined;
-  return event ? { ...found, event } : found;
+  if (phrases.length === 0) return found;
+  const event = eventOf(found.payload);
+  return event && holdsAll(event, phrases) ? { ...found, event } : undefined;
+}
+
+/** Undefined for a damaged payload: an error would hide all other events. */
+function eventOf(payload: string): object | undefined {
+  try {
+    return JSON.parse(payload) as object;
+  } catch {
+    return undefined;
+  }
 }
 
 type Match = FoundEvent & { event?: object };

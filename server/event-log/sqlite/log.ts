@@ -221,7 +221,7 @@ class SqliteLog implements Omit<Log, keyof Retained> {
       ...queue,
       onCommitted: (records) => {
         if (records.length > 0) committed.call(records);
-        index.wake();
+        index.add(records);
       },
     });
   }

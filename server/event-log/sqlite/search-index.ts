@@ -1,6 +1,7 @@
-import { Block, type Chunk, StoredBlock, TERMS_VERSION } from '../search/block.ts';
+import { Block, type Chunk, StoredBlock } from '../search/block.ts';
 import type { BlocksOf, FoundBlock } from '../search/candidates.ts';
 import type { BlockId, BlockStore, IndexedEvent, OutdatedBlock } from '../search/indexer.ts';
+import { TERMS_VERSION } from '../search/terms.ts';
 import { transact } from './database.ts';
 import type { DatabaseSyncInstance } from './driver.ts';
 

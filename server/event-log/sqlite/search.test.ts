@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { append, draft, eraseAt, matching, readAll, searchAll, untilIndexed } from '../conformance/kit.ts';
 import type { EventLog } from '../contract/store.ts';
@@ -247,6 +247,81 @@ test.each(['are read', 'are in memory'])(
     expect(secrets.map((secret) => chunks().includes(secret))).toEqual([false, false]);
   },
 );
+
+/** An index on another connection, and its calls of the store. */
+function countingIndex(db: DatabaseSyncInstance, head: () => number) {
+  const blocks = new SqliteBlocks(db);
+  const eventsAfter = vi.spyOn(blocks, 'eventsAfter');
+  let isFree: Promise<unknown> = Promise.resolve();
+  const run = async <T>(work: (until: number) => T) => {
+    await isFree;
+    return work(Number.POSITIVE_INFINITY);
+  };
+  const hold = () => {
+    let release = () => {};
+    isFree = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    return release;
+  };
+  const index = new SearchIndexer({ blocks, head, slice: run, write: run as never });
+  onTestFinished(() => index.close());
+  const stored = () =>
+    eventsAfter.mock.results.flatMap(({ value }) => (value as { seq: number }[]).map(({ seq }) => seq));
+  const words = async () => {
+    const { open } = await index.recent('all');
+    return open.flatMap((block) => block.encode().map(({ lines }) => lines)).join('');
+  };
+  return { index, stored, words, hold };
+}
+
+test('[R5] the index takes committed events from memory, and reads from the store those before the start and those that did not fit', async () => {
+  const path = join(await newFolder(), 'runwire.db');
+  const log = await open(path);
+  await append(log, progress('early'));
+  const db = openSqlite(path);
+  onTestFinished(() => db.close());
+  const { index, stored, words, hold } = countingIndex(db, () => log.head);
+  log.subscribe((records) => index.add(records));
+  await append(log, progress('second'), progress('third'));
+  expect(await words()).toMatch(/early[\s\S]*second[\s\S]*third/);
+  expect(new Set(stored())).toEqual(new Set([1, 2, 3]));
+  await append(log, progress('fourth'), progress('fifth'));
+  expect(await words()).toMatch(/fifth[\s\S]*fourth/);
+  expect(Math.max(...stored())).toBe(3);
+  const release = hold();
+  for (let count = 0; count < 7; count++) {
+    await append(log, ...Array.from({ length: 400 }, () => progress('m '.repeat(999))));
+  }
+  await append(log, progress('last'));
+  release();
+  expect(await words()).toContain('last');
+  const late = stored().filter((seq) => seq > 3);
+  expect([Math.min(...late) > 1_000, late.includes(log.head)]).toEqual([true, true]);
+});
+
+test('[R6] words of events that are erased or trimmed between their commit and the index are not indexed', async () => {
+  const path = join(await newFolder(), 'runwire.db');
+  const log = await open(path);
+  await append(log, progress('before'));
+  const db = openSqlite(path);
+  onTestFinished(() => db.close());
+  const { index, words } = countingIndex(db, () => log.head);
+  await index.reached(1, 10_000);
+  log.subscribe((records) => index.add(records));
+  await append(log, progress('zebrasecret'), progress('common'));
+  db.prepare(`UPDATE events SET payload = replace(payload, 'zebrasecret', '[erased]') WHERE seq = 2`).run();
+  index.erasing(2);
+  index.erased(2);
+  expect(await words()).toMatch(/common[\s\S]*erased/);
+  expect(await words()).not.toContain('zebrasecret');
+  await append(log, progress('lionsecret'), progress('last'));
+  db.exec('DELETE FROM events WHERE seq <= 4');
+  index.trimmed(4);
+  await index.cut(5);
+  expect(await words()).toContain('last');
+  expect(await words()).not.toMatch(/lionsecret|common/);
+});
 
 test('[R7] a search in many projects reads them over several slices, and misses no event', async () => {
   const path = join(await newFolder(), 'runwire.db');
