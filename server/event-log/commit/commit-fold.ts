@@ -130,10 +130,10 @@ export class CommitFold<Tables extends RunTables, Item> {
     }
   }
 
-  #receive(draft: ReadyDraft, { actor, check }: Batch, index: number): Receipt {
+  #receive(draft: ReadyDraft, { actor, check, hasNewIds }: Batch, index: number): Receipt {
     const { projectId, runId, eventId } = draft;
-    const eventKey = `${projectId} ${eventId}`;
-    const known = this.#known.get(eventKey);
+    const eventKey = hasNewIds ? '' : `${projectId} ${eventId}`;
+    const known = hasNewIds ? undefined : this.#known.get(eventKey);
     if (known) return { seq: known.seq, runSeq: known.runSeq, eventId, isDuplicate: true };
     const rows = this.#rowsOf(projectId, runId);
     const checked = check?.(rows, draft);
@@ -141,8 +141,10 @@ export class CommitFold<Tables extends RunTables, Item> {
     const { seq, runSeq } = this.#take(draft, actor, rows);
     checkSize(rows, before, draft, index);
     const receipt = { seq, runSeq, eventId, isDuplicate: false, ...(checked === undefined ? {} : { checked }) };
-    this.#known.set(eventKey, receipt);
-    this.#batch.events.push(eventKey);
+    if (!hasNewIds) {
+      this.#known.set(eventKey, receipt);
+      this.#batch.events.push(eventKey);
+    }
     return receipt;
   }
 

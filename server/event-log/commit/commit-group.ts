@@ -15,9 +15,11 @@ import type { Changes, CommitRows, RunTables } from './run-rows.ts';
 /**
  * One commit of a store with synchronous tables: logs the batches of one turn of the event loop in one transaction.
  *
- * 1. `find` looks up which event ids of the batches are already stored.
+ * 1. `begin` begins the transaction, and looks up which event ids of the batches are already stored.
  * 2. `add` folds one batch after another (`CommitFold`).
  * 3. `write` writes each event and each changed row once. Like `add`, it is a generator.
+ *
+ * 4. `committed` or `failed` follows the end of the transaction.
  *
  * A group lives inside one transaction. Until the transaction ends, nothing else may change the rows that the group has
  * read.
@@ -35,8 +37,10 @@ export type Entry<Tables extends RunTables> = {
   salt: Buffer;
 };
 
-/** The tables that a group reads and writes. All calls are inside the transaction. */
+/** The tables that a group reads and writes. All calls between `begin` and the last two are inside the transaction. */
 export interface CommitTables<Tables extends RunTables> {
+  /** Begins the transaction. */
+  begin(): void;
   /** Calls `found` for each id of `eventIds` that the project already has. */
   findEvents(
     projectId: string,
@@ -46,6 +50,10 @@ export interface CommitTables<Tables extends RunTables> {
   openRun(projectId: string, runId: string): Tables;
   /** Inserts the events, in order, and stores the new head. The rows of their runs have been written before. */
   insertEvents(entries: readonly Entry<Tables>[], head: ChainHead): Generator<undefined, void>;
+  /** The transaction is committed. Called with each run that it has read. */
+  committed(run: Tables): void;
+  /** The transaction is rolled back, or has not begun. */
+  failed(): void;
 }
 
 export type CommitParts<Tables extends RunTables> = {
@@ -68,9 +76,11 @@ export class CommitGroup<Tables extends WritableTables> extends CommitFold<Table
   }
 
   /** Looks up the event ids of all batches together, because most of the cost is the call of the statement. */
-  find(batches: readonly Batch[]): void {
+  begin(batches: readonly Batch[]): void {
+    this.#tables.begin();
     const eventIds = new Map<string, string[]>();
-    for (const { drafts } of batches) {
+    for (const { drafts, hasNewIds } of batches) {
+      if (hasNewIds) continue;
       for (const { projectId, eventId } of drafts) {
         const ofProject = eventIds.get(projectId);
         if (ofProject) ofProject.push(eventId);
@@ -80,6 +90,14 @@ export class CommitGroup<Tables extends WritableTables> extends CommitFold<Table
     for (const [projectId, ids] of eventIds) {
       this.#tables.findEvents(projectId, ids, (eventId, seq, runSeq) => this.know(projectId, eventId, seq, runSeq));
     }
+  }
+
+  committed(): void {
+    for (const { tables } of this.runs) this.#tables.committed(tables);
+  }
+
+  failed(): void {
+    this.#tables.failed();
   }
 
   *write(): Generator<undefined, void> {

@@ -3,18 +3,24 @@ import { startKey } from '../../../shared/run-order.ts';
 import { Missing, type MissingRow, type RowKind } from './commit-fold.ts';
 import type { RunTables } from './run-rows.ts';
 
-/** The rows of runs that this node has folded on, for the next commits. A commit compares the versions of its runs. */
+/**
+ * The rows of runs that this server has folded on, for the next commits. In PostgreSQL a commit compares the versions of its
+ * runs; in SQLite nobody else changes them.
+ */
 
 /** About 64 MiB in memory. */
 const MAX_CACHED_LENGTH = 16 * 1024 * 1024;
-/** Length that an entry counts besides its text. */
+/** Length that a row counts besides its text. */
 const ENTRY_LENGTH = 128;
+/** Length that a run counts besides its rows: its header and its maps. */
+const RUN_LENGTH = 1_024;
 
 export type RunRow = { rowId: number; version: number; header: RunHeader };
 type Running = { startKey: string; stage: Stage };
-type Rows = { stage: Stage; artifact: Artifact; approval: Approval };
+export type Rows = { stage: Stage; artifact: Artifact; approval: Approval };
+type Entry<Row> = { row: Row | undefined; length: number };
 
-/** The rows of one run that are in memory. A read of another row throws {@link Missing}. */
+/** The rows of one run that are in memory. A read of another row calls `read`, which throws {@link Missing}. */
 export class CachedRun implements RunTables {
   readonly projectId: string;
   readonly runId: string;
@@ -22,7 +28,7 @@ export class CachedRun implements RunTables {
   readonly row: RunRow | undefined;
   /** Approximate length of the rows as text. */
   length: number;
-  readonly #rows: { [Kind in RowKind]: Map<string, Rows[Kind] | undefined> };
+  readonly #rows: { [Kind in RowKind]: Map<string, Entry<Rows[Kind]>> };
   /** Number of rows in memory. A run with as many rows has no others. */
   readonly #count: { [Kind in RowKind]: number };
   /** The running stages with a start key of at least `#runningFrom`, the last started first. */
@@ -35,7 +41,7 @@ export class CachedRun implements RunTables {
     this.projectId = projectId;
     this.runId = runId;
     this.row = row;
-    this.length = before?.length ?? ENTRY_LENGTH;
+    this.length = before?.length ?? RUN_LENGTH;
     this.#rows = before ? before.#rows : { stage: new Map(), artifact: new Map(), approval: new Map() };
     this.#count = before ? before.#count : { stage: 0, artifact: 0, approval: 0 };
     this.#running = before ? before.#running : [];
@@ -80,11 +86,15 @@ export class CachedRun implements RunTables {
   }
 
   put<Kind extends RowKind>(kind: Kind, id: string, row: Rows[Kind] | undefined, length = 0): void {
-    this.length += length + ENTRY_LENGTH;
-    const rows = this.#rows[kind] as Map<string, Rows[Kind] | undefined>;
+    const rows = this.#rows[kind] as Map<string, Entry<Rows[Kind]>>;
     if (kind === 'stage') this.#putRunning(id, row as Stage | undefined);
-    this.#count[kind] += Number(row !== undefined) - Number(rows.get(id) !== undefined);
-    rows.set(id, row);
+    const known = rows.get(id);
+    this.length += length - (known ? known.length : -ENTRY_LENGTH);
+    this.#count[kind] += Number(row !== undefined) - Number(known?.row !== undefined);
+    if (known) {
+      known.row = row;
+      known.length = length;
+    } else rows.set(id, { row, length });
   }
 
   /** Adds running stages that follow the present ones. `from`: the start key of the last one; empty if there are no more. */
@@ -106,9 +116,14 @@ export class CachedRun implements RunTables {
   #putRunning(stageId: string, stage: Stage | undefined): void {
     if (this.#runningFrom === undefined) return;
     const known = this.#running.findIndex((running) => running.stage.stageId === stageId);
-    if (known >= 0) this.#running.splice(known, 1);
-    if (stage?.status !== 'running') return;
-    const key = startKey(stage);
+    const key = stage?.status === 'running' ? startKey(stage) : undefined;
+    const before = this.#running[known];
+    if (before && stage && before.startKey === key) {
+      before.stage = stage;
+      return;
+    }
+    if (before) this.#running.splice(known, 1);
+    if (!stage || key === undefined) return;
     if (key < this.#runningFrom) return;
     const index = this.#running.findIndex((running) => running.startKey < key);
     this.#running.splice(index < 0 ? this.#running.length : index, 0, { startKey: key, stage });
@@ -121,9 +136,14 @@ export class CachedRun implements RunTables {
   }
 
   #get<Kind extends RowKind>(kind: Kind, id: string): Rows[Kind] | undefined {
-    const rows = this.#rows[kind] as Map<string, Rows[Kind] | undefined>;
-    const row = rows.get(id);
-    if (row !== undefined || !this.row || rows.has(id) || this.#hasAll(kind)) return row;
+    const known = (this.#rows[kind] as Map<string, Entry<Rows[Kind]>>).get(id);
+    if (known) return known.row;
+    if (!this.row || this.#hasAll(kind)) return undefined;
+    return this.read(kind, id);
+  }
+
+  /** Reads a row that is not in memory. */
+  protected read<Kind extends RowKind>(kind: Kind, id: string): Rows[Kind] | undefined {
     throw this.#missing(kind, id);
   }
 
@@ -135,15 +155,15 @@ export class CachedRun implements RunTables {
 export const runKey = (projectId: string, runId: string): string => `${projectId} ${runId}`;
 
 /** The runs that were committed last, up to a bounded length. */
-export class RunCache {
-  readonly #runs = new Map<string, CachedRun>();
+export class RunCache<Run extends CachedRun = CachedRun> {
+  readonly #runs = new Map<string, Run>();
   #length = 0;
 
-  get(key: string): CachedRun | undefined {
+  get(key: string): Run | undefined {
     return this.#runs.get(key);
   }
 
-  put(key: string, run: CachedRun): void {
+  put(key: string, run: Run): void {
     this.delete(key);
     this.#runs.set(key, run);
     this.#lengths.set(run, run.length);

@@ -11,9 +11,9 @@ import { startsAfter } from '../../../shared/run-order.ts';
 export type Change<Row> = [id: string, row: Row, stored: Row | undefined];
 export type Changes = {
   header: RunHeader;
-  stages: Iterable<Change<Stage>>;
-  artifacts: Iterable<Change<Artifact>>;
-  approvals: Iterable<Change<Approval>>;
+  stages: readonly Change<Stage>[];
+  artifacts: readonly Change<Artifact>[];
+  approvals: readonly Change<Approval>[];
 };
 
 /**
@@ -37,19 +37,19 @@ export interface RunTables {
 /** A text that sorts after every start key. */
 const AFTER_ALL = '~';
 
+type Entry<Row> = { stored: Row | undefined; now: Row | undefined };
+
 /** The rows of one table. A row object is never modified: a change puts a new object in its place. */
 class RowCache<Row> {
-  readonly #rows = new Map<string, { stored: Row | undefined; now: Row | undefined }>();
-  /** The journal: the rows that the current batch has changed, with their values before the batch. */
-  readonly #before = new Map<string, Row | undefined>();
+  readonly #rows = new Map<string, Entry<Row>>();
+  /** The journal: the rows that the current batch has changed, with their values before each change. */
+  readonly #before: { entry: Entry<Row>; row: Row | undefined }[] = [];
   /** Number of new rows, which are not stored yet. */
   added = 0;
   readonly #read: (id: string) => Row | undefined;
-  readonly #onChange: (id: string, row: Row | undefined) => void;
 
-  constructor(read: (id: string) => Row | undefined, onChange = (_id: string, _row?: Row) => {}) {
+  constructor(read: (id: string) => Row | undefined) {
     this.#read = read;
-    this.#onChange = onChange;
   }
 
   has(id: string): boolean {
@@ -61,39 +61,42 @@ class RowCache<Row> {
   }
 
   put(id: string, row: Row): void {
-    const { now } = this.#entry(id);
-    if (!this.#before.has(id)) this.#before.set(id, now);
-    this.#set(id, row);
+    const entry = this.#entry(id);
+    this.#before.push({ entry, row: entry.now });
+    this.#set(entry, row);
   }
 
   accept(): void {
-    this.#before.clear();
+    this.#before.length = 0;
   }
 
   undo(): void {
-    for (const [id, row] of this.#before) this.#set(id, row);
-    this.#before.clear();
+    for (let change = this.#before.pop(); change; change = this.#before.pop()) this.#set(change.entry, change.row);
   }
 
-  *changed(): Iterable<Change<Row>> {
-    for (const [id, { stored, now }] of this.#rows) if (now && now !== stored) yield [id, now, stored];
+  /** The rows that exist, by id. */
+  *all(): Iterable<[id: string, row: Row]> {
+    for (const [id, { now }] of this.#rows) if (now) yield [id, now];
   }
 
-  #entry(id: string) {
+  changed(): Change<Row>[] {
+    const changes: Change<Row>[] = [];
+    for (const [id, { stored, now }] of this.#rows) if (now && now !== stored) changes.push([id, now, stored]);
+    return changes;
+  }
+
+  #entry(id: string): Entry<Row> {
     const known = this.#rows.get(id);
     if (known) return known;
     const stored = this.#read(id);
     const entry = { stored, now: stored };
     this.#rows.set(id, entry);
-    this.#onChange(id, stored);
     return entry;
   }
 
-  #set(id: string, row: Row | undefined): void {
-    const entry = this.#entry(id);
+  #set(entry: Entry<Row>, row: Row | undefined): void {
     if (!entry.stored) this.added += Number(row !== undefined) - Number(entry.now !== undefined);
     entry.now = row;
-    this.#onChange(id, row);
   }
 }
 
@@ -102,27 +105,19 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
   #header: RunHeader | undefined;
   /** The header before the current batch; set when the batch changes the header. */
   #headerBefore: { header: RunHeader | undefined } | undefined;
-  readonly #stages: RowCache<Stage>;
-  readonly #artifacts: RowCache<Artifact>;
-  readonly #approvals: RowCache<Approval>;
+  // Made at their first use: most commits of a run read one stage.
+  #stages: RowCache<Stage> | undefined;
+  #artifacts: RowCache<Artifact> | undefined;
+  #approvals: RowCache<Approval> | undefined;
   #storedApprovals: number | undefined;
-  /** Running stages among the rows in memory. */
-  readonly #running = new Map<string, Stage>();
+  /** Running stages among the rows in memory; undefined before the first use. */
+  #running: Map<string, Stage> | undefined;
   /** The last started of the running stages that are stored and not in memory; `unknown` before the first use. */
   #lastStored: { startKey: string; stage: Stage } | 'unknown' | 'none' = 'unknown';
 
   constructor(tables: Tables) {
     this.tables = tables;
     this.#header = tables.header;
-    this.#stages = new RowCache<Stage>(
-      (id) => tables.stage(id),
-      (id, stage) => {
-        if (stage?.status === 'running') this.#running.set(id, stage);
-        else this.#running.delete(id);
-      },
-    );
-    this.#artifacts = new RowCache<Artifact>((id) => tables.artifact(id));
-    this.#approvals = new RowCache<Approval>((id) => tables.approval(id));
   }
 
   header() {
@@ -135,29 +130,36 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
     return this.#header;
   }
   stage(stageId: string) {
-    return this.#stages.get(stageId);
+    const stage = this.#stageRows.get(stageId);
+    if (stage) this.#noteRunning(stage);
+    return stage;
   }
   artifact(artifactId: string) {
-    return this.#artifacts.get(artifactId);
+    return this.#artifactRows.get(artifactId);
   }
   approval(approvalId: string) {
-    return this.#approvals.get(approvalId);
+    return this.#approvalRows.get(approvalId);
   }
   putHeader(header: RunHeader) {
     this.#headerBefore ??= { header: this.#header };
     this.#header = header;
   }
   putStage(stage: Stage) {
-    this.#stages.put(stage.stageId, stage);
+    this.#stageRows.put(stage.stageId, stage);
+    this.#noteRunning(stage);
   }
   putArtifact(artifact: Artifact) {
-    this.#artifacts.put(artifact.artifactId, artifact);
+    this.#artifactRows.put(artifact.artifactId, artifact);
   }
   putApproval(approval: Approval) {
-    this.#approvals.put(approval.approvalId, approval);
+    this.#approvalRows.put(approval.approvalId, approval);
   }
   lastStarted() {
     let last = this.#lastStartedStored();
+    if (!this.#running) {
+      this.#running = new Map();
+      for (const [, stage] of this.#stageRows.all()) this.#noteRunning(stage);
+    }
     for (const stage of this.#running.values()) {
       if (!last || startsAfter(stage, last)) last = stage;
     }
@@ -167,20 +169,25 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
   /** Number of approvals of the run, the new ones included. */
   get approvalCount(): number {
     this.#storedApprovals ??= this.tables.approvalCount();
-    return this.#storedApprovals + this.#approvals.added;
+    return this.#storedApprovals + this.#approvalRows.added;
   }
 
   /** Keeps the changes of the current batch. */
   accept(): void {
     this.#headerBefore = undefined;
-    for (const rows of [this.#stages, this.#artifacts, this.#approvals]) rows.accept();
+    this.#stages?.accept();
+    this.#artifacts?.accept();
+    this.#approvals?.accept();
   }
 
   /** Takes back the changes of the current batch. */
   undo(): void {
     if (this.#headerBefore) this.#header = this.#headerBefore.header;
     this.#headerBefore = undefined;
-    for (const rows of [this.#stages, this.#artifacts, this.#approvals]) rows.undo();
+    this.#stages?.undo();
+    this.#artifacts?.undo();
+    this.#approvals?.undo();
+    this.#running = undefined;
   }
 
   /** The rows that changed; undefined if none did. */
@@ -189,10 +196,28 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
     if (!header || header === this.tables.header) return undefined;
     return {
       header,
-      stages: this.#stages.changed(),
-      artifacts: this.#artifacts.changed(),
-      approvals: this.#approvals.changed(),
+      stages: this.#stages?.changed() ?? [],
+      artifacts: this.#artifacts?.changed() ?? [],
+      approvals: this.#approvals?.changed() ?? [],
     };
+  }
+
+  get #stageRows(): RowCache<Stage> {
+    this.#stages ??= new RowCache((id) => this.tables.stage(id));
+    return this.#stages;
+  }
+  get #artifactRows(): RowCache<Artifact> {
+    this.#artifacts ??= new RowCache((id) => this.tables.artifact(id));
+    return this.#artifacts;
+  }
+  get #approvalRows(): RowCache<Approval> {
+    this.#approvals ??= new RowCache((id) => this.tables.approval(id));
+    return this.#approvals;
+  }
+
+  #noteRunning(stage: Stage): void {
+    if (stage.status === 'running') this.#running?.set(stage.stageId, stage);
+    else this.#running?.delete(stage.stageId);
   }
 
   /**
@@ -203,7 +228,7 @@ export class CommitRows<Tables extends RunTables = RunTables> implements RunRows
     for (;;) {
       const last = this.#lastStored;
       if (last === 'none') return undefined;
-      if (last !== 'unknown' && !this.#stages.has(last.stage.stageId)) return last.stage;
+      if (last !== 'unknown' && !this.#stageRows.has(last.stage.stageId)) return last.stage;
       this.#lastStored = this.tables.lastStarted(last === 'unknown' ? AFTER_ALL : last.startKey) ?? 'none';
     }
   }

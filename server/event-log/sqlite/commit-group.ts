@@ -1,19 +1,44 @@
 import type { ChainHead } from '../commit/commit-fold.ts';
 import type { CommitTables, Entry } from '../commit/commit-group.ts';
-import { type RowStatements, SqliteRunTables, YIELD_ROWS } from './rows.ts';
+import { type RunCache, runKey } from '../commit/run-cache.ts';
+import { type RowStatements, SqliteRun, YIELD_ROWS } from './rows.ts';
 import { INSERT_ROWS, type LogStatements } from './statements.ts';
 
 /**
  * The SQL of a commit. It runs inside one BEGIN IMMEDIATE, so that no other process (`sqlite3` in a shell, for example) can
  * change the tables. In this process slices are kept back while a commit is open.
+ *
+ * The rows of the runs that were committed last are in a cache. Work that changes rows otherwise drops them from it: an
+ * erasure, and the removal of runs. A failed commit drops all, and so does a write of another process.
  */
-export class SqliteCommitTables implements CommitTables<SqliteRunTables> {
+export class SqliteCommitTables implements CommitTables<SqliteRun> {
   readonly #statements: LogStatements;
   readonly #rows: RowStatements;
+  readonly #cache: RunCache<SqliteRun>;
+  #dataVersion: unknown;
 
-  constructor(statements: LogStatements, rows: RowStatements) {
+  constructor(statements: LogStatements, rows: RowStatements, cache: RunCache<SqliteRun>) {
     this.#statements = statements;
     this.#rows = rows;
+    this.#cache = cache;
+  }
+
+  begin(): void {
+    const { begin, dataVersion } = this.#statements;
+    begin.run();
+    // It changes with each commit of another connection.
+    const { data_version } = dataVersion.get() as { data_version: number };
+    if (data_version !== this.#dataVersion) this.#cache.clear();
+    this.#dataVersion = data_version;
+  }
+
+  committed(run: SqliteRun): void {
+    const stored = run.committed();
+    if (stored.row) this.#cache.put(runKey(stored.projectId, stored.runId), stored);
+  }
+
+  failed(): void {
+    this.#cache.clear();
   }
 
   findEvents(
@@ -27,11 +52,12 @@ export class SqliteCommitTables implements CommitTables<SqliteRunTables> {
     }
   }
 
-  openRun(projectId: string, runId: string): SqliteRunTables {
-    return new SqliteRunTables(this.#rows, projectId, runId);
+  openRun(projectId: string, runId: string): SqliteRun {
+    const cached = this.#cache.get(runKey(projectId, runId));
+    return cached ?? SqliteRun.find(this.#rows, projectId, runId);
   }
 
-  *insertEvents(entries: readonly Entry<SqliteRunTables>[], head: ChainHead): Generator<undefined, void> {
+  *insertEvents(entries: readonly Entry<SqliteRun>[], head: ChainHead): Generator<undefined, void> {
     const { insertEvent, insertEvents, insertUser, moveHead } = this.#statements;
     const together = entries.length - (entries.length % INSERT_ROWS);
     let values: Value[] = [];
@@ -56,7 +82,7 @@ export class SqliteCommitTables implements CommitTables<SqliteRunTables> {
 type Value = string | number | Uint8Array;
 
 /** Adds the columns of an event, in the order of the INSERT statement. */
-function pushValues(values: Value[], { record, rows, row, salt }: Entry<SqliteRunTables>): void {
+function pushValues(values: Value[], { record, rows, row, salt }: Entry<SqliteRun>): void {
   const { seq, runSeq, projectId, type, eventId, actor, recordedAtMs, payloadHash, prevHash } = row;
   values.push(seq, rows.tables.rowId as number, runSeq, projectId, type, eventId, actor, recordedAtMs);
   values.push(record.json, salt, payloadHash, prevHash);

@@ -5,6 +5,7 @@ import { constants } from '@photostructure/sqlite';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import type { Problem } from '../../health.ts';
+import { RunCache } from '../commit/run-cache.ts';
 import { append, draft, viewOf } from '../conformance/kit.ts';
 import type { StoredEvent } from '../contract/log.ts';
 import type { EventLog } from '../contract/store.ts';
@@ -72,7 +73,12 @@ async function openQueue() {
     database,
     state,
     statements,
-    group: { tables: new SqliteCommitTables(statements, rows), fold: foldEvent, now: Date.now, order: new KeyOrder() },
+    group: {
+      tables: new SqliteCommitTables(statements, rows, new RunCache()),
+      fold: foldEvent,
+      now: Date.now,
+      order: new KeyOrder(),
+    },
     health: reported.health,
     onCommit: () => undefined,
     onCommitFailure: () => undefined,

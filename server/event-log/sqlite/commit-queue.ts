@@ -15,7 +15,7 @@ import {
   tryRollback,
 } from './database.ts';
 import type { LogState } from './integrity.ts';
-import type { SqliteRunTables } from './rows.ts';
+import type { SqliteRun } from './rows.ts';
 import type { LogStatements } from './statements.ts';
 
 /**
@@ -44,7 +44,7 @@ export type CommitQueueParts = {
   database: SqliteDatabase;
   state: LogState;
   statements: LogStatements;
-  group: CommitParts<SqliteRunTables>;
+  group: CommitParts<SqliteRun>;
   health: Pick<Health, 'report'>;
   onCommit: (commit: Commit) => void;
   onCommitFailure: () => void;
@@ -163,8 +163,7 @@ export class CommitQueue {
     let failure: unknown;
     try {
       endTransaction(db);
-      statements.begin.run();
-      group.find(members.map(({ batch }) => batch));
+      group.begin(members.map(({ batch }) => batch));
       for (const { batch, resolve, reject } of members) {
         try {
           const receipts = yield* group.add(batch);
@@ -181,6 +180,7 @@ export class CommitQueue {
       database.files?.check();
       statements.commit.run();
     } catch (error) {
+      group.failed();
       if (isBusy(error) && !db.isTransaction && !database.isClosed) return { reason: 'busy', error };
       // On a full disk, for example, SQLite has already rolled back: all batches fail. One batch may be the cause of any
       // other error, so each batch is then committed alone.
@@ -191,6 +191,7 @@ export class CommitQueue {
       for (const { reject } of members) reject(refusalFor(error));
       return undefined;
     }
+    group.committed();
     const { records } = group;
     onCommit({ events: records.length, ms: performance.now() - startedMs });
     if (state.oldest > state.head.seq && records.length > 0) state.oldest = state.head.seq + 1;

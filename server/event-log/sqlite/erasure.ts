@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import type { Erasure } from '../../../shared/audit.ts';
 import type { RunRows } from '../../../shared/run.ts';
+import { type RunCache, runKey } from '../commit/run-cache.ts';
 import { CommitRows } from '../commit/run-rows.ts';
 import type { EraseRequest } from '../contract/integrity.ts';
 import { StoredEvent } from '../contract/log.ts';
@@ -10,7 +11,7 @@ import { type ChainedRow, rowHash } from '../integrity/canonical.ts';
 import { type ErasableEvent, eventNotFound, formerUsers, planErasure } from '../integrity/erase.ts';
 import { isBusy, type SqliteDatabase, transact } from './database.ts';
 import { sqliteDriver } from './driver.ts';
-import { type RowStatements, SqliteRunTables } from './rows.ts';
+import { type RowStatements, SqliteRun } from './rows.ts';
 import { CHAINED_ROWS } from './schema.ts';
 
 /**
@@ -45,6 +46,8 @@ type Parts = {
   onFailure: (error: unknown) => void;
   /** Called inside the transaction, to remove the event's words from the search index. */
   onErasing: (seq: number) => void;
+  /** The rows of hot runs: those of the event's run are dropped. */
+  cache: RunCache;
 };
 
 export class SqliteErasure {
@@ -81,7 +84,7 @@ export class SqliteErasure {
    * Throws `EVENT_NOT_FOUND`.
    */
   erase(request: EraseRequest): { erasure: Erasure; record?: StoredEvent } {
-    const { database, rows, fold, now, onErasing } = this.#parts;
+    const { database, rows, fold, now, onErasing, cache } = this.#parts;
     const { epoch, keys } = database;
     const { seq } = request;
     const found = this.#statements.event.get(seq) as ErasableEvent | undefined;
@@ -93,10 +96,11 @@ export class SqliteErasure {
     const { original, event, json, erasure } = planErasure(found, request, { epoch, keys, nowMs: now() });
     this.#isRebuilt = false;
     this.#erasures++;
+    cache.delete(runKey(projectId, runId));
     transact(database.db, 'FULL', () => {
       this.#statements.replace.run(json, seq);
       this.#statements.insertErasure.run(seq, JSON.stringify(erasure));
-      const ofRun = new CommitRows(new SqliteRunTables(rows, projectId, runId));
+      const ofRun = new CommitRows(SqliteRun.find(rows, projectId, runId));
       fold(ofRun, event as never);
       const changes = ofRun.changes();
       if (changes) for (const _ of ofRun.tables.write(changes));

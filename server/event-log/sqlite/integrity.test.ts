@@ -248,7 +248,11 @@ describe('files', () => {
       for (const migration of before) db.exec(migration as string);
       db.exec(`PRAGMA application_id = 0x52576972; PRAGMA user_version = ${before.length}`);
       db.exec(`ATTACH '${made.path}' AS made; INSERT INTO meta SELECT * FROM made.meta WHERE key = 'epoch'`);
-      for (const table of ['runs', 'stages', 'events']) db.exec(`INSERT INTO ${table} SELECT * FROM made.${table}`);
+      for (const table of ['runs', 'stages', 'events']) {
+        const named = db.prepare(`SELECT group_concat(name) AS columns FROM pragma_table_info('${table}')`).get();
+        const { columns } = named as { columns: string };
+        db.exec(`INSERT INTO ${table} (${columns}) SELECT ${columns} FROM made.${table}`);
+      }
       db.exec('DELETE FROM events WHERE seq <= 20'); // As that release trimmed.
       setColumn(db, 'actor', 100, 'somebody else');
     });

@@ -1,6 +1,7 @@
 import type { RunRows } from '../../../shared/run.ts';
 import type { Health } from '../../health.ts';
 import type { Caller } from '../../slices.ts';
+import { RunCache } from '../commit/run-cache.ts';
 import {
   type Batch,
   type Log,
@@ -33,7 +34,7 @@ import { OnlyNode } from './nodes.ts';
 import { SqliteProducerState } from './producer-state.ts';
 import { SqliteRetention } from './retention.ts';
 import { SqliteRevocations } from './revocations.ts';
-import { prepareRowStatements } from './rows.ts';
+import { prepareRowStatements, type SqliteRun } from './rows.ts';
 import { SqliteRuns } from './runs.ts';
 import { SqliteSearchTables } from './search.ts';
 import { SqliteBlocks } from './search-index.ts';
@@ -99,12 +100,21 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       index.erasing(seq);
       webhooks.erasing(seq);
     };
-    const erasure = new SqliteErasure({ database, rows, fold, now, onFailure, onErasing });
+    const cache = new RunCache<SqliteRun>();
+    const erasure = new SqliteErasure({ database, rows, cache, fold, now, onFailure, onErasing });
     erasure.clean(true);
     const access = new SqliteAccess({ db, slice, write });
     const producerState = new SqliteProducerState(db, { slice, write });
-    const retention = new SqliteRetention({ database, state, index, beside: [access, producerState, webhooks] });
-    const group = { tables: new SqliteCommitTables(statements, rows), fold, now, order: new KeyOrder() };
+    const onRemoved = () => cache.clear();
+    const retention = new SqliteRetention({
+      database,
+      state,
+      index,
+      onRemoved,
+      beside: [access, producerState, webhooks],
+    });
+    const tables = new SqliteCommitTables(statements, rows, cache);
+    const group = { tables, fold, now, order: new KeyOrder() };
     const queue = { database, state, statements, group, health, onCommit, onCommitFailure };
     const log = new SqliteLog({ ...queue, index, access, onFailure });
     const hashPrefixesAt = (seqs: readonly number[]) => log.findHashPrefixes(seqs);

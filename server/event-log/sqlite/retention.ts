@@ -23,6 +23,8 @@ type Parts = {
   database: SqliteDatabase;
   state: LogState;
   index: SearchIndexer;
+  /** Called when rows of runs were removed. */
+  onRemoved: () => void;
   /** Tables beside the events that are trimmed with them. */
   beside: readonly { trim(beforeMs: number): Promise<void> }[];
 };
@@ -92,7 +94,7 @@ export class SqliteRetention implements Pick<Log, 'trim' | 'keepClock' | 'keptCl
 
   /** Moves the rows of the runs to `removed_runs`. Such a transaction does not wait for the disk: a lost one is repeated. */
   async #removeRows(endedBefore: string): Promise<number> {
-    const { database, state } = this.#parts;
+    const { database, state, onRemoved } = this.#parts;
     const { withoutEvents, keepRemoved, deleteRun } = this.#statements;
     let removed = 0;
     await this.#eachPage((after, until) => {
@@ -110,6 +112,7 @@ export class SqliteRetention implements Pick<Log, 'trim' | 'keepClock' | 'keptCl
           if (performance.now() > until) return;
         }
       });
+      onRemoved();
       return last;
     });
     return removed;
@@ -176,10 +179,12 @@ export function prepareRetention(db: DatabaseSyncInstance) {
     trimEvents: db.prepare('DELETE FROM events WHERE seq <= ?'),
     trimUsers: db.prepare('DELETE FROM event_users WHERE seq BETWEEN ? AND ?'),
     withoutEvents: db.prepare(
-      `SELECT row_id, last_seq, json_extract(state, '$.endedAt') AS ended_at,
-         row_id < (SELECT max(row_id) FROM runs) AND status IN ('completed', 'failed')
-           AND NOT EXISTS (SELECT 1 FROM approvals WHERE run_row = row_id AND approvals.status = 'pending') AS is_removable
-       FROM runs WHERE last_seq > ? AND last_seq < ? ORDER BY last_seq LIMIT ?`,
+      `SELECT r.row_id, r.last_seq, json_extract(state, '$.endedAt') AS ended_at,
+         r.row_id < (SELECT max(row_id) FROM runs) AND status IN ('completed', 'failed')
+           AND NOT EXISTS (SELECT 1 FROM approvals WHERE run_row = r.row_id AND approvals.status = 'pending') AS is_removable
+       FROM (SELECT row_id, last_seq FROM runs WHERE last_era BETWEEN ?1 >> 12 AND ?2 >> 12 AND last_seq > ?1 AND last_seq < ?2
+         ORDER BY last_era, last_seq LIMIT ?3) AS found
+       CROSS JOIN runs r ON r.row_id = found.row_id`,
     ),
     keepRemoved: db.prepare(
       'INSERT INTO removed_runs (row_id, project_id, run_id) SELECT row_id, project_id, run_id FROM runs WHERE row_id = ?',

@@ -1,6 +1,8 @@
-import type { Approval, Artifact, RunHeader, Stage } from '../../../shared/run.ts';
+import type { RunHeader, Stage } from '../../../shared/run.ts';
 import { startKey } from '../../../shared/run-order.ts';
+import type { RowKind } from '../commit/commit-fold.ts';
 import type { WritableTables } from '../commit/commit-group.ts';
+import { CachedRun, type Rows, type RunRow } from '../commit/run-cache.ts';
 import type { Changes } from '../commit/run-rows.ts';
 import type { DatabaseSyncInstance } from './driver.ts';
 
@@ -9,11 +11,14 @@ export function prepareRowStatements(db: DatabaseSyncInstance) {
   return {
     findRun: db.prepare('SELECT row_id, state, status FROM runs WHERE project_id = ? AND run_id = ?'),
     insertRun: db.prepare(
-      'INSERT INTO runs (project_id, run_id, status, created_at, last_seq, state) VALUES (?, ?, ?, ?, ?, ?)',
+      `INSERT INTO runs (project_id, run_id, last_seq, state, status, created_at, last_era)
+       VALUES (?, ?, ?, ?, ?, ?, ?)`,
     ),
-    updateRun: db.prepare('UPDATE runs SET status = ?, created_at = ?, last_seq = ?, state = ? WHERE row_id = ?'),
-    // For a run with an unchanged `created_at`: leaves the indexes on this column alone.
-    moveRunOn: db.prepare('UPDATE runs SET status = ?, last_seq = ?, state = ? WHERE row_id = ?'),
+    updateRun: db.prepare(
+      'UPDATE runs SET last_seq = ?, state = ?, status = ?, created_at = ?, last_era = ? WHERE row_id = ?',
+    ),
+    // For a run with unchanged indexed columns: SQLite writes each index that has a column of the statement.
+    moveRunOn: db.prepare('UPDATE runs SET last_seq = ?, state = ? WHERE row_id = ?'),
     stage: db.prepare('SELECT state FROM stages WHERE run_row = ? AND stage_id = ?'),
     artifact: db.prepare('SELECT state FROM artifacts WHERE run_row = ? AND artifact_id = ?'),
     approval: db.prepare('SELECT state FROM approvals WHERE run_row = ? AND approval_id = ?'),
@@ -40,85 +45,118 @@ export function prepareRowStatements(db: DatabaseSyncInstance) {
 
 export type RowStatements = ReturnType<typeof prepareRowStatements>;
 
-const parsed = <T>(row: object | undefined): T | undefined =>
-  row === undefined ? undefined : (JSON.parse((row as { state: string }).state) as T);
-
 /** Rows that are written between two yields: about a millisecond. */
 export const YIELD_ROWS = 64;
 
-/** The stored rows of one run, inside one transaction. Nothing else may change these rows until `write`. */
-export class SqliteRunTables implements WritableTables {
-  readonly header: RunHeader | undefined;
+/**
+ * The stored rows of one run, inside one transaction: a row that is not in memory is read. Between transactions the rows in
+ * memory are those that are stored.
+ */
+export class SqliteRun extends CachedRun implements WritableTables {
   readonly #statements: RowStatements;
-  readonly #projectId: string;
-  readonly #runId: string;
-  #rowId: number | bigint | undefined;
+  /** The run as the open transaction has written it, and its rows with the lengths of their texts. */
+  #next: RunRow | undefined;
+  readonly #written: Written[] = [];
 
-  constructor(statements: RowStatements, projectId: string, runId: string) {
+  constructor(statements: RowStatements, projectId: string, runId: string, row?: RunRow, before?: SqliteRun) {
+    super(projectId, runId, row, before);
     this.#statements = statements;
-    this.#projectId = projectId;
-    this.#runId = runId;
+  }
+
+  static find(statements: RowStatements, projectId: string, runId: string): SqliteRun {
     const row = statements.findRun.get(projectId, runId) as { row_id: number; state: string } | undefined;
-    this.#rowId = row?.row_id;
-    this.header = parsed(row);
+    if (!row) return new SqliteRun(statements, projectId, runId);
+    const header = JSON.parse(row.state) as RunHeader;
+    return new SqliteRun(statements, projectId, runId, rowOf(row.row_id, header));
   }
 
   /** A new run has no row id until `write`. */
-  get rowId(): number | bigint | undefined {
-    return this.#rowId;
+  get rowId(): number | undefined {
+    return (this.#next ?? this.row)?.rowId;
   }
 
-  stage(stageId: string): Stage | undefined {
-    return this.#rowId === undefined ? undefined : parsed(this.#statements.stage.get(this.#rowId, stageId));
+  override approvalCount(): number {
+    return this.row ? (this.#statements.approvalCount.get(this.row.rowId) as { count: number }).count : 0;
   }
 
-  artifact(artifactId: string): Artifact | undefined {
-    return this.#rowId === undefined ? undefined : parsed(this.#statements.artifact.get(this.#rowId, artifactId));
-  }
-
-  approval(approvalId: string): Approval | undefined {
-    return this.#rowId === undefined ? undefined : parsed(this.#statements.approval.get(this.#rowId, approvalId));
-  }
-
-  approvalCount(): number {
-    return this.#rowId === undefined ? 0 : (this.#statements.approvalCount.get(this.#rowId) as { count: number }).count;
-  }
-
-  lastStarted(before: string): { startKey: string; stage: Stage } | undefined {
-    if (this.#rowId === undefined) return undefined;
-    const row = this.#statements.lastStarted.get(this.#rowId, before) as
+  override lastStarted(before: string): { startKey: string; stage: Stage } | undefined {
+    if (!this.row) return undefined;
+    const row = this.#statements.lastStarted.get(this.row.rowId, before) as
       | { start_key: string; state: string }
       | undefined;
     return row && { startKey: row.start_key, stage: JSON.parse(row.state) as Stage };
   }
 
+  protected override read<Kind extends RowKind>(kind: Kind, id: string): Rows[Kind] | undefined {
+    const found = this.#statements[kind].get(this.row?.rowId as number, id) as { state: string } | undefined;
+    const row = found && (JSON.parse(found.state) as Rows[Kind]);
+    this.put(kind, id, row, found?.state.length);
+    return row;
+  }
+
   *write({ header, stages, artifacts, approvals }: Changes): Generator<undefined, void> {
-    const { insertRun, updateRun, moveRunOn, updateStage, putStage, putArtifact, putApproval } = this.#statements;
-    const { status, createdAt, lastSeq } = header;
-    const state = JSON.stringify(header);
-    if (this.#rowId === undefined) {
-      const inserted = insertRun.run(this.#projectId, this.#runId, status, createdAt, lastSeq, state);
-      this.#rowId = inserted.lastInsertRowid;
-    } else if (this.header?.createdAt === createdAt) moveRunOn.run(status, lastSeq, state, this.#rowId);
-    else updateRun.run(status, createdAt, lastSeq, state, this.#rowId);
-    const rowId = this.#rowId;
-    let rows = 0;
+    const { updateStage, putStage, putArtifact, putApproval } = this.#statements;
+    const rowId = this.#writeHeader(header);
+    const { lastSeq } = header;
     for (const [stageId, stage, stored] of stages) {
       const key = indexedKey(stage);
       const state = JSON.stringify(stage);
       if (stored && indexedKey(stored) === key) updateStage.run(lastSeq, state, rowId, stageId);
       else putStage.run(rowId, stageId, lastSeq, key, state);
-      if (++rows % YIELD_ROWS === 0) yield;
+      if (this.#isPaused('stage', stageId, stage, state)) yield;
     }
     for (const [artifactId, artifact] of artifacts) {
-      putArtifact.run(rowId, artifactId, lastSeq, JSON.stringify(artifact));
-      if (++rows % YIELD_ROWS === 0) yield;
+      const state = JSON.stringify(artifact);
+      putArtifact.run(rowId, artifactId, lastSeq, state);
+      if (this.#isPaused('artifact', artifactId, artifact, state)) yield;
     }
     for (const [approvalId, approval] of approvals) {
-      putApproval.run(rowId, approvalId, lastSeq, approval.status, JSON.stringify(approval));
-      if (++rows % YIELD_ROWS === 0) yield;
+      const state = JSON.stringify(approval);
+      putApproval.run(rowId, approvalId, lastSeq, approval.status, state);
+      if (this.#isPaused('approval', approvalId, approval, state)) yield;
     }
+  }
+
+  /** The run once its transaction is committed. */
+  committed(): SqliteRun {
+    if (!this.#next) return this;
+    // A run that was new has no rows but those it has written.
+    const { projectId, runId, row } = this;
+    const run = new SqliteRun(this.#statements, projectId, runId, this.#next, row && this);
+    for (const { kind, id, row, length } of this.#written) run.put(kind, id, row, length);
+    return run;
+  }
+
+  #writeHeader(header: RunHeader): number {
+    const { status, createdAt, lastSeq } = header;
+    const { insertRun, updateRun, moveRunOn } = this.#statements;
+    const state = JSON.stringify(header);
+    const { row } = this;
+    let rowId = row?.rowId;
+    if (!row || rowId === undefined) {
+      const values = [lastSeq, state, status, createdAt, eraOf(lastSeq)];
+      rowId = Number(insertRun.run(this.projectId, this.runId, ...values).lastInsertRowid);
+    } else if (isIndexedAlike(row.header, header)) moveRunOn.run(lastSeq, state, rowId);
+    else updateRun.run(lastSeq, state, status, createdAt, eraOf(lastSeq), rowId);
+    this.#next = rowOf(rowId, header);
+    return rowId;
+  }
+
+  /** Notes a written row. Returns true after each {@link YIELD_ROWS} of them. */
+  #isPaused<Kind extends RowKind>(kind: Kind, id: string, row: Rows[Kind], { length }: string): boolean {
+    return this.#written.push({ kind, id, row, length }) % YIELD_ROWS === 0;
   }
 }
 
+type Written = { kind: RowKind; id: string; row: Rows[RowKind]; length: number };
+
+const rowOf = (rowId: number, header: RunHeader): RunRow => ({ rowId, version: header.lastRunSeq, header });
 const indexedKey = (stage: Stage): string | null => (stage.status === 'running' ? startKey(stage) : null);
+
+/** 4,096 positions are an era: an index of eras finds the runs that changed after a position, and is seldom written. */
+const ERA = 4_096;
+const eraOf = (seq: number): number => Math.floor(seq / ERA);
+
+/** Whether the indexed columns of a run are the same in two versions. */
+const isIndexedAlike = (a: RunHeader, b: RunHeader): boolean =>
+  a.status === b.status && a.createdAt === b.createdAt && eraOf(a.lastSeq) === eraOf(b.lastSeq);

@@ -259,7 +259,7 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     do {
       await slice((until) => {
         while (count < projects.length) {
-          const rows = changedOfProject.all(projects[count++] as string, after, perProject) as ChangedRow[];
+          const rows = changedOfProject.all(after, perProject, projects[count++] as string) as ChangedRow[];
           found.push(...rows);
           // There may be further rows of this project after the last one.
           if (rows.length === perProject) scannedTo = Math.min(scannedTo, (rows.at(-1) as ChangedRow).last_seq);

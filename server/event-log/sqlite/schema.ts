@@ -215,6 +215,15 @@ export const migrations: readonly Migration[] = [
   CREATE INDEX webhook_tries_by_seq ON webhook_tries (seq);
   CREATE INDEX webhook_tries_by_time ON webhook_tries (at_ms);
   `,
+  `
+  -- 4,096 positions are an era. With an index on last_seq, each event would write the indexes of its run.
+  DROP INDEX runs_by_change;
+  DROP INDEX runs_by_project_change;
+  ALTER TABLE runs ADD COLUMN last_era INTEGER NOT NULL DEFAULT 0;
+  UPDATE runs SET last_era = last_seq >> 12;
+  CREATE INDEX runs_by_change ON runs (last_era);
+  CREATE INDEX runs_by_project_change ON runs (project_id, last_era);
+  `,
 ];
 
 /**
