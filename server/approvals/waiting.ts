@@ -10,6 +10,8 @@ type Waiter = { check(): void; fail(error: unknown): void };
  */
 export class DecisionWaiters {
   readonly #waiters = new Map<string, Set<Waiter>>();
+  /** Position of the last record of {@link committed}. */
+  #lastSeq = 0;
   #isClosed = false;
 
   /**
@@ -49,9 +51,15 @@ export class DecisionWaiters {
     });
   }
 
-  /** Makes each waiter read again if these events contain a request or a decision for it. */
+  /**
+   * Makes each waiter read again if these events contain a request or a decision for it. A node may skip rows that retention has
+   * removed: then every waiter reads again.
+   */
   committed(records: readonly StoredEvent[]): void {
+    const isSkipping = (records[0]?.seq ?? 0) > this.#lastSeq + 1;
+    this.#lastSeq = records.at(-1)?.seq ?? this.#lastSeq;
     if (this.#waiters.size === 0) return;
+    if (isSkipping) for (const { check } of this.#all()) check();
     for (const record of records) {
       if (!TYPES.has(record.type)) continue;
       const { approvalId } = record.event as { approvalId: string };
@@ -62,7 +70,11 @@ export class DecisionWaiters {
   /** Rejects every waiter with `UNAVAILABLE`. */
   close(): void {
     this.#isClosed = true;
-    for (const { fail } of [...this.#waiters.values()].flatMap((waiters) => [...waiters])) fail(closedError());
+    for (const { fail } of this.#all()) fail(closedError());
+  }
+
+  #all(): Waiter[] {
+    return [...this.#waiters.values()].flatMap((waiters) => [...waiters]);
   }
 }
 

@@ -8,14 +8,17 @@ import { localConfig } from './target.ts';
 /** The commands `backup`, `restore` and `copy`. They work on the files of the local server, whether it runs or not. */
 
 export function backup(file: string): number {
-  const { checkpoint } = backupSqliteFile(localPath(), resolve(file));
+  const { checkpoint } = backupSqliteFile(
+    localPath('back up PostgreSQL with pg_basebackup and its WAL'),
+    resolve(file),
+  );
   const { seq, epoch, hash, keyId } = checkpoint;
   process.stdout.write(`ok: backup up to seq ${seq}, epoch ${epoch}, head ${hash}, key ${keyId}\n`);
   return 0;
 }
 
 export function restore(file: string): number {
-  const path = localPath();
+  const path = localPath('restore PostgreSQL with its own tools, while no server runs');
   const { verdict, epoch, addedKeyIds } = restoreSqliteFile(resolve(file), path);
   process.stdout.write(
     `ok: restored ${verdict.events} events, seq ${verdict.from} to ${verdict.to}, head ${verdict.hash}, into ${path}\n` +
@@ -46,10 +49,11 @@ export async function copy({ from, to }: { from: string; to: string }): Promise<
   return 0;
 }
 
-function localPath(): string {
+/** `ofPostgres`: what to do for a log in PostgreSQL. */
+function localPath(ofPostgres: string): string {
   const place = logPlaceOf(localConfig().databaseUrl);
   if (place.kind === 'postgres') {
-    throw new UsageError('DATABASE_URL: back up PostgreSQL with pg_basebackup and its WAL (docs/guide/operations.md)');
+    throw new UsageError(`DATABASE_URL: ${ofPostgres} (docs/guide/operations.md)`);
   }
   const { path } = place;
   if (path === ':memory:') throw new UsageError('DATABASE_URL: a log in memory has no file');

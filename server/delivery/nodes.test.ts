@@ -159,6 +159,16 @@ describe.each(kinds)('with %s', (_, line) => {
     expect(reader.items).toMatchObject([{ seq: 4 }, { type: 'stream.live', seq: 4 }]);
   });
 
+  test('[D30] a node that does not reach a position of the log in time ends the socket, and gives no gap', async () => {
+    const { log, node, append, subscribe } = await setUp();
+    await append(created('r1'), progress('r1', 1), progress('r1', 2));
+    node.catchUp(1);
+    Object.assign(node.known, { reached: async () => false });
+    const reader = subscribe(line(), { lastEventId: await cursorAt(log, 3) });
+    while (reader.closeCode === undefined && reader.items.length === 0) await setImmediate();
+    expect([reader.closeCode, reader.items]).toEqual([1012, []]);
+  });
+
   test('[D30] a cursor that no node has gives the gap `ahead`, and one of another history `epoch_changed`', async () => {
     const { log, node, append, subscribe } = await setUp();
     await append(created('r1'), progress('r1', 1));

@@ -4,7 +4,7 @@ import { can, coversProjects, type Resource } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
-import { hasReached } from '../event-log/current.ts';
+import { behindError, hasReached } from '../event-log/current.ts';
 import { type Cursor, decodeCursor, hasPosition, type Position } from '../event-log/cursor.ts';
 import type { Caller, Turns } from '../slices.ts';
 import { liveAt, type Message, messageOf } from './messages.ts';
@@ -271,8 +271,13 @@ export abstract class Reader implements WaitingReader {
 
   /** Resumes at a position that this node does not know yet: the client has it from another node. */
   async #resumeAhead(cursor: Cursor): Promise<void> {
-    if (!(await hasReached(this.context.log, cursor.seq))) this.setGap('ahead');
-    else if (cursor.seq <= this.head) await this.#resume(cursor);
+    const { log, notifier } = this.context;
+    if (await hasReached(log, cursor.seq)) {
+      if (cursor.seq <= this.head) await this.#resume(cursor);
+    } else if (this.#epoch === notifier.history.epoch) {
+      if (cursor.seq <= (await log.durableHead()).seq) throw behindError();
+      this.setGap('ahead');
+    }
     // Otherwise the epoch has changed meanwhile, which `advance` sees.
   }
 

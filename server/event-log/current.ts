@@ -8,6 +8,8 @@ const MAX_WAIT_MS = 5_000;
 export const notCurrentError = (): RunwireError =>
   new RunwireError('UNAVAILABLE', 'this server does not reach the event log at the moment');
 
+export const behindError = (): RunwireError => new RunwireError('UNAVAILABLE', 'this server is behind the event log');
+
 /** Throws `UNAVAILABLE` while a revocation or an erasure may be unknown to this node (`Log.isCurrent`). */
 export function requireCurrent({ isCurrent }: Pick<Log, 'isCurrent'>): void {
   if (!isCurrent) throw notCurrentError();
@@ -32,5 +34,5 @@ export async function acknowledgedHead(
 
 /** Waits until this node has a position that the store has. Throws `UNAVAILABLE` if this takes too long. */
 export async function requireReached(log: Pick<Log, 'head' | 'reached'>, seq: number): Promise<void> {
-  if (!(await hasReached(log, seq))) throw new RunwireError('UNAVAILABLE', 'this server is behind the event log');
+  if (!(await hasReached(log, seq))) throw behindError();
 }

@@ -85,7 +85,7 @@ test('[M40] commands for files name what a log in PostgreSQL uses instead, and n
   ]);
   expect([backup.code, restore.code, verify.code, token.code, help.code]).toEqual([2, 2, 1, 1, 0]);
   expect(backup.stderr).toContain('pg_basebackup');
-  expect(restore.stderr).toContain('pg_basebackup');
+  expect(restore.stderr).toContain('restore PostgreSQL with its own tools');
   expect(verify.stderr).toContain('UNAVAILABLE');
   expect(token.stderr).toContain('set AUTH_SECRET or RUNWIRE_TOKEN');
   expect(help.stdout).toContain('REDIS_URL');
