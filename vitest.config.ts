@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { chromium, hasChromium } from './tests/browser/chromium.ts';
 import { postgresPrograms } from './tests/support/postgres.ts';
 
@@ -56,6 +57,15 @@ const inBrowser: TestProjectInlineConfiguration = {
   },
 };
 
+/** Begins with the long tests, so that none of them runs alone at the end. */
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLong = ({ moduleId }: TestSpecification) => moduleId.includes('.long.test.');
+    const sorted = await super.sort(files);
+    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
+  }
+}
+
 /**
  * Four projects: `node`, `cluster` (with real PostgreSQL and Redis servers) and `browser` are `npm test`; `long` holds soaks and repetitions in files named `*.long.test.ts`,
  * run by `npm run test:long`.
@@ -64,6 +74,7 @@ export default defineConfig({
   test: {
     // Two at least: tests wait for timers and processes about half of their time, and two cores default to one worker.
     maxWorkers: Math.max(2, availableParallelism() - 1),
+    sequence: { sequencer: LongFirst },
     projects: [
       {
         test: {

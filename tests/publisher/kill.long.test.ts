@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect, onTestFinished, test } from 'vitest';
+import { test } from 'vitest';
 import type { Dice } from '../chaos/random.ts';
 import { bundleServer, ServerProcess } from '../chaos/server.ts';
 import { bundleScript } from '../support/bundle-script.ts';
@@ -18,12 +18,14 @@ const killServer = async (server: ServerProcess, dice: Dice) => {
   await server.start();
 };
 
-test.each([
+// Beside each other: both wait for processes most of the time.
+test.concurrent.for([
   { title: 'a publisher', seed: 112, disturb: undefined },
   { title: 'a publisher and its server', seed: 113, disturb: killServer },
 ])(
   `[P13] ${kills} kills of $title lose no event that publish took, and repeat none`,
-  async ({ seed, disturb }) => {
+  { timeout: 600_000 },
+  async ({ seed, disturb }, { expect, onTestFinished }) => {
     const folder = temporaryFolder();
     onTestFinished(() => folder[Symbol.dispose]());
     using script = await bundleScript('tests/publisher/process.ts');
@@ -51,5 +53,4 @@ test.each([
     expect(server.complaints).toEqual([]);
     expect(judge(taken, logged)).toEqual({ lost: [], repeated: [], isOrdered: true });
   },
-  600_000,
 );
