@@ -9,11 +9,12 @@ import { Contender, compileServers } from './contender.ts';
 import { burst, fanOut, largeFanOut, paced } from './fan-out.ts';
 import { Report, show } from './figures.ts';
 import { Bench } from './lines.ts';
-import { compileLoad } from './load.ts';
+import { compileLoad, LOAD_CORE } from './load.ts';
 import { growth, manyRuns } from './many-runs.ts';
+import { mixed } from './mixed.ts';
 import { betweenNodes } from './nodes.ts';
 import { postgresPublishing } from './postgres.ts';
-import { pinning } from './processes.ts';
+import { pin, pinning } from './processes.ts';
 import { publishing } from './publishing.ts';
 import { runSize } from './run-size.ts';
 import { stalled } from './stalled.ts';
@@ -33,6 +34,7 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
   growth,
   connect,
   'ten-thousand': tenThousand,
+  mixed,
   stalled,
   compression,
   'catch-up': catchUp,
@@ -43,10 +45,19 @@ const lines: Record<string, (bench: Bench) => Promise<void>> = {
 };
 
 /** Lines that `--quick` omits unless they are named. */
-const longLines = ['growth', 'ten-thousand', 'compression', 'nodes', 'run-size'];
+const longLines = [
+  'fan-out-large',
+  'growth',
+  'ten-thousand',
+  'stalled',
+  'compression',
+  'postgres',
+  'nodes',
+  'run-size',
+];
 
 const usage = `npm run bench -- [options]
-  --quick            less of everything, under a minute; without ${longLines.join(', ')}
+  --quick            less of everything, under two minutes; without ${longLines.join(', ')}
   --only LINE,…      of: ${Object.keys(lines).join(', ')}
   --rounds N         rounds of each, 3 at the least; default 5, with --quick 3
   --old FOLDER       measure another Runwire too, such as an older checkout that \`npm run build\` has built
@@ -114,6 +125,7 @@ async function main(): Promise<void> {
   say(Object.entries(versions).flat().join(' '));
   say(`Median of ${rounds} rounds, contenders in turn (min–max).`);
 
+  pin(LOAD_CORE, process.pid);
   const folder = mkdtempSync(join(tmpdir(), 'runwire-bench-'));
   const profiles = profile === undefined ? undefined : resolve(profile);
   if (profiles) mkdirSync(profiles, { recursive: true });

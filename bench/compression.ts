@@ -14,7 +14,7 @@ export async function compression(bench: Bench): Promise<void> {
   bench.report.line(`Compression: 1 event to ${readers} readers of a run, one at a time`);
   const contenders = new Map<string, Awaited<ReturnType<Bench['start']>>>();
   const held = new Map<string, { heap: number; resident: number }>();
-  const shape = { events: bench.isQuick ? 20 : 200, runs: 1, readersPerRun: readers };
+  const shape = { events: bench.isQuick ? 20 : 200, runs: 1, readersPerRun: readers, afterCommit: true };
   for (const [name, options] of Object.entries(kinds)) {
     const contender = await bench.start('runwire', options);
     await contender.open(20, 1);

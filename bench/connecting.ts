@@ -15,7 +15,7 @@ const READERS_PER_RUN = 5;
 
 /** Connect, authenticate and subscribe. Only Runwire has anything to authenticate. */
 export async function connect(bench: Bench): Promise<void> {
-  const clients = bench.isQuick ? 500 : 2_000;
+  const clients = bench.isQuick ? 300 : 2_000;
   bench.report.line(`Connect, authenticate, subscribe: ${clients.toLocaleString('en-US')} clients, 64 at a time`);
   const contenders = new Map<PeerName, Contender>();
   for (const name of bench.among('runwire', 'old', 'ws', 'socketio', 'trpc')) {

@@ -50,6 +50,7 @@ export class Contender {
   readonly #launch: Launch;
   #server: ChildProcess;
   readonly #load: Load;
+  readonly #others: Load[] = [];
   readonly #program: string;
   #started: Started;
   #readers = 0;
@@ -100,9 +101,11 @@ export class Contender {
   get load(): Load {
     return this.#load;
   }
-  /** Another load generator. The caller ends it. */
+  /** Another load generator. It ends with the contender at the latest. */
   anotherLoad(): Load {
-    return new Load(this.#program);
+    const load = new Load(this.#program);
+    this.#others.push(load);
+    return load;
   }
   get started(): Started {
     return this.#started;
@@ -162,16 +165,16 @@ export class Contender {
   /** `ofCall`, `ofCommit`: latencies in ms since the call, and since the end of its commit. */
   async paced(
     load = this.#load,
-    readers = this.#readers,
-  ): Promise<{ ofCall: Latencies; ofCommit: Latencies | undefined; cpuShare: number }> {
+    readersPerRun = this.#readers / this.#runs,
+  ): Promise<{ count: number; ofCall: Latencies; ofCommit: Latencies | undefined; cpuShare: number }> {
     const { calls, commits, cpuShare } = await this.ask('paced', undefined);
     const since = async (begins: Begins) => {
       const { frames, ...latencies } = await load.latencies(begins);
-      if (frames !== calls.length * readers) throw new Error(`only ${frames} frames arrived in time`);
+      if (frames !== calls.length * readersPerRun) throw new Error(`only ${frames} frames arrived in time`);
       return latencies;
     };
     const ofCall = await since(calls);
-    return { ofCall, ofCommit: commits && (await since(commits)), cpuShare };
+    return { count: calls.length, ofCall, ofCommit: commits && (await since(commits)), cpuShare };
   }
 
   memory(): Promise<Memory> {
@@ -189,6 +192,7 @@ export class Contender {
   }
 
   async stop(): Promise<void> {
+    for (const load of this.#others) load.end();
     if (!this.#server.connected) return;
     const exited = once(this.#server, 'exit');
     this.#load.end();

@@ -75,7 +75,7 @@ async function fanOutTo(bench: Bench, readers: number, events: number): Promise<
 export async function burst(bench: Bench): Promise<void> {
   const contenders = await bench.contenders(usual, 1_000, 1);
   bench.report.line('10 events in a tick to 1,000 readers of a run');
-  const events = bench.isQuick ? 50 : 200;
+  const events = bench.isQuick ? 20 : 100;
   const found = await measureDelivery(bench, contenders, { events, perTick: 10, runs: 1, readersPerRun: 1_000 });
   bench.report.check('against plain ws', ratio(found.get('runwire')?.rate, found.get('ws')?.rate), { atLeast: 8 });
 }
@@ -85,7 +85,7 @@ export async function paced(bench: Bench): Promise<void> {
   bench.report.line('10 events a second to 1,000 readers of a run');
   const samples = await bench.inTurn(contenders, async (contender, name) => {
     await contender.pace({ intervalMs: 100, hasCommits: name === 'runwire' });
-    await setTimeout(bench.isQuick ? 400 : 3_000);
+    await setTimeout(bench.isQuick ? 400 : 2_000);
     return contender.paced();
   });
   const found = new Map<PeerName, { p50: Figure; p99: Figure }>();

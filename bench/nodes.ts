@@ -52,7 +52,7 @@ async function measure(
     const samples: Sample[] = [];
     await sampleOf(from, nodes, PER_SECOND);
     for (let round = 0; round < bench.rounds; round++) {
-      samples.push(await sampleOf(from, nodes, bench.isQuick ? PER_SECOND : 3 * PER_SECOND));
+      samples.push(await sampleOf(from, nodes, bench.isQuick ? PER_SECOND : 2 * PER_SECOND));
     }
     const row = (label: string, unit: string, key: keyof Sample) =>
       bench.report.row(

@@ -65,7 +65,8 @@ async function measure(
   { size, publishers = 1 }: { size: number; publishers?: number },
 ): Promise<void> {
   const { report, isQuick } = bench;
-  const count = (size === 1 && publishers === 1 ? 2_000 : 10_000) / (isQuick ? 2 : 1);
+  const isSlow = size === 1 && publishers === 1;
+  const count = isSlow ? (isQuick ? 1_000 : 2_000) : isQuick ? 3_000 : 10_000;
   const samples = await bench.inTurn(contenders, (contender, way) =>
     way === 'new' || way === 'old'
       ? contender.askAlso<Cost>('publish', { count, size, publishers } satisfies Publish)

@@ -5,12 +5,12 @@ import type { Bench } from './lines.ts';
 
 const MB = 1e6;
 /** Bytes vary less than times. */
-const samplesOf = ({ isQuick }: Bench) => (isQuick ? 1 : 3);
+const samplesOf = ({ isQuick }: Bench) => (isQuick ? 1 : 2);
 
 /** Ten readers of a run; after a while one stops reading, and the other nine continue. */
 export async function stalled(bench: Bench): Promise<void> {
   const readers = 10;
-  const [before, during] = bench.isQuick ? [5_000, 40_000] : [20_000, 500_000];
+  const [before, during] = bench.isQuick ? [5_000, 40_000] : [20_000, 200_000];
   const total = before + during;
   bench.report.line(`A reader that stops reading while ${during.toLocaleString('en-US')} events go to 9 others`);
   for (const name of ['runwire', 'ws'] as const) {
@@ -19,7 +19,7 @@ export async function stalled(bench: Bench): Promise<void> {
     for (let round = 0; round < samplesOf(bench); round++) {
       const contender = await bench.start(name);
       await contender.open(readers, 1);
-      const shape = { perTick: 500, runs: 1 };
+      const shape = { perTick: 500, runs: 1, afterCommit: true };
       // The memory that all readers share is full when the one stops.
       await contender.measure({ ...shape, events: before, readersPerRun: readers });
       const start = await contender.memory();

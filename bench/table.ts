@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type Check, type Row, show, showBound, showReached } from './figures.ts';
+import { type Check, type Row, show, showBound } from './figures.ts';
 
 /** `npm run bench:table < results.json`: writes the results of `npm run bench -- --json` into docs/benchmarks.md. */
 
@@ -28,25 +28,37 @@ function render({ takenAt, isQuick, rounds, seconds, machine, versions, rows, ch
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}.`,
     '',
-    '### What is promised',
-    '',
-    '| | | found | promised | |',
-    '|---|---|---:|---|---|',
-    ...checks.map((check) => {
-      const { line, name, value, unit, bound } = check;
-      return `| ${line} | ${name} | ${show(value)} ${unit} | ${showBound(bound)} | ${showReached(check)} |`;
-    }),
-    '',
+    ...promises(
+      'Lost',
+      checks.filter(({ isReached }) => !isReached),
+    ),
+    ...promises(
+      'Kept',
+      checks.filter(({ isReached }) => isReached),
+    ),
     '### Figures',
+    '',
+    'Median, and least to most.',
   ];
   let of = '';
   for (const { line, name, unit, median, min, max } of rows) {
-    if (line !== of) out.push('', `**${line}**`, '', '| | median | least to most |', '|---|---:|---|');
+    if (line !== of) out.push('', `**${line}**`, '', '| | |', '|---|---|');
     of = line;
-    out.push(`| ${name.trim()} | ${show(median)} ${unit} | ${show(min)}–${show(max)} |`);
+    const figure = `${show(median)} ${unit}${min === max ? '' : ` (${show(min)}–${show(max)})`}`;
+    // A row without a name is another figure of the row before.
+    if (name === '') out.push(`${out.pop()?.slice(0, -2)}; ${figure} |`);
+    else out.push(`| ${name.trim()} | ${figure} |`);
   }
   if (notes.length > 0) out.push('', ...notes.map((note) => `- ${note}`));
   return out.join('\n');
+}
+
+function promises(title: string, checks: readonly Check[]): string[] {
+  if (checks.length === 0) return [];
+  const rows = checks.map(({ line, name, value, unit, bound }) => {
+    return `| ${line} | ${name} | ${show(value)} ${unit} | ${showBound(bound)} |`;
+  });
+  return [`### ${title}`, '', '| | | found | promised |', '|---|---|---:|---|', ...rows, ''];
 }
 
 const path = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url));

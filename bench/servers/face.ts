@@ -22,6 +22,8 @@ export type ContenderServer = {
   greetings: (string | number)[];
   /** Reader n has token n, modulo their number. */
   tokens?: string[];
+  /** Events that the readers may have received before. Default 0. */
+  sent?: number;
   /** Readers that would receive an event. */
   subscribed(): number;
   /** Sends the events of one tick to the readers of their runs. */
@@ -48,15 +50,15 @@ export type Shape = {
 };
 export type Measured = { deliveries: number; seconds: number; cpuMicros: number };
 
-/** `hasCommits`: whether the ends of the commits are also noted. */
-export type PacedShape = { intervalMs: number; hasCommits?: boolean };
+/** `size`: events of an interval, sent at once; default 1. `runs`: default 1. `hasCommits`: also notes the ends of the commits. */
+export type PacedShape = { intervalMs: number; size?: number; runs?: number; hasCommits?: boolean };
 /** Times in ns by event index. */
 export type Begins = [number, string][];
 /** `cpuShare`: of one core. */
 export type Paced = { calls: Begins; commits: Begins | undefined; cpuShare: number };
 
 export type Memory = { heapUsed: number; external: number; rss: number };
-export type Started = Omit<ContenderServer, 'send' | 'settled' | 'emit' | 'subscribed' | 'also'> & {
+export type Started = Omit<ContenderServer, 'send' | 'settled' | 'emit' | 'sent' | 'subscribed' | 'also'> & {
   controlPort: number;
 };
 
@@ -81,11 +83,19 @@ type Moment = ReturnType<typeof now>;
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Serves the parent until it disconnects. */
-export async function serve({ send, settled, emit, subscribed, also, ...contender }: ContenderServer): Promise<void> {
+export async function serve({
+  send,
+  settled,
+  emit,
+  subscribed,
+  also,
+  sent = 0,
+  ...contender
+}: ContenderServer): Promise<void> {
   const acks = new Acks();
   let pacer: Pacer | undefined;
   let delays: IntervalHistogram | undefined;
-  let index = 0;
+  let index = sent;
   let seed = 1;
   const nextEvent = (runs: number) => {
     seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
@@ -148,13 +158,14 @@ export async function serve({ send, settled, emit, subscribed, also, ...contende
   const face: { [K in keyof Face]: (argument: Parameters<Face[K]>[0]) => Promise<ReturnType<Face[K]>> } = {
     measure: (shape) => (shape.afterCommit ? measureAfterCommit(shape) : measure(shape)),
 
-    async pace({ intervalMs, hasCommits = false }) {
+    async pace({ intervalMs, size = 1, runs = 1, hasCommits = false }) {
       pacer = new Pacer(intervalMs, async (noteCall, noteCommit) => {
-        const event = nextEvent(1);
-        noteCall(index);
-        const of = index;
-        if (hasCommits) await emit?.([event], () => noteCommit(of));
-        else await send?.([event]);
+        const first = index + 1;
+        const events = Array.from({ length: size }, () => nextEvent(runs));
+        const indices = events.map((_, at) => first + at);
+        noteCall(indices);
+        if (hasCommits) await emit?.(events, () => noteCommit(indices));
+        else await send?.(events);
       });
       return null;
     },
@@ -196,7 +207,9 @@ export async function serve({ send, settled, emit, subscribed, also, ...contende
   process.send?.({ ...contender, controlPort: await acks.listen() } satisfies Started);
 }
 
-/** Sends an event at each interval, and notes the time of the call and, if the work does, of the end of its commit. */
+type Note = (indices: readonly number[]) => void;
+
+/** Sends events at each interval, and notes the time of the call and, if the work does, of the end of its commit. */
 class Pacer {
   readonly #calls: Begins = [];
   readonly #commits: Begins = [];
@@ -205,12 +218,14 @@ class Pacer {
   readonly #timer: NodeJS.Timeout;
   readonly #running = new Set<Promise<void>>();
 
-  constructor(
-    intervalMs: number,
-    work: (noteCall: (index: number) => void, noteCommit: (index: number) => void) => Promise<void>,
-  ) {
+  constructor(intervalMs: number, work: (noteCall: Note, noteCommit: Note) => Promise<void>) {
     this.#intervalMs = intervalMs;
-    const noteIn = (begins: Begins) => (index: number) => void begins.push([index, String(process.hrtime.bigint())]);
+    const noteIn = (begins: Begins): Note => {
+      return (indices) => {
+        const ns = String(process.hrtime.bigint());
+        for (const index of indices) begins.push([index, ns]);
+      };
+    };
     this.#timer = setInterval(() => {
       const running = work(noteIn(this.#calls), noteIn(this.#commits)).finally(() => this.#running.delete(running));
       this.#running.add(running);

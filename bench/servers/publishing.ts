@@ -1,5 +1,5 @@
 import { type Cost, costOf } from './cost.ts';
-import { eventOf, RUNS, STAGES } from './event.ts';
+import { eventOf, RUNS, runOf, STAGES } from './event.ts';
 import { optionsOf, serve } from './face.ts';
 import { draftOf, indexed, type RunwireOptions, runwire } from './runwire-server.ts';
 
@@ -15,7 +15,7 @@ function publish({ count, size, publishers }: Publish): Promise<Cost> {
   const requests = Array.from({ length: count / size }, () =>
     Array.from({ length: size }, () => {
       const index = ++published;
-      return { ...draftOf(eventOf(index, `published-${index % RUNS}`)), stageId: `stage-${index % STAGES}` };
+      return { ...draftOf(eventOf(index, runOf(index % RUNS))), stageId: `stage-${index % STAGES}` };
     }),
   ).values();
   const publishAll = async () => {
@@ -29,4 +29,9 @@ function publish({ count, size, publishers }: Publish): Promise<Cost> {
 
 // Every stage exists before the measurement.
 await publish({ count: RUNS * STAGES, size: 100, publishers: 1 });
-await serve({ ...face, also: { publish } });
+await serve({
+  ...face,
+  send: (events) => server.bus.publish(events.map(draftOf), { actor: 'bench' }),
+  sent: published,
+  also: { publish },
+});
