@@ -1,6 +1,7 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { catchUp } from './catch-up.ts';
 import { compression } from './compression.ts';
@@ -84,14 +85,14 @@ function optionsOf() {
   const rounds = Number(values.rounds ?? (values.quick ? 3 : 5));
   if (!Number.isInteger(rounds) || rounds < 3) throw new Error('--rounds must be an integer of at least 3');
   const isWanted = (name: string) => wanted?.includes(name) ?? !(values.quick && longLines.includes(name));
-  const old = values.old === undefined ? undefined : join(resolve(values.old), 'dist/server/index.js');
+  const old = values.old && join(resolve(values.old), 'dist/server/index.js');
   if (old !== undefined && !existsSync(old)) throw new Error(`--old has no ${old}: npm ci && npm run build`);
   return { ...values, old, names: Object.keys(lines).filter(isWanted), rounds };
 }
 
 type Manifest = { version: string; dependencies: Record<string, string>; devDependencies: Record<string, string> };
 
-function surroundings() {
+function surroundings(old: string | undefined) {
   const { version, dependencies, devDependencies } = JSON.parse(
     readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
   ) as Manifest;
@@ -109,16 +110,22 @@ function surroundings() {
     },
     versions: {
       runwire: version,
+      ...(old ? { 'runwire, old': commitOf(dirname(old)) } : {}),
       node: process.versions.node,
       ...Object.fromEntries(packages.map((name) => [name, pinned[name]])),
     },
   };
 }
 
+function commitOf(folder: string): string {
+  const { stdout } = spawnSync('git', ['-C', folder, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' });
+  return stdout?.trim() || 'of an unknown commit';
+}
+
 async function main(): Promise<void> {
   const { quick, json, names, rounds, profile, old, node } = optionsOf();
   const say = (text: string) => (json ? process.stderr : process.stdout).write(`${text}\n`);
-  const { machine, versions } = surroundings();
+  const { machine, versions } = surroundings(old);
   say(`${machine.cores} × ${machine.processor}, ${machine.memoryGiB} GiB, ${machine.system}; ${machine.pinning}`);
   if (machine.loadBefore > 0.5)
     say(`The machine is busy (load ${show(machine.loadBefore)}): the figures are not reliable.`);
