@@ -35,7 +35,8 @@ export class FanOutGroup {
   readonly topic: string;
   readonly key: string;
   readonly accepts: (record: StoredEvent) => boolean;
-  readonly #subscribers = new Set<Subscriber>();
+  /** With their sinks: a send reads nothing else of a subscriber. */
+  readonly #subscribers = new Map<Subscriber, FrameSink>();
   readonly #prefix: string;
   /** Suffixes (frames.ts) of the messages for the next {@link send}. */
   #due: string[] = [];
@@ -50,12 +51,12 @@ export class FanOutGroup {
     this.accepts = accepts;
   }
 
-  get subscribers(): ReadonlySet<Subscriber> {
+  get subscribers(): ReadonlyMap<Subscriber, FrameSink> {
     return this.#subscribers;
   }
 
   add(subscriber: Subscriber): void {
-    this.#subscribers.add(subscriber);
+    this.#subscribers.set(subscriber, subscriber.sink);
     subscriber.sink.groups++;
   }
 
@@ -85,8 +86,7 @@ export class FanOutGroup {
     this.#due = [];
     this.#dueLength = 0;
     let receivers = 0;
-    for (const subscriber of this.#subscribers) {
-      const { sink } = subscriber;
+    for (const [subscriber, sink] of this.#subscribers) {
       if (!frames || !sink.isDrained) {
         this.remove(subscriber);
         left.push(subscriber);
@@ -112,7 +112,7 @@ export class FanOutGroup {
   sendQuiet(suffix: string, seq: number, since: number): number {
     let frames: Buffer | undefined;
     let sent = 0;
-    for (const { reader, sink } of this.#subscribers) {
+    for (const [{ reader }, sink] of this.#subscribers) {
       if (Math.max(reader.lastSentSeq, this.#sentSeq) >= seq || Math.max(reader.lastSentAt, this.#sentAt) > since)
         continue;
       if (!sink.isDrained) continue; // Earlier messages are unsent: this client is not idle.

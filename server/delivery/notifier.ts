@@ -166,7 +166,7 @@ export class Notifier {
     for (const { waiters, groups } of [...this.#topics.values()]) {
       for (const waiter of [...waiters]) this.wake(waiter, 'access');
       for (const group of [...groups.values()]) {
-        for (const subscriber of [...group.subscribers]) this.#leave(group, subscriber, position);
+        for (const subscriber of [...group.subscribers.keys()]) this.#leave(group, subscriber, position);
       }
     }
   }

@@ -66,7 +66,6 @@ const RECONNECT_NOTICE = '{"id":null,"method":"reconnect"}';
 export class Connection implements CallerConnection, SocketObserver {
   readonly id: number;
   readonly connectedAtMs = Date.now();
-  readonly sink: FrameSink | undefined;
   readonly address: Address;
   /**
    * Whether the server has read the token, or found that there is none. From then on, the limit `identifyMs` does not
@@ -95,7 +94,7 @@ export class Connection implements CallerConnection, SocketObserver {
   #stalledSentBytes = 0;
 
   constructor(id: number, ws: DirectWebSocket, address: Address, registry: ConnectionRegistry) {
-    const { isDirect, heartbeatMs } = registry.options;
+    const { heartbeatMs } = registry.options;
     this.id = id;
     this.address = address;
     this.#ws = ws;
@@ -103,8 +102,11 @@ export class Connection implements CallerConnection, SocketObserver {
     this.openedAt = registry.monotonicMs;
     this.#receivedAt = this.openedAt;
     this.#pingAt = this.openedAt + heartbeatMs;
-    // On a compressed socket, `ws` must build the frames.
-    this.sink = isDirect && ws.extensions === '' ? ws : undefined;
+  }
+
+  /** Undefined on a compressed socket: `ws` must build its frames. */
+  get sink(): FrameSink | undefined {
+    return this.#registry.options.isDirect && !this.#ws.isCompressed ? this.#ws.sink : undefined;
   }
 
   /** The current principal: `auth.refresh` replaces it. */

@@ -2,15 +2,15 @@ import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import { nothing } from '../delivery/encoder.ts';
 import { framesOf } from '../delivery/frames.ts';
-import type { FrameSink } from '../delivery/transport.ts';
 import { afterPromises } from '../slices.ts';
+import { SocketSink } from './socket-sink.ts';
 
 /**
  * The server's WebSocket class. It adds three features to the class of `ws`:
  *
  * - It reports received and sent messages to one observer.
  * - It keeps received messages back while tRPC's handler is not ready for them, and reads few of them.
- * - It writes ready WebSocket frames, and reports when its unsent bytes have drained ({@link FrameSink}).
+ * - It writes ready WebSocket frames ({@link SocketSink}), and reports when its unsent bytes have drained.
  */
 
 /** A reader pauses while the socket has this many unsent bytes or more. */
@@ -44,13 +44,20 @@ export interface SocketObserver {
   onClose(): void;
 }
 
-export class DirectWebSocket extends WebSocket implements FrameSink {
+/**
+ * A socket emits `drain` only if its unsent bytes had reached its high-water mark. The owner of an attached HTTP server may
+ * have raised that mark above `DRAIN_BYTES`.
+ */
+const drainBytesOf = (tcp: Socket): number => Math.max(DRAIN_BYTES, tcp.writableHighWaterMark);
+
+export class DirectWebSocket extends WebSocket {
   /** Called before the listeners of an event. */
   observer: SocketObserver | undefined;
   /** The TCP or TLS socket that carries this WebSocket. */
   tcp!: Socket;
+  /** Writes ready frames. With compression, `ws` must build them. */
+  sink!: SocketSink;
   isCompressed = false;
-  groups = 0;
   /** Received messages that are kept back; undefined unless {@link hold} was called. */
   #held: unknown[][] | undefined;
   #heldBytes = 0;
@@ -63,6 +70,7 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
   /** Called once, after the upgrade. */
   open(tcp: Socket, observer: SocketObserver): void {
     this.tcp = tcp;
+    this.sink = new SocketSink(tcp, drainBytesOf(tcp));
     this.isCompressed = this.extensions !== '';
     this.observer = observer;
     let bytes = 0;
@@ -116,13 +124,14 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
 
   /** What the handler sends at once leaves in one write: the start of a subscription and its first messages, for example. */
   #emitMessage(values: unknown[]): boolean {
-    this.cork();
-    afterPromises(() => this.uncork());
+    this.sink.cork();
+    afterPromises(() => this.sink.uncork());
     return super.emit('message', ...values);
   }
 
   override close(code?: number, reason?: string | Buffer): void {
     if (this.#held) this.#held = [];
+    this.sink.isOpen = false;
     super.close(code, reason);
     // Unread data would make TCP reset the connection, and the client would not see the close code.
     this.#readOn();
@@ -133,7 +142,7 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
     const before = this.unsentBytes;
     if (this.isDrained) this.#largestBytes = 0;
     // On a socket without compression, `ws` keeps nothing back, and would write the head of the frame by itself.
-    if (typeof data === 'string' && rest.length === 0 && !this.isCompressed) this.write(framesOf('', [data]));
+    if (typeof data === 'string' && rest.length === 0 && !this.isCompressed) this.sink.write(framesOf('', [data]));
     else super.send(...([data, ...rest] as Parameters<WebSocket['send']>));
     this.#largestBytes = Math.max(this.#largestBytes, this.unsentBytes - before);
     this.observer?.onSend();
@@ -158,10 +167,7 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
 
   /** Whether a reader may write: the socket is open, and has few unsent bytes. */
   get isDrained(): boolean {
-    // A socket emits `drain` only if its unsent bytes had reached its high-water mark. The owner of an attached HTTP server
-    // may have raised that mark above `DRAIN_BYTES`.
-    const limit = Math.max(DRAIN_BYTES, this.tcp.writableHighWaterMark);
-    return this.isOpen && this.unsentBytes < limit;
+    return this.isOpen && this.unsentBytes < drainBytesOf(this.tcp);
   }
 
   /** Resolves once the socket has drained or closed. */
@@ -182,20 +188,6 @@ export class DirectWebSocket extends WebSocket implements FrameSink {
       this.on('close', done);
     });
     return this.#drained;
-  }
-
-  /** Writes ready frames to the TCP socket. With `send`, `ws` would build a frame for each socket. */
-  write(frames: Buffer): void {
-    // A WebSocket must not send anything after its close frame.
-    if (this.isOpen) this.tcp.write(frames);
-  }
-
-  cork(): void {
-    this.tcp.cork();
-  }
-
-  uncork(): void {
-    this.tcp.uncork();
   }
 
   get unsentBytes(): number {
