@@ -91,6 +91,10 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
 
   const serve = async (route: Route | undefined, request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    // One turn of the loop may bring thousands of requests, and a token or a tRPC call costs much more than its request.
+    const pause = turns.next();
+    if (pause) await pause;
+    if (response.destroyed) return;
     if (!origins.knowsHost(request)) {
       throw new RunwireError('FORBIDDEN', 'the Host is not a name of this server: add its origin to ALLOWED_ORIGINS');
     }
