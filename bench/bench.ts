@@ -25,11 +25,14 @@ import { stalled } from './stalled.ts';
  * docs/benchmarks.md explains the method and the figures. Close every other program first.
  */
 
-/** Lines run in this order, whatever the order of the arguments, so that lines with equal reader counts are neighbours. */
+/**
+ * Lines run in this order, whatever the order of the arguments, so that lines with equal reader counts are neighbours. The
+ * first leads the results.
+ */
 const lines: Record<string, (bench: Bench) => Promise<void>> = {
-  'fan-out': fanOut,
-  burst,
   paced,
+  burst,
+  'fan-out': fanOut,
   'fan-out-large': largeFanOut,
   'many-runs': manyRuns,
   growth,

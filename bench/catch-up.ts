@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Contender } from './contender.ts';
 import { type Bench, ratio } from './lines.ts';
 
@@ -7,7 +6,7 @@ import { type Bench, ratio } from './lines.ts';
 export async function catchUp(bench: Bench): Promise<void> {
   const events = bench.isQuick ? 20_000 : 100_000;
   bench.report.line(`Catch-up of one reader over ${events.toLocaleString('en-US')} events (SQLite file)`);
-  const path = join(bench.folder, 'catch-up.db');
+  const path = bench.pathOf('catch-up');
   const filling = await bench.start('runwire', { databaseUrl: `file:${path}` });
   await filling.measure({ events, perTick: 500, runs: 1, readersPerRun: 0 });
   await filling.stop();

@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { type Contender, type PeerName, peers } from './contender.ts';
@@ -69,7 +68,7 @@ export async function tenThousand(bench: Bench): Promise<void> {
   const tokens = new Map<PeerName, string[]>();
   for (const name of bench.among('runwire', 'old', 'ws', 'socketio', 'trpc')) {
     const isOurs = name === 'runwire' || name === 'old';
-    const databaseUrl = `file:${join(bench.folder, `crowd-${name}.db`)}`;
+    const databaseUrl = `file:${bench.pathOf(`crowd-${name}`)}`;
     const contender = await bench.start(name, { heartbeatMs: 30_000, ...(isOurs ? { databaseUrl } : {}) });
     if (isOurs) tokens.set(name, await contender.askAlso<string[]>('tokens', clients));
     contenders.set(name, contender);

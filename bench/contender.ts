@@ -91,7 +91,8 @@ export class Contender {
         JSON.stringify({ ...of, ...options.options, ...more }),
       ]);
       const env = { ...process.env, NODE_ENV: 'production' };
-      return spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env });
+      // Stdout may be of the results.
+      return spawn(command, args, { stdio: ['ignore', 2, 2, 'ipc'], env });
     };
     const server = launch({});
     const reader = new Load(load);

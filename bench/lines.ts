@@ -1,3 +1,5 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Contender, PeerName } from './contender.ts';
 import type { Figure, Report } from './figures.ts';
 
@@ -11,8 +13,7 @@ export class Bench {
   readonly rounds: number;
   /** Reduces everything but the number of readers. */
   readonly isQuick: boolean;
-  /** Folder for databases. */
-  readonly folder: string;
+  readonly #folder: string;
   /** Entry point of an older Runwire, to measure beside this one. */
   readonly old: string | undefined;
   /** Another Node.js, for the lines of publishing. */
@@ -32,10 +33,17 @@ export class Bench {
     this.report = options.report;
     this.rounds = options.rounds;
     this.isQuick = options.isQuick;
-    this.folder = options.folder;
+    this.#folder = options.folder;
     this.old = options.old;
     this.node = options.node;
     this.#start = options.start;
+  }
+
+  /** Path for a database, in a folder of its own: a log keeps its key and its checkpoints beside its file. */
+  pathOf(name: string): string {
+    const folder = join(this.#folder, name);
+    mkdirSync(folder, { recursive: true });
+    return join(folder, 'log.db');
   }
 
   /** Starts a contender for one line, which must stop it. */

@@ -1,4 +1,3 @@
-import { join as pathOf } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Contender } from './contender.ts';
 import type { Bench } from './lines.ts';
@@ -23,10 +22,8 @@ type Sample = { turnMs: number; p99: number; published: number; joined: number; 
 export async function mixed(bench: Bench): Promise<void> {
   const seconds = bench.isQuick ? 2 : 5;
   const readers = RUNS * READERS_PER_RUN;
-  bench.report.line(
-    `Mixed load: 500 events/s to ${readers} readers of ${RUNS} runs, with joins, searches, views and exports (log in a file)`,
-  );
-  const contender = await bench.start('publishing', { databaseUrl: `file:${pathOf(bench.folder, 'mixed.db')}` });
+  bench.report.line(`Mixed load: 500 events/s, ${readers} readers, joins, searches, views, exports (log in a file)`);
+  const contender = await bench.start('publishing', { databaseUrl: `file:${bench.pathOf('mixed')}` });
   await contender.open(readers, RUNS);
   const samples = await bench.inTurn(new Map([['runwire', contender]]), (of) => sampleOf(of, seconds * 1_000));
   const row = (name: string, unit: string, pick: (sample: Sample) => number) =>

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Contender } from './contender.ts';
 import type { Figure } from './figures.ts';
 import { type Bench, ratio } from './lines.ts';
@@ -12,7 +11,7 @@ import type { Insert, Statements } from './servers/statements.ts';
 const ways = {
   new: 'Runwire',
   old: 'Runwire, old',
-  all: 'the same statements, nothing between them',
+  all: 'the same statements alone',
   row: "the event's row alone",
 } as const;
 type Way = keyof typeof ways;
@@ -31,7 +30,7 @@ async function publishingOn(bench: Bench, node: string | undefined): Promise<voi
     started.push(contender);
     return contender;
   };
-  const pathOf = (name: string) => join(bench.folder, `${node ? 'other-' : ''}${name}.db`);
+  const pathOf = (name: string) => bench.pathOf(`${node ? 'other-' : ''}${name}`);
   const ofFile = new Map<Way, Contender>();
   const ofMemory = new Map<Way, Contender>();
   for (const [place, contenders] of [['file', ofFile] as const, ['memory', ofMemory] as const]) {
@@ -45,9 +44,7 @@ async function publishingOn(bench: Bench, node: string | undefined): Promise<voi
     contenders.set('all', statements).set('row', statements);
   }
   const [version, driver] = await (ofFile.get('all') as Contender).askAlso<string[]>('versions', null);
-  bench.report.line(
-    `Publishing over ${RUNS} runs and ${STAGES} stages, with commit and search index (Node.js ${version}, ${driver})`,
-  );
+  bench.report.line(`Publishing, ${RUNS} runs and ${STAGES} stages (Node.js ${version}, ${driver})`);
   for (const size of sizes) await measure(bench, `log in memory, ${size} a turn`, ofMemory, { size });
   for (const size of sizes) await measure(bench, `log in a file, ${size} a turn`, ofFile, { size });
   const title = 'log in a file, 100 publishers at a time, an event each';

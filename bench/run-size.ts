@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { ReadyDraft } from '../server/event-log/contract/log.ts';
 import type { EventLog } from '../server/event-log/contract/store.ts';
 import { openSqliteLog } from '../server/event-log/sqlite/log.ts';
@@ -28,9 +27,9 @@ const secondsOf = async (work: () => unknown): Promise<number> => {
 const openLog = (path: string): Promise<EventLog> => openSqliteLog({ path, fold: foldEvent as never });
 
 export async function runSize(bench: Bench): Promise<void> {
-  const { report, folder } = bench;
+  const { report } = bench;
   report.line('Appending to a run, by its size (batches of 10, each event of another stage)');
-  const log = await openLog(join(folder, 'run-size.db'));
+  const log = await openLog(bench.pathOf('run-size'));
   const fill = async (runId: string, stages: number, events: number) => {
     await log.append({ actor: 'bench', drafts: [draft(runId, 'run.created', { name: runId })] });
     for (let index = 0; index < events; index += 500) {

@@ -20,6 +20,10 @@ const BEGIN = '<!-- results: written by `npm run bench:table` -->';
 const END = '<!-- end of results -->';
 
 function render({ takenAt, isQuick, rounds, seconds, machine, versions, rows, checks, notes }: Results): string {
+  const [lost, kept] = [false, true].map((isKept) => checks.filter(({ isReached }) => isReached === isKept)) as [
+    Check[],
+    Check[],
+  ];
   const out = [
     `Taken ${takenAt.slice(0, 10)} in ${seconds} s${isQuick ? ' with `--quick`' : ''}, median of ${rounds} rounds (least to most).`,
     `${machine.cores} × ${machine.processor}, ${machine.memoryGiB} GiB, ${machine.system}; ${machine.pinning}.`,
@@ -28,29 +32,30 @@ function render({ takenAt, isQuick, rounds, seconds, machine, versions, rows, ch
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}.`,
     '',
-    ...promises(
-      'Lost',
-      checks.filter(({ isReached }) => !isReached),
-    ),
-    ...promises(
-      'Kept',
-      checks.filter(({ isReached }) => isReached),
-    ),
-    '### Figures',
+    ...figures(rows.filter(({ line }) => line === rows[0]?.line)),
+    ...promises('Lost', lost),
+    ...promises('Kept', kept),
+    '### Other figures',
     '',
-    'Median, and least to most.',
+    ...figures(rows.filter(({ line }) => line !== rows[0]?.line)),
+    ...notes.map((note) => `- ${note}`),
   ];
+  return out.join('\n').trimEnd();
+}
+
+/** Medians, and least to most. */
+function figures(rows: readonly Row[]): string[] {
+  const out: string[] = [];
   let of = '';
   for (const { line, name, unit, median, min, max } of rows) {
-    if (line !== of) out.push('', `**${line}**`, '', '| | |', '|---|---|');
+    if (line !== of) out.push(...(of ? [''] : []), `**${line}**`, '', '| | |', '|---|---|');
     of = line;
     const figure = `${show(median)} ${unit}${min === max ? '' : ` (${show(min)}–${show(max)})`}`;
     // A row without a name is another figure of the row before.
     if (name === '') out.push(`${out.pop()?.slice(0, -2)}; ${figure} |`);
     else out.push(`| ${name.trim()} | ${figure} |`);
   }
-  if (notes.length > 0) out.push('', ...notes.map((note) => `- ${note}`));
-  return out.join('\n');
+  return [...out, ''];
 }
 
 function promises(title: string, checks: readonly Check[]): string[] {
