@@ -1,6 +1,7 @@
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { dropDatabase } from '../../../tests/support/postgres.ts';
 import { connect, newDatabase, open } from '../../../tests/support/postgres-log.ts';
+import { append, created } from '../conformance/kit.ts';
 import type { EventLog } from '../contract/store.ts';
 import { migrations } from './schema.ts';
 
@@ -18,6 +19,19 @@ describe.skipIf(server === undefined)('the log in PostgreSQL', () => {
       expect.stringMatching(/^[0-9a-f]{16}$/),
       expect.stringMatching(/^[0-9a-f]{64}$/),
     ]);
+  });
+
+  test('[L50] the tables and functions work in a schema with any name', async () => {
+    const url = await newDatabase();
+    const client = await connect(url);
+    await client.query(`CREATE SCHEMA "it's"`);
+    const address = new URL(url);
+    address.searchParams.set('options', `-csearch_path="it's"`);
+    const log = await open(address.href);
+    const [{ eventId } = {}] = await append(log, created());
+    expect(await log.seqOf('p', eventId as string)).toBe(1);
+    await client.query(`SELECT "it's".runwire_publish('{"type":"run.started","projectId":"p","runId":"r"}')`);
+    expect((await client.query(`SELECT position FROM "it's".outbox`)).rows).toEqual([{ position: '1' }]);
   });
 
   test('[L18] a database with a newer schema is refused and not changed', async () => {

@@ -38,7 +38,7 @@ export const outboxTables = `
   CREATE INDEX outbox_refused_by_event ON outbox_refused USING hash ((draft ->> 'eventId'));
 
   DO $migration$ BEGIN
-  EXECUTE replace($schema$
+  EXECUTE replace(replace($schema$
     CREATE FUNCTION runwire_publish(drafts jsonb) RETURNS text[]
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
     DECLARE
@@ -82,7 +82,7 @@ export const outboxTables = `
     CREATE FUNCTION outbox_commits() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
     BEGIN
-      UPDATE @schema.outbox SET position = nextval('@schema.outbox_positions') WHERE id = NEW.id;
+      UPDATE @schema.outbox SET position = nextval(@positions) WHERE id = NEW.id;
       RETURN NULL;
     END $body$;
 
@@ -103,6 +103,7 @@ export const outboxTables = `
       DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox_commits();
     REVOKE ALL ON FUNCTION runwire_publish(jsonb) FROM PUBLIC;
     REVOKE ALL ON FUNCTION runwire_retry(bigint) FROM PUBLIC;
-  $schema$, '@schema', quote_ident(current_schema()));
+  $schema$, '@schema', quote_ident(current_schema())),
+    '@positions', quote_literal(quote_ident(current_schema()) || '.outbox_positions'));
   END $migration$;
 `;
