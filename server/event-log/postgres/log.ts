@@ -89,7 +89,7 @@ export async function openPostgresLog(options: PostgresOptions): Promise<EventLo
     });
     const joined = cluster;
     const kept = { database, changed: () => joined.changed(), onChange: joined.onChange.bind(joined) };
-    const webhooks = new PostgresWebhooks(kept);
+    const webhooks = new PostgresWebhooks({ ...kept, nodeId: nodes.id });
     const access = new PostgresAccess({ database, clock: now ? undefined : Date.now });
     await access.load();
     if (renewed) await recordEpoch(access, renewed, health, path);

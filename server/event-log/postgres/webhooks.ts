@@ -24,7 +24,9 @@ const PENDING = `SELECT state FROM webhook_pending WHERE webhook = $1 AND (seq, 
 const COUNT_DEAD = 'SELECT count(*) AS count FROM webhook_dead_letters WHERE webhook = $1';
 const INSERT = counted('webhooks', 'INSERT INTO webhooks (id, record, position) VALUES ($1, $2, $3)');
 const UPDATE = counted('webhooks', 'UPDATE webhooks SET record = $2 WHERE id = $1');
-const MOVE = 'UPDATE webhooks SET position = $2 WHERE id = $1 RETURNING row_id';
+/** $3: this node. Once another one has the lease, a progress that is still on its way MUST NOT replace the other's. */
+const MOVE = `UPDATE webhooks SET position = $2 WHERE id = $1 AND NOT EXISTS (SELECT FROM leases l
+  WHERE l.name = 'webhooks' AND l.node_id <> $3 AND l.lease_until > clock_timestamp()) RETURNING row_id`;
 const DELETE_WEBHOOK = counted('webhooks', 'DELETE FROM webhooks WHERE id = $1 RETURNING row_id');
 const TRIES = `SELECT t.id, t.state, t.answer FROM webhooks w JOIN webhook_tries t ON t.webhook = w.row_id
   WHERE w.id = $1 AND t.id < $2 ORDER BY t.id DESC LIMIT $3`;
@@ -62,11 +64,11 @@ const distinct = <Row extends DeliveryKey>(rows: readonly Row[]): Row[] => [
 ];
 
 export class PostgresWebhooks implements WebhookStore {
-  readonly #parts: KeptParts;
+  readonly #parts: KeptParts & { nodeId: string };
   /** Tries that were written since the older ones were deleted, by the id of their webhook. */
   readonly #written = new Map<string, number>();
 
-  constructor(parts: KeptParts) {
+  constructor(parts: KeptParts & { nodeId: string }) {
     this.#parts = parts;
   }
 
@@ -120,9 +122,10 @@ export class PostgresWebhooks implements WebhookStore {
     const { position, pending = [], done = [], dead = [], revived = [], tries = [] } = progress;
     const written = (this.#written.get(id) ?? SPARE_TRIES) + tries.length;
     const isTrimmed = written > SPARE_TRIES;
-    await this.#parts.database.write(async (query) => {
+    const { database, nodeId } = this.#parts;
+    await database.write(async (query) => {
       // Locks the webhook, so that it is not removed meanwhile.
-      const [moved] = await query<{ row_id: number }>({ text: MOVE, values: [id, JSON.stringify(position)] });
+      const [moved] = await query<{ row_id: number }>({ text: MOVE, values: [id, JSON.stringify(position), nodeId] });
       if (!moved) return;
       const webhook = moved.row_id;
       if (done.length > 0) await query(deleteRows('webhook_pending', webhook, done));
