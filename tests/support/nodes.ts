@@ -31,12 +31,15 @@ export type TestNode = Cluster & {
   failures: { message: string; error: unknown }[];
 };
 
+/** The nodes of each log that have joined. */
+const joined = new Map<string, Set<Cluster>>();
+
 type NodeOptions = {
   backplane?: OpenBackplane;
   tombstonesAfter?: (generation: number) => Promise<Tombstone[]>;
 };
 
-/** Adds a node, which leaves after the test. */
+/** Adds a node, which leaves after the test. The other nodes know it then. */
 export async function joinNode(url: string, options: NodeOptions = {}): Promise<TestNode> {
   const { backplane = silentBackplane, tombstonesAfter = async () => [] } = options;
   const failures: TestNode['failures'] = [];
@@ -53,7 +56,12 @@ export async function joinNode(url: string, options: NodeOptions = {}): Promise<
       }),
     onFailure: (error, message) => failures.push({ error, message }),
   });
+  const nodes = joined.get(url) ?? new Set();
+  joined.set(url, nodes);
+  await Promise.all([...nodes].map((node) => node.look()));
+  nodes.add(cluster);
   onTestFinished(async () => {
+    nodes.delete(cluster);
     await cluster.close();
     await database.close();
   });

@@ -45,13 +45,15 @@ export async function joinCluster(parts: ClusterParts): Promise<Cluster> {
   // A lost renewal of a lease is repeated: it need not wait for the disk.
   const pulse = openSession(database.options, PULSE_TIMEOUT_MS, `${READ_COMMITTED}; SET synchronous_commit = off`);
   const reads = openSession(database.options, READ_TIMEOUT_MS);
+  const nodes = new PostgresNodes({ database, query: pulse.query, onFailure });
   try {
-    const nodes = new PostgresNodes({ database, query: pulse.query, onFailure });
     const messages = new Messages({ backplane: parts.backplane, secret: parts.secret, node: nodes.id });
     const cluster: Cluster = new Cluster({ ...parts, pulse, reads, nodes, messages });
     await cluster.join();
     return cluster;
   } catch (error) {
+    // Otherwise the others would wait for this node until its lease is over.
+    await nodes.leave().catch(() => undefined);
     await Promise.all([pulse.close(), reads.close(), parts.backplane.close()]);
     throw database.errorFor(error);
   }
@@ -70,6 +72,8 @@ export class Cluster {
   #log!: LogState;
   /** Erasures that every node with a lease has confirmed, as of the last pulse. */
   #confirmed: number | null = null;
+  /** Whether another node had a lease at the last pulse. A node that joins rings, and reads the log meanwhile. */
+  #hasOthers = true;
   /** The clock of the database, less the monotonic clock of this node. */
   #clockMs = 0;
   #isClosed = false;
@@ -98,7 +102,7 @@ export class Cluster {
     this.#feed = new Feed({
       state: this.#log,
       query: reads.query,
-      send: (commit) => messages.commit(commit),
+      send: (commit) => this.#hasOthers && messages.commit(commit),
       suspect: () => this.look(),
       tombstonesAfter,
       onFailure,
@@ -197,6 +201,7 @@ export class Cluster {
     if (state.erasures > this.#feed.erasures) await this.#feed.applyErasures(state.erasures);
     await this.#announce(state.revisions ?? {});
     this.#confirmed = state.confirmed;
+    this.#hasOthers = state.hasOthers;
     const { erasures } = this.#feed;
     if (!state.isMember || this.nodes.isDue(erasures)) {
       await this.nodes.renew(erasures);

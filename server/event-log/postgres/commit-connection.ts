@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { READ_COMMITTED, type Statement } from './database.ts';
 
@@ -10,6 +11,8 @@ import { READ_COMMITTED, type Statement } from './database.ts';
 const SETTINGS = `${READ_COMMITTED};
   SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
   SET plan_cache_mode = force_generic_plan`;
+
+const CLOSE_LIMIT_MS = 1_000;
 
 type ConnectionParts = {
   /** Raises the generation of the node. It waits for a commit of the node that is about to end. */
@@ -74,10 +77,13 @@ export class CommitConnection {
     if (this.#client) this.#drop(this.#client);
   }
 
+  /** Closes the connection; a peer that does not answer is given up after {@link CLOSE_LIMIT_MS}. */
   async close(): Promise<void> {
     const client = this.#client;
+    if (!client) return;
     this.#client = undefined;
-    await client?.end().catch(() => undefined);
+    await Promise.race([client.end(), sleep(CLOSE_LIMIT_MS, undefined, { ref: false })]).catch(() => undefined);
+    this.#drop(client);
   }
 
   #drop(client: pg.Client): void {

@@ -5,6 +5,7 @@ import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { RunwireError } from '../../../shared/errors.ts';
 import { connect, newDatabase, open } from '../../../tests/support/postgres-log.ts';
 import { append, created, readAll, seqs, started, upTo } from '../conformance/kit.ts';
+import { CommitConnection } from './commit-connection.ts';
 
 /** Commits with a connection that fails: the statement may or may not have taken effect. */
 
@@ -184,11 +185,38 @@ describe.skipIf(server === undefined)('commits in doubt in PostgreSQL', () => {
     const report = (condition: string, problem: unknown) => problem && notes.push([condition, problem]);
     const log = await open(url, { health: { report, note } });
     const client = await connect(url);
-    await client.query(`ALTER TABLE event_ids ADD CHECK (event_id <> 'geheim')`);
+    await client.query(`ALTER TABLE events ADD CHECK (event_id <> 'geheim')`);
     const error = (await append(log, started({ eventId: 'geheim' })).catch((reason: unknown) => reason)) as Error;
-    expect(error).toMatchObject({ code: 'INTERNAL', cause: { code: '23514', table: 'event_ids' } });
+    expect(error).toMatchObject({ code: 'INTERNAL', cause: { code: '23514', table: 'events' } });
     expect(notes).toHaveLength(1);
     expect(inspect([error, notes], { depth: 9, showHidden: true })).not.toContain('geheim');
     expect(await append(log, started())).toMatchObject([{ seq: 1 }]);
   });
+
+  test('[M61] the connection for commits closes also while PostgreSQL does not answer', async () => {
+    const { port, hostname } = new URL(server);
+    const sockets: Socket[] = [];
+    const proxy = createServer((node) => {
+      const store = connectTo(Number(port), hostname);
+      sockets.push(node, store);
+      node.pipe(store).pipe(node);
+    });
+    proxy.listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    onTestFinished(() => {
+      for (const socket of sockets) socket.destroy();
+      proxy.close();
+    });
+    const address = new URL(server);
+    address.port = String((proxy.address() as { port: number }).port);
+    const parts = { raise: async () => undefined, onOpen: () => undefined };
+    const connection = new CommitConnection({ connectionString: address.href }, parts);
+    await connection.open();
+    for (const socket of sockets) socket.unpipe().pause();
+    const ended = once(sockets[0] as Socket, 'close');
+    await connection.close();
+    expect(connection.isOpen).toBe(false);
+    for (const socket of sockets) socket.resume();
+    await ended;
+  }, 15_000);
 });

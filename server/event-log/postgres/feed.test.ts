@@ -131,6 +131,22 @@ describe.skipIf(server === undefined)('the records of every node (PostgreSQL)', 
     expect(new Set(a.failures.map(({ message }) => message))).toEqual(new Set(['a listener of the event log failed']));
   });
 
+  test('[M60] a node sends the records of its commits only while another node has a lease', async () => {
+    const { url, sql } = await newLog(server);
+    const held = new HeldMessages();
+    const sent = () => held.messages.filter((message) => message.includes('"kind":"commit"')).length;
+    const a = await joinNode(url, { backplane: held.open });
+    await commit(sql, 2, a);
+    expect(sent()).toBe(0);
+    const b = await joinNode(url, { backplane: held.open });
+    await commit(sql, 2, a);
+    expect(sent()).toBe(1);
+    await b.close();
+    await a.look();
+    await commit(sql, 2, a);
+    expect(sent()).toBe(1);
+  });
+
   test('[M11] records that arrive in a message that continues the history need no read', async () => {
     const { url, sql } = await newLog(server);
     const { open, reads, received } = openFeed(url);
@@ -297,6 +313,22 @@ describe.skipIf(server === undefined)('the records of every node (PostgreSQL)', 
     feed.follow(10);
     expect(await feed.reached(10, LONG_MS)).toBe(true);
     expect(seqsOf(received)).toEqual([7, 8, 9, 10]);
+  });
+
+  test('[M15] a node goes on after the last position if retention has left no row, with one more read', async () => {
+    const { url, sql } = await newLog(server);
+    const { open, reads, received } = openFeed(url);
+    const feed = await open();
+    await commit(sql, 10);
+    await sql.query('DELETE FROM events');
+    feed.follow(10);
+    expect(await feed.reached(10, LONG_MS)).toBe(true);
+    expect(received).toEqual([]);
+    expect(reads.count).toBe(2);
+    await commit(sql, 1);
+    feed.follow(11);
+    expect(await feed.reached(11, LONG_MS)).toBe(true);
+    expect(seqsOf(received)).toEqual([11]);
   });
 });
 

@@ -351,7 +351,7 @@ export class Feed {
     }
     const records = toRecords(rows, upTo);
     const [first] = records;
-    if (first?.seq !== head.seq + 1) return this.#skip(head);
+    if (first?.seq !== head.seq + 1) return this.#skip(head, { seq: state.head, hashPrefix: state.headHashPrefix });
     if (this.#state.head === head && state.prev !== head.hashPrefix) return this.#compare(head);
     const { seq: to } = records.at(-1) as StoredEvent;
     const { erasures, prev: prevHashPrefix } = state;
@@ -370,11 +370,15 @@ export class Feed {
     for (const waiter of this.#waiters) if (waiter.seq > this.#target) waiter.resolve(false);
   }
 
-  /** Retention has removed the rows after the head, while this node did not reach the store: goes on at the first row. */
-  async #skip(head: LogHead): Promise<boolean> {
-    const [first] = await this.#parts.query<LogHead>({ text: FIRST, values: [head.seq] });
-    if (!first || first.seq === head.seq || this.#state.head !== head) return false;
+  /**
+   * Retention has removed the rows after the head, while this node did not reach the store: goes on at the first row, or
+   * after the last position of the store if no row is left.
+   */
+  async #skip(head: LogHead, last: LogHead): Promise<boolean> {
+    const [first = last] = await this.#parts.query<LogHead>({ text: FIRST, values: [head.seq] });
+    if (first.seq === head.seq || this.#state.head !== head) return false;
     this.#state.head = first;
+    this.#settleWaiters();
     return true;
   }
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { HeldMessages, joinNode, newLog, type TestNode } from '../../../tests/support/nodes.ts';
+import { type OpenBackplane, silentBackplane } from './backplane.ts';
 
 const server = inject('postgres') as string;
 const POLL = { timeout: 40_000 };
@@ -15,6 +16,18 @@ function ask(node: TestNode, name: string) {
 }
 
 describe.skipIf(server === undefined)('nodes and leases (PostgreSQL)', () => {
+  test('[M26] a node that fails to join leaves no row for which the others would wait', async () => {
+    const { url, sql } = await newLog(server);
+    const backplane: OpenBackplane = (channel) => ({
+      ...silentBackplane(channel),
+      receive: () => {
+        throw new Error('no messages');
+      },
+    });
+    await expect(joinNode(url, { backplane })).rejects.toThrow();
+    expect((await sql.query('SELECT node_id FROM nodes')).rows).toEqual([]);
+  });
+
   test('[M24] a lease has one holder at a time, and goes to another node when it is released or its holder leaves', async () => {
     const { url } = await newLog(server);
     const held = new HeldMessages();

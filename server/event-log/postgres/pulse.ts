@@ -24,6 +24,7 @@ const STATE = `
     (SELECT json_agg(l.name) FROM leases l WHERE l.lease_until > clock_timestamp()) AS leases,
     (SELECT min(n.erasures) FROM nodes n WHERE n.lease_until > clock_timestamp()) AS confirmed,
     EXISTS (SELECT 1 FROM nodes n WHERE n.node_id = $2 AND n.lease_until > clock_timestamp()) AS "isMember",
+    EXISTS (SELECT 1 FROM nodes n WHERE n.node_id <> $2 AND n.lease_until > clock_timestamp()) AS "hasOthers",
     EXISTS (SELECT 1 FROM nodes n WHERE n.lease_until < clock_timestamp() - interval '1 minute') AS "hasGone"
   FROM head h`;
 
@@ -46,6 +47,8 @@ export type StoreState = {
   /** Erasures that every node with a lease has confirmed; null without such a node. */
   confirmed: number | null;
   isMember: boolean;
+  /** Whether another node has a lease. */
+  hasOthers: boolean;
   /** Whether a node is gone, so that its row can be removed. */
   hasGone: boolean;
 };
