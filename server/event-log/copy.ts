@@ -60,7 +60,6 @@ const TABLES: readonly Table[] = [
     select: `SELECT seq, run_row, run_seq, project_id, ${runOf('run_id', 'run_row')} AS run_id, type, event_id, actor,
       recorded_at_ms, payload, nullif(salt, x'') AS salt, payload_hash, prev_hash FROM events ORDER BY seq`,
   },
-  { name: 'event_ids', select: 'SELECT project_id, event_id, seq, run_seq FROM events ORDER BY seq' },
   whole('event_users', 'user_id, seq'),
   whole('clock_repairs', 'seq, at_ms, repair'),
   { name: 'checkpoints', select: `SELECT seq, checkpoint ->> '$.epoch' AS epoch, checkpoint FROM checkpoints` },

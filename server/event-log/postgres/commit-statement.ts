@@ -3,7 +3,7 @@ import type { Approval, Artifact, Stage } from '../../../shared/run.ts';
 import { startKey } from '../../../shared/run-order.ts';
 import type { Folded } from '../commit/commit-fold.ts';
 import { CachedRun, type RunRow, runKey } from '../commit/run-cache.ts';
-import type { CommitRows } from '../commit/run-rows.ts';
+import type { Changes, CommitRows } from '../commit/run-rows.ts';
 import { type ReadyDraft, StoredEvent } from '../contract/log.ts';
 import { canonicalJson, newSalt } from '../integrity/canonical.ts';
 import type { Statement } from './database.ts';
@@ -56,11 +56,12 @@ export type Given = {
 export type Basis = { nodeId: string; generation: number; epoch: string; erasures: number; nowMs: number | undefined };
 
 type Changed =
-  | { kind: 'stage'; id: string; row: Stage; state: string }
-  | { kind: 'artifact'; id: string; row: Artifact; state: string }
+  | { kind: 'stage'; id: string; row: Stage; state: string; isNew: boolean }
+  | { kind: 'artifact'; id: string; row: Artifact; state: string; isNew: boolean }
   | { kind: 'approval'; id: string; row: Approval; state: string; isNew: boolean };
 
-class Lists {
+/** Columns of rows that one statement carries. */
+class Columns {
   readonly #lists: (string | number)[][];
   constructor(count: number) {
     this.#lists = Array.from({ length: count }, () => []);
@@ -68,7 +69,7 @@ class Lists {
   push(...values: (string | number)[]): void {
     for (let index = 0; index < values.length; index++) this.#lists[index]?.push(values[index] as string | number);
   }
-  /** The first `numbers` lists as arrays of PostgreSQL, the others as texts that are divided by chr(1). */
+  /** The first `numbers` columns as arrays of PostgreSQL, the others as texts that are divided by chr(1). */
   values(numbers: number): string[] {
     return this.#lists.map((list, index) => (index < numbers ? `{${list.join(',')}}` : list.join('\u0001')));
   }
@@ -77,28 +78,42 @@ class Lists {
 /** Refused drafts, and the runs that their checks have read and that do not change. */
 export type Refused = { drafts: readonly ReadyDraft[]; runs: readonly CachedRun[] };
 
+type ChangedRun = { rows: CommitRows<CachedRun>; changes: Changes };
+type ChangedRow = Changed & { run: number };
+
 /** What one commit writes: the events of `items`, and the changed rows of `runs`. */
 export class CommitStatement {
   readonly #items: readonly Item[];
-  readonly #runs: readonly CommitRows<CachedRun>[];
+  /** The runs that change: the stored ones, then the new ones in the order of their first events. */
+  readonly #runs: readonly ChangedRun[];
+  readonly #stored: number;
+  /** Runs whose version must still hold: they are read, and do not change. */
+  readonly #read: readonly CachedRun[];
   /** What must still hold for the batches that a check has refused. */
-  readonly #refused: Refused;
+  readonly #refused: readonly ReadyDraft[];
   /** Numbers of the runs in the parameters, from 1. */
   readonly #numbers = new Map<CommitRows<CachedRun>, number>();
   /** The provisional position before the first event. */
   readonly #base: number;
-  readonly #changed: (Changed & { run: number })[] = [];
-  readonly #states: string[] = [];
-  readonly #last: number[] = [];
+  readonly #changed: readonly ChangedRow[];
   readonly #events: readonly (readonly Item[])[];
-  readonly #rows: readonly (readonly (Changed & { run: number })[])[];
+  readonly #rows: readonly (readonly ChangedRow[])[];
 
-  constructor(items: readonly Item[], runs: readonly CommitRows<CachedRun>[], refused: Refused, base: number) {
+  constructor(items: readonly Item[], runs: Iterable<CommitRows<CachedRun>>, refused: Refused, base: number) {
+    const [stored, added, read]: [ChangedRun[], ChangedRun[], CachedRun[]] = [[], [], []];
+    for (const rows of runs) {
+      const changes = rows.changes();
+      if (!changes) read.push(rows.tables);
+      else (rows.tables.row ? stored : added).push({ rows, changes });
+    }
     this.#items = items;
-    this.#runs = runs;
-    this.#refused = refused;
+    this.#runs = [...stored, ...added];
+    this.#stored = stored.length;
+    this.#read = [...read, ...refused.runs];
+    this.#refused = refused.drafts;
     this.#base = base;
-    for (const [index, rows] of this.#runs.entries()) this.#add(rows, index + 1);
+    for (const [index, { rows }] of this.#runs.entries()) this.#numbers.set(rows, index + 1);
+    this.#changed = this.#runs.flatMap(({ changes }, index) => changedRows(changes, index + 1));
     this.#events = divide(items, ({ json }) => json[0].length + json[1].length + json[2].length);
     this.#rows = divide(this.#changed, ({ state }) => state.length);
   }
@@ -114,14 +129,17 @@ export class CommitStatement {
     let given: Given | undefined;
     for (let part = 0; part < count; part++) {
       const items = this.#events[part] ?? [];
+      const changed = this.#rows[part] ?? [];
+      const stages = changed.filter(({ kind }) => kind === 'stage').sort((a, b) => Number(a.isNew) - Number(b.isNew));
       given = yield statement([
         ...[basis.nodeId, basis.generation, basis.epoch, basis.erasures, given?.atMs ?? basis.nowMs ?? null],
-        given?.base ?? null,
+        ...[given?.base ?? null, this.#stored, this.#runs.length - this.#stored],
+        stages.filter(({ isNew }) => !isNew).length,
         ...this.#runColumns(given),
         ...this.#eventColumns(items),
         ...this.#refusedColumns(),
         ...this.#userColumns(items),
-        ...this.#rowColumns(this.#rows[part] ?? []),
+        ...this.#rowColumns([...stages, ...changed.filter(({ kind }) => kind !== 'stage')]),
       ]);
     }
   }
@@ -149,112 +167,92 @@ export class CommitStatement {
     });
   }
 
-  /** The runs with the rows that are stored now. */
-  *cached({ base, rowIds }: Given & { rowIds: readonly number[] }): Generator<CachedRun> {
+  /** The changed runs with the rows that are stored now. */
+  cached({ base, rowIds }: Given & { rowIds: readonly number[] }): CachedRun[] {
     const real = (seq: number) => (seq > this.#base ? seq - this.#base + base : seq);
-    const runs = this.#runs.map((rows, index) => {
-      const { tables } = rows;
-      const header = rows.header();
-      if (!header || header === tables.header) return tables;
+    const runs = this.#runs.map(({ rows: { tables }, changes: { header } }, index) => {
       header.lastSeq = real(header.lastSeq);
       const row: RunRow = { rowId: rowIds[index] as number, version: header.lastRunSeq, header };
       return new CachedRun(tables.projectId, tables.runId, row, tables);
     });
-    for (const { run, ...changed } of this.#changed) {
+    for (const { run, kind, id, row, state, isNew } of this.#changed) {
       const cached = runs[run - 1] as CachedRun;
-      const { kind, id, row, state } = changed;
-      if (kind === 'approval' && changed.isNew) cached.addApproval();
       if (kind === 'stage') cached.put(kind, id, row, state.length);
       else if (kind === 'artifact') {
         cached.put(kind, id, { ...row, order: { ...row.order, seq: real(row.order.seq) } }, state.length);
-      } else cached.put(kind, id, { ...row, order: { seq: real(row.order.seq) } }, state.length);
+      } else {
+        if (isNew) cached.addApproval();
+        cached.put(kind, id, { ...row, order: { seq: real(row.order.seq) } }, state.length);
+      }
     }
-    yield* runs;
-  }
-
-  #add(rows: CommitRows<CachedRun>, run: number): void {
-    this.#numbers.set(rows, run);
-    const changes = rows.changes();
-    this.#states.push(changes ? headerState(changes.header) : '');
-    this.#last.push(changes ? changes.header.lastSeq - this.#base : 0);
-    if (!changes) return;
-    const { stages, artifacts, approvals } = changes;
-    for (const [id, row] of stages) this.#changed.push({ kind: 'stage', run, id, row, state: JSON.stringify(row) });
-    for (const [id, row] of artifacts) {
-      this.#changed.push({ kind: 'artifact', run, id, row, state: artifactState(row) });
-    }
-    for (const [id, row, stored] of approvals) {
-      this.#changed.push({ kind: 'approval', run, id, row, state: approvalState(row), isNew: !stored });
-    }
+    return runs;
   }
 
   #runColumns(given: Given | undefined): string[] {
-    const lists = new Lists(9);
-    for (const [index, rows] of this.#runs.entries()) {
+    const columns = new Columns(9);
+    for (const [index, { rows, changes }] of this.#runs.entries()) {
       const { row, projectId, runId } = rows.tables;
-      const { lastRunSeq = 0, status = '', createdAt = '' } = rows.header() ?? {};
+      const { header } = changes;
+      const { lastRunSeq, lastSeq, status, createdAt } = header;
       const rowId = given?.rowIds?.[index] ?? row?.rowId ?? 0;
-      const state = given ? '' : (this.#states[index] as string);
-      const last = this.#last[index] as number;
-      lists.push(rowId, row?.version ?? 0, lastRunSeq, last, projectId, runId, status, createdAt, state);
+      const state = given ? '' : headerState(header);
+      columns.push(
+        ...[rowId, row?.version ?? 0, lastRunSeq, lastSeq - this.#base],
+        ...[projectId, runId, status, createdAt, state],
+      );
     }
-    for (const { row, projectId, runId } of this.#refused.runs) {
-      lists.push(row?.rowId ?? 0, row?.version ?? 0, 0, 0, projectId, runId, '', '', '');
+    for (const { row, projectId, runId } of this.#read) {
+      columns.push(row?.rowId ?? 0, row?.version ?? 0, 0, 0, projectId, runId, '', '', '');
     }
-    return lists.values(4);
+    return columns.values(4);
   }
 
   #eventColumns(items: readonly Item[]): (string | Buffer)[] {
-    const lists = new Lists(9);
+    const columns = new Columns(9);
     for (const { folded, json } of items) {
       const { draft, event, rows } = folded;
       const { projectId, runId, type, eventId } = draft;
       const { runSeq, actor } = event;
       // What the hash of a row covers, without position and time: see `rowHash`.
       const mid = `,${JSON.stringify([projectId, runId, runSeq, type, eventId, actor]).slice(1, -1)},`;
-      lists.push(this.#numbers.get(rows) as number, runSeq, type, eventId, actor, ...json, mid);
+      columns.push(this.#numbers.get(rows) as number, runSeq, type, eventId, actor, json[0], json[1], json[2], mid);
     }
-    return [...lists.values(2), Buffer.concat(items.map(({ salt }) => salt))];
+    return [...columns.values(2), Buffer.concat(items.map(({ salt }) => salt))];
   }
 
   #refusedColumns(): string[] {
-    const { drafts, runs } = this.#refused;
-    const all = [...this.#runs.map(({ tables }) => tables), ...runs];
-    const numbers = new Map(all.map(({ projectId, runId }, index) => [runKey(projectId, runId), index + 1]));
-    const lists = new Lists(2);
-    for (const { projectId, runId, eventId } of drafts) {
-      const run = numbers.get(runKey(projectId, runId));
-      if (run !== undefined) lists.push(run, eventId);
+    const columns = new Columns(2);
+    if (this.#refused.length > 0) {
+      const all = [...this.#runs.map(({ rows }) => rows.tables), ...this.#read];
+      const numbers = new Map(all.map(({ projectId, runId }, index) => [runKey(projectId, runId), index + 1]));
+      for (const { projectId, runId, eventId } of this.#refused) {
+        const run = numbers.get(runKey(projectId, runId));
+        if (run !== undefined) columns.push(run, eventId);
+      }
     }
-    return lists.values(1);
+    return columns.values(1);
   }
 
   #userColumns(items: readonly Item[]): string[] {
-    const lists = new Lists(2);
-    for (const [index, { folded }] of items.entries()) for (const user of folded.users) lists.push(index + 1, user);
-    return lists.values(1);
+    const columns = new Columns(2);
+    for (const [index, { folded }] of items.entries()) {
+      for (const user of folded.users) columns.push(index + 1, user);
+    }
+    return columns.values(1);
   }
 
-  #rowColumns(changed: readonly (Changed & { run: number })[]): string[] {
-    const [stages, artifacts, approvals] = [new Lists(4), new Lists(4), new Lists(9)];
+  #rowColumns(changed: readonly ChangedRow[]): string[] {
+    const [stages, artifacts, approvals] = [new Columns(4), new Columns(4), new Columns(9)];
     // A provisional position is sent as the number of its event, negative.
     const position = (seq: number) => (seq > this.#base ? this.#base - seq : seq);
-    for (const { run, ...item } of changed) {
-      const { kind, id, row, state } = item;
+    for (const { run, kind, id, row, state } of changed) {
       if (kind === 'stage') stages.push(run, id, row.status === 'running' ? startKey(row) : '', state);
       else if (kind === 'artifact') artifacts.push(run, position(row.order.seq), id, state);
       else {
         const { status, expiresAt = '', decidedAt = '', requestActor, requestedBy = '' } = row;
         approvals.push(
-          run,
-          position(row.order.seq),
-          id,
-          status,
-          expiresAt,
-          decidedAt,
-          requestActor,
-          requestedBy,
-          state,
+          ...[run, position(row.order.seq)],
+          ...[id, status, expiresAt, decidedAt, requestActor, requestedBy, state],
         );
       }
     }
@@ -262,7 +260,21 @@ export class CommitStatement {
   }
 }
 
-const TEXT = `SELECT * FROM runwire_commit(${Array.from({ length: 46 }, (_, index) => `$${index + 1}`).join(', ')})`;
+function changedRows({ stages, artifacts, approvals }: Changes, run: number): ChangedRow[] {
+  const changed: ChangedRow[] = [];
+  for (const [id, row, stored] of stages) {
+    changed.push({ kind: 'stage', run, id, row, state: JSON.stringify(row), isNew: !stored });
+  }
+  for (const [id, row, stored] of artifacts) {
+    changed.push({ kind: 'artifact', run, id, row, state: artifactState(row), isNew: !stored });
+  }
+  for (const [id, row, stored] of approvals) {
+    changed.push({ kind: 'approval', run, id, row, state: approvalState(row), isNew: !stored });
+  }
+  return changed;
+}
+
+const TEXT = `SELECT * FROM runwire_commit(${Array.from({ length: 49 }, (_, index) => `$${index + 1}`).join(', ')})`;
 const statement = (values: unknown[]): Statement => ({ name: 'commit', text: TEXT, values });
 
 function divide<T>(list: readonly T[], lengthOf: (item: T) => number): T[][] {

@@ -64,6 +64,29 @@ async function checkChain(url: string): Promise<number> {
 }
 
 describe.skipIf(server === undefined)('commits in PostgreSQL', () => {
+  test('[L51] rows that another node has written after the provisional positions began are folded on their own', async () => {
+    const url = await newDatabase();
+    const [a, b] = [await open(url), await open(url)];
+    await append(a, created({ runId: 'r1' }), created({ runId: 'r2' }));
+    await append(b, draft('artifact.created', { runId: 'r1', artifactId: 'x', name: 'X' }));
+    await append(a, started({ runId: 'r1' }));
+    // Positions that the committer of the first node has not seen.
+    const requested = draft('governance.required', { runId: 'r2', approvalId: 'ap', title: 'T' });
+    const [, receipt] = await append(b, started({ runId: 'r2' }), requested);
+    await a.append({
+      actor: 'ci',
+      drafts: [
+        draft('run.completed', { runId: 'r1' }),
+        draft('approval.granted', { runId: 'r2', approvalId: 'ap', decidedBy: 'ann' }),
+      ],
+      // The row is not in memory: it is read in the middle of the fold.
+      check: (rows, { runId }) => runId === 'r1' && rows.artifact('x')?.name,
+    });
+    const client = await connect(url);
+    const { rows } = await client.query('SELECT request_seq::int AS seq, status FROM approvals');
+    expect(rows).toEqual([{ seq: receipt?.seq, status: 'granted' }]);
+  });
+
   test('[L15] [L51] seq, time and both hashes are given by the database', async () => {
     const url = await newDatabase();
     const log = await open(url);

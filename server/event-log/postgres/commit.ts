@@ -34,11 +34,10 @@ const KNOWN = `
   SELECT u.project_id, u.event_id, x.seq, x.run_seq
   FROM unnest(string_to_array($1, chr(1)), string_to_array($2, chr(1))) u(project_id, event_id)
   CROSS JOIN LATERAL (
-    SELECT y.seq, y.run_seq FROM event_ids y WHERE y.project_id = u.project_id AND y.event_id = u.event_id LIMIT 1) x`;
+    SELECT y.seq, y.run_seq FROM events y WHERE y.project_id = u.project_id AND y.event_id = u.event_id LIMIT 1) x`;
 /** The event with this salt: only this commit has it. */
 const OWN = `
-  SELECT e.seq - 1 AS base, e.recorded_at_ms FROM event_ids i JOIN events e ON e.seq = i.seq
-  WHERE i.project_id = $1 AND i.event_id = $2 AND e.salt = $3`;
+  SELECT e.seq - 1 AS base, e.recorded_at_ms FROM events e WHERE e.project_id = $1 AND e.event_id = $2 AND e.salt = $3`;
 const HASHES = `
   SELECT seq, prev_hash AS hash FROM events WHERE seq > $1 AND seq <= $2 + 1
   UNION ALL SELECT seq + 1, hash FROM head WHERE seq = $2 ORDER BY seq`;
@@ -173,7 +172,7 @@ export class Committer {
   }
 
   #statementOf({ group, base }: Folded, refused: Refused = { drafts: [], runs: [] }): CommitStatement {
-    return new CommitStatement(group.items, [...group.runs], refused, base);
+    return new CommitStatement(group.items, group.runs, refused, base);
   }
 
   /** A refusal holds only if its drafts are no duplicates, and the runs that its check has read are in the same version. */
@@ -216,7 +215,10 @@ export class Committer {
     for (const run of runs.all()) if (run.row) this.#cache.put(runKey(run.projectId, run.runId), run);
   }
 
-  /** Folds the batches. Undefined if another node has changed a run meanwhile. */
+  /**
+   * Folds the batches. Undefined if another node has changed a run meanwhile: its rows may have positions after the
+   * provisional ones.
+   */
   async #fold(batches: readonly Batch[], runs: LoadedRuns, known: Rows = []): Promise<Folded | undefined> {
     const { fold, now = Date.now } = this.#parts;
     const base = this.#seen;
@@ -254,7 +256,7 @@ export class Committer {
           }
           runs.want(error.row);
           await this.#load(runs);
-          if (runs.isChanged) return undefined;
+          if (runs.isChanged || this.#seen > base) return undefined;
         }
       }
     }

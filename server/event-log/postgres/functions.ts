@@ -31,20 +31,25 @@ const texts = (name: string) => `string_to_array(${name}, chr(1), '')`;
  *
  * - `i_`: the node and its generation; the epoch and the number of erasures on which it folded; the time (NULL: the clock of
  *   the database). `i_base`: NULL, or, for the further parts of a large commit, the position before its first event.
- * - `r_`: the runs. `r_row`: row id, 0 for a new run. `r_version`, `r_next`: `last_run_seq` before and after. `r_last`: number
- *   of the run's last event in the commit, 0 for a run without events.
+ * - `r_`: the runs. The first `i_stored` are stored and change, the next `i_new` are new, the others do not change. `r_row`:
+ *   row id, 0 for a run that is not stored. `r_version`, `r_next`: `last_run_seq` before and after. `r_last`: number of the
+ *   run's last event in the commit.
  * - `k_`: ids of events that a check has refused: a duplicate is not checked.
- * - `e_`: the events, `u_`: their users, `s_`, `a_`, `p_`: changed stages, artifacts and approvals. `…_run`, `u_event`: number
- *   in the list, from 1. The JSON of an event is `e_a`, `recordedAt`, `e_b`, `seq`, `e_c`. A position of an artifact or a
- *   request that is negative is the number of an event.
+ * - `e_`: the events, `u_`: their users, `s_`, `a_`, `p_`: changed stages (the first `i_stages` are stored), artifacts and
+ *   approvals. `…_run`, `u_event`: number in the list, from 1. The JSON of an event is `e_a`, `recordedAt`, `e_b`, `seq`,
+ *   `e_c`. A position of an artifact or a request that is negative is the number of an event.
  *
  * `o_outcome`: `done`; or, with nothing written, `renewed` (epoch or erasures differ), `fenced` (the node has another
  * generation), `stale` (a run has another version) or `known` (an event id is stored). `o_hashes`: 4 bytes of the hash of
- * the row before the first event, and of each event.
+ * the row before the first event, and of each event. `o_rows`: row ids of the runs that are written.
+ *
+ * The unique index finds the known ids: a look-up before would descend its tree once more for each event. Rows are made of
+ * numbers and subscripts: `unnest` would store each array once more.
  */
 export const COMMIT = `
   CREATE FUNCTION runwire_commit(
     i_node text, i_generation bigint, i_epoch text, i_erasures bigint, i_now bigint, i_base bigint,
+    i_stored int, i_new int, i_stages int,
     r_row bigint[], r_version bigint[], r_next bigint[], r_last bigint[],
     r_project text, r_run text, r_status text, r_created text, r_state text,
     e_run int[], e_run_seq bigint[], e_type text, e_event text, e_actor text, e_a text, e_b text, e_c text, e_mid text,
@@ -62,14 +67,24 @@ export const COMMIT = `
     statuses text[] := ${texts('r_status')};
     created text[] := ${texts('r_created')};
     states text[] := ${texts('r_state')};
-    mids text[] := ${texts('e_mid')};
+    types text[] := ${texts('e_type')};
     event_ids text[] := ${texts('e_event')};
+    actors text[] := ${texts('e_actor')};
+    mids text[] := ${texts('e_mid')};
+    json_a text[] := ${texts('e_a')};
+    json_b text[] := ${texts('e_b')};
+    json_c text[] := ${texts('e_c')};
+    stage_ids text[];
+    stage_keys text[];
+    stage_states text[];
     events int := cardinality(e_run);
+    stages int := cardinality(s_run);
     before_seq bigint;
     new_row bigint;
     iso text;
-    payloads text[];
-    hashed bytea[];
+    broken text;
+    payloads text[] := '{}';
+    hashed bytea[] := '{}';
     previous bytea[] := '{}';
   BEGIN
     SELECT h.seq, h.hash, h.recorded_at_ms, h.epoch, h.erasures INTO before_seq, o_hash, o_at, o_epoch, o_erasures
@@ -78,32 +93,25 @@ export const COMMIT = `
       IF o_epoch <> i_epoch OR o_erasures <> i_erasures THEN o_outcome := 'renewed'; RETURN; END IF;
       PERFORM 1 FROM nodes n WHERE n.node_id = i_node AND n.generation = i_generation FOR KEY SHARE;
       IF NOT FOUND THEN o_outcome := 'fenced'; RETURN; END IF;
-      PERFORM 1 FROM unnest(r_row, r_version) u(row_id, version)
-        LEFT JOIN LATERAL (SELECT x.last_run_seq FROM runs x WHERE x.row_id = u.row_id LIMIT 1) y ON true
-        WHERE u.row_id > 0 AND y.last_run_seq IS DISTINCT FROM u.version LIMIT 1;
+      PERFORM 1 FROM generate_series(1, i_stored) i
+        LEFT JOIN LATERAL (SELECT x.last_run_seq FROM runs x WHERE x.row_id = r_row[i] LIMIT 1) y ON true
+        WHERE y.last_run_seq IS DISTINCT FROM r_version[i] LIMIT 1;
       IF FOUND THEN o_outcome := 'stale'; RETURN; END IF;
-      PERFORM 1 FROM unnest(r_row, projects, runs) u(row_id, project_id, run_id)
-        CROSS JOIN LATERAL (SELECT 1 FROM runs x WHERE x.project_id = u.project_id AND x.run_id = u.run_id LIMIT 1) y
-        WHERE u.row_id = 0 LIMIT 1;
-      IF FOUND THEN o_outcome := 'stale'; RETURN; END IF;
+      IF cardinality(r_row) > i_stored THEN
+        PERFORM 1 FROM generate_series(i_stored + 1, cardinality(r_row)) i
+          LEFT JOIN LATERAL (
+            SELECT x.row_id, x.last_run_seq FROM runs x WHERE x.project_id = projects[i] AND x.run_id = runs[i] LIMIT 1) y
+            ON true
+          WHERE (coalesce(y.row_id, 0), coalesce(y.last_run_seq, 0)) <> (r_row[i], r_version[i]) LIMIT 1;
+        IF FOUND THEN o_outcome := 'stale'; RETURN; END IF;
+      END IF;
       IF cardinality(k_run) > 0 THEN
         PERFORM 1 FROM unnest(k_run, ${texts('k_event')}) u(run, event_id)
           CROSS JOIN LATERAL (
-            SELECT 1 FROM event_ids x WHERE x.project_id = projects[u.run] AND x.event_id = u.event_id LIMIT 1) y
+            SELECT 1 FROM events x WHERE x.event_id = u.event_id AND x.project_id = projects[u.run] LIMIT 1) y
           LIMIT 1;
         IF FOUND THEN o_outcome := 'known'; RETURN; END IF;
       END IF;
-    END IF;
-    IF events > 0 THEN
-      -- The key finds the known ids: a look-up before would descend its tree once more for each event.
-      BEGIN
-        INSERT INTO event_ids (project_id, event_id, seq, run_seq)
-          SELECT projects[u.run], u.event_id, before_seq + u.i, u.run_seq
-          FROM unnest(e_run, event_ids, e_run_seq) WITH ORDINALITY u(run, event_id, run_seq, i);
-      EXCEPTION WHEN unique_violation THEN
-        o_outcome := 'known';
-        RETURN;
-      END;
     END IF;
 
     o_outcome := 'done';
@@ -111,51 +119,56 @@ export const COMMIT = `
     o_at := greatest(o_at, coalesce(i_now, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint));
     iso := to_char(to_timestamp(o_at / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
     o_rows := r_row;
-    FOR i IN 1 .. cardinality(r_row) LOOP
-      CONTINUE WHEN r_row[i] > 0 OR r_last[i] = 0;
-      INSERT INTO runs (project_id, run_id, status, created_at, last_seq, last_run_seq, state)
-        VALUES (projects[i], runs[i], statuses[i], created[i], o_base + r_last[i], r_next[i], states[i])
-        RETURNING row_id INTO new_row;
-      o_rows[i] := new_row;
+    o_hashes := substr(o_hash, 1, 4);
+    FOR i IN 1 .. events LOOP
+      payloads[i] := json_a[i] || iso || json_b[i] || (before_seq + i) || json_c[i];
+      hashed[i] := sha256(substr(e_salt, i * 16 - 15, 16) || convert_to(payloads[i], 'UTF8'));
+      previous[i] := o_hash;
+      o_hash := sha256(convert_to('[' || (before_seq + i) || mids[i] || o_at || ']', 'UTF8') || o_hash || hashed[i]);
+      o_hashes := o_hashes || substr(o_hash, 1, 4);
     END LOOP;
-    IF i_base IS NULL THEN
-      UPDATE runs x SET status = u.status, created_at = u.created_at, last_seq = o_base + u.last, last_run_seq = u.next,
-          state = u.state
-        FROM unnest(r_row, r_last, r_next, statuses, created, states) u(row_id, last, next, status, created_at, state)
-        WHERE x.row_id = u.row_id AND u.row_id > 0 AND u.last > 0;
-    END IF;
-
-    IF events > 0 THEN
-      SELECT array_agg(x.payload),
-          array_agg(sha256(substr(e_salt, x.i * 16 - 15, 16) || convert_to(x.payload, 'UTF8')))
-        INTO payloads, hashed
-        FROM (
-          SELECT u.a || iso || u.b || (before_seq + u.i) || u.c AS payload, u.i::int AS i
-          FROM unnest(${texts('e_a')}, ${texts('e_b')}, ${texts('e_c')}) WITH ORDINALITY u(a, b, c, i) OFFSET 0) x;
-      FOR i IN 1 .. events LOOP
-        previous[i] := o_hash;
-        o_hash := sha256(
-          convert_to('[' || (before_seq + i) || mids[i] || o_at || ']', 'UTF8') || o_hash || hashed[i]);
-      END LOOP;
-      o_hashes := (SELECT string_agg(substr(p, 1, 4), '') FROM unnest(previous || o_hash) p);
+    -- A subtransaction: a row that it and the transaction both lock or change would need a multixact.
+    BEGIN
+      IF i_base IS NULL THEN
+        FOR i IN i_stored + 1 .. i_stored + i_new LOOP
+          INSERT INTO runs (project_id, run_id, status, created_at, last_seq, last_run_seq, state)
+            VALUES (projects[i], runs[i], statuses[i], created[i], o_base + r_last[i], r_next[i], states[i])
+            RETURNING row_id INTO new_row;
+          o_rows[i] := new_row;
+        END LOOP;
+      END IF;
       INSERT INTO events (seq, run_row, run_seq, project_id, run_id, type, event_id, actor, recorded_at_ms, payload, salt,
           payload_hash, prev_hash)
-        SELECT before_seq + u.i, o_rows[u.run], u.run_seq, projects[u.run], runs[u.run], u.type, u.event_id, u.actor, o_at,
-          u.payload, substr(e_salt, u.i::int * 16 - 15, 16), u.hashed, u.previous
-        FROM unnest(e_run, e_run_seq, ${texts('e_type')}, event_ids, ${texts('e_actor')}, payloads, hashed, previous)
-          WITH ORDINALITY u(run, run_seq, type, event_id, actor, payload, hashed, previous, i);
+        SELECT before_seq + i, o_rows[e_run[i]], e_run_seq[i], projects[e_run[i]], runs[e_run[i]], types[i], event_ids[i],
+          actors[i], o_at, payloads[i], substr(e_salt, i * 16 - 15, 16), hashed[i], previous[i]
+        FROM generate_series(1, events) i;
+    EXCEPTION WHEN unique_violation THEN
+      GET STACKED DIAGNOSTICS broken = CONSTRAINT_NAME;
+      IF broken <> 'events_by_id' THEN RAISE; END IF;
+      o_outcome := 'known';
+      RETURN;
+    END;
+    IF i_base IS NULL THEN
+      UPDATE runs x SET status = statuses[i], created_at = created[i], last_seq = o_base + r_last[i],
+          last_run_seq = r_next[i], state = states[i]
+        FROM generate_series(1, i_stored) i WHERE x.row_id = r_row[i];
+    END IF;
+    IF events > 0 THEN
       UPDATE head h SET seq = before_seq + events, hash = o_hash, recorded_at_ms = o_at WHERE h.id = 1;
     END IF;
     IF cardinality(u_event) > 0 THEN
       INSERT INTO event_users (user_id, seq)
         SELECT u.user_id, before_seq + u.event FROM unnest(u_event, ${texts('u_user')}) u(event, user_id);
     END IF;
-    IF cardinality(s_run) > 0 THEN
+    IF stages > 0 THEN
+      stage_ids := ${texts('s_id')};
+      stage_keys := ${texts('s_key')};
+      stage_states := ${texts('s_state')};
+      UPDATE stages x SET last_seq = o_base + r_last[s_run[i]], start_key = stage_keys[i], state = stage_states[i]
+        FROM generate_series(1, i_stages) i WHERE x.run_row = o_rows[s_run[i]] AND x.stage_id = stage_ids[i];
       INSERT INTO stages (run_row, stage_id, last_seq, start_key, state)
-        SELECT o_rows[u.run], u.id, o_base + r_last[u.run], u.key, u.state
-        FROM unnest(s_run, ${texts('s_id')}, ${texts('s_key')}, ${texts('s_state')}) u(run, id, key, state)
-        ON CONFLICT (run_row, stage_id) DO UPDATE
-          SET last_seq = excluded.last_seq, start_key = excluded.start_key, state = excluded.state;
+        SELECT o_rows[s_run[i]], stage_ids[i], o_base + r_last[s_run[i]], stage_keys[i], stage_states[i]
+        FROM generate_series(i_stages + 1, stages) i;
     END IF;
     IF cardinality(a_run) > 0 THEN
       INSERT INTO artifacts (run_row, artifact_id, seq, last_seq, state)

@@ -43,7 +43,7 @@ export const READ_STATEMENTS = {
     `SELECT ${COLUMNS} FROM event_users u JOIN events e ON e.seq = u.seq ${NEXT} ${within('u.user_id', 'u.seq', '$4')}`,
   ),
   scan: withOldest(`SELECT e.seq, e.payload FROM events e ${within('e.run_row', 'e.seq', RUN_ROW)}`),
-  seqOf: 'SELECT seq FROM event_ids WHERE project_id = $1 AND event_id = $2',
+  seqOf: 'SELECT seq FROM events WHERE project_id = $1 AND event_id = $2',
   hashPrefixes: `SELECT n.seq - 1 AS seq, ${PREFIX} FROM events n WHERE n.seq = ANY ($1)`,
 };
 

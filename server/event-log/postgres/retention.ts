@@ -28,10 +28,7 @@ const LAST_BEFORE = `SELECT max(seq) AS seq FROM (
   WHERE at_ms < $3`;
 const CHAINED_ROW = `SELECT ${CHAINED_COLUMNS} FROM events e WHERE e.seq = $1`;
 export const TRIM_STATEMENTS = [
-  // `event_ids` has no index by position.
-  `DELETE FROM event_ids WHERE ctid = ANY (ARRAY(SELECT i.ctid FROM events e CROSS JOIN LATERAL (
-    SELECT x.ctid, x.seq FROM event_ids x WHERE x.project_id = e.project_id AND x.event_id = e.event_id LIMIT 1) i
-  WHERE e.seq <= $1 AND i.seq = e.seq))`,
+  'DELETE FROM events WHERE seq <= $1',
   'DELETE FROM checkpoints WHERE seq <= $1 AND seq < (SELECT max(seq) FROM checkpoints)',
 ];
 /** In batches of their own, since an event may have many users. Without its event, such a row is found by no read. */
@@ -104,10 +101,9 @@ export class PostgresRetention implements Pick<Log, 'trim' | 'keepClock' | 'kept
     if (typeof seq !== 'number') return undefined;
     await this.#attestTrimming(query, seq);
     for (const text of TRIM_STATEMENTS) await query({ text, values: [seq] });
-    const deleted = await query({ text: 'DELETE FROM events WHERE seq <= $1 RETURNING 1', values: [seq] });
     await query({ text: 'UPDATE head SET oldest = $1', values: [seq + 1] });
     await this.#parts.index.trimmed(query, seq);
-    return { removed: deleted.length, oldest: seq + 1 };
+    return { removed: seq + 1 - oldest, oldest: seq + 1 };
   }
 
   /** Signs and stores the hash of the last row to be trimmed: the oldest kept row has this hash as `prevHash`. */

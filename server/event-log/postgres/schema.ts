@@ -128,15 +128,8 @@ export const migrations: readonly string[] = [
   );
   CREATE INDEX events_by_run ON events (run_row, seq);
   CREATE INDEX events_by_project ON events (project_id, seq);
-  -- A table of its own: a unique index on events would keep the table from being partitioned by position. It has no index
-  -- by position, for the speed of commits: retention finds the ids of the events that it removes in events.
-  CREATE TABLE event_ids (
-    project_id text COLLATE "C" NOT NULL,
-    event_id text COLLATE "C" NOT NULL,
-    seq bigint NOT NULL,
-    run_seq bigint NOT NULL,
-    PRIMARY KEY (project_id, event_id)
-  );
+  -- The id comes first: a descent mostly compares one column.
+  CREATE UNIQUE INDEX events_by_id ON events (event_id, project_id);
   -- Signed repairs of the clock: an event at or before seq counts as recorded at at_ms at the latest.
   CREATE TABLE clock_repairs (seq bigint PRIMARY KEY, at_ms bigint NOT NULL, repair text NOT NULL);
 

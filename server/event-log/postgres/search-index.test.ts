@@ -120,7 +120,7 @@ class Place {
         await query({
           text: `INSERT INTO events (seq, run_row, run_seq, project_id, run_id, type, event_id, actor, recorded_at_ms, payload,
               salt, payload_hash, prev_hash)
-            SELECT e.seq, r.row_id, 1, e.p, e.r, e.type, '', e.actor, e.at, e.payload, 'salt', '', ''
+            SELECT e.seq, r.row_id, 1, e.p, e.r, e.type, e.seq, e.actor, e.at, e.payload, 'salt', '', ''
             FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[])
               AS e (seq, p, r, type, actor, at, payload) JOIN runs r ON r.project_id = e.p AND r.run_id = e.r`,
           values: [
@@ -281,6 +281,29 @@ describe.skipIf(server === undefined)('search in PostgreSQL', () => {
     const missing = place.records.filter(({ seq }) => seq <= position && !indexed.includes(seq));
     expect(seqs(missing)).toEqual([]);
   }, 60_000);
+
+  test('[R66] of two feeders that began at different events only one stores: no event is indexed twice', async () => {
+    const place = await Place.make();
+    const [first, second, other] = [place.node(), place.node(), place.node()];
+    first.hold();
+    await place.log(words(600));
+    await expect.poll(() => first.index.lag).toBe(0);
+    // The block of the first feeder has the trimmed events, and that of the second one begins after them.
+    await place.trim(other, 500);
+    second.hold();
+    await expect.poll(() => second.index.lag).toBe(0);
+    await place.log(words(1_400));
+    await expect.poll(() => place.lastStored()).toBeGreaterThan(1_000);
+    await place.log(words(1_600));
+    await expect.poll(() => [first.index.lag, second.index.lag], { timeout: 20_000 }).toEqual([0, 0]);
+    await expect.poll(() => place.lastStored(), { timeout: 20_000 }).toBeGreaterThan(2_500);
+    const blocks = await place.rows<{ first: number; last: number }>(
+      'SELECT first_seq AS first, last_seq AS last FROM search_blocks ORDER BY first_seq',
+    );
+    expect(blocks.filter(({ first: from }, at) => from <= (blocks[at - 1]?.last ?? 0))).toEqual([]);
+    const asked = { projects: 'all' as const, text: 'common' };
+    expect(seqs(await find(other, asked))).toEqual(seqs(matching(place.records, asked)));
+  });
 
   test('[R66] a write of the index that fails in its middle changes nothing, and is done again', async () => {
     const place = await Place.make();
