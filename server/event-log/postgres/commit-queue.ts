@@ -213,5 +213,12 @@ const refusalFor = (error: unknown): RunwireError =>
 /** Whether PostgreSQL returns the ids unchanged, and no id contains the character that divides the texts of a commit. */
 function isSendable({ actor, drafts }: Batch): boolean {
   const isId = (text: string) => isStorable(text) && !text.includes('\u0001');
-  return isId(actor) && drafts.every((draft) => [draft.projectId, draft.runId, draft.eventId, draft.type].every(isId));
+  // Mostly all drafts of a batch are of one run and of few types.
+  let last: Batch['drafts'][number] | undefined;
+  for (const draft of drafts) {
+    const hasId = (key: 'projectId' | 'runId' | 'type') => draft[key] === last?.[key] || isId(draft[key]);
+    if (!isId(draft.eventId) || !hasId('projectId') || !hasId('runId') || !hasId('type')) return false;
+    last = draft;
+  }
+  return isId(actor);
 }

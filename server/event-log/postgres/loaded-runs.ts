@@ -21,21 +21,40 @@ type KeyedDraft = ReadyDraft & {
   evidence?: string[];
 };
 
-/** The rows that the fold and the checks of the twelve types read. */
-function* keysOf(draft: KeyedDraft): Generator<Key> {
-  const { type, stageId, stages = [], artifactId, approvalId, evidence = [] } = draft;
-  if (stageId !== undefined) {
-    yield { kind: 'stage', id: stageId };
-    yield { kind: 'running', id: AFTER_ALL };
-  }
-  for (const stage of stages) yield { kind: 'stage', id: stage.stageId };
-  if (artifactId !== undefined) yield { kind: 'artifact', id: artifactId };
-  if (approvalId !== undefined) yield { kind: 'approval', id: approvalId };
-  for (const id of evidence) yield { kind: 'artifact', id };
-  if (type === 'governance.required') yield { kind: 'approvals', id: '' };
+/** Whether one of the rows that the fold and the checks of the twelve types read meets a condition. */
+function someKey(draft: KeyedDraft, is: (kind: Key['kind'], id: string) => boolean): boolean {
+  const { type, stageId, stages, artifactId, approvalId, evidence } = draft;
+  return (
+    (stageId !== undefined && (is('stage', stageId) || is('running', AFTER_ALL))) ||
+    stages?.some((stage) => is('stage', stage.stageId)) ||
+    (artifactId !== undefined && is('artifact', artifactId)) ||
+    (approvalId !== undefined && is('approval', approvalId)) ||
+    evidence?.some((id) => is('artifact', id)) ||
+    (type === 'governance.required' && is('approvals', ''))
+  );
 }
 
-type Loading = { projectId: string; runId: string; run: CachedRun | undefined; keys: Map<string, Key> };
+/** `missed`: rows that the fold has missed. */
+type Loading = {
+  projectId: string;
+  runId: string;
+  run: CachedRun | undefined;
+  drafts: KeyedDraft[];
+  missed: Key[];
+};
+
+/** The rows that a run needs, each once. Made for a read only: mostly all of them are in memory. */
+function keysOf({ drafts, missed }: Loading): Key[] {
+  const keys = new Map<string, Key>();
+  const add = (kind: Key['kind'], id: string) => {
+    keys.set(`${kind} ${id}`, { kind, id });
+    return false;
+  };
+  for (const draft of drafts) someKey(draft, add);
+  for (const { kind, id } of missed) add(kind, id);
+  return [...keys.values()];
+}
+
 export type LoadedRow = {
   o_kind: MissingRow['kind'] | 'run';
   o_run: number;
@@ -61,19 +80,18 @@ export class LoadedRuns {
         const key = runKey(projectId, runId);
         let loading = this.#runs.get(key);
         if (!loading) {
-          loading = { projectId, runId, run: cache.get(key), keys: new Map() };
+          loading = { projectId, runId, run: cache.get(key), drafts: [], missed: [] };
           this.#runs.set(key, loading);
         }
-        for (const wanted of keysOf(draft as KeyedDraft)) loading.keys.set(`${wanted.kind} ${wanted.id}`, wanted);
+        loading.drafts.push(draft as KeyedDraft);
       }
     }
   }
 
   /** Whether the fold would miss a row. */
   get isIncomplete(): boolean {
-    for (const { run, keys } of this.#runs.values()) {
-      if (!run) return true;
-      for (const { kind, id } of keys.values()) if (!run.has(kind, id)) return true;
+    for (const { run, drafts } of this.#runs.values()) {
+      if (!run || drafts.some((draft) => someKey(draft, (kind, id) => !run.has(kind, id)))) return true;
     }
     return false;
   }
@@ -95,19 +113,20 @@ export class LoadedRuns {
 
   /** Adds a row that the fold has missed. */
   want({ projectId, runId, kind, id }: MissingRow): void {
-    this.#runs.get(runKey(projectId, runId))?.keys.set(`${kind} ${id}`, { kind, id });
+    this.#runs.get(runKey(projectId, runId))?.missed.push({ kind, id });
   }
 
   /** Reads the runs with a changed version, and the rows that are not loaded. */
   statement(): Statement {
     const [rowIds, versions, runs, cached]: [number[], number[], number[], boolean[]] = [[], [], [], []];
     const [projectIds, runIds, kinds, ids]: [string[], string[], string[], string[]] = [[], [], [], []];
-    for (const { projectId, runId, run, keys } of this.#runs.values()) {
+    for (const loading of this.#runs.values()) {
+      const { projectId, runId, run } = loading;
       projectIds.push(projectId);
       runIds.push(runId);
       rowIds.push(run?.row?.rowId ?? 0);
       versions.push(run?.row?.version ?? 0);
-      for (const { kind, id } of keys.values()) {
+      for (const { kind, id } of keysOf(loading)) {
         runs.push(runIds.length);
         cached.push(run?.has(kind, id) ?? false);
         kinds.push(kind);
@@ -146,10 +165,11 @@ export class LoadedRuns {
       if (others) others.push(row);
       else found.set(at, [row]);
     }
-    for (const [index, { run, keys }] of loadings.entries()) {
+    for (const [index, loading] of loadings.entries()) {
+      const { run } = loading;
       if (!run?.row) continue;
       const isNew = run !== before[index];
-      for (const { kind, id } of keys.values()) {
+      for (const { kind, id } of keysOf(loading)) {
         if (!isNew && run.has(kind, id)) continue;
         const at = `${index + 1} ${kind}`;
         put(run, { kind, id }, found.get(isList(kind) ? at : `${at} ${id}`) ?? []);
