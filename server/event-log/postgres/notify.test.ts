@@ -42,7 +42,7 @@ describe.skipIf(server === undefined)('messages by LISTEN and NOTIFY (PostgreSQL
       'last',
     ];
     for (const message of messages) a.send(message);
-    await expect.poll(() => b.received.at(-1)).toBe('last');
+    for (const { received } of [a, b]) await expect.poll(() => received.at(-1)).toBe('last');
     // NOTIFY delivers equal texts of one transaction once, and an empty one as an empty payload.
     expect(b.received).toEqual(messages);
     expect(a.received).toEqual(messages);
