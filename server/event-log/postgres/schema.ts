@@ -63,7 +63,8 @@ export const migrations: readonly string[] = [
     start_key text COLLATE "C",
     state text NOT NULL,
     PRIMARY KEY (run_row, stage_id)
-  ) WITH (fillfactor = 70);
+  -- Room for the versions of stages that make progress together.
+  ) WITH (fillfactor = 50);
   CREATE INDEX stages_running ON stages (run_row, start_key) WHERE start_key IS NOT NULL;
 
   CREATE TABLE artifacts (
