@@ -387,13 +387,13 @@ export class Feed {
 function toRecords(rows: readonly PageRow[], upTo: number): StoredEvent[] {
   const records: StoredEvent[] = [];
   let whole = 0;
-  rows.forEach(({ seq, head, headHashPrefix, hash, payload: json, users, ...row }, index) => {
-    const hashPrefix = hash ?? (seq === head ? headHashPrefix : undefined);
-    if (seq === null || seq > upTo || hashPrefix === undefined) return;
-    const { runSeq, projectId, runId, type } = row;
-    records.push(new StoredEvent({ seq, runSeq, projectId, runId, type, json, hashPrefix, users: users ?? [] }));
+  for (const [index, row] of rows.entries()) {
+    const { seq, runSeq, projectId, runId, type, payload: json } = row;
+    const hashPrefix = row.hash ?? (seq === row.head ? row.headHashPrefix : undefined);
+    if (seq === null || seq > upTo || hashPrefix === undefined) continue;
+    records.push(new StoredEvent({ seq, runSeq, projectId, runId, type, json, hashPrefix, users: row.users ?? [] }));
     // The events of a commit have the same time.
     if (seq === upTo || rows[index + 1]?.atMs !== row.atMs) whole = records.length;
-  });
+  }
   return whole > 0 ? records.slice(0, whole) : records;
 }
