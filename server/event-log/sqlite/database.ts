@@ -5,7 +5,7 @@ import { RunwireError } from '../../../shared/errors.ts';
 import { SLICE_MS, type Slice, Slices } from '../../slices.ts';
 import type { Renewal } from '../integrity/attestation.ts';
 import { AuditKeys } from '../integrity/keys.ts';
-import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
+import { type DatabaseSyncInstance, openSqlite, sqliteDriver } from './driver.ts';
 import { DatabaseFiles } from './files.ts';
 import { migrate } from './schema.ts';
 
@@ -52,13 +52,13 @@ export class SqliteDatabase {
   #isClosed = false;
 
   /** Creates the file if it is missing, and migrates it to the newest schema. */
-  constructor(path: string, onFailure: (error: unknown) => void) {
+  constructor(path: string, onFailure: (error: unknown) => void, driver = sqliteDriver()) {
     this.path = path;
     this.#onFailure = onFailure;
     this.files = path === ':memory:' ? undefined : new DatabaseFiles(path);
     let db: DatabaseSyncInstance | undefined;
     try {
-      db = openSqlite(path, { timeout: BUSY_START_MS });
+      db = openSqlite(path, { timeout: BUSY_START_MS }, driver);
       let keys: AuditKeys | undefined;
       const keysOf = () => {
         keys ??= path === ':memory:' ? AuditKeys.make() : AuditKeys.inFile(join(dirname(path), 'audit.key'));

@@ -58,6 +58,8 @@ const ROWS_AT_ONCE = 64;
 export type SqliteOptions = {
   /** Path of the file, or `:memory:`. */
   path: string;
+  /** The module of SQLite, for tests. Default: {@link sqliteDriver}. */
+  driver?: string;
   /** Folds a logged event into its run. */
   fold: (rows: RunRows, event: never) => void;
   /** Unix ms; default `Date.now`. `recordedAt` does not go back even if this clock does. */
@@ -86,7 +88,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
   };
   let database: SqliteDatabase | undefined;
   try {
-    database = new SqliteDatabase(path, onFailure);
+    database = new SqliteDatabase(path, onFailure, options.driver);
     const { db, slice, write } = database;
     const statements = prepareStatements(db);
     const rows = prepareRowStatements(db);
