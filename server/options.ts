@@ -96,6 +96,11 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
 export type InternalOptions = {
   /** Whether `authSecret` is the server's own, with which it has printed a sign-in link. */
   isLocalSecret?: boolean;
+  /**
+   * Whether only programs and pages of this machine may connect, whichever address the HTTP server has: their user is not
+   * verified.
+   */
+  onlyThisMachine?: boolean;
   /** Replaces Redis, and LISTEN and NOTIFY. */
   backplane?: OpenBackplane;
   /** Replaces the PHI guard. */

@@ -73,7 +73,8 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
 ): Promise<RunServer<R> & { routes: readonly Route[] }> {
   const { host = '127.0.0.1', port = 3001, heartbeatMs = HEARTBEAT_MS, logger = pino({ level: 'warn' }) } = options;
   const { compression = false } = options;
-  const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts: options.onlyLocalHosts });
+  const { onlyLocalHosts, onlyThisMachine } = options;
+  const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts, onlyThisMachine });
   const proxies = new TrustedProxies(options.trustedProxies);
   const services = await openServices<R>(options, logger);
   const { registry, limits, metrics, health, log, identity, peers, privacy, bus, delivery, access } = services;

@@ -20,6 +20,11 @@ export type OriginsOptions = {
   allowed?: readonly string[] | undefined;
   /** Refuses requests with a `Host` that is neither a local name nor the host of an allowed origin. Default false. */
   onlyLocalHosts?: boolean | undefined;
+  /**
+   * Refuses requests from other machines, also those that a proxy on this machine forwards, and requests with another `Host`
+   * than a local name. Allows pages of any local origin. Default false.
+   */
+  onlyThisMachine?: boolean | undefined;
 };
 
 type Request = Pick<IncomingMessage, 'headers' | 'socket'>;
@@ -27,15 +32,17 @@ type Request = Pick<IncomingMessage, 'headers' | 'socket'>;
 export class Origins {
   readonly #allowed: ReadonlySet<string>;
   readonly #onlyLocalHosts: boolean;
+  readonly #onlyThisMachine: boolean;
 
-  constructor({ allowed = [], onlyLocalHosts = false }: OriginsOptions = {}) {
+  constructor({ allowed = [], onlyLocalHosts = false, onlyThisMachine = false }: OriginsOptions = {}) {
     allowed.forEach((origin, index) => {
       if (isOrigin(origin)) return;
       const message = 'must be an origin such as https://app.example.org, without path, trailing slash or wildcard';
       throw new RunwireError('INVALID_INPUT', message, { path: `allowedOrigins.${index}` });
     });
     this.#allowed = new Set(allowed);
-    this.#onlyLocalHosts = onlyLocalHosts;
+    this.#onlyLocalHosts = onlyLocalHosts || onlyThisMachine;
+    this.#onlyThisMachine = onlyThisMachine;
   }
 
   /**
@@ -44,12 +51,15 @@ export class Origins {
    */
   allows(request: Request): boolean {
     const { origin } = request.headers;
-    return origin === undefined || this.#allowed.has(origin) || isOwn(origin, request);
+    if (origin === undefined || this.#allowed.has(origin) || isOwn(origin, request)) return true;
+    return this.#onlyThisMachine && URL.canParse(origin) && isLocal(new URL(origin).host);
   }
 
   /** Whether the `Host` of a request is a name of this server. */
-  knowsHost({ headers: { host } }: Request): boolean {
+  knowsHost(request: Request): boolean {
+    const { host } = request.headers;
     if (!this.#onlyLocalHosts) return true;
+    if (this.#onlyThisMachine && !isOfThisMachine(request)) return false;
     return isLocal(host) || ['http', 'https'].some((scheme) => this.#allowed.has(originOf(scheme, host) ?? ''));
   }
 }
@@ -90,6 +100,13 @@ function isLocal(host: string | undefined): boolean {
   if (origin === undefined) return false;
   const name = new URL(origin).hostname;
   return name === 'localhost' || name.endsWith('.localhost') || name === '[::1]' || /^127\.[\d.]+$/.test(name);
+}
+
+/** Whether the client, and the client of each proxy, has a loopback address. */
+function isOfThisMachine({ headers, socket }: Request): boolean {
+  const forwarded = [headers['x-forwarded-for'] ?? []].flat().flatMap((list) => list.split(','));
+  const addresses = [socket.remoteAddress ?? '', ...forwarded].map((address) => address.trim().replace(/^::ffff:/, ''));
+  return headers.forwarded === undefined && addresses.every((address) => /^(::1|127\.[\d.]+)$/.test(address));
 }
 
 /** Whether browsers, or apps with their own scheme, send this origin. Not `null`, which every sandboxed page sends. */

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { TestProject } from 'vitest/node';
 import type { Role } from '../../server/auth/principal.ts';
 import { type RunEventDraft, type RunwireEvents, runwireEvents } from '../../shared/events.ts';
@@ -36,6 +36,10 @@ export type Actions = {
   /** Trims all events of the log but the last. */
   trim(input: { port: number }): Promise<void>;
   stats(input: { port: number }): Promise<ServerStats>;
+  /** Starts the application of the former system, once, and returns its port. */
+  formerApp(input: object): Promise<{ port: number }>;
+  /** Destroys the connections of the application of the former system. */
+  cutFormerApp(input: object): Promise<void>;
   close(input: { port: number }): Promise<void>;
 };
 
@@ -46,6 +50,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     if (!found) throw new Error('no such server');
     return found;
   };
+  let former: Awaited<ReturnType<typeof startFormerApp>> | undefined;
   const actions: Actions = {
     open: async ({ origin, hasOwnTypes }) => {
       const events = (hasOwnTypes ? ownEvents : runwireEvents) as RunwireEvents;
@@ -55,6 +60,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
       const cookieName = `runwire_${server.log.epoch}`;
       return { port: Number(port), url: server.url, token: await tokenFor(), cookieName };
     },
+    formerApp: async () => {
+      former ??= await startFormerApp();
+      return { port: former.port };
+    },
+    cutFormerApp: async () => former?.cut(),
     token: (input) => tokenFor(input),
     cut: async ({ port }) => serverAt(port).server.cut(),
     replace: async ({ port }) => {
@@ -97,7 +107,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     http.closeAllConnections();
     await new Promise((resolve) => http.close(resolve));
-    await Promise.all([...servers.values()].map(({ server }) => server.close()));
+    await Promise.all([former?.close(), ...[...servers.values()].map(({ server }) => server.close())]);
   };
 }
 
@@ -106,4 +116,26 @@ declare module 'vitest' {
     /** Address of the control server. */
     control: string;
   }
+}
+
+async function startFormerApp() {
+  process.env.PORT = '0';
+  const { httpServer, gracefulShutdown } = await import('../compat/new-app/server/index.ts');
+  const sockets = new Set<Socket>();
+  httpServer.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  if (!httpServer.listening) await once(httpServer, 'listening');
+  const { port } = httpServer.address() as AddressInfo;
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  const close = async () => {
+    const closed = once(httpServer, 'close');
+    gracefulShutdown();
+    cut();
+    await closed;
+  };
+  return { port, cut, close };
 }
