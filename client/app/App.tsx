@@ -170,7 +170,7 @@ function Dialogs() {
         <Suspense>{notifies && <Notifications />}</Suspense>
       </PartErrors>
       <PartErrors>
-        <Suspense>{toast !== null && <ToastBox text={toast} onClose={() => setToast(null)} />}</Suspense>
+        <Suspense>{toast !== null && <ToastBox key={toast} text={toast} onClose={() => setToast(null)} />}</Suspense>
       </PartErrors>
     </>
   );

@@ -128,6 +128,7 @@ test('[U69] Enter leads to the first result, and Esc leaves the field with its t
   await expect.poll(focused).toBe('2');
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { level: 1, name: 'Train risk model' }).waitFor();
+  await page.locator('.details').getByText('CUDA out of memory: tried to allocate 2.50 GiB').waitFor();
   await page.keyboard.press('t');
   await expect.poll(() => new URL(page.url()).search).toBe('?event=2&at=2');
 });

@@ -74,27 +74,32 @@ export async function crashOutbox({
         await query(url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ${which}`);
       }
     };
+    /** Number of drafts in the outbox; undefined while PostgreSQL does not answer. */
+    const waiting = async () => {
+      const [row] = await query<{ n: string }>(url, 'SELECT count(*) AS n FROM outbox').catch(() => []);
+      return row && Number(row.n);
+    };
+    /** Resolves once at most `rows` drafts are in the outbox. */
+    const moved = async (rows: number) => {
+      const until = Date.now() + DRAIN_MS;
+      while (((await waiting()) ?? Infinity) > rows && Date.now() < until) await setTimeout(20);
+    };
     while (count < crashes) {
       const fault = dice.chance(0.9) ? dice.pick(faults.slice(0, 5)) : 'PostgreSQL';
       const others = writers.slice(1).map((writer) => writer.transact(dice.between(1, 3)));
       const { isCommitted } = await (writers[0] as Writer).transact(1);
       await crash(fault);
-      const [row] = await query<{ n: string }>(url, 'SELECT count(*) AS n FROM outbox').catch(() => []);
+      const left = await waiting();
       await Promise.all(others);
-      if (!isCommitted || Number(row?.n ?? 0) === 0) continue;
+      if (!isCommitted || left === undefined || left === 0) continue;
       counts[fault] = (counts[fault] ?? 0) + 1;
       count++;
       if (count % 50 === 0)
         say(`${count} crashes, ${writers.reduce((sum, { committed }) => sum + committed, 0)} commits`);
       // Every few crashes the nodes come so far that the next crash hits another place.
-      if (dice.chance(0.3)) await setTimeout(dice.between(0, 300));
+      if (dice.chance(0.3)) await moved(dice.between(0, left - 1));
     }
-    const until = Date.now() + DRAIN_MS;
-    for (;;) {
-      const [row] = await query<{ n: string }>(url, 'SELECT count(*) AS n FROM outbox').catch(() => []);
-      if (row?.n === '0' || Date.now() > until) break;
-      await setTimeout(100);
-    }
+    await moved(0);
     return { crashes: counts, ...(await compare(url, writers)) };
   } finally {
     isEnding = true;

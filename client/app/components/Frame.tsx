@@ -87,27 +87,29 @@ function Project() {
   );
 }
 
+type ItemOptions = { isOfProject?: boolean; count?: number; onClick?: (() => void) | undefined };
+
 function Navigation() {
   const path = usePath();
   const isNarrow = useMedia(NARROW);
   const { isAdmin } = useSession();
   const waiting = useWaitingForMe();
   const project = useParams().get('project') ?? undefined;
-  const item = (href: string, name: string, { isOfProject = false, count = 0 } = {}) => {
+  const item = (href: string, name: string, { isOfProject = false, count = 0, onClick }: ItemOptions = {}) => {
     const isHere = href === '/' ? path === '/' : path.startsWith(href);
     const of = isOfProject && project !== undefined ? `?project=${encodeURIComponent(project)}` : '';
     const label = count > 0 ? `${name}, ${countText(count)} wait for you` : undefined;
     return (
-      <Link href={href + of} aria-current={isHere ? 'page' : undefined} aria-label={label}>
+      <Link href={href + of} aria-current={isHere ? 'page' : undefined} aria-label={label} onClick={onClick}>
         {name}
         {count > 0 && <span className="count">{countText(count)}</span>}
       </Link>
     );
   };
-  const forAdmins = isAdmin && (
+  const forAdmins = (onClick?: () => void) => (
     <>
-      {item('/operations', 'Operations')}
-      {item('/settings/webhooks', 'Settings')}
+      {item('/operations', 'Operations', { onClick })}
+      {item('/settings/webhooks', 'Settings', { onClick })}
     </>
   );
   return (
@@ -115,15 +117,10 @@ function Navigation() {
       {item('/', 'Runs', { isOfProject: true })}
       {item('/approvals', 'Approvals', { isOfProject: true, count: waiting })}
       {item('/search', 'Search', { isOfProject: true })}
-      {!isNarrow && forAdmins}
+      {!isNarrow && isAdmin && forAdmins()}
       {isNarrow && isAdmin && (
         <Popover label="More pages" align="end" trigger={<button type="button">More</button>}>
-          {(close) => (
-            // biome-ignore lint/a11y/noStaticElementInteractions lint/a11y/useKeyWithClickEvents: the links in it are operable.
-            <div className="more-pages" onClick={close}>
-              {forAdmins}
-            </div>
-          )}
+          {(close) => <div className="more-pages">{forAdmins(close)}</div>}
         </Popover>
       )}
     </Toolbar>

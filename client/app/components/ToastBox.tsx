@@ -14,12 +14,11 @@ export function ToastBox({ text, onClose }: { text: string; onClose: () => void 
     window.addEventListener('keydown', onKeyDown);
     return () => window.removeEventListener('keydown', onKeyDown);
   }, []);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: another text has the whole time again.
   useEffect(() => {
     if (isHeld) return;
     const timer = setTimeout(() => close.current(), SHOWN_MS);
     return () => clearTimeout(timer);
-  }, [text, isHeld]);
+  }, [isHeld]);
   const hold = () => setIsHeld(true);
   const release = () => setIsHeld(false);
   return (

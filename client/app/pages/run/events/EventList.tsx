@@ -28,6 +28,12 @@ export function EventList(props: Props) {
   const { isFollowing } = following;
   const count = rows.countUpTo(end);
   const [opened, setOpened] = useState<number | undefined>(undefined);
+  // The event that the page was opened at is open, so that its whole text can be read.
+  const [wasLinked, setWasLinked] = useState(false);
+  if (linked !== undefined && !wasLinked) {
+    setWasLinked(true);
+    setOpened(linked);
+  }
   const box = useListBox(rows, count, opened === undefined ? -1 : rows.rowOf(opened), following);
   const { scroller, shown, keepPlace } = box;
   useScrollToLinked(rows, linked, box, following);

@@ -74,7 +74,7 @@ export function useListBox(rows: EventRows, count: number, openRow: number, foll
 export function useScrollToLinked(
   rows: EventRows,
   linked: number | undefined,
-  { scroller, list, topOf, rowPx }: ListBox,
+  { scroller, list, topOf }: ListBox,
   { pause, resume }: Following,
 ): void {
   useEffect(() => {
@@ -85,19 +85,21 @@ export function useScrollToLinked(
   useLayoutEffect(() => {
     const box = scroller.current;
     if (!isShown || !box) return;
-    const top = topOf(rows.rowOf(linked));
-    if (top < box.scrollTop || top + rowPx > box.scrollTop + box.clientHeight)
-      box.scrollTop = top - box.clientHeight / 3;
-    if (!isInPage(box, top - box.scrollTop, rowPx)) box.scrollIntoView({ block: 'nearest' });
+    const row = rows.rowOf(linked);
+    // With the details of the row.
+    const [top, bottom] = [topOf(row), topOf(row + 1)];
+    if (top < box.scrollTop || bottom > box.scrollTop + box.clientHeight)
+      box.scrollTop = Math.max(top - box.clientHeight / 3, Math.min(top, bottom - box.clientHeight));
+    if (!isInPage(box, top - box.scrollTop, bottom - top)) box.scrollIntoView({ block: 'nearest' });
     const hasFocus = list.current?.contains(document.activeElement);
     if (isAtEnd(box) && !hasFocus) resume();
     else pause();
   }, [linked, isShown]);
 }
 
-/** Returns whether a row, `px` below the top of the box, is visible without scrolling the page. */
-function isInPage(box: Element, px: number, rowPx: number): boolean {
+/** Returns whether a row, `px` below the top of the box, and its details are visible without scrolling the page. */
+function isInPage(box: Element, px: number, heightPx: number): boolean {
   const top = box.getBoundingClientRect().top + px;
   const header = document.querySelector('header')?.getBoundingClientRect().bottom ?? 0;
-  return top >= header && top + rowPx <= window.innerHeight;
+  return top >= header && top + heightPx <= window.innerHeight;
 }
