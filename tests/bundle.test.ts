@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { appBundle, bundleOf, pages } from './support/bundle.ts';
 
 describe('[C8] an app that only receives or publishes events has no zod in its bundle', () => {
-  test.each(Object.entries(pages))('%s', { timeout: 60_000 }, async (_name, app) => {
+  test.each(Object.entries(pages))('%s', { timeout: 120_000 }, async (_name, app) => {
     const { modules, packageBytes, wholeBytes } = await bundleOf(app);
     expect(modules).toContain('shared/errors.ts');
     expect([...packageBytes.keys()]).not.toContain('zod');
@@ -19,7 +19,7 @@ test('[C8] a publisher in a browser has no code of the spill file', async () => 
 });
 
 test('[U20] the first page of the web app loads at most 120,000 bytes of JavaScript, and no code of other pages', {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   const { firstBytes, firstModules } = await appBundle();
   expect(firstModules).toContain('client/app/pages/runs/RunsPage.tsx');

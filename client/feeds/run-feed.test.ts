@@ -41,7 +41,7 @@ function follow(
 
 type Hook = { observer: RunFeedObserver; seqs: number[]; leave(): void };
 
-const until = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 15_000, interval: 5 });
+const until = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 30_000, interval: 5 });
 const isLive = (...hooks: Hook[]) =>
   until(() => {
     for (const { observer } of hooks) expect(observer.getState()).toMatchObject({ phase: 'live' });

@@ -353,7 +353,7 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
         await expect.poll(() => server.getStats().connections).toBe(0);
       }
       await expect.poll(() => server.getStats().subscriptions).toBe(0);
-      await expect.poll(() => resources(), { timeout: 10_000 }).toEqual(before);
+      await expect.poll(() => resources()).toEqual(before);
       // No reader is left for an event to wake.
       const { delivered } = server.getStats();
       await server.bus.publish([progress('r1', 1), progress('r2', 1, { projectId: 'second' })], publisher);
@@ -425,12 +425,10 @@ describe.each(['direct', 'iterator'] as const)('delivery: %s', (delivery) => {
           onStopped: () => faults.push('stopped'),
         },
       );
-      await expect
-        .poll(() => vi.mocked(server.log.runs.projectsOf).mock.calls.length, { timeout: 10_000 })
-        .toBeGreaterThan(3);
+      await expect.poll(() => vi.mocked(server.log.runs.projectsOf).mock.calls.length).toBeGreaterThan(3);
       await server.bus.publish([progress('r1', 1), progress('r1', 2)], publisher);
       isBroken = false;
-      await expect.poll(() => seen, { timeout: 10_000 }).toEqual([1, 2, 3]);
+      await expect.poll(() => seen).toEqual([1, 2, 3]);
       expect(faults).toEqual([]);
       vi.restoreAllMocks();
       subscription.unsubscribe();

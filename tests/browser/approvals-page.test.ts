@@ -301,7 +301,7 @@ test('[U32] the row of a decided approval leaves, its card stays, and Next leads
   await deny(page).click();
   await page.getByRole('row', { name: 'First' }).getByText('Denied').waitFor();
   await page.getByRole('button', { name: 'Next: Soonest' }).waitFor();
-  await page.getByRole('row', { name: 'First' }).waitFor({ state: 'detached', timeout: 20_000 });
+  await page.getByRole('row', { name: 'First' }).waitFor({ state: 'detached' });
   await cardOf(page, 'First').waitFor();
   await page.evaluate(() => {
     const lost = () =>
@@ -344,11 +344,11 @@ test('[U33] a frozen server locks the buttons within 10 s, and they unlock when 
   server.signal('SIGSTOP');
   await cardOf(page, 'Release')
     .getByText(/Locked: this page is not up to date \(no answer/)
-    .waitFor({ timeout: 12_000 });
+    .waitFor();
   expect(await isLocked(page, 'Release')).toBe(true);
   await page.getByRole('status').getByText('Not live', { exact: true }).waitFor();
   server.signal('SIGCONT');
-  await expect.poll(() => isLocked(page, 'Release'), { timeout: 15_000 }).toBe(false);
+  await expect.poll(() => isLocked(page, 'Release')).toBe(false);
   await page.getByRole('status').getByText('Live', { exact: true }).waitFor();
 }, 60_000);
 
@@ -359,13 +359,13 @@ test('[U33] offline with an open dialog: it locks, and unlocks when the network 
   await approveOf(page, 'Release').click();
   await dialogOf(page).getByRole('textbox').fill('numbers match');
   await page.context().setOffline(true);
-  await expect.poll(() => approve(page).getAttribute('aria-disabled'), { timeout: 12_000 }).toBe('true');
+  await expect.poll(() => approve(page).getAttribute('aria-disabled')).toBe('true');
   await dialogOf(page)
     .getByText(/Locked: this page is not up to date/)
     .waitFor();
   await page.keyboard.press('Control+Enter');
   await page.context().setOffline(false);
-  await expect.poll(() => approve(page).getAttribute('aria-disabled'), { timeout: 15_000 }).toBe('false');
+  await expect.poll(() => approve(page).getAttribute('aria-disabled')).toBe('false');
   expect(await dialogOf(page).getByRole('textbox').inputValue()).toBe('numbers match');
   await approve(page).click();
   await page.getByText('Decision recorded').first().waitFor();
@@ -383,11 +383,11 @@ test('[U33] a server that goes away locks an open dialog, which keeps the text a
   await server.kill();
   await dialogOf(page)
     .getByText(/Locked: this page is not up to date \(connection lost/)
-    .waitFor({ timeout: 15_000 });
+    .waitFor();
   expect(await approve(page).getAttribute('aria-disabled')).toBe('true');
   await page.keyboard.press('Control+Enter');
   await server.start();
-  await expect.poll(() => approve(page).getAttribute('aria-disabled'), { timeout: 30_000 }).toBe('false');
+  await expect.poll(() => approve(page).getAttribute('aria-disabled')).toBe('false');
   expect(await dialogOf(page).getByRole('textbox').inputValue()).toBe('numbers match');
   await approve(page).click();
   await page.getByText('Decision recorded').first().waitFor();
@@ -522,7 +522,7 @@ test('[U35] an approval that expires while its dialog is open can no longer be d
     .waitFor();
   await dialogOf(page)
     .getByText(/nobody decided in time \(0 of 1 approval\)/)
-    .waitFor({ timeout: 20_000 });
+    .waitFor();
   expect(await approve(page).count()).toBe(0);
   await dialogOf(page).getByRole('button', { name: 'Copy your comment' }).waitFor();
 });

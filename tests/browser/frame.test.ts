@@ -249,7 +249,7 @@ test('[U24] a new approval is announced once; of several texts in 5 s the newest
   await server.bus.publish([asks('r1', 'three')], { actor: 'ci' });
   await page.getByRole('link', { name: 'Approvals, 3 wait for you' }).waitFor();
   expect(await spoken(page, 'polite')).toBe('New approval: Approve one');
-  await expect.poll(() => spoken(page, 'polite'), { timeout: 10_000 }).toBe('New approval: Approve three');
+  await expect.poll(() => spoken(page, 'polite')).toBe('New approval: Approve three');
   expect(await spoken(page, 'assertive')).toBe('');
 });
 

@@ -321,7 +321,7 @@ function watchLeftovers() {
 }
 
 test('[H9] after a thousand mounts and unmounts no subscription, listener or timer is left', {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   const server = await openServer();
   await server.publish(...upTo(5).map((number) => draft('run.created', `r${number}`, { name: 'n' })));

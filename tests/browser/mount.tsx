@@ -41,7 +41,7 @@ export async function mount<Props, Result>(
 }
 
 /** Waits until `check` does not throw. The timeout is shorter than the test's, so that a failure names the check. */
-export const until = <T,>(check: () => T | Promise<T>) => vi.waitFor(check, { timeout: 15_000 });
+export const until = <T,>(check: () => T | Promise<T>) => vi.waitFor(check, { timeout: 30_000 });
 
 /** Counts the page's HTTP requests for a procedure. After `hold()` the page receives their answers at `release()`. */
 export function watchRequests(path: string) {

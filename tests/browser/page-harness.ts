@@ -104,6 +104,7 @@ type TabOptions = { expectedErrors?: RegExp } & BrowserContextOptions;
  */
 export async function openTab({ expectedErrors, ...options }: TabOptions = {}): Promise<Page> {
   const context = await browser.newContext(options);
+  context.setDefaultTimeout(60_000); // A machine with other work.
   const page = await context.newPage();
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));

@@ -94,10 +94,10 @@ export const views: readonly View[] = [
 /** Opens a view and waits for its content. */
 export async function openView(page: Page, origin: string, { path, shown, act }: View): Promise<void> {
   await page.goto(origin + path);
-  await page.locator('body').filter({ hasText: shown }).waitFor({ timeout: 10_000 });
+  await page.locator('body').filter({ hasText: shown }).waitFor();
   // Lazily loaded parts and the first live state have arrived.
-  await page.locator('[aria-busy="true"], .skeleton').first().waitFor({ state: 'detached', timeout: 10_000 });
+  await page.locator('[aria-busy="true"], .skeleton').first().waitFor({ state: 'detached' });
   if (!act) return;
   await act(page);
-  await page.locator('[role="dialog"], [role="menu"], .badge').last().waitFor({ timeout: 10_000 });
+  await page.locator('[role="dialog"], [role="menu"], .badge').last().waitFor();
 }

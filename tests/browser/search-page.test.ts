@@ -138,9 +138,7 @@ test('[U67] an empty search offers recent ones and examples; nothing found offer
   await open('/search');
   await page.getByRole('link', { name: '"tried to allocate"' }).click();
   await page.getByText('1 found').waitFor();
-  await expect
-    .poll(() => page.evaluate(() => Object.values(localStorage).join()), { timeout: 10_000 })
-    .toContain('tried to allocate');
+  await expect.poll(() => page.evaluate(() => Object.values(localStorage).join())).toContain('tried to allocate');
   await page.goBack();
   await page.getByRole('heading', { name: 'Recent searches' }).waitFor();
   await page.getByRole('button', { name: 'Clear' }).click();

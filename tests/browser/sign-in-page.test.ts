@@ -143,15 +143,15 @@ test('[A23] [U101] a tab that slept over the end of its session renews it at onc
   await page.getByLabel('User').fill('vera');
   await page.getByRole('button', { name: 'Continue' }).click();
   await rowOf(page, 'Nightly').waitFor();
-  const lost = page.waitForEvent('websocket', { predicate: () => true, timeout: 20_000 }).catch(() => undefined);
+  const lost = page.waitForEvent('websocket', { predicate: () => true }).catch(() => undefined);
   // The timers of the page stand still, and the server ends the session.
   await page.clock.pauseAt(Date.now() + 60_000);
-  await expect.poll(() => world.server.getStats().connections, { timeout: 10_000 }).toBe(0);
+  await expect.poll(() => world.server.getStats().connections).toBe(0);
   await page.clock.resume();
   await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
   await lost;
   await world.publish(draft('r2', 'run.created', { name: 'After the sleep' }));
-  await expect.poll(() => page.getByText(/After the sleep|1 new run/).count(), { timeout: 15_000 }).toBeGreaterThan(0);
+  await expect.poll(() => page.getByText(/After the sleep|1 new run/).count()).toBeGreaterThan(0);
   expect(await page.getByText('What you see is of then').count()).toBe(0);
 });
 
@@ -160,7 +160,7 @@ test('[A23] [U101] a session that the provider revokes ends in mid-page: the pag
   const page = await signIn(world, '/runs/demo/r1');
   await completeUpTo(page, 2);
   await world.provider.revokeGrants();
-  await page.getByText(/You were signed out at \d+:\d+.*\. What you see is of then\./).waitFor({ timeout: 15_000 });
+  await page.getByText(/You were signed out at \d+:\d+.*\. What you see is of then\./).waitFor();
   await page.getByRole('heading', { level: 1, name: 'Nightly' }).waitFor();
   await world.publish(draft('r1', 'run.started'));
   const popup = page.waitForEvent('popup');
@@ -244,7 +244,7 @@ test('[A23] [U101] without a refresh token, a session is renewed by a hidden sig
   await completeUpTo(page, 2);
   const logins = () => world.provider.requests.filter((request) => request === 'GET /auth').length;
   const before = logins();
-  await expect.poll(logins, { timeout: 15_000 }).toBeGreaterThan(before + 1);
+  await expect.poll(logins).toBeGreaterThan(before + 1);
   await world.publish(draft('r1', 'run.started'));
   await completeUpTo(page, 3);
   expect(await page.getByText('What you see is of then').count()).toBe(0);

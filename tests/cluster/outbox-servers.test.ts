@@ -34,13 +34,13 @@ describe.skipIf(postgres === undefined)('the outbox with three servers, on Postg
       return rows[0]?.node_id as string | undefined;
     };
     await publish(5);
-    await expect.poll(numbers, { timeout: 30_000 }).toEqual(expected());
+    await expect.poll(numbers).toEqual(expected());
     const first = await mover();
     const holder = cluster.nodes.find(({ log }) => log.nodes.id === first);
     await publish(5);
     await holder?.close();
     await publish(5);
-    await expect.poll(numbers, { timeout: 30_000 }).toEqual(expected());
+    await expect.poll(numbers).toEqual(expected());
     expect([undefined, first]).not.toContain(await mover());
     const other = cluster.nodes.find((node) => node !== holder);
     await cluster.nodes.at(-1)?.log.reached(15, 10_000);
@@ -57,6 +57,6 @@ describe.skipIf(postgres === undefined)('the outbox with three servers, on Postg
     await client.end();
     const text = () => (cluster.nodes[0] as (typeof cluster.nodes)[number]).metrics.metrics();
     for (const line of ['moved_total 1', 'refused_total 1', 'waiting_seconds 0'])
-      await expect.poll(text, { timeout: 30_000 }).toContain(`runwire_outbox_${line}\n`);
+      await expect.poll(text).toContain(`runwire_outbox_${line}\n`);
   });
 });

@@ -391,7 +391,7 @@ describe.skipIf(postgres === undefined)('the outbox in PostgreSQL', () => {
     await publish(admin, [started('r1'), started('poison'), started('r2')]);
     await publish(admin, [plan('p1'), plan('p2')]);
     startMover({ bus: failing as never });
-    await expect.poll(() => new Set(runsOf(logged)), { timeout: 30_000 }).toEqual(new Set(['r1', 'r2', 'p1', 'p2']));
+    await expect.poll(() => new Set(runsOf(logged))).toEqual(new Set(['r1', 'r2', 'p1', 'p2']));
     await settled();
     expect(tries).toBe(3);
     const { rows } = await admin.query(`SELECT code, message, draft ->> 'runId' AS run FROM outbox_refused`);

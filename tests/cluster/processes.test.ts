@@ -65,7 +65,7 @@ async function open(options: Partial<ClusterOptions> = {}) {
     finish: async () => {
       isOver = true;
       await publishing;
-      await expect.poll(() => events.length, { timeout: 60_000 }).toBeGreaterThanOrEqual(acknowledged);
+      await expect.poll(() => events.length, { timeout: 120_000 }).toBeGreaterThanOrEqual(acknowledged);
       expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length: acknowledged }, (_, index) => index + 1));
       expect(new Set(events.map(({ eventId }) => eventId)).size).toBe(acknowledged);
       expect(gaps).toEqual([]);
@@ -85,7 +85,7 @@ describe.skipIf(!isAvailable)('server processes behind HAProxy (needs PostgreSQL
     }
     await nodes[0]?.kill();
     const before = acknowledged();
-    await expect.poll(acknowledged, { timeout: 60_000 }).toBeGreaterThan(before + 20);
+    await expect.poll(acknowledged, { timeout: 120_000 }).toBeGreaterThan(before + 20);
     await nodes[0]?.start();
     await finish();
   });
@@ -99,11 +99,11 @@ describe.skipIf(!isAvailable)('server processes behind HAProxy (needs PostgreSQL
       const { nodes, acknowledged, finish } = await open({ redisUrl: redis.url });
       await redis.stop();
       const before = acknowledged();
-      await expect.poll(acknowledged, { timeout: 60_000 }).toBeGreaterThan(before + 20);
+      await expect.poll(acknowledged, { timeout: 120_000 }).toBeGreaterThan(before + 20);
       for (const { url } of nodes) expect((await fetch(`${url}/readyz`)).status).toBe(200);
       await redis.start();
       const after = acknowledged();
-      await expect.poll(acknowledged, { timeout: 60_000 }).toBeGreaterThan(after + 20);
+      await expect.poll(acknowledged, { timeout: 120_000 }).toBeGreaterThan(after + 20);
       await finish();
     },
   );

@@ -64,7 +64,7 @@ test('[Q19] the bytes that a user has in flight are bounded, and other users are
   const url = `${server.url}/api/v1/events`;
   const body = Buffer.alloc(7 * MiB, ' ');
   const uploads = Array.from({ length: 4 }, () => open(url, eve, body));
-  await expect.poll(() => metric(server.url, 'in_flight_bytes'), { timeout: 15_000 }).toBe(28 * MiB);
+  await expect.poll(() => metric(server.url, 'in_flight_bytes')).toBe(28 * MiB);
 
   const refused = await answerTo(open(url, eve, body));
   expect([refused.response.statusCode, refused.code]).toEqual([429, 'RATE_LIMITED']);
@@ -116,8 +116,8 @@ test('[Q19] an answer that its client does not read counts for its user, and end
   onTestFinished(() => void unread.destroy());
   const path = `/trpc/${Array(8).fill('run.history').join(',')}?batch=1&input=${batch}`;
   unread.write(`GET ${path} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization}\r\n\r\n`);
-  await expect.poll(() => metric(server.url, 'in_flight_bytes'), { timeout: 15_000 }).toBeGreaterThan(8 * MiB);
-  await expect.poll(() => metric(server.url, 'in_flight_bytes'), { timeout: 15_000 }).toBe(0);
+  await expect.poll(() => metric(server.url, 'in_flight_bytes')).toBeGreaterThan(8 * MiB);
+  await expect.poll(() => metric(server.url, 'in_flight_bytes')).toBe(0);
   const after = await fetch(`${server.url}/trpc/run.history?input=${one}`, { headers: { authorization } });
   expect(after.status).toBe(200);
   await after.text();
@@ -212,7 +212,7 @@ test('[Q20] a stream is closed when its client takes nothing for the limit of st
   const input = encodeURIComponent(JSON.stringify({ from: 'start' }));
   client.write(`GET /trpc/onEvent?input=${input} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization}\r\n\r\n`);
   await expect.poll(() => metric(server.url, 'streams')).toBe(1);
-  await expect.poll(() => metric(server.url, 'streams'), { timeout: 15_000 }).toBe(0);
+  await expect.poll(() => metric(server.url, 'streams')).toBe(0);
 });
 
 test('[Q20] streams that catch up leave turns of the event loop to others', async () => {

@@ -18,7 +18,7 @@ const flags = ['--experimental-websocket', '--no-warnings', '--input-type=module
 const follower = `
   const { createRunwireClient } = await import(${JSON.stringify(client.href)});
   const [url, token] = process.argv.slice(1);
-  const { client, connection } = createRunwireClient({ url, token, reconnectDelayMs: 10, heartbeatMs: 200 });
+  const { client, connection } = createRunwireClient({ url, token, reconnectDelayMs: 10, heartbeatMs: 1_000 });
   const print = (line) => console.log(JSON.stringify(line));
   connection.subscribe(() => {
     const { error, ...status } = connection.getStatus();
@@ -70,7 +70,7 @@ for (const [platform, prelude] of [
     const publish = () => server.bus.publish([progress('r1', ++count)], { actor: 'ada' });
     const hasAll = async () => {
       const all = Array.from({ length: count }, (_, index) => index + 1);
-      await expect.poll(() => failure() || received, { timeout: 10_000 }).toEqual(all);
+      await expect.poll(() => failure() || received).toEqual(all);
     };
     await publish();
     await hasAll();
@@ -83,7 +83,7 @@ for (const [platform, prelude] of [
 
     await server.away(); // Nothing listens.
     await publish();
-    await expect.poll(() => statuses.at(-1)?.attempts, { timeout: 10_000 }).toBeGreaterThan(1);
+    await expect.poll(() => statuses.at(-1)?.attempts).toBeGreaterThan(1);
     await server.back();
     await hasAll();
 

@@ -73,9 +73,7 @@ export async function startNginx(folder: string, upstreamPort: number) {
       const socket = connect(tlsPort, '127.0.0.1', () => resolve(true)).once('error', () => resolve(false));
       socket.once('connect', () => socket.destroy());
     });
-  await expect
-    .poll(() => (child.exitCode === null ? isListening() : `ended: ${output}`), { timeout: 10_000 })
-    .toBe(true);
+  await expect.poll(() => (child.exitCode === null ? isListening() : `ended: ${output}`)).toBe(true);
   const ca = readFileSync(`${folder}/fullchain.pem`, 'utf8');
   const url = `https://localhost:${tlsPort}`;
   return {

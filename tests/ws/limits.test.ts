@@ -217,7 +217,7 @@ describe('stalled sockets', () => {
       );
     }
     // Unsent messages precede the close frame.
-    await expect.poll(() => closesOf(server.url), { timeout: 10_000 }).toContain('{code="4408"} 1');
+    await expect.poll(() => closesOf(server.url)).toContain('{code="4408"} 1');
     slow.ws.resume();
     expect(await slow.closed).toEqual({ code: 4408, reason: 'too slow' });
     const seen = stream.items.flatMap((item) => (isSignal(item) ? [] : [item.seq]));
@@ -242,7 +242,7 @@ describe('stalled sockets', () => {
     for (const id of upwards(1, 250)) {
       slow.send({ id: `q${id}`, method: 'query', params: { path: 'run.get', input: { runId: 'r1' } } });
     }
-    await expect.poll(() => closesOf(server.url), { timeout: 20_000 }).toContain('{code="4408"} 1');
+    await expect.poll(() => closesOf(server.url)).toContain('{code="4408"} 1');
     slow.ws.resume();
     expect(await slow.closed).toEqual({ code: 4408, reason: 'too slow' });
   });

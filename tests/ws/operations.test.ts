@@ -17,8 +17,8 @@ test('[R28] server.history has a sample for each second, with rates, times and r
   await wire.call('query', 'run.get', { runId: 'missing' });
   const sum = (of: (sample: Awaited<ReturnType<typeof caller.server.history>>['samples'][number]) => number) =>
     caller.server.history().then(({ samples }) => samples.reduce((total, sample) => total + of(sample), 0));
-  await expect.poll(() => sum(({ published }) => published), { timeout: 10_000 }).toBe(2);
-  await expect.poll(() => sum(({ refused }) => refused.RUN_NOT_FOUND ?? 0), { timeout: 10_000 }).toBe(1);
+  await expect.poll(() => sum(({ published }) => published)).toBe(2);
+  await expect.poll(() => sum(({ refused }) => refused.RUN_NOT_FOUND ?? 0)).toBe(1);
   const { samples } = await caller.server.history();
   const busy = samples.find(({ published }) => published > 0);
   expect(busy?.publishP50Ms).toBeGreaterThan(0);

@@ -67,7 +67,7 @@ describe('shutdown', () => {
     for (const share of [0.25, 0.5, 0.75]) {
       vi.advanceTimersByTime(2_500);
       // Six standard deviations below the expected count.
-      await expect.poll(noticed, { timeout: 10_000 }).toBeGreaterThan(200 * share - 42);
+      await expect.poll(noticed).toBeGreaterThan(200 * share - 42);
       expect(noticed()).toBeLessThan(200);
     }
     vi.advanceTimersByTime(2_500);
@@ -124,7 +124,7 @@ describe('the stock client', () => {
         onStopped: () => faults.push('stopped'),
       },
     );
-    await expect.poll(() => seen.length, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(() => seen.length).toBeGreaterThan(0);
     const total = 601;
     for (let i = 0; i < 60; i++) {
       await server.bus.publish(
@@ -134,9 +134,9 @@ describe('the stock client', () => {
       await server.bus.publish([progress('other', 1)], publisher);
       if (i % 4 === 0) proxy.cut();
       // The client reconnects before the next batch in some rounds only.
-      if (i % 8 === 0) await expect.poll(() => seen.at(-1), { timeout: 10_000 }).toBe(1 + (i + 1) * 10);
+      if (i % 8 === 0) await expect.poll(() => seen.at(-1)).toBe(1 + (i + 1) * 10);
     }
-    await expect.poll(() => seen.at(-1), { timeout: 10_000 }).toBe(total);
+    await expect.poll(() => seen.at(-1)).toBe(total);
     expect(proxy.opened).toBeGreaterThan(5);
     expect(faults).toEqual([]);
     // The wire may repeat items that a cut socket had begun to send. Without repetitions, the order is complete.

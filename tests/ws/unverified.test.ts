@@ -102,7 +102,7 @@ test('[W8] at the limit of a user, a socket with a client that answers no ping g
     await wire.subscribe('onEvent', {}).until(isLive);
     return true;
   };
-  await expect.poll(() => isAccepted().catch(() => false), { timeout: 10_000, interval: 200 }).toBe(true);
+  await expect.poll(() => isAccepted().catch(() => false), { interval: 200 }).toBe(true);
   await expect.poll(() => server.getStats().connections).toBe(2);
   expect(alive.ws.readyState).toBe(WebSocket.OPEN);
   await using refused = await Wire.open(server.url);

@@ -23,7 +23,7 @@ function open(url: string, channel = 'a'): Received {
 
 const untilConnected = async (...backplanes: NotifyBackplane[]) => {
   for (const backplane of backplanes) {
-    await expect.poll(() => backplane.isConnected, { timeout: 30_000 }).toBe(true);
+    await expect.poll(() => backplane.isConnected).toBe(true);
   }
 };
 

@@ -220,7 +220,7 @@ describe.skipIf(server === undefined)('search in PostgreSQL', () => {
         }),
       );
     }
-    await expect.poll(() => place.lastStored(), { timeout: 30_000 }).toBeGreaterThan(9_000);
+    await expect.poll(() => place.lastStored()).toBeGreaterThan(9_000);
     const query = fc.record({
       projects: one<SearchQuery['projects']>('all', ['p'], ['q', 'z'], [], ['none', 'z', 'no\0ne']),
       text: fc.option(one('fail', 'needle', 'sta', '"no space"', '--', 'n1', 'ล้ม', '京', 'reads aligned'), {
@@ -262,8 +262,8 @@ describe.skipIf(server === undefined)('search in PostgreSQL', () => {
       holder = (holder + 1) % 3;
     }
     nodes[holder]?.hold();
-    await expect.poll(() => place.lastStored(), { timeout: 30_000 }).toBeGreaterThan(0);
-    await expect.poll(() => nodes[holder]?.index.lag, { timeout: 30_000 }).toBe(0);
+    await expect.poll(() => place.lastStored()).toBeGreaterThan(0);
+    await expect.poll(() => nodes[holder]?.index.lag).toBe(0);
     for (const node of nodes) {
       for (const text of ['common', 'w17', 'failed']) {
         const asked = { projects: 'all' as const, text };
@@ -321,7 +321,7 @@ describe.skipIf(server === undefined)('search in PostgreSQL', () => {
     expect(await place.rows('SELECT block FROM search_blocks')).toEqual([]);
     expect(seqs(await find(node, { projects: ['p'], text: 'common' }))).toHaveLength(3_000);
     await place.database.write((query) => query({ text: 'DROP TRIGGER refuse ON search_chunks' }));
-    await expect.poll(() => place.lastStored(), { timeout: 30_000 }).toBeGreaterThan(2_000);
+    await expect.poll(() => place.lastStored()).toBeGreaterThan(2_000);
     expect(seqs(await find(node, { projects: ['p'], text: 'common' }))).toHaveLength(3_000);
   });
 
@@ -394,7 +394,7 @@ describe.skipIf(server === undefined)('search in PostgreSQL', () => {
     );
     second.hold();
     const outdated = () => place.rows('SELECT 1 FROM search_blocks WHERE terms_version < 3');
-    await expect.poll(outdated, { timeout: 30_000 }).toEqual([]);
+    await expect.poll(outdated).toEqual([]);
     expect(await place.words()).not.toContain('kommon');
     expect(await find(second, { projects: 'all', text: 'common' })).toHaveLength(4_000);
   });
@@ -418,7 +418,7 @@ describe.skipIf(server === undefined)('search in PostgreSQL', () => {
     const [feeder, other] = [place.node(), place.node()];
     feeder.hold();
     for (let round = 0; round < 4; round++) await place.log([...words(2_000, 'hidden'), ...words(300, 'mine')]);
-    await expect.poll(() => feeder.index.lag, { timeout: 20_000 }).toBe(0);
+    await expect.poll(() => feeder.index.lag).toBe(0);
     await place.database.write((query) => query({ text: 'ANALYZE' }));
     const hidden = randomUUID();
     const plans: string[] = [];

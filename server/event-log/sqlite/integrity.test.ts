@@ -337,7 +337,7 @@ describe('files', () => {
     await eraseAt(log, 2);
     expect(found()).toBe(true);
     other.exec('ROLLBACK');
-    await expect.poll(found, { timeout: 10_000 }).toBe(false);
+    await expect.poll(found).toBe(false);
     expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
   });
 
@@ -363,7 +363,7 @@ describe('files', () => {
     expect(found()).toBe(true);
     log = await open(path);
     await append(log, draft('run.started'));
-    await expect.poll(found, { timeout: 30_000, interval: 200 }).toBe(false);
+    await expect.poll(found, { interval: 200 }).toBe(false);
     await append(log, draft('run.started'));
     expect(await log.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
   });
@@ -388,7 +388,7 @@ describe('files', () => {
     copyFileSync(join(folder, 'audit.key'), join(copy, '..', 'audit.key'));
     reader.exec('COMMIT');
     reader.close();
-    await expect.poll(found, { timeout: 10_000 }).toEqual([]);
+    await expect.poll(found).toEqual([]);
     expect(existsSync(`${copy}-wal`)).toBe(true);
     const later = await open(copy);
     expect(readFileSync(copy).includes('SECRET')).toBe(false);

@@ -241,7 +241,7 @@ test.each(['are read', 'are in memory'])(
     onTestFinished(() => index.close());
     const secrets = [first, first + 2].map((seq) => `secret${seq - 1}\\t`);
     expect(secrets.map((secret) => chunks().includes(secret))).toEqual([true, true]);
-    await expect.poll(() => outdatedIn(db), { timeout: 30_000 }).toBe(0);
+    await expect.poll(() => outdatedIn(db)).toBe(0);
     await cutting;
     expect(chunks()).toContain(`secret${first}\\t`);
     expect(secrets.map((secret) => chunks().includes(secret))).toEqual([false, false]);
