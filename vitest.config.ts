@@ -74,6 +74,8 @@ export default defineConfig({
   test: {
     // Two at least: tests wait for timers and processes about half of their time, and two cores default to one worker.
     maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Servers under test log the errors that the tests cause.
+    silent: 'passed-only',
     sequence: { sequencer: LongFirst },
     projects: [
       {

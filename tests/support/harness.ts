@@ -9,6 +9,7 @@ import { signToken } from '../../server/auth/tokens.ts';
 import { type InternalOptions, openRunServer, type RunServerOptions } from '../../server/run-server.ts';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
+import { consoleLogger } from './console-logger.ts';
 
 /** Shared by the tests: a real server on a free port, tokens, raw clients, and drafts. */
 
@@ -45,7 +46,7 @@ async function openInMemory(options: RunServerOptions & InternalOptions) {
 
 /** Starts a server without a port, for callers in this process. */
 export const openServer = ({ databaseUrl = 'memory:', ...more }: RunServerOptions & InternalOptions = {}) => {
-  const options = { authSecret: secret, port: 0, shutdownSpreadMs: 0, ...more };
+  const options = { authSecret: secret, port: 0, shutdownSpreadMs: 0, logger: consoleLogger, ...more };
   return databaseUrl === 'memory:' ? openInMemory(options) : openRunServer({ databaseUrl, ...options });
 };
 

@@ -3,6 +3,7 @@ import { inject } from 'vitest';
 import { silentBackplane } from '../../server/event-log/postgres/backplane.ts';
 import { type InternalOptions, openRunServer, type RunServerOptions } from '../../server/run-server.ts';
 import type { RunwireEvents } from '../../shared/events.ts';
+import { consoleLogger } from './console-logger.ts';
 import { createDatabase, dropDatabase } from './postgres.ts';
 
 /** Several servers in this process that share a log in a PostgreSQL database of their own. */
@@ -38,6 +39,7 @@ export async function openNodes(
     const node = await openRunServer({
       port: 0,
       shutdownSpreadMs: 0,
+      logger: consoleLogger,
       ...(backplane === 'none' ? { backplane: silentBackplane } : {}),
       ...(backplane === 'redis' ? { redisUrl } : {}),
       ...options,
