@@ -30,6 +30,8 @@ const UNSENT_OF_USER = 4;
 const UNSENT_OF_ALL = 32;
 /** Maximum time between two checks of a connection. So a connection outlives its token by at most this time. */
 const SWEEP_MS = 500;
+/** Time of a sweep in one turn of the event loop. A thousand connections take a few ms, and events wait meanwhile. */
+const SWEEP_SLICE_MS = 1;
 
 export class Connections implements ConnectionRegistry {
   readonly options: ConnectionsOptions;
@@ -43,6 +45,8 @@ export class Connections implements ConnectionRegistry {
   #sweptAt = performance.now();
   /** `monotonicMs` of the last sweep. */
   #sweptMs = 0;
+  /** The sweep that has begun. */
+  #sweeping: Generator<undefined> | undefined;
   #lastId: number;
   /** Called when the last connection has closed. */
   #onEmpty = () => {};
@@ -211,9 +215,27 @@ export class Connections implements ConnectionRegistry {
   #sweep(): void {
     this.#sweptMs = this.monotonicMs;
     this.#sweptAt = performance.now();
+    if (this.#sweeping) return; // The sweep before goes on.
+    this.#sweeping = this.#checkAll();
+    this.#sweepOn();
+  }
+
+  readonly #sweepOn = (): void => {
+    const until = performance.now() + SWEEP_SLICE_MS;
+    while (this.#sweeping?.next().done === false) {
+      if (performance.now() < until) continue;
+      setImmediate(this.#sweepOn);
+      return;
+    }
+    this.#sweeping = undefined;
+  };
+
+  /** Yields after each connection. Those that are opened meanwhile are checked too. */
+  *#checkAll(): Generator<undefined> {
     const slow = new Map<User, Connection[]>();
     for (const connection of this.#open) {
       connection.check(this.#sweptMs);
+      yield;
       const { user } = connection;
       if (!user || connection.unsentBytes === 0) continue;
       const ofUser = slow.get(user);
