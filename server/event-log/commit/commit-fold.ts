@@ -67,8 +67,8 @@ export class CommitFold<Tables extends RunTables, Item> {
   readonly #batch = {
     /** Keys of its events in `#known`. */
     events: [] as string[],
-    /** The rows of its runs. */
-    rows: new Set<CommitRows<Tables>>(),
+    /** The rows of its runs; a run may be there more than once. */
+    rows: [] as CommitRows<Tables>[],
     /** Keys in `#runs` of the runs that no earlier batch has used. */
     runs: [] as string[],
   };
@@ -106,7 +106,7 @@ export class CommitFold<Tables extends RunTables, Item> {
     const count = this.#items.length;
     events.length = 0;
     runs.length = 0;
-    touched.clear();
+    touched.length = 0;
     try {
       const receipts: Receipt[] = [];
       let yieldedAt = performance.now();
@@ -156,7 +156,7 @@ export class CommitFold<Tables extends RunTables, Item> {
       this.#runs.set(key, rows);
       this.#batch.runs.push(key);
     }
-    this.#batch.rows.add(rows);
+    if (this.#batch.rows.at(-1) !== rows) this.#batch.rows.push(rows);
     return rows;
   }
 

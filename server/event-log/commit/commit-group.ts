@@ -9,7 +9,7 @@ import {
   payloadHash,
   rowHash,
 } from '../integrity/canonical.ts';
-import { type ChainHead, CommitFold, type Folded } from './commit-fold.ts';
+import { type ChainHead, CommitFold, type Folded, type FoldParts } from './commit-fold.ts';
 import type { Changes, CommitRows, RunTables } from './run-rows.ts';
 
 /**
@@ -63,12 +63,32 @@ export type CommitParts<Tables extends RunTables> = {
   order: KeyOrder;
 };
 
+/** What the groups of a store share. It is made once: a commit of one event costs little more than this. */
+export class GroupParts<Tables extends WritableTables> implements FoldParts<Tables, Entry<Tables>> {
+  readonly tables: CommitTables<Tables>;
+  readonly fold: CommitParts<Tables>['fold'];
+  readonly now: () => number;
+  readonly order: KeyOrder;
+  readonly seal = chained<Tables>;
+
+  constructor({ tables, fold, now, order }: CommitParts<Tables>) {
+    this.tables = tables;
+    this.fold = fold;
+    this.now = now;
+    this.order = order;
+  }
+
+  openRun(projectId: string, runId: string): Tables {
+    return this.tables.openRun(projectId, runId);
+  }
+}
+
 export class CommitGroup<Tables extends WritableTables> extends CommitFold<Tables, Entry<Tables>> {
   readonly #tables: CommitTables<Tables>;
 
-  constructor({ tables, ...parts }: CommitParts<Tables>, head: ChainHead) {
-    super({ ...parts, openRun: (projectId, runId) => tables.openRun(projectId, runId), seal: chained }, head);
-    this.#tables = tables;
+  constructor(parts: GroupParts<Tables>, head: ChainHead) {
+    super(parts, head);
+    this.#tables = parts.tables;
   }
 
   get records(): StoredEvent[] {
@@ -78,6 +98,7 @@ export class CommitGroup<Tables extends WritableTables> extends CommitFold<Table
   /** Looks up the event ids of all batches together, because most of the cost is the call of the statement. */
   begin(batches: readonly Batch[]): void {
     this.#tables.begin();
+    if (batches.every(({ hasNewIds }) => hasNewIds)) return;
     const eventIds = new Map<string, string[]>();
     for (const { drafts, hasNewIds } of batches) {
       if (hasNewIds) continue;

@@ -1,6 +1,6 @@
 import type { Health } from '../../health.ts';
 import { SLICE_MS } from '../../slices.ts';
-import { CommitGroup, type CommitParts } from '../commit/commit-group.ts';
+import { CommitGroup, type CommitParts, GroupParts } from '../commit/commit-group.ts';
 import type { Batch, Receipt, StoredEvent } from '../contract/log.ts';
 import {
   BUSY_LIMIT_MS,
@@ -68,6 +68,7 @@ type Unfinished = { reason: 'busy' | 'divide'; error: unknown };
 
 export class CommitQueue {
   readonly #parts: CommitQueueParts;
+  readonly #group: GroupParts<SqliteRun>;
   #waiting: Waiting[] = [];
   #waitingCost = 0;
   #isScheduled = false;
@@ -78,6 +79,7 @@ export class CommitQueue {
 
   constructor(parts: CommitQueueParts) {
     this.#parts = parts;
+    this.#group = new GroupParts(parts.group);
   }
 
   add(batch: Batch): Promise<Receipt[]> {
@@ -156,7 +158,7 @@ export class CommitQueue {
   *#transaction(members: Waiting[]): Generator<Step, Unfinished | undefined> {
     const { database, state, statements, onCommit } = this.#parts;
     const { db } = database;
-    const group = new CommitGroup(this.#parts.group, state.head);
+    const group = new CommitGroup(this.#group, state.head);
     const outcomes: (() => void)[] = [];
     const startedMs = performance.now();
     let isWritten = false;
