@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { DatabaseSync } from '@photostructure/sqlite';
+import { openSqlite } from '../../server/event-log/sqlite/driver.ts';
 import { optionsOf, serve } from './face.ts';
 
 /**
@@ -12,7 +12,7 @@ import { optionsOf, serve } from './face.ts';
 
 const PAGE_ROWS = 256;
 const { path } = optionsOf<{ path: string }>();
-const db = new DatabaseSync(path, { readOnly: true });
+const db = openSqlite(path, { readOnly: true });
 // Keeps a reference: garbage collection would close the connection under its statements.
 process.once('exit', () => db.close());
 const page = db.prepare('SELECT seq, payload FROM events WHERE run_row = 1 AND seq > ? ORDER BY seq LIMIT ?');
