@@ -20,12 +20,15 @@ export type Guard = {
 };
 
 /** Guards a draft in slices. A guard without slices takes one. */
-export function* guardInSlices(
+export const guardInSlices = (
   guard: Guard,
   draft: ReadyDraft,
   policy: PhiPolicy,
-): Generator<undefined, ReadyDraft, undefined> {
-  return guard.slices === undefined ? guard(draft, policy) : yield* guard.slices(draft, policy);
+): Generator<undefined, ReadyDraft, undefined> => guard.slices?.(draft, policy) ?? inOneSlice(guard, draft, policy);
+
+// biome-ignore lint/correctness/useYield: the interface of a guard with slices.
+function* inOneSlice(guard: Guard, draft: ReadyDraft, policy: PhiPolicy): Generator<undefined, ReadyDraft, undefined> {
+  return guard(draft, policy);
 }
 
 /** Whether a guard refuses an id. Ids are never redacted, so the policy makes no difference. */
