@@ -22,6 +22,12 @@ const WS_PATH = '/ws';
 const GRACE_MS = 1_000;
 
 /**
+ * Connections that the kernel keeps until the server accepts them, which it does once a turn of the event loop. Beyond, the
+ * kernel drops the client's packets, and the client tries again after 1, 3 and 7 s. Linux allows 4,096 by default.
+ */
+const BACKLOG = 4_096;
+
+/**
  * Balancers keep an idle connection for 60 s by default. The server keeps it longer: otherwise a balancer could send a
  * request on a connection that the server is closing.
  */
@@ -50,7 +56,7 @@ export class HttpServer {
     const server = this.#server;
     return new Promise((resolve, reject) => {
       server.once('error', reject);
-      server.listen(port, host, () => {
+      server.listen(port, host, BACKLOG, () => {
         server.off('error', reject);
         const { address, family, port } = server.address() as AddressInfo;
         resolve({ url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`, host: address, port });

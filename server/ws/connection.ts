@@ -6,6 +6,7 @@ import type { Principal } from '../auth/principal.ts';
 import type { AttachedReader, FrameSink } from '../delivery/transport.ts';
 import type { Limits } from '../limits.ts';
 import { TokenBucket } from '../rate-limit.ts';
+import type { Turns } from '../slices.ts';
 import type { DirectWebSocket, SocketObserver } from './socket.ts';
 
 /** The connections of one user, and their subscriptions. */
@@ -43,6 +44,8 @@ export type ConnectionsOptions = {
 export interface ConnectionRegistry {
   readonly options: ConnectionsOptions;
   readonly counts: ConnectionCounts;
+  /** The turns of the event loop in which connections end. */
+  readonly closing: Turns;
   readonly monotonicMs: number;
   remove(connection: Connection): void;
 }
@@ -167,6 +170,10 @@ export class Connection implements CallerConnection, SocketObserver {
 
   onStall(): void {
     this.#registry.counts.stalls++;
+  }
+
+  turnToClose(): Promise<void> | undefined {
+    return this.#registry.closing.next();
   }
 
   onClose(): void {

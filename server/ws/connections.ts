@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { closeCodes } from '../../shared/protocol.ts';
 import type { ClientStats } from '../../shared/server-stats.ts';
 import type { Principal } from '../auth/principal.ts';
+import { Turns } from '../slices.ts';
 import {
   type Address,
   Connection,
@@ -36,6 +37,7 @@ const SWEEP_SLICE_MS = 1;
 export class Connections implements ConnectionRegistry {
   readonly options: ConnectionsOptions;
   readonly counts: ConnectionCounts = { closes: new Map(), stalls: 0 };
+  readonly closing = new Turns();
   readonly #open = new Set<Connection>();
   readonly #users = new Map<string, User>();
   readonly #addresses = new Map<string, Address>();

@@ -1,10 +1,18 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
+import { Turns } from '../slices.ts';
 import { DirectWebSocket, type SocketObserver } from './socket.ts';
 
-const silent: SocketObserver = { onReceive() {}, onOverflow() {}, onSend() {}, onStall() {}, onClose() {} };
+const silent: SocketObserver = {
+  onReceive() {},
+  onOverflow() {},
+  onSend() {},
+  onStall() {},
+  onClose() {},
+  turnToClose: () => undefined,
+};
 
 /** A server's socket that keeps its messages back, and the client at its other end. */
 async function openPair(observer: Partial<SocketObserver> = {}, perMessageDeflate = false) {
@@ -95,4 +103,25 @@ test('[W19] a client that sends too many messages, or too much after decompressi
     for (let index = 0; index < (isCompressed ? 5 : 3_000); index++) pair.client.send(message);
     await expect.poll(() => countAtOverflow).toBe(isCompressed ? 3 : 2_049);
   }
+});
+
+test('[W40] connections whose sockets close at once end in several turns of the event loop, each once', async () => {
+  const turns = new Turns();
+  const now = vi.spyOn(performance, 'now');
+  onTestFinished(() => now.mockRestore());
+  let ms = 0;
+  now.mockImplementation(() => ++ms); // Each look at the clock takes a millisecond.
+  const [ended, closed]: [number[], number[]] = [[], []];
+  for (let n = 0; n < 40; n++) {
+    const socket = new DirectWebSocket(null as never, undefined, {});
+    socket.observer = { ...silent, turnToClose: () => turns.next(), onClose: () => ended.push(n) };
+    socket.on('close', () => closed.push(n));
+    socket.emit('close', 1006, Buffer.alloc(0));
+  }
+  for (let before = 0; ended.length < 40; before = ended.length) {
+    expect(ended.length - before).toBeLessThan(10);
+    await new Promise(setImmediate);
+  }
+  expect(ended).toEqual(Array.from({ length: 40 }, (_, n) => n));
+  expect(closed).toEqual(ended);
 });

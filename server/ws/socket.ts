@@ -42,6 +42,8 @@ export interface SocketObserver {
   /** A reader begins to wait until the socket has drained. */
   onStall(): void;
   onClose(): void;
+  /** Returns a promise to wait for before {@link onClose}, or undefined if it may be called now. */
+  turnToClose(): Promise<void> | undefined;
 }
 
 /**
@@ -114,12 +116,24 @@ export class DirectWebSocket extends WebSocket {
 
   override emit(event: string | symbol, ...values: unknown[]): boolean {
     if (event === 'message' || event === 'ping' || event === 'pong') this.observer?.onReceive(event === 'message');
-    else if (event === 'close') this.observer?.onClose();
+    else if (event === 'close') return this.#emitClose(values);
     if (event === 'message' && this.#held) {
       if (this.isOpen) this.#keep(values);
       return true;
     }
     return event === 'message' ? this.#emitMessage(values) : super.emit(event, ...values);
+  }
+
+  /** Thousands of sockets may close at once, and each ends a connection with its subscriptions. */
+  #emitClose(values: unknown[]): boolean {
+    const close = () => {
+      this.observer?.onClose();
+      super.emit('close', ...values);
+    };
+    const turn = this.observer?.turnToClose();
+    if (turn) void turn.then(close);
+    else close();
+    return true;
   }
 
   /** What the handler sends at once leaves in one write: the start of a subscription and its first messages, for example. */
