@@ -1,6 +1,7 @@
 import { SLICE_MS } from '../../slices.ts';
-import { type LogHead, StoredEvent } from '../contract/log.ts';
+import type { LogHead, StoredEvent } from '../contract/log.ts';
 import type { Query } from './database.ts';
+import { PAGE, type PageRow, toRecords } from './feed-page.ts';
 import type { Commit } from './messages.ts';
 
 /**
@@ -17,46 +18,12 @@ import type { Commit } from './messages.ts';
 /** UTF-16 units of JSON and number of chunks that wait for earlier records. */
 const MAX_EARLY_LENGTH = 8 * 1024 * 1024;
 const MAX_EARLY_CHUNKS = 1_024;
-const PAGE_BYTES = 1 << 18;
-const PAGE_ROWS = 512;
 /** Time between two reads while the log cannot be read, or does not continue the history. */
 const RETRY_MS = 250;
-
-/** $1: position after which the rows are read. $2: last position. The row after the last one gives its hash. */
-const PAGE = `
-  SELECT h.seq AS head, encode(substr(h.hash, 1, 4), 'hex') AS "headHashPrefix", h.epoch, h.erasures, r.*
-  FROM head h LEFT JOIN LATERAL (
-    SELECT p.seq, p."runSeq", p."projectId", p."runId", p.type, p.payload, p."atMs", p.prev, p.hash,
-      (SELECT json_agg(u.user_id ORDER BY u.user_id) FROM event_users u WHERE u.seq = p.seq) AS users
-    FROM (
-      SELECT seq, run_seq AS "runSeq", project_id AS "projectId", run_id AS "runId", type, payload, recorded_at_ms AS "atMs",
-        encode(substr(prev_hash, 1, 4), 'hex') AS prev, encode(substr(lead(prev_hash) OVER w, 1, 4), 'hex') AS hash,
-        sum(octet_length(payload)) OVER w - octet_length(payload) AS before
-      FROM events WHERE seq > $1 AND seq <= $2 + 1 WINDOW w AS (ORDER BY seq) ORDER BY seq LIMIT ${PAGE_ROWS}
-    ) p WHERE p.before < ${PAGE_BYTES}
-  ) r ON true ORDER BY r.seq`;
 
 /** The position before the first row after $1. */
 const FIRST = `SELECT seq - 1 AS seq, encode(substr(prev_hash, 1, 4), 'hex') AS "hashPrefix"
   FROM events WHERE seq > $1 ORDER BY seq LIMIT 1`;
-
-type PageRow = {
-  head: number;
-  headHashPrefix: string;
-  epoch: string;
-  erasures: number;
-  /** Null in the only row of a page without records. */
-  seq: number | null;
-  runSeq: number;
-  projectId: string;
-  runId: string;
-  type: string;
-  payload: string;
-  atMs: number;
-  prev: string;
-  hash: string | null;
-  users: string[] | null;
-};
 
 /**
  * What this node knows of the log. `head`: the last record that it has given to its listeners. `recordedAtMs`: the time of
@@ -349,12 +316,12 @@ export class Feed {
       this.#forget(state.head);
       return true;
     }
-    const records = toRecords(rows, upTo);
+    const records = toRecords(state, rows, upTo);
     const [first] = records;
     if (first?.seq !== head.seq + 1) return this.#skip(head, { seq: state.head, hashPrefix: state.headHashPrefix });
-    if (this.#state.head === head && state.prev !== head.hashPrefix) return this.#compare(head);
+    if (this.#state.head === head && state.prevHashPrefix !== head.hashPrefix) return this.#compare(head);
     const { seq: to } = records.at(-1) as StoredEvent;
-    const { erasures, prev: prevHashPrefix } = state;
+    const { erasures, prevHashPrefix } = state;
     this.#add({ from: first.seq, to, prevHashPrefix, erasures, records, length: 0 });
     return true;
   }
@@ -381,19 +348,4 @@ export class Feed {
     this.#settleWaiters();
     return true;
   }
-}
-
-/** Returns the records of a page with a known hash, up to the end of a commit where the page has one. */
-function toRecords(rows: readonly PageRow[], upTo: number): StoredEvent[] {
-  const records: StoredEvent[] = [];
-  let whole = 0;
-  for (const [index, row] of rows.entries()) {
-    const { seq, runSeq, projectId, runId, type, payload: json } = row;
-    const hashPrefix = row.hash ?? (seq === row.head ? row.headHashPrefix : undefined);
-    if (seq === null || seq > upTo || hashPrefix === undefined) continue;
-    records.push(new StoredEvent({ seq, runSeq, projectId, runId, type, json, hashPrefix, users: row.users ?? [] }));
-    // The events of a commit have the same time.
-    if (seq === upTo || rows[index + 1]?.atMs !== row.atMs) whole = records.length;
-  }
-  return whole > 0 ? records.slice(0, whole) : records;
 }
