@@ -82,9 +82,9 @@ export function projectsFor(principal: Principal, action: Action, runId?: string
 }
 
 /**
- * Returns the projects to search, for the run `runId` if it is given: only `projectId` if it is given, or none if the principal
- * may not read it; otherwise all that the principal may read. Undefined means every project. Unreadable projects are never searched, so response
- * times do not depend on their content.
+ * Returns the projects to search, for the run `runId` if it is given: only `projectId` if it is given, or none if the
+ * principal may not read it; otherwise all that the principal may read. Undefined means every project. Unreadable projects
+ * are never searched, so response times do not depend on their content.
  */
 export function searchableProjects(
   principal: Principal,

@@ -121,7 +121,7 @@ export abstract class Reader implements WaitingReader {
   protected abstract fetch(): void | Promise<void>;
   /** The position at which a subscription with `from: 'start'` begins. */
   protected abstract readonly startPosition: number;
-  /** The project or run of the reader's scope, which the caller must be able to read. Empty if the scope has several, or the project is not yet known. */
+  /** The project or run that the caller must be able to read. Empty if the scope has several, or the project is not yet known. */
   protected abstract readonly readable: Pick<Resource, 'projectId' | 'runId'>;
   /** Whether to `fetch` at the head of the log too. */
   protected get mustFetch(): boolean {
