@@ -60,10 +60,10 @@ function connect(path: string): DatabaseSyncInstance {
 }
 
 /** A queue over a connection that the test can reach. */
-async function openQueue() {
+async function openQueue(driver?: string) {
   const path = await newPath();
   const reported = newHealth();
-  const database = new SqliteDatabase(path, () => undefined);
+  const database = new SqliteDatabase(path, () => undefined, driver);
   onTestFinished(() => database.close());
   const rows = prepareRowStatements(database.db);
   const statements = prepareStatements(database.db);
@@ -173,7 +173,8 @@ test('[L24] positions that another process has given away are reported as such',
 });
 
 test('[L6] [L16] a ROLLBACK that fails leaves no publisher without an answer, and no later commit without the disk', async () => {
-  const { queue, database, db, problems } = await openQueue();
+  // `node:sqlite` of Node.js 22 has no authorizer.
+  const { queue, database, db, problems } = await openQueue('@photostructure/sqlite');
   await queue.add(started());
   let isRefused = true;
   db.setAuthorizer((action: number, operation: string | null) =>
