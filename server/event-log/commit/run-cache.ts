@@ -12,10 +12,11 @@ import type { RunTables } from './run-rows.ts';
 const MAX_CACHED_LENGTH = 16 * 1024 * 1024;
 /** Length that a row counts besides its text. */
 const ENTRY_LENGTH = 128;
-/** Length that a run counts besides its rows: its header and its maps. */
+/** Length that a run counts besides its rows: its maps. */
 const RUN_LENGTH = 1_024;
 
-export type RunRow = { rowId: number; version: number; header: RunHeader };
+/** `length`: that of the header as text. */
+export type RunRow = { rowId: number; version: number; header: RunHeader; length: number };
 type Running = { startKey: string; stage: Stage };
 export type Rows = { stage: Stage; artifact: Artifact; approval: Approval };
 type Entry<Row> = { row: Row | undefined; length: number };
@@ -26,8 +27,8 @@ export class CachedRun implements RunTables {
   readonly runId: string;
   /** Undefined for a run without events. */
   readonly row: RunRow | undefined;
-  /** Approximate length of the rows as text. */
-  length: number;
+  /** Approximate length of the rows as text, without the header. */
+  #length: number;
   readonly #rows: { [Kind in RowKind]: Map<string, Entry<Rows[Kind]>> };
   /** Number of rows in memory. A run with as many rows has no others. */
   readonly #count: { [Kind in RowKind]: number };
@@ -41,7 +42,7 @@ export class CachedRun implements RunTables {
     this.projectId = projectId;
     this.runId = runId;
     this.row = row;
-    this.length = before?.length ?? RUN_LENGTH;
+    this.#length = before ? before.#length : RUN_LENGTH;
     this.#rows = before ? before.#rows : { stage: new Map(), artifact: new Map(), approval: new Map() };
     this.#count = before ? before.#count : { stage: 0, artifact: 0, approval: 0 };
     this.#running = before ? before.#running : [];
@@ -53,6 +54,10 @@ export class CachedRun implements RunTables {
 
   get header(): RunHeader | undefined {
     return this.row?.header;
+  }
+  /** Approximate length of the rows and the header as text. */
+  get length(): number {
+    return this.#length + (this.row?.length ?? 0);
   }
   stage(id: string): Stage | undefined {
     return this.#get('stage', id);
@@ -89,7 +94,7 @@ export class CachedRun implements RunTables {
     const rows = this.#rows[kind] as Map<string, Entry<Rows[Kind]>>;
     if (kind === 'stage') this.#putRunning(id, row as Stage | undefined);
     const known = rows.get(id);
-    this.length += length - (known ? known.length : -ENTRY_LENGTH);
+    this.#length += length - (known ? known.length : -ENTRY_LENGTH);
     this.#count[kind] += Number(row !== undefined) - Number(known?.row !== undefined);
     if (known) {
       known.row = row;
@@ -101,7 +106,7 @@ export class CachedRun implements RunTables {
   putRunning(stages: readonly Stage[], from: string): void {
     for (const stage of stages) this.#running.push({ startKey: startKey(stage), stage });
     this.#runningFrom = from;
-    this.length += ENTRY_LENGTH;
+    this.#length += ENTRY_LENGTH;
   }
 
   putApprovals(count: number): void {

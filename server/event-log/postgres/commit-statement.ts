@@ -78,7 +78,7 @@ class Columns {
 /** Refused drafts, and the runs that their checks have read and that do not change. */
 export type Refused = { drafts: readonly ReadyDraft[]; runs: readonly CachedRun[] };
 
-type ChangedRun = { rows: CommitRows<CachedRun>; changes: Changes };
+type ChangedRun = { rows: CommitRows<CachedRun>; changes: Changes; state: string };
 type ChangedRow = Changed & { run: number };
 
 /** What one commit writes: the events of `items`, and the changed rows of `runs`. */
@@ -104,7 +104,7 @@ export class CommitStatement {
     for (const rows of runs) {
       const changes = rows.changes();
       if (!changes) read.push(rows.tables);
-      else (rows.tables.row ? stored : added).push({ rows, changes });
+      else (rows.tables.row ? stored : added).push({ rows, changes, state: headerState(changes.header) });
     }
     this.#items = items;
     this.#runs = [...stored, ...added];
@@ -170,9 +170,9 @@ export class CommitStatement {
   /** The changed runs with the rows that are stored now. */
   cached({ base, rowIds }: Given & { rowIds: readonly number[] }): CachedRun[] {
     const real = (seq: number) => (seq > this.#base ? seq - this.#base + base : seq);
-    const runs = this.#runs.map(({ rows: { tables }, changes: { header } }, index) => {
+    const runs = this.#runs.map(({ rows: { tables }, changes: { header }, state: { length } }, index) => {
       header.lastSeq = real(header.lastSeq);
-      const row: RunRow = { rowId: rowIds[index] as number, version: header.lastRunSeq, header };
+      const row: RunRow = { rowId: rowIds[index] as number, version: header.lastRunSeq, header, length };
       return new CachedRun(tables.projectId, tables.runId, row, tables);
     });
     for (const { run, kind, id, row, state, isNew } of this.#changed) {
@@ -190,12 +190,12 @@ export class CommitStatement {
 
   #runColumns(given: Given | undefined): string[] {
     const columns = new Columns(9);
-    for (const [index, { rows, changes }] of this.#runs.entries()) {
+    for (const [index, { rows, changes, state: text }] of this.#runs.entries()) {
       const { row, projectId, runId } = rows.tables;
       const { header } = changes;
       const { lastRunSeq, lastSeq, status, createdAt } = header;
       const rowId = given?.rowIds?.[index] ?? row?.rowId ?? 0;
-      const state = given ? '' : headerState(header);
+      const state = given ? '' : text;
       columns.push(
         ...[rowId, row?.version ?? 0, lastRunSeq, lastSeq - this.#base],
         ...[projectId, runId, status, createdAt, state],

@@ -1,6 +1,6 @@
 import type { Stage } from '../../../shared/run.ts';
 import type { MissingRow } from '../commit/commit-fold.ts';
-import { CachedRun, type RunCache, runKey } from '../commit/run-cache.ts';
+import { CachedRun, type RunCache, type RunRow, runKey } from '../commit/run-cache.ts';
 import type { Batch, ReadyDraft } from '../contract/log.ts';
 import type { Statement } from './database.ts';
 import { approvalOf, artifactOf, headerOf } from './rows.ts';
@@ -150,12 +150,7 @@ export class LoadedRuns {
       if (row && row.o_state === null) continue;
       if (!row && run && !run.row) continue;
       if (this.#opened.has(runKey(projectId, runId))) this.isChanged = true;
-      const header = row && headerOf({ state: row.o_state as string, last_seq: row.o_seq });
-      loading.run = new CachedRun(
-        projectId,
-        runId,
-        header && { rowId: (row as LoadedRow).o_row, version: (row as LoadedRow).o_version, header },
-      );
+      loading.run = new CachedRun(projectId, runId, row && rowOf(row));
     }
     const found = new Map<string, LoadedRow[]>();
     for (const row of rows) {
@@ -176,6 +171,11 @@ export class LoadedRuns {
       }
     }
   }
+}
+
+function rowOf({ o_row: rowId, o_version: version, o_state, o_seq: last_seq }: LoadedRow): RunRow {
+  const state = o_state as string;
+  return { rowId, version, header: headerOf({ state, last_seq }), length: state.length };
 }
 
 /** Whether the rows of this kind are not found by their id. */

@@ -41,6 +41,16 @@ async function open(now = () => T0) {
   return { log, path };
 }
 
+async function openDatabase(): Promise<SqliteDatabase> {
+  const folder = await mkdtemp(join(tmpdir(), 'runwire-hot-'));
+  const database = new SqliteDatabase(join(folder, 'runwire.db'), () => undefined);
+  onTestFinished(async () => {
+    database.close();
+    await rm(folder, { recursive: true });
+  });
+  return database;
+}
+
 /** Another connection, as another process has it. */
 function connect(path: string): DatabaseSyncInstance {
   const db = openSqlite(path);
@@ -143,7 +153,7 @@ test('[L70] the rows in memory have a bound, and a row that is written again and
   const cache = new RunCache();
   const header = { counts: { stages: 2, artifacts: 0 } } as never;
   const put = (runId: string, lengths: number[]) => {
-    const run = new CachedRun('p', runId, { rowId: 1, version: 1, header });
+    const run = new CachedRun('p', runId, { rowId: 1, version: 1, header, length: 0 });
     for (const length of lengths) run.put('stage', 's', {} as never, length);
     cache.put(runId, run);
     return run.length;
@@ -154,13 +164,29 @@ test('[L70] the rows in memory have a bound, and a row that is written again and
   expect(cache.get('20')).toBeDefined();
 });
 
+test('[L70] the header of a run counts with the length of its text, once', async () => {
+  const database = await openDatabase();
+  const cache = new RunCache<SqliteRun>();
+  const tables = new SqliteCommitTables(prepareStatements(database.db), prepareRowStatements(database.db), cache);
+  const labels = Object.fromEntries(upTo(64).map((name) => [name, 'x'.repeat(200)]));
+  const commit = (seq: number) => {
+    tables.begin();
+    const rows = new CommitRows(tables.openRun('p', 'r'));
+    foldEvent(rows, { ...created({ labels }), seq, runSeq: seq, recordedAt: instant(0), actor: 'ci' } as never);
+    for (const _ of rows.tables.write(rows.changes() as never));
+    database.db.exec('COMMIT');
+    tables.committed(rows.tables);
+    return cache.get('p r')?.length ?? 0;
+  };
+  const first = commit(1);
+  expect(first).toBeGreaterThan(64 * 200);
+  expect(commit(2) - first).toBeLessThan(100);
+  cache.clear();
+  expect(commit(3) - first).toBeLessThan(100);
+});
+
 test('[L70] a commit of a run in memory reads no row, and a further stage is read once', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'runwire-hot-'));
-  const database = new SqliteDatabase(join(folder, 'runwire.db'), () => undefined);
-  onTestFinished(async () => {
-    database.close();
-    await rm(folder, { recursive: true });
-  });
+  const database = await openDatabase();
   const reads: string[] = [];
   const statements = prepareRowStatements(database.db);
   const counting = (name: string, { get }: { get: (...values: never[]) => unknown }, self: object) => ({

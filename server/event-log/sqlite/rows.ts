@@ -67,7 +67,7 @@ export class SqliteRun extends CachedRun implements WritableTables {
     const row = statements.findRun.get(projectId, runId) as { row_id: number; state: string } | undefined;
     if (!row) return new SqliteRun(statements, projectId, runId);
     const header = JSON.parse(row.state) as RunHeader;
-    return new SqliteRun(statements, projectId, runId, rowOf(row.row_id, header));
+    return new SqliteRun(statements, projectId, runId, rowOf(row.row_id, header, row.state));
   }
 
   /** A new run has no row id until `write`. */
@@ -138,7 +138,7 @@ export class SqliteRun extends CachedRun implements WritableTables {
       rowId = Number(insertRun.run(this.projectId, this.runId, ...values).lastInsertRowid);
     } else if (isIndexedAlike(row.header, header)) moveRunOn.run(lastSeq, state, rowId);
     else updateRun.run(lastSeq, state, status, createdAt, eraOf(lastSeq), rowId);
-    this.#next = rowOf(rowId, header);
+    this.#next = rowOf(rowId, header, state);
     return rowId;
   }
 
@@ -150,7 +150,12 @@ export class SqliteRun extends CachedRun implements WritableTables {
 
 type Written = { kind: RowKind; id: string; row: Rows[RowKind]; length: number };
 
-const rowOf = (rowId: number, header: RunHeader): RunRow => ({ rowId, version: header.lastRunSeq, header });
+const rowOf = (rowId: number, header: RunHeader, { length }: string): RunRow => ({
+  rowId,
+  version: header.lastRunSeq,
+  header,
+  length,
+});
 const indexedKey = (stage: Stage): string | null => (stage.status === 'running' ? startKey(stage) : null);
 
 /** 4,096 positions are an era: an index of eras finds the runs that changed after a position, and is seldom written. */
