@@ -125,11 +125,13 @@ describe('publish', () => {
     const parts = { registry: runwireEvents, log, health: { note: () => undefined }, phiPolicy: 'reject' } as const;
     const bus = new EventBus(parts);
     const renaming = new EventBus({ ...parts, guard: (draft) => ({ ...draft, eventId: 'theirs' }) });
+    const changing = new EventBus({ ...parts, guard: (draft) => Object.assign(draft, { eventId: 'theirs' }) });
     const theirs = progress('r1', 1, { eventId: crypto.randomUUID() });
     await bus.publish([created('r1'), progress('r1', 1)], producer);
     await bus.publish([progress('r1', 1), theirs], producer);
     await renaming.publish([progress('r1', 1)], producer);
-    expect(append.mock.calls.map(([batch]) => batch.hasNewIds)).toEqual([true, false, false]);
+    expect(await changing.publish([progress('r1', 1)], producer)).toMatchObject({ duplicates: 1 });
+    expect(append.mock.calls.map(([batch]) => batch.hasNewIds)).toEqual([true, false, false, false]);
     expect(await bus.publish([theirs, progress('r1', 2)], producer)).toMatchObject({ accepted: 1, duplicates: 1 });
   });
 

@@ -204,13 +204,14 @@ export class EventBus<R extends Registry> {
     const guarded: Checked[] = [];
     let yieldedAt = performance.now();
     for (const { draft, index, stagesFrom, isNewId } of drafts) {
+      const { eventId } = draft; // The guard may change the draft itself.
       try {
         const kept = yield* guardInSlices(this.#guard, draft, policy);
         // The schema of an own type may refuse a redacted text, as `z.email()` does.
         const issue = kept === draft ? undefined : this.#schema.safeParse(kept).error?.issues[0];
         if (issue) {
           issues.push({ index, path: pathInPlan(describeIssue(issue).path, stagesFrom), message: UNREDACTABLE });
-        } else guarded.push({ draft: kept, index, stagesFrom, isNewId: isNewId && kept.eventId === draft.eventId });
+        } else guarded.push({ draft: kept, index, stagesFrom, isNewId: isNewId && kept.eventId === eventId });
       } catch (error) {
         const { path, message, isDefect } = guardRefusal(error);
         if (isDefect) this.#health.note('the PHI guard failed; the draft is refused', { type: draft.type });
