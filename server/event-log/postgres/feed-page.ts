@@ -60,8 +60,9 @@ export function toRecords(state: PageRow, rows: readonly EventRow[], upTo: numbe
     if (seq === null || seq > upTo || hashPrefix === undefined) continue;
     const users = state.users?.[seq] ?? [];
     records.push(new StoredEvent({ seq, runSeq, projectId, runId, type, json, hashPrefix, users }));
-    // The events of a commit have the same time.
-    if (seq === upTo || rows[index + 1]?.atMs !== row.atMs) whole = records.length;
+    // The events of a commit have the same time. After the last row of a full page, its commit may go on.
+    const next = rows[index + 1];
+    if (seq === upTo || seq === state.head || (next && next.atMs !== row.atMs)) whole = records.length;
   }
   return whole > 0 ? records.slice(0, whole) : records;
 }
