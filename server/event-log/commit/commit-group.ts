@@ -18,7 +18,6 @@ import type { Changes, CommitRows, RunTables } from './run-rows.ts';
  * 1. `begin` begins the transaction, and looks up which event ids of the batches are already stored.
  * 2. `add` folds one batch after another (`CommitFold`).
  * 3. `write` writes each event and each changed row once. Like `add`, it is a generator.
- *
  * 4. `committed` or `failed` follows the end of the transaction.
  *
  * A group lives inside one transaction. Until the transaction ends, nothing else may change the rows that the group has
