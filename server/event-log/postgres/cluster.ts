@@ -72,7 +72,7 @@ export class Cluster {
   #log!: LogState;
   /** Erasures that every node with a lease has confirmed, as of the last pulse. */
   #confirmed: number | null = null;
-  /** Whether another node had a lease at the last pulse. A node that joins rings, and reads the log meanwhile. */
+  /** Whether another node had a lease at the last pulse. A node that has joined since then reads the log at its own pulses. */
   #hasOthers = true;
   /** The clock of the database, less the monotonic clock of this node. */
   #clockMs = 0;
