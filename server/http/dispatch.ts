@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { type ErrorCode, RunwireError } from '../../shared/errors.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import type { Principal } from '../auth/principal.ts';
@@ -77,6 +78,12 @@ export type Dispatcher = {
   attachable: (request: IncomingMessage, response: ServerResponse) => boolean;
 };
 
+/**
+ * Requests of one connection that may wait for a turn of the event loop. A client that sends more requests without waiting for
+ * an answer (HTTP pipelining) is disconnected: one read of its socket brings thousands of them, and each costs some KB of memory.
+ */
+const MAX_WAITING = 100;
+
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { log, routes, origins, authenticator, access, inFlight, turns, limits, onRejected, health } = options;
   const isPrefix = ({ path }: Route) => path.endsWith('*');
@@ -90,11 +97,22 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     return exact.get(path) ?? prefixes.find(({ prefix }) => path.startsWith(prefix))?.route;
   };
 
+  /** Requests that wait for a turn, by connection. */
+  const waiting = new WeakMap<Socket, number>();
+  /** Returns a promise to wait for before a request begins, or undefined. Closes the connection if too many wait. */
+  const turnOf = ({ socket }: IncomingMessage): Promise<void> | undefined => {
+    const count = waiting.get(socket) ?? 0;
+    if (count === MAX_WAITING) socket.destroy();
+    const turn = socket.destroyed ? undefined : turns.next();
+    if (turn) waiting.set(socket, count + 1);
+    return turn?.then(() => void waiting.set(socket, (waiting.get(socket) ?? 1) - 1));
+  };
+
   const serve = async (route: Route | undefined, request: IncomingMessage, response: ServerResponse): Promise<void> => {
     // One turn of the loop may bring thousands of requests, and a token or a tRPC call costs much more than its request.
-    const pause = turns.next();
-    if (pause) await pause;
-    if (response.destroyed) return;
+    const turn = turnOf(request);
+    if (turn) await turn;
+    if (request.socket.destroyed || response.destroyed) return;
     if (!origins.knowsHost(request)) {
       throw new RunwireError('FORBIDDEN', 'the Host is not a name of this server: add its origin to ALLOWED_ORIGINS');
     }
