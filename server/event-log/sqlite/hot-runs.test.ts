@@ -26,7 +26,7 @@ import { SqliteCommitTables } from './commit-group.ts';
 import { SqliteDatabase } from './database.ts';
 import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
 import { openSqliteLog } from './log.ts';
-import { prepareRowStatements, type SqliteRun } from './rows.ts';
+import { prepareRowStatements, SqliteRun } from './rows.ts';
 import { migrate } from './schema.ts';
 import { prepareStatements } from './statements.ts';
 
@@ -183,6 +183,19 @@ test('[L70] the header of a run counts with the length of its text, once', async
   expect(commit(2) - first).toBeLessThan(100);
   cache.clear();
   expect(commit(3) - first).toBeLessThan(100);
+});
+
+test('[L70] rows that a refused batch asks for, and that the run does not have, take no memory', async () => {
+  const database = await openDatabase();
+  const run = new SqliteRun(prepareRowStatements(database.db), 'p', 'r', {
+    ...{ rowId: 1, version: 1, length: 0 },
+    header: { counts: { stages: 1, artifacts: 1 } } as never,
+  });
+  const before = run.length;
+  for (const name of upTo(10).map(String)) {
+    expect([run.stage(name), run.artifact(name), run.approval(name)]).toEqual([undefined, undefined, undefined]);
+  }
+  expect(run.length).toBe(before);
 });
 
 test('[L70] a commit of a run in memory reads no row, and a further stage is read once', async () => {

@@ -89,8 +89,10 @@ export class SqliteRun extends CachedRun implements WritableTables {
 
   protected override read<Kind extends RowKind>(kind: Kind, id: string): Rows[Kind] | undefined {
     const found = this.#statements[kind].get(this.row?.rowId as number, id) as { state: string } | undefined;
-    const row = found && (JSON.parse(found.state) as Rows[Kind]);
-    this.put(kind, id, row, found?.state.length);
+    // Refused batches may ask for any number of missing rows, so these are not kept.
+    if (!found) return undefined;
+    const row = JSON.parse(found.state) as Rows[Kind];
+    this.put(kind, id, row, found.state.length);
     return row;
   }
 
