@@ -6,7 +6,6 @@ import type { Principal } from '../auth/principal.ts';
 import type { AttachedReader, FrameSink } from '../delivery/transport.ts';
 import type { Limits } from '../limits.ts';
 import { TokenBucket } from '../rate-limit.ts';
-import type { Turns } from '../slices.ts';
 import type { DirectWebSocket, SocketObserver } from './socket.ts';
 
 /** The connections of one user, and their subscriptions. */
@@ -44,10 +43,12 @@ export type ConnectionsOptions = {
 export interface ConnectionRegistry {
   readonly options: ConnectionsOptions;
   readonly counts: ConnectionCounts;
-  /** The turns of the event loop in which connections end. */
-  readonly closing: Turns;
   readonly monotonicMs: number;
+  /** Called when the socket has closed. Returns a promise to wait for before the connection ends, or undefined. */
+  turnToClose(connection: Connection): Promise<void> | undefined;
   remove(connection: Connection): void;
+  /** Removes the connections that wait for their turn to end. */
+  removeClosed(): void;
 }
 
 /** The part of the heartbeat interval (5 s of 30 s) that {@link Connection.probe} grants for an answer. */
@@ -173,7 +174,7 @@ export class Connection implements CallerConnection, SocketObserver {
   }
 
   turnToClose(): Promise<void> | undefined {
-    return this.#registry.closing.next();
+    return this.#registry.turnToClose(this);
   }
 
   onClose(): void {
@@ -198,10 +199,13 @@ export class Connection implements CallerConnection, SocketObserver {
   attach(reader: AttachedReader): void {
     const { subscriptionsPerSocket, subscriptionsPerUser } = this.#limits;
     this.#readers.push(reader);
-    if (this.#user) this.#user.subscriptions++;
+    const user = this.#user;
+    if (user) user.subscriptions++;
+    const isOverLimit = () => user !== undefined && this.#subscriptionsOf(user) > subscriptionsPerUser;
+    if (isOverLimit()) this.#registry.removeClosed();
     if (this.#readers.length > subscriptionsPerSocket) {
       this.close(closeCodes.overLimit, 'too many subscriptions on this socket');
-    } else if (this.#user && this.#subscriptionsOf(this.#user) > subscriptionsPerUser) {
+    } else if (isOverLimit()) {
       this.close(closeCodes.overLimit, 'too many subscriptions of this user');
     }
   }

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { everyone } from '../../tests/support/harness.ts';
 import { limitsOf } from '../limits.ts';
+import { SLICE_MS } from '../slices.ts';
 import { Connections } from './connections.ts';
 import { DirectWebSocket } from './socket.ts';
 
@@ -54,4 +55,40 @@ test('[D51] the check of all connections goes on over several turns of the event
   for (const client of clients) client.terminate();
   await connections.close(0);
   server.close();
+});
+
+test('[W40] a connection with a closed socket refuses no other one while it waits for its turn to end', async () => {
+  for (const limit of ['connectionsPerUser', 'connectionsPerAddress', 'subscriptionsPerUser'] as const) {
+    const connections = new Connections({
+      heartbeatMs: 60_000,
+      isDirect: true,
+      limits: limitsOf({ [limit]: 2 }),
+      invalidReasonOf: () => undefined,
+      onSweep: () => undefined,
+    });
+    const open = () => {
+      const ws = Object.assign(new DirectWebSocket(null as never, undefined, {}), {
+        _readyState: WebSocket.OPEN as number,
+      });
+      const connection = connections.add(ws, new Socket(), '127.0.0.1');
+      expect(connections.authenticate(connection, everyone)).toBe(true);
+      connection.attach({} as never);
+      const close = () => {
+        ws._readyState = WebSocket.CLOSED;
+        ws.emit('close', 1006, Buffer.alloc(0));
+      };
+      return { connection, close };
+    };
+    const [first, second] = [open(), open()];
+    first.close();
+    const until = performance.now() + 2 * SLICE_MS;
+    while (performance.now() < until);
+    second.close();
+    expect(connections.count).toBe(1); // The turn has no time left for the second one.
+    const opened = [open(), open()];
+    expect(opened.map(({ connection }) => connection.isOpen)).toEqual([true, true]);
+    await expect.poll(() => connections.count).toBe(2);
+    for (const { close } of opened) close();
+    await connections.close(0);
+  }
 });

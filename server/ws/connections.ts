@@ -37,8 +37,10 @@ const SWEEP_SLICE_MS = 1;
 export class Connections implements ConnectionRegistry {
   readonly options: ConnectionsOptions;
   readonly counts: ConnectionCounts = { closes: new Map(), stalls: 0 };
-  readonly closing = new Turns();
+  readonly #closing = new Turns();
   readonly #open = new Set<Connection>();
+  /** Those of {@link #open} with a closed socket: they wait for their turn to end. */
+  readonly #closed = new Set<Connection>();
   readonly #users = new Map<string, User>();
   readonly #addresses = new Map<string, Address>();
   readonly #sweepTimer: NodeJS.Timeout;
@@ -111,6 +113,7 @@ export class Connections implements ConnectionRegistry {
 
   remove(connection: Connection): void {
     if (!this.#open.delete(connection)) return;
+    this.#closed.delete(connection);
     const user = connection.uncount();
     if (user?.connections.length === 0) this.#users.delete(user.principal.sub);
     this.#identified(connection);
@@ -121,22 +124,40 @@ export class Connections implements ConnectionRegistry {
     if (this.#open.size === 0) this.#onEmpty();
   }
 
+  turnToClose(connection: Connection): Promise<void> | undefined {
+    const turn = this.#closing.next();
+    if (turn && this.#open.has(connection)) this.#closed.add(connection);
+    return turn;
+  }
+
+  /** Stops counting the connections with a closed socket. */
+  removeClosed(): void {
+    for (const connection of this.#closed) this.remove(connection);
+  }
+
   /**
    * Sets the principal of a connection. Returns false if the connection has closed meanwhile, the token is no longer valid, or
    * the user or the address has too many connections.
    */
   authenticate(connection: Connection, principal: Principal): boolean {
     if (!connection.isOpen) return false;
+    const { connectionsPerUser, connectionsPerAddress } = this.options.limits;
+    const elsewhere = this.options.elsewhere?.(principal.sub).connections ?? 0;
+    const ofUser = this.#users.get(principal.sub)?.connections.length ?? 0;
+    const isFull = ofUser + elsewhere >= connectionsPerUser || connection.address.connections >= connectionsPerAddress;
+    if (isFull) this.removeClosed();
     const user = this.#users.get(principal.sub) ?? { principal, connections: [], subscriptions: 0 };
     // Connections of one user with equal principals share one object, to save memory.
     connection.setPrincipal(isDeepStrictEqual(user.principal, principal) ? user.principal : principal);
-    this.#identified(connection);
-    if (!connection.closeIfTokenInvalid()) return false;
-    this.#users.set(principal.sub, user);
-    const { connectionsPerUser, connectionsPerAddress } = this.options.limits;
-    const elsewhere = this.options.elsewhere?.(principal.sub).connections ?? 0;
+    if (!connection.closeIfTokenInvalid()) {
+      this.#identified(connection);
+      return false;
+    }
     if (user.connections.length + elsewhere >= connectionsPerUser) this.#dropDead(user);
+    // After `#dropDead`: the last connection of a user, or of an address, removes it.
+    this.#users.set(principal.sub, user);
     connection.count(user);
+    this.#identified(connection);
     if (user.connections.length + elsewhere > connectionsPerUser) {
       connection.close(closeCodes.overLimit, 'too many connections of this user');
     } else if (connection.address.connections > connectionsPerAddress) {
