@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { Turns } from '../slices.ts';
@@ -124,4 +124,22 @@ test('[W40] connections whose sockets close at once end in several turns of the 
   }
   expect(ended).toEqual(Array.from({ length: 40 }, (_, n) => n));
   expect(closed).toEqual(ended);
+});
+
+test('[W42] a client that has ended its side of the TCP socket still gets what was sent before', async () => {
+  await using pair = await openPair();
+  const { client, socket } = pair;
+  const { _socket: tcp } = client as unknown as { _socket: Socket };
+  const received: string[] = [];
+  client.on('message', (data) => received.push(String(data)));
+  tcp.pause();
+  const message = 'x'.repeat(500_000);
+  for (let n = 0; n < 40; n++) socket.send(message);
+  tcp.end();
+  await expect.poll(() => socket.readyState).toBe(WebSocket.CLOSING);
+  expect(socket.unsentBytes).toBeGreaterThan(0);
+  socket.send('later');
+  tcp.resume();
+  await once(client, 'close');
+  expect(received.length).toBe(40);
 });

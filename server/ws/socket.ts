@@ -93,8 +93,8 @@ export class DirectWebSocket extends WebSocket {
   }
 
   /**
-   * Reads on without a limit. Before that, emits the kept messages, each in its own turn of the event loop: a subscription must have started before a message can
-   * stop it.
+   * Reads on without a limit. Before that, emits the kept messages, each in its own turn of the event loop: a subscription
+   * must have started before a message can stop it.
    */
   release(): void {
     if (!this.#held) {
@@ -156,7 +156,9 @@ export class DirectWebSocket extends WebSocket {
     const before = this.unsentBytes;
     if (this.isDrained) this.#largestBytes = 0;
     // On a socket without compression, `ws` keeps nothing back, and would write the head of the frame by itself.
-    if (typeof data === 'string' && rest.length === 0 && !this.isCompressed) this.sink.write(framesOf('', [data]));
+    // The sink does not know that the client has ended its side of the TCP socket: a write would then destroy the socket.
+    const isDirect = typeof data === 'string' && rest.length === 0 && !this.isCompressed && this.isOpen;
+    if (isDirect) this.sink.write(framesOf('', [data]));
     else super.send(...([data, ...rest] as Parameters<WebSocket['send']>));
     this.#largestBytes = Math.max(this.#largestBytes, this.unsentBytes - before);
     this.observer?.onSend();
