@@ -55,7 +55,7 @@ test('[A40] (a) a refused token is checked each time, and its refusal is no answ
   }
 });
 
-test('[A40] (b) other keys make every token be checked again, also one whose check began with the former keys', async () => {
+test('[A40] (b) other keys make every token be checked again, also one with a check that began with the former keys', async () => {
   const parts = counted();
   await parts.verify('ada');
   parts.keys = {};

@@ -105,7 +105,7 @@ test('[W19] a client that sends too many messages, or too much after decompressi
   }
 });
 
-test('[W40] connections whose sockets close at once end in several turns of the event loop, each once', async () => {
+test('[W40] connections with sockets that close at once end in several turns of the event loop, each once', async () => {
   const turns = new Turns();
   const now = vi.spyOn(performance, 'now');
   onTestFinished(() => now.mockRestore());
