@@ -184,7 +184,7 @@ export function prepareRetention(db: DatabaseSyncInstance) {
            AND NOT EXISTS (SELECT 1 FROM approvals WHERE run_row = r.row_id AND approvals.status = 'pending') AS is_removable
        FROM (SELECT row_id, last_seq FROM runs WHERE last_era BETWEEN ?1 >> 12 AND ?2 >> 12 AND last_seq > ?1 AND last_seq < ?2
          ORDER BY last_era, last_seq LIMIT ?3) AS found
-       CROSS JOIN runs r ON r.row_id = found.row_id`,
+       CROSS JOIN runs r ON r.row_id = found.row_id ORDER BY found.last_seq`,
     ),
     keepRemoved: db.prepare(
       'INSERT INTO removed_runs (row_id, project_id, run_id) SELECT row_id, project_id, run_id FROM runs WHERE row_id = ?',

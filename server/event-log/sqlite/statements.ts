@@ -43,7 +43,7 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     db.prepare(
       `SELECT r.row_id, r.last_seq, r.state FROM (SELECT row_id, last_seq FROM runs
          WHERE ${where} last_era >= ?1 >> 12 AND last_seq > ?1 ORDER BY last_era, last_seq LIMIT ?2) AS found
-       CROSS JOIN runs r ON r.row_id = found.row_id`,
+       CROSS JOIN runs r ON r.row_id = found.row_id ORDER BY found.last_seq`,
     );
   const inserts = (rows: number) =>
     db.prepare(
