@@ -284,7 +284,7 @@ test('[U85] a client that is drained or disconnected from the page comes back an
   expect(entries.map(({ action }) => action)).toEqual(expect.arrayContaining(['server.drain', 'server.disconnect']));
 });
 
-test('[U85] a client whose sessions are revoked does not come back', async () => {
+test('[U85] a client with revoked sessions does not come back', async () => {
   const { page, open, server } = await openApp();
   const token = await tokenFor({ sub: 'vera' });
   await using wire = await Wire.open(server.url, { token });

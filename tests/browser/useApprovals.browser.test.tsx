@@ -171,7 +171,7 @@ test('[H25] pages follow each other, and skipToken and enabled: false send nothi
   expect(hook.result.current).toMatchObject(idle);
 });
 
-test('[H25] a change whose answer arrives while the next page is loading is not lost', async () => {
+test('[H25] a change is not lost if its answer arrives while the next page is loading', async () => {
   const server = await openServer();
   const [bob, cy] = [await otherUser(server), await otherUser(server, 'cy')];
   await bob.publish(...Array.from({ length: 3 }, (_, index) => ask(`a${index}`, { requiredApprovals: 2 })));

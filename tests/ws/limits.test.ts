@@ -342,7 +342,7 @@ test('[W13] an unknown limit, and one that is not a positive number, is refused 
   expect(Object.keys(defaultLimits).length).toBe(10);
 });
 
-test('[W8] clients whose network fell silent come back by themselves, though their dead sockets fill the limit of the user', async () => {
+test('[W8] clients with a silent network come back by themselves, though their dead sockets fill the limit of the user', async () => {
   // The server's heartbeat would keep the dead sockets for 16 s, and a probe needs 1.3 s: shorter than the silence after
   // which the clients reconnect, as with the default times. The clients have five attempts, the last one at least 7.6 s after the silence began.
   await using server = await startCuttableServer({ heartbeatMs: 8_000, limits: { connectionsPerUser: 2 } });

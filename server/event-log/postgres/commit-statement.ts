@@ -87,7 +87,7 @@ export class CommitStatement {
   /** The runs that change: the stored ones, then the new ones in the order of their first events. */
   readonly #runs: readonly ChangedRun[];
   readonly #stored: number;
-  /** Runs whose version must still hold: they are read, and do not change. */
+  /** Runs that are read, do not change, and must still have their version. */
   readonly #read: readonly CachedRun[];
   /** What must still hold for the batches that a check has refused. */
   readonly #refused: readonly ReadyDraft[];

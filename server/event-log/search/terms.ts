@@ -110,7 +110,7 @@ function unescaped(raw: string): string {
   }
 }
 
-/** The field whose value has a term of its own. */
+/** The name of the field that has a term of its own for its value. */
 function fieldOf(json: string, start: number, end: number): Field | undefined {
   if (end - start === 4) return json.startsWith('type', start) ? 'type' : undefined;
   if (end - start !== 5) return undefined;
