@@ -64,7 +64,7 @@ test('[K7] the hooks are behind a client boundary that webpack and Turbopack acc
   const files = readdirSync(client, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'));
   const sources = new Map(files.map((file) => [file, readFileSync(join(client, file), 'utf8')]));
   const boundaries = files.filter((file) => /^'use client'/.test(sources.get(file) ?? ''));
-  expect(boundaries.sort()).toEqual(['hooks/index.js', 'react/trpc.js', 'tanstack/trpc.js']);
+  expect(boundaries.sort()).toEqual(['compat/index.js', 'hooks/index.js', 'react/trpc.js', 'tanstack/trpc.js']);
   // webpack refuses the statement in a boundary.
   expect(boundaries.filter((file) => /^export \*/m.test(sources.get(file) ?? ''))).toEqual([]);
   // What a server component loads besides the boundaries has no React.
