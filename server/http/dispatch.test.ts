@@ -6,18 +6,17 @@ import { SLICE_MS, Turns } from '../slices.ts';
 import { createDispatcher } from './dispatch.ts';
 import { Origins } from './origins.ts';
 
-test('[D50] requests that arrive together begin in several turns of the event loop', async () => {
-  let turn = 0;
-  const begun: number[] = [];
-  const dispatcher = createDispatcher({
+/** Dispatches `GET /slow`, which holds the event loop for a time after `onBegin`. */
+const slowDispatcher = (ms: number, onBegin: () => void) =>
+  createDispatcher({
     routes: [
       {
         methods: ['GET'],
         path: '/slow',
         auth: 'none',
         handle: (_: IncomingMessage, response: ServerResponse) => {
-          begun.push(turn);
-          const until = performance.now() + 2 * SLICE_MS;
+          onBegin();
+          const until = performance.now() + ms;
           while (performance.now() < until);
           response.end();
         },
@@ -27,6 +26,11 @@ test('[D50] requests that arrive together begin in several turns of the event lo
     turns: new Turns(),
     limits: { stalledMs: 60_000 },
   } as never);
+
+test('[D50] requests that arrive together begin in several turns of the event loop', async () => {
+  let turn = 0;
+  const begun: number[] = [];
+  const dispatcher = slowDispatcher(2 * SLICE_MS, () => begun.push(turn));
   const server = createServer();
   const arrived: [IncomingMessage, ServerResponse][] = [];
   const all = new Promise<void>((resolve) => {
@@ -52,24 +56,9 @@ test('[D50] requests that arrive together begin in several turns of the event lo
 
 test('[D50] a connection is closed when too many of its requests wait to begin', async () => {
   let begun = 0;
-  const dispatcher = createDispatcher({
-    routes: [
-      {
-        methods: ['GET'],
-        path: '/slow',
-        auth: 'none',
-        handle: (_: IncomingMessage, response: ServerResponse) => {
-          begun++;
-          const until = performance.now() + SLICE_MS;
-          while (performance.now() < until);
-          response.end();
-        },
-      },
-    ],
-    origins: new Origins({ allowed: [], onlyLocalHosts: false }),
-    turns: new Turns(),
-    limits: { stalledMs: 60_000 },
-  } as never);
+  const dispatcher = slowDispatcher(SLICE_MS, () => {
+    begun++;
+  });
   const server = createServer(dispatcher.all).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
