@@ -28,7 +28,7 @@ type Message = {
 type Report = OpenCounts & { atMs: number };
 
 export class SharedUsage {
-  readonly #nodes: Pick<Nodes, 'send' | 'receive'>;
+  readonly #nodes: Pick<Nodes, 'isShared' | 'send' | 'receive'>;
   /** The open connections of this server, by user. */
   readonly #open: () => Iterable<readonly [user: string, counts: OpenCounts]>;
   readonly #onTook: (user: string, events: number) => void;
@@ -38,12 +38,13 @@ export class SharedUsage {
   /** What this server has reported last. */
   #reported = new Map<string, OpenCounts>();
   readonly #stop: () => void;
-  readonly #timer: NodeJS.Timeout;
+  /** Undefined where no other server can share the log: nothing is reported. */
+  readonly #timer: NodeJS.Timeout | undefined;
   #reports = 0;
 
   /** `onTook`: called with the events that a user has published on another server. */
   constructor(parts: {
-    nodes: Pick<Nodes, 'send' | 'receive'>;
+    nodes: Pick<Nodes, 'isShared' | 'send' | 'receive'>;
     open: () => Iterable<readonly [user: string, counts: OpenCounts]>;
     onTook: (user: string, events: number) => void;
   }) {
@@ -51,11 +52,12 @@ export class SharedUsage {
     this.#open = parts.open;
     this.#onTook = parts.onTook;
     this.#stop = parts.nodes.receive('usage', (message, node) => this.#received(message as Message, node));
-    this.#timer = setInterval(() => this.#report(), REPORT_MS).unref();
+    if (parts.nodes.isShared) this.#timer = setInterval(() => this.#report(), REPORT_MS).unref();
   }
 
   /** Counts events that a user publishes on this server. */
   took(user: string, events: number): void {
+    if (!this.#timer) return;
     if (this.#took.size < MAX_USERS || this.#took.has(user)) this.#took.set(user, (this.#took.get(user) ?? 0) + events);
   }
 

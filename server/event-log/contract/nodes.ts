@@ -21,6 +21,8 @@ export type Lease = {
 export interface Nodes {
   /** Random id of this node, another one at each start. */
   readonly id: string;
+  /** Whether other nodes can share the log. If false, no message is ever received. */
+  readonly isShared: boolean;
 
   /**
    * Asks for a task until `release`, or until the log closes. At most one node MUST hold it at a time. If its holder ends

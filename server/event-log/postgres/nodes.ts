@@ -38,6 +38,7 @@ type NodesParts = {
 
 export class PostgresNodes implements Nodes {
   readonly id = randomUUID();
+  readonly isShared = true;
   readonly #parts: NodesParts;
   readonly #receivers = new Map<string, Set<(message: unknown, nodeId: string) => void>>();
   #leases: Leases | undefined;

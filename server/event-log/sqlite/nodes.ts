@@ -5,6 +5,7 @@ import { nodeText, ownEntry } from '../node-text.ts';
 /** The nodes of a log in a file: the server that has the file open. It holds each lease that it asks for. */
 export class OnlyNode implements Nodes {
   readonly id = randomUUID();
+  readonly isShared = false;
   readonly #leases = new Set<{ isHeld: boolean; isOver: boolean }>();
   #read: () => object = () => ({});
 
