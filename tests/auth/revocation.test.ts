@@ -10,6 +10,7 @@ import {
   countedWebSocket,
   created,
   everyone,
+  headOf,
   isLive,
   isOnThree,
   keptLog,
@@ -156,7 +157,7 @@ describe('a revoked token', () => {
     expect((await fetch(`${server.url}/trpc/auth.me`, { headers: own })).status).toBe(401);
     await using wire = await Wire.open(server.url, { token: null, options: { headers: own } });
     expect((await wire.closed).code).toBe(4403);
-    expect(server.log.head).toBe(0);
+    expect(await headOf(server)).toBe(0);
   });
 
   test('[A11] auth.refresh refuses a revoked token, and the socket stays open', async () => {
@@ -209,7 +210,7 @@ describe('a revoked token', () => {
     await expect(caller.run.list()).rejects.toMatchObject(refused);
     await expect(caller.event.publish({ events: [created('r1')] })).rejects.toMatchObject(refused);
     await expect(caller.onEvent({})).rejects.toMatchObject(refused);
-    expect(server.log.head).toBe(0);
+    expect(await headOf(server)).toBe(0);
   });
 
   test('[A11] a revocation by subject covers tokens issued before it, and none issued later', async () => {
@@ -354,7 +355,7 @@ describe.each(['direct', 'iterator'] as const)('an expiring token, with delivery
     await resumed.until((item) => item.type === 'stream.live');
     isOver = true;
     await publishing;
-    const count = server.log.head;
+    const count = await headOf(server);
     await resumed.until((item) => 'runSeq' in item && item.runSeq === count);
     const runSeqs = [...stream.items, ...resumed.items].flatMap((item) => ('runSeq' in item ? [item.runSeq] : []));
     expect(runSeqs).toEqual(Array.from({ length: count }, (_, index) => index + 1));
@@ -388,7 +389,7 @@ describe('an expired token', () => {
     ]) {
       await expect(call()).rejects.toMatchObject(refused);
     }
-    expect(server.log.head).toBe(0);
+    expect(await headOf(server)).toBe(0);
   });
 
   test('[A12] a socket closes with 4401 at the first message after the expiry', async () => {
@@ -400,7 +401,7 @@ describe('an expired token', () => {
     wire.send({ id: 9, method: 'mutation', params: { path: 'event.publish', input: { events: [created('r1')] } } });
     wire.send({ id: 10, method: 'subscription', params: { path: 'onEvent', input: {} } });
     expect((await wire.closed).code).toBe(4401);
-    expect(server.log.head).toBe(0);
+    expect(await headOf(server)).toBe(0);
     expect(wire.messages.filter(({ id }) => id === 9 || id === 10)).toEqual([]);
   });
 });
@@ -550,7 +551,7 @@ describe.skipIf(isOnThree)('claims beyond what can be kept', () => {
         body: draft,
       });
       expect(response.status).toBe(401);
-      expect(server.log.head).toBe(0);
+      expect(await headOf(server)).toBe(0);
       const logged = lines.filter((line) => line.includes(`"claim":"${field}"`));
       expect(logged).toHaveLength(1);
       expect(logged[0]).toContain('authenticate');

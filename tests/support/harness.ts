@@ -6,7 +6,8 @@ import pino, { type Logger } from 'pino';
 import { type ClientOptions, type RawData, WebSocket } from 'ws';
 import type { Principal, Role } from '../../server/auth/principal.ts';
 import { signToken } from '../../server/auth/tokens.ts';
-import { type InternalOptions, openRunServer, type RunServerOptions } from '../../server/run-server.ts';
+import { acknowledgedHead } from '../../server/event-log/current.ts';
+import { type InternalOptions, openRunServer, type RunServer, type RunServerOptions } from '../../server/run-server.ts';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import { consoleLogger } from './console-logger.ts';
@@ -37,6 +38,9 @@ export function tokenFor(
  * the server which a client uses are skipped then.
  */
 export const isOnThree = 'runwireServers' in globalThis;
+
+/** Position of the last stored event. The node of this log has it: another node may have committed it. */
+export const headOf = ({ log }: Pick<RunServer, 'log'>): Promise<number> => acknowledgedHead(log, {});
 
 async function openInMemory(options: RunServerOptions & InternalOptions) {
   if (!isOnThree) return openRunServer({ databaseUrl: 'memory:', ...options });
