@@ -303,6 +303,21 @@ test('[U6] a focused event stays in the page while many events arrive', async ()
   expect(await page.getByRole('log').evaluate((box) => box === document.activeElement)).toBe(true);
 });
 
+test('[U6] a row keeps its element while the list scrolls, so that a press on it ends as a click', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(of('run.created', { name: 'Nightly' }), ...upTo(299).map((n) => progress(n / 3)));
+  await open('/runs/demo/r1?all=1&event=200');
+  await page.locator('.event.marked .what').waitFor();
+  const row = await page.locator('.event[aria-posinset="206"]').elementHandle();
+  await page.getByRole('button', { name: 'JSON', exact: true }).click();
+  const first = async () => Math.min(...(await eventsShown(page)));
+  const before = await first();
+  await page.getByRole('log').evaluate((box) => box.scrollBy(0, 120));
+  await expect.poll(first).toBeGreaterThan(before);
+  expect(await row?.evaluate((element) => element.isConnected)).toBe(true);
+  expect(await page.locator('.details pre').count()).toBe(1);
+});
+
 test('[U6] the JSON of an opened event follows its row, also in the order of the document', async () => {
   const { page, publish, open } = await openApp();
   await publish(of('run.created', { name: 'Nightly' }), ...upTo(9).map((n) => progress(n)));

@@ -1,4 +1,4 @@
-import { type RefObject, useCallback, useEffect, useState } from 'react';
+import { Fragment, type RefObject, useCallback, useEffect, useState } from 'react';
 import type { RunEvent, RunView, Stage } from '../../../../hooks/index.ts';
 import { useIsPast } from '../../../components/Past.tsx';
 import { useKeys } from '../../../hooks/useKeys.tsx';
@@ -152,23 +152,23 @@ function Rows({ run, listed, filter, linked, box, count, following, opened, onOp
         const { runSeq } = row;
         const event = eventOf(runSeq);
         const isOpen = runSeq === opened;
-        const details = (
-          <EventDetails key={`${keyOf(row)}+`} event={event} topPx={topOf(index) + rowPx} heightPx={DETAILS_PX} />
+        const details = <EventDetails event={event} topPx={topOf(index) + rowPx} heightPx={DETAILS_PX} />;
+        // A fragment with a key: React knows an array without one by its place, which changes when the list scrolls.
+        return (
+          <Fragment key={keyOf(row)}>
+            <EventRow
+              {...shared}
+              runSeq={runSeq}
+              event={event}
+              isRemoved={pages.isRemoved(runSeq)}
+              stageName={filter.stageId === undefined ? stageOf(event, nameOf) : undefined}
+              isMarked={runSeq === linked}
+              isOpen={isOpen}
+              onToggle={toggle}
+            />
+            {isOpen && details}
+          </Fragment>
         );
-        return [
-          <EventRow
-            key={keyOf(row)}
-            {...shared}
-            runSeq={runSeq}
-            event={event}
-            isRemoved={pages.isRemoved(runSeq)}
-            stageName={filter.stageId === undefined ? stageOf(event, nameOf) : undefined}
-            isMarked={runSeq === linked}
-            isOpen={isOpen}
-            onToggle={toggle}
-          />,
-          isOpen && details,
-        ];
       })}
     </ol>
   );
