@@ -67,8 +67,9 @@ class LongFirst extends BaseSequencer {
 }
 
 /**
- * Four projects: `node`, `cluster` (with real PostgreSQL and Redis servers) and `browser` are `npm test`; `long` holds soaks and repetitions in files named `*.long.test.ts`,
- * run by `npm run test:long`.
+ * Five projects: `node`, `cluster` (with real PostgreSQL and Redis servers), `examples` (the packed package in copies of
+ * `examples/`) and `browser` are `npm test`; `long` holds soaks and repetitions in files named `*.long.test.ts`, run by
+ * `npm run test:long`.
  */
 export default defineConfig({
   test: {
@@ -86,6 +87,7 @@ export default defineConfig({
             '**/*.browser.test.*',
             '**/*.long.test.ts',
             '**/node_modules/**',
+            'tests/examples/**',
             ...onServers,
             ...(hasChromium ? [] : ['tests/browser/!(chromium).test.ts']),
           ],
@@ -100,6 +102,15 @@ export default defineConfig({
           exclude: ['**/*.long.test.ts'],
           globalSetup: './tests/cluster/servers.ts',
           setupFiles: './tests/cluster/as-one.setup.ts',
+          ...bounds,
+        },
+      },
+      {
+        test: {
+          name: 'examples',
+          include: ['tests/examples/*.test.ts'],
+          exclude: hasChromium ? [] : ['tests/examples/{react,next}.test.ts'],
+          globalSetup: './tests/examples/pack.setup.ts',
           ...bounds,
         },
       },
