@@ -102,7 +102,7 @@ export class Project {
    * errors, but not those in the declarations of tRPC, which it has in a project without Runwire too.
    */
   async compileForBrowser(compiler: Compiler, resolution: Resolution): Promise<string[]> {
-    const name = /^(hooks|react|tanstack|other|client|publisher)\..*tsx?$/;
+    const name = /^(hooks|react|tanstack|compat|other|client|publisher)\..*tsx?$/;
     const errors = await this.#compile(compiler, `browser-${resolution}-${compiler.name}`, {
       files: readdirSync(this.folder).filter((file) => name.test(file)),
       compilerOptions: {

@@ -11,6 +11,7 @@ for (const [face, text] of [
   ['hooks', 'no status'],
   ['react', 'no name'],
   ['tanstack', 'no name'],
+  ['compat', 'CONNECTING'],
 ] as const) {
   if (!existsSync(join(import.meta.dirname, `${face}.js`))) continue; // Its peers are not in this set.
   const { App } = (await import(`./${face}.js`)) as Page;

@@ -3,6 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import * as ws from 'ws';
 import { follow } from './client.js';
+import { tryFormer } from './former.js';
 import { open, publish } from './publisher.js';
 import { events, startServer } from './server.js';
 
@@ -78,6 +79,9 @@ if (run.lastSeq !== last) fail(`run.get is at ${run.lastSeq}`);
 const sample = { type: 'metric.sampled', projectId: 'trials', runId: 'run-1', name: 'loss', value: 0.5 };
 if (!events['metric.sampled'].draft.safeParse(sample).success) fail('the own type is refused');
 await runs.bus.publish([sample as never], { actor: 'ada' });
+
+const statuses = await tryFormer();
+if (statuses.join() !== '200,404') fail(`the former server answers ${statuses}`);
 
 unsubscribe();
 await connection.close();

@@ -1,0 +1,14 @@
+import { ConnectionState, type StageProgressEvent, useRunEvents } from 'runwire/compat/react';
+
+/** Each use is wrong: it must not compile. */
+
+export function Wrong({ event }: { event: StageProgressEvent }) {
+  // @ts-expect-error: an id is a string
+  const { subscribe } = useRunEvents({ runId: 1 });
+  // @ts-expect-error: a handler is a function
+  subscribe('stage.progress', 'log');
+  // @ts-expect-error: no such state
+  if (ConnectionState.PAUSED) return null;
+  // @ts-expect-error: the progress is a number
+  return event.payload.progress.trim();
+}
