@@ -2,7 +2,7 @@ import { z } from 'zod';
 import * as field from '../../shared/fields.ts';
 import type { Registry } from '../../shared/registry.ts';
 import { runStatuses } from '../../shared/run.ts';
-import { deciderOf, projectsFor, searchableProjects } from '../auth/permissions.ts';
+import { deciderOf, listScope, searchableProjects } from '../auth/permissions.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { cursorAt } from '../event-log/cursor.ts';
@@ -38,7 +38,7 @@ export function runProcedures<R extends Registry>(procedure: Procedure, { regist
           ...query,
           user: principal.sub,
           signal,
-          projects: projectsFor(principal, 'read'),
+          ...listScope(principal),
           after: runKeyOf(cursor),
           decider: needsMyDecision ? deciderOf(principal, log.now()) : undefined,
         });

@@ -10,7 +10,7 @@ import type {
   ListedApproval,
   Standing,
 } from '../../shared/run.ts';
-import { deciderOf, projectsFor } from '../auth/permissions.ts';
+import { deciderOf, listScope } from '../auth/permissions.ts';
 import { type Principal, SERVER } from '../auth/principal.ts';
 import { projectOfRun } from '../auth/resolve-run.ts';
 import type { ApprovalPage, ApprovalQuery, ApprovalWithEvidence } from '../event-log/contract/approvals.ts';
@@ -50,7 +50,7 @@ export type WaitOptions = {
   signal?: AbortSignal | undefined;
 };
 
-type ListOptions = Omit<ApprovalQuery, 'projects' | 'user' | 'decider' | 'order'> & {
+type ListOptions = Omit<ApprovalQuery, 'projects' | 'runId' | 'user' | 'decider' | 'order'> & {
   projectId?: string | undefined;
   box?: ApprovalBox | undefined;
 };
@@ -99,13 +99,14 @@ export class Approvals {
   }
 
   /**
-   * Lists the approvals in projects that a principal may read: those of a box, or all. With `projectId`, only those of the
-   * project.
+   * Lists the approvals in projects that a principal may read, or in its run: those of a box, or all. With `projectId`, only
+   * those of the project.
    */
   list(principal: Principal, { projectId, box, ...query }: ListOptions): Promise<ApprovalPage> {
     return this.#log.approvals.list({
       ...query,
-      ...this.#scopeOf(principal, projectId),
+      ...listScope(principal, projectId),
+      user: principal.sub,
       ...this.#boxOf(principal, box),
     });
   }
@@ -115,7 +116,7 @@ export class Approvals {
     principal: Principal,
     { projectId, signal }: Pick<ListOptions, 'projectId' | 'signal'>,
   ): Promise<ApprovalCounts> {
-    const scope = { ...this.#scopeOf(principal, projectId), signal, limit: MAX_COUNT };
+    const scope = { ...listScope(principal, projectId), user: principal.sub, signal, limit: MAX_COUNT };
     const count = (box: ApprovalBox) => this.#log.approvals.count({ ...scope, ...this.#boxOf(principal, box) });
     const [mine, asked, decided, expired] = await Promise.all([
       count('mine'),
@@ -137,13 +138,6 @@ export class Approvals {
     const reason = cannotDecide(deciderOf(principal, this.#now()), stored);
     const answer = reason ? { canDecide: false, cannotDecide: reason } : { canDecide: true };
     return { projectId, runId, runName, ...approval, ...answer, artifacts, seq: evidenceSeq(approval, artifacts) };
-  }
-
-  #scopeOf(principal: Principal, projectId: string | undefined): Pick<ApprovalQuery, 'projects' | 'user'> {
-    const readable = projectsFor(principal, 'read');
-    const isReadable = projectId !== undefined && (readable === 'all' || readable.includes(projectId));
-    const projects = projectId === undefined ? readable : isReadable ? [projectId] : [];
-    return { user: principal.sub, projects };
   }
 
   #boxOf(principal: Principal, box: ApprovalBox | undefined): Pick<ApprovalQuery, 'order' | 'decider'> {

@@ -95,6 +95,18 @@ export function searchableProjects(
   return projects === 'all' ? undefined : projects;
 }
 
+/**
+ * Returns what a list over several runs may contain: the projects, or `projectId` alone, that the principal may read, and for
+ * a principal of one run only this run.
+ */
+export function listScope(
+  principal: Principal,
+  projectId?: string,
+): { projects: readonly string[] | 'all'; runId: string | undefined } {
+  const { runId } = principal;
+  return { projects: searchableProjects(principal, { projectId, runId }) ?? 'all', runId };
+}
+
 /** Returns a key that is equal for principals that may read the same projects, or the same run. */
 export function readKey(principal: Principal): string {
   if (!can(principal, 'read')) return '';

@@ -1,7 +1,7 @@
 import type { RunSummary } from '../../shared/run.ts';
 import type { Decider } from '../event-log/contract/decider.ts';
 import type { Log } from '../event-log/contract/log.ts';
-import type { Projects } from '../event-log/contract/search.ts';
+import type { ChangeQuery } from '../event-log/contract/runs.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import type { Caller } from '../slices.ts';
 import type { Message } from './messages.ts';
@@ -29,6 +29,7 @@ export class HeaderMessage implements Message {
   }
 }
 
+type ListScope = Pick<ChangeQuery, 'projects' | 'runId'>;
 export type ChangedPage = { messages: readonly HeaderMessage[]; scannedTo: number; erasures: number };
 
 /**
@@ -79,24 +80,24 @@ export class ChangedRuns {
   }
 
   /** Returns the headers of runs with a last event after a position. With `decider`, the page is the caller's own. */
-  read(after: number, projects: Projects, caller: Caller, decider?: Decider): Promise<ChangedPage> {
-    if (decider) return this.#read(after, projects, caller, decider);
+  read(after: number, scope: ListScope, caller: Caller, decider?: Decider): Promise<ChangedPage> {
+    if (decider) return this.#read(after, scope, caller, decider);
     const { head } = this.#log;
     if (head !== this.#pagesHead || this.#cachedRuns >= MAX_CACHED_RUNS) this.clear();
     this.#pagesHead = head;
-    const key = JSON.stringify([after, projects]);
+    const key = JSON.stringify([after, scope.projects, scope.runId]);
     let page = this.#pages.get(key);
     if (!page) {
-      page = this.#read(after, projects, caller);
+      page = this.#read(after, scope, caller);
       this.#pages.set(key, page);
       page.catch(() => this.#pages.delete(key));
     }
     return page;
   }
 
-  async #read(after: number, projects: Projects, { user }: Caller, decider?: Decider): Promise<ChangedPage> {
+  async #read(after: number, scope: ListScope, { user }: Caller, decider?: Decider): Promise<ChangedPage> {
     if (!decider) this.#cachedRuns++;
-    const page = await this.#log.runs.changedSince({ after, projects, limit: PAGE_RUNS, user, decider });
+    const page = await this.#log.runs.changedSince({ ...scope, after, limit: PAGE_RUNS, user, decider });
     const { runs, hashPrefixes, scannedTo, erasures } = page;
     if (!decider) this.#cachedRuns += runs.length;
     // A new reader does not wait for a refresh. Its read counts as a refresh, unless one is planned.

@@ -328,6 +328,11 @@ export abstract class Reader implements WaitingReader {
     return false;
   }
 
+  /** Whether the scope has all that the principal may read, so that wider and narrower rights change it. */
+  protected get isOfAll(): boolean {
+    return this.readable.projectId === undefined;
+  }
+
   protected get lacksAccess(): boolean {
     return !can(this.principal, 'read', this.readable);
   }
@@ -336,11 +341,10 @@ export abstract class Reader implements WaitingReader {
     const before = this.principal;
     const after = this.transport.principal;
     this.principal = after;
-    const { readable } = this;
+    const { readable, isOfAll } = this;
     const couldRead = can(before, 'read', readable);
     const canRead = can(after, 'read', readable);
     if (couldRead && !canRead) throw new RunwireError('FORBIDDEN', 'the caller may no longer read this');
-    const isOfAll = readable.projectId === undefined;
     const isWider = canRead && (!couldRead || (isOfAll && !coversProjects(before, after)));
     const isNarrower = isOfAll && !coversProjects(after, before);
     const hasOtherRoles =

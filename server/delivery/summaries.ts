@@ -1,5 +1,4 @@
-import { can, deciderOf, type Resource, searchableProjects } from '../auth/permissions.ts';
-import type { Projects } from '../event-log/contract/search.ts';
+import { can, deciderOf, listScope, type Resource } from '../auth/permissions.ts';
 import type { ChangedRuns, HeaderMessage } from './changed-runs.ts';
 import { type Buffered, Reader, type ReaderContext, type Start } from './reader.ts';
 import type { Transport } from './transport.ts';
@@ -19,7 +18,7 @@ export type SummaryQuery = Start & {
 export class SummaryReader extends Reader {
   /** Undefined, because a fan-out group sends events, and this reader sends headers: the notifier wakes it. */
   readonly filter = undefined;
-  protected readonly readable: Pick<Resource, 'projectId'>;
+  readonly #projectId: string | undefined;
   readonly #changed: ChangedRuns;
   readonly #needsMyDecision: boolean;
   #page: HeaderMessage[] = [];
@@ -30,7 +29,7 @@ export class SummaryReader extends Reader {
   constructor(context: ReaderContext, transport: Transport, changed: ChangedRuns, query: SummaryQuery) {
     super(context, transport, query);
     this.#changed = changed;
-    this.readable = { projectId: query.projectId };
+    this.#projectId = query.projectId;
     this.#needsMyDecision = query.needsMyDecision ?? false;
   }
 
@@ -39,8 +38,17 @@ export class SummaryReader extends Reader {
     this.#stopWaiting?.();
   }
 
+  /** Of a principal of one run, the run is all that it can read of a project. */
+  protected get readable(): Pick<Resource, 'projectId' | 'runId'> {
+    return { projectId: this.#projectId, runId: this.principal.runId };
+  }
+
+  protected override get isOfAll(): boolean {
+    return super.isOfAll || this.principal.runId !== undefined;
+  }
+
   protected get wantedTopic(): string {
-    const { projectId } = this.readable;
+    const projectId = this.#projectId;
     return topicOf.scope(projectId === undefined ? { kind: 'all' } : { kind: 'project', projectId });
   }
 
@@ -70,7 +78,7 @@ export class SummaryReader extends Reader {
     if (this.isEnded) return;
     const { messages, scannedTo, erasures } = await this.#changed.read(
       this.position,
-      this.#projects(),
+      listScope(this.principal, this.#projectId),
       this.caller,
       this.#needsMyDecision ? deciderOf(this.principal, this.context.log.now()) : undefined,
     );
@@ -80,11 +88,6 @@ export class SummaryReader extends Reader {
     this.#index = 0;
     this.#page = messages.filter(({ event }) => event.lastSeq <= this.head && can(this.principal, 'read', event));
     if (this.#page.length === 0) this.position = Math.min(scannedTo, this.head);
-  }
-
-  /** The projects to read: the wanted project, or all that the caller may read. */
-  #projects(): Projects {
-    return searchableProjects(this.principal, this.readable) ?? 'all';
   }
 
   /** Resolves at the next refresh, or when the reader ends. */

@@ -106,3 +106,43 @@ test('[A52] an event of another run cannot be read by its id or position, nor pu
   await expect(mixed).rejects.toMatchObject({ cause: { code: 'FORBIDDEN', path: 'events.1.runId' } });
   expect(server.log.head).toBe(2);
 });
+
+test('[A50] lists hold the run of the token, its approvals and their counts, and no other run of the project', async () => {
+  await using server = await startServer();
+  await server.bus.publish([created('r1'), required('r1'), created('r2'), required('r2')], publisher);
+  const { run, approval } = server.router.createCaller({ principal: { sub: 'bo', roles: ['approver'], ...ofRun } });
+  for (const projectId of [undefined, 'demo']) {
+    expect((await run.list({ projectId, needsMyDecision: true })).runs).toMatchObject([{ runId: 'r1' }]);
+    const page = await approval.list({ projectId, box: 'mine' });
+    expect(page).toMatchObject({ approvals: [{ runId: 'r1', canDecide: true }], counts: { mine: 1, decided: 0 } });
+  }
+  expect((await run.list({ projectId: 'other' })).runs).toEqual([]);
+  expect((await approval.list({ projectId: 'other' })).approvals).toEqual([]);
+});
+
+test.each([undefined, 'demo'])(
+  '[A52] a live list of runs (project %s) is of the run alone once the token of one run has replaced a wider one, after a gap',
+  async (projectId) => {
+    await using server = await startServer();
+    await server.bus.publish([created('r1'), created('r2')], publisher);
+    await using wire = await Wire.open(server.url, { token: await tokenFor(ofRun) });
+    const list = wire.subscribe('onRunSummary', { projectId, from: 'start' });
+    const headers = () => list.items.flatMap((item) => ('runId' in item ? [item.runId] : []));
+    await list.until(isLive);
+    expect(headers()).toEqual(['r1']);
+    await server.bus.publish([progress('r2', 1), progress('r1', 1)], publisher);
+    await wire.until(() => headers().length === 2);
+    expect(headers()).toEqual(['r1', 'r1']);
+    const gaps = () => list.items.filter(({ type }) => type === 'stream.gap').length;
+    await wire.call('mutation', 'auth.refresh', { token: await tokenFor({ projects: ['demo'] }) });
+    await wire.until(() => gaps() === 1);
+    await server.bus.publish([progress('r2', 2)], publisher);
+    await wire.until(() => headers().includes('r2'));
+    await wire.call('mutation', 'auth.refresh', { token: await tokenFor(ofRun) });
+    await wire.until(() => gaps() === 2);
+    const before = headers().length;
+    await server.bus.publish([progress('r2', 3), progress('r1', 3)], publisher);
+    await wire.until(() => headers().length > before);
+    expect(headers().slice(before)).toEqual(['r1']);
+  },
+);

@@ -6,7 +6,7 @@ import { append, decider, draft, instant, type OpenLog, T0, upTo } from './kit.t
 
 /** Tests of the stored approvals (contract/approvals.ts). */
 export function describeApprovals(openLog: OpenLog): void {
-  test('[L21] approvals are listed newest request first, page by page, each one once, filtered by status and by readable project', async () => {
+  test('[L21] approvals are listed newest request first, page by page, each one once, filtered by status, run and readable project', async () => {
     const log = await openLog();
     const statuses = ['pending', 'granted', 'denied', 'expired'] as const;
     for (const index of upTo(40)) {
@@ -44,17 +44,21 @@ export function describeApprovals(openLog: OpenLog): void {
     const query = fc.record({
       status: fc.option(fc.subarray([...statuses]), { nil: undefined }),
       readable: fc.subarray(['p', 'q', 'z']),
+      runId: fc.option(fc.constantFrom('run1', 'run3', 'unknown'), { nil: undefined, freq: 1 }),
       limit: fc.integer({ min: 1, max: 12 }),
     });
     await fc.assert(
-      fc.asyncProperty(query, async ({ status, readable, limit }) => {
+      fc.asyncProperty(query, async ({ status, readable, runId, limit }) => {
         const expected = everything.filter(
-          (kept) => readable.includes(kept.projectId) && (status?.includes(kept.approval.status) ?? true),
+          (kept) =>
+            readable.includes(kept.projectId) &&
+            (runId ?? kept.runId) === kept.runId &&
+            (status?.includes(kept.approval.status) ?? true),
         );
         const found: ApprovalWithEvidence[] = [];
         let after: number | undefined;
         do {
-          const page = await log.approvals.list({ projects: readable, status, limit, after });
+          const page = await log.approvals.list({ projects: readable, runId, status, limit, after });
           expect(page.approvals.length).toBeLessThanOrEqual(limit);
           found.push(...page.approvals);
           after = page.next;
@@ -62,7 +66,8 @@ export function describeApprovals(openLog: OpenLog): void {
           expect(after !== undefined).toBe(found.length < expected.length);
         } while (after !== undefined);
         expect(found).toEqual(expected);
-        expect(await log.approvals.count({ projects: readable, status, limit })).toBe(Math.min(limit, expected.length));
+        const count = await log.approvals.count({ projects: readable, runId, status, limit });
+        expect(count).toBe(Math.min(limit, expected.length));
       }),
     );
     const [stored] = everything as [ApprovalWithEvidence];

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { foldEvent, type RunEvent } from '../../../shared/events.ts';
-import type { RunView } from '../../../shared/run.ts';
+import type { RunHeader, RunView } from '../../../shared/run.ts';
 import { runMatcher } from '../../../shared/run-filter.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
 import { mergeRunPages } from '../../../shared/run-pages.ts';
@@ -286,6 +286,39 @@ export function describeRuns(openLog: OpenLog): void {
     const ids = [first, second, third].flatMap((page) => page.runs.map((run) => run.runId));
     expect(ids).toEqual(['r4', 'r3', 'r2', 'r1', 'old']);
     expect(first.position).toBe(4);
+  });
+
+  test('[A50] with a run id, lists and changes contain the runs of this id in the readable projects alone', async () => {
+    const log = await openLog();
+    for (const runId of ['r1', 'r', 'r2']) {
+      for (const projectId of ['p', 'q', 'z']) await append(log, created({ projectId, runId }));
+    }
+    await append(log, started({ projectId: 'q', runId: 'r' }));
+    const ids = ({ runs }: { runs: readonly RunHeader[] }) =>
+      runs.map(({ projectId, runId }) => `${projectId}/${runId}`);
+    const pages: string[][] = [];
+    let after: RunQuery['after'];
+    do {
+      const page = await log.runs.list({ projects: ['p', 'q'], runId: 'r', limit: 1, after });
+      pages.push(ids(page));
+      after = page.next;
+    } while (after);
+    expect(pages.flat().toSorted()).toEqual(['p/r', 'q/r']);
+    const listed = async (query: Partial<RunQuery>) =>
+      ids(await log.runs.list({ projects: ['p', 'q'], runId: 'r', limit: 9, ...query }));
+    expect(await listed({ projectId: 'p' })).toEqual(['p/r']);
+    expect(await listed({ projectId: 'z' })).toEqual([]);
+    expect(await listed({ status: ['running'] })).toEqual(['q/r']);
+    expect(await listed({ since: instant(1) })).toEqual([]);
+    expect(await listed({ projects: [] })).toEqual([]);
+    for (const runId of ['unknown', '\u0000']) expect(await listed({ runId })).toEqual([]);
+
+    const changed = async (from: number, runId = 'r') =>
+      log.runs.changedSince({ projects: ['p', 'q'], runId, after: from, limit: 9 });
+    expect(ids(await changed(0))).toEqual(['p/r', 'q/r']);
+    expect(ids(await changed(9))).toEqual(['q/r']);
+    expect(await changed(log.head)).toMatchObject({ runs: [], scannedTo: log.head });
+    expect(await changed(0, 'unknown')).toMatchObject({ runs: [], scannedTo: log.head });
   });
 
   test('[L12] projectsOf returns the projects that have a run id', async () => {

@@ -34,6 +34,8 @@ export type ApprovalOrder = 'requested' | { askedBy: string } | 'due' | 'decided
 export type ApprovalQuery = Caller & {
   /** Only approvals of these projects. */
   projects: Projects;
+  /** Only approvals of the runs of this id. */
+  runId?: string | undefined;
   /** Default `requested`. */
   order?: ApprovalOrder | undefined;
   status?: readonly ApprovalStatus[] | undefined;

@@ -9,6 +9,8 @@ export type RunQuery = RunFilter &
   Caller & {
     /** Only runs of these projects. The store MUST NOT read runs of other projects. */
     projects: Projects;
+    /** Only the runs of this id. `projects` MUST be a list then. */
+    runId?: string | undefined;
     /** Only runs with a pending approval that waits for this user: `waitsFor` of `decidable.ts`. */
     decider?: Decider | undefined;
     limit: number;
@@ -44,6 +46,8 @@ export type ProjectRuns = { projectId: string; running: number };
 export type ChangeQuery = Caller & {
   /** Only runs of these projects. The store MUST NOT read runs of other projects. */
   projects: Projects;
+  /** As in {@link RunQuery}. */
+  runId?: string | undefined;
   /** Position in the log: only runs with a greater `lastSeq` (the position of their last event). */
   after: number;
   limit: number;

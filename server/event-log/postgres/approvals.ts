@@ -24,7 +24,7 @@ const APPROVALS_AT_ONCE = 256;
 const order = (name: string, where: string, at?: string, isAscending = false): Order => ({
   ...{ name, table: 'approvals', where, num: 'request_seq', isAscending },
   ...(at === undefined ? {} : { at }),
-  columns: 'run_row, approval_id, project_id, status',
+  columns: 'run_row, approval_id, project_id, run_id, status',
 });
 
 /** Each order of {@link ApprovalQuery}; `open` is `requested` for the pending ones. */
@@ -38,10 +38,10 @@ export const ORDERS = {
   asked: {
     ...order('askedApprovals', 'true'),
     table: `(
-      SELECT * FROM (SELECT request_seq, run_row, approval_id, project_id, status FROM approvals
+      SELECT * FROM (SELECT request_seq, run_row, approval_id, project_id, run_id, status FROM approvals
         WHERE request_actor = $5 AND request_seq < s.num ORDER BY request_seq DESC LIMIT s.take) a
       UNION ALL
-      SELECT * FROM (SELECT request_seq, run_row, approval_id, project_id, status FROM approvals
+      SELECT * FROM (SELECT request_seq, run_row, approval_id, project_id, run_id, status FROM approvals
         WHERE requested_by = $5 AND request_actor IS DISTINCT FROM $5 AND request_seq < s.num
         ORDER BY request_seq DESC LIMIT s.take) b
     ) u`,
@@ -85,7 +85,13 @@ export const APPROVAL_STATEMENTS = {
     CROSS JOIN LATERAL (SELECT * FROM approvals WHERE run_row = o.row_id AND status = 'pending' LIMIT $1) a ${RUN} LIMIT $1`,
 };
 
-type ListedKey = Key & { run_row: number; approval_id: string; project_id: string; status: ApprovalStatus };
+type ListedKey = Key & {
+  run_row: number;
+  approval_id: string;
+  project_id: string;
+  run_id: string;
+  status: ApprovalStatus;
+};
 type ApprovalRow = {
   n: number;
   project_id: string;
@@ -193,7 +199,7 @@ export class PostgresApprovals implements ApprovalStore {
     query: ApprovalQuery,
     visitor: Pick<Visitor<ListedKey, Value>, 'isFull' | 'read' | 'take'>,
   ): Promise<number | undefined> {
-    const { order = 'requested', status, after, projects, ...caller } = query;
+    const { order = 'requested', status, after, projects, runId, ...caller } = query;
     const askedBy = typeof order === 'object' ? order.askedBy : undefined;
     if (askedBy !== undefined && !isStorable(askedBy)) return undefined;
     const isOpen = status?.every((wanted) => wanted === 'pending') ?? false;
@@ -208,7 +214,9 @@ export class PostgresApprovals implements ApprovalStore {
       firstRows: ROWS_AT_ONCE,
     });
     const isListed = (key: ListedKey) =>
-      (wanted?.has(key.project_id) ?? true) && (status?.includes(key.status) ?? true);
+      (wanted?.has(key.project_id) ?? true) &&
+      (runId === undefined || key.run_id === runId) &&
+      (status?.includes(key.status) ?? true);
     return (await keys.walk({ ...visitor, isListed }))?.num;
   }
 

@@ -16,6 +16,10 @@ export const CHANGE_STATEMENTS = {
       SELECT ${COLUMNS} WHERE project_id = p.project_id AND last_era >= $1::bigint >> 12 AND last_seq > $1
       ORDER BY last_era, last_seq LIMIT $2
     ) r`,
+  ofRuns: `SELECT p.n, r.row_id, r.last_seq FROM unnest($3::text[]) WITH ORDINALITY AS p (project_id, n)
+    CROSS JOIN LATERAL (
+      SELECT ${COLUMNS} WHERE project_id = p.project_id AND run_id = $4 AND last_seq > $1 LIMIT $2
+    ) r`,
   // A row stores the hash of the row before it.
   hashPrefixes: `SELECT i.n, encode(substr(e.prev_hash, 1, 4), 'hex') AS prefix
     FROM unnest($1::bigint[]) WITH ORDINALITY AS i (seq, n)
@@ -26,14 +30,14 @@ type ChangedRow = { n: number; row_id: number; last_seq: number };
 
 /** Reads a page of changed runs, of one moment. */
 export function changedSince(database: PostgresDatabase, query: ChangeQuery): Promise<ChangePage> {
-  const { after, projects, limit, decider, ...caller } = query;
+  const { after, projects, runId, limit, decider, ...caller } = query;
   return database.snapshot(async (read): Promise<ChangePage> => {
     const [head] = await read<{ seq: number; hash: Buffer; erasures: number }>({ text: CHANGE_STATEMENTS.head });
     const headSeq = head?.seq ?? 0;
     const { rows, end } =
       projects === 'all'
         ? await changedOfAll(read, after, limit)
-        : await changedOf(projects.filter(isStorable), read, after, limit);
+        : await changedOf({ projects: projects.filter(isStorable), runId }, read, after, limit);
     const changed = await readHeaders(
       read,
       rows.map((row) => row.row_id),
@@ -68,13 +72,15 @@ async function changedOfAll(read: Query, after: number, limit: number): Promise<
   return { rows, end: rows.length < limit ? undefined : rows.at(-1)?.last_seq };
 }
 
-async function changedOf(projects: readonly string[], read: Query, after: number, limit: number): Promise<Changed> {
+type Changing = { projects: readonly string[]; runId: string | undefined };
+async function changedOf({ projects, runId }: Changing, read: Query, after: number, limit: number): Promise<Changed> {
   const perProject = Math.max(2, Math.ceil(limit / Math.max(1, projects.length)));
-  const found = await read<ChangedRow>({
-    name: 'changedOfProjects',
-    text: CHANGE_STATEMENTS.ofProjects,
-    values: [after, perProject, projects],
-  });
+  const values = [after, perProject, projects];
+  const found = await read<ChangedRow>(
+    runId === undefined
+      ? { name: 'changedOfProjects', text: CHANGE_STATEMENTS.ofProjects, values }
+      : { name: 'changedOfRuns', text: CHANGE_STATEMENTS.ofRuns, values: [...values, runId] },
+  );
   const counts = new Map<number, number>();
   let end = Number.POSITIVE_INFINITY;
   // The rows of a project are in order. There may be further ones after the last.

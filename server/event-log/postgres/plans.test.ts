@@ -11,7 +11,7 @@ import { migrate } from './migrate.ts';
 import { PROJECT_STATEMENTS } from './projects.ts';
 import { READ_STATEMENTS } from './reads.ts';
 import { RUN_ROW_STATEMENTS } from './run-rows.ts';
-import { LISTED, PostgresRuns, RUN_STATEMENTS } from './runs.ts';
+import { LISTED, LISTED_BY_ID, PostgresRuns, RUN_STATEMENTS } from './runs.ts';
 import { VIEW_TEXT } from './view.ts';
 
 const server = inject('postgres') as string;
@@ -85,6 +85,7 @@ const runIds = ids.map((id) => `r${id}`);
 const cases: Case[] = [
   ...ofOrder(LISTED, LAST, ['completed'], true),
   ...ofOrder(LISTED, LAST, null, false),
+  ...ofOrder(LISTED_BY_ID, LAST, null, false, 'r1').slice(1),
   ...ofOrder(COUNTED, LAST),
   ...[ORDERS.requested, ORDERS.open, ORDERS.decided, ORDERS.expired].flatMap((order) => ofOrder(order, LAST)),
   ...ofOrder(ORDERS.due, { at: '', num: 0 }),
@@ -117,6 +118,7 @@ const cases: Case[] = [
   { name: 'changed since the beginning', text: CHANGE_STATEMENTS.all, values: [0, 256], mayRead: 2 * 4_096 },
   { name: 'changed of one', text: CHANGE_STATEMENTS.ofProjects, values: [NEWEST, 256, ['p0']], mayRead: 100 },
   { name: 'changed of 1,000', text: CHANGE_STATEMENTS.ofProjects, values: [NEWEST, 2, allProjects], mayRead: 4_096 },
+  { name: 'changed of a run', text: CHANGE_STATEMENTS.ofRuns, values: [0, 256, ['large'], 'r1'], mayRead: 1 },
   { name: 'hash prefixes', text: CHANGE_STATEMENTS.hashPrefixes, values: [ids], mayRead: 100 },
   { name: 'view', text: VIEW_TEXT, values: ['large', 'r1', '', '', '', 0, 1_000, 1 << 18], mayRead: 1_100 },
   {

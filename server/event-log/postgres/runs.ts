@@ -49,6 +49,9 @@ export const LISTED: Order = {
     SELECT true FROM approvals a WHERE a.run_row = runs.row_id AND a.status = 'pending' LIMIT 1) IS TRUE) AS is_wanted`,
 };
 
+/** $7: the id of the runs. */
+export const LISTED_BY_ID: Order = { ...LISTED, name: 'listRunsById', where: 'run_id = $7' };
+
 export const RUN_STATEMENTS = {
   rowId: 'SELECT row_id FROM runs WHERE project_id = $1 AND run_id = $2',
   projectsOf: 'SELECT project_id FROM runs WHERE run_id = $1 ORDER BY project_id',
@@ -108,14 +111,15 @@ export class PostgresRuns implements Omit<RunStore, 'remove'> {
   async list(query: RunQuery): Promise<RunPage> {
     const { database, log } = this.#parts;
     const position = log.head;
-    const { status, decider, since = '', limit } = query;
+    const { status, decider, runId, since = '', limit } = query;
+    if (runId !== undefined && !isStorable(runId)) return { runs: [], position };
     const matches = runMatcher(query);
     const keys = new Keyset<ListedRow>({
       database,
-      order: LISTED,
+      order: runId === undefined ? LISTED : LISTED_BY_ID,
       projects: projectsIn(query),
       start: await this.#start(query),
-      values: [status ?? null, decider !== undefined],
+      values: [status ?? null, decider !== undefined, ...(runId === undefined ? [] : [runId])],
       firstRows: 128,
       caller: query,
     });

@@ -72,7 +72,7 @@ export class SqliteApprovals implements ApprovalStore {
    * rows. Returns the place of the last approval that it has passed; undefined at the end of the list.
    */
   async #walk(
-    { projects, order = 'requested', status, after, ...caller }: ApprovalQuery,
+    { projects, runId, order = 'requested', status, after, ...caller }: ApprovalQuery,
     visit: (row: ApprovalRow) => 'before it' | undefined,
   ): Promise<number | undefined> {
     const { read, start } = this.#orderOf(order, status);
@@ -85,7 +85,10 @@ export class SqliteApprovals implements ApprovalStore {
         if (after !== undefined && place === start) place = this.#placeOf(after);
         for (const value of read(place)) {
           const row = value as ApprovalRow;
-          const isListed = (wanted?.has(row.project_id) ?? true) && (status?.includes(row.approval_status) ?? true);
+          const isListed =
+            (wanted?.has(row.project_id) ?? true) &&
+            (runId === undefined || row.run_id === runId) &&
+            (status?.includes(row.approval_status) ?? true);
           end = (isListed && visit(row)) || looked >= MAX_LISTED ? 'of the page' : undefined;
           if (end) return;
           place = row;

@@ -206,15 +206,14 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     return textOf(after.createdAt, (row as RunRow | undefined)?.row_id ?? Number.MAX_SAFE_INTEGER);
   }
 
-  #sources({ projects, projectId, since = '' }: RunQuery): Source<RunRow, string>[] {
-    const { listProject, listAll } = this.#parts.statements;
+  #sources({ projects, projectId, runId, since = '' }: RunQuery): Source<RunRow, string>[] {
+    const { listProject, listRun, listAll } = this.#parts.statements;
     const source = (statement: StatementSyncInstance, ...of: string[]): Source<RunRow, string> => {
       return (below, limit) => statement.all(...of, since, ...partsOf(below), limit) as RunRow[];
     };
-    if (projectId === undefined) {
-      return projects === 'all' ? [source(listAll)] : projects.map((id) => source(listProject, id));
-    }
-    return projects === 'all' || projects.includes(projectId) ? [source(listProject, projectId)] : [];
+    if (projects === 'all') return [projectId === undefined ? source(listAll) : source(listProject, projectId)];
+    const wanted = projectId === undefined ? projects : projects.filter((id) => id === projectId);
+    return wanted.map((id) => (runId === undefined ? source(listProject, id) : source(listRun, id, runId)));
   }
 
   /** Whether an approval of a run waits for a user. Without a user, true. */
@@ -240,9 +239,9 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     return activityOf(this.#parts, query);
   }
 
-  async changedSince({ after, projects, limit, decider, ...caller }: ChangeQuery): Promise<ChangePage> {
+  async changedSince({ after, projects, runId, limit, decider, ...caller }: ChangeQuery): Promise<ChangePage> {
     const { slice, statements, head } = this.#parts;
-    const { changedRuns, changedOfProject } = statements;
+    const { changedRuns, changedOfProject, changedOfRun } = statements;
     if (projects === 'all') {
       return slice((until) => {
         const rows = changedRuns.all(after, limit) as ChangedRow[];
@@ -251,6 +250,10 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
       }, caller);
     }
     const perProject = Math.max(2, Math.ceil(limit / Math.max(1, projects.length)));
+    const changedOf = (projectId: string) =>
+      runId === undefined
+        ? changedOfProject.all(after, perProject, projectId)
+        : changedOfRun.all(after, perProject, projectId, runId);
     const found: ChangedRow[] = [];
     const erasures = this.#erasures;
     // A run that changes during this call has a `lastSeq` after the head at its start: the next call finds it.
@@ -259,7 +262,7 @@ export class SqliteRuns implements Omit<RunStore, 'remove'> {
     do {
       await slice((until) => {
         while (count < projects.length) {
-          const rows = changedOfProject.all(after, perProject, projects[count++] as string) as ChangedRow[];
+          const rows = changedOf(projects[count++] as string) as ChangedRow[];
           found.push(...rows);
           // There may be further rows of this project after the last one.
           if (rows.length === perProject) scannedTo = Math.min(scannedTo, (rows.at(-1) as ChangedRow).last_seq);

@@ -36,6 +36,11 @@ export function prepareStatements(db: DatabaseSyncInstance) {
        WHERE ${where}`,
     );
   const listed = (where: string) => db.prepare(`${LISTED_APPROVALS} WHERE ${where}`);
+  const newestRuns = (columns: string, where: string) =>
+    db.prepare(
+      `SELECT ${columns} WHERE ${where} created_at >= ? AND (created_at, row_id) < (?, ?)
+       ORDER BY created_at DESC, row_id DESC LIMIT ?`,
+    );
   const newest = (where: string) =>
     `${where} AND (a.decided_at, a.request_seq) < (?, ?) ORDER BY a.decided_at DESC, a.request_seq DESC`;
   // Sorts the runs of one era after another (rows.ts), and reads the texts of those that it returns.
@@ -93,22 +98,11 @@ export function prepareStatements(db: DatabaseSyncInstance) {
       artifacts: children('artifacts', 'artifact_id'),
       approvals: children('approvals', 'approval_id'),
     },
-    listAll: db.prepare(
-      `SELECT ${LISTED} WHERE created_at >= ? AND (created_at, row_id) < (?, ?)
-       ORDER BY created_at DESC, row_id DESC LIMIT ?`,
-    ),
-    listProject: db.prepare(
-      `SELECT ${LISTED} WHERE project_id = ? AND created_at >= ? AND (created_at, row_id) < (?, ?)
-       ORDER BY created_at DESC, row_id DESC LIMIT ?`,
-    ),
-    countAll: db.prepare(
-      `SELECT ${COUNTED} WHERE created_at >= ? AND (created_at, row_id) < (?, ?)
-       ORDER BY created_at DESC, row_id DESC LIMIT ?`,
-    ),
-    countProject: db.prepare(
-      `SELECT ${COUNTED} WHERE project_id = ? AND created_at >= ? AND (created_at, row_id) < (?, ?)
-       ORDER BY created_at DESC, row_id DESC LIMIT ?`,
-    ),
+    listAll: newestRuns(LISTED, ''),
+    listProject: newestRuns(LISTED, 'project_id = ? AND'),
+    listRun: newestRuns(LISTED, 'project_id = ? AND run_id = ? AND'),
+    countAll: newestRuns(COUNTED, ''),
+    countProject: newestRuns(COUNTED, 'project_id = ? AND'),
     openOfAll: db.prepare(open("> ''")),
     openOfProject: db.prepare(open('= ?')),
     nextProject: db.prepare('SELECT min(project_id) AS project_id FROM runs WHERE project_id > ?'),
@@ -143,6 +137,7 @@ export function prepareStatements(db: DatabaseSyncInstance) {
     expiring: approvals(`a.status = 'pending' AND a.expires_at IS NOT NULL ORDER BY a.expires_at LIMIT ?`),
     changedRuns: changed(''),
     changedOfProject: changed('project_id = ?3 AND'),
+    changedOfRun: changed('project_id = ?3 AND run_id = ?4 AND'),
     recordedAt: db.prepare('SELECT recorded_at_ms AS ms FROM events WHERE seq = ?'),
   };
 }
