@@ -7,8 +7,8 @@ import {
   runForUser,
   tokenOfClaims,
 } from '../../shared/compat-names.ts';
-import type { RunwireError } from '../../shared/errors.ts';
-import { isSignal } from '../../shared/protocol.ts';
+import { RunwireError } from '../../shared/errors.ts';
+import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import type { EventOf } from '../../shared/registry.ts';
 import type { ConnectionState as State } from '../connection/reconnect-policy.ts';
 import { createRunwireClient } from '../connection/runwire.ts';
@@ -28,11 +28,13 @@ export type SessionOptions = {
   reconnectDelay: number;
   onMessage(message: Message): void;
   onStatus(state: State, error: RunwireError | null): void;
+  /** Called when events were lost: the server has not kept those since the connection was lost. Once for a connection. */
+  onLoss(error: RunwireError): void;
 };
 
 export type Session = { readonly isOpen: boolean; reconnect(): void; close(): void };
 
-type Item = { data: EventOf<CompatEvents> | { type: 'stream.live' | 'stream.gap' } };
+type Item = { data: EventOf<CompatEvents> | StreamSignal };
 
 /** The actor of the server's own messages. A publisher on the network cannot have it, and so cannot send to a page. */
 const SERVER = 'server';
@@ -42,7 +44,8 @@ const SERVER = 'server';
  * to the project, or else everything; and besides to its project, to its user and to all.
  */
 export function openSession(options: SessionOptions): Session {
-  const { runId, projectId, userId, url, token, reconnectAttempts, reconnectDelay, onMessage, onStatus } = options;
+  const { runId, projectId, userId, url, token, reconnectAttempts, reconnectDelay } = options;
+  const { onMessage, onStatus, onLoss } = options;
   const { client, connection } = createRunwireClient<CompatEvents>({
     url,
     token: token ?? tokenOfClaims({ userId }),
@@ -55,8 +58,13 @@ export function openSession(options: SessionOptions): Session {
     !run.projectId.startsWith(`${COMPAT_PROJECT}:`) ||
     (userId !== undefined && runForUser(userId).projectId === run.projectId);
   const types: (typeof COMPAT_TYPE)[] = [COMPAT_TYPE];
+  let isLossReported = false;
   const observer = {
     onData: ({ data }: Item) => {
+      if (data.type === 'stream.gap' && data.reason !== 'access_changed' && !isLossReported) {
+        isLossReported = true;
+        onLoss(new RunwireError('UNAVAILABLE', 'events were lost: the server has not kept them'));
+      }
       if (isSignal(data) || data.type !== COMPAT_TYPE) return;
       const { event, to, actor } = data as EventOf<CompatEvents, typeof COMPAT_TYPE>;
       const isForOthers = (to === 'run' && runId === undefined) || !isOwn(data as { projectId: string });
@@ -83,6 +91,7 @@ export function openSession(options: SessionOptions): Session {
       ];
   const report = () => {
     const { state, error } = connection.getStatus();
+    if (state !== 'connected') isLossReported = false;
     onStatus(state, error);
   };
   const stop = connection.subscribe(report);

@@ -23,7 +23,7 @@ export type UseRunEventsOptions = {
   eventTypes?: readonly string[] | undefined;
   /** See `eventTypes`. */
   eventCategories?: readonly string[] | undefined;
-  /** Called when a connection fails or is lost. */
+  /** Called when a connection fails or is lost, and when events were lost over a restart of the server. */
   onError?: ((error: Error) => void) | undefined;
   /** Whether to connect at the mount. Default true. */
   autoConnect?: boolean | undefined;
@@ -99,6 +99,7 @@ export function useRunEvents(options: UseRunEventsOptions = {}): UseRunEventsRet
         if (error && error !== reported) latest.current.onError?.(error);
         reported = error;
       },
+      onLoss: (error) => latest.current.onError?.(error),
     });
   }, [handlers, runId, projectId, userId, url, token, reconnectAttempts, reconnectDelay]);
 

@@ -108,6 +108,7 @@ const types: { readonly [type: string]: Mapped } = {
 /** Returns an event of the former broadcaster: with its timestamp, the time in the payload, and the progress within 0–100. */
 export function formerEventOf(type: string, data: Payload): FormerEvent {
   const timestamp = new Date().toISOString();
+  if (typeof data !== 'object' || data === null) return { type, timestamp, payload: data };
   const { progress } = data;
   const bounded = typeof progress === 'number' ? { progress: Math.min(100, Math.max(0, progress)) } : {};
   const time = types[type]?.time;

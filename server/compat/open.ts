@@ -28,6 +28,11 @@ export function openFromEnvironment(): Promise<RunServer<CompatEvents>> {
       'REDIS_URL needs a DATABASE_URL that begins with postgres://: servers share a log, and not only messages (docs/migrating.md)';
     throw new RunwireError('INVALID_INPUT', message, { path: 'REDIS_URL' });
   }
+  if (!isSecured) {
+    console.warn(
+      '[WebSocketManager] without AUTH_SECRET every client of this machine may name any user; a proxy may make other machines its clients',
+    );
+  }
   // Without keys the configuration would make a secret of this machine. Here no token is signed, so it has a random one.
   const secret = isSecured ? {} : { AUTH_SECRET: randomBytes(32).toString('base64url') };
   const config = loadConfig({ ...environment, ...secret, DATABASE_URL: databaseUrl });

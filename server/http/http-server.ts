@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { RunwireError } from '../../shared/errors.ts';
 import type { Dispatcher } from './dispatch.ts';
 import { pathOf, refuseSocket } from './messages.ts';
 
@@ -66,6 +67,9 @@ export class HttpServer {
 
   /** Serves the attachable routes and `/ws` on another HTTP server. */
   attach(server: Server): void {
+    if (typeof server?.emit !== 'function') {
+      throw new RunwireError('INVALID_INPUT', 'server: must be an HTTP server of node:http', { path: 'server' });
+    }
     this.#detachers.push(attachTo(server, this.#options.dispatcher, this.#options.upgrade));
   }
 

@@ -16,7 +16,10 @@ const here = new URL('.', import.meta.url).pathname;
 const ofKeys = ['AUTH_SECRET', 'AUTH_JWKS_URL', 'OIDC_ISSUER', 'DATABASE_URL', 'REDIS_URL', 'NODE_ENV'];
 
 vi.stubGlobal('WebSocket', WebSocket); // Node.js has one from version 22 on.
-afterEach(() => void vi.unstubAllEnvs());
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.restoreAllMocks();
+});
 /** Waits until `check` does not throw. */
 const until = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 20_000 });
 
@@ -45,14 +48,16 @@ async function start(environment: Record<string, string> = {}) {
 async function page(url: string, options: Partial<SessionOptions> = {}) {
   const messages: Message[] = [];
   const states: string[] = [];
+  const losses: string[] = [];
   const session = openSession({
     ...{ url, reconnectAttempts: 5, reconnectDelay: 1, ...options },
     onMessage: (message) => void messages.push(message),
     onStatus: (state) => void states.push(state),
+    onLoss: (error) => void losses.push(error.message),
   });
   onTestFinished(() => session.close());
   const types = () => messages.map(({ type }) => type);
-  return { session, messages, states, types };
+  return { session, messages, states, losses, types };
 }
 
 /** Opens pages, and resolves once the server has their subscriptions. */
@@ -176,7 +181,12 @@ test('[K13] getStats counts connections, and shutdown closes them with 1001 and 
     subscriptions: new Map([['all', 0]]),
   });
   // Nobody is connected any more, and nothing fails.
-  await manager.broadcastToAll(notice('after the end'));
+  const stated = () => warned.mock.calls.flat().filter((line) => String(line).includes('events are dropped')).length;
+  expect(stated()).toBe(0);
+  for (const _ of [1, 2]) await manager.broadcastToAll(notice('after the end'));
+  expect(stated()).toBe(1);
+  await new WebSocketManager().broadcastToAll(notice('before the beginning'));
+  expect(stated()).toBe(2);
   // The same HTTP server can be served again, and the page comes back.
   manager.initialize(httpServer);
   await until(() => expect(opened?.states.at(-1)).toBe('connected'));
@@ -263,4 +273,55 @@ test('[K16] an event that its run refuses is sent all the same, and one of an un
   await expect(unknown).rejects.toMatchObject({ code: 'RUN_NOT_FOUND' });
   await expect(manager.broadcastToRun('r9', notice('lost'))).rejects.toMatchObject({ code: 'RUN_NOT_FOUND' });
   expect(reported).toHaveBeenCalledTimes(2);
+});
+
+test('[K19] what is no event, and a target that is no id, is refused by name and reported, and reaches no page', async () => {
+  const { url, manager, broadcaster } = await start();
+  const [everything] = await pages(url, manager, [{}], 1);
+  const warned = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+  const reported = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  const loop: { self?: object } = {};
+  loop.self = loop;
+  const run = { runId: 'r1', projectId: 'p1' };
+  const event = notice('to one');
+  const any = (value: unknown) => value as never;
+  const refused: [() => Promise<void>, string, string | undefined][] = [
+    [() => manager.broadcastToAll(any(null)), 'INVALID_EVENT', undefined],
+    [() => manager.broadcastToAll(any(undefined)), 'INVALID_EVENT', undefined],
+    [() => manager.broadcastToAll({ ...event, payload: loop }), 'INVALID_EVENT', undefined],
+    [() => manager.broadcastToAll({ ...event, payload: { n: 1n } }), 'INVALID_EVENT', undefined],
+    [() => manager.broadcastToAll({ payload: {} }), 'INVALID_EVENT', 'type'],
+    [() => manager.broadcastToAll({ type: 'notice' }), 'INVALID_EVENT', 'payload'],
+    [() => manager.broadcastToProject('p1', { ...event, payload: [] }), 'INVALID_EVENT', 'payload'],
+    [() => manager.broadcastToRun(any(17), event), 'INVALID_INPUT', 'runId'],
+    [() => manager.broadcastToProject('a b', event), 'INVALID_INPUT', 'projectId'],
+    [() => manager.broadcastToUser(any(undefined), event), 'INVALID_INPUT', 'userId'],
+    [() => broadcaster.broadcastRunCreated(any(undefined)), 'INVALID_EVENT', 'payload'],
+    [() => broadcaster.broadcastRunStarted({ ...run, runId: any(17) }), 'INVALID_EVENT', 'payload.runId'],
+    [() => broadcaster.broadcastRunStarted({ ...run, projectId: 17 }), 'INVALID_EVENT', 'payload.projectId'],
+  ];
+  for (const [call, code, path] of refused) await expect(call()).rejects.toMatchObject({ code, path });
+  expect(reported).toHaveBeenCalledTimes(refused.length);
+  // The log refuses the event itself, and not only its part in the run: nothing was sent.
+  const deep = (depth: number): object => (depth === 0 ? {} : { in: deep(depth - 1) });
+  const tooDeep = broadcaster.broadcastRunStarted({ ...run, note: deep(200) });
+  await expect(tooDeep).rejects.toMatchObject({ name: 'RunwireError' });
+  expect(warned).not.toHaveBeenCalled();
+  await manager.broadcastToAll(notice('last'));
+  await until(() => expect(everything?.types()).toEqual(['last']));
+});
+
+test('[K20] a log in memory that was lost in a restart is one loss for a page, and the page goes on', async () => {
+  const { httpServer, url, manager } = await start();
+  const [opened] = await pages(url, manager, [{ runId: 'r1', projectId: 'p1', userId: 'ann' }], 4);
+  await manager.broadcastToAll(notice('before'));
+  await until(() => expect(opened?.types()).toEqual(['before']));
+  await manager.shutdown();
+  const restarted = new WebSocketManager();
+  restarted.initialize(httpServer);
+  onTestFinished(() => restarted.shutdown());
+  await until(() => expect(restarted.getStats().subscriptions.get('all')).toBe(4));
+  await restarted.broadcastToAll(notice('after'));
+  await until(() => expect(opened?.types()).toEqual(['before', 'after']));
+  expect(opened?.losses).toEqual(['events were lost: the server has not kept them']);
 });
