@@ -553,11 +553,12 @@ describe('summaries', () => {
     const reading = (async () => {
       while (headers(items).at(-1)?.status !== 'completed') items.push((await reader.next()).value[1]);
     })();
+    const begun = performance.now();
     await set.append(created('r1'));
     for (let i = 0; i < 1_000; i++) await set.append(progress('r1', i / 10));
     await set.append({ type: 'run.completed', projectId: 'demo', runId: 'r1' });
     await reading;
-    expect(items.length).toBeLessThanOrEqual(20);
+    expect(items.length).toBeLessThanOrEqual(3 + (performance.now() - begun) / 250);
     const found = await set.log.runs.get('demo', 'r1');
     const { stages: _s, artifacts: _a, approvals: _g, ...header } = found?.run ?? ({} as RunView);
     expect(headers(items).at(-1)).toEqual(header);
@@ -669,17 +670,17 @@ describe('summaries', () => {
   test('[D13] a reader that ends while it waits for a refresh leaves no timer', async () => {
     await using set = await setUp();
     await set.append(created('r1'));
-    const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
-    const before = timers();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }); // The timers of the test runner are not counted.
+    onTestFinished(() => void vi.useRealTimers());
     const reader = set.delivery.summaries(set.pipe, { from: 'start' }, undefined);
     while (!isSignal((await reader.next()).value[1]));
     await set.append(created('r2'));
     const sleeping = reader.next();
     await new Promise(setImmediate);
-    expect(timers()).toBe(before + 1);
+    expect(vi.getTimerCount()).toBe(1);
     await reader.return?.();
     expect(await sleeping).toMatchObject({ done: true });
-    expect(timers()).toBe(before);
+    expect(vi.getTimerCount()).toBe(0);
     expect(set.delivery.waiting).toBe(0);
   });
 });
