@@ -231,7 +231,7 @@ describe('keys of an issuer', () => {
     issuer.publish(second);
     step(11 * 60_000);
     const [gone, stays] = [await sign(first, ours), await sign(second, ours)];
-    await vi.waitFor(async () => expect(await statusOf(server, gone)).toBe(401), 10_000);
+    await vi.waitFor(async () => expect(await statusOf(server, gone)).toBe(401), 30_000);
     expect(await statusOf(server, stays)).toBe(200);
     expect(issuer.requests).toBe(3);
   });
@@ -245,7 +245,7 @@ describe('keys of an issuer', () => {
     expect(issuer.requests).toBe(1);
     issuer.publish(second);
     step(11 * 60_000); // Only uses of the known token cause the fetch.
-    await vi.waitFor(async () => expect(await statusOf(server, token)).toBe(401), 10_000);
+    await vi.waitFor(async () => expect(await statusOf(server, token)).toBe(401), 30_000);
     expect(issuer.requests).toBe(2);
   });
 
@@ -335,17 +335,18 @@ describe('keys of an issuer', () => {
     const stream = open.subscribe('onEvent', {});
     await stream.until(isLive);
     issuer.hangs();
+    // The request to the issuer never times out: a call that waited for it would have no answer.
+    const timeouts = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(new AbortController().signal);
+    onTestFinished(() => timeouts.mockRestore());
     for (const hours of [0, 1, 24, 24]) {
       step(hours * 3_600_000);
-      const begun = performance.now();
       const statuses = await Promise.all(
         Array.from({ length: 20 }, async () => statusOf(server, await sign(key, ours))),
       );
       expect(new Set(statuses)).toEqual(new Set([200]));
-      // A request to the issuer times out after 5 s.
-      expect(performance.now() - begun).toBeLessThan(4_500);
     }
-    expect(issuer.requests).toBeLessThanOrEqual(2);
+    expect(issuer.requests).toBe(2);
+    timeouts.mockRestore();
     await issuer.stop();
     // Only the issuer could decide whether an unknown key is one of its keys.
     expect(await statusOf(server, await sign(await newKey('k9'), ours))).toBe(503);
