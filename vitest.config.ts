@@ -6,7 +6,7 @@ import { chromium, hasChromium } from './tests/browser/chromium.ts';
 import { postgresPrograms } from './tests/support/postgres.ts';
 
 /** Bounds for a test that hangs. They are long, because tests run beside others on machines with few cores. */
-const bounds = { testTimeout: 120_000, hookTimeout: 120_000, expect: { poll: { timeout: 30_000 } } };
+const bounds = { testTimeout: 300_000, hookTimeout: 300_000, expect: { poll: { timeout: 60_000 } } };
 
 /** Tests that need the servers of `tests/cluster/servers.ts`. */
 const onServers = [

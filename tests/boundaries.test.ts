@@ -220,7 +220,7 @@ test('[C8] the declarations of the client compile without the types of Node.js a
   } finally {
     rmSync(folder, { recursive: true });
   }
-}, 60_000);
+});
 
 /** Runs the TypeScript compiler in a folder. Returns the lines that it prints: errors, and the paths of all files. */
 function compile(folder: string): string[] {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { appBundle, bundleOf, pages } from './support/bundle.ts';
 
 describe('[C8] an app that only receives or publishes events has no zod in its bundle', () => {
-  test.each(Object.entries(pages))('%s', { timeout: 120_000 }, async (_name, app) => {
+  test.each(Object.entries(pages))('%s', async (_name, app) => {
     const { modules, packageBytes, wholeBytes } = await bundleOf(app);
     expect(modules).toContain('shared/errors.ts');
     expect([...packageBytes.keys()]).not.toContain('zod');
@@ -18,9 +18,7 @@ test('[C8] a publisher in a browser has no code of the spill file', async () => 
   expect(modules.filter((path) => /spill|node\.ts/.test(path))).toEqual([]);
 });
 
-test('[U20] the first page of the web app loads at most 120,000 bytes of JavaScript, and no code of other pages', {
-  timeout: 120_000,
-}, async () => {
+test('[U20] the first page of the web app loads at most 120,000 bytes of JavaScript, and no code of other pages', async () => {
   const { firstBytes, firstModules } = await appBundle();
   expect(firstModules).toContain('client/app/pages/runs/RunsPage.tsx');
   const others = /^client\/app\/pages\/(?!runs\/)|@radix-ui|uplot|\/zod\/|^client\/feeds\/run-feed|^shared\/run-fold/;

@@ -10,7 +10,7 @@ test('[C12] a request for a run without an answer is a failure after a minute', 
     server.closeAllConnections();
     server.close();
   });
-  await vi.waitFor(() => expect(server.listening).toBe(true), 10_000);
+  await vi.waitFor(() => expect(server.listening).toBe(true), 30_000);
   const { port } = server.address() as AddressInfo;
   const { client } = open({ url: `http://127.0.0.1:${port}`, token: 'a' });
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });

@@ -46,7 +46,7 @@ test('[C18] after the token of another user was refused, the state is failed, an
   await reaches('failed');
   token = await tokenFor({ sub: 'bob' });
   connection.refreshToken();
-  await vi.waitFor(() => expect(connection.getIdentity().subject).toBe('bob'), 10_000);
+  await vi.waitFor(() => expect(connection.getIdentity().subject).toBe('bob'), 30_000);
   const received = follow(client, 'r1');
   await received.until(() => received.items.length === 2);
 });
@@ -79,13 +79,13 @@ test('[C17] a token source that hangs does not hold close(), and reconnect() ask
   const hanging = open({ url: server.url, token: source });
   follow(hanging.client, 'r1');
   const query = hanging.client.auth.me.query();
-  await vi.waitFor(() => expect(source).toHaveBeenCalledOnce(), 10_000);
+  await vi.waitFor(() => expect(source).toHaveBeenCalledOnce(), 30_000);
   await hanging.connection.close();
   await expect(query).rejects.toThrow('the connection has been closed');
 
   const waiting = open({ url: server.url, token: source });
   const received = follow(waiting.client, 'r1');
-  await vi.waitFor(() => expect(source).toHaveBeenCalledTimes(2), 10_000);
+  await vi.waitFor(() => expect(source).toHaveBeenCalledTimes(2), 30_000);
   source.mockReturnValue(token);
   waiting.connection.reconnect();
   await received.until(() => received.items.length === 2);

@@ -32,8 +32,6 @@ import {
   Wire,
 } from '../support/harness.ts';
 
-vi.setConfig({ testTimeout: 180_000 });
-
 const publisher = { actor: 'ci' };
 const SECRET = 'Jane Doe, bed 7';
 

@@ -10,7 +10,7 @@ import { bundleServer } from './server.ts';
 let bundle: Awaited<ReturnType<typeof bundleServer>>;
 beforeAll(async () => {
   bundle = await bundleServer();
-}, 60_000);
+});
 afterAll(() => bundle[Symbol.dispose]());
 
 const hasAll = postgresPrograms !== undefined && hasRedis && hasHaproxy;

@@ -9,13 +9,12 @@ import { soak } from './soak.ts';
 let bundle: Awaited<ReturnType<typeof bundleServer>>;
 beforeAll(async () => {
   bundle = await bundleServer();
-}, 60_000);
+});
 afterAll(() => bundle[Symbol.dispose]());
 
 describe.concurrent('rounds of faults', () => {
   test.for([1, 19])(
     '[W14] every reader receives the log once and in order, or a gap with a reason (--seed %i)',
-    { timeout: 120_000 },
     async (seed) => {
       const { problems, items } = await runRound({ script: bundle.path, seed });
       expect(problems).toEqual([]);
@@ -23,7 +22,7 @@ describe.concurrent('rounds of faults', () => {
     },
   );
 
-  test('[W14] the checker detects a server that skips one event in a thousand', { timeout: 120_000 }, async () => {
+  test('[W14] the checker detects a server that skips one event in a thousand', async () => {
     let found: Problem[] = [];
     for (let seed = 7; found.length === 0 && seed < 17; seed++) {
       found = (await runRound({ script: bundle.path, seed, sabotage: 'skip' })).problems;
@@ -33,7 +32,6 @@ describe.concurrent('rounds of faults', () => {
 
   test.for(['direct', 'iterator'] as const)(
     '[W15] after 300 connections, ended in every way, the server holds no more than before (%s)',
-    { timeout: 120_000 },
     async (delivery) => {
       expect(await soak({ script: bundle.path, connects: 300, delivery }, () => undefined)).toEqual([]);
     },

@@ -2,11 +2,9 @@ import { spawn } from 'node:child_process';
 import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { cliPath, runCli } from '../support/cli-harness.ts';
 import { created, everyone, openServer, progress, take, temporaryFolder } from '../support/harness.ts';
-
-vi.setConfig({ testTimeout: 180_000 });
 
 const publisher = { actor: 'ci' };
 const isSignal = (item: object) => 'type' in item && String(item.type).startsWith('stream.');

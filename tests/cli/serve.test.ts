@@ -4,7 +4,7 @@ import { WebSocket } from 'ws';
 import { cliPath, serverPath, startChild, startServing } from '../support/cli-harness.ts';
 import { secret, startServer, temporaryFolder, tokenFor } from '../support/harness.ts';
 
-test('serve exits 1 with one line when it cannot start', { timeout: 120_000 }, async () => {
+test('serve exits 1 with one line when it cannot start', async () => {
   using folder = temporaryFolder();
   await using other = await startServer();
   const taken = { PORT: String(other.port) };

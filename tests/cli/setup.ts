@@ -1,11 +1,9 @@
-import { expect, onTestFinished, vi } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import type { RunServer } from '../../server/run-server.ts';
 import type { RunEvent } from '../../shared/events.ts';
 import { startServer, temporaryFolder, tokenFor } from '../support/harness.ts';
 
 /** Shared by the tests of the command line, which run the built `runwire` as child processes. */
-
-vi.setConfig({ testTimeout: 180_000 }); // Many processes, also on slow machines.
 
 export type Event = RunEvent & { stageId?: string; message?: string; error?: { message: string; code?: string } };
 

@@ -107,7 +107,7 @@ test('[X2] tail waits for the reader of its pipe: unread events stay on the serv
   const args = ['tail', '--run', 'r1', '--from', 'start', '--json'];
   const slow = startChild(cliPath, args, { cwd, env });
   slow.process.stdout?.pause();
-  await vi.waitFor(() => expect(server.getStats().connections).toBe(1), 10_000);
+  await vi.waitFor(() => expect(server.getStats().connections).toBe(1), 30_000);
   const fast = startChild(cliPath, args, { cwd, env });
   await fast.until(({ stderr }) => stderr().includes('stream.live'));
   const lags = server.getStats().clients.map((client) => client.lag);

@@ -21,7 +21,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 /** Waits until `check` does not throw. */
-const until = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 20_000 });
+const until = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 30_000 });
 
 async function listening(): Promise<Server & { url: string }> {
   const server = createServer((_request, response) => response.writeHead(404).end("the application's 404"));

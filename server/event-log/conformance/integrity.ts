@@ -282,7 +282,7 @@ export function describeIntegrity(openLog: OpenLog): void {
     );
     expect(await log.integrity.verify()).toMatchObject({ ok: true });
     // Hundreds of erasures take long: each one waits for the disk several times.
-  }, 90_000);
+  });
 
   test('[V11] an erased event is no longer for its audience, and still for its approvers and the creator of its run', async () => {
     const log = await openLog();

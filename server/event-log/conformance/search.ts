@@ -91,7 +91,7 @@ export function describeSearch(openLog: OpenLog): void {
       }),
       { numRuns: 60 },
     );
-  }, 60_000);
+  });
 
   test('[R23] a count equals the counts of what a search finds, summed over its pages', async () => {
     let now = T0;
@@ -133,7 +133,7 @@ export function describeSearch(openLog: OpenLog): void {
       }),
       { numRuns: 40 },
     );
-  }, 60_000);
+  });
 
   test('[R2] text without spaces between words is found by a word inside a sentence, in new events and in old ones', async () => {
     const log = await openLog();

@@ -218,5 +218,5 @@ describe.skipIf(server === undefined)('commits in doubt in PostgreSQL', () => {
     expect(connection.isOpen).toBe(false);
     for (const socket of sockets) socket.resume();
     await ended;
-  }, 15_000);
+  });
 });

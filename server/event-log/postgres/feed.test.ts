@@ -198,7 +198,7 @@ describe.skipIf(server === undefined)('the records of every node (PostgreSQL)', 
     expect(Math.max(...calls)).toBeLessThanOrEqual(512);
     expect(reads.most).toBe(1);
     expect(turns).toBeGreaterThan(calls.length);
-  }, 120_000);
+  });
 
   test('[M12] a page ends after 256 KiB of large events', async () => {
     const { url, sql } = await newLog(server);

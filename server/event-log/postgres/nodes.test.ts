@@ -96,7 +96,7 @@ describe.skipIf(server === undefined)('nodes and leases (PostgreSQL)', () => {
     expect(reports.some(({ isHeld }) => isHeld)).toBe(false);
     expect(lease.isHeld).toBe(true);
     expect((await b.nodes.list()).map(({ isSelf }) => isSelf)).toEqual([true, false]);
-  }, 90_000);
+  });
 
   test('[M26] list has the nodes with a lease, this one first, with the states that they publish', async () => {
     const { url, sql } = await newLog(server);

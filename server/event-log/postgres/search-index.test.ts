@@ -246,7 +246,7 @@ describe.skipIf(server === undefined)('search in PostgreSQL', () => {
     expect(seqs(await find(feeder, { projects: ['z'], text: 'reads' }))).toEqual(
       seqs(matching(place.records, { projects: ['z'], text: 'reads' })),
     );
-  }, 120_000);
+  });
 
   test('[R66] when the feeder is gone, another one goes on from the stored position: each event is in one block', async () => {
     const place = await Place.make();
@@ -280,7 +280,7 @@ describe.skipIf(server === undefined)('search in PostgreSQL', () => {
     const position = await place.position();
     const missing = place.records.filter(({ seq }) => seq <= position && !indexed.includes(seq));
     expect(seqs(missing)).toEqual([]);
-  }, 60_000);
+  });
 
   test('[R66] of two feeders that began at different events only one stores: no event is indexed twice', async () => {
     const place = await Place.make();

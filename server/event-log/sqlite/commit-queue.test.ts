@@ -243,7 +243,7 @@ test('[L25] a large commit is done in slices: the loop turns meanwhile, and read
   await Promise.all([large, small]);
   expect(turns).toBeGreaterThan(5);
   expect(new Set(heads)).toEqual(new Set([1]));
-  await vi.waitFor(() => expect(pages[0]?.length).toBeGreaterThan(1), 10_000);
+  await vi.waitFor(() => expect(pages[0]?.length).toBeGreaterThan(1), 30_000);
   expect((await viewOf(log, 'p', 'r'))?.run.stages).toHaveLength(10_000);
 });
 

@@ -91,9 +91,7 @@ test('[L34] a log that cannot be opened is reported with its path and the cause'
   }
 });
 
-test('[L34] the process prints the path and the cause of a failed start, and exits with 1', {
-  timeout: 120_000,
-}, () => {
+test('[L34] the process prints the path and the cause of a failed start, and exits with 1', () => {
   const path = newPath();
   mkdirSync(path, { recursive: true });
   const tsx = import.meta.resolve('tsx');

@@ -77,7 +77,7 @@ test('[R6] the words of an erased event leave the index, both stored blocks and 
 
   const db = openSqlite(path);
   const index = indexOf(db);
-  await index.reached(2_002, 10_000);
+  await index.reached(2_002, 60_000);
   db.exec('PRAGMA secure_delete = ON');
   expect(await tablesWith(db, path, 'zebrasecret')).toEqual(['search_chunks']);
   for (const seq of [9, 2_002]) {
@@ -307,7 +307,7 @@ test('[R6] words of events that are erased or trimmed between their commit and t
   const db = openSqlite(path);
   onTestFinished(() => db.close());
   const { index, words } = countingIndex(db, () => log.head);
-  await index.reached(1, 10_000);
+  await index.reached(1, 60_000);
   log.subscribe((records) => index.add(records));
   await append(log, progress('zebrasecret'), progress('common'));
   db.prepare(`UPDATE events SET payload = replace(payload, 'zebrasecret', '[erased]') WHERE seq = 2`).run();
@@ -337,7 +337,7 @@ test('[R7] a search in many projects reads them over several slices, and misses 
   const db = openSqlite(path);
   onTestFinished(() => db.close());
   const index = indexOf(db);
-  await index.reached(3_000, 10_000);
+  await index.reached(3_000, 60_000);
   const wanted = [{ terms: ['common'], isPrefix: false }];
   const before = 3_001;
   for (const candidates of [
