@@ -18,7 +18,10 @@ type Totals = Pick<StatsSample, 'published' | 'delivered' | 'gaps' | 'replays'>;
 
 /** An hour. */
 const MAX_SAMPLES = 3_600;
-const LOOP_RESOLUTION_MS = 10;
+/** Each measurement wakes the process, also an idle one. */
+const LOOP_RESOLUTION_MS = 20;
+/** Samples that share a measurement of the memory: the system takes up to a millisecond for it. */
+const MEMORY_SAMPLES = 5;
 
 /** Keeps one sample of all servers of the log for each second of the last hour, in memory. */
 export class StatsHistory {
@@ -27,6 +30,8 @@ export class StatsHistory {
   readonly #loop = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
   #before: Totals;
   #own: StatsSample | undefined;
+  #taken = 0;
+  #memoryBytes = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -51,6 +56,7 @@ export class StatsHistory {
     const now = this.#totals();
     const before = this.#before;
     this.#before = now;
+    if (this.#taken++ % MEMORY_SAMPLES === 0) this.#memoryBytes = process.memoryUsage.rss();
     const own: StatsSample = {
       at: Date.now(),
       connections: connections.count,
@@ -64,7 +70,7 @@ export class StatsHistory {
       replays: now.replays - before.replays,
       refused,
       loopDelayMs: Math.max(0, Math.round(this.#loop.max / 1e6) - LOOP_RESOLUTION_MS),
-      memoryBytes: process.memoryUsage.rss(),
+      memoryBytes: this.#memoryBytes,
       unsentBytes,
       mostLag,
       databaseBytes,

@@ -44,6 +44,10 @@ export interface ConnectionRegistry {
   readonly options: ConnectionsOptions;
   readonly counts: ConnectionCounts;
   readonly monotonicMs: number;
+  /** Maximum time between two checks of a connection at rest. */
+  readonly restMs: number;
+  /** Subscriptions of all connections. */
+  subscriptions: number;
   /** Called when the socket has closed. Returns a promise to wait for before the connection ends, or undefined. */
   turnToClose(connection: Connection): Promise<void> | undefined;
   remove(connection: Connection): void;
@@ -55,6 +59,8 @@ export interface ConnectionRegistry {
 const PROBE_PART = 1 / 6;
 /** A close frame has room for 123 bytes of reason. */
 const MAX_REASON_BYTES = 123;
+/** A connection without readers. */
+const noReaders: AttachedReader[] = [];
 /** tRPC's stock client reconnects at once when it receives this message. */
 const RECONNECT_NOTICE = '{"id":null,"method":"reconnect"}';
 
@@ -81,7 +87,7 @@ export class Connection implements CallerConnection, SocketObserver {
   /** The rate limit for messages. Undefined while the bucket is full, so that an idle connection needs no bucket. */
   #messages: TokenBucket | undefined;
   /** An array: most connections have few readers, and a Set is larger. */
-  readonly #readers: AttachedReader[] = [];
+  #readers: AttachedReader[] = noReaders;
   #principal: Principal | undefined;
   #user: User | undefined;
   // `…At` are times on the registry's monotonic clock.
@@ -96,6 +102,8 @@ export class Connection implements CallerConnection, SocketObserver {
   #isDraining = false;
   /** Bytes that the socket had sent at `#stalledAt`. */
   #stalledSentBytes = 0;
+  /** Until then, {@link check} has nothing to do. 0 while there is something to observe: unsent bytes, for example. */
+  #restsUntil = 0;
 
   constructor(id: number, ws: DirectWebSocket, address: Address, registry: ConnectionRegistry) {
     const { heartbeatMs } = registry.options;
@@ -129,6 +137,7 @@ export class Connection implements CallerConnection, SocketObserver {
 
   setPrincipal(principal: Principal): void {
     this.#principal = principal;
+    this.#restsUntil = 0;
     for (const reader of [...this.#readers]) reader.recheckAccess();
   }
 
@@ -139,7 +148,8 @@ export class Connection implements CallerConnection, SocketObserver {
   /** Counts the connection for its user and its address. */
   count(user: User): void {
     this.#user = user;
-    user.connections.push(this);
+    if (user.connections.length === 0) user.connections = [this];
+    else user.connections.push(this);
     this.address.connections++;
   }
 
@@ -148,7 +158,7 @@ export class Connection implements CallerConnection, SocketObserver {
     const user = this.#user;
     if (user) {
       user.connections.splice(user.connections.indexOf(this), 1);
-      user.subscriptions -= this.#readers.length;
+      this.#countSubscriptions(user, -this.#readers.length);
       this.address.connections--;
     }
     this.#user = undefined;
@@ -162,6 +172,7 @@ export class Connection implements CallerConnection, SocketObserver {
   }
 
   onSend(): void {
+    if (this.unsentBytes > 0) this.#restsUntil = 0;
     if (this.backlogBytes > this.#limits.unsentBytes) this.close(closeCodes.tooSlow, 'too slow');
   }
 
@@ -171,6 +182,7 @@ export class Connection implements CallerConnection, SocketObserver {
 
   onStall(): void {
     this.#registry.counts.stalls++;
+    this.#restsUntil = 0;
   }
 
   turnToClose(): Promise<void> | undefined {
@@ -183,6 +195,7 @@ export class Connection implements CallerConnection, SocketObserver {
 
   countMessage(): boolean {
     this.#messages ??= new TokenBucket(this.#limits.messagesPerSecond);
+    this.#restsUntil = 0;
     if (this.#messages.take(1)) return true;
     this.close(closeCodes.overLimit, 'too many messages');
     return false;
@@ -198,9 +211,12 @@ export class Connection implements CallerConnection, SocketObserver {
 
   attach(reader: AttachedReader): void {
     const { subscriptionsPerSocket, subscriptionsPerUser } = this.#limits;
-    this.#readers.push(reader);
+    // A push to an empty array would allocate room for 17.
+    if (this.#readers.length === 0) this.#readers = [reader];
+    else this.#readers.push(reader);
+    this.#restsUntil = 0;
     const user = this.#user;
-    if (user) user.subscriptions++;
+    if (user) this.#countSubscriptions(user, 1);
     const isOverLimit = () => user !== undefined && this.#subscriptionsOf(user) > subscriptionsPerUser;
     if (isOverLimit()) this.#registry.removeClosed();
     if (this.#readers.length > subscriptionsPerSocket) {
@@ -218,7 +234,12 @@ export class Connection implements CallerConnection, SocketObserver {
     const index = this.#readers.indexOf(reader);
     if (index === -1) return;
     this.#readers.splice(index, 1);
-    if (this.#user) this.#user.subscriptions--;
+    if (this.#user) this.#countSubscriptions(this.#user, -1);
+  }
+
+  #countSubscriptions(user: User, count: number): void {
+    user.subscriptions += count;
+    this.#registry.subscriptions += count;
   }
 
   /**
@@ -230,6 +251,7 @@ export class Connection implements CallerConnection, SocketObserver {
     if (!this.#ws.isOpen) return;
     const { closes } = this.#registry.counts;
     closes.set(code, (closes.get(code) ?? 0) + 1);
+    this.#restsUntil = 0;
     this.#ws.removeAllListeners('message');
     // The cut text must not end with half a character, which would be invalid UTF-8.
     const text = Buffer.from(reason)
@@ -261,7 +283,7 @@ export class Connection implements CallerConnection, SocketObserver {
   }
 
   /**
-   * Sends a ping if it is due. Closes the connection if:
+   * Sends a ping if it is due, and rests if there is nothing to observe until a later time. Closes the connection if:
    *
    * - the client has sent nothing for two heartbeat intervals,
    * - the client has sent no token within `identifyMs`,
@@ -287,9 +309,25 @@ export class Connection implements CallerConnection, SocketObserver {
       this.close(closeCodes.tooSlow, 'too slow');
       return;
     }
-    if (now < this.#pingAt) return;
-    this.#pingAt = now + heartbeatMs;
-    this.#ping(now);
+    if (now >= this.#pingAt) {
+      this.#pingAt = now + heartbeatMs;
+      this.#ping(now);
+    }
+    this.#rest(now);
+  }
+
+  /** Whether {@link check} has nothing to do, no byte is unsent, and no reader is behind. */
+  isAtRest(now: number): boolean {
+    return now < this.#restsUntil;
+  }
+
+  #rest(now: number): void {
+    if (this.#messages || this.unsentBytes > 0 || this.lag > 0) return;
+    const { expiresAtMs = Number.POSITIVE_INFINITY } = this.#principal as Principal;
+    const silentAt = this.#receivedAt + 2 * this.#registry.options.heartbeatMs;
+    const until = Math.min(now + this.#registry.restMs, this.#pingAt, silentAt, now + expiresAtMs - Date.now());
+    // A whole number needs no object of its own.
+    this.#restsUntil = Math.floor(until);
   }
 
   get subscriptions(): number {

@@ -57,6 +57,41 @@ test('[D51] the check of all connections goes on over several turns of the event
   server.close();
 });
 
+test('[W44] a connection is checked in each sweep only while there is something to observe', async () => {
+  let checks = 0;
+  let sweeps = 0;
+  const connections = new Connections({
+    heartbeatMs: 60_000,
+    isDirect: true,
+    limits: limitsOf({ identifyMs: 40 }),
+    invalidReasonOf: () => {
+      checks++;
+      return undefined;
+    },
+    onSweep: () => sweeps++,
+  });
+  const ws = Object.assign(new DirectWebSocket(null as never, undefined, {}), {
+    _readyState: WebSocket.OPEN as number,
+  });
+  const connection = connections.add(ws, new Socket(), '127.0.0.1');
+  connections.authenticate(connection, everyone);
+  const checksOf = async (count: number) => {
+    const [checksBefore, sweepsBefore] = [checks, sweeps];
+    await expect.poll(() => sweeps - sweepsBefore).toBeGreaterThanOrEqual(count);
+    return checks - checksBefore;
+  };
+  expect(await checksOf(20)).toBeLessThan(10);
+  const reader = { lag: 3, recheckAccess: () => undefined };
+  connection.attach(reader);
+  expect(connections.totals()).toMatchObject({ subscriptions: 1, mostLag: 3 });
+  expect(await checksOf(20)).toBeGreaterThanOrEqual(20);
+  connection.detach(reader);
+  expect(connections.totals()).toMatchObject({ subscriptions: 0, mostLag: 0 });
+  ws._readyState = WebSocket.CLOSED;
+  ws.emit('close', 1006, Buffer.alloc(0));
+  await connections.close(0);
+});
+
 test('[W40] a connection with a closed socket refuses no other one while it waits for its turn to end', async () => {
   for (const limit of ['connectionsPerUser', 'connectionsPerAddress', 'subscriptionsPerUser'] as const) {
     const connections = new Connections({

@@ -29,8 +29,10 @@ const PROMPT_MS = 2_000;
 /** Unsent bytes of all sockets of a user, and of all users, as multiples of the limit of one socket. */
 const UNSENT_OF_USER = 4;
 const UNSENT_OF_ALL = 32;
-/** Maximum time between two checks of a connection. So a connection outlives its token by at most this time. */
+/** Time between two sweeps. So a connection outlives its token by at most this time. */
 const SWEEP_MS = 500;
+/** Time after which a connection at rest is checked again, because few unsent bytes of a reader are not reported. */
+const REST_MS = 5_000;
 /** Time of a sweep in one turn of the event loop. A thousand connections take a few ms, and events wait meanwhile. */
 const SWEEP_SLICE_MS = 1;
 
@@ -49,8 +51,12 @@ export class Connections implements ConnectionRegistry {
   #sweptAt = performance.now();
   /** `monotonicMs` of the last sweep. */
   #sweptMs = 0;
-  /** The sweep that has begun. */
-  #sweeping: Generator<undefined> | undefined;
+  /** The connections that the sweep which has begun still visits. */
+  #sweeping: IterableIterator<Connection> | undefined;
+  /** Those of a sweep with unsent bytes, by user. */
+  readonly #slow = new Map<User, Connection[]>();
+  readonly restMs: number;
+  subscriptions = 0;
   #lastId: number;
   /** Called when the last connection has closed. */
   #onEmpty = () => {};
@@ -60,6 +66,8 @@ export class Connections implements ConnectionRegistry {
     const { heartbeatMs, limits } = options;
     this.#lastId = options.lastId ?? 0;
     this.#sweepMs = Math.min(SWEEP_MS, heartbeatMs / 4, limits.identifyMs / 4, limits.stalledMs / 4);
+    // The next sweep after this time makes the check.
+    this.restMs = Math.min(REST_MS, heartbeatMs / 4, limits.stalledMs / 4) - this.#sweepMs;
     this.#sweepTimer = setInterval(() => this.#sweep(), this.#sweepMs);
     this.#sweepTimer.unref();
   }
@@ -70,7 +78,8 @@ export class Connections implements ConnectionRegistry {
    * With a plain clock, all of its clients would seem silent, and the server would close them.
    */
   get monotonicMs(): number {
-    return this.#sweptMs + Math.min(performance.now() - this.#sweptAt, 2 * this.#sweepMs);
+    // Whole numbers need no objects of their own in each connection.
+    return this.#sweptMs + Math.round(Math.min(performance.now() - this.#sweptAt, 2 * this.#sweepMs));
   }
 
   get count(): number {
@@ -79,9 +88,10 @@ export class Connections implements ConnectionRegistry {
 
   /** Returns totals over all open connections. Allocates nothing for each connection, because metrics may be read often. */
   totals(): { subscriptions: number; unsentBytes: number; mostLag: number; slow: number } {
-    const totals = { subscriptions: 0, unsentBytes: 0, mostLag: 0, slow: 0 };
+    const totals = { subscriptions: this.subscriptions, unsentBytes: 0, mostLag: 0, slow: 0 };
+    const now = this.monotonicMs;
     for (const connection of this.#open) {
-      totals.subscriptions += connection.subscriptions;
+      if (connection.isAtRest(now)) continue;
       totals.unsentBytes += connection.unsentBytes;
       totals.mostLag = Math.max(totals.mostLag, connection.lag);
       if (!connection.isDrained) totals.slow++;
@@ -239,36 +249,41 @@ export class Connections implements ConnectionRegistry {
     this.#sweptMs = this.monotonicMs;
     this.#sweptAt = performance.now();
     if (this.#sweeping) return; // The sweep before goes on.
-    this.#sweeping = this.#checkAll();
+    this.#sweeping = this.#open.values();
     this.#sweepOn();
   }
 
+  /** Also visits connections that are opened meanwhile. */
   readonly #sweepOn = (): void => {
     const until = performance.now() + SWEEP_SLICE_MS;
-    while (this.#sweeping?.next().done === false) {
+    // The iterator of a Set goes on after a loop that has been left.
+    for (const connection of this.#sweeping ?? []) {
+      if (connection.isAtRest(this.#sweptMs)) continue;
+      this.#check(connection);
       if (performance.now() < until) continue;
       setImmediate(this.#sweepOn);
       return;
     }
     this.#sweeping = undefined;
+    this.#shed();
+    this.options.onSweep();
   };
 
-  /** Yields after each connection. Those that are opened meanwhile are checked too. */
-  *#checkAll(): Generator<undefined> {
-    const slow = new Map<User, Connection[]>();
-    for (const connection of this.#open) {
-      connection.check(this.#sweptMs);
-      yield;
-      const { user } = connection;
-      if (!user || connection.unsentBytes === 0) continue;
-      const ofUser = slow.get(user);
-      if (ofUser) ofUser.push(connection);
-      else slow.set(user, [connection]);
-    }
+  #check(connection: Connection): void {
+    connection.check(this.#sweptMs);
+    const { user } = connection;
+    if (!user || connection.unsentBytes === 0) return;
+    const ofUser = this.#slow.get(user);
+    if (ofUser) ofUser.push(connection);
+    else this.#slow.set(user, [connection]);
+  }
+
+  #shed(): void {
     const { unsentBytes } = this.options.limits;
-    for (const ofUser of slow.values()) shed(ofUser, ({ backlogBytes }) => backlogBytes, UNSENT_OF_USER * unsentBytes);
-    shed([...slow.values()].flat(), (connection) => connection.unsentBytes, UNSENT_OF_ALL * unsentBytes);
-    this.options.onSweep();
+    const slow = [...this.#slow.values()];
+    this.#slow.clear();
+    for (const ofUser of slow) shed(ofUser, ({ backlogBytes }) => backlogBytes, UNSENT_OF_USER * unsentBytes);
+    shed(slow.flat(), (connection) => connection.unsentBytes, UNSENT_OF_ALL * unsentBytes);
   }
 
   /** Removes a connection from those without a verified token. */
