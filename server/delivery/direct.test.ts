@@ -245,6 +245,37 @@ describe('fan-out groups', () => {
     }
     expect([livesOf(early), livesOf(late)]).toEqual([1, 1]);
   });
+
+  test('[W43] readers that become quiet together get the head in several turns of the event loop', async () => {
+    const { append, subscribe, waiting } = await setUp({ quietMs: 200 });
+    let turn = 0;
+    const writtenIn: number[] = [];
+    class SlowLine extends Line {
+      isSlow = false;
+      override write(frames: Buffer): void {
+        super.write(frames);
+        if (!this.isSlow) return;
+        writtenIn.push(turn);
+        const until = performance.now() + 1;
+        while (performance.now() < until);
+      }
+    }
+    const lines = Array.from({ length: 40 }, () => new SlowLine());
+    for (const line of lines) subscribe(line, { types: new Set(['run.created']), from: 'now' });
+    await waiting(40);
+    await append(created('r1')); // The last message of all, at the same time.
+    for (const line of lines) line.isSlow = true;
+    await append(progress('r1', 1));
+    while (writtenIn.length < 40) {
+      turn++;
+      await new Promise(setImmediate);
+    }
+    expect(new Set(writtenIn).size).toBeGreaterThan(2);
+    for (const line of lines) {
+      const lives = line.items().filter((item) => item.type === 'stream.live' && item.seq === 2);
+      expect(lives).toHaveLength(1);
+    }
+  });
 });
 
 describe('sockets that do not drain', () => {

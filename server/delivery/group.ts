@@ -107,21 +107,22 @@ export class FanOutGroup {
 
   /**
    * Sends one message with the position `seq` to each subscriber that has received no message after the time `since`, and
-   * is behind `seq`.
+   * is behind `seq`. Yields after each of them, and for each one that stays behind. Subscribers may join and leave meanwhile.
    */
-  sendQuiet(suffix: string, seq: number, since: number): number {
+  *sendQuiet(suffix: string, seq: number, since: number): Generator<'sent' | 'behind'> {
     let frames: Buffer | undefined;
-    let sent = 0;
     for (const [{ reader }, sink] of this.#subscribers) {
-      if (Math.max(reader.lastSentSeq, this.#sentSeq) >= seq || Math.max(reader.lastSentAt, this.#sentAt) > since)
+      if (Math.max(reader.lastSentSeq, this.#sentSeq) >= seq) continue;
+      // A socket with unsent messages: this client is not idle.
+      if (Math.max(reader.lastSentAt, this.#sentAt) > since || !sink.isDrained) {
+        yield 'behind';
         continue;
-      if (!sink.isDrained) continue; // Earlier messages are unsent: this client is not idle.
+      }
       frames ??= framesOf(this.#prefix, [suffix]);
       sink.write(frames);
       reader.lastSentSeq = seq;
       reader.lastSentAt = performance.now();
-      sent++;
+      yield 'sent';
     }
-    return sent;
   }
 }

@@ -1,5 +1,6 @@
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import { encodeCursor, type Position } from '../event-log/cursor.ts';
+import { SLICE_MS } from '../slices.ts';
 import { messageSuffix } from './frames.ts';
 import { FanOutGroup, type Subscriber } from './group.ts';
 import { liveAt } from './messages.ts';
@@ -33,6 +34,10 @@ export class Notifier {
   readonly #topics = new Map<string, Topic>();
   #history: History;
   #isClosed = false;
+  /** Whether a waiting reader may have sent less than the head of the log. */
+  #hasBehind = true;
+  /** The tick that has begun. */
+  #ticking: Generator<undefined> | undefined;
 
   /** The notifier adds the messages of fan-out groups to `counts.delivered`. */
   constructor(log: NotifiedLog, counts: { delivered: number }) {
@@ -65,6 +70,7 @@ export class Notifier {
 
   add(waiter: Waiter): void {
     this.#openTopic(waiter.topic).waiters.add(waiter);
+    this.#hasBehind ||= waiter.reader.lastSentSeq < this.#history.seq;
   }
 
   /** Wakes a waiter if it still waits. */
@@ -88,6 +94,7 @@ export class Notifier {
       groups.set(key, group);
     }
     group.add(subscriber);
+    this.#hasBehind ||= subscriber.reader.lastSentSeq < this.#history.seq;
     return group;
   }
 
@@ -105,6 +112,7 @@ export class Notifier {
   /** Delivers the records of a commit. Each call must continue where the previous one ended. */
   notify(records: readonly StoredEvent[]): void {
     const before = this.#history.seq;
+    this.#hasBehind = true;
     if (!this.#log.isCurrent) this.#wakeAll(); // The readers wait until it is: an erasure may be unknown.
     const { seq = before, hashPrefix } = records.at(-1) ?? {};
     this.#history = { epoch: this.#history.epoch, seq, hashPrefix };
@@ -127,18 +135,46 @@ export class Notifier {
    * behind this head.
    */
   tick(since: number): void {
-    if (!this.#log.isCurrent) return;
+    if (!this.#log.isCurrent || !this.#hasBehind || this.#ticking) return;
+    this.#hasBehind = false;
+    this.#ticking = this.#sendHead(since);
+    this.#tickOn();
+  }
+
+  /** Thousands of readers may become quiet at the same time. */
+  readonly #tickOn = (): void => {
+    const until = performance.now() + SLICE_MS;
+    // While the log is not current, an erasure may be unknown. The readers wait for it, and then read.
+    while (this.#log.isCurrent && this.#ticking?.next().done === false) {
+      if (performance.now() < until) continue;
+      setImmediate(this.#tickOn);
+      return;
+    }
+    this.#hasBehind ||= !this.#log.isCurrent;
+    this.#ticking = undefined;
+  };
+
+  /** Yields after each reader that is behind. Events may be logged meanwhile. */
+  *#sendHead(since: number): Generator<undefined> {
     const { epoch, ...head } = this.#history;
     const suffix = messageSuffix(encodeCursor(epoch, head), liveAt(head.seq).json);
-    let sent = 0;
     for (const { waiters, groups } of [...this.#topics.values()]) {
-      for (const waiter of [...waiters]) {
+      for (const waiter of waiters) {
         const { lastSentSeq, lastSentAt } = waiter.reader;
-        if (lastSentSeq < head.seq && lastSentAt <= since) this.wake(waiter, 'tick');
+        if (lastSentSeq >= head.seq) continue;
+        if (lastSentAt <= since) this.wake(waiter, 'tick');
+        else this.#hasBehind = true;
+        yield;
       }
-      for (const group of groups.values()) sent += group.sendQuiet(suffix, head.seq, since);
+      for (const group of groups.values()) {
+        for (const outcome of group.sendQuiet(suffix, head.seq, since)) {
+          if (outcome === 'sent') this.#counts.delivered++;
+          else this.#hasBehind = true;
+          yield;
+          if (this.#history.epoch !== epoch) return;
+        }
+      }
     }
-    this.#counts.delivered += sent;
   }
 
   /** Wakes every reader a last time. */
@@ -150,6 +186,7 @@ export class Notifier {
   /** Goes on after records that this node never had. Every reader reads from its own position, and finds the gap. */
   skipTo(seq: number): void {
     const before = this.#history.seq;
+    this.#hasBehind = true;
     this.#history = { epoch: this.#history.epoch, seq, hashPrefix: undefined };
     this.#wakeAll(before);
   }
@@ -158,6 +195,7 @@ export class Notifier {
   renew(): void {
     if (this.#isClosed) return;
     this.#history = historyOf(this.#log);
+    this.#hasBehind = true;
     this.#wakeAll();
   }
 
