@@ -9,6 +9,6 @@ export function Wrong({ event }: { event: StageProgressEvent }) {
   subscribe('stage.progress', 'log');
   // @ts-expect-error: no such state
   if (ConnectionState.PAUSED) return null;
-  // @ts-expect-error: the progress is a number
-  return event.payload.progress.trim();
+  // @ts-expect-error: the time is a text
+  return event.timestamp.getTime();
 }
