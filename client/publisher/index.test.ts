@@ -214,7 +214,7 @@ test('[P12] a wrong address is reported at once, and fails the call after a minu
   });
   expect(await refusal(publisher.publish(progress('r1', 1)))).toMatchObject({ code: 'NOT_FOUND' });
   const message = `NOT_FOUND: the address redirects to ${proxy.url}/sign-in`;
-  await vi.waitFor(() => expect(reported).toEqual([`retried: ${message}`, `failed: ${message}`]), 10_000);
+  await vi.waitFor(() => expect(reported).toEqual([`retried: ${message}`, `failed: ${message}`]), 30_000);
 });
 
 test('[P12] an address that has answered as a Runwire server is retried without limit', async () => {
@@ -297,7 +297,7 @@ test('flush() retries without further delay', async () => {
   await vi.waitFor(() => {
     void publisher.flush();
     expect(isStored).toBe(true);
-  }, 10_000);
+  }, 30_000);
   await published;
 });
 
@@ -438,7 +438,7 @@ test('[P17] Infinity is no limit of time, a time beyond 24 days is not short, an
   const patient = createPublisher({ ...options, onError: () => outages++ });
   const published = patient.publish(progress('r1', 2));
   const closed = patient.close(Number.POSITIVE_INFINITY);
-  await vi.waitFor(() => expect(outages).toBe(1), 10_000);
+  await vi.waitFor(() => expect(outages).toBe(1), 30_000);
   await using _ = await startServer({ port: server.port });
   expect(await published).toMatchObject({ accepted: 1 });
   await closed;
@@ -502,7 +502,7 @@ test('[P16] an onError that throws or rejects changes nothing, and may publish',
     void publisher.publish([]);
     expect(await publisher.publish(progress('r1', 1))).toMatchObject({ accepted: 1 });
   }
-  await vi.waitFor(() => expect([reported.mock.calls.length, calls]).toEqual([2, 4]), 10_000);
+  await vi.waitFor(() => expect([reported.mock.calls.length, calls]).toEqual([2, 4]), 30_000);
   expect(reported.mock.calls.flat().map((error: Error) => error.message)).toEqual(['thrown', 'rejected']);
   expect(unhandled).toEqual([]);
 });

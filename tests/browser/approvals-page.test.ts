@@ -92,7 +92,7 @@ test('[U30] the inbox lists what waits for the user, soonest expiry first, acros
   await cardOf(page, 'Release the results').waitFor();
   await rows.nth(2).click();
   await cardOf(page, 'Use 400 GPU hours').waitFor();
-  expect(new URL(page.url()).searchParams.get('a')).toBe('demo/r1/a2');
+  await expect.poll(() => new URL(page.url()).searchParams.get('a')).toBe('demo/r1/a2');
   await page.reload();
   await cardOf(page, 'Use 400 GPU hours').waitFor();
   await page.getByRole('searchbox').fill('backf');

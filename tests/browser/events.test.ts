@@ -180,7 +180,7 @@ test('[U54] a link to an event that the filter hides says so, and shows it', asy
   expect(await shown(app)).toEqual([5]);
   await page.getByRole('button', { name: 'show', exact: true }).click();
   await page.locator('.event.marked[aria-posinset="3"]').waitFor();
-  expect(page.url()).toMatch(/\?event=3$/);
+  await expect.poll(() => page.url()).toMatch(/\?event=3$/);
 });
 
 test('[U55] the list is one tab stop; arrows move, Enter opens fields and JSON, and l copies the link', async () => {

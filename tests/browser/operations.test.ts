@@ -186,10 +186,10 @@ test('[U83] the window and the tab are in the address', async () => {
   await tile(page, 'Gaps').getByText('in 1 h').waitFor();
   await page.getByRole('link', { name: '10 min' }).click();
   await tile(page, 'Gaps').getByText('in 10 min').waitFor();
-  expect(new URL(page.url()).search).toBe('');
+  await expect.poll(() => new URL(page.url()).search).toBe('');
   await page.getByRole('tab', { name: 'Record' }).click();
   await page.getByText('One node.').waitFor();
-  expect(new URL(page.url()).search).toBe('?tab=record');
+  await expect.poll(() => new URL(page.url()).search).toBe('?tab=record');
 });
 
 test('[U84] clients are listed by lag, and no row moves while the pointer is in the table', {

@@ -14,7 +14,7 @@ test('[U4] [U5] the printed link opens the app, which lists runs and updates the
   const page = await openTab();
   await page.goto(server.link);
   await page.getByText('No runs yet').waitFor();
-  expect(page.url()).toBe(`${server.origin}/`);
+  await expect.poll(() => page.url()).toBe(`${server.origin}/`);
   await page.getByRole('status').getByText('Live').waitFor();
 
   const plan = [
@@ -28,7 +28,7 @@ test('[U4] [U5] the printed link opens the app, which lists runs and updates the
 
   await page.getByRole('link', { name: 'Nightly' }).click();
   await page.getByRole('heading', { level: 1, name: 'Nightly' }).waitFor();
-  expect(page.url()).toBe(`${server.origin}/runs/demo/ci.1`);
+  await expect.poll(() => page.url()).toBe(`${server.origin}/runs/demo/ci.1`);
   expect(await page.title()).toBe('Nightly · running · Runwire');
   await rowOf(page, 'Build').getByText('running').waitFor();
   await rowOf(page, 'Test').getByText('pending').waitFor();

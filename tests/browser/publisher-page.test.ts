@@ -78,7 +78,7 @@ test('[P14] what a page publishes while it goes is logged, for each of 15 pages'
     await page.getByText('elsewhere').waitFor();
   }
   const expected = names.flatMap((name) => ['first', 'before', 'pagehide', 'hidden'].map((when) => `${name}-${when}`));
-  await vi.waitFor(async () => expect((await namesOf(server)).toSorted()).toEqual(expected.toSorted()), 10_000);
+  await vi.waitFor(async () => expect((await namesOf(server)).toSorted()).toEqual(expected.toSorted()), 30_000);
 });
 
 test('[P14] of more than 64 KiB, the end of the run is sent first, then the oldest, in order', async () => {
@@ -87,7 +87,7 @@ test('[P14] of more than 64 KiB, the end of the run is sent first, then the olde
   await open({ way: 'tooMuch' });
   isHeld = false;
   await page.goto(`${origin}/elsewhere`);
-  await vi.waitFor(() => expect(server.log.head).toBeGreaterThan(0), 10_000);
+  await vi.waitFor(() => expect(server.log.head).toBeGreaterThan(0), 30_000);
   const names = await namesOf(server);
   expect(names.at(-1)).toBe('');
   const large = names.slice(0, -1).filter((name) => name !== 'small');

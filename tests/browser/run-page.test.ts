@@ -140,7 +140,7 @@ test('[U2] [U5] the selected stage and the filter for failed stages are in the a
   await panel.waitFor({ state: 'detached' });
   await page.keyboard.press('e');
   await rowOf(page, 'Stage 8.').waitFor();
-  expect(new URL(page.url()).search).toBe('');
+  await expect.poll(() => new URL(page.url()).search).toBe('');
 });
 
 test('[U3] [U5] [U10] of 900 stages, fewer than 100 rows are in the page; a link scrolls to a stage, and keys zoom', async () => {
@@ -255,7 +255,7 @@ test('[U2] [U9] an unknown stage in the address is ignored, and the page states 
   await page.getByText('There is no stage “s2” in this run').waitFor();
   await page.getByRole('link', { name: 'Clear' }).click();
   await page.getByText('There is no stage').waitFor({ state: 'detached' });
-  expect(new URL(page.url()).search).toBe('');
+  await expect.poll(() => new URL(page.url()).search).toBe('');
 });
 
 test('[U6] the feed follows the latest event until the user scrolls up, and again after a click', async () => {
@@ -350,9 +350,9 @@ test('[U2] [U3] [U6] a link leads to any event of a long run, which opens as JSO
   await page.getByRole('log').evaluate((box) => box.scrollTo(0, 0));
   await page.locator('.event[aria-posinset="1"] .what').getByText('Nightly').waitFor();
   await page.locator('.event[aria-posinset="7"] .seq').click();
-  expect(new URL(page.url()).searchParams.get('event')).toBe('7');
+  await expect.poll(() => new URL(page.url()).searchParams.get('event')).toBe('7');
   await page.getByRole('link', { name: 's1' }).last().click();
-  expect(new URL(page.url()).search).toBe('?event=7&stage=s1');
+  await expect.poll(() => new URL(page.url()).search).toBe('?event=7&stage=s1');
   // The snapshot, the events and the stages share one subscription. The count of approvals has another.
   expect(server.getStats()).toMatchObject({ connections: 1, subscriptions: 2 });
 });
@@ -392,7 +392,7 @@ test('[U2] [U6] a link to an event scrolls to it, or the page states that the ru
   }
   await page.getByRole('link', { name: 'Jump to latest' }).click();
   await page.getByText('There is no event').waitFor({ state: 'detached' });
-  expect(new URL(page.url()).search).toBe('');
+  await expect.poll(() => new URL(page.url()).search).toBe('');
 });
 
 test('[U6] events that retention has removed are marked', async () => {
@@ -557,7 +557,7 @@ test('[U94] an open event shows the run as of it, and Back is live again', async
   await open('/runs/demo/r1?event=2');
   await page.getByRole('button', { name: 'See the run at this event' }).click();
   await page.getByText('event 2 of 4').first().waitFor();
-  expect(new URL(page.url()).searchParams.get('at')).toBe('2');
+  await expect.poll(() => new URL(page.url()).searchParams.get('at')).toBe('2');
   await page.goBack();
   await page.getByText('Live', { exact: true }).waitFor();
 });

@@ -106,14 +106,14 @@ test('[U2] filters are in the address, survive a reload, and are removed by one 
 
   await page.getByRole('searchbox').fill('zebra');
   await page.getByRole('heading', { name: 'No runs match' }).waitFor();
-  expect(new URL(page.url()).searchParams.get('text')).toBe('zebra');
+  await expect.poll(() => new URL(page.url()).searchParams.get('text')).toBe('zebra');
   await page.getByRole('searchbox').fill('');
   await rowOf(page, 'Run 1.').waitFor();
   await page.getByRole('link', { name: 'Remove filter: team=ops & more' }).click();
   await rowOf(page, 'Run 3.').waitFor();
   await page.getByRole('link', { name: 'Clear filters' }).click();
   await rowOf(page, 'Elsewhere').waitFor();
-  expect(new URL(page.url()).search).toBe('');
+  await expect.poll(() => new URL(page.url()).search).toBe('');
 
   await page.getByRole('button', { name: 'a/b?c#d%' }).click();
   await page.getByText('Run 1.').waitFor({ state: 'detached' });
@@ -134,7 +134,7 @@ test('[U2] [U9] an unknown status in the address is ignored, and the page states
   await page.getByText('Unknown status “done” was ignored').waitFor();
   await page.getByRole('link', { name: 'Remove', exact: true }).click();
   await page.getByText('Unknown status').waitFor({ state: 'detached' });
-  expect(new URL(page.url()).searchParams.get('status')).toBe('completed');
+  await expect.poll(() => new URL(page.url()).searchParams.get('status')).toBe('completed');
   expect(await rows(page).count()).toBe(1);
 });
 
@@ -185,7 +185,7 @@ test('[U2] [U60] a link counts the approvals that wait for the user, and a filte
   await open('/');
   expect(await page.getByRole('link', { name: '2 approvals wait for you' }).getAttribute('href')).toBe('/approvals');
   await page.getByRole('button', { name: 'Needs my approval' }).click();
-  expect(new URL(page.url()).search).toBe('?needs=me');
+  await expect.poll(() => new URL(page.url()).search).toBe('?needs=me');
   await page.getByText('Run 2.').waitFor({ state: 'detached' });
   expect(await rows(page).count()).toBe(2);
 });
@@ -295,7 +295,7 @@ test('[U60] the whole row opens the run, and buttons in it keep their own effect
     .locator('.stage-cell')
     .click({ modifiers: ['ControlOrMeta'] });
   await (await opened).getByRole('heading', { level: 1, name: 'Run 2.' }).waitFor();
-  expect(new URL(page.url()).pathname).toBe('/');
+  await expect.poll(() => new URL(page.url()).pathname).toBe('/');
 });
 
 test('[U60] a row shows the stage, the approval that is waited for, or the first line of the failure', async () => {
@@ -353,7 +353,7 @@ test('[U61] chips filter by status, tell cancelled from failed runs, and show li
   await rowOf(page, 'Stopped').waitFor();
   await chip(/^Failed 1/).click();
   await page.getByText('Broken').waitFor({ state: 'detached' });
-  expect(new URL(page.url()).search).toBe('?status=cancelled');
+  await expect.poll(() => new URL(page.url()).search).toBe('?status=cancelled');
   await publish(draft('r4', 'run.created', { name: 'Also going' }), draft('r4', 'run.started'));
   await chip(/^Running 2$/).waitFor();
 });
@@ -366,7 +366,7 @@ test('[U62] a filter is saved under a name in this browser, and the address of a
   await page.getByRole('textbox', { name: 'Name of the view' }).fill('Nightly ops');
   await page.getByRole('button', { name: 'Save', exact: true }).click();
   await page.getByRole('button', { name: 'View: Nightly ops' }).waitFor();
-  expect(new URL(page.url()).searchParams.get('view')).toBe('Nightly ops');
+  await expect.poll(() => new URL(page.url()).searchParams.get('view')).toBe('Nightly ops');
   await open('/?view=Nightly+ops');
   await page.getByRole('link', { name: 'Remove filter: team=ops' }).waitFor();
   expect(await page.getByRole('button', { name: /^Running/, pressed: true }).count()).toBe(1);
@@ -407,7 +407,7 @@ test('[U63] the activity of the last day has a bar for each quarter of an hour, 
   await page.getByRole('button', { name: 'Since' }).click();
   await page.getByRole('button', { name: 'Last 24 hours', exact: true }).click();
   await page.getByText('Old', { exact: true }).waitFor({ state: 'detached' });
-  expect(new URL(page.url()).search).toBe('?since=24h');
+  await expect.poll(() => new URL(page.url()).search).toBe('?since=24h');
 });
 
 test('[U64] the list is one tab stop, at most the sixth, and Back returns the focus to the run', async () => {

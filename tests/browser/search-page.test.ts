@@ -31,7 +31,7 @@ test('[U67] a search finds events, marks the hits, and counts them by type, proj
   await open('/search');
   await page.getByRole('searchbox').fill('memory');
   await page.getByText('3 found').waitFor();
-  expect(new URL(page.url()).searchParams.get('q')).toBe('memory');
+  await expect.poll(() => new URL(page.url()).searchParams.get('q')).toBe('memory');
   const row = results(page).filter({ hasText: 'CUDA' });
   expect(await row.locator('mark').allTextContents()).toEqual(['memory']);
   await row.getByText('ml / Train risk model').waitFor();
@@ -78,7 +78,7 @@ test('[U68] typed operators set the facets', async () => {
   await field.press('Enter');
   await page.getByText('1 found').waitFor();
   expect(await field.inputValue()).toBe('memory ');
-  expect(new URL(page.url()).search).toBe('?q=memory+&type=stage.failed&project=ml&actor=ci-bot');
+  await expect.poll(() => new URL(page.url()).search).toBe('?q=memory+&type=stage.failed&project=ml&actor=ci-bot');
 });
 
 test('[U69] a result opens the run at its event, and Back returns to the same row; t shows the run as it was', async () => {

@@ -68,7 +68,7 @@ test('[U71] Back just after a step leaves the past for good', async () => {
   });
   await bar(page).waitFor({ state: 'hidden' });
   await page.waitForTimeout(400);
-  expect(new URL(page.url()).search).toBe('');
+  await expect.poll(() => new URL(page.url()).search).toBe('');
   expect(await bar(page).isVisible()).toBe(false);
 });
 
@@ -93,7 +93,7 @@ test('[U71] the address names the moment; Back, Esc and the button lead to the l
   await page.getByText(`Past · event 3 of ${folds.length}`).waitFor();
   await page.keyboard.press('Escape');
   await page.getByText('up to date').waitFor();
-  expect(new URL(page.url()).search).toBe('');
+  await expect.poll(() => new URL(page.url()).search).toBe('');
   await page.getByRole('button', { name: 'Time travel' }).click();
   await isAt(page, folds.length, folds.length);
   await page.keyboard.press(',');

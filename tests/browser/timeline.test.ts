@@ -51,7 +51,7 @@ test('[U41] each attempt of a stage has a bar, with its error, and a line while 
   await page.getByText(/^Attempt 2 of 3 · failed .* after 2 min 30 s · no disk$/).waitFor();
 
   await bars.nth(1).click();
-  expect(new URL(page.url()).search).toBe('?stage=s1&attempt=2');
+  await expect.poll(() => new URL(page.url()).search).toBe('?stage=s1&attempt=2');
   const panel = page.getByRole('region', { name: 'Build', exact: true });
   const rows = panel.getByRole('table', { name: 'Attempts' }).getByRole('row');
   expect((await rows.allTextContents()).map((text) => text.replace(/\d\d:\d\d:\d\d\.\d{3}/, ' '))).toEqual([
@@ -65,7 +65,7 @@ test('[U41] each attempt of a stage has a bar, with its error, and a line while 
   await panel.getByText(/^300 of 9,000 · 2\/s · about \d+ min left$/).waitFor();
   await page.goBack();
   await panel.waitFor({ state: 'detached' });
-  expect(new URL(page.url()).search).toBe('');
+  await expect.poll(() => new URL(page.url()).search).toBe('');
 });
 
 type Box = { x: number; width: number };
@@ -97,7 +97,7 @@ test('[U43] a minute of work before and after 15 hours of waiting are both wide;
   await expect.poll(() => widthOf(after)).toBeGreaterThanOrEqual(60);
   await page.getByRole('button', { name: 'Fold idle' }).click();
   await expect.poll(() => widthOf(after)).toBeLessThan(10);
-  expect(new URL(page.url()).search).toBe('?fold=0');
+  await expect.poll(() => new URL(page.url()).search).toBe('?fold=0');
 });
 
 test('[U44] zooming in five times on a run of two far stages leaves a bar in view', async () => {
@@ -216,7 +216,7 @@ test('[U46] of 10,000 planned stages, the running ones are in view until the rea
     ['Failed 3', '?show=failed'],
   ] as const) {
     await page.getByRole('button', { name: chip, exact: true }).click();
-    expect(new URL(page.url()).search).toBe(count);
+    await expect.poll(() => new URL(page.url()).search).toBe(count);
   }
   await expect.poll(() => page.locator('.stage-row').count()).toBe(3);
   await page.getByRole('button', { name: 'All 10,000', exact: true }).click();
@@ -248,7 +248,7 @@ test('[U46] stages are ordered by start, duration or status, and grouped by the 
   await group.getByText('35 done').waitFor();
   await group.click();
   await expect.poll(() => names()).not.toContain('load / part 1');
-  expect(new URL(page.url()).search).toBe('?order=start&group=1');
+  await expect.poll(() => new URL(page.url()).search).toBe('?order=start&group=1');
 });
 
 test('[U47] the time of a run is split into queued, running and waiting, which add up; the part that grows is marked', async () => {
@@ -406,7 +406,7 @@ test('[U42] the timeline is one tab stop; arrows move, Enter opens the panel at 
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('ArrowDown');
   expect(await page.evaluate(() => document.activeElement?.textContent)).toContain('Stage 3.');
-  expect(new URL(page.url()).search).toBe('');
+  await expect.poll(() => new URL(page.url()).search).toBe('');
   await page.keyboard.press('Enter');
   const panel = page.locator('.stage-panel');
   await panel.getByRole('heading', { name: 'Stage 3.' }).waitFor();
@@ -419,7 +419,7 @@ test('[U42] the timeline is one tab stop; arrows move, Enter opens the panel at 
   expect(await page.locator('[data-list="stages"] [tabindex="0"][data-row]').count()).toBe(1);
   await page.keyboard.press('Escape');
   await panel.waitFor({ state: 'detached' });
-  expect(new URL(page.url()).search).toBe('');
+  await expect.poll(() => new URL(page.url()).search).toBe('');
 });
 
 test('[U93] the note of a retried stage stands right of its last attempt', async () => {

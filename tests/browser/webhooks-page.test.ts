@@ -13,7 +13,6 @@ async function openSettings(path = '/settings/webhooks') {
   const server = await startServer({ webhookAllow: ['127.0.0.1'], webhookRetries: { ...quick, maxRefusals: 2 } });
   onTestFinished(() => server.close());
   const page = await openTab({ expectedErrors: /4\d\d/ });
-  page.setDefaultTimeout(8_000);
   await page.goto(`${server.url}/login?token=${await tokenFor()}`);
   await page.goto(server.url + path);
   const publish = (...runs: string[]) =>

@@ -187,7 +187,7 @@ test('[X1] a signal reaches every process of the command, and the run is cancell
   await child.until(({ stdout }) => stdout() === 'ready\n');
   child.process.kill('SIGTERM');
   expect(await child.ended).toEqual({ code: 143, signal: null });
-  await vi.waitFor(() => expect(existsSync(join(cwd, 'reached'))).toBe(true), 5_000);
+  await vi.waitFor(() => expect(existsSync(join(cwd, 'reached'))).toBe(true), 30_000);
   expect(existsSync(join(cwd, 'next'))).toBe(false);
   expect((await eventsOf(server)).slice(-2).map(brief)).toEqual([
     ['stage.failed', 'wait', 'CANCELLED'],
@@ -315,7 +315,7 @@ test('[X1] events from before a restart of the server are delivered after it, an
   const command =
     'echo ready; while [ ! -e go ]; do sleep 0.02; done; echo steady; while [ ! -e on ]; do sleep 0.02; done';
   const child = startChild(cliPath, [...exec, '--run', 'r1', '--stage', 's', command], { cwd: folder.path, env });
-  await vi.waitFor(() => expect(first.log.head).toBeGreaterThanOrEqual(4), 5_000);
+  await vi.waitFor(() => expect(first.log.head).toBeGreaterThanOrEqual(4), 30_000);
   await first.close();
   writeFileSync(join(folder.path, 'go'), '');
   await child.until(({ stdout }) => stdout() === 'ready\nsteady\n');

@@ -49,7 +49,7 @@ describe.skipIf(!isAvailable)('three servers on one log (needs PostgreSQL)', () 
     await callerOf(a).auth.revoke({ sub: 'eve' });
     const closed = await Promise.all(wires.map(({ closed }) => closed));
     expect(closed.map(({ code }) => code)).toEqual([4403, 4403, 4403]);
-    expect(performance.now() - begun).toBeLessThan(5_000); // A second, on a machine with other work.
+    expect(performance.now() - begun).toBeLessThan(20_000); // About a second, on a machine without other work.
     const token = await tokenFor({ sub: 'eve' });
     for (const url of urls) {
       const answer = await fetch(`${url}/trpc/auth.me`, { headers: { authorization: `Bearer ${token}` } });

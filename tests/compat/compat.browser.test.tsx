@@ -20,7 +20,7 @@ afterEach(() => void vi.unstubAllGlobals());
 const call = (path: string, body: object) =>
   fetch(`${url}/api/${path}`, { method: 'POST', mode: 'no-cors', body: JSON.stringify(body) });
 const shows = (id: string, text: string) =>
-  expect.poll(() => document.querySelector(`[data-testid="${id}"]`)?.textContent, { timeout: 20_000 }).toBe(text);
+  expect.poll(() => document.querySelector(`[data-testid="${id}"]`)?.textContent, { timeout: 30_000 }).toBe(text);
 const progress = () => document.querySelector<HTMLProgressElement>('[data-testid="progress"]')?.value;
 
 async function monitor(runId: string) {

@@ -98,7 +98,7 @@ describe('[P13] what publish took is logged once', () => {
 test('[P16] an awaited call keeps the process running until the server is back', async () => {
   const { run, start } = await setUp();
   const publishing = run('awaited');
-  await vi.waitFor(() => expect(publishing.stderr()).toContain('retried'), 10_000);
+  await vi.waitFor(() => expect(publishing.stderr()).toContain('retried'), 30_000);
   await start();
   expect(await publishing.ended).toEqual([0, null]);
   expect(publishing.stdout()).toBe('stored\n');
@@ -140,7 +140,7 @@ describe('[P13] the file', () => {
     const late = open({ retryForMs: 30 });
     await expect(late.publish(progress(1))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     const server = await start();
-    await vi.waitFor(async () => expect(await namesOf(server)).toEqual(['1']), 10_000);
+    await vi.waitFor(async () => expect(await namesOf(server)).toEqual(['1']), 30_000);
     await late.close();
     let token = 'forged';
     const refused = open({ token: () => token });
@@ -230,7 +230,7 @@ describe('[P13] one publisher at a time uses a file', () => {
     expect(other.stderr()).toContain(`is in use by process ${process.pid}`);
     await first.close(0);
     const killed = run('untilKilled');
-    await vi.waitFor(() => expect(readFileSync(spillPath, 'utf8')).toContain('stage.progress'), 10_000);
+    await vi.waitFor(() => expect(readFileSync(spillPath, 'utf8')).toContain('stage.progress'), 30_000);
     expect(() => open()).toThrow(`is in use by process ${killed.child.pid}`);
     killed.child.kill('SIGKILL');
     await killed.ended;

@@ -24,6 +24,7 @@ export type ProviderOptions = {
 export async function startProvider(options: ProviderOptions = {}) {
   const { accounts = { vera: { name: 'Vera Lind', projects: ['demo'], roles: ['viewer'] } }, isRefreshing = true } =
     options;
+  let { lifeSeconds = 3_600 } = options;
   const http = createServer();
   await new Promise<void>((resolve) => http.listen(options.port ?? 0, '127.0.0.1', resolve));
   const { port } = http.address() as AddressInfo;
@@ -52,7 +53,7 @@ export async function startProvider(options: ProviderOptions = {}) {
       pkce: { required: () => true },
       cookies: { keys: ['a key for the cookies of the provider'] },
       ttl: {
-        AccessToken: options.lifeSeconds ?? 3_600,
+        AccessToken: () => lifeSeconds,
         RefreshToken: 86_400,
         Session: 86_400,
         Grant: 86_400,
@@ -96,6 +97,10 @@ export async function startProvider(options: ProviderOptions = {}) {
     /** Registers the servers at these origins, and begins to answer. */
     allow: (...origins: string[]) => {
       provider = makeProvider(origins);
+    },
+    /** Sets the lifetime of the access tokens issued from now on. */
+    setLife: (seconds: number) => {
+      lifeSeconds = seconds;
     },
     /** Refuses connections until it is called with false. */
     setDown: (value: boolean) => {

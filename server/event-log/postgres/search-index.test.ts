@@ -295,8 +295,8 @@ describe.skipIf(server === undefined)('search in PostgreSQL', () => {
     await place.log(words(1_400));
     await expect.poll(() => place.lastStored()).toBeGreaterThan(1_000);
     await place.log(words(1_600));
-    await expect.poll(() => [first.index.lag, second.index.lag], { timeout: 20_000 }).toEqual([0, 0]);
-    await expect.poll(() => place.lastStored(), { timeout: 20_000 }).toBeGreaterThan(2_500);
+    await expect.poll(() => [first.index.lag, second.index.lag], { timeout: 30_000 }).toEqual([0, 0]);
+    await expect.poll(() => place.lastStored(), { timeout: 30_000 }).toBeGreaterThan(2_500);
     const blocks = await place.rows<{ first: number; last: number }>(
       'SELECT first_seq AS first, last_seq AS last FROM search_blocks ORDER BY first_seq',
     );
