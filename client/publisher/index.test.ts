@@ -4,6 +4,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import type { RunServer } from '../../server/run-server.ts';
 import { RunwireError } from '../../shared/errors.ts';
 import { startServer, temporaryFolder, tokenFor } from '../../tests/support/harness.ts';
+import { freePort } from '../../tests/support/ports.ts';
 import { createPublisher, type PublisherDraft } from './index.ts';
 
 const progress = (runId: string, value: number, more: object = {}): PublisherDraft => ({
@@ -304,7 +305,7 @@ test('flush() retries without further delay', async () => {
 test('drafts published while the server is down are stored in order when it is back', async () => {
   using folder = temporaryFolder();
   const databaseUrl = `file:${folder.path}/log.db`;
-  const first = await startServer({ databaseUrl });
+  const first = await startServer({ databaseUrl, port: await freePort() });
   const publisher = createPublisher({
     url: first.url.replace('http', 'ws').concat('/ws'),
     token: await tokenFor(),
@@ -425,7 +426,7 @@ test('[P17] a token source that never answers is asked again after timeoutMs, an
 });
 
 test('[P17] Infinity is no limit of time, a time beyond 24 days is not short, and NaN is refused', async () => {
-  const server = await startServer();
+  const server = await startServer({ port: await freePort() });
   const token = await tokenFor();
   for (const more of [{ timeoutMs: Number.POSITIVE_INFINITY }, { timeoutMs: 2 ** 40, retryForMs: 2 ** 40 }]) {
     const publisher = createPublisher({ url: server.url, token, projectId: 'demo', ...more });

@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { createRunwireClient } from '../../client/index.ts';
 import type { RunServerOptions } from '../../server/run-server.ts';
 import { created, isLive, keptLog, openServer, secret, startServer, tokenFor, Wire } from '../support/harness.ts';
+import { freePort } from '../support/ports.ts';
 
 type Key = { kid: string; alg: string; privateKey: CryptoKey; publicKey: CryptoKey; jwk: JWK };
 
@@ -28,9 +28,9 @@ async function startIssuer(...keys: Key[]) {
     requests++;
     answer(response);
   });
-  server.listen(0, '127.0.0.1');
+  const port = await freePort();
+  server.listen(port, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
   const stop = async () => {
     server.closeAllConnections();
     if (server.listening) await new Promise((resolve) => server.close(resolve));

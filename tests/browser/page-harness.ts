@@ -8,6 +8,7 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from 'p
 import { afterAll, beforeAll, expect, onTestFinished } from 'vitest';
 import type { RunEvent, RunEventDraft } from '../../shared/events.ts';
 import { startServer, tokenFor } from '../support/harness.ts';
+import { freePort } from '../support/ports.ts';
 import { chromium as launchOptions } from './chromium.ts';
 
 /** Runs the built web app in Chromium. Run `npm run build` first. */
@@ -39,7 +40,7 @@ export async function openApp({ token, ...options }: TabOptions & { token?: stri
 export async function startProcess() {
   const folder = mkdtempSync(join(tmpdir(), 'runwire-page-'));
   let child: ChildProcess | undefined;
-  let port = '0';
+  const port = String(await freePort());
   const start = async (): Promise<string> => {
     const { PATH } = process.env;
     const started = spawn(process.execPath, [main], { cwd: folder, env: { PATH, PORT: port } });
@@ -56,7 +57,6 @@ export async function startProcess() {
       });
       started.once('exit', () => reject(new Error(`the server exited: ${output}`)));
     });
-    port = new URL(link).port;
     return link;
   };
   const kill = async () => {

@@ -1,11 +1,13 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { RunServerOptions } from '../../server/run-server.ts';
 import { openServer } from '../support/harness.ts';
+import { freePort } from '../support/ports.ts';
 
 /** A real server with connections that can be cut without a close frame, as on a failing network. Default: a free port. */
-export async function startCuttableServer(options: RunServerOptions = {}, port = 0) {
+export async function startCuttableServer(options: RunServerOptions = {}, at?: number) {
+  const port = at ?? (await freePort());
   const server = await openServer(options);
   const sockets = new Set<Socket>();
   const http = createServer((_request, response) => response.writeHead(404).end());
@@ -23,7 +25,6 @@ export async function startCuttableServer(options: RunServerOptions = {}, port =
   const listen = async () => {
     http.listen(port, '127.0.0.1');
     await once(http, 'listening');
-    port = (http.address() as AddressInfo).port;
   };
   await listen();
   const cut = () => {

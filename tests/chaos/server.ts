@@ -6,6 +6,7 @@ import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
+import { freePort } from '../support/ports.ts';
 import type { Answers, Asked, Ready, ServeOptions } from './serve.ts';
 
 /** The server process as seen by its parent: started, killed, and restarted on the same port. */
@@ -69,6 +70,7 @@ export class ServerProcess {
   async start(path = this.#options.path): Promise<Ready> {
     this.#options.path = path;
     mkdirSync(join(path, '..'), { recursive: true });
+    this.#options.port ||= await freePort();
     const child = fork(this.#script, [JSON.stringify(this.#options)], {
       execArgv: ['--expose-gc', '--disable-warning=ExperimentalWarning'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -88,7 +90,6 @@ export class ServerProcess {
       });
     });
     this.#ready = await started;
-    this.#options.port = this.#ready.port;
     return this.#ready;
   }
 

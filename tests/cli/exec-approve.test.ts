@@ -6,6 +6,7 @@ import { passGate, type Request } from '../../server/cli/approval-gate.ts';
 import type { RunServer } from '../../server/run-server.ts';
 import { cliPath, runCli, startChild, startServing } from '../support/cli-harness.ts';
 import { everyone, secret, temporaryFolder, tokenFor } from '../support/harness.ts';
+import { freePort } from '../support/ports.ts';
 import { eventsOf, exec, setUp } from './setup.ts';
 
 /** Two stages; the second waits for an approval. */
@@ -107,7 +108,8 @@ test('[X7] a signal interrupts the wait of exec, cancels the run, and expires it
 test('[X7] exec --approve receives a decision after the server was killed and restarted', async () => {
   using folder = temporaryFolder();
   const serverEnv = { AUTH_SECRET: secret, DATABASE_URL: `file:${folder.path}/runwire.db` };
-  const first = await startServing(cliPath, ['serve'], { cwd: folder.path, env: { ...serverEnv, PORT: '0' } });
+  const serve = { cwd: folder.path, env: { ...serverEnv, PORT: String(await freePort()) } };
+  const first = await startServing(cliPath, ['serve'], serve);
   const env = { RUNWIRE_URL: first.url, RUNWIRE_TOKEN: await tokenFor() };
   const child = startChild(cliPath, [...exec, '--run', 'r1', ...gated], { cwd: folder.path, env });
   await child.until(isWaiting);
@@ -125,8 +127,7 @@ test('[X7] exec --approve receives a decision after the server was killed and re
   }, 30_000);
   first.child.process.kill('SIGKILL');
   await first.child.ended;
-  const { port } = new URL(first.url);
-  await startServing(cliPath, ['serve'], { cwd: folder.path, env: { ...serverEnv, PORT: port } });
+  await startServing(cliPath, ['serve'], serve);
   expect((await call('approval.grant', { runId: 'r1', approvalId })).result).toBeDefined();
   expect((await child.ended).code).toBe(0);
   expect(existsSync(join(folder.path, 'deployed'))).toBe(true);

@@ -6,6 +6,7 @@ import type { Guard } from '../../server/phi/policy.ts';
 import type { RunView } from '../../shared/run.ts';
 import { cliPath, runCli, startChild } from '../support/cli-harness.ts';
 import { startServer, temporaryFolder, tokenFor } from '../support/harness.ts';
+import { freePort } from '../support/ports.ts';
 import { afterStart, brief, eventsOf, exec, setUp } from './setup.ts';
 
 test('[X1] exec runs stages one after another, stops at the first that fails, and exits as it did', async () => {
@@ -310,7 +311,7 @@ test('[X1] events from before a restart of the server are delivered after it, an
     policies.add(policy);
     return draft;
   };
-  const first = await startServer({ databaseUrl, guard });
+  const first = await startServer({ databaseUrl, guard, port: await freePort() });
   const env = { RUNWIRE_URL: first.url, RUNWIRE_TOKEN: await tokenFor() };
   const command =
     'echo ready; while [ ! -e go ]; do sleep 0.02; done; echo steady; while [ ! -e on ]; do sleep 0.02; done';

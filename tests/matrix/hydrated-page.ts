@@ -6,6 +6,7 @@ import { type Browser, chromium, type Page } from 'playwright';
 import type { RunEvent } from '../../shared/events.ts';
 import { chromium as launchOptions } from '../browser/chromium.ts';
 import { created, everyone, progress, startServer, tokenFor } from '../support/harness.ts';
+import { freePort } from '../support/ports.ts';
 
 /**
  * Opens pages that an app has rendered on its server in Chromium. Events are published at each moment of a page's way, in
@@ -90,14 +91,6 @@ export async function serveApp<T>(
   } finally {
     app.kill();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** Waits until `differs` returns undefined. The last difference is the text of the error. */

@@ -7,7 +7,8 @@ import type { RunEvent } from '../../shared/events.ts';
 import { HEARTBEAT_MS, isSignal } from '../../shared/protocol.ts';
 import { serverPath, startServing } from '../support/cli-harness.ts';
 import { created, progress, secret, temporaryFolder, tokenFor } from '../support/harness.ts';
-import { documentedConfig, freePort, hasNginx, startNginx } from '../support/nginx.ts';
+import { documentedConfig, hasNginx, startNginx } from '../support/nginx.ts';
+import { freePort } from '../support/ports.ts';
 
 /** The proxy of docs/guide/operations.md in front of a server in its own process. */
 

@@ -1,11 +1,10 @@
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createPublisher, type PublisherDraft, type PublisherOptions } from '../../client/publisher/index.ts';
 import { bundleScript } from '../support/bundle-script.ts';
 import { startServer, temporaryFolder, tokenFor } from '../support/harness.ts';
+import { freePort } from '../support/ports.ts';
 import { judge, killPublishers, namesOf, startPublishing } from './kill.ts';
 import type { ProcessOptions } from './process.ts';
 
@@ -24,15 +23,6 @@ const progress = (value: number, more: object = {}): PublisherDraft => ({
   progress: value,
   ...more,
 });
-
-/** A port on which nothing listens, so that `startServer` can use it later. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** A folder, a port without a server, and publishers with a spill file. */
 async function setUp() {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
 import { serverPath } from './cli-harness.ts';
-import { freePort } from './nginx.ts';
+import { freePort } from './ports.ts';
 
 /**
  * Servers as processes of their own on one PostgreSQL database, behind a real HAProxy that gives each connection to the next

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { expect, onTestFinished } from 'vitest';
-import { freePort } from './nginx.ts';
+import { freePort } from './ports.ts';
 
 /** A real HAProxy with the configuration of docs/guide/operations.md and a certificate of its own. */
 

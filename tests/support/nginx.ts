@@ -2,8 +2,9 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { expect, onTestFinished } from 'vitest';
+import { freePort } from './ports.ts';
 
 /** A real nginx with the configuration of docs/guide/operations.md and a certificate of its own. */
 
@@ -16,15 +17,6 @@ export function documentedConfig(): string {
   const [, config] = /```nginx\n([\s\S]*?)```/.exec(page) ?? [];
   if (config === undefined) throw new Error('docs/guide/operations.md has no nginx block');
   return config;
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** Starts nginx until the test finishes. The host name becomes `localhost`, and the ports become free ones. */

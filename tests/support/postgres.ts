@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { Client } from 'pg';
-import { freePort } from './nginx.ts';
+import { freePort } from './ports.ts';
 
 /** A real PostgreSQL server in a temporary folder, on a free port of 127.0.0.1. */
 

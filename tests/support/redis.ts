@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { freePort } from './nginx.ts';
+import { freePort } from './ports.ts';
 
 /** A real Redis server in a temporary folder, on a free port of 127.0.0.1. */
 

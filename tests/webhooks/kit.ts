@@ -1,9 +1,9 @@
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { Webhook as Verifier } from 'standardwebhooks';
 import type { RunEvent } from '../../shared/events.ts';
 import type { WebhookFilter } from '../../shared/webhooks.ts';
 import { everyone, openServer } from '../support/harness.ts';
+import { freePort } from '../support/ports.ts';
 
 /** Shared by the tests of webhooks: servers with short waits, and receivers on the loopback address. */
 
@@ -52,8 +52,8 @@ export class Receiver implements AsyncDisposable {
   async start(): Promise<void> {
     if (this.#server.listening) return;
     this.#server = this.#newServer();
+    this.#port ||= await freePort();
     await new Promise<void>((resolve) => this.#server.listen(this.#port, '127.0.0.1', resolve));
-    this.#port = (this.#server.address() as AddressInfo).port;
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,3 @@
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { createPublisher, type PublisherDraft } from '../../client/publisher/index.ts';
 import { openSqliteLog } from '../../server/event-log/sqlite/log.ts';
@@ -7,6 +5,7 @@ import { foldEvent, type RunEvent } from '../../shared/events.ts';
 import { mulberry32 } from '../chaos/random.ts';
 import { cliPath, serverPath, startChild, startServing } from '../support/cli-harness.ts';
 import { secret, temporaryFolder, tokenFor } from '../support/harness.ts';
+import { freePort } from '../support/ports.ts';
 
 /**
  * Rounds of one end-to-end check. A publisher sends 5,000 events and `runwire tail` prints them, while the server is killed
@@ -127,13 +126,4 @@ async function logged(path: string): Promise<unknown[]> {
   }
   await log.close();
   return events;
-}
-
-/** A free port, so that the restarted server can listen on the same one. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -14,6 +14,7 @@ import {
   tokenFor,
   Wire,
 } from '../support/harness.ts';
+import { freePort } from '../support/ports.ts';
 import { publisher, upwards } from './setup.ts';
 
 describe('shutdown', () => {
@@ -76,7 +77,7 @@ describe('shutdown', () => {
   });
 
   test('[W4] a connection during the shutdown is refused, and the port is free after it', async () => {
-    const server = await startServer({ shutdownSpreadMs: 200 });
+    const server = await startServer({ shutdownSpreadMs: 200, port: await freePort() });
     await using wire = await Wire.open(server.url);
     const closing = server.close();
     await expect(Wire.open(server.url)).rejects.toThrow();
