@@ -35,15 +35,17 @@ describe.skipIf(postgres === undefined)('the outbox with three servers, on Postg
     };
     await publish(5);
     await expect.poll(numbers).toEqual(expected());
-    const first = await mover();
+    // On a busy machine, nobody may have the lease for a moment.
+    let first: string | undefined;
+    while (first === undefined) first = await mover();
     const holder = cluster.nodes.find(({ log }) => log.nodes.id === first);
     await publish(5);
     await holder?.close();
     await publish(5);
     await expect.poll(numbers).toEqual(expected());
-    expect([undefined, first]).not.toContain(await mover());
+    await expect.poll(async () => [undefined, first].includes(await mover())).toBe(false);
     const other = cluster.nodes.find((node) => node !== holder);
-    await cluster.nodes.at(-1)?.log.reached(15, 10_000);
+    expect(await other?.log.reached(published, 20_000)).toBe(true);
     const history = await other?.router.createCaller({ principal: everyone }).run.history({ runId: 'r1', limit: 100 });
     expect(history?.events.map((event) => (event as { done?: number }).done)).toEqual(expected());
   });

@@ -48,15 +48,19 @@ describe.skipIf(server === undefined)('the pulse (PostgreSQL)', () => {
     const held = new HeldMessages();
     const [a, b] = [await joinNode(url, { backplane: held.open }), await joinNode(url, { backplane: held.open })];
     const calls: string[] = [];
-    let fails = true;
+    let failures = 0;
+    let isFailing = true;
     let finish = () => {};
     for (const [name, node] of Object.entries({ a, b }))
       node.onChange('sessions', () => calls.push(`${name} sessions`));
     b.onChange('revocations', () => {
+      // A pulse of its own may come before the look of the test.
+      if (isFailing) {
+        failures++;
+        throw new Error('the rows cannot be read');
+      }
       calls.push('b revocations');
-      if (!fails) return new Promise<void>((resolve) => (finish = resolve));
-      fails = false;
-      throw new Error('the rows cannot be read');
+      return new Promise<void>((resolve) => (finish = resolve));
     });
     const change = (name: string) =>
       sql.query(
@@ -70,13 +74,15 @@ describe.skipIf(server === undefined)('the pulse (PostgreSQL)', () => {
     expect(calls.toSorted()).toEqual(['a sessions', 'b sessions']);
     await change('revocations');
     expect(await b.look()).toBe(false);
+    expect(failures).toBeGreaterThan(0);
+    isFailing = false;
     const looking = b.look();
-    await expect.poll(() => calls.filter((call) => call === 'b revocations').length).toBe(2);
+    await expect.poll(() => calls).toContain('b revocations');
     await expect.poll(() => b.isCurrent, POLL).toBe(false);
     finish();
     expect(await looking).toBe(true);
     await expect.poll(() => b.isCurrent, POLL).toBe(true);
-    expect(calls).toHaveLength(4);
+    expect(calls).toHaveLength(3);
   });
 
   test('[M22] an erasure is confirmed once every node with a lease has given the tombstone to its listeners', async () => {
