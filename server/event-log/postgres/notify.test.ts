@@ -69,7 +69,8 @@ describe.skipIf(server === undefined)('messages by LISTEN and NOTIFY (PostgreSQL
     const end = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
       WHERE datname = current_database() AND pid <> pg_backend_pid()`;
     await sql.query(end);
-    await expect.poll(() => a.reports.filter((problem) => problem).length).toBeGreaterThan(0);
+    for (const { reports } of [a, b])
+      await expect.poll(() => reports.filter((problem) => problem).length).toBeGreaterThan(0);
     expect(a.reports.find((problem) => problem)?.message).toContain('PostgreSQL carries no messages');
     await untilConnected(a, b);
     expect(a.reports.at(-1)).toBeUndefined();
