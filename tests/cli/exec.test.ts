@@ -257,33 +257,39 @@ test('[X1] artifacts are the named files, with size and hash and without their f
 });
 
 test('[X1] without a server the commands still run, and one line counts the events that were not delivered', async () => {
-  const gone = await startServer();
-  await gone.close();
+  const gone = { url: `http://127.0.0.1:${await freePort()}` };
   const env = { RUNWIRE_URL: gone.url, RUNWIRE_TOKEN: 'any' };
   const { cwd, env: live } = await setUp();
-  const [result, bare, refused] = await Promise.all([
-    runCli([...exec, '--run', 'r1', '--stage', 's', 'echo done; sleep 1; exit 4'], { cwd, env }),
-    // A folder without a server, and a refused token, stop no command either.
-    runCli([...exec, '--', 'true'], { cwd }),
-    runCli([...exec, '--stage', 's', 'sleep 1; false'], { cwd, env: { ...live, RUNWIRE_TOKEN: 'forged' } }),
-  ]);
-  expect(result).toMatchObject({ code: 4, stdout: 'done\n' });
+  const untilReported = 'while [ ! -e reported ]; do sleep 0.05; done';
+  const result = startChild(cliPath, [...exec, '--run', 'r1', '--stage', 's', `echo done; ${untilReported}; exit 4`], {
+    cwd,
+    env,
+  });
+  // A folder without a server, and a refused token, stop no command either.
+  const refused = startChild(cliPath, [...exec, '--stage', 's', `${untilReported}; false`], {
+    cwd,
+    env: { ...live, RUNWIRE_TOKEN: 'forged' },
+  });
+  for (const child of [result, refused]) await child.until(({ stderr }) => stderr().includes('the commands run'));
+  writeFileSync(join(cwd, 'reported'), '');
+  const bare = await runCli([...exec, '--', 'true'], { cwd });
+  expect((await result.ended).code).toBe(4);
+  expect(result.stdout()).toBe('done\n');
   const unreached = `UNAVAILABLE: the server at ${gone.url} cannot be reached`;
   const meanwhile = 'the commands run, and their events are sent while they run';
-  expect(afterStart(result.stderr)).toBe(
+  expect(afterStart(result.stderr())).toBe(
     `runwire: ${unreached}; ${meanwhile}\nrunwire: 6 events of run r1 could not be delivered: UNAVAILABLE: the server cannot be reached (ECONNREFUSED)\n`,
   );
   expect(bare.code).toBe(0);
   expect(afterStart(bare.stderr)).toMatch(/\nrunwire: 5 events of run \S+ could not be delivered: .*auth-secret.*\n$/);
-  expect(refused.code).toBe(1);
-  expect(afterStart(refused.stderr)).toMatch(
+  expect((await refused.ended).code).toBe(1);
+  expect(afterStart(refused.stderr())).toMatch(
     /^runwire: UNAUTHENTICATED: .*; the commands run.*\nrunwire: 5 events of run \S+ could not be delivered: UNAUTHENTICATED: .*\n$/,
   );
 });
 
 test('[X9] with --require-server, exec runs nothing unless the server answers and the token may publish', async () => {
-  const gone = await startServer();
-  await gone.close();
+  const gone = { url: `http://127.0.0.1:${await freePort()}` };
   const { server, cwd, env } = await setUp();
   const touch = [...exec, '--require-server', '--', 'touch', 'ran'];
   const viewer = await tokenFor({ roles: ['viewer'] });

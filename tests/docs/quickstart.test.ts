@@ -6,7 +6,7 @@ import { chromium, type Page } from 'playwright';
 import { afterAll, expect, test } from 'vitest';
 import { chromium as launchOptions } from '../browser/chromium.ts';
 import { output, packTo } from '../matrix/project.ts';
-import { freePort } from '../support/nginx.ts';
+import { freePort } from '../support/ports.ts';
 import { type Block, blocksOf, isShown, root } from './blocks.ts';
 
 /**

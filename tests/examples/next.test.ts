@@ -2,7 +2,7 @@ import { chromium } from 'playwright';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { chromium as launchOptions } from '../browser/chromium.ts';
 import { secret, tokenFor } from '../support/harness.ts';
-import { freePort } from '../support/nginx.ts';
+import { freePort } from '../support/ports.ts';
 import { Example } from './example.ts';
 
 const example = new Example('next', inject('tarball'));
