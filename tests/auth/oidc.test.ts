@@ -4,7 +4,6 @@ import type { RunServerOptions } from '../../server/run-server.ts';
 import { keptLog, startServer, temporaryFolder, tokenFor, Wire } from '../support/harness.ts';
 import { Browser, cookieOf, signIn, toCallback } from '../support/oidc-browser.ts';
 import { type ProviderOptions, startProvider } from '../support/oidc-provider.ts';
-import { freePort } from '../support/ports.ts';
 
 /** Sign-in by OpenID Connect against a real provider, with a browser that is made of `fetch` and a jar of cookies. */
 
@@ -176,8 +175,7 @@ test('[A21] a cookie that was planted before the sign-in is worth nothing after 
 test('[A22] a session outlives a restart of the server, and not a change of the client secret', async () => {
   using folder = temporaryFolder();
   const databaseUrl = `file:${folder.path}/runwire.db`;
-  const port = await freePort();
-  const world = await openWorld({}, { databaseUrl, port });
+  const world = await openWorld({}, { databaseUrl });
   const { browser } = await signIn(world);
   await world.server.close();
   const again = await startServer({ ...world.provider.options, databaseUrl });
