@@ -81,14 +81,16 @@ test('[U30] the inbox lists what waits for the user, soonest expiry first, acros
   await expect
     .poll(() => rows.locator('a').allTextContents())
     .toEqual(['Release the results', 'Use 400 GPU hours', 'No hurry']);
-  expect(await rows.nth(0).textContent()).toMatch(/trials · Backfill.*expires in [34] min.*requested by ada/);
-  expect(await rows.nth(1).textContent()).toMatch(/demo · Nightly.*0 of 2.*(39|40) min/);
+  await expect
+    .poll(() => rows.nth(0).textContent())
+    .toMatch(/trials · Backfill.*expires in [34] min.*requested by ada/);
+  await expect.poll(() => rows.nth(1).textContent()).toMatch(/demo · Nightly.*0 of 2.*(39|40) min/);
   await page.getByRole('link', { name: 'Waiting for me 3' }).waitFor();
   // The first one is shown. A row that comes before it does not change the selection.
   await cardOf(page, 'Release the results').getByText('Backfill').waitFor();
   await publish(asked('a4', 'At once', { expiresAt: inMs(50_000) }));
   await expect.poll(() => rows.locator('a').first().textContent()).toBe('At once');
-  expect(await rows.nth(0).textContent()).toMatch(/expires in [45]\d s/);
+  await expect.poll(() => rows.nth(0).textContent()).toMatch(/expires in [45]\d s/);
   await cardOf(page, 'Release the results').waitFor();
   await rows.nth(2).click();
   await cardOf(page, 'Use 400 GPU hours').waitFor();
@@ -125,12 +127,12 @@ test('[U30] the other boxes list what the user asked for, what is decided, and w
   await expect
     .poll(() => decided.getByRole('row').locator('a').allTextContents())
     .toEqual(['Denied one', 'Approved one']);
-  expect(await decided.getByRole('row').nth(0).textContent()).toMatch(/denied.*by bo/);
-  expect(await decided.getByRole('row').nth(1).textContent()).toMatch(/approved.*by you/);
+  await expect.poll(() => decided.getByRole('row').nth(0).textContent()).toMatch(/denied.*by bo/);
+  await expect.poll(() => decided.getByRole('row').nth(1).textContent()).toMatch(/approved.*by you/);
   await page.getByRole('link', { name: 'Expired' }).click();
   const row = page.getByRole('row', { name: 'Late one' });
   await row.waitFor();
-  expect(await row.textContent()).toMatch(/0 of 2 approvals/);
+  await expect.poll(() => row.textContent()).toMatch(/0 of 2 approvals/);
   await cardOf(page, 'Late one')
     .getByText(/nobody decided in time \(0 of 2 approvals\)/)
     .waitFor();
@@ -176,8 +178,8 @@ test('[U31] the card states the request, its reason, requester, quorum, evidence
     await card.getByText('412 kB').waitFor();
     await card.getByText('sha256 abababababab…').waitFor();
     const link = card.getByRole('link', { name: 'Open report.html at files.example.org' });
-    expect(await link.getAttribute('rel')).toBe('noopener noreferrer');
-    expect(await link.getAttribute('target')).toBe('_blank');
+    await expect.poll(() => link.getAttribute('rel')).toBe('noopener noreferrer');
+    await expect.poll(() => link.getAttribute('target')).toBe('_blank');
     await card.getByText('javascript:alert(1)').waitFor();
     expect(await card.locator('a[href^="javascript"]').count()).toBe(0);
     await card.getByText('no hash: its content cannot be checked').waitFor();
@@ -203,7 +205,7 @@ test('[U31] users with different rights see what they may do, as the server answ
   await cardOf(page, 'Only bo').getByText('You can look, but not decide: you are not among the approvers.').waitFor();
   await cardOf(page, 'Elsewhere').getByText('Decided in ada, not here.').waitFor();
   await cardOf(page, 'Elsewhere').getByRole('link', { name: 'at ci.example.org' }).waitFor();
-  expect(await page.getByRole('button', { name: /Approve…|Deny…/ }).count()).toBe(2);
+  await expect.poll(() => page.getByRole('button', { name: /Approve…|Deny…/ }).count()).toBe(2);
   const viewer = await openFor({ server }, 'eve', path, ['viewer']);
   await cardOf(viewer, 'Release').getByText('needs the role approver in demo').waitFor();
   const requester = await openFor({ server }, 'cy', path);
@@ -295,7 +297,7 @@ test('[U32] the row of a decided approval leaves, its card stays, and Next leads
   await page.mouse.move(5, 5);
   await expect.poll(() => focused(page)).toBe('First');
   await page.keyboard.press('d');
-  expect(await deny(page).getAttribute('aria-disabled')).toBe('true');
+  await expect.poll(() => deny(page).getAttribute('aria-disabled')).toBe('true');
   await dialogOf(page).getByText('One denial is enough: the run will not go on from here.').waitFor();
   await page.keyboard.type('wrong cohort');
   await deny(page).click();
@@ -366,7 +368,7 @@ test('[U33] offline with an open dialog: it locks, and unlocks when the network 
   await page.keyboard.press('Control+Enter');
   await page.context().setOffline(false);
   await expect.poll(() => approve(page).getAttribute('aria-disabled')).toBe('false');
-  expect(await dialogOf(page).getByRole('textbox').inputValue()).toBe('numbers match');
+  await expect.poll(() => dialogOf(page).getByRole('textbox').inputValue()).toBe('numbers match');
   await approve(page).click();
   await page.getByText('Decision recorded').first().waitFor();
 }, 60_000);
@@ -384,11 +386,11 @@ test('[U33] a server that goes away locks an open dialog, which keeps the text a
   await dialogOf(page)
     .getByText(/Locked: this page is not up to date \(connection lost/)
     .waitFor();
-  expect(await approve(page).getAttribute('aria-disabled')).toBe('true');
+  await expect.poll(() => approve(page).getAttribute('aria-disabled')).toBe('true');
   await page.keyboard.press('Control+Enter');
   await server.start();
   await expect.poll(() => approve(page).getAttribute('aria-disabled')).toBe('false');
-  expect(await dialogOf(page).getByRole('textbox').inputValue()).toBe('numbers match');
+  await expect.poll(() => dialogOf(page).getByRole('textbox').inputValue()).toBe('numbers match');
   await approve(page).click();
   await page.getByText('Decision recorded').first().waitFor();
 }, 90_000);
@@ -404,11 +406,11 @@ test('[U34] evidence that changes after the dialog was opened must be seen first
   const band = dialogOf(page).locator('.changes');
   await band.getByText('412,000 B · sha256 abababababab…').waitFor();
   await band.getByText('413,000 B · sha256 cdcdcdcdcdcd…').waitFor();
-  expect(await approve(page).getAttribute('aria-disabled')).toBe('true');
+  await expect.poll(() => approve(page).getAttribute('aria-disabled')).toBe('true');
   await page.keyboard.press('Control+Enter');
   await band.getByRole('button', { name: 'I have seen it' }).click();
   await band.waitFor({ state: 'detached' });
-  expect(await dialogOf(page).getByRole('textbox').inputValue()).toBe('as read');
+  await expect.poll(() => dialogOf(page).getByRole('textbox').inputValue()).toBe('as read');
   await approve(page).click();
   await page.getByText('Decision recorded').first().waitFor();
   expect(await storedOf(app, 'a1')).toMatchObject({
@@ -539,8 +541,8 @@ test('[U36] a comment that seems to hold protected information is refused at its
   await dialogOf(page)
     .getByText('Your comment seems to hold a telephone number. Take it out; it was not stored.')
     .waitFor();
-  expect(await field.getAttribute('aria-invalid')).toBe('true');
-  expect(await field.inputValue()).toBe('call the patient, phone 415-555-2671');
+  await expect.poll(() => field.getAttribute('aria-invalid')).toBe('true');
+  await expect.poll(() => field.inputValue()).toBe('call the patient, phone 415-555-2671');
   expect(await page.evaluate(() => document.activeElement?.tagName)).toBe('TEXTAREA');
   await field.fill('fine');
   await approve(page).click();
@@ -558,7 +560,7 @@ test('[U36] a decision without an answer can be checked', async () => {
   await page.route('**/trpc/approval.grant*', (route) => route.abort());
   await approve(page).click();
   await dialogOf(page).getByText('No answer yet. Your decision may or may not have arrived.').waitFor();
-  expect(await approve(page).getAttribute('aria-disabled')).toBe('true');
+  await expect.poll(() => approve(page).getAttribute('aria-disabled')).toBe('true');
   await page.unroute('**/trpc/approval.grant*');
   await dialogOf(page).getByRole('button', { name: 'Check' }).click();
   await dialogOf(page).getByText('Your decision has not arrived. You can send it again.').waitFor();
@@ -608,7 +610,7 @@ test('[U37] a text outlives the end of the session, for the same user alone, and
   await open(`/login?token=${await tokenOf('vera')}`);
   await open('/runs/demo/r1');
   await dialogOf(page).waitFor();
-  expect(await dialogOf(page).getByRole('textbox').inputValue()).toBe('numbers match');
+  await expect.poll(() => dialogOf(page).getByRole('textbox').inputValue()).toBe('numbers match');
   expect((await storedOf(app, 'a1'))?.decisions).toEqual([]);
   await page.context().clearCookies();
   await approve(page).click();
@@ -670,7 +672,7 @@ test('[U38] in a narrow window, an approval of the inbox is a page of its own', 
   await page.getByText('Back to approvals (1 of 2)').waitFor();
   await page.getByRole('button', { name: 'Next', exact: true }).click();
   await cardOf(page, 'Second').waitFor();
-  expect(await page.getByRole('button', { name: 'Next', exact: true }).isDisabled()).toBe(true);
+  await expect.poll(() => page.getByRole('button', { name: 'Next', exact: true }).isDisabled()).toBe(true);
   await page.getByText('Back to approvals (2 of 2)').click();
   await page.getByRole('row', { name: 'First' }).waitFor();
   await page.goBack();
@@ -691,9 +693,9 @@ test('[U39] a decided approval is a line, which opens to each decision and what 
   await line.click();
   const card = cardOf(page, 'Release');
   await card.getByText('What they saw: not recorded (decided by the API)').waitFor();
-  expect(await card.getByRole('link', { name: 'What they saw' }).getAttribute('href')).toBe(
-    '/runs/demo/r1?at=3#approval',
-  );
+  await expect
+    .poll(() => card.getByRole('link', { name: 'What they saw' }).getAttribute('href'))
+    .toBe('/runs/demo/r1?at=3#approval');
 });
 
 test('[U39] the command that the card copies approves', async () => {

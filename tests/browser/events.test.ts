@@ -141,9 +141,9 @@ test('[U52] times have milliseconds and a zone, days have rows, and an event tha
   const times = await page.locator('.event time').allTextContents();
   expect(times).toEqual(['22:30:00.120', '23:59:59.999', '00:00:00.001', '00:00:00.000']);
   const list = page.getByRole('log').locator('li');
-  expect(await list.nth(2).textContent()).toMatch(/^Thu 26 Nov/);
-  expect(await page.getByRole('img', { name: 'Happened earlier' }).count()).toBe(1);
-  expect(await page.locator('.event[aria-posinset="4"]').getByRole('img').count()).toBe(1);
+  await expect.poll(() => list.nth(2).textContent()).toMatch(/^Thu 26 Nov/);
+  await expect.poll(() => page.getByRole('img', { name: 'Happened earlier' }).count()).toBe(1);
+  await expect.poll(() => page.locator('.event[aria-posinset="4"]').getByRole('img').count()).toBe(1);
   await page.getByRole('button', { name: 'Relative times' }).click();
   await page.locator('.event[aria-posinset="3"]').getByText('+0.0 s').waitFor();
   expect(search(app).get('relative')).toBe('1');
@@ -190,12 +190,12 @@ test('[U55] the list is one tab stop; arrows move, Enter opens fields and JSON, 
   await publish(...story);
   await open('/runs/demo/r1');
   await expect.poll(() => shown(app)).toEqual(upTo(10));
-  expect(await page.locator('.feed [tabindex="0"]').count()).toBe(1);
+  await expect.poll(() => page.locator('.feed [tabindex="0"]').count()).toBe(1);
   await page.locator('.feed [tabindex="0"]').focus();
   await page.keyboard.press('Home');
   for (const _ of upTo(4)) await page.keyboard.press('ArrowDown');
   const focused = () => page.evaluate(() => document.activeElement?.getAttribute('aria-posinset'));
-  expect(await focused()).toBe('5');
+  await expect.poll(() => focused()).toBe('5');
   await page.keyboard.press('Enter');
   await page.locator('.details').getByRole('row', { name: 'stageId a' }).waitFor();
   await page.getByRole('button', { name: 'JSON', exact: true }).click();
@@ -221,7 +221,7 @@ test('[U56] the tabs are in the address; artifacts have size, hash and a link to
   const row = page.getByRole('row').filter({ hasText: 'Report' });
   await row.getByText('1.2 MB').waitFor();
   await row.getByText('files.example.org').waitFor();
-  expect(await page.getByRole('table').getByRole('link').count()).toBe(1);
+  await expect.poll(() => page.getByRole('table').getByRole('link').count()).toBe(1);
   expect(search(app).get('tab')).toBe('artifacts');
   await page.reload();
   await row.waitFor();

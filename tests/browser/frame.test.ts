@@ -26,8 +26,8 @@ test('[U20] the code of a page is loaded when the pointer or the focus comes to 
   await expect.poll(() => scripts.some((url) => /ApprovalsPage/.test(url))).toBe(true);
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { level: 1, name: 'Approvals' }).waitFor();
-  expect(await page.title()).toBe('Approvals · Runwire');
-  expect(await page.getByRole('link', { name: 'Approvals' }).getAttribute('aria-current')).toBe('page');
+  await expect.poll(() => page.title()).toBe('Approvals · Runwire');
+  await expect.poll(() => page.getByRole('link', { name: 'Approvals' }).getAttribute('aria-current')).toBe('page');
   await open('/search');
   await page.getByRole('heading', { level: 1, name: 'Search' }).waitFor();
 });
@@ -40,7 +40,7 @@ test('[U20] a page that fails to load its code states it, and loads when the use
   await page.keyboard.press('g');
   await page.keyboard.press('s');
   await page.getByRole('heading', { name: 'This page could not be loaded' }).waitFor();
-  expect(await page.getByRole('navigation', { name: 'Main' }).isVisible()).toBe(true);
+  await expect.poll(() => page.getByRole('navigation', { name: 'Main' }).isVisible()).toBe(true);
   isDown = false;
   await page.getByRole('button', { name: 'Try again' }).click();
   await page.getByRole('heading', { level: 1, name: 'Search' }).waitFor();
@@ -61,7 +61,7 @@ test('[U20] a menu that fails to load its code leaves the page as it is, and ope
   await page.keyboard.press('?');
   await refused;
   await expect.poll(() => spoken(page, 'polite')).toMatch(/did not send this part/);
-  expect(await rowOf(page, 'Run 1.').isVisible()).toBe(true);
+  await expect.poll(() => rowOf(page, 'Run 1.').isVisible()).toBe(true);
   isDown = false;
   await page.getByRole('button', { name: 'Menu of' }).click();
   await page.getByRole('button', { name: 'Sign out' }).waitFor();
@@ -71,7 +71,7 @@ test('[U20] the title and the navigation count the approvals that wait for the u
   const { page, publish, server } = await openApp();
   await publish(created(1));
   await rowOf(page, 'Run 1.').waitFor();
-  expect(await page.title()).toBe('Runs · Runwire');
+  await expect.poll(() => page.title()).toBe('Runs · Runwire');
   const ci = { actor: 'ci' };
   // The second is of the user's own; the third names other approvers.
   await server.bus.publish([asks('r1', 'a1'), asks('r1', 'a2', { approvers: ['bo'] })], ci);
@@ -114,7 +114,7 @@ test('[U21] the project menu lists the projects with their running runs, and a c
   await menu.getByRole('option', { name: 'other' }).waitFor();
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('End');
-  expect(await focused(page)).toBe('other');
+  await expect.poll(() => focused(page)).toBe('other');
   await page.keyboard.press('Enter');
   await page.waitForURL(/\/\?project=other$/);
 });
@@ -132,7 +132,7 @@ test('[U22] the menu of the user states who is signed in with which rights, keep
   await publish(created(1, { timestamp: '2026-01-05T12:00:00.000Z' }));
   await open('/');
   const button = page.getByRole('button', { name: 'Menu of ann.berg' });
-  expect(await button.textContent()).toBe('AB');
+  await expect.poll(() => button.textContent()).toBe('AB');
   await button.click();
   const menu = page.getByRole('dialog', { name: 'You' });
   await menu.getByText('ann.berg').waitFor();
@@ -174,7 +174,7 @@ test('[U23] at most six stops of Tab lead to the first run, and the skip link le
   await open('/');
   await rowOf(page, 'Run 2.').waitFor();
   await page.keyboard.press('Tab');
-  expect(await focused(page)).toBe('To the runs');
+  await expect.poll(() => focused(page)).toBe('To the runs');
   await page.keyboard.press('Enter');
   await expect.poll(isInRow).toBe(true);
 });
@@ -190,7 +190,7 @@ test('[U23] arrows move between the links of the navigation', async () => {
     ['ArrowRight', 'Runs'],
   ] as const) {
     await page.keyboard.press(key);
-    expect(await focused(page)).toBe(name);
+    await expect.poll(() => focused(page)).toBe(name);
   }
 });
 
@@ -251,9 +251,9 @@ test('[U24] a new approval is announced once; of several texts in 5 s the newest
   await page.getByRole('link', { name: 'Approvals, 2 wait for you' }).waitFor();
   await server.bus.publish([asks('r1', 'three')], { actor: 'ci' });
   await page.getByRole('link', { name: 'Approvals, 3 wait for you' }).waitFor();
-  expect(await spoken(page, 'polite')).toBe('New approval: Approve one');
+  await expect.poll(() => spoken(page, 'polite')).toBe('New approval: Approve one');
   await expect.poll(() => spoken(page, 'polite')).toBe('New approval: Approve three');
-  expect(await spoken(page, 'assertive')).toBe('');
+  await expect.poll(() => spoken(page, 'assertive')).toBe('');
 });
 
 test('[U24] the page of a run announces its end', async () => {
@@ -327,7 +327,7 @@ test('[U27] a user without the rights for a page reads which right is missing', 
   await page.getByRole('heading', { name: 'Operations is for administrators' }).waitFor();
   await page.getByText('You are vera (viewer).').waitFor();
   const links = page.getByRole('navigation', { name: 'Main' }).getByRole('link');
-  expect(await links.allTextContents()).toEqual(['Runs', 'Approvals', 'Search']);
+  await expect.poll(() => links.allTextContents()).toEqual(['Runs', 'Approvals', 'Search']);
 });
 
 test('[U28] a page that is still loading after 10 s states it, and tries again', async () => {

@@ -70,14 +70,14 @@ test('[U80] the tiles show the numbers of now, and each plot draws its lines', {
   await tile(page, 'Connections').getByText('2', { exact: true }).waitFor();
   await tile(page, 'Refused').getByText('1', { exact: true }).waitFor();
   await plot(page, 'Refused by reason').getByText('RUN_NOT_FOUND').waitFor();
-  expect(await page.locator('.plot canvas').count()).toBe(6);
+  await expect.poll(() => page.locator('.plot canvas').count()).toBe(6);
   for (const [title, line] of [
     ['Events per second', '--running'],
     ['Event-loop delay, memory', '--completed'],
   ] as const) {
     await expect.poll(() => pixelsOf(page, title, line)).toBeGreaterThan(10);
   }
-  expect(await page.title()).toBe('Operations · Runwire');
+  await expect.poll(() => page.title()).toBe('Operations · Runwire');
 });
 
 test('[U80] a hidden page and a paused page ask for nothing, and then show what they missed', {
@@ -220,7 +220,7 @@ test('[U84] clients are listed by lag, and no row moves while the pointer is in 
     );
   }
   await clientRow(page, 'slow-reader').getByText('slow', { exact: true }).waitFor();
-  expect(await page.locator('.clients tbody tr .user-cell').allTextContents()).toEqual(before);
+  await expect.poll(() => page.locator('.clients tbody tr .user-cell').allTextContents()).toEqual(before);
   // A client that leaves keeps its row meanwhile, so that no other row comes under the pointer.
   others[0]?.ws.terminate();
   await clientRow(page, 'aa').getByText('gone').waitFor();
@@ -234,7 +234,7 @@ test('[U84] the table of clients is one tab stop, and Enter opens the actions of
   await using _ = await Wire.open(server.url, { token: await tokenFor({ sub: 'vera' }) });
   await open('/operations?tab=clients');
   await clientRow(page, 'vera').waitFor();
-  expect(await page.locator('.clients [tabindex="0"]').count()).toBe(1);
+  await expect.poll(() => page.locator('.clients [tabindex="0"]').count()).toBe(1);
   await page.keyboard.press('j');
   await expect.poll(() => page.evaluate(() => document.activeElement?.tagName)).toBe('TR');
   await page.keyboard.press('Enter');
@@ -274,7 +274,7 @@ test('[U85] a client that is drained or disconnected from the page comes back an
   const dialog = page.getByRole('dialog', { name: 'Disconnect vera (127.0.0.1)?' });
   await dialog.getByText('It will reconnect unless its token is revoked.').waitFor();
   expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Cancel');
-  expect(await dialog.getByRole('checkbox', { name: 'and revoke its sessions' }).isChecked()).toBe(false);
+  await expect.poll(() => dialog.getByRole('checkbox', { name: 'and revoke its sessions' }).isChecked()).toBe(false);
   await dialog.getByRole('button', { name: 'Disconnect' }).click();
   await page.getByText('Disconnected vera').first().waitFor();
   for (let value = 11; value <= 20; value++) await publish(progress('r1', value));
@@ -342,11 +342,11 @@ test('[U87] without an answer of the server the numbers stay, the badge states i
   await page.goto(new URL('/operations?tab=record', link).href);
   await page.getByText('One node.').waitFor();
   const verify = page.getByRole('button', { name: 'Verify now' });
-  expect(await verify.isEnabled()).toBe(true);
+  await expect.poll(() => verify.isEnabled()).toBe(true);
   await kill();
   await page.getByText('Connection lost').waitFor();
   await page.getByText('One node.').waitFor();
-  expect(await verify.isDisabled()).toBe(true);
+  await expect.poll(() => verify.isDisabled()).toBe(true);
   await start();
   await page.getByText('Live', { exact: true }).waitFor();
   await expect.poll(() => verify.isEnabled()).toBe(true);

@@ -29,7 +29,7 @@ test('[U4] [U5] the printed link opens the app, which lists runs and updates the
   await page.getByRole('link', { name: 'Nightly' }).click();
   await page.getByRole('heading', { level: 1, name: 'Nightly' }).waitFor();
   await expect.poll(() => page.url()).toBe(`${server.origin}/runs/demo/ci.1`);
-  expect(await page.title()).toBe('Nightly · running · Runwire');
+  await expect.poll(() => page.title()).toBe('Nightly · running · Runwire');
   await rowOf(page, 'Build').getByText('running').waitFor();
   await rowOf(page, 'Test').getByText('pending').waitFor();
 
@@ -47,9 +47,11 @@ test('[U4] [U5] the printed link opens the app, which lists runs and updates the
   await rowOf(page, 'Build').getByText('1 min 05 s').waitFor();
   await rowOf(page, 'Test').getByText('1 of 214 failed').waitFor();
   const failure = page.getByRole('region', { name: 'Failed in Test' });
-  expect(await failure.locator('p').allTextContents()).toEqual(['1 of 214 failed', 'test failed ', expect.any(String)]);
+  await expect
+    .poll(() => failure.locator('p').allTextContents())
+    .toEqual(['1 of 214 failed', 'test failed ', expect.any(String)]);
   await completeUpTo(page, 10);
-  expect(await eventsShown(page)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  await expect.poll(() => eventsShown(page)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   // The page shows an address that would run a script as text, without a link.
   await page.getByRole('tab', { name: 'Artifacts 2' }).click();
   await page.getByRole('link', { name: 'report' }).waitFor();
@@ -90,7 +92,7 @@ test('[C3] [U7] two tabs of one run equal the log after the server is killed and
   const logged = (await server.history('demo', 'r1')).map(({ seq }) => seq);
   expect(logged).toHaveLength(41);
   for (const tab of tabs) {
-    expect(await eventsShown(tab)).toEqual(logged);
+    await expect.poll(() => eventsShown(tab)).toEqual(logged);
     await rowOf(tab, 's1').getByText('39 %').waitFor();
   }
 });
@@ -157,7 +159,7 @@ test('[U4] [U7] clocks stop while the connection is lost, also on the next page,
   await page.getByRole('link', { name: 'Runs', exact: true }).click();
   await rowOf(page, 'Long run').waitFor();
   await page.clock.runFor(60_000);
-  expect(await rowOf(page, 'Long run').locator('.duration').textContent()).toBe(held[0]);
+  await expect.poll(() => rowOf(page, 'Long run').locator('.duration').textContent()).toBe(held[0]);
   await page.getByRole('link', { name: 'Long run' }).click();
   await expect.poll(clocks).toEqual(held);
   await server.start();
@@ -197,7 +199,7 @@ test('[C2] [U7] the page tries to reconnect until the server is back, without a 
   while (tries < 10) await page.clock.runFor(5_000);
   // The old data stays, marked as not live. Screen readers get the word only.
   await page.getByText(/Connection lost · trying again in \d+ s · not live since \d+:\d+/).waitFor();
-  expect(await page.getByRole('status').allTextContents()).toEqual(['Connection lost']);
+  await expect.poll(() => page.getByRole('status').allTextContents()).toEqual(['Connection lost']);
   await page.getByRole('heading', { name: 'Long run' }).waitFor();
   await page.getByRole('button', { name: 'Try now' }).waitFor();
 
@@ -205,7 +207,7 @@ test('[C2] [U7] the page tries to reconnect until the server is back, without a 
   await server.publish(draft('r1', 'run.started'));
   await runToNextSocket(page);
   await completeUpTo(page, 2);
-  expect(await eventsShown(page)).toEqual([1, 2]);
+  await expect.poll(() => eventsShown(page)).toEqual([1, 2]);
 });
 
 test('[U7] [U9] a page that never connected states so with the reason, and recovers by itself', async () => {

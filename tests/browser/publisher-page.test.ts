@@ -99,5 +99,5 @@ test('[P14] of more than 64 KiB, the end of the run is sent first, then the olde
 test('[P13] a page has no spill file', async () => {
   const { open, page } = await setUp();
   await open({ way: 'spill' });
-  expect(await page.title()).toBe('a spill file needs Node.js');
+  await expect.poll(() => page.title()).toBe('a spill file needs Node.js');
 });

@@ -51,7 +51,7 @@ test('[U5] stages are bars on one axis, which grows while the run is running', a
       .evaluate((bar) => (bar as HTMLElement).style.width);
   expect(await fill()).toBe('0%');
   // No progress was published, so the row shows none: `0 %` would be a claim.
-  expect(await rowOf(page, 'Build').locator('.note').textContent()).toMatch(/^\d+ s$/);
+  await expect.poll(() => rowOf(page, 'Build').locator('.note').textContent()).toMatch(/^\d+ s$/);
   // The now-line is above the bars, at their end.
   const isOnTop = () =>
     rowOf(page, 'Build')
@@ -135,7 +135,7 @@ test('[U2] [U5] the selected stage and the filter for failed stages are in the a
   await panel.getByText('out of memory OOM').waitFor();
   await page.reload();
   await panel.getByText('out of memory OOM').waitFor();
-  expect(await page.locator('.stage-row').count()).toBe(1);
+  await expect.poll(() => page.locator('.stage-row').count()).toBe(1);
   await page.keyboard.press('Escape');
   await panel.waitFor({ state: 'detached' });
   await page.keyboard.press('e');
@@ -188,7 +188,7 @@ test('[U40] events are beside the timeline in a wide window, below it in another
   expect(await share()).toBe(58);
   const separator = page.getByRole('separator', { name: 'Width of the timeline' });
   await separator.press('ArrowLeft');
-  expect(await separator.getAttribute('aria-valuenow')).toBe('56');
+  await expect.poll(() => separator.getAttribute('aria-valuenow')).toBe('56');
   await expect.poll(share).toBe(56);
   for (const [key, bound] of [
     ['End', 75],
@@ -263,10 +263,10 @@ test('[U6] the feed follows the latest event until the user scrolls up, and agai
   await publish(of('run.created', { name: 'Nightly' }), ...upTo(299).map((n) => progress(n / 3)));
   await open('/runs/demo/r1?all=1');
   await page.locator('.event[aria-posinset="300"] .what').waitFor();
-  expect(await isAtEnd(page)).toBe(true);
+  await expect.poll(() => isAtEnd(page)).toBe(true);
   await publish(progress(100), progress(100));
   await page.locator('.event[aria-posinset="302"] .what').waitFor();
-  expect(await isAtEnd(page)).toBe(true);
+  await expect.poll(() => isAtEnd(page)).toBe(true);
 
   await page.getByRole('log').hover();
   await page.mouse.wheel(0, -1_500);
@@ -282,7 +282,7 @@ test('[U6] the feed follows the latest event until the user scrolls up, and agai
   await page.locator('.event[aria-posinset="342"] .what').waitFor();
   await publish(progress(100));
   await page.locator('.event[aria-posinset="343"] .what').waitFor();
-  expect(await isAtEnd(page)).toBe(true);
+  await expect.poll(() => isAtEnd(page)).toBe(true);
 });
 
 test('[U6] a focused event stays in the page while many events arrive', async () => {
@@ -294,12 +294,12 @@ test('[U6] a focused event stays in the page while many events arrive', async ()
   for (const n of upTo(20)) await publish(...upTo(10).map(() => progress(n)));
   await completeUpTo(page, server.log.head);
   const focused = () => page.evaluate(() => document.activeElement?.closest('.event')?.getAttribute('aria-posinset'));
-  expect(await focused()).toBe('299');
+  await expect.poll(() => focused()).toBe('299');
 
   // The button disappears, and the focus moves to the list, which is at its end.
   await page.getByRole('button', { name: '200 new events' }).click();
   await page.getByRole('button', { name: /new|latest/ }).waitFor({ state: 'detached' });
-  expect(await isAtEnd(page)).toBe(true);
+  await expect.poll(() => isAtEnd(page)).toBe(true);
   expect(await page.getByRole('log').evaluate((box) => box === document.activeElement)).toBe(true);
 });
 
@@ -315,7 +315,7 @@ test('[U6] a row keeps its element while the list scrolls, so that a press on it
   await page.getByRole('log').evaluate((box) => box.scrollBy(0, 120));
   await expect.poll(first).toBeGreaterThan(before);
   expect(await row?.evaluate((element) => element.isConnected)).toBe(true);
-  expect(await page.locator('.details pre').count()).toBe(1);
+  await expect.poll(() => page.locator('.details pre').count()).toBe(1);
 });
 
 test('[U6] the JSON of an opened event follows its row, also in the order of the document', async () => {
@@ -338,7 +338,7 @@ test('[U2] [U3] [U6] a link leads to any event of a long run, which opens as JSO
   const marked = page.locator('.event.marked');
   await marked.getByText('49.9 %').waitFor();
   expect(await page.locator('.event').count()).toBeLessThan(100);
-  expect(await marked.getAttribute('aria-posinset')).toBe('2500');
+  await expect.poll(() => marked.getAttribute('aria-posinset')).toBe('2500');
   await expect.poll(() => isInView(page)).toBe(true);
   await page.getByRole('button', { name: 'JSON', exact: true }).click();
   const { events } = await server.router
@@ -388,7 +388,7 @@ test('[U2] [U6] a link to an event scrolls to it, or the page states that the ru
     await missing.waitFor();
     await expect.poll(() => missing.evaluate((one) => one.getBoundingClientRect().bottom < innerHeight)).toBe(true);
     expect(await marked.count()).toBe(0);
-    expect(await isAtEnd(page)).toBe(true);
+    await expect.poll(() => isAtEnd(page)).toBe(true);
   }
   await page.getByRole('link', { name: 'Jump to latest' }).click();
   await page.getByText('There is no event').waitFor({ state: 'detached' });
@@ -431,9 +431,9 @@ test('[U4] the page shows the time in the queue, the reason and the approvers of
   await open('/runs/demo/r1');
   const summary = page.getByRole('region', { name: 'Summary' });
   const fact = (name: string) => summary.locator('dl > div').filter({ hasText: name }).locator('dd');
-  expect(await fact('Queued').textContent()).toBe('30 s');
+  await expect.poll(() => fact('Queued').textContent()).toBe('30 s');
   await expect.poll(() => fact('Running').textContent()).toMatch(/^1 min \d\d s$/);
-  expect(await page.getByRole('link', { name: 'season' }).getAttribute('href')).toBe('/runs/demo/season');
+  await expect.poll(() => page.getByRole('link', { name: 'season' }).getAttribute('href')).toBe('/runs/demo/season');
   const waiting = page.getByRole('region', { name: 'Release it' });
   for (const text of ['Waiting for approval', 'Two checks are missing.', 'ada, lin', '1 of 2', 'Release']) {
     await waiting.getByText(text).first().waitFor();
@@ -473,7 +473,7 @@ test('[U4] each approval shows its decisions with user and comment, its evidence
   await built.getByText('Checked twice.').waitFor();
   const evidence = built.locator('.evidence-list');
   await evidence.getByText('a3 not published yet').waitFor();
-  expect(await evidence.getByRole('link').allTextContents()).toEqual(['example.org ↗']);
+  await expect.poll(() => evidence.getByRole('link').allTextContents()).toEqual(['example.org ↗']);
   const ship = page.getByRole('region', { name: 'May it ship?' });
   await ship.getByText('Waiting for approval').waitFor();
   await publish(
@@ -516,7 +516,7 @@ test('[U8] text of a producer is never markup, and no link runs a script', async
     .locator('main a')
     .evaluateAll((all) => all.map((link) => (link as HTMLAnchorElement).protocol));
   expect(protocols.filter((protocol) => protocol !== 'http:' && protocol !== 'https:')).toEqual([]);
-  expect(await page.getByRole('link', { name: 'fine' }).getAttribute('href')).toBe('https://example.org/x');
+  await expect.poll(() => page.getByRole('link', { name: 'fine' }).getAttribute('href')).toBe('https://example.org/x');
 });
 
 test('[U9] the copy button states a failure', async () => {
@@ -577,6 +577,6 @@ test.each([
     await polite.filter({ hasText: text }).waitFor({ state: 'attached' });
     await page.reload();
     await completeUpTo(page, 3);
-    expect(await polite.textContent()).toBe('');
+    await expect.poll(() => polite.textContent()).toBe('');
   },
 );

@@ -54,7 +54,7 @@ test('[U1] while the list is in use, a button counts the new runs and shows them
   await page.getByRole('link', { name: 'Run 1.' }).focus();
   await publish(created(3));
   await page.getByRole('button', { name: '2 new runs' }).waitFor();
-  expect(await rows(page).count()).toBe(1);
+  await expect.poll(() => rows(page).count()).toBe(1);
   // The button lies over the rows: it has not moved them.
   const [button, head] = await Promise.all(
     ['.new-runs button', '.runs thead'].map((one) =>
@@ -64,7 +64,7 @@ test('[U1] while the list is in use, a button counts the new runs and shows them
   expect(button?.top).toBeGreaterThanOrEqual(head?.bottom ?? 0);
   await page.getByRole('button', { name: '2 new runs' }).click();
   await rowOf(page, 'Run 3.').waitFor();
-  expect(await page.locator('.runs .name a').allTextContents()).toEqual(['Run 3.', 'Run 2.', 'Run 1.']);
+  await expect.poll(() => page.locator('.runs .name a').allTextContents()).toEqual(['Run 3.', 'Run 2.', 'Run 1.']);
   expect(await page.getByRole('button', { name: /new run/ }).count()).toBe(0);
 });
 
@@ -101,8 +101,8 @@ test('[U2] filters are in the address, survive a reload, and are removed by one 
 
   await page.reload();
   await rowOf(page, 'Run 1.').waitFor();
-  expect(await rows(page).count()).toBe(1);
-  expect(await page.getByRole('button', { name: 'running', pressed: true }).count()).toBe(1);
+  await expect.poll(() => rows(page).count()).toBe(1);
+  await expect.poll(() => page.getByRole('button', { name: 'running', pressed: true }).count()).toBe(1);
 
   await page.getByRole('searchbox').fill('zebra');
   await page.getByRole('heading', { name: 'No runs match' }).waitFor();
@@ -135,7 +135,7 @@ test('[U2] [U9] an unknown status in the address is ignored, and the page states
   await page.getByRole('link', { name: 'Remove', exact: true }).click();
   await page.getByText('Unknown status').waitFor({ state: 'detached' });
   await expect.poll(() => new URL(page.url()).searchParams.get('status')).toBe('completed');
-  expect(await rows(page).count()).toBe(1);
+  await expect.poll(() => rows(page).count()).toBe(1);
 });
 
 test('[U3] all of 1,000 runs can be reached, with fewer than 100 rows in the page at a time', async () => {
@@ -183,11 +183,13 @@ test('[U2] [U60] a link counts the approvals that wait for the user, and a filte
   const asks = (runId: string) => draft(runId, 'governance.required', { approvalId: 'a', title: 'May it?' });
   await publish(created(1), created(2), created(3), asks('r1'), asks('r3'));
   await open('/');
-  expect(await page.getByRole('link', { name: '2 approvals wait for you' }).getAttribute('href')).toBe('/approvals');
+  await expect
+    .poll(() => page.getByRole('link', { name: '2 approvals wait for you' }).getAttribute('href'))
+    .toBe('/approvals');
   await page.getByRole('button', { name: 'Needs my approval' }).click();
   await expect.poll(() => new URL(page.url()).search).toBe('?needs=me');
   await page.getByText('Run 2.').waitFor({ state: 'detached' });
-  expect(await rows(page).count()).toBe(2);
+  await expect.poll(() => rows(page).count()).toBe(2);
 });
 
 test('[U9] [U65] an empty list states how to publish a run to those who can, or which role the user lacks', async () => {
@@ -220,7 +222,7 @@ test('[U10] keys move through the list, open a run, search and open the help', a
     ['k', 'Run 2.'],
   ] as const) {
     await page.keyboard.press(key);
-    expect(await focused()).toContain(name);
+    await expect.poll(() => focused()).toContain(name);
   }
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { level: 1, name: 'Run 2.' }).waitFor();
@@ -229,7 +231,7 @@ test('[U10] keys move through the list, open a run, search and open the help', a
   await rowOf(page, 'Run 3.').waitFor();
   await page.keyboard.press('/');
   await page.keyboard.type('jk?');
-  expect(await page.getByRole('searchbox').inputValue()).toBe('jk?');
+  await expect.poll(() => page.getByRole('searchbox').inputValue()).toBe('jk?');
   await page.keyboard.press('Escape');
   await page.keyboard.press('?');
   await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor();
@@ -243,7 +245,7 @@ test('[U10] keys move through the list, open a run, search and open the help', a
   await page.getByRole('heading', { level: 1, name: 'Run 2.' }).waitFor();
   await page.keyboard.press('/');
   await page.keyboard.type('progress');
-  expect(await page.getByRole('searchbox').inputValue()).toBe('progress');
+  await expect.poll(() => page.getByRole('searchbox').inputValue()).toBe('progress');
   await page.getByRole('button', { name: 'Menu of ada' }).click();
   await page.getByRole('button', { name: 'Keyboard shortcuts' }).click();
   await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor();
@@ -317,8 +319,8 @@ test('[U60] a row shows the stage, the approval that is waited for, or the first
   await publish(draft('r5', 'run.created', { name: 'Run 5.' }));
   await open('/');
   const failure = rowOf(page, 'Run 1.').locator('.error');
-  expect(await failure.textContent()).toBe(cause);
-  expect(await failure.getAttribute('title')).toBe(`${cause}\n\nstage train failed`);
+  await expect.poll(() => failure.textContent()).toBe(cause);
+  await expect.poll(() => failure.getAttribute('title')).toBe(`${cause}\n\nstage train failed`);
   const [line, row] = await Promise.all([failure.boundingBox(), rowOf(page, 'Run 1.').boundingBox()]);
   expect(line?.height).toBeLessThan(24); // One line.
   expect(row?.height).toBe(44);
@@ -330,7 +332,7 @@ test('[U60] a row shows the stage, the approval that is waited for, or the first
     .getByText(/^Queued \d/)
     .waitFor();
   // A run without stages has no bar.
-  expect(await page.locator('.runs progress').count()).toBe(1);
+  await expect.poll(() => page.locator('.runs progress').count()).toBe(1);
 });
 
 test('[U61] chips filter by status, tell cancelled from failed runs, and show live counts', async () => {
@@ -369,7 +371,7 @@ test('[U62] a filter is saved under a name in this browser, and the address of a
   await expect.poll(() => new URL(page.url()).searchParams.get('view')).toBe('Nightly ops');
   await open('/?view=Nightly+ops');
   await page.getByRole('link', { name: 'Remove filter: team=ops' }).waitFor();
-  expect(await page.getByRole('button', { name: /^Running/, pressed: true }).count()).toBe(1);
+  await expect.poll(() => page.getByRole('button', { name: /^Running/, pressed: true }).count()).toBe(1);
   await page.getByText('Run 2.').waitFor({ state: 'detached' });
   // A changed filter is not the view any more.
   await page.getByRole('link', { name: 'Remove filter: team=ops' }).click();
@@ -422,19 +424,19 @@ test('[U64] the list is one tab stop, at most the sixth, and Back returns the fo
     stops++;
     expect(stops).toBeLessThanOrEqual(6);
   }
-  expect(await focused()).toBe('demo r60');
+  await expect.poll(() => focused()).toBe('demo r60');
   await page.keyboard.press('Tab');
-  expect(await focused()).toBe(null);
+  await expect.poll(() => focused()).toBe(null);
   await page.keyboard.press('Shift+Tab');
   for (let step = 0; step < 25; step++) await page.keyboard.press('j');
-  expect(await focused()).toBe('demo r35');
+  await expect.poll(() => focused()).toBe('demo r35');
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { level: 1, name: 'Run 35.' }).waitFor();
   await publish(created(61));
   await page.goBack();
   await expect.poll(focused).toBe('demo r35');
   await page.keyboard.press('k');
-  expect(await focused()).toBe('demo r36');
+  await expect.poll(() => focused()).toBe('demo r36');
 });
 
 test('[U65] a project that the user may not read is named, with what the user can read', async () => {

@@ -33,35 +33,31 @@ test('[U67] a search finds events, marks the hits, and counts them by type, proj
   await page.getByText('3 found').waitFor();
   await expect.poll(() => new URL(page.url()).searchParams.get('q')).toBe('memory');
   const row = results(page).filter({ hasText: 'CUDA' });
-  expect(await row.locator('mark').allTextContents()).toEqual(['memory']);
+  await expect.poll(() => row.locator('mark').allTextContents()).toEqual(['memory']);
   await row.getByText('ml / Train risk model').waitFor();
   expect((await row.boundingBox())?.height).toBe(56);
   // The hit is in a label, which the sentence does not have.
   await results(page).filter({ hasText: 'kind: memory-test' }).waitFor();
   const facet = (title: string) => page.getByRole('region', { name: title });
-  expect(await facet('Type').locator('label').allTextContents()).toEqual([
-    'run created1',
-    'run failed1',
-    'stage failed1',
-  ]);
-  expect(await facet('Project').locator('label').allTextContents()).toEqual(['ml2', 'demo1']);
-  expect(await facet('Who').locator('label').allTextContents()).toEqual(['ci-bot3']);
+  await expect
+    .poll(() => facet('Type').locator('label').allTextContents())
+    .toEqual(['run created1', 'run failed1', 'stage failed1']);
+  await expect.poll(() => facet('Project').locator('label').allTextContents()).toEqual(['ml2', 'demo1']);
+  await expect.poll(() => facet('Who').locator('label').allTextContents()).toEqual(['ci-bot3']);
 
   // Several values of a facet are alternatives, and the facet goes on counting the others.
   await facet('Type').getByText('stage failed').click();
   await page.getByText('1 found').waitFor();
-  expect(await facet('Type').locator('label').allTextContents()).toEqual([
-    'run created1',
-    'run failed1',
-    'stage failed1',
-  ]);
+  await expect
+    .poll(() => facet('Type').locator('label').allTextContents())
+    .toEqual(['run created1', 'run failed1', 'stage failed1']);
   await facet('Type').getByText('run created').click();
   await page.getByText('2 found').waitFor();
   await facet('Project').getByText('demo').click();
   await page.getByText('1 found').waitFor();
   await page.reload();
   await page.getByText('1 found').waitFor();
-  expect(await facet('Type').getByRole('checkbox', { checked: true }).count()).toBe(2);
+  await expect.poll(() => facet('Type').getByRole('checkbox', { checked: true }).count()).toBe(2);
   // A chosen value without an event stays.
   await page.getByRole('searchbox').fill('"out of memory"');
   await page.getByText('0 found').waitFor();
@@ -77,7 +73,7 @@ test('[U68] typed operators set the facets', async () => {
   await field.fill('memory type:stage.failed project:ml who:ci-bot');
   await field.press('Enter');
   await page.getByText('1 found').waitFor();
-  expect(await field.inputValue()).toBe('memory ');
+  await expect.poll(() => field.inputValue()).toBe('memory ');
   await expect.poll(() => new URL(page.url()).search).toBe('?q=memory+&type=stage.failed&project=ml&actor=ci-bot');
 });
 

@@ -262,7 +262,7 @@ test('[A29] [U100] with a secret, the page takes a token, and says what is wrong
   await page.getByRole('heading', { name: 'Sign in', exact: true }).waitFor();
   await page.getByText('Ask your administrator for a sign-in link, or paste a token.').waitFor();
   const field = page.getByLabel('Token');
-  expect(await field.getAttribute('type')).toBe('password');
+  await expect.poll(() => field.getAttribute('type')).toBe('password');
   await field.fill('nonsense');
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.getByText('This token is not valid').waitFor();
@@ -285,7 +285,7 @@ test('[A29] [U100] a link that has expired, and one of another server, say so ab
   await page.getByText("Lost it? Run runwire login in the server's folder.").waitFor();
   await page.getByRole('button', { name: 'Copy the command' }).waitFor();
   await page.getByText('Paste a token, or ask the person who runs Runwire for a link.').waitFor();
-  expect(await page.getByLabel('Token').getAttribute('type')).toBe('password');
+  await expect.poll(() => page.getByLabel('Token').getAttribute('type')).toBe('password');
   await page.goto(`${server.origin}/sign-in?reason=expired&at=${Date.UTC(2025, 10, 25, 14, 2)}`);
   await page.getByText(/This link has expired \(.*25.*\)\. Links are valid for a day\./).waitFor();
   // The right link, opened in another tab, brings this one in too.

@@ -89,7 +89,7 @@ test('[U70] the page shows the run as of each of its events', { timeout: 120_000
 test('[U71] the address names the moment; Back, Esc and the button lead to the live page', async () => {
   const { page, folds, open } = await openSamples('?at=3', /404/);
   await isAt(page, 3, folds.length);
-  expect(await page.title()).toMatch(/^(\(\d+\) )?As of event 3 · /);
+  await expect.poll(() => page.title()).toMatch(/^(\(\d+\) )?As of event 3 · /);
   await page.getByText(`Past · event 3 of ${folds.length}`).waitFor();
   await page.keyboard.press('Escape');
   await page.getByText('up to date').waitFor();

@@ -40,8 +40,8 @@ test('[U41] each attempt of a stage has a bar, with its error, and a line while 
   await open(path);
   const bars = barsOf(page, 'Build');
   await bars.nth(2).waitFor();
-  expect(await bars.count()).toBe(3);
-  expect(await rowOf(page, 'Build').locator('.retry-of').count()).toBe(2);
+  await expect.poll(() => bars.count()).toBe(3);
+  await expect.poll(() => rowOf(page, 'Build').locator('.retry-of').count()).toBe(2);
   const boxes = await Promise.all([0, 1, 2].map((index) => bars.nth(index).boundingBox()));
   const [first, second, third] = boxes.map((box) => box ?? { x: 0, width: 0 }) as [Box, Box, Box];
   expect(first.width / second.width).toBeCloseTo(200 / 150, 1);
@@ -90,7 +90,7 @@ test('[U43] a minute of work before and after 15 hours of waiting are both wide;
   expect(await texts()).toContain('0');
   expect((await texts()).some((text) => text.startsWith('15:01 h'))).toBe(true);
   // The row of an approval of the whole run is at the top.
-  expect(await page.locator('.stage-row').first().textContent()).toContain('Approval: Start it');
+  await expect.poll(() => page.locator('.stage-row').first().textContent()).toContain('Approval: Start it');
   await page.getByRole('button', { name: 'Unfold 15 h 00 min, waiting for approval' }).press('Enter');
   await expect.poll(() => widthOf(after)).toBeLessThan(10);
   await page.reload();
@@ -200,7 +200,7 @@ test('[U46] of 10,000 planned stages, the running ones are in view until the rea
   for (const n of [9_001, 9_005, 9_010]) expect(await isInView(`Shard ${n}.`)).toBe(true);
   expect(await page.locator('.stage-row').count()).toBeLessThan(100);
   const follow = page.getByRole('button', { name: 'Follow running' });
-  expect(await follow.getAttribute('aria-pressed')).toBe('true');
+  await expect.poll(() => follow.getAttribute('aria-pressed')).toBe('true');
   await publish(...upTo(40).map((n) => of('stage.started', { stageId: `s${9_010 + n}` })));
   await rowOf(page, 'Shard 9050.').waitFor();
   await expect.poll(() => isInView('Shard 9050.')).toBe(true);
@@ -244,7 +244,7 @@ test('[U46] stages are ordered by start, duration or status, and grouped by the 
   await page.getByRole('button', { name: 'Group' }).click();
   await expect.poll(async () => (await names())[0]).toBe('zip');
   const group = rowOf(page, 'load').first();
-  expect(await group.getAttribute('aria-expanded')).toBe('true');
+  await expect.poll(() => group.getAttribute('aria-expanded')).toBe('true');
   await group.getByText('35 done').waitFor();
   await group.click();
   await expect.poll(() => names()).not.toContain('load / part 1');
@@ -274,7 +274,7 @@ test('[U47] the time of a run is split into queued, running and waiting, which a
   };
   const sum = texts.reduce((total, text) => total + secondsOf(text), 0);
   expect(Math.abs(sum - 600)).toBeLessThan(20);
-  expect(await page.locator('.facts .growing dt').allTextContents()).toEqual(['Waiting for approval']);
+  await expect.poll(() => page.locator('.facts .growing dt').allTextContents()).toEqual(['Waiting for approval']);
 });
 
 test('[U47] the header has at most three lines of labels, and the rest is in a list; scrolled away, one line stays', async () => {
@@ -286,9 +286,9 @@ test('[U47] the header has at most three lines of labels, and the rest is in a l
   await summary.getByRole('button', { name: 'All 14 labels' }).click();
   const list = page.getByRole('dialog', { name: 'Labels' });
   await expect.poll(() => list.getByRole('row').count()).toBe(14);
-  expect(await list.getByRole('link', { name: 'value-of-the-label-9' }).getAttribute('href')).toBe(
-    '/?label=dbt.target.9%3Dvalue-of-the-label-9',
-  );
+  await expect
+    .poll(() => list.getByRole('link', { name: 'value-of-the-label-9' }).getAttribute('href'))
+    .toBe('/?label=dbt.target.9%3Dvalue-of-the-label-9');
   await page.keyboard.press('Escape');
   expect((await summary.boundingBox())?.height).toBeLessThan(130);
   expect(await page.locator('.run-line .line').count()).toBe(0);
@@ -416,7 +416,7 @@ test('[U42] the timeline is one tab stop; arrows move, Enter opens the panel at 
   await panel.getByRole('heading', { name: 'Stage 4.' }).waitFor();
   await page.keyboard.press('End');
   await panel.getByRole('heading', { name: 'Stage 30.' }).waitFor();
-  expect(await page.locator('[data-list="stages"] [tabindex="0"][data-row]').count()).toBe(1);
+  await expect.poll(() => page.locator('[data-list="stages"] [tabindex="0"][data-row]').count()).toBe(1);
   await page.keyboard.press('Escape');
   await panel.waitFor({ state: 'detached' });
   await expect.poll(() => new URL(page.url()).search).toBe('');

@@ -49,7 +49,7 @@ test('[O16] a webhook is made from a ready filter, tested, and shows its secret 
   await page.getByLabel('Address').fill('https://10.0.0.1/');
   await button(page, 'Create webhook').click();
   await shows(page, /is inside the network of the server/);
-  expect(await page.getByLabel('Address').getAttribute('aria-invalid')).toBe('true');
+  await expect.poll(() => page.getByLabel('Address').getAttribute('aria-invalid')).toBe('true');
   await page.getByLabel('Address').fill(receiver.url);
   await button(page, 'Send a test').click();
   await shows(page, '204 taken');
@@ -100,7 +100,7 @@ test('[O16] dead letters are sent again or dropped, and a replay states how many
   await button(page, 'Resume').waitFor();
   await page.getByText('paused', { exact: true }).waitFor();
   await button(page, 'Delete…').click();
-  expect(await button(page, 'Delete').isDisabled()).toBe(true);
+  await expect.poll(() => button(page, 'Delete').isDisabled()).toBe(true);
   await dialog(page).getByRole('textbox').fill('Everything');
   await button(page, 'Delete').click();
   await shows(page, 'Tell another system when runs fail or approvals wait.');
