@@ -170,7 +170,7 @@ test('[U23] at most six stops of Tab lead to the first run, and the skip link le
     stops++;
   }
   expect(stops).toBeLessThanOrEqual(6);
-  expect(await page.evaluate(() => document.activeElement?.closest('tr')?.textContent)).toContain('Run 2.');
+  await expect.poll(() => page.evaluate(() => document.activeElement?.closest('tr')?.textContent)).toContain('Run 2.');
   await open('/');
   await rowOf(page, 'Run 2.').waitFor();
   await page.keyboard.press('Tab');

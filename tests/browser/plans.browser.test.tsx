@@ -185,7 +185,6 @@ const seeds = Array.from({ length: Number(VITE_PLANS) }, (_, index) => Number(VI
 
 test.for(seeds)(
   '[H12] [H14] with real hooks, each handler receives its events once and in order, in the random plan %i',
-  { timeout: 90_000 },
   async (seed) => {
     const { problems, delivered, plan } = await runSeed(seed);
     if (problems.length > 0) {

@@ -13,7 +13,7 @@ withBrowser();
 let bundle: Awaited<ReturnType<typeof bundleScript>>;
 beforeAll(async () => {
   bundle = await bundleScript('tests/browser/publisher-page-script.ts', 'browser');
-}, 60_000);
+});
 afterAll(() => bundle[Symbol.dispose]());
 
 /** Serves the page, and passes requests on to a server of Runwire, unless `isHeld` keeps them without an answer. */

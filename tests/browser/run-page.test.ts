@@ -130,7 +130,7 @@ test('[U2] [U5] the selected stage and the filter for failed stages are in the a
   await panel.getByText('1.2 MB').waitFor();
   await panel.getByRole('button', { name: 'Close Stage 7.' }).press('Enter');
   await panel.waitFor({ state: 'detached' });
-  expect(await page.evaluate(() => document.activeElement?.textContent)).toContain('Stage 7.');
+  await expect.poll(() => page.evaluate(() => document.activeElement?.textContent)).toContain('Stage 7.');
   await page.keyboard.press('Enter');
   await panel.getByText('out of memory OOM').waitFor();
   await page.reload();

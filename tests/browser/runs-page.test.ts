@@ -78,7 +78,7 @@ test('[U1] the button for new runs leads to the top from any position in the lis
   await publish(created(91));
   await page.getByRole('button', { name: '1 new run' }).click();
   await rowOf(page, 'Run 91.').waitFor();
-  expect(await page.evaluate(() => document.activeElement?.localName)).toBe('main');
+  await expect.poll(() => page.evaluate(() => document.activeElement?.localName)).toBe('main');
 });
 
 test('[U2] filters are in the address, survive a reload, and are removed by one action', async () => {
@@ -396,7 +396,7 @@ test('[U63] the activity of the last day has a bar for each quarter of an hour, 
   await open('/');
   const plot = page.getByRole('img', { name: 'Runs of the last 24 hours: 2: 1 queued, 1 failed' });
   await plot.waitFor();
-  expect((await plot.boundingBox())?.height).toBe(48);
+  await expect.poll(async () => (await plot.boundingBox())?.height).toBe(48);
   const bar = await plot.locator('rect.created').boundingBox();
   await page.mouse.click((bar?.x ?? 0) + 1, (bar?.y ?? 0) + 1);
   await page.getByText('Evening').waitFor({ state: 'detached' });

@@ -35,7 +35,7 @@ test('[U67] a search finds events, marks the hits, and counts them by type, proj
   const row = results(page).filter({ hasText: 'CUDA' });
   await expect.poll(() => row.locator('mark').allTextContents()).toEqual(['memory']);
   await row.getByText('ml / Train risk model').waitFor();
-  expect((await row.boundingBox())?.height).toBe(56);
+  await expect.poll(async () => (await row.boundingBox())?.height).toBe(56);
   // The hit is in a label, which the sentence does not have.
   await results(page).filter({ hasText: 'kind: memory-test' }).waitFor();
   const facet = (title: string) => page.getByRole('region', { name: title });
@@ -93,7 +93,7 @@ test('[U69] a result opens the run at its event, and Back returns to the same ro
   expect(scrolled).toBeGreaterThan(0);
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { level: 1, name: 'Nightly' }).waitFor();
-  expect(new URL(page.url()).pathname + new URL(page.url()).search).toBe('/runs/demo/r2?event=38');
+  await expect.poll(() => new URL(page.url()).pathname + new URL(page.url()).search).toBe('/runs/demo/r2?event=38');
   await page.goBack();
   await expect.poll(focused).toBe(key);
   await expect.poll(() => page.evaluate(() => window.scrollY)).toBe(scrolled);

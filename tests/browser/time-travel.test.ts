@@ -72,7 +72,7 @@ test('[U71] Back just after a step leaves the past for good', async () => {
   expect(await bar(page).isVisible()).toBe(false);
 });
 
-test('[U70] the page shows the run as of each of its events', { timeout: 120_000 }, async () => {
+test('[U70] the page shows the run as of each of its events', async () => {
   const { page, folds } = await openSamples();
   await page.getByText('up to date').waitFor();
   await page.keyboard.press('t');
@@ -292,9 +292,7 @@ const artifactsShown = (page: Page) =>
       rows.map((row) => [row.querySelector('bdi')?.textContent, row.querySelector('code')?.title]),
     );
 
-test('[U70] of a random run, the page shows at each event exactly the fold up to it', {
-  timeout: 180_000,
-}, async () => {
+test('[U70] of a random run, the page shows at each event exactly the fold up to it', async () => {
   const seed = Date.now() % 2 ** 31;
   const app = await openApp({ viewport: { width: 1440, height: 4_000 } });
   const { page, server, open } = app;

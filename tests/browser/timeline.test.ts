@@ -290,7 +290,7 @@ test('[U47] the header has at most three lines of labels, and the rest is in a l
     .poll(() => list.getByRole('link', { name: 'value-of-the-label-9' }).getAttribute('href'))
     .toBe('/?label=dbt.target.9%3Dvalue-of-the-label-9');
   await page.keyboard.press('Escape');
-  expect((await summary.boundingBox())?.height).toBeLessThan(130);
+  await expect.poll(async () => (await summary.boundingBox())?.height).toBeLessThan(130);
   expect(await page.locator('.run-line .line').count()).toBe(0);
   await page.mouse.move(5, 300);
   await page.mouse.wheel(0, 400);
@@ -405,7 +405,7 @@ test('[U42] the timeline is one tab stop; arrows move, Enter opens the panel at 
   await rowOf(page, 'Stage 1.').focus();
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('ArrowDown');
-  expect(await page.evaluate(() => document.activeElement?.textContent)).toContain('Stage 3.');
+  await expect.poll(() => page.evaluate(() => document.activeElement?.textContent)).toContain('Stage 3.');
   await expect.poll(() => new URL(page.url()).search).toBe('');
   await page.keyboard.press('Enter');
   const panel = page.locator('.stage-panel');

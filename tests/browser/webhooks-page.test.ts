@@ -71,7 +71,7 @@ test('[O16] a webhook is made from a ready filter, tested, and shows its secret 
   await button(page, 'Send again').click();
   await receiver.until(() => receiver.received.length === 3);
   expect(receiver.received[2]?.id).toBe(message?.id);
-}, 60_000);
+});
 
 test('[O16] dead letters are sent again or dropped, and a replay states how many events it sends', async () => {
   await using receiver = await Receiver.open(() => 400);
@@ -105,7 +105,7 @@ test('[O16] dead letters are sent again or dropped, and a replay states how many
   await button(page, 'Delete').click();
   await shows(page, 'Tell another system when runs fail or approvals wait.');
   expect(await server.log.webhooks.load()).toEqual([]);
-}, 60_000);
+});
 
 test('[O16] a change of the settings keeps what it does not name, and a rotated secret is shown once', async () => {
   const { server, page } = await openSettings();
@@ -128,4 +128,4 @@ test('[O16] a change of the settings keeps what it does not name, and a rotated 
   await button(page, 'Done').click();
   await shows(page, /2 secrets sign messages/);
   expect(await page.content()).not.toContain(secret);
-}, 60_000);
+});

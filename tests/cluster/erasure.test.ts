@@ -80,7 +80,6 @@ describe.skipIf(!isAvailable)('an erasure with three servers (needs PostgreSQL)'
 
   test.skipIf(!hasHaproxy)(
     '[M51] a server that was stopped during the erasure does not answer with the text after it wakes (needs HAProxy)',
-    { timeout: 180_000 },
     async () => {
       const postgres = inject('postgres') as string;
       const databaseUrl = await createDatabase(postgres);

@@ -13,7 +13,7 @@ import type { ProcessOptions } from './process.ts';
 let bundle: Awaited<ReturnType<typeof bundleScript>>;
 beforeAll(async () => {
   bundle = await bundleScript('tests/publisher/process.ts');
-}, 60_000);
+});
 afterAll(() => bundle[Symbol.dispose]());
 
 const progress = (value: number, more: object = {}): PublisherDraft => ({
@@ -70,7 +70,7 @@ describe('[P13] what publish took is logged once', () => {
     expect(failures).toEqual([]);
     expect(judge(taken, await namesOf(server))).toEqual({ lost: [], repeated: [], isOrdered: true });
     expect(readdirSync(folder.path)).toEqual(['taken']);
-  }, 60_000);
+  });
 
   test.each(['exit', 'uncaught', 'fallOff', 'closed'] as const)('after the end of the process: %s', async (way) => {
     const { open, run, start } = await setUp();

@@ -6,7 +6,7 @@ import { HeldMessages, joinNode, newLog, type TestNode } from '../../../tests/su
 import { type OpenBackplane, silentBackplane } from './backplane.ts';
 
 const server = inject('postgres') as string;
-const POLL = { timeout: 40_000 };
+const POLL = { timeout: 60_000 };
 
 /** Asks for a lease, and records the calls of `onChange`. */
 function ask(node: TestNode, name: string) {

@@ -4,7 +4,7 @@ import { startPostgres } from '../../../tests/support/postgres.ts';
 import { StoredEvent } from '../contract/log.ts';
 
 const server = inject('postgres') as string;
-const POLL = { timeout: 30_000 };
+const POLL = { timeout: 60_000 };
 const LONG_MS = 30_000;
 
 const seqs = (node: TestNode) => node.received.map(({ seq }) => seq);
