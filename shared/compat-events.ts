@@ -28,7 +28,7 @@ export const GovernanceRequiredEventSchema = former('governance.required', {});
 export const ApprovalGrantedEventSchema = former('approval.granted', {});
 export const ApprovalDeniedEventSchema = former('approval.denied', {});
 
-export const AnyWebSocketEventSchema = z.discriminatedUnion('type', [
+const schemas = [
   RunCreatedEventSchema,
   RunStartedEventSchema,
   RunCompletedEventSchema,
@@ -41,9 +41,11 @@ export const AnyWebSocketEventSchema = z.discriminatedUnion('type', [
   GovernanceRequiredEventSchema,
   ApprovalGrantedEventSchema,
   ApprovalDeniedEventSchema,
-]);
+] as const;
 
-export type AnyWebSocketEvent = z.infer<typeof AnyWebSocketEventSchema>;
+export type AnyWebSocketEvent = z.infer<(typeof schemas)[number]>;
+/** Its type is stated: the inferred one has two arguments, which zod 4.0 does not know. */
+export const AnyWebSocketEventSchema: z.ZodType<AnyWebSocketEvent> = z.discriminatedUnion('type', schemas);
 type EventOf<Type extends AnyWebSocketEvent['type']> = Extract<AnyWebSocketEvent, { type: Type }>;
 export type RunCreatedEvent = EventOf<'run.created'>;
 export type RunStartedEvent = EventOf<'run.started'>;
