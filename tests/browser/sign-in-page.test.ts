@@ -144,12 +144,24 @@ test('[A23] [U101] a tab that slept over the end of its session renews it at onc
   await page.getByRole('button', { name: 'Continue' }).click();
   await rowOf(page, 'Nightly').waitFor();
   const lost = page.waitForEvent('websocket', { predicate: () => true }).catch(() => undefined);
-  // The page renews its session for the last time. Then its timers stand still, and the server ends the session.
+  // The page renews its session once more. Then its timers stand still, nothing of it reaches the server, and the session ends.
+  const renewals = () => world.provider.requests.filter((request) => request === 'POST /token').length;
+  const before = renewals();
   world.provider.setLife(2);
   await page.clock.pauseAt(Date.now() + 3_600_000);
-  await expect.poll(async () => (await page.request.get(`${world.url}/trpc/auth.me`)).status()).toBe(401);
+  await expect.poll(renewals).toBeGreaterThan(before);
+  let wake = () => {};
+  const asleep = new Promise<void>((resolve) => {
+    wake = resolve;
+  });
+  await page.route('**/auth/renew', async (route) => {
+    await asleep;
+    await route.continue();
+  });
   await expect.poll(() => world.server.getStats().connections).toBe(0);
+  await expect.poll(async () => (await page.request.get(`${world.url}/trpc/auth.me`)).status()).toBe(401);
   world.provider.setLife(3_600);
+  wake();
   await page.clock.resume();
   await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
   await lost;
