@@ -59,13 +59,16 @@ describe.skipIf(!hasHaproxy)('behind HAProxy', () => {
       return (await ask('/api/v1/events', { method: 'POST', headers, body: JSON.stringify(created(runId)) })).status;
     };
     for (let n = 0; n < 9; n++) expect(await post(`r${n}`)).toBe(200);
-    expect(servers.map(({ log }) => log.head)).toEqual([3, 3, 3]);
+    // Three each, if no check of the proxy is late.
+    const heads = servers.map(({ log }) => log.head);
+    expect([Math.min(...heads) > 0, heads.reduce((sum, head) => sum + head)]).toEqual([true, 9]);
     // No request fails, also before the check has noticed: a connection that is refused goes to another server.
     await servers[0]?.close();
     for (let n = 0; n < 9; n++) expect(await post(`s${n}`)).toBe(200);
     await servers[1]?.close();
+    const before = servers[2]?.log.head ?? 0;
     for (let n = 0; n < 5; n++) expect(await post(`t${n}`)).toBe(200);
-    expect(servers[2]?.log.head).toBeGreaterThanOrEqual(3 + 5);
+    expect(servers[2]?.log.head).toBe(before + 5);
   });
 
   test('[X33] a stream of server-sent events arrives unbuffered', async () => {
