@@ -1,7 +1,7 @@
 import { useCallback, useMemo, useRef, useState } from 'react';
 import { RunwireError } from '../../shared/errors.ts';
+import { newEventId } from '../../shared/event-id.ts';
 import type { RunEventDraft } from '../../shared/events.ts';
-import { randomId } from '../../shared/random-id.ts';
 import { runwireErrorOf } from '../errors.ts';
 import { retryLoading } from '../feeds/subscription.ts';
 import { useRunwire } from './context.ts';
@@ -71,7 +71,7 @@ function eventsOf(drafts: readonly unknown[]): RunEventDraft[] | RunwireError {
   const timestamp = new Date().toISOString();
   try {
     const copies: unknown[] = JSON.parse(JSON.stringify(drafts));
-    return copies.map((draft) => ({ timestamp, eventId: randomId(), ...Object(draft) }));
+    return copies.map((draft) => ({ timestamp, eventId: newEventId(), ...Object(draft) }));
   } catch (cause) {
     return new RunwireError('INVALID_EVENT', 'events: cannot be converted to JSON', { path: 'events', cause });
   }

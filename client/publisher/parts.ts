@@ -1,7 +1,7 @@
 import { RunwireError } from '../../shared/errors.ts';
+import { newEventId } from '../../shared/event-id.ts';
 import type { RunwireEvents } from '../../shared/events.ts';
 import { REQUEST_LIMIT_DRAFTS, REQUEST_LIMIT_ROWS, ROW_FIELDS, rowsIn } from '../../shared/protocol.ts';
-import { randomId } from '../../shared/random-id.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
 
 /** Maximum size of a request, unless a single draft is larger. The server accepts requests of up to 8 MiB. */
@@ -59,7 +59,7 @@ export function partsOf<Call>(
   const parts: Part<Call>[] = [];
   let texts: string[] = [];
   drafts.forEach((draft, index) => {
-    const text = jsonOf({ projectId, timestamp, eventId: randomId() }, draft, index);
+    const text = jsonOf({ projectId, timestamp, eventId: newEventId() }, draft, index);
     const size = sizeOf(draft, text);
     let part = parts.at(-1);
     if (!part || !fits(sumOf(part, size))) {

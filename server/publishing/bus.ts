@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type DraftIssue, type ErrorCode, RunwireError } from '../../shared/errors.ts';
+import { newEventId } from '../../shared/event-id.ts';
 import { describeIssue, jsonProblemIn } from '../../shared/issues.ts';
 import {
   DRAFT_LIMIT_BYTES,
@@ -195,7 +196,7 @@ export class EventBus<R extends Registry> {
     // The schema has returned a copy, which may be changed.
     const checked = parsed.data as unknown as ReadyDraft & Partial<Pick<ReadyDraft, 'timestamp' | 'eventId'>>;
     checked.timestamp ??= now;
-    checked.eventId ??= randomUUID();
+    checked.eventId ??= newEventId(randomUUID());
     return checked;
   }
 

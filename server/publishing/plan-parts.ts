@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { newEventId } from '../../shared/event-id.ts';
 import { DRAFT_LIMIT_BYTES } from '../../shared/protocol.ts';
 import { sizeOf } from './draft-size.ts';
 
@@ -39,7 +40,7 @@ export function* partsOfPlan(draft: unknown): Generator<undefined, DraftPart[]> 
   }
   if (total + sizeOf({ ...(draft as object), stages: [] }) <= DRAFT_LIMIT_BYTES) return whole;
   const { labels: _, createdBy: _by, parentRunId: _parent, ...rest } = draft as { [name: string]: unknown };
-  const eventId = (draft as { eventId?: unknown }).eventId ?? randomUUID();
+  const eventId = (draft as { eventId?: unknown }).eventId ?? newEventId(randomUUID());
   return starts.map((start, part) => {
     const some = stages.slice(start, starts[part + 1]);
     if (part === 0) return { draft: { ...(draft as object), stages: some, eventId }, stagesFrom: 0 };

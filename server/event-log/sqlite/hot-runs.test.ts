@@ -1,7 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { newEventId } from '../../../shared/event-id.ts';
 import { foldEvent } from '../../../shared/events.ts';
 import { CachedRun, RunCache } from '../commit/run-cache.ts';
 import { CommitRows } from '../commit/run-rows.ts';
@@ -248,6 +250,19 @@ test('[L71] ids that the server has made are not looked up; the others are, and 
   await expect(wrong).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   expect(other.prepare('SELECT count(*) AS count FROM events').get()).toEqual({ count: 3 });
   await expectFolded(log);
+});
+
+test('[L72] a commit of events with ids that Runwire makes writes few pages of the index of ids', async () => {
+  const bytesWith = async (newId: () => string) => {
+    const { log, path } = await open();
+    const other = connect(path);
+    const publish = (count: number) => append(log, ...upTo(count).map(() => started({ eventId: newId() })));
+    for (const _ of upTo(6)) await publish(1_000);
+    other.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    await publish(100);
+    return (await stat(`${path}-wal`)).size;
+  };
+  expect(await bytesWith(newEventId)).toBeLessThan(0.6 * (await bytesWith(randomUUID)));
 });
 
 test('[L61] events of a run set no indexed column of runs until its status, or the era of its position, changes', async () => {
