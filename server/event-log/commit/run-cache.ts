@@ -26,7 +26,7 @@ export class CachedRun implements RunTables {
   readonly projectId: string;
   readonly runId: string;
   /** Undefined for a run without events. */
-  readonly row: RunRow | undefined;
+  row: RunRow | undefined;
   /** Approximate length of the rows as text, without the header. */
   #length: number;
   readonly #rows: { [Kind in RowKind]: Map<string, Entry<Rows[Kind]>> };
@@ -159,42 +159,47 @@ export class CachedRun implements RunTables {
 
 export const runKey = (projectId: string, runId: string): string => `${projectId} ${runId}`;
 
-/** The runs that were committed last, up to a bounded length. */
+/**
+ * The runs that were committed last, up to a bounded length, in two generations: when the recent runs have half of the length,
+ * they become the older ones, and the older ones are dropped. Rejected: one map in the order of use, because each commit would
+ * delete and insert its runs.
+ */
 export class RunCache<Run extends CachedRun = CachedRun> {
-  readonly #runs = new Map<string, Run>();
+  #recent = new Map<string, Counted<Run>>();
+  #older = new Map<string, Counted<Run>>();
+  /** Length of the recent runs. */
   #length = 0;
 
   get(key: string): Run | undefined {
-    return this.#runs.get(key);
+    return (this.#recent.get(key) ?? this.#older.get(key))?.run;
   }
 
   put(key: string, run: Run): void {
-    this.delete(key);
-    this.#runs.set(key, run);
-    this.#lengths.set(run, run.length);
-    this.#length += run.length;
-    // The first step of an iteration takes microseconds: it skips the places of deleted runs.
-    if (this.#length <= MAX_CACHED_LENGTH) return;
-    for (const [oldest] of this.#runs) {
-      if (this.#length <= MAX_CACHED_LENGTH) break;
-      this.delete(oldest);
-    }
-  }
-
-  delete(key: string): void {
-    const run = this.#runs.get(key);
-    if (!run) return;
-    this.#runs.delete(key);
-    this.#length -= this.#lengths.get(run) ?? 0;
-    this.#lengths.delete(run);
-  }
-
-  clear(): void {
-    this.#runs.clear();
-    this.#lengths.clear();
+    const { length } = run;
+    const known = this.#recent.get(key);
+    this.#length += length - (known?.length ?? 0);
+    if (known) {
+      known.run = run;
+      known.length = length;
+    } else this.#recent.set(key, { run, length });
+    if (this.#length <= MAX_CACHED_LENGTH / 2) return;
+    this.#older = this.#recent;
+    this.#recent = new Map();
     this.#length = 0;
   }
 
-  /** Lengths as they were counted: a run grows while it is used. */
-  readonly #lengths = new Map<CachedRun, number>();
+  delete(key: string): void {
+    this.#length -= this.#recent.get(key)?.length ?? 0;
+    this.#recent.delete(key);
+    this.#older.delete(key);
+  }
+
+  clear(): void {
+    this.#recent.clear();
+    this.#older.clear();
+    this.#length = 0;
+  }
 }
+
+/** `length`: as it was counted, because a run grows while it is used. */
+type Counted<Run> = { run: Run; length: number };

@@ -4,6 +4,14 @@ import { type RunCache, runKey } from '../commit/run-cache.ts';
 import { type RowStatements, SqliteRun, YIELD_ROWS } from './rows.ts';
 import { INSERT_ROWS, type LogStatements } from './statements.ts';
 
+export type CommitTablesParts = {
+  statements: LogStatements;
+  rows: RowStatements;
+  cache: RunCache<SqliteRun>;
+  /** Whether the database is in memory. */
+  isInMemory: boolean;
+};
+
 /**
  * The SQL of a commit. It runs inside one BEGIN IMMEDIATE, so that no other process (`sqlite3` in a shell, for example) can
  * change the tables. In this process slices are kept back while a commit is open.
@@ -15,17 +23,20 @@ export class SqliteCommitTables implements CommitTables<SqliteRun> {
   readonly #statements: LogStatements;
   readonly #rows: RowStatements;
   readonly #cache: RunCache<SqliteRun>;
+  readonly #isInMemory: boolean;
   #dataVersion: unknown;
 
-  constructor(statements: LogStatements, rows: RowStatements, cache: RunCache<SqliteRun>) {
+  constructor({ statements, rows, cache, isInMemory }: CommitTablesParts) {
     this.#statements = statements;
     this.#rows = rows;
     this.#cache = cache;
+    this.#isInMemory = isInMemory;
   }
 
   begin(): void {
     const { begin, dataVersion } = this.#statements;
     begin.run();
+    if (this.#isInMemory) return; // It has no other connection.
     // It changes with each commit of another connection.
     const { data_version } = dataVersion.get() as { data_version: number };
     if (data_version !== this.#dataVersion) this.#cache.clear();

@@ -74,7 +74,7 @@ async function openQueue(driver?: string) {
     state,
     statements,
     group: {
-      tables: new SqliteCommitTables(statements, rows, new RunCache()),
+      tables: new SqliteCommitTables({ statements, rows, cache: new RunCache(), isInMemory: false }),
       fold: foldEvent,
       now: Date.now,
       order: new KeyOrder(),

@@ -151,6 +151,19 @@ test('[L70] of two decisions in two commits, the check of the second has the fir
   await expectFolded(log);
 });
 
+test('[L70] a late event that moves the start of a running stage moves the stage in the order of starts', async () => {
+  const { log } = await open();
+  const begin = (stageId: string, at: number) =>
+    append(log, draft('stage.started', { stageId, timestamp: instant(at) }));
+  await begin('x', 20);
+  await begin('y', 10);
+  await begin('x', 1);
+  await begin('z', 30);
+  await append(log, draft('stage.completed', { stageId: 'z', timestamp: instant(31) }));
+  await expectFolded(log);
+  expect((await viewOf(log, 'p', 'r'))?.run.currentStageId).toBe('y');
+});
+
 test('[L70] the rows in memory have a bound, and a row that is written again and again counts once', () => {
   const cache = new RunCache();
   const header = { counts: { stages: 2, artifacts: 0 } } as never;
@@ -169,7 +182,8 @@ test('[L70] the rows in memory have a bound, and a row that is written again and
 test('[L70] the header of a run counts with the length of its text, once', async () => {
   const database = await openDatabase();
   const cache = new RunCache<SqliteRun>();
-  const tables = new SqliteCommitTables(prepareStatements(database.db), prepareRowStatements(database.db), cache);
+  const [statements, rowStatements] = [prepareStatements(database.db), prepareRowStatements(database.db)];
+  const tables = new SqliteCommitTables({ statements, rows: rowStatements, cache, isInMemory: false });
   const labels = Object.fromEntries(upTo(64).map((name) => [name, 'x'.repeat(200)]));
   const commit = (seq: number) => {
     tables.begin();
@@ -213,7 +227,8 @@ test('[L70] a commit of a run in memory reads no row, and a further stage is rea
   const { findRun, stage } = statements;
   const counted = { ...statements, findRun: counting('run', findRun, findRun), stage: counting('stage', stage, stage) };
   const cache = new RunCache<SqliteRun>();
-  const tables = new SqliteCommitTables(prepareStatements(database.db), counted as never, cache);
+  const parts = { statements: prepareStatements(database.db), rows: counted as never, cache, isInMemory: false };
+  const tables = new SqliteCommitTables(parts);
   let seq = 0;
   const commit = (stageId: string) => {
     tables.begin();
@@ -262,7 +277,7 @@ test('[L72] a commit of events with ids that Runwire makes writes few pages of t
     await publish(100);
     return (await stat(`${path}-wal`)).size;
   };
-  expect(await bytesWith(newEventId)).toBeLessThan(0.6 * (await bytesWith(randomUUID)));
+  expect(await bytesWith(() => newEventId())).toBeLessThan(0.6 * (await bytesWith(randomUUID)));
 });
 
 test('[L61] events of a run set no indexed column of runs until its status, or the era of its position, changes', async () => {

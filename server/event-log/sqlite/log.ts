@@ -115,7 +115,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       onRemoved,
       beside: [access, producerState, webhooks],
     });
-    const tables = new SqliteCommitTables(statements, rows, cache);
+    const tables = new SqliteCommitTables({ statements, rows, cache, isInMemory: !database.files });
     const group = { tables, fold, now, order: new KeyOrder() };
     const queue = { database, state, statements, group, health, onCommit, onCommitFailure };
     const log = new SqliteLog({ ...queue, index, access, onFailure });

@@ -58,8 +58,8 @@ export class SqliteRun extends CachedRun implements WritableTables {
   #next: RunRow | undefined;
   readonly #written: Written[] = [];
 
-  constructor(statements: RowStatements, projectId: string, runId: string, row?: RunRow, before?: SqliteRun) {
-    super(projectId, runId, row, before);
+  constructor(statements: RowStatements, projectId: string, runId: string, row?: RunRow) {
+    super(projectId, runId, row);
     this.#statements = statements;
   }
 
@@ -101,10 +101,9 @@ export class SqliteRun extends CachedRun implements WritableTables {
     const rowId = this.#writeHeader(header);
     const { lastSeq } = header;
     for (const [stageId, stage, stored] of stages) {
-      const key = indexedKey(stage);
       const state = JSON.stringify(stage);
-      if (stored && indexedKey(stored) === key) updateStage.run(lastSeq, state, rowId, stageId);
-      else putStage.run(rowId, stageId, lastSeq, key, state);
+      if (stored && isKeyedAlike(stored, stage)) updateStage.run(lastSeq, state, rowId, stageId);
+      else putStage.run(rowId, stageId, lastSeq, indexedKey(stage), state);
       if (this.#isPaused('stage', stageId, stage, state)) yield;
     }
     for (const [artifactId, artifact] of artifacts) {
@@ -122,10 +121,11 @@ export class SqliteRun extends CachedRun implements WritableTables {
   /** The run once its transaction is committed. */
   committed(): SqliteRun {
     if (!this.#next) return this;
-    // A run that was new has no rows but those it has written.
-    const { projectId, runId, row } = this;
-    const run = new SqliteRun(this.#statements, projectId, runId, this.#next, row && this);
+    const run = this.row ? this : new SqliteRun(this.#statements, this.projectId, this.runId);
+    run.row = this.#next;
+    this.#next = undefined;
     for (const { kind, id, row, length } of this.#written) run.put(kind, id, row, length);
+    this.#written.length = 0;
     return run;
   }
 
@@ -158,6 +158,9 @@ const rowOf = (rowId: number, header: RunHeader, { length }: string): RunRow => 
   header,
   length,
 });
+/** Whether {@link indexedKey} is the same for two versions of a stage. */
+const isKeyedAlike = (a: Stage, b: Stage): boolean =>
+  a.status === 'running' ? b.status === 'running' && a.startedAt === b.startedAt : b.status !== 'running';
 const indexedKey = (stage: Stage): string | null => (stage.status === 'running' ? startKey(stage) : null);
 
 /** 4,096 positions are an era: an index of eras finds the runs that changed after a position, and is seldom written. */
