@@ -16,7 +16,7 @@ import { type Guard, guardInSlices, guardRefusal, type PhiPolicy } from '../phi/
 import { Checks } from './checks.ts';
 import { draftCheck } from './draft-rules.ts';
 import { sizeOf } from './draft-size.ts';
-import { partsOfPlan, pathInPlan } from './plan-parts.ts';
+import { mayBeLargePlan, partsOfPlan, pathInPlan } from './plan-parts.ts';
 
 /**
  * The event bus publishes drafts (events before they are logged). `publish` checks the drafts against the schemas,
@@ -112,10 +112,15 @@ export class EventBus<R extends Registry> {
       return ready.length === drafts.length ? appending : receiptsOfWhole(appending, ready);
     });
     this.#onPublished(performance.now() - begun);
-    const duplicates = receipts.filter((receipt) => receipt.isDuplicate).length;
-    this.#published += receipts.length - duplicates;
-    const seq = receipts.reduce((highest, receipt) => Math.max(highest, receipt.seq), 0);
-    return { accepted: receipts.length - duplicates, duplicates, seq, receipts };
+    let duplicates = 0;
+    let seq = 0;
+    for (const receipt of receipts) {
+      if (receipt.isDuplicate) duplicates++;
+      if (receipt.seq > seq) seq = receipt.seq;
+    }
+    const accepted = receipts.length - duplicates;
+    this.#published += accepted;
+    return { accepted, duplicates, seq, receipts };
   }
 
   /** Calls the observer with each event that is logged from now on, in order, once the event is durable. */
@@ -163,9 +168,10 @@ export class EventBus<R extends Registry> {
     const issues: DraftIssue[] = [];
     const ready: Checked[] = [];
     let yieldedAt = performance.now();
-    for (const [index, whole] of drafts.entries()) {
-      if (issues.length >= ISSUE_LIMIT) break;
-      for (const { draft, stagesFrom } of yield* partsOfPlan(whole)) {
+    for (let index = 0; index < drafts.length && issues.length < ISSUE_LIMIT; index++) {
+      const whole = drafts[index];
+      const parts = mayBeLargePlan(whole) ? yield* partsOfPlan(whole) : [{ draft: whole, stagesFrom: 0 }];
+      for (const { draft, stagesFrom } of parts) {
         // Checked before the schema: the schema's time and number of issues grow with the size of the draft.
         const bytes = sizeOf(draft);
         size.bytes += bytes;
@@ -202,17 +208,18 @@ export class EventBus<R extends Registry> {
 
   *#guarded(drafts: Checked[], policy: PhiPolicy): Generator<undefined, Checked[]> {
     const issues: DraftIssue[] = [];
-    const guarded: Checked[] = [];
     let yieldedAt = performance.now();
-    for (const { draft, index, stagesFrom, isNewId } of drafts) {
+    for (const checked of drafts) {
+      const { draft, index, stagesFrom } = checked;
       const { eventId } = draft; // The guard may change the draft itself.
       try {
         const kept = yield* guardInSlices(this.#guard, draft, policy);
         // The schema of an own type may refuse a redacted text, as `z.email()` does.
         const issue = kept === draft ? undefined : this.#schema.safeParse(kept).error?.issues[0];
-        if (issue) {
+        if (issue)
           issues.push({ index, path: pathInPlan(describeIssue(issue).path, stagesFrom), message: UNREDACTABLE });
-        } else guarded.push({ draft: kept, index, stagesFrom, isNewId: isNewId && kept.eventId === eventId });
+        checked.draft = kept;
+        if (kept.eventId !== eventId) checked.isNewId = false;
       } catch (error) {
         const { path, message, isDefect } = guardRefusal(error);
         if (isDefect) this.#health.note('the PHI guard failed; the draft is refused', { type: draft.type });
@@ -223,7 +230,7 @@ export class EventBus<R extends Registry> {
       yieldedAt = performance.now();
     }
     if (issues.length > 0) throw refusal('PHI_REJECTED', issues);
-    return guarded;
+    return drafts;
   }
 }
 

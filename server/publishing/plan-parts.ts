@@ -18,12 +18,19 @@ const MAX_ID_LENGTH = 200;
 /** A draft to check. `stagesFrom`: number of stages in the parts before. */
 export type DraftPart = { draft: unknown; stagesFrom: number };
 
-/** Yields now and then; returns the draft itself, or its parts. */
-export function* partsOfPlan(draft: unknown): Generator<undefined, DraftPart[]> {
-  const whole = [{ draft, stagesFrom: 0 }];
+/** A plan of fewer stages is not larger than a draft may be, unless the check of the draft refuses it. */
+const MIN_STAGES = 50;
+
+/** Whether {@link partsOfPlan} may divide a draft. */
+export const mayBeLargePlan = (draft: unknown): draft is { stages: unknown[] } => {
   const { type, stages } = (draft ?? {}) as { type?: unknown; stages?: unknown };
-  // A plan of so few stages is not larger than a draft may be, unless the check of the draft refuses it.
-  if (type !== 'run.created' || !Array.isArray(stages) || stages.length < YIELD_STAGES / 4) return whole;
+  return type === 'run.created' && Array.isArray(stages) && stages.length >= MIN_STAGES;
+};
+
+/** Yields now and then; returns the draft itself, or its parts. */
+export function* partsOfPlan(draft: { stages: unknown[] }): Generator<undefined, DraftPart[]> {
+  const whole = [{ draft, stagesFrom: 0 }];
+  const { stages } = draft;
   const starts: number[] = [];
   let bytes = 0;
   let total = 0;
@@ -38,12 +45,12 @@ export function* partsOfPlan(draft: unknown): Generator<undefined, DraftPart[]> 
     }
     if (index % YIELD_STAGES === 0) yield;
   }
-  if (total + sizeOf({ ...(draft as object), stages: [] }) <= DRAFT_LIMIT_BYTES) return whole;
+  if (total + sizeOf({ ...draft, stages: [] }) <= DRAFT_LIMIT_BYTES) return whole;
   const { labels: _, createdBy: _by, parentRunId: _parent, ...rest } = draft as { [name: string]: unknown };
   const eventId = (draft as { eventId?: unknown }).eventId ?? newEventId(randomUUID());
   return starts.map((start, part) => {
     const some = stages.slice(start, starts[part + 1]);
-    if (part === 0) return { draft: { ...(draft as object), stages: some, eventId }, stagesFrom: 0 };
+    if (part === 0) return { draft: { ...draft, stages: some, eventId }, stagesFrom: 0 };
     return { draft: { ...rest, stages: some, stagesFrom: start, eventId: idOfPart(eventId, part) }, stagesFrom: start };
   });
 }
