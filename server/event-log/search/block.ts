@@ -1,4 +1,5 @@
-import { eachTerm } from './terms.ts';
+import { LOWER_CASE } from '../../../shared/search-text.ts';
+import { eachTerm, type TermSink } from './terms.ts';
 
 /**
  * A block is the unit of the search index. It covers up to {@link BLOCK_EVENTS} events of one project. It maps each term (a
@@ -26,12 +27,16 @@ const DIGIT_BITS = 5;
 const digitCodes = Uint8Array.from({ length: DIGITS }, (_, digit) => digit.toString(DIGITS).charCodeAt(0));
 const digitsOf = Array.from({ length: BLOCK_EVENTS }, (_, place) => place.toString(DIGITS).padStart(2, '0'));
 
+/** Number of terms that a block finds without a text, by their hashes. */
+const RECENT_TERMS = 512;
+
 export type Chunk = { first: string; lines: string };
 
 export class Block implements BlockTerms {
   readonly projectId: string;
   readonly seqs: number[];
   readonly #places: Map<string, number[]>;
+  #recent: RecentTerms | undefined;
 
   constructor(projectId: string, seqs: number[] = [], places = new Map<string, number[]>()) {
     this.projectId = projectId;
@@ -51,12 +56,14 @@ export class Block implements BlockTerms {
 
   /** Adds an event, by its JSON. Its `seq` must be greater than the `seq` of each event in the block. */
   add(seq: number, json: string): void {
-    const place = this.seqs.push(seq) - 1;
-    eachTerm(json, (term) => this.#put(place, term));
+    this.seqs.push(seq);
+    this.#recent ??= new RecentTerms(this.seqs, this.#places);
+    eachTerm(json, this.#recent);
   }
 
   /** Removes all terms of some events. The events keep their places, because the terms of other events refer to places. */
   drop(isGone: (seq: number) => boolean): void {
+    this.#recent = undefined;
     const gone = new Set(this.seqs.flatMap((seq, place) => (isGone(seq) ? [place] : [])));
     for (const [term, places] of this.#places) {
       const kept = places.filter((place) => !gone.has(place));
@@ -69,14 +76,8 @@ export class Block implements BlockTerms {
   replace(termsOf: ReadonlyMap<number, ReadonlySet<string>>): void {
     this.drop((seq) => termsOf.has(seq));
     for (const [place, seq] of this.seqs.entries()) {
-      for (const term of termsOf.get(seq) ?? []) this.#put(place, term);
+      for (const term of termsOf.get(seq) ?? []) put(this.#places, term, place);
     }
-  }
-
-  #put(place: number, term: string): void {
-    const places = this.#places.get(term);
-    if (!places) this.#places.set(copyOf(term), [place]);
-    else if (places[places.length - 1] !== place) places.push(place);
   }
 
   /** Calls `found` with the places of each term that satisfies the condition. */
@@ -115,6 +116,61 @@ export class Block implements BlockTerms {
     }
     return new Block(projectId, seqs, places);
   }
+}
+
+/** Adds a place to a term, and returns the places of the term. */
+function put(placesOf: Map<string, number[]>, term: string, place: number): number[] {
+  const places = placesOf.get(term);
+  if (!places) {
+    const first = [place];
+    placesOf.set(copyOf(term), first);
+    return first;
+  }
+  if (places[places.length - 1] !== place) places.push(place);
+  return places;
+}
+
+/** Adds the last event's terms to a block. Most of them were there before, and are found by the hashes of their texts. */
+class RecentTerms implements TermSink {
+  readonly #seqs: readonly number[];
+  readonly #placesOf: Map<string, number[]>;
+  readonly #terms: string[] = new Array(RECENT_TERMS).fill('');
+  readonly #places: (number[] | undefined)[] = new Array(RECENT_TERMS).fill(undefined);
+
+  constructor(seqs: readonly number[], placesOf: Map<string, number[]>) {
+    this.#seqs = seqs;
+    this.#placesOf = placesOf;
+  }
+
+  addKnown(json: string, start: number, end: number, hash: number, prefix: string): boolean {
+    const slot = slotOf(hash);
+    const places = this.#places[slot];
+    if (places === undefined || !isTerm(this.#terms[slot] as string, json, start, end, prefix)) return false;
+    const place = this.#seqs.length - 1;
+    if (places[places.length - 1] !== place) places.push(place);
+    return true;
+  }
+
+  add(term: string, hash: number | undefined): void {
+    const places = put(this.#placesOf, term, this.#seqs.length - 1);
+    if (hash === undefined) return;
+    const slot = slotOf(hash);
+    this.#terms[slot] = copyOf(term);
+    this.#places[slot] = places;
+  }
+}
+
+const slotOf = (hash: number): number => (hash ^ (hash >>> 15)) & (RECENT_TERMS - 1);
+
+/** Whether a term is a prefix with a part of a JSON text, whose case is ignored if there is no prefix. */
+function isTerm(term: string, json: string, start: number, end: number, prefix: string): boolean {
+  const offset = prefix.length;
+  if (term.length !== offset + end - start || !term.startsWith(prefix)) return false;
+  const caseBit = offset === 0 ? LOWER_CASE : 0;
+  for (let at = start; at < end; at++) {
+    if ((json.charCodeAt(at) | caseBit) !== term.charCodeAt(offset + at - start)) return false;
+  }
+  return true;
 }
 
 /** Returns the range of the chunks, by the first term of each one, that can have a term (`isPrefix`: that begins with it). */

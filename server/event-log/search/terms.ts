@@ -29,7 +29,12 @@ const FIELD = '\u0001';
 const UUID = '\u0002';
 
 type Field = 'actor' | 'run' | 'type';
-export const fieldTerm = (field: Field, value: string): string => `${FIELD}${field} ${value}`;
+const prefixOf = { actor: `${FIELD}actor `, run: `${FIELD}run `, type: `${FIELD}type ` } as const;
+export const fieldTerm = (field: Field, value: string): string => prefixOf[field] + value;
+
+/** A longer word of an ASCII text has another term, or occurs once, as UUIDs do. */
+const MAX_COMMON_CHARS = 32;
+const INSTANT_LENGTH = 24;
 
 function wordTerm(word: string): string {
   if (isUuid(word)) return UUID + word;
@@ -58,14 +63,31 @@ const BACKSLASH = 0x5c;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
+/** The terms of events, as {@link eachTerm} finds them. */
+export interface TermSink {
+  /**
+   * Adds the term that has a prefix and ends with a part of the JSON, if the sink knows it. Returns false otherwise. So the
+   * common terms need no text of their own. Without a prefix, the part is a word, and its case is ignored.
+   */
+  addKnown(json: string, start: number, end: number, hash: number, prefix: string): boolean;
+  /** Adds a term. `hash`: of the term that {@link addKnown} has not known. */
+  add(term: string, hash: number | undefined): void;
+}
+
 /**
- * Calls `found` with each term of an event, some more than once. `json`: the event as `canonicalJson` has made it, without
+ * Gives the sink each term of an event, some more than once. `json`: the event as `canonicalJson` has made it, without
  * spaces. Names of fields and labels, and instants, have no terms.
  */
-export function eachTerm(json: string, found: (term: string) => void): void {
+export function eachTerm(json: string, sink: TermSink): void {
   const isPlain = isAscii(json);
+  const addWord = (start: number, end: number, hash: number) => {
+    const isCommon = end - start <= MAX_COMMON_CHARS;
+    if (isCommon && sink.addKnown(json, start, end, hash, '')) return;
+    sink.add(wordTerm(json.slice(start, end).toLowerCase()), isCommon ? hash : undefined);
+  };
   let depth = 0;
   let field: Field | undefined;
+  let escapeAt = json.indexOf('\\');
   for (let at = 0; at < json.length; at++) {
     const code = json.charCodeAt(at);
     if (code === OPEN_BRACE) depth++;
@@ -77,18 +99,28 @@ export function eachTerm(json: string, found: (term: string) => void): void {
       field = depth === 1 ? fieldOf(json, start, at) : undefined;
       continue;
     }
-    const raw = json.slice(start, at);
-    const hasEscape = raw.includes('\\');
-    const text = hasEscape ? unescaped(raw) : raw;
-    if (field) found(fieldTerm(field, text));
-    field = undefined;
-    if (isInstant(text)) continue;
-    if (isPlain && !hasEscape) eachAsciiWord(text, (word) => found(wordTerm(word)));
-    else {
-      const words = wordsOf(text);
-      for (let index = 0; index < words.length; index++) found(termAt(words, index));
+    if (escapeAt !== -1 && escapeAt < start) escapeAt = json.indexOf('\\', start);
+    if (!isPlain || (escapeAt !== -1 && escapeAt < at)) {
+      const text = unescaped(json.slice(start, at));
+      if (field) sink.add(fieldTerm(field, text), undefined);
+      if (!isInstant(text)) addWords(text, sink);
+    } else {
+      if (field) addField(json, start, at, field, sink);
+      if (at - start !== INSTANT_LENGTH || !isInstant(json.slice(start, at))) eachAsciiWord(json, start, at, addWord);
     }
+    field = undefined;
   }
+}
+
+function addWords(text: string, sink: TermSink): void {
+  const words = wordsOf(text);
+  for (let index = 0; index < words.length; index++) sink.add(termAt(words, index), undefined);
+}
+
+function addField(json: string, start: number, end: number, field: Field, sink: TermSink): void {
+  let hash = field.length;
+  for (let at = start; at < end; at++) hash = (Math.imul(hash, 31) + json.charCodeAt(at)) | 0;
+  if (!sink.addKnown(json, start, end, hash, prefixOf[field])) sink.add(fieldTerm(field, json.slice(start, end)), hash);
 }
 
 /** The place of the quote that ends a string. */
@@ -121,6 +153,6 @@ function fieldOf(json: string, start: number, end: number): Field | undefined {
 /** Returns the terms of an event. */
 export function termsOf(json: string): Set<string> {
   const terms = new Set<string>();
-  eachTerm(json, (term) => terms.add(term));
+  eachTerm(json, { addKnown: () => false, add: (term) => void terms.add(term) });
   return terms;
 }
