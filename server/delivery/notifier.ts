@@ -5,7 +5,7 @@ import { messageSuffix } from './frames.ts';
 import { FanOutGroup, type Subscriber } from './group.ts';
 import { liveAt } from './messages.ts';
 import type { FrameSink } from './transport.ts';
-import { type Filter, topicOf, type Waiter, type Wake } from './waiting.ts';
+import { type Filter, kindOf, topicOf, type Waiter, type Wake } from './waiting.ts';
 
 /**
  * Finds the readers (the server's side of subscriptions) that wait for an event, by the topics of the event. It visits no
@@ -32,6 +32,8 @@ export class Notifier {
   readonly #log: NotifiedLog;
   readonly #counts: { delivered: number };
   readonly #topics = new Map<string, Topic>();
+  /** Number of open topics by kind: a kind without any is not looked up for each event. */
+  readonly #open = { all: 0, project: 0, run: 0, id: 0, user: 0, nothing: 0 };
   #history: History;
   #isClosed = false;
   /** Whether a waiting reader may have sent less than the head of the log. */
@@ -121,10 +123,12 @@ export class Notifier {
     for (const record of records) {
       if (this.#topics.size === 0) return;
       const { projectId, runId, users } = record;
-      this.#notifyTopic('all', record, due);
-      this.#notifyTopic(topicOf.scope({ kind: 'project', projectId }), record, due);
-      this.#notifyTopic(topicOf.scope({ kind: 'run', projectId, runId }), record, due);
-      this.#notifyTopic(topicOf.runId(runId), record, due);
+      const open = this.#open;
+      if (open.all > 0) this.#notifyTopic('all', record, due);
+      if (open.project > 0) this.#notifyTopic(topicOf.scope({ kind: 'project', projectId }), record, due);
+      if (open.run > 0) this.#notifyTopic(topicOf.scope({ kind: 'run', projectId, runId }), record, due);
+      if (open.id > 0) this.#notifyTopic(topicOf.runId(runId), record, due);
+      if (open.user === 0) continue;
       for (const userId of users ?? []) this.#notifyTopic(topicOf.scope({ kind: 'user', userId }), record, due);
     }
     if (due.size > 0) this.#send(due, before);
@@ -244,6 +248,7 @@ export class Notifier {
     if (!topic) {
       topic = new Topic();
       this.#topics.set(name, topic);
+      this.#open[kindOf(name)]++;
     }
     return topic;
   }
@@ -260,6 +265,7 @@ export class Notifier {
   #deleteIfEmpty(name: string, topic: Topic): void {
     if (topic.waiters.size === 0 && topic.groups.size === 0 && this.#topics.get(name) === topic) {
       this.#topics.delete(name);
+      this.#open[kindOf(name)]--;
     }
   }
 }

@@ -33,6 +33,10 @@ export type Waiter = {
   readonly wake: (wake: Wake) => void;
 };
 
+type TopicKind = Scope['kind'] | 'id' | 'nothing';
+/** The kind of a topic is the first word of its name. */
+export const kindOf = (topic: string): TopicKind => topic.split(' ', 1)[0] as TopicKind;
+
 export const topicOf = {
   scope(scope: Scope): string {
     switch (scope.kind) {
