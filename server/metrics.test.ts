@@ -1,5 +1,6 @@
-import { Registry } from 'prom-client';
+import { Histogram, Registry } from 'prom-client';
 import { expect, test } from 'vitest';
+import { Distribution } from './distribution.ts';
 import { addProcessMetrics, Metrics, type MetricsParts } from './metrics.ts';
 
 test('[Q13] scrapes compute the totals over all connections at most once a second', async () => {
@@ -33,4 +34,17 @@ test('[Q13] the metrics of the process do not contain the version of Node', asyn
   const text = await registry.metrics();
   expect(text).toContain('process_cpu_seconds_total');
   expect(text).not.toContain(process.version);
+});
+
+test('[Q13] a distribution has the text of a histogram of prom-client with the same values', async () => {
+  const [own, other] = [new Registry(), new Registry()];
+  const bounds = [0.5, 1, 25];
+  const distribution = new Distribution('runwire_some_seconds', 'Some.', bounds, own);
+  const histogram = new Histogram({ name: 'runwire_some_seconds', help: 'Some.', buckets: bounds, registers: [other] });
+  expect(await own.metrics()).toBe(await other.metrics());
+  for (const value of [0, 0.5, 0.6, 1, 25, 25.5, 1_000, 7]) {
+    distribution.observe(value);
+    histogram.observe(value);
+  }
+  expect(await own.metrics()).toBe(await other.metrics());
 });

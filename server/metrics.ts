@@ -1,6 +1,7 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { AccessLogger } from './audit/access-logger.ts';
 import type { Delivery } from './delivery/delivery.ts';
+import { Distribution } from './distribution.ts';
 import type { Log } from './event-log/contract/log.ts';
 import type { Health } from './health.ts';
 
@@ -51,9 +52,9 @@ const emptySecond = (): Second => ({ publishMs: [], commitMs: [], refused: {} })
 export class Metrics {
   readonly registry = new Registry();
   readonly #rejections: Counter<'reason'>;
-  readonly #publish: Histogram;
-  readonly #commit: Histogram;
-  readonly #batch: Histogram;
+  readonly #publish: Distribution;
+  readonly #commit: Distribution;
+  readonly #batch: Distribution;
   readonly #files: Gauge<'file'>;
   readonly #commitFailures: Counter;
   #second = emptySecond();
@@ -61,20 +62,20 @@ export class Metrics {
 
   constructor() {
     const registers = [this.registry];
-    const histogram = (name: string, help: string, buckets: number[]) =>
-      new Histogram({ name: `runwire_${name}`, help, buckets, registers });
+    const distribution = (name: string, help: string, bounds: readonly number[]) =>
+      new Distribution(`runwire_${name}`, help, bounds, this.registry);
     this.#rejections = new Counter({
       name: 'runwire_rejections_total',
       help: 'Requests answered with an error, by error code.',
       labelNames: ['reason'],
       registers,
     });
-    this.#publish = histogram(
+    this.#publish = distribution(
       'publish_to_write_seconds',
       'Time from a publish call until its events are durable and written to the sockets of waiting readers.',
       LATENCY_SECONDS,
     );
-    this.#commit = histogram('log_commit_seconds', 'Duration of a commit to the event log.', LATENCY_SECONDS);
+    this.#commit = distribution('log_commit_seconds', 'Duration of a commit to the event log.', LATENCY_SECONDS);
     this.#commitFailures = new Counter({
       name: 'runwire_log_commit_failures_total',
       help: 'Commits that the event log has refused because of its file, its disk or its lock.',
@@ -86,7 +87,7 @@ export class Metrics {
       labelNames: ['file'],
       registers,
     });
-    this.#batch = histogram('log_commit_events', 'Events in a commit to the event log.', BATCH_EVENTS);
+    this.#batch = distribution('log_commit_events', 'Events in a commit to the event log.', BATCH_EVENTS);
   }
 
   commitFailed(): void {
