@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { expect, test } from 'vitest';
@@ -63,25 +62,22 @@ test('[Q13] /metrics counts published, delivered, refused and replayed events, g
 test('[Q13] a request that its client closes is not counted as a refusal', async () => {
   await using server = await startServer();
   const authorization = `Bearer ${await tokenFor()}`;
-  const left: Promise<unknown>[] = [];
   const leave = (path: string) => {
     const socket = connect(server.port, '127.0.0.1');
-    left.push(once(socket, 'close'));
     const head = `POST ${path} HTTP/1.1\r\nhost: ${server.host}\r\nauthorization: ${authorization}\r\ncontent-type: application/json\r\n`;
     socket.write(`${head}content-length: 100\r\n\r\n{"json"`, () => setImmediate(() => socket.destroy()));
   };
-  for (let count = 0; count < 20; count++) {
-    leave('/trpc/run.get');
-    leave('/api/v1/events');
-  }
-  await Promise.all(left);
-  // The access record has each of them.
+  // The access record has each request that has begun.
   const { audit } = server.router.createCaller({ principal: everyone });
   const recorded = async () => {
     const { entries } = await audit.access({ outcome: 'INVALID_INPUT', limit: 500 });
     return entries.reduce((sum, { count }) => sum + count, 0);
   };
-  await expect.poll(recorded).toBe(40);
+  // One by one: a request that waits for its turn does not begin once its client has left.
+  for (let count = 0; count < 10; count++) {
+    leave(count % 2 === 0 ? '/trpc/run.get' : '/api/v1/events');
+    await expect.poll(recorded).toBe(count + 1);
+  }
   const metrics = await metricsOf(server.url);
   expect([...metrics.keys()].filter((name) => name.startsWith('runwire_rejections_total'))).toEqual([]);
 });
