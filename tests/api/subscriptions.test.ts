@@ -462,7 +462,8 @@ describe('direct delivery', () => {
       await wire.until(() => wire.messages.filter(({ id }) => id === 'named').length === 2);
       wire.send({ id: 'named', method: 'subscription.stop' });
       await wire.until(() => wire.messages.filter(({ id }) => id === 'named').length === 3);
-      await wire.subscribe('onEvent', {}, 'none').error();
+      const wrong = wire.subscribe('onEvent', {}, 'none');
+      await wire.until(() => wrong.messages.at(-1)?.result?.type === 'stopped'); // After its error.
       return [...wire.texts].sort();
     };
     const direct = await sentBy('direct');
