@@ -6,8 +6,8 @@ import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import { countedWebSocket, everyone, progress, startServer, tokenFor } from '../../tests/support/harness.ts';
 import { createRunwireClient } from '../index.ts';
 
-/** Subscribes to a run for `forMs` while events are published, and checks that every event arrived once. */
-async function readWhile(forMs: number, fetchToken: () => Promise<string>, options: RunServerOptions = {}) {
+/** Subscribes to a run while a condition holds and events are published, and checks that every event arrived once. */
+async function readWhile(holds: () => boolean, fetchToken: () => Promise<string>, options: RunServerOptions = {}) {
   await using server = await startServer(options);
   const sockets = countedWebSocket();
   const { client, connection } = createRunwireClient({
@@ -25,15 +25,12 @@ async function readWhile(forMs: number, fetchToken: () => Promise<string>, optio
     { runId: 'r1', from: 'start' },
     { onData: ({ data }) => void items.push(data as RunEvent | StreamSignal), onError },
   );
-  const until = performance.now() + forMs;
-  for (let n = 0; performance.now() < until; n++) {
+  for (let n = 0; holds(); n++) {
     await server.bus.publish([progress('r1', n % 100)], { actor: 'ada' });
     if (n % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   }
   const count = server.log.head;
-  await vi.waitFor(() => expect(items.some((item) => !isSignal(item) && item.runSeq === count)).toBe(true), {
-    timeout: 5_000,
-  });
+  await expect.poll(() => items.some((item) => !isSignal(item) && item.runSeq === count)).toBe(true);
   const runSeqs = items.flatMap((item) => (isSignal(item) ? [] : [item.runSeq]));
   expect(runSeqs).toEqual(Array.from({ length: count }, (_, index) => index + 1));
   expect(items.filter((item) => item.type === 'stream.gap')).toEqual([]);
@@ -43,10 +40,9 @@ async function readWhile(forMs: number, fetchToken: () => Promise<string>, optio
 
 describe('a client with tokens of a few seconds, during publishing', () => {
   test('[C9] keeps one socket and misses no event', async () => {
-    const fetchToken = vi.fn(() => tokenFor({ ttlSeconds: 3 }));
-    const { opened, states } = await readWhile(7_000, fetchToken);
+    const fetchToken = vi.fn(() => tokenFor({ ttlSeconds: 6 }));
+    const { opened, states } = await readWhile(() => fetchToken.mock.calls.length < 4, fetchToken);
     expect(opened).toBe(1);
-    expect(fetchToken.mock.calls.length).toBeGreaterThanOrEqual(3);
     expect(states.filter((state) => state === 'reconnecting' || state === 'failed')).toEqual([]);
   });
 
@@ -57,8 +53,8 @@ describe('a client with tokens of a few seconds, during publishing', () => {
       fetched++;
       return Promise.resolve(String(Date.now() + 1_500));
     };
-    const { opened } = await readWhile(4_500, fetchToken, { authenticate });
+    const { opened } = await readWhile(() => fetched < 4, fetchToken, { authenticate });
     expect(opened).toBeGreaterThanOrEqual(3);
-    expect(fetched).toBe(opened);
+    expect(fetched - opened).toBeLessThanOrEqual(1); // The last token may be without its socket yet.
   });
 });

@@ -34,7 +34,7 @@ test('[C18] after a change of the user nothing of the former one is delivered, a
   const { events } = await client.run.history.query({ runId: 'of-bob' });
   expect(events.map(({ actor }) => actor)).toEqual(['bob']);
   await expect(client.run.history.query({ runId: 'of-ann' })).rejects.toThrow();
-  expect(server.getStats()).toMatchObject({ connections: 1, subscriptions: 1 });
+  await expect.poll(() => server.getStats()).toMatchObject({ connections: 1, subscriptions: 1 });
 });
 
 test('[C18] after the token of another user was refused, the state is failed, and the next user connects at once', async () => {
