@@ -32,9 +32,9 @@ export type RoundResult = {
 
 const secret = 'a secret of the rounds, 32 bytes long or more';
 /** Time for the readers after the last event. A healthy one needs a second; the rest is for slow machines. */
-const ARRIVAL_MS = 30_000;
+const ARRIVAL_MS = 60_000;
 /** Time for publishing and for the steps on the server. */
-const PUBLISHING_MS = 90_000;
+const PUBLISHING_MS = 180_000;
 const COPIES_IN_PILE = 8;
 
 export async function runRound({ script, seed, sabotage }: RoundOptions): Promise<RoundResult> {

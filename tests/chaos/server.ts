@@ -12,7 +12,7 @@ import type { Answers, Asked, Ready, ServeOptions } from './serve.ts';
 /** The server process as seen by its parent: started, killed, and restarted on the same port. */
 
 /** A supervisor kills after ten seconds; this machine may be busy. */
-const STOP_MS = 20_000;
+const STOP_MS = 60_000;
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
