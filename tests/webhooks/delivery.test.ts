@@ -69,7 +69,7 @@ test('[O3] a delivery that is tried again holds back its run, and no other run o
 });
 
 test('[O6] a dead, a hanging and a slow receiver delay the others by nothing', async () => {
-  await using server = await openWithWebhooks();
+  await using server = await openWithWebhooks({ webhookRetries: { ...quick, timeoutMs: 2_000 } });
   await using dead = await Receiver.open();
   await dead.stop();
   await using hanging = await Receiver.open(() => undefined);
@@ -165,7 +165,7 @@ test('[O4] a Retry-After is followed by all deliveries of the webhook', async ()
 });
 
 test('[O4] a receiver that does not answer in time, and one that redirects, have not taken the message', async () => {
-  await using server = await openWithWebhooks();
+  await using server = await openWithWebhooks({ webhookRetries: { ...quick, timeoutMs: 2_000 } });
   await using target = await Receiver.open();
   await using receiver = await Receiver.open((_message, response, earlier) => {
     if (earlier === 0) return undefined;

@@ -260,7 +260,7 @@ test('[O11] an address inside the network is refused when it is saved, tested an
   const send = async (host: string) => {
     const resolver = (_: string, callback: (error: null, found: { address: string; family: number }[]) => void) =>
       callback(null, [{ address: '127.0.0.1', family: 4 }]);
-    const sender = new WebhookSender({ addresses: new WebhookAddresses([], resolver), timeoutMs: 1_000 });
+    const sender = new WebhookSender({ addresses: new WebhookAddresses([], resolver), timeoutMs: 10_000 });
     const message = { messageId: 'msg_1', body: '{}', secrets: ['whsec_QQ=='] };
     const url = receiver.url.replace('127.0.0.1', host);
     const answer = await sender.send({ ...message, url }, new AbortController().signal);
@@ -289,7 +289,7 @@ test('[O11] behind a proxy, messages go through it, and a name of a refused addr
       ? callback(null, [{ address: '10.0.0.1', family: 4 }])
       : callback(new Error('no such name'), []);
   const addresses = new WebhookAddresses([], resolver);
-  const sender = new WebhookSender({ addresses, proxyOf: () => `http://127.0.0.1:${port}`, timeoutMs: 2_000 });
+  const sender = new WebhookSender({ addresses, proxyOf: () => `http://127.0.0.1:${port}`, timeoutMs: 10_000 });
   const message = { messageId: 'msg_1', body: '{}', secrets: ['whsec_QQ=='] };
   const send = (host: string) => sender.send({ ...message, url: `https://${host}/` }, new AbortController().signal);
   expect((await send('inner.example')).failure).toBe('address_refused');
