@@ -40,6 +40,8 @@ export type FuzzOptions = {
   script: string;
   seed: number;
   seconds: number;
+  /** Goes on after `seconds` until so many cases have been played: a busy machine plays fewer of them. */
+  cases?: number | undefined;
   only?: 'ws' | 'http' | undefined;
   /** Plays only the case with this number. */
   at?: number | undefined;
@@ -57,7 +59,7 @@ const WARM_UP_SHARE = 0.25;
 const HEAP_BYTES = 24 * 1024 * 1024;
 const MAX_PROBLEMS = 10;
 
-export async function fuzz({ script, seed, seconds, only, at, say }: FuzzOptions): Promise<Report> {
+export async function fuzz({ script, seed, seconds, cases = 0, only, at, say }: FuzzOptions): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), 'runwire-fuzz-'));
   const start = () => startServer(script, join(folder, `${Math.random()}.db`));
   let server = await start();
@@ -81,13 +83,15 @@ export async function fuzz({ script, seed, seconds, only, at, say }: FuzzOptions
     const bystander = await openBystander(server);
     const until = performance.now() + seconds * 1_000;
     const warmAt = performance.now() + seconds * 1_000 * WARM_UP_SHARE;
+    const isOver = () =>
+      (performance.now() >= until && report.cases >= cases) || report.problems.length >= MAX_PROBLEMS || !server.lives;
     let first: Census | undefined;
     let n = 0;
     const recent: { n: number; given: Case }[] = [];
-    while (performance.now() < until && report.problems.length < MAX_PROBLEMS && server.lives) {
-      const lookAt = Math.min(until, first ? performance.now() + LOOK_MS : warmAt);
+    while (!isOver()) {
+      const lookAt = first ? performance.now() + LOOK_MS : warmAt;
       const work = async () => {
-        while (performance.now() < lookAt && server.lives && report.problems.length < MAX_PROBLEMS) {
+        while (performance.now() < lookAt && !isOver()) {
           const mine = n++;
           const given = caseOf(mine);
           recent.push({ n: mine, given });
