@@ -418,7 +418,7 @@ test('[P17] a token source that never answers is asked again after timeoutMs, an
     url: server.url,
     token: () => answers[asked++]?.(),
     projectId: 'demo',
-    timeoutMs: 50,
+    timeoutMs: 2_000, // The request has as long.
     retryDelayMs: 1,
   });
   expect(await publisher.publish(progress('r1', 1))).toMatchObject({ accepted: 1 });
