@@ -70,6 +70,27 @@ describe('tokens', () => {
     await expect(hs256(options)(await tokenFor())).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
   });
 
+  test('[A53] signToken refuses claims that a server would refuse, by the name of the field, and has a lifetime of an hour', async () => {
+    const claims = { sub: 'ada', projects: ['demo'], roles: ['viewer'] as Role[] };
+    const { expiresAtMs = 0 } = await hs256({ secret })(await signToken({ secret }, claims));
+    expect(Math.abs(expiresAtMs - Date.now() - 3_600_000)).toBeLessThan(60_000);
+    for (const [field, values] of Object.entries({
+      sub: [undefined, 5, '', 'server'],
+      projects: [undefined, 'demo', [5]],
+      roles: [undefined, 'viewer', ['root']],
+      runId: [5, 'a b'],
+      jti: [5],
+      ttlSeconds: ['1h', Number.NaN, null],
+    })) {
+      for (const value of values) {
+        const signed = signToken({ secret }, { ...claims, [field]: value });
+        const refusal = { code: 'INVALID_INPUT', path: expect.stringMatching(`^${field}`) };
+        await expect(signed, field).rejects.toMatchObject(refusal);
+      }
+    }
+    await expect(signToken({ secret }, undefined as never)).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  });
+
   test('[A1] a secret shorter than the hash is refused when the server starts', () => {
     expect(() => hs256({ secret: 'short' })).toThrow('at least 32 bytes');
   });

@@ -2,6 +2,7 @@ import { randomUUID, webcrypto } from 'node:crypto';
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { RunwireError } from '../../shared/errors.ts';
+import { describeIssue } from '../../shared/issues.ts';
 import { nameOf } from './oidc-claims.ts';
 import { fitsRun, LATEST_MS, type Principal, principalSchema, type Role, type Verify } from './principal.ts';
 import { verifiedOnce } from './verified-tokens.ts';
@@ -45,7 +46,8 @@ export type Claims = {
   sub: string;
   projects: readonly string[];
   roles: readonly Role[];
-  ttlSeconds: number;
+  /** Lifetime in seconds. Default 3,600. */
+  ttlSeconds?: number;
   /** The only run that the token is for, in its only project. Default: all runs of `projects`. */
   runId?: string;
   /** Id of the token. Default: a random UUID. */
@@ -116,19 +118,27 @@ export function principalOf(payload: JWTPayload, { onBadClaim }: TokenChecks): P
   };
 }
 
+const signedSchema = z
+  .object({ sub, projects, roles, runId, jti, ttlSeconds: z.number().optional() })
+  .refine(fitsRun, { path: ['runId'], error: 'needs exactly one project' });
+
 /**
- * Signs an HS256 token. {@link hs256} with the same options accepts it. Rejects with `INVALID_INPUT` for a `runId` with several
- * projects, with none or with all.
+ * Signs an HS256 token. {@link hs256} with the same options accepts it. Rejects with `INVALID_INPUT` and the path of the field
+ * for claims that it would refuse, such as a `runId` with several projects.
  */
 export async function signToken({ secret, issuer, audience }: TokenOptions, claims: Claims): Promise<string> {
-  const { projects, roles, runId } = claims;
-  if (!fitsRun(claims)) throw new RunwireError('INVALID_INPUT', 'runId needs exactly one project', { path: 'runId' });
+  const issue = signedSchema.safeParse(claims).error?.issues[0];
+  if (issue) {
+    const { path, message } = describeIssue(issue);
+    throw new RunwireError('INVALID_INPUT', `${path || 'the claims'}: ${message}`, path ? { path } : {});
+  }
+  const { projects, roles, runId, ttlSeconds = 3_600 } = claims;
   const token = new SignJWT({ projects: [...projects], roles: [...roles], ...(runId === undefined ? {} : { runId }) })
     .setProtectedHeader({ alg: 'HS256' })
     .setSubject(claims.sub)
     .setJti(claims.jti ?? randomUUID())
     .setIssuedAt()
-    .setExpirationTime(Math.floor(Date.now() / 1000) + claims.ttlSeconds);
+    .setExpirationTime(Math.floor(Date.now() / 1000) + ttlSeconds);
   if (issuer !== undefined) token.setIssuer(issuer);
   if (audience !== undefined) token.setAudience(audience);
   return token.sign(secretKey(secret));
