@@ -27,7 +27,7 @@ export type OriginsOptions = {
   onlyThisMachine?: boolean | undefined;
 };
 
-type Request = Pick<IncomingMessage, 'headers' | 'socket'>;
+type Request = Pick<IncomingMessage, 'headers' | 'socket'> & Partial<Pick<IncomingMessage, 'httpVersion'>>;
 
 export class Origins {
   readonly #allowed: ReadonlySet<string>;
@@ -102,11 +102,26 @@ function isLocal(host: string | undefined): boolean {
   return name === 'localhost' || name.endsWith('.localhost') || name === '[::1]' || /^127\.[\d.]+$/.test(name);
 }
 
-/** Whether the client, and the client of each proxy, has a loopback address. */
-function isOfThisMachine({ headers, socket }: Request): boolean {
-  const forwarded = [headers['x-forwarded-for'] ?? []].flat().flatMap((list) => list.split(','));
+/** Headers in which proxies state the address of their client. */
+const CLIENT_ADDRESS =
+  /^(x-(original-)?forwarded-for|x-(real|client|cluster-client)-ip|(cf-connecting|true-client|fly-client|fastly-client)-ip)$/;
+/** Headers of proxies that state no address which could be checked. */
+const OF_PROXIES = ['forwarded', 'via'];
+
+/**
+ * Whether the client, and the client of each proxy, has a loopback address. HTTP/1.0 is what a proxy speaks that was not
+ * configured for WebSockets, and no browser. A proxy that adds nothing to its requests cannot be noticed.
+ */
+function isOfThisMachine({ headers, socket, httpVersion }: Request): boolean {
+  const forwarded = Object.entries(headers).flatMap(([name, value = []]) =>
+    CLIENT_ADDRESS.test(name) ? [value].flat().flatMap((list) => list.split(',')) : [],
+  );
   const addresses = [socket.remoteAddress ?? '', ...forwarded].map((address) => address.trim().replace(/^::ffff:/, ''));
-  return headers.forwarded === undefined && addresses.every((address) => /^(::1|127\.[\d.]+)$/.test(address));
+  const isDirect = httpVersion !== '1.0' && OF_PROXIES.every((name) => headers[name] === undefined);
+  const host = headers['x-forwarded-host'];
+  const isLocalHost =
+    host === undefined || [host].flat().every((list) => list.split(',').every((one) => isLocal(one.trim())));
+  return isDirect && isLocalHost && addresses.every((address) => /^(::1|127\.[\d.]+)$/.test(address));
 }
 
 /** Whether browsers, or apps with their own scheme, send this origin. Not `null`, which every sandboxed page sends. */

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { type Message, openSession, type SessionOptions } from '../../client/compat/session.ts';
@@ -209,6 +209,29 @@ test('[K14] without keys, only this machine connects: no other host, origin, or 
   expect(await status({ host: 'runs.example.org' })).toBe(403);
   expect(await status({ 'x-forwarded-for': '203.0.113.9' })).toBe(403);
   expect(await status({ forwarded: 'for=127.0.0.1' })).toBe(403);
+  expect(await status({ via: '1.1 proxy' })).toBe(403);
+  expect(await status({ 'x-forwarded-host': 'localhost:3000' })).toBe('ann');
+  expect(await status({ 'x-forwarded-host': 'runs.example.org' })).toBe(403);
+  for (const name of ['x-real-ip', 'x-client-ip', 'x-cluster-client-ip', 'cf-connecting-ip', 'true-client-ip']) {
+    expect(await status({ [name]: '127.0.0.1' }), name).toBe('ann');
+    expect(await status({ [name]: '203.0.113.9' }), name).toBe(403);
+  }
+  for (const origin of ['null', 'file://', 'https://localhost.evil.example']) {
+    expect(await status({ origin }), origin).toBe(403);
+  }
+});
+
+test('[K14] without keys, a request of HTTP/1.0 is refused: a proxy speaks it that was not made for WebSockets', async () => {
+  const { url } = await start();
+  const answerTo = async (version: string) => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.end(`GET /trpc/auth.modes HTTP/${version}\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
+    let text = '';
+    for await (const chunk of socket) text += chunk;
+    return Number(text.split(' ', 2)[1]);
+  };
+  expect(await answerTo('1.1')).toBe(200);
+  expect(await answerTo('1.0')).toBe(403);
 });
 
 test('[K14] production without keys, and REDIS_URL without a shared log, are refused by name before the first request', async () => {
