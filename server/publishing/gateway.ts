@@ -7,6 +7,9 @@ import type { PhiPolicy } from '../phi/policy.ts';
 import { TokenBuckets } from '../rate-limit.ts';
 import { type EventBus, type Published, requireDraftCount } from './bus.ts';
 
+/** An id that holds enough chance that nobody guesses it: a UUID of version 4 or 7. */
+const RANDOM_ID = /^[\da-f]{8}-[\da-f]{4}-[47][\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/i;
+
 /**
  * Every publish request from the network passes this gateway before the bus. The gateway checks the principal's
  * permission for each project, and the principal's rate limit.
@@ -34,9 +37,12 @@ export class PublishGateway<R extends Registry> {
     // Before the allowance: a request that is refused for its size does not use it up.
     const count = requireDraftCount(events);
     events.forEach((event, index) => {
-      const { projectId, runId } = (event ?? {}) as { projectId?: unknown; runId?: unknown };
+      const { projectId, runId, eventId } = (event ?? {}) as { [field: string]: unknown };
       if (typeof projectId !== 'string') return; // Refused by the schema.
-      if (can(principal, 'publish', { projectId, runId: typeof runId === 'string' ? runId : undefined })) return;
+      if (can(principal, 'publish', { projectId, runId: typeof runId === 'string' ? runId : undefined })) {
+        if (principal.runId !== undefined) requireRandomId(eventId, index);
+        return;
+      }
       const isOfRun = principal.runId !== undefined && principal.projects.includes(projectId);
       const [name, what] = isOfRun ? ['runId', 'run'] : ['projectId', 'project'];
       throw new RunwireError('FORBIDDEN', `not allowed: publish to this ${what}`, { path: `events.${index}.${name}` });
@@ -61,4 +67,15 @@ export class PublishGateway<R extends Registry> {
   tookElsewhere(user: string, events: number): void {
     this.#buckets.charge(user, events);
   }
+}
+
+/**
+ * Ids are unique in a project. A principal of one run that guessed the id of another run's coming event could publish it
+ * first, and that event would be taken for its repetition.
+ */
+function requireRandomId(eventId: unknown, index: number): void {
+  if (typeof eventId !== 'string' || RANDOM_ID.test(eventId)) return;
+  const path = `events.${index}.eventId`;
+  const issue = { path, message: 'with a token of one run, must be a UUID of version 4 or 7, or absent' };
+  throw new RunwireError('INVALID_EVENT', `${path}: ${issue.message}`, { path, issues: [{ index, ...issue }] });
 }

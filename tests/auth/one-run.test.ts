@@ -146,3 +146,27 @@ test.each([undefined, 'demo'])(
     expect(headers().slice(before)).toEqual(['r1']);
   },
 );
+
+test('[A54] a producer of one run sends random event ids, and so cannot take the id of an event of another run', async () => {
+  await using server = await startServer();
+  const token = await tokenFor({ ...ofRun, roles: ['producer'] });
+  const { event } = server.router.createCaller({ principal: { sub: 'eve', roles: ['producer'], ...ofRun } });
+  const version5 = 'c4a760a8-dbcf-5254-a0d9-6a4474bd1b62';
+  for (const eventId of ['r2-created', version5, 'ol:0:run:created']) {
+    const draft = { ...created('r1'), eventId } as RunEventDraft;
+    const refusal = { cause: { code: 'INVALID_EVENT', path: 'events.0.eventId' } };
+    await expect(event.publish({ events: [draft] }), eventId).rejects.toMatchObject(refusal);
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const body = JSON.stringify({ events: [draft] });
+    const answer = await fetch(`${server.url}/api/v1/events`, { method: 'POST', headers, body });
+    expect([answer.status, await answer.text()]).toEqual([422, expect.stringContaining('events.0.eventId')]);
+  }
+  expect(server.log.head).toBe(0);
+  const random = { ...created('r1'), eventId: crypto.randomUUID() } as RunEventDraft;
+  expect(await event.publish({ events: [random] })).toMatchObject({ accepted: 1 });
+  expect(await event.publish({ events: [random, progress('r1', 1)] })).toMatchObject({ accepted: 1, duplicates: 1 });
+  // A producer of the project chooses its ids.
+  const whole = server.router.createCaller({ principal: { sub: 'ci', roles: ['producer'], projects: ['demo'] } });
+  const chosen = { ...created('r2'), eventId: 'r2-created' } as RunEventDraft;
+  expect(await whole.event.publish({ events: [chosen] })).toMatchObject({ accepted: 1 });
+});
