@@ -75,7 +75,10 @@ export class PublishGateway<R extends Registry> {
  */
 function requireRandomId(eventId: unknown, index: number): void {
   if (typeof eventId !== 'string' || RANDOM_ID.test(eventId)) return;
-  const path = `events.${index}.eventId`;
-  const issue = { path, message: 'with a token of one run, must be a UUID of version 4 or 7, or absent' };
-  throw new RunwireError('INVALID_EVENT', `${path}: ${issue.message}`, { path, issues: [{ index, ...issue }] });
+  const [path, message] = [
+    `events.${index}.eventId`,
+    'with a token of one run, must be a UUID of version 4 or 7, or absent',
+  ];
+  const issues = [{ index, path: 'eventId', message }];
+  throw new RunwireError('INVALID_EVENT', `${path}: ${message}`, { path, issues });
 }

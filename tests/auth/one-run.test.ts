@@ -157,7 +157,7 @@ test('[A54] a producer of one run sends random event ids, and so cannot take the
     const refusal = { cause: { code: 'INVALID_EVENT', path: 'events.0.eventId' } };
     await expect(event.publish({ events: [draft] }), eventId).rejects.toMatchObject(refusal);
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
-    const body = JSON.stringify({ events: [draft] });
+    const body = JSON.stringify([draft]);
     const answer = await fetch(`${server.url}/api/v1/events`, { method: 'POST', headers, body });
     expect([answer.status, await answer.text()]).toEqual([422, expect.stringContaining('events.0.eventId')]);
   }
