@@ -111,7 +111,8 @@ export default defineConfig({
           include: ['tests/examples/*.test.ts'],
           exclude: hasChromium ? [] : ['tests/examples/{react,next}.test.ts'],
           globalSetup: './tests/examples/pack.setup.ts',
-          ...bounds,
+          // They install packages, and one builds an app of Next.js.
+          ...{ ...bounds, testTimeout: 600_000, hookTimeout: 600_000 },
         },
       },
       ...(hasChromium ? [inBrowser] : []),

@@ -15,7 +15,8 @@ const hasSqlite = process.versions.node.split('.')[0] !== '20';
 const sqlite = '@photostructure/sqlite@1.2.1';
 /** Files that a developer may have in an example after trying it. */
 const MADE = /^(node_modules|dist|data|\.next|package-lock\.json)$/;
-const TIMEOUT_MS = 60_000;
+/** A bound for each wait of these tests, which share the machine with others. */
+export const TIMEOUT_MS = 120_000;
 
 export type Program = {
   process: ChildProcess;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { chromium as launchOptions } from '../browser/chromium.ts';
 import { secret, tokenFor } from '../support/harness.ts';
 import { freePort } from '../support/ports.ts';
-import { Example } from './example.ts';
+import { Example, TIMEOUT_MS } from './example.ts';
 
 const example = new Example('next', inject('tarball'));
 beforeAll(() => example.install());
@@ -22,7 +22,7 @@ test('[K34] a page of Next.js arrives with its run, hydrates without a differenc
   const browser = await chromium.launch(launchOptions);
   try {
     const page = await browser.newPage();
-    page.setDefaultTimeout(60_000);
+    page.setDefaultTimeout(TIMEOUT_MS);
     const errors: string[] = [];
     const requests: string[] = [];
     page.on('pageerror', (error) => errors.push(error.message));

@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import { chromium } from 'playwright';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { chromium as launchOptions } from '../browser/chromium.ts';
-import { Example } from './example.ts';
+import { freePort } from '../support/ports.ts';
+import { Example, TIMEOUT_MS } from './example.ts';
 
 const example = new Example('react', inject('tarball'));
 beforeAll(() => example.install());
@@ -13,15 +14,17 @@ test('[K30] examples/react has no type errors, and Vite builds it', async () => 
 });
 
 test('[K33] a page by the hooks alone shows runs live, decides an approval, and goes on after a restart of its server', async () => {
-  const startServer = (port: string) => example.start(['--import=tsx', 'server.ts'], { PORT: port });
-  const server = startServer('0');
-  const [, port = ''] = await server.until(/http:\S+:(\d+)/);
-  const vite = example.start([join('node_modules', 'vite/bin/vite.js')], { PORT: port });
+  const env = { PORT: String(await freePort()) };
+  const startServer = () => example.start(['--import=tsx', 'server.ts'], env);
+  const server = startServer();
+  await server.until(/http:/);
+  const ofVite = ['--port', String(await freePort()), '--strictPort'];
+  const vite = example.start([join('node_modules', 'vite/bin/vite.js'), ...ofVite], env);
   const [url] = await vite.until(/http:\/\/localhost:\d+\//);
   const browser = await chromium.launch(launchOptions);
   try {
     const page = await browser.newPage();
-    page.setDefaultTimeout(60_000);
+    page.setDefaultTimeout(TIMEOUT_MS);
     const errors: string[] = [];
     page.on('pageerror', (error) => errors.push(error.message));
     await page.goto(url);
@@ -45,7 +48,7 @@ test('[K33] a page by the hooks alone shows runs live, decides an approval, and 
     server.process.kill('SIGKILL');
     await server.ended;
     await untilState('reconnecting');
-    await startServer(port).until(/http/);
+    await startServer().until(/http:/);
     await untilState('connected');
     await page.getByRole('button', { name: 'Start a training' }).click();
     await run.getByText('Epoch 1: 61 %').waitFor();
