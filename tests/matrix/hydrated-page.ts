@@ -26,7 +26,7 @@ const plans = Array.from({ length: 2 ** moments.length }, (_, bits) =>
   moments.filter((_, index) => bits & (1 << index)),
 );
 
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 60_000;
 
 type Server = Awaited<ReturnType<typeof startServer>>;
 type Tools = { browser: Browser; server: Server; gate: Gate; address: string };

@@ -7,7 +7,7 @@ import { output, Project, packTo, root } from './project.ts';
 
 /** A sample of the matrix. `npm run test:matrix` runs all of it. */
 
-const TIMEOUT_MS = 300_000;
+const TIMEOUT_MS = 900_000;
 const folder = mkdtempSync(join(tmpdir(), 'runwire-package-'));
 let tarball = '';
 
