@@ -82,7 +82,7 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
    * `iterator`. Default `direct`.
    */
   delivery?: DeliveryMode;
-  /** Limits per client. Default {@link defaultLimits}. */
+  /** Limits per client. Defaults: the table of `docs/protocol.md`. */
   limits?: Partial<Limits>;
   /** Whether WebSockets may be compressed, which saves bandwidth at a high cost in CPU time. Default false. */
   compression?: boolean;

@@ -36,6 +36,7 @@ import { createSockets } from './ws/upgrade.ts';
 
 export type { InternalOptions, RunServerOptions } from './options.ts';
 
+/** A server in this process: the bus, the broadcaster, the router, and the functions that attach, listen and close. */
 export type RunServer<R extends Registry = RunwireEvents> = AsyncDisposable & {
   router: ServerRouter<R>;
   bus: Pick<EventBus<R>, 'publish' | 'subscribe' | 'published'>;

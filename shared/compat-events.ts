@@ -15,17 +15,29 @@ const former = <const Type extends string, Fields extends z.ZodRawShape>(type: T
     payload: z.object({ runId: z.string(), ...fields }).catchall(z.any()),
   });
 
+/** Validates an event in the shape of the former system. */
 export const RunCreatedEventSchema = former('run.created', {});
+/** Validates an event in the shape of the former system. */
 export const RunStartedEventSchema = former('run.started', {});
+/** Validates an event in the shape of the former system. */
 export const RunCompletedEventSchema = former('run.completed', {});
+/** Validates an event in the shape of the former system. */
 export const RunFailedEventSchema = former('run.failed', {});
+/** Validates an event in the shape of the former system. */
 export const StageStartedEventSchema = former('stage.started', {});
+/** Validates an event in the shape of the former system. */
 export const StageProgressEventSchema = former('stage.progress', { progress: z.number().min(0).max(100) });
+/** Validates an event in the shape of the former system. */
 export const StageCompletedEventSchema = former('stage.completed', {});
+/** Validates an event in the shape of the former system. */
 export const StageFailedEventSchema = former('stage.failed', {});
+/** Validates an event in the shape of the former system. */
 export const ArtifactCreatedEventSchema = former('artifact.created', {});
+/** Validates an event in the shape of the former system. */
 export const GovernanceRequiredEventSchema = former('governance.required', {});
+/** Validates an event in the shape of the former system. */
 export const ApprovalGrantedEventSchema = former('approval.granted', {});
+/** Validates an event in the shape of the former system. */
 export const ApprovalDeniedEventSchema = former('approval.denied', {});
 
 const schemas = [
@@ -43,21 +55,34 @@ const schemas = [
   ApprovalDeniedEventSchema,
 ] as const;
 
+/** An event in the shape of the former system. */
 export type AnyWebSocketEvent = z.infer<(typeof schemas)[number]>;
-/** Its type is stated: the inferred one has two arguments, which zod 4.0 does not know. */
+/** Validates an event in the shape of the former system. Its type is stated: the inferred one has two arguments, which zod 4.0 does not know. */
 export const AnyWebSocketEventSchema: z.ZodType<AnyWebSocketEvent> = z.discriminatedUnion('type', schemas);
 type EventOf<Type extends AnyWebSocketEvent['type']> = Extract<AnyWebSocketEvent, { type: Type }>;
+/** An event in the shape of the former system. */
 export type RunCreatedEvent = EventOf<'run.created'>;
+/** An event in the shape of the former system. */
 export type RunStartedEvent = EventOf<'run.started'>;
+/** An event in the shape of the former system. */
 export type RunCompletedEvent = EventOf<'run.completed'>;
+/** An event in the shape of the former system. */
 export type RunFailedEvent = EventOf<'run.failed'>;
+/** An event in the shape of the former system. */
 export type StageStartedEvent = EventOf<'stage.started'>;
+/** An event in the shape of the former system. */
 export type StageProgressEvent = EventOf<'stage.progress'>;
+/** An event in the shape of the former system. */
 export type StageCompletedEvent = EventOf<'stage.completed'>;
+/** An event in the shape of the former system. */
 export type StageFailedEvent = EventOf<'stage.failed'>;
+/** An event in the shape of the former system. */
 export type ArtifactCreatedEvent = EventOf<'artifact.created'>;
+/** An event in the shape of the former system. */
 export type GovernanceRequiredEvent = EventOf<'governance.required'>;
+/** An event in the shape of the former system. */
 export type ApprovalGrantedEvent = EventOf<'approval.granted'>;
+/** An event in the shape of the former system. */
 export type ApprovalDeniedEvent = EventOf<'approval.denied'>;
 
 /** Returns whether a value is one of the twelve events in their former form. */
@@ -90,4 +115,5 @@ export const compatEvents = {
     },
   }),
 };
+/** The registry of `runwire/compat`: the twelve types, and the message in the shape of the former system. */
 export type CompatEvents = typeof compatEvents;

@@ -35,6 +35,7 @@ const attempt = z.int().positive().max(1_000_000);
 /** What the decider of an approval had seen: a position in the log, and the number of the run's last event up to it. */
 const seen = { seenSeq: z.int().nonnegative().optional(), seenRunSeq: z.int().nonnegative().optional() };
 
+/** The registry of the twelve event types. A registry with own types begins with `...runwireEvents`. */
 export const runwireEvents = {
   'run.created': defineEvent({
     type: 'run.created',
@@ -46,7 +47,7 @@ export const runwireEvents = {
         .array(z.strictObject({ stageId: field.id(), name: field.name() }))
         .max(10_000)
         .optional(),
-      /** Place of the first of `stages` in the plan. With it, the event adds stages to the plan, and changes nothing else. */
+      // Place of the first of `stages` in the plan. With it, the event adds stages to the plan, and changes nothing else.
       stagesFrom: z.int().positive().max(10_000).optional(),
       createdBy: field.userId().optional(),
       labels: labels.optional(),
@@ -173,19 +174,32 @@ export const runwireEvents = {
   }),
 } as const satisfies { [Type in keyof typeof runwireTable]: object };
 
+/** The registry of the twelve types. */
 export type RunwireEvents = typeof runwireEvents;
 
+/** Validates a logged event of the type `run.created`. */
 export const RunCreatedEventSchema = runwireEvents['run.created'].event;
+/** Validates a logged event of the type `run.started`. */
 export const RunStartedEventSchema = runwireEvents['run.started'].event;
+/** Validates a logged event of the type `run.completed`. */
 export const RunCompletedEventSchema = runwireEvents['run.completed'].event;
+/** Validates a logged event of the type `run.failed`. */
 export const RunFailedEventSchema = runwireEvents['run.failed'].event;
+/** Validates a logged event of the type `stage.started`. */
 export const StageStartedEventSchema = runwireEvents['stage.started'].event;
+/** Validates a logged event of the type `stage.progress`. */
 export const StageProgressEventSchema = runwireEvents['stage.progress'].event;
+/** Validates a logged event of the type `stage.completed`. */
 export const StageCompletedEventSchema = runwireEvents['stage.completed'].event;
+/** Validates a logged event of the type `stage.failed`. */
 export const StageFailedEventSchema = runwireEvents['stage.failed'].event;
+/** Validates a logged event of the type `artifact.created`. */
 export const ArtifactCreatedEventSchema = runwireEvents['artifact.created'].event;
+/** Validates a logged event of the type `governance.required`. */
 export const GovernanceRequiredEventSchema = runwireEvents['governance.required'].event;
+/** Validates a logged event of the type `approval.granted`. */
 export const ApprovalGrantedEventSchema = runwireEvents['approval.granted'].event;
+/** Validates a logged event of the type `approval.denied`. */
 export const ApprovalDeniedEventSchema = runwireEvents['approval.denied'].event;
 
 /** Schema of a logged event of any of the twelve types. */
@@ -193,24 +207,46 @@ export const AnyWebSocketEventSchema = eventSchemaOf(runwireEvents);
 /** Schema of a draft (an event before the server logs it) of any of the twelve types. */
 export const RunEventDraftSchema = draftSchemaOf(runwireEvents);
 
+/**
+ * An event of the twelve types as the log has it: the fields of the draft, `eventId`, `timestamp`, `actor`,
+ * `recordedAt`, `seq` and `runSeq`.
+ */
 export type RunEvent = EventOf<RunwireEvents>;
+/**
+ * An event of the twelve types before it is published. Without `eventId` it gets a random one; without `timestamp`, the
+ * time of its arrival.
+ */
 export type RunEventDraft = DraftOf<RunwireEvents>;
 /** A draft after validation. Its instants are converted to UTC with milliseconds. */
 export type CheckedDraft = CheckedDraftOf<RunwireEvents>;
+/** One of the twelve types. */
 export type RunEventType = TypeOf<RunwireEvents>;
+/** One of the categories of the twelve types, by which subscriptions select events. */
 export type EventCategory = CategoryOf<RunwireEvents>;
 
+/** A logged event of the type `run.created`. */
 export type RunCreatedEvent = EventOf<RunwireEvents, 'run.created'>;
+/** A logged event of the type `run.started`. */
 export type RunStartedEvent = EventOf<RunwireEvents, 'run.started'>;
+/** A logged event of the type `run.completed`. */
 export type RunCompletedEvent = EventOf<RunwireEvents, 'run.completed'>;
+/** A logged event of the type `run.failed`. */
 export type RunFailedEvent = EventOf<RunwireEvents, 'run.failed'>;
+/** A logged event of the type `stage.started`. */
 export type StageStartedEvent = EventOf<RunwireEvents, 'stage.started'>;
+/** A logged event of the type `stage.progress`. */
 export type StageProgressEvent = EventOf<RunwireEvents, 'stage.progress'>;
+/** A logged event of the type `stage.completed`. */
 export type StageCompletedEvent = EventOf<RunwireEvents, 'stage.completed'>;
+/** A logged event of the type `stage.failed`. */
 export type StageFailedEvent = EventOf<RunwireEvents, 'stage.failed'>;
+/** A logged event of the type `artifact.created`. */
 export type ArtifactCreatedEvent = EventOf<RunwireEvents, 'artifact.created'>;
+/** A logged event of the type `governance.required`. */
 export type GovernanceRequiredEvent = EventOf<RunwireEvents, 'governance.required'>;
+/** A logged event of the type `approval.granted`. */
 export type ApprovalGrantedEvent = EventOf<RunwireEvents, 'approval.granted'>;
+/** A logged event of the type `approval.denied`. */
 export type ApprovalDeniedEvent = EventOf<RunwireEvents, 'approval.denied'>;
 
 /** The event types of each category. */

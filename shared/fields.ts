@@ -63,7 +63,9 @@ export const uri = () => withRole('uri', text(2_000));
 export const sha256 = () =>
   withRole('digest', z.string().regex(/^[0-9a-f]{64}$/, { error: 'must be 64 lower-case hexadecimal digits' }));
 
+/** A name of at most 200 characters. */
 export const name = () => text(200);
+/** A message of at most 2,000 characters. */
 export const message = () => text(2_000);
 
 /** A number from 0 to 2^53 - 1. JSON cannot carry a larger integer: a parser rounds it. */

@@ -13,6 +13,7 @@
 export type StreamSignal =
   | { type: 'stream.live'; seq: number }
   | { type: 'stream.gap'; reason: GapReason; fromSeq: number; toSeq: number };
+/** The reason for which events are not delivered. */
 export type GapReason = 'expired' | 'epoch_changed' | 'ahead' | 'access_changed';
 
 /** Returns whether an item of a subscription is a signal. The name of an event type must not begin with `stream.`. */

@@ -135,16 +135,21 @@ export type Registry = { readonly [type: string]: AnyDefinition };
 /** Refuses, at compile time, an entry with a key that is not its type. */
 export type KeyedByType<R extends Registry> = { readonly [T in keyof R]: { readonly type: T } };
 
+/** A logged event of a registry, or of one type of it. */
 export type EventOf<R extends Registry, T extends keyof R = keyof R> = T extends keyof R
   ? z.output<R[T]['event']>
   : never;
+/** A draft of a registry, or of one type of it. */
 export type DraftOf<R extends Registry, T extends keyof R = keyof R> = T extends keyof R
   ? z.input<R[T]['draft']>
   : never;
+/** A draft after validation: defaults are filled in, and instants are in UTC. */
 export type CheckedDraftOf<R extends Registry, T extends keyof R = keyof R> = T extends keyof R
   ? z.output<R[T]['draft']>
   : never;
+/** The event types of a registry. */
 export type TypeOf<R extends Registry> = keyof R & string;
+/** The categories of a registry. */
 export type CategoryOf<R extends Registry> = R[keyof R]['category'];
 /** The event types of a category. */
 export type TypeIn<R extends Registry, C extends CategoryOf<R>> = {

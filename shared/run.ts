@@ -4,11 +4,15 @@
  */
 
 export const runStatuses = ['created', 'running', 'waiting', 'completed', 'failed'] as const;
+/** The status of a run. */
 export type RunStatus = (typeof runStatuses)[number];
 export const stageStatuses = ['pending', 'running', 'completed', 'failed'] as const;
+/** The status of a stage. */
 export type StageStatus = (typeof stageStatuses)[number];
 export const approvalStatuses = ['pending', 'granted', 'denied', 'expired'] as const;
+/** The status of an approval. */
 export type ApprovalStatus = (typeof approvalStatuses)[number];
+/** An error that a producer reported. */
 export type Failure = { message: string; code?: string | undefined; stageId?: string | undefined };
 
 /** A run without its stages, artifacts and approvals. Instants are ISO 8601 UTC; `progress` is 0–100. */
@@ -56,6 +60,7 @@ export type RunSummary = RunHeader & {
   needsMyDecision?: boolean;
 };
 
+/** A stage of a run: the state of its highest attempt. */
 export type Stage = {
   stageId: string;
   name: string;
@@ -89,6 +94,7 @@ export type Attempt = {
   order: Pick<StageOrder, 'status' | 'started'>;
 };
 
+/** An artifact of a run. */
 export type Artifact = {
   artifactId: string;
   name: string;
@@ -102,6 +108,7 @@ export type Artifact = {
   order: { key: string; seq: number };
 };
 
+/** A decision about an approval. */
 export type Decision = {
   decidedBy: string;
   /** The `actor` of the decision's event, where it is not `decidedBy`: the producer that reported the decision. */
@@ -116,6 +123,7 @@ export type Decision = {
   seenRunSeq?: number | undefined;
 };
 
+/** An approval of a run, as `run.get` and the lists have it. */
 export type Approval = {
   approvalId: string;
   title: string;
@@ -201,7 +209,9 @@ export interface RunRows {
 export type Standing = { status: ApprovalStatus; decisions: Decision[] };
 /** The boxes of `approval.list`: what waits for the caller, what the caller asked for, what is decided, what has expired. */
 export const approvalBoxes = ['mine', 'asked', 'decided', 'expired'] as const;
+/** A list of approvals from the view of a user. */
 export type ApprovalBox = (typeof approvalBoxes)[number];
+/** The number of approvals in each box of a user. */
 export type ApprovalCounts = Record<ApprovalBox, number>;
 
 /**

@@ -2,6 +2,7 @@ import { runwireCategories } from '../../shared/event-categories.ts';
 import { callSafely } from '../errors.ts';
 import type { Message } from './session.ts';
 
+/** A function that the hook calls with each event of a type, in the shape of the former system. */
 // biome-ignore lint/suspicious/noExplicitAny: the former type, which applications narrow.
 export type EventHandler<T = any> = (event: T) => void;
 

@@ -14,6 +14,7 @@ export const ConnectionState = {
 } as const;
 export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionState];
 
+/** Options of `useRunEvents` of `runwire/compat/react`. */
 export type UseRunEventsOptions = {
   runId?: string | undefined;
   projectId?: string | undefined;
@@ -39,6 +40,7 @@ export type UseRunEventsOptions = {
   token?: TokenSource | undefined;
 };
 
+/** The state of the connection, and the functions of the former hook. */
 export type UseRunEventsReturn = {
   isConnected: boolean;
   connectionState: ConnectionState;

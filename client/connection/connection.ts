@@ -12,6 +12,7 @@ import { type Identity, TokenCache, type TokenSource } from './token-cache.ts';
 import { TokenRenewal } from './token-renewal.ts';
 import { WatchedSocket, type WebSocketClass, whenClosed } from './watched-socket.ts';
 
+/** Options of the connection that a client has to its server. */
 export type ConnectionOptions = ReconnectOptions & {
   /**
    * URL of the server, `https://host[/prefix]`, or of its WebSocket, `wss://host[/prefix]/ws`. In a page or worker also

@@ -28,6 +28,7 @@ import { startTimer } from './timer.ts';
  */
 export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'reconnecting' | 'disconnected' | 'failed';
 
+/** The state of a connection, with its failures in a row and the time of the next attempt. */
 export type ConnectionStatus = {
   state: ConnectionState;
   /** Why the last connection ended, or why the last attempt failed; null while connected. */
@@ -40,6 +41,7 @@ export type ConnectionStatus = {
   serverTimeOffsetMs: number;
 };
 
+/** Delays and limits of the attempts after a connection is lost. */
 export type ReconnectOptions = {
   /** The connection becomes `failed` after more failures in a row than this; default 5. `Infinity` sets no limit. */
   maxReconnectAttempts?: number | undefined;

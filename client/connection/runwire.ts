@@ -4,6 +4,7 @@ import type { Registry } from '../../shared/registry.ts';
 import type { RouterOf } from '../../shared/router.ts';
 import { type Connection, type ConnectionOptions, createConnection } from './connection.ts';
 
+/** The tRPC client of a server, typed by its registry of event types. */
 export type RunwireClient<R extends Registry = RunwireEvents> = TRPCClient<RouterOf<R>>;
 
 /** A client and its connection. `<RunwireProvider client={runwire}>` shares them with the hooks below it. */

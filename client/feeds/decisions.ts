@@ -1,8 +1,10 @@
 import type { ApprovalBox, Decision, ListedApproval, Standing } from '../../shared/run.ts';
 import type { RunwireClient } from '../connection/runwire.ts';
 
+/** Names one approval: its project, run and id. */
 export type ApprovalKey = { projectId: string; runId: string; approvalId: string };
 
+/** A decision about an approval: a grant, or a denial with its reason. */
 export type DecisionInput = (
   | { decision: 'granted'; comment?: string | undefined }
   | { decision: 'denied'; reason: string }
@@ -14,6 +16,7 @@ export type DecisionInput = (
   seenSeq?: number | undefined;
 };
 
+/** An approval in a list, with the decision of this page that is on its way. */
 export type InboxApproval = ListedApproval & {
   /** Number of grants so far. `requiredApprovals` grants decide. */
   grantsGiven: number;

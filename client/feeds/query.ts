@@ -2,6 +2,7 @@ import type { EventCategory, RunEvent, RunEventType } from '../../shared/events.
 import type { RunwireClient } from '../connection/runwire.ts';
 import type { StreamObserver } from './subscription.ts';
 
+/** The run that a hook follows. Without `projectId`, the only readable run of that id. */
 export type RunFeedScope =
   | { runId: string; projectId?: string | undefined; scope?: undefined }
   | { projectId: string; runId?: undefined; scope?: undefined }

@@ -16,6 +16,7 @@ import type { FeedScope } from './feed-scope.ts';
  */
 export type RunFeedPhase = 'replaying' | 'live' | 'gap';
 
+/** A range of the log that the server did not deliver, and the reason. `fromSeq` and `toSeq` are inclusive. */
 export type Gap = Pick<Extract<StreamSignal, { type: 'stream.gap' }>, 'reason' | 'fromSeq' | 'toSeq'>;
 
 export type SubscriptionState = {

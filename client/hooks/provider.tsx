@@ -19,6 +19,7 @@ import { RunwireContext, type RunwireScope } from './context.ts';
 import { createScope, type EndableScope } from './scope.ts';
 import { Session, type SessionOptions } from './session.ts';
 
+/** Props of `RunwireProvider`: the server, the user, and the policy of reconnecting. */
 export type RunwireProviderProps = SessionOptions & {
   /**
    * A client from `createRunwireClient`, in place of `url`, `token` and the options of the connection. The provider does

@@ -7,6 +7,7 @@ import { useRunwire } from './context.ts';
 import { listStateOf } from './list-state.ts';
 import { useTracked } from './useTracked.ts';
 
+/** Result of `useApproval`: the approval with its evidence, and `decide`. */
 export type UseApprovalReturn = Omit<ApprovalFeedState, 'approval' | 'status' | 'error' | 'seq'> & {
   /** The approval, whatever its status. The same object until something of it changes. */
   approval: InboxApproval | undefined;

@@ -12,11 +12,13 @@ import { useRunwire } from './context.ts';
 import { listStateOf } from './list-state.ts';
 import { useTracked } from './useTracked.ts';
 
+/** Options of `useApprovals`: a box or a status, a project, and the size of a page (default 50). */
 export type UseApprovalsOptions = ApprovalsQuery & {
   /** `false` stops the query and the subscription; default true. */
   enabled?: boolean | undefined;
 };
 
+/** Result of `useApprovals`: the approvals, `decide`, and the pages. */
 export type UseApprovalsReturn = Omit<ApprovalsFeedState, 'approvals' | 'status' | 'error'> & {
   /** The approvals, in the order of the box or newest request first. An unchanged approval is the same object as before. */
   approvals: readonly InboxApproval[];

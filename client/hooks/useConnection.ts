@@ -4,6 +4,7 @@ import type { CheckStatus } from '../connection/checks.ts';
 import type { ConnectionState, ConnectionStatus } from '../connection/reconnect-policy.ts';
 import { useRunwire } from './context.ts';
 
+/** Options of `useConnection`. */
 export type UseConnectionOptions = {
   /**
    * Checks in this interval that the server answers over the open connection. Components share the checks, and the shortest
@@ -12,6 +13,7 @@ export type UseConnectionOptions = {
   checkEveryMs?: number | undefined;
 };
 
+/** Result of `useConnection`: the state of the socket that all hooks below the provider share. */
 export type UseConnectionReturn = {
   state: ConnectionState;
   isConnected: boolean;

@@ -6,6 +6,7 @@ import { runwireErrorOf } from '../errors.ts';
 import { retryLoading } from '../feeds/subscription.ts';
 import { useRunwire } from './context.ts';
 
+/** Result of `usePublish`. `publish` takes one draft, or 1 to 1,000 of them, all or none. */
 export type UsePublishReturn<Draft = RunEventDraft> = {
   /**
    * Publishes 1 to 1,000 drafts, all or none, after the drafts of earlier calls. Resolves once they are durable. Without an

@@ -12,6 +12,7 @@ import { type FollowingOptions, useFollowing } from './useFollowing.ts';
 import { once, useSelection } from './useSelection.ts';
 import { useTracked } from './useTracked.ts';
 
+/** Options of `useRun`. */
 export type UseRunOptions<Selected = RunView> = FollowingOptions & {
   runId: string;
   /** Project of the run. Required only if the user may read several projects that have a run with this id. */
@@ -23,6 +24,7 @@ export type UseRunOptions<Selected = RunView> = FollowingOptions & {
   select?: ((run: RunView) => Selected) | undefined;
 };
 
+/** Result of `useRun`: the run, or its selected part, and the state of the subscription. */
 export type UseRunReturn<Selected = RunView> = Pick<
   RunFeedState,
   'phase' | 'connectionState' | 'retryAtMs' | 'seq' | 'gap'

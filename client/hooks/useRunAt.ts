@@ -4,6 +4,7 @@ import { runwireErrorOf } from '../errors.ts';
 import { PastRun, type PastState } from '../feeds/past-run.ts';
 import { useRunwire } from './context.ts';
 
+/** Options of `useRunAt`. With `runSeq: null` the hook is idle. */
 export type UseRunAtOptions = {
   runId: string;
   /** Project of the run. Required only if the user may read several projects that have a run with this id. */
@@ -12,6 +13,7 @@ export type UseRunAtOptions = {
   runSeq: number | null;
 };
 
+/** Result of `useRunAt`: the run just after an event, and that event. */
 export type UseRunAtReturn = Partial<PastState> & {
   /** True while the state at `runSeq` is loading. The returned state is then the previous one of this run. */
   isLoading: boolean;

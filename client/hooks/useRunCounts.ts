@@ -5,12 +5,14 @@ import { RunCounter, type RunCounts } from '../feeds/run-counts.ts';
 import { useRunwire } from './context.ts';
 import { useRunEvents } from './useRunEvents.ts';
 
+/** Options of `useRunCounts`. */
 export type UseRunCountsOptions = {
   runId: string;
   /** Project of the run. Required only if the user may read several projects that have a run with this id. */
   projectId?: string | undefined;
 };
 
+/** Result of `useRunCounts`: numbers of events by type, stage and publisher. */
 export type UseRunCountsReturn = {
   /** Numbers of the run's events by type, stage and publisher. Undefined until the server has counted them. */
   counts: RunCounts | undefined;

@@ -22,6 +22,7 @@ import { useTracked } from './useTracked.ts';
 /** A list of types or categories that a hook selects by, or undefined for all. */
 type Filter<T extends string> = readonly T[] | undefined;
 
+/** Options of `useRunEvents`: the run, project or scope, the filter, the start, and callbacks. */
 export type UseRunEventsOptions<
   R extends Registry = RunwireEvents,
   Types extends Filter<TypeOf<R>> = Filter<TypeOf<R>>,

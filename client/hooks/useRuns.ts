@@ -9,11 +9,13 @@ import { useRunwire } from './context.ts';
 import { listStateOf } from './list-state.ts';
 import { useTracked } from './useTracked.ts';
 
+/** Options of `useRuns`: the filter, whose given fields must all match, and the size of a page (default 50). */
 export type UseRunsOptions = RunsQuery & {
   /** `false` stops the query and the subscription; default true. */
   enabled?: boolean | undefined;
 };
 
+/** Result of `useRuns`: the list, the number of new runs that it does not show yet, and the pages. */
 export type UseRunsReturn = Omit<RunsFeedState, 'runs' | 'error' | 'status' | 'newCount'> & {
   /** The runs, newest first. An unchanged run is the same object as before. */
   runs: readonly RunHeader[];

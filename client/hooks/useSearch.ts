@@ -7,6 +7,7 @@ import { runwireErrorOf } from '../errors.ts';
 import { isRetryable, retryOptions } from '../feeds/subscription.ts';
 import { useRunwire } from './context.ts';
 
+/** Options of `useSearch`: the query of `event.search`, and the size of a page. */
 export type UseSearchOptions<T extends string = TypeOf<RunwireEvents>> = {
   /** Words and quoted phrases. An event must contain all of them. The last word also matches longer words. */
   text?: string | undefined;
@@ -25,6 +26,7 @@ export type UseSearchOptions<T extends string = TypeOf<RunwireEvents>> = {
   enabled?: boolean | undefined;
 };
 
+/** Result of `useSearch`: the events found, and the pages. */
 export type UseSearchReturn<E = RunEvent> = {
   /** The events found, newest first. While a new search is loading, these are the events of the previous one. */
   events: readonly E[];

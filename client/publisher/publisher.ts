@@ -35,6 +35,7 @@ export type PublisherOptions = SenderOptions &
     onError?: ((error: RunwireError, willRetry: boolean) => void) | undefined;
   };
 
+/** A publisher over HTTP. It sends batches in order, retries, and stores each event once. */
 export type EventPublisher<R extends Registry = RunwireEvents> = {
   /**
    * Publishes drafts. Resolves once all of them are durable. A call with up to 1,000 drafts and 1 MB is stored as a whole

@@ -18,6 +18,7 @@ export type QueueOptions = {
   queueLimitBytes?: number | undefined;
 };
 
+/** The answer of the server for the drafts of one call. */
 export type PublishResult = {
   /** Number of drafts that this call has stored. */
   accepted: number;

@@ -33,11 +33,13 @@ import { DecisionWaiters } from './waiting.ts';
  */
 
 export type ApprovalKey = { projectId: string; runId: string; approvalId: string };
+/** The result of an approval: its status and its decisions. */
 export type Outcome = Pick<Approval, 'authority' | 'requestActor'> & {
   status: Exclude<ApprovalStatus, 'pending'>;
   /** `actor` is the publisher of the decision: `decidedBy` itself, or with `authority: 'producer'` the producer. */
   decisions: (Decision & { actor: string })[];
 };
+/** Options of `approvals.wait`: the approval, and a signal that ends the wait. */
 export type WaitOptions = {
   runId: string;
   /** Default: the only project that has a run with this id. */

@@ -20,6 +20,7 @@ export const allowed = {
   clock: ['admin'],
   webhooks: ['admin'],
 } as const satisfies Record<string, readonly Role[]>;
+/** What a principal may be allowed to do. */
 export type Action = keyof typeof allowed;
 /** The actions of a principal of one run. All others concern more than the run. */
 const ofRun: ReadonlySet<Action> = new Set(['read', 'publish', 'decide']);

@@ -4,7 +4,9 @@ import { isSameUser } from '../../shared/user-ids.ts';
 
 /** A principal is an authenticated caller, with its user id, its projects, or one run, and its roles. */
 export const roles = ['viewer', 'approver', 'producer', 'admin'] as const;
+/** A role of a principal. */
 export type Role = (typeof roles)[number];
+/** The user or program behind a request: its id, projects and roles. */
 export type Principal = {
   /** Subject of the token. Events contain it as the user id. */
   sub: string;

@@ -123,7 +123,7 @@ const signedSchema = z
   .refine(fitsRun, { path: ['runId'], error: 'needs exactly one project' });
 
 /**
- * Signs an HS256 token. {@link hs256} with the same options accepts it. Rejects with `INVALID_INPUT` and the path of the field
+ * Signs an HS256 token. `hs256` with the same options accepts it. Rejects with `INVALID_INPUT` and the path of the field
  * for claims that it would refuse, such as a `runId` with several projects.
  */
 export async function signToken({ secret, issuer, audience }: TokenOptions, claims: Claims): Promise<string> {

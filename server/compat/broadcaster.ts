@@ -59,4 +59,5 @@ export class RunEventBroadcaster {
 
 /** The two objects that the former system shared in a process. Its application has them as imports, so they are state of a module. */
 export const webSocketManager: WebSocketManager = new WebSocketManager();
+/** The broadcaster of the former system, which publishes on the server that `webSocketManager` has started. */
 export const runEventBroadcaster: RunEventBroadcaster = new RunEventBroadcaster(webSocketManager);

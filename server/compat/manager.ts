@@ -16,6 +16,7 @@ type Run = { projectId: string; runId: string };
 type Place = { run: Run; to?: 'run' };
 type OpenServer = RunServer<CompatEvents>;
 
+/** The result of `getStats` of the former system. */
 export type ConnectionStats = {
   totalConnections: number;
   authenticatedConnections: number;

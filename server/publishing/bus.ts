@@ -32,12 +32,13 @@ const UNREDACTABLE =
 /** The size of a draft counts as one further event for each of these units. */
 const UNIT_BYTES = 4_096;
 
+/** The publisher of a request, and the rules for its drafts. */
 export type Publisher = {
   /** The user id that the events contain as `actor`. */
   actor: string;
   /** True for server code, which may publish any decision. Default false. */
   isTrusted?: boolean;
-  /** Replaces {@link draftCheck}. Called inside the transaction, with each draft and the state of its run. */
+  /** Replaces the rules for drafts. Called inside the transaction, with each draft and the state of its run. */
   check?: Batch['check'];
   /** Policy of the PHI guard for these drafts. Default: the server's policy. */
   onPhi?: PhiPolicy | undefined;
@@ -48,6 +49,7 @@ export type Publisher = {
 /** `seq` is the highest position in the log of the request's events, duplicates included. */
 export type Published = { accepted: number; duplicates: number; seq: number; receipts: Receipt[] };
 
+/** An observer of the bus. `next` is called once for each event, in `seq` order, after the commit. */
 export type BusObserver<Event> = { next(event: Event): void };
 
 export type EventBusOptions<R extends Registry> = {
@@ -60,6 +62,7 @@ export type EventBusOptions<R extends Registry> = {
   onPublished?: ((ms: number) => void) | undefined;
 };
 
+/** The bus of a server: publishes drafts, and passes durable events to observers. */
 export class EventBus<R extends Registry> {
   readonly #log: Log;
   readonly #health: Pick<Health, 'note'>;
