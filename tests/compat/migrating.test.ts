@@ -1,5 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import * as server from '../../server/compat/index.ts';
@@ -26,36 +25,4 @@ test('[K18] docs/migrating.md has a row for every name of the former system, and
   const names = [...hook, ...more, ...methods, ...rest, ...environment, ...broadcasts, ...exported];
   const isNamed = (name: string) => new RegExp(`\`${name}(<T>|\\([\\w, ]*\\))?\``).test(cells);
   expect(names.filter((name) => !isNamed(name))).toEqual([]);
-});
-
-test('[K18] the code of docs/migrating.md compiles', () => {
-  const blocks = [...page.matchAll(/^```(tsx?)\n([\s\S]*?)^```$/gm)].map(([, kind = '', code = '']) => ({
-    kind,
-    code,
-  }));
-  // Code of the former system imports its own files.
-  const present = blocks.filter(({ code }) => !code.includes("from './"));
-  expect([blocks.length, present.length]).toEqual([4, 3]);
-  const folder = mkdtempSync(join(root, 'tests/compat/.blocks-'));
-  try {
-    const files = present.map(({ kind, code }, index) => {
-      writeFileSync(join(folder, `block${index}.${kind}`), code);
-      return `block${index}.${kind}`;
-    });
-    const paths = {
-      'runwire/server': [join(root, 'server/index.ts')],
-      'runwire/react': [join(root, 'client/react/index.ts')],
-      'runwire/compat': [join(root, 'server/compat/index.ts')],
-      'runwire/compat/react': [join(root, 'client/compat/index.ts')],
-    };
-    const compilerOptions = { paths, rootDir: root, types: ['node', 'vite/client'] };
-    const config = { extends: join(root, 'tsconfig.json'), compilerOptions, files, include: [], exclude: [] };
-    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config));
-    const compiler = join(root, 'node_modules/typescript/bin/tsc');
-    execFileSync(process.execPath, [compiler, '-p', folder], { encoding: 'utf8', stdio: 'pipe' });
-  } catch (error) {
-    expect((error as { stdout: string }).stdout).toBe('');
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 });

@@ -94,15 +94,15 @@ test('the package is made by commands of the checkout', () => {
   expect(blocks.some(({ text }) => text.includes(`/tmp/runwire-${version}.tgz`))).toBe(true);
 });
 
-test('every command and file of the page does what the page shows', { timeout: TIMEOUT_MS }, async () => {
+test('[K35] every command and file of the page does what the page shows', { timeout: TIMEOUT_MS }, async () => {
   mkdirSync(app);
   const tarball = await packTo(folder);
   const [express, vite] = [await freePort(), await freePort()];
   replaced = (text) =>
     text
       .replaceAll('/tmp/runwire-0.1.0.tgz', tarball)
-      .replaceAll('8080', String(express))
-      .replaceAll('5173', String(vite))
+      .replace(/\b8080\b/g, String(express))
+      .replace(/\b5173\b/g, String(vite))
       .replaceAll('npx vite\n', `npx vite --port ${vite}\n`);
   const own = blocks.filter(({ marks }) => !marks.includes('checkout'));
   const build = own.findIndex(({ text }) => text.includes('vite build'));
@@ -118,7 +118,7 @@ test('every command and file of the page does what the page shows', { timeout: T
 const epochsOf = async (page: Page) =>
   (await page.locator('li').allTextContents()).map((text) => Number(text.match(/\d+/)));
 
-test('the page shows each epoch live, after a reload, and after a kill of the server', {
+test('[K35] the page shows each epoch live, after a reload, and after a kill of the server', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const browser = await chromium.launch(launchOptions);
@@ -145,7 +145,7 @@ test('the page shows each epoch live, after a reload, and after a kill of the se
   await browser.close();
 });
 
-test('a wrong field does not compile, in the server and in the page', { timeout: TIMEOUT_MS }, async () => {
+test('[K35] a wrong field does not compile, in the server and in the page', { timeout: TIMEOUT_MS }, async () => {
   const file = join(app, 'events.ts');
   const text = readFileSync(file, 'utf8');
   writeFileSync(file, text.replace('loss:', 'error:'));
