@@ -45,7 +45,7 @@ describe('documents', () => {
     expect(pages).toEqual(expect.arrayContaining(['README.md', 'SPEC.md', 'docs/protocol.md', 'docs/guide/server.md']));
   });
 
-  test('every relative link and anchor resolves', () => {
+  test('[K38] every relative link and anchor resolves', () => {
     const broken = pages.flatMap((page) =>
       linksOf(page).flatMap((link) => {
         const problem = problemOf(page, link);
@@ -60,6 +60,58 @@ describe('documents', () => {
     expect(problemOf('README.md', 'docs/guide/missing.md')).toBe('no such file');
     expect(problemOf('README.md', 'docs/protocol.md#missing')).toBe('no such heading');
     expect(problemOf('docs/guide/server.md', '../protocol.md#limits')).toBeUndefined();
+  });
+
+  test('[K38] the package contains every file that its documents link', { timeout: 120_000 }, () => {
+    const packed = execFileSync('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], {
+      cwd: root,
+      encoding: 'utf8',
+    });
+    const [{ files }] = JSON.parse(packed) as [{ files: { path: string }[] }];
+    const paths = files.map(({ path }) => path);
+    const missing = pages
+      .filter((page) => paths.includes(page))
+      .flatMap((page) =>
+        linksOf(page).flatMap((link) => {
+          const [path = ''] = link.split('#');
+          const target = relative(root, join(root, dirname(page), path));
+          const isThere = path === '' || paths.some((name) => name === target || name.startsWith(`${target}/`));
+          return isThere ? [] : [`${page}: ${link}`];
+        }),
+      );
+    expect(missing).toEqual([]);
+    expect(paths).toEqual(expect.arrayContaining(['llms.txt', 'skills/runwire-server/SKILL.md', 'docs/quickstart.md']));
+    expect(paths.filter((path) => /(^|\/)(node_modules|\.env|\.next|docs\/api)(\/|$)/.test(path))).toEqual([]);
+  });
+
+  test('external links are addresses of https, of local servers or of mail', () => {
+    const external = pages.flatMap((page) =>
+      [...proseOf(page).matchAll(/\]\(([a-z]+:[^)\s]*)\)/g)].map(([, link = '']) => link),
+    );
+    expect(
+      external.filter(
+        (link) => !URL.canParse(link) || !/^(https:|mailto:|http:\/\/(127\.0\.0\.1|localhost))/.test(link),
+      ),
+    ).toEqual([]);
+  });
+
+  test('[K39] llms.txt has a title, a summary, and links to documents of the package', () => {
+    const [title, , summary] = textOf('llms.txt').split('\n');
+    expect([title, summary]).toEqual(['# Runwire', expect.stringMatching(/^> /)]);
+    const links = linksOf('llms.txt');
+    expect(links.filter((link) => problemOf('llms.txt', link) !== undefined)).toEqual([]);
+    expect(links.filter((link) => link.startsWith('docs/guide/'))).toHaveLength(
+      pages.filter((page) => page.startsWith('docs/guide/')).length,
+    );
+  });
+
+  test('[K39] a page of skills/ has the name of its folder, and a description', () => {
+    const skills = pages.filter((page) => page.startsWith('skills/'));
+    expect(skills.length).toBeGreaterThan(1);
+    for (const page of skills) {
+      const name = dirname(page).replace('skills/', '');
+      expect(textOf(page), page).toMatch(new RegExp(`^---\\nname: ${name}\\ndescription: .{20,1024}\\n---\\n`));
+    }
   });
 
   test('README.md links every page of the guide', () => {
