@@ -154,7 +154,7 @@ test('[L24] a full disk refuses commits and is reported, until there is room aga
   await expect(queue.add(large)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   expect(problems).toMatchObject([{ message: expect.stringContaining('the disk is full') }]);
   // Room for a small write is not enough.
-  await vi.waitFor(() => expect(problems).toHaveLength(2), { timeout: 30_000 });
+  await vi.waitFor(() => expect(problems.length).toBeGreaterThan(1), { timeout: 30_000 });
   expect(problems[1]?.message).toContain('the disk is full');
   db.exec('PRAGMA max_page_count = 1000000');
   expect(await queue.add(large)).toMatchObject([{ seq: 2 }]);
