@@ -156,7 +156,8 @@ describe('answers', () => {
 
   test('[P11] a message counts as two events and one for each output, and 503 follows beyond the rate limit', async () => {
     await using server = await lineageServer({ limits: { publishedPerSecond: 10 } });
-    const outputs = Array.from({ length: 60 }, (_, i) => output(`/data/${i}`));
+    // 92 of the 100 events of a burst: the next 92 are allowed after eight seconds.
+    const outputs = Array.from({ length: 90 }, (_, i) => output(`/data/${i}`));
     const path = '/api/v1/lineage/batch';
     await server.sendAll([message('COMPLETE', 'a', 0, { outputs })]);
     expect((await server.send(message('COMPLETE', 'b', 0, { outputs }))).status).toBe(503);
