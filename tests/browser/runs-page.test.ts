@@ -32,6 +32,36 @@ test('[U1] a changing run moves neither rows nor columns', async () => {
   expect(await boxes()).toEqual(before);
 });
 
+test('[U1] the column Started shows each time whole', async () => {
+  const { page, publish, open } = await openApp();
+  const daysAgo = (days: number) => ({ timestamp: new Date(new Date().setHours(-24 * days + 22, 58)).toISOString() });
+  for (const days of [0, 1, 2, 40, 400]) {
+    const run = `r${days}`;
+    await publish(draft(run, 'run.created', { name: run, ...daysAgo(days) }), draft(run, 'run.started', daysAgo(days)));
+  }
+  for (const width of [1440, 964]) {
+    await page.setViewportSize({ width, height: 700 });
+    await open('/');
+    await expect.poll(() => rows(page).count()).toBe(5);
+    const cut = await page
+      .locator('.runs tbody .started')
+      .evaluateAll((cells) =>
+        cells.filter((cell) => cell.scrollWidth > cell.clientWidth).map((one) => one.textContent),
+      );
+    expect(cut).toEqual([]);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+  }
+});
+
+test('[U62] a period in the address that is no time is ignored, in the list and in the search', async () => {
+  const { page, publish, open } = await openApp();
+  await publish(created(1));
+  await open('/?since=yesterday');
+  await rowOf(page, 'Run 1.').waitFor();
+  await open('/search?q=Run&since=yesterday');
+  await page.getByText('Since: 7 days').waitFor();
+});
+
 test('[U1] at the top of an unused list, new runs appear by themselves', async () => {
   const { page, publish } = await openApp();
   const names = () => page.locator('.runs .name a').allTextContents();

@@ -52,12 +52,13 @@ export function useRunsFilter(): { filter: RunsFilter; isFiltered: boolean; opti
 
 function filterOf(params: URLSearchParams): RunsFilter {
   const named = params.get('status')?.split(',') ?? [];
+  const since = params.get('since') ?? undefined;
   return {
     status: shownStatuses.filter((status) => named.includes(status)),
     projectId: params.get('project') ?? undefined,
     labels: params.getAll('label').filter((label) => label.includes('=')),
     text: params.get('text') ?? '',
-    since: params.get('since') ?? undefined,
+    since: sinceOf(since, 0) && since,
     until: sinceOf(params.get('until') ?? undefined, 0),
     needsMe: params.get('needs') === 'me',
     unknownStatuses: named.filter((name) => name !== '' && !(shownStatuses as readonly string[]).includes(name)),

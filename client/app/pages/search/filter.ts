@@ -34,6 +34,7 @@ export function useSearchFilter(): Search {
   const key = params.toString();
   // biome-ignore lint/correctness/useExhaustiveDependencies: without the time; a span begins when it was chosen.
   return useMemo(() => {
+    const since = params.get('since') ?? DEFAULT_SINCE;
     const named = params.getAll('type').flatMap((list) => list.split(','));
     const filter: SearchFilter = {
       text: params.get('q') ?? '',
@@ -41,18 +42,18 @@ export function useSearchFilter(): Search {
       projects: unique(params.getAll('project')),
       actors: unique(params.getAll('actor')),
       runId: params.get('run') ?? undefined,
-      since: params.get('since') ?? DEFAULT_SINCE,
+      since: since === 'all' || sinceOf(since, 0) ? since : DEFAULT_SINCE,
       until: sinceOf(params.get('until') ?? undefined, 0),
       unknownTypes: named.filter((type) => type !== '' && !Object.hasOwn(events, type)),
     };
-    const { text, types, projects, actors, runId, since, until } = filter;
+    const { text, types, projects, actors, runId, until } = filter;
     const options: UseSearchOptions = {
       text: text.trim() === '' ? undefined : text,
       types: types.length === 0 ? undefined : (types as RunEventType[]),
       projectId: projects.length === 0 ? undefined : projects,
       actor: actors.length === 0 ? undefined : actors,
       runId,
-      since: sinceOf(since === 'all' ? undefined : since, Date.now() + serverTimeOffsetMs),
+      since: sinceOf(filter.since === 'all' ? undefined : filter.since, Date.now() + serverTimeOffsetMs),
       until,
     };
     const isSearch = text.trim() !== '' || types.length > 0 || actors.length > 0 || runId !== undefined;
