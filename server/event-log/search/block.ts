@@ -29,6 +29,8 @@ const digitsOf = Array.from({ length: BLOCK_EVENTS }, (_, place) => place.toStri
 
 /** Number of terms that a block finds without a text, by their hashes. */
 const RECENT_TERMS = 512;
+/** The hashes of a block take 8 KiB. A block of fewer events has none: many projects may have a few events each. */
+const MIN_RECENT_EVENTS = 8;
 
 export type Chunk = { first: string; lines: string };
 
@@ -56,9 +58,9 @@ export class Block implements BlockTerms {
 
   /** Adds an event, by its JSON. Its `seq` must be greater than the `seq` of each event in the block. */
   add(seq: number, json: string): void {
-    this.seqs.push(seq);
-    this.#recent ??= new RecentTerms(this.seqs, this.#places);
-    eachTerm(json, this.#recent);
+    const place = this.seqs.push(seq) - 1;
+    if (place >= MIN_RECENT_EVENTS) this.#recent ??= new RecentTerms(this.seqs, this.#places);
+    eachTerm(json, this.#recent ?? { addKnown: () => false, add: (term) => put(this.#places, term, place) });
   }
 
   /** Removes all terms of some events. The events keep their places, because the terms of other events refer to places. */
