@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, Socket } from 'node:net';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { everyone } from '../../tests/support/harness.ts';
 import { limitsOf } from '../limits.ts';
@@ -87,6 +87,34 @@ test('[W44] a connection is checked in each sweep only while there is something 
   expect(await checksOf(20)).toBeGreaterThanOrEqual(20);
   connection.detach(reader);
   expect(connections.totals()).toMatchObject({ subscriptions: 0, mostLag: 0 });
+  ws._readyState = WebSocket.CLOSED;
+  ws.emit('close', 1006, Buffer.alloc(0));
+  await connections.close(0);
+});
+
+test('[W44] a connection at rest is checked in the next sweep after a step of the clock', async () => {
+  const checkedAt: number[] = [];
+  let sweeps = 0;
+  const connections = new Connections({
+    heartbeatMs: 60_000,
+    isDirect: true,
+    limits: limitsOf({ identifyMs: 400 }),
+    invalidReasonOf: () => {
+      checkedAt.push(sweeps);
+      return undefined;
+    },
+    onSweep: () => sweeps++,
+  });
+  const ws = Object.assign(new DirectWebSocket(null as never, undefined, {}), {
+    _readyState: WebSocket.OPEN as number,
+  });
+  connections.authenticate(connections.add(ws, new Socket(), '127.0.0.1'), everyone);
+  const next = (count: number) => expect.poll(() => sweeps, { interval: 5 }).toBeGreaterThanOrEqual(count);
+  await next(2); // It rests.
+  const before = sweeps;
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_600_000 });
+  await next(before + 2).finally(vi.useRealTimers);
+  expect(checkedAt.some((sweep) => sweep === before || sweep === before + 1)).toBe(true);
   ws._readyState = WebSocket.CLOSED;
   ws.emit('close', 1006, Buffer.alloc(0));
   await connections.close(0);

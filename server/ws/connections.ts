@@ -51,6 +51,11 @@ export class Connections implements ConnectionRegistry {
   #sweptAt = performance.now();
   /** `monotonicMs` of the last sweep. */
   #sweptMs = 0;
+  /** `Date.now()` of the last sweep. */
+  #sweptClockMs = Date.now();
+  /** Whether the next sweep checks connections at rest too, and whether this one does. */
+  #hasJumped = false;
+  #checksAll = false;
   /** The connections that the sweep which has begun still visits. */
   #sweeping: IterableIterator<Connection> | undefined;
   /** Those of a sweep with unsent bytes, by user. */
@@ -246,10 +251,17 @@ export class Connections implements ConnectionRegistry {
   }
 
   #sweep(): void {
-    this.#sweptMs = this.monotonicMs;
+    const now = this.monotonicMs;
+    const clockMs = Date.now();
+    // After a pause of the process, or a step of the clock, a token may end before the rest of its connection.
+    this.#hasJumped ||= clockMs - this.#sweptClockMs - (now - this.#sweptMs) > this.#sweepMs;
+    this.#sweptMs = now;
+    this.#sweptClockMs = clockMs;
     this.#sweptAt = performance.now();
     if (this.#sweeping) return; // The sweep before goes on.
     this.#sweeping = this.#open.values();
+    this.#checksAll = this.#hasJumped;
+    this.#hasJumped = false;
     this.#sweepOn();
   }
 
@@ -258,7 +270,7 @@ export class Connections implements ConnectionRegistry {
     const until = performance.now() + SWEEP_SLICE_MS;
     // The iterator of a Set goes on after a loop that has been left.
     for (const connection of this.#sweeping ?? []) {
-      if (connection.isAtRest(this.#sweptMs)) continue;
+      if (!this.#checksAll && connection.isAtRest(this.#sweptMs)) continue;
       this.#check(connection);
       if (performance.now() < until) continue;
       setImmediate(this.#sweepOn);
