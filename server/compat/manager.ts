@@ -77,9 +77,9 @@ export class WebSocketManager {
 
   /** Sends an event to the pages of a run. Rejects with `RUN_NOT_FOUND` for a run that has no event and no known project. */
   broadcastToRun(runId: string, event: object): Promise<void> {
-    return this.#send(event, async (server) => {
+    return this.#send(event, async (server, copy) => {
       check(targets.pick({ runId: true }), { runId }, 'INVALID_INPUT');
-      return { run: await this.#runOf(server, runId, event), to: 'run' };
+      return { run: await this.#runOf(server, runId, copy), to: 'run' };
     });
   }
 
@@ -101,9 +101,9 @@ export class WebSocketManager {
 
   /** Sends an event of a run to all pages that show the run, and makes it part of the run. For the broadcaster. */
   publish(event: FormerEvent): Promise<void> {
-    const place = async (server: OpenServer) => {
-      check(runEventSchema, event, 'INVALID_EVENT');
-      return { run: await this.#runOf(server, event.payload.runId, event) };
+    const place = async (server: OpenServer, copy: FormerEvent) => {
+      check(runEventSchema, copy, 'INVALID_EVENT');
+      return { run: await this.#runOf(server, copy.payload.runId, copy) };
     };
     return this.#send(event, place, draftOf);
   }
@@ -133,7 +133,7 @@ export class WebSocketManager {
 
   #send(
     event: object,
-    placeOf: (server: OpenServer) => Place | Promise<Place>,
+    placeOf: (server: OpenServer, copy: FormerEvent) => Place | Promise<Place>,
     draft?: (event: FormerEvent, run: Run) => object,
   ): Promise<void> {
     const opening = this.#opening;
@@ -152,7 +152,7 @@ export class WebSocketManager {
     }
     const placed = this.#turn.then(async () => {
       const server = await opening;
-      const { run, to } = await placeOf(server);
+      const { run, to } = await placeOf(server, copy);
       const message = { type: COMPAT_TYPE, ...run, event: copy, ...(to ? { to } : {}) };
       return { sent: publishBoth(server, message, draft?.(copy, run)) };
     });
@@ -162,9 +162,10 @@ export class WebSocketManager {
     return sent;
   }
 
-  #learn({ payload }: { payload?: { runId?: unknown; projectId?: unknown } }): void {
-    const { runId, projectId } = payload ?? {};
-    if (typeof runId !== 'string' || typeof projectId !== 'string') return;
+  #learn({ payload }: FormerEvent): void {
+    const known = targets.pick({ runId: true, projectId: true }).safeParse(payload).data;
+    if (!known) return;
+    const { runId, projectId } = known;
     this.#projectOf.delete(runId);
     this.#projectOf.set(runId, projectId);
     const [oldest] = this.#projectOf.keys();

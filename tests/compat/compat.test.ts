@@ -283,6 +283,21 @@ test('[K19] what is no event, and a target that is no id, is refused by name and
   await until(() => expect(everything?.types()).toEqual(['last']));
 });
 
+test('[K11] [K19] a refused event names no project for its run, and an event that changes after the call is sent as it was', async () => {
+  const { url, manager, broadcaster } = await start();
+  const [own] = await pages(url, manager, [{ runId: 'r1', projectId: 'p1' }], 3);
+  vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  await broadcaster.broadcastRunCreated({ runId: 'r1', projectId: 'p1', runName: 'Cohort' });
+  const refused = broadcaster.broadcastRunStarted({ runId: 'r1', projectId: 'no id' });
+  await expect(refused).rejects.toMatchObject({ code: 'INVALID_EVENT', path: 'payload.projectId' });
+  await broadcaster.broadcastRunCompleted({ runId: 'r1' });
+  const changing = { type: 'notice', payload: { projectId: 'p1' } };
+  const sent = manager.broadcastToRun('r1', changing);
+  changing.payload.projectId = 'p2';
+  await sent;
+  await until(() => expect(own?.types()).toEqual(['run.created', 'run.completed', 'notice']));
+});
+
 test('[K20] a log in memory that was lost in a restart is one loss for a page, and the page goes on', async () => {
   const { httpServer, url, manager } = await start();
   const [opened] = await pages(url, manager, [{ runId: 'r1', projectId: 'p1', userId: 'ann' }], 4);
