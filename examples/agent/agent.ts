@@ -20,7 +20,7 @@ export async function work(server: Server, run: Run, task: string): Promise<void
   const idOf = (name: string) => `${run.runId}/${name}`;
 
   await publish({ ...run, type: 'run.created', name: task, eventId: idOf('created') });
-  const memory = await recall(server, run);
+  const memory = await recall(server, run, ACTOR);
   if (memory.isOver) return;
 
   const steps: Step[] = [];

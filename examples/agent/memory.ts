@@ -13,19 +13,21 @@ export type Memory = {
 export async function recall(
   { router }: RunServer<typeof events>,
   run: { projectId: string; runId: string },
+  actor: string,
 ): Promise<Memory> {
   const memory: Memory = { calls: new Map(), approvalIds: new Map(), outputs: new Map(), isOver: false };
-  const caller = router.createCaller({ principal: { sub: 'agent', projects: [run.projectId], roles: ['viewer'] } });
+  const caller = router.createCaller({ principal: { sub: actor, projects: [run.projectId], roles: ['viewer'] } });
   let cursor: string | undefined;
   do {
     const page = await caller.run.history({ ...run, cursor });
     for (const event of page.events) {
+      if (event.type === 'run.completed' || event.type === 'run.failed') memory.isOver = true;
+      if (event.actor !== actor) continue; // Other producers of the project do not decide what the agent does.
       if (event.type === 'tool.called') memory.calls.set(event.stageId, event);
       if (event.type === 'governance.required' && event.stageId) {
         memory.approvalIds.set(event.stageId, event.approvalId);
       }
       if (event.type === 'tool.returned') memory.outputs.set(event.stageId, event.output);
-      if (event.type === 'run.completed' || event.type === 'run.failed') memory.isOver = true;
     }
     cursor = page.nextCursor;
   } while (cursor !== undefined);
