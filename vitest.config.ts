@@ -57,10 +57,10 @@ const inBrowser: TestProjectInlineConfiguration = {
   },
 };
 
-/** Begins with the long tests, so that none of them runs alone at the end. */
+/** Begins with the long tests, so that none of them runs alone at the end. Those of a package build an app each. */
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const isLong = ({ moduleId }: TestSpecification) => moduleId.includes('.long.test.');
+    const isLong = ({ moduleId }: TestSpecification) => /\.long\.test\.|\/tests\/(docs|examples)\//.test(moduleId);
     const sorted = await super.sort(files);
     return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
   }
