@@ -12,6 +12,7 @@ import { expect, test } from 'vitest';
 const floors: string[][] = [
   ['shared'],
   [
+    'server/distribution.ts',
     'server/errors.ts',
     'server/health.ts',
     'server/limits.ts',
