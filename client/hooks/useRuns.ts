@@ -9,7 +9,7 @@ import { useRunwire } from './context.ts';
 import { listStateOf } from './list-state.ts';
 import { useTracked } from './useTracked.ts';
 
-/** Options of `useRuns`: the filter, whose given fields must all match, and the size of a page (default 50). */
+/** Options of `useRuns`: the filter (all given fields must match) and the size of a page (default 50). */
 export type UseRunsOptions = RunsQuery & {
   /** `false` stops the query and the subscription; default true. */
   enabled?: boolean | undefined;

@@ -164,7 +164,7 @@ class RecentTerms implements TermSink {
 
 const slotOf = (hash: number): number => (hash ^ (hash >>> 15)) & (RECENT_TERMS - 1);
 
-/** Whether a term is a prefix with a part of a JSON text, whose case is ignored if there is no prefix. */
+/** Whether a term is a prefix with a part of a JSON text. Without a prefix, the case of the text is ignored. */
 function isTerm(term: string, json: string, start: number, end: number, prefix: string): boolean {
   const offset = prefix.length;
   if (term.length !== offset + end - start || !term.startsWith(prefix)) return false;
