@@ -63,7 +63,7 @@ test('[W44] a connection is checked in each sweep only while there is something 
   const connections = new Connections({
     heartbeatMs: 60_000,
     isDirect: true,
-    limits: limitsOf({ identifyMs: 40 }),
+    limits: limitsOf({ identifyMs: 400 }), // A pause of 0.3 s, after which a sweep checks all, is rare.
     invalidReasonOf: () => {
       checks++;
       return undefined;
