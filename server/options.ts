@@ -3,7 +3,6 @@ import { RunwireError } from '../shared/errors.ts';
 import type { RunwireEvents } from '../shared/events.ts';
 import type { KeyedByType, Registry } from '../shared/registry.ts';
 import type { AuthOptions } from './auth/authenticator.ts';
-import type { DeliveryMode } from './delivery/mode.ts';
 import { isPostgresUrl } from './event-log/database-url.ts';
 import type { OpenBackplane } from './event-log/postgres/backplane.ts';
 import { type Limits, problemOfNumber } from './limits.ts';
@@ -77,11 +76,9 @@ export type RunServerOptions<R extends Registry = RunwireEvents> = AuthOptions &
   heartbeatMs?: number;
   /**
    * How events are sent to WebSockets. `direct` encodes an event once and writes the frame to all sockets. `iterator`
-   * uses tRPC's own loop, which encodes the event for each subscriber and is several times slower. `direct` depends on
-   * internals of tRPC: on a version of `@trpc/server` that has not been tested, the server logs a warning and uses
-   * `iterator`. Default `direct`.
+   * encodes the event for each subscriber, and is several times slower. Default `direct`.
    */
-  delivery?: DeliveryMode;
+  delivery?: 'direct' | 'iterator';
   /** Limits per client. Defaults: the table of `docs/protocol.md`. */
   limits?: Partial<Limits>;
   /** Whether WebSockets may be compressed, which saves bandwidth at a high cost in CPU time. Default false. */

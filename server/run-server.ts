@@ -9,7 +9,6 @@ import type { ServerStats } from '../shared/server-stats.ts';
 import { createRouter, type ServerRouter } from './api/router.ts';
 import type { Approvals } from './approvals/approvals.ts';
 import type { Principal } from './auth/principal.ts';
-import { deliveryMode } from './delivery/mode.ts';
 import { SocketlessTransports } from './delivery/socketless-transports.ts';
 import type { EventLog } from './event-log/contract/store.ts';
 import { isPostgresUrl } from './event-log/database-url.ts';
@@ -29,6 +28,7 @@ import { openServices } from './services.ts';
 import { SharedUsage } from './shared-usage.ts';
 import { Turns } from './slices.ts';
 import { Stats } from './stats.ts';
+import { versionWarning } from './trpc-version.ts';
 import { Connections } from './ws/connections.ts';
 import { createSockets } from './ws/upgrade.ts';
 
@@ -82,11 +82,11 @@ export async function openRunServer<R extends Registry = RunwireEvents>(
   const { webhooks, approvals, clock, retention, audit, outbox } = services;
   const { credentials, oidc, invalidReasonOf } = identity;
   const streams = new SocketlessTransports({ invalidReasonOf, limits });
-  const { mode, warning } = deliveryMode(options.delivery);
+  const warning = versionWarning();
   if (warning) logger.warn(warning);
   const gateway: PublishGateway<R> = new PublishGateway(bus, limits, (user, events) => usage.took(user, events));
   const connections: Connections = new Connections({
-    ...{ heartbeatMs, isDirect: mode === 'direct', limits, invalidReasonOf },
+    ...{ heartbeatMs, isDirect: options.delivery !== 'iterator', limits, invalidReasonOf },
     lastId: firstIdOf(peers.id, isPostgresUrl(options.databaseUrl ?? '')),
     onSweep: () => streams.review(),
     elsewhere: (user) => usage.elsewhere(user),

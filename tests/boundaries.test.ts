@@ -18,6 +18,7 @@ const floors: string[][] = [
     'server/limits.ts',
     'server/rate-limit.ts',
     'server/slices.ts',
+    'server/trpc-version.ts',
     'server/user-calls.ts',
     'server/version.ts',
     'client/errors.ts',

@@ -134,8 +134,8 @@ export class Delivery {
   #subscriptionOf<Item>(transport: Transport, reader: Reader, signal: AbortSignal | undefined): Subscription<Item> {
     const { sink } = transport;
     if (!sink) return new ReaderIterator<Item>(this.#context, transport, reader, signal);
-    // A `DirectSubscription` yields itself to the encoder, and writes its items to the sink, so its type is cast.
-    return new DirectSubscription(this.#context, transport, sink, reader) as AsyncIterableIterator<unknown> as never;
+    // A `DirectSubscription` writes its items to the sink itself, so its type is cast.
+    return new DirectSubscription(this.#context, transport, sink, reader) as unknown as Subscription<Item>;
   }
 }
 

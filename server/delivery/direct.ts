@@ -8,35 +8,36 @@ import type { AttachedReader, FrameSink, Transport } from './transport.ts';
 import type { Waiter, Wake } from './waiting.ts';
 
 /**
- * A subscription that writes its own WebSocket frames. tRPC's WebSocket handler would request each item in a loop that
- * costs several times as much as the socket (docs/decisions/006).
+ * A subscription that writes its own WebSocket frames. A loop that requests each item would cost several times as much as
+ * the socket (docs/decisions/006).
  *
- * 1. The handler requests the first item of the iterator, which is the subscription itself.
- * 2. The handler encodes this item. `encoder.ts` calls {@link begin} with the id of the client's request.
- * 3. The subscription sends the messages of its reader in pieces, until the reader is at the head of the log.
- * 4. The subscription waits in a fan-out group or as a waiter. Then it continues with step 3.
- * 5. When the subscription ends or fails, the handler's second `next()` settles, and the handler sends tRPC's own message.
+ * 1. `ws/client-calls.ts` sends `started`, and calls {@link begin} with the client's request.
+ * 2. The subscription sends the messages of its reader in pieces, until the reader is at the head of the log.
+ * 3. The subscription waits in a fan-out group or as a waiter. Then it continues with step 2.
+ * 4. The subscription ends when its request is stopped ({@link return}), or when it fails.
  */
+
+/** The client's request. Each message repeats its id and its JSON-RPC version. */
+export interface DirectRequest {
+  readonly id: unknown;
+  readonly jsonrpc?: unknown;
+  /** Called once if the subscription fails: the client must receive the error. */
+  failed(error: unknown): void;
+}
 
 /** Messages are written in pieces of this size, in UTF-16 units of JSON. */
 const PIECE_LENGTH = 64 * 1024;
 
-export class DirectSubscription
-  implements AsyncIterableIterator<DirectSubscription>, AsyncDisposable, AttachedReader, Subscriber
-{
+export class DirectSubscription implements AttachedReader, Subscriber {
   readonly reader: Reader;
   readonly sink: FrameSink;
   readonly #context: ReaderContext;
   readonly #transport: Transport;
-  /** The prefix of all messages (frames.ts). Undefined until the id of the client's request is known. */
-  #prefix: string | undefined;
+  #request: DirectRequest | undefined;
+  /** The prefix of all messages (frames.ts). */
+  #prefix = '';
   #group: FanOutGroup | undefined;
   #waiter: Waiter | undefined;
-  #isAnnounced = false;
-  #failure: { error: unknown } | undefined;
-  /** Settles the handler's second `next()`, which is pending until the end. */
-  #resolve: ((result: IteratorResult<DirectSubscription>) => void) | undefined;
-  #reject: ((error: unknown) => void) | undefined;
 
   constructor(context: ReaderContext, transport: Transport, sink: FrameSink, reader: Reader) {
     this.#context = context;
@@ -45,42 +46,21 @@ export class DirectSubscription
     this.reader = reader;
   }
 
-  /** Not an async function: the second promise lives as long as the subscription, and should be small. */
-  next(): Promise<IteratorResult<DirectSubscription>> {
-    if (!this.#isAnnounced) {
-      this.#isAnnounced = true;
-      return Promise.resolve({ done: false, value: this });
-    }
-    return new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-      if (this.reader.isEnded) this.#settle();
-    });
-  }
-
-  return(): Promise<IteratorResult<DirectSubscription>> {
-    this.#end();
-    return Promise.resolve({ done: true, value: undefined });
-  }
-
-  /** Without this method, tRPC's handler would add one to each subscription. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#end();
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
+  /** Ends the subscription, as the method of an iterator does. */
+  return(): void {
+    if (this.reader.isEnded) return;
+    this.reader.end();
+    if (this.#request) this.#transport.detach(this);
+    this.recheckAccess();
   }
 
   get lag(): number {
     return this.#isParked ? 0 : this.reader.behind;
   }
 
-  /**
-   * Starts to send messages to the client. Each message repeats the id and the JSON-RPC version of the client's request.
-   */
-  begin(request: { id: unknown; jsonrpc?: unknown }): void {
-    if (this.#prefix !== undefined || this.reader.isEnded) return;
+  /** Starts to send messages to the client. Called once. */
+  begin(request: DirectRequest): void {
+    this.#request = request;
     this.#prefix = messagePrefix(request);
     this.#transport.attach(this);
     this.#run();
@@ -122,7 +102,7 @@ export class DirectSubscription
   /** Sends messages, and returns the first step that is not a message. */
   #sendPieces(): Exclude<Step, { seq: number }> {
     const { notifier, counts } = this.#context;
-    const prefix = this.#prefix as string;
+    const prefix = this.#prefix;
     let piece: string[] = [];
     let length = 0;
     const flush = () => {
@@ -142,7 +122,7 @@ export class DirectSubscription
         if (length >= PIECE_LENGTH) flush();
       }
     } finally {
-      flush(); // Also if `advance` throws: the handler sends the error, which must come after these messages.
+      flush(); // Also if `advance` throws: the error must come after these messages.
     }
   }
 
@@ -152,7 +132,7 @@ export class DirectSubscription
     const { reader } = this;
     const { topic, filter } = reader;
     if (filter) {
-      this.#group = notifier.join(topic, this.#prefix as string, filter, this);
+      this.#group = notifier.join(topic, this.#prefix, filter, this);
       return;
     }
     // The reader continues in a later microtask, because the notifier calls `wake` while it iterates over its waiters.
@@ -173,23 +153,7 @@ export class DirectSubscription
       return;
     }
     if (this.reader.isEnded) return;
-    this.#failure = { error: this.#context.translate(error) };
-    this.#end();
-  }
-
-  #end(): void {
-    if (this.reader.isEnded) return;
-    this.reader.end();
-    if (this.#prefix !== undefined) this.#transport.detach(this);
-    this.recheckAccess();
-    this.#settle();
-  }
-
-  #settle(): void {
-    if (!this.#resolve) return;
-    const failure = this.#failure;
-    this.#failure = undefined;
-    if (failure) this.#reject?.(failure.error);
-    else this.#resolve({ done: true, value: undefined });
+    this.return();
+    this.#request?.failed(this.#context.translate(error));
   }
 }

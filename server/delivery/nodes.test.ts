@@ -12,7 +12,6 @@ import { cursorAt, decodeCursor, encodeCursor } from '../event-log/cursor.ts';
 import { openSqliteLog } from '../event-log/sqlite/log.ts';
 import { Delivery } from './delivery.ts';
 import type { DirectSubscription } from './direct.ts';
-import { createDirectEncoder } from './encoder.ts';
 import type { EventQuery } from './events.ts';
 import type { AttachedReader, FrameSink, Transport } from './transport.ts';
 
@@ -121,9 +120,7 @@ async function setUp() {
     const whole = { scope: { kind: 'all' }, from: 'now', conflate: false, ...query } as const;
     const subscription = delivery.events<RunEvent>(line, whole, undefined);
     if (line.sink) {
-      void (subscription as unknown as DirectSubscription).next().then(({ value }) => {
-        createDirectEncoder().encode({ id: 1, result: { type: 'data', data: value } });
-      });
+      (subscription as unknown as DirectSubscription).begin({ id: 1, failed: () => undefined });
     } else {
       void (async () => {
         for await (const [cursor, item] of subscription) line.received.push([cursor, item]);

@@ -23,7 +23,7 @@ export type ConnectionCounts = {
 
 export type ConnectionsOptions = {
   heartbeatMs: number;
-  /** Whether readers write WebSocket frames to the sockets. If not, tRPC's handler sends the messages. */
+  /** Whether readers write WebSocket frames to the sockets. If not, their items are sent one by one. */
   isDirect: boolean;
   limits: Limits;
   /** Connections have the ids above this number. Default 0. */
@@ -252,7 +252,6 @@ export class Connection implements CallerConnection, SocketObserver {
     const { closes } = this.#registry.counts;
     closes.set(code, (closes.get(code) ?? 0) + 1);
     this.#restsUntil = 0;
-    this.#ws.removeAllListeners('message');
     // The cut text must not end with half a character, which would be invalid UTF-8.
     const text = Buffer.from(reason)
       .subarray(0, MAX_REASON_BYTES)

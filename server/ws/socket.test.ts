@@ -24,7 +24,11 @@ async function openPair(observer: Partial<SocketObserver> = {}, perMessageDeflat
   socket.open(request.socket, { ...silent, ...observer });
   socket.hold();
   const received: string[] = [];
-  socket.on('message', (data: Buffer) => received.push(String(data)));
+  socket.receiver = {
+    onMessage: (data) => received.push(String(data)),
+    onError() {},
+    onClose() {},
+  };
   if (client.readyState !== client.OPEN) await once(client, 'open');
   return {
     client,

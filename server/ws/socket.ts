@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
-import { nothing } from '../delivery/encoder.ts';
 import { framesOf } from '../delivery/frames.ts';
 import { afterPromises } from '../slices.ts';
 import { SocketSink } from './socket-sink.ts';
@@ -8,8 +7,8 @@ import { SocketSink } from './socket-sink.ts';
 /**
  * The server's WebSocket class. It adds three features to the class of `ws`:
  *
- * - It reports received and sent messages to one observer.
- * - It keeps received messages back while tRPC's handler is not ready for them, and reads few of them.
+ * - It reports received and sent messages to one observer, and gives messages to one receiver.
+ * - It keeps received messages back while the token is verified, and reads few of them.
  * - It writes ready WebSocket frames ({@link SocketSink}), and reports when its unsent bytes have drained.
  */
 
@@ -46,22 +45,32 @@ export interface SocketObserver {
   turnToClose(): Promise<void> | undefined;
 }
 
+/** Gets the messages of a socket. */
+export interface MessageReceiver {
+  onMessage(data: Buffer, isBinary: boolean): void;
+  onError(error: Error): void;
+  onClose(): void;
+}
+
 /**
  * A socket emits `drain` only if its unsent bytes had reached its high-water mark. The owner of an attached HTTP server may
  * have raised that mark above `DRAIN_BYTES`.
  */
 const drainBytesOf = (tcp: Socket): number => Math.max(DRAIN_BYTES, tcp.writableHighWaterMark);
 
+type Message = { data: Buffer; isBinary: boolean };
+
 export class DirectWebSocket extends WebSocket {
-  /** Called before the listeners of an event. */
+  /** Called before the receiver. */
   observer: SocketObserver | undefined;
+  receiver: MessageReceiver | undefined;
   /** The TCP or TLS socket that carries this WebSocket. */
   tcp!: Socket;
   /** Writes ready frames. With compression, `ws` must build them. */
   sink!: SocketSink;
   isCompressed = false;
   /** Received messages that are kept back; undefined unless {@link hold} was called. */
-  #held: unknown[][] | undefined;
+  #held: Message[] | undefined;
   #heldBytes = 0;
   #stopMeter: (() => void) | undefined;
   /** Bytes of the largest message since the socket was last drained. */
@@ -85,16 +94,15 @@ export class DirectWebSocket extends WebSocket {
   }
 
   /**
-   * Keeps received messages back until {@link release}. Before tRPC's handler has a context, it would lose a message that
-   * stops a subscription.
+   * Keeps received messages back until {@link release}: before the token is verified, no call has a principal.
    */
   hold(): void {
     this.#held ??= [];
   }
 
   /**
-   * Reads on without a limit. Before that, emits the kept messages, each in its own turn of the event loop: a subscription
-   * must have started before a message can stop it.
+   * Reads on without a limit. Before that, passes on the kept messages, each in its own turn of the event loop, as `ws` does
+   * later.
    */
   release(): void {
     if (!this.#held) {
@@ -102,10 +110,10 @@ export class DirectWebSocket extends WebSocket {
       return;
     }
     setImmediate(() => {
-      const values = this.#held?.shift();
-      if (values) {
-        this.#heldBytes -= (values[0] as Buffer).length;
-        this.#emitMessage(values);
+      const message = this.#held?.shift();
+      if (message) {
+        this.#heldBytes -= message.data.length;
+        this.#pass(message);
         this.release();
         return;
       }
@@ -114,20 +122,37 @@ export class DirectWebSocket extends WebSocket {
     });
   }
 
+  /** `ws` reports all events here. Messages and errors have one receiver, so they need no listeners. */
   override emit(event: string | symbol, ...values: unknown[]): boolean {
-    if (event === 'message' || event === 'ping' || event === 'pong') this.observer?.onReceive(event === 'message');
-    else if (event === 'close') return this.#emitClose(values);
-    if (event === 'message' && this.#held) {
-      if (this.isOpen) this.#keep(values);
-      return true;
+    switch (event) {
+      case 'message': {
+        const [data, isBinary] = values as [Buffer, boolean];
+        this.#onMessage({ data, isBinary });
+        return true;
+      }
+      case 'error':
+        this.receiver?.onError(values[0] as Error);
+        return true;
+      case 'close':
+        return this.#emitClose(values);
+      default:
+        if (event === 'ping' || event === 'pong') this.observer?.onReceive(false);
+        return super.emit(event, ...values);
     }
-    return event === 'message' ? this.#emitMessage(values) : super.emit(event, ...values);
+  }
+
+  #onMessage(message: Message): void {
+    this.observer?.onReceive(true);
+    if (!this.isOpen) return;
+    if (this.#held) this.#keep(message);
+    else this.#pass(message);
   }
 
   /** Thousands of sockets may close at once, and each ends a connection with its subscriptions. */
   #emitClose(values: unknown[]): boolean {
     const close = () => {
       this.observer?.onClose();
+      this.receiver?.onClose();
       super.emit('close', ...values);
     };
     const turn = this.observer?.turnToClose();
@@ -136,11 +161,12 @@ export class DirectWebSocket extends WebSocket {
     return true;
   }
 
-  /** What the handler sends at once leaves in one write: the start of a subscription and its first messages, for example. */
-  #emitMessage(values: unknown[]): boolean {
+  /** What a message causes at once leaves in one write: the start of a subscription and its first messages, for example. */
+  #pass({ data, isBinary }: Message): void {
+    if (!this.isOpen) return;
     this.sink.cork();
     afterPromises(() => this.sink.uncork());
-    return super.emit('message', ...values);
+    this.receiver?.onMessage(data, isBinary);
   }
 
   override close(code?: number, reason?: string | Buffer): void {
@@ -152,7 +178,6 @@ export class DirectWebSocket extends WebSocket {
   }
 
   override send(data: unknown, ...rest: unknown[]): void {
-    if (data === nothing) return;
     const before = this.unsentBytes;
     if (this.isDrained) this.#largestBytes = 0;
     // On a socket without compression, `ws` keeps nothing back, and would write the head of the frame by itself.
@@ -164,10 +189,10 @@ export class DirectWebSocket extends WebSocket {
     this.observer?.onSend();
   }
 
-  #keep(values: unknown[]): void {
-    const held = this.#held as unknown[][];
-    held.push(values);
-    this.#heldBytes += (values[0] as Buffer).length;
+  #keep(message: Message): void {
+    const held = this.#held as Message[];
+    held.push(message);
+    this.#heldBytes += message.data.length;
     if (held.length > MAX_HELD_MESSAGES || this.#heldBytes > MAX_HELD_BYTES) this.observer?.onOverflow();
   }
 

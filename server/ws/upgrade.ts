@@ -1,17 +1,14 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { applyWSSHandler } from '@trpc/server/adapters/ws';
 import type { Logger } from 'pino';
 import { WebSocketServer } from 'ws';
 import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
 import { closeCodes } from '../../shared/protocol.ts';
 import type { Registry } from '../../shared/registry.ts';
-import type { Context } from '../api/context.ts';
 import type { BuiltRouter } from '../api/router.ts';
 import type { AccessLogger } from '../audit/access-logger.ts';
 import type { Credentials } from '../auth/credentials.ts';
 import type { Principal } from '../auth/principal.ts';
-import { createDirectEncoder } from '../delivery/encoder.ts';
 import { toRunwireError } from '../errors.ts';
 import type { Health } from '../health.ts';
 import type { Upgrade } from '../http/http-server.ts';
@@ -19,6 +16,7 @@ import { cookieOf, refuseSocket } from '../http/messages.ts';
 import { isOrigin, type Origins } from '../http/origins.ts';
 import type { TrustedProxies } from '../http/trusted-proxies.ts';
 import type { Limits } from '../limits.ts';
+import { ClientCalls, type ClientCallsOptions } from './client-calls.ts';
 import type { Connection } from './connection.ts';
 import { CLOSE_MS, type Connections } from './connections.ts';
 import { DirectWebSocket } from './socket.ts';
@@ -27,8 +25,9 @@ import { DirectWebSocket } from './socket.ts';
  * Upgrades HTTP requests for `/ws` to WebSockets:
  *
  * 1. The server refuses a request with a wrong host or origin.
- * 2. The server adds the socket to `Connections`, and passes it to tRPC's WebSocket handler.
- * 3. The handler requests a context. The server verifies the token from the connection parameters or else from the cookie.
+ * 2. The server adds the socket to `Connections`.
+ * 3. The server verifies the token from the connection parameters, which are the first message, or else from the cookie.
+ * 4. `ClientCalls` answers the messages of the client.
  */
 
 export type SocketsOptions<R extends Registry> = {
@@ -64,7 +63,7 @@ const MAX_LOGGED_ORIGINS = 20;
 const MAX_LOGGED_ORIGIN_LENGTH = 300;
 
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
-  const { router, connections, origins, proxies, limits, compression, health, logger } = options;
+  const { router, connections, origins, proxies, cookieName, limits, compression, health, logger } = options;
   const recordRefusal = refusalRecorder(options.access);
   const isAllowed = originCheck(origins, recordRefusal, logger);
   const wss = new WebSocketServer({
@@ -76,21 +75,14 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
     ...{ closeTimeout: CLOSE_MS }, // Not in the types yet.
     perMessageDeflate: compression ? DEFLATE : false,
     WebSocket: DirectWebSocket,
-    // `ws` then emits each message in its own turn of the event loop. tRPC's handler starts a subscription asynchronously,
-    // and would lose a message that stops it earlier.
+    // `ws` then emits each message in its own turn of the event loop: other sockets do not wait for all messages of one.
     allowSynchronousEvents: false,
   });
-  const createContext = contextFactory(options, recordRefusal);
-  applyWSSHandler({
-    wss,
+  const onToken = tokenReader(options, recordRefusal);
+  const callsOptions: ClientCallsOptions = {
     router,
-    experimental_encoder: createDirectEncoder(),
-    createContext: ({ req, res, info }) =>
-      createContext(upgradeOf(req), res as DirectWebSocket, info.connectionParams?.token, info.signal),
-    onError: ({ error, req }) => {
-      // If the connection parameters are malformed, the handler does not call `createContext`: the connection is closed
-      // here.
-      const { connection } = upgradeOf(req);
+    onError: (connection, error) => {
+      // The connection parameters are malformed, or never arrived.
       if (!connection.isHandshakeRead) {
         recordRefusal('UNAUTHENTICATED');
         connection.close(closeCodes.unauthenticated, 'no token');
@@ -100,65 +92,32 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       if (/^(WS_ERR_|ECONN|EPIPE)/.test(String(cause?.code))) logger.debug({ code: cause?.code }, 'WebSocket aborted');
       else if (toRunwireError(error).code === 'INTERNAL') health.note('WebSocket failed', { err: cause ?? error });
     },
-  });
+  };
 
   return (request, socket, head) => {
     socket.on('error', destroyThis);
-    let refusal: string | undefined;
-    // tRPC builds a URL from the path and the host, outside of any `try`: an invalid URL would end the process.
-    if (!URL.canParse(request.url ?? '', `http://${request.headers.host}`)) refusal = '400 Bad Request';
-    else if (!isAllowed(request)) refusal = '403 Forbidden';
-    if (refusal !== undefined) {
-      refuseSocket(socket, refusal);
+    const query = queryOf(request);
+    if (!query || !isAllowed(request)) {
+      refuseSocket(socket, query ? '403 Forbidden' : '400 Bad Request');
       return;
     }
     wss.handleUpgrade(request, socket, head, (ws) => {
       socket.off('error', destroyThis); // From here on, `ws` handles errors of the socket.
       const connection = connections.add(ws, request.socket, proxies.addressOf(request));
-      wss.emit('connection', ws, new UpgradeRequest(request, connection));
+      // The origin was checked. A request without an origin does not come from a browser, so its cookie is ignored.
+      const cookie = request.headers.origin === undefined ? undefined : cookieOf(request, cookieName);
+      const read = (token: string | undefined) => onToken(connection, ws, token ?? cookie);
+      const awaitsParams = query.get('connectionParams') === '1';
+      ws.receiver = new ClientCalls(ws, connection, callsOptions, awaitsParams ? read : undefined);
+      if (!awaitsParams) read(undefined);
     });
   };
 }
 
-/**
- * The fields of the upgrade request that tRPC's handler and `createContext` read. The handler keeps its request until the
- * socket closes: Node's request would keep a kilobyte of headers for each socket. {@link release} drops these fields too.
- */
-class UpgradeRequest {
-  url: string | undefined;
-  headers: Pick<IncomingHttpHeaders, 'host' | 'origin' | 'cookie'>;
-  readonly connection: Connection;
-
-  constructor({ url, headers: { host, origin, cookie } }: IncomingMessage, connection: Connection) {
-    this.url = url;
-    this.headers = { host, origin, cookie };
-    this.connection = connection;
-  }
-
-  /** Called once the token has been read: nothing reads the URL or the headers later. */
-  release(): void {
-    this.url = undefined;
-    this.headers = noHeaders;
-  }
-}
-
-const noHeaders = Object.freeze({});
-const upgradeOf = (request: IncomingMessage): UpgradeRequest => request as unknown as UpgradeRequest;
-
-/** The tRPC context of all calls over one connection. `auth.refresh` may replace the principal. */
-class ConnectionContext implements Context {
-  readonly connection: Connection;
-  /** Aborts when the socket has closed. */
-  readonly signal: AbortSignal;
-
-  constructor(connection: Connection, signal: AbortSignal) {
-    this.connection = connection;
-    this.signal = signal;
-  }
-
-  get principal(): Principal {
-    return this.connection.principal;
-  }
+/** Returns the query of a request, or undefined if its path and host are no URL. */
+function queryOf({ url, headers }: IncomingMessage): URLSearchParams | undefined {
+  const base = `http://${headers.host}`;
+  return URL.canParse(url ?? '', base) ? new URL(url ?? '', base).searchParams : undefined;
 }
 
 type RecordRefusal = (outcome: ErrorCode, detail?: 'origin', principal?: Principal) => void;
@@ -168,25 +127,16 @@ const refusalRecorder =
   (outcome, detail, principal) =>
     access.record({ principal, action: 'connect', via: 'ws', outcome, detail });
 
-/**
- * Returns tRPC's `createContext`. It returns a context if the token was verified before, and otherwise resolves with one once
- * the token is verified. If the token is refused, it closes the connection, and never settles.
- */
-function contextFactory<R extends Registry>(
-  { connections, credentials, cookieName, health }: SocketsOptions<R>,
+/** Returns a function that authenticates a connection by its token. If the token is refused, it closes the connection. */
+function tokenReader<R extends Registry>(
+  { connections, credentials, health }: SocketsOptions<R>,
   recordRefusal: RecordRefusal,
 ) {
-  const accept = (connection: Connection, ws: DirectWebSocket, signal: AbortSignal, principal: Principal) => {
-    if (connections.authenticate(connection, principal)) {
-      ws.release();
-      return new ConnectionContext(connection, signal);
-    }
-    if (credentials.invalidReasonOf(principal)) recordRefusal('UNAUTHENTICATED', undefined, principal);
-    return never();
+  const accept = (connection: Connection, ws: DirectWebSocket, principal: Principal): void => {
+    if (connections.authenticate(connection, principal)) ws.release();
+    else if (credentials.invalidReasonOf(principal)) recordRefusal('UNAUTHENTICATED', undefined, principal);
   };
-  const refuse = (connection: Connection, error: unknown): Promise<never> => {
-    // The error is not thrown: the handler would answer each subscription with an error, and the client would end its
-    // subscriptions.
+  const refuse = (connection: Connection, error: unknown): void => {
     const known = toRunwireError(error);
     recordRefusal(known.code);
     if (known.code === 'INTERNAL') health.note('cannot verify a token', { err: error });
@@ -194,38 +144,23 @@ function contextFactory<R extends Registry>(
     // would make the client give up.
     if (errorTable[known.code].retryable) connection.close(closeCodes.tryAgain, 'the token cannot be verified now');
     else connection.close(closeCodes.unauthenticated, known.message);
-    return never();
   };
-  return (
-    request: UpgradeRequest,
-    ws: DirectWebSocket,
-    paramsToken: string | undefined,
-    signal: AbortSignal,
-  ): Context | Promise<Context> => {
-    const { connection } = request;
+  return (connection: Connection, ws: DirectWebSocket, token: string | undefined): void => {
     connection.isHandshakeRead = true;
-    // The origin was checked at the upgrade. A request without an origin does not come from a browser, so its cookie is
-    // ignored.
-    const cookie = request.headers.origin === undefined ? undefined : cookieOf(request, cookieName);
-    const token = paramsToken ?? cookie;
-    request.release();
     try {
       if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
       const found = credentials.verify(token);
-      // The handler then has its context before the next message, which arrives in a later turn of the event loop.
-      if (!(found instanceof Promise)) return accept(connection, ws, signal, found);
+      if (!(found instanceof Promise)) {
+        accept(connection, ws, found);
+        return;
+      }
       ws.hold();
-      return found
-        .then((principal) => accept(connection, ws, signal, principal))
-        .catch((error: unknown) => refuse(connection, error));
+      found.then((principal) => accept(connection, ws, principal)).catch((error: unknown) => refuse(connection, error));
     } catch (error) {
-      return refuse(connection, error);
+      refuse(connection, error);
     }
   };
 }
-
-/** A promise of its own each time: a shared one would keep everything that waits for it. */
-const never = (): Promise<never> => new Promise(() => undefined);
 
 /** Returns a function that checks the host and the origin of a request, and logs each refused origin once. */
 function originCheck(origins: Origins, recordRefusal: RecordRefusal, logger: Logger) {

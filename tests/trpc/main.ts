@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { TESTED_VERSIONS } from '../../server/delivery/mode.ts';
+import { TESTED_VERSIONS } from '../../server/trpc-version.ts';
 
 /**
  * Runs types, build and tests on other versions of tRPC than the one of the lock file:

@@ -1,0 +1,276 @@
+import {
+  type AnyTRPCRouter,
+  callTRPCProcedure,
+  getTRPCErrorFromUnknown,
+  getTRPCErrorShape,
+  isTrackedEnvelope,
+  TRPCError,
+} from '@trpc/server';
+import { parseConnectionParamsFromUnknown } from '@trpc/server/http';
+import type { TRPCClientOutgoingMessage } from '@trpc/server/rpc';
+import { RunwireError } from '../../shared/errors.ts';
+import type { Context } from '../api/context.ts';
+import type { Principal } from '../auth/principal.ts';
+import { type DirectRequest, DirectSubscription } from '../delivery/direct.ts';
+import type { Connection } from './connection.ts';
+import { idAtStart, MAX_VALUES, requestsOf, valuesIn } from './requests.ts';
+import type { MessageReceiver } from './socket.ts';
+
+/**
+ * Answers the calls of one client in tRPC's WebSocket protocol. It calls procedures by tRPC's public functions, and sends
+ * what tRPC's own WebSocket handler would send (docs/decisions/006).
+ *
+ * - A subscription is in `#subscriptions` before its procedure is called. So a stop finds it, however early it arrives.
+ * - A `DirectSubscription` sends its items itself. The items of any other are requested one by one.
+ * - A subscription that ends or fails sends its error first, and `stopped` last.
+ */
+
+export type ClientCallsOptions = {
+  router: AnyTRPCRouter;
+  /** Called with each error of the socket, of the connection parameters, and of a call. */
+  onError: (connection: Connection, error: TRPCError) => void;
+};
+
+/** The part of the socket that calls use. */
+export interface CallsSocket {
+  readonly isOpen: boolean;
+  send(text: string): void;
+}
+
+type Call = Exclude<TRPCClientOutgoingMessage, { method: 'subscription.stop' }>;
+type RequestId = { id: TRPCClientOutgoingMessage['id']; jsonrpc?: TRPCClientOutgoingMessage['jsonrpc'] };
+type About = RequestId & { type?: Call['method'] | 'unknown'; path?: string | undefined };
+
+const noSubscriptions: OpenSubscription[] = [];
+const aborted = AbortSignal.abort();
+
+export class ClientCalls implements MessageReceiver, Context {
+  readonly connection: Connection;
+  readonly #socket: CallsSocket;
+  readonly #options: ClientCallsOptions;
+  #onToken: ((token: string | undefined) => void) | undefined;
+  /** An array: most connections have few subscriptions, and a Map is larger. */
+  #subscriptions = noSubscriptions;
+  #abort: AbortController | undefined;
+
+  /** `onToken`: the first message has connection parameters, and `onToken` is called with their token. */
+  constructor(
+    socket: CallsSocket,
+    connection: Connection,
+    options: ClientCallsOptions,
+    onToken?: (token: string | undefined) => void,
+  ) {
+    this.#socket = socket;
+    this.connection = connection;
+    this.#options = options;
+    this.#onToken = onToken;
+  }
+
+  get principal(): Principal {
+    return this.connection.principal;
+  }
+
+  /** Aborts when the socket has closed. A connection that only subscribes has no controller. */
+  get signal(): AbortSignal {
+    if (!this.#socket.isOpen) return this.#abort?.signal ?? aborted;
+    this.#abort ??= new AbortController();
+    return this.#abort.signal;
+  }
+
+  onMessage(data: Buffer, isBinary: boolean): void {
+    const text = isBinary ? undefined : data.toString();
+    if (text === 'PONG') return;
+    if (text === 'PING') this.#socket.send('PONG');
+    else if (this.#onToken) this.#readParams(text, this.#onToken);
+    else this.#readRequests(text);
+  }
+
+  onError(error: Error): void {
+    this.#options.onError(this.connection, getTRPCErrorFromUnknown(error));
+  }
+
+  onClose(): void {
+    for (const subscription of this.#subscriptions) subscription.end();
+    this.#subscriptions = noSubscriptions;
+    this.#abort?.abort();
+  }
+
+  /** Called by a subscription that ends by itself. Sends the error, if it failed. */
+  ended(subscription: OpenSubscription, failure?: { error: unknown }): void {
+    if (!this.#remove(subscription)) return;
+    if (failure) this.#refuse(subscription, failure.error);
+    this.#respond({ ...idOf(subscription), result: { type: 'stopped' } });
+  }
+
+  #readParams(text: string | undefined, onToken: (token: string | undefined) => void): void {
+    let token: string | undefined;
+    try {
+      if (text === undefined || valuesIn(text) > MAX_VALUES) throw new Error('not connection parameters');
+      token = parseConnectionParamsFromUnknown((JSON.parse(text) as { data?: unknown }).data)?.token;
+    } catch (cause) {
+      this.#options.onError(this.connection, new TRPCError({ code: 'PARSE_ERROR', cause }));
+      return;
+    }
+    this.#onToken = undefined;
+    onToken(token);
+  }
+
+  #readRequests(text: string | undefined): void {
+    if (text !== undefined && valuesIn(text) > MAX_VALUES) {
+      // With the id, because the client waits for its call.
+      const error = new RunwireError('TOO_LARGE', `the message has more than ${MAX_VALUES} values`);
+      this.#refuse({ id: idAtStart(text) }, new TRPCError({ code: 'PARSE_ERROR', cause: error }));
+      return;
+    }
+    let requests: TRPCClientOutgoingMessage[];
+    try {
+      if (text === undefined) throw new Error('a binary message');
+      requests = requestsOf(text, this.#options.router._def._config.transformer);
+    } catch (cause) {
+      this.#refuse({ id: null }, new TRPCError({ code: 'PARSE_ERROR', cause }));
+      return;
+    }
+    for (let index = 0; index < requests.length; index++) {
+      const request = requests[index] as TRPCClientOutgoingMessage;
+      if (request.id === null) {
+        this.#refuse({ id: null }, new TRPCError({ code: 'PARSE_ERROR', message: '`id` is required' }));
+      } else if (request.method === 'subscription.stop') this.#stop(request.id);
+      else if (request.method === 'subscription') void this.#subscribe(request, index);
+      else void this.#answer(request, index);
+    }
+  }
+
+  async #answer(request: Call, batchIndex: number): Promise<void> {
+    try {
+      const data = await this.#procedure(request, batchIndex);
+      this.#respond({ ...idOf(request), result: { type: 'data', data } });
+    } catch (error) {
+      this.#refuse({ ...idOf(request), type: request.method, path: request.params.path }, error);
+    }
+  }
+
+  async #subscribe(request: Call, batchIndex: number): Promise<void> {
+    const { path } = request.params;
+    const about = { ...idOf(request), type: request.method, path };
+    if (this.#subscriptions.some(({ id }) => id === request.id)) {
+      this.#refuse(about, new TRPCError({ code: 'BAD_REQUEST', message: `Duplicate id ${request.id}` }));
+      return;
+    }
+    const subscription = new OpenSubscription(this, request.id, request.jsonrpc, path);
+    // A push to an empty array would allocate room for 17.
+    if (this.#subscriptions.length === 0) this.#subscriptions = [subscription];
+    else this.#subscriptions.push(subscription);
+    try {
+      const items = await this.#procedure(request, batchIndex);
+      if (subscription.isEnded) {
+        void (items as AsyncIterator<unknown>).return?.();
+        return;
+      }
+      this.#respond({ ...idOf(request), result: { type: 'started' } });
+      subscription.start(items as AsyncIterable<unknown>);
+    } catch (error) {
+      if (this.#remove(subscription)) this.#refuse(about, error);
+    }
+  }
+
+  #procedure({ method: type, params }: Call, batchIndex: number): Promise<unknown> {
+    const { path, lastEventId } = params;
+    const { router } = this.#options;
+    const input = lastEventId === undefined ? params.input : withCursor(params.input, lastEventId);
+    const signal = type === 'subscription' ? undefined : this.signal;
+    return callTRPCProcedure({ router, path, getRawInput: async () => input, ctx: this, type, signal, batchIndex });
+  }
+
+  #stop(id: RequestId['id']): void {
+    const subscription = this.#subscriptions.find((open) => open.id === id);
+    if (!subscription) return;
+    subscription.end();
+    this.ended(subscription);
+  }
+
+  #remove(subscription: OpenSubscription): boolean {
+    const index = this.#subscriptions.indexOf(subscription);
+    if (index < 0) return false;
+    this.#subscriptions.splice(index, 1);
+    return true;
+  }
+
+  #refuse({ id, jsonrpc, type = 'unknown', path }: About, cause: unknown): void {
+    const error = getTRPCErrorFromUnknown(cause);
+    this.#options.onError(this.connection, error);
+    const config = this.#options.router._def._config;
+    const shape = getTRPCErrorShape({ config, error, type, path, input: undefined, ctx: this });
+    this.#respond({ id, jsonrpc, error: shape });
+  }
+
+  #respond(message: object): void {
+    if (this.#socket.isOpen) this.#socket.send(JSON.stringify(message));
+  }
+
+  /** Sends an item of a subscription that is not direct. */
+  sendItem(subscription: OpenSubscription, item: unknown): void {
+    const [id, data] = isTrackedEnvelope(item) ? item : [undefined, item];
+    const result = id === undefined ? { type: 'data', data } : { type: 'data', data: { id, data }, id };
+    this.#respond({ ...idOf(subscription), result });
+  }
+}
+
+class OpenSubscription implements DirectRequest {
+  readonly id: RequestId['id'];
+  readonly jsonrpc: RequestId['jsonrpc'];
+  readonly path: string;
+  readonly type = 'subscription';
+  isEnded = false;
+  readonly #calls: ClientCalls;
+  #items: { return?: () => unknown } | undefined;
+
+  constructor(calls: ClientCalls, id: RequestId['id'], jsonrpc: RequestId['jsonrpc'], path: string) {
+    this.#calls = calls;
+    this.id = id;
+    this.jsonrpc = jsonrpc;
+    this.path = path;
+  }
+
+  start(items: AsyncIterable<unknown>): void {
+    if (items instanceof DirectSubscription) {
+      this.#items = items;
+      items.begin(this);
+      return;
+    }
+    const iterator = items[Symbol.asyncIterator]();
+    this.#items = iterator;
+    void this.#pass(iterator);
+  }
+
+  failed(error: unknown): void {
+    this.#calls.ended(this, { error });
+  }
+
+  /** Ends the iterator. Afterwards, the subscription sends nothing. */
+  end(): void {
+    this.isEnded = true;
+    void this.#items?.return?.();
+  }
+
+  async #pass(iterator: AsyncIterator<unknown>): Promise<void> {
+    try {
+      for (;;) {
+        const next = await iterator.next();
+        if (this.isEnded) return;
+        if (next.done) break;
+        this.#calls.sendItem(this, next.value);
+      }
+      this.#calls.ended(this);
+    } catch (error) {
+      this.#calls.ended(this, { error });
+    }
+  }
+}
+
+const idOf = ({ id, jsonrpc }: RequestId): RequestId => ({ id, jsonrpc });
+
+/** As tRPC's handler: the cursor of the last received item is a field of the input. */
+const withCursor = (input: unknown, lastEventId: string): unknown =>
+  typeof input === 'object' && input !== null && !Array.isArray(input)
+    ? { ...input, lastEventId }
+    : (input ?? { lastEventId });
