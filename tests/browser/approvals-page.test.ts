@@ -3,7 +3,7 @@ import type { Page } from 'playwright';
 import { expect, test } from 'vitest';
 import type { Role } from '../../server/auth/principal.ts';
 import { tokenFor } from '../support/harness.ts';
-import { draft, openApp, openTab, startProcess, withBrowser } from './page-harness.ts';
+import { draft, openApp, openTab, signIn, startProcess, withBrowser } from './page-harness.ts';
 
 /** The inbox, the approval card, and its dialogs. */
 
@@ -31,7 +31,7 @@ const openAs = async (sub: string, options: object = {}) => openApp({ token: awa
 /** Opens a page of the same server for another user. */
 async function openFor({ server }: Pick<App, 'server'>, sub: string, path: string, roles?: Role[], options = {}) {
   const page = await openTab(options);
-  await page.goto(`${server.url}/login?token=${await tokenOf(sub, roles)}`);
+  await signIn(page, server.url, await tokenOf(sub, roles));
   await page.goto(server.url + path);
   return page;
 }
@@ -340,7 +340,7 @@ test('[U33] a frozen server locks the buttons within 10 s, and they unlock when 
   await server.publish(of('run.created', { name: 'Nightly' }), asked('a1', 'Release', { requestedBy: 'ada' }));
   // The local user publishes and may not decide. Another user needs a token of the same server.
   const token = await server.tokenFor({ sub: 'vera', roles: ['viewer', 'approver'] });
-  await page.goto(`${server.origin}/login?token=${token}`);
+  await signIn(page, server.origin, token);
   await page.goto(`${server.origin}/runs/demo/r1`);
   await expect.poll(() => isLocked(page, 'Release')).toBe(false);
   server.signal('SIGSTOP');
@@ -378,7 +378,7 @@ test('[U33] a server that goes away locks an open dialog, which keeps the text a
   const page = await openTab({ expectedErrors: /./ });
   await server.publish(of('run.created', { name: 'Nightly' }), asked('a1', 'Release', { requestedBy: 'ada' }));
   const token = await server.tokenFor({ sub: 'vera', roles: ['viewer', 'approver'] });
-  await page.goto(`${server.origin}/login?token=${token}`);
+  await signIn(page, server.origin, token);
   await page.goto(`${server.origin}/runs/demo/r1`);
   await approveOf(page, 'Release').click();
   await dialogOf(page).getByRole('textbox').fill('numbers match');

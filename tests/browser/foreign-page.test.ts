@@ -3,9 +3,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { chromium, type Page } from 'playwright';
 import { expect, onTestFinished, test } from 'vitest';
-import { keptLog, startServer, tokenFor } from '../support/harness.ts';
+import { keptLog, startServer } from '../support/harness.ts';
 import { chromium as launchOptions } from './chromium.ts';
-import { draft, openApp, rowOf, withBrowser } from './page-harness.ts';
+import { draft, openApp, rowOf, signIn, withBrowser } from './page-harness.ts';
 
 /** How Chromium enforces the security headers: on pages of the app, and against pages of other origins. */
 
@@ -164,7 +164,8 @@ test('[N5] pages on another port or name, in a sandbox, or on a rebound name can
   onTestFinished(() => browser.close());
   const context = await browser.newContext();
   const page = await context.newPage();
-  await page.goto(`${server.url}/login?token=${await tokenFor()}`);
+  await signIn(page, server.url);
+  await page.goto(server.url);
   await page.getByText('No runs yet').waitFor();
 
   // Control: a page of the app gets its user, so the attempts do work.

@@ -17,6 +17,7 @@ const viewer = (projects: string[]) => tokenFor({ sub: 'vera', projects, roles: 
 
 test('[U20] the code of a page is loaded when the pointer or the focus comes to a link to it', async () => {
   const { page, open } = await openApp();
+  await open('/');
   await page.getByText('No runs yet').waitFor();
   const scripts: string[] = [];
   page.on('request', (request) => scripts.push(request.url()));
@@ -33,7 +34,8 @@ test('[U20] the code of a page is loaded when the pointer or the focus comes to 
 });
 
 test('[U20] a page that fails to load its code states it, and loads when the user tries again', async () => {
-  const { page } = await openApp({ expectedErrors: /ERR_FAILED|could not be loaded|dynamically imported/ });
+  const { page, open } = await openApp({ expectedErrors: /ERR_FAILED|could not be loaded|dynamically imported/ });
+  await open('/');
   await page.getByText('No runs yet').waitFor();
   let isDown = true;
   await page.route(/SearchPage.*\.js/, (route) => (isDown ? route.abort() : route.continue()));
@@ -47,9 +49,10 @@ test('[U20] a page that fails to load its code states it, and loads when the use
 });
 
 test('[U20] a menu that fails to load its code leaves the page as it is, and opens at the next click', async () => {
-  const { page, publish } = await openApp({
+  const { page, publish, open } = await openApp({
     expectedErrors: /ERR_FAILED|could not be loaded|dynamically imported/,
   });
+  await open('/');
   await publish(created(1));
   await rowOf(page, 'Run 1.').waitFor();
   let isDown = true;
@@ -68,7 +71,8 @@ test('[U20] a menu that fails to load its code leaves the page as it is, and ope
 });
 
 test('[U20] the title and the navigation count the approvals that wait for the user', async () => {
-  const { page, publish, server } = await openApp();
+  const { page, publish, server, open } = await openApp();
+  await open('/');
   await publish(created(1));
   await rowOf(page, 'Run 1.').waitFor();
   await expect.poll(() => page.title()).toBe('Runs · Runwire');
@@ -120,7 +124,8 @@ test('[U21] the project menu lists the projects with their running runs, and a c
 });
 
 test('[U21] a user of one project sees its name without a menu', async () => {
-  const { page } = await openApp({ token: await viewer(['demo']) });
+  const { page, open } = await openApp({ token: await viewer(['demo']) });
+  await open('/');
   await page.locator('.project-menu').getByText('demo').waitFor();
   expect(await page.getByRole('button', { name: /^Project/ }).count()).toBe(0);
 });
@@ -180,7 +185,8 @@ test('[U23] at most six stops of Tab lead to the first run, and the skip link le
 });
 
 test('[U23] arrows move between the links of the navigation', async () => {
-  const { page } = await openApp();
+  const { page, open } = await openApp();
+  await open('/');
   await page.getByText('No runs yet').waitFor();
   await page.getByRole('link', { name: 'Runs', exact: true }).focus();
   for (const [key, name] of [
@@ -242,7 +248,8 @@ test('[U23] the help lists the keys of the page, and single keys can be switched
 });
 
 test('[U24] a new approval is announced once; of several texts in 5 s the newest is read', async () => {
-  const { page, publish, server } = await openApp();
+  const { page, publish, server, open } = await openApp();
+  await open('/');
   await publish(created(1));
   await rowOf(page, 'Run 1.').waitFor();
   await server.bus.publish([asks('r1', 'one')], { actor: 'ci' });
@@ -297,7 +304,8 @@ test('[U25] bars and dots are drawn in forced colours', async () => {
 });
 
 test('[U26] in a narrow window the pages are at the bottom, and the badge opens the whole sentence', async () => {
-  const { page, publish } = await openApp({ viewport: { width: 360, height: 740 }, hasTouch: true });
+  const { page, publish, open } = await openApp({ viewport: { width: 360, height: 740 }, hasTouch: true });
+  await open('/');
   await publish(created(1));
   await page.getByText('Run 1.').waitFor();
   const nav = page.getByRole('navigation', { name: 'Main' });

@@ -542,7 +542,8 @@ test('[U9] a run of an unreadable project looks like an unknown run', async () =
 });
 
 test('[U2] ids with any characters have an address', async () => {
-  const { page, publish, server } = await openApp();
+  const { page, publish, server, open } = await openApp();
+  await open('/');
   const [projectId, runId] = ['a/b', 'r?x=1#%2F&é'.replace('é', '+')];
   await publish(draft(runId, 'run.created', { projectId, name: 'Odd' }));
   await page.getByRole('link', { name: 'Odd' }).click();

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { RunEventDraft } from '../../shared/events.ts';
 import { tokenFor } from '../support/harness.ts';
-import { draft, openApp, openTab, rowOf, withBrowser } from './page-harness.ts';
+import { draft, openApp, openTab, rowOf, signIn, withBrowser } from './page-harness.ts';
 
 /** The page with the list of runs. */
 
@@ -63,7 +63,8 @@ test('[U62] a period in the address that is no time is ignored, in the list and 
 });
 
 test('[U1] at the top of an unused list, new runs appear by themselves', async () => {
-  const { page, publish } = await openApp();
+  const { page, publish, open } = await openApp();
+  await open('/');
   const names = () => page.locator('.runs .name a').allTextContents();
   await page.getByText('No runs yet').waitFor();
   await publish(created(1));
@@ -75,7 +76,8 @@ test('[U1] at the top of an unused list, new runs appear by themselves', async (
 });
 
 test('[U1] while the list is in use, a button counts the new runs and shows them on a click', async () => {
-  const { page, publish } = await openApp();
+  const { page, publish, open } = await openApp();
+  await open('/');
   await publish(created(1));
   await rowOf(page, 'Run 1.').hover();
   await publish(created(2));
@@ -223,18 +225,21 @@ test('[U2] [U60] a link counts the approvals that wait for the user, and a filte
 });
 
 test('[U9] [U65] an empty list states how to publish a run to those who can, or which role the user lacks', async () => {
-  const { page, publish, server } = await openApp();
+  const { page, publish, server, open } = await openApp();
+  await open('/');
   await page.getByText('No runs yet').waitFor();
   await page.getByText(`exec --url ${server.url} --project demo`).waitFor();
   await publish(created(1));
 
   const other = await openTab();
-  await other.goto(`${server.url}/login?token=${await tokenFor({ projects: ['trials'], roles: ['viewer'] })}`);
+  await signIn(other, server.url, await tokenFor({ projects: ['trials'], roles: ['viewer'] }));
+  await other.goto(server.url);
   await other.getByText('No runs yet in trials. They appear here by themselves.').waitFor();
   expect(await other.getByText('exec --url').count()).toBe(0);
 
   const producer = await openTab();
-  await producer.goto(`${server.url}/login?token=${await tokenFor({ roles: ['producer'] })}`);
+  await signIn(producer, server.url, await tokenFor({ roles: ['producer'] }));
+  await producer.goto(server.url);
   await producer.getByText('You can publish, but not read').waitFor();
 });
 
@@ -283,6 +288,7 @@ test('[U10] keys move through the list, open a run, search and open the help', a
 
 test('[U11] the theme follows the system until the user chooses another', async () => {
   const { page, open } = await openApp({ colorScheme: 'dark' });
+  await open('/');
   await page.getByText('No runs yet').waitFor();
   const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   const dark = await background();
@@ -472,9 +478,7 @@ test('[U64] the list is one tab stop, at most the sixth, and Back returns the fo
 test('[U65] a project that the user may not read is named, with what the user can read', async () => {
   const { page, publish, server } = await openApp();
   await publish(created(1), draft('x', 'run.created', { projectId: 'trials', name: 'Hidden' }));
-  await page.goto(
-    `${server.url}/login?token=${await tokenFor({ sub: 'vera', projects: ['demo'], roles: ['viewer'] })}`,
-  );
+  await signIn(page, server.url, await tokenFor({ sub: 'vera', projects: ['demo'], roles: ['viewer'] }));
   for (const project of ['trials', 'no-such-project']) {
     await page.goto(`${server.url}/?project=${project}`);
     await page.getByRole('heading', { name: `You cannot see project “${project}”` }).waitFor();

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import type { RunEventDraft } from '../../shared/events.ts';
 import { tokenFor } from '../support/harness.ts';
-import { draft, openApp, openTab, withBrowser } from './page-harness.ts';
+import { draft, openApp, openTab, signIn, withBrowser } from './page-harness.ts';
 
 /** The page Search. */
 
@@ -170,7 +170,7 @@ test('[U67] an administrator verifies the record; other readers have no such but
   await page.getByText(/Intact: 5 events, head [0-9a-f]{8}…/).waitFor();
   const viewer = await openTab();
   const token = await tokenFor({ sub: 'vera', projects: ['ml'], roles: ['viewer'] });
-  await viewer.goto(`${server.url}/login?token=${token}`);
+  await signIn(viewer, server.url, token);
   await viewer.goto(`${server.url}/search?q=memory`);
   await viewer.getByText('2 found').waitFor();
   expect(await viewer.getByRole('button', { name: 'Verify the record' }).count()).toBe(0);

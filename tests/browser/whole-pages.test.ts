@@ -1,7 +1,6 @@
 import type { Locator, Page } from 'playwright';
 import { expect, test } from 'vitest';
-import { tokenFor } from '../support/harness.ts';
-import { openTab, withBrowser } from './page-harness.ts';
+import { openTab, signIn, withBrowser } from './page-harness.ts';
 import { openView, type View, views } from './sample-app.ts';
 import { findingsOfAll, startFilled } from './whole-pages.ts';
 
@@ -18,7 +17,7 @@ test('[U90] at 360 px, axe finds nothing on any page in either theme, and no pag
 test('[U91] Tab reaches the first run in at most 6 stops', async () => {
   const server = await startFilled();
   const page = await openTab({ viewport: { width: 1440, height: 800 } });
-  await page.goto(`${server.url}/login?token=${await tokenFor()}`);
+  await signIn(page, server.url);
   await openView(page, server.url, views[0] as View);
   await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
   let stops = 0;
@@ -33,7 +32,7 @@ test('[U91] Tab reaches the first run in at most 6 stops', async () => {
 test('[U92] in forced colours, the bars of the timeline and of progress differ from their background', async () => {
   const server = await startFilled();
   const page = await openTab({ forcedColors: 'active' });
-  await page.goto(`${server.url}/login?token=${await tokenFor()}`);
+  await signIn(page, server.url);
   await openView(page, server.url, { name: '', path: '/runs/ml/risk-model-v14-10', shown: /CUDA/ });
   const bars = await page.locator('.timeline .bar-of').all();
   expect(bars.length).toBeGreaterThan(1);

@@ -1,8 +1,8 @@
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright';
 import { onTestFinished } from 'vitest';
-import { startServer, tokenFor } from '../support/harness.ts';
-import { openTab } from './page-harness.ts';
+import { startServer } from '../support/harness.ts';
+import { openTab, signIn } from './page-harness.ts';
 import { fillWithSamples, openView, views } from './sample-app.ts';
 
 /** Checks of every page and state of the app, for `whole-pages.test.ts` and `whole-pages.long.test.ts`. */
@@ -21,7 +21,7 @@ export async function findingsOfAll(width: number) {
   const server = await startFilled();
   const size = { width, height: 800 };
   const page = await openTab({ viewport: size, expectedErrors: /4\d\d|WebSocket|ERR_/ });
-  await page.goto(`${server.url}/login?token=${await tokenFor()}`);
+  await signIn(page, server.url);
   const found: { [view: string]: string[] } = {};
   for (const view of views) {
     await page.emulateMedia({ colorScheme: 'light' });
@@ -36,6 +36,9 @@ export async function findingsOfAll(width: number) {
   return found;
 }
 
+/** In the mode of pages without frames, axe needs no second page for its results. */
+const axe = (page: Page) => new AxeBuilder({ page }).setLegacyMode().options({ resultTypes: ['violations'] });
+
 async function findingsOf(page: Page): Promise<string[]> {
   const { width, height, isWide } = await page.evaluate(() => ({
     width: window.innerWidth,
@@ -44,10 +47,10 @@ async function findingsOf(page: Page): Promise<string[]> {
   }));
   // In a window as high as the page, no bar that stays in view covers a part of it.
   await page.setViewportSize({ width, height: Math.min(3_000, Math.max(800, height)) });
-  const inLight = await new AxeBuilder({ page }).withTags(rules).analyze();
+  const inLight = await axe(page).withTags(rules).analyze();
   // The themes differ in their colours alone.
   await page.emulateMedia({ colorScheme: 'dark' });
-  const inDark = await new AxeBuilder({ page }).withRules(['color-contrast', 'link-in-text-block']).analyze();
+  const inDark = await axe(page).withRules(['color-contrast', 'link-in-text-block']).analyze();
   const found = Object.entries({ light: inLight, dark: inDark }).flatMap(([theme, { violations }]) =>
     violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${theme}: ${id}: ${target.join(' ')}`)),
   );
