@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import pino from 'pino';
 import type { Registry as PrometheusRegistry } from 'prom-client';
-import type { ErrorCode } from '../shared/errors.ts';
+import { type ErrorCode, objectOf } from '../shared/errors.ts';
 import type { RunwireEvents } from '../shared/events.ts';
 import { HEARTBEAT_MS } from '../shared/protocol.ts';
 import type { Registry } from '../shared/registry.ts';
@@ -72,8 +72,8 @@ export function createRunServer<R extends Registry = RunwireEvents>(
 export async function openRunServer<R extends Registry = RunwireEvents>(
   options: RunServerOptions<R> & InternalOptions,
 ): Promise<RunServer<R> & { routes: readonly Route[] }> {
-  const { host = '127.0.0.1', port = 3001, heartbeatMs = HEARTBEAT_MS, logger = pino({ level: 'warn' }) } = options;
-  const { compression = false } = options;
+  const { host = '127.0.0.1', port = 3001, heartbeatMs = HEARTBEAT_MS } = objectOf(options, 'options');
+  const { compression = false, logger = pino({ level: 'warn' }) } = options;
   const { onlyLocalHosts, onlyThisMachine } = options;
   const origins = new Origins({ allowed: options.allowedOrigins, onlyLocalHosts, onlyThisMachine });
   const proxies = new TrustedProxies(options.trustedProxies);

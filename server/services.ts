@@ -38,7 +38,7 @@ export async function openServices<R extends Registry = RunwireEvents>(
   logger: Logger,
 ) {
   const { phiPolicy = 'reject', retentionDays: days, retentionRunsDays: runsDays } = options;
-  const registry = (options.events ?? runwireEvents) as R;
+  const registry = (options.events === undefined ? runwireEvents : options.events) as R;
   const authenticate = createAuthenticator(options, logger);
   checkOptions(options);
   checkRegistry(registry);

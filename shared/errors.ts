@@ -210,3 +210,13 @@ export class RunwireError extends Error {
     };
   }
 }
+
+/**
+ * Returns an argument of a public function. Throws `INVALID_INPUT` with its name if it is no object: callers in JavaScript
+ * have no types. A client of tRPC is a function.
+ */
+export function objectOf<T>(value: T, name: string): T {
+  if (typeof value === 'function' || (typeof value === 'object' && value !== null && !Array.isArray(value)))
+    return value;
+  throw new RunwireError('INVALID_INPUT', `${name}: must be an object`, { path: name });
+}

@@ -1,3 +1,4 @@
+import { objectOf } from './errors.ts';
 import { holdsAll, isAscii, parseText } from './search-text.ts';
 
 /** Selects events of a run. An event matches if it matches every given field. */
@@ -14,7 +15,8 @@ export type EventFilter = {
 type Fields = { type?: unknown; stageId?: unknown; attempt?: unknown };
 
 /** Returns a function that states whether an event matches. The server and the web app select events by it. */
-export function eventMatcher({ types, stageId, attempt, text = '' }: EventFilter): (event: object) => boolean {
+export function eventMatcher(filter: EventFilter): (event: object) => boolean {
+  const { types, stageId, attempt, text = '' } = objectOf(filter, 'filter');
   const wanted = types && new Set<unknown>(types);
   const phrases = text.trim() === '' ? undefined : parseText(text);
   return (event) => {

@@ -1,4 +1,5 @@
 import { foldDecision, foldRequest } from './approval-fold.ts';
+import { objectOf } from './errors.ts';
 import { runwireCategories } from './event-categories.ts';
 import { checkType, refuse } from './event-names.ts';
 import type { Envelope } from './fold-registers.ts';
@@ -66,8 +67,8 @@ export function foldOf<T extends EventTable>(
  * type, or it is one of the twelve types with another category or fold.
  */
 export function checkTable(table: EventTable): void {
-  for (const [key, entry] of Object.entries(table)) {
-    const { type = key } = entry as { type?: string };
+  for (const [key, entry] of Object.entries(objectOf(table, 'registry'))) {
+    const { type = key } = objectOf(entry, `registry.${key}`) as { type?: string };
     if (type !== key) refuse(key, `the key must be the type of its entry, ${type}`);
     checkType(key);
     const own = (runwireTable as EventTable)[key];

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { objectOf } from './errors.ts';
 import { checkType } from './event-names.ts';
 import { checkFields } from './field-check.ts';
 import * as field from './fields.ts';
@@ -105,7 +106,7 @@ export function defineEvent<
   const P extends string,
   F extends z.ZodRawShape,
 >(definition: Definition<T, C, P, F> & { type: TypeName<T>; fields: OwnFields<F> }) {
-  const { type, category, topic, fields, check, fold } = definition;
+  const { type, category, topic, fields, check, fold } = objectOf(definition, 'definition');
   checkType(type);
   checkFields(type, fields, eventEnvelope);
   return {
@@ -160,20 +161,23 @@ type Discriminable = z.core.$ZodTypeDiscriminable;
 const union = (schemas: z.ZodType[]) =>
   z.discriminatedUnion('type', schemas as unknown as [Discriminable, ...Discriminable[]]);
 
+const definitionsOf = (registry: Registry) =>
+  Object.entries(objectOf(registry, 'registry')).map(([type, definition]) => objectOf(definition, `registry.${type}`));
+
 /** Returns a schema that accepts a draft of any type in the registry. */
 export function draftSchemaOf<R extends Registry>(registry: R): z.ZodType<CheckedDraftOf<R>, DraftOf<R>> {
-  return union(Object.values(registry).map((definition) => definition.draft)) as never;
+  return union(definitionsOf(registry).map((definition) => definition.draft)) as never;
 }
 
 /** Returns a schema that accepts a logged event of any type in the registry. */
 export function eventSchemaOf<R extends Registry>(registry: R): z.ZodType<EventOf<R>, EventOf<R>> {
-  return union(Object.values(registry).map((definition) => definition.event)) as never;
+  return union(definitionsOf(registry).map((definition) => definition.event)) as never;
 }
 
 /** Returns the event types of each category, in the order of the registry. */
 export function categoriesOf<R extends Registry>(registry: R): { [C in CategoryOf<R>]: readonly TypeOf<R>[] } {
   const categories: Record<string, string[]> = {};
-  for (const { type, category } of Object.values(registry)) {
+  for (const { type, category } of definitionsOf(registry)) {
     categories[category] ??= [];
     categories[category].push(type);
   }

@@ -1,6 +1,6 @@
 import { createWSClient, type TRPCLink } from '@trpc/client';
 import type { AnyTRPCRouter } from '@trpc/server';
-import { RunwireError } from '../../shared/errors.ts';
+import { objectOf, RunwireError } from '../../shared/errors.ts';
 import { closeCodes, HEARTBEAT_MS } from '../../shared/protocol.ts';
 import { ConnectionClosedError } from '../errors.ts';
 import { Checks } from './checks.ts';
@@ -81,7 +81,7 @@ export type Connection<R extends AnyTRPCRouter> = {
  * Throws a `RunwireError` with the code `INVALID_INPUT` for an invalid URL or a negative time.
  */
 export function createConnection<R extends AnyTRPCRouter>(options: ConnectionOptions): Connection<R> {
-  const { heartbeatMs = HEARTBEAT_MS, idleMs = 2_000, probeMs = 3_000 } = options;
+  const { heartbeatMs = HEARTBEAT_MS, idleMs = 2_000, probeMs = 3_000 } = objectOf(options, 'options');
   const endpoints = endpointsFor(options);
   const tokens = new TokenCache(options.token, {
     identity: options.identity,
@@ -214,7 +214,7 @@ function endpointsFor({ url = '/', ...options }: ConnectionOptions): () => Endpo
     endpoints ??= endpointsOf(url);
     return endpoints;
   };
-  if (!url.startsWith('/') || typeof location !== 'undefined') derive();
+  if (typeof url !== 'string' || !url.startsWith('/') || typeof location !== 'undefined') derive();
   return derive;
 }
 

@@ -22,6 +22,7 @@ export function endpointsOf(url: string): Endpoints {
 }
 
 function serverUrlOf(text: string): URL {
+  if (typeof text !== 'string') throw invalid('must be a string');
   const isRelative = text.startsWith('/');
   const page = isRelative ? (globalThis.location as Location | undefined)?.href : undefined;
   const url = isRelative && page === undefined ? undefined : parse(text, page);

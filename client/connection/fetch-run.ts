@@ -1,4 +1,5 @@
 import type { TRPCClient } from '@trpc/client';
+import { objectOf } from '../../shared/errors.ts';
 import type { AppRouter } from '../../shared/router.ts';
 import type { RunView } from '../../shared/run.ts';
 import { mergeRunPages } from '../../shared/run-pages.ts';
@@ -11,11 +12,9 @@ type Client = TRPCClient<AppRouter>;
  * Fetches a run with `run.get`: all its pages, if it is large. With `atLeast`, the cursor of a received item, the run includes
  * every event up to this item, whichever server answers.
  */
-export async function fetchRun(
-  client: Client,
-  { atLeast, ...run }: Run & { atLeast?: string | undefined },
-  signal?: AbortSignal,
-) {
+export async function fetchRun(client: Client, options: Run & { atLeast?: string | undefined }, signal?: AbortSignal) {
+  objectOf(client, 'client');
+  const { atLeast, ...run } = objectOf(options, 'options');
   const { run: view, last } = await fetchPages(run, signal, (input, limited) =>
     client.run.get.query(atLeast === undefined ? input : { ...input, atLeast }, { signal: limited }),
   );

@@ -1,3 +1,4 @@
+import { objectOf } from '../../shared/errors.ts';
 import { fetchRun } from '../connection/fetch-run.ts';
 import { queryKeyOf } from '../connection/query-key.ts';
 import type { Runwire } from '../connection/runwire.ts';
@@ -20,21 +21,22 @@ type QueryCache = {
  */
 export async function prefetchRun(
   queryClient: QueryCache,
-  { client, connection }: Runwire,
-  { runId, projectId }: { runId: string; projectId?: string | undefined },
+  runwire: Runwire,
+  run: { runId: string; projectId?: string | undefined },
 ): Promise<void> {
+  objectOf(queryClient, 'queryClient');
+  const { client, connection } = objectOf(runwire, 'runwire');
+  const { runId, projectId } = objectOf(run, 'run');
   const snapshot = await fetchRun(client, { runId, projectId });
   const { subject } = connection.getIdentity();
   fill(queryClient, queryKeyOf(connection.server, subject, 'run', { runId, projectId }), snapshot);
 }
 
 /** Fetches the first page of `useRuns(query)` into React Query's cache, as {@link prefetchRun} does for a run. */
-export async function prefetchRuns(
-  queryClient: QueryCache,
-  { client, connection }: Runwire,
-  query: RunsQuery = {},
-): Promise<void> {
-  const input = runsInputOf(query);
+export async function prefetchRuns(queryClient: QueryCache, runwire: Runwire, query: RunsQuery = {}): Promise<void> {
+  objectOf(queryClient, 'queryClient');
+  const { client, connection } = objectOf(runwire, 'runwire');
+  const input = runsInputOf(objectOf(query, 'query'));
   const page = await client.run.list.query(input);
   const { subject } = connection.getIdentity();
   const pages: RunsPages = { pages: [page], pageParams: [null] };

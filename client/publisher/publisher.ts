@@ -1,4 +1,4 @@
-import { RunwireError } from '../../shared/errors.ts';
+import { objectOf, RunwireError } from '../../shared/errors.ts';
 import type { RunwireEvents } from '../../shared/events.ts';
 import type { Registry } from '../../shared/registry.ts';
 import { startTimer } from '../connection/timer.ts';
@@ -68,7 +68,7 @@ export type EventPublisher<R extends Registry = RunwireEvents> = {
 export type OpenSpill = (path: string, onError: (error: RunwireError, willRetry: boolean) => void) => SpillFile;
 
 export function publisherWith<R extends Registry>(openSpill: OpenSpill, options: PublisherOptions): EventPublisher<R> {
-  const { spillPath, onError } = options;
+  const { spillPath, onError } = objectOf(options, 'options');
   const notify = (error: RunwireError, willRetry: boolean) =>
     // Not within `publish`, which the callback may call.
     queueMicrotask(async () => {

@@ -1,5 +1,5 @@
 import { afterDecision } from '../../shared/approval-fold.ts';
-import { RunwireError } from '../../shared/errors.ts';
+import { objectOf, RunwireError } from '../../shared/errors.ts';
 import type { DraftOf, Registry } from '../../shared/registry.ts';
 import type {
   Approval,
@@ -155,8 +155,15 @@ export class Approvals {
    * of such a request is not the one that the caller waits for. Also rejects with the signal's reason, with
    * `RUN_AMBIGUOUS`, and with `UNAVAILABLE` when the server closes.
    */
-  wait(options: WaitOptions): Promise<Outcome> {
-    const { runId, projectId, approvalId, requestActor = SERVER, authority = 'runwire', signal } = options;
+  async wait(options: WaitOptions): Promise<Outcome> {
+    const {
+      runId,
+      projectId,
+      approvalId,
+      requestActor = SERVER,
+      authority = 'runwire',
+      signal,
+    } = objectOf(options, 'options');
     let project = projectId;
     return this.#waiters.wait({ runId, approvalId, signal }, async (): Promise<Outcome | undefined> => {
       // The project, once found, is kept: a later run with the same id in another project must not change the answer.

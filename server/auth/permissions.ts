@@ -1,4 +1,4 @@
-import { RunwireError } from '../../shared/errors.ts';
+import { objectOf, RunwireError } from '../../shared/errors.ts';
 import { isSameUser } from '../../shared/user-ids.ts';
 import type { Decider } from '../event-log/contract/decider.ts';
 import { everyProject, type Principal, type Role, SYSTEM } from './principal.ts';
@@ -37,10 +37,10 @@ export type Resource = {
 
 /** Whether a principal may perform an action, on a run or a project if one is given. Every permission check calls this. */
 export function can(principal: Principal, action: Action, resource: Resource = {}): boolean {
-  const { projectId, runId, requiredRole } = resource;
+  const { projectId, runId, requiredRole } = objectOf(resource, 'resource');
   const sufficient: readonly string[] =
     action === 'decide' && requiredRole !== undefined ? [requiredRole] : allowed[action];
-  if (!principal.roles.some((role) => sufficient.includes(role))) return false;
+  if (!objectOf(principal, 'principal').roles.some((role) => sufficient.includes(role))) return false;
   if (principal.runId !== undefined && !ofRun.has(action)) return false;
   if (projectId === undefined) return true;
   if (principal.runId !== undefined && principal.runId !== runId) return false;

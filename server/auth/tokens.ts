@@ -1,7 +1,7 @@
 import { randomUUID, webcrypto } from 'node:crypto';
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
-import { RunwireError } from '../../shared/errors.ts';
+import { objectOf, RunwireError } from '../../shared/errors.ts';
 import { describeIssue } from '../../shared/issues.ts';
 import { nameOf } from './oidc-claims.ts';
 import { fitsRun, LATEST_MS, type Principal, principalSchema, type Role, type Verify } from './principal.ts';
@@ -126,7 +126,8 @@ const signedSchema = z
  * Signs an HS256 token. `hs256` with the same options accepts it. Rejects with `INVALID_INPUT` and the path of the field
  * for claims that it would refuse, such as a `runId` with several projects.
  */
-export async function signToken({ secret, issuer, audience }: TokenOptions, claims: Claims): Promise<string> {
+export async function signToken(options: TokenOptions, claims: Claims): Promise<string> {
+  const { secret, issuer, audience } = objectOf(options, 'options');
   const issue = signedSchema.safeParse(claims).error?.issues[0];
   if (issue) {
     const { path, message } = describeIssue(issue);

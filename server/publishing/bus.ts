@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type DraftIssue, type ErrorCode, RunwireError } from '../../shared/errors.ts';
+import { type DraftIssue, type ErrorCode, objectOf, RunwireError } from '../../shared/errors.ts';
 import { newEventId } from '../../shared/event-id.ts';
 import { describeIssue, jsonProblemIn } from '../../shared/issues.ts';
 import {
@@ -103,7 +103,7 @@ export class EventBus<R extends Registry> {
   async publish(drafts: readonly DraftOf<R>[], publisher: Publisher): Promise<Published> {
     const count = requireDraftCount(drafts);
     const begun = performance.now();
-    const { actor, check = draftCheck(publisher) } = publisher;
+    const { actor, check = draftCheck(publisher) } = objectOf(publisher, 'publisher');
     const receipts = await this.#checks.run(actor, this.#prepare(drafts, publisher), ({ ready, units }) => {
       const appending = this.#log.append({
         actor,
@@ -264,6 +264,7 @@ type Checked = { draft: ReadyDraft; index: number; stagesFrom: number; isNewId: 
  * `TOO_LARGE` for more drafts or rows than a request may have.
  */
 export function requireDraftCount(drafts: readonly unknown[]): number {
+  if (!Array.isArray(drafts)) throw new RunwireError('INVALID_INPUT', 'events: must be an array', { path: 'events' });
   if (drafts.length === 0) throw new RunwireError('INVALID_INPUT', 'no events in the request', { path: 'events' });
   if (drafts.length > REQUEST_LIMIT_DRAFTS) {
     throw new RunwireError('TOO_LARGE', `more than ${REQUEST_LIMIT_DRAFTS} events in one request`);
