@@ -61,9 +61,13 @@ export function createAuthenticator(options: AuthOptions, logger: Logger): Verif
       throw badToken();
     };
   }
-  throw new RunwireError('INVALID_INPUT', 'createRunServer requires authSecret, authJwksUrl or authenticate', {
-    path: 'authSecret',
-  });
+  throw new RunwireError(
+    'INVALID_INPUT',
+    'createRunServer requires authSecret, authJwksUrl, oidcIssuer or authenticate',
+    {
+      path: 'authSecret',
+    },
+  );
 }
 
 /**

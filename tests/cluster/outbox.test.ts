@@ -12,6 +12,7 @@ import { OutboxMover, type OutboxMoverOptions } from '../../server/publishing/ou
 import { RunwireError } from '../../shared/errors.ts';
 import { foldOf } from '../../shared/event-table.ts';
 import { runwireEvents } from '../../shared/events.ts';
+import { blocksOf } from '../docs/blocks.ts';
 import { keptLog } from '../support/harness.ts';
 import { createDatabase, dropDatabase } from '../support/postgres.ts';
 
@@ -240,6 +241,37 @@ describe.skipIf(postgres === undefined)('the outbox in PostgreSQL', () => {
     expect(logged[0]?.event).toMatchObject({ eventId: id, runId: 'r1' });
     expect(await count('outbox_refused')).toBe(0);
     expect((await admin.query('SELECT runwire_retry(99) AS found')).rows).toEqual([{ found: false }]);
+  });
+
+  test('[K36] the SQL of the guide runs in its order, and does what its comments state', async () => {
+    const { admin, connect, startMover, logged, count } = await place();
+    const [transaction = '', refused = ''] = blocksOf('docs/guide/producers.md')
+      .filter(({ language }) => language === 'sql')
+      .map(({ text }) => text);
+    const [asOwner = '', asApp = ''] = transaction.split('-- In your program, as app:');
+    await admin.query(`DO $$ BEGIN CREATE ROLE app LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$`);
+    await admin.query('CREATE TABLE orders (id int, state text)');
+    await admin.query(`INSERT INTO orders VALUES (17, 'open'); GRANT SELECT, UPDATE ON orders TO app`);
+    startMover();
+    await admin.query(asOwner);
+    await (await connect('app')).query(asApp);
+    await expect
+      .poll(() => logged.map(({ event }) => event))
+      .toMatchObject([{ type: 'stage.completed', runId: 'order-17', stageId: 'payment', actor: 'postgres:app' }]);
+    expect((await admin.query('SELECT state FROM orders')).rows).toEqual([{ state: 'paid' }]);
+
+    // The guide mends the refused draft 3, and gives up the draft 4.
+    await publish(
+      admin,
+      ['r1', 'r2', 'r3', 'r4', 'r5'].map((runId) => ({ ...started(runId), type: 'stage.done', stageId: 's1' })),
+    );
+    await expect.poll(() => count('outbox_refused')).toBe(5);
+    const { rows } = await admin.query("SELECT draft ->> 'runId' AS run FROM outbox_refused WHERE id = 3");
+    const results = (await admin.query(refused)) as unknown as { rows: object[]; rowCount: number }[];
+    expect(results.map(({ rowCount }) => rowCount)).toEqual([5, 1, 1, 1]);
+    expect(results[2]?.rows).toEqual([{ runwire_retry: true }]);
+    await expect.poll(() => runsOf(logged)).toEqual(['order-17', rows[0].run]);
+    expect(await count('outbox_refused')).toBe(3);
   });
 
   test('[M34] refused drafts older than 30 days are removed', async () => {

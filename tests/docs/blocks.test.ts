@@ -22,7 +22,7 @@ import { compileBlocks, linkPackages, nameOf } from './compile.ts';
  * | `sh` | run by bash, in the order of the page, beside a server |
  * | `sh`, with a first line `# On …` or `# In …` | for another machine or a checkout: its commands and options exist |
  * | `env`, `json`, `yaml`, `ini` | parsed |
- * | `nginx`, `haproxy`, `sql` | run by `tests/proxy` and `tests/cluster` |
+ * | `nginx`, `haproxy`, `sql` | run by `tests/proxy` and `tests/cluster/outbox.test.ts` |
  * | `text` | not code: an output, a drawing, a message |
  */
 
