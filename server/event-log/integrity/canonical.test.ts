@@ -115,6 +115,19 @@ test.each(Object.keys(row) as (keyof ChainedRow)[])('[L15] a change of %s change
   expect(rowHash({ ...row, [key]: other })).not.toEqual(rowHash(row));
 });
 
+test('[L15] the row hash covers the columns as a JSON array, whatever they contain', () => {
+  const text = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('"', '\\', '\u007f', 'é', '\u2028', '\ud800'));
+  fc.assert(
+    fc.property(text, text, fc.oneof(fc.nat(), fc.double(), text), (runId, eventId, actor) => {
+      const other = { ...row, runId, eventId, actor: actor as string };
+      const { seq, projectId, runSeq, type, recordedAtMs, payloadHash, prevHash } = other;
+      const columns = JSON.stringify([seq, projectId, runId, runSeq, type, eventId, actor, recordedAtMs]);
+      const expected = createHash('sha256').update(columns).update(prevHash).update(payloadHash).digest();
+      expect(rowHash(other)).toEqual(expected);
+    }),
+  );
+});
+
 test('[L15] the hash depends on the salt and on every character of the payload', () => {
   const hash = payloadHash(Buffer.alloc(16, 1), '{"a":1}');
   expect(payloadHash(Buffer.alloc(16, 2), '{"a":1}')).not.toEqual(hash);

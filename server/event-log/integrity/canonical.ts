@@ -91,6 +91,15 @@ export function payloadHash(salt: Uint8Array, payload: string): Buffer {
   return sha256(bytes, salt.length + bytes.write(payload, salt.length));
 }
 
+/** A text that is the same in JSON, between quotes. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
+/** Returns the JSON of a text or a number. One call of `JSON.stringify` for many short values costs twice as much. */
+export function jsonOf(value: string | number): string {
+  if (typeof value === 'string' && PLAIN.test(value)) return `"${value}"`;
+  return Number.isFinite(value) ? `${value}` : JSON.stringify(value);
+}
+
 /** The columns that the row hash covers. An erasure of the payload does not change them. */
 export type ChainedRow = {
   seq: number;
@@ -108,7 +117,8 @@ export type ChainedRow = {
 /** Returns the hash that the next row stores as its `prevHash`. */
 export function rowHash(row: ChainedRow): Buffer {
   const { seq, projectId, runId, runSeq, type, eventId, actor, recordedAtMs, prevHash, payloadHash } = row;
-  const columns = JSON.stringify([seq, projectId, runId, runSeq, type, eventId, actor, recordedAtMs]);
+  const ids = `${jsonOf(projectId)},${jsonOf(runId)},${jsonOf(runSeq)},${jsonOf(type)},${jsonOf(eventId)},${jsonOf(actor)}`;
+  const columns = `[${jsonOf(seq)},${ids},${jsonOf(recordedAtMs)}]`;
   const bytes = bufferFor(columns);
   const length = bytes.write(columns);
   bytes.set(prevHash, length);
