@@ -5,6 +5,7 @@ import type { WritableTables } from '../commit/commit-group.ts';
 import { CachedRun, type Rows, type RunRow } from '../commit/run-cache.ts';
 import type { Changes } from '../commit/run-rows.ts';
 import type { DatabaseSyncInstance } from './driver.ts';
+import { HeaderText } from './header-text.ts';
 
 /** Statements on the rows of runs, prepared once for a connection. */
 export function prepareRowStatements(db: DatabaseSyncInstance) {
@@ -57,6 +58,7 @@ export class SqliteRun extends CachedRun implements WritableTables {
   /** The run as the open transaction has written it, and its rows with the lengths of their texts. */
   #next: RunRow | undefined;
   readonly #written: Written[] = [];
+  readonly #headerText = new HeaderText();
 
   constructor(statements: RowStatements, projectId: string, runId: string, row?: RunRow) {
     super(projectId, runId, row);
@@ -132,7 +134,7 @@ export class SqliteRun extends CachedRun implements WritableTables {
   #writeHeader(header: RunHeader): number {
     const { status, createdAt, lastSeq } = header;
     const { insertRun, updateRun, moveRunOn } = this.#statements;
-    const state = JSON.stringify(header);
+    const state = this.#headerText.of(header);
     const { row } = this;
     let rowId = row?.rowId;
     if (!row || rowId === undefined) {
