@@ -2,9 +2,12 @@
  * Returns an id for an event: a UUID of version 7, which begins with the time in ms. With such ids, an index of ids grows at
  * its end. With random ids, each event of a commit would write another page of the index. `random`: a UUID of version 4.
  */
-export function newEventId(random = randomId()): string {
-  const time = Date.now().toString(16).padStart(12, '0');
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${random.slice(15)}`;
+export const newEventId = (random = randomId(), time = idTimeOf(Date.now())): string => time + random.slice(15);
+
+/** Returns the beginning of the ids of a time (Unix ms). */
+export function idTimeOf(ms: number): string {
+  const time = ms.toString(16).padStart(12, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-7`;
 }
 
 /** Returns a UUID of version 4. `crypto.randomUUID` does not exist on pages without HTTPS. */

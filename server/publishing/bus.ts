@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type DraftIssue, type ErrorCode, objectOf, RunwireError } from '../../shared/errors.ts';
-import { newEventId } from '../../shared/event-id.ts';
+import { idTimeOf, newEventId } from '../../shared/event-id.ts';
 import { describeIssue, jsonProblemIn } from '../../shared/issues.ts';
 import {
   DRAFT_LIMIT_BYTES,
@@ -73,6 +73,7 @@ export class EventBus<R extends Registry> {
   readonly #checks = new Checks();
   readonly #observers = new Set<BusObserver<EventOf<R>>>();
   #published = 0;
+  #time: Now = { ms: Number.NaN, timestamp: '', idTime: '' };
 
   constructor({
     registry,
@@ -105,13 +106,13 @@ export class EventBus<R extends Registry> {
     const begun = performance.now();
     const { actor, check = draftCheck(publisher) } = objectOf(publisher, 'publisher');
     const receipts = await this.#checks.run(actor, this.#prepare(drafts, publisher), ({ ready, units }) => {
-      const appending = this.#log.append({
-        actor,
-        drafts: ready.map(({ draft }) => draft),
-        hasNewIds: ready.every(({ isNewId }) => isNewId),
-        check,
-        cost: count + units,
-      });
+      const batch = { actor, drafts: new Array<ReadyDraft>(ready.length), hasNewIds: true, check, cost: count + units };
+      for (let at = 0; at < ready.length; at++) {
+        const { draft, isNewId } = ready[at] as Checked;
+        batch.drafts[at] = draft;
+        batch.hasNewIds &&= isNewId;
+      }
+      const appending = this.#log.append(batch);
       return ready.length === drafts.length ? appending : receiptsOfWhole(appending, ready);
     });
     this.#onPublished(performance.now() - begun);
@@ -167,14 +168,16 @@ export class EventBus<R extends Registry> {
   }
 
   *#checked(drafts: readonly unknown[], size: { bytes: number }): Generator<undefined, Checked[]> {
-    const now = new Date().toISOString();
+    const now = this.#now();
     const issues: DraftIssue[] = [];
     const ready: Checked[] = [];
     let yieldedAt = performance.now();
     for (let index = 0; index < drafts.length && issues.length < ISSUE_LIMIT; index++) {
       const whole = drafts[index];
-      const parts = mayBeLargePlan(whole) ? yield* partsOfPlan(whole) : [{ draft: whole, stagesFrom: 0 }];
-      for (const { draft, stagesFrom } of parts) {
+      const parts = mayBeLargePlan(whole) ? yield* partsOfPlan(whole) : undefined;
+      for (let part = 0; part < (parts?.length ?? 1); part++) {
+        const draft = parts ? parts[part]?.draft : whole;
+        const stagesFrom = parts?.[part]?.stagesFrom ?? 0;
         // Checked before the schema: the schema's time and number of issues grow with the size of the draft.
         const bytes = sizeOf(draft);
         size.bytes += bytes;
@@ -195,7 +198,14 @@ export class EventBus<R extends Registry> {
     return ready;
   }
 
-  #check(draft: unknown, bytes: number, now: string): ReadyDraft | { issues: Omit<DraftIssue, 'index'>[] } {
+  /** The time, as the fields of a draft without them have it. */
+  #now(): Now {
+    const ms = Date.now();
+    if (ms !== this.#time.ms) this.#time = { ms, timestamp: new Date(ms).toISOString(), idTime: idTimeOf(ms) };
+    return this.#time;
+  }
+
+  #check(draft: unknown, bytes: number, now: Now): ReadyDraft | { issues: Omit<DraftIssue, 'index'>[] } {
     if (bytes > DRAFT_LIMIT_BYTES) return { issues: [{ path: '', message: 'the draft is larger than 64 KiB' }] };
     const parsed = this.#schema.safeParse(draft);
     if (!parsed.success) return { issues: parsed.error.issues.map(describeIssue) };
@@ -204,8 +214,8 @@ export class EventBus<R extends Registry> {
     if (problem !== undefined) return { issues: [problem] };
     // The schema has returned a copy, which may be changed.
     const checked = parsed.data as unknown as ReadyDraft & Partial<Pick<ReadyDraft, 'timestamp' | 'eventId'>>;
-    checked.timestamp ??= now;
-    checked.eventId ??= newEventId(randomUUID());
+    checked.timestamp ??= now.timestamp;
+    checked.eventId ??= newEventId(randomUUID(), now.idTime);
     return checked;
   }
 
@@ -258,6 +268,9 @@ async function receiptsOfWhole(appending: Promise<Receipt[]>, ready: readonly Ch
  * its `eventId`.
  */
 type Checked = { draft: ReadyDraft; index: number; stagesFrom: number; isNewId: boolean };
+
+/** A time (Unix ms), as a timestamp, and as the beginning of an event id. */
+type Now = { ms: number; timestamp: string; idTime: string };
 
 /**
  * Returns the number of drafts and of the rows that they make besides their events. Throws `INVALID_INPUT` for no drafts, and

@@ -49,7 +49,8 @@ export type Folded<Tables extends RunTables> = {
 };
 
 export type FoldParts<Tables extends RunTables, Item> = {
-  openRun(projectId: string, runId: string): Tables;
+  /** `key`: the `runKey` of the run. */
+  openRun(key: string, projectId: string, runId: string): Tables;
   fold: (rows: RunRows, event: never) => void;
   now: () => number;
   order: KeyOrder;
@@ -60,7 +61,7 @@ export type FoldParts<Tables extends RunTables, Item> = {
 export class CommitFold<Tables extends RunTables, Item> {
   readonly #parts: FoldParts<Tables, Item>;
   /** Positions of known events: those of `know`, and those of this commit. Key: project and event id. */
-  readonly #known = new Map<string, { seq: number; runSeq: number }>();
+  #known: Map<string, { seq: number; runSeq: number }> | undefined;
   readonly #runs = new Map<string, CommitRows<Tables>>();
   readonly #items: Item[] = [];
   /** Changes of the current batch, to undo it. */
@@ -96,7 +97,7 @@ export class CommitFold<Tables extends RunTables, Item> {
 
   /** Notes the position of an event that the log has. */
   know(projectId: string, eventId: string, seq: number, runSeq: number): void {
-    this.#known.set(`${projectId} ${eventId}`, { seq, runSeq });
+    this.#know(`${projectId} ${eventId}`, { seq, runSeq });
   }
 
   /** Adds a batch. If its check or its fold throws, undoes the batch and throws the error again. */
@@ -121,7 +122,7 @@ export class CommitFold<Tables extends RunTables, Item> {
       return receipts;
     } catch (error) {
       for (const rows of touched) rows.undo();
-      for (const key of events) this.#known.delete(key);
+      for (const key of events) this.#known?.delete(key);
       // New runs are inserted in the order of this map, which must be the order of their first logged events.
       for (const key of runs) this.#runs.delete(key);
       this.#items.length = count;
@@ -133,26 +134,31 @@ export class CommitFold<Tables extends RunTables, Item> {
   #receive(draft: ReadyDraft, { actor, check, hasNewIds }: Batch, index: number): Receipt {
     const { projectId, runId, eventId } = draft;
     const eventKey = hasNewIds ? '' : `${projectId} ${eventId}`;
-    const known = hasNewIds ? undefined : this.#known.get(eventKey);
+    const known = hasNewIds ? undefined : this.#known?.get(eventKey);
     if (known) return { seq: known.seq, runSeq: known.runSeq, eventId, isDuplicate: true };
     const rows = this.#rowsOf(projectId, runId);
     const checked = check?.(rows, draft);
     const before = rows.header()?.counts;
-    const { seq, runSeq } = this.#take(draft, actor, rows);
+    const receipt: Receipt = this.#take(draft, actor, rows);
     checkSize(rows, before, draft, index);
-    const receipt = { seq, runSeq, eventId, isDuplicate: false, ...(checked === undefined ? {} : { checked }) };
+    if (checked !== undefined) receipt.checked = checked;
     if (!hasNewIds) {
-      this.#known.set(eventKey, receipt);
+      this.#know(eventKey, receipt);
       this.#batch.events.push(eventKey);
     }
     return receipt;
+  }
+
+  #know(key: string, position: { seq: number; runSeq: number }): void {
+    this.#known ??= new Map();
+    this.#known.set(key, position);
   }
 
   #rowsOf(projectId: string, runId: string): CommitRows<Tables> {
     const key = `${projectId} ${runId}`;
     let rows = this.#runs.get(key);
     if (!rows) {
-      rows = new CommitRows(this.#parts.openRun(projectId, runId));
+      rows = new CommitRows(this.#parts.openRun(key, projectId, runId));
       this.#runs.set(key, rows);
       this.#batch.runs.push(key);
     }
@@ -161,7 +167,7 @@ export class CommitFold<Tables extends RunTables, Item> {
   }
 
   /** Gives a draft its position, folds it into its run, and adds it to the commit. */
-  #take(draft: ReadyDraft, actor: string, rows: CommitRows<Tables>): { seq: number; runSeq: number } {
+  #take(draft: ReadyDraft, actor: string, rows: CommitRows<Tables>): Receipt {
     const head = this.#head;
     const seq = head.seq + 1;
     const runSeq = (rows.header()?.lastRunSeq ?? 0) + 1;
@@ -174,7 +180,7 @@ export class CommitFold<Tables extends RunTables, Item> {
     const { item, hash } = this.#parts.seal({ draft, event, recordedAtMs, rows, users }, head);
     this.#items.push(item);
     this.#head = { seq, hash, recordedAtMs };
-    return { seq, runSeq };
+    return { seq, runSeq, eventId: draft.eventId, isDuplicate: false };
   }
 }
 

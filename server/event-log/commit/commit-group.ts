@@ -46,7 +46,7 @@ export interface CommitTables<Tables extends RunTables> {
     eventIds: readonly string[],
     found: (eventId: string, seq: number, runSeq: number) => void,
   ): void;
-  openRun(projectId: string, runId: string): Tables;
+  openRun(key: string, projectId: string, runId: string): Tables;
   /** Inserts the events, in order, and stores the new head. The rows of their runs have been written before. */
   insertEvents(entries: readonly Entry<Tables>[], head: ChainHead): Generator<undefined, void>;
   /** The transaction is committed. Called with each run that it has read. */
@@ -77,8 +77,8 @@ export class GroupParts<Tables extends WritableTables> implements FoldParts<Tabl
     this.order = order;
   }
 
-  openRun(projectId: string, runId: string): Tables {
-    return this.tables.openRun(projectId, runId);
+  openRun(key: string, projectId: string, runId: string): Tables {
+    return this.tables.openRun(key, projectId, runId);
   }
 }
 

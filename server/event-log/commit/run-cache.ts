@@ -25,6 +25,8 @@ type Entry<Row> = { row: Row | undefined; length: number };
 export class CachedRun implements RunTables {
   readonly projectId: string;
   readonly runId: string;
+  /** Its {@link runKey}. */
+  readonly key: string;
   /** Undefined for a run without events. */
   row: RunRow | undefined;
   /** Approximate length of the rows as text, without the header. */
@@ -41,6 +43,7 @@ export class CachedRun implements RunTables {
   constructor(projectId: string, runId: string, row?: RunRow, before?: CachedRun) {
     this.projectId = projectId;
     this.runId = runId;
+    this.key = before ? before.key : runKey(projectId, runId);
     this.row = row;
     this.#length = before ? before.#length : RUN_LENGTH;
     this.#rows = before ? before.#rows : { stage: new Map(), artifact: new Map(), approval: new Map() };
@@ -174,8 +177,8 @@ export class RunCache<Run extends CachedRun = CachedRun> {
     return (this.#recent.get(key) ?? this.#older.get(key))?.run;
   }
 
-  put(key: string, run: Run): void {
-    const { length } = run;
+  put(run: Run): void {
+    const { key, length } = run;
     const known = this.#recent.get(key);
     this.#length += length - (known?.length ?? 0);
     if (known) {

@@ -38,12 +38,14 @@ export interface RunTables {
 const AFTER_ALL = '~';
 
 type Entry<Row> = { stored: Row | undefined; now: Row | undefined };
+/** A change of the current batch: the row from before it, and the change before. */
+type Undo<Row> = { entry: Entry<Row>; row: Row | undefined; before: Undo<Row> | undefined };
 
 /** The rows of one table. A row object is never modified: a change puts a new object in its place. */
 class RowCache<Row> {
   readonly #rows = new Map<string, Entry<Row>>();
-  /** The journal: the rows that the current batch has changed, with their values before each change. */
-  readonly #before: { entry: Entry<Row>; row: Row | undefined }[] = [];
+  /** The journal: the last change of the current batch. */
+  #last: Undo<Row> | undefined;
   /** Number of new rows, which are not stored yet. */
   added = 0;
   readonly #read: (id: string) => Row | undefined;
@@ -62,16 +64,17 @@ class RowCache<Row> {
 
   put(id: string, row: Row): void {
     const entry = this.#entry(id);
-    this.#before.push({ entry, row: entry.now });
+    this.#last = { entry, row: entry.now, before: this.#last };
     this.#set(entry, row);
   }
 
   accept(): void {
-    this.#before.length = 0;
+    this.#last = undefined;
   }
 
   undo(): void {
-    for (let change = this.#before.pop(); change; change = this.#before.pop()) this.#set(change.entry, change.row);
+    for (let change = this.#last; change; change = change.before) this.#set(change.entry, change.row);
+    this.#last = undefined;
   }
 
   /** The rows that exist, by id. */

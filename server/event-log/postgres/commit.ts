@@ -3,7 +3,7 @@ import { RunwireError } from '../../../shared/errors.ts';
 import type { RunRows } from '../../../shared/run.ts';
 import { SLICE_MS } from '../../slices.ts';
 import { CommitFold, Missing } from '../commit/commit-fold.ts';
-import { type CachedRun, RunCache, runKey } from '../commit/run-cache.ts';
+import { type CachedRun, RunCache } from '../commit/run-cache.ts';
 import type { Batch, Receipt } from '../contract/log.ts';
 import { GENESIS, KeyOrder } from '../integrity/canonical.ts';
 import { type CommitConnection, isStatementError } from './commit-connection.ts';
@@ -212,7 +212,7 @@ export class Committer {
     runs.load(rows);
     // Pages of running stages of two versions may be mixed.
     if (runs.isChanged) return;
-    for (const run of runs.all()) if (run.row) this.#cache.put(runKey(run.projectId, run.runId), run);
+    for (const run of runs.all()) if (run.row) this.#cache.put(run);
   }
 
   /**
@@ -227,7 +227,7 @@ export class Committer {
         fold,
         now,
         order: this.#order,
-        openRun: (projectId, runId) => runs.open(projectId, runId),
+        openRun: (key) => runs.open(key),
         seal: (folded) => ({ item: seal(folded), hash: GENESIS }),
       },
       { seq: base, hash: GENESIS, recordedAtMs: 0 },
@@ -335,7 +335,7 @@ export class Committer {
     const { base, rowIds, atMs, hashes } = given;
     if (rowIds) {
       for (const run of statement.cached({ ...given, rowIds })) {
-        if (run.row) this.#cache.put(runKey(run.projectId, run.runId), run);
+        if (run.row) this.#cache.put(run);
       }
     }
     this.#seen = Math.max(this.#seen, base + count);

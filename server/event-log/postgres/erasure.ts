@@ -3,7 +3,7 @@ import { RunwireError } from '../../../shared/errors.ts';
 import type { RunRows } from '../../../shared/run.ts';
 import { startKey } from '../../../shared/run-order.ts';
 import { Missing } from '../commit/commit-fold.ts';
-import { RunCache } from '../commit/run-cache.ts';
+import { RunCache, runKey } from '../commit/run-cache.ts';
 import { type Changes, CommitRows } from '../commit/run-rows.ts';
 import type { EraseRequest } from '../contract/integrity.ts';
 import type { ReadyDraft } from '../contract/log.ts';
@@ -94,7 +94,7 @@ export class PostgresErasure implements ErasureStore {
     const runs = new LoadedRuns(new RunCache(), [{ actor: '', drafts: [draft] }]);
     for (;;) {
       runs.load(await query<LoadedRow>(runs.statement()));
-      const rows = new CommitRows(runs.open(projectId, runId));
+      const rows = new CommitRows(runs.open(runKey(projectId, runId)));
       try {
         own(() => this.#parts.fold(rows, event as never));
         return rows;

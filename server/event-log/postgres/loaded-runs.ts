@@ -101,8 +101,7 @@ export class LoadedRuns {
     for (const { run } of this.#runs.values()) if (run) yield run;
   }
 
-  open(projectId: string, runId: string): CachedRun {
-    const key = runKey(projectId, runId);
+  open(key: string): CachedRun {
     this.#opened.add(key);
     return this.#runs.get(key)?.run as CachedRun;
   }

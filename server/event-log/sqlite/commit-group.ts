@@ -1,6 +1,6 @@
 import type { ChainHead } from '../commit/commit-fold.ts';
 import type { CommitTables, Entry } from '../commit/commit-group.ts';
-import { type RunCache, runKey } from '../commit/run-cache.ts';
+import type { RunCache } from '../commit/run-cache.ts';
 import { type RowStatements, SqliteRun, YIELD_ROWS } from './rows.ts';
 import { INSERT_ROWS, type LogStatements } from './statements.ts';
 
@@ -24,6 +24,9 @@ export class SqliteCommitTables implements CommitTables<SqliteRun> {
   readonly #rows: RowStatements;
   readonly #cache: RunCache<SqliteRun>;
   readonly #isInMemory: boolean;
+  /** Parameters of the statements that insert events: one event, and several. */
+  readonly #value: Value[] = new Array(EVENT_COLUMNS).fill(0);
+  readonly #values: Value[] = new Array(EVENT_COLUMNS * INSERT_ROWS).fill(0);
   #dataVersion: unknown;
 
   constructor({ statements, rows, cache, isInMemory }: CommitTablesParts) {
@@ -44,8 +47,8 @@ export class SqliteCommitTables implements CommitTables<SqliteRun> {
   }
 
   committed(run: SqliteRun): void {
-    const stored = run.committed();
-    if (stored.row) this.#cache.put(runKey(stored.projectId, stored.runId), stored);
+    run.committed();
+    if (run.row) this.#cache.put(run);
   }
 
   failed(): void {
@@ -63,20 +66,21 @@ export class SqliteCommitTables implements CommitTables<SqliteRun> {
     }
   }
 
-  openRun(projectId: string, runId: string): SqliteRun {
-    const cached = this.#cache.get(runKey(projectId, runId));
-    return cached ?? SqliteRun.find(this.#rows, projectId, runId);
+  openRun(key: string, projectId: string, runId: string): SqliteRun {
+    return this.#cache.get(key) ?? SqliteRun.find(this.#rows, projectId, runId);
   }
 
   *insertEvents(entries: readonly Entry<SqliteRun>[], head: ChainHead): Generator<undefined, void> {
     const { insertEvent, insertEvents, insertUser, moveHead } = this.#statements;
-    const together = entries.length - (entries.length % INSERT_ROWS);
-    let values: Value[] = [];
-    for (const [index, entry] of entries.entries()) {
-      pushValues(values, entry);
-      if (index < together && (index + 1) % INSERT_ROWS !== 0) continue;
-      (index < together ? insertEvents : insertEvent).run(...values);
-      values = [];
+    let at = 0;
+    for (; at + INSERT_ROWS <= entries.length; at += INSERT_ROWS) {
+      for (let row = 0; row < INSERT_ROWS; row++) setValues(this.#values, row, entries[at + row] as Entry<SqliteRun>);
+      insertEvents.run(...this.#values);
+      yield;
+    }
+    for (; at < entries.length; at++) {
+      setValues(this.#value, 0, entries[at] as Entry<SqliteRun>);
+      insertEvent.run(...this.#value);
       yield;
     }
     let rows = 0;
@@ -92,9 +96,21 @@ export class SqliteCommitTables implements CommitTables<SqliteRun> {
 
 type Value = string | number | Uint8Array;
 
-/** Adds the columns of an event, in the order of the INSERT statement. */
-function pushValues(values: Value[], { record, rows, row, salt }: Entry<SqliteRun>): void {
-  const { seq, runSeq, projectId, type, eventId, actor, recordedAtMs, payloadHash, prevHash } = row;
-  values.push(seq, rows.tables.rowId as number, runSeq, projectId, type, eventId, actor, recordedAtMs);
-  values.push(record.json, salt, payloadHash, prevHash);
+const EVENT_COLUMNS = 12;
+
+/** Sets the columns of an event, in the order of the INSERT statement. */
+function setValues(values: Value[], index: number, { record, rows, row, salt }: Entry<SqliteRun>): void {
+  const from = index * EVENT_COLUMNS;
+  values[from] = row.seq;
+  values[from + 1] = rows.tables.rowId as number;
+  values[from + 2] = row.runSeq;
+  values[from + 3] = row.projectId;
+  values[from + 4] = row.type;
+  values[from + 5] = row.eventId;
+  values[from + 6] = row.actor;
+  values[from + 7] = row.recordedAtMs;
+  values[from + 8] = record.json;
+  values[from + 9] = salt;
+  values[from + 10] = row.payloadHash;
+  values[from + 11] = row.prevHash;
 }

@@ -170,13 +170,13 @@ test('[L70] the rows in memory have a bound, and a row that is written again and
   const put = (runId: string, lengths: number[]) => {
     const run = new CachedRun('p', runId, { rowId: 1, version: 1, header, length: 0 });
     for (const length of lengths) run.put('stage', 's', {} as never, length);
-    cache.put(runId, run);
+    cache.put(run);
     return run.length;
   };
   expect(put('often', Array(100).fill(1_000))).toBe(put('once', [1_000]));
   for (const runId of upTo(20).map(String)) put(runId, [1_000_000]);
-  expect(cache.get('1')).toBeUndefined();
-  expect(cache.get('20')).toBeDefined();
+  expect(cache.get('p 1')).toBeUndefined();
+  expect(cache.get('p 20')).toBeDefined();
 });
 
 test('[L70] the header of a run counts with the length of its text, once', async () => {
@@ -187,7 +187,7 @@ test('[L70] the header of a run counts with the length of its text, once', async
   const labels = Object.fromEntries(upTo(64).map((name) => [name, 'x'.repeat(200)]));
   const commit = (seq: number) => {
     tables.begin();
-    const rows = new CommitRows(tables.openRun('p', 'r'));
+    const rows = new CommitRows(tables.openRun('p r', 'p', 'r'));
     foldEvent(rows, { ...created({ labels }), seq, runSeq: seq, recordedAt: instant(0), actor: 'ci' } as never);
     for (const _ of rows.tables.write(rows.changes() as never));
     database.db.exec('COMMIT');
@@ -232,7 +232,7 @@ test('[L70] a commit of a run in memory reads no row, and a further stage is rea
   let seq = 0;
   const commit = (stageId: string) => {
     tables.begin();
-    const rows = new CommitRows(tables.openRun('p', 'r'));
+    const rows = new CommitRows(tables.openRun('p r', 'p', 'r'));
     const event = { ...progress(stageId), seq: ++seq, runSeq: seq, recordedAt: instant(0), actor: 'ci' };
     foldEvent(rows, event as never);
     for (const _ of rows.tables.write(rows.changes() as never));

@@ -55,9 +55,8 @@ export const YIELD_ROWS = 64;
  */
 export class SqliteRun extends CachedRun implements WritableTables {
   readonly #statements: RowStatements;
-  /** The run as the open transaction has written it, and its rows with the lengths of their texts. */
+  /** The run as the open transaction has written it. */
   #next: RunRow | undefined;
-  readonly #written: Written[] = [];
   readonly #headerText = new HeaderText();
 
   constructor(statements: RowStatements, projectId: string, runId: string, row?: RunRow) {
@@ -98,37 +97,38 @@ export class SqliteRun extends CachedRun implements WritableTables {
     return row;
   }
 
+  /** Once it has been called, the rows in memory are those of the open transaction: after a failure, the run is dropped. */
   *write({ header, stages, artifacts, approvals }: Changes): Generator<undefined, void> {
     const { updateStage, putStage, putArtifact, putApproval } = this.#statements;
     const rowId = this.#writeHeader(header);
     const { lastSeq } = header;
+    let written = 0;
     for (const [stageId, stage, stored] of stages) {
       const state = JSON.stringify(stage);
       if (stored && isKeyedAlike(stored, stage)) updateStage.run(lastSeq, state, rowId, stageId);
       else putStage.run(rowId, stageId, lastSeq, indexedKey(stage), state);
-      if (this.#isPaused('stage', stageId, stage, state)) yield;
+      this.put('stage', stageId, stage, state.length);
+      if (++written % YIELD_ROWS === 0) yield;
     }
     for (const [artifactId, artifact] of artifacts) {
       const state = JSON.stringify(artifact);
       putArtifact.run(rowId, artifactId, lastSeq, state);
-      if (this.#isPaused('artifact', artifactId, artifact, state)) yield;
+      this.put('artifact', artifactId, artifact, state.length);
+      if (++written % YIELD_ROWS === 0) yield;
     }
     for (const [approvalId, approval] of approvals) {
       const state = JSON.stringify(approval);
       putApproval.run(rowId, approvalId, lastSeq, approval.status, state);
-      if (this.#isPaused('approval', approvalId, approval, state)) yield;
+      this.put('approval', approvalId, approval, state.length);
+      if (++written % YIELD_ROWS === 0) yield;
     }
   }
 
-  /** The run once its transaction is committed. */
-  committed(): SqliteRun {
-    if (!this.#next) return this;
-    const run = this.row ? this : new SqliteRun(this.#statements, this.projectId, this.runId);
-    run.row = this.#next;
+  /** The transaction of {@link write} is committed. */
+  committed(): void {
+    if (!this.#next) return;
+    this.row = this.#next;
     this.#next = undefined;
-    for (const { kind, id, row, length } of this.#written) run.put(kind, id, row, length);
-    this.#written.length = 0;
-    return run;
   }
 
   #writeHeader(header: RunHeader): number {
@@ -145,14 +145,7 @@ export class SqliteRun extends CachedRun implements WritableTables {
     this.#next = rowOf(rowId, header, state);
     return rowId;
   }
-
-  /** Notes a written row. Returns true after each {@link YIELD_ROWS} of them. */
-  #isPaused<Kind extends RowKind>(kind: Kind, id: string, row: Rows[Kind], { length }: string): boolean {
-    return this.#written.push({ kind, id, row, length }) % YIELD_ROWS === 0;
-  }
 }
-
-type Written = { kind: RowKind; id: string; row: Rows[RowKind]; length: number };
 
 const rowOf = (rowId: number, header: RunHeader, { length }: string): RunRow => ({
   rowId,
