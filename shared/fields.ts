@@ -42,10 +42,11 @@ const shortId = () =>
  * `projectId` and `runId`: 1–200 printable ASCII characters without blanks. URLs resolve `.` and `..` as paths, and `*` means
  * all projects in a token.
  */
+export const SCOPE_ID = /^(?!(?:\.{1,2}|\*)$)[\x21-\x7e]{1,200}$/;
 export const scopeId = () =>
   withRole(
     'id',
-    z.string().regex(/^(?!(?:\.{1,2}|\*)$)[\x21-\x7e]{1,200}$/, {
+    z.string().regex(SCOPE_ID, {
       error: 'must be 1 to 200 printable ASCII characters without blanks, and not ".", ".." or "*"',
     }),
   );

@@ -77,17 +77,6 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
       },
     });
 
-  const record = async (
-    { principal, connection, via }: Context,
-    action: string,
-    readIds: () => Promise<unknown>,
-    outcome: 'ok' | ErrorCode,
-  ): Promise<void> => {
-    const { projectId, runId, isResumed } = await readIds().then(aboutOf, () => aboutOf(undefined));
-    const detail = isResumed ? 'resume' : undefined;
-    access.record({ principal, action, via: connection ? 'ws' : (via ?? 'caller'), outcome, projectId, runId, detail });
-  };
-
   const calls = new UserCalls();
 
   /** Waits until a call may run. Resolves with a function that must be called after it. */
@@ -115,6 +104,11 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
     const isCounted = type !== 'subscription' && (ctx.connection ?? ctx.via) !== undefined;
     // The handler of WebSockets aborts the signals of subscriptions alone.
     const signal = type === 'subscription' ? call.signal : (ctx.signal ?? call.signal);
+    const recordInput = (caller: Context, outcome: 'ok' | ErrorCode) =>
+      void getRawInput().then(
+        (input) => record(access, caller, path, outcome, input),
+        () => record(access, caller, path, outcome, undefined),
+      );
     const refusal = (caller: Context, error: unknown) => {
       // True if the client closed its request or its socket: this is not a failure of the server.
       const isAborted = signal?.aborted && [error, (error as Error).cause].includes(signal.reason);
@@ -123,7 +117,7 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
         : toRunwireError(error);
       // A client that has left gets no answer. The access record still has its call.
       if (!signal?.aborted) onRejected(known.code);
-      void record(caller, path, getRawInput, known.code);
+      recordInput(caller, known.code);
       if (known.code === 'INTERNAL') health.note('a procedure failed', { procedure: path, err: known.cause });
       return toTRPCError(known);
     };
@@ -153,12 +147,26 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
     if (type === 'query' && !log.isCurrent) throw refusal(caller, notCurrentError());
     const accessLog = meta?.accessLog ?? 'input';
     if (accessLog !== 'errors') {
-      void record(caller, path, accessLog === 'output' ? async () => result.data : getRawInput, 'ok');
+      if (accessLog === 'output') record(access, caller, path, 'ok', result.data);
+      else recordInput(caller, 'ok');
     }
     return result;
   });
 
   return { t, procedure, paths };
+}
+
+/** Records a call. `named` has the ids of the project and the run. */
+function record(
+  access: AccessLogger,
+  { principal, connection, via }: Context,
+  action: string,
+  outcome: 'ok' | ErrorCode,
+  named: unknown,
+): void {
+  const { projectId, runId, isResumed } = aboutOf(named);
+  const detail = isResumed ? 'resume' : undefined;
+  access.record({ principal, action, via: connection ? 'ws' : (via ?? 'caller'), outcome, projectId, runId, detail });
 }
 
 /** Runs a query, and again if an event was erased meanwhile: what it has read before may have the erased text. */

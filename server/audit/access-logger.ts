@@ -1,6 +1,6 @@
 import type { AccessEntry } from '../../shared/audit.ts';
 import type { ErrorCode } from '../../shared/errors.ts';
-import * as field from '../../shared/fields.ts';
+import { SCOPE_ID } from '../../shared/fields.ts';
 import { can, readKey, searchableProjects } from '../auth/permissions.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { AccessPage, AccessQuery } from '../event-log/contract/access.ts';
@@ -84,10 +84,13 @@ export class AccessLogger {
     const isNamed = projectId !== undefined;
     const isHidden = outcome === 'ok' && isNamed && principal && !can(principal, 'read', { projectId, runId });
     const attempt = { sub: principal?.sub ?? null, action, via, outcome: isHidden ? 'FORBIDDEN' : outcome, detail };
-    if (this.#count(keyOf({ ...attempt, projectId, runId }, principal), 1)) return;
+    const named = { ...attempt, projectId, runId };
+    const key = keyOf(named, principal);
+    if (this.#count(key, 1)) return;
     const isBare = (projectId ?? runId) === undefined;
     const isKept = attempt.outcome === 'ok' || isBare || this.#refusals.take(1);
-    this.#add({ entry: entryOf(isKept ? { ...attempt, projectId, runId } : attempt), principal });
+    if (isKept) this.#add({ entry: entryOf(named), principal }, key);
+    else this.#add({ entry: entryOf(attempt), principal });
   }
 
   /** Lists entries that match a query. Writes the batch first, so the list includes the latest attempts. */
@@ -109,8 +112,7 @@ export class AccessLogger {
     return known !== undefined;
   }
 
-  #add({ entry, principal }: PendingEntry): void {
-    const key = keyOf(entry, principal);
+  #add({ entry, principal }: PendingEntry, key = keyOf(entry, principal)): void {
     if (this.#count(key, entry.count)) return;
     if (this.#batch.size < BATCH_ENTRIES) this.#batch.set(key, { entry, principal });
     else {
@@ -217,8 +219,7 @@ export function aboutOf(input: unknown): { projectId?: string; runId?: string; i
   };
 }
 
-const scopeId = field.scopeId();
-const isId = (value: unknown): value is string => typeof value === 'string' && scopeId.safeParse(value).success;
+const isId = (value: unknown): value is string => typeof value === 'string' && SCOPE_ID.test(value);
 
 type Named = Pick<AccessAttempt, 'projectId' | 'runId'> & Pick<AccessEntry, 'sub' | 'action' | 'outcome' | 'via'>;
 

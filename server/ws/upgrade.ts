@@ -96,9 +96,8 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
 
   return (request, socket, head) => {
     socket.on('error', destroyThis);
-    const query = queryOf(request);
-    if (!query || !isAllowed(request)) {
-      refuseSocket(socket, query ? '403 Forbidden' : '400 Bad Request');
+    if (!isAllowed(request)) {
+      refuseSocket(socket, '403 Forbidden');
       return;
     }
     wss.handleUpgrade(request, socket, head, (ws) => {
@@ -107,17 +106,11 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       // The origin was checked. A request without an origin does not come from a browser, so its cookie is ignored.
       const cookie = request.headers.origin === undefined ? undefined : cookieOf(request, cookieName);
       const read = (token: string | undefined) => onToken(connection, ws, token ?? cookie);
-      const awaitsParams = query.get('connectionParams') === '1';
+      const awaitsParams = new URLSearchParams(request.url?.split('?')[1]).get('connectionParams') === '1';
       ws.receiver = new ClientCalls(ws, connection, callsOptions, awaitsParams ? read : undefined);
       if (!awaitsParams) read(undefined);
     });
   };
-}
-
-/** Returns the query of a request, or undefined if its path and host are no URL. */
-function queryOf({ url, headers }: IncomingMessage): URLSearchParams | undefined {
-  const base = `http://${headers.host}`;
-  return URL.canParse(url ?? '', base) ? new URL(url ?? '', base).searchParams : undefined;
 }
 
 type RecordRefusal = (outcome: ErrorCode, detail?: 'origin', principal?: Principal) => void;
