@@ -51,7 +51,7 @@ test('[A40] (a) a refused token is checked each time, and its refusal is no answ
   await verify(token);
   expect(verify(token)).toMatchObject({ sub: 'ada' });
   for (const forged of [`${token}A`, token.slice(0, -1), `${token.slice(0, -4)}AAAA`, ` ${token}`, `${token}.`]) {
-    await expect(verify(forged)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+    expect(() => verify(forged)).toThrow('the token is missing, malformed, forged or expired');
   }
 });
 

@@ -10,7 +10,7 @@ import type { Principal, Verify } from './principal.ts';
  * - Revocations are no part of this: they are checked by principal, at each use (`Credentials.invalidReasonOf`).
  * - The digest is the key, so a copy of the memory has no token, and the time of a look-up says nothing about one.
  */
-export function verifiedOnce(verify: (token: string) => Promise<Principal>, keysOf: () => unknown): Verify {
+export function verifiedOnce(verify: Verify, keysOf: () => unknown): Verify {
   const verified = new VerifiedTokens();
   let keys = keysOf();
   return (token) => {
@@ -18,14 +18,15 @@ export function verifiedOnce(verify: (token: string) => Promise<Principal>, keys
     if (present !== keys) verified.clear();
     keys = present;
     const digest = hash('sha256', token, 'base64url');
-    return (
-      verified.get(digest) ??
-      verify(token).then((principal) => {
-        // Otherwise the keys were replaced meanwhile, and the signature may be by a former one.
-        if (keysOf() === present) verified.put(digest, principal, token.length);
-        return principal;
-      })
-    );
+    const known = verified.get(digest);
+    if (known) return known;
+    const keep = (principal: Principal) => {
+      // Otherwise the keys were replaced meanwhile, and the signature may be by a former one.
+      if (keysOf() === present) verified.put(digest, principal, token.length);
+      return principal;
+    };
+    const found = verify(token);
+    return found instanceof Promise ? found.then(keep) : keep(found);
   };
 }
 
