@@ -9,7 +9,7 @@ import { judge, killPublishers, namesOf } from './kill.ts';
 
 /** Run `npm run build` first. */
 
-const kills = 50;
+const kills = 30;
 
 const killServer = async (server: ServerProcess, dice: Dice) => {
   await delay(dice.between(0, 300));
