@@ -3,7 +3,7 @@ import {
   type DraftIssue,
   type ErrorCode,
   type EvidenceChange,
-  errorTable,
+  errorCodes,
   RunwireError,
 } from '../shared/errors.ts';
 
@@ -25,7 +25,7 @@ export function runwireErrorOf(error: unknown): RunwireError {
   const { data, message, cause } = Object(error) as { data?: Answer | null; message?: string; cause?: unknown };
   if (typeof data?.runwireCode === 'string') {
     // A newer server may have further codes.
-    const code = Object.hasOwn(errorTable, data.runwireCode) ? (data.runwireCode as ErrorCode) : 'INTERNAL';
+    const code = Object.hasOwn(errorCodes, data.runwireCode) ? (data.runwireCode as ErrorCode) : 'INTERNAL';
     const { field: path, issues = [], outcome, changes = [] } = data;
     const text = message ?? 'the server refused the request';
     return new RunwireError(code, text, { path, issues, outcome, changes, cause: error });

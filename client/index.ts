@@ -1,6 +1,7 @@
 /** The package entry `runwire/client`: a tRPC client typed by the server's router. It needs no UI framework. */
 
-export { type ErrorCode, type EvidenceChange, type EvidenceState, errorTable, RunwireError } from '../shared/errors.ts';
+export { errorTable } from '../shared/error-table.ts';
+export { type ErrorCode, type EvidenceChange, type EvidenceState, RunwireError } from '../shared/errors.ts';
 export type { AppRouter, RouterOf } from '../shared/router.ts';
 export {
   type Connection,

@@ -1,13 +1,13 @@
 import { TRPCError } from '@trpc/server';
 import { ZodError } from 'zod';
-import { type ErrorCode, errorTable, RunwireError } from '../shared/errors.ts';
+import { type ErrorCode, errorCodes, RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/issues.ts';
 
 /** Converts errors of tRPC and zod to `RunwireError` (`shared/errors.ts`), and `RunwireError` to errors of tRPC. */
 
 /** Converts to a tRPC error. The error table has the HTTP status for each code. */
 export const toTRPCError = (error: RunwireError): TRPCError =>
-  new TRPCError({ code: errorTable[error.code].trpc, message: error.message, cause: error });
+  new TRPCError({ code: errorCodes[error.code].trpc, message: error.message, cause: error });
 
 /** Codes and messages for errors that tRPC itself throws: tRPC's own messages may quote the client's input. */
 const byTRPCCode: Partial<Record<TRPCError['code'], [ErrorCode, string]>> = {

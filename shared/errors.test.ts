@@ -1,7 +1,8 @@
 import { TRPCError } from '@trpc/server';
 import { getHTTPStatusCodeFromError } from '@trpc/server/http';
 import { expect, test } from 'vitest';
-import { type ErrorCode, errorTable, RunwireError } from './errors.ts';
+import { errorTable } from './error-table.ts';
+import { type ErrorCode, RunwireError } from './errors.ts';
 import { closeCodes } from './protocol.ts';
 
 const entries = Object.entries(errorTable) as [ErrorCode, (typeof errorTable)[ErrorCode]][];

@@ -1,6 +1,7 @@
 /**
- * The table of all error codes. Tests check that the router, the HTTP routes, the client and docs/protocol.md agree
- * with the table. An error message never contains a value that a client sent: the value may be protected information.
+ * The table of all error codes; `error-table.ts` adds the advice. Tests check that the router, the HTTP routes, the client and
+ * docs/protocol.md agree with the table. An error message never contains a value that a client sent: the value may be
+ * protected information.
  */
 
 type ErrorEntry = {
@@ -20,126 +21,33 @@ type ErrorEntry = {
     | 'INTERNAL_SERVER_ERROR';
   /** Whether the same request may succeed later. */
   retryable: boolean;
-  /** What the developer or the operator should do next. */
-  advice: string;
 };
 
-export const errorTable = {
-  UNAUTHENTICATED: {
-    http: 401,
-    trpc: 'UNAUTHORIZED',
-    retryable: false,
-    advice: 'Send a valid token; fetch a new one if it has expired.',
-  },
-  FORBIDDEN: {
-    http: 403,
-    trpc: 'FORBIDDEN',
-    retryable: false,
-    advice: 'Ask for a token with the role and project that this needs, or call from an allowed origin.',
-  },
-  RUN_NOT_FOUND: {
-    http: 404,
-    trpc: 'NOT_FOUND',
-    retryable: false,
-    advice: 'Check the run and project ids, and that your token covers the project.',
-  },
-  RUN_AMBIGUOUS: {
-    http: 409,
-    trpc: 'CONFLICT',
-    retryable: false,
-    advice: 'Several projects have a run with this id: send projectId as well.',
-  },
-  INVALID_EVENT: {
-    http: 422,
-    trpc: 'UNPROCESSABLE_CONTENT',
-    retryable: false,
-    advice: 'Correct the field that the path names; nothing of the request was stored.',
-  },
-  INVALID_INPUT: { http: 400, trpc: 'BAD_REQUEST', retryable: false, advice: 'Correct the field that the path names.' },
-  PHI_REJECTED: {
-    http: 422,
-    trpc: 'UNPROCESSABLE_CONTENT',
-    retryable: false,
-    advice: 'Remove the identifier from the field that the path names, or publish with onPhi=redact.',
-  },
-  CURSOR_INVALID: {
-    http: 400,
-    trpc: 'BAD_REQUEST',
-    retryable: false,
-    advice: 'Cursors are opaque: send one from the server unchanged, or none.',
-  },
-  TOO_LARGE: {
-    http: 413,
-    trpc: 'PAYLOAD_TOO_LARGE',
-    retryable: false,
-    advice:
-      'Send less at once: at most 64 KiB in a draft without its plan; 1,000 drafts, 8 MiB and 10,000 planned stages, users and approvers in a request; a run has limits too.',
-  },
-  RATE_LIMITED: { http: 429, trpc: 'TOO_MANY_REQUESTS', retryable: true, advice: 'Wait, then send again more slowly.' },
-  EVENT_NOT_FOUND: {
-    http: 404,
-    trpc: 'NOT_FOUND',
-    retryable: false,
-    advice: 'Check the position; retention may have removed the event.',
-  },
-  APPROVAL_NOT_FOUND: {
-    http: 404,
-    trpc: 'NOT_FOUND',
-    retryable: false,
-    advice: 'Check the approval id and the run it belongs to.',
-  },
-  APPROVAL_ID_TAKEN: {
-    http: 409,
-    trpc: 'CONFLICT',
-    retryable: false,
-    advice: 'The run has another request with this approval id: request under another id.',
-  },
-  APPROVAL_ALREADY_DECIDED: {
-    http: 409,
-    trpc: 'CONFLICT',
-    retryable: false,
-    advice: 'Load the approval again: it was decided before.',
-  },
-  APPROVAL_EXPIRED: {
-    http: 409,
-    trpc: 'CONFLICT',
-    retryable: false,
-    advice: 'The approval has expired; the producer must request a new one.',
-  },
-  EVIDENCE_CHANGED: {
-    http: 409,
-    trpc: 'CONFLICT',
-    retryable: false,
-    advice: 'Look at the changes, then decide again with the position up to which you have seen the log.',
-  },
-  NOT_ALLOWED_TO_DECIDE: {
-    http: 403,
-    trpc: 'FORBIDDEN',
-    retryable: false,
-    advice: 'Only the approvers of the request may decide, and not its requester.',
-  },
-  WEBHOOK_NOT_FOUND: {
-    http: 404,
-    trpc: 'NOT_FOUND',
-    retryable: false,
-    advice: 'Check the id of the webhook, and that your token covers its projects.',
-  },
-  NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false, advice: 'Check the address and the method.' },
-  UNAVAILABLE: {
-    http: 503,
-    trpc: 'SERVICE_UNAVAILABLE',
-    retryable: true,
-    advice: 'The server is starting, stopping or cannot reach its log: try again.',
-  },
-  INTERNAL: {
-    http: 500,
-    trpc: 'INTERNAL_SERVER_ERROR',
-    retryable: true,
-    advice: 'A defect of the server: try again, and report it with its time.',
-  },
+export const errorCodes = {
+  UNAUTHENTICATED: { http: 401, trpc: 'UNAUTHORIZED', retryable: false },
+  FORBIDDEN: { http: 403, trpc: 'FORBIDDEN', retryable: false },
+  RUN_NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false },
+  RUN_AMBIGUOUS: { http: 409, trpc: 'CONFLICT', retryable: false },
+  INVALID_EVENT: { http: 422, trpc: 'UNPROCESSABLE_CONTENT', retryable: false },
+  INVALID_INPUT: { http: 400, trpc: 'BAD_REQUEST', retryable: false },
+  PHI_REJECTED: { http: 422, trpc: 'UNPROCESSABLE_CONTENT', retryable: false },
+  CURSOR_INVALID: { http: 400, trpc: 'BAD_REQUEST', retryable: false },
+  TOO_LARGE: { http: 413, trpc: 'PAYLOAD_TOO_LARGE', retryable: false },
+  RATE_LIMITED: { http: 429, trpc: 'TOO_MANY_REQUESTS', retryable: true },
+  EVENT_NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false },
+  APPROVAL_NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false },
+  APPROVAL_ID_TAKEN: { http: 409, trpc: 'CONFLICT', retryable: false },
+  APPROVAL_ALREADY_DECIDED: { http: 409, trpc: 'CONFLICT', retryable: false },
+  APPROVAL_EXPIRED: { http: 409, trpc: 'CONFLICT', retryable: false },
+  EVIDENCE_CHANGED: { http: 409, trpc: 'CONFLICT', retryable: false },
+  NOT_ALLOWED_TO_DECIDE: { http: 403, trpc: 'FORBIDDEN', retryable: false },
+  WEBHOOK_NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false },
+  NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false },
+  UNAVAILABLE: { http: 503, trpc: 'SERVICE_UNAVAILABLE', retryable: true },
+  INTERNAL: { http: 500, trpc: 'INTERNAL_SERVER_ERROR', retryable: true },
 } as const satisfies Record<string, ErrorEntry>;
 
-export type ErrorCode = keyof typeof errorTable;
+export type ErrorCode = keyof typeof errorCodes;
 
 /**
  * One error in a publish request. A draft is an event before the server logs it. `index` is the position of the draft
@@ -200,6 +108,11 @@ export class RunwireError extends Error {
     this.issues = options.issues ?? [];
     this.outcome = options.outcome;
     this.changes = options.changes ?? [];
+  }
+
+  /** Whether the same request may succeed later. */
+  get isRetryable(): boolean {
+    return errorCodes[this.code].retryable;
   }
 
   /** Returns the HTTP response body: `{error: {code, message, path?}}`. A refused publish request adds `errors`. */

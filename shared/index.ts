@@ -2,13 +2,13 @@
  * The package entry `runwire/events`: schemas and types of events, the fold (computes a run from its events), builders
  * for the fields of a user's own event types, errors, and the signals of a subscription.
  */
+export { errorTable } from './error-table.ts';
 export {
   type DecidedOutcome,
   type DraftIssue,
   type ErrorCode,
   type EvidenceChange,
   type EvidenceState,
-  errorTable,
   RunwireError,
 } from './errors.ts';
 export { type EventTable, foldOf, runwireTable, type TableOf } from './event-table.ts';

@@ -7,7 +7,7 @@ import type {
   TRPCSubscriptionProcedure,
 } from '@trpc/server';
 import type { AccessEntry, Checkpoint, ClockRepair, Erasure, RecordState, Verdict } from './audit.ts';
-import type { DecidedOutcome, DraftIssue, ErrorCode, EvidenceChange, errorTable } from './errors.ts';
+import type { DecidedOutcome, DraftIssue, ErrorCode, EvidenceChange, errorCodes } from './errors.ts';
 import type { EventFilter } from './event-filter.ts';
 import type { EventCounts, EventPositions } from './event-positions.ts';
 import type { RunwireEvents } from './events.ts';
@@ -332,13 +332,13 @@ export type ProceduresOf<R extends Registry> = {
   };
 };
 
-/** An error as tRPC sends it. `runwireCode` is the code of the error table (`errorTable`). */
+/** An error as tRPC sends it. `runwireCode` is the code of the error table (`errorCodes`). */
 export type ApiError = {
   code: TRPC_ERROR_CODE_NUMBER;
   message: string;
   data: {
     code: TRPC_ERROR_CODE_KEY;
-    httpStatus: (typeof errorTable)[ErrorCode]['http'];
+    httpStatus: (typeof errorCodes)[ErrorCode]['http'];
     runwireCode: ErrorCode;
     /** The procedure. */
     path?: string;

@@ -1,4 +1,4 @@
-import { errorTable, type RunwireError } from '../../shared/errors.ts';
+import type { RunwireError } from '../../shared/errors.ts';
 import type { EventCounts } from '../../shared/event-positions.ts';
 import { runwireErrorOf } from '../errors.ts';
 
@@ -98,7 +98,7 @@ export class RunCounter {
 
   #fail(error: RunwireError): void {
     this.#set({ counts: this.#state.counts, error });
-    if (errorTable[error.code].retryable) setTimeout(this.start, RETRY_MS);
+    if (error.isRetryable) setTimeout(this.start, RETRY_MS);
   }
 
   readonly #show = (): void => {

@@ -1,5 +1,5 @@
 import type { TRPCClientErrorLike } from '@trpc/client';
-import { errorTable, type RunwireError } from '../../shared/errors.ts';
+import type { RunwireError } from '../../shared/errors.ts';
 import { isSignal, type StreamSignal } from '../../shared/protocol.ts';
 import type { AppRouter } from '../../shared/router.ts';
 import { backoffMs, pause } from '../connection/backoff.ts';
@@ -206,7 +206,7 @@ export const retryOptions = {
 
 export function isRetryable(error: unknown): boolean {
   const converted = runwireErrorOf(error);
-  return errorTable[converted.code].retryable && !(converted instanceof ConnectionClosedError);
+  return converted.isRetryable && !(converted instanceof ConnectionClosedError);
 }
 
 /** After this number of failures in a row, a hook that loads has the status `error`. Requests are tried further. */

@@ -2,11 +2,11 @@
 
 /** The package entry `runwire/hooks`: the provider and the hooks for runs and events. */
 
+export { errorTable } from '../../shared/error-table.ts';
 export {
   type ErrorCode,
   type EvidenceChange,
   type EvidenceState,
-  errorTable,
   RunwireError,
 } from '../../shared/errors.ts';
 export { type EventFilter, eventMatcher } from '../../shared/event-filter.ts';

@@ -1,4 +1,4 @@
-import { type DraftIssue, type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
+import { type DraftIssue, type ErrorCode, errorCodes, RunwireError } from '../../shared/errors.ts';
 
 /** The server's result for one draft: its position in the log, and whether the draft was already stored before. */
 export type Receipt = { seq: number; isDuplicate: boolean };
@@ -35,10 +35,10 @@ export async function readAnswer(response: Response, count: number): Promise<Ans
   const { code, message = `the server answered ${status}`, path } = body.error ?? {};
   const issues = body.errors ?? [];
   // Other programs have errors of this form too. The status of the code makes a mistake unlikely.
-  const isOwn = code !== undefined && Object.hasOwn(errorTable, code) && errorTable[code].http === status;
+  const isOwn = code !== undefined && Object.hasOwn(errorCodes, code) && errorCodes[code].http === status;
   if (isOwn && isListOf<DraftIssue>(issues, 'index')) {
     const error = new RunwireError(code, message, { path, issues });
-    return { kind: errorTable[code].retryable ? 'unavailable' : 'refused', error };
+    return { kind: error.isRetryable ? 'unavailable' : 'refused', error };
   }
   if (status === 413) return { kind: 'refused', error: new RunwireError('TOO_LARGE', 'a proxy answered 413') };
   if (status >= 500 || OUTAGES.has(status)) {

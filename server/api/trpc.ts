@@ -1,5 +1,5 @@
 import { initTRPC } from '@trpc/server';
-import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
+import { type ErrorCode, errorCodes, RunwireError } from '../../shared/errors.ts';
 import { SSE_INACTIVITY_MS, SSE_PING_MS } from '../../shared/protocol.ts';
 import { type AccessLogger, aboutOf } from '../audit/access-logger.ts';
 import { type Credentials, tokenInvalidError } from '../auth/credentials.ts';
@@ -61,7 +61,7 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
           message: known.message,
           data: {
             code: shape.data.code,
-            httpStatus: errorTable[known.code].http,
+            httpStatus: errorCodes[known.code].http,
             runwireCode: known.code,
             ...(shape.data.path !== undefined && paths.has(shape.data.path) ? { path: shape.data.path } : {}),
             ...(known.path === undefined ? {} : { field: known.path }),

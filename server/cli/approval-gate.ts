@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { fetchRun } from '../../client/connection/fetch-run.ts';
 import { createRunwireClient } from '../../client/index.ts';
 import type { EventPublisher, PublisherDraft } from '../../client/publisher/index.ts';
-import { errorTable, RunwireError } from '../../shared/errors.ts';
+import { RunwireError } from '../../shared/errors.ts';
 import type { Approval } from '../../shared/run.ts';
 import { can } from '../auth/permissions.ts';
 import { callerOf, webSocketOf } from './call.ts';
@@ -49,7 +49,7 @@ export async function requireReadable(target: Target, run: { projectId: string; 
     if (can(callerOf(me), 'read', run)) return;
   } catch (error) {
     const known = serverErrorOf(error);
-    if (errorTable[known.code].retryable) return;
+    if (known.isRetryable) return;
     throw known;
   } finally {
     await connection.close();
@@ -79,7 +79,7 @@ export async function passGate(options: GateOptions): Promise<Approval> {
         else if (approval && approval.status !== 'pending') resolve(approval);
       } catch (error) {
         const known = serverErrorOf(error);
-        if (errorTable[known.code].retryable) retry = setTimeout(() => void check(), RETRY_MS);
+        if (known.isRetryable) retry = setTimeout(() => void check(), RETRY_MS);
         else reject(known);
       }
     };

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
+import { type ErrorCode, errorCodes, RunwireError } from '../../shared/errors.ts';
 
 /** Helpers for reading HTTP requests and writing responses. */
 
@@ -42,7 +42,7 @@ export function sendError(response: ServerResponse, error: RunwireError): void {
   }
   if (error.code === 'UNAUTHENTICATED') response.setHeader('www-authenticate', 'Bearer');
   if (isTemporary(error.code)) response.setHeader('retry-after', RETRY_AFTER_SECONDS);
-  sendJson(response, errorTable[error.code].http, error);
+  sendJson(response, errorCodes[error.code].http, error);
 }
 
 /** Time for a client to send the rest of a refused request. */

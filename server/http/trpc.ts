@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { incomingMessageToRequest } from '@trpc/server/adapters/node-http';
 import { resolveResponse, type TRPCRequestInfo } from '@trpc/server/http';
-import { errorTable, RunwireError } from '../../shared/errors.ts';
+import { errorCodes, RunwireError } from '../../shared/errors.ts';
 import { TIME_HEADER } from '../../shared/protocol.ts';
 import type { Registry } from '../../shared/registry.ts';
 import type { Context } from '../api/context.ts';
@@ -94,7 +94,7 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
         allowMethodOverride: true,
         // Sets the status of the error table. For requests that tRPC itself refuses, tRPC would set other statuses.
         responseMeta: ({ errors, info }) => {
-          const statuses = new Set(errors.map((error) => errorTable[toRunwireError(error).code].http));
+          const statuses = new Set(errors.map((error) => errorCodes[toRunwireError(error).code].http));
           const [status] = statuses;
           const isForAllCalls = statuses.size === 1 && errors.length === (info?.calls.length ?? 1);
           const headers = new Headers({ 'cache-control': 'no-store' }); // tRPC replaces this header for a stream.

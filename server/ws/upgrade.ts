@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { WebSocketServer } from 'ws';
-import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
+import { type ErrorCode, RunwireError } from '../../shared/errors.ts';
 import { closeCodes } from '../../shared/protocol.ts';
 import type { Registry } from '../../shared/registry.ts';
 import type { BuiltRouter } from '../api/router.ts';
@@ -135,7 +135,7 @@ function tokenReader<R extends Registry>(
     if (known.code === 'INTERNAL') health.note('cannot verify a token', { err: error });
     // The token may still be valid after a retryable error (the issuer cannot be reached, for example): close code 4401
     // would make the client give up.
-    if (errorTable[known.code].retryable) connection.close(closeCodes.tryAgain, 'the token cannot be verified now');
+    if (known.isRetryable) connection.close(closeCodes.tryAgain, 'the token cannot be verified now');
     else connection.close(closeCodes.unauthenticated, known.message);
   };
   return (connection: Connection, ws: DirectWebSocket, token: string | undefined): void => {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Action } from '../../server/auth/permissions.ts';
 import type { Principal, Role } from '../../server/auth/principal.ts';
-import { type ErrorCode, errorTable } from '../../shared/errors.ts';
+import { type ErrorCode, errorCodes } from '../../shared/errors.ts';
 import type { RunEventDraft } from '../../shared/events.ts';
 import { allRoles, everyone, startServer, tokenFor, Wire } from '../support/harness.ts';
 
@@ -387,7 +387,7 @@ const faces: Record<string, (world: World, token: string, principal: Principal) 
 /** Checks that the status matches the error code. */
 async function checked(response: Response): Promise<Answer> {
   const answer = answerOf((await response.json()) as never);
-  expect(response.status).toBe(answer.code === 'ok' ? 200 : errorTable[answer.code].http);
+  expect(response.status).toBe(answer.code === 'ok' ? 200 : errorCodes[answer.code].http);
   return answer;
 }
 

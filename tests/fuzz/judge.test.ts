@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { errorTable } from '../../shared/errors.ts';
+import { errorCodes } from '../../shared/errors.ts';
 import { judgeAnswer, judgeError, judgeMessage } from './judge.ts';
 import { play } from './run.ts';
 import { canary } from './values.ts';
@@ -23,7 +23,7 @@ describe('the judge', () => {
     expect(judgeError(null)).toContain('no code');
     expect(judgeMessage('not JSON').problem).toContain('not JSON');
     expect(judgeMessage('PONG')).toEqual({});
-    expect(Object.keys(errorTable).filter((code) => judgeError({ code, message: 'x' }) !== undefined)).toEqual([
+    expect(Object.keys(errorCodes).filter((code) => judgeError({ code, message: 'x' }) !== undefined)).toEqual([
       'INTERNAL',
     ]);
   });

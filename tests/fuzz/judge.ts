@@ -1,10 +1,10 @@
-import { errorTable } from '../../shared/errors.ts';
+import { errorCodes } from '../../shared/errors.ts';
 import { canary } from './values.ts';
 
 /** Judges responses: an error may contain no input, no code and no path of the machine. */
 
 const leaks = new RegExp(`${canary}|node_modules|\\n\\s+at |\\bat [\\w.]+ \\(|\\.[cm]?[jt]s:\\d|/tmp/|/root/|SQLITE_`);
-const codes = new Set<unknown>(Object.keys(errorTable));
+const codes = new Set<unknown>(Object.keys(errorCodes));
 
 /** Judges one error, as formatted by tRPC or HTTP. */
 export function judgeError(error: unknown): string | undefined {

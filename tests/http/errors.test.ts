@@ -4,7 +4,8 @@ import { getHTTPStatusCodeFromError } from '@trpc/server/http';
 import { describe, expect, test } from 'vitest';
 import { ZodError, z } from 'zod';
 import { toRunwireError } from '../../server/errors.ts';
-import { type ErrorCode, errorTable, RunwireError } from '../../shared/errors.ts';
+import { errorTable } from '../../shared/error-table.ts';
+import { type ErrorCode, RunwireError } from '../../shared/errors.ts';
 import { created, everyone, keptLog, openServer, progress, startServer, tokenFor, Wire } from '../support/harness.ts';
 
 const canary = 'CANARY-e7d0';
