@@ -75,3 +75,11 @@ test.each(changes.filter(([name]) => !required.has(name)))(
     for (const each of [header, removed, header]) expect(JSON.parse(text.of(each))).toEqual(each);
   },
 );
+
+test('[L70] the stored text of a header has the labels that a fold has changed in place', () => {
+  const text = new HeaderText();
+  const changed: RunHeader = { ...header, labels: {} };
+  expect(JSON.parse(text.of(changed))).toEqual(changed);
+  changed.labels.added = 'in place';
+  expect(JSON.parse(text.of({ ...changed }))).toEqual(changed);
+});

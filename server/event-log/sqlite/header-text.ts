@@ -2,8 +2,8 @@ import type { RunHeader } from '../../../shared/run.ts';
 import { jsonOf } from '../integrity/canonical.ts';
 
 /**
- * The JSON text of a run's header, which almost every event writes again. Most events change the same few fields. So the text
- * of all other fields is kept for the next event of the run.
+ * The JSON text of a run's header, which almost every event writes again. Most events change the same few fields: the text of
+ * the others is kept for the next event.
  */
 export class HeaderText {
   #header: RunHeader | undefined;
@@ -14,11 +14,13 @@ export class HeaderText {
     if (!this.#header || !areOthersAlike(this.#header, header)) this.#others = othersOf(header);
     this.#header = header;
     const { progress, lastSeq, lastRunSeq, currentStageId: id, currentStageName: name, order } = header;
+    // Not kept: the fold of an own event type may set a label in place.
+    const labels = JSON.stringify(header.labels);
     const current = order.current === undefined ? '' : `,"current":${jsonOf(order.current)}`;
     const stageId = id === undefined ? '' : `,"currentStageId":${jsonOf(id)}`;
     const stageName = name === undefined ? '' : `,"currentStageName":${jsonOf(name)}`;
     const moving = `"lastRunSeq":${jsonOf(lastRunSeq)},"progress":${jsonOf(progress)}${stageId}${stageName}`;
-    return `${this.#others}"progressSum":${jsonOf(order.progressSum)}${current}},"lastSeq":${jsonOf(lastSeq)},${moving}}`;
+    return `${this.#others}"progressSum":${jsonOf(order.progressSum)}${current}},"labels":${labels},"lastSeq":${jsonOf(lastSeq)},${moving}}`;
   }
 }
 
@@ -35,7 +37,6 @@ function areOthersAlike(a: RunHeader, b: RunHeader): boolean {
     a.endedAt === b.endedAt &&
     a.durationMs === b.durationMs &&
     a.createdBy === b.createdBy &&
-    a.labels === b.labels &&
     a.parentRunId === b.parentRunId &&
     a.error === b.error &&
     a.stageError === b.stageError &&
@@ -53,7 +54,7 @@ function areOthersAlike(a: RunHeader, b: RunHeader): boolean {
 }
 
 function othersOf(header: RunHeader): string {
-  const { progress, lastSeq, lastRunSeq, currentStageId, currentStageName, order, ...others } = header;
+  const { progress, lastSeq, lastRunSeq, currentStageId, currentStageName, labels, order, ...others } = header;
   const { progressSum, current, ...ofOrder } = order;
   return `${JSON.stringify(others).slice(0, -1)},"order":${JSON.stringify(ofOrder).slice(0, -1)},`;
 }
