@@ -277,6 +277,9 @@ test('[U6] the feed follows the latest event until the user scrolls up, and agai
   await publish(...upTo(40).map(() => progress(100)));
   await page.getByRole('button', { name: '40 new events' }).waitFor();
   expect(await place()).toBe(before);
+  const button = await page.getByRole('button', { name: '40 new events' }).boundingBox();
+  const list = await page.getByRole('log').boundingBox();
+  expect((button?.y ?? 0) + (button?.height ?? 0)).toBeLessThanOrEqual(list?.y ?? 0);
 
   await page.getByRole('button', { name: '40 new events' }).click();
   await page.locator('.event[aria-posinset="342"] .what').waitFor();

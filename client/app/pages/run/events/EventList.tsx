@@ -48,7 +48,10 @@ export function EventList(props: Props) {
   return (
     <div className="feed-box">
       <Before rows={rows} isActive={filter.isActive} />
-      <Head startMs={startMs} isRelative={filter.isRelative} />
+      <div className="feed-top">
+        <Head startMs={startMs} isRelative={filter.isRelative} />
+        <Pill following={following} end={end} isLinked={linked !== undefined} scroller={scroller} />
+      </div>
       <div
         className="feed"
         ref={scroller}
@@ -66,7 +69,6 @@ export function EventList(props: Props) {
         )}
         {count === 0 && rows.isComplete && <Empty isActive={filter.isActive} />}
       </div>
-      <Pill following={following} end={end} isLinked={linked !== undefined} scroller={scroller} />
     </div>
   );
 }
